@@ -1,0 +1,167 @@
+// Package backends is the service that stands behind the balancer: the API of a small LEGO catalogue, health and
+// readiness, and a ledger of every request that arrived. It imports nothing else of lbproof, so that it stays as small
+// as the services it stands for.
+package backends
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Service is one backend.
+type Service struct {
+	Tag      string   // who it says it is
+	IDHeader string   // request header that joins an arrival to the client's hit
+	Server   string   // response header that carries Tag
+	Observe  []string // request headers that the ledger keeps
+	Log      *slog.Logger
+
+	ledger Ledger
+}
+
+// Listen serves the API on every traffic port and the ledger on the control port, until ctx ends.
+func (s *Service) Listen(ctx context.Context, traffic []int, control int) error {
+	if slices.Contains(traffic, control) {
+		return fmt.Errorf("the control port %d is a traffic port too", control)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var serving sync.WaitGroup
+	serve := func(port int, handler http.Handler) {
+		serving.Go(func() {
+			if err := serveUntil(ctx, port, handler); err != nil {
+				stop(err)
+			}
+		})
+	}
+	for _, port := range traffic {
+		serve(port, s.API())
+	}
+	serve(control, s.Control())
+	s.Log.Info("listening", "tag", s.Tag, "ports", traffic, "control", control)
+	serving.Wait()
+	s.Log.Info("stopped", "tag", s.Tag)
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// serveUntil serves until ctx ends, then lets requests in flight finish.
+func serveUntil(ctx context.Context, port int, handler http.Handler) error {
+	server := &http.Server{Addr: ":" + strconv.Itoa(port), Handler: handler, ReadHeaderTimeout: time.Minute}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		limited, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		done <- server.Shutdown(limited)
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	return <-done
+}
+
+// API is what the balancer's clients see.
+func (s *Service) API() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, "Hello from "+s.Tag)
+	})
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]any{"status": "ready", "checks": map[string]string{}})
+	})
+	mux.HandleFunc("POST /models", s.createModel)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
+	return s.counted(mux)
+}
+
+// counted puts every request into the ledger before it is answered, and the tag on every answer.
+// The container's own health check comes from its loopback address and is no arrival.
+func (s *Service) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !fromLoopback(r) {
+			s.ledger.Add(r, s.IDHeader, s.Observe)
+		}
+		w.Header().Set(s.Server, s.Tag)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func fromLoopback(r *http.Request) bool {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// notFound answers as FastAPI does: 405 for a known path with another method, else 404.
+func (s *Service) notFound(w http.ResponseWriter, r *http.Request) {
+	if slices.Contains([]string{"/", "/health", "/ready", "/models"}, r.URL.Path) {
+		reply(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
+		return
+	}
+	reply(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
+}
+
+// maxBody bounds what a client can make the service hold in memory, bytes.
+const maxBody = 1 << 20
+
+type created struct {
+	Host    string `json:"host"`
+	Success bool   `json:"success"`
+	Message string `json:"message"`
+	Data    any    `json:"data"`
+}
+
+func (s *Service) createModel(w http.ResponseWriter, r *http.Request) {
+	host := fmt.Sprintf("tag: %s - %s", s.Tag, localAddress(r))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		s.refuse(w, host, &Invalid{"body", fmt.Sprintf("Body could not be read: %v", err)})
+		return
+	}
+	model, invalid := ParseModel(body)
+	if invalid != nil {
+		s.refuse(w, host, invalid)
+		return
+	}
+	reply(w, http.StatusOK, created{host, true, "Item created successfully", model})
+}
+
+func (s *Service) refuse(w http.ResponseWriter, host string, invalid *Invalid) {
+	s.Log.Warn("invalid model", "property", invalid.Property, "reason", invalid.Reason)
+	reply(w, http.StatusBadRequest, created{host, false, "Something went wrong", map[string]string{
+		"property":          invalid.Property,
+		"user_message":      "Invalid data provided.",
+		"developer_message": invalid.Reason,
+	}})
+}
+
+// localAddress is the address on which the request came in.
+func localAddress(r *http.Request) string {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		host, _, _ := net.SplitHostPort(addr.String())
+		return host
+	}
+	return "unknown"
+}
+
+func reply(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone is no fault of the service
+}

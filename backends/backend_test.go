@@ -1,0 +1,165 @@
+package backends
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func service() *Service {
+	return &Service{Tag: "back-01", IDHeader: "X-Id", Server: "X-Server", Observe: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
+}
+
+func call(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestAPI(t *testing.T) {
+	api := service().API()
+	f := func(method, path string, code int, body string) {
+		t.Helper()
+		w := call(api, method, path, "")
+		assert.Equal(t, code, w.Code)
+		assert.JSONEq(t, body, w.Body.String())
+		assert.Equal(t, "back-01", w.Header().Get("X-Server"))
+	}
+	f("GET", "/", 200, `"Hello from back-01"`)
+	f("GET", "/health", 200, `{"status":"ok"}`)
+	f("GET", "/ready", 200, `{"status":"ready","checks":{}}`)
+	f("GET", "/nothing", 404, `{"detail":"Not Found"}`)
+	f("DELETE", "/models", 405, `{"detail":"Method Not Allowed"}`)
+	f("POST", "/health", 405, `{"detail":"Method Not Allowed"}`)
+}
+
+const lego = `{"name":"Starship Enterprise","pieces":1599,"theme":"Sci-Fi","difficulty":"easy","price_us":199.99,"year":2001}`
+
+func TestCreateModel(t *testing.T) {
+	w := call(service().API(), "POST", "/models", lego)
+	assert.Equal(t, 200, w.Code)
+	assert.JSONEq(t, `{"host":"tag: back-01 - unknown","success":true,"message":"Item created successfully","data":`+lego+`}`, w.Body.String())
+}
+
+func TestPriceIsAFloat(t *testing.T) {
+	w := call(service().API(), "POST", "/models", strings.Replace(lego, "199.99", "200", 1))
+	assert.Contains(t, w.Body.String(), `"price_us":200.0`)
+}
+
+func TestInvalidModels(t *testing.T) {
+	f := func(old, replacement, property, reason string) {
+		t.Helper()
+		w := call(service().API(), "POST", "/models", strings.Replace(lego, old, replacement, 1))
+		assert.Equal(t, 400, w.Code)
+		var got struct {
+			Success bool
+			Data    map[string]string
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
+		assert.False(t, got.Success)
+		assert.Equal(t, property, got.Data["property"])
+		assert.Contains(t, got.Data["developer_message"], reason)
+		assert.NotEmpty(t, got.Data["user_message"])
+	}
+	f(`"Starship Enterprise"`, `7`, "name", "valid string")
+	f(`1599`, `"1599"`, "pieces", "valid integer")
+	f(`1599`, `1599.0`, "pieces", "valid integer")
+	f(`1599`, `true`, "pieces", "valid integer")
+	f(`"Sci-Fi"`, `null`, "theme", "valid string")
+	f(`"easy"`, `"EASY"`, "difficulty", "'easy', 'medium' or 'hard'")
+	f(`"easy"`, `["easy"]`, "difficulty", "'easy', 'medium' or 'hard'")
+	f(`199.99`, `"199.99"`, "price_us", "valid number")
+	f(`199.99`, `1e999`, "price_us", "valid number")
+	f(`,"year":2001`, ``, "year", "Field required")
+	f(lego, `no json`, "body", "could not be processed")
+	f(lego, `[1]`, "body", "could not be processed")
+	f(lego, `null`, "body", "could not be processed")
+	f(lego, ``, "body", "could not be processed")
+	f(lego, lego+`x`, "body", "after the JSON value")
+	f(lego, `{"name":"`+strings.Repeat("x", maxBody)+`"}`, "body", "could not be read")
+}
+
+func TestLedger(t *testing.T) {
+	s := service()
+	api, control := s.API(), httptest.NewServer(s.Control())
+	defer control.Close()
+	call(api, "POST", "/models", lego, "X-Id", "7", "X-Real-IP", "10.0.0.1")
+	call(api, "GET", "/", "")
+	reader := Reader{URL: control.URL, Client: control.Client()}
+
+	rows, err := reader.Next(context.Background())
+	require.NoError(t, err)
+	require.Len(t, rows, 2)
+	assert.Equal(t, uint64(7), rows[0].ID)
+	assert.Equal(t, "Host=example.com&X-Real-Ip=10.0.0.1", rows[0].Header)
+	assert.Equal(t, uint64(0), rows[1].ID)
+	assert.LessOrEqual(t, rows[0].At, rows[1].At)
+
+	call(api, "GET", "/", "", "X-Id", "8")
+	rows, err = reader.Next(context.Background())
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	assert.Equal(t, uint64(8), rows[0].ID)
+	assert.Empty(t, s.ledger.rows[1:], "rows that were read are forgotten")
+}
+
+// A reply that is lost on the way is asked for again, and nothing is lost or doubled.
+func TestLedgerReadIsRepeatable(t *testing.T) {
+	s := service()
+	call(s.API(), "GET", "/", "", "X-Id", "1")
+	first := s.ledger.read(0, 0)
+	assert.Equal(t, first, s.ledger.read(first.Born, 0))
+	call(s.API(), "GET", "/", "", "X-Id", "2")
+	assert.Len(t, s.ledger.read(first.Born, 1).Rows, 1)
+}
+
+func TestReaderNoticesARestart(t *testing.T) {
+	var s *Service
+	control := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Control().ServeHTTP(w, r) }))
+	defer control.Close()
+	reader := Reader{URL: control.URL, Client: control.Client()}
+	for id := range 2 {
+		s = service()
+		for range 3 - id {
+			call(s.API(), "GET", "/", "", "X-Id", "5")
+		}
+		rows, err := reader.Next(context.Background())
+		require.NoError(t, err)
+		assert.Len(t, rows, 3-id)
+		assert.Equal(t, id == 1, reader.Lost != "")
+	}
+}
+
+func TestHealthCheckIsNoArrival(t *testing.T) {
+	s := service()
+	server := httptest.NewServer(s.API()) // on loopback, as the container's own check is
+	defer server.Close()
+	resp, err := server.Client().Get(server.URL + "/health")
+	require.NoError(t, err)
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	assert.Empty(t, s.ledger.read(0, 0).Rows)
+}
+
+func TestListenTellsWhichPortIsTaken(t *testing.T) {
+	err := service().Listen(context.Background(), []int{8000}, 8000)
+	assert.ErrorContains(t, err, "control port 8000 is a traffic port too")
+}
+
+func TestListenStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	assert.NoError(t, service().Listen(ctx, []int{0}, 39871))
+}

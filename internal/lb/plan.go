@@ -1,0 +1,103 @@
+package lb
+
+import "time"
+
+// Claim is one promise of a configuration.
+type Claim struct {
+	ID      string             `json:"id"`      // stable and human: "weights/backend"
+	Check   string             `json:"check"`   // the name of the check that judges it
+	Subject string             `json:"subject"` // the pool, path or container it is about
+	Text    string             `json:"text"`    // one English sentence
+	Pos     Pos                `json:"pos"`
+	Params  map[string]float64 `json:"params,omitempty"`  // the numbers it predicts
+	Assumes []string           `json:"assumes,omitempty"` // what must hold for the law that judges it
+}
+
+// Plan is all that a run needs, and no more. It is written before anything starts and never changed after.
+type Plan struct {
+	Schema string  `json:"schema"` // PlanSchema
+	Name   string  `json:"name"`
+	Seed   uint64  `json:"seed"` // of everything random in the run
+	Alpha  float64 `json:"alpha"`
+	Beta   float64 `json:"beta"`
+	Config Config  `json:"config"`
+	Claims []Claim `json:"claims"`
+	Specs  []Spec  `json:"specs"`
+	Loads  []Load  `json:"loads"`
+}
+
+// PlanSchema is the version of the plan's JSON form.
+const PlanSchema = "lbproof.plan/1"
+
+// Requests is how many requests the plan sends.
+func (p Plan) Requests() int {
+	n := 0
+	for _, l := range p.Loads {
+		n += l.Count
+	}
+	return n
+}
+
+// Spec is one node of the stack.
+type Spec struct {
+	Name     string            `json:"name"` // also its host name on the run's network
+	Role     Role              `json:"role"`
+	Image    Image             `json:"image"`
+	Command  []string          `json:"command,omitempty"`
+	Check    []string          `json:"check,omitempty"`   // the balancer's own configuration checker
+	Version  []string          `json:"version,omitempty"` // command that prints the balancer's version
+	Title    string            `json:"title,omitempty"`   // what a worker process calls itself, to count them
+	Env      map[string]string `json:"env,omitempty"`
+	Files    map[string]string `json:"files,omitempty"` // path in the container → File.Name of the configuration
+	Ports    []int             `json:"ports,omitempty"`
+	CPUs     float64           `json:"cpus,omitempty"`   // cores; 0 is no limit
+	Memory   int64             `json:"memory,omitempty"` // bytes; 0 is no limit
+	Health   []string          `json:"health,omitempty"` // the container's health check
+	Restarts bool              `json:"restarts,omitempty"`
+}
+
+// Role is the part a node plays.
+type Role string
+
+// The roles. Worker and reaper are the harness's own.
+const (
+	Balancer Role = "balancer"
+	Backend  Role = "backend"
+	Worker   Role = "worker"
+)
+
+// Image says where a node's root file system comes from: a local image named Ref, else Ref pulled, else the packages
+// unpacked. The zero value is the image that holds lbproof itself.
+type Image struct {
+	Ref      string   `json:"ref,omitempty"`
+	Packages []string `json:"packages,omitempty"` // Debian packages, their dependencies come with them
+	Users    []string `json:"users,omitempty"`    // system users the program expects
+	Dirs     []string `json:"dirs,omitempty"`     // directories it writes to
+	Links    []string `json:"links,omitempty"`    // "path -> target"
+}
+
+// Load is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
+type Load struct {
+	Name        string        `json:"name"`
+	Count       int           `json:"count"`
+	Concurrency int           `json:"concurrency"`    // closed loop: requests in flight; open loop: the most in flight
+	Rate        float64       `json:"rate,omitempty"` // requests per second; 0 is closed loop
+	Timeout     time.Duration `json:"timeout"`        // of one request
+	Port        int           `json:"port"`
+	Requests    []Request     `json:"requests"` // sent in turn
+}
+
+// Open says whether the load keeps its rate whatever the balancer does.
+func (l Load) Open() bool { return l.Rate > 0 }
+
+// Request is what one hit sends.
+type Request struct {
+	Method string            `json:"method"`
+	Path   string            `json:"path"`
+	Header map[string]string `json:"header,omitempty"`
+	Body   Bytes             `json:"body,omitempty"`
+	Claim  string            `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
+}
+
+// Request is the request that hit number i (from 0) of the load sends.
+func (l Load) Request(i int) Request { return l.Requests[i%len(l.Requests)] }

@@ -1,0 +1,120 @@
+package lb
+
+import (
+	"fmt"
+	"time"
+)
+
+// Finding is the evidence on one claim.
+type Finding struct {
+	N         int     // observations that bear on the claim
+	Need      int     // observations that make an Upheld worth its name
+	P         float64 // p-value, read only where Tested
+	Tested    bool
+	Counter   []string // observations that contradict the claim whatever the chance
+	Broken    string   // why the law does not apply to this run
+	Cannot    string   // why no run of this harness can decide it
+	Test      string   // the law used
+	Measured  string
+	Predicted string
+	Power     string // what the run would have caught
+	Note      string
+}
+
+// Outcome is what a run says of a claim. The zero value is Undecided: silence proves nothing.
+type Outcome int
+
+// The outcomes.
+const (
+	Undecided Outcome = iota
+	Upheld
+	Refuted
+	Untestable
+)
+
+var outcomes = [...]string{"undecided", "upheld", "refuted", "untestable"}
+
+func (o Outcome) String() string { return outcomes[o] }
+
+// MarshalText makes outcomes words in JSON.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	for i, name := range outcomes {
+		if name == string(text) {
+			*o = Outcome(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown outcome %q", text)
+}
+
+// Verdict is the decision on one claim, with all that a reader needs to doubt it.
+type Verdict struct {
+	Claim     Claim    `json:"claim"`
+	Outcome   Outcome  `json:"outcome"`
+	Test      string   `json:"test"`
+	N         int      `json:"n"`
+	Need      int      `json:"need"`
+	P         *float64 `json:"p,omitempty"` // after Holm's correction over the run
+	Measured  string   `json:"measured"`
+	Predicted string   `json:"predicted"`
+	Power     string   `json:"power,omitempty"`
+	Reason    string   `json:"reason"`
+	Counter   []string `json:"counter_examples,omitempty"`
+}
+
+// Report is all that is said of a run.
+type Report struct {
+	Schema   string      `json:"schema"` // ReportSchema
+	Name     string      `json:"name"`
+	Alpha    float64     `json:"alpha"`
+	Beta     float64     `json:"beta"`
+	Env      Environment `json:"environment"`
+	Verdicts []Verdict   `json:"verdicts"`
+	Phases   []Phase     `json:"phases"`
+}
+
+// ReportSchema is the version of the report's JSON form.
+const ReportSchema = "lbproof.report/1"
+
+// Phase sums up one phase of traffic. Latencies count from when a request was due.
+type Phase struct {
+	Name     string         `json:"name"`
+	Hits     int            `json:"hits"`
+	Errors   int            `json:"errors"`
+	Servers  map[string]int `json:"servers"`
+	Offered  float64        `json:"offered_per_second,omitempty"`
+	Achieved float64        `json:"achieved_per_second"`
+	P50      time.Duration  `json:"p50_ns"`
+	P99      time.Duration  `json:"p99_ns"`
+	Max      time.Duration  `json:"max_ns"`
+	LagP99   time.Duration  `json:"lag_p99_ns"` // Sent − Due
+	CPU      float64        `json:"sender_cpu"` // cores
+}
+
+// Count says how many verdicts have the outcome.
+func (r Report) Count(o Outcome) int {
+	n := 0
+	for _, v := range r.Verdicts {
+		if v.Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// ExitCode is 1 where a claim is refuted, 4 where the run was cut short, 3 where a claim is undecided or nothing was
+// judged, else 0.
+func (r Report) ExitCode() int {
+	switch {
+	case r.Count(Refuted) > 0:
+		return 1
+	case r.Env.Interrupted != "":
+		return 4
+	case r.Count(Undecided) > 0 || r.Count(Upheld) == 0:
+		return 3
+	}
+	return 0
+}

@@ -1,0 +1,55 @@
+// Package stats holds tests, envelopes and sample sizes over plain numbers. It knows nothing of load balancers beyond
+// the arithmetic of their algorithms, does no I/O, and is the only user of gonum.
+// Every formula names its source; every function is checked against a second method in its tests.
+package stats
+
+import (
+	"math"
+	"slices"
+)
+
+// Holm gives the p-values of a family adjusted for its size, in the order of p: reject where the result is at most
+// alpha and the chance of any false rejection is at most alpha (Holm 1979). NaN is no member of the family.
+func Holm(p []float64) []float64 {
+	order := make([]int, 0, len(p))
+	for i, v := range p {
+		if !math.IsNaN(v) {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case p[a] < p[b]:
+			return -1
+		case p[a] > p[b]:
+			return 1
+		}
+		return 0
+	})
+	adjusted := slices.Clone(p)
+	floor := 0.0
+	for rank, i := range order {
+		floor = max(floor, min(1, float64(len(order)-rank)*p[i]))
+		adjusted[i] = floor
+	}
+	return adjusted
+}
+
+// Seen is the probability that n independent observations show at least one of a kind that has the given share.
+func Seen(n int, share float64) float64 {
+	return -math.Expm1(float64(n) * math.Log1p(-share))
+}
+
+// Smallest is the smallest share that n independent observations show at least once with the given power; 1 for n = 0.
+func Smallest(n int, power float64) float64 {
+	if n <= 0 {
+		return 1
+	}
+	return -math.Expm1(math.Log1p(-power) / float64(n))
+}
+
+// NeedToSee is the number of independent observations that show a kind of the given share at least once with the given
+// power: the inverse of Smallest.
+func NeedToSee(share, power float64) int {
+	return int(math.Ceil(math.Log1p(-power) / math.Log1p(-share)))
+}
