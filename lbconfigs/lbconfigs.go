@@ -99,10 +99,10 @@ func placeable(s lb.Server) error {
 	return nil
 }
 
-// inContainer is the path of an included file beside the main file's.
-func inContainer(main, file string) string {
-	if path.IsAbs(file) {
+// inContainer is where an included file belongs, for a main file that is put elsewhere.
+func inContainer(at, main, file string) string {
+	if path.IsAbs(file) && !path.IsAbs(main) {
 		return file
 	}
-	return path.Join(path.Dir(main), file)
+	return path.Join(path.Dir(at), strings.TrimPrefix(strings.TrimPrefix(file, path.Dir(main)), "/"))
 }

@@ -58,11 +58,9 @@ func readCase(t *testing.T, file string) {
 
 // The built-in configuration is handed on byte for byte.
 func TestBuiltInIsKeptByteForByte(t *testing.T) {
-	sub, err := fs.Sub(BuiltIn, "nginx")
+	want, err := fs.ReadFile(BuiltIn, "nginx/weighted.conf")
 	require.NoError(t, err)
-	want, err := fs.ReadFile(sub, "weighted.conf")
-	require.NoError(t, err)
-	cfg, err := Read(sub, "weighted.conf")
+	cfg, err := Read(BuiltIn, "nginx/weighted.conf")
 	require.NoError(t, err)
 	assert.Equal(t, string(want), string(cfg.Files[0].Content))
 	specs, err := Specs(cfg)
@@ -72,7 +70,7 @@ func TestBuiltInIsKeptByteForByte(t *testing.T) {
 		names = append(names, s.Name)
 	}
 	assert.Equal(t, []string{"nginx", "back-01", "back-02", "back-03"}, names)
-	assert.Equal(t, map[string]string{"/etc/nginx/nginx.conf": "weighted.conf"}, specs[0].Files)
+	assert.Equal(t, map[string]string{"/etc/nginx/nginx.conf": "nginx/weighted.conf"}, specs[0].Files)
 }
 
 // No input makes the reader panic or accept what it cannot hand on.
@@ -89,4 +87,15 @@ func FuzzRead(f *testing.F) {
 			_, _ = Specs(cfg)
 		}
 	})
+}
+
+func TestIncludedFilesStayBesideTheMainFile(t *testing.T) {
+	f := func(main, file, want string) {
+		t.Helper()
+		assert.Equal(t, want, inContainer("/etc/nginx/nginx.conf", main, file))
+	}
+	f("nginx.conf", "conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
+	f("deploy/lb.conf", "deploy/conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
+	f("/home/me/lb.conf", "/home/me/conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
+	f("nginx.conf", "/etc/nginx/mime.types", "/etc/nginx/mime.types")
 }

@@ -40,7 +40,7 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 		Image: lb.Image{
 			Ref:      "nginx:stable",
 			Packages: []string{"nginx"},
-			Users:    []string{"www-data", "nginx"},
+			Users:    []string{"nobody", "nogroup", "www-data", "nginx"},
 			Dirs:     []string{"/etc/nginx", "/run", "/var/lib/nginx", "/var/log/nginx", "/tmp"},
 			Links:    []string{"/var/run -> /run", "/var/log/nginx/access.log -> /dev/stdout", "/var/log/nginx/error.log -> /dev/stderr"},
 		},
@@ -50,7 +50,7 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 			spec.Files[nginxConf] = file.Name
 			continue
 		}
-		spec.Files[inContainer(nginxConf, file.Name)] = file.Name
+		spec.Files[inContainer(nginxConf, cfg.Files[0].Name, file.Name)] = file.Name
 	}
 	for _, l := range cfg.Listeners {
 		spec.Ports = append(spec.Ports, l.Port)

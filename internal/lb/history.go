@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"hash/crc32"
 	"iter"
 	"time"
 )
@@ -25,6 +26,11 @@ type Hit struct {
 	Sum    uint32 // CRC-32C of the body
 	Err    Err
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Sum is the checksum that a Hit keeps of a body.
+func Sum(body []byte) uint32 { return crc32.Checksum(body, castagnoli) }
 
 // Err is why a hit got no whole answer; empty where it did.
 type Err string
@@ -70,6 +76,7 @@ type Environment struct {
 	Client      string       `json:"client"` // address the traffic came from
 	Nodes       []Node       `json:"nodes"`
 	Phases      []PhaseStats `json:"phases"`
+	Lost        []string     `json:"lost,omitempty"`        // ledgers with rows missing, and why
 	Interrupted string       `json:"interrupted,omitempty"` // why the run ended early
 }
 

@@ -50,9 +50,10 @@ type Spec struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Files    map[string]string `json:"files,omitempty"` // path in the container → File.Name of the configuration
 	Ports    []int             `json:"ports,omitempty"`
-	CPUs     float64           `json:"cpus,omitempty"`   // cores; 0 is no limit
-	Memory   int64             `json:"memory,omitempty"` // bytes; 0 is no limit
-	Health   []string          `json:"health,omitempty"` // the container's health check
+	Control  int               `json:"control,omitempty"` // port on which a backend hands out its ledger
+	CPUs     float64           `json:"cpus,omitempty"`    // cores; 0 is no limit
+	Memory   int64             `json:"memory,omitempty"`  // bytes; 0 is no limit
+	Health   []string          `json:"health,omitempty"`  // the container's health check
 	Restarts bool              `json:"restarts,omitempty"`
 }
 
@@ -101,3 +102,24 @@ type Request struct {
 
 // Request is the request that hit number i (from 0) of the load sends.
 func (l Load) Request(i int) Request { return l.Requests[i%len(l.Requests)] }
+
+// Sent finds the phase and the request of hit number seq; ok is false where the plan sends no such hit.
+func (p Plan) Sent(seq uint64) (load int, request Request, ok bool) {
+	first := uint64(1)
+	for i, l := range p.Loads {
+		if seq >= first && seq < first+uint64(l.Count) {
+			return i, l.Request(int(seq - first)), true
+		}
+		first += uint64(l.Count)
+	}
+	return 0, Request{}, false
+}
+
+// First is the number of the first hit of a phase.
+func (p Plan) First(load int) uint64 {
+	first := uint64(1)
+	for _, l := range p.Loads[:load] {
+		first += uint64(l.Count)
+	}
+	return first
+}

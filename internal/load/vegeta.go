@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
@@ -53,7 +52,7 @@ func (v Vegeta) Send(ctx context.Context, number int, first uint64, l lb.Load, e
 			Seq: first + r.Seq, Load: number, Index: int(r.Seq),
 			Sent: r.Timestamp.Sub(v.Origin), Done: r.Timestamp.Add(r.Latency).Sub(v.Origin),
 			Code: int(r.Code), Server: r.Headers.Get(lb.ServerHeader),
-			Size: int64(len(r.Body)), Sum: crc32.Checksum(r.Body, castagnoli),
+			Size: int64(len(r.Body)), Sum: lb.Sum(r.Body),
 		}
 		hit.Due = hit.Sent
 		if l.Open() {
@@ -65,11 +64,6 @@ func (v Vegeta) Send(ctx context.Context, number int, first uint64, l lb.Load, e
 		emit(hit)
 	}
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Sum is the checksum that a Hit keeps of a body.
-func Sum(body []byte) uint32 { return crc32.Checksum(body, castagnoli) }
 
 // newTransport is a client of the load's own: plain sockets, kept alive, as many as requests in flight, cut when ctx ends.
 func newTransport(ctx context.Context, l lb.Load) *http.Transport {

@@ -61,7 +61,7 @@ func TestClosedLoop(t *testing.T) {
 		assert.Equal(t, 3, h.Load)
 		assert.Equal(t, h.Due, h.Sent)
 		assert.Less(t, h.Sent, h.Done)
-		assert.Equal(t, lb.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: Sum([]byte("hello"))}, h)
+		assert.Equal(t, lb.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: lb.Sum([]byte("hello"))}, h)
 		assert.Equal(t, []string{"POST/aaone", "GET/b"}[i%2], paths[strconv.Itoa(100+i)])
 	}
 }

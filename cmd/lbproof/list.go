@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/reports"
+	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+var kinds = []string{"scenarios", "balancers", "checks", "formats"}
+
+func listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list [scenarios|balancers|checks|formats]",
+		Short: "List what lbproof knows",
+		Example: `  lbproof list
+  lbproof list checks`,
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: kinds,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				args = kinds
+			}
+			for i, kind := range args {
+				if len(args) > 1 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%.*s%s\n", i, "\n", kind)
+				}
+				if err := list(cmd.OutOrStdout(), kind); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func list(out io.Writer, kind string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, doc string) { fmt.Fprintf(w, "  %s\t%s\n", name, doc) }
+	switch kind {
+	case "scenarios":
+		for _, name := range scenarios.List() {
+			s, err := scenarios.Read(scenarios.BuiltIn, name+".yaml")
+			if err != nil {
+				return err
+			}
+			row(name, s.Doc)
+		}
+	case "balancers":
+		for _, b := range lbconfigs.All {
+			row(b.Name, b.Doc)
+		}
+	case "checks":
+		for _, c := range checks.All {
+			row(c.Name, c.Doc)
+		}
+	case "formats":
+		for _, f := range reports.All {
+			row(f.Name, f.Doc)
+		}
+	}
+	return environment(w.Flush())
+}
+
+// completeTarget offers the built-in scenarios beside files.
+func completeTarget(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return scenarios.List(), cobra.ShellCompDirectiveDefault
+}

@@ -1,0 +1,94 @@
+// Command lbproof proves what a load-balancer configuration promises. There is one file per verb.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/stack"
+)
+
+func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// The exit codes.
+const (
+	exitUsage       = 2 // the command line, a scenario or a configuration is wrong
+	exitEnvironment = 4 // the harness or what it needs failed
+)
+
+// exitError ends the program with a code of its own. A nil err was told already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// environment marks an error as the harness's or its environment's own, but leaves a balancer's refusal of its
+// configuration what it is: the user's mistake.
+func environment(err error) error {
+	var refused *stack.RefusedError
+	if err == nil || errors.As(err, &refused) {
+		return err
+	}
+	return &exitError{exitEnvironment, err}
+}
+
+// Main runs lbproof and returns its exit code: 0 all upheld, 1 something refuted, 2 usage or configuration, 3 something
+// undecided, 4 the harness or its environment failed.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var exit *exitError
+	code := exitUsage
+	if errors.As(err, &exit) {
+		code = exit.code
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(stderr, "lbproof:", text)
+	}
+	return code
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lbproof",
+		Short: "Proves what a load-balancer configuration promises",
+		Long: `lbproof reads a load-balancer configuration, says which promises it makes and on which line, starts the real
+balancer with that file byte for byte, drives traffic at it, and decides every promise with a test whose error rate
+it states.
+
+Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or configuration · 3 a promise undecided ·
+4 the harness or its environment failed`,
+		Version:       run.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(testCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand())
+	root.AddCommand(backendCommand(), workerCommand(), reaperCommand())
+	return root
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/stack"
+)
+
+// The parts that lbproof plays in containers. They are hidden: plans and the harness call them.
+
+func backendCommand() *cobra.Command {
+	var listen []int
+	var control, healthy int
+	var observe []string
+	cmd := &cobra.Command{
+		Use: "backend", Short: "Serve as a backend", Args: cobra.NoArgs, Hidden: true,
+		Example: "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if healthy != 0 {
+				return environment(checkHealth(cmd.Context(), healthy))
+			}
+			s := backends.Service{
+				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Observe: observe,
+				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
+			}
+			return environment(s.Listen(cmd.Context(), listen, control))
+		},
+	}
+	cmd.Flags().IntSliceVar(&listen, "listen", []int{8000}, "traffic ports")
+	cmd.Flags().IntVar(&control, "control", 7070, "port on which the ledger is handed out")
+	cmd.Flags().StringSliceVar(&observe, "observe", nil, "request headers to keep in the ledger")
+	cmd.Flags().IntVar(&healthy, "healthy", 0, "instead of serving, ask the backend on this port whether it is healthy")
+	return cmd
+}
+
+// checkHealth is the container's health check: GET /health must be answered 200.
+func checkHealth(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/health", port), nil)
+	if err != nil {
+		return fmt.Errorf("check health: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("check health: %w", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("check health: %s", resp.Status)
+	}
+	return nil
+}
+
+func workerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "worker", Short: "Send traffic as standard input orders", Args: cobra.NoArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()))
+		},
+	}
+}
+
+func reaperCommand() *cobra.Command {
+	var id string
+	cmd := &cobra.Command{
+		Use: "reaper", Short: "Remove a run when standard input ends", Args: cobra.NoArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
+			return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id))
+		},
+	}
+	cmd.Flags().StringVar(&id, "run", "", "the run to remove")
+	_ = cmd.MarkFlagRequired("run")
+	return cmd
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/stack"
+)
+
+const outHelp = "folder in which run folders are made"
+
+func runCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "run SCENARIO|CONFIG|PLAN",
+		Short: "Start the stack, drive the traffic and keep the history, without judging it",
+		Long:  "Carries out a plan and prints the folder with what happened. lbproof judge decides it, now or later, here or elsewhere.",
+		Example: `  lbproof run baseline
+  lbproof run plan.json --out /tmp/runs`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeTarget,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan, err := readTarget(args[0])
+			if err != nil {
+				return err
+			}
+			dir, err := carryOut(cmd, plan, out)
+			if dir != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), dir)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
+	return cmd
+}
+
+// carryOut runs a plan with progress on standard error.
+func carryOut(cmd *cobra.Command, plan lb.Plan, out string) (dir string, err error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return "", environment(fmt.Errorf("find this program: %w", err))
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.end()
+	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: p.Step}, Progress: p, Out: out}
+	dir, err = r.Run(cmd.Context(), plan)
+	return dir, environment(err)
+}

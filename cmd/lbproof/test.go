@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/reports"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+func testCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "test SCENARIO|CONFIG",
+		Short: "Prove a configuration: run it, judge it, report it",
+		Long: `Starts the real balancer with the configuration and its backends in containers, drives the scenario's traffic, decides
+every promise and prints a verdict for each. A configuration that is named instead of a scenario gets the baseline's
+traffic. The run folder keeps plan, history, logs and reports.`,
+		Example: `  lbproof test baseline
+  lbproof test nginx.conf
+  lbproof test scenario.yaml --out /tmp/runs`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeTarget,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan, err := readTarget(args[0])
+			if err != nil {
+				return err
+			}
+			dir, ran := carryOut(cmd, plan, out)
+			if dir == "" {
+				return ran
+			}
+			return errors.Join(ran, judgeFolder(cmd, dir))
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
+	return cmd
+}
+
+// judgeFolder decides a run, writes its reports into the folder and prints the terminal's. Its error carries the exit code.
+func judgeFolder(cmd *cobra.Command, dir string) error {
+	r, err := judge(dir)
+	if err != nil {
+		return err
+	}
+	for _, format := range reports.All {
+		if format.File == "" {
+			continue
+		}
+		if err := writeReport(filepath.Join(dir, format.File), format, r); err != nil {
+			return environment(err)
+		}
+	}
+	terminal, err := reports.Find("terminal")
+	if err != nil {
+		return err
+	}
+	if err := terminal.Write(coloured(cmd.OutOrStdout()), r); err != nil {
+		return environment(err)
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), "run folder:", dir)
+	if code := r.ExitCode(); code != 0 {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// judge decides a run from its folder alone.
+func judge(dir string) (lb.Report, error) {
+	h, err := run.Open(dir)
+	if err != nil {
+		return lb.Report{}, err
+	}
+	return checks.Judge(h)
+}
+
+func writeReport(name string, format reports.Format, r lb.Report) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	if err := errors.Join(format.Write(f, r), f.Close()); err != nil {
+		return fmt.Errorf("write the report %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+// Package run turns a plan into a history: it starts the stack, lets a worker in it send the traffic, keeps what is
+// reported, and leaves nothing behind. It is the only package outside the engines that starts goroutines.
+// The history is a folder (Folder, Open): JSON for what is read by people, compressed CSV for hits and arrivals.
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/gob"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stack"
+)
+
+// Progress is told how a run gets on.
+type Progress interface {
+	Step(what string)                      // something that takes a moment begins
+	Phase(name string, hits, of, errs int) // traffic; called often
+}
+
+// Runner runs plans.
+type Runner struct {
+	Docker   *stack.Docker
+	Progress Progress
+	Out      string // run folders are made in here
+}
+
+const workerName = "lbproof-worker"
+
+// Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
+// returned too, or ctx ended, and its environment says why it was cut short; before that there is no folder.
+func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
+	host, err := r.Docker.Connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	id := runID()
+	folder, err := Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", plan.Name, time.Now().UTC().Format("20060102T150405"), id)), plan)
+	if err != nil {
+		return "", err
+	}
+	s := &session{Runner: r, plan: plan, folder: folder, env: lb.Environment{
+		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
+	}}
+	if err := s.run(ctx, id); err != nil && !s.measuring {
+		return "", errors.Join(err, folder.Discard())
+	} else if err != nil {
+		return folder.Dir, err
+	}
+	return folder.Dir, nil
+}
+
+func runID() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// Version is the version of this lbproof, as the build recorded it.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+// session is one run under way.
+type session struct {
+	Runner
+	plan      lb.Plan
+	folder    *Folder
+	env       lb.Environment
+	stack     *stack.Stack
+	streams   *stack.Streams
+	orders    *gob.Encoder
+	reports   *gob.Decoder
+	measuring bool // traffic has begun, so the folder is worth keeping
+}
+
+func (s *session) run(ctx context.Context, id string) (err error) {
+	s.Progress.Step("starting the stack")
+	if s.stack, err = s.Docker.Open(ctx, id); err != nil {
+		return err
+	}
+	defer func() {
+		s.Progress.Step("cleaning up")
+		if s.streams != nil {
+			s.streams.Close()
+		}
+		err = errors.Join(err, s.stack.Close())
+	}()
+	if err := s.bringUp(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
+	s.measuring = true
+	cut := s.measure(ctx)
+	if cut != nil {
+		s.env.Interrupted = cut.Error()
+	}
+	if errors.Is(cut, errInterrupted) {
+		cut = nil // the user knows
+	}
+	return errors.Join(cut, s.finish(context.WithoutCancel(ctx)))
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// interrupted prefers the user's wish over the failures that it caused.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w before any traffic", errInterrupted)
+	}
+	return err
+}
+
+// balancer is the plan's balancer.
+func (s *session) balancer() lb.Spec {
+	for _, spec := range s.plan.Specs {
+		if spec.Role == lb.Balancer {
+			return spec
+		}
+	}
+	return lb.Spec{}
+}
+
+// bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
+func (s *session) bringUp(ctx context.Context) error {
+	balancer, files := s.balancer(), s.plan.Config.Files
+	starting, within := errgroup.WithContext(ctx)
+	var hosts []string
+	for _, spec := range s.plan.Specs {
+		if spec.Role == lb.Backend {
+			hosts = append(hosts, spec.Name)
+			starting.Go(func() error { return s.stack.Start(within, spec, nil) })
+		}
+	}
+	starting.Go(func() error { return s.stack.Check(within, balancer, files, hosts) })
+	starting.Go(func() error { return s.startWorker(within) })
+	if err := starting.Wait(); err != nil {
+		return err
+	}
+	if err := s.stack.Start(ctx, balancer, files); err != nil { // its upstream names can be resolved only now
+		return err
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return err
+	}
+	return s.prove(ctx)
+}
+
+func (s *session) startWorker(ctx context.Context) (err error) {
+	s.streams, err = s.stack.StartAttached(ctx, lb.Spec{Name: workerName, Role: lb.Worker, Command: []string{"/lbproof", "worker"}})
+	if err != nil {
+		return err
+	}
+	s.orders, s.reports = gob.NewEncoder(s.streams.In), gob.NewDecoder(s.streams.Out)
+	return nil
+}
+
+// waitReady gives the worker its order, and returns when it has reached everything, or with what became of the balancer.
+func (s *session) waitReady(ctx context.Context) error {
+	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports}
+	for _, spec := range s.plan.Specs {
+		if spec.Role == lb.Backend {
+			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Name, spec.Control)})
+		}
+	}
+	if err := s.orders.Encode(o); err != nil {
+		return fmt.Errorf("give the worker its order: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if err := s.stack.Watch(ctx); err != nil {
+			cancel(err)
+			s.streams.Out.CloseWithError(err)
+		}
+	})
+	defer watching.Wait()
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
+	var r report
+	err := s.reports.Decode(&r)
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for the stack: %w", err)
+	case r.Ready:
+		return nil
+	}
+	if err := s.stack.Running(ctx, lb.Balancer); err != nil {
+		return err
+	}
+	return fmt.Errorf("wait for the stack: %s", r.Err)
+}
+
+// prove shows that what is about to be measured is what the plan says, and records it.
+func (s *session) prove(ctx context.Context) (err error) {
+	spec := s.balancer()
+	if s.env.ConfigSHA, err = s.stack.Proof(ctx, spec, s.plan.Config.Files); err != nil {
+		return err
+	}
+	expected := s.plan.Config.Workers.Count
+	if s.plan.Config.Workers.Auto {
+		expected = s.env.CPUs
+	}
+	if s.env.Workers, err = s.stack.Workers(ctx, spec, expected); err != nil {
+		return err
+	}
+	if s.env.Balancer, err = s.stack.Exec(ctx, spec.Name, spec.Version); err != nil {
+		return err
+	}
+	s.env.Client, err = s.stack.Address(ctx, workerName)
+	return err
+}
+
+// measure lets the worker send, and keeps what it reports until it is done. The error says why it was cut short.
+func (s *session) measure(ctx context.Context) error {
+	if err := s.orders.Encode(order{Go: true}); err != nil {
+		return fmt.Errorf("tell the worker to go: %w", err)
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var around sync.WaitGroup
+	defer around.Wait()
+	defer stop()
+	died := make(chan error, 1)
+	around.Go(func() {
+		if err := s.stack.Watch(watch); err != nil {
+			died <- err
+			s.hangUp(watch)
+		}
+	})
+	defer context.AfterFunc(ctx, func() { s.hangUp(watch) })()
+	kept := s.keep()
+	select {
+	case err := <-died:
+		return errors.Join(err, kept)
+	default:
+	}
+	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errHungUp)) {
+		return errInterrupted
+	}
+	return kept
+}
+
+var errHungUp = errors.New("the worker did not stop in time")
+
+// hangUp asks the worker to stop and tell what it has, and cuts it off where it does not.
+func (s *session) hangUp(ctx context.Context) {
+	_ = s.orders.Encode(order{Stop: true})
+	select {
+	case <-ctx.Done():
+	case <-time.After(5 * time.Second):
+		s.streams.Out.CloseWithError(errHungUp)
+	}
+}
+
+// keep writes reports to the folder until the worker is done.
+func (s *session) keep() error {
+	t := tally{session: s}
+	for {
+		var r report
+		if err := s.reports.Decode(&r); err != nil {
+			return fmt.Errorf("listen to the worker: %w", err)
+		}
+		if err := t.add(r); err != nil {
+			return err
+		}
+		if r.Done {
+			s.env.Lost = r.Lost
+			return nil
+		}
+	}
+}
+
+// tally keeps reports and counts them for the progress.
+type tally struct {
+	*session
+	phase, hits, errs int
+}
+
+func (t *tally) add(r report) error {
+	for _, h := range r.Hits {
+		if h.Load != t.phase {
+			t.phase, t.hits, t.errs = h.Load, 0, 0
+		}
+		t.hits++
+		if h.Err != "" || h.Code >= 400 {
+			t.errs++
+		}
+		if err := t.folder.Hit(h); err != nil {
+			return err
+		}
+	}
+	for _, a := range r.Arrivals {
+		if err := t.folder.Arrival(a); err != nil {
+			return err
+		}
+	}
+	if r.Phase != nil {
+		t.env.Phases = append(t.env.Phases, *r.Phase)
+	}
+	if len(r.Hits) > 0 {
+		l := t.plan.Loads[t.phase]
+		t.Progress.Phase(l.Name, t.hits, l.Count, t.errs)
+	}
+	return nil
+}
+
+// finish records how the containers fared and what they printed, and completes the folder.
+func (s *session) finish(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	nodes, err := s.stack.Nodes(ctx)
+	s.env.Nodes = nodes
+	problems := []error{err}
+	for _, spec := range s.plan.Specs {
+		problems = append(problems, s.keepLog(spec.Name, func(w io.Writer) error { return s.stack.Logs(ctx, spec.Name, w) }))
+	}
+	problems = append(problems, s.keepLog(workerName, func(w io.Writer) error {
+		_, err := w.Write(s.streams.Log.Bytes())
+		return err
+	}))
+	return errors.Join(append(problems, s.folder.Finish(s.env))...)
+}
+
+func (s *session) keepLog(node string, write func(io.Writer) error) error {
+	w, err := s.folder.Log(node)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(w), w.Close())
+}

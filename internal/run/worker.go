@@ -1,0 +1,279 @@
+package run
+
+import (
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/load"
+)
+
+// order is what the harness tells its worker: first what to send and to whom, then Go, then perhaps Stop.
+type order struct {
+	Loads    []lb.Load
+	Balancer string
+	Ports    []int
+	Ledgers  []ledger
+	Go, Stop bool
+}
+
+// ledger is where a backend hands out its arrivals.
+type ledger struct{ Server, URL string }
+
+// report is what the worker tells the harness, in the order in which it happens.
+type report struct {
+	Ready    bool // everything answers
+	Hits     []lb.Hit
+	Arrivals []lb.Arrival
+	Phase    *lb.PhaseStats // one phase ended
+	Done     bool
+	Lost     []string // with Done: ledgers with rows missing
+	Err      string   // instead of Ready
+}
+
+const (
+	batch       = 256 // hits in one report
+	pollEvery   = 200 * time.Millisecond
+	readyWithin = 30 * time.Second
+)
+
+// Work is the worker's whole life: orders come in, reports go out. It ends when in does.
+func Work(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	orders := gob.NewDecoder(in)
+	var o order
+	if err := orders.Decode(&o); err != nil {
+		return fmt.Errorf("read the order: %w", err)
+	}
+	w := &worker{order: o, out: gob.NewEncoder(out), origin: backends.Now()}
+	w.engine = load.Vegeta{Host: o.Balancer, Origin: time.Now()}
+	for _, l := range o.Ledgers {
+		w.readers = append(w.readers, &backends.Reader{URL: l.URL, Client: &http.Client{Timeout: 5 * time.Second}})
+	}
+	if err := w.waitReady(ctx); err != nil {
+		return w.send(report{Err: err.Error()})
+	}
+	if err := w.send(report{Ready: true}); err != nil {
+		return err
+	}
+	if err := orders.Decode(&o); err != nil || !o.Go {
+		return err
+	}
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		defer cancel()
+		var next order
+		_ = orders.Decode(&next) // Stop, or the end of the harness
+	})
+	if err := w.run(ctx); err != nil {
+		return err
+	}
+	listening.Wait() // the harness hangs up when it has everything
+	return nil
+}
+
+type worker struct {
+	order   order
+	engine  load.Vegeta
+	origin  time.Duration // on the host's monotonic clock
+	readers []*backends.Reader
+
+	mu   sync.Mutex
+	out  *gob.Encoder
+	hits []lb.Hit
+	err  error
+}
+
+func (w *worker) send(r report) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sendLocked(r)
+}
+
+func (w *worker) sendLocked(r report) error {
+	if w.err == nil {
+		if err := w.out.Encode(r); err != nil {
+			w.err = fmt.Errorf("tell the harness: %w", err)
+		}
+	}
+	return w.err
+}
+
+// emit keeps a hit until there is a batch.
+func (w *worker) emit(h lb.Hit) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hits = append(w.hits, h)
+	if len(w.hits) >= batch {
+		w.flushLocked()
+	}
+}
+
+func (w *worker) flushLocked() {
+	if len(w.hits) > 0 {
+		_ = w.sendLocked(report{Hits: w.hits}) // kept in w.err
+		w.hits = w.hits[:0]
+	}
+}
+
+// waitReady returns when the balancer accepts connections on every port and every backend answers.
+func (w *worker) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	var waiting sync.WaitGroup
+	failed := make([]error, len(w.order.Ports)+len(w.readers))
+	for i, port := range w.order.Ports {
+		waiting.Go(func() { failed[i] = dial(ctx, net.JoinHostPort(w.order.Balancer, strconv.Itoa(port))) })
+	}
+	for i, r := range w.readers {
+		waiting.Go(func() {
+			if err := until(ctx, func() error { return ready(ctx, r) }); err != nil {
+				failed[len(w.order.Ports)+i] = fmt.Errorf("%s is not ready: %w", w.order.Ledgers[i].Server, err)
+			}
+		})
+	}
+	waiting.Wait()
+	return errors.Join(failed...)
+}
+
+func dial(ctx context.Context, addr string) error {
+	err := until(ctx, func() error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("the balancer does not listen: %w", err)
+	}
+	return nil
+}
+
+func ready(ctx context.Context, r *backends.Reader) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/ready", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := r.Client.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// until tries again, a hundred times a second, until it succeeds or ctx ends; then the last failure is the error.
+func until(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// run sends every phase, follows the ledgers meanwhile, and says when all is told.
+func (w *worker) run(ctx context.Context) error {
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var follow sync.WaitGroup
+	follow.Go(func() { w.follow(following) })
+	first := uint64(1)
+	for i, l := range w.order.Loads {
+		if ctx.Err() != nil {
+			break
+		}
+		w.phase(ctx, i, first, l)
+		first += uint64(l.Count)
+	}
+	stop()
+	follow.Wait()
+	lost := w.collect(context.WithoutCancel(ctx))
+	return w.send(report{Done: true, Lost: lost})
+}
+
+func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {
+	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
+	w.engine.Send(ctx, number, first, l, func(h lb.Hit) {
+		stats.Hits++
+		w.emit(h)
+	})
+	stats.End, stats.CPU = backends.Now()-w.origin, stats.CPU+cpu()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushLocked()
+	_ = w.sendLocked(report{Phase: &stats})
+}
+
+// cpu is the processor time that this process has used.
+func cpu() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// follow reads the ledgers and passes on what is batched, until ctx ends.
+func (w *worker) follow(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		w.flushLocked()
+		w.mu.Unlock()
+		for i := range w.readers {
+			_ = w.read(ctx, i) // a backend that is down for a moment is asked again
+		}
+	}
+}
+
+func (w *worker) read(ctx context.Context, i int) error {
+	rows, err := w.readers[i].Next(ctx)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	r := report{Arrivals: make([]lb.Arrival, len(rows))}
+	for n, row := range rows {
+		r.Arrivals[n] = lb.Arrival{Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server, Header: row.Header}
+	}
+	return w.send(r)
+}
+
+// collect reads every ledger to its end, and says which have rows missing.
+func (w *worker) collect(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var lost []string
+	for i, r := range w.readers {
+		server := w.order.Ledgers[i].Server
+		if err := until(ctx, func() error { return w.read(ctx, i) }); err != nil {
+			lost = append(lost, fmt.Sprintf("%s: %v", server, err))
+			continue
+		}
+		if r.Lost != "" {
+			lost = append(lost, server+": "+r.Lost)
+		}
+	}
+	return lost
+}

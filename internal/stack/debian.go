@@ -1,0 +1,197 @@
+package stack
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources and
+// keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache.
+func (d *Docker) debian(ctx context.Context, image lb.Image) (Found, error) {
+	for _, tool := range []string{"apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return Found{}, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
+		}
+	}
+	cache, err := openAptCache()
+	if err != nil {
+		return Found{}, err
+	}
+	defer cache.unlock()
+	if found, ok, err := d.local(ctx, image); err != nil || ok {
+		return found, err // another run built it meanwhile
+	}
+	debs, err := cache.fetch(ctx, image.Packages)
+	if err != nil {
+		return Found{}, err
+	}
+	version := versionOf(image.Packages[0], debs)
+	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", image.Packages[0], version, len(debs)-1)
+	ref := fmt.Sprintf("lbproof/%s:%s-debian", image.Packages[0], tagOf(version))
+	labels := map[string]string{labelRecipe: recipe(image), labelSource: source}
+	err = d.load(ctx, ref, labels, func(l layer) error {
+		if err := furnish(l, image); err != nil { // first, since the packages' own files must not take its place
+			return err
+		}
+		for _, deb := range debs {
+			if err := unpack(ctx, l, deb); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Found{}, err
+	}
+	return Found{ref, source}, nil
+}
+
+// aptCache is a folder in which apt-get works as if nothing were installed.
+type aptCache struct {
+	dir  string
+	lock *os.File
+}
+
+// openAptCache makes the folder and waits for any other run that uses it.
+func openAptCache() (*aptCache, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("find a folder for packages: %w", err)
+	}
+	c := &aptCache{dir: filepath.Join(base, "lbproof", "debian")}
+	for _, sub := range []string{"state/lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(c.dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("make a folder for packages: %w", err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "status"), nil, 0o644); err != nil {
+		return nil, fmt.Errorf("make a folder for packages: %w", err)
+	}
+	if c.lock, err = os.OpenFile(filepath.Join(c.dir, "lbproof.lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return nil, fmt.Errorf("lock the folder for packages: %w", err)
+	}
+	if err := syscall.Flock(int(c.lock.Fd()), syscall.LOCK_EX); err != nil {
+		c.lock.Close()
+		return nil, fmt.Errorf("lock the folder for packages: %w", err)
+	}
+	return c, nil
+}
+
+func (c *aptCache) unlock() { c.lock.Close() }
+
+// fetch downloads packages with all that they depend on, and returns the files. They stay until the next fetch.
+func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, error) {
+	archives := filepath.Join(c.dir, "cache", "archives", "*.deb")
+	old, _ := filepath.Glob(archives) // the pattern is good
+	for _, deb := range old {
+		if err := os.Remove(deb); err != nil {
+			return nil, fmt.Errorf("make room for packages: %w", err)
+		}
+	}
+	if err := c.apt(ctx, "update"); err != nil {
+		return nil, err
+	}
+	if err := c.apt(ctx, append([]string{"install", "-y", "--no-install-recommends", "--download-only"}, packages...)...); err != nil {
+		return nil, err
+	}
+	debs, _ := filepath.Glob(archives)
+	if len(debs) == 0 {
+		return nil, errors.New("apt-get fetched no package")
+	}
+	return debs, nil
+}
+
+// apt runs apt-get on the machine's package sources and the cache's own state.
+func (c *aptCache) apt(ctx context.Context, args ...string) error {
+	options := []string{
+		"-qq", "-o", "Dir::State=" + filepath.Join(c.dir, "state"), "-o", "Dir::State::status=" + filepath.Join(c.dir, "status"),
+		"-o", "Dir::Cache=" + filepath.Join(c.dir, "cache"), "-o", "APT::Sandbox::User=root",
+	}
+	said, err := exec.CommandContext(ctx, "apt-get", append(options, args...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("apt-get %s: %w: %s", args[0], err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// versionOf finds a package's version in the name of its file, package_version_architecture.deb.
+func versionOf(name string, debs []string) string {
+	for _, deb := range debs {
+		parts := strings.Split(filepath.Base(deb), "_")
+		if len(parts) == 3 && parts[0] == name {
+			return strings.ReplaceAll(parts[1], "%3a", ":")
+		}
+	}
+	return "unknown"
+}
+
+// tagOf makes a version fit for an image's tag.
+func tagOf(version string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("+:~", r) {
+			return '-'
+		}
+		return r
+	}, version)
+}
+
+// unpack copies a package's files into the image.
+func unpack(ctx context.Context, l layer, deb string) error {
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
+	files, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
+	}
+	copied := copyTar(l, tar.NewReader(files))
+	_, _ = io.Copy(io.Discard, files) // so that dpkg-deb ends
+	if err := errors.Join(copied, cmd.Wait()); err != nil {
+		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
+	}
+	return nil
+}
+
+func copyTar(l layer, r *tar.Reader) error {
+	for {
+		header, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.add(header, r); err != nil {
+			return err
+		}
+	}
+}
+
+// furnish adds what the packages' installation scripts would have made: users, directories and links.
+func furnish(l layer, image lb.Image) error {
+	passwd, group := "root:x:0:0:root:/root:/bin/sh\n", "root:x:0:\n"
+	for i, user := range image.Users {
+		passwd += fmt.Sprintf("%s:x:%d:%d::/:/bin/false\n", user, 101+i, 101+i)
+		group += fmt.Sprintf("%s:x:%d:\n", user, 101+i)
+	}
+	problems := []error{l.file("etc/passwd", 0o644, []byte(passwd)), l.file("etc/group", 0o644, []byte(group))}
+	for _, dir := range image.Dirs {
+		problems = append(problems, l.dir(dir, 0o755))
+	}
+	for _, link := range image.Links {
+		name, target, _ := strings.Cut(link, " -> ")
+		problems = append(problems, l.link(name, target))
+	}
+	return errors.Join(problems...)
+}

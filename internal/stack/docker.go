@@ -1,0 +1,407 @@
+// Package stack runs the nodes of a plan as containers on one private network that has no route out.
+// It sends no traffic and knows nothing of claims. Everything it makes carries the run's label and is removed by the
+// reaper, a container that notices when the harness is gone, however it went.
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	tcexec "github.com/testcontainers/testcontainers-go/exec"
+	tclog "github.com/testcontainers/testcontainers-go/log"
+	"github.com/testcontainers/testcontainers-go/network"
+	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Labels on everything that a run makes.
+const (
+	labelRun  = "lbproof.run"
+	labelRole = "lbproof.role"
+	labelNode = "lbproof.node"
+)
+
+const roleReaper = "reaper"
+
+// Docker is the container engine that the environment names (DOCKER_HOST, or the local socket).
+type Docker struct {
+	Binary   string       // path of a static lbproof, which plays backend, worker and reaper
+	Progress func(string) // told what takes long; may be nil
+
+	client *client.Client
+	info   Host
+}
+
+// Host is the machine that the containers run on.
+type Host struct {
+	Version string // of the engine
+	System  string // operating system and kernel
+	CPUs    int
+	Memory  int64 // bytes
+}
+
+var quiet = sync.OnceFunc(func() {
+	// The library's own reaper cannot be had without a registry and wants a published port; ours does its work.
+	os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
+	// In a container the library would take the default gateway for the engine's host.
+	os.Setenv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
+	tclog.SetDefault(tclog.NewNoopLogger())
+})
+
+// Connect finds the engine, or says how to get one.
+func (d *Docker) Connect(ctx context.Context) (Host, error) {
+	quiet()
+	if d.Progress == nil {
+		d.Progress = func(string) {}
+	}
+	cli, err := client.New(client.FromEnv)
+	if err != nil {
+		return Host{}, fmt.Errorf("connect to Docker: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	info, err := cli.Info(limited, client.InfoOptions{})
+	if err != nil {
+		cli.Close()
+		return Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use it? DOCKER_HOST names another)", cli.DaemonHost(), err)
+	}
+	d.client = cli
+	d.info = Host{
+		Version: info.Info.ServerVersion,
+		System:  strings.TrimSpace(info.Info.OperatingSystem + ", kernel " + info.Info.KernelVersion),
+		CPUs:    info.Info.NCPU,
+		Memory:  info.Info.MemTotal,
+	}
+	return d.info, nil
+}
+
+// Stack is what one run has started.
+type Stack struct {
+	docker  *Docker
+	run     string
+	network string
+	reaper  client.HijackedResponse
+
+	mu    sync.Mutex
+	nodes map[string]*node
+}
+
+type node struct {
+	spec      lb.Spec
+	container testcontainers.Container
+	image     Found
+	oom       bool
+}
+
+// Open makes the run's network, and first the reaper that will remove it. The caller must Close what Open returns.
+func (d *Docker) Open(ctx context.Context, run string) (*Stack, error) {
+	s := &Stack{docker: d, run: run, nodes: map[string]*node{}}
+	if err := s.startReaper(ctx); err != nil {
+		return nil, fmt.Errorf("start the reaper: %w", err)
+	}
+	made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: run}))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make the run's network: %w", err), s.Close())
+	}
+	s.network = made.Name
+	return s, nil
+}
+
+// Start brings up a node and returns when its process runs. It does not wait until the node serves.
+func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error {
+	found, err := s.docker.Image(ctx, spec.Image)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	options := append(s.options(spec, files, tweak{}), network.WithNetworkName([]string{spec.Name}, s.network))
+	c, err := testcontainers.Run(ctx, found.Ref, options...)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[spec.Name] = &node{spec: spec, container: c, image: found}
+	return nil
+}
+
+// tweak is what a container has beyond its spec; either part may be nil.
+type tweak struct {
+	config func(*container.Config)
+	host   func(*container.HostConfig)
+}
+
+// options are all of a container but its network.
+func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers.ContainerCustomizer {
+	return []testcontainers.ContainerCustomizer{
+		testcontainers.CustomizeRequestOption(func(r *testcontainers.GenericContainerRequest) error {
+			r.Entrypoint, r.Cmd = spec.Command[:1], spec.Command[1:]
+			r.Env = spec.Env
+			r.Files = containerFiles(spec, files)
+			r.Labels = map[string]string{labelRun: s.run, labelRole: string(spec.Role), labelNode: spec.Name}
+			return nil
+		}),
+		testcontainers.WithConfigModifier(func(c *container.Config) {
+			c.Hostname = spec.Name
+			if len(spec.Health) > 0 { // the seed's interval, timeout and retries
+				c.Healthcheck = &container.HealthConfig{
+					Test: append([]string{"CMD"}, spec.Health...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
+				}
+			}
+			if t.config != nil {
+				t.config(c)
+			}
+		}),
+		testcontainers.WithHostConfigModifier(func(h *container.HostConfig) {
+			h.NanoCPUs = int64(spec.CPUs * 1e9)
+			h.Memory, h.MemorySwap = spec.Memory, spec.Memory
+			h.LogConfig = container.LogConfig{Type: "local", Config: map[string]string{"max-size": "20m", "max-file": "1", "compress": "false"}}
+			if spec.Restarts {
+				h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
+			}
+			if t.host != nil {
+				t.host(h)
+			}
+		}),
+	}
+}
+
+// containerFiles puts configuration files where the node expects them, before its process starts.
+func containerFiles(spec lb.Spec, files []lb.File) []testcontainers.ContainerFile {
+	var out []testcontainers.ContainerFile
+	for at, name := range spec.Files {
+		i := slices.IndexFunc(files, func(f lb.File) bool { return f.Name == name })
+		if i < 0 {
+			continue
+		}
+		out = append(out, testcontainers.ContainerFile{
+			Reader: bytes.NewReader(files[i].Content), ContainerFilePath: at, FileMode: 0o644,
+		})
+	}
+	return out
+}
+
+// RefusedError is a balancer's own refusal of its configuration.
+type RefusedError struct{ Text string }
+
+func (e *RefusedError) Error() string { return e.Text }
+
+// Check gives the configuration to the balancer's own checker, in a container without a network in which every upstream
+// host is known. A refusal is a *RefusedError that names the user's file and line.
+func (s *Stack) Check(ctx context.Context, spec lb.Spec, files []lb.File, hosts []string) error {
+	found, err := s.docker.Image(ctx, spec.Image)
+	if err != nil {
+		return fmt.Errorf("check the configuration: %w", err)
+	}
+	check := spec
+	check.Command, check.Restarts, check.Health = spec.Check, false, nil
+	alone := func(h *container.HostConfig) {
+		h.NetworkMode = "none"
+		for _, host := range hosts {
+			h.ExtraHosts = append(h.ExtraHosts, host+":127.0.0.1")
+		}
+	}
+	options := append(s.options(check, files, tweak{host: alone}),
+		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)),
+	)
+	c, err := testcontainers.Run(ctx, found.Ref, options...)
+	if err != nil {
+		return fmt.Errorf("check the configuration with %s: %w", strings.Join(spec.Check, " "), err)
+	}
+	state, err := c.State(ctx)
+	if err != nil {
+		return fmt.Errorf("check the configuration: %w", err)
+	}
+	if state.ExitCode == 0 {
+		return nil
+	}
+	var said bytes.Buffer
+	if err := s.copyLogs(ctx, c.GetContainerID(), &said); err != nil {
+		return err
+	}
+	return &RefusedError{Text: refusal(spec, files, said.String())}
+}
+
+// refusal names the user's file in place of the path in the container.
+func refusal(spec lb.Spec, files []lb.File, said string) string {
+	said = strings.TrimSpace(said)
+	pos := lb.Pos{}
+	if len(files) > 0 {
+		pos.File = files[0].Name
+	}
+	for at, name := range spec.Files {
+		if _, after, ok := strings.Cut(said, at+":"); ok {
+			_, _ = fmt.Sscanf(after, "%d", &pos.Line)
+			pos.File = name
+		}
+		said = strings.ReplaceAll(said, at, name)
+	}
+	return fmt.Sprintf("%s: refused by %s:\n%s", pos, strings.Join(spec.Check, " "), said)
+}
+
+// Exec runs a command in a node and returns what it printed.
+func (s *Stack) Exec(ctx context.Context, name string, command []string) (string, error) {
+	n := s.node(name)
+	code, output, err := n.container.Exec(ctx, command, tcexec.Multiplexed())
+	if err != nil {
+		return "", fmt.Errorf("run %s in %s: %w", command[0], name, err)
+	}
+	text, err := io.ReadAll(output)
+	if err != nil {
+		return "", fmt.Errorf("run %s in %s: %w", command[0], name, err)
+	}
+	if code != 0 {
+		return "", fmt.Errorf("run %s in %s: exit status %d: %s", strings.Join(command, " "), name, code, text)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func (s *Stack) node(name string) *node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nodes[name]
+}
+
+// Proof shows that a node's process runs the files it was given: they were put there before it started, they still are
+// what they were, and it was started once, with its plan's command. It returns the digest of the main file.
+func (s *Stack) Proof(ctx context.Context, spec lb.Spec, files []lb.File) (digest string, err error) {
+	c := s.node(spec.Name).container
+	for at, name := range spec.Files {
+		i := slices.IndexFunc(files, func(f lb.File) bool { return f.Name == name })
+		content, err := readFile(ctx, c, at)
+		if err != nil {
+			return "", fmt.Errorf("prove the configuration of %s: %w", spec.Name, err)
+		}
+		if got := lb.Digest(content); i < 0 || got != files[i].SHA256 {
+			return "", fmt.Errorf("prove the configuration of %s: %s is not the file %s that it was given", spec.Name, at, name)
+		}
+		if i == 0 {
+			digest = files[i].SHA256
+		}
+	}
+	info, err := c.Inspect(ctx)
+	if err != nil {
+		return "", fmt.Errorf("prove the configuration of %s: %w", spec.Name, err)
+	}
+	if !info.State.Running || info.RestartCount > 0 {
+		return "", s.dead(ctx, spec.Name, info)
+	}
+	if ran := append([]string{info.Path}, info.Args...); !slices.Equal(ran, spec.Command) {
+		return "", fmt.Errorf("prove the configuration of %s: it runs %q instead of %q", spec.Name, ran, spec.Command)
+	}
+	return digest, nil
+}
+
+func readFile(ctx context.Context, c testcontainers.Container, at string) ([]byte, error) {
+	r, err := c.CopyFileFromContainer(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", at, err)
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// Workers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if that
+// never comes, after two seconds.
+func (s *Stack) Workers(ctx context.Context, spec lb.Spec, expected int) (int, error) {
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		top, err := s.docker.client.ContainerTop(ctx, s.node(spec.Name).container.GetContainerID(), client.ContainerTopOptions{})
+		if err != nil {
+			return 0, fmt.Errorf("count the processes of %s: %w", spec.Name, err)
+		}
+		n := 0
+		for _, process := range top.Processes {
+			if strings.HasPrefix(process[len(process)-1], spec.Title) {
+				n++
+			}
+		}
+		if n == expected || time.Now().After(deadline) {
+			return n, nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Address is a node's address on the run's network.
+func (s *Stack) Address(ctx context.Context, name string) (string, error) {
+	info, err := s.node(name).container.Inspect(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find the address of %s: %w", name, err)
+	}
+	at, ok := info.NetworkSettings.Networks[s.network]
+	if !ok || !at.IPAddress.IsValid() {
+		return "", fmt.Errorf("find the address of %s: it is not on the run's network", name)
+	}
+	return at.IPAddress.String(), nil
+}
+
+// Nodes says how every container has fared so far.
+func (s *Stack) Nodes(ctx context.Context) ([]lb.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []lb.Node
+	for name, n := range s.nodes {
+		info, err := n.container.Inspect(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("inspect %s: %w", name, err)
+		}
+		one := lb.Node{
+			Name: name, Role: n.spec.Role, Image: n.image.Ref, Source: n.image.Source, CPUs: n.spec.CPUs, Memory: n.spec.Memory,
+			Restarts: info.RestartCount, OOMKilled: n.oom || info.State.OOMKilled,
+		}
+		if at := info.NetworkSettings.Networks[s.network]; at != nil && at.IPAddress.IsValid() {
+			one.Address = at.IPAddress.String()
+		}
+		if !info.State.Running && !info.State.Restarting {
+			one.Exit = fmt.Sprintf("exit status %d", info.State.ExitCode)
+		}
+		out = append(out, one)
+	}
+	slices.SortFunc(out, func(a, b lb.Node) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Logs writes what a node printed.
+func (s *Stack) Logs(ctx context.Context, name string, w io.Writer) error {
+	return s.copyLogs(ctx, s.node(name).container.GetContainerID(), w)
+}
+
+func (s *Stack) copyLogs(ctx context.Context, id string, w io.Writer) error {
+	logs, err := s.docker.client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true})
+	if err != nil {
+		return fmt.Errorf("read the log of %s: %w", path.Base(id), err)
+	}
+	defer logs.Close()
+	if _, err := stdcopy.StdCopy(w, w, logs); err != nil {
+		return fmt.Errorf("read the log of %s: %w", path.Base(id), err)
+	}
+	return nil
+}
+
+// pause waits, or returns why it may not.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

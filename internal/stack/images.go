@@ -1,0 +1,200 @@
+package stack
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Labels on images that lbproof makes.
+const (
+	labelSource = "lbproof.source"
+	labelRecipe = "lbproof.recipe"
+)
+
+// Found is an image that is present, and how it came.
+type Found struct{ Ref, Source string }
+
+// Image finds an image: a local one, else a pulled one, else one built from Debian packages. The zero image is the one
+// that holds lbproof's own binary.
+func (d *Docker) Image(ctx context.Context, image lb.Image) (Found, error) {
+	if image.Ref == "" {
+		return d.own(ctx)
+	}
+	if found, ok, err := d.local(ctx, image); err != nil || ok {
+		return found, err
+	}
+	d.Progress("pulling " + image.Ref)
+	pulled := d.pull(ctx, image.Ref)
+	if pulled == nil {
+		return Found{image.Ref, "pulled"}, nil
+	}
+	d.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
+	found, err := d.debian(ctx, image)
+	if err != nil {
+		return Found{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
+	}
+	return found, nil
+}
+
+// local looks for the image by its name, then for one that was built in its place.
+func (d *Docker) local(ctx context.Context, image lb.Image) (Found, bool, error) {
+	_, err := d.client.ImageInspect(ctx, image.Ref)
+	if err == nil {
+		return Found{image.Ref, "local"}, true, nil
+	}
+	if !errdefs.IsNotFound(err) {
+		return Found{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
+	}
+	built, err := d.client.ImageList(ctx, client.ImageListOptions{
+		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipe(image)),
+	})
+	if err != nil {
+		return Found{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
+	}
+	for _, i := range built.Items {
+		if len(i.RepoTags) > 0 {
+			return Found{i.RepoTags[0], i.Labels[labelSource]}, true, nil
+		}
+	}
+	return Found{}, false, nil
+}
+
+// recipe tells images built in one way from those built in another.
+func recipe(image lb.Image) string { return lb.Digest(fmt.Appendf(nil, "%q", image))[:12] }
+
+// pull fetches an image; a registry that does not answer within two minutes is none.
+func (d *Docker) pull(ctx context.Context, ref string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	progress, err := d.client.ImagePull(ctx, ref, client.ImagePullOptions{})
+	if err != nil {
+		return err
+	}
+	defer progress.Close()
+	return progress.Wait(ctx)
+}
+
+// own is the image that holds lbproof and nothing else, named by the binary's digest.
+func (d *Docker) own(ctx context.Context) (Found, error) {
+	content, err := os.ReadFile(d.Binary)
+	if err != nil {
+		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
+	}
+	ref := "lbproof/node:" + lb.Digest(content)[:12]
+	const source = "this lbproof"
+	if _, err := d.client.ImageInspect(ctx, ref); err == nil {
+		return Found{ref, source}, nil
+	}
+	if err := static(d.Binary); err != nil {
+		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
+	}
+	err = d.load(ctx, ref, map[string]string{labelSource: source}, func(l layer) error {
+		return errors.Join(l.dir("tmp", 0o1777), l.file("lbproof", 0o755, content))
+	})
+	if err != nil {
+		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
+	}
+	return Found{ref, source}, nil
+}
+
+// static says whether a program runs in a container that has nothing else.
+func static(binary string) error {
+	f, err := elf.Open(binary)
+	if err != nil {
+		return fmt.Errorf("%s is no Linux program: %w", binary, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New(binary + " needs shared libraries: build lbproof with CGO_ENABLED=0, as make build does")
+		}
+	}
+	return nil
+}
+
+// load makes an image of the files that fill writes.
+func (d *Docker) load(ctx context.Context, ref string, labels map[string]string, fill func(layer) error) error {
+	r, w := io.Pipe()
+	filled := make(chan error, 1)
+	go func() {
+		archive := tar.NewWriter(w)
+		err := fill(layer{archive, map[string]bool{}})
+		if err == nil {
+			err = archive.Close()
+		}
+		w.CloseWithError(err)
+		filled <- err
+	}()
+	var changes []string
+	for name, value := range labels {
+		changes = append(changes, fmt.Sprintf("LABEL %s=%q", name, value))
+	}
+	imported, err := d.client.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, ref, client.ImageImportOptions{Changes: changes})
+	if err == nil {
+		_, err = io.Copy(io.Discard, imported)
+		imported.Close()
+	}
+	r.Close()
+	if failed := <-filled; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := d.client.ImageInspect(ctx, ref); err != nil {
+		return fmt.Errorf("the engine did not take the image: %w", err)
+	}
+	return nil
+}
+
+// layer is an image's files being written. Of two entries with the same path the engine takes neither, so the second is left out.
+type layer struct {
+	w    *tar.Writer
+	seen map[string]bool
+}
+
+// add writes an entry with its content, which may be nil.
+func (l layer) add(h *tar.Header, content io.Reader) error {
+	h.Name = path.Clean(strings.TrimPrefix(h.Name, "/"))
+	if l.seen[h.Name] {
+		return nil
+	}
+	l.seen[h.Name] = true
+	if h.Typeflag == tar.TypeDir {
+		h.Name += "/"
+	}
+	if err := l.w.WriteHeader(h); err != nil {
+		return err
+	}
+	if content == nil {
+		return nil
+	}
+	_, err := io.Copy(l.w, content)
+	return err
+}
+
+func (l layer) dir(name string, mode int64) error {
+	return l.add(&tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: mode}, nil)
+}
+
+func (l layer) file(name string, mode int64, content []byte) error {
+	return l.add(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))}, bytes.NewReader(content))
+}
+
+func (l layer) link(name, target string) error {
+	return l.add(&tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}, nil)
+}

@@ -1,0 +1,97 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/network"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Streams are the standard streams of a node that the harness talks to. Nothing of them goes through a port or a log file.
+type Streams struct {
+	In   net.Conn
+	Out  *io.PipeReader
+	Log  Log // what the node wrote to its standard error
+	done chan struct{}
+}
+
+// Log keeps text that is written while it is read.
+type Log struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// maxLog bounds what a node that talks without end makes the harness hold.
+const maxLog = 1 << 20
+
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p[:min(len(p), maxLog-len(l.text))]...)
+	return len(p), nil
+}
+
+// Bytes is what was written so far.
+func (l *Log) Bytes() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.text)
+}
+
+// StartAttached brings up a node like Start, with its standard streams in the caller's hands.
+func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, error) {
+	found, err := s.docker.Image(ctx, spec.Image)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	var attached client.ContainerAttachResult
+	attach := func(ctx context.Context, c testcontainers.Container) (err error) {
+		attached, err = s.docker.client.ContainerAttach(ctx, c.GetContainerID(), client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+		return err
+	}
+	direct := tweak{
+		config: func(c *container.Config) { c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true },
+		host:   func(h *container.HostConfig) { h.LogConfig = container.LogConfig{Type: "none"} },
+	}
+	options := append(s.options(spec, nil, direct),
+		network.WithNetworkName([]string{spec.Name}, s.network),
+		testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}),
+	)
+	c, err := testcontainers.Run(ctx, found.Ref, options...)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[spec.Name] = &node{spec: spec, container: c, image: found}
+	return pump(attached.HijackedResponse), nil
+}
+
+// pump takes the engine's multiplexed stream apart.
+func pump(attached client.HijackedResponse) *Streams {
+	r, w := io.Pipe()
+	s := &Streams{In: attached.Conn, Out: r, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		_, err := stdcopy.StdCopy(w, &s.Log, attached.Reader)
+		w.CloseWithError(err)
+	}()
+	return s
+}
+
+// Close ends the streams, which the node sees as the end of its input.
+func (s *Streams) Close() {
+	s.In.Close()
+	s.Out.Close()
+	<-s.done
+}

@@ -1,0 +1,123 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// patience is how long a container that may restart has to come back.
+const patience = 5 * time.Second
+
+// Watch returns when a container of the run is gone for good, with an error that names it and says what it last printed,
+// or when ctx ends, with nil. Kills for memory are kept for Nodes.
+func (s *Stack) Watch(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	stream := s.docker.client.Events(ctx, client.EventsListOptions{
+		Filters: make(client.Filters).Add("label", labelRun+"="+s.run).Add("type", "container").Add("event", "die", "oom", "start"),
+	})
+	missing := map[string]time.Time{} // node → when it must be back
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-stream.Err:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("watch the containers: %w", err)
+		case e := <-stream.Messages:
+			s.notice(e, missing)
+		case <-tick.C:
+		}
+		for name, until := range missing {
+			if time.Now().After(until) {
+				if err := s.gone(ctx, name); err != nil {
+					return err
+				}
+				delete(missing, name)
+			}
+		}
+	}
+}
+
+func (s *Stack) notice(e events.Message, missing map[string]time.Time) {
+	n := s.node(e.Actor.Attributes[labelNode])
+	if n == nil || n.container.GetContainerID() != e.Actor.ID {
+		return // the configuration check, which ends by itself
+	}
+	switch e.Action {
+	case "oom":
+		s.mu.Lock()
+		n.oom = true
+		s.mu.Unlock()
+	case "start":
+		delete(missing, n.spec.Name)
+	case "die":
+		missing[n.spec.Name] = time.Now()
+		if n.spec.Restarts {
+			missing[n.spec.Name] = time.Now().Add(patience)
+		}
+	}
+}
+
+// gone is an error where a node neither runs nor is about to.
+func (s *Stack) gone(ctx context.Context, name string) error {
+	info, err := s.node(name).container.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", name, err)
+	}
+	if info.State.Running || info.State.Restarting {
+		return nil
+	}
+	return s.dead(ctx, name, info)
+}
+
+// dead tells how a container ended and what to do.
+func (s *Stack) dead(ctx context.Context, name string, info *container.InspectResponse) error {
+	how := fmt.Sprintf("exit status %d", info.State.ExitCode)
+	advice := "its log says why"
+	if info.State.OOMKilled {
+		how, advice = "killed for memory", "raise its memory limit in the scenario"
+	}
+	var log bytes.Buffer
+	if err := s.Logs(ctx, name, &log); err != nil {
+		return fmt.Errorf("the container %s died: %s", name, how)
+	}
+	return fmt.Errorf("the container %s died: %s; %s:\n%s", name, how, advice, tail(log.String(), 10))
+}
+
+// tail is the last lines of a text.
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// Running says whether every node of a role runs.
+func (s *Stack) Running(ctx context.Context, role lb.Role) error {
+	s.mu.Lock()
+	var names []string
+	for name, n := range s.nodes {
+		if n.spec.Role == role {
+			names = append(names, name)
+		}
+	}
+	s.mu.Unlock()
+	for _, name := range names {
+		if err := s.gone(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+// Package reports writes what was decided, in one format per file. It decides nothing and reads no history.
+//
+// To add a format: one file here with its Write, one line in All, and a golden file in testdata.
+package reports
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Format is one way to write a report.
+type Format struct {
+	Name  string
+	Doc   string
+	File  string // its name in a run folder; empty where it is only printed
+	Write func(io.Writer, lb.Report) error
+}
+
+// All is every format.
+var All = []Format{
+	terminal, // tables for people
+	jsonText, // everything, for programs
+	junit,    // for CI systems
+}
+
+// Find gives the format of that name.
+func Find(name string) (Format, error) {
+	var names []string
+	for _, f := range All {
+		if f.Name == name {
+			return f, nil
+		}
+		names = append(names, f.Name)
+	}
+	return Format{}, fmt.Errorf("no report format is called %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// Summary is the last line of a report: how many claims had which outcome.
+func Summary(r lb.Report) string {
+	var parts []string
+	for _, o := range []lb.Outcome{lb.Upheld, lb.Refuted, lb.Undecided, lb.Untestable} {
+		if n := r.Count(o); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
+	}
+	if len(parts) == 0 {
+		return "no promises"
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,133 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var terminal = Format{
+	Name:  "terminal",
+	Doc:   "tables for people: each promise with its line, verdict, evidence and power, then the traffic",
+	Write: writeTerminal,
+}
+
+func writeTerminal(w io.Writer, r lb.Report) error {
+	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
+	var rows [][]string
+	for _, v := range r.Verdicts {
+		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), v.Claim.Pos.String(), evidence(v), fmt.Sprint(v.N)})
+	}
+	if err := table(w, []string{"verdict", "promise", "where", "evidence", "n"}, rows, 4); err != nil {
+		return err
+	}
+	rows = nil
+	for _, p := range r.Phases {
+		rows = append(rows, []string{
+			p.Name, fmt.Sprint(p.Hits), fmt.Sprint(p.Errors), shares(p.Servers), rate(p),
+			millis(p.P50), millis(p.P99), millis(p.Max), millis(p.LagP99), fmt.Sprintf("%.2f", p.CPU),
+		})
+	}
+	fmt.Fprintln(w)
+	head := []string{"traffic", "hits", "errors", "answered by", "per second", "p50 ms", "p99 ms", "max ms", "sender lag p99 ms", "sender cores"}
+	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9); err != nil {
+		return err
+	}
+	if r.Env.Interrupted != "" {
+		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)
+	}
+	_, err := fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
+	return err
+}
+
+// provenance says where the balancer's image came from and what it ran.
+func provenance(env lb.Environment) string {
+	for _, n := range env.Nodes {
+		if n.Role == lb.Balancer {
+			return fmt.Sprintf("image %s, %s; configuration sha256 %.12s; %d workers", n.Image, n.Source, env.ConfigSHA, env.Workers)
+		}
+	}
+	return "no container"
+}
+
+// promise is the sentence, and what the run would have caught or why it says less.
+func promise(v lb.Verdict) string {
+	switch {
+	case v.Power != "":
+		return v.Claim.Text + "\n" + v.Power
+	case v.Reason != "":
+		return v.Claim.Text + "\n" + strings.Join(append([]string{v.Reason}, v.Counter[min(1, len(v.Counter)):]...), "\n")
+	}
+	return v.Claim.Text
+}
+
+// evidence is measured over predicted.
+func evidence(v lb.Verdict) string {
+	if v.Measured == "" {
+		return ""
+	}
+	return v.Measured + "\n" + v.Predicted
+}
+
+// shares prints who answered how often.
+func shares(servers map[string]int) string {
+	var parts []string
+	for name, n := range servers {
+		parts = append(parts, fmt.Sprintf("%s %d", name, n))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "\n")
+}
+
+func rate(p lb.Phase) string {
+	if p.Offered > 0 {
+		return fmt.Sprintf("%.1f of %g", p.Achieved, p.Offered)
+	}
+	return fmt.Sprintf("%.0f", p.Achieved)
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
+
+// Widths of the cells that wrap, in characters.
+const (
+	promiseWidth  = 58
+	evidenceWidth = 42
+)
+
+// table writes rows under a head; the numbered columns are flushed right.
+func table(w io.Writer, head []string, rows [][]string, right ...int) error {
+	align := make([]tw.Align, len(head))
+	for i := range align {
+		align[i] = tw.AlignLeft
+		if slices.Contains(right, i) {
+			align[i] = tw.AlignRight
+		}
+	}
+	t := tablewriter.NewTable(w,
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Borders:  tw.BorderNone,
+			Settings: tw.Settings{Separators: tw.Separators{BetweenColumns: tw.Off, BetweenRows: tw.Off}},
+		})),
+		tablewriter.WithConfig(tablewriter.Config{
+			Header: tw.CellConfig{Alignment: tw.CellAlignment{PerColumn: align}, Formatting: tw.CellFormatting{AutoFormat: tw.Off}},
+			Row: tw.CellConfig{
+				Alignment:    tw.CellAlignment{PerColumn: align},
+				Formatting:   tw.CellFormatting{AutoWrap: tw.WrapNormal},
+				ColMaxWidths: tw.CellWidth{PerColumn: tw.Mapper[int, int]{1: promiseWidth, 3: evidenceWidth}},
+			},
+		}),
+	)
+	t.Header(head)
+	if err := t.Bulk(rows); err != nil {
+		return err
+	}
+	return t.Render()
+}

@@ -1,0 +1,67 @@
+package checks
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var answered = Check{
+	Name:   "answered",
+	Doc:    "Every request of a proxied route is answered by a backend, with a status below 400. One that is not refutes the claim.",
+	Claims: answeredClaims,
+	Judge:  judgeAnswered,
+}
+
+func answeredClaims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, r := range proxied(cfg) {
+		claims = append(claims, lb.Claim{
+			ID: "answered" + routeKey(r), Check: "answered", Subject: routeKey(r), Pos: r.PoolPos,
+			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", routeKey(r), r.Pool),
+			Assumes: []string{"the requests are ones that a healthy backend answers without an error"},
+		})
+	}
+	return claims
+}
+
+func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
+	f := lb.Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
+	var failed examples
+	unsure := map[string]int{}
+	for hit := range h.Hits {
+		load, r, ok := h.Plan.Sent(hit.Seq)
+		if !ok || routeKey(route(h, r)) != claim.Subject {
+			continue
+		}
+		switch {
+		case hit.Err == lb.Tester:
+			unsure["the sender could not send"]++
+			continue
+		case hit.Err == lb.Timeout && saturated(h, load) != "":
+			unsure[saturated(h, load)]++
+			continue
+		case hit.Err != "":
+			failed.add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
+		case hit.Code >= 400:
+			failed.add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, who(hit))
+		case hit.Server == "":
+			failed.add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)
+		}
+		f.N++
+	}
+	f.Counter = failed.list()
+	f.Measured = fmt.Sprintf("%s of %s failed", number(failed.total), number(f.N))
+	f.Power = powerAll(f.N, h)
+	for reason, n := range unsure {
+		f.Broken = fmt.Sprintf("%s requests do not count: %s", number(n), reason)
+	}
+	return f
+}
+
+func who(hit lb.Hit) string {
+	if hit.Server == "" {
+		return "the balancer"
+	}
+	return hit.Server
+}

@@ -1,0 +1,222 @@
+// Package checks decides promises. Each check says which claims it makes of a configuration, which requests it needs
+// beyond the scenario's own, and how a history judges a claim. Everything here is a pure function of its arguments.
+//
+// To add a check: one file here with its Claims and Judge, one line in All, and a mutant in fixtures that it refutes.
+package checks
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
+)
+
+// Check is one kind of promise.
+type Check struct {
+	Name string
+	Doc  string
+	// Claims lists the promises of this kind that a configuration makes.
+	Claims func(lb.Config) []lb.Claim
+	// Probes are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.
+	Probes func(lb.Config, lb.Claim) []lb.Request
+	// Judge weighs the evidence that a history holds on one claim.
+	Judge func(lb.Claim, lb.History) lb.Finding
+}
+
+// All is every check, in the order of reports.
+var All = []Check{
+	weights,  // a pool's servers share its requests by their weights
+	answered, // no request is lost or failed
+	once,     // no request is delivered twice
+	headers,  // the request headers that the configuration sets reach the backend
+	endpoint, // what the balancer answers by itself
+	restarts, // no container restarts or runs out of memory
+}
+
+// Find gives the check of that name.
+func Find(name string) (Check, error) {
+	for _, c := range All {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Check{}, fmt.Errorf("no check is called %q", name)
+}
+
+// Claims lists every promise that the configuration makes.
+func Claims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, c := range All {
+		claims = append(claims, c.Claims(cfg)...)
+	}
+	return claims
+}
+
+// Probes lists the requests that the claims need beyond a scenario's own, each once.
+func Probes(cfg lb.Config, claims []lb.Claim) []lb.Request {
+	var probes []lb.Request
+	seen := map[string]bool{}
+	for _, claim := range claims {
+		check, err := Find(claim.Check)
+		if err != nil || check.Probes == nil {
+			continue
+		}
+		for _, r := range check.Probes(cfg, claim) {
+			if key := fmt.Sprint(r); !seen[key] {
+				seen[key] = true
+				r.Claim = claim.ID
+				probes = append(probes, r)
+			}
+		}
+	}
+	return probes
+}
+
+// Judge decides every claim of a history's plan. It fails only where the history cannot be read.
+func Judge(h lb.History) (lb.Report, error) {
+	phases, err := phases(h)
+	if err != nil {
+		return lb.Report{}, err
+	}
+	findings := make([]lb.Finding, len(h.Plan.Claims))
+	for i, claim := range h.Plan.Claims {
+		findings[i] = find(claim, h)
+		if err := h.Err(); err != nil {
+			return lb.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
+		}
+	}
+	return lb.Report{
+		Schema:   lb.ReportSchema,
+		Name:     h.Plan.Name,
+		Alpha:    h.Plan.Alpha,
+		Beta:     h.Plan.Beta,
+		Env:      h.Env,
+		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
+		Phases:   phases,
+	}, nil
+}
+
+// find runs one check. A crash of a check says nothing about the balancer.
+func find(claim lb.Claim, h lb.History) (f lb.Finding) {
+	defer func() {
+		if crash := recover(); crash != nil {
+			f = lb.Finding{Broken: fmt.Sprintf("the check crashed: %v", crash)}
+		}
+	}()
+	check, err := Find(claim.Check)
+	if err != nil {
+		return lb.Finding{Cannot: err.Error() + " in this version of lbproof"}
+	}
+	return check.Judge(claim, h)
+}
+
+// failure is the ratio of wrong requests that a claim about every request must be able to show.
+const failure = 0.01
+
+// needAll is how many requests a claim about every request needs.
+func needAll(h lb.History) int { return stats.NeedToSee(failure, 1-h.Plan.Beta) }
+
+// powerAll says what n requests without a counter-example have shown.
+func powerAll(n int, h lb.History) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("would have caught a failure of %s of requests with probability %g",
+		percent(stats.Smallest(n, 1-h.Plan.Beta)), 1-h.Plan.Beta)
+}
+
+// percent prints a ratio with two digits, as 0.34 %.
+func percent(ratio float64) string { return fmt.Sprintf("%.2g %%", 100*ratio) }
+
+// number prints a count with thousands apart, as 20,000.
+func number(n int) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// examples keeps the first few contradictions, and counts all.
+type examples struct {
+	first []string
+	total int
+}
+
+const shown = 5
+
+func (e *examples) add(format string, args ...any) {
+	if e.total++; len(e.first) < shown {
+		e.first = append(e.first, fmt.Sprintf(format, args...))
+	}
+}
+
+// list ends with the number of contradictions that it leaves out.
+func (e *examples) list() []string {
+	if e.total > len(e.first) {
+		return append(e.first, fmt.Sprintf("and %s more", number(e.total-len(e.first))))
+	}
+	return e.first
+}
+
+// route is the route that a request takes.
+func route(h lb.History, r lb.Request) lb.Route {
+	found, _ := h.Plan.Config.Route(pathOf(r))
+	return found
+}
+
+func pathOf(r lb.Request) string {
+	path, _, _ := strings.Cut(r.Path, "?")
+	return path
+}
+
+// proxied lists the routes that lead to a pool.
+func proxied(cfg lb.Config) []lb.Route {
+	var routes []lb.Route
+	for _, r := range cfg.Routes {
+		if r.Pool != "" {
+			routes = append(routes, r)
+		}
+	}
+	return routes
+}
+
+// routeKey tells routes apart in claims: nginx allows the same path in several servers and as = /path.
+func routeKey(r lb.Route) string {
+	key := r.Path
+	if r.Exact {
+		key = "= " + key
+	}
+	if r.Port != 80 {
+		key = fmt.Sprintf(":%d%s", r.Port, key)
+	}
+	return key
+}
+
+// lostWitness says which backends' ledgers have rows missing; empty where none has.
+func lostWitness(h lb.History) string {
+	if len(h.Env.Lost) == 0 {
+		return ""
+	}
+	return "the backends' ledger is not whole: " + strings.Join(h.Env.Lost, "; ")
+}
+
+// saturated says why the sender could not keep up in a phase; empty where it could.
+func saturated(h lb.History, load int) string {
+	if load >= len(h.Env.Phases) {
+		return "" // the phase never ended, which Interrupted tells
+	}
+	p, l := h.Env.Phases[load], h.Plan.Loads[load]
+	took := (p.End - p.Start).Seconds()
+	if took <= 0 {
+		return ""
+	}
+	if cores := p.CPU.Seconds() / took; cores > 0.9*float64(h.Env.CPUs) {
+		return fmt.Sprintf("the sender was saturated in phase %s: it used %.1f of %d cores", l.Name, cores, h.Env.CPUs)
+	}
+	if achieved := float64(p.Hits) / took; l.Open() && achieved < 0.95*l.Rate {
+		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second", l.Name, achieved, l.Rate)
+	}
+	return ""
+}

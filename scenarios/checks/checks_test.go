@@ -1,0 +1,310 @@
+package checks_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func baseline(t testing.TB) lb.Plan {
+	t.Helper()
+	plan, err := fixtures.Plan("baseline")
+	require.NoError(t, err)
+	return plan
+}
+
+func judge(t testing.TB, plan lb.Plan, m fixtures.Mutant, seed uint64) lb.Report {
+	t.Helper()
+	report, err := checks.Judge(fixtures.Simulate(plan, m, seed))
+	require.NoError(t, err)
+	return report
+}
+
+// refuted names the checks that refute a claim of the report.
+func refuted(r lb.Report) map[string]bool {
+	names := map[string]bool{}
+	for _, v := range r.Verdicts {
+		if v.Outcome == lb.Refuted {
+			names[v.Claim.Check] = true
+		}
+	}
+	return names
+}
+
+// An honest balancer is never convicted, and with the scenario's traffic every promise is upheld.
+func TestHonestBalancerIsUpheld(t *testing.T) {
+	plan := baseline(t)
+	for seed := range uint64(50) {
+		report := judge(t, plan, fixtures.Mutant{}, seed)
+		for _, v := range report.Verdicts {
+			assert.Equal(t, lb.Upheld, v.Outcome, "seed %d: %s: %s", seed, v.Claim.ID, v.Reason)
+			assert.NotEmpty(t, v.Test)
+		}
+		assert.Zero(t, report.ExitCode())
+	}
+}
+
+// Every check refutes its mutants, whatever the seed; the whole matrix is kept in testdata/kill-matrix.golden.
+func TestKillMatrix(t *testing.T) {
+	plan := baseline(t)
+	var matrix strings.Builder
+	fmt.Fprintf(&matrix, "%-46s", "mutant")
+	for _, c := range checks.All {
+		fmt.Fprintf(&matrix, " %-9s", c.Name)
+	}
+	killed := map[string]bool{}
+	for _, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
+		fmt.Fprintf(&matrix, "\n%-46s", m.Name)
+		outcomes := map[string]lb.Outcome{}
+		for seed := range uint64(5) {
+			report := judge(t, plan, m, seed)
+			if m.Refutes != "" {
+				assert.True(t, refuted(report)[m.Refutes], "%s is not refuted by %s (seed %d)", m.Name, m.Refutes, seed)
+			}
+			for _, v := range report.Verdicts {
+				if v.Outcome == lb.Refuted || (v.Outcome == lb.Undecided && outcomes[v.Claim.Check] != lb.Refuted) || outcomes[v.Claim.Check] == 0 {
+					outcomes[v.Claim.Check] = v.Outcome
+				}
+			}
+		}
+		killed[m.Refutes] = true
+		for _, c := range checks.All {
+			fmt.Fprintf(&matrix, " %-9s", outcomes[c.Name])
+		}
+	}
+	for _, c := range checks.All {
+		assert.True(t, killed[c.Name], "the check %s has no mutant that it refutes: add one to fixtures.Mutants", c.Name)
+	}
+	golden(t, "testdata/kill-matrix.golden", matrix.String()+"\n")
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(got) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	got = strings.Join(lines, "\n") + "\n"
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got)
+}
+
+func TestEveryCheckIsDocumented(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range checks.All {
+		assert.NotEmpty(t, c.Doc, c.Name)
+		assert.False(t, seen[c.Name], "two checks are called %s", c.Name)
+		seen[c.Name] = true
+	}
+}
+
+// outcome judges one claim of a history that edit has changed.
+func outcome(t *testing.T, id string, edit func(*lb.History)) lb.Verdict {
+	t.Helper()
+	h := fixtures.Simulate(baseline(t), fixtures.Mutant{}, 1)
+	edit(&h)
+	report, err := checks.Judge(h)
+	require.NoError(t, err)
+	for _, v := range report.Verdicts {
+		if v.Claim.ID == id {
+			return v
+		}
+	}
+	t.Fatalf("no claim %s", id)
+	return lb.Verdict{}
+}
+
+// What the harness cannot know, it does not decide.
+func TestUndecided(t *testing.T) {
+	f := func(id, reason string, edit func(*lb.History)) {
+		t.Helper()
+		v := outcome(t, id, edit)
+		assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+		assert.Contains(t, v.Reason, reason)
+	}
+	none := func(h *lb.History) {
+		h.Hits = func(func(lb.Hit) bool) {}
+		h.Arrivals = func(func(lb.Arrival) bool) {}
+	}
+	for _, claim := range baseline(t).Claims {
+		f(claim.ID, "no request bears on it", none)
+	}
+	few := func(h *lb.History) {
+		hits, arrivals := h.Hits, h.Arrivals
+		h.Hits = func(yield func(lb.Hit) bool) {
+			hits(func(x lb.Hit) bool { return x.Seq > 100 || yield(x) })
+		}
+		h.Arrivals = func(yield func(lb.Arrival) bool) {
+			arrivals(func(x lb.Arrival) bool { return x.Seq > 100 || yield(x) })
+		}
+	}
+	for _, claim := range baseline(t).Claims {
+		f(claim.ID, "observations that it needs", few)
+	}
+	f("weights/backend", "how many workers", func(h *lb.History) { h.Env.Workers = 0 })
+	lost := func(h *lb.History) { h.Env.Lost = []string{"back-01: the service was restarted"} }
+	f("weights/backend", "ledger is not whole", lost)
+	f("once/", "ledger is not whole", lost)
+	f("endpoint/nginx-health", "ledger is not whole", lost)
+	f("weights/backend", "unknown origin", func(h *lb.History) {
+		arrivals := h.Arrivals
+		h.Arrivals = func(yield func(lb.Arrival) bool) {
+			if yield(lb.Arrival{Server: "back-01"}) {
+				arrivals(yield)
+			}
+		}
+	})
+	f("restarts/stack", "no container was inspected", func(h *lb.History) { h.Env.Nodes = nil })
+	f("answered/", "the sender could not send", withErr(lb.Tester))
+}
+
+// withErr makes every tenth proxied hit end with the error.
+func withErr(kind lb.Err) func(*lb.History) {
+	return func(h *lb.History) {
+		hits := h.Hits
+		h.Hits = func(yield func(lb.Hit) bool) {
+			hits(func(x lb.Hit) bool {
+				if x.Seq%10 == 0 && x.Server != "" {
+					x.Code, x.Server, x.Err = 0, "", kind
+				}
+				return yield(x)
+			})
+		}
+	}
+}
+
+// A slow tester never convicts the balancer: its timeouts count only while it keeps up.
+func TestASaturatedSenderConvictsNobody(t *testing.T) {
+	timeouts := withErr(lb.Timeout)
+	assert.Equal(t, lb.Refuted, outcome(t, "answered/", timeouts).Outcome)
+	busy := func(h *lb.History) {
+		timeouts(h)
+		for i := range h.Env.Phases {
+			h.Env.Phases[i].CPU = 2 * (h.Env.Phases[i].End - h.Env.Phases[i].Start)
+		}
+	}
+	v := outcome(t, "answered/", busy)
+	assert.Equal(t, lb.Undecided, v.Outcome)
+	assert.Contains(t, v.Reason, "the sender was saturated")
+}
+
+func TestRepeatableRequestsMayBeSentAgain(t *testing.T) {
+	again := func(h *lb.History) {
+		arrivals := h.Arrivals
+		h.Arrivals = func(yield func(lb.Arrival) bool) {
+			arrivals(func(a lb.Arrival) bool {
+				_, r, _ := h.Plan.Sent(a.Seq)
+				return yield(a) && (r.Method != "GET" || yield(a))
+			})
+		}
+	}
+	v := outcome(t, "once/", again)
+	assert.Equal(t, lb.Undecided, v.Outcome)
+	assert.Contains(t, v.Reason, "repeatable")
+}
+
+func TestUnreadableHistoryIsAnError(t *testing.T) {
+	h := fixtures.Simulate(baseline(t), fixtures.Mutant{}, 1)
+	h.Err = func() error { return errors.New("row 7 is cut off") }
+	_, err := checks.Judge(h)
+	assert.ErrorContains(t, err, "row 7")
+}
+
+func TestACrashIsUndecided(t *testing.T) {
+	h := fixtures.Simulate(baseline(t), fixtures.Mutant{}, 1)
+	h.Plan.Claims = append(h.Plan.Claims, lb.Claim{ID: "x", Check: "no such check"})
+	arrivals := 0
+	whole := h.Arrivals
+	h.Arrivals = func(yield func(lb.Arrival) bool) {
+		if arrivals++; arrivals == 1 {
+			panic("boom")
+		}
+		whole(yield)
+	}
+	report, err := checks.Judge(h)
+	require.NoError(t, err)
+	assert.Equal(t, lb.Undecided, report.Verdicts[0].Outcome)
+	assert.Contains(t, report.Verdicts[0].Reason, "boom")
+	assert.Equal(t, lb.Untestable, report.Verdicts[len(report.Verdicts)-1].Outcome)
+}
+
+func TestDecide(t *testing.T) {
+	f := func(finding lb.Finding, want lb.Outcome) {
+		t.Helper()
+		got := checks.Decide([]lb.Claim{{}}, []lb.Finding{finding}, 0.001)
+		assert.Equal(t, want, got[0].Outcome, got[0].Reason)
+		assert.Equal(t, want != lb.Upheld, got[0].Reason != "", "a reason is due unless upheld")
+	}
+	f(lb.Finding{}, lb.Undecided)
+	f(lb.Finding{N: 10, Need: 11}, lb.Undecided)
+	f(lb.Finding{N: 11, Need: 11}, lb.Upheld)
+	f(lb.Finding{N: 1, Need: 11, Counter: []string{"one is enough"}}, lb.Refuted)
+	f(lb.Finding{N: 11, Broken: "the law does not apply"}, lb.Undecided)
+	f(lb.Finding{N: 11, Cannot: "no way"}, lb.Untestable)
+	f(lb.Finding{N: 11, Tested: true, P: 0.0009}, lb.Refuted)
+	f(lb.Finding{N: 11, Tested: true, P: 0.0011}, lb.Upheld)
+	f(lb.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, lb.Undecided)
+}
+
+// One p-value of 0.0009 convicts alone, and does not among two.
+func TestDecideCorrectsForTheFamily(t *testing.T) {
+	one := lb.Finding{N: 1, Tested: true, P: 0.0009}
+	other := lb.Finding{N: 1, Tested: true, P: 0.5}
+	got := checks.Decide(make([]lb.Claim, 2), []lb.Finding{one, other}, 0.001)
+	assert.Equal(t, lb.Upheld, got[0].Outcome)
+	assert.InDelta(t, 0.0018, *got[0].P, 1e-9)
+}
+
+// Memory does not grow with the number of requests, but for the ledger's byte per request.
+func TestJudgeMemoryIsFlat(t *testing.T) {
+	heap := func(requests int) uint64 {
+		plan := baseline(t)
+		plan.Loads[1].Count = requests
+		h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
+		var most uint64
+		hits, n := h.Hits, 0
+		h.Hits = func(yield func(lb.Hit) bool) {
+			hits(func(x lb.Hit) bool {
+				if n++; n%(requests/4) == 0 {
+					var m runtime.MemStats
+					runtime.GC()
+					runtime.ReadMemStats(&m)
+					most = max(most, m.HeapAlloc)
+				}
+				return yield(x)
+			})
+		}
+		_, err := checks.Judge(h)
+		require.NoError(t, err)
+		return most
+	}
+	small, large := heap(10_000), heap(1_000_000)
+	t.Logf("live heap at most %d KiB for 10,000 requests, %d KiB for 1,000,000", small>>10, large>>10)
+	assert.Less(t, large, small+2<<20)
+}
+
+func BenchmarkJudge(b *testing.B) {
+	plan := baseline(b)
+	plan.Loads[1].Count = 100_000
+	for b.Loop() {
+		judge(b, plan, fixtures.Mutant{}, 1)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*plan.Requests()), "ns/request")
+}

@@ -1,0 +1,76 @@
+package checks
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var endpoint = Check{
+	Name:   "endpoint",
+	Doc:    "What the balancer answers by itself has the configured status and body, and no backend sees the request. One that differs refutes the claim.",
+	Claims: endpointClaims,
+	Probes: endpointProbes,
+	Judge:  judgeEndpoint,
+}
+
+func endpointClaims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, r := range cfg.Routes {
+		if r.Answer == nil {
+			continue
+		}
+		claims = append(claims, lb.Claim{
+			ID: "endpoint" + routeKey(r), Check: "endpoint", Subject: routeKey(r), Pos: r.Answer.Pos,
+			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", routeKey(r), r.Answer.Code, r.Answer.Body),
+			Params: map[string]float64{"code": float64(r.Answer.Code)},
+		})
+	}
+	return claims
+}
+
+func endpointProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
+	r, ok := routeOf(cfg, claim)
+	if !ok {
+		return nil
+	}
+	return []lb.Request{{Method: "GET", Path: r.Path}}
+}
+
+func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
+	r, ok := routeOf(h.Plan.Config, claim)
+	if !ok || r.Answer == nil {
+		return lb.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
+	}
+	f := lb.Finding{
+		Need: needAll(h), Broken: lostWitness(h), Test: "status, body and absence from every backend's ledger, for every request",
+		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(r.Answer.Body)),
+	}
+	var wrong examples
+	for hit := range h.Hits {
+		_, sent, ok := h.Plan.Sent(hit.Seq)
+		if !ok || hit.Err == lb.Tester || routeKey(route(h, sent)) != claim.Subject {
+			continue
+		}
+		f.N++
+		switch {
+		case hit.Err != "":
+			wrong.add("request %d got no answer: %s", hit.Seq, hit.Err)
+		case hit.Code != r.Answer.Code:
+			wrong.add("request %d was answered %d by %s", hit.Seq, hit.Code, who(hit))
+		case hit.Server != "":
+			wrong.add("request %d was answered by %s", hit.Seq, hit.Server)
+		case hit.Sum != lb.Sum([]byte(r.Answer.Body)) || hit.Size != int64(len(r.Answer.Body)):
+			wrong.add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
+		}
+	}
+	for a := range h.Arrivals {
+		if _, sent, ok := h.Plan.Sent(a.Seq); ok && routeKey(route(h, sent)) == claim.Subject {
+			wrong.add("request %d reached %s", a.Seq, a.Server)
+		}
+	}
+	f.Counter = wrong.list()
+	f.Measured = fmt.Sprintf("%s of %s differ", number(wrong.total), number(f.N))
+	f.Power = powerAll(f.N, h)
+	return f
+}

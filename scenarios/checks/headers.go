@@ -1,0 +1,159 @@
+package checks
+
+import (
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var headers = Check{
+	Name: "headers",
+	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where the client " +
+		"sent such headers itself. One arrival with another value refutes the claim.",
+	Claims: headerClaims,
+	Probes: headerProbes,
+	Judge:  judgeHeaders,
+}
+
+func headerClaims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, r := range proxied(cfg) {
+		for _, header := range r.SetHeaders {
+			if _, ok := expand(header.Value, lb.Request{}, lb.Environment{}, ""); !ok {
+				continue
+			}
+			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", routeKey(r), header.Name, header.Value)
+			if header.Value == "" {
+				text = fmt.Sprintf("Requests to %s reach the backend without %s.", routeKey(r), header.Name)
+			}
+			claims = append(claims, lb.Claim{
+				ID: "headers" + routeKey(r) + "#" + header.Name, Check: "headers", Subject: routeKey(r), Pos: header.Pos, Text: text,
+			})
+		}
+	}
+	return claims
+}
+
+// Observed lists the request headers that backends must keep for the claims to be judged.
+func Observed(cfg lb.Config) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, r := range proxied(cfg) {
+		for _, header := range r.SetHeaders {
+			if name := textproto.CanonicalMIMEHeaderKey(header.Name); !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// forged are headers that a client may send to pass for another.
+var forged = map[string]string{
+	"Host": "forged.example", "X-Real-Ip": "192.0.2.1", "X-Forwarded-For": "192.0.2.2", "X-Forwarded-Proto": "gopher",
+}
+
+func headerProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
+	r, ok := routeOf(cfg, claim)
+	if !ok {
+		return nil
+	}
+	return []lb.Request{{Method: "GET", Path: r.Path, Header: forged}}
+}
+
+func routeOf(cfg lb.Config, claim lb.Claim) (lb.Route, bool) {
+	for _, r := range cfg.Routes {
+		if routeKey(r) == claim.Subject {
+			return r, true
+		}
+	}
+	return lb.Route{}, false
+}
+
+// expand replaces the variables of a header value by what they stand for in one request; ok is false where lbproof does
+// not know one of them.
+func expand(value string, r lb.Request, env lb.Environment, host string) (text string, ok bool) {
+	asked := host
+	if h := r.Header["Host"]; h != "" {
+		asked = h
+	}
+	name, _, _ := strings.Cut(asked, ":")
+	forwarded := env.Client
+	if before := r.Header["X-Forwarded-For"]; before != "" {
+		forwarded = before + ", " + forwarded
+	}
+	text = strings.NewReplacer(
+		"$http_host", asked,
+		"$host", strings.ToLower(name),
+		"$remote_addr", env.Client,
+		"$proxy_add_x_forwarded_for", forwarded,
+		"$scheme", "http",
+		"$request_method", r.Method,
+		"$request_uri", r.Path,
+	).Replace(value)
+	return text, !strings.Contains(text, "$")
+}
+
+func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
+	r, ok := routeOf(h.Plan.Config, claim)
+	if !ok {
+		return lb.Finding{Cannot: "the configuration has no route " + claim.Subject}
+	}
+	_, name, _ := strings.Cut(claim.ID, "#")
+	var header lb.Header
+	for _, set := range r.SetHeaders {
+		if set.Name == name {
+			header = set
+		}
+	}
+	f := lb.Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
+	var wrong examples
+	var seen decoded
+	last := ""
+	for a := range h.Arrivals {
+		_, sent, ok := h.Plan.Sent(a.Seq)
+		if !ok || routeKey(route(h, sent)) != claim.Subject {
+			continue
+		}
+		f.N++
+		want, _ := expand(header.Value, sent, h.Env, host(h, r))
+		got := seen.get(a.Header, textproto.CanonicalMIMEHeaderKey(name))
+		if got != want {
+			wrong.add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, name, got, want)
+		}
+		last = got
+	}
+	f.Counter = wrong.list()
+	f.Measured = fmt.Sprintf("%s of %s wrong, last %q", number(wrong.total), number(f.N), last)
+	f.Power = powerAll(f.N, h)
+	return f
+}
+
+// host is the Host header of a request that names none: the balancer's own name.
+func host(h lb.History, r lb.Route) string {
+	for _, s := range h.Plan.Specs {
+		if s.Role == lb.Balancer {
+			return fmt.Sprintf("%s:%d", s.Name, r.Port)
+		}
+	}
+	return ""
+}
+
+// decoded remembers the last header set, which is nearly always the next one too.
+type decoded struct {
+	text   string
+	values url.Values
+}
+
+// get gives one field of a header set, several values joined as HTTP joins them; empty where it is absent.
+func (d *decoded) get(set, name string) string {
+	if d.values == nil || set != d.text {
+		d.text = set
+		d.values, _ = url.ParseQuery(set) // what cannot be read is absent, and so contradicts the claim
+	}
+	return strings.Join(d.values[name], ", ")
+}

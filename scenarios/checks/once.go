@@ -1,0 +1,121 @@
+package checks
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var once = Check{
+	Name: "once",
+	Doc: "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once. " +
+		"A request that arrived twice, elsewhere or unasked refutes the claim; its number is told.",
+	Claims: onceClaims,
+	Judge:  judgeOnce,
+}
+
+func onceClaims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, r := range proxied(cfg) {
+		claims = append(claims, lb.Claim{
+			ID: "once" + routeKey(r), Check: "once", Subject: routeKey(r), Pos: r.PoolPos,
+			Text:    fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", routeKey(r), r.Pool),
+			Assumes: []string{"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt"},
+		})
+	}
+	return claims
+}
+
+// repeatable are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).
+var repeatable = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
+
+func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
+	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
+	var wrong examples
+	book := ledger{names: []string{""}}
+	repeats := 0
+	for hit := range h.Hits {
+		book.answered(hit)
+	}
+	for a := range h.Arrivals {
+		_, r, sent := h.Plan.Sent(a.Seq)
+		if !sent || routeKey(route(h, r)) != claim.Subject {
+			continue
+		}
+		times, by, known := book.arrived(a.Seq)
+		switch {
+		case times > 1 && slices.Contains(repeatable, r.Method):
+			repeats++
+		case times > 1:
+			wrong.add("request %d (%s %s) arrived again, at %s", a.Seq, r.Method, r.Path, a.Server)
+		case known && by != "" && by != a.Server:
+			wrong.add("request %d (%s %s) was answered by %s but arrived at %s", a.Seq, r.Method, r.Path, by, a.Server)
+		}
+	}
+	for hit := range h.Hits {
+		_, r, sent := h.Plan.Sent(hit.Seq)
+		if !sent || routeKey(route(h, r)) != claim.Subject {
+			continue
+		}
+		f.N++
+		if hit.Server != "" && book.times(hit.Seq) == 0 {
+			wrong.add("request %d (%s %s) was answered by %s, which has no record of it", hit.Seq, r.Method, r.Path, hit.Server)
+		}
+	}
+	if f.Broken == "" {
+		f.Counter = wrong.list()
+	}
+	if repeats > 0 && f.Broken == "" {
+		f.Broken = fmt.Sprintf("%s repeatable requests arrived more than once, which is allowed after a failed attempt and otherwise not", number(repeats))
+	}
+	f.Measured = fmt.Sprintf("%s of %s not exactly once", number(wrong.total), number(f.N))
+	f.Power = powerAll(f.N, h)
+	return f
+}
+
+// ledger joins hits and arrivals by number in one byte a request: who answered, and how often it arrived.
+type ledger struct {
+	names []string // who answers; 0 is nobody
+	pages map[uint64]*[pageSize]uint8
+}
+
+const (
+	pageSize   = 1 << 12
+	countBits  = 0b11
+	serverBits = 2
+	maxNames   = 1<<(8-serverBits) - 1
+)
+
+func (l *ledger) cell(seq uint64) *uint8 {
+	if l.pages == nil {
+		l.pages = map[uint64]*[pageSize]uint8{}
+	}
+	page, ok := l.pages[seq/pageSize]
+	if !ok {
+		page = new([pageSize]uint8)
+		l.pages[seq/pageSize] = page
+	}
+	return &page[seq%pageSize]
+}
+
+func (l *ledger) answered(hit lb.Hit) {
+	i := slices.Index(l.names, hit.Server)
+	if i < 0 && len(l.names) < maxNames {
+		i = len(l.names)
+		l.names = append(l.names, hit.Server)
+	}
+	*l.cell(hit.Seq) = uint8(max(0, i)) << serverBits
+}
+
+// arrived counts one arrival; times stops at 3. known is false where more backends answered than the ledger can name.
+func (l *ledger) arrived(seq uint64) (times int, by string, known bool) {
+	c := l.cell(seq)
+	if *c&countBits < countBits {
+		*c++
+	}
+	i := int(*c >> serverBits)
+	return int(*c & countBits), l.names[i], i > 0
+}
+
+func (l *ledger) times(seq uint64) int { return int(*l.cell(seq) & countBits) }

@@ -1,0 +1,51 @@
+package checks
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var restarts = Check{
+	Name:   "restarts",
+	Doc:    "No container of the stack restarts or is killed for memory while the traffic runs, within the limits that the scenario sets.",
+	Claims: restartClaims,
+	Judge:  judgeRestarts,
+}
+
+func restartClaims(cfg lb.Config) []lb.Claim {
+	if len(proxied(cfg)) == 0 {
+		return nil
+	}
+	return []lb.Claim{{
+		ID: "restarts/stack", Check: "restarts", Subject: "stack", Pos: lb.Pos{File: cfg.Files[0].Name},
+		Text:    "No container restarts or is killed for memory under the traffic.",
+		Assumes: []string{"the processor and memory limits of the scenario"},
+	}}
+}
+
+func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
+	f := lb.Finding{Need: needAll(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
+	for range h.Hits {
+		f.N++
+	}
+	total, limits := 0, 0
+	for _, n := range h.Env.Nodes {
+		total += n.Restarts
+		if n.Memory > 0 {
+			limits++
+		}
+		switch {
+		case n.OOMKilled:
+			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %d times", n.Name, n.Memory>>20, n.Restarts))
+		case n.Restarts > 0:
+			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %d times", n.Name, n.Restarts))
+		}
+	}
+	if len(h.Env.Nodes) == 0 {
+		f.Broken = "no container was inspected"
+	}
+	f.Measured = fmt.Sprintf("%d restarts of %d containers", total, len(h.Env.Nodes))
+	f.Note = fmt.Sprintf("%d containers ran with a memory limit", limits)
+	return f
+}

@@ -1,0 +1,234 @@
+package checks
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
+)
+
+var weights = Check{
+	Name: "weights",
+	Doc: "The servers of a round robin pool share its requests by their weights. Law: the envelope of smooth weighted round robin, " +
+		"once per independent state; its false alarm rate is 0, because no honest run can leave it.",
+	Claims: weightClaims,
+	Judge:  judgeWeights,
+}
+
+func weightClaims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, pool := range cfg.Pools {
+		active := rotation(pool)
+		if pool.Method != lb.RoundRobin || len(active) < 2 {
+			continue
+		}
+		claim := lb.Claim{
+			ID: "weights/" + pool.Name, Check: "weights", Subject: pool.Name, Pos: pool.Pos,
+			Params:  map[string]float64{},
+			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
+		}
+		var parts []string
+		shares := stats.Shares(weightsOf(active))
+		for i, s := range active {
+			claim.Params[s.Addr()] = shares[i]
+			parts = append(parts, fmt.Sprintf("%s %s (%s)", s.Host, fraction(s.Weight, active), percent3(shares[i])))
+		}
+		claim.Text = fmt.Sprintf("The requests of %s are shared by weight: %s.", pool.Name, strings.Join(parts, ", "))
+		claims = append(claims, claim)
+	}
+	return claims
+}
+
+// rotation is the servers that take turns: no backups, none marked down.
+func rotation(pool lb.Pool) []lb.Server {
+	var active []lb.Server
+	for _, s := range pool.Servers {
+		if !s.Backup && !s.Down {
+			active = append(active, s)
+		}
+	}
+	return active
+}
+
+func weightsOf(servers []lb.Server) []int {
+	var w []int
+	for _, s := range servers {
+		w = append(w, s.Weight)
+	}
+	return w
+}
+
+// states says how many independent balancing states the configuration makes.
+func states(cfg lb.Config, pool lb.Pool) string {
+	switch {
+	case pool.SharedState:
+		return "one balancing state, shared by all workers (zone)"
+	case cfg.Workers.Auto:
+		return "one balancing state per worker process, as many as the balancer sees processors"
+	}
+	return fmt.Sprintf("one balancing state per worker process, %d of them", cfg.Workers.Count)
+}
+
+// fraction prints a weight's share of all as 1/6, reduced.
+func fraction(weight int, servers []lb.Server) string {
+	total := 0
+	for _, s := range servers {
+		total += s.Weight
+	}
+	a, b := weight, total
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return fmt.Sprintf("%d/%d", weight/a, total/a)
+}
+
+// percent3 prints a ratio with a tenth of a per cent, as 16.7 %.
+func percent3(ratio float64) string { return fmt.Sprintf("%.1f %%", 100*ratio) }
+
+func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	if !ok {
+		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+	}
+	active := rotation(pool)
+	m := h.Env.Workers
+	if pool.SharedState {
+		m = 1
+	}
+	tally, broken := tallyPool(pool, active, h)
+	right := stats.Shares(weightsOf(active))
+	env := stats.SmoothEnvelope(weightsOf(active)).Times(m).Widen(tally.slack)
+	wrong := stats.Nearest(weightsOf(active))
+	f := lb.Finding{
+		N:      tally.total,
+		Need:   env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta),
+		Broken: broken,
+		Test:   fmt.Sprintf("envelope of smooth weighted round robin, %s, false alarm rate 0", plural(m, "independent state")),
+	}
+	if m == 0 {
+		f.Broken = "it is not known how many workers ran, each with a balancing state of its own"
+	}
+	f.Measured, f.Predicted = describe(active, tally, right, env)
+	if f.Broken != "" {
+		return f
+	}
+	over := env.Outside(tally.counts, right)
+	for i, s := range active {
+		if over[i] != 0 {
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests; weight %s allows %s",
+				s.Host, number(tally.counts[i]), number(tally.total), fraction(s.Weight, active), interval(i, tally, right, env)))
+		}
+	}
+	f.Counter = append(f.Counter, tally.strangers.list()...)
+	f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong),
+		probability(env.Power(tally.total, right, stats.Shares(wrong))))
+	return f
+}
+
+// poolTally counts a pool's arrivals per server of the rotation.
+type poolTally struct {
+	counts    []int
+	total     int
+	slack     float64 // picks that may or may not have reached a backend
+	strangers examples
+}
+
+// tallyPool counts arrivals, and says why the law does not apply to them where it does not.
+func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, broken string) {
+	t.counts = make([]int, len(active))
+	index := map[string]int{}
+	for i, s := range active {
+		if _, twice := index[s.Host]; twice {
+			return t, fmt.Sprintf("%s stands in the pool twice, and its arrivals cannot be told apart", s.Host)
+		}
+		index[s.Host] = i
+	}
+	failed, unsent := 0, 0
+	for hit := range h.Hits {
+		if _, r, ok := h.Plan.Sent(hit.Seq); !ok || route(h, r).Pool != pool.Name {
+			continue
+		}
+		switch {
+		case hit.Err == lb.Tester:
+			unsent++
+		case hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504:
+			failed++
+		}
+	}
+	strays := 0
+	for a := range h.Arrivals {
+		if a.Seq == 0 {
+			strays++
+			continue
+		}
+		if _, r, ok := h.Plan.Sent(a.Seq); !ok || route(h, r).Pool != pool.Name {
+			continue
+		}
+		i, in := index[a.Server]
+		if !in {
+			t.strangers.add("request %d reached %s, which is not in the rotation", a.Seq, a.Server)
+			continue
+		}
+		t.counts[i]++
+		t.total++
+	}
+	t.slack = float64(unsent)
+	if h.Env.Interrupted != "" {
+		t.slack += float64(mostInFlight(h.Plan))
+	}
+	switch {
+	case lostWitness(h) != "":
+		broken = lostWitness(h)
+	case strays > 0:
+		broken = fmt.Sprintf("%s requests of unknown origin reached the backends", number(strays))
+	case failed > 0:
+		broken = fmt.Sprintf("%s requests failed, so servers may have been out of the rotation, which this law does not cover", number(failed))
+	}
+	return t, broken
+}
+
+func mostInFlight(p lb.Plan) int {
+	most := 0
+	for _, l := range p.Loads {
+		most = max(most, l.Concurrency)
+	}
+	return most
+}
+
+// describe prints what was counted and what the law allows.
+func describe(active []lb.Server, t poolTally, shares []float64, env stats.Envelope) (measured, predicted string) {
+	var got, want []string
+	low, high := 0.0, 0.0
+	for i := range active {
+		got = append(got, number(t.counts[i]))
+		want = append(want, fmt.Sprintf("%.1f", float64(t.total)*shares[i]))
+		low, high = min(low, env.Low[i]), max(high, env.High[i])
+	}
+	return strings.Join(got, " : "), fmt.Sprintf("%s (%+.2f to %+.2f)", strings.Join(want, " : "), low, high)
+}
+
+func interval(i int, t poolTally, shares []float64, env stats.Envelope) string {
+	centre := float64(t.total) * shares[i]
+	return fmt.Sprintf("%.1f to %.1f", centre+env.Low[i], centre+env.High[i])
+}
+
+// ratio prints weights as 1:2:3.
+func ratio(weights []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(weights), " ", ":"), "[]")
+}
+
+// probability prints a probability near 1 without rounding it up to certainty.
+func probability(p float64) string {
+	if p > 0.9999 {
+		return "above 0.9999"
+	}
+	return fmt.Sprintf("%.4f", p)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return number(n) + " " + noun + "s"
+}

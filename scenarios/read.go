@@ -1,0 +1,176 @@
+package scenarios
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Schema is the JSON Schema of a scenario file.
+//
+//go:embed scenario.schema.json
+var Schema []byte
+
+var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema))
+	if err != nil {
+		return nil, fmt.Errorf("read the scenario schema: %w", err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("scenario.schema.json", document); err != nil {
+		return nil, fmt.Errorf("read the scenario schema: %w", err)
+	}
+	return compiler.Compile("scenario.schema.json")
+})
+
+// Read reads a scenario file. Its errors begin with file:line.
+func Read(fsys fs.FS, name string) (Scenario, error) {
+	content, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return Scenario{}, fmt.Errorf("read scenario %s: %w", name, errors.Unwrap(err))
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return Scenario{}, syntaxError(name, err)
+	}
+	if len(document.Content) == 0 {
+		return Scenario{}, fmt.Errorf("%s: the scenario is empty", name)
+	}
+	root := document.Content[0]
+	if err := validate(name, root); err != nil {
+		return Scenario{}, err
+	}
+	s := Scenario{File: name}
+	if err := root.Decode(&s); err != nil {
+		return Scenario{}, syntaxError(name, err)
+	}
+	for backend, limits := range s.Backends {
+		limits.Line = find(root, []string{"backends", backend}).Line
+		s.Backends[backend] = limits
+	}
+	return s, nil
+}
+
+// List gives the names of the built-in scenarios.
+func List() []string {
+	entries, _ := fs.Glob(BuiltIn, "*.yaml") // the pattern is good
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(path.Base(e), ".yaml"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// syntaxError puts file:line in front of what the YAML reader says.
+func syntaxError(name string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if line, rest, ok := strings.Cut(strings.TrimPrefix(text, "line "), ": "); ok {
+		if n, bad := strconv.Atoi(line); bad == nil {
+			return fmt.Errorf("%s: %s", lb.Pos{File: name, Line: n}, rest)
+		}
+	}
+	return fmt.Errorf("%s: %s", name, text)
+}
+
+// validate holds the file against the schema, and tells every mistake with its line.
+func validate(name string, root *yaml.Node) error {
+	schema, err := compiled()
+	if err != nil {
+		return err
+	}
+	var value any
+	if err := root.Decode(&value); err != nil {
+		return syntaxError(name, err)
+	}
+	var invalid *jsonschema.ValidationError
+	switch err := schema.Validate(value); {
+	case err == nil:
+		return nil
+	case !errors.As(err, &invalid):
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var mistakes []error
+	for _, leaf := range leaves(invalid) {
+		line, text := explain(root, leaf)
+		mistakes = append(mistakes, fmt.Errorf("%s: %s", lb.Pos{File: name, Line: line}, text))
+	}
+	return errors.Join(mistakes...)
+}
+
+// leaves are the errors that have no cause below them; alternatives are one error.
+func leaves(err *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if _, alternatives := err.ErrorKind.(*kind.AnyOf); alternatives || len(err.Causes) == 0 {
+		return []*jsonschema.ValidationError{err}
+	}
+	var out []*jsonschema.ValidationError
+	for _, cause := range err.Causes {
+		out = append(out, leaves(cause)...)
+	}
+	return out
+}
+
+// explain says where a mistake stands and what it is.
+func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text string) {
+	where := strings.Join(err.InstanceLocation, ".")
+	if where == "" {
+		where = "the scenario"
+	}
+	node := find(root, err.InstanceLocation)
+	switch k := err.ErrorKind.(type) {
+	case *kind.AdditionalProperties:
+		return find(root, append(slices.Clone(err.InstanceLocation), k.Properties[0])).Line,
+			fmt.Sprintf("unknown field %s in %s", strings.Join(k.Properties, ", "), where)
+	case *kind.AnyOf:
+		return node.Line, where + " needs concurrency (a closed loop) or rate (an open loop)"
+	case *kind.Required:
+		return node.Line, fmt.Sprintf("%s needs %s", where, strings.Join(k.Missing, ", "))
+	}
+	return node.Line, where + ": " + err.ErrorKind.LocalizedString(message.NewPrinter(language.English))
+}
+
+// find follows a path of keys and indexes as far as it goes; for a key it gives the key's own node, which has its line.
+func find(node *yaml.Node, location []string) *yaml.Node {
+	at := node
+	for _, step := range location {
+		if node.Kind == yaml.AliasNode {
+			node = node.Alias
+		}
+		switch node.Kind {
+		case yaml.SequenceNode:
+			i, err := strconv.Atoi(step)
+			if err != nil || i >= len(node.Content) {
+				return at
+			}
+			node = node.Content[i]
+			at = node
+		case yaml.MappingNode:
+			i := 0
+			for i < len(node.Content) && node.Content[i].Value != step {
+				i += 2
+			}
+			if i >= len(node.Content) {
+				return at
+			}
+			at, node = node.Content[i], node.Content[i+1]
+		default:
+			return at
+		}
+	}
+	return at
+}

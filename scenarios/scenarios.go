@@ -1,0 +1,176 @@
+// Package scenarios reads scenarios and makes plans of them. A scenario says which configuration is put under which
+// traffic; a plan is the same with every default written out and every claim listed.
+//
+// To add a built-in scenario: one YAML file here. Its form is scenario.schema.json.
+package scenarios
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
+//
+//go:embed *.yaml
+var BuiltIn embed.FS
+
+// Scenario is a scenario file. Fields that are not given have the defaults that the schema names.
+type Scenario struct {
+	File     string            `yaml:"-"`
+	Name     string            `yaml:"name"`
+	Doc      string            `yaml:"doc"`
+	Config   string            `yaml:"config"`
+	Alpha    float64           `yaml:"alpha"`
+	Beta     float64           `yaml:"beta"`
+	Seed     uint64            `yaml:"seed"`
+	Backends map[string]Limits `yaml:"backends"`
+	Phases   []Phase           `yaml:"phases"`
+}
+
+// Limits of one backend's container.
+type Limits struct {
+	Line   int     `yaml:"-"`
+	CPUs   float64 `yaml:"cpus"`   // cores
+	Memory string  `yaml:"memory"` // as 64MiB
+}
+
+// Phase is one phase of traffic.
+type Phase struct {
+	Name        string        `yaml:"name"`
+	Requests    int           `yaml:"requests"`
+	Concurrency int           `yaml:"concurrency"`
+	Rate        float64       `yaml:"rate"` // requests per second
+	Timeout     time.Duration `yaml:"timeout"`
+	Send        []Request     `yaml:"send"`
+}
+
+// Request is one request of a phase.
+type Request struct {
+	Method  string            `yaml:"method"`
+	Path    string            `yaml:"path"`
+	Headers map[string]string `yaml:"headers"`
+	Body    string            `yaml:"body"`
+}
+
+// Defaults, as the schema tells them.
+const (
+	defaultError    = 0.001
+	defaultTimeout  = 30 * time.Second
+	defaultInFlight = 256
+	probesInFlight  = 10
+)
+
+// defaultLimits are those of a backend that the scenario says nothing of.
+var defaultLimits = Limits{CPUs: 0.25, Memory: "128MiB"}
+
+// Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
+func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
+	plan := lb.Plan{
+		Schema: lb.PlanSchema, Name: s.Name, Seed: s.Seed, Config: cfg, Claims: checks.Claims(cfg),
+		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError),
+	}
+	if len(cfg.Listeners) == 0 {
+		return plan, fmt.Errorf("%s: no server listens for plain HTTP, which is all that lbproof sends so far", cfg.Files[0].Name)
+	}
+	if len(plan.Claims) == 0 {
+		return plan, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
+	}
+	for _, spec := range specs {
+		if spec.Role == lb.Backend {
+			if err := s.backend(&spec, cfg); err != nil {
+				return plan, err
+			}
+		}
+		plan.Specs = append(plan.Specs, spec)
+	}
+	if err := s.placed(specs); err != nil {
+		return plan, err
+	}
+	plan.Loads = s.loads(plan)
+	return plan, nil
+}
+
+// backend fills in what the harness's own backend needs: its limits and its command line.
+func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
+	limits, ok := s.Backends[spec.Name]
+	if !ok {
+		limits = defaultLimits
+	}
+	if limits.Memory != "" {
+		bytes, err := units.RAMInBytes(limits.Memory)
+		if err != nil {
+			return fmt.Errorf("%s:%d: memory of %s: %w", s.File, limits.Line, spec.Name, err)
+		}
+		spec.Memory = bytes
+	}
+	spec.CPUs = limits.CPUs
+	spec.Control = 7070
+	for slices.Contains(spec.Ports, spec.Control) {
+		spec.Control++
+	}
+	var ports []string
+	for _, p := range spec.Ports {
+		ports = append(ports, strconv.Itoa(p))
+	}
+	spec.Env = map[string]string{"HOST_TAG": spec.Name}
+	spec.Command = []string{
+		"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control),
+		"--observe", strings.Join(checks.Observed(cfg), ","),
+	}
+	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
+	return nil
+}
+
+// placed says whether every backend that the scenario limits is one that the configuration names.
+func (s Scenario) placed(specs []lb.Spec) error {
+	for name, limits := range s.Backends {
+		if !slices.ContainsFunc(specs, func(spec lb.Spec) bool { return spec.Role == lb.Backend && spec.Name == name }) {
+			return fmt.Errorf("%s:%d: the configuration names no backend %s", s.File, limits.Line, name)
+		}
+	}
+	return nil
+}
+
+// loads are the probes that the claims need, then the scenario's own phases.
+func (s Scenario) loads(plan lb.Plan) []lb.Load {
+	port := plan.Config.Listeners[0].Port
+	var loads []lb.Load
+	if probes := checks.Probes(plan.Config, plan.Claims); len(probes) > 0 {
+		each := stats.NeedToSee(0.01, 1-plan.Beta)
+		loads = append(loads, lb.Load{
+			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Port: port, Requests: probes,
+		})
+	}
+	for _, p := range s.Phases {
+		load := lb.Load{
+			Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Rate: p.Rate,
+			Timeout: or(p.Timeout, defaultTimeout), Port: port,
+		}
+		for _, r := range p.Send {
+			load.Requests = append(load.Requests, lb.Request{
+				Method: or(r.Method, "GET"), Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
+			})
+		}
+		loads = append(loads, load)
+	}
+	return loads
+}
+
+// or is value, or otherwise where value is zero.
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
