@@ -20,7 +20,8 @@ var terminal = Format{
 	Write: writeTerminal,
 }
 
-func writeTerminal(w io.Writer, r lb.Report) error {
+func writeTerminal(out io.Writer, r lb.Report) error {
+	w := &strings.Builder{}
 	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
 	var rows [][]string
 	for _, v := range r.Verdicts {
@@ -44,8 +45,18 @@ func writeTerminal(w io.Writer, r lb.Report) error {
 	if r.Env.Interrupted != "" {
 		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)
 	}
-	_, err := fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
-	return err
+	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
+	return trimmed(out, w.String())
+}
+
+// trimmed writes a text without the spaces that tables put at the ends of lines.
+func trimmed(w io.Writer, text string) error {
+	for line := range strings.Lines(text) {
+		if _, err := io.WriteString(w, strings.TrimRight(line, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // provenance says where the balancer's image came from and what it ran.

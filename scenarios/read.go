@@ -55,7 +55,7 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 	if err := validate(name, root); err != nil {
 		return Scenario{}, err
 	}
-	s := Scenario{File: name}
+	s := Scenario{File: name, ConfigLine: find(root, []string{"config"}).Line}
 	if err := root.Decode(&s); err != nil {
 		return Scenario{}, syntaxError(name, err)
 	}

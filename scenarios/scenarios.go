@@ -26,15 +26,16 @@ var BuiltIn embed.FS
 
 // Scenario is a scenario file. Fields that are not given have the defaults that the schema names.
 type Scenario struct {
-	File     string            `yaml:"-"`
-	Name     string            `yaml:"name"`
-	Doc      string            `yaml:"doc"`
-	Config   string            `yaml:"config"`
-	Alpha    float64           `yaml:"alpha"`
-	Beta     float64           `yaml:"beta"`
-	Seed     uint64            `yaml:"seed"`
-	Backends map[string]Limits `yaml:"backends"`
-	Phases   []Phase           `yaml:"phases"`
+	File       string            `yaml:"-"`
+	ConfigLine int               `yaml:"-"`
+	Name       string            `yaml:"name"`
+	Doc        string            `yaml:"doc"`
+	Config     string            `yaml:"config"`
+	Alpha      float64           `yaml:"alpha"`
+	Beta       float64           `yaml:"beta"`
+	Seed       uint64            `yaml:"seed"`
+	Backends   map[string]Limits `yaml:"backends"`
+	Phases     []Phase           `yaml:"phases"`
 }
 
 // Limits of one backend's container.

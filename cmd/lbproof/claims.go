@@ -21,7 +21,7 @@ func claimsCommand() *cobra.Command {
 predict and what they assume; then the directives that lbproof draws no promise from. It needs no Docker.`,
 		Example: `  lbproof claims nginx.conf
   lbproof claims builtin:nginx/weighted.conf --json`,
-		Args: cobra.ExactArgs(1),
+		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := readConfig(args[0])
 			if err != nil {

@@ -20,7 +20,7 @@ func doctorCommand() *cobra.Command {
 		Long: `Connects to Docker and gets every image that a run needs: a local one is used, else it is pulled, else it is built from
 Debian packages. Says which way each came, and why anything is missing.`,
 		Example: "  lbproof doctor",
-		Args:    cobra.NoArgs,
+		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			binary, err := os.Executable()
 			if err != nil {

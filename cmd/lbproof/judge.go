@@ -9,7 +9,7 @@ func judgeCommand() *cobra.Command {
 		Long: `Reads a run folder, decides every promise, writes the reports into the folder and prints the verdicts. It needs no
 Docker, and gives the same answer on any machine.`,
 		Example: "  lbproof judge lbproof-runs/baseline-20261121T101500-1f2e3d4c",
-		Args:    cobra.ExactArgs(1),
+		Args:    usage(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return judgeFolder(cmd, args[0]) },
 	}
 }

@@ -21,7 +21,7 @@ func listCommand() *cobra.Command {
 		Short: "List what lbproof knows",
 		Example: `  lbproof list
   lbproof list checks`,
-		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		Args:      usage(cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs)),
 		ValidArgs: kinds,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -25,7 +25,7 @@ func backendCommand() *cobra.Command {
 	var control, healthy int
 	var observe []string
 	cmd := &cobra.Command{
-		Use: "backend", Short: "Serve as a backend", Args: cobra.NoArgs, Hidden: true,
+		Use: "backend", Short: "Serve as a backend", Args: usage(cobra.NoArgs), Hidden: true,
 		Example: "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if healthy != 0 {
@@ -66,7 +66,7 @@ func checkHealth(ctx context.Context, port int) error {
 
 func workerCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "worker", Short: "Send traffic as standard input orders", Args: cobra.NoArgs, Hidden: true,
+		Use: "worker", Short: "Send traffic as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()))
 		},
@@ -76,7 +76,7 @@ func workerCommand() *cobra.Command {
 func reaperCommand() *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
-		Use: "reaper", Short: "Remove a run when standard input ends", Args: cobra.NoArgs, Hidden: true,
+		Use: "reaper", Short: "Remove a run when standard input ends", Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
 			return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id))

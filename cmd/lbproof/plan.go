@@ -18,7 +18,7 @@ func planCommand() *cobra.Command {
 limits, and every phase of traffic with all defaults written out. It needs no Docker.`,
 		Example: `  lbproof plan baseline
   lbproof plan nginx.conf > plan.json && lbproof run plan.json`,
-		Args:              cobra.ExactArgs(1),
+		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := readTarget(args[0])

@@ -20,7 +20,7 @@ func reportCommand() *cobra.Command {
 		Long:  "Decides a run from its folder alone and prints it, without touching the folder. The exit code is 0 whatever the verdicts.",
 		Example: `  lbproof report lbproof-runs/baseline-20261121T101500-1f2e3d4c --format junit > junit.xml
   lbproof report RUN --format json | jq '.verdicts[] | {id: .claim.id, outcome}'`,
-		Args: cobra.ExactArgs(1),
+		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := reports.Find(name)
 			if err != nil {

@@ -21,7 +21,7 @@ func runCommand() *cobra.Command {
 		Long:  "Carries out a plan and prints the folder with what happened. lbproof judge decides it, now or later, here or elsewhere.",
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
-		Args:              cobra.ExactArgs(1),
+		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := readTarget(args[0])

@@ -66,7 +66,11 @@ func scenarioFile(name string) (lb.Plan, error) {
 	if !strings.HasPrefix(config, builtIn) && !filepath.IsAbs(config) {
 		config = filepath.Join(filepath.Dir(name), config)
 	}
-	return planOf(s, config)
+	plan, err := planOf(s, config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return plan, fmt.Errorf("%s:%d: config: %w", name, s.ConfigLine, err)
+	}
+	return plan, err
 }
 
 // configFile puts a configuration under the baseline's traffic.

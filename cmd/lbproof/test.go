@@ -25,7 +25,7 @@ traffic. The run folder keeps plan, history, logs and reports.`,
 		Example: `  lbproof test baseline
   lbproof test nginx.conf
   lbproof test scenario.yaml --out /tmp/runs`,
-		Args:              cobra.ExactArgs(1),
+		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := readTarget(args[0])

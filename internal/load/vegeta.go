@@ -70,6 +70,9 @@ func newTransport(ctx context.Context, l lb.Load) *http.Transport {
 	dialer := &net.Dialer{Timeout: l.Timeout}
 	return &http.Transport{
 		DialContext: func(dialing context.Context, network, addr string) (net.Conn, error) {
+			dialing, cancel := context.WithCancel(dialing)
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
 			conn, err := dialer.DialContext(dialing, network, addr)
 			if err != nil {
 				return nil, err

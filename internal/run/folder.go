@@ -30,6 +30,9 @@ var (
 	arrivalsHead = []string{"seq", "at_ns", "server", "headers"}
 )
 
+// ErrFolder is a run folder that cannot be written.
+var ErrFolder = errors.New("the run folder cannot be written: free some space, or name another place with --out")
+
 // Folder is a run being written: the plan first, rows as they come, the environment last.
 type Folder struct {
 	Dir      string
@@ -40,10 +43,10 @@ type Folder struct {
 // Create makes the folder of a run, which must not exist.
 func Create(dir string, plan lb.Plan) (*Folder, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, fmt.Errorf("make the run's folder: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the run's folder: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	f := &Folder{Dir: dir}
 	err := writeJSON(filepath.Join(dir, planFile), plan)
@@ -90,9 +93,13 @@ func (f *Folder) Arrival(a lb.Arrival) error {
 func (f *Folder) Log(node string) (io.WriteCloser, error) {
 	dir := filepath.Join(f.Dir, logsFolder)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("keep the log of %s: %w", node, err)
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	return os.Create(filepath.Join(dir, node+".log"))
+	w, err := os.Create(filepath.Join(dir, node+".log"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	return w, nil
 }
 
 // Finish writes the environment, which says that the folder is whole.
@@ -108,7 +115,7 @@ func writeJSON(file string, value any) error {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
 	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
+		return fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	return nil
 }
@@ -123,11 +130,11 @@ type table struct {
 func createTable(name string, head []string) (*table, error) {
 	file, err := os.Create(name)
 	if err != nil {
-		return nil, fmt.Errorf("write the history: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	zip, err := gzip.NewWriterLevel(file, gzip.BestSpeed)
 	if err != nil {
-		return nil, fmt.Errorf("write the history: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	t := &table{file: file, zip: zip, rows: csv.NewWriter(zip)}
 	return t, t.write(head...)
@@ -135,7 +142,7 @@ func createTable(name string, head []string) (*table, error) {
 
 func (t *table) write(fields ...string) error {
 	if err := t.rows.Write(fields); err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	return nil
 }
@@ -143,7 +150,7 @@ func (t *table) write(fields ...string) error {
 func (t *table) close() error {
 	t.rows.Flush()
 	if err := errors.Join(t.rows.Error(), t.zip.Close(), t.file.Close()); err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,8 @@ type Runner struct {
 const workerName = "lbproof-worker"
 
 // Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
-// returned too, or ctx ended, and its environment says why it was cut short; before that there is no folder.
+// returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and with
+// ErrFolder there is none that could be read.
 func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	host, err := r.Docker.Connect(ctx)
 	if err != nil {
@@ -52,12 +54,14 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	s := &session{Runner: r, plan: plan, folder: folder, env: lb.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
-	if err := s.run(ctx, id); err != nil && !s.measuring {
+	switch err := s.run(ctx, id); {
+	case !s.measuring:
 		return "", errors.Join(err, folder.Discard())
-	} else if err != nil {
+	case errors.Is(err, ErrFolder):
+		return "", err
+	default:
 		return folder.Dir, err
 	}
-	return folder.Dir, nil
 }
 
 func runID() string {
@@ -105,8 +109,11 @@ func (s *session) run(ctx context.Context, id string) (err error) {
 	}
 	s.measuring = true
 	cut := s.measure(ctx)
+	if errors.Is(cut, ErrFolder) {
+		return cut
+	}
 	if cut != nil {
-		s.env.Interrupted = cut.Error()
+		s.env.Interrupted, _, _ = strings.Cut(cut.Error(), "\n") // without the log that may follow
 	}
 	if errors.Is(cut, errInterrupted) {
 		cut = nil // the user knows
@@ -199,7 +206,7 @@ func (s *session) waitReady(ctx context.Context) error {
 	case r.Ready:
 		return nil
 	}
-	if err := s.stack.Running(ctx, lb.Balancer); err != nil {
+	if err := s.stack.Running(ctx); err != nil {
 		return err
 	}
 	return fmt.Errorf("wait for the stack: %s", r.Err)
@@ -227,6 +234,7 @@ func (s *session) prove(ctx context.Context) (err error) {
 
 // measure lets the worker send, and keeps what it reports until it is done. The error says why it was cut short.
 func (s *session) measure(ctx context.Context) error {
+	s.env.Lost = []string{"they were not read to their end"} // until the worker says otherwise
 	if err := s.orders.Encode(order{Go: true}); err != nil {
 		return fmt.Errorf("tell the worker to go: %w", err)
 	}
@@ -245,8 +253,11 @@ func (s *session) measure(ctx context.Context) error {
 	kept := s.keep()
 	select {
 	case err := <-died:
-		return errors.Join(err, kept)
+		return err // and kept is what became of it
 	default:
+	}
+	if err := s.stack.Running(watch); err != nil {
+		return err
 	}
 	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errHungUp)) {
 		return errInterrupted

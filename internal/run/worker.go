@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -260,20 +261,24 @@ func (w *worker) read(ctx context.Context, i int) error {
 	return w.send(r)
 }
 
+// lastWords is how long a backend has to hand out the end of its ledger.
+const lastWords = 3 * time.Second
+
 // collect reads every ledger to its end, and says which have rows missing.
 func (w *worker) collect(ctx context.Context) []string {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
 	defer cancel()
-	var lost []string
+	missing := make([]string, len(w.readers))
+	var reading sync.WaitGroup
 	for i, r := range w.readers {
-		server := w.order.Ledgers[i].Server
-		if err := until(ctx, func() error { return w.read(ctx, i) }); err != nil {
-			lost = append(lost, fmt.Sprintf("%s: %v", server, err))
-			continue
-		}
-		if r.Lost != "" {
-			lost = append(lost, server+": "+r.Lost)
-		}
+		reading.Go(func() {
+			if err := until(ctx, func() error { return w.read(ctx, i) }); err != nil {
+				missing[i] = fmt.Sprintf("%s: %v", w.order.Ledgers[i].Server, err)
+			} else if r.Lost != "" {
+				missing[i] = w.order.Ledgers[i].Server + ": " + r.Lost
+			}
+		})
 	}
-	return lost
+	reading.Wait()
+	return slices.DeleteFunc(missing, func(s string) bool { return s == "" })
 }

@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
-
-	"github.com/lbproof/lbproof/internal/lb"
 )
 
 // patience is how long a container that may restart has to come back.
@@ -87,7 +87,7 @@ func (s *Stack) gone(ctx context.Context, name string) error {
 // dead tells how a container ended and what to do.
 func (s *Stack) dead(ctx context.Context, name string, info *container.InspectResponse) error {
 	how := fmt.Sprintf("exit status %d", info.State.ExitCode)
-	advice := "its log says why"
+	advice := "nothing of the harness stopped it"
 	if info.State.OOMKilled {
 		how, advice = "killed for memory", "raise its memory limit in the scenario"
 	}
@@ -95,7 +95,7 @@ func (s *Stack) dead(ctx context.Context, name string, info *container.InspectRe
 	if err := s.Logs(ctx, name, &log); err != nil {
 		return fmt.Errorf("the container %s died: %s", name, how)
 	}
-	return fmt.Errorf("the container %s died: %s; %s:\n%s", name, how, advice, tail(log.String(), 10))
+	return fmt.Errorf("the container %s died: %s; %s; its last lines:\n%s", name, how, advice, tail(log.String(), 10))
 }
 
 // tail is the last lines of a text.
@@ -104,15 +104,10 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// Running says whether every node of a role runs.
-func (s *Stack) Running(ctx context.Context, role lb.Role) error {
+// Running is an error where a node of the run neither runs nor is about to.
+func (s *Stack) Running(ctx context.Context) error {
 	s.mu.Lock()
-	var names []string
-	for name, n := range s.nodes {
-		if n.spec.Role == role {
-			names = append(names, name)
-		}
-	}
+	names := slices.Sorted(maps.Keys(s.nodes))
 	s.mu.Unlock()
 	for _, name := range names {
 		if err := s.gone(ctx, name); err != nil {

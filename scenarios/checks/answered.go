@@ -50,7 +50,9 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		f.N++
 	}
-	f.Counter = failed.list()
+	if f.Broken = died(h); f.Broken == "" {
+		f.Counter = failed.list()
+	}
 	f.Measured = fmt.Sprintf("%s of %s failed", number(failed.total), number(f.N))
 	f.Power = powerAll(f.N, h)
 	for reason, n := range unsure {

@@ -202,6 +202,17 @@ func lostWitness(h lb.History) string {
 	return "the backends' ledger is not whole: " + strings.Join(h.Env.Lost, "; ")
 }
 
+// died says which container was gone before the traffic ended; empty where none was. What failed then may be the
+// environment's doing.
+func died(h lb.History) string {
+	for _, n := range h.Env.Nodes {
+		if n.Exit != "" {
+			return fmt.Sprintf("%s ended before the traffic did, with %s", n.Name, n.Exit)
+		}
+	}
+	return ""
+}
+
 // saturated says why the sender could not keep up in a phase; empty where it could.
 func saturated(h lb.History, load int) string {
 	if load >= len(h.Env.Phases) {

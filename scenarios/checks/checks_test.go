@@ -172,6 +172,7 @@ func TestUndecided(t *testing.T) {
 		}
 	})
 	f("restarts/stack", "no container was inspected", func(h *lb.History) { h.Env.Nodes = nil })
+	f("restarts/stack", "ended before the traffic did", func(h *lb.History) { h.Env.Nodes[1].Exit = "exit status 137" })
 	f("answered/", "the sender could not send", withErr(lb.Tester))
 }
 

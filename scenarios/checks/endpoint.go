@@ -69,7 +69,12 @@ func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 			wrong.add("request %d reached %s", a.Seq, a.Server)
 		}
 	}
-	f.Counter = wrong.list()
+	if f.Broken == "" {
+		f.Broken = died(h)
+	}
+	if f.Broken == "" || wrong.total > 0 && died(h) == "" {
+		f.Counter = wrong.list()
+	}
 	f.Measured = fmt.Sprintf("%s of %s differ", number(wrong.total), number(f.N))
 	f.Power = powerAll(f.N, h)
 	return f

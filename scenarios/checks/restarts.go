@@ -30,6 +30,10 @@ func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
 		f.N++
 	}
 	total, limits := 0, 0
+	f.Broken = died(h)
+	if len(h.Env.Nodes) == 0 {
+		f.Broken = "no container was inspected"
+	}
 	for _, n := range h.Env.Nodes {
 		total += n.Restarts
 		if n.Memory > 0 {
@@ -41,9 +45,6 @@ func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
 		case n.Restarts > 0:
 			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %d times", n.Name, n.Restarts))
 		}
-	}
-	if len(h.Env.Nodes) == 0 {
-		f.Broken = "no container was inspected"
 	}
 	f.Measured = fmt.Sprintf("%d restarts of %d containers", total, len(h.Env.Nodes))
 	f.Note = fmt.Sprintf("%d containers ran with a memory limit", limits)
