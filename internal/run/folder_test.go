@@ -1,0 +1,161 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// written makes a folder of n hits and arrivals.
+func written(t testing.TB, n int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "runs", "one")
+	plan := lb.Plan{Schema: lb.PlanSchema, Name: "one", Loads: []lb.Load{{Name: "a", Count: n}}}
+	f, err := Create(dir, plan)
+	require.NoError(t, err)
+	for i := range n {
+		require.NoError(t, f.Hit(hit(i)))
+		require.NoError(t, f.Arrival(arrival(i)))
+	}
+	require.NoError(t, f.Finish(lb.Environment{Workers: 2}))
+	return dir
+}
+
+func hit(i int) lb.Hit {
+	at := time.Duration(i) * 123457
+	return lb.Hit{Seq: uint64(i + 1), Load: i % 3, Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31, Err: lb.Reset}
+}
+
+func arrival(i int) lb.Arrival {
+	return lb.Arrival{Seq: uint64(i + 1), At: time.Duration(i), Server: `odd "name", really`, Header: "Host=nginx&X-Real-Ip=10.0.0.1"}
+}
+
+func TestFolderKeepsEverything(t *testing.T) {
+	h, err := Open(written(t, 100))
+	require.NoError(t, err)
+	assert.Equal(t, "one", h.Plan.Name)
+	assert.Equal(t, 2, h.Env.Workers)
+	for range 2 { // each loop reads anew
+		hits, arrivals := slices.Collect(h.Hits), slices.Collect(h.Arrivals)
+		require.Len(t, hits, 100)
+		require.Len(t, arrivals, 100)
+		for i := range 100 {
+			assert.Equal(t, hit(i), hits[i])
+			assert.Equal(t, arrival(i), arrivals[i])
+		}
+	}
+	for range h.Hits {
+		break
+	}
+	assert.NoError(t, h.Err())
+}
+
+func TestDamagedFoldersAreErrors(t *testing.T) {
+	f := func(want string, damage func(dir string)) {
+		t.Helper()
+		dir := written(t, 5000)
+		damage(dir)
+		h, err := Open(dir)
+		if err == nil {
+			for range h.Hits {
+				continue
+			}
+			err = h.Err()
+		}
+		assert.ErrorContains(t, err, want)
+	}
+	f("plan.json", func(dir string) { os.Remove(filepath.Join(dir, "plan.json")) })
+	f("the run did not end", func(dir string) { os.Remove(filepath.Join(dir, "environment.json")) })
+	f("environment.json", func(dir string) { os.WriteFile(filepath.Join(dir, "environment.json"), []byte("{"), 0o600) })
+	f("schema", func(dir string) {
+		os.WriteFile(filepath.Join(dir, "plan.json"), []byte(`{"schema":"lbproof.plan/99"}`), 0o600)
+	})
+	f("hits.csv.gz", func(dir string) { os.Remove(filepath.Join(dir, "hits.csv.gz")) })
+	f("row", func(dir string) {
+		name := filepath.Join(dir, "hits.csv.gz")
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(name, info.Size()/2))
+	})
+	f("hits.csv.gz", func(dir string) { os.WriteFile(filepath.Join(dir, "hits.csv.gz"), []byte("no gzip"), 0o600) })
+}
+
+func TestDiscardLeavesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "one")
+	f, err := Create(dir, lb.Plan{})
+	require.NoError(t, err)
+	_, err = Create(dir, lb.Plan{})
+	assert.ErrorIs(t, err, ErrFolder, "a run never writes into another's folder")
+	require.NoError(t, f.Discard())
+	assert.NoDirExists(t, dir)
+}
+
+// A history of a hundred times as many hits takes no more memory to write and to read.
+func TestHistoryMemoryIsFlat(t *testing.T) {
+	heap := func(n int) uint64 {
+		var most uint64
+		look := func(i int) {
+			if i%(n/4) == n/8 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				most = max(most, m.HeapAlloc)
+			}
+		}
+		f, err := Create(filepath.Join(t.TempDir(), "run"), lb.Plan{Schema: lb.PlanSchema})
+		require.NoError(t, err)
+		for i := range n {
+			require.NoError(t, f.Hit(hit(i)))
+			look(i)
+		}
+		require.NoError(t, f.Finish(lb.Environment{}))
+		h, err := Open(f.Dir)
+		require.NoError(t, err)
+		i := 0
+		for range h.Hits {
+			look(i)
+			i++
+		}
+		require.NoError(t, h.Err())
+		require.Equal(t, n, i)
+		return most
+	}
+	small, large := heap(10_000), heap(1_000_000)
+	t.Logf("live heap at most %d KiB for 10,000 hits, %d KiB for 1,000,000", small>>10, large>>10)
+	assert.Less(t, large, small+1<<20)
+}
+
+func BenchmarkHistoryEncode(b *testing.B) {
+	f, err := Create(filepath.Join(b.TempDir(), "run"), lb.Plan{})
+	require.NoError(b, err)
+	h := hit(12345)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f.Hit(h); err != nil {
+			b.Fatal(err)
+		}
+	}
+	require.NoError(b, f.Finish(lb.Environment{}))
+}
+
+func BenchmarkHistoryDecode(b *testing.B) {
+	const n = 100_000
+	h, err := Open(written(b, n))
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		for range h.Hits {
+			continue
+		}
+	}
+	require.NoError(b, h.Err())
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/hit")
+}

@@ -1,0 +1,158 @@
+package run
+
+import (
+	"context"
+	"encoding/gob"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// office is a worker and the streams to it.
+type office struct {
+	orders  *gob.Encoder
+	reports *gob.Decoder
+	hangUp  func()
+	done    chan error
+}
+
+func hire(t *testing.T) office {
+	t.Helper()
+	in, toWorker := io.Pipe()
+	fromWorker, out := io.Pipe()
+	o := office{orders: gob.NewEncoder(toWorker), reports: gob.NewDecoder(fromWorker), hangUp: func() { toWorker.Close() }, done: make(chan error, 1)}
+	go func() {
+		err := Work(context.Background(), in, out)
+		out.Close()
+		o.done <- err
+	}()
+	return o
+}
+
+// all reads reports until the worker is done.
+func (o office) all(t *testing.T) (hits []lb.Hit, arrivals []lb.Arrival, phases []lb.PhaseStats, last report) {
+	t.Helper()
+	for {
+		var r report
+		require.NoError(t, o.reports.Decode(&r))
+		hits, arrivals = append(hits, r.Hits...), append(arrivals, r.Arrivals...)
+		if r.Phase != nil {
+			phases = append(phases, *r.Phase)
+		}
+		if r.Done {
+			return hits, arrivals, phases, r
+		}
+	}
+}
+
+// site is a backend that clients reach directly, so that there is traffic without a balancer.
+func site(t *testing.T) (host string, port int, ledgers []ledger) {
+	t.Helper()
+	s := &backends.Service{Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
+	api := s.API()
+	traffic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "192.0.2.1:9" // an arrival from loopback would be a health check
+		api.ServeHTTP(w, r)
+	}))
+	control := httptest.NewServer(s.Control())
+	t.Cleanup(func() { traffic.Close(); control.Close() })
+	at, err := url.Parse(traffic.URL)
+	require.NoError(t, err)
+	port, err = strconv.Atoi(at.Port())
+	require.NoError(t, err)
+	return at.Hostname(), port, []ledger{{Server: "b1", URL: control.URL}}
+}
+
+func TestWorker(t *testing.T) {
+	host, port, ledgers := site(t)
+	loads := []lb.Load{
+		{Name: "a", Count: 600, Concurrency: 8, Timeout: time.Minute, Port: port, Requests: []lb.Request{{Method: "GET", Path: "/"}}},
+		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Port: port, Requests: []lb.Request{{Method: "GET", Path: "/"}}},
+	}
+	o := hire(t)
+	require.NoError(t, o.orders.Encode(order{Loads: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	var ready report
+	require.NoError(t, o.reports.Decode(&ready))
+	require.True(t, ready.Ready, ready.Err)
+	require.NoError(t, o.orders.Encode(order{Go: true}))
+	hits, arrivals, phases, last := o.all(t)
+	assert.Empty(t, last.Lost)
+	require.Len(t, hits, 650)
+	require.Len(t, arrivals, 650)
+	require.Len(t, phases, 2)
+	assert.Equal(t, 600, phases[0].Hits)
+	assert.LessOrEqual(t, phases[0].End, phases[1].Start)
+	seen := map[uint64]int{}
+	for _, a := range arrivals {
+		seen[a.Seq]++
+		assert.GreaterOrEqual(t, a.At, phases[0].Start)
+		assert.Equal(t, "b1", a.Server)
+	}
+	for _, h := range hits {
+		assert.Equal(t, 1, seen[h.Seq])
+		assert.Equal(t, 200, h.Code)
+	}
+	o.hangUp()
+	assert.NoError(t, <-o.done)
+}
+
+func TestWorkerSaysWhatIsNotReady(t *testing.T) {
+	old := readyWithin
+	readyWithin = 200 * time.Millisecond
+	defer func() { readyWithin = old }()
+	host, port, _ := site(t)
+	o := hire(t)
+	require.NoError(t, o.orders.Encode(order{Balancer: host, Ports: []int{port}, Ledgers: []ledger{{Server: "b9", URL: "http://127.0.0.1:1"}}}))
+	var r report
+	require.NoError(t, o.reports.Decode(&r))
+	assert.False(t, r.Ready)
+	assert.Contains(t, r.Err, "b9 is not ready")
+	o.hangUp()
+	assert.NoError(t, <-o.done)
+}
+
+// A worker that is told to stop tells what it has; one whose harness is gone ends.
+func TestWorkerStops(t *testing.T) {
+	for _, stop := range []func(office){
+		func(o office) { _ = o.orders.Encode(order{Stop: true}) },
+		func(o office) { o.hangUp() },
+	} {
+		host, port, ledgers := site(t)
+		o := hire(t)
+		load := lb.Load{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Port: port, Requests: []lb.Request{{Method: "GET", Path: "/"}}}
+		require.NoError(t, o.orders.Encode(order{Loads: []lb.Load{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+		var r report
+		require.NoError(t, o.reports.Decode(&r))
+		require.NoError(t, o.orders.Encode(order{Go: true}))
+		var first report
+		require.NoError(t, o.reports.Decode(&first))
+		stop(o)
+		_, _, _, last := o.all(t)
+		assert.Empty(t, last.Lost)
+		o.hangUp()
+		assert.NoError(t, <-o.done)
+	}
+}
+
+func TestUntilTriesAgain(t *testing.T) {
+	var tries atomic.Int64
+	assert.NoError(t, until(context.Background(), func() error {
+		if tries.Add(1) < 3 {
+			return io.EOF
+		}
+		return nil
+	}))
+	assert.Equal(t, int64(3), tries.Load())
+}

@@ -1,0 +1,136 @@
+package scenarios_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/txtar"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
+
+func TestBuiltInScenarios(t *testing.T) {
+	assert.Equal(t, []string{"baseline", "stress"}, scenarios.List())
+	for _, name := range scenarios.List() {
+		plan, err := fixtures.Plan(name)
+		require.NoError(t, err)
+		assert.Equal(t, name, plan.Name)
+		assert.NotEmpty(t, plan.Claims)
+	}
+}
+
+func TestBaselinePlan(t *testing.T) {
+	plan, err := fixtures.Plan("baseline")
+	require.NoError(t, err)
+	assert.InDelta(t, 0.001, plan.Alpha, 0)
+	var names []string
+	for _, l := range plan.Loads {
+		names = append(names, l.Name)
+	}
+	assert.Equal(t, []string{"probes", "closed loop", "open loop"}, names)
+	assert.Equal(t, 1000, plan.Loads[1].Count)
+	assert.Equal(t, 100, plan.Loads[1].Concurrency)
+	assert.False(t, plan.Loads[1].Open())
+	assert.InDelta(t, 250, plan.Loads[2].Rate, 0)
+	limits := map[string][2]float64{}
+	for _, s := range plan.Specs {
+		limits[s.Name] = [2]float64{s.CPUs, float64(s.Memory >> 20)}
+		assert.Equal(t, s.Role == lb.Backend, s.Restarts)
+		assert.Equal(t, s.Role == lb.Backend, len(s.Health) > 0)
+	}
+	assert.Equal(t, map[string][2]float64{"nginx": {0, 0}, "back-01": {0.125, 64}, "back-02": {0.25, 128}, "back-03": {0.25, 256}}, limits)
+	load, r, ok := plan.Sent(plan.First(2))
+	assert.True(t, ok)
+	assert.Equal(t, 2, load)
+	assert.Equal(t, "POST", r.Method)
+	_, _, ok = plan.Sent(0)
+	assert.False(t, ok)
+	_, _, ok = plan.Sent(uint64(plan.Requests() + 1))
+	assert.False(t, ok)
+}
+
+// A plan survives being written and read.
+func TestPlanRoundTrip(t *testing.T) {
+	plan, err := fixtures.Plan("baseline")
+	require.NoError(t, err)
+	text, err := json.Marshal(plan)
+	require.NoError(t, err)
+	var again lb.Plan
+	require.NoError(t, json.Unmarshal(text, &again))
+	assert.Equal(t, plan, again)
+}
+
+// Each txtar file is a wrong scenario and what is said about it.
+func TestMistakes(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			require.NoError(t, err)
+			require.Len(t, archive.Files, 2)
+			fsys, err := txtar.FS(archive)
+			require.NoError(t, err)
+			_, err = scenarios.Read(fsys, "scenario.yaml")
+			require.Error(t, err)
+			if *update {
+				archive.Files[1].Data = []byte(err.Error() + "\n")
+				require.NoError(t, os.WriteFile(file, txtar.Format(archive), 0o600))
+			}
+			assert.Equal(t, string(archive.Files[1].Data), err.Error()+"\n")
+		})
+	}
+}
+
+// The schema and the types name the same fields.
+func TestSchemaMatchesTypes(t *testing.T) {
+	var schema struct {
+		Properties map[string]any
+		Defs       map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	require.NoError(t, json.Unmarshal(scenarios.Schema, &schema))
+	f := func(properties map[string]any, of any) {
+		t.Helper()
+		var want, got []string
+		for i := range reflect.TypeOf(of).NumField() {
+			if name := reflect.TypeOf(of).Field(i).Tag.Get("yaml"); name != "-" {
+				want = append(want, name)
+			}
+		}
+		for name := range properties {
+			got = append(got, name)
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		assert.Equal(t, strings.Join(want, " "), strings.Join(got, " "))
+	}
+	f(schema.Properties, scenarios.Scenario{})
+	f(schema.Defs["limits"].Properties, scenarios.Limits{})
+	f(schema.Defs["phase"].Properties, scenarios.Phase{})
+	f(schema.Defs["request"].Properties, scenarios.Request{})
+}
+
+func TestPlanRefusesWhatItCannotProve(t *testing.T) {
+	s := scenarios.Scenario{File: "s.yaml", Name: "s", Backends: map[string]scenarios.Limits{"b9": {Line: 7}}}
+	file := []lb.File{{Name: "x.conf"}}
+	_, err := s.Plan(lb.Config{Files: file}, nil)
+	assert.ErrorContains(t, err, "x.conf: no server listens")
+	_, err = s.Plan(lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}}, nil)
+	assert.ErrorContains(t, err, "x.conf: lbproof finds no promise")
+	cfg := lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/up", Answer: &lb.Answer{Code: 200}}}}
+	_, err = s.Plan(cfg, nil)
+	assert.ErrorContains(t, err, "s.yaml:7: the configuration names no backend b9")
+}
