@@ -61,7 +61,7 @@ func TestGolden(t *testing.T) {
 		require.NoError(t, f.Write(&got, sample()))
 		file := filepath.Join("testdata", f.Name+".golden")
 		if *update {
-			require.NoError(t, os.WriteFile(file, got.Bytes(), 0o600))
+			require.NoError(t, os.WriteFile(file, got.Bytes(), 0o644))
 		}
 		want, err := os.ReadFile(file)
 		require.NoError(t, err)

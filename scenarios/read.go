@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -105,12 +106,21 @@ func validate(name string, root *yaml.Node) error {
 	case !errors.As(err, &invalid):
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	var mistakes []error
+	type mistake struct {
+		line int
+		text string
+	}
+	var mistakes []mistake
 	for _, leaf := range leaves(invalid) {
 		line, text := explain(root, leaf)
-		mistakes = append(mistakes, fmt.Errorf("%s: %s", lb.Pos{File: name, Line: line}, text))
+		mistakes = append(mistakes, mistake{line, text})
 	}
-	return errors.Join(mistakes...)
+	slices.SortFunc(mistakes, func(a, b mistake) int { return cmp.Or(a.line-b.line, strings.Compare(a.text, b.text)) })
+	var told []error
+	for _, m := range mistakes {
+		told = append(told, fmt.Errorf("%s: %s", lb.Pos{File: name, Line: m.line}, m.text))
+	}
+	return errors.Join(told...)
 }
 
 // leaves are the errors that have no cause below them; alternatives are one error.
@@ -134,11 +144,13 @@ func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text s
 	node := find(root, err.InstanceLocation)
 	switch k := err.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
+		slices.Sort(k.Properties)
 		return find(root, append(slices.Clone(err.InstanceLocation), k.Properties[0])).Line,
 			fmt.Sprintf("unknown field %s in %s", strings.Join(k.Properties, ", "), where)
 	case *kind.AnyOf:
 		return node.Line, where + " needs concurrency (a closed loop) or rate (an open loop)"
 	case *kind.Required:
+		slices.Sort(k.Missing)
 		return node.Line, fmt.Sprintf("%s needs %s", where, strings.Join(k.Missing, ", "))
 	}
 	return node.Line, where + ": " + err.ErrorKind.LocalizedString(message.NewPrinter(language.English))

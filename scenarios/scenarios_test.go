@@ -88,7 +88,7 @@ func TestMistakes(t *testing.T) {
 			require.Error(t, err)
 			if *update {
 				archive.Files[1].Data = []byte(err.Error() + "\n")
-				require.NoError(t, os.WriteFile(file, txtar.Format(archive), 0o600))
+				require.NoError(t, os.WriteFile(file, txtar.Format(archive), 0o644))
 			}
 			assert.Equal(t, string(archive.Files[1].Data), err.Error()+"\n")
 		})

@@ -95,7 +95,7 @@ type session struct {
 func (s *session) run(ctx context.Context, id string) (err error) {
 	s.Progress.Step("starting the stack")
 	if s.stack, err = s.Docker.Open(ctx, id); err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	defer func() {
 		s.Progress.Step("cleaning up")

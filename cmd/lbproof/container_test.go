@@ -1,0 +1,398 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// The tests in this file run the built program against the real engine and the real nginx, as a user would.
+// Without Docker they fail; go test -short leaves them out.
+
+// binary builds lbproof as make build does.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lbproof-test-")
+	if err != nil {
+		return "", err
+	}
+	built := filepath.Join(dir, "lbproof")
+	cmd := exec.Command("go", "build", "-o", built, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build lbproof: %w: %s", err, out)
+	}
+	return built, nil
+})
+
+// process is a running lbproof.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	lines          chan string // of standard error, as they come
+	done           chan struct{}
+}
+
+// start runs lbproof in a folder of the test's own.
+func start(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Docker")
+	}
+	program, err := binary()
+	require.NoError(t, err)
+	p := &process{cmd: exec.Command(program, args...), lines: make(chan string, 1000), done: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Stdout = &p.stdout
+	stderr, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		defer close(p.lines)
+		for scanner := bufio.NewScanner(stderr); scanner.Scan(); {
+			fmt.Fprintln(&p.stderr, scanner.Text())
+			p.lines <- scanner.Text()
+		}
+	}()
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	return p
+}
+
+// wait returns the exit code.
+func (p *process) wait(t *testing.T) int {
+	t.Helper()
+	<-p.done
+	err := p.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// until reads standard error up to a line that has the text.
+func (p *process) until(t *testing.T, text string) {
+	t.Helper()
+	for line := range p.lines {
+		if strings.Contains(line, text) {
+			return
+		}
+	}
+	t.Fatalf("lbproof ended before it said %q:\n%s", text, p.stderr.String())
+}
+
+// docker is a client of the engine, and the things in it that carry lbproof's label.
+func docker(t *testing.T) *client.Client {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Docker")
+	}
+	cli, err := client.New(client.FromEnv)
+	require.NoError(t, err)
+	t.Cleanup(func() { cli.Close() })
+	return cli
+}
+
+func labelled(t *testing.T, cli *client.Client) []string {
+	t.Helper()
+	mine := make(client.Filters).Add("label", "lbproof.run")
+	containers, err := cli.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: mine})
+	require.NoError(t, err)
+	networks, err := cli.NetworkList(t.Context(), client.NetworkListOptions{Filters: mine})
+	require.NoError(t, err)
+	var out []string
+	for _, c := range containers.Items {
+		out = append(out, "container "+c.Labels["lbproof.node"])
+	}
+	for _, n := range networks.Items {
+		out = append(out, "network "+n.Name)
+	}
+	return out
+}
+
+// nothingLeft polls until nothing is left, for as long as the promise allows; within 0 it must be so at once.
+func nothingLeft(t *testing.T, within time.Duration) {
+	t.Helper()
+	cli := docker(t)
+	left := labelled(t, cli)
+	for began := time.Now(); len(left) > 0 && time.Since(began) < within; {
+		left = labelled(t, cli)
+	}
+	assert.Empty(t, left, "left behind after %s", within)
+}
+
+// containerOf finds the container of a node of the run under way.
+func containerOf(t *testing.T, cli *client.Client, node string) string {
+	t.Helper()
+	found, err := cli.ContainerList(t.Context(), client.ContainerListOptions{Filters: make(client.Filters).Add("label", "lbproof.node="+node)})
+	require.NoError(t, err)
+	require.Len(t, found.Items, 1, node)
+	return found.Items[0].ID
+}
+
+// reportOf reads the only run folder below dir.
+func reportOf(t *testing.T, dir string) (folder string, r lb.Report) {
+	t.Helper()
+	folders, err := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*"))
+	require.NoError(t, err)
+	require.Len(t, folders, 1)
+	text, err := os.ReadFile(filepath.Join(folders[0], "report.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &r))
+	return folders[0], r
+}
+
+func TestBaselineIsProven(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "test", "baseline")
+	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+	assert.Contains(t, p.stdout.String(), "9 upheld")
+	assert.NotContains(t, p.stdout.String(), "\x1b[", "no colours where there is no terminal")
+	nothingLeft(t, 0)
+	folder, r := reportOf(t, dir)
+	for _, v := range r.Verdicts {
+		assert.Equal(t, lb.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+		assert.GreaterOrEqual(t, v.N, v.Need, v.Claim.ID)
+	}
+	assert.Contains(t, r.Env.Balancer, "nginx/")
+	assert.Len(t, r.Env.Nodes, 5)
+	assert.Positive(t, r.Env.Workers)
+	for _, p := range r.Phases {
+		assert.Zero(t, p.Errors, p.Name)
+	}
+	t.Run("the folder alone is judged alike", func(t *testing.T) { judgedAlike(t, folder) })
+	t.Run("logs are kept", func(t *testing.T) {
+		for node, want := range map[string]string{"back-01": `"msg":"listening"`, "nginx": "POST /models", "lbproof-worker": ""} {
+			log, err := os.ReadFile(filepath.Join(folder, "logs", node+".log"))
+			require.NoError(t, err)
+			assert.Contains(t, string(log), want)
+		}
+	})
+}
+
+func judgedAlike(t *testing.T, folder string) {
+	files := []string{"report.json", "junit.xml"}
+	before := map[string]string{}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(folder, f))
+		require.NoError(t, err)
+		before[f] = string(text)
+		require.NoError(t, os.Remove(filepath.Join(folder, f)))
+	}
+	p := start(t, folder, "judge", ".")
+	require.Equal(t, 0, p.wait(t), p.stderr.String())
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(folder, f))
+		require.NoError(t, err)
+		assert.Equal(t, before[f], string(text), f)
+	}
+	p = start(t, folder, "report", ".", "--format", "json")
+	require.Equal(t, 0, p.wait(t), p.stderr.String())
+	assert.Equal(t, before["report.json"], p.stdout.String())
+}
+
+// realMutants are the seed's configuration or stack with one thing broken. They run on the real balancer and are judged
+// by the promises of the file as it was.
+var realMutants = []struct {
+	name, refutes string
+	edit          func(*lb.Plan)
+}{
+	{"weights 1:2:2", "weights", replace("weight=3", "weight=2")},
+	{"servers drawn at random", "weights", replace("upstream backend {", "upstream backend { random;")},
+	{"1 % refused by the balancer", "answered", func(p *lb.Plan) {
+		replace("http {", `http { split_clients $request_id $bad { 1% 1; * ""; }`)(p)
+		replace("proxy_pass http://backend;", "if ($bad) { return 503; } proxy_pass http://backend;")(p)
+	}},
+	{"POST mirrored", "once", replace("location / {", "location = /copy { internal; proxy_pass http://backend/models; } location / { mirror /copy;")},
+	{"X-Real-IP believed from the client", "headers", replace("X-Real-IP $remote_addr", "X-Real-IP $http_x_real_ip")},
+	{"X-Forwarded-For replaced", "headers", replace("$proxy_add_x_forwarded_for", "$remote_addr")},
+	{"own endpoint proxied", "endpoint", replace(`return 200 "healthy\n";`, "proxy_pass http://backend;")},
+	{"bodies that outgrow a memory limit of 20 MiB", "restarts", func(p *lb.Plan) {
+		for i := range p.Specs {
+			if p.Specs[i].Name == "back-01" {
+				p.Specs[i].Memory = 20 << 20
+			}
+		}
+		p.Loads[1].Count = 300
+		p.Loads[1].Requests[0].Body = lb.Bytes(`{"name": "` + strings.Repeat("x", 900_000) + `"}`)
+	}},
+}
+
+func replace(old, replacement string) func(*lb.Plan) {
+	return func(p *lb.Plan) {
+		text := string(p.Config.Files[0].Content)
+		if !strings.Contains(text, old) {
+			panic("the configuration has no " + old)
+		}
+		p.Config.Files[0] = lb.NewFile(p.Config.Files[0].Name, []byte(strings.Replace(text, old, replacement, 1)))
+	}
+}
+
+func TestRealMutantsAreRefuted(t *testing.T) {
+	for _, m := range realMutants {
+		t.Run(m.name, func(t *testing.T) {
+			plan, err := readTarget("baseline")
+			require.NoError(t, err)
+			plan.Loads = plan.Loads[:2] // the closed loop is enough
+			m.edit(&plan)
+			text, err := json.Marshal(plan)
+			require.NoError(t, err)
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "plan.json"), text, 0o600))
+			p := start(t, dir, "test", "plan.json")
+			code := p.wait(t)
+			require.Equal(t, 1, code, "%s\n%s", p.stderr.String(), p.stdout.String())
+			_, r := reportOf(t, dir)
+			refuted := map[string]bool{}
+			for _, v := range r.Verdicts {
+				if v.Outcome == lb.Refuted {
+					refuted[v.Claim.Check] = true
+					t.Logf("%s: %s", v.Claim.ID, v.Reason)
+				}
+			}
+			assert.True(t, refuted[m.refutes], "refuted: %v", refuted)
+		})
+	}
+}
+
+func TestRefusedConfigurationNamesItsLine(t *testing.T) {
+	dir := t.TempDir()
+	text := "events {}\nhttp {\n  upstream u { server a; server b; }\n  gzip_comp_level 77;\n  server { location / { proxy_pass http://u; } }\n}\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "lb.conf"), []byte(text), 0o600))
+	p := start(t, dir, "test", "lb.conf")
+	assert.Equal(t, 2, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "lbproof: lb.conf:4: refused by nginx -t")
+	assert.Contains(t, p.stderr.String(), "value must be between 1 and 9")
+	assert.NoDirExists(t, filepath.Join(dir, "lbproof-runs", "lb"))
+	left, err := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*"))
+	require.NoError(t, err)
+	assert.Empty(t, left, "nothing was measured")
+	nothingLeft(t, 0)
+}
+
+func TestInterruptPrintsWhatItHas(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "test", "baseline")
+	p.until(t, "open loop")
+	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+	assert.Equal(t, 4, p.wait(t), p.stderr.String())
+	assert.Contains(t, p.stdout.String(), "The run was cut short: interrupted")
+	assert.NotContains(t, p.stdout.String(), "REFUTED")
+	assert.Contains(t, p.stdout.String(), "closed loop")
+	nothingLeft(t, 0)
+}
+
+func TestInterruptBeforeTraffic(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "test", "baseline")
+	p.until(t, "starting the stack")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	assert.Equal(t, 4, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "interrupted before any traffic")
+	nothingLeft(t, 0)
+}
+
+// The harness is killed while the stack comes up and while traffic flows; the reaper removes all within 30 s.
+func TestKilledHarnessLeavesNothing(t *testing.T) {
+	for _, when := range []string{"starting the stack", "closed loop"} {
+		t.Run(when, func(t *testing.T) {
+			cli := docker(t)
+			p := start(t, t.TempDir(), "test", "baseline")
+			p.until(t, when)
+			require.Eventually(t, func() bool { return len(labelled(t, cli)) > 1 }, 20*time.Second, time.Millisecond)
+			require.NoError(t, p.cmd.Process.Kill())
+			began := time.Now()
+			nothingLeft(t, 30*time.Second)
+			t.Logf("nothing left after %s", time.Since(began).Round(time.Millisecond))
+			temporary, err := filepath.Glob(filepath.Join(os.TempDir(), "lbproof-[^t]*"))
+			require.NoError(t, err)
+			assert.Empty(t, temporary)
+		})
+	}
+}
+
+func TestTwoRunsAtOnce(t *testing.T) {
+	var both sync.WaitGroup
+	for range 2 {
+		p := start(t, t.TempDir(), "test", "baseline")
+		both.Go(func() { assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String()) })
+	}
+	both.Wait()
+	nothingLeft(t, 0)
+}
+
+// A container that is gone is the environment's failure: it is named, and convicts nobody.
+func TestDeadContainerIsNamed(t *testing.T) {
+	for _, node := range []string{"nginx", "back-02", "lbproof-worker"} {
+		t.Run(node, func(t *testing.T) {
+			cli := docker(t)
+			p := start(t, t.TempDir(), "test", "baseline")
+			p.until(t, "open loop")
+			_, err := cli.ContainerKill(t.Context(), containerOf(t, cli, node), client.ContainerKillOptions{Signal: "KILL"})
+			require.NoError(t, err)
+			assert.Equal(t, 4, p.wait(t), p.stdout.String())
+			assert.Contains(t, p.stderr.String(), "the container "+node+" died")
+			assert.NotContains(t, p.stdout.String(), "REFUTED")
+			nothingLeft(t, 0)
+		})
+	}
+}
+
+// Nothing goes through a published port, nothing has a route out, and the limits are the seed's.
+func TestNothingIsPublished(t *testing.T) {
+	cli := docker(t)
+	p := start(t, t.TempDir(), "test", "baseline")
+	p.until(t, "closed loop")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	networks := map[string]bool{}
+	for _, node := range []string{"nginx", "back-01", "back-02", "back-03", "lbproof-worker"} {
+		info, err := cli.ContainerInspect(ctx, containerOf(t, cli, node), client.ContainerInspectOptions{})
+		require.NoError(t, err)
+		for port, bound := range info.Container.NetworkSettings.Ports {
+			assert.Empty(t, bound, "%s publishes %s", node, port)
+		}
+		assert.False(t, info.Container.HostConfig.Privileged)
+		for name := range info.Container.NetworkSettings.Networks {
+			networks[name] = true
+		}
+		if node == "back-01" {
+			assert.Equal(t, int64(125_000_000), info.Container.HostConfig.NanoCPUs)
+			assert.Equal(t, int64(64<<20), info.Container.HostConfig.Memory)
+			assert.Equal(t, "unless-stopped", string(info.Container.HostConfig.RestartPolicy.Name))
+			assert.Equal(t, []string{"CMD", "/lbproof", "backend", "--healthy", "8000"}, info.Container.Config.Healthcheck.Test)
+		}
+	}
+	require.Len(t, networks, 1)
+	for name := range networks {
+		n, err := cli.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
+		require.NoError(t, err)
+		assert.True(t, n.Network.Internal, "the network has no route out")
+	}
+	assert.Equal(t, 0, p.wait(t))
+}
+
+func TestDoctor(t *testing.T) {
+	p := start(t, t.TempDir(), "doctor")
+	assert.Equal(t, 0, p.wait(t), p.stdout.String())
+	for _, want := range []string{"docker", "image of backends and worker", "image of nginx", "this lbproof"} {
+		assert.Contains(t, p.stdout.String(), want)
+	}
+}
