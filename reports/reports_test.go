@@ -31,8 +31,8 @@ func sample() lb.Report {
 		Env: lb.Environment{
 			Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
 			ConfigSHA: "0123456789abcdef", Client: "10.0.0.9", CPUs: 2,
-			Nodes:     []lb.Node{{Name: "nginx", Role: lb.Balancer, Image: "nginx:stable", Source: "local"}},
-			Phases:    []lb.PhaseStats{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
+			Nodes:  []lb.Node{{Name: "nginx", Role: lb.Balancer, Image: "nginx:stable", Source: "local"}},
+			Phases: []lb.PhaseStats{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
 		},
 		Verdicts: []lb.Verdict{
 			{

@@ -103,18 +103,6 @@ type Request struct {
 // Request is the request that hit number i (from 0) of the load sends.
 func (l Load) Request(i int) Request { return l.Requests[i%len(l.Requests)] }
 
-// Sent finds the phase and the request of hit number seq; ok is false where the plan sends no such hit.
-func (p Plan) Sent(seq uint64) (load int, request Request, ok bool) {
-	first := uint64(1)
-	for i, l := range p.Loads {
-		if seq >= first && seq < first+uint64(l.Count) {
-			return i, l.Request(int(seq - first)), true
-		}
-		first += uint64(l.Count)
-	}
-	return 0, Request{}, false
-}
-
 // First is the number of the first hit of a phase.
 func (p Plan) First(load int) uint64 {
 	first := uint64(1)

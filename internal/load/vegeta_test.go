@@ -78,7 +78,7 @@ func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
 			time.AfterFunc(stall, gate.Unlock)
 		})
 		gate.RLock()
-		gate.RUnlock()
+		defer gate.RUnlock()
 	})
 	require.Len(t, hits, 200)
 	late := 0

@@ -3,7 +3,6 @@ package run
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -96,41 +95,6 @@ func TestDiscardLeavesNothing(t *testing.T) {
 	assert.ErrorIs(t, err, ErrFolder, "a run never writes into another's folder")
 	require.NoError(t, f.Discard())
 	assert.NoDirExists(t, dir)
-}
-
-// A history of a hundred times as many hits takes no more memory to write and to read.
-func TestHistoryMemoryIsFlat(t *testing.T) {
-	heap := func(n int) uint64 {
-		var most uint64
-		look := func(i int) {
-			if i%(n/4) == n/8 {
-				var m runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&m)
-				most = max(most, m.HeapAlloc)
-			}
-		}
-		f, err := Create(filepath.Join(t.TempDir(), "run"), lb.Plan{Schema: lb.PlanSchema})
-		require.NoError(t, err)
-		for i := range n {
-			require.NoError(t, f.Hit(hit(i)))
-			look(i)
-		}
-		require.NoError(t, f.Finish(lb.Environment{}))
-		h, err := Open(f.Dir)
-		require.NoError(t, err)
-		i := 0
-		for range h.Hits {
-			look(i)
-			i++
-		}
-		require.NoError(t, h.Err())
-		require.Equal(t, n, i)
-		return most
-	}
-	small, large := heap(10_000), heap(1_000_000)
-	t.Logf("live heap at most %d KiB for 10,000 hits, %d KiB for 1,000,000", small>>10, large>>10)
-	assert.Less(t, large, small+1<<20)
 }
 
 func BenchmarkHistoryEncode(b *testing.B) {

@@ -29,17 +29,18 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
 	var failed examples
 	unsure := map[string]int{}
+	find := journeys(h)
 	for hit := range h.Hits {
-		load, r, ok := h.Plan.Sent(hit.Seq)
-		if !ok || routeKey(route(h, r)) != claim.Subject {
+		j := find(hit.Seq)
+		if j == nil || j.key != claim.Subject {
 			continue
 		}
-		switch {
+		switch r := j.request; {
 		case hit.Err == lb.Tester:
 			unsure["the sender could not send"]++
 			continue
-		case hit.Err == lb.Timeout && saturated(h, load) != "":
-			unsure[saturated(h, load)]++
+		case hit.Err == lb.Timeout && saturated(h, j.load) != "":
+			unsure[saturated(h, j.load)]++
 			continue
 		case hit.Err != "":
 			failed.add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)

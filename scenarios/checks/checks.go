@@ -160,15 +160,34 @@ func (e *examples) list() []string {
 	return e.first
 }
 
-// route is the route that a request takes.
-func route(h lb.History, r lb.Request) lb.Route {
-	found, _ := h.Plan.Config.Route(pathOf(r))
-	return found
+// journey is what a hit sent, and which way the configuration sends it.
+type journey struct {
+	load    int
+	request lb.Request
+	route   lb.Route
+	key     string // of the route
 }
 
-func pathOf(r lb.Request) string {
-	path, _, _ := strings.Cut(r.Path, "?")
-	return path
+// journeys finds the journey of a hit by its number; nil where the plan sends no such hit.
+func journeys(h lb.History) func(seq uint64) *journey {
+	all := make([][]journey, len(h.Plan.Loads))
+	first := make([]uint64, len(h.Plan.Loads))
+	for i, l := range h.Plan.Loads {
+		first[i] = h.Plan.First(i)
+		for _, r := range l.Requests {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, _ := h.Plan.Config.Route(path)
+			all[i] = append(all[i], journey{load: i, request: r, route: route, key: routeKey(route)})
+		}
+	}
+	return func(seq uint64) *journey {
+		for i, l := range h.Plan.Loads {
+			if seq >= first[i] && seq-first[i] < uint64(l.Count) {
+				return &all[i][(seq-first[i])%uint64(len(l.Requests))]
+			}
+		}
+		return nil
+	}
 }
 
 // proxied lists the routes that lead to a pool.

@@ -47,9 +47,9 @@ func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(r.Answer.Body)),
 	}
 	var wrong examples
+	find := journeys(h)
 	for hit := range h.Hits {
-		_, sent, ok := h.Plan.Sent(hit.Seq)
-		if !ok || hit.Err == lb.Tester || routeKey(route(h, sent)) != claim.Subject {
+		if j := find(hit.Seq); j == nil || hit.Err == lb.Tester || j.key != claim.Subject {
 			continue
 		}
 		f.N++
@@ -65,15 +65,14 @@ func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	for a := range h.Arrivals {
-		if _, sent, ok := h.Plan.Sent(a.Seq); ok && routeKey(route(h, sent)) == claim.Subject {
+		if j := find(a.Seq); j != nil && j.key == claim.Subject {
 			wrong.add("request %d reached %s", a.Seq, a.Server)
 		}
 	}
-	if f.Broken == "" {
-		f.Broken = died(h)
-	}
-	if f.Broken == "" || wrong.total > 0 && died(h) == "" {
+	if gone := died(h); gone == "" {
 		f.Counter = wrong.list()
+	} else {
+		f.Broken = gone
 	}
 	f.Measured = fmt.Sprintf("%s of %s differ", number(wrong.total), number(f.N))
 	f.Power = powerAll(f.N, h)

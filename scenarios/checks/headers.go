@@ -112,16 +112,21 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	f := lb.Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
 	var wrong examples
-	var seen decoded
+	seen := decoded{}
 	last := ""
+	find, wanted, field := journeys(h), map[*journey]string{}, textproto.CanonicalMIMEHeaderKey(name)
 	for a := range h.Arrivals {
-		_, sent, ok := h.Plan.Sent(a.Seq)
-		if !ok || routeKey(route(h, sent)) != claim.Subject {
+		j := find(a.Seq)
+		if j == nil || j.key != claim.Subject {
 			continue
 		}
 		f.N++
-		want, _ := expand(header.Value, sent, h.Env, host(h, r))
-		got := seen.get(a.Header, textproto.CanonicalMIMEHeaderKey(name))
+		want, known := wanted[j]
+		if !known {
+			want, _ = expand(header.Value, j.request, h.Env, host(h, r))
+			wanted[j] = want
+		}
+		got := seen.get(a.Header, field)
 		if got != want {
 			wrong.add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, name, got, want)
 		}
@@ -143,17 +148,24 @@ func host(h lb.History, r lb.Route) string {
 	return ""
 }
 
-// decoded remembers the last header set, which is nearly always the next one too.
-type decoded struct {
-	text   string
-	values url.Values
-}
+// decoded remembers the header sets that it has taken apart: most rows have one of a few.
+type decoded map[string]url.Values
+
+// maxDecoded bounds what is remembered where every request has a set of its own.
+const maxDecoded = 100
 
 // get gives one field of a header set, several values joined as HTTP joins them; empty where it is absent.
-func (d *decoded) get(set, name string) string {
-	if d.values == nil || set != d.text {
-		d.text = set
-		d.values, _ = url.ParseQuery(set) // what cannot be read is absent, and so contradicts the claim
+func (d decoded) get(set, name string) string {
+	values, known := d[set]
+	if !known {
+		values, _ = url.ParseQuery(set) // what cannot be read is absent, and so contradicts the claim
+		if len(d) >= maxDecoded {
+			clear(d)
+		}
+		d[set] = values
 	}
-	return strings.Join(d.values[name], ", ")
+	if one := values[name]; len(one) == 1 {
+		return one[0]
+	}
+	return strings.Join(values[name], ", ")
 }

@@ -35,14 +35,16 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 	var wrong examples
 	book := ledger{names: []string{""}}
 	repeats := 0
+	find := journeys(h)
 	for hit := range h.Hits {
 		book.answered(hit)
 	}
 	for a := range h.Arrivals {
-		_, r, sent := h.Plan.Sent(a.Seq)
-		if !sent || routeKey(route(h, r)) != claim.Subject {
+		j := find(a.Seq)
+		if j == nil || j.key != claim.Subject {
 			continue
 		}
+		r := j.request
 		times, by, known := book.arrived(a.Seq)
 		switch {
 		case times > 1 && slices.Contains(repeatable, r.Method):
@@ -54,13 +56,13 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	for hit := range h.Hits {
-		_, r, sent := h.Plan.Sent(hit.Seq)
-		if !sent || routeKey(route(h, r)) != claim.Subject {
+		j := find(hit.Seq)
+		if j == nil || j.key != claim.Subject {
 			continue
 		}
 		f.N++
 		if hit.Server != "" && book.times(hit.Seq) == 0 {
-			wrong.add("request %d (%s %s) was answered by %s, which has no record of it", hit.Seq, r.Method, r.Path, hit.Server)
+			wrong.add("request %d (%s %s) was answered by %s, which has no record of it", hit.Seq, j.request.Method, j.request.Path, hit.Server)
 		}
 	}
 	if f.Broken == "" {

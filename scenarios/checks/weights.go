@@ -145,8 +145,9 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		index[s.Host] = i
 	}
 	failed, unsent := 0, 0
+	find := journeys(h)
 	for hit := range h.Hits {
-		if _, r, ok := h.Plan.Sent(hit.Seq); !ok || route(h, r).Pool != pool.Name {
+		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name {
 			continue
 		}
 		switch {
@@ -162,7 +163,7 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 			strays++
 			continue
 		}
-		if _, r, ok := h.Plan.Sent(a.Seq); !ok || route(h, r).Pool != pool.Name {
+		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
 			continue
 		}
 		i, in := index[a.Server]

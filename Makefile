@@ -1,0 +1,48 @@
+GO ?= go
+SOURCES := $(shell find . -name '*.go' -o -name '*.conf' -o -name '*.yaml' -o -name '*.json' | grep -v '^./bin/\|^./lbproof-runs/') go.mod go.sum
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## set up, and prove the seed's 1:2:3 nginx in containers
+	bin/lbproof test baseline
+
+.PHONY: build
+build: bin/lbproof ## build the one static binary, bin/lbproof
+
+bin/lbproof: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/lbproof
+
+.PHONY: test
+test: ## set up, and run all tests: unit, golden, scripts, mutants, containers
+	$(GO) test -timeout 20m ./...
+
+.PHONY: short
+short: ## run the tests that need no Docker
+	$(GO) test -short ./...
+
+.PHONY: lint
+lint: ## vet, staticcheck, gofumpt, and go.mod in order
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@unformatted=$$($(GO) tool gofumpt -l .); [ -z "$$unformatted" ] || { echo "not formatted (go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
+
+.PHONY: race
+race: ## run the tests that need no Docker under the race detector
+	$(GO) test -short -race ./...
+
+.PHONY: bench
+bench: ## benchmark judging, the history and the envelope
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./scenarios/...
+
+.PHONY: fuzz
+fuzz: ## fuzz the configuration reader for a minute
+	$(GO) test -run '^$$' -fuzz FuzzRead -fuzztime 60s ./lbconfigs
+
+.PHONY: clean
+clean: ## remove what was built: the binary, the run folders, lbproof's images
+	rm -rf bin lbproof-runs
+	-docker images -q --filter label=lbproof.source | sort -u | xargs -r docker rmi -f

@@ -1,0 +1,43 @@
+//go:build !race
+
+package checks_test
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// Memory does not grow with the number of requests, but for the ledger's byte per request.
+func TestJudgeMemoryIsFlat(t *testing.T) {
+	heap := func(requests int) uint64 {
+		plan := baseline(t)
+		plan.Loads[1].Count = requests
+		h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
+		var most uint64
+		hits, n := h.Hits, 0
+		h.Hits = func(yield func(lb.Hit) bool) {
+			hits(func(x lb.Hit) bool {
+				if n++; n%(requests/4) == 0 {
+					var m runtime.MemStats
+					runtime.GC()
+					runtime.ReadMemStats(&m)
+					most = max(most, m.HeapAlloc)
+				}
+				return yield(x)
+			})
+		}
+		_, err := checks.Judge(h)
+		require.NoError(t, err)
+		return most
+	}
+	small, large := heap(10_000), heap(1_000_000)
+	t.Logf("live heap at most %d KiB for 10,000 requests, %d KiB for 1,000,000", small>>10, large>>10)
+	assert.Less(t, large, small+2<<20)
+}
