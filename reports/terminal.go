@@ -25,9 +25,9 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
 	var rows [][]string
 	for _, v := range r.Verdicts {
-		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), v.Claim.Pos.String(), evidence(v), fmt.Sprint(v.N)})
+		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), fmt.Sprintf("%s\nn = %d", v.Claim.Pos, v.N), evidence(v)})
 	}
-	if err := table(w, []string{"verdict", "promise", "where", "evidence", "n"}, rows, 4); err != nil {
+	if err := table(w, []string{"verdict", "promise", "where", "measured, predicted"}, rows); err != nil {
 		return err
 	}
 	rows = nil
@@ -109,8 +109,8 @@ func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/floa
 
 // Widths of the cells that wrap, in characters.
 const (
-	promiseWidth  = 58
-	evidenceWidth = 42
+	promiseWidth  = 50
+	evidenceWidth = 36
 )
 
 // table writes rows under a head; the numbered columns are flushed right.

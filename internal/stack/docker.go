@@ -42,8 +42,9 @@ type Docker struct {
 	Binary   string       // path of a static lbproof, which plays backend, worker and reaper
 	Progress func(string) // told what takes long; may be nil
 
-	client *client.Client
-	info   Host
+	client   *client.Client
+	ownLock  sync.Mutex
+	ownImage Found
 }
 
 // Host is the machine that the containers run on.
@@ -80,13 +81,12 @@ func (d *Docker) Connect(ctx context.Context) (Host, error) {
 		return Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use it? DOCKER_HOST names another)", cli.DaemonHost(), err)
 	}
 	d.client = cli
-	d.info = Host{
+	return Host{
 		Version: info.Info.ServerVersion,
 		System:  strings.TrimSpace(info.Info.OperatingSystem + ", kernel " + info.Info.KernelVersion),
 		CPUs:    info.Info.NCPU,
 		Memory:  info.Info.MemTotal,
-	}
-	return d.info, nil
+	}, nil
 }
 
 // Stack is what one run has started.

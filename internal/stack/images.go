@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -88,27 +89,46 @@ func (d *Docker) pull(ctx context.Context, ref string) error {
 	return progress.Wait(ctx)
 }
 
-// own is the image that holds lbproof and nothing else, named by the binary's digest.
+// own is the image that holds lbproof and nothing else, named by the binary's digest. It is looked for once.
 func (d *Docker) own(ctx context.Context) (Found, error) {
-	content, err := os.ReadFile(d.Binary)
+	d.ownLock.Lock()
+	defer d.ownLock.Unlock()
+	if d.ownImage.Ref != "" {
+		return d.ownImage, nil
+	}
+	found, err := d.makeOwn(ctx)
 	if err != nil {
 		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
 	}
-	ref := "lbproof/node:" + lb.Digest(content)[:12]
-	const source = "this lbproof"
-	if _, err := d.client.ImageInspect(ctx, ref); err == nil {
-		return Found{ref, source}, nil
+	d.ownImage = found
+	return found, nil
+}
+
+func (d *Docker) makeOwn(ctx context.Context) (Found, error) {
+	binary, err := os.Open(d.Binary)
+	if err != nil {
+		return Found{}, err
+	}
+	defer binary.Close()
+	digest := sha256.New()
+	size, err := io.Copy(digest, binary)
+	if err != nil {
+		return Found{}, err
+	}
+	found := Found{fmt.Sprintf("lbproof/node:%.12x", digest.Sum(nil)), "this lbproof"}
+	if _, err := d.client.ImageInspect(ctx, found.Ref); err == nil {
+		return found, nil
 	}
 	if err := static(d.Binary); err != nil {
-		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
+		return Found{}, err
 	}
-	err = d.load(ctx, ref, map[string]string{labelSource: source}, func(l layer) error {
-		return errors.Join(l.dir("tmp", 0o1777), l.file("lbproof", 0o755, content))
+	if _, err := binary.Seek(0, io.SeekStart); err != nil {
+		return Found{}, err
+	}
+	return found, d.load(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
+		program := &tar.Header{Name: "lbproof", Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
+		return errors.Join(l.dir("tmp", 0o1777), l.add(program, binary))
 	})
-	if err != nil {
-		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
-	}
-	return Found{ref, source}, nil
 }
 
 // static says whether a program runs in a container that has nothing else.
