@@ -19,18 +19,19 @@ const module = "github.com/lbproof/lbproof/"
 
 // arrows are the imports allowed between our packages. A new arrow is one edited line here, with its reason.
 var arrows = map[string][]string{
-	"internal/lb":      {},                                                             // the nouns know nobody
-	"internal/stats":   {},                                                             // plain numbers
-	"backends":         {},                                                             // as small as what it stands for
-	"internal/load":    {"internal/lb"},                                                // a Load in, Hits out
-	"internal/stack":   {"internal/lb"},                                                // Specs in, Nodes out
-	"lbconfigs":        {"internal/lb"},                                                // a file in, a Config out
-	"reports":          {"internal/lb"},                                                // a Report in, text out
-	"scenarios/checks": {"internal/lb", "internal/stats"},                              // a History in, Findings out
-	"scenarios":        {"internal/lb", "internal/stats", "scenarios/checks"},          // stats: how many probes a claim needs
-	"internal/run":     {"internal/lb", "internal/load", "internal/stack", "backends"}, // backends: the worker reads their ledgers
-	"fixtures":         {"internal/lb", "internal/stats", "lbconfigs", "scenarios"},    // simulated runs of the built-in plans
-	"cmd/lbproof":      nil,                                                            // may import all
+	"internal/lb":      {},                                                                                 // the nouns know nobody
+	"internal/stats":   {},                                                                                 // plain numbers
+	"backends":         {},                                                                                 // as small as what it stands for
+	"internal/load":    {"internal/lb"},                                                                    // a Load in, Hits out
+	"internal/stack":   {"internal/lb"},                                                                    // Specs in, Nodes out
+	"lbconfigs":        {"internal/lb"},                                                                    // a file in, a Config out
+	"reports":          {"internal/lb"},                                                                    // a Report in, text out
+	"scenarios/checks": {"internal/lb", "internal/stats"},                                                  // a History in, Findings out
+	"scenarios/faults": {},                                                                                 // a Node is what it needs of one
+	"scenarios":        {"internal/lb", "internal/stats", "scenarios/checks", "scenarios/faults"},          // stats: how many probes a claim needs
+	"internal/run":     {"internal/lb", "internal/load", "internal/stack", "scenarios/faults", "backends"}, // backends: the worker reads their ledgers
+	"fixtures":         {"internal/lb", "internal/stats", "lbconfigs", "scenarios"},                        // simulated runs of the built-in plans
+	"cmd/lbproof":      nil,                                                                                // may import all
 }
 
 // pure packages read no file and open no connection: everything right of the history is a function of it.

@@ -42,6 +42,9 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9); err != nil {
 		return err
 	}
+	for _, m := range r.Env.Marks {
+		fmt.Fprintln(w, "\n"+markLine(m))
+	}
 	if r.Env.Interrupted != "" {
 		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)
 	}
@@ -57,6 +60,15 @@ func trimmed(w io.Writer, text string) error {
 		}
 	}
 	return nil
+}
+
+// markLine tells of one fault.
+func markLine(m lb.Mark) string {
+	what := fmt.Sprintf("fault: %s %s", m.Event.Fault, m.Event.Target)
+	if m.Err != "" {
+		return fmt.Sprintf("%s was not in force as planned: %s", what, m.Err)
+	}
+	return fmt.Sprintf("%s, in force from %.2f s to %.2f s", what, m.From.Seconds(), m.To.Seconds())
 }
 
 // provenance says where the balancer's image came from and what it ran.

@@ -64,6 +64,9 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 		limits.Line = find(root, []string{"backends", backend}).Line
 		s.Backends[backend] = limits
 	}
+	for i := range s.Faults {
+		s.Faults[i].Line = find(root, []string{"faults", strconv.Itoa(i)}).Line
+	}
 	return s, nil
 }
 

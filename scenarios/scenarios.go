@@ -17,6 +17,7 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
@@ -35,7 +36,17 @@ type Scenario struct {
 	Beta       float64           `yaml:"beta"`
 	Seed       uint64            `yaml:"seed"`
 	Backends   map[string]Limits `yaml:"backends"`
+	Faults     []Fault           `yaml:"faults"`
 	Phases     []Phase           `yaml:"phases"`
+}
+
+// Fault is something broken on purpose, for a time.
+type Fault struct {
+	Line   int           `yaml:"-"`
+	Fault  string        `yaml:"fault"`
+	Target string        `yaml:"target"`
+	At     time.Duration `yaml:"at"` // since the first request
+	For    time.Duration `yaml:"for"`
 }
 
 // Limits of one backend's container.
@@ -98,7 +109,21 @@ func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 		return plan, err
 	}
 	plan.Loads = s.loads(plan)
-	return plan, nil
+	return plan, s.events(&plan)
+}
+
+// events puts the scenario's faults on the plan's clock.
+func (s Scenario) events(plan *lb.Plan) error {
+	for _, f := range s.Faults {
+		if _, err := faults.Find(f.Fault); err != nil {
+			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
+		}
+		if !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == f.Target }) {
+			return fmt.Errorf("%s:%d: the run has no node %s to break", s.File, f.Line, f.Target)
+		}
+		plan.Events = append(plan.Events, lb.Event{At: f.At, For: f.For, Fault: f.Fault, Target: f.Target})
+	}
+	return nil
 }
 
 // backend fills in what the harness's own backend needs: its limits and its command line.

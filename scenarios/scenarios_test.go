@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
 
 func TestBuiltInScenarios(t *testing.T) {
-	assert.Equal(t, []string{"baseline", "stress"}, scenarios.List())
+	assert.Equal(t, []string{"baseline", "pause", "stress"}, scenarios.List())
 	for _, name := range scenarios.List() {
 		plan, err := fixtures.Plan(name)
 		require.NoError(t, err)
@@ -113,6 +113,7 @@ func TestSchemaMatchesTypes(t *testing.T) {
 	}
 	f(schema.Properties, scenarios.Scenario{})
 	f(schema.Defs["limits"].Properties, scenarios.Limits{})
+	f(schema.Defs["fault"].Properties, scenarios.Fault{})
 	f(schema.Defs["phase"].Properties, scenarios.Phase{})
 	f(schema.Defs["request"].Properties, scenarios.Request{})
 }
@@ -127,4 +128,10 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	cfg := lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/up", Answer: &lb.Answer{Code: 200}}}}
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, "s.yaml:7: the configuration names no backend b9")
+	s.Backends, s.Faults = nil, []scenarios.Fault{{Line: 8, Fault: "earthquake"}}
+	_, err = s.Plan(cfg, nil)
+	assert.ErrorContains(t, err, `s.yaml:8: no fault is called "earthquake"`)
+	s.Faults[0] = scenarios.Fault{Line: 9, Fault: "pause", Target: "b7"}
+	_, err = s.Plan(cfg, nil)
+	assert.ErrorContains(t, err, "s.yaml:9: the run has no node b7")
 }

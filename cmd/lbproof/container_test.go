@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ type process struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
 	lines          chan string // of standard error, as they come
+	run            atomic.Value
 	done           chan struct{}
 }
 
@@ -68,6 +70,9 @@ func start(t *testing.T, dir string, args ...string) *process {
 		defer close(p.lines)
 		for scanner := bufio.NewScanner(stderr); scanner.Scan(); {
 			fmt.Fprintln(&p.stderr, scanner.Text())
+			if _, id, ok := strings.Cut(scanner.Text(), "starting the stack of run "); ok {
+				p.run.Store(id)
+			}
 			p.lines <- scanner.Text()
 		}
 	}()
@@ -98,7 +103,7 @@ func (p *process) until(t *testing.T, text string) {
 	t.Fatalf("lbproof ended before it said %q:\n%s", text, p.stderr.String())
 }
 
-// docker is a client of the engine, and the things in it that carry lbproof's label.
+// docker is a client of the engine.
 func docker(t *testing.T) *client.Client {
 	t.Helper()
 	if testing.Short() {
@@ -110,9 +115,12 @@ func docker(t *testing.T) *client.Client {
 	return cli
 }
 
-func labelled(t *testing.T, cli *client.Client) []string {
+// labelled lists what the process has made and not removed.
+func (p *process) labelled(t *testing.T, cli *client.Client) []string {
 	t.Helper()
-	mine := make(client.Filters).Add("label", "lbproof.run")
+	id, ok := p.run.Load().(string)
+	require.True(t, ok, "the process named no run")
+	mine := make(client.Filters).Add("label", "lbproof.run="+id)
 	containers, err := cli.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: mine})
 	require.NoError(t, err)
 	networks, err := cli.NetworkList(t.Context(), client.NetworkListOptions{Filters: mine})
@@ -128,20 +136,21 @@ func labelled(t *testing.T, cli *client.Client) []string {
 }
 
 // nothingLeft polls until nothing is left, for as long as the promise allows; within 0 it must be so at once.
-func nothingLeft(t *testing.T, within time.Duration) {
+func (p *process) nothingLeft(t *testing.T, within time.Duration) {
 	t.Helper()
 	cli := docker(t)
-	left := labelled(t, cli)
+	left := p.labelled(t, cli)
 	for began := time.Now(); len(left) > 0 && time.Since(began) < within; {
-		left = labelled(t, cli)
+		left = p.labelled(t, cli)
 	}
 	assert.Empty(t, left, "left behind after %s", within)
 }
 
 // containerOf finds the container of a node of the run under way.
-func containerOf(t *testing.T, cli *client.Client, node string) string {
+func (p *process) containerOf(t *testing.T, cli *client.Client, node string) string {
 	t.Helper()
-	found, err := cli.ContainerList(t.Context(), client.ContainerListOptions{Filters: make(client.Filters).Add("label", "lbproof.node="+node)})
+	mine := make(client.Filters).Add("label", "lbproof.run="+p.run.Load().(string)).Add("label", "lbproof.node="+node)
+	found, err := cli.ContainerList(t.Context(), client.ContainerListOptions{Filters: mine})
 	require.NoError(t, err)
 	require.Len(t, found.Items, 1, node)
 	return found.Items[0].ID
@@ -165,7 +174,7 @@ func TestBaselineIsProven(t *testing.T) {
 	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	assert.Contains(t, p.stdout.String(), "9 upheld")
 	assert.NotContains(t, p.stdout.String(), "\x1b[", "no colours where there is no terminal")
-	nothingLeft(t, 0)
+	p.nothingLeft(t, 0)
 	folder, r := reportOf(t, dir)
 	for _, v := range r.Verdicts {
 		assert.Equal(t, lb.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
@@ -284,7 +293,7 @@ func TestRefusedConfigurationNamesItsLine(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*"))
 	require.NoError(t, err)
 	assert.Empty(t, left, "nothing was measured")
-	nothingLeft(t, 0)
+	p.nothingLeft(t, 0)
 }
 
 func TestInterruptPrintsWhatItHas(t *testing.T) {
@@ -296,7 +305,7 @@ func TestInterruptPrintsWhatItHas(t *testing.T) {
 	assert.Contains(t, p.stdout.String(), "The run was cut short: interrupted")
 	assert.NotContains(t, p.stdout.String(), "REFUTED")
 	assert.Contains(t, p.stdout.String(), "closed loop")
-	nothingLeft(t, 0)
+	p.nothingLeft(t, 0)
 }
 
 func TestInterruptBeforeTraffic(t *testing.T) {
@@ -306,7 +315,7 @@ func TestInterruptBeforeTraffic(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	assert.Equal(t, 4, p.wait(t))
 	assert.Contains(t, p.stderr.String(), "interrupted before any traffic")
-	nothingLeft(t, 0)
+	p.nothingLeft(t, 0)
 }
 
 // The harness is killed while the stack comes up and while traffic flows; the reaper removes all within 30 s.
@@ -316,10 +325,10 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 			cli := docker(t)
 			p := start(t, t.TempDir(), "test", "baseline")
 			p.until(t, when)
-			require.Eventually(t, func() bool { return len(labelled(t, cli)) > 1 }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(p.labelled(t, cli)) > 1 }, 20*time.Second, time.Millisecond)
 			require.NoError(t, p.cmd.Process.Kill())
 			began := time.Now()
-			nothingLeft(t, 30*time.Second)
+			p.nothingLeft(t, 30*time.Second)
 			t.Logf("nothing left after %s", time.Since(began).Round(time.Millisecond))
 			temporary, err := filepath.Glob(filepath.Join(os.TempDir(), "lbproof-[^t]*"))
 			require.NoError(t, err)
@@ -332,10 +341,12 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	var both sync.WaitGroup
 	for range 2 {
 		p := start(t, t.TempDir(), "test", "baseline")
-		both.Go(func() { assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String()) })
+		both.Go(func() {
+			assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+			p.nothingLeft(t, 0)
+		})
 	}
 	both.Wait()
-	nothingLeft(t, 0)
 }
 
 // A container that is gone is the environment's failure: it is named, and convicts nobody.
@@ -345,12 +356,12 @@ func TestDeadContainerIsNamed(t *testing.T) {
 			cli := docker(t)
 			p := start(t, t.TempDir(), "test", "baseline")
 			p.until(t, "open loop")
-			_, err := cli.ContainerKill(t.Context(), containerOf(t, cli, node), client.ContainerKillOptions{Signal: "KILL"})
+			_, err := cli.ContainerKill(t.Context(), p.containerOf(t, cli, node), client.ContainerKillOptions{Signal: "KILL"})
 			require.NoError(t, err)
 			assert.Equal(t, 4, p.wait(t), p.stdout.String())
 			assert.Contains(t, p.stderr.String(), "the container "+node+" died")
 			assert.NotContains(t, p.stdout.String(), "REFUTED")
-			nothingLeft(t, 0)
+			p.nothingLeft(t, 0)
 		})
 	}
 }
@@ -364,7 +375,7 @@ func TestNothingIsPublished(t *testing.T) {
 	defer cancel()
 	networks := map[string]bool{}
 	for _, node := range []string{"nginx", "back-01", "back-02", "back-03", "lbproof-worker"} {
-		info, err := cli.ContainerInspect(ctx, containerOf(t, cli, node), client.ContainerInspectOptions{})
+		info, err := cli.ContainerInspect(ctx, p.containerOf(t, cli, node), client.ContainerInspectOptions{})
 		require.NoError(t, err)
 		for port, bound := range info.Container.NetworkSettings.Ports {
 			assert.Empty(t, bound, "%s publishes %s", node, port)
@@ -387,6 +398,20 @@ func TestNothingIsPublished(t *testing.T) {
 		assert.True(t, n.Network.Internal, "the network has no route out")
 	}
 	assert.Equal(t, 0, p.wait(t))
+}
+
+// A fault is in force when and for as long as the scenario says, clients see it, and it convicts nobody who kept his promises.
+func TestPausedBackend(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "test", "pause")
+	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+	_, r := reportOf(t, dir)
+	require.Len(t, r.Env.Marks, 1)
+	mark := r.Env.Marks[0]
+	assert.Empty(t, mark.Err)
+	assert.GreaterOrEqual(t, mark.To-mark.From, time.Second)
+	assert.Greater(t, r.Phases[1].Max, 900*time.Millisecond, "latency counts from when a request was due")
+	assert.Less(t, r.Phases[1].P50, 500*time.Millisecond)
 }
 
 func TestDoctor(t *testing.T) {

@@ -11,13 +11,14 @@ import (
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
-var kinds = []string{"scenarios", "balancers", "checks", "formats"}
+var kinds = []string{"scenarios", "balancers", "checks", "faults", "formats"}
 
 func listCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "list [scenarios|balancers|checks|formats]",
+		Use:   "list [scenarios|balancers|checks|faults|formats]",
 		Short: "List what lbproof knows",
 		Example: `  lbproof list
   lbproof list checks`,
@@ -59,6 +60,10 @@ func list(out io.Writer, kind string) error {
 	case "checks":
 		for _, c := range checks.All {
 			row(c.Name, c.Doc)
+		}
+	case "faults":
+		for _, f := range faults.All {
+			row(f.Name, f.Doc)
 		}
 	case "formats":
 		for _, f := range reports.All {

@@ -76,8 +76,17 @@ type Environment struct {
 	Client      string       `json:"client"` // address the traffic came from
 	Nodes       []Node       `json:"nodes"`
 	Phases      []PhaseStats `json:"phases"`
+	Marks       []Mark       `json:"marks,omitempty"`
 	Lost        []string     `json:"lost,omitempty"`        // ledgers with rows missing, and why
 	Interrupted string       `json:"interrupted,omitempty"` // why the run ended early
+}
+
+// Mark is an event that was really in force, from when to when since the run's origin, or why it was not.
+type Mark struct {
+	Event Event         `json:"event"`
+	From  time.Duration `json:"from_ns"`
+	To    time.Duration `json:"to_ns"`
+	Err   string        `json:"error,omitempty"`
 }
 
 // Node is how one container fared.

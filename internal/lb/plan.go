@@ -24,6 +24,15 @@ type Plan struct {
 	Claims []Claim `json:"claims"`
 	Specs  []Spec  `json:"specs"`
 	Loads  []Load  `json:"loads"`
+	Events []Event `json:"events,omitempty"`
+}
+
+// Event is a fault on the run's clock, which starts with the first request.
+type Event struct {
+	At     time.Duration `json:"at_ns"`
+	For    time.Duration `json:"for_ns"`
+	Fault  string        `json:"fault"`
+	Target string        `json:"target"` // a Spec's name
 }
 
 // PlanSchema is the version of the plan's JSON form.

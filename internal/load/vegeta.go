@@ -60,6 +60,9 @@ func (v Vegeta) Send(ctx context.Context, number int, first uint64, l lb.Load, e
 		}
 		if r.Code == 0 {
 			hit.Err = classify(r.Error)
+			if ctx.Err() != nil {
+				hit.Err = lb.Tester // cut by us, whatever it looked like
+			}
 		}
 		emit(hit)
 	}
@@ -174,7 +177,7 @@ func classify(text string) lb.Err {
 		return false
 	}
 	switch {
-	case has("too many open files", "cannot assign requested address", "context canceled", "use of closed network connection", "vegeta"):
+	case has("too many open files", "cannot assign requested address", "context canceled", "operation was canceled", "use of closed network connection", "vegeta"):
 		return lb.Tester
 	case has("connection refused"):
 		return lb.Refused

@@ -123,6 +123,7 @@ func TestErrorsAreClassified(t *testing.T) {
 	assert.Equal(t, lb.DNS, classify("dial tcp: lookup nginx: no such host"))
 	assert.Equal(t, lb.Tester, classify("socket: too many open files"))
 	assert.Equal(t, lb.Tester, classify("dial tcp: connect: cannot assign requested address"))
+	assert.Equal(t, lb.Tester, classify("dial tcp 172.18.0.3:80: operation was canceled"))
 	assert.Equal(t, lb.Other, classify("malformed HTTP response"))
 }
 

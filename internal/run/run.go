@@ -89,11 +89,12 @@ type session struct {
 	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
-	measuring bool // traffic has begun, so the folder is worth keeping
+	origin    time.Time // of the worker's clock, to within the time that a message takes
+	measuring bool      // traffic has begun, so the folder is worth keeping
 }
 
 func (s *session) run(ctx context.Context, id string) (err error) {
-	s.Progress.Step("starting the stack")
+	s.Progress.Step("starting the stack of run " + id)
 	if s.stack, err = s.Docker.Open(ctx, id); err != nil {
 		return interrupted(ctx, err)
 	}
@@ -204,6 +205,7 @@ func (s *session) waitReady(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("wait for the stack: %w", err)
 	case r.Ready:
+		s.origin = time.Now().Add(-r.At)
 		return nil
 	}
 	if err := s.stack.Running(ctx); err != nil {
@@ -250,14 +252,23 @@ func (s *session) measure(ctx context.Context) error {
 		}
 	})
 	defer context.AfterFunc(ctx, func() { s.hangUp(watch) })()
+	var breaking sync.WaitGroup
+	breaking.Go(func() { s.env.Marks = s.breakThings(watch) })
 	kept := s.keep()
+	stop()
+	breaking.Wait()
 	select {
 	case err := <-died:
 		return err // and kept is what became of it
 	default:
 	}
-	if err := s.stack.Running(watch); err != nil {
+	if err := s.stack.Running(context.WithoutCancel(ctx)); err != nil {
 		return err
+	}
+	for _, m := range s.env.Marks {
+		if kept == nil && ctx.Err() == nil && m.Err != "" {
+			return fmt.Errorf("the fault %s of %s was not in force as planned: %s", m.Event.Fault, m.Event.Target, m.Err)
+		}
 	}
 	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errHungUp)) {
 		return errInterrupted

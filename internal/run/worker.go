@@ -33,7 +33,8 @@ type ledger struct{ Server, URL string }
 
 // report is what the worker tells the harness, in the order in which it happens.
 type report struct {
-	Ready    bool // everything answers
+	Ready    bool          // everything answers
+	At       time.Duration // with Ready: since the run's origin
 	Hits     []lb.Hit
 	Arrivals []lb.Arrival
 	Phase    *lb.PhaseStats // one phase ended
@@ -67,7 +68,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := w.waitReady(ctx); err != nil {
 		return w.send(report{Err: err.Error()})
 	}
-	if err := w.send(report{Ready: true}); err != nil {
+	if err := w.send(report{Ready: true, At: backends.Now() - w.origin}); err != nil {
 		return err
 	}
 	if err := orders.Decode(&o); err != nil || !o.Go {
@@ -75,9 +76,14 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	var listening sync.WaitGroup
 	listening.Go(func() {
-		defer cancel()
-		var next order
-		_ = orders.Decode(&next) // Stop, or the end of the harness
+		for { // Stop may come, the end of the harness will
+			var next order
+			err := orders.Decode(&next)
+			cancel()
+			if err != nil {
+				return
+			}
+		}
 	})
 	if err := w.run(ctx); err != nil {
 		return err

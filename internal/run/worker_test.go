@@ -125,9 +125,9 @@ func TestWorkerSaysWhatIsNotReady(t *testing.T) {
 
 // A worker that is told to stop tells what it has; one whose harness is gone ends.
 func TestWorkerStops(t *testing.T) {
-	for _, stop := range []func(office){
-		func(o office) { _ = o.orders.Encode(order{Stop: true}) },
-		func(o office) { o.hangUp() },
+	for how, stop := range map[string]func(office){
+		"stopped": func(o office) { _ = o.orders.Encode(order{Stop: true}) },
+		"hung up": func(o office) { o.hangUp() },
 	} {
 		host, port, ledgers := site(t)
 		o := hire(t)
@@ -141,6 +141,9 @@ func TestWorkerStops(t *testing.T) {
 		stop(o)
 		_, _, _, last := o.all(t)
 		assert.Empty(t, last.Lost)
+		if how == "stopped" {
+			assert.Empty(t, o.done, "a worker that was stopped waits until the harness hangs up")
+		}
 		o.hangUp()
 		assert.NoError(t, <-o.done)
 	}

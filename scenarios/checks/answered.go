@@ -62,8 +62,12 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	return f
 }
 
+// who answered a hit.
 func who(hit lb.Hit) string {
-	if hit.Server == "" {
+	switch {
+	case hit.Err != "":
+		return "nobody"
+	case hit.Server == "":
 		return "the balancer"
 	}
 	return hit.Server
