@@ -1,7 +1,7 @@
 // Package lbconfigs reads balancer configurations into lb.Config and says what the runtime starts for them.
 // It draws no claims (scenarios/checks does) and starts nothing (internal/stack does).
 //
-// To add a balancer: one file here with its Parse and Specs, one line in All, and its configurations in a folder of its name.
+// To add a balancer: one file here with its Parse and Spec, one line in All, and its configurations in a folder of its name.
 package lbconfigs
 
 import (
@@ -18,8 +18,9 @@ import (
 
 // Balancer is a kind of load balancer.
 type Balancer struct {
-	Name string
-	Doc  string
+	Name   string
+	Doc    string
+	Suffix string // of its configuration files, as .conf
 	// Parse reads the configuration called name, and what it includes, from fsys. Its errors begin with file:line.
 	Parse func(fsys fs.FS, name string) (lb.Config, error)
 	// Spec is the node that runs the configuration.
@@ -46,9 +47,14 @@ func Find(name string) (Balancer, error) {
 //go:embed nginx
 var BuiltIn embed.FS
 
-// Read parses the configuration called name in fsys.
+// Read parses the configuration called name in fsys, for the balancer whose suffix it has, else for the first.
 func Read(fsys fs.FS, name string) (lb.Config, error) {
-	return All[0].Parse(fsys, name) // the first balancer is the only one so far
+	for _, b := range All {
+		if path.Ext(name) == b.Suffix {
+			return b.Parse(fsys, name)
+		}
+	}
+	return All[0].Parse(fsys, name)
 }
 
 // Specs lists what a configuration needs to run: the balancer, and a backend for each host that it names.

@@ -18,10 +18,11 @@ import (
 const nginxConf = "/etc/nginx/nginx.conf"
 
 var nginx = Balancer{
-	Name:  "nginx",
-	Doc:   "upstream servers and weights, locations, proxy_set_header, return; the image is nginx:stable, else Debian's package",
-	Parse: parseNginx,
-	Spec:  nginxSpec,
+	Name:   "nginx",
+	Doc:    "upstream servers and weights, locations, proxy_set_header, return; the image is nginx:stable, else Debian's package",
+	Suffix: ".conf",
+	Parse:  parseNginx,
+	Spec:   nginxSpec,
 }
 
 func nginxSpec(cfg lb.Config) lb.Spec {
