@@ -15,7 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
 
-// Each txtar file is one configuration: the file main.conf (and what it includes), and config.json or error as lbproof reads it.
+// Each txtar file is one configuration: first the main file, then what it includes, last config.json or error as lbproof
+// reads it.
 func TestRead(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
@@ -31,7 +32,7 @@ func readCase(t *testing.T, file string) {
 	fsys, err := txtar.FS(archive)
 	require.NoError(t, err)
 	got := txtar.File{Name: "config.json"}
-	cfg, err := Read(fsys, "main.conf")
+	cfg, err := Read(fsys, archive.Files[0].Name)
 	if err == nil {
 		_, err = Specs(cfg)
 	}

@@ -49,7 +49,11 @@ func printClaims(w io.Writer, cfg lb.Config, claims []lb.Claim) error {
 			fmt.Fprintf(&b, "    assuming that %s\n", strings.Join(c.Assumes, "; and "))
 		}
 	}
-	fmt.Fprintf(&b, "\n%d promises of %s\n", len(claims), cfg.Balancer)
+	promises := "promises"
+	if len(claims) == 1 {
+		promises = "promise"
+	}
+	fmt.Fprintf(&b, "\n%d %s of %s\n", len(claims), promises, cfg.Balancer)
 	if len(cfg.Unread) > 0 {
 		fmt.Fprintf(&b, "\nNo promise is drawn from:\n")
 		for _, u := range cfg.Unread {

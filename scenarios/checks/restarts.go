@@ -41,9 +41,9 @@ func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
 		}
 		switch {
 		case n.OOMKilled:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %d times", n.Name, n.Memory>>20, n.Restarts))
+			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s", n.Name, n.Memory>>20, plural(n.Restarts, "time")))
 		case n.Restarts > 0:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %d times", n.Name, n.Restarts))
+			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %s", n.Name, plural(n.Restarts, "time")))
 		}
 	}
 	f.Measured = fmt.Sprintf("%d restarts of %d containers", total, len(h.Env.Nodes))
