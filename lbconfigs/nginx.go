@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,8 +120,25 @@ func nginxSyntax(payload *crossplane.Payload) error {
 
 // nginxReader turns directives into lb.Config. What it does not understand it lists as unread, with its line.
 type nginxReader struct {
-	payload *crossplane.Payload
-	cfg     *lb.Config
+	payload  *crossplane.Payload
+	cfg      *lb.Config
+	defaults map[int]lb.Pos // port → the server block that answers a Host that no other names
+}
+
+// guards are directives by which nginx may answer a request before it is proxied.
+var guards = []string{
+	"limit_req", "limit_conn", "limit_except", "auth_basic", "auth_request", "auth_jwt", "allow", "deny", "satisfy", "internal",
+	"if", "return", "rewrite", "try_files",
+}
+
+// guarded says whether a block has a guard of its own.
+func (r *nginxReader) guarded(file string, block crossplane.Directives) bool {
+	found := false
+	_ = r.each(file, block, func(d *crossplane.Directive, _ lb.Pos) error { // the function fails never
+		found = found || slices.Contains(guards, d.Directive)
+		return nil
+	})
+	return found
 }
 
 // each calls f for every directive of a block, includes followed, with the file it stands in. Crossplane refuses cycles.
@@ -188,12 +206,15 @@ func (r *nginxReader) http(file string, http *crossplane.Directive) error {
 	if err != nil {
 		return err
 	}
+	if err := r.findDefaults(file, http); err != nil {
+		return err
+	}
 	return r.each(file, http.Block, func(d *crossplane.Directive, pos lb.Pos) error {
 		switch d.Directive {
 		case "upstream":
 			return r.upstream(d, pos)
 		case "server":
-			return r.server(d, pos, headers)
+			return r.server(d, pos, scope{headers: headers, guarded: r.guarded(file, http.Block)})
 		case "proxy_set_header":
 			return nil
 		}
@@ -276,73 +297,122 @@ func hostPort(addr string, port int) (string, int, error) {
 	return host, int(n), nil
 }
 
-func (r *nginxReader) server(server *crossplane.Directive, pos lb.Pos, outer []lb.Header) error {
-	headers, err := r.setHeaders(pos.File, server.Block, outer)
+// scope is what an outer block leaves to an inner one.
+type scope struct {
+	headers []lb.Header
+	guarded bool
+	regex   bool // a location by regular expression may take what a prefix matches
+	port    int
+}
+
+func (r *nginxReader) server(server *crossplane.Directive, pos lb.Pos, outer scope) error {
+	headers, err := r.setHeaders(pos.File, server.Block, outer.headers)
 	if err != nil {
 		return err
 	}
-	port, err := r.listen(server, pos)
+	port := 0
+	listens, err := r.listens(server, pos)
 	if err != nil {
 		return err
 	}
+	for _, l := range listens {
+		if r.defaults[l.Port] == pos && port == 0 {
+			port = l.Port
+		}
+	}
+	if port == 0 {
+		return r.unread(server, pos) // TLS, or another server answers for its port
+	}
+	r.cfg.Listeners = append(r.cfg.Listeners, listens...)
+	inner := scope{headers: headers, guarded: outer.guarded || r.guarded(pos.File, server.Block), regex: r.regex(pos.File, server.Block), port: port}
 	return r.each(pos.File, server.Block, func(d *crossplane.Directive, pos lb.Pos) error {
 		switch d.Directive {
 		case "listen", "proxy_set_header":
 			return nil
 		case "location":
-			return r.location(d, pos, port, headers)
+			return r.location(d, pos, inner)
 		}
 		return r.unread(d, pos)
 	})
 }
 
-// listen reads the ports of a server block and returns the first that speaks plain HTTP, 0 where none does.
-func (r *nginxReader) listen(server *crossplane.Directive, pos lb.Pos) (int, error) {
-	first, any := 0, false
+// findDefaults notes which server block is each port's default: the one that says so, else the first.
+func (r *nginxReader) findDefaults(file string, http *crossplane.Directive) error {
+	r.defaults = map[int]lb.Pos{}
+	return r.each(file, http.Block, func(d *crossplane.Directive, pos lb.Pos) error {
+		if d.Directive != "server" {
+			return nil
+		}
+		listens, err := r.listens(d, pos)
+		for _, l := range listens {
+			if _, taken := r.defaults[l.Port]; !taken || l.Default {
+				r.defaults[l.Port] = pos
+			}
+		}
+		return err
+	})
+}
+
+// listens are the ports on which a server block speaks plain HTTP.
+func (r *nginxReader) listens(server *crossplane.Directive, pos lb.Pos) ([]lb.Listener, error) {
+	var found []lb.Listener
+	silent := true
 	err := r.each(pos.File, server.Block, func(d *crossplane.Directive, pos lb.Pos) error {
 		if d.Directive != "listen" {
 			return nil
 		}
-		any = true
-		if strings.Contains(strings.Join(d.Args[1:], " "), "ssl") || strings.HasPrefix(d.Args[0], "unix:") {
-			return r.unread(d, pos)
+		silent = false
+		if slices.Contains(d.Args, "ssl") || strings.HasPrefix(d.Args[0], "unix:") {
+			return nil
 		}
-		port, err := strconv.ParseUint(d.Args[0], 10, 16)
+		port, err := listenPort(d.Args[0])
 		if err != nil {
-			_, p, err := hostPort(d.Args[0], 80)
-			if err != nil {
-				return fmt.Errorf("%s: listen %s: %w", pos, d.Args[0], err)
-			}
-			port = uint64(p)
+			return fmt.Errorf("%s: listen %s: %w", pos, d.Args[0], err)
 		}
-		r.cfg.Listeners = append(r.cfg.Listeners, lb.Listener{Pos: pos, Port: int(port)})
-		if first == 0 {
-			first = int(port)
+		l := lb.Listener{Pos: pos, Port: port, Default: slices.Contains(d.Args, "default_server")}
+		if !slices.ContainsFunc(found, func(f lb.Listener) bool { return f.Port == port }) { // [::]:80 beside 80
+			found = append(found, l)
 		}
 		return nil
 	})
-	if !any { // nginx listens on 80 where nothing else is said
-		r.cfg.Listeners = append(r.cfg.Listeners, lb.Listener{Pos: pos, Port: 80})
-		first = 80
+	if silent { // nginx listens on 80 where nothing else is said
+		found = append(found, lb.Listener{Pos: pos, Port: 80})
 	}
-	return first, err
+	return found, err
 }
 
-func (r *nginxReader) location(location *crossplane.Directive, pos lb.Pos, port int, outer []lb.Header) error {
-	route := lb.Route{Pos: pos, Port: port, Path: location.Args[len(location.Args)-1]}
-	if len(location.Args) == 2 {
-		switch location.Args[0] {
-		case "=":
-			route.Exact = true
-		case "^~":
-		default: // a regular expression
-			return r.unread(location, pos)
-		}
+// listenPort is the port of a listen directive's address: a port, an address, or both.
+func listenPort(addr string) (int, error) {
+	if port, err := strconv.ParseUint(addr, 10, 16); err == nil {
+		return int(port), nil
 	}
-	if strings.HasPrefix(route.Path, "@") || port == 0 {
+	_, port, err := hostPort(addr, 80)
+	return port, err
+}
+
+// regex says whether a server has a location by regular expression.
+func (r *nginxReader) regex(file string, block crossplane.Directives) bool {
+	found := false
+	_ = r.each(file, block, func(d *crossplane.Directive, _ lb.Pos) error { // the function fails never
+		found = found || d.Directive == "location" && strings.HasPrefix(d.Args[0], "~")
+		return nil
+	})
+	return found
+}
+
+func (r *nginxReader) location(location *crossplane.Directive, pos lb.Pos, outer scope) error {
+	route := lb.Route{Pos: pos, Port: outer.port, Path: location.Args[len(location.Args)-1]}
+	switch kind := strings.Join(location.Args[:len(location.Args)-1], ""); {
+	case kind == "=":
+		route.Exact = true
+	case kind == "^~", kind == "" && !outer.regex:
+	default: // a regular expression, or a prefix of which one may take a part
 		return r.unread(location, pos)
 	}
-	headers, err := r.setHeaders(pos.File, location.Block, outer)
+	if strings.HasPrefix(route.Path, "@") {
+		return r.unread(location, pos)
+	}
+	headers, err := r.setHeaders(pos.File, location.Block, outer.headers)
 	if err != nil {
 		return err
 	}
@@ -359,8 +429,9 @@ func (r *nginxReader) location(location *crossplane.Directive, pos lb.Pos, port 
 	})
 	if route.Pool != "" {
 		route.SetHeaders = headers
+		route.Guarded = outer.guarded || r.guarded(pos.File, location.Block)
 	}
-	if route.Pool != "" || route.Answer != nil {
+	if route.Pool != "" || route.Answer != nil && !outer.guarded {
 		r.cfg.Routes = append(r.cfg.Routes, route)
 	}
 	return err

@@ -69,6 +69,7 @@ type Phase struct {
 // Request is one request of a phase.
 type Request struct {
 	Method  string            `yaml:"method"`
+	Port    int               `yaml:"port"` // the first that the configuration listens on where it is not given
 	Path    string            `yaml:"path"`
 	Headers map[string]string `yaml:"headers"`
 	Body    string            `yaml:"body"`
@@ -169,22 +170,21 @@ func (s Scenario) placed(specs []lb.Spec) error {
 
 // loads are the probes that the claims need, then the scenario's own phases.
 func (s Scenario) loads(plan lb.Plan) []lb.Load {
-	port := plan.Config.Listeners[0].Port
 	var loads []lb.Load
 	if probes := checks.Probes(plan.Config, plan.Claims); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-plan.Beta)
 		loads = append(loads, lb.Load{
-			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Port: port, Requests: probes,
+			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
 		})
 	}
 	for _, p := range s.Phases {
 		load := lb.Load{
 			Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Rate: p.Rate,
-			Timeout: or(p.Timeout, defaultTimeout), Port: port,
+			Timeout: or(p.Timeout, defaultTimeout),
 		}
 		for _, r := range p.Send {
 			load.Requests = append(load.Requests, lb.Request{
-				Method: or(r.Method, "GET"), Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
+				Method: or(r.Method, "GET"), Port: or(r.Port, plan.Config.Listeners[0].Port), Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
 			})
 		}
 		loads = append(loads, load)

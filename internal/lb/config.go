@@ -88,8 +88,9 @@ type Workers struct {
 
 // Listener is a port on which the balancer takes traffic.
 type Listener struct {
-	Pos  Pos `json:"pos"`
-	Port int `json:"port"`
+	Pos     Pos  `json:"pos"`
+	Port    int  `json:"port"`
+	Default bool `json:"default,omitempty"` // said to answer requests for any host
 }
 
 // Pool is a group of servers that share traffic (nginx: upstream, HAProxy: backend, Traefik: service).
@@ -124,6 +125,7 @@ type Route struct {
 	PoolPos    Pos      `json:"pool_pos,omitzero"`
 	Answer     *Answer  `json:"answer,omitempty"`
 	SetHeaders []Header `json:"set_headers,omitempty"` // on the request to the backend
+	Guarded    bool     `json:"guarded,omitempty"`     // limits, access rules or rewrites may answer in the pool's place
 }
 
 // Answer is a response that the balancer gives without a backend.
@@ -159,10 +161,11 @@ func (c Config) Pool(name string) (pool Pool, ok bool) {
 // Addr is host:port.
 func (s Server) Addr() string { return fmt.Sprintf("%s:%d", s.Host, s.Port) }
 
-// Route finds the route of a path by longest prefix, an exact route first, as nginx does.
-func (c Config) Route(path string) (route Route, ok bool) {
+// Route finds the route of a path on a port by longest prefix, an exact route first, as nginx does.
+func (c Config) Route(port int, path string) (route Route, ok bool) {
 	for _, r := range c.Routes {
 		switch {
+		case r.Port != port:
 		case r.Exact && r.Path == path:
 			return r, true
 		case !r.Exact && len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path && (!ok || len(r.Path) > len(route.Path)):

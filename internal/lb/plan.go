@@ -93,8 +93,7 @@ type Load struct {
 	Concurrency int           `json:"concurrency"`    // closed loop: requests in flight; open loop: the most in flight
 	Rate        float64       `json:"rate,omitempty"` // requests per second; 0 is closed loop
 	Timeout     time.Duration `json:"timeout"`        // of one request
-	Port        int           `json:"port"`
-	Requests    []Request     `json:"requests"` // sent in turn
+	Requests    []Request     `json:"requests"`       // sent in turn
 }
 
 // Open says whether the load keeps its rate whatever the balancer does.
@@ -103,6 +102,7 @@ func (l Load) Open() bool { return l.Rate > 0 }
 // Request is what one hit sends.
 type Request struct {
 	Method string            `json:"method"`
+	Port   int               `json:"port"` // of the balancer
 	Path   string            `json:"path"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   Bytes             `json:"body,omitempty"`

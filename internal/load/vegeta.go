@@ -32,14 +32,13 @@ func (v Vegeta) Send(ctx context.Context, number int, first uint64, l lb.Load, e
 	clock := &clock{rate: l.Rate, count: uint64(l.Count)}
 	transport := newTransport(ctx, l)
 	defer transport.CloseIdleConnections()
-	base := "http://" + net.JoinHostPort(v.Host, strconv.Itoa(l.Port))
 	blank := func(t *vegeta.Target) error { // sender fills it in, because only then its number is known
-		*t = vegeta.Target{Method: http.MethodGet, URL: base}
+		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + v.Host}
 		return nil
 	}
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{
-			Transport:     sender{next: transport, load: l, base: base, first: first},
+			Transport:     sender{next: transport, load: l, host: v.Host, first: first},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Timeout:       l.Timeout,
 		}),
@@ -133,7 +132,7 @@ func (c *clock) due(seq uint64) time.Time { return c.began.Load().Add(c.after(se
 type sender struct {
 	next  http.RoundTripper
 	load  lb.Load
-	base  string
+	host  string
 	first uint64
 }
 
@@ -143,7 +142,8 @@ func (s sender) RoundTrip(blank *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the number that vegeta gave the request: %w", err)
 	}
 	want := s.load.Request(int(seq))
-	req, err := http.NewRequestWithContext(blank.Context(), want.Method, s.base+want.Path, bytes.NewReader(want.Body))
+	at := "http://" + net.JoinHostPort(s.host, strconv.Itoa(want.Port)) + want.Path
+	req, err := http.NewRequestWithContext(blank.Context(), want.Method, at, bytes.NewReader(want.Body))
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)
 	}

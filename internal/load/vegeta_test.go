@@ -28,8 +28,11 @@ func send(t *testing.T, ctx context.Context, l lb.Load, handler http.HandlerFunc
 	defer server.Close()
 	at, err := url.Parse(server.URL)
 	require.NoError(t, err)
-	l.Port, err = strconv.Atoi(at.Port())
+	port, err := strconv.Atoi(at.Port())
 	require.NoError(t, err)
+	for i := range l.Requests {
+		l.Requests[i].Port = port
+	}
 	var hits []lb.Hit
 	Vegeta{Host: at.Hostname(), Origin: time.Now()}.Send(ctx, 3, 100, l, func(h lb.Hit) { hits = append(hits, h) })
 	slices.SortFunc(hits, func(a, b lb.Hit) int { return int(a.Seq) - int(b.Seq) })

@@ -78,8 +78,8 @@ func site(t *testing.T) (host string, port int, ledgers []ledger) {
 func TestWorker(t *testing.T) {
 	host, port, ledgers := site(t)
 	loads := []lb.Load{
-		{Name: "a", Count: 600, Concurrency: 8, Timeout: time.Minute, Port: port, Requests: []lb.Request{{Method: "GET", Path: "/"}}},
-		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Port: port, Requests: []lb.Request{{Method: "GET", Path: "/"}}},
+		{Name: "a", Count: 600, Concurrency: 8, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}},
+		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}},
 	}
 	o := hire(t)
 	require.NoError(t, o.orders.Encode(order{Loads: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
@@ -131,7 +131,7 @@ func TestWorkerStops(t *testing.T) {
 	} {
 		host, port, ledgers := site(t)
 		o := hire(t)
-		load := lb.Load{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Port: port, Requests: []lb.Request{{Method: "GET", Path: "/"}}}
+		load := lb.Load{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}}
 		require.NoError(t, o.orders.Encode(order{Loads: []lb.Load{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
 		var r report
 		require.NoError(t, o.reports.Decode(&r))

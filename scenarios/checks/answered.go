@@ -7,15 +7,20 @@ import (
 )
 
 var answered = Check{
-	Name:   "answered",
-	Doc:    "Every request of a proxied route is answered by a backend, with a status below 400. One that is not refutes the claim.",
+	Name: "answered",
+	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the request was lbproof's " +
+		"own probe of a path that the backend may not know. One that is not refutes the claim.",
 	Claims: answeredClaims,
+	Probes: probe,
 	Judge:  judgeAnswered,
 }
 
 func answeredClaims(cfg lb.Config) []lb.Claim {
 	var claims []lb.Claim
 	for _, r := range proxied(cfg) {
+		if r.Guarded { // its configuration promises refusals too
+			continue
+		}
 		claims = append(claims, lb.Claim{
 			ID: "answered" + routeKey(r), Check: "answered", Subject: routeKey(r), Pos: r.PoolPos,
 			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", routeKey(r), r.Pool),
@@ -44,7 +49,7 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 			continue
 		case hit.Err != "":
 			failed.add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
-		case hit.Code >= 400:
+		case hit.Code >= 500, hit.Code >= 400 && r.Claim == "":
 			failed.add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, who(hit))
 		case hit.Server == "":
 			failed.add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)

@@ -176,7 +176,7 @@ func journeys(h lb.History) func(seq uint64) *journey {
 		first[i] = h.Plan.First(i)
 		for _, r := range l.Requests {
 			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := h.Plan.Config.Route(path)
+			route, _ := h.Plan.Config.Route(r.Port, path)
 			all[i] = append(all[i], journey{load: i, request: r, route: route, key: routeKey(route)})
 		}
 	}
@@ -199,6 +199,16 @@ func proxied(cfg lb.Config) []lb.Route {
 		}
 	}
 	return routes
+}
+
+// probe is a request that takes a route and tries to pass for another client's: forged headers must not get through where
+// the configuration sets them, and do no harm elsewhere.
+func probe(cfg lb.Config, claim lb.Claim) []lb.Request {
+	r, ok := routeOf(cfg, claim)
+	if !ok {
+		return nil
+	}
+	return []lb.Request{{Method: "GET", Port: r.Port, Path: r.Path, Header: forged}}
 }
 
 // routeKey tells routes apart in claims: nginx allows the same path in several servers and as = /path.

@@ -34,7 +34,7 @@ func endpointProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
 	if !ok {
 		return nil
 	}
-	return []lb.Request{{Method: "GET", Path: r.Path}}
+	return []lb.Request{{Method: "GET", Port: r.Port, Path: r.Path}}
 }
 
 func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {

@@ -14,7 +14,7 @@ var headers = Check{
 	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where the client " +
 		"sent such headers itself. One arrival with another value refutes the claim.",
 	Claims: headerClaims,
-	Probes: headerProbes,
+	Probes: probe,
 	Judge:  judgeHeaders,
 }
 
@@ -55,14 +55,6 @@ func Observed(cfg lb.Config) []string {
 // forged are headers that a client may send to pass for another.
 var forged = map[string]string{
 	"Host": "forged.example", "X-Real-Ip": "192.0.2.1", "X-Forwarded-For": "192.0.2.2", "X-Forwarded-Proto": "gopher",
-}
-
-func headerProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
-	r, ok := routeOf(cfg, claim)
-	if !ok {
-		return nil
-	}
-	return []lb.Request{{Method: "GET", Path: r.Path, Header: forged}}
 }
 
 func routeOf(cfg lb.Config, claim lb.Claim) (lb.Route, bool) {

@@ -12,6 +12,7 @@ var once = Check{
 	Doc: "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once. " +
 		"A request that arrived twice, elsewhere or unasked refutes the claim; its number is told.",
 	Claims: onceClaims,
+	Probes: probe,
 	Judge:  judgeOnce,
 }
 
