@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -29,10 +28,7 @@ predict and what they assume; then the directives that lbproof draws no promise 
 			}
 			claims := checks.Claims(cfg)
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				e.SetEscapeHTML(false)
-				return environment(e.Encode(map[string]any{"claims": claims, "unread": cfg.Unread}))
+				return printJSON(cmd, map[string]any{"claims": claims, "unread": cfg.Unread})
 			}
 			return environment(printClaims(cmd.OutOrStdout(), cfg, claims))
 		},

@@ -21,42 +21,44 @@ func doctorCommand() *cobra.Command {
 Debian packages. Says which way each came, and why anything is missing.`,
 		Example: "  lbproof doctor",
 		Args:    usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := os.Executable()
-			if err != nil {
-				return environment(fmt.Errorf("find this program: %w", err))
-			}
-			p := newProgress(cmd.ErrOrStderr())
-			defer p.end()
-			docker := &stack.Docker{Binary: binary, Progress: p.Step}
-			host, err := docker.Connect(cmd.Context())
-			if err != nil {
-				return environment(err)
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "docker\tok\t%s\n", host.Version)
-			fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", host.System, host.CPUs, float64(host.Memory)/(1<<30))
-			var missing []error
-			show := func(name string, image lb.Image) {
-				found, err := docker.Image(cmd.Context(), image)
-				if err != nil {
-					missing = append(missing, err)
-					fmt.Fprintf(w, "image of %s\tmissing\t%v\n", name, err)
-					return
-				}
-				fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", name, found.Ref, found.Source)
-			}
-			show("backends and worker", lb.Image{})
-			for _, b := range lbconfigs.All {
-				show(b.Name, b.Spec(lb.Config{}).Image)
-			}
-			if err := w.Flush(); err != nil {
-				return environment(err)
-			}
-			if len(missing) > 0 {
-				return environment(errors.New("something is missing, see above"))
-			}
-			return nil
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(doctor(cmd)) },
 	}
+}
+
+func doctor(cmd *cobra.Command) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.end()
+	docker := &stack.Docker{Binary: binary, Progress: p.Step}
+	host, err := docker.Connect(cmd.Context())
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "docker\tok\t%s\n", host.Version)
+	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", host.System, host.CPUs, float64(host.Memory)/(1<<30))
+	missing := false
+	show := func(name string, image lb.Image) {
+		found, err := docker.Image(cmd.Context(), image)
+		if err != nil {
+			missing = true
+			fmt.Fprintf(w, "image of %s\tmissing\t%v\n", name, err)
+			return
+		}
+		fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", name, found.Ref, found.Source)
+	}
+	show("backends and worker", lb.Image{})
+	for _, b := range lbconfigs.All {
+		show(b.Name, b.Spec(lb.Config{}).Image)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if missing {
+		return errors.New("something is missing, see above")
+	}
+	return nil
 }

@@ -25,12 +25,17 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 			if err != nil {
 				return err
 			}
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			e.SetEscapeHTML(false)
-			return environment(e.Encode(plan))
+			return printJSON(cmd, plan)
 		},
 	}
+}
+
+// printJSON writes a value so that people can read it too.
+func printJSON(cmd *cobra.Command, value any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return environment(e.Encode(value))
 }
 
 // readPlan reads a plan that lbproof plan printed.

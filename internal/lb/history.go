@@ -105,8 +105,8 @@ type Node struct {
 
 // PhaseStats is the sender's account of one phase.
 type PhaseStats struct {
-	Start time.Duration `json:"start"`
-	End   time.Duration `json:"end"`
-	CPU   time.Duration `json:"cpu"` // of the sender, all threads
+	Start time.Duration `json:"start_ns"`
+	End   time.Duration `json:"end_ns"`
+	CPU   time.Duration `json:"cpu_ns"` // of the sender, all threads
 	Hits  int           `json:"hits"`
 }

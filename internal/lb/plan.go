@@ -69,7 +69,7 @@ type Spec struct {
 // Role is the part a node plays.
 type Role string
 
-// The roles. Worker and reaper are the harness's own.
+// The roles. The worker is the harness's own and stands in no plan.
 const (
 	Balancer Role = "balancer"
 	Backend  Role = "backend"
@@ -92,7 +92,7 @@ type Load struct {
 	Count       int           `json:"count"`
 	Concurrency int           `json:"concurrency"`    // closed loop: requests in flight; open loop: the most in flight
 	Rate        float64       `json:"rate,omitempty"` // requests per second; 0 is closed loop
-	Timeout     time.Duration `json:"timeout"`        // of one request
+	Timeout     time.Duration `json:"timeout_ns"`     // of one request
 	Requests    []Request     `json:"requests"`       // sent in turn
 }
 

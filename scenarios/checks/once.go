@@ -35,27 +35,11 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
 	var wrong examples
 	book := ledger{names: []string{""}}
-	repeats := 0
-	find := journeys(h)
 	for hit := range h.Hits {
 		book.answered(hit)
 	}
-	for a := range h.Arrivals {
-		j := find(a.Seq)
-		if j == nil || j.key != claim.Subject {
-			continue
-		}
-		r := j.request
-		times, by, known := book.arrived(a.Seq)
-		switch {
-		case times > 1 && slices.Contains(repeatable, r.Method):
-			repeats++
-		case times > 1:
-			wrong.add("request %d (%s %s) arrived again, at %s", a.Seq, r.Method, r.Path, a.Server)
-		case known && by != "" && by != a.Server:
-			wrong.add("request %d (%s %s) was answered by %s but arrived at %s", a.Seq, r.Method, r.Path, by, a.Server)
-		}
-	}
+	find := journeys(h)
+	repeats := countArrivals(claim, h, find, &book, &wrong)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.key != claim.Subject {
@@ -75,6 +59,28 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 	f.Measured = fmt.Sprintf("%s of %s not exactly once", number(wrong.total), number(f.N))
 	f.Power = powerAll(f.N, h)
 	return f
+}
+
+// countArrivals enters every arrival into the book, notes those that contradict the client, and counts repetitions that
+// may be allowed.
+func countArrivals(claim lb.Claim, h lb.History, find func(uint64) *journey, book *ledger, wrong *examples) (repeats int) {
+	for a := range h.Arrivals {
+		j := find(a.Seq)
+		if j == nil || j.key != claim.Subject {
+			continue
+		}
+		r := j.request
+		times, by, known := book.arrived(a.Seq)
+		switch {
+		case times > 1 && slices.Contains(repeatable, r.Method):
+			repeats++
+		case times > 1:
+			wrong.add("request %d (%s %s) arrived again, at %s", a.Seq, r.Method, r.Path, a.Server)
+		case known && by != a.Server:
+			wrong.add("request %d (%s %s) was answered by %s but arrived at %s", a.Seq, r.Method, r.Path, by, a.Server)
+		}
+	}
+	return repeats
 }
 
 // ledger joins hits and arrivals by number in one byte a request: who answered, and how often it arrived.

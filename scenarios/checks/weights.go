@@ -144,24 +144,11 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		}
 		index[s.Host] = i
 	}
-	failed, unsent := 0, 0
 	find := journeys(h)
-	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name {
-			continue
-		}
-		switch {
-		case hit.Err == lb.Tester:
-			unsent++
-		case hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504:
-			failed++
-		}
-	}
 	strays := 0
 	for a := range h.Arrivals {
 		if a.Seq == 0 {
 			strays++
-			continue
 		}
 		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
 			continue
@@ -174,6 +161,7 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		t.counts[i]++
 		t.total++
 	}
+	failed, unsent := failures(pool, h, find)
 	t.slack = float64(unsent)
 	if h.Env.Interrupted != "" {
 		t.slack += float64(mostInFlight(h.Plan))
@@ -182,11 +170,27 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 	case lostWitness(h) != "":
 		broken = lostWitness(h)
 	case strays > 0:
-		broken = fmt.Sprintf("%s requests of unknown origin reached the backends", number(strays))
+		broken = fmt.Sprintf("%s of unknown origin reached the backends", plural(strays, "request"))
 	case failed > 0:
-		broken = fmt.Sprintf("%s requests failed, so servers may have been out of the rotation, which this law does not cover", number(failed))
+		broken = fmt.Sprintf("%s failed, so servers may have been out of the rotation, which this law does not cover", plural(failed, "request"))
 	}
 	return t, broken
+}
+
+// failures counts a pool's hits that the balancer failed, and those that the sender may not have sent.
+func failures(pool lb.Pool, h lb.History, find func(uint64) *journey) (failed, unsent int) {
+	for hit := range h.Hits {
+		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name {
+			continue
+		}
+		switch {
+		case hit.Err == lb.Tester:
+			unsent++
+		case hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504:
+			failed++
+		}
+	}
+	return failed, unsent
 }
 
 func mostInFlight(p lb.Plan) int {
