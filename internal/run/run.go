@@ -253,8 +253,11 @@ func (s *session) measure(ctx context.Context) error {
 	})
 	defer context.AfterFunc(ctx, func() { s.hangUp(watch) })()
 	var breaking sync.WaitGroup
-	breaking.Go(func() { s.env.Marks = s.breakThings(watch) })
+	events, calm := context.WithCancel(ctx) // an interrupt heals at once
+	defer calm()
+	breaking.Go(func() { s.env.Marks = s.breakThings(events) })
 	kept := s.keep()
+	calm()
 	stop()
 	breaking.Wait()
 	select {
