@@ -311,6 +311,15 @@ func TestInterruptPrintsWhatItHas(t *testing.T) {
 	p.nothingLeft(t, 0)
 }
 
+func TestInterruptedRunIsNoSuccess(t *testing.T) {
+	p := start(t, t.TempDir(), "run", "baseline")
+	p.until(t, "closed loop")
+	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+	assert.Equal(t, 4, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "interrupted: the run was cut short")
+	assert.Contains(t, p.stdout.String(), "lbproof-runs/baseline-", "what was measured is kept")
+}
+
 func TestInterruptBeforeTraffic(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, "test", "baseline")

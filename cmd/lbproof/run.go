@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -31,6 +32,9 @@ func runCommand() *cobra.Command {
 			dir, err := carryOut(cmd, plan, out)
 			if dir != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), dir)
+			}
+			if err == nil && cmd.Context().Err() != nil {
+				return environment(errors.New("interrupted: the run was cut short"))
 			}
 			return err
 		},

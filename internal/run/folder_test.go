@@ -87,6 +87,20 @@ func TestDamagedFoldersAreErrors(t *testing.T) {
 	f("hits.csv.gz", func(dir string) { os.WriteFile(filepath.Join(dir, "hits.csv.gz"), []byte("no gzip"), 0o600) })
 }
 
+// A full disk is told as such, whenever the rows reach it.
+func TestFullDisk(t *testing.T) {
+	f, err := Create(filepath.Join(t.TempDir(), "one"), lb.Plan{})
+	require.NoError(t, err)
+	f.hits, err = createTable("/dev/full", hitsHead)
+	require.NoError(t, err)
+	for i := 0; err == nil && i < 1_000_000; i++ {
+		err = f.Hit(hit(i))
+	}
+	assert.ErrorIs(t, err, ErrFolder)
+	assert.ErrorContains(t, err, "no space left on device")
+	assert.ErrorContains(t, err, "--out")
+}
+
 func TestDiscardLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "one")
 	f, err := Create(dir, lb.Plan{})

@@ -81,6 +81,7 @@ func (d *Docker) Connect(ctx context.Context) (Host, error) {
 		return Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use it? DOCKER_HOST names another)", cli.DaemonHost(), err)
 	}
 	d.client = cli
+	os.Setenv("DOCKER_HOST", cli.DaemonHost()) // so that the library finds the same engine
 	return Host{
 		Version: info.Info.ServerVersion,
 		System:  strings.TrimSpace(info.Info.OperatingSystem + ", kernel " + info.Info.KernelVersion),

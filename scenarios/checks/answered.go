@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -61,8 +63,13 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	f.Measured = fmt.Sprintf("%s of %s failed", number(failed.total), number(f.N))
 	f.Power = powerAll(f.N, h)
-	for reason, n := range unsure {
-		f.Broken = fmt.Sprintf("%s requests do not count: %s", number(n), reason)
+	if f.Broken == "" {
+		var reasons []string
+		for reason, n := range unsure {
+			reasons = append(reasons, fmt.Sprintf("%s cannot be counted: %s", plural(n, "request"), reason))
+		}
+		slices.Sort(reasons)
+		f.Broken = strings.Join(reasons, "; ")
 	}
 	return f
 }
