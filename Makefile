@@ -6,7 +6,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## set up, and prove the seed's 1:2:3 nginx in containers
+demo: build ## set up, and prove the built-in 1:2:3 nginx in containers
 	bin/lbproof test baseline
 
 .PHONY: build

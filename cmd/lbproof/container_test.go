@@ -220,7 +220,7 @@ func judgedAlike(t *testing.T, folder string) {
 	assert.Equal(t, before["report.json"], p.stdout.String())
 }
 
-// realMutants are the seed's configuration or stack with one thing broken. They run on the real balancer and are judged
+// realMutants are the built-in configuration or stack with one thing broken. They run on the real balancer and are judged
 // by the promises of the file as it was.
 var realMutants = []struct {
 	name, refutes string
@@ -378,7 +378,7 @@ func TestDeadContainerIsNamed(t *testing.T) {
 	}
 }
 
-// Nothing goes through a published port, nothing has a route out, and the limits are the seed's.
+// Nothing goes through a published port, nothing has a route out, and the limits are the scenario's.
 func TestNothingIsPublished(t *testing.T) {
 	cli := docker(t)
 	p := start(t, t.TempDir(), "test", "baseline")

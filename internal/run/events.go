@@ -11,7 +11,7 @@ import (
 
 // breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The marks
 // say what really happened. Should the harness die, the reaper removes what it broke.
-func (s *session) breakThings(ctx context.Context) []lb.Mark {
+func (s *execution) breakThings(ctx context.Context) []lb.Mark {
 	marks := make([]lb.Mark, len(s.plan.Events))
 	began := time.Now()
 	var breaking sync.WaitGroup
@@ -31,7 +31,7 @@ func (s *session) breakThings(ctx context.Context) []lb.Mark {
 // healWithin bounds how long a fault may resist.
 const healWithin = 10 * time.Second
 
-func (s *session) breakOne(ctx context.Context, e lb.Event) lb.Mark {
+func (s *execution) breakOne(ctx context.Context, e lb.Event) lb.Mark {
 	mark := lb.Mark{Event: e}
 	fault, err := faults.Find(e.Fault)
 	if err != nil {

@@ -51,7 +51,7 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s := &session{Runner: r, plan: plan, folder: folder, env: lb.Environment{
+	s := &execution{Runner: r, plan: plan, folder: folder, env: lb.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
 	switch err := s.run(ctx, id); {
@@ -79,8 +79,8 @@ func Version() string {
 	return info.Main.Version
 }
 
-// session is one run under way.
-type session struct {
+// execution is one run under way.
+type execution struct {
 	Runner
 	plan      lb.Plan
 	folder    *Folder
@@ -93,7 +93,7 @@ type session struct {
 	measuring bool      // traffic has begun, so the folder is worth keeping
 }
 
-func (s *session) run(ctx context.Context, id string) (err error) {
+func (s *execution) run(ctx context.Context, id string) (err error) {
 	s.Progress.Step("starting the stack of run " + id)
 	if s.stack, err = s.Docker.Open(ctx, id); err != nil {
 		return interrupted(ctx, err)
@@ -133,7 +133,7 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // balancer is the plan's balancer.
-func (s *session) balancer() lb.Spec {
+func (s *execution) balancer() lb.Spec {
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Balancer {
 			return spec
@@ -143,7 +143,7 @@ func (s *session) balancer() lb.Spec {
 }
 
 // bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
-func (s *session) bringUp(ctx context.Context) error {
+func (s *execution) bringUp(ctx context.Context) error {
 	balancer, files := s.balancer(), s.plan.Config.Files
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
@@ -167,7 +167,7 @@ func (s *session) bringUp(ctx context.Context) error {
 	return s.prove(ctx)
 }
 
-func (s *session) startWorker(ctx context.Context) (err error) {
+func (s *execution) startWorker(ctx context.Context) (err error) {
 	s.streams, err = s.stack.StartAttached(ctx, lb.Spec{Name: workerName, Role: lb.Worker, Command: []string{"/lbproof", "worker"}})
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (s *session) startWorker(ctx context.Context) (err error) {
 }
 
 // waitReady gives the worker its order, and returns when it has reached everything, or with what became of the balancer.
-func (s *session) waitReady(ctx context.Context) error {
+func (s *execution) waitReady(ctx context.Context) error {
 	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend {
@@ -215,7 +215,7 @@ func (s *session) waitReady(ctx context.Context) error {
 }
 
 // prove shows that what is about to be measured is what the plan says, and records it.
-func (s *session) prove(ctx context.Context) (err error) {
+func (s *execution) prove(ctx context.Context) (err error) {
 	spec := s.balancer()
 	if s.env.ConfigSHA, err = s.stack.Proof(ctx, spec, s.plan.Config.Files); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (s *session) prove(ctx context.Context) (err error) {
 }
 
 // measure lets the worker send, and keeps what it reports until it is done. The error says why it was cut short.
-func (s *session) measure(ctx context.Context) error {
+func (s *execution) measure(ctx context.Context) error {
 	s.env.Lost = []string{"they were not read to their end"} // until the worker says otherwise
 	if err := s.orders.Encode(order{Go: true}); err != nil {
 		return fmt.Errorf("tell the worker to go: %w", err)
@@ -282,7 +282,7 @@ func (s *session) measure(ctx context.Context) error {
 var errHungUp = errors.New("the worker did not stop in time")
 
 // hangUp asks the worker to stop and tell what it has, and cuts it off where it does not.
-func (s *session) hangUp(ctx context.Context) {
+func (s *execution) hangUp(ctx context.Context) {
 	_ = s.orders.Encode(order{Stop: true})
 	select {
 	case <-ctx.Done():
@@ -292,8 +292,8 @@ func (s *session) hangUp(ctx context.Context) {
 }
 
 // keep writes reports to the folder until the worker is done.
-func (s *session) keep() error {
-	t := tally{session: s}
+func (s *execution) keep() error {
+	t := tally{execution: s}
 	for {
 		var r report
 		if err := s.reports.Decode(&r); err != nil {
@@ -311,7 +311,7 @@ func (s *session) keep() error {
 
 // tally keeps reports and counts them for the progress.
 type tally struct {
-	*session
+	*execution
 	phase, hits, errs int
 }
 
@@ -344,7 +344,7 @@ func (t *tally) add(r report) error {
 }
 
 // finish records how the containers fared and what they printed, and completes the folder.
-func (s *session) finish(ctx context.Context) error {
+func (s *execution) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	nodes, err := s.stack.Nodes(ctx)
@@ -360,7 +360,7 @@ func (s *session) finish(ctx context.Context) error {
 	return errors.Join(append(problems, s.folder.Finish(s.env))...)
 }
 
-func (s *session) keepLog(node string, write func(io.Writer) error) error {
+func (s *execution) keepLog(node string, write func(io.Writer) error) error {
 	w, err := s.folder.Log(node)
 	if err != nil {
 		return err

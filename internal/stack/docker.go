@@ -157,7 +157,7 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 		}),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
 			c.Hostname = spec.Name
-			if len(spec.Health) > 0 { // the seed's interval, timeout and retries
+			if len(spec.Health) > 0 {
 				c.Healthcheck = &container.HealthConfig{
 					Test: append([]string{"CMD"}, spec.Health...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
 				}
