@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -161,5 +162,14 @@ func TestListenTellsWhichPortIsTaken(t *testing.T) {
 func TestListenStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	assert.NoError(t, service().Listen(ctx, []int{0}, 39871))
+	assert.NoError(t, service().Listen(ctx, []int{0}, freePort(t)))
+}
+
+// freePort is a port that nobody listens on now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
