@@ -211,7 +211,9 @@ func TestRepeatableRequestsMayBeSentAgain(t *testing.T) {
 		h.Arrivals = func(yield func(lb.Arrival) bool) {
 			arrivals(func(a lb.Arrival) bool {
 				probe := a.Seq <= uint64(h.Plan.Loads[0].Count) // probes are GET
-				return yield(a) && (!probe || yield(a))
+				failed := a
+				failed.Server = "back-09" // where the attempt before was
+				return (!probe || yield(failed)) && yield(a)
 			})
 		}
 	}

@@ -54,7 +54,7 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 		f.Counter = wrong.list()
 	}
 	if repeats > 0 && f.Broken == "" {
-		f.Broken = fmt.Sprintf("%s repeatable requests arrived more than once, which is allowed after a failed attempt and otherwise not", number(repeats))
+		f.Broken = fmt.Sprintf("%s of repeatable requests came again or elsewhere, which is allowed after a failed attempt and otherwise not", plural(repeats, "arrival"))
 	}
 	f.Measured = fmt.Sprintf("%s of %s not exactly once", number(wrong.total), number(f.N))
 	f.Power = powerAll(f.N, h)
@@ -71,12 +71,13 @@ func countArrivals(claim lb.Claim, h lb.History, find func(uint64) *journey, boo
 		}
 		r := j.request
 		times, by, known := book.arrived(a.Seq)
+		elsewhere := known && by != a.Server
 		switch {
-		case times > 1 && slices.Contains(repeatable, r.Method):
-			repeats++
+		case (times > 1 || elsewhere) && slices.Contains(repeatable, r.Method):
+			repeats++ // perhaps the attempt that failed before the one that was answered
 		case times > 1:
 			wrong.add("request %d (%s %s) arrived again, at %s", a.Seq, r.Method, r.Path, a.Server)
-		case known && by != a.Server:
+		case elsewhere:
 			wrong.add("request %d (%s %s) was answered by %s but arrived at %s", a.Seq, r.Method, r.Path, by, a.Server)
 		}
 	}

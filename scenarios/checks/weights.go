@@ -161,7 +161,7 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		t.counts[i]++
 		t.total++
 	}
-	failed, unsent := failures(pool, h, find)
+	hits, failed, unsent := tallyHits(pool, h, find)
 	t.slack = float64(unsent)
 	if h.Env.Interrupted != "" {
 		t.slack += float64(mostInFlight(h.Plan))
@@ -173,16 +173,20 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		broken = fmt.Sprintf("%s of unknown origin reached the backends", plural(strays, "request"))
 	case failed > 0:
 		broken = fmt.Sprintf("%s failed, so servers may have been out of the rotation, which this law does not cover", plural(failed, "request"))
+	case t.total+t.strangers.total > hits && h.Env.Interrupted == "":
+		broken = fmt.Sprintf("%s for %s: after a failed attempt servers may have been out of the rotation, which this law does not cover",
+			plural(t.total+t.strangers.total, "arrival"), plural(hits, "request"))
 	}
 	return t, broken
 }
 
-// failures counts a pool's hits that the balancer failed, and those that the sender may not have sent.
-func failures(pool lb.Pool, h lb.History, find func(uint64) *journey) (failed, unsent int) {
+// tallyHits counts a pool's hits, those that the balancer failed, and those that the sender may not have sent.
+func tallyHits(pool lb.Pool, h lb.History, find func(uint64) *journey) (hits, failed, unsent int) {
 	for hit := range h.Hits {
 		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name {
 			continue
 		}
+		hits++
 		switch {
 		case hit.Err == lb.Tester:
 			unsent++
@@ -190,7 +194,7 @@ func failures(pool lb.Pool, h lb.History, find func(uint64) *journey) (failed, u
 			failed++
 		}
 	}
-	return failed, unsent
+	return hits, failed, unsent
 }
 
 func mostInFlight(p lb.Plan) int {
