@@ -21,8 +21,6 @@ type Model struct {
 // Invalid says which property of a request body is wrong, and why, in Pydantic's words.
 type Invalid struct{ Property, Reason string }
 
-func (e *Invalid) Error() string { return e.Property + ": " + e.Reason }
-
 // ParseModel reads a request body with Pydantic's strict types: no string stands for a number, no number for a string,
 // an integer is a float but no float is an integer. The first property that is wrong, in the model's order, is told.
 func ParseModel(body []byte) (Model, *Invalid) {

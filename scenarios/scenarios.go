@@ -34,7 +34,6 @@ type Scenario struct {
 	Config     string            `yaml:"config"`
 	Alpha      float64           `yaml:"alpha"`
 	Beta       float64           `yaml:"beta"`
-	Seed       uint64            `yaml:"seed"`
 	Backends   map[string]Limits `yaml:"backends"`
 	Faults     []Fault           `yaml:"faults"`
 	Phases     []Phase           `yaml:"phases"`
@@ -89,7 +88,7 @@ var defaultLimits = Limits{CPUs: 0.25, Memory: "128MiB"}
 // Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
 func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	plan := lb.Plan{
-		Schema: lb.PlanSchema, Name: s.Name, Seed: s.Seed, Config: cfg, Claims: checks.Claims(cfg),
+		Schema: lb.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
 		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError),
 	}
 	if len(cfg.Listeners) == 0 {

@@ -17,7 +17,6 @@ type Claim struct {
 type Plan struct {
 	Schema string  `json:"schema"` // PlanSchema
 	Name   string  `json:"name"`
-	Seed   uint64  `json:"seed"` // of everything random in the run
 	Alpha  float64 `json:"alpha"`
 	Beta   float64 `json:"beta"`
 	Config Config  `json:"config"`

@@ -35,11 +35,6 @@ func Holm(p []float64) []float64 {
 	return adjusted
 }
 
-// Seen is the probability that n independent observations show at least one of a kind that has the given share.
-func Seen(n int, share float64) float64 {
-	return -math.Expm1(float64(n) * math.Log1p(-share))
-}
-
 // Smallest is the smallest share that n independent observations show at least once with the given power; 1 for n = 0.
 func Smallest(n int, power float64) float64 {
 	if n <= 0 {

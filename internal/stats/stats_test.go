@@ -46,14 +46,14 @@ func TestHolmFamilyError(t *testing.T) {
 	assert.InDelta(t, alpha, float64(wrong)/runs, 0.006)
 }
 
-func TestSeen(t *testing.T) {
+func TestNeedToSee(t *testing.T) {
 	// The counts that 0.999 detection of a leak needs, computed independently by exact powers.
 	f := func(share float64, need int) {
 		t.Helper()
 		assert.Equal(t, need, NeedToSee(share, 0.999))
 		assert.GreaterOrEqual(t, 1-math.Pow(1-share, float64(need)), 0.999)
 		assert.Less(t, 1-math.Pow(1-share, float64(need-1)), 0.999)
-		assert.InDelta(t, 1-math.Pow(1-share, float64(need)), Seen(need, share), 1e-9)
+		assert.InDelta(t, 0.999, 1-math.Pow(1-Smallest(need, 0.999), float64(need)), 1e-9)
 	}
 	f(0.02, 342)
 	f(0.01, 688)
