@@ -14,8 +14,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // Service is one backend.
@@ -24,6 +27,9 @@ type Service struct {
 	IDHeader string   // request header that joins an arrival to the client's hit
 	Server   string   // response header that carries Tag
 	Observe  []string // request headers that the ledger keeps
+	Prefixes []string // paths below which the API is served too, as /api
+	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
+	Helper   bool     // answers 200 to everything and keeps no ledger
 	Log      *slog.Logger
 
 	ledger Ledger
@@ -87,14 +93,67 @@ func (s *Service) API() http.Handler {
 	})
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
-	return s.counted(mux)
+	return s.counted(s.below(mux))
+}
+
+// below serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted
+// anywhere.
+func (s *Service) below(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+			s.echo(w, r)
+			return
+		case s.Helper:
+			reply(w, http.StatusOK, map[string]string{"helper": s.Tag})
+			return
+		case slices.Contains(s.Health, r.URL.Path):
+			reply(w, http.StatusOK, map[string]string{"status": "ok"})
+			return
+		}
+		if rest, ok := s.inside(r.URL.Path); ok {
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = rest, ""
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// inside is what follows the longest prefix of a path.
+func (s *Service) inside(path string) (rest string, ok bool) {
+	for _, p := range s.Prefixes {
+		after, has := strings.CutPrefix(path, p)
+		if has && p != "" && (after == "" || after[0] == '/') && (!ok || len(after) < len(rest)) {
+			rest, ok = after, true
+		}
+	}
+	if ok && rest == "" {
+		rest = "/"
+	}
+	return rest, ok
+}
+
+// echo sends every WebSocket message back.
+func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin
+	if err != nil {
+		return // it has answered
+	}
+	defer conn.CloseNow()
+	for {
+		kind, message, err := conn.Read(r.Context())
+		if err != nil || conn.Write(r.Context(), kind, message) != nil {
+			return
+		}
+	}
 }
 
 // counted puts every request into the ledger before it is answered, and the tag on every answer.
 // The container's own health check comes from its loopback address and is no arrival.
 func (s *Service) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !fromLoopback(r) {
+		check := r.Header.Get(s.IDHeader) == "" && slices.Contains(s.Health, r.URL.Path)
+		if !fromLoopback(r) && !check && !s.Helper {
 			s.ledger.Add(r, s.IDHeader, s.Observe)
 		}
 		w.Header().Set(s.Server, s.Tag)

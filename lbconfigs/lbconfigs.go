@@ -5,10 +5,10 @@
 package lbconfigs
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -18,91 +18,137 @@ import (
 
 // Balancer is a kind of load balancer.
 type Balancer struct {
-	Name   string
-	Doc    string
-	Suffix string // of its configuration files, as .conf
-	// Parse reads the configuration called name, and what it includes, from fsys. Its errors begin with file:line.
-	Parse func(fsys fs.FS, name string) (lb.Config, error)
-	// Spec is the node that runs the configuration.
+	Name string
+	Doc  string
+	Main []string // the names that its main file has in a directory, the likeliest first; all that fit *.cfg belong together
+	// Owns says whether a text reads like one of its configurations.
+	Owns func(text string) bool
+	// Parse reads the configuration of the main files called names, and what they include, from fsys. Its errors begin with
+	// file:line. What the balancer would refuse, but can be read past, is a Problem and no error.
+	Parse func(fsys fs.FS, names ...string) (lb.Config, error)
+	// Spec is the node that runs the configuration; its ports and its needs are filled in by Specs.
 	Spec func(lb.Config) lb.Spec
 }
 
 // All is every balancer that can be read.
 var All = []Balancer{
-	nginx, // upstream, location, proxy_set_header, return
+	nginx,   // nginx.conf and what it includes
+	haproxy, // haproxy.cfg, or all *.cfg of a directory
+	traefik, // the static file, and the dynamic ones that its file provider reads
 }
 
 // Find gives the balancer of that name.
 func Find(name string) (Balancer, error) {
+	var names []string
 	for _, b := range All {
 		if b.Name == name {
 			return b, nil
 		}
+		names = append(names, b.Name)
 	}
-	return Balancer{}, fmt.Errorf("no balancer is called %q", name)
+	return Balancer{}, fmt.Errorf("no balancer is called %q; lbproof reads %s", name, strings.Join(names, ", "))
 }
 
 // BuiltIn holds the configurations that come with lbproof, as <balancer>/<name>.
 //
-//go:embed nginx
+//go:embed nginx haproxy traefik
 var BuiltIn embed.FS
 
-// Read parses the configuration called name in fsys, for the balancer whose suffix it has, else for the first.
-func Read(fsys fs.FS, name string) (lb.Config, error) {
+// Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
+// whose it is; where it is empty, that is seen from what stands in it.
+func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {
+	if !isDir(fsys, name) {
+		b, err := detect(fsys, name, balancer)
+		if err != nil {
+			return lb.Config{}, err
+		}
+		return parse(b, fsys, name)
+	}
 	for _, b := range All {
-		if path.Ext(name) == b.Suffix {
-			return b.Parse(fsys, name)
+		for _, pattern := range b.Main {
+			found, err := fs.Glob(fsys, path.Join(name, pattern))
+			if err == nil && len(found) > 0 && (balancer == "" || b.Name == balancer) {
+				return parse(b, fsys, found...)
+			}
 		}
 	}
-	return All[0].Parse(fsys, name)
+	if balancer != "" {
+		if _, err := Find(balancer); err != nil {
+			return lb.Config{}, err
+		}
+	}
+	return lb.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file", name, strings.Join(mains(balancer), ", "))
 }
 
-// Specs lists what a configuration needs to run: the balancer, and a backend for each host that it names.
-func Specs(cfg lb.Config) ([]lb.Spec, error) {
-	b, err := Find(cfg.Balancer)
+// parse reads with one balancer's reader, and puts what it found in the order of the files and lines.
+func parse(b Balancer, fsys fs.FS, names ...string) (lb.Config, error) {
+	cfg, err := b.Parse(fsys, names...)
 	if err != nil {
-		return nil, err
+		return lb.Config{}, err
 	}
-	backends, err := backendSpecs(cfg)
-	return append([]lb.Spec{b.Spec(cfg)}, backends...), err
+	file := map[string]int{}
+	for i, f := range cfg.Files {
+		file[f.Name] = i
+	}
+	order := func(a, b lb.Pos) int {
+		return cmp.Or(cmp.Compare(file[a.File], file[b.File]), cmp.Compare(a.Line, b.Line))
+	}
+	slices.SortStableFunc(cfg.Problems, func(a, b lb.Problem) int { return order(a.Pos, b.Pos) })
+	slices.SortStableFunc(cfg.Unread, func(a, b lb.Unread) int { return order(a.Pos, b.Pos) })
+	cfg.Problems = slices.CompactFunc(cfg.Problems, func(a, b lb.Problem) bool { return a == b })
+	return cfg, nil
 }
 
-// backendSpecs gives each upstream host one container that carries its name and listens on every port named with it.
-func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
-	var specs []lb.Spec
-	for _, pool := range cfg.Pools {
-		for _, server := range pool.Servers {
-			if err := placeable(server); err != nil {
-				return nil, err
-			}
-			at := slices.IndexFunc(specs, func(s lb.Spec) bool { return s.Name == server.Host })
-			if at < 0 {
-				specs = append(specs, lb.Spec{Name: server.Host, Role: lb.Backend, Restarts: true})
-				at = len(specs) - 1
-			}
-			if !slices.Contains(specs[at].Ports, server.Port) {
-				specs[at].Ports = append(specs[at].Ports, server.Port)
+// mains are the names that main files have.
+func mains(balancer string) []string {
+	var names []string
+	for _, b := range All {
+		if balancer == "" || b.Name == balancer {
+			names = append(names, b.Main...)
+		}
+	}
+	return names
+}
+
+// detect finds out whose configuration a file is: by its name where that is a main file's, else by what it says.
+func detect(fsys fs.FS, name, balancer string) (Balancer, error) {
+	if balancer != "" {
+		return Find(balancer)
+	}
+	text, err := readText(fsys, name)
+	if err != nil {
+		return Balancer{}, err
+	}
+	var owners []Balancer
+	for _, b := range All {
+		if b.Owns(string(text)) {
+			owners = append(owners, b)
+		}
+	}
+	if len(owners) == 1 {
+		return owners[0], nil
+	}
+	for _, b := range All {
+		for _, pattern := range b.Main {
+			if ok, err := path.Match(pattern, path.Base(name)); ok && err == nil {
+				return b, nil
 			}
 		}
 	}
-	return specs, nil
+	return Balancer{}, fmt.Errorf("%s: it cannot be told which balancer this is for: say so with --balancer", name)
 }
 
-// placeable says whether a container can stand where the configuration says the server is.
-func placeable(s lb.Server) error {
-	if _, err := netip.ParseAddr(strings.Trim(s.Host, "[]")); err == nil {
-		return fmt.Errorf("%s: the upstream server %s is an IP address, and lbproof places backends by host name only: "+
-			"name a host there (for example back-01:%d)", s.Pos, s.Addr(), s.Port)
+// hasWord says whether a line of the text begins with one of the words, comments aside.
+func hasWord(text string, words ...string) bool {
+	for line := range strings.Lines(text) {
+		line = strings.TrimLeft(line, " \t")
+		for _, w := range words {
+			if strings.HasPrefix(line, w) {
+				return true
+			}
+		}
 	}
-	switch {
-	case s.Host == "localhost":
-		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name another host", s.Pos, s.Addr())
-	case s.Host == "" || strings.HasPrefix(s.Host, "unix:"):
-		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can stand: use host:port", s.Pos, s.Host)
-	case strings.ContainsAny(s.Host, "$/"):
-		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, so no backend can be placed for it", s.Pos, s.Host)
-	}
-	return nil
+	return false
 }
 
 // inContainer is where an included file belongs, for a main file that is put elsewhere.

@@ -1,102 +1,277 @@
-package lbconfigs
+package lbconfigs_test
 
 import (
-	"encoding/json"
+	"bytes"
+	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/reports"
+	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
+var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
 
-// Each txtar file is one configuration: first the main file, then what it includes, last config.json or error as lbproof
-// reads it.
+// said is what lbproof says of a configuration: its promises and problems, or why it cannot be read.
+func said(fsys fs.FS, name string) txtar.File {
+	cfg, err := lbconfigs.Read(fsys, name, "")
+	if err != nil {
+		return txtar.File{Name: "error", Data: []byte(err.Error() + "\n")}
+	}
+	var b bytes.Buffer
+	r := reports.Reading{Balancer: cfg.Balancer, Problems: cfg.Problems, Needs: cfg.Needs, Unread: cfg.Unread}
+	claims := checks.Claims(cfg)
+	r.Lines = reports.CountLines(cfg, claims)
+	for _, c := range claims {
+		r.Claims = append(r.Claims, reports.Promise{Claim: c})
+	}
+	_ = reports.WriteReading(&b, r) // a buffer takes everything
+	if _, err := lbconfigs.Specs(cfg); err != nil {
+		fmt.Fprintf(&b, "cannot be run: %v\n", err)
+	}
+	return txtar.File{Name: "claims", Data: b.Bytes()}
+}
+
+// Each txtar file is one configuration: first the main file, then what belongs to it, last the claims or the error.
 func TestRead(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { readCase(t, file) })
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			require.NoError(t, err)
+			fsys, err := txtar.FS(archive)
+			require.NoError(t, err)
+			got := said(fsys, archive.Files[0].Name)
+			golden := archive.Files[len(archive.Files)-1]
+			if golden.Name != "claims" && golden.Name != "error" {
+				archive.Files, golden = append(archive.Files, txtar.File{}), txtar.File{}
+			}
+			if *update {
+				archive.Files[len(archive.Files)-1] = got
+				require.NoError(t, os.WriteFile(file, txtar.Format(archive), 0o644))
+				return
+			}
+			assert.Equal(t, golden.Name, got.Name, "%s", got.Data)
+			assert.Equal(t, string(golden.Data), string(got.Data))
+		})
 	}
 }
 
-func readCase(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
+// builtIn lists the configurations that come with lbproof.
+func builtIn(t testing.TB) []string {
+	t.Helper()
+	names, err := fs.Glob(lbconfigs.BuiltIn, "*/*")
 	require.NoError(t, err)
-	fsys, err := txtar.FS(archive)
-	require.NoError(t, err)
-	got := txtar.File{Name: "config.json"}
-	cfg, err := Read(fsys, archive.Files[0].Name)
-	if err == nil {
-		_, err = Specs(cfg)
-	}
-	if err != nil {
-		got = txtar.File{Name: "error", Data: []byte(err.Error() + "\n")}
-	} else {
-		cfg.Files = nil // the input stands above
-		got.Data, err = json.MarshalIndent(cfg, "", " ")
-		require.NoError(t, err)
-		got.Data = append(got.Data, '\n')
-	}
-	golden := archive.Files[len(archive.Files)-1]
-	if golden.Name != "config.json" && golden.Name != "error" {
-		archive.Files, golden = append(archive.Files, txtar.File{}), txtar.File{}
-	}
-	if *update {
-		archive.Files[len(archive.Files)-1] = got
-		require.NoError(t, os.WriteFile(file, txtar.Format(archive), 0o644))
-		return
-	}
-	assert.Equal(t, golden.Name, got.Name, "%s", got.Data)
-	assert.Equal(t, string(golden.Data), string(got.Data))
+	require.NotEmpty(t, names)
+	return names
 }
 
-// The built-in configuration is handed on byte for byte.
+// What each built-in configuration promises is kept in testdata/builtin.
+func TestBuiltIn(t *testing.T) {
+	for _, name := range builtIn(t) {
+		t.Run(name, func(t *testing.T) {
+			got := said(lbconfigs.BuiltIn, name)
+			golden := filepath.Join("testdata", "builtin", strings.ReplaceAll(name, "/", "-")+".txt")
+			if *update {
+				require.NoError(t, os.WriteFile(golden, got.Data, 0o644))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err)
+			assert.Equal(t, "claims", got.Name, "%s", got.Data)
+			assert.Equal(t, string(want), string(got.Data))
+		})
+	}
+}
+
+// Whatever a configuration is made of, it is handed on byte for byte.
 func TestBuiltInIsKeptByteForByte(t *testing.T) {
-	want, err := fs.ReadFile(BuiltIn, "nginx/weighted.conf")
-	require.NoError(t, err)
-	cfg, err := Read(BuiltIn, "nginx/weighted.conf")
-	require.NoError(t, err)
-	assert.Equal(t, string(want), string(cfg.Files[0].Content))
-	specs, err := Specs(cfg)
-	require.NoError(t, err)
-	names := []string{}
-	for _, s := range specs {
-		names = append(names, s.Name)
+	for _, name := range builtIn(t) {
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+		require.NoError(t, err)
+		read := map[string]bool{}
+		for _, f := range cfg.Files {
+			want, err := fs.ReadFile(lbconfigs.BuiltIn, f.Name)
+			require.NoError(t, err)
+			assert.Equal(t, string(want), string(f.Content), f.Name)
+			read[f.Name] = true
+		}
+		_ = fs.WalkDir(lbconfigs.BuiltIn, name, func(file string, d fs.DirEntry, _ error) error {
+			assert.True(t, d.IsDir() || read[file], "%s is no part of %s", file, name)
+			return nil
+		})
+		specs, err := lbconfigs.Specs(cfg)
+		require.NoError(t, err, name)
+		assert.Len(t, specs[0].Files, len(cfg.Files), "every file of %s has a place of its own", name)
 	}
-	assert.Equal(t, []string{"nginx", "back-01", "back-02", "back-03"}, names)
-	assert.Equal(t, map[string]string{"/etc/nginx/nginx.conf": "nginx/weighted.conf"}, specs[0].Files)
 }
 
-// No input makes the reader panic or accept what it cannot hand on.
-func FuzzRead(f *testing.F) {
-	seed, _ := fs.ReadFile(BuiltIn, "nginx/weighted.conf")
-	f.Add(seed)
-	f.Add([]byte("http { upstream a { server b:1 weight=0; } server { location / { proxy_pass http://a; } } }"))
+// Every line of a built-in configuration that a claim or a problem names is there, and is neither empty nor a comment.
+func TestLinesAreReal(t *testing.T) {
+	for _, name := range builtIn(t) {
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+		require.NoError(t, err)
+		lines := map[string][]string{}
+		for _, f := range cfg.Files {
+			lines[f.Name] = strings.Split(string(f.Content), "\n")
+		}
+		real := func(what string, p lb.Pos) {
+			t.Helper()
+			if !assert.Contains(t, lines, p.File, "%s of %s", what, name) || p.Line == 0 {
+				return
+			}
+			if assert.LessOrEqual(t, p.Line, len(lines[p.File]), "%s: %s", p, what) {
+				text := strings.TrimSpace(lines[p.File][p.Line-1])
+				assert.NotEmpty(t, text, "%s: %s", p, what)
+				assert.False(t, strings.HasPrefix(text, "#"), "%s: %s is on a comment", p, what)
+			}
+		}
+		for _, c := range checks.Claims(cfg) {
+			real(c.ID, c.Pos)
+		}
+		for _, p := range cfg.Problems {
+			real(p.Text, p.Pos)
+		}
+		for _, u := range cfg.Unread {
+			real(u.Text, u.Pos)
+			assert.NotEmpty(t, u.Why)
+		}
+	}
+}
+
+// Two claims of a configuration never have the same id, and every claim's check is known.
+func TestClaimsHaveNames(t *testing.T) {
+	for _, name := range builtIn(t) {
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+		require.NoError(t, err)
+		seen := map[string]bool{}
+		for _, c := range checks.Claims(cfg) {
+			assert.False(t, seen[c.ID], "%s: %s twice", name, c.ID)
+			seen[c.ID] = true
+			_, err := checks.Find(c.Check)
+			assert.NoError(t, err)
+			assert.NotEmpty(t, c.Text)
+		}
+	}
+}
+
+// What cannot be a configuration is refused with file and line.
+func TestBadInput(t *testing.T) {
+	f := func(name, content, want string) {
+		t.Helper()
+		_, err := lbconfigs.Read(fstest.MapFS{name: {Data: []byte(content)}}, name, "")
+		if assert.Error(t, err, want) {
+			assert.Contains(t, err.Error(), want)
+		}
+	}
+	f("nginx.conf", "events {}\nhttp {\x00}\n", "nginx.conf:2: a NUL byte")
+	f("haproxy.cfg", "global\n\xff\n", "haproxy.cfg:2: the byte 0xff is no UTF-8")
+	f("nginx.conf", "\xff\xfee\x00", "nginx.conf:1: the file is UTF-16")
+	f("nginx.conf", "\xef\xbb\xbfevents {}", "nginx.conf:1: the file is UTF-8 with a byte order mark")
+	f("haproxy.cfg", strings.Repeat("# ten megabytes\n", 10<<16), "haproxy.cfg:1: the file has more than 4 MiB")
+	f("nginx.conf", "events {}\nhttp {\n  server {\n", "nginx.conf:4: unexpected end of file")
+	f("haproxy.cfg", "  maxconn 1\n", "haproxy.cfg:1: \"maxconn 1\" stands before any section")
+	f("haproxy.cfg", "global\n  log stdout\n", "haproxy.cfg: there is no frontend, backend or listen section in it")
+	f("traefik.yaml", "entryPoints:\n  web:\n address: x\n", "traefik.yaml:2: this is no YAML")
+	f("traefik.toml", "[entryPoints]\n[entryPoints.web\n", "traefik.toml:2: this is no TOML")
+	f("traefik.yaml", "providers:\n  file:\n    directory: /etc/traefik/none\n", "traefik.yaml:3: providers.file.directory /etc/traefik/none: file does not exist")
+	f("traefik.yaml", laughs(), "stands for more than 200000 parts")
+	f("notes.txt", "hello\n", "notes.txt: it cannot be told which balancer this is for: say so with --balancer")
+}
+
+// laughs is a YAML document whose aliases stand for a thousand million parts.
+func laughs() string {
+	var b strings.Builder
+	b.WriteString("entryPoints: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := 1; i < 10; i++ {
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 10), ", "))
+	}
+	return b.String()
+}
+
+// The names of the files and what stands in them say whose configuration it is; --balancer overrules both.
+func TestDetect(t *testing.T) {
+	f := func(fsys fstest.MapFS, name, balancer, want string) {
+		t.Helper()
+		cfg, err := lbconfigs.Read(fsys, name, balancer)
+		if want == "" {
+			assert.Error(t, err)
+			return
+		}
+		if assert.NoError(t, err) {
+			assert.Equal(t, want, cfg.Balancer)
+		}
+	}
+	nginx := &fstest.MapFile{Data: []byte("events {}\nhttp { upstream u { server a; server b; } server { location / { proxy_pass http://u; } } }\n")}
+	haproxy := &fstest.MapFile{Data: []byte("frontend f\n  bind :80\n  default_backend b\nbackend b\n  server s 10.0.0.1:80\n")}
+	traefik := &fstest.MapFile{Data: []byte("entryPoints:\n  web:\n    address: ':80'\n")}
+	f(fstest.MapFS{"a": nginx}, "a", "", "nginx")
+	f(fstest.MapFS{"a": haproxy}, "a", "", "haproxy")
+	f(fstest.MapFS{"a.yml": traefik}, "a.yml", "", "traefik")
+	f(fstest.MapFS{"a": traefik}, "a", "traefik", "traefik")
+	f(fstest.MapFS{"a": traefik}, "a", "envoy", "")
+	f(fstest.MapFS{"etc/haproxy.cfg": haproxy, "etc/nginx.conf": nginx}, "etc", "haproxy", "haproxy")
+	f(fstest.MapFS{"etc/traefik.toml": {Data: []byte("[entryPoints.web]\naddress = ':80'\n")}}, "etc", "", "traefik")
+	f(fstest.MapFS{"etc/other": nginx}, "etc", "", "")
+}
+
+// No input makes a reader panic, hang or open what was not given to it, and what it accepts can be handed on.
+func fuzz(f *testing.F, balancer, name string) {
+	_ = fs.WalkDir(lbconfigs.BuiltIn, balancer, func(file string, d fs.DirEntry, _ error) error {
+		if !d.IsDir() {
+			text, _ := fs.ReadFile(lbconfigs.BuiltIn, file)
+			f.Add(text)
+		}
+		return nil
+	})
 	f.Fuzz(func(t *testing.T, content []byte) {
-		fsys, err := txtar.FS(&txtar.Archive{Files: []txtar.File{{Name: "main.conf", Data: content}}})
+		fsys := only{name: name, inner: fstest.MapFS{name: {Data: content}}}
+		began := time.Now()
+		cfg, err := lbconfigs.Read(fsys, name, balancer)
 		if err != nil {
-			t.Skip(err)
+			require.Contains(t, err.Error(), name)
+			return
 		}
-		if cfg, err := Read(fsys, "main.conf"); err == nil {
-			_, _ = Specs(cfg)
+		claims := checks.Claims(cfg)
+		reports.CountLines(cfg, claims)
+		for _, c := range claims {
+			require.NotEmpty(t, c.Pos.File, c.ID)
 		}
+		_, _ = lbconfigs.Specs(cfg)
+		_, _ = cfg.Route(80, "a.example", "/api/x")
+		require.Less(t, time.Since(began), 10*time.Second)
 	})
 }
 
-func TestIncludedFilesStayBesideTheMainFile(t *testing.T) {
-	f := func(main, file, want string) {
-		t.Helper()
-		assert.Equal(t, want, inContainer("/etc/nginx/nginx.conf", main, file))
-	}
-	f("nginx.conf", "conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
-	f("deploy/lb.conf", "deploy/conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
-	f("/home/me/lb.conf", "/home/me/conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
-	f("nginx.conf", "/etc/nginx/mime.types", "/etc/nginx/mime.types")
+// only is a file system with nothing outside it: asking for a path that leads out of it is answered, never followed.
+type only struct {
+	name  string
+	inner fstest.MapFS
 }
+
+func (o only) Open(name string) (fs.File, error) {
+	if path.Clean(name) != o.name && path.Clean(name) != "." {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("outside")}
+	}
+	return o.inner.Open(path.Clean(name))
+}
+
+func FuzzNginx(f *testing.F)       { fuzz(f, "nginx", "nginx.conf") }
+func FuzzHAProxy(f *testing.F)     { fuzz(f, "haproxy", "haproxy.cfg") }
+func FuzzTraefik(f *testing.F)     { fuzz(f, "traefik", "traefik.yaml") }
+func FuzzTraefikTOML(f *testing.F) { fuzz(f, "traefik", "traefik.toml") }

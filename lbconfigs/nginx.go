@@ -16,14 +16,21 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-const nginxConf = "/etc/nginx/nginx.conf"
+// Where nginx looks for its configuration.
+const (
+	nginxDir  = "/etc/nginx"
+	nginxConf = nginxDir + "/nginx.conf"
+)
 
 var nginx = Balancer{
-	Name:   "nginx",
-	Doc:    "upstream servers and weights, locations, proxy_set_header, return; the image is nginx:stable, else Debian's package",
-	Suffix: ".conf",
-	Parse:  parseNginx,
-	Spec:   nginxSpec,
+	Name: "nginx",
+	Doc:  "nginx.conf with all that it includes; the image is nginx:stable, else Debian's package",
+	Main: []string{"nginx.conf"},
+	Owns: func(text string) bool {
+		return hasWord(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
+	},
+	Parse: parseNginx,
+	Spec:  nginxSpec,
 }
 
 func nginxSpec(cfg lb.Config) lb.Spec {
@@ -47,6 +54,9 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 			Links:    []string{"/var/run -> /run", "/var/log/nginx/access.log -> /dev/stdout", "/var/log/nginx/error.log -> /dev/stderr"},
 		},
 	}
+	if slices.ContainsFunc(cfg.Unread, func(u lb.Unread) bool { return u.Why == whyLua }) {
+		spec.Image.Ref, spec.Image.Packages = "openresty/openresty", append(spec.Image.Packages, "libnginx-mod-http-lua", "lua-cjson", "lua-nginx-redis")
+	}
 	for i, file := range cfg.Files {
 		if i == 0 {
 			spec.Files[nginxConf] = file.Name
@@ -54,231 +64,588 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 		}
 		spec.Files[inContainer(nginxConf, cfg.Files[0].Name, file.Name)] = file.Name
 	}
-	for _, l := range cfg.Listeners {
-		spec.Ports = append(spec.Ports, l.Port)
-	}
 	return spec
 }
 
-// parseNginx reads the main file and its includes with crossplane, which checks contexts and argument counts as nginx does.
-func parseNginx(fsys fs.FS, name string) (lb.Config, error) {
-	if _, err := fs.Stat(fsys, name); err != nil {
-		return lb.Config{}, fmt.Errorf("read configuration %s: %w", name, errors.Unwrap(err))
+// nginxOwn are the files that come with nginx's package: what they hold is known, so they need not lie beside the
+// configuration. Debian's proxy_params is the only one with promises.
+var nginxOwn = map[string]string{
+	"mime.types": "", "fastcgi_params": "", "fastcgi.conf": "", "uwsgi_params": "", "scgi_params": "", "koi-utf": "", "koi-win": "", "win-utf": "",
+	"proxy_params": "proxy_set_header Host $http_host;\nproxy_set_header X-Real-IP $remote_addr;\n" +
+		"proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header X-Forwarded-Proto $scheme;\n",
+}
+
+// nginxFiles opens what a configuration includes. A path below /etc/nginx lies beside the main file.
+type nginxFiles struct {
+	fsys fs.FS
+	main string
+}
+
+// local is where an included path lies beside the main file.
+func (f nginxFiles) local(name string) string {
+	name = path.Clean(name)
+	if rest, ok := strings.CutPrefix(name, nginxDir+"/"); ok && !strings.HasPrefix(f.main, nginxDir+"/") {
+		return path.Join(path.Dir(f.main), rest)
 	}
-	payload, err := crossplane.Parse(name, &crossplane.ParseOptions{
-		StopParsingOnError: false,
-		Open:               func(p string) (io.ReadCloser, error) { return openConfig(fsys, p) },
-		Glob:               func(p string) ([]string, error) { return fs.Glob(fsys, path.Clean(p)) },
+	return name
+}
+
+// own gives the content of a file that comes with nginx.
+func (f nginxFiles) own(name string) (content string, ok bool) {
+	if path.Dir(f.local(name)) != path.Dir(f.main) {
+		return "", false
+	}
+	if _, err := fs.Stat(f.fsys, f.local(name)); err == nil {
+		return "", false
+	}
+	content, ok = nginxOwn[path.Base(name)]
+	return content, ok
+}
+
+// open never returns nil: crossplane closes what it could not open.
+func (f nginxFiles) open(name string) (io.ReadCloser, error) {
+	if content, ok := f.own(name); ok {
+		return io.NopCloser(strings.NewReader(content)), nil
+	}
+	text, err := readText(f.fsys, f.local(name))
+	return io.NopCloser(strings.NewReader(string(text))), err
+}
+
+func (f nginxFiles) glob(pattern string) ([]string, error) {
+	return fs.Glob(f.fsys, f.local(pattern))
+}
+
+// parseNginx reads the main file and its includes with crossplane, which checks contexts and argument counts as nginx does.
+func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
+	name := names[0]
+	files := nginxFiles{fsys, path.Clean(name)}
+	if _, err := readText(fsys, name); err != nil {
+		return lb.Config{}, err
+	}
+	lua := &crossplane.Lua{}
+	payload, err := crossplane.Parse(files.main, &crossplane.ParseOptions{
+		Open: files.open, Glob: files.glob,
+		SkipDirectiveContextCheck: true, // unreadAll checks it, and reads on
+		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
 	if err != nil {
 		return lb.Config{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := nginxSyntax(payload); err != nil {
-		return lb.Config{}, err
-	}
 	cfg := lb.Config{Balancer: "nginx", Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
-	for _, file := range payload.Config {
-		content, err := fs.ReadFile(fsys, path.Clean(file.File))
+	r := nginxReader{cfg: &cfg, files: files, payload: payload, programs: map[string]bool{}}
+	for i := range payload.Config {
+		file := &payload.Config[i]
+		if _, own := files.own(file.File); own {
+			continue
+		}
+		file.File = files.local(file.File)
+		content, err := readText(fsys, file.File)
 		if err != nil {
-			return lb.Config{}, fmt.Errorf("read configuration %s: %w", file.File, err)
+			return lb.Config{}, err
 		}
 		cfg.Files = append(cfg.Files, lb.NewFile(file.File, content))
 	}
-	r := nginxReader{payload: payload, cfg: &cfg}
-	if err := r.main(); err != nil {
+	if err := r.syntax(); err != nil {
 		return lb.Config{}, err
 	}
-	return cfg, nil
+	return cfg, r.main()
 }
 
-// openConfig never returns nil: crossplane closes what it could not open.
-func openConfig(fsys fs.FS, name string) (io.ReadCloser, error) {
-	f, err := fsys.Open(path.Clean(name))
-	if err != nil {
-		return io.NopCloser(strings.NewReader("")), err
+// program takes along a file with a program that a directive names, unread.
+func (r *nginxReader) program(name string) {
+	file := r.files.local(name)
+	text, err := readText(r.files.fsys, file)
+	if err == nil && !r.programs[file] {
+		r.programs[file] = true
+		r.cfg.Files = append(r.cfg.Files, lb.NewFile(file, text))
 	}
-	return f, nil
 }
 
-// nginxSyntax gives the first error that crossplane found, as file:line: message.
-func nginxSyntax(payload *crossplane.Payload) error {
-	if len(payload.Errors) == 0 {
-		return nil
+// syntax gives the first thing that ends the reading, as file:line: message. What nginx refuses, but lbproof can read
+// past, becomes a problem.
+func (r *nginxReader) syntax() error {
+	for _, e := range r.payload.Errors {
+		pos := lb.Pos{File: r.files.local(e.File)}
+		if e.Line != nil {
+			pos.Line = *e.Line
+		}
+		var parse *crossplane.ParseError
+		if !errors.As(e.Error, &parse) {
+			return fmt.Errorf("%s: %w", pos, e.Error)
+		}
+		text, instead, ok := refusedDirective(parse.What)
+		if !ok {
+			return fmt.Errorf("%s: %s", pos, strings.TrimPrefix(parse.What, "read configuration "))
+		}
+		r.problem(lb.Problem{Pos: pos, Effect: lb.Rejected, Text: text, Instead: instead})
 	}
-	first := payload.Errors[0]
-	pos := lb.Pos{File: first.File}
-	if first.Line != nil {
-		pos.Line = *first.Line
+	return nil
+}
+
+// refusedDirective explains an error of crossplane's that concerns one directive only.
+func refusedDirective(what string) (text, instead string, ok bool) {
+	parts := strings.Split(what, `"`)
+	if len(parts) < 3 {
+		return "", "", false
 	}
-	text := first.Error.Error()
-	var parse *crossplane.ParseError
-	if errors.As(first.Error, &parse) {
-		text = parse.What
+	name := parts[1]
+	switch {
+	case strings.Contains(what, "invalid number of arguments"):
+		return fmt.Sprintf("the directive %s has another number of arguments", name),
+			"is the semicolon at its end missing? Then it has swallowed the next line", true
+	case strings.Contains(what, "is not terminated by"), strings.Contains(what, "has no opening"):
+		return fmt.Sprintf("the directive %s does not end with a semicolon, or has a block that it cannot have", name), "", strings.Contains(what, `";"`)
 	}
-	return fmt.Errorf("%s: %s", pos, text)
+	return "", "", false
+}
+
+// Blocks of a configuration, by the bits that crossplane gives them.
+const (
+	inMain     = 1 << 18
+	inHTTP     = 1 << 25
+	inServer   = 1 << 26
+	inLocation = 1 << 27
+	inUpstream = 1 << 28
+	anywhere   = 0 // not looked at
+)
+
+// contexts names the blocks in which a directive of nginx may stand; ok says whether block is one of them.
+func contexts(name string, block uint) (where string, ok bool) {
+	masks, known := crossplane.MatchOssLatest(name)
+	var all uint
+	for _, m := range masks {
+		all |= m
+	}
+	var blocks []string
+	for _, b := range []struct {
+		mask uint
+		name string
+	}{{inMain, "the main context"}, {inHTTP, "http"}, {inServer, "server"}, {inLocation, "location"}, {inUpstream, "upstream"}} {
+		if all&b.mask != 0 {
+			blocks = append(blocks, b.name)
+		}
+	}
+	return strings.Join(blocks, " or "), !known || len(blocks) == 0 || block == anywhere || all&block != 0
+}
+
+var misplacedHints = map[string]string{
+	"split_clients": ", and the location proxies to its variable: proxy_pass http://$variant",
 }
 
 // nginxReader turns directives into lb.Config. What it does not understand it lists as unread, with its line.
 type nginxReader struct {
 	payload  *crossplane.Payload
+	files    nginxFiles
 	cfg      *lb.Config
-	defaults map[int]lb.Pos // port → the server block that answers a Host that no other names
+	zones    []nginxZone
+	maps     map[string]nginxMap
+	programs map[string]bool // files that are taken along and not read
+	defaults map[int]lb.Pos  // port → the server block that answers a Host that no other names
 }
 
-// guards are directives by which nginx may answer a request before it is proxied.
-var guards = []string{
-	"limit_req", "limit_conn", "limit_except", "auth_basic", "auth_request", "auth_jwt", "allow", "deny", "satisfy", "internal",
-	"if", "return", "rewrite", "try_files",
+// nginxZone is a shared memory zone of limits.
+type nginxZone struct {
+	pos      lb.Pos
+	kind     string // limit_req_zone or limit_conn_zone
+	name     string
+	key      string
+	rate     float64 // requests per second
+	declared string  // the rate as it is written
+	used     bool
 }
 
-// guarded says whether a block has a guard of its own.
-func (r *nginxReader) guarded(file string, block crossplane.Directives) bool {
-	found := false
-	_ = r.each(file, block, func(d *crossplane.Directive, _ lb.Pos) error { // the function fails never
-		found = found || slices.Contains(guards, d.Directive)
-		return nil
-	})
-	return found
+// nginxMap is a map block.
+type nginxMap struct{ from, otherwise string }
+
+func (r *nginxReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+
+// item is a directive with its place.
+type item struct {
+	*crossplane.Directive
+	pos lb.Pos
 }
 
-// each calls f for every directive of a block, includes followed, with the file it stands in. Crossplane refuses cycles.
-func (r *nginxReader) each(file string, block crossplane.Directives, f func(d *crossplane.Directive, pos lb.Pos) error) error {
+func (i item) text() string {
+	return strings.Join(append([]string{i.Directive.Directive}, i.Args...), " ")
+}
+
+// arg is an argument, or empty where there are not so many.
+func (i item) arg(n int) string {
+	if n < len(i.Args) {
+		return i.Args[n]
+	}
+	return ""
+}
+
+// items are the directives of a block, includes followed. Crossplane refuses cycles.
+func (r *nginxReader) items(file string, block crossplane.Directives) []item {
+	var out []item
 	for _, d := range block {
-		if d.Directive == "include" {
-			for _, i := range d.Includes {
-				included := r.payload.Config[i]
-				if err := r.each(included.File, included.Parsed, f); err != nil {
-					return err
-				}
-			}
+		if d.Directive != "include" {
+			out = append(out, item{d, lb.Pos{File: file, Line: d.Line}})
 			continue
 		}
-		if err := f(d, lb.Pos{File: file, Line: d.Line}); err != nil {
-			return err
+		for _, i := range d.Includes {
+			included := r.payload.Config[i]
+			out = append(out, r.items(included.File, included.Parsed)...)
+		}
+	}
+	return out
+}
+
+// block are the directives in a directive's block.
+func (r *nginxReader) block(d item) []item { return r.items(d.pos.File, d.Block) }
+
+// scope is a chain of blocks, the outermost first. A directive of an inner block replaces all of its name in outer ones
+// (nginx: "directives are inherited from the previous level if and only if there are none on the current level").
+type scope [][]item
+
+// all are the directives in force that have one of the names.
+func (s scope) all(names ...string) []item {
+	for i := len(s) - 1; i >= 0; i-- {
+		if found := pick(s[i], names...); len(found) > 0 {
+			return found
 		}
 	}
 	return nil
+}
+
+// one is the directive in force; ok is false where there is none.
+func (s scope) one(name string) (d item, ok bool) {
+	if found := s.all(name); len(found) > 0 {
+		return found[len(found)-1], true
+	}
+	return item{}, false
+}
+
+// is says whether a directive's first argument is the value.
+func (s scope) is(name, value string) bool {
+	d, ok := s.one(name)
+	return ok && d.arg(0) == value
+}
+
+// replaced are the directives of the name that an inner block has put out of force.
+func (s scope) replaced(name string) []item {
+	var lost, inner []item
+	for _, block := range s {
+		if found := pick(block, name); len(found) > 0 {
+			lost, inner = append(lost, inner...), found
+		}
+	}
+	return lost
+}
+
+func (s scope) with(block []item) scope { return append(slices.Clip(s), block) }
+
+// pick are the directives of a block with one of the names.
+func pick(block []item, names ...string) []item {
+	var found []item
+	for _, d := range block {
+		if slices.Contains(names, d.Directive.Directive) {
+			found = append(found, d)
+		}
+	}
+	return found
 }
 
 func (r *nginxReader) main() error {
 	root := r.payload.Config[0]
-	err := r.each(root.File, root.Parsed, func(d *crossplane.Directive, pos lb.Pos) error {
-		switch d.Directive {
+	top := r.items(root.File, root.Parsed)
+	for _, d := range top {
+		switch d.Directive.Directive {
 		case "worker_processes":
-			return r.workers(d, pos)
+			if err := r.workers(d); err != nil {
+				return err
+			}
 		case "daemon":
-			r.cfg.Foreground = d.Args[0] == "off"
+			r.cfg.Foreground = d.arg(0) == "off"
 		case "http":
-			return r.http(pos.File, d)
+			if err := r.http(d); err != nil {
+				return err
+			}
 		case "events":
-			return r.each(pos.File, d.Block, r.unread)
-		default:
-			return r.unread(d, pos)
+			r.unreadAll(r.block(d), anywhere)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
+	r.unreadAll(top, inMain)
+	r.unusedZones()
+	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, the old ones finish what they have"}
 	return r.pools()
 }
 
-func (r *nginxReader) unread(d *crossplane.Directive, pos lb.Pos) error {
-	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: pos, Text: strings.Join(append([]string{d.Directive}, d.Args...), " ")})
-	return nil
-}
-
-func (r *nginxReader) workers(d *crossplane.Directive, pos lb.Pos) error {
-	r.cfg.Workers = lb.Workers{Pos: pos, Auto: true}
-	if d.Args[0] == "auto" {
+func (r *nginxReader) workers(d item) error {
+	r.cfg.Workers = lb.Workers{Pos: d.pos, Auto: true}
+	if d.arg(0) == "auto" {
 		return nil
 	}
-	n, err := strconv.Atoi(d.Args[0])
+	n, err := strconv.Atoi(d.arg(0))
 	if err != nil || n < 1 {
-		return fmt.Errorf("%s: worker_processes %s is neither a positive number nor auto", pos, d.Args[0])
+		return fmt.Errorf("%s: worker_processes %s is neither a positive number nor auto", d.pos, d.arg(0))
 	}
-	r.cfg.Workers = lb.Workers{Pos: pos, Count: n}
+	r.cfg.Workers = lb.Workers{Pos: d.pos, Count: n}
 	return nil
 }
 
-func (r *nginxReader) http(file string, http *crossplane.Directive) error {
-	headers, err := r.setHeaders(file, http.Block, nil)
-	if err != nil {
-		return err
-	}
-	if err := r.findDefaults(file, http); err != nil {
-		return err
-	}
-	return r.each(file, http.Block, func(d *crossplane.Directive, pos lb.Pos) error {
-		switch d.Directive {
-		case "upstream":
-			return r.upstream(d, pos)
-		case "server":
-			return r.server(d, pos, scope{headers: headers, guarded: r.guarded(file, http.Block)})
-		case "proxy_set_header":
-			return nil
-		}
-		return r.unread(d, pos)
-	})
-}
-
-// setHeaders are the proxy_set_header lines in force in a block: its own if it has any, else the outer ones.
-func (r *nginxReader) setHeaders(file string, block crossplane.Directives, outer []lb.Header) ([]lb.Header, error) {
-	var own []lb.Header
-	err := r.each(file, block, func(d *crossplane.Directive, pos lb.Pos) error {
-		if d.Directive == "proxy_set_header" {
-			own = append(own, lb.Header{Pos: pos, Name: d.Args[0], Value: d.Args[1]})
-		}
-		return nil
-	})
-	if own == nil {
-		own = outer
-	}
-	return own, err
-}
-
-func (r *nginxReader) upstream(up *crossplane.Directive, pos lb.Pos) error {
-	pool := lb.Pool{Pos: pos, Name: up.Args[0], Method: lb.RoundRobin}
-	err := r.each(pos.File, up.Block, func(d *crossplane.Directive, pos lb.Pos) error {
-		switch d.Directive {
-		case "server":
-			server, err := r.upstreamServer(d, pos)
-			pool.Servers = append(pool.Servers, server)
+func (r *nginxReader) http(http item) error {
+	block := r.block(http)
+	r.maps = map[string]nginxMap{}
+	for _, d := range block {
+		if err := r.httpDirective(d); err != nil {
 			return err
-		case "zone":
-			pool.SharedState = true
-			return nil
-		case "least_conn", "ip_hash", "hash", "random", "least_time", "sticky":
-			pool.Method = d.Directive
 		}
-		return r.unread(d, pos)
-	})
-	r.cfg.Pools = append(r.cfg.Pools, pool)
-	return err
+	}
+	r.unreadAll(block, inHTTP)
+	servers := pick(block, "server")
+	if err := r.findDefaults(servers); err != nil {
+		return err
+	}
+	if err := r.misplaced(block); err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if err := r.server(s, scope{block}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (r *nginxReader) upstreamServer(d *crossplane.Directive, pos lb.Pos) (lb.Server, error) {
-	host, port, err := hostPort(d.Args[0], 80)
-	if err != nil {
-		return lb.Server{}, fmt.Errorf("%s: upstream server %q: %w", pos, d.Args[0], err)
+// httpDirective reads what only the http block has, and what servers refer to.
+func (r *nginxReader) httpDirective(d item) error {
+	switch d.Directive.Directive {
+	case "upstream":
+		return r.upstream(d)
+	case "limit_req_zone", "limit_conn_zone":
+		return r.zone(d)
+	case "map":
+		m := nginxMap{from: d.arg(0)}
+		for _, c := range d.Block {
+			if c.Directive == "default" && len(c.Args) > 0 {
+				m.otherwise = c.Args[0]
+			}
+		}
+		r.maps[d.arg(1)] = m
+	case "split_clients":
+		return r.split(d)
 	}
-	server := lb.Server{Pos: pos, Host: host, Port: port, Weight: 1}
+	return nil
+}
+
+// misplaced reads what belongs into the http block and stands further inside: nginx refuses it there, and what it was meant
+// to promise is told all the same.
+func (r *nginxReader) misplaced(block []item) error {
+	for _, d := range block {
+		switch d.Directive.Directive {
+		case "server", "location":
+			for _, inner := range r.block(d) {
+				if slices.Contains([]string{"limit_req_zone", "limit_conn_zone", "split_clients"}, inner.Directive.Directive) {
+					if err := r.httpDirective(inner); err != nil {
+						return err
+					}
+				}
+			}
+			if err := r.misplaced(r.block(d)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *nginxReader) zone(d item) error {
+	z := nginxZone{pos: d.pos, kind: d.Directive.Directive, key: d.arg(0)}
 	for _, arg := range d.Args[1:] {
 		key, value, _ := strings.Cut(arg, "=")
 		switch key {
-		case "weight":
-			if server.Weight, err = strconv.Atoi(value); err != nil || server.Weight < 1 {
-				return server, fmt.Errorf("%s: weight=%s is not a positive number", pos, value)
+		case "zone":
+			z.name, _, _ = strings.Cut(value, ":")
+		case "rate":
+			number, per, _ := strings.Cut(value, "r/")
+			n, err := strconv.Atoi(number)
+			if err != nil || n < 1 || per != "s" && per != "m" {
+				return fmt.Errorf("%s: rate=%s is no rate, as 10r/s or 30r/m", d.pos, value)
 			}
-		case "backup":
-			server.Backup = true
-		case "down":
-			server.Down = true
-		default:
-			r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: pos, Text: "server " + d.Args[0] + " " + arg})
+			seconds := map[string]int{"s": 1, "m": 60}[per]
+			z.rate, z.declared = float64(1000*n/seconds)/1000, value // nginx counts in thousandths and rounds down
 		}
 	}
-	return server, nil
+	r.zones = append(r.zones, z)
+	return nil
+}
+
+func (r *nginxReader) unusedZones() {
+	for _, z := range r.zones {
+		if !z.used {
+			r.problem(lb.Problem{
+				Pos: z.pos, Effect: lb.Inert, Text: fmt.Sprintf("the zone %s is declared and no %s uses it: nothing is limited by it",
+					z.name, strings.TrimSuffix(z.kind, "_zone")),
+				Instead: fmt.Sprintf("%s zone=%s; in the location that it is meant for", strings.TrimSuffix(z.kind, "_zone"), z.name),
+			})
+		}
+	}
+}
+
+// split reads split_clients: the shares are of hashes of the key, in the order in which they are written.
+func (r *nginxReader) split(d item) error {
+	s := lb.Split{Pos: d.pos, Name: d.arg(1), Key: d.arg(0)}
+	rest := 100.0
+	for _, c := range d.Block {
+		pos := lb.Pos{File: d.pos.File, Line: c.Line}
+		share := rest
+		if c.Directive != "*" {
+			n, err := strconv.ParseFloat(strings.TrimSuffix(c.Directive, "%"), 64)
+			if err != nil || n < 0 || n > rest {
+				return fmt.Errorf("%s: %s is no share of the %g %% that are left", pos, c.Directive, rest)
+			}
+			share = n
+		}
+		rest -= share
+		pool := ""
+		if len(c.Args) > 0 {
+			pool = c.Args[0]
+		}
+		s.Shares = append(s.Shares, lb.Share{Pos: pos, Pool: pool, Share: share / 100})
+	}
+	r.cfg.Splits = append(r.cfg.Splits, s)
+	return nil
+}
+
+func (r *nginxReader) upstream(up item) error {
+	pool := lb.Pool{Pos: up.pos, Name: up.arg(0), Method: lb.RoundRobin}
+	block := r.block(up)
+	for _, d := range block {
+		switch name := d.Directive.Directive; name {
+		case "server":
+			server, err := r.upstreamServer(d)
+			if err != nil {
+				return err
+			}
+			pool.Servers = append(pool.Servers, server)
+		case "zone":
+			pool.SharedState = true
+		case "least_conn", "ip_hash", "hash", "random", "least_time":
+			pool.Method, pool.MethodPos = strings.Join(append([]string{name}, randomArgs(d)...), " "), d.pos
+			if name == "hash" {
+				pool.Key, pool.Consistent = d.arg(0), d.arg(1) == "consistent"
+			}
+			if name == "ip_hash" {
+				pool.Key = "the client's address (IPv4: its first three octets)"
+			}
+		case "sticky":
+			pool.Sticky = nginxSticky(d)
+		}
+	}
+	r.keepalive(&pool, block)
+	r.unreadAll(block, inUpstream)
+	r.upstreamProblems(pool, block)
+	r.cfg.Pools = append(r.cfg.Pools, pool)
+	return nil
+}
+
+// randomArgs are the arguments that make "random two least_conn" another method than "random".
+func randomArgs(d item) []string {
+	if d.Directive.Directive == "random" {
+		return d.Args
+	}
+	return nil
+}
+
+func nginxSticky(d item) *lb.Sticky {
+	if d.arg(0) != "cookie" || len(d.Args) < 2 {
+		return &lb.Sticky{Pos: d.pos, With: d.Args}
+	}
+	return &lb.Sticky{Pos: d.pos, Cookie: d.arg(1), With: d.Args[2:]}
+}
+
+func (r *nginxReader) keepalive(pool *lb.Pool, block []item) {
+	for _, d := range block {
+		n, err := strconv.Atoi(d.arg(0))
+		if pool.Keepalive == nil && d.Directive.Directive == "keepalive" && err == nil {
+			pool.Keepalive = &lb.Keepalive{Pos: d.pos, Idle: n, Requests: 1000, Within: time60}
+		}
+	}
+	if pool.Keepalive == nil {
+		return
+	}
+	for _, d := range block {
+		switch d.Directive.Directive {
+		case "keepalive_requests":
+			if n, err := strconv.Atoi(d.arg(0)); err == nil {
+				pool.Keepalive.Requests = n
+			}
+		case "keepalive_timeout":
+			if t, err := nginxTime(d.arg(0)); err == nil {
+				pool.Keepalive.Within = t
+			}
+		}
+	}
+}
+
+func (r *nginxReader) upstreamServer(d item) (lb.Server, error) {
+	host, port, err := hostPort(d.arg(0), 80)
+	if err != nil {
+		return lb.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
+	}
+	s := lb.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &lb.Passive{
+		Pos: d.pos, Implicit: true, Fails: 1, Within: time10, Out: time10, Law: "nginx",
+	}}
+	for _, arg := range d.Args[1:] {
+		if err := r.serverParameter(&s, d, arg); err != nil {
+			return s, fmt.Errorf("%s: %w", d.pos, err)
+		}
+	}
+	return s, nil
+}
+
+func (r *nginxReader) serverParameter(s *lb.Server, d item, arg string) error {
+	key, value, _ := strings.Cut(arg, "=")
+	number := func(least int) (int, error) {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < least {
+			return 0, fmt.Errorf("%s=%s is not a number from %d on", key, value, least)
+		}
+		return n, nil
+	}
+	var err error
+	switch key {
+	case "weight":
+		s.Weight, err = number(1)
+	case "backup":
+		s.Backup = true
+	case "down":
+		s.Down = true
+	case "max_fails":
+		s.Passive.Implicit = false
+		s.Passive.Fails, err = number(0)
+	case "fail_timeout":
+		s.Passive.Implicit = false
+		s.Passive.Within, err = nginxTime(value)
+		s.Passive.Out = s.Passive.Within
+	case "max_conns":
+		var n int
+		n, err = number(0)
+		s.Conns = &lb.Number{Pos: d.pos, Value: int64(n)}
+	default:
+		r.serverParameterProblem(d, key, arg)
+	}
+	return err
+}
+
+// serverParameterProblem tells of the parameters that not every nginx has.
+func (r *nginxReader) serverParameterProblem(d item, key, arg string) {
+	known := map[string]lb.Problem{
+		"resolve":    {Text: "server … resolve is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "a variable in proxy_pass, with a resolver"},
+		"service":    {Text: "server … service= is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "name every server"},
+		"slow_start": {Text: "server … slow_start= is NGINX Plus's", Instead: "HAProxy's slowstart"},
+		"drain":      {Text: "server … drain is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "down"},
+		"route":      {Text: "server … route= is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "hash $cookie_NAME consistent"},
+	}
+	if p, ok := known[key]; ok {
+		p.Pos, p.Effect = d.pos, lb.Rejected
+		r.problem(p)
+		return
+	}
+	r.problem(lb.Problem{Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg)})
 }
 
 // hostPort splits host:port; unix sockets come back whole.
@@ -288,7 +655,7 @@ func hostPort(addr string, port int) (string, int, error) {
 	}
 	host, text, err := net.SplitHostPort(addr)
 	if err != nil {
-		return addr, port, nil // no port: a bare host
+		return strings.Trim(addr, "[]"), port, nil // no port: a bare host
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
@@ -297,88 +664,47 @@ func hostPort(addr string, port int) (string, int, error) {
 	return host, int(n), nil
 }
 
-// scope is what an outer block leaves to an inner one.
-type scope struct {
-	headers []lb.Header
-	guarded bool
-	regex   bool // a location by regular expression may take what a prefix matches
-	port    int
-}
-
-func (r *nginxReader) server(server *crossplane.Directive, pos lb.Pos, outer scope) error {
-	headers, err := r.setHeaders(pos.File, server.Block, outer.headers)
-	if err != nil {
-		return err
-	}
-	port := 0
-	listens, err := r.listens(server, pos)
-	if err != nil {
-		return err
-	}
-	for _, l := range listens {
-		if r.defaults[l.Port] == pos && port == 0 {
-			port = l.Port
-		}
-	}
-	if port == 0 {
-		return r.unread(server, pos) // TLS, or another server answers for its port
-	}
-	r.cfg.Listeners = append(r.cfg.Listeners, listens...)
-	inner := scope{headers: headers, guarded: outer.guarded || r.guarded(pos.File, server.Block), regex: r.regex(pos.File, server.Block), port: port}
-	return r.each(pos.File, server.Block, func(d *crossplane.Directive, pos lb.Pos) error {
-		switch d.Directive {
-		case "listen", "proxy_set_header":
-			return nil
-		case "location":
-			return r.location(d, pos, inner)
-		}
-		return r.unread(d, pos)
-	})
-}
-
 // findDefaults notes which server block is each port's default: the one that says so, else the first.
-func (r *nginxReader) findDefaults(file string, http *crossplane.Directive) error {
+func (r *nginxReader) findDefaults(servers []item) error {
 	r.defaults = map[int]lb.Pos{}
-	return r.each(file, http.Block, func(d *crossplane.Directive, pos lb.Pos) error {
-		if d.Directive != "server" {
-			return nil
+	for _, s := range servers {
+		listens, err := r.listens(s)
+		if err != nil {
+			return err
 		}
-		listens, err := r.listens(d, pos)
 		for _, l := range listens {
 			if _, taken := r.defaults[l.Port]; !taken || l.Default {
-				r.defaults[l.Port] = pos
+				r.defaults[l.Port] = s.pos
 			}
 		}
-		return err
-	})
+	}
+	return nil
 }
 
-// listens are the ports on which a server block speaks plain HTTP.
-func (r *nginxReader) listens(server *crossplane.Directive, pos lb.Pos) ([]lb.Listener, error) {
+// listens are the ports of a server block.
+func (r *nginxReader) listens(server item) ([]lb.Listener, error) {
 	var found []lb.Listener
-	silent := true
-	err := r.each(pos.File, server.Block, func(d *crossplane.Directive, pos lb.Pos) error {
-		if d.Directive != "listen" {
-			return nil
+	block := r.block(server)
+	listens := pick(block, "listen")
+	http2 := scope{block}.is("http2", "on")
+	for _, d := range listens {
+		if strings.HasPrefix(d.arg(0), "unix:") {
+			continue
 		}
-		silent = false
-		if slices.Contains(d.Args, "ssl") || strings.HasPrefix(d.Args[0], "unix:") {
-			return nil
-		}
-		port, err := listenPort(d.Args[0])
+		port, err := listenPort(d.arg(0))
 		if err != nil {
-			return fmt.Errorf("%s: listen %s: %w", pos, d.Args[0], err)
+			return nil, fmt.Errorf("%s: listen %s: %w", d.pos, d.arg(0), err)
 		}
-		l := lb.Listener{Pos: pos, Port: port, Default: slices.Contains(d.Args, "default_server")}
+		has := func(word string) bool { return slices.Contains(d.Args, word) }
+		l := lb.Listener{Pos: d.pos, Port: port, Default: has("default_server"), TLS: has("ssl"), HTTP2: http2 || has("http2")}
 		if !slices.ContainsFunc(found, func(f lb.Listener) bool { return f.Port == port }) { // [::]:80 beside 80
 			found = append(found, l)
 		}
-		return nil
-	})
-	if silent { // nginx listens on 80 where nothing else is said
-		found = append(found, lb.Listener{Pos: pos, Port: 80})
 	}
-	return found, err
+	if len(listens) == 0 { // nginx listens on 80 where nothing else is said
+		found = append(found, lb.Listener{Pos: server.pos, Port: 80})
+	}
+	return found, nil
 }
 
 // listenPort is the port of a listen directive's address: a port, an address, or both.
@@ -390,93 +716,46 @@ func listenPort(addr string) (int, error) {
 	return port, err
 }
 
-// regex says whether a server has a location by regular expression.
-func (r *nginxReader) regex(file string, block crossplane.Directives) bool {
-	found := false
-	_ = r.each(file, block, func(d *crossplane.Directive, _ lb.Pos) error { // the function fails never
-		found = found || d.Directive == "location" && strings.HasPrefix(d.Args[0], "~")
-		return nil
-	})
-	return found
-}
-
-func (r *nginxReader) location(location *crossplane.Directive, pos lb.Pos, outer scope) error {
-	route := lb.Route{Pos: pos, Port: outer.port, Path: location.Args[len(location.Args)-1]}
-	switch kind := strings.Join(location.Args[:len(location.Args)-1], ""); {
-	case kind == "=":
-		route.Exact = true
-	case kind == "^~", kind == "" && !outer.regex:
-	default: // a regular expression, or a prefix of which one may take a part
-		return r.unread(location, pos)
-	}
-	if strings.HasPrefix(route.Path, "@") {
-		return r.unread(location, pos)
-	}
-	headers, err := r.setHeaders(pos.File, location.Block, outer.headers)
-	if err != nil {
-		return err
-	}
-	err = r.each(pos.File, location.Block, func(d *crossplane.Directive, pos lb.Pos) error {
-		switch d.Directive {
-		case "proxy_pass":
-			return r.proxyPass(&route, d, pos)
-		case "return":
-			return r.answer(&route, d, pos)
-		case "proxy_set_header":
-			return nil
-		}
-		return r.unread(d, pos)
-	})
-	if route.Pool != "" {
-		route.SetHeaders = headers
-		route.Guarded = outer.guarded || r.guarded(pos.File, location.Block)
-	}
-	if route.Pool != "" || route.Answer != nil && !outer.guarded {
-		r.cfg.Routes = append(r.cfg.Routes, route)
-	}
-	return err
-}
-
-func (r *nginxReader) proxyPass(route *lb.Route, d *crossplane.Directive, pos lb.Pos) error {
-	target, plain := strings.CutPrefix(d.Args[0], "http://")
-	if !plain || strings.ContainsAny(target, "$") {
-		return r.unread(d, pos)
-	}
-	route.Pool, _, _ = strings.Cut(target, "/")
-	route.PoolPos = pos
-	return nil
-}
-
-// answer reads return CODE [TEXT]; redirects and bodies with variables are left unread.
-func (r *nginxReader) answer(route *lb.Route, d *crossplane.Directive, pos lb.Pos) error {
-	code, err := strconv.Atoi(d.Args[0])
-	if err != nil || (code >= 300 && code < 400) || strings.Contains(strings.Join(d.Args, ""), "$") {
-		return r.unread(d, pos)
-	}
-	route.Answer = &lb.Answer{Pos: pos, Code: code}
-	if len(d.Args) > 1 {
-		route.Answer.Body = unescape(d.Args[1])
-	}
-	return nil
-}
-
-// unescape turns the escapes that nginx knows in a string into what they stand for.
-var unescape = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t", `\"`, `"`, `\'`, `'`, `\\`, `\`).Replace
-
 // pools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
 func (r *nginxReader) pools() error {
-	for _, route := range r.cfg.Routes {
-		if _, known := r.cfg.Pool(route.Pool); known || route.Pool == "" {
+	for i, route := range r.cfg.Routes {
+		_, pool := r.cfg.Pool(route.Pool)
+		_, split := r.cfg.Split(route.Pool)
+		if pool || split || route.Pool == "" || strings.Contains(route.Pool, "$") {
 			continue
 		}
 		host, port, err := hostPort(route.Pool, 80)
 		if err != nil {
 			return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
 		}
+		if _, named := r.cfg.Pool(host); named && strings.Contains(route.Pool, ":") {
+			r.problem(lb.Problem{
+				Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
+				Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
+			})
+			r.cfg.Routes[i].Pool = ""
+			continue
+		}
 		r.cfg.Pools = append(r.cfg.Pools, lb.Pool{
 			Pos: route.PoolPos, Name: route.Pool, Method: lb.RoundRobin,
 			Servers: []lb.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
 		})
 	}
+	for i := range r.cfg.Pools {
+		r.cfg.Pools[i].Resolve = &lb.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
+	}
+	r.splitPools()
 	return nil
+}
+
+// splitPools warns of splits that lead to no upstream.
+func (r *nginxReader) splitPools() {
+	for _, s := range r.cfg.Splits {
+		if !slices.ContainsFunc(r.cfg.Routes, func(route lb.Route) bool { return route.Pool == s.Name }) {
+			r.problem(lb.Problem{
+				Pos: s.Pos, Effect: lb.Inert, Text: fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
+				Instead: "proxy_pass http://" + s.Name + ";",
+			})
+		}
+	}
 }

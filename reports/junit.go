@@ -11,7 +11,7 @@ import (
 
 var junit = Format{
 	Name:  "junit",
-	Doc:   "JUnit XML: a refuted promise is a failure, an undecided one an error, an untestable one is skipped",
+	Doc:   "JUnit XML: a refuted promise is a failure, an undecided one an error, one that is untestable or not looked at is skipped",
 	File:  "junit.xml",
 	Write: writeJUnit,
 }
@@ -47,7 +47,7 @@ type junitProblem struct {
 func writeJUnit(w io.Writer, r lb.Report) error {
 	suite := junitSuite{
 		Name: "lbproof." + r.Name, Tests: len(r.Verdicts), Failures: r.Count(lb.Refuted), Errors: r.Count(lb.Undecided),
-		Skipped: r.Count(lb.Untestable), Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),
+		Skipped: r.Count(lb.Untestable) + r.Outside(), Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),
 	}
 	seconds := 0.0
 	for _, p := range r.Env.Phases {
@@ -76,6 +76,10 @@ func junitOf(v lb.Verdict) junitCase {
 		Text: strings.Join(append([]string{
 			v.Claim.Text, "measured:  " + v.Measured, "predicted: " + v.Predicted, "test:      " + v.Test,
 		}, v.Counter...), "\n"),
+	}
+	if v.Outside {
+		c.Skipped = problem
+		return c
 	}
 	switch v.Outcome {
 	case lb.Refuted:

@@ -46,6 +46,9 @@ func Summary(r lb.Report) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, o))
 		}
 	}
+	if n := r.Outside(); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d not looked at", n))
+	}
 	if len(parts) == 0 {
 		return "no promises"
 	}

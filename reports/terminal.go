@@ -25,6 +25,9 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
 	var rows [][]string
 	for _, v := range r.Verdicts {
+		if v.Outside {
+			continue
+		}
 		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), fmt.Sprintf("%s\nn = %d", v.Claim.Pos, v.N), evidence(v)})
 	}
 	if err := table(w, []string{"verdict", "promise", "where", "measured, predicted"}, rows); err != nil {
@@ -44,6 +47,14 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	}
 	for _, m := range r.Env.Marks {
 		fmt.Fprintln(w, "\n"+markLine(m))
+	}
+	if r.Outside() > 0 {
+		fmt.Fprintf(w, "\nundecided, because %s does not look at them:\n", r.Name)
+		for _, v := range r.Verdicts {
+			if v.Outside {
+				fmt.Fprintf(w, " %s: %s (%s)\n", v.Claim.Pos, v.Claim.ID, v.Reason)
+			}
+		}
 	}
 	if r.Env.Interrupted != "" {
 		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)

@@ -7,12 +7,10 @@ package scenarios
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/docker/go-units"
 
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/stats"
@@ -34,6 +32,7 @@ type Scenario struct {
 	Config     string            `yaml:"config"`
 	Alpha      float64           `yaml:"alpha"`
 	Beta       float64           `yaml:"beta"`
+	Checks     []string          `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
 	Backends   map[string]Limits `yaml:"backends"`
 	Faults     []Fault           `yaml:"faults"`
 	Phases     []Phase           `yaml:"phases"`
@@ -89,10 +88,15 @@ var defaultLimits = Limits{CPUs: 0.25, Memory: "128MiB"}
 func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	plan := lb.Plan{
 		Schema: lb.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError),
+		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks,
 	}
 	if len(cfg.Listeners) == 0 {
-		return plan, fmt.Errorf("%s: no server listens for plain HTTP, which is all that lbproof sends so far", cfg.Files[0].Name)
+		return plan, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
+	}
+	for _, name := range s.Checks {
+		if _, err := checks.Find(name); err != nil {
+			return plan, fmt.Errorf("%s: %w; lbproof list checks shows them", s.File, err)
+		}
 	}
 	if len(plan.Claims) == 0 {
 		return plan, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
@@ -126,37 +130,6 @@ func (s Scenario) events(plan *lb.Plan) error {
 	return nil
 }
 
-// backend fills in what the harness's own backend needs: its limits and its command line.
-func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
-	limits, ok := s.Backends[spec.Name]
-	if !ok {
-		limits = defaultLimits
-	}
-	if limits.Memory != "" {
-		bytes, err := units.RAMInBytes(limits.Memory)
-		if err != nil {
-			return fmt.Errorf("%s:%d: memory of %s: %w", s.File, limits.Line, spec.Name, err)
-		}
-		spec.Memory = bytes
-	}
-	spec.CPUs = limits.CPUs
-	spec.Control = 7070
-	for slices.Contains(spec.Ports, spec.Control) {
-		spec.Control++
-	}
-	var ports []string
-	for _, p := range spec.Ports {
-		ports = append(ports, strconv.Itoa(p))
-	}
-	spec.Env = map[string]string{"HOST_TAG": spec.Name}
-	spec.Command = []string{
-		"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control),
-		"--observe", strings.Join(checks.Observed(cfg), ","),
-	}
-	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
-	return nil
-}
-
 // placed says whether every backend that the scenario limits is one that the configuration names.
 func (s Scenario) placed(specs []lb.Spec) error {
 	for name, limits := range s.Backends {
@@ -170,7 +143,8 @@ func (s Scenario) placed(specs []lb.Spec) error {
 // loads are the probes that the claims need, then the scenario's own phases.
 func (s Scenario) loads(plan lb.Plan) []lb.Load {
 	var loads []lb.Load
-	if probes := checks.Probes(plan.Config, plan.Claims); len(probes) > 0 {
+	decided := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
+	if probes := checks.Probes(plan.Config, decided); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-plan.Beta)
 		loads = append(loads, lb.Load{
 			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
@@ -182,13 +156,48 @@ func (s Scenario) loads(plan lb.Plan) []lb.Load {
 			Timeout: or(p.Timeout, defaultTimeout),
 		}
 		for _, r := range p.Send {
-			load.Requests = append(load.Requests, lb.Request{
-				Method: or(r.Method, "GET"), Port: or(r.Port, plan.Config.Listeners[0].Port), Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
-			})
+			load.Requests = append(load.Requests, aim(plan.Config, lb.Request{
+				Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
+			}))
 		}
 		loads = append(loads, load)
 	}
 	return loads
+}
+
+// aim sends a request where the configuration takes it to a backend: one that names no port goes to the first route that
+// proxies, under that route's path and host. A port that is named stays.
+func aim(cfg lb.Config, r lb.Request) lb.Request {
+	if r.Port != 0 {
+		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l lb.Listener) bool { return l.Port == r.Port && l.TLS })
+		return r
+	}
+	first := cfg.Listeners[0]
+	r.Port, r.TLS = first.Port, first.TLS
+	if route, ok := cfg.Route(r.Port, r.Header["Host"], r.Path); ok && route.Pool != "" || r.Header["Host"] != "" {
+		return r
+	}
+	for _, route := range cfg.Routes {
+		host, ok := route.Askable()
+		if !ok || route.Pool == "" || route.Redirect != nil {
+			continue
+		}
+		if host != "" {
+			r.Header = maps.Clone(r.Header)
+			if r.Header == nil {
+				r.Header = map[string]string{}
+			}
+			r.Header["Host"] = host
+		}
+		r.Port, r.TLS = route.Port, route.TLS
+		if route.Exact {
+			r.Path = route.Path
+		} else {
+			r.Path = strings.TrimSuffix(route.Path, "/") + r.Path
+		}
+		break
+	}
+	return r
 }
 
 // or is value, or otherwise where value is zero.

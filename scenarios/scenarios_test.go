@@ -122,7 +122,7 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Name: "s", Backends: map[string]scenarios.Limits{"b9": {Line: 7}}}
 	file := []lb.File{{Name: "x.conf"}}
 	_, err := s.Plan(lb.Config{Files: file}, nil)
-	assert.ErrorContains(t, err, "x.conf: no server listens")
+	assert.ErrorContains(t, err, "x.conf: nothing in it listens")
 	_, err = s.Plan(lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}}, nil)
 	assert.ErrorContains(t, err, "x.conf: lbproof finds no promise")
 	cfg := lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/up", Answer: &lb.Answer{Code: 200}}}}

@@ -1,61 +1,70 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 func claimsCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, static bool
+	var src source
 	cmd := &cobra.Command{
-		Use:   "claims CONFIG",
+		Use:   "claims FILE|DIR",
 		Short: "List the promises of a configuration, with file:line and the numbers they predict",
 		Long: `Reads a configuration and lists its promises, one sentence each, with the line that makes them, the numbers they
-predict and what they assume; then the directives that lbproof draws no promise from. It needs no Docker.`,
+predict and what they assume; those that it makes by default; what in it cannot work, with the cause and what to
+write instead; and the lines that promise nothing, with the reason. That takes no Docker. Where Docker is there, the
+balancer itself is then asked whether it takes the configuration and starts with it; --static leaves that out.
+
+A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or .toml) with all that belongs to it.`,
 		Example: `  lbproof claims nginx.conf
-  lbproof claims builtin:nginx/weighted.conf --json`,
+  lbproof claims /etc/haproxy
+  lbproof claims builtin:nginx/weighted --json --static`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := readConfig(args[0])
+			cfg, err := src.read(args[0])
 			if err != nil {
 				return err
 			}
-			claims := checks.Claims(cfg)
+			r := reading(cfg)
 			if asJSON {
-				return printJSON(cmd, map[string]any{"claims": claims, "unread": cfg.Unread})
+				if !static {
+					r.Checker, _ = askBalancer(cmd, cfg)
+				}
+				return printJSON(cmd, r)
 			}
-			return environment(printClaims(cmd.OutOrStdout(), cfg, claims))
+			if err := reports.WriteReading(cmd.OutOrStdout(), r); err != nil {
+				return environment(err)
+			}
+			why := "--static was given"
+			if !static {
+				r.Checker, why = askBalancer(cmd, cfg)
+			}
+			return environment(reports.WriteAnswer(cmd.OutOrStdout(), cfg.Balancer, cfg.Problems, r.Checker, why))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&static, "static", false, "do not ask the balancer itself")
+	src.flags(cmd)
 	return cmd
 }
 
-func printClaims(w io.Writer, cfg lb.Config, claims []lb.Claim) error {
-	var b strings.Builder
+// reading is what the configuration alone says.
+func reading(cfg lb.Config) reports.Reading {
+	claims := checks.Claims(cfg)
+	r := reports.Reading{
+		Balancer: cfg.Balancer, Problems: cfg.Problems, Needs: cfg.Needs, Unread: cfg.Unread, Lines: reports.CountLines(cfg, claims),
+		Claims: []reports.Promise{},
+	}
 	for _, c := range claims {
-		fmt.Fprintf(&b, "%s: %s\n    %s\n", c.Pos, c.ID, c.Text)
-		if len(c.Assumes) > 0 {
-			fmt.Fprintf(&b, "    assuming that %s\n", strings.Join(c.Assumes, "; and "))
+		p := reports.Promise{Claim: c}
+		if check, err := checks.Find(c.Check); err == nil && check.Judge == nil {
+			p.Undecided = checks.NoExperiment
 		}
+		r.Claims = append(r.Claims, p)
 	}
-	promises := "promises"
-	if len(claims) == 1 {
-		promises = "promise"
-	}
-	fmt.Fprintf(&b, "\n%d %s of %s\n", len(claims), promises, cfg.Balancer)
-	if len(cfg.Unread) > 0 {
-		fmt.Fprintf(&b, "\nNo promise is drawn from:\n")
-		for _, u := range cfg.Unread {
-			fmt.Fprintf(&b, "%s: %s\n", u.Pos, u.Text)
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return r
 }

@@ -249,18 +249,20 @@ var realMutants = []struct {
 
 func replace(old, replacement string) func(*lb.Plan) {
 	return func(p *lb.Plan) {
-		text := string(p.Config.Files[0].Content)
-		if !strings.Contains(text, old) {
-			panic("the configuration has no " + old)
+		for i, f := range p.Config.Files {
+			if text := string(f.Content); strings.Contains(text, old) {
+				p.Config.Files[i] = lb.NewFile(f.Name, []byte(strings.Replace(text, old, replacement, 1)))
+				return
+			}
 		}
-		p.Config.Files[0] = lb.NewFile(p.Config.Files[0].Name, []byte(strings.Replace(text, old, replacement, 1)))
+		panic("the configuration has no " + old)
 	}
 }
 
 func TestRealMutantsAreRefuted(t *testing.T) {
 	for _, m := range realMutants {
 		t.Run(m.name, func(t *testing.T) {
-			plan, err := readTarget("baseline")
+			plan, err := readTarget("baseline", source{})
 			require.NoError(t, err)
 			plan.Loads = plan.Loads[:2] // the closed loop is enough
 			m.edit(&plan)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -23,7 +24,8 @@ import (
 func backendCommand() *cobra.Command {
 	var listen []int
 	var control, healthy int
-	var observe []string
+	var observe, prefixes, health []string
+	var helper bool
 	cmd := &cobra.Command{
 		Use: "backend", Short: "Serve as a backend", Args: usage(cobra.NoArgs), Hidden: true,
 		Example: "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070",
@@ -33,6 +35,7 @@ func backendCommand() *cobra.Command {
 			}
 			s := backends.Service{
 				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Observe: observe,
+				Prefixes: prefixes, Health: health, Helper: helper,
 				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
 			}
 			return environment(s.Listen(cmd.Context(), listen, control))
@@ -41,6 +44,9 @@ func backendCommand() *cobra.Command {
 	cmd.Flags().IntSliceVar(&listen, "listen", []int{8000}, "traffic ports")
 	cmd.Flags().IntVar(&control, "control", 7070, "port on which the ledger is handed out")
 	cmd.Flags().StringSliceVar(&observe, "observe", nil, "request headers to keep in the ledger")
+	cmd.Flags().StringSliceVar(&prefixes, "prefixes", nil, "paths below which the API is served too")
+	cmd.Flags().StringSliceVar(&health, "health-paths", nil, "paths that are answered as /health is")
+	cmd.Flags().BoolVar(&helper, "helper", false, "answer 200 to everything and keep no ledger")
 	cmd.Flags().IntVar(&healthy, "healthy", 0, "instead of serving, ask the backend on this port whether it is healthy")
 	return cmd
 }
@@ -71,6 +77,46 @@ func workerCommand() *cobra.Command {
 			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()))
 		},
 	}
+}
+
+func reachCommand() *cobra.Command {
+	var ports []int
+	var within, settle time.Duration
+	cmd := &cobra.Command{
+		Use: "reach", Short: "Wait until ports of this host listen", Args: usage(cobra.NoArgs), Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return environment(reach(cmd.Context(), ports, within, settle))
+		},
+	}
+	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports")
+	cmd.Flags().DurationVar(&within, "within", 10*time.Second, "how long to wait")
+	cmd.Flags().DurationVar(&settle, "settle", 0, "how long to stay after they listen")
+	return cmd
+}
+
+// reach waits until every port takes a connection, then for a time to settle.
+func reach(ctx context.Context, ports []int, within, settle time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for _, port := range ports {
+		for {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err == nil {
+				conn.Close()
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("port %d does not listen: %w", port, err)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(settle):
+	}
+	return nil
 }
 
 func reaperCommand() *cobra.Command {

@@ -11,7 +11,8 @@ import (
 )
 
 func planCommand() *cobra.Command {
-	return &cobra.Command{
+	var src source
+	cmd := &cobra.Command{
 		Use:   "plan SCENARIO|CONFIG",
 		Short: "Print what a run would do, as JSON that lbproof run takes",
 		Long: `Prints the plan of a run: the configuration with its digest, every promise with its line, the containers with their
@@ -21,13 +22,15 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := readTarget(args[0])
+			plan, err := readTarget(args[0], src)
 			if err != nil {
 				return err
 			}
 			return printJSON(cmd, plan)
 		},
 	}
+	src.flags(cmd)
+	return cmd
 }
 
 // printJSON writes a value so that people can read it too.

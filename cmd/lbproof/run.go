@@ -16,6 +16,7 @@ const outHelp = "folder in which run folders are made"
 
 func runCommand() *cobra.Command {
 	var out string
+	var src source
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Start the stack, drive the traffic and keep the history, without judging it",
@@ -25,7 +26,7 @@ func runCommand() *cobra.Command {
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := readTarget(args[0])
+			plan, err := readTarget(args[0], src)
 			if err != nil {
 				return err
 			}
@@ -40,6 +41,7 @@ func runCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
+	src.flags(cmd)
 	return cmd
 }
 

@@ -10,34 +10,105 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
 
-// hostFS opens files by the path that the user gave, so that errors and claims name them the same way.
+// source says where a configuration is and how it is to be read; its flags are those of every verb that takes one.
+type source struct {
+	balancer string
+	allow    []string
+}
+
+func (s *source) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.balancer, "balancer", "", "whose configuration it is, where the file does not tell (nginx, haproxy, traefik)")
+	cmd.Flags().StringSliceVar(&s.allow, "allow-path", nil, "a folder outside the configuration's own from which it may include files")
+}
+
+const builtIn = "builtin:"
+
+// read reads a configuration: a path, or builtin:<balancer>/<name>.
+func (s source) read(name string) (lb.Config, error) {
+	if inside, ok := strings.CutPrefix(name, builtIn); ok {
+		return lbconfigs.Read(lbconfigs.BuiltIn, inside, s.balancer)
+	}
+	folder := filepath.Dir(name)
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		folder = name
+	}
+	fsys, err := confine(append([]string{folder}, s.allow...))
+	if err != nil {
+		return lb.Config{}, err
+	}
+	defer fsys.close()
+	return lbconfigs.Read(fsys, name, s.balancer)
+}
+
+// confined opens files by the path that the user gave, so that errors and claims name them the same way, and opens none
+// outside its folders, not even through a symbolic link.
+type confined []folder
+
+type folder struct {
+	name string
+	root *os.Root
+}
+
+func confine(names []string) (confined, error) {
+	var c confined
+	for _, name := range names {
+		root, err := os.OpenRoot(name)
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("read configuration %s: %w", name, errors.Unwrap(err))
+		}
+		c = append(c, folder{filepath.Clean(name), root})
+	}
+	return c, nil
+}
+
+func (c confined) close() {
+	for _, f := range c {
+		f.root.Close()
+	}
+}
+
+var errOutside = errors.New("it lies outside the configuration's folder; --allow-path FOLDER lets lbproof read it")
+
+// Open is fs.FS's; names are those of the host.
+func (c confined) Open(name string) (fs.File, error) {
+	for _, f := range c {
+		inside, err := filepath.Rel(f.name, name)
+		if err != nil || !filepath.IsLocal(inside) {
+			continue
+		}
+		file, err := f.root.Open(inside)
+		if err != nil && strings.Contains(err.Error(), "escapes") {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: errOutside}
+		}
+		return file, err
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errOutside}
+}
+
+// hostFS opens any file by the path that the user gave.
 type hostFS struct{}
 
 func (hostFS) Open(name string) (fs.File, error) { return os.Open(name) }
 
-const builtIn = "builtin:"
-
-// readConfig reads a configuration: a path, or builtin:<balancer>/<name>.
-func readConfig(name string) (lb.Config, error) {
-	if inside, ok := strings.CutPrefix(name, builtIn); ok {
-		return lbconfigs.Read(lbconfigs.BuiltIn, inside)
-	}
-	return lbconfigs.Read(hostFS{}, name)
-}
-
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
-func readTarget(target string) (lb.Plan, error) {
+func readTarget(target string, src source) (lb.Plan, error) {
 	if slices.Contains(scenarios.List(), target) {
 		s, err := scenarios.Read(scenarios.BuiltIn, target+".yaml")
 		if err != nil {
 			return lb.Plan{}, err
 		}
-		return planOf(s, s.Config)
+		return planOf(s, s.Config, src)
+	}
+	if strings.HasPrefix(target, builtIn) {
+		return configFile(target, src)
 	}
 	info, err := os.Stat(target)
 	switch {
@@ -46,18 +117,25 @@ func readTarget(target string) (lb.Plan, error) {
 	case err != nil:
 		return lb.Plan{}, fmt.Errorf("read %s: %w", target, errors.Unwrap(err))
 	case info.IsDir():
-		return lb.Plan{}, fmt.Errorf("%s is a folder: name a scenario, a plan or a configuration file", target)
-	}
-	switch filepath.Ext(target) {
-	case ".yaml", ".yml":
-		return scenarioFile(target)
-	case ".json":
+		return configFile(target, src)
+	case filepath.Ext(target) == ".json":
 		return readPlan(target)
+	case isScenario(target):
+		return scenarioFile(target, src)
 	}
-	return configFile(target)
+	return configFile(target, src)
 }
 
-func scenarioFile(name string) (lb.Plan, error) {
+// isScenario says whether a file is a scenario and no configuration: a YAML document with the key phases.
+func isScenario(name string) bool {
+	if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" {
+		return false
+	}
+	text, err := os.ReadFile(name)
+	return err != nil || !lbconfigs.IsTraefik(string(text))
+}
+
+func scenarioFile(name string, src source) (lb.Plan, error) {
 	s, err := scenarios.Read(hostFS{}, name)
 	if err != nil {
 		return lb.Plan{}, err
@@ -66,7 +144,7 @@ func scenarioFile(name string) (lb.Plan, error) {
 	if !strings.HasPrefix(config, builtIn) && !filepath.IsAbs(config) {
 		config = filepath.Join(filepath.Dir(name), config)
 	}
-	plan, err := planOf(s, config)
+	plan, err := planOf(s, config, src)
 	if errors.Is(err, fs.ErrNotExist) {
 		return plan, fmt.Errorf("%s:%d: config: %w", name, s.ConfigLine, err)
 	}
@@ -74,13 +152,13 @@ func scenarioFile(name string) (lb.Plan, error) {
 }
 
 // configFile puts a configuration under the baseline's traffic.
-func configFile(name string) (lb.Plan, error) {
+func configFile(name string, src source) (lb.Plan, error) {
 	s, err := scenarios.Read(scenarios.BuiltIn, "baseline.yaml")
 	if err != nil {
 		return lb.Plan{}, err
 	}
 	s.Name, s.Backends = runName(name), nil
-	return planOf(s, name)
+	return planOf(s, name, src)
 }
 
 var unfit = regexp.MustCompile(`[^a-z0-9]+`)
@@ -94,8 +172,8 @@ func runName(file string) string {
 	return "configuration"
 }
 
-func planOf(s scenarios.Scenario, config string) (lb.Plan, error) {
-	cfg, err := readConfig(config)
+func planOf(s scenarios.Scenario, config string, src source) (lb.Plan, error) {
+	cfg, err := src.read(config)
 	if err != nil {
 		return lb.Plan{}, err
 	}

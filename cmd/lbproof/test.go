@@ -16,6 +16,7 @@ import (
 
 func testCommand() *cobra.Command {
 	var out string
+	var src source
 	cmd := &cobra.Command{
 		Use:   "test SCENARIO|CONFIG",
 		Short: "Prove a configuration: run it, judge it, report it",
@@ -28,7 +29,7 @@ traffic. The run folder keeps plan, history, logs and reports.`,
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := readTarget(args[0])
+			plan, err := readTarget(args[0], src)
 			if err != nil {
 				return err
 			}
@@ -40,6 +41,7 @@ traffic. The run folder keeps plan, history, logs and reports.`,
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
+	src.flags(cmd)
 	return cmd
 }
 

@@ -6,6 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -23,15 +26,21 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
-// Config is the balancer-neutral reading of a configuration. Every part says where it is written.
+// Config is the balancer-neutral reading of a configuration. Every part says where it is written. What the parts of one
+// route or pool promise is in policies.go.
 type Config struct {
 	Balancer   string     `json:"balancer"` // a name from the table lbconfigs.All
 	Files      []File     `json:"files"`    // the main file first
 	Workers    Workers    `json:"workers"`
 	Foreground bool       `json:"foreground,omitempty"` // the file itself keeps the balancer from becoming a daemon
 	Listeners  []Listener `json:"listeners"`
+	TLS        []TLS      `json:"tls,omitempty"`
 	Pools      []Pool     `json:"pools"`
+	Splits     []Split    `json:"splits,omitempty"`
 	Routes     []Route    `json:"routes"`
+	Reload     *Reload    `json:"reload,omitempty"`
+	Problems   []Problem  `json:"problems,omitempty"`
+	Needs      []Need     `json:"needs,omitempty"`
 	Unread     []Unread   `json:"unread,omitempty"`
 }
 
@@ -90,16 +99,25 @@ type Workers struct {
 type Listener struct {
 	Pos     Pos  `json:"pos"`
 	Port    int  `json:"port"`
+	TLS     bool `json:"tls,omitempty"`
+	HTTP2   bool `json:"http2,omitempty"`   // offered by ALPN, or spoken in clear where TLS is false
 	Default bool `json:"default,omitempty"` // said to answer requests for any host
 }
 
 // Pool is a group of servers that share traffic (nginx: upstream, HAProxy: backend, Traefik: service).
 type Pool struct {
-	Pos         Pos      `json:"pos"`
-	Name        string   `json:"name"`
-	Method      string   `json:"method"` // RoundRobin or the balancer's own word for another
-	SharedState bool     `json:"shared_state"`
-	Servers     []Server `json:"servers"`
+	Pos         Pos        `json:"pos"`
+	Name        string     `json:"name"`
+	Method      string     `json:"method"` // RoundRobin or the balancer's own word for another
+	MethodPos   Pos        `json:"method_pos,omitzero"`
+	Key         string     `json:"key,omitempty"`        // what is hashed, in the balancer's notation
+	Consistent  bool       `json:"consistent,omitempty"` // a change of servers moves only their share of the keys
+	SharedState bool       `json:"shared_state"`
+	Servers     []Server   `json:"servers"`
+	Sticky      *Sticky    `json:"sticky,omitempty"`
+	Keepalive   *Keepalive `json:"keepalive,omitempty"`
+	Resolve     *Resolve   `json:"resolve,omitempty"`
+	Queue       *TimeLimit `json:"queue,omitempty"` // how long a request waits for a server below its limit
 }
 
 // RoundRobin is the Method of a pool whose servers take turns in proportion to their weights.
@@ -107,25 +125,56 @@ const RoundRobin = "round robin"
 
 // Server is one member of a pool.
 type Server struct {
-	Pos    Pos    `json:"pos"`
-	Host   string `json:"host"`
-	Port   int    `json:"port"`
-	Weight int    `json:"weight"`
-	Backup bool   `json:"backup,omitempty"`
-	Down   bool   `json:"down,omitempty"`
+	Pos     Pos      `json:"pos"`
+	Name    string   `json:"name,omitempty"` // where the balancer gives it one beside its address
+	Host    string   `json:"host"`
+	Port    int      `json:"port"`
+	Weight  int      `json:"weight"`
+	Backup  bool     `json:"backup,omitempty"`
+	Down    bool     `json:"down,omitempty"`
+	Drain   bool     `json:"drain,omitempty"` // no new traffic, by a weight of 0
+	TLS     bool     `json:"tls,omitempty"`   // the balancer speaks TLS to it
+	Passive *Passive `json:"passive,omitempty"`
+	Active  *Active  `json:"active,omitempty"`
+	Conns   *Number  `json:"conns,omitempty"` // requests that it is given at a time
 }
 
-// Route is what the balancer does with the requests of one path prefix: proxy to Pool, or answer by itself.
+// Route is what the balancer does with the requests that it matches: proxy to Pool, or answer by itself.
 type Route struct {
-	Pos        Pos      `json:"pos"`
-	Path       string   `json:"path"`
-	Exact      bool     `json:"exact,omitempty"`
-	Port       int      `json:"port"`
-	Pool       string   `json:"pool,omitempty"`
-	PoolPos    Pos      `json:"pool_pos,omitzero"`
-	Answer     *Answer  `json:"answer,omitempty"`
-	SetHeaders []Header `json:"set_headers,omitempty"` // on the request to the backend
-	Guarded    bool     `json:"guarded,omitempty"`     // limits, access rules or rewrites may answer in the pool's place
+	Pos      Pos      `json:"pos"`
+	Path     string   `json:"path"`
+	Exact    bool     `json:"exact,omitempty"`
+	Regex    bool     `json:"regex,omitempty"`
+	Final    bool     `json:"final,omitempty"`    // as longest prefix it wins over any regular expression
+	Internal bool     `json:"internal,omitempty"` // taken by the balancer's own redirects only
+	Port     int      `json:"port"`               // the first of Ports
+	Ports    []int    `json:"ports,omitempty"`    // where it has several
+	TLS      bool     `json:"tls,omitempty"`      // Port speaks TLS
+	Hosts    []string `json:"hosts,omitempty"`    // the request's host; any where it is empty
+	Fallback bool     `json:"fallback,omitempty"` // also for hosts that no route names
+	When     []string `json:"when,omitempty"`     // further conditions, in the balancer's notation
+	Priority int      `json:"priority,omitempty"` // the higher is tried first
+
+	Pool       string      `json:"pool,omitempty"` // the name of a Pool or a Split
+	PoolPos    Pos         `json:"pool_pos,omitzero"`
+	Answer     *Answer     `json:"answer,omitempty"`
+	Redirect   *Redirect   `json:"redirect,omitempty"`
+	Own        *Own        `json:"own,omitempty"`
+	SetHeaders []Header    `json:"set_headers,omitempty"` // on the request to the backend
+	AddHeaders []Header    `json:"add_headers,omitempty"` // on the response to the client
+	Limits     []Limit     `json:"limits,omitempty"`
+	Retry      *Retry      `json:"retry,omitempty"`
+	Timeouts   []TimeLimit `json:"timeouts,omitempty"`
+	MaxBody    *Number     `json:"max_body,omitempty"` // bytes; 0 is no limit
+	Compress   *Compress   `json:"compress,omitempty"`
+	Access     []Access    `json:"access,omitempty"`
+	Auth       *Auth       `json:"auth,omitempty"`
+	Fallbacks  []Fallback  `json:"fallbacks,omitempty"`
+	Upgrade    *Upgrade    `json:"upgrade,omitempty"`
+	Breaker    *Breaker    `json:"breaker,omitempty"`
+	Mirrors    []Share     `json:"mirrors,omitempty"`
+	Rules      []Rule      `json:"rules,omitempty"`
+	Guarded    bool        `json:"guarded,omitempty"` // limits, access rules or rewrites may answer in the pool's place
 }
 
 // Answer is a response that the balancer gives without a backend.
@@ -133,6 +182,8 @@ type Answer struct {
 	Pos  Pos    `json:"pos"`
 	Code int    `json:"code"`
 	Body string `json:"body,omitempty"`
+	// Varies: Body has variables in it, in the balancer's notation.
+	Varies bool `json:"varies,omitempty"`
 }
 
 // Header is a header field that the balancer sets; Value is in the balancer's own notation, variables included.
@@ -140,13 +191,59 @@ type Header struct {
 	Pos   Pos    `json:"pos"`
 	Name  string `json:"name"`
 	Value string `json:"value"`
+	// Adds: it stands beside what the client sent under this name, and does not replace it.
+	Adds bool `json:"adds,omitempty"`
+	// Statuses of the responses that carry it; nil is all. Only for response headers.
+	Statuses []int `json:"statuses,omitempty"`
+	// Proxied: a response that the balancer makes by itself does not carry it. Only for response headers.
+	Proxied bool `json:"proxied,omitempty"`
 }
 
-// Unread is a part of the configuration that lbproof draws no claim from.
+// Unread is a part of the configuration that lbproof draws no claim from, and why.
 type Unread struct {
 	Pos  Pos    `json:"pos"`
 	Text string `json:"text"`
+	Why  string `json:"why"`
 }
+
+// Effect is what becomes of a part that cannot work.
+type Effect string
+
+// The effects.
+const (
+	Rejected Effect = "rejected" // the balancer does not start with it
+	Dropped  Effect = "dropped"  // the balancer starts without it
+	Inert    Effect = "inert"    // accepted, and never has an effect
+	Differs  Effect = "differs"  // does something else than it seems to
+)
+
+// Problem is a part of the configuration that cannot work.
+type Problem struct {
+	Pos     Pos    `json:"pos"`
+	Effect  Effect `json:"effect"`
+	Text    string `json:"text"`              // the cause, one sentence
+	Instead string `json:"instead,omitempty"` // the nearest valid equivalent
+	Until   string `json:"until,omitempty"`   // from this version of the balancer on there is no problem
+}
+
+// Need is something of the balancer's own host that the configuration refers to, and that the stack makes for it.
+type Need struct {
+	Pos   Pos      `json:"pos"`
+	Kind  NeedKind `json:"kind"`
+	Path  string   `json:"path"`            // in the balancer's file system; of a NeedHost, host:port
+	Hosts []string `json:"hosts,omitempty"` // of a certificate: the names it is for
+	With  string   `json:"with,omitempty"`  // of a certificate: the file that holds its key, where that is another
+}
+
+// NeedKind is what must be made.
+type NeedKind string
+
+// The kinds of needs.
+const (
+	NeedCertificate NeedKind = "certificate" // with its key in With, or in the same file
+	NeedDirectory   NeedKind = "directory"   // with an index.html
+	NeedHost        NeedKind = "host"        // a service that is no pool's server: forward auth, a mirror, a collector
+)
 
 // Pool finds a pool by name; ok is false where there is none.
 func (c Config) Pool(name string) (pool Pool, ok bool) {
@@ -161,16 +258,143 @@ func (c Config) Pool(name string) (pool Pool, ok bool) {
 // Addr is host:port.
 func (s Server) Addr() string { return fmt.Sprintf("%s:%d", s.Host, s.Port) }
 
-// Route finds the route of a path on a port by longest prefix, an exact route first, as nginx does.
-func (c Config) Route(port int, path string) (route Route, ok bool) {
-	for _, r := range c.Routes {
-		switch {
-		case r.Port != port:
-		case r.Exact && r.Path == path:
-			return r, true
-		case !r.Exact && len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path && (!ok || len(r.Path) > len(route.Path)):
-			route, ok = r, true
+// Split finds a split by name; ok is false where there is none.
+func (c Config) Split(name string) (split Split, ok bool) {
+	for _, s := range c.Splits {
+		if s.Name == name {
+			return s, true
 		}
 	}
-	return route, ok
+	return Split{}, false
+}
+
+// Route finds the route that takes a request for a host and path on a port. Among routes whose port, host and path fit, a
+// higher priority wins; among equals an exact path, then a longest prefix that is final, then the first regular
+// expression, then the longest prefix (nginx.org/en/docs/http/ngx_http_core_module.html#location). Routes with further
+// conditions and internal ones are passed over.
+func (c Config) Route(port int, host, path string) (route Route, ok bool) {
+	named := c.named(port, host)
+	var prefix, regex *Route
+	best := 0
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		if !r.on(port) || r.Internal || len(r.When) > 0 || !r.serves(host, named) {
+			continue
+		}
+		if r.Priority != 0 && !r.fits(path) {
+			continue
+		}
+		switch {
+		case r.Priority > best:
+			route, ok, best = *r, true, r.Priority
+		case r.Priority < best || r.Priority != 0:
+		case r.Exact:
+			if r.Path == path {
+				return *r, true
+			}
+		case r.Regex:
+			if regex == nil && r.fits(path) {
+				regex = r
+			}
+		case r.fits(path) && (prefix == nil || len(r.Path) > len(prefix.Path)):
+			prefix = r
+		}
+	}
+	switch {
+	case ok:
+		return route, true
+	case prefix != nil && (prefix.Final || regex == nil):
+		return *prefix, true
+	case regex != nil:
+		return *regex, true
+	}
+	return Route{}, false
+}
+
+// named says whether a route of the port asks for this host by name.
+func (c Config) named(port int, host string) bool {
+	for _, r := range c.Routes {
+		if r.on(port) && len(r.Hosts) > 0 && r.serves(host, true) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Route) on(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
+
+// serves says whether the route takes requests for the host. named: some route asks for it by name.
+func (r Route) serves(host string, named bool) bool {
+	host, _, _ = strings.Cut(strings.ToLower(host), ":")
+	for _, h := range r.Hosts {
+		if suffix, wild := strings.CutPrefix(h, "*."); h == host || wild && strings.HasSuffix(host, "."+suffix) {
+			return true
+		}
+	}
+	return !named && r.Fallback || len(r.Hosts) == 0 && (!named || r.Priority > 0)
+}
+
+// fits says whether the route's path takes a request's.
+func (r Route) fits(path string) bool {
+	switch {
+	case r.Exact:
+		return r.Path == path
+	case r.Regex:
+		re, err := regexp.Compile(r.Path)
+		return err == nil && re.MatchString(path)
+	}
+	return strings.HasPrefix(path, r.Path)
+}
+
+// Key tells routes apart in claims: scheme and host where one is asked for, port unless it is the protocol's own, path.
+func (r Route) Key() string {
+	key := ""
+	switch {
+	case len(r.Hosts) > 0 && r.TLS:
+		key = "https://" + r.Hosts[0]
+	case len(r.Hosts) > 0:
+		key = "http://" + r.Hosts[0]
+	case r.TLS:
+		key = "https:"
+	}
+	if r.Port != 80 && !(r.TLS && r.Port == 443) {
+		key += fmt.Sprintf(":%d", r.Port)
+	}
+	switch {
+	case r.Exact:
+		key += "= " + r.Path
+	case r.Regex:
+		key += "~ " + r.Path
+	default:
+		key += r.Path
+	}
+	if len(r.When) > 0 {
+		key += " if " + strings.Join(r.When, " and ")
+	}
+	return key
+}
+
+// Askable says whether a plain request takes the route for certain, and which host it must name; empty is any.
+func (r Route) Askable() (host string, ok bool) {
+	if len(r.Hosts) > 0 {
+		host = strings.Replace(r.Hosts[0], "*", "lbproof", 1)
+		if host == "" {
+			return "", false
+		}
+	}
+	return host, !r.Regex && !r.Internal && len(r.When) == 0
+}
+
+// Answered is what the balancer itself said to a configuration: its own checker, then its start.
+type Answered struct {
+	Version  string `json:"version"`
+	Accepted bool   `json:"accepted"` // by the checker; true where it has none
+	Started  bool   `json:"started"`
+	Said     []Said `json:"said,omitempty"` // warnings and errors
+}
+
+// Said is one line that the balancer printed.
+type Said struct {
+	Pos  Pos    `json:"pos,omitzero"` // in the user's files, where the line names one
+	Text string `json:"text"`
 }

@@ -1,6 +1,10 @@
 package lb
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Claim is one promise of a configuration.
 type Claim struct {
@@ -11,6 +15,8 @@ type Claim struct {
 	Pos     Pos                `json:"pos"`
 	Params  map[string]float64 `json:"params,omitempty"`  // the numbers it predicts
 	Assumes []string           `json:"assumes,omitempty"` // what must hold for the law that judges it
+	// Implicit: nobody wrote it, it is a default; Pos is the line that it comes with.
+	Implicit bool `json:"implicit,omitempty"`
 }
 
 // Plan is all that a run needs, and no more. It is written before anything starts and never changed after.
@@ -21,9 +27,11 @@ type Plan struct {
 	Beta   float64 `json:"beta"`
 	Config Config  `json:"config"`
 	Claims []Claim `json:"claims"`
-	Specs  []Spec  `json:"specs"`
-	Loads  []Load  `json:"loads"`
-	Events []Event `json:"events,omitempty"`
+	// Checks are the kinds of promises that the run sets out to decide; empty is all.
+	Checks []string `json:"checks,omitempty"`
+	Specs  []Spec   `json:"specs"`
+	Loads  []Load   `json:"loads"`
+	Events []Event  `json:"events,omitempty"`
 }
 
 // Event is a fault on the run's clock, which starts with the first request.
@@ -36,6 +44,9 @@ type Event struct {
 
 // PlanSchema is the version of the plan's JSON form.
 const PlanSchema = "lbproof.plan/1"
+
+// Decides says whether the run sets out to decide a claim.
+func (p Plan) Decides(c Claim) bool { return len(p.Checks) == 0 || slices.Contains(p.Checks, c.Check) }
 
 // Requests is how many requests the plan sends.
 func (p Plan) Requests() int {
@@ -58,11 +69,22 @@ type Spec struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Files    map[string]string `json:"files,omitempty"` // path in the container → File.Name of the configuration
 	Ports    []int             `json:"ports,omitempty"`
+	Address  string            `json:"address,omitempty"` // that the configuration knows it by, where that is no name
+	Helper   bool              `json:"helper,omitempty"`  // answers 200 to everything and keeps no ledger: auth services, mirrors
 	Control  int               `json:"control,omitempty"` // port on which a backend hands out its ledger
 	CPUs     float64           `json:"cpus,omitempty"`    // cores; 0 is no limit
 	Memory   int64             `json:"memory,omitempty"`  // bytes; 0 is no limit
 	Health   []string          `json:"health,omitempty"`  // the container's health check
 	Restarts bool              `json:"restarts,omitempty"`
+	Settle   time.Duration     `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
+}
+
+// Host is the node's name on the run's network: its own, or one made of the address that is its name.
+func (s Spec) Host() string {
+	if s.Address != "" {
+		return "at-" + strings.ReplaceAll(s.Address, ".", "-")
+	}
+	return s.Name
 }
 
 // Role is the part a node plays.
@@ -83,6 +105,15 @@ type Image struct {
 	Users    []string `json:"users,omitempty"`    // system users the program expects
 	Dirs     []string `json:"dirs,omitempty"`     // directories it writes to
 	Links    []string `json:"links,omitempty"`    // "path -> target"
+	Module   *Module  `json:"module,omitempty"`   // instead of Packages: a Go program, built from the module proxy
+}
+
+// Module is a Go program that is built where it cannot be had as an image.
+type Module struct {
+	Name    string `json:"name"`    // of the program
+	Path    string `json:"path"`    // of the module
+	Version string `json:"version"` // as v3.6.12
+	Package string `json:"package"` // within the module
 }
 
 // Load is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
@@ -102,6 +133,7 @@ func (l Load) Open() bool { return l.Rate > 0 }
 type Request struct {
 	Method string            `json:"method"`
 	Port   int               `json:"port"` // of the balancer
+	TLS    bool              `json:"tls,omitempty"`
 	Path   string            `json:"path"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   Bytes             `json:"body,omitempty"`

@@ -63,6 +63,8 @@ type Verdict struct {
 	Power     string   `json:"power,omitempty"`
 	Reason    string   `json:"reason"`
 	Counter   []string `json:"counter_examples,omitempty"`
+	// Outside: the scenario did not set out to decide this kind of promise. It is told, and changes no exit code.
+	Outside bool `json:"outside,omitempty"`
 }
 
 // Report is all that is said of a run.
@@ -94,11 +96,22 @@ type Phase struct {
 	CPU      float64        `json:"sender_cpu"` // cores
 }
 
-// Count says how many verdicts have the outcome.
+// Count says how many verdicts that the scenario set out for have the outcome.
 func (r Report) Count(o Outcome) int {
 	n := 0
 	for _, v := range r.Verdicts {
-		if v.Outcome == o {
+		if v.Outcome == o && !v.Outside {
+			n++
+		}
+	}
+	return n
+}
+
+// Outside says how many promises the scenario did not set out to decide.
+func (r Report) Outside() int {
+	n := 0
+	for _, v := range r.Verdicts {
+		if v.Outside {
 			n++
 		}
 	}

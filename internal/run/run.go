@@ -13,6 +13,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,6 +87,8 @@ type execution struct {
 	folder    *Folder
 	env       lb.Environment
 	stack     *stack.Stack
+	furnished lb.Spec   // the balancer, with the files that were made for it
+	files     []lb.File // the configuration's, and those
 	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
@@ -95,7 +98,7 @@ type execution struct {
 
 func (s *execution) run(ctx context.Context, id string) (err error) {
 	s.Progress.Step("starting the stack of run " + id)
-	if s.stack, err = s.Docker.Open(ctx, id); err != nil {
+	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs); err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() {
@@ -144,7 +147,12 @@ func (s *execution) balancer() lb.Spec {
 
 // bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
 func (s *execution) bringUp(ctx context.Context) error {
-	balancer, files := s.balancer(), s.plan.Config.Files
+	balancer, made, err := stack.Furnish(s.balancer(), s.plan.Config.Needs)
+	if err != nil {
+		return err
+	}
+	s.furnished, s.files = balancer, append(slices.Clone(s.plan.Config.Files), made...)
+	files := s.files
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
@@ -181,7 +189,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend {
-			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Name, spec.Control)})
+			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
 		}
 	}
 	if err := s.orders.Encode(o); err != nil {
@@ -216,8 +224,8 @@ func (s *execution) waitReady(ctx context.Context) error {
 
 // prove shows that what is about to be measured is what the plan says, and records it.
 func (s *execution) prove(ctx context.Context) (err error) {
-	spec := s.balancer()
-	if s.env.ConfigSHA, err = s.stack.Proof(ctx, spec, s.plan.Config.Files); err != nil {
+	spec := s.furnished
+	if s.env.ConfigSHA, err = s.stack.Proof(ctx, spec, s.files); err != nil {
 		return err
 	}
 	expected := s.plan.Config.Workers.Count
@@ -227,9 +235,11 @@ func (s *execution) prove(ctx context.Context) (err error) {
 	if s.env.Workers, err = s.stack.Workers(ctx, spec, expected); err != nil {
 		return err
 	}
-	if s.env.Balancer, err = s.stack.Exec(ctx, spec.Name, spec.Version); err != nil {
+	said, err := s.stack.Exec(ctx, spec.Name, spec.Version)
+	if err != nil {
 		return err
 	}
+	s.env.Balancer = stack.VersionLine(said)
 	s.env.Client, err = s.stack.Address(ctx, workerName)
 	return err
 }

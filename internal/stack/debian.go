@@ -37,7 +37,7 @@ func (d *Docker) debian(ctx context.Context, image lb.Image) (Found, error) {
 	}
 	version := versionOf(image.Packages[0], debs)
 	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", image.Packages[0], version, len(debs)-1)
-	ref := fmt.Sprintf("lbproof/%s:%s-debian", image.Packages[0], tagOf(version))
+	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", image.Packages[0], tagOf(version), recipe(image))
 	labels := map[string]string{labelRecipe: recipe(image), labelSource: source}
 	err = d.load(ctx, ref, labels, func(l layer) error {
 		if err := furnish(l, image); err != nil { // first, since the packages' own files must not take its place

@@ -95,6 +95,7 @@ type Stack struct {
 	docker  *Docker
 	run     string
 	network string
+	subnets []subnet
 	reaper  client.HijackedResponse
 
 	mu    sync.Mutex
@@ -108,8 +109,8 @@ type node struct {
 	oom       bool
 }
 
-// Open makes the run's network, and first the reaper that will remove it. The caller must Close what Open returns.
-func (d *Docker) Open(ctx context.Context, run string) (*Stack, error) {
+// Open makes the run's networks, and first the reaper that will remove them. The caller must Close what Open returns.
+func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec) (*Stack, error) {
 	s := &Stack{docker: d, run: run, nodes: map[string]*node{}}
 	if err := s.startReaper(ctx); err != nil {
 		return nil, fmt.Errorf("start the reaper: %w", err)
@@ -119,6 +120,9 @@ func (d *Docker) Open(ctx context.Context, run string) (*Stack, error) {
 		return nil, errors.Join(fmt.Errorf("make the run's network: %w", err), s.Close())
 	}
 	s.network = made.Name
+	if err := s.addressed(ctx, specs); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -128,7 +132,7 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 	if err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	options := append(s.options(spec, files, tweak{}), network.WithNetworkName([]string{spec.Name}, s.network))
+	options := append(s.options(spec, files, tweak{}), s.joined(spec)...)
 	c, err := testcontainers.Run(ctx, found.Ref, options...)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
@@ -156,7 +160,7 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 			return nil
 		}),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
-			c.Hostname = spec.Name
+			c.Hostname = spec.Host()
 			if len(spec.Health) > 0 {
 				c.Healthcheck = &container.HealthConfig{
 					Test: append([]string{"CMD"}, spec.Health...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"debug/elf"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,14 @@ func (d *Docker) Image(ctx context.Context, image lb.Image) (Found, error) {
 	if pulled == nil {
 		return Found{image.Ref, "pulled"}, nil
 	}
+	if m := image.Module; m != nil {
+		d.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes the first time", m.Path, m.Version))
+		found, err := d.module(ctx, image)
+		if err != nil {
+			return Found{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
+		}
+		return found, nil
+	}
 	d.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
 	found, err := d.debian(ctx, image)
 	if err != nil {
@@ -67,7 +76,7 @@ func (d *Docker) local(ctx context.Context, image lb.Image) (Found, bool, error)
 		return Found{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
 	}
 	for _, i := range built.Items {
-		if len(i.RepoTags) > 0 {
+		if len(i.RepoTags) > 0 && i.RepoTags[0] != "<none>:<none>" {
 			return Found{i.RepoTags[0], i.Labels[labelSource]}, true, nil
 		}
 	}
@@ -75,7 +84,10 @@ func (d *Docker) local(ctx context.Context, image lb.Image) (Found, bool, error)
 }
 
 // recipe tells images built in one way from those built in another.
-func recipe(image lb.Image) string { return lb.Digest(fmt.Appendf(nil, "%q", image))[:12] }
+func recipe(image lb.Image) string {
+	text, _ := json.Marshal(image) // plain strings never fail
+	return lb.Digest(text)[:12]
+}
 
 // pull fetches an image; a registry that does not answer within two minutes is none.
 func (d *Docker) pull(ctx context.Context, ref string) error {

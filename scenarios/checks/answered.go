@@ -24,8 +24,8 @@ func answeredClaims(cfg lb.Config) []lb.Claim {
 			continue
 		}
 		claims = append(claims, lb.Claim{
-			ID: "answered" + routeKey(r), Check: "answered", Subject: routeKey(r), Pos: r.PoolPos,
-			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", routeKey(r), r.Pool),
+			ID: id("answered", r.Key(), ""), Check: "answered", Subject: r.Key(), Pos: r.PoolPos,
+			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool),
 			Assumes: []string{"the requests are ones that a healthy backend answers without an error"},
 		})
 	}

@@ -6,6 +6,7 @@ package checks
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -20,19 +21,51 @@ type Check struct {
 	Claims func(lb.Config) []lb.Claim
 	// Probes are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.
 	Probes func(lb.Config, lb.Claim) []lb.Request
-	// Judge weighs the evidence that a history holds on one claim.
+	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
 	Judge func(lb.Claim, lb.History) lb.Finding
 }
 
 // All is every check, in the order of reports.
 var All = []Check{
-	weights,  // a pool's servers share its requests by their weights
-	answered, // no request is lost or failed
-	once,     // no request is delivered twice
-	headers,  // the request headers that the configuration sets reach the backend
-	endpoint, // what the balancer answers by itself
-	restarts, // no container restarts or runs out of memory
+	weights,     // a pool's servers share its requests by their weights
+	algorithm,   // how a pool chooses where it is not by turns
+	backup,      // backups wait for the others to fail
+	drained,     // servers out of rotation get nothing
+	conns,       // requests in flight per server
+	state,       // what workers know of each other
+	split,       // canaries: shares of the traffic to different pools
+	sticky,      // a client stays with its server
+	passive,     // failed requests take a server out
+	active,      // health checks take a server out
+	retries,     // what is sent again
+	fallback,    // who answers instead
+	breaker,     // everything is refused after too many failures
+	limits,      // rates and numbers at a time
+	routes,      // which request goes where
+	rules,       // what a condition refuses, redirects or rewrites
+	redirects,   // what is sent elsewhere
+	access,      // who is let in, by address
+	auth,        // who is let in, by another service or a password
+	answered,    // no request is lost or failed
+	once,        // no request is delivered twice
+	headers,     // the request headers that the configuration sets reach the backend
+	response,    // the response headers that it adds reach the client
+	endpoint,    // what the balancer answers by itself
+	own,         // the balancer's own pages
+	tls,         // versions, ciphers, certificates
+	timeouts,    // how long the balancer waits
+	body,        // how large requests may be
+	compression, // what is made smaller
+	websocket,   // tunnels
+	mirror,      // copies of requests
+	keepalive,   // connections to backends
+	resolve,     // when names are looked up
+	reload,      // a changed file loses no request
+	restarts,    // no container restarts or runs out of memory
 }
+
+// NoExperiment is what is said of a claim that no check can judge yet.
+const NoExperiment = "no experiment yet"
 
 // Find gives the check of that name.
 func Find(name string) (Check, error) {
@@ -81,12 +114,15 @@ func Judge(h lb.History) (lb.Report, error) {
 	}
 	findings := make([]lb.Finding, len(h.Plan.Claims))
 	for i, claim := range h.Plan.Claims {
+		if findings[i] = outside(claim, h.Plan); findings[i].Broken != "" {
+			continue
+		}
 		findings[i] = find(claim, h)
 		if err := h.Err(); err != nil {
 			return lb.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
 		}
 	}
-	return lb.Report{
+	report := lb.Report{
 		Schema:   lb.ReportSchema,
 		Name:     h.Plan.Name,
 		Alpha:    h.Plan.Alpha,
@@ -94,7 +130,22 @@ func Judge(h lb.History) (lb.Report, error) {
 		Env:      h.Env,
 		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
 		Phases:   phases,
-	}, nil
+	}
+	for i, claim := range h.Plan.Claims {
+		report.Verdicts[i].Outside = !h.Plan.Decides(claim)
+	}
+	return report, nil
+}
+
+// outside says why a claim is not looked at in a run that did not set out to decide it.
+func outside(claim lb.Claim, plan lb.Plan) lb.Finding {
+	if plan.Decides(claim) {
+		return lb.Finding{}
+	}
+	if check, err := Find(claim.Check); err == nil && check.Judge == nil {
+		return lb.Finding{Broken: NoExperiment}
+	}
+	return lb.Finding{Broken: "not what the scenario " + plan.Name + " looks at"}
 }
 
 // find runs one check. A crash of a check says nothing about the balancer.
@@ -107,6 +158,9 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 	check, err := Find(claim.Check)
 	if err != nil {
 		return lb.Finding{Cannot: err.Error() + " in this version of lbproof"}
+	}
+	if check.Judge == nil {
+		return lb.Finding{Broken: NoExperiment}
 	}
 	return check.Judge(claim, h)
 }
@@ -176,8 +230,8 @@ func journeys(h lb.History) func(seq uint64) *journey {
 		first[i] = h.Plan.First(i)
 		for _, r := range l.Requests {
 			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := h.Plan.Config.Route(r.Port, path)
-			all[i] = append(all[i], journey{load: i, request: r, route: route, key: routeKey(route)})
+			route, _ := h.Plan.Config.Route(r.Port, host(h, r), path)
+			all[i] = append(all[i], journey{load: i, request: r, route: route, key: route.Key()})
 		}
 	}
 	return func(seq uint64) *journey {
@@ -190,11 +244,11 @@ func journeys(h lb.History) func(seq uint64) *journey {
 	}
 }
 
-// proxied lists the routes that lead to a pool.
+// proxied lists the routes that lead to a pool and that a plain request can be made for.
 func proxied(cfg lb.Config) []lb.Route {
 	var routes []lb.Route
 	for _, r := range cfg.Routes {
-		if r.Pool != "" {
+		if _, ok := r.Askable(); ok && r.Pool != "" && r.Redirect == nil {
 			routes = append(routes, r)
 		}
 	}
@@ -208,19 +262,19 @@ func probe(cfg lb.Config, claim lb.Claim) []lb.Request {
 	if !ok {
 		return nil
 	}
-	return []lb.Request{{Method: "GET", Port: r.Port, Path: r.Path, Header: forged}}
+	return []lb.Request{ask(r, forged)}
 }
 
-// routeKey tells routes apart in claims: nginx allows the same path in several servers and as = /path.
-func routeKey(r lb.Route) string {
-	key := r.Path
-	if r.Exact {
-		key = "= " + key
+// ask is a request that takes a route.
+func ask(r lb.Route, header map[string]string) lb.Request {
+	if host, _ := r.Askable(); host != "" {
+		header = maps.Clone(header)
+		if header == nil {
+			header = map[string]string{}
+		}
+		header["Host"] = host
 	}
-	if r.Port != 80 {
-		key = fmt.Sprintf(":%d%s", r.Port, key)
-	}
-	return key
+	return lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: header}
 }
 
 // lostWitness says which backends' ledgers have rows missing; empty where none has.

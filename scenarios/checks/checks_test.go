@@ -43,12 +43,34 @@ func refuted(r lb.Report) map[string]bool {
 	return names
 }
 
+// A promise that the scenario does not look at is told, is undecided whatever its check could say, and changes no exit code.
+func TestOutsideTheScenario(t *testing.T) {
+	h := fixtures.Simulate(baseline(t), fixtures.Mutants[0], 1) // whose weights are wrong
+	h.Plan.Checks = []string{"answered"}
+	report, err := checks.Judge(h)
+	require.NoError(t, err)
+	assert.Zero(t, report.ExitCode())
+	assert.Equal(t, 1, report.Count(lb.Upheld))
+	assert.Equal(t, len(h.Plan.Claims)-1, report.Outside())
+	for _, v := range report.Verdicts {
+		if v.Claim.Check == "weights" {
+			assert.Equal(t, lb.Undecided, v.Outcome)
+			assert.Equal(t, "not what the scenario baseline looks at", v.Reason)
+		}
+	}
+}
+
 // An honest balancer is never convicted, and with the scenario's traffic every promise is upheld.
 func TestHonestBalancerIsUpheld(t *testing.T) {
 	plan := baseline(t)
 	for seed := range uint64(50) {
 		report := judge(t, plan, fixtures.Mutant{}, seed)
 		for _, v := range report.Verdicts {
+			if v.Outside {
+				assert.Equal(t, lb.Undecided, v.Outcome, v.Claim.ID)
+				assert.Equal(t, checks.NoExperiment, v.Reason)
+				continue
+			}
 			assert.Equal(t, lb.Upheld, v.Outcome, "seed %d: %s: %s", seed, v.Claim.ID, v.Reason)
 			assert.NotEmpty(t, v.Test)
 		}
@@ -61,7 +83,8 @@ func TestKillMatrix(t *testing.T) {
 	plan := baseline(t)
 	var matrix strings.Builder
 	fmt.Fprintf(&matrix, "%-46s", "mutant")
-	for _, c := range checks.All {
+	judges := judging()
+	for _, c := range judges {
 		fmt.Fprintf(&matrix, " %-9s", c.Name)
 	}
 	killed := map[string]bool{}
@@ -80,14 +103,25 @@ func TestKillMatrix(t *testing.T) {
 			}
 		}
 		killed[m.Refutes] = true
-		for _, c := range checks.All {
+		for _, c := range judges {
 			fmt.Fprintf(&matrix, " %-9s", outcomes[c.Name])
 		}
 	}
-	for _, c := range checks.All {
+	for _, c := range judges {
 		assert.True(t, killed[c.Name], "the check %s has no mutant that it refutes: add one to fixtures.Mutants", c.Name)
 	}
 	golden(t, "testdata/kill-matrix.golden", matrix.String()+"\n")
+}
+
+// judging are the checks that have an experiment.
+func judging() []checks.Check {
+	var out []checks.Check
+	for _, c := range checks.All {
+		if c.Judge != nil {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func golden(t *testing.T, file, got string) {
@@ -143,7 +177,9 @@ func TestUndecided(t *testing.T) {
 		h.Arrivals = func(func(lb.Arrival) bool) {}
 	}
 	for _, claim := range baseline(t).Claims {
-		f(claim.ID, "no request bears on it", none)
+		if baseline(t).Decides(claim) {
+			f(claim.ID, "no request bears on it", none)
+		}
 	}
 	few := func(h *lb.History) {
 		hits, arrivals := h.Hits, h.Arrivals
@@ -155,7 +191,9 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	for _, claim := range baseline(t).Claims {
-		f(claim.ID, "observations that it needs", few)
+		if baseline(t).Decides(claim) {
+			f(claim.ID, "observations that it needs", few)
+		}
 	}
 	f("weights/backend", "how many workers", func(h *lb.History) { h.Env.Workers = 0 })
 	lost := func(h *lb.History) { h.Env.Lost = []string{"back-01: the service was restarted"} }
@@ -231,7 +269,7 @@ func TestUnreadableHistoryIsAnError(t *testing.T) {
 
 func TestACrashIsUndecided(t *testing.T) {
 	h := fixtures.Simulate(baseline(t), fixtures.Mutant{}, 1)
-	h.Plan.Claims = append(h.Plan.Claims, lb.Claim{ID: "x", Check: "no such check"})
+	h.Plan.Checks, h.Plan.Claims = nil, append(h.Plan.Claims, lb.Claim{ID: "x", Check: "no such check"})
 	arrivals := 0
 	whole := h.Arrivals
 	h.Arrivals = func(yield func(lb.Arrival) bool) {

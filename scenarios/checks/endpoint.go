@@ -17,12 +17,12 @@ var endpoint = Check{
 func endpointClaims(cfg lb.Config) []lb.Claim {
 	var claims []lb.Claim
 	for _, r := range cfg.Routes {
-		if r.Answer == nil {
+		if _, ok := r.Askable(); !ok || r.Answer == nil {
 			continue
 		}
 		claims = append(claims, lb.Claim{
-			ID: "endpoint" + routeKey(r), Check: "endpoint", Subject: routeKey(r), Pos: r.Answer.Pos,
-			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", routeKey(r), r.Answer.Code, r.Answer.Body),
+			ID: id("endpoint", r.Key(), ""), Check: "endpoint", Subject: r.Key(), Pos: r.Answer.Pos,
+			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body),
 			Params: map[string]float64{"code": float64(r.Answer.Code)},
 		})
 	}
@@ -34,13 +34,16 @@ func endpointProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
 	if !ok {
 		return nil
 	}
-	return []lb.Request{{Method: "GET", Port: r.Port, Path: r.Path}}
+	return []lb.Request{ask(r, nil)}
 }
 
 func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 	r, ok := routeOf(h.Plan.Config, claim)
 	if !ok || r.Answer == nil {
 		return lb.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
+	}
+	if r.Answer.Varies {
+		return lb.Finding{Broken: NoExperiment + ": the body has variables in it"}
 	}
 	f := lb.Finding{
 		Need: needAll(h), Broken: lostWitness(h), Test: "status, body and absence from every backend's ledger, for every request",

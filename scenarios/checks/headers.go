@@ -22,19 +22,16 @@ func headerClaims(cfg lb.Config) []lb.Claim {
 	var claims []lb.Claim
 	for _, r := range proxied(cfg) {
 		for _, header := range r.SetHeaders {
-			if _, ok := expand(header.Value, lb.Request{}, lb.Environment{}, ""); !ok {
-				continue
-			}
-			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", routeKey(r), header.Name, header.Value)
+			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", r.Key(), header.Name, header.Value)
 			if header.Value == "" {
-				text = fmt.Sprintf("Requests to %s reach the backend without %s.", routeKey(r), header.Name)
+				text = fmt.Sprintf("Requests to %s reach the backend without %s.", r.Key(), header.Name)
 			}
 			claims = append(claims, lb.Claim{
-				ID: "headers" + routeKey(r) + "#" + header.Name, Check: "headers", Subject: routeKey(r), Pos: header.Pos, Text: text,
+				ID: id("headers", r.Key(), header.Name), Check: "headers", Subject: r.Key(), Pos: header.Pos, Text: text,
 			})
 		}
 	}
-	return claims
+	return distinct(claims)
 }
 
 // Observed lists the request headers that backends must keep for the claims to be judged.
@@ -59,7 +56,7 @@ var forged = map[string]string{
 
 func routeOf(cfg lb.Config, claim lb.Claim) (lb.Route, bool) {
 	for _, r := range cfg.Routes {
-		if routeKey(r) == claim.Subject {
+		if r.Key() == claim.Subject {
 			return r, true
 		}
 	}
@@ -83,11 +80,19 @@ func expand(value string, r lb.Request, env lb.Environment, host string) (text s
 		"$host", strings.ToLower(name),
 		"$remote_addr", env.Client,
 		"$proxy_add_x_forwarded_for", forwarded,
-		"$scheme", "http",
+		"$scheme", scheme(r),
+		"%[src]", env.Client,
 		"$request_method", r.Method,
 		"$request_uri", r.Path,
 	).Replace(value)
-	return text, !strings.Contains(text, "$")
+	return text, !strings.Contains(text, "$") && !strings.Contains(text, "%[")
+}
+
+func scheme(r lb.Request) string {
+	if r.TLS {
+		return "https"
+	}
+	return "http"
 }
 
 func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
@@ -98,9 +103,13 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 	_, name, _ := strings.Cut(claim.ID, "#")
 	var header lb.Header
 	for _, set := range r.SetHeaders {
-		if set.Name == name {
+		if set.Name == name || set.Pos == claim.Pos {
 			header = set
 		}
+	}
+	name = header.Name
+	if _, ok := expand(header.Value, lb.Request{}, lb.Environment{}, ""); !ok {
+		return lb.Finding{Broken: NoExperiment + ": lbproof cannot say what " + header.Value + " should be"}
 	}
 	f := lb.Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
 	var wrong examples
@@ -115,7 +124,10 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 		f.N++
 		want, known := wanted[j]
 		if !known {
-			want, _ = expand(header.Value, j.request, h.Env, host(h, r))
+			want, _ = expand(header.Value, j.request, h.Env, host(h, j.request))
+			if before := j.request.Header[field]; header.Adds && before != "" {
+				want = before + ", " + want
+			}
 			wanted[j] = want
 		}
 		got := seen.get(a.Header, field)
@@ -130,8 +142,11 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 	return f
 }
 
-// host is the Host header of a request that names none: the balancer's own name.
-func host(h lb.History, r lb.Route) string {
+// host is the host that a request asks for: the one that it names, else the balancer's own name.
+func host(h lb.History, r lb.Request) string {
+	if named := r.Header["Host"]; named != "" {
+		return named
+	}
 	for _, s := range h.Plan.Specs {
 		if s.Role == lb.Balancer {
 			return fmt.Sprintf("%s:%d", s.Name, r.Port)

@@ -20,8 +20,8 @@ func onceClaims(cfg lb.Config) []lb.Claim {
 	var claims []lb.Claim
 	for _, r := range proxied(cfg) {
 		claims = append(claims, lb.Claim{
-			ID: "once" + routeKey(r), Check: "once", Subject: routeKey(r), Pos: r.PoolPos,
-			Text:    fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", routeKey(r), r.Pool),
+			ID: id("once", r.Key(), ""), Check: "once", Subject: r.Key(), Pos: r.PoolPos,
+			Text:    fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", r.Key(), r.Pool),
 			Assumes: []string{"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt"},
 		})
 	}

@@ -20,7 +20,7 @@ func weightClaims(cfg lb.Config) []lb.Claim {
 	var claims []lb.Claim
 	for _, pool := range cfg.Pools {
 		active := rotation(pool)
-		if pool.Method != lb.RoundRobin || len(active) < 2 {
+		if !turns(pool.Method) || len(active) < 2 {
 			continue
 		}
 		claim := lb.Claim{
@@ -28,23 +28,21 @@ func weightClaims(cfg lb.Config) []lb.Claim {
 			Params:  map[string]float64{},
 			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
 		}
-		var parts []string
 		shares := stats.Shares(weightsOf(active))
 		for i, s := range active {
 			claim.Params[s.Addr()] = shares[i]
-			parts = append(parts, fmt.Sprintf("%s %s (%s)", s.Host, fraction(s.Weight, active), percent3(shares[i])))
 		}
-		claim.Text = fmt.Sprintf("The requests of %s are shared by weight: %s.", pool.Name, strings.Join(parts, ", "))
+		claim.Text = fmt.Sprintf("The requests of %s are shared by weight: %s.", pool.Name, shareList(active))
 		claims = append(claims, claim)
 	}
 	return claims
 }
 
-// rotation is the servers that take turns: no backups, none marked down.
+// rotation is the servers that take turns: no backups, none marked down or with the weight 0.
 func rotation(pool lb.Pool) []lb.Server {
 	var active []lb.Server
 	for _, s := range pool.Servers {
-		if !s.Backup && !s.Down {
+		if !s.Backup && !s.Down && !s.Drain {
 			active = append(active, s)
 		}
 	}
@@ -63,7 +61,7 @@ func weightsOf(servers []lb.Server) []int {
 func states(cfg lb.Config, pool lb.Pool) string {
 	switch {
 	case pool.SharedState:
-		return "one balancing state, shared by all workers (zone)"
+		return "one balancing state for all requests"
 	case cfg.Workers.Auto:
 		return "one balancing state per worker process, as many as the balancer sees processors"
 	}
@@ -90,6 +88,9 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok {
 		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+	}
+	if pool.Method != lb.RoundRobin {
+		return lb.Finding{Broken: NoExperiment + " for the turns of " + h.Plan.Config.Balancer}
 	}
 	active := rotation(pool)
 	m := h.Env.Workers

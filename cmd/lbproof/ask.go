@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/lbconfigs"
+)
+
+// askBalancer lets the balancer itself look at a configuration; why says what kept it from being asked.
+func askBalancer(cmd *cobra.Command, cfg lb.Config) (answer *lb.Answered, why string) {
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, err.Error()
+	}
+	specs, err := lbconfigs.Specs(cfg)
+	if err != nil {
+		return nil, err.Error()
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.end()
+	docker := &stack.Docker{Binary: binary, Progress: p.Step}
+	if _, err := docker.Connect(cmd.Context()); err != nil {
+		return nil, err.Error()
+	}
+	said, err := docker.Ask(cmd.Context(), specs, cfg)
+	if err != nil {
+		return nil, err.Error()
+	}
+	return &said, ""
+}

@@ -1,0 +1,241 @@
+package lb
+
+import "time"
+
+// The policies of a route or a pool. Implicit marks a default that nobody wrote; Pos is then the line that it comes with.
+
+// Number is a limit that is only a number.
+type Number struct {
+	Pos      Pos   `json:"pos"`
+	Implicit bool  `json:"implicit,omitempty"`
+	Value    int64 `json:"value"`
+}
+
+// TLS is one way in which clients are served encrypted.
+type TLS struct {
+	Pos         Pos      `json:"pos"`
+	Ports       []int    `json:"ports"`
+	Hosts       []string `json:"hosts,omitempty"`
+	Versions    []string `json:"versions"` // as TLSv1.2, oldest first
+	VersionsPos Pos      `json:"versions_pos"`
+	Implicit    bool     `json:"implicit,omitempty"` // Versions are the balancer's default
+	Ciphers     string   `json:"ciphers,omitempty"`  // OpenSSL's notation; empty is the default
+	CiphersPos  Pos      `json:"ciphers_pos,omitzero"`
+	Certificate string   `json:"certificate,omitempty"` // path of the file
+	CertPos     Pos      `json:"cert_pos,omitzero"`
+	NoTickets   *Pos     `json:"no_tickets,omitempty"`
+	Sessions    *Pos     `json:"sessions,omitempty"` // a cache for resumption by session id
+}
+
+// Split sends shares of the traffic to different pools (nginx: split_clients, Traefik: weighted service).
+type Split struct {
+	Pos    Pos     `json:"pos"`
+	Name   string  `json:"name"`
+	Key    string  `json:"key,omitempty"` // what is hashed; empty: each request is drawn or takes turns
+	Shares []Share `json:"shares"`
+	Sticky *Sticky `json:"sticky,omitempty"`
+}
+
+// Share is one part of a split or mirror.
+type Share struct {
+	Pos   Pos     `json:"pos"`
+	Pool  string  `json:"pool"`
+	Share float64 `json:"share"` // of all requests
+}
+
+// Sticky keeps a client with its server.
+type Sticky struct {
+	Pos    Pos      `json:"pos"`
+	Cookie string   `json:"cookie"`
+	With   []string `json:"with,omitempty"` // the cookie's attributes
+}
+
+// Keepalive keeps connections to the servers open between requests.
+type Keepalive struct {
+	Pos      Pos           `json:"pos"`
+	Implicit bool          `json:"implicit,omitempty"`
+	Idle     int           `json:"idle,omitempty"`     // connections kept, per worker; 0 is no such limit
+	Requests int           `json:"requests,omitempty"` // after so many a connection is closed
+	Within   time.Duration `json:"within_ns,omitempty"`
+	Never    bool          `json:"never,omitempty"` // a connection for each request
+}
+
+// Resolve says when the names of servers are looked up.
+type Resolve struct {
+	Pos      Pos           `json:"pos"`
+	Implicit bool          `json:"implicit,omitempty"`
+	Every    time.Duration `json:"every_ns,omitempty"` // 0: once, at start
+}
+
+// Passive takes a server out of rotation by what its requests come to.
+type Passive struct {
+	Pos      Pos           `json:"pos"`
+	Implicit bool          `json:"implicit,omitempty"`
+	Fails    int           `json:"fails"`     // failed attempts; 0 never takes it out
+	Within   time.Duration `json:"within_ns"` // in which they are counted
+	Out      time.Duration `json:"out_ns"`    // how long it then is out
+	On       string        `json:"on"`        // what is a failed attempt
+	Law      string        `json:"law"`       // nginx, haproxy or traefik: whose counting it is
+}
+
+// Active takes a server out of rotation by health checks.
+type Active struct {
+	Pos      Pos           `json:"pos"`
+	Request  string        `json:"request"` // what is asked: "GET /health", or "a connection"
+	Expect   string        `json:"expect,omitempty"`
+	Interval time.Duration `json:"interval_ns"`
+	Fast     time.Duration `json:"fast_ns"`    // interval while the state is in doubt
+	Slow     time.Duration `json:"slow_ns"`    // interval while it is down
+	Timeout  time.Duration `json:"timeout_ns"` // of one check
+	Fall     int           `json:"fall"`
+	Rise     int           `json:"rise"`
+	Implicit []string      `json:"implicit,omitempty"` // which of these are defaults
+	Delay    time.Duration `json:"delay_ns,omitempty"` // before the first check
+	Queued   int           `json:"queued,omitempty"`   // servers that are checked before it, one after another
+}
+
+// Down is the interval from a server's death to its leaving the rotation, where a check fails at once, and at the latest
+// where it hangs. reference: HAProxy's check.c; Traefik checks one target after another.
+func (a Active) Down() (soonest, refused, hanging time.Duration) {
+	soonest = time.Duration(a.Fall-1) * a.Fast
+	refused = soonest + a.Interval
+	return soonest, refused, refused + time.Duration(a.Fall+a.Queued)*a.Timeout
+}
+
+// Up is the interval from a server's recovery to its return.
+func (a Active) Up() (soonest, latest time.Duration) {
+	soonest = time.Duration(a.Rise-1) * a.Fast
+	return soonest, soonest + a.Slow
+}
+
+// Redirect sends the client elsewhere.
+type Redirect struct {
+	Pos  Pos    `json:"pos"`
+	Code int    `json:"code"`
+	To   string `json:"to"` // in the balancer's notation
+}
+
+// Own is something that the balancer itself provides: status page, files, statistics.
+type Own struct {
+	Pos  Pos    `json:"pos"`
+	What string `json:"what"`
+}
+
+// Limit refuses requests beyond a rate, or beyond a number at a time.
+type Limit struct {
+	Pos         Pos           `json:"pos"`
+	Law         string        `json:"law"` // LeakyBucket, CountWindow, TokenBucket or InFlight
+	Name        string        `json:"name,omitempty"`
+	Key         string        `json:"key"`
+	Rate        float64       `json:"rate,omitempty"` // requests per second
+	Burst       int           `json:"burst,omitempty"`
+	Delay       int           `json:"delay,omitempty"`     // excess requests beyond so many wait for their turn; -1: none waits
+	Window      time.Duration `json:"window_ns,omitempty"` // of CountWindow: Burst requests in it
+	Most        int           `json:"most,omitempty"`      // of InFlight
+	Status      int           `json:"status"`
+	StatusIsSet bool          `json:"status_is_set,omitempty"`
+	DryRun      bool          `json:"dry_run,omitempty"`
+}
+
+// The laws of limits.
+const (
+	LeakyBucket = "leaky bucket" // nginx limit_req: Burst+1 at once, then Rate; refused requests cost nothing
+	CountWindow = "count window" // HAProxy: Burst in a sliding window; refused requests count too
+	TokenBucket = "token bucket" // Traefik: Burst at once, then Rate
+	InFlight    = "in flight"    // Most at a time
+)
+
+// Retry sends a request that failed again.
+type Retry struct {
+	Pos       Pos           `json:"pos"`
+	Implicit  bool          `json:"implicit,omitempty"`
+	On        []string      `json:"on"`                   // in the balancer's words
+	Attempts  int           `json:"attempts"`             // in all; 0: as many as there are servers
+	Within    time.Duration `json:"within_ns,omitempty"`  // no attempt begins later; 0: no such limit
+	Wait      time.Duration `json:"wait_ns,omitempty"`    // before the next attempt
+	AnyMethod bool          `json:"any_method,omitempty"` // also of requests that may not be repeated and were sent
+	Elsewhere bool          `json:"elsewhere"`            // the next attempt goes to another server
+}
+
+// TimeLimit is how long the balancer waits for something.
+type TimeLimit struct {
+	Pos      Pos           `json:"pos"`
+	Implicit bool          `json:"implicit,omitempty"`
+	For      string        `json:"for"`      // ConnectTimeout and so on
+	After    time.Duration `json:"after_ns"` // 0: it waits for ever
+	Then     string        `json:"then"`     // what the client sees
+}
+
+// What timeouts wait for.
+const (
+	ConnectTimeout = "connect to a server"
+	SendTimeout    = "send to a server"
+	ReadTimeout    = "hear from a server"
+	ClientTimeout  = "hear from the client"
+	HeaderTimeout  = "read the request's header"
+	IdleTimeout    = "keep an idle client connection"
+	TunnelTimeout  = "keep an idle tunnel"
+	QueueTimeout   = "find a free server"
+)
+
+// Compress makes responses smaller for clients that accept it.
+type Compress struct {
+	Pos   Pos      `json:"pos"`
+	Least int      `json:"least"` // bytes
+	Types []string `json:"types"`
+	Vary  bool     `json:"vary"`
+}
+
+// Access lets clients in or keeps them out, by address. The first that matches decides.
+type Access struct {
+	Pos   Pos    `json:"pos"`
+	Allow bool   `json:"allow"`
+	From  string `json:"from"` // address, network or "all"
+}
+
+// Auth asks another service, or a list of users, whether a request may pass.
+type Auth struct {
+	Pos  Pos    `json:"pos"`
+	By   string `json:"by"`   // "http://auth:8080/validate", "/internal/path" or "a list of users"
+	Code int    `json:"code"` // that the refused see; 0: the service's own
+}
+
+// Fallback answers another way where a status comes up.
+type Fallback struct {
+	Pos   Pos    `json:"pos"`
+	Codes []int  `json:"codes"`
+	To    string `json:"to"`   // a named or internal route, a path or an address
+	Code  int    `json:"code"` // that the client sees; 0: that of the fallback, -1: the first one
+	// Backend: the statuses of the backend's own answers count too (nginx: proxy_intercept_errors).
+	Backend bool `json:"backend"`
+}
+
+// Upgrade lets WebSocket through.
+type Upgrade struct {
+	Pos    Pos  `json:"pos"`
+	Always bool `json:"always,omitempty"` // requests that ask for no upgrade reach the backend as if they did
+}
+
+// Breaker refuses all requests for a while after too many failed.
+type Breaker struct {
+	Pos      Pos           `json:"pos"`
+	Trips    string        `json:"trips"` // in the balancer's notation
+	Every    time.Duration `json:"every_ns"`
+	Open     time.Duration `json:"open_ns"`
+	Recovery time.Duration `json:"recovery_ns"`
+	Code     int           `json:"code"`
+}
+
+// Rule answers requests that meet a condition.
+type Rule struct {
+	Pos  Pos    `json:"pos"`
+	When string `json:"when"` // in the balancer's notation
+	Code int    `json:"code"`
+	To   string `json:"to,omitempty"` // of a redirect
+}
+
+// Reload is how a changed file takes effect.
+type Reload struct {
+	Pos Pos    `json:"pos"`
+	How string `json:"how"`
+}

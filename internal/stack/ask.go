@@ -1,0 +1,200 @@
+package stack
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Ask lets the balancer itself look at a configuration: its own checker first, then its start, in containers without a
+// network in which every upstream host is known. Nothing is left running.
+func (d *Docker) Ask(ctx context.Context, specs []lb.Spec, cfg lb.Config) (answer lb.Answered, err error) {
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // never fails
+	s := &Stack{docker: d, run: hex.EncodeToString(id[:]), nodes: map[string]*node{}}
+	if err := s.startReaper(ctx); err != nil {
+		return answer, fmt.Errorf("start the reaper: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	spec, made, err := Furnish(specs[0], cfg.Needs)
+	if err != nil {
+		return answer, err
+	}
+	files := append(slices.Clone(cfg.Files), made...)
+	var hosts []string
+	for _, other := range specs[1:] {
+		hosts = append(hosts, other.Name)
+	}
+	d.Progress("asking " + spec.Name + " itself")
+	version, err := s.alone(ctx, spec, spec.Version, files, hosts)
+	if err != nil {
+		return answer, err
+	}
+	answer.Version = VersionLine(version.said)
+	if len(spec.Check) > 0 {
+		checked, err := s.alone(ctx, spec, spec.Check, files, hosts)
+		if err != nil {
+			return answer, err
+		}
+		answer.Said = complaints(spec, checked.said, checked.code != 0)
+		if checked.code != 0 {
+			return answer, nil
+		}
+	}
+	answer.Accepted = true
+	started, said, err := s.tryStart(ctx, spec, files, hosts)
+	answer.Started = started
+	for _, one := range complaints(spec, said, !started) {
+		if !slices.ContainsFunc(answer.Said, func(o lb.Said) bool { return o.Text == one.Text }) {
+			answer.Said = append(answer.Said, one)
+		}
+	}
+	return answer, err
+}
+
+// outcome is what a command that ended printed.
+type outcome struct {
+	code int
+	said string
+}
+
+// alone runs a command of the spec's image to its end, without a network.
+func (s *Stack) alone(ctx context.Context, spec lb.Spec, command []string, files []lb.File, hosts []string) (outcome, error) {
+	c, err := s.isolated(ctx, spec, command, files, hosts,
+		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))
+	if err != nil {
+		return outcome{}, fmt.Errorf("run %s: %w", strings.Join(command, " "), err)
+	}
+	state, err := c.State(ctx)
+	if err != nil {
+		return outcome{}, fmt.Errorf("run %s: %w", strings.Join(command, " "), err)
+	}
+	var said strings.Builder
+	err = s.copyLogs(ctx, c.GetContainerID(), &said)
+	return outcome{state.ExitCode, said.String()}, err
+}
+
+// isolated starts a container that sees no network, and knows every upstream host.
+func (s *Stack) isolated(ctx context.Context, spec lb.Spec, command []string, files []lb.File, hosts []string, more ...testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
+	found, err := s.docker.Image(ctx, spec.Image)
+	if err != nil {
+		return nil, err
+	}
+	one := spec
+	one.Command, one.Restarts, one.Health = command, false, nil
+	host := func(h *container.HostConfig) {
+		h.NetworkMode = "none"
+		for _, name := range hosts {
+			h.ExtraHosts = append(h.ExtraHosts, name+":127.0.0.1")
+		}
+	}
+	return testcontainers.Run(ctx, found.Ref, append(s.options(one, files, tweak{host: host}), more...)...)
+}
+
+// startsWithin is how long a balancer may take until it listens.
+const startsWithin = "10s"
+
+// tryStart starts the balancer for a moment: it must listen on every port. said is what it printed.
+func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hosts []string) (started bool, said string, err error) {
+	c, err := s.isolated(ctx, spec, spec.Command, files, hosts)
+	if err != nil {
+		return false, "", fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	var ports []string
+	for _, p := range spec.Ports {
+		ports = append(ports, strconv.Itoa(p))
+	}
+	reach := lb.Spec{Name: spec.Name + "-reach", Command: []string{
+		"/lbproof", "reach", "--ports", strings.Join(ports, ","), "--within", startsWithin, "--settle", spec.Settle.String(),
+	}}
+	own, err := s.docker.own(ctx)
+	if err != nil {
+		return false, "", err
+	}
+	beside := func(h *container.HostConfig) {
+		h.NetworkMode = container.NetworkMode("container:" + c.GetContainerID())
+	}
+	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(reach, nil, tweak{config: func(c *container.Config) { c.Hostname = "" }, host: beside}),
+		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
+	reached := false
+	if err == nil {
+		state, failed := r.State(ctx)
+		reached = failed == nil && state.ExitCode == 0
+	}
+	state, stateErr := c.State(ctx)
+	if stateErr != nil {
+		return false, "", fmt.Errorf("start %s: %w", spec.Name, stateErr)
+	}
+	if err != nil && state.Running { // else the container to stand beside was gone, which is the answer
+		return false, "", fmt.Errorf("see whether %s listens: %w", spec.Name, err)
+	}
+	var text strings.Builder
+	err = s.copyLogs(ctx, c.GetContainerID(), &text)
+	return reached && state.Running, text.String(), err
+}
+
+// VersionLine is the line of a version command's output that has the version in it.
+func VersionLine(said string) string {
+	for line := range strings.Lines(said) {
+		if strings.ContainsAny(line, "0123456789") {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return strings.TrimSpace(said)
+}
+
+// complaint matches the lines in which nginx, HAProxy and Traefik tell of a problem.
+var complaint = regexp.MustCompile(`\[(emerg|alert|crit|error|warn)\]|\[(ALERT|WARNING)\]|\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`)
+
+// colour matches what makes a terminal's text colourful.
+var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
+// complaints are the warnings and errors of a log, with the user's own files and lines. Where all is asked for and none is
+// marked as a complaint, the whole is one.
+func complaints(spec lb.Spec, said string, all bool) []lb.Said {
+	var out, plain []lb.Said
+	scanner := bufio.NewScanner(strings.NewReader(colour.ReplaceAllString(said, "")))
+	for scanner.Scan() {
+		line := strings.TrimSpace(scanner.Text())
+		if line == "" {
+			continue
+		}
+		one := lb.Said{Text: line}
+		for _, at := range slices.Sorted(maps.Keys(spec.Files)) {
+			name := spec.Files[at]
+			for _, mark := range []string{at + ":"} {
+				if _, after, ok := strings.Cut(one.Text, mark); ok {
+					one.Pos.File = name
+					_, _ = fmt.Sscanf(after, "%d", &one.Pos.Line)
+				}
+			}
+			one.Text = strings.ReplaceAll(one.Text, at, name)
+		}
+		if strings.Contains(line, "is DOWN, reason") || strings.Contains(line, "has no server available") {
+			continue // no backend stands here
+		}
+		if complaint.MatchString(line) {
+			out = append(out, one)
+		}
+		plain = append(plain, one)
+	}
+	if all && len(out) == 0 {
+		return plain
+	}
+	return out
+}

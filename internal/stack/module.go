@@ -1,0 +1,145 @@
+package stack
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/mod/modfile"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads and
+// compiles stays in Go's own caches; the program stays in the image.
+func (d *Docker) module(ctx context.Context, image lb.Image) (Found, error) {
+	m := image.Module
+	if _, err := exec.LookPath("go"); err != nil {
+		return Found{}, fmt.Errorf("the program go is not on this machine: install Go, or load %s", image.Ref)
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return Found{}, fmt.Errorf("find a folder to build in: %w", err)
+	}
+	dir := filepath.Join(base, "lbproof", "module", m.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Found{}, fmt.Errorf("make a folder to build in: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lbproof.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return Found{}, fmt.Errorf("lock the folder to build in: %w", err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return Found{}, fmt.Errorf("lock the folder to build in: %w", err)
+	}
+	if found, ok, err := d.local(ctx, image); err != nil || ok {
+		return found, err // another run built it meanwhile
+	}
+	program, err := compile(ctx, dir, m)
+	if err != nil {
+		return Found{}, err
+	}
+	return d.programImage(ctx, image, program)
+}
+
+// compile builds the program, as its own module would: with that module's replacements and exclusions.
+func compile(ctx context.Context, dir string, m *lb.Module) (program string, err error) {
+	out, err := goTool(ctx, dir, "mod", "download", "-json", m.Path+"@"+m.Version)
+	if err != nil {
+		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
+	}
+	var got struct{ GoMod string }
+	if err := json.Unmarshal(out, &got); err != nil {
+		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
+	}
+	text, err := goMod(m, got.GoMod)
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", m.Name, err)
+	}
+	main := fmt.Sprintf("//go:build tools\n\npackage %s\n\nimport _ %q\n", "tools", m.Path+"/"+m.Package)
+	for name, content := range map[string]string{"go.mod": text, "tools.go": main} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			return "", fmt.Errorf("build %s: %w", m.Name, err)
+		}
+	}
+	if _, err := goTool(ctx, dir, "mod", "tidy"); err != nil {
+		return "", fmt.Errorf("build %s: %w", m.Name, err)
+	}
+	program = filepath.Join(dir, m.Name)
+	version := strings.TrimPrefix(m.Version, "v")
+	flags := fmt.Sprintf("-s -w -X %s/pkg/version.Version=%s", m.Path, version)
+	if _, err := goTool(ctx, dir, "build", "-trimpath", "-ldflags", flags, "-o", program, m.Path+"/"+m.Package); err != nil {
+		return "", fmt.Errorf("build %s: %w", m.Name, err)
+	}
+	return program, nil
+}
+
+// goMod writes the module that builds the program.
+func goMod(m *lb.Module, theirs string) (string, error) {
+	text, err := os.ReadFile(theirs)
+	if err != nil {
+		return "", err
+	}
+	parsed, err := modfile.Parse(theirs, text, nil)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "module lbproof.invalid/tools\n\ngo %s\n\nrequire %s %s\n", parsed.Go.Version, m.Path, m.Version)
+	for _, r := range parsed.Replace {
+		fmt.Fprintf(&b, "replace %s %s => %s %s\n", r.Old.Path, r.Old.Version, r.New.Path, r.New.Version)
+	}
+	for _, e := range parsed.Exclude {
+		fmt.Fprintf(&b, "exclude %s %s\n", e.Mod.Path, e.Mod.Version)
+	}
+	return b.String(), nil
+}
+
+// goTool runs the go command for a module of its own.
+func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off")
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		said := strings.TrimSpace(problems.String())
+		said = said[max(0, len(said)-2000):] // the end says what went wrong
+		return nil, fmt.Errorf("go %s: %w: %s", args[0], err, said)
+	}
+	return out, nil
+}
+
+// programImage makes an image of one static program.
+func (d *Docker) programImage(ctx context.Context, image lb.Image, program string) (Found, error) {
+	m := image.Module
+	f, err := os.Open(program)
+	if err != nil {
+		return Found{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Found{}, err
+	}
+	found := Found{fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")), fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version)}
+	labels := map[string]string{labelRecipe: recipe(image), labelSource: found.Source}
+	err = d.load(ctx, found.Ref, labels, func(l layer) error {
+		if err := furnish(l, image); err != nil {
+			return err
+		}
+		header := &tar.Header{Name: "bin/" + m.Name, Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size()}
+		return errors.Join(l.dir("bin", 0o755), l.add(header, io.Reader(f)))
+	})
+	return found, err
+}

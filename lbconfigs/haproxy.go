@@ -1,0 +1,544 @@
+package lbconfigs
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haproxytech/config-parser/v5/common"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+const haproxyDir = "/etc/haproxy"
+
+var haproxy = Balancer{
+	Name: "haproxy",
+	Doc:  "haproxy.cfg, or all *.cfg of a directory, of HAProxy 2.6; the image is haproxy:2.6, else Debian's package",
+	Main: []string{"*.cfg"},
+	Owns: func(text string) bool {
+		for line := range strings.Lines(text) {
+			words := strings.Fields(line)
+			if len(words) > 0 && strings.HasPrefix(line, words[0]) && slices.Contains(haproxySections, words[0]) && !strings.ContainsAny(line, "{;:[=") {
+				return true
+			}
+		}
+		return false
+	},
+	Parse: parseHAProxy,
+	Spec:  haproxySpec,
+}
+
+// haproxySections are the words that begin a section.
+var haproxySections = []string{
+	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache", "program", "http-errors", "ring", "fcgi-app", "log-forward", "crt-store",
+}
+
+func haproxySpec(cfg lb.Config) lb.Spec {
+	spec := lb.Spec{
+		Name:    "haproxy",
+		Role:    lb.Balancer,
+		Command: []string{"haproxy", "-db"},
+		Check:   []string{"haproxy", "-c"},
+		Version: []string{"haproxy", "-v"},
+		Title:   "haproxy",
+		Files:   map[string]string{},
+		Image: lb.Image{
+			Ref:      "haproxy:2.6",
+			Packages: []string{"haproxy"},
+			Users:    []string{"nobody", "nogroup", "haproxy"},
+			Dirs:     []string{"/etc/haproxy", "/run", "/run/haproxy", "/var/lib/haproxy", "/tmp"},
+			Links:    []string{"/var/run -> /run"},
+		},
+	}
+	for _, file := range cfg.Files {
+		at := path.Join(haproxyDir, path.Base(file.Name))
+		spec.Files[at] = file.Name
+		spec.Command = append(spec.Command, "-f", at)
+		spec.Check = append(spec.Check, "-f", at)
+	}
+	return spec
+}
+
+// line is one line of a configuration, taken apart.
+type haLine struct {
+	pos   lb.Pos
+	words []string
+}
+
+func (l haLine) word(n int) string {
+	if n < len(l.words) {
+		return l.words[n]
+	}
+	return ""
+}
+
+func (l haLine) text() string { return strings.Join(l.words, " ") }
+
+// after is the word that follows another one.
+func (l haLine) after(word string) string {
+	if i := slices.Index(l.words, word); i >= 0 {
+		return l.word(i + 1)
+	}
+	return ""
+}
+
+// starts says whether the line begins with the words.
+func (l haLine) starts(words ...string) bool {
+	return len(l.words) >= len(words) && slices.Equal(l.words[:len(words)], words)
+}
+
+// section is a section with the defaults that apply to it.
+type haSection struct {
+	pos      lb.Pos
+	kind     string
+	name     string
+	defaults []haLine
+	own      []haLine
+}
+
+// last is the line in force that begins with the words: the section's last, else the last of its defaults.
+func (s haSection) last(words ...string) (haLine, bool) {
+	for _, lines := range [][]haLine{s.own, s.defaults} {
+		for _, l := range slices.Backward(lines) {
+			if l.starts(words...) {
+				return l, true
+			}
+		}
+	}
+	return haLine{}, false
+}
+
+// option says whether an option is on, and where it is put on.
+func (s haSection) option(name string) (haLine, bool) {
+	on, isOn := s.last("option", name)
+	off, isOff := s.last("no", "option", name)
+	inOwn := func(l haLine) bool { return slices.ContainsFunc(s.own, func(o haLine) bool { return o.pos == l.pos }) }
+	if isOff && (!isOn || inOwn(off) && !inOwn(on) || inOwn(off) == inOwn(on) && off.pos.Line > on.pos.Line) {
+		return haLine{}, false
+	}
+	return on, isOn
+}
+
+// all are the section's own lines that begin with one of the words.
+func (s haSection) all(words ...string) []haLine {
+	var out []haLine
+	for _, l := range s.own {
+		if slices.Contains(words, l.word(0)) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// haReader turns sections into lb.Config.
+type haReader struct {
+	cfg      *lb.Config
+	sections []haSection
+	global   haSection
+	routes   []haRoute
+	priority int
+}
+
+// haRoute is a route with the backend that it leads to.
+type haRoute struct {
+	route   lb.Route
+	backend string
+}
+
+// parseHAProxy reads files in the order in which HAProxy does: that of their names.
+func parseHAProxy(fsys fs.FS, names ...string) (lb.Config, error) {
+	cfg := lb.Config{Balancer: "haproxy", Foreground: true, Workers: lb.Workers{Pos: lb.Pos{File: names[0]}, Count: 1}}
+	r := haReader{cfg: &cfg, priority: 1000}
+	for _, n := range names {
+		text, err := readText(fsys, n)
+		if err != nil {
+			return lb.Config{}, err
+		}
+		cfg.Files = append(cfg.Files, lb.NewFile(n, text))
+		if err := r.split(n, string(text)); err != nil {
+			return lb.Config{}, err
+		}
+	}
+	return cfg, r.read()
+}
+
+// split takes a file apart into sections.
+func (r *haReader) split(file, text string) error {
+	number := 0
+	var defaults []haLine
+	named := map[string][]haLine{}
+	current := -1
+	for raw := range strings.Lines(text) {
+		number++
+		words, _ := common.StringSplitWithCommentIgnoreEmpty(strings.TrimRight(raw, "\r\n"))
+		if len(words) == 0 {
+			continue
+		}
+		for i, w := range words {
+			words[i] = unquote(w)
+		}
+		l := haLine{pos: lb.Pos{File: file, Line: number}, words: words}
+		if strings.Count(raw, `"`)%2 == 1 && !strings.Contains(raw, `\"`) && !strings.Contains(raw, "'") && !strings.Contains(raw, "#") {
+			return fmt.Errorf("%s: a double quote is opened and not closed", l.pos)
+		}
+		switch {
+		case slices.Contains(haproxySections, words[0]) && !(words[0] == "cache" && current >= 0 && len(words) == 1):
+			s := haSection{pos: l.pos, kind: words[0], name: l.word(1), defaults: defaults}
+			if from := l.after("from"); from != "" {
+				inherited, ok := named[from]
+				if !ok {
+					r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "there is no defaults section called " + from})
+				}
+				s.defaults = inherited
+			}
+			if s.kind == "defaults" {
+				s.defaults = nil
+				if l.after("from") == "" && s.name == "from" {
+					s.name = ""
+				}
+			}
+			r.sections = append(r.sections, s)
+			current = len(r.sections) - 1
+		case current < 0:
+			return fmt.Errorf("%s: %q stands before any section (global, defaults, frontend, backend, listen)", l.pos, l.text())
+		default:
+			r.sections[current].own = append(r.sections[current].own, l)
+		}
+		if current >= 0 && r.sections[current].kind == "defaults" {
+			defaults = r.sections[current].own
+			named[r.sections[current].name] = defaults
+		}
+	}
+	return nil
+}
+
+// unquote removes what protects spaces in a word.
+func unquote(w string) string {
+	if len(w) >= 2 && (w[0] == '"' || w[0] == '\'') && w[len(w)-1] == w[0] {
+		return w[1 : len(w)-1]
+	}
+	return strings.ReplaceAll(w, `\ `, " ")
+}
+
+func (r *haReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+
+func (r *haReader) read() error {
+	proxies := 0
+	for _, s := range r.sections {
+		r.keywords(s)
+		switch s.kind {
+		case "global":
+			r.global.own = append(r.global.own, s.own...)
+		case "frontend", "listen", "backend":
+			proxies++
+		}
+	}
+	if proxies == 0 {
+		return fmt.Errorf("%s: there is no frontend, backend or listen section in it", r.cfg.Files[0].Name)
+	}
+	r.descriptors()
+	for _, s := range r.sections {
+		if s.kind == "backend" || s.kind == "listen" {
+			if err := r.pool(s); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range r.sections {
+		if s.kind == "frontend" || s.kind == "listen" {
+			if err := r.frontend(s); err != nil {
+				return err
+			}
+		}
+	}
+	for _, hr := range r.routes {
+		if err := r.finish(hr); err != nil {
+			return err
+		}
+	}
+	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has"}
+	return nil
+}
+
+// descriptors: HAProxy wants two for each connection, and does not start where it may not have them.
+func (r *haReader) descriptors() {
+	l, ok := r.global.last("maxconn")
+	n, err := strconv.Atoi(l.word(1))
+	if !ok || err != nil || n < 32768 {
+		return
+	}
+	r.problem(lb.Problem{
+		Pos: l.pos, Effect: lb.Differs,
+		Text:    fmt.Sprintf("this takes more than %d file descriptors: where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
+		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
+	})
+}
+
+// frontend reads the listeners of a section, and what becomes of their requests.
+func (r *haReader) frontend(s haSection) error {
+	base := lb.Route{Pos: s.pos, Path: "/"}
+	var plain []int
+	for _, l := range s.all("bind") {
+		listeners, err := r.bind(l)
+		if err != nil {
+			return err
+		}
+		for _, listener := range listeners {
+			if base.Port == 0 {
+				base.Port, base.TLS = listener.Port, listener.TLS
+			}
+			base.Ports = append(base.Ports, listener.Port)
+			if !listener.TLS {
+				plain = append(plain, listener.Port)
+			}
+			r.cfg.Listeners = append(r.cfg.Listeners, listener)
+		}
+	}
+	if len(base.Ports) == 1 {
+		base.Ports = nil
+	}
+	if mode, ok := s.last("mode"); ok && mode.word(1) == "tcp" {
+		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode: lbproof sends HTTP"})
+		return nil
+	}
+	r.stats(s, base)
+	if err := r.requestRules(s, &base, plain); err != nil {
+		return err
+	}
+	r.frontendTimeouts(s, &base)
+	return r.branches(s, base)
+}
+
+// bind reads a listener and how it speaks TLS.
+func (r *haReader) bind(l haLine) ([]lb.Listener, error) {
+	var out []lb.Listener
+	has := func(word string) bool { return slices.Contains(l.words, word) }
+	for _, addr := range strings.Split(l.word(1), ",") {
+		if strings.HasPrefix(addr, "/") || strings.HasPrefix(addr, "unix@") {
+			continue
+		}
+		port, err := strconv.ParseUint(addr[strings.LastIndex(addr, ":")+1:], 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%s: bind %s: no port after the colon", l.pos, addr)
+		}
+		out = append(out, lb.Listener{Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2")})
+	}
+	if has("ssl") {
+		r.tls(l, out)
+	}
+	return out, nil
+}
+
+func (r *haReader) tls(l haLine, listeners []lb.Listener) {
+	tls := lb.TLS{Pos: l.pos, VersionsPos: l.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
+	for _, listener := range listeners {
+		tls.Ports = append(tls.Ports, listener.Port)
+	}
+	options := l
+	if global, ok := r.global.last("ssl-default-bind-options"); ok {
+		options.words = append(slices.Clone(global.words), l.words...)
+		tls.VersionsPos = global.pos
+	}
+	if versions := haVersions(options); versions != nil {
+		tls.Versions, tls.Implicit = versions, false
+	}
+	if slices.Contains(options.words, "no-tls-tickets") {
+		tls.NoTickets = &tls.VersionsPos
+	}
+	if c := l.after("ciphers"); c != "" {
+		tls.Ciphers, tls.CiphersPos = c, l.pos
+	} else if global, ok := r.global.last("ssl-default-bind-ciphers"); ok {
+		tls.Ciphers, tls.CiphersPos = global.word(1), global.pos
+	}
+	if tls.Ciphers != "" && !slices.ContainsFunc(r.cfg.TLS, func(t lb.TLS) bool { return t.CiphersPos == tls.CiphersPos }) {
+		r.cfg.Problems = append(r.cfg.Problems, cipherProblems(tls.CiphersPos, tls.Ciphers)...)
+	}
+	if crt := l.after("crt"); crt != "" {
+		tls.Certificate, tls.CertPos = crt, l.pos
+		if strings.HasSuffix(crt, "/") { // every file of the directory is a certificate with its key
+			crt += "lbproof.pem"
+		}
+		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedCertificate, Path: crt})
+	} else {
+		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "the bind speaks ssl and names no certificate", Instead: "bind … ssl crt /etc/haproxy/certs/"})
+	}
+	r.cfg.TLS = append(r.cfg.TLS, tls)
+}
+
+// haVersions are the TLS versions that options leave; nil where they say nothing of it.
+func haVersions(options haLine) []string {
+	all := []string{"TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"}
+	words := []string{"no-tlsv10", "no-tlsv11", "no-tlsv12", "no-tlsv13"}
+	var left []string
+	said := false
+	low, high := slices.Index(all, options.after("ssl-min-ver")), slices.Index(all, options.after("ssl-max-ver"))
+	for i, v := range all {
+		switch {
+		case low >= 0 && i < low, high >= 0 && i > high, slices.Contains(options.words, words[i]):
+			said = true
+		case low < 0 && i < 2 && !slices.Contains(options.words, "ssl-min-ver"): // HAProxy 2.2 and later begin with TLSv1.2
+		default:
+			left = append(left, v)
+		}
+	}
+	if !said {
+		return nil
+	}
+	return left
+}
+
+// stats is the statistics page of a section.
+func (r *haReader) stats(s haSection, base lb.Route) {
+	enable, ok := s.last("stats", "enable")
+	uri, named := s.last("stats", "uri")
+	if !ok && !named {
+		return
+	}
+	route := base
+	route.Path, route.Pos, route.Priority = "/haproxy?stats", enable.pos, 3000
+	if named {
+		route.Path, route.Pos = uri.word(2), uri.pos
+	}
+	route.Own = &lb.Own{Pos: route.Pos, What: "HAProxy's statistics page"}
+	if auth, ok := s.last("stats", "auth"); ok {
+		route.Auth = &lb.Auth{Pos: auth.pos, By: "a list of users", Code: 401}
+	}
+	if admin, ok := s.last("stats", "admin"); ok {
+		_, condition := common.SplitRequest(admin.words)
+		when := strings.Join(condition, " ")
+		route.Own.What += "; servers can be disabled on it " + when
+		if slices.Contains(condition, "TRUE") && route.Auth == nil {
+			r.problem(lb.Problem{Pos: admin.pos, Effect: lb.Differs, Text: "anyone who reaches this port may disable servers: there is no password, and the condition is always true", Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST"})
+		}
+	}
+	r.cfg.Routes = append(r.cfg.Routes, route)
+}
+
+func (r *haReader) frontendTimeouts(s haSection, base *lb.Route) {
+	for _, t := range []struct{ word, what, then string }{
+		{"client", lb.ClientTimeout, "the connection is closed (408 where it had sent nothing)"},
+		{"http-request", lb.HeaderTimeout, "408"},
+		{"http-keep-alive", lb.IdleTimeout, "the connection is closed"},
+	} {
+		if l, ok := s.last("timeout", t.word); ok {
+			if after, err := haproxyTime(l.word(2)); err == nil {
+				base.Timeouts = append(base.Timeouts, lb.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+			}
+		}
+	}
+}
+
+// branches reads use_backend rules in their order, then the default.
+func (r *haReader) branches(s haSection, base lb.Route) error {
+	add := func(l haLine, backend string, m haMatch) {
+		route := m.apply(base)
+		r.priority--
+		route.Priority, route.PoolPos, route.Pos = r.priority, l.pos, l.pos
+		r.routes = append(r.routes, haRoute{route, backend})
+	}
+	for _, l := range s.all("use_backend") {
+		_, condition := common.SplitRequest(l.words)
+		if strings.Contains(l.word(1), "%[") {
+			r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs"})
+			continue
+		}
+		for _, m := range r.matches(s, l, condition) {
+			add(l, l.word(1), m)
+		}
+	}
+	if s.kind == "listen" {
+		if len(s.all("server")) > 0 {
+			add(haLine{pos: s.pos}, s.name, haMatch{})
+		}
+		return nil
+	}
+	if l, ok := s.last("default_backend"); ok {
+		add(l, l.word(1), haMatch{})
+	} else if _, stats := s.last("stats", "enable"); !stats {
+		r.problem(lb.Problem{Pos: s.pos, Effect: lb.Differs, Text: fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name), Instead: "default_backend NAME"})
+	}
+	return nil
+}
+
+// finish adds to a route what its backend says.
+func (r *haReader) finish(hr haRoute) error {
+	route := hr.route
+	i := slices.IndexFunc(r.sections, func(s haSection) bool {
+		return (s.kind == "backend" || s.kind == "listen") && s.name == hr.backend
+	})
+	if i < 0 {
+		r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("there is no backend called %s", hr.backend), Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend)})
+		return nil
+	}
+	s := r.sections[i]
+	route.Pool = hr.backend
+	r.retry(s, &route)
+	r.serverTimeouts(s, &route)
+	if s.kind == "backend" {
+		if err := r.requestRules(s, &route, nil); err != nil {
+			return err
+		}
+	}
+	if pool, _ := r.cfg.Pool(hr.backend); len(pool.Servers) == 0 {
+		route.Pool = ""
+	}
+	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h lb.Header) bool { return h.Name == "X-Forwarded-For" }) {
+		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: "%[src]", Adds: true})
+	}
+	route.Guarded = len(route.Limits)+len(route.Access)+len(route.Rules) > 0 || route.Auth != nil
+	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {
+		return nil
+	}
+	r.cfg.Routes = append(r.cfg.Routes, route)
+	return nil
+}
+
+func (r *haReader) retry(s haSection, route *lb.Route) {
+	retry := &lb.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"conn-failure"}, Attempts: 4, Wait: time.Second}
+	if l, ok := s.last("retries"); ok {
+		if n, err := strconv.Atoi(l.word(1)); err == nil {
+			retry.Pos, retry.Implicit, retry.Attempts = l.pos, false, n+1
+		}
+	}
+	if l, ok := s.last("retry-on"); ok {
+		retry.Pos, retry.Implicit, retry.On = l.pos, false, l.words[1:]
+		retry.AnyMethod = !slices.ContainsFunc(s.all("http-request"), func(l haLine) bool { return l.word(1) == "disable-l7-retry" })
+	}
+	if l, ok := s.option("redispatch"); ok {
+		retry.Elsewhere = true
+		if retry.Implicit {
+			retry.Pos, retry.Implicit = l.pos, false
+		}
+	}
+	route.Retry = retry
+}
+
+func (r *haReader) serverTimeouts(s haSection, route *lb.Route) {
+	for _, t := range []struct{ word, what, then string }{
+		{"connect", lb.ConnectTimeout, "503 once the retries are used up"},
+		{"server", lb.ReadTimeout, "504"},
+		{"queue", lb.QueueTimeout, "503"},
+		{"tunnel", lb.TunnelTimeout, "the tunnel is closed"},
+	} {
+		l, ok := s.last("timeout", t.word)
+		if !ok {
+			continue
+		}
+		if after, err := haproxyTime(l.word(2)); err == nil {
+			route.Timeouts = append(route.Timeouts, lb.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+		}
+	}
+	if _, ok := s.last("timeout", "tunnel"); ok {
+		return
+	}
+	for _, t := range route.Timeouts {
+		if t.For == lb.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
+			route.Timeouts = append(route.Timeouts, lb.TimeLimit{Pos: t.Pos, Implicit: true, For: lb.TunnelTimeout, After: t.After, Then: "the tunnel is closed"})
+		}
+	}
+}

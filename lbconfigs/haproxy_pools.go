@@ -1,0 +1,259 @@
+package lbconfigs
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haproxytech/config-parser/v5/params"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Defaults of HAProxy's health checks (configuration manual, section 5.2).
+const (
+	haInter      = 2 * time.Second
+	haFall       = 3
+	haRise       = 2
+	haErrorLimit = 10
+)
+
+// pool reads the servers of a section and how they are chosen.
+func (r *haReader) pool(s haSection) error {
+	pool := lb.Pool{Pos: s.pos, Name: s.name, Method: "roundrobin", SharedState: true, Resolve: &lb.Resolve{Pos: s.pos, Implicit: true}}
+	if l, ok := s.last("balance"); ok {
+		pool.Method, pool.MethodPos = strings.Join(l.words[1:], " "), l.pos
+		switch l.word(1) {
+		case "source":
+			pool.Key = "the client's address"
+		case "uri", "url_param", "hdr", "hash", "rdp-cookie":
+			pool.Key = strings.Join(l.words[1:], " ")
+		}
+		if hash, ok := s.last("hash-type"); ok {
+			pool.Consistent = hash.word(1) == "consistent"
+		}
+	}
+	var defaults []params.ServerOption
+	for _, l := range s.defaults {
+		if l.word(0) == "default-server" {
+			defaults = append(defaults, params.ParseServerOptions(l.words[1:])...)
+		}
+	}
+	for _, l := range s.own {
+		switch l.word(0) {
+		case "default-server":
+			defaults = append(defaults, params.ParseServerOptions(l.words[1:])...)
+			r.lateDefault(s, l)
+		case "server":
+			server, err := r.server(s, l, defaults)
+			if err != nil {
+				return err
+			}
+			pool.Servers = append(pool.Servers, server)
+		}
+	}
+	r.sticky(s, &pool)
+	r.reuse(s, &pool)
+	if l, ok := s.last("timeout", "queue"); ok {
+		if after, err := haproxyTime(l.word(2)); err == nil {
+			pool.Queue = &lb.TimeLimit{Pos: l.pos, For: lb.QueueTimeout, After: after, Then: "503"}
+		}
+	}
+	if len(pool.Servers) > 0 {
+		r.cfg.Pools = append(r.cfg.Pools, pool)
+	}
+	return nil
+}
+
+// lateDefault: default-server applies to the servers after it only.
+func (r *haReader) lateDefault(s haSection, l haLine) {
+	before, after := 0, 0
+	for _, o := range s.own {
+		switch {
+		case o.word(0) != "server":
+		case o.pos.Line < l.pos.Line:
+			before++
+		default:
+			after++
+		}
+	}
+	if before > 0 && after == 0 {
+		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: fmt.Sprintf("default-server applies to servers in later lines, and all %d stand before it", before), Instead: "the same line before the first server"})
+	}
+}
+
+// settings are a server's options by name; flags have an empty value.
+type settings map[string]string
+
+func settingsOf(options []params.ServerOption) settings {
+	out := settings{}
+	for _, o := range options {
+		switch o := o.(type) {
+		case *params.ServerOptionWord:
+			out[o.Name] = ""
+		case *params.ServerOptionValue:
+			out[o.Name] = o.Value
+		}
+	}
+	return out
+}
+
+func (o settings) has(name string) bool { _, ok := o[name]; return ok }
+
+// number is an option's value, or otherwise where it is not given.
+func (o settings) number(name string, otherwise int) (int, error) {
+	text, ok := o[name]
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s %s is no number", name, text)
+	}
+	return n, nil
+}
+
+func (o settings) time(name string, otherwise time.Duration) (time.Duration, error) {
+	text, ok := o[name]
+	if !ok {
+		return otherwise, nil
+	}
+	d, err := haproxyTime(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return d, nil
+}
+
+func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption) (lb.Server, error) {
+	if len(l.words) < 3 {
+		return lb.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
+	}
+	host, port, err := hostPort(l.word(2), 0)
+	if err != nil {
+		return lb.Server{}, fmt.Errorf("%s: server %s: %w", l.pos, l.word(1), err)
+	}
+	if port == 0 {
+		port = 80
+		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)), Instead: l.word(2) + ":80"})
+	}
+	o := settingsOf(append(slices.Clip(defaults), params.ParseServerOptions(l.words[3:])...))
+	server := lb.Server{
+		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
+	}
+	if server.Weight, err = o.number("weight", 1); err != nil {
+		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
+	}
+	if server.Weight > 256 {
+		return server, fmt.Errorf("%s: server %s: weight %d is above 256", l.pos, server.Name, server.Weight)
+	}
+	server.Drain = server.Weight == 0
+	if n, err := o.number("maxconn", 0); err == nil && n > 0 {
+		server.Conns = &lb.Number{Pos: l.pos, Value: int64(n)}
+	}
+	if err := r.checks(s, l, o, &server); err != nil {
+		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
+	}
+	return server, nil
+}
+
+// checks reads a server's health checks and what its own traffic does to it.
+func (r *haReader) checks(s haSection, l haLine, o settings, server *lb.Server) (err error) {
+	if o.has("check") {
+		a := &lb.Active{Pos: l.pos, Request: "a connection"}
+		r.request(s, a)
+		for _, d := range []struct {
+			to        *time.Duration
+			name      string
+			otherwise *time.Duration
+		}{{&a.Interval, "inter", new(haInter)}, {&a.Fast, "fastinter", &a.Interval}, {&a.Slow, "downinter", &a.Interval}} {
+			if *d.to, err = o.time(d.name, *d.otherwise); err != nil {
+				return err
+			}
+		}
+		if a.Fall, err = o.number("fall", haFall); err != nil {
+			return err
+		}
+		if a.Rise, err = o.number("rise", haRise); err != nil {
+			return err
+		}
+		for _, name := range []string{"inter", "fall", "rise"} {
+			if !o.has(name) {
+				a.Implicit = append(a.Implicit, name)
+			}
+		}
+		a.Timeout = a.Interval
+		if t, ok := s.last("timeout", "check"); ok {
+			if d, err := haproxyTime(t.word(2)); err == nil {
+				a.Timeout = d
+			}
+		} else {
+			a.Implicit = append(a.Implicit, "timeout")
+		}
+		server.Active = a
+	}
+	if o.has("observe") {
+		n, err := o.number("error-limit", haErrorLimit)
+		if err != nil {
+			return err
+		}
+		then := o["on-error"]
+		if then == "" {
+			then = "fail-check"
+		}
+		server.Passive = &lb.Passive{Pos: l.pos, Fails: n, On: fmt.Sprintf("observe %s, then %s", o["observe"], then), Law: "haproxy"}
+	}
+	return nil
+}
+
+// request is what health checks ask and expect.
+func (r *haReader) request(s haSection, a *lb.Active) {
+	l, ok := s.option("httpchk")
+	if !ok {
+		return
+	}
+	a.Request, a.Expect = "OPTIONS /", "a status from 200 to 399"
+	switch {
+	case len(l.words) == 3:
+		a.Request = "OPTIONS " + l.word(2)
+	case len(l.words) > 3:
+		a.Request = l.word(2) + " " + l.word(3)
+	}
+	if expect, ok := s.last("http-check", "expect"); ok {
+		a.Expect = strings.Join(expect.words[2:], " ")
+	}
+	if send, ok := s.last("http-check", "send"); ok && send.after("uri") != "" {
+		method := send.after("meth")
+		if method == "" {
+			method = "GET"
+		}
+		a.Request = method + " " + send.after("uri")
+	}
+}
+
+func (r *haReader) sticky(s haSection, pool *lb.Pool) {
+	if l, ok := s.last("cookie"); ok {
+		pool.Sticky = &lb.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.words[2:]}
+		named := slices.ContainsFunc(s.own, func(o haLine) bool { return o.word(0) == "server" && o.after("cookie") != "" })
+		if !named && !slices.Contains(l.words, "dynamic") {
+			r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no server of this backend has a cookie value, so no client is pinned", Instead: "server NAME ADDRESS … cookie NAME"})
+			pool.Sticky = nil
+		}
+	}
+	if l, ok := s.last("stick"); ok && pool.Sticky == nil {
+		pool.Sticky = &lb.Sticky{Pos: l.pos, With: l.words}
+	}
+}
+
+// reuse is how connections to servers are kept.
+func (r *haReader) reuse(s haSection, pool *lb.Pool) {
+	pool.Keepalive = &lb.Keepalive{Pos: s.pos, Implicit: true}
+	for _, never := range []string{"httpclose", "http-server-close"} {
+		if l, ok := s.option(never); ok {
+			pool.Keepalive = &lb.Keepalive{Pos: l.pos, Never: true}
+			return
+		}
+	}
+}

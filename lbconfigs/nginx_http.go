@@ -1,0 +1,558 @@
+package lbconfigs
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
+const (
+	time10     = 10 * time.Second
+	time60     = time.Minute
+	bodyLimit  = 1 << 20
+	gzipLeast  = 20
+	idleClient = 75 * time.Second
+)
+
+// site is what a server block leaves to its locations.
+type site struct {
+	scope
+	listens  []lb.Listener
+	hosts    []string
+	fallback bool
+}
+
+func (r *nginxReader) server(server item, outer scope) error {
+	block := r.block(server)
+	s := site{scope: outer.with(block)}
+	var err error
+	if s.listens, err = r.listens(server); err != nil {
+		return err
+	}
+	for _, l := range s.listens {
+		s.fallback = s.fallback || r.defaults[l.Port] == server.pos
+		if !slices.ContainsFunc(r.cfg.Listeners, func(f lb.Listener) bool { return f.Port == l.Port }) {
+			r.cfg.Listeners = append(r.cfg.Listeners, l)
+		}
+	}
+	s.hosts = r.hosts(block, s.fallback)
+	r.tls(server, s)
+	r.unreadAll(block, inServer)
+	locations := pick(block, "location")
+	r.duplicates(locations)
+	if err := r.locations(locations, s, s.scope); err != nil {
+		return err
+	}
+	if root := r.serverRoot(server, s, locations); root != nil {
+		r.cfg.Routes = append(r.cfg.Routes, *root)
+	}
+	r.siteProblems(server, s)
+	return nil
+}
+
+// hosts are the names of a server block. One without any that is no default takes only requests without a host.
+func (r *nginxReader) hosts(block []item, fallback bool) []string {
+	var hosts []string
+	for _, d := range pick(block, "server_name") {
+		for _, name := range d.Args {
+			switch {
+			case name == "_", name == "":
+			case strings.HasPrefix(name, "~"):
+				r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: "server_name " + name, Why: "a host by regular expression: lbproof does not ask for it"})
+			case strings.HasPrefix(name, "."):
+				hosts = append(hosts, strings.ToLower(name[1:]), "*"+strings.ToLower(name))
+			default:
+				hosts = append(hosts, strings.ToLower(name))
+			}
+		}
+	}
+	if len(hosts) == 0 && !fallback {
+		return []string{""}
+	}
+	return hosts
+}
+
+func (r *nginxReader) locations(locations []item, s site, outer scope) error {
+	for _, l := range locations {
+		inner := outer.with(r.block(l))
+		if err := r.location(l, s, inner); err != nil {
+			return err
+		}
+		nested := pick(r.block(l), "location")
+		if err := r.locations(nested, s, inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// base is a route of a site before it has a path.
+func (s site) base(pos lb.Pos) lb.Route {
+	route := lb.Route{Pos: pos, Hosts: s.hosts, Fallback: s.fallback}
+	for _, l := range s.listens {
+		if route.Port == 0 {
+			route.Port, route.TLS = l.Port, l.TLS
+		}
+		route.Ports = append(route.Ports, l.Port)
+	}
+	if len(route.Ports) == 1 {
+		route.Ports = nil
+	}
+	return route
+}
+
+func (r *nginxReader) location(location item, s site, in scope) error {
+	route := s.base(location.pos)
+	route.Path = location.arg(len(location.Args) - 1)
+	switch kind := strings.Join(location.Args[:len(location.Args)-1], ""); {
+	case kind == "=":
+		route.Exact = true
+	case kind == "~":
+		route.Regex = true
+	case kind == "~*":
+		route.Regex, route.Path = true, "(?i)"+route.Path
+	case kind == "^~":
+		route.Final = true
+	}
+	own := in[len(in)-1]
+	route.Internal = strings.HasPrefix(route.Path, "@") || len(pick(own, "internal")) > 0
+	for _, d := range own {
+		if err := r.handler(&route, d); err != nil {
+			return err
+		}
+	}
+	if up, ok := in.one("return"); ok && !route.Internal && !slices.Contains(own, up) { // of the server: it comes before any location
+		if err := r.answer(&route, up); err != nil {
+			return err
+		}
+		route.Pool = ""
+	}
+	r.unreadAll(own, inLocation)
+	if err := r.policies(&route, in); err != nil {
+		return err
+	}
+	r.locationProblems(route, in)
+	if r.provides(route) {
+		r.cfg.Routes = append(r.cfg.Routes, route)
+	}
+	return nil
+}
+
+// provides says whether a location answers or proxies, or guards what its inner locations do.
+func (r *nginxReader) provides(route lb.Route) bool {
+	return route.Pool != "" || route.Answer != nil || route.Redirect != nil || route.Own != nil
+}
+
+// serverRoot is the route of a server that answers or serves files without any location.
+func (r *nginxReader) serverRoot(server item, s site, locations []item) *lb.Route {
+	route := s.base(server.pos)
+	route.Path = "/"
+	if slices.ContainsFunc(locations, func(l item) bool { return l.arg(len(l.Args)-1) == "/" }) {
+		return nil
+	}
+	if up, ok := s.one("return"); ok {
+		if err := r.answer(&route, up); err != nil {
+			return nil
+		}
+		_ = r.policies(&route, s.scope) // what it could complain of, the locations have
+		return &route
+	}
+	return nil
+}
+
+// handler reads the directives that say what becomes of a location's requests. They are not inherited.
+func (r *nginxReader) handler(route *lb.Route, d item) error {
+	switch d.Directive.Directive {
+	case "proxy_pass":
+		r.proxyPass(route, d)
+	case "return":
+		return r.answer(route, d)
+	case "rewrite":
+		if flag := d.arg(2); flag == "permanent" || flag == "redirect" {
+			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
+		} else {
+			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), To: d.arg(1)})
+		}
+	case "stub_status":
+		route.Own = &lb.Own{Pos: d.pos, What: "nginx's counters (stub_status)"}
+	case "alias", "root":
+		if route.Own == nil {
+			route.Own = &lb.Own{Pos: d.pos, What: "files of " + d.arg(0)}
+			r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: d.pos, Kind: lb.NeedDirectory, Path: strings.TrimSuffix(d.arg(0), "/")})
+		}
+	case "if":
+		r.condition(route, d)
+	}
+	return nil
+}
+
+// condition reads an if whose only effect is an answer.
+func (r *nginxReader) condition(route *lb.Route, d item) {
+	when := strings.Join(d.Args, " ")
+	for _, inner := range r.block(d) {
+		code, err := strconv.Atoi(inner.arg(0))
+		if inner.Directive.Directive == "return" && err == nil {
+			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: when, Code: code, To: inner.arg(1)})
+			return
+		}
+	}
+	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: "an if that does more than answer"})
+}
+
+func (r *nginxReader) proxyPass(route *lb.Route, d item) {
+	scheme, target, _ := strings.Cut(d.arg(0), "://")
+	if strings.HasPrefix(d.arg(0), "$") {
+		scheme, target = "", d.arg(0)
+	}
+	if strings.HasPrefix(target, "unix:") {
+		route.Pool, route.PoolPos = target, d.pos
+		return
+	}
+	route.Pool, _, _ = strings.Cut(target, "/")
+	route.PoolPos = d.pos
+	if scheme == "https" {
+		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: "TLS towards the backends is not judged"})
+	}
+}
+
+// answer reads return CODE [TEXT].
+func (r *nginxReader) answer(route *lb.Route, d item) error {
+	code, err := strconv.Atoi(d.arg(0))
+	if err != nil && len(d.Args) == 1 {
+		route.Redirect = &lb.Redirect{Pos: d.pos, Code: 302, To: d.arg(0)}
+		return nil
+	}
+	if err != nil || code < 0 || code > 999 {
+		return fmt.Errorf("%s: return %s is no status", d.pos, d.arg(0))
+	}
+	if slices.Contains([]int{301, 302, 303, 307, 308}, code) {
+		route.Redirect = &lb.Redirect{Pos: d.pos, Code: code, To: d.arg(1)}
+		return nil
+	}
+	route.Answer = &lb.Answer{Pos: d.pos, Code: code, Body: unescape(d.arg(1)), Varies: strings.Contains(d.arg(1), "$")}
+	return nil
+}
+
+// unescape turns the escapes that nginx knows in a string into what they stand for.
+var unescape = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t", `\"`, `"`, `\'`, `'`, `\\`, `\`).Replace
+
+// policies reads what is in force in a location, its own or inherited.
+func (r *nginxReader) policies(route *lb.Route, in scope) error {
+	r.responseHeaders(route, in)
+	r.limits(route, in)
+	r.access(route, in)
+	r.fallbacks(route, in)
+	if err := r.body(route, in); err != nil {
+		return err
+	}
+	if route.Pool != "" {
+		if err := r.proxying(route, in); err != nil {
+			return err
+		}
+	}
+	if gzip, ok := in.one("gzip"); ok && gzip.arg(0) == "on" {
+		route.Compress = nginxGzip(gzip, in)
+	}
+	route.Guarded = len(route.Limits)+len(route.Access)+len(route.Rules) > 0 || route.Auth != nil || route.Internal ||
+		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files")) > 0
+	return nil
+}
+
+// proxying reads what concerns the way to the backend.
+func (r *nginxReader) proxying(route *lb.Route, in scope) error {
+	for _, d := range in.all("proxy_set_header") {
+		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
+	}
+	route.Upgrade = r.upgrade(route.SetHeaders, in)
+	if err := r.timeouts(route, in); err != nil {
+		return err
+	}
+	return r.retry(route, in)
+}
+
+// addHeaderStatuses are those to which nginx adds a header without "always".
+var addHeaderStatuses = []int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
+
+func (r *nginxReader) responseHeaders(route *lb.Route, in scope) {
+	for _, d := range in.all("add_header") {
+		h := lb.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)}
+		if d.arg(2) != "always" {
+			h.Statuses = addHeaderStatuses
+		}
+		route.AddHeaders = append(route.AddHeaders, h)
+	}
+	if d, ok := in.one("expires"); ok {
+		if t, err := nginxTime(d.arg(0)); err == nil {
+			route.AddHeaders = append(route.AddHeaders, lb.Header{
+				Pos: d.pos, Name: "Cache-Control", Value: fmt.Sprintf("max-age=%d", int(t.Seconds())), Statuses: addHeaderStatuses,
+			})
+		}
+	}
+}
+
+// upgrade says whether the location hands on a client's wish for another protocol, as WebSocket needs.
+func (r *nginxReader) upgrade(headers []lb.Header, in scope) *lb.Upgrade {
+	var up lb.Upgrade
+	upgrades, connection := false, false
+	for _, h := range headers {
+		switch strings.ToLower(h.Name) {
+		case "upgrade":
+			upgrades, up.Pos = h.Value == "$http_upgrade", h.Pos
+		case "connection":
+			m, mapped := r.maps[h.Value]
+			connection = strings.EqualFold(h.Value, "upgrade") || mapped && m.from == "$http_upgrade"
+			up.Always = !mapped
+		}
+	}
+	if !upgrades || !connection || !in.is("proxy_http_version", "1.1") {
+		return nil
+	}
+	return &up
+}
+
+func (r *nginxReader) limits(route *lb.Route, in scope) {
+	for _, kind := range []string{"limit_req", "limit_conn"} {
+		status, set := in.one(kind + "_status")
+		code := 503
+		if n, err := strconv.Atoi(status.arg2()); set && err == nil {
+			code = n
+		}
+		for _, d := range in.all(kind) {
+			limit := r.limit(d, kind)
+			limit.Status, limit.StatusIsSet, limit.DryRun = code, set, in.is(kind+"_dry_run", "on")
+			if limit.Name != "" {
+				route.Limits = append(route.Limits, limit)
+			}
+		}
+	}
+}
+
+// arg2 is the first argument of an item that may not be there.
+func (i item) arg2() string {
+	if i.Directive == nil {
+		return ""
+	}
+	return i.arg(0)
+}
+
+func (r *nginxReader) limit(d item, kind string) lb.Limit {
+	limit := lb.Limit{Pos: d.pos, Law: lb.LeakyBucket}
+	if kind == "limit_conn" {
+		limit.Law = lb.InFlight
+		limit.Name = d.arg(0)
+		limit.Most, _ = strconv.Atoi(d.arg(1))
+	}
+	for _, arg := range d.Args {
+		key, value, _ := strings.Cut(arg, "=")
+		n, _ := strconv.Atoi(value)
+		switch key {
+		case "zone":
+			limit.Name = value
+		case "burst":
+			limit.Burst = n
+		case "delay":
+			limit.Delay = n
+		case "nodelay":
+			limit.Delay = -1
+		}
+	}
+	i := slices.IndexFunc(r.zones, func(z nginxZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
+	if i < 0 {
+		r.problem(lb.Problem{
+			Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
+			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
+		})
+		limit.Key = "?"
+		return limit
+	}
+	r.zones[i].used = true
+	limit.Key, limit.Rate = r.zones[i].key, r.zones[i].rate
+	if m, ok := r.maps[limit.Key]; ok {
+		limit.Key = fmt.Sprintf("%s (map of %s)", limit.Key, m.from)
+	}
+	return limit
+}
+
+func (r *nginxReader) access(route *lb.Route, in scope) {
+	for _, d := range in.all("allow", "deny") {
+		route.Access = append(route.Access, lb.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", From: d.arg(0)})
+	}
+	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
+		route.Auth = &lb.Auth{Pos: d.pos, By: d.arg(0)}
+	}
+	if d, ok := in.one("auth_basic"); ok && d.arg(0) != "off" {
+		route.Auth = &lb.Auth{Pos: d.pos, By: "a list of users", Code: 401}
+	}
+}
+
+func (r *nginxReader) fallbacks(route *lb.Route, in scope) {
+	for _, d := range in.all("error_page") {
+		f := lb.Fallback{Pos: d.pos, Code: -1, Backend: in.is("proxy_intercept_errors", "on")}
+		for _, arg := range d.Args[:max(0, len(d.Args)-1)] {
+			if text, ok := strings.CutPrefix(arg, "="); ok {
+				f.Code, _ = strconv.Atoi(text)
+			} else if n, err := strconv.Atoi(arg); err == nil {
+				f.Codes = append(f.Codes, n)
+			}
+		}
+		f.To = d.arg(len(d.Args) - 1)
+		route.Fallbacks = append(route.Fallbacks, f)
+	}
+}
+
+func (r *nginxReader) body(route *lb.Route, in scope) error {
+	route.MaxBody = &lb.Number{Pos: route.Pos, Implicit: true, Value: bodyLimit}
+	d, ok := in.one("client_max_body_size")
+	if !ok {
+		if route.Pool == "" {
+			route.MaxBody = nil
+		}
+		return nil
+	}
+	n, err := size(d.arg(0))
+	if err != nil {
+		return fmt.Errorf("%s: client_max_body_size: %w", d.pos, err)
+	}
+	route.MaxBody = &lb.Number{Pos: d.pos, Value: n}
+	if route.Pool == "" {
+		route.MaxBody = nil
+	}
+	return nil
+}
+
+func (r *nginxReader) timeouts(route *lb.Route, in scope) error {
+	for _, t := range []struct{ directive, what, then string }{
+		{"proxy_connect_timeout", lb.ConnectTimeout, "504, or another server"},
+		{"proxy_send_timeout", lb.SendTimeout, "504, or another server"},
+		{"proxy_read_timeout", lb.ReadTimeout, "504, or another server"},
+		{"keepalive_timeout", lb.IdleTimeout, "the connection is closed"},
+	} {
+		limit := lb.TimeLimit{Pos: route.PoolPos, Implicit: true, For: t.what, After: time60, Then: t.then}
+		if t.what == lb.IdleTimeout {
+			limit.After = idleClient
+		}
+		if d, ok := in.one(t.directive); ok {
+			after, err := nginxTime(d.arg(0))
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", d.pos, t.directive, err)
+			}
+			limit.Pos, limit.Implicit, limit.After = d.pos, false, after
+		}
+		route.Timeouts = append(route.Timeouts, limit)
+	}
+	return nil
+}
+
+func (r *nginxReader) retry(route *lb.Route, in scope) error {
+	retry := &lb.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"error", "timeout"}, Elsewhere: true}
+	if d, ok := in.one("proxy_next_upstream"); ok {
+		retry.Pos, retry.Implicit, retry.On = d.pos, false, nil
+		for _, arg := range d.Args {
+			switch arg {
+			case "off":
+				return nil
+			case "non_idempotent":
+				retry.AnyMethod = true
+			default:
+				retry.On = append(retry.On, arg)
+			}
+		}
+	}
+	if d, ok := in.one("proxy_next_upstream_tries"); ok {
+		n, err := strconv.Atoi(d.arg(0))
+		if err != nil || n < 0 {
+			return fmt.Errorf("%s: proxy_next_upstream_tries %s is no number", d.pos, d.arg(0))
+		}
+		retry.Attempts = n
+	}
+	if d, ok := in.one("proxy_next_upstream_timeout"); ok {
+		within, err := nginxTime(d.arg(0))
+		if err != nil {
+			return fmt.Errorf("%s: proxy_next_upstream_timeout: %w", d.pos, err)
+		}
+		retry.Within = within
+	}
+	route.Retry = retry
+	r.countFailures(route.Pool, retry.On)
+	return nil
+}
+
+// countFailures notes what nginx counts as a failed attempt of a pool's servers: error, timeout and invalid_header
+// always, statuses only where proxy_next_upstream lists them.
+func (r *nginxReader) countFailures(pool string, on []string) {
+	counted := []string{"error", "timeout", "invalid_header"}
+	for _, cause := range on {
+		if strings.HasPrefix(cause, "http_5") || cause == "http_429" {
+			counted = append(counted, cause)
+		}
+	}
+	for _, p := range r.cfg.Pools {
+		for _, s := range p.Servers {
+			if p.Name == pool && s.Passive != nil && len(strings.Join(counted, ", ")) > len(s.Passive.On) {
+				s.Passive.On = strings.Join(counted, ", ")
+			}
+		}
+	}
+}
+
+func nginxGzip(gzip item, in scope) *lb.Compress {
+	c := &lb.Compress{Pos: gzip.pos, Least: gzipLeast, Types: []string{"text/html"}, Vary: in.is("gzip_vary", "on")}
+	if d, ok := in.one("gzip_min_length"); ok {
+		c.Least, _ = strconv.Atoi(d.arg(0))
+	}
+	if d, ok := in.one("gzip_types"); ok {
+		c.Types = append(c.Types, d.Args...)
+	}
+	return c
+}
+
+// tls reads how a server block speaks TLS.
+func (r *nginxReader) tls(server item, s site) {
+	tls := lb.TLS{Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
+	for _, l := range s.listens {
+		if l.TLS {
+			tls.Ports, tls.Pos = append(tls.Ports, l.Port), l.Pos
+		}
+	}
+	if len(tls.Ports) == 0 {
+		return
+	}
+	if d, ok := s.one("ssl_protocols"); ok {
+		tls.Versions, tls.VersionsPos, tls.Implicit = d.Args, d.pos, false
+	}
+	if d, ok := s.one("ssl_ciphers"); ok {
+		tls.Ciphers, tls.CiphersPos = d.arg(0), d.pos
+		r.cfg.Problems = append(r.cfg.Problems, cipherProblems(d.pos, d.arg(0))...)
+	}
+	if d, ok := s.one("ssl_certificate"); ok {
+		tls.Certificate, tls.CertPos = d.arg(0), d.pos
+		need := lb.Need{Pos: d.pos, Kind: lb.NeedCertificate, Path: nginxPath(d.arg(0)), Hosts: s.hosts}
+		if key, ok := s.one("ssl_certificate_key"); ok {
+			need.With = nginxPath(key.arg(0))
+		}
+		r.cfg.Needs = append(r.cfg.Needs, need)
+	} else {
+		r.problem(lb.Problem{Pos: tls.Pos, Effect: lb.Rejected, Text: "the server listens with ssl and has no ssl_certificate", Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;"})
+	}
+	if d, ok := s.one("ssl_session_cache"); ok && d.arg(0) != "off" && d.arg(0) != "none" {
+		tls.Sessions = &d.pos
+	}
+	if d, ok := s.one("ssl_session_tickets"); ok && d.arg(0) == "off" {
+		tls.NoTickets = &d.pos
+	}
+	r.cfg.TLS = append(r.cfg.TLS, tls)
+}
+
+// nginxPath is where nginx looks for a file that a directive names.
+func nginxPath(name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(nginxDir, name)
+}

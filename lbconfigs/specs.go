@@ -1,0 +1,84 @@
+package lbconfigs
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Specs lists what a configuration needs to run: the balancer, a backend for each host that it names, and a helper for
+// each other service that it asks.
+func Specs(cfg lb.Config) ([]lb.Spec, error) {
+	b, err := Find(cfg.Balancer)
+	if err != nil {
+		return nil, err
+	}
+	balancer := b.Spec(cfg)
+	for _, l := range cfg.Listeners {
+		if !slices.Contains(balancer.Ports, l.Port) {
+			balancer.Ports = append(balancer.Ports, l.Port)
+		}
+	}
+	backends, err := backendSpecs(cfg)
+	return append([]lb.Spec{balancer}, backends...), err
+}
+
+// backendSpecs gives each upstream host one container that carries its name or address and listens on every port named
+// with it.
+func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
+	var specs []lb.Spec
+	place := func(host string, port int, helper bool) {
+		at := slices.IndexFunc(specs, func(s lb.Spec) bool { return s.Name == host })
+		if at < 0 {
+			spec := lb.Spec{Name: host, Role: lb.Backend, Restarts: true, Helper: helper}
+			if ip, err := netip.ParseAddr(host); err == nil {
+				spec.Address = ip.String()
+			}
+			specs = append(specs, spec)
+			at = len(specs) - 1
+		}
+		if !slices.Contains(specs[at].Ports, port) {
+			specs[at].Ports = append(specs[at].Ports, port)
+		}
+	}
+	for _, pool := range cfg.Pools {
+		for _, server := range pool.Servers {
+			if err := placeable(server); err != nil {
+				return nil, err
+			}
+			place(server.Host, server.Port, false)
+		}
+	}
+	for _, need := range cfg.Needs {
+		if need.Kind != lb.NeedHost {
+			continue
+		}
+		host, port, err := hostPort(need.Path, 80)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", need.Pos, need.Path, err)
+		}
+		place(host, port, true)
+	}
+	return specs, nil
+}
+
+// placeable says whether a container can stand where the configuration says the server is.
+func placeable(s lb.Server) error {
+	ip, err := netip.ParseAddr(s.Host)
+	switch {
+	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || s.Host == "localhost":
+		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name another host", s.Pos, s.Addr())
+	case err == nil && ip.Is6():
+		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: name a host there", s.Pos, s.Addr())
+	case err == nil && (ip.IsMulticast() || ip.As4()[3] == 0 || ip.As4()[3] == 255):
+		return fmt.Errorf("%s: the upstream server %s is no address that a host could have", s.Pos, s.Addr())
+	case s.Host == "" || strings.HasPrefix(s.Host, "unix:") || strings.HasPrefix(s.Host, "/"):
+		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can stand: use host:port", s.Pos, s.Host)
+	case strings.ContainsAny(s.Host, "$/%{}"):
+		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, so no backend can be placed for it", s.Pos, s.Host)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package lbconfigs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"unicode/utf8"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// largest is the size, in bytes, of the largest file that is read. Configurations of thousands of servers are smaller.
+const largest = 4 << 20
+
+// readText reads a configuration file and refuses what is no text, with the line.
+func readText(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration %s: %w", name, cause(err))
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("read configuration %s: it is a directory", name)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, largest+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration %s: %w", name, cause(err))
+	}
+	return text, noText(name, text)
+}
+
+// noText says, with file and line, why content is no text that a balancer could read.
+func noText(name string, text []byte) error {
+	at := func(offset int) lb.Pos { return lb.Pos{File: name, Line: 1 + bytes.Count(text[:offset], []byte("\n"))} }
+	for mark, encoding := range map[string]string{"\xff\xfe": "UTF-16", "\xfe\xff": "UTF-16", "\xef\xbb\xbf": "UTF-8 with a byte order mark"} {
+		if bytes.HasPrefix(text, []byte(mark)) {
+			return fmt.Errorf("%s: the file is %s, which no balancer reads: save it as plain UTF-8", at(0), encoding)
+		}
+	}
+	if i := bytes.IndexByte(text, 0); i >= 0 {
+		return fmt.Errorf("%s: a NUL byte: this is no configuration, or a part of it was overwritten", at(i))
+	}
+	if len(text) > largest {
+		return fmt.Errorf("%s: the file has more than %d MiB: this is no configuration", at(0), largest>>20)
+	}
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return fmt.Errorf("%s: the byte %#x is no UTF-8: save the file as UTF-8", at(i), text[i])
+		}
+		i += size
+	}
+	return nil
+}
+
+// cause is an error without the operation and path that its wrapper repeats.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// isDir says whether a name is a directory of fsys.
+func isDir(fsys fs.FS, name string) bool {
+	info, err := fs.Stat(fsys, path.Clean(name))
+	return err == nil && info.IsDir()
+}

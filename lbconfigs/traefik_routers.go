@@ -1,0 +1,395 @@
+package lbconfigs
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// router reads one router: its rule, its middlewares and where it leads.
+func (r *trReader) router(t *tree) {
+	rule := t.get("rule")
+	matches, problem, instead := parseRule(rule.text())
+	if problem != "" {
+		pos := t.pos
+		if rule != nil {
+			pos = rule.pos
+		}
+		r.problem(lb.Problem{Pos: pos, Effect: lb.Dropped, Text: fmt.Sprintf("Traefik leaves out the router %s: %s", t.key, problem), Instead: instead})
+		return
+	}
+	base := lb.Route{Pos: t.pos, PoolPos: t.get("service").orPos(t.pos), Priority: number(t.get("priority"), len(rule.text()))}
+	if !r.leads(t, &base) || !r.listens(t, &base) {
+		return
+	}
+	r.timeouts(t, &base)
+	for _, name := range t.get("middlewares").items() {
+		if !r.middleware(t, name, &base, 0) {
+			return
+		}
+	}
+	base.Guarded = len(base.Limits)+len(base.Access)+len(base.Rules) > 0 || base.Auth != nil
+	base.Upgrade = &lb.Upgrade{Pos: t.pos}
+	for _, m := range matches {
+		r.cfg.Routes = append(r.cfg.Routes, m.apply(base))
+	}
+	if service := t.get("service").text(); strings.HasSuffix(service, "@internal") {
+		for i := len(r.cfg.Routes) - len(matches); i < len(r.cfg.Routes); i++ {
+			r.cfg.Routes[i].Own, r.cfg.Routes[i].Pool = &lb.Own{Pos: base.PoolPos, What: service}, ""
+		}
+	}
+}
+
+// orPos is where a part stands, or otherwise where there is none.
+func (t *tree) orPos(otherwise lb.Pos) lb.Pos {
+	if t == nil {
+		return otherwise
+	}
+	return t.pos
+}
+
+// leads finds the router's service; false where Traefik leaves the router out.
+func (r *trReader) leads(t *tree, route *lb.Route) bool {
+	name := t.get("service").text()
+	if strings.HasSuffix(name, "@internal") {
+		return true
+	}
+	service := r.find("services", name)
+	if service == nil {
+		r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no service %q: Traefik leaves out the router %s", name, t.key), Instead: "a service of that name under http.services"})
+		return false
+	}
+	route.Pool = service.key
+	if mirroring := service.get("mirroring"); mirroring != nil {
+		route.Pool = mirroring.get("service").text()
+		for _, m := range mirroring.get("mirrors").items() {
+			route.Mirrors = append(route.Mirrors, lb.Share{Pos: m.pos, Pool: m.get("name").text(), Share: float64(number(m.get("percent"), 0)) / 100})
+		}
+	}
+	if failover := service.get("failover"); failover != nil {
+		route.Pool = failover.get("service").text()
+		route.Fallbacks = append(route.Fallbacks, lb.Fallback{Pos: failover.pos, To: failover.get("fallback").text()})
+		if main := r.find("services", route.Pool); main.get("loadBalancer", "healthCheck") == nil {
+			r.problem(lb.Problem{Pos: failover.pos, Effect: lb.Inert, Text: fmt.Sprintf("the service %s has no health check, so that the fallback is never used", route.Pool), Instead: "loadBalancer.healthCheck in " + route.Pool})
+		}
+	}
+	return true
+}
+
+// listens finds the router's entry points, and how it speaks TLS there.
+func (r *trReader) listens(t *tree, route *lb.Route) bool {
+	entries := r.usedEntries(t)
+	for _, name := range t.get("entryPoints").items() {
+		if !slices.ContainsFunc(r.entries(), func(e trEntry) bool { return e.name == name.scalar }) {
+			r.problem(lb.Problem{Pos: name.pos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no entry point %s: the router %s does not listen there", name.scalar, t.key), Instead: "a name under entryPoints of the static file"})
+		}
+	}
+	tls := t.get("tls")
+	for _, e := range entries {
+		if route.Port == 0 {
+			route.Port, route.TLS = e.port, tls != nil || e.tls
+		}
+		route.Ports = append(route.Ports, e.port)
+		if tls == nil && !e.tls && r.speaksTLS(e) {
+			r.problem(lb.Problem{Pos: t.pos, Effect: lb.Differs, Text: fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only", t.key, e.name), Instead: "tls: {}"})
+		}
+	}
+	if len(route.Ports) == 1 {
+		route.Ports = nil
+	}
+	if tls != nil {
+		r.routerTLS(t, tls, route)
+	}
+	return len(entries) > 0
+}
+
+// traefikTLS are the names that Traefik has for TLS versions.
+var traefikTLS = []string{"VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"}
+
+func (r *trReader) routerTLS(t, use *tree, route *lb.Route) {
+	tls := lb.TLS{Pos: use.pos, VersionsPos: use.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}, Ports: []int{route.Port}}
+	if matches, _, _ := parseRule(t.get("rule").text()); len(matches) > 0 {
+		tls.Hosts = matches[0].hosts
+	}
+	options := "default"
+	if name := use.get("options").text(); name != "" {
+		options, _, _ = strings.Cut(name, "@")
+	}
+	for _, d := range r.dynamic {
+		o := d.get("tls", "options", options)
+		if o == nil {
+			continue
+		}
+		low, high := max(2, slices.Index(traefikTLS, o.get("minVersion").text())), 3
+		if m := slices.Index(traefikTLS, o.get("minVersion").text()); m >= 0 {
+			low = m
+		}
+		if m := slices.Index(traefikTLS, o.get("maxVersion").text()); m >= 0 {
+			high = m
+		}
+		tls.Versions, tls.VersionsPos, tls.Implicit = nil, o.pos, false
+		for i := low; i <= high; i++ {
+			tls.Versions = append(tls.Versions, "TLSv1."+strconv.Itoa(i))
+		}
+		if c := o.get("cipherSuites"); c != nil {
+			tls.Ciphers, tls.CiphersPos = strings.Join(c.texts(), ":"), c.pos
+		}
+	}
+	if c := use.get("certResolver"); c != nil && r.static != nil && r.static.get("certificatesResolvers", c.text()) == nil {
+		r.problem(lb.Problem{Pos: c.pos, Effect: lb.Differs, Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself", c.text())})
+	}
+	r.cfg.TLS = append(r.cfg.TLS, tls)
+}
+
+// tlsOptions reads the certificates, which are chosen by the host that a client asks for.
+func (r *trReader) tlsOptions() {
+	for _, d := range r.dynamic {
+		for _, c := range d.get("tls", "certificates").items() {
+			var hosts []string
+			for i, t := range r.cfg.TLS {
+				hosts = append(hosts, t.Hosts...)
+				if t.Certificate == "" {
+					r.cfg.TLS[i].Certificate, r.cfg.TLS[i].CertPos = c.get("certFile").text(), c.pos
+				}
+			}
+			r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: c.pos, Kind: lb.NeedCertificate, Path: c.get("certFile").text(), With: c.get("keyFile").text(), Hosts: hosts})
+		}
+	}
+}
+
+// timeouts are those of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing none, idle 180 s) and of
+// the way to the servers (dialing 30 s, no limit on the answer).
+func (r *trReader) timeouts(t *tree, route *lb.Route) {
+	entry := r.usedEntries(t)
+	if len(entry) == 0 {
+		return
+	}
+	at := entry[0].t.get("transport", "respondingTimeouts")
+	for _, x := range []struct {
+		key, what, then string
+		after           time.Duration
+	}{
+		{"readTimeout", lb.ClientTimeout, "the connection is closed", time.Minute},
+		{"idleTimeout", lb.IdleTimeout, "the connection is closed", 3 * time.Minute},
+	} {
+		set := at.get(x.key)
+		route.Timeouts = append(route.Timeouts, lb.TimeLimit{
+			Pos: set.orPos(t.pos), Implicit: set == nil, For: x.what, After: period(set, x.after), Then: x.then,
+		})
+	}
+	route.Timeouts = append(route.Timeouts,
+		lb.TimeLimit{Pos: t.pos, Implicit: true, For: lb.ConnectTimeout, After: 30 * time.Second, Then: "504"},
+		lb.TimeLimit{Pos: t.pos, Implicit: true, For: lb.ReadTimeout, Then: "504"})
+	route.Retry = &lb.Retry{Pos: t.pos, Implicit: true, Attempts: 1}
+}
+
+// middleware adds to a route what a middleware does; false where Traefik leaves the router out.
+func (r *trReader) middleware(router, name *tree, route *lb.Route, depth int) bool {
+	m := r.find("middlewares", name.scalar)
+	if m == nil || depth > deepest {
+		r.problem(lb.Problem{Pos: name.pos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no middleware %s: Traefik leaves out the router %s", name.scalar, router.key), Instead: "a middleware of that name under http.middlewares"})
+		return false
+	}
+	for _, kind := range m.parts() {
+		if strings.EqualFold(kind.key, "chain") {
+			for _, inner := range kind.get("middlewares").items() {
+				if !r.middleware(router, inner, route, depth+1) {
+					return false
+				}
+			}
+			continue
+		}
+		r.apply(kind, route)
+	}
+	return true
+}
+
+// apply is what one middleware does to a route's requests.
+func (r *trReader) apply(m *tree, route *lb.Route) {
+	switch strings.ToLower(m.key) {
+	case "ratelimit":
+		r.rateLimit(m, route)
+	case "inflightreq":
+		route.Limits = append(route.Limits, lb.Limit{Pos: m.pos, Law: lb.InFlight, Most: number(m.get("amount"), 0), Key: trSource(m, "the request's host"), Status: 429})
+	case "circuitbreaker":
+		route.Breaker = &lb.Breaker{
+			Pos: m.pos, Trips: m.get("expression").text(), Every: period(m.get("checkPeriod"), 100*time.Millisecond),
+			Open: period(m.get("fallbackDuration"), 10*time.Second), Recovery: period(m.get("recoveryDuration"), 10*time.Second), Code: number(m.get("responseCode"), 503),
+		}
+	case "retry":
+		route.Retry = &lb.Retry{
+			Pos: m.pos, On: []string{"no answer from the server"}, Attempts: number(m.get("attempts"), 1),
+			Wait: period(m.get("initialInterval"), 0), AnyMethod: true, Elsewhere: true,
+		}
+	case "forwardauth":
+		address := m.get("address")
+		route.Auth = &lb.Auth{Pos: m.pos, By: address.text()}
+		_, host, _ := strings.Cut(address.text(), "://")
+		host, _, _ = strings.Cut(host, "/")
+		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: address.orPos(m.pos), Kind: lb.NeedHost, Path: host})
+	case "basicauth", "digestauth":
+		route.Auth = &lb.Auth{Pos: m.pos, By: "a list of users", Code: 401}
+	case "redirectscheme", "redirectregex":
+		r.redirect(m, route)
+	case "headers":
+		r.headers(m, route)
+	case "ipallowlist", "ipwhitelist":
+		for _, from := range m.get("sourceRange").items() {
+			route.Access = append(route.Access, lb.Access{Pos: from.pos, Allow: true, From: from.scalar})
+		}
+		route.Access = append(route.Access, lb.Access{Pos: m.pos, From: "all"})
+	case "compress":
+		route.Compress = &lb.Compress{Pos: m.pos, Least: number(m.get("minResponseBodyBytes"), 1024), Types: m.get("includedContentTypes").texts(), Vary: true}
+	case "buffering":
+		if most := m.get("maxRequestBodyBytes"); most != nil {
+			route.MaxBody = &lb.Number{Pos: most.pos, Value: int64(number(most, 0))}
+		}
+	case "stripprefix", "stripprefixregex", "addprefix", "replacepath", "replacepathregex":
+		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: "any request", To: rewritten(m)})
+	case "errors":
+		r.errors(m, route)
+	default:
+		r.unread(m, m.key, whyUnread)
+	}
+}
+
+func rewritten(m *tree) string {
+	switch strings.ToLower(m.key) {
+	case "stripprefix":
+		return "its path without " + strings.Join(m.get("prefixes").texts(), " or ")
+	case "addprefix":
+		return m.get("prefix").text() + " before its path"
+	case "replacepath":
+		return m.get("path").text()
+	}
+	return m.get("replacement").text()
+}
+
+func (r *trReader) rateLimit(m *tree, route *lb.Route) {
+	average := number(m.get("average"), 0)
+	if average == 0 {
+		r.problem(lb.Problem{Pos: m.pos, Effect: lb.Inert, Text: "a rateLimit without average limits nothing", Instead: "average: REQUESTS, per period"})
+		return
+	}
+	each := period(m.get("period"), time.Second)
+	route.Limits = append(route.Limits, lb.Limit{
+		Pos: m.pos, Law: lb.TokenBucket, Key: trSource(m, "the client's address"), Rate: float64(average) / each.Seconds(),
+		Burst: max(1, number(m.get("burst"), 1)), Window: each, Status: 429,
+	})
+}
+
+// trSource is what a limit counts by.
+func trSource(m *tree, otherwise string) string {
+	source := m.get("sourceCriterion")
+	switch {
+	case source.get("requestHeaderName") != nil:
+		return "the header " + source.get("requestHeaderName").text()
+	case source.get("requestHost").is():
+		return "the request's host"
+	case source.get("ipStrategy") != nil:
+		return "the client's address by ipStrategy"
+	}
+	return otherwise
+}
+
+func (r *trReader) redirect(m *tree, route *lb.Route) {
+	code := 302
+	if m.get("permanent").is() {
+		code = 301
+	}
+	to := m.get("scheme").text() + "://"
+	if strings.EqualFold(m.key, "redirectRegex") {
+		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: "the URL matches " + m.get("regex").text(), Code: code, To: m.get("replacement").text()})
+		return
+	}
+	if m.get("scheme").text() == "https" && route.TLS {
+		return
+	}
+	route.Redirect, route.Pool = &lb.Redirect{Pos: m.pos, Code: code, To: to}, ""
+}
+
+func (r *trReader) headers(m *tree, route *lb.Route) {
+	for _, h := range m.get("customRequestHeaders").parts() {
+		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: h.pos, Name: h.key, Value: h.scalar})
+	}
+	for _, h := range m.get("customResponseHeaders").parts() {
+		route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: h.pos, Name: h.key, Value: h.scalar})
+	}
+	for _, h := range []struct{ key, name, value string }{
+		{"frameDeny", "X-Frame-Options", "DENY"}, {"contentTypeNosniff", "X-Content-Type-Options", "nosniff"}, {"browserXssFilter", "X-XSS-Protection", "1; mode=block"},
+	} {
+		if t := m.get(h.key); t.is() {
+			route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: t.pos, Name: h.name, Value: h.value})
+		}
+	}
+	for _, h := range []struct{ key, name string }{
+		{"customFrameOptionsValue", "X-Frame-Options"}, {"contentSecurityPolicy", "Content-Security-Policy"}, {"referrerPolicy", "Referrer-Policy"}, {"permissionsPolicy", "Permissions-Policy"},
+	} {
+		if t := m.get(h.key); t.text() != "" {
+			route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: t.pos, Name: h.name, Value: t.text()})
+		}
+	}
+	if t := m.get("stsSeconds"); number(t, 0) > 0 && (route.TLS || m.get("forceSTSHeader").is()) {
+		value := "max-age=" + t.text()
+		if m.get("stsIncludeSubdomains").is() {
+			value += "; includeSubDomains"
+		}
+		if m.get("stsPreload").is() {
+			value += "; preload"
+		}
+		route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: t.pos, Name: "Strict-Transport-Security", Value: value})
+	}
+}
+
+func (r *trReader) errors(m *tree, route *lb.Route) {
+	f := lb.Fallback{Pos: m.pos, To: m.get("service").text(), Code: -1, Backend: true}
+	for _, s := range m.get("status").texts() {
+		low, high, ranged := strings.Cut(s, "-")
+		from, err := strconv.Atoi(low)
+		to, err2 := strconv.Atoi(high)
+		if !ranged {
+			to, err2 = from, nil
+		}
+		for code := from; err == nil && err2 == nil && code <= to && code < 600; code++ {
+			f.Codes = append(f.Codes, code)
+		}
+	}
+	route.Fallbacks = append(route.Fallbacks, f)
+}
+
+// unusedMiddlewares tells of middlewares that no router has.
+func (r *trReader) unusedMiddlewares() {
+	used := map[string]bool{}
+	for _, d := range r.dynamic {
+		for _, router := range d.get("http", "routers").parts() {
+			for _, m := range router.get("middlewares").texts() {
+				name, _, _ := strings.Cut(m, "@")
+				used[strings.ToLower(name)] = true
+			}
+		}
+		for _, m := range d.get("http", "middlewares").parts() {
+			for _, inner := range m.get("chain", "middlewares").texts() {
+				used[strings.ToLower(inner)] = true
+			}
+		}
+	}
+	if r.static != nil {
+		for _, e := range r.static.get("entryPoints").parts() {
+			for _, m := range e.get("http", "middlewares").texts() {
+				name, _, _ := strings.Cut(m, "@")
+				used[strings.ToLower(name)] = true
+			}
+		}
+	}
+	for _, d := range r.dynamic {
+		for _, m := range d.get("http", "middlewares").parts() {
+			if !used[strings.ToLower(m.key)] {
+				r.problem(lb.Problem{Pos: m.pos, Effect: lb.Inert, Text: fmt.Sprintf("no router has the middleware %s", m.key), Instead: fmt.Sprintf("middlewares: [%s] in the router that it is meant for", m.key)})
+			}
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package lbconfigs
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+func TestTimes(t *testing.T) {
+	f := func(read func(string) (time.Duration, error), text string, want time.Duration) {
+		t.Helper()
+		got, err := read(text)
+		if want < 0 {
+			assert.Error(t, err, text)
+			return
+		}
+		assert.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+	}
+	f(nginxTime, "10", 10*time.Second)
+	f(nginxTime, "1h30m", 90*time.Minute)
+	f(nginxTime, "250ms", 250*time.Millisecond)
+	f(nginxTime, "1M", 30*24*time.Hour)
+	f(nginxTime, "", -1)
+	f(nginxTime, "soon", -1)
+	f(haproxyTime, "500", 500*time.Millisecond)
+	f(haproxyTime, "5s", 5*time.Second)
+	f(haproxyTime, "1d", 24*time.Hour)
+	f(haproxyTime, "5 s", -1)
+	f(traefikTime, "10", 10*time.Second)
+	f(traefikTime, "100ms", 100*time.Millisecond)
+	f(traefikTime, "x", -1)
+}
+
+func TestSizes(t *testing.T) {
+	f := func(text string, want int64) {
+		t.Helper()
+		got, err := size(text)
+		if want < 0 {
+			assert.Error(t, err, text)
+			return
+		}
+		assert.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+	}
+	f("10m", 10<<20)
+	f("8K", 8<<10)
+	f("0", 0)
+	f("-1", -1)
+	f("lots", -1)
+}
+
+// Names of cipher suites are those that OpenSSL 3.0 lists (openssl ciphers -s -v ALL), and keywords of its manual.
+func TestCipherNames(t *testing.T) {
+	for _, known := range []string{
+		"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "DHE-RSA-CHACHA20-POLY1305", "AES256-SHA", "ECDHE-RSA-AES256-SHA384",
+		"DHE-RSA-AES256-SHA256", "AES128-SHA256", "HIGH", "!aNULL", "kEECDH+AESGCM", "DEFAULT@SECLEVEL=1", "TLS_AES_256_GCM_SHA384", "EECDH+AESGCM", "!MD5",
+	} {
+		if known == "DEFAULT@SECLEVEL=1" {
+			continue // one word that OpenSSL takes apart
+		}
+		assert.Empty(t, cipherProblems(pos(1), known), known)
+	}
+	for _, unknown := range []string{"ECDHE-RSA-AES256-GCM-SHA512", "DHE-RSA-AES256-GCM-SHA512", "ECDHE-RSA-AES256-GCM-SHA256", "AES512-SHA"} {
+		problems := cipherProblems(pos(1), unknown)
+		if assert.Len(t, problems, 1, unknown) {
+			assert.Equal(t, "rejected", string(problems[0].Effect))
+		}
+		problems = cipherProblems(pos(1), "HIGH:"+unknown)
+		if assert.Len(t, problems, 1, unknown) {
+			assert.Equal(t, "dropped", string(problems[0].Effect))
+		}
+	}
+}
+
+func TestIncludedFilesStayBesideTheMainFile(t *testing.T) {
+	f := func(main, file, want string) {
+		t.Helper()
+		assert.Equal(t, want, inContainer("/etc/nginx/nginx.conf", main, file))
+	}
+	f("nginx.conf", "conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
+	f("deploy/lb.conf", "deploy/conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
+	f("/home/me/lb.conf", "/home/me/conf.d/a.conf", "/etc/nginx/conf.d/a.conf")
+	f("nginx.conf", "/etc/nginx/mime.types", "/etc/nginx/mime.types")
+}
+
+func TestNearestKey(t *testing.T) {
+	assert.Equal(t, 0, distance("retry", "retry"))
+	assert.Equal(t, 2, distance("recoverduration", "recoveryduratio"))
+	below, _ := traefikDynamic["http"]["middlewares"].find("any")
+	assert.Equal(t, "recoveryDuration", below["circuitBreaker"].nearest("recoverDuration"))
+}
+
+func pos(line int) lb.Pos { return lb.Pos{File: "f", Line: line} }

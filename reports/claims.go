@@ -1,0 +1,221 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Reading is all that is said of a configuration before anything runs.
+type Reading struct {
+	Balancer string       `json:"balancer"`
+	Claims   []Promise    `json:"claims"`
+	Problems []lb.Problem `json:"problems"`
+	Needs    []lb.Need    `json:"needs"`
+	Unread   []lb.Unread  `json:"unread"`
+	Lines    Lines        `json:"lines"`
+	Checker  *lb.Answered `json:"checker"` // nil where the balancer's own checker was not asked
+}
+
+// Promise is a claim, and whether lbproof can judge it.
+type Promise struct {
+	lb.Claim
+	Undecided string `json:"undecided,omitempty"` // why no run decides it yet
+}
+
+// Lines counts the lines of a configuration that say something.
+type Lines struct {
+	All      int `json:"all"`      // neither empty nor comment
+	Promises int `json:"promises"` // that a promise comes from
+	Unread   int `json:"unread"`   // that none comes from, each with a reason
+	Form     int `json:"form"`     // the rest: blocks, names and parts of what other lines promise
+}
+
+// CountLines says how much of a configuration its claims cover.
+func CountLines(cfg lb.Config, claims []lb.Claim) Lines {
+	at := func(p lb.Pos) string { return p.String() }
+	promised, unread := map[string]bool{}, map[string]bool{}
+	for _, c := range claims {
+		promised[at(c.Pos)] = true
+	}
+	for _, u := range cfg.Unread {
+		unread[at(u.Pos)] = true
+	}
+	var n Lines
+	for _, f := range cfg.Files {
+		if path.Ext(f.Name) == ".lua" {
+			continue // a program, of which the line that names it is told
+		}
+		number := 0
+		for line := range strings.Lines(string(f.Content)) {
+			number++
+			text := strings.TrimSpace(line)
+			if text == "" || strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || text == "}" {
+				continue
+			}
+			n.All++
+			key := at(lb.Pos{File: f.Name, Line: number})
+			switch {
+			case promised[key]:
+				n.Promises++
+			case unread[key]:
+				n.Unread++
+			default:
+				n.Form++
+			}
+		}
+	}
+	return n
+}
+
+// WriteReading writes for people what a configuration promises, what in it cannot work, and what is not read.
+func WriteReading(out io.Writer, r Reading) error {
+	w := &strings.Builder{}
+	written, implicit := 0, 0
+	for _, p := range r.Claims {
+		if p.Implicit {
+			implicit++
+			continue
+		}
+		written++
+		writePromise(w, p)
+	}
+	if implicit > 0 {
+		fmt.Fprintf(w, "\nPromised by default, though nobody wrote it:\n")
+		for _, p := range r.Claims {
+			if p.Implicit {
+				writePromise(w, p)
+			}
+		}
+	}
+	writeProblems(w, r)
+	writeNeeds(w, r.Needs)
+	writeUnread(w, r.Unread)
+	fmt.Fprintf(w, "\n%d promises of %s, %d of them by default, %d that lbproof has no experiment for yet\n", written+implicit, r.Balancer, implicit, undecided(r.Claims))
+	fmt.Fprintf(w, "%d lines: %d promise something, %d are part of what others promise, %d promise nothing (above)\n", r.Lines.All, r.Lines.Promises, r.Lines.Form, r.Lines.Unread)
+	_, err := io.WriteString(out, w.String())
+	return err
+}
+
+func undecided(claims []Promise) int {
+	n := 0
+	for _, p := range claims {
+		if p.Undecided != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func writePromise(w io.Writer, p Promise) {
+	fmt.Fprintf(w, "%s: %s\n    %s\n", p.Pos, p.ID, p.Text)
+	if len(p.Assumes) > 0 {
+		fmt.Fprintf(w, "    assuming that %s\n", strings.Join(p.Assumes, "; and "))
+	}
+	var numbers []string
+	for name, value := range p.Params {
+		numbers = append(numbers, fmt.Sprintf("%s = %.6g", name, value))
+	}
+	slices.Sort(numbers)
+	if len(numbers) > 0 {
+		fmt.Fprintf(w, "    predicts %s\n", strings.Join(numbers, ", "))
+	}
+	if p.Undecided != "" {
+		fmt.Fprintf(w, "    undecided: %s\n", p.Undecided)
+	}
+}
+
+var effects = map[lb.Effect]string{
+	lb.Rejected: "the balancer does not start", lb.Dropped: "the balancer leaves it out", lb.Inert: "it has no effect", lb.Differs: "it does something else",
+}
+
+func writeProblems(w io.Writer, r Reading) {
+	if len(r.Problems) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nWhat cannot work:\n")
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s: %s: %s\n    %s\n", p.Pos, p.Effect, effects[p.Effect], p.Text)
+		if p.Instead != "" {
+			fmt.Fprintf(w, "    instead: %s\n", p.Instead)
+		}
+		if p.Until != "" {
+			fmt.Fprintf(w, "    until %s %s\n", r.Balancer, p.Until)
+		}
+	}
+}
+
+func writeNeeds(w io.Writer, needs []lb.Need) {
+	if len(needs) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nWhat lbproof makes for it in a run:\n")
+	for _, n := range needs {
+		what := n.Path
+		if n.With != "" {
+			what += " and " + n.With
+		}
+		if len(n.Hosts) > 0 {
+			what += " for " + strings.Join(n.Hosts, ", ")
+		}
+		fmt.Fprintf(w, "%s: %s %s\n", n.Pos, n.Kind, what)
+	}
+}
+
+// writeUnread groups what is not read by the reason.
+func writeUnread(w io.Writer, unread []lb.Unread) {
+	if len(unread) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nNo promise is drawn from:\n")
+	var reasons []string
+	for _, u := range unread {
+		if !slices.Contains(reasons, u.Why) {
+			reasons = append(reasons, u.Why)
+		}
+	}
+	for _, why := range reasons {
+		fmt.Fprintf(w, "  %s:\n", why)
+		for _, u := range unread {
+			if u.Why == why {
+				fmt.Fprintf(w, "%s: %s\n", u.Pos, u.Text)
+			}
+		}
+	}
+}
+
+// WriteAnswer writes what the balancer itself said to the configuration.
+func WriteAnswer(out io.Writer, balancer string, problems []lb.Problem, a *lb.Answered, why string) error {
+	w := &strings.Builder{}
+	switch {
+	case a == nil:
+		fmt.Fprintf(w, "\n%s itself was not asked: %s\n", balancer, why)
+	case !a.Accepted:
+		fmt.Fprintf(w, "\n%s refuses the configuration:\n", a.Version)
+	case !a.Started:
+		fmt.Fprintf(w, "\n%s accepts the configuration, and does not start with it:\n", a.Version)
+	case len(a.Said) > 0:
+		fmt.Fprintf(w, "\n%s starts with the configuration, and says:\n", a.Version)
+	default:
+		fmt.Fprintf(w, "\n%s starts with the configuration, without a complaint\n", a.Version)
+	}
+	if a != nil {
+		for _, s := range a.Said {
+			fmt.Fprintf(w, "%s\n", s.Text)
+			for _, p := range problems {
+				if s.Pos.Line > 0 && p.Pos == s.Pos {
+					fmt.Fprintf(w, "    that is: %s\n", p.Text)
+					if p.Instead != "" {
+						fmt.Fprintf(w, "    instead: %s\n", p.Instead)
+					}
+				}
+			}
+		}
+	}
+	_, err := io.WriteString(out, w.String())
+	return err
+}

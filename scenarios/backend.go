@@ -1,0 +1,82 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// backend fills in what the harness's own backend needs: its limits and its command line.
+func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
+	limits, ok := s.Backends[spec.Name]
+	if !ok {
+		limits = defaultLimits
+	}
+	if limits.Memory != "" {
+		bytes, err := units.RAMInBytes(limits.Memory)
+		if err != nil {
+			return fmt.Errorf("%s:%d: memory of %s: %w", s.File, limits.Line, spec.Name, err)
+		}
+		spec.Memory = bytes
+	}
+	spec.CPUs = limits.CPUs
+	spec.Control = 7070
+	for slices.Contains(spec.Ports, spec.Control) {
+		spec.Control++
+	}
+	var ports []string
+	for _, p := range spec.Ports {
+		ports = append(ports, strconv.Itoa(p))
+	}
+	spec.Env = map[string]string{"HOST_TAG": spec.Name}
+	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control)}
+	option := func(name string, values []string) {
+		if len(values) > 0 {
+			spec.Command = append(spec.Command, name, strings.Join(values, ","))
+		}
+	}
+	if spec.Helper {
+		spec.Command = append(spec.Command, "--helper")
+	} else {
+		option("--observe", checks.Observed(cfg))
+		option("--prefixes", prefixes(cfg))
+		option("--health-paths", healthPaths(cfg))
+	}
+	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
+	return nil
+}
+
+// healthPaths are the paths that the balancer's own health checks ask for, which backends answer 200.
+func healthPaths(cfg lb.Config) []string {
+	var paths []string
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if s.Active == nil {
+				continue
+			}
+			_, path, ok := strings.Cut(s.Active.Request, " ")
+			if ok && strings.HasPrefix(path, "/") && !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// prefixes are the paths below which routes lead to backends, which serve their API below each.
+func prefixes(cfg lb.Config) []string {
+	var prefixes []string
+	for _, r := range cfg.Routes {
+		prefix := strings.TrimSuffix(r.Path, "/")
+		if r.Pool != "" && !r.Regex && !r.Exact && strings.HasPrefix(prefix, "/") && !slices.Contains(prefixes, prefix) {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return prefixes
+}

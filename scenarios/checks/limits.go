@@ -1,0 +1,93 @@
+package checks
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var limits = Check{
+	Name: "limits",
+	Doc: "Requests beyond a rate or a number at a time are refused, no others, key by key. Law: nginx's leaky bucket admits a set of requests iff any part " +
+		"of it is at most burst+1+rate*time; HAProxy's window counts refused requests too; Traefik's bucket has half a second more room than its burst.",
+	Claims: limitClaims,
+}
+
+func limitClaims(cfg lb.Config) []lb.Claim {
+	found := grouped(cfg, func(r lb.Route) []lb.Limit { return r.Limits }, func(l lb.Limit) string { return fmt.Sprint(l) })
+	var claims []lb.Claim
+	for _, g := range found {
+		l := g.what
+		name := l.Name
+		if name == "" {
+			name = l.Law
+		}
+		claims = append(claims, lb.Claim{
+			ID: id("limits", g.subject(), name), Check: "limits", Subject: g.subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(cfg, l),
+		})
+	}
+	return distinct(claims)
+}
+
+func limitParams(l lb.Limit) map[string]float64 {
+	p := map[string]float64{"status": float64(l.Status)}
+	if l.Rate > 0 {
+		p["rate_per_s"] = l.Rate
+	}
+	switch l.Law {
+	case lb.InFlight:
+		p["most"] = float64(l.Most)
+	case lb.LeakyBucket:
+		p["at_once"] = float64(l.Burst + 1)
+		p["spacing_ms"] = math.Round(1e6/l.Rate) / 1e3
+	default:
+		p["at_once"] = float64(l.Burst)
+	}
+	return p
+}
+
+func limitText(cfg lb.Config, g group[lb.Limit]) string {
+	l := g.what
+	status := fmt.Sprintf("refused with %d", l.Status)
+	if !l.StatusIsSet && cfg.Balancer == "nginx" {
+		status += " (the default, not 429)"
+	}
+	if l.DryRun {
+		status = "only written to the log (dry run)"
+	}
+	switch l.Law {
+	case lb.InFlight:
+		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.paths(), l.Most, l.Key, status)
+	case lb.CountWindow:
+		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: whoever goes on at %s or faster stays refused.",
+			g.paths(), l.Burst, span(l.Window), l.Key, status, perSecond(l.Rate))
+	case lb.TokenBucket:
+		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.", g.paths(), l.Burst, perSecond(l.Rate), l.Key, status)
+	}
+	wait := ""
+	switch {
+	case l.Burst == 0:
+		wait = fmt.Sprintf("; without burst the next request must come %.4g ms later, so that simultaneous ones are refused", 1000/l.Rate)
+	case l.Delay == 0:
+		wait = fmt.Sprintf("; those beyond the rate wait, up to %.4g s", float64(l.Burst)/l.Rate)
+	case l.Delay > 0:
+		wait = fmt.Sprintf("; those beyond %d wait", l.Delay)
+	}
+	return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s%s; more are %s.", g.paths(), l.Burst+1, perSecond(l.Rate), l.Key, wait, status)
+}
+
+// perSecond prints a rate as people write it.
+func perSecond(rate float64) string {
+	if rate < 5 && rate > 0 {
+		return fmt.Sprintf("%.4g per minute", rate*60)
+	}
+	return fmt.Sprintf("%.4g per second", rate)
+}
+
+func limitAssumes(cfg lb.Config, l lb.Limit) []string {
+	if cfg.Balancer == "nginx" && len(l.Key) > 6 && l.Key[:6] == "$http_" {
+		return []string{fmt.Sprintf("the client sends the header: requests without it have an empty key and are not limited (%s)", l.Key)}
+	}
+	return nil
+}
