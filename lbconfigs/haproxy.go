@@ -302,8 +302,8 @@ func (r *haReader) frontend(s haSection) error {
 	if len(base.Ports) == 1 {
 		base.Ports = nil
 	}
-	if mode, ok := s.last("mode"); ok && mode.word(1) == "tcp" {
-		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode: lbproof sends HTTP"})
+	if mode, ok := s.last("mode"); !ok || mode.word(1) != "http" {
+		r.tcp(s, mode, ok)
 		return nil
 	}
 	r.stats(s, base)
@@ -312,6 +312,17 @@ func (r *haReader) frontend(s haSection) error {
 	}
 	r.frontendTimeouts(s, &base)
 	return r.branches(s, base)
+}
+
+// tcp is a section that proxies TCP, which is the default: its HTTP rules do nothing.
+func (r *haReader) tcp(s haSection, mode haLine, written bool) {
+	if !written {
+		mode = haLine{pos: s.pos, words: []string{s.kind, s.name}}
+	}
+	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http"})
+	for _, l := range s.all("http-request", "http-response", "redirect") {
+		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: fmt.Sprintf("%s %s proxies TCP: HTTP rules have no effect in it", s.kind, s.name), Instead: "mode http"})
+	}
 }
 
 // bind reads a listener and how it speaks TLS.

@@ -54,6 +54,7 @@ func (r *haReader) pool(s haSection) error {
 			pool.Servers = append(pool.Servers, server)
 		}
 	}
+	r.idleCheck(s, pool)
 	r.sticky(s, &pool)
 	r.reuse(s, &pool)
 	if l, ok := s.last("timeout", "queue"); ok {
@@ -65,6 +66,15 @@ func (r *haReader) pool(s haSection) error {
 		r.cfg.Pools = append(r.cfg.Pools, pool)
 	}
 	return nil
+}
+
+// idleCheck: option httpchk says how to check, and only check on a server does it.
+func (r *haReader) idleCheck(s haSection, pool lb.Pool) {
+	l, ok := s.option("httpchk")
+	if !ok || len(pool.Servers) == 0 || slices.ContainsFunc(pool.Servers, func(one lb.Server) bool { return one.Active != nil }) {
+		return
+	}
+	r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: fmt.Sprintf("no server of %s is checked: option httpchk only says how", s.name), Instead: "server NAME ADDRESS check"})
 }
 
 // lateDefault: default-server applies to the servers after it only.

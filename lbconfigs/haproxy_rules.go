@@ -380,6 +380,9 @@ func (r *haReader) limit(s haSection, l haLine, counter string, most int, compar
 			limit.Key = t.word(2)
 		}
 	}
+	if forgeable(limit.Key) {
+		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", limit.Key), Instead: "http-request track-sc0 src"})
+	}
 	table, ok := s.last("stick-table")
 	for _, stored := range table.words {
 		name, args, _ := strings.Cut(stored, "(")

@@ -37,7 +37,11 @@ func said(fsys fs.FS, name string) txtar.File {
 	claims := checks.Claims(cfg)
 	r.Lines = reports.CountLines(cfg, claims)
 	for _, c := range claims {
-		r.Claims = append(r.Claims, reports.Promise{Claim: c})
+		p := reports.Promise{Claim: c}
+		if check, err := checks.Find(c.Check); err == nil && check.Judge == nil {
+			p.Undecided = checks.NoExperiment
+		}
+		r.Claims = append(r.Claims, p)
 	}
 	_ = reports.WriteReading(&b, r) // a buffer takes everything
 	if _, err := lbconfigs.Specs(cfg); err != nil {
@@ -218,7 +222,7 @@ func TestDetect(t *testing.T) {
 		}
 	}
 	nginx := &fstest.MapFile{Data: []byte("events {}\nhttp { upstream u { server a; server b; } server { location / { proxy_pass http://u; } } }\n")}
-	haproxy := &fstest.MapFile{Data: []byte("frontend f\n  bind :80\n  default_backend b\nbackend b\n  server s 10.0.0.1:80\n")}
+	haproxy := &fstest.MapFile{Data: []byte("frontend f\n  mode http\n  bind :80\n  default_backend b\nbackend b\n  server s 10.0.0.1:80\n")}
 	traefik := &fstest.MapFile{Data: []byte("entryPoints:\n  web:\n    address: ':80'\n")}
 	f(fstest.MapFS{"a": nginx}, "a", "", "nginx")
 	f(fstest.MapFS{"a": haproxy}, "a", "", "haproxy")

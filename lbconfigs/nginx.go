@@ -255,7 +255,11 @@ type nginxZone struct {
 }
 
 // nginxMap is a map block.
-type nginxMap struct{ from, otherwise string }
+type nginxMap struct {
+	from      string
+	otherwise string
+	empty     []string // the values of from for which it is empty
+}
 
 func (r *nginxReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
 
@@ -369,7 +373,7 @@ func (r *nginxReader) main() error {
 	}
 	r.unreadAll(top, inMain)
 	r.unusedZones()
-	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, the old ones finish what they have"}
+	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish what they have"}
 	return r.pools()
 }
 
@@ -420,8 +424,12 @@ func (r *nginxReader) httpDirective(d item) error {
 	case "map":
 		m := nginxMap{from: d.arg(0)}
 		for _, c := range d.Block {
-			if c.Directive == "default" && len(c.Args) > 0 {
+			switch {
+			case len(c.Args) != 1:
+			case c.Directive == "default":
 				m.otherwise = c.Args[0]
+			case c.Args[0] == "":
+				m.empty = append(m.empty, c.Directive)
 			}
 		}
 		r.maps[d.arg(1)] = m

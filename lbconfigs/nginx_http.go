@@ -138,6 +138,9 @@ func (r *nginxReader) location(location item, s site, in scope) error {
 		return err
 	}
 	r.locationProblems(route, in)
+	if len(pick(own, "return")) > 0 { // which comes before anything that could refuse
+		route.Limits, route.Access, route.Auth, route.Guarded = nil, nil, nil, false
+	}
 	if r.provides(route) {
 		r.cfg.Routes = append(r.cfg.Routes, route)
 	}
@@ -214,8 +217,12 @@ func (r *nginxReader) proxyPass(route *lb.Route, d item) {
 		route.Pool, route.PoolPos = target, d.pos
 		return
 	}
-	route.Pool, _, _ = strings.Cut(target, "/")
-	route.PoolPos = d.pos
+	pool, uri, replaces := strings.Cut(target, "/")
+	route.Pool, route.PoolPos = pool, d.pos
+	if replaces && !strings.Contains(uri, "$") {
+		route.PoolPath = "/" + uri
+		route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: lb.Always, To: fmt.Sprintf("%s in place of %s", route.PoolPath, route.Path)})
+	}
 	if scheme == "https" {
 		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: "TLS towards the backends is not judged"})
 	}
@@ -259,7 +266,7 @@ func (r *nginxReader) policies(route *lb.Route, in scope) error {
 	if gzip, ok := in.one("gzip"); ok && gzip.arg(0) == "on" {
 		route.Compress = nginxGzip(gzip, in)
 	}
-	route.Guarded = len(route.Limits)+len(route.Access)+len(route.Rules) > 0 || route.Auth != nil || route.Internal ||
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, lb.Rule.Refuses) || route.Auth != nil || route.Internal ||
 		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files")) > 0
 	return nil
 }
@@ -310,7 +317,14 @@ func (r *nginxReader) upgrade(headers []lb.Header, in scope) *lb.Upgrade {
 			up.Always = !mapped
 		}
 	}
-	if !upgrades || !connection || !in.is("proxy_http_version", "1.1") {
+	if !upgrades || !connection {
+		return nil
+	}
+	if !in.is("proxy_http_version", "1.1") {
+		r.problem(lb.Problem{
+			Pos: up.Pos, Effect: lb.Inert, Until: "1.29.7", Text: "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
+			Instead: "proxy_http_version 1.1;",
+		})
 		return nil
 	}
 	return &up
@@ -373,8 +387,14 @@ func (r *nginxReader) limit(d item, kind string) lb.Limit {
 	}
 	r.zones[i].used = true
 	limit.Key, limit.Rate = r.zones[i].key, r.zones[i].rate
-	if m, ok := r.maps[limit.Key]; ok {
-		limit.Key = fmt.Sprintf("%s (map of %s)", limit.Key, m.from)
+	m, mapped := r.maps[limit.Key]
+	switch {
+	case mapped && m.otherwise == "":
+		limit.Free = fmt.Sprintf("those whose %s the map does not name", m.from)
+	case mapped && len(m.empty) > 0:
+		limit.Free = fmt.Sprintf("those whose %s is %s", m.from, strings.Join(m.empty, " or "))
+	case strings.HasPrefix(limit.Key, "$http_"), strings.HasPrefix(limit.Key, "$cookie_"), strings.HasPrefix(limit.Key, "$arg_"):
+		limit.Free = "those that do not bring it"
 	}
 	return limit
 }
@@ -445,6 +465,10 @@ func (r *nginxReader) timeouts(route *lb.Route, in scope) error {
 			limit.Pos, limit.Implicit, limit.After = d.pos, false, after
 		}
 		route.Timeouts = append(route.Timeouts, limit)
+		if t.what == lb.ReadTimeout && route.Upgrade != nil {
+			limit.For, limit.Then, limit.Implicit = lb.TunnelTimeout, "the tunnel is closed", true
+			route.Timeouts = append(route.Timeouts, limit)
+		}
 	}
 	return nil
 }

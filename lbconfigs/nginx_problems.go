@@ -247,6 +247,11 @@ func (r *nginxReader) authProblem(route lb.Route, d item) {
 
 // limitProblems: of two limits on the same location, one may always be reached first.
 func (r *nginxReader) limitProblems(route lb.Route) {
+	for _, l := range route.Limits {
+		if forgeable(l.Key) {
+			r.problem(lb.Problem{Pos: l.Pos, Effect: lb.Differs, Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", l.Key), Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy"})
+		}
+	}
 	for _, rate := range route.Limits {
 		for _, conn := range route.Limits {
 			if rate.Law != lb.LeakyBucket || conn.Law != lb.InFlight || rate.Key != conn.Key || rate.Delay != -1 {

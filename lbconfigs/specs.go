@@ -47,6 +47,9 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {
 			if err := placeable(server); err != nil {
+				if server.Down {
+					continue // a place holder that nobody asks
+				}
 				return nil, err
 			}
 			place(server.Host, server.Port, false)

@@ -38,7 +38,7 @@ func traefikSpec(cfg lb.Config) lb.Spec {
 		Command: []string{"traefik"},
 		Version: []string{"traefik", "version"},
 		Title:   "traefik",
-		Settle:  time.Second, // it reads its dynamic files after it listens
+		Settle:  2 * time.Second, // it reads its dynamic files after it listens
 		Files:   map[string]string{},
 		Image: lb.Image{
 			Ref:    "traefik:v3.6",

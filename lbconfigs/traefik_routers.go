@@ -32,7 +32,7 @@ func (r *trReader) router(t *tree) {
 			return
 		}
 	}
-	base.Guarded = len(base.Limits)+len(base.Access)+len(base.Rules) > 0 || base.Auth != nil
+	base.Guarded = len(base.Limits)+len(base.Access) > 0 || slices.ContainsFunc(base.Rules, lb.Rule.Refuses) || base.Auth != nil
 	base.Upgrade = &lb.Upgrade{Pos: t.pos}
 	for _, m := range matches {
 		r.cfg.Routes = append(r.cfg.Routes, m.apply(base))
@@ -249,7 +249,7 @@ func (r *trReader) apply(m *tree, route *lb.Route) {
 			route.MaxBody = &lb.Number{Pos: most.pos, Value: int64(number(most, 0))}
 		}
 	case "stripprefix", "stripprefixregex", "addprefix", "replacepath", "replacepathregex":
-		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: "any request", To: rewritten(m)})
+		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: lb.Always, To: rewritten(m)})
 	case "errors":
 		r.errors(m, route)
 	default:
@@ -280,6 +280,9 @@ func (r *trReader) rateLimit(m *tree, route *lb.Route) {
 		Pos: m.pos, Law: lb.TokenBucket, Key: trSource(m, "the client's address"), Rate: float64(average) / each.Seconds(),
 		Burst: max(1, number(m.get("burst"), 1)), Window: each, Status: 429,
 	})
+	if header := m.get("sourceCriterion", "requestHeaderName"); forgeable(header.text()) {
+		r.problem(lb.Problem{Pos: header.pos, Effect: lb.Differs, Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", header.text()), Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy"})
+	}
 }
 
 // trSource is what a limit counts by.

@@ -64,6 +64,12 @@ func traefikTime(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// forgeable says whether a limit's key is an address that the client writes into a header itself.
+func forgeable(key string) bool {
+	key = strings.ToLower(strings.ReplaceAll(key, "_", "-"))
+	return strings.Contains(key, "x-forwarded-for") || strings.Contains(key, "x-real-ip")
+}
+
 // size reads bytes with the suffixes k, m and g, as 10m.
 func size(text string) (int64, error) {
 	number, unit := text, int64(1)

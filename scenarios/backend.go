@@ -52,17 +52,27 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 	return nil
 }
 
-// healthPaths are the paths that the balancer's own health checks ask for, which backends answer 200.
+// healthPaths are the paths that the balancer itself asks for, which backends answer 200: those of its health checks, and
+// those by which it lets a backend decide whether a request may pass.
 func healthPaths(cfg lb.Config) []string {
 	var paths []string
+	add := func(path string) {
+		if strings.HasPrefix(path, "/") && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
-			if s.Active == nil {
-				continue
+			if s.Active != nil {
+				_, path, _ := strings.Cut(s.Active.Request, " ")
+				add(path)
 			}
-			_, path, ok := strings.Cut(s.Active.Request, " ")
-			if ok && strings.HasPrefix(path, "/") && !slices.Contains(paths, path) {
-				paths = append(paths, path)
+		}
+	}
+	for _, r := range cfg.Routes {
+		for _, asked := range cfg.Routes {
+			if r.Auth != nil && r.Auth.By == asked.Path {
+				add(asked.PoolPath)
 			}
 		}
 	}
@@ -73,9 +83,11 @@ func healthPaths(cfg lb.Config) []string {
 func prefixes(cfg lb.Config) []string {
 	var prefixes []string
 	for _, r := range cfg.Routes {
-		prefix := strings.TrimSuffix(r.Path, "/")
-		if r.Pool != "" && !r.Regex && !r.Exact && strings.HasPrefix(prefix, "/") && !slices.Contains(prefixes, prefix) {
-			prefixes = append(prefixes, prefix)
+		for _, path := range []string{r.Path, r.PoolPath} {
+			prefix := strings.TrimSuffix(path, "/")
+			if r.Pool != "" && !r.Regex && !r.Exact && strings.HasPrefix(prefix, "/") && !slices.Contains(prefixes, prefix) {
+				prefixes = append(prefixes, prefix)
+			}
 		}
 	}
 	return prefixes

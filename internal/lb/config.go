@@ -157,6 +157,7 @@ type Route struct {
 
 	Pool       string      `json:"pool,omitempty"` // the name of a Pool or a Split
 	PoolPos    Pos         `json:"pool_pos,omitzero"`
+	PoolPath   string      `json:"pool_path,omitempty"` // what the backend sees in place of Path
 	Answer     *Answer     `json:"answer,omitempty"`
 	Redirect   *Redirect   `json:"redirect,omitempty"`
 	Own        *Own        `json:"own,omitempty"`

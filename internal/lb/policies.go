@@ -135,6 +135,7 @@ type Limit struct {
 	Status      int           `json:"status"`
 	StatusIsSet bool          `json:"status_is_set,omitempty"`
 	DryRun      bool          `json:"dry_run,omitempty"`
+	Free        string        `json:"free,omitempty"` // which requests have an empty key, and so no limit
 }
 
 // The laws of limits.
@@ -233,6 +234,12 @@ type Rule struct {
 	Code int    `json:"code"`
 	To   string `json:"to,omitempty"` // of a redirect
 }
+
+// Always is the condition of a rule that concerns every request.
+const Always = "any request"
+
+// Refuses says whether the rule may keep a request from its backend.
+func (r Rule) Refuses() bool { return r.Code != 0 || r.When != Always }
 
 // Reload is how a changed file takes effect.
 type Reload struct {

@@ -161,7 +161,9 @@ func (s *execution) bringUp(ctx context.Context) error {
 			starting.Go(func() error { return s.stack.Start(within, spec, nil) })
 		}
 	}
-	starting.Go(func() error { return s.stack.Check(within, balancer, files, hosts) })
+	if len(balancer.Check) > 0 {
+		starting.Go(func() error { return s.stack.Check(within, balancer, files, hosts) })
+	}
 	starting.Go(func() error { return s.startWorker(within) })
 	if err := starting.Wait(); err != nil {
 		return err
@@ -186,9 +188,9 @@ func (s *execution) startWorker(ctx context.Context) (err error) {
 
 // waitReady gives the worker its order, and returns when it has reached everything, or with what became of the balancer.
 func (s *execution) waitReady(ctx context.Context) error {
-	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports}
+	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle}
 	for _, spec := range s.plan.Specs {
-		if spec.Role == lb.Backend {
+		if spec.Role == lb.Backend && !spec.Helper {
 			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
 		}
 	}

@@ -24,6 +24,7 @@ type order struct {
 	Loads    []lb.Load
 	Balancer string
 	Ports    []int
+	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
 	Go, Stop bool
 }
@@ -153,7 +154,34 @@ func (w *worker) waitReady(ctx context.Context) error {
 		})
 	}
 	waiting.Wait()
-	return errors.Join(failed...)
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	w.settle(ctx)
+	return nil
+}
+
+// settle waits while a balancer that reads its routes after it listens answers 404 to the first request of the load, for as
+// long as it may: a configuration that it never takes over is what the run is to show.
+func (w *worker) settle(ctx context.Context) {
+	if w.order.Settle == 0 || len(w.order.Loads) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.order.Settle)
+	defer cancel()
+	first := w.order.Loads[0]
+	first.Count, first.Rate, first.Concurrency = 1, 0, 1
+	_ = until(ctx, func() error {
+		code := 0
+		w.engine.Send(ctx, 0, 0, first, func(h lb.Hit) { code = h.Code })
+		if code == http.StatusNotFound || code == 0 {
+			return errors.New("not there yet")
+		}
+		return nil
+	})
+	for _, r := range w.readers { // what has arrived so far belongs to no hit
+		_, _ = r.Next(ctx)
+	}
 }
 
 func dial(ctx context.Context, addr string) error {

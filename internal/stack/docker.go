@@ -22,7 +22,6 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	tcexec "github.com/testcontainers/testcontainers-go/exec"
 	tclog "github.com/testcontainers/testcontainers-go/log"
-	"github.com/testcontainers/testcontainers-go/network"
 	"github.com/testcontainers/testcontainers-go/wait"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -92,11 +91,10 @@ func (d *Docker) Connect(ctx context.Context) (Host, error) {
 
 // Stack is what one run has started.
 type Stack struct {
-	docker  *Docker
-	run     string
-	network string
-	subnets []subnet
-	reaper  client.HijackedResponse
+	docker   *Docker
+	run      string
+	networks []addressed // the main one first
+	reaper   client.HijackedResponse
 
 	mu    sync.Mutex
 	nodes map[string]*node
@@ -115,12 +113,7 @@ func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec) (*Stack,
 	if err := s.startReaper(ctx); err != nil {
 		return nil, fmt.Errorf("start the reaper: %w", err)
 	}
-	made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: run}))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make the run's network: %w", err), s.Close())
-	}
-	s.network = made.Name
-	if err := s.addressed(ctx, specs); err != nil {
+	if err := s.makeNetworks(ctx, specs); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -349,7 +342,7 @@ func (s *Stack) Address(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the address of %s: %w", name, err)
 	}
-	at, ok := info.NetworkSettings.Networks[s.network]
+	at, ok := info.NetworkSettings.Networks[s.networks[0].name]
 	if !ok || !at.IPAddress.IsValid() {
 		return "", fmt.Errorf("find the address of %s: it is not on the run's network", name)
 	}
@@ -370,7 +363,7 @@ func (s *Stack) Nodes(ctx context.Context) ([]lb.Node, error) {
 			Name: name, Role: n.spec.Role, Image: n.image.Ref, Source: n.image.Source, CPUs: n.spec.CPUs, Memory: n.spec.Memory,
 			Restarts: info.RestartCount, OOMKilled: n.oom || info.State.OOMKilled,
 		}
-		if at := info.NetworkSettings.Networks[s.network]; at != nil && at.IPAddress.IsValid() {
+		if at := info.NetworkSettings.Networks[s.networks[0].name]; at != nil && at.IPAddress.IsValid() {
 			one.Address = at.IPAddress.String()
 		}
 		if !info.State.Running && !info.State.Restarting {

@@ -2,6 +2,8 @@ package stack
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,76 +15,125 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// subnet is a network of the addresses that a configuration names.
-type subnet struct {
-	prefix netip.Prefix
+// addressed is a network on which nodes have the addresses that the configuration names.
+type addressed struct {
+	prefix netip.Prefix // zero where the engine chooses
 	name   string
 }
 
-// addressed makes a network for every /24 in which a node has an address of its own. Like the run's main network they have
-// no route out.
-func (s *Stack) addressed(ctx context.Context, specs []lb.Spec) error {
-	fixed := map[netip.Prefix][]netip.Addr{}
+// makeNetworks makes the run's main network and, where the configuration names addresses too far apart for it, one more for
+// each group of them. One network for all is the rule, because Docker 20.10 now and then cannot remove a network whose
+// containers stood in several. None has a route out.
+func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec) error {
+	groups, err := groupAddresses(specs)
+	if err != nil {
+		return err
+	}
+	if len(groups) == 0 {
+		groups = [][]netip.Addr{nil}
+	}
+	for _, taken := range groups {
+		var one addressed
+		options := []network.NetworkCustomizer{network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run})}
+		if len(taken) > 0 {
+			one.prefix = cover(taken)
+			gateway, dynamic, ok := room(one.prefix, taken)
+			if !ok {
+				return fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", one.prefix)
+			}
+			options = append(options, network.WithIPAM(&apinetwork.IPAM{Config: []apinetwork.IPAMConfig{{Subnet: one.prefix, Gateway: gateway, IPRange: dynamic}}}))
+		}
+		made, err := network.New(ctx, options...)
+		if err != nil && len(taken) > 0 {
+			return fmt.Errorf("make the network %s, in which the configuration has %s: %w (another run, or another network of this machine, may have it)", one.prefix, taken[0], err)
+		}
+		if err != nil {
+			return fmt.Errorf("make the run's network: %w", err)
+		}
+		one.name = made.Name
+		s.networks = append(s.networks, one)
+	}
+	return nil
+}
+
+// groupAddresses puts the addresses of nodes together that share their first octet.
+func groupAddresses(specs []lb.Spec) ([][]netip.Addr, error) {
+	var groups [][]netip.Addr
 	for _, spec := range specs {
 		if spec.Address == "" {
 			continue
 		}
 		at, err := netip.ParseAddr(spec.Address)
-		if err != nil {
-			return fmt.Errorf("make a network for %s: %w", spec.Name, err)
+		if err != nil || !at.Is4() {
+			return nil, errors.Join(fmt.Errorf("make a network for %s: %s is no IPv4 address", spec.Name, spec.Address), err)
 		}
-		prefix := netip.PrefixFrom(at, 24).Masked()
-		fixed[prefix] = append(fixed[prefix], at)
+		i := slices.IndexFunc(groups, func(g []netip.Addr) bool { return g[0].As4()[0] == at.As4()[0] })
+		if i < 0 {
+			groups, i = append(groups, nil), len(groups)
+		}
+		groups[i] = append(groups[i], at)
 	}
-	for prefix, taken := range fixed {
-		gateway, dynamic, ok := room(prefix, taken)
-		if !ok {
-			return fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", prefix)
-		}
-		made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run}),
-			network.WithIPAM(&apinetwork.IPAM{Config: []apinetwork.IPAMConfig{{Subnet: prefix, Gateway: gateway, IPRange: dynamic}}}))
-		if err != nil {
-			return fmt.Errorf("make the network %s, in which the configuration has %s: %w (another run, or another network of this machine, may have it)", prefix, taken[0], err)
-		}
-		s.subnets = append(s.subnets, subnet{prefix, made.Name})
-	}
-	return nil
+	return groups, nil
 }
 
-// room finds addresses in a /24 that no node has: one for the gateway, and a block for nodes without an address of their own.
+// cover is the smallest network, but no smaller than a /24, that has all the addresses.
+func cover(all []netip.Addr) netip.Prefix {
+	for bits := 24; ; bits-- {
+		prefix := netip.PrefixFrom(all[0], bits).Masked()
+		if !slices.ContainsFunc(all, func(a netip.Addr) bool { return !prefix.Contains(a) }) {
+			return prefix
+		}
+	}
+}
+
+// room finds addresses in a network that no node has: one for the gateway, and a block for nodes without an address of
+// their own. ok is false where there is none.
 func room(prefix netip.Prefix, taken []netip.Addr) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
+	const block = 32 // addresses of a /27
 	base := prefix.Addr().As4()
-	at := func(last int) netip.Addr { return netip.AddrFrom4([4]byte{base[0], base[1], base[2], byte(last)}) }
-	for block := 224; block >= 0 && !ok; block -= 32 { // the highest /27 without a taken address
-		dynamic = netip.PrefixFrom(at(block), 27)
+	first := binary.BigEndian.Uint32(base[:])
+	size := uint32(1) << (32 - prefix.Bits())
+	at := func(n uint32) netip.Addr {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], first+n)
+		return netip.AddrFrom4(b)
+	}
+	for n := size - block; !ok && n >= block; n -= block { // the highest block without a taken address, and not the lowest
+		dynamic = netip.PrefixFrom(at(n), 27)
 		ok = !slices.ContainsFunc(taken, dynamic.Contains)
 	}
-	for last := 1; last < 255; last++ {
-		if gateway = at(last); !slices.Contains(taken, gateway) && !dynamic.Contains(gateway) {
+	for n := uint32(1); n < block; n++ {
+		if gateway = at(n); !slices.Contains(taken, gateway) {
 			return gateway, dynamic, ok
 		}
 	}
 	return gateway, dynamic, false
 }
 
-// joined are the networks of a node: its own address first where it has one, then the run's main network. The balancer
+// joined are the networks of a node: the one that has its own address first, then the run's main network. The balancer
 // stands in all of them.
 func (s *Stack) joined(spec lb.Spec) []testcontainers.ContainerCustomizer {
 	var out []testcontainers.ContainerCustomizer
-	if spec.Address != "" {
-		at, err := netip.ParseAddr(spec.Address)
-		for _, n := range s.subnets {
-			if err != nil || !n.prefix.Contains(at) {
-				continue
-			}
-			out = append(out, network.WithNetworkName(nil, n.name), testcontainers.WithEndpointSettingsModifier(func(all map[string]*apinetwork.EndpointSettings) {
-				all[n.name].IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: at}
-			}))
+	main := s.networks[0]
+	at, err := netip.ParseAddr(spec.Address)
+	for _, n := range s.networks {
+		if err != nil || !n.prefix.IsValid() || !n.prefix.Contains(at) {
+			continue
+		}
+		aliases := []string(nil)
+		if n == main {
+			aliases = []string{spec.Host()}
+		}
+		out = append(out, network.WithNetworkName(aliases, n.name), testcontainers.WithEndpointSettingsModifier(func(all map[string]*apinetwork.EndpointSettings) {
+			all[n.name].IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: at}
+		}))
+		if n == main {
+			return out
 		}
 	}
-	out = append(out, network.WithNetworkName([]string{spec.Host()}, s.network))
-	if spec.Role == lb.Balancer {
-		for _, n := range s.subnets {
+	out = append(out, network.WithNetworkName([]string{spec.Host()}, main.name))
+	for _, n := range s.networks[1:] {
+		if spec.Role == lb.Balancer {
 			out = append(out, network.WithNetworkName(nil, n.name))
 		}
 	}

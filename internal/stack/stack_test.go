@@ -57,7 +57,7 @@ func TestLayerTakesEachPathOnce(t *testing.T) {
 func TestOnlyStaticProgramsGoIntoContainers(t *testing.T) {
 	assert.ErrorContains(t, static("stack_test.go"), "is no Linux program")
 	assert.ErrorContains(t, static("/bin/sh"), "CGO_ENABLED=0")
-	assert.NoError(t, static(build(t)))
+	assert.NoError(t, static(built(t)))
 }
 
 func TestRecipesDiffer(t *testing.T) {
@@ -73,7 +73,7 @@ func TestTail(t *testing.T) {
 	assert.Equal(t, "a", tail("a", 2))
 }
 
-func build(t *testing.T) string {
+func built(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "lbproof")
 	cmd := exec.Command("go", "build", "-o", binary, "../../cmd/lbproof")
@@ -89,7 +89,7 @@ func open(t *testing.T) *Stack {
 	if testing.Short() {
 		t.Skip("needs Docker")
 	}
-	d := &Docker{Binary: build(t)}
+	d := &Docker{Binary: built(t)}
 	_, err := d.Connect(t.Context())
 	require.NoError(t, err)
 	s, err := d.Open(t.Context(), "stacktest", nil)

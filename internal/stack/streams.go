@@ -64,7 +64,7 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 		host:   func(h *container.HostConfig) { h.LogConfig = container.LogConfig{Type: "none"} },
 	}
 	options := append(s.options(spec, nil, direct),
-		network.WithNetworkName([]string{spec.Name}, s.network),
+		network.WithNetworkName([]string{spec.Host()}, s.networks[0].name),
 		testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}),
 	)
 	c, err := testcontainers.Run(ctx, found.Ref, options...)

@@ -33,7 +33,10 @@ func algorithmClaims(cfg lb.Config) []lb.Claim {
 			c.Params[active[i].Addr()] = share
 		}
 		if !p.SharedState {
-			c.Assumes = []string{states(cfg, p)}
+			c.Assumes = append(c.Assumes, states(cfg, p))
+		}
+		if p.Method == "leastconn" {
+			c.Assumes = append(c.Assumes, "there are requests in flight: while there are none, the servers take turns whatever their weights")
 		}
 		return []lb.Claim{c}
 	})

@@ -24,7 +24,7 @@ func limitClaims(cfg lb.Config) []lb.Claim {
 			name = l.Law
 		}
 		claims = append(claims, lb.Claim{
-			ID: id("limits", g.subject(), name), Check: "limits", Subject: g.subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(cfg, l),
+			ID: id("limits", g.subject(), name), Check: "limits", Subject: g.subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(l),
 		})
 	}
 	return distinct(claims)
@@ -85,9 +85,9 @@ func perSecond(rate float64) string {
 	return fmt.Sprintf("%.4g per second", rate)
 }
 
-func limitAssumes(cfg lb.Config, l lb.Limit) []string {
-	if cfg.Balancer == "nginx" && len(l.Key) > 6 && l.Key[:6] == "$http_" {
-		return []string{fmt.Sprintf("the client sends the header: requests without it have an empty key and are not limited (%s)", l.Key)}
+func limitAssumes(l lb.Limit) []string {
+	if l.Free == "" {
+		return nil
 	}
-	return nil
+	return []string{fmt.Sprintf("the key %s is not empty: requests with an empty one (%s) are not limited", l.Key, l.Free)}
 }

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -70,8 +71,14 @@ func passiveText(s lb.Server) string {
 }
 
 func passiveAssumes(cfg lb.Config, p lb.Pool) []string {
+	var assumes []string
 	if cfg.Balancer == "nginx" && !p.SharedState {
-		return []string{"each worker counts for itself, so that clients may meet as many failures once per worker (no zone)"}
+		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once per worker (no zone)")
 	}
-	return nil
+	for _, s := range p.Servers {
+		if s.Passive != nil && strings.Contains(s.Passive.On, "http_5") {
+			return append(assumes, "not all servers fail at once: then all are out together, and clients get 502 for as long although the servers are well again")
+		}
+	}
+	return assumes
 }

@@ -18,7 +18,7 @@ var rules = Check{
 			switch {
 			case r.Code == 0:
 				text = fmt.Sprintf("A request to %s reaches the backend with %s where %s.", g.paths(), r.To, r.When)
-				if r.When == "any request" {
+				if r.When == lb.Always {
 					text = fmt.Sprintf("A request to %s reaches the backend with %s.", g.paths(), r.To)
 				}
 			case r.To != "":

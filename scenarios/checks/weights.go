@@ -28,6 +28,9 @@ func weightClaims(cfg lb.Config) []lb.Claim {
 			Params:  map[string]float64{},
 			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
 		}
+		if named(pool) && cfg.Balancer == "nginx" {
+			claim.Assumes = append(claim.Assumes, "each name has one address: one with several counts as so many servers")
+		}
 		shares := stats.Shares(weightsOf(active))
 		for i, s := range active {
 			claim.Params[s.Addr()] = shares[i]

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/reports"
+)
+
+// The tests in this file put every built-in configuration before the real balancer. Without Docker they fail; go test
+// -short leaves them out.
+
+// fates is what the real balancers do with each built-in configuration. says is what the balancer itself complains of, at
+// the place where lbproof has a problem; corrected are the edits after which it accepts the file, as lbproof advises.
+var fates = map[string]struct {
+	refused   bool
+	answered  string
+	says      string
+	corrected []string // old, new
+}{
+	"nginx/weighted":             {answered: "back-01"},
+	"nginx/order-api":            {answered: "order-svc-1"},
+	"nginx/orchestry":            {answered: "10.20.0.11"},
+	"nginx/orchestry-rules":      {answered: "shop-1"},
+	"nginx/phoenix-status":       {answered: "the balancer"},
+	"nginx/sysmanage-health":     {answered: "10.0.1.10"},
+	"nginx/sysmanage-lua":        {answered: "the balancer"},
+	"nginx/orchestry-canary":     {refused: true, says: `"split_clients" directive is not allowed here`},
+	"nginx/orchestry-empty":      {refused: true, says: "no servers are inside upstream", corrected: []string{"upstream shop_upstream {", "upstream shop_upstream { server 127.0.0.1:1 down;"}},
+	"nginx/orchestry-flapping":   {refused: true, says: `balancing method does not support parameter "backup"`, corrected: []string{" backup;", ";"}},
+	"nginx/orchestry-least-time": {refused: true, says: `unknown directive "least_time"`, corrected: []string{"least_time header;", "least_conn;"}},
+	"nginx/orchestry-regex":      {refused: true, says: `unknown directive "1,2}/"`, corrected: []string{"~ ^/v[0-9]{1,2}/ {", `~ "^/v[0-9]{1,2}/" {`}},
+	"nginx/sysmanage": {
+		refused: true, says: `"limit_req_zone" directive is not allowed here`, corrected: []string{
+			"limit_req_zone $binary_remote_addr zone=api:10m rate=10r/s;\nlimit_req_zone $binary_remote_addr zone=auth:10m rate=5r/s;\n", "",
+			"upstream sysmanage_backend {", "limit_req_zone $binary_remote_addr zone=api:10m rate=10r/s;\nlimit_req_zone $binary_remote_addr zone=auth:10m rate=5r/s;\nupstream sysmanage_backend {",
+			"ECDHE-RSA-AES256-GCM-SHA512:DHE-RSA-AES256-GCM-SHA512", "ECDHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES256-GCM-SHA384",
+		},
+	},
+	"nginx/phoenix": {
+		refused: true, says: `unknown directive "check"`, corrected: []string{
+			"check interval=3000 rise=2 fall=5 timeout=1000 type=http;", "", `check_http_send "HEAD /health HTTP/1.0\r\n\r\n";`, "",
+			"check_http_expect_alive http_2xx http_3xx;", "", "least_conn;", "", "sticky cookie SERVERID expires=1h domain=.phoenix-orch;", "hash $cookie_SERVERID consistent;",
+			"http://master_orchestrator:9000", "http://master_orchestrator",
+		},
+	},
+	"haproxy/weighted": {answered: "back-01"},
+	"haproxy/order-api": {
+		refused: true, says: "unable to find required use_backend: 'ws_backend'", corrected: []string{
+			"# Backend — order service", "backend ws_backend\n    server ws 10.0.1.20:8080\n\nbackend api_gateway_backend\n    server gateway 10.0.1.21:8080\n",
+			"maxconn 100000", "",
+		},
+	},
+	"haproxy/sysmanage": {
+		refused: true, says: "error detected while parsing ACL 'is_websocket' : 'websocket' is not a number", corrected: []string{
+			"hdr_val(upgrade) -i websocket", "hdr(upgrade) -i websocket",
+			"ECDHE-RSA-AES256-GCM-SHA512:DHE-RSA-AES256-GCM-SHA512", "ECDHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES256-GCM-SHA384",
+		},
+	},
+	"traefik/weighted":  {answered: "back-01"},
+	"traefik/order-api": {answered: "the balancer", says: "field not found, node: recoverDuration", corrected: []string{"recoverDuration", "recoveryDuration"}},
+}
+
+func TestEveryBuiltInHasAFate(t *testing.T) {
+	names, err := fs.Glob(lbconfigs.BuiltIn, "*/*")
+	require.NoError(t, err)
+	for _, name := range names {
+		assert.Contains(t, fates, name)
+	}
+	assert.Len(t, fates, len(names))
+}
+
+// written puts a built-in configuration, edited, into a folder.
+func written(t *testing.T, name string, edits []string) string {
+	t.Helper()
+	dir := t.TempDir()
+	edited := map[string]bool{}
+	err := fs.WalkDir(lbconfigs.BuiltIn, name, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(lbconfigs.BuiltIn, file)
+		if err != nil {
+			return err
+		}
+		for i := 0; i < len(edits); i += 2 {
+			if strings.Contains(string(text), edits[i]) {
+				edited[edits[i]] = true
+			}
+			text = []byte(strings.ReplaceAll(string(text), edits[i], edits[i+1]))
+		}
+		at := filepath.Join(dir, "config", strings.TrimPrefix(file, name))
+		return errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, text, 0o644))
+	})
+	require.NoError(t, err)
+	for i := 0; i < len(edits); i += 2 {
+		require.True(t, edited[edits[i]], "%s has no %q", name, edits[i])
+	}
+	return dir
+}
+
+// asked is what lbproof claims says of a configuration with the balancer's own answer.
+func asked(t *testing.T, dir string) reports.Reading {
+	t.Helper()
+	p := start(t, dir, "claims", "--json", "config")
+	require.Equal(t, 0, p.wait(t), p.stderr.String())
+	var r reports.Reading
+	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
+	require.NotNil(t, r.Checker, p.stderr.String())
+	return r
+}
+
+// What the balancer refuses, lbproof has told before, at the same line; and what lbproof advises, the balancer accepts.
+func TestBalancersOwnAnswer(t *testing.T) {
+	for name, fate := range fates {
+		t.Run(name, func(t *testing.T) {
+			r := asked(t, written(t, name, nil))
+			assert.Equal(t, !fate.refused, r.Checker.Accepted, "%v", r.Checker.Said)
+			assert.Equal(t, !fate.refused, r.Checker.Started, "%v", r.Checker.Said)
+			assert.NotEmpty(t, r.Checker.Version)
+			rejected := 0
+			for _, p := range r.Problems {
+				if p.Effect == lb.Rejected {
+					rejected++
+				}
+			}
+			assert.Equal(t, fate.refused, rejected > 0, "%v", r.Problems)
+			if fate.says == "" {
+				return
+			}
+			found := false
+			for _, s := range r.Checker.Said {
+				found = found || strings.Contains(s.Text, fate.says)
+			}
+			assert.True(t, found, "%v", r.Checker.Said)
+			if fate.corrected == nil {
+				return
+			}
+			better := asked(t, written(t, name, fate.corrected))
+			assert.True(t, better.Checker.Accepted, "%v", better.Checker.Said)
+			assert.True(t, better.Checker.Started, "%v", better.Checker.Said)
+			for _, p := range better.Problems {
+				assert.NotEqual(t, lb.Rejected, p.Effect, p.Text)
+			}
+		})
+	}
+}
+
+const short = `name: short
+doc: a few requests
+config: config
+checks: [restarts]
+phases:
+  - {name: few, requests: 30, concurrency: 1, send: [{path: /health}]}
+`
+
+// Every configuration that its balancer accepts comes up unchanged and answers; a corrected one does so too.
+func TestEveryValidBuiltInComesUp(t *testing.T) {
+	for name, fate := range fates {
+		t.Run(name, func(t *testing.T) {
+			dir := written(t, name, fate.corrected)
+			if fate.refused && fate.corrected == nil {
+				t.Skip("the balancer refuses it")
+			}
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
+			p := start(t, dir, "test", "short.yaml")
+			code := p.wait(t)
+			assert.Contains(t, []int{0, 3}, code, "%s\n%s", p.stderr.String(), p.stdout.String())
+			_, r := reportOf(t, dir)
+			require.Len(t, r.Phases, 1)
+			assert.Equal(t, 30, r.Phases[0].Hits)
+			assert.Empty(t, r.Env.Interrupted)
+			if fate.answered != "" && fate.corrected == nil {
+				assert.Positive(t, r.Phases[0].Servers[fate.answered], "%v", r.Phases[0].Servers)
+			}
+			assert.Zero(t, r.Phases[0].Servers["nobody"], "%v", r.Phases[0].Servers)
+			p.nothingLeft(t, 0)
+		})
+	}
+}
