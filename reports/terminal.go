@@ -45,6 +45,12 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9); err != nil {
 		return err
 	}
+	if len(r.Env.Said) > 0 {
+		fmt.Fprintln(w, "\nat its start the balancer said:")
+		for _, s := range r.Env.Said {
+			fmt.Fprintln(w, " "+s.Text)
+		}
+	}
 	for _, m := range r.Env.Marks {
 		fmt.Fprintln(w, "\n"+markLine(m))
 	}

@@ -188,3 +188,29 @@ func TestEveryValidBuiltInComesUp(t *testing.T) {
 		})
 	}
 }
+
+// Accepted is not started: HAProxy's checker does not look whether a directory is there, and its start does.
+func TestAcceptedAndNotStarted(t *testing.T) {
+	dir := written(t, "haproxy/weighted", []string{"maxconn 4096", "chroot /nowhere"})
+	r := asked(t, dir)
+	assert.True(t, r.Checker.Accepted, "%v", r.Checker.Said)
+	assert.False(t, r.Checker.Started)
+	require.NotEmpty(t, r.Checker.Said)
+	assert.Contains(t, r.Checker.Said[len(r.Checker.Said)-1].Text, "Cannot chroot")
+	p := start(t, dir, "test", "config")
+	assert.Equal(t, 4, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration and does not come up with it: the container haproxy died")
+	assert.Contains(t, p.stderr.String(), "Cannot chroot")
+	p.nothingLeft(t, 0)
+}
+
+// Upstreams far apart get a network for each neighbourhood; the balancer stands in all of them.
+func TestAddressesFarApart(t *testing.T) {
+	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "10.31.0.7:8000", "back-02:8000", "192.168.203.8:8000"})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
+	p := start(t, dir, "test", "short.yaml")
+	assert.Contains(t, []int{0, 3}, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+	_, r := reportOf(t, dir)
+	assert.Equal(t, map[string]int{"10.31.0.7": 5, "192.168.203.8": 10, "back-03": 15}, r.Phases[0].Servers)
+	p.nothingLeft(t, 0)
+}

@@ -59,7 +59,12 @@ func list(out io.Writer, kind string) error {
 		}
 	case "checks":
 		for _, c := range checks.All {
+			law := c.Law
+			if c.Judge == nil {
+				law += " (" + checks.NoExperiment + ")"
+			}
 			row(c.Name, c.Doc)
+			row("", "law: "+law)
 		}
 	case "faults":
 		for _, f := range faults.All {

@@ -73,7 +73,8 @@ type Environment struct {
 	Balancer    string       `json:"balancer"` // as its own version command prints it
 	Workers     int          `json:"workers"`  // worker processes seen running
 	ConfigSHA   string       `json:"config_sha256"`
-	Client      string       `json:"client"` // address the traffic came from
+	Said        []Said       `json:"said,omitempty"` // warnings and errors that the balancer printed at its start
+	Client      string       `json:"client"`         // address the traffic came from
 	Nodes       []Node       `json:"nodes"`
 	Phases      []PhaseStats `json:"phases"`
 	Marks       []Mark       `json:"marks,omitempty"`

@@ -211,7 +211,9 @@ func (s *execution) waitReady(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
 	var r report
 	err := s.reports.Decode(&r)
-	switch {
+	switch cause := context.Cause(ctx); {
+	case cause != nil: // which is why nothing more can be read
+		return s.whatFailed(context.WithoutCancel(ctx), cause)
 	case err != nil:
 		return fmt.Errorf("wait for the stack: %w", err)
 	case r.Ready:
@@ -222,6 +224,14 @@ func (s *execution) waitReady(ctx context.Context) error {
 		return err
 	}
 	return fmt.Errorf("wait for the stack: %s", r.Err)
+}
+
+// whatFailed says of a balancer that came up and went again that it did so by its own doing.
+func (s *execution) whatFailed(ctx context.Context, err error) error {
+	if name := s.balancer().Name; s.stack.Gone(ctx, name) != nil {
+		return fmt.Errorf("%s accepts the configuration and does not come up with it: %w", name, err)
+	}
+	return fmt.Errorf("wait for the stack: %w", err)
 }
 
 // prove shows that what is about to be measured is what the plan says, and records it.
@@ -242,6 +252,9 @@ func (s *execution) prove(ctx context.Context) (err error) {
 		return err
 	}
 	s.env.Balancer = stack.VersionLine(said)
+	if s.env.Said, err = s.stack.Complaints(ctx, spec); err != nil {
+		return err
+	}
 	s.env.Client, err = s.stack.Address(ctx, workerName)
 	return err
 }

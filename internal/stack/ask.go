@@ -148,6 +148,13 @@ func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hos
 	return reached && state.Running, text.String(), err
 }
 
+// Complaints are the warnings and errors that a node has printed so far.
+func (s *Stack) Complaints(ctx context.Context, spec lb.Spec) ([]lb.Said, error) {
+	var said strings.Builder
+	err := s.Logs(ctx, spec.Name, &said)
+	return complaints(spec, said.String(), false), err
+}
+
 // VersionLine is the line of a version command's output that has the version in it.
 func VersionLine(said string) string {
 	for line := range strings.Lines(said) {

@@ -43,7 +43,7 @@ func (s *Stack) Watch(ctx context.Context) error {
 		}
 		for name, until := range missing {
 			if time.Now().After(until) {
-				if err := s.gone(ctx, name); err != nil {
+				if err := s.Gone(ctx, name); err != nil {
 					return err
 				}
 				delete(missing, name)
@@ -72,8 +72,8 @@ func (s *Stack) notice(e events.Message, missing map[string]time.Time) {
 	}
 }
 
-// gone is an error where a node neither runs nor is about to.
-func (s *Stack) gone(ctx context.Context, name string) error {
+// Gone is an error where a node neither runs nor is about to, with what it last printed.
+func (s *Stack) Gone(ctx context.Context, name string) error {
 	info, err := s.node(name).container.Inspect(ctx)
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", name, err)
@@ -110,7 +110,7 @@ func (s *Stack) Running(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(s.nodes))
 	s.mu.Unlock()
 	for _, name := range names {
-		if err := s.gone(ctx, name); err != nil {
+		if err := s.Gone(ctx, name); err != nil {
 			return err
 		}
 	}

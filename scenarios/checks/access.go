@@ -9,7 +9,8 @@ import (
 
 var access = Check{
 	Name: "access",
-	Doc:  "Clients are let in or kept out by their address. Law: one request let in that should not be, or the other way, refutes; asked from addresses on both sides.",
+	Doc:  "Clients are let in or kept out by their address.",
+	Law:  "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, r := range cfg.Routes {

@@ -9,8 +9,9 @@ import (
 
 var active = Check{
 	Name: "active",
-	Doc: "Health checks take a dead server out and a healthy one back in. Law: down between (fall-1)*fastinter and that plus inter, plus fall timeouts " +
-		"where it hangs; up between (rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number.",
+	Doc:  "Health checks take a dead server out and a healthy one back in.",
+	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
+		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number",
 	Claims: activeClaims,
 }
 

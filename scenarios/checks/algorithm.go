@@ -10,9 +10,9 @@ import (
 
 var algorithm = Check{
 	Name: "algorithm",
-	Doc: "How a pool chooses where it is not by turns. Law: least connections goes to the fewest requests in flight per weight, as counted at " +
-		"the backends; a hash sends equal keys to the same server, and when a server goes, a consistent one moves only its share; " +
-		"random shares are binomial.",
+	Doc:  "How a pool chooses where it is not by turns.",
+	Law: "least connections goes to the fewest requests in flight per weight, as counted at the backends; a hash sends equal " +
+		"keys to the same server, and when a server goes, a consistent one moves only its share; random shares are binomial",
 	Claims: algorithmClaims,
 }
 

@@ -10,8 +10,9 @@ import (
 
 var answered = Check{
 	Name: "answered",
-	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the request was lbproof's " +
-		"own probe of a path that the backend may not know. One that is not refutes the claim.",
+	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the request " +
+		"was lbproof's own probe of a path that the backend may not know.",
+	Law:    "one that is not refutes the claim",
 	Claims: answeredClaims,
 	Probes: probe,
 	Judge:  judgeAnswered,

@@ -8,7 +8,8 @@ import (
 
 var auth = Check{
 	Name: "auth",
-	Doc:  "Only requests that another service or a list of users lets pass reach a backend. Law: one arrival of a request that was not let pass refutes; one question per request where a service is asked.",
+	Doc:  "Only requests that another service or a list of users lets pass reach a backend.",
+	Law:  "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Auth {
 			if r.Auth == nil || r.Own != nil {

@@ -8,7 +8,8 @@ import (
 
 var backup = Check{
 	Name: "backup",
-	Doc:  "A backup server gets requests only while no other server of its pool takes any. Law: zero of its arrivals while another server is in rotation.",
+	Doc:  "A backup server gets requests only while no other server of its pool takes any.",
+	Law:  "zero of its arrivals while another server is in rotation",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim

@@ -8,7 +8,8 @@ import (
 
 var body = Check{
 	Name: "body",
-	Doc:  "Request bodies up to the limit pass, larger ones get 413. Law: both sides of the limit, one byte apart.",
+	Doc:  "Request bodies up to the limit pass, larger ones get 413.",
+	Law:  "both sides of the limit, one byte apart",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Number {
 			if r.MaxBody == nil || r.Internal {

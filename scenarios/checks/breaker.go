@@ -8,8 +8,9 @@ import (
 
 var breaker = Check{
 	Name: "breaker",
-	Doc: "After too many failures all requests are refused for a while, then let in little by little. Law: trips within checkPeriod of the moment at which the condition " +
-		"holds over the last ten seconds; refuses all for fallbackDuration; then the admitted share grows to a half over recoveryDuration.",
+	Doc:  "After too many failures all requests are refused for a while, then let in little by little.",
+	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses all for " +
+		"fallbackDuration; then the admitted share grows to a half over recoveryDuration",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Breaker {
 			if r.Breaker == nil {

@@ -16,7 +16,8 @@ import (
 // Check is one kind of promise.
 type Check struct {
 	Name string
-	Doc  string
+	Doc  string // what is promised
+	Law  string // what an honest run keeps to, and so what refutes
 	// Claims lists the promises of this kind that a configuration makes.
 	Claims func(lb.Config) []lb.Claim
 	// Probes are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.

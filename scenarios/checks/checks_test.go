@@ -143,6 +143,7 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range checks.All {
 		assert.NotEmpty(t, c.Doc, c.Name)
+		assert.NotEmpty(t, c.Law, c.Name)
 		assert.False(t, seen[c.Name], "two checks are called %s", c.Name)
 		seen[c.Name] = true
 	}

@@ -9,7 +9,8 @@ import (
 
 var compression = Check{
 	Name: "compression",
-	Doc:  "Responses of the configured types and sizes come compressed to clients that accept it, others as they are. Law: both sides of the size, one listed and one other type.",
+	Doc:  "Responses of the configured types and sizes come compressed to clients that accept it, others as they are.",
+	Law:  "both sides of the size, one listed and one other type",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Compress {
 			if r.Compress == nil || r.Internal {

@@ -8,7 +8,8 @@ import (
 
 var conns = Check{
 	Name: "conns",
-	Doc:  "A server is given no more requests at a time than its limit (max_conns, maxconn). Law: the most in flight at the backend never exceeds it, once per independent state.",
+	Doc:  "A server is given no more requests at a time than its limit (max_conns, maxconn).",
+	Law:  "the most in flight at the backend never exceeds it, once per independent state",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim

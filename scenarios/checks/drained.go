@@ -8,7 +8,8 @@ import (
 
 var drained = Check{
 	Name: "drained",
-	Doc:  "A server that is marked down, or has the weight 0, gets no new request. Law: zero arrivals.",
+	Doc:  "A server that is marked down, or has the weight 0, gets no new request.",
+	Law:  "zero arrivals",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim

@@ -8,7 +8,8 @@ import (
 
 var endpoint = Check{
 	Name:   "endpoint",
-	Doc:    "What the balancer answers by itself has the configured status and body, and no backend sees the request. One that differs refutes the claim.",
+	Doc:    "What the balancer answers by itself has the configured status and body, and no backend sees the request.",
+	Law:    "one that differs refutes the claim",
 	Claims: endpointClaims,
 	Probes: endpointProbes,
 	Judge:  judgeEndpoint,

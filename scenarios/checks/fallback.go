@@ -8,7 +8,8 @@ import (
 
 var fallback = Check{
 	Name: "fallback",
-	Doc:  "Where a status comes up or a service is down, another answers. Law: one request that should have got the fallback and did not, or the other way, refutes.",
+	Doc:  "Where a status comes up or a service is down, another answers.",
+	Law:  "one request that should have got the fallback and did not, or the other way, refutes",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Fallback { return r.Fallbacks }, func(f lb.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
 		var claims []lb.Claim

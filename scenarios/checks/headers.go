@@ -11,8 +11,9 @@ import (
 
 var headers = Check{
 	Name: "headers",
-	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where the client " +
-		"sent such headers itself. One arrival with another value refutes the claim.",
+	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where " +
+		"the client sent such headers itself.",
+	Law:    "one arrival with another value refutes the claim",
 	Claims: headerClaims,
 	Probes: probe,
 	Judge:  judgeHeaders,

@@ -8,7 +8,8 @@ import (
 
 var keepalive = Check{
 	Name: "keepalive",
-	Doc:  "Connections to backends are kept and used again, or are not, as configured. Law: connections counted at the backends against requests.",
+	Doc:  "Connections to backends are kept and used again, or are not, as configured.",
+	Law:  "connections counted at the backends against requests",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			k := p.Keepalive

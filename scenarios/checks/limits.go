@@ -9,8 +9,9 @@ import (
 
 var limits = Check{
 	Name: "limits",
-	Doc: "Requests beyond a rate or a number at a time are refused, no others, key by key. Law: nginx's leaky bucket admits a set of requests iff any part " +
-		"of it is at most burst+1+rate*time; HAProxy's window counts refused requests too; Traefik's bucket has half a second more room than its burst.",
+	Doc:  "Requests beyond a rate or a number at a time are refused, no others, key by key.",
+	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's window " +
+		"counts refused requests too; Traefik's bucket has half a second more room than its burst",
 	Claims: limitClaims,
 }
 

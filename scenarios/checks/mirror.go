@@ -8,7 +8,8 @@ import (
 
 var mirror = Check{
 	Name: "mirror",
-	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees. Law: copies joined to requests by their id; the share keeps to its envelope, and clients are not slowed.",
+	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees.",
+	Law:  "copies joined to requests by their id; the share keeps to its envelope, and clients are not slowed",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Share { return r.Mirrors }, func(s lb.Share) string { return fmt.Sprint(s) })
 		var claims []lb.Claim

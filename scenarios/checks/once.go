@@ -8,9 +8,9 @@ import (
 )
 
 var once = Check{
-	Name: "once",
-	Doc: "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once. " +
-		"A request that arrived twice, elsewhere or unasked refutes the claim; its number is told.",
+	Name:   "once",
+	Doc:    "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once.",
+	Law:    "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
 	Claims: onceClaims,
 	Probes: probe,
 	Judge:  judgeOnce,

@@ -8,7 +8,9 @@ import (
 
 var own = Check{
 	Name: "own",
-	Doc:  "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration says, to those whom it lets in. Law: one answer from elsewhere refutes.",
+	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration says, to " +
+		"those whom it lets in.",
+	Law: "one answer from elsewhere refutes",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, r := range cfg.Routes {

@@ -9,9 +9,9 @@ import (
 
 var passive = Check{
 	Name: "passive",
-	Doc: "Failed requests take a server out of rotation, and it comes back after its time. Law (nginx): out at the latest when fails/rate have " +
-		"passed in every worker; away for more than fail_timeout and at most a second longer, because nginx counts in whole seconds; one attempt " +
-		"per state and period meanwhile.",
+	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
+	Law: "nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
+		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim

@@ -8,7 +8,8 @@ import (
 
 var redirects = Check{
 	Name: "redirects",
-	Doc:  "Requests are sent elsewhere with the configured status and Location, and no backend sees them. Law: one that is not refutes, for GET and POST.",
+	Doc:  "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
+	Law:  "one that is not refutes, for GET and POST",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, r := range cfg.Routes {

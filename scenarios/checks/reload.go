@@ -8,7 +8,9 @@ import (
 
 var reload = Check{
 	Name: "reload",
-	Doc:  "A reload loses no request. Law: one lost request while the balancer takes over a changed file refutes; idle connections that are closed count only where the client could not know.",
+	Doc:  "A reload loses no request.",
+	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed count only " +
+		"where the client could not know",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		if cfg.Reload == nil || len(proxied(cfg)) == 0 {
 			return nil

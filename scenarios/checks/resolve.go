@@ -9,7 +9,8 @@ import (
 
 var resolve = Check{
 	Name: "resolve",
-	Doc:  "The names of servers are looked up when the configuration says. Law: after a name's address has changed, requests arrive at the old one or at the new one, as predicted.",
+	Doc:  "The names of servers are looked up when the configuration says.",
+	Law:  "after a name's address has changed, requests arrive at the old one or at the new one, as predicted",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			if p.Resolve == nil || !named(p) {

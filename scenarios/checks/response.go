@@ -9,8 +9,9 @@ import (
 
 var response = Check{
 	Name: "response",
-	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds them to, once each. Law: one response without " +
-		"refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own).",
+	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds them to, " +
+		"once each.",
+	Law:    "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
 	Claims: responseClaims,
 }
 

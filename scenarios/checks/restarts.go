@@ -7,8 +7,10 @@ import (
 )
 
 var restarts = Check{
-	Name:   "restarts",
-	Doc:    "No container of the stack restarts or is killed for memory while the traffic runs, within the limits that the scenario sets.",
+	Name: "restarts",
+	Doc: "No container of the stack restarts or is killed for memory while the traffic runs, within the limits that the " +
+		"scenario sets.",
+	Law:    "the containers' own account, before, during and after the traffic: one restart refutes",
 	Claims: restartClaims,
 	Judge:  judgeRestarts,
 }

@@ -9,8 +9,9 @@ import (
 
 var retries = Check{
 	Name: "retries",
-	Doc: "A request that failed is sent again, as often, to whom and for which methods the configuration says. Law: attempts per request id at the " +
-		"backends, exactly; a request that may not be repeated arrives once unless the configuration says otherwise.",
+	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
+	Law: "attempts per request id at the backends, exactly; a request that may not be repeated arrives once unless the " +
+		"configuration says otherwise",
 	Claims: retryClaims,
 }
 

@@ -7,9 +7,9 @@ import (
 )
 
 var routes = Check{
-	Name: "routes",
-	Doc: "A request goes where its host, path and headers send it, also where several routes would fit. Law: one request that another route took refutes; " +
-		"the probes stand on both sides of every boundary between two routes.",
+	Name:   "routes",
+	Doc:    "A request goes where its host, path and headers send it, also where several routes would fit.",
+	Law:    "one request that another route took refutes; the probes stand on both sides of every boundary between two routes",
 	Claims: routeClaims,
 }
 

@@ -8,7 +8,8 @@ import (
 
 var rules = Check{
 	Name: "rules",
-	Doc:  "Requests that meet a condition are refused, redirected or rewritten. Law: one on either side of the condition that is treated like the other refutes.",
+	Doc:  "Requests that meet a condition are refused, redirected or rewritten.",
+	Law:  "one on either side of the condition that is treated like the other refutes",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Rule { return r.Rules }, func(r lb.Rule) string { return fmt.Sprint(r) })
 		var claims []lb.Claim

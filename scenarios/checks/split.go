@@ -9,8 +9,9 @@ import (
 
 var split = Check{
 	Name: "split",
-	Doc: "Shares of the traffic go to different pools (canary, A/B). Law: a split by hash is an exact function of the key, and over keys binomial; one by turns " +
-		"keeps to the envelope of weighted round robin.",
+	Doc:  "Shares of the traffic go to different pools (canary, A/B).",
+	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the envelope of " +
+		"weighted round robin",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, s := range cfg.Splits {

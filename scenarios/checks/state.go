@@ -8,7 +8,9 @@ import (
 
 var state = Check{
 	Name: "state",
-	Doc:  "Workers without a common zone know nothing of each other: turns, failure counts and connection counts are per worker. Law: the counts of the other checks, times the workers.",
+	Doc: "Workers without a common zone know nothing of each other: turns, failure counts and connection counts are per " +
+		"worker.",
+	Law: "the counts of the other checks, times the workers",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			if p.SharedState || cfg.Workers.Count == 1 || len(p.Servers) < 2 {

@@ -9,7 +9,8 @@ import (
 
 var sticky = Check{
 	Name: "sticky",
-	Doc:  "A client that brings back its cookie gets the same server while that one is up. Law: every arrival of one cookie at one server, and the cookie's attributes as configured.",
+	Doc:  "A client that brings back its cookie gets the same server while that one is up.",
+	Law:  "every arrival of one cookie at one server, and the cookie's attributes as configured",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		add := func(name string, s *lb.Sticky) {

@@ -9,7 +9,9 @@ import (
 
 var timeouts = Check{
 	Name: "timeouts",
-	Doc:  "The balancer waits as long as configured for a connection, an answer, a client or a tunnel, no longer and no shorter. Law: the moment at which it gives up, between send and receive, holds the configured time.",
+	Doc: "The balancer waits as long as configured for a connection, an answer, a client or a tunnel, no longer and no " +
+		"shorter.",
+	Law: "the moment at which it gives up, between send and receive, holds the configured time",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.TimeLimit { return r.Timeouts }, func(t lb.TimeLimit) string {
 			if t.Implicit {

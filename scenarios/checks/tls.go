@@ -10,8 +10,10 @@ import (
 
 var tls = Check{
 	Name: "tls",
-	Doc: "Clients are served with the TLS versions, ciphers and certificate that the configuration names, and refused otherwise. Law: one handshake per version " +
-		"and suite; a refusal counts only with the alert of the protocol (70, 40), not with one of OpenSSL's security level.",
+	Doc: "Clients are served with the TLS versions, ciphers and certificate that the configuration names, and refused " +
+		"otherwise.",
+	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not with one of " +
+		"OpenSSL's security level",
 	Claims: tlsClaims,
 }
 

@@ -8,7 +8,8 @@ import (
 
 var websocket = Check{
 	Name: "websocket",
-	Doc:  "A WebSocket handshake passes (101) and messages come back. Law: one handshake refused or one message lost refutes.",
+	Doc:  "A WebSocket handshake passes (101) and messages come back.",
+	Law:  "one handshake refused or one message lost refutes",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Upgrade {
 			if r.Upgrade == nil || r.Pool == "" {

@@ -10,8 +10,9 @@ import (
 
 var weights = Check{
 	Name: "weights",
-	Doc: "The servers of a round robin pool share its requests by their weights. Law: the envelope of smooth weighted round robin, " +
-		"once per independent state; its false alarm rate is 0, because no honest run can leave it.",
+	Doc:  "The servers of a round robin pool share its requests by their weights.",
+	Law: "the envelope of smooth weighted round robin, once per independent state; its false alarm rate is 0, because no " +
+		"honest run can leave it",
 	Claims: weightClaims,
 	Judge:  judgeWeights,
 }
