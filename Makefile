@@ -39,8 +39,8 @@ bench: ## benchmark judging, the history and the envelope
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./scenarios/...
 
 .PHONY: fuzz
-fuzz: ## fuzz the configuration reader for a minute
-	$(GO) test -run '^$$' -fuzz FuzzRead -fuzztime 60s ./lbconfigs
+fuzz: ## fuzz every configuration reader for a minute
+	for reader in Nginx HAProxy Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s ./lbconfigs || exit 1; done
 
 .PHONY: clean
 clean: ## remove what was built: the binary, the run folders, lbproof's images

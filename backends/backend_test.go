@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -172,4 +173,56 @@ func freePort(t *testing.T) int {
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// A balancer may send requests on below any path, ask for health wherever its configuration says, and hand on WebSocket.
+func TestWhereverTheBalancerSendsIt(t *testing.T) {
+	s := service()
+	s.Prefixes, s.Health = []string{"/api", "/api/v1", ""}, []string{"/api/health/detailed"}
+	api := s.API()
+	f := func(method, path string, code int) {
+		t.Helper()
+		assert.Equal(t, code, call(api, method, path, lego).Code, path)
+	}
+	f("POST", "/models", 200)
+	f("POST", "/api/models", 200)
+	f("POST", "/api/v1/models", 200)
+	f("POST", "/apimodels", 404)
+	f("GET", "/api", 200)
+	f("GET", "/api/health", 200)
+	f("GET", "/api/health/detailed", 200)
+	f("GET", "/health/detailed", 404)
+}
+
+// The balancer's health checks bring no id and are no arrivals; a client's request for the same path is one.
+func TestBalancersChecksAreNoArrivals(t *testing.T) {
+	s := service()
+	s.Health = []string{"/health"}
+	api := s.API()
+	call(api, "GET", "/health", "")
+	call(api, "GET", "/health", "", "X-Id", "7")
+	call(api, "GET", "/", "")
+	assert.Len(t, s.ledger.read(0, 0).Rows, 2)
+}
+
+func TestHelperAnswersEverything(t *testing.T) {
+	s := service()
+	s.Helper = true
+	w := call(s.API(), "GET", "/validate", "", "X-Id", "7")
+	assert.Equal(t, 200, w.Code)
+	assert.Equal(t, "back-01", w.Header().Get("X-Server"))
+}
+
+func TestWebSocketEcho(t *testing.T) {
+	server := httptest.NewServer(service().API())
+	defer server.Close()
+	conn, resp, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"/ws/agent", nil)
+	require.NoError(t, err)
+	defer conn.CloseNow()
+	assert.Equal(t, 101, resp.StatusCode)
+	assert.Equal(t, "back-01", resp.Header.Get("X-Server"))
+	require.NoError(t, conn.Write(t.Context(), websocket.MessageText, []byte("hello")))
+	_, got, err := conn.Read(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(got))
 }

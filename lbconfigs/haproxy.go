@@ -77,6 +77,9 @@ func (l haLine) word(n int) string {
 	return ""
 }
 
+// from are the words from one on.
+func (l haLine) from(n int) []string { return l.words[min(n, len(l.words)):] }
+
 func (l haLine) text() string { return strings.Join(l.words, " ") }
 
 // after is the word that follows another one.
@@ -142,6 +145,10 @@ type haReader struct {
 	global   haSection
 	routes   []haRoute
 	priority int
+	acls     map[lb.Pos]map[string][]string // section → ACL → what it stands for
+	words    map[lb.Pos]map[string]bool     // section → every word outside its ACLs, without negation
+	told     map[string]bool                // unused ACLs that were told, of several lines each
+	backends map[string]int                 // backend → its place in sections
 }
 
 // haRoute is a route with the backend that it leads to.
@@ -153,7 +160,7 @@ type haRoute struct {
 // parseHAProxy reads files in the order in which HAProxy does: that of their names.
 func parseHAProxy(fsys fs.FS, names ...string) (lb.Config, error) {
 	cfg := lb.Config{Balancer: "haproxy", Foreground: true, Workers: lb.Workers{Pos: lb.Pos{File: names[0]}, Count: 1}}
-	r := haReader{cfg: &cfg, priority: 1000}
+	r := haReader{cfg: &cfg, priority: 1 << 20}
 	for _, n := range names {
 		text, err := readText(fsys, n)
 		if err != nil {
@@ -229,6 +236,7 @@ func (r *haReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problem
 
 func (r *haReader) read() error {
 	proxies := 0
+	r.index()
 	for _, s := range r.sections {
 		r.keywords(s)
 		switch s.kind {
@@ -265,6 +273,30 @@ func (r *haReader) read() error {
 	return nil
 }
 
+// index notes what is looked up often.
+func (r *haReader) index() {
+	r.told = map[string]bool{}
+	r.acls, r.words, r.backends = map[lb.Pos]map[string][]string{}, map[lb.Pos]map[string]bool{}, map[string]int{}
+	for i, s := range r.sections {
+		if s.kind == "backend" || s.kind == "listen" {
+			r.backends[s.name] = i
+		}
+		acls, words := map[string][]string{}, map[string]bool{}
+		for _, l := range s.own {
+			if l.word(0) == "acl" && len(l.words) > 2 {
+				if _, twice := acls[l.word(1)]; !twice {
+					acls[l.word(1)] = l.words[2:]
+				}
+				continue
+			}
+			for _, w := range l.words {
+				words[strings.TrimLeft(w, "!")] = true
+			}
+		}
+		r.acls[s.pos], r.words[s.pos] = acls, words
+	}
+}
+
 // descriptors: HAProxy wants two for each connection, and does not start where it may not have them.
 func (r *haReader) descriptors() {
 	l, ok := r.global.last("maxconn")
@@ -298,6 +330,10 @@ func (r *haReader) frontend(s haSection) error {
 			}
 			r.cfg.Listeners = append(r.cfg.Listeners, listener)
 		}
+	}
+	if base.Port == 0 {
+		r.problem(lb.Problem{Pos: s.pos, Effect: lb.Inert, Text: fmt.Sprintf("%s %s listens nowhere", s.kind, s.name), Instead: "bind :80"})
+		return nil
 	}
 	if len(base.Ports) == 1 {
 		base.Ports = nil
@@ -411,7 +447,7 @@ func (r *haReader) stats(s haSection, base lb.Route) {
 		return
 	}
 	route := base
-	route.Path, route.Pos, route.Priority = "/haproxy?stats", enable.pos, 3000
+	route.Path, route.Pos, route.Priority = "/haproxy?stats", enable.pos, haFirst
 	if named {
 		route.Path, route.Pos = uri.word(2), uri.pos
 	}
@@ -479,10 +515,8 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 // finish adds to a route what its backend says.
 func (r *haReader) finish(hr haRoute) error {
 	route := hr.route
-	i := slices.IndexFunc(r.sections, func(s haSection) bool {
-		return (s.kind == "backend" || s.kind == "listen") && s.name == hr.backend
-	})
-	if i < 0 {
+	i, ok := r.backends[hr.backend]
+	if !ok {
 		r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("there is no backend called %s", hr.backend), Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend)})
 		return nil
 	}
@@ -495,7 +529,7 @@ func (r *haReader) finish(hr haRoute) error {
 			return err
 		}
 	}
-	if pool, _ := r.cfg.Pool(hr.backend); len(pool.Servers) == 0 {
+	if len(s.all("server")) == 0 {
 		route.Pool = ""
 	}
 	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h lb.Header) bool { return h.Name == "X-Forwarded-For" }) {
@@ -517,7 +551,7 @@ func (r *haReader) retry(s haSection, route *lb.Route) {
 		}
 	}
 	if l, ok := s.last("retry-on"); ok {
-		retry.Pos, retry.Implicit, retry.On = l.pos, false, l.words[1:]
+		retry.Pos, retry.Implicit, retry.On = l.pos, false, l.from(1)
 		retry.AnyMethod = !slices.ContainsFunc(s.all("http-request"), func(l haLine) bool { return l.word(1) == "disable-l7-retry" })
 	}
 	if l, ok := s.option("redispatch"); ok {

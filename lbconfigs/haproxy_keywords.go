@@ -77,7 +77,7 @@ func (r *haReader) keywords(s haSection) {
 			r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from a section " + s.kind})
 		}
 		if word == "acl" && len(l.words) > 2 {
-			r.criterion(l, l.words[2:])
+			r.criterion(l, l.from(2))
 			r.unusedACL(s, l)
 		}
 	}
@@ -118,15 +118,11 @@ func (r *haReader) globalKeyword(l haLine) {
 // unusedACL tells of an ACL that no line of its section asks for.
 func (r *haReader) unusedACL(s haSection, l haLine) {
 	name := l.word(1)
-	for _, o := range s.own {
-		if o.word(0) != "acl" && slices.ContainsFunc(o.words, func(w string) bool { return strings.TrimLeft(w, "!") == name }) {
-			return
-		}
+	if r.words[s.pos][name] {
+		return
 	}
-	for _, p := range r.cfg.Problems {
-		if p.Effect == lb.Inert && strings.HasSuffix(p.Text, " "+name) {
-			return
-		}
+	if !r.told[name] {
+		r.told[name] = true
+		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no line of this section asks for the ACL " + name, Instead: "a rule with if " + name})
 	}
-	r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no line of this section asks for the ACL " + name, Instead: "a rule with if " + name})
 }

@@ -24,12 +24,12 @@ const (
 func (r *haReader) pool(s haSection) error {
 	pool := lb.Pool{Pos: s.pos, Name: s.name, Method: "roundrobin", SharedState: true, Resolve: &lb.Resolve{Pos: s.pos, Implicit: true}}
 	if l, ok := s.last("balance"); ok {
-		pool.Method, pool.MethodPos = strings.Join(l.words[1:], " "), l.pos
+		pool.Method, pool.MethodPos = strings.Join(l.from(1), " "), l.pos
 		switch l.word(1) {
 		case "source":
 			pool.Key = "the client's address"
 		case "uri", "url_param", "hdr", "hash", "rdp-cookie":
-			pool.Key = strings.Join(l.words[1:], " ")
+			pool.Key = strings.Join(l.from(1), " ")
 		}
 		if hash, ok := s.last("hash-type"); ok {
 			pool.Consistent = hash.word(1) == "consistent"
@@ -38,13 +38,13 @@ func (r *haReader) pool(s haSection) error {
 	var defaults []params.ServerOption
 	for _, l := range s.defaults {
 		if l.word(0) == "default-server" {
-			defaults = append(defaults, params.ParseServerOptions(l.words[1:])...)
+			defaults = append(defaults, params.ParseServerOptions(l.from(1))...)
 		}
 	}
 	for _, l := range s.own {
 		switch l.word(0) {
 		case "default-server":
-			defaults = append(defaults, params.ParseServerOptions(l.words[1:])...)
+			defaults = append(defaults, params.ParseServerOptions(l.from(1))...)
 			r.lateDefault(s, l)
 		case "server":
 			server, err := r.server(s, l, defaults)
@@ -149,7 +149,7 @@ func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption)
 		port = 80
 		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)), Instead: l.word(2) + ":80"})
 	}
-	o := settingsOf(append(slices.Clip(defaults), params.ParseServerOptions(l.words[3:])...))
+	o := settingsOf(append(slices.Clip(defaults), params.ParseServerOptions(l.from(3))...))
 	server := lb.Server{
 		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
 	}
@@ -232,7 +232,7 @@ func (r *haReader) request(s haSection, a *lb.Active) {
 		a.Request = l.word(2) + " " + l.word(3)
 	}
 	if expect, ok := s.last("http-check", "expect"); ok {
-		a.Expect = strings.Join(expect.words[2:], " ")
+		a.Expect = strings.Join(expect.from(2), " ")
 	}
 	if send, ok := s.last("http-check", "send"); ok && send.after("uri") != "" {
 		method := send.after("meth")
@@ -245,7 +245,7 @@ func (r *haReader) request(s haSection, a *lb.Active) {
 
 func (r *haReader) sticky(s haSection, pool *lb.Pool) {
 	if l, ok := s.last("cookie"); ok {
-		pool.Sticky = &lb.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.words[2:]}
+		pool.Sticky = &lb.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.from(2)}
 		named := slices.ContainsFunc(s.own, func(o haLine) bool { return o.word(0) == "server" && o.after("cookie") != "" })
 		if !named && !slices.Contains(l.words, "dynamic") {
 			r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no server of this backend has a cookie value, so no client is pinned", Instead: "server NAME ADDRESS … cookie NAME"})

@@ -12,6 +12,9 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
+// haFirst is the priority of what comes before any rule; redirects and answers come before use_backend.
+const haFirst = 1 << 24
+
 // haMatch is one way in which a condition can hold: path, hosts, and what lbproof cannot ask for by a plain request.
 type haMatch struct {
 	path  string
@@ -79,10 +82,8 @@ func (r *haReader) terms(s haSection, l haLine, condition []string) (unless bool
 
 // acl is what an ACL's name stands for.
 func (r *haReader) acl(s haSection, l haLine, name string) []string {
-	for _, a := range s.all("acl") {
-		if a.word(1) == name {
-			return a.words[2:]
-		}
+	if text, ok := r.acls[s.pos][name]; ok {
+		return text
 	}
 	known := []string{"TRUE", "FALSE", "LOCALHOST", "METH_GET", "METH_POST", "METH_HEAD", "METH_OPTIONS", "METH_CONNECT", "METH_DELETE", "METH_PUT", "METH_TRACE", "HTTP", "HTTP_1.0", "HTTP_1.1", "HTTP_2.0", "HTTP_CONTENT", "HTTP_URL_ABS", "HTTP_URL_SLASH", "HTTP_URL_STAR", "REQ_CONTENT", "WAIT_END", "RDP_COOKIE"}
 	if !slices.Contains(known, name) {
@@ -122,7 +123,7 @@ func (r *haReader) criterion(l haLine, text []string) {
 func (r *haReader) matches(s haSection, l haLine, condition []string) []haMatch {
 	unless, alternatives := r.terms(s, l, condition)
 	if unless {
-		return []haMatch{{when: []string{strings.Join(condition, " ")}}}
+		return []haMatch{{when: []string{"not (" + strings.Join(condition[1:], " ") + ")"}}}
 	}
 	var out []haMatch
 	for _, terms := range alternatives {
@@ -219,11 +220,11 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 				route.Compress = &lb.Compress{Pos: l.pos}
 			}
 			if l.word(1) == "type" && route.Compress != nil {
-				route.Compress.Types = l.words[2:]
+				route.Compress.Types = l.from(2)
 			}
 		case "monitor-uri":
 			own := *route
-			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, 3000
+			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, haFirst
 			own.Answer = &lb.Answer{Pos: l.pos, Code: 200, Body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"}
 			r.cfg.Routes = append(r.cfg.Routes, own)
 		}
@@ -249,7 +250,7 @@ func (r *haReader) redirect(s haSection, l haLine, words []string, route *lb.Rou
 		own := m.apply(*route)
 		own.Pos, own.Redirect = l.pos, &lb.Redirect{Pos: l.pos, Code: code, To: to}
 		r.priority--
-		own.Priority = 1000 + r.priority
+		own.Priority = haFirst/2 + r.priority
 		own.Retry, own.Timeouts, own.Rules = nil, nil, nil
 		if m.plain {
 			if len(plain) == 0 {
@@ -291,7 +292,7 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 	switch action := l.word(1); action {
 	case "set-header", "add-header":
 		if when == "" {
-			route.SetHeaders = append(slices.Clip(route.SetHeaders), lb.Header{Pos: l.pos, Name: l.word(2), Value: strings.Join(command[3:], " "), Adds: action == "add-header"})
+			route.SetHeaders = append(slices.Clip(route.SetHeaders), lb.Header{Pos: l.pos, Name: l.word(2), Value: strings.Join(haLine{words: command}.from(3), " "), Adds: action == "add-header"})
 			return nil
 		}
 	case "del-header":
@@ -300,7 +301,7 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 			return nil
 		}
 	case "redirect":
-		r.redirect(s, l, l.words[1:], route, plain)
+		r.redirect(s, l, l.from(1), route, plain)
 		return nil
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
 		return nil
@@ -323,7 +324,7 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 			own := m.apply(*route)
 			own.Pos, own.Answer = l.pos, &lb.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
 			r.priority--
-			own.Priority = 1000 + r.priority
+			own.Priority = haFirst/2 + r.priority
 			r.cfg.Routes = append(r.cfg.Routes, own)
 		}
 		return nil
@@ -414,7 +415,7 @@ func (r *haReader) responseRule(l haLine, route *lb.Route) {
 	action := l.word(1)
 	if (action == "set-header" || action == "add-header") && len(condition) == 0 && len(command) > 3 {
 		route.AddHeaders = append(slices.Clip(route.AddHeaders), lb.Header{
-			Pos: l.pos, Name: l.word(2), Value: strings.Join(command[3:], " "), Proxied: l.word(0) == "http-response",
+			Pos: l.pos, Name: l.word(2), Value: strings.Join(haLine{words: command}.from(3), " "), Proxied: l.word(0) == "http-response",
 		})
 		return
 	}

@@ -132,7 +132,7 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		return lb.Config{}, fmt.Errorf("%s: %w", name, err)
 	}
 	cfg := lb.Config{Balancer: "nginx", Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
-	r := nginxReader{cfg: &cfg, files: files, payload: payload, programs: map[string]bool{}}
+	r := nginxReader{cfg: &cfg, files: files, payload: payload, programs: map[string]bool{}, named: map[string]int{}}
 	for i := range payload.Config {
 		file := &payload.Config[i]
 		if _, own := files.own(file.File); own {
@@ -239,6 +239,7 @@ type nginxReader struct {
 	cfg      *lb.Config
 	zones    []nginxZone
 	maps     map[string]nginxMap
+	named    map[string]int  // upstream → its place in cfg.Pools
 	programs map[string]bool // files that are taken along and not read
 	defaults map[int]lb.Pos  // port → the server block that answers a Host that no other names
 }
@@ -275,11 +276,14 @@ func (i item) text() string {
 
 // arg is an argument, or empty where there are not so many.
 func (i item) arg(n int) string {
-	if n < len(i.Args) {
+	if n >= 0 && n < len(i.Args) {
 		return i.Args[n]
 	}
 	return ""
 }
+
+// rest are the arguments after the first.
+func (i item) rest() []string { return i.Args[min(1, len(i.Args)):] }
 
 // items are the directives of a block, includes followed. Crossplane refuses cycles.
 func (r *nginxReader) items(file string, block crossplane.Directives) []item {
@@ -302,17 +306,47 @@ func (r *nginxReader) block(d item) []item { return r.items(d.pos.File, d.Block)
 
 // scope is a chain of blocks, the outermost first. A directive of an inner block replaces all of its name in outer ones
 // (nginx: "directives are inherited from the previous level if and only if there are none on the current level").
-type scope [][]item
+type scope []level
+
+// level is one block of a scope, with its directives by name.
+type level struct {
+	items []item
+	named map[string][]item
+}
+
+func newLevel(items []item) level {
+	named := map[string][]item{}
+	for _, d := range items {
+		named[d.Directive.Directive] = append(named[d.Directive.Directive], d)
+	}
+	return level{items, named}
+}
+
+// pick are the directives with one of the names, in their order.
+func (l level) pick(names ...string) []item {
+	if len(names) == 1 {
+		return l.named[names[0]]
+	}
+	for _, n := range names {
+		if len(l.named[n]) > 0 {
+			return pick(l.items, names...)
+		}
+	}
+	return nil
+}
 
 // all are the directives in force that have one of the names.
 func (s scope) all(names ...string) []item {
 	for i := len(s) - 1; i >= 0; i-- {
-		if found := pick(s[i], names...); len(found) > 0 {
+		if found := s[i].pick(names...); len(found) > 0 {
 			return found
 		}
 	}
 	return nil
 }
+
+// own are the directives of the innermost block.
+func (s scope) own() []item { return s[len(s)-1].items }
 
 // one is the directive in force; ok is false where there is none.
 func (s scope) one(name string) (d item, ok bool) {
@@ -332,14 +366,14 @@ func (s scope) is(name, value string) bool {
 func (s scope) replaced(name string) []item {
 	var lost, inner []item
 	for _, block := range s {
-		if found := pick(block, name); len(found) > 0 {
+		if found := block.pick(name); len(found) > 0 {
 			lost, inner = append(lost, inner...), found
 		}
 	}
 	return lost
 }
 
-func (s scope) with(block []item) scope { return append(slices.Clip(s), block) }
+func (s scope) with(block []item) scope { return append(slices.Clip(s), newLevel(block)) }
 
 // pick are the directives of a block with one of the names.
 func pick(block []item, names ...string) []item {
@@ -406,8 +440,9 @@ func (r *nginxReader) http(http item) error {
 	if err := r.misplaced(block); err != nil {
 		return err
 	}
+	outer := scope{newLevel(block)}
 	for _, s := range servers {
-		if err := r.server(s, scope{block}); err != nil {
+		if err := r.server(s, outer); err != nil {
 			return err
 		}
 	}
@@ -462,7 +497,7 @@ func (r *nginxReader) misplaced(block []item) error {
 
 func (r *nginxReader) zone(d item) error {
 	z := nginxZone{pos: d.pos, kind: d.Directive.Directive, key: d.arg(0)}
-	for _, arg := range d.Args[1:] {
+	for _, arg := range d.rest() {
 		key, value, _ := strings.Cut(arg, "=")
 		switch key {
 		case "zone":
@@ -546,6 +581,7 @@ func (r *nginxReader) upstream(up item) error {
 	r.keepalive(&pool, block)
 	r.unreadAll(block, inUpstream)
 	r.upstreamProblems(pool, block)
+	r.named[pool.Name] = len(r.cfg.Pools)
 	r.cfg.Pools = append(r.cfg.Pools, pool)
 	return nil
 }
@@ -597,7 +633,7 @@ func (r *nginxReader) upstreamServer(d item) (lb.Server, error) {
 	s := lb.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &lb.Passive{
 		Pos: d.pos, Implicit: true, Fails: 1, Within: time10, Out: time10, Law: "nginx",
 	}}
-	for _, arg := range d.Args[1:] {
+	for _, arg := range d.rest() {
 		if err := r.serverParameter(&s, d, arg); err != nil {
 			return s, fmt.Errorf("%s: %w", d.pos, err)
 		}
@@ -694,7 +730,7 @@ func (r *nginxReader) listens(server item) ([]lb.Listener, error) {
 	var found []lb.Listener
 	block := r.block(server)
 	listens := pick(block, "listen")
-	http2 := scope{block}.is("http2", "on")
+	http2 := scope{newLevel(block)}.is("http2", "on")
 	for _, d := range listens {
 		if strings.HasPrefix(d.arg(0), "unix:") {
 			continue
@@ -727,7 +763,7 @@ func listenPort(addr string) (int, error) {
 // pools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
 func (r *nginxReader) pools() error {
 	for i, route := range r.cfg.Routes {
-		_, pool := r.cfg.Pool(route.Pool)
+		_, pool := r.named[route.Pool]
 		_, split := r.cfg.Split(route.Pool)
 		if pool || split || route.Pool == "" || strings.Contains(route.Pool, "$") {
 			continue
@@ -736,7 +772,7 @@ func (r *nginxReader) pools() error {
 		if err != nil {
 			return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
 		}
-		if _, named := r.cfg.Pool(host); named && strings.Contains(route.Pool, ":") {
+		if _, named := r.named[host]; named && strings.Contains(route.Pool, ":") {
 			r.problem(lb.Problem{
 				Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
 				Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
@@ -744,6 +780,7 @@ func (r *nginxReader) pools() error {
 			r.cfg.Routes[i].Pool = ""
 			continue
 		}
+		r.named[route.Pool] = len(r.cfg.Pools)
 		r.cfg.Pools = append(r.cfg.Pools, lb.Pool{
 			Pos: route.PoolPos, Name: route.Pool, Method: lb.RoundRobin,
 			Servers: []lb.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},

@@ -108,6 +108,9 @@ func (s site) base(pos lb.Pos) lb.Route {
 }
 
 func (r *nginxReader) location(location item, s site, in scope) error {
+	if len(location.Args) == 0 {
+		return fmt.Errorf("%s: a location has no path", location.pos)
+	}
 	route := s.base(location.pos)
 	route.Path = location.arg(len(location.Args) - 1)
 	switch kind := strings.Join(location.Args[:len(location.Args)-1], ""); {
@@ -120,7 +123,7 @@ func (r *nginxReader) location(location item, s site, in scope) error {
 	case kind == "^~":
 		route.Final = true
 	}
-	own := in[len(in)-1]
+	own := in.own()
 	route.Internal = strings.HasPrefix(route.Path, "@") || len(pick(own, "internal")) > 0
 	for _, d := range own {
 		if err := r.handler(&route, d); err != nil {
@@ -277,6 +280,11 @@ func (r *nginxReader) proxying(route *lb.Route, in scope) error {
 		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
 	}
 	route.Upgrade = r.upgrade(route.SetHeaders, in)
+	for _, d := range in.all("mirror") {
+		if d.arg(0) != "off" {
+			route.Mirrors = append(route.Mirrors, lb.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
+		}
+	}
 	if err := r.timeouts(route, in); err != nil {
 		return err
 	}
@@ -516,11 +524,13 @@ func (r *nginxReader) countFailures(pool string, on []string) {
 			counted = append(counted, cause)
 		}
 	}
-	for _, p := range r.cfg.Pools {
-		for _, s := range p.Servers {
-			if p.Name == pool && s.Passive != nil && len(strings.Join(counted, ", ")) > len(s.Passive.On) {
-				s.Passive.On = strings.Join(counted, ", ")
-			}
+	i, ok := r.named[pool]
+	if !ok {
+		return
+	}
+	for _, s := range r.cfg.Pools[i].Servers {
+		if all := strings.Join(counted, ", "); s.Passive != nil && len(all) > len(s.Passive.On) {
+			s.Passive.On = all
 		}
 	}
 }

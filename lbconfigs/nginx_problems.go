@@ -35,7 +35,7 @@ var nginxSilent = map[string]string{
 	"proxy_next_upstream": "", "proxy_next_upstream_tries": "", "proxy_next_upstream_timeout": "", "gzip": "", "gzip_vary": "", "gzip_min_length": "", "gzip_types": "",
 	"ssl_protocols": "", "ssl_ciphers": "", "ssl_certificate": "", "ssl_certificate_key": "", "ssl_session_cache": "", "ssl_session_tickets": "",
 	"zone": "", "least_conn": "", "ip_hash": "", "hash": "", "random": "", "least_time": "", "sticky": "", "keepalive": "", "keepalive_requests": "",
-	"map": "", "split_clients": "", "proxy_http_version": "", "http2": "", "proxy_intercept_errors": "",
+	"map": "", "mirror": "", "split_clients": "", "proxy_http_version": "", "http2": "", "proxy_intercept_errors": "",
 
 	"user": whyFiles, "pid": whyFiles, "error_log": whyLog, "access_log": whyLog, "log_format": whyLog, "log_not_found": whyLog,
 	"worker_rlimit_nofile": whyLimits, "worker_connections": whyLimits, "use": whySpeed, "multi_accept": whySpeed, "accept_mutex": whySpeed,
@@ -109,7 +109,7 @@ func (r *nginxReader) unknown(d item) {
 		r.problem(lb.Problem{Pos: d.pos, Effect: lb.Rejected, Text: "a regular expression with braces must be quoted: nginx takes the brace for the beginning of the block", Instead: `location ~ "^/v[0-9]{1,2}/" { … }`})
 		return
 	}
-	if slices.ContainsFunc(r.cfg.Problems, func(p lb.Problem) bool { return p.Pos == d.pos }) {
+	if n := len(r.cfg.Problems); n > 0 && r.cfg.Problems[n-1].Pos == d.pos {
 		return // what follows from the first mistake of a line
 	}
 	p := lb.Problem{Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("nginx has no directive %s", name)}
@@ -181,7 +181,7 @@ func (r *nginxReader) duplicates(locations []item) {
 
 // locationProblems tells what in a location does otherwise than it seems.
 func (r *nginxReader) locationProblems(route lb.Route, in scope) {
-	own := in[len(in)-1]
+	own := in.own()
 	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
 		r.authProblem(route, d)
 	}
@@ -204,7 +204,11 @@ func (r *nginxReader) locationProblems(route lb.Route, in scope) {
 			r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Differs, Text: "a name in a variable is looked up for each request, and there is no resolver: it works only for upstreams and addresses", Instead: "resolver ADDRESS;"})
 		}
 	}
-	pool, ok := r.cfg.Pool(route.Pool)
+	var pool lb.Pool
+	at, ok := r.named[route.Pool]
+	if ok {
+		pool = r.cfg.Pools[at]
+	}
 	if ok && pool.Keepalive != nil && !(in.is("proxy_http_version", "1.1") && connectionCleared(route)) && route.Upgrade == nil {
 		r.problem(lb.Problem{
 			Pos: pool.Keepalive.Pos, Effect: lb.Inert, Until: "1.29.7",
@@ -295,7 +299,7 @@ func (r *nginxReader) lostHeaders(server item, s site) {
 		for _, l := range locations {
 			in := outer.with(r.block(l))
 			for _, name := range []string{"add_header", "proxy_set_header"} {
-				own := pick(in[len(in)-1], name)
+				own := pick(in.own(), name)
 				lost := unrepeated(in.replaced(name), own)
 				if len(own) == 0 || len(lost) == 0 {
 					continue

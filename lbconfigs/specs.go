@@ -30,15 +30,17 @@ func Specs(cfg lb.Config) ([]lb.Spec, error) {
 // with it.
 func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 	var specs []lb.Spec
+	placed := map[string]int{}
 	place := func(host string, port int, helper bool) {
-		at := slices.IndexFunc(specs, func(s lb.Spec) bool { return s.Name == host })
-		if at < 0 {
+		at, ok := placed[host]
+		if !ok {
 			spec := lb.Spec{Name: host, Role: lb.Backend, Restarts: true, Helper: helper}
 			if ip, err := netip.ParseAddr(host); err == nil {
 				spec.Address = ip.String()
 			}
 			specs = append(specs, spec)
 			at = len(specs) - 1
+			placed[host] = at
 		}
 		if !slices.Contains(specs[at].Ports, port) {
 			specs[at].Ports = append(specs[at].Ports, port)

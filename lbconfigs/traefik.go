@@ -81,6 +81,8 @@ type trReader struct {
 	cfg     *lb.Config
 	static  *tree
 	dynamic []*tree
+	entries []trEntry
+	named   map[string]*tree // kind and name of a part of http → the part
 }
 
 // parseTraefik reads the static file, and what its file provider names.
@@ -104,6 +106,7 @@ func parseTraefik(fsys fs.FS, names ...string) (lb.Config, error) {
 	for _, d := range r.dynamic {
 		traefikDynamic.strangers(d, func(t *tree, nearest string) { r.problem(stranger(t, nearest, false)) })
 	}
+	r.index()
 	r.entryPoints()
 	r.silent()
 	r.services()
@@ -191,10 +194,37 @@ type trEntry struct {
 	t    *tree
 	name string
 	port int
-	tls  bool
+	tls  bool // of every router on it
+
+	speaks bool // TLS, because it says so or a router on it does
 }
 
-func (r *trReader) entries() []trEntry {
+// index notes entry points, and parts by name.
+func (r *trReader) index() {
+	r.named = map[string]*tree{}
+	for _, d := range slices.Backward(r.dynamic) { // of two with a name the first counts
+		for _, kind := range []string{"services", "middlewares"} {
+			for _, t := range d.get("http", kind).parts() {
+				r.named[kind+" "+strings.ToLower(t.key)] = t
+			}
+		}
+	}
+	r.entries = r.readEntries()
+	for _, d := range r.dynamic {
+		for _, router := range d.get("http", "routers").parts() {
+			if router.get("tls") == nil {
+				continue
+			}
+			for _, u := range r.usedEntries(router) {
+				for i := range r.entries {
+					r.entries[i].speaks = r.entries[i].speaks || r.entries[i].name == u.name
+				}
+			}
+		}
+	}
+}
+
+func (r *trReader) readEntries() []trEntry {
 	if r.static == nil {
 		return []trEntry{{name: "web", port: 80}, {name: "websecure", port: 443}}
 	}
@@ -209,19 +239,20 @@ func (r *trReader) entries() []trEntry {
 		if protocol == "udp" {
 			continue
 		}
-		out = append(out, trEntry{t: e, name: e.key, port: int(port), tls: e.get("http", "tls") != nil})
+		tls := e.get("http", "tls") != nil
+		out = append(out, trEntry{t: e, name: e.key, port: int(port), tls: tls, speaks: tls})
 	}
 	return out
 }
 
 // entryPoints reads listeners, redirections and timeouts.
 func (r *trReader) entryPoints() {
-	for _, e := range r.entries() {
+	for _, e := range r.entries {
 		pos := lb.Pos{File: r.cfg.Files[0].Name}
 		if e.t != nil {
 			pos = e.t.pos
 		}
-		r.cfg.Listeners = append(r.cfg.Listeners, lb.Listener{Pos: pos, Port: e.port, TLS: r.speaksTLS(e), HTTP2: r.speaksTLS(e)})
+		r.cfg.Listeners = append(r.cfg.Listeners, lb.Listener{Pos: pos, Port: e.port, TLS: e.speaks, HTTP2: e.speaks})
 		redirect := e.t.get("http", "redirections", "entryPoint")
 		if redirect == nil {
 			continue
@@ -235,7 +266,7 @@ func (r *trReader) entryPoints() {
 			scheme = "https"
 		}
 		to := redirect.get("to").text()
-		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries(), func(o trEntry) bool { return o.name == to }) {
+		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries, func(o trEntry) bool { return o.name == to }) {
 			r.problem(lb.Problem{Pos: redirect.pos, Effect: lb.Rejected, Text: fmt.Sprintf("the redirection leads to the entry point %q, which is not there", to)})
 		}
 		r.cfg.Routes = append(r.cfg.Routes, lb.Route{
@@ -245,24 +276,9 @@ func (r *trReader) entryPoints() {
 	}
 }
 
-// speaksTLS: an entry point speaks TLS where it says so itself, or where a router on it does.
-func (r *trReader) speaksTLS(e trEntry) bool {
-	if e.tls {
-		return true
-	}
-	for _, d := range r.dynamic {
-		for _, router := range d.get("http", "routers").parts() {
-			if router.get("tls") != nil && slices.ContainsFunc(r.usedEntries(router), func(u trEntry) bool { return u.name == e.name }) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // usedEntries are the entry points of a router: those that it names, else the default ones.
 func (r *trReader) usedEntries(router *tree) []trEntry {
-	all := r.entries()
+	all := r.entries
 	names := router.get("entryPoints").texts()
 	var out, defaults []trEntry
 	for _, e := range all {
@@ -315,14 +331,14 @@ func (r *trReader) ownPages() {
 		r.unread(api, "api", "no router leads to api@internal here: the dashboard is not to be reached")
 	}
 	port := 8080
-	for _, e := range r.entries() {
+	for _, e := range r.entries {
 		if e.name == "traefik" {
 			port = e.port
 		}
 	}
 	page := func(t *tree, at, what string) {
 		on := port
-		for _, e := range r.entries() {
+		for _, e := range r.entries {
 			if e.name == t.get("entryPoint").text() {
 				on = e.port
 			}
@@ -337,19 +353,14 @@ func (r *trReader) ownPages() {
 	page(metrics, "/metrics", "Prometheus metrics")
 	page(ping, "/ping", "ping")
 	if insecure {
-		page(api, "/api/", "Traefik's API and dashboard, for anyone")
+		page(api, "/api/", "Traefik's API and dashboard")
 	}
 }
 
 // find gives a named part of any dynamic file, as http.services.NAME.
 func (r *trReader) find(kind, name string) *tree {
 	name, _, _ = strings.Cut(name, "@")
-	for _, d := range r.dynamic {
-		if t := d.get("http", kind, name); t != nil {
-			return t
-		}
-	}
-	return nil
+	return r.named[kind+" "+strings.ToLower(name)]
 }
 
 // services reads pools, and splits of them.

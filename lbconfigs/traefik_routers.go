@@ -27,7 +27,11 @@ func (r *trReader) router(t *tree) {
 		return
 	}
 	r.timeouts(t, &base)
-	for _, name := range t.get("middlewares").items() {
+	names := t.get("middlewares").items()
+	for _, e := range r.usedEntries(t) {
+		names = append(e.t.get("http", "middlewares").items(), names...)
+	}
+	for _, name := range names {
 		if !r.middleware(t, name, &base, 0) {
 			return
 		}
@@ -84,7 +88,7 @@ func (r *trReader) leads(t *tree, route *lb.Route) bool {
 func (r *trReader) listens(t *tree, route *lb.Route) bool {
 	entries := r.usedEntries(t)
 	for _, name := range t.get("entryPoints").items() {
-		if !slices.ContainsFunc(r.entries(), func(e trEntry) bool { return e.name == name.scalar }) {
+		if !slices.ContainsFunc(r.entries, func(e trEntry) bool { return e.name == name.scalar }) {
 			r.problem(lb.Problem{Pos: name.pos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no entry point %s: the router %s does not listen there", name.scalar, t.key), Instead: "a name under entryPoints of the static file"})
 		}
 	}
@@ -94,7 +98,7 @@ func (r *trReader) listens(t *tree, route *lb.Route) bool {
 			route.Port, route.TLS = e.port, tls != nil || e.tls
 		}
 		route.Ports = append(route.Ports, e.port)
-		if tls == nil && !e.tls && r.speaksTLS(e) {
+		if tls == nil && !e.tls && e.speaks {
 			r.problem(lb.Problem{Pos: t.pos, Effect: lb.Differs, Text: fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only", t.key, e.name), Instead: "tls: {}"})
 		}
 	}

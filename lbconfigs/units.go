@@ -14,8 +14,15 @@ func nginxTime(text string) (time.Duration, error) {
 		suffix string
 		each   time.Duration
 	}{
-		{"ms", time.Millisecond}, {"y", 365 * 24 * time.Hour}, {"M", 30 * 24 * time.Hour}, {"w", 7 * 24 * time.Hour},
-		{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"", time.Second},
+		{"ms", time.Millisecond},
+		{"y", 365 * 24 * time.Hour},
+		{"M", 30 * 24 * time.Hour},
+		{"w", 7 * 24 * time.Hour},
+		{"d", 24 * time.Hour},
+		{"h", time.Hour},
+		{"m", time.Minute},
+		{"s", time.Second},
+		{"", time.Second},
 	}
 	total, rest := time.Duration(0), text
 	for rest != "" {

@@ -135,3 +135,51 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, "s.yaml:9: the run has no node b7")
 }
+
+// A request that names no port goes where the configuration takes it to a backend, and backends serve it there.
+func TestRequestsAreAimed(t *testing.T) {
+	f := func(want lb.Request, cfg lb.Config) {
+		t.Helper()
+		cfg.Files = []lb.File{{Name: "x.conf"}}
+		s := scenarios.Scenario{Name: "s", Phases: []scenarios.Phase{{Name: "p", Requests: 1, Send: []scenarios.Request{{Path: "/models"}}}}, Checks: []string{"restarts"}}
+		plan, err := s.Plan(cfg, []lb.Spec{{Name: "b", Role: lb.Backend, Ports: []int{80}}})
+		require.NoError(t, err)
+		want.Method, want.Body = "GET", lb.Bytes{}
+		assert.Equal(t, want, plan.Loads[0].Requests[0])
+	}
+	plain := []lb.Listener{{Port: 80}}
+	f(lb.Request{Port: 80, Path: "/models"}, lb.Config{Listeners: plain, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}})
+	f(lb.Request{Port: 80, Path: "/api/models"}, lb.Config{Listeners: plain, Routes: []lb.Route{
+		{Path: "/", Port: 80, Fallback: true, Redirect: &lb.Redirect{Code: 301}}, {Path: "/api/", Port: 80, Fallback: true, Pool: "p"},
+	}})
+	f(lb.Request{Port: 443, TLS: true, Path: "/models", Header: map[string]string{"Host": "a.example"}}, lb.Config{
+		Listeners: []lb.Listener{{Port: 80}, {Port: 443, TLS: true}},
+		Routes: []lb.Route{
+			{Path: "/", Port: 80, Redirect: &lb.Redirect{Code: 301}, Fallback: true},
+			{Path: "/", Port: 443, TLS: true, Hosts: []string{"a.example"}, Pool: "p"},
+		},
+	})
+}
+
+// Backends answer where the balancer's own health checks and auth requests ask.
+func TestBackendsAnswerTheBalancer(t *testing.T) {
+	cfg := lb.Config{
+		Files: []lb.File{{Name: "x.conf"}}, Listeners: []lb.Listener{{Port: 80}},
+		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80, Active: &lb.Active{Request: "GET /up"}}}}},
+		Routes: []lb.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &lb.Auth{By: "/check"}},
+			{Path: "/check", Internal: true, Port: 80, Pool: "p", PoolPath: "/api/check/it"},
+		},
+	}
+	s := scenarios.Scenario{Name: "s"}
+	plan, err := s.Plan(cfg, []lb.Spec{{Name: "b", Role: lb.Backend, Ports: []int{80}}, {Name: "auth", Role: lb.Backend, Ports: []int{80}, Helper: true}})
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(plan.Specs[0].Command, " "), "--prefixes /api,/check,/api/check/it --health-paths /up,/api/check/it")
+	assert.Contains(t, plan.Specs[1].Command, "--helper")
+}
+
+func TestScenarioNamesChecks(t *testing.T) {
+	s := scenarios.Scenario{File: "s.yaml", Name: "s", Checks: []string{"weather"}}
+	_, err := s.Plan(lb.Config{Files: []lb.File{{Name: "x.conf"}}, Listeners: []lb.Listener{{Port: 80}}}, nil)
+	assert.ErrorContains(t, err, `s.yaml: no check is called "weather"; lbproof list checks shows them`)
+}

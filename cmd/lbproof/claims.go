@@ -59,6 +59,9 @@ func reading(cfg lb.Config) reports.Reading {
 		Balancer: cfg.Balancer, Problems: cfg.Problems, Needs: cfg.Needs, Unread: cfg.Unread, Lines: reports.CountLines(cfg, claims),
 		Claims: []reports.Promise{},
 	}
+	if r.Problems == nil {
+		r.Problems = []lb.Problem{}
+	}
 	for _, c := range claims {
 		p := reports.Promise{Claim: c}
 		if check, err := checks.Find(c.Check); err == nil && check.Judge == nil {

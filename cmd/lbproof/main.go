@@ -54,6 +54,7 @@ func environment(err error) error {
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once; the reaper cleans up
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)

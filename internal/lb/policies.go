@@ -95,7 +95,7 @@ type Active struct {
 }
 
 // Down is the interval from a server's death to its leaving the rotation, where a check fails at once, and at the latest
-// where it hangs. reference: HAProxy's check.c; Traefik checks one target after another.
+// where it hangs. Source: HAProxy's check.c; Traefik checks one target after another.
 func (a Active) Down() (soonest, refused, hanging time.Duration) {
 	soonest = time.Duration(a.Fall-1) * a.Fast
 	refused = soonest + a.Interval

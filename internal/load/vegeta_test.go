@@ -158,3 +158,27 @@ func TestStopCutsRequestsInFlight(t *testing.T) {
 		assert.Equal(t, lb.Tester, h.Err)
 	}
 }
+
+// TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate.
+func TestTLS(t *testing.T) {
+	var mu sync.Mutex
+	names := map[string]int{}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		names[r.TLS.ServerName+" "+r.Host]++
+	}))
+	defer server.Close()
+	at, err := url.Parse(server.URL)
+	require.NoError(t, err)
+	port, err := strconv.Atoi(at.Port())
+	require.NoError(t, err)
+	l := lb.Load{Count: 20, Concurrency: 4, Timeout: time.Minute, Requests: []lb.Request{
+		{Method: "GET", Port: port, TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
+		{Method: "GET", Port: port, TLS: true, Path: "/", Header: map[string]string{"Host": "b.example:8443"}},
+	}}
+	codes := map[int]int{}
+	Vegeta{Host: at.Hostname(), Origin: time.Now()}.Send(t.Context(), 0, 1, l, func(h lb.Hit) { codes[h.Code]++ })
+	assert.Equal(t, map[int]int{200: 20}, codes)
+	assert.Equal(t, map[string]int{"a.example a.example": 10, "b.example b.example:8443": 10}, names)
+}

@@ -141,7 +141,7 @@ func TestProof(t *testing.T) {
 		require.NoError(t, err)
 		watching, stop := context.WithCancel(t.Context())
 		defer stop()
-		err = s.gone(watching, "b1")
+		err = s.Gone(watching, "b1")
 		assert.ErrorContains(t, err, "the container b1 died: exit status 137")
 		assert.ErrorContains(t, err, "listening", "its last lines are told")
 	})

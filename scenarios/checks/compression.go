@@ -20,7 +20,7 @@ var compression = Check{
 		}, func(c *lb.Compress) string { return fmt.Sprint(c.Pos) })
 		var claims []lb.Claim
 		for _, g := range found {
-			types := "every type"
+			types := "any type"
 			if len(g.what.Types) > 0 {
 				types = strings.Join(g.what.Types, ", ")
 			}
@@ -30,7 +30,7 @@ var compression = Check{
 			}
 			claims = append(claims, lb.Claim{
 				ID: id("compression", g.subject(), ""), Check: "compression", Subject: g.subject(), Pos: g.what.Pos, Params: map[string]float64{"least_bytes": float64(g.what.Least)},
-				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on, if they are %s and the client accepts it%s.", g.paths(), g.what.Least, types, vary),
+				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.paths(), g.what.Least, types, vary),
 			})
 		}
 		return claims

@@ -16,8 +16,12 @@ var retries = Check{
 }
 
 func retryClaims(cfg lb.Config) []lb.Claim {
+	byName := map[string]lb.Pool{}
+	for _, p := range cfg.Pools {
+		byName[p.Name] = p
+	}
 	found := grouped(cfg, func(r lb.Route) []*lb.Retry {
-		pool, ok := cfg.Pool(r.Pool)
+		pool, ok := byName[r.Pool]
 		if r.Retry == nil || r.Pool == "" || r.Retry.Implicit && r.Retry.Attempts == 0 && ok && len(pool.Servers) < 2 {
 			return nil // there is nobody else to try
 		}

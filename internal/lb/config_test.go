@@ -1,0 +1,83 @@
+package lb
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// The matching order of nginx (nginx.org/en/docs/http/ngx_http_core_module.html#location), hosts first.
+func TestRouteAsNginxDoes(t *testing.T) {
+	cfg := Config{Routes: []Route{
+		{Path: "/", Port: 80, Fallback: true, Pool: "root"},
+		{Path: "/exact", Exact: true, Port: 80, Fallback: true, Pool: "exact"},
+		{Path: "/images/", Final: true, Port: 80, Fallback: true, Pool: "images"},
+		{Path: "/docs/", Port: 80, Fallback: true, Pool: "docs"},
+		{Path: `\.png$`, Regex: true, Port: 80, Fallback: true, Pool: "png"},
+		{Path: `^/docs/.*\.p`, Regex: true, Port: 80, Fallback: true, Pool: "second expression"},
+		{Path: "/docs/secret", Internal: true, Port: 80, Fallback: true, Pool: "internal"},
+		{Path: "/", Hosts: []string{"a.example"}, Port: 80, Ports: []int{80, 443}, Pool: "a"},
+		{Path: "/", Hosts: []string{"*.b.example"}, Port: 80, Pool: "b"},
+	}}
+	f := func(port int, host, path, want string) {
+		t.Helper()
+		r, _ := cfg.Route(port, host, path)
+		assert.Equal(t, want, r.Pool, "%d %s %s", port, host, path)
+	}
+	f(80, "", "/", "root")
+	f(80, "other.example", "/x", "root")
+	f(80, "", "/exact", "exact")
+	f(80, "", "/exact/not", "root")
+	f(80, "", "/images/a.png", "images")
+	f(80, "", "/docs/a", "docs")
+	f(80, "", "/docs/a.png", "png")
+	f(80, "", "/docs/a.pdf", "second expression")
+	f(80, "", "/docs/secret", "docs")
+	f(80, "a.example", "/docs/a", "a")
+	f(80, "A.example:80", "/", "a")
+	f(443, "a.example", "/", "a")
+	f(443, "other.example", "/", "")
+	f(80, "x.b.example", "/", "b")
+	f(80, "b.example", "/", "root")
+	f(8080, "", "/", "")
+}
+
+// The highest priority wins, as in Traefik; HAProxy's rules have falling priorities.
+func TestRouteByPriority(t *testing.T) {
+	cfg := Config{Routes: []Route{
+		{Path: "/", Port: 80, Priority: 1, Pool: "rest"},
+		{Path: "/api", Port: 80, Priority: 20, Pool: "api"},
+		{Path: "/api/v1", Port: 80, Priority: 10, Pool: "never"},
+		{Path: "/", Port: 80, Priority: 30, When: []string{"a header"}, Pool: "header"},
+		{Path: "/", Port: 80, Priority: 40, Hosts: []string{"h.example"}, Pool: "host"},
+	}}
+	f := func(host, path, want string) {
+		t.Helper()
+		r, _ := cfg.Route(80, host, path)
+		assert.Equal(t, want, r.Pool, "%s %s", host, path)
+	}
+	f("", "/", "rest")
+	f("", "/api/v1", "api")
+	f("h.example", "/api", "host")
+}
+
+func TestKeysTellRoutesApart(t *testing.T) {
+	f := func(want string, r Route) {
+		t.Helper()
+		assert.Equal(t, want, r.Key())
+	}
+	f("/", Route{Path: "/", Port: 80})
+	f("= /x", Route{Path: "/x", Exact: true, Port: 80})
+	f(":8080~ ^/x", Route{Path: "^/x", Regex: true, Port: 8080})
+	f("https:/", Route{Path: "/", Port: 443, TLS: true})
+	f("https://a.example:8443/api", Route{Path: "/api", Port: 8443, TLS: true, Hosts: []string{"a.example", "b.example"}})
+	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, When: []string{"not x"}})
+}
+
+func TestIntervalsOfHealthChecks(t *testing.T) {
+	a := Active{Interval: 5e9, Fast: 1e9, Slow: 30e9, Timeout: 3e9, Fall: 3, Rise: 2}
+	soonest, refused, hanging := a.Down()
+	assert.Equal(t, []float64{2, 7, 16}, []float64{soonest.Seconds(), refused.Seconds(), hanging.Seconds()})
+	upSoonest, upLatest := a.Up()
+	assert.Equal(t, []float64{1, 31}, []float64{upSoonest.Seconds(), upLatest.Seconds()})
+}
