@@ -40,7 +40,7 @@ bench: ## benchmark judging, the history and the envelope
 
 .PHONY: fuzz
 fuzz: ## fuzz every configuration reader for a minute
-	for reader in Nginx HAProxy Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s ./lbconfigs || exit 1; done
+	for reader in Nginx HAProxy Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs || exit 1; done
 
 .PHONY: clean
 clean: ## remove what was built: the binary, the run folders, lbproof's images

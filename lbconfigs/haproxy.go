@@ -177,9 +177,18 @@ func parseHAProxy(fsys fs.FS, names ...string) (lb.Config, error) {
 // split takes a file apart into sections.
 func (r *haReader) split(file, text string) error {
 	number := 0
-	var defaults []haLine
 	named := map[string][]haLine{}
-	current := -1
+	var defaults []haLine
+	var current *haSection
+	keep := func() {
+		if current == nil {
+			return
+		}
+		if current.kind == "defaults" {
+			defaults, named[current.name] = current.own, current.own
+		}
+		r.sections = append(r.sections, *current)
+	}
 	for raw := range strings.Lines(text) {
 		number++
 		words, _ := common.StringSplitWithCommentIgnoreEmpty(strings.TrimRight(raw, "\r\n"))
@@ -190,38 +199,41 @@ func (r *haReader) split(file, text string) error {
 			words[i] = unquote(w)
 		}
 		l := haLine{pos: lb.Pos{File: file, Line: number}, words: words}
-		if strings.Count(raw, `"`)%2 == 1 && !strings.Contains(raw, `\"`) && !strings.Contains(raw, "'") && !strings.Contains(raw, "#") {
-			return fmt.Errorf("%s: a double quote is opened and not closed", l.pos)
-		}
 		switch {
-		case slices.Contains(haproxySections, words[0]) && !(words[0] == "cache" && current >= 0 && len(words) == 1):
-			s := haSection{pos: l.pos, kind: words[0], name: l.word(1), defaults: defaults}
-			if from := l.after("from"); from != "" {
-				inherited, ok := named[from]
-				if !ok {
-					r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "there is no defaults section called " + from})
-				}
-				s.defaults = inherited
-			}
-			if s.kind == "defaults" {
-				s.defaults = nil
-				if l.after("from") == "" && s.name == "from" {
-					s.name = ""
-				}
-			}
-			r.sections = append(r.sections, s)
-			current = len(r.sections) - 1
-		case current < 0:
+		case unclosed(raw):
+			return fmt.Errorf("%s: a double quote is opened and not closed", l.pos)
+		case slices.Contains(haproxySections, words[0]):
+			keep()
+			current = r.begin(l, defaults, named)
+		case current == nil:
 			return fmt.Errorf("%s: %q stands before any section (global, defaults, frontend, backend, listen)", l.pos, l.text())
 		default:
-			r.sections[current].own = append(r.sections[current].own, l)
-		}
-		if current >= 0 && r.sections[current].kind == "defaults" {
-			defaults = r.sections[current].own
-			named[r.sections[current].name] = defaults
+			current.own = append(current.own, l)
 		}
 	}
+	keep()
 	return nil
+}
+
+// begin is a new section, with the defaults that it names, else the last ones.
+func (r *haReader) begin(l haLine, defaults []haLine, named map[string][]haLine) *haSection {
+	s := &haSection{pos: l.pos, kind: l.word(0), name: l.word(1), defaults: defaults}
+	if from := l.after("from"); from != "" {
+		inherited, ok := named[from]
+		if !ok {
+			r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "there is no defaults section called " + from})
+		}
+		s.defaults = inherited
+	}
+	if s.kind == "defaults" {
+		s.defaults = nil
+	}
+	return s
+}
+
+// unclosed says whether a line opens a double quote that it does not close.
+func unclosed(line string) bool {
+	return strings.Count(line, `"`)%2 == 1 && !strings.Contains(line, `\"`) && !strings.Contains(line, "'") && !strings.Contains(line, "#")
 }
 
 // unquote removes what protects spaces in a word.
@@ -375,7 +387,7 @@ func (r *haReader) bind(l haLine) ([]lb.Listener, error) {
 		}
 		out = append(out, lb.Listener{Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2")})
 	}
-	if has("ssl") {
+	if has("ssl") && len(out) > 0 { // a socket is not spoken to
 		r.tls(l, out)
 	}
 	return out, nil

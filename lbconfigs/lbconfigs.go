@@ -54,6 +54,15 @@ func Find(name string) (Balancer, error) {
 //go:embed nginx haproxy traefik
 var BuiltIn embed.FS
 
+// Names lists the configurations that come with lbproof.
+func Names() []string {
+	names, err := fs.Glob(BuiltIn, "*/*")
+	if err != nil {
+		panic(err) // the pattern is good
+	}
+	return names
+}
+
 // Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
 // whose it is; where it is empty, that is seen from what stands in it.
 func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {

@@ -77,18 +77,9 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// builtIn lists the configurations that come with lbproof.
-func builtIn(t testing.TB) []string {
-	t.Helper()
-	names, err := fs.Glob(lbconfigs.BuiltIn, "*/*")
-	require.NoError(t, err)
-	require.NotEmpty(t, names)
-	return names
-}
-
 // What each built-in configuration promises is kept in testdata/builtin.
 func TestBuiltIn(t *testing.T) {
-	for _, name := range builtIn(t) {
+	for _, name := range lbconfigs.Names() {
 		t.Run(name, func(t *testing.T) {
 			got := said(lbconfigs.BuiltIn, name)
 			golden := filepath.Join("testdata", "builtin", strings.ReplaceAll(name, "/", "-")+".txt")
@@ -105,7 +96,7 @@ func TestBuiltIn(t *testing.T) {
 
 // Whatever a configuration is made of, it is handed on byte for byte.
 func TestBuiltInIsKeptByteForByte(t *testing.T) {
-	for _, name := range builtIn(t) {
+	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
 		require.NoError(t, err)
 		read := map[string]bool{}
@@ -127,7 +118,7 @@ func TestBuiltInIsKeptByteForByte(t *testing.T) {
 
 // Every line of a built-in configuration that a claim or a problem names is there, and is neither empty nor a comment.
 func TestLinesAreReal(t *testing.T) {
-	for _, name := range builtIn(t) {
+	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
 		require.NoError(t, err)
 		lines := map[string][]string{}
@@ -160,7 +151,7 @@ func TestLinesAreReal(t *testing.T) {
 
 // Two claims of a configuration never have the same id, and every claim's check is known.
 func TestClaimsHaveNames(t *testing.T) {
-	for _, name := range builtIn(t) {
+	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
 		require.NoError(t, err)
 		seen := map[string]bool{}

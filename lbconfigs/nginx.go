@@ -108,7 +108,46 @@ func (f nginxFiles) open(name string) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(content)), nil
 	}
 	text, err := readText(f.fsys, f.local(name))
+	if err != nil {
+		err = &includeError{name: f.local(name), err: err}
+	}
 	return io.NopCloser(strings.NewReader(string(text))), err
+}
+
+// includeError is a file that cannot be read.
+type includeError struct {
+	name string
+	err  error
+}
+
+func (e *includeError) Error() string { return e.err.Error() }
+func (e *includeError) Unwrap() error { return e.err }
+
+// includedAt is the line of the main file whose include matches the file that cannot be read, where there is one.
+func (f nginxFiles) includedAt(err error) lb.Pos {
+	at := lb.Pos{File: f.main}
+	var failed *includeError
+	text, unread := readText(f.fsys, f.main)
+	if unread != nil || !errors.As(err, &failed) {
+		return at
+	}
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		words := strings.Fields(strings.TrimRight(strings.TrimSpace(line), ";"))
+		if len(words) != 2 || words[0] != "include" {
+			continue
+		}
+		pattern := words[1]
+		if !path.IsAbs(pattern) {
+			pattern = path.Join(path.Dir(f.main), pattern)
+		}
+		if ok, bad := path.Match(f.local(pattern), failed.name); ok && bad == nil {
+			at.Line = number
+			return at
+		}
+	}
+	return at
 }
 
 func (f nginxFiles) glob(pattern string) ([]string, error) {
@@ -129,7 +168,7 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
 	if err != nil {
-		return lb.Config{}, fmt.Errorf("%s: %w", name, err)
+		return lb.Config{}, fmt.Errorf("%s: %w", files.includedAt(err), err)
 	}
 	cfg := lb.Config{Balancer: "nginx", Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
 	r := nginxReader{cfg: &cfg, files: files, payload: payload, programs: map[string]bool{}, named: map[string]int{}}

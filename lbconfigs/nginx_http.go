@@ -136,6 +136,9 @@ func (r *nginxReader) location(location item, s site, in scope) error {
 		}
 		route.Pool = ""
 	}
+	if root, ok := in.one("root"); ok && !r.provides(route) && !route.Internal && len(pick(own, "location")) == 0 {
+		r.serves(&route, root)
+	}
 	r.unreadAll(own, inLocation)
 	if err := r.policies(&route, in); err != nil {
 		return err
@@ -188,14 +191,23 @@ func (r *nginxReader) handler(route *lb.Route, d item) error {
 	case "stub_status":
 		route.Own = &lb.Own{Pos: d.pos, What: "nginx's counters (stub_status)"}
 	case "alias", "root":
-		if route.Own == nil {
-			route.Own = &lb.Own{Pos: d.pos, What: "files of " + d.arg(0)}
-			r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: d.pos, Kind: lb.NeedDirectory, Path: strings.TrimSuffix(d.arg(0), "/")})
-		}
+		r.serves(route, d)
 	case "if":
 		r.condition(route, d)
 	}
 	return nil
+}
+
+// serves makes a route serve files of a directory.
+func (r *nginxReader) serves(route *lb.Route, d item) {
+	if route.Own != nil {
+		return
+	}
+	route.Own = &lb.Own{Pos: d.pos, What: "files of " + d.arg(0)}
+	need := lb.Need{Pos: d.pos, Kind: lb.NeedDirectory, Path: strings.TrimSuffix(d.arg(0), "/")}
+	if !slices.ContainsFunc(r.cfg.Needs, func(n lb.Need) bool { return n.Kind == need.Kind && n.Path == need.Path }) {
+		r.cfg.Needs = append(r.cfg.Needs, need)
+	}
 }
 
 // condition reads an if whose only effect is an answer.

@@ -44,7 +44,7 @@ var nginxSilent = map[string]string{
 	"proxy_buffering": whySpeed, "proxy_buffer_size": whySpeed, "proxy_buffers": whySpeed, "proxy_busy_buffers_size": whySpeed,
 	"proxy_temp_file_write_size": whySpeed, "proxy_request_buffering": whySpeed, "client_body_buffer_size": whySpeed,
 	"gzip_comp_level": whySpeed, "gzip_proxied": whyForm, "ssl_session_timeout": whyForm, "ssl_prefer_server_ciphers": whyForm,
-	"default_type": whyAnswer, "types": whyAnswer, "server_tokens": whyAnswer, "proxy_pass_request_body": whyForm, "resolver": whyForm, "set": whyForm,
+	"default_type": whyAnswer, "index": whyForm, "try_files": whyForm, "auth_basic_user_file": whyForm, "load_module": whyForm, "types": whyAnswer, "server_tokens": whyAnswer, "proxy_pass_request_body": whyForm, "resolver": whyForm, "set": whyForm,
 	"proxy_cache_bypass": "there is no proxy_cache that it could bypass", "proxy_no_cache": "there is no proxy_cache that it could keep from",
 }
 

@@ -216,6 +216,11 @@ func WriteAnswer(out io.Writer, balancer string, problems []lb.Problem, a *lb.An
 			}
 		}
 	}
+	for _, p := range problems {
+		if a != nil && a.Accepted && p.Effect == lb.Rejected {
+			fmt.Fprintf(w, "%s: this version takes it all the same: %s\n", p.Pos, p.Text)
+		}
+	}
 	_, err := io.WriteString(out, w.String())
 	return err
 }

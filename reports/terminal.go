@@ -45,6 +45,13 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9); err != nil {
 		return err
 	}
+	remarks(w, r)
+	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
+	return trimmed(out, w.String())
+}
+
+// remarks is what else there is to know of a run.
+func remarks(w io.Writer, r lb.Report) {
 	if len(r.Env.Said) > 0 {
 		fmt.Fprintln(w, "\nat its start the balancer said:")
 		for _, s := range r.Env.Said {
@@ -65,8 +72,6 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	if r.Env.Interrupted != "" {
 		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)
 	}
-	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
-	return trimmed(out, w.String())
 }
 
 // trimmed writes a text without the spaces that tables put at the ends of lines.

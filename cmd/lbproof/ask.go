@@ -17,7 +17,7 @@ func askBalancer(cmd *cobra.Command, cfg lb.Config) (answer *lb.Answered, why st
 		return nil, err.Error()
 	}
 	specs, err := lbconfigs.Specs(cfg)
-	if err != nil {
+	if len(specs) == 0 { // else a backend cannot be placed, which keeps nobody from asking
 		return nil, err.Error()
 	}
 	p := newProgress(cmd.ErrOrStderr())
@@ -26,7 +26,7 @@ func askBalancer(cmd *cobra.Command, cfg lb.Config) (answer *lb.Answered, why st
 	if _, err := docker.Connect(cmd.Context()); err != nil {
 		return nil, err.Error()
 	}
-	said, err := docker.Ask(cmd.Context(), specs, cfg)
+	said, err := docker.Ask(cmd.Context(), specs[0], cfg)
 	if err != nil {
 		return nil, err.Error()
 	}

@@ -435,7 +435,7 @@ func TestPausedBackend(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	p := start(t, t.TempDir(), "doctor")
 	assert.Equal(t, 0, p.wait(t), p.stdout.String())
-	for _, want := range []string{"docker", "image of backends and worker", "image of nginx", "this lbproof"} {
+	for _, want := range []string{"docker", "image of backends and worker", "image of nginx", "image of haproxy", "image of traefik", "this lbproof"} {
 		assert.Contains(t, p.stdout.String(), want)
 	}
 }

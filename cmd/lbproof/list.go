@@ -14,11 +14,11 @@ import (
 	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
-var kinds = []string{"scenarios", "balancers", "checks", "faults", "formats"}
+var kinds = []string{"scenarios", "configurations", "balancers", "checks", "faults", "formats"}
 
 func listCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "list [scenarios|balancers|checks|faults|formats]",
+		Use:   "list [scenarios|configurations|balancers|checks|faults|formats]",
 		Short: "List what lbproof knows",
 		Example: `  lbproof list
   lbproof list checks`,
@@ -52,6 +52,14 @@ func list(out io.Writer, kind string) error {
 				return err
 			}
 			row(name, s.Doc)
+		}
+	case "configurations":
+		for _, name := range lbconfigs.Names() {
+			cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+			if err != nil {
+				return err
+			}
+			row(builtIn+name, fmt.Sprintf("%d promises; %d parts that do not work as written", len(checks.Claims(cfg)), len(cfg.Problems)))
 		}
 	case "balancers":
 		for _, b := range lbconfigs.All {

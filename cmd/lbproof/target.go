@@ -43,52 +43,50 @@ func (s source) read(name string) (lb.Config, error) {
 	if err != nil {
 		return lb.Config{}, err
 	}
-	defer fsys.close()
 	return lbconfigs.Read(fsys, name, s.balancer)
 }
 
-// confined opens files by the path that the user gave, so that errors and claims name them the same way, and opens none
-// outside its folders, not even through a symbolic link.
-type confined []folder
+// confined opens files by the path that the user gave, so that errors and claims name them the same way. What it opens lies,
+// symbolic links followed, in one of its folders.
+type confined []string
 
-type folder struct {
-	name string
-	root *os.Root
-}
-
-func confine(names []string) (confined, error) {
+func confine(folders []string) (confined, error) {
 	var c confined
-	for _, name := range names {
-		root, err := os.OpenRoot(name)
+	for _, folder := range folders {
+		real, err := realPath(folder)
 		if err != nil {
-			c.close()
-			return nil, fmt.Errorf("read configuration %s: %w", name, errors.Unwrap(err))
+			return nil, fmt.Errorf("read configuration %s: %w", folder, err)
 		}
-		c = append(c, folder{filepath.Clean(name), root})
+		c = append(c, real)
 	}
 	return c, nil
 }
 
-func (c confined) close() {
-	for _, f := range c {
-		f.root.Close()
+// realPath is a path from the root, without symbolic links.
+func realPath(name string) (string, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return "", err
 	}
+	return filepath.Abs(real)
 }
 
 var errOutside = errors.New("it lies outside the configuration's folder; --allow-path FOLDER lets lbproof read it")
 
 // Open is fs.FS's; names are those of the host.
 func (c confined) Open(name string) (fs.File, error) {
-	for _, f := range c {
-		inside, err := filepath.Rel(f.name, name)
-		if err != nil || !filepath.IsLocal(inside) {
-			continue
+	real, err := realPath(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	for _, folder := range c {
+		if inside, err := filepath.Rel(folder, real); err == nil && filepath.IsLocal(inside) {
+			return os.Open(real)
 		}
-		file, err := f.root.Open(inside)
-		if err != nil && strings.Contains(err.Error(), "escapes") {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: errOutside}
-		}
-		return file, err
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: errOutside}
 }

@@ -23,7 +23,7 @@ import (
 
 // Ask lets the balancer itself look at a configuration: its own checker first, then its start, in containers without a
 // network in which every upstream host is known. Nothing is left running.
-func (d *Docker) Ask(ctx context.Context, specs []lb.Spec, cfg lb.Config) (answer lb.Answered, err error) {
+func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answer lb.Answered, err error) {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails
 	s := &Stack{docker: d, run: hex.EncodeToString(id[:]), nodes: map[string]*node{}}
@@ -31,15 +31,12 @@ func (d *Docker) Ask(ctx context.Context, specs []lb.Spec, cfg lb.Config) (answe
 		return answer, fmt.Errorf("start the reaper: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	spec, made, err := Furnish(specs[0], cfg.Needs)
+	spec, made, err := Furnish(balancer, cfg.Needs)
 	if err != nil {
 		return answer, err
 	}
 	files := append(slices.Clone(cfg.Files), made...)
-	var hosts []string
-	for _, other := range specs[1:] {
-		hosts = append(hosts, other.Name)
-	}
+	hosts := hostNames(cfg)
 	d.Progress("asking " + spec.Name + " itself")
 	version, err := s.alone(ctx, spec, spec.Version, files, hosts)
 	if err != nil {
@@ -65,6 +62,19 @@ func (d *Docker) Ask(ctx context.Context, specs []lb.Spec, cfg lb.Config) (answe
 		}
 	}
 	return answer, err
+}
+
+// hostNames are the names of servers that the balancer may look up.
+func hostNames(cfg lb.Config) []string {
+	var hosts []string
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if !strings.ContainsAny(s.Host, ":/$ ") && s.Host != "" && !slices.Contains(hosts, s.Host) {
+				hosts = append(hosts, s.Host)
+			}
+		}
+	}
+	return hosts
 }
 
 // outcome is what a command that ended printed.
