@@ -11,14 +11,17 @@ import (
 // suite matches the names of the cipher suites that OpenSSL 1.1 and 3 know, up to TLS 1.2 (openssl-ciphers(1)).
 var suite = regexp.MustCompile(`^((ECDHE|DHE|RSA-PSK|DHE-PSK|ECDHE-PSK|PSK|SRP|ADH|AECDH)(-(RSA|ECDSA|DSS))?-)?` +
 	`((AES(128|256)|CAMELLIA(128|256)|ARIA(128|256))(-GCM-SHA(256|384)|-SHA(256|384)?|-CCM8?)|(AES128-(GCM-)?SHA256|AES256-(GCM-SHA384|SHA256))|` +
-	`CHACHA20-POLY1305(-SHA256)?|DES-CBC3-SHA|NULL-(SHA(256)?|MD5)|SEED-SHA|RC4-(SHA|MD5))$`)
+	`CHACHA20-POLY1305(-SHA256)?|DES-CBC3-SHA|NULL-(SHA(256|384)?|MD5)|SEED-SHA|RC4-(SHA|MD5))$`)
+
+// shared matches the suites of pre-shared keys and passwords, which nobody mistypes: they are let through by their form.
+var shared = regexp.MustCompile(`^([A-Z]+-)?(PSK|SRP)-[A-Z0-9-]+$`)
 
 // impossible are names that suite would let through although AES-256-GCM goes with SHA384 and AES-128-GCM with SHA256 only.
 var impossible = regexp.MustCompile(`(AES256|CAMELLIA256|ARIA256)-GCM-SHA256$|(AES128|CAMELLIA128|ARIA128)-(GCM-SHA384|SHA384)$`)
 
 // keyword matches what stands for several suites, and the TLS 1.3 names.
-var keyword = regexp.MustCompile(`^(TLS_.*|@(STRENGTH|SECLEVEL=\d)|(ALL|COMPLEMENTOFALL|DEFAULT|COMPLEMENTOFDEFAULT|HIGH|MEDIUM|LOW|EXP(ORT)?\d*|[ae]?NULL|` +
-	`[ka]?(RSA|DSS|ECDSA|EECDH|ECDHE?r?e?|EDH|DHE|ADH|AECDH|PSK|SRP|GOST\d*)|ECDH|DH|FIPS|TLSv1(\.\d)?|SSLv3|AES(128|256)?(GCM|CCM8?)?|CHACHA20|` +
+var keyword = regexp.MustCompile(`^(TLS_.*|PROFILE=.*|(ALL|COMPLEMENTOFALL|DEFAULT|COMPLEMENTOFDEFAULT|HIGH|MEDIUM|LOW|EXP(ORT)?\d*|[ae]?NULL|` +
+	`[ka]?(RSA|DSS|ECDSA|EECDH|ECDHE?r?e?|EDH|DHE|ADH|AECDH|PSK|SRP|GOST\d*)|ECDH|DH|FIPS|TLSv1(\.\d)?|SSLv[23]|AES(128|256)?(GCM|CCM8?)?|CHACHA20|` +
 	`CAMELLIA(128|256)?|ARIA(128|256)?|3?DES|RC[24]|IDEA|SEED|MD5|SHA1?|SHA(256|384)|SUITEB\d*(ONLY)?|CBC|[A-Za-z0-9]+(\+[A-Za-z0-9]+)+))$`)
 
 // cipherProblems tells which names of a cipher list no OpenSSL knows: it leaves them out, and refuses a list of which
@@ -26,10 +29,11 @@ var keyword = regexp.MustCompile(`^(TLS_.*|@(STRENGTH|SECLEVEL=\d)|(ALL|COMPLEME
 func cipherProblems(pos lb.Pos, list string) []lb.Problem {
 	var unknown, known []string
 	for _, name := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(": ,", r) }) {
+		name, _, _ = strings.Cut(name, "@") // @STRENGTH and @SECLEVEL=N
 		bare := strings.TrimLeft(name, "!-+")
 		switch {
-		case keyword.MatchString(bare), suite.MatchString(bare) && !impossible.MatchString(bare):
-			if bare == name {
+		case name == "", shared.MatchString(bare), keyword.MatchString(bare), suite.MatchString(bare) && !impossible.MatchString(bare):
+			if bare == name && name != "" {
 				known = append(known, name)
 			}
 		default:

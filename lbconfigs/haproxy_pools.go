@@ -145,7 +145,7 @@ func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption)
 	if err != nil {
 		return lb.Server{}, fmt.Errorf("%s: server %s: %w", l.pos, l.word(1), err)
 	}
-	if port == 0 {
+	if port == 0 && !strings.HasPrefix(host, "/") {
 		port = 80
 		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)), Instead: l.word(2) + ":80"})
 	}
