@@ -384,6 +384,18 @@ func (s scope) all(names ...string) []item {
 	return nil
 }
 
+// programmed says whether a program has a hand in a location's requests.
+func (s scope) programmed() bool {
+	for _, l := range s {
+		for name := range l.named {
+			if strings.Contains(name, "_by_lua") && !strings.HasPrefix(name, "init_") && !strings.HasPrefix(name, "log_") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // own are the directives of the innermost block.
 func (s scope) own() []item { return s[len(s)-1].items }
 

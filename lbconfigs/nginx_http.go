@@ -26,6 +26,7 @@ type site struct {
 	listens  []lb.Listener
 	hosts    []string
 	fallback bool
+	rules    []lb.Rule // of its own if and rewrite, which come before any location
 }
 
 func (r *nginxReader) server(server item, outer scope) error {
@@ -42,6 +43,13 @@ func (r *nginxReader) server(server item, outer scope) error {
 		}
 	}
 	s.hosts = r.hosts(block, s.fallback)
+	var first lb.Route
+	for _, d := range pick(block, "if", "rewrite") {
+		if err := r.handler(&first, d); err != nil {
+			return err
+		}
+	}
+	s.rules = first.Rules
 	r.tls(server, s)
 	r.unreadAll(block, inServer)
 	locations := pick(block, "location")
@@ -94,7 +102,7 @@ func (r *nginxReader) locations(locations []item, s site, outer scope) error {
 
 // base is a route of a site before it has a path.
 func (s site) base(pos lb.Pos) lb.Route {
-	route := lb.Route{Pos: pos, Hosts: s.hosts, Fallback: s.fallback}
+	route := lb.Route{Pos: pos, Hosts: s.hosts, Fallback: s.fallback, Rules: slices.Clone(s.rules)}
 	for _, l := range s.listens {
 		if route.Port == 0 {
 			route.Port, route.TLS = l.Port, l.TLS
@@ -146,6 +154,7 @@ func (r *nginxReader) location(location item, s site, in scope) error {
 	r.locationProblems(route, in)
 	if len(pick(own, "return")) > 0 { // which comes before anything that could refuse
 		route.Limits, route.Access, route.Auth, route.Guarded = nil, nil, nil, false
+		route.Guarded = slices.ContainsFunc(s.rules, lb.Rule.Refuses)
 	}
 	if r.provides(route) {
 		r.cfg.Routes = append(r.cfg.Routes, route)
@@ -282,7 +291,7 @@ func (r *nginxReader) policies(route *lb.Route, in scope) error {
 		route.Compress = nginxGzip(gzip, in)
 	}
 	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, lb.Rule.Refuses) || route.Auth != nil || route.Internal ||
-		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files")) > 0
+		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")) > 0 || in.programmed()
 	return nil
 }
 

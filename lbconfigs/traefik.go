@@ -109,6 +109,7 @@ func parseTraefik(fsys fs.FS, names ...string) (lb.Config, error) {
 	r.index()
 	r.entryPoints()
 	r.silent()
+	r.unreadParts()
 	r.services()
 	for _, d := range r.dynamic {
 		for _, router := range d.get("http", "routers").parts() {
@@ -296,6 +297,32 @@ func (r *trReader) usedEntries(router *tree) []trEntry {
 		return defaults
 	}
 	return all
+}
+
+// unreadParts lists what is known, and read no further.
+func (r *trReader) unreadParts() {
+	list := func(t *tree, names ...string) {
+		for _, n := range names {
+			r.unread(t.get(n), n, whyUnread)
+		}
+	}
+	for _, e := range r.entries {
+		list(e.t, "proxyProtocol", "forwardedHeaders", "http2", "http3", "udp", "observability")
+		list(e.t.get("transport"), "lifeCycle", "keepAliveMaxTime", "keepAliveMaxRequests")
+		list(e.t.get("http"), "encodeQuerySemicolons", "sanitizePath", "maxHeaderBytes", "encodedCharacters")
+	}
+	for _, d := range r.dynamic {
+		list(d, "tcp", "udp")
+		list(d.get("http"), "serversTransports")
+		list(d.get("tls"), "stores")
+		for _, s := range d.get("http", "services").parts() {
+			list(s.get("loadBalancer"), "passHostHeader", "responseForwarding", "serversTransport")
+		}
+		for _, router := range d.get("http", "routers").parts() {
+			list(router, "observability", "parentRefs", "ruleSyntax")
+			list(router.get("tls"), "domains")
+		}
+	}
 }
 
 // silent lists the static parts that promise nothing to clients, and what is not there for lack of its surroundings.

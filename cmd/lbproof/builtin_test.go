@@ -204,11 +204,11 @@ func TestAcceptedAndNotStarted(t *testing.T) {
 
 // Upstreams far apart get a network for each neighbourhood; the balancer stands in all of them.
 func TestAddressesFarApart(t *testing.T) {
-	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "10.31.0.7:8000", "back-02:8000", "192.168.203.8:8000"})
+	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "10.77.31.7:8000", "back-02:8000", "192.168.177.8:8000"})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
 	p := start(t, dir, "test", "short.yaml")
 	assert.Contains(t, []int{0, 3}, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	_, r := reportOf(t, dir)
-	assert.Equal(t, map[string]int{"10.31.0.7": 5, "192.168.203.8": 10, "back-03": 15}, r.Phases[0].Servers)
+	assert.Equal(t, map[string]int{"10.77.31.7": 5, "192.168.177.8": 10, "back-03": 15}, r.Phases[0].Servers)
 	p.nothingLeft(t, 0)
 }

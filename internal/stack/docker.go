@@ -94,6 +94,7 @@ type Stack struct {
 	docker   *Docker
 	run      string
 	networks []addressed // the main one first
+	turn     sync.Mutex  // of the nodes to start, see inTurn
 	reaper   client.HijackedResponse
 
 	mu    sync.Mutex
@@ -125,6 +126,7 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 	if err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
+	defer s.inTurn()()
 	options := append(s.options(spec, files, tweak{}), s.joined(spec)...)
 	c, err := testcontainers.Run(ctx, found.Ref, options...)
 	if err != nil {

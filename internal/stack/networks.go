@@ -22,8 +22,7 @@ type addressed struct {
 }
 
 // makeNetworks makes the run's main network and, where the configuration names addresses too far apart for it, one more for
-// each group of them. One network for all is the rule, because Docker 20.10 now and then cannot remove a network whose
-// containers stood in several. None has a route out.
+// each group of them. None has a route out.
 func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec) error {
 	groups, err := groupAddresses(specs)
 	if err != nil {
@@ -108,6 +107,17 @@ func room(prefix netip.Prefix, taken []netip.Addr) (gateway netip.Addr, dynamic 
 		}
 	}
 	return gateway, dynamic, false
+}
+
+// inTurn lets nodes start one after another where there are several networks, and returns how to let the next one go.
+// Docker 20.10 loses count of a network's containers when several that stand in more than one network come or go at
+// once; then it cannot be removed.
+func (s *Stack) inTurn() (next func()) {
+	if len(s.networks) < 2 {
+		return func() {}
+	}
+	s.turn.Lock()
+	return s.turn.Unlock
 }
 
 // joined are the networks of a node: the one that has its own address first, then the run's main network. The balancer

@@ -112,19 +112,34 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 		if err == nil && len(left) == 0 {
 			return nil
 		}
-		var removing sync.WaitGroup
-		for _, thing := range left {
-			kind, id, _ := strings.Cut(thing, " ")
-			if kind == "network" && len(left) > 1 && strings.HasPrefix(left[0], "container") {
-				continue // it cannot go before its containers
-			}
-			removing.Go(func() { remove(ctx, cli, kind, id) })
-		}
-		removing.Wait()
+		removeAll(ctx, cli, left)
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
 			return fmt.Errorf("clean up run %s: still there: %s", run, strings.Join(left, ", "))
 		}
 	}
+}
+
+// removeAll tries to remove containers, and networks once there are none: all at once, but one after another where there are
+// several networks (see inTurn).
+func removeAll(ctx context.Context, cli *client.Client, left []string) {
+	networks := 0
+	for _, thing := range left {
+		if strings.HasPrefix(thing, "network") {
+			networks++
+		}
+	}
+	var removing sync.WaitGroup
+	for _, thing := range left {
+		kind, id, _ := strings.Cut(thing, " ")
+		if kind == "network" && networks < len(left) {
+			continue // it cannot go before its containers
+		}
+		removing.Go(func() { remove(ctx, cli, kind, id) })
+		if networks > 1 {
+			removing.Wait()
+		}
+	}
+	removing.Wait()
 }
 
 // remove tries once; what stays is found again in the next round.

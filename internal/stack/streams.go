@@ -67,6 +67,7 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 		network.WithNetworkName([]string{spec.Host()}, s.networks[0].name),
 		testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}),
 	)
+	defer s.inTurn()()
 	c, err := testcontainers.Run(ctx, found.Ref, options...)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)

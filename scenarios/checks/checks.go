@@ -7,6 +7,7 @@ package checks
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -163,7 +164,44 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 	if check.Judge == nil {
 		return lb.Finding{Broken: NoExperiment}
 	}
+	if why := copied(h.Plan.Config, claim); why != "" {
+		return lb.Finding{Broken: why}
+	}
 	return check.Judge(claim, h)
+}
+
+// copied says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
+// account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
+func copied(cfg lb.Config, claim lb.Claim) string {
+	if claim.Check != weights.Name && claim.Check != once.Name && claim.Check != headers.Name {
+		return ""
+	}
+	for _, r := range cfg.Routes {
+		pos, pools := lb.Pos{}, []string{r.Pool}
+		if r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
+			pos = r.Auth.Pos
+			pools = append(pools, poolsAt(cfg, r.Auth.By)...)
+		}
+		for _, m := range r.Mirrors {
+			pos = m.Pos
+			pools = append(append(pools, m.Pool), poolsAt(cfg, m.Pool)...)
+		}
+		if pos.File != "" && (claim.Subject == r.Key() || slices.Contains(pools, claim.Subject)) {
+			return fmt.Sprintf("%s: the balancer asks backends with the client's id on its own account too, and lbproof cannot tell those requests apart yet", pos)
+		}
+	}
+	return ""
+}
+
+// poolsAt are the pools of the routes at a path.
+func poolsAt(cfg lb.Config, path string) []string {
+	var pools []string
+	for _, r := range cfg.Routes {
+		if r.Path == path && r.Pool != "" {
+			pools = append(pools, r.Pool)
+		}
+	}
+	return pools
 }
 
 // failure is the ratio of wrong requests that a claim about every request must be able to show.

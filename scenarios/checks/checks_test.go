@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -284,6 +285,63 @@ func TestACrashIsUndecided(t *testing.T) {
 	assert.Equal(t, lb.Undecided, report.Verdicts[0].Outcome)
 	assert.Contains(t, report.Verdicts[0].Reason, "boom")
 	assert.Equal(t, lb.Untestable, report.Verdicts[len(report.Verdicts)-1].Outcome)
+}
+
+// Requests that reach no backend say nothing of how often they reach one.
+func TestOnceNeedsArrivals(t *testing.T) {
+	v := outcome(t, "once/", func(h *lb.History) {
+		hits := h.Hits
+		h.Hits = func(yield func(lb.Hit) bool) {
+			hits(func(x lb.Hit) bool {
+				x.Code, x.Server = 404, ""
+				return yield(x)
+			})
+		}
+		h.Arrivals = func(func(lb.Arrival) bool) {}
+	})
+	assert.Equal(t, lb.Undecided, v.Outcome)
+	assert.Contains(t, v.Reason, "no request bears on it")
+}
+
+// An answer that limits may refuse is no promise that every request gets it.
+func TestLimitedEndpointConvictsNobody(t *testing.T) {
+	v := outcome(t, "endpoint/nginx-health", func(h *lb.History) {
+		h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
+		for i := range h.Plan.Config.Routes {
+			h.Plan.Config.Routes[i].Guarded = true
+		}
+		hits := h.Hits
+		h.Hits = func(yield func(lb.Hit) bool) {
+			hits(func(x lb.Hit) bool {
+				x.Code = 503
+				return yield(x)
+			})
+		}
+	})
+	assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+}
+
+// What the balancer asks on its own account, with the client's id, convicts nobody.
+func TestSubrequestsConvictNobody(t *testing.T) {
+	f := func(id string, edit func(*lb.Route)) {
+		t.Helper()
+		v := outcome(t, id, func(h *lb.History) {
+			h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
+			edit(&h.Plan.Config.Routes[0])
+			arrivals := h.Arrivals
+			h.Arrivals = func(yield func(lb.Arrival) bool) {
+				arrivals(func(a lb.Arrival) bool { return yield(a) && yield(lb.Arrival{Seq: a.Seq, At: a.At, Server: "back-01"}) })
+			}
+		})
+		assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+		assert.Contains(t, v.Reason, "cannot tell those requests apart")
+	}
+	auth := func(r *lb.Route) { r.Auth = &lb.Auth{Pos: lb.Pos{File: "f", Line: 1}, By: "/check"} }
+	mirrored := func(r *lb.Route) { r.Mirrors = []lb.Share{{Pos: lb.Pos{File: "f", Line: 2}, Pool: "/copy"}} }
+	for _, id := range []string{"weights/backend", "once/", "headers/#Host"} {
+		f(id, auth)
+		f(id, mirrored)
+	}
 }
 
 func TestDecide(t *testing.T) {

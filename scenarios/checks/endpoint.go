@@ -32,7 +32,7 @@ func endpointClaims(cfg lb.Config) []lb.Claim {
 
 func endpointProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
 	r, ok := routeOf(cfg, claim)
-	if !ok {
+	if !ok || r.Guarded || r.Answer == nil || r.Answer.Varies {
 		return nil
 	}
 	return []lb.Request{ask(r, nil)}
@@ -42,6 +42,9 @@ func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 	r, ok := routeOf(h.Plan.Config, claim)
 	if !ok || r.Answer == nil {
 		return lb.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
+	}
+	if r.Guarded {
+		return lb.Finding{Broken: NoExperiment + ": limits or conditions may refuse requests before they are answered"}
 	}
 	if r.Answer.Varies {
 		return lb.Finding{Broken: NoExperiment + ": the body has variables in it"}
