@@ -344,7 +344,11 @@ func (r *haReader) frontend(s haSection) error {
 		}
 	}
 	if base.Port == 0 {
-		r.problem(lb.Problem{Pos: s.pos, Effect: lb.Inert, Text: fmt.Sprintf("%s %s listens nowhere", s.kind, s.name), Instead: "bind :80"})
+		r.problem(lb.Problem{
+			Pos: s.pos, Effect: lb.Inert,
+			Text:    fmt.Sprintf("%s %s listens nowhere", s.kind, s.name),
+			Instead: "bind :80",
+		})
 		return nil
 	}
 	if len(base.Ports) == 1 {
@@ -369,7 +373,11 @@ func (r *haReader) tcp(s haSection, mode haLine, written bool) {
 	}
 	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http"})
 	for _, l := range s.all("http-request", "http-response", "redirect") {
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: fmt.Sprintf("%s %s proxies TCP: HTTP rules have no effect in it", s.kind, s.name), Instead: "mode http"})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Inert,
+			Text:    fmt.Sprintf("%s %s proxies TCP: HTTP rules have no effect in it", s.kind, s.name),
+			Instead: "mode http",
+		})
 	}
 }
 
@@ -424,7 +432,11 @@ func (r *haReader) tls(l haLine, listeners []lb.Listener) {
 		}
 		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedCertificate, Path: crt})
 	} else {
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "the bind speaks ssl and names no certificate", Instead: "bind … ssl crt /etc/haproxy/certs/"})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Rejected,
+			Text:    "the bind speaks ssl and names no certificate",
+			Instead: "bind … ssl crt /etc/haproxy/certs/",
+		})
 	}
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
@@ -472,7 +484,11 @@ func (r *haReader) stats(s haSection, base lb.Route) {
 		when := strings.Join(condition, " ")
 		route.Own.What += "; servers can be disabled on it " + when
 		if slices.Contains(condition, "TRUE") && route.Auth == nil {
-			r.problem(lb.Problem{Pos: admin.pos, Effect: lb.Differs, Text: "anyone who reaches this port may disable servers: there is no password, and the condition is always true", Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST"})
+			r.problem(lb.Problem{
+				Pos: admin.pos, Effect: lb.Differs,
+				Text:    "anyone who reaches this port may disable servers: there is no password, and the condition is always true",
+				Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST",
+			})
 		}
 	}
 	r.cfg.Routes = append(r.cfg.Routes, route)
@@ -519,7 +535,11 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 	if l, ok := s.last("default_backend"); ok {
 		add(l, l.word(1), haMatch{})
 	} else if _, stats := s.last("stats", "enable"); !stats {
-		r.problem(lb.Problem{Pos: s.pos, Effect: lb.Differs, Text: fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name), Instead: "default_backend NAME"})
+		r.problem(lb.Problem{
+			Pos: s.pos, Effect: lb.Differs,
+			Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
+			Instead: "default_backend NAME",
+		})
 	}
 	return nil
 }
@@ -529,7 +549,11 @@ func (r *haReader) finish(hr haRoute) error {
 	route := hr.route
 	i, ok := r.backends[hr.backend]
 	if !ok {
-		r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("there is no backend called %s", hr.backend), Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend)})
+		r.problem(lb.Problem{
+			Pos: route.PoolPos, Effect: lb.Rejected,
+			Text:    fmt.Sprintf("there is no backend called %s", hr.backend),
+			Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend),
+		})
 		return nil
 	}
 	s := r.sections[i]

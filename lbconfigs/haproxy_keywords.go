@@ -123,6 +123,10 @@ func (r *haReader) unusedACL(s haSection, l haLine) {
 	}
 	if !r.told[name] {
 		r.told[name] = true
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no line of this section asks for the ACL " + name, Instead: "a rule with if " + name})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Inert,
+			Text:    "no line of this section asks for the ACL " + name,
+			Instead: "a rule with if " + name,
+		})
 	}
 }

@@ -74,7 +74,11 @@ func (r *haReader) idleCheck(s haSection, pool lb.Pool) {
 	if !ok || len(pool.Servers) == 0 || slices.ContainsFunc(pool.Servers, func(one lb.Server) bool { return one.Active != nil }) {
 		return
 	}
-	r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: fmt.Sprintf("no server of %s is checked: option httpchk only says how", s.name), Instead: "server NAME ADDRESS check"})
+	r.problem(lb.Problem{
+		Pos: l.pos, Effect: lb.Inert,
+		Text:    fmt.Sprintf("no server of %s is checked: option httpchk only says how", s.name),
+		Instead: "server NAME ADDRESS check",
+	})
 }
 
 // lateDefault: default-server applies to the servers after it only.
@@ -90,7 +94,11 @@ func (r *haReader) lateDefault(s haSection, l haLine) {
 		}
 	}
 	if before > 0 && after == 0 {
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: fmt.Sprintf("default-server applies to servers in later lines, and all %d stand before it", before), Instead: "the same line before the first server"})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Inert,
+			Text:    fmt.Sprintf("default-server applies to servers in later lines, and all %d stand before it", before),
+			Instead: "the same line before the first server",
+		})
 	}
 }
 
@@ -147,7 +155,11 @@ func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption)
 	}
 	if port == 0 && !strings.HasPrefix(host, "/") {
 		port = 80
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)), Instead: l.word(2) + ":80"})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Differs,
+			Text:    fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)),
+			Instead: l.word(2) + ":80",
+		})
 	}
 	o := settingsOf(append(slices.Clip(defaults), params.ParseServerOptions(l.from(3))...))
 	server := lb.Server{
@@ -248,7 +260,11 @@ func (r *haReader) sticky(s haSection, pool *lb.Pool) {
 		pool.Sticky = &lb.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.from(2)}
 		named := slices.ContainsFunc(s.own, func(o haLine) bool { return o.word(0) == "server" && o.after("cookie") != "" })
 		if !named && !slices.Contains(l.words, "dynamic") {
-			r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no server of this backend has a cookie value, so no client is pinned", Instead: "server NAME ADDRESS … cookie NAME"})
+			r.problem(lb.Problem{
+				Pos: l.pos, Effect: lb.Inert,
+				Text:    "no server of this backend has a cookie value, so no client is pinned",
+				Instead: "server NAME ADDRESS … cookie NAME",
+			})
 			pool.Sticky = nil
 		}
 	}

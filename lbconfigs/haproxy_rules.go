@@ -80,14 +80,22 @@ func (r *haReader) terms(s haSection, l haLine, condition []string) (unless bool
 	return unless, alternatives
 }
 
+// haACLs are the ACLs that HAProxy brings (configuration manual, section 7.4).
+var haACLs = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT METH_DELETE METH_PUT METH_TRACE
+HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH HTTP_URL_STAR REQ_CONTENT WAIT_END
+RDP_COOKIE`)
+
 // acl is what an ACL's name stands for.
 func (r *haReader) acl(s haSection, l haLine, name string) []string {
 	if text, ok := r.acls[s.pos][name]; ok {
 		return text
 	}
-	known := []string{"TRUE", "FALSE", "LOCALHOST", "METH_GET", "METH_POST", "METH_HEAD", "METH_OPTIONS", "METH_CONNECT", "METH_DELETE", "METH_PUT", "METH_TRACE", "HTTP", "HTTP_1.0", "HTTP_1.1", "HTTP_2.0", "HTTP_CONTENT", "HTTP_URL_ABS", "HTTP_URL_SLASH", "HTTP_URL_STAR", "REQ_CONTENT", "WAIT_END", "RDP_COOKIE"}
-	if !slices.Contains(known, name) {
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "there is no ACL called " + name, Instead: fmt.Sprintf("acl %s …, in the section before this line", name)})
+	if !slices.Contains(haACLs, name) {
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Rejected,
+			Text:    "there is no ACL called " + name,
+			Instead: fmt.Sprintf("acl %s …, in the section before this line", name),
+		})
 	}
 	return []string{name}
 }
@@ -206,7 +214,11 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 			r.redirect(s, l, l.words, route, plain)
 		case "http-request":
 			if redirected.Line > 0 {
-				r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: requests that will be redirected are counted and refused too", redirected.Line), Instead: "http-request redirect …, as the first http-request rule"})
+				r.problem(lb.Problem{
+					Pos: l.pos, Effect: lb.Differs,
+					Text:    fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: requests that will be redirected are counted and refused too", redirected.Line),
+					Instead: "http-request redirect …, as the first http-request rule",
+				})
 				redirected = lb.Pos{}
 			}
 			if err := r.requestRule(s, l, route, plain); err != nil {
@@ -382,7 +394,11 @@ func (r *haReader) limit(s haSection, l haLine, counter string, most int, compar
 		}
 	}
 	if forgeable(limit.Key) {
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Differs, Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", limit.Key), Instead: "http-request track-sc0 src"})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Differs,
+			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", limit.Key),
+			Instead: "http-request track-sc0 src",
+		})
 	}
 	table, ok := s.last("stick-table")
 	for _, stored := range table.words {
@@ -401,7 +417,11 @@ func (r *haReader) limit(s haSection, l haLine, counter string, most int, compar
 		limit.Law, limit.Most, limit.Burst = lb.InFlight, most, 0
 	}
 	if !ok && !strings.Contains(l.text(), ",") {
-		r.problem(lb.Problem{Pos: l.pos, Effect: lb.Inert, Text: "no stick-table in this section counts what the rule compares", Instead: fmt.Sprintf("stick-table type ip size 100k expire 30s store %s(10s)", counter)})
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Inert,
+			Text:    "no stick-table in this section counts what the rule compares",
+			Instead: fmt.Sprintf("stick-table type ip size 100k expire 30s store %s(10s)", counter),
+		})
 		return limit, false
 	}
 	if limit.Window > 0 {

@@ -593,7 +593,11 @@ func (r *nginxReader) tls(server item, s site) {
 		}
 		r.cfg.Needs = append(r.cfg.Needs, need)
 	} else {
-		r.problem(lb.Problem{Pos: tls.Pos, Effect: lb.Rejected, Text: "the server listens with ssl and has no ssl_certificate", Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;"})
+		r.problem(lb.Problem{
+			Pos: tls.Pos, Effect: lb.Rejected,
+			Text:    "the server listens with ssl and has no ssl_certificate",
+			Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
+		})
 	}
 	if d, ok := s.one("ssl_session_cache"); ok && d.arg(0) != "off" && d.arg(0) != "none" {
 		tls.Sessions = &d.pos

@@ -106,7 +106,11 @@ func (r *nginxReader) unknown(d item) {
 		return
 	}
 	if quantifier.MatchString(name) {
-		r.problem(lb.Problem{Pos: d.pos, Effect: lb.Rejected, Text: "a regular expression with braces must be quoted: nginx takes the brace for the beginning of the block", Instead: `location ~ "^/v[0-9]{1,2}/" { … }`})
+		r.problem(lb.Problem{
+			Pos: d.pos, Effect: lb.Rejected,
+			Text:    "a regular expression with braces must be quoted: nginx takes the brace for the beginning of the block",
+			Instead: `location ~ "^/v[0-9]{1,2}/" { … }`,
+		})
 		return
 	}
 	if n := len(r.cfg.Problems); n > 0 && r.cfg.Problems[n-1].Pos == d.pos {
@@ -149,7 +153,11 @@ func (r *nginxReader) upstreamProblems(pool lb.Pool, block []item) {
 		}
 	}
 	if len(pool.Servers) == 0 {
-		r.problem(lb.Problem{Pos: pool.Pos, Effect: lb.Rejected, Text: fmt.Sprintf("the upstream %s has no servers", pool.Name), Instead: "server 127.0.0.1:1 down; keeps the file valid while there is none"})
+		r.problem(lb.Problem{
+			Pos: pool.Pos, Effect: lb.Rejected,
+			Text:    fmt.Sprintf("the upstream %s has no servers", pool.Name),
+			Instead: "server 127.0.0.1:1 down; keeps the file valid while there is none",
+		})
 		return
 	}
 	primaries := 0
@@ -159,11 +167,19 @@ func (r *nginxReader) upstreamProblems(pool lb.Pool, block []item) {
 			continue
 		}
 		if word, _, _ := strings.Cut(pool.Method, " "); slices.Contains([]string{"ip_hash", "hash", "random"}, word) {
-			r.problem(lb.Problem{Pos: s.Pos, Effect: lb.Rejected, Text: fmt.Sprintf("backup cannot be had together with %s", word), Instead: "leave backup out, or balance by round robin or least_conn"})
+			r.problem(lb.Problem{
+				Pos: s.Pos, Effect: lb.Rejected,
+				Text:    fmt.Sprintf("backup cannot be had together with %s", word),
+				Instead: "leave backup out, or balance by round robin or least_conn",
+			})
 		}
 	}
 	if primaries == 0 {
-		r.problem(lb.Problem{Pos: pool.Pos, Effect: lb.Rejected, Text: fmt.Sprintf("the upstream %s has only backup servers", pool.Name), Instead: "at least one server without backup"})
+		r.problem(lb.Problem{
+			Pos: pool.Pos, Effect: lb.Rejected,
+			Text:    fmt.Sprintf("the upstream %s has only backup servers", pool.Name),
+			Instead: "at least one server without backup",
+		})
 	}
 }
 
@@ -173,7 +189,11 @@ func (r *nginxReader) duplicates(locations []item) {
 	for _, l := range locations {
 		key := strings.Join(l.Args, " ")
 		if first, twice := seen[key]; twice {
-			r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: fmt.Sprintf("the location %s stands already in line %d", key, first.Line), Instead: "one location with the directives of both"})
+			r.problem(lb.Problem{
+				Pos: l.pos, Effect: lb.Rejected,
+				Text:    fmt.Sprintf("the location %s stands already in line %d", key, first.Line),
+				Instead: "one location with the directives of both",
+			})
 		}
 		seen[key] = l.pos
 	}
@@ -191,17 +211,29 @@ func (r *nginxReader) locationProblems(route lb.Route, in scope) {
 	for _, h := range route.AddHeaders {
 		for _, other := range route.AddHeaders {
 			if strings.EqualFold(h.Name, other.Name) && strings.EqualFold(h.Name, "Cache-Control") && h.Pos.Line < other.Pos.Line {
-				r.problem(lb.Problem{Pos: other.Pos, Effect: lb.Differs, Text: fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line), Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value+", "+other.Value)})
+				r.problem(lb.Problem{
+					Pos: other.Pos, Effect: lb.Differs,
+					Text:    fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line),
+					Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value+", "+other.Value),
+				})
 			}
 		}
 	}
-	if route.Pool == "" {
-		return
+	if route.Pool != "" {
+		r.limitProblems(route)
+		r.proxyProblems(route, in)
 	}
-	r.limitProblems(route)
+}
+
+// proxyProblems tells what on the way to the backends does otherwise than it seems.
+func (r *nginxReader) proxyProblems(route lb.Route, in scope) {
 	if strings.Contains(route.Pool, "$") && !slices.ContainsFunc(r.cfg.Splits, func(s lb.Split) bool { return s.Name == route.Pool }) {
 		if _, ok := in.one("resolver"); !ok && r.maps[route.Pool].from == "" {
-			r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Differs, Text: "a name in a variable is looked up for each request, and there is no resolver: it works only for upstreams and addresses", Instead: "resolver ADDRESS;"})
+			r.problem(lb.Problem{
+				Pos: route.PoolPos, Effect: lb.Differs,
+				Text:    "a name in a variable is looked up for each request, and there is no resolver: it works only for upstreams and addresses",
+				Instead: "resolver ADDRESS;",
+			})
 		}
 	}
 	var pool lb.Pool
@@ -217,7 +249,11 @@ func (r *nginxReader) locationProblems(route lb.Route, in scope) {
 		})
 	}
 	if route.Upgrade != nil && route.Upgrade.Always {
-		r.problem(lb.Problem{Pos: route.Upgrade.Pos, Effect: lb.Differs, Text: "requests that ask for no upgrade reach the backend with Connection: upgrade too, and no connection to it is kept", Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and proxy_set_header Connection $connection_upgrade;`})
+		r.problem(lb.Problem{
+			Pos: route.Upgrade.Pos, Effect: lb.Differs,
+			Text:    "requests that ask for no upgrade reach the backend with Connection: upgrade too, and no connection to it is kept",
+			Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and proxy_set_header Connection $connection_upgrade;`,
+		})
 	}
 }
 
@@ -231,11 +267,19 @@ func (r *nginxReader) answerProblems(own []item, in scope) {
 		return
 	}
 	for _, d := range pick(own, "allow", "deny", "limit_req", "limit_conn", "auth_basic", "auth_request") {
-		r.problem(lb.Problem{Pos: d.pos, Effect: lb.Inert, Text: fmt.Sprintf("return answers before %s is looked at", d.Directive.Directive), Instead: "proxy_pass, or a file, instead of return"})
+		r.problem(lb.Problem{
+			Pos: d.pos, Effect: lb.Inert,
+			Text:    fmt.Sprintf("return answers before %s is looked at", d.Directive.Directive),
+			Instead: "proxy_pass, or a file, instead of return",
+		})
 	}
 	for _, d := range pick(own, "add_header") {
 		if strings.EqualFold(d.arg(0), "Content-Type") {
-			r.problem(lb.Problem{Pos: d.pos, Effect: lb.Differs, Text: "the answer has two Content-Type headers: return brings its own", Instead: "default_type " + d.arg(1) + ";"})
+			r.problem(lb.Problem{
+				Pos: d.pos, Effect: lb.Differs,
+				Text:    "the answer has two Content-Type headers: return brings its own",
+				Instead: "default_type " + d.arg(1) + ";",
+			})
 		}
 	}
 }
@@ -244,7 +288,11 @@ func (r *nginxReader) answerProblems(own []item, in scope) {
 func (r *nginxReader) authProblem(route lb.Route, d item) {
 	for _, f := range route.Fallbacks {
 		if !slices.Contains(f.Codes, 500) {
-			r.problem(lb.Problem{Pos: f.Pos, Effect: lb.Differs, Text: fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, and this error_page does not cover 500", d.pos.Line), Instead: "error_page 500 502 503 504 …"})
+			r.problem(lb.Problem{
+				Pos: f.Pos, Effect: lb.Differs,
+				Text:    fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, and this error_page does not cover 500", d.pos.Line),
+				Instead: "error_page 500 502 503 504 …",
+			})
 		}
 	}
 }
@@ -253,7 +301,11 @@ func (r *nginxReader) authProblem(route lb.Route, d item) {
 func (r *nginxReader) limitProblems(route lb.Route) {
 	for _, l := range route.Limits {
 		if forgeable(l.Key) {
-			r.problem(lb.Problem{Pos: l.Pos, Effect: lb.Differs, Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", l.Key), Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy"})
+			r.problem(lb.Problem{
+				Pos: l.Pos, Effect: lb.Differs,
+				Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", l.Key),
+				Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy",
+			})
 		}
 	}
 	for _, rate := range route.Limits {
@@ -287,7 +339,11 @@ func (r *nginxReader) siteProblems(server item, s site) {
 	for _, d := range s.all("add_header") {
 		_, returns := s.one("return")
 		if strings.EqualFold(d.arg(0), "Strict-Transport-Security") && plain != 0 && tls && !returns {
-			r.problem(lb.Problem{Pos: d.pos, Effect: lb.Differs, Text: fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, and nothing redirects to https", plain), Instead: fmt.Sprintf("a server of its own for port %d with return 301 https://$host$request_uri;", plain)})
+			r.problem(lb.Problem{
+				Pos: d.pos, Effect: lb.Differs,
+				Text:    fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, and nothing redirects to https", plain),
+				Instead: fmt.Sprintf("a server of its own for port %d with return 301 https://$host$request_uri;", plain),
+			})
 		}
 	}
 }

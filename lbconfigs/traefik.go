@@ -234,7 +234,11 @@ func (r *trReader) readEntries() []trEntry {
 		address, protocol, _ := strings.Cut(e.get("address").text(), "/")
 		port, err := strconv.ParseUint(address[strings.LastIndex(address, ":")+1:], 10, 16)
 		if err != nil {
-			r.problem(lb.Problem{Pos: e.pos, Effect: lb.Rejected, Text: fmt.Sprintf("the entry point %s has no address with a port", e.key), Instead: `address: ":80"`})
+			r.problem(lb.Problem{
+				Pos: e.pos, Effect: lb.Rejected,
+				Text:    fmt.Sprintf("the entry point %s has no address with a port", e.key),
+				Instead: `address: ":80"`,
+			})
 			continue
 		}
 		if protocol == "udp" {
@@ -268,7 +272,10 @@ func (r *trReader) entryPoints() {
 		}
 		to := redirect.get("to").text()
 		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries, func(o trEntry) bool { return o.name == to }) {
-			r.problem(lb.Problem{Pos: redirect.pos, Effect: lb.Rejected, Text: fmt.Sprintf("the redirection leads to the entry point %q, which is not there", to)})
+			r.problem(lb.Problem{
+				Pos: redirect.pos, Effect: lb.Rejected,
+				Text: fmt.Sprintf("the redirection leads to the entry point %q, which is not there", to),
+			})
 		}
 		r.cfg.Routes = append(r.cfg.Routes, lb.Route{
 			Pos: redirect.pos, Path: "/", Port: e.port, Priority: 1 << 30,
@@ -339,10 +346,18 @@ func (r *trReader) silent() {
 		if p.key == "file" || !p.isMap && p.scalar != "" {
 			continue
 		}
-		r.problem(lb.Problem{Pos: p.pos, Effect: lb.Dropped, Text: fmt.Sprintf("the %s provider is not there in a run: lbproof gives no balancer access to what it reads, and its routers are missing", p.key), Instead: "the same routers in a file of the file provider"})
+		r.problem(lb.Problem{
+			Pos: p.pos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("the %s provider is not there in a run: lbproof gives no balancer access to what it reads, and its routers are missing", p.key),
+			Instead: "the same routers in a file of the file provider",
+		})
 	}
 	for _, c := range r.static.get("certificatesResolvers").parts() {
-		r.problem(lb.Problem{Pos: c.pos, Effect: lb.Dropped, Text: fmt.Sprintf("the resolver %s reaches no certificate authority in a run: Traefik serves a certificate that it signed itself, and goes on", c.key), Instead: "tls.certificates with certFile and keyFile, where the certificate is to be proven"})
+		r.problem(lb.Problem{
+			Pos: c.pos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("the resolver %s reaches no certificate authority in a run: Traefik serves a certificate that it signed itself, and goes on", c.key),
+			Instead: "tls.certificates with certFile and keyFile, where the certificate is to be proven",
+		})
 	}
 	r.ownPages()
 	if endpoint := r.static.get("tracing", "otlp", "grpc", "endpoint"); endpoint != nil {
@@ -418,7 +433,10 @@ func (r *trReader) weighted(s, weighted *tree) {
 	for _, one := range weighted.get("services").items() {
 		name := one.get("name").text()
 		if r.find("services", name) == nil {
-			r.problem(lb.Problem{Pos: one.pos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no service %s: Traefik leaves out every router that leads here", name)})
+			r.problem(lb.Problem{
+				Pos: one.pos, Effect: lb.Dropped,
+				Text: fmt.Sprintf("there is no service %s: Traefik leaves out every router that leads here", name),
+			})
 		}
 		share := lb.Share{Pos: one.pos, Pool: name}
 		if total > 0 {
@@ -496,7 +514,10 @@ func (r *trReader) pool(s, balancer *tree) {
 		pool.Servers = append(pool.Servers, server)
 	}
 	if len(pool.Servers) == 0 {
-		r.problem(lb.Problem{Pos: s.pos, Effect: lb.Differs, Text: fmt.Sprintf("the service %s has no servers: it answers 503", s.key)})
+		r.problem(lb.Problem{
+			Pos: s.pos, Effect: lb.Differs,
+			Text: fmt.Sprintf("the service %s has no servers: it answers 503", s.key),
+		})
 	}
 	r.cfg.Pools = append(r.cfg.Pools, pool)
 }
@@ -504,7 +525,11 @@ func (r *trReader) pool(s, balancer *tree) {
 func (r *trReader) server(t *tree) (lb.Server, bool) {
 	u, err := url.Parse(t.get("url").text())
 	if err != nil || u.Hostname() == "" {
-		r.problem(lb.Problem{Pos: t.pos, Effect: lb.Dropped, Text: fmt.Sprintf("the server %q has no URL with a host: Traefik leaves the service out", t.get("url").text()), Instead: "url: http://HOST:PORT"})
+		r.problem(lb.Problem{
+			Pos: t.pos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("the server %q has no URL with a host: Traefik leaves the service out", t.get("url").text()),
+			Instead: "url: http://HOST:PORT",
+		})
 		return lb.Server{}, false
 	}
 	server := lb.Server{Pos: t.pos, Host: u.Hostname(), Port: 80, Weight: number(t.get("weight"), 1), TLS: u.Scheme == "https"}

@@ -19,7 +19,11 @@ func (r *trReader) router(t *tree) {
 		if rule != nil {
 			pos = rule.pos
 		}
-		r.problem(lb.Problem{Pos: pos, Effect: lb.Dropped, Text: fmt.Sprintf("Traefik leaves out the router %s: %s", t.key, problem), Instead: instead})
+		r.problem(lb.Problem{
+			Pos: pos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("Traefik leaves out the router %s: %s", t.key, problem),
+			Instead: instead,
+		})
 		return
 	}
 	base := lb.Route{Pos: t.pos, PoolPos: t.get("service").orPos(t.pos), Priority: number(t.get("priority"), len(rule.text()))}
@@ -64,7 +68,11 @@ func (r *trReader) leads(t *tree, route *lb.Route) bool {
 	}
 	service := r.find("services", name)
 	if service == nil {
-		r.problem(lb.Problem{Pos: route.PoolPos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no service %q: Traefik leaves out the router %s", name, t.key), Instead: "a service of that name under http.services"})
+		r.problem(lb.Problem{
+			Pos: route.PoolPos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("there is no service %q: Traefik leaves out the router %s", name, t.key),
+			Instead: "a service of that name under http.services",
+		})
 		return false
 	}
 	route.Pool = service.key
@@ -78,7 +86,11 @@ func (r *trReader) leads(t *tree, route *lb.Route) bool {
 		route.Pool = failover.get("service").text()
 		route.Fallbacks = append(route.Fallbacks, lb.Fallback{Pos: failover.pos, To: failover.get("fallback").text()})
 		if main := r.find("services", route.Pool); main.get("loadBalancer", "healthCheck") == nil {
-			r.problem(lb.Problem{Pos: failover.pos, Effect: lb.Inert, Text: fmt.Sprintf("the service %s has no health check, so that the fallback is never used", route.Pool), Instead: "loadBalancer.healthCheck in " + route.Pool})
+			r.problem(lb.Problem{
+				Pos: failover.pos, Effect: lb.Inert,
+				Text:    fmt.Sprintf("the service %s has no health check, so that the fallback is never used", route.Pool),
+				Instead: "loadBalancer.healthCheck in " + route.Pool,
+			})
 		}
 	}
 	return true
@@ -89,7 +101,11 @@ func (r *trReader) listens(t *tree, route *lb.Route) bool {
 	entries := r.usedEntries(t)
 	for _, name := range t.get("entryPoints").items() {
 		if !slices.ContainsFunc(r.entries, func(e trEntry) bool { return e.name == name.scalar }) {
-			r.problem(lb.Problem{Pos: name.pos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no entry point %s: the router %s does not listen there", name.scalar, t.key), Instead: "a name under entryPoints of the static file"})
+			r.problem(lb.Problem{
+				Pos: name.pos, Effect: lb.Dropped,
+				Text:    fmt.Sprintf("there is no entry point %s: the router %s does not listen there", name.scalar, t.key),
+				Instead: "a name under entryPoints of the static file",
+			})
 		}
 	}
 	tls := t.get("tls")
@@ -99,7 +115,11 @@ func (r *trReader) listens(t *tree, route *lb.Route) bool {
 		}
 		route.Ports = append(route.Ports, e.port)
 		if tls == nil && !e.tls && e.speaks {
-			r.problem(lb.Problem{Pos: t.pos, Effect: lb.Differs, Text: fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only", t.key, e.name), Instead: "tls: {}"})
+			r.problem(lb.Problem{
+				Pos: t.pos, Effect: lb.Differs,
+				Text:    fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only", t.key, e.name),
+				Instead: "tls: {}",
+			})
 		}
 	}
 	if len(route.Ports) == 1 {
@@ -144,7 +164,10 @@ func (r *trReader) routerTLS(t, use *tree, route *lb.Route) {
 		}
 	}
 	if c := use.get("certResolver"); c != nil && r.static != nil && r.static.get("certificatesResolvers", c.text()) == nil {
-		r.problem(lb.Problem{Pos: c.pos, Effect: lb.Differs, Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself", c.text())})
+		r.problem(lb.Problem{
+			Pos: c.pos, Effect: lb.Differs,
+			Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself", c.text()),
+		})
 	}
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
@@ -195,7 +218,11 @@ func (r *trReader) timeouts(t *tree, route *lb.Route) {
 func (r *trReader) middleware(router, name *tree, route *lb.Route, depth int) bool {
 	m := r.find("middlewares", name.scalar)
 	if m == nil || depth > deepest {
-		r.problem(lb.Problem{Pos: name.pos, Effect: lb.Dropped, Text: fmt.Sprintf("there is no middleware %s: Traefik leaves out the router %s", name.scalar, router.key), Instead: "a middleware of that name under http.middlewares"})
+		r.problem(lb.Problem{
+			Pos: name.pos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("there is no middleware %s: Traefik leaves out the router %s", name.scalar, router.key),
+			Instead: "a middleware of that name under http.middlewares",
+		})
 		return false
 	}
 	for _, kind := range m.parts() {
@@ -276,7 +303,11 @@ func rewritten(m *tree) string {
 func (r *trReader) rateLimit(m *tree, route *lb.Route) {
 	average := number(m.get("average"), 0)
 	if average == 0 {
-		r.problem(lb.Problem{Pos: m.pos, Effect: lb.Inert, Text: "a rateLimit without average limits nothing", Instead: "average: REQUESTS, per period"})
+		r.problem(lb.Problem{
+			Pos: m.pos, Effect: lb.Inert,
+			Text:    "a rateLimit without average limits nothing",
+			Instead: "average: REQUESTS, per period",
+		})
 		return
 	}
 	each := period(m.get("period"), time.Second)
@@ -285,7 +316,11 @@ func (r *trReader) rateLimit(m *tree, route *lb.Route) {
 		Burst: max(1, number(m.get("burst"), 1)), Window: each, Status: 429,
 	})
 	if header := m.get("sourceCriterion", "requestHeaderName"); forgeable(header.text()) {
-		r.problem(lb.Problem{Pos: header.pos, Effect: lb.Differs, Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", header.text()), Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy"})
+		r.problem(lb.Problem{
+			Pos: header.pos, Effect: lb.Differs,
+			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", header.text()),
+			Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy",
+		})
 	}
 }
 
@@ -395,7 +430,11 @@ func (r *trReader) unusedMiddlewares() {
 	for _, d := range r.dynamic {
 		for _, m := range d.get("http", "middlewares").parts() {
 			if !used[strings.ToLower(m.key)] {
-				r.problem(lb.Problem{Pos: m.pos, Effect: lb.Inert, Text: fmt.Sprintf("no router has the middleware %s", m.key), Instead: fmt.Sprintf("middlewares: [%s] in the router that it is meant for", m.key)})
+				r.problem(lb.Problem{
+					Pos: m.pos, Effect: lb.Inert,
+					Text:    fmt.Sprintf("no router has the middleware %s", m.key),
+					Instead: fmt.Sprintf("middlewares: [%s] in the router that it is meant for", m.key),
+				})
 			}
 		}
 	}
