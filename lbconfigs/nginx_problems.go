@@ -206,7 +206,7 @@ func (r *nginxReader) locationProblems(route lb.Route, in scope) {
 		r.authProblem(route, d)
 	}
 	if route.Answer != nil || route.Redirect != nil {
-		r.answerProblems(own, in)
+		r.answerProblems(own)
 	}
 	for _, h := range route.AddHeaders {
 		for _, other := range route.AddHeaders {
@@ -262,7 +262,7 @@ func connectionCleared(route lb.Route) bool {
 }
 
 // answerProblems: return comes before the access phase, and brings a Content-Type of its own.
-func (r *nginxReader) answerProblems(own []item, in scope) {
+func (r *nginxReader) answerProblems(own []item) {
 	if len(pick(own, "return")) == 0 {
 		return
 	}

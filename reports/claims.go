@@ -18,7 +18,8 @@ type Reading struct {
 	Needs    []lb.Need    `json:"needs"`
 	Unread   []lb.Unread  `json:"unread"`
 	Lines    Lines        `json:"lines"`
-	Checker  *lb.Answered `json:"checker"` // nil where the balancer's own checker was not asked
+	Checker  *lb.Answered `json:"checker"`             // nil where the balancer itself was not asked
+	NotAsked string       `json:"not_asked,omitempty"` // why
 }
 
 // Promise is a claim, and whether lbproof can judge it.
@@ -189,11 +190,11 @@ func writeUnread(w io.Writer, unread []lb.Unread) {
 }
 
 // WriteAnswer writes what the balancer itself said to the configuration.
-func WriteAnswer(out io.Writer, balancer string, problems []lb.Problem, a *lb.Answered, why string) error {
-	w := &strings.Builder{}
+func WriteAnswer(out io.Writer, r Reading) error {
+	w, a := &strings.Builder{}, r.Checker
 	switch {
 	case a == nil:
-		fmt.Fprintf(w, "\n%s itself was not asked: %s\n", balancer, why)
+		fmt.Fprintf(w, "\n%s itself was not asked: %s\n", r.Balancer, r.NotAsked)
 	case !a.Accepted:
 		fmt.Fprintf(w, "\n%s refuses the configuration:\n", a.Version)
 	case !a.Started:
@@ -206,7 +207,7 @@ func WriteAnswer(out io.Writer, balancer string, problems []lb.Problem, a *lb.An
 	if a != nil {
 		for _, s := range a.Said {
 			fmt.Fprintf(w, "%s\n", s.Text)
-			for _, p := range problems {
+			for _, p := range r.Problems {
 				if s.Pos.Line > 0 && p.Pos == s.Pos {
 					fmt.Fprintf(w, "    that is: %s\n", p.Text)
 					if p.Instead != "" {
@@ -216,7 +217,7 @@ func WriteAnswer(out io.Writer, balancer string, problems []lb.Problem, a *lb.An
 			}
 		}
 	}
-	for _, p := range problems {
+	for _, p := range r.Problems {
 		if a != nil && a.Accepted && p.Effect == lb.Rejected {
 			fmt.Fprintf(w, "%s: this version takes it all the same: %s\n", p.Pos, p.Text)
 		}

@@ -30,20 +30,21 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 				return err
 			}
 			r := reading(cfg)
-			if asJSON {
+			ask := func() {
+				r.NotAsked = "--static was given"
 				if !static {
-					r.Checker, _ = askBalancer(cmd, cfg)
+					r.Checker, r.NotAsked = askBalancer(cmd, cfg)
 				}
+			}
+			if asJSON {
+				ask()
 				return printJSON(cmd, r)
 			}
 			if err := reports.WriteReading(cmd.OutOrStdout(), r); err != nil {
 				return environment(err)
 			}
-			why := "--static was given"
-			if !static {
-				r.Checker, why = askBalancer(cmd, cfg)
-			}
-			return environment(reports.WriteAnswer(cmd.OutOrStdout(), cfg.Balancer, cfg.Problems, r.Checker, why))
+			ask()
+			return environment(reports.WriteAnswer(cmd.OutOrStdout(), r))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
