@@ -57,11 +57,8 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 func reading(cfg lb.Config) reports.Reading {
 	claims := checks.Claims(cfg)
 	r := reports.Reading{
-		Balancer: cfg.Balancer, Problems: cfg.Problems, Needs: cfg.Needs, Unread: cfg.Unread, Lines: reports.CountLines(cfg, claims),
-		Claims: []reports.Promise{},
-	}
-	if r.Problems == nil {
-		r.Problems = []lb.Problem{}
+		Balancer: cfg.Balancer, Lines: reports.CountLines(cfg, claims), Claims: []reports.Promise{},
+		Problems: append([]lb.Problem{}, cfg.Problems...), Needs: append([]lb.Need{}, cfg.Needs...), Unread: append([]lb.Unread{}, cfg.Unread...),
 	}
 	for _, c := range claims {
 		p := reports.Promise{Claim: c}
