@@ -449,14 +449,25 @@ func (r *nginxReader) main() error {
 		case "daemon":
 			r.cfg.Foreground = d.arg(0) == "off"
 		case "http":
-			if err := r.http(d); err != nil {
+			if err := r.http(r.block(d)); err != nil {
 				return err
 			}
 		case "events":
 			r.unreadAll(r.block(d), anywhere)
 		}
 	}
-	r.unreadAll(top, inMain)
+	if part := pick(top, "server", "upstream"); len(part) > 0 && len(pick(top, "http")) == 0 {
+		r.problem(lb.Problem{
+			Pos: part[0].pos, Effect: lb.Rejected,
+			Text:    "this file is a part of an http block: nginx does not start with it alone",
+			Instead: "a file with events {} and http { include " + path.Base(part[0].pos.File) + "; }",
+		})
+		if err := r.http(top); err != nil {
+			return err
+		}
+	} else {
+		r.unreadAll(top, inMain)
+	}
 	r.unusedZones()
 	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish what they have"}
 	return r.pools()
@@ -475,8 +486,8 @@ func (r *nginxReader) workers(d item) error {
 	return nil
 }
 
-func (r *nginxReader) http(http item) error {
-	block := r.block(http)
+// http reads the directives of the http block.
+func (r *nginxReader) http(block []item) error {
 	r.maps = map[string]nginxMap{}
 	for _, d := range block {
 		if err := r.httpDirective(d); err != nil {
