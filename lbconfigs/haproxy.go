@@ -45,6 +45,7 @@ func haproxySpec(cfg lb.Config) lb.Spec {
 		Command: []string{"haproxy", "-db"},
 		Check:   []string{"haproxy", "-c"},
 		Version: []string{"haproxy", "-v"},
+		Dir:     haproxyDir,
 		Title:   "haproxy",
 		Files:   map[string]string{},
 		Image: lb.Image{
@@ -395,7 +396,7 @@ func (r *haReader) bind(l haLine) ([]lb.Listener, error) {
 		}
 		out = append(out, lb.Listener{Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2")})
 	}
-	if has("ssl") && len(out) > 0 { // a socket is not spoken to
+	if has("ssl") {
 		r.tls(l, out)
 	}
 	return out, nil
@@ -430,7 +431,7 @@ func (r *haReader) tls(l haLine, listeners []lb.Listener) {
 		if strings.HasSuffix(crt, "/") { // every file of the directory is a certificate with its key
 			crt += "lbproof.pem"
 		}
-		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedCertificate, Path: crt})
+		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedCertificate, Path: inDir(r.certificates(), crt)})
 	} else {
 		r.problem(lb.Problem{
 			Pos: l.pos, Effect: lb.Rejected,
@@ -438,7 +439,17 @@ func (r *haReader) tls(l haLine, listeners []lb.Listener) {
 			Instead: "bind … ssl crt /etc/haproxy/certs/",
 		})
 	}
-	r.cfg.TLS = append(r.cfg.TLS, tls)
+	if len(listeners) > 0 { // a socket is not spoken to
+		r.cfg.TLS = append(r.cfg.TLS, tls)
+	}
+}
+
+// certificates is where HAProxy looks for a certificate that is not named from the root.
+func (r *haReader) certificates() string {
+	if l, ok := r.global.last("crt-base"); ok {
+		return l.word(1)
+	}
+	return haproxyDir
 }
 
 // haVersions are the TLS versions that options leave; nil where they say nothing of it.
@@ -557,6 +568,13 @@ func (r *haReader) finish(hr haRoute) error {
 		return nil
 	}
 	s := r.sections[i]
+	if mode, ok := s.last("mode"); !ok || mode.word(1) != "http" {
+		r.problem(lb.Problem{
+			Pos: route.PoolPos, Effect: lb.Rejected,
+			Text:    fmt.Sprintf("the frontend proxies HTTP and the backend %s proxies TCP, which is the default", hr.backend),
+			Instead: "mode http, in the backend or in defaults",
+		})
+	}
 	route.Pool = hr.backend
 	r.retry(s, &route)
 	r.serverTimeouts(s, &route)

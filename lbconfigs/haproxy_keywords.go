@@ -65,6 +65,7 @@ func (r *haReader) keywords(s haSection) {
 			r.globalKeyword(l)
 		case "defaults", "frontend", "backend", "listen":
 			if word == "no" && l.word(1) == "option" {
+				r.negated(l)
 				continue
 			}
 			why, known := haSilent[word]
@@ -127,6 +128,26 @@ func (r *haReader) unusedACL(s haSection, l haLine) {
 			Pos: l.pos, Effect: lb.Inert,
 			Text:    "no line of this section asks for the ACL " + name,
 			Instead: "a rule with if " + name,
+		})
+	}
+}
+
+// haFixed are the options that "no" cannot put off again: what they put on in a defaults section stays on.
+var haFixed = strings.Fields(`forwardfor httpchk httplog tcplog httpslog clf http-restrict-req-hdr-names ldap-check external-check mysql-check
+originalto pgsql-check redis-check smtpchk spop-check ssl-hello-chk tcp-check tcpka`)
+
+// negated tells of an option that cannot be put off.
+func (r *haReader) negated(l haLine) {
+	option := l.word(2)
+	if _, known := haOptions[option]; !known {
+		r.keyword(l, "option "+option, whyUnread, false)
+		return
+	}
+	if slices.Contains(haFixed, option) {
+		r.problem(lb.Problem{
+			Pos: l.pos, Effect: lb.Rejected,
+			Text:    fmt.Sprintf("HAProxy 2.6 takes no \"no\" before option %s", option),
+			Instead: "a defaults section of its own, without that option",
 		})
 	}
 }

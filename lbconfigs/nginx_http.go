@@ -587,17 +587,13 @@ func (r *nginxReader) tls(server item, s site) {
 	}
 	if d, ok := s.one("ssl_certificate"); ok {
 		tls.Certificate, tls.CertPos = d.arg(0), d.pos
-		need := lb.Need{Pos: d.pos, Kind: lb.NeedCertificate, Path: nginxPath(d.arg(0)), Hosts: s.hosts}
+		need := lb.Need{Pos: d.pos, Kind: lb.NeedCertificate, Path: inDir(nginxDir, d.arg(0)), Hosts: s.hosts}
 		if key, ok := s.one("ssl_certificate_key"); ok {
-			need.With = nginxPath(key.arg(0))
+			need.With = inDir(nginxDir, key.arg(0))
 		}
 		r.cfg.Needs = append(r.cfg.Needs, need)
 	} else {
-		r.problem(lb.Problem{
-			Pos: tls.Pos, Effect: lb.Rejected,
-			Text:    "the server listens with ssl and has no ssl_certificate",
-			Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
-		})
+		r.noCertificate(server, tls)
 	}
 	if d, ok := s.one("ssl_session_cache"); ok && d.arg(0) != "off" && d.arg(0) != "none" {
 		tls.Sessions = &d.pos
@@ -608,10 +604,25 @@ func (r *nginxReader) tls(server item, s site) {
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
 
-// nginxPath is where nginx looks for a file that a directive names.
-func nginxPath(name string) string {
+// noCertificate: the default server of a port needs one; others go without, and their clients get that of the default server.
+func (r *nginxReader) noCertificate(server item, tls lb.TLS) {
+	p := lb.Problem{
+		Pos: tls.Pos, Effect: lb.Differs,
+		Text:    "the server listens with ssl and has no ssl_certificate: its clients are shown that of the port's default server",
+		Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
+	}
+	for _, port := range tls.Ports {
+		if r.defaults[port] == server.pos {
+			p.Effect, p.Text = lb.Rejected, "the server listens with ssl and has no ssl_certificate"
+		}
+	}
+	r.problem(p)
+}
+
+// inDir is a path from the root, for a name that a balancer looks up in a directory of its own.
+func inDir(dir, name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
 	}
-	return path.Join(nginxDir, name)
+	return path.Join(dir, name)
 }

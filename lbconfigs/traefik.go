@@ -37,6 +37,7 @@ func traefikSpec(cfg lb.Config) lb.Spec {
 		Role:    lb.Balancer,
 		Command: []string{"traefik"},
 		Version: []string{"traefik", "version"},
+		Dir:     traefikDir,
 		Title:   "traefik",
 		Settle:  2 * time.Second, // it reads its dynamic files after it listens
 		Files:   map[string]string{},
@@ -50,6 +51,8 @@ func traefikSpec(cfg lb.Config) lb.Spec {
 		at := path.Join(traefikDir, path.Base(file.Name))
 		if i > 0 {
 			at = inContainer(path.Join(traefikDir, path.Base(cfg.Files[0].Name)), cfg.Files[0].Name, file.Name)
+		} else if dynamicOnly(cfg) {
+			at = path.Join(traefikDir, "dynamic", path.Base(file.Name)) // beside itself Traefik would take it for its static file
 		}
 		spec.Files[at] = file.Name
 		if i == 0 {
@@ -59,7 +62,7 @@ func traefikSpec(cfg lb.Config) lb.Spec {
 	if len(cfg.Files) > 0 && dynamicOnly(cfg) {
 		spec.Command = []string{
 			"traefik", "--entryPoints.web.address=:80", "--entryPoints.websecure.address=:443",
-			"--providers.file.filename=" + path.Join(traefikDir, path.Base(cfg.Files[0].Name)),
+			"--providers.file.filename=" + path.Join(traefikDir, "dynamic", path.Base(cfg.Files[0].Name)),
 		}
 	}
 	return spec
@@ -558,7 +561,7 @@ func (r *trReader) active(t *tree, before int) *lb.Active {
 			a.Implicit = append(a.Implicit, key)
 		}
 	}
-	a.Fast, a.Delay = a.Interval, a.Interval
+	a.Fast = a.Interval
 	a.Slow = period(t.get("unhealthyInterval"), a.Interval)
 	method := t.get("method").text()
 	if method == "" {

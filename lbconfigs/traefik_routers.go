@@ -36,7 +36,7 @@ func (r *trReader) router(t *tree) {
 		names = append(e.t.get("http", "middlewares").items(), names...)
 	}
 	for _, name := range names {
-		if !r.middleware(t, name, &base, 0) {
+		if !r.middleware(t, name, &base, chains{}) {
 			return
 		}
 	}
@@ -87,10 +87,11 @@ func (r *trReader) leads(t *tree, route *lb.Route) bool {
 		route.Fallbacks = append(route.Fallbacks, lb.Fallback{Pos: failover.pos, To: failover.get("fallback").text()})
 		if main := r.find("services", route.Pool); main.get("loadBalancer", "healthCheck") == nil {
 			r.problem(lb.Problem{
-				Pos: failover.pos, Effect: lb.Inert,
-				Text:    fmt.Sprintf("the service %s has no health check, so that the fallback is never used", route.Pool),
+				Pos: failover.pos, Effect: lb.Dropped,
+				Text:    fmt.Sprintf("the service %s has no health check, without which there is no failover: Traefik leaves out the router %s", route.Pool, t.key),
 				Instead: "loadBalancer.healthCheck in " + route.Pool,
 			})
+			return false
 		}
 	}
 	return true
@@ -183,7 +184,7 @@ func (r *trReader) tlsOptions() {
 					r.cfg.TLS[i].Certificate, r.cfg.TLS[i].CertPos = c.get("certFile").text(), c.pos
 				}
 			}
-			r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: c.pos, Kind: lb.NeedCertificate, Path: c.get("certFile").text(), With: c.get("keyFile").text(), Hosts: hosts})
+			r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: c.pos, Kind: lb.NeedCertificate, Path: inDir(traefikDir, c.get("certFile").text()), With: inDir(traefikDir, c.get("keyFile").text()), Hosts: hosts})
 		}
 	}
 }
@@ -214,10 +215,11 @@ func (r *trReader) timeouts(t *tree, route *lb.Route) {
 	route.Retry = &lb.Retry{Pos: t.pos, Implicit: true, Attempts: 1}
 }
 
-// middleware adds to a route what a middleware does; false where Traefik leaves the router out.
-func (r *trReader) middleware(router, name *tree, route *lb.Route, depth int) bool {
+// middleware adds to a route what a middleware does; false where Traefik leaves the router out. A chain that was followed
+// once is not followed again: chains of chains can stand for more middlewares than anyone could count.
+func (r *trReader) middleware(router, name *tree, route *lb.Route, followed chains) bool {
 	m := r.find("middlewares", name.scalar)
-	if m == nil || depth > deepest {
+	if m == nil {
 		r.problem(lb.Problem{
 			Pos: name.pos, Effect: lb.Dropped,
 			Text:    fmt.Sprintf("there is no middleware %s: Traefik leaves out the router %s", name.scalar, router.key),
@@ -227,15 +229,40 @@ func (r *trReader) middleware(router, name *tree, route *lb.Route, depth int) bo
 	}
 	for _, kind := range m.parts() {
 		if strings.EqualFold(kind.key, "chain") {
-			for _, inner := range kind.get("middlewares").items() {
-				if !r.middleware(router, inner, route, depth+1) {
-					return false
-				}
+			if !r.chain(router, m, kind, route, followed) {
+				return false
 			}
 			continue
 		}
 		r.apply(kind, route)
 	}
+	return true
+}
+
+// chains are the chains that were begun, and whether they were followed to their end.
+type chains map[*tree]bool
+
+// chain adds to a route what the middlewares of a chain do.
+func (r *trReader) chain(router, m, kind *tree, route *lb.Route, followed chains) bool {
+	ended, begun := followed[m]
+	if begun && !ended {
+		r.problem(lb.Problem{
+			Pos: kind.pos, Effect: lb.Dropped,
+			Text:    fmt.Sprintf("the chain %s leads back to itself: Traefik leaves out the router %s", m.key, router.key),
+			Instead: "a chain of other middlewares",
+		})
+		return false
+	}
+	if ended {
+		return true
+	}
+	followed[m] = false
+	for _, inner := range kind.get("middlewares").items() {
+		if !r.middleware(router, inner, route, followed) {
+			return false
+		}
+	}
+	followed[m] = true
 	return true
 }
 

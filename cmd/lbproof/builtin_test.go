@@ -27,6 +27,7 @@ var fates = map[string]struct {
 	answered  string
 	says      string
 	corrected []string // old, new
+	elsewhere bool     // the balancer names the end of the block, lbproof its beginning
 }{
 	"nginx/weighted":             {answered: "back-01"},
 	"nginx/order-api":            {answered: "order-svc-1"},
@@ -36,7 +37,7 @@ var fates = map[string]struct {
 	"nginx/sysmanage-health":     {answered: "10.0.1.10"},
 	"nginx/sysmanage-lua":        {answered: "the balancer"},
 	"nginx/orchestry-canary":     {refused: true, says: `"split_clients" directive is not allowed here`},
-	"nginx/orchestry-empty":      {refused: true, says: "no servers are inside upstream", corrected: []string{"upstream shop_upstream {", "upstream shop_upstream { server 127.0.0.1:1 down;"}},
+	"nginx/orchestry-empty":      {refused: true, says: "no servers are inside upstream", elsewhere: true, corrected: []string{"upstream shop_upstream {", "upstream shop_upstream { server 127.0.0.1:1 down;"}},
 	"nginx/orchestry-flapping":   {refused: true, says: `balancing method does not support parameter "backup"`, corrected: []string{" backup;", ";"}},
 	"nginx/orchestry-least-time": {refused: true, says: `unknown directive "least_time"`, corrected: []string{"least_time header;", "least_conn;"}},
 	"nginx/orchestry-regex":      {refused: true, says: `unknown directive "1,2}/"`, corrected: []string{"~ ^/v[0-9]{1,2}/ {", `~ "^/v[0-9]{1,2}/" {`}},
@@ -136,11 +137,19 @@ func TestBalancersOwnAnswer(t *testing.T) {
 			if fate.says == "" {
 				return
 			}
-			found := false
+			found, told := false, false
 			for _, s := range r.Checker.Said {
-				found = found || strings.Contains(s.Text, fate.says)
+				if !strings.Contains(s.Text, fate.says) {
+					continue
+				}
+				found = true
+				told = s.Pos.Line == 0 || fate.elsewhere
+				for _, p := range r.Problems {
+					told = told || p.Pos == s.Pos
+				}
 			}
 			assert.True(t, found, "%v", r.Checker.Said)
+			assert.True(t, told, "lbproof tells it of another line: %v", r.Problems)
 			if fate.corrected == nil {
 				return
 			}

@@ -65,6 +65,7 @@ type Spec struct {
 	Command  []string          `json:"command,omitempty"`
 	Check    []string          `json:"check,omitempty"`   // the balancer's own configuration checker
 	Version  []string          `json:"version,omitempty"` // command that prints the balancer's version
+	Dir      string            `json:"dir,omitempty"`     // in which the commands run; empty is the image's own
 	Title    string            `json:"title,omitempty"`   // what a worker process calls itself, to count them
 	Env      map[string]string `json:"env,omitempty"`
 	Files    map[string]string `json:"files,omitempty"` // path in the container → File.Name of the configuration

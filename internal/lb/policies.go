@@ -90,7 +90,6 @@ type Active struct {
 	Fall     int           `json:"fall"`
 	Rise     int           `json:"rise"`
 	Implicit []string      `json:"implicit,omitempty"` // which of these are defaults
-	Delay    time.Duration `json:"delay_ns,omitempty"` // before the first check
 	Queued   int           `json:"queued,omitempty"`   // servers that are checked before it, one after another
 }
 

@@ -129,9 +129,10 @@ func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hos
 	for _, p := range spec.Ports {
 		ports = append(ports, strconv.Itoa(p))
 	}
-	reach := lb.Spec{Name: spec.Name + "-reach", Command: []string{
-		"/lbproof", "reach", "--ports", strings.Join(ports, ","), "--within", startsWithin, "--settle", spec.Settle.String(),
-	}}
+	reach := lb.Spec{Name: spec.Name + "-reach", Command: []string{"/lbproof", "reach", "--within", startsWithin, "--settle", spec.Settle.String()}}
+	if len(ports) > 0 {
+		reach.Command = append(reach.Command, "--ports", strings.Join(ports, ","))
+	}
 	own, err := s.docker.own(ctx)
 	if err != nil {
 		return false, "", err

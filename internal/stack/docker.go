@@ -22,7 +22,6 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	tcexec "github.com/testcontainers/testcontainers-go/exec"
 	tclog "github.com/testcontainers/testcontainers-go/log"
-	"github.com/testcontainers/testcontainers-go/wait"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -156,6 +155,9 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 		}),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
 			c.Hostname = spec.Host()
+			if spec.Dir != "" {
+				c.WorkingDir = spec.Dir
+			}
 			if len(spec.Health) > 0 {
 				c.Healthcheck = &container.HealthConfig{
 					Test: append([]string{"CMD"}, spec.Health...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
@@ -202,37 +204,14 @@ func (e *RefusedError) Error() string { return e.Text }
 // Check gives the configuration to the balancer's own checker, in a container without a network in which every upstream
 // host is known. A refusal is a *RefusedError that names the user's file and line.
 func (s *Stack) Check(ctx context.Context, spec lb.Spec, files []lb.File, hosts []string) error {
-	found, err := s.docker.Image(ctx, spec.Image)
+	checked, err := s.alone(ctx, spec, spec.Check, files, hosts)
 	if err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
-	check := spec
-	check.Command, check.Restarts, check.Health = spec.Check, false, nil
-	alone := func(h *container.HostConfig) {
-		h.NetworkMode = "none"
-		for _, host := range hosts {
-			h.ExtraHosts = append(h.ExtraHosts, host+":127.0.0.1")
-		}
-	}
-	options := append(s.options(check, files, tweak{host: alone}),
-		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)),
-	)
-	c, err := testcontainers.Run(ctx, found.Ref, options...)
-	if err != nil {
-		return fmt.Errorf("check the configuration with %s: %w", strings.Join(spec.Check, " "), err)
-	}
-	state, err := c.State(ctx)
-	if err != nil {
-		return fmt.Errorf("check the configuration: %w", err)
-	}
-	if state.ExitCode == 0 {
+	if checked.code == 0 {
 		return nil
 	}
-	var said bytes.Buffer
-	if err := s.copyLogs(ctx, c.GetContainerID(), &said); err != nil {
-		return err
-	}
-	return &RefusedError{Text: refusal(spec, files, said.String())}
+	return &RefusedError{Text: refusal(spec, files, checked.said)}
 }
 
 // refusal names the user's file in place of the path in the container.

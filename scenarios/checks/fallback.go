@@ -21,12 +21,23 @@ var fallback = Check{
 				if f.Backend {
 					whose = "the backend's too"
 				}
-				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers.", g.paths(), codes(f.Codes), whose, f.To)
+				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.", g.paths(), codes(f.Codes), whose, f.To, seen(f.Code))
 			}
 			claims = append(claims, lb.Claim{ID: id("fallback", g.subject(), f.To), Check: "fallback", Subject: g.subject(), Pos: f.Pos, Text: text})
 		}
 		return distinct(claims)
 	},
+}
+
+// seen is the status that a client gets.
+func seen(code int) string {
+	switch code {
+	case -1:
+		return "the first status"
+	case 0:
+		return "its status"
+	}
+	return fmt.Sprint(code)
 }
 
 // codes prints statuses, and a run of them as first to last.
