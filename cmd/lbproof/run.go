@@ -55,5 +55,23 @@ func carryOut(cmd *cobra.Command, plan lb.Plan, out string) (dir string, err err
 	defer p.end()
 	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: p.Step}, Progress: p, Out: out}
 	dir, err = r.Run(cmd.Context(), plan)
-	return dir, environment(err)
+	return dir, environment(explained(err, plan.Config.Problems))
+}
+
+// explained adds to a balancer's refusal what lbproof knows of it.
+func explained(err error, problems []lb.Problem) error {
+	var refused *stack.RefusedError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	for _, p := range problems {
+		if p.Effect != lb.Rejected {
+			continue
+		}
+		err = fmt.Errorf("%w\n%s: %s", err, p.Pos, p.Text)
+		if p.Instead != "" {
+			err = fmt.Errorf("%w; instead: %s", err, p.Instead)
+		}
+	}
+	return err
 }

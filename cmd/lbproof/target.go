@@ -33,7 +33,11 @@ const builtIn = "builtin:"
 // read reads a configuration: a path, or builtin:<balancer>/<name>.
 func (s source) read(name string) (lb.Config, error) {
 	if inside, ok := strings.CutPrefix(name, builtIn); ok {
-		return lbconfigs.Read(lbconfigs.BuiltIn, inside, s.balancer)
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, inside, s.balancer)
+		if errors.Is(err, fs.ErrNotExist) {
+			return cfg, fmt.Errorf("no configuration is called %s; lbproof list configurations shows them", name)
+		}
+		return cfg, err
 	}
 	folder := filepath.Dir(name)
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
