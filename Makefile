@@ -3,7 +3,7 @@ SOURCES := $(shell find . -name '*.go' -o -name '*.conf' -o -name '*.yaml' -o -n
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## set up, and prove the built-in 1:2:3 nginx in containers
@@ -37,10 +37,19 @@ race: ## run the tests that need no Docker under the race detector
 .PHONY: bench
 bench: ## benchmark judging, the history and the envelope
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./scenarios/...
+	$(GO) test -run '^$$' -bench TenMillion -benchtime 1x -timeout 30m ./cmd/lbproof
+
+.PHONY: bench-peers
+bench-peers: ## measure lbproof's engines beside other load generators, which it installs (root, Debian, 20 minutes)
+	apt-get install -y --no-install-recommends nginx-light wrk apache2-utils nghttp2-client hey
+	fixtures/peers/install.sh bin/peers
+	CGO_ENABLED=0 $(GO) build -o bin/peers/peers ./fixtures/peers
+	bin/peers/peers -tools bin/peers
 
 .PHONY: fuzz
-fuzz: ## fuzz every configuration reader for a minute
+fuzz: ## fuzz every configuration reader, and the reader of answers, for a minute
 	for reader in Nginx HAProxy Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs || exit 1; done
+	$(GO) test -run '^$$' -fuzz FuzzAnswer -fuzztime 60s -fuzzminimizetime 10x ./internal/load
 
 .PHONY: clean
 clean: ## remove what was built: the binary, the run folders, lbproof's images

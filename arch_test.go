@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"scenarios/faults": {},                                                                                 // a Node is what it needs of one
 	"scenarios":        {"internal/lb", "internal/stats", "scenarios/checks", "scenarios/faults"},          // stats: how many probes a claim needs
 	"internal/run":     {"internal/lb", "internal/load", "internal/stack", "scenarios/faults", "backends"}, // backends: the worker reads their ledgers
+	"fixtures/peers":   {"internal/lb", "internal/load", "internal/run"},                                   // our engines beside other load generators
 	"fixtures":         {"internal/lb", "internal/stats", "lbconfigs", "scenarios"},                        // simulated runs of the built-in plans
 	"cmd/lbproof":      nil,                                                                                // may import all
 }

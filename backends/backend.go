@@ -26,6 +26,7 @@ type Service struct {
 	Tag      string   // who it says it is
 	IDHeader string   // request header that joins an arrival to the client's hit
 	Server   string   // response header that carries Tag
+	Size     string   // response header that says how many bytes the body has, so that a client sees where some are missing
 	Observe  []string // request headers that the ledger keeps
 	Prefixes []string // paths below which the API is served too, as /api
 	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
@@ -83,13 +84,13 @@ func serveUntil(ctx context.Context, port int, handler http.Handler) error {
 func (s *Service) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, "Hello from "+s.Tag)
+		s.reply(w, http.StatusOK, "Hello from "+s.Tag)
 	})
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+		s.reply(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]any{"status": "ready", "checks": map[string]string{}})
+		s.reply(w, http.StatusOK, map[string]any{"status": "ready", "checks": map[string]string{}})
 	})
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
@@ -101,14 +102,14 @@ func (s *Service) API() http.Handler {
 func (s *Service) below(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		case isUpgrade(r):
 			s.echo(w, r)
 			return
 		case s.Helper:
-			reply(w, http.StatusOK, map[string]string{"helper": s.Tag})
+			s.reply(w, http.StatusOK, map[string]string{"helper": s.Tag})
 			return
 		case slices.Contains(s.Health, r.URL.Path):
-			reply(w, http.StatusOK, map[string]string{"status": "ok"})
+			s.reply(w, http.StatusOK, map[string]string{"status": "ok"})
 			return
 		}
 		if rest, ok := s.inside(r.URL.Path); ok {
@@ -133,7 +134,7 @@ func (s *Service) inside(path string) (rest string, ok bool) {
 	return rest, ok
 }
 
-// echo sends every WebSocket message back.
+// echo sends every WebSocket message back. One that is JSON with an id is an arrival, and comes back with the service's name.
 func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin
 	if err != nil {
@@ -142,7 +143,19 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 	defer conn.CloseNow()
 	for {
 		kind, message, err := conn.Read(r.Context())
-		if err != nil || conn.Write(r.Context(), kind, message) != nil {
+		if err != nil {
+			return
+		}
+		var asked struct {
+			ID     uint64 `json:"id"`
+			Server string `json:"server"`
+		}
+		if json.Unmarshal(message, &asked) == nil && asked.ID > 0 {
+			s.ledger.AddMessage(asked.ID)
+			asked.Server = s.Tag
+			message, _ = json.Marshal(asked) // a number and a text never fail
+		}
+		if conn.Write(r.Context(), kind, message) != nil {
 			return
 		}
 	}
@@ -152,14 +165,18 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 // The container's own health check comes from its loopback address and is no arrival.
 func (s *Service) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		check := r.Header.Get(s.IDHeader) == "" && slices.Contains(s.Health, r.URL.Path)
-		if !fromLoopback(r) && !check && !s.Helper {
+		anonymous := r.Header.Get(s.IDHeader) == ""
+		check := anonymous && slices.Contains(s.Health, r.URL.Path)
+		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
+		if !fromLoopback(r) && !check && !tunnel && !s.Helper {
 			s.ledger.Add(r, s.IDHeader, s.Observe)
 		}
 		w.Header().Set(s.Server, s.Tag)
 		next.ServeHTTP(w, r)
 	})
 }
+
+func isUpgrade(r *http.Request) bool { return strings.EqualFold(r.Header.Get("Upgrade"), "websocket") }
 
 func fromLoopback(r *http.Request) bool {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
@@ -170,10 +187,10 @@ func fromLoopback(r *http.Request) bool {
 // notFound answers as FastAPI does: 405 for a known path with another method, else 404.
 func (s *Service) notFound(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains([]string{"/", "/health", "/ready", "/models"}, r.URL.Path) {
-		reply(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
+		s.reply(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
 		return
 	}
-	reply(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
+	s.reply(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
 }
 
 // maxBody bounds what a client can make the service hold in memory, bytes.
@@ -198,12 +215,12 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, host, invalid)
 		return
 	}
-	reply(w, http.StatusOK, created{host, true, "Item created successfully", model})
+	s.reply(w, http.StatusOK, created{host, true, "Item created successfully", model})
 }
 
 func (s *Service) refuse(w http.ResponseWriter, host string, invalid *Invalid) {
 	s.Log.Warn("invalid model", "property", invalid.Property, "reason", invalid.Reason)
-	reply(w, http.StatusBadRequest, created{host, false, "Something went wrong", map[string]string{
+	s.reply(w, http.StatusBadRequest, created{host, false, "Something went wrong", map[string]string{
 		"property":          invalid.Property,
 		"user_message":      "Invalid data provided.",
 		"developer_message": invalid.Reason,
@@ -219,8 +236,14 @@ func localAddress(r *http.Request) string {
 	return "unknown"
 }
 
-func reply(w http.ResponseWriter, code int, body any) {
+func (s *Service) reply(w http.ResponseWriter, code int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		code, text = http.StatusInternalServerError, []byte(`{"detail":"Internal Server Error"}`)
+	}
+	text = append(text, '\n')
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(s.Size, strconv.Itoa(len(text)))
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // a client that has gone is no fault of the service
+	_, _ = w.Write(text) // a client that has gone is no fault of the service
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 )
 
 func service() *Service {
-	return &Service{Tag: "back-01", IDHeader: "X-Id", Server: "X-Server", Observe: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
+	return &Service{Tag: "back-01", IDHeader: "X-Id", Server: "X-Server", Size: "X-Size", Observe: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
 }
 
 func call(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
@@ -38,6 +39,7 @@ func TestAPI(t *testing.T) {
 		assert.Equal(t, code, w.Code)
 		assert.JSONEq(t, body, w.Body.String())
 		assert.Equal(t, "back-01", w.Header().Get("X-Server"))
+		assert.Equal(t, strconv.Itoa(w.Body.Len()), w.Header().Get("X-Size"))
 	}
 	f("GET", "/", 200, `"Hello from back-01"`)
 	f("GET", "/health", 200, `{"status":"ok"}`)
@@ -225,4 +227,31 @@ func TestWebSocketEcho(t *testing.T) {
 	_, got, err := conn.Read(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "hello", string(got))
+
+	require.NoError(t, conn.Write(t.Context(), websocket.MessageText, []byte(`{"id":7}`)))
+	_, got, err = conn.Read(t.Context())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"id":7,"server":"back-01"}`, string(got))
+}
+
+// Of a tunnel, messages with an id are arrivals, and the wish for it is none.
+func TestMessagesAreArrivals(t *testing.T) {
+	s := service()
+	api := s.API()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "192.0.2.1:9"
+		api.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"/ws/agent", nil)
+	require.NoError(t, err)
+	defer conn.CloseNow()
+	for _, text := range []string{`{"id":7}`, "hello", `{"id":8}`} {
+		require.NoError(t, conn.Write(t.Context(), websocket.MessageText, []byte(text)))
+		_, _, err = conn.Read(t.Context())
+		require.NoError(t, err)
+	}
+	rows := s.ledger.read(0, 0).Rows
+	require.Len(t, rows, 2)
+	assert.Equal(t, []uint64{7, 8}, []uint64{rows[0].ID, rows[1].ID})
 }

@@ -56,7 +56,13 @@ func Now() time.Duration {
 // Add records a request.
 func (l *Ledger) Add(r *http.Request, idHeader string, observe []string) {
 	id, _ := strconv.ParseUint(r.Header.Get(idHeader), 10, 64)
-	row := Arrival{ID: id, At: Now(), Header: observed(r, observe)}
+	l.add(Arrival{ID: id, At: Now(), Header: observed(r, observe)})
+}
+
+// AddMessage records a message of a tunnel.
+func (l *Ledger) AddMessage(id uint64) { l.add(Arrival{ID: id, At: Now()}) }
+
+func (l *Ledger) add(row Arrival) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.rows) >= maxRows {
@@ -118,13 +124,13 @@ func (s *Service) Control() http.Handler {
 		from, err := strconv.Atoi(r.FormValue("from"))
 		born, err2 := strconv.ParseInt(r.FormValue("born"), 10, 64)
 		if err := errors.Join(err, err2); err != nil {
-			reply(w, http.StatusBadRequest, map[string]string{"detail": err.Error()})
+			s.reply(w, http.StatusBadRequest, map[string]string{"detail": err.Error()})
 			return
 		}
-		reply(w, http.StatusOK, s.ledger.read(time.Duration(born), from))
+		s.reply(w, http.StatusOK, s.ledger.read(time.Duration(born), from))
 	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]string{"status": "ready", "tag": s.Tag})
+		s.reply(w, http.StatusOK, map[string]string{"status": "ready", "tag": s.Tag})
 	})
 	return mux
 }

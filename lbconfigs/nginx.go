@@ -454,6 +454,7 @@ func (r *nginxReader) main() error {
 			}
 		case "events":
 			r.unreadAll(r.block(d), anywhere)
+			r.connections(r.block(d))
 		}
 	}
 	if part := pick(top, "server", "upstream"); len(part) > 0 && len(pick(top, "http")) == 0 {
@@ -474,7 +475,8 @@ func (r *nginxReader) main() error {
 }
 
 func (r *nginxReader) workers(d item) error {
-	r.cfg.Workers = lb.Workers{Pos: d.pos, Auto: true}
+	w := &r.cfg.Workers
+	w.Pos, w.Auto, w.Count = d.pos, true, 0
 	if d.arg(0) == "auto" {
 		return nil
 	}
@@ -482,8 +484,19 @@ func (r *nginxReader) workers(d item) error {
 	if err != nil || n < 1 {
 		return fmt.Errorf("%s: worker_processes %s is neither a positive number nor auto", d.pos, d.arg(0))
 	}
-	r.cfg.Workers = lb.Workers{Pos: d.pos, Count: n}
+	w.Auto, w.Count = false, n
 	return nil
+}
+
+// connections reads how many connections a worker may have (ngx_event.c: 512 by default), clients' and backends' together.
+func (r *nginxReader) connections(events []item) {
+	w := &r.cfg.Workers
+	w.Connections, w.ConnectionsPos = 512, lb.Pos{File: r.cfg.Files[0].Name}
+	for _, d := range events {
+		if n, err := strconv.Atoi(d.arg(0)); d.Directive.Directive == "worker_connections" && err == nil {
+			w.Connections, w.ConnectionsPos = n, d.pos
+		}
+	}
 }
 
 // http reads the directives of the http block.

@@ -1,4 +1,4 @@
-// Package reports writes what was decided, in one format per file. It decides nothing and reads no history.
+// Package reports writes what was decided, in one format per file. It decides nothing.
 //
 // To add a format: one file here with its Write, one line in All, and a golden file in testdata.
 package reports
@@ -11,12 +11,13 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// Format is one way to write a report.
+// Format is one way to write a report, or with Export instead of Write, what was measured.
 type Format struct {
-	Name  string
-	Doc   string
-	File  string // its name in a run folder; empty where it is only printed
-	Write func(io.Writer, lb.Report) error
+	Name   string
+	Doc    string
+	File   string // its name in a run folder; empty where it is only printed
+	Write  func(io.Writer, lb.Report) error
+	Export func(io.Writer, lb.History) error
 }
 
 // All is every format.
@@ -24,6 +25,9 @@ var All = []Format{
 	terminal, // tables for people
 	jsonText, // everything, for programs
 	junit,    // for CI systems
+
+	hdr,           // latencies, for HdrHistogram's tools
+	vegetaResults, // requests, for vegeta's
 }
 
 // Find gives the format of that name.

@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/reports"
@@ -32,6 +34,7 @@ func sample() lb.Report {
 			Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
 			ConfigSHA: "0123456789abcdef", Client: "10.0.0.9", CPUs: 2,
 			Nodes:  []lb.Node{{Name: "nginx", Role: lb.Balancer, Image: "nginx:stable", Source: "local"}},
+			Logged: []lb.Logged{{Text: "[alert] 1024 worker_connections are not enough", Count: 9}},
 			Phases: []lb.PhaseStats{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
 		},
 		Verdicts: []lb.Verdict{
@@ -51,14 +54,85 @@ func sample() lb.Report {
 		Phases: []lb.Phase{{
 			Name: "open loop", Hits: 1000, Errors: 2, Servers: map[string]int{"b": 666, "a": 334}, Offered: 250, Achieved: 249.6,
 			P50: 1500 * time.Microsecond, P99: 20 * time.Millisecond, Max: 31 * time.Millisecond, LagP99: 1100 * time.Microsecond, CPU: 0.12,
-		}},
+			Engine: lb.Vegeta, Conns: 4, PerConn: 250, Handshakes: 4, Resumed: 3, ShakeP50: time.Millisecond, ShakeP99: 2 * time.Millisecond,
+			Flight: 80, Carried: 70, FailedFrom: 71, Failures: []lb.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
+			Bore: 240, Broke: 251, Usage: []lb.Usage{
+				{Node: "a", CPU: 0.12, Limit: 0.125, Throttled: 0.4, Memory: 7 << 20, Received: 1 << 20, Sent: 3 << 20, Restarts: 1, Window: 4 * time.Second},
+				{Node: "nginx", CPU: 0.5, Memory: 12 << 20, Window: 4 * time.Second},
+			},
+		}, {Name: "agents", Engine: lb.WebSocket, Conns: 102, Reopened: 2}},
+		Ledger: lb.Ledger{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
 	}
+}
+
+// measured is a short history.
+func measured() lb.History {
+	hits := []lb.Hit{
+		{Seq: 1, Due: 0, Sent: time.Millisecond, Done: 20 * time.Millisecond, Code: 200, Server: "a", Size: 12},
+		{Seq: 2, Index: 1, Due: 10 * time.Millisecond, Sent: 10 * time.Millisecond, Done: 1030 * time.Millisecond, Code: 503},
+		{Seq: 3, Load: 1, Due: 2 * time.Second, Sent: 2 * time.Second, Done: 2100 * time.Millisecond, Err: lb.Reset},
+	}
+	requests := []lb.Request{{Method: "POST", Path: "/models", Body: lb.Bytes("{}")}}
+	return lb.History{
+		Plan: lb.Plan{Name: "one", Loads: []lb.Load{{Name: "open loop", Requests: requests}, {Name: "b", Requests: requests}}},
+		Env:  lb.Environment{Origin: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC)},
+		Err:  func() error { return nil },
+		Hits: func(yield func(lb.Hit) bool) {
+			for _, h := range hits {
+				if !yield(h) {
+					return
+				}
+			}
+		},
+	}
+}
+
+// The exported forms are read by the libraries of those who will read them.
+func TestExportsAreRead(t *testing.T) {
+	var text bytes.Buffer
+	format, err := reports.Find("vegeta")
+	require.NoError(t, err)
+	require.NoError(t, format.Export(&text, measured()))
+	decode := vegeta.DecoderFor(&text)
+	require.NotNil(t, decode)
+	var m vegeta.Metrics
+	for {
+		var r vegeta.Result
+		if decode(&r) != nil {
+			break
+		}
+		m.Add(&r)
+	}
+	m.Close()
+	assert.Equal(t, uint64(3), m.Requests)
+	assert.Equal(t, map[string]int{"0": 1, "200": 1, "503": 1}, m.StatusCodes)
+	assert.Equal(t, 1020*time.Millisecond, m.Latencies.Max)
+
+	format, err = reports.Find("hdr")
+	require.NoError(t, err)
+	require.NoError(t, format.Export(&text, measured()))
+	log := hdrhistogram.NewHistogramLogReader(&text)
+	var tags []string
+	for {
+		h, err := log.NextIntervalHistogram()
+		require.NoError(t, err)
+		if h == nil {
+			break
+		}
+		tags = append(tags, h.Tag())
+		assert.Equal(t, int64(1), h.TotalCount())
+	}
+	assert.Equal(t, []string{"open-loop", "open-loop", "b"}, tags)
 }
 
 func TestGolden(t *testing.T) {
 	for _, f := range reports.All {
 		var got bytes.Buffer
-		require.NoError(t, f.Write(&got, sample()))
+		if f.Export != nil {
+			require.NoError(t, f.Export(&got, measured()))
+		} else {
+			require.NoError(t, f.Write(&got, sample()))
+		}
 		file := filepath.Join("testdata", f.Name+".golden")
 		if *update {
 			require.NoError(t, os.WriteFile(file, got.Bytes(), 0o644))
@@ -105,6 +179,10 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestWriteErrorsAreTold(t *testing.T) {
 	for _, f := range reports.All {
+		if f.Export != nil {
+			assert.Error(t, f.Export(full{}, measured()), f.Name)
+			continue
+		}
 		assert.Error(t, f.Write(full{}, sample()), f.Name)
 	}
 }

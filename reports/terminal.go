@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,13 +37,16 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	rows = nil
 	for _, p := range r.Phases {
 		rows = append(rows, []string{
-			p.Name, fmt.Sprint(p.Hits), fmt.Sprint(p.Errors), shares(p.Servers), rate(p),
-			millis(p.P50), millis(p.P99), millis(p.Max), millis(p.LagP99), fmt.Sprintf("%.2f", p.CPU),
+			p.Name + "\n" + string(p.Engine), fmt.Sprint(p.Hits), fmt.Sprint(p.Errors), shares(p.Servers), rate(p),
+			millis(p.P50), millis(p.P99), millis(p.Max), millis(p.LagP99), fmt.Sprintf("%.2f", p.CPU), fmt.Sprint(p.Conns),
 		})
 	}
 	fmt.Fprintln(w)
-	head := []string{"traffic", "hits", "errors", "answered by", "per second", "p50 ms", "p99 ms", "max ms", "sender lag p99 ms", "sender cores"}
-	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9); err != nil {
+	head := []string{"traffic", "hits", "errors", "answered by", "per second", "p50 ms", "p99 ms", "max ms", "sender lag p99 ms", "sender cores", "connections"}
+	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9, 10); err != nil {
+		return err
+	}
+	if err := containers(w, r); err != nil {
 		return err
 	}
 	remarks(w, r)
@@ -50,8 +54,93 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	return trimmed(out, w.String())
 }
 
+// containers says what each container used, in the phase in which it used most.
+func containers(w io.Writer, r lb.Report) error {
+	most := map[string]lb.Usage{}
+	for _, p := range r.Phases {
+		for _, u := range p.Usage {
+			m := most[u.Node]
+			most[u.Node] = lb.Usage{
+				Node: u.Node, CPU: max(m.CPU, u.CPU), Limit: u.Limit, Throttled: max(m.Throttled, u.Throttled), Memory: max(m.Memory, u.Memory),
+				Received: m.Received + u.Received, Sent: m.Sent + u.Sent, Restarts: m.Restarts + u.Restarts,
+			}
+		}
+	}
+	if len(most) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(most)) {
+		u := most[name]
+		limit, throttled := "", ""
+		if u.Limit > 0 {
+			limit, throttled = fmt.Sprintf("%g", u.Limit), fmt.Sprintf("%.0f %%", 100*u.Throttled)
+		}
+		mib := func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
+		rows = append(rows, []string{u.Node, fmt.Sprintf("%.2f", u.CPU), limit, throttled, mib(u.Memory), mib(u.Received), mib(u.Sent), fmt.Sprint(u.Restarts)})
+	}
+	fmt.Fprintln(w)
+	head := []string{"container", "most cores", "limit", "most throttled", "most MiB", "received MiB", "sent MiB", "restarts"}
+	return table(w, head, rows, 1, 2, 3, 4, 5, 6, 7)
+}
+
+// traffic is what the tables have no column for.
+func traffic(w io.Writer, r lb.Report) {
+	for i, p := range r.Phases {
+		if p.Handshakes > 0 {
+			fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n", p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
+		}
+		if p.Engine == lb.Vegeta && p.Conns > 0 {
+			fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
+		}
+		if p.Engine == lb.WebSocket {
+			fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n", p.Name, p.Conns-p.Reopened, p.Reopened)
+		}
+		if len(p.Failures) > 0 {
+			var kinds []string
+			for _, f := range p.Failures {
+				kinds = append(kinds, fmt.Sprintf("%d × %s, the first after %.2f s", f.Count, f.Kind, f.First.Seconds()))
+			}
+			fmt.Fprintf(w, "\n%s: failed: %s; from %d requests in flight on, of up to %d; at most %d were answered at once\n", p.Name, strings.Join(kinds, "; "), p.FailedFrom, p.Flight, p.Carried)
+		}
+		var held []string
+		for _, u := range p.Usage {
+			if u.Limit > 0 && u.Throttled >= lb.Held && i < len(r.Env.Phases) && u.Fits(r.Env.Phases[i].End-r.Env.Phases[i].Start) {
+				held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
+			}
+		}
+		if len(held) > 0 {
+			fmt.Fprintf(w, "\n%s: throttled by their limits, which their latencies show: %s\n", p.Name, strings.Join(held, ", "))
+		}
+		switch {
+		case p.Broke > 0:
+			fmt.Fprintf(w, "\n%s: broke in a second with %d requests due; the most that it bore in one was %d\n", p.Name, p.Broke, p.Bore)
+		case p.Bore > 0:
+			fmt.Fprintf(w, "\n%s: did not break; the most requests due in one second were %d\n", p.Name, p.Bore)
+		}
+	}
+}
+
+// accounts is what the balancer logged, and the joined ledgers.
+func accounts(w io.Writer, r lb.Report) {
+	if len(r.Env.Logged) > 0 {
+		fmt.Fprintln(w, "\nunder the traffic the balancer logged:")
+		for _, l := range r.Env.Logged {
+			fmt.Fprintf(w, " %d × %s\n", l.Count, l.Text)
+		}
+	}
+	b := r.Ledger
+	fmt.Fprintf(w, "\nledger: %d sent, %d arrived; %d lost, %d unanswered (%d truncated), %d retried, %d duplicated, %d misrouted, %d unknown\n",
+		b.Sent, b.Arrived, b.Lost, b.Unanswered, b.Truncated, b.Retried, b.Duplicated, b.Misrouted, b.Unknown)
+	if b.Note != "" {
+		fmt.Fprintln(w, " "+b.Note)
+	}
+}
+
 // remarks is what else there is to know of a run.
 func remarks(w io.Writer, r lb.Report) {
+	traffic(w, r)
+	accounts(w, r)
 	if len(r.Env.Said) > 0 {
 		fmt.Fprintln(w, "\nat its start the balancer said:")
 		for _, s := range r.Env.Said {

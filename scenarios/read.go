@@ -67,7 +67,33 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 	for i := range s.Faults {
 		s.Faults[i].Line = find(root, []string{"faults", strconv.Itoa(i)}).Line
 	}
+	for i := range s.Phases {
+		if err := s.Phases[i].place(fsys, name, root, i); err != nil {
+			return Scenario{}, err
+		}
+	}
 	return s, nil
+}
+
+// place notes where a phase stands, and reads the file that its rate names.
+func (p *Phase) place(fsys fs.FS, name string, root *yaml.Node, i int) error {
+	at := []string{"phases", strconv.Itoa(i)}
+	p.Line = find(root, at).Line
+	for n := range p.Expect {
+		p.ExpectLines = append(p.ExpectLines, find(root, append(slices.Clone(at), "expect", strconv.Itoa(n))).Line)
+	}
+	if p.Rate.Replay == "" {
+		return nil
+	}
+	file := path.Join(path.Dir(name), p.Rate.Replay)
+	text, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return fmt.Errorf("%s:%d: replay: %w", name, find(root, append(at, "rate", "replay")).Line, err)
+	}
+	if p.Rate.times, err = readTimes(text); err != nil {
+		return fmt.Errorf("%s:%w", file, err)
+	}
+	return nil
 }
 
 // List gives the names of the built-in scenarios.
@@ -128,7 +154,8 @@ func validate(name string, root *yaml.Node) error {
 
 // leaves are the errors that have no cause below them; alternatives are one error.
 func leaves(err *jsonschema.ValidationError) []*jsonschema.ValidationError {
-	if _, alternatives := err.ErrorKind.(*kind.AnyOf); alternatives || len(err.Causes) == 0 {
+	_, any := err.ErrorKind.(*kind.AnyOf)
+	if _, one := err.ErrorKind.(*kind.OneOf); any || one || len(err.Causes) == 0 {
 		return []*jsonschema.ValidationError{err}
 	}
 	var out []*jsonschema.ValidationError
@@ -152,6 +179,8 @@ func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text s
 			fmt.Sprintf("unknown field %s in %s", strings.Join(k.Properties, ", "), where)
 	case *kind.AnyOf:
 		return node.Line, where + " needs concurrency (a closed loop) or rate (an open loop)"
+	case *kind.OneOf:
+		return node.Line, where + " is a number of requests per second or one of poisson, ramp, steps, spike, sine, bursts, replay"
 	case *kind.Required:
 		slices.Sort(k.Missing)
 		return node.Line, fmt.Sprintf("%s needs %s", where, strings.Join(k.Missing, ", "))

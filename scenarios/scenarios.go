@@ -32,6 +32,7 @@ type Scenario struct {
 	Config     string            `yaml:"config"`
 	Alpha      float64           `yaml:"alpha"`
 	Beta       float64           `yaml:"beta"`
+	Seed       uint64            `yaml:"seed"`
 	Checks     []string          `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
 	Backends   map[string]Limits `yaml:"backends"`
 	Faults     []Fault           `yaml:"faults"`
@@ -56,12 +57,47 @@ type Limits struct {
 
 // Phase is one phase of traffic.
 type Phase struct {
+	Line        int           `yaml:"-"`
+	ExpectLines []int         `yaml:"-"`
 	Name        string        `yaml:"name"`
 	Requests    int           `yaml:"requests"`
+	For         time.Duration `yaml:"for"` // of an open loop, instead of requests
 	Concurrency int           `yaml:"concurrency"`
-	Rate        float64       `yaml:"rate"` // requests per second
+	Rate        Rate          `yaml:"rate"`
+	Think       time.Duration `yaml:"think"`
 	Timeout     time.Duration `yaml:"timeout"`
+	Protocol    string        `yaml:"protocol"`
+	Engine      lb.Engine     `yaml:"engine"`
+	Fresh       bool          `yaml:"fresh-connections"`
+	Full        bool          `yaml:"full-handshakes"`
+	Precise     bool          `yaml:"precise"`
+	Clients     Clients       `yaml:"clients"`
+	Keys        Keys          `yaml:"keys"`
+	Breaks      Breaks        `yaml:"breaks"`
 	Send        []Request     `yaml:"send"`
+	Expect      []string      `yaml:"expect"`
+}
+
+// Clients are who sends a phase.
+type Clients struct {
+	Count     int  `yaml:"count"`
+	Addresses bool `yaml:"addresses"`
+	Cookies   bool `yaml:"cookies"`
+}
+
+// Keys puts a key into each request of a phase.
+type Keys struct {
+	Header string   `yaml:"header"`
+	Cookie string   `yaml:"cookie"`
+	Values []string `yaml:"values"`
+	Count  int      `yaml:"count"` // of made-up values, instead of values
+	Zipf   float64  `yaml:"zipf"`
+}
+
+// Breaks ends a phase in the first second that is worse.
+type Breaks struct {
+	Errors string        `yaml:"errors"` // as 1%
+	P99    time.Duration `yaml:"p99"`
 }
 
 // Request is one request of a phase.
@@ -71,6 +107,7 @@ type Request struct {
 	Path    string            `yaml:"path"`
 	Headers map[string]string `yaml:"headers"`
 	Body    string            `yaml:"body"`
+	Share   int               `yaml:"share"` // of the phase's requests, beside the others' shares
 }
 
 // Defaults, as the schema tells them.
@@ -112,8 +149,53 @@ func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	if err := s.placed(specs); err != nil {
 		return plan, err
 	}
-	plan.Loads = s.loads(plan)
+	if err := s.expectations(&plan); err != nil {
+		return plan, err
+	}
+	var err error
+	if plan.Loads, err = s.loads(plan); err != nil {
+		return plan, err
+	}
 	return plan, s.events(&plan)
+}
+
+// Last changes how long the phases last that say for how long; zero changes nothing.
+func (s *Scenario) Last(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	changed := false
+	for i := range s.Phases {
+		if s.Phases[i].For > 0 && s.Phases[i].Rate.Spike == nil {
+			s.Phases[i].For, changed = d, true
+		}
+	}
+	if !changed || d < 0 {
+		return fmt.Errorf("--for %s: the scenario %s has no phase that can last so long; soak and ramp have", d, s.Name)
+	}
+	return nil
+}
+
+// expectations makes a claim of each line that a phase expects. They are always decided.
+func (s Scenario) expectations(plan *lb.Plan) error {
+	expected := false
+	for _, p := range s.Phases {
+		for i, text := range p.Expect {
+			pos := lb.Pos{File: s.File, Line: p.ExpectLines[i]}
+			if err := checks.ParseExpectation(text); err != nil {
+				return fmt.Errorf("%s: expect: %w", pos, err)
+			}
+			expected = true
+			plan.Claims = append(plan.Claims, lb.Claim{
+				ID: checks.Expect + "/" + p.Name + "#" + text, Check: checks.Expect, Subject: p.Name, Pos: pos,
+				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
+			})
+		}
+	}
+	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, checks.Expect) {
+		plan.Checks = append(slices.Clone(s.Checks), checks.Expect)
+	}
+	return nil
 }
 
 // events puts the scenario's faults on the plan's clock.
@@ -141,28 +223,27 @@ func (s Scenario) placed(specs []lb.Spec) error {
 }
 
 // loads are the probes that the claims need, then the scenario's own phases.
-func (s Scenario) loads(plan lb.Plan) []lb.Load {
+func (s Scenario) loads(plan lb.Plan) ([]lb.Load, error) {
 	var loads []lb.Load
 	decided := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
 	if probes := checks.Probes(plan.Config, decided); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-plan.Beta)
 		loads = append(loads, lb.Load{
-			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
+			Name: "probes", Engine: lb.Goroutines, Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
 		})
 	}
-	for _, p := range s.Phases {
-		load := lb.Load{
-			Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Rate: p.Rate,
-			Timeout: or(p.Timeout, defaultTimeout),
+	for i, p := range s.Phases {
+		load, err := s.load(p, plan.Config)
+		if err != nil {
+			return nil, err
 		}
-		for _, r := range p.Send {
-			load.Requests = append(load.Requests, aim(plan.Config, lb.Request{
-				Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
-			}))
+		if slices.ContainsFunc(loads, func(l lb.Load) bool { return l.Name == p.Name }) {
+			return nil, fmt.Errorf("%s:%d: phase %s: another phase has this name", s.File, p.Line, p.Name)
 		}
+		load.Seed += uint64(i)
 		loads = append(loads, load)
 	}
-	return loads
+	return loads, nil
 }
 
 // aim sends a request where the configuration takes it to a backend: one that names no port goes to the first route that

@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
 
 func TestBuiltInScenarios(t *testing.T) {
-	assert.Equal(t, []string{"baseline", "pause", "stress"}, scenarios.List())
+	assert.Equal(t, []string{"baseline", "high-concurrency", "pause", "ramp", "soak", "spike", "sustained"}, scenarios.List())
 	for _, name := range scenarios.List() {
 		plan, err := fixtures.Plan(name)
 		require.NoError(t, err)
@@ -116,6 +116,12 @@ func TestSchemaMatchesTypes(t *testing.T) {
 	f(schema.Defs["fault"].Properties, scenarios.Fault{})
 	f(schema.Defs["phase"].Properties, scenarios.Phase{})
 	f(schema.Defs["request"].Properties, scenarios.Request{})
+	nested := func(of, field string) map[string]any {
+		return schema.Defs[of].Properties[field].(map[string]any)["properties"].(map[string]any)
+	}
+	f(nested("phase", "clients"), scenarios.Clients{})
+	f(nested("phase", "keys"), scenarios.Keys{})
+	f(nested("phase", "breaks"), scenarios.Breaks{})
 }
 
 func TestPlanRefusesWhatItCannotProve(t *testing.T) {

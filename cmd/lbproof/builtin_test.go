@@ -30,6 +30,7 @@ var fates = map[string]struct {
 	elsewhere bool     // the balancer names the end of the block, lbproof its beginning
 }{
 	"nginx/weighted":             {answered: "back-01"},
+	"nginx/many-connections":     {answered: "back-01"},
 	"nginx/order-api":            {answered: "order-svc-1"},
 	"nginx/orchestry":            {answered: "10.20.0.11"},
 	"nginx/orchestry-rules":      {answered: "shop-1"},

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,7 +35,7 @@ func backendCommand() *cobra.Command {
 				return environment(checkHealth(cmd.Context(), healthy))
 			}
 			s := backends.Service{
-				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Observe: observe,
+				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Observe: observe,
 				Prefixes: prefixes, Health: health, Helper: helper,
 				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
 			}
@@ -117,6 +118,27 @@ func reach(ctx context.Context, ports []int, within, settle time.Duration) error
 	case <-time.After(settle):
 	}
 	return nil
+}
+
+func routeCommand() *cobra.Command {
+	var to, via string
+	cmd := &cobra.Command{
+		Use: "route", Short: "Send what goes to a network by way of a node", Args: usage(cobra.NoArgs), Hidden: true,
+		RunE: func(*cobra.Command, []string) error {
+			network, err := netip.ParsePrefix(to)
+			if err != nil {
+				return err
+			}
+			gateway, err := netip.ParseAddr(via)
+			if err != nil {
+				return err
+			}
+			return environment(run.Route(network, gateway))
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the network")
+	cmd.Flags().StringVar(&via, "via", "", "address of the node")
+	return cmd
 }
 
 func reaperCommand() *cobra.Command {

@@ -30,6 +30,7 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 		},
 	}
 	src.flags(cmd)
+	src.trafficFlags(cmd)
 	return cmd
 }
 

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"errors"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/reports"
 )
 
@@ -17,20 +21,26 @@ func reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report RUN",
 		Short: "Print a run's report in another format",
-		Long:  "Decides a run from its folder alone and prints it, without touching the folder. The exit code is 0 whatever the verdicts.",
+		Long: `Decides a run from its folder alone and prints it, without touching the folder, or prints what was measured in the form of
+other tools. The exit code is 0 whatever the verdicts. The tables of the folder, *.parquet, are for any tool that reads Parquet.`,
 		Example: `  lbproof report lbproof-runs/baseline-20261121T101500-1f2e3d4c --format junit > junit.xml
-  lbproof report RUN --format json | jq '.verdicts[] | {id: .claim.id, outcome}'`,
+  lbproof report RUN --format json | jq '.verdicts[] | {id: .claim.id, outcome}'
+  lbproof report RUN --format vegeta | vegeta report
+  lbproof report RUN --format hdr > latencies.hlog`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := reports.Find(name)
 			if err != nil {
 				return err
 			}
+			w := cmd.OutOrStdout()
+			if format.Export != nil {
+				return export(w, format, args[0])
+			}
 			r, err := judge(args[0])
 			if err != nil {
 				return err
 			}
-			w := cmd.OutOrStdout()
 			if name == "terminal" {
 				w = coloured(w)
 			}
@@ -40,4 +50,14 @@ func reportCommand() *cobra.Command {
 	cmd.Flags().StringVar(&name, "format", "terminal", "one of "+strings.Join(names, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// export prints what a run measured.
+func export(w io.Writer, format reports.Format, dir string) error {
+	h, err := run.Open(dir)
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriter(w)
+	return environment(errors.Join(format.Export(buffered, h), buffered.Flush()))
 }

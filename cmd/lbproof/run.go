@@ -42,6 +42,7 @@ func runCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
 	src.flags(cmd)
+	src.trafficFlags(cmd)
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,11 +22,20 @@ import (
 type source struct {
 	balancer string
 	allow    []string
+	scenario string        // whose traffic a configuration gets
+	lasts    time.Duration // of a scenario's phases that say for how long, where it is not zero
 }
 
 func (s *source) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.balancer, "balancer", "", "whose configuration it is, where the file does not tell (nginx, haproxy, traefik)")
 	cmd.Flags().StringSliceVar(&s.allow, "allow-path", nil, "a folder outside the configuration's own from which it may include files")
+}
+
+// trafficFlags are those of verbs that take a scenario too.
+func (s *source) trafficFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.scenario, "scenario", "", "the built-in scenario whose traffic a configuration gets, and whose expectations (baseline, without its expectations)")
+	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
 
 const builtIn = "builtin:"
@@ -102,6 +112,9 @@ func (hostFS) Open(name string) (fs.File, error) { return os.Open(name) }
 
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
 func readTarget(target string, src source) (lb.Plan, error) {
+	if slices.Contains(scenarios.List(), target) && src.scenario != "" {
+		return lb.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
+	}
 	if slices.Contains(scenarios.List(), target) {
 		s, err := scenarios.Read(scenarios.BuiltIn, target+".yaml")
 		if err != nil {
@@ -113,6 +126,9 @@ func readTarget(target string, src source) (lb.Plan, error) {
 		return configFile(target, src)
 	}
 	info, err := os.Stat(target)
+	if src.scenario != "" && err == nil && (filepath.Ext(target) == ".json" || !info.IsDir() && isScenario(target)) {
+		return lb.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return lb.Plan{}, fmt.Errorf("no scenario and no file is called %s; the scenarios are %s", target, strings.Join(scenarios.List(), ", "))
@@ -120,6 +136,8 @@ func readTarget(target string, src source) (lb.Plan, error) {
 		return lb.Plan{}, fmt.Errorf("read %s: %w", target, errors.Unwrap(err))
 	case info.IsDir():
 		return configFile(target, src)
+	case filepath.Ext(target) == ".json" && src.lasts != 0:
+		return lb.Plan{}, fmt.Errorf("%s: --for changes scenarios; a plan says all itself", target)
 	case filepath.Ext(target) == ".json":
 		return readPlan(target)
 	case isScenario(target):
@@ -153,13 +171,28 @@ func scenarioFile(name string, src source) (lb.Plan, error) {
 	return plan, err
 }
 
-// configFile puts a configuration under the baseline's traffic.
+// configFile puts a configuration under a built-in scenario's traffic.
 func configFile(name string, src source) (lb.Plan, error) {
-	s, err := scenarios.Read(scenarios.BuiltIn, "baseline.yaml")
+	traffic := src.scenario
+	if traffic == "" {
+		traffic = "baseline"
+	}
+	if !slices.Contains(scenarios.List(), traffic) {
+		return lb.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", traffic, strings.Join(scenarios.List(), ", "))
+	}
+	s, err := scenarios.Read(scenarios.BuiltIn, traffic+".yaml")
 	if err != nil {
 		return lb.Plan{}, err
 	}
 	s.Name, s.Backends = runName(name), nil
+	for i := range s.Phases {
+		if src.scenario == "" { // what the baseline expects it expects of its own configuration
+			s.Phases[i].Expect = nil
+		}
+	}
+	if len(s.Faults) > 0 {
+		return lb.Plan{}, fmt.Errorf("the scenario %s breaks backends of its own configuration: write one with your backends' names", traffic)
+	}
 	return planOf(s, name, src)
 }
 
@@ -175,6 +208,9 @@ func runName(file string) string {
 }
 
 func planOf(s scenarios.Scenario, config string, src source) (lb.Plan, error) {
+	if err := s.Last(src.lasts); err != nil {
+		return lb.Plan{}, err
+	}
 	cfg, err := src.read(config)
 	if err != nil {
 		return lb.Plan{}, err

@@ -22,9 +22,11 @@ func testCommand() *cobra.Command {
 		Short: "Prove a configuration: run it, judge it, report it",
 		Long: `Starts the real balancer with the configuration and its backends in containers, drives the scenario's traffic, decides
 every promise and prints a verdict for each. A configuration that is named instead of a scenario gets the baseline's
-traffic. The run folder keeps plan, history, logs and reports.`,
+traffic, or that of --scenario. The run folder keeps plan, history, logs and reports.`,
 		Example: `  lbproof test baseline
   lbproof test nginx.conf
+  lbproof test nginx.conf --scenario spike
+  lbproof test soak --for 8h
   lbproof test scenario.yaml --out /tmp/runs`,
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
@@ -42,6 +44,7 @@ traffic. The run folder keeps plan, history, logs and reports.`,
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
 	src.flags(cmd)
+	src.trafficFlags(cmd)
 	return cmd
 }
 

@@ -93,6 +93,10 @@ type Workers struct {
 	Pos   Pos  `json:"pos"`
 	Count int  `json:"count"` // 0 while Auto
 	Auto  bool `json:"auto"`  // as many as the balancer sees processors
+	// Connections is how many each may have, clients' and backends' together, so that a proxied request takes two; 0 where the
+	// balancer has no such limit or lbproof does not know it.
+	Connections    int `json:"connections,omitempty"`
+	ConnectionsPos Pos `json:"connections_pos,omitzero"`
 }
 
 // Listener is a port on which the balancer takes traffic.

@@ -9,8 +9,11 @@ import (
 // IDHeader joins a client's request to what a backend saw of it.
 const IDHeader = "X-Lbproof-Id"
 
-// ServerHeader names the backend in its answers.
-const ServerHeader = "X-Lbproof-Server"
+// ServerHeader names the backend in its answers, SizeHeader says how many bytes their bodies have.
+const (
+	ServerHeader = "X-Lbproof-Server"
+	SizeHeader   = "X-Lbproof-Size"
+)
 
 // Hit is what the client saw of one request. Times are since the run's origin.
 type Hit struct {
@@ -24,8 +27,18 @@ type Hit struct {
 	Server string // who answered; empty where no backend named itself
 	Size   int64  // of the body, bytes
 	Sum    uint32 // CRC-32C of the body
-	Err    Err
+	Client int    // who sent it, see Load.Client
+	Conn   int    // number of the connection in its phase, from 1; 0 where there was none
+	Flight int    // the phase's requests in flight when it was sent, itself included
+	// What the first hit of a connection waited for before it could be sent; later ones have 0.
+	Connect   time.Duration
+	Handshake time.Duration // of TLS
+	Resumed   bool          // the handshake took up an earlier session
+	Err       Err
 }
+
+// Failed says whether a hit got no whole answer, or one that is an error.
+func (h Hit) Failed() bool { return h.Err != "" || h.Code >= 400 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -37,13 +50,16 @@ type Err string
 
 // The kinds of Err. Tester is a fault of the sender's own and never held against the balancer.
 const (
-	Refused Err = "refused"
-	Reset   Err = "reset"
-	Closed  Err = "closed"
-	Timeout Err = "timeout"
-	DNS     Err = "dns"
-	Tester  Err = "tester"
-	Other   Err = "other"
+	Refused   Err = "refused"
+	Reset     Err = "reset"
+	Closed    Err = "closed"    // without an answer
+	Truncated Err = "truncated" // before the answer's end
+	Garbage   Err = "garbage"   // what came is no HTTP answer, or goes on after its end
+	Timeout   Err = "timeout"
+	DNS       Err = "dns"
+	Handshake Err = "tls" // the handshake failed
+	Tester    Err = "tester"
+	Other     Err = "other"
 )
 
 // Arrival is what a backend saw of one request: the witness that counts retries, duplicates and losses.
@@ -60,12 +76,14 @@ type History struct {
 	Env      Environment
 	Hits     iter.Seq[Hit]
 	Arrivals iter.Seq[Arrival]
+	Samples  iter.Seq[Sample]
 	Err      func() error // why the last loop ended early; nil where it did not
 }
 
 // Environment is where a run took place and how the stack fared.
 type Environment struct {
 	Started     time.Time    `json:"started"`
+	Origin      time.Time    `json:"origin"` // of the run's clock
 	Lbproof     string       `json:"lbproof"`
 	Host        string       `json:"host"` // operating system and kernel
 	Runtime     string       `json:"runtime"`
@@ -73,13 +91,21 @@ type Environment struct {
 	Balancer    string       `json:"balancer"` // as its own version command prints it
 	Workers     int          `json:"workers"`  // worker processes seen running
 	ConfigSHA   string       `json:"config_sha256"`
-	Said        []Said       `json:"said,omitempty"` // warnings and errors that the balancer printed at its start
-	Client      string       `json:"client"`         // address the traffic came from
+	Logged      []Logged     `json:"logged,omitempty"`  // what it complained of under the traffic
+	Said        []Said       `json:"said,omitempty"`    // warnings and errors that the balancer printed at its start
+	Client      string       `json:"client"`            // address the traffic came from
+	Clients     string       `json:"clients,omitempty"` // network of the clients with addresses of their own, see ClientAddress
 	Nodes       []Node       `json:"nodes"`
 	Phases      []PhaseStats `json:"phases"`
 	Marks       []Mark       `json:"marks,omitempty"`
 	Lost        []string     `json:"lost,omitempty"`        // ledgers with rows missing, and why
 	Interrupted string       `json:"interrupted,omitempty"` // why the run ended early
+}
+
+// Logged is a line of the balancer's log that tells of trouble, and how often it came with other numbers in it.
+type Logged struct {
+	Text  string `json:"text"` // the first of them
+	Count int    `json:"count"`
 }
 
 // Mark is an event that was really in force, from when to when since the run's origin, or why it was not.
@@ -104,10 +130,27 @@ type Node struct {
 	Exit      string  `json:"exit,omitempty"` // how it ended, if it did before the harness stopped it
 }
 
+// Sample is what a container has used, as the engine counts it, about once a second. Counters grow from its start on.
+type Sample struct {
+	At        time.Duration
+	Node      string
+	CPU       time.Duration // of all its processes
+	Throttled time.Duration // that its CPU limit has kept it waiting
+	Memory    int64         // bytes now, without the page cache
+	Received  int64         // bytes, all networks
+	Sent      int64
+	Restarts  int
+}
+
 // PhaseStats is the sender's account of one phase.
 type PhaseStats struct {
 	Start time.Duration `json:"start_ns"`
 	End   time.Duration `json:"end_ns"`
 	CPU   time.Duration `json:"cpu_ns"` // of the sender, all threads
 	Hits  int           `json:"hits"`
+	// LastSent is when the last hit was sent; from then to End only answers were waited for.
+	LastSent time.Duration `json:"last_sent_ns"`
+	// Capped is how many hits were sent when as many were in flight as may be: those after them had to wait for the stack.
+	Capped int  `json:"capped,omitempty"`
+	Broke  bool `json:"broke,omitempty"` // it ended early, as its Load's Breaks say
 }

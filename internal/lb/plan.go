@@ -1,6 +1,9 @@
 package lb
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -120,15 +123,114 @@ type Module struct {
 // Load is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
 type Load struct {
 	Name        string        `json:"name"`
+	Engine      Engine        `json:"engine"` // what sends it
 	Count       int           `json:"count"`
-	Concurrency int           `json:"concurrency"`    // closed loop: requests in flight; open loop: the most in flight
-	Rate        float64       `json:"rate,omitempty"` // requests per second; 0 is closed loop
-	Timeout     time.Duration `json:"timeout_ns"`     // of one request
-	Requests    []Request     `json:"requests"`       // sent in turn
+	Concurrency int           `json:"concurrency"`        // closed loop: requests in flight; open loop: the most in flight
+	Rate        float64       `json:"rate,omitempty"`     // requests per second, of a Shape their mean; 0 is closed loop
+	Shape       Shape         `json:"shape,omitzero"`     // of an open loop whose rate is not constant
+	Think       time.Duration `json:"think_ns,omitempty"` // closed loop: pause of each client between answer and request
+	Timeout     time.Duration `json:"timeout_ns"`         // of one request
+	Fresh       bool          `json:"fresh,omitempty"`    // a connection for every request
+	Precise     bool          `json:"precise,omitempty"`  // open loop: sent to a tenth of a millisecond, at the price of processor time
+	Clients     Clients       `json:"clients,omitzero"`
+	Keys        Keys          `json:"keys,omitzero"`
+	// FullHandshakes: no TLS session is taken up again.
+	FullHandshakes bool      `json:"full_handshakes,omitempty"`
+	Breaks         Breaks    `json:"breaks,omitzero"` // when the phase ends before Count
+	Seed           uint64    `json:"seed,omitempty"`  // of what is drawn: Poisson arrivals, keys
+	Requests       []Request `json:"requests"`        // sent in turn
 }
 
 // Open says whether the load keeps its rate whatever the balancer does.
 func (l Load) Open() bool { return l.Rate > 0 }
+
+// Engine is a way to send requests.
+type Engine string
+
+// The engines.
+const (
+	Goroutines Engine = "goroutines" // HTTP/1.1, one goroutine per connection, plain text and TLS
+	Epoll      Engine = "epoll"      // HTTP/1.1 in plain text on one thread, for thousands of connections
+	Vegeta     Engine = "vegeta"     // the vegeta library: HTTP/2
+	WebSocket  Engine = "websocket"  // connections held open, a message is a hit
+)
+
+// Clients are who sends a load. The zero value is one client with the worker's address and as many connections as it needs.
+type Clients struct {
+	Count     int  `json:"count,omitempty"`     // request i is client i modulo Count's; each has connections of its own
+	Addresses bool `json:"addresses,omitempty"` // each has an address of its own
+	Cookies   bool `json:"cookies,omitempty"`   // each keeps cookies and sends them back
+}
+
+// ClientAddress is the address of a client with one of its own: the first client has the network's second.
+func ClientAddress(network netip.Prefix, client int) netip.Addr {
+	if !network.IsValid() {
+		return netip.Addr{}
+	}
+	b := network.Addr().As4()
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+1+uint32(client))
+	return netip.AddrFrom4(b)
+}
+
+// Addresses is how many client addresses the plan needs.
+func (p Plan) Addresses() int {
+	n := 0
+	for _, l := range p.Loads {
+		if l.Clients.Addresses {
+			n = max(n, l.Clients.Count)
+		}
+	}
+	return n
+}
+
+// Client is whose request number i is.
+func (l Load) Client(i int) int { return i % max(1, l.Clients.Count) }
+
+// Keys puts a key into every request, in a header or a cookie.
+type Keys struct {
+	Header string   `json:"header,omitempty"`
+	Cookie string   `json:"cookie,omitempty"`
+	Values []string `json:"values,omitempty"` // sent in turn, unless Zipf
+	Zipf   float64  `json:"zipf,omitempty"`   // key k (from 0) is drawn with a probability in proportion to (k+1)^-Zipf; above 1
+}
+
+// Key is the key of request number i; empty where the load has none. It is a function of the seed and i alone.
+func (l Load) Key(i int) string {
+	switch n := uint64(len(l.Keys.Values)); {
+	case n == 0:
+		return ""
+	case l.Keys.Zipf == 0:
+		return l.Keys.Values[uint64(i)%n]
+	default:
+		r := rand.New(rand.NewPCG(l.Seed, uint64(i)))
+		return l.Keys.Values[rand.NewZipf(r, l.Keys.Zipf, 1, n-1).Uint64()]
+	}
+}
+
+// Breaks ends a phase before its count, in the first second that is worse than it says. The zero value never does.
+type Breaks struct {
+	Errors  float64       `json:"errors,omitempty"`     // share of the second's requests that failed
+	Latency time.Duration `json:"latency_ns,omitempty"` // that more than 1 % of them exceeded, counted from when they were due
+}
+
+// Break says, as 0 or 1, whether a hit failed and whether it was slow.
+func (b Breaks) Break(h Hit) (failed, slow float64) {
+	if h.Failed() {
+		failed = 1
+	}
+	if b.Latency > 0 && h.Done-h.Due > b.Latency {
+		slow = 1
+	}
+	return failed, slow
+}
+
+// enoughToBreak is how many hits a second must have before it is judged.
+const enoughToBreak = 20
+
+// Broken judges a second's counts.
+func (b Breaks) Broken(hits, failed, slow float64) bool {
+	return hits >= enoughToBreak && (b.Errors > 0 && failed > b.Errors*hits || b.Latency > 0 && slow > hits/100)
+}
 
 // Request is what one hit sends.
 type Request struct {

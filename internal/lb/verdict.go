@@ -76,6 +76,7 @@ type Report struct {
 	Env      Environment `json:"environment"`
 	Verdicts []Verdict   `json:"verdicts"`
 	Phases   []Phase     `json:"phases"`
+	Ledger   Ledger      `json:"ledger"`
 }
 
 // ReportSchema is the version of the report's JSON form.
@@ -92,8 +93,68 @@ type Phase struct {
 	P50      time.Duration  `json:"p50_ns"`
 	P99      time.Duration  `json:"p99_ns"`
 	Max      time.Duration  `json:"max_ns"`
-	LagP99   time.Duration  `json:"lag_p99_ns"` // Sent − Due
+	LagP99   time.Duration  `json:"lag_p99_ns"` // Sent − Due, where a connection was free
 	CPU      float64        `json:"sender_cpu"` // cores
+	Engine   Engine         `json:"engine"`
+	Conns    int            `json:"connections"` // opened
+	// The most requests that one connection carried at a time is 1, except over HTTP/2, whose streams share connections.
+	PerConn    float64       `json:"requests_per_connection"`
+	Reopened   int           `json:"reopened,omitempty"` // WebSocket connections that took the place of one that ended
+	Handshakes int           `json:"tls_handshakes,omitempty"`
+	Resumed    int           `json:"tls_resumed,omitempty"`
+	ShakeP50   time.Duration `json:"tls_handshake_p50_ns,omitempty"`
+	ShakeP99   time.Duration `json:"tls_handshake_p99_ns,omitempty"`
+	Failures   []Failure     `json:"failures,omitempty"`
+	Usage      []Usage       `json:"usage,omitempty"`
+	Flight     int           `json:"in_flight"`             // the most requests in flight
+	Carried    int           `json:"carried"`               // the most in flight that were answered without an error
+	FailedFrom int           `json:"failed_from,omitempty"` // the fewest in flight when one failed
+	// Bore and Broke are, of a phase that ends where its load becomes too much: how many requests were due in the last second
+	// that was good, and in the first that was not. Broke is 0 where there was none.
+	Bore  int `json:"bore,omitempty"`
+	Broke int `json:"broke,omitempty"`
+}
+
+// Failure is one kind of failed requests of a phase.
+type Failure struct {
+	Kind  string        `json:"kind"` // an Err, or a status
+	Count int           `json:"count"`
+	First time.Duration `json:"first_ns"` // when the first of them was sent
+}
+
+// Usage is what a container used during a phase, between the samples around it.
+type Usage struct {
+	Node      string  `json:"node"`
+	CPU       float64 `json:"cpu"`                 // cores, on average
+	Limit     float64 `json:"limit,omitempty"`     // cores
+	Throttled float64 `json:"throttled,omitempty"` // share of the time that its limit kept it waiting
+	Memory    int64   `json:"memory"`              // bytes, the most of any sample
+	Received  int64   `json:"received"`            // bytes
+	Sent      int64   `json:"sent"`
+	Restarts  int     `json:"restarts,omitempty"`
+	// Window is how far the samples lie apart: for a short phase, more than the phase.
+	Window time.Duration `json:"window_ns"`
+}
+
+// Fits says whether usage is that of a phase which took so long, and of little else.
+func (u Usage) Fits(took time.Duration) bool { return u.Window <= 3*took }
+
+// Held is a share of throttled time from which on a container's limit is what its latencies show.
+const Held = 0.05
+
+// Ledger is the client's account of requests joined with the backends': every request, by its number.
+type Ledger struct {
+	Sent       int `json:"sent"`
+	Arrived    int `json:"arrived"`    // arrivals of them at backends
+	Lost       int `json:"lost"`       // requests without a whole answer that reached no backend
+	Unanswered int `json:"unanswered"` // requests without a whole answer that did reach one
+	Truncated  int `json:"truncated"`  // of the unanswered: whose answer began
+	Retried    int `json:"retried"`    // further arrivals of requests that may be sent again
+	Duplicated int `json:"duplicated"` // further arrivals of others
+	Misrouted  int `json:"misrouted"`  // arrivals outside the pool of their route, answers whose backend has no record of them
+	Unknown    int `json:"unknown"`    // arrivals of no request of the run
+	// Note says why the account is not whole; empty where it is.
+	Note string `json:"note,omitempty"`
 }
 
 // Count says how many verdicts that the scenario set out for have the outcome.

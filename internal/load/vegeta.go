@@ -1,5 +1,3 @@
-// Package load sends traffic: an engine takes an lb.Load and yields an lb.Hit for every request.
-// It knows nothing of containers, claims or verdicts.
 package load
 
 import (
@@ -10,10 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -21,150 +20,131 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// Vegeta sends loads with the vegeta library. Its traps are guarded against: workers are bounded, connections are made
-// without binding a local address, and latency counts from the intended time, not from when a worker was free.
-type Vegeta struct {
-	Host   string // host name or address of the balancer
-	Origin time.Time
-}
+// vegetaEngine sends with the vegeta library, over HTTP/2 where the other side speaks it. Its traps are guarded against:
+// workers are bounded, connections are made without binding a local address, and latency counts from the intended time, not
+// from when a worker was free.
+type vegetaEngine struct{}
 
-// Send sends the phase number of a plan, whose hits are numbered from first on, and calls emit for every hit, from one
-// goroutine, in the order of completion. It returns early, without an error, when ctx ends.
-func (v Vegeta) Send(ctx context.Context, number int, first uint64, l lb.Load, emit func(lb.Hit)) {
-	clock := &clock{rate: l.Rate, count: uint64(l.Count)}
-	transport := newTransport(ctx, l)
-	defer transport.CloseIdleConnections()
-	byName := &names{clients: map[string]*http.Transport{}}
-	defer byName.close()
-	blank := func(t *vegeta.Target) error { // sender fills it in, because only then its number is known
-		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + v.Host}
+// Send is Engine's.
+func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
+	c := &courier{Phase: &p, ctx: ctx, table: newTimetable(&p), notes: map[uint64]lb.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{}}
+	defer c.close()
+	blank := func(t *vegeta.Target) error { // the courier fills it in, because only then its number is known
+		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + p.Host}
 		return nil
 	}
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{
-			Transport:     sender{next: transport, names: byName, load: l, host: v.Host, first: first},
+			Transport:     c,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Timeout:       l.Timeout,
+			Timeout:       p.Timeout,
 		}),
-		vegeta.Workers(uint64(min(l.Concurrency, l.Count))),
-		vegeta.MaxWorkers(uint64(min(l.Concurrency, l.Count))),
+		vegeta.Workers(uint64(min(p.Concurrency, p.Count))),
+		vegeta.MaxWorkers(uint64(min(p.Concurrency, p.Count))),
 	)
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
-	for r := range attacker.Attack(blank, clock, 0, "") {
-		hit := lb.Hit{
-			Seq: first + r.Seq, Load: number, Index: int(r.Seq),
-			Sent: r.Timestamp.Sub(v.Origin), Done: r.Timestamp.Add(r.Latency).Sub(v.Origin),
-			Code: int(r.Code), Server: r.Headers.Get(lb.ServerHeader),
-			Size: int64(len(r.Body)), Sum: lb.Sum(r.Body),
-		}
-		hit.Due = hit.Sent
-		if l.Open() {
-			hit.Due = clock.due(r.Seq).Sub(v.Origin)
+	for r := range attacker.Attack(blank, c, 0, "") {
+		h := c.note(r.Seq)
+		h.Sent, h.Done = r.Timestamp.Sub(p.Origin), r.Timestamp.Add(r.Latency).Sub(p.Origin)
+		h.Code, h.Server = int(r.Code), r.Headers.Get(lb.ServerHeader)
+		h.Size, h.Sum = int64(len(r.Body)), lb.Sum(r.Body)
+		if !p.Open() {
+			h.Due = h.Sent
 		}
 		if r.Code == 0 {
-			hit.Err = classify(r.Error)
+			h.Err = classifyText(r.Error)
 			if ctx.Err() != nil {
-				hit.Err = lb.Tester // cut by us, whatever it looked like
+				h.Err = lb.Tester // cut by us, whatever it looked like
 			}
 		}
-		emit(hit)
+		emit(h)
 	}
 }
 
-// newTransport is a client of the load's own: plain sockets, kept alive, as many as requests in flight, cut when ctx ends.
-func newTransport(ctx context.Context, l lb.Load) *http.Transport {
-	dialer := &net.Dialer{Timeout: l.Timeout}
-	return &http.Transport{
-		DialContext: func(dialing context.Context, network, addr string) (net.Conn, error) {
-			dialing, cancel := context.WithCancel(dialing)
-			defer cancel()
-			defer context.AfterFunc(ctx, cancel)()
-			conn, err := dialer.DialContext(dialing, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return stoppable{conn, context.AfterFunc(ctx, func() { conn.Close() })}, nil
-		},
-		TLSClientConfig:     tlsConfig(),
-		MaxIdleConnsPerHost: l.Concurrency,
-		DisableCompression:  true,
-	}
+// courier turns vegeta's blank requests into the load's own: hit number n carries request number n and its id. It is also
+// the pacer that says when.
+type courier struct {
+	*Phase
+	ctx   context.Context
+	table *timetable // belongs to Pace's goroutine
+
+	mu      sync.Mutex
+	notes   map[uint64]lb.Hit // what is known of hits under way, by vegeta's number
+	flight  int
+	clients map[string]*http.Transport // by the name that they ask for in the TLS handshake
+	conns   map[net.Conn]int
 }
 
-// tlsConfig takes any certificate: whether it is the right one is a promise of its own, and no reason not to measure the others.
-func tlsConfig() *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
-}
-
-// stoppable is a connection that something else closes unless Close comes first.
-type stoppable struct {
-	net.Conn
-	forget func() bool
-}
-
-func (s stoppable) Close() error {
-	s.forget()
-	return s.Conn.Close()
-}
-
-// clock paces a load and knows when each hit was due. It is vegeta's Pacer, called from one goroutine.
-type clock struct {
-	rate  float64
-	count uint64
-	began atomic.Pointer[time.Time]
-}
-
-// Pace says how long to wait before hit number sent, and stops after the last.
-func (c *clock) Pace(elapsed time.Duration, sent uint64) (time.Duration, bool) {
-	if sent == 0 {
-		began := time.Now().Add(-elapsed)
-		c.began.Store(&began)
-	}
-	if sent >= c.count {
+// Pace says how long to wait before hit number sent, and stops after the last. It is vegeta's Pacer.
+func (c *courier) Pace(time.Duration, uint64) (time.Duration, bool) {
+	if !c.table.more() {
 		return 0, true
 	}
-	if c.rate <= 0 {
+	wait := max(0, c.table.due-c.now())
+	i, due := c.table.take()
+	c.edit(uint64(i), func(h *lb.Hit) {
+		*h = c.hit(i, due)
+	})
+	if !c.Open() {
 		return 0, false
 	}
-	return max(0, c.after(sent)-elapsed), false
+	return wait, false
 }
 
 // Rate is part of vegeta's Pacer interface; Attack does not call it.
-func (c *clock) Rate(time.Duration) float64 { return c.rate }
+func (c *courier) Rate(time.Duration) float64 { return c.Phase.Rate }
 
-func (c *clock) after(seq uint64) time.Duration {
-	return time.Duration(float64(seq) / c.rate * float64(time.Second))
+// edit changes what is known of a hit.
+func (c *courier) edit(seq uint64, change func(*lb.Hit)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.notes[seq]
+	change(&h)
+	c.notes[seq] = h
 }
 
-func (c *clock) due(seq uint64) time.Time { return c.began.Load().Add(c.after(seq)) }
-
-// sender turns vegeta's blank request into the load's own: hit number n carries request number n and its id.
-type sender struct {
-	next  *http.Transport
-	names *names
-	load  lb.Load
-	host  string
-	first uint64
+// note hands out what is known of a hit, and forgets it.
+func (c *courier) note(seq uint64) lb.Hit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.notes[seq]
+	delete(c.notes, seq)
+	return h
 }
 
-func (s sender) RoundTrip(blank *http.Request) (*http.Response, error) {
+// RoundTrip is http.RoundTripper's.
+func (c *courier) RoundTrip(blank *http.Request) (*http.Response, error) {
 	seq, err := strconv.ParseUint(blank.Header.Get("X-Vegeta-Seq"), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("read the number that vegeta gave the request: %w", err)
 	}
-	want := s.load.Request(int(seq))
-	at := "http://"
-	next := http.RoundTripper(s.next)
+	c.edit(seq, func(h *lb.Hit) {
+		c.flight++
+		h.Flight = c.flight
+	})
+	defer func() {
+		c.mu.Lock()
+		c.flight--
+		c.mu.Unlock()
+	}()
+	req, client, err := c.request(blank.Context(), seq)
+	if err != nil {
+		return nil, err
+	}
+	return client.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), c.trace(seq))))
+}
+
+func (c *courier) request(ctx context.Context, seq uint64) (*http.Request, *http.Transport, error) {
+	want := c.Request(int(seq))
+	at, name := "http://", ""
 	if want.TLS {
 		at = "https://"
-		if name, _, _ := strings.Cut(want.Header["Host"], ":"); name != "" {
-			next = s.named(name)
-		}
+		name, _, _ = strings.Cut(want.Header["Host"], ":")
 	}
-	at += net.JoinHostPort(s.host, strconv.Itoa(want.Port)) + want.Path
-	req, err := http.NewRequestWithContext(blank.Context(), want.Method, at, bytes.NewReader(want.Body))
+	at += net.JoinHostPort(c.Host, strconv.Itoa(want.Port)) + want.Path
+	req, err := http.NewRequestWithContext(ctx, want.Method, at, bytes.NewReader(want.Body))
 	if err != nil {
-		return nil, fmt.Errorf("make the request: %w", err)
+		return nil, nil, fmt.Errorf("make the request: %w", err)
 	}
 	if len(want.Body) == 0 {
 		req.Body, req.GetBody = empty{}, nil // else net/http would send a GET again on its own
@@ -175,35 +155,95 @@ func (s sender) RoundTrip(blank *http.Request) (*http.Response, error) {
 	if host := req.Header.Get("Host"); host != "" {
 		req.Host = host
 	}
-	req.Header.Set(lb.IDHeader, strconv.FormatUint(s.first+seq, 10))
-	return next.RoundTrip(req)
+	if key := c.Key(int(seq)); key != "" && c.Keys.Header != "" {
+		req.Header.Set(c.Keys.Header, key)
+	}
+	req.Close = c.Fresh
+	req.Header.Set(lb.IDHeader, strconv.FormatUint(c.First+seq, 10))
+	return req, c.named(name), nil
 }
 
-// names are the clients that ask for a host by name in the TLS handshake.
-type names struct {
-	mu      sync.Mutex
-	clients map[string]*http.Transport
+// trace notes which connection a hit took, and what that waited for.
+func (c *courier) trace(seq uint64) *httptrace.ClientTrace {
+	var dialled, shaking time.Time
+	return &httptrace.ClientTrace{
+		ConnectStart: func(string, string) { dialled = time.Now() },
+		ConnectDone: func(string, string, error) {
+			c.edit(seq, func(h *lb.Hit) { h.Connect = time.Since(dialled) })
+		},
+		TLSHandshakeStart: func() { shaking = time.Now() },
+		TLSHandshakeDone: func(state tls.ConnectionState, _ error) {
+			c.edit(seq, func(h *lb.Hit) { h.Handshake, h.Resumed = time.Since(shaking), state.DidResume })
+		},
+		GotConn: func(info httptrace.GotConnInfo) {
+			c.edit(seq, func(h *lb.Hit) {
+				if _, known := c.conns[info.Conn]; !known {
+					c.conns[info.Conn] = len(c.conns) + 1
+				}
+				h.Conn = c.conns[info.Conn]
+			})
+		},
+	}
 }
 
-// named is a client like the sender's own that asks for the host in its handshakes (SNI).
-func (s sender) named(host string) http.RoundTripper {
-	s.names.mu.Lock()
-	defer s.names.mu.Unlock()
-	client, ok := s.names.clients[host]
+// named is the client that asks for a name in its handshakes (SNI): plain sockets, kept alive, as many as requests in
+// flight, cut when ctx ends.
+func (c *courier) named(name string) *http.Transport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	client, ok := c.clients[name]
 	if !ok {
-		client = s.next.Clone()
-		client.TLSClientConfig.ServerName = host
-		s.names.clients[host] = client
+		config := &tls.Config{InsecureSkipVerify: true, ServerName: name} // any certificate, see the goroutine engine's
+		if !c.FullHandshakes {
+			config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+		}
+		client = &http.Transport{
+			DialContext: c.dial, TLSClientConfig: config, ForceAttemptHTTP2: true,
+			MaxIdleConnsPerHost: c.Concurrency, DisableCompression: true,
+		}
+		c.clients[name] = client
 	}
 	return client
 }
 
-func (n *names) close() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, c := range n.clients {
-		c.CloseIdleConnections()
+func (c *courier) dial(dialing context.Context, _, addr string) (net.Conn, error) {
+	dialing, cancel := context.WithTimeout(dialing, c.Timeout)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
 	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	to, err := (&resolver{host: host}).lookup(dialing)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dialFrom(dialing, netip.Addr{}, netip.AddrPortFrom(to, uint16(number)))
+	if err != nil {
+		return nil, err
+	}
+	return &stoppable{conn, context.AfterFunc(c.ctx, func() { conn.Close() })}, nil
+}
+
+func (c *courier) close() {
+	for _, client := range c.clients {
+		client.CloseIdleConnections()
+	}
+}
+
+// stoppable is a connection that something else closes unless Close comes first.
+type stoppable struct {
+	net.Conn
+	forget func() bool
+}
+
+func (s *stoppable) Close() error {
+	s.forget()
+	return s.Conn.Close()
 }
 
 // empty is a body without content that cannot be sent twice.
@@ -212,29 +252,27 @@ type empty struct{}
 func (empty) Read([]byte) (int, error) { return 0, io.EOF }
 func (empty) Close() error             { return nil }
 
-// classify finds the kind of a failure in its text: vegeta hands on nothing else.
-func classify(text string) lb.Err {
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(text, p) {
-				return true
+// classifyText finds the kind of a failure in its text: vegeta hands on nothing else.
+func classifyText(text string) lb.Err {
+	for _, k := range []struct {
+		kind  lb.Err
+		texts []string
+	}{
+		{lb.Tester, []string{"too many open files", "cannot assign requested address", "context canceled", "operation was canceled", "use of closed network connection", "vegeta"}},
+		{lb.Refused, []string{"connection refused"}},
+		{lb.Reset, []string{"connection reset", "broken pipe", "stream error", "GOAWAY"}},
+		{lb.Timeout, []string{"deadline exceeded", "Client.Timeout", "i/o timeout", "connection timed out"}},
+		{lb.DNS, []string{"no such host", "server misbehaving"}},
+		{lb.Handshake, []string{"tls:", "x509:"}},
+		{lb.Garbage, []string{"malformed HTTP", "malformed MIME"}},
+		{lb.Truncated, []string{"unexpected EOF"}},
+		{lb.Closed, []string{"EOF", "server closed idle connection"}},
+	} {
+		for _, t := range k.texts {
+			if strings.Contains(text, t) {
+				return k.kind
 			}
 		}
-		return false
-	}
-	switch {
-	case has("too many open files", "cannot assign requested address", "context canceled", "operation was canceled", "use of closed network connection", "vegeta"):
-		return lb.Tester
-	case has("connection refused"):
-		return lb.Refused
-	case has("connection reset", "broken pipe"):
-		return lb.Reset
-	case has("deadline exceeded", "Client.Timeout", "i/o timeout"):
-		return lb.Timeout
-	case has("no such host", "server misbehaving"):
-		return lb.DNS
-	case has("EOF", "server closed idle connection"):
-		return lb.Closed
 	}
 	return lb.Other
 }

@@ -17,12 +17,13 @@ import (
 func written(t testing.TB, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "runs", "one")
-	plan := lb.Plan{Schema: lb.PlanSchema, Name: "one", Loads: []lb.Load{{Name: "a", Count: n}}}
+	plan := lb.Plan{Schema: lb.PlanSchema, Name: "one", Loads: []lb.Load{{Name: "a", Count: n}, {Name: "b", Count: n}}}
 	f, err := Create(dir, plan)
 	require.NoError(t, err)
 	for i := range n {
 		require.NoError(t, f.Hit(hit(i)))
 		require.NoError(t, f.Arrival(arrival(i)))
+		require.NoError(t, f.Sample(sample(i)))
 	}
 	require.NoError(t, f.Finish(lb.Environment{Workers: 2}))
 	return dir
@@ -30,7 +31,14 @@ func written(t testing.TB, n int) string {
 
 func hit(i int) lb.Hit {
 	at := time.Duration(i) * 123457
-	return lb.Hit{Seq: uint64(i + 1), Load: i % 3, Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31, Err: lb.Reset}
+	return lb.Hit{
+		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31,
+		Client: i % 7, Conn: i % 64, Flight: 64, Connect: 5, Handshake: 6, Resumed: i%2 == 0, Err: lb.Reset,
+	}
+}
+
+func sample(i int) lb.Sample {
+	return lb.Sample{At: time.Duration(i), Node: "back-01", CPU: 1, Throttled: 2, Memory: 3, Received: 4, Sent: 5, Restarts: 6}
 }
 
 func arrival(i int) lb.Arrival {
@@ -43,12 +51,14 @@ func TestFolderKeepsEverything(t *testing.T) {
 	assert.Equal(t, "one", h.Plan.Name)
 	assert.Equal(t, 2, h.Env.Workers)
 	for range 2 { // each loop reads anew
-		hits, arrivals := slices.Collect(h.Hits), slices.Collect(h.Arrivals)
+		hits, arrivals, samples := slices.Collect(h.Hits), slices.Collect(h.Arrivals), slices.Collect(h.Samples)
+		require.Len(t, samples, 100)
 		require.Len(t, hits, 100)
 		require.Len(t, arrivals, 100)
 		for i := range 100 {
 			assert.Equal(t, hit(i), hits[i])
 			assert.Equal(t, arrival(i), arrivals[i])
+			assert.Equal(t, sample(i), samples[i])
 		}
 	}
 	for range h.Hits {
@@ -77,21 +87,21 @@ func TestDamagedFoldersAreErrors(t *testing.T) {
 	f("schema", func(dir string) {
 		os.WriteFile(filepath.Join(dir, "plan.json"), []byte(`{"schema":"lbproof.plan/99"}`), 0o600)
 	})
-	f("hits.csv.gz", func(dir string) { os.Remove(filepath.Join(dir, "hits.csv.gz")) })
-	f("row", func(dir string) {
-		name := filepath.Join(dir, "hits.csv.gz")
+	f("hits.parquet", func(dir string) { os.Remove(filepath.Join(dir, "hits.parquet")) })
+	f("hits.parquet", func(dir string) {
+		name := filepath.Join(dir, "hits.parquet")
 		info, err := os.Stat(name)
 		require.NoError(t, err)
 		require.NoError(t, os.Truncate(name, info.Size()/2))
 	})
-	f("hits.csv.gz", func(dir string) { os.WriteFile(filepath.Join(dir, "hits.csv.gz"), []byte("no gzip"), 0o600) })
+	f("hits.parquet", func(dir string) { os.WriteFile(filepath.Join(dir, "hits.parquet"), []byte("no table"), 0o600) })
 }
 
 // A full disk is told as such, whenever the rows reach it.
 func TestFullDisk(t *testing.T) {
 	f, err := Create(filepath.Join(t.TempDir(), "one"), lb.Plan{})
 	require.NoError(t, err)
-	f.hits, err = createTable("/dev/full", hitsHead)
+	f.hits, err = createTable[hitRow]("/dev/full")
 	require.NoError(t, err)
 	for i := 0; err == nil && i < 1_000_000; i++ {
 		err = f.Hit(hit(i))

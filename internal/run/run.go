@@ -52,7 +52,7 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s := &execution{Runner: r, plan: plan, folder: folder, env: lb.Environment{
+	s := &execution{Runner: r, plan: plan, folder: folder, boundary: make(chan struct{}, 1), env: lb.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
 	switch err := s.run(ctx, id); {
@@ -92,13 +92,14 @@ type execution struct {
 	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
-	origin    time.Time // of the worker's clock, to within the time that a message takes
-	measuring bool      // traffic has begun, so the folder is worth keeping
+	origin    time.Time     // of the worker's clock, to within the time that a message takes
+	measuring bool          // traffic has begun, so the folder is worth keeping
+	boundary  chan struct{} // a phase has ended
 }
 
 func (s *execution) run(ctx context.Context, id string) (err error) {
 	s.Progress.Step("starting the stack of run " + id)
-	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs); err != nil {
+	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs, s.plan.Addresses()); err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() {
@@ -171,6 +172,11 @@ func (s *execution) bringUp(ctx context.Context) error {
 	if err := s.stack.Start(ctx, balancer, files); err != nil { // its upstream names can be resolved only now
 		return err
 	}
+	if s.stack.Clients().IsValid() {
+		if err := s.stack.RouteClients(ctx, balancer.Name, workerName); err != nil {
+			return err
+		}
+	}
 	if err := s.waitReady(ctx); err != nil {
 		return err
 	}
@@ -188,7 +194,7 @@ func (s *execution) startWorker(ctx context.Context) (err error) {
 
 // waitReady gives the worker its order, and returns when it has reached everything, or with what became of the balancer.
 func (s *execution) waitReady(ctx context.Context) error {
-	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle}
+	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients()}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend && !spec.Helper {
 			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
@@ -218,12 +224,13 @@ func (s *execution) waitReady(ctx context.Context) error {
 		return fmt.Errorf("wait for the stack: %w", err)
 	case r.Ready:
 		s.origin = time.Now().Add(-r.At)
+		s.env.Origin = s.origin.UTC()
 		return nil
 	}
 	if err := s.stack.Running(ctx); err != nil {
 		return err
 	}
-	return fmt.Errorf("wait for the stack: %s", r.Err)
+	return errors.New(r.Err)
 }
 
 // whatFailed says of a balancer that came up and went again that it did so by its own doing.
@@ -255,6 +262,9 @@ func (s *execution) prove(ctx context.Context) (err error) {
 	if s.env.Said, err = s.stack.Complaints(ctx, spec); err != nil {
 		return err
 	}
+	if clients := s.stack.Clients(); clients.IsValid() {
+		s.env.Clients = clients.String()
+	}
 	s.env.Client, err = s.stack.Address(ctx, workerName)
 	return err
 }
@@ -281,10 +291,15 @@ func (s *execution) measure(ctx context.Context) error {
 	events, calm := context.WithCancel(ctx) // an interrupt heals at once
 	defer calm()
 	breaking.Go(func() { s.env.Marks = s.breakThings(events) })
+	sampled := make(chan error, 1)
+	around.Go(func() { sampled <- s.sample(watch) })
 	kept := s.keep()
 	calm()
 	stop()
 	breaking.Wait()
+	if err := <-sampled; kept == nil {
+		kept = err
+	}
 	select {
 	case err := <-died:
 		return err // and kept is what became of it
@@ -316,6 +331,33 @@ func (s *execution) hangUp(ctx context.Context) {
 	}
 }
 
+// sampleEvery is how often the containers are looked at, beside the beginning and the end of each phase.
+const sampleEvery = time.Second
+
+// sample keeps what every container uses, until ctx ends.
+func (s *execution) sample(ctx context.Context) error {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		samples := s.stack.Sample(context.WithoutCancel(ctx))
+		at := time.Since(s.origin) // the engine looks once a second at most, and answers when it has
+		for _, one := range samples {
+			one.At = at
+			if err := s.folder.Sample(one); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil { // and this was the last look
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.boundary:
+		case <-tick.C:
+		}
+	}
+}
+
 // keep writes reports to the folder until the worker is done.
 func (s *execution) keep() error {
 	t := tally{execution: s}
@@ -341,17 +383,8 @@ type tally struct {
 }
 
 func (t *tally) add(r report) error {
-	for _, h := range r.Hits {
-		if h.Load != t.phase {
-			t.phase, t.hits, t.errs = h.Load, 0, 0
-		}
-		t.hits++
-		if h.Err != "" || h.Code >= 400 {
-			t.errs++
-		}
-		if err := t.folder.Hit(h); err != nil {
-			return err
-		}
+	if err := r.Hits.each(t.hit); err != nil {
+		return err
 	}
 	for _, a := range r.Arrivals {
 		if err := t.folder.Arrival(a); err != nil {
@@ -360,12 +393,27 @@ func (t *tally) add(r report) error {
 	}
 	if r.Phase != nil {
 		t.env.Phases = append(t.env.Phases, *r.Phase)
+		select {
+		case t.boundary <- struct{}{}:
+		default: // a sample is being taken
+		}
 	}
 	if len(r.Hits) > 0 {
 		l := t.plan.Loads[t.phase]
 		t.Progress.Phase(l.Name, t.hits, l.Count, t.errs)
 	}
 	return nil
+}
+
+func (t *tally) hit(h lb.Hit) error {
+	if h.Load != t.phase {
+		t.phase, t.hits, t.errs = h.Load, 0, 0
+	}
+	t.hits++
+	if h.Failed() {
+		t.errs++
+	}
+	return t.folder.Hit(h)
 }
 
 // finish records how the containers fared and what they printed, and completes the folder.
@@ -382,6 +430,8 @@ func (s *execution) finish(ctx context.Context) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
+	s.env.Logged, err = stack.Troubles(s.folder.logFile(s.balancer().Name), s.env.Said)
+	problems = append(problems, err)
 	return errors.Join(append(problems, s.folder.Finish(s.env))...)
 }
 

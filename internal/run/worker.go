@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +28,7 @@ type order struct {
 	Ports    []int
 	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
+	Clients  netip.Prefix // addresses that the worker may send from; invalid where it has only its own
 	Go, Stop bool
 }
 
@@ -36,7 +39,7 @@ type ledger struct{ Server, URL string }
 type report struct {
 	Ready    bool          // everything answers
 	At       time.Duration // with Ready: since the run's origin
-	Hits     []lb.Hit
+	Hits     hitBlock
 	Arrivals []lb.Arrival
 	Phase    *lb.PhaseStats // one phase ended
 	Done     bool
@@ -62,11 +65,15 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read the order: %w", err)
 	}
 	w := &worker{order: o, out: gob.NewEncoder(out), origin: backends.Now()}
-	w.engine = load.Vegeta{Host: o.Balancer, Origin: time.Now()}
+	w.began = time.Now()
 	for _, l := range o.Ledgers {
 		w.readers = append(w.readers, &backends.Reader{URL: l.URL, Client: &http.Client{Timeout: 5 * time.Second}})
 	}
-	if err := w.waitReady(ctx); err != nil {
+	err := w.prepare()
+	if err == nil {
+		err = w.waitReady(ctx)
+	}
+	if err != nil {
 		return w.send(report{Err: err.Error()})
 	}
 	if err := w.send(report{Ready: true, At: backends.Now() - w.origin}); err != nil {
@@ -95,13 +102,13 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 
 type worker struct {
 	order   order
-	engine  load.Vegeta
-	origin  time.Duration // on the host's monotonic clock
+	began   time.Time     // the origin
+	origin  time.Duration // the same, on the host's monotonic clock
 	readers []*backends.Reader
 
 	mu   sync.Mutex
 	out  *gob.Encoder
-	hits []lb.Hit
+	hits packer
 	err  error
 }
 
@@ -124,16 +131,15 @@ func (w *worker) sendLocked(r report) error {
 func (w *worker) emit(h lb.Hit) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hits = append(w.hits, h)
-	if len(w.hits) >= batch {
+	w.hits.add(h)
+	if w.hits.n >= batch {
 		w.flushLocked()
 	}
 }
 
 func (w *worker) flushLocked() {
-	if len(w.hits) > 0 {
-		_ = w.sendLocked(report{Hits: w.hits}) // kept in w.err
-		w.hits = w.hits[:0]
+	if w.hits.n > 0 {
+		_ = w.sendLocked(report{Hits: w.hits.take()}) // kept in w.err
 	}
 }
 
@@ -155,7 +161,7 @@ func (w *worker) waitReady(ctx context.Context) error {
 	}
 	waiting.Wait()
 	if err := errors.Join(failed...); err != nil {
-		return err
+		return fmt.Errorf("wait for the stack: %w", err)
 	}
 	w.settle(ctx)
 	return nil
@@ -170,10 +176,11 @@ func (w *worker) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.order.Settle)
 	defer cancel()
 	first := w.order.Loads[0]
-	first.Count, first.Rate, first.Concurrency = 1, 0, 1
+	first.Engine, first.Count, first.Rate, first.Concurrency = lb.Goroutines, 1, 0, 1
+	first.Clients, first.Keys = lb.Clients{}, lb.Keys{}
 	_ = until(ctx, func() error {
 		code := 0
-		w.engine.Send(ctx, 0, 0, first, func(h lb.Hit) { code = h.Code })
+		load.For(first).Send(ctx, load.Phase{Load: first, Host: w.order.Balancer, Origin: w.began}, func(h lb.Hit) { code = h.Code })
 		if code == http.StatusNotFound || code == 0 {
 			return errors.New("not there yet")
 		}
@@ -246,15 +253,47 @@ func (w *worker) run(ctx context.Context) error {
 
 func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {
 	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
-	w.engine.Send(ctx, number, first, l, func(h lb.Hit) {
+	limit := breaker{breaks: l.Breaks}
+	p := load.Phase{Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: w.address, Enough: limit.broken.Load}
+	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
+		stats.LastSent = max(stats.LastSent, h.Sent)
+		if h.Flight >= l.Concurrency {
+			stats.Capped++
+		}
+		limit.see(h)
 		w.emit(h)
 	})
 	stats.End, stats.CPU = backends.Now()-w.origin, stats.CPU+cpu()
+	stats.Broke = limit.broken.Load()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()
 	_ = w.sendLocked(report{Phase: &stats})
+}
+
+// breaker notices the first second in which a phase's load is more than the stack bears.
+type breaker struct {
+	breaks             lb.Breaks
+	second             time.Duration
+	hits, errors, slow float64
+	broken             atomic.Bool
+}
+
+func (b *breaker) see(h lb.Hit) {
+	if b.breaks == (lb.Breaks{}) {
+		return
+	}
+	if second := h.Done.Truncate(time.Second); second != b.second {
+		b.second, b.hits, b.errors, b.slow = second, 0, 0, 0
+	}
+	failed, slow := b.breaks.Break(h)
+	b.hits++
+	b.errors += failed
+	b.slow += slow
+	if b.breaks.Broken(b.hits, b.errors, b.slow) {
+		b.broken.Store(true)
+	}
 }
 
 // cpu is the processor time that this process has used.

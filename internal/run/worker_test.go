@@ -47,7 +47,8 @@ func (o office) all(t *testing.T) (hits []lb.Hit, arrivals []lb.Arrival, phases 
 	for {
 		var r report
 		require.NoError(t, o.reports.Decode(&r))
-		hits, arrivals = append(hits, r.Hits...), append(arrivals, r.Arrivals...)
+		require.NoError(t, r.Hits.each(func(h lb.Hit) error { hits = append(hits, h); return nil }))
+		arrivals = append(arrivals, r.Arrivals...)
 		if r.Phase != nil {
 			phases = append(phases, *r.Phase)
 		}
@@ -60,7 +61,7 @@ func (o office) all(t *testing.T) (hits []lb.Hit, arrivals []lb.Arrival, phases 
 // site is a backend that clients reach directly, so that there is traffic without a balancer.
 func site(t *testing.T) (host string, port int, ledgers []ledger) {
 	t.Helper()
-	s := &backends.Service{Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
+	s := &backends.Service{Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
 	api := s.API()
 	traffic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "192.0.2.1:9" // an arrival from loopback would be a health check

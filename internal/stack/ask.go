@@ -116,6 +116,30 @@ func (s *Stack) isolated(ctx context.Context, spec lb.Spec, command []string, fi
 	return testcontainers.Run(ctx, found.Ref, append(s.options(one, files, tweak{host: host}), more...)...)
 }
 
+// beside runs a command of lbproof's own to its end in a container's network, with the capabilities that it needs.
+func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name string, command []string, capabilities ...string) (outcome, error) {
+	own, err := s.docker.own(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	there := tweak{config: func(c *container.Config) { c.Hostname = "" }, host: func(h *container.HostConfig) {
+		h.NetworkMode = container.NetworkMode("container:" + c.GetContainerID())
+		h.CapAdd = capabilities
+	}}
+	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(lb.Spec{Name: name, Command: command}, nil, there),
+		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
+	if err != nil {
+		return outcome{}, err
+	}
+	state, err := r.State(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	var said strings.Builder
+	err = s.copyLogs(ctx, r.GetContainerID(), &said)
+	return outcome{state.ExitCode, said.String()}, err
+}
+
 // startsWithin is how long a balancer may take until it listens.
 const startsWithin = "10s"
 
@@ -129,24 +153,12 @@ func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hos
 	for _, p := range spec.Ports {
 		ports = append(ports, strconv.Itoa(p))
 	}
-	reach := lb.Spec{Name: spec.Name + "-reach", Command: []string{"/lbproof", "reach", "--within", startsWithin, "--settle", spec.Settle.String()}}
+	reach := []string{"/lbproof", "reach", "--within", startsWithin, "--settle", spec.Settle.String()}
 	if len(ports) > 0 {
-		reach.Command = append(reach.Command, "--ports", strings.Join(ports, ","))
+		reach = append(reach, "--ports", strings.Join(ports, ","))
 	}
-	own, err := s.docker.own(ctx)
-	if err != nil {
-		return false, "", err
-	}
-	beside := func(h *container.HostConfig) {
-		h.NetworkMode = container.NetworkMode("container:" + c.GetContainerID())
-	}
-	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(reach, nil, tweak{config: func(c *container.Config) { c.Hostname = "" }, host: beside}),
-		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
-	reached := false
-	if err == nil {
-		state, failed := r.State(ctx)
-		reached = failed == nil && state.ExitCode == 0
-	}
+	found, err := s.beside(ctx, c, spec.Name+"-reach", reach)
+	reached := err == nil && found.code == 0
 	state, stateErr := c.State(ctx)
 	if stateErr != nil {
 		return false, "", fmt.Errorf("start %s: %w", spec.Name, stateErr)

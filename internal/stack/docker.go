@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -93,7 +94,8 @@ type Stack struct {
 	docker   *Docker
 	run      string
 	networks []addressed // the main one first
-	turn     sync.Mutex  // of the nodes to start, see inTurn
+	clients  netip.Prefix
+	turn     sync.Mutex // of the nodes to start, see inTurn
 	reaper   client.HijackedResponse
 
 	mu    sync.Mutex
@@ -105,15 +107,17 @@ type node struct {
 	container testcontainers.Container
 	image     Found
 	oom       bool
+	starts    int // since the run's own
 }
 
 // Open makes the run's networks, and first the reaper that will remove them. The caller must Close what Open returns.
-func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec) (*Stack, error) {
+// clients is how many addresses the traffic may come from beside the worker's own.
+func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec, clients int) (*Stack, error) {
 	s := &Stack{docker: d, run: run, nodes: map[string]*node{}}
 	if err := s.startReaper(ctx); err != nil {
 		return nil, fmt.Errorf("start the reaper: %w", err)
 	}
-	if err := s.makeNetworks(ctx, specs); err != nil {
+	if err := s.makeNetworks(ctx, specs, clients); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

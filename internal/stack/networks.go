@@ -2,11 +2,14 @@ package stack
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
+	"strings"
 
 	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/testcontainers/testcontainers-go"
@@ -23,20 +26,28 @@ type addressed struct {
 
 // makeNetworks makes the run's main network and, where the configuration names addresses too far apart for it, one more for
 // each group of them. None has a route out.
-func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec) error {
+func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) error {
 	groups, err := groupAddresses(specs)
 	if err != nil {
 		return err
 	}
+	if clients > 0 && len(groups) == 0 {
+		return s.makeWideNetwork(ctx, clients)
+	}
 	if len(groups) == 0 {
 		groups = [][]netip.Addr{nil}
 	}
-	for _, taken := range groups {
+	for i, taken := range groups {
 		var one addressed
 		options := []network.NetworkCustomizer{network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run})}
 		if len(taken) > 0 {
 			one.prefix = cover(taken)
-			gateway, dynamic, ok := room(one.prefix, taken)
+			if i == 0 && clients > 0 {
+				if one.prefix, s.clients, err = widen(one.prefix, taken, clients); err != nil {
+					return err
+				}
+			}
+			gateway, dynamic, ok := room(one.prefix, taken, s.clients)
 			if !ok {
 				return fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", one.prefix)
 			}
@@ -54,6 +65,56 @@ func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec) error {
 	}
 	return nil
 }
+
+// makeWideNetwork makes the run's network with so many addresses to spare that each client can have one. Nodes are in its
+// first quarter, clients in its second half.
+func (s *Stack) makeWideNetwork(ctx context.Context, clients int) error {
+	const length = 16
+	if most := 1<<(32-length-1) - 2; clients > most {
+		return fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d", clients, most)
+	}
+	var problems []error
+	for _, b := range s.candidates() {
+		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, b, 0, 0}), length)
+		ipam := &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{{
+			Subnet: subnet, Gateway: netip.AddrFrom4([4]byte{10, b, 0, 1}), IPRange: netip.PrefixFrom(subnet.Addr(), length+2),
+		}}}
+		made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run}), network.WithIPAM(ipam))
+		if err == nil {
+			s.networks = []addressed{{name: made.Name}}
+			s.clients = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, b, 128, 0}), length+1)
+			return nil
+		}
+		problems = append(problems, err)
+	}
+	return fmt.Errorf("make a network with room for %d clients in 10.0.0.0/8: %w", clients, problems[0])
+}
+
+// RouteClients tells a node that client addresses are reached by way of the worker. Without it the node would ask for each
+// by itself, and the kernel remembers a thousand such answers for the whole machine.
+func (s *Stack) RouteClients(ctx context.Context, node, worker string) error {
+	via, err := s.Address(ctx, worker)
+	if err != nil {
+		return err
+	}
+	did, err := s.beside(ctx, s.node(node).container, node+"-route", []string{"/lbproof", "route", "--to", s.clients.String(), "--via", via}, "NET_ADMIN")
+	if err == nil && did.code != 0 {
+		err = errors.New(strings.TrimSpace(did.said))
+	}
+	if err != nil {
+		return fmt.Errorf("route the clients' addresses from %s: %w", node, err)
+	}
+	return nil
+}
+
+// candidates are second octets of networks to try, a few that depend on the run, so that two runs rarely want the same.
+func (s *Stack) candidates() []byte {
+	sum := sha256.Sum256([]byte(s.run))
+	return sum[:8]
+}
+
+// Clients is the network of client addresses; invalid where the plan asks for none.
+func (s *Stack) Clients() netip.Prefix { return s.clients }
 
 // groupAddresses puts the addresses of nodes together that share their first octet.
 func groupAddresses(specs []lb.Spec) ([][]netip.Addr, error) {
@@ -85,9 +146,29 @@ func cover(all []netip.Addr) netip.Prefix {
 	}
 }
 
-// room finds addresses in a network that no node has: one for the gateway, and a block for nodes without an address of
-// their own. ok is false where there is none.
-func room(prefix netip.Prefix, taken []netip.Addr) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
+// widen makes a network so large that it has a block for clients without a taken address.
+func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block netip.Prefix, err error) {
+	size := 32 - bits.Len(uint(clients+1)) // of the block: its first address is no client's
+	for length := prefix.Bits(); length >= 8; length-- {
+		wide = netip.PrefixFrom(prefix.Addr(), length).Masked()
+		base := wide.Addr().As4()
+		first, n := binary.BigEndian.Uint32(base[:]), uint32(1)<<(32-length)
+		step := uint32(1) << (32 - size)
+		for at := n; at >= 2*step; at -= step { // the highest, and not the lowest, in which the gateway is
+			var b [4]byte
+			binary.BigEndian.PutUint32(b[:], first+at-step)
+			block = netip.PrefixFrom(netip.AddrFrom4(b), size)
+			if !slices.ContainsFunc(taken, block.Contains) {
+				return wide, block, nil
+			}
+		}
+	}
+	return wide, block, fmt.Errorf("make a network with room for %d clients beside %s: there is none", clients, taken[0])
+}
+
+// room finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without an
+// address of their own. ok is false where there is none.
+func room(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
 	const block = 32 // addresses of a /27
 	base := prefix.Addr().As4()
 	first := binary.BigEndian.Uint32(base[:])
@@ -99,7 +180,7 @@ func room(prefix netip.Prefix, taken []netip.Addr) (gateway netip.Addr, dynamic 
 	}
 	for n := size - block; !ok && n >= block; n -= block { // the highest block without a taken address, and not the lowest
 		dynamic = netip.PrefixFrom(at(n), 27)
-		ok = !slices.ContainsFunc(taken, dynamic.Contains)
+		ok = !slices.ContainsFunc(taken, dynamic.Contains) && !dynamic.Overlaps(clients)
 	}
 	for n := uint32(1); n < block; n++ {
 		if gateway = at(n); !slices.Contains(taken, gateway) {

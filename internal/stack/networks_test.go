@@ -24,7 +24,7 @@ func TestNetworkOfAddresses(t *testing.T) {
 		got := ""
 		for _, taken := range groups {
 			prefix := cover(taken)
-			gateway, dynamic, ok := room(prefix, taken)
+			gateway, dynamic, ok := room(prefix, taken, netip.Prefix{})
 			got += fmt.Sprint(prefix, " ")
 			require.True(t, ok)
 			assert.True(t, prefix.Contains(gateway) && prefix.Overlaps(dynamic))
@@ -51,6 +51,36 @@ func TestNoRoom(t *testing.T) {
 	for i := 1; i < 255; i++ {
 		all = append(all, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 	}
-	_, _, ok := room(cover(all), all)
+	_, _, ok := room(cover(all), all, netip.Prefix{})
 	assert.False(t, ok)
+}
+
+// Clients get a block beside the addresses that the configuration names, and nobody else is in it.
+func TestNetworkWithRoomForClients(t *testing.T) {
+	f := func(wide, block string, clients int, addresses ...string) {
+		t.Helper()
+		var taken []netip.Addr
+		for _, a := range addresses {
+			taken = append(taken, netip.MustParseAddr(a))
+		}
+		gotWide, gotBlock, err := widen(cover(taken), taken, clients)
+		require.NoError(t, err)
+		assert.Equal(t, wide+" "+block, fmt.Sprint(gotWide, " ", gotBlock))
+		gateway, dynamic, ok := room(gotWide, taken, gotBlock)
+		require.True(t, ok)
+		assert.False(t, gotBlock.Contains(gateway) || gotBlock.Overlaps(dynamic))
+		last := lb.ClientAddress(gotBlock, clients-1)
+		assert.True(t, gotBlock.Contains(last), "the last client has %s", last)
+		for _, a := range taken {
+			assert.False(t, gotBlock.Contains(a))
+		}
+	}
+	f("10.20.0.0/18", "10.20.32.0/19", 5000, "10.20.0.11", "10.20.4.12")
+	f("192.168.0.0/18", "192.168.32.0/19", 5000, "192.168.1.10")
+	f("192.168.0.0/18", "192.168.32.0/19", 5000, "192.168.1.10", "192.168.15.1")
+	f("10.0.1.0/24", "10.0.1.128/25", 100, "10.0.1.10")
+	f("10.0.0.0/22", "10.0.2.0/23", 300, "10.0.1.10")
+	f("10.0.0.0/8", "10.255.0.0/16", 40000, "10.0.0.1", "10.200.0.1")
+	_, _, err := widen(cover([]netip.Addr{netip.MustParseAddr("10.0.0.1")}), []netip.Addr{netip.MustParseAddr("10.0.0.1")}, 1<<24)
+	assert.ErrorContains(t, err, "there is none")
 }

@@ -92,7 +92,7 @@ func open(t *testing.T) *Stack {
 	d := &Docker{Binary: built(t)}
 	_, err := d.Connect(t.Context())
 	require.NoError(t, err)
-	s, err := d.Open(t.Context(), "stacktest", nil)
+	s, err := d.Open(t.Context(), "stacktest", nil, 0)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s

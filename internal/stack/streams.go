@@ -61,7 +61,12 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 	}
 	direct := tweak{
 		config: func(c *container.Config) { c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true },
-		host:   func(h *container.HostConfig) { h.LogConfig = container.LogConfig{Type: "none"} },
+		host: func(h *container.HostConfig) {
+			h.LogConfig = container.LogConfig{Type: "none"}
+			if s.clients.IsValid() {
+				h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own
+			}
+		},
 	}
 	options := append(s.options(spec, nil, direct),
 		network.WithNetworkName([]string{spec.Host()}, s.networks[0].name),

@@ -64,6 +64,9 @@ func (s *Stack) notice(e events.Message, missing map[string]time.Time) {
 		s.mu.Unlock()
 	case "start":
 		delete(missing, n.spec.Name)
+		s.mu.Lock()
+		n.starts++
+		s.mu.Unlock()
 	case "die":
 		missing[n.spec.Name] = time.Now()
 		if n.spec.Restarts {

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,12 +38,13 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
 	var failed examples
 	unsure := map[string]int{}
-	find := journeys(h)
+	find, failedIn := journeys(h), map[int]bool{}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.key != claim.Subject {
 			continue
 		}
+		before := failed.total
 		switch r := j.request; {
 		case hit.Err == lb.Tester:
 			unsure["the sender could not send"]++
@@ -58,9 +60,15 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 			failed.add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)
 		}
 		f.N++
+		failedIn[j.load] = failedIn[j.load] || failed.total > before
 	}
 	if f.Broken = died(h); f.Broken == "" {
 		f.Counter = failed.list()
+	}
+	for load := range h.Plan.Loads {
+		if failedIn[load] {
+			f.Note = cmp.Or(f.Note, overload(h, load))
+		}
 	}
 	f.Measured = fmt.Sprintf("%s of %s failed", number(failed.total), number(f.N))
 	f.Power = powerAll(f.N, h)

@@ -64,6 +64,7 @@ var All = []Check{
 	resolve,     // when names are looked up
 	reload,      // a changed file loses no request
 	restarts,    // no container restarts or runs out of memory
+	expect,      // what the scenario expects of its phases
 }
 
 // NoExperiment is what is said of a claim that no check can judge yet.
@@ -114,6 +115,10 @@ func Judge(h lb.History) (lb.Report, error) {
 	if err != nil {
 		return lb.Report{}, err
 	}
+	book, err := account(h)
+	if err != nil {
+		return lb.Report{}, fmt.Errorf("join the ledgers: %w", err)
+	}
 	findings := make([]lb.Finding, len(h.Plan.Claims))
 	for i, claim := range h.Plan.Claims {
 		if findings[i] = outside(claim, h.Plan); findings[i].Broken != "" {
@@ -132,6 +137,7 @@ func Judge(h lb.History) (lb.Report, error) {
 		Env:      h.Env,
 		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
 		Phases:   phases,
+		Ledger:   book,
 	}
 	for i, claim := range h.Plan.Claims {
 		report.Verdicts[i].Outside = !h.Plan.Decides(claim)
@@ -259,6 +265,7 @@ type journey struct {
 	request lb.Request
 	route   lb.Route
 	key     string // of the route
+	tunnel  bool   // it is a message of a WebSocket connection, whose way was chosen when that was opened
 }
 
 // journeys finds the journey of a hit by its number; nil where the plan sends no such hit.
@@ -270,7 +277,7 @@ func journeys(h lb.History) func(seq uint64) *journey {
 		for _, r := range l.Requests {
 			path, _, _ := strings.Cut(r.Path, "?")
 			route, _ := h.Plan.Config.Route(r.Port, host(h, r), path)
-			all[i] = append(all[i], journey{load: i, request: r, route: route, key: route.Key()})
+			all[i] = append(all[i], journey{load: i, request: r, route: route, key: route.Key(), tunnel: l.Engine == lb.WebSocket})
 		}
 	}
 	return func(seq uint64) *journey {
@@ -348,7 +355,12 @@ func saturated(h lb.History, load int) string {
 	if cores := p.CPU.Seconds() / took; cores > 0.9*float64(h.Env.CPUs) {
 		return fmt.Sprintf("the sender was saturated in phase %s: it used %.1f of %d cores", l.Name, cores, h.Env.CPUs)
 	}
-	if achieved := float64(p.Hits) / took; l.Open() && achieved < 0.95*l.Rate {
+	waited := p.Capped > p.Hits/20 // for answers, which is not the sender's doing
+	sending := (p.LastSent - p.Start).Seconds()
+	if sending <= 0 {
+		sending = took
+	}
+	if achieved := float64(p.Hits) / sending; l.Open() && !waited && !p.Broke && achieved < 0.95*l.Rate {
 		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second", l.Name, achieved, l.Rate)
 	}
 	return ""

@@ -193,7 +193,7 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	for _, claim := range baseline(t).Claims {
-		if baseline(t).Decides(claim) {
+		if baseline(t).Decides(claim) && claim.Check != checks.Expect { // it is about the requests that there were
 			f(claim.ID, "observations that it needs", few)
 		}
 	}
@@ -275,7 +275,7 @@ func TestACrashIsUndecided(t *testing.T) {
 	arrivals := 0
 	whole := h.Arrivals
 	h.Arrivals = func(yield func(lb.Arrival) bool) {
-		if arrivals++; arrivals == 1 {
+		if arrivals++; arrivals == 2 { // the first account is the report's own
 			panic("boom")
 		}
 		whole(yield)

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -66,23 +67,23 @@ func routeOf(cfg lb.Config, claim lb.Claim) (lb.Route, bool) {
 
 // expand replaces the variables of a header value by what they stand for in one request; ok is false where lbproof does
 // not know one of them.
-func expand(value string, r lb.Request, env lb.Environment, host string) (text string, ok bool) {
+func expand(value string, r lb.Request, client, host string) (text string, ok bool) {
 	asked := host
 	if h := r.Header["Host"]; h != "" {
 		asked = h
 	}
 	name, _, _ := strings.Cut(asked, ":")
-	forwarded := env.Client
+	forwarded := client
 	if before := r.Header["X-Forwarded-For"]; before != "" {
 		forwarded = before + ", " + forwarded
 	}
 	text = strings.NewReplacer(
 		"$http_host", asked,
 		"$host", strings.ToLower(name),
-		"$remote_addr", env.Client,
+		"$remote_addr", client,
 		"$proxy_add_x_forwarded_for", forwarded,
 		"$scheme", scheme(r),
-		"%[src]", env.Client,
+		"%[src]", client,
 		"$request_method", r.Method,
 		"$request_uri", r.Path,
 	).Replace(value)
@@ -109,7 +110,7 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	name = header.Name
-	if _, ok := expand(header.Value, lb.Request{}, lb.Environment{}, ""); !ok {
+	if _, ok := expand(header.Value, lb.Request{}, "", ""); !ok {
 		return lb.Finding{Broken: NoExperiment + ": lbproof cannot say what " + header.Value + " should be"}
 	}
 	f := lb.Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
@@ -119,13 +120,13 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 	find, wanted, field := journeys(h), map[*journey]string{}, textproto.CanonicalMIMEHeaderKey(name)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
-		if j == nil || j.key != claim.Subject {
+		if j == nil || j.key != claim.Subject || j.tunnel {
 			continue
 		}
 		f.N++
 		want, known := wanted[j]
-		if !known {
-			want, _ = expand(header.Value, j.request, h.Env, host(h, j.request))
+		if !known || h.Plan.Loads[j.load].Clients.Addresses {
+			want, _ = expand(header.Value, j.request, clientAddress(h, j.load, a.Seq), host(h, j.request))
 			if before := j.request.Header[field]; header.Adds && before != "" {
 				want = before + ", " + want
 			}
@@ -141,6 +142,16 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 	f.Measured = fmt.Sprintf("%s of %s wrong, last %q", number(wrong.total), number(f.N), last)
 	f.Power = powerAll(f.N, h)
 	return f
+}
+
+// clientAddress is where a request came from.
+func clientAddress(h lb.History, load int, seq uint64) string {
+	l := h.Plan.Loads[load]
+	network, err := netip.ParsePrefix(h.Env.Clients)
+	if !l.Clients.Addresses || err != nil {
+		return h.Env.Client
+	}
+	return lb.ClientAddress(network, l.Client(int(seq-h.Plan.First(load)))).String()
 }
 
 // host is the host that a request asks for: the one that it names, else the balancer's own name.

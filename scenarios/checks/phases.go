@@ -1,7 +1,10 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -13,7 +16,7 @@ import (
 func phases(h lb.History) ([]lb.Phase, error) {
 	tallies := make([]phaseTally, len(h.Plan.Loads))
 	for i := range tallies {
-		tallies[i] = newPhaseTally()
+		tallies[i] = newPhaseTally(h.Plan.Loads[i])
 	}
 	for hit := range h.Hits {
 		if hit.Load < 0 || hit.Load >= len(tallies) {
@@ -26,27 +29,37 @@ func phases(h lb.History) ([]lb.Phase, error) {
 	}
 	var out []lb.Phase
 	for i, t := range tallies {
-		out = append(out, t.phase(h, i))
+		p := t.phase(h, i)
+		p.Usage = usage(h, i)
+		out = append(out, p)
 	}
-	return out, nil
+	return out, h.Err()
 }
 
 type phaseTally struct {
-	hits, errors int
-	servers      map[string]int
-	latency, lag *hdrhistogram.Histogram // microseconds
-	first, last  time.Duration
+	load           lb.Load
+	hits, errors   int
+	servers        map[string]int
+	latency, lag   *hdrhistogram.Histogram // microseconds
+	shake          *hdrhistogram.Histogram
+	first, last    time.Duration
+	conns, resumed int
+	crowd          crowded
+	failures       map[string]lb.Failure
+	seconds        []second // of a phase that may break
+}
+
+// second is one second of a phase, by when its requests were due.
+type second struct {
+	hits, failed, slow float64
 }
 
 // longest is the largest latency that the histograms tell apart.
 const longest = time.Hour
 
-func newPhaseTally() phaseTally {
-	return phaseTally{
-		servers: map[string]int{},
-		latency: hdrhistogram.New(1, longest.Microseconds(), 3),
-		lag:     hdrhistogram.New(1, longest.Microseconds(), 3),
-	}
+func newPhaseTally(l lb.Load) phaseTally {
+	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
+	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]lb.Failure{}}
 }
 
 func (t *phaseTally) add(hit lb.Hit) {
@@ -55,20 +68,80 @@ func (t *phaseTally) add(hit lb.Hit) {
 	}
 	t.hits++
 	t.last = max(t.last, hit.Done)
-	if hit.Err != "" || hit.Code >= 400 {
+	if hit.Failed() {
 		t.errors++
+		t.fail(hit)
 	}
 	t.servers[who(hit)]++
 	_ = t.latency.RecordValue(min(hit.Done-hit.Due, longest).Microseconds())
-	_ = t.lag.RecordValue(min(hit.Sent-hit.Due, longest).Microseconds())
+	_ = t.lag.RecordValue(min(ownLag(hit, t.load), longest).Microseconds())
+	t.conns = max(t.conns, hit.Conn)
+	t.crowd.add(hit)
+	if hit.Handshake > 0 {
+		_ = t.shake.RecordValue(min(hit.Handshake, longest).Microseconds())
+	}
+	if hit.Resumed {
+		t.resumed++
+	}
+	if t.load.Breaks != (lb.Breaks{}) {
+		t.inSecond(hit)
+	}
+}
+
+// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it wait.
+func ownLag(hit lb.Hit, l lb.Load) time.Duration {
+	if hit.Flight >= l.Concurrency {
+		return 0
+	}
+	return hit.Sent - hit.Due
+}
+
+func (t *phaseTally) fail(hit lb.Hit) {
+	kind := string(hit.Err)
+	if kind == "" {
+		kind = strconv.Itoa(hit.Code)
+	}
+	f, known := t.failures[kind]
+	if !known {
+		f = lb.Failure{Kind: kind, First: hit.Sent}
+	}
+	f.Count++
+	f.First = min(f.First, hit.Sent)
+	t.failures[kind] = f
+}
+
+func (t *phaseTally) inSecond(hit lb.Hit) {
+	n := int(max(0, hit.Due-t.first) / time.Second)
+	for len(t.seconds) <= n {
+		t.seconds = append(t.seconds, second{})
+	}
+	failed, slow := t.load.Breaks.Break(hit)
+	s := &t.seconds[n]
+	s.hits, s.failed, s.slow = s.hits+1, s.failed+failed, s.slow+slow
+}
+
+// broke says how many requests were due in the last good second and in the first bad one.
+func (t *phaseTally) broke() (bore, broke int) {
+	for _, s := range t.seconds {
+		if t.load.Breaks.Broken(s.hits, s.failed, s.slow) {
+			return bore, int(s.hits)
+		}
+		bore = max(bore, int(s.hits))
+	}
+	return bore, 0
 }
 
 func (t *phaseTally) phase(h lb.History, i int) lb.Phase {
 	micro := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 	p := lb.Phase{
-		Name: h.Plan.Loads[i].Name, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: h.Plan.Loads[i].Rate,
+		Name: t.load.Name, Engine: t.load.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.load.Rate,
 		P50: micro(t.latency.ValueAtQuantile(50)), P99: micro(t.latency.ValueAtQuantile(99)), Max: micro(t.latency.Max()),
-		LagP99: micro(t.lag.ValueAtQuantile(99)),
+		LagP99: micro(t.lag.ValueAtQuantile(99)), Conns: t.conns,
+		Handshakes: int(t.shake.TotalCount()), Resumed: t.resumed,
+		ShakeP50: micro(t.shake.ValueAtQuantile(50)), ShakeP99: micro(t.shake.ValueAtQuantile(99)),
+	}
+	if t.conns > 0 {
+		p.PerConn = float64(t.hits) / float64(t.conns)
 	}
 	if took := (t.last - t.first).Seconds(); took > 0 {
 		p.Achieved = float64(t.hits) / took
@@ -78,5 +151,74 @@ func (t *phaseTally) phase(h lb.History, i int) lb.Phase {
 			p.CPU = h.Env.Phases[i].CPU.Seconds() / took
 		}
 	}
+	if t.load.Engine == lb.WebSocket {
+		p.Reopened = max(0, t.conns-min(t.load.Concurrency, t.load.Count))
+	}
+	for _, f := range t.failures {
+		p.Failures = append(p.Failures, f)
+	}
+	slices.SortFunc(p.Failures, func(a, b lb.Failure) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind)) })
+	p.Bore, p.Broke = t.broke()
+	p.Flight, p.Carried, p.FailedFrom = t.crowd.most, t.crowd.carried.most(), t.crowd.all.least()
 	return p
+}
+
+// usage is what each container used during a phase, from the last sample before it to the first after it.
+func usage(h lb.History, load int) []lb.Usage {
+	if h.Samples == nil || load >= len(h.Env.Phases) {
+		return nil
+	}
+	span := h.Env.Phases[load]
+	type pair struct {
+		from, to lb.Sample
+		known    bool
+		memory   int64
+	}
+	pairs := map[string]*pair{}
+	for s := range h.Samples {
+		p := pairs[s.Node]
+		if p == nil {
+			p = &pair{}
+			pairs[s.Node] = p
+		}
+		switch {
+		case s.At <= span.Start || !p.known:
+			p.from, p.to, p.known, p.memory = s, s, true, s.Memory
+		case p.to.At < span.End:
+			p.to, p.memory = s, max(p.memory, s.Memory)
+		}
+	}
+	var out []lb.Usage
+	for name, p := range pairs {
+		took := (p.to.At - p.from.At).Seconds()
+		if took <= 0 {
+			continue
+		}
+		u := lb.Usage{
+			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took, Throttled: max(0, p.to.Throttled-p.from.Throttled).Seconds() / took,
+			Memory: p.memory, Received: max(0, p.to.Received-p.from.Received), Sent: max(0, p.to.Sent-p.from.Sent), Restarts: p.to.Restarts - p.from.Restarts, Window: p.to.At - p.from.At,
+		}
+		for _, spec := range h.Plan.Specs {
+			if spec.Name == name {
+				u.Limit = spec.CPUs
+			}
+		}
+		out = append(out, u)
+	}
+	slices.SortFunc(out, func(a, b lb.Usage) int { return cmp.Compare(a.Node, b.Node) })
+	return out
+}
+
+// held says which containers' processor limits slowed a phase down; empty where none did.
+func held(h lb.History, load int) string {
+	text := ""
+	for _, u := range usage(h, load) {
+		if u.Limit > 0 && u.Throttled >= lb.Held {
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%s was throttled %.0f %% of the time at its limit of %g cores", u.Node, 100*u.Throttled, u.Limit)
+		}
+	}
+	return text
 }

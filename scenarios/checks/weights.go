@@ -150,13 +150,16 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		index[s.Host] = i
 	}
 	find := journeys(h)
-	strays := 0
+	strays, tunnels := 0, 0
 	for a := range h.Arrivals {
 		if a.Seq == 0 {
 			strays++
 		}
 		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
 			continue
+		}
+		if find(a.Seq).tunnel {
+			tunnels++
 		}
 		i, in := index[a.Server]
 		if !in {
@@ -174,6 +177,8 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 	switch {
 	case lostWitness(h) != "":
 		broken = lostWitness(h)
+	case tunnels > 0:
+		broken = "WebSocket connections took turns too, and their messages do not tell how many"
 	case strays > 0:
 		broken = fmt.Sprintf("%s of unknown origin reached the backends", plural(strays, "request"))
 	case failed > 0:

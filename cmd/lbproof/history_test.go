@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// BenchmarkTenMillionHits records and judges a simulated run of ten million requests, and tells what of memory the process
+// ever had and what a hit takes on disk.
+func BenchmarkTenMillionHits(b *testing.B) {
+	plan, err := fixtures.Plan("baseline")
+	require.NoError(b, err)
+	plan.Loads[1].Count = 10_000_000
+	for b.Loop() {
+		dir := filepath.Join(b.TempDir(), "run")
+		simulated := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
+		f, err := run.Create(dir, plan)
+		require.NoError(b, err)
+		hits := 0
+		for h := range simulated.Hits {
+			hits++
+			h.Conn, h.Flight = 1+h.Index%100, 100
+			require.NoError(b, f.Hit(h))
+		}
+		for a := range simulated.Arrivals {
+			require.NoError(b, f.Arrival(a))
+		}
+		require.NoError(b, f.Finish(simulated.Env))
+		h, err := run.Open(dir)
+		require.NoError(b, err)
+		report, err := checks.Judge(h)
+		require.NoError(b, err)
+		require.Equal(b, 0, report.Count(lb.Refuted)+report.Count(lb.Undecided))
+		info, err := os.Stat(filepath.Join(dir, "hits.parquet"))
+		require.NoError(b, err)
+		b.ReportMetric(float64(info.Size())/float64(hits), "B/hit")
+		b.ReportMetric(mostMemory(b), "MiB-resident")
+	}
+}
+
+var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+
+// mostMemory is the most that the process has had resident, MiB.
+func mostMemory(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	require.NoError(b, err)
+	kib, err := strconv.Atoi(string(highWater.FindSubmatch(status)[1]))
+	require.NoError(b, err)
+	return float64(kib) / 1024
+}

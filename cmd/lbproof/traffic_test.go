@@ -1,0 +1,253 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/run"
+)
+
+// The tests in this file send the kinds of traffic that scenarios know through the real balancers. Without Docker they
+// fail; go test -short leaves them out.
+
+// tried runs a scenario given as text, or with other arguments, and returns its report.
+func tried(t *testing.T, scenario string, args ...string) (folder string, r lb.Report, code int) {
+	t.Helper()
+	dir := t.TempDir()
+	if scenario != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(scenario), 0o644))
+		args = append([]string{"test", "scenario.yaml"}, args...)
+	}
+	p := start(t, dir, args...)
+	code = p.wait(t)
+	require.NotEqual(t, 2, code, p.stderr.String())
+	require.NotEqual(t, 4, code, p.stderr.String())
+	folder, r = reportOf(t, dir)
+	return folder, r, code
+}
+
+func phaseOf(t *testing.T, r lb.Report, name string) lb.Phase {
+	t.Helper()
+	for _, p := range r.Phases {
+		if p.Name == name {
+			return p
+		}
+	}
+	t.Fatalf("the report has no phase %s", name)
+	return lb.Phase{}
+}
+
+// whole says that every request was answered by the backend that it reached, once.
+func whole(t *testing.T, r lb.Report, sent int) {
+	t.Helper()
+	assert.Equal(t, lb.Ledger{Sent: sent, Arrived: r.Ledger.Arrived}, r.Ledger)
+}
+
+// 10,000 connections at once through an nginx that has room for them: no error, no loss, and a small sender.
+func TestTenThousandConnections(t *testing.T) {
+	folder, r, code := tried(t, "", "test", "builtin:nginx/many-connections", "--scenario", "spike")
+	assert.Zero(t, code)
+	spike := phaseOf(t, r, "spike")
+	assert.Equal(t, lb.Epoll, spike.Engine)
+	assert.Equal(t, 20000, spike.Hits)
+	assert.Zero(t, spike.Errors)
+	assert.Equal(t, 10000, spike.Conns)
+	assert.Equal(t, 10000, spike.Flight)
+	assert.Equal(t, map[string]int{"back-01": 3334, "back-02": 6666, "back-03": 10000}, rounded(spike.Servers, 3334, 6666, 10000))
+	whole(t, r, 22688)
+	h, err := run.Open(folder)
+	require.NoError(t, err)
+	seen := 0
+	for s := range h.Samples {
+		if s.Node == "lbproof-worker" {
+			seen++
+			assert.Less(t, s.Memory, int64(64<<20), "the sender's memory")
+		}
+	}
+	assert.GreaterOrEqual(t, seen, 3)
+}
+
+// rounded takes counts for those that they are one off, which smooth weighted round robin may be.
+func rounded(counts map[string]int, right ...int) map[string]int {
+	out := map[string]int{}
+	for name, n := range counts {
+		out[name] = n
+		for _, r := range right {
+			if n-r <= 1 && r-n <= 1 {
+				out[name] = r
+			}
+		}
+	}
+	return out
+}
+
+// With 1,024 connections for each worker the same kind of load fails, and the report says from where on and by which line.
+func TestTooManyConnectionsAreExplained(t *testing.T) {
+	_, r, code := tried(t, "", "test", "high-concurrency")
+	assert.Equal(t, 1, code)
+	for _, v := range r.Verdicts {
+		if v.Claim.Check != "answered" && v.Claim.Check != "expect" {
+			continue
+		}
+		assert.Equal(t, lb.Refuted, v.Outcome)
+		assert.Contains(t, v.Reason, "up to 5,000 requests were in flight, they failed from ")
+		assert.Contains(t, v.Reason, "by nginx/weighted/nginx.conf:5 a worker has 1,024 connections, and a request that is passed on takes two, which makes 512 in each of 2 workers")
+	}
+	p := phaseOf(t, r, "high concurrency")
+	assert.Positive(t, p.FailedFrom)
+	assert.InDelta(t, 1024, p.Carried, 120)
+	assert.Zero(t, r.Ledger.Duplicated+r.Ledger.Misrouted+r.Ledger.Unknown)
+}
+
+const clientsScenario = `
+name: clients
+doc: 5,000 clients with addresses, connections and keys of their own
+config: builtin:nginx/weighted
+checks: [weights, answered, once, headers]
+phases:
+  - name: many
+    requests: 10000
+    concurrency: 200
+    clients: {count: 5000, addresses: true, cookies: true}
+    keys: {header: X-User, count: 100, zipf: 1.2}
+    send: [{path: /, share: 3}, {path: /health}]
+    expect: [errors == 0]
+`
+
+// Every client's address is seen by the backends: X-Real-IP is held against it, request by request.
+func TestFiveThousandClientAddresses(t *testing.T) {
+	_, r, code := tried(t, clientsScenario)
+	assert.Zero(t, code)
+	whole(t, r, 10688)
+	assert.GreaterOrEqual(t, phaseOf(t, r, "many").Conns, 5000)
+	assert.NotEmpty(t, r.Env.Clients)
+}
+
+const socketScenario = `
+name: sockets
+doc: WebSocket connections held open
+config: builtin:BALANCER/weighted
+checks: [answered, once]
+phases:
+  - name: agents
+    protocol: websocket
+    requests: 1500
+    concurrency: 100
+    think: 50ms
+    send: [{path: /ws/agent}]
+    expect: [errors == 0]
+`
+
+func TestWebSocketsStayOpen(t *testing.T) {
+	for _, balancer := range []string{"haproxy", "traefik"} {
+		_, r, code := tried(t, strings.ReplaceAll(socketScenario, "BALANCER", balancer))
+		assert.Zero(t, code, balancer)
+		p := phaseOf(t, r, "agents")
+		assert.Equal(t, 100, p.Conns)
+		assert.Zero(t, p.Reopened)
+		assert.Len(t, p.Servers, 3)
+		whole(t, r, 2188)
+	}
+}
+
+const tlsScenario = `
+name: tls
+doc: HTTP/2 on few connections, and handshakes with and without an earlier session
+config: builtin:nginx/order-api
+checks: [once]
+phases:
+  - name: h2
+    protocol: h2
+    requests: 400
+    rate: 200
+    concurrency: 20
+    send: [{path: /}]
+  - name: resumed
+    requests: 200
+    concurrency: 10
+    fresh-connections: true
+    send: [{path: /}]
+  - name: full
+    requests: 200
+    concurrency: 10
+    fresh-connections: true
+    full-handshakes: true
+    send: [{path: /}]
+`
+
+func TestHTTP2AndHandshakes(t *testing.T) {
+	_, r, _ := tried(t, tlsScenario)
+	h2, resumed, full := phaseOf(t, r, "h2"), phaseOf(t, r, "resumed"), phaseOf(t, r, "full")
+	assert.Equal(t, lb.Vegeta, h2.Engine)
+	assert.Less(t, h2.Conns, 20, "streams share connections")
+	assert.Greater(t, h2.PerConn, 20.0)
+	assert.Equal(t, 200, resumed.Handshakes)
+	assert.GreaterOrEqual(t, resumed.Resumed, 190)
+	assert.Equal(t, 200, full.Handshakes)
+	assert.Zero(t, full.Resumed)
+	assert.Positive(t, full.ShakeP50)
+}
+
+const slowScenario = `
+name: slow
+doc: a backend whose processor limit is what its latencies show
+config: builtin:nginx/weighted
+checks: [restarts]
+backends:
+  back-01: {cpus: 0.02, memory: 64MiB}
+phases:
+  - name: throttled
+    rate: 1500
+    for: 4s
+    concurrency: 400
+    send: [{path: /}]
+    expect: ['p99{backend: back-01} < 20ms']
+`
+
+// A throttled backend is told, and no latency is held against the balancer for it.
+func TestThrottledBackendIsTheCause(t *testing.T) {
+	_, r, code := tried(t, slowScenario)
+	assert.Equal(t, 3, code)
+	last := r.Verdicts[len(r.Verdicts)-1]
+	assert.Equal(t, lb.Undecided, last.Outcome)
+	assert.Contains(t, last.Reason, "back-01 was throttled")
+	assert.Contains(t, last.Reason, "at its limit of 0.02 cores")
+}
+
+// A ramp ends with the first second that is too much, and says which it was.
+func TestRampBreaks(t *testing.T) {
+	_, r, _ := tried(t, `
+name: ramp
+doc: to the breaking point of a small backend
+config: builtin:nginx/weighted
+checks: [restarts]
+backends:
+  back-01: {cpus: 0.02, memory: 64MiB}
+phases:
+  - name: up
+    rate: {ramp: {from: 50, to: 4000}}
+    for: 30s
+    concurrency: 2000
+    breaks: {errors: 1%, p99: 400ms}
+    send: [{path: /}]
+`)
+	up := phaseOf(t, r, "up")
+	assert.Positive(t, up.Broke)
+	assert.Positive(t, up.Bore)
+	assert.Less(t, up.Hits, 50000)
+}
+
+func TestSoakLastsAsLongAsAsked(t *testing.T) {
+	began := time.Now()
+	_, r, code := tried(t, "", "test", "soak", "--for", "3s")
+	assert.Zero(t, code)
+	assert.Equal(t, 300, phaseOf(t, r, "soak").Hits)
+	assert.Less(t, time.Since(began), 30*time.Second)
+}

@@ -1,0 +1,104 @@
+package lb
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// Shape is how the rate of an open loop changes over time. The zero value keeps Load.Rate.
+type Shape struct {
+	Kind  ShapeKind       `json:"kind,omitempty"`
+	From  float64         `json:"from,omitempty"` // requests per second: Ramp's first, Sine's lowest
+	To    float64         `json:"to,omitempty"`   // Ramp's last, Sine's highest
+	Every time.Duration   `json:"every_ns,omitempty"`
+	Size  int             `json:"size,omitempty"` // of a burst
+	Steps []Step          `json:"steps,omitempty"`
+	Times []time.Duration `json:"times_ns,omitempty"` // of a replay, since its first
+}
+
+// Step is a time at a constant rate.
+type Step struct {
+	Rate float64       `json:"rate"` // requests per second
+	For  time.Duration `json:"for_ns"`
+}
+
+// ShapeKind names a shape.
+type ShapeKind string
+
+// The shapes.
+const (
+	Poisson ShapeKind = "poisson" // gaps drawn from the exponential law with mean 1 / Load.Rate
+	Ramp    ShapeKind = "ramp"    // From to To, in a straight line over the phase
+	Steps   ShapeKind = "steps"   // one constant rate after another: steps and spikes
+	Sine    ShapeKind = "sine"    // between From and To, with the period Every, from the middle upwards
+	Bursts  ShapeKind = "bursts"  // Size at once, Every so often
+	Replay  ShapeKind = "replay"  // at recorded Times
+)
+
+// Dues gives the load's due times, in order, each since the phase began: call it Count times. Request i is due when the
+// integral of the rate reaches i; Poisson's gaps come from the seed.
+func (l Load) Dues() func() time.Duration {
+	i := -1
+	next := func() float64 { i++; return float64(i) }
+	switch s := l.Shape; s.Kind {
+	case Poisson:
+		r, at := rand.New(rand.NewPCG(l.Seed, 1)), 0.0
+		return func() time.Duration { at += r.ExpFloat64() / l.Rate; return seconds(at) }
+	case Ramp:
+		return func() time.Duration { return seconds(rampTime(next(), s.From, s.To, float64(l.Count))) }
+	case Steps:
+		return func() time.Duration { return stepTime(next(), s.Steps) }
+	case Sine:
+		at := 0.0
+		return func() time.Duration { at = sineTime(next(), at, s); return seconds(at) }
+	case Bursts:
+		return func() time.Duration { return time.Duration(int(next())/s.Size) * s.Every }
+	case Replay:
+		return func() time.Duration { return s.Times[int(next())] }
+	}
+	return func() time.Duration { return seconds(next() / l.Rate) }
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// rampTime is when the integral of a rate that goes from a to b while n requests are sent reaches i, in seconds. The phase
+// takes T = 2n/(a+b); a·t + (b-a)·t²/2T = i is solved in the form that is exact for a = b too.
+func rampTime(i, a, b, n float64) float64 {
+	slope := (b - a) * (a + b) / (2 * n) // requests per second, per second
+	if i == 0 {
+		return 0
+	}
+	return 2 * i / (a + math.Sqrt(max(0, a*a+2*slope*i)))
+}
+
+// stepTime is when the integral of a rate that is constant in steps reaches i; the last step goes on.
+func stepTime(i float64, steps []Step) time.Duration {
+	at := time.Duration(0)
+	for n, s := range steps {
+		holds := s.Rate * s.For.Seconds()
+		if i < holds || n == len(steps)-1 {
+			return at + seconds(i/s.Rate)
+		}
+		i -= holds
+		at += s.For
+	}
+	return at
+}
+
+// sineTime is when the integral of mid + amp·sin(2πt/T), which is mid·t + amp·T/2π·(1 - cos(2πt/T)), reaches i. Newton's
+// method begins at the time of the request before; the rate, its slope, is nowhere below From.
+func sineTime(i, before float64, s Shape) float64 {
+	mid, amp, period := (s.From+s.To)/2, (s.To-s.From)/2, s.Every.Seconds()
+	w := 2 * math.Pi / period
+	rate := func(t float64) float64 { return mid + amp*math.Sin(w*t) }
+	t := before
+	for range 20 {
+		off := mid*t + amp/w*(1-math.Cos(w*t)) - i
+		t -= off / rate(t)
+		if math.Abs(off) < 1e-9 {
+			break
+		}
+	}
+	return max(t, before)
+}

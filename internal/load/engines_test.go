@@ -1,0 +1,194 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// engines are those that send plain HTTP. What is promised of an engine is tested on each.
+var engines = []lb.Engine{lb.Goroutines, lb.Epoll, lb.Vegeta}
+
+// each runs a test on every engine.
+func each(t *testing.T, test func(t *testing.T, engine lb.Engine)) {
+	for _, e := range engines {
+		t.Run(string(e), func(t *testing.T) { test(t, e) })
+	}
+}
+
+// send runs a load against a handler and returns the hits in the order of sending.
+func send(t *testing.T, ctx context.Context, l lb.Load, handler http.HandlerFunc) []lb.Hit {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	return sendTo(t, ctx, l, server.URL)
+}
+
+// sendTo runs a load against a server.
+func sendTo(t *testing.T, ctx context.Context, l lb.Load, where string) []lb.Hit {
+	t.Helper()
+	at, err := url.Parse(where)
+	require.NoError(t, err)
+	port, err := strconv.Atoi(at.Port())
+	require.NoError(t, err)
+	for i := range l.Requests {
+		l.Requests[i].Port = port
+	}
+	var hits []lb.Hit
+	For(l).Send(ctx, Phase{Load: l, Number: 3, First: 100, Host: at.Hostname(), Origin: time.Now()}, func(h lb.Hit) { hits = append(hits, h) })
+	slices.SortFunc(hits, func(a, b lb.Hit) int { return int(a.Seq) - int(b.Seq) })
+	return hits
+}
+
+func get(path string) []lb.Request { return []lb.Request{{Method: "GET", Path: path}} }
+
+func TestClosedLoop(t *testing.T) {
+	each(t, func(t *testing.T, engine lb.Engine) {
+		var inFlight, most atomic.Int64
+		var mu sync.Mutex
+		paths := map[string]string{}
+		requests := []lb.Request{{Method: "POST", Path: "/a", Body: lb.Bytes("one"), Header: map[string]string{"X-Kind": "a"}}, {Method: "GET", Path: "/b"}}
+		hits := send(t, t.Context(), lb.Load{Engine: engine, Count: 200, Concurrency: 8, Timeout: time.Minute, Requests: requests}, func(w http.ResponseWriter, r *http.Request) {
+			most.Store(max(most.Load(), inFlight.Add(1)))
+			defer inFlight.Add(-1)
+			body, _ := io.ReadAll(r.Body)
+			mu.Lock()
+			paths[r.Header.Get(lb.IDHeader)] = r.Method + r.URL.Path + r.Header.Get("X-Kind") + string(body)
+			mu.Unlock()
+			w.Header().Set(lb.ServerHeader, "b1")
+			fmt.Fprint(w, "hello")
+		})
+		require.Len(t, hits, 200)
+		assert.LessOrEqual(t, most.Load(), int64(8))
+		for i, h := range hits {
+			assert.Equal(t, uint64(100+i), h.Seq)
+			assert.Equal(t, i, h.Index)
+			assert.Equal(t, 3, h.Load)
+			assert.Equal(t, h.Due, h.Sent)
+			assert.Less(t, h.Sent, h.Done)
+			assert.Positive(t, h.Conn)
+			assert.True(t, h.Flight >= 1 && h.Flight <= 8)
+			want := lb.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: lb.Sum([]byte("hello"))}
+			want.Conn, want.Flight, want.Connect = h.Conn, h.Flight, h.Connect
+			assert.Equal(t, want, h)
+			assert.Equal(t, []string{"POST/aaone", "GET/b"}[i%2], paths[strconv.Itoa(100+i)])
+		}
+	})
+}
+
+// When the server stops for a while, the hits that were due meanwhile count from when they were due.
+func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
+	each(t, func(t *testing.T, engine lb.Engine) {
+		const stall = 300 * time.Millisecond
+		var once sync.Once
+		var gate sync.RWMutex
+		l := lb.Load{Engine: engine, Count: 200, Concurrency: 4, Rate: 400, Timeout: time.Minute, Requests: get("/")}
+		hits := send(t, t.Context(), l, func(http.ResponseWriter, *http.Request) {
+			once.Do(func() {
+				gate.Lock()
+				time.AfterFunc(stall, gate.Unlock)
+			})
+			gate.RLock()
+			defer gate.RUnlock()
+		})
+		require.Len(t, hits, 200)
+		late := 0
+		for i, h := range hits {
+			if i > 0 {
+				assert.InDelta(t, 2500*time.Microsecond, h.Due-hits[i-1].Due, float64(time.Microsecond))
+			}
+			if h.Done-h.Due > 50*time.Millisecond {
+				late++
+			}
+		}
+		assert.GreaterOrEqual(t, late, 80, "with four workers the sender itself would have seen four late answers")
+	})
+}
+
+func TestErrorsAreClassified(t *testing.T) {
+	each(t, func(t *testing.T, engine lb.Engine) {
+		l := lb.Load{Engine: engine, Count: 1, Concurrency: 1, Timeout: 100 * time.Millisecond, Requests: get("/")}
+		f := func(want lb.Err, handler http.HandlerFunc) {
+			t.Helper()
+			hits := send(t, t.Context(), l, handler)
+			require.Len(t, hits, 1)
+			assert.Equal(t, want, hits[0].Err)
+		}
+		hijack := func(w http.ResponseWriter) net.Conn {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			require.NoError(t, err)
+			return conn
+		}
+		f(lb.Closed, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
+		f(lb.Reset, func(w http.ResponseWriter, _ *http.Request) {
+			conn := hijack(w)
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+		})
+		f(lb.Truncated, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			fmt.Fprint(w, "short")
+		})
+		f(lb.Timeout, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	})
+}
+
+func TestVegetasErrorsAreClassified(t *testing.T) {
+	assert.Equal(t, lb.Refused, classifyText("dial tcp 127.0.0.1:1: connect: connection refused"))
+	assert.Equal(t, lb.DNS, classifyText("dial tcp: lookup nginx: no such host"))
+	assert.Equal(t, lb.Tester, classifyText("socket: too many open files"))
+	assert.Equal(t, lb.Tester, classifyText("dial tcp: connect: cannot assign requested address"))
+	assert.Equal(t, lb.Tester, classifyText("dial tcp 172.18.0.3:80: operation was canceled"))
+	assert.Equal(t, lb.Garbage, classifyText("malformed HTTP response"))
+	assert.Equal(t, lb.Other, classifyText("something new"))
+}
+
+// A request is sent once, whatever net/http would do for an idempotent one.
+func TestNothingIsSentTwice(t *testing.T) {
+	each(t, func(t *testing.T, engine lb.Engine) {
+		var arrived atomic.Int64
+		l := lb.Load{Engine: engine, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: get("/")}
+		send(t, t.Context(), l, func(w http.ResponseWriter, _ *http.Request) {
+			if arrived.Add(1)%2 == 0 { // the second on a kept-alive connection dies unanswered
+				conn, _, _ := w.(http.Hijacker).Hijack()
+				conn.Close()
+			}
+		})
+		assert.Equal(t, int64(10), arrived.Load())
+	})
+}
+
+func TestStopCutsRequestsInFlight(t *testing.T) {
+	each(t, func(t *testing.T, engine lb.Engine) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := lb.Load{Engine: engine, Count: 1000, Concurrency: 4, Timeout: time.Minute, Requests: get("/")}
+		var arrived atomic.Int64
+		hits := send(t, ctx, l, func(_ http.ResponseWriter, r *http.Request) {
+			if arrived.Add(1) == 4 {
+				cancel()
+			}
+			<-r.Context().Done()
+		})
+		assert.Less(t, len(hits), 20)
+		for _, h := range hits {
+			assert.Equal(t, lb.Tester, h.Err)
+		}
+	})
+}
+
+// TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate.

@@ -1,0 +1,136 @@
+package load
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// letter is a request in HTTP/1.1's form, but for its id, key and cookies.
+type letter struct {
+	request lb.Request
+	head    []byte // up to the id
+	cookie  string // that the request has of its own
+	url     *url.URL
+	name    string // that is asked for in TLS handshakes
+}
+
+// letters are a phase's requests, rendered once.
+type letters struct {
+	phase *Phase
+	all   []letter
+	jars  []*cookiejar.Jar // of each client; nil where none keeps cookies
+}
+
+func newLetters(p *Phase) *letters {
+	out := &letters{phase: p}
+	for _, r := range p.Requests {
+		out.all = append(out.all, render(p, r))
+	}
+	if p.Clients.Cookies {
+		out.jars = make([]*cookiejar.Jar, max(1, p.Clients.Count))
+		for i := range out.jars {
+			out.jars[i], _ = cookiejar.New(nil) // never fails without options
+		}
+	}
+	return out
+}
+
+func render(p *Phase, r lb.Request) letter {
+	l := letter{request: r}
+	host := net.JoinHostPort(p.Host, strconv.Itoa(r.Port))
+	fields := map[string]string{"User-Agent": "lbproof"}
+	if len(r.Body) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+		fields["Content-Length"] = strconv.Itoa(len(r.Body))
+	}
+	if p.Fresh {
+		fields["Connection"] = "close"
+	}
+	for name, value := range r.Header {
+		switch name = textproto.CanonicalMIMEHeaderKey(name); name {
+		case "Host":
+			host = value
+		case "Cookie":
+			l.cookie = value
+		default:
+			fields[name] = value
+		}
+	}
+	if r.TLS {
+		l.name, _, _ = strings.Cut(host, ":")
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, host)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		fmt.Fprintf(&text, "%s: %s\r\n", name, fields[name])
+	}
+	text.WriteString(lb.IDHeader + ": ")
+	l.head = []byte(text.String())
+	l.url = &url.URL{Scheme: "http", Host: host, Path: strings.SplitN(r.Path, "?", 2)[0]}
+	if r.TLS {
+		l.url.Scheme = "https"
+	}
+	return l
+}
+
+// letter is the one that request number i sends.
+func (l *letters) letter(i int) *letter { return &l.all[i%len(l.all)] }
+
+// write appends request number i to buf.
+func (l *letters) write(buf []byte, i int, seq uint64) []byte {
+	one := l.letter(i)
+	buf = append(buf, one.head...)
+	buf = strconv.AppendUint(buf, seq, 10)
+	key := l.phase.Key(i)
+	if key != "" && l.phase.Keys.Header != "" {
+		buf = append(append(append(append(buf, "\r\n"...), l.phase.Keys.Header...), ": "...), key...)
+	}
+	if cookie := l.cookies(i, one, key); cookie != "" {
+		buf = append(append(buf, "\r\nCookie: "...), cookie...)
+	}
+	buf = append(buf, "\r\n\r\n"...)
+	return append(buf, one.request.Body...)
+}
+
+// cookies are those that request number i carries: its own, its key, and what its client was given before.
+func (l *letters) cookies(i int, one *letter, key string) string {
+	if l.jars == nil && l.phase.Keys.Cookie == "" {
+		return one.cookie
+	}
+	var all []string
+	if one.cookie != "" {
+		all = append(all, one.cookie)
+	}
+	if key != "" && l.phase.Keys.Cookie != "" {
+		all = append(all, l.phase.Keys.Cookie+"="+key)
+	}
+	if l.jars != nil {
+		for _, c := range l.jars[l.phase.Client(i)].Cookies(one.url) {
+			all = append(all, c.Name+"="+c.Value)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// keep puts the cookies of an answer to request number i into its client's jar, by a browser's rules.
+func (l *letters) keep(i int, set []string) {
+	if l.jars == nil || len(set) == 0 {
+		return
+	}
+	var cookies []*http.Cookie
+	for _, line := range set {
+		if c, err := http.ParseSetCookie(line); err == nil { // what a browser cannot read it does not keep
+			cookies = append(cookies, c)
+		}
+	}
+	l.jars[l.phase.Client(i)].SetCookies(l.letter(i).url, cookies)
+}

@@ -1,0 +1,130 @@
+package run
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// hitBlock is hits on their way from the worker, a few bytes each: gob's general form would cost more time than sending the
+// requests did. Numbers are varints, times differences to the hit before, texts places in a table that grows as they come.
+type hitBlock []byte
+
+// packer makes hit blocks. The zero value is ready.
+type packer struct {
+	block hitBlock
+	texts map[string]int
+	last  lb.Hit
+	n     int
+}
+
+func (p *packer) text(s string) {
+	at, known := p.texts[s]
+	if known {
+		p.block = binary.AppendUvarint(p.block, uint64(at)+1)
+		return
+	}
+	if p.texts == nil {
+		p.texts = map[string]int{}
+	}
+	p.texts[s] = len(p.texts)
+	p.block = binary.AppendUvarint(p.block, 0)
+	p.block = binary.AppendUvarint(p.block, uint64(len(s)))
+	p.block = append(p.block, s...)
+}
+
+func (p *packer) add(h lb.Hit) {
+	resumed := int64(0)
+	if h.Resumed {
+		resumed = 1
+	}
+	for _, v := range [...]int64{
+		int64(h.Seq - p.last.Seq), int64(h.Load), int64(h.Index - p.last.Index), int64(h.Due - p.last.Due), int64(h.Sent - h.Due),
+		int64(h.Done - h.Sent), int64(h.Code), h.Size, int64(h.Sum), int64(h.Client), int64(h.Conn), int64(h.Flight),
+		int64(h.Connect), int64(h.Handshake), resumed,
+	} {
+		p.block = binary.AppendVarint(p.block, v)
+	}
+	p.text(h.Server)
+	p.text(string(h.Err))
+	p.last = h
+	p.n++
+}
+
+// take is what was added since the last take. It is good until the next add.
+func (p *packer) take() hitBlock {
+	block := p.block
+	clear(p.texts)
+	p.block, p.last, p.n = p.block[:0], lb.Hit{}, 0
+	return block
+}
+
+var errBlock = errors.New("a block of hits from the worker cannot be read")
+
+// each calls yield for every hit of a block.
+func (b hitBlock) each(yield func(lb.Hit) error) error {
+	r := unpacker{rest: b}
+	var last lb.Hit
+	for len(r.rest) > 0 {
+		h := r.hit(last)
+		if r.broken {
+			return errBlock
+		}
+		if err := yield(h); err != nil {
+			return err
+		}
+		last = h
+	}
+	return nil
+}
+
+// unpacker reads a block.
+type unpacker struct {
+	rest   hitBlock
+	texts  []string
+	broken bool
+}
+
+func (r *unpacker) hit(last lb.Hit) lb.Hit {
+	var v [15]int64
+	for i := range v {
+		u := r.uvarint()
+		v[i] = int64(u>>1) ^ -int64(u&1) // binary.Varint's zigzag
+	}
+	h := lb.Hit{
+		Seq: last.Seq + uint64(v[0]), Load: int(v[1]), Index: last.Index + int(v[2]), Due: last.Due + time.Duration(v[3]),
+		Code: int(v[6]), Size: v[7], Sum: uint32(v[8]), Client: int(v[9]), Conn: int(v[10]), Flight: int(v[11]),
+		Connect: time.Duration(v[12]), Handshake: time.Duration(v[13]), Resumed: v[14] == 1,
+	}
+	h.Sent = h.Due + time.Duration(v[4])
+	h.Done = h.Sent + time.Duration(v[5])
+	h.Server, h.Err = r.text(), lb.Err(r.text())
+	return h
+}
+
+func (r *unpacker) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.broken = true
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *unpacker) text() string {
+	at := r.uvarint()
+	if at > 0 && at <= uint64(len(r.texts)) {
+		return r.texts[at-1]
+	}
+	size := r.uvarint()
+	if at > 0 || size > uint64(len(r.rest)) {
+		r.broken = true
+		return ""
+	}
+	r.texts = append(r.texts, string(r.rest[:size]))
+	r.rest = r.rest[size:]
+	return r.texts[len(r.texts)-1]
+}

@@ -1,0 +1,53 @@
+package run
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+func TestHitBlocks(t *testing.T) {
+	var p packer
+	for range 2 { // a packer is used again
+		var want, got []lb.Hit
+		for _, i := range []int{7, 3, 1000, 4} {
+			h := hit(i)
+			h.Load, h.Err = i%2, []lb.Err{"", lb.Timeout}[i%2]
+			want = append(want, h)
+			p.add(h)
+		}
+		block := p.take()
+		require.NoError(t, block.each(func(h lb.Hit) error { got = append(got, h); return nil }))
+		assert.Equal(t, want, got)
+		assert.Less(t, len(block)/len(want), 40)
+	}
+}
+
+func TestDamagedBlocksAreErrors(t *testing.T) {
+	var p packer
+	p.add(hit(1))
+	p.add(hit(2))
+	whole := append(hitBlock(nil), p.take()...)
+	n := 0
+	for cut := 1; cut < len(whole); cut++ {
+		if whole[:cut].each(func(lb.Hit) error { return nil }) != nil {
+			n++
+		}
+	}
+	assert.GreaterOrEqual(t, n, len(whole)-3, "all but the cut between the two")
+}
+
+func BenchmarkHitBlock(b *testing.B) {
+	var p packer
+	h := hit(12345)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.add(h)
+		if p.n == batch {
+			_ = p.take().each(func(lb.Hit) error { return nil })
+		}
+	}
+}

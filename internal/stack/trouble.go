@@ -1,0 +1,72 @@
+package stack
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// maxTroubles bounds how many kinds of trouble are told.
+const maxTroubles = 10
+
+var (
+	digits = regexp.MustCompile(`[0-9]+`)
+	// detail is what nginx says of the request and its log's head, which differ from line to line.
+	detail = regexp.MustCompile(`, (client|server|request|upstream|host|referrer): .*$`)
+	stamp  = regexp.MustCompile(`^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`)
+)
+
+// Troubles sums up the lines of a balancer's log that tell of trouble: those that differ in nothing but numbers are one.
+// What it said at its start is left out.
+func Troubles(file string, said []lb.Said) ([]lb.Logged, error) {
+	log, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the balancer's log: %w", err)
+	}
+	defer log.Close()
+	return troubles(log, said)
+}
+
+func troubles(log io.Reader, said []lb.Said) ([]lb.Logged, error) {
+	known := map[string]*lb.Logged{}
+	kind := func(line string) string { return digits.ReplaceAllString(line, "#") }
+	short := func(line string) string { return detail.ReplaceAllString(stamp.ReplaceAllString(line, "$1 "), "") }
+	for _, s := range said {
+		known[kind(short(s.Text))] = nil
+	}
+	scanner := bufio.NewScanner(log)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		line := colour.ReplaceAllString(scanner.Text(), "")
+		if !complaint.MatchString(line) {
+			continue
+		}
+		line = short(strings.TrimSpace(line))
+		one, seen := known[kind(line)]
+		switch {
+		case !seen:
+			known[kind(line)] = &lb.Logged{Text: line, Count: 1}
+		case one != nil:
+			one.Count++
+		}
+	}
+	var out []lb.Logged
+	for _, one := range known {
+		if one != nil {
+			out = append(out, *one)
+		}
+	}
+	slices.SortFunc(out, func(a, b lb.Logged) int {
+		if a.Count != b.Count {
+			return b.Count - a.Count
+		}
+		return strings.Compare(a.Text, b.Text)
+	})
+	return out[:min(len(out), maxTroubles)], scanner.Err()
+}

@@ -1,0 +1,27 @@
+package stack
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+func TestTroubles(t *testing.T) {
+	log := `2026/11/21 10:12:07 [alert] 7#7: setrlimit(RLIMIT_NOFILE, 65535) failed (1: Operation not permitted)
+172.21.0.3 - - [21/Nov/2026:10:12:07 +0000] "POST /models HTTP/1.1" 200 186 "-" "lbproof"
+2026/11/21 10:12:08 [alert] 7#7: *1203 1024 worker_connections are not enough while connecting to upstream, client: 172.21.0.3, server: , request: "POST /models HTTP/1.1"
+2026/11/21 10:12:09 [alert] 8#8: *1777 1024 worker_connections are not enough while connecting to upstream, client: 172.21.0.3, server: , request: "POST /models HTTP/1.1"
+2026/11/21 10:12:09 [error] 8#8: *9 limiting requests, excess: 20.978 by zone "per_ip", client: 172.21.0.3
+`
+	said := []lb.Said{{Text: "2026/11/21 10:12:07 [alert] 8#8: setrlimit(RLIMIT_NOFILE, 65535) failed (1: Operation not permitted)"}}
+	got, err := troubles(strings.NewReader(log), said)
+	require.NoError(t, err)
+	assert.Equal(t, []lb.Logged{
+		{Text: "[alert] 1024 worker_connections are not enough while connecting to upstream", Count: 2},
+		{Text: `[error] limiting requests, excess: 20.978 by zone "per_ip"`, Count: 1},
+	}, got)
+}

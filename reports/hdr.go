@@ -1,0 +1,61 @@
+package reports
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var hdr = Format{
+	Name:   "hdr",
+	Doc:    "HdrHistogram log of the latencies from when requests were due, nanoseconds: an interval per second, tagged with the phase",
+	Export: exportHdr,
+}
+
+// untaggable is what may not stand in a tag of the log's format.
+var untaggable = regexp.MustCompile(`[, \r\n]+`)
+
+func exportHdr(w io.Writer, h lb.History) error {
+	log := hdrhistogram.NewHistogramLogWriter(w)
+	base := h.Env.Origin.UnixMilli()
+	if err := errors.Join(log.OutputComment("[lbproof: latencies of "+h.Plan.Name+" from when requests were due]"), log.OutputLogFormatVersion(),
+		log.OutputBaseTime(base), log.OutputStartTime(base), log.OutputLegend()); err != nil {
+		return fmt.Errorf("write the histogram log: %w", err)
+	}
+	log.SetBaseTime(base)
+	interval := hdrhistogram.New(1, time.Hour.Nanoseconds(), 3)
+	load, second := -1, time.Duration(-1)
+	flush := func() error {
+		if interval.TotalCount() == 0 {
+			return nil
+		}
+		interval.SetTag(untaggable.ReplaceAllString(h.Plan.Loads[load].Name, "-"))
+		interval.SetStartTimeMs(base + second.Milliseconds())
+		interval.SetEndTimeMs(base + (second + time.Second).Milliseconds())
+		err := log.OutputIntervalHistogram(interval)
+		interval.Reset()
+		return err
+	}
+	for hit := range h.Hits {
+		if hit.Load < 0 || hit.Load >= len(h.Plan.Loads) {
+			return fmt.Errorf("write the histogram log: hit %d is of a phase that the plan has not", hit.Seq)
+		}
+		if at := hit.Done.Truncate(time.Second); at != second || hit.Load != load {
+			if err := flush(); err != nil {
+				return fmt.Errorf("write the histogram log: %w", err)
+			}
+			load, second = hit.Load, at
+		}
+		_ = interval.RecordValue(min(hit.Done-hit.Due, time.Hour).Nanoseconds()) // within its range
+	}
+	if err := errors.Join(flush(), h.Err()); err != nil {
+		return fmt.Errorf("write the histogram log: %w", err)
+	}
+	return nil
+}

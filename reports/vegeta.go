@@ -1,0 +1,42 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var vegetaResults = Format{
+	Name:   "vegeta",
+	Doc:    "results as vegeta encode --to json writes them, which vegeta report and vegeta plot read; latency counts from when a request was due",
+	Export: exportVegeta,
+}
+
+func exportVegeta(w io.Writer, h lb.History) error {
+	encode := vegeta.NewJSONEncoder(w)
+	for hit := range h.Hits {
+		if hit.Load < 0 || hit.Load >= len(h.Plan.Loads) {
+			return fmt.Errorf("write the results: hit %d is of a phase that the plan has not", hit.Seq)
+		}
+		l := h.Plan.Loads[hit.Load]
+		r := l.Request(hit.Index)
+		result := vegeta.Result{
+			Attack: l.Name, Seq: hit.Seq, Code: uint16(hit.Code), Timestamp: h.Env.Origin.Add(hit.Due), Latency: hit.Done - hit.Due,
+			BytesOut: uint64(len(r.Body)), BytesIn: uint64(hit.Size), Error: string(hit.Err), Method: r.Method, URL: r.Path,
+			Headers: map[string][]string{},
+		}
+		if hit.Err == "" && (hit.Code < 200 || hit.Code >= 400) {
+			result.Error = fmt.Sprint(hit.Code) // for vegeta too such an answer is an error
+		}
+		if hit.Server != "" {
+			result.Headers[lb.ServerHeader] = []string{hit.Server}
+		}
+		if err := encode.Encode(&result); err != nil {
+			return fmt.Errorf("write the results: %w", err)
+		}
+	}
+	return h.Err()
+}

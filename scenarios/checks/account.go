@@ -1,0 +1,85 @@
+package checks
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// account joins every request with what the backends saw of it. It fails only where the history cannot be read.
+func account(h lb.History) (sum lb.Ledger, err error) {
+	defer func() {
+		if crash := recover(); crash != nil {
+			sum, err = lb.Ledger{Note: fmt.Sprintf("the account crashed: %v", crash)}, nil
+		}
+	}()
+	sum.Note = lostWitness(h)
+	book := ledger{names: []string{""}}
+	for hit := range h.Hits {
+		book.answered(hit)
+		if hit.Err != lb.Tester {
+			sum.Sent++
+		}
+	}
+	if err := h.Err(); err != nil {
+		return sum, err
+	}
+	find := journeys(h)
+	for a := range h.Arrivals {
+		if j := find(a.Seq); j != nil {
+			entered(&sum, &book, h.Plan.Config, j, a)
+		} else {
+			sum.Unknown++
+		}
+	}
+	if err := h.Err(); err != nil {
+		return sum, err
+	}
+	for hit := range h.Hits {
+		settled(&sum, hit, book.times(hit.Seq), len(h.Env.Lost) == 0)
+	}
+	return sum, h.Err()
+}
+
+// entered counts an arrival of a request of the run.
+func entered(sum *lb.Ledger, book *ledger, cfg lb.Config, j *journey, a lb.Arrival) {
+	sum.Arrived++
+	again := slices.Contains(repeatable, j.request.Method)
+	times, by, known := book.arrived(a.Seq)
+	switch {
+	case times > 1 && again:
+		sum.Retried++
+	case times > 1:
+		sum.Duplicated++
+	}
+	if elsewhere := known && times == 1 && by != a.Server; elsewhere && !again || stray(cfg, j.route, a.Server) {
+		sum.Misrouted++
+	}
+}
+
+// settled counts a hit by how often it arrived.
+func settled(sum *lb.Ledger, hit lb.Hit, times int, whole bool) {
+	switch {
+	case hit.Err == lb.Tester:
+	case hit.Err != "" && times == 0:
+		sum.Lost++
+	case hit.Err != "":
+		sum.Unanswered++
+		if hit.Err == lb.Truncated {
+			sum.Truncated++
+		}
+	case hit.Server != "" && times == 0 && whole:
+		sum.Misrouted++
+	}
+}
+
+// stray says whether a server has no business with a route: its requests go to one pool and nowhere else, and the server is
+// not in it.
+func stray(cfg lb.Config, r lb.Route, server string) bool {
+	pool, one := cfg.Pool(r.Pool)
+	if !one || r.Guarded || r.Auth != nil || len(r.Fallbacks)+len(r.Mirrors) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == server })
+}

@@ -1,0 +1,244 @@
+package checks
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Expect is the check of what a scenario expects of its own phases, beside what the configuration promises.
+const Expect = "expect"
+
+var expect = Check{
+	Name: Expect,
+	Doc:  "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend or status.",
+	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a request was due; " +
+		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody",
+	Claims: func(lb.Config) []lb.Claim { return nil }, // the scenario makes them
+	Judge:  judgeExpect,
+}
+
+// expectation is one line of a phase's expect.
+type expectation struct {
+	metric  string  // p50 … p99.9, max, mean, errors, requests, rate
+	rank    float64 // of a percentile, in 0 to 1
+	backend string  // only hits that it answered
+	status  int     // only hits with it
+	op      string
+	bound   float64 // seconds, a number, or a share
+	share   bool    // bound is of all hits of the phase
+}
+
+var expectLine = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*(<=|>=|==|<|>)\s*(\S+)$`)
+
+// ParseExpectation reads a line such as "p99 < 250ms", "errors == 0", "errors{backend: back-01} < 1%" or
+// "requests{status: 429} == 0".
+func ParseExpectation(text string) error {
+	_, err := parseExpectation(text)
+	return err
+}
+
+func parseExpectation(text string) (e expectation, err error) {
+	m := expectLine.FindStringSubmatch(strings.TrimSpace(text))
+	if m == nil {
+		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, max{backend: back-01} < 2s, requests{status: 429} == 0 or rate >= 240", text)
+	}
+	e.metric, e.op = m[1], m[4]
+	switch m[2] {
+	case "backend":
+		e.backend = m[3]
+	case "status":
+		if e.status, err = strconv.Atoi(m[3]); err != nil {
+			return e, fmt.Errorf("%q: %s is no status", text, m[3])
+		}
+	}
+	if rank, ok := strings.CutPrefix(e.metric, "p"); ok {
+		percent, _ := strconv.ParseFloat(rank, 64) // the expression has seen to it
+		if e.rank = percent / 100; e.rank <= 0 || e.rank >= 1 {
+			return e, fmt.Errorf("%q: a percentile lies between p0 and p100", text)
+		}
+	}
+	value := m[5]
+	switch {
+	case e.timed():
+		d, bad := time.ParseDuration(value)
+		if e.op == "==" {
+			return e, fmt.Errorf("%q: a latency is never exactly a value: write < or >", text)
+		}
+		if bad != nil {
+			return e, fmt.Errorf("%q: %s is no time, as 250ms", text, value)
+		}
+		e.bound = d.Seconds()
+		return e, nil
+	case strings.HasSuffix(value, "%") && e.metric != "rate":
+		e.share, value = true, strings.TrimSuffix(value, "%")
+	}
+	if e.bound, err = strconv.ParseFloat(value, 64); err != nil {
+		return e, fmt.Errorf("%q: %s is no number", text, m[5])
+	}
+	if e.share {
+		e.bound /= 100
+	}
+	return e, nil
+}
+
+// timed says whether the metric is a latency.
+func (e expectation) timed() bool {
+	return e.metric == "max" || e.metric == "mean" || strings.HasPrefix(e.metric, "p")
+}
+
+func (e expectation) holds(value float64) bool {
+	switch e.op {
+	case "<":
+		return value < e.bound
+	case "<=":
+		return value <= e.bound
+	case ">":
+		return value > e.bound
+	case ">=":
+		return value >= e.bound
+	}
+	return math.Abs(value-e.bound) < 1e-9
+}
+
+// about says whether a hit counts.
+func (e expectation) about(hit lb.Hit) bool {
+	return (e.backend == "" || hit.Server == e.backend) && (e.status == 0 || hit.Err == "" && hit.Code == e.status)
+}
+
+// need is how many hits make a percentile more than the largest of them.
+func (e expectation) need() int {
+	if e.rank == 0 {
+		return 1
+	}
+	return int(math.Ceil(1/(1-e.rank) - 1e-9))
+}
+
+// count is what a phase's hits come to.
+type count struct {
+	all, n, errors, unsent int
+	slow, slowAnyway       int // at or beyond the bound; also without the sender's own lateness
+	sum, most, mostAnyway  time.Duration
+	first, last            time.Duration
+}
+
+func (c *count) add(e expectation, hit lb.Hit, l lb.Load) {
+	c.all++
+	if hit.Err == lb.Tester {
+		c.unsent++
+		return
+	}
+	if !e.about(hit) {
+		return
+	}
+	if c.n == 0 || hit.Sent < c.first {
+		c.first = hit.Sent
+	}
+	c.n++
+	c.last = max(c.last, hit.Done)
+	if hit.Failed() {
+		c.errors++
+	}
+	late := hit.Done - hit.Due
+	anyway := late - ownLag(hit, l)
+	c.sum += late
+	c.most, c.mostAnyway = max(c.most, late), max(c.mostAnyway, anyway)
+	beyond := func(d time.Duration) bool {
+		return d.Seconds() > e.bound || d.Seconds() == e.bound && (e.op == "<" || e.op == ">=")
+	}
+	if beyond(late) {
+		c.slow++
+	}
+	if beyond(anyway) {
+		c.slowAnyway++
+	}
+}
+
+// fast says whether a percentile is within its bound where so many of n hits are beyond it: the value at rank ⌈q·n⌉.
+func (e expectation) fast(beyond, n int) bool {
+	return n-beyond >= int(math.Ceil(e.rank*float64(n)-1e-9))
+}
+
+func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
+	_, text, _ := strings.Cut(claim.ID, "#")
+	e, err := parseExpectation(text)
+	load := slices.IndexFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Name == claim.Subject })
+	if err != nil || load < 0 {
+		return lb.Finding{Cannot: "the plan has no such phase, or this version of lbproof does not know the expectation"}
+	}
+	l := h.Plan.Loads[load]
+	var c count
+	for hit := range h.Hits {
+		if hit.Load == load {
+			c.add(e, hit, l)
+		}
+	}
+	f := lb.Finding{N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: text}
+	holds, anyway := e.judge(c, &f)
+	switch why := saturated(h, load); {
+	case c.all > 0 && c.all < l.Count && (holds || e.metric == "requests" || e.metric == "rate") && !broke(h, load):
+		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s", number(c.all), plural(l.Count, "request"))
+	case why != "" && !holds:
+		f.Broken = why
+	case e.timed() && !holds && anyway:
+		f.Broken = "the sender itself was late, and without that it would hold"
+	case e.timed() && !holds && held(h, load) != "":
+		f.Broken = held(h, load) + ", which is the cause of the latencies"
+	case !holds:
+		f.Counter = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
+		f.Note = overload(h, load)
+	case c.unsent > 0:
+		f.Broken = fmt.Sprintf("%s could not be sent", plural(c.unsent, "request"))
+	}
+	f.Power = "counts every request of the phase"
+	return f
+}
+
+// broke says whether a phase ended early because its load became too much, as the plan wants it to.
+func broke(h lb.History, load int) bool { return load < len(h.Env.Phases) && h.Env.Phases[load].Broke }
+
+// judge says whether the expectation holds, and whether it would if the sender had not been late.
+func (e expectation) judge(c count, f *lb.Finding) (holds, anyway bool) {
+	millis := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
+	value := float64(c.n)
+	switch {
+	case e.rank > 0:
+		f.Measured = fmt.Sprintf("%s of %s at or above %s", number(c.slow), number(c.n), time.Duration(e.bound*float64(time.Second)))
+		slow := e.op == ">" || e.op == ">="
+		return e.fast(c.slow, c.n) != slow, e.fast(c.slowAnyway, c.n) != slow
+	case e.metric == "max":
+		f.Measured = "max " + millis(c.most)
+		return e.holds(c.most.Seconds()), e.holds(c.mostAnyway.Seconds())
+	case e.metric == "mean":
+		mean := c.sum / time.Duration(max(1, c.n))
+		f.Measured = "mean " + millis(mean)
+		return e.holds(mean.Seconds()), false
+	case e.metric == "rate":
+		value = float64(c.n) / max(1e-9, (c.last-c.first).Seconds())
+		f.Measured = fmt.Sprintf("%.1f per second", value)
+		return e.holds(value), false
+	case e.metric == "errors":
+		value = float64(c.errors)
+	}
+	f.Measured = fmt.Sprintf("%s of %s", number(int(value)), number(c.all))
+	if e.metric == "errors" {
+		f.Measured = fmt.Sprintf("%s of %s failed", number(c.errors), number(c.n))
+	}
+	if e.share {
+		of := c.all
+		if e.metric == "errors" {
+			of = c.n
+		}
+		value /= float64(max(1, of))
+	}
+	if e.metric == "requests" { // none of a kind is an observation too
+		f.N = c.all
+	}
+	return e.holds(value), false
+}

@@ -1,0 +1,150 @@
+package checks_test
+
+import (
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// expecting is a history of one phase of hits, of which one thing is expected.
+func expecting(text string, hits []lb.Hit) lb.History {
+	for i := range hits {
+		hits[i].Seq, hits[i].Index = uint64(i+1), i
+	}
+	load := lb.Load{Name: "p", Count: len(hits), Concurrency: 10, Requests: []lb.Request{{Method: "GET", Path: "/"}}}
+	return lb.History{
+		Plan: lb.Plan{
+			Alpha: 0.001, Beta: 0.001, Loads: []lb.Load{load}, Specs: []lb.Spec{{Name: "b1", CPUs: 0.1}},
+			Claims: []lb.Claim{{ID: "expect/p#" + text, Check: checks.Expect, Subject: "p"}},
+		},
+		Env:      lb.Environment{CPUs: 2, Phases: []lb.PhaseStats{{End: 10 * time.Second, Hits: len(hits)}}},
+		Hits:     func(yield func(lb.Hit) bool) { each(hits, yield) },
+		Arrivals: func(func(lb.Arrival) bool) {},
+		Samples:  func(func(lb.Sample) bool) {},
+		Err:      func() error { return nil },
+	}
+}
+
+func each[T any](all []T, yield func(T) bool) {
+	for _, one := range all {
+		if !yield(one) {
+			return
+		}
+	}
+}
+
+// some are n hits of a latency; edit changes one.
+func some(n int, latency time.Duration, edit func(i int, h *lb.Hit)) []lb.Hit {
+	hits := make([]lb.Hit, n)
+	for i := range hits {
+		at := time.Duration(i) * time.Millisecond
+		hits[i] = lb.Hit{Due: at, Sent: at, Done: at + latency, Code: 200, Server: "b1", Flight: 1}
+		if edit != nil {
+			edit(i, &hits[i])
+		}
+	}
+	return hits
+}
+
+func verdictOf(t *testing.T, h lb.History) lb.Verdict {
+	t.Helper()
+	report, err := checks.Judge(h)
+	require.NoError(t, err)
+	return report.Verdicts[0]
+}
+
+func TestExpectations(t *testing.T) {
+	f := func(text string, want lb.Outcome, hits []lb.Hit) {
+		t.Helper()
+		v := verdictOf(t, expecting(text, hits))
+		assert.Equal(t, want, v.Outcome, "%s: %s %s", text, v.Measured, v.Reason)
+	}
+	ms := time.Millisecond
+	slow := func(n int) func(int, *lb.Hit) {
+		return func(i int, h *lb.Hit) {
+			if i < n {
+				h.Done = h.Sent + 300*ms
+			}
+		}
+	}
+	f("p99 < 250ms", lb.Upheld, some(1000, 10*ms, slow(10)))
+	f("p99 < 250ms", lb.Refuted, some(1000, 10*ms, slow(11)))
+	f("p99 < 10ms", lb.Refuted, some(1000, 10*ms, nil))
+	f("p99 <= 10ms", lb.Upheld, some(1000, 10*ms, nil))
+	f("p50 > 5ms", lb.Upheld, some(1000, 10*ms, nil))
+	f("p50 > 15ms", lb.Refuted, some(1000, 10*ms, nil))
+	f("p99.9 < 250ms", lb.Undecided, some(500, 10*ms, nil)) // the largest of 500 is no 99.9th percentile
+	f("max < 250ms", lb.Refuted, some(100, 10*ms, slow(1)))
+	f("mean < 20ms", lb.Upheld, some(100, 10*ms, slow(1)))
+	f("mean < 12ms", lb.Refuted, some(100, 10*ms, slow(1)))
+
+	failing := func(n int) func(int, *lb.Hit) {
+		return func(i int, h *lb.Hit) {
+			if i < n {
+				h.Code = 503
+			}
+		}
+	}
+	f("errors == 0", lb.Upheld, some(100, ms, nil))
+	f("errors == 0", lb.Refuted, some(100, ms, failing(1)))
+	f("errors < 2%", lb.Upheld, some(100, ms, failing(1)))
+	f("errors < 1%", lb.Refuted, some(100, ms, failing(1)))
+	f("errors{backend: b2} == 0", lb.Undecided, some(100, ms, failing(1)))
+	f("errors{backend: b1} == 1", lb.Upheld, some(100, ms, failing(1)))
+	f("requests{status: 503} == 0", lb.Upheld, some(100, ms, nil))
+	f("requests{status: 503} == 0", lb.Refuted, some(100, ms, failing(1)))
+	f("requests{backend: b1} >= 99%", lb.Upheld, some(100, ms, nil))
+	f("rate >= 900", lb.Upheld, some(1000, ms, nil))
+	f("rate >= 1100", lb.Refuted, some(1000, ms, nil))
+}
+
+// What the sender or the scenario's own limits did convicts nobody.
+func TestExpectationsThatCannotBeDecided(t *testing.T) {
+	f := func(reason, text string, hits []lb.Hit, edit func(*lb.History)) {
+		t.Helper()
+		h := expecting(text, hits)
+		edit(&h)
+		v := verdictOf(t, h)
+		assert.Equal(t, lb.Undecided, v.Outcome)
+		assert.Contains(t, v.Reason, reason)
+	}
+	as := func(*lb.History) {}
+	late := some(200, time.Millisecond, func(_ int, h *lb.Hit) { h.Sent, h.Done = h.Sent+time.Second, h.Done+time.Second })
+	f("the sender itself was late", "p99 < 250ms", late, as)
+	waiting := some(200, time.Millisecond, func(_ int, h *lb.Hit) { h.Sent, h.Done, h.Flight = h.Sent+time.Second, h.Done+time.Second, 10 })
+	assert.Equal(t, lb.Refuted, verdictOf(t, expecting("p99 < 250ms", waiting)).Outcome, "they waited for others to be answered")
+	f("could not be sent", "errors == 0", some(200, 1, func(i int, h *lb.Hit) {
+		if i == 7 {
+			h.Err, h.Code = lb.Tester, 0
+		}
+	}), as)
+	f("did not run to its end: 200 of 300 requests", "errors == 0", some(200, 1, nil), func(h *lb.History) { h.Plan.Loads[0].Count = 300 })
+	f("the sender was saturated", "p99 < 250ms", some(200, time.Second, nil), func(h *lb.History) { h.Env.Phases[0].CPU = 19 * time.Second })
+	f("it sent 20 of 100 requests per second", "p99 < 250ms", some(200, time.Second, nil), func(h *lb.History) { h.Plan.Loads[0].Rate = 100 })
+	f("b1 was throttled 40 % of the time at its limit of 0.1 cores, which is the cause", "p99 < 250ms", some(200, time.Second, nil), func(h *lb.History) {
+		h.Plan.Loads[0].Rate, h.Env.Phases[0].Capped = 100, 150 // the stack could not take more
+		h.Samples = iter.Seq[lb.Sample](func(yield func(lb.Sample) bool) {
+			each([]lb.Sample{{Node: "b1"}, {At: 5 * time.Second, Node: "b1", Throttled: time.Second}, {At: 10 * time.Second, Node: "b1", Throttled: 4 * time.Second}}, yield)
+		})
+	})
+}
+
+func TestMistakenExpectations(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		assert.ErrorContains(t, checks.ParseExpectation(text), want)
+	}
+	f("fast", "is no expectation: write for example p99 < 250ms")
+	f("p99 < fast", "fast is no time")
+	f("p100 < 1s", "between p0 and p100")
+	f("p99 == 1s", "write < or >")
+	f("errors < few", "few is no number")
+	f("errors{status: ok} == 0", "ok is no status")
+	f("errors{colour: red} == 0", "is no expectation")
+}
