@@ -35,6 +35,9 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 		ports = append(ports, strconv.Itoa(p))
 	}
 	spec.Env = map[string]string{"HOST_TAG": spec.Name}
+	if spec.Memory > 0 { // which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
+		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
+	}
 	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control)}
 	option := func(name string, values []string) {
 		if len(values) > 0 {

@@ -119,7 +119,7 @@ const (
 )
 
 // defaultLimits are those of a backend that the scenario says nothing of.
-var defaultLimits = Limits{CPUs: 0.25, Memory: "128MiB"}
+var defaultLimits = Limits{CPUs: 0.25, Memory: "256MiB"}
 
 // Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
 func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {

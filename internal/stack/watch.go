@@ -43,7 +43,7 @@ func (s *Stack) Watch(ctx context.Context) error {
 		}
 		for name, until := range missing {
 			if time.Now().After(until) {
-				if err := s.Gone(ctx, name); err != nil {
+				if err := s.Gone(context.WithoutCancel(ctx), name); err != nil { // what was begun is told
 					return err
 				}
 				delete(missing, name)
