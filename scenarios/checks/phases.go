@@ -197,7 +197,7 @@ func usage(h lb.History, load int) []lb.Usage {
 		u := lb.Usage{
 			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took,
 			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel adds up the processors
-			Memory: p.memory, Received: max(0, p.to.Received-p.from.Received), Sent: max(0, p.to.Sent-p.from.Sent), Restarts: p.to.Restarts - p.from.Restarts, Window: p.to.At - p.from.At,
+			Memory:    p.memory, Received: max(0, p.to.Received-p.from.Received), Sent: max(0, p.to.Sent-p.from.Sent), Restarts: p.to.Restarts - p.from.Restarts, Window: p.to.At - p.from.At,
 		}
 		for _, spec := range h.Plan.Specs {
 			if spec.Name == name {
