@@ -184,6 +184,8 @@ func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
 	switch why := saturated(h, load); {
 	case c.all > 0 && c.all < l.Count && (holds || e.metric == "requests" || e.metric == "rate") && !broke(h, load):
 		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s", number(c.all), plural(l.Count, "request"))
+	case died(h) != "" && !holds:
+		f.Broken = died(h)
 	case why != "" && !holds:
 		f.Broken = why
 	case e.timed() && !holds && anyway:

@@ -124,6 +124,11 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 			h.Err, h.Code = lb.Tester, 0
 		}
 	}), as)
+	f("b1 ended before the traffic did, with exit status 137", "errors == 0", some(200, 1, func(i int, h *lb.Hit) {
+		if i == 7 {
+			h.Err, h.Code = lb.Refused, 0
+		}
+	}), func(h *lb.History) { h.Env.Nodes = append(h.Env.Nodes, lb.Node{Name: "b1", Exit: "exit status 137"}) })
 	f("did not run to its end: 200 of 300 requests", "errors == 0", some(200, 1, nil), func(h *lb.History) { h.Plan.Loads[0].Count = 300 })
 	f("the sender was saturated", "p99 < 250ms", some(200, time.Second, nil), func(h *lb.History) { h.Env.Phases[0].CPU = 19 * time.Second })
 	f("it sent 20 of 100 requests per second", "p99 < 250ms", some(200, time.Second, nil), func(h *lb.History) { h.Plan.Loads[0].Rate = 100 })
