@@ -31,9 +31,8 @@ type Service struct {
 	Prefixes []string // paths below which the API is served too, as /api
 	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
 	Helper   bool     // answers 200 to everything and keeps no ledger
+	Ledger   *Ledger  // nil of a Helper
 	Log      *slog.Logger
-
-	ledger Ledger
 }
 
 // Listen serves the API on every traffic port and the ledger on the control port, until ctx ends.
@@ -151,7 +150,7 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 			Server string `json:"server"`
 		}
 		if json.Unmarshal(message, &asked) == nil && asked.ID > 0 {
-			s.ledger.AddMessage(asked.ID)
+			s.Ledger.AddMessage(asked.ID)
 			asked.Server = s.Tag
 			message, _ = json.Marshal(asked) // a number and a text never fail
 		}
@@ -169,7 +168,7 @@ func (s *Service) counted(next http.Handler) http.Handler {
 		check := anonymous && slices.Contains(s.Health, r.URL.Path)
 		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
 		if !fromLoopback(r) && !check && !tunnel && !s.Helper {
-			s.ledger.Add(r, s.IDHeader, s.Observe)
+			s.Ledger.Add(r, s.IDHeader, s.Observe)
 		}
 		w.Header().Set(s.Server, s.Tag)
 		next.ServeHTTP(w, r)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +20,11 @@ import (
 )
 
 func service() *Service {
-	return &Service{Tag: "back-01", IDHeader: "X-Id", Server: "X-Server", Size: "X-Size", Observe: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
+	ledger, err := OpenLedger("")
+	if err != nil {
+		panic(err)
+	}
+	return &Service{Ledger: ledger, Tag: "back-01", IDHeader: "X-Id", Server: "X-Server", Size: "X-Size", Observe: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
 }
 
 func call(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
@@ -116,35 +122,59 @@ func TestLedger(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
 	assert.Equal(t, uint64(8), rows[0].ID)
-	assert.Empty(t, s.ledger.rows[1:], "rows that were read are forgotten")
+}
+
+// rows is a service's whole ledger.
+func rows(t *testing.T, s *Service) []Arrival {
+	t.Helper()
+	page, lost, err := s.Ledger.read(0)
+	require.NoError(t, err)
+	assert.Zero(t, lost)
+	r := Reader{}
+	all := r.rows(page)
+	assert.Empty(t, r.Lost)
+	return all
 }
 
 // A reply that is lost on the way is asked for again, and nothing is lost or doubled.
 func TestLedgerReadIsRepeatable(t *testing.T) {
 	s := service()
 	call(s.API(), "GET", "/", "", "X-Id", "1")
-	first := s.ledger.read(0, 0)
-	assert.Equal(t, first, s.ledger.read(first.Born, 0))
+	first := rows(t, s)
+	assert.Equal(t, first, rows(t, s))
 	call(s.API(), "GET", "/", "", "X-Id", "2")
-	assert.Len(t, s.ledger.read(first.Born, 1).Rows, 1)
+	assert.Len(t, rows(t, s), 2)
 }
 
-func TestReaderNoticesARestart(t *testing.T) {
+// A service that is killed and started again has lost nothing.
+func TestLedgerOutlivesTheService(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ledger")
 	var s *Service
 	control := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Control().ServeHTTP(w, r) }))
 	defer control.Close()
 	reader := Reader{URL: control.URL, Client: control.Client()}
-	for id := range 2 {
+	for range 2 {
 		s = service()
-		for range 3 - id {
+		var err error
+		s.Ledger, err = OpenLedger(file)
+		require.NoError(t, err)
+		for range 3 {
 			call(s.API(), "GET", "/", "", "X-Id", "5")
 		}
 		rows, err := reader.Next(context.Background())
 		require.NoError(t, err)
-		assert.Len(t, rows, 3-id)
-		assert.Equal(t, id == 1, reader.Lost != "")
+		assert.Len(t, rows, 3)
 	}
+	assert.Empty(t, reader.Lost)
+	require.NoError(t, os.WriteFile(file, append(must(os.ReadFile(file)), "6 to"...), 0o600)) // it was killed while it wrote
+	call(s.API(), "GET", "/", "", "X-Id", "7")
+	rows, err := reader.Next(context.Background())
+	require.NoError(t, err)
+	assert.Empty(t, rows)
+	assert.Contains(t, reader.Lost, "killed while it wrote")
 }
+
+func must(b []byte, _ error) []byte { return b }
 
 func TestHealthCheckIsNoArrival(t *testing.T) {
 	s := service()
@@ -154,7 +184,7 @@ func TestHealthCheckIsNoArrival(t *testing.T) {
 	require.NoError(t, err)
 	_, _ = io.Copy(io.Discard, resp.Body)
 	resp.Body.Close()
-	assert.Empty(t, s.ledger.read(0, 0).Rows)
+	assert.Empty(t, rows(t, s))
 }
 
 func TestListenTellsWhichPortIsTaken(t *testing.T) {
@@ -204,7 +234,7 @@ func TestBalancersChecksAreNoArrivals(t *testing.T) {
 	call(api, "GET", "/health", "")
 	call(api, "GET", "/health", "", "X-Id", "7")
 	call(api, "GET", "/", "")
-	assert.Len(t, s.ledger.read(0, 0).Rows, 2)
+	assert.Len(t, rows(t, s), 2)
 }
 
 func TestHelperAnswersEverything(t *testing.T) {
@@ -251,7 +281,7 @@ func TestMessagesAreArrivals(t *testing.T) {
 		_, _, err = conn.Read(t.Context())
 		require.NoError(t, err)
 	}
-	rows := s.ledger.read(0, 0).Rows
-	require.Len(t, rows, 2)
-	assert.Equal(t, []uint64{7, 8}, []uint64{rows[0].ID, rows[1].ID})
+	got := rows(t, s)
+	require.Len(t, got, 2)
+	assert.Equal(t, []uint64{7, 8}, []uint64{got[0].ID, got[1].ID})
 }

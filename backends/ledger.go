@@ -1,12 +1,14 @@
 package backends
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -16,32 +18,34 @@ import (
 
 // Arrival is one request that reached the service.
 type Arrival struct {
-	ID     uint64        `json:"id"` // 0 where the request carried none
-	At     time.Duration `json:"at"` // on the host's monotonic clock
-	Header string        `json:"header"`
+	ID     uint64        // 0 where the request carried none
+	At     time.Duration // on the host's monotonic clock
+	Header string        // observed fields
 }
 
-// Ledger keeps arrivals until the reader says that it has them. The zero value is ready.
+// Ledger is a file of arrivals, a line each. A row is written before its request is answered, so that it outlives the
+// service: one that is killed and started again goes on where its file ends.
 type Ledger struct {
-	mu     sync.Mutex
-	born   time.Duration // when the first request for a page came: tells a restarted service from the one before
-	gone   int           // arrivals forgotten because they were read
-	rows   []Arrival
-	lost   int // arrivals dropped because nobody read
-	header map[string]string
+	mu   sync.Mutex
+	file *os.File
+	line []byte
+	lost int // rows that could not be written
 }
 
-// Bounds of what an unread ledger holds: 24 bytes a row and the distinct headers, well within 64 MiB.
-const (
-	maxRows    = 500_000
-	maxHeaders = 20_000
-)
-
-// Page is a part of the ledger, from the row asked for.
-type Page struct {
-	Born time.Duration `json:"born"`
-	Lost int           `json:"lost"` // rows that could not be kept
-	Rows []Arrival     `json:"rows"`
+// OpenLedger goes on with the file at a path, or begins it; an empty path is a file that ends with the process.
+func OpenLedger(path string) (*Ledger, error) {
+	if path == "" {
+		file, err := os.CreateTemp("", "lbproof-ledger-")
+		if err != nil {
+			return nil, fmt.Errorf("open the ledger: %w", err)
+		}
+		return &Ledger{file: file}, os.Remove(file.Name())
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	return &Ledger{file: file}, nil
 }
 
 // Now is the time on the host's monotonic clock, which all containers of a machine share.
@@ -65,24 +69,12 @@ func (l *Ledger) AddMessage(id uint64) { l.add(Arrival{ID: id, At: Now()}) }
 func (l *Ledger) add(row Arrival) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.rows) >= maxRows {
+	l.line = strconv.AppendUint(l.line[:0], row.ID, 10)
+	l.line = strconv.AppendInt(append(l.line, ' '), int64(row.At), 10)
+	l.line = append(append(append(l.line, ' '), row.Header...), '\n') // in URL encoding, so without blanks and line ends
+	if _, err := l.file.Write(l.line); err != nil {
 		l.lost++
-		return
 	}
-	row.Header = l.intern(row.Header)
-	l.rows = append(l.rows, row)
-}
-
-// intern keeps one copy of equal header sets: nearly all requests of a run have the same.
-func (l *Ledger) intern(s string) string {
-	if same, ok := l.header[s]; ok {
-		return same
-	}
-	if l.header == nil || len(l.header) >= maxHeaders {
-		l.header = map[string]string{}
-	}
-	l.header[s] = s
-	return s
 }
 
 // observed is the named header fields of a request in url.Values encoding; absent ones are left out.
@@ -100,34 +92,40 @@ func observed(r *http.Request, names []string) string {
 	return values.Encode()
 }
 
-// read returns the rows from number from on, and forgets those before it. A reader that knows another ledger, from before
-// a restart, gets all rows.
-func (l *Ledger) read(born time.Duration, from int) Page {
+// maxPage bounds what one answer of the control port holds, bytes.
+const maxPage = 4 << 20
+
+// read gives whole lines from an offset of the file on.
+func (l *Ledger) read(from int64) (page []byte, lost int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.born == 0 {
-		l.born = Now()
+	page = make([]byte, maxPage)
+	n, err := l.file.ReadAt(page, from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, l.lost, err
 	}
-	if drop := from - l.gone; born == l.born && drop > 0 {
-		drop = min(drop, len(l.rows))
-		l.rows = append([]Arrival(nil), l.rows[drop:]...)
-		l.gone += drop
-	}
-	return Page{Born: l.born, Lost: l.lost, Rows: append([]Arrival(nil), l.rows...)}
+	return page[:bytes.LastIndexByte(page[:n], '\n')+1], l.lost, nil
 }
 
-// Control hands the ledger out: GET /arrivals?born=B&from=N gives row N and later of the ledger that began at B, and means
-// that the rows before N are safe.
+// lostHeader is how many arrivals could not be written.
+const lostHeader = "X-Lost"
+
+// Control hands the ledger out: GET /arrivals?from=N gives its lines from byte N on.
 func (s *Service) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /arrivals", func(w http.ResponseWriter, r *http.Request) {
-		from, err := strconv.Atoi(r.FormValue("from"))
-		born, err2 := strconv.ParseInt(r.FormValue("born"), 10, 64)
-		if err := errors.Join(err, err2); err != nil {
+		from, err := strconv.ParseInt(r.FormValue("from"), 10, 64)
+		if err != nil {
 			s.reply(w, http.StatusBadRequest, map[string]string{"detail": err.Error()})
 			return
 		}
-		s.reply(w, http.StatusOK, s.ledger.read(time.Duration(born), from))
+		page, lost, err := s.Ledger.read(from)
+		if err != nil {
+			s.reply(w, http.StatusInternalServerError, map[string]string{"detail": err.Error()})
+			return
+		}
+		w.Header().Set(lostHeader, strconv.Itoa(lost))
+		_, _ = w.Write(page) // a reader that has gone asks again
 	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		s.reply(w, http.StatusOK, map[string]string{"status": "ready", "tag": s.Tag})
@@ -141,15 +139,13 @@ type Reader struct {
 	Client *http.Client
 	Lost   string // why rows are missing; empty while none are
 
-	born time.Duration
-	next int
+	next int64
+	last string // header fields of the row before: those of most rows are the same
 }
 
-// Next returns the arrivals since the last call. A call that fails loses nothing; a restarted service has lost what was
-// not read from it, and Lost says so.
+// Next returns the arrivals since the last call, or the first so many of them. A call that fails loses nothing.
 func (r *Reader) Next(ctx context.Context) ([]Arrival, error) {
-	url := fmt.Sprintf("%s/arrivals?born=%d&from=%d", r.URL, r.born, r.next)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/arrivals?from=%d", r.URL, r.next), nil)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
@@ -158,17 +154,35 @@ func (r *Reader) Next(ctx context.Context) ([]Arrival, error) {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	defer resp.Body.Close()
-	var page Page
-	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+	page, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, page)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read the ledger at %s: %w", r.URL, err)
 	}
-	if r.born != 0 && page.Born != r.born {
-		r.Lost, r.next = "the service was restarted", 0
+	if lost := resp.Header.Get(lostHeader); lost != "0" {
+		r.Lost = lost + " arrivals could not be written"
 	}
-	if page.Lost > 0 {
-		r.Lost = fmt.Sprintf("the ledger was full: %d arrivals were not kept", page.Lost)
+	r.next += int64(len(page))
+	return r.rows(page), nil
+}
+
+func (r *Reader) rows(page []byte) []Arrival {
+	var rows []Arrival
+	for line := range bytes.Lines(page) {
+		id, rest, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
+		at, header, ok := bytes.Cut(rest, []byte(" "))
+		seq, err := strconv.ParseUint(string(id), 10, 64)
+		when, err2 := strconv.ParseInt(string(at), 10, 64)
+		if err != nil || err2 != nil || !ok {
+			r.Lost = "a row cannot be read: the service was killed while it wrote"
+			continue
+		}
+		if string(header) != r.last {
+			r.last = string(header)
+		}
+		rows = append(rows, Arrival{ID: seq, At: time.Duration(when), Header: r.last})
 	}
-	r.born = page.Born
-	r.next += len(page.Rows)
-	return page.Rows, nil
+	return rows
 }

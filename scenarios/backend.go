@@ -38,7 +38,7 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 	if spec.Memory > 0 { // which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
-	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control)}
+	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", "/ledger"}
 	option := func(name string, values []string) {
 		if len(values) > 0 {
 			spec.Command = append(spec.Command, name, strings.Join(values, ","))

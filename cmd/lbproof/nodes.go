@@ -27,6 +27,7 @@ func backendCommand() *cobra.Command {
 	var control, healthy int
 	var observe, prefixes, health []string
 	var helper bool
+	var ledger string
 	cmd := &cobra.Command{
 		Use: "backend", Short: "Serve as a backend", Args: usage(cobra.NoArgs), Hidden: true,
 		Example: "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070",
@@ -39,11 +40,19 @@ func backendCommand() *cobra.Command {
 				Prefixes: prefixes, Health: health, Helper: helper,
 				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
 			}
+			if helper {
+				return environment(s.Listen(cmd.Context(), listen, control))
+			}
+			var err error
+			if s.Ledger, err = backends.OpenLedger(ledger); err != nil {
+				return environment(err)
+			}
 			return environment(s.Listen(cmd.Context(), listen, control))
 		},
 	}
 	cmd.Flags().IntSliceVar(&listen, "listen", []int{8000}, "traffic ports")
 	cmd.Flags().IntVar(&control, "control", 7070, "port on which the ledger is handed out")
+	cmd.Flags().StringVar(&ledger, "ledger", "", "file of the ledger, which outlives the process; without it the ledger does not")
 	cmd.Flags().StringSliceVar(&observe, "observe", nil, "request headers to keep in the ledger")
 	cmd.Flags().StringSliceVar(&prefixes, "prefixes", nil, "paths below which the API is served too")
 	cmd.Flags().StringSliceVar(&health, "health-paths", nil, "paths that are answered as /health is")

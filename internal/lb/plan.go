@@ -213,23 +213,35 @@ type Breaks struct {
 	Latency time.Duration `json:"latency_ns,omitempty"` // that more than 1 % of them exceeded, counted from when they were due
 }
 
-// Break says, as 0 or 1, whether a hit failed and whether it was slow.
-func (b Breaks) Break(h Hit) (failed, slow float64) {
-	if h.Failed() {
-		failed = 1
-	}
-	if b.Latency > 0 && h.Done-h.Due > b.Latency {
-		slow = 1
-	}
-	return failed, slow
+// BreakingPoint finds the first second that is worse than Breaks says, of hits in the order of their answers.
+type BreakingPoint struct {
+	Breaks Breaks
+	Broken bool
+	Second int // in which it broke, by the run's clock
+
+	hits, failed, slow int
 }
 
 // enoughToBreak is how many hits a second must have before it is judged.
 const enoughToBreak = 20
 
-// Broken judges a second's counts.
-func (b Breaks) Broken(hits, failed, slow float64) bool {
-	return hits >= enoughToBreak && (b.Errors > 0 && failed > b.Errors*hits || b.Latency > 0 && slow > hits/100)
+// See counts a hit.
+func (b *BreakingPoint) See(h Hit) {
+	if b.Broken || b.Breaks == (Breaks{}) {
+		return
+	}
+	if second := int(h.Done / time.Second); second != b.Second {
+		b.Second, b.hits, b.failed, b.slow = second, 0, 0, 0
+	}
+	b.hits++
+	if h.Failed() {
+		b.failed++
+	}
+	if b.Breaks.Latency > 0 && h.Done-h.Due > b.Breaks.Latency {
+		b.slow++
+	}
+	failing := b.Breaks.Errors > 0 && float64(b.failed) > b.Breaks.Errors*float64(b.hits)
+	b.Broken = b.hits >= enoughToBreak && (failing || b.slow > b.hits/100)
 }
 
 // Request is what one hit sends.

@@ -24,7 +24,7 @@ func socketLoad(count, conns int) lb.Load {
 
 // Connections stay open, and each message comes back with the name of who answered.
 func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
-	service := backends.Service{Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Log: slog.New(slog.DiscardHandler)}
+	service := backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Log: slog.New(slog.DiscardHandler)}
 	var kind atomic.Value
 	api := service.API()
 	hits := send(t, t.Context(), socketLoad(100, 5), func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,7 @@ func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
 
 // A connection that dies is a failed message, and the next one opens another.
 func TestWebSocketSurvival(t *testing.T) {
-	service := backends.Service{Tag: "b1", Server: lb.ServerHeader, Size: lb.SizeHeader, Log: slog.New(slog.DiscardHandler)}
+	service := backends.Service{Ledger: openLedger(t), Tag: "b1", Server: lb.ServerHeader, Size: lb.SizeHeader, Log: slog.New(slog.DiscardHandler)}
 	api := service.API()
 	var opened atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,4 +75,11 @@ func TestWebSocketRefused(t *testing.T) {
 		assert.Equal(t, http.StatusForbidden, h.Code)
 		assert.True(t, h.Failed())
 	}
+}
+
+func openLedger(t *testing.T) *backends.Ledger {
+	t.Helper()
+	l, err := backends.OpenLedger("")
+	require.NoError(t, err)
+	return l
 }

@@ -186,7 +186,7 @@ func (w *worker) settle(ctx context.Context) {
 		}
 		return nil
 	})
-	for _, r := range w.readers { // what has arrived so far belongs to no hit
+	for _, r := range w.readers { // what has arrived so far belongs to no hit, and one page has it
 		_, _ = r.Next(ctx)
 	}
 }
@@ -253,47 +253,26 @@ func (w *worker) run(ctx context.Context) error {
 
 func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {
 	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
-	limit := breaker{breaks: l.Breaks}
-	p := load.Phase{Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: w.address, Enough: limit.broken.Load}
+	limit := lb.BreakingPoint{Breaks: l.Breaks}
+	var enough atomic.Bool
+	p := load.Phase{Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: w.address, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)
 		if h.Flight >= l.Concurrency {
 			stats.Capped++
 		}
-		limit.see(h)
+		if limit.See(h); limit.Broken {
+			enough.Store(true)
+		}
 		w.emit(h)
 	})
 	stats.End, stats.CPU = backends.Now()-w.origin, stats.CPU+cpu()
-	stats.Broke = limit.broken.Load()
+	stats.Broke = limit.Broken
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()
 	_ = w.sendLocked(report{Phase: &stats})
-}
-
-// breaker notices the first second in which a phase's load is more than the stack bears.
-type breaker struct {
-	breaks             lb.Breaks
-	second             time.Duration
-	hits, errors, slow float64
-	broken             atomic.Bool
-}
-
-func (b *breaker) see(h lb.Hit) {
-	if b.breaks == (lb.Breaks{}) {
-		return
-	}
-	if second := h.Done.Truncate(time.Second); second != b.second {
-		b.second, b.hits, b.errors, b.slow = second, 0, 0, 0
-	}
-	failed, slow := b.breaks.Break(h)
-	b.hits++
-	b.errors += failed
-	b.slow += slow
-	if b.breaks.Broken(b.hits, b.errors, b.slow) {
-		b.broken.Store(true)
-	}
 }
 
 // cpu is the processor time that this process has used.
@@ -324,11 +303,20 @@ func (w *worker) follow(ctx context.Context) {
 	}
 }
 
+// read passes on what is new in a ledger, and returns when it is at its end.
 func (w *worker) read(ctx context.Context, i int) error {
-	rows, err := w.readers[i].Next(ctx)
-	if err != nil || len(rows) == 0 {
-		return err
+	for {
+		rows, err := w.readers[i].Next(ctx)
+		if err == nil && len(rows) > 0 {
+			err = w.arrived(i, rows)
+		}
+		if err != nil || len(rows) == 0 {
+			return err
+		}
 	}
+}
+
+func (w *worker) arrived(i int, rows []backends.Arrival) error {
 	r := report{Arrivals: make([]lb.Arrival, len(rows))}
 	for n, row := range rows {
 		r.Arrivals[n] = lb.Arrival{Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server, Header: row.Header}

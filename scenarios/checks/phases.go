@@ -46,12 +46,8 @@ type phaseTally struct {
 	conns, resumed int
 	crowd          crowded
 	failures       map[string]lb.Failure
-	seconds        []second // of a phase that may break
-}
-
-// second is one second of a phase, by when its requests were due.
-type second struct {
-	hits, failed, slow float64
+	breaker        lb.BreakingPoint
+	due            map[int]int // of a phase that may break: hits due in each second
 }
 
 // longest is the largest latency that the histograms tell apart.
@@ -59,7 +55,7 @@ const longest = time.Hour
 
 func newPhaseTally(l lb.Load) phaseTally {
 	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
-	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]lb.Failure{}}
+	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]lb.Failure{}, breaker: lb.BreakingPoint{Breaks: l.Breaks}, due: map[int]int{}}
 }
 
 func (t *phaseTally) add(hit lb.Hit) {
@@ -84,7 +80,8 @@ func (t *phaseTally) add(hit lb.Hit) {
 		t.resumed++
 	}
 	if t.load.Breaks != (lb.Breaks{}) {
-		t.inSecond(hit)
+		t.breaker.See(hit)
+		t.due[int(hit.Due/time.Second)]++
 	}
 }
 
@@ -110,25 +107,18 @@ func (t *phaseTally) fail(hit lb.Hit) {
 	t.failures[kind] = f
 }
 
-func (t *phaseTally) inSecond(hit lb.Hit) {
-	n := int(max(0, hit.Due-t.first) / time.Second)
-	for len(t.seconds) <= n {
-		t.seconds = append(t.seconds, second{})
-	}
-	failed, slow := t.load.Breaks.Break(hit)
-	s := &t.seconds[n]
-	s.hits, s.failed, s.slow = s.hits+1, s.failed+failed, s.slow+slow
-}
-
-// broke says how many requests were due in the last good second and in the first bad one.
+// broke says how many requests were due in the second of the break or, where that was cut short, in the one before, and the
+// most in any second before those.
 func (t *phaseTally) broke() (bore, broke int) {
-	for _, s := range t.seconds {
-		if t.load.Breaks.Broken(s.hits, s.failed, s.slow) {
-			return bore, int(s.hits)
+	for second, n := range t.due {
+		switch {
+		case t.breaker.Broken && second >= t.breaker.Second-1:
+			broke = max(broke, n)
+		default:
+			bore = max(bore, n)
 		}
-		bore = max(bore, int(s.hits))
 	}
-	return bore, 0
+	return bore, broke
 }
 
 func (t *phaseTally) phase(h lb.History, i int) lb.Phase {
