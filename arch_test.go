@@ -23,7 +23,8 @@ var arrows = map[string][]string{
 	"internal/stats":   {},                                                                                 // plain numbers
 	"backends":         {},                                                                                 // as small as what it stands for
 	"internal/load":    {"internal/lb"},                                                                    // a Load in, Hits out
-	"internal/stack":   {"internal/lb"},                                                                    // Specs in, Nodes out
+	"internal/agent":   {"backends"},                                                                       // backends: the clock that all containers share
+	"internal/stack":   {"internal/agent", "internal/lb"},                                                  // Specs in, Nodes out; what it tells agents to do
 	"lbconfigs":        {"internal/lb"},                                                                    // a file in, a Config out
 	"reports":          {"internal/lb"},                                                                    // a Report in, text out
 	"scenarios/checks": {"internal/lb", "internal/stats"},                                                  // a History in, Findings out

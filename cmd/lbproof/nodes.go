@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
@@ -87,6 +88,18 @@ func workerCommand() *cobra.Command {
 			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()))
 		},
 	}
+}
+
+func agentCommand() *cobra.Command {
+	var ports []int
+	cmd := &cobra.Command{
+		Use: "agent", Short: "Break and watch a node's network as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return environment(agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports))
+		},
+	}
+	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")
+	return cmd
 }
 
 func reachCommand() *cobra.Command {

@@ -94,11 +94,12 @@ func (s Spec) Host() string {
 // Role is the part a node plays.
 type Role string
 
-// The roles. The worker is the harness's own and stands in no plan.
+// The roles. The worker and the agents are the harness's own and stand in no plan.
 const (
 	Balancer Role = "balancer"
 	Backend  Role = "backend"
 	Worker   Role = "worker"
+	Agent    Role = "agent"
 )
 
 // Image says where a node's root file system comes from: a local image named Ref, else Ref pulled, else the packages

@@ -122,10 +122,12 @@ func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name str
 	if err != nil {
 		return outcome{}, err
 	}
-	there := tweak{config: func(c *container.Config) { c.Hostname = "" }, host: func(h *container.HostConfig) {
-		h.NetworkMode = container.NetworkMode("container:" + c.GetContainerID())
+	there := inside(c)
+	into := there.host
+	there.host = func(h *container.HostConfig) {
+		into(h)
 		h.CapAdd = capabilities
-	}}
+	}
 	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(lb.Spec{Name: name, Command: command}, nil, there),
 		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
 	if err != nil {

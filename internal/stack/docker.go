@@ -24,6 +24,7 @@ import (
 	tcexec "github.com/testcontainers/testcontainers-go/exec"
 	tclog "github.com/testcontainers/testcontainers-go/log"
 
+	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
@@ -42,6 +43,7 @@ type Docker struct {
 	Progress func(string) // told what takes long; may be nil
 
 	client   *client.Client
+	cpus     int // of the machine
 	ownLock  sync.Mutex
 	ownImage Found
 }
@@ -79,7 +81,7 @@ func (d *Docker) Connect(ctx context.Context) (Host, error) {
 		cli.Close()
 		return Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use it? DOCKER_HOST names another)", cli.DaemonHost(), err)
 	}
-	d.client = cli
+	d.client, d.cpus = cli, info.Info.NCPU
 	os.Setenv("DOCKER_HOST", cli.DaemonHost()) // so that the library finds the same engine
 	return Host{
 		Version: info.Info.ServerVersion,
@@ -98,6 +100,11 @@ type Stack struct {
 	turn     sync.Mutex // of the nodes to start, see inTurn
 	reaper   client.HijackedResponse
 
+	// Pods gives every node that is started an agent in whose network it runs, so that faults can be put on it.
+	Pods bool
+	// Attempted is told who tried to connect to a backend; nil where nobody wants to know. Only with Pods.
+	Attempted func(node string, all []agent.Attempt)
+
 	mu    sync.Mutex
 	nodes map[string]*node
 }
@@ -105,9 +112,19 @@ type Stack struct {
 type node struct {
 	spec      lb.Spec
 	container testcontainers.Container
+	pod       *pod // nil where the node has none
 	image     Found
 	oom       bool
 	starts    int // since the run's own
+	held      int // faults that keep it down
+}
+
+// namespace is the container whose network the node is in.
+func (n *node) namespace() testcontainers.Container {
+	if n.pod != nil {
+		return n.pod.container
+	}
+	return n.container
 }
 
 // Open makes the run's networks, and first the reaper that will remove them. The caller must Close what Open returns.
@@ -130,15 +147,31 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	defer s.inTurn()()
-	options := append(s.options(spec, files, tweak{}), s.joined(spec)...)
-	c, err := testcontainers.Run(ctx, found.Ref, options...)
-	if err != nil {
+	one := &node{spec: spec, image: found}
+	where, there := s.joined(spec), tweak{}
+	if s.Pods {
+		if one.pod, err = s.startPod(ctx, spec); err != nil {
+			return err
+		}
+		where, there = nil, inside(one.pod.container)
+	}
+	if one.container, err = testcontainers.Run(ctx, found.Ref, append(s.options(spec, files, there), where...)...); err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nodes[spec.Name] = &node{spec: spec, container: c, image: found}
+	s.nodes[spec.Name] = one
 	return nil
+}
+
+// inside puts a container into the network of another.
+func inside(c testcontainers.Container) tweak {
+	return tweak{
+		config: func(own *container.Config) { own.Hostname = "" },
+		host: func(h *container.HostConfig) {
+			h.NetworkMode = container.NetworkMode("container:" + c.GetContainerID())
+		},
+	}
 }
 
 // tweak is what a container has beyond its spec; either part may be nil.
@@ -323,7 +356,7 @@ func (s *Stack) Workers(ctx context.Context, spec lb.Spec, expected int) (int, e
 
 // Address is a node's address on the run's network.
 func (s *Stack) Address(ctx context.Context, name string) (string, error) {
-	info, err := s.node(name).container.Inspect(ctx)
+	info, err := s.node(name).namespace().Inspect(ctx)
 	if err != nil {
 		return "", fmt.Errorf("find the address of %s: %w", name, err)
 	}
@@ -348,7 +381,13 @@ func (s *Stack) Nodes(ctx context.Context) ([]lb.Node, error) {
 			Name: name, Role: n.spec.Role, Image: n.image.Ref, Source: n.image.Source, CPUs: n.spec.CPUs, Memory: n.spec.Memory,
 			Restarts: info.RestartCount, OOMKilled: n.oom || info.State.OOMKilled,
 		}
-		if at := info.NetworkSettings.Networks[s.networks[0].name]; at != nil && at.IPAddress.IsValid() {
+		network := info
+		if n.pod != nil {
+			if network, err = n.pod.container.Inspect(ctx); err != nil {
+				return nil, fmt.Errorf("inspect the agent of %s: %w", name, err)
+			}
+		}
+		if at := network.NetworkSettings.Networks[s.networks[0].name]; at != nil && at.IPAddress.IsValid() {
 			one.Address = at.IPAddress.String()
 		}
 		if !info.State.Running && !info.State.Restarting {

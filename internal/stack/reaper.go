@@ -58,6 +58,13 @@ func (s *Stack) startReaper(ctx context.Context) error {
 func (s *Stack) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	s.mu.Lock()
+	for _, n := range s.nodes {
+		if n.pod != nil {
+			n.pod.close()
+		}
+	}
+	s.mu.Unlock()
 	s.reaper.Close()
 	for {
 		left, err := leftovers(ctx, s.docker.client, s.run, true)

@@ -39,13 +39,8 @@ func (s *Stack) sampleOne(ctx context.Context, name string) (*lb.Sample, error) 
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	n := s.node(name)
-	answer, err := s.docker.client.ContainerStats(ctx, n.container.GetContainerID(), client.ContainerStatsOptions{})
+	stats, err := s.stats(ctx, n.container.GetContainerID())
 	if err != nil {
-		return nil, fmt.Errorf("sample %s: %w", name, err)
-	}
-	defer answer.Body.Close()
-	var stats container.StatsResponse
-	if err := json.NewDecoder(answer.Body).Decode(&stats); err != nil {
 		return nil, fmt.Errorf("sample %s: %w", name, err)
 	}
 	if stats.CPUStats.CPUUsage.TotalUsage == 0 {
@@ -55,7 +50,12 @@ func (s *Stack) sampleOne(ctx context.Context, name string) (*lb.Sample, error) 
 		Node: name, CPU: time.Duration(stats.CPUStats.CPUUsage.TotalUsage), Throttled: time.Duration(stats.CPUStats.ThrottlingData.ThrottledTime),
 		Memory: int64(stats.MemoryStats.Usage) - pageCache(stats.MemoryStats.Stats),
 	}
-	for _, network := range stats.Networks {
+	networks := stats.Networks
+	if n.pod != nil {
+		agents, _ := s.stats(ctx, n.pod.container.GetContainerID()) // its network is the node's
+		networks = agents.Networks
+	}
+	for _, network := range networks {
 		out.Received += int64(network.RxBytes)
 		out.Sent += int64(network.TxBytes)
 	}
@@ -63,6 +63,15 @@ func (s *Stack) sampleOne(ctx context.Context, name string) (*lb.Sample, error) 
 	defer s.mu.Unlock()
 	out.Restarts = n.starts
 	return out, nil
+}
+
+func (s *Stack) stats(ctx context.Context, id string) (stats container.StatsResponse, err error) {
+	answer, err := s.docker.client.ContainerStats(ctx, id, client.ContainerStatsOptions{})
+	if err != nil {
+		return stats, err
+	}
+	defer answer.Body.Close()
+	return stats, json.NewDecoder(answer.Body).Decode(&stats)
 }
 
 // pageCache is what of a container's memory the kernel can take back: cgroup v1's and v2's name for it.

@@ -50,9 +50,27 @@ func (l *Log) Bytes() []byte {
 
 // StartAttached brings up a node like Start, with its standard streams in the caller's hands.
 func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, error) {
+	capable := tweak{host: func(h *container.HostConfig) {
+		if s.clients.IsValid() {
+			h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own
+		}
+	}}
+	defer s.inTurn()()
+	c, found, streams, err := s.attach(ctx, spec, capable, network.WithNetworkName([]string{spec.Host()}, s.networks[0].name))
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[spec.Name] = &node{spec: spec, container: c, image: found}
+	return streams, nil
+}
+
+// attach starts a container whose standard streams the harness holds.
+func (s *Stack) attach(ctx context.Context, spec lb.Spec, t tweak, more ...testcontainers.ContainerCustomizer) (testcontainers.Container, Found, *Streams, error) {
 	found, err := s.docker.Image(ctx, spec.Image)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+		return nil, found, nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	var attached client.ContainerAttachResult
 	attach := func(ctx context.Context, c testcontainers.Container) (err error) {
@@ -60,27 +78,24 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 		return err
 	}
 	direct := tweak{
-		config: func(c *container.Config) { c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true },
-		host: func(h *container.HostConfig) {
-			h.LogConfig = container.LogConfig{Type: "none"}
-			if s.clients.IsValid() {
-				h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own
+		config: func(c *container.Config) {
+			c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true
+			if t.config != nil {
+				t.config(c)
 			}
 		},
+		host: func(h *container.HostConfig) {
+			h.LogConfig = container.LogConfig{Type: "none"}
+			t.host(h)
+		},
 	}
-	options := append(s.options(spec, nil, direct),
-		network.WithNetworkName([]string{spec.Host()}, s.networks[0].name),
-		testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}),
-	)
-	defer s.inTurn()()
+	options := append(append(s.options(spec, nil, direct), more...),
+		testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}))
 	c, err := testcontainers.Run(ctx, found.Ref, options...)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+		return nil, found, nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.nodes[spec.Name] = &node{spec: spec, container: c, image: found}
-	return pump(attached.HijackedResponse), nil
+	return c, found, pump(attached.HijackedResponse), nil
 }
 
 // pump takes the engine's multiplexed stream apart.

@@ -81,10 +81,17 @@ func (s *Stack) Gone(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", name, err)
 	}
-	if info.State.Running || info.State.Restarting {
+	if info.State.Running || info.State.Restarting || s.held(name) {
 		return nil
 	}
 	return s.dead(ctx, name, info)
+}
+
+// held says whether a fault keeps the node down now.
+func (s *Stack) held(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nodes[name].held > 0
 }
 
 // dead tells how a container ended and what to do.

@@ -1,0 +1,159 @@
+// Package agent is lbproof inside the network namespace of a node: it breaks the node's network, looks at other nodes from
+// there, and keeps a record of who tried to connect. It knows neither Docker nor the plan.
+//
+// An agent holds the namespace too: a node whose process is killed keeps its address, and its kernel refuses connections as
+// a host does whose service has died.
+//
+// What an agent put in force it takes back when it is told to, when the rule's own time is over, and when its input ends:
+// nobody has to be alive for that.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/lbproof/lbproof/backends"
+)
+
+// Order is what an agent is told to do. One of Rule, Heal and Look is set.
+type Order struct {
+	ID   int
+	Rule *Rule `json:",omitempty"`
+	Heal int   `json:",omitempty"` // the order whose rule is to go
+	Look *Look `json:",omitempty"`
+}
+
+// Answer says how an order went; with ID 0, what the agent saw by itself.
+type Answer struct {
+	ID       int
+	At       time.Duration // on the host's monotonic clock: when it was done
+	Err      string        `json:",omitempty"`
+	Seen     *Seen         `json:",omitempty"`
+	Attempts []Attempt     `json:",omitempty"`
+	Dropped  int           `json:",omitempty"` // of a rule that is gone: packets that it touched
+}
+
+// Attempt is a connection that somebody tried to open to the node.
+type Attempt struct {
+	At   time.Duration // on the host's monotonic clock
+	From netip.AddrPort
+	Port uint16
+}
+
+// Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int) error {
+	ctx, stop := context.WithCancel(ctx)
+	a := &agent{out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx)}
+	defer func() {
+		stop()
+		a.working.Wait()
+		a.healAll()
+	}()
+	if len(ports) > 0 {
+		recorded, err := a.record(ctx, ports)
+		if err != nil {
+			return fmt.Errorf("record attempts to connect: %w", err)
+		}
+		defer recorded()
+	}
+	orders := json.NewDecoder(in)
+	a.answer(Answer{At: backends.Now()}) // ready
+	for {
+		var o Order
+		if err := orders.Decode(&o); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("read an order: %w", err)
+		}
+		a.working.Go(func() { a.answer(a.do(ctx, o)) })
+	}
+}
+
+type agent struct {
+	relays  *relays
+	working sync.WaitGroup
+
+	mu    sync.Mutex
+	out   *json.Encoder
+	rules map[int]*inForce
+}
+
+// inForce is a rule that has taken effect.
+type inForce struct {
+	undo  func() (touched int, err error)
+	timer *time.Timer
+}
+
+func (a *agent) answer(w Answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = a.out.Encode(w) // a harness that has gone ends the input too
+}
+
+func (a *agent) do(ctx context.Context, o Order) Answer {
+	w := Answer{ID: o.ID}
+	var err error
+	switch {
+	case o.Rule != nil:
+		err = a.enforce(ctx, o.ID, *o.Rule)
+	case o.Heal != 0:
+		w.Dropped, err = a.heal(o.Heal)
+	case o.Look != nil:
+		w.Seen, err = o.Look.until(ctx)
+	}
+	w.At = backends.Now()
+	if err != nil {
+		w.Err = err.Error()
+	}
+	return w
+}
+
+// enforce puts a rule in force, for its time at most.
+func (a *agent) enforce(ctx context.Context, id int, r Rule) error {
+	undo, err := a.put(ctx, id, r)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rule := &inForce{undo: undo}
+	if r.For > 0 {
+		rule.timer = time.AfterFunc(r.For, func() { _, _ = a.heal(id) })
+	}
+	a.rules[id] = rule
+	return nil
+}
+
+// heal takes a rule back. One that is gone already is no error.
+func (a *agent) heal(id int) (touched int, err error) {
+	a.mu.Lock()
+	rule := a.rules[id]
+	delete(a.rules, id)
+	a.mu.Unlock()
+	if rule == nil {
+		return 0, nil
+	}
+	if rule.timer != nil {
+		rule.timer.Stop()
+	}
+	return rule.undo()
+}
+
+func (a *agent) healAll() {
+	a.mu.Lock()
+	var all []int
+	for id := range a.rules {
+		all = append(all, id)
+	}
+	a.mu.Unlock()
+	for _, id := range all {
+		_, _ = a.heal(id)
+	}
+}

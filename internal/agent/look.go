@@ -1,0 +1,253 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lbproof/lbproof/backends"
+)
+
+// Look asks another node for a page, again and again, until what comes back is as Want says.
+type Look struct {
+	At      netip.AddrPort
+	Name    string            `json:",omitempty"` // where the address is to be found out by the node's own resolver
+	Path    string            `json:",omitempty"`
+	Header  map[string]string `json:",omitempty"`
+	TLS     bool              `json:",omitempty"`
+	Timeout time.Duration     // of one look
+	Every   time.Duration     // how far the looks lie apart
+	Within  time.Duration     // when to give up
+	Want    Want
+	InARow  int `json:",omitempty"` // so many looks on end; 0 is one
+}
+
+// Want is what a look is to see. Fields that are not set do not matter.
+type Want struct {
+	Not     bool          `json:",omitempty"` // anything else
+	Ends    []End         `json:",omitempty"`
+	Codes   []int         `json:",omitempty"`
+	Slower  time.Duration `json:",omitempty"`
+	Address netip.Addr    `json:",omitzero"` // that the name has
+}
+
+// End is how a look ended.
+type End string
+
+// The ends of looks.
+const (
+	Answered End = "answered"
+	Refused  End = "refused"
+	TimedOut End = "timed out"
+	Closed   End = "closed" // or reset, before the answer was whole
+	Garbled  End = "garbled"
+	Unnamed  End = "unnamed" // the name has no address
+	Failed   End = "failed"  // in another way
+)
+
+// Seen is what a look saw.
+type Seen struct {
+	From, To time.Duration // on the host's monotonic clock
+	End      End
+	Code     int        `json:",omitempty"`
+	Detail   string     `json:",omitempty"`
+	Looks    int        // how many it took
+	Address  netip.Addr `json:",omitzero"`
+}
+
+func (s Seen) String() string {
+	text := string(s.End)
+	if s.Code != 0 {
+		text += " " + strconv.Itoa(s.Code)
+	}
+	text += fmt.Sprintf(" after %s", (s.To - s.From).Round(100*time.Microsecond))
+	if s.Detail != "" {
+		text += ": " + s.Detail
+	}
+	return text
+}
+
+// fits says whether it is what was wanted.
+func (w Want) fits(s Seen) bool {
+	fits := (len(w.Ends) == 0 || slices.Contains(w.Ends, s.End)) && (len(w.Codes) == 0 || slices.Contains(w.Codes, s.Code)) &&
+		s.To-s.From >= w.Slower && (!w.Address.IsValid() || w.Address == s.Address)
+	return fits != w.Not
+}
+
+// lookers is how many looks may be under way at once: those that hang do not hold up the next.
+const lookers = 32
+
+// until looks until it sees what is wanted. Seen.From is when the look began that saw it, or the first of those in a row.
+func (l Look) until(ctx context.Context) (*Seen, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.Within)
+	defer cancel()
+	looks := make(chan Seen)
+	under := make(chan struct{}, lookers)
+	go func() {
+		tick := time.NewTicker(max(l.Every, time.Millisecond))
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case under <- struct{}{}:
+			}
+			go func() {
+				seen := l.once(ctx)
+				<-under
+				select {
+				case looks <- seen:
+				case <-ctx.Done():
+				}
+			}()
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	}()
+	return l.wait(ctx, looks)
+}
+
+func (l Look) wait(ctx context.Context, looks <-chan Seen) (*Seen, error) {
+	n, row := 0, 0
+	var first, last Seen
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("not seen in %s and %d looks; the last: %s", l.Within, n, last)
+		case last = <-looks:
+		}
+		n++
+		if !l.Want.fits(last) {
+			row = 0
+			continue
+		}
+		if row++; row == 1 || last.From < first.From {
+			first.From = last.From
+		}
+		if row >= max(1, l.InARow) {
+			last.From, last.Looks = first.From, n
+			return &last, nil
+		}
+	}
+}
+
+// nextPort is the source port of the next look.
+var nextPort atomic.Uint32
+
+// once looks one time, from a port that tells looks from attempts.
+func (l Look) once(ctx context.Context) (s Seen) {
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	s.From = backends.Now()
+	defer func() { s.To = backends.Now() }()
+	at := l.At
+	if l.Name != "" {
+		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", l.Name)
+		if err != nil || len(found) == 0 {
+			s.End, s.Detail = Unnamed, fmt.Sprint(err)
+			return s
+		}
+		s.Address = found[0]
+		at = netip.AddrPortFrom(found[0], at.Port())
+		if l.Path == "" {
+			s.End = Answered
+			return s
+		}
+	}
+	conn, err := dial(ctx, at)
+	if err == nil {
+		defer conn.Close()
+		deadline, _ := ctx.Deadline()
+		_ = conn.SetDeadline(deadline)
+		err = l.ask(ctx, conn, &s)
+	}
+	s.End = endOf(err)
+	if err != nil {
+		s.Detail = err.Error()
+	}
+	return s
+}
+
+// dial connects from one of the looks' own ports.
+func dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	for range 100 {
+		port := looksFrom + int(nextPort.Add(1)%(1<<16-looksFrom))
+		d := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}}
+		conn, err := d.DialContext(ctx, "tcp4", to.String())
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+			continue
+		}
+		return conn, err
+	}
+	return nil, syscall.EADDRINUSE
+}
+
+var errGarbled = errors.New("no HTTP answer")
+
+// ask sends the request and reads the answer to its end.
+func (l Look) ask(ctx context.Context, conn net.Conn, s *Seen) error {
+	if l.TLS {
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		conn = secure
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.At.String()+l.Path, nil)
+	if err != nil {
+		return err
+	}
+	for name, value := range l.Header {
+		req.Header.Set(name, value)
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+	}
+	req.Close = true
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	first := bufio.NewReader(conn)
+	if _, err := first.Peek(1); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(first, req)
+	if err != nil {
+		return errors.Join(errGarbled, err)
+	}
+	defer resp.Body.Close()
+	s.Code = resp.StatusCode
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// endOf classifies how a look failed.
+func endOf(err error) End {
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return Answered
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return TimedOut
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return Closed
+	case errors.Is(err, errGarbled):
+		return Garbled
+	}
+	return Failed
+}

@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
+)
+
+// Names is how the node's questions for names are answered; other questions are passed on.
+type Names struct {
+	Name string     `json:",omitempty"`
+	Give netip.Addr `json:",omitzero"`  // in place of the true address
+	Fail bool       `json:",omitempty"` // a server failure
+	Mute bool       `json:",omitempty"` // no answer at all
+}
+
+// passMark is on the packets of questions that are passed on, so that they are not taken back.
+const passMark = 0x1b
+
+// nameServer is where Docker answers in a container.
+const nameServer = "127.0.0.11:53"
+
+// resolve answers the node's questions itself.
+func resolve(ctx context.Context, t table, names Names) (undo func() (int, error), err error) {
+	listener, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for questions: %w", err)
+	}
+	c, err := nftables.New()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reach nftables: %w", err), listener.Close())
+	}
+	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
+	before := *nftables.ChainPriorityNATDest - 1 // Docker's own translation comes after
+	chain := c.AddChain(&nftables.Chain{Name: "out", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: &before})
+	port := listener.LocalAddr().(*net.UDPAddr).Port
+	c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(passMark)},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPortAt, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(53)},
+		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
+		&expr.Redir{RegisterProtoMin: 1, Flags: natSpecified},
+	}})
+	if err := c.Flush(); err != nil {
+		return nil, errors.Join(fmt.Errorf("tell nftables: %w", err), listener.Close())
+	}
+	var touched atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		answerNames(ctx, listener, names, &touched)
+	}()
+	return func() (int, error) {
+		_, err := t.remove(c, mine)
+		listener.Close()
+		<-done
+		return int(touched.Load()), err
+	}, nil
+}
+
+func answerNames(ctx context.Context, listener net.PacketConn, names Names, touched *atomic.Int64) {
+	buf := make([]byte, 4096)
+	for {
+		n, from, err := listener.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		question := append([]byte(nil), buf[:n]...)
+		answer, ours := names.answer(question)
+		if ours {
+			touched.Add(1)
+		}
+		go func() {
+			if !ours {
+				answer, _ = passOn(ctx, question)
+			}
+			if len(answer) > 0 {
+				_, _ = listener.WriteTo(answer, from)
+			}
+		}()
+	}
+}
+
+// answer says what a question gets; ours is false where it is not about the name.
+func (n Names) answer(question []byte) (answer []byte, ours bool) {
+	var m dnsmessage.Message
+	if m.Unpack(question) != nil || len(m.Questions) != 1 {
+		return nil, false
+	}
+	q := m.Questions[0]
+	asked := strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")
+	if n.Name != "" && asked != n.Name {
+		return nil, false
+	}
+	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
+	switch {
+	case n.Mute:
+		return nil, true
+	case n.Fail:
+		m.RCode = dnsmessage.RCodeServerFailure
+	case q.Type == dnsmessage.TypeA:
+		m.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
+			Body:   &dnsmessage.AResource{A: n.Give.As4()},
+		}}
+	}
+	answer, err := m.Pack()
+	return answer, err == nil
+}
+
+// passOn asks the true name server.
+func passOn(ctx context.Context, question []byte) ([]byte, error) {
+	d := net.Dialer{Timeout: time.Second, Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, passMark) }), err)
+	}}
+	conn, err := d.DialContext(ctx, "udp4", nameServer)
+	if err != nil {
+		return nil, fmt.Errorf("ask the name server: %w", err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := conn.Write(question); err != nil {
+		return nil, fmt.Errorf("ask the name server: %w", err)
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf)
+	return buf[:n], err
+}

@@ -1,0 +1,154 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/florianl/go-nfqueue/v2"
+)
+
+// Shape is what Delay does to packets. The zero value does nothing.
+type Shape struct {
+	Delay  time.Duration `json:",omitempty"`
+	Jitter time.Duration `json:",omitempty"`
+	Spread Spread        `json:",omitempty"` // how Jitter is spread
+	Loss   float64       `json:",omitempty"` // share of the packets, at random
+	Every  int           `json:",omitempty"` // every nth packet is lost
+	Rate   int64         `json:",omitempty"` // bytes per second
+	Seed   uint64        `json:",omitempty"`
+}
+
+// Spread is a distribution of delays.
+type Spread string
+
+// The distributions: Jitter is half the width of the uniform one, the standard deviation of the normal one, and the scale
+// of the Pareto one, whose shape is 3, so that one packet in a thousand waits nine times as long.
+const (
+	Uniform Spread = "uniform"
+	Normal  Spread = "normal"
+	Pareto  Spread = "pareto"
+)
+
+// delay draws how long a packet waits.
+func (s Shape) delay(r *rand.Rand) time.Duration {
+	jitter := float64(s.Jitter)
+	switch s.Spread {
+	case Normal:
+		jitter *= r.NormFloat64()
+	case Pareto:
+		jitter *= math.Pow(1-r.Float64(), -1.0/3) - 1
+	default:
+		jitter *= 2*r.Float64() - 1
+	}
+	return max(0, s.Delay+time.Duration(jitter))
+}
+
+// firstQueue is the number of the first rule's queue; recordQueue is that of the record of attempts.
+const (
+	recordQueue = 1
+	firstQueue  = 100
+)
+
+// queue holds packets that the kernel has handed over.
+type queue struct {
+	nf      *nfqueue.Nfqueue
+	shape   Shape
+	touched atomic.Int64
+
+	mu   sync.Mutex
+	rand *rand.Rand
+	n    int
+	free time.Time // when the packet before has left: none overtakes another
+}
+
+func newQueue(ctx context.Context, number uint16, shape Shape) (*queue, error) {
+	q := &queue{shape: shape, rand: rand.New(rand.NewPCG(shape.Seed, uint64(number)))}
+	var err error
+	q.nf, err = receive(ctx, number, q.take)
+	return q, err
+}
+
+// longestQueue is how many packets may wait; the kernel drops those beyond.
+const longestQueue = 1 << 16
+
+// headers is how much of a packet a program sees: IPv4 and TCP headers with options fit in.
+const headers = 128
+
+// receive hands every packet of a queue to take, which must see to its verdict.
+func receive(ctx context.Context, number uint16, take func(nf *nfqueue.Nfqueue, id uint32, packet []byte)) (*nfqueue.Nfqueue, error) {
+	nf, err := nfqueue.Open(&nfqueue.Config{
+		NfQueue: number, MaxPacketLen: headers, MaxQueueLen: longestQueue, Copymode: nfqueue.NfQnlCopyPacket,
+		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen, ReadTimeout: time.Second, WriteTimeout: time.Second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the kernel's packet queue: %w", err)
+	}
+	_ = nf.Con.SetReadBuffer(4 << 20) // so that a burst is not lost
+	hook := func(p nfqueue.Attribute) int {
+		if p.PacketID != nil && p.Payload != nil {
+			take(nf, *p.PacketID, *p.Payload)
+		}
+		return 0
+	}
+	if err := nf.RegisterWithErrorFunc(ctx, hook, func(error) int { return 0 }); err != nil {
+		nf.Close()
+		return nil, fmt.Errorf("listen to the kernel's packet queue: %w", err)
+	}
+	return nf, nil
+}
+
+// take decides on a packet when it comes.
+func (q *queue) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
+	q.touched.Add(1)
+	wait, lost := q.plan(packet)
+	if lost {
+		_ = nf.SetVerdict(id, nfqueue.NfDrop)
+		return
+	}
+	if wait <= 0 {
+		_ = nf.SetVerdict(id, nfqueue.NfAccept)
+		return
+	}
+	time.AfterFunc(wait, func() { _ = nf.SetVerdict(id, nfqueue.NfAccept) })
+}
+
+// plan says how long a packet waits, or that it is lost.
+func (q *queue) plan(packet []byte) (wait time.Duration, lost bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.n++
+	if q.shape.Loss > 0 && q.rand.Float64() < q.shape.Loss || q.shape.Every > 0 && q.n%q.shape.Every == 0 {
+		return 0, true
+	}
+	now := time.Now()
+	leaves := now.Add(q.shape.delay(q.rand))
+	if leaves.Before(q.free) {
+		leaves = q.free
+	}
+	if q.shape.Rate > 0 {
+		leaves = leaves.Add(time.Duration(float64(size(packet)) / float64(q.shape.Rate) * float64(time.Second)))
+	}
+	q.free = leaves
+	return leaves.Sub(now), false
+}
+
+// size is what an IPv4 packet says of its own length, bytes.
+func size(packet []byte) int {
+	if len(packet) < 4 {
+		return len(packet)
+	}
+	return cmp.Or(int(binary.BigEndian.Uint16(packet[2:])), len(packet))
+}
+
+// close lets go of what still waits, and says how many packets came.
+func (q *queue) close() int {
+	q.nf.Close()
+	return int(q.touched.Load())
+}

@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/florianl/go-nfqueue/v2"
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+
+	"github.com/lbproof/lbproof/backends"
+)
+
+// looksFrom is the first source port of the agents' own looks. The kernel gives out lower ones to everybody else
+// (net.ipv4.ip_local_port_range ends at 60999), so that a look is never taken for an attempt.
+const looksFrom = 61000
+
+// reportEvery is how long attempts are gathered until they are told.
+const reportEvery = 200 * time.Millisecond
+
+// attempts gathers who asks for a connection.
+type attempts struct {
+	mu   sync.Mutex
+	seen []Attempt
+	last map[netip.AddrPort]time.Duration // when: a SYN that comes again is the same attempt
+}
+
+// again is how long a SYN of the same port counts as the one before: the kernel tries for longer than a minute, with ever
+// longer pauses, and takes minutes until it gives a port out again to the same address.
+const again = time.Minute
+
+// record tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
+func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error) {
+	r := &attempts{last: map[netip.AddrPort]time.Duration{}}
+	nf, err := receive(ctx, recordQueue, r.take)
+	if err != nil {
+		return nil, err
+	}
+	c, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("reach nftables: %w", err)
+	}
+	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "lbproof-record"})
+	before := *nftables.ChainPriorityFilter - 10 // a rule that drops it comes later
+	chain := c.AddChain(&nftables.Chain{
+		Name: "in", Table: mine, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: &before,
+	})
+	for _, port := range ports {
+		exprs := append(tcp(),
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPortAt, Len: 2},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: sourcePortAt, Len: 2},
+			&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binaryutil.BigEndian.PutUint16(looksFrom)})
+		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(append(exprs, syn()...), toQueue(recordQueue))})
+	}
+	if err := c.Flush(); err != nil {
+		nf.Close()
+		return nil, fmt.Errorf("tell nftables: %w", err)
+	}
+	telling, ended := context.WithCancel(ctx)
+	a.working.Go(func() { r.tell(telling, a.answer) })
+	return func() {
+		ended()
+		c.DelTable(mine)
+		_ = c.Flush() // the namespace goes too
+		nf.Close()
+	}, nil
+}
+
+func (r *attempts) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
+	_ = nf.SetVerdict(id, nfqueue.NfAccept)
+	one, ok := attemptOf(packet, backends.Now())
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, known := r.last[one.From]
+	r.last[one.From] = one.At
+	if !known || one.At-before > again {
+		r.seen = append(r.seen, one)
+	}
+}
+
+// attemptOf reads an IPv4 packet that asks for a TCP connection.
+func attemptOf(packet []byte, now time.Duration) (Attempt, bool) {
+	if len(packet) < 20 {
+		return Attempt{}, false
+	}
+	ip := int(packet[0]&0x0f) * 4
+	from, ok := netip.AddrFromSlice(packet[sourceAt : sourceAt+4])
+	if !ok || len(packet) < ip+4 {
+		return Attempt{}, false
+	}
+	return Attempt{
+		At: now, From: netip.AddrPortFrom(from, binary.BigEndian.Uint16(packet[ip+sourcePortAt:])),
+		Port: binary.BigEndian.Uint16(packet[ip+destinationPortAt:]),
+	}, true
+}
+
+// tell reports what was gathered, until ctx ends.
+func (r *attempts) tell(ctx context.Context, answer func(Answer)) {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	for {
+		ended := false
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		seen := r.seen
+		r.seen = nil
+		r.mu.Unlock()
+		if len(seen) > 0 {
+			answer(Answer{Attempts: seen})
+		}
+		if ended {
+			return
+		}
+	}
+}

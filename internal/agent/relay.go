@@ -1,0 +1,226 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+)
+
+// Stream is what Relay does to the bytes that the node answers. The zero value passes them on.
+type Stream struct {
+	Hold  bool          `json:",omitempty"` // connections are accepted and nothing comes back
+	After int64         `json:",omitempty"` // so many bytes of an answer pass, then the connection ends
+	Reset bool          `json:",omitempty"` // it ends with a TCP reset; otherwise as if all had been sent
+	Slice int           `json:",omitempty"` // bytes are passed on so many at a time
+	Pause time.Duration `json:",omitempty"` // between slices, and before a connection that the node has ended is closed
+}
+
+// relays stand before the node's ports from the moment on that a rule may need them: connections that are open when a fault
+// begins have its effect too.
+type relays struct {
+	ctx context.Context
+
+	mu      sync.Mutex
+	ports   map[int]*relay
+	working sync.WaitGroup
+}
+
+func newRelays(ctx context.Context) *relays { return &relays{ctx: ctx, ports: map[int]*relay{}} }
+
+// relay passes on the connections of one port.
+type relay struct {
+	to      netip.AddrPort
+	stream  atomic.Pointer[Stream]
+	touched atomic.Int64
+}
+
+// set gives the relays of the rule's ports their task, and makes those that are missing.
+func (all *relays) set(r Rule) (undo func() (int, error), err error) {
+	if len(r.Ports) == 0 || len(r.With) == 0 {
+		return nil, errors.New("a relay needs ports, and to know whose connections it takes")
+	}
+	var mine []*relay
+	for _, port := range r.Ports {
+		one, err := all.get(r.With, port)
+		if err != nil {
+			return nil, err
+		}
+		one.touched.Store(0)
+		one.stream.Store(&r.Stream)
+		mine = append(mine, one)
+	}
+	return func() (touched int, _ error) {
+		for _, one := range mine {
+			one.stream.Store(&Stream{})
+			touched += int(one.touched.Load())
+		}
+		return touched, nil
+	}, nil
+}
+
+// get finds or makes the relay of a port.
+func (all *relays) get(with []netip.Addr, port int) (*relay, error) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if one := all.ports[port]; one != nil {
+		return one, nil
+	}
+	own, err := ownAddress()
+	if err != nil {
+		return nil, err
+	}
+	one := &relay{to: netip.AddrPortFrom(own, uint16(port))} // by its own address: what comes from loopback is no traffic
+	one.stream.Store(&Stream{})
+	listener, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for the relay: %w", err)
+	}
+	if err := redirect(with, port, listener.Addr().(*net.TCPAddr).Port); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	context.AfterFunc(all.ctx, func() { listener.Close() })
+	all.working.Go(func() { one.accept(all.ctx, listener) })
+	all.ports[port] = one
+	return one, nil
+}
+
+// redirect sends connections for a port to another one. It stays as long as the namespace does.
+func redirect(with []netip.Addr, from, to int) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("reach nftables: %w", err)
+	}
+	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: fmt.Sprintf("lbproof-relay-%d", from)})
+	chain := c.AddChain(&nftables.Chain{
+		Name: "in", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
+	})
+	for _, other := range with {
+		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(match(In, other, from, false),
+			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(to))},
+			&expr.Redir{RegisterProtoMin: 1, Flags: natSpecified})})
+	}
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("tell nftables: %w", err)
+	}
+	return nil
+}
+
+// natSpecified is NF_NAT_RANGE_PROTO_SPECIFIED of the kernel.
+const natSpecified = 2
+
+// ownAddress is the node's first address that is not loopback.
+func ownAddress() (netip.Addr, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find the node's address: %w", err)
+	}
+	for _, a := range addresses {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			return p.Addr(), nil
+		}
+	}
+	return netip.Addr{}, errors.New("find the node's address: it has none")
+}
+
+func (r *relay) accept(ctx context.Context, listener net.Listener) {
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		serving.Go(func() { r.serve(ctx, conn.(*net.TCPConn)) })
+	}
+}
+
+// serve passes a connection on. What cannot be reached refuses here, as it would have without the relay.
+func (r *relay) serve(ctx context.Context, client *net.TCPConn) {
+	defer client.Close()
+	dialed, err := net.DialTimeout("tcp4", r.to.String(), 10*time.Second)
+	if err != nil {
+		_ = client.SetLinger(0)
+		return
+	}
+	server := dialed.(*net.TCPConn)
+	defer server.Close()
+	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
+	var passing sync.WaitGroup
+	passing.Go(func() { // questions pass as they are
+		_, _ = server.ReadFrom(client)
+		_ = server.CloseWrite()
+	})
+	r.answers(ctx, client, server)
+	client.Close()
+	server.Close()
+	passing.Wait()
+}
+
+// answers passes on what the node says, as the stream that is set now wants it.
+func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
+	buf := make([]byte, 32<<10)
+	passed, last := int64(0), (*Stream)(nil)
+	for {
+		n, err := server.Read(buf)
+		s := r.stream.Load()
+		if s != last {
+			passed, last = 0, s
+		}
+		if *s != (Stream{}) {
+			r.touched.Add(1)
+		}
+		rest := buf[:n]
+		for s.Hold && ctx.Err() == nil {
+			wait(ctx, 10*time.Millisecond)
+			s = r.stream.Load()
+		}
+		for len(rest) > 0 {
+			piece, end := s.piece(rest, passed)
+			if _, err := client.Write(rest[:piece]); err != nil {
+				return
+			}
+			if passed += int64(piece); end {
+				if s.Reset {
+					_ = client.SetLinger(0)
+				}
+				return
+			}
+			if rest = rest[piece:]; s.Slice > 0 {
+				wait(ctx, s.Pause)
+			}
+		}
+		if err != nil {
+			wait(ctx, r.stream.Load().Pause)
+			return
+		}
+	}
+}
+
+// piece says how much of what is to be passed on goes at once, and whether the connection ends with it.
+func (s *Stream) piece(rest []byte, passed int64) (n int, end bool) {
+	n = len(rest)
+	if s.Slice > 0 {
+		n = min(n, s.Slice)
+	}
+	if limited := s.After > 0 || s.Reset; limited && passed+int64(n) >= s.After {
+		return int(max(0, s.After-passed)), true
+	}
+	return n, false
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+	"golang.org/x/sys/unix"
+)
+
+// Rule is a fault of the node's network.
+type Rule struct {
+	Do   Deed
+	With []netip.Addr // the other ends; empty is everybody but the node itself
+	// Ports are the node's own that it is about; empty is all traffic between the two, whichever opened the connection.
+	Ports []int `json:",omitempty"`
+	Way   Way   `json:",omitempty"`
+	Opens bool  `json:",omitempty"` // only packets that ask for a connection
+	// For is when the rule takes itself back; 0 is when it is told to.
+	For    time.Duration
+	Shape  Shape  `json:",omitzero"` // of Delay
+	Stream Stream `json:",omitzero"` // of Relay
+	Names  Names  `json:",omitzero"` // of Resolve
+}
+
+// Deed is what becomes of the packets.
+type Deed string
+
+// The deeds.
+const (
+	Refuse  Deed = "refuse"  // answered with a TCP reset
+	Drop    Deed = "drop"    // without a trace
+	Delay   Deed = "delay"   // late, at a rate or in part not at all, as Shape says
+	Relay   Deed = "relay"   // connections are taken apart, as Stream says
+	Resolve Deed = "resolve" // the node's questions for names are answered as Names says
+)
+
+// Way is the direction of the packets, seen from the node.
+type Way string
+
+// The ways.
+const (
+	Both Way = ""
+	In   Way = "in"
+	Out  Way = "out"
+)
+
+// put makes a rule the kernel's. undo takes it back, and says how many packets or connections it touched.
+func (a *agent) put(ctx context.Context, id int, r Rule) (undo func() (int, error), err error) {
+	t := table{name: fmt.Sprintf("lbproof-%d", id)}
+	switch r.Do {
+	case Refuse:
+		return t.filter(r, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
+	case Drop:
+		return t.filter(r, &expr.Verdict{Kind: expr.VerdictDrop})
+	case Delay:
+		number := uint16(firstQueue + id)
+		q, err := newQueue(ctx, number, r.Shape)
+		if err != nil {
+			return nil, err
+		}
+		off, err := t.filter(r, toQueue(number))
+		if err != nil {
+			q.close()
+			return nil, err
+		}
+		return func() (int, error) {
+			_, err := off()
+			return q.close(), err
+		}, nil
+	case Relay:
+		return a.relays.set(r)
+	case Resolve:
+		return resolve(ctx, t, r.Names)
+	}
+	return nil, fmt.Errorf("no rule does %q", r.Do)
+}
+
+// table is an nftables table of one rule's own.
+type table struct{ name string }
+
+// filter catches packets as the rule describes them.
+func (t table) filter(r Rule, verdict expr.Any) (undo func() (int, error), err error) {
+	if len(r.With) == 0 {
+		return nil, errors.New("a rule needs to know between whom")
+	}
+	c, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("reach nftables: %w", err)
+	}
+	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
+	chains := map[Way]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput}
+	for way, hook := range chains {
+		if r.Way != Both && r.Way != way || way == Out && refuses(verdict) {
+			continue
+		}
+		chain := c.AddChain(&nftables.Chain{
+			Name: string(way), Table: mine, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
+		})
+		for _, other := range r.With {
+			for _, port := range portsOf(r) {
+				c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(match(way, other, port, r.Opens), &expr.Counter{}, verdict)})
+			}
+		}
+	}
+	if err := c.Flush(); err != nil {
+		return nil, fmt.Errorf("tell nftables: %w", err)
+	}
+	return func() (int, error) { return t.remove(c, mine) }, nil
+}
+
+// refuses: a reset answers what comes in; what goes out is then answered by the other end.
+func refuses(verdict expr.Any) bool {
+	_, is := verdict.(*expr.Reject)
+	return is
+}
+
+// portsOf are the ports of a rule; 0 is any.
+func portsOf(r Rule) []int {
+	if len(r.Ports) == 0 {
+		return []int{0}
+	}
+	return r.Ports
+}
+
+// remove deletes the table, and counts what its rules caught.
+func (t table) remove(c *nftables.Conn, mine *nftables.Table) (touched int, err error) {
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return 0, fmt.Errorf("count what was caught: %w", err)
+	}
+	for _, chain := range chains {
+		if chain.Table.Name != t.name {
+			continue
+		}
+		rules, err := c.GetRules(mine, chain)
+		if err != nil {
+			return 0, fmt.Errorf("count what was caught: %w", err)
+		}
+		for _, rule := range rules {
+			for _, e := range rule.Exprs {
+				if counter, is := e.(*expr.Counter); is {
+					touched += int(counter.Packets)
+				}
+			}
+		}
+	}
+	c.DelTable(mine)
+	if err := c.Flush(); err != nil {
+		return touched, fmt.Errorf("take back a rule: %w", err)
+	}
+	return touched, nil
+}
+
+// Offsets in the IPv4 and TCP headers (RFC 791, RFC 9293).
+const (
+	sourceAt, destinationAt         = 12, 16
+	sourcePortAt, destinationPortAt = 0, 2
+	flagsAt                         = 13
+	flagSYN, flagACK                = 0x02, 0x10
+)
+
+// match selects packets that go one way between the node and another address. port is the node's own, 0 is any protocol.
+func match(way Way, other netip.Addr, port int, opens bool) []expr.Any {
+	address, portAt := uint32(sourceAt), uint32(destinationPortAt)
+	if way == Out {
+		address, portAt = destinationAt, sourcePortAt
+	}
+	at := other.As4()
+	out := []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: address, Len: 4},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: at[:]},
+	}
+	if port != 0 || opens {
+		out = append(out, tcp()...)
+	}
+	if port != 0 {
+		out = append(out,
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: portAt, Len: 2},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))})
+	}
+	if opens {
+		out = append(out, syn()...)
+	}
+	return out
+}
+
+func tcp() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+	}
+}
+
+func syn() []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: flagsAt, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{flagSYN | flagACK}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{flagSYN}},
+	}
+}
+
+// toQueue hands packets to a program, and lets them pass where it is gone. The kernel at hand may lack nftables' own queue
+// expression, and has the target of iptables (struct xt_NFQ_info_v2: queue, how many, bypass).
+func toQueue(number uint16) expr.Any {
+	info := xt.Unknown(binaryutil.NativeEndian.PutUint16(number))
+	info = append(info, binaryutil.NativeEndian.PutUint16(1)...)
+	info = append(info, binaryutil.NativeEndian.PutUint16(1)...)
+	info = append(info, 0, 0) // to the alignment of its size
+	return &expr.Target{Name: "NFQUEUE", Rev: 2, Info: &info}
+}
