@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"lbconfigs":        {"internal/lb"},                                                                    // a file in, a Config out
 	"reports":          {"internal/lb"},                                                                    // a Report in, text out
 	"scenarios/checks": {"internal/lb", "internal/stats"},                                                  // a History in, Findings out
-	"scenarios/faults": {},                                                                                 // a Node is what it needs of one
+	"scenarios/faults": {"backends", "internal/agent", "internal/lb"}, // an Event in; a Node is what it needs of one, agents and services are told what to do
 	"scenarios":        {"internal/lb", "internal/stats", "scenarios/checks", "scenarios/faults"},          // stats: how many probes a claim needs
 	"internal/run":     {"internal/lb", "internal/load", "internal/stack", "scenarios/faults", "backends"}, // backends: the worker reads their ledgers
 	"fixtures/peers":   {"internal/lb", "internal/load", "internal/run"},                                   // our engines beside other load generators

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -33,6 +34,8 @@ type Service struct {
 	Helper   bool     // answers 200 to everything and keeps no ledger
 	Ledger   *Ledger  // nil of a Helper
 	Log      *slog.Logger
+
+	behaving atomic.Pointer[behaving]
 }
 
 // Listen serves the API on every traffic port and the ledger on the control port, until ctx ends.
@@ -65,7 +68,7 @@ func (s *Service) Listen(ctx context.Context, traffic []int, control int) error 
 
 // serveUntil serves until ctx ends, then lets requests in flight finish.
 func serveUntil(ctx context.Context, port int, handler http.Handler) error {
-	server := &http.Server{Addr: ":" + strconv.Itoa(port), Handler: handler, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Addr: ":" + strconv.Itoa(port), Handler: handler, ReadHeaderTimeout: time.Minute, ConnContext: countServed}
 	done := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -93,7 +96,7 @@ func (s *Service) API() http.Handler {
 	})
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
-	return s.counted(s.below(mux))
+	return s.counted(s.misbehave(s.below(mux)))
 }
 
 // below serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted
@@ -167,7 +170,8 @@ func (s *Service) counted(next http.Handler) http.Handler {
 		anonymous := r.Header.Get(s.IDHeader) == ""
 		check := anonymous && slices.Contains(s.Health, r.URL.Path)
 		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
-		if !fromLoopback(r) && !check && !tunnel && !s.Helper {
+		look := r.Header.Get(LookHeader) != ""
+		if !fromLoopback(r) && !check && !tunnel && !look && !s.Helper {
 			s.Ledger.Add(r, s.IDHeader, s.Observe)
 		}
 		w.Header().Set(s.Server, s.Tag)

@@ -127,6 +127,8 @@ func (s *Service) Control() http.Handler {
 		w.Header().Set(lostHeader, strconv.Itoa(lost))
 		_, _ = w.Write(page) // a reader that has gone asks again
 	})
+	mux.HandleFunc("POST /behave", s.behave)
+	mux.HandleFunc("POST /exhaust", s.exhaust)
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		s.reply(w, http.StatusOK, map[string]string{"status": "ready", "tag": s.Tag})
 	})

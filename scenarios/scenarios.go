@@ -15,7 +15,6 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/scenarios/checks"
-	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
@@ -41,11 +40,17 @@ type Scenario struct {
 
 // Fault is something broken on purpose, for a time.
 type Fault struct {
-	Line   int           `yaml:"-"`
-	Fault  string        `yaml:"fault"`
-	Target string        `yaml:"target"`
-	At     time.Duration `yaml:"at"` // since the first request
-	For    time.Duration `yaml:"for"`
+	Line   int               `yaml:"-"`
+	Fault  string            `yaml:"fault"`
+	Target string            `yaml:"target"` // a node, or what nodes of any configuration can be called by, see targets
+	Peer   string            `yaml:"peer"`   // the other end
+	Phase  string            `yaml:"phase"`  // the first where it is not given
+	At     time.Duration     `yaml:"at"`     // since that phase began
+	For    time.Duration     `yaml:"for"`
+	Times  int               `yaml:"times"` // it comes again so often in all,
+	Every  time.Duration     `yaml:"every"` // so far apart,
+	Sweep  time.Duration     `yaml:"sweep"` // and a bit more each time, so much in all
+	With   map[string]string `yaml:"with"`
 }
 
 // Limits of one backend's container.
@@ -194,20 +199,6 @@ func (s Scenario) expectations(plan *lb.Plan) error {
 	}
 	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, checks.Expect) {
 		plan.Checks = append(slices.Clone(s.Checks), checks.Expect)
-	}
-	return nil
-}
-
-// events puts the scenario's faults on the plan's clock.
-func (s Scenario) events(plan *lb.Plan) error {
-	for _, f := range s.Faults {
-		if _, err := faults.Find(f.Fault); err != nil {
-			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
-		}
-		if !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == f.Target }) {
-			return fmt.Errorf("%s:%d: the run has no node %s to break", s.File, f.Line, f.Target)
-		}
-		plan.Events = append(plan.Events, lb.Event{At: f.At, For: f.For, Fault: f.Fault, Target: f.Target})
 	}
 	return nil
 }

@@ -77,6 +77,9 @@ func list(out io.Writer, kind string) error {
 	case "faults":
 		for _, f := range faults.All {
 			row(f.Name, f.Doc)
+			for _, a := range f.Args {
+				row("", fmt.Sprintf("%s: %s %s", a.Name, a.Kind, a.Said()))
+			}
 		}
 	case "formats":
 		for _, f := range reports.All {

@@ -190,9 +190,6 @@ func configFile(name string, src source) (lb.Plan, error) {
 			s.Phases[i].Expect = nil
 		}
 	}
-	if len(s.Faults) > 0 {
-		return lb.Plan{}, fmt.Errorf("the scenario %s breaks backends of its own configuration: write one with your backends' names", traffic)
-	}
 	return planOf(s, name, src)
 }
 

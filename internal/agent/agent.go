@@ -9,11 +9,13 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,12 +23,20 @@ import (
 	"github.com/lbproof/lbproof/backends"
 )
 
-// Order is what an agent is told to do. One of Rule, Heal and Look is set.
+// Order is what an agent is told to do. One of Rule, Heal, Look and Call is set.
 type Order struct {
 	ID   int
 	Rule *Rule `json:",omitempty"`
 	Heal int   `json:",omitempty"` // the order whose rule is to go
 	Look *Look `json:",omitempty"`
+	Call *Call `json:",omitempty"`
+}
+
+// Call is a request to the node's own control port.
+type Call struct {
+	Port int
+	Path string
+	Body []byte
 }
 
 // Answer says how an order went; with ID 0, what the agent saw by itself.
@@ -35,6 +45,7 @@ type Answer struct {
 	At       time.Duration // on the host's monotonic clock: when it was done
 	Err      string        `json:",omitempty"`
 	Seen     *Seen         `json:",omitempty"`
+	Said     []byte        `json:",omitempty"` // in answer to a call
 	Attempts []Attempt     `json:",omitempty"`
 	Dropped  int           `json:",omitempty"` // of a rule that is gone: packets that it touched
 }
@@ -107,6 +118,8 @@ func (a *agent) do(ctx context.Context, o Order) Answer {
 		w.Dropped, err = a.heal(o.Heal)
 	case o.Look != nil:
 		w.Seen, err = o.Look.until(ctx)
+	case o.Call != nil:
+		w.Said, err = o.Call.make(ctx)
 	}
 	w.At = backends.Now()
 	if err != nil {
@@ -156,4 +169,27 @@ func (a *agent) healAll() {
 	for _, id := range all {
 		_, _ = a.heal(id)
 	}
+}
+
+// patience is how long the node may take to answer a call.
+const patience = 5 * time.Second
+
+func (c Call) make(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	url := fmt.Sprintf("http://127.0.0.1:%d%s", c.Port, c.Path)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(c.Body))
+	if err != nil {
+		return nil, fmt.Errorf("call the node: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("call the node: %w", err)
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("call the node: %s: %s", resp.Status, said)
+	}
+	return said, err
 }

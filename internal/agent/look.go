@@ -21,16 +21,19 @@ import (
 
 // Look asks another node for a page, again and again, until what comes back is as Want says.
 type Look struct {
-	At      netip.AddrPort
-	Name    string            `json:",omitempty"` // where the address is to be found out by the node's own resolver
-	Path    string            `json:",omitempty"`
-	Header  map[string]string `json:",omitempty"`
-	TLS     bool              `json:",omitempty"`
-	Timeout time.Duration     // of one look
-	Every   time.Duration     // how far the looks lie apart
-	Within  time.Duration     // when to give up
-	Want    Want
-	InARow  int `json:",omitempty"` // so many looks on end; 0 is one
+	At       netip.AddrPort
+	Name     string            `json:",omitempty"` // where the address is to be found out by the node's own resolver
+	Path     string            `json:",omitempty"`
+	Header   map[string]string `json:",omitempty"`
+	TLS      bool              `json:",omitempty"`
+	Timeout  time.Duration     // of one look
+	Every    time.Duration     // how far the looks lie apart
+	Within   time.Duration     // when to give up
+	Want     Want
+	Twice    bool `json:",omitempty"` // a second request on the same connection, whose answer counts
+	ToTheEnd bool `json:",omitempty"` // the look ends when the connection does
+	InARow   int  `json:",omitempty"` // so many looks on end; 0 is one
+	Misses   int  `json:"-"`          // so many looks on end without it show that what comes now and then is gone
 }
 
 // Want is what a look is to see. Fields that are not set do not matter.
@@ -162,13 +165,15 @@ func (l Look) once(ctx context.Context) (s Seen) {
 		}
 		s.Address = found[0]
 		at = netip.AddrPortFrom(found[0], at.Port())
-		if l.Path == "" {
+		if !at.IsValid() || at.Port() == 0 {
 			s.End = Answered
 			return s
 		}
 	}
 	conn, err := dial(ctx, at)
-	if err == nil {
+	if err == nil && l.Path == "" {
+		conn.Close()
+	} else if err == nil {
 		defer conn.Close()
 		deadline, _ := ctx.Deadline()
 		_ = conn.SetDeadline(deadline)
@@ -206,32 +211,48 @@ func (l Look) ask(ctx context.Context, conn net.Conn, s *Seen) error {
 		}
 		conn = secure
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.At.String()+l.Path, nil)
+	first := bufio.NewReader(conn)
+	if l.Twice {
+		if err := l.get(ctx, conn, first, false, s); err != nil {
+			return err
+		}
+	}
+	if err := l.get(ctx, conn, first, true, s); err != nil || !l.ToTheEnd {
+		return err
+	}
+	_, err := io.Copy(io.Discard, first)
+	return err
+}
+
+// get asks once on an open connection; last says that nothing follows.
+func (l Look) get(ctx context.Context, conn net.Conn, from *bufio.Reader, last bool, s *Seen) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+conn.RemoteAddr().String()+l.Path, nil)
 	if err != nil {
 		return err
 	}
 	for name, value := range l.Header {
 		req.Header.Set(name, value)
 	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
-	}
-	req.Close = true
+	req.Close = last
 	if err := req.Write(conn); err != nil {
 		return err
 	}
-	first := bufio.NewReader(conn)
-	if _, err := first.Peek(1); err != nil {
+	if _, err := from.Peek(1); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(first, req)
+	resp, err := http.ReadResponse(from, req)
 	if err != nil {
 		return errors.Join(errGarbled, err)
 	}
 	defer resp.Body.Close()
 	s.Code = resp.StatusCode
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if last && from.Buffered() > 0 {
+		return errGarbled
+	}
+	return nil
 }
 
 // endOf classifies how a look failed.

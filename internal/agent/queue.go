@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,20 +60,22 @@ const (
 
 // queue holds packets that the kernel has handed over.
 type queue struct {
-	nf      *nfqueue.Nfqueue
+	stop    func()
 	shape   Shape
 	touched atomic.Int64
 
-	mu   sync.Mutex
-	rand *rand.Rand
-	n    int
-	free time.Time // when the packet before has left: none overtakes another
+	mu      sync.Mutex
+	rand    *rand.Rand
+	n       int
+	free    time.Time              // when the packet before has left: none overtakes another
+	waiting map[uint32]*time.Timer // packets, by the kernel's numbers
+	nf      *nfqueue.Nfqueue
 }
 
 func newQueue(ctx context.Context, number uint16, shape Shape) (*queue, error) {
-	q := &queue{shape: shape, rand: rand.New(rand.NewPCG(shape.Seed, uint64(number)))}
+	q := &queue{shape: shape, rand: rand.New(rand.NewPCG(shape.Seed, uint64(number))), waiting: map[uint32]*time.Timer{}}
 	var err error
-	q.nf, err = receive(ctx, number, q.take)
+	q.stop, err = receive(ctx, number, q.take)
 	return q, err
 }
 
@@ -81,8 +85,8 @@ const longestQueue = 1 << 16
 // headers is how much of a packet a program sees: IPv4 and TCP headers with options fit in.
 const headers = 128
 
-// receive hands every packet of a queue to take, which must see to its verdict.
-func receive(ctx context.Context, number uint16, take func(nf *nfqueue.Nfqueue, id uint32, packet []byte)) (*nfqueue.Nfqueue, error) {
+// receive hands every packet of a queue to take, which must see to its verdict, until stop is called.
+func receive(ctx context.Context, number uint16, take func(nf *nfqueue.Nfqueue, id uint32, packet []byte)) (stop func(), err error) {
 	nf, err := nfqueue.Open(&nfqueue.Config{
 		NfQueue: number, MaxPacketLen: headers, MaxQueueLen: longestQueue, Copymode: nfqueue.NfQnlCopyPacket,
 		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen, ReadTimeout: time.Second, WriteTimeout: time.Second,
@@ -97,11 +101,16 @@ func receive(ctx context.Context, number uint16, take func(nf *nfqueue.Nfqueue, 
 		}
 		return 0
 	}
-	if err := nf.RegisterWithErrorFunc(ctx, hook, func(error) int { return 0 }); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	stop = func() {
+		cancel() // without which Close waits for ever
 		nf.Close()
+	}
+	if err := nf.RegisterWithErrorFunc(ctx, hook, func(error) int { return 0 }); err != nil {
+		stop()
 		return nil, fmt.Errorf("listen to the kernel's packet queue: %w", err)
 	}
-	return nf, nil
+	return stop, nil
 }
 
 // take decides on a packet when it comes.
@@ -116,7 +125,21 @@ func (q *queue) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
 		_ = nf.SetVerdict(id, nfqueue.NfAccept)
 		return
 	}
-	time.AfterFunc(wait, func() { _ = nf.SetVerdict(id, nfqueue.NfAccept) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.nf = nf
+	q.waiting[id] = time.AfterFunc(wait, func() { q.pass(id) })
+}
+
+// pass lets a packet go on that has waited.
+func (q *queue) pass(id uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if timer := q.waiting[id]; timer != nil {
+		timer.Stop()
+		delete(q.waiting, id)
+		_ = q.nf.SetVerdict(id, nfqueue.NfAccept)
+	}
 }
 
 // plan says how long a packet waits, or that it is lost.
@@ -149,6 +172,12 @@ func size(packet []byte) int {
 
 // close lets go of what still waits, and says how many packets came.
 func (q *queue) close() int {
-	q.nf.Close()
+	q.mu.Lock()
+	left := slices.Sorted(maps.Keys(q.waiting))
+	q.mu.Unlock()
+	for _, id := range left {
+		q.pass(id)
+	}
+	q.stop()
 	return int(q.touched.Load())
 }

@@ -37,7 +37,7 @@ const again = time.Minute
 // record tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
 func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error) {
 	r := &attempts{last: map[netip.AddrPort]time.Duration{}}
-	nf, err := receive(ctx, recordQueue, r.take)
+	close, err := receive(ctx, recordQueue, r.take)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(append(exprs, syn()...), toQueue(recordQueue))})
 	}
 	if err := c.Flush(); err != nil {
-		nf.Close()
+		close()
 		return nil, fmt.Errorf("tell nftables: %w", err)
 	}
 	telling, ended := context.WithCancel(ctx)
@@ -68,7 +68,7 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 		ended()
 		c.DelTable(mine)
 		_ = c.Flush() // the namespace goes too
-		nf.Close()
+		close()
 	}, nil
 }
 

@@ -77,7 +77,8 @@ type History struct {
 	Hits     iter.Seq[Hit]
 	Arrivals iter.Seq[Arrival]
 	Samples  iter.Seq[Sample]
-	Err      func() error // why the last loop ended early; nil where it did not
+	Attempts iter.Seq[Attempt] // in runs with faults
+	Err      func() error      // why the last loop ended early; nil where it did not
 }
 
 // Environment is where a run took place and how the stack fared.
@@ -108,12 +109,25 @@ type Logged struct {
 	Count int    `json:"count"`
 }
 
-// Mark is an event that was really in force, from when to when since the run's origin, or why it was not.
+// Mark is an event that was really in force, from when to when since the run's origin, or why it was not. It began between
+// Ordered and From, and ended between Ended and To.
 type Mark struct {
-	Event Event         `json:"event"`
-	From  time.Duration `json:"from_ns"`
-	To    time.Duration `json:"to_ns"`
-	Err   string        `json:"error,omitempty"`
+	Event   Event         `json:"event"`
+	Ordered time.Duration `json:"ordered_ns"`
+	From    time.Duration `json:"from_ns"`  // when the first look began that saw it
+	Ended   time.Duration `json:"ended_ns"` // when it was ordered to go
+	To      time.Duration `json:"to_ns"`    // when the first look began that did not see it any more
+	Seen    string        `json:"seen,omitempty"`
+	Err     string        `json:"error,omitempty"`
+}
+
+// Attempt is a connection that somebody tried to open to a backend, whatever became of it.
+type Attempt struct {
+	At     time.Duration
+	Node   string
+	From   string // address
+	Source int    // port
+	Port   int    // of the backend
 }
 
 // Node is how one container fared.

@@ -37,12 +37,15 @@ type Plan struct {
 	Events []Event  `json:"events,omitempty"`
 }
 
-// Event is a fault on the run's clock, which starts with the first request.
+// Event is a fault, at a time since a phase of traffic began.
 type Event struct {
-	At     time.Duration `json:"at_ns"`
-	For    time.Duration `json:"for_ns"`
-	Fault  string        `json:"fault"`
-	Target string        `json:"target"` // a Spec's name
+	Phase  int               `json:"phase"` // index in Plan.Loads
+	At     time.Duration     `json:"at_ns"`
+	For    time.Duration     `json:"for_ns"`
+	Fault  string            `json:"fault"`
+	Target string            `json:"target"` // a Spec's name
+	Peer   string            `json:"peer"`   // the other end: with whom the target's network is broken, and who looks
+	With   map[string]string `json:"with,omitempty"`
 }
 
 // PlanSchema is the version of the plan's JSON form.
@@ -101,6 +104,9 @@ const (
 	Worker   Role = "worker"
 	Agent    Role = "agent"
 )
+
+// WorkerName is the node that the traffic comes from.
+const WorkerName = "lbproof-worker"
 
 // Image says where a node's root file system comes from: a local image named Ref, else Ref pulled, else the packages
 // unpacked. The zero value is the image that holds lbproof itself.

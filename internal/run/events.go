@@ -1,59 +1,168 @@
 package run
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The marks
-// say what really happened. Should the harness die, the reaper removes what it broke.
+// say what really happened.
 func (s *execution) breakThings(ctx context.Context) []lb.Mark {
 	marks := make([]lb.Mark, len(s.plan.Events))
-	began := time.Now()
 	var breaking sync.WaitGroup
 	for i, e := range s.plan.Events {
 		breaking.Go(func() {
-			if !sleepUntil(ctx, began.Add(e.At)) {
-				marks[i] = lb.Mark{Event: e, Err: "the traffic ended before it was due"}
-				return
+			marks[i] = lb.Mark{Event: e, Err: "the traffic ended before it was due"}
+			if s.clock.wait(ctx, e.Phase) && sleepUntil(ctx, s.clock.began(e.Phase).Add(e.At)) {
+				marks[i] = s.breakOne(ctx, i, e)
 			}
-			marks[i] = s.breakOne(ctx, e)
 		})
 	}
 	breaking.Wait()
 	return marks
 }
 
-// healWithin bounds how long a fault may resist.
-const healWithin = 10 * time.Second
+// phaseClock says when each phase of traffic began.
+type phaseClock struct {
+	mu     sync.Mutex
+	starts []time.Time
+	news   chan struct{} // closed, and made anew, at every start
+}
 
-func (s *execution) breakOne(ctx context.Context, e lb.Event) lb.Mark {
-	mark := lb.Mark{Event: e}
+func newPhaseClock() *phaseClock { return &phaseClock{news: make(chan struct{})} }
+
+// start begins the next phase.
+func (c *phaseClock) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.starts = append(c.starts, time.Now())
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+func (c *phaseClock) began(phase int) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.starts[phase]
+}
+
+// wait is false where ctx ends before the phase begins.
+func (c *phaseClock) wait(ctx context.Context, phase int) bool {
+	for {
+		c.mu.Lock()
+		begun, news := len(c.starts) > phase, c.news
+		c.mu.Unlock()
+		if begun {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-news:
+		}
+	}
+}
+
+// Bounds of what a fault may take: the first until it is seen, the second to go.
+const (
+	seenWithin = 40 * time.Second
+	healWithin = 40 * time.Second
+)
+
+// breakOne puts a fault in force for its time. It is entered in the journal before it is ordered.
+func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mark {
+	mark := lb.Mark{Event: e, Ordered: time.Since(s.origin)}
 	fault, err := faults.Find(e.Fault)
 	if err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
 	s.Progress.Step("fault: " + e.Fault + " " + e.Target)
-	heal, err := fault.Inject(ctx, s.stack.Node(e.Target))
+	if err := s.folder.Journal(entry{Event: number, Did: "order", At: mark.Ordered, Fault: e}); err != nil {
+		mark.Err = err.Error()
+		return mark
+	}
+	limited, cancel := context.WithTimeout(ctx, seenWithin)
+	in, err := faults.Inject(limited, fault, s.site(e), s.stack.Node(e.Peer))
+	cancel()
 	if err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
-	mark.From = time.Since(s.origin)
-	sleepUntil(ctx, time.Now().Add(e.For))
+	mark.From, mark.Seen = cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
+	sleepUntil(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
+	mark.Ended = time.Since(s.origin)
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
 	defer cancel()
-	if err := heal(healing); err != nil {
+	to, err := in.Heal(healing)
+	if err != nil {
 		mark.Err = err.Error()
 	}
-	mark.To = time.Since(s.origin)
+	mark.To = cmp.Or(s.at(to), time.Since(s.origin))
 	s.Progress.Step("healed: " + e.Fault + " " + e.Target)
+	if err := s.folder.Journal(entry{Event: number, Did: "heal", At: mark.To, Fault: e}); err != nil && mark.Err == "" {
+		mark.Err = err.Error()
+	}
 	return mark
+}
+
+// at is a time of the host's monotonic clock on the run's.
+func (s *execution) at(monotonic time.Duration) time.Duration {
+	if monotonic == 0 {
+		return 0
+	}
+	return monotonic - time.Duration(s.monotonic.Load())
+}
+
+// site is where an event happens.
+func (s *execution) site(e lb.Event) faults.Site {
+	site := faults.Site{Node: s.stack.Node(e.Target), Peer: s.stack.Node(e.Peer), For: e.For, Args: e.With}
+	for _, spec := range s.plan.Specs {
+		if spec.Name == e.Target {
+			site.Spec = spec
+		}
+	}
+	if len(site.Spec.Ports) > 0 {
+		site.Port = site.Spec.Ports[0]
+	}
+	if site.Spec.Role == lb.Balancer {
+		i := max(0, slices.IndexFunc(s.plan.Config.Listeners, func(l lb.Listener) bool { return !l.TLS }))
+		site.Port, site.TLS = s.plan.Config.Listeners[i].Port, s.plan.Config.Listeners[i].TLS
+	}
+	return site
+}
+
+// attempted keeps who tried to connect to a backend, but for the host's own checks.
+func (s *execution) attempted(node string, all []agent.Attempt) {
+	for _, a := range all {
+		if a.From.Addr().IsLoopback() || s.monotonic.Load() == 0 {
+			continue
+		}
+		s.folder.Attempt(lb.Attempt{At: s.at(a.At), Node: node, From: a.From.Addr().String(), Source: int(a.From.Port()), Port: int(a.Port)})
+	}
+}
+
+// notInForce says which faults were not there as planned; empty where all were.
+func notInForce(marks []lb.Mark) error {
+	var text []string
+	for _, m := range marks {
+		if m.Err != "" {
+			text = append(text, fmt.Sprintf("the fault %s of %s was not in force as planned: %s", m.Event.Fault, m.Event.Target, m.Err))
+		}
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(text, "; "))
 }
 
 // sleepUntil is false where ctx ended first.

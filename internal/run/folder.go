@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -18,6 +20,8 @@ const (
 	hitsFile        = "hits.parquet"
 	arrivalsFile    = "arrivals.parquet"
 	samplesFile     = "samples.parquet"
+	attemptsFile    = "attempts.parquet"
+	journalFile     = "journal.jsonl"
 	environmentFile = "environment.json"
 	logsFolder      = "logs"
 )
@@ -31,6 +35,12 @@ type Folder struct {
 	hits     *table[hitRow]
 	arrivals *table[arrivalRow]
 	samples  *table[sampleRow]
+
+	mu       sync.Mutex // of what is told from several sides
+	attempts *table[attemptRow]
+	journal  *os.File
+	// attemptsErr is why attempts could not be written.
+	attemptsErr error
 }
 
 // Create makes the folder of a run, which must not exist.
@@ -52,10 +62,56 @@ func Create(dir string, plan lb.Plan) (*Folder, error) {
 	if err == nil {
 		f.samples, err = createTable[sampleRow](filepath.Join(dir, samplesFile))
 	}
+	if err == nil && len(plan.Events) > 0 {
+		err = f.createForFaults()
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.Discard())
 	}
 	return f, nil
+}
+
+// createForFaults makes the files that only runs with faults have.
+func (f *Folder) createForFaults() (err error) {
+	if f.attempts, err = createTable[attemptRow](filepath.Join(f.Dir, attemptsFile)); err != nil {
+		return err
+	}
+	if f.journal, err = os.Create(filepath.Join(f.Dir, journalFile)); err != nil {
+		return fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	return nil
+}
+
+// entry is a line of the journal: what is about to be broken, and what has been healed.
+type entry struct {
+	Event int           `json:"event"` // number in the plan
+	Did   string        `json:"did"`   // order or heal
+	At    time.Duration `json:"at_ns"`
+	Fault lb.Event      `json:"fault"`
+}
+
+// Journal writes a line down, for good before it returns.
+func (f *Folder) Journal(e entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err = f.journal.Write(append(line, '\n'))
+	if err = errors.Join(err, f.journal.Sync()); err != nil {
+		return fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	return nil
+}
+
+// Attempt adds a row. It may be called from several sides; that one could not be written is told when the folder is finished.
+func (f *Folder) Attempt(a lb.Attempt) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.attempts != nil { // else all is written, and an agent had something more to tell
+		f.attemptsErr = errors.Join(f.attemptsErr, f.attempts.write(rowOfAttempt(a)))
+	}
 }
 
 // Discard removes a folder in which nothing was measured.
@@ -68,7 +124,14 @@ func (f *Folder) Discard() error {
 }
 
 func (f *Folder) closeTables() error {
-	return errors.Join(f.hits.close(), f.arrivals.close(), f.samples.close())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	problems := []error{f.hits.close(), f.arrivals.close(), f.samples.close()}
+	if f.journal != nil {
+		problems = append(problems, f.attemptsErr, f.attempts.close(), f.journal.Close())
+		f.attempts, f.journal = nil, nil
+	}
+	return errors.Join(problems...)
 }
 
 // Hit adds a row.
@@ -136,6 +199,10 @@ func Open(dir string) (lb.History, error) {
 	h.Hits = rows(filepath.Join(dir, hitsFile), &failed, func(r hitRow) lb.Hit { return r.hit(first) })
 	h.Arrivals = rows(filepath.Join(dir, arrivalsFile), &failed, arrivalRow.arrival)
 	h.Samples = rows(filepath.Join(dir, samplesFile), &failed, sampleRow.sample)
+	h.Attempts = func(func(lb.Attempt) bool) {}
+	if len(h.Plan.Events) > 0 {
+		h.Attempts = rows(filepath.Join(dir, attemptsFile), &failed, attemptRow.attempt)
+	}
 	return h, nil
 }
 

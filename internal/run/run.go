@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,8 +38,6 @@ type Runner struct {
 	Out      string // run folders are made in here
 }
 
-const workerName = "lbproof-worker"
-
 // Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
 // returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and with
 // ErrFolder there is none that could be read.
@@ -52,7 +51,7 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s := &execution{Runner: r, plan: plan, folder: folder, boundary: make(chan struct{}, 1), env: lb.Environment{
+	s := &execution{Runner: r, plan: plan, folder: folder, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: lb.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
 	switch err := s.run(ctx, id); {
@@ -92,7 +91,9 @@ type execution struct {
 	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
-	origin    time.Time     // of the worker's clock, to within the time that a message takes
+	origin    time.Time    // of the worker's clock, to within the time that a message takes
+	monotonic atomic.Int64 // the same in nanoseconds of the clock that all containers share; 0 until it is known
+	clock     *phaseClock
 	measuring bool          // traffic has begun, so the folder is worth keeping
 	boundary  chan struct{} // a phase has ended
 }
@@ -102,6 +103,7 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs, s.plan.Addresses()); err != nil {
 		return interrupted(ctx, err)
 	}
+	s.stack.Pods, s.stack.Attempted = len(s.plan.Events) > 0, s.attempted
 	defer func() {
 		s.Progress.Step("cleaning up")
 		if s.streams != nil {
@@ -173,7 +175,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 		return err
 	}
 	if s.stack.Clients().IsValid() {
-		if err := s.stack.RouteClients(ctx, balancer.Name, workerName); err != nil {
+		if err := s.stack.RouteClients(ctx, balancer.Name, lb.WorkerName); err != nil {
 			return err
 		}
 	}
@@ -184,7 +186,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 }
 
 func (s *execution) startWorker(ctx context.Context) (err error) {
-	s.streams, err = s.stack.StartAttached(ctx, lb.Spec{Name: workerName, Role: lb.Worker, Command: []string{"/lbproof", "worker"}})
+	s.streams, err = s.stack.StartAttached(ctx, lb.Spec{Name: lb.WorkerName, Role: lb.Worker, Command: []string{"/lbproof", "worker"}})
 	if err != nil {
 		return err
 	}
@@ -224,6 +226,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 		return fmt.Errorf("wait for the stack: %w", err)
 	case r.Ready:
 		s.origin = time.Now().Add(-r.At)
+		s.monotonic.Store(int64(r.Origin))
 		s.env.Origin = s.origin.UTC()
 		return nil
 	}
@@ -265,7 +268,7 @@ func (s *execution) prove(ctx context.Context) (err error) {
 	if clients := s.stack.Clients(); clients.IsValid() {
 		s.env.Clients = clients.String()
 	}
-	s.env.Client, err = s.stack.Address(ctx, workerName)
+	s.env.Client, err = s.stack.Address(ctx, lb.WorkerName)
 	return err
 }
 
@@ -308,10 +311,8 @@ func (s *execution) measure(ctx context.Context) error {
 	if err := s.stack.Running(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	for _, m := range s.env.Marks {
-		if kept == nil && ctx.Err() == nil && m.Err != "" {
-			return fmt.Errorf("the fault %s of %s was not in force as planned: %s", m.Event.Fault, m.Event.Target, m.Err)
-		}
+	if err := notInForce(s.env.Marks); kept == nil && ctx.Err() == nil && err != nil {
+		return err
 	}
 	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errHungUp)) {
 		return errInterrupted
@@ -391,6 +392,9 @@ func (t *tally) add(r report) error {
 			return err
 		}
 	}
+	if r.Begins {
+		t.clock.start()
+	}
 	if r.Phase != nil {
 		t.env.Phases = append(t.env.Phases, *r.Phase)
 		select {
@@ -426,7 +430,7 @@ func (s *execution) finish(ctx context.Context) error {
 	for _, spec := range s.plan.Specs {
 		problems = append(problems, s.keepLog(spec.Name, func(w io.Writer) error { return s.stack.Logs(ctx, spec.Name, w) }))
 	}
-	problems = append(problems, s.keepLog(workerName, func(w io.Writer) error {
+	problems = append(problems, s.keepLog(lb.WorkerName, func(w io.Writer) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))

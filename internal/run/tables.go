@@ -97,6 +97,22 @@ func (r sampleRow) sample() lb.Sample {
 	}
 }
 
+type attemptRow struct {
+	At     int64  `parquet:"at_ns,delta"`
+	Node   string `parquet:"node,dict"`
+	From   string `parquet:"from,dict"`
+	Source int32  `parquet:"source_port,delta"`
+	Port   int32  `parquet:"port,delta"`
+}
+
+func rowOfAttempt(a lb.Attempt) attemptRow {
+	return attemptRow{At: int64(a.At), Node: a.Node, From: a.From, Source: int32(a.Source), Port: int32(a.Port)}
+}
+
+func (r attemptRow) attempt() lb.Attempt {
+	return lb.Attempt{At: time.Duration(r.At), Node: r.Node, From: r.From, Source: int(r.Source), Port: int(r.Port)}
+}
+
 // Rows are written and read in batches, and a group of them is what a table holds in memory.
 const (
 	rowBatch = 1 << 10

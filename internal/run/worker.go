@@ -39,6 +39,8 @@ type ledger struct{ Server, URL string }
 type report struct {
 	Ready    bool          // everything answers
 	At       time.Duration // with Ready: since the run's origin
+	Origin   time.Duration // with Ready: the run's, on the host's monotonic clock
+	Begins   bool          // the next phase does
 	Hits     hitBlock
 	Arrivals []lb.Arrival
 	Phase    *lb.PhaseStats // one phase ended
@@ -76,7 +78,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return w.send(report{Err: err.Error()})
 	}
-	if err := w.send(report{Ready: true, At: backends.Now() - w.origin}); err != nil {
+	if err := w.send(report{Ready: true, At: backends.Now() - w.origin, Origin: w.origin}); err != nil {
 		return err
 	}
 	if err := orders.Decode(&o); err != nil || !o.Go {
@@ -252,6 +254,7 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {
+	_ = w.send(report{Begins: true}) // kept in w.err
 	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
 	limit := lb.BreakingPoint{Breaks: l.Breaks}
 	var enough atomic.Bool
@@ -325,7 +328,7 @@ func (w *worker) arrived(i int, rows []backends.Arrival) error {
 }
 
 // lastWords is how long a backend has to hand out the end of its ledger.
-const lastWords = 3 * time.Second
+const lastWords = 10 * time.Second
 
 // collect reads every ledger to its end, and says which have rows missing.
 func (w *worker) collect(ctx context.Context) []string {

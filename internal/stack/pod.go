@@ -151,6 +151,9 @@ func (p *pod) close() {
 	p.reading.Wait()
 }
 
+// Name is the node's.
+func (n Node) Name() string { return n.name }
+
 // Enforce puts a rule in force in the node's network. The rule takes itself back after r.For, if nobody does before.
 func (n Node) Enforce(ctx context.Context, r agent.Rule) (heal func(context.Context) (touched int, err error), err error) {
 	p, err := n.pod()
@@ -178,6 +181,16 @@ func (n Node) Look(ctx context.Context, l agent.Look) (agent.Seen, error) {
 		return agent.Seen{}, err
 	}
 	return *w.Seen, nil
+}
+
+// Call asks the node's own control port for something.
+func (n Node) Call(ctx context.Context, path string, body []byte) ([]byte, error) {
+	p, err := n.pod()
+	if err != nil {
+		return nil, err
+	}
+	_, w, err := p.do(ctx, agent.Order{Call: &agent.Call{Port: n.stack.node(n.name).spec.Control, Path: path, Body: body}})
+	return w.Said, err
 }
 
 func (n Node) pod() (*pod, error) {

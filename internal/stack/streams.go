@@ -56,13 +56,25 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 		}
 	}}
 	defer s.inTurn()()
-	c, found, streams, err := s.attach(ctx, spec, capable, network.WithNetworkName([]string{spec.Host()}, s.networks[0].name))
-	if err != nil {
+	one := &node{spec: spec}
+	where := []testcontainers.ContainerCustomizer{network.WithNetworkName([]string{spec.Host()}, s.networks[0].name)}
+	var err error
+	if s.Pods {
+		if one.pod, err = s.startPod(ctx, spec); err != nil {
+			return nil, err
+		}
+		there := inside(one.pod.container)
+		capable.config, where = there.config, nil
+		into := capable.host
+		capable.host = func(h *container.HostConfig) { into(h); there.host(h) }
+	}
+	var streams *Streams
+	if one.container, one.image, streams, err = s.attach(ctx, spec, capable, where...); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nodes[spec.Name] = &node{spec: spec, container: c, image: found}
+	s.nodes[spec.Name] = one
 	return streams, nil
 }
 

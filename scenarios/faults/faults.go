@@ -1,35 +1,69 @@
-// Package faults breaks nodes of a running stack on purpose. A fault says how it is put in force and how it is healed, and
-// proves both by looking: what was only ordered is not in force.
+// Package faults breaks nodes of a running stack on purpose. A fault says how it is put in force, what is then seen of the
+// node from its peer's side, and how it is taken back. What was only ordered is not in force.
 //
-// To add a fault: one file here with its Inject, one line in All; where it needs more of a node than Node offers, a method
-// there and in internal/stack.
+// To add a fault: one file here, one line in All; where it needs more of a node than Node offers, a method there and in
+// internal/stack.
 package faults
 
 import (
 	"context"
 	"fmt"
-)
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
-// Node is a container of the run, as a fault sees it.
-type Node interface {
-	// Pause freezes every process, and Unpause lets them go on.
-	Pause(ctx context.Context) error
-	Unpause(ctx context.Context) error
-	// Paused says whether the processes are frozen now.
-	Paused(ctx context.Context) (bool, error)
-}
+	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/lb"
+)
 
 // Fault is one way to break a node.
 type Fault struct {
 	Name string
 	Doc  string
-	// Inject returns when the fault is seen to be in force. heal returns when it is seen to be gone.
-	Inject func(ctx context.Context, node Node) (heal func(context.Context) error, err error)
+	On   []lb.Role // the nodes that it can be put on
+	Args []Arg
+	// Order puts the fault in force. undo takes it back; it is called once, and may say what became of the fault meanwhile.
+	Order func(ctx context.Context, s Site) (undo func(context.Context) error, err error)
+	// Shows is what the peer sees of the node while the fault is in force; nil where Order itself makes sure.
+	Shows func(s Site) agent.Look
+	// Lasting faults are not seen to be gone when they are taken back: what they did stays done.
+	Lasting bool
 }
 
 // All is every fault.
 var All = []Fault{
-	pause, // hangs: accepts connections, never answers
+	kill,       // the process is gone at once
+	stop,       // it is asked to go, and may finish
+	restart,    // it is gone for a moment
+	pause,      // it is frozen
+	crashLoop,  // it comes up and goes again
+	memory,     // it runs out of memory
+	cpu,        // it has less of the processor
+	refuse,     // connections are refused
+	blackhole,  // packets vanish
+	partition,  // all packets vanish, both ways
+	synLoss,    // some connections do not come about
+	loss,       // packets are lost
+	latency,    // packets are late
+	bandwidth,  // packets queue up
+	halfOpen,   // connections are accepted, and nothing comes back
+	reset,      // answers end in a reset
+	cut,        // answers end early
+	slowClose,  // connections end late
+	slice,      // answers come in small pieces
+	errorRatio, // some answers are errors
+	slowness,   // answers take longer
+	hang,       // there is no answer
+	promise,    // Content-Length is wrong
+	early,      // the connection ends in the middle of a body
+	slowBody,   // a body takes its time
+	badHeader,  // a header is none
+	closeIdle,  // a kept connection is closed when its next request comes
+	sick,       // health checks fail, requests do not
+	flap,       // health checks fail now and then
+	rename,     // a name has another address
+	nameless,   // a name has no address
 }
 
 // Find gives the fault of that name.
@@ -40,4 +74,87 @@ func Find(name string) (Fault, error) {
 		}
 	}
 	return Fault{}, fmt.Errorf("no fault is called %q", name)
+}
+
+// Node is a container of the run, as a fault sees it.
+type Node interface {
+	// Kill sends a signal that ends the process and returns when it has; Start brings it back.
+	Kill(ctx context.Context, signal string) error
+	Start(ctx context.Context) error
+	Running(ctx context.Context) (bool, error)
+	// Pause freezes every process, and Unpause lets them go on.
+	Pause(ctx context.Context) error
+	Unpause(ctx context.Context) error
+	Paused(ctx context.Context) (bool, error)
+	// Limit gives the node so many cores, 0 is all, and returns how many it had.
+	Limit(ctx context.Context, cpus float64) (before float64, err error)
+	// Enforce puts a rule in force in the node's network. heal says how many packets or connections it touched.
+	Enforce(ctx context.Context, r agent.Rule) (heal func(context.Context) (touched int, err error), err error)
+	// Call asks the node's control port for something.
+	Call(ctx context.Context, path string, body []byte) ([]byte, error)
+	// Addresses are the node's own.
+	Addresses(ctx context.Context) ([]netip.Addr, error)
+}
+
+// Site is where a fault is put: on a node, between it and its peer, which also looks whether it is there.
+type Site struct {
+	Node, Peer Node
+	Spec       lb.Spec // of Node
+	Port       int     // of Node, to look at
+	TLS        bool    // which that port speaks
+	For        time.Duration
+	Args       Args
+}
+
+// On says whether a fault can be put on a node.
+func (f Fault) can(role lb.Role) bool { return slices.Contains(f.On, role) }
+
+// Check says why an event cannot be; nil where it can.
+func Check(e lb.Event, target lb.Spec) error {
+	f, err := Find(e.Fault)
+	switch {
+	case err != nil:
+		return err
+	case !f.can(target.Role):
+		return fmt.Errorf("%s cannot be put on %s: it is a %s, and the fault is for %s", f.Name, e.Target, target.Role, rolesOf(f))
+	case target.Helper && f.misbehaves():
+		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave", f.Name, e.Target)
+	}
+	return Args(e.With).check(f)
+}
+
+// misbehaves says whether the service itself does it.
+func (f Fault) misbehaves() bool { return slices.Contains(behaviours, f.Name) }
+
+func rolesOf(f Fault) string {
+	var names []string
+	for _, r := range f.On {
+		names = append(names, string(r)+"s")
+	}
+	return strings.Join(names, " and ")
+}
+
+// anyNode is what a fault is for that works on all nodes.
+var anyNode = []lb.Role{lb.Backend, lb.Balancer}
+
+// grace is how much longer than planned a rule stays before it takes itself back: nobody has healed it then.
+const grace = 5 * time.Second
+
+// look is what most looks have in common: every few milliseconds, for as long as a fault may take to show. Of a balancer it
+// only opens a connection: a request would go through to a backend.
+func look(s Site, want agent.Want) agent.Look {
+	l := agent.Look{Timeout: 250 * time.Millisecond, Every: 5 * time.Millisecond, Within: 10 * time.Second, Want: want, TLS: s.TLS}
+	if s.Spec.Role == lb.Backend {
+		l.Path = "/health"
+	}
+	return l
+}
+
+// ask is a look that asks a balancer too, for faults that show in answers only.
+func ask(s Site, want agent.Want) agent.Look {
+	l := look(s, want)
+	if l.Path == "" {
+		l.Path = "/"
+	}
+	return l
 }

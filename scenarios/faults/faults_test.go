@@ -3,46 +3,166 @@ package faults
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// frozen is a node in memory; deaf is one that takes orders and does nothing.
-type frozen struct{ is, deaf bool }
-
-func (f *frozen) Pause(context.Context) error          { f.is = !f.deaf; return nil }
-func (f *frozen) Unpause(context.Context) error        { f.is = false; return nil }
-func (f *frozen) Paused(context.Context) (bool, error) { return f.is, nil }
-
-type broken struct{ frozen }
-
-func (*broken) Pause(context.Context) error { return errors.New("no such container") }
-
-func TestPause(t *testing.T) {
-	node := &frozen{}
-	heal, err := pause.Inject(t.Context(), node)
-	require.NoError(t, err)
-	assert.True(t, node.is)
-	require.NoError(t, heal(t.Context()))
-	assert.False(t, node.is)
+// simulated is a node in memory. Its fields say what orders do not work on it.
+type simulated struct {
+	down, frozen bool
+	cpus         float64
+	rules        int
+	deaf         bool // takes orders and does nothing
+	idle         bool // nothing meets its rules
+	said         string
+	broken       error
 }
 
-// A fault that did not take effect is an error, not a fault.
-func TestPauseThatHasNoEffect(t *testing.T) {
-	_, err := pause.Inject(t.Context(), &frozen{deaf: true})
+func (n *simulated) Kill(context.Context, string) error    { n.down = !n.deaf; return n.broken }
+func (n *simulated) Start(context.Context) error           { n.down = false; return n.broken }
+func (n *simulated) Running(context.Context) (bool, error) { return !n.down, n.broken }
+func (n *simulated) Pause(context.Context) error { n.frozen = !n.deaf; return n.broken }
+
+func (n *simulated) Unpause(context.Context) error        { n.frozen = false; return n.broken }
+func (n *simulated) Paused(context.Context) (bool, error) { return n.frozen, n.broken }
+func (n *simulated) Addresses(context.Context) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, n.broken
+}
+
+func (n *simulated) Limit(_ context.Context, cpus float64) (before float64, err error) {
+	before = n.cpus
+	if !n.deaf {
+		n.cpus = cpus
+	}
+	return before, n.broken
+}
+
+func (n *simulated) Enforce(context.Context, agent.Rule) (func(context.Context) (int, error), error) {
+	n.rules++
+	return func(context.Context) (int, error) {
+		n.rules--
+		if n.idle {
+			return 0, nil
+		}
+		return 3, nil
+	}, n.broken
+}
+
+func (n *simulated) Call(_ context.Context, path string, body []byte) ([]byte, error) {
+	n.said = path + " " + string(body)
+	if n.idle {
+		return []byte(`{"shown":0}`), n.broken
+	}
+	return []byte(`{"shown":3}`), n.broken
+}
+
+// eyes see whatever is looked for, unless they are shut.
+type eyes struct {
+	shut  bool
+	looks []agent.Look
+}
+
+func (e *eyes) Look(_ context.Context, l agent.Look) (agent.Seen, error) {
+	e.looks = append(e.looks, l)
+	if e.shut {
+		return agent.Seen{}, errors.New("not seen")
+	}
+	return agent.Seen{From: time.Duration(len(e.looks)), To: time.Minute, End: agent.Refused}, nil
+}
+
+func site(n *simulated, role lb.Role) Site {
+	return Site{Node: n, Peer: &simulated{}, Spec: lb.Spec{Name: "b1", Role: role, Ports: []int{8000}}, Port: 8000, For: time.Second}
+}
+
+// Every fault is put in force, seen, taken back and seen to be gone, and leaves the node as it was.
+func TestEveryFault(t *testing.T) {
+	for _, f := range All {
+		t.Run(f.Name, func(t *testing.T) {
+			assert.NotEmpty(t, f.Doc)
+			found, err := Find(f.Name)
+			require.NoError(t, err)
+			assert.Equal(t, f.Name, found.Name)
+			n, e := &simulated{cpus: 1}, &eyes{}
+			in, err := Inject(t.Context(), f, site(n, f.On[0]), e)
+			require.NoError(t, err)
+			_, err = in.Heal(t.Context())
+			require.NoError(t, err)
+			assert.Zero(t, n.rules)
+			assert.False(t, n.down || n.frozen)
+			assert.InDelta(t, 1, n.cpus, 0)
+			if f.Shows != nil && !f.Lasting {
+				require.Len(t, e.looks, 2)
+				assert.False(t, e.looks[0].Want.Not)
+				assert.True(t, e.looks[1].Want.Not)
+				assert.GreaterOrEqual(t, e.looks[1].InARow, 1)
+			}
+		})
+	}
+}
+
+// A fault that nobody sees is no fault, and is taken back.
+func TestNoEffect(t *testing.T) {
+	for _, f := range All {
+		if f.Shows == nil {
+			continue
+		}
+		n := &simulated{cpus: 1}
+		_, err := Inject(t.Context(), f, site(n, f.On[0]), &eyes{shut: true})
+		assert.ErrorContains(t, err, f.Name+" took no effect: not seen")
+		assert.Zero(t, n.rules)
+		assert.False(t, n.down || n.frozen, f.Name)
+	}
+	_, err := Inject(t.Context(), pause, site(&simulated{deaf: true}, lb.Backend), &eyes{})
 	assert.ErrorContains(t, err, "the node is paused: false, after it was ordered: true")
-	_, err = pause.Inject(t.Context(), &broken{})
+	_, err = Inject(t.Context(), kill, site(&simulated{broken: errors.New("no such container")}, lb.Backend), &eyes{})
 	assert.ErrorContains(t, err, "no such container")
 }
 
-func TestFind(t *testing.T) {
-	for _, f := range All {
-		found, err := Find(f.Name)
+// What nothing met while it was there had no effect either.
+func TestNothingMetIt(t *testing.T) {
+	f := func(fault Fault, want string) {
+		t.Helper()
+		in, err := Inject(t.Context(), fault, site(&simulated{idle: true}, lb.Backend), &eyes{})
 		require.NoError(t, err)
-		assert.NotEmpty(t, found.Doc)
+		_, err = in.Heal(t.Context())
+		assert.ErrorContains(t, err, want)
 	}
-	_, err := Find("earthquake")
-	assert.ErrorContains(t, err, "earthquake")
+	f(blackhole, "nothing passed while it was in force")
+	f(errorRatio, "no request met it while it was in force")
+	in, err := Inject(t.Context(), cpu, site(&simulated{deaf: true, cpus: 1}, lb.Backend), &eyes{})
+	require.NoError(t, err)
+	_, err = in.Heal(t.Context())
+	assert.ErrorContains(t, err, "its limit was 1 cores when it should have been 0.05")
+}
+
+func TestCheck(t *testing.T) {
+	backend := lb.Spec{Name: "b1", Role: lb.Backend}
+	f := func(want, fault string, target lb.Spec, with map[string]string) {
+		t.Helper()
+		err := Check(lb.Event{Fault: fault, Target: target.Name, With: with}, target)
+		if want == "" {
+			assert.NoError(t, err)
+			return
+		}
+		assert.ErrorContains(t, err, want)
+	}
+	f("", "latency", backend, map[string]string{"delay": "20ms", "spread": "normal"})
+	f(`no fault is called "earthquake"`, "earthquake", backend, nil)
+	f("it is a balancer, and the fault is for backends", "hang", lb.Spec{Name: "nginx", Role: lb.Balancer}, nil)
+	f("does not misbehave", "hang", lb.Spec{Name: "auth", Role: lb.Backend, Helper: true}, nil)
+	f(`latency has no setting "duration"; it has delay, jitter, spread, way`, "latency", backend, map[string]string{"duration": "1s"})
+	f("invalid duration", "latency", backend, map[string]string{"delay": "soon"})
+	f("sideways is none of both, in, out", "latency", backend, map[string]string{"way": "sideways"})
+	f("half is no share, as 10%", "loss", backend, map[string]string{"share": "half"})
+	f("120% is no share between 0% and 100%", "loss", backend, map[string]string{"share": "120%"})
+	f("0 is no count", "errors", backend, map[string]string{"status": "0"})
+	f("invalid size", "bandwidth", backend, map[string]string{"rate": "wide"})
+	f("invalid syntax", "cpu", backend, map[string]string{"cores": "few"})
 }

@@ -4,38 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/lbproof/lbproof/internal/agent"
 )
 
 var pause = Fault{
-	Name:   "pause",
-	Doc:    "freezes the node: its kernel still accepts connections, its processes never answer",
-	Inject: injectPause,
-}
-
-func injectPause(ctx context.Context, node Node) (func(context.Context) error, error) {
-	if err := node.Pause(ctx); err != nil {
-		return nil, fmt.Errorf("pause: %w", err)
-	}
-	heal := func(ctx context.Context) error {
-		if err := node.Unpause(ctx); err != nil {
-			return fmt.Errorf("unpause: %w", err)
+	Name: "pause", On: anyNode,
+	Doc: "freezes the node: its kernel still accepts connections, its processes never answer",
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		if err := s.Node.Pause(ctx); err != nil {
+			return nil, err
 		}
-		return sure(ctx, node, false)
-	}
-	if err := sure(ctx, node, true); err != nil {
-		return nil, errors.Join(err, heal(ctx))
-	}
-	return heal, nil
+		if err := frozen(ctx, s.Node, true); err != nil {
+			return nil, errors.Join(err, s.Node.Unpause(ctx))
+		}
+		return func(ctx context.Context) error {
+			if err := s.Node.Unpause(ctx); err != nil {
+				return err
+			}
+			return frozen(ctx, s.Node, false)
+		}, nil
+	},
+	Shows: func(s Site) agent.Look { return ask(s, agent.Want{Ends: unanswered}) },
 }
 
-// sure looks whether the order was carried out.
-func sure(ctx context.Context, node Node, paused bool) error {
+// frozen looks whether the order was carried out.
+func frozen(ctx context.Context, node Node, want bool) error {
 	is, err := node.Paused(ctx)
 	if err != nil {
 		return fmt.Errorf("see whether the node is paused: %w", err)
 	}
-	if is != paused {
-		return fmt.Errorf("the node is paused: %t, after it was ordered: %t", is, paused)
+	if is != want {
+		return fmt.Errorf("the node is paused: %t, after it was ordered: %t", is, want)
 	}
 	return nil
 }

@@ -1,0 +1,139 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/faults"
+)
+
+// events puts the scenario's faults on the plan's clock.
+func (s Scenario) events(plan *lb.Plan) error {
+	for _, f := range s.Faults {
+		fault, err := faults.Find(f.Fault)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
+		}
+		nodes, err := targets(plan, f.Target)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
+		}
+		phase := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == or(f.Phase, s.Phases[0].Name) })
+		if phase < 0 {
+			return fmt.Errorf("%s:%d: the scenario has no phase %s", s.File, f.Line, f.Phase)
+		}
+		for _, node := range nodes {
+			e := lb.Event{Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(plan, f.Peer, node), With: faults.Args(f.With).WithDefaults(fault)}
+			if err := possible(plan, e, node); err != nil {
+				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
+			}
+			plan.Events = append(plan.Events, f.repeated(e)...)
+		}
+	}
+	return apart(s.File, plan.Events)
+}
+
+// repeated is an event as often as the fault comes.
+func (f Fault) repeated(e lb.Event) []lb.Event {
+	n := or(f.Times, 1)
+	var all []lb.Event
+	for i := range n {
+		e.At = f.At + time.Duration(i)*f.Every + time.Duration(i)*f.Sweep/time.Duration(n)
+		all = append(all, e)
+	}
+	return all
+}
+
+// possible says why an event cannot be.
+func possible(plan *lb.Plan, e lb.Event, target lb.Spec) error {
+	if err := faults.Check(e, target); err != nil {
+		return err
+	}
+	known := e.Peer == lb.WorkerName || slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == e.Peer })
+	if !known || e.Peer == e.Target {
+		return fmt.Errorf("%s cannot be the other end of a fault on %s: it is no other node of the run", e.Peer, e.Target)
+	}
+	return nil
+}
+
+// peer is the other end where the fault names none: who asks the node.
+func peer(plan *lb.Plan, name string, target lb.Spec) string {
+	switch {
+	case name == "balancer", name == "" && target.Role != lb.Balancer:
+		return balancer(plan).Name
+	case name == "client", name == "":
+		return lb.WorkerName
+	}
+	return name
+}
+
+func balancer(plan *lb.Plan) lb.Spec {
+	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })
+	return plan.Specs[i] // every plan has one
+}
+
+// targets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the balancer,
+// or servers of the first pool that has two or more.
+func targets(plan *lb.Plan, name string) ([]lb.Spec, error) {
+	if name == "balancer" {
+		return []lb.Spec{balancer(plan)}, nil
+	}
+	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == name })
+	if i >= 0 {
+		return plan.Specs[i : i+1], nil
+	}
+	var primaries, backups []lb.Spec
+	for _, pool := range plan.Config.Pools {
+		if len(pool.Servers) < 2 {
+			continue
+		}
+		for _, server := range pool.Servers {
+			at := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == server.Host })
+			switch {
+			case at < 0 || server.Down || server.Drain:
+			case server.Backup:
+				backups = append(backups, plan.Specs[at])
+			default:
+				primaries = append(primaries, plan.Specs[at])
+			}
+		}
+		break
+	}
+	found := map[string][]lb.Spec{"primaries": primaries, "backups": backups}
+	if n := len(primaries); n > 0 {
+		found["last server"] = primaries[n-1:]
+	}
+	number, numbered := strings.CutPrefix(name, "server ")
+	if n, err := strconv.Atoi(number); numbered && err == nil && n > 0 && n <= len(primaries) {
+		found[name] = primaries[n-1 : n]
+	}
+	if len(found[name]) == 0 {
+		return nil, fmt.Errorf("the run has no node %q to break: name one of %s, or balancer, server 1 and so on, last server, primaries, backups of the first pool with two servers or more",
+			name, strings.Join(nodeNames(plan), ", "))
+	}
+	return found[name], nil
+}
+
+func nodeNames(plan *lb.Plan) []string {
+	var names []string
+	for _, spec := range plan.Specs {
+		names = append(names, spec.Name)
+	}
+	return names
+}
+
+// apart says where two faults that change the same thing of a node would meet: neither could be taken back as it was.
+func apart(file string, events []lb.Event) error {
+	for i, a := range events {
+		for _, b := range events[i+1:] {
+			if a.Target == b.Target && a.Fault == b.Fault && a.Phase == b.Phase && a.At < b.At+b.For && b.At < a.At+a.For {
+				return fmt.Errorf("%s: %s of %s begins at %s, before the one of %s is over", file, b.Fault, b.Target, b.At, a.At)
+			}
+		}
+	}
+	return nil
+}

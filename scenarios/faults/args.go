@@ -1,0 +1,149 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+)
+
+// Arg is a setting of a fault.
+type Arg struct {
+	Name    string
+	Kind    Kind
+	Default string
+	Doc     string
+}
+
+// Said is what there is to know of a setting.
+func (one Arg) Said() string {
+	if one.Default == "" {
+		return one.Doc
+	}
+	return fmt.Sprintf("%s (%s where it is not given)", one.Doc, one.Default)
+}
+
+// Kind is how a setting is written.
+type Kind string
+
+// The kinds of settings.
+const (
+	Time   Kind = "time"   // 50ms
+	Share  Kind = "share"  // 10%
+	Count  Kind = "count"  // 4
+	Size   Kind = "size"   // 64KiB
+	Cores  Kind = "cores"  // 0.1
+	Choice Kind = "choice" // one of the words before the colon of Doc
+	Text   Kind = "text"
+)
+
+// Args are the settings of an event.
+type Args map[string]string
+
+// check says which setting is wrong.
+func (a Args) check(f Fault) error {
+	for name, value := range a {
+		i := slices.IndexFunc(f.Args, func(one Arg) bool { return one.Name == name })
+		if i < 0 {
+			return fmt.Errorf("%s has no setting %q; it has %s", f.Name, name, namesOf(f.Args))
+		}
+		if err := f.Args[i].check(value); err != nil {
+			return fmt.Errorf("%s: %s: %w", f.Name, name, err)
+		}
+	}
+	for _, one := range f.Args {
+		if one.Default == "" && a[one.Name] == "" && one.Kind != Text {
+			return fmt.Errorf("%s needs the setting %s: %s", f.Name, one.Name, one.Doc)
+		}
+	}
+	return nil
+}
+
+func namesOf(args []Arg) string {
+	if len(args) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, one := range args {
+		names = append(names, one.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (one Arg) check(value string) (err error) {
+	switch one.Kind {
+	case Time:
+		_, err = time.ParseDuration(value)
+	case Share:
+		var share float64
+		share, err = shareOf(value)
+		if err == nil && (share <= 0 || share > 1) {
+			err = fmt.Errorf("%s is no share between 0%% and 100%%", value)
+		}
+	case Count:
+		var n int
+		if n, err = strconv.Atoi(value); err == nil && n < 1 {
+			err = fmt.Errorf("%s is no count", value)
+		}
+	case Size:
+		_, err = units.RAMInBytes(value)
+	case Cores:
+		_, err = strconv.ParseFloat(value, 64)
+	case Choice:
+		words, _, _ := strings.Cut(one.Doc, ":")
+		if !slices.Contains(strings.Split(words, ", "), value) {
+			err = fmt.Errorf("%s is none of %s", value, words)
+		}
+	}
+	return err
+}
+
+func shareOf(text string) (float64, error) {
+	percent, ok := strings.CutSuffix(text, "%")
+	if !ok {
+		return 0, fmt.Errorf("%s is no share, as 10%%", text)
+	}
+	n, err := strconv.ParseFloat(percent, 64)
+	return n / 100, err
+}
+
+// WithDefaults gives every setting that is missing its default.
+func (a Args) WithDefaults(f Fault) Args {
+	out := Args{}
+	for _, one := range f.Args {
+		if out[one.Name] = one.Default; a[one.Name] != "" {
+			out[one.Name] = a[one.Name]
+		}
+	}
+	return out
+}
+
+// The settings as values. They were checked when the plan was made.
+
+func (a Args) time(name string) time.Duration {
+	d, _ := time.ParseDuration(a[name])
+	return d
+}
+
+func (a Args) share(name string) float64 {
+	n, _ := shareOf(a[name])
+	return n
+}
+
+func (a Args) count(name string) int {
+	n, _ := strconv.Atoi(a[name])
+	return n
+}
+
+func (a Args) size(name string) int64 {
+	n, _ := units.RAMInBytes(a[name])
+	return n
+}
+
+func (a Args) cores(name string) float64 {
+	n, _ := strconv.ParseFloat(a[name], 64)
+	return n
+}

@@ -1,0 +1,26 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+)
+
+var cpu = Fault{
+	Name: "cpu", On: anyNode,
+	Doc:  "the node has less of the processor, from now on and without a restart",
+	Args: []Arg{{"cores", Cores, "0.05", "its limit"}},
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		want := s.Args.cores("cores")
+		before, err := s.Node.Limit(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			was, err := s.Node.Limit(ctx, before)
+			if err == nil && was != want {
+				err = fmt.Errorf("its limit was %g cores when it should have been %g", was, want)
+			}
+			return err
+		}, nil
+	},
+}

@@ -1,0 +1,63 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+var crashLoop = Fault{
+	Name: "crash-loop", On: anyNode,
+	Doc: "the process ends at once, comes back, and ends again, over and over",
+	Args: []Arg{
+		{"up", Time, "500ms", "how long it lives"},
+		{"down", Time, "500ms", "how long it is gone"},
+	},
+	Order: orderCrashLoop,
+	Shows: func(s Site) agent.Look {
+		l := look(s, agent.Want{Ends: []agent.End{agent.Refused}})
+		l.Misses = int(2 * s.Args.time("up") / l.Every)
+		return l
+	},
+}
+
+func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, error) {
+	if err := s.Node.Kill(ctx, "SIGKILL"); err != nil {
+		return nil, err
+	}
+	looping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var crashing sync.WaitGroup
+	var failed error
+	crashing.Go(func() {
+		for failed == nil && waited(looping, s.Args.time("down")) {
+			failed = s.Node.Start(context.WithoutCancel(looping))
+			if failed == nil && waited(looping, s.Args.time("up")) {
+				failed = s.Node.Kill(context.WithoutCancel(looping), "SIGKILL")
+			}
+		}
+	})
+	return func(ctx context.Context) error {
+		stop()
+		crashing.Wait()
+		up, err := s.Node.Running(ctx)
+		if err == nil && !up {
+			err = s.Node.Start(ctx)
+		}
+		return errors.Join(failed, err)
+	}, nil
+}
+
+// waited is false where ctx ended first.
+func waited(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,21 @@
+package faults
+
+import (
+	"context"
+
+	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+var errorRatio = Fault{
+	Name: "errors", On: onBackends,
+	Doc: "answers requests with an error, and health checks as before",
+	Args: []Arg{
+		{"share", Share, "100%", "of the requests"},
+		{"status", Count, "500", "of the answers"},
+	},
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Status: s.Args.count("status")})
+	},
+	Shows: func(s Site) agent.Look { return traffic(s, agent.Want{Codes: []int{s.Args.count("status")}}) },
+}

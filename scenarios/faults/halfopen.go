@@ -1,0 +1,16 @@
+package faults
+
+import (
+	"context"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+var halfOpen = Fault{
+	Name: "half-open", On: anyNode,
+	Doc: "connections from the peer are accepted and nothing ever comes back",
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: agent.Stream{Hold: true}}, false)
+	},
+	Shows: func(s Site) agent.Look { return ask(s, agent.Want{Ends: unanswered}) },
+}

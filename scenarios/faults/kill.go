@@ -1,0 +1,22 @@
+package faults
+
+import (
+	"context"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+var kill = Fault{
+	Name: "kill", On: anyNode,
+	Doc:   "ends the process at once (SIGKILL); its host goes on and refuses connections",
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) { return down(ctx, s, "SIGKILL") },
+	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: []agent.End{agent.Refused}}) },
+}
+
+// down ends the node's process with a signal, and brings it back.
+func down(ctx context.Context, s Site, signal string) (func(context.Context) error, error) {
+	if err := s.Node.Kill(ctx, signal); err != nil {
+		return nil, err
+	}
+	return s.Node.Start, nil
+}

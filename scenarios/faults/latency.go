@@ -1,0 +1,28 @@
+package faults
+
+import (
+	"context"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+var latency = Fault{
+	Name: "latency", On: anyNode,
+	Doc: "packets between the peer and the node's ports are late",
+	Args: []Arg{
+		{"delay", Time, "50ms", "of every packet"},
+		{"jitter", Time, "0s", "half the width of uniform, standard deviation of normal, scale of pareto"},
+		{"spread", Choice, "uniform", "uniform, normal, pareto: how the jitter is spread"},
+		{"way", Choice, "in", "both, in, out: of packets, seen from the node"},
+	},
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return enforce(ctx, s, agent.Rule{Do: agent.Delay, Way: s.Args.way(), Shape: agent.Shape{
+			Delay: s.Args.time("delay"), Jitter: s.Args.time("jitter"), Spread: agent.Spread(s.Args["spread"]),
+		}}, false)
+	},
+	Shows: func(s Site) agent.Look { // a look takes the delay twice or more: to connect and to ask
+		l := look(s, agent.Want{Slower: s.Args.time("delay")})
+		l.Timeout += 20 * (s.Args.time("delay") + s.Args.time("jitter"))
+		return l
+	},
+}

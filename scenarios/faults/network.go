@@ -1,0 +1,56 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/netip"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+// What the faults of the network have in common: a rule in the node's network about what comes from its peer or goes there.
+
+// way is the setting of a fault that can be put on one direction.
+var way = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the node"}
+
+// enforce orders a rule between the node and its peer. Where nothing met it while it was there, it had no effect.
+func enforce(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.Context) error, error) {
+	peers, err := s.Peer.Addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.With = append([]netip.Addr(nil), peers...); !all {
+		r.Ports = s.Spec.Ports
+	}
+	r.For = s.For + grace
+	heal, err := s.Node.Enforce(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		touched, err := heal(ctx)
+		if err == nil && touched == 0 {
+			err = errors.New("nothing passed while it was in force, so it had no effect")
+		}
+		return err
+	}, nil
+}
+
+func (a Args) way() agent.Way {
+	if w := a["way"]; w != "both" {
+		return agent.Way(w)
+	}
+	return agent.Both
+}
+
+// misses is how many looks on end without it show, but for one time in a million, that what shows in a share of looks is gone.
+func misses(share float64) int {
+	if share >= 1 {
+		return 1
+	}
+	return min(500, int(math.Ceil(math.Log(1e-6)/math.Log1p(-share))))
+}
+
+// unanswered are the ends of looks whose packets vanish.
+var unanswered = []agent.End{agent.TimedOut}
