@@ -62,6 +62,7 @@ const (
 // Seen is what a look saw.
 type Seen struct {
 	From, To time.Duration // on the host's monotonic clock
+	Before   time.Duration // when the latest earlier look began that did not see it; 0 where there was none
 	End      End
 	Code     int        `json:",omitempty"`
 	Detail   string     `json:",omitempty"`
@@ -126,6 +127,7 @@ func (l Look) until(ctx context.Context) (*Seen, error) {
 func (l Look) wait(ctx context.Context, looks <-chan Seen) (*Seen, error) {
 	n, row := 0, 0
 	var first, last Seen
+	without := time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -134,7 +136,7 @@ func (l Look) wait(ctx context.Context, looks <-chan Seen) (*Seen, error) {
 		}
 		n++
 		if !l.Want.fits(last) {
-			row = 0
+			row, without = 0, max(without, last.From)
 			continue
 		}
 		if row++; row == 1 || last.From < first.From {
@@ -142,6 +144,7 @@ func (l Look) wait(ctx context.Context, looks <-chan Seen) (*Seen, error) {
 		}
 		if row >= max(1, l.InARow) {
 			last.From, last.Looks = first.From, n
+			last.Before = min(without, first.From)
 			return &last, nil
 		}
 	}

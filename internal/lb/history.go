@@ -110,10 +110,11 @@ type Logged struct {
 }
 
 // Mark is an event that was really in force, from when to when since the run's origin, or why it was not. It began between
-// Ordered and From, and ended between Ended and To.
+// Before and From, and ended between Ended and To.
 type Mark struct {
 	Event   Event         `json:"event"`
 	Ordered time.Duration `json:"ordered_ns"`
+	Before  time.Duration `json:"before_ns"` // when the last look began that did not see it, or Ordered
 	From    time.Duration `json:"from_ns"`  // when the first look began that saw it
 	Ended   time.Duration `json:"ended_ns"` // when it was ordered to go
 	To      time.Duration `json:"to_ns"`    // when the first look began that did not see it any more

@@ -98,7 +98,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mar
 		mark.Err = err.Error()
 		return mark
 	}
-	mark.From, mark.Seen = cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
+	mark.Before, mark.From, mark.Seen = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
 	sleepUntil(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
 	mark.Ended = time.Since(s.origin)
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)

@@ -2,7 +2,9 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -13,6 +15,7 @@ var active = Check{
 	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
 		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number",
 	Claims: activeClaims,
+	Judge:  judgeActive,
 }
 
 func activeClaims(cfg lb.Config) []lb.Claim {
@@ -73,4 +76,99 @@ func activeText(who string, a lb.Active) string {
 	}
 	return fmt.Sprintf("%s is checked every %s (%s): out %s to %s after it dies, at most %s where it hangs (%s); back %s to %s after it recovers.",
 		who, span(a.Interval), asks, span(soonest), span(refused), span(hanging), checks, span(upSoonest), span(upLatest))
+}
+
+// detection is what the deaths of servers have shown of an interval.
+type detection struct {
+	out, back []time.Duration // seconds from death to the last request, and from recovery to the first
+	wrong     examples
+	n         int // deaths that were long enough to show it
+}
+
+func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("active", pool.Name, nameOf(s)) == claim.ID })
+	if !ok || first < 0 {
+		return lb.Finding{Cannot: "the configuration has no such server"}
+	}
+	same := func(a *lb.Active) string {
+		if a == nil {
+			return ""
+		}
+		one := *a
+		one.Pos, one.Queued = lb.Pos{}, 0
+		return fmt.Sprint(one)
+	}
+	var d detection
+	for _, e := range episodes(h, pool, append(slices.Clone(refusing), hanging...)...) {
+		if same(e.server.Active) == same(pool.Servers[first].Active) {
+			d.see(e)
+		}
+	}
+	f := lb.Finding{
+		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.list(),
+		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
+		Measured:  fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
+		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params["down_s_least"], claim.Params["down_s_most"], claim.Params["up_s_least"], claim.Params["up_s_most"]),
+	}
+	f.Broken = noDeaths(h, d.n)
+	if f.Broken == "" {
+		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
+	}
+	return f
+}
+
+// noDeaths says what is missing where no server died.
+func noDeaths(h lb.History, n int) string {
+	switch {
+	case n > 0 || died(h) != "":
+		return died(h)
+	case len(h.Plan.Events) == 0:
+		return "no server was put out of action; --scenario failover does"
+	}
+	return "no server was out of action for long enough, under an open loop, to show it"
+}
+
+// see judges one death by health checks.
+func (d *detection) see(e *episode) {
+	a := *e.server.Active
+	soonest, latest, hanging := a.Down()
+	if e.hangs {
+		latest = hanging
+	}
+	near := time.Duration(10 / max(1, e.rate) * float64(time.Second))
+	if e.rate == 0 || near > min(a.Interval, a.Fast, a.Slow)/2 { // requests and checks cannot be told apart
+		return
+	}
+	last, name := e.last(), e.server.Host
+	if out := last - e.mark.From; out > latest+slack {
+		d.wrong.add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most", name, out.Seconds(), e.mark.From.Seconds(), latest.Seconds())
+	}
+	if e.mark.Ended-e.mark.From < latest+slack {
+		return
+	}
+	d.n++
+	d.out = append(d.out, max(0, last-e.alive))
+	if out := last + e.pick() + slack - e.alive; out < soonest {
+		d.wrong.add("%s was sent no request later than %.2f s after it had died at %.2f s; %.2f s is promised at least", name, (last - e.alive).Seconds(), e.alive.Seconds(), soonest.Seconds())
+	}
+	d.returned(e, a)
+}
+
+// returned judges when the server got its first request after it had come back.
+func (d *detection) returned(e *episode, a lb.Active) {
+	soonest, latest := a.Up()
+	within := latest + slack + e.pick()
+	switch {
+	case e.back == 0 && e.next-e.mark.To > within:
+		d.wrong.add("%s was sent no request for %.2f s after it had come back at %.2f s; %.2f s is promised at most", e.server.Host, (e.next - e.mark.To).Seconds(), e.mark.To.Seconds(), latest.Seconds())
+	case e.back == 0:
+	case e.back-e.mark.To > within:
+		d.wrong.add("%s was sent its first request %.2f s after it had come back at %.2f s; %.2f s is promised at most", e.server.Host, (e.back - e.mark.To).Seconds(), e.mark.To.Seconds(), latest.Seconds())
+	case e.back-e.mark.Ended < soonest-slack:
+		d.wrong.add("%s was sent a request %.2f s after its recovery at %.2f s; %.2f s is promised at least", e.server.Host, (e.back - e.mark.Ended).Seconds(), e.mark.Ended.Seconds(), soonest.Seconds())
+	}
+	if e.back > 0 {
+		d.back = append(d.back, max(0, e.back-e.mark.To))
+	}
 }

@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -25,4 +27,76 @@ var backup = Check{
 			return claims
 		})
 	},
+	Judge: judgeBackup,
+}
+
+func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
+	pool, _ := h.Plan.Config.Pool(claim.Subject)
+	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("backup", pool.Name, nameOf(s)) == claim.ID })
+	if i < 0 {
+		return lb.Finding{Cannot: "the configuration has no such server"}
+	}
+	name, gone := pool.Servers[i].Host, allGone(h, pool)
+	f := lb.Finding{
+		Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it while a primary server was up",
+		Predicted: "0, and some when none is up",
+	}
+	var wrong examples
+	find, served := journeys(h), 0
+	for a := range h.Arrivals {
+		j := find(a.Seq)
+		if j == nil || j.route.Pool != pool.Name {
+			continue
+		}
+		within := slices.ContainsFunc(gone, func(t window) bool { return t.from <= a.At && a.At <= t.to })
+		switch {
+		case within && a.Server == name:
+			served++
+		case within: // the balancer does not know yet, or not any more
+		default:
+			if f.N++; a.Server == name {
+				wrong.add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, name, a.At.Seconds())
+			}
+		}
+	}
+	f.Measured = fmt.Sprintf("%s of %s while a primary was up, %s while none was", number(wrong.total), number(f.N), number(served))
+	f.Power = powerAll(f.N, h)
+	switch {
+	case f.Broken != "":
+	case wrong.total > 0:
+		f.Counter = wrong.list()
+	case len(gone) == 0:
+		f.Broken = "there was no time at which all primary servers were out of action; --scenario backup makes one"
+	case served == 0:
+		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up", name, gone[0].from.Seconds(), gone[0].to.Seconds())}
+	}
+	return f
+}
+
+// window is a time from when to when.
+type window struct{ from, to time.Duration }
+
+// allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer may
+// take to find out that one is back.
+func allGone(h lb.History, pool lb.Pool) []window {
+	common := []window{{0, over(h)}}
+	for _, s := range rotation(pool) {
+		var next []window
+		for _, e := range episodes(h, pool, append(slices.Clone(refusing), hanging...)...) {
+			if e.server.Host != s.Host {
+				continue
+			}
+			until := e.next
+			if e.back > 0 {
+				until = e.back
+			}
+			for _, w := range common {
+				if both := (window{max(w.from, e.mark.Ordered), min(w.to, until)}); both.from < both.to {
+					next = append(next, both)
+				}
+			}
+		}
+		common = next
+	}
+	return common
 }

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -29,4 +30,34 @@ var drained = Check{
 			return claims
 		})
 	},
+	Judge: judgeDrained,
+}
+
+func judgeDrained(claim lb.Claim, h lb.History) lb.Finding {
+	pool, _ := h.Plan.Config.Pool(claim.Subject)
+	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("drained", pool.Name, nameOf(s)) == claim.ID })
+	if i < 0 {
+		return lb.Finding{Cannot: "the configuration has no such server"}
+	}
+	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it", Predicted: "0"}
+	var wrong examples
+	find := journeys(h)
+	for a := range h.Arrivals {
+		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
+			continue
+		}
+		if f.N++; a.Server == pool.Servers[i].Host {
+			wrong.add("request %d reached %s at %.2f s", a.Seq, a.Server, a.At.Seconds())
+		}
+	}
+	f.Measured, f.Power = fmt.Sprintf("%s of %s", number(wrong.total), number(f.N)), powerAll(f.N, h)
+	for k, s := range pool.Servers {
+		if k != i && s.Host == pool.Servers[i].Host {
+			f.Broken = "another server of the pool has the same host, and their arrivals cannot be told apart"
+		}
+	}
+	if f.Broken == "" {
+		f.Counter = wrong.list()
+	}
+	return f
 }

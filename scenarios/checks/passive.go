@@ -1,10 +1,14 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
 )
 
 var passive = Check{
@@ -38,6 +42,7 @@ var passive = Check{
 			return claims
 		})
 	},
+	Judge: judgePassive,
 }
 
 func passiveParams(p *lb.Passive) map[string]float64 {
@@ -81,4 +86,102 @@ func passiveAssumes(cfg lb.Config, p lb.Pool) []string {
 		}
 	}
 	return assumes
+}
+
+// burst is how close together attempts of one worker may be that it made before it knew of the first one's failure.
+const burst = 20 * time.Millisecond
+
+// absence is what the deaths of servers have shown of how long nginx leaves them alone.
+type absence struct {
+	asked, most  int // attempts on dead servers, and how many there may be
+	away         []time.Duration
+	wrong        examples
+	n            int
+	fails        int
+	out          time.Duration
+	states       int
+	expectedLate float64 // attempts that may be under way when the first failure comes back
+}
+
+func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
+	if !ok || first < 0 {
+		return lb.Finding{Cannot: "the configuration has no such server"}
+	}
+	p := pool.Servers[first].Passive
+	if p.Law != "nginx" || p.Fails == 0 {
+		return lb.Finding{Broken: NoExperiment}
+	}
+	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
+	if pool.SharedState {
+		a.states = 1
+	}
+	for _, e := range episodes(h, pool, refusing...) {
+		if e.server.Passive != nil && e.server.Passive.Fails == p.Fails && e.server.Passive.Out == p.Out && e.rate > 0 {
+			a.see(e)
+		}
+	}
+	a.most += stats.PoissonMost(a.expectedLate, h.Plan.Alpha/2)
+	f := lb.Finding{
+		N: a.n, Need: deaths(h.Plan.Beta),
+		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
+		Measured:  fmt.Sprintf("%s on dead servers in %s, back after %s", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
+		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
+		Broken:    noDeaths(h, a.n),
+	}
+	if a.asked > a.most {
+		a.wrong.add("%s on dead servers in %s, where %s are promised at most", plural(a.asked, "attempt"), plural(a.n, "death"), number(a.most))
+	}
+	if f.Broken == "" {
+		f.Counter = a.wrong.list()
+		f.Power = fmt.Sprintf("would have caught an absence %.1f times as long with probability %g", swept(a.n, h.Plan.Beta), 1-h.Plan.Beta)
+	}
+	return f
+}
+
+// see judges one death by what nginx counts: every state makes so many attempts, then none for more than fail_timeout and at
+// most a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c).
+func (a *absence) see(e *episode) {
+	a.n++
+	dead := e.mark.Ended - e.alive
+	periods := 1 + int(dead/a.out)
+	a.asked += len(e.attempts)
+	a.most += a.states * (a.fails + periods - 1)
+	a.expectedLate += e.rate * (e.mark.From - e.alive + burst).Seconds()
+	if len(e.attempts) == 0 {
+		if e.back == 0 {
+			a.wrong.add("%s was sent no request before it died at %.2f s nor after", e.server.Host, e.alive.Seconds())
+		}
+		return
+	}
+	first := e.alive // a request that was under way then may be the first that failed
+	known := e.attempts[min(len(e.attempts), a.states*a.fails)-1]
+	for _, at := range e.attempts {
+		switch {
+		case at <= max(known, e.mark.From)+burst: // nobody had told it yet
+			known = max(known, at)
+		case at < first+a.out-slack:
+			a.wrong.add("%s was asked again %.2f s after its failure at %.2f s; it is to be left alone for %g s", e.server.Host, (at - first).Seconds(), first.Seconds(), a.out.Seconds())
+		}
+	}
+	a.returned(e, first)
+}
+
+// returned judges when the server got its first request after it had come back.
+func (a *absence) returned(e *episode, first time.Duration) {
+	lastAsked := e.attempts[len(e.attempts)-1]
+	pick := e.pick() * time.Duration(a.states)
+	latest := max(lastAsked+a.out+time.Second, e.mark.To) + pick + slack
+	everyone := len(e.attempts) >= a.states*a.fails // else a state may not have noticed
+	switch {
+	case e.back == 0 && e.next > latest, e.back > latest:
+		a.wrong.add("%s was back at %.2f s and sent no request until %.2f s, %.2f s after its last failure; %g s is promised at most",
+			e.server.Host, e.mark.To.Seconds(), min(cmp.Or(e.back, e.next), e.next).Seconds(), (cmp.Or(e.back, e.next) - lastAsked).Seconds(), a.out.Seconds()+1)
+	case e.back > 0 && everyone && e.back < first+a.out-slack:
+		a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s; it is to be left alone for %g s", e.server.Host, (e.back - first).Seconds(), first.Seconds(), a.out.Seconds())
+	}
+	if e.back > 0 {
+		a.away = append(a.away, e.back-first)
+	}
 }

@@ -2,25 +2,29 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
 )
 
 var retries = Check{
 	Name: "retries",
 	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
-	Law: "attempts per request id at the backends, exactly; a request that may not be repeated arrives once unless the " +
-		"configuration says otherwise",
+	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
+		"as are meant for it until its death is known, within the Poisson law at both ends of that interval",
 	Claims: retryClaims,
+	Judge:  judgeRetries,
 }
 
-func retryClaims(cfg lb.Config) []lb.Claim {
+// retryGroups are the promises on repetition, each with the routes that share it.
+func retryGroups(cfg lb.Config) []group[*lb.Retry] {
 	byName := map[string]lb.Pool{}
 	for _, p := range cfg.Pools {
 		byName[p.Name] = p
 	}
-	found := grouped(cfg, func(r lb.Route) []*lb.Retry {
+	return grouped(cfg, func(r lb.Route) []*lb.Retry {
 		pool, ok := byName[r.Pool]
 		if r.Retry == nil || r.Pool == "" || r.Retry.Implicit && r.Retry.Attempts == 0 && ok && len(pool.Servers) < 2 {
 			return nil // there is nobody else to try
@@ -33,8 +37,11 @@ func retryClaims(cfg lb.Config) []lb.Claim {
 		}
 		return fmt.Sprint(k)
 	})
+}
+
+func retryClaims(cfg lb.Config) []lb.Claim {
 	var claims []lb.Claim
-	for _, g := range found {
+	for _, g := range retryGroups(cfg) {
 		claims = append(claims, lb.Claim{
 			ID: id("retries", g.subject(), ""), Check: "retries", Subject: g.subject(), Pos: g.what.Pos, Implicit: g.what.Implicit,
 			Params: map[string]float64{"attempts": float64(g.what.Attempts)}, Text: retryText(cfg, g),
@@ -86,4 +93,115 @@ func repeats(on []string) bool {
 		}
 	}
 	return false
+}
+
+// elsewhere says whether a request whose server refuses the connection is sent to another one.
+func elsewhere(t *lb.Retry) bool {
+	refused := slices.ContainsFunc(t.On, func(cause string) bool {
+		return cause == "error" || cause == "conn-failure" || cause == "all-retryable-errors"
+	})
+	return t.Elsewhere && t.Attempts != 1 && refused
+}
+
+// losses are the failures that clients met when servers died.
+type losses struct {
+	deaths          int
+	asked, failed   int // requests after a death: all, and those that failed
+	least, most     float64
+	under, underToo int // those under way when it died: all, and those that failed
+	first           examples
+}
+
+func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
+	groups := retryGroups(h.Plan.Config)
+	i := slices.IndexFunc(groups, func(g group[*lb.Retry]) bool { return g.subject() == claim.Subject })
+	if i < 0 {
+		return lb.Finding{Cannot: "the configuration has no such promise"}
+	}
+	g := groups[i]
+	var l losses
+	for _, name := range poolsOf(g.routes) {
+		if pool, ok := h.Plan.Config.Pool(name); ok && len(rotation(pool)) > 1 {
+			for _, e := range episodes(h, pool, refusing...) {
+				l.see(e, h, pool)
+			}
+		}
+	}
+	f := lb.Finding{N: l.asked, Need: needAll(h), Test: "count of failed requests that were sent while a server refused connections"}
+	f.Broken = noDeaths(h, l.deaths)
+	f.Measured = fmt.Sprintf("%s of %s failed in %s", number(l.failed), number(l.asked), plural(l.deaths, "death"))
+	if l.under > 0 {
+		f.Note = fmt.Sprintf("%s of %s that were under way when it died failed, which is not held against it", number(l.underToo), number(l.under))
+	}
+	if elsewhere(g.what) {
+		f.Predicted, f.Power = "0 failed", powerAll(l.asked, h)
+		if f.Broken == "" {
+			f.Counter = l.first.list()
+		}
+		return f
+	}
+	least, most := stats.PoissonLeast(l.least, h.Plan.Alpha/2), stats.PoissonMost(l.most, h.Plan.Alpha/2)
+	f.Predicted = fmt.Sprintf("%s to %s failed", number(least), number(most))
+	switch {
+	case f.Broken != "":
+	case l.least == 0 && l.most == 0:
+		f.Broken = NoExperiment + ": nothing says how long the dead server goes on being asked"
+	case l.failed < least || l.failed > most:
+		f.Counter = []string{fmt.Sprintf("%s failed, where the servers' share of the requests until they are known to be dead makes %s to %s", plural(l.failed, "request"), number(least), number(most))}
+	}
+	return f
+}
+
+// poolsOf are the pools of routes, each once.
+func poolsOf(routes []lb.Route) []string {
+	var names []string
+	for _, r := range routes {
+		if !slices.Contains(names, r.Pool) {
+			names = append(names, r.Pool)
+		}
+	}
+	return names
+}
+
+// see counts what became of a pool's requests around a death.
+func (l *losses) see(e *episode, h lb.History, pool lb.Pool) {
+	if e.rate == 0 {
+		return
+	}
+	l.deaths++
+	if a := e.server.Active; a != nil {
+		soonest, latest, _ := a.Down()
+		dead := e.mark.Ended - e.mark.From
+		l.least += e.rate * min(soonest, dead).Seconds()
+		l.most += e.rate * min(latest+e.mark.From-e.alive+slack, dead).Seconds()
+	}
+	find := journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if hit.Done < e.alive || hit.Sent > e.mark.Ended || j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester {
+			continue
+		}
+		failed := hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504
+		if hit.Sent < e.mark.From { // it may have been with the server when that died
+			l.under++
+			if failed {
+				l.underToo++
+			}
+			continue
+		}
+		l.asked++
+		if failed {
+			l.failed++
+			l.first.add("request %d (%s %s), sent %.2f s after the death of %s, came to %s", hit.Seq, j.request.Method, j.request.Path,
+				(hit.Sent - e.mark.From).Seconds(), e.server.Host, outcomeOf(hit))
+		}
+	}
+}
+
+// outcomeOf is what a client saw: a status, or why there was none.
+func outcomeOf(hit lb.Hit) string {
+	if hit.Err != "" {
+		return string(hit.Err)
+	}
+	return fmt.Sprint(hit.Code)
 }

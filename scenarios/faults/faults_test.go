@@ -28,7 +28,7 @@ type simulated struct {
 func (n *simulated) Kill(context.Context, string) error    { n.down = !n.deaf; return n.broken }
 func (n *simulated) Start(context.Context) error           { n.down = false; return n.broken }
 func (n *simulated) Running(context.Context) (bool, error) { return !n.down, n.broken }
-func (n *simulated) Pause(context.Context) error { n.frozen = !n.deaf; return n.broken }
+func (n *simulated) Pause(context.Context) error           { n.frozen = !n.deaf; return n.broken }
 
 func (n *simulated) Unpause(context.Context) error        { n.frozen = false; return n.broken }
 func (n *simulated) Paused(context.Context) (bool, error) { return n.frozen, n.broken }

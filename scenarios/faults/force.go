@@ -22,6 +22,8 @@ type InForce struct {
 	// From is the latest time, on the host's monotonic clock, at which the fault began: when the first look began that saw it.
 	// It is 0 where nobody looked.
 	From time.Duration
+	// Before is the earliest: when the last look began that did not see it; 0 where none did.
+	Before time.Duration
 
 	fault Fault
 	site  Site
@@ -44,7 +46,7 @@ func Inject(ctx context.Context, f Fault, s Site, eyes Looker) (*InForce, error)
 	if err == nil {
 		var seen agent.Seen
 		if seen, err = eyes.Look(ctx, l); err == nil {
-			in.Seen, in.From = seen.String(), seen.From
+			in.Seen, in.From, in.Before = seen.String(), seen.From, seen.Before
 			return in, nil
 		}
 	}

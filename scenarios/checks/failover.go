@@ -1,0 +1,152 @@
+package checks
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking it
+// until it knows, and again when it has come back.
+
+// refusing are the faults after which connections are refused at once; hanging those after which nothing comes back.
+var (
+	refusing = []string{"kill", "stop", "refuse"}
+	hanging  = []string{"pause", "blackhole", "partition", "half-open"}
+)
+
+// episode is one time that a server was dead.
+type episode struct {
+	server   lb.Server
+	mark     lb.Mark
+	hangs    bool
+	rate     float64 // requests per second that were meant for it while it lived
+	attempts []time.Duration
+	alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
+	back     time.Duration // the first request that reached it after it came back; 0 where none did
+	next     time.Duration // when the episode is over: the server's next fault, or the end of the traffic
+}
+
+// over says when the last hit was done.
+func over(h lb.History) time.Duration {
+	last := time.Duration(0)
+	for _, p := range h.Env.Phases {
+		last = max(last, p.End)
+	}
+	return last
+}
+
+// episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop.
+func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
+	var all []*episode
+	end := over(h)
+	for _, m := range h.Env.Marks {
+		i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return s.Host == m.Event.Target })
+		if i < 0 || m.Err != "" || !slices.Contains(kinds, m.Event.Fault) {
+			continue
+		}
+		e := &episode{server: pool.Servers[i], mark: m, hangs: slices.Contains(hanging, m.Event.Fault), alive: m.Before, next: end, rate: meant(h, pool, pool.Servers[i], m.Event.Phase)}
+		all = append(all, e)
+	}
+	slices.SortStableFunc(all, func(a, b *episode) int { return int(a.mark.Ordered - b.mark.Ordered) })
+	for i, e := range all {
+		for _, later := range all[i+1:] {
+			if later.server.Host == e.server.Host {
+				e.next = later.mark.Ordered
+				break
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	for a := range h.Attempts {
+		for _, e := range all {
+			if a.Node == e.server.Host && a.From != h.Env.Client && a.At >= e.mark.Ordered && a.At < e.mark.Ended {
+				e.attempts = append(e.attempts, a.At)
+			}
+		}
+	}
+	for a := range h.Arrivals {
+		for _, e := range all {
+			if a.Server != e.server.Host || a.Seq == 0 {
+				continue
+			}
+			if a.At > e.alive && a.At <= e.mark.From {
+				e.alive = a.At
+			}
+			if a.At >= e.mark.Ended && a.At < e.next && (e.back == 0 || a.At < e.back) {
+				e.back = a.At
+			}
+		}
+	}
+	for _, e := range all {
+		slices.Sort(e.attempts)
+		dead, _ := slices.BinarySearch(e.attempts, e.alive+1)
+		e.attempts = e.attempts[dead:]
+	}
+	return all
+}
+
+// meant is how many requests a second the pool's turns give a server in an open loop; 0 where that cannot be said.
+func meant(h lb.History, pool lb.Pool, server lb.Server, phase int) float64 {
+	if phase >= len(h.Plan.Loads) {
+		return 0
+	}
+	l := h.Plan.Loads[phase]
+	find, first, mine := journeys(h), h.Plan.First(phase), 0
+	for i := range l.Requests {
+		if j := find(first + uint64(i)); j != nil && j.route.Pool == pool.Name {
+			mine++
+		}
+	}
+	total := 0
+	for _, s := range rotation(pool) {
+		total += max(1, s.Weight)
+	}
+	if total == 0 || len(l.Requests) == 0 {
+		return 0
+	}
+	return l.Rate * float64(mine) / float64(len(l.Requests)) * float64(max(1, server.Weight)) / float64(total)
+}
+
+// pick is how long it takes, but for one time in a thousand, until the next request is meant for the server.
+func (e *episode) pick() time.Duration {
+	if e.rate <= 0 {
+		return 0
+	}
+	return time.Duration(math.Log(1000) / e.rate * float64(time.Second))
+}
+
+// last is when the last request was sent to the dead server: of attempts that lie as close together as requests do. Those of
+// health checks lie apart.
+func (e *episode) last() time.Duration {
+	near := time.Duration(10 / max(1, e.rate) * float64(time.Second))
+	for i := len(e.attempts) - 1; i >= 2; i-- {
+		if e.attempts[i]-e.attempts[i-2] <= near {
+			return e.attempts[i]
+		}
+	}
+	return e.alive
+}
+
+// slack is what the clocks and the schedulers of a loaded machine may add.
+const slack = 50 * time.Millisecond
+
+// swept is how much wider than promised an interval would have been seen: n deaths at uniform moments all fall into the
+// promised one with probability k^-n where the true one is k times as wide (laws of detection times).
+func swept(n int, beta float64) float64 { return math.Exp(-math.Log(beta) / float64(max(1, n))) }
+
+// deaths is how many show an interval that is twice as wide.
+func deaths(beta float64) int { return int(math.Ceil(-math.Log(beta) / math.Ln2)) }
+
+// spread prints the least and the most of some times.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%.2f s to %.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
+}
