@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
-	"github.com/lbproof/lbproof/internal/stats"
 )
 
 var passive = Check{
@@ -93,14 +92,13 @@ const burst = 20 * time.Millisecond
 
 // absence is what the deaths of servers have shown of how long nginx leaves them alone.
 type absence struct {
-	asked, most  int // attempts on dead servers, and how many there may be
-	away         []time.Duration
-	wrong        examples
-	n            int
-	fails        int
-	out          time.Duration
-	states       int
-	expectedLate float64 // attempts that may be under way when the first failure comes back
+	fails, states int
+	out           time.Duration
+
+	n           int // deaths
+	asked, most int // attempts on dead servers, and how many there may be
+	away        []time.Duration
+	wrong       examples
 }
 
 func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
@@ -122,12 +120,11 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 			a.see(e)
 		}
 	}
-	a.most += stats.PoissonMost(a.expectedLate, h.Plan.Alpha/2)
 	f := lb.Finding{
 		N: a.n, Need: deaths(h.Plan.Beta),
 		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
 		Measured:  fmt.Sprintf("%s on dead servers in %s, back after %s", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
-		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
+		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the last failure", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
 		Broken:    noDeaths(h, a.n),
 	}
 	if a.asked > a.most {
@@ -144,11 +141,8 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 // most a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c).
 func (a *absence) see(e *episode) {
 	a.n++
-	dead := e.mark.Ended - e.alive
-	periods := 1 + int(dead/a.out)
-	a.asked += len(e.attempts)
-	a.most += a.states * (a.fails + periods - 1)
-	a.expectedLate += e.rate * (e.mark.From - e.alive + burst).Seconds()
+	probes := int((e.mark.Ended - e.alive) / a.out)
+	a.most += a.states * (a.fails + probes)
 	if len(e.attempts) == 0 {
 		if e.back == 0 {
 			a.wrong.add("%s was sent no request before it died at %.2f s nor after", e.server.Host, e.alive.Seconds())
@@ -158,9 +152,14 @@ func (a *absence) see(e *episode) {
 	first := e.alive // a request that was under way then may be the first that failed
 	known := e.attempts[min(len(e.attempts), a.states*a.fails)-1]
 	for _, at := range e.attempts {
-		switch {
-		case at <= max(known, e.mark.From)+burst: // nobody had told it yet
+		if at <= e.mark.From+burst { // nobody may have told it yet
 			known = max(known, at)
+			continue
+		}
+		a.asked++
+		switch {
+		case at <= known+burst:
+			known = at
 		case at < first+a.out-slack:
 			a.wrong.add("%s was asked again %.2f s after its failure at %.2f s; it is to be left alone for %g s", e.server.Host, (at - first).Seconds(), first.Seconds(), a.out.Seconds())
 		}
@@ -182,6 +181,6 @@ func (a *absence) returned(e *episode, first time.Duration) {
 		a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s; it is to be left alone for %g s", e.server.Host, (e.back - first).Seconds(), first.Seconds(), a.out.Seconds())
 	}
 	if e.back > 0 {
-		a.away = append(a.away, e.back-first)
+		a.away = append(a.away, e.back-lastAsked)
 	}
 }

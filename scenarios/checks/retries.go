@@ -122,8 +122,9 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	var l losses
 	for _, name := range poolsOf(g.routes) {
 		if pool, ok := h.Plan.Config.Pool(name); ok && len(rotation(pool)) > 1 {
+			gone := allGone(h, pool)
 			for _, e := range episodes(h, pool, refusing...) {
-				l.see(e, h, pool)
+				l.see(e, h, pool, gone)
 			}
 		}
 	}
@@ -164,7 +165,7 @@ func poolsOf(routes []lb.Route) []string {
 }
 
 // see counts what became of a pool's requests around a death.
-func (l *losses) see(e *episode, h lb.History, pool lb.Pool) {
+func (l *losses) see(e *episode, h lb.History, pool lb.Pool, gone []window) {
 	if e.rate == 0 {
 		return
 	}
@@ -180,6 +181,9 @@ func (l *losses) see(e *episode, h lb.History, pool lb.Pool) {
 		j := find(hit.Seq)
 		if hit.Done < e.alive || hit.Sent > e.mark.Ended || j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester {
 			continue
+		}
+		if slices.ContainsFunc(gone, func(w window) bool { return hit.Done >= w.from && hit.Sent <= w.to }) {
+			continue // there was nobody else to send it to
 		}
 		failed := hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504
 		if hit.Sent < e.mark.From { // it may have been with the server when that died
