@@ -89,7 +89,7 @@ const headers = 128
 func receive(ctx context.Context, number uint16, take func(nf *nfqueue.Nfqueue, id uint32, packet []byte)) (stop func(), err error) {
 	nf, err := nfqueue.Open(&nfqueue.Config{
 		NfQueue: number, MaxPacketLen: headers, MaxQueueLen: longestQueue, Copymode: nfqueue.NfQnlCopyPacket,
-		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen, ReadTimeout: time.Second, WriteTimeout: time.Second,
+		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the kernel's packet queue: %w", err)

@@ -115,9 +115,9 @@ type Mark struct {
 	Event   Event         `json:"event"`
 	Ordered time.Duration `json:"ordered_ns"`
 	Before  time.Duration `json:"before_ns"` // when the last look began that did not see it, or Ordered
-	From    time.Duration `json:"from_ns"`  // when the first look began that saw it
-	Ended   time.Duration `json:"ended_ns"` // when it was ordered to go
-	To      time.Duration `json:"to_ns"`    // when the first look began that did not see it any more
+	From    time.Duration `json:"from_ns"`   // when the first look began that saw it
+	Ended   time.Duration `json:"ended_ns"`  // when it was ordered to go
+	To      time.Duration `json:"to_ns"`     // when the first look began that did not see it any more
 	Seen    string        `json:"seen,omitempty"`
 	Err     string        `json:"error,omitempty"`
 }

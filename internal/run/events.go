@@ -99,6 +99,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mar
 		return mark
 	}
 	mark.Before, mark.From, mark.Seen = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
+	s.Progress.Step("in force: " + e.Fault + " " + e.Target)
 	sleepUntil(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
 	mark.Ended = time.Since(s.origin)
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
@@ -125,7 +126,7 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 
 // site is where an event happens.
 func (s *execution) site(e lb.Event) faults.Site {
-	site := faults.Site{Node: s.stack.Node(e.Target), Peer: s.stack.Node(e.Peer), For: e.For, Args: e.With}
+	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), For: e.For, Args: e.With}
 	for _, spec := range s.plan.Specs {
 		if spec.Name == e.Target {
 			site.Spec = spec

@@ -107,6 +107,7 @@ type Stack struct {
 
 	mu    sync.Mutex
 	nodes map[string]*node
+	wills int // that the reaper was told
 }
 
 type node struct {

@@ -3,18 +3,36 @@ package stack
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/moby/moby/client"
 )
 
 // Node is a container of the run that faults may break. It can name no container that is not the run's own.
 type Node struct {
-	stack *Stack
-	name  string
+	stack   *Stack
+	name    string
+	expires time.Duration
+	revoke  *func() // of what the reaper was told; the node's copies share it
 }
 
 // Node gives a started node by its name.
-func (s *Stack) Node(name string) Node { return Node{s, name} }
+func (s *Stack) Node(name string) Node { return Node{stack: s, name: name, revoke: new(func())} }
+
+// Expiring is the node to which nothing is done for longer than a time: the reaper takes it back then, whatever has become
+// of the harness.
+func (n Node) Expiring(after time.Duration) Node {
+	n.expires = after
+	return n
+}
+
+// settled tells the reaper that a fault was taken back.
+func (n Node) settled() {
+	if *n.revoke != nil {
+		(*n.revoke)()
+		*n.revoke = nil
+	}
+}
 
 func (n Node) id() (string, error) {
 	found := n.stack.node(n.name)
@@ -30,6 +48,9 @@ func (n Node) Pause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if *n.revoke, err = n.bequeath(unpause, 0); err != nil {
+		return err
+	}
 	_, err = n.stack.docker.client.ContainerPause(ctx, id, client.ContainerPauseOptions{})
 	return err
 }
@@ -40,7 +61,9 @@ func (n Node) Unpause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = n.stack.docker.client.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+	if _, err = n.stack.docker.client.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{}); err == nil {
+		n.settled()
+	}
 	return err
 }
 

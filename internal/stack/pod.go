@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,7 +40,7 @@ func podName(node string) string { return node + "-agent" }
 // startPod brings up the agent of a node, which has the node's name and addresses.
 func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 	command := []string{"/lbproof", "agent"}
-	if spec.Role == lb.Backend {
+	if spec.Role == lb.Backend && len(spec.Ports) > 0 {
 		var ports []string
 		for _, p := range spec.Ports {
 			ports = append(ports, strconv.Itoa(p))
@@ -208,6 +209,10 @@ func (n Node) Kill(ctx context.Context, signal string) error {
 	if err != nil {
 		return err
 	}
+	n.settled() // of an earlier death in a crash loop
+	if *n.revoke, err = n.bequeath(start, 0); err != nil {
+		return err
+	}
 	n.expect(+1)
 	if _, err := n.stack.docker.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal}); err != nil {
 		n.expect(-1)
@@ -225,6 +230,7 @@ func (n Node) Start(ctx context.Context) error {
 	if _, err := n.stack.docker.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
 		return err
 	}
+	n.settled()
 	n.expect(-1)
 	return n.until(ctx, true)
 }
@@ -271,8 +277,16 @@ func (n Node) Limit(ctx context.Context, cpus float64) (before float64, err erro
 		return 0, err
 	}
 	before = float64(info.HostConfig.NanoCPUs) / 1e9
+	all := float64(n.stack.docker.cpus)
+	if *n.revoke == nil {
+		if *n.revoke, err = n.bequeath(limit, cmp.Or(before, all)); err != nil {
+			return before, err
+		}
+	} else {
+		defer n.settled()
+	}
 	if cpus == 0 {
-		cpus = float64(n.stack.docker.cpus)
+		cpus = all
 	}
 	_, err = n.stack.docker.client.ContainerUpdate(ctx, info.ID, client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: int64(cpus * 1e9)}})
 	return before, err

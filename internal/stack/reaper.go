@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -103,7 +104,85 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 	return left, nil
 }
 
-// Reap waits until alive ends, then removes everything with the run's label but the reaper itself, and tries again until
+// will is what the reaper does to a container if nobody has done it by a time: a fault that the harness should have healed,
+// and did not because it hangs.
+type will struct {
+	ID        int
+	Container string
+	Undo      undo
+	CPUs      float64 // of limit: cores
+	After     time.Duration
+	Done      bool // it is no longer needed
+}
+
+// undo takes back what the harness did to a container.
+type undo string
+
+const (
+	unpause undo = "unpause"
+	start   undo = "start"
+	limit   undo = "limit"
+)
+
+func (w will) carryOut(ctx context.Context, cli *client.Client) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	switch w.Undo { // what fails here, the end of the run removes
+	case unpause:
+		_, _ = cli.ContainerUnpause(ctx, w.Container, client.ContainerUnpauseOptions{})
+	case start:
+		_, _ = cli.ContainerStart(ctx, w.Container, client.ContainerStartOptions{})
+	case limit:
+		_, _ = cli.ContainerUpdate(ctx, w.Container, client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: int64(w.CPUs * 1e9)}})
+	}
+}
+
+// obey carries out wills that are due, until alive ends.
+func obey(ctx context.Context, cli *client.Client, alive io.Reader) {
+	timers := map[int]*time.Timer{}
+	wills := json.NewDecoder(alive)
+	for {
+		var w will
+		if err := wills.Decode(&w); err != nil {
+			for _, t := range timers {
+				t.Stop()
+			}
+			return // however it ended, the harness is gone
+		}
+		if t := timers[w.ID]; t != nil {
+			t.Stop()
+		}
+		if !w.Done {
+			timers[w.ID] = time.AfterFunc(w.After, func() { w.carryOut(ctx, cli) })
+		}
+	}
+}
+
+// bequeath tells the reaper what to do to the node's container, unless revoke is called before the node's time is up.
+func (n Node) bequeath(what undo, cpus float64) (revoke func(), err error) {
+	if n.expires == 0 {
+		return func() {}, nil
+	}
+	id, err := n.id()
+	if err != nil {
+		return nil, err
+	}
+	s := n.stack
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wills++
+	w := will{ID: s.wills, Container: id, Undo: what, CPUs: cpus, After: n.expires}
+	if err := json.NewEncoder(s.reaper.Conn).Encode(w); err != nil {
+		return nil, fmt.Errorf("tell the reaper: %w", err)
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_ = json.NewEncoder(s.reaper.Conn).Encode(will{ID: w.ID, Done: true})
+	}, nil
+}
+
+// Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes everything with the run's label but the reaper itself, and tries again until
 // nothing is left or a minute is over. It is the reaper's whole life.
 func Reap(ctx context.Context, alive io.Reader, run string) error {
 	cli, err := client.New(client.FromEnv)
@@ -111,7 +190,7 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 		return fmt.Errorf("connect to Docker: %w", err)
 	}
 	defer cli.Close()
-	_, _ = io.Copy(io.Discard, alive) // however it ends, the harness is gone
+	obey(ctx, cli, alive)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {

@@ -87,9 +87,6 @@ func passiveAssumes(cfg lb.Config, p lb.Pool) []string {
 	return assumes
 }
 
-// burst is how close together attempts of one worker may be that it made before it knew of the first one's failure.
-const burst = 20 * time.Millisecond
-
 // absence is what the deaths of servers have shown of how long nginx leaves them alone.
 type absence struct {
 	fails, states int
@@ -117,14 +114,14 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	for _, e := range episodes(h, pool, refusing...) {
 		if e.server.Passive != nil && e.server.Passive.Fails == p.Fails && e.server.Passive.Out == p.Out && e.rate > 0 {
-			a.see(e)
+			a.see(e, h)
 		}
 	}
 	f := lb.Finding{
 		N: a.n, Need: deaths(h.Plan.Beta),
 		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
-		Measured:  fmt.Sprintf("%s on dead servers in %s, back after %s", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
-		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the last failure", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
+		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
+		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
 		Broken:    noDeaths(h, a.n),
 	}
 	if a.asked > a.most {
@@ -137,50 +134,74 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	return f
 }
 
-// see judges one death by what nginx counts: every state makes so many attempts, then none for more than fail_timeout and at
-// most a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c).
-func (a *absence) see(e *episode) {
+// see judges one death by what nginx counts: a state makes so many attempts, then none for more than fail_timeout and at most
+// a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c). A client's
+// connection stays with its worker, and so with one state.
+func (a *absence) see(e *episode, h lb.History) {
 	a.n++
-	probes := int((e.mark.Ended - e.alive) / a.out)
-	a.most += a.states * (a.fails + probes)
-	if len(e.attempts) == 0 {
-		if e.back == 0 {
-			a.wrong.add("%s was sent no request before it died at %.2f s nor after", e.server.Host, e.alive.Seconds())
+	a.most += a.states * (a.fails + int((e.mark.Ended-e.alive)/a.out))
+	failed := map[int][]time.Duration{} // by connection: when its attempts failed
+	for _, c := range e.contacts(h) {
+		mine := failed[c.conn]
+		if alone := len(mine) >= a.fails; alone && c.at-mine[len(mine)-1] < a.out-slack {
+			a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
+				e.server.Host, (c.at - mine[len(mine)-1]).Seconds(), mine[len(mine)-1].Seconds(), a.out.Seconds())
 		}
-		return
-	}
-	first := e.alive // a request that was under way then may be the first that failed
-	known := e.attempts[min(len(e.attempts), a.states*a.fails)-1]
-	for _, at := range e.attempts {
-		if at <= e.mark.From+burst { // nobody may have told it yet
-			known = max(known, at)
+		if c.failed {
+			a.asked++
+			failed[c.conn] = append(mine, c.at)
 			continue
 		}
-		a.asked++
-		switch {
-		case at <= known+burst:
-			known = at
-		case at < first+a.out-slack:
-			a.wrong.add("%s was asked again %.2f s after its failure at %.2f s; it is to be left alone for %g s", e.server.Host, (at - first).Seconds(), first.Seconds(), a.out.Seconds())
-		}
+		delete(failed, c.conn)
 	}
-	a.returned(e, first)
+	a.returned(e)
 }
 
 // returned judges when the server got its first request after it had come back.
-func (a *absence) returned(e *episode, first time.Duration) {
-	lastAsked := e.attempts[len(e.attempts)-1]
-	pick := e.pick() * time.Duration(a.states)
-	latest := max(lastAsked+a.out+time.Second, e.mark.To) + pick + slack
-	everyone := len(e.attempts) >= a.states*a.fails // else a state may not have noticed
-	switch {
-	case e.back == 0 && e.next > latest, e.back > latest:
+func (a *absence) returned(e *episode) {
+	lastAsked := e.alive
+	if n := len(e.attempts); n > 0 {
+		lastAsked = e.attempts[n-1]
+	}
+	if e.back > 0 && len(e.attempts) > 0 {
+		a.away = append(a.away, e.back-e.attempts[0])
+	}
+	latest := max(lastAsked+a.out+time.Second, e.mark.To) + e.pick()*time.Duration(a.states) + slack
+	if until := cmp.Or(e.back, e.next); until > latest {
 		a.wrong.add("%s was back at %.2f s and sent no request until %.2f s, %.2f s after its last failure; %g s is promised at most",
-			e.server.Host, e.mark.To.Seconds(), min(cmp.Or(e.back, e.next), e.next).Seconds(), (cmp.Or(e.back, e.next) - lastAsked).Seconds(), a.out.Seconds()+1)
-	case e.back > 0 && everyone && e.back < first+a.out-slack:
-		a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s; it is to be left alone for %g s", e.server.Host, (e.back - first).Seconds(), first.Seconds(), a.out.Seconds())
+			e.server.Host, e.mark.To.Seconds(), until.Seconds(), (until - lastAsked).Seconds(), a.out.Seconds()+1)
 	}
-	if e.back > 0 {
-		a.away = append(a.away, e.back-lastAsked)
+}
+
+// contact is a request that the balancer sent to a server, and which client's connection it was for.
+type contact struct {
+	at     time.Duration
+	conn   int
+	failed bool
+}
+
+// contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. An
+// attempt at the time of which several connections had a request under way is nobody's.
+func (e *episode) contacts(h lb.History) []contact {
+	owners := make([][]lb.Hit, len(e.attempts))
+	var all []contact
+	for hit := range h.Hits {
+		if hit.Load != e.mark.Event.Phase || hit.Done < e.alive || hit.Sent > e.next {
+			continue
+		}
+		first, _ := slices.BinarySearch(e.attempts, hit.Sent)
+		for i := first; i < len(e.attempts) && e.attempts[i] <= hit.Done; i++ {
+			owners[i] = append(owners[i], hit)
+		}
+		if hit.Server == e.server.Host && hit.Sent >= e.mark.Ended {
+			all = append(all, contact{at: hit.Sent, conn: hit.Conn})
+		}
 	}
+	for i, under := range owners {
+		if len(under) == 1 && under[0].Server != e.server.Host {
+			all = append(all, contact{at: e.attempts[i], conn: under[0].Conn, failed: true})
+		}
+	}
+	slices.SortFunc(all, func(a, b contact) int { return int(a.at - b.at) })
+	return all
 }

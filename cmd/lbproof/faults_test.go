@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/faults"
+)
+
+// The tests in this file break the real stack. Without Docker they fail; go test -short leaves them out.
+
+// lanes gives every fault one of the three backends and a time, so that faults of one backend lie apart.
+func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Duration) {
+	free := make([]time.Duration, 3)
+	for _, f := range all {
+		lane := slices.Index(free, slices.Min(free))
+		with, during := "", time.Second
+		switch f.Name {
+		case "crash-loop":
+			with, during = ", with: {up: 300ms, down: 300ms}", 3*time.Second
+		case "flap":
+			with, during = ", with: {every: 1s, failing: 500ms}", 3*time.Second
+		case "memory":
+			during = 10 * time.Second // which its container needs to come back
+		}
+		at := free[lane] + 500*time.Millisecond
+		events = append(events, fmt.Sprintf("  - {fault: %s, target: back-0%d, at: %dms, for: %dms%s}", f.Name, lane+1, at.Milliseconds(), during.Milliseconds(), with))
+		free[lane] += during + gap
+		last = max(last, free[lane])
+	}
+	return events, last
+}
+
+func faultScenario(events []string, last time.Duration) string {
+	return "name: faults\ndoc: faults\nconfig: builtin:nginx/weighted\nchecks: [once]\nfaults:\n" + strings.Join(events, "\n") +
+		fmt.Sprintf("\nphases:\n  - name: load\n    rate: 100\n    for: %ds\n    timeout: 5s\n    send: [{path: /}]\n", int(last.Seconds())+1)
+}
+
+// Every fault is seen to be in force and seen to be gone, in one run with traffic.
+func TestEveryFaultTakesEffect(t *testing.T) {
+	folder, r, _ := tried(t, faultScenario(lanes(faults.All, 3500*time.Millisecond)))
+	require.Len(t, r.Env.Marks, len(faults.All))
+	for _, m := range r.Env.Marks {
+		assert.Empty(t, m.Err, m.Event.Fault)
+		assert.LessOrEqual(t, m.Ordered, m.Before, m.Event.Fault)
+		assert.LessOrEqual(t, m.Before, m.From, m.Event.Fault)
+		assert.Less(t, m.From, m.To, m.Event.Fault)
+	}
+	assert.Empty(t, r.Ledger.Note, "no arrival is lost, though backends were killed")
+	journal, err := os.ReadFile(filepath.Join(folder, "journal.jsonl"))
+	require.NoError(t, err)
+	assert.Equal(t, 2*len(faults.All), strings.Count(string(journal), "\n"), "each is ordered and healed")
+}
+
+// A harness that is killed in the middle of a fault leaves nothing behind, whichever fault it is.
+func TestKilledInsideEveryFault(t *testing.T) {
+	before := interfaces(t)
+	for three := range slices.Chunk(faults.All, 3) {
+		var names []string
+		for _, f := range three {
+			names = append(names, f.Name)
+		}
+		t.Run(strings.Join(names, ","), func(t *testing.T) {
+			dir := t.TempDir()
+			var events []string
+			for i, f := range three {
+				events = append(events, fmt.Sprintf("  - {fault: %s, target: back-0%d, at: 0s, for: 30s}", f.Name, i+1))
+			}
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(faultScenario(events, time.Minute)), 0o644))
+			p := start(t, dir, "test", "scenario.yaml")
+			for range three {
+				p.until(t, "in force: ")
+			}
+			require.NoError(t, p.cmd.Process.Kill())
+			p.nothingLeft(t, time.Minute)
+			journals, err := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*", "journal.jsonl"))
+			require.NoError(t, err)
+			require.Len(t, journals, 1)
+			journal, err := os.ReadFile(journals[0])
+			require.NoError(t, err)
+			assert.Equal(t, len(three), strings.Count(string(journal), `"did":"order"`), "it was written down before it was done")
+		})
+	}
+	assert.Eventually(t, func() bool { return slices.Equal(before, interfaces(t)) }, 10*time.Second, 100*time.Millisecond, "the machine is as it was")
+}
+
+// interfaces are the machine's network interfaces.
+func interfaces(t *testing.T) []string {
+	t.Helper()
+	all, err := net.Interfaces()
+	require.NoError(t, err)
+	var names []string
+	for _, one := range all {
+		names = append(names, one.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+const deathScenario = `
+name: death
+doc: one death
+config: builtin:traefik/weighted
+checks: [active, retries, once]
+faults:
+  - {fault: kill, target: last server, at: 1s, for: 3s}
+phases:
+  - name: load
+    rate: 200
+    for: 8s
+    send: [{path: /}]
+`
+
+// A server that dies is found dead and found alive again within the times of its health checks; one death is not enough
+// to be sure of them.
+func TestDeathIsTimed(t *testing.T) {
+	_, r, code := tried(t, deathScenario)
+	assert.Equal(t, 3, code)
+	for _, v := range r.Verdicts {
+		if v.Claim.Check != "active" {
+			continue
+		}
+		assert.Equal(t, lb.Undecided, v.Outcome)
+		assert.Equal(t, 1, v.N)
+		assert.Equal(t, 10, v.Need)
+		assert.Regexp(t, `^out after [012]\.\d\d s to [012]\.\d\d s, back after [012]\.\d\d s`, v.Measured)
+	}
+}
+
+func TestImpossibleFaultsAreToldBefore(t *testing.T) {
+	f := func(want, fault string) {
+		t.Helper()
+		dir := t.TempDir()
+		text := "name: x\ndoc: x\nconfig: builtin:nginx/weighted\nfaults:\n  - " + fault + "\nphases: [{name: load, requests: 1, concurrency: 1, send: [{path: /}]}]\n"
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(text), 0o644))
+		p := start(t, dir, "plan", "scenario.yaml")
+		assert.Equal(t, 2, p.wait(t))
+		assert.Contains(t, p.stderr.String(), "scenario.yaml:5: "+want)
+	}
+	f("hang cannot be put on nginx: it is a balancer, and the fault is for backends", "{fault: hang, target: balancer, at: 1s, for: 1s}")
+	f(`the run has no node "back-09" to break: name one of nginx, back-01, back-02, back-03, or balancer`, "{fault: kill, target: back-09, at: 1s, for: 1s}")
+	f(`no fault is called "earthquake"`, "{fault: earthquake, target: back-01, at: 1s, for: 1s}")
+	f(`latency: delay: time: invalid duration "soon"`, "{fault: latency, target: back-01, at: 1s, for: 1s, with: {delay: soon}}")
+	f("the scenario has no phase later", "{fault: kill, target: back-01, phase: later, at: 1s, for: 1s}")
+	f("back-01 cannot be the other end of a fault on back-01", "{fault: refuse, target: back-01, peer: back-01, at: 1s, for: 1s}")
+}

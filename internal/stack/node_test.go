@@ -1,0 +1,102 @@
+package stack
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+// What the harness has forgotten to take back, because it hangs, the reaper does.
+func TestFaultsExpire(t *testing.T) {
+	s := open(t)
+	spec, files := backend("b1")
+	spec.CPUs = 0.5
+	require.NoError(t, s.Start(t.Context(), spec, files))
+	soon := func() Node { return s.Node("b1").Expiring(300 * time.Millisecond) }
+	healed := func(is func() bool) {
+		t.Helper()
+		assert.False(t, is())
+		assert.Eventually(t, is, 10*time.Second, 20*time.Millisecond)
+	}
+	require.NoError(t, soon().Pause(t.Context()))
+	healed(func() bool { paused, err := s.Node("b1").Paused(t.Context()); return err == nil && !paused })
+	require.NoError(t, soon().Kill(t.Context(), "SIGKILL"))
+	healed(func() bool { up, err := s.Node("b1").Running(t.Context()); return err == nil && up })
+	before, err := soon().Limit(t.Context(), 0.1)
+	require.NoError(t, err)
+	assert.InDelta(t, 0.5, before, 0)
+	healed(func() bool {
+		info, err := s.Node("b1").inspect(t.Context())
+		return err == nil && info.HostConfig.NanoCPUs == 500_000_000
+	})
+
+	later := s.Node("b1").Expiring(300 * time.Millisecond)
+	require.NoError(t, later.Pause(t.Context()))
+	require.NoError(t, later.Unpause(t.Context()))
+	require.NoError(t, s.Node("b1").Pause(t.Context())) // by nobody's will
+	time.Sleep(600 * time.Millisecond)
+	paused, err := s.Node("b1").Paused(t.Context())
+	require.NoError(t, err)
+	assert.True(t, paused, "what was taken back is not taken back again")
+	require.NoError(t, s.Node("b1").Unpause(t.Context()))
+}
+
+// A container that is not the run's cannot be named.
+func TestForeignContainersCannotBeNamed(t *testing.T) {
+	s := open(t)
+	own, err := s.docker.own(t.Context())
+	require.NoError(t, err)
+	made, err := s.docker.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+		Config: &container.Config{Image: own.Ref, Cmd: []string{"/lbproof", "reach"}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := s.docker.client.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true})
+		assert.NoError(t, err)
+	})
+	for _, name := range []string{made.ID, made.ID[:12]} {
+		n := s.Node(name)
+		assert.ErrorContains(t, n.Kill(t.Context(), "SIGKILL"), "the run has no node")
+		assert.ErrorContains(t, n.Pause(t.Context()), "the run has no node")
+		_, err := n.Limit(t.Context(), 0.1)
+		assert.ErrorContains(t, err, "the run has no node")
+		_, err = n.Enforce(t.Context(), agent.Rule{})
+		assert.ErrorContains(t, err, "the run has no node")
+	}
+}
+
+// A rule of the network takes itself back when its time is over, though nobody says so.
+func TestRulesExpire(t *testing.T) {
+	s := open(t)
+	s.Pods = true
+	spec, files := backend("b1")
+	spec.Ports, spec.Control = []int{8000}, 7070
+	spec.Command = append(spec.Command, "--ledger", "/ledger")
+	require.NoError(t, s.Start(t.Context(), spec, files))
+	peer, _ := backend("b2")
+	require.NoError(t, s.Start(t.Context(), peer, files))
+	at, err := s.Node("b1").Addresses(t.Context())
+	require.NoError(t, err)
+	with, err := s.Node("b2").Addresses(t.Context())
+	require.NoError(t, err)
+	look := func(want agent.End) error {
+		_, err := s.Node("b2").Look(t.Context(), agent.Look{
+			At: netip.AddrPortFrom(at[0], 8000), Path: "/", Timeout: time.Second, Every: 5 * time.Millisecond, Within: 10 * time.Second,
+			Want: agent.Want{Ends: []agent.End{want}},
+		})
+		return err
+	}
+	require.NoError(t, look(agent.Answered))
+	_, err = s.Node("b1").Enforce(t.Context(), agent.Rule{Do: agent.Refuse, With: with, Ports: []int{8000}, For: 500 * time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, look(agent.Refused))
+	require.NoError(t, look(agent.Answered))
+}
