@@ -45,6 +45,7 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 		Check:   []string{"nginx", "-t", "-q"},
 		Version: []string{"nginx", "-v"},
 		Title:   "nginx: worker process",
+		Reload:  "HUP",
 		Files:   map[string]string{},
 		Image: lb.Image{
 			Ref:      "nginx:stable",

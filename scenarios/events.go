@@ -31,10 +31,23 @@ func (s Scenario) events(plan *lb.Plan) error {
 			if err := possible(plan, e, node); err != nil {
 				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 			}
+			if fault.Masters {
+				mastered(plan)
+			}
 			plan.Events = append(plan.Events, f.repeated(e)...)
 		}
 	}
 	return apart(s.File, plan.Events)
+}
+
+// mastered gives the balancer a master process, where it has none by itself and a fault needs one.
+func mastered(plan *lb.Plan) {
+	for i, spec := range plan.Specs {
+		if spec.Role == lb.Balancer && plan.Config.Balancer == "haproxy" && spec.Reload == "" {
+			plan.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, "-W")
+			plan.Specs[i].Reload, plan.Specs[i].Master = "USR2", true
+		}
+	}
 }
 
 // repeated is an event as often as the fault comes.

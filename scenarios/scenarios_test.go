@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
 
 func TestBuiltInScenarios(t *testing.T) {
-	assert.Equal(t, []string{"baseline", "high-concurrency", "pause", "ramp", "soak", "spike", "sustained"}, scenarios.List())
+	assert.Equal(t, []string{"backup", "baseline", "failover", "high-concurrency", "pause", "ramp", "reload", "soak", "spike", "sustained"}, scenarios.List())
 	for _, name := range scenarios.List() {
 		plan, err := fixtures.Plan(name)
 		require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	assert.ErrorContains(t, err, `s.yaml:8: no fault is called "earthquake"`)
 	s.Faults[0] = scenarios.Fault{Line: 9, Fault: "pause", Target: "b7"}
 	_, err = s.Plan(cfg, nil)
-	assert.ErrorContains(t, err, "s.yaml:9: the run has no node b7")
+	assert.ErrorContains(t, err, "s.yaml:9: the run has no node \"b7\"")
 }
 
 // A request that names no port goes where the configuration takes it to a backend, and backends serve it there.

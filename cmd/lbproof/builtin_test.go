@@ -31,6 +31,8 @@ var fates = map[string]struct {
 }{
 	"nginx/weighted":             {answered: "back-01"},
 	"nginx/many-connections":     {answered: "back-01"},
+	"nginx/backup":               {answered: "back-01"},
+	"haproxy/backup":             {answered: "back-01"},
 	"nginx/order-api":            {answered: "order-svc-1"},
 	"nginx/orchestry":            {answered: "10.20.0.11"},
 	"nginx/orchestry-rules":      {answered: "shop-1"},

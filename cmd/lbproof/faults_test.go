@@ -21,9 +21,13 @@ import (
 
 // lanes gives every fault one of the three backends and a time, so that faults of one backend lie apart.
 func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Duration) {
-	free := make([]time.Duration, 3)
+	free := make([]time.Duration, 4) // the last is the balancer's
 	for _, f := range all {
-		lane := slices.Index(free, slices.Min(free))
+		lane := slices.Index(free, slices.Min(free[:3]))
+		target := fmt.Sprintf("back-0%d", lane+1)
+		if !slices.Contains(f.On, lb.Backend) {
+			lane, target = 3, "balancer"
+		}
 		with, during := "", time.Second
 		switch f.Name {
 		case "crash-loop":
@@ -34,7 +38,7 @@ func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Du
 			during = 10 * time.Second // which its container needs to come back
 		}
 		at := free[lane] + 500*time.Millisecond
-		events = append(events, fmt.Sprintf("  - {fault: %s, target: back-0%d, at: %dms, for: %dms%s}", f.Name, lane+1, at.Milliseconds(), during.Milliseconds(), with))
+		events = append(events, fmt.Sprintf("  - {fault: %s, target: %s, at: %dms, for: %dms%s}", f.Name, target, at.Milliseconds(), during.Milliseconds(), with))
 		free[lane] += during + gap
 		last = max(last, free[lane])
 	}
@@ -74,7 +78,11 @@ func TestKilledInsideEveryFault(t *testing.T) {
 			dir := t.TempDir()
 			var events []string
 			for i, f := range three {
-				events = append(events, fmt.Sprintf("  - {fault: %s, target: back-0%d, at: 0s, for: 30s}", f.Name, i+1))
+				target := fmt.Sprintf("back-0%d", i+1)
+				if !slices.Contains(f.On, lb.Backend) {
+					target = "balancer"
+				}
+				events = append(events, fmt.Sprintf("  - {fault: %s, target: %s, at: 0s, for: 30s}", f.Name, target))
 			}
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(faultScenario(events, time.Minute)), 0o644))
 			p := start(t, dir, "test", "scenario.yaml")

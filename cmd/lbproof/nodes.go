@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -100,6 +103,40 @@ func agentCommand() *cobra.Command {
 	}
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")
 	return cmd
+}
+
+func slayCommand() *cobra.Command {
+	var title string
+	cmd := &cobra.Command{
+		Use: "slay", Short: "Kill a process by its title", Args: usage(cobra.NoArgs), Hidden: true,
+		RunE: func(*cobra.Command, []string) error { return environment(slay(title)) },
+	}
+	cmd.Flags().StringVar(&title, "title", "", "what its command line begins with")
+	_ = cmd.MarkFlagRequired("title")
+	return cmd
+}
+
+// slay kills the last process whose command line begins so, but the first of all: a master is not its worker.
+func slay(title string) error {
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return fmt.Errorf("list the processes: %w", err)
+	}
+	last := 0
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err == nil && pid > last && pid > 1 && strings.HasPrefix(string(text), title) {
+			last = pid
+		}
+	}
+	if last == 0 {
+		return fmt.Errorf("no process is called %q", title)
+	}
+	if err := syscall.Kill(last, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill process %d: %w", last, err)
+	}
+	return nil
 }
 
 func reachCommand() *cobra.Command {

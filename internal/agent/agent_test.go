@@ -145,5 +145,5 @@ func TestLooks(t *testing.T) {
 	look.Want, look.Within = Want{Ends: []End{Answered}}, 50*time.Millisecond
 	_, err = look.until(t.Context())
 	assert.ErrorContains(t, err, "not seen in 50ms")
-	assert.ErrorContains(t, err, "refused")
+	assert.ErrorContains(t, err, "the last: ")
 }

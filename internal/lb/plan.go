@@ -73,8 +73,10 @@ type Spec struct {
 	Version  []string          `json:"version,omitempty"` // command that prints the balancer's version
 	Dir      string            `json:"dir,omitempty"`     // in which the commands run; empty is the image's own
 	Title    string            `json:"title,omitempty"`   // what a worker process calls itself, to count them
+	Reload   string            `json:"reload,omitempty"`  // signal that makes its first process, the master, take over its configuration
 	Env      map[string]string `json:"env,omitempty"`
-	Files    map[string]string `json:"files,omitempty"` // path in the container → File.Name of the configuration
+	Files    map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
+	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
 	Ports    []int             `json:"ports,omitempty"`
 	Address  string            `json:"address,omitempty"` // that the configuration knows it by, where that is no name
 	Helper   bool              `json:"helper,omitempty"`  // answers 200 to everything and keeps no ledger: auth services, mirrors

@@ -126,7 +126,7 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 
 // site is where an event happens.
 func (s *execution) site(e lb.Event) faults.Site {
-	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), For: e.For, Args: e.With}
+	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), For: e.For, Args: e.With, Config: s.plan.Config}
 	for _, spec := range s.plan.Specs {
 		if spec.Name == e.Target {
 			site.Spec = spec

@@ -116,8 +116,9 @@ func (s *Stack) isolated(ctx context.Context, spec lb.Spec, command []string, fi
 	return testcontainers.Run(ctx, found.Ref, append(s.options(one, files, tweak{host: host}), more...)...)
 }
 
-// beside runs a command of lbproof's own to its end in a container's network, with the capabilities that it needs.
-func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name string, command []string, capabilities ...string) (outcome, error) {
+// beside runs a command of lbproof's own to its end in a container's network, among its processes too if it is to see them, with
+// the capabilities that it needs.
+func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name string, command []string, processes bool, capabilities ...string) (outcome, error) {
 	own, err := s.docker.own(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -127,6 +128,9 @@ func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name str
 	there.host = func(h *container.HostConfig) {
 		into(h)
 		h.CapAdd = capabilities
+		if processes {
+			h.PidMode = container.PidMode("container:" + c.GetContainerID())
+		}
 	}
 	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(lb.Spec{Name: name, Command: command}, nil, there),
 		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
@@ -159,7 +163,7 @@ func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hos
 	if len(ports) > 0 {
 		reach = append(reach, "--ports", strings.Join(ports, ","))
 	}
-	found, err := s.beside(ctx, c, spec.Name+"-reach", reach)
+	found, err := s.beside(ctx, c, spec.Name+"-reach", reach, false)
 	reached := err == nil && found.code == 0
 	state, stateErr := c.State(ctx)
 	if stateErr != nil {

@@ -336,23 +336,32 @@ func readFile(ctx context.Context, c testcontainers.Container, at string) ([]byt
 func (s *Stack) Workers(ctx context.Context, spec lb.Spec, expected int) (int, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	for {
-		top, err := s.docker.client.ContainerTop(ctx, s.node(spec.Name).container.GetContainerID(), client.ContainerTopOptions{})
-		if err != nil {
-			return 0, fmt.Errorf("count the processes of %s: %w", spec.Name, err)
-		}
-		n := 0
-		for _, process := range top.Processes {
-			if strings.HasPrefix(process[len(process)-1], spec.Title) {
-				n++
-			}
-		}
-		if n == expected || time.Now().After(deadline) {
-			return n, nil
+		found, err := s.workers(ctx, spec)
+		if err != nil || len(found) == expected || time.Now().After(deadline) {
+			return len(found), err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// workers are the ids of a node's processes whose title begins as its spec says, the first left out where it is a master.
+func (s *Stack) workers(ctx context.Context, spec lb.Spec) ([]string, error) {
+	top, err := s.docker.client.ContainerTop(ctx, s.node(spec.Name).container.GetContainerID(), client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
+	if err != nil {
+		return nil, fmt.Errorf("list the processes of %s: %w", spec.Name, err)
+	}
+	var ids []string
+	for _, process := range top.Processes {
+		if title := process[len(process)-1]; strings.HasPrefix(title, spec.Title) && !strings.Contains(title, "shutting down") {
+			ids = append(ids, process[0])
+		}
+	}
+	if spec.Master && len(ids) > 0 {
+		ids = ids[1:]
+	}
+	return ids, nil
 }
 
 // Address is a node's address on the run's network.

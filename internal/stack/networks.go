@@ -97,7 +97,7 @@ func (s *Stack) RouteClients(ctx context.Context, node, worker string) error {
 	if err != nil {
 		return err
 	}
-	did, err := s.beside(ctx, s.node(node).container, node+"-route", []string{"/lbproof", "route", "--to", s.clients.String(), "--via", via}, "NET_ADMIN")
+	did, err := s.beside(ctx, s.node(node).container, node+"-route", []string{"/lbproof", "route", "--to", s.clients.String(), "--via", via}, false, "NET_ADMIN")
 	if err == nil && did.code != 0 {
 		err = errors.New(strings.TrimSpace(did.said))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -268,6 +269,49 @@ func (n Node) until(ctx context.Context, running bool) error {
 			return err
 		}
 	}
+}
+
+// Processes are the ids of the node's workers, in order.
+func (n Node) Processes(ctx context.Context) ([]string, error) {
+	found := n.stack.node(n.name)
+	if found == nil {
+		return nil, fmt.Errorf("the run has no node %s", n.name)
+	}
+	ids, err := n.stack.workers(ctx, found.spec)
+	slices.Sort(ids)
+	return ids, err
+}
+
+// Signal tells the node's first process of something, and does not wait for what comes of it.
+func (n Node) Signal(ctx context.Context, signal string) error {
+	id, err := n.id()
+	if err != nil {
+		return err
+	}
+	_, err = n.stack.docker.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal})
+	return err
+}
+
+// KillOne kills the node's last process whose title begins so.
+func (n Node) KillOne(ctx context.Context, title string) error {
+	found := n.stack.node(n.name)
+	if found == nil {
+		return fmt.Errorf("the run has no node %s", n.name)
+	}
+	did, err := n.stack.beside(ctx, found.container, n.name+"-kill", []string{"/lbproof", "slay", "--title", title}, true)
+	if err == nil && did.code != 0 {
+		err = errors.New(strings.TrimSpace(did.said))
+	}
+	return err
+}
+
+// Write puts a file in place in one step, as an editor or a deployment does.
+func (n Node) Write(ctx context.Context, at string, content []byte) error {
+	found := n.stack.node(n.name)
+	if found == nil {
+		return fmt.Errorf("the run has no node %s", n.name)
+	}
+	return found.container.CopyToContainer(ctx, content, at, 0o644)
 }
 
 // Limit gives the node another processor limit, cores; 0 is none. It returns the one before.

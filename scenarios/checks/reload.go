@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -20,4 +22,57 @@ var reload = Check{
 			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
 		}}
 	},
+	Judge: judgeReload,
+}
+
+// takenOver is how long after a takeover what fails is held against it.
+const takenOver = time.Second
+
+func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
+	var during []window
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "reload" && m.Err == "" {
+			during = append(during, window{m.Ordered, m.From + takenOver}, window{m.Ended, m.To + takenOver})
+		}
+	}
+	f := lb.Finding{Need: needAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
+	var wrong examples
+	find := journeys(h)
+	near := func(from, to time.Duration) bool {
+		return slices.ContainsFunc(during, func(w window) bool { return to >= w.from && from <= w.to })
+	}
+	counted, answered := map[uint64]int{}, map[uint64]bool{}
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.route.Pool == "" || hit.Err == lb.Tester || !near(hit.Sent, hit.Done) {
+			continue
+		}
+		f.N++
+		answered[hit.Seq] = true
+		if hit.Err != "" || hit.Code >= 500 {
+			wrong.add("request %d (%s %s), sent at %.3f s over connection %d, came to %s", hit.Seq, j.request.Method, j.request.Path, hit.Sent.Seconds(), hit.Conn, outcomeOf(hit))
+		}
+	}
+	lost := wrong.total
+	for a := range h.Arrivals {
+		if answered[a.Seq] {
+			counted[a.Seq]++
+		}
+	}
+	for seq, times := range counted {
+		if j := find(seq); times > 1 && !slices.Contains(repeatable, j.request.Method) {
+			wrong.add("request %d (%s %s) reached backends %d times", seq, j.request.Method, j.request.Path, times)
+		}
+	}
+	f.Measured = fmt.Sprintf("%s lost, %s repeated of %s in %s", number(lost), number(wrong.total-lost), number(f.N), plural(len(during), "takeover"))
+	f.Power = powerAll(f.N, h)
+	switch {
+	case died(h) != "":
+		f.Broken = died(h)
+	case len(during) == 0:
+		f.Broken = "no configuration was taken over; --scenario reload does that"
+	default:
+		f.Counter = wrong.list()
+	}
+	return f
 }

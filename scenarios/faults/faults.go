@@ -27,6 +27,8 @@ type Fault struct {
 	Order func(ctx context.Context, s Site) (undo func(context.Context) error, err error)
 	// Shows is what the peer sees of the node while the fault is in force; nil where Order itself makes sure.
 	Shows func(s Site) agent.Look
+	// Masters: the balancer needs a master process for it.
+	Masters bool
 	// Lasting faults are not seen to be gone when they are taken back: what they did stays done.
 	Lasting bool
 }
@@ -64,6 +66,8 @@ var All = []Fault{
 	flap,       // health checks fail now and then
 	rename,     // a name has another address
 	nameless,   // a name has no address
+	reload,     // the balancer takes over a configuration
+	workerKill, // one of its workers is gone
 }
 
 // Find gives the fault of that name.
@@ -92,6 +96,12 @@ type Node interface {
 	Enforce(ctx context.Context, r agent.Rule) (heal func(context.Context) (touched int, err error), err error)
 	// Call asks the node's control port for something.
 	Call(ctx context.Context, path string, body []byte) ([]byte, error)
+	// Write puts a file in place, Signal tells the first process of something, KillOne kills a process whose title begins so.
+	Write(ctx context.Context, at string, content []byte) error
+	Signal(ctx context.Context, signal string) error
+	KillOne(ctx context.Context, title string) error
+	// Processes are the ids of the node's workers, in order.
+	Processes(ctx context.Context) ([]string, error)
 	// Addresses are the node's own.
 	Addresses(ctx context.Context) ([]netip.Addr, error)
 }
@@ -100,8 +110,9 @@ type Node interface {
 type Site struct {
 	Node, Peer Node
 	Spec       lb.Spec // of Node
-	Port       int     // of Node, to look at
-	TLS        bool    // which that port speaks
+	Config     lb.Config
+	Port       int  // of Node, to look at
+	TLS        bool // which that port speaks
 	For        time.Duration
 	Args       Args
 }

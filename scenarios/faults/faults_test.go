@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ type simulated struct {
 	down, frozen bool
 	cpus         float64
 	rules        int
+	generation   int  // of its workers
 	deaf         bool // takes orders and does nothing
 	idle         bool // nothing meets its rules
 	said         string
@@ -34,6 +37,24 @@ func (n *simulated) Unpause(context.Context) error        { n.frozen = false; re
 func (n *simulated) Paused(context.Context) (bool, error) { return n.frozen, n.broken }
 func (n *simulated) Addresses(context.Context) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, n.broken
+}
+
+func (n *simulated) Write(_ context.Context, at string, content []byte) error {
+	n.said = at + "\n" + string(content)
+	return n.broken
+}
+
+func (n *simulated) Signal(context.Context, string) error {
+	if !n.deaf && !strings.Contains(n.said, "broken on purpose") {
+		n.generation++
+	}
+	return n.broken
+}
+
+func (n *simulated) KillOne(context.Context, string) error { n.generation++; return n.broken }
+
+func (n *simulated) Processes(context.Context) ([]string, error) {
+	return []string{strconv.Itoa(100 + n.generation)}, n.broken
 }
 
 func (n *simulated) Limit(_ context.Context, cpus float64) (before float64, err error) {
@@ -78,7 +99,14 @@ func (e *eyes) Look(_ context.Context, l agent.Look) (agent.Seen, error) {
 }
 
 func site(n *simulated, role lb.Role) Site {
-	return Site{Node: n, Peer: &simulated{}, Spec: lb.Spec{Name: "b1", Role: role, Ports: []int{8000}}, Port: 8000, For: time.Second}
+	return Site{
+		Node: n, Peer: &simulated{}, Port: 8000, For: time.Second,
+		Spec: lb.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}},
+		Config: lb.Config{
+			Files: []lb.File{lb.NewFile("x.conf", []byte("pool {\n  server a\n  server b\n    weight 2\n}\n"))},
+			Pools: []lb.Pool{{Servers: []lb.Server{{Host: "a", Pos: lb.Pos{File: "x.conf", Line: 2}}, {Host: "b", Pos: lb.Pos{File: "x.conf", Line: 3}}}}},
+		},
+	}
 }
 
 // Every fault is put in force, seen, taken back and seen to be gone, and leaves the node as it was.
@@ -165,4 +193,30 @@ func TestCheck(t *testing.T) {
 	f("0 is no count", "errors", backend, map[string]string{"status": "0"})
 	f("invalid size", "bandwidth", backend, map[string]string{"rate": "wide"})
 	f("invalid syntax", "cpu", backend, map[string]string{"cores": "few"})
+}
+
+// A configuration is changed as asked for, taken over, and put back as it was.
+func TestReload(t *testing.T) {
+	f := func(change, want string) {
+		t.Helper()
+		n := &simulated{}
+		s := site(n, lb.Balancer)
+		s.Args = Args{"change": change}
+		in, err := Inject(t.Context(), reload, s, &eyes{})
+		require.NoError(t, err)
+		assert.Equal(t, "/etc/x.conf\n"+want, n.said)
+		_, err = in.Heal(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "/etc/x.conf\n"+string(s.Config.Files[0].Content), n.said)
+	}
+	whole := "pool {\n  server a\n  server b\n    weight 2\n}\n"
+	f("none", whole)
+	f("comment", whole+"\n# taken over\n")
+	f("remove", "pool {\n  server a\n}\n")
+	f("broken", whole+"\nbroken on purpose {\n")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := Inject(ctx, reload, site(&simulated{deaf: true}, lb.Balancer), &eyes{})
+	assert.ErrorContains(t, err, "the balancer has made no new process")
 }

@@ -1,0 +1,163 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var reload = Fault{
+	Name: "reload", On: []lb.Role{lb.Balancer}, Masters: true,
+	Doc: "the balancer is told to take over its configuration, and at the end the one from before",
+	Args: []Arg{
+		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; without the last server of the first pool with two or more; one that it must reject, going on with the old one"},
+		{"times", Count, "1", "how often, one right after the other"},
+	},
+	Order: orderReload,
+}
+
+func orderReload(ctx context.Context, s Site) (func(context.Context) error, error) {
+	old, err := mainFile(s)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := change(s.Args["change"], *old.file, s.Config)
+	if err != nil {
+		return nil, err
+	}
+	for range s.Args.count("times") {
+		if err := takeOver(ctx, s, old.at, changed, s.Args["change"] != "broken"); err != nil {
+			return nil, errors.Join(err, s.order(context.WithoutCancel(ctx), old.at, old.file.Content))
+		}
+	}
+	return func(ctx context.Context) error { return takeOver(ctx, s, old.at, old.file.Content, true) }, nil
+}
+
+// placed is a file of the configuration, and where it is in the container.
+type placed struct {
+	at   string
+	file *lb.File
+}
+
+// mainFile is the file that is changed: the one that the first pool with two servers stands in.
+func mainFile(s Site) (placed, error) {
+	name := s.Config.Files[0].Name
+	if pool := widest(s.Config); pool != nil {
+		name = pool.Servers[0].Pos.File
+	}
+	for at, file := range s.Spec.Files {
+		i := slices.IndexFunc(s.Config.Files, func(f lb.File) bool { return f.Name == name })
+		if file == name && i >= 0 {
+			return placed{at, &s.Config.Files[i]}, nil
+		}
+	}
+	return placed{}, fmt.Errorf("%s is in no place of the container", name)
+}
+
+// widest is the first pool with two servers or more; nil where there is none.
+func widest(cfg lb.Config) *lb.Pool {
+	for i := range cfg.Pools {
+		if len(cfg.Pools[i].Servers) > 1 {
+			return &cfg.Pools[i]
+		}
+	}
+	return nil
+}
+
+// change writes a configuration anew.
+func change(how string, file lb.File, cfg lb.Config) ([]byte, error) {
+	switch how {
+	case "comment":
+		return append(slices.Clone(file.Content), "\n# taken over\n"...), nil
+	case "broken":
+		return append(slices.Clone(file.Content), "\nbroken on purpose {\n"...), nil
+	case "remove":
+		pool := widest(cfg)
+		if pool == nil {
+			return nil, errors.New("no pool of the configuration can do without a server")
+		}
+		return without(file.Content, pool.Servers[len(pool.Servers)-1].Pos.Line)
+	}
+	return file.Content, nil
+}
+
+// without leaves out a line and those that belong to it, being further in.
+func without(text []byte, line int) ([]byte, error) {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	if line < 1 || line > len(lines) {
+		return nil, fmt.Errorf("the file has no line %d", line)
+	}
+	indent := func(l []byte) int { return len(l) - len(bytes.TrimLeft(l, " \t")) }
+	end := line
+	for end < len(lines) && strings.TrimSpace(string(lines[end])) != "" && indent(lines[end]) > indent(lines[line-1]) {
+		end++
+	}
+	return slices.Concat(slices.Concat(lines[:line-1]...), slices.Concat(lines[end:]...)), nil
+}
+
+// takeOver puts a file in place and has the balancer take it over. It returns when new processes work, where it makes new
+// ones. One that must be rejected makes none.
+func takeOver(ctx context.Context, s Site, at string, content []byte, accepted bool) error {
+	before, err := s.Node.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.order(ctx, at, content); err != nil {
+		return err
+	}
+	switch {
+	case s.Spec.Reload == "":
+		waited(ctx, watched)
+		return nil
+	case !accepted:
+		waited(ctx, time.Second)
+		return s.same(ctx, before)
+	}
+	return s.another(ctx, before)
+}
+
+// order puts a file in place and tells the balancer.
+func (s Site) order(ctx context.Context, at string, content []byte) error {
+	if err := s.Node.Write(ctx, at, content); err != nil {
+		return fmt.Errorf("put %s in place: %w", path.Base(at), err)
+	}
+	if s.Spec.Reload == "" {
+		return nil
+	}
+	return s.Node.Signal(ctx, s.Spec.Reload)
+}
+
+// watched is how long a balancer that watches its files may take to take one over.
+const watched = 3 * time.Second
+
+// same is an error where the workers are others than before.
+func (s Site) same(ctx context.Context, before []string) error {
+	after, err := s.Node.Processes(ctx)
+	if err == nil && !slices.Equal(before, after) {
+		err = fmt.Errorf("the balancer's processes are %s, and were %s, though it should have rejected the configuration", strings.Join(after, ", "), strings.Join(before, ", "))
+	}
+	return err
+}
+
+// another waits until a worker runs that was not there before.
+func (s Site) another(ctx context.Context, before []string) error {
+	for {
+		after, err := s.Node.Processes(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(after, func(p string) bool { return !slices.Contains(before, p) }) {
+			return nil
+		}
+		if !waited(ctx, 5*time.Millisecond) {
+			return errors.New("the balancer has made no new process")
+		}
+	}
+}

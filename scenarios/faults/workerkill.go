@@ -1,0 +1,26 @@
+package faults
+
+import (
+	"context"
+	"errors"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var workerKill = Fault{
+	Name: "worker-kill", On: []lb.Role{lb.Balancer}, Masters: true, Lasting: true,
+	Doc: "one of the balancer's worker processes is killed; its master starts another",
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		before, err := s.Node.Processes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(before) == 0 || s.Spec.Reload == "" {
+			return nil, errors.New("the balancer has no worker beside its master")
+		}
+		if err := s.Node.KillOne(ctx, s.Spec.Title); err != nil {
+			return nil, err
+		}
+		return func(context.Context) error { return nil }, s.another(ctx, before)
+	},
+}
