@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -38,10 +39,15 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
 	var failed examples
 	unsure := map[string]int{}
+	during := 0 // while a fault was in force
 	find, failedIn := journeys(h), map[int]bool{}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.key != claim.Subject {
+			continue
+		}
+		if faulty(h, hit) {
+			during++
 			continue
 		}
 		before := failed.total
@@ -70,6 +76,9 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 			f.Note = cmp.Or(f.Note, overload(h, load))
 		}
 	}
+	if during > 0 && f.Note == "" {
+		f.Note = plural(during, "request") + " while faults were in force, or only just healed, are left to the promises on failures"
+	}
 	f.Measured = fmt.Sprintf("%s of %s failed", number(failed.total), number(f.N))
 	f.Power = powerAll(f.N, h)
 	if f.Broken == "" {
@@ -81,6 +90,14 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 		f.Broken = strings.Join(reasons, "; ")
 	}
 	return f
+}
+
+// healed is how long after a fault requests may still meet its effects.
+const healed = 15 * time.Second
+
+// faulty says whether a fault was in force, or only just healed, while a hit was under way.
+func faulty(h lb.History, hit lb.Hit) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return hit.Done >= m.Ordered && hit.Sent <= m.To+healed })
 }
 
 // who answered a hit.

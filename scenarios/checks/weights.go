@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -101,6 +102,13 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	if pool.SharedState {
 		m = 1
 	}
+	if all := episodes(h, pool, refusing...); len(all) > 0 && m > 0 {
+		f := lb.Finding{Test: fmt.Sprintf("envelope of smooth weighted round robin, %s, false alarm rate 0, where it is known who shares", plural(m, "independent state")), Broken: unknownShares(h)}
+		if f.Broken == "" {
+			judgeWeightsAround(&f, h, pool, all, m)
+		}
+		return f
+	}
 	tally, broken := tallyPool(pool, active, h)
 	right := stats.Shares(weightsOf(active))
 	env := stats.SmoothEnvelope(weightsOf(active)).Times(m).Widen(tally.slack)
@@ -126,9 +134,26 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	f.Counter = append(f.Counter, tally.strangers.list()...)
+	if len(f.Counter) > 0 && len(h.Env.Marks) > 0 {
+		f.Counter, f.Broken = nil, "faults were in force, of a kind whose effect on the shares this law does not cover"
+		return f
+	}
 	f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong),
 		probability(env.Power(tally.total, right, stats.Shares(wrong))))
 	return f
+}
+
+// unknownShares says why nothing can be said of shares around the deaths of servers.
+func unknownShares(h lb.History) string {
+	if why := lostWitness(h); why != "" {
+		return why
+	}
+	for _, m := range h.Env.Marks {
+		if !slices.Contains(refusing, m.Event.Fault) && m.Event.Fault != "reload" {
+			return "faults were in force beside the deaths, of a kind whose effect on the shares this law does not cover"
+		}
+	}
+	return ""
 }
 
 // poolTally counts a pool's arrivals per server of the rotation.

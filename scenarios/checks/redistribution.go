@@ -1,0 +1,167 @@
+package checks
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
+)
+
+// Where servers die, the weights hold twice: for all servers while all are up, and for those that are left while one is
+// known to be dead. In between nothing is said.
+
+// stretches are times in which the same servers share a pool's requests.
+type stretches struct {
+	windows []window
+	servers []lb.Server // that share them
+	counts  []int
+	total   int
+	cut     int // requests under way at the edges, which may lie on either side
+}
+
+// settling is how long after a server's return its share may still grow: nginx gives it back a step with every pick.
+const settling = time.Second
+
+// judgeWeightsAround judges a pool whose servers died during the run, by the arrivals of the times at which it is known who
+// shares them. Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and
+// one of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
+func judgeWeightsAround(f *lb.Finding, h lb.History, pool lb.Pool, all []*episode, states int) {
+	active := rotation(pool)
+	parts := []*stretches{{windows: quiet(h, all), servers: active}}
+	for _, s := range active {
+		left := slices.DeleteFunc(slices.Clone(active), func(other lb.Server) bool { return other.Host == s.Host })
+		if known := knownDead(all, s); len(known) > 0 && len(left) > 1 {
+			parts = append(parts, &stretches{windows: known, servers: left})
+		}
+	}
+	for _, part := range parts {
+		part.count(h, pool)
+		part.judge(f, h, pool.Name, states)
+	}
+	f.N = parts[0].total
+	if len(parts) > 1 {
+		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be dead, were judged each by its own shares", plural(parts[0].total, "request"), number(sum(parts[1:])))
+	}
+}
+
+func sum(parts []*stretches) int {
+	n := 0
+	for _, p := range parts {
+		n += p.total
+	}
+	return n
+}
+
+// quiet are the times at which no server was dead or only just back.
+func quiet(h lb.History, all []*episode) []window {
+	out, from := []window(nil), time.Duration(0)
+	for _, e := range all {
+		if e.mark.Ordered > from {
+			out = append(out, window{from, e.mark.Ordered})
+		}
+		until := e.next
+		if e.back > 0 {
+			until = min(e.next, e.back+settling)
+		}
+		from = max(from, until)
+	}
+	if end := over(h); from < end {
+		out = append(out, window{from, end})
+	}
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "reload" { // other servers, perhaps, and turns that begin anew
+			out = leaveOut(out, window{m.Ordered, m.To + settling})
+		}
+	}
+	return out
+}
+
+// leaveOut takes a time out of others.
+func leaveOut(from []window, hole window) []window {
+	var out []window
+	for _, w := range from {
+		for _, rest := range []window{{w.from, min(w.to, hole.from)}, {max(w.from, hole.to), w.to}} {
+			if rest.from < rest.to {
+				out = append(out, rest)
+			}
+		}
+	}
+	return out
+}
+
+// knownDead are the times at which one server was dead, known to be so, and no other was.
+func knownDead(all []*episode, s lb.Server) []window {
+	var out []window
+	for _, e := range all {
+		if e.server.Host != s.Host {
+			continue
+		}
+		w := window{e.mark.From + settling, e.mark.Ended}
+		if p := e.server.Passive; p != nil && p.Law == "nginx" {
+			w.to = min(w.to, e.alive+p.Out)
+		}
+		for _, other := range all {
+			if other != e && other.mark.Ordered < w.to && other.mark.To > w.from {
+				w.to = w.from
+			}
+		}
+		if w.from < w.to {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// count enters the pool's arrivals within the times, and the requests that were under way at their edges.
+func (p *stretches) count(h lb.History, pool lb.Pool) {
+	p.counts = make([]int, len(p.servers))
+	find := journeys(h)
+	for a := range h.Arrivals {
+		if !slices.ContainsFunc(p.windows, func(w window) bool { return w.from < a.At && a.At <= w.to }) {
+			continue
+		}
+		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
+			continue
+		}
+		if i := slices.IndexFunc(p.servers, func(s lb.Server) bool { return s.Host == a.Server }); i >= 0 {
+			p.counts[i]++
+			p.total++
+		}
+	}
+	for hit := range h.Hits {
+		for _, w := range p.windows {
+			for _, edge := range []time.Duration{w.from, w.to} {
+				if hit.Sent <= edge && edge <= hit.Done {
+					p.cut++
+				}
+			}
+		}
+	}
+}
+
+// perEdge is how many picks of a state an edge may shift.
+const perEdge = 3
+
+func (p *stretches) judge(f *lb.Finding, h lb.History, pool string, states int) {
+	right := stats.Shares(weightsOf(p.servers))
+	env := stats.SmoothEnvelope(weightsOf(p.servers)).Times(states).Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
+	if len(p.servers) == len(rotation(poolNamed(h, pool))) {
+		wrong := stats.Nearest(weightsOf(p.servers))
+		f.Need = env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta)
+		f.Measured, f.Predicted = describe(p.servers, poolTally{counts: p.counts, total: p.total}, right, env)
+		f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong), probability(env.Power(p.total, right, stats.Shares(wrong))))
+	}
+	for i, outside := range env.Outside(p.counts, right) {
+		if outside != 0 {
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests while %s shared them; weight %s allows %s", p.servers[i].Host, number(p.counts[i]),
+				number(p.total), and(names(p.servers)), fraction(p.servers[i].Weight, p.servers), interval(i, poolTally{total: p.total}, right, env)))
+		}
+	}
+}
+
+func poolNamed(h lb.History, name string) lb.Pool {
+	pool, _ := h.Plan.Config.Pool(name)
+	return pool
+}
