@@ -99,7 +99,11 @@ const maxPage = 4 << 20
 func (l *Ledger) read(from int64) (page []byte, lost int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	page = make([]byte, maxPage)
+	info, err := l.file.Stat()
+	if err != nil {
+		return nil, l.lost, err
+	}
+	page = make([]byte, max(0, min(maxPage, info.Size()-from)))
 	n, err := l.file.ReadAt(page, from)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, l.lost, err

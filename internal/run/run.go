@@ -1,6 +1,6 @@
 // Package run turns a plan into a history: it starts the stack, lets a worker in it send the traffic, keeps what is
 // reported, and leaves nothing behind. It is the only package outside the engines that starts goroutines.
-// The history is a folder (Folder, Open): JSON for what is read by people, compressed CSV for hits and arrivals.
+// The history is a folder (Folder, Open): JSON for what is read by people, Parquet for hits, arrivals, samples and attempts.
 package run
 
 import (

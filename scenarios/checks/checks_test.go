@@ -264,6 +264,10 @@ func TestUndecided(t *testing.T) {
 	})
 	f("restarts/stack", "no container was inspected", func(h *lb.History) { h.Env.Nodes = nil })
 	f("restarts/stack", "ended before the traffic did", func(h *lb.History) { h.Env.Nodes[1].Exit = "exit status 137" })
+	f("restarts/stack", "was made to run out of memory on purpose", func(h *lb.History) {
+		h.Env.Nodes[1].OOMKilled = true
+		h.Env.Marks = []lb.Mark{{Event: lb.Event{Fault: "memory", Target: h.Env.Nodes[1].Name}}}
+	})
 	f("answered/", "the sender could not send", withErr(lb.Tester))
 }
 

@@ -1,7 +1,9 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -37,6 +39,10 @@ func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
 		f.Broken = "no container was inspected"
 	}
 	for _, n := range h.Env.Nodes {
+		if exhausted(h, n.Name) {
+			f.Broken = cmp.Or(f.Broken, n.Name+" was made to run out of memory on purpose")
+			continue
+		}
 		total += n.Restarts
 		if n.Memory > 0 {
 			limits++
@@ -51,4 +57,9 @@ func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
 	f.Measured = fmt.Sprintf("%d restarts of %d containers", total, len(h.Env.Nodes))
 	f.Note = fmt.Sprintf("%d containers ran with a memory limit", limits)
 	return f
+}
+
+// exhausted says whether a fault took the node's memory.
+func exhausted(h lb.History, node string) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return m.Event.Fault == "memory" && m.Event.Target == node })
 }
