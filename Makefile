@@ -55,3 +55,13 @@ fuzz: ## fuzz every configuration reader, and the reader of answers, for a minut
 clean: ## remove what was built: the binary, the run folders, lbproof's images
 	rm -rf bin lbproof-runs
 	-docker images -q --filter label=lbproof.source | sort -u | xargs -r docker rmi -f
+
+FAILURES := backup brown-out certificate dependency failover flapping hang move partition queue reload reload-websocket rolling-restart scale slow thundering-return
+
+.PHONY: failures
+failures: build ## run every failure scenario on its own configuration, and say what each came to and how long it took (15 minutes)
+	@begin=$$(date +%s); for s in $(FAILURES); do \
+		from=$$(date +%s); bin/lbproof test $$s >/tmp/lbproof-failures.log 2>&1; code=$$?; \
+		printf '%-18s exit code %d, %4d s, %s\n' $$s $$code $$(($$(date +%s) - from)) "$$(grep -E '^[0-9]+ (upheld|refuted|undecided)' /tmp/lbproof-failures.log)"; \
+		[ $$code -ne 2 ] && [ $$code -ne 4 ] || { tail -5 /tmp/lbproof-failures.log; exit $$code; }; \
+	done; rm -f /tmp/lbproof-failures.log; echo "all: $$(($$(date +%s) - begin)) s"

@@ -5,6 +5,7 @@ package backends
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,9 +34,15 @@ type Service struct {
 	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
 	Helper   bool     // answers 200 to everything and keeps no ledger
 	Ledger   *Ledger  // nil of a Helper
-	Log      *slog.Logger
+	Needs    []Dependency
+	// Certificate is a file with a certificate and its key, for the ports that speak TLS. It is read anew for every connection,
+	// so that another may be put in its place.
+	Certificate string
+	Secure      []int
+	Log         *slog.Logger
 
-	behaving atomic.Pointer[behaving]
+	behaving             atomic.Pointer[behaving]
+	tunnels, mostTunnels atomic.Int64 // WebSockets that are open, and the most that ever were
 }
 
 // Listen serves the API on every traffic port and the ledger on the control port, until ctx ends.
@@ -48,7 +55,7 @@ func (s *Service) Listen(ctx context.Context, traffic []int, control int) error 
 	var serving sync.WaitGroup
 	serve := func(port int, handler http.Handler) {
 		serving.Go(func() {
-			if err := serveUntil(ctx, port, handler); err != nil {
+			if err := s.serveUntil(ctx, port, handler); err != nil {
 				stop(err)
 			}
 		})
@@ -67,8 +74,17 @@ func (s *Service) Listen(ctx context.Context, traffic []int, control int) error 
 }
 
 // serveUntil serves until ctx ends, then lets requests in flight finish.
-func serveUntil(ctx context.Context, port int, handler http.Handler) error {
+func (s *Service) serveUntil(ctx context.Context, port int, handler http.Handler) error {
 	server := &http.Server{Addr: ":" + strconv.Itoa(port), Handler: handler, ReadHeaderTimeout: time.Minute, ConnContext: countServed}
+	listen := server.ListenAndServe
+	if slices.Contains(s.Secure, port) {
+		server.TLSConfig = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(s.Certificate, s.Certificate)
+			return &pair, err
+		}, SessionTicketsDisabled: true}
+		server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)
+		listen = func() error { return server.ListenAndServeTLS("", "") }
+	}
 	done := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -76,7 +92,7 @@ func serveUntil(ctx context.Context, port int, handler http.Handler) error {
 		defer cancel()
 		done <- server.Shutdown(limited)
 	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := listen(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("listen on port %d: %w", port, err)
 	}
 	return <-done
@@ -91,9 +107,10 @@ func (s *Service) API() http.Handler {
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		s.reply(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		s.reply(w, http.StatusOK, map[string]any{"status": "ready", "checks": map[string]string{}})
-	})
+	mux.HandleFunc("GET /ready", s.ready)
+	mux.HandleFunc("GET /api/health/{$}", s.basicHealth)
+	mux.HandleFunc("GET /api/health/detailed", s.detailedHealth)
+	mux.HandleFunc("GET /api/health/websocket", s.tunnelHealth)
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
 	return s.counted(s.misbehave(s.below(mux)))
@@ -110,7 +127,10 @@ func (s *Service) below(next http.Handler) http.Handler {
 		case s.Helper:
 			s.reply(w, http.StatusOK, map[string]string{"helper": s.Tag})
 			return
-		case slices.Contains(s.Health, r.URL.Path):
+		case strings.HasPrefix(r.URL.Path, "/api/health/"):
+			next.ServeHTTP(w, r)
+			return
+		case slices.Contains(s.Health, r.URL.Path) && r.URL.Path != "/ready":
 			s.reply(w, http.StatusOK, map[string]string{"status": "ok"})
 			return
 		}
@@ -143,6 +163,10 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 		return // it has answered
 	}
 	defer conn.CloseNow()
+	open := s.tunnels.Add(1)
+	defer s.tunnels.Add(-1)
+	for most := s.mostTunnels.Load(); open > most && !s.mostTunnels.CompareAndSwap(most, open); most = s.mostTunnels.Load() {
+	}
 	for {
 		kind, message, err := conn.Read(r.Context())
 		if err != nil {

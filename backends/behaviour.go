@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -46,7 +47,7 @@ const LookHeader = "X-Lbproof-Look"
 func (b *behaving) concerns(path string, health []string) bool {
 	now := Now() - b.since
 	switch {
-	case now > b.For, b.Health != slices.Contains(health, path):
+	case now > b.For, b.Health != (slices.Contains(health, path) || strings.HasPrefix(path, "/api/health/")):
 		return false
 	case b.Every > 0 && now%b.Every >= b.On:
 		return false

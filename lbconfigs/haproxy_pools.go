@@ -165,6 +165,9 @@ func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption)
 	server := lb.Server{
 		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
 	}
+	if ca := o["ca-file"]; strings.HasPrefix(ca, "/") {
+		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedAuthority, Path: ca})
+	}
 	if server.Weight, err = o.number("weight", 1); err != nil {
 		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
 	}

@@ -281,6 +281,7 @@ type nginxReader struct {
 	maps     map[string]nginxMap
 	named    map[string]int  // upstream → its place in cfg.Pools
 	programs map[string]bool // files that are taken along and not read
+	secure   []string        // upstreams that are spoken to in TLS
 	defaults map[int]lb.Pos  // port → the server block that answers a Host that no other names
 }
 
@@ -864,6 +865,11 @@ func (r *nginxReader) pools() error {
 	}
 	for i := range r.cfg.Pools {
 		r.cfg.Pools[i].Resolve = &lb.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
+		if slices.Contains(r.secure, r.cfg.Pools[i].Name) {
+			for n := range r.cfg.Pools[i].Servers {
+				r.cfg.Pools[i].Servers[n].TLS = true
+			}
+		}
 	}
 	r.splitPools()
 	return nil

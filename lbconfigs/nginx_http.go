@@ -248,7 +248,8 @@ func (r *nginxReader) proxyPass(route *lb.Route, d item) {
 		route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: lb.Always, To: fmt.Sprintf("%s in place of %s", route.PoolPath, route.Path)})
 	}
 	if scheme == "https" {
-		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: "TLS towards the backends is not judged"})
+		r.secure = append(r.secure, pool)
+		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: whyTowards})
 	}
 }
 
@@ -281,6 +282,9 @@ func (r *nginxReader) policies(route *lb.Route, in scope) error {
 	r.fallbacks(route, in)
 	if err := r.body(route, in); err != nil {
 		return err
+	}
+	if d, ok := in.one("proxy_ssl_trusted_certificate"); ok {
+		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: d.pos, Kind: lb.NeedAuthority, Path: inDir(nginxDir, d.arg(0))})
 	}
 	if route.Pool != "" {
 		if err := r.proxying(route, in); err != nil {

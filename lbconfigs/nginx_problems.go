@@ -15,14 +15,15 @@ import (
 
 // Why a directive promises nothing that traffic could show.
 const (
-	whyLog    = "says what is written down, not what is answered"
-	whySpeed  = "changes speed and memory, not what is answered"
-	whyFiles  = "where the balancer keeps its files"
-	whyForm   = "read together with the lines that use it"
-	whyLimits = "a limit of the machine: the balancer's own start tells whether it holds"
-	whyUnread = "lbproof draws no promise from this directive"
-	whyLua    = "a program: lbproof cannot say what it promises"
-	whyAnswer = "the content of answers is not judged"
+	whyLog     = "says what is written down, not what is answered"
+	whySpeed   = "changes speed and memory, not what is answered"
+	whyFiles   = "where the balancer keeps its files"
+	whyForm    = "read together with the lines that use it"
+	whyLimits  = "a limit of the machine: the balancer's own start tells whether it holds"
+	whyUnread  = "lbproof draws no promise from this directive"
+	whyLua     = "a program: lbproof cannot say what it promises"
+	whyTowards = "TLS towards the backends is spoken, and not judged"
+	whyAnswer  = "the content of answers is not judged"
 )
 
 // nginxSilent are directives without a promise of their own, and why. What the reader understands has an empty reason.
@@ -35,7 +36,9 @@ var nginxSilent = map[string]string{
 	"proxy_next_upstream": "", "proxy_next_upstream_tries": "", "proxy_next_upstream_timeout": "", "gzip": "", "gzip_vary": "", "gzip_min_length": "", "gzip_types": "",
 	"ssl_protocols": "", "ssl_ciphers": "", "ssl_certificate": "", "ssl_certificate_key": "", "ssl_session_cache": "", "ssl_session_tickets": "",
 	"zone": "", "least_conn": "", "ip_hash": "", "hash": "", "random": "", "least_time": "", "sticky": "", "keepalive": "", "keepalive_requests": "",
-	"map": "", "mirror": "", "split_clients": "", "proxy_http_version": "", "http2": "", "proxy_intercept_errors": "",
+	"proxy_ssl_trusted_certificate": whyTowards, "proxy_ssl_verify": whyTowards, "proxy_ssl_name": whyTowards, "proxy_ssl_server_name": whyTowards, "proxy_ssl_verify_depth": whyTowards,
+	"proxy_ssl_session_reuse": whySpeed,
+	"map":                     "", "mirror": "", "split_clients": "", "proxy_http_version": "", "http2": "", "proxy_intercept_errors": "",
 
 	"user": whyFiles, "pid": whyFiles, "error_log": whyLog, "access_log": whyLog, "log_format": whyLog, "log_not_found": whyLog,
 	"worker_rlimit_nofile": whyLimits, "worker_connections": whyLimits, "use": whySpeed, "multi_accept": whySpeed, "accept_mutex": whySpeed,

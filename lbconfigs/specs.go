@@ -20,6 +20,9 @@ func Specs(cfg lb.Config) ([]lb.Spec, error) {
 	for _, l := range cfg.Listeners {
 		if !slices.Contains(balancer.Ports, l.Port) {
 			balancer.Ports = append(balancer.Ports, l.Port)
+			if l.TLS {
+				balancer.TLS = append(balancer.TLS, l.Port)
+			}
 		}
 	}
 	backends, err := backendSpecs(cfg)
@@ -31,7 +34,7 @@ func Specs(cfg lb.Config) ([]lb.Spec, error) {
 func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 	var specs []lb.Spec
 	placed := map[string]int{}
-	place := func(host string, port int, helper bool) {
+	place := func(host string, port int, helper bool) *lb.Spec {
 		at, ok := placed[host]
 		if !ok {
 			spec := lb.Spec{Name: host, Role: lb.Backend, Restarts: true, Helper: helper}
@@ -45,6 +48,7 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 		if !slices.Contains(specs[at].Ports, port) {
 			specs[at].Ports = append(specs[at].Ports, port)
 		}
+		return &specs[at]
 	}
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {
@@ -54,7 +58,10 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 				}
 				return nil, err
 			}
-			place(server.Host, server.Port, false)
+			spec := place(server.Host, server.Port, false)
+			if server.TLS {
+				secure(spec, server.Port, pool.Name)
+			}
 		}
 	}
 	for _, need := range cfg.Needs {
@@ -68,6 +75,22 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 		place(host, port, true)
 	}
 	return specs, nil
+}
+
+// backendCertificate is where a backend that speaks TLS has its certificate and key.
+const backendCertificate = "/certificate.pem"
+
+// secure has a backend speak TLS on a port, with a certificate for its host and for the pool, whose name nginx asks for.
+func secure(spec *lb.Spec, port int, pool string) {
+	if !slices.Contains(spec.TLS, port) {
+		spec.TLS = append(spec.TLS, port)
+	}
+	if len(spec.Needs) == 0 {
+		spec.Needs = []lb.Need{{Kind: lb.NeedCertificate, Path: backendCertificate, Hosts: []string{spec.Name}}}
+	}
+	if hosts := &spec.Needs[0].Hosts; !slices.Contains(*hosts, pool) {
+		*hosts = append(*hosts, pool)
+	}
 }
 
 // placeable says whether a container can stand where the configuration says the server is.

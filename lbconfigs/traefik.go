@@ -324,6 +324,11 @@ func (r *trReader) unreadParts() {
 	for _, d := range r.dynamic {
 		list(d, "tcp", "udp")
 		list(d.get("http"), "serversTransports")
+		for _, t := range d.get("http", "serversTransports").parts() {
+			for _, ca := range t.get("rootCAs").items() {
+				r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: ca.pos, Kind: lb.NeedAuthority, Path: inDir(traefikDir, ca.text())})
+			}
+		}
 		list(d.get("tls"), "stores")
 		for _, s := range d.get("http", "services").parts() {
 			list(s.get("loadBalancer"), "passHostHeader", "responseForwarding", "serversTransport")

@@ -39,6 +39,12 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
 	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", "/ledger"}
+	if len(spec.TLS) > 0 {
+		spec.Command = append(spec.Command, "--certificate", spec.Needs[0].Path)
+		for _, p := range spec.TLS {
+			spec.Command = append(spec.Command, "--tls", strconv.Itoa(p))
+		}
+	}
 	option := func(name string, values []string) {
 		if len(values) > 0 {
 			spec.Command = append(spec.Command, name, strings.Join(values, ","))
@@ -52,6 +58,9 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 		option("--health-paths", healthPaths(cfg))
 	}
 	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
+	if slices.Contains(spec.TLS, spec.Ports[0]) {
+		spec.Health = append(spec.Health, "--tls", ports[0])
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,13 +32,64 @@ func (s Scenario) events(plan *lb.Plan) error {
 			if err := possible(plan, e, node); err != nil {
 				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 			}
-			if fault.Masters {
+			if fault.Masters && node.Role == lb.Balancer {
 				mastered(plan)
+			}
+			f := f
+			if f.Adapt {
+				f = f.adapted(plan.Config, node.Name)
+				lengthen(&plan.Loads[phase], f.At+time.Duration(or(f.Times, 1))*f.Every+f.Sweep+f.At)
+				e.For = f.For
 			}
 			plan.Events = append(plan.Events, f.repeated(e)...)
 		}
 	}
 	return apart(s.File, plan.Events)
+}
+
+// spare is how much longer than the configuration's own times a death lasts, and the time after it.
+const spare = 2 * time.Second
+
+// patience is the longest timeout that a fault waits for; longer ones belong to tunnels.
+const patience = 2 * time.Minute
+
+// adapted gives the configuration the time that it asks for to find a server dead, and to find it alive again.
+func (f Fault) adapted(cfg lb.Config, node string) Fault {
+	back := time.Duration(0) // after the recovery
+	for _, pool := range cfg.Pools {
+		for _, s := range pool.Servers {
+			if s.Host != node {
+				continue
+			}
+			if a := s.Active; a != nil {
+				_, refused, hanging := a.Down()
+				_, up := a.Up()
+				if faults.Hangs(f.Fault) {
+					refused = hanging
+				}
+				f.For, back, f.Sweep = max(f.For, refused+spare), max(back, up+spare), max(f.Sweep, a.Interval)
+			}
+			if p := s.Passive; p != nil {
+				back = max(back, p.Out+time.Second+spare-f.For)
+			}
+		}
+	}
+	if faults.Hangs(f.Fault) { // and to find out that one attempt has failed
+		for _, r := range cfg.Routes {
+			for _, t := range r.Timeouts {
+				if t.For == lb.ReadTimeout && t.After <= patience {
+					f.For = max(f.For, t.After+spare)
+				}
+			}
+		}
+	}
+	f.Every = max(f.Every, f.For+back+time.Duration(golden*float64(f.Sweep))) // the most by which two come closer
+	return f
+}
+
+// lengthen has an open loop go on for a time at least.
+func lengthen(l *lb.Load, d time.Duration) {
+	l.Count = max(l.Count, int(l.Rate*d.Seconds()))
 }
 
 // mastered gives the balancer a master process, where it has none by itself and a fault needs one.
@@ -50,12 +102,16 @@ func mastered(plan *lb.Plan) {
 	}
 }
 
-// repeated is an event as often as the fault comes.
+// golden is the golden ratio less one: its multiples, less their whole parts, lie evenly in 0 to 1 however many they are, and
+// keep step with no clock (H. Weyl, Mathematische Annalen 77, 1916).
+const golden = 0.6180339887
+
+// repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
 func (f Fault) repeated(e lb.Event) []lb.Event {
-	n := or(f.Times, 1)
 	var all []lb.Event
-	for i := range n {
-		e.At = f.At + time.Duration(i)*f.Every + time.Duration(i)*f.Sweep/time.Duration(n)
+	for i := range or(f.Times, 1) {
+		_, part := math.Modf(float64(i) * golden)
+		e.At = f.At + time.Duration(i)*f.Every + time.Duration(part*float64(f.Sweep))
 		all = append(all, e)
 	}
 	return all
@@ -76,7 +132,9 @@ func possible(plan *lb.Plan, e lb.Event, target lb.Spec) error {
 // peer is the other end where the fault names none: who asks the node.
 func peer(plan *lb.Plan, name string, target lb.Spec) string {
 	switch {
-	case name == "balancer", name == "" && target.Role != lb.Balancer:
+	case name == "" && target.Role == lb.Dependency:
+		return plan.Specs[slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Backend })].Name // there are always some
+	case name == "balancer", name == "" && target.Role == lb.Backend:
 		return balancer(plan).Name
 	case name == "client", name == "":
 		return lb.WorkerName

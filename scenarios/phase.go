@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -112,16 +113,21 @@ func (s Scenario) load(p Phase, cfg lb.Config) (lb.Load, error) {
 	}
 	l := lb.Load{
 		Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Think: p.Think, Timeout: or(p.Timeout, defaultTimeout),
-		Fresh: p.Fresh, FullHandshakes: p.Full, Precise: p.Precise, Seed: s.Seed,
+		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise, Seed: s.Seed,
 		Clients: lb.Clients(p.Clients), Keys: lb.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
 	}
 	for i := range p.Keys.Count {
 		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))
 	}
 	for _, r := range mixed(p.Send) {
-		l.Requests = append(l.Requests, aim(cfg, lb.Request{
-			Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body),
-		}))
+		aimed := aim(cfg, lb.Request{Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body)})
+		if p.Verify && !aimed.TLS {
+			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
+		}
+		if p.Verify {
+			certified(cfg, &aimed)
+		}
+		l.Requests = append(l.Requests, aimed)
 	}
 	l.Breaks.Latency = p.Breaks.P99
 	if p.Breaks.Errors != "" {
@@ -141,6 +147,22 @@ func (s Scenario) load(p Phase, cfg lb.Config) (lb.Load, error) {
 		return wrong("%s", err)
 	}
 	return l, nil
+}
+
+// certified has a request that names no host ask for one that the certificate is for.
+func certified(cfg lb.Config, r *lb.Request) {
+	if r.Header["Host"] != "" {
+		return
+	}
+	host := lb.AnyHost
+	if route, ok := cfg.Route(r.Port, "", r.Path); ok && len(route.Hosts) > 0 {
+		host = route.Hosts[0]
+	}
+	r.Header = maps.Clone(r.Header)
+	if r.Header == nil {
+		r.Header = map[string]string{}
+	}
+	r.Header["Host"] = host
 }
 
 // possible says what of a phase contradicts itself.

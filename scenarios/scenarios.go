@@ -34,6 +34,7 @@ type Scenario struct {
 	Seed       uint64            `yaml:"seed"`
 	Checks     []string          `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
 	Backends   map[string]Limits `yaml:"backends"`
+	Needs      []string          `yaml:"needs"` // what the backends need themselves: names of dependencies
 	Faults     []Fault           `yaml:"faults"`
 	Phases     []Phase           `yaml:"phases"`
 }
@@ -49,7 +50,8 @@ type Fault struct {
 	For    time.Duration     `yaml:"for"`
 	Times  int               `yaml:"times"` // it comes again so often in all,
 	Every  time.Duration     `yaml:"every"` // so far apart,
-	Sweep  time.Duration     `yaml:"sweep"` // and a bit more each time, so much in all
+	Sweep  time.Duration     `yaml:"sweep"` // and later by another part of this each time
+	Adapt  bool              `yaml:"adapt"` // see adapted
 	With   map[string]string `yaml:"with"`
 }
 
@@ -75,6 +77,7 @@ type Phase struct {
 	Engine      lb.Engine     `yaml:"engine"`
 	Fresh       bool          `yaml:"fresh-connections"`
 	Full        bool          `yaml:"full-handshakes"`
+	Verify      bool          `yaml:"verify"`
 	Precise     bool          `yaml:"precise"`
 	Clients     Clients       `yaml:"clients"`
 	Keys        Keys          `yaml:"keys"`
@@ -152,6 +155,9 @@ func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 		plan.Specs = append(plan.Specs, spec)
 	}
 	if err := s.placed(specs); err != nil {
+		return plan, err
+	}
+	if err := s.dependOn(&plan); err != nil {
 		return plan, err
 	}
 	if err := s.expectations(&plan); err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,13 +17,13 @@ import (
 
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata/*.txtar")
 
 func TestBuiltInScenarios(t *testing.T) {
-	assert.Equal(t, []string{"backup", "baseline", "failover", "high-concurrency", "pause", "ramp", "reload", "soak", "spike", "sustained"}, scenarios.List())
 	for _, name := range scenarios.List() {
 		plan, err := fixtures.Plan(name)
 		require.NoError(t, err)
@@ -188,4 +189,41 @@ func TestScenarioNamesChecks(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Name: "s", Checks: []string{"weather"}}
 	_, err := s.Plan(lb.Config{Files: []lb.File{{Name: "x.conf"}}, Listeners: []lb.Listener{{Port: 80}}}, nil)
 	assert.ErrorContains(t, err, `s.yaml: no check is called "weather"; lbproof list checks shows them`)
+}
+
+// A fault that adapts lasts as long as the configuration needs to see it, and its phase as long as all of them.
+func TestAdapted(t *testing.T) {
+	f := func(config string, during, apart time.Duration) {
+		t.Helper()
+		s, err := scenarios.Read(scenarios.BuiltIn, "failover.yaml")
+		require.NoError(t, err)
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, config, "")
+		require.NoError(t, err)
+		specs, err := lbconfigs.Specs(cfg)
+		require.NoError(t, err)
+		plan, err := s.Plan(cfg, specs)
+		require.NoError(t, err)
+		require.Len(t, plan.Events, 10)
+		for i, e := range plan.Events[1:] {
+			assert.Equal(t, during, e.For)
+			assert.GreaterOrEqual(t, e.At-plan.Events[i].At, apart)
+		}
+		last := plan.Loads[len(plan.Loads)-1]
+		assert.Greater(t, float64(last.Count)/last.Rate, (plan.Events[9].At + apart).Seconds())
+	}
+	f("nginx/weighted", 8*time.Second, 13*time.Second)
+	f("haproxy/weighted", 8*time.Second, 14*time.Second)
+	f("traefik/order-api", 12*time.Second, 24*time.Second)
+	f("nginx/order-api", 8*time.Second, 33*time.Second)
+}
+
+// What backends need is a node of its own, which they are told of.
+func TestNeeds(t *testing.T) {
+	plan, err := fixtures.Plan("dependency")
+	require.NoError(t, err)
+	last := plan.Specs[len(plan.Specs)-1]
+	assert.Equal(t, "redis", last.Name)
+	assert.Equal(t, lb.Dependency, last.Role)
+	assert.Contains(t, strings.Join(plan.Specs[1].Command, " "), "--postgres postgres:5432 --redis redis:6379")
+	assert.Equal(t, "back-01", plan.Events[0].Peer, "a backend looks whether it is there")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/scenarios"
 )
 
 func doctorCommand() *cobra.Command {
@@ -53,6 +54,9 @@ func doctor(cmd *cobra.Command) error {
 	show("backends and worker", lb.Image{})
 	for _, b := range lbconfigs.All {
 		show(b.Name, b.Spec(lb.Config{}).Image)
+	}
+	for _, d := range scenarios.Dependencies {
+		show(d.Name, d.Image)
 	}
 	if err := w.Flush(); err != nil {
 		return err

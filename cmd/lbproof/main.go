@@ -100,6 +100,6 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 		SilenceErrors: true,
 	}
 	root.AddCommand(testCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand())
-	root.AddCommand(backendCommand(), workerCommand(), agentCommand(), slayCommand(), reaperCommand(), reachCommand(), routeCommand())
+	root.AddCommand(backendCommand(), workerCommand(), agentCommand(), slayCommand(), renameCommand(), reaperCommand(), reachCommand(), routeCommand())
 	return root
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,17 +33,18 @@ func backendCommand() *cobra.Command {
 	var control, healthy int
 	var observe, prefixes, health []string
 	var helper bool
-	var ledger string
+	var ledger, certificate, postgres, redis string
+	var secure []int
 	cmd := &cobra.Command{
 		Use: "backend", Short: "Serve as a backend", Args: usage(cobra.NoArgs), Hidden: true,
 		Example: "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if healthy != 0 {
-				return environment(checkHealth(cmd.Context(), healthy))
+				return environment(checkHealth(cmd.Context(), healthy, slices.Contains(secure, healthy)))
 			}
 			s := backends.Service{
 				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Observe: observe,
-				Prefixes: prefixes, Health: health, Helper: helper,
+				Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
 				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
 			}
 			if helper {
@@ -50,6 +53,16 @@ func backendCommand() *cobra.Command {
 			var err error
 			if s.Ledger, err = backends.OpenLedger(ledger); err != nil {
 				return environment(err)
+			}
+			if postgres != "" {
+				need, err := backends.Postgres(postgres)
+				if err != nil {
+					return environment(err)
+				}
+				s.Needs = append(s.Needs, need)
+			}
+			if redis != "" {
+				s.Needs = append(s.Needs, backends.Redis(redis))
 			}
 			return environment(s.Listen(cmd.Context(), listen, control))
 		},
@@ -60,20 +73,28 @@ func backendCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&observe, "observe", nil, "request headers to keep in the ledger")
 	cmd.Flags().StringSliceVar(&prefixes, "prefixes", nil, "paths below which the API is served too")
 	cmd.Flags().StringSliceVar(&health, "health-paths", nil, "paths that are answered as /health is")
+	cmd.Flags().IntSliceVar(&secure, "tls", nil, "traffic ports that speak TLS")
+	cmd.Flags().StringVar(&certificate, "certificate", "", "file with their certificate and its key")
+	cmd.Flags().StringVar(&postgres, "postgres", "", "host:port of a PostgreSQL that /ready and /api/health/detailed ask")
+	cmd.Flags().StringVar(&redis, "redis", "", "host:port of a Redis that they ask")
 	cmd.Flags().BoolVar(&helper, "helper", false, "answer 200 to everything and keep no ledger")
 	cmd.Flags().IntVar(&healthy, "healthy", 0, "instead of serving, ask the backend on this port whether it is healthy")
 	return cmd
 }
 
 // checkHealth is the container's health check: GET /health must be answered 200.
-func checkHealth(ctx context.Context, port int) error {
+func checkHealth(ctx context.Context, port int, secure bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/health", port), nil)
+	scheme, client := "http", &http.Client{}
+	if secure { // with whichever certificate: the balancer may care, and the container does not
+		scheme, client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s://127.0.0.1:%d/health", scheme, port), nil)
 	if err != nil {
 		return fmt.Errorf("check health: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("check health: %w", err)
 	}
@@ -137,6 +158,26 @@ func slay(title string) error {
 		return fmt.Errorf("kill process %d: %w", last, err)
 	}
 	return nil
+}
+
+func renameCommand() *cobra.Command {
+	var suffix string
+	var to []string
+	cmd := &cobra.Command{
+		Use: "rename", Short: "Put files in place in the container whose processes are seen", Args: usage(cobra.NoArgs), Hidden: true,
+		RunE: func(*cobra.Command, []string) error {
+			const root = "/proc/1/root"
+			for _, name := range to {
+				if err := os.Rename(root+name+suffix, root+name); err != nil {
+					return environment(err)
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&suffix, "from-suffix", "", "what their names end with until then")
+	cmd.Flags().StringArrayVar(&to, "to", nil, "their names, from the container's root")
+	return cmd
 }
 
 func reachCommand() *cobra.Command {

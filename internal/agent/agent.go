@@ -60,7 +60,7 @@ type Attempt struct {
 // Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int) error {
 	ctx, stop := context.WithCancel(ctx)
-	a := &agent{out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx)}
+	a := &agent{out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx}}
 	defer func() {
 		stop()
 		a.working.Wait()
@@ -89,6 +89,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int) error 
 
 type agent struct {
 	relays  *relays
+	names   *resolver
 	working sync.WaitGroup
 
 	mu    sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,6 +28,8 @@ type Look struct {
 	Path     string            `json:",omitempty"`
 	Header   map[string]string `json:",omitempty"`
 	TLS      bool              `json:",omitempty"`
+	Trust    []byte            `json:",omitempty"` // PEM of the authority whose certificates are taken; empty is any
+	Host     string            `json:",omitempty"` // that the certificate is to be for
 	Timeout  time.Duration     // of one look
 	Every    time.Duration     // how far the looks lie apart
 	Within   time.Duration     // when to give up
@@ -42,7 +46,8 @@ type Want struct {
 	Ends    []End         `json:",omitempty"`
 	Codes   []int         `json:",omitempty"`
 	Slower  time.Duration `json:",omitempty"`
-	Address netip.Addr    `json:",omitzero"` // that the name has
+	Says    string        `json:",omitempty"` // that Detail has in it
+	Address netip.Addr    `json:",omitzero"`  // that the name has
 }
 
 // End is how a look ended.
@@ -55,8 +60,9 @@ const (
 	TimedOut End = "timed out"
 	Closed   End = "closed" // or reset, before the answer was whole
 	Garbled  End = "garbled"
-	Unnamed  End = "unnamed" // the name has no address
-	Failed   End = "failed"  // in another way
+	Unnamed  End = "unnamed"    // the name has no address
+	Distrust End = "distrusted" // the certificate is not taken
+	Failed   End = "failed"     // in another way
 )
 
 // Seen is what a look saw.
@@ -85,7 +91,7 @@ func (s Seen) String() string {
 // fits says whether it is what was wanted.
 func (w Want) fits(s Seen) bool {
 	fits := (len(w.Ends) == 0 || slices.Contains(w.Ends, s.End)) && (len(w.Codes) == 0 || slices.Contains(w.Codes, s.Code)) &&
-		s.To-s.From >= w.Slower && (!w.Address.IsValid() || w.Address == s.Address)
+		s.To-s.From >= w.Slower && strings.Contains(s.Detail, w.Says) && (!w.Address.IsValid() || w.Address == s.Address)
 	return fits != w.Not
 }
 
@@ -208,7 +214,12 @@ var errGarbled = errors.New("no HTTP answer")
 // ask sends the request and reads the answer to its end.
 func (l Look) ask(ctx context.Context, conn net.Conn, s *Seen) error {
 	if l.TLS {
-		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		config := &tls.Config{InsecureSkipVerify: len(l.Trust) == 0, ServerName: l.Host}
+		if len(l.Trust) > 0 {
+			config.RootCAs = x509.NewCertPool()
+			config.RootCAs.AppendCertsFromPEM(l.Trust)
+		}
+		secure := tls.Client(conn, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return err
 		}
@@ -261,9 +272,12 @@ func (l Look) get(ctx context.Context, conn net.Conn, from *bufio.Reader, last b
 // endOf classifies how a look failed.
 func endOf(err error) End {
 	var timeout net.Error
+	var distrusted *tls.CertificateVerificationError
 	switch {
 	case err == nil:
 		return Answered
+	case errors.As(err, &distrusted):
+		return Distrust
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,8 +33,58 @@ const passMark = 0x1b
 // nameServer is where Docker answers in a container.
 const nameServer = "127.0.0.11:53"
 
-// resolve answers the node's questions itself.
-func resolve(ctx context.Context, t table, names Names) (undo func() (int, error), err error) {
+// resolver answers the node's questions while any name is to be answered otherwise: one for all of them, since a question
+// comes by once only.
+type resolver struct {
+	ctx context.Context
+
+	changing sync.Mutex // held while names come and go
+	stop     func() error
+
+	mu    sync.Mutex
+	names []*answered // the latest last
+}
+
+// answered is a name with an answer of its own, and how often that was given.
+type answered struct {
+	Names
+	touched int
+}
+
+// set has a name answered otherwise. undo says how often it was.
+func (r *resolver) set(names Names) (undo func() (int, error), err error) {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	if r.stop == nil {
+		stop, err := r.start()
+		if err != nil {
+			return nil, err
+		}
+		r.stop = stop
+	}
+	one := &answered{Names: names}
+	r.mu.Lock()
+	r.names = append(r.names, one)
+	r.mu.Unlock()
+	return func() (int, error) { return r.unset(one) }, nil
+}
+
+func (r *resolver) unset(one *answered) (touched int, err error) {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	r.mu.Lock()
+	r.names = slices.DeleteFunc(r.names, func(other *answered) bool { return other == one })
+	left := len(r.names)
+	r.mu.Unlock()
+	if left == 0 {
+		err = r.stop()
+		r.stop = nil
+	}
+	return one.touched, err
+}
+
+// start takes the node's questions.
+func (r *resolver) start() (stop func() error, err error) {
 	listener, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for questions: %w", err)
@@ -42,6 +93,7 @@ func resolve(ctx context.Context, t table, names Names) (undo func() (int, error
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach nftables: %w", err), listener.Close())
 	}
+	t := table{name: "lbproof-names"}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
 	before := *nftables.ChainPriorityNATDest - 1 // Docker's own translation comes after
 	chain := c.AddChain(&nftables.Chain{Name: "out", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: &before})
@@ -59,21 +111,20 @@ func resolve(ctx context.Context, t table, names Names) (undo func() (int, error
 	if err := c.Flush(); err != nil {
 		return nil, errors.Join(fmt.Errorf("tell nftables: %w", err), listener.Close())
 	}
-	var touched atomic.Int64
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		answerNames(ctx, listener, names, &touched)
+		r.serve(listener)
 	}()
-	return func() (int, error) {
+	return func() error {
 		_, err := t.remove(c, mine)
 		listener.Close()
 		<-done
-		return int(touched.Load()), err
+		return err
 	}, nil
 }
 
-func answerNames(ctx context.Context, listener net.PacketConn, names Names, touched *atomic.Int64) {
+func (r *resolver) serve(listener net.PacketConn) {
 	buf := make([]byte, 4096)
 	for {
 		n, from, err := listener.ReadFrom(buf)
@@ -81,19 +132,29 @@ func answerNames(ctx context.Context, listener net.PacketConn, names Names, touc
 			return
 		}
 		question := append([]byte(nil), buf[:n]...)
-		answer, ours := names.answer(question)
-		if ours {
-			touched.Add(1)
-		}
+		answer, ours := r.answer(question)
 		go func() {
 			if !ours {
-				answer, _ = passOn(ctx, question)
+				answer, _ = passOn(r.ctx, question)
 			}
 			if len(answer) > 0 {
 				_, _ = listener.WriteTo(answer, from)
 			}
 		}()
 	}
+}
+
+// answer asks the names, the latest first.
+func (r *resolver) answer(question []byte) (answer []byte, ours bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range slices.Backward(r.names) {
+		if answer, ours = one.answer(question); ours {
+			one.touched++
+			return answer, true
+		}
+	}
+	return nil, false
 }
 
 // answer says what a question gets; ours is false where it is not about the name.

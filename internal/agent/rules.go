@@ -24,9 +24,11 @@ type Rule struct {
 	Opens bool  `json:",omitempty"` // only packets that ask for a connection
 	// For is when the rule takes itself back; 0 is when it is told to.
 	For    time.Duration
-	Shape  Shape  `json:",omitzero"` // of Delay
-	Stream Stream `json:",omitzero"` // of Relay
-	Names  Names  `json:",omitzero"` // of Resolve
+	Shape  Shape      `json:",omitzero"` // of Delay
+	Stream Stream     `json:",omitzero"` // of Relay
+	Names  Names      `json:",omitzero"` // of Resolve
+	From   netip.Addr `json:",omitzero"` // of Move: the address that the node has,
+	To     netip.Addr `json:",omitzero"` // and the one that it gets
 }
 
 // Deed is what becomes of the packets.
@@ -39,6 +41,7 @@ const (
 	Delay   Deed = "delay"   // late, at a rate or in part not at all, as Shape says
 	Relay   Deed = "relay"   // connections are taken apart, as Stream says
 	Resolve Deed = "resolve" // the node's questions for names are answered as Names says
+	Move    Deed = "move"    // the node has another address
 )
 
 // Way is the direction of the packets, seen from the node.
@@ -77,7 +80,9 @@ func (a *agent) put(ctx context.Context, id int, r Rule) (undo func() (int, erro
 	case Relay:
 		return a.relays.set(r)
 	case Resolve:
-		return resolve(ctx, t, r.Names)
+		return a.names.set(r.Names)
+	case Move:
+		return move(r.From, r.To)
 	}
 	return nil, fmt.Errorf("no rule does %q", r.Do)
 }

@@ -246,6 +246,7 @@ type NeedKind string
 // The kinds of needs.
 const (
 	NeedCertificate NeedKind = "certificate" // with its key in With, or in the same file
+	NeedAuthority   NeedKind = "authority"   // certificate of the authority that signs the others
 	NeedDirectory   NeedKind = "directory"   // with an index.html
 	NeedHost        NeedKind = "host"        // a service that is no pool's server: forward auth, a mirror, a collector
 )

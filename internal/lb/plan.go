@@ -78,12 +78,15 @@ type Spec struct {
 	Files    map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
 	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
 	Ports    []int             `json:"ports,omitempty"`
+	TLS      []int             `json:"tls,omitempty"`     // those of Ports that speak TLS
+	Needs    []Need            `json:"needs,omitempty"`   // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
 	Address  string            `json:"address,omitempty"` // that the configuration knows it by, where that is no name
 	Helper   bool              `json:"helper,omitempty"`  // answers 200 to everything and keeps no ledger: auth services, mirrors
 	Control  int               `json:"control,omitempty"` // port on which a backend hands out its ledger
 	CPUs     float64           `json:"cpus,omitempty"`    // cores; 0 is no limit
 	Memory   int64             `json:"memory,omitempty"`  // bytes; 0 is no limit
 	Health   []string          `json:"health,omitempty"`  // the container's health check
+	User     string            `json:"user,omitempty"`    // that its processes run as; root where it is empty
 	Restarts bool              `json:"restarts,omitempty"`
 	Settle   time.Duration     `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
 }
@@ -96,15 +99,19 @@ func (s Spec) Host() string {
 	return s.Name
 }
 
+// AnyHost is a name that every certificate of a run is for.
+const AnyHost = "lbproof.test"
+
 // Role is the part a node plays.
 type Role string
 
 // The roles. The worker and the agents are the harness's own and stand in no plan.
 const (
-	Balancer Role = "balancer"
-	Backend  Role = "backend"
-	Worker   Role = "worker"
-	Agent    Role = "agent"
+	Balancer   Role = "balancer"
+	Backend    Role = "backend"
+	Dependency Role = "dependency" // what backends need themselves: a database, a cache
+	Worker     Role = "worker"
+	Agent      Role = "agent"
 )
 
 // WorkerName is the node that the traffic comes from.
@@ -145,9 +152,10 @@ type Load struct {
 	Keys        Keys          `json:"keys,omitzero"`
 	// FullHandshakes: no TLS session is taken up again.
 	FullHandshakes bool      `json:"full_handshakes,omitempty"`
-	Breaks         Breaks    `json:"breaks,omitzero"` // when the phase ends before Count
-	Seed           uint64    `json:"seed,omitempty"`  // of what is drawn: Poisson arrivals, keys
-	Requests       []Request `json:"requests"`        // sent in turn
+	Verify         bool      `json:"verify,omitempty"` // a certificate that is not the run's own, for the name asked for and valid now, ends the request
+	Breaks         Breaks    `json:"breaks,omitzero"`  // when the phase ends before Count
+	Seed           uint64    `json:"seed,omitempty"`   // of what is drawn: Poisson arrivals, keys
+	Requests       []Request `json:"requests"`         // sent in turn
 }
 
 // Open says whether the load keeps its rate whatever the balancer does.

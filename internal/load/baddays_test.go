@@ -142,6 +142,21 @@ func TestConnectionsThatEndedMeanwhile(t *testing.T) {
 	}
 }
 
+// So it is in TLS, however short the rest was: a balancer that is reloaded closes what its clients keep.
+func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.IdleTimeout = 20 * time.Millisecond
+	server.StartTLS()
+	defer server.Close()
+	hits := sendTo(t, t.Context(), lb.Load{Engine: lb.Goroutines, Count: 5, Concurrency: 1, Think: 200 * time.Millisecond, Timeout: 5 * time.Second, Requests: []lb.Request{
+		{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
+	}}, server.URL)
+	require.Len(t, hits, 5)
+	for _, h := range hits {
+		assert.Empty(t, h.Err)
+	}
+}
+
 func TestFreshConnections(t *testing.T) {
 	each(t, func(t *testing.T, engine lb.Engine) {
 		var conns sync.Map

@@ -10,6 +10,8 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"sync"
 	"time"
@@ -25,7 +27,8 @@ type Phase struct {
 	Host    string    // host name or address of the balancer
 	Origin  time.Time // of the hits' times
 	Address func(client int) netip.Addr
-	Enough  func() bool // no more requests are to be begun; nil is never
+	Trust   *x509.CertPool // whose certificates TLS takes; nil is any
+	Enough  func() bool    // no more requests are to be begun; nil is never
 }
 
 // Engine sends a phase and calls emit for every hit, from one goroutine at a time, in the order of completion. It returns
@@ -45,6 +48,12 @@ func For(l lb.Load) Engine {
 		return socketEngine{}
 	}
 	return goroutineEngine{}
+}
+
+// secure is what a TLS connection that asks for a name wants. Without Trust it takes any certificate: whether it is the right
+// one is a promise of its own, and no reason not to measure the others.
+func (p *Phase) secure(name string) *tls.Config {
+	return &tls.Config{InsecureSkipVerify: p.Trust == nil, RootCAs: p.Trust, ServerName: name}
 }
 
 // now is the time since the origin.

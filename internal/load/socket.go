@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"net"
@@ -150,7 +149,7 @@ func (c *choir) dial(h *lb.Hit) (*websocket.Conn, error) {
 	if want.request.TLS {
 		scheme = "wss://"
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: want.name}} // see the goroutine engine's
+	transport := &http.Transport{TLSClientConfig: c.secure(want.name)}
 	url := scheme + net.JoinHostPort(c.Host, strconv.Itoa(want.request.Port)) + want.request.Path
 	began := c.now()
 	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: header.Get("Host")})

@@ -193,7 +193,7 @@ func (c *courier) named(name string) *http.Transport {
 	defer c.mu.Unlock()
 	client, ok := c.clients[name]
 	if !ok {
-		config := &tls.Config{InsecureSkipVerify: true, ServerName: name} // any certificate, see the goroutine engine's
+		config := c.secure(name)
 		if !c.FullHandshakes {
 			config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
@@ -92,7 +93,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mar
 		return mark
 	}
 	limited, cancel := context.WithTimeout(ctx, seenWithin)
-	in, err := faults.Inject(limited, fault, s.site(e), s.stack.Node(e.Peer))
+	in, err := faults.Inject(limited, fault, s.site(e, fault), s.stack.Node(e.Peer))
 	cancel()
 	if err != nil {
 		mark.Err = err.Error()
@@ -125,8 +126,8 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 }
 
 // site is where an event happens.
-func (s *execution) site(e lb.Event) faults.Site {
-	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), For: e.For, Args: e.With, Config: s.plan.Config}
+func (s *execution) site(e lb.Event, fault faults.Fault) faults.Site {
+	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), Worker: s.stack.Node(lb.WorkerName), For: e.For, Args: e.With, Config: s.plan.Config}
 	for _, spec := range s.plan.Specs {
 		if spec.Name == e.Target {
 			site.Spec = spec
@@ -135,11 +136,37 @@ func (s *execution) site(e lb.Event) faults.Site {
 	if len(site.Spec.Ports) > 0 {
 		site.Port = site.Spec.Ports[0]
 	}
-	if site.Spec.Role == lb.Balancer {
-		i := max(0, slices.IndexFunc(s.plan.Config.Listeners, func(l lb.Listener) bool { return !l.TLS }))
-		site.Port, site.TLS = s.plan.Config.Listeners[i].Port, s.plan.Config.Listeners[i].TLS
+	if site.Spec.Role == lb.Dependency { // whom all backends ask
+		for _, spec := range s.plan.Specs {
+			if spec.Role == lb.Backend && spec.Name != e.Peer {
+				site.Others = append(site.Others, s.stack.Node(spec.Name))
+			}
+		}
 	}
+	s.secure(&site, fault)
 	return site
+}
+
+// secure adds what is to be known of a node that speaks TLS, and finds a balancer's port.
+func (s *execution) secure(site *faults.Site, fault faults.Fault) {
+	needs := site.Spec.Needs
+	if site.Spec.Role == lb.Balancer {
+		needs = s.plan.Config.Needs
+		listeners := s.plan.Config.Listeners
+		l := listeners[max(0, slices.IndexFunc(listeners, func(l lb.Listener) bool { return l.TLS == fault.Secure }))]
+		site.Port, site.TLS = l.Port, l.TLS
+	} else if len(site.Spec.TLS) > 0 && (fault.Secure || slices.Contains(site.Spec.TLS, site.Port)) {
+		site.Port, site.TLS = site.Spec.TLS[0], true
+	}
+	site.Host = lb.AnyHost
+	for _, n := range needs {
+		if n.Kind == lb.NeedCertificate && len(n.Hosts) > 0 && n.Hosts[0] != "" {
+			site.Host = strings.Replace(n.Hosts[0], "*", "any", 1)
+			break
+		}
+	}
+	site.Renew = func(flaw string) ([]lb.File, error) { return s.authority.Certificates(needs, stack.Flaw(flaw)) }
+	site.Trust, _ = s.authority.PEM() // which the worker has been given already
 }
 
 // attempted keeps who tried to connect to a backend, but for the host's own checks.

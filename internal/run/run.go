@@ -86,8 +86,9 @@ type execution struct {
 	folder    *Folder
 	env       lb.Environment
 	stack     *stack.Stack
-	furnished lb.Spec   // the balancer, with the files that were made for it
-	files     []lb.File // the configuration's, and those
+	authority stack.Authority // of the run's certificates
+	furnished lb.Spec         // the balancer, with the files that were made for it
+	files     []lb.File       // the configuration's, and those
 	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
@@ -150,7 +151,7 @@ func (s *execution) balancer() lb.Spec {
 
 // bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
 func (s *execution) bringUp(ctx context.Context) error {
-	balancer, made, err := stack.Furnish(s.balancer(), s.plan.Config.Needs)
+	balancer, made, err := s.authority.Furnish(s.balancer(), s.plan.Config.Needs)
 	if err != nil {
 		return err
 	}
@@ -159,9 +160,15 @@ func (s *execution) bringUp(ctx context.Context) error {
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
-		if spec.Role == lb.Backend {
+		if spec.Role != lb.Balancer {
 			hosts = append(hosts, spec.Name)
-			starting.Go(func() error { return s.stack.Start(within, spec, nil) })
+			starting.Go(func() error {
+				spec, made, err := s.authority.Furnish(spec, spec.Needs)
+				if err != nil {
+					return err
+				}
+				return s.stack.Start(within, spec, made)
+			})
 		}
 	}
 	if len(balancer.Check) > 0 {
@@ -196,10 +203,17 @@ func (s *execution) startWorker(ctx context.Context) (err error) {
 
 // waitReady gives the worker its order, and returns when it has reached everything, or with what became of the balancer.
 func (s *execution) waitReady(ctx context.Context) error {
-	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients()}
+	trust, err := s.authority.PEM()
+	if err != nil {
+		return err
+	}
+	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend && !spec.Helper {
 			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
+		}
+		if spec.Role == lb.Dependency {
+			o.Needed = append(o.Needed, fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]))
 		}
 	}
 	if err := s.orders.Encode(o); err != nil {
@@ -218,7 +232,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
 	var r report
-	err := s.reports.Decode(&r)
+	err = s.reports.Decode(&r)
 	switch cause := context.Cause(ctx); {
 	case cause != nil: // which is why nothing more can be read
 		return s.whatFailed(context.WithoutCancel(ctx), cause)
@@ -231,7 +245,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 		return nil
 	}
 	if err := s.stack.Running(ctx); err != nil {
-		return err
+		return s.whatFailed(ctx, err)
 	}
 	return errors.New(r.Err)
 }
@@ -311,13 +325,26 @@ func (s *execution) measure(ctx context.Context) error {
 	if err := s.stack.Running(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	if err := notInForce(s.env.Marks); kept == nil && ctx.Err() == nil && err != nil {
-		return err
+	if kept == nil && ctx.Err() == nil && len(s.plan.Events) > 0 {
+		if err := s.restored(ctx); err != nil {
+			return err
+		}
 	}
 	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errHungUp)) {
 		return errInterrupted
 	}
 	return kept
+}
+
+// restored says which faults were not in force as planned, or that the balancer runs something else than before them.
+func (s *execution) restored(ctx context.Context) error {
+	if err := notInForce(s.env.Marks); err != nil {
+		return err
+	}
+	if _, err := s.stack.Proof(ctx, s.balancer(), s.plan.Config.Files); err != nil {
+		return fmt.Errorf("after the faults: %w", err)
+	}
+	return nil
 }
 
 var errHungUp = errors.New("the worker did not stop in time")

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type order struct {
 	Ports    []int
 	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
+	Needed   []string     // host:port of what the backends need
+	Trust    []byte       // certificate of the run's authority, PEM
 	Clients  netip.Prefix // addresses that the worker may send from; invalid where it has only its own
 	Go, Stop bool
 }
@@ -145,19 +148,23 @@ func (w *worker) flushLocked() {
 	}
 }
 
-// waitReady returns when the balancer accepts connections on every port and every backend answers.
+// waitReady returns when the balancer accepts connections on every port, every backend answers, and what they need listens.
 func (w *worker) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	var waiting sync.WaitGroup
-	failed := make([]error, len(w.order.Ports)+len(w.readers))
-	for i, port := range w.order.Ports {
-		waiting.Go(func() { failed[i] = dial(ctx, net.JoinHostPort(w.order.Balancer, strconv.Itoa(port))) })
+	listeners := slices.Clone(w.order.Needed)
+	for _, port := range w.order.Ports {
+		listeners = append(listeners, net.JoinHostPort(w.order.Balancer, strconv.Itoa(port)))
+	}
+	failed := make([]error, len(listeners)+len(w.readers))
+	for i, at := range listeners {
+		waiting.Go(func() { failed[i] = dial(ctx, at) })
 	}
 	for i, r := range w.readers {
 		waiting.Go(func() {
 			if err := until(ctx, func() error { return ready(ctx, r) }); err != nil {
-				failed[len(w.order.Ports)+i] = fmt.Errorf("%s is not ready: %w", w.order.Ledgers[i].Server, err)
+				failed[len(listeners)+i] = fmt.Errorf("%s is not ready: %w", w.order.Ledgers[i].Server, err)
 			}
 		})
 	}
@@ -258,7 +265,12 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
 	limit := lb.BreakingPoint{Breaks: l.Breaks}
 	var enough atomic.Bool
-	p := load.Phase{Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: w.address, Enough: enough.Load}
+	var trust *x509.CertPool
+	if l.Verify {
+		trust = x509.NewCertPool()
+		trust.AppendCertsFromPEM(w.order.Trust)
+	}
+	p := load.Phase{Trust: trust, Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: w.address, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)

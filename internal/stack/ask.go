@@ -31,7 +31,7 @@ func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answ
 		return answer, fmt.Errorf("start the reaper: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	spec, made, err := Furnish(balancer, cfg.Needs)
+	spec, made, err := new(Authority).Furnish(balancer, cfg.Needs)
 	if err != nil {
 		return answer, err
 	}

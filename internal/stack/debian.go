@@ -187,7 +187,11 @@ func furnish(l layer, image lb.Image) error {
 	}
 	problems := []error{l.file("etc/passwd", 0o644, []byte(passwd)), l.file("etc/group", 0o644, []byte(group))}
 	for _, dir := range image.Dirs {
-		problems = append(problems, l.dir(dir, 0o755))
+		mode := int64(0o755)
+		if dir == "/tmp" {
+			mode = 0o1777
+		}
+		problems = append(problems, l.dir(dir, mode))
 	}
 	for _, link := range image.Links {
 		name, target, _ := strings.Cut(link, " -> ")

@@ -193,6 +193,7 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 		}),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
 			c.Hostname = spec.Host()
+			c.User = spec.User
 			if spec.Dir != "" {
 				c.WorkingDir = spec.Dir
 			}

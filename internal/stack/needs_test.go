@@ -17,7 +17,7 @@ import (
 // Certificates are for the names that the configuration gives, from one authority, with the key where it is looked for.
 func TestFurnish(t *testing.T) {
 	spec := lb.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"}}
-	out, files, err := Furnish(spec, []lb.Need{
+	out, files, err := new(Authority).Furnish(spec, []lb.Need{
 		{Kind: lb.NeedCertificate, Path: "/a.crt", With: "/a.key", Hosts: []string{"a.example", "*.b.example", ""}},
 		{Kind: lb.NeedCertificate, Path: "/a.crt", With: "/a.key", Hosts: []string{"again"}},
 		{Kind: lb.NeedCertificate, Path: "/both.pem"},
@@ -80,4 +80,41 @@ func TestComplaints(t *testing.T) {
 	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", lb.Said{Text: "2026 ERR no"})
 	assert.Equal(t, []lb.Said{{Text: "just this"}}, complaints(spec, "just this\n", true))
 	assert.Equal(t, "HAProxy version 2.6.12 2026/10/17", VersionLine("\nHAProxy version 2.6.12   2026/10/17\nStatus: x\n"))
+}
+
+// Each flaw is what a client that verifies says of it, and nothing else is wrong with the certificate.
+func TestFlaws(t *testing.T) {
+	var a Authority
+	own, err := a.PEM()
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(own))
+	f := func(flaw Flaw, want string) {
+		t.Helper()
+		needs := []lb.Need{{Kind: lb.NeedCertificate, Path: "/both.pem", Hosts: []string{"a.example", "192.0.2.1"}}, {Kind: lb.NeedAuthority, Path: "/ca.pem"}}
+		files, err := a.Certificates(needs, flaw)
+		require.NoError(t, err)
+		require.Len(t, files, 2)
+		assert.Equal(t, string(own), string(files[1].Content), "the authority stays who it is")
+		pair, err := tls.X509KeyPair(files[0].Content, files[0].Content)
+		require.NoError(t, err)
+		leaf, err := x509.ParseCertificate(pair.Certificate[0])
+		require.NoError(t, err)
+		for _, name := range []string{"a.example", "192.0.2.1", lb.AnyHost} {
+			if flaw == OtherName && name != lb.AnyHost {
+				continue
+			}
+			_, err = leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots})
+			if want == "" {
+				assert.NoError(t, err, name)
+			} else {
+				assert.ErrorContains(t, err, want, name)
+			}
+		}
+	}
+	f("", "")
+	f(Expired, " is after ")
+	f(Early, " is before ")
+	f(OtherName, "certificate is valid for another.lbproof.test, not lbproof.test")
+	f(Unknown, "unknown authority")
 }

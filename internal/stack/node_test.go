@@ -47,6 +47,20 @@ func TestFaultsExpire(t *testing.T) {
 	require.NoError(t, s.Node("b1").Unpause(t.Context()))
 }
 
+// Who died before anybody watched is missed all the same.
+func TestDeathBeforeTheWatch(t *testing.T) {
+	s := open(t)
+	spec, files := backend("b1")
+	spec.Restarts = false
+	require.NoError(t, s.Start(t.Context(), spec, files))
+	_, err := s.docker.client.ContainerKill(t.Context(), s.node("b1").container.GetContainerID(), client.ContainerKillOptions{Signal: "SIGKILL"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return s.Gone(t.Context(), "b1") != nil }, 5*time.Second, 20*time.Millisecond)
+	watched, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	assert.ErrorContains(t, s.Watch(watched), "the container b1 died: exit status 137")
+}
+
 // A container that is not the run's cannot be named.
 func TestForeignContainersCannotBeNamed(t *testing.T) {
 	s := open(t)

@@ -305,13 +305,26 @@ func (n Node) KillOne(ctx context.Context, title string) error {
 	return err
 }
 
-// Write puts a file in place in one step, as an editor or a deployment does.
-func (n Node) Write(ctx context.Context, at string, content []byte) error {
+// Write puts files in place, each in one step and in their order: written beside and renamed, as a careful deployment does. A
+// balancer that watches its files would take over half of one otherwise, or none. Their names are their places.
+func (n Node) Write(ctx context.Context, files ...lb.File) error {
 	found := n.stack.node(n.name)
 	if found == nil {
 		return fmt.Errorf("the run has no node %s", n.name)
 	}
-	return found.container.CopyToContainer(ctx, content, at, 0o644)
+	const suffix = ".lbproof"
+	command := []string{"/lbproof", "rename", "--from-suffix", suffix}
+	for _, f := range files {
+		if err := found.container.CopyToContainer(ctx, f.Content, f.Name+suffix, 0o644); err != nil {
+			return err
+		}
+		command = append(command, "--to", f.Name)
+	}
+	did, err := n.stack.beside(ctx, found.container, n.name+"-rename", command, true, "SYS_PTRACE")
+	if err == nil && did.code != 0 {
+		err = errors.New(strings.TrimSpace(did.said))
+	}
+	return err
 }
 
 // Limit gives the node another processor limit, cores; 0 is none. It returns the one before.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,9 +15,7 @@ import (
 
 // Sample says what every container has used so far. Their At is left to the caller. One that is down at the moment is left out.
 func (s *Stack) Sample(ctx context.Context) []lb.Sample {
-	s.mu.Lock()
-	names := slices.Sorted(maps.Keys(s.nodes))
-	s.mu.Unlock()
+	names := s.names()
 	samples := make([]*lb.Sample, len(names))
 	var asking sync.WaitGroup
 	for i, name := range names {

@@ -25,7 +25,10 @@ func (s *Stack) Watch(ctx context.Context) error {
 	stream := s.docker.client.Events(ctx, client.EventsListOptions{
 		Filters: make(client.Filters).Add("label", labelRun+"="+s.run).Add("type", "container").Add("event", "die", "oom", "start"),
 	})
-	missing := map[string]time.Time{} // node → when it must be back
+	missing := map[string]time.Time{} // node → when it must be there
+	for _, name := range s.names() {
+		missing[name] = time.Now().Add(time.Second) // who died before the stream of events began is in none of them
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -116,13 +119,17 @@ func tail(text string, lines int) string {
 
 // Running is an error where a node of the run neither runs nor is about to.
 func (s *Stack) Running(ctx context.Context) error {
-	s.mu.Lock()
-	names := slices.Sorted(maps.Keys(s.nodes))
-	s.mu.Unlock()
-	for _, name := range names {
+	for _, name := range s.names() {
 		if err := s.Gone(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// names are the nodes of the run, sorted.
+func (s *Stack) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.nodes))
 }

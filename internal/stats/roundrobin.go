@@ -201,3 +201,27 @@ func (e Envelope) Need(right, wrong []float64, power float64) int {
 }
 
 func abs(x float64) float64 { return max(x, -x) }
+
+// DeadlineEnvelope bounds counts − picks × shares of earliest deadline first, whose server i comes up every 1/wᵢ of a virtual
+// time: after the time u it has had ⌊u·wᵢ⌋ picks, so that the deviation is pᵢ·Σⱼ≠ᵢfⱼ − fᵢ·(1−pᵢ) with fractions f from 0 to 1
+// (the method of Jefferson and D'Hondt; Balinski and Young, Fair Representation, 1982).
+func DeadlineEnvelope(weights []int) Envelope {
+	shares := Shares(weights)
+	e := Envelope{Low: make([]float64, len(weights)), High: make([]float64, len(weights))}
+	for i, p := range shares {
+		e.Low[i], e.High[i] = p-1, p*float64(len(weights)-1)
+	}
+	return e
+}
+
+// PeriodEnvelope bounds counts − picks × shares where nothing is known but that the weights' sum of picks is divided exactly by
+// the weights, each time: within such a period a server has had between none and all of its own.
+func PeriodEnvelope(weights []int) Envelope {
+	shares := Shares(weights)
+	e := Envelope{Low: make([]float64, len(weights)), High: make([]float64, len(weights))}
+	for i, p := range shares {
+		e.High[i] = float64(weights[i]) * (1 - p)
+		e.Low[i] = -e.High[i]
+	}
+	return e
+}

@@ -169,3 +169,49 @@ func BenchmarkSmoothEnvelope(b *testing.B) {
 		SmoothEnvelope(weights)
 	}
 }
+
+// Earliest deadline first never leaves its envelope, whatever way equal deadlines go, and comes to its edges.
+func TestDeadlineEnvelope(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, weights := range [][]int{{1, 2, 3}, {1, 1, 1}, {5, 1, 1}, {10, 1, 1, 1, 1, 1}} {
+		env, shares := DeadlineEnvelope(weights), Shares(weights)
+		counts := make([]int, len(weights))
+		for picks := 1; picks <= 600; picks++ {
+			best := -1
+			for i, w := range weights {
+				sooner := best < 0 || (counts[i]+1)*weights[best] < (counts[best]+1)*w
+				if same := best >= 0 && (counts[i]+1)*weights[best] == (counts[best]+1)*w; sooner || same && r.IntN(2) == 0 {
+					best = i
+				}
+			}
+			counts[best]++
+			for i, outside := range env.Outside(counts, shares) {
+				assert.Zero(t, outside, "%v: server %d after %d picks: %v", weights, i, picks, counts)
+			}
+		}
+	}
+}
+
+// Any order of picks that is exact after each period keeps to the envelope of periods.
+func TestPeriodEnvelope(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	for _, weights := range [][]int{{1, 2, 3}, {1, 9}, {2, 2}, {7, 11, 13}} {
+		env, shares := PeriodEnvelope(weights), Shares(weights)
+		var period []int
+		for i, w := range weights {
+			for range w {
+				period = append(period, i)
+			}
+		}
+		counts := make([]int, len(weights))
+		for range 200 {
+			r.Shuffle(len(period), func(a, b int) { period[a], period[b] = period[b], period[a] })
+			for _, i := range period {
+				counts[i]++
+				for _, outside := range env.Outside(counts, shares) {
+					assert.Zero(t, outside)
+				}
+			}
+		}
+	}
+}

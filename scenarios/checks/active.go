@@ -83,6 +83,7 @@ type detection struct {
 	out, back []time.Duration // seconds from death to the last request, and from recovery to the first
 	wrong     examples
 	n         int // deaths that were long enough to show it
+	short     int // sicknesses too short to be noticed
 }
 
 func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
@@ -100,7 +101,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		return fmt.Sprint(one)
 	}
 	var d detection
-	for _, e := range episodes(h, pool, append(slices.Clone(refusing), hanging...)...) {
+	for _, e := range episodes(h, pool, slices.Concat(refusing, hanging, lying)...) {
 		if same(e.server.Active) == same(pool.Servers[first].Active) {
 			d.see(e)
 		}
@@ -110,6 +111,9 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
 		Measured:  fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
 		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params["down_s_least"], claim.Params["down_s_most"], claim.Params["up_s_least"], claim.Params["up_s_most"]),
+	}
+	if d.short > 0 {
+		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", plural(d.short, "series of checks"))
 	}
 	f.Broken = noDeaths(h, d.n)
 	if f.Broken == "" {
@@ -137,14 +141,23 @@ func (d *detection) see(e *episode) {
 		latest = hanging
 	}
 	near := time.Duration(10 / max(1, e.rate) * float64(time.Second))
-	if e.rate == 0 || near > min(a.Interval, a.Fast, a.Slow)/2 { // requests and checks cannot be told apart
+	if e.served == 0 || e.rate == 0 || near > min(a.Interval, a.Fast, a.Slow)/2 { // it was never asked, or requests and checks cannot be told apart
 		return
 	}
 	last, name := e.last(), e.server.Host
 	if out := last - e.mark.From; out > latest+slack {
 		d.wrong.add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most", name, out.Seconds(), e.mark.From.Seconds(), latest.Seconds())
 	}
+	if e.lies && e.mark.To-e.mark.Ordered < soonest-slack { // so short that it must not be noticed
+		if d.short++; e.turns && e.served < e.mark.Ended-e.pick()-slack {
+			d.wrong.add("%s was sent no request after %.2f s, though its health checks failed for %.2f s only; %.2f s is promised at least", name, e.served.Seconds(), (e.mark.To - e.mark.Ordered).Seconds(), soonest.Seconds())
+		}
+		return
+	}
 	if e.mark.Ended-e.mark.From < latest+slack {
+		return
+	}
+	if !e.turns && last-e.alive < soonest { // it need not have been asked since
 		return
 	}
 	d.n++
@@ -159,6 +172,9 @@ func (d *detection) see(e *episode) {
 func (d *detection) returned(e *episode, a lb.Active) {
 	soonest, latest := a.Up()
 	within := latest + slack + e.pick()
+	if !e.turns {
+		within = e.next // it is asked when its turn comes, and nobody knows when
+	}
 	switch {
 	case e.back == 0 && e.next-e.mark.To > within:
 		d.wrong.add("%s was sent no request for %.2f s after it had come back at %.2f s; %.2f s is promised at most", e.server.Host, (e.next - e.mark.To).Seconds(), e.mark.To.Seconds(), latest.Seconds())

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -64,7 +65,7 @@ func TestOutsideTheScenario(t *testing.T) {
 // An honest balancer is never convicted, and with the scenario's traffic every promise is upheld.
 func TestHonestBalancerIsUpheld(t *testing.T) {
 	plan := baseline(t)
-	for seed := range uint64(50) {
+	for seed := range seeds(50) {
 		report := judge(t, plan, fixtures.Mutant{}, seed)
 		for _, v := range report.Verdicts {
 			if v.Outside {
@@ -91,7 +92,7 @@ func TestKillMatrix(t *testing.T) {
 	for _, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
 		fmt.Fprintf(&matrix, "\n%-46s", m.Name)
 		outcomes := map[string]lb.Outcome{}
-		for seed := range uint64(5) {
+		for seed := range seeds(5) {
 			report := judge(t, plan, m, seed)
 			if m.Refutes != "" {
 				assert.True(t, refuted(report)[m.Refutes], "%s is not refuted by %s (seed %d)", m.Name, m.Refutes, seed)
@@ -126,7 +127,7 @@ func TestFailureMatrix(t *testing.T) {
 			}
 			fmt.Fprintf(&matrix, "\n%-52s", m.Name)
 			outcomes := map[string]lb.Outcome{}
-			for seed := range uint64(3) {
+			for seed := range seeds(3) {
 				report, err := checks.Judge(fixtures.SimulateFailures(plan, m, seed))
 				require.NoError(t, err)
 				assert.Equal(t, m.Refutes != "", refuted(report)[m.Refutes], "%s (seed %d)", m.Name, seed)
@@ -153,6 +154,40 @@ func TestFailureMatrix(t *testing.T) {
 	golden(t, "testdata/failure-matrix.golden", matrix.String())
 }
 
+// What other scenarios show is refuted where it is wrong, and nowhere else; testdata/experiments.golden keeps it.
+func TestExperiments(t *testing.T) {
+	var matrix strings.Builder
+	for _, e := range fixtures.Experiments {
+		fmt.Fprintf(&matrix, "%-52s", e.Name)
+		outcomes := map[string]lb.Outcome{}
+		for seed := range seeds(5) {
+			h, err := e.History(seed)
+			require.NoError(t, err)
+			report, err := checks.Judge(h)
+			require.NoError(t, err)
+			for _, v := range report.Verdicts {
+				if v.Outside {
+					continue
+				}
+				if e.Refutes == "" {
+					assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: seed %d: %s: %s", e.Name, seed, v.Claim.ID, v.Reason)
+				}
+				if v.Outcome == lb.Refuted || outcomes[v.Claim.Check] == 0 {
+					outcomes[v.Claim.Check] = v.Outcome
+				}
+			}
+			assert.Equal(t, e.Refutes != "", refuted(report)[e.Refutes], "%s (seed %d)", e.Name, seed)
+		}
+		for _, c := range checks.All {
+			if outcome, made := outcomes[c.Name]; made {
+				fmt.Fprintf(&matrix, " %s %s", c.Name, outcome)
+			}
+		}
+		matrix.WriteString("\n")
+	}
+	golden(t, "testdata/experiments.golden", matrix.String())
+}
+
 func TestEveryCheckHasAMutant(t *testing.T) {
 	killed := map[string]bool{}
 	for _, m := range fixtures.Mutants {
@@ -160,6 +195,9 @@ func TestEveryCheckHasAMutant(t *testing.T) {
 	}
 	for _, m := range fixtures.FailureMutants {
 		killed[m.Refutes] = true
+	}
+	for _, e := range fixtures.Experiments {
+		killed[e.Refutes] = true
 	}
 	for _, c := range checks.All {
 		assert.Equal(t, c.Judge != nil, killed[c.Name], "the check %s has no mutant that it refutes: add one to fixtures.Mutants", c.Name)
@@ -177,8 +215,19 @@ func judging(plan lb.Plan) []checks.Check {
 	return out
 }
 
+// seeds is how many runs of each kind there are: under -short, which the race detector runs with, a few are enough.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return max(1, n/10)
+	}
+	return n
+}
+
 func golden(t *testing.T, file, got string) {
 	t.Helper()
+	if testing.Short() {
+		return // it is of all the seeds
+	}
 	var lines []string
 	for line := range strings.Lines(got) {
 		lines = append(lines, strings.TrimRight(line, " \n"))
@@ -434,4 +483,69 @@ func BenchmarkJudge(b *testing.B) {
 		judge(b, plan, fixtures.Mutant{}, 1)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*plan.Requests()), "ns/request")
+}
+
+// Where servers do not take turns, one that is asked no more after its death may not have been out yet: nobody is convicted of
+// having noticed too soon.
+func TestDeathsAmongFewestConnections(t *testing.T) {
+	plan, err := fixtures.FailurePlan(true)
+	require.NoError(t, err)
+	plan.Config.Pools[0].Method = "leastconn"
+	h := fixtures.SimulateFailures(plan, fixtures.Failing{HAProxy: true}, 1)
+	all := slices.Collect(h.Attempts)
+	h.Attempts = func(yield func(lb.Attempt) bool) {
+		for _, a := range all {
+			early := slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return a.At > m.From+time.Second && a.At < m.Ended })
+			if !early && !yield(a) {
+				return
+			}
+		}
+	}
+	report, err := checks.Judge(h)
+	require.NoError(t, err)
+	for _, v := range report.Verdicts {
+		if v.Claim.Check == "active" {
+			assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+		}
+	}
+}
+
+// What a limit refuses was never with a server: it is no failure of a dead one, and no evidence of anything either.
+func TestRefusedByALimitIsNoFailure(t *testing.T) {
+	plan, err := fixtures.FailurePlan(false)
+	require.NoError(t, err)
+	for i := range plan.Config.Routes {
+		plan.Config.Routes[i].Limits = []lb.Limit{{Law: lb.LeakyBucket, Status: 503}}
+	}
+	n := func(every int, code int) (outcome lb.Outcome, n int) {
+		h := fixtures.SimulateFailures(plan, fixtures.Failing{}, 1)
+		hits := h.Hits
+		h.Hits = func(yield func(lb.Hit) bool) {
+			for hit := range hits {
+				if every > 0 && hit.Seq%uint64(every) == 0 {
+					hit.Code, hit.Server = code, ""
+				}
+				if !yield(hit) {
+					return
+				}
+			}
+		}
+		report, err := checks.Judge(h)
+		require.NoError(t, err)
+		for _, v := range report.Verdicts {
+			if v.Claim.Check == "retries" {
+				return v.Outcome, v.N
+			}
+		}
+		return 0, 0
+	}
+	_, all := n(0, 0)
+	outcome, some := n(2, 503)
+	assert.Equal(t, lb.Upheld, outcome)
+	assert.InDelta(t, float64(all)/2, some, 0.05*float64(all))
+	for _, code := range []int{503, 404, 403} { // nor what the balancer answers by itself
+		outcome, none := n(1, code)
+		assert.Equal(t, lb.Undecided, outcome)
+		assert.Zero(t, none)
+	}
 }

@@ -1,7 +1,10 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -9,7 +12,8 @@ import (
 var conns = Check{
 	Name: "conns",
 	Doc:  "A server is given no more requests at a time than its limit (max_conns, maxconn).",
-	Law:  "the most in flight at the backend never exceeds it, once per independent state",
+	Law: "the most in flight at the backend never exceeds it, once per independent state: counted while the service is known to take " +
+		"as long at least for every answer; 503 sooner than the line's timeout refutes",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim
@@ -29,6 +33,110 @@ var conns = Check{
 			return claims
 		})
 	},
+	Judge: judgeConns,
+}
+
+func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("conns", pool.Name, nameOf(s)) == claim.ID })
+	if !ok || i < 0 {
+		return lb.Finding{Cannot: "the configuration has no such server"}
+	}
+	server, states := pool.Servers[i], max(1, h.Env.Workers)
+	if pool.SharedState {
+		states = 1
+	}
+	limit := int(server.Conns.Value) * states
+	most, slowed := atATime(h, pool, server.Host)
+	f := lb.Finding{
+		N: most, Need: reached(limit), Test: fmt.Sprintf("the most requests at a time, %s", plural(states, "independent state")),
+		Measured: number(most) + " at a time", Predicted: fmt.Sprintf("at most %s", number(limit)), Power: "would have caught one more at a time",
+	}
+	impatient := turnedAway(h, pool)
+	switch {
+	case died(h) != "" || h.Env.Workers == 0:
+		f.Broken = cmp.Or(died(h), "it is not known how many workers ran, each with a count of its own")
+	case most > limit:
+		f.Counter = []string{fmt.Sprintf("%s had %s in flight, where %s are promised at most", server.Host, plural(most, "request"), number(limit))}
+	case impatient.total > 0:
+		f.Counter = impatient.list()
+	case !slowed:
+		f.Broken = "it is not known how long the server took for its answers; --scenario queue makes it known"
+	case most < reached(limit):
+		f.Broken = fmt.Sprintf("at most %s at a time were asked of it, too few to meet its limit of %s", plural(most, "request"), number(limit))
+	}
+	return f
+}
+
+// turnedAway are the requests that got no server though they had not waited in line for as long as they may.
+func turnedAway(h lb.History, pool lb.Pool) (wrong examples) {
+	if pool.Queue == nil {
+		return wrong
+	}
+	find := journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.route.Pool != pool.Name || hit.Code != 503 || hit.Server != "" || limited(j.route, hit) || missing(h, hit) {
+			continue
+		}
+		if waited := hit.Done - hit.Sent; waited < pool.Queue.After-slack {
+			wrong.add("request %d got 503 after %.2f s in line; it may wait for %g s", hit.Seq, waited.Seconds(), pool.Queue.After.Seconds())
+		}
+	}
+	return wrong
+}
+
+// missing says whether servers may have been missing, and not only taken, while a hit was under way.
+func missing(h lb.History, hit lb.Hit) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+		return m.Event.Fault != "slow" && hit.Done >= m.Ordered && hit.Sent <= m.To+healed
+	})
+}
+
+// reached is how many requests at a time show that a limit was met, and held.
+func reached(limit int) int { return limit - limit/10 }
+
+// atATime counts the most requests of a pool that a server had at a time for certain: each for as long as the fault slow
+// makes its answers take at least, and no longer than its client waited. slowed says whether there was such a fault.
+func atATime(h lb.History, pool lb.Pool, server string) (most int, slowed bool) {
+	var slow []lb.Mark
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "slow" && m.Event.Target == server && m.Err == "" && m.Event.With["share"] == "100%" {
+			slow = append(slow, m)
+		}
+	}
+	if len(slow) == 0 {
+		return 0, false
+	}
+	find, began := journeys(h), map[uint64]time.Duration{}
+	for a := range h.Arrivals {
+		if j := find(a.Seq); a.Server == server && j != nil && j.route.Pool == pool.Name {
+			began[a.Seq] = a.At
+		}
+	}
+	var edges []edge
+	for hit := range h.Hits {
+		at, mine := began[hit.Seq]
+		k := slices.IndexFunc(slow, func(m lb.Mark) bool { return at > m.From && at < m.Ended })
+		if !mine || k < 0 || hit.Done <= at {
+			continue
+		}
+		least, _ := time.ParseDuration(slow[k].Event.With["delay"])
+		edges = append(edges, edge{at, 1}, edge{min(at+least, hit.Done), -1})
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), a.step-b.step) })
+	now := 0
+	for _, e := range edges {
+		now += e.step
+		most = max(most, now)
+	}
+	return most, true
+}
+
+// edge is where a request begins or ends.
+type edge struct {
+	at   time.Duration
+	step int
 }
 
 // beyond says what becomes of requests that no server may take.

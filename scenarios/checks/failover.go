@@ -12,10 +12,13 @@ import (
 // What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking it
 // until it knows, and again when it has come back.
 
-// refusing are the faults after which connections are refused at once; hanging those after which nothing comes back.
+// refusing are the faults after which connections are refused at once; vanishing those after which not even a connection comes
+// about, and hanging all after which nothing comes back. Of lying ones only the health checks know.
 var (
-	refusing = []string{"kill", "stop", "refuse"}
-	hanging  = []string{"pause", "blackhole", "partition", "half-open"}
+	refusing  = []string{"kill", "stop", "refuse"}
+	vanishing = []string{"blackhole", "partition"}
+	hanging   = append([]string{"pause", "half-open"}, vanishing...)
+	lying     = []string{"sick"}
 )
 
 // episode is one time that a server was dead.
@@ -23,8 +26,11 @@ type episode struct {
 	server   lb.Server
 	mark     lb.Mark
 	hangs    bool
+	lies     bool
+	turns    bool    // the pool's servers take turns, so that it is known how soon each is asked
 	rate     float64 // requests per second that were meant for it while it lived
 	attempts []time.Duration
+	served   time.Duration // the last request that reached it before the fault ended
 	alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
 	back     time.Duration // the first request that reached it after it came back; 0 where none did
 	next     time.Duration // when the episode is over: the server's next fault, or the end of the traffic
@@ -48,8 +54,11 @@ func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 		if i < 0 || m.Err != "" || !slices.Contains(kinds, m.Event.Fault) {
 			continue
 		}
-		e := &episode{server: pool.Servers[i], mark: m, hangs: slices.Contains(hanging, m.Event.Fault), alive: m.Before, next: end, rate: meant(h, pool, pool.Servers[i], m.Event.Phase)}
-		all = append(all, e)
+		all = append(all, &episode{
+			server: pool.Servers[i], mark: m, alive: m.Before, next: end, rate: meant(h, pool, pool.Servers[i], m.Event.Phase),
+			hangs: slices.Contains(hanging, m.Event.Fault), lies: slices.Contains(lying, m.Event.Fault),
+			turns: turns(pool.Method) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
+		})
 	}
 	slices.SortStableFunc(all, func(a, b *episode) int { return int(a.mark.Ordered - b.mark.Ordered) })
 	for i, e := range all {
@@ -60,9 +69,14 @@ func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 			}
 		}
 	}
-	if len(all) == 0 {
-		return nil
+	if len(all) > 0 {
+		witnessed(h, all)
 	}
+	return all
+}
+
+// witnessed enters what the servers saw: who tried to connect, and when the last and the first requests came.
+func witnessed(h lb.History, all []*episode) {
 	for a := range h.Attempts {
 		for _, e := range all {
 			if a.Node == e.server.Host && a.From != h.Env.Client && a.At >= e.mark.Ordered && a.At < e.mark.Ended {
@@ -72,23 +86,42 @@ func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 	}
 	for a := range h.Arrivals {
 		for _, e := range all {
-			if a.Server != e.server.Host || a.Seq == 0 {
-				continue
-			}
-			if a.At > e.alive && a.At <= e.mark.From {
-				e.alive = a.At
-			}
-			if a.At >= e.mark.Ended && a.At < e.next && (e.back == 0 || a.At < e.back) {
-				e.back = a.At
+			if a.Server == e.server.Host && a.Seq != 0 {
+				e.arrived(a.At)
 			}
 		}
+	}
+	if slices.ContainsFunc(all, func(e *episode) bool { return e.hangs }) {
+		returned(h, all)
 	}
 	for _, e := range all {
 		slices.Sort(e.attempts)
 		dead, _ := slices.BinarySearch(e.attempts, e.alive+1)
 		e.attempts = e.attempts[dead:]
 	}
-	return all
+}
+
+func (e *episode) arrived(at time.Duration) {
+	if at > e.alive && at <= e.mark.From {
+		e.alive = at
+	}
+	if at < e.mark.Ended {
+		e.served = max(e.served, at)
+	}
+	if !e.hangs && at >= e.mark.Ended && at < e.next && (e.back == 0 || at < e.back) {
+		e.back = at
+	}
+}
+
+// returned finds the first request that a server that had hung was sent after it was well: those that had waited reach it first.
+func returned(h lb.History, all []*episode) {
+	for hit := range h.Hits {
+		for _, e := range all {
+			if e.hangs && hit.Server == e.server.Host && hit.Sent >= e.mark.Ended && hit.Sent < e.next && (e.back == 0 || hit.Sent < e.back) {
+				e.back = hit.Sent
+			}
+		}
+	}
 }
 
 // meant is how many requests a second the pool's turns give a server in an open loop; 0 where that cannot be said.
@@ -124,6 +157,9 @@ func (e *episode) pick() time.Duration {
 // last is when the last request was sent to the dead server: of attempts that lie as close together as requests do. Those of
 // health checks lie apart.
 func (e *episode) last() time.Duration {
+	if e.lies {
+		return e.served
+	}
 	near := time.Duration(10 / max(1, e.rate) * float64(time.Second))
 	for i := len(e.attempts) - 1; i >= 2; i-- {
 		if e.attempts[i]-e.attempts[i-2] <= near {
@@ -131,6 +167,26 @@ func (e *episode) last() time.Duration {
 		}
 	}
 	return e.alive
+}
+
+// waits is how long an attempt on the server takes to fail, by the routes that lead to its pool; 0 where it never does.
+func (e *episode) waits(cfg lb.Config, pool string) time.Duration {
+	kind := lb.ReadTimeout
+	switch {
+	case !e.hangs:
+		return 0
+	case slices.Contains(vanishing, e.mark.Event.Fault):
+		kind = lb.ConnectTimeout
+	}
+	longest := time.Duration(0)
+	for _, r := range cfg.Routes {
+		for _, t := range r.Timeouts {
+			if r.Pool == pool && t.For == kind {
+				longest = max(longest, t.After)
+			}
+		}
+	}
+	return longest
 }
 
 // slack is what the clocks and the schedulers of a loaded machine may add.

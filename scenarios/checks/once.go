@@ -74,6 +74,9 @@ func countArrivals(claim lb.Claim, h lb.History, find func(uint64) *journey, boo
 			continue
 		}
 		r := j.request
+		if slices.Contains(repeatable, r.Method) && book.answeredElsewhere(a) && broken(h, a) {
+			continue // the attempt that failed
+		}
 		times, by, known := book.arrived(a.Seq)
 		elsewhere := known && by != a.Server
 		switch {
@@ -86,6 +89,13 @@ func countArrivals(claim lb.Claim, h lb.History, find func(uint64) *journey, boo
 		}
 	}
 	return repeats
+}
+
+// broken says whether a fault was in force on the server that a request arrived at, or only just over.
+func broken(h lb.History, a lb.Arrival) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+		return m.Event.Target == a.Server && a.At >= m.Ordered && a.At <= m.To+settling
+	})
 }
 
 // ledger joins hits and arrivals by number in one byte a request: who answered, and how often it arrived.
@@ -120,6 +130,12 @@ func (l *ledger) answered(hit lb.Hit) {
 		l.names = append(l.names, hit.Server)
 	}
 	*l.cell(hit.Seq) = uint8(max(0, i)) << serverBits
+}
+
+// answeredElsewhere says whether another server than the one that it arrived at is known to have answered.
+func (l *ledger) answeredElsewhere(a lb.Arrival) bool {
+	i := int(*l.cell(a.Seq) >> serverBits)
+	return i > 0 && l.names[i] != a.Server
 }
 
 // arrived counts one arrival; times stops at 3. known is false where more backends answered than the ledger can name.

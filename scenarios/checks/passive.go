@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
 )
 
 var passive = Check{
 	Name: "passive",
 	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
-	Law: "nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
+	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
 		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
@@ -105,27 +106,49 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		return lb.Finding{Cannot: "the configuration has no such server"}
 	}
 	p := pool.Servers[first].Passive
-	if p.Law != "nginx" || p.Fails == 0 {
+	switch {
+	case p.Fails == 0:
 		return lb.Finding{Broken: NoExperiment}
+	case p.Law != "nginx":
+		return judgeInRow(h, pool, pool.Servers[first])
 	}
 	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
 	if pool.SharedState {
 		a.states = 1
 	}
-	for _, e := range episodes(h, pool, refusing...) {
-		if e.server.Passive != nil && e.server.Passive.Fails == p.Fails && e.server.Passive.Out == p.Out && e.rate > 0 {
-			a.see(e, h)
+	for _, e := range episodes(h, pool, slices.Concat(refusing, hanging)...) {
+		if waits := e.waits(h.Plan.Config, pool.Name); e.hangs && (waits == 0 || e.mark.Ended-e.mark.From < waits+slack) {
+			continue // not one attempt had failed when it was over
+		}
+		if e.server.Passive != nil && e.server.Passive.Fails == p.Fails && e.server.Passive.Out == p.Out && e.rate > 0 && e.served > 0 {
+			a.see(e, h, pool.Name)
 		}
 	}
+	for _, e := range episodes(h, pool, "errors") {
+		if q := e.server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
+			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.mark.Event.With["status"]))
+		}
+	}
+	return a.finding(h)
+}
+
+// finding is what all deaths together say.
+func (a *absence) finding(h lb.History) lb.Finding {
 	f := lb.Finding{
-		N: a.n, Need: deaths(h.Plan.Beta),
+		N: a.n, Need: deaths(h.Plan.Beta), Broken: noDeaths(h, a.n),
 		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
 		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
 		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
-		Broken:    noDeaths(h, a.n),
+	}
+	if a.most == 0 && a.n > 0 { // it was never dead
+		f.Measured = fmt.Sprintf("out %s, back %s after the last failure", plural(a.n, "time"), spread(a.away))
+		f.Predicted = fmt.Sprintf("back %g s to %g s after it", a.out.Seconds(), a.out.Seconds()+1)
 	}
 	if a.asked > a.most {
 		a.wrong.add("%s on dead servers in %s, where %s are promised at most", plural(a.asked, "attempt"), plural(a.n, "death"), number(a.most))
+	}
+	if a.wrong.total > 0 {
+		f.Broken = died(h)
 	}
 	if f.Broken == "" {
 		f.Counter = a.wrong.list()
@@ -136,10 +159,19 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 
 // see judges one death by what nginx counts: a state makes so many attempts, then none for more than fail_timeout and at most
 // a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c). A client's
-// connection stays with its worker, and so with one state.
-func (a *absence) see(e *episode, h lb.History) {
+// connection stays with its worker, and so with one state. Where the server hangs, all that is sent until the first attempt has
+// failed goes there too.
+func (a *absence) see(e *episode, h lb.History, pool string) {
 	a.n++
-	a.most += a.states * (a.fails + int((e.mark.Ended-e.alive)/a.out))
+	waits := e.waits(h.Plan.Config, pool)
+	a.most += a.states * (a.fails + int((e.mark.Ended-e.alive)/(a.out+waits)))
+	if e.hangs {
+		a.asked += len(e.attempts)
+		a.most += stats.PoissonMost(e.rate*waits.Seconds(), h.Plan.Alpha)
+		a.leftAlone(e, waits)
+		a.returned(e, waits)
+		return
+	}
 	failed := map[int][]time.Duration{} // by connection: when its attempts failed
 	for _, c := range e.contacts(h) {
 		mine := failed[c.conn]
@@ -154,20 +186,33 @@ func (a *absence) see(e *episode, h lb.History) {
 		}
 		delete(failed, c.conn)
 	}
-	a.returned(e)
+	a.returned(e, 0)
 }
 
-// returned judges when the server got its first request after it had come back.
-func (a *absence) returned(e *episode) {
+// leftAlone judges the time after so many attempts on a server that hangs have failed, where one state counts for all.
+func (a *absence) leftAlone(e *episode, waits time.Duration) {
+	if a.states != 1 || len(e.attempts) < a.fails {
+		return
+	}
+	known := e.attempts[a.fails-1] + waits
+	for _, at := range e.attempts {
+		if at > known+slack && at < min(known+a.out, e.mark.Ended)-slack {
+			a.wrong.add("%s was sent a request %.2f s after %s on it had failed; it is to be left alone for %g s", e.server.Host, (at - known).Seconds(), plural(a.fails, "attempt"), a.out.Seconds())
+		}
+	}
+}
+
+// returned judges when the server got its first request after it had come back. An attempt takes as long to fail as waits says.
+func (a *absence) returned(e *episode, waits time.Duration) {
 	lastAsked := e.alive
 	if n := len(e.attempts); n > 0 {
-		lastAsked = e.attempts[n-1]
+		lastAsked = e.attempts[n-1] + waits
 	}
-	if e.back > 0 && len(e.attempts) > 0 {
+	if e.back > 0 && len(e.attempts) > 0 && !e.hangs {
 		a.away = append(a.away, e.back-e.attempts[0])
 	}
 	latest := max(lastAsked+a.out+time.Second, e.mark.To) + e.pick()*time.Duration(a.states) + slack
-	if until := cmp.Or(e.back, e.next); until > latest {
+	if until := cmp.Or(e.back, e.next); e.turns && until > latest {
 		a.wrong.add("%s was back at %.2f s and sent no request until %.2f s, %.2f s after its last failure; %g s is promised at most",
 			e.server.Host, e.mark.To.Seconds(), until.Seconds(), (until - lastAsked).Seconds(), a.out.Seconds()+1)
 	}

@@ -24,7 +24,7 @@ type stretches struct {
 // settling is how long after a server's return its share may still grow: nginx gives it back a step with every pick.
 const settling = time.Second
 
-// judgeWeightsAround judges a pool whose servers died during the run, by the arrivals of the times at which it is known who
+// judgeWeightsAround judges a pool around faults, by the arrivals of the times at which it is known who
 // shares them. Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and
 // one of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
 func judgeWeightsAround(f *lb.Finding, h lb.History, pool lb.Pool, all []*episode, states int) {
@@ -32,7 +32,8 @@ func judgeWeightsAround(f *lb.Finding, h lb.History, pool lb.Pool, all []*episod
 	parts := []*stretches{{windows: quiet(h, all), servers: active}}
 	for _, s := range active {
 		left := slices.DeleteFunc(slices.Clone(active), func(other lb.Server) bool { return other.Host == s.Host })
-		if known := knownDead(all, s); len(known) > 0 && len(left) > 1 {
+		known := append(knownDead(h, all, s), removed(h, pool, s)...)
+		if len(known) > 0 && len(left) > 1 {
 			parts = append(parts, &stretches{windows: known, servers: left})
 		}
 	}
@@ -42,7 +43,7 @@ func judgeWeightsAround(f *lb.Finding, h lb.History, pool lb.Pool, all []*episod
 	}
 	f.N = parts[0].total
 	if len(parts) > 1 {
-		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be dead, were judged each by its own shares", plural(parts[0].total, "request"), number(sum(parts[1:])))
+		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be gone, were judged each by its own shares", plural(parts[0].total, "request"), number(sum(parts[1:])))
 	}
 }
 
@@ -70,10 +71,25 @@ func quiet(h lb.History, all []*episode) []window {
 	if end := over(h); from < end {
 		out = append(out, window{from, end})
 	}
+	return undisturbed(h, out)
+}
+
+// undisturbed leaves out the times of faults other than deaths, and as long after as they may have an effect: reloads, with
+// other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers are left alone.
+func undisturbed(h lb.History, out []window) []window {
 	for _, m := range h.Env.Marks {
-		if m.Event.Fault == "reload" { // other servers, perhaps, and turns that begin anew
-			out = leaveOut(out, window{m.Ordered, m.To + settling})
+		if slices.Contains(refusing, m.Event.Fault) {
+			continue
 		}
+		after := settling
+		for _, pool := range h.Plan.Config.Pools {
+			for _, s := range pool.Servers {
+				if m.Event.Fault != "reload" && m.Event.Fault != "worker-kill" {
+					after = max(after, knownAgain(s))
+				}
+			}
+		}
+		out = leaveOut(out, window{m.Ordered, m.To + after})
 	}
 	return out
 }
@@ -92,13 +108,17 @@ func leaveOut(from []window, hole window) []window {
 }
 
 // knownDead are the times at which one server was dead, known to be so, and no other was.
-func knownDead(all []*episode, s lb.Server) []window {
+func knownDead(h lb.History, all []*episode, s lb.Server) []window {
 	var out []window
 	for _, e := range all {
 		if e.server.Host != s.Host {
 			continue
 		}
 		w := window{e.mark.From + settling, e.mark.Ended}
+		if a := e.server.Active; a != nil { // until then some requests go there first
+			_, latest, _ := a.Down()
+			w.from = e.mark.From + max(settling, latest)
+		}
 		if p := e.server.Passive; p != nil && p.Law == "nginx" {
 			w.to = min(w.to, e.alive+p.Out)
 		}
@@ -108,6 +128,17 @@ func knownDead(all []*episode, s lb.Server) []window {
 			}
 		}
 		if w.from < w.to {
+			out = append(out, w)
+		}
+	}
+	return undisturbed(h, out)
+}
+
+// removed are the times at which the configuration was one without a server.
+func removed(h lb.History, pool lb.Pool, s lb.Server) []window {
+	var out []window
+	for _, m := range h.Env.Marks {
+		if w := (window{m.From + settling, m.Ended}); removes(h, m, pool, s.Host) && w.from < w.to {
 			out = append(out, w)
 		}
 	}
@@ -146,7 +177,7 @@ const perEdge = 3
 
 func (p *stretches) judge(f *lb.Finding, h lb.History, pool string, states int) {
 	right := stats.Shares(weightsOf(p.servers))
-	env := stats.SmoothEnvelope(weightsOf(p.servers)).Times(states).Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
+	env := envelope(poolNamed(h, pool), p.servers, states, max(1, len(p.windows))).Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
 	if len(p.servers) == len(rotation(poolNamed(h, pool))) {
 		wrong := stats.Nearest(weightsOf(p.servers))
 		f.Need = env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta)

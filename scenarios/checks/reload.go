@@ -44,12 +44,13 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 	counted, answered := map[uint64]int{}, map[uint64]bool{}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.route.Pool == "" || hit.Err == lb.Tester || !near(hit.Sent, hit.Done) {
+		if j == nil || j.route.Pool == "" || hit.Err == lb.Tester || !near(hit.Sent, hit.Done) || limited(j.route, hit) {
 			continue
 		}
 		f.N++
 		answered[hit.Seq] = true
-		if hit.Err != "" || hit.Code >= 500 {
+		unrouted := hit.Code == 404 && hit.Server == "" // the configuration has a route for it
+		if hit.Err != "" || hit.Code >= 500 || unrouted {
 			wrong.add("request %d (%s %s), sent at %.3f s over connection %d, came to %s", hit.Seq, j.request.Method, j.request.Path, hit.Sent.Seconds(), hit.Conn, outcomeOf(hit))
 		}
 	}

@@ -2,7 +2,9 @@ package checks
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -10,7 +12,8 @@ import (
 var resolve = Check{
 	Name: "resolve",
 	Doc:  "The names of servers are looked up when the configuration says.",
-	Law:  "after a name's address has changed, requests arrive at the old one or at the new one, as predicted",
+	Law: "after a server has moved to another address: where its name is looked up once, one request that reaches it there refutes; " +
+		"where it is looked up for every connection, none in as many requests as a thousandth chance needs does",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			if p.Resolve == nil || !named(p) {
@@ -23,6 +26,7 @@ var resolve = Check{
 			return []lb.Claim{{ID: id("resolve", p.Name, ""), Check: "resolve", Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
 		})
 	},
+	Judge: judgeResolve,
 }
 
 // named says whether a server of the pool is given by name and not by address.
@@ -33,4 +37,79 @@ func named(p lb.Pool) bool {
 		}
 	}
 	return false
+}
+
+func judgeResolve(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	if !ok || pool.Resolve == nil {
+		return lb.Finding{Cannot: "the configuration has no such pool"}
+	}
+	f := lb.Finding{
+		Test: "requests that reached a server at its new address", Predicted: "none of them",
+		Power: fmt.Sprintf("would have caught the contrary with probability %g", 1-h.Plan.Beta),
+	}
+	always := pool.Resolve.Every != 0
+	if always {
+		f.Predicted = "some of them"
+	}
+	reached := 0
+	for _, e := range episodes(h, pool, "move") {
+		w := window{e.mark.From + knownAgain(e.server), e.mark.Ended}
+		if e.rate == 0 || w.from >= w.to {
+			continue
+		}
+		mine, all := arrived(h, pool, e.server.Host, w)
+		need := int(math.Ceil(-math.Log(h.Plan.Beta) * float64(weightOf(pool)) / float64(max(1, e.server.Weight))))
+		f.N, f.Need, reached = f.N+all, max(f.Need, need), reached+mine
+		switch {
+		case mine > 0 && !always:
+			f.Counter = append(f.Counter, fmt.Sprintf("%s of %s reached %s at its new address", number(mine), number(all), e.server.Host))
+		case mine == 0 && always && all >= need:
+			f.Counter = append(f.Counter, fmt.Sprintf("none of %s reached %s at its new address", plural(all, "request"), e.server.Host))
+		}
+	}
+	f.Measured = fmt.Sprintf("%s of %s", number(reached), number(f.N))
+	switch {
+	case died(h) != "":
+		f.Broken = died(h)
+	case f.N == 0:
+		f.Broken = "no server had another address for long enough, under an open loop, to show it; --scenario move gives it one"
+	}
+	return f
+}
+
+// knownAgain is how long a server that is back may be kept out of rotation for what happened before.
+func knownAgain(s lb.Server) time.Duration {
+	d := settling
+	if s.Active != nil {
+		_, latest := s.Active.Up()
+		d = max(d, latest)
+	}
+	if s.Passive != nil {
+		d = max(d, s.Passive.Out+time.Second)
+	}
+	return d
+}
+
+func weightOf(p lb.Pool) int {
+	total := 0
+	for _, s := range rotation(p) {
+		total += max(1, s.Weight)
+	}
+	return max(1, total)
+}
+
+// arrived counts a pool's requests that reached one of its servers within a time, and all that reached any.
+func arrived(h lb.History, pool lb.Pool, server string, w window) (mine, all int) {
+	find := journeys(h)
+	for a := range h.Arrivals {
+		j := find(a.Seq)
+		if j == nil || j.route.Pool != pool.Name || a.At < w.from || a.At > w.to {
+			continue
+		}
+		if all++; a.Server == server {
+			mine++
+		}
+	}
+	return mine, all
 }

@@ -69,9 +69,12 @@ func retryText(cfg lb.Config, g group[*lb.Retry]) string {
 	if t.Within > 0 {
 		fmt.Fprintf(&b, ", none later than %s", span(t.Within))
 	}
-	if t.Elsewhere {
+	switch {
+	case cfg.Balancer == "traefik":
+		b.WriteString(", to the server whose turn it is then, which may be the dead one again")
+	case t.Elsewhere:
 		b.WriteString(", to another server")
-	} else {
+	default:
 		b.WriteString(", to the same server (no redispatch): while it is dead and not yet found so, its clients get 503")
 	}
 	switch {
@@ -103,15 +106,6 @@ func elsewhere(t *lb.Retry) bool {
 	return t.Elsewhere && t.Attempts != 1 && refused
 }
 
-// losses are the failures that clients met when servers died.
-type losses struct {
-	deaths          int
-	asked, failed   int // requests after a death: all, and those that failed
-	least, most     float64
-	under, underToo int // those under way when it died: all, and those that failed
-	first           examples
-}
-
 func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	groups := retryGroups(h.Plan.Config)
 	i := slices.IndexFunc(groups, func(g group[*lb.Retry]) bool { return g.subject() == claim.Subject })
@@ -119,25 +113,35 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		return lb.Finding{Cannot: "the configuration has no such promise"}
 	}
 	g := groups[i]
-	var l losses
+	l := lossesOf(h, g)
 	for _, name := range poolsOf(g.routes) {
 		if pool, ok := h.Plan.Config.Pool(name); ok && len(rotation(pool)) > 1 {
 			gone := allGone(h, pool)
 			for _, e := range episodes(h, pool, refusing...) {
 				l.see(e, h, pool, gone)
 			}
+			for _, e := range episodes(h, pool, hanging...) {
+				l.seeHung(e, h, pool, gone)
+			}
 		}
 	}
-	f := lb.Finding{N: l.asked, Need: needAll(h), Test: "count of failed requests that were sent while a server refused connections"}
+	f := lb.Finding{N: l.asked, Need: needAll(h), Test: "count of failed requests that were sent while a server was dead"}
 	f.Broken = noDeaths(h, l.deaths)
-	f.Measured = fmt.Sprintf("%s of %s failed in %s", number(l.failed), number(l.asked), plural(l.deaths, "death"))
-	if l.under > 0 {
-		f.Note = fmt.Sprintf("%s of %s that were under way when it died failed, which is not held against it", number(l.underToo), number(l.under))
+	if l.hung > 0 {
+		f.N += l.hung
+		f.Note = fmt.Sprintf("sent while a server hung, and failed when they had waited for their timeout: %s", l.late)
 	}
-	if elsewhere(g.what) {
-		f.Predicted, f.Power = "0 failed", powerAll(l.asked, h)
-		if f.Broken == "" {
-			f.Counter = l.first.list()
+	f.Measured = fmt.Sprintf("%s of %s failed in %s", number(l.failed+l.late.failed()+l.wrong.total), number(l.asked+l.hung), plural(l.deaths, "death"))
+	if len(l.under) > 0 && l.hung == 0 {
+		f.Note = fmt.Sprintf("under way when it died, and failed, which is not held against it: %s", l.under)
+	}
+	if f.Broken == "" {
+		f.Counter = l.wrong.list()
+	}
+	if elsewhere(g.what) || l.asked == 0 {
+		f.Predicted, f.Power = "0 failed", powerAll(f.N, h)
+		if f.Broken == "" && elsewhere(g.what) {
+			f.Counter = append(f.Counter, l.first.list()...)
 		}
 		return f
 	}
@@ -148,7 +152,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	case l.least == 0 && l.most == 0:
 		f.Broken = NoExperiment + ": nothing says how long the dead server goes on being asked"
 	case l.failed < least || l.failed > most:
-		f.Counter = []string{fmt.Sprintf("%s failed, where the servers' share of the requests until they are known to be dead makes %s to %s", plural(l.failed, "request"), number(least), number(most))}
+		f.Counter = append(f.Counter, fmt.Sprintf("%s failed, where the servers' share of the requests until they are known to be dead makes %s to %s", plural(l.failed, "request"), number(least), number(most)))
 	}
 	return f
 }
@@ -162,50 +166,4 @@ func poolsOf(routes []lb.Route) []string {
 		}
 	}
 	return names
-}
-
-// see counts what became of a pool's requests around a death.
-func (l *losses) see(e *episode, h lb.History, pool lb.Pool, gone []window) {
-	if e.rate == 0 {
-		return
-	}
-	l.deaths++
-	if a := e.server.Active; a != nil {
-		soonest, latest, _ := a.Down()
-		dead := e.mark.Ended - e.mark.From
-		l.least += e.rate * min(soonest, dead).Seconds()
-		l.most += e.rate * min(latest+e.mark.From-e.alive+slack, dead).Seconds()
-	}
-	find := journeys(h)
-	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if hit.Done < e.alive || hit.Sent > e.mark.Ended || j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester {
-			continue
-		}
-		if slices.ContainsFunc(gone, func(w window) bool { return hit.Done >= w.from && hit.Sent <= w.to }) {
-			continue // there was nobody else to send it to
-		}
-		failed := hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504
-		if hit.Sent < e.mark.From { // it may have been with the server when that died
-			l.under++
-			if failed {
-				l.underToo++
-			}
-			continue
-		}
-		l.asked++
-		if failed {
-			l.failed++
-			l.first.add("request %d (%s %s), sent %.2f s after the death of %s, came to %s", hit.Seq, j.request.Method, j.request.Path,
-				(hit.Sent - e.mark.From).Seconds(), e.server.Host, outcomeOf(hit))
-		}
-	}
-}
-
-// outcomeOf is what a client saw: a status, or why there was none.
-func outcomeOf(hit lb.Hit) string {
-	if hit.Err != "" {
-		return string(hit.Err)
-	}
-	return fmt.Sprint(hit.Code)
 }

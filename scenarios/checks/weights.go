@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,8 +13,8 @@ import (
 var weights = Check{
 	Name: "weights",
 	Doc:  "The servers of a round robin pool share its requests by their weights.",
-	Law: "the envelope of smooth weighted round robin, once per independent state; its false alarm rate is 0, because no " +
-		"honest run can leave it",
+	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline first (Traefik), or of " +
+		"periods that the weights divide exactly (HAProxy); its false alarm rate is 0, because no honest run can leave it",
 	Claims: weightClaims,
 	Judge:  judgeWeights,
 }
@@ -94,30 +95,30 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	if !ok {
 		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
 	}
-	if pool.Method != lb.RoundRobin {
-		return lb.Finding{Broken: NoExperiment + " for the turns of " + h.Plan.Config.Balancer}
+	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Clients.Cookies }) {
+		return lb.Finding{Broken: "clients that bring their cookie back take no turns"}
 	}
 	active := rotation(pool)
 	m := h.Env.Workers
 	if pool.SharedState {
 		m = 1
 	}
-	if all := episodes(h, pool, refusing...); len(all) > 0 && m > 0 {
-		f := lb.Finding{Test: fmt.Sprintf("envelope of smooth weighted round robin, %s, false alarm rate 0, where it is known who shares", plural(m, "independent state")), Broken: unknownShares(h)}
+	if len(h.Env.Marks) > 0 && m > 0 {
+		f := lb.Finding{Test: envelopeTest(pool, m) + ", where it is known who shares", Broken: unknownShares(h)}
 		if f.Broken == "" {
-			judgeWeightsAround(&f, h, pool, all, m)
+			judgeWeightsAround(&f, h, pool, episodes(h, pool, refusing...), m)
 		}
 		return f
 	}
 	tally, broken := tallyPool(pool, active, h)
 	right := stats.Shares(weightsOf(active))
-	env := stats.SmoothEnvelope(weightsOf(active)).Times(m).Widen(tally.slack)
+	env := envelope(pool, active, m, 1).Widen(tally.slack)
 	wrong := stats.Nearest(weightsOf(active))
 	f := lb.Finding{
 		N:      tally.total,
 		Need:   env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta),
 		Broken: broken,
-		Test:   fmt.Sprintf("envelope of smooth weighted round robin, %s, false alarm rate 0", plural(m, "independent state")),
+		Test:   envelopeTest(pool, m),
 	}
 	if m == 0 {
 		f.Broken = "it is not known how many workers ran, each with a balancing state of its own"
@@ -134,23 +135,38 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	f.Counter = append(f.Counter, tally.strangers.list()...)
-	if len(f.Counter) > 0 && len(h.Env.Marks) > 0 {
-		f.Counter, f.Broken = nil, "faults were in force, of a kind whose effect on the shares this law does not cover"
-		return f
-	}
 	f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong),
 		probability(env.Power(tally.total, right, stats.Shares(wrong))))
 	return f
 }
 
-// unknownShares says why nothing can be said of shares around the deaths of servers.
+// envelope bounds how far counts of a pool's turns may be from the shares, in so many stretches of time and states. nginx begins
+// each anew; of the others it is not known where in their turns they are.
+func envelope(pool lb.Pool, servers []lb.Server, states, stretches int) stats.Envelope {
+	weights := weightsOf(servers)
+	switch pool.Method {
+	case lb.RoundRobin:
+		return stats.SmoothEnvelope(weights).Times(states)
+	case "wrr":
+		return stats.DeadlineEnvelope(weights).Times(2 * stretches * states)
+	}
+	return stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+}
+
+// envelopeTest names it.
+func envelopeTest(pool lb.Pool, states int) string {
+	law := map[string]string{lb.RoundRobin: "smooth weighted round robin", "wrr": "earliest deadline first"}[pool.Method]
+	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", cmp.Or(law, "periods that the weights divide exactly"), plural(states, "independent state"))
+}
+
+// unknownShares says why nothing can be said of shares around faults.
 func unknownShares(h lb.History) string {
 	if why := lostWitness(h); why != "" {
 		return why
 	}
 	for _, m := range h.Env.Marks {
-		if !slices.Contains(refusing, m.Event.Fault) && m.Event.Fault != "reload" {
-			return "faults were in force beside the deaths, of a kind whose effect on the shares this law does not cover"
+		if m.Err != "" {
+			return fmt.Sprintf("it is not known how long %s of %s was in force", m.Event.Fault, m.Event.Target)
 		}
 	}
 	return ""

@@ -8,7 +8,7 @@ import (
 )
 
 var bandwidth = Fault{
-	Name: "bandwidth", On: anyNode,
+	Name: "bandwidth", On: speakers,
 	Doc: "packets between the node's ports and the peer queue up at a rate",
 	Args: []Arg{
 		{"rate", Size, "64KiB", "per second"},

@@ -7,7 +7,7 @@ import (
 )
 
 var cut = Fault{
-	Name: "cut", On: anyNode,
+	Name: "cut", On: speakers,
 	Doc:  "answers to the peer end after so many bytes, as if they were whole",
 	Args: []Arg{{"after", Size, "100", "bytes of the answer that pass"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -27,6 +27,8 @@ type Fault struct {
 	Order func(ctx context.Context, s Site) (undo func(context.Context) error, err error)
 	// Shows is what the peer sees of the node while the fault is in force; nil where Order itself makes sure.
 	Shows func(s Site) agent.Look
+	// Secure: it shows where the node speaks TLS, and nowhere else.
+	Secure bool
 	// Masters: the balancer needs a master process for it.
 	Masters bool
 	// Lasting faults are not seen to be gone when they are taken back: what they did stays done.
@@ -35,39 +37,42 @@ type Fault struct {
 
 // All is every fault.
 var All = []Fault{
-	kill,       // the process is gone at once
-	stop,       // it is asked to go, and may finish
-	restart,    // it is gone for a moment
-	pause,      // it is frozen
-	crashLoop,  // it comes up and goes again
-	memory,     // it runs out of memory
-	cpu,        // it has less of the processor
-	refuse,     // connections are refused
-	blackhole,  // packets vanish
-	partition,  // all packets vanish, both ways
-	synLoss,    // some connections do not come about
-	loss,       // packets are lost
-	latency,    // packets are late
-	bandwidth,  // packets queue up
-	halfOpen,   // connections are accepted, and nothing comes back
-	reset,      // answers end in a reset
-	cut,        // answers end early
-	slowClose,  // connections end late
-	slice,      // answers come in small pieces
-	errorRatio, // some answers are errors
-	slowness,   // answers take longer
-	hang,       // there is no answer
-	promise,    // Content-Length is wrong
-	early,      // the connection ends in the middle of a body
-	slowBody,   // a body takes its time
-	badHeader,  // a header is none
-	closeIdle,  // a kept connection is closed when its next request comes
-	sick,       // health checks fail, requests do not
-	flap,       // health checks fail now and then
-	rename,     // a name has another address
-	nameless,   // a name has no address
-	reload,     // the balancer takes over a configuration
-	workerKill, // one of its workers is gone
+	kill,        // the process is gone at once
+	stop,        // it is asked to go, and may finish
+	restart,     // it is gone for a moment
+	drain,       // it says so first
+	move,        // it comes back with another address
+	pause,       // it is frozen
+	crashLoop,   // it comes up and goes again
+	memory,      // it runs out of memory
+	cpu,         // it has less of the processor
+	refuse,      // connections are refused
+	blackhole,   // packets vanish
+	partition,   // all packets vanish, both ways
+	synLoss,     // some connections do not come about
+	loss,        // packets are lost
+	latency,     // packets are late
+	bandwidth,   // packets queue up
+	halfOpen,    // connections are accepted, and nothing comes back
+	reset,       // answers end in a reset
+	cut,         // answers end early
+	slowClose,   // connections end late
+	slice,       // answers come in small pieces
+	errorRatio,  // some answers are errors
+	slowness,    // answers take longer
+	hang,        // there is no answer
+	promise,     // Content-Length is wrong
+	early,       // the connection ends in the middle of a body
+	slowBody,    // a body takes its time
+	badHeader,   // a header is none
+	closeIdle,   // a kept connection is closed when its next request comes
+	sick,        // health checks fail, requests do not
+	flap,        // health checks fail now and then
+	rename,      // a name has another address
+	nameless,    // a name has no address
+	certificate, // a certificate is one that no client should take
+	reload,      // the balancer takes over a configuration
+	workerKill,  // one of its workers is gone
 }
 
 // Find gives the fault of that name.
@@ -96,8 +101,8 @@ type Node interface {
 	Enforce(ctx context.Context, r agent.Rule) (heal func(context.Context) (touched int, err error), err error)
 	// Call asks the node's control port for something.
 	Call(ctx context.Context, path string, body []byte) ([]byte, error)
-	// Write puts a file in place, Signal tells the first process of something, KillOne kills a process whose title begins so.
-	Write(ctx context.Context, at string, content []byte) error
+	// Write puts files in place, named by it, Signal tells the first process of something, KillOne kills a process whose title begins so.
+	Write(ctx context.Context, files ...lb.File) error
 	Signal(ctx context.Context, signal string) error
 	KillOne(ctx context.Context, title string) error
 	// Processes are the ids of the node's workers, in order.
@@ -109,12 +114,18 @@ type Node interface {
 // Site is where a fault is put: on a node, between it and its peer, which also looks whether it is there.
 type Site struct {
 	Node, Peer Node
+	Others     []Node  // further peers
+	Worker     Node    // who sends the traffic, and reads the ledgers
 	Spec       lb.Spec // of Node
 	Config     lb.Config
-	Port       int  // of Node, to look at
-	TLS        bool // which that port speaks
-	For        time.Duration
-	Args       Args
+	Port       int    // of Node, to look at
+	TLS        bool   // which that port speaks
+	Host       string // that its certificate is for
+	Trust      []byte // PEM of the authority that signed it
+	// Renew makes the node's certificates anew, with a flaw; the files' names are their places.
+	Renew func(flaw string) ([]lb.File, error)
+	For   time.Duration
+	Args  Args
 }
 
 // On says whether a fault can be put on a node.
@@ -128,10 +139,17 @@ func Check(e lb.Event, target lb.Spec) error {
 		return err
 	case !f.can(target.Role):
 		return fmt.Errorf("%s cannot be put on %s: it is a %s, and the fault is for %s", f.Name, e.Target, target.Role, rolesOf(f))
+	case f.Secure && len(target.TLS) == 0:
+		return fmt.Errorf("%s cannot be put on %s: it speaks no TLS", f.Name, e.Target)
 	case target.Helper && f.misbehaves():
 		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave", f.Name, e.Target)
 	}
 	return Args(e.With).check(f)
+}
+
+// Hangs says whether what is asked of a node under the fault is not answered, rather than refused.
+func Hangs(fault string) bool {
+	return slices.Contains([]string{"pause", "blackhole", "partition", "half-open", "hang"}, fault)
 }
 
 // misbehaves says whether the service itself does it.
@@ -145,8 +163,11 @@ func rolesOf(f Fault) string {
 	return strings.Join(names, " and ")
 }
 
-// anyNode is what a fault is for that works on all nodes.
-var anyNode = []lb.Role{lb.Backend, lb.Balancer}
+// What faults are for: those that work on all nodes, and those that show in answers to HTTP.
+var (
+	anyNode  = []lb.Role{lb.Backend, lb.Balancer, lb.Dependency}
+	speakers = []lb.Role{lb.Backend, lb.Balancer}
+)
 
 // grace is how much longer than planned a rule stays before it takes itself back: nobody has healed it then.
 const grace = 5 * time.Second

@@ -39,8 +39,8 @@ func (n *simulated) Addresses(context.Context) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, n.broken
 }
 
-func (n *simulated) Write(_ context.Context, at string, content []byte) error {
-	n.said = at + "\n" + string(content)
+func (n *simulated) Write(_ context.Context, files ...lb.File) error {
+	n.said = files[0].Name + "\n" + string(files[0].Content)
 	return n.broken
 }
 
@@ -100,7 +100,10 @@ func (e *eyes) Look(_ context.Context, l agent.Look) (agent.Seen, error) {
 
 func site(n *simulated, role lb.Role) Site {
 	return Site{
-		Node: n, Peer: &simulated{}, Port: 8000, For: time.Second,
+		Node: n, Peer: &simulated{}, Worker: &simulated{}, Port: 8000, For: time.Second, Args: Args{"notice": "10ms"},
+		Renew: func(flaw string) ([]lb.File, error) {
+			return []lb.File{lb.NewFile("/tls.pem", []byte("flaw: "+flaw))}, nil
+		},
 		Spec: lb.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}},
 		Config: lb.Config{
 			Files: []lb.File{lb.NewFile("x.conf", []byte("pool {\n  server a\n  server b\n    weight 2\n}\n"))},
@@ -184,6 +187,10 @@ func TestCheck(t *testing.T) {
 	f("", "latency", backend, map[string]string{"delay": "20ms", "spread": "normal"})
 	f(`no fault is called "earthquake"`, "earthquake", backend, nil)
 	f("it is a balancer, and the fault is for backends", "hang", lb.Spec{Name: "nginx", Role: lb.Balancer}, nil)
+	f("it speaks no TLS", "certificate", backend, nil)
+	f("", "certificate", lb.Spec{Name: "b1", Role: lb.Backend, TLS: []int{8443}}, nil)
+	f("", "pause", lb.Spec{Name: "redis", Role: lb.Dependency}, nil)
+	f("it is a dependency, and the fault is for backends and balancers", "cut", lb.Spec{Name: "redis", Role: lb.Dependency}, nil)
 	f("does not misbehave", "hang", lb.Spec{Name: "auth", Role: lb.Backend, Helper: true}, nil)
 	f(`latency has no setting "duration"; it has delay, jitter, spread, way`, "latency", backend, map[string]string{"duration": "1s"})
 	f("invalid duration", "latency", backend, map[string]string{"delay": "soon"})
@@ -219,4 +226,45 @@ func TestReload(t *testing.T) {
 	defer cancel()
 	_, err := Inject(ctx, reload, site(&simulated{deaf: true}, lb.Balancer), &eyes{})
 	assert.ErrorContains(t, err, "the balancer has made no new process")
+}
+
+// A certificate is replaced where it lies, the balancer told, and a good one put back.
+func TestCertificate(t *testing.T) {
+	n, e := &simulated{}, &eyes{}
+	s := site(n, lb.Backend)
+	s.Args, s.Trust, s.Host = Args{"flaw": "early"}, []byte("ours"), "a.example"
+	in, err := Inject(t.Context(), certificate, s, e)
+	require.NoError(t, err)
+	assert.Equal(t, "/tls.pem\nflaw: early", n.said)
+	assert.Equal(t, agent.Want{Ends: []agent.End{agent.Distrust}, Says: " is before "}, e.looks[0].Want)
+	assert.Equal(t, "a.example", e.looks[0].Host)
+	_, err = in.Heal(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "/tls.pem\nflaw: ", n.said)
+	s = site(n, lb.Balancer)
+	_, err = Inject(t.Context(), certificate, s, e)
+	require.NoError(t, err)
+	assert.Equal(t, 1, n.generation, "it is told to take over its configuration")
+}
+
+// Who has the node's name moves with it: the name means the new address for its peer and for the worker, until it moves back.
+func TestMove(t *testing.T) {
+	n, peer, worker := &simulated{}, &simulated{}, &simulated{}
+	s := site(n, lb.Backend)
+	s.Peer, s.Worker = peer, worker
+	in, err := Inject(t.Context(), move, s, &eyes{})
+	require.NoError(t, err)
+	assert.Equal(t, []int{1, 1, 1}, []int{n.rules, peer.rules, worker.rules})
+	assert.False(t, n.down)
+	_, err = in.Heal(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []int{0, 0, 0}, []int{n.rules, peer.rules, worker.rules})
+	worker.broken = errors.New("no agent")
+	_, err = Inject(t.Context(), move, s, &eyes{})
+	assert.ErrorContains(t, err, "no agent")
+	assert.Equal(t, []int{0, 0}, []int{n.rules, peer.rules}, "nothing of it stays")
+	assert.False(t, n.down)
+	s.Spec.Address = "192.0.2.7"
+	_, err = Inject(t.Context(), move, s, &eyes{})
+	assert.ErrorContains(t, err, "the configuration knows it by its address")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net/netip"
 
 	"github.com/lbproof/lbproof/internal/agent"
 )
@@ -16,11 +15,14 @@ var way = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the n
 
 // enforce orders a rule between the node and its peer. Where nothing met it while it was there, it had no effect.
 func enforce(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.Context) error, error) {
-	peers, err := s.Peer.Addresses(ctx)
-	if err != nil {
-		return nil, err
+	for _, peer := range append([]Node{s.Peer}, s.Others...) {
+		at, err := peer.Addresses(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.With = append(r.With, at...)
 	}
-	if r.With = append([]netip.Addr(nil), peers...); !all {
+	if !all {
 		r.Ports = s.Spec.Ports
 	}
 	r.For = s.For + grace

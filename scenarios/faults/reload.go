@@ -32,9 +32,13 @@ func orderReload(ctx context.Context, s Site) (func(context.Context) error, erro
 	if err != nil {
 		return nil, err
 	}
-	for range s.Args.count("times") {
-		if err := takeOver(ctx, s, old.at, changed, s.Args["change"] != "broken"); err != nil {
-			return nil, errors.Join(err, s.order(context.WithoutCancel(ctx), old.at, old.file.Content))
+	for i := range s.Args.count("times") {
+		put := func() error { return takeOver(ctx, s, old.at, changed, s.Args["change"] != "broken") }
+		if s.Spec.Reload == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
+			put = func() error { return s.order(ctx, lb.NewFile(old.at, changed)) }
+		}
+		if err := put(); err != nil {
+			return nil, errors.Join(err, s.order(context.WithoutCancel(ctx), lb.NewFile(old.at, old.file.Content)))
 		}
 	}
 	return func(ctx context.Context) error { return takeOver(ctx, s, old.at, old.file.Content, true) }, nil
@@ -109,7 +113,7 @@ func takeOver(ctx context.Context, s Site, at string, content []byte, accepted b
 	if err != nil {
 		return err
 	}
-	if err := s.order(ctx, at, content); err != nil {
+	if err := s.order(ctx, lb.NewFile(at, content)); err != nil {
 		return err
 	}
 	switch {
@@ -123,10 +127,10 @@ func takeOver(ctx context.Context, s Site, at string, content []byte, accepted b
 	return s.another(ctx, before)
 }
 
-// order puts a file in place and tells the balancer.
-func (s Site) order(ctx context.Context, at string, content []byte) error {
-	if err := s.Node.Write(ctx, at, content); err != nil {
-		return fmt.Errorf("put %s in place: %w", path.Base(at), err)
+// order puts files in place and tells the balancer.
+func (s Site) order(ctx context.Context, files ...lb.File) error {
+	if err := s.Node.Write(ctx, files...); err != nil {
+		return fmt.Errorf("put %s in place: %w", path.Base(files[len(files)-1].Name), err)
 	}
 	if s.Spec.Reload == "" {
 		return nil

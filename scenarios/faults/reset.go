@@ -7,7 +7,7 @@ import (
 )
 
 var reset = Fault{
-	Name: "reset", On: anyNode,
+	Name: "reset", On: speakers,
 	Doc:  "connections to the peer are reset in the middle of the answer",
 	Args: []Arg{{"after", Size, "20", "bytes of the answer that pass"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -8,7 +8,7 @@ import (
 )
 
 var slice = Fault{
-	Name: "slice", On: anyNode,
+	Name: "slice", On: speakers,
 	Doc: "answers reach the peer in small pieces",
 	Args: []Arg{
 		{"bytes", Size, "16", "of a piece"},

@@ -1,0 +1,142 @@
+package backends
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+)
+
+// Dependency is something that the service needs: a database, a cache.
+type Dependency struct {
+	Name string
+	// Ask returns nil where it answers.
+	Ask func(context.Context) error
+}
+
+// patience is how long a dependency may take to answer before it counts as broken.
+const patience = 2 * time.Second
+
+// Postgres is a PostgreSQL server at host:port. It is connected to when it is first asked.
+func Postgres(address string) (Dependency, error) {
+	config, err := pgxpool.ParseConfig(fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&connect_timeout=2", address))
+	if err != nil {
+		return Dependency{}, fmt.Errorf("read the address of PostgreSQL: %w", err)
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		return Dependency{}, fmt.Errorf("make connections to PostgreSQL: %w", err)
+	}
+	return Dependency{"database", func(ctx context.Context) error {
+		_, err := pool.Exec(ctx, "SELECT 1")
+		return err
+	}}, nil
+}
+
+// Redis is a Redis server at host:port.
+func Redis(address string) Dependency {
+	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1, ContextTimeoutEnabled: true})
+	return Dependency{"redis", func(ctx context.Context) error { return client.Ping(ctx).Err() }}
+}
+
+// asked is what became of a question.
+type asked struct {
+	took time.Duration
+	err  error
+}
+
+// ask asks all dependencies at once.
+func (s *Service) ask(ctx context.Context) []asked {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	all := make([]asked, len(s.Needs))
+	var asking sync.WaitGroup
+	for i, d := range s.Needs {
+		asking.Go(func() {
+			from := time.Now()
+			err := d.Ask(ctx)
+			all[i] = asked{time.Since(from), err}
+		})
+	}
+	asking.Wait()
+	return all
+}
+
+// ready says whether the service can work: 503 where something that it needs does not answer.
+func (s *Service) ready(w http.ResponseWriter, r *http.Request) {
+	status, code, checks := "ready", http.StatusOK, map[string]string{}
+	for i, a := range s.ask(r.Context()) {
+		checks[s.Needs[i].Name] = "ok"
+		if a.err != nil {
+			status, code, checks[s.Needs[i].Name] = "degraded", http.StatusServiceUnavailable, fmt.Sprintf("error: %v", a.err)
+		}
+	}
+	s.reply(w, code, map[string]any{"status": status, "checks": checks})
+}
+
+// The words for how something is.
+const (
+	healthy   = "healthy"
+	degraded  = "degraded"
+	unhealthy = "unhealthy"
+)
+
+// detailedHealth says how each part is: 503 where one is broken, 200 where one is only worse than it should be.
+func (s *Service) detailedHealth(w http.ResponseWriter, r *http.Request) {
+	overall, now := healthy, time.Now().UTC()
+	agents := s.agents()
+	if agents["status"] == degraded {
+		overall = degraded
+	}
+	checks := map[string]any{"agents": agents}
+	for i, a := range s.ask(r.Context()) {
+		check := map[string]any{"status": healthy, "latency_ms": milliseconds(a.took), "last_check": now}
+		if a.err != nil {
+			overall, check = unhealthy, map[string]any{"status": unhealthy, "error": a.err.Error(), "last_check": now}
+		}
+		checks[s.Needs[i].Name] = check
+	}
+	answer := map[string]any{"status": overall, "timestamp": now, "uptime_seconds": milliseconds(time.Since(started)) / 1000, "checks": checks}
+	if overall == unhealthy {
+		s.reply(w, http.StatusServiceUnavailable, map[string]any{"detail": answer})
+		return
+	}
+	s.reply(w, http.StatusOK, answer)
+}
+
+var started = time.Now()
+
+func milliseconds(d time.Duration) float64 { return float64(d.Round(10*time.Microsecond)) / 1e6 }
+
+// agents are the clients that keep a WebSocket open: how many, of the most there ever were.
+func (s *Service) agents() map[string]any {
+	active, total := s.tunnels.Load(), s.mostTunnels.Load()
+	ratio := float64(active) / float64(max(total, 1))
+	status := degraded
+	if ratio > 0.8 {
+		status = healthy
+	}
+	return map[string]any{"status": status, "active_agents": active, "total_agents": total, "disconnected_agents": total - active, "connectivity_ratio": ratio}
+}
+
+// maxTunnels is how many WebSockets the service says that it can keep open.
+const maxTunnels = 1000
+
+func (s *Service) tunnelHealth(w http.ResponseWriter, _ *http.Request) {
+	active := s.tunnels.Load()
+	ratio, status := float64(active)/maxTunnels, healthy
+	if ratio > 0.9 {
+		status = degraded
+	}
+	s.reply(w, http.StatusOK, map[string]any{
+		"status": status, "active_connections": active, "max_connections": maxTunnels, "connection_ratio": ratio, "timestamp": time.Now().UTC(),
+	})
+}
+
+func (s *Service) basicHealth(w http.ResponseWriter, _ *http.Request) {
+	s.reply(w, http.StatusOK, map[string]any{"status": "ok", "timestamp": time.Now().UTC()})
+}

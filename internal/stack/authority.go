@@ -1,0 +1,142 @@
+package stack
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Authority signs the certificates of one run. Its keys are RSA, because cipher lists with names of RSA suites only are
+// common and those with ECDSA only are not. The zero value makes its own at first use.
+type Authority struct {
+	mu   sync.Mutex
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// Flaw is what is wrong with a certificate; the zero value is nothing.
+type Flaw string
+
+// The flaws.
+const (
+	Expired   Flaw = "expired"
+	Early     Flaw = "early"  // not valid yet
+	OtherName Flaw = "name"   // for another name
+	Unknown   Flaw = "issuer" // from an authority that nobody knows
+)
+
+const valid = 90 * 24 * time.Hour
+
+// make gives the authority its certificate, unless it has one.
+func (a *Authority) make() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cert != nil {
+		return nil
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return fmt.Errorf("make the run's certificate authority: %w", err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lbproof run"}, NotBefore: now.Add(-2 * valid), NotAfter: now.Add(2 * valid),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return fmt.Errorf("make the run's certificate authority: %w", err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		return fmt.Errorf("make the run's certificate authority: %w", err)
+	}
+	a.key = key
+	return nil
+}
+
+// PEM is the authority's own certificate.
+func (a *Authority) PEM() ([]byte, error) {
+	if err := a.make(); err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), nil
+}
+
+// issue makes a certificate with its chain, and its key, both as PEM.
+func (a *Authority) issue(hosts []string, flaw Flaw) (chain, key []byte, err error) {
+	if flaw == Unknown {
+		return new(Authority).issue(hosts, "")
+	}
+	if err := a.make(); err != nil {
+		return nil, nil, err
+	}
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	template.NotBefore, template.NotAfter = times(flaw)
+	named(template, hosts, flaw)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out bytes.Buffer
+	for _, block := range [][]byte{der, a.cert.Raw} {
+		if err := pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: block}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return out.Bytes(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}
+
+// times are from when to when a certificate is valid.
+func times(flaw Flaw) (from, to time.Time) {
+	now := time.Now()
+	switch flaw {
+	case Expired:
+		return now.Add(-valid), now.Add(-time.Hour)
+	case Early:
+		return now.Add(time.Hour), now.Add(valid)
+	}
+	return now.Add(-time.Hour), now.Add(valid)
+}
+
+// named makes out a certificate to hosts: names and addresses.
+func named(template *x509.Certificate, hosts []string, flaw Flaw) {
+	if flaw == OtherName {
+		hosts, template.DNSNames = nil, []string{"another.lbproof.test"}
+	} else {
+		template.DNSNames = []string{lb.AnyHost}
+	}
+	template.Subject = pkix.Name{CommonName: template.DNSNames[0]}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else if h != "" {
+			template.DNSNames = append(template.DNSNames, h)
+			template.Subject.CommonName = h
+		}
+	}
+}

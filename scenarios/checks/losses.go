@@ -1,0 +1,175 @@
+package checks
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// losses are the failures that clients met when servers died.
+type losses struct {
+	deaths        int
+	asked, failed int // requests after a death: all, and those that failed
+	least, most   float64
+	hung          int      // requests while a server hung, beside those
+	under, late   byMethod // those under way when it died, and those that hung: all, and those that failed
+	first, wrong  examples // of those that failed when one refused, and of those that should not have when one hung
+
+	find func(seq uint64) *journey // of requests to the routes that the promise is about
+	what *lb.Retry
+}
+
+// lossesOf counts the failures of requests to routes that share a promise.
+func lossesOf(h lb.History, g group[*lb.Retry]) losses {
+	find, mine := journeys(h), map[string]bool{}
+	for _, r := range g.routes {
+		mine[r.Key()] = true
+	}
+	return losses{under: byMethod{}, late: byMethod{}, what: g.what, find: func(seq uint64) *journey {
+		if j := find(seq); j != nil && mine[j.key] {
+			return j
+		}
+		return nil
+	}}
+}
+
+// counts says whether a hit is evidence of what becomes of a pool's requests.
+func (l *losses) counts(hit lb.Hit, pool lb.Pool, gone []window) (*journey, bool) {
+	j := l.find(hit.Seq)
+	own := hit.Server == "" && hit.Err == "" && hit.Code < 500 // the balancer's answer, which no server had to do with
+	if j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester || own || limited(j.route, hit) {
+		return nil, false
+	}
+	nobody := slices.ContainsFunc(gone, func(w window) bool { return hit.Done >= w.from && hit.Sent <= w.to }) // to send it to
+	return j, !nobody
+}
+
+// byMethod counts requests and, of them, those that failed.
+type byMethod map[string][2]int
+
+func (b byMethod) add(method string, failed bool) {
+	n := b[method]
+	if n[0]++; failed {
+		n[1]++
+	}
+	b[method] = n
+}
+
+func (b byMethod) failed() (n int) {
+	for _, one := range b {
+		n += one[1]
+	}
+	return n
+}
+
+// String is as 0 of 12 GET, 3 of 9 POST.
+func (b byMethod) String() string {
+	var parts []string
+	for _, method := range slices.Sorted(maps.Keys(b)) {
+		parts = append(parts, fmt.Sprintf("%s of %s %s", number(b[method][1]), number(b[method][0]), method))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// see counts what became of a pool's requests around a death.
+func (l *losses) see(e *episode, h lb.History, pool lb.Pool, gone []window) {
+	if e.rate == 0 {
+		return
+	}
+	l.deaths++
+	asked := 0
+	for hit := range h.Hits {
+		if hit.Done < e.alive || hit.Sent > e.mark.Ended {
+			continue
+		}
+		j, ok := l.counts(hit, pool, gone)
+		if !ok {
+			continue
+		}
+		failed := hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504
+		if hit.Sent < e.mark.From { // it may have been with the server when that died
+			l.under.add(j.request.Method, failed)
+			continue
+		}
+		if asked++; failed {
+			l.failed++
+			l.first.add("request %d (%s %s), sent %.2f s after the death of %s, came to %s", hit.Seq, j.request.Method, j.request.Path,
+				(hit.Sent - e.mark.From).Seconds(), e.server.Host, outcomeOf(hit))
+		}
+	}
+	l.asked += asked
+	l.predict(e, h, pool, asked)
+}
+
+// predict adds how many of the requests that were sent during a death were meant for the dead server before it was known to be dead.
+func (l *losses) predict(e *episode, h lb.History, pool lb.Pool, asked int) {
+	a := e.server.Active
+	if a == nil {
+		return
+	}
+	soonest, latest, _ := a.Down()
+	dead := e.mark.Ended - e.mark.From
+	share := float64(max(1, e.server.Weight)) / float64(weightOf(pool))
+	meant := float64(asked) * share / dead.Seconds()                // a second
+	if h.Plan.Config.Balancer == "traefik" && l.what.Attempts > 1 { // each attempt meets it in its turn (laws of failover: λ·p^attempts·T)
+		meant *= math.Pow(share, float64(l.what.Attempts-1))
+		soonest = 0 // where few are under way the next turn is another's
+	}
+	l.least += meant * min(soonest, dead).Seconds()
+	l.most += meant * min(latest+e.mark.From-e.alive+slack, dead).Seconds()
+}
+
+// seeHung counts what became of a pool's requests while a server hung. One that failed had waited for as long as it may; where
+// timeouts send requests elsewhere, and the server cannot have seen this one or it may be repeated, it does not fail at all.
+func (l *losses) seeHung(e *episode, h lb.History, pool lb.Pool, gone []window) {
+	t, waits := l.what, e.waits(h.Plan.Config, pool.Name)
+	if e.rate == 0 || waits == 0 || e.mark.Ended-e.mark.From < waits+slack {
+		return
+	}
+	l.deaths++
+	unseen := slices.Contains(vanishing, e.mark.Event.Fault)
+	inTime := t.Within == 0 || waits < t.Within
+	again := inTime && t.Elsewhere && t.Attempts != 1 && (slices.Contains(t.On, "timeout") || unseen && elsewhere(t))
+	for hit := range h.Hits {
+		if hit.Sent < e.mark.From || hit.Sent > e.mark.Ended-waits {
+			continue
+		}
+		j, ok := l.counts(hit, pool, gone)
+		if !ok {
+			continue
+		}
+		l.hung++
+		if hit.Server != "" || hit.Err == lb.Timeout {
+			l.late.add(j.request.Method, false)
+		}
+		if hit.Err == "" && hit.Code != 502 && hit.Code != 503 && hit.Code != 504 || hit.Err == lb.Timeout { // the client's own
+			continue
+		}
+		repeatable := unseen || t.AnyMethod || !slices.Contains([]string{"POST", "LOCK", "PATCH"}, j.request.Method)
+		switch took := hit.Done - hit.Sent; {
+		case again && repeatable:
+			l.wrong.add("request %d (%s %s), sent while %s hung, came to %s, where it is to be sent to another server", hit.Seq, j.request.Method, j.request.Path, e.server.Host, outcomeOf(hit))
+		case took < waits-slack:
+			l.wrong.add("request %d (%s %s), sent while %s hung, came to %s after %.2f s; it may wait for %g s", hit.Seq, j.request.Method, j.request.Path, e.server.Host, outcomeOf(hit), took.Seconds(), waits.Seconds())
+		default:
+			l.late.add(j.request.Method, true)
+		}
+	}
+}
+
+// limited says whether a request may have been refused by a limit of its route, before any server was asked.
+func limited(r lb.Route, hit lb.Hit) bool {
+	return hit.Server == "" && slices.ContainsFunc(r.Limits, func(l lb.Limit) bool { return l.Status == hit.Code })
+}
+
+// outcomeOf is what a client saw: a status, or why there was none.
+func outcomeOf(hit lb.Hit) string {
+	if hit.Err != "" {
+		return string(hit.Err)
+	}
+	return fmt.Sprint(hit.Code)
+}

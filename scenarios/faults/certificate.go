@@ -1,0 +1,49 @@
+package faults
+
+import (
+	"context"
+	"errors"
+
+	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var certificate = Fault{
+	Name: "certificate", On: speakers, Secure: true, Masters: true,
+	Doc:  "the node's certificates are replaced by ones that no client should take; a balancer is told to take over its configuration",
+	Args: []Arg{{"flaw", Choice, "expired", "expired, early, name, issuer: its time is over; its time has not come; it is for another name; nobody knows who signed it"}},
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		put := func(ctx context.Context, flaw string) error {
+			files, err := s.Renew(flaw)
+			if err != nil {
+				return err
+			}
+			return s.replace(ctx, files)
+		}
+		if err := put(ctx, s.Args["flaw"]); err != nil {
+			return nil, errors.Join(err, put(context.WithoutCancel(ctx), ""))
+		}
+		return func(ctx context.Context) error { return put(ctx, "") }, nil
+	},
+	Shows: func(s Site) agent.Look {
+		l := ask(s, agent.Want{Ends: []agent.End{agent.Distrust}, Says: distrusts[s.Args["flaw"]]})
+		l.Trust, l.Host = s.Trust, s.Host
+		return l
+	},
+}
+
+// distrusts are what crypto/x509 says of the flaws.
+var distrusts = map[string]string{"expired": " is after ", "early": " is before ", "name": "certificate is valid for ", "issuer": "unknown authority"}
+
+// replace puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
+// watches its files would not notice otherwise.
+func (s Site) replace(ctx context.Context, files []lb.File) error {
+	if s.Spec.Role != lb.Balancer {
+		return s.Node.Write(ctx, files...)
+	}
+	main, err := mainFile(s)
+	if err != nil {
+		return err
+	}
+	return s.order(ctx, append(files, lb.NewFile(main.at, main.file.Content))...)
+}

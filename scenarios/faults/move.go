@@ -1,0 +1,81 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/lbproof/lbproof/internal/agent"
+)
+
+var move = Fault{
+	Name: "move", On: onBackends,
+	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; it moves back at the end",
+	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		if s.Spec.Address != "" {
+			return nil, errors.New("the configuration knows it by its address, so that it cannot have another")
+		}
+		all, err := s.Node.Addresses(ctx)
+		if err != nil || len(all) == 0 {
+			return nil, errors.Join(errors.New("find out its address"), err)
+		}
+		back, err := restarted(ctx, s, func(ctx context.Context) (func(context.Context) error, error) { return another(ctx, s, all[0]) })
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			_, err := restarted(ctx, s, func(ctx context.Context) (func(context.Context) error, error) { return nil, back(ctx) })
+			return err
+		}, nil
+	},
+	Shows: func(s Site) agent.Look { // it answers under its name, where the old address is nobody's
+		l := look(s, agent.Want{Ends: []agent.End{agent.Answered}, Codes: []int{200}})
+		l.Name, l.At = s.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
+		return l
+	},
+	Lasting: true, // it answers under its name again, too
+}
+
+// restarted does something while the node's process is down.
+func restarted(ctx context.Context, s Site, meanwhile func(context.Context) (func(context.Context) error, error)) (func(context.Context) error, error) {
+	start, err := down(ctx, s, "SIGTERM")
+	if err != nil {
+		return nil, err
+	}
+	did, err := meanwhile(ctx)
+	return did, errors.Join(err, start(context.WithoutCancel(ctx)))
+}
+
+// another gives the node an address in the part of its network in which the engine gives out none, and its name that address.
+func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Context) error, err error) {
+	at := old.As4()
+	at[3] ^= 64
+	fresh := netip.AddrFrom4(at)
+	var undo []func(context.Context) (int, error)
+	back = func(ctx context.Context) error {
+		var problems []error
+		for _, u := range undo {
+			_, err := u(ctx)
+			problems = append(problems, err)
+		}
+		return errors.Join(problems...)
+	}
+	enforce := func(n Node, r agent.Rule) {
+		if err != nil {
+			return
+		}
+		r.For = s.For + grace
+		var heal func(context.Context) (int, error)
+		if heal, err = n.Enforce(ctx, r); err == nil {
+			undo = append(undo, heal)
+		}
+	}
+	enforce(s.Node, agent.Rule{Do: agent.Move, From: old, To: fresh})
+	for _, asks := range []Node{s.Peer, s.Worker} {
+		enforce(asks, agent.Rule{Do: agent.Resolve, Names: agent.Names{Name: s.Spec.Host(), Give: fresh}})
+	}
+	if err != nil {
+		return nil, errors.Join(err, back(context.WithoutCancel(ctx)))
+	}
+	return back, nil
+}
