@@ -32,7 +32,7 @@ func (r *haReader) pool(s haSection) error {
 			pool.Key = strings.Join(l.from(1), " ")
 		}
 		if hash, ok := s.last("hash-type"); ok {
-			pool.Consistent = hash.word(1) == "consistent"
+			pool.Consistent, pool.Hash = hash.word(1) == "consistent", strings.Join(hash.from(2), " ")
 		}
 	}
 	var defaults []params.ServerOption

@@ -23,7 +23,10 @@ func (s Scenario) events(plan *lb.Plan) error {
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
-		phase := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == or(f.Phase, s.Phases[0].Name) })
+		if f.Phase == "" {
+			f.Phase = s.Phases[0].Name
+		}
+		phase := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == f.Phase })
 		if phase < 0 {
 			return fmt.Errorf("%s:%d: the scenario has no phase %s", s.File, f.Line, f.Phase)
 		}

@@ -114,7 +114,7 @@ func (s Scenario) load(p Phase, cfg lb.Config) (lb.Load, error) {
 	l := lb.Load{
 		Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Think: p.Think, Timeout: or(p.Timeout, defaultTimeout),
 		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise, Seed: s.Seed,
-		Clients: lb.Clients(p.Clients), Keys: lb.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
+		Clients: lb.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies}, Keys: lb.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
 	}
 	for i := range p.Keys.Count {
 		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))

@@ -131,6 +131,21 @@ var defaultLimits = Limits{CPUs: 0.25, Memory: "256MiB"}
 
 // Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
 func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
+	plan, err := s.stage(cfg, specs)
+	if err != nil {
+		return plan, err
+	}
+	if err := s.expectations(&plan); err != nil {
+		return plan, err
+	}
+	if plan.Loads, err = s.loads(plan); err != nil {
+		return plan, err
+	}
+	return plan, s.events(&plan)
+}
+
+// stage is a plan without traffic: the claims and the nodes.
+func (s Scenario) stage(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	plan := lb.Plan{
 		Schema: lb.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
 		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks,
@@ -157,17 +172,7 @@ func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	if err := s.placed(specs); err != nil {
 		return plan, err
 	}
-	if err := s.dependOn(&plan); err != nil {
-		return plan, err
-	}
-	if err := s.expectations(&plan); err != nil {
-		return plan, err
-	}
-	var err error
-	if plan.Loads, err = s.loads(plan); err != nil {
-		return plan, err
-	}
-	return plan, s.events(&plan)
+	return plan, s.dependOn(&plan)
 }
 
 // Last changes how long the phases last that say for how long; zero changes nothing.

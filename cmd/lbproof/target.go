@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func (s *source) flags(cmd *cobra.Command) {
 
 // trafficFlags are those of verbs that take a scenario too.
 func (s *source) trafficFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.scenario, "scenario", "", "the built-in scenario whose traffic a configuration gets, and whose expectations (baseline, without its expectations)")
+	cmd.Flags().StringVar(&s.scenario, "scenario", "", "a built-in scenario whose traffic a configuration gets, and whose expectations, instead of experiments designed for it")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
@@ -171,25 +172,26 @@ func scenarioFile(name string, src source) (lb.Plan, error) {
 	return plan, err
 }
 
-// configFile puts a configuration under a built-in scenario's traffic.
+// configFile designs experiments for a configuration, or puts it under a built-in scenario's traffic.
 func configFile(name string, src source) (lb.Plan, error) {
-	traffic := src.scenario
-	if traffic == "" {
-		traffic = "baseline"
+	if src.scenario == "" && src.lasts != 0 {
+		return lb.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; with --scenario soak they last so long", src.lasts, name)
 	}
-	if !slices.Contains(scenarios.List(), traffic) {
-		return lb.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", traffic, strings.Join(scenarios.List(), ", "))
+	if src.scenario == "" {
+		cfg, specs, err := src.stage(name)
+		if err != nil {
+			return lb.Plan{}, err
+		}
+		return scenarios.Design(runName(name), cfg, specs, runtime.NumCPU())
 	}
-	s, err := scenarios.Read(scenarios.BuiltIn, traffic+".yaml")
+	if !slices.Contains(scenarios.List(), src.scenario) {
+		return lb.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", src.scenario, strings.Join(scenarios.List(), ", "))
+	}
+	s, err := scenarios.Read(scenarios.BuiltIn, src.scenario+".yaml")
 	if err != nil {
 		return lb.Plan{}, err
 	}
 	s.Name, s.Backends = runName(name), nil
-	for i := range s.Phases {
-		if src.scenario == "" { // what the baseline expects it expects of its own configuration
-			s.Phases[i].Expect = nil
-		}
-	}
 	return planOf(s, name, src)
 }
 
@@ -208,13 +210,19 @@ func planOf(s scenarios.Scenario, config string, src source) (lb.Plan, error) {
 	if err := s.Last(src.lasts); err != nil {
 		return lb.Plan{}, err
 	}
-	cfg, err := src.read(config)
-	if err != nil {
-		return lb.Plan{}, err
-	}
-	specs, err := lbconfigs.Specs(cfg)
+	cfg, specs, err := src.stage(config)
 	if err != nil {
 		return lb.Plan{}, err
 	}
 	return s.Plan(cfg, specs)
+}
+
+// stage reads a configuration and what it needs to run.
+func (s source) stage(name string) (lb.Config, []lb.Spec, error) {
+	cfg, err := s.read(name)
+	if err != nil {
+		return cfg, nil, err
+	}
+	specs, err := lbconfigs.Specs(cfg)
+	return cfg, specs, err
 }

@@ -21,8 +21,9 @@ func testCommand() *cobra.Command {
 		Use:   "test SCENARIO|CONFIG",
 		Short: "Prove a configuration: run it, judge it, report it",
 		Long: `Starts the real balancer with the configuration and its backends in containers, drives the scenario's traffic, decides
-every promise and prints a verdict for each. A configuration that is named instead of a scenario gets the baseline's
-traffic, or that of --scenario. The run folder keeps plan, history, logs and reports.`,
+every promise and prints a verdict for each. For a configuration that is named instead of a scenario lbproof designs the
+experiments: it prints beforehand what each would find out and what it costs, and stops those that may as soon as they know.
+--scenario puts the configuration under a scenario's traffic instead. The run folder keeps plan, history, logs and reports.`,
 		Example: `  lbproof test baseline
   lbproof test nginx.conf
   lbproof test nginx.conf --scenario spike
@@ -34,6 +35,9 @@ traffic, or that of --scenario. The run folder keeps plan, history, logs and rep
 			plan, err := readTarget(args[0], src)
 			if err != nil {
 				return err
+			}
+			if err := reports.WriteDesign(cmd.ErrOrStderr(), plan); err != nil {
+				return environment(err)
 			}
 			dir, ran := carryOut(cmd, plan, out)
 			if dir == "" {

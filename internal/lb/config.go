@@ -116,6 +116,7 @@ type Pool struct {
 	MethodPos   Pos        `json:"method_pos,omitzero"`
 	Key         string     `json:"key,omitempty"`        // what is hashed, in the balancer's notation
 	Consistent  bool       `json:"consistent,omitempty"` // a change of servers moves only their share of the keys
+	Hash        string     `json:"hash,omitempty"`       // the function, where it is not the balancer's default
 	SharedState bool       `json:"shared_state"`
 	Servers     []Server   `json:"servers"`
 	Sticky      *Sticky    `json:"sticky,omitempty"`

@@ -168,4 +168,5 @@ type PhaseStats struct {
 	// Capped is how many hits were sent when as many were in flight as may be: those after them had to wait for the stack.
 	Capped int  `json:"capped,omitempty"`
 	Broke  bool `json:"broke,omitempty"` // it ended early, as its Load's Breaks say
+	Known  bool `json:"known,omitempty"` // it ended early, because its Load's Draws were decided
 }

@@ -153,13 +153,42 @@ type Load struct {
 	// FullHandshakes: no TLS session is taken up again.
 	FullHandshakes bool      `json:"full_handshakes,omitempty"`
 	Verify         bool      `json:"verify,omitempty"` // a certificate that is not the run's own, for the name asked for and valid now, ends the request
-	Breaks         Breaks    `json:"breaks,omitzero"`  // when the phase ends before Count
-	Seed           uint64    `json:"seed,omitempty"`   // of what is drawn: Poisson arrivals, keys
+	Breaks         Breaks    `json:"breaks,omitzero"`  // when the phase ends before Count, because it is too much
+	Draws          []Draws   `json:"draws,omitempty"`  // when it ends before Count, because enough is known
+	Seed           uint64    `json:"seed,omitempty"`   // of what is random: Poisson arrivals, keys
 	Requests       []Request `json:"requests"`         // sent in turn
+	// Checks are the kinds of promises that the traffic bears on; empty is all.
+	Checks []string `json:"checks,omitempty"`
+	Shows  []string `json:"shows,omitempty"` // what it is designed to show, a sentence each
+}
+
+// Draws are shares that a phase tests hit by hit, so that it can stop when it knows (see stats.Draws).
+type Draws struct {
+	Claim  string             `json:"claim"`        // of the requests that are drawn
+	Shares map[string]float64 `json:"shares"`       // by server
+	Of     map[string]string  `json:"of,omitempty"` // whose share a server's answers count for, where it is not its own
+	Within float64            `json:"within"`       // relative deviation to be excluded
+	Alpha  float64            `json:"alpha"`
+	Beta   float64            `json:"beta"`
 }
 
 // Open says whether the load keeps its rate whatever the balancer does.
 func (l Load) Open() bool { return l.Rate > 0 }
+
+// What a closed loop is taken to get done, requests per second: for each in flight, and in all.
+const (
+	closedRate = 100
+	closedMost = 800
+)
+
+// Takes is how long the load takes at most, roughly.
+func (l Load) Takes() time.Duration {
+	rate := l.Rate
+	if !l.Open() {
+		rate = min(closedRate*float64(l.Concurrency), closedMost)
+	}
+	return time.Duration(float64(l.Count) / rate * float64(time.Second))
+}
 
 // Engine is a way to send requests.
 type Engine string
@@ -176,7 +205,17 @@ const (
 type Clients struct {
 	Count     int  `json:"count,omitempty"`     // request i is client i modulo Count's; each has connections of its own
 	Addresses bool `json:"addresses,omitempty"` // each has an address of its own
+	First     int  `json:"first,omitempty"`     // number of the first one's address, so that phases need share none
+	Apart     int  `json:"apart,omitempty"`     // how far two addresses lie apart; 0 is 1
 	Cookies   bool `json:"cookies,omitempty"`   // each keeps cookies and sends them back
+}
+
+// Last is the number of the last client's address.
+func (c Clients) Last() int { return c.First + (c.Count-1)*max(1, c.Apart) }
+
+// Address is what a client sends from, in the network of those with addresses of their own.
+func (c Clients) Address(network netip.Prefix, client int) netip.Addr {
+	return ClientAddress(network, c.First+client*max(1, c.Apart))
 }
 
 // ClientAddress is the address of a client with one of its own: the first client has the network's second.
@@ -194,7 +233,7 @@ func (p Plan) Addresses() int {
 	n := 0
 	for _, l := range p.Loads {
 		if l.Clients.Addresses {
-			n = max(n, l.Clients.Count)
+			n = max(n, l.Clients.Last()+1)
 		}
 	}
 	return n

@@ -102,8 +102,3 @@ func enoughPorts(l lb.Load) error {
 	}
 	return nil
 }
-
-// address is what a client sends from: the first is the second of the clients' network.
-func (w *worker) address(client int) netip.Addr {
-	return lb.ClientAddress(w.order.Clients, client)
-}

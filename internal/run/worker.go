@@ -263,27 +263,30 @@ func (w *worker) run(ctx context.Context) error {
 func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {
 	_ = w.send(report{Begins: true}) // kept in w.err
 	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
-	limit := lb.BreakingPoint{Breaks: l.Breaks}
+	limit, drawing := lb.BreakingPoint{Breaks: l.Breaks}, newDrawing(l)
 	var enough atomic.Bool
 	var trust *x509.CertPool
 	if l.Verify {
 		trust = x509.NewCertPool()
 		trust.AppendCertsFromPEM(w.order.Trust)
 	}
-	p := load.Phase{Trust: trust, Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: w.address, Enough: enough.Load}
+	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
+	p := load.Phase{Trust: trust, Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: from, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)
 		if h.Flight >= l.Concurrency {
 			stats.Capped++
 		}
-		if limit.See(h); limit.Broken {
+		limit.See(h)
+		drawing.see(h)
+		if limit.Broken || drawing.known {
 			enough.Store(true)
 		}
 		w.emit(h)
 	})
 	stats.End, stats.CPU = backends.Now()-w.origin, stats.CPU+cpu()
-	stats.Broke = limit.Broken
+	stats.Broke, stats.Known = limit.Broken, drawing.known
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()

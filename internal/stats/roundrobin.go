@@ -205,11 +205,10 @@ func abs(x float64) float64 { return max(x, -x) }
 // DeadlineEnvelope bounds counts − picks × shares of earliest deadline first, whose server i comes up every 1/wᵢ of a virtual
 // time: after the time u it has had ⌊u·wᵢ⌋ picks, so that the deviation is pᵢ·Σⱼ≠ᵢfⱼ − fᵢ·(1−pᵢ) with fractions f from 0 to 1
 // (the method of Jefferson and D'Hondt; Balinski and Young, Fair Representation, 1982).
-func DeadlineEnvelope(weights []int) Envelope {
-	shares := Shares(weights)
-	e := Envelope{Low: make([]float64, len(weights)), High: make([]float64, len(weights))}
+func DeadlineEnvelope(shares []float64) Envelope {
+	e := Envelope{Low: make([]float64, len(shares)), High: make([]float64, len(shares))}
 	for i, p := range shares {
-		e.Low[i], e.High[i] = p-1, p*float64(len(weights)-1)
+		e.Low[i], e.High[i] = p-1, p*float64(len(shares)-1)
 	}
 	return e
 }

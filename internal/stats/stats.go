@@ -6,6 +6,8 @@ package stats
 import (
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // Holm gives the p-values of a family adjusted for its size, in the order of p: reject where the result is at most
@@ -47,4 +49,10 @@ func Smallest(n int, power float64) float64 {
 // power: the inverse of Smallest.
 func NeedToSee(share, power float64) int {
 	return int(math.Ceil(math.Log1p(-power) / math.Log1p(-share)))
+}
+
+// BinomialTails are the probabilities of at least k, and of at most k, successes in n independent trials of probability p.
+func BinomialTails(n, k int, p float64) (most, least float64) {
+	d := distuv.Binomial{N: float64(n), P: p}
+	return 1 - d.CDF(float64(k)-1), d.CDF(float64(k))
 }

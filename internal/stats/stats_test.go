@@ -174,7 +174,7 @@ func BenchmarkSmoothEnvelope(b *testing.B) {
 func TestDeadlineEnvelope(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, weights := range [][]int{{1, 2, 3}, {1, 1, 1}, {5, 1, 1}, {10, 1, 1, 1, 1, 1}} {
-		env, shares := DeadlineEnvelope(weights), Shares(weights)
+		env, shares := DeadlineEnvelope(Shares(weights)), Shares(weights)
 		counts := make([]int, len(weights))
 		for picks := 1; picks <= 600; picks++ {
 			best := -1

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -11,9 +12,90 @@ import (
 var algorithm = Check{
 	Name: "algorithm",
 	Doc:  "How a pool chooses where it is not by turns.",
-	Law: "least connections goes to the fewest requests in flight per weight, as counted at the backends; a hash sends equal " +
-		"keys to the same server, and when a server goes, a consistent one moves only its share; random shares are binomial",
+	Law: "fewest connections: no request goes to a server that certainly has more in flight per weight than another one can have, as " +
+		"counted at the backends, and while nobody is busy servers take turns; a hash: every request is where the map that is recomputed " +
+		"sends its key; random: the sequential test of independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); " +
+		"fastest, or of two: a server that is made slow gets less than its share",
 	Claims: algorithmClaims,
+	Trials: algorithmTrials,
+	Judge:  judgeAlgorithm,
+}
+
+// The kinds of algorithms, as far as they are judged by different laws.
+const (
+	byFewest = "fewest" // requests in flight
+	byKey    = "key"
+	byChance = "chance"
+	bySpeed  = "speed" // of the servers, by whatever measure
+	byOrder  = "order" // fills one server after another
+)
+
+// lawOf says by which law a pool's choice is judged.
+func lawOf(pool lb.Pool) string {
+	word, rest, _ := strings.Cut(pool.Method, " ")
+	switch {
+	case pool.Key != "":
+		return byKey
+	case word == "least_conn" || word == "leastconn":
+		return byFewest
+	case strings.HasPrefix(word, "random") && !strings.Contains(rest, "least_time"):
+		return byChance
+	case word == "p2c", word == "least_time", word == "leasttime", word == "random":
+		return bySpeed
+	}
+	return byOrder
+}
+
+func algorithmTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	r, ok := toPool(cfg, claim.Subject)
+	if !ok {
+		return nil
+	}
+	switch lawOf(pool) {
+	case byFewest:
+		return []Trial{idleTrial(cfg, pool, r, terms), busyTrial(cfg, pool, r)}
+	case byKey:
+		return keyTrials(pool, r)
+	case byChance:
+		return []Trial{chanceTrial(cfg, claim, pool, r, terms)}
+	case bySpeed:
+		return []Trial{busyTrial(cfg, pool, r)}
+	}
+	return nil
+}
+
+func judgeAlgorithm(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	if !ok {
+		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+	}
+	if _, twice := indexOf(pool.Servers); twice != "" {
+		return lb.Finding{Broken: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
+	}
+	switch lawOf(pool) {
+	case byFewest:
+		return judgeFewest(h, pool)
+	case byKey:
+		return judgeKeys(h, pool)
+	case byChance:
+		return judgeChance(h, pool)
+	case bySpeed:
+		return judgeSpeed(h, pool)
+	}
+	return lb.Finding{Broken: NoExperiment}
+}
+
+// indexOf numbers servers by host; twice is one that is there more than once.
+func indexOf(servers []lb.Server) (index map[string]int, twice string) {
+	index = map[string]int{}
+	for i, s := range servers {
+		if _, known := index[s.Host]; known {
+			twice = s.Host
+		}
+		index[s.Host] = i
+	}
+	return index, twice
 }
 
 func algorithmClaims(cfg lb.Config) []lb.Claim {
@@ -24,13 +106,17 @@ func algorithmClaims(cfg lb.Config) []lb.Claim {
 		}
 		c := lb.Claim{
 			ID: id("algorithm", p.Name, ""), Check: "algorithm", Subject: p.Name, Pos: p.MethodPos, Params: map[string]float64{},
-			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(p)),
+			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(cfg, p)),
 		}
 		if c.Pos.File == "" {
 			c.Pos = p.Pos
 		}
-		for i, share := range stats.Shares(weightsOf(active)) {
-			c.Params[active[i].Addr()] = share
+		shares := stats.Shares(weightsOf(active))
+		if lawOf(p) == byChance {
+			shares, _ = Chances(cfg, p)
+		}
+		for i, share := range shares {
+			c.Params[active[i].Addr()] = math.Round(1e6*share) / 1e6
 		}
 		if !p.SharedState {
 			c.Assumes = append(c.Assumes, states(cfg, p))
@@ -47,16 +133,16 @@ func turns(method string) bool {
 	return method == lb.RoundRobin || method == "roundrobin" || method == "static-rr" || method == "wrr"
 }
 
-func describeMethod(p lb.Pool) string {
+func describeMethod(cfg lb.Config, p lb.Pool) string {
 	word, _, _ := strings.Cut(p.Method, " ")
 	shares := shareList(rotation(p))
 	switch {
 	case word == "least_conn" || word == "leastconn":
 		return "sends each request to the server with the fewest requests in flight per weight; under even load " + shares
-	case p.Method == "random two least_conn" || p.Method == "random two" || word == "p2c":
+	case lawOf(p) == byChance:
+		return describeChance(cfg, p)
+	case word == "p2c":
 		return "draws two servers and takes the one with fewer requests in flight"
-	case word == "random":
-		return "draws a server for each request, by weight: " + shares
 	case word == "first":
 		return "fills one server up to its maxconn before it uses the next"
 	case word == "least_time" || word == "leasttime":
@@ -67,6 +153,23 @@ func describeMethod(p lb.Pool) string {
 		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, keys of other servers may move too; shares by weight: %s", p.Key, shares)
 	}
 	return fmt.Sprintf("balances by %s", p.Method)
+}
+
+// describeChance says by what shares servers are drawn.
+func describeChance(cfg lb.Config, p lb.Pool) string {
+	var parts []string
+	shares, idle := Chances(cfg, p)
+	for i, s := range rotation(p) {
+		parts = append(parts, fmt.Sprintf("%s %s", nameOf(s), percent3(shares[i])))
+	}
+	how := "by weight"
+	if cfg.Balancer == "haproxy" {
+		how = "by the arcs of its ring, which weights below 80 give only roughly"
+	}
+	if idle {
+		return fmt.Sprintf("draws two servers for each request and takes the one with fewer requests in flight; while nobody is busy %s", and(parts))
+	}
+	return fmt.Sprintf("draws a server for each request, %s: %s", how, and(parts))
 }
 
 // shareList prints shares as a 1/2 (50.0 %), b 1/2 (50.0 %).

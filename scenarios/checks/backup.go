@@ -48,6 +48,9 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 		if j == nil || j.route.Pool != pool.Name {
 			continue
 		}
+		if full(pool, h.Plan.Loads[j.load]) {
+			continue
+		}
 		within := slices.ContainsFunc(gone, func(t window) bool { return t.from <= a.At && a.At <= t.to })
 		switch {
 		case within && a.Server == name:
@@ -75,6 +78,13 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 
 // window is a time from when to when.
 type window struct{ from, to time.Duration }
+
+// full says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
+func full(pool lb.Pool, l lb.Load) bool {
+	return slices.ContainsFunc(rotation(pool), func(s lb.Server) bool {
+		return s.Conns != nil && s.Conns.Value > 0 && int64(l.Concurrency) >= s.Conns.Value
+	})
+}
 
 // allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer may
 // take to find out that one is back.

@@ -23,6 +23,8 @@ type Check struct {
 	Claims func(lb.Config) []lb.Claim
 	// Probes are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.
 	Probes func(lb.Config, lb.Claim) []lb.Request
+	// Trials are traffic that shows whether the claim holds, where lbproof designs the experiments; nil where Probes will do.
+	Trials func(lb.Config, lb.Claim, Terms) []Trial
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
 	Judge func(lb.Claim, lb.History) lb.Finding
 }
@@ -173,7 +175,7 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 	if why := copied(h.Plan.Config, claim); why != "" {
 		return lb.Finding{Broken: why}
 	}
-	return check.Judge(claim, h)
+	return check.Judge(claim, focused(h, claim.Check))
 }
 
 // copied says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
@@ -360,7 +362,7 @@ func saturated(h lb.History, load int) string {
 	if sending <= 0 {
 		sending = took
 	}
-	if achieved := float64(p.Hits) / sending; l.Open() && !waited && !p.Broke && achieved < 0.95*l.Rate {
+	if achieved := float64(p.Hits) / sending; l.Open() && !waited && !p.Broke && !p.Known && achieved < 0.95*l.Rate {
 		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second", l.Name, achieved, l.Rate)
 	}
 	return ""

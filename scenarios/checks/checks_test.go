@@ -188,6 +188,44 @@ func TestExperiments(t *testing.T) {
 	golden(t, "testdata/experiments.golden", matrix.String())
 }
 
+// The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs, and no
+// honest one; testdata/laws.golden keeps what every check says of each.
+func TestLaws(t *testing.T) {
+	var matrix strings.Builder
+	for _, b := range fixtures.Balancers {
+		fmt.Fprintf(&matrix, "%-76s", b.Name)
+		outcomes := map[string]lb.Outcome{}
+		for seed := range seeds(3) {
+			h, err := b.History(seed)
+			require.NoError(t, err)
+			report, err := checks.Judge(h)
+			require.NoError(t, err)
+			for _, v := range report.Verdicts {
+				if b.Refutes == "" {
+					assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
+				}
+				if slices.Contains(lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == lb.Refuted) {
+					outcomes[v.Claim.Check] = v.Outcome
+				}
+				if b.Refutes == "" && slices.Contains(lawful, v.Claim.Check) {
+					assert.Equal(t, lb.Upheld, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
+				}
+			}
+			assert.Equal(t, b.Refutes != "", refuted(report)[b.Refutes], "%s (seed %d)", b.Name, seed)
+		}
+		for _, name := range lawful {
+			if outcome, made := outcomes[name]; made {
+				fmt.Fprintf(&matrix, " %s %s", name, outcome)
+			}
+		}
+		matrix.WriteString("\n")
+	}
+	golden(t, "testdata/laws.golden", matrix.String())
+}
+
+// lawful are the checks of distribution, limits and sessions.
+var lawful = []string{"weights", "algorithm", "split", "sticky", "limits"}
+
 func TestEveryCheckHasAMutant(t *testing.T) {
 	killed := map[string]bool{}
 	for _, m := range fixtures.Mutants {
@@ -198,6 +236,9 @@ func TestEveryCheckHasAMutant(t *testing.T) {
 	}
 	for _, e := range fixtures.Experiments {
 		killed[e.Refutes] = true
+	}
+	for _, b := range fixtures.Balancers {
+		killed[b.Refutes] = true
 	}
 	for _, c := range checks.All {
 		assert.Equal(t, c.Judge != nil, killed[c.Name], "the check %s has no mutant that it refutes: add one to fixtures.Mutants", c.Name)

@@ -151,7 +151,7 @@ func clientAddress(h lb.History, load int, seq uint64) string {
 	if !l.Clients.Addresses || err != nil {
 		return h.Env.Client
 	}
-	return lb.ClientAddress(network, l.Client(int(seq-h.Plan.First(load)))).String()
+	return l.Clients.Address(network, l.Client(int(seq-h.Plan.First(load)))).String()
 }
 
 // host is the host that a request asks for: the one that it names, else the balancer's own name.

@@ -11,14 +11,21 @@ var limits = Check{
 	Name: "limits",
 	Doc:  "Requests beyond a rate or a number at a time are refused, no others, key by key.",
 	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's window " +
-		"counts refused requests too; Traefik's bucket has half a second more room than its burst",
+		"counts refused requests too; Traefik's bucket has room for half a request more than its burst: what is let in lies in the interval " +
+		"that the times of sending and answering leave, and its false alarm rate is 0",
 	Claims: limitClaims,
+	Trials: limitTrials,
+	Judge:  judgeLimits,
+}
+
+// limitGroups are the limits, each with the routes that share it.
+func limitGroups(cfg lb.Config) []group[lb.Limit] {
+	return grouped(cfg, func(r lb.Route) []lb.Limit { return r.Limits }, func(l lb.Limit) string { return fmt.Sprint(l) })
 }
 
 func limitClaims(cfg lb.Config) []lb.Claim {
-	found := grouped(cfg, func(r lb.Route) []lb.Limit { return r.Limits }, func(l lb.Limit) string { return fmt.Sprint(l) })
 	var claims []lb.Claim
-	for _, g := range found {
+	for _, g := range limitGroups(cfg) {
 		l := g.what
 		name := l.Name
 		if name == "" {

@@ -2,9 +2,11 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
 )
 
 var split = Check{
@@ -32,4 +34,153 @@ var split = Check{
 		}
 		return claims
 	},
+	Trials: splitTrials,
+	Judge:  judgeSplit,
+}
+
+// sides are which share of a split each server stands for; ok is false where its shares are no pools, or have servers in common.
+func sides(cfg lb.Config, s lb.Split) (of map[string]string, shares []float64, ok bool) {
+	of = map[string]string{}
+	for _, share := range s.Shares {
+		pool, known := cfg.Pool(share.Pool)
+		if !known || share.Share <= 0 {
+			return nil, nil, false
+		}
+		shares = append(shares, share.Share)
+		for _, server := range pool.Servers {
+			if was, twice := of[server.Host]; twice && was != share.Pool {
+				return nil, nil, false
+			}
+			of[server.Host] = share.Pool
+		}
+	}
+	return of, shares, len(shares) > 1
+}
+
+// drawnAnew says whether a split's key is another one for each request.
+func drawnAnew(s lb.Split) bool { return s.Key == "$request_id" }
+
+func splitTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+	s, _ := cfg.Split(claim.Subject)
+	of, shares, ok := sides(cfg, s)
+	r, reached := toPool(cfg, s.Name)
+	if !ok || !reached || s.Key != "" && cfg.Balancer != "nginx" {
+		return nil
+	}
+	if s.Key != "" && !drawnAnew(s) {
+		return keyTrials(lb.Pool{Name: s.Name, Key: s.Key}, r)
+	}
+	if s.Key == "" {
+		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
+		return []Trial{{
+			Kind: Turns, Load: lb.Load{Count: need, Concurrency: inTurns, Requests: []lb.Request{r}},
+			Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*within, 1-terms.Beta),
+		}}
+	}
+	draws := lb.Draws{Claim: claim.ID, Shares: map[string]float64{}, Of: of, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
+	for i, share := range s.Shares {
+		draws.Shares[share.Pool] = shares[i]
+	}
+	return []Trial{{
+		Kind: Drawn, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", s.Name, 100*within, 1-terms.Beta),
+		Load: lb.Load{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: inTurns, Requests: []lb.Request{r}, Draws: []lb.Draws{draws}},
+	}}
+}
+
+// splitEnvelope bounds counts of a split by turns that began somewhere.
+func splitEnvelope(shares []float64) stats.Envelope { return stats.DeadlineEnvelope(shares).Times(2) }
+
+// askew are shares of which the smallest is off by as much as a run must notice.
+func askew(shares []float64) []float64 {
+	out := slices.Clone(shares)
+	least := slices.Index(out, slices.Min(out))
+	more := out[least] * within
+	for i := range out {
+		out[i] -= more * out[i] / (1 - shares[least])
+	}
+	out[least] = shares[least] + more
+	return out
+}
+
+func judgeSplit(claim lb.Claim, h lb.History) lb.Finding {
+	s, known := h.Plan.Config.Split(claim.Subject)
+	of, shares, ok := sides(h.Plan.Config, s)
+	switch {
+	case !known:
+		return lb.Finding{Cannot: "the configuration has no split " + claim.Subject}
+	case !ok:
+		return lb.Finding{Broken: "its shares are no pools of their own, whose servers would tell which one a request took"}
+	case s.Key != "" && h.Plan.Config.Balancer != "nginx":
+		return lb.Finding{Broken: "lbproof does not know its hash"}
+	case died(h) != "":
+		return lb.Finding{Broken: died(h)}
+	}
+	test, counts := stats.NewDraws(shares, within), make([]int, len(shares))
+	index := map[string]int{}
+	for i, share := range s.Shares {
+		index[share.Pool] = i
+	}
+	m, find := stats.SplitMap(shares), journeys(h)
+	var wrong, strangers examples
+	sticky := 0
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.route.Pool != s.Name || hit.Server == "" || faulty(h, hit) {
+			continue
+		}
+		if s.Sticky != nil && h.Plan.Loads[hit.Load].Clients.Cookies {
+			sticky++
+			continue
+		}
+		i, in := index[of[hit.Server]]
+		if !in {
+			strangers.add("request %d was answered by %s, which is on no side of the split", hit.Seq, hit.Server)
+			continue
+		}
+		test.Add(i)
+		counts[i]++
+		if s.Key != "" && !drawnAnew(s) {
+			key, ok := keyOf(h, s.Key, hit)
+			if !ok {
+				return lb.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key)}
+			}
+			if want := m(key); want != i {
+				wrong.add("request %d with the key %s went to %s; its hash says %s", hit.Seq, readable(s.Key, key), s.Shares[i].Pool, s.Shares[want].Pool)
+			}
+		}
+	}
+	switch {
+	case drawnAnew(s):
+		return drawnFinding(h, test, counts, shares, strangers, 0)
+	case s.Key != "":
+		n := sumOf(counts)
+		return lb.Finding{
+			N: n, Need: everyKey * 13, Counter: append(wrong.list(), strangers.list()...), Test: "every key's side against the hash that is recomputed",
+			Measured: fmt.Sprintf("%s, %s on the other side", plural(n, "request"), number(wrong.total)), Predicted: "each where its hash says",
+			Power: powerAll(n, h),
+		}
+	}
+	f := lb.Finding{
+		N: sumOf(counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(counts), Counter: strangers.list(),
+		Power: fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta),
+	}
+	env := splitEnvelope(shares)
+	f.Need = env.Need(shares, askew(shares), 1-h.Plan.Beta)
+	var want []string
+	for i, over := range env.Outside(counts, shares) {
+		want = append(want, fmt.Sprintf("%.1f", float64(f.N)*shares[i]))
+		if over != 0 {
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests, %.1f too many or too few", s.Shares[i].Pool, number(counts[i]), number(f.N), over))
+		}
+	}
+	f.Predicted = strings.Join(want, " : ")
+	return f
+}
+
+func sumOf(counts []int) int {
+	n := 0
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
 )
 
 var sticky = Check{
@@ -36,24 +37,69 @@ var sticky = Check{
 		}
 		return claims
 	},
-	Judge: judgeSticky,
+	Trials: stickyTrials,
+	Judge:  judgeSticky,
+}
+
+// manySessions show that fewer than one in a hundred moves; each comes back so often.
+const (
+	manySessions = 688
+	comesBack    = 3
+)
+
+func stickyTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	r, ok := toPool(cfg, claim.Subject)
+	if !ok {
+		return nil
+	}
+	return []Trial{{
+		Kind:  Sessions + " " + claim.Subject,
+		Load:  lb.Load{Count: (1 + comesBack) * manySessions, Concurrency: inTurns, Requests: []lb.Request{r}, Clients: lb.Clients{Count: manySessions, Cookies: true}},
+		Shows: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
+	}}
 }
 
 // session is where a client that keeps its cookie is served.
 type session struct {
 	server string
 	since  time.Duration // requests sent before may have gone without the cookie
+	back   bool          // it has come back
 }
+
+// enoughSessions is how many sessions must have come back: fewer than one in twenty moves, then.
+const enoughSessions = 135
 
 func judgeSticky(claim lb.Claim, h lb.History) lb.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Sticky == nil || pool.Sticky.Cookie == "" {
 		return lb.Finding{Broken: NoExperiment}
 	}
-	f := lb.Finding{Need: needAll(h), Test: "server of every request that brought the cookie, against the one before", Predicted: "none elsewhere while its server was up"}
-	find, sessions := journeys(h), map[int]session{}
-	var wrong examples
-	moved, load := 0, -1
+	f := lb.Finding{Need: enoughSessions, Test: "server of every request that brought the cookie, against the one before, session by session", Predicted: "none elsewhere while its server was up"}
+	f.Broken = died(h)
+	s := followSessions(h, pool)
+	f.N = s.back
+	f.Measured = fmt.Sprintf("%s of %s of %s elsewhere; %s moved because their server was gone", number(s.wrong.total), plural(s.requests, "request"), plural(s.back, "session"), plural(s.moved, "session"))
+	f.Power = fmt.Sprintf("would have caught %s of sessions that move with probability %g", percent(stats.Smallest(s.back, 1-h.Plan.Beta)), 1-h.Plan.Beta)
+	if s.requests == 0 && f.Broken == "" {
+		f.Broken = "no client kept its cookies, as those of lbproof test CONFIG do; where a balancer gives a cookie that browsers refuse, none comes back"
+	}
+	if f.Broken == "" {
+		s.firsts(&f, h, pool)
+		f.Counter = append(f.Counter, s.wrong.list()...)
+	}
+	return f
+}
+
+// followed is what became of a pool's sessions.
+type followed struct {
+	requests, back, moved int // requests that brought the cookie, sessions that came back, and that moved because their server was gone
+	wrong                 examples
+	first                 map[string]int // servers of first requests, by host
+}
+
+func followSessions(h lb.History, pool lb.Pool) followed {
+	f := followed{first: map[string]int{}}
+	find, sessions, load := journeys(h), map[int]session{}, -1
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.route.Pool != pool.Name || !h.Plan.Loads[hit.Load].Clients.Cookies || hit.Server == "" {
@@ -65,31 +111,50 @@ func judgeSticky(claim lb.Claim, h lb.History) lb.Finding {
 		was, known := sessions[hit.Client]
 		switch {
 		case !known:
-			sessions[hit.Client] = session{hit.Server, hit.Done}
+			sessions[hit.Client] = session{server: hit.Server, since: hit.Done}
+			f.first[hit.Server]++
 			continue
 		case hit.Sent < was.since:
 			continue
+		case !was.back:
+			f.back++
 		}
-		if f.N++; hit.Server == was.server {
+		f.requests++
+		if hit.Server == was.server {
+			sessions[hit.Client] = session{was.server, was.since, true}
 			continue
 		}
-		sessions[hit.Client] = session{hit.Server, hit.Done}
-		if moved++; !excused(h, pool, was.server, hit) {
-			moved--
-			wrong.add("request %d of client %d, sent at %.2f s, was answered by %s, and the one before by %s, which was up", hit.Seq, hit.Client, hit.Sent.Seconds(), hit.Server, was.server)
+		sessions[hit.Client] = session{hit.Server, hit.Done, true}
+		if excused(h, pool, was.server, hit) {
+			f.moved++
+			continue
 		}
-	}
-	f.Measured = fmt.Sprintf("%s of %s elsewhere; %s moved because their server was gone", number(wrong.total), number(f.N), plural(moved, "session"))
-	f.Power = powerAll(f.N, h)
-	switch {
-	case died(h) != "":
-		f.Broken = died(h)
-	case f.N == 0:
-		f.Broken = "no client kept its cookies; --scenario scale has some that do"
-	default:
-		f.Counter = wrong.list()
+		f.wrong.add("request %d of client %d, sent at %.2f s, was answered by %s, and the one before by %s, which was up", hit.Seq, hit.Client, hit.Sent.Seconds(), hit.Server, was.server)
 	}
 	return f
+}
+
+// firsts judges who gets new clients, where they take turns and nobody is broken.
+func (s followed) firsts(f *lb.Finding, h lb.History, pool lb.Pool) {
+	active, states := rotation(pool), h.Env.Workers
+	if pool.SharedState {
+		states = 1
+	}
+	if !turns(pool.Method) || len(h.Env.Marks) > 0 || states == 0 || len(active) < 2 {
+		return
+	}
+	counts := make([]int, len(active))
+	for i, server := range active {
+		counts[i] = s.first[server.Host]
+	}
+	shares, env := stats.Shares(weightsOf(active)), envelope(pool, active, states, 1)
+	for i, over := range env.Outside(counts, shares) {
+		if over != 0 {
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of the first requests of new clients (%s); turns by weight %s allow no such share",
+				active[i].Host, number(counts[i]), counted(counts), ratio(weightsOf(active))))
+		}
+	}
+	f.Measured += "; new clients " + counted(counts)
 }
 
 // excused says whether a session may have left its server: by a fault that was in force on it, or just over, or by a

@@ -16,7 +16,26 @@ var weights = Check{
 	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline first (Traefik), or of " +
 		"periods that the weights divide exactly (HAProxy); its false alarm rate is 0, because no honest run can leave it",
 	Claims: weightClaims,
+	Trials: weightTrials,
 	Judge:  judgeWeights,
+}
+
+// inTurns is how many requests of a trial of turns are in flight.
+const inTurns = 8
+
+func weightTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	r, ok := toPool(cfg, claim.Subject)
+	if !ok {
+		return nil
+	}
+	active := rotation(pool)
+	wrong := stats.Nearest(weightsOf(active))
+	need := envelope(pool, active, statesOf(cfg, pool, terms.CPUs), 1).Need(stats.Shares(weightsOf(active)), stats.Shares(wrong), 1-terms.Beta)
+	return []Trial{{
+		Kind: Turns, Load: lb.Load{Count: need, Concurrency: inTurns, Requests: []lb.Request{r}},
+		Shows: fmt.Sprintf("%s for %s in %s, with probability %g", ratio(wrong), ratio(weightsOf(active)), claim.Subject, 1-terms.Beta),
+	}}
 }
 
 func weightClaims(cfg lb.Config) []lb.Claim {
@@ -95,7 +114,7 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	if !ok {
 		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
 	}
-	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Clients.Cookies }) {
+	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Clients.Cookies && bearsOn(l, "weights") }) {
 		return lb.Finding{Broken: "clients that bring their cookie back take no turns"}
 	}
 	active := rotation(pool)
@@ -148,7 +167,7 @@ func envelope(pool lb.Pool, servers []lb.Server, states, stretches int) stats.En
 	case lb.RoundRobin:
 		return stats.SmoothEnvelope(weights).Times(states)
 	case "wrr":
-		return stats.DeadlineEnvelope(weights).Times(2 * stretches * states)
+		return stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
 	}
 	return stats.PeriodEnvelope(weights).Times(2 * stretches * states)
 }
@@ -196,13 +215,14 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		if a.Seq == 0 {
 			strays++
 		}
-		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
+		j := find(a.Seq)
+		i, in := index[a.Server]
+		if j == nil || j.route.Pool != pool.Name && !(in && splitsTo(h.Plan.Config, j.route, pool)) {
 			continue
 		}
-		if find(a.Seq).tunnel {
+		if j.tunnel {
 			tunnels++
 		}
-		i, in := index[a.Server]
 		if !in {
 			t.strangers.add("request %d reached %s, which is not in the rotation", a.Seq, a.Server)
 			continue
@@ -231,10 +251,16 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 	return t, broken
 }
 
+// splitsTo says whether some of a route's requests go to a pool, by a split.
+func splitsTo(cfg lb.Config, r lb.Route, pool lb.Pool) bool {
+	s, is := cfg.Split(r.Pool)
+	return is && slices.ContainsFunc(s.Shares, func(share lb.Share) bool { return share.Pool == pool.Name })
+}
+
 // tallyHits counts a pool's hits, those that the balancer failed, and those that the sender may not have sent.
 func tallyHits(pool lb.Pool, h lb.History, find func(uint64) *journey) (hits, failed, unsent int) {
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name {
+		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name && !splitsTo(h.Plan.Config, j.route, pool) {
 			continue
 		}
 		hits++

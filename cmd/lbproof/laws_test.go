@@ -1,0 +1,35 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// What lbproof designs for a configuration decides its laws on the real balancer, and says beforehand what it costs.
+func TestDesignedExperiments(t *testing.T) {
+	f := func(config string, checks ...string) {
+		t.Helper()
+		dir := t.TempDir()
+		p := start(t, dir, "test", "builtin:"+config)
+		assert.Equal(t, 3, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+		assert.Contains(t, p.stderr.String(), "requests at most, in about")
+		_, r := reportOf(t, dir)
+		decided := 0
+		for _, v := range r.Verdicts {
+			assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+			if slices.Contains(checks, v.Claim.Check) {
+				assert.Equal(t, lb.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+				decided++
+			}
+		}
+		assert.Positive(t, decided)
+		p.nothingLeft(t, 0)
+	}
+	f("nginx/limits", "limits", "weights")
+	f("haproxy/limits", "limits", "weights")
+	f("traefik/limits", "limits", "sticky")
+}

@@ -1,0 +1,36 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// WriteDesign says what the phases of a plan would find out and what they cost, where the plan is one that lbproof designed;
+// nothing where it is not.
+func WriteDesign(out io.Writer, plan lb.Plan) error {
+	designed, requests, takes := false, 0, time.Duration(0)
+	var rows [][]string
+	for _, l := range plan.Loads {
+		designed = designed || len(l.Shows) > 0
+		requests += l.Count
+		takes += l.Takes()
+		most := ""
+		if len(l.Draws) > 0 {
+			most = "≤ "
+		}
+		rows = append(rows, []string{l.Name, most + fmt.Sprint(l.Count), fmt.Sprintf("%s%.0f s", most, l.Takes().Seconds()), strings.Join(l.Shows, "\n")})
+	}
+	if !designed {
+		return nil
+	}
+	w := &strings.Builder{}
+	if err := table(w, []string{"experiment", "requests", "takes", "would find out"}, rows, 1, 2); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%d requests at most, in about %s beside start and stop\n\n", requests, takes.Round(time.Second))
+	return trimmed(out, w.String())
+}

@@ -1,0 +1,536 @@
+package checks
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
+)
+
+const (
+	// stale is how old the balancer's clock may be when it decides: it reads it once for all that it does at a time.
+	stale = 20 * time.Millisecond
+	// unheard is how long a request may have been under way before it was decided where its answer waits for its turn, beside what
+	// the slowest refusal took.
+	unheard = 50 * time.Millisecond
+	// off is by how much a limit must be wrong for a run to notice it.
+	off = 0.25
+	// toSeeRate is how many requests must be let in beyond the first ones to tell a rate from one that is off.
+	toSeeRate = 12
+	mostTime  = time.Minute
+	askers    = 3 // addresses that ask too often
+	crowd     = 10
+	beyondIt  = 10 // requests more than may be in flight
+	dwell     = 400 * time.Millisecond
+)
+
+// limitOf finds the limit of a claim, and the routes that share it.
+func limitOf(cfg lb.Config, claim lb.Claim) (group[lb.Limit], bool) {
+	found := limitGroups(cfg)
+	for i, c := range limitClaims(cfg) {
+		if c.ID == claim.ID {
+			return found[i], true
+		}
+	}
+	return group[lb.Limit]{}, false
+}
+
+// limitTrials ask too often, or for too much at a time, each by itself.
+func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	g, _ := limitOf(cfg, claim)
+	i := slices.IndexFunc(g.routes, func(r lb.Route) bool {
+		_, ok := r.Askable()
+		return ok && r.Pool != "" && r.Redirect == nil && len(r.Access) == 0
+	})
+	if i < 0 || g.what.DryRun || !judged(g.what) {
+		return nil
+	}
+	r, l := g.routes[i], g.what
+	t := Trial{Kind: Overload + " " + claim.ID, Load: lb.Load{Requests: []lb.Request{ask(r, nil)}}}
+	if isAddress(l.Key) { // who believes what clients say of themselves does not limit them
+		t.Load.Clients = lb.Clients{Count: askers, Addresses: true}
+		t.Load.Keys = lb.Keys{Header: "X-Forwarded-For", Values: []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}}
+	} else if name, ok := headerKey(l.Key); ok {
+		t.Load.Keys = lb.Keys{Header: name, Values: madeUp(askers)}
+	} else {
+		return nil
+	}
+	if l.Law == lb.InFlight {
+		return crowdTrial(cfg, t, r, l)
+	}
+	rate, lasts := pressure(l)
+	t.Load.Rate, t.Load.Count, t.Load.Concurrency = askers*rate, int(askers*rate*lasts.Seconds()), askers*(l.Burst+2)
+	for _, other := range r.Limits {
+		if other.Law == lb.InFlight {
+			t.Load.Concurrency = min(t.Load.Concurrency, max(1, other.Most-1))
+		}
+	}
+	if l.Law == lb.TokenBucket { // one after another, or refusals cost tokens, see twoSided
+		t.Load.Clients.Count, t.Load.Rate, t.Load.Concurrency, t.Load.Think = min(t.Load.Clients.Count, 1), 0, 1, time.Duration(float64(time.Second)/rate/3)
+		t.Load.Count /= askers
+	}
+	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
+	return []Trial{t}
+}
+
+// pressure is how fast a client asks too often, and for how long it must.
+func pressure(l lb.Limit) (rate float64, lasts time.Duration) {
+	if l.Law == lb.CountWindow {
+		return 1.15 * l.Rate, l.Window * 3 / 2
+	}
+	seconds := min(max(3, toSeeRate/l.Rate), mostTime.Seconds())
+	return max(3*l.Rate, 1.5*(float64(l.Burst+1)/seconds+l.Rate)), time.Duration(seconds * float64(time.Second))
+}
+
+// crowdTrial has more requests in flight than may be, at servers that take their time.
+func crowdTrial(cfg lb.Config, t Trial, r lb.Route, l lb.Limit) []Trial {
+	each := l.Most + beyondIt
+	for _, other := range r.Limits {
+		if other.Law != lb.InFlight && atOnce(other) > 0 {
+			each = min(each, atOnce(other))
+		}
+	}
+	pool, ok := cfg.Pool(r.Pool)
+	if !ok || each <= l.Most { // another limit refuses before this one can
+		return nil
+	}
+	if isAddress(l.Key) {
+		t.Load.Clients.Count = crowd
+	} else {
+		t.Load.Keys.Values = madeUp(crowd)
+	}
+	t.Load.Count = crowd * each
+	t.Load.Concurrency = t.Load.Count
+	for _, s := range rotation(pool) {
+		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
+	}
+	t.Shows = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.Most, l.Key)
+	return []Trial{t}
+}
+
+// atOnce is how many requests of a key a limit lets in at once.
+func atOnce(l lb.Limit) int {
+	switch l.Law {
+	case lb.LeakyBucket:
+		return l.Burst + 1
+	case lb.InFlight:
+		return l.Most
+	}
+	return l.Burst
+}
+
+// judged says whether lbproof knows the law of a limit.
+func judged(l lb.Limit) bool {
+	return l.Law != lb.CountWindow || l.Name == "http_req_rate" && l.Window > 0
+}
+
+// headerKey is the request header field that a key is.
+func headerKey(key string) (string, bool) {
+	if name, ok := strings.CutPrefix(key, "$http_"); ok {
+		return strings.ReplaceAll(name, "_", "-"), true
+	}
+	if name, ok := strings.CutPrefix(key, "hdr("); ok {
+		return strings.TrimSuffix(name, ")"), true
+	}
+	return strings.CutPrefix(key, "the header ")
+}
+
+// LimitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
+func LimitKey(h lb.History, key string, hit lb.Hit) (string, bool) {
+	l := h.Plan.Loads[hit.Load]
+	if name, ok := headerKey(key); ok {
+		return header(l, l.Request(hit.Index), name, hit.Index), true
+	}
+	if key == "the request's host" || key == "$server_name" {
+		return host(h, l.Request(hit.Index)), true
+	}
+	value, ok := keyOf(h, key, hit)
+	return readable(key, value), ok
+}
+
+// asked is one request that a limit was asked about.
+type asked struct {
+	stats.Instant
+	hit lb.Hit
+	in  bool // it was let in
+}
+
+func judgeLimits(claim lb.Claim, h lb.History) lb.Finding {
+	g, ok := limitOf(h.Plan.Config, claim)
+	switch {
+	case !ok:
+		return lb.Finding{Cannot: "the configuration has no such limit"}
+	case g.what.DryRun:
+		return lb.Finding{Cannot: "a dry run refuses nothing, and only writes to the log"}
+	case !judged(g.what):
+		return lb.Finding{Broken: fmt.Sprintf("lbproof counts requests, and not what %s counts", cmp.Or(g.what.Name, g.what.Law))}
+	case died(h) != "":
+		return lb.Finding{Broken: died(h)}
+	case g.what.Law == lb.InFlight:
+		return judgeInFlight(h, g)
+	}
+	return judgeRate(h, g)
+}
+
+// rival says whether another limit of a route may have refused what a rate is asked about.
+func rival(r lb.Route, l lb.Limit, load lb.Load) bool {
+	return l.Law != lb.InFlight && slices.ContainsFunc(r.Limits, func(o lb.Limit) bool {
+		return o.Pos != l.Pos && o.Status == l.Status && (o.Law != lb.InFlight || load.Concurrency > o.Most)
+	})
+}
+
+// collect finds every request that a limit was asked about, by key, in the order of sending.
+func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd examples, broken string) {
+	byKey = map[string][]asked{}
+	mixed := map[string]bool{}
+	find, routes := journeys(h), map[string]bool{}
+	for _, r := range g.routes {
+		routes[r.Key()] = true
+	}
+	free, bursts := 0, map[int]bool{g.what.Burst: true}
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.tunnel {
+			continue
+		}
+		if !routes[j.key] {
+			if zone := sharing(j.route, g.what); zone != nil {
+				bursts[zone.Burst] = true
+			}
+			continue
+		}
+		key, ok := LimitKey(h, g.what.Key, hit)
+		switch {
+		case !ok:
+			return nil, odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.what.Key)
+		case key == "" && g.what.Free != "":
+			free++
+			continue
+		case rival(j.route, g.what, h.Plan.Loads[hit.Load]):
+			mixed[key] = true
+		case hit.Err != "":
+			mixed[key] = true
+		}
+		in := hit.Server != "" || hit.Code != g.what.Status
+		if hit.Server == "" && hit.Code != g.what.Status && slices.Contains([]int{403, 429, 503}, hit.Code) && len(j.route.Fallbacks) == 0 && len(j.route.Access) == 0 {
+			odd.add("request %d was refused with %d, where %d is promised", hit.Seq, hit.Code, g.what.Status)
+			in = false
+		}
+		byKey[key] = append(byKey[key], asked{stats.Instant{After: hit.Sent - stale, Before: hit.Done}, hit, in})
+	}
+	maps.DeleteFunc(byKey, func(key string, _ []asked) bool { return mixed[key] })
+	if len(byKey) == 0 && len(mixed) > 0 {
+		broken = "another limit with the same status may have refused, or requests failed"
+	}
+	if len(bursts) > 1 {
+		broken = "routes with other bursts share its zone, and were asked too"
+	}
+	for _, all := range byKey {
+		slices.SortFunc(all, func(a, b asked) int { return cmp.Compare(a.hit.Sent, b.hit.Sent) })
+	}
+	return byKey, odd, broken
+}
+
+// sharing is a limit of a route in the same zone.
+func sharing(r lb.Route, l lb.Limit) *lb.Limit {
+	for i, o := range r.Limits {
+		if o.Law == l.Law && o.Name == l.Name && o.Name != "" {
+			return &r.Limits[i]
+		}
+	}
+	return nil
+}
+
+// admitter bounds how many requests are let in.
+type admitter interface {
+	Admits([]stats.Instant) (least, most []int)
+}
+
+// lawful is the law of a limit whose burst and rate are so many times what it says.
+func lawful(l lb.Limit, burst, rate float64) admitter {
+	more := func(n int) float64 { // at least by one
+		step := math.Round(float64(n) * (burst - 1))
+		if burst != 1 && step == 0 {
+			step = math.Copysign(1, burst-1)
+		}
+		return max(0, float64(n)+step)
+	}
+	switch l.Law {
+	case lb.CountWindow:
+		return stats.Window{Period: time.Duration(float64(l.Window) / rate), Limit: int(more(l.Burst))}
+	case lb.TokenBucket: // who waits for less than half a request's time is let in (Traefik's rate_limiter.go)
+		r, patience := l.Rate*rate, 0.5
+		if r >= 1 {
+			patience = 0.5 / math.Floor(r)
+		}
+		return stats.Bucket{Room: max(1, more(l.Burst)+r*patience), Rate: r}
+	}
+	return stats.Bucket{Room: 1 + more(l.Burst), Rate: l.Rate * rate}
+}
+
+// twoSided says whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are refused at a
+// time (golang/go #56924).
+func twoSided(l lb.Limit, all []asked) bool {
+	if l.Law != lb.TokenBucket {
+		return true
+	}
+	for i := 1; i < len(all); i++ {
+		if all[i].hit.Sent < all[i-1].hit.Done {
+			return false
+		}
+	}
+	return true
+}
+
+// crossed says where a key's count leaves the bounds of a law; empty where it does not.
+func crossed(l lb.Limit, law admitter, all []asked) string {
+	at, heard := make([]stats.Instant, len(all)), unheard+promptness(all)
+	for i, a := range all {
+		at[i] = a.Instant
+		if l.Delay >= 0 && l.Law == lb.LeakyBucket {
+			at[i].Before = min(a.Before, a.hit.Sent+heard)
+		}
+	}
+	least, most := law.Admits(at)
+	both, in := twoSided(l, all), 0
+	for i, a := range all {
+		if a.in {
+			in++
+		}
+		switch since := (a.hit.Sent - all[0].hit.Sent).Seconds(); {
+		case in > most[i]:
+			return fmt.Sprintf("%s of %s let in within %.2f s, request %d the last; at most %d may be", number(in), number(i+1), since, a.hit.Seq, most[i])
+		case both && i+1 == len(all) && in < least[i]:
+			return fmt.Sprintf("only %s of %s let in within %.2f s; at least %d must be", number(in), number(i+1), since, least[i])
+		}
+	}
+	return ""
+}
+
+// wrongs are the wrong limits that a run must tell from the right one: factors of burst and rate, and their names.
+func wrongs(l lb.Limit) []struct {
+	burst, rate float64
+	what        string
+} {
+	type wrong = struct {
+		burst, rate float64
+		what        string
+	}
+	out := []wrong{{1 + off, 1, "a larger burst"}, {1, 1 + off, "a higher rate"}}
+	if l.Law == lb.CountWindow {
+		return append(out, wrong{1 - off, 1, "a smaller burst"}) // a longer period shows only after it
+	}
+	return append(out, wrong{1 - off, 1, "a smaller burst"}, wrong{1, 1 - off, "a lower rate"})
+}
+
+// judgeRate judges rates, key by key.
+func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
+	l := g.what
+	f := lb.Finding{Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm rate 0"}
+	byKey, odd, broken := collect(h, g)
+	f.Broken = broken
+	var wrong examples
+	told, in, refused := map[string]bool{}, 0, 0
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		all := byKey[key]
+		f.N += len(all)
+		for _, a := range all {
+			if a.in {
+				in++
+			} else {
+				refused++
+			}
+		}
+		if why := crossed(l, lawful(l, 1, 1), all); why != "" {
+			wrong.add("key %s: %s", key, why)
+		}
+		if l.Law == lb.LeakyBucket {
+			delayed(l, key, all, &wrong)
+		}
+		for _, w := range wrongs(l) {
+			told[w.what] = told[w.what] || crossed(l, lawful(l, w.burst, w.rate), all) != ""
+		}
+	}
+	f.Counter = append(wrong.list(), odd.list()...)
+	f.Measured = fmt.Sprintf("%s let in, %s refused, %s", number(in), number(refused), plural(len(byKey), "key"))
+	f.Predicted = "each key within its interval"
+	var untold []string
+	for _, w := range wrongs(l) {
+		if !told[w.what] {
+			untold = append(untold, w.what)
+		}
+	}
+	f.Need = f.N
+	if len(untold) > 0 && f.N > 0 {
+		f.Need = f.N + 1
+		f.Note = fmt.Sprintf("these requests cannot tell it from %s (by %.0f %%)", strings.Join(untold, " or "), 100*off)
+	}
+	f.Power = fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*off)
+	return f
+}
+
+// promptness is the longest that a refusal took, which waits for nothing.
+func promptness(all []asked) time.Duration {
+	longest := time.Duration(0)
+	for _, a := range all {
+		if !a.in {
+			longest = max(longest, a.hit.Done-a.hit.Sent)
+		}
+	}
+	return longest
+}
+
+// delayed judges who waits: beyond the delay each request its turn, without one nobody.
+func delayed(l lb.Limit, key string, all []asked, wrong *examples) {
+	var at []stats.Instant
+	var in []asked
+	promptly := promptness(all)
+	for _, a := range all {
+		if a.in {
+			at = append(at, stats.Instant{After: a.After, Before: min(a.Before, a.hit.Sent+unheard+promptly)})
+			in = append(in, a)
+		}
+	}
+	bucket := stats.Bucket{Room: float64(l.Burst + 1), Rate: l.Rate}
+	if l.Delay >= 0 {
+		for i, turn := range bucket.Waits(at, l.Delay) {
+			if took := in[i].hit.Done - in[i].hit.Sent; took+slack < turn {
+				wrong.add("key %s: request %d was let through after %.3f s; its turn came %.3f s after it", key, in[i].hit.Seq, took.Seconds(), turn.Seconds())
+			}
+		}
+		return
+	}
+	waited, due := 0, 0
+	for i, turn := range bucket.Waits(at, 0) {
+		if turn < 2*slack {
+			continue
+		}
+		if due++; in[i].hit.Done-in[i].hit.Sent >= turn {
+			waited++
+		}
+	}
+	if due >= 5 && waited == due && promptly < slack {
+		wrong.add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay", key, plural(due, "request"))
+	}
+}
+
+// judgeInFlight judges how many requests are let in at a time, key by key, while servers are known to take their time.
+func judgeInFlight(h lb.History, g group[lb.Limit]) lb.Finding {
+	l := g.what
+	f := lb.Finding{
+		Test:      "requests in flight for certain and at most, key by key, while servers are known to take their time; false alarm rate 0",
+		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.Most), Power: "would have caught one more or less at a time",
+	}
+	byKey, odd, broken := collect(h, g)
+	f.Broken = broken
+	pool, _ := h.Plan.Config.Pool(g.routes[0].Pool)
+	slow := sluggishness(h, pool)
+	if len(slow) == 0 && f.Broken == "" {
+		f.Broken = "it is not known how long the servers took for their answers; lbproof test CONFIG makes them slow"
+	}
+	arrived := map[uint64]time.Duration{}
+	for a := range h.Arrivals {
+		arrived[a.Seq] = a.At
+	}
+	most, refused := 0, 0
+	var wrong examples
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		for _, when := range slow {
+			asked, n, no := inFlight(l, key, byKey[key], arrived, when, rates(g.routes[0], len(byKey[key])), &wrong)
+			f.N, most, refused = f.N+asked, max(most, n), refused+no
+		}
+	}
+	f.Counter = append(wrong.list(), odd.list()...)
+	f.Measured = fmt.Sprintf("at most %d at a time, %s refused", most, number(refused))
+	f.Need = f.N
+	if most < l.Most || refused == 0 {
+		f.Need = f.N + 1
+		f.Note = "too few were in flight to meet the limit"
+	}
+	return f
+}
+
+// rates says whether a rate may have refused requests of a key that sent so many.
+func rates(r lb.Route, sent int) bool {
+	return slices.ContainsFunc(r.Limits, func(o lb.Limit) bool { return o.Law != lb.InFlight && sent > atOnce(o) })
+}
+
+// inFlight judges one key: the most that were with a server for certain, and refusals while there can have been fewer than may be.
+func inFlight(l lb.Limit, key string, all []asked, arrived map[uint64]time.Duration, when sluggish, rates bool, wrong *examples) (n, most, refused int) {
+	shortest := slices.Min(when.least)
+	within := func(hit lb.Hit) bool { return hit.Sent >= when.from && hit.Done <= when.to }
+	for _, a := range all {
+		if !within(a.hit) {
+			continue
+		}
+		n++
+		certain, possible := 0, 0
+		for _, o := range all {
+			if !o.in {
+				continue
+			}
+			at, known := arrived[o.hit.Seq]
+			if began, mine := arrived[a.hit.Seq]; known && mine && within(o.hit) && at <= began && began < min(at+shortest, o.hit.Done) {
+				certain++
+			}
+			if o.hit.Seq != a.hit.Seq && o.hit.Sent <= a.hit.Done && o.hit.Done+afterward >= a.hit.Sent {
+				possible++
+			}
+		}
+		switch {
+		case a.in && certain > l.Most:
+			wrong.add("key %s: %d requests were with servers at a time, request %d the last; at most %d may be", key, certain, a.hit.Seq, l.Most)
+		case !a.in && possible < l.Most && !rates:
+			wrong.add("key %s: request %d was refused while at most %d others were in flight; %d may be", key, a.hit.Seq, possible, l.Most)
+		}
+		if most = max(most, certain); !a.in {
+			refused++
+		}
+	}
+	return n, most, refused
+}
+
+// spared is the share of what a limit allows that a load takes which is not to meet it.
+const spared = 0.8
+
+// Spare has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit wants it that
+// counts all clients together.
+func Spare(cfg lb.Config, l *lb.Load) {
+	asked, limits := map[string]int{}, map[string]lb.Limit{}
+	for _, r := range l.Requests {
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		for _, limit := range route.Limits {
+			zone := limit.Law + limit.Name
+			if o, known := limits[zone]; !known || atOnce(limit) < atOnce(o) {
+				limits[zone] = limit
+			}
+			asked[zone]++
+		}
+	}
+	clients := 1
+	for zone, limit := range limits {
+		requests := float64(l.Count) * float64(asked[zone]) / float64(len(l.Requests))
+		if limit.Law == lb.InFlight {
+			requests = float64(l.Concurrency)
+		}
+		need := int(math.Ceil(requests / max(1, spared*float64(atOnce(limit)))))
+		switch name, inHeader := headerKey(limit.Key); {
+		case isAddress(limit.Key):
+			clients = max(clients, need)
+		case inHeader && limit.Free == "" && need > 1 && len(l.Keys.Values) == 0:
+			l.Keys = lb.Keys{Header: name, Values: madeUp(need)}
+		case need > 1 && limit.Rate > 0 && !inHeader && (!l.Open() || l.Rate > spared*limit.Rate):
+			l.Rate = spared * limit.Rate
+		}
+	}
+	if clients > 1 {
+		l.Clients.Count, l.Clients.Addresses = max(clients, l.Clients.Count), true
+	}
+}

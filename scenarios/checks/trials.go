@@ -1,0 +1,126 @@
+package checks
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Trial is traffic that shows whether a claim holds.
+type Trial struct {
+	// Kind names the phase. Trials of the same kind can be one phase, in which the requests of each take turns.
+	Kind string
+	Load lb.Load // Requests of one claim, and Count for them; a Name is not needed
+	// Slow are servers that take longer for every answer while the phase lasts.
+	Slow []Slowed
+	// Shows is what the trial would find out, one sentence without a full stop.
+	Shows string
+}
+
+// Slowed is a server that takes longer for every answer.
+type Slowed struct {
+	Host  string
+	Delay time.Duration
+}
+
+// Terms are what trials are designed for.
+type Terms struct {
+	Alpha, Beta float64
+	CPUs        int // that the balancer sees
+}
+
+// Kinds of trials, in the order of their phases: what disturbs others comes after them.
+const (
+	Turns    = "turns"         // every server of a pool takes turns
+	Singly   = "one at a time" // nobody is busy when a server is chosen
+	Drawn    = "draws"         // a server is drawn for each request
+	Keyed    = "keys"          // a key decides
+	Sessions = "sessions"      // clients keep their cookies
+	Busy     = "busy"          // servers have requests in flight
+	Overload = "overload"      // more than a limit allows, each limit by itself
+)
+
+// Kinds are in the order of their phases.
+var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Busy, Overload}
+
+// Order is the place of a kind, which may be followed by what it is about.
+func Order(kind string) int {
+	return slices.IndexFunc(Kinds, func(k string) bool { return kind == k || strings.HasPrefix(kind, k+" ") })
+}
+
+// Trials are those of every claim that has some.
+func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
+	all := map[string][]Trial{}
+	for _, claim := range claims {
+		check, err := Find(claim.Check)
+		if err != nil || check.Trials == nil {
+			continue
+		}
+		for _, t := range check.Trials(cfg, claim, terms) {
+			for i := range t.Load.Requests {
+				t.Load.Requests[i].Claim = claim.ID
+			}
+			all[claim.ID] = append(all[claim.ID], t)
+		}
+	}
+	return all
+}
+
+// toPool is a request that some route takes to a pool, or to a split.
+func toPool(cfg lb.Config, pool string) (lb.Request, bool) {
+	for _, r := range proxied(cfg) {
+		if r.Pool == pool && len(r.Access) == 0 {
+			return ask(r, nil), true
+		}
+	}
+	return lb.Request{}, false
+}
+
+// statesOf is how many balancing states a pool has; 0 where that is not known.
+func statesOf(cfg lb.Config, pool lb.Pool, cpus int) int {
+	switch {
+	case pool.SharedState:
+		return 1
+	case cfg.Workers.Auto:
+		return cpus
+	}
+	return max(1, cfg.Workers.Count)
+}
+
+// bearsOn says whether a phase was sent for a kind of promise, among others.
+func bearsOn(l lb.Load, check string) bool {
+	return len(l.Checks) == 0 || slices.Contains(l.Checks, check)
+}
+
+// focused leaves out the phases that do not bear on a kind of promise.
+func focused(h lb.History, check string) lb.History {
+	bears := make([]bool, len(h.Plan.Loads))
+	all := true
+	for i, l := range h.Plan.Loads {
+		bears[i] = bearsOn(l, check)
+		all = all && bears[i]
+	}
+	if all {
+		return h
+	}
+	hits, arrivals := h.Hits, h.Arrivals
+	h.Hits = func(yield func(lb.Hit) bool) {
+		for hit := range hits {
+			if bears[hit.Load] && !yield(hit) {
+				return
+			}
+		}
+	}
+	find := journeys(h)
+	h.Arrivals = func(yield func(lb.Arrival) bool) {
+		for a := range arrivals {
+			if j := find(a.Seq); (j == nil || bears[j.load]) && !yield(a) {
+				return
+			}
+		}
+	}
+	h.Env.Marks = slices.DeleteFunc(slices.Clone(h.Env.Marks), func(m lb.Mark) bool { return !bears[m.Event.Phase] })
+	return h
+}

@@ -1,0 +1,107 @@
+package scenarios_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+func designed(t *testing.T, name string) lb.Plan {
+	t.Helper()
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := scenarios.Design("designed", cfg, specs, 2)
+	require.NoError(t, err)
+	return plan
+}
+
+func phaseNames(plan lb.Plan) []string {
+	var names []string
+	for _, l := range plan.Loads {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// What disturbs others comes after them, and every fault is in a phase before the one that it is for.
+func TestDesignOrdersItsPhases(t *testing.T) {
+	assert.Equal(t, []string{
+		"probes", "one at a time", "draws", "draws one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
+	}, phaseNames(designed(t, "nginx/algorithms")))
+	plan := designed(t, "nginx/limits")
+	assert.Equal(t, []string{
+		"probes", "turns", "overload limits/#pages", "overload limits/patient#patient", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
+		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover",
+	}, phaseNames(plan))
+	require.Len(t, plan.Events, 2)
+	for _, e := range plan.Events {
+		assert.Equal(t, 5, e.Phase)
+		assert.Greater(t, e.For, plan.Loads[5].Takes())
+	}
+}
+
+// Trials that can share a phase do, each with as many requests as it needs, and what stops early is corrected for the number of tests.
+func TestDesignMerges(t *testing.T) {
+	plan := designed(t, "nginx/algorithms")
+	draws := plan.Loads[2]
+	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
+	require.Len(t, draws.Draws, 2)
+	assert.InDelta(t, 0.001/3, draws.Draws[0].Alpha, 1e-9, "three draws in the plan")
+	assert.Contains(t, draws.Checks, "algorithm")
+	assert.Contains(t, draws.Checks, "split")
+	assert.NotContains(t, draws.Checks, "weights")
+	assert.Len(t, draws.Shows, 2)
+}
+
+// No two phases share a client's address, and none that is not about a limit asks one address for more than it allows.
+func TestDesignStarvesNobody(t *testing.T) {
+	for _, name := range []string{"nginx/limits", "haproxy/limits", "traefik/limits", "nginx/order-api", "nginx/orchestry", "haproxy/sysmanage", "traefik/order-api"} {
+		plan := designed(t, name)
+		owner := map[int]string{}
+		for _, l := range plan.Loads {
+			if !l.Clients.Addresses {
+				continue
+			}
+			for c := l.Clients.First; c <= l.Clients.Last(); c += max(1, l.Clients.Apart) {
+				assert.Empty(t, owner[c], "%s: address %d of %s", name, c, l.Name)
+				owner[c] = l.Name
+			}
+		}
+		for _, l := range plan.Loads {
+			if checks.Order(l.Name) == checks.Order(checks.Overload) {
+				continue
+			}
+			spared := l
+			checks.Spare(plan.Config, &spared)
+			assert.Equal(t, l, spared, "%s: %s could be refused", name, l.Name)
+		}
+	}
+}
+
+// Every built-in configuration has a design, or a reason why not.
+func TestDesignOfEveryConfiguration(t *testing.T) {
+	for _, name := range lbconfigs.Names() {
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+		require.NoError(t, err, name)
+		specs, err := lbconfigs.Specs(cfg)
+		require.NoError(t, err, name)
+		plan, err := scenarios.Design("designed", cfg, specs, 2)
+		if err != nil {
+			assert.ErrorContains(t, err, cfg.Files[0].Name)
+			continue
+		}
+		for _, l := range plan.Loads {
+			assert.NotEmpty(t, l.Checks, "%s: %s", name, l.Name)
+			assert.Positive(t, l.Count, "%s: %s", name, l.Name)
+			assert.Equal(t, 0, l.Count%len(l.Requests)*min(1, len(l.Shows)), "%s: %s: each request as often", name, l.Name)
+		}
+	}
+}
