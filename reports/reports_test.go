@@ -60,6 +60,7 @@ func sample() lb.Report {
 				{Node: "a", CPU: 0.12, Limit: 0.125, Throttled: 0.4, Memory: 7 << 20, Received: 1 << 20, Sent: 3 << 20, Restarts: 1, Window: 4 * time.Second},
 				{Node: "nginx", CPU: 0.5, Memory: 12 << 20, Window: 4 * time.Second},
 			},
+			Fairness: []lb.Fairness{{Pool: "backend", Answers: 1000, Jain: 0.9991, LowJain: 0.99, HighJain: 1, CV: 0.03, LowCV: 0, HighCV: 0.1}, {Pool: "few", Answers: 9}},
 		}, {Name: "agents", Engine: lb.WebSocket, Conns: 102, Reopened: 2}},
 		Ledger: lb.Ledger{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
 	}

@@ -49,9 +49,35 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 	if err := containers(w, r); err != nil {
 		return err
 	}
+	if err := fairness(w, r); err != nil {
+		return err
+	}
 	remarks(w, r)
 	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
 	return trimmed(out, w.String())
+}
+
+// telling is how many answers make a phase's fairness worth a line.
+const telling = 100
+
+// fairness says how even each pool was, phase by phase.
+func fairness(w io.Writer, r lb.Report) error {
+	var rows [][]string
+	for _, p := range r.Phases {
+		for _, f := range p.Fairness {
+			if f.Answers >= telling {
+				rows = append(rows, []string{
+					p.Name, f.Pool, fmt.Sprint(f.Answers), fmt.Sprintf("%.4f (%.4f to %.4f)", f.Jain, f.LowJain, f.HighJain),
+					fmt.Sprintf("%.1f %% (%.1f to %.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
+				})
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"fairness in", "pool", "answers", "Jain's index, by weight", "coefficient of variation"}, rows, 2)
 }
 
 // containers says what each container used, in the phase in which it used most.

@@ -106,6 +106,7 @@ type Phase struct {
 	ShakeP99   time.Duration `json:"tls_handshake_p99_ns,omitempty"`
 	Failures   []Failure     `json:"failures,omitempty"`
 	Usage      []Usage       `json:"usage,omitempty"`
+	Fairness   []Fairness    `json:"fairness,omitempty"`
 	Flight     int           `json:"in_flight"`             // the most requests in flight
 	Carried    int           `json:"carried"`               // the most in flight that were answered without an error
 	FailedFrom int           `json:"failed_from,omitempty"` // the fewest in flight when one failed
@@ -120,6 +121,20 @@ type Failure struct {
 	Kind  string        `json:"kind"` // an Err, or a status
 	Count int           `json:"count"`
 	First time.Duration `json:"first_ns"` // when the first of them was sent
+}
+
+// Fairness says how far the answers of a pool's servers are from their weights: Jain's weighted index, 1 where nobody is favoured, and
+// the coefficient of variation of answers per weight, 0 there. The intervals have a confidence of 99.9 % for servers that are drawn
+// independently; those that take turns are steadier.
+type Fairness struct {
+	Pool     string  `json:"pool"`
+	Answers  int     `json:"answers"`
+	Jain     float64 `json:"jain"`
+	LowJain  float64 `json:"jain_low"`
+	HighJain float64 `json:"jain_high"`
+	CV       float64 `json:"cv"`
+	LowCV    float64 `json:"cv_low"`
+	HighCV   float64 `json:"cv_high"`
 }
 
 // Usage is what a container used during a phase, between the samples around it.

@@ -207,7 +207,7 @@ func TestLaws(t *testing.T) {
 				if slices.Contains(lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == lb.Refuted) {
 					outcomes[v.Claim.Check] = v.Outcome
 				}
-				if b.Refutes == "" && slices.Contains(lawful, v.Claim.Check) {
+				if b.Refutes == "" && b.Stalls == "" && slices.Contains(lawful, v.Claim.Check) {
 					assert.Equal(t, lb.Upheld, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
 				}
 			}
@@ -226,22 +226,24 @@ func TestLaws(t *testing.T) {
 // lawful are the checks of distribution, limits and sessions.
 var lawful = []string{"weights", "algorithm", "split", "sticky", "limits"}
 
-func TestEveryCheckHasAMutant(t *testing.T) {
-	killed := map[string]bool{}
+func TestEveryCheckHasMutants(t *testing.T) {
+	killed := map[string]int{}
 	for _, m := range fixtures.Mutants {
-		killed[m.Refutes] = true
+		killed[m.Refutes]++
 	}
 	for _, m := range fixtures.FailureMutants {
-		killed[m.Refutes] = true
+		killed[m.Refutes]++
 	}
 	for _, e := range fixtures.Experiments {
-		killed[e.Refutes] = true
+		killed[e.Refutes]++
 	}
 	for _, b := range fixtures.Balancers {
-		killed[b.Refutes] = true
+		killed[b.Refutes]++
 	}
 	for _, c := range checks.All {
-		assert.Equal(t, c.Judge != nil, killed[c.Name], "the check %s has no mutant that it refutes: add one to fixtures.Mutants", c.Name)
+		if c.Judge != nil {
+			assert.GreaterOrEqual(t, killed[c.Name], 2, "the check %s has fewer than two mutants that it refutes: add one to fixtures", c.Name)
+		}
 	}
 }
 

@@ -28,9 +28,10 @@ func phases(h lb.History) ([]lb.Phase, error) {
 		return nil, fmt.Errorf("sum up the phases: %w", err)
 	}
 	var out []lb.Phase
+	fair := fairness(h)
 	for i, t := range tallies {
 		p := t.phase(h, i)
-		p.Usage = usage(h, i)
+		p.Usage, p.Fairness = usage(h, i), fair[i]
 		out = append(out, p)
 	}
 	return out, h.Err()

@@ -1,0 +1,50 @@
+package checks
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/stats"
+)
+
+// confidence is that of the intervals of fairness.
+const confidence = 0.999
+
+// fairness says, phase by phase, how far the answers of each pool's servers are from their weights.
+func fairness(h lb.History) [][]lb.Fairness {
+	out, find := make([][]lb.Fairness, len(h.Plan.Loads)), journeys(h)
+	counts := make([]map[string]map[string]int, len(h.Plan.Loads)) // by phase, pool and server
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || hit.Server == "" || j.route.Pool == "" {
+			continue
+		}
+		if counts[hit.Load] == nil {
+			counts[hit.Load] = map[string]map[string]int{}
+		}
+		pool := counts[hit.Load][j.route.Pool]
+		if pool == nil {
+			pool = map[string]int{}
+			counts[hit.Load][j.route.Pool] = pool
+		}
+		pool[hit.Server]++
+	}
+	for i, byPool := range counts {
+		for _, name := range slices.Sorted(maps.Keys(byPool)) {
+			pool, _ := h.Plan.Config.Pool(name)
+			active := rotation(pool)
+			got, picks := make([]int, len(active)), 0
+			for k, s := range active {
+				got[k] = byPool[name][s.Host]
+				picks += got[k]
+			}
+			if len(active) < 2 || picks == 0 {
+				continue
+			}
+			f := stats.FairnessOf(got, stats.Shares(weightsOf(active)), confidence)
+			out[i] = append(out[i], lb.Fairness{Pool: name, Answers: picks, Jain: f.Jain, LowJain: f.LowJain, HighJain: f.HighJain, CV: f.CV, LowCV: f.LowCV, HighCV: f.HighCV})
+		}
+	}
+	return out
+}
