@@ -46,6 +46,10 @@ bench-peers: ## measure lbproof's engines beside other load generators, which it
 	CGO_ENABLED=0 $(GO) build -o bin/peers/peers ./fixtures/peers
 	bin/peers/peers -tools bin/peers
 
+.PHONY: calibrate
+calibrate: ## measure false alarms, power and requests to a verdict by simulation: docs/calibration.md (15 minutes)
+	$(GO) run ./fixtures/calibrate
+
 .PHONY: fuzz
 fuzz: ## fuzz every configuration reader, and the reader of answers, for a minute
 	for reader in Nginx HAProxy Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs || exit 1; done
@@ -56,7 +60,7 @@ clean: ## remove what was built: the binary, the run folders, lbproof's images
 	rm -rf bin lbproof-runs
 	-docker images -q --filter label=lbproof.source | sort -u | xargs -r docker rmi -f
 
-FAILURES := backup brown-out certificate dependency failover flapping hang move partition queue reload reload-websocket rolling-restart scale slow thundering-return
+FAILURES := backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale slow thundering-return
 
 .PHONY: failures
 failures: build ## run every failure scenario on its own configuration, and say what each came to and how long it took (15 minutes)

@@ -37,6 +37,7 @@ var fates = map[string]struct {
 	"nginx/impatient":            {answered: "cat-1"},
 	"nginx/tls":                  {answered: "cat-1"},
 	"nginx/algorithms":           {},
+	"nginx/hash":                 {},
 	"nginx/limits":               {answered: "cat-1"},
 	"haproxy/algorithms":         {},
 	"haproxy/limits":             {answered: "cat-1"},

@@ -32,6 +32,7 @@ type episode struct {
 	attempts []time.Duration
 	served   time.Duration // the last request that reached it before the fault ended
 	alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
+	several  bool          // states, one in each worker
 	back     time.Duration // the first request that reached it after it came back; 0 where none did
 	next     time.Duration // when the episode is over: the server's next fault, or the end of the traffic
 }
@@ -57,7 +58,7 @@ func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 		all = append(all, &episode{
 			server: pool.Servers[i], mark: m, alive: m.Before, next: end, rate: meant(h, pool, pool.Servers[i], m.Event.Phase),
 			hangs: slices.Contains(hanging, m.Event.Fault), lies: slices.Contains(lying, m.Event.Fault),
-			turns: turns(pool.Method) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
+			several: !pool.SharedState && h.Env.Workers != 1, turns: turns(pool.Method) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b *episode) int { return int(a.mark.Ordered - b.mark.Ordered) })

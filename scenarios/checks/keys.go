@@ -191,7 +191,11 @@ type keyed struct {
 func judgeKeys(h lb.History, pool lb.Pool) lb.Finding {
 	k := keyed{h: h, pool: pool, deaths: episodes(h, pool, refusing...), maps: map[string]stats.Map{}, home: map[string]string{}}
 	k.servers, k.up = members(h.Plan.Config, pool)
-	k.calm = quiet(h, k.deaths)
+	k.calm = []window{{0, over(h)}}
+	for _, e := range k.deaths {
+		k.calm = leaveOut(k.calm, window{e.mark.Ordered, e.mark.To + knownAgain(e.server) + settling})
+	}
+	k.calm = undisturbed(h, k.calm)
 	find := journeys(h)
 	for hit := range h.Hits {
 		if j := find(hit.Seq); j != nil && j.route.Pool == pool.Name && !j.tunnel && hit.Server != "" {
@@ -224,7 +228,7 @@ func (k *keyed) follow(hit lb.Hit) {
 		return
 	}
 	dead, known := k.dead(hit)
-	if !known {
+	if !known || len(key) == 0 { // without a key servers take turns
 		return
 	}
 	if dead != "" {

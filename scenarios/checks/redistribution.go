@@ -64,7 +64,11 @@ func quiet(h lb.History, all []*episode) []window {
 		}
 		until := e.next
 		if e.back > 0 {
-			until = min(e.next, e.back+settling)
+			last := e.back
+			if e.several { // each finds out by itself that the server is back, by its own clock
+				last = max(last, e.mark.To+knownAgain(e.server))
+			}
+			until = min(e.next, last+settling)
 		}
 		from = max(from, until)
 	}
