@@ -222,7 +222,7 @@ func provenance(env lb.Environment) string {
 func promise(v lb.Verdict) string {
 	switch {
 	case v.Power != "":
-		return v.Claim.Text + "\n" + v.Power
+		return strings.TrimSuffix(v.Claim.Text+"\n"+v.Power+"\n"+v.Reason, "\n")
 	case v.Reason != "":
 		return v.Claim.Text + "\n" + strings.Join(append([]string{v.Reason}, v.Counter[min(1, len(v.Counter)):]...), "\n")
 	}

@@ -30,6 +30,5 @@ func TestDesignedExperiments(t *testing.T) {
 		p.nothingLeft(t, 0)
 	}
 	f("nginx/limits", "limits", "weights")
-	f("haproxy/limits", "limits", "weights")
 	f("traefik/limits", "limits", "sticky")
 }

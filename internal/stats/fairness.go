@@ -46,7 +46,7 @@ func noncentrality(value, dof, probability float64) float64 {
 	for noncentralCDF(value, dof, high) > probability {
 		high *= 2
 	}
-	for range 60 {
+	for high-low > 1e-6*high {
 		if mid := (low + high) / 2; noncentralCDF(value, dof, mid) > probability {
 			low = mid
 		} else {
@@ -63,7 +63,7 @@ func noncentralCDF(value, dof, noncentrality float64) float64 {
 		return distuv.ChiSquared{K: dof}.CDF(value)
 	}
 	weights := distuv.Poisson{Lambda: noncentrality / 2}
-	spread := 12*math.Sqrt(noncentrality/2) + 30
+	spread := 7*math.Sqrt(noncentrality/2) + 12 // beyond which a Poisson variable is once in 10¹¹
 	sum := 0.0
 	for j := math.Floor(max(0, noncentrality/2-spread)); j <= noncentrality/2+spread; j++ {
 		sum += weights.Prob(j) * distuv.ChiSquared{K: dof + 2*j}.CDF(value)

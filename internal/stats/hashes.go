@@ -72,7 +72,7 @@ type point struct {
 
 // ring sorts points; of equal ones the first stays.
 func ring(points []point) []point {
-	slices.SortStableFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
+	slices.SortFunc(points, func(a, b point) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.server, b.server)) })
 	return slices.CompactFunc(points, func(a, b point) bool { return a.at == b.at })
 }
 
@@ -169,20 +169,26 @@ func RingShares(weights []int) []float64 {
 	return out
 }
 
-// SpreadMap is HAProxy's hash-type map-based: a table as long as the weights' sum, in which servers take turns (lb_map.c).
+// SpreadMap is HAProxy's hash-type map-based: a table in which servers take turns (lb_map.c).
 func SpreadMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
+	table := spread(weights, func(i int) bool { return up[i] })
+	return func(key []byte) int { return table[hash(key)%uint32(len(table))] }
+}
+
+// spread is HAProxy's table of servers, as long as the sum of their weights less what those have in common.
+func spread(weights []int, up func(int) bool) []int {
 	divisor := max(1, gcd(weights))
 	var table []int
 	total, score := 0, make([]int, len(weights))
 	for i, w := range weights {
-		if up[i] {
+		if up(i) {
 			total += w / divisor
 		}
 	}
 	for range total {
 		best, most := -1, 0
 		for i, w := range weights {
-			if !up[i] {
+			if !up(i) {
 				continue
 			}
 			score[i] += w / divisor
@@ -193,7 +199,7 @@ func SpreadMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
 		table = append(table, best)
 		score[best] -= total
 	}
-	return func(key []byte) int { return table[hash(key)%uint32(len(table))] }
+	return table
 }
 
 // AddressHash is HAProxy's of an IPv4 address: the address itself (backend.c).

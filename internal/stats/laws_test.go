@@ -353,3 +353,51 @@ func TestFairnessCovers(t *testing.T) {
 	exact := stats.FairnessOf([]int{100, 200, 300}, shares, 0.95)
 	assert.InDelta(t, 1, exact.Jain, 1e-12)
 }
+
+// HAProxy's turns as measured on 2.6.12; the envelopes hold them.
+func TestFastRoundRobin(t *testing.T) {
+	sequence := func(next func() int, n int) string {
+		out := make([]byte, n)
+		for i := range out {
+			out[i] = byte('a' + next())
+		}
+		return string(out)
+	}
+	assert.Equal(t, "cbcacbcbcacb", sequence(stats.FastRoundRobin([]int{1, 2, 3}), 12))
+	assert.Equal(t, sequence(stats.FastRoundRobin([]int{1, 2, 3}), 60), sequence(stats.FastRoundRobin([]int{100, 200, 300}), 60))
+	assert.Equal(t, []int{4485, 7111, 8404}, stats.FastCounts([]int{7, 11, 13}, 20000), "as measured on 2.6.12")
+	for _, weights := range [][]int{{1, 2, 3}, {1, 1, 1}, {5, 1, 1}, {1, 9}, {10, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}} {
+		period := 0
+		for _, w := range weights {
+			period += w
+		}
+		for n := 1; n <= 20; n++ {
+			counts := stats.FastCounts(weights, n*period)
+			for i, w := range weights {
+				assert.Equal(t, n*w, counts[i], "%v after %d picks", weights, n*period)
+			}
+		}
+	}
+	f := func(weights []int, low, high float64) {
+		t.Helper()
+		shares, env := stats.FastShares(weights)
+		assert.InDeltaSlice(t, stats.Shares(weights), shares, 1e-9)
+		assert.InDelta(t, low, slices.Min(env.Low), 0.001)
+		assert.InDelta(t, high, slices.Max(env.High), 0.001)
+	}
+	f([]int{1, 2, 3}, -0.667, 0.5)
+	f([]int{5, 1, 1}, -0.857, 0.857)
+	f([]int{1, 2, 4, 8, 16, 32}, -0.746, 0.984)
+	for _, weights := range [][]int{{7, 11, 13}, {100, 100, 80}} { // whose shares are others
+		shares, env := stats.FastShares(weights)
+		next, counts := stats.FastRoundRobin(weights), make([]int, len(weights))
+		for n := range 200_000 {
+			counts[next()]++
+			for _, over := range env.Widen(1).Outside(counts, shares) {
+				assert.Zero(t, over, "%v after %d picks", weights, n+1)
+			}
+		}
+	}
+	assert.Equal(t, "abb", sequence(stats.StaticRoundRobin([]int{10, 20}), 3))
+	assert.InDeltaSlice(t, stats.StaticEnvelope([]int{1, 2}).High, stats.StaticEnvelope([]int{10, 20}).High, 1e-9)
+}

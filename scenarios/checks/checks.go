@@ -175,7 +175,28 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 	if why := copied(h.Plan.Config, claim); why != "" {
 		return lb.Finding{Broken: why}
 	}
-	return check.Judge(claim, focused(h, claim.Check))
+	h = focused(h, claim.Check)
+	f = check.Judge(claim, h)
+	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && slices.Contains(undisturbedOnly, claim.Check) {
+		f.Counter, f.Broken = nil, why
+	}
+	return f
+}
+
+// undisturbedOnly are the checks that may see a wrong choice where a server was left alone for a failed attempt.
+var undisturbedOnly = []string{"weights", "algorithm", "split", "sticky", "backup"}
+
+// attemptFailed says where the balancer's log tells of a failed attempt that nobody made fail.
+func attemptFailed(h lb.History) string {
+	if slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return m.Event.Fault != "slow" }) {
+		return ""
+	}
+	for _, l := range h.Env.Logged {
+		if strings.Contains(l.Text, "upstream") && strings.Contains(l.Text, "while") {
+			return fmt.Sprintf("the balancer's log tells of attempts that failed, after which it leaves a server alone: %s", l.Text)
+		}
+	}
+	return ""
 }
 
 // copied says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own

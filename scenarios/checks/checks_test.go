@@ -195,7 +195,7 @@ func TestLaws(t *testing.T) {
 	for _, b := range fixtures.Balancers {
 		fmt.Fprintf(&matrix, "%-76s", b.Name)
 		outcomes := map[string]lb.Outcome{}
-		for seed := range seeds(3) {
+		for seed := range seeds(2) {
 			h, err := b.History(seed)
 			require.NoError(t, err)
 			report, err := checks.Judge(h)

@@ -63,16 +63,10 @@ func idleWeights(cfg lb.Config, pool lb.Pool) []int {
 // idleEnvelope bounds counts of turns that began somewhere.
 func idleEnvelope(cfg lb.Config, pool lb.Pool, states int) stats.Envelope {
 	weights := idleWeights(cfg, pool)
-	if cfg.Balancer != "nginx" {
-		return stats.PeriodEnvelope(weights).Times(2)
+	if cfg.Balancer != "nginx" { // one after another, whatever the weights
+		return stats.StaticEnvelope(weights).Anywhere().Widen(unseen)
 	}
-	e := stats.SmoothEnvelope(weights)
-	anywhere := stats.Envelope{}
-	for i := range e.Low {
-		anywhere.Low = append(anywhere.Low, e.Low[i]-e.High[i])
-		anywhere.High = append(anywhere.High, e.High[i]-e.Low[i])
-	}
-	return anywhere.Times(states)
+	return stats.SmoothEnvelope(weights).Anywhere().Times(states).Widen(unseen)
 }
 
 func idleTrial(cfg lb.Config, pool lb.Pool, r lb.Request, terms Terms) Trial {

@@ -180,8 +180,8 @@ func (p *stretches) count(h lb.History, pool lb.Pool) {
 const perEdge = 3
 
 func (p *stretches) judge(f *lb.Finding, h lb.History, pool string, states int) {
-	right := stats.Shares(weightsOf(p.servers))
-	env := envelope(poolNamed(h, pool), p.servers, states, max(1, len(p.windows))).Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
+	right, env := envelopeAround(poolNamed(h, pool), p.servers, states, max(1, len(p.windows)))
+	env = env.Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
 	if len(p.servers) == len(rotation(poolNamed(h, pool))) {
 		wrong := stats.Nearest(weightsOf(p.servers))
 		f.Need = env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta)

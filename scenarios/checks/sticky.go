@@ -147,7 +147,7 @@ func (s followed) firsts(f *lb.Finding, h lb.History, pool lb.Pool) {
 	for i, server := range active {
 		counts[i] = s.first[server.Host]
 	}
-	shares, env := stats.Shares(weightsOf(active)), envelope(pool, active, states, 1)
+	shares, env := turnShares(pool, active, states)
 	for i, over := range env.Outside(counts, shares) {
 		if over != 0 {
 			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of the first requests of new clients (%s); turns by weight %s allow no such share",

@@ -3,6 +3,7 @@ package checks
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -14,7 +15,7 @@ var weights = Check{
 	Name: "weights",
 	Doc:  "The servers of a round robin pool share its requests by their weights.",
 	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline first (Traefik), or of " +
-		"periods that the weights divide exactly (HAProxy); its false alarm rate is 0, because no honest run can leave it",
+		"a replay of HAProxy's own turns; its false alarm rate is 0, because no honest run can leave it",
 	Claims: weightClaims,
 	Trials: weightTrials,
 	Judge:  judgeWeights,
@@ -31,7 +32,8 @@ func weightTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	}
 	active := rotation(pool)
 	wrong := stats.Nearest(weightsOf(active))
-	need := envelope(pool, active, statesOf(cfg, pool, terms.CPUs), 1).Need(stats.Shares(weightsOf(active)), stats.Shares(wrong), 1-terms.Beta)
+	right, env := turnShares(pool, active, statesOf(cfg, pool, terms.CPUs))
+	need := env.Need(right, stats.Shares(wrong), 1-terms.Beta)
 	return []Trial{{
 		Kind: Turns, Load: lb.Load{Count: need, Concurrency: inTurns, Requests: []lb.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s, with probability %g", ratio(wrong), ratio(weightsOf(active)), claim.Subject, 1-terms.Beta),
@@ -130,8 +132,11 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 		return f
 	}
 	tally, broken := tallyPool(pool, active, h)
-	right := stats.Shares(weightsOf(active))
-	env := envelope(pool, active, m, 1).Widen(tally.slack)
+	right, env := turnShares(pool, active, m)
+	if fresh(h.Plan, pool) {
+		right, env = turnsFromStart(pool, active, m, tally.total)
+	}
+	env = env.Widen(tally.slack)
 	wrong := stats.Nearest(weightsOf(active))
 	f := lb.Finding{
 		N:      tally.total,
@@ -146,6 +151,9 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	if f.Broken != "" {
 		return f
 	}
+	if drift := drifts(active, right); drift != "" {
+		f.Note = drift
+	}
 	over := env.Outside(tally.counts, right)
 	for i, s := range active {
 		if over[i] != 0 {
@@ -159,23 +167,98 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	return f
 }
 
-// envelope bounds how far counts of a pool's turns may be from the shares, in so many stretches of time and states. nginx begins
-// each anew; of the others it is not known where in their turns they are.
-func envelope(pool lb.Pool, servers []lb.Server, states, stretches int) stats.Envelope {
+// unseen is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too busy, one in 100,000
+// connections to a backend is reset.
+const unseen = 2
+
+// turnShares are the shares that turns by weight come to, and bounds on how far counts are from them while the same servers take
+// them all along, wherever in their turns they began; nginx's begin anew with its workers.
+func turnShares(pool lb.Pool, servers []lb.Server, states int) ([]float64, stats.Envelope) {
 	weights := weightsOf(servers)
 	switch pool.Method {
 	case lb.RoundRobin:
-		return stats.SmoothEnvelope(weights).Times(states)
+		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(unseen)
 	case "wrr":
-		return stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Anywhere().Times(states).Widen(unseen)
+	case "static-rr":
+		return stats.Shares(weights), stats.StaticEnvelope(weights).Anywhere().Times(states).Widen(unseen)
 	}
-	return stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+	shares, env := stats.FastShares(weights)
+	return shares, env.Anywhere().Times(states).Widen(unseen)
+}
+
+// turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the request.
+func turnsFromStart(pool lb.Pool, servers []lb.Server, states, picks int) ([]float64, stats.Envelope) {
+	shares, env := turnShares(pool, servers, states)
+	if pool.Method != "roundrobin" || picks == 0 || picks > longestReplay {
+		return shares, env
+	}
+	for i, n := range stats.FastCounts(weightsOf(servers), picks) {
+		shares[i] = float64(n) / float64(picks)
+		env.Low[i], env.High[i] = -unseen, unseen
+	}
+	return shares, env
+}
+
+// longestReplay bounds the turns that are replayed.
+const longestReplay = 1 << 22
+
+// envelopeAround is wider: the sum over several stretches of time, before which servers have come or gone.
+func envelopeAround(pool lb.Pool, servers []lb.Server, states, stretches int) ([]float64, stats.Envelope) {
+	weights := weightsOf(servers)
+	switch pool.Method {
+	case lb.RoundRobin:
+		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states)
+	case "wrr":
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
+	case "static-rr":
+		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+	}
+	shares, _ := stats.FastShares(weights)
+	return shares, stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+}
+
+// drifts says where a balancer's own turns do not quite come to the weights.
+func drifts(active []lb.Server, shares []float64) string {
+	worst, by := 0, 0.0
+	for i, p := range stats.Shares(weightsOf(active)) {
+		if d := math.Abs(shares[i]-p) / p; d > by {
+			worst, by = i, d
+		}
+	}
+	if by < 0.002 {
+		return ""
+	}
+	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over", active[worst].Host,
+		percent2(shares[worst]), percent2(stats.Shares(weightsOf(active))[worst]))
+}
+
+// percent2 prints a ratio with two decimals, as 22.58 %.
+func percent2(ratio float64) string { return fmt.Sprintf("%.2f %%", 100*ratio) }
+
+// fresh says whether a pool's turns are all known from its start on: no phase that is left out reached it before one that is not.
+func fresh(plan lb.Plan, pool lb.Pool) bool {
+	left := false
+	for _, l := range plan.Loads {
+		if bearsOn(l, "weights") {
+			if left {
+				return false
+			}
+			continue
+		}
+		left = left || slices.ContainsFunc(l.Requests, func(r lb.Request) bool {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, _ := plan.Config.Route(r.Port, r.Header["Host"], path)
+			return route.Pool == pool.Name || splitsTo(plan.Config, route, pool)
+		})
+	}
+	return true
 }
 
 // envelopeTest names it.
 func envelopeTest(pool lb.Pool, states int) string {
 	law := map[string]string{lb.RoundRobin: "smooth weighted round robin", "wrr": "earliest deadline first"}[pool.Method]
-	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", cmp.Or(law, "periods that the weights divide exactly"), plural(states, "independent state"))
+	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", cmp.Or(law, "HAProxy's "+pool.Method), plural(states, "independent state"))
 }
 
 // unknownShares says why nothing can be said of shares around faults.
