@@ -33,8 +33,33 @@ var conns = Check{
 			return claims
 		})
 	},
-	Judge: judgeConns,
+	Trials: connsTrials,
+	Judge:  judgeConns,
 }
+
+// connsTrials ask a pool for more at a time than all its servers may be given, while they take their time. One does for all.
+func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	r, ok := toPool(cfg, pool.Name)
+	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return s.Conns != nil && s.Conns.Value > 0 })
+	if !ok || id("conns", pool.Name, nameOf(pool.Servers[first])) != claim.ID {
+		return nil
+	}
+	most := 0
+	t := Trial{Kind: Crowd + " " + pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
+	for _, s := range rotation(pool) {
+		if s.Conns == nil || s.Conns.Value == 0 || s.Conns.Value > mostCrowd {
+			return nil // it takes all, or more than a trial can ask of it
+		}
+		most += int(s.Conns.Value) * statesOf(cfg, pool, terms.CPUs)
+		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
+	}
+	t.Load = lb.Load{Count: 3 * most, Concurrency: most + most/2, Requests: []lb.Request{r}}
+	return []Trial{t}
+}
+
+// mostCrowd is the largest limit at a time that a trial goes beyond.
+const mostCrowd = 500
 
 func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)

@@ -193,7 +193,7 @@ func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd exa
 	for _, r := range g.routes {
 		routes[r.Key()] = true
 	}
-	free, bursts := 0, map[int]bool{g.what.Burst: true}
+	bursts := map[int]bool{g.what.Burst: true}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.tunnel {
@@ -210,7 +210,9 @@ func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd exa
 		case !ok:
 			return nil, odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.what.Key)
 		case key == "" && g.what.Free != "":
-			free++
+			if hit.Server == "" && hit.Code == g.what.Status && !rival(j.route, g.what, h.Plan.Loads[hit.Load]) {
+				odd.add("request %d was refused with an empty key, which is not limited", hit.Seq)
+			}
 			continue
 		case rival(j.route, g.what, h.Plan.Loads[hit.Load]):
 			mixed[key] = true

@@ -88,7 +88,9 @@ func splitTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 }
 
 // splitEnvelope bounds counts of a split by turns that began somewhere.
-func splitEnvelope(shares []float64) stats.Envelope { return stats.DeadlineEnvelope(shares).Anywhere().Widen(unseen) }
+func splitEnvelope(shares []float64) stats.Envelope {
+	return stats.DeadlineEnvelope(shares).Anywhere().Widen(unseen)
+}
 
 // askew are shares of which the smallest is off by as much as a run must notice.
 func askew(shares []float64) []float64 {

@@ -39,11 +39,12 @@ const (
 	Keyed    = "keys"          // a key decides
 	Sessions = "sessions"      // clients keep their cookies
 	Busy     = "busy"          // servers have requests in flight
+	Crowd    = "crowd"         // more at a time than servers may be given
 	Overload = "overload"      // more than a limit allows, each limit by itself
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Busy, Overload}
+var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Busy, Crowd, Overload}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
