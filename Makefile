@@ -50,6 +50,10 @@ bench-peers: ## measure lbproof's engines beside other load generators, which it
 calibrate: ## measure false alarms, power and requests to a verdict by simulation: docs/calibration.md (15 minutes)
 	$(GO) run ./fixtures/calibrate
 
+.PHONY: mutants
+mutants: build ## run the real balancers with one line wrong in each, and see that just its promise is refuted (10 minutes)
+	$(GO) test -tags mutants -count=1 -timeout 30m -v -run TestRealMutantsOfLaws ./cmd/lbproof
+
 .PHONY: fuzz
 fuzz: ## fuzz every configuration reader, and the reader of answers, for a minute
 	for reader in Nginx HAProxy Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs || exit 1; done

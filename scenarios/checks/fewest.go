@@ -74,7 +74,7 @@ func idleTrial(cfg lb.Config, pool lb.Pool, r lb.Request, terms Terms) Trial {
 	wrong := stats.Nearest(weights)
 	need := idleEnvelope(cfg, pool, statesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong), 1-terms.Beta)
 	return Trial{
-		Kind: Singly, Load: lb.Load{Count: need, Concurrency: 1, Requests: []lb.Request{r}},
+		Kind: Singly, Load: lb.Load{Count: spareOf(need), Concurrency: 1, Requests: []lb.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g", ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
 	}
 }

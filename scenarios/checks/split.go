@@ -73,7 +73,7 @@ func splitTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	if s.Key == "" {
 		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
 		return []Trial{{
-			Kind: Turns, Load: lb.Load{Count: need, Concurrency: inTurns, Requests: []lb.Request{r}},
+			Kind: Turns, Load: lb.Load{Count: spareOf(need), Concurrency: inTurns, Requests: []lb.Request{r}},
 			Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*within, 1-terms.Beta),
 		}}
 	}

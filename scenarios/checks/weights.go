@@ -21,6 +21,9 @@ var weights = Check{
 	Judge:  judgeWeights,
 }
 
+// spareOf is a few requests more than are needed: those at a phase's edges may not count.
+func spareOf(need int) int { return need + need/50 + 3 }
+
 // inTurns is how many requests of a trial of turns are in flight.
 const inTurns = 8
 
@@ -35,7 +38,7 @@ func weightTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	right, env := turnShares(pool, active, statesOf(cfg, pool, terms.CPUs))
 	need := env.Need(right, stats.Shares(wrong), 1-terms.Beta)
 	return []Trial{{
-		Kind: Turns, Load: lb.Load{Count: need, Concurrency: inTurns, Requests: []lb.Request{r}},
+		Kind: Turns, Load: lb.Load{Count: spareOf(need), Concurrency: inTurns, Requests: []lb.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s, with probability %g", ratio(wrong), ratio(weightsOf(active)), claim.Subject, 1-terms.Beta),
 	}}
 }
