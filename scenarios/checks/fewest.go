@@ -202,7 +202,7 @@ func judgeRelief(f *lb.Finding, h lb.History, pool lb.Pool) (n int, enough bool)
 	slow := slices.Index(when.least, slices.Max(when.least))
 	active := rotation(pool)
 	index, _ := indexOf(active)
-	got := 0
+	got, took, tookOthers := 0, time.Duration(0), time.Duration(0)
 	find := journeys(h)
 	for hit := range h.Hits {
 		i, in := index[hit.Server]
@@ -211,7 +211,13 @@ func judgeRelief(f *lb.Finding, h lb.History, pool lb.Pool) (n int, enough bool)
 		}
 		if n++; i == slow {
 			got++
+			took += hit.Done - hit.Sent
+			continue
 		}
+		tookOthers += hit.Done - hit.Sent
+	}
+	if got > 0 && float64(took)/float64(got) < 2*float64(tookOthers)/float64(max(1, n-got)) {
+		f.Broken = fmt.Sprintf("%s did not take twice as long as the others for its answers, as it was made to: they were slow by themselves", active[slow].Host)
 	}
 	share := stats.Shares(weightsOf(active))[slow]
 	more, less := stats.BinomialTails(n, got, relieved*share)

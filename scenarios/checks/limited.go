@@ -338,7 +338,7 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 	byKey, odd, broken := collect(h, g)
 	f.Broken = broken
 	var wrong examples
-	told, in, refused := map[string]bool{}, 0, 0
+	told, in, refused, sighted := map[string]bool{}, 0, 0, l.Law != lb.LeakyBucket
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		all := byKey[key]
 		f.N += len(all)
@@ -353,7 +353,7 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 			wrong.add("key %s: %s", key, why)
 		}
 		if l.Law == lb.LeakyBucket {
-			delayed(l, key, all, &wrong)
+			sighted = delayed(l, key, all, &wrong) || sighted
 		}
 		for _, w := range wrongs(l) {
 			told[w.what] = told[w.what] || crossed(l, lawful(l, w.burst, w.rate), all) != ""
@@ -369,6 +369,9 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 		}
 	}
 	f.Need = f.N
+	if !sighted {
+		f.Need, f.Note = f.N+1, "answers took too long to tell who waited for a turn"
+	}
 	if len(untold) > 0 && f.N > 0 {
 		f.Need = f.N + 1
 		f.Note = fmt.Sprintf("these requests cannot tell it from %s (by %.0f %%)", strings.Join(untold, " or "), 100*off)
@@ -388,8 +391,8 @@ func promptness(all []asked) time.Duration {
 	return longest
 }
 
-// delayed judges who waits: beyond the delay each request its turn, without one nobody.
-func delayed(l lb.Limit, key string, all []asked, wrong *examples) {
+// delayed judges who waits: beyond the delay each request its turn, without one nobody. It says whether that could be seen.
+func delayed(l lb.Limit, key string, all []asked, wrong *examples) (sighted bool) {
 	var at []stats.Instant
 	var in []asked
 	promptly := promptness(all)
@@ -406,20 +409,26 @@ func delayed(l lb.Limit, key string, all []asked, wrong *examples) {
 				wrong.add("key %s: request %d was let through after %.3f s; its turn came %.3f s after it", key, in[i].hit.Seq, took.Seconds(), turn.Seconds())
 			}
 		}
-		return
+		return true
 	}
 	waited, due := 0, 0
 	for i, turn := range bucket.Waits(at, 0) {
-		if turn < 2*slack {
-			continue
-		}
-		if due++; in[i].hit.Done-in[i].hit.Sent >= turn {
-			waited++
+		took := in[i].hit.Done - in[i].hit.Sent
+		switch {
+		case turn == 0: // who is not beyond the rate waits for nothing either, unless servers are slow
+			promptly = max(promptly, took)
+		case turn >= 2*slack:
+			if due++; took >= turn {
+				waited++
+			}
 		}
 	}
-	if due >= 5 && waited == due && promptly < slack {
+	sighted = due >= 5 && promptly < slack
+	if sighted && waited == due {
 		wrong.add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay", key, plural(due, "request"))
 	}
+	short := float64(l.Burst) < l.Rate*(4*slack).Seconds() // no wait is long enough to be seen
+	return sighted || short
 }
 
 // judgeInFlight judges how many requests are let in at a time, key by key, while servers are known to take their time.
