@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -43,9 +44,12 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int) (lb.Plan, err
 			return plan, err
 		}
 	}
-	tested := 0
+	tested := 0 // by p-values
 	for _, l := range plan.Loads {
 		tested += len(l.Draws)
+		if strings.HasPrefix(l.Name, checks.Busy) && len(l.Shows) > 0 {
+			tested++
+		}
 	}
 	for _, l := range plan.Loads { // so that what is known is known after the correction for so many tests
 		for i := range l.Draws {

@@ -205,7 +205,11 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 	}
 }
 
-// removeAll tries to remove containers, and networks once there are none: all at once, but one after another where there are
+// atOnce is how many containers are removed at a time: Docker sometimes miscounts who is still in a network that thirty leave at once,
+// and then never lets it go.
+const atOnce = 6
+
+// removeAll tries to remove containers, and networks once there are none: several at once, but one after another where there are
 // several networks (see inTurn).
 func removeAll(ctx context.Context, cli *client.Client, left []string) {
 	networks := 0
@@ -215,15 +219,20 @@ func removeAll(ctx context.Context, cli *client.Client, left []string) {
 		}
 	}
 	var removing sync.WaitGroup
+	places := make(chan struct{}, atOnce)
+	if networks > 1 {
+		places = make(chan struct{}, 1)
+	}
 	for _, thing := range left {
 		kind, id, _ := strings.Cut(thing, " ")
 		if kind == "network" && networks < len(left) {
 			continue // it cannot go before its containers
 		}
-		removing.Go(func() { remove(ctx, cli, kind, id) })
-		if networks > 1 {
-			removing.Wait()
-		}
+		places <- struct{}{}
+		removing.Go(func() {
+			remove(ctx, cli, kind, id)
+			<-places
+		})
 	}
 	removing.Wait()
 }

@@ -73,7 +73,7 @@ func judgeChance(h lb.History, pool lb.Pool) lb.Finding {
 
 // drawnFinding says what draws have come to.
 func drawnFinding(h lb.History, test *stats.Draws, counts []int, shares []float64, strangers examples, busy int) lb.Finding {
-	f := lb.Finding{Tested: true, P: test.P(), Counter: strangers.list()}
+	f := lb.Finding{Tested: true, Anytime: true, P: test.P(), Counter: strangers.list()}
 	f.Test = fmt.Sprintf("sequential test of independent draws: refuted where shares are others (alpha %g), upheld where each is within %.0f %% (beta %g)",
 		h.Plan.Alpha, 100*within, h.Plan.Beta)
 	var got, want []string
@@ -84,7 +84,7 @@ func drawnFinding(h lb.History, test *stats.Draws, counts []int, shares []float6
 	}
 	f.Measured, f.Predicted = strings.Join(got, " : "), strings.Join(want, " : ")
 	f.Need = max(f.N+1, stats.DrawsToShow(shares, within, h.Plan.Beta))
-	if test.Near(h.Plan.Beta) || test.P() < h.Plan.Alpha {
+	if test.Near(h.Plan.Beta) {
 		f.Need = f.N
 		f.Power = fmt.Sprintf("would have caught a share that is %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta)
 	}

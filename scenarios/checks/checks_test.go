@@ -508,6 +508,8 @@ func TestDecide(t *testing.T) {
 	f(lb.Finding{N: 11, Tested: true, P: 0.0009}, lb.Refuted)
 	f(lb.Finding{N: 11, Tested: true, P: 0.0011}, lb.Upheld)
 	f(lb.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, lb.Undecided)
+	f(lb.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0009}, lb.Refuted)
+	f(lb.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0011}, lb.Undecided)
 }
 
 // One p-value of 0.0009 convicts alone, and does not among two.

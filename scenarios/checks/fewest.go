@@ -223,8 +223,8 @@ func judgeRelief(f *lb.Finding, h lb.History, pool lb.Pool) (n int, enough bool)
 	more, less := stats.BinomialTails(n, got, relieved*share)
 	f.Measured += fmt.Sprintf("; the slow %s %s of %s", active[slow].Host, number(got), number(n))
 	f.Predicted += fmt.Sprintf("; less than %s", percent3(relieved*share))
-	f.Tested, f.P = true, more
-	return n, less < h.Plan.Beta || more < h.Plan.Alpha
+	f.Tested, f.Anytime, f.P = true, true, more
+	return n, less < h.Plan.Beta
 }
 
 // judgeSpeed judges pools that mind how fast their servers are.

@@ -48,6 +48,8 @@ func decide(f lb.Finding, p, alpha float64) (lb.Outcome, string) {
 		return lb.Refuted, f.Counter[0]
 	case f.Broken != "":
 		return lb.Undecided, f.Broken
+	case f.Tested && f.Anytime && p < alpha:
+		return lb.Refuted, fmt.Sprintf("p = %.2g after correction, below %g", p, alpha)
 	case f.N == 0:
 		return lb.Undecided, fmt.Sprintf("no request bears on it; %s would do", number(max(1, f.Need)))
 	case f.N < f.Need:
