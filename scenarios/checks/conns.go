@@ -54,7 +54,7 @@ func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 		most += int(s.Conns.Value) * statesOf(cfg, pool, terms.CPUs)
 		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
 	}
-	t.Load = lb.Load{Count: 3 * most, Concurrency: most + most/2, Requests: []lb.Request{r}}
+	t.Load = lb.Load{Count: 4 * most, Concurrency: 2 * most, Requests: []lb.Request{r}}
 	return []Trial{t}
 }
 
