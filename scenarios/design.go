@@ -43,6 +43,9 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int) (lb.Plan, err
 		if err := d.add(e.load, e.slow, e.checks...); err != nil {
 			return plan, err
 		}
+		if e.reload > 0 {
+			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
+		}
 	}
 	tested := 0 // by p-values
 	for _, l := range plan.Loads {
@@ -64,6 +67,7 @@ type experiment struct {
 	kind   string
 	load   lb.Load
 	slow   []checks.Slowed
+	reload time.Duration
 	checks []string
 }
 
@@ -75,7 +79,7 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind })
 			if i < 0 {
 				i = len(all)
-				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow})
+				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow, reload: t.Reload})
 				all[i].load.Name, all[i].load.Requests = t.Kind, nil
 				all[i].load.Draws, all[i].load.Count = nil, 0
 			}
@@ -118,7 +122,8 @@ func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 		checks.Spare(d.plan.Config, &l)
 	}
 	var err error
-	if l.Engine, err = (Phase{}).engine(l); err != nil {
+	protocol := map[lb.Engine]string{lb.Vegeta: "h2"}[l.Engine]
+	if l.Engine, err = (Phase{Protocol: protocol}).engine(l); err != nil {
 		return fmt.Errorf("design the phase %s: %w", l.Name, err)
 	}
 	if len(slow) == 0 {

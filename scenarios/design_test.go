@@ -39,10 +39,15 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 	plan := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
 		"probes", "turns", "overload limits/#pages", "overload limits/patient#patient", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
-		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover",
+		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload limits/#pages", "reload limits/api#tokens",
 	}, phaseNames(plan))
-	require.Len(t, plan.Events, 2)
+	require.Len(t, plan.Events, 4)
 	for _, e := range plan.Events {
+		if e.Fault == "reload" {
+			assert.Contains(t, []int{8, 9}, e.Phase)
+			assert.Less(t, e.At+e.For, plan.Loads[e.Phase].Takes())
+			continue
+		}
 		assert.Equal(t, 5, e.Phase)
 		assert.Greater(t, e.For, plan.Loads[5].Takes())
 	}
@@ -76,7 +81,7 @@ func TestDesignStarvesNobody(t *testing.T) {
 			}
 		}
 		for _, l := range plan.Loads {
-			if checks.Order(l.Name) == checks.Order(checks.Overload) {
+			if checks.Order(l.Name) >= checks.Order(checks.Overload) {
 				continue
 			}
 			spared := l

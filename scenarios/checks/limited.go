@@ -76,7 +76,19 @@ func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 		t.Load.Count /= askers
 	}
 	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
-	return []Trial{t}
+	if l.Law != lb.LeakyBucket || l.Delay >= 0 {
+		return []Trial{t}
+	}
+	again := t
+	again.Kind, again.Reload, again.Shows = Reloaded+" "+claim.ID, lasts/2, "buckets that a reload fills, of "+claim.Subject
+	again.Load.Requests = slices.Clone(t.Load.Requests)
+	again.Load.Fresh, again.Load.Rate, again.Load.Count = true, rate, int(rate*lasts.Seconds())
+	if again.Load.Clients.Addresses {
+		again.Load.Clients.Count = 1
+	} else {
+		again.Load.Keys.Values = []string{"key-over-a-reload"}
+	}
+	return []Trial{t, again}
 }
 
 // pressure is how fast a client asks too often, and for how long it must.
@@ -111,7 +123,15 @@ func crowdTrial(cfg lb.Config, t Trial, r lb.Route, l lb.Limit) []Trial {
 		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
 	}
 	t.Shows = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.Most, l.Key)
-	return []Trial{t}
+	streams := slices.ContainsFunc(cfg.Listeners, func(o lb.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
+	if !streams || !isAddress(l.Key) {
+		return []Trial{t}
+	}
+	one := t
+	one.Kind, one.Shows = t.Kind+" by HTTP/2 streams", "the same where all requests come over one connection"
+	one.Load.Requests = slices.Clone(t.Load.Requests)
+	one.Load.Engine, one.Load.Clients, one.Load.Keys, one.Load.Count, one.Load.Concurrency = lb.Vegeta, lb.Clients{}, lb.Keys{}, each, each
+	return []Trial{t, one}
 }
 
 // atOnce is how many requests of a key a limit lets in at once.

@@ -104,6 +104,18 @@ func askew(shares []float64) []float64 {
 	return out
 }
 
+// divided is what became of a split's requests.
+type divided struct {
+	split     lb.Split
+	of        map[string]string
+	index     map[string]int // of a side
+	test      *stats.Draws
+	counts    []int
+	wrong     examples // on another side than their key's hash says
+	strangers examples
+	unknown   bool // the key of a request is not known
+}
+
 func judgeSplit(claim lb.Claim, h lb.History) lb.Finding {
 	s, known := h.Plan.Config.Split(claim.Subject)
 	of, shares, ok := sides(h.Plan.Config, s)
@@ -117,62 +129,69 @@ func judgeSplit(claim lb.Claim, h lb.History) lb.Finding {
 	case died(h) != "":
 		return lb.Finding{Broken: died(h)}
 	}
-	test, counts := stats.NewDraws(shares, within), make([]int, len(shares))
-	index := map[string]int{}
+	d := divided{split: s, of: of, index: map[string]int{}, test: stats.NewDraws(shares, within), counts: make([]int, len(shares))}
 	for i, share := range s.Shares {
-		index[share.Pool] = i
+		d.index[share.Pool] = i
 	}
-	m, find := stats.SplitMap(shares), journeys(h)
-	var wrong, strangers examples
-	sticky := 0
-	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil || j.route.Pool != s.Name || hit.Server == "" || faulty(h, hit) {
-			continue
-		}
-		if s.Sticky != nil && h.Plan.Loads[hit.Load].Clients.Cookies {
-			sticky++
-			continue
-		}
-		i, in := index[of[hit.Server]]
-		if !in {
-			strangers.add("request %d was answered by %s, which is on no side of the split", hit.Seq, hit.Server)
-			continue
-		}
-		test.Add(i)
-		counts[i]++
-		if s.Key != "" && !drawnAnew(s) {
-			key, ok := keyOf(h, s.Key, hit)
-			if !ok {
-				return lb.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key)}
-			}
-			if want := m(key); want != i {
-				wrong.add("request %d with the key %s went to %s; its hash says %s", hit.Seq, readable(s.Key, key), s.Shares[i].Pool, s.Shares[want].Pool)
-			}
-		}
-	}
+	d.follow(h, stats.SplitMap(shares))
 	switch {
 	case drawnAnew(s):
-		return drawnFinding(h, test, counts, shares, strangers, 0)
+		return drawnFinding(h, d.test, d.counts, shares, d.strangers, 0)
+	case d.unknown:
+		return lb.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key)}
 	case s.Key != "":
-		n := sumOf(counts)
+		n := sumOf(d.counts)
 		return lb.Finding{
-			N: n, Need: everyKey * 13, Counter: append(wrong.list(), strangers.list()...), Test: "every key's side against the hash that is recomputed",
-			Measured: fmt.Sprintf("%s, %s on the other side", plural(n, "request"), number(wrong.total)), Predicted: "each where its hash says",
+			N: n, Need: everyKey * 13, Counter: append(d.wrong.list(), d.strangers.list()...), Test: "every key's side against the hash that is recomputed",
+			Measured: fmt.Sprintf("%s, %s on the other side", plural(n, "request"), number(d.wrong.total)), Predicted: "each where its hash says",
 			Power: powerAll(n, h),
 		}
 	}
+	return d.byTurns(h, shares)
+}
+
+// follow counts the sides that requests took, and compares them with the hash of their keys.
+func (d *divided) follow(h lb.History, m stats.Map) {
+	find := journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.route.Pool != d.split.Name || hit.Server == "" || faulty(h, hit) {
+			continue
+		}
+		if d.split.Sticky != nil && h.Plan.Loads[hit.Load].Clients.Cookies {
+			continue // who comes back takes no turn
+		}
+		i, in := d.index[d.of[hit.Server]]
+		if !in {
+			d.strangers.add("request %d was answered by %s, which is on no side of the split", hit.Seq, hit.Server)
+			continue
+		}
+		d.test.Add(i)
+		d.counts[i]++
+		if d.split.Key == "" || drawnAnew(d.split) {
+			continue
+		}
+		key, ok := keyOf(h, d.split.Key, hit)
+		d.unknown = d.unknown || !ok
+		if want := m(key); ok && want != i {
+			d.wrong.add("request %d with the key %s went to %s; its hash says %s", hit.Seq, readable(d.split.Key, key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
+		}
+	}
+}
+
+// byTurns judges a split that takes turns.
+func (d *divided) byTurns(h lb.History, shares []float64) lb.Finding {
 	f := lb.Finding{
-		N: sumOf(counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(counts), Counter: strangers.list(),
+		N: sumOf(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(d.counts), Counter: d.strangers.list(),
 		Power: fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta),
 	}
 	env := splitEnvelope(shares)
 	f.Need = env.Need(shares, askew(shares), 1-h.Plan.Beta)
 	var want []string
-	for i, over := range env.Outside(counts, shares) {
+	for i, over := range env.Outside(d.counts, shares) {
 		want = append(want, fmt.Sprintf("%.1f", float64(f.N)*shares[i]))
 		if over != 0 {
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests, %.1f too many or too few", s.Shares[i].Pool, number(counts[i]), number(f.N), over))
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests, %.1f beyond what turns allow", d.split.Shares[i].Pool, number(d.counts[i]), number(f.N), over))
 		}
 	}
 	f.Predicted = strings.Join(want, " : ")

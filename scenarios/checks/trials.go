@@ -15,6 +15,8 @@ type Trial struct {
 	Load lb.Load // Requests of one claim, and Count for them; a Name is not needed
 	// Slow are servers that take longer for every answer while the phase lasts.
 	Slow []Slowed
+	// Reload is when, since the phase began, the balancer takes over its configuration again; 0 is never.
+	Reload time.Duration
 	// Shows is what the trial would find out, one sentence without a full stop.
 	Shows string
 }
@@ -41,10 +43,11 @@ const (
 	Busy     = "busy"          // servers have requests in flight
 	Crowd    = "crowd"         // more at a time than servers may be given
 	Overload = "overload"      // more than a limit allows, each limit by itself
+	Reloaded = "reload"        // the balancer takes over its configuration meanwhile
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Busy, Crowd, Overload}
+var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Busy, Crowd, Overload, Reloaded}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
