@@ -150,7 +150,7 @@ func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 // beside is a phase of a few requests before or after another one.
 func (d *designer) beside(l lb.Load, what string, lasts time.Duration) {
 	few := lb.Load{
-		Name: l.Name + ": " + what, Engine: l.Engine, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: defaultInFlight,
+		Name: l.Name + ": " + what, Engine: lb.Goroutines, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: defaultInFlight,
 		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks,
 	}
 	checks.Spare(d.plan.Config, &few)

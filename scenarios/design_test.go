@@ -84,6 +84,9 @@ func TestDesignStarvesNobody(t *testing.T) {
 			if checks.Order(l.Name) >= checks.Order(checks.Overload) {
 				continue
 			}
+			if l.Clients.Addresses {
+				assert.NotEqual(t, lb.Vegeta, l.Engine, "%s: %s: it sends from one address", name, l.Name)
+			}
 			spared := l
 			checks.Spare(plan.Config, &spared)
 			assert.Equal(t, l, spared, "%s: %s could be refused", name, l.Name)

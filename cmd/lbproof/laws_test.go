@@ -29,6 +29,6 @@ func TestDesignedExperiments(t *testing.T) {
 		assert.Positive(t, decided)
 		p.nothingLeft(t, 0)
 	}
-	f("nginx/limits", "limits", "weights")
+	f("haproxy/limits", "limits", "weights")
 	f("traefik/limits", "limits", "sticky")
 }

@@ -207,7 +207,7 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 
 // atOnce is how many containers are removed at a time: Docker sometimes miscounts who is still in a network that thirty leave at once,
 // and then never lets it go.
-const atOnce = 6
+const atOnce = 8
 
 // removeAll tries to remove containers, and networks once there are none: several at once, but one after another where there are
 // several networks (see inTurn).
