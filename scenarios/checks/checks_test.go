@@ -396,6 +396,21 @@ func TestASaturatedSenderConvictsNobody(t *testing.T) {
 	assert.Contains(t, v.Reason, "the sender was saturated")
 }
 
+// A server that was left alone for an attempt that failed by itself convicts nobody, where nginx's log tells of the attempt; a log of
+// refusals by a limit tells of none.
+func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
+	judged := func(logged string) lb.Verdict {
+		return outcome(t, "weights/backend", func(h *lb.History) {
+			*h = fixtures.Simulate(h.Plan, fixtures.Mutant{Weights: []int{1, 2, 2}}, 1)
+			h.Env.Logged = []lb.Logged{{Text: logged, Count: 1}}
+		})
+	}
+	reset := "[error] recv() failed (104: Connection reset by peer) while reading response header from upstream"
+	assert.Equal(t, lb.Undecided, judged(reset).Outcome)
+	assert.Contains(t, judged(reset).Reason, "attempts that failed")
+	assert.Equal(t, lb.Refuted, judged(`[error] limiting requests, excess: 30.640 by zone "tokens"`).Outcome)
+}
+
 func TestRepeatableRequestsMayBeSentAgain(t *testing.T) {
 	again := func(h *lb.History) {
 		arrivals := h.Arrivals

@@ -145,9 +145,15 @@ func atOnce(l lb.Limit) int {
 	return l.Burst
 }
 
-// judged says whether lbproof knows the law of a limit.
+// judged says whether lbproof knows the law of a limit, and its rate.
 func judged(l lb.Limit) bool {
-	return l.Law != lb.CountWindow || l.Name == "http_req_rate" && l.Window > 0
+	switch l.Law {
+	case lb.InFlight:
+		return l.Most > 0
+	case lb.CountWindow:
+		return l.Name == "http_req_rate" && l.Window > 0
+	}
+	return l.Rate > 0
 }
 
 // headerKey is the request header field that a key is.
@@ -189,7 +195,7 @@ func judgeLimits(claim lb.Claim, h lb.History) lb.Finding {
 	case g.what.DryRun:
 		return lb.Finding{Cannot: "a dry run refuses nothing, and only writes to the log"}
 	case !judged(g.what):
-		return lb.Finding{Broken: fmt.Sprintf("lbproof counts requests, and not what %s counts", cmp.Or(g.what.Name, g.what.Law))}
+		return lb.Finding{Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", cmp.Or(g.what.Name, g.what.Law))}
 	case died(h) != "":
 		return lb.Finding{Broken: died(h)}
 	case g.what.Law == lb.InFlight:

@@ -48,7 +48,9 @@ func limitParams(l lb.Limit) map[string]float64 {
 		p["most"] = float64(l.Most)
 	case lb.LeakyBucket:
 		p["at_once"] = float64(l.Burst + 1)
-		p["spacing_ms"] = math.Round(1e6/l.Rate) / 1e3
+		if l.Rate > 0 { // its zone is known
+			p["spacing_ms"] = math.Round(1e6/l.Rate) / 1e3
+		}
 	default:
 		p["at_once"] = float64(l.Burst)
 	}
@@ -72,6 +74,9 @@ func limitText(cfg lb.Config, g group[lb.Limit]) string {
 			g.paths(), l.Burst, span(l.Window), l.Key, status, perSecond(l.Rate))
 	case lb.TokenBucket:
 		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.", g.paths(), l.Burst, perSecond(l.Rate), l.Key, status)
+	}
+	if l.Rate == 0 {
+		return fmt.Sprintf("Requests to %s are limited by %s, whose rate nothing declares.", g.paths(), l.Name)
 	}
 	wait := ""
 	switch {
