@@ -64,7 +64,7 @@ clean: ## remove what was built: the binary, the run folders, lbproof's images
 	rm -rf bin lbproof-runs
 	-docker images -q --filter label=lbproof.source | sort -u | xargs -r docker rmi -f
 
-FAILURES := backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale slow thundering-return
+FAILURES := backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale session-router slow thundering-return
 
 .PHONY: failures
 failures: build ## run every failure scenario on its own configuration, and say what each came to and how long it took (15 minutes)
@@ -73,3 +73,8 @@ failures: build ## run every failure scenario on its own configuration, and say 
 		printf '%-18s exit code %d, %4d s, %s\n' $$s $$code $$(($$(date +%s) - from)) "$$(grep -E '^[0-9]+ (upheld|refuted|undecided)' /tmp/lbproof-failures.log)"; \
 		[ $$code -ne 2 ] && [ $$code -ne 4 ] || { tail -5 /tmp/lbproof-failures.log; exit $$code; }; \
 	done; rm -f /tmp/lbproof-failures.log; echo "all: $$(($$(date +%s) - begin)) s"
+
+.PHONY: verdicts
+verdicts: build ## decide every promise of the built-in configurations on the real balancers, and write docs/verdicts (an hour)
+	@mkdir -p docs/verdicts
+	$(GO) test -tags verdicts -count=1 -timeout 3h -v -run TestVerdicts ./cmd/lbproof

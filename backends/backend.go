@@ -29,6 +29,7 @@ type Service struct {
 	IDHeader string   // request header that joins an arrival to the client's hit
 	Server   string   // response header that carries Tag
 	Size     string   // response header that says how many bytes the body has, so that a client sees where some are missing
+	Wish     string   // request header that asks for a certain answer, see Wish
 	Observe  []string // request headers that the ledger keeps
 	Prefixes []string // paths below which the API is served too, as /api
 	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
@@ -113,7 +114,7 @@ func (s *Service) API() http.Handler {
 	mux.HandleFunc("GET /api/health/websocket", s.tunnelHealth)
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
-	return s.counted(s.misbehave(s.below(mux)))
+	return s.counted(s.granted(s.misbehave(s.below(mux))))
 }
 
 // below serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted
@@ -196,7 +197,7 @@ func (s *Service) counted(next http.Handler) http.Handler {
 		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
 		look := r.Header.Get(LookHeader) != ""
 		if !fromLoopback(r) && !check && !tunnel && !look && !s.Helper {
-			s.Ledger.Add(r, s.IDHeader, s.Observe)
+			s.Ledger.Add(r, s.IDHeader, s.Observe, r.Header.Get(s.Wish) != "")
 		}
 		w.Header().Set(s.Server, s.Tag)
 		next.ServeHTTP(w, r)

@@ -152,9 +152,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// countServed gives every connection a count of its requests.
-func countServed(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, servedKey{}, &atomic.Int64{})
+// countServed gives every connection a count of its requests, and requests their connection.
+func countServed(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(context.WithValue(ctx, servedKey{}, &atomic.Int64{}), connKey{}, conn)
 }
 
 // behave takes orders: POST /behave sets a behaviour, and says how often the one before showed; POST /exhaust takes memory

@@ -57,10 +57,14 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Add records a request.
-func (l *Ledger) Add(r *http.Request, idHeader string, observe []string) {
+// Add records a request with the named header fields, and where it came from and went to if it is to be noted.
+func (l *Ledger) Add(r *http.Request, idHeader string, observe []string, note bool) {
 	id, _ := strconv.ParseUint(r.Header.Get(idHeader), 10, 64)
-	l.add(Arrival{ID: id, At: Now(), Header: observed(r, observe)})
+	values := observed(r, observe)
+	if note {
+		noted(values, r)
+	}
+	l.add(Arrival{ID: id, At: Now(), Header: values.Encode()})
 }
 
 // AddMessage records a message of a tunnel.
@@ -77,8 +81,8 @@ func (l *Ledger) add(row Arrival) {
 	}
 }
 
-// observed is the named header fields of a request in url.Values encoding; absent ones are left out.
-func observed(r *http.Request, names []string) string {
+// observed is the named header fields of a request; absent ones are left out.
+func observed(r *http.Request, names []string) url.Values {
 	values := url.Values{}
 	for _, name := range names {
 		if http.CanonicalHeaderKey(name) == "Host" {
@@ -89,7 +93,7 @@ func observed(r *http.Request, names []string) string {
 			values[http.CanonicalHeaderKey(name)] = v
 		}
 	}
-	return values.Encode()
+	return values
 }
 
 // maxPage bounds what one answer of the control port holds, bytes.

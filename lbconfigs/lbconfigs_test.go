@@ -38,7 +38,7 @@ func said(fsys fs.FS, name string) txtar.File {
 	r.Lines = reports.CountLines(cfg, claims)
 	for _, c := range claims {
 		p := reports.Promise{Claim: c}
-		if check, err := checks.Find(c.Check); err == nil && check.Judge == nil {
+		if check, err := checks.Find(c.Check); err == nil && !check.Decides() {
 			p.Undecided = checks.NoExperiment
 		}
 		r.Claims = append(r.Claims, p)

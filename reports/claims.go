@@ -96,7 +96,11 @@ func WriteReading(out io.Writer, r Reading) error {
 	writeProblems(w, r)
 	writeNeeds(w, r.Needs)
 	writeUnread(w, r.Unread)
-	fmt.Fprintf(w, "\n%d promises of %s, %d of them by default, %d that lbproof has no experiment for yet\n", written+implicit, r.Balancer, implicit, undecided(r.Claims))
+	fmt.Fprintf(w, "\n%d promises of %s, %d of them by default", written+implicit, r.Balancer, implicit)
+	if n := undecided(r.Claims); n > 0 {
+		fmt.Fprintf(w, ", %d that lbproof has no experiment for yet", n)
+	}
+	fmt.Fprintln(w)
 	fmt.Fprintf(w, "%d lines: %d promise something, %d are part of what others promise, %d promise nothing (above)\n", r.Lines.All, r.Lines.Promises, r.Lines.Form, r.Lines.Unread)
 	_, err := io.WriteString(out, w.String())
 	return err

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,21 +16,26 @@ import (
 var bystanders = []string{"once", "limits", "restarts", "drained", "backup"}
 
 const (
-	slowing    = 2 * time.Second // until servers are known to be slow
-	besideRate = 20              // requests per second meanwhile
+	slowing    = 1200 * time.Millisecond // until servers are known to be slow
+	besideRate = 20                      // requests per second meanwhile
 )
 
 // Design makes a plan of experiments that the promises of a configuration need, for a balancer that sees so many processors.
-// Trials that can share a phase do; what disturbs others comes after them, from addresses of its own.
-func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int) (lb.Plan, error) {
-	s := Scenario{Name: name, File: cfg.Files[0].Name}
+// Trials that can share a phase do; what disturbs others comes after them, from addresses of its own. Where kinds of promises are
+// named, the experiments are for those only.
+func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int, only ...string) (lb.Plan, error) {
+	s := Scenario{Name: name, File: cfg.Files[0].Name, Checks: only}
 	plan, err := s.stage(cfg, specs)
 	if err != nil {
 		return plan, err
 	}
+	if len(only) > 0 && len(plan.Claims) > 0 && !slices.ContainsFunc(plan.Claims, plan.Decides) {
+		return plan, fmt.Errorf("%s makes no promise of the kind %s", s.File, strings.Join(only, " or "))
+	}
+	wanted := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
 	terms := checks.Terms{Alpha: plan.Alpha, Beta: plan.Beta, CPUs: cpus}
 	d := designer{scenario: &s, plan: &plan}
-	if probes := checks.Probes(cfg, plan.Claims); len(probes) > 0 {
+	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-plan.Beta)
 		err := d.add(lb.Load{
 			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Requests: probes,
@@ -39,9 +45,20 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int) (lb.Plan, err
 			return plan, err
 		}
 	}
-	for _, e := range experiments(plan.Claims, checks.Trials(cfg, plan.Claims, terms)) {
+	for _, e := range experiments(wanted, checks.Trials(cfg, wanted, terms)) {
+		for _, together := range e.kill { // so that clients enough send it
+			for _, f := range deaths(cfg, together, "") {
+				lengthen(&e.load, f.lasts(cfg, f.Target))
+			}
+		}
 		if err := d.add(e.load, e.slow, e.checks...); err != nil {
 			return plan, err
+		}
+		if len(e.vanish) > 0 {
+			d.vanish(e)
+		}
+		if len(e.kill) > 0 {
+			d.kill(e)
 		}
 		if e.reload > 0 {
 			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
@@ -67,6 +84,8 @@ type experiment struct {
 	kind   string
 	load   lb.Load
 	slow   []checks.Slowed
+	vanish []string
+	kill   [][]string // those of a pool
 	reload time.Duration
 	checks []string
 }
@@ -84,6 +103,13 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 				all[i].load.Draws, all[i].load.Count = nil, 0
 			}
 			e := all[i]
+			e.vanish = append(e.vanish, t.Vanish...)
+			known := func(host string) bool {
+				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) })
+			}
+			if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
+				e.kill = append(e.kill, t.Kill)
+			}
 			e.join(t)
 			if !slices.Contains(e.checks, claim.Check) {
 				e.checks = append(e.checks, claim.Check)
@@ -96,12 +122,52 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 
 // join has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.
 func (e *experiment) join(t checks.Trial) {
+	switch {
+	case t.Load.Engine == lb.Prober && strings.HasPrefix(t.Kind, checks.Counted): // which are sent in their order
+		e.load.Requests, e.load.Count, e.load.Shows = t.Load.Requests, t.Load.Count, []string{t.Shows}
+		return
+	case t.Load.Engine == lb.Prober:
+		e.ask(t)
+		return
+	case len(t.Kill) > 0: // claims of the same pool need no more than one
+		e.once(t)
+		e.load.Rate = t.Load.Rate * float64(len(e.load.Requests))
+		e.load.Count = len(e.load.Requests)
+		return
+	}
 	before := max(1, len(e.load.Requests))
 	each := max((e.load.Count+before-1)/before, (t.Load.Count+len(t.Load.Requests)-1)/len(t.Load.Requests))
 	e.load.Requests = append(e.load.Requests, t.Load.Requests...)
 	e.load.Count = each * len(e.load.Requests)
 	e.load.Draws = append(e.load.Draws, t.Load.Draws...)
 	e.load.Shows = append(e.load.Shows, t.Shows)
+}
+
+// ask adds questions, each once: several claims may be about the same.
+func (e *experiment) ask(t checks.Trial) {
+	before := len(e.load.Requests)
+	e.once(t)
+	e.load.Timeout = max(e.load.Timeout, t.Load.Timeout)
+	each := max(checks.Often, t.Load.Count/len(t.Load.Requests), e.load.Count/max(1, before))
+	if e.load.Count = each * len(e.load.Requests); e.load.Open() {
+		e.load.Count = max(e.load.Count, int(e.load.Rate*t.Load.Takes().Seconds()))
+	}
+}
+
+// once adds the requests of a trial that are not there yet.
+func (e *experiment) once(t checks.Trial) {
+	for _, r := range t.Load.Requests {
+		same := func(o lb.Request) bool {
+			o.Claim = r.Claim
+			return reflect.DeepEqual(o, r)
+		}
+		if !slices.ContainsFunc(e.load.Requests, same) {
+			e.load.Requests = append(e.load.Requests, r)
+		}
+	}
+	if !slices.Contains(e.load.Shows, t.Shows) {
+		e.load.Shows = append(e.load.Shows, t.Shows)
+	}
 }
 
 // designer adds phases to a plan.
@@ -116,15 +182,23 @@ type designer struct {
 func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 	l.Timeout = or(l.Timeout, defaultTimeout)
 	l.Checks = append(slices.Clone(about), bystanders...)
+	if l.Engine == lb.Prober { // whose requests are made to be odd
+		l.Checks = append(slices.Clone(about), "restarts")
+	}
 	slices.Sort(l.Checks)
 	l.Checks = slices.Compact(l.Checks)
-	if !slices.Contains(about, "limits") {
+	if l.Name == checks.Deaths {
+		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
+	}
+	if !slices.Contains(about, "limits") && l.Name != checks.Refused {
 		checks.Spare(d.plan.Config, &l)
 	}
 	var err error
-	protocol := map[lb.Engine]string{lb.Vegeta: "h2"}[l.Engine]
-	if l.Engine, err = (Phase{Protocol: protocol}).engine(l); err != nil {
-		return fmt.Errorf("design the phase %s: %w", l.Name, err)
+	if l.Engine != lb.Prober {
+		protocol := map[lb.Engine]string{lb.Vegeta: "h2"}[l.Engine]
+		if l.Engine, err = (Phase{Protocol: protocol}).engine(l); err != nil {
+			return fmt.Errorf("design the phase %s: %w", l.Name, err)
+		}
 	}
 	if len(slow) == 0 {
 		d.place(l)
@@ -145,6 +219,60 @@ func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 		d.beside(l, "its servers recover", 2*slowing)
 	}
 	return nil
+}
+
+// vanish has servers vanish from the beginning of the last phase on.
+func (d *designer) vanish(e *experiment) {
+	slices.Sort(e.vanish)
+	last := d.plan.Loads[len(d.plan.Loads)-1]
+	for _, host := range slices.Compact(e.vanish) {
+		d.scenario.Faults = append(d.scenario.Faults, Fault{Fault: "blackhole", Target: host, Phase: last.Name, For: last.Takes()})
+	}
+}
+
+// How servers die: when first, for how long at least, how far from the next death, how many deaths show something that happens at
+// random times and at fixed ones, and how long they may take in all.
+const (
+	firstDeath   = time.Second
+	deathLasts   = 3 * time.Second
+	deathsApart  = time.Second
+	randomDeaths = 10
+	fixedDeaths  = checks.Often
+	deathsTake   = 160 * time.Second
+)
+
+// kill has servers die and come back in the last phase.
+func (d *designer) kill(e *experiment) {
+	last := len(d.plan.Loads) - 1
+	for _, together := range e.kill {
+		d.scenario.Faults = append(d.scenario.Faults, deaths(d.plan.Config, together, d.plan.Loads[last].Name)...)
+	}
+}
+
+// deaths of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
+// until one has succeeded (check.c: "up, but will fall down at first failure").
+func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
+	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
+	for _, host := range hosts {
+		f := Fault{For: deathLasts, Every: deathLasts + deathsApart, Adapt: true}
+		every = max(every, f.adapted(cfg, host).Every)
+		for _, p := range cfg.Pools {
+			for _, s := range p.Servers {
+				if s.Host == host && s.Active != nil {
+					need, checked = randomDeaths, max(checked, s.Active.Interval)
+				}
+			}
+		}
+	}
+	times := min((need+len(hosts)-1)/len(hosts), max(1, int(deathsTake/every)))
+	var all []Fault
+	for i, host := range hosts {
+		all = append(all, Fault{
+			Fault: "kill", Target: host, Phase: phase, For: deathLasts, Every: every, Times: times, Adapt: true,
+			At: firstDeath + checked + time.Duration(i)*every/time.Duration(len(hosts)),
+		})
+	}
+	return all
 }
 
 // beside is a phase of a few requests before or after another one.

@@ -40,8 +40,8 @@ func (s Scenario) events(plan *lb.Plan) error {
 			}
 			f := f
 			if f.Adapt {
+				lengthen(&plan.Loads[phase], f.lasts(plan.Config, node.Name))
 				f = f.adapted(plan.Config, node.Name)
-				lengthen(&plan.Loads[phase], f.At+time.Duration(or(f.Times, 1))*f.Every+f.Sweep+f.At)
 				e.For = f.For
 			}
 			plan.Events = append(plan.Events, f.repeated(e)...)
@@ -88,6 +88,12 @@ func (f Fault) adapted(cfg lb.Config, node string) Fault {
 	}
 	f.Every = max(f.Every, f.For+back+time.Duration(golden*float64(f.Sweep))) // the most by which two come closer
 	return f
+}
+
+// lasts is until when a fault that adapts is over for the last time, and as long after it as before the first.
+func (f Fault) lasts(cfg lb.Config, node string) time.Duration {
+	f = f.adapted(cfg, node)
+	return f.At + time.Duration(or(f.Times, 1))*f.Every + f.Sweep + f.At
 }
 
 // lengthen has an open loop go on for a time at least.

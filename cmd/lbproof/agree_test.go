@@ -28,6 +28,7 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 			continue // lbproof cannot read it
 		}
 		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			for _, f := range archive.Files[:last] {
 				at := filepath.Join(dir, f.Name)

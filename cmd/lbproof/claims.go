@@ -62,7 +62,7 @@ func reading(cfg lb.Config) reports.Reading {
 	}
 	for _, c := range claims {
 		p := reports.Promise{Claim: c}
-		if check, err := checks.Find(c.Check); err == nil && check.Judge == nil {
+		if check, err := checks.Find(c.Check); err == nil && !check.Decides() {
 			p.Undecided = checks.NoExperiment
 		}
 		r.Claims = append(r.Claims, p)

@@ -68,7 +68,7 @@ func list(out io.Writer, kind string) error {
 	case "checks":
 		for _, c := range checks.All {
 			law := c.Law
-			if c.Judge == nil {
+			if !c.Decides() {
 				law += " (" + checks.NoExperiment + ")"
 			}
 			row(c.Name, c.Doc)

@@ -99,7 +99,7 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(testCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand())
+	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand())
 	root.AddCommand(backendCommand(), workerCommand(), agentCommand(), slayCommand(), renameCommand(), reaperCommand(), reachCommand(), routeCommand())
 	return root
 }

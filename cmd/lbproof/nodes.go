@@ -43,7 +43,7 @@ func backendCommand() *cobra.Command {
 				return environment(checkHealth(cmd.Context(), healthy, slices.Contains(secure, healthy)))
 			}
 			s := backends.Service{
-				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Observe: observe,
+				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Wish: lb.WishHeader, Observe: observe,
 				Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
 				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
 			}
@@ -116,13 +116,19 @@ func workerCommand() *cobra.Command {
 
 func agentCommand() *cobra.Command {
 	var ports []int
+	var local map[string]int
 	cmd := &cobra.Command{
 		Use: "agent", Short: "Break and watch a node's network as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return environment(agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports))
+			var services []agent.Local
+			for host, port := range local {
+				services = append(services, agent.Local{Port: port, Host: host})
+			}
+			return environment(agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services))
 		},
 	}
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")
+	cmd.Flags().StringToIntVar(&local, "local", nil, "services of other nodes, as redis=6379, that are to be found on the loopback address too")
 	return cmd
 }
 

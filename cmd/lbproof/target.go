@@ -17,6 +17,7 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 // source says where a configuration is and how it is to be read; its flags are those of every verb that takes one.
@@ -24,6 +25,7 @@ type source struct {
 	balancer string
 	allow    []string
 	scenario string        // whose traffic a configuration gets
+	checks   []string      // kinds of promises that experiments are designed for; none: all
 	lasts    time.Duration // of a scenario's phases that say for how long, where it is not zero
 }
 
@@ -36,6 +38,8 @@ func (s *source) flags(cmd *cobra.Command) {
 func (s *source) trafficFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.scenario, "scenario", "", "a built-in scenario whose traffic a configuration gets, and whose expectations, instead of experiments designed for it")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringSliceVar(&s.checks, "checks", nil, "the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code")
+	_ = cmd.RegisterFlagCompletionFunc("checks", cobra.FixedCompletions(checks.Names(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
 
@@ -113,6 +117,14 @@ func (hostFS) Open(name string) (fs.File, error) { return os.Open(name) }
 
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
 func readTarget(target string, src source) (lb.Plan, error) {
+	plan, err := readAny(target, src)
+	if err == nil && len(src.checks) > 0 && !slices.Equal(plan.Checks, src.checks) {
+		return plan, fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", target)
+	}
+	return plan, err
+}
+
+func readAny(target string, src source) (lb.Plan, error) {
 	if slices.Contains(scenarios.List(), target) && src.scenario != "" {
 		return lb.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
 	}
@@ -182,7 +194,10 @@ func configFile(name string, src source) (lb.Plan, error) {
 		if err != nil {
 			return lb.Plan{}, err
 		}
-		return scenarios.Design(runName(name), cfg, specs, runtime.NumCPU())
+		return scenarios.Design(runName(name), cfg, specs, runtime.NumCPU(), src.checks...)
+	}
+	if len(src.checks) > 0 {
+		return lb.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", src.scenario)
 	}
 	if !slices.Contains(scenarios.List(), src.scenario) {
 		return lb.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", src.scenario, strings.Join(scenarios.List(), ", "))

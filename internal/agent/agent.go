@@ -57,8 +57,9 @@ type Attempt struct {
 	Port uint16
 }
 
-// Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded.
-func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int) error {
+// Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded; local are services
+// that are to be found on its loopback address.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []Local) error {
 	ctx, stop := context.WithCancel(ctx)
 	a := &agent{out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx}}
 	defer func() {
@@ -72,6 +73,14 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int) error 
 			return fmt.Errorf("record attempts to connect: %w", err)
 		}
 		defer recorded()
+	}
+	a.working.Go(func() { _ = gateway(ctx) }) // where the port is taken, those who need the gateway see that
+	for _, l := range local {
+		a.working.Go(func() {
+			if err := l.serve(ctx); err != nil {
+				a.answer(Answer{Err: err.Error()})
+			}
+		})
 	}
 	orders := json.NewDecoder(in)
 	a.answer(Answer{At: backends.Now()}) // ready

@@ -15,6 +15,18 @@ const (
 	SizeHeader   = "X-Lbproof-Size"
 )
 
+// WishHeader asks backends for a certain answer, see backends.Wish; of such requests their ledgers keep the Noted fields too.
+const WishHeader = "X-Lbproof-Wish"
+
+// KeptBody is where Hit.Header holds the body of an answer that was to be kept.
+const KeptBody = ":body"
+
+// What Arrival.Header holds of a request with a wish, beside header fields.
+const (
+	NotedPath = ":path" // with its query
+	NotedConn = ":conn" // address and port of the balancer's end of the connection
+)
+
 // Hit is what the client saw of one request. Times are since the run's origin.
 type Hit struct {
 	Seq    uint64        // from 1, in the order of sending
@@ -35,7 +47,22 @@ type Hit struct {
 	Handshake time.Duration // of TLS
 	Resumed   bool          // the handshake took up an earlier session
 	Err       Err
+	// What the engine prober keeps beside.
+	Header string        // fields of the answer, in url.Values encoding
+	Shake  string        // how the TLS handshake went, in url.Values encoding; see the Shaken names
+	Quiet  time.Duration // how long the client was silent until it heard something or the connection ended
 }
+
+// What Hit.Shake tells.
+const (
+	ShakenVersion = "version"
+	ShakenSuite   = "suite"   // by OpenSSL's name
+	ShakenALPN    = "alpn"    // what was agreed on; empty where nothing was
+	ShakenAlert   = "alert"   // number of the alert by which it was refused
+	ShakenTrust   = "trust"   // why the certificate is not to be trusted for the name asked for; empty where it is
+	ShakenTicket  = "ticket"  // "yes" where the server gave out something to resume with
+	ShakenResumed = "resumed" // "yes" where a second handshake took up the session of the first
+)
 
 // Failed says whether a hit got no whole answer, or one that is an error.
 func (h Hit) Failed() bool { return h.Err != "" || h.Code >= 400 }

@@ -199,6 +199,7 @@ const (
 	Epoll      Engine = "epoll"      // HTTP/1.1 in plain text on one thread, for thousands of connections
 	Vegeta     Engine = "vegeta"     // the vegeta library: HTTP/2
 	WebSocket  Engine = "websocket"  // connections held open, a message is a hit
+	Prober     Engine = "prober"     // every request over a connection of its own, and all of its answer is kept
 )
 
 // Clients are who sends a load. The zero value is one client with the worker's address and as many connections as it needs.
@@ -308,8 +309,32 @@ type Request struct {
 	Path   string            `json:"path"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   Bytes             `json:"body,omitempty"`
-	Claim  string            `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
+	Size   int64             `json:"size,omitempty"`   // bytes that follow Body, all alike
+	Shake  *Shake            `json:"shake,omitempty"`  // the TLS handshake, where it is a certain one; of the engine prober
+	Silent Silence           `json:"silent,omitempty"` // of the engine prober
+	Keep   bool              `json:"keep,omitempty"`   // the body of the answer is kept; of the engine prober
+	From   string            `json:"from,omitempty"`   // address of the balancer's own host that it comes from; of the engine prober
+	Claim  string            `json:"claim,omitempty"`  // the claim it was sent for; empty for the scenario's own traffic
 }
+
+// Shake is what a client offers in a TLS handshake.
+type Shake struct {
+	Version string   `json:"version,omitempty"` // the only one that it speaks, as TLSv1.2; empty is all
+	Suite   string   `json:"suite,omitempty"`   // the only one that it offers up to TLSv1.2, by OpenSSL's name; empty is all
+	ALPN    []string `json:"alpn,omitempty"`
+	Again   bool     `json:"again,omitempty"` // it comes a second time, and brings the session of the first
+}
+
+// Silence is where a client says nothing more and waits until the connection ends.
+type Silence string
+
+// The silences.
+const (
+	InHeader    Silence = "header" // before the end of the request's header
+	InBody      Silence = "body"   // before the first byte of the request's body
+	AfterAnswer Silence = "answer"
+	InTunnel    Silence = "tunnel"
+)
 
 // Request is the request that hit number i (from 0) of the load sends.
 func (l Load) Request(i int) Request { return l.Requests[i%len(l.Requests)] }

@@ -22,7 +22,7 @@ import (
 )
 
 // engines are those that send plain HTTP. What is promised of an engine is tested on each.
-var engines = []lb.Engine{lb.Goroutines, lb.Epoll, lb.Vegeta}
+var engines = []lb.Engine{lb.Goroutines, lb.Epoll, lb.Vegeta, lb.Prober}
 
 // each runs a test on every engine.
 func each(t *testing.T, test func(t *testing.T, engine lb.Engine)) {
@@ -84,7 +84,7 @@ func TestClosedLoop(t *testing.T) {
 			assert.Positive(t, h.Conn)
 			assert.True(t, h.Flight >= 1 && h.Flight <= 8)
 			want := lb.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: lb.Sum([]byte("hello"))}
-			want.Conn, want.Flight, want.Connect = h.Conn, h.Flight, h.Connect
+			want.Conn, want.Flight, want.Connect, want.Header = h.Conn, h.Flight, h.Connect, h.Header
 			assert.Equal(t, want, h)
 			assert.Equal(t, []string{"POST/aaone", "GET/b"}[i%2], paths[strconv.Itoa(100+i)])
 		}

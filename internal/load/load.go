@@ -28,7 +28,16 @@ type Phase struct {
 	Origin  time.Time // of the hits' times
 	Address func(client int) netip.Addr
 	Trust   *x509.CertPool // whose certificates TLS takes; nil is any
-	Enough  func() bool    // no more requests are to be begun; nil is never
+	// Authority is whose certificates are told to be trusted, whether or not others are taken.
+	Authority *x509.CertPool
+	Gateway   Gateway     // to the balancer's own host
+	Enough    func() bool // no more requests are to be begun; nil is never
+}
+
+// Gateway passes connections on that are to come from the balancer's own host.
+type Gateway struct {
+	Port  uint16
+	Knock func(port int, from string) []byte // what it is sent first
 }
 
 // Engine sends a phase and calls emit for every hit, from one goroutine at a time, in the order of completion. It returns
@@ -46,6 +55,8 @@ func For(l lb.Load) Engine {
 		return epollEngine{}
 	case lb.WebSocket:
 		return socketEngine{}
+	case lb.Prober:
+		return proberEngine{}
 	}
 	return goroutineEngine{}
 }

@@ -49,8 +49,8 @@ func render(p *Phase, r lb.Request) letter {
 	l := letter{request: r}
 	host := net.JoinHostPort(p.Host, strconv.Itoa(r.Port))
 	fields := map[string]string{"User-Agent": "lbproof"}
-	if len(r.Body) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
-		fields["Content-Length"] = strconv.Itoa(len(r.Body))
+	if size := int64(len(r.Body)) + r.Size; size > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+		fields["Content-Length"] = strconv.FormatInt(size, 10)
 	}
 	if p.Fresh {
 		fields["Connection"] = "close"

@@ -104,7 +104,15 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs, s.plan.Addresses()); err != nil {
 		return interrupted(ctx, err)
 	}
-	s.stack.Pods, s.stack.Attempted = len(s.plan.Events) > 0, s.attempted
+	inside := slices.ContainsFunc(s.plan.Loads, func(l lb.Load) bool {
+		return slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return r.From != "" })
+	})
+	for _, spec := range s.plan.Specs {
+		if spec.Role == lb.Dependency {
+			s.stack.Local = append(s.stack.Local, spec)
+		}
+	}
+	s.stack.Pods, s.stack.Attempted = inside || len(s.stack.Local) > 0 || len(s.plan.Events) > 0, s.attempted
 	defer func() {
 		s.Progress.Step("cleaning up")
 		if s.streams != nil {
@@ -183,13 +191,13 @@ func (s *execution) bringUp(ctx context.Context) error {
 	}
 	if s.stack.Clients().IsValid() {
 		if err := s.stack.RouteClients(ctx, balancer.Name, lb.WorkerName); err != nil {
-			return err
+			return s.cameUp(ctx, err)
 		}
 	}
 	if err := s.waitReady(ctx); err != nil {
 		return err
 	}
-	return s.prove(ctx)
+	return s.cameUp(ctx, s.prove(ctx)) // a balancer may take connections before it finds that it cannot go on
 }
 
 func (s *execution) startWorker(ctx context.Context) (err error) {
@@ -252,10 +260,18 @@ func (s *execution) waitReady(ctx context.Context) error {
 
 // whatFailed says of a balancer that came up and went again that it did so by its own doing.
 func (s *execution) whatFailed(ctx context.Context, err error) error {
-	if name := s.balancer().Name; s.stack.Gone(ctx, name) != nil {
-		return fmt.Errorf("%s accepts the configuration and does not come up with it: %w", name, err)
+	if told := s.cameUp(ctx, err); told != err {
+		return told
 	}
 	return fmt.Errorf("wait for the stack: %w", err)
+}
+
+// cameUp adds to an error that the balancer is gone, which explains it.
+func (s *execution) cameUp(ctx context.Context, err error) error {
+	if name := s.balancer().Name; err != nil && s.stack.Gone(ctx, name) != nil {
+		return fmt.Errorf("%s accepts the configuration and does not come up with it: %w", name, err)
+	}
+	return err
 }
 
 // prove shows that what is about to be measured is what the plan says, and records it.

@@ -34,6 +34,9 @@ type hitRow struct {
 	Handshake int64  `parquet:"handshake_ns,delta"`
 	Resumed   bool   `parquet:"resumed"`
 	Err       string `parquet:"error,dict"`
+	Header    string `parquet:"headers,dict"`
+	Shake     string `parquet:"handshake,dict"`
+	Quiet     int64  `parquet:"quiet_ns,delta"`
 }
 
 func rowOfHit(h lb.Hit) hitRow {
@@ -41,6 +44,7 @@ func rowOfHit(h lb.Hit) hitRow {
 		Seq: int64(h.Seq), Load: int32(h.Load), Due: int64(h.Due), Sent: int64(h.Sent), Done: int64(h.Done), Code: int32(h.Code),
 		Server: h.Server, Size: h.Size, Sum: int64(h.Sum), Client: int32(h.Client), Conn: int32(h.Conn), Flight: int32(h.Flight),
 		Connect: int64(h.Connect), Handshake: int64(h.Handshake), Resumed: h.Resumed, Err: string(h.Err),
+		Header: h.Header, Shake: h.Shake, Quiet: int64(h.Quiet),
 	}
 }
 
@@ -50,6 +54,7 @@ func (r hitRow) hit(first []uint64) lb.Hit {
 		Seq: uint64(r.Seq), Load: int(r.Load), Due: time.Duration(r.Due), Sent: time.Duration(r.Sent), Done: time.Duration(r.Done),
 		Code: int(r.Code), Server: r.Server, Size: r.Size, Sum: uint32(r.Sum), Client: int(r.Client), Conn: int(r.Conn), Flight: int(r.Flight),
 		Connect: time.Duration(r.Connect), Handshake: time.Duration(r.Handshake), Resumed: r.Resumed, Err: lb.Err(r.Err),
+		Header: r.Header, Shake: r.Shake, Quiet: time.Duration(r.Quiet),
 	}
 	if h.Load >= 0 && h.Load < len(first) {
 		h.Index = int(h.Seq - first[h.Load])

@@ -43,12 +43,14 @@ func (p *packer) add(h lb.Hit) {
 	for _, v := range [...]int64{
 		int64(h.Seq - p.last.Seq), int64(h.Load), int64(h.Index - p.last.Index), int64(h.Due - p.last.Due), int64(h.Sent - h.Due),
 		int64(h.Done - h.Sent), int64(h.Code), h.Size, int64(h.Sum), int64(h.Client), int64(h.Conn), int64(h.Flight),
-		int64(h.Connect), int64(h.Handshake), resumed,
+		int64(h.Connect), int64(h.Handshake), resumed, int64(h.Quiet),
 	} {
 		p.block = binary.AppendVarint(p.block, v)
 	}
 	p.text(h.Server)
 	p.text(string(h.Err))
+	p.text(h.Header)
+	p.text(h.Shake)
 	p.last = h
 	p.n++
 }
@@ -88,7 +90,7 @@ type unpacker struct {
 }
 
 func (r *unpacker) hit(last lb.Hit) lb.Hit {
-	var v [15]int64
+	var v [16]int64
 	for i := range v {
 		u := r.uvarint()
 		v[i] = int64(u>>1) ^ -int64(u&1) // binary.Varint's zigzag
@@ -96,11 +98,11 @@ func (r *unpacker) hit(last lb.Hit) lb.Hit {
 	h := lb.Hit{
 		Seq: last.Seq + uint64(v[0]), Load: int(v[1]), Index: last.Index + int(v[2]), Due: last.Due + time.Duration(v[3]),
 		Code: int(v[6]), Size: v[7], Sum: uint32(v[8]), Client: int(v[9]), Conn: int(v[10]), Flight: int(v[11]),
-		Connect: time.Duration(v[12]), Handshake: time.Duration(v[13]), Resumed: v[14] == 1,
+		Connect: time.Duration(v[12]), Handshake: time.Duration(v[13]), Resumed: v[14] == 1, Quiet: time.Duration(v[15]),
 	}
 	h.Sent = h.Due + time.Duration(v[4])
 	h.Done = h.Sent + time.Duration(v[5])
-	h.Server, h.Err = r.text(), lb.Err(r.text())
+	h.Server, h.Err, h.Header, h.Shake = r.text(), lb.Err(r.text()), r.text(), r.text()
 	return h
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/load"
 )
@@ -266,12 +267,13 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 	limit, drawing := lb.BreakingPoint{Breaks: l.Breaks}, newDrawing(l)
 	var enough atomic.Bool
 	var trust *x509.CertPool
+	authority := x509.NewCertPool()
+	authority.AppendCertsFromPEM(w.order.Trust)
 	if l.Verify {
-		trust = x509.NewCertPool()
-		trust.AppendCertsFromPEM(w.order.Trust)
+		trust = authority
 	}
 	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
-	p := load.Phase{Trust: trust, Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: from, Enough: enough.Load}
+	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock}, Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: from, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)

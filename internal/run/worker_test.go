@@ -61,7 +61,7 @@ func (o office) all(t *testing.T) (hits []lb.Hit, arrivals []lb.Arrival, phases 
 // site is a backend that clients reach directly, so that there is traffic without a balancer.
 func site(t *testing.T) (host string, port int, ledgers []ledger) {
 	t.Helper()
-	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
+	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Wish: lb.WishHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
 	api := s.API()
 	traffic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "192.0.2.1:9" // an arrival from loopback would be a health check

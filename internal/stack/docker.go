@@ -102,6 +102,8 @@ type Stack struct {
 
 	// Pods gives every node that is started an agent in whose network it runs, so that faults can be put on it.
 	Pods bool
+	// Local are nodes whose services the balancer finds on its own loopback address too. Only with Pods.
+	Local []lb.Spec
 	// Attempted is told who tried to connect to a backend; nil where nobody wants to know. Only with Pods.
 	Attempted func(node string, all []agent.Attempt)
 

@@ -48,6 +48,11 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 		}
 		command = append(command, "--ports", strings.Join(ports, ","))
 	}
+	for _, d := range s.Local {
+		if spec.Role == lb.Balancer {
+			command = append(command, "--local", fmt.Sprintf("%s=%d", d.Host(), d.Ports[0]))
+		}
+	}
 	own := lb.Spec{Name: podName(spec.Name), Role: lb.Agent, Command: command}
 	capable := tweak{
 		config: func(c *container.Config) { c.Hostname = spec.Host() },

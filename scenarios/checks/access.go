@@ -2,15 +2,18 @@ package checks
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var access = Check{
-	Name: "access",
-	Doc:  "Clients are let in or kept out by their address.",
-	Law:  "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
+	Name:      "access",
+	Doc:       "Clients are let in or kept out by their address.",
+	Law:       "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
+	Questions: accessQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, r := range cfg.Routes {
@@ -43,4 +46,49 @@ var access = Check{
 		}
 		return distinct(claims)
 	},
+}
+
+func accessQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	for _, r := range cfg.Routes {
+		host, ok := r.Askable()
+		if r.Internal {
+			host, ok = strings.Join(r.Hosts[:min(1, len(r.Hosts))], ""), !r.Regex
+		}
+		if r.Key() != claim.Subject || !ok {
+			continue
+		}
+		request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: wish("")}
+		if host != "" {
+			request.Header["Host"] = host
+		}
+		if r.Internal {
+			return []Question{{"from outside", Asked, request, Reply{Codes: []int{404}, Own: true}}}, ""
+		}
+		forge := request
+		forge.Header = maps.Clone(request.Header)
+		maps.Copy(forge.Header, forged)
+		forge.Header["Host"] = request.Header["Host"]
+		if host == "" {
+			delete(forge.Header, "Host")
+		}
+		want := Reply{Not: 403, Access: r.Access}
+		asked = []Question{{"from the worker's address", Asked, request, want}, {"with forged addresses in its header", Asked, forge, want}}
+		ask := func(why, from string) {
+			inside, reply := request, want
+			inside.From, reply.From = from, from
+			asked = append(asked, Question{why, Asked, inside, reply})
+		}
+		ask("from the balancer's own host", "127.0.0.1")
+		for _, a := range r.Access {
+			network, err := netip.ParsePrefix(a.From)
+			if addr, alone := netip.ParseAddr(a.From); alone == nil && err != nil && addr.Is4() {
+				network, err = addr.Prefix(32)
+			}
+			if err == nil && network.Addr().Is4() && !network.Addr().IsLoopback() {
+				ask("from "+lastOf(network).String(), lastOf(network).String())
+			}
+		}
+		return asked, ""
+	}
+	return nil, ""
 }

@@ -15,6 +15,7 @@ var active = Check{
 	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
 		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number",
 	Claims: activeClaims,
+	Trials: activeTrials,
 	Judge:  judgeActive,
 }
 
@@ -187,4 +188,8 @@ func (d *detection) returned(e *episode, a lb.Active) {
 	if e.back > 0 {
 		d.back = append(d.back, max(0, e.back-e.mark.To))
 	}
+}
+
+func activeTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	return deathTrials(cfg, claim.Subject, "when health checks find a server dead, and well again", func(s lb.Server) bool { return s.Active != nil })
 }

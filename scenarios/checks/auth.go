@@ -2,14 +2,16 @@ package checks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var auth = Check{
-	Name: "auth",
-	Doc:  "Only requests that another service or a list of users lets pass reach a backend.",
-	Law:  "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
+	Name:      "auth",
+	Doc:       "Only requests that another service or a list of users lets pass reach a backend.",
+	Law:       "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
+	Questions: authQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Auth {
 			if r.Auth == nil || r.Own != nil {
@@ -32,4 +34,37 @@ var auth = Check{
 		}
 		return claims
 	},
+}
+
+func authQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	shares := func(r lb.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range candidates(cfg, claim, shares) {
+		ask := func(why, says string, want Reply) {
+			request, _ := wishing(cfg, r, says)
+			asked = append(asked, Question{why, Asked, request, want})
+		}
+		refused := []int{r.Auth.Code}
+		switch {
+		case strings.HasPrefix(r.Auth.By, "http"):
+			ask("the service lets it pass", "status=200&helper=200", Reply{Codes: []int{200}, Pool: r.Pool})
+			if r.Auth.Code == 0 {
+				refused = []int{401}
+			}
+			ask("the service refuses it with 401", "status=200&helper=401", Reply{Codes: refused, Own: true})
+		case strings.HasPrefix(r.Auth.By, "/"):
+			path := r.Auth.By
+			for _, by := range cfg.Routes {
+				if by.Path == r.Auth.By && by.PoolPath != "" {
+					path = by.PoolPath
+				}
+			}
+			ask("the service lets it pass", "status=200&at="+path, Reply{Codes: []int{200}, Pool: r.Pool})
+			for _, code := range []int{401, 403} {
+				ask(fmt.Sprintf("the service refuses it with %d", code), fmt.Sprintf("status=%d&at=%s", code, path), Reply{Codes: []int{code}})
+			}
+		default:
+			ask("without a password", "", Reply{Codes: []int{401}, Own: true})
+		}
+	}
+	return asked, ""
 }

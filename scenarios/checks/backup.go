@@ -110,3 +110,18 @@ func allGone(h lb.History, pool lb.Pool) []window {
 	}
 	return common
 }
+
+// severalGone is when two servers of a pool were dead at once: what is sent elsewhere may meet the other.
+func severalGone(h lb.History, pool lb.Pool) []window {
+	var out []window
+	all := episodes(h, pool, append(slices.Clone(refusing), hanging...)...)
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			both := window{max(a.mark.Ordered, b.mark.Ordered), min(a.mark.To, b.mark.To) + settling}
+			if a.server.Host != b.server.Host && both.from < both.to {
+				out = append(out, both)
+			}
+		}
+	}
+	return out
+}

@@ -7,9 +7,10 @@ import (
 )
 
 var body = Check{
-	Name: "body",
-	Doc:  "Request bodies up to the limit pass, larger ones get 413.",
-	Law:  "both sides of the limit, one byte apart",
+	Name:      "body",
+	Doc:       "Request bodies up to the limit pass, larger ones get 413.",
+	Law:       "both sides of the limit, one byte apart",
+	Questions: bodyQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Number {
 			if r.MaxBody == nil || r.Internal {
@@ -35,4 +36,31 @@ var body = Check{
 		}
 		return distinct(claims)
 	},
+}
+
+// largest is the largest body that lbproof sends, bytes.
+const largest = 64 << 20
+
+func bodyQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	limit := int64(claim.Params["bytes"])
+	if limit >= largest {
+		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", number(largest))
+	}
+	shares := func(r lb.Route) bool {
+		return r.MaxBody != nil && r.MaxBody.Value == limit && (r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos) && r.Pool != ""
+	}
+	for _, r := range candidates(cfg, claim, shares) {
+		request, _ := wishing(cfg, r, "")
+		request.Method = "POST"
+		if limit == 0 {
+			request.Size = 4 << 20
+			asked = append(asked, Question{"4 MiB", Asked, request, Reply{Not: 413}})
+			continue
+		}
+		request.Size = limit
+		asked = append(asked, Question{"as large as allowed", Asked, request, Reply{Not: 413}})
+		request.Size++
+		asked = append(asked, Question{"a byte larger", Asked, request, Reply{Codes: []int{413}, Own: true}})
+	}
+	return asked, ""
 }

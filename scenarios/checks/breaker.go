@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -11,6 +13,8 @@ var breaker = Check{
 	Doc:  "After too many failures all requests are refused for a while, then let in little by little.",
 	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses all for " +
 		"fallbackDuration; then the admitted share grows to a half over recoveryDuration",
+	Trials: breakerTrials,
+	Judge:  judgeBreaker,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Breaker {
 			if r.Breaker == nil {
@@ -31,4 +35,131 @@ var breaker = Check{
 		}
 		return claims
 	},
+}
+
+// trippingRate is how many requests per second show when a breaker trips.
+const trippingRate = 20
+
+// breakerOf is what a claim is about, with a route to try it on; ok is false where errors of the backends do not trip it.
+func breakerOf(cfg lb.Config, claim lb.Claim) (b lb.Breaker, r lb.Route, ok bool) {
+	shares := func(r lb.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
+	routes := candidates(cfg, claim, shares)
+	if len(routes) == 0 || !strings.Contains(routes[0].Breaker.Trips, "ResponseCodeRatio(500") {
+		return b, r, false
+	}
+	return *routes[0].Breaker, routes[0], true
+}
+
+// breakerTrials let backends fail until the breaker must have looked at it, then be well until it has recovered, even if it has
+// tripped twice.
+func breakerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	b, r, ok := breakerOf(cfg, claim)
+	fails, well := b.Every+2*time.Second, b.Open+b.Recovery+b.Every+grace
+	if !ok || fails+well > 2*patience {
+		return nil
+	}
+	trial := func(kind, says, shows string, lasts time.Duration) Trial {
+		request, _ := wishing(cfg, r, says)
+		return Trial{Kind: kind, Shows: shows, Load: lb.Load{Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []lb.Request{request}}}
+	}
+	return []Trial{
+		trial(Calm, "status=200&for=calm", "that it is closed before", 2*time.Second),
+		trial(Tripping, "status=500&for=tripping", "when the breaker trips", fails),
+		trial(Tripped, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
+	}
+}
+
+// judgeBreaker looks at when the first request was refused, and at what became of those after it.
+func judgeBreaker(claim lb.Claim, h lb.History) lb.Finding {
+	b, r, ok := breakerOf(h.Plan.Config, claim)
+	if !ok {
+		return lb.Finding{Broken: NoExperiment + ": lbproof knows no failure that trips it"}
+	}
+	f := lb.Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends began to fail, and of every answer between"}
+	find := journeys(h)
+	t := trip{Breaker: b, asks: func(hit lb.Hit) string {
+		if j := find(hit.Seq); j != nil && j.key == r.Key() && hit.Err != lb.Tester {
+			return j.request.Header[lb.WishHeader]
+		}
+		return ""
+	}}
+	for hit := range h.Hits {
+		t.time(hit)
+	}
+	for hit := range h.Hits {
+		t.see(hit)
+	}
+	f.N = t.n
+	f.Predicted = fmt.Sprintf("trips within %s, refuses all for %s, none after %s more", span(2*b.Every+time.Second), span(b.Open), span(b.Recovery))
+	f.Power = "would have caught a breaker that does not trip, lets requests in before its time, or does not recover"
+	if f.N == 0 {
+		return f
+	}
+	f.Measured = fmt.Sprintf("tripped %.2f s after the first failure, refused the last request %.2f s after that", (t.tripped - t.failing).Seconds(), (t.latest - t.tripped).Seconds())
+	if f.Broken = died(h); f.Broken == "" {
+		f.Counter = t.contradictions()
+	}
+	return f
+}
+
+// trip is what became of a breaker: when backends failed first and last, when it refused first and last.
+type trip struct {
+	lb.Breaker
+	asks func(lb.Hit) string // what a hit of the experiment asks backends for
+
+	n, again                         int // hits, and those let in after it had been open
+	failing, failed, tripped, latest time.Duration
+	wrong                            examples
+}
+
+func (t *trip) refused(hit lb.Hit) bool { return hit.Server == "" && hit.Code == t.Code }
+
+// time notes when it began.
+func (t *trip) time(hit lb.Hit) {
+	asks := t.asks(hit)
+	if !strings.Contains(asks, "&for=tripp") {
+		return
+	}
+	t.n++
+	if strings.Contains(asks, "for=tripping") {
+		t.failed = max(t.failed, hit.Sent)
+		if t.failing == 0 || hit.Sent < t.failing {
+			t.failing = hit.Sent
+		}
+	}
+	if t.refused(hit) && (t.tripped == 0 || hit.Done < t.tripped) {
+		t.tripped = hit.Done
+	}
+}
+
+// see judges a hit by that.
+func (t *trip) see(hit lb.Hit) {
+	if t.tripped == 0 || !strings.Contains(t.asks(hit), "&for=tripp") {
+		return
+	}
+	since := (hit.Sent - t.tripped).Seconds()
+	switch refused := t.refused(hit); {
+	case hit.Sent > t.tripped && hit.Done < t.tripped+t.Open-slack && !refused:
+		t.wrong.add("request %d was answered %d by %s %.2f s after the breaker had tripped; it is to refuse all for %s", hit.Seq, hit.Code, who(hit), since, span(t.Open))
+	case hit.Sent > max(t.tripped, t.failed)+t.Open+t.Recovery+t.Every+time.Second && refused:
+		t.wrong.add("request %d was refused %.2f s after the last failure", hit.Seq, (hit.Sent - t.failed).Seconds())
+	case hit.Sent > t.tripped+t.Open+slack && !refused:
+		t.again++
+	}
+	if t.refused(hit) {
+		t.latest = max(t.latest, hit.Sent)
+	}
+}
+
+// contradictions are what it did otherwise.
+func (t *trip) contradictions() []string {
+	switch {
+	case t.failing > 0 && t.tripped == 0:
+		t.wrong.add("no request was refused, though the backends failed from %.2f s on", t.failing.Seconds())
+	case t.tripped-t.failing > 2*t.Every+grace:
+		t.wrong.add("it tripped %.2f s after the first failure", (t.tripped - t.failing).Seconds())
+	case t.again == 0:
+		t.wrong.add("no request was let in after it had been open for %s", span(t.Open))
+	}
+	return t.wrong.list()
 }

@@ -7,6 +7,7 @@ package checks
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -25,9 +26,15 @@ type Check struct {
 	Probes func(lb.Config, lb.Claim) []lb.Request
 	// Trials are traffic that shows whether the claim holds, where lbproof designs the experiments; nil where Probes will do.
 	Trials func(lb.Config, lb.Claim, Terms) []Trial
+	// Questions are single requests and what is to come of each, where that is all there is to judge; cannot says why no run
+	// could ask them. A check with questions needs no Trials and no Judge.
+	Questions func(lb.Config, lb.Claim) (asked []Question, cannot string)
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
 	Judge func(lb.Claim, lb.History) lb.Finding
 }
+
+// Decides says whether there is an experiment for its claims.
+func (c Check) Decides() bool { return c.Judge != nil || c.Questions != nil }
 
 // All is every check, in the order of reports.
 var All = []Check{
@@ -36,7 +43,6 @@ var All = []Check{
 	backup,      // backups wait for the others to fail
 	drained,     // servers out of rotation get nothing
 	conns,       // requests in flight per server
-	state,       // what workers know of each other
 	split,       // canaries: shares of the traffic to different pools
 	sticky,      // a client stays with its server
 	passive,     // failed requests take a server out
@@ -56,6 +62,7 @@ var All = []Check{
 	response,    // the response headers that it adds reach the client
 	endpoint,    // what the balancer answers by itself
 	own,         // the balancer's own pages
+	counters,    // what those count
 	tls,         // versions, ciphers, certificates
 	timeouts,    // how long the balancer waits
 	body,        // how large requests may be
@@ -71,6 +78,15 @@ var All = []Check{
 
 // NoExperiment is what is said of a claim that no check can judge yet.
 const NoExperiment = "no experiment yet"
+
+// Names are those of all checks.
+func Names() []string {
+	var names []string
+	for _, c := range All {
+		names = append(names, c.Name)
+	}
+	return names
+}
 
 // Find gives the check of that name.
 func Find(name string) (Check, error) {
@@ -113,6 +129,7 @@ func Probes(cfg lb.Config, claims []lb.Claim) []lb.Request {
 
 // Judge decides every claim of a history's plan. It fails only where the history cannot be read.
 func Judge(h lb.History) (lb.Report, error) {
+	h = byClients(h)
 	phases, err := phases(h)
 	if err != nil {
 		return lb.Report{}, err
@@ -152,7 +169,7 @@ func outside(claim lb.Claim, plan lb.Plan) lb.Finding {
 	if plan.Decides(claim) {
 		return lb.Finding{}
 	}
-	if check, err := Find(claim.Check); err == nil && check.Judge == nil {
+	if check, err := Find(claim.Check); err == nil && !check.Decides() {
 		return lb.Finding{Broken: NoExperiment}
 	}
 	return lb.Finding{Broken: "not what the scenario " + plan.Name + " looks at"}
@@ -169,13 +186,16 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 	if err != nil {
 		return lb.Finding{Cannot: err.Error() + " in this version of lbproof"}
 	}
-	if check.Judge == nil {
+	if !check.Decides() {
 		return lb.Finding{Broken: NoExperiment}
 	}
-	if why := copied(h.Plan.Config, claim); why != "" {
+	if why := copied(h.Plan, claim); why != "" {
 		return lb.Finding{Broken: why}
 	}
 	h = focused(h, claim.Check)
+	if check.Judge == nil {
+		return judgeQuestions(check.Questions, claim, h)
+	}
 	f = check.Judge(claim, h)
 	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && slices.Contains(undisturbedOnly, claim.Check) {
 		f.Counter, f.Broken = nil, why
@@ -201,13 +221,21 @@ func attemptFailed(h lb.History) string {
 
 // copied says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
 // account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
-func copied(cfg lb.Config, claim lb.Claim) string {
+func copied(plan lb.Plan, claim lb.Claim) string {
+	cfg, noted := plan.Config, true
+	for _, l := range plan.Loads {
+		for _, r := range l.Requests {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, ok := cfg.Route(r.Port, r.Header["Host"], path)
+			noted = noted && (!ok || !asksBackend(route) || r.Header[lb.WishHeader] != "")
+		}
+	}
 	if claim.Check != weights.Name && claim.Check != once.Name && claim.Check != headers.Name {
 		return ""
 	}
 	for _, r := range cfg.Routes {
 		pos, pools := lb.Pos{}, []string{r.Pool}
-		if r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
+		if !noted && r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
 			pos = r.Auth.Pos
 			pools = append(pools, poolsAt(cfg, r.Auth.By)...)
 		}
@@ -343,7 +371,63 @@ func ask(r lb.Route, header map[string]string) lb.Request {
 		}
 		header["Host"] = host
 	}
-	return lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: header}
+	request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: maps.Clone(header)}
+	if request.Header == nil {
+		request.Header = map[string]string{}
+	}
+	if asksBackend(r) {
+		maps.Copy(request.Header, wish("status=200&at="+seenPath(r, r.Path)))
+	}
+	for _, rule := range r.Rules {
+		if rule.Code != 0 {
+			missCondition(rule.When, &request)
+		}
+	}
+	if len(request.Header) == 0 {
+		request.Header = nil
+	}
+	return request
+}
+
+// asksBackend says whether the balancer asks a backend, by a route of its own, if a request may pass.
+func asksBackend(r lb.Route) bool { return r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") }
+
+// seenPath is the path that a backend sees of a request.
+func seenPath(r lb.Route, path string) string {
+	if r.PoolPath == "" {
+		return path
+	}
+	return r.PoolPath + strings.TrimPrefix(path, r.Path)
+}
+
+// byClients leaves out the arrivals of requests by which the balancer asks a backend on its own account, where that noted the path.
+func byClients(h lb.History) lb.History {
+	asked := map[string]bool{}
+	for _, r := range h.Plan.Config.Routes {
+		if !asksBackend(r) {
+			continue
+		}
+		for _, by := range h.Plan.Config.Routes {
+			if by.Path == r.Auth.By {
+				asked[seenPath(by, by.Path)] = true
+			}
+		}
+	}
+	if len(asked) == 0 {
+		return h
+	}
+	arrivals := h.Arrivals
+	h.Arrivals = func(yield func(lb.Arrival) bool) {
+		for a := range arrivals {
+			if noted, err := url.ParseQuery(a.Header); err == nil && asked[noted.Get(lb.NotedPath)] {
+				continue
+			}
+			if !yield(a) {
+				return
+			}
+		}
+	}
+	return h
 }
 
 // lostWitness says which backends' ledgers have rows missing; empty where none has.

@@ -188,6 +188,32 @@ func TestExperiments(t *testing.T) {
 	golden(t, "testdata/experiments.golden", matrix.String())
 }
 
+// Every check that asks questions refutes balancers that answer them otherwise, and upholds one that does not;
+// testdata/replies.golden keeps it.
+func TestReplies(t *testing.T) {
+	var matrix strings.Builder
+	for _, r := range fixtures.Repliers() {
+		h, err := r.History()
+		require.NoError(t, err)
+		report, err := checks.Judge(h)
+		require.NoError(t, err)
+		outcomes := map[lb.Outcome]int{}
+		for _, v := range report.Verdicts {
+			if !v.Outside {
+				outcomes[v.Outcome]++
+			}
+			if r.Refutes == "" {
+				assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: %s: %s %v", r.Name, v.Claim.ID, v.Reason, v.Counter)
+			}
+		}
+		assert.Equal(t, r.Refutes != "", outcomes[lb.Refuted] > 0, r.Name)
+		assert.Equal(t, r.Refutes == "", outcomes[lb.Upheld] > 0 && outcomes[lb.Refuted] == 0, r.Name)
+		fmt.Fprintf(&matrix, "%-46s %-28s upheld %d, refuted %d, undecided %d, untestable %d\n", r.Name, r.Config,
+			outcomes[lb.Upheld], outcomes[lb.Refuted], outcomes[lb.Undecided], outcomes[lb.Untestable])
+	}
+	golden(t, "testdata/replies.golden", matrix.String())
+}
+
 // The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs, and no
 // honest one; testdata/laws.golden keeps what every check says of each.
 func TestLaws(t *testing.T) {
@@ -207,16 +233,16 @@ func TestLaws(t *testing.T) {
 				if b.Refutes == "" {
 					assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
 				}
-				if slices.Contains(lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == lb.Refuted) {
+				if slices.Contains(fixtures.Lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == lb.Refuted) {
 					outcomes[v.Claim.Check] = v.Outcome
 				}
-				if b.Refutes == "" && b.Stalls == "" && slices.Contains(lawful, v.Claim.Check) {
+				if b.Refutes == "" && b.Stalls == "" && slices.Contains(fixtures.Lawful, v.Claim.Check) {
 					assert.Equal(t, lb.Upheld, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
 				}
 			}
 			assert.Equal(t, b.Refutes != "", refuted(report)[b.Refutes], "%s (seed %d)", b.Name, seed)
 		}
-		for _, name := range lawful {
+		for _, name := range fixtures.Lawful {
 			if outcome, made := outcomes[name]; made {
 				fmt.Fprintf(&matrix, " %s %s", name, outcome)
 			}
@@ -225,9 +251,6 @@ func TestLaws(t *testing.T) {
 	}
 	golden(t, "testdata/laws.golden", matrix.String())
 }
-
-// lawful are the checks of distribution, limits and sessions.
-var lawful = []string{"weights", "algorithm", "split", "sticky", "limits"}
 
 func TestEveryCheckHasMutants(t *testing.T) {
 	killed := map[string]int{}
@@ -243,8 +266,11 @@ func TestEveryCheckHasMutants(t *testing.T) {
 	for _, b := range fixtures.Balancers {
 		killed[b.Refutes]++
 	}
+	for _, r := range fixtures.Repliers() {
+		killed[r.Refutes]++
+	}
 	for _, c := range checks.All {
-		if c.Judge != nil {
+		if c.Decides() {
 			assert.GreaterOrEqual(t, killed[c.Name], 2, "the check %s has fewer than two mutants that it refutes: add one to fixtures", c.Name)
 		}
 	}
@@ -254,7 +280,7 @@ func TestEveryCheckHasMutants(t *testing.T) {
 func judging(plan lb.Plan) []checks.Check {
 	var out []checks.Check
 	for _, c := range checks.All {
-		if c.Judge != nil && plan.Decides(lb.Claim{Check: c.Name}) {
+		if c.Decides() && plan.Decides(lb.Claim{Check: c.Name}) {
 			out = append(out, c)
 		}
 	}
@@ -455,18 +481,23 @@ func TestACrashIsUndecided(t *testing.T) {
 
 // Requests that reach no backend say nothing of how often they reach one.
 func TestOnceNeedsArrivals(t *testing.T) {
-	v := outcome(t, "once/", func(h *lb.History) {
-		hits := h.Hits
-		h.Hits = func(yield func(lb.Hit) bool) {
-			hits(func(x lb.Hit) bool {
-				x.Code, x.Server = 404, ""
-				return yield(x)
-			})
-		}
-		h.Arrivals = func(func(lb.Arrival) bool) {}
-	})
-	assert.Equal(t, lb.Undecided, v.Outcome)
-	assert.Contains(t, v.Reason, "no request bears on it")
+	f := func(code int, want lb.Outcome, reason string) {
+		t.Helper()
+		v := outcome(t, "once/", func(h *lb.History) {
+			hits := h.Hits
+			h.Hits = func(yield func(lb.Hit) bool) {
+				hits(func(x lb.Hit) bool {
+					x.Code, x.Server = code, ""
+					return yield(x)
+				})
+			}
+			h.Arrivals = func(func(lb.Arrival) bool) {}
+		})
+		assert.Equal(t, want, v.Outcome)
+		assert.Contains(t, v.Reason, reason)
+	}
+	f(502, lb.Undecided, "no request bears on it")
+	f(404, lb.Refuted, "answered 404 by the balancer itself")
 }
 
 // An answer that limits may refuse is no promise that every request gets it.
@@ -474,7 +505,7 @@ func TestLimitedEndpointConvictsNobody(t *testing.T) {
 	v := outcome(t, "endpoint/nginx-health", func(h *lb.History) {
 		h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
 		for i := range h.Plan.Config.Routes {
-			h.Plan.Config.Routes[i].Guarded = true
+			h.Plan.Config.Routes[i].Access = []lb.Access{{From: "all"}}
 		}
 		hits := h.Hits
 		h.Hits = func(yield func(lb.Hit) bool) {

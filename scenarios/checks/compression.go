@@ -2,15 +2,18 @@ package checks
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var compression = Check{
-	Name: "compression",
-	Doc:  "Responses of the configured types and sizes come compressed to clients that accept it, others as they are.",
-	Law:  "both sides of the size, one listed and one other type",
+	Name:      "compression",
+	Doc:       "Responses of the configured types and sizes come compressed to clients that accept it, others as they are.",
+	Law:       "both sides of the size, one listed and one other type",
+	Questions: compressionQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Compress {
 			if r.Compress == nil || r.Internal {
@@ -35,4 +38,36 @@ var compression = Check{
 		}
 		return claims
 	},
+}
+
+func compressionQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	shares := func(r lb.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range candidates(cfg, claim, shares) {
+		c := r.Compress
+		listed, least := "text/html", max(c.Least, 1)
+		if len(c.Types) > 0 {
+			listed = c.Types[0]
+		}
+		ask := func(why, accepts, contentType string, size int, packed bool) {
+			request, _ := wishing(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s", size, url.QueryEscape(contentType)))
+			request.Header["Accept-Encoding"] = accepts
+			want := Reply{Codes: []int{200}, Pool: r.Pool, Has: map[string][]string{"Content-Encoding": nil}}
+			if packed {
+				want.Has["Content-Encoding"] = []string{"gzip"}
+				if c.Vary {
+					want.Some = []string{"Vary"}
+				}
+			}
+			asked = append(asked, Question{why, Asked, request, want})
+		}
+		ask(fmt.Sprintf("%d bytes of %s", least, listed), "gzip", listed, least, true)
+		ask("for a client that accepts no gzip", "identity", listed, 2*least, false)
+		if least > 1 {
+			ask("a byte smaller", "gzip", listed, least-1, false)
+		}
+		if len(c.Types) > 0 && !slices.Contains(c.Types, "image/png") {
+			ask("a type that is not listed", "gzip", "image/png", 2*least, false)
+		}
+	}
+	return asked, ""
 }

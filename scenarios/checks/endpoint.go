@@ -32,19 +32,22 @@ func endpointClaims(cfg lb.Config) []lb.Claim {
 
 func endpointProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
 	r, ok := routeOf(cfg, claim)
-	if !ok || r.Guarded || r.Answer == nil || r.Answer.Varies {
+	if !ok || guarded(r) || r.Answer == nil || r.Answer.Varies {
 		return nil
 	}
 	return []lb.Request{ask(r, nil)}
 }
+
+// guarded says whether something else than a limit may keep requests from being answered.
+func guarded(r lb.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
 
 func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 	r, ok := routeOf(h.Plan.Config, claim)
 	if !ok || r.Answer == nil {
 		return lb.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
 	}
-	if r.Guarded {
-		return lb.Finding{Broken: NoExperiment + ": limits or conditions may refuse requests before they are answered"}
+	if guarded(r) {
+		return lb.Finding{Broken: NoExperiment + ": conditions may refuse requests before they are answered"}
 	}
 	if r.Answer.Varies {
 		return lb.Finding{Broken: NoExperiment + ": the body has variables in it"}
@@ -56,7 +59,7 @@ func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 	var wrong examples
 	find := journeys(h)
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || hit.Err == lb.Tester || j.key != claim.Subject {
+		if j := find(hit.Seq); j == nil || hit.Err == lb.Tester || j.key != claim.Subject || limited(j.route, hit) {
 			continue
 		}
 		f.N++

@@ -207,3 +207,33 @@ func spread(all []time.Duration) string {
 	}
 	return fmt.Sprintf("%.2f s to %.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
 }
+
+// deathRate is how many requests per second a pool gets while one of its servers dies.
+const deathRate = 100
+
+// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all. A pool with one alone has nobody
+// to take over.
+func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) []Trial {
+	pool, ok := cfg.Pool(name)
+	request, askable := toPool(cfg, name)
+	if !ok || !askable {
+		return nil
+	}
+	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s lb.Server) bool { return s.Backup || s.Down || s.Drain })
+	mortal := slices.DeleteFunc(slices.Clone(up), func(s lb.Server) bool { return !fits(s) })
+	if len(up) < 2 || len(mortal) == 0 {
+		return nil
+	}
+	most := 1
+	if cfg.Balancer == "haproxy" { // whose checks know servers one by one, while nginx that leaves one alone minds the others
+		most = min(3, len(up)-1+len(up)/3) // of three by turns two are dead at a time at most
+	}
+	var hosts []string
+	for _, s := range mortal[max(0, len(mortal)-most):] {
+		hosts = append(hosts, s.Host)
+	}
+	return []Trial{{
+		Kind: Deaths, Kill: hosts, Shows: shows,
+		Load: lb.Load{Rate: deathRate, Concurrency: 512, Count: 1, Requests: []lb.Request{request}},
+	}}
+}

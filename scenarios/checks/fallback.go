@@ -2,14 +2,17 @@ package checks
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var fallback = Check{
-	Name: "fallback",
-	Doc:  "Where a status comes up or a service is down, another answers.",
-	Law:  "one request that should have got the fallback and did not, or the other way, refutes",
+	Name:      "fallback",
+	Doc:       "Where a status comes up or a service is down, another answers.",
+	Law:       "one request that should have got the fallback and did not, or the other way, refutes",
+	Questions: fallbackQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Fallback { return r.Fallbacks }, func(f lb.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
 		var claims []lb.Claim
@@ -46,4 +49,69 @@ func codes(list []int) string {
 		return fmt.Sprintf("%d to %d", list[0], list[len(list)-1])
 	}
 	return statusList(list)
+}
+
+func fallbackQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	var f lb.Fallback
+	shares := func(r lb.Route) bool {
+		for _, has := range r.Fallbacks {
+			if has.Pos == claim.Pos && strings.HasSuffix(claim.ID, "#"+has.To) && r.Pool != "" {
+				f = has
+				return true
+			}
+		}
+		return false
+	}
+	for _, r := range candidates(cfg, claim, shares) {
+		shares(r)
+		want := fallenBack(cfg, r, f)
+		for _, code := range f.Codes {
+			says, why := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
+			reply := want
+			switch {
+			case !f.Backend && code == 502:
+				says, why = "cut", "a backend closes the connection"
+			case !f.Backend:
+				reply = Reply{Codes: []int{code}, Pool: r.Pool}
+			}
+			if len(asked) >= 6 || !f.Backend && code == 504 {
+				continue
+			}
+			kind := Asked
+			switch {
+			case says == "cut":
+				kind = Severed
+			case code >= 500:
+				kind = Spoilt
+			}
+			pool, _ := cfg.Pool(r.Pool) // and not the fallback's servers
+			var hosts []string
+			for _, s := range pool.Servers {
+				hosts = append(hosts, s.Host)
+			}
+			request, _ := wishing(cfg, r, says+"&by="+strings.Join(hosts, ","))
+			request.Method = "POST" // which is not tried elsewhere
+			asked = append(asked, Question{why, kind, request, reply})
+		}
+	}
+	return asked, ""
+}
+
+// fallenBack is what the client gets from a fallback.
+func fallenBack(cfg lb.Config, from lb.Route, f lb.Fallback) (want Reply) {
+	if f.Code > 0 {
+		want.Codes = []int{f.Code}
+	}
+	for _, r := range cfg.Routes {
+		if r.Path != f.To || len(r.Hosts) > 0 && !slices.Equal(r.Hosts, from.Hosts) {
+			continue
+		}
+		switch {
+		case r.Pool != "":
+			want.Pool = r.Pool
+		case r.Answer != nil && f.Code == 0:
+			want.Codes = []int{r.Answer.Code}
+		}
+	}
+	return want
 }

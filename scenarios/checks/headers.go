@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"net/textproto"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -65,29 +67,87 @@ func routeOf(cfg lb.Config, claim lb.Claim) (lb.Route, bool) {
 	return lb.Route{}, false
 }
 
+// variable matches those of nginx ($name, ${name}) and the fetches of HAProxy (%[name]).
+var variable = regexp.MustCompile(`\$\{?(\w+)\}?|%\[([^]]+)\]`)
+
+// formed are variables whose value lbproof cannot know, but its form (nginx.org/en/docs/varindex.html; HAProxy, section 7.3).
+var formed = map[string]string{
+	"request_id": "[0-9a-f]{32}", "uuid": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "uuid()": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+	"msec": `\d+\.\d{3}`, "request_time": `\d+\.\d{3}`, "pid": `\d+`, "connection": `\d+`, "remote_port": `\d+`, "src_port": `\d+`,
+	"ssl_protocol": `TLSv1(\.\d)?`, "ssl_cipher": `[\w-]+`, "date()": `\d+`, "rand()": `\d+`,
+}
+
 // expand replaces the variables of a header value by what they stand for in one request; ok is false where lbproof does
 // not know one of them.
-func expand(value string, r lb.Request, client, host string) (text string, ok bool) {
+func expand(value string, route lb.Route, r lb.Request, client, host string) (text string, ok bool) {
+	ok = true
+	text = variable.ReplaceAllStringFunc(value, func(v string) string {
+		is, known := valueOf(strings.Trim(v, "${}%[]"), route, r, client, host)
+		ok = ok && known
+		return is
+	})
+	return text, ok
+}
+
+// form is a regular expression for what a header value comes to; ok is false where lbproof does not know a variable's form.
+func form(value string, route lb.Route, r lb.Request, client, host string) (expression *regexp.Regexp, ok bool) {
+	var b strings.Builder
+	last := 0
+	for _, at := range variable.FindAllStringIndex(value, -1) {
+		name := strings.Trim(value[at[0]:at[1]], "${}%[]")
+		b.WriteString(regexp.QuoteMeta(value[last:at[0]]))
+		last = at[1]
+		if is, known := valueOf(name, route, r, client, host); known {
+			b.WriteString(regexp.QuoteMeta(is))
+		} else if is, known := formed[name]; known {
+			b.WriteString(is)
+		} else {
+			return nil, false
+		}
+	}
+	expression, err := regexp.Compile("^" + b.String() + regexp.QuoteMeta(value[last:]) + "$")
+	return expression, err == nil
+}
+
+// valueOf is what a variable stands for in one request.
+func valueOf(name string, route lb.Route, r lb.Request, client, host string) (value string, known bool) {
 	asked := host
 	if h := r.Header["Host"]; h != "" {
 		asked = h
 	}
-	name, _, _ := strings.Cut(asked, ":")
-	forwarded := client
-	if before := r.Header["X-Forwarded-For"]; before != "" {
-		forwarded = before + ", " + forwarded
+	bare, _, _ := strings.Cut(asked, ":")
+	path, query, _ := strings.Cut(r.Path, "?")
+	switch name {
+	case "http_host":
+		return asked, true
+	case "host":
+		return strings.ToLower(bare), true
+	case "remote_addr", "src":
+		return client, true
+	case "proxy_add_x_forwarded_for":
+		if before := r.Header["X-Forwarded-For"]; before != "" {
+			return before + ", " + client, true
+		}
+		return client, true
+	case "scheme":
+		return scheme(r), true
+	case "request_method":
+		return r.Method, true
+	case "request_uri":
+		return r.Path, true
+	case "uri", "document_uri":
+		return path, true
+	case "args", "query_string":
+		return query, true
+	case "server_port":
+		return strconv.Itoa(r.Port), true
+	case "server_name":
+		return strings.Join(route.Hosts[:min(1, len(route.Hosts))], ""), len(route.Hosts) > 0
 	}
-	text = strings.NewReplacer(
-		"$http_host", asked,
-		"$host", strings.ToLower(name),
-		"$remote_addr", client,
-		"$proxy_add_x_forwarded_for", forwarded,
-		"$scheme", scheme(r),
-		"%[src]", client,
-		"$request_method", r.Method,
-		"$request_uri", r.Path,
-	).Replace(value)
-	return text, !strings.Contains(text, "$") && !strings.Contains(text, "%[")
+	if field, isField := strings.CutPrefix(name, "http_"); isField {
+		return r.Header[textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(field, "_", "-"))], true
+	}
+	return "", false
 }
 
 func scheme(r lb.Request) string {
@@ -110,13 +170,13 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	name = header.Name
-	if _, ok := expand(header.Value, lb.Request{}, "", ""); !ok {
+	if _, ok := form(header.Value, r, lb.Request{}, "", ""); !ok {
 		return lb.Finding{Broken: NoExperiment + ": lbproof cannot say what " + header.Value + " should be"}
 	}
 	f := lb.Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
 	var wrong examples
 	seen := decoded{}
-	last := ""
+	last, shapes := "", map[string]*regexp.Regexp{}
 	find, wanted, field := journeys(h), map[*journey]string{}, textproto.CanonicalMIMEHeaderKey(name)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
@@ -126,14 +186,19 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 		f.N++
 		want, known := wanted[j]
 		if !known || h.Plan.Loads[j.load].Clients.Addresses {
-			want, _ = expand(header.Value, j.request, clientAddress(h, j.load, a.Seq), host(h, j.request))
+			client, asked := clientAddress(h, j.load, a.Seq), host(h, j.request)
+			if want, known = expand(header.Value, r, j.request, client, asked); !known {
+				shape, _ := form(header.Value, r, j.request, client, asked)
+				want = shape.String()
+				shapes[want] = shape
+			}
 			if before := j.request.Header[field]; header.Adds && before != "" {
 				want = before + ", " + want
 			}
 			wanted[j] = want
 		}
 		got := seen.get(a.Header, field)
-		if got != want {
+		if shape := shapes[want]; shape != nil && !shape.MatchString(got) || shape == nil && got != want {
 			wrong.add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, name, got, want)
 		}
 		last = got

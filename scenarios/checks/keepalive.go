@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"net/url"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -9,7 +10,10 @@ import (
 var keepalive = Check{
 	Name: "keepalive",
 	Doc:  "Connections to backends are kept and used again, or are not, as configured.",
-	Law:  "connections counted at the backends against requests",
+	Law: "connections counted at the backends against requests sent one after another: where none is kept, a second request on one refutes; " +
+		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is replaced before",
+	Trials: keepaliveTrials,
+	Judge:  judgeKeepalive,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			k := p.Keepalive
@@ -33,4 +37,80 @@ var keepalive = Check{
 			}}
 		})
 	},
+}
+
+// Bounds on how many requests count connections.
+const (
+	fewKept  = 300
+	mostKept = 12_000
+)
+
+func keepaliveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+	pool, ok := cfg.Pool(claim.Subject)
+	if !ok || pool.Keepalive == nil {
+		return nil
+	}
+	for _, r := range proxied(cfg) {
+		request, ok := wishing(cfg, r, "")
+		if r.Pool != pool.Name || len(r.Access) > 0 || !ok {
+			continue
+		}
+		count := fewKept
+		if n := pool.Keepalive.Requests * len(pool.Servers) * statesOf(cfg, lb.Pool{}, terms.CPUs) * 3 / 2; n <= mostKept {
+			count = max(count, n)
+		}
+		return []Trial{{
+			Kind: Kept, Load: lb.Load{Count: count, Concurrency: 1, Requests: []lb.Request{request}},
+			Shows: "a connection for each request, where they are kept, and one kept, where they are not",
+		}}
+	}
+	return nil
+}
+
+// judgeKeepalive counts the requests of every connection to a pool's servers.
+func judgeKeepalive(claim lb.Claim, h lb.History) lb.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	if !ok || pool.Keepalive == nil {
+		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+	}
+	k := pool.Keepalive
+	f := lb.Finding{Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: lostWitness(h)}
+	find, served := journeys(h), map[string]int{}
+	for a := range h.Arrivals {
+		j := find(a.Seq)
+		if j == nil || j.route.Pool != pool.Name || j.tunnel || j.request.Header[lb.WishHeader] == "" || h.Plan.Loads[j.load].Engine == lb.Prober {
+			continue
+		}
+		noted, err := url.ParseQuery(a.Header)
+		if conn := noted.Get(lb.NotedConn); err == nil && conn != "" {
+			f.N++
+			served[a.Server+" "+conn]++
+		}
+	}
+	most, name := 0, ""
+	for conn, n := range served {
+		if n > most || n == most && conn < name {
+			most, name = n, conn
+		}
+	}
+	f.Measured = fmt.Sprintf("%s for %s, at most %d on one", plural(len(served), "connection"), plural(f.N, "request"), most)
+	f.Predicted = "fewer connections than half the requests"
+	switch each := len(pool.Servers) * max(1, h.Env.Workers); {
+	case k.Never:
+		f.Predicted = "one request each"
+		if most > 1 {
+			f.Counter = []string{fmt.Sprintf("%s served %d requests", name, most)}
+		}
+	case f.N > 0 && 2*len(served) > f.N && f.N >= f.Need:
+		f.Counter = []string{fmt.Sprintf("%s for %s", plural(len(served), "connection"), plural(f.N, "request"))}
+	case k.Requests > 0 && most > k.Requests:
+		f.Counter = []string{fmt.Sprintf("%s served %d requests, more than %d", name, most, k.Requests)}
+	case k.Requests > 0 && k.Idle >= len(pool.Servers) && len(served) > 3*each && most < k.Requests:
+		f.Counter = []string{fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.Requests)}
+	}
+	if f.Broken != "" {
+		f.Counter = nil
+	}
+	f.Power = "would have caught a balancer that keeps connections, or none, against what is configured"
+	return f
 }

@@ -318,11 +318,11 @@ func twoSided(l lb.Limit, all []asked) bool {
 
 // crossed says where a key's count leaves the bounds of a law; empty where it does not.
 func crossed(l lb.Limit, law admitter, all []asked) string {
-	at, heard := make([]stats.Instant, len(all)), unheard+promptness(all)
+	at, decided := make([]stats.Instant, len(all)), decidedBy(all)
 	for i, a := range all {
 		at[i] = a.Instant
 		if l.Delay >= 0 && l.Law == lb.LeakyBucket {
-			at[i].Before = min(a.Before, a.hit.Sent+heard)
+			at[i].Before = decided[i]
 		}
 	}
 	least, most := law.Admits(at)
@@ -417,14 +417,30 @@ func promptness(all []asked) time.Duration {
 	return longest
 }
 
+// decidedBy is when each request was let in or refused, at the latest. Who is let in may wait for a turn after that; but it was
+// decided on no later than what was sent after it and refused, or else within the time that the slowest refusal took.
+func decidedBy(all []asked) []time.Duration {
+	out, prompt, next := make([]time.Duration, len(all)), promptness(all), time.Duration(math.MaxInt64)
+	for i, a := range slices.Backward(all) {
+		if !a.in {
+			next = min(next, a.hit.Done)
+		}
+		out[i] = min(a.Before, unheard+max(a.hit.Sent+prompt, min(next, a.Before)))
+	}
+	return out
+}
+
 // delayed judges who waits: beyond the delay each request its turn, without one nobody. It says whether that could be seen.
 func delayed(l lb.Limit, key string, all []asked, wrong *examples) (sighted bool) {
 	var at []stats.Instant
 	var in []asked
-	promptly := promptness(all)
-	for _, a := range all {
+	promptly, decided := promptness(all), decidedBy(all)
+	for i, a := range all {
+		if l.Delay < 0 { // nobody is to wait, so that those who do not tell how fast it decides
+			decided[i] = min(a.Before, a.hit.Sent+unheard+promptly)
+		}
 		if a.in {
-			at = append(at, stats.Instant{After: a.After, Before: min(a.Before, a.hit.Sent+unheard+promptly)})
+			at = append(at, stats.Instant{After: a.After, Before: decided[i]})
 			in = append(in, a)
 		}
 	}
@@ -554,6 +570,9 @@ func Spare(cfg lb.Config, l *lb.Load) {
 	clients := 1
 	for zone, limit := range limits {
 		requests := float64(l.Count) * float64(asked[zone]) / float64(len(l.Requests))
+		if l.Engine == lb.Prober { // whose requests are few, and may keep step with its clients
+			requests = float64(l.Count)
+		}
 		if limit.Law == lb.InFlight {
 			requests = float64(l.Concurrency)
 		}

@@ -41,11 +41,17 @@ func lossesOf(h lb.History, g group[*lb.Retry]) losses {
 func (l *losses) counts(hit lb.Hit, pool lb.Pool, gone []window) (*journey, bool) {
 	j := l.find(hit.Seq)
 	own := hit.Server == "" && hit.Err == "" && hit.Code < 500 // the balancer's answer, which no server had to do with
-	if j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester || own || limited(j.route, hit) {
+	if j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester || own || limited(j.route, hit) || crossedAnEnd(hit) {
 		return nil, false
 	}
 	nobody := slices.ContainsFunc(gone, func(w window) bool { return hit.Done >= w.from && hit.Sent <= w.to }) // to send it to
 	return j, !nobody
+}
+
+// crossedAnEnd says whether a request met the end of a connection that had rested: the balancer's timeout for idle clients, which no
+// server has to do with. What a server's death comes to is an answer.
+func crossedAnEnd(hit lb.Hit) bool {
+	return hit.Code == 0 && hit.Connect == 0 && (hit.Err == lb.Closed || hit.Err == lb.Reset)
 }
 
 // byMethod counts requests and, of them, those that failed.

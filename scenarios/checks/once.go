@@ -46,6 +46,11 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 			continue
 		}
 		times := book.times(hit.Seq)
+		if refusedBySelf(j.route, hit) {
+			f.N++
+			wrong.add("request %d (%s %s) was answered %d by the balancer itself", hit.Seq, j.request.Method, j.request.Path, hit.Code)
+			continue
+		}
 		if hit.Server == "" && times == 0 {
 			continue // it reached nobody, which is for other checks to judge
 		}
@@ -149,3 +154,10 @@ func (l *ledger) arrived(seq uint64) (times int, by string, known bool) {
 }
 
 func (l *ledger) times(seq uint64) int { return int(*l.cell(seq) & countBits) }
+
+// refusedBySelf says whether the balancer answered a request that belongs to a backend, without a failure and though nothing that
+// the configuration says lets it: there is no route.
+func refusedBySelf(r lb.Route, hit lb.Hit) bool {
+	return hit.Server == "" && hit.Err == "" && hit.Code >= 200 && hit.Code < 500 && hit.Code != 413 && !limited(r, hit) && !programmed(r) &&
+		len(r.Rules) == 0 && len(r.Access) == 0 && len(r.Fallbacks) == 0 && r.Auth == nil
+}

@@ -10,7 +10,8 @@ var own = Check{
 	Name: "own",
 	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration says, to " +
 		"those whom it lets in.",
-	Law: "one answer from elsewhere refutes",
+	Law:       "one answer from elsewhere refutes",
+	Questions: ownQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, r := range cfg.Routes {
@@ -31,4 +32,23 @@ var own = Check{
 		}
 		return distinct(claims)
 	},
+}
+
+func ownQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	r, ok := routeOf(cfg, claim)
+	if host, askable := r.Askable(); ok && askable {
+		request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: wish("")}
+		if host != "" {
+			request.Header["Host"] = host
+		}
+		want := Reply{Codes: []int{200}, Own: true, Access: r.Access}
+		if from, ok := welcome(r.Access); ok && len(r.Access) > 0 {
+			request.From, want.From = from, from
+		}
+		if r.Auth != nil {
+			want.Codes = []int{401}
+		}
+		asked = append(asked, Question{"as anyone may ask", Asked, request, want})
+	}
+	return asked, ""
 }

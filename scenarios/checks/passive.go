@@ -42,7 +42,8 @@ var passive = Check{
 			return claims
 		})
 	},
-	Judge: judgePassive,
+	Trials: passiveTrials,
+	Judge:  judgePassive,
 }
 
 func passiveParams(p *lb.Passive) map[string]float64 {
@@ -112,6 +113,9 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	case p.Law != "nginx":
 		return judgeInRow(h, pool, pool.Servers[first])
 	}
+	if other, shared := sharedWith(h.Plan, pool); shared {
+		return lb.Finding{Broken: fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)}
+	}
 	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
 	if pool.SharedState {
 		a.states = 1
@@ -135,7 +139,7 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 // finding is what all deaths together say.
 func (a *absence) finding(h lb.History) lb.Finding {
 	f := lb.Finding{
-		N: a.n, Need: deaths(h.Plan.Beta), Broken: noDeaths(h, a.n),
+		N: a.n, Need: Often, Broken: noDeaths(h, a.n),
 		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
 		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
 		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
@@ -152,7 +156,7 @@ func (a *absence) finding(h lb.History) lb.Finding {
 	}
 	if f.Broken == "" {
 		f.Counter = a.wrong.list()
-		f.Power = fmt.Sprintf("would have caught an absence %.1f times as long with probability %g", swept(a.n, h.Plan.Beta), 1-h.Plan.Beta)
+		f.Power = "would have caught, at every death, more attempts than that and an absence that is a second longer, or shorter"
 	}
 	return f
 }
@@ -249,4 +253,36 @@ func (e *episode) contacts(h lb.History) []contact {
 	}
 	slices.SortFunc(all, func(a, b contact) int { return int(a.at - b.at) })
 	return all
+}
+
+func passiveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
+	if first < 0 || pool.Servers[first].Passive.Law != "nginx" || pool.Servers[first].Passive.Fails == 0 {
+		return nil
+	}
+	p := pool.Servers[first].Passive
+	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s lb.Server) bool {
+		return s.Passive != nil && s.Passive.Fails == p.Fails && s.Passive.Out == p.Out
+	})
+}
+
+// sharedWith is another pool with servers of this one that phases in which servers die ask too.
+func sharedWith(plan lb.Plan, pool lb.Pool) (other string, shared bool) {
+	for _, e := range plan.Events {
+		for _, r := range plan.Loads[e.Phase].Requests {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, _ := plan.Config.Route(r.Port, r.Header["Host"], path)
+			o, ok := plan.Config.Pool(route.Pool)
+			if !ok || o.Name == pool.Name || e.Fault == "reload" || e.Fault == "slow" {
+				continue
+			}
+			for _, s := range o.Servers {
+				if slices.ContainsFunc(pool.Servers, func(mine lb.Server) bool { return mine.Addr() == s.Addr() && s.Host == e.Target }) {
+					return o.Name, true
+				}
+			}
+		}
+	}
+	return "", false
 }

@@ -2,14 +2,16 @@ package checks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var redirects = Check{
-	Name: "redirects",
-	Doc:  "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
-	Law:  "one that is not refutes, for GET and POST",
+	Name:      "redirects",
+	Doc:       "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
+	Law:       "one that is not refutes, for GET and POST",
+	Questions: redirectQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		var claims []lb.Claim
 		for _, r := range cfg.Routes {
@@ -17,7 +19,10 @@ var redirects = Check{
 				continue
 			}
 			text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
-			if r.Redirect.Code == 301 || r.Redirect.Code == 302 {
+			switch repeating := codeFor(cfg, r, "POST"); {
+			case repeating != r.Redirect.Code:
+				text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
+			case repeating == 301 || repeating == 302:
 				text += " A POST becomes a GET on its way."
 			}
 			claims = append(claims, lb.Claim{
@@ -27,4 +32,55 @@ var redirects = Check{
 		}
 		return distinct(claims)
 	},
+}
+
+func redirectQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	r, ok := routeOf(cfg, claim)
+	host, askable := r.Askable()
+	if !ok || !askable {
+		return nil, ""
+	}
+	ask := func(why, method, host string) {
+		request := lb.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: wish("")}
+		if r.Exact {
+			request.Path = r.Path + "?a=1&b=2"
+		}
+		request.Header["Host"] = host
+		want := Reply{Codes: []int{codeFor(cfg, r, method)}, Own: true, Some: []string{"Location"}}
+		if to, known := location(r, request); known {
+			want.Has, want.Some = map[string][]string{"Location": {to}}, nil
+		}
+		asked = append(asked, Question{why, Asked, request, want})
+	}
+	if host == "" {
+		host = lb.AnyHost
+	}
+	ask("path and query are kept", "GET", host)
+	ask("a POST", "POST", host)
+	if len(r.Hosts) == 0 || r.Fallback {
+		ask("a host that is nobody's", "GET", "evil.example")
+	}
+	return asked, ""
+}
+
+// codeFor is the status by which a method is redirected. Traefik keeps that of other requests than GET (its middlewares/redirect).
+func codeFor(cfg lb.Config, r lb.Route, method string) int {
+	if cfg.Balancer == "traefik" && method != "GET" {
+		switch r.Redirect.Code {
+		case 301:
+			return 308
+		case 302:
+			return 307
+		}
+	}
+	return r.Redirect.Code
+}
+
+// location is where a redirect sends a request; known is false where lbproof cannot say.
+func location(r lb.Route, request lb.Request) (to string, known bool) {
+	to = r.Redirect.To
+	if strings.HasSuffix(to, "://") {
+		return expand(to+"$host$request_uri", r, request, "", "")
+	}
+	return expand(to, r, request, "", "")
 }

@@ -22,7 +22,8 @@ var reload = Check{
 			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
 		}}
 	},
-	Judge: judgeReload,
+	Trials: reloadTrials,
+	Judge:  judgeReload,
 }
 
 // takenOver is how long after a takeover what fails is held against it.
@@ -76,4 +77,25 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 		f.Counter = wrong.list()
 	}
 	return f
+}
+
+// How the trial of a takeover goes: requests per second, and how long before and in all.
+const (
+	reloadRate = 400
+	reloadAt   = 1500 * time.Millisecond
+	reloadTime = 6 * time.Second
+)
+
+func reloadTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	t := Trial{Kind: Reloaded + " " + claim.ID, Reload: reloadAt, Shows: "a request that a takeover loses or repeats"}
+	for _, r := range proxied(cfg) {
+		if request, ok := wishing(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Load.Requests) < shown {
+			t.Load.Requests = append(t.Load.Requests, request)
+		}
+	}
+	if len(t.Load.Requests) == 0 {
+		return nil
+	}
+	t.Load.Rate, t.Load.Count, t.Load.Concurrency = reloadRate, int(reloadRate*reloadTime.Seconds()), 256
+	return []Trial{t}
 }

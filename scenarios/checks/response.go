@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -11,8 +13,9 @@ var response = Check{
 	Name: "response",
 	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds them to, " +
 		"once each.",
-	Law:    "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
-	Claims: responseClaims,
+	Law:       "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
+	Questions: responseQuestions,
+	Claims:    responseClaims,
 }
 
 func responseClaims(cfg lb.Config) []lb.Claim {
@@ -41,4 +44,72 @@ func statusList(codes []int) string {
 		out = append(out, fmt.Sprint(c))
 	}
 	return strings.Join(out, ", ")
+}
+
+func responseQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	_, name, _ := strings.Cut(claim.ID, "#")
+	name, _, _ = strings.Cut(name, "~")
+	shares := func(r lb.Route) bool {
+		return slices.ContainsFunc(r.AddHeaders, func(h lb.Header) bool { return h.Pos == claim.Pos && h.Name == name })
+	}
+	for _, r := range candidates(cfg, claim, shares) {
+		ask := func(why, kind, method, says string, code int, mine bool, edit func(*lb.Request)) {
+			request, _ := wishing(cfg, r, says)
+			request.Method = method
+			if edit != nil {
+				edit(&request)
+			}
+			want := carries(r, request, name, code, mine)
+			if kind == Severed {
+				want.Given = append(want.Given, 503) // after several attempts, with HAProxy
+			}
+			asked = append(asked, Question{why, kind, request, want})
+		}
+		if r.Answer != nil {
+			ask(fmt.Sprintf("the balancer's own %d", r.Answer.Code), Asked, "GET", "", r.Answer.Code, true, nil)
+		}
+		if r.Own != nil {
+			ask("a page of the balancer's own", Asked, "GET", "", 200, true, nil)
+		}
+		if request, _ := wishing(cfg, r, ""); r.Pool == "" || request.Header["Upgrade"] != "" {
+			continue
+		}
+		for _, code := range []int{200, 301, 404} {
+			ask(fmt.Sprintf("a backend's %d", code), Asked, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
+		}
+		if limit := r.MaxBody; limit != nil && limit.Value > 0 && limit.Value < largest {
+			ask("the balancer's 413", Asked, "POST", "", 413, true, func(q *lb.Request) { q.Size = limit.Value + 1 })
+		}
+		for _, l := range r.Limits {
+			if l.Law != lb.InFlight && l.Rate > 0 && l.Rate <= 200 && atOnce(l) <= 200 && isAddress(l.Key) && !l.DryRun {
+				ask(fmt.Sprintf("the limit's %d", l.Status), Refused, "GET", "status=200&for=refusals", l.Status, true, nil)
+				break
+			}
+		}
+		ask("a backend's 500", Spoilt, "POST", "status=500", 500, false, nil)
+		ask("the balancer's 502", Severed, "POST", "cut", 502, true, nil)
+	}
+	return asked, ""
+}
+
+// carries is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by itself.
+func carries(r lb.Route, request lb.Request, name string, code int, own bool) Reply {
+	want := Reply{Given: []int{code}, Has: map[string][]string{}}
+	field := textproto.CanonicalMIMEHeaderKey(name)
+	var values []string
+	for _, h := range r.AddHeaders {
+		if !strings.EqualFold(h.Name, name) || own && h.Proxied || h.Statuses != nil && !slices.Contains(h.Statuses, code) {
+			continue
+		}
+		text, known := expand(h.Value, r, request, "", "")
+		if !known {
+			return Reply{Given: want.Given, Some: []string{field}}
+		}
+		values = append(values, text)
+	}
+	if len(values) == 0 && field == "Content-Type" {
+		return want // every answer with a body has one
+	}
+	want.Has[field] = values
+	return want
 }

@@ -15,7 +15,8 @@ var retries = Check{
 	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
 		"as are meant for it until its death is known, within the Poisson law at both ends of that interval",
 	Claims: retryClaims,
-	Judge:  judgeRetries,
+	Trials: retryTrials,
+	Judge:  judgeRetried,
 }
 
 // retryGroups are the promises on repetition, each with the routes that share it.
@@ -116,7 +117,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	l := lossesOf(h, g)
 	for _, name := range poolsOf(g.routes) {
 		if pool, ok := h.Plan.Config.Pool(name); ok && len(rotation(pool)) > 1 {
-			gone := allGone(h, pool)
+			gone := append(allGone(h, pool), severalGone(h, pool)...)
 			for _, e := range episodes(h, pool, refusing...) {
 				l.see(e, h, pool, gone)
 			}
@@ -166,4 +167,66 @@ func poolsOf(routes []lb.Route) []string {
 		}
 	}
 	return names
+}
+
+func retryTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	for _, r := range proxied(cfg) {
+		if r.Key() == claim.Subject {
+			dying := deathTrials(cfg, r.Pool, "what clients meet while a server is dead", func(lb.Server) bool { return true })
+			return append(dying, trials(retryQuestions, cfg, claim)...)
+		}
+	}
+	return nil
+}
+
+// judgeRetried joins what deaths and single answers say.
+func judgeRetried(claim lb.Claim, h lb.History) lb.Finding {
+	f := judgeRetries(claim, h)
+	q := judgeQuestions(retryQuestions, claim, h)
+	if f.Cannot != "" || q.Cannot != "" || q.Need == 0 {
+		return f
+	}
+	if len(q.Counter) > 0 {
+		f.Counter = append(f.Counter, q.Counter...)
+	}
+	if q.N > 0 {
+		f.Note = strings.TrimPrefix(f.Note+"; "+fmt.Sprintf("answers with errors: %s of %s tried otherwise", strings.Fields(q.Measured)[0], number(q.N)), "; ")
+	}
+	return f
+}
+
+// retryQuestions have backends answer with errors, and count at how many the request arrives.
+func retryQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	for _, r := range cfg.Routes {
+		request, ok := wishing(cfg, r, "")
+		if r.Key() != claim.Subject || !ok || r.Retry == nil {
+			continue
+		}
+		pool, _ := cfg.Pool(r.Pool)
+		for _, code := range []int{500, 503} {
+			for _, method := range []string{"GET", "POST"} {
+				request, _ = wishing(cfg, r, fmt.Sprintf("status=%d", code))
+				request.Method = method
+				want := Reply{Given: []int{code}, Arrives: [2]int{1, 1}}
+				again := r.Retry.Attempts != 1 && len(pool.Servers) > 1 && onStatus(cfg, r.Retry, code) && (method == "GET" || r.Retry.AnyMethod)
+				kind := Spoilt
+				if again {
+					kind = Spread
+					want.Arrives = [2]int{2, max(2, r.Retry.Attempts, len(pool.Servers))}
+				}
+				asked = append(asked, Question{fmt.Sprintf("a backend answers a %s with %d", method, code), kind, request, want})
+			}
+		}
+		return asked, ""
+	}
+	return nil, ""
+}
+
+// onStatus says whether an answer with a status is tried again.
+func onStatus(cfg lb.Config, r *lb.Retry, code int) bool {
+	words := []string{fmt.Sprintf("http_%d", code)}
+	if cfg.Balancer == "haproxy" {
+		words = []string{fmt.Sprint(code), "all-retryable-errors"}
+	}
+	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(r.On, word) })
 }

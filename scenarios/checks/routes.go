@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,10 +10,11 @@ import (
 )
 
 var routes = Check{
-	Name:   "routes",
-	Doc:    "A request goes where its host, path and headers send it, also where several routes would fit.",
-	Law:    "one request that another route took refutes; the probes stand on both sides of every boundary between two routes",
-	Claims: routeClaims,
+	Name:      "routes",
+	Doc:       "A request goes where its host, path and headers send it, also where several routes would fit.",
+	Law:       "one request that another route took refutes; the probes stand on both sides of every boundary between two routes",
+	Questions: routeQuestions,
+	Claims:    routeClaims,
 }
 
 func routeClaims(cfg lb.Config) []lb.Claim {
@@ -57,4 +59,72 @@ func precedence(first []lb.Route, r lb.Route) string {
 func meet(o, r lb.Route) bool {
 	hosts := len(o.Hosts) == 0 || len(r.Hosts) == 0 || slices.ContainsFunc(o.Hosts, func(h string) bool { return slices.Contains(r.Hosts, h) })
 	return hosts && (o.Regex || r.Regex || strings.HasPrefix(o.Path, r.Path) || strings.HasPrefix(r.Path, o.Path))
+}
+
+func routeQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	var r lb.Route
+	for _, is := range cfg.Routes {
+		if is.Key() == claim.Subject && is.PoolPos == claim.Pos {
+			r = is
+		}
+	}
+	inside, ok := wishing(cfg, r, "")
+	if !ok {
+		return nil, ""
+	}
+	asked = append(asked, Question{"inside", Asked, inside, Reply{Pool: r.Pool, Codes: []int{200, 101}}})
+	ask := func(why, path, host string) {
+		request := inside
+		request.Path, request.Header = path, maps.Clone(inside.Header)
+		if host != "" {
+			request.Header["Host"] = host
+		}
+		if want, known := taken(cfg, request); known && path != "" {
+			asked = append(asked, Question{why, Asked, request, want})
+		}
+	}
+	if len(r.When) > 0 {
+		outside := inside
+		outside.Header = maps.Clone(inside.Header)
+		if missCondition(r.When[0], &outside) {
+			if want, known := taken(cfg, outside); known {
+				asked = append(asked, Question{"where " + r.When[0] + " does not hold", Asked, outside, want})
+			}
+		}
+		return asked, ""
+	}
+	if !r.Regex {
+		ask("below it", inside.Path+"lbproof", "")
+	}
+	if trimmed := strings.TrimSuffix(inside.Path, "/"); len(trimmed) > 1 {
+		ask("a letter less", trimmed[:len(trimmed)-1], "")
+		ask("in another case", strings.ToUpper(inside.Path), "")
+		ask("below another path", "/lbproof"+inside.Path, "")
+	}
+	if len(r.Hosts) > 0 {
+		ask("for another host", inside.Path, "lbproof.invalid")
+	}
+	return asked, ""
+}
+
+// taken is what is to come of a request by the route that takes it; known is false where that is not for certain.
+func taken(cfg lb.Config, request lb.Request) (want Reply, known bool) {
+	unread := func(when string) bool { _, ok := readCondition(when); return !ok }
+	if slices.ContainsFunc(cfg.Routes, func(o lb.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }) {
+		return want, false
+	}
+	r, found := cfg.Route(request.Port, request.Header["Host"], request.Path)
+	switch {
+	case !found:
+		return Reply{Codes: []int{400, 404, 421, 503}, Own: true}, true
+	case len(r.Access) > 0 && request.From == "" || r.Auth != nil || len(r.Rules) > 0:
+		return want, false
+	case r.Pool != "":
+		return Reply{Pool: r.Pool}, true
+	case r.Answer != nil:
+		return Reply{Codes: []int{r.Answer.Code}, Own: true}, true
+	case r.Redirect != nil:
+		return Reply{Codes: []int{r.Redirect.Code}, Own: true}, true
+	}
+	return Reply{Own: true}, true
 }

@@ -2,14 +2,16 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var rules = Check{
-	Name: "rules",
-	Doc:  "Requests that meet a condition are refused, redirected or rewritten.",
-	Law:  "one on either side of the condition that is treated like the other refutes",
+	Name:      "rules",
+	Doc:       "Requests that meet a condition are refused, redirected or rewritten.",
+	Law:       "one on either side of the condition that is treated like the other refutes",
+	Questions: ruleQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Rule { return r.Rules }, func(r lb.Rule) string { return fmt.Sprint(r) })
 		var claims []lb.Claim
@@ -31,4 +33,24 @@ var rules = Check{
 		}
 		return distinct(claims)
 	},
+}
+
+func ruleQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	for _, r := range cfg.Routes {
+		for i, rule := range r.Rules {
+			if rule.Pos != claim.Pos || rule.Code == 0 || r.Key() != claim.Subject {
+				continue
+			}
+			other := r
+			other.Rules, other.Guarded = slices.Delete(slices.Clone(r.Rules), i, i+1), false
+			met, ok := wishing(cfg, other, "")
+			missed, okToo := wishing(cfg, r, "")
+			if !ok || !okToo || !meetCondition(rule.When, &met) {
+				continue
+			}
+			asked = append(asked, Question{"it meets " + rule.When, Asked, met, Reply{Codes: []int{rule.Code}, Own: true}})
+			asked = append(asked, Question{"it does not meet " + rule.When, Asked, missed, Reply{Not: rule.Code}})
+		}
+	}
+	return asked, ""
 }

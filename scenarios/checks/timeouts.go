@@ -2,7 +2,10 @@ package checks
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -11,7 +14,10 @@ var timeouts = Check{
 	Name: "timeouts",
 	Doc: "The balancer waits as long as configured for a connection, an answer, a client or a tunnel, no longer and no " +
 		"shorter.",
-	Law: "the moment at which it gives up, between send and receive, holds the configured time",
+	Law:       "the moment at which it gives up, between send and receive, holds the configured time",
+	Questions: timeoutQuestions,
+	Trials:    timeoutTrials,
+	Judge:     judgeTimeouts,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.TimeLimit { return r.Timeouts }, func(t lb.TimeLimit) string {
 			if t.Implicit {
@@ -33,4 +39,249 @@ var timeouts = Check{
 		}
 		return distinct(claims)
 	},
+}
+
+// How far from the configured time the end of a wait may lie: nginx moves no timer by less than 300 ms (NGX_TIMER_LAZY_DELAY), and
+// who is late may have been held up by others on its machine.
+const (
+	early = 400 * time.Millisecond
+	late  = 3 * time.Second
+)
+
+// timeLimit finds what a claim is about, and a route to try it on.
+func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bool) {
+	shares := func(r lb.Route) bool {
+		for _, has := range r.Timeouts {
+			if strings.Contains(claim.ID, "#"+strings.ReplaceAll(has.For, " ", "-")) && has.After == wait(claim) && (claim.Implicit && has.Implicit || has.Pos == claim.Pos) {
+				t = has
+				return r.Pool != ""
+			}
+		}
+		return false
+	}
+	routes := candidates(cfg, claim, shares)
+	if len(routes) == 0 {
+		return t, r, false
+	}
+	shares(routes[0])
+	return t, routes[0], true
+}
+
+func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	t, r, ok := timeLimit(cfg, claim)
+	if !ok || t.For != lb.ConnectTimeout {
+		return trials(timeoutQuestions, cfg, claim)
+	}
+	n, cannot := connects(cfg, r, t)
+	pool, _ := cfg.Pool(r.Pool)
+	request, askable := wishing(cfg, r, "")
+	if cannot != "" || !askable || len(pool.Servers) == 0 {
+		return nil
+	}
+	lasts := vanishTime + time.Duration(n)*t.After + late
+	trial := Trial{
+		Kind: Vanished, Shows: "when the balancer gives up a connection",
+		Load: lb.Load{Engine: lb.Prober, Rate: vanishedRate, Count: int(vanishedRate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + grace, Requests: []lb.Request{request}},
+	}
+	for _, s := range pool.Servers {
+		trial.Vanish = append(trial.Vanish, s.Host)
+	}
+	return []Trial{trial}
+}
+
+// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile.
+const (
+	vanishTime   = 3 * time.Second
+	vanishedRate = 5.
+)
+
+// connects is how many connections are tried for one request; cannot says why the time of one is not to be seen.
+func connects(cfg lb.Config, r lb.Route, t lb.TimeLimit) (n int, cannot string) {
+	pool, _ := cfg.Pool(r.Pool)
+	n = 1
+	switch {
+	case r.Retry != nil && r.Retry.Attempts > 0:
+		n = r.Retry.Attempts
+	case r.Retry != nil:
+		n = max(1, len(pool.Servers))
+	}
+	all := time.Duration(n) * t.After
+	for _, s := range pool.Servers {
+		if s.Active != nil {
+			if soonest, _, _ := s.Active.Down(); soonest < all {
+				return n, fmt.Sprintf("health checks take servers out after %s, before a request has been given up", span(soonest))
+			}
+		}
+	}
+	for _, o := range r.Timeouts {
+		if o.For == lb.ReadTimeout && o.After > 0 && o.After <= t.After {
+			return n, "the wait for an answer is no longer than that for a connection"
+		}
+	}
+	if t.After == 0 || all > patience {
+		return n, fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most", n, span(t.After), span(patience))
+	}
+	return n, ""
+}
+
+func judgeTimeouts(claim lb.Claim, h lb.History) lb.Finding {
+	t, r, ok := timeLimit(h.Plan.Config, claim)
+	if !ok || t.For != lb.ConnectTimeout {
+		return judgeQuestions(timeoutQuestions, claim, h)
+	}
+	return judgeConnect(h, r, t)
+}
+
+// judgeConnect looks at the first requests after all servers of a pool have vanished: what is answered by the balancer came after
+// one attempt or several. Later requests find servers that are left alone, and connections from before are another matter.
+func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
+	n, cannot := connects(h.Plan.Config, r, t)
+	f := lb.Finding{Cannot: cannot, Need: Often, Test: "when the balancer gives up a request whose servers have vanished"}
+	f.Predicted = fmt.Sprintf("%s for each of up to %d attempts", span(t.After), n)
+	from, first := time.Duration(0), time.Duration(0)
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "blackhole" && m.Err == "" && serves(h.Plan.Config, r.Pool, m.Event.Target) {
+			from = max(from, m.From)
+		}
+	}
+	gaveUp := []int{504} // 502 is nginx that leaves all servers alone
+	if h.Plan.Config.Balancer == "haproxy" {
+		gaveUp = []int{503, 504}
+	}
+	find := journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.key != r.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+t.After/2 {
+			continue
+		}
+		f.N++
+		if took := hit.Done - hit.Sent; first == 0 || took < first {
+			first = took
+		}
+	}
+	if f.N == 0 {
+		return f
+	}
+	f.Measured = fmt.Sprintf("the first of %s after %s", plural(f.N, "request"), span(first.Round(time.Millisecond)))
+	fits := false
+	for k := 1; k <= n; k++ {
+		at := time.Duration(k) * t.After
+		fits = fits || first >= at-min(early, t.After/4) && first <= at+min(late, t.After/4)
+	}
+	if !fits {
+		f.Counter = []string{"the balancer gave up after " + span(first.Round(time.Millisecond))}
+	}
+	if f.Broken = died(h); f.Broken != "" {
+		f.Counter = nil
+	}
+	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless it is a multiple of %s", span(t.After))
+	return f
+}
+
+func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	t, r, ok := timeLimit(cfg, claim)
+	if !ok {
+		return nil, ""
+	}
+	if t.After == 0 {
+		return nil, "no run is long enough for what lasts for ever"
+	}
+	if t.After > patience {
+		return nil, fmt.Sprintf("it takes %s, and lbproof waits %s at most", span(t.After), span(patience))
+	}
+	w := waiting{cfg: cfg, route: r, limit: t, about: Interval{t.After - min(early, t.After/2), t.After + late}}
+	switch t.For {
+	case lb.ReadTimeout, lb.SendTimeout:
+		cannot = w.forServers()
+	default:
+		w.forClients()
+	}
+	return w.asked, cannot
+}
+
+// waiting are the questions about one time limit.
+type waiting struct {
+	cfg   lb.Config
+	route lb.Route
+	limit lb.TimeLimit
+	about Interval
+	asked []Question
+}
+
+func (w *waiting) ask(says string, silent lb.Silence, edit func(*lb.Request), want Reply) {
+	request, _ := wishing(w.cfg, w.route, says)
+	request.Silent = silent
+	if edit != nil {
+		edit(&request)
+	}
+	w.asked = append(w.asked, Question{"somebody says nothing for " + span(w.limit.After), Waited, request, want})
+}
+
+// forServers has a backend answer late, or read nothing. POST is not tried elsewhere.
+func (w *waiting) forServers() (cannot string) {
+	size := int64(0)
+	if w.limit.For == lb.SendTimeout {
+		size = 8 << 20
+		if limit := w.route.MaxBody; limit != nil && limit.Value > 0 {
+			size = min(size, limit.Value)
+		}
+	}
+	post := func(q *lb.Request) { q.Method, q.Size = "POST", size }
+	if size > 0 {
+		w.ask(fmt.Sprintf("deaf=%s", w.about.Most+grace), "", post, Reply{Given: []int{504}, Self: true, Within: w.about})
+		return ""
+	}
+	if n := attempts(w.cfg, w.route); n > 1 {
+		if w.about.Most = time.Duration(n)*w.limit.After + late; w.about.Most > patience {
+			return fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most", n, span(w.limit.After), span(patience))
+		}
+	}
+	w.ask(fmt.Sprintf("delay=%s", w.about.Most+grace), "", post, Reply{Codes: []int{504}, Self: true, Within: w.about})
+	w.ask(fmt.Sprintf("delay=%s", w.limit.After*3/4), "", post, Reply{Codes: []int{200}})
+	return ""
+}
+
+// forClients has the client fall silent. Where HAProxy waits for a body the server's time is running too, so that the header is what
+// tells; where that has a time of its own, nothing does.
+func (w *waiting) forClients() {
+	ends := Reply{Quiet: w.about}
+	header := slices.ContainsFunc(w.route.Timeouts, func(o lb.TimeLimit) bool { return o.For == lb.HeaderTimeout })
+	haproxy := w.cfg.Balancer == "haproxy"
+	switch {
+	case w.limit.For == lb.IdleTimeout:
+		w.ask("", lb.AfterAnswer, nil, ends)
+	case w.limit.For == lb.HeaderTimeout, w.limit.For == lb.ClientTimeout && haproxy && !header:
+		w.ask("", lb.InHeader, nil, ends)
+	case w.limit.For == lb.ClientTimeout && !haproxy:
+		w.ask("", lb.InBody, func(q *lb.Request) { q.Method, q.Size = "POST", 1000 }, ends)
+	case w.limit.For == lb.TunnelTimeout && (w.route.Upgrade != nil || w.cfg.Balancer != "nginx") && !tunnelsElsewhere(w.cfg, w.route):
+		w.ask("", lb.InTunnel, func(q *lb.Request) { *q = upgrading(*q) }, ends)
+	}
+}
+
+// wait is the time that a claim is about.
+func wait(claim lb.Claim) time.Duration {
+	return time.Duration(math.Round(claim.Params["after_s"] * 1e9))
+}
+
+// attempts is how often a POST that a backend has seen is sent when its answer does not come.
+func attempts(cfg lb.Config, r lb.Route) int {
+	if r.Retry == nil || !r.Retry.AnyMethod {
+		return 1
+	}
+	if r.Retry.Attempts > 0 {
+		return r.Retry.Attempts
+	}
+	pool, _ := cfg.Pool(r.Pool)
+	return max(1, len(pool.Servers))
+}
+
+// tunnelsElsewhere says whether another route takes the handshakes of tunnels.
+func tunnelsElsewhere(cfg lb.Config, r lb.Route) bool {
+	return slices.ContainsFunc(cfg.Routes, func(o lb.Route) bool {
+		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.When, func(when string) bool {
+			c, ok := readCondition(when)
+			return !ok || strings.EqualFold(c.header, "upgrade")
+		})
+	})
 }

@@ -14,7 +14,8 @@ var tls = Check{
 		"otherwise.",
 	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not with one of " +
 		"OpenSSL's security level",
-	Claims: tlsClaims,
+	Questions: tlsQuestions,
+	Claims:    tlsClaims,
 }
 
 var tlsVersions = []string{"TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"}
@@ -81,4 +82,103 @@ func alpnClaims(cfg lb.Config) []lb.Claim {
 		}
 	}
 	return claims
+}
+
+// suites are the cipher suites that can be asked for one by one: those that Go speaks with a certificate of RSA.
+var suites = []string{
+	"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA",
+	"ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA256", "AES128-SHA", "AES256-SHA", "DES-CBC3-SHA", "RC4-SHA",
+}
+
+// The alerts that a configuration has sent (RFC 8446, section 6.2); 80 comes from OpenSSL's own security level.
+const (
+	alertVersion = "70"
+	alertSuite   = "40"
+)
+
+func tlsQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	_, detail, _ := strings.Cut(claim.ID, "#")
+	detail, _, _ = strings.Cut(detail, "~")
+	host, port, t, ok := tlsSubject(cfg, claim, detail)
+	if !ok {
+		return nil, ""
+	}
+	ask := func(why string, shake lb.Shake, want map[string]string) {
+		request := lb.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: wish(""), Shake: &shake}
+		request.Header["Host"] = host
+		asked = append(asked, Question{why, Asked, request, Reply{Shake: want}})
+	}
+	switch detail {
+	case "h2":
+		ask("a client that prefers HTTP/2", lb.Shake{ALPN: []string{"h2", "http/1.1"}}, map[string]string{lb.ShakenALPN: "h2"})
+		ask("a client that speaks HTTP/1.1 only", lb.Shake{ALPN: []string{"http/1.1"}}, map[string]string{lb.ShakenALPN: "http/1.1"})
+	case "versions":
+		for _, v := range tlsVersions {
+			taken := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
+			switch {
+			case !taken:
+				ask(v, lb.Shake{Version: v}, map[string]string{lb.ShakenAlert: alertVersion})
+			case v >= "TLSv1.2": // those before are refused by OpenSSL's security level, whatever is configured
+				ask(v, lb.Shake{Version: v}, map[string]string{lb.ShakenVersion: v})
+			}
+		}
+	case "ciphers":
+		return suiteQuestions(t, ask, &asked)
+	case "certificate":
+		ask("the name "+host, lb.Shake{}, map[string]string{lb.ShakenTrust: "", lb.ShakenAlert: ""})
+	case "resumption":
+		ask("a client that comes back", lb.Shake{Again: true}, map[string]string{lb.ShakenResumed: "yes"})
+	case "tickets":
+		ask("a client that would take a ticket", lb.Shake{Again: true, Version: "TLSv1.2"}, map[string]string{lb.ShakenTicket: "", lb.ShakenAlert: ""})
+	}
+	return asked, ""
+}
+
+func suiteQuestions(t lb.TLS, ask func(string, lb.Shake, map[string]string), asked *[]Question) ([]Question, string) {
+	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
+	explicit := !slices.ContainsFunc(listed, func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") })
+	taken := 0
+	for _, s := range suites {
+		switch {
+		case slices.Contains(listed, s):
+			taken++
+			ask(s, lb.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{lb.ShakenSuite: s})
+		case explicit:
+			ask(s, lb.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{lb.ShakenAlert: alertSuite})
+		}
+	}
+	if !explicit && taken == 0 {
+		return nil, "which suites " + t.Ciphers + " stands for depends on the balancer's OpenSSL"
+	}
+	return *asked, ""
+}
+
+// tlsSubject is whom a claim is about: a host and a port to ask it at.
+func tlsSubject(cfg lb.Config, claim lb.Claim, detail string) (host string, port int, t lb.TLS, ok bool) {
+	host = lb.AnyHost
+	if detail == "h2" {
+		_, err := fmt.Sscanf(claim.Subject, "port %d", &port)
+		for _, t := range cfg.TLS {
+			if slices.Contains(t.Ports, port) && len(t.Hosts) > 0 && t.Hosts[0] != "" {
+				host = strings.Replace(t.Hosts[0], "*", "lbproof", 1)
+			}
+		}
+		return host, port, t, err == nil
+	}
+	for _, t := range cfg.TLS {
+		if len(t.Hosts) > 0 && t.Hosts[0] != "" {
+			host = t.Hosts[0]
+		}
+		positions := map[string]lb.Pos{"versions": t.VersionsPos, "ciphers": t.CiphersPos, "certificate": t.CertPos}
+		if t.Sessions != nil {
+			positions["resumption"] = *t.Sessions
+		}
+		if t.NoTickets != nil {
+			positions["tickets"] = *t.NoTickets
+		}
+		if positions[detail] == claim.Pos && (claim.Subject == host || claim.Subject == fmt.Sprintf("port %d", t.Ports[0])) {
+			return strings.Replace(host, "*", "lbproof", 1), t.Ports[0], t, true
+		}
+	}
+	return "", 0, t, false
 }

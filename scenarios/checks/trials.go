@@ -15,6 +15,10 @@ type Trial struct {
 	Load lb.Load // Requests of one claim, and Count for them; a Name is not needed
 	// Slow are servers that take longer for every answer while the phase lasts.
 	Slow []Slowed
+	// Vanish are servers to which no packet gets through while the phase lasts.
+	Vanish []string
+	// Kill are servers that die and come back, one after another.
+	Kill []string
 	// Reload is when, since the phase began, the balancer takes over its configuration again; 0 is never.
 	Reload time.Duration
 	// Shows is what the trial would find out, one sentence without a full stop.
@@ -40,14 +44,33 @@ const (
 	Drawn    = "draws"         // a server is drawn for each request
 	Keyed    = "keys"          // a key decides
 	Sessions = "sessions"      // clients keep their cookies
+	Kept     = "connections"   // connections to backends are counted
 	Busy     = "busy"          // servers have requests in flight
 	Crowd    = "crowd"         // more at a time than servers may be given
 	Overload = "overload"      // more than a limit allows, each limit by itself
 	Reloaded = "reload"        // the balancer takes over its configuration meanwhile
+	Asked    = "questions"     // single requests of which each is a case of its own
+	Deaths   = "deaths"        // servers are killed under traffic, and come back
+	Calm     = "calm"          // a breaker sees good answers
+	Tripping = "tripping"      // backends answer with errors for so long that a breaker trips
+	Tripped  = "tripped"       // and are well again
+	Counted  = "counters"      // a page of counters is asked before and after other requests
+	Refused  = "refusals"      // more than a limit allows, to see what a refusal looks like
+	Waited   = "waits"         // somebody keeps silent until the balancer gives up
+	Spoilt   = "failures"      // backends answer with errors, after which a balancer may leave them alone
+	Spread   = "errors"        // and are asked one after another
+	Severed  = "broken"        // backends do not answer, after which it will
+	Vanished = "vanished"      // servers cannot be connected to
+)
+
+// patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
+const (
+	patience = 80 * time.Second
+	grace    = 5 * time.Second
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Busy, Crowd, Overload, Reloaded}
+var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Kept, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Waited, Spoilt, Spread, Severed, Vanished}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
@@ -59,12 +82,19 @@ func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
 	all := map[string][]Trial{}
 	for _, claim := range claims {
 		check, err := Find(claim.Check)
-		if err != nil || check.Trials == nil {
-			continue
+		var found []Trial
+		switch {
+		case err != nil:
+		case check.Trials != nil:
+			found = check.Trials(cfg, claim, terms)
+		case check.Questions != nil:
+			found = trials(check.Questions, cfg, claim)
 		}
-		for _, t := range check.Trials(cfg, claim, terms) {
+		for _, t := range found {
 			for i := range t.Load.Requests {
-				t.Load.Requests[i].Claim = claim.ID
+				if t.Load.Engine != lb.Prober { // whose requests may be several claims' questions
+					t.Load.Requests[i].Claim = claim.ID
+				}
 			}
 			all[claim.ID] = append(all[claim.ID], t)
 		}

@@ -2,14 +2,16 @@ package checks
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 var websocket = Check{
-	Name: "websocket",
-	Doc:  "A WebSocket handshake passes (101) and messages come back.",
-	Law:  "one handshake refused or one message lost refutes",
+	Name:      "websocket",
+	Doc:       "A WebSocket handshake passes (101) and messages come back.",
+	Law:       "one handshake refused or one message lost refutes",
+	Questions: websocketQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []*lb.Upgrade {
 			if r.Upgrade == nil || r.Pool == "" {
@@ -26,4 +28,22 @@ var websocket = Check{
 		}
 		return claims
 	},
+}
+
+func websocketQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	shares := func(r lb.Route) bool { return r.Upgrade != nil && r.Upgrade.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range candidates(cfg, claim, shares) {
+		request, _ := wishing(cfg, r, "")
+		asked = append(asked, Question{"a handshake, and a message that comes back", Asked, upgrading(request), Reply{Codes: []int{101}, Pool: r.Pool}})
+	}
+	return asked, ""
+}
+
+// upgrading makes a request a WebSocket handshake (RFC 6455, section 4.1).
+func upgrading(r lb.Request) lb.Request {
+	r.Method, r.Header = "GET", maps.Clone(r.Header)
+	maps.Copy(r.Header, map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "bGJwcm9vZiBsYnByb29mIQ==",
+	})
+	return r
 }

@@ -1,0 +1,125 @@
+package backends
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Wish is the answer that a client asks for, in a request header in url.Values encoding. It concerns this request alone, so that
+// many can be tried at once. The zero value is 200 with a short body, whatever the method and path.
+type Wish struct {
+	Status int           // status
+	Helper int           // helper: the status of a Helper, which heeds nothing else
+	At     string        // at: it concerns requests to this path only; empty is all
+	By     []string      // by: it concerns these services only, by their tags; none is all
+	Delay  time.Duration // delay, before the answer
+	Deaf   time.Duration // deaf: so long nothing of the body is read
+	Size   int           // size of the body, bytes
+	Type   string        // type of the body
+	Cut    bool          // cut: the connection ends without an answer
+}
+
+func parseWish(text string) (Wish, error) {
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return Wish{}, err
+	}
+	w := Wish{Status: http.StatusOK, At: values.Get("at"), Type: values.Get("type"), By: strings.FieldsFunc(values.Get("by"), func(r rune) bool { return r == ',' }), Cut: values.Has("cut")}
+	number := func(name string, into *int) {
+		if text := values.Get(name); text != "" && err == nil {
+			*into, err = strconv.Atoi(text)
+		}
+	}
+	span := func(name string, into *time.Duration) {
+		if text := values.Get(name); text != "" && err == nil {
+			*into, err = time.ParseDuration(text)
+		}
+	}
+	number("status", &w.Status)
+	number("helper", &w.Helper)
+	number("size", &w.Size)
+	span("delay", &w.Delay)
+	span("deaf", &w.Deaf)
+	if err == nil && (w.Status < 200 || w.Status > 599 || w.Size < 0 || w.Size > maxBody) {
+		err = fmt.Errorf("status %d, size %d", w.Status, w.Size)
+	}
+	return w, err
+}
+
+// granted answers requests that wish for an answer.
+func (s *Service) granted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := r.Header.Get(s.Wish)
+		if text == "" || isUpgrade(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		wish, err := parseWish(text)
+		switch {
+		case err != nil:
+			s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("read the wish %q: %v", text, err)})
+		case wish.At != "" && wish.At != r.URL.Path, len(wish.By) > 0 && !slices.Contains(wish.By, s.Tag), s.Helper && wish.Helper == 0:
+			next.ServeHTTP(w, r)
+		case s.Helper:
+			s.reply(w, wish.Helper, map[string]string{"helper": s.Tag})
+		default:
+			s.grant(w, r, wish)
+		}
+	})
+}
+
+func (s *Service) grant(w http.ResponseWriter, r *http.Request, wish Wish) {
+	if wish.Deaf > 0 {
+		narrow(r.Context())
+		if !sleep(r.Context(), wish.Deaf) {
+			return
+		}
+	}
+	_, _ = io.Copy(io.Discard, r.Body) // one that goes away is no fault of the service
+	if !sleep(r.Context(), wish.Delay) {
+		return
+	}
+	if wish.Cut {
+		panic(http.ErrAbortHandler)
+	}
+	if wish.Size == 0 && wish.Type == "" {
+		s.reply(w, wish.Status, map[string]string{"detail": http.StatusText(wish.Status)})
+		return
+	}
+	if wish.Type != "" {
+		w.Header().Set("Content-Type", wish.Type)
+	}
+	w.Header().Set(s.Size, strconv.Itoa(wish.Size))
+	w.Header().Set("Content-Length", strconv.Itoa(wish.Size))
+	w.WriteHeader(wish.Status)
+	_, _ = io.WriteString(w, strings.Repeat("x", wish.Size))
+}
+
+// connKey is where a request's context holds its connection.
+type connKey struct{}
+
+// narrow has the kernel take little of a connection that nobody reads.
+func narrow(ctx context.Context) {
+	conn, _ := ctx.Value(connKey{}).(net.Conn)
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		_ = t.SetReadBuffer(4 << 10) // where it stays wide, more of the body fits in
+	}
+}
+
+// noted adds what the ledger keeps of requests with a wish.
+func noted(values url.Values, r *http.Request) {
+	values.Set(":path", r.RequestURI)
+	values.Set(":conn", r.RemoteAddr)
+}

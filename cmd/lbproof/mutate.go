@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/reports"
+	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+func mutateCommand() *cobra.Command {
+	var src source
+	var out string
+	var parallel int
+	cmd := &cobra.Command{
+		Use:   "mutate CONFIG",
+		Short: "Find the lines of a configuration that no experiment tests",
+		Long: `Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, nodelay goes), runs the real balancer with
+the changed file and judges it by the promises of the file as it was. A change that no promise notices survives: nobody
+tests that line. The first run is of the file as it is; what it refutes counts for no change.
+What is known is kept in mutations.json in the folder of --out, and a second call goes on where the first one stopped.`,
+		Example: `  lbproof mutate nginx.conf
+  lbproof mutate builtin:nginx/order-api --out /tmp/mutations`,
+		Args:              usage(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeTarget,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, specs, err := src.stage(args[0])
+			if err != nil {
+				return err
+			}
+			m := &mutator{cfg: cfg, specs: specs, out: filepath.Join(out, runName(args[0])), progress: newProgress(cmd.ErrOrStderr()), errs: cmd.ErrOrStderr()}
+			if err := m.open(); err != nil {
+				return environment(err)
+			}
+			if parallel == 0 {
+				parallel = m.atOnce()
+			}
+			err = m.all(cmd.Context(), parallel)
+			m.progress.end()
+			if err != nil {
+				return err
+			}
+			if err := reports.WriteMutations(coloured(cmd.OutOrStdout()), m.known.Mutations); err != nil {
+				return environment(err)
+			}
+			if reports.Survivors(m.known.Mutations) > 0 {
+				return &exitError{code: 1}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "lbproof-mutations", "folder in which run folders and mutations.json are kept")
+	cmd.Flags().IntVar(&parallel, "parallel", 0, "how many run at a time; 0 is as many as the machine and the configuration's addresses allow")
+	src.flags(cmd)
+	return cmd
+}
+
+// mutator runs the mutations of a configuration.
+type mutator struct {
+	cfg      lb.Config
+	specs    []lb.Spec
+	out      string
+	progress *progress
+	errs     io.Writer
+
+	mu    sync.Mutex
+	known mutationsFile
+}
+
+// mutationsFile is what is known so far, in mutations.json.
+type mutationsFile struct {
+	Config    string            `json:"config_sha256"` // of the files as they are
+	Refuted   []string          `json:"refuted"`       // promises that the file as it is breaks
+	Judged    bool              `json:"judged"`        // the file as it is was run
+	Mutations []reports.Mutated `json:"mutations"`
+}
+
+// open reads what an earlier call has found out of the same configuration.
+func (m *mutator) open() error {
+	if err := os.MkdirAll(m.out, 0o755); err != nil {
+		return fmt.Errorf("make the folder of mutations: %w", err)
+	}
+	var all []byte
+	for _, f := range m.cfg.Files {
+		all = append(append(all, f.SHA256...), f.Name...)
+	}
+	digest := lb.Digest(append(all, run.Version()...))
+	text, err := os.ReadFile(m.file())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read what is known of mutations: %w", err)
+	}
+	if err == nil {
+		if err := json.Unmarshal(text, &m.known); err != nil {
+			return fmt.Errorf("read %s: %w; without the file lbproof begins anew", m.file(), err)
+		}
+	}
+	if m.known.Config == digest {
+		return nil
+	}
+	m.known = mutationsFile{Config: digest}
+	for _, change := range lbconfigs.Mutations(m.cfg, m.decided()) {
+		m.known.Mutations = append(m.known.Mutations, reports.Mutated{Pos: change.Pos, Old: change.Old, New: change.New, Claims: change.Claims})
+	}
+	return nil
+}
+
+func (m *mutator) file() string { return filepath.Join(m.out, "mutations.json") }
+
+// save keeps what is known, in one step.
+func (m *mutator) save() error {
+	text, err := json.MarshalIndent(m.known, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write what is known of mutations: %w", err)
+	}
+	next := m.file() + ".next"
+	if err := errors.Join(os.WriteFile(next, text, 0o644), os.Rename(next, m.file())); err != nil {
+		return fmt.Errorf("write what is known of mutations: %w", err)
+	}
+	return nil
+}
+
+// decided are the promises that there are experiments for.
+func (m *mutator) decided() []lb.Claim {
+	return slices.DeleteFunc(checks.Claims(m.cfg), func(c lb.Claim) bool {
+		check, err := checks.Find(c.Check)
+		return err != nil || !check.Decides()
+	})
+}
+
+// atOnce is how many runs the machine and the addresses that the configuration names allow: two cannot have the same.
+func (m *mutator) atOnce() int {
+	for _, s := range m.specs {
+		if _, err := netip.ParseAddr(s.Address); err == nil {
+			return 1
+		}
+	}
+	return max(1, runtime.NumCPU())
+}
+
+// all runs the file as it is, then every mutation that is not known yet.
+func (m *mutator) all(ctx context.Context, parallel int) error {
+	if len(m.known.Mutations) == 0 {
+		return fmt.Errorf("%s: no line of it makes a promise that could be changed", m.cfg.Files[0].Name)
+	}
+	if !m.known.Judged {
+		if err := m.asItIs(ctx); err != nil {
+			return err
+		}
+	}
+	left, takes := 0, time.Duration(0)
+	for i, change := range m.known.Mutations {
+		switch {
+		case change.Outcome != "":
+		case !slices.ContainsFunc(change.Claims, func(id string) bool { return !slices.Contains(m.known.Refuted, id) }):
+			m.known.Mutations[i].Outcome = reports.Broken
+		default:
+			left++
+			takes += m.lasts(change.Claims)
+		}
+	}
+	fmt.Fprintf(m.errs, "%d mutations, %d of them known; the others take about %s, %d at a time\n",
+		len(m.known.Mutations), len(m.known.Mutations)-left, (takes / time.Duration(parallel)).Round(time.Second), parallel)
+	next, failed := make(chan int), make(chan error, parallel)
+	var running sync.WaitGroup
+	for range parallel {
+		running.Go(func() {
+			for i := range next {
+				if err := m.one(ctx, i); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	err := m.hand(ctx, next, failed)
+	running.Wait()
+	close(failed)
+	return errors.Join(err, <-failed)
+}
+
+// asItIs runs the file as it is, and writes down what it breaks.
+func (m *mutator) asItIs(ctx context.Context) error {
+	var made []string
+	for _, change := range m.known.Mutations {
+		made = append(made, change.Claims...)
+	}
+	fmt.Fprintf(m.errs, "first the file as it is, which takes about %s\n", m.lasts(made).Round(time.Second))
+	r, err := m.test(ctx, m.cfg.Files, m.kinds(made))
+	if err != nil {
+		return err
+	}
+	m.known.Judged = true
+	for _, v := range r.Verdicts {
+		if v.Outcome == lb.Refuted {
+			m.known.Refuted = append(m.known.Refuted, v.Claim.ID)
+		}
+	}
+	return environment(m.save())
+}
+
+// bringingUp is how long a stack takes to come up and go, roughly.
+const bringingUp = 10 * time.Second
+
+// lasts is how long the experiments for claims take, roughly.
+func (m *mutator) lasts(claims []string) time.Duration {
+	plan, err := m.plan(m.kinds(claims))
+	takes := bringingUp
+	for _, l := range plan.Loads {
+		takes += l.Takes()
+		if waits := slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return r.Silent != "" }); waits && err == nil {
+			takes += l.Timeout
+		}
+	}
+	return takes
+}
+
+// hand gives out the mutations that are not known, until one fails or ctx ends.
+func (m *mutator) hand(ctx context.Context, next chan<- int, failed <-chan error) error {
+	defer close(next)
+	for i, change := range m.known.Mutations {
+		if change.Outcome != "" {
+			continue
+		}
+		select {
+		case next <- i:
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return environment(context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// kinds are the checks that decide claims.
+func (m *mutator) kinds(claims []string) []string {
+	var kinds []string
+	for _, c := range checks.Claims(m.cfg) {
+		if slices.Contains(claims, c.ID) && !slices.Contains(kinds, c.Check) {
+			kinds = append(kinds, c.Check)
+		}
+	}
+	return kinds
+}
+
+func (m *mutator) plan(kinds []string) (lb.Plan, error) {
+	return scenarios.Design("mutation", m.cfg, m.specs, runtime.NumCPU(), kinds...)
+}
+
+// one runs a mutation and writes down what came of it.
+func (m *mutator) one(ctx context.Context, i int) error {
+	m.mu.Lock()
+	found := m.known.Mutations[i]
+	m.mu.Unlock()
+	change := lbconfigs.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}
+	began := time.Now()
+	r, err := m.test(ctx, change.Apply(m.cfg.Files), m.kinds(change.Claims))
+	var refused *stack.RefusedError
+	switch {
+	case ctx.Err() != nil:
+		return environment(context.Cause(ctx))
+	case errors.As(err, &refused):
+		found.Outcome, found.Why = reports.Unstartable, refused.Error()
+	case err != nil:
+		return fmt.Errorf("%s: %w", change, err)
+	default:
+		found.Outcome = reports.Survived
+		for _, v := range r.Verdicts {
+			switch {
+			case v.Outcome != lb.Refuted || slices.Contains(m.known.Refuted, v.Claim.ID):
+			case slices.Contains(change.Claims, v.Claim.ID):
+				found.Outcome, found.Killers = reports.Killed, append(found.Killers, v.Claim.ID)
+				found.Why = v.Reason
+			default:
+				found.Others = append(found.Others, v.Claim.ID)
+			}
+			if v.Outcome != lb.Refuted && slices.Contains(change.Claims, v.Claim.ID) && found.Why == "" {
+				found.Why = fmt.Sprintf("%s is %s: %s", v.Claim.ID, v.Outcome, v.Reason)
+			}
+		}
+	}
+	found.Took = time.Since(began).Round(100 * time.Millisecond)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known.Mutations[i] = found
+	fmt.Fprintf(m.errs, "%3d of %d  %-9s %s\n", i+1, len(m.known.Mutations), found.Outcome, change)
+	if err := m.save(); err != nil {
+		return environment(err)
+	}
+	return nil
+}
+
+// test runs files under the experiments for kinds of the configuration's promises.
+func (m *mutator) test(ctx context.Context, files []lb.File, kinds []string) (lb.Report, error) {
+	plan, err := m.plan(kinds)
+	if err != nil {
+		return lb.Report{}, err
+	}
+	plan.Config.Files = files
+	binary, err := os.Executable()
+	if err != nil {
+		return lb.Report{}, environment(fmt.Errorf("find this program: %w", err))
+	}
+	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: func(string) {}}, Progress: quiet{}, Out: m.out}
+	dir, err := r.Run(ctx, plan)
+	if err != nil {
+		return lb.Report{}, environment(err)
+	}
+	return judge(dir)
+}
+
+// quiet tells nobody how a run gets on.
+type quiet struct{}
+
+func (quiet) Step(string)                 {}
+func (quiet) Phase(string, int, int, int) {}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const fewLines = `events {}
+http {
+    upstream cats { server cat-1:8000; }
+    server {
+        listen 80;
+        add_header X-Frame-Options DENY always;
+        location = /health { return 200 "well"; }
+        location / { proxy_pass http://cats; }
+    }
+}
+`
+
+// Every line that promises something is changed on the real balancer, which is noticed; what is known is not run again.
+func TestMutate(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(fewLines), 0o644))
+	p := start(t, dir, "mutate", "nginx.conf")
+	assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+	assert.Contains(t, p.stderr.String(), "killed")
+	assert.Contains(t, p.stdout.String(), "lines that promise something are tested (100 %)")
+	again := start(t, dir, "mutate", "nginx.conf")
+	assert.Equal(t, 0, again.wait(t), again.stderr.String())
+	assert.Contains(t, again.stderr.String(), "the others take about 0s")
+	assert.Equal(t, p.stdout.String(), again.stdout.String())
+}

@@ -1,0 +1,110 @@
+//go:build verdicts
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// explanations say why promises of a kind are broken, with the smallest reproduction: by the beginnings of the claims' ids.
+var explanations = []struct{ id, why, shows string }{
+	{
+		"response/", "nginx gives what `return` answers the type of `default_type`, and `add_header` adds another field beside it. Clients get two " +
+			"Content-Type lines, and each takes the one that it likes. `default_type text/plain;` in the location sets the only one.",
+		"location /health { return 200 \"healthy\\n\"; add_header Content-Type text/plain; }    # curl -i …/health",
+	},
+	{
+		"reload/nginx", "When a new configuration is taken over, the old workers close the connections that clients keep open between two requests. A request that " +
+			"is just on its way on one of them is lost; browsers send a GET again by themselves, other clients and POSTs do not. From 1.27.4 on " +
+			"`keepalive_min_timeout` leaves such connections open for a while.",
+		"400 requests per second over kept connections; nginx -s reload",
+	},
+	{
+		"reload/haproxy", "The old process closes the connections that clients keep open between two requests once the new one listens. A request that is just on its " +
+			"way on one of them is lost, unless its client sends it again.",
+		"400 requests per second over kept connections; kill -USR2 of the master",
+	},
+	{
+		"keepalive/", "`keepalive` keeps connections to the servers only for locations that speak HTTP/1.1 to them and send no Connection field. Without both lines " +
+			"every request opens a connection of its own, until nginx 1.29.7 made them the default.",
+		"upstream u { …; keepalive 32; }  location / { proxy_pass http://u; }    # without proxy_http_version 1.1; proxy_set_header Connection \"\";",
+	},
+	{
+		"fallback/", "`auth_request` turns every status but 2xx, 401 and 403 of the service that it asks into 500, and `error_page` lists 502, 503 and 504: the fallback " +
+			"never answers where the health service says 503. `error_page 500 502 503 504 = @fallback;` does.",
+		"auth_request /backend-health; error_page 502 503 504 = @fallback;    # with a backend whose health is 503",
+	},
+}
+
+// TestVerdicts runs every built-in configuration that its balancer accepts, as it is or corrected, and writes a page of docs/verdicts
+// for each: make verdicts.
+func TestVerdicts(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(fates)) {
+		fate := fates[name]
+		made := slices.ContainsFunc([]string{"algorithms", "limits", "hash", "impatient", "backup", "queue", "sticky", "tls", "websocket", "many-connections"}, func(own string) bool {
+			return strings.HasSuffix(name, "/"+own)
+		})
+		if made || fate.refused && fate.corrected == nil {
+			continue // made to show one law, of which docs/laws.md tells; or there is nothing to run
+		}
+		t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) {
+			began := time.Now()
+			p := start(t, written(t, name, fate.corrected), "test", "config")
+			code := p.wait(t)
+			require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
+			took := time.Since(began)
+			_, r := reportOf(t, p.cmd.Dir)
+			t.Logf("exit code %d, %s", code, took.Round(time.Second))
+			var b strings.Builder
+			verdictsOf(&b, name, fate.corrected != nil, r, took)
+			require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "verdicts", strings.ReplaceAll(name, "/", "-")+".md"), []byte(b.String()), 0o644))
+		})
+	}
+}
+
+func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, took time.Duration) {
+	requests, count := 0, map[lb.Outcome]int{}
+	for _, p := range r.Phases {
+		requests += p.Hits
+	}
+	for _, v := range r.Verdicts {
+		count[v.Outcome]++
+	}
+	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: what `lbproof test` decides of the configuration on the real balancer", name)
+	if corrected {
+		b.WriteString(", which refuses it as it is, and accepts it\ncorrected as `lbproof claims` advises")
+	}
+	b.WriteString(".\n\n")
+	fmt.Fprintf(b, "%s; %d requests, %.0f s; %d upheld, %d refuted, %d undecided, %d untestable.\n\n", r.Env.Balancer, requests, took.Seconds(),
+		count[lb.Upheld], count[lb.Refuted], count[lb.Undecided], count[lb.Untestable])
+	b.WriteString("| verdict | promise | line | measured, or why not |\n|---|---|---|---|\n")
+	cell := strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "$", "\\$")
+	for _, v := range r.Verdicts {
+		measured := v.Measured
+		if v.Outcome != lb.Upheld {
+			measured = v.Reason
+		}
+		fmt.Fprintf(b, "| %s | `%s` | %s:%d | %s |\n", v.Outcome, v.Claim.ID, filepath.Base(v.Claim.Pos.File), v.Claim.Pos.Line, cell.Replace(measured))
+	}
+	b.WriteString("\n")
+	told := map[string]bool{}
+	for _, v := range r.Verdicts {
+		for _, e := range explanations {
+			if v.Outcome == lb.Refuted && strings.HasPrefix(v.Claim.ID, e.id) && !told[e.id] {
+				told[e.id] = true
+				fmt.Fprintf(b, "`%s`: %s\n\n```\n%s\n```\n\n", v.Claim.ID, e.why, e.shows)
+			}
+		}
+	}
+}

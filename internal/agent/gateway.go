@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// GatewayPort is where the agent takes connections that are to come from its node itself, or from an address that the node is
+// given for them.
+const GatewayPort = 7072
+
+// Knock is what a client of the gateway sends first: a port of the node, and where the connection is to come from.
+func Knock(port int, from string) []byte { return fmt.Appendf(nil, "%d %s\n", port, from) }
+
+// gateway passes connections on to the node's ports, until ctx ends.
+func gateway(ctx context.Context) error {
+	listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", GatewayPort))
+	if err != nil {
+		return fmt.Errorf("open the gateway: %w", err)
+	}
+	accept(ctx, listener, func(conn net.Conn) {
+		_ = enter(ctx, conn) // the client sees that its connection ends
+	})
+	return nil
+}
+
+// accept has each connection served until ctx ends, and returns when all are.
+func accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) {
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return // it was closed
+		}
+		serving.Go(func() {
+			defer conn.Close()
+			serve(conn)
+		})
+	}
+}
+
+// enter connects a client with the port that it asks for.
+func enter(ctx context.Context, client net.Conn) error {
+	r := bufio.NewReader(client)
+	_ = client.SetReadDeadline(time.Now().Add(5 * time.Second)) // it knocks at once
+	var port int
+	var text string
+	if _, err := fmt.Fscanf(r, "%d %s\n", &port, &text); err != nil {
+		return err
+	}
+	_ = client.SetReadDeadline(time.Time{})
+	from, err := netip.ParseAddr(text)
+	if err != nil {
+		return err
+	}
+	to := net.IPv4(127, 0, 0, 1)
+	if !from.IsLoopback() {
+		to = client.LocalAddr().(*net.TCPAddr).IP
+		if err := own(from); err != nil {
+			return err
+		}
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}}
+	node, err := d.DialContext(ctx, "tcp4", (&net.TCPAddr{IP: to, Port: port}).String())
+	if err != nil {
+		return err
+	}
+	join(ctx, client, node, r)
+	return nil
+}
+
+// join passes on what a client says, read from says, and what the other answers, until one of them ends.
+func join(ctx context.Context, client, other net.Conn, says io.Reader) {
+	defer other.Close()
+	stop := context.AfterFunc(ctx, func() { other.Close(); client.Close() })
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(other, says) // whoever ends it, the other sees the end
+		_ = other.(*net.TCPConn).CloseWrite()
+	}()
+	_, _ = io.Copy(client, other)
+	client.Close() // which ends the other direction too
+	<-done
+}
+
+// own gives the node an address, as local routes do.
+func own(addr netip.Addr) error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	dst := &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	return netlink.RouteReplace(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST})
+}

@@ -1,0 +1,359 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// proberEngine sends every request over a connection of its own, and keeps all of its answer: for what a configuration says of
+// single requests. It makes the handshakes and the silences that a request asks for.
+type proberEngine struct{}
+
+// prober is a phase that the engine sends.
+type prober struct {
+	*Phase
+	ctx      context.Context
+	letters  *letters
+	resolver *resolver
+
+	mu     sync.Mutex
+	table  *timetable
+	emit   func(lb.Hit)
+	flight int
+}
+
+// Send is Engine's.
+func (proberEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
+	all := &prober{Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.Host}, table: newTimetable(&p), emit: emit}
+	var asking sync.WaitGroup
+	for range min(p.Concurrency, p.Count) {
+		asking.Go(func() {
+			for ctx.Err() == nil {
+				h, more := all.next()
+				if !more {
+					return
+				}
+				all.ask(&h)
+				all.mu.Lock()
+				all.flight--
+				all.emit(h)
+				all.mu.Unlock()
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// next is the next request to be sent, and waits until it is due.
+func (p *prober) next() (h lb.Hit, more bool) {
+	p.mu.Lock()
+	if !p.table.more() {
+		p.mu.Unlock()
+		return h, false
+	}
+	i, due := p.table.take()
+	p.flight++
+	flight := p.flight
+	p.mu.Unlock()
+	if p.Open() {
+		sleep(p.ctx, due-p.now())
+	}
+	h = p.hit(i, due)
+	h.Conn, h.Flight = i+1, flight
+	return h, true
+}
+
+// ask sends a request and keeps what comes of it.
+func (p *prober) ask(h *lb.Hit) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.Timeout)
+	defer cancel()
+	err := p.converse(ctx, h)
+	h.Done = p.now()
+	if h.Err == "" {
+		h.Err = classify(err)
+	}
+	if p.ctx.Err() != nil {
+		h.Err = lb.Tester
+	}
+}
+
+func (p *prober) converse(ctx context.Context, h *lb.Hit) error {
+	want := p.letters.letter(h.Index)
+	conn, err := p.connect(ctx, want, h)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return p.talk(conn, want, h)
+}
+
+// connect opens a connection and makes the handshake that is asked for, twice where a session is to be taken up.
+func (p *prober) connect(ctx context.Context, want *letter, h *lb.Hit) (net.Conn, error) {
+	to, err := p.resolver.lookup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	began := p.now()
+	conn, err := p.dial(ctx, to, want, h)
+	h.Connect = p.now() - began
+	if err != nil || !want.request.TLS {
+		return conn, err
+	}
+	shake := lb.Shake{}
+	if want.request.Shake != nil {
+		shake = *want.request.Shake
+	}
+	said := url.Values{}
+	defer func() { h.Shake = said.Encode() }()
+	sessions := &ticketBox{ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+	shaken, err := p.shake(ctx, conn, want, shake, sessions, said)
+	h.Handshake = p.now() - began - h.Connect
+	if err != nil || !shake.Again {
+		return shaken, err
+	}
+	if err := p.talk(shaken, want, h); err != nil { // tickets of TLS 1.3 come with the first answer
+		shaken.Close()
+		return nil, err
+	}
+	shaken.Close()
+	*h = lb.Hit{Seq: h.Seq, Load: h.Load, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent, Conn: h.Conn, Flight: h.Flight, Connect: h.Connect, Handshake: h.Handshake}
+	if sessions.given {
+		said.Set(lb.ShakenTicket, "yes")
+	}
+	if conn, err = p.dial(ctx, to, want, h); err != nil {
+		return nil, err
+	}
+	shaken, err = p.shake(ctx, conn, want, shake, sessions, said)
+	if err == nil && shaken.ConnectionState().DidResume {
+		h.Resumed = true
+		said.Set(lb.ShakenResumed, "yes")
+	}
+	return shaken, err
+}
+
+// dial connects to the balancer, by way of its own host where the request is to come from there.
+func (p *prober) dial(ctx context.Context, to netip.Addr, want *letter, h *lb.Hit) (net.Conn, error) {
+	if want.request.From == "" {
+		return dialFrom(ctx, p.from(h.Client), netip.AddrPortFrom(to, uint16(want.request.Port)))
+	}
+	conn, err := dialFrom(ctx, netip.Addr{}, netip.AddrPortFrom(to, p.Gateway.Port))
+	if err == nil {
+		_, err = conn.Write(p.Gateway.Knock(want.request.Port, want.request.From))
+	}
+	if err != nil {
+		h.Err = lb.Tester // the gateway is lbproof's own
+	}
+	return conn, err
+}
+
+// ticketBox notes whether the server gave out anything to resume with.
+type ticketBox struct {
+	tls.ClientSessionCache
+	given bool
+}
+
+// Put is tls.ClientSessionCache's.
+func (b *ticketBox) Put(key string, state *tls.ClientSessionState) {
+	b.given = b.given || state != nil
+	b.ClientSessionCache.Put(key, state)
+}
+
+// shake makes a handshake and writes down how it went. It closes the connection where that fails.
+func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake lb.Shake, sessions tls.ClientSessionCache, said url.Values) (*tls.Conn, error) {
+	config := &tls.Config{InsecureSkipVerify: true, ServerName: want.name, NextProtos: shake.ALPN, MinVersion: tls.VersionTLS10, ClientSessionCache: sessions}
+	if config.NextProtos == nil {
+		config.NextProtos = []string{"http/1.1"}
+	}
+	if v, known := versions[shake.Version]; known {
+		config.MinVersion, config.MaxVersion = v, v
+	}
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if name := openSSLName(s); name != "" && (shake.Suite == "" || shake.Suite == name) {
+			config.CipherSuites = append(config.CipherSuites, s.ID)
+		}
+	}
+	shaken := tls.Client(conn, config)
+	if err := shaken.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		var alert tls.AlertError
+		var op *net.OpError
+		if errors.As(err, &alert) {
+			said.Set(lb.ShakenAlert, strconv.Itoa(int(alert)))
+		} else if errors.As(err, &op) && op.Op == "remote error" {
+			said.Set(lb.ShakenAlert, alertNumber(op.Err))
+		}
+		return nil, err
+	}
+	state := shaken.ConnectionState()
+	said.Set(lb.ShakenVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
+	said.Set(lb.ShakenSuite, suiteName(state.CipherSuite))
+	said.Set(lb.ShakenALPN, state.NegotiatedProtocol)
+	leaf := state.PeerCertificates
+	if len(leaf) == 0 {
+		return shaken, nil
+	}
+	options := x509.VerifyOptions{Roots: p.Authority, DNSName: want.name, Intermediates: x509.NewCertPool()}
+	for _, c := range leaf[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	if _, err := leaf[0].Verify(options); err != nil {
+		said.Set(lb.ShakenTrust, err.Error())
+	}
+	return shaken, nil
+}
+
+// alertNumber is the number of an alert that crypto/tls has only as an unexported type, a byte.
+func alertNumber(err error) string {
+	for n := range 256 {
+		if tls.AlertError(n).Error() == err.Error() {
+			return strconv.Itoa(n)
+		}
+	}
+	return "?"
+}
+
+// talk sends the request, reads the answer, and keeps silent where that is asked for.
+func (p *prober) talk(conn net.Conn, want *letter, h *lb.Hit) error {
+	text := p.letters.write(nil, h.Index, h.Seq)
+	end := bytes.Index(text, []byte("\r\n\r\n")) + 4
+	r := bufio.NewReader(conn)
+	switch want.request.Silent {
+	case lb.InHeader:
+		if _, err := conn.Write(text[:end-4]); err != nil {
+			return err
+		}
+		return p.wait(r, want, h)
+	case lb.InBody:
+		if _, err := conn.Write(text[:end]); err != nil {
+			return err
+		}
+		return p.wait(r, want, h)
+	}
+	_, failed := conn.Write(text)
+	if failed == nil {
+		_, failed = io.CopyN(conn, filler{}, want.request.Size)
+	}
+	if err := p.read(r, want, h); err != nil { // who refuses a body may have answered before its end
+		return errors.Join(failed, err)
+	}
+	if h.Code == http.StatusSwitchingProtocols {
+		if err := echoed(conn, r, h.Seq); err != nil {
+			h.Err = lb.Garbage
+			return err
+		}
+	}
+	if want.request.Silent != "" {
+		return p.silence(r, h)
+	}
+	return nil
+}
+
+// filler is a body without an end.
+type filler struct{}
+
+// Read is io.Reader's.
+func (filler) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// maxKept bounds how much of a body is kept, bytes.
+const maxKept = 1 << 20
+
+// read reads one answer.
+func (p *prober) read(r *bufio.Reader, want *letter, h *lb.Hit) error {
+	var answer *http.Response
+	for answer == nil || answer.StatusCode/100 == 1 && answer.StatusCode != http.StatusSwitchingProtocols {
+		if _, err := r.Peek(1); err != nil {
+			return err
+		}
+		var err error
+		if answer, err = http.ReadResponse(r, &http.Request{Method: want.request.Method}); err != nil {
+			if classify(err) == lb.Other {
+				h.Err = lb.Garbage
+			}
+			return err
+		}
+	}
+	h.Code, h.Server = answer.StatusCode, answer.Header.Get(lb.ServerHeader)
+	if len(answer.TransferEncoding) > 0 {
+		answer.Header["Transfer-Encoding"] = answer.TransferEncoding
+	}
+	body := answer.Body
+	if want.request.Keep {
+		text, err := io.ReadAll(io.LimitReader(answer.Body, maxKept))
+		if err != nil {
+			return err
+		}
+		answer.Header[lb.KeptBody] = []string{string(text)}
+		body = io.NopCloser(bytes.NewReader(text))
+	}
+	h.Header = url.Values(answer.Header).Encode()
+	if h.Code == http.StatusSwitchingProtocols {
+		return nil
+	}
+	sum := crc32.New(castagnoli)
+	size, err := io.Copy(sum, body)
+	h.Size, h.Sum = size, sum.Sum32()
+	return err
+}
+
+// wait hears how a balancer ends a request that does not come.
+func (p *prober) wait(r *bufio.Reader, want *letter, h *lb.Hit) error {
+	began := p.now()
+	_, err := r.Peek(1)
+	h.Quiet = p.now() - began
+	if err != nil {
+		return err
+	}
+	return p.read(r, want, h)
+}
+
+// silence hears when the connection ends on which nobody says anything.
+func (p *prober) silence(r *bufio.Reader, h *lb.Hit) error {
+	began := p.now()
+	_, err := r.Peek(1)
+	h.Quiet = p.now() - began
+	if classify(err) == lb.Timeout {
+		return err // it is still open
+	}
+	return nil
+}
+
+// echoed sends one WebSocket message and waits for it to come back (RFC 6455, section 5.2).
+func echoed(conn io.Writer, r io.Reader, seq uint64) error {
+	text := []byte("lbproof " + strconv.FormatUint(seq, 10))
+	frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...) // masked with zeros
+	if _, err := conn.Write(frame); err != nil {
+		return err
+	}
+	back := make([]byte, 2+len(text))
+	if _, err := io.ReadFull(r, back); err != nil {
+		return err
+	}
+	if binary.BigEndian.Uint16(back) != 0x8100|uint16(len(text)) || !bytes.Equal(back[2:], text) {
+		return errors.New("another message came back")
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+func probed(t *testing.T, where string, requests ...lb.Request) []lb.Hit {
+	t.Helper()
+	for i := range requests {
+		if requests[i].Method == "" {
+			requests[i].Method = "GET"
+		}
+		if requests[i].Path == "" {
+			requests[i].Path = "/"
+		}
+	}
+	l := lb.Load{Engine: lb.Prober, Count: len(requests), Concurrency: len(requests), Timeout: 5 * time.Second, Requests: requests}
+	return sendTo(t, t.Context(), l, where)
+}
+
+func TestProberKeepsTheAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		w.Header().Add("X-Twice", "a")
+		w.Header().Add("X-Twice", "b")
+		w.Header().Set(lb.ServerHeader, "back-01")
+		w.WriteHeader(int(n))
+		_, _ = w.Write([]byte("body"))
+	}))
+	defer server.Close()
+	hits := probed(t, server.URL, lb.Request{Method: "POST", Body: lb.Bytes("xxxx"), Size: 400})
+	require.Len(t, hits, 1)
+	header, err := url.ParseQuery(hits[0].Header)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a", "b"}, header["X-Twice"])
+	assert.Equal(t, 404, hits[0].Code, "the length of the body")
+	assert.Equal(t, "back-01", hits[0].Server)
+	assert.Equal(t, lb.Sum([]byte("body")), hits[0].Sum)
+	assert.Empty(t, hits[0].Err)
+}
+
+func TestProberShakesHands(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
+	server.StartTLS()
+	defer server.Close()
+	f := func(shake lb.Shake, want url.Values) {
+		t.Helper()
+		hits := probed(t, server.URL, lb.Request{TLS: true, Header: map[string]string{"Host": "other.example"}, Shake: &shake})
+		require.Len(t, hits, 1)
+		got, err := url.ParseQuery(hits[0].Shake)
+		require.NoError(t, err)
+		for name := range want {
+			assert.Equal(t, want.Get(name), got.Get(name), "%s of %v", name, shake)
+		}
+		assert.Equal(t, want.Has(lb.ShakenAlert), hits[0].Err == lb.Handshake, "%v: %s", shake, hits[0].Err)
+	}
+	f(lb.Shake{}, url.Values{lb.ShakenVersion: {"TLSv1.3"}})
+	f(lb.Shake{ALPN: []string{"h2"}}, url.Values{lb.ShakenALPN: {"h2"}})
+	f(lb.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES128-GCM-SHA256"}, url.Values{lb.ShakenVersion: {"TLSv1.2"}, lb.ShakenSuite: {"ECDHE-RSA-AES128-GCM-SHA256"}})
+	f(lb.Shake{Version: "TLSv1.1"}, url.Values{lb.ShakenAlert: {"70"}})
+	f(lb.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES256-GCM-SHA384"}, url.Values{lb.ShakenAlert: {"40"}})
+	f(lb.Shake{Again: true}, url.Values{lb.ShakenTicket: {"yes"}, lb.ShakenResumed: {"yes"}})
+	hits := probed(t, server.URL, lb.Request{TLS: true, Header: map[string]string{"Host": "other.example"}})
+	got, err := url.ParseQuery(hits[0].Shake)
+	require.NoError(t, err)
+	assert.Contains(t, got.Get(lb.ShakenTrust), "certificate")
+}
+
+func TestProberFallsSilent(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return
+		}
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		kind, text, err := conn.Read(r.Context())
+		if err != nil {
+			return
+		}
+		_ = conn.Write(r.Context(), kind, text)
+		ctx, cancel := context.WithTimeout(r.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, _, _ = conn.Read(ctx)
+	}))
+	server.Config.IdleTimeout, server.Config.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
+	server.Start()
+	defer server.Close()
+	tunnel := map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "bGJwcm9vZiBsYnByb29mIQ=="}
+	hits := probed(t, server.URL, lb.Request{Silent: lb.InHeader}, lb.Request{Method: "POST", Size: 10, Silent: lb.InBody}, lb.Request{Silent: lb.AfterAnswer}, lb.Request{Header: tunnel, Silent: lb.InTunnel})
+	require.Len(t, hits, 4)
+	for i, h := range hits {
+		assert.InDelta(t, 0.3, h.Quiet.Seconds(), 0.25, "%d: %+v", i, h)
+	}
+	assert.Equal(t, 200, hits[2].Code)
+	assert.Equal(t, 101, hits[3].Code)
+}
+
+// Where the gateway cannot be reached nobody but lbproof is at fault.
+func TestProberWithoutGateway(t *testing.T) {
+	var hits []lb.Hit
+	l := lb.Load{Engine: lb.Prober, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []lb.Request{{Method: "GET", Path: "/", Port: 80, From: "127.0.0.1"}}}
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	closed := uint16(listener.Addr().(*net.TCPAddr).Port)
+	require.NoError(t, listener.Close())
+	For(l).Send(t.Context(), Phase{Load: l, Host: "127.0.0.1", Origin: time.Now(), Gateway: Gateway{Port: closed}}, func(h lb.Hit) { hits = append(hits, h) })
+	require.Len(t, hits, 1)
+	assert.Equal(t, lb.Tester, hits[0].Err)
+}

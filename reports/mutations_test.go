@@ -1,0 +1,30 @@
+package reports
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+func TestWriteMutations(t *testing.T) {
+	all := []Mutated{
+		{Pos: lb.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: Killed, Others: []string{"tls/b"}, Took: time.Second},
+		{Pos: lb.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: Survived, Why: "weights/a is undecided", Took: time.Second},
+		{Pos: lb.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Unstartable},
+		{Pos: lb.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Broken},
+	}
+	var b strings.Builder
+	require.NoError(t, WriteMutations(&b, all))
+	assert.Equal(t, `n.conf:3: survived: without "weight=3"
+    makes weights/a
+    weights/a is undecided
+n.conf:3: "weight=2" instead of "weight=3" refutes promises of other lines too: tls/b
+1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived; 2s in all
+`, b.String())
+	assert.Equal(t, 1, Survivors(all))
+}

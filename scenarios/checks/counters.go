@@ -1,0 +1,181 @@
+package checks
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+var counters = Check{
+	Name:   "counters",
+	Doc:    "The balancer's page of counters counts every request that clients send, once.",
+	Law:    "the page is asked before and after a known number of requests, one after another; a difference that is another number refutes",
+	Claims: counterClaims,
+	Trials: counterTrials,
+	Judge:  judgeCounters,
+}
+
+// page is a kind of page with counters.
+type page struct {
+	what  string // begins lb.Own's
+	query string // that makes the page one of plain text
+	// total adds up the requests so far; what is asked for the page itself is among them once it has been answered.
+	total func(body string) (float64, bool)
+}
+
+var pages = []page{
+	{what: "nginx's counters", total: stubStatus},
+	{what: "HAProxy's statistics", query: ";csv", total: haproxyCSV},
+	{what: "Prometheus metrics", total: traefikMetrics},
+}
+
+var threeCounts = regexp.MustCompile(`server accepts handled requests\s+\d+ \d+ (\d+)`)
+
+// stubStatus reads nginx's page (nginx.org/en/docs/http/ngx_http_stub_status_module.html): the third number counts requests.
+func stubStatus(body string) (float64, bool) {
+	m := threeCounts.FindStringSubmatch(body)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	return n, err == nil
+}
+
+// haproxyCSV adds up req_tot of all frontends (HAProxy's management guide, section 9.1).
+func haproxyCSV(body string) (sum float64, ok bool) {
+	head, rows, _ := strings.Cut(strings.TrimPrefix(body, "# "), "\n")
+	names := strings.Split(head, ",")
+	kind, total := slices.Index(names, "svname"), slices.Index(names, "req_tot")
+	for line := range strings.Lines(rows) {
+		fields := strings.Split(strings.TrimSpace(line), ",")
+		if kind < 0 || total < 0 || len(fields) <= max(kind, total) || fields[kind] != "FRONTEND" {
+			continue
+		}
+		if n, err := strconv.ParseFloat(fields[total], 64); err == nil {
+			sum, ok = sum+n, true
+		}
+	}
+	return sum, ok
+}
+
+// traefikMetrics adds up the requests of all entry points (doc.traefik.io: traefik_entrypoint_requests_total).
+func traefikMetrics(body string) (sum float64, ok bool) {
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "# TYPE traefik_") {
+			ok = true
+		}
+		if !strings.HasPrefix(line, "traefik_entrypoint_requests_total{") {
+			continue
+		}
+		fields := strings.Fields(line)
+		if n, err := strconv.ParseFloat(fields[len(fields)-1], 64); err == nil {
+			sum += n
+		}
+	}
+	return sum, ok
+}
+
+// pageOf is the kind of a route's page.
+func pageOf(r lb.Route) (page, bool) {
+	i := slices.IndexFunc(pages, func(p page) bool { return r.Own != nil && strings.HasPrefix(r.Own.What, p.what) })
+	if i < 0 || r.Internal || r.Auth != nil {
+		return page{}, false
+	}
+	return pages[i], true
+}
+
+func counterClaims(cfg lb.Config) []lb.Claim {
+	var claims []lb.Claim
+	for _, r := range cfg.Routes {
+		if _, ok := pageOf(r); ok {
+			claims = append(claims, lb.Claim{
+				ID: id("counters", r.Key(), ""), Check: "counters", Subject: r.Key(), Pos: r.Own.Pos, Implicit: true,
+				Text: fmt.Sprintf("%s counts every request that clients send, once.", r.Key()),
+			})
+		}
+	}
+	return distinct(claims)
+}
+
+// between is how many requests are sent between two looks at the page.
+const between = 5
+
+func counterTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	r, _ := routeOf(cfg, claim)
+	p, ok := pageOf(r)
+	asked, _ := ownQuestions(cfg, claim)
+	if !ok || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
+		return nil
+	}
+	look := asked[0].Ask
+	look.Path, look.Keep = look.Path+p.query, true
+	t := Trial{Kind: Counted + " " + claim.ID, Shows: "a request that " + claim.Subject + " does not count, or counts twice"}
+	t.Load = lb.Load{Engine: lb.Prober, Concurrency: 1, Requests: []lb.Request{look}}
+	for i := range between {
+		for _, to := range proxied(cfg) {
+			if request, ok := wishing(cfg, to, fmt.Sprintf("status=200&for=count-%d", i)); ok && request.From == "" {
+				t.Load.Requests = append(t.Load.Requests, request)
+				break
+			}
+		}
+	}
+	t.Load.Count = Often * len(t.Load.Requests) // a look, requests, a look, requests, a look; what follows shows nothing
+	return []Trial{t}
+}
+
+func judgeCounters(claim lb.Claim, h lb.History) lb.Finding {
+	r, _ := routeOf(h.Plan.Config, claim)
+	p, ok := pageOf(r)
+	if !ok {
+		return lb.Finding{Cannot: "the configuration has no such page"}
+	}
+	f := lb.Finding{Need: Often - 1, Test: "counters before and after requests that were sent one after another"}
+	find, sent, last, looks := journeys(h), 0, 0., 0
+	var wrong examples
+	var unread string
+	for hit := range h.Hits {
+		if l := h.Plan.Loads[hit.Load]; l.Name != Counted+" "+claim.ID || hit.Err == lb.Tester {
+			continue
+		}
+		if j := find(hit.Seq); j == nil || !j.request.Keep {
+			sent++
+			continue
+		}
+		header, _ := url.ParseQuery(hit.Header) // which cannot be read is unread below
+		total, read := p.total(header.Get(lb.KeptBody))
+		if !read {
+			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows", hit.Seq, hit.Code, hit.Size)
+			continue
+		}
+		if looks++; looks > 1 {
+			f.N++
+			if grown, own := total-last, p.itself(); grown != float64(sent)+own {
+				wrong.add("request %d: %g requests more are counted than at the look before, where %d were sent and the page asked for", hit.Seq, grown, sent)
+			}
+		}
+		last, sent = total, 0
+	}
+	f.Predicted = "each time as many more as were sent"
+	f.Measured = fmt.Sprintf("%d of %d differences are others", wrong.total, f.N)
+	f.Power = "would have caught a request that is not counted, or counted twice"
+	if f.Broken = died(h); f.Broken == "" && f.N == 0 {
+		f.Broken = unread
+	}
+	if f.Broken == "" {
+		f.Counter = wrong.list()
+	}
+	return f
+}
+
+// itself is how much asking for the page adds.
+func (p page) itself() float64 {
+	if p.what == "Prometheus metrics" {
+		return 0
+	}
+	return 1
+}
