@@ -20,10 +20,17 @@ const (
 	besideRate = 20                      // requests per second meanwhile
 )
 
-// Design makes a plan of experiments that the promises of a configuration need, for a balancer that sees so many processors.
-// Trials that can share a phase do; what disturbs others comes after them, from addresses of its own. Where kinds of promises are
-// named, the experiments are for those only.
-func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int, only ...string) (lb.Plan, error) {
+// Setup is what experiments are designed for.
+type Setup struct {
+	CPUs      int      // that a balancer sees
+	Balancers int      // with the same configuration; 0 is 1. The rate limits of each are asked.
+	Checks    []string // the kinds of promises to decide; empty is all
+}
+
+// Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what disturbs
+// others comes after them, from addresses of its own.
+func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, error) {
+	only := setup.Checks
 	s := Scenario{Name: name, File: cfg.Files[0].Name, Checks: only}
 	plan, err := s.stage(cfg, specs)
 	if err != nil {
@@ -33,8 +40,8 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, cpus int, only ...strin
 		return plan, fmt.Errorf("%s makes no promise of the kind %s", s.File, strings.Join(only, " or "))
 	}
 	wanted := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
-	terms := checks.Terms{Alpha: plan.Alpha, Beta: plan.Beta, CPUs: cpus}
-	d := designer{scenario: &s, plan: &plan}
+	terms := checks.Terms{Alpha: plan.Alpha, Beta: plan.Beta, CPUs: setup.CPUs}
+	d := designer{scenario: &s, plan: &plan, peers: peers(&plan, setup.Balancers)}
 	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-plan.Beta)
 		err := d.add(lb.Load{
@@ -174,7 +181,20 @@ func (e *experiment) once(t checks.Trial) {
 type designer struct {
 	scenario *Scenario
 	plan     *lb.Plan
-	address  int // the next that no phase has
+	address  int      // the next that no phase has
+	peers    []string // of the balancer
+}
+
+// peers adds the balancers beyond the first to a plan's nodes, and names them.
+func peers(plan *lb.Plan, balancers int) (names []string) {
+	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })
+	for n := 2; i >= 0 && n <= balancers; n++ {
+		peer := plan.Specs[i]
+		peer.Name, peer.Role = fmt.Sprintf("%s-%d", peer.Name, n), lb.Peer
+		plan.Specs = append(plan.Specs, peer)
+		names = append(names, peer.Name)
+	}
+	return names
 }
 
 // add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
@@ -202,6 +222,9 @@ func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 	}
 	if len(slow) == 0 {
 		d.place(l)
+		if checks.Order(l.Name) == checks.Order(checks.Overload) {
+			d.again(l)
+		}
 		return nil
 	}
 	d.beside(l, "its servers become slow", slowing)
@@ -219,6 +242,16 @@ func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 		d.beside(l, "its servers recover", 2*slowing)
 	}
 	return nil
+}
+
+// again sends the last phase through each peer too, from the same addresses.
+func (d *designer) again(l lb.Load) {
+	l.Clients.First = d.plan.Loads[len(d.plan.Loads)-1].Clients.First
+	for _, peer := range d.peers {
+		one := l
+		one.Name, one.Via = l.Name+" through "+peer, peer
+		d.plan.Loads = append(d.plan.Loads, one)
+	}
 }
 
 // vanish has servers vanish from the beginning of the last phase on.

@@ -1,7 +1,9 @@
 package scenarios_test
 
 import (
+	"slices"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,7 +20,7 @@ func designed(t *testing.T, name string) lb.Plan {
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	plan, err := scenarios.Design("designed", cfg, specs, 2)
+	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2})
 	require.NoError(t, err)
 	return plan
 }
@@ -29,6 +31,62 @@ func phaseNames(plan lb.Plan) []string {
 		names = append(names, l.Name)
 	}
 	return names
+}
+
+// Each rate is asked of the second balancer too, from the same addresses.
+func TestDesignOfAPair(t *testing.T) {
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/limits", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2, Balancers: 2, Checks: []string{"limits"}})
+	require.NoError(t, err)
+	peer := plan.Specs[len(plan.Specs)-1]
+	assert.Equal(t, lb.Peer, peer.Role)
+	both := 0
+	for i, l := range plan.Loads {
+		if l.Via == "" {
+			continue
+		}
+		both++
+		assert.Equal(t, peer.Name, l.Via)
+		assert.Equal(t, plan.Loads[i-1].Clients, l.Clients)
+		assert.Equal(t, plan.Loads[i-1].Name+" through "+peer.Name, l.Name)
+	}
+	assert.Equal(t, 3, both)
+}
+
+// Handshakes are the keys of a pool that nothing else leads to.
+func TestDesignOfHashedTunnels(t *testing.T) {
+	fsys := fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
+  mode http
+  timeout connect 5s
+  timeout client 50s
+  timeout server 50s
+frontend web
+  bind :80
+  use_backend sockets if { hdr(upgrade) -i websocket }
+  default_backend pages
+backend sockets
+  balance source
+  server a a:8000
+  server b b:8000
+backend pages
+  server a a:8000
+`)}}
+	cfg, err := lbconfigs.Read(fsys, "haproxy.cfg", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2})
+	require.NoError(t, err)
+	i := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == "keys sockets" })
+	require.GreaterOrEqual(t, i, 0)
+	l := plan.Loads[i]
+	assert.Equal(t, lb.Prober, l.Engine)
+	assert.Equal(t, 96, l.Clients.Count)
+	assert.Equal(t, "websocket", l.Requests[0].Header["Upgrade"])
+	assert.Equal(t, "algorithm/sockets", l.Requests[0].Claim)
 }
 
 // What disturbs others comes after them, and every fault is in a phase before the one that it is for.
@@ -106,7 +164,7 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 		require.NoError(t, err, name)
 		specs, err := lbconfigs.Specs(cfg)
 		require.NoError(t, err, name)
-		plan, err := scenarios.Design("designed", cfg, specs, 2)
+		plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2})
 		if err != nil {
 			assert.ErrorContains(t, err, cfg.Files[0].Name)
 			continue

@@ -356,12 +356,23 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 	}
 }
 
+// A stack of one balancer beside one of two.
 func TestTwoRunsAtOnce(t *testing.T) {
 	var both sync.WaitGroup
-	for range 2 {
-		p := start(t, t.TempDir(), "test", "baseline")
+	for say, args := range map[string][]string{
+		"13 upheld":                 {"baseline"},
+		"of which traefik-2 let in": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
+	} {
+		dir := t.TempDir()
+		p := start(t, dir, append([]string{"test"}, args...)...)
 		both.Go(func() {
 			assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+			folders, _ := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*", "report.json"))
+			if assert.Len(t, folders, 1) {
+				text, err := os.ReadFile(folders[0])
+				assert.NoError(t, err)
+				assert.Contains(t, p.stdout.String()+string(text), say)
+			}
 			p.nothingLeft(t, 0)
 		})
 	}

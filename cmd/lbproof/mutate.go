@@ -262,7 +262,7 @@ func (m *mutator) kinds(claims []string) []string {
 }
 
 func (m *mutator) plan(kinds []string) (lb.Plan, error) {
-	return scenarios.Design("mutation", m.cfg, m.specs, runtime.NumCPU(), kinds...)
+	return scenarios.Design("mutation", m.cfg, m.specs, scenarios.Setup{CPUs: runtime.NumCPU(), Checks: kinds})
 }
 
 // one runs a mutation and writes down what came of it.

@@ -22,11 +22,12 @@ import (
 
 // source says where a configuration is and how it is to be read; its flags are those of every verb that takes one.
 type source struct {
-	balancer string
-	allow    []string
-	scenario string        // whose traffic a configuration gets
-	checks   []string      // kinds of promises that experiments are designed for; none: all
-	lasts    time.Duration // of a scenario's phases that say for how long, where it is not zero
+	balancer  string
+	allow     []string
+	scenario  string        // whose traffic a configuration gets
+	checks    []string      // kinds of promises that experiments are designed for; none: all
+	balancers int           // with that configuration, in a designed run; 0 is 1
+	lasts     time.Duration // of a scenario's phases that say for how long, where it is not zero
 }
 
 func (s *source) flags(cmd *cobra.Command) {
@@ -40,6 +41,7 @@ func (s *source) trafficFlags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringSliceVar(&s.checks, "checks", nil, "the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code")
 	_ = cmd.RegisterFlagCompletionFunc("checks", cobra.FixedCompletions(checks.Names(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().IntVar(&s.balancers, "balancers", 1, "how many balancers have the configuration: experiments ask the rate limits of each of them")
 	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
 
@@ -118,6 +120,9 @@ func (hostFS) Open(name string) (fs.File, error) { return os.Open(name) }
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
 func readTarget(target string, src source) (lb.Plan, error) {
 	plan, err := readAny(target, src)
+	if err == nil && src.balancers > 1 && !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Peer }) {
+		return plan, fmt.Errorf("%s: --balancers is for configurations; a scenario or plan says itself who takes part", target)
+	}
 	if err == nil && len(src.checks) > 0 && !slices.Equal(plan.Checks, src.checks) {
 		return plan, fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", target)
 	}
@@ -194,7 +199,7 @@ func configFile(name string, src source) (lb.Plan, error) {
 		if err != nil {
 			return lb.Plan{}, err
 		}
-		return scenarios.Design(runName(name), cfg, specs, runtime.NumCPU(), src.checks...)
+		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks})
 	}
 	if len(src.checks) > 0 {
 		return lb.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", src.scenario)

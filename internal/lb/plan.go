@@ -109,6 +109,7 @@ type Role string
 const (
 	Balancer   Role = "balancer"
 	Backend    Role = "backend"
+	Peer       Role = "peer"       // another balancer with the same configuration
 	Dependency Role = "dependency" // what backends need themselves: a database, a cache
 	Worker     Role = "worker"
 	Agent      Role = "agent"
@@ -139,7 +140,8 @@ type Module struct {
 // Load is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
 type Load struct {
 	Name        string        `json:"name"`
-	Engine      Engine        `json:"engine"` // what sends it
+	Engine      Engine        `json:"engine"`        // what sends it
+	Via         string        `json:"via,omitempty"` // the peer that it is sent through; empty is the balancer
 	Count       int           `json:"count"`
 	Concurrency int           `json:"concurrency"`        // closed loop: requests in flight; open loop: the most in flight
 	Rate        float64       `json:"rate,omitempty"`     // requests per second, of a Shape their mean; 0 is closed loop

@@ -157,6 +157,11 @@ func (s *execution) balancer() lb.Spec {
 	return lb.Spec{}
 }
 
+// peers are the plan's other balancers.
+func (s *execution) peers() []lb.Spec {
+	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec lb.Spec) bool { return spec.Role != lb.Peer })
+}
+
 // bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
 func (s *execution) bringUp(ctx context.Context) error {
 	balancer, made, err := s.authority.Furnish(s.balancer(), s.plan.Config.Needs)
@@ -168,7 +173,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
-		if spec.Role != lb.Balancer {
+		if spec.Role != lb.Balancer && spec.Role != lb.Peer {
 			hosts = append(hosts, spec.Name)
 			starting.Go(func() error {
 				spec, made, err := s.authority.Furnish(spec, spec.Needs)
@@ -186,12 +191,15 @@ func (s *execution) bringUp(ctx context.Context) error {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
-	if err := s.stack.Start(ctx, balancer, files); err != nil { // its upstream names can be resolved only now
-		return err
-	}
-	if s.stack.Clients().IsValid() {
-		if err := s.stack.RouteClients(ctx, balancer.Name, lb.WorkerName); err != nil {
-			return s.cameUp(ctx, err)
+	for _, one := range append([]lb.Spec{balancer}, s.peers()...) { // its upstream names can be resolved only now
+		one.Files, one.Needs = balancer.Files, balancer.Needs
+		if err := s.stack.Start(ctx, one, files); err != nil {
+			return err
+		}
+		if s.stack.Clients().IsValid() {
+			if err := s.stack.RouteClients(ctx, one.Name, lb.WorkerName); err != nil {
+				return s.cameUp(ctx, err)
+			}
 		}
 	}
 	if err := s.waitReady(ctx); err != nil {
@@ -216,6 +224,9 @@ func (s *execution) waitReady(ctx context.Context) error {
 		return err
 	}
 	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
+	for _, spec := range s.peers() {
+		o.Peers = append(o.Peers, spec.Name)
+	}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend && !spec.Helper {
 			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})

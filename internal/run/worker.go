@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/gob"
@@ -27,6 +28,7 @@ import (
 type order struct {
 	Loads    []lb.Load
 	Balancer string
+	Peers    []string // of the balancer
 	Ports    []int
 	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
@@ -149,6 +151,9 @@ func (w *worker) flushLocked() {
 	}
 }
 
+// balancers are the host names of all of them.
+func (w *worker) balancers() []string { return append([]string{w.order.Balancer}, w.order.Peers...) }
+
 // waitReady returns when the balancer accepts connections on every port, every backend answers, and what they need listens.
 func (w *worker) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
@@ -156,7 +161,9 @@ func (w *worker) waitReady(ctx context.Context) error {
 	var waiting sync.WaitGroup
 	listeners := slices.Clone(w.order.Needed)
 	for _, port := range w.order.Ports {
-		listeners = append(listeners, net.JoinHostPort(w.order.Balancer, strconv.Itoa(port)))
+		for _, host := range w.balancers() {
+			listeners = append(listeners, net.JoinHostPort(host, strconv.Itoa(port)))
+		}
 	}
 	failed := make([]error, len(listeners)+len(w.readers))
 	for i, at := range listeners {
@@ -188,14 +195,16 @@ func (w *worker) settle(ctx context.Context) {
 	first := w.order.Loads[0]
 	first.Engine, first.Count, first.Rate, first.Concurrency = lb.Goroutines, 1, 0, 1
 	first.Clients, first.Keys = lb.Clients{}, lb.Keys{}
-	_ = until(ctx, func() error {
-		code := 0
-		load.For(first).Send(ctx, load.Phase{Load: first, Host: w.order.Balancer, Origin: w.began}, func(h lb.Hit) { code = h.Code })
-		if code == http.StatusNotFound || code == 0 {
-			return errors.New("not there yet")
-		}
-		return nil
-	})
+	for _, host := range w.balancers() {
+		_ = until(ctx, func() error {
+			code := 0
+			load.For(first).Send(ctx, load.Phase{Load: first, Host: host, Origin: w.began}, func(h lb.Hit) { code = h.Code })
+			if code == http.StatusNotFound || code == 0 {
+				return errors.New("not there yet")
+			}
+			return nil
+		})
+	}
 	for _, r := range w.readers { // what has arrived so far belongs to no hit, and one page has it
 		_, _ = r.Next(ctx)
 	}
@@ -273,7 +282,7 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 		trust = authority
 	}
 	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
-	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock}, Load: l, Number: number, First: first, Host: w.order.Balancer, Origin: w.began, Address: from, Enough: enough.Load}
+	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock}, Load: l, Number: number, First: first, Host: cmp.Or(l.Via, w.order.Balancer), Origin: w.began, Address: from, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)

@@ -224,7 +224,7 @@ func (s *Stack) joined(spec lb.Spec) []testcontainers.ContainerCustomizer {
 	}
 	out = append(out, network.WithNetworkName([]string{spec.Host()}, main.name))
 	for _, n := range s.networks[1:] {
-		if spec.Role == lb.Balancer {
+		if spec.Role == lb.Balancer || spec.Role == lb.Peer {
 			out = append(out, network.WithNetworkName(nil, n.name))
 		}
 	}

@@ -49,7 +49,7 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 		command = append(command, "--ports", strings.Join(ports, ","))
 	}
 	for _, d := range s.Local {
-		if spec.Role == lb.Balancer {
+		if spec.Role == lb.Balancer || spec.Role == lb.Peer {
 			command = append(command, "--local", fmt.Sprintf("%s=%d", d.Host(), d.Ports[0]))
 		}
 	}

@@ -50,7 +50,7 @@ func algorithmTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := toPool(cfg, claim.Subject)
 	if !ok {
-		return nil
+		return tunnelTrials(cfg, claim, pool)
 	}
 	switch lawOf(pool) {
 	case byFewest:
@@ -77,7 +77,7 @@ func judgeAlgorithm(claim lb.Claim, h lb.History) lb.Finding {
 	case byFewest:
 		return judgeFewest(h, pool)
 	case byKey:
-		return judgeKeys(h, pool)
+		return judgeKeys(claim, h, pool)
 	case byChance:
 		return judgeChance(h, pool)
 	case bySpeed:

@@ -57,6 +57,25 @@ func keyTrials(pool lb.Pool, r lb.Request) []Trial {
 	return []Trial{t}
 }
 
+// tunnelTrials are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
+func tunnelTrials(cfg lb.Config, claim lb.Claim, pool lb.Pool) []Trial {
+	i := slices.IndexFunc(cfg.Routes, func(r lb.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
+	if i < 0 || !isAddress(pool.Key) {
+		return nil
+	}
+	r, ok := wishing(cfg, cfg.Routes[i], "")
+	if !ok || r.Header["Upgrade"] == "" {
+		return nil
+	}
+	r = upgrading(r)
+	r.Claim = claim.ID // its way depends on a condition
+	trials := keyTrials(pool, r)
+	for i := range trials {
+		trials[i].Load.Engine, trials[i].Load.Timeout = lb.Prober, grace
+	}
+	return trials
+}
+
 func madeUp(n int) []string {
 	values := make([]string, n)
 	for i := range values {
@@ -188,7 +207,7 @@ type keyed struct {
 	strange string
 }
 
-func judgeKeys(h lb.History, pool lb.Pool) lb.Finding {
+func judgeKeys(claim lb.Claim, h lb.History, pool lb.Pool) lb.Finding {
 	k := keyed{h: h, pool: pool, deaths: episodes(h, pool, refusing...), maps: map[string]stats.Map{}, home: map[string]string{}}
 	k.servers, k.up = members(h.Plan.Config, pool)
 	k.calm = []window{{0, over(h)}}
@@ -198,7 +217,11 @@ func judgeKeys(h lb.History, pool lb.Pool) lb.Finding {
 	k.calm = undisturbed(h, k.calm)
 	find := journeys(h)
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j != nil && j.route.Pool == pool.Name && !j.tunnel && hit.Server != "" {
+		j := find(hit.Seq)
+		if j == nil || j.tunnel || hit.Server == "" {
+			continue
+		}
+		if j.request.Claim == claim.ID || j.route.Pool == pool.Name && h.Plan.Loads[j.load].Engine != lb.Prober {
 			k.follow(hit)
 		}
 	}

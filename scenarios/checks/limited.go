@@ -240,9 +240,11 @@ func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd exa
 				odd.add("request %d was refused with an empty key, which is not limited", hit.Seq)
 			}
 			continue
-		case rival(j.route, g.what, h.Plan.Loads[hit.Load]):
-			mixed[key] = true
-		case hit.Err != "":
+		}
+		if via := h.Plan.Loads[hit.Load].Via; via != "" {
+			key += " through " + via
+		}
+		if rival(j.route, g.what, h.Plan.Loads[hit.Load]) || hit.Err != "" {
 			mixed[key] = true
 		}
 		in := hit.Server != "" || hit.Code != g.what.Status
@@ -386,7 +388,7 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 		}
 	}
 	f.Counter = append(wrong.list(), odd.list()...)
-	f.Measured = fmt.Sprintf("%s let in, %s refused, %s", number(in), number(refused), plural(len(byKey), "key"))
+	f.Measured = fmt.Sprintf("%s let in, %s refused, %s", number(in), number(refused), plural(len(byKey), "key")) + through(byKey)
 	f.Predicted = "each key within its interval"
 	var untold []string
 	for _, w := range wrongs(l) {
@@ -404,6 +406,29 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 	}
 	f.Power = fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*off)
 	return f
+}
+
+// through says how many requests peers of the balancer let in beside it; empty where there are none.
+func through(byKey map[string][]asked) string {
+	let := map[string]int{}
+	for key, all := range byKey {
+		_, peer, _ := strings.Cut(key, " through ")
+		for _, a := range all {
+			if a.in {
+				let[peer]++
+			}
+		}
+	}
+	text := ""
+	for _, peer := range slices.Sorted(maps.Keys(let)) {
+		if peer != "" {
+			text += fmt.Sprintf(", of which %s let in %s", peer, number(let[peer]))
+		}
+	}
+	if text != "" {
+		text += fmt.Sprintf(": each of %d balancers counts for itself", len(let))
+	}
+	return text
 }
 
 // promptness is the longest that a refusal took, which waits for nothing.
