@@ -9,6 +9,9 @@ import (
 // IDHeader joins a client's request to what a backend saw of it.
 const IDHeader = "X-Lbproof-Id"
 
+// SameID stands in the body of a request of the engine prober for the request's own id, and is as long as any.
+const SameID = "0000000000000000000"
+
 // ServerHeader names the backend in its answers, SizeHeader says how many bytes their bodies have.
 const (
 	ServerHeader = "X-Lbproof-Server"
@@ -20,6 +23,9 @@ const WishHeader = "X-Lbproof-Wish"
 
 // KeptBody is where Hit.Header holds the body of an answer that was to be kept.
 const KeptBody = ":body"
+
+// KeptAnswers is where Hit.Header holds how many answers came, of a request after which more were waited for.
+const KeptAnswers = ":answers"
 
 // What Arrival.Header holds of a request with a wish, beside header fields.
 const (

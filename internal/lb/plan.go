@@ -336,6 +336,7 @@ const (
 	InBody      Silence = "body"   // before the first byte of the request's body
 	AfterAnswer Silence = "answer"
 	InTunnel    Silence = "tunnel"
+	AfterMore   Silence = "more" // after the answer, and after any that follow it for a second
 )
 
 // Request is the request that hit number i (from 0) of the load sends.

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"net"
@@ -233,7 +234,7 @@ func alertNumber(err error) string {
 
 // talk sends the request, reads the answer, and keeps silent where that is asked for.
 func (p *prober) talk(conn net.Conn, want *letter, h *lb.Hit) error {
-	text := p.letters.write(nil, h.Index, h.Seq)
+	text := bytes.ReplaceAll(p.letters.write(nil, h.Index, h.Seq), []byte(lb.SameID), fmt.Appendf(nil, "%0*d", len(lb.SameID), h.Seq))
 	end := bytes.Index(text, []byte("\r\n\r\n")) + 4
 	r := bufio.NewReader(conn)
 	switch want.request.Silent {
@@ -261,7 +262,11 @@ func (p *prober) talk(conn net.Conn, want *letter, h *lb.Hit) error {
 			return err
 		}
 	}
-	if want.request.Silent != "" {
+	switch want.request.Silent {
+	case lb.AfterMore:
+		p.more(conn, r, h)
+	case "":
+	default:
 		return p.silence(r, h)
 	}
 	return nil
@@ -317,6 +322,26 @@ func (p *prober) read(r *bufio.Reader, want *letter, h *lb.Hit) error {
 	size, err := io.Copy(sum, body)
 	h.Size, h.Sum = size, sum.Sum32()
 	return err
+}
+
+// forMore is how long further answers are waited for.
+const forMore = time.Second
+
+// more counts the answers that come after the first, until none comes.
+func (p *prober) more(conn net.Conn, r *bufio.Reader, h *lb.Hit) {
+	answers := 1
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(forMore))
+		answer, err := http.ReadResponse(r, nil)
+		if err != nil {
+			break
+		}
+		answers++
+		if _, err = io.Copy(io.Discard, answer.Body); err != nil {
+			break
+		}
+	}
+	h.Header += "&" + url.Values{lb.KeptAnswers: {strconv.Itoa(answers)}}.Encode()
 }
 
 // wait hears how a balancer ends a request that does not come.

@@ -53,6 +53,23 @@ func TestProberKeepsTheAnswer(t *testing.T) {
 	assert.Empty(t, hits[0].Err)
 }
 
+// What follows the answer is counted, and a body can say the request's own number.
+func TestProberCountsAnswers(t *testing.T) {
+	var ids []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		ids = append(ids, r.Header.Get(lb.IDHeader))
+	}))
+	defer server.Close()
+	second := "GET / HTTP/1.1\r\nHost: a\r\n" + lb.IDHeader + ": " + lb.SameID + "\r\n\r\n"
+	hits := probed(t, server.URL, lb.Request{Method: "POST", Header: map[string]string{"Content-Length": "0"}, Body: lb.Bytes(second), Silent: lb.AfterMore})
+	require.Len(t, hits, 1)
+	header, err := url.ParseQuery(hits[0].Header)
+	require.NoError(t, err)
+	assert.Equal(t, "2", header.Get(lb.KeptAnswers))
+	assert.Equal(t, []string{"100", "0000000000000000100"}, ids)
+}
+
 func TestProberShakesHands(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.EnableHTTP2 = true

@@ -65,6 +65,7 @@ var All = []Check{
 	counters,    // what those count
 	tls,         // versions, ciphers, certificates
 	timeouts,    // how long the balancer waits
+	framing,     // where a request ends
 	body,        // how large requests may be
 	compression, // what is made smaller
 	websocket,   // tunnels

@@ -35,6 +35,7 @@ type Reply struct {
 	Some    []string            // fields of the answer that are there, whatever their value
 	Shake   map[string]string   // how the handshake goes
 	Within  Interval            // from sending to the end of the answer
+	Alone   bool                // backends see no more requests than answers come
 	Quiet   Interval            // how long the client is silent until the balancer ends it
 	Access  []lb.Access         // who is let in; others get 403
 	From    string              // the address that it comes from, where that is not the worker\'s
@@ -190,12 +191,15 @@ func (r Reply) differs(h lb.History, hit lb.Hit, arrived []lb.Arrival) string {
 	if r.Quiet != (Interval{}) {
 		return r.silence(hit)
 	}
-	if hit.Err != "" {
+	if hit.Err != "" && !r.Alone {
 		return fmt.Sprintf("no answer (%s)", hit.Err)
 	}
 	header, err := url.ParseQuery(hit.Header)
 	if err != nil {
 		return "its header fields cannot be read: " + err.Error()
+	}
+	if r.Alone {
+		return alone(header, arrived)
 	}
 	codes := r.Codes
 	from := h.Env.Client
