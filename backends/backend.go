@@ -43,6 +43,8 @@ type Service struct {
 	Log         *slog.Logger
 
 	behaving             atomic.Pointer[behaving]
+	metered              sync.Once
+	metrics              *metrics
 	tunnels, mostTunnels atomic.Int64 // WebSockets that are open, and the most that ever were
 }
 
@@ -114,7 +116,7 @@ func (s *Service) API() http.Handler {
 	mux.HandleFunc("GET /api/health/websocket", s.tunnelHealth)
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
-	return s.counted(s.granted(s.misbehave(s.below(mux))))
+	return s.measured(s.counted(s.granted(s.misbehave(s.below(mux)))))
 }
 
 // below serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted

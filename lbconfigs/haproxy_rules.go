@@ -322,6 +322,18 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 		return nil
 	case "deny", "tarpit", "reject":
 		return r.deny(s, l, route, condition, when)
+	case "use-service":
+		if l.word(2) != "prometheus-exporter" {
+			break
+		}
+		for _, m := range r.matches(s, l, condition) {
+			own := m.apply(*route)
+			own.Pos, own.Pool, own.Own = l.pos, "", &lb.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter"}
+			r.priority--
+			own.Priority = haFirst/2 + r.priority
+			r.cfg.Routes = append(r.cfg.Routes, own)
+		}
+		return nil
 	case "return":
 		code := 200
 		if n, err := strconv.Atoi(l.after("status")); err == nil {

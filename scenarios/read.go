@@ -67,6 +67,12 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 	for i := range s.Faults {
 		s.Faults[i].Line = find(root, []string{"faults", strconv.Itoa(i)}).Line
 	}
+	if s.Rules != "" {
+		s.Rules = path.Join(path.Dir(name), s.Rules)
+		if s.RulesText, err = fs.ReadFile(fsys, s.Rules); err != nil {
+			return Scenario{}, fmt.Errorf("%s:%d: rules: %w", name, find(root, []string{"rules"}).Line, err)
+		}
+	}
 	for i := range s.Phases {
 		if err := s.Phases[i].place(fsys, name, root, i); err != nil {
 			return Scenario{}, err

@@ -19,7 +19,7 @@ import (
 
 // BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
 //
-//go:embed *.yaml
+//go:embed *.yaml *.rules.yml
 var BuiltIn embed.FS
 
 // Scenario is a scenario file. Fields that are not given have the defaults that the schema names.
@@ -35,8 +35,11 @@ type Scenario struct {
 	Checks     []string          `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
 	Backends   map[string]Limits `yaml:"backends"`
 	Needs      []string          `yaml:"needs"` // what the backends need themselves: names of dependencies
+	Rules      string            `yaml:"rules"` // file with rules of Prometheus, beside the scenario
 	Faults     []Fault           `yaml:"faults"`
 	Phases     []Phase           `yaml:"phases"`
+
+	RulesText []byte `yaml:"-"` // what that file holds
 }
 
 // Fault is something broken on purpose, for a time.
@@ -170,6 +173,9 @@ func (s Scenario) stage(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 		plan.Specs = append(plan.Specs, spec)
 	}
 	if err := s.placed(specs); err != nil {
+		return plan, err
+	}
+	if err := s.monitor(&plan); err != nil {
 		return plan, err
 	}
 	return plan, s.dependOn(&plan)

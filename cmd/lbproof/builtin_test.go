@@ -50,6 +50,7 @@ var fates = map[string]struct {
 	"haproxy/backup":         {},
 	"haproxy/impatient":      {},
 	"haproxy/queue":          {},
+	"haproxy/metrics":        {},
 	"traefik/impatient":      {},
 	"haproxy/sticky":         {},
 	"haproxy/tls":            {},

@@ -356,6 +356,45 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 	}
 }
 
+// Prometheus loads a scenario's rules, asks the backends, and what it says of an alert is judged. Rules that it refuses are named.
+func TestPrometheusWatches(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	write("rules.yml", `groups: [{name: a, rules: [
+  {alert: Gone, expr: 'up{job="backends"} == 0', for: 1s}, {alert: Never, expr: 'nginx_up{backend="a"} == 0'}]}]`)
+	write("watched.yaml", `name: watched
+doc: a server dies
+config: builtin:nginx/weighted
+checks: [queries]
+rules: rules.yml
+faults: [{fault: kill, target: back-01, phase: dead, at: 0s, for: 4s}]
+phases:
+  - {name: calm, rate: 20, for: 4s, send: [{path: /}], expect: [alert Gone is silent]}
+  - {name: dead, rate: 20, for: 5s, send: [{path: /}], expect: [alert Gone fires, alert Gone is silent]}
+`)
+	p := start(t, dir, "test", "watched.yaml")
+	require.Equal(t, 1, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+	p.nothingLeft(t, 0)
+	_, r := reportOf(t, dir)
+	outcomes := map[string]lb.Outcome{}
+	for _, v := range r.Verdicts {
+		if !v.Outside {
+			outcomes[v.Claim.ID] = v.Outcome
+		}
+	}
+	assert.Equal(t, map[string]lb.Outcome{
+		"queries/Gone": lb.Upheld, "queries/Never": lb.Refuted, "expect/calm#alert Gone is silent": lb.Upheld,
+		"expect/dead#alert Gone fires": lb.Upheld, "expect/dead#alert Gone is silent": lb.Refuted,
+	}, outcomes)
+	write("rules.yml", "groups: [{name: a, rules: [{alert: Gone, expr: stddev_over_time(up)}]}]")
+	p = start(t, dir, "test", "watched.yaml")
+	assert.Equal(t, 2, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "rules.yml: refused by promtool")
+	p.nothingLeft(t, 0)
+}
+
 // A stack of one balancer beside one of two.
 func TestTwoRunsAtOnce(t *testing.T) {
 	var both sync.WaitGroup

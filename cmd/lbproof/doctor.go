@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -55,7 +56,7 @@ func doctor(cmd *cobra.Command) error {
 	for _, b := range lbconfigs.All {
 		show(b.Name, b.Spec(lb.Config{}).Image)
 	}
-	for _, d := range scenarios.Dependencies {
+	for _, d := range append(slices.Clone(scenarios.Dependencies), scenarios.Prometheus, scenarios.NginxExporter) {
 		show(d.Name, d.Image)
 	}
 	if err := w.Flush(); err != nil {

@@ -132,6 +132,7 @@ type Environment struct {
 	Nodes       []Node       `json:"nodes"`
 	Phases      []PhaseStats `json:"phases"`
 	Marks       []Mark       `json:"marks,omitempty"`
+	Queried     []Queried    `json:"queried,omitempty"`     // of Plan.Queries, in their order
 	Lost        []string     `json:"lost,omitempty"`        // ledgers with rows missing, and why
 	Interrupted string       `json:"interrupted,omitempty"` // why the run ended early
 }
@@ -153,6 +154,26 @@ type Mark struct {
 	To      time.Duration `json:"to_ns"`     // when the first look began that did not see it any more
 	Seen    string        `json:"seen,omitempty"`
 	Err     string        `json:"error,omitempty"`
+}
+
+// Queried is what became of a rule of Prometheus.
+type Queried struct {
+	Err     string    `json:"error,omitempty"`   // why Prometheus could not evaluate it
+	Series  int       `json:"series"`            // that its selectors found in all
+	Missing []Missing `json:"missing,omitempty"` // selectors that found none
+	Firing  []Span    `json:"firing,omitempty"`  // when the alert fired
+}
+
+// Missing is a selector that no series fits.
+type Missing struct {
+	Selector string `json:"selector"`
+	Near     string `json:"near,omitempty"` // a series with the same name; empty where there is none
+}
+
+// Span is a time since the run's origin.
+type Span struct {
+	From time.Duration `json:"from_ns"`
+	To   time.Duration `json:"to_ns"`
 }
 
 // Attempt is a connection that somebody tried to open to a backend, whatever became of it.

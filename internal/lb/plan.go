@@ -33,8 +33,10 @@ type Plan struct {
 	// Checks are the kinds of promises that the run sets out to decide; empty is all.
 	Checks []string `json:"checks,omitempty"`
 	Specs  []Spec   `json:"specs"`
-	Loads  []Load   `json:"loads"`
-	Events []Event  `json:"events,omitempty"`
+	// Queries are the rules that Prometheus has.
+	Queries []Query `json:"queries,omitempty"`
+	Loads   []Load  `json:"loads"`
+	Events  []Event `json:"events,omitempty"`
 }
 
 // Event is a fault, at a time since a phase of traffic began.
@@ -46,6 +48,15 @@ type Event struct {
 	Target string            `json:"target"` // a Spec's name
 	Peer   string            `json:"peer"`   // the other end: with whom the target's network is broken, and who looks
 	With   map[string]string `json:"with,omitempty"`
+}
+
+// Query is an alerting or a recording rule of Prometheus.
+type Query struct {
+	Name      string   `json:"name"`
+	Alert     bool     `json:"alert,omitempty"`
+	Expr      string   `json:"expr"`
+	Selectors []string `json:"selectors"` // of series, in Expr
+	Pos       Pos      `json:"pos"`
 }
 
 // PlanSchema is the version of the plan's JSON form.
@@ -76,10 +87,12 @@ type Spec struct {
 	Reload   string            `json:"reload,omitempty"`  // signal that makes its first process, the master, take over its configuration
 	Env      map[string]string `json:"env,omitempty"`
 	Files    map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
+	Made     map[string]string `json:"made,omitempty"`   // path in the container → text, beside Files
 	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
 	Ports    []int             `json:"ports,omitempty"`
 	TLS      []int             `json:"tls,omitempty"`     // those of Ports that speak TLS
 	Needs    []Need            `json:"needs,omitempty"`   // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
+	Beside   string            `json:"beside,omitempty"`  // name of a node in whose network it is, and has its addresses
 	Address  string            `json:"address,omitempty"` // that the configuration knows it by, where that is no name
 	Helper   bool              `json:"helper,omitempty"`  // answers 200 to everything and keeps no ledger: auth services, mirrors
 	Control  int               `json:"control,omitempty"` // port on which a backend hands out its ledger
@@ -110,6 +123,7 @@ const (
 	Balancer   Role = "balancer"
 	Backend    Role = "backend"
 	Peer       Role = "peer"       // another balancer with the same configuration
+	Monitor    Role = "monitor"    // Prometheus, and what exports a balancer's counters to it
 	Dependency Role = "dependency" // what backends need themselves: a database, a cache
 	Worker     Role = "worker"
 	Agent      Role = "agent"

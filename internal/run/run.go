@@ -173,9 +173,14 @@ func (s *execution) bringUp(ctx context.Context) error {
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
-		if spec.Role != lb.Balancer && spec.Role != lb.Peer {
+		if spec.Role != lb.Balancer && spec.Role != lb.Peer && spec.Beside == "" {
 			hosts = append(hosts, spec.Name)
 			starting.Go(func() error {
+				if spec.Role == lb.Monitor {
+					if err := s.stack.Check(within, spec, []lb.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
+						return err
+					}
+				}
 				spec, made, err := s.authority.Furnish(spec, spec.Needs)
 				if err != nil {
 					return err
@@ -200,6 +205,14 @@ func (s *execution) bringUp(ctx context.Context) error {
 			if err := s.stack.RouteClients(ctx, one.Name, lb.WorkerName); err != nil {
 				return s.cameUp(ctx, err)
 			}
+		}
+	}
+	for _, spec := range s.plan.Specs {
+		if spec.Beside == "" {
+			continue
+		}
+		if err := s.stack.Start(ctx, spec, nil); err != nil {
+			return err
 		}
 	}
 	if err := s.waitReady(ctx); err != nil {
@@ -230,6 +243,10 @@ func (s *execution) waitReady(ctx context.Context) error {
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend && !spec.Helper {
 			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
+		}
+		if spec.Role == lb.Monitor && spec.Beside == "" {
+			o.Monitor, o.Queries = fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]), s.plan.Queries
+			o.Needed = append(o.Needed, o.Monitor)
 		}
 		if spec.Role == lb.Dependency {
 			o.Needed = append(o.Needed, fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]))
@@ -425,7 +442,7 @@ func (s *execution) keep() error {
 			return err
 		}
 		if r.Done {
-			s.env.Lost = r.Lost
+			s.env.Lost, s.env.Queried = r.Lost, r.Queried
 			return nil
 		}
 	}

@@ -33,6 +33,8 @@ type order struct {
 	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
 	Needed   []string     // host:port of what the backends need
+	Monitor  string       // host:port of Prometheus; empty where there is none
+	Queries  []lb.Query   // its rules
 	Trust    []byte       // certificate of the run's authority, PEM
 	Clients  netip.Prefix // addresses that the worker may send from; invalid where it has only its own
 	Go, Stop bool
@@ -51,8 +53,9 @@ type report struct {
 	Arrivals []lb.Arrival
 	Phase    *lb.PhaseStats // one phase ended
 	Done     bool
-	Lost     []string // with Done: ledgers with rows missing
-	Err      string   // instead of Ready
+	Lost     []string     // with Done: ledgers with rows missing
+	Queried  []lb.Queried // with Done: of order.Queries
+	Err      string       // instead of Ready
 }
 
 const (
@@ -267,7 +270,11 @@ func (w *worker) run(ctx context.Context) error {
 	stop()
 	follow.Wait()
 	lost := w.collect(context.WithoutCancel(ctx))
-	return w.send(report{Done: true, Lost: lost})
+	queried, err := w.queried(context.WithoutCancel(ctx))
+	if err != nil {
+		lost = append(lost, err.Error())
+	}
+	return w.send(report{Done: true, Lost: lost, Queried: queried})
 }
 
 func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {

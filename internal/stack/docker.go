@@ -152,7 +152,9 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 	defer s.inTurn()()
 	one := &node{spec: spec, image: found}
 	where, there := s.joined(spec), tweak{}
-	if s.Pods {
+	if host := s.node(spec.Beside); host != nil {
+		where, there = nil, inside(host.holder())
+	} else if s.Pods {
 		if one.pod, err = s.startPod(ctx, spec); err != nil {
 			return err
 		}
@@ -165,6 +167,14 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 	defer s.mu.Unlock()
 	s.nodes[spec.Name] = one
 	return nil
+}
+
+// holder is the container whose network a node's is.
+func (n *node) holder() testcontainers.Container {
+	if n.pod != nil {
+		return n.pod.container
+	}
+	return n.container
 }
 
 // inside puts a container into the network of another.
@@ -225,6 +235,9 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 // containerFiles puts configuration files where the node expects them, before its process starts.
 func containerFiles(spec lb.Spec, files []lb.File) []testcontainers.ContainerFile {
 	var out []testcontainers.ContainerFile
+	for at, text := range spec.Made {
+		out = append(out, testcontainers.ContainerFile{Reader: strings.NewReader(text), ContainerFilePath: at, FileMode: 0o644})
+	}
 	for at, name := range spec.Files {
 		i := slices.IndexFunc(files, func(f lb.File) bool { return f.Name == name })
 		if i < 0 {

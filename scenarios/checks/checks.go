@@ -74,6 +74,7 @@ var All = []Check{
 	resolve,     // when names are looked up
 	reload,      // a changed file loses no request
 	restarts,    // no container restarts or runs out of memory
+	queries,     // what rules of Prometheus ask for
 	expect,      // what the scenario expects of its phases
 }
 

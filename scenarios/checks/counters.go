@@ -31,7 +31,8 @@ type page struct {
 var pages = []page{
 	{what: "nginx's counters", total: stubStatus},
 	{what: "HAProxy's statistics", query: ";csv", total: haproxyCSV},
-	{what: "Prometheus metrics", total: traefikMetrics},
+	{what: "HAProxy's Prometheus exporter", total: metricsOf("haproxy_", "haproxy_frontend_http_requests_total{")},
+	{what: "Prometheus metrics", total: metricsOf("traefik_", "traefik_entrypoint_requests_total{")},
 }
 
 var threeCounts = regexp.MustCompile(`server accepts handled requests\s+\d+ \d+ (\d+)`)
@@ -63,21 +64,24 @@ func haproxyCSV(body string) (sum float64, ok bool) {
 	return sum, ok
 }
 
-// traefikMetrics adds up the requests of all entry points (doc.traefik.io: traefik_entrypoint_requests_total).
-func traefikMetrics(body string) (sum float64, ok bool) {
-	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, "# TYPE traefik_") {
-			ok = true
+// metricsOf adds up a metric on a page for Prometheus that has others of the same kind: of all frontends (HAProxy's
+// addons/promex/README) or entry points (doc.traefik.io).
+func metricsOf(kind, metric string) func(body string) (float64, bool) {
+	return func(body string) (sum float64, ok bool) {
+		for line := range strings.Lines(body) {
+			if strings.HasPrefix(line, "# TYPE "+kind) {
+				ok = true
+			}
+			if !strings.HasPrefix(line, metric) {
+				continue
+			}
+			fields := strings.Fields(line)
+			if n, err := strconv.ParseFloat(fields[len(fields)-1], 64); err == nil {
+				sum += n
+			}
 		}
-		if !strings.HasPrefix(line, "traefik_entrypoint_requests_total{") {
-			continue
-		}
-		fields := strings.Fields(line)
-		if n, err := strconv.ParseFloat(fields[len(fields)-1], 64); err == nil {
-			sum += n
-		}
+		return sum, ok
 	}
-	return sum, ok
 }
 
 // pageOf is the kind of a route's page.

@@ -28,6 +28,7 @@ var expect = Check{
 type expectation struct {
 	metric  string  // p50 … p99.9, max, mean, errors, requests, rate
 	rank    float64 // of a percentile, in 0 to 1
+	alert   string  // instead: an alert of Prometheus, and metric says what it does
 	backend string  // only hits that it answered
 	status  int     // only hits with it
 	op      string
@@ -37,17 +38,28 @@ type expectation struct {
 
 var expectLine = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*(<=|>=|==|<|>)\s*(\S+)$`)
 
-// ParseExpectation reads a line such as "p99 < 250ms", "errors == 0", "errors{backend: back-01} < 1%" or
-// "requests{status: 429} == 0".
+// What alerts are expected to do.
+const (
+	fires  = "fires"
+	silent = "is silent"
+)
+
+var alertLine = regexp.MustCompile(`^alert (\w+) (` + fires + `|` + silent + `)$`)
+
+// ParseExpectation reads a line such as "p99 < 250ms", "errors == 0", "errors{backend: back-01} < 1%",
+// "requests{status: 429} == 0" or "alert BackendDown fires".
 func ParseExpectation(text string) error {
 	_, err := parseExpectation(text)
 	return err
 }
 
 func parseExpectation(text string) (e expectation, err error) {
+	if m := alertLine.FindStringSubmatch(strings.TrimSpace(text)); m != nil {
+		return expectation{alert: m[1], metric: m[2]}, nil
+	}
 	m := expectLine.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
-		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, max{backend: back-01} < 2s, requests{status: 429} == 0 or rate >= 240", text)
+		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, max{backend: back-01} < 2s, requests{status: 429} == 0, rate >= 240 or alert NAME fires", text)
 	}
 	e.metric, e.op = m[1], m[4]
 	switch m[2] {
@@ -171,6 +183,9 @@ func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
 	load := slices.IndexFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Name == claim.Subject })
 	if err != nil || load < 0 {
 		return lb.Finding{Cannot: "the plan has no such phase, or this version of lbproof does not know the expectation"}
+	}
+	if e.alert != "" {
+		return judgeAlert(e, h, load)
 	}
 	l := h.Plan.Loads[load]
 	var c count

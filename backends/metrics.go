@@ -1,0 +1,54 @@
+package backends
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are what a service tells Prometheus on /metrics.
+type metrics struct {
+	page     http.Handler
+	requests *prometheus.CounterVec // by method and endpoint
+	took     prometheus.Histogram   // seconds until the answer's header
+}
+
+func (s *Service) newMetrics() *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sysmanage_requests_total", Help: "Total HTTP requests"}, []string{"method", "endpoint"}),
+		took:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sysmanage_request_duration_seconds", Help: "Request duration"}),
+	}
+	tunnels := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sysmanage_active_connections", Help: "Active WebSocket connections"}, func() float64 {
+		return float64(s.tunnels.Load())
+	})
+	all := prometheus.NewRegistry()
+	all.MustRegister(m.requests, m.took, tunnels)
+	m.page = promhttp.HandlerFor(all, promhttp.HandlerOpts{})
+	return m
+}
+
+// endpoints are those that are told apart; a counter for whatever clients ask for would grow without end.
+var endpoints = map[string]bool{"/": true, "/health": true, "/ready": true, "/models": true}
+
+// measured counts requests, and serves the page to who asks for it without an id.
+func (s *Service) measured(next http.Handler) http.Handler {
+	s.metered.Do(func() { s.metrics = s.newMetrics() }) // one for all ports
+	m := s.metrics
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" && r.Header.Get(s.IDHeader) == "" {
+			m.page.ServeHTTP(w, r)
+			return
+		}
+		endpoint, began := r.URL.Path, time.Now()
+		if !endpoints[endpoint] {
+			endpoint = "other"
+		}
+		next.ServeHTTP(w, r)
+		m.requests.WithLabelValues(r.Method, endpoint).Inc()
+		if !isUpgrade(r) {
+			m.took.Observe(time.Since(began).Seconds())
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// monitor asks Prometheus what it has seen (prometheus.io/docs/prometheus/latest/querying/api).
+type monitor struct {
+	at          string // host:port
+	origin, now time.Time
+}
+
+// queried says what became of every rule of the plan.
+func (w *worker) queried(ctx context.Context) (all []lb.Queried, err error) {
+	if w.order.Monitor == "" {
+		return nil, nil
+	}
+	now := time.Now()
+	m := monitor{at: w.order.Monitor, origin: now.Add(w.origin - backends.Now()), now: now}
+	health, err := m.health(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range w.order.Queries {
+		one := lb.Queried{Err: health[q.Name]}
+		for _, selector := range q.Selectors {
+			found, err := m.series(ctx, selector)
+			if err != nil {
+				return nil, err
+			}
+			if one.Series += len(found); len(found) > 0 {
+				continue
+			}
+			name, _, _ := strings.Cut(selector, "{")
+			near := ""
+			if found, err = m.series(ctx, name); err == nil && len(found) > 0 && name != "" {
+				near = found[0]
+			}
+			one.Missing = append(one.Missing, lb.Missing{Selector: selector, Near: near})
+		}
+		if q.Alert {
+			if one.Firing, err = m.firing(ctx, q.Name); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// ask decodes the data of an answer.
+func (m monitor) ask(ctx context.Context, path string, query url.Values, data any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.at+"/api/v1/"+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("ask Prometheus: %w", err)
+	}
+	defer answer.Body.Close()
+	said := struct {
+		Data  any    `json:"data"`
+		Error string `json:"error"`
+	}{Data: data}
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
+		return fmt.Errorf("ask Prometheus for %s: %w", path, err)
+	}
+	if said.Error != "" {
+		return fmt.Errorf("ask Prometheus for %s: %s", path, said.Error)
+	}
+	return nil
+}
+
+func (m monitor) since() url.Values {
+	return url.Values{"start": {m.origin.Format(time.RFC3339)}, "end": {m.now.Add(time.Second).Format(time.RFC3339)}}
+}
+
+// health is why rules cannot be evaluated, by their names.
+func (m monitor) health(ctx context.Context) (map[string]string, error) {
+	var data struct {
+		Groups []struct {
+			Rules []struct{ Name, LastError string }
+		}
+	}
+	failed := map[string]string{}
+	err := m.ask(ctx, "rules", nil, &data)
+	for _, g := range data.Groups {
+		for _, r := range g.Rules {
+			failed[r.Name] = r.LastError
+		}
+	}
+	return failed, err
+}
+
+// series are those that a selector finds, as selectors.
+func (m monitor) series(ctx context.Context, selector string) (all []string, err error) {
+	query := m.since()
+	query.Set("match[]", selector)
+	var data []map[string]string
+	if err := m.ask(ctx, "series", query, &data); err != nil {
+		return nil, err
+	}
+	for _, labels := range data {
+		name := labels["__name__"]
+		delete(labels, "__name__")
+		var pairs []string
+		for _, k := range slices.Sorted(maps.Keys(labels)) {
+			pairs = append(pairs, k+"="+strconv.Quote(labels[k]))
+		}
+		all = append(all, name+"{"+strings.Join(pairs, ", ")+"}")
+	}
+	return all, nil
+}
+
+// firing is when an alert fired, by Prometheus's own series about it.
+func (m monitor) firing(ctx context.Context, alert string) (spans []lb.Span, err error) {
+	query := m.since()
+	query.Set("query", fmt.Sprintf(`max(ALERTS{alertname=%q, alertstate="firing"})`, alert))
+	query.Set("step", "1")
+	var data struct {
+		Result []struct{ Values [][2]any }
+	}
+	if err := m.ask(ctx, "query_range", query, &data); err != nil {
+		return nil, err
+	}
+	for _, r := range data.Result {
+		for _, v := range r.Values {
+			at, _ := v[0].(float64)
+			since := time.Duration(at*float64(time.Second)) - time.Duration(m.origin.UnixNano())
+			if n := len(spans); n > 0 && since <= spans[n-1].To+time.Second {
+				spans[n-1].To = since + time.Second
+				continue
+			}
+			spans = append(spans, lb.Span{From: since, To: since + time.Second})
+		}
+	}
+	return spans, nil
+}

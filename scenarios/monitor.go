@@ -1,0 +1,151 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/VictoriaMetrics/metricsql"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+const (
+	rulesPath      = "/etc/prometheus/rules.yml"
+	prometheusPort = 9090
+	exporterPort   = 9113
+)
+
+// What watches a balancer: Prometheus, and what tells it nginx's counters, as nginx's own program does on the same host.
+var (
+	Prometheus = lb.Spec{
+		Name: "prometheus", Role: lb.Monitor, Ports: []int{prometheusPort},
+		Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
+		Check:   []string{"promtool", "check", "rules", rulesPath},
+		Image:   lb.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
+	}
+	NginxExporter = lb.Spec{
+		Name: "nginx-exporter", Role: lb.Monitor, Ports: []int{exporterPort},
+		Command: []string{"prometheus-nginx-exporter", "-nginx.ssl-verify=false", "-nginx.scrape-uri"},
+		Image:   lb.Image{Ref: "nginx/nginx-prometheus-exporter:0.11", Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"}},
+	}
+)
+
+// ruleFile is Prometheus's (prometheus.io/docs/prometheus/latest/configuration/recording_rules).
+type ruleFile struct {
+	Groups []struct {
+		Rules []struct {
+			Alert  yaml.Node `yaml:"alert"`
+			Record yaml.Node `yaml:"record"`
+			Expr   yaml.Node `yaml:"expr"`
+		} `yaml:"rules"`
+	} `yaml:"groups"`
+}
+
+// readQueries reads the rules of a file.
+func readQueries(name string, text []byte) (all []lb.Query, err error) {
+	var file ruleFile
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return nil, syntaxError(name, err)
+	}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			q := lb.Query{Name: r.Record.Value, Expr: strings.TrimSpace(r.Expr.Value), Pos: lb.Pos{File: name, Line: r.Record.Line}}
+			if r.Alert.Value != "" {
+				q.Name, q.Alert, q.Pos.Line = r.Alert.Value, true, r.Alert.Line
+			}
+			if q.Name == "" {
+				return nil, fmt.Errorf("%s:%d: a rule needs alert: NAME, or record: NAME", name, r.Expr.Line)
+			}
+			if q.Selectors, err = selectors(q.Expr); err != nil {
+				return nil, fmt.Errorf("%s:%d: %s: %w", name, max(r.Expr.Line, q.Pos.Line), q.Name, err)
+			}
+			all = append(all, q)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: it has no rules: groups: [{name: …, rules: [{alert: …, expr: …}]}]", name)
+	}
+	return all, nil
+}
+
+// selectors are those of an expression, each once.
+func selectors(expr string) (all []string, err error) {
+	parsed, err := metricsql.Parse(expr)
+	if err != nil {
+		return nil, err
+	}
+	metricsql.VisitAll(parsed, func(e metricsql.Expr) {
+		if m, ok := e.(*metricsql.MetricExpr); ok {
+			if text := string(m.AppendString(nil)); !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+	})
+	return all, nil
+}
+
+// monitor adds Prometheus to a plan, what exports the balancer's counters to it, and the promises of its rules.
+func (s Scenario) monitor(plan *lb.Plan) (err error) {
+	if s.Rules == "" {
+		return nil
+	}
+	if plan.Queries, err = readQueries(s.Rules, s.RulesText); err != nil {
+		return err
+	}
+	for _, q := range plan.Queries {
+		what := "The query"
+		if q.Alert {
+			what = "The alert"
+		}
+		plan.Claims = append(plan.Claims, lb.Claim{
+			ID: checks.Queries + "/" + q.Name, Check: checks.Queries, Subject: q.Name, Pos: q.Pos,
+			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
+		})
+	}
+	jobs, exporters := scrapes(*plan)
+	plan.Specs = append(plan.Specs, exporters...)
+	watching := Prometheus
+	watching.Made = map[string]string{"/etc/prometheus/prometheus.yml": jobs, rulesPath: string(s.RulesText)}
+	plan.Specs = append(plan.Specs, watching)
+	return nil
+}
+
+// scrapes is Prometheus's configuration for a plan, and what has to run beside the balancer for it.
+func scrapes(plan lb.Plan) (config string, exporters []lb.Spec) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n", rulesPath)
+	job := func(name, scheme, path string, targets ...string) {
+		fmt.Fprintf(&b, "  - {job_name: %s, scheme: %s, metrics_path: %s, tls_config: {insecure_skip_verify: true}, static_configs: [{targets: [%s]}]}\n",
+			name, scheme, path, strings.Join(targets, ", "))
+	}
+	var backends []string
+	for _, spec := range plan.Specs {
+		if spec.Role == lb.Backend && !spec.Helper && len(spec.Ports) > 0 && !slices.Contains(spec.TLS, spec.Ports[0]) {
+			backends = append(backends, fmt.Sprintf("'%s:%d'", spec.Host(), spec.Ports[0]))
+		}
+	}
+	job("backends", "http", "/metrics", backends...)
+	balancer := plan.Specs[slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })]
+	job("prometheus", "http", "/metrics", fmt.Sprintf("'localhost:%d'", prometheusPort))
+	for _, r := range plan.Config.Routes {
+		if r.Own == nil || len(r.When) > 0 {
+			continue
+		}
+		scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
+		switch {
+		case strings.HasPrefix(r.Own.What, "Prometheus metrics"), strings.HasPrefix(r.Own.What, "HAProxy's Prometheus exporter"):
+			job(plan.Config.Balancer, scheme, r.Path, fmt.Sprintf("'%s:%d'", balancer.Name, r.Port))
+			return b.String(), nil
+		case strings.HasPrefix(r.Own.What, "nginx's counters"):
+			job(plan.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Name, exporterPort))
+			exporter := NginxExporter
+			exporter.Beside = balancer.Name
+			exporter.Command = append(slices.Clone(exporter.Command), fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, r.Port, r.Path))
+			return b.String(), []lb.Spec{exporter}
+		}
+	}
+	return b.String(), nil
+}

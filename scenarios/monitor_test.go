@@ -1,0 +1,64 @@
+package scenarios_test
+
+import (
+	"slices"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/scenarios"
+)
+
+const watched = "name: a\ndoc: d\nconfig: builtin:nginx/orchestry\nrules: b.yml\nphases: [{name: c, rate: 1, for: 1s, send: [{path: /}]}]\n"
+
+func watching(t *testing.T, rules string) (lb.Plan, error) {
+	t.Helper()
+	s, err := scenarios.Read(fstest.MapFS{"d/a.yaml": {Data: []byte(watched)}, "d/b.yml": {Data: []byte(rules)}}, "d/a.yaml")
+	require.NoError(t, err)
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/orchestry", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	return s.Plan(cfg, specs)
+}
+
+// Prometheus asks the backends and nginx's exporter, which stands on nginx's own host; every rule is a promise.
+func TestRulesAreWatched(t *testing.T) {
+	plan, err := watching(t, `groups:
+- rules:
+  - alert: Down
+    expr: nginx_up{job="x"} == 0 or sum by (le) (rate(a_bucket[5m])) > nginx_up{job="x"}
+  - record: rate
+    expr: rate(b[1m])
+`)
+	require.NoError(t, err)
+	assert.Equal(t, []lb.Query{
+		{Name: "Down", Alert: true, Expr: `nginx_up{job="x"} == 0 or sum by (le) (rate(a_bucket[5m])) > nginx_up{job="x"}`, Selectors: []string{`nginx_up{job="x"}`, "a_bucket"}, Pos: lb.Pos{File: "d/b.yml", Line: 3}},
+		{Name: "rate", Expr: "rate(b[1m])", Selectors: []string{"b"}, Pos: lb.Pos{File: "d/b.yml", Line: 5}},
+	}, plan.Queries)
+	named := func(name string) lb.Spec {
+		return plan.Specs[slices.IndexFunc(plan.Specs, func(s lb.Spec) bool { return s.Name == name })]
+	}
+	assert.Equal(t, "nginx", named("nginx-exporter").Beside)
+	assert.Contains(t, named("nginx-exporter").Command[3], "://127.0.0.1:")
+	assert.Contains(t, named("prometheus").Made["/etc/prometheus/prometheus.yml"], "'nginx:9113'")
+	assert.True(t, slices.ContainsFunc(plan.Claims, func(c lb.Claim) bool { return c.ID == "queries/Down" }))
+}
+
+func TestMistakenRules(t *testing.T) {
+	for rules, says := range map[string]string{
+		"groups: [":                      "d/b.yml:1: ",
+		"groups: []":                     "d/b.yml: it has no rules",
+		"groups: [{rules: [{expr: a}]}]": "d/b.yml:1: a rule needs alert: NAME, or record: NAME",
+		"groups:\n- rules:\n  - alert: A\n    expr: a >": "d/b.yml:4: A: ",
+	} {
+		_, err := watching(t, rules)
+		assert.ErrorContains(t, err, says)
+	}
+	_, err := scenarios.Read(fstest.MapFS{"a.yaml": {Data: []byte(watched)}}, "a.yaml")
+	assert.ErrorContains(t, err, "a.yaml:4: rules: open b.yml")
+}
