@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -47,18 +48,23 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		err := d.add(lb.Load{
 			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Requests: probes,
 			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-plan.Beta)},
-		}, nil, "answered", "headers", "endpoint", "weights")
+		}, nil, nil, "answered", "headers", "endpoint", "weights")
 		if err != nil {
 			return plan, err
 		}
 	}
-	for _, e := range experiments(wanted, checks.Trials(cfg, wanted, terms)) {
+	all := experiments(wanted, checks.Trials(cfg, wanted, terms))
+	for i, e := range all {
 		for _, together := range e.kill { // so that clients enough send it
 			for _, f := range deaths(cfg, together, "") {
 				lengthen(&e.load, f.lasts(cfg, f.Target))
 			}
 		}
-		if err := d.add(e.load, e.slow, e.checks...); err != nil {
+		next := []checks.Slowed(nil)
+		if i+1 < len(all) {
+			next = all[i+1].slow
+		}
+		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
 			return plan, err
 		}
 		if len(e.vanish) > 0 {
@@ -123,7 +129,9 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *experiment) int { return checks.Order(a.kind) - checks.Order(b.kind) })
+	slices.SortStableFunc(all, func(a, b *experiment) int {
+		return cmp.Or(checks.Order(a.kind)-checks.Order(b.kind), min(len(a.slow), 1)-min(len(b.slow), 1))
+	})
 	return all
 }
 
@@ -198,8 +206,8 @@ func peers(plan *lb.Plan, balancers int) (names []string) {
 }
 
 // add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
-// find them so.
-func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
+// find them so. next are those of the phase after it: where they are others, these recover meanwhile.
+func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) error {
 	l.Timeout = or(l.Timeout, defaultTimeout)
 	l.Checks = append(slices.Clone(about), bystanders...)
 	if l.Engine == lb.Prober { // whose requests are made to be odd
@@ -238,7 +246,10 @@ func (d *designer) add(l lb.Load, slow []checks.Slowed, about ...string) error {
 		})
 	}
 	d.place(l)
-	if !l.Open() {
+	again := func(s checks.Slowed) bool {
+		return slices.ContainsFunc(slow, func(o checks.Slowed) bool { return o.Host == s.Host })
+	}
+	if !l.Open() && (len(next) == 0 || slices.ContainsFunc(next, again)) {
 		d.beside(l, "its servers recover", 2*slowing)
 	}
 	return nil
@@ -297,7 +308,11 @@ func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 			}
 		}
 	}
-	times := min((need+len(hosts)-1)/len(hosts), max(1, int(deathsTake/every)))
+	each := func(need int) int { return (need + len(hosts) - 1) / len(hosts) }
+	times := min(each(need), max(1, int(deathsTake/every)))
+	if times < each(need) { // too few to decide that; a few show the rest
+		times = min(times, each(fixedDeaths))
+	}
 	var all []Fault
 	for i, host := range hosts {
 		all = append(all, Fault{

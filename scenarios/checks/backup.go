@@ -36,7 +36,7 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 	if i < 0 {
 		return lb.Finding{Cannot: "the configuration has no such server"}
 	}
-	name, gone := pool.Servers[i].Host, allGone(h, pool)
+	name, gone, known := pool.Servers[i].Host, allGone(h, pool), allKnownGone(h, pool)
 	f := lb.Finding{
 		Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it while a primary server was up",
 		Predicted: "0, and some when none is up",
@@ -68,12 +68,43 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 	case f.Broken != "":
 	case wrong.total > 0:
 		f.Counter = wrong.list()
-	case len(gone) == 0:
-		f.Broken = "there was no time at which all primary servers were out of action; --scenario backup makes one"
+	case served == 0 && len(known) == 0:
+		f.Broken = "there was no time at which all primary servers were known to be out of action; --scenario backup makes one"
 	case served == 0:
-		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up", name, gone[0].from.Seconds(), gone[0].to.Seconds())}
+		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up", name, known[0].from.Seconds(), known[0].to.Seconds())}
 	}
 	return f
+}
+
+// allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have known, with
+// requests that were sent to the pool.
+func allKnownGone(h lb.History, pool lb.Pool) (sent []window) {
+	common := []window{{0, over(h)}}
+	for _, s := range rotation(pool) {
+		var next []window
+		for _, e := range episodes(h, pool, append(slices.Clone(refusing), hanging...)...) {
+			from := e.mark.From + settling
+			if a := e.server.Active; a != nil {
+				_, refused, hangs := a.Down()
+				from = e.mark.From + max(settling, refused, hangs)
+			}
+			for _, w := range common {
+				if both := (window{max(w.from, from), min(w.to, e.mark.Ended)}); e.server.Host == s.Host && both.from < both.to {
+					next = append(next, both)
+				}
+			}
+		}
+		common = next
+	}
+	find := journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		i := slices.IndexFunc(common, func(w window) bool { return w.from <= hit.Sent && hit.Done <= w.to })
+		if i >= 0 && j != nil && j.route.Pool == pool.Name && hit.Err != lb.Tester && !slices.Contains(sent, common[i]) {
+			sent = append(sent, common[i])
+		}
+	}
+	return sent
 }
 
 // window is a time from when to when.

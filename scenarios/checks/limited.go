@@ -247,8 +247,11 @@ func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd exa
 		if rival(j.route, g.what, h.Plan.Loads[hit.Load]) || hit.Err != "" {
 			mixed[key] = true
 		}
-		in := hit.Server != "" || hit.Code != g.what.Status
-		if hit.Server == "" && hit.Code != g.what.Status && slices.Contains([]int{403, 429, 503}, hit.Code) && len(j.route.Fallbacks) == 0 && len(j.route.Access) == 0 {
+		in, other := hit.Server != "" || hit.Code != g.what.Status, hit.Server == "" && hit.Code != g.what.Status && slices.Contains([]int{403, 429, 503}, hit.Code)
+		switch {
+		case other && (j.route.Breaker != nil || faulty(h, hit)): // who refused it, and whether the limit was asked, is not known
+			mixed[key] = true
+		case other && len(j.route.Fallbacks) == 0 && len(j.route.Access) == 0:
 			odd.add("request %d was refused with %d, where %d is promised", hit.Seq, hit.Code, g.what.Status)
 			in = false
 		}
