@@ -241,7 +241,7 @@ func (r *nginxReader) proxyPass(route *lb.Route, d item) {
 		route.Pool, route.PoolPos = target, d.pos
 		return
 	}
-	pool, uri, replaces := strings.Cut(target, "/")
+	pool, uri, replaces := strings.Cut(strings.TrimSuffix(target, "$request_uri"), "/") // which begins with one
 	route.Pool, route.PoolPos = pool, d.pos
 	if replaces && !strings.Contains(uri, "$") {
 		route.PoolPath = "/" + uri

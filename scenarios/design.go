@@ -43,17 +43,21 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 	wanted := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
 	terms := checks.Terms{Alpha: plan.Alpha, Beta: plan.Beta, CPUs: setup.CPUs}
 	d := designer{scenario: &s, plan: &plan, peers: peers(&plan, setup.Balancers)}
+	all := experiments(wanted, checks.Trials(cfg, wanted, terms))
 	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-plan.Beta)
-		err := d.add(lb.Load{
-			Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Requests: probes,
-			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-plan.Beta)},
-		}, nil, nil, "answered", "headers", "endpoint", "weights")
-		if err != nil {
-			return plan, err
+		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != checks.Kept }) // which wants new connections
+		if first < 0 {
+			first = len(all)
 		}
+		all = slices.Insert(all, first, &experiment{
+			load: lb.Load{
+				Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Requests: probes,
+				Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-plan.Beta)},
+			},
+			checks: []string{"answered", "headers", "endpoint", "weights"},
+		})
 	}
-	all := experiments(wanted, checks.Trials(cfg, wanted, terms))
 	for i, e := range all {
 		for _, together := range e.kill { // so that clients enough send it
 			for _, f := range deaths(cfg, together, "") {

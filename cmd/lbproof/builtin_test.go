@@ -51,6 +51,8 @@ var fates = map[string]struct {
 	"haproxy/impatient":      {},
 	"haproxy/queue":          {},
 	"haproxy/metrics":        {},
+	"nginx/mirror":           {},
+	"traefik/mirror":         {},
 	"traefik/impatient":      {},
 	"haproxy/sticky":         {},
 	"haproxy/tls":            {},

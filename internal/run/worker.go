@@ -187,6 +187,9 @@ func (w *worker) waitReady(ctx context.Context) error {
 	return nil
 }
 
+// lateCopies is how long after an answer a copy of its request may arrive elsewhere.
+const lateCopies = 50 * time.Millisecond
+
 // settle waits while a balancer that reads its routes after it listens answers 404 to the first request of the load, for as
 // long as it may: a configuration that it never takes over is what the run is to show.
 func (w *worker) settle(ctx context.Context) {
@@ -208,6 +211,7 @@ func (w *worker) settle(ctx context.Context) {
 			return nil
 		})
 	}
+	time.Sleep(lateCopies)
 	for _, r := range w.readers { // what has arrived so far belongs to no hit, and one page has it
 		_, _ = r.Next(ctx)
 	}

@@ -136,7 +136,7 @@ func Judge(h lb.History) (lb.Report, error) {
 	if err != nil {
 		return lb.Report{}, err
 	}
-	book, err := account(h)
+	book, err := account(originals(h))
 	if err != nil {
 		return lb.Report{}, fmt.Errorf("join the ledgers: %w", err)
 	}
@@ -195,6 +195,9 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 		return lb.Finding{Broken: why}
 	}
 	h = focused(h, claim.Check)
+	if check.Name != mirror.Name {
+		h = originals(h)
+	}
 	if check.Judge == nil {
 		return judgeQuestions(check.Questions, claim, h)
 	}
@@ -241,9 +244,8 @@ func copied(plan lb.Plan, claim lb.Claim) string {
 			pos = r.Auth.Pos
 			pools = append(pools, poolsAt(cfg, r.Auth.By)...)
 		}
-		for _, m := range r.Mirrors {
-			pos = m.Pos
-			pools = append(append(pools, m.Pool), poolsAt(cfg, m.Pool)...)
+		if len(r.Mirrors) > 0 && len(copiers(cfg, r)) == 0 {
+			pos = r.Mirrors[0].Pos
 		}
 		if pos.File != "" && (claim.Subject == r.Key() || slices.Contains(pools, claim.Subject)) {
 			return fmt.Sprintf("%s: the balancer asks backends with the client's id on its own account too, and lbproof cannot tell those requests apart yet", pos)
@@ -422,6 +424,25 @@ func byClients(h lb.History) lb.History {
 	h.Arrivals = func(yield func(lb.Arrival) bool) {
 		for a := range arrivals {
 			if noted, err := url.ParseQuery(a.Header); err == nil && asked[noted.Get(lb.NotedPath)] {
+				continue
+			}
+			if !yield(a) {
+				return
+			}
+		}
+	}
+	return h
+}
+
+// originals leaves out the arrivals of copies, of which another promise is.
+func originals(h lb.History) lb.History {
+	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r lb.Route) bool { return len(r.Mirrors) > 0 }) {
+		return h
+	}
+	find, arrivals := journeys(h), h.Arrivals
+	h.Arrivals = func(yield func(lb.Arrival) bool) {
+		for a := range arrivals {
+			if j := find(a.Seq); j != nil && slices.Contains(copiers(h.Plan.Config, j.route), a.Server) {
 				continue
 			}
 			if !yield(a) {

@@ -75,7 +75,7 @@ func judgeKeepalive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	k := pool.Keepalive
 	f := lb.Finding{Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: lostWitness(h)}
-	find, served := journeys(h), map[string]int{}
+	find, served, before := journeys(h), map[string]int{}, false
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.route.Pool != pool.Name || j.tunnel || j.request.Header[lb.WishHeader] == "" || h.Plan.Loads[j.load].Engine == lb.Prober {
@@ -83,6 +83,7 @@ func judgeKeepalive(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		noted, err := url.ParseQuery(a.Header)
 		if conn := noted.Get(lb.NotedConn); err == nil && conn != "" {
+			before = before || j.load > 0
 			f.N++
 			served[a.Server+" "+conn]++
 		}
@@ -105,7 +106,7 @@ func judgeKeepalive(claim lb.Claim, h lb.History) lb.Finding {
 		f.Counter = []string{fmt.Sprintf("%s for %s", plural(len(served), "connection"), plural(f.N, "request"))}
 	case k.Requests > 0 && most > k.Requests:
 		f.Counter = []string{fmt.Sprintf("%s served %d requests, more than %d", name, most, k.Requests)}
-	case k.Requests > 0 && k.Idle >= len(pool.Servers) && len(served) > 3*each && most < k.Requests:
+	case !before && k.Requests > 0 && k.Idle >= len(pool.Servers) && len(served) > 3*each && most < k.Requests:
 		f.Counter = []string{fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.Requests)}
 	}
 	if f.Broken != "" {

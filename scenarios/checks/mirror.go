@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -9,7 +11,8 @@ import (
 var mirror = Check{
 	Name: "mirror",
 	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees.",
-	Law:  "copies joined to requests by their id; the share keeps to its envelope, and clients are not slowed",
+	Law: "copies are joined to requests by their id: nginx copies every request once, Traefik keeps to its share to two copies, because it copies " +
+		"whenever it is behind it (mirror.go); an answer of a server for copies refutes",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Share { return r.Mirrors }, func(s lb.Share) string { return fmt.Sprint(s) })
 		var claims []lb.Claim
@@ -21,4 +24,94 @@ var mirror = Check{
 		}
 		return claims
 	},
+	Trials: mirrorTrials,
+	Judge:  judgeMirror,
+}
+
+// tell is how many copies more or less show a share that is a quarter off, two copies aside.
+const tell = 16
+
+func mirrorTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+	r, ok := routeOf(cfg, claim)
+	if _, askable := r.Askable(); !ok || !askable || len(r.Access) > 0 {
+		return nil
+	}
+	return []Trial{{
+		Kind: Copied, Load: lb.Load{Count: mirrorNeeds(claim, terms.Beta), Concurrency: inTurns, Requests: []lb.Request{ask(r, nil)}},
+		Shows: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
+	}}
+}
+
+// mirrorNeeds is how many requests decide: enough to see what 1 % of them break, or a share that is a quarter off.
+func mirrorNeeds(claim lb.Claim, beta float64) int {
+	need := math.Log(beta) / math.Log(1-0.01)
+	if share := claim.Params["share"]; share < 1 {
+		need = tell / share
+	}
+	return int(math.Ceil(need))
+}
+
+// copiers are the servers that get copies of a route's requests, and none of its requests themselves.
+func copiers(cfg lb.Config, r lb.Route) []string {
+	var hosts []string
+	for _, m := range r.Mirrors {
+		for _, name := range append(poolsAt(cfg, m.Pool), m.Pool) { // nginx names a location
+			pool, _ := cfg.Pool(name)
+			for _, s := range pool.Servers {
+				if !serves(cfg, r.Pool, s.Host) {
+					hosts = append(hosts, s.Host)
+				}
+			}
+		}
+	}
+	return hosts
+}
+
+func judgeMirror(claim lb.Claim, h lb.History) lb.Finding {
+	f := lb.Finding{Test: "count of the copies at the backends, joined to the requests by their id; false alarm rate 0", Broken: died(h)}
+	r, _ := routeOf(h.Plan.Config, claim)
+	hosts, share := copiers(h.Plan.Config, r), claim.Params["share"]
+	if len(hosts) == 0 {
+		return lb.Finding{Cannot: "copies go to servers that lbproof does not know, or to those that get the requests too"}
+	}
+	if f.Broken == "" {
+		f.Broken = lostWitness(h)
+	}
+	find := journeys(h)
+	counts := func(seq uint64) bool {
+		j := find(seq)
+		return j != nil && j.key == claim.Subject && !j.tunnel && h.Plan.Loads[j.load].Engine != lb.Prober
+	}
+	copies := map[uint64]int{}
+	for a := range h.Arrivals {
+		if counts(a.Seq) && slices.Contains(hosts, a.Server) {
+			copies[a.Seq]++
+		}
+	}
+	var wrong examples
+	made := 0
+	for hit := range h.Hits {
+		if !counts(hit.Seq) || hit.Err != "" || faulty(h, hit) {
+			continue
+		}
+		f.N++
+		n := copies[hit.Seq]
+		made += n
+		switch {
+		case slices.Contains(hosts, hit.Server):
+			wrong.add("request %d was answered by %s, which is to get copies only", hit.Seq, hit.Server)
+		case n > 1:
+			wrong.add("request %d was copied %d times", hit.Seq, n)
+		case n == 0 && share == 1:
+			wrong.add("request %d was not copied", hit.Seq)
+		}
+	}
+	if expected := share * float64(f.N); math.Abs(float64(made)-expected) > 2 && share < 1 {
+		wrong.add("%s of %s copied, where %.0f are promised, to two", number(made), plural(f.N, "request"), expected)
+	}
+	f.Counter, f.Need = wrong.list(), mirrorNeeds(claim, h.Plan.Beta)
+	f.Measured = fmt.Sprintf("%s copies of %s, %s wrong", number(made), plural(f.N, "request"), number(wrong.total))
+	f.Predicted = fmt.Sprintf("%.4g %%, each once, none answered", 100*share)
+	f.Power = "would have caught a copy too few or too many of 1 % of the requests, or a share that is a quarter off"
+	return f
 }

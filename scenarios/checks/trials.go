@@ -39,12 +39,13 @@ type Terms struct {
 
 // Kinds of trials, in the order of their phases: what disturbs others comes after them.
 const (
+	Kept     = "connections"   // connections to backends are counted, of which there are none before
 	Turns    = "turns"         // every server of a pool takes turns
 	Singly   = "one at a time" // nobody is busy when a server is chosen
 	Drawn    = "draws"         // a server is drawn for each request
 	Keyed    = "keys"          // a key decides
+	Copied   = "copies"        // requests are copied to other servers
 	Sessions = "sessions"      // clients keep their cookies
-	Kept     = "connections"   // connections to backends are counted
 	Busy     = "busy"          // servers have requests in flight
 	Crowd    = "crowd"         // more at a time than servers may be given
 	Overload = "overload"      // more than a limit allows, each limit by itself
@@ -70,7 +71,7 @@ const (
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Turns, Singly, Drawn, Keyed, Sessions, Kept, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Waited, Spoilt, Spread, Severed, Vanished}
+var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Waited, Spoilt, Spread, Severed, Vanished}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
