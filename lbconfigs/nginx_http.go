@@ -305,6 +305,7 @@ func (r *nginxReader) proxying(route *lb.Route, in scope) error {
 		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
 	}
 	route.Upgrade = r.upgrade(route.SetHeaders, in)
+	r.joined(route.SetHeaders, in)
 	for _, d := range in.all("mirror") {
 		if d.arg(0) != "off" {
 			route.Mirrors = append(route.Mirrors, lb.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
@@ -314,6 +315,27 @@ func (r *nginxReader) proxying(route *lb.Route, in scope) error {
 		return err
 	}
 	return r.retry(route, in)
+}
+
+// joined complains of a log in which a request has another id than backends get: that of the client, which need not bring one.
+func (r *nginxReader) joined(sent []lb.Header, in scope) {
+	for _, log := range in.all("access_log") {
+		for _, format := range in.all("log_format") {
+			text := strings.Join(format.Args, " ")
+			for _, h := range sent {
+				clients := "$http_" + strings.ToLower(strings.ReplaceAll(h.Name, "-", "_"))
+				known := slices.ContainsFunc(r.cfg.Problems, func(p lb.Problem) bool { return p.Pos == format.pos })
+				if log.arg(1) != format.arg(0) || h.Value != "$request_id" || !strings.Contains(text, clients) || strings.Contains(text, h.Value) || known {
+					continue
+				}
+				r.problem(lb.Problem{
+					Pos: format.pos, Effect: lb.Differs,
+					Text:    fmt.Sprintf("the log has the %s that clients bring, and backends get %s: its lines and the backends' cannot be joined", h.Name, h.Value),
+					Instead: h.Value + " in place of " + clients,
+				})
+			}
+		}
+	}
 }
 
 // addHeaderStatuses are those to which nginx adds a header without "always".
