@@ -3,6 +3,7 @@ package checks
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +60,9 @@ func activeClaim(p lb.Pool, s lb.Server) lb.Claim {
 		c.Assumes = []string{fmt.Sprintf("the defaults of %s, which nobody wrote: one check in %s, %d failed take it out, %d passed bring it back",
 			strings.Join(s.Active.Implicit, ", "), span(s.Active.Interval), s.Active.Fall, s.Active.Rise)}
 	}
+	if passes(*s.Active, "302") {
+		c.Assumes = append(c.Assumes, "a redirect, as to a login page, passes for health")
+	}
 	return c
 }
 
@@ -85,6 +89,7 @@ type detection struct {
 	wrong     examples
 	n         int // deaths that were long enough to show it
 	short     int // sicknesses too short to be noticed
+	passed    int // answers to health checks that were expected, though they tell of no health
 }
 
 func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
@@ -114,7 +119,10 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params["down_s_least"], claim.Params["down_s_most"], claim.Params["up_s_least"], claim.Params["up_s_most"]),
 	}
 	if d.short > 0 {
-		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", plural(d.short, "series of checks"))
+		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", number(d.short)+" series of checks")
+	}
+	if d.passed > 0 {
+		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s passed for health, as configured", number(d.passed)+" series of redirects"), "; ")
 	}
 	f.Broken = noDeaths(h, d.n)
 	if f.Broken == "" {
@@ -146,6 +154,12 @@ func (d *detection) see(e *episode) {
 		return
 	}
 	last, name := e.last(), e.server.Host
+	if e.lies && passes(a, e.mark.Event.With["status"]) {
+		if d.passed++; e.turns && e.served < e.mark.Ended-e.pick()-slack {
+			d.wrong.add("%s was sent no request after %.2f s, though its health checks were answered %s, which is expected", name, e.served.Seconds(), e.mark.Event.With["status"])
+		}
+		return
+	}
 	if out := last - e.mark.From; out > latest+slack {
 		d.wrong.add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most", name, out.Seconds(), e.mark.From.Seconds(), latest.Seconds())
 	}
@@ -167,6 +181,14 @@ func (d *detection) see(e *episode) {
 		d.wrong.add("%s was sent no request later than %.2f s after it had died at %.2f s; %.2f s is promised at least", name, (last - e.alive).Seconds(), e.alive.Seconds(), soonest.Seconds())
 	}
 	d.returned(e, a)
+}
+
+// passes says whether a health check expects a status, which a fault gives as a number.
+func passes(a lb.Active, status string) bool {
+	code, err := strconv.Atoi(status)
+	from, to := 0, 0
+	_, read := fmt.Sscanf(a.Expect, "a status from %d to %d", &from, &to)
+	return err == nil && read == nil && code >= from && code <= to
 }
 
 // returned judges when the server got its first request after it had come back.
