@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -95,6 +96,7 @@ func parse(b Balancer, fsys fs.FS, names ...string) (lb.Config, error) {
 	if err != nil {
 		return lb.Config{}, err
 	}
+	certificates(fsys, &cfg, time.Now())
 	file := map[string]int{}
 	for i, f := range cfg.Files {
 		file[f.Name] = i
