@@ -235,13 +235,17 @@ func copied(plan lb.Plan, claim lb.Claim) string {
 			noted = noted && (!ok || !asksBackend(route) || r.Header[lb.WishHeader] != "")
 		}
 	}
-	if claim.Check != weights.Name && claim.Check != once.Name && claim.Check != headers.Name {
+	attempts := claim.Check == passive.Name // which carry no note of what they are for
+	if claim.Check != weights.Name && claim.Check != once.Name && claim.Check != headers.Name && !attempts {
 		return ""
 	}
 	for _, r := range cfg.Routes {
 		pos, pools := lb.Pos{}, []string{r.Pool}
-		if !noted && r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
+		if (!noted || attempts) && r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
 			pos = r.Auth.Pos
+			if attempts {
+				pools = nil
+			}
 			pools = append(pools, poolsAt(cfg, r.Auth.By)...)
 		}
 		if len(r.Mirrors) > 0 && len(copiers(cfg, r)) == 0 {

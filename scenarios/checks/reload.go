@@ -36,6 +36,10 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 			during = append(during, window{m.Ordered, m.From + takenOver}, window{m.Ended, m.To + takenOver})
 		}
 	}
+	disturbed := map[int]bool{} // phases with a takeover
+	for _, m := range h.Env.Marks {
+		disturbed[m.Event.Phase] = disturbed[m.Event.Phase] || m.Event.Fault == "reload"
+	}
 	f := lb.Finding{Need: needAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
 	var wrong examples
 	find := journeys(h)
@@ -43,9 +47,19 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 		return slices.ContainsFunc(during, func(w window) bool { return to >= w.from && from <= w.to })
 	}
 	counted, answered := map[uint64]int{}, map[uint64]bool{}
+	before, failedBefore := 0, 0 // requests of the same phases while nothing was taken over
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.route.Pool == "" || hit.Err == lb.Tester || !near(hit.Sent, hit.Done) || limited(j.route, hit) {
+		if j == nil || j.route.Pool == "" || hit.Err == lb.Tester || limited(j.route, hit) {
+			continue
+		}
+		if !near(hit.Sent, hit.Done) {
+			if disturbed[hit.Load] && !faulty(h, hit) {
+				before++
+				if hit.Err != "" || hit.Code >= 500 {
+					failedBefore++
+				}
+			}
 			continue
 		}
 		f.N++
@@ -73,6 +87,8 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 		f.Broken = died(h)
 	case len(during) == 0:
 		f.Broken = "no configuration was taken over; --scenario reload does that"
+	case wrong.total > 0 && float64(failedBefore) > failure*float64(before):
+		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too", number(failedBefore), plural(before, "request"))
 	default:
 		f.Counter = wrong.list()
 	}

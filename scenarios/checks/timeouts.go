@@ -219,6 +219,9 @@ func (w *waiting) ask(says string, silent lb.Silence, edit func(*lb.Request), wa
 
 // forServers has a backend answer late, or read nothing. POST is not tried elsewhere.
 func (w *waiting) forServers() (cannot string) {
+	if slices.ContainsFunc(w.route.Fallbacks, func(f lb.Fallback) bool { return slices.Contains(f.Codes, 504) }) {
+		return "" // whose servers would be as late
+	}
 	size := int64(0)
 	if w.limit.For == lb.SendTimeout {
 		size = 8 << 20
