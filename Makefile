@@ -78,3 +78,8 @@ failures: build ## run every failure scenario on its own configuration, and say 
 verdicts: build ## decide every promise of the built-in configurations on the real balancers, and write docs/verdicts (an hour)
 	@mkdir -p docs/verdicts
 	$(GO) test -tags verdicts -count=1 -timeout 3h -v -run TestVerdicts ./cmd/lbproof
+
+.PHONY: mutations
+mutations: build ## find the lines of the built-in configurations that no experiment tests, and write docs/mutations (hours; goes on where it stopped)
+	@mkdir -p docs/mutations
+	$(GO) test -tags verdicts -count=1 -timeout 12h -v -run TestMutations ./cmd/lbproof

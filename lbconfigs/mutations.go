@@ -225,7 +225,8 @@ func mutations(cfg lb.Config, pos lb.Pos, claims []lb.Claim) []Mutation {
 			return []Mutation{m}
 		}
 	}
-	if !removable(cfg.Balancer, line) {
+	everywhere := strings.HasPrefix(line, "entryPoints:") && len(cfg.Listeners) < 2 // which is where a router is without it
+	if everywhere || !removable(cfg.Balancer, line) {
 		return nil
 	}
 	return []Mutation{m}

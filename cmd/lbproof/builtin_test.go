@@ -25,7 +25,7 @@ import (
 
 // fates is what the real balancers do with each built-in configuration. says is what the balancer itself complains of, at
 // the place where lbproof has a problem; corrected are the edits after which it accepts the file, as lbproof advises.
-var fates = map[string]struct {
+type fate struct {
 	refused   bool
 	says      string
 	corrected []string // old, new
@@ -33,7 +33,9 @@ var fates = map[string]struct {
 	proven    bool     // it makes none that they could; TestDesignedExperiments runs it
 	mute      bool     // a program decides on every request
 	elsewhere bool     // the balancer names the end of the block, lbproof its beginning
-}{
+}
+
+var fates = map[string]fate{
 	"nginx/weighted":         {},
 	"nginx/many-connections": {},
 	"nginx/backup":           {},

@@ -47,30 +47,48 @@ var explanations = []struct{ id, why, shows string }{
 	},
 }
 
-// TestVerdicts runs every built-in configuration that its balancer accepts, as it is or corrected, and writes a page of docs/verdicts
-// for each: make verdicts.
-func TestVerdicts(t *testing.T) {
+// ofOneLaw end the names of configurations that are made to show one law, of which docs/laws.md tells.
+var ofOneLaw = []string{"algorithms", "limits", "hash", "impatient", "backup", "queue", "sticky", "tls", "websocket", "many-connections", "metrics", "mirror"}
+
+// eachOf runs something for every built-in configuration that its balancer accepts, as it is or corrected.
+func eachOf(t *testing.T, do func(t *testing.T, name string, fate fate)) {
 	for _, name := range slices.Sorted(maps.Keys(fates)) {
 		fate := fates[name]
-		made := slices.ContainsFunc([]string{"algorithms", "limits", "hash", "impatient", "backup", "queue", "sticky", "tls", "websocket", "many-connections"}, func(own string) bool {
-			return strings.HasSuffix(name, "/"+own)
-		})
-		if made || fate.refused && fate.corrected == nil {
-			continue // made to show one law, of which docs/laws.md tells; or there is nothing to run
+		if slices.Contains(ofOneLaw, filepath.Base(name)) || fate.refused && fate.corrected == nil {
+			continue
 		}
-		t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) {
-			began := time.Now()
-			p := start(t, written(t, name, fate.corrected), "test", "config")
-			code := p.wait(t)
-			require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
-			took := time.Since(began)
-			_, r := reportOf(t, p.cmd.Dir)
-			t.Logf("exit code %d, %s", code, took.Round(time.Second))
-			var b strings.Builder
-			verdictsOf(&b, name, fate.corrected != nil, r, took)
-			require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "verdicts", strings.ReplaceAll(name, "/", "-")+".md"), []byte(b.String()), 0o644))
-		})
+		t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) { do(t, name, fate) })
 	}
+}
+
+// TestMutations writes a page of docs/mutations for each: which changes of it no experiment notices. What is known is kept in
+// lbproof-mutations, so that a second call goes on: make mutations.
+func TestMutations(t *testing.T) {
+	eachOf(t, func(t *testing.T, name string, fate fate) {
+		page := strings.ReplaceAll(name, "/", "-")
+		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
+		require.NoError(t, err)
+		p := start(t, written(t, name, fate.corrected), "mutate", "config", "--out", out)
+		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
+		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate` says of the configuration on the real balancer.\n\n```\n%s```\n", name, p.stdout.String())
+		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
+	})
+}
+
+// TestVerdicts writes a page of docs/verdicts for each: make verdicts.
+func TestVerdicts(t *testing.T) {
+	eachOf(t, func(t *testing.T, name string, fate fate) {
+		began := time.Now()
+		p := start(t, written(t, name, fate.corrected), "test", "config")
+		code := p.wait(t)
+		require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
+		took := time.Since(began)
+		_, r := reportOf(t, p.cmd.Dir)
+		t.Logf("exit code %d, %s", code, took.Round(time.Second))
+		var b strings.Builder
+		verdictsOf(&b, name, fate.corrected != nil, r, took)
+		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "verdicts", strings.ReplaceAll(name, "/", "-")+".md"), []byte(b.String()), 0o644))
+	})
 }
 
 func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, took time.Duration) {

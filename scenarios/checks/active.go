@@ -112,6 +112,9 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 			d.see(e)
 		}
 	}
+	if n := strangers(h, pool); n >= Often {
+		d.wrong.add("the servers were asked %s by nobody but the balancer itself, for something else than %s", plural(n, "time"), pool.Servers[first].Active.Request)
+	}
 	f := lb.Finding{
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.list(),
 		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
@@ -129,6 +132,17 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
 	}
 	return f
+}
+
+// strangers is how many requests reached a pool's servers that no client sent and that are none of the health checks that the
+// configuration names, which leave no trace.
+func strangers(h lb.History, pool lb.Pool) (n int) {
+	for a := range h.Arrivals {
+		if a.Seq == 0 && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == a.Server }) {
+			n++
+		}
+	}
+	return n
 }
 
 // noDeaths says what is missing where no server died.

@@ -108,8 +108,8 @@ func connects(cfg lb.Config, r lb.Route, t lb.TimeLimit) (n int, cannot string) 
 	all := time.Duration(n) * t.After
 	for _, s := range pool.Servers {
 		if s.Active != nil {
-			if soonest, _, _ := s.Active.Down(); soonest < all {
-				return n, fmt.Sprintf("health checks take servers out after %s, before a request has been given up", span(soonest))
+			if soonest, _, _ := s.Active.Down(); soonest < time.Second {
+				return n, fmt.Sprintf("health checks take servers out after %s, before requests have met them", span(soonest))
 			}
 		}
 	}
@@ -136,6 +136,7 @@ func judgeTimeouts(claim lb.Claim, h lb.History) lb.Finding {
 // one attempt or several. Later requests find servers that are left alone, and connections from before are another matter.
 func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 	n, cannot := connects(h.Plan.Config, r, t)
+	pool, _ := h.Plan.Config.Pool(r.Pool)
 	f := lb.Finding{Cannot: cannot, Need: Often, Test: "when the balancer gives up a request whose servers have vanished"}
 	f.Predicted = fmt.Sprintf("%s for each of up to %d attempts", span(t.After), n)
 	from, first := time.Duration(0), time.Duration(0)
@@ -148,10 +149,17 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 	if h.Plan.Config.Balancer == "haproxy" {
 		gaveUp = []int{503, 504}
 	}
+	unnoticed := t.After / 2 // until health checks may know that servers are gone
+	for _, s := range pool.Servers {
+		if s.Active != nil {
+			soonest, _, _ := s.Active.Down()
+			unnoticed = min(unnoticed, soonest/2)
+		}
+	}
 	find := journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.key != r.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+t.After/2 {
+		if j == nil || j.key != r.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+unnoticed {
 			continue
 		}
 		f.N++
