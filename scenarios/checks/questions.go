@@ -25,6 +25,7 @@ type Question struct {
 // Reply is what is to come of a question. Fields that are not set do not matter.
 type Reply struct {
 	Given   []int               // answers with other statuses say nothing
+	Backend bool                // answers of the balancer itself say nothing
 	Codes   []int               // the status is one of these
 	Not     int                 // the status is not this one
 	Pool    string              // a server of this pool answers
@@ -154,7 +155,7 @@ func compared(asked []Question, h lb.History) (answers []int, wrong examples) {
 	answers = make([]int, len(asked))
 	for hit := range h.Hits {
 		i, ok := mine(hit.Seq)
-		if !ok || hit.Err == lb.Tester || len(asked[i].Want.Given) > 0 && !slices.Contains(asked[i].Want.Given, hit.Code) {
+		if !ok || hit.Err == lb.Tester || len(asked[i].Want.Given) > 0 && !slices.Contains(asked[i].Want.Given, hit.Code) || asked[i].Want.Backend && hit.Server == "" {
 			continue
 		}
 		answers[i]++

@@ -207,7 +207,7 @@ func retryQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot str
 			for _, method := range []string{"GET", "POST"} {
 				request, _ = wishing(cfg, r, fmt.Sprintf("status=%d", code))
 				request.Method = method
-				want := Reply{Given: []int{code}, Arrives: [2]int{1, 1}}
+				want := Reply{Given: []int{code}, Backend: true, Arrives: [2]int{1, 1}}
 				again := r.Retry.Attempts != 1 && len(pool.Servers) > 1 && onStatus(cfg, r.Retry, code) && (method == "GET" || r.Retry.AnyMethod)
 				kind := Spoilt
 				if again {
