@@ -3,6 +3,7 @@ package scenarios
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -68,6 +69,9 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		if i+1 < len(all) {
 			next = all[i+1].slow
 		}
+		for _, lasts := range e.move {
+			lengthen(&e.load, lasts+2*firstMove)
+		}
 		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
 			return plan, err
 		}
@@ -76,6 +80,9 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		}
 		if len(e.kill) > 0 {
 			d.kill(e)
+		}
+		for _, host := range slices.Sorted(maps.Keys(e.move)) {
+			s.Faults = append(s.Faults, Fault{Fault: "move", Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
 		}
 		if e.reload > 0 {
 			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
@@ -103,6 +110,7 @@ type experiment struct {
 	slow   []checks.Slowed
 	vanish []string
 	kill   [][]string // those of a pool
+	move   map[string]time.Duration
 	reload time.Duration
 	checks []string
 }
@@ -115,7 +123,7 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind })
 			if i < 0 {
 				i = len(all)
-				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow, reload: t.Reload})
+				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{}})
 				all[i].load.Name, all[i].load.Requests = t.Kind, nil
 				all[i].load.Draws, all[i].load.Count = nil, 0
 			}
@@ -126,6 +134,9 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 			}
 			if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
 				e.kill = append(e.kill, t.Kill)
+			}
+			if t.Move != "" {
+				e.move[t.Move] = max(e.move[t.Move], t.Moved)
 			}
 			e.join(t)
 			if !slices.Contains(e.checks, claim.Check) {
@@ -148,7 +159,7 @@ func (e *experiment) join(t checks.Trial) {
 	case t.Load.Engine == lb.Prober:
 		e.ask(t)
 		return
-	case len(t.Kill) > 0: // claims of the same pool need no more than one
+	case len(t.Kill) > 0, t.Move != "": // claims of the same pool need no more than one
 		e.once(t)
 		e.load.Rate = t.Load.Rate * float64(len(e.load.Requests))
 		e.load.Count = len(e.load.Requests)
@@ -277,6 +288,9 @@ func (d *designer) vanish(e *experiment) {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{Fault: "blackhole", Target: host, Phase: last.Name, For: last.Takes()})
 	}
 }
+
+// firstMove is when servers move, since their phase began.
+const firstMove = time.Second
 
 // How servers die: when first, for how long at least, how far from the next death, how many deaths show something that happens at
 // random times and at fixed ones, and how long they may take in all.

@@ -93,17 +93,21 @@ backend pages
 func TestDesignOrdersItsPhases(t *testing.T) {
 	assert.Equal(t, []string{
 		"probes", "one at a time", "draws", "draws one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
-		"reload reload/nginx", "questions", "deaths", "waits", "failures",
+		"reload reload/nginx", "questions", "deaths", "moves", "waits", "failures",
 	}, phaseNames(designed(t, "nginx/algorithms")))
 	plan := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
 		"probes", "turns", "overload limits/#pages", "overload limits/patient#patient", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
-		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload limits/#pages", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths", "waits", "failures",
+		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload limits/#pages", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths", "moves", "waits", "failures",
 	}, phaseNames(plan))
 	require.Greater(t, len(plan.Events), 5, "deaths among them")
 	for _, e := range plan.Events {
 		if e.Fault == "kill" {
 			assert.Equal(t, "deaths", plan.Loads[e.Phase].Name)
+			continue
+		}
+		if e.Fault == "move" {
+			assert.Equal(t, "moves", plan.Loads[e.Phase].Name)
 			continue
 		}
 		if e.Fault == "reload" {

@@ -26,7 +26,8 @@ var resolve = Check{
 			return []lb.Claim{{ID: id("resolve", p.Name, ""), Check: "resolve", Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
 		})
 	},
-	Judge: judgeResolve,
+	Trials: resolveTrials,
+	Judge:  judgeResolve,
 }
 
 // named says whether a server of the pool is given by name and not by address.
@@ -37,6 +38,30 @@ func named(p lb.Pool) bool {
 		}
 	}
 	return false
+}
+
+// How a server moves: requests per second, and for how long it is elsewhere once the balancer may use it again.
+const (
+	movedRate = 50
+	movedFor  = 3 * time.Second
+)
+
+// resolveTrials give the last server of a pool another address.
+func resolveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	pool, ok := cfg.Pool(claim.Subject)
+	request, askable := toPool(cfg, claim.Subject)
+	up := rotation(pool)
+	if !ok || !askable || len(up) < 2 {
+		return nil
+	}
+	last := up[len(up)-1]
+	if _, err := netip.ParseAddr(last.Host); err == nil {
+		return nil
+	}
+	return []Trial{{
+		Kind: Elsewhere, Move: last.Host, Moved: knownAgain(last) + movedFor, Shows: "whether the names of servers are looked up again",
+		Load: lb.Load{Rate: movedRate, Concurrency: 512, Count: 1, Requests: []lb.Request{request}},
+	}}
 }
 
 func judgeResolve(claim lb.Claim, h lb.History) lb.Finding {

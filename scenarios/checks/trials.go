@@ -19,6 +19,9 @@ type Trial struct {
 	Vanish []string
 	// Kill are servers that die and come back, one after another.
 	Kill []string
+	// Move is a server that has another address for a time.
+	Move  string
+	Moved time.Duration // for how long
 	// Reload is when, since the phase began, the balancer takes over its configuration again; 0 is never.
 	Reload time.Duration
 	// Shows is what the trial would find out, one sentence without a full stop.
@@ -39,29 +42,30 @@ type Terms struct {
 
 // Kinds of trials, in the order of their phases: what disturbs others comes after them.
 const (
-	Kept     = "connections"   // connections to backends are counted, of which there are none before
-	Turns    = "turns"         // every server of a pool takes turns
-	Singly   = "one at a time" // nobody is busy when a server is chosen
-	Drawn    = "draws"         // a server is drawn for each request
-	Keyed    = "keys"          // a key decides
-	Copied   = "copies"        // requests are copied to other servers
-	Sessions = "sessions"      // clients keep their cookies
-	Busy     = "busy"          // servers have requests in flight
-	Crowd    = "crowd"         // more at a time than servers may be given
-	Overload = "overload"      // more than a limit allows, each limit by itself
-	Reloaded = "reload"        // the balancer takes over its configuration meanwhile
-	Asked    = "questions"     // single requests of which each is a case of its own
-	Deaths   = "deaths"        // servers are killed under traffic, and come back
-	Calm     = "calm"          // a breaker sees good answers
-	Tripping = "tripping"      // backends answer with errors for so long that a breaker trips
-	Tripped  = "tripped"       // and are well again
-	Counted  = "counters"      // a page of counters is asked before and after other requests
-	Refused  = "refusals"      // more than a limit allows, to see what a refusal looks like
-	Waited   = "waits"         // somebody keeps silent until the balancer gives up
-	Spoilt   = "failures"      // backends answer with errors, after which a balancer may leave them alone
-	Spread   = "errors"        // and are asked one after another
-	Severed  = "broken"        // backends do not answer, after which it will
-	Vanished = "vanished"      // servers cannot be connected to
+	Kept      = "connections"   // connections to backends are counted, of which there are none before
+	Turns     = "turns"         // every server of a pool takes turns
+	Singly    = "one at a time" // nobody is busy when a server is chosen
+	Drawn     = "draws"         // a server is drawn for each request
+	Keyed     = "keys"          // a key decides
+	Copied    = "copies"        // requests are copied to other servers
+	Sessions  = "sessions"      // clients keep their cookies
+	Busy      = "busy"          // servers have requests in flight
+	Crowd     = "crowd"         // more at a time than servers may be given
+	Overload  = "overload"      // more than a limit allows, each limit by itself
+	Reloaded  = "reload"        // the balancer takes over its configuration meanwhile
+	Asked     = "questions"     // single requests of which each is a case of its own
+	Deaths    = "deaths"        // servers are killed under traffic, and come back
+	Elsewhere = "moves"         // servers have other addresses for a time
+	Calm      = "calm"          // a breaker sees good answers
+	Tripping  = "tripping"      // backends answer with errors for so long that a breaker trips
+	Tripped   = "tripped"       // and are well again
+	Counted   = "counters"      // a page of counters is asked before and after other requests
+	Refused   = "refusals"      // more than a limit allows, to see what a refusal looks like
+	Waited    = "waits"         // somebody keeps silent until the balancer gives up
+	Spoilt    = "failures"      // backends answer with errors, after which a balancer may leave them alone
+	Spread    = "errors"        // and are asked one after another
+	Severed   = "broken"        // backends do not answer, after which it will
+	Vanished  = "vanished"      // servers cannot be connected to
 )
 
 // patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
@@ -71,7 +75,7 @@ const (
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Waited, Spoilt, Spread, Severed, Vanished}
+var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Elsewhere, Waited, Spoilt, Spread, Severed, Vanished}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
