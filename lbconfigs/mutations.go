@@ -63,6 +63,7 @@ var edits = []edit{
 	{regexp.MustCompile(`\bfall (\d+)`), next, []string{"active"}},
 	{regexp.MustCompile(`\brise (\d+)`), next, []string{"active"}},
 	{regexp.MustCompile(`\binter (\d+m?s?)`), twice, []string{"active"}},
+	{regexp.MustCompile(`^interval: (\d+m?s?)`), twice, []string{"active"}},
 	{regexp.MustCompile(`( backup)\b`), none, []string{"backup"}},
 	{regexp.MustCompile(`( down)\b`), none, []string{"drained"}},
 	{regexp.MustCompile(`( nodelay)\b`), none, nil},
@@ -90,7 +91,7 @@ var whole = []edit{
 	{find: regexp.MustCompile(`^(?:proxy_set_header|add_header|http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`), by: func(string) string { return "lbproof" }},
 	{find: regexp.MustCompile(`^(least_conn|ip_hash|random|hash|balance)\b`), by: nil},
 	{find: regexp.MustCompile(`^(keepalive|option|stub_status|proxy_next_upstream|allow|deny)\b`), by: nil},
-	{find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), by: half},
+	{find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), by: shorter},
 	{find: regexp.MustCompile(`\b(\d+[kKmMgG])\b`), by: half},
 	{find: regexp.MustCompile(`(?:^| |: )(\d+);?$`), by: half},
 }
@@ -118,6 +119,17 @@ func fewer(old string) string {
 func half(old string) string {
 	return change(old, func(n float64) float64 { return math.Max(1, math.Floor(n/2)) + math.Max(0, 2-n) })
 }
+
+// shorter is no part of it: what waits for it several times does not come to the same.
+func shorter(old string) string {
+	return change(old, func(n float64) float64 {
+		if n < 2 {
+			return n + 1
+		}
+		return math.Floor(0.6 * n)
+	})
+}
+
 func twice(old string) string { return change(old, func(n float64) float64 { return 2 * n }) }
 
 // change puts another number before a unit.
@@ -226,7 +238,7 @@ func mutations(cfg lb.Config, pos lb.Pos, claims []lb.Claim) []Mutation {
 		}
 	}
 	everywhere := strings.HasPrefix(line, "entryPoints:") && len(cfg.Listeners) < 2 // which is where a router is without it
-	if everywhere || !removable(cfg.Balancer, line) {
+	if everywhere || !removable(cfg.Balancer, line) || strings.HasPrefix(line, "- ") && len(block(cfg.Files, pos)) > 0 {
 		return nil
 	}
 	return []Mutation{m}

@@ -31,8 +31,8 @@ func TestMutationsOfALine(t *testing.T) {
 	f("nginx", "limit_req zone=api burst=20 nodelay;", "limit_req zone=api burst=20;", "limit_req zone=api burst=13 nodelay;")
 	f("nginx", `add_header X-A "b" always;`, `add_header X-A "b";`)
 	f("nginx", "add_header X-A b;", "add_header X-A lbproof;")
-	f("nginx", "proxy_read_timeout 60s;", "proxy_read_timeout 30s;")
-	f("nginx", "client_max_body_size 10m;", "client_max_body_size 5m;")
+	f("nginx", "proxy_read_timeout 60s;", "proxy_read_timeout 36s;")
+	f("nginx", "client_max_body_size 10m;", "client_max_body_size 6m;")
 	f("nginx", "return 301 https://$host;", "return 302 https://$host;")
 	f("nginx", `return 200 "healthy\n";`, `return 200 "lbproof";`)
 	f("nginx", "least_conn;", "")
@@ -46,11 +46,11 @@ func TestMutationsOfALine(t *testing.T) {
 	all[0].Pos.Line = 1
 	f("haproxy", "server a 10.0.0.1:80 check inter 5s fall 3 rise 2",
 		"server a 10.0.0.1:80 check inter 5s fall 4 rise 2", "server a 10.0.0.1:80 check inter 5s fall 3 rise 3", "server a 10.0.0.1:80 check inter 10s fall 3 rise 2")
-	f("haproxy", "timeout client 50000ms", "timeout client 25000ms")
+	f("haproxy", "timeout client 50000ms", "timeout client 30000ms")
 	f("haproxy", "option forwardfor", "")
 	f("haproxy", "backend api")
 	f("traefik", "average: 100", "average: 65")
-	f("traefik", "interval: 10s", "interval: 5s")
+	f("traefik", "interval: 10s", "interval: 20s")
 }
 
 // A mutation changes its line and no other, and every built-in configuration has lines that promise something.

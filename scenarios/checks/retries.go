@@ -170,13 +170,17 @@ func poolsOf(routes []lb.Route) []string {
 }
 
 func retryTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
-	for _, r := range proxied(cfg) {
-		if r.Key() == claim.Subject {
-			dying := deathTrials(cfg, r.Pool, "what clients meet while a server is dead", func(lb.Server) bool { return true })
+	groups := retryGroups(cfg)
+	i := slices.IndexFunc(groups, func(g group[*lb.Retry]) bool { return g.subject() == claim.Subject })
+	if i < 0 {
+		return nil
+	}
+	for _, name := range poolsOf(groups[i].routes) { // one of them shows it
+		if dying := deathTrials(cfg, name, "what clients meet while a server is dead", func(lb.Server) bool { return true }); len(dying) > 0 {
 			return append(dying, trials(retryQuestions, cfg, claim)...)
 		}
 	}
-	return nil
+	return trials(retryQuestions, cfg, claim)
 }
 
 // judgeRetried joins what deaths and single answers say.
