@@ -296,7 +296,7 @@ const firstMove = time.Second
 // random times and at fixed ones, and how long they may take in all.
 const (
 	firstDeath   = time.Second
-	deathLasts   = 3 * time.Second
+	deathLasts   = 5 * time.Second
 	deathsApart  = time.Second
 	randomDeaths = 10
 	fixedDeaths  = checks.Often

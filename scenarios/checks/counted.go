@@ -26,7 +26,7 @@ func (a *absence) seeErrors(e *episode, h lb.History, counted bool) {
 		case e.turns && possible < a.fails && before > 0 && c.at-before > e.pick()+slack:
 			a.wrong.add("%s was left alone for %.2f s at %.2f s, after %s only", e.server.Host, (c.at - before).Seconds(), before.Seconds(), plural(possible, "failed attempt"))
 		case out && gap > a.out-slack:
-			a.n, a.away, out = a.n+1, append(a.away, gap), false
+			a.n, a.told, a.away, out = a.n+1, a.told+1, append(a.away, gap), false
 			if e.turns && gap > a.out+time.Second+e.pick()+slack {
 				a.wrong.add("%s was left alone for %.2f s after %s; %g s is promised at most", e.server.Host, gap.Seconds(), plural(a.fails, "failed attempt"), a.out.Seconds()+1)
 			}

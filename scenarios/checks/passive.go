@@ -94,7 +94,7 @@ type absence struct {
 	fails, states int
 	out           time.Duration
 
-	n           int // deaths
+	n, told     int // deaths, and those at which some state must have reached its count
 	asked, most int // attempts on dead servers, and how many there may be
 	away        []time.Duration
 	wrong       examples
@@ -139,7 +139,7 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 // finding is what all deaths together say.
 func (a *absence) finding(h lb.History) lb.Finding {
 	f := lb.Finding{
-		N: a.n, Need: Often, Broken: noDeaths(h, a.n),
+		N: a.told, Need: Often, Broken: noDeaths(h, a.n),
 		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
 		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
 		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
@@ -147,6 +147,9 @@ func (a *absence) finding(h lb.History) lb.Finding {
 	if a.most == 0 && a.n > 0 { // it was never dead
 		f.Measured = fmt.Sprintf("out %s, back %s after the last failure", plural(a.n, "time"), spread(a.away))
 		f.Predicted = fmt.Sprintf("back %g s to %g s after it", a.out.Seconds(), a.out.Seconds()+1)
+	}
+	if a.told < a.n {
+		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom for a count of %d to be reached for certain, by %s", plural(a.n-a.told, "death"), a.fails, plural(a.states, "state"))
 	}
 	if a.asked > a.most {
 		a.wrong.add("%s on dead servers in %s, where %s are promised at most", plural(a.asked, "attempt"), plural(a.n, "death"), number(a.most))
@@ -167,6 +170,9 @@ func (a *absence) finding(h lb.History) lb.Finding {
 // failed goes there too.
 func (a *absence) see(e *episode, h lb.History, pool string) {
 	a.n++
+	if len(e.attempts) > a.states*(a.fails-1) {
+		a.told++
+	}
 	waits := e.waits(h.Plan.Config, pool)
 	a.most += a.states * (a.fails + int((e.mark.Ended-e.alive)/(a.out+waits)))
 	if e.hangs {
