@@ -90,6 +90,7 @@ var whole = []edit{
 	{find: regexp.MustCompile(`\b(http2|h2,http/1\.1)\b`), by: none},
 	{find: regexp.MustCompile(`^(?:proxy_set_header|add_header|http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`), by: func(string) string { return "lbproof" }},
 	{find: regexp.MustCompile(`^(least_conn|ip_hash|random|hash|balance)\b`), by: nil},
+	{find: regexp.MustCompile(`^(ssl_session_cache)\b`), by: nil},
 	{find: regexp.MustCompile(`^(keepalive|option|stub_status|proxy_next_upstream|allow|deny)\b`), by: nil},
 	{find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), by: shorter},
 	{find: regexp.MustCompile(`\b(\d+[kKmMgG])\b`), by: half},
