@@ -274,11 +274,14 @@ func (m *mutator) one(ctx context.Context, i int) error {
 	began := time.Now()
 	r, err := m.test(ctx, change.Apply(m.cfg.Files), m.kinds(change.Claims))
 	var refused *stack.RefusedError
+	var down *run.DownError
 	switch {
 	case ctx.Err() != nil:
 		return environment(context.Cause(ctx))
 	case errors.As(err, &refused):
 		found.Outcome, found.Why = reports.Unstartable, refused.Error()
+	case errors.As(err, &down):
+		found.Outcome, found.Why = reports.Unstartable, down.Error()
 	case err != nil:
 		return fmt.Errorf("%s: %w", change, err)
 	default:

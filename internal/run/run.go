@@ -297,10 +297,22 @@ func (s *execution) whatFailed(ctx context.Context, err error) error {
 // cameUp adds to an error that the balancer is gone, which explains it.
 func (s *execution) cameUp(ctx context.Context, err error) error {
 	if name := s.balancer().Name; err != nil && s.stack.Gone(ctx, name) != nil {
-		return fmt.Errorf("%s accepts the configuration and does not come up with it: %w", name, err)
+		return &DownError{name, err}
 	}
 	return err
 }
+
+// DownError is a balancer that accepts its configuration and does not come up with it.
+type DownError struct {
+	Balancer string
+	Err      error // how it ended
+}
+
+func (e *DownError) Error() string {
+	return fmt.Sprintf("%s accepts the configuration and does not come up with it: %v", e.Balancer, e.Err)
+}
+
+func (e *DownError) Unwrap() error { return e.Err }
 
 // prove shows that what is about to be measured is what the plan says, and records it.
 func (s *execution) prove(ctx context.Context) (err error) {
