@@ -46,18 +46,11 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 	d := designer{scenario: &s, plan: &plan, peers: peers(&plan, setup.Balancers)}
 	all := experiments(wanted, checks.Trials(cfg, wanted, terms))
 	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
-		each := stats.NeedToSee(0.01, 1-plan.Beta)
 		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != checks.Kept }) // which wants new connections
 		if first < 0 {
 			first = len(all)
 		}
-		all = slices.Insert(all, first, &experiment{
-			load: lb.Load{
-				Name: "probes", Count: each * len(probes), Concurrency: probesInFlight, Requests: probes,
-				Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-plan.Beta)},
-			},
-			checks: []string{"answered", "headers", "endpoint", "weights"},
-		})
+		all = slices.Insert(all, first, probing(probes, plan.Beta))
 	}
 	for i, e := range all {
 		for _, together := range e.kill { // so that clients enough send it
@@ -88,19 +81,35 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
 		}
 	}
+	correct(plan.Loads)
+	return plan, s.events(&plan)
+}
+
+// probing is the experiment for promises about every request.
+func probing(probes []lb.Request, beta float64) *experiment {
+	return &experiment{
+		load: lb.Load{
+			Name: "probes", Count: stats.NeedToSee(0.01, 1-beta) * len(probes), Concurrency: probesInFlight, Requests: probes,
+			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-beta)},
+		},
+		checks: []string{"answered", "headers", "endpoint", "weights"},
+	}
+}
+
+// correct has phases of draws end only when what they know will stand the correction for so many tests.
+func correct(loads []lb.Load) {
 	tested := 0 // by p-values
-	for _, l := range plan.Loads {
+	for _, l := range loads {
 		tested += len(l.Draws)
 		if strings.HasPrefix(l.Name, checks.Busy) && len(l.Shows) > 0 {
 			tested++
 		}
 	}
-	for _, l := range plan.Loads { // so that what is known is known after the correction for so many tests
+	for _, l := range loads {
 		for i := range l.Draws {
 			l.Draws[i].Alpha /= float64(max(1, tested))
 		}
 	}
-	return plan, s.events(&plan)
 }
 
 // experiment is a phase in the making.

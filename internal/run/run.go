@@ -196,9 +196,20 @@ func (s *execution) bringUp(ctx context.Context) error {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
-	for _, one := range append([]lb.Spec{balancer}, s.peers()...) { // its upstream names can be resolved only now
+	if err := s.startBalancers(ctx, balancer); err != nil {
+		return err
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return err
+	}
+	return s.cameUp(ctx, s.prove(ctx)) // a balancer may take connections before it finds that it cannot go on
+}
+
+// startBalancers starts the balancer, whose upstream names can be resolved by now, its peers, and what stands beside them.
+func (s *execution) startBalancers(ctx context.Context, balancer lb.Spec) error {
+	for _, one := range append([]lb.Spec{balancer}, s.peers()...) {
 		one.Files, one.Needs = balancer.Files, balancer.Needs
-		if err := s.stack.Start(ctx, one, files); err != nil {
+		if err := s.stack.Start(ctx, one, s.files); err != nil {
 			return err
 		}
 		if s.stack.Clients().IsValid() {
@@ -215,10 +226,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.waitReady(ctx); err != nil {
-		return err
-	}
-	return s.cameUp(ctx, s.prove(ctx)) // a balancer may take connections before it finds that it cannot go on
+	return nil
 }
 
 func (s *execution) startWorker(ctx context.Context) (err error) {

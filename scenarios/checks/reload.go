@@ -29,17 +29,20 @@ var reload = Check{
 // takenOver is how long after a takeover what fails is held against it.
 const takenOver = time.Second
 
-func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
-	var during []window
+// takeovers are the times at which a configuration was taken over, and the phases in which that was.
+func takeovers(h lb.History) (during []window, phases map[int]bool) {
+	phases = map[int]bool{}
 	for _, m := range h.Env.Marks {
 		if m.Event.Fault == "reload" && m.Err == "" {
 			during = append(during, window{m.Ordered, m.From + takenOver}, window{m.Ended, m.To + takenOver})
+			phases[m.Event.Phase] = true
 		}
 	}
-	disturbed := map[int]bool{} // phases with a takeover
-	for _, m := range h.Env.Marks {
-		disturbed[m.Event.Phase] = disturbed[m.Event.Phase] || m.Event.Fault == "reload"
-	}
+	return during, phases
+}
+
+func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
+	during, disturbed := takeovers(h)
 	f := lb.Finding{Need: needAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
 	var wrong examples
 	find := journeys(h)
