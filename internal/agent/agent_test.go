@@ -61,13 +61,20 @@ func TestPacketsQueueUp(t *testing.T) {
 func TestAttempts(t *testing.T) {
 	packet := append([]byte{0x46, 0, 0, 48}, make([]byte, 60)...)
 	copy(packet[sourceAt:], []byte{10, 0, 0, 9})
-	copy(packet[24:], []byte{0x9c, 0x40, 0x1f, 0x40}) // after 24 bytes of header
-	one, ok := attemptOf(packet, 7)
+	copy(packet[24:], []byte{0x9c, 0x40, 0x1f, 0x40, 0, 0, 1, 2}) // after 24 bytes of header
+	one, first, ok := attemptOf(packet, 7)
 	require.True(t, ok)
+	assert.Equal(t, uint32(0x102), first)
+	r := &attempts{last: map[netip.AddrPort]uint32{}}
+	r.note(one, first)
+	r.note(one, first)
+	assert.Len(t, r.seen, 1, "it came again")
+	r.note(one, first+1)
+	assert.Len(t, r.seen, 2, "the port's next connection")
 	assert.Equal(t, Attempt{At: 7, From: netip.MustParseAddrPort("10.0.0.9:40000"), Port: 8000}, one)
-	_, ok = attemptOf(packet[:19], 7)
+	_, _, ok = attemptOf(packet[:19], 7)
 	assert.False(t, ok)
-	_, ok = attemptOf(packet[:25], 7)
+	_, _, ok = attemptOf(packet[:31], 7)
 	assert.False(t, ok)
 }
 

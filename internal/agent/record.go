@@ -27,16 +27,12 @@ const reportEvery = 200 * time.Millisecond
 type attempts struct {
 	mu   sync.Mutex
 	seen []Attempt
-	last map[netip.AddrPort]time.Duration // when: a SYN that comes again is the same attempt
+	last map[netip.AddrPort]uint32 // its first sequence number: a SYN that comes again has the same, the port's next connection another
 }
-
-// again is how long a SYN of the same port counts as the one before: the kernel tries for longer than a minute, with ever
-// longer pauses, and takes minutes until it gives a port out again to the same address.
-const again = time.Minute
 
 // record tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
 func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error) {
-	r := &attempts{last: map[netip.AddrPort]time.Duration{}}
+	r := &attempts{last: map[netip.AddrPort]uint32{}}
 	close, err := receive(ctx, recordQueue, r.take)
 	if err != nil {
 		return nil, err
@@ -74,33 +70,36 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 
 func (r *attempts) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
 	_ = nf.SetVerdict(id, nfqueue.NfAccept)
-	one, ok := attemptOf(packet, backends.Now())
-	if !ok {
-		return
+	if one, first, ok := attemptOf(packet, backends.Now()); ok {
+		r.note(one, first)
 	}
+}
+
+// note keeps an attempt that is a new one.
+func (r *attempts) note(one Attempt, first uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before, known := r.last[one.From]
-	r.last[one.From] = one.At
-	if !known || one.At-before > again {
+	r.last[one.From] = first
+	if !known || first != before {
 		r.seen = append(r.seen, one)
 	}
 }
 
-// attemptOf reads an IPv4 packet that asks for a TCP connection.
-func attemptOf(packet []byte, now time.Duration) (Attempt, bool) {
+// attemptOf reads an IPv4 packet that asks for a TCP connection; first is the sequence number that it begins with (RFC 9293, section 3.1).
+func attemptOf(packet []byte, now time.Duration) (one Attempt, first uint32, ok bool) {
 	if len(packet) < 20 {
-		return Attempt{}, false
+		return one, 0, false
 	}
 	ip := int(packet[0]&0x0f) * 4
 	from, ok := netip.AddrFromSlice(packet[sourceAt : sourceAt+4])
-	if !ok || len(packet) < ip+4 {
-		return Attempt{}, false
+	if !ok || len(packet) < ip+sequenceAt+4 {
+		return one, 0, false
 	}
 	return Attempt{
 		At: now, From: netip.AddrPortFrom(from, binary.BigEndian.Uint16(packet[ip+sourcePortAt:])),
 		Port: binary.BigEndian.Uint16(packet[ip+destinationPortAt:]),
-	}, true
+	}, binary.BigEndian.Uint32(packet[ip+sequenceAt:]), true
 }
 
 // tell reports what was gathered, until ctx ends.

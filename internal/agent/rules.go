@@ -167,6 +167,7 @@ func (t table) remove(c *nftables.Conn, mine *nftables.Table) (touched int, err 
 const (
 	sourceAt, destinationAt         = 12, 16
 	sourcePortAt, destinationPortAt = 0, 2
+	sequenceAt                      = 4
 	flagsAt                         = 13
 	flagSYN, flagACK                = 0x02, 0x10
 )

@@ -170,9 +170,7 @@ func (a *absence) finding(h lb.History) lb.Finding {
 // failed goes there too.
 func (a *absence) see(e *episode, h lb.History, pool string) {
 	a.n++
-	if len(e.attempts) > a.states*(a.fails-1) {
-		a.told++
-	}
+	told := len(e.attempts) > a.states*(a.fails-1)
 	waits := e.waits(h.Plan.Config, pool)
 	a.most += a.states * (a.fails + int((e.mark.Ended-e.alive)/(a.out+waits)))
 	if e.hangs {
@@ -180,6 +178,7 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 		a.most += stats.PoissonMost(e.rate*waits.Seconds(), h.Plan.Alpha)
 		a.leftAlone(e, waits)
 		a.returned(e, waits)
+		a.tell(told)
 		return
 	}
 	failed := map[int][]time.Duration{} // by connection: when its attempts failed
@@ -192,11 +191,20 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 		if c.failed {
 			a.asked++
 			failed[c.conn] = append(mine, c.at)
+			told = told || len(failed[c.conn]) >= a.fails
 			continue
 		}
 		delete(failed, c.conn)
 	}
 	a.returned(e, 0)
+	a.tell(told)
+}
+
+// tell counts a death at which some state must have reached its count.
+func (a *absence) tell(told bool) {
+	if told {
+		a.told++
+	}
 }
 
 // leftAlone judges the time after so many attempts on a server that hangs have failed, where one state counts for all.
