@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
 )
 
@@ -31,6 +32,7 @@ var move = Fault{
 	Shows: func(s Site) agent.Look { // it answers under its name, where the old address is nobody's
 		l := look(s, agent.Want{Ends: []agent.End{agent.Answered}, Codes: []int{200}})
 		l.Name, l.At = s.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
+		l.Header = map[string]string{backends.LookHeader: "1"}
 		return l
 	},
 	Lasting: true, // it answers under its name again, too
