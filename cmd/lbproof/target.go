@@ -26,7 +26,7 @@ type source struct {
 	allow     []string
 	scenario  string        // whose traffic a configuration gets
 	checks    []string      // kinds of promises that experiments are designed for; none: all
-	balancers int           // with that configuration, in a designed run; 0 is 1
+	balancers int           // with that configuration, in a designed run
 	lasts     time.Duration // of a scenario's phases that say for how long, where it is not zero
 }
 
@@ -120,6 +120,9 @@ func (hostFS) Open(name string) (fs.File, error) { return os.Open(name) }
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
 func readTarget(target string, src source) (lb.Plan, error) {
 	plan, err := readAny(target, src)
+	if src.balancers < 1 {
+		return plan, fmt.Errorf("--balancers %d: there has to be one at least", src.balancers)
+	}
 	if err == nil && src.balancers > 1 && !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Peer }) {
 		return plan, fmt.Errorf("%s: --balancers is for configurations; a scenario or plan says itself who takes part", target)
 	}
