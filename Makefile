@@ -64,7 +64,7 @@ clean: ## remove what was built: the binary, the run folders, lbproof's images
 	rm -rf bin lbproof-runs
 	-docker images -q --filter label=lbproof.source | sort -u | xargs -r docker rmi -f
 
-FAILURES := alerts alerts-nginx backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale session-router slow thundering-return
+FAILURES := alerts alerts-nginx backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale scale-websocket session-router slow thundering-return
 
 .PHONY: failures
 failures: build ## run every failure scenario on its own configuration, and say what each came to and how long it took (15 minutes)

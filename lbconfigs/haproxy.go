@@ -62,6 +62,11 @@ func haproxySpec(cfg lb.Config) lb.Spec {
 		spec.Command = append(spec.Command, "-f", at)
 		spec.Check = append(spec.Check, "-f", at)
 	}
+	for _, s := range cfg.Sockets {
+		spec.Shared = append(spec.Shared, path.Dir(s.Path))
+	}
+	slices.Sort(spec.Shared)
+	spec.Shared = slices.Compact(spec.Shared)
 	return spec
 }
 
@@ -156,6 +161,7 @@ type haReader struct {
 type haRoute struct {
 	route   lb.Route
 	backend string
+	closes  lb.Pos // where its frontend says that connections to servers end with their request; no line where it does not
 }
 
 // parseHAProxy reads files in the order in which HAProxy does: that of their names.
@@ -282,6 +288,7 @@ func (r *haReader) read() error {
 			return err
 		}
 	}
+	r.closing()
 	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has"}
 	return nil
 }
@@ -521,11 +528,17 @@ func (r *haReader) frontendTimeouts(s haSection, base *lb.Route) {
 
 // branches reads use_backend rules in their order, then the default.
 func (r *haReader) branches(s haSection, base lb.Route) error {
+	var closes lb.Pos
+	for _, never := range neverKept {
+		if l, ok := s.option(never); ok && closes.Line == 0 {
+			closes = l.pos
+		}
+	}
 	add := func(l haLine, backend string, m haMatch) {
 		route := m.apply(base)
 		r.priority--
 		route.Priority, route.PoolPos, route.Pos = r.priority, l.pos, l.pos
-		r.routes = append(r.routes, haRoute{route, backend})
+		r.routes = append(r.routes, haRoute{route, backend, closes})
 	}
 	for _, l := range s.all("use_backend") {
 		_, condition := common.SplitRequest(l.words)
@@ -553,6 +566,22 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 		})
 	}
 	return nil
+}
+
+// closing gives pools what all frontends that lead to them say of connections to servers, which is enough (mux_h1.c).
+func (r *haReader) closing() {
+	for i, p := range r.cfg.Pools {
+		var from lb.Pos
+		keeps := false
+		for _, hr := range r.routes {
+			if hr.backend == p.Name {
+				from, keeps = hr.closes, keeps || hr.closes.Line == 0
+			}
+		}
+		if p.Keepalive != nil && p.Keepalive.Implicit && from.Line > 0 && !keeps {
+			r.cfg.Pools[i].Keepalive = &lb.Keepalive{Pos: from, Never: true}
+		}
+	}
 }
 
 // finish adds to a route what its backend says.
@@ -608,13 +637,24 @@ func (r *haReader) retry(s haSection, route *lb.Route) {
 		retry.Pos, retry.Implicit, retry.On = l.pos, false, l.from(1)
 		retry.AnyMethod = !slices.ContainsFunc(s.all("http-request"), func(l haLine) bool { return l.word(1) == "disable-l7-retry" })
 	}
-	if l, ok := s.option("redispatch"); ok {
-		retry.Elsewhere = true
+	balance, _ := s.last("balance")
+	if l, ok := s.option("redispatch"); ok && len(s.all("server")) > 1 {
+		retry.Elsewhere = !haHashed(balance.word(1)) // a hash chooses the same one again until checks have found it dead
 		if retry.Implicit {
 			retry.Pos, retry.Implicit = l.pos, false
 		}
 	}
 	route.Retry = retry
+}
+
+// haHashed says whether a balance algorithm hashes something of the request.
+func haHashed(algorithm string) bool {
+	for _, name := range []string{"source", "uri", "url_param", "hdr(", "rdp-cookie", "hash"} {
+		if strings.HasPrefix(algorithm, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *haReader) serverTimeouts(s haSection, route *lb.Route) {

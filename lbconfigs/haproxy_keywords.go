@@ -2,6 +2,7 @@ package lbconfigs
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -100,6 +101,10 @@ func (r *haReader) globalKeyword(l haLine) {
 	if word == "ssl-default-bind-ciphers" || word == "ssl-default-bind-options" {
 		return // read with the binds
 	}
+	if at := strings.TrimPrefix(l.word(2), "unix@"); word == "stats" && l.word(1) == "socket" && ownDir(path.Dir(at)) {
+		r.cfg.Sockets = append(r.cfg.Sockets, lb.Socket{Pos: l.pos, Path: at})
+		return
+	}
 	known := slices.Contains(haGlobal, word)
 	for _, family := range []string{"tune.", "ssl-", "httpclient.", "lua-", "profiling.", "51degrees-", "deviceatlas-", "wurfl-"} {
 		known = known || strings.HasPrefix(word, family)
@@ -114,6 +119,11 @@ func (r *haReader) globalKeyword(l haLine) {
 		why = whyFiles
 	}
 	r.keyword(l, word, why, known)
+}
+
+// ownDir says whether a directory may be one of the sockets' own, which nothing else needs.
+func ownDir(dir string) bool {
+	return path.IsAbs(dir) && strings.Count(dir, "/") > 1 && dir != "/var/run" && dir != "/var/lib"
 }
 
 // unusedACL tells of an ACL that no line of its section asks for.

@@ -276,10 +276,13 @@ func (r *haReader) sticky(s haSection, pool *lb.Pool) {
 	}
 }
 
+// neverKept are options after which connections to servers end with their request.
+var neverKept = []string{"httpclose", "http-server-close"}
+
 // reuse is how connections to servers are kept.
 func (r *haReader) reuse(s haSection, pool *lb.Pool) {
 	pool.Keepalive = &lb.Keepalive{Pos: s.pos, Implicit: true}
-	for _, never := range []string{"httpclose", "http-server-close"} {
+	for _, never := range neverKept {
 		if l, ok := s.option(never); ok {
 			pool.Keepalive = &lb.Keepalive{Pos: l.pos, Never: true}
 			return

@@ -3,6 +3,7 @@ package lbconfigs
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,6 +185,9 @@ func (r *nginxReader) serverRoot(server item, s site, locations []item) *lb.Rout
 	return nil
 }
 
+// groups are what an nginx replacement has of the groups of its regular expression.
+var groups = regexp.MustCompile(`\$([1-9])`)
+
 // handler reads the directives that say what becomes of a location's requests. They are not inherited.
 func (r *nginxReader) handler(route *lb.Route, d item) error {
 	switch d.Directive.Directive {
@@ -195,7 +199,11 @@ func (r *nginxReader) handler(route *lb.Route, d item) error {
 		if flag := d.arg(2); flag == "permanent" || flag == "redirect" {
 			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
 		} else {
-			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), To: d.arg(1)})
+			rule := lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), To: d.arg(1)}
+			if flag == "break" && !strings.ContainsAny(groups.ReplaceAllString(d.arg(1), ""), "$?") {
+				rule.Rewrite = &lb.Rewrite{Match: d.arg(0), With: groups.ReplaceAllString(d.arg(1), "$${$1}"), Whole: true}
+			}
+			route.Rules = append(route.Rules, rule)
 		}
 	case "stub_status":
 		route.Own = &lb.Own{Pos: d.pos, What: "nginx's counters (stub_status)"}
@@ -244,8 +252,10 @@ func (r *nginxReader) proxyPass(route *lb.Route, d item) {
 	pool, uri, replaces := strings.Cut(strings.TrimSuffix(target, "$request_uri"), "/") // which begins with one
 	route.Pool, route.PoolPos = pool, d.pos
 	if replaces && !strings.Contains(uri, "$") {
-		route.PoolPath = "/" + uri
-		route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: lb.Always, To: fmt.Sprintf("%s in place of %s", route.PoolPath, route.Path)})
+		route.Rules = append(route.Rules, lb.Rule{
+			Pos: d.pos, When: lb.Always, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
+			Rewrite: &lb.Rewrite{Match: "^" + regexp.QuoteMeta(route.Path), With: "/" + strings.ReplaceAll(uri, "$", "$$")},
+		})
 	}
 	if scheme == "https" {
 		r.secure = append(r.secure, pool)
@@ -280,6 +290,7 @@ func (r *nginxReader) policies(route *lb.Route, in scope) error {
 	r.limits(route, in)
 	r.access(route, in)
 	r.fallbacks(route, in)
+	r.logs(route, in)
 	if err := r.body(route, in); err != nil {
 		return err
 	}
@@ -315,27 +326,6 @@ func (r *nginxReader) proxying(route *lb.Route, in scope) error {
 		return err
 	}
 	return r.retry(route, in)
-}
-
-// joined complains of a log in which a request has another id than backends get: that of the client, which need not bring one.
-func (r *nginxReader) joined(sent []lb.Header, in scope) {
-	for _, log := range in.all("access_log") {
-		for _, format := range in.all("log_format") {
-			text := strings.Join(format.Args, " ")
-			for _, h := range sent {
-				clients := "$http_" + strings.ToLower(strings.ReplaceAll(h.Name, "-", "_"))
-				known := slices.ContainsFunc(r.cfg.Problems, func(p lb.Problem) bool { return p.Pos == format.pos })
-				if log.arg(1) != format.arg(0) || h.Value != "$request_id" || !strings.Contains(text, clients) || strings.Contains(text, h.Value) || known {
-					continue
-				}
-				r.problem(lb.Problem{
-					Pos: format.pos, Effect: lb.Differs,
-					Text:    fmt.Sprintf("the log has the %s that clients bring, and backends get %s: its lines and the backends' cannot be joined", h.Name, h.Value),
-					Instead: h.Value + " in place of " + clients,
-				})
-			}
-		}
-	}
 }
 
 // addHeaderStatuses are those to which nginx adds a header without "always".

@@ -40,7 +40,7 @@ var nginxSilent = map[string]string{
 	"proxy_ssl_session_reuse": whySpeed,
 	"map":                     "", "mirror": "", "split_clients": "", "proxy_http_version": "", "http2": "", "proxy_intercept_errors": "",
 
-	"user": whyFiles, "pid": whyFiles, "error_log": whyLog, "access_log": whyLog, "log_format": whyLog, "log_not_found": whyLog,
+	"user": whyFiles, "pid": whyFiles, "error_log": whyLog, "access_log": "", "log_format": "", "log_not_found": whyLog,
 	"worker_rlimit_nofile": whyLimits, "worker_connections": whyLimits, "use": whySpeed, "multi_accept": whySpeed, "accept_mutex": whySpeed,
 	"sendfile": whySpeed, "tcp_nopush": whySpeed, "tcp_nodelay": whySpeed, "types_hash_max_size": whySpeed, "types_hash_bucket_size": whySpeed,
 	"server_names_hash_bucket_size": whySpeed, "server_names_hash_max_size": whySpeed, "worker_cpu_affinity": whySpeed, "worker_priority": whySpeed,

@@ -2,6 +2,7 @@ package lbconfigs
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -307,7 +308,7 @@ func (r *trReader) apply(m *tree, route *lb.Route) {
 			route.MaxBody = &lb.Number{Pos: most.pos, Value: int64(number(most, 0))}
 		}
 	case "stripprefix", "stripprefixregex", "addprefix", "replacepath", "replacepathregex":
-		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: lb.Always, To: rewritten(m)})
+		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: lb.Always, To: rewritten(m), Rewrite: rewrite(m)})
 	case "errors":
 		r.errors(m, route)
 	default:
@@ -325,6 +326,26 @@ func rewritten(m *tree) string {
 		return m.get("path").text()
 	}
 	return m.get("replacement").text()
+}
+
+// rewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with a slash).
+func rewrite(m *tree) *lb.Rewrite {
+	literal := func(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+	switch strings.ToLower(m.key) {
+	case "stripprefix":
+		var prefixes []string
+		for _, prefix := range m.get("prefixes").texts() {
+			prefixes = append(prefixes, regexp.QuoteMeta(prefix))
+		}
+		return &lb.Rewrite{Match: "^(?:" + strings.Join(prefixes, "|") + ")"}
+	case "stripprefixregex":
+		return &lb.Rewrite{Match: "^(?:" + strings.Join(m.get("regex").texts(), "|") + ")"}
+	case "addprefix":
+		return &lb.Rewrite{Match: "^", With: literal(m.get("prefix").text())}
+	case "replacepath":
+		return &lb.Rewrite{Match: "^", With: literal(m.get("path").text()), Whole: true}
+	}
+	return &lb.Rewrite{Match: m.get("regex").text(), With: m.get("replacement").text()}
 }
 
 func (r *trReader) rateLimit(m *tree, route *lb.Route) {

@@ -29,6 +29,7 @@ const (
 	Unstartable = "refused"  // the balancer does not start with it
 	Survived    = "survived" // no promise of the line noticed
 	Broken      = "broken"   // the file as it is breaks all promises of the line
+	Beyond      = "beyond"   // no run can test a promise of the line
 )
 
 // Survivors counts the mutations that nobody noticed.
@@ -42,11 +43,11 @@ func Survivors(all []Mutated) int {
 	return n
 }
 
-// Coverage is how many lines have a mutation, and of how many each was noticed.
+// Coverage is how many lines have a mutation that a run can test, and of how many each was noticed.
 func Coverage(all []Mutated) (noticed, lines int) {
 	survived := map[lb.Pos]bool{}
 	for _, m := range all {
-		if m.Outcome == Broken {
+		if m.Outcome == Broken || m.Outcome == Beyond {
 			continue
 		}
 		survived[m.Pos] = survived[m.Pos] || m.Outcome == Survived
@@ -72,6 +73,11 @@ func WriteMutations(w io.Writer, all []Mutated) error {
 		}
 	}
 	for _, m := range all {
+		if m.Outcome == Beyond {
+			fmt.Fprintf(&b, "%s: no run can test %s: %s\n", m.Pos, changed(m), m.Why)
+		}
+	}
+	for _, m := range all {
 		if len(m.Others) > 0 {
 			fmt.Fprintf(&b, "%s: %s refutes promises of other lines too: %s\n", m.Pos, changed(m), strings.Join(slices.Sorted(slices.Values(m.Others)), ", "))
 		}
@@ -87,8 +93,8 @@ func WriteMutations(w io.Writer, all []Mutated) error {
 	if lines > 0 {
 		percent = 100 * float64(noticed) / float64(lines)
 	}
-	fmt.Fprintf(&b, "%d of %d lines that promise something are tested (%.0f %%): %d changes killed, %d refused by the balancer, %d survived; %s in all\n",
-		noticed, lines, percent, count[Killed], count[Unstartable], count[Survived], took.Round(time.Second))
+	fmt.Fprintf(&b, "%d of %d lines that promise something are tested (%.0f %%): %d changes killed, %d refused by the balancer, %d survived, %d that no run can test; %s in all\n",
+		noticed, lines, percent, count[Killed], count[Unstartable], count[Survived], count[Beyond], took.Round(time.Second))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

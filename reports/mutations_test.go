@@ -17,14 +17,16 @@ func TestWriteMutations(t *testing.T) {
 		{Pos: lb.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: Survived, Why: "weights/a is undecided", Took: time.Second},
 		{Pos: lb.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Unstartable},
 		{Pos: lb.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Broken},
+		{Pos: lb.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: Beyond, Why: "d is untestable: it takes 1h"},
 	}
 	var b strings.Builder
 	require.NoError(t, WriteMutations(&b, all))
 	assert.Equal(t, `n.conf:3: survived: without "weight=3"
     makes weights/a
     weights/a is undecided
+n.conf:6: no run can test "2h" instead of "1h": d is untestable: it takes 1h
 n.conf:3: "weight=2" instead of "weight=3" refutes promises of other lines too: tls/b
-1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived; 2s in all
+1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived, 1 that no run can test; 2s in all
 `, b.String())
 	assert.Equal(t, 1, Survivors(all))
 }

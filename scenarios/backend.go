@@ -84,7 +84,7 @@ func healthPaths(cfg lb.Config) []string {
 	for _, r := range cfg.Routes {
 		for _, asked := range cfg.Routes {
 			if r.Auth != nil && r.Auth.By == asked.Path {
-				add(asked.PoolPath)
+				add(asked.Seen(asked.Path))
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func healthPaths(cfg lb.Config) []string {
 func prefixes(cfg lb.Config) []string {
 	var prefixes []string
 	for _, r := range cfg.Routes {
-		for _, path := range []string{r.Path, r.PoolPath} {
+		for _, path := range []string{r.Path, r.Seen(r.Path)} {
 			prefix := strings.TrimSuffix(path, "/")
 			if r.Pool != "" && !r.Regex && !r.Exact && strings.HasPrefix(prefix, "/") && !slices.Contains(prefixes, prefix) {
 				prefixes = append(prefixes, prefix)

@@ -44,7 +44,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 	wanted := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
 	terms := checks.Terms{Alpha: plan.Alpha, Beta: plan.Beta, CPUs: setup.CPUs}
 	d := designer{scenario: &s, plan: &plan, peers: peers(&plan, setup.Balancers)}
-	all := experiments(wanted, checks.Trials(cfg, wanted, terms))
+	all := experiments(cfg, wanted, checks.Trials(cfg, wanted, terms))
 	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
 		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != checks.Kept }) // which wants new connections
 		if first < 0 {
@@ -53,18 +53,21 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		all = slices.Insert(all, first, probing(probes, plan.Beta))
 	}
 	for i, e := range all {
-		for _, together := range e.kill { // so that clients enough send it
-			for _, f := range deaths(cfg, together, "") {
-				lengthen(&e.load, f.lasts(cfg, f.Target))
-			}
-		}
+		e.die(cfg, plan.Beta)
 		next := []checks.Slowed(nil)
 		if i+1 < len(all) {
 			next = all[i+1].slow
 		}
+		for _, f := range gone(cfg, e.gone, "") {
+			lengthen(&e.load, f.At+f.For+firstDeath)
+		}
 		for _, lasts := range e.move {
 			lengthen(&e.load, lasts+2*firstMove)
 		}
+		for i, f := range ails(e.ail, "") {
+			lengthen(&e.load, f.At+f.For+e.ail[i].After)
+		}
+		d.forget(e.kind)
 		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
 			return plan, err
 		}
@@ -77,6 +80,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		for _, host := range slices.Sorted(maps.Keys(e.move)) {
 			s.Faults = append(s.Faults, Fault{Fault: "move", Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
 		}
+		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e.gone, e.load.Name))
 		if e.reload > 0 {
 			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
 		}
@@ -119,13 +123,15 @@ type experiment struct {
 	slow   []checks.Slowed
 	vanish []string
 	kill   [][]string // those of a pool
+	gone   []string
+	ail    []checks.Ailment
 	move   map[string]time.Duration
 	reload time.Duration
 	checks []string
 }
 
 // experiments puts trials of the same kind into one phase, and the phases in order.
-func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experiment {
+func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Trial) []*experiment {
 	var all []*experiment
 	for _, claim := range claims {
 		for _, t := range trials[claim.ID] {
@@ -138,8 +144,12 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 			}
 			e := all[i]
 			e.vanish = append(e.vanish, t.Vanish...)
+			e.gone = append(e.gone, t.Gone...)
+			if !slices.ContainsFunc(t.Ail, func(a checks.Ailment) bool { return slices.Contains(e.ail, a) }) {
+				e.ail = append(e.ail, t.Ail...)
+			}
 			known := func(host string) bool {
-				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) })
+				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) || together(cfg, host, o) })
 			}
 			if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
 				e.kill = append(e.kill, t.Kill)
@@ -159,6 +169,16 @@ func experiments(claims []lb.Claim, trials map[string][]checks.Trial) []*experim
 	return all
 }
 
+// together says whether a server would die at the same time as one of others in a pool of nginx's, whose deaths come all at once.
+func together(cfg lb.Config, host string, others []string) bool {
+	return cfg.Balancer == "nginx" && slices.ContainsFunc(cfg.Pools, func(p lb.Pool) bool {
+		has := func(host string) bool {
+			return slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == host })
+		}
+		return has(host) && slices.ContainsFunc(others, has)
+	})
+}
+
 // join has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.
 func (e *experiment) join(t checks.Trial) {
 	switch {
@@ -168,8 +188,11 @@ func (e *experiment) join(t checks.Trial) {
 	case t.Load.Engine == lb.Prober:
 		e.ask(t)
 		return
-	case len(t.Kill) > 0, t.Move != "": // claims of the same pool need no more than one
+	case len(t.Kill) > 0, len(t.Gone) > 0, len(t.Ail) > 0, t.Move != "": // claims of the same pool need no more than one
 		e.once(t)
+		if c := t.Load.Clients; c.Count > 0 { // one for each request, or as many as it needs
+			e.load.Clients = lb.Clients{Count: max(c.Count, len(e.load.Requests)), Addresses: true, Apart: max(c.Apart, e.load.Clients.Apart)}
+		}
 		e.load.Rate = t.Load.Rate * float64(len(e.load.Requests))
 		e.load.Count = len(e.load.Requests)
 		return
@@ -213,7 +236,7 @@ func (e *experiment) once(t checks.Trial) {
 type designer struct {
 	scenario *Scenario
 	plan     *lb.Plan
-	address  int      // the next that no phase has
+	free     int      // the next address that no phase has
 	peers    []string // of the balancer
 }
 
@@ -239,7 +262,7 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 	}
 	slices.Sort(l.Checks)
 	l.Checks = slices.Compact(l.Checks)
-	if l.Name == checks.Deaths {
+	if l.Name == checks.Deaths || l.Name == checks.Backups {
 		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
 	}
 	if !slices.Contains(about, "limits") && l.Name != checks.Refused {
@@ -252,13 +275,69 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 			return fmt.Errorf("design the phase %s: %w", l.Name, err)
 		}
 	}
-	if len(slow) == 0 {
-		d.place(l)
-		if checks.Order(l.Name) == checks.Order(checks.Overload) {
-			d.again(l)
-		}
-		return nil
+	again := func(s checks.Slowed) bool {
+		return slices.ContainsFunc(slow, func(o checks.Slowed) bool { return o.Host == s.Host })
 	}
+	recovers := !l.Open() && (len(next) == 0 || slices.ContainsFunc(next, again))
+	d.address(&l)
+	through := d.through(l)
+	for i, one := range through {
+		if len(slow) > 0 {
+			d.slowed(one, slow, recovers || i+1 < len(through))
+		} else {
+			d.plan.Loads = append(d.plan.Loads, one)
+		}
+	}
+	return nil
+}
+
+// die has the phase last until all servers that die are back, and clients enough send it.
+func (e *experiment) die(cfg lb.Config, beta float64) {
+	all := e.deaths(cfg)
+	dead := time.Duration(0) // all deaths of a pool together, the shortest
+	for _, f := range all {
+		if mine := time.Duration(or(f.Times, 1)) * f.For; dead == 0 || mine < dead {
+			dead = mine
+		}
+	}
+	if row := checks.InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Balancer == "nginx" {
+		e.inRows(row, 1.2*float64(stats.NeedToSee(0.01, 1-beta))/dead.Seconds())
+	}
+	for _, f := range all {
+		lengthen(&e.load, f.lasts(cfg, f.Target))
+	}
+	if row := max(1, e.load.InRow) * len(e.load.Requests); len(all) > 0 {
+		e.load.Count -= e.load.Count % row
+	}
+}
+
+// inRows has clients that a limit by address lets send a few requests at once send them one after another, on one connection, so
+// that each asks one worker of nginx often enough to see what that makes of a dead server. They must not overtake each other: no more
+// are sent per second than it takes to ask each pool as often as it needs (least, per second), and so that none waits long.
+func (e *experiment) inRows(row int, least float64) {
+	each := max(least, checks.LeastTurns*float64(row))
+	e.load.Rate = min(e.load.Rate, max(rowsRate, each*float64(len(e.load.Requests))))
+	e.load.InRow = row
+}
+
+// rowsRate is how many requests in rows are sent per second, at least.
+const rowsRate = 30.
+
+// through is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
+func (d *designer) through(l lb.Load) []lb.Load {
+	all := []lb.Load{l}
+	if checks.Order(l.Name) != checks.Order(checks.Overload) {
+		return all
+	}
+	for _, peer := range d.peers {
+		l.Name, l.Via = all[0].Name+" through "+peer, peer
+		all = append(all, l)
+	}
+	return all
+}
+
+// slowed has servers become slow, which few requests find out, for as long as a phase lasts, and recover after it.
+func (d *designer) slowed(l lb.Load, slow []checks.Slowed, recovers bool) {
 	d.beside(l, "its servers become slow", slowing)
 	last := l.Takes()
 	if !l.Open() {
@@ -269,23 +348,9 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 			Fault: "slow", Target: s.Host, Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, For: slowing + last, With: map[string]string{"delay": s.Delay.String()},
 		})
 	}
-	d.place(l)
-	again := func(s checks.Slowed) bool {
-		return slices.ContainsFunc(slow, func(o checks.Slowed) bool { return o.Host == s.Host })
-	}
-	if !l.Open() && (len(next) == 0 || slices.ContainsFunc(next, again)) {
+	d.plan.Loads = append(d.plan.Loads, l)
+	if recovers {
 		d.beside(l, "its servers recover", 2*slowing)
-	}
-	return nil
-}
-
-// again sends the last phase through each peer too, from the same addresses.
-func (d *designer) again(l lb.Load) {
-	l.Clients.First = d.plan.Loads[len(d.plan.Loads)-1].Clients.First
-	for _, peer := range d.peers {
-		one := l
-		one.Name, one.Via = l.Name+" through "+peer, peer
-		d.plan.Loads = append(d.plan.Loads, one)
 	}
 }
 
@@ -296,6 +361,24 @@ func (d *designer) vanish(e *experiment) {
 	for _, host := range slices.Compact(e.vanish) {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{Fault: "blackhole", Target: host, Phase: last.Name, For: last.Takes()})
 	}
+}
+
+// How nginx is made to forget failures: it takes its configuration over in a phase of a few requests.
+const (
+	forgetting = 2 * time.Second
+	takesOver  = forgetting / 8
+)
+
+// forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in one of the kind.
+func (d *designer) forget(kind string) {
+	request, ok := checks.Plain(d.plan.Config)
+	if d.plan.Config.Balancer != "nginx" || !ok || !slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, kind) {
+		return
+	}
+	d.beside(lb.Load{Name: kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: []string{"restarts"}}, "failures are forgotten", forgetting)
+	d.scenario.Faults = append(d.scenario.Faults, Fault{
+		Fault: "reload", Target: "balancer", Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
+	})
 }
 
 // firstMove is when servers move, since their phase began.
@@ -314,19 +397,108 @@ const (
 
 // kill has servers die and come back in the last phase.
 func (d *designer) kill(e *experiment) {
-	last := len(d.plan.Loads) - 1
-	for _, together := range e.kill {
-		d.scenario.Faults = append(d.scenario.Faults, deaths(d.plan.Config, together, d.plan.Loads[last].Name)...)
+	last := d.plan.Loads[len(d.plan.Loads)-1]
+	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
+	if last.InRow > 0 {
+		d.forgetBetween(last.Name)
 	}
+}
+
+// deaths are those of an experiment's servers. Those of a pool that would take too long to be of use are left out, where others die.
+func (e *experiment) deaths(cfg lb.Config) (all []Fault) {
+	var few []Fault
+	for _, together := range e.kill {
+		mine, times := deaths(cfg, together, e.load.Name), 0
+		for _, f := range mine {
+			times += or(f.Times, 1)
+		}
+		if times < fixedDeaths {
+			few = append(few, mine...)
+			continue
+		}
+		all = append(all, mine...)
+	}
+	if len(all) == 0 {
+		return few
+	}
+	return all
+}
+
+// forgetBetween has nginx forget failures between two deaths, where those of all pools come at the same times: a worker that was asked
+// late would remember them at the next one.
+func (d *designer) forgetBetween(phase string) {
+	var times []time.Duration
+	for _, f := range d.scenario.Faults {
+		if f.Phase != phase || f.Fault != "kill" {
+			continue
+		}
+		f = f.adapted(d.plan.Config, f.Target)
+		var mine []time.Duration
+		for _, e := range f.repeated(lb.Event{}) {
+			mine = append(mine, e.At)
+		}
+		if times != nil && !slices.Equal(times, mine) {
+			return
+		}
+		times = mine
+	}
+	for _, at := range times[min(1, len(times)):] {
+		d.scenario.Faults = append(d.scenario.Faults, Fault{
+			Fault: "reload", Target: "balancer", Phase: phase, At: at - forgetting, For: takesOver, With: map[string]string{"change": "none"},
+		})
+	}
+}
+
+// gone has servers die all at once, after their first health check (see deaths).
+func gone(cfg lb.Config, hosts []string, phase string) (faults []Fault) {
+	hosts = slices.Compact(slices.Sorted(slices.Values(hosts)))
+	at := firstDeath
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if s.Active != nil && slices.Contains(hosts, s.Host) {
+				at = max(at, firstDeath+s.Active.Interval)
+			}
+		}
+	}
+	for _, host := range hosts {
+		lasts := Fault{For: deathLasts}.adapted(cfg, host).For
+		faults = append(faults, Fault{Fault: "kill", Target: host, Phase: phase, At: at, For: lasts})
+	}
+	return faults
+}
+
+// ails has the health checks of servers answered late: of each server one time after another, with time to be back between.
+func ails(all []checks.Ailment, phase string) (faults []Fault) {
+	next := map[string]time.Duration{}
+	for _, a := range all {
+		at := max(firstDeath, next[a.Host])
+		faults = append(faults, Fault{
+			Fault: "sick", Target: a.Host, Phase: phase, At: at, For: a.Lasts, With: map[string]string{"status": "200", "delay": a.Delay.String()},
+		})
+		next[a.Host] = at + a.Lasts + a.After
+	}
+	return faults
 }
 
 // deaths of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
 // until one has succeeded (check.c: "up, but will fall down at first failure").
 func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
+	soonest := time.Duration(0)
+	for _, p := range cfg.Pools { // nginx comes back to a server after fail_timeout, whether it lives again by then or not
+		for _, s := range p.Servers {
+			if s.Passive != nil && s.Passive.Law == "nginx" && slices.Contains(hosts, s.Host) && (soonest == 0 || s.Passive.Out < soonest) {
+				soonest = s.Passive.Out
+			}
+		}
+	}
+	lasts, between := max(deathLasts, soonest-deathsApart), time.Duration(0)
+	if soonest > 0 {
+		between = forgetting
+	}
 	for _, host := range hosts {
-		f := Fault{For: deathLasts, Every: deathLasts + deathsApart, Adapt: true}
-		every = max(every, f.adapted(cfg, host).Every)
+		f := Fault{For: lasts, Every: lasts + deathsApart, Adapt: true}
+		every = max(every, f.adapted(cfg, host).Every+between)
 		for _, p := range cfg.Pools {
 			for _, s := range p.Servers {
 				if s.Host == host && s.Active != nil {
@@ -343,7 +515,7 @@ func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 	var all []Fault
 	for i, host := range hosts {
 		all = append(all, Fault{
-			Fault: "kill", Target: host, Phase: phase, For: deathLasts, Every: every, Times: times, Adapt: true,
+			Fault: "kill", Target: host, Phase: phase, For: lasts, Every: every, Times: times, Adapt: true,
 			At: firstDeath + checked + time.Duration(i)*every/time.Duration(len(hosts)),
 		})
 	}
@@ -354,17 +526,17 @@ func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 func (d *designer) beside(l lb.Load, what string, lasts time.Duration) {
 	few := lb.Load{
 		Name: l.Name + ": " + what, Engine: lb.Goroutines, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: defaultInFlight,
-		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks,
+		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks, Via: l.Via,
 	}
 	checks.Spare(d.plan.Config, &few)
-	d.place(few)
+	d.address(&few)
+	d.plan.Loads = append(d.plan.Loads, few)
 }
 
-// place puts a phase last, and gives its clients addresses that no other phase has.
-func (d *designer) place(l lb.Load) {
+// address gives clients of a phase addresses that no other phase has.
+func (d *designer) address(l *lb.Load) {
 	if l.Clients.Addresses {
-		l.Clients.First = d.address
-		d.address = l.Clients.Last() + 1
+		l.Clients.First = d.free
+		d.free = l.Clients.Last() + 1
 	}
-	d.plan.Loads = append(d.plan.Loads, l)
 }

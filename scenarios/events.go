@@ -73,7 +73,11 @@ func (f Fault) adapted(cfg lb.Config, node string) Fault {
 				f.For, back, f.Sweep = max(f.For, refused+spare), max(back, up+spare), max(f.Sweep, a.Interval)
 			}
 			if p := s.Passive; p != nil {
-				back = max(back, p.Out+time.Second+spare-f.For)
+				out := p.Out + time.Second + spare
+				if p.Out >= f.For { // otherwise it is tried again while it is dead
+					out -= f.For
+				}
+				back = max(back, out)
 			}
 		}
 	}
@@ -90,10 +94,14 @@ func (f Fault) adapted(cfg lb.Config, node string) Fault {
 	return f
 }
 
-// lasts is until when a fault that adapts is over for the last time, and as long after it as before the first.
+// lasts is until when a fault that adapts is over for the last time, and known to be, and a while after it.
 func (f Fault) lasts(cfg lb.Config, node string) time.Duration {
 	f = f.adapted(cfg, node)
-	return f.At + time.Duration(or(f.Times, 1))*f.Every + f.Sweep + f.At
+	last := f.At
+	for _, e := range f.repeated(lb.Event{}) {
+		last = max(last, e.At)
+	}
+	return last + f.Every + 2*spare
 }
 
 // lengthen has an open loop go on for a time at least.

@@ -175,7 +175,7 @@ func TestBackendsAnswerTheBalancer(t *testing.T) {
 		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80, Active: &lb.Active{Request: "GET /up"}}}}},
 		Routes: []lb.Route{
 			{Path: "/api/", Port: 80, Pool: "p", Auth: &lb.Auth{By: "/check"}},
-			{Path: "/check", Internal: true, Port: 80, Pool: "p", PoolPath: "/api/check/it"},
+			{Path: "/check", Internal: true, Port: 80, Pool: "p", Rules: []lb.Rule{{Rewrite: &lb.Rewrite{Match: "^/check", With: "/api/check/it"}}}},
 		},
 	}
 	s := scenarios.Scenario{Name: "s"}

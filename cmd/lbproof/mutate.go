@@ -35,7 +35,8 @@ func mutateCommand() *cobra.Command {
 		Short: "Find the lines of a configuration that no experiment tests",
 		Long: `Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, nodelay goes), runs the real balancer with
 the changed file and judges it by the promises of the file as it was. A change that no promise notices survives: nobody
-tests that line. The first run is of the file as it is; what it refutes counts for no change.
+tests that line. The first run is of the file as it is; what it refutes counts for no change. Changes that have no promise in common,
+and that the same experiments decide, share a run; where more is broken than their promises, each has its own.
 What is known is kept in mutations.json in the folder of --out, and a second call goes on where the first one stopped.`,
 		Example: `  lbproof mutate nginx.conf
   lbproof mutate builtin:nginx/order-api --out /tmp/mutations`,
@@ -46,7 +47,7 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 			if err != nil {
 				return err
 			}
-			m := &mutator{cfg: cfg, specs: specs, out: filepath.Join(out, runName(args[0])), progress: newProgress(cmd.ErrOrStderr()), errs: cmd.ErrOrStderr()}
+			m := &mutator{source: src, name: args[0], cfg: cfg, specs: specs, out: filepath.Join(out, runName(args[0])), progress: newProgress(cmd.ErrOrStderr()), errs: cmd.ErrOrStderr()}
 			if err := m.open(); err != nil {
 				return environment(err)
 			}
@@ -75,6 +76,8 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 
 // mutator runs the mutations of a configuration.
 type mutator struct {
+	source   source
+	name     string
 	cfg      lb.Config
 	specs    []lb.Spec
 	out      string
@@ -117,9 +120,41 @@ func (m *mutator) open() error {
 	}
 	m.known = mutationsFile{Config: digest}
 	for _, change := range lbconfigs.Mutations(m.cfg, m.decided()) {
+		if change.Claims = m.dependents(change); len(change.Claims) == 0 {
+			continue // it promises the same without
+		}
 		m.known.Mutations = append(m.known.Mutations, reports.Mutated{Pos: change.Pos, Old: change.Old, New: change.New, Claims: change.Claims})
 	}
 	return nil
+}
+
+// dependents are the promises that somebody wrote and the changed file does not make at all, and those that it makes otherwise: of these the ones that
+// the line makes, if there are some.
+func (m *mutator) dependents(change lbconfigs.Mutation) []string {
+	cfg, err := m.source.reread(m.name, change.Apply(m.cfg.Files))
+	if err != nil || slices.ContainsFunc(cfg.Problems, func(p lb.Problem) bool { return p.Effect == lb.Rejected }) {
+		return change.Claims
+	}
+	same := map[string]string{}
+	for _, c := range checks.Claims(cfg) {
+		same[c.ID] = fmt.Sprint(c.Text, c.Params)
+	}
+	var gone, mine, others []string
+	for _, c := range m.decided() {
+		switch text, made := same[c.ID]; {
+		case !made && !c.Implicit: // defaults go with what they are of
+			gone = append(gone, c.ID)
+		case text == fmt.Sprint(c.Text, c.Params):
+		case slices.Contains(change.Claims, c.ID):
+			mine = append(mine, c.ID)
+		default:
+			others = append(others, c.ID)
+		}
+	}
+	if all := append(gone, mine...); len(all) > 0 {
+		return all
+	}
+	return others
 }
 
 func (m *mutator) file() string { return filepath.Join(m.out, "mutations.json") }
@@ -165,35 +200,75 @@ func (m *mutator) all(ctx context.Context, parallel int) error {
 			return err
 		}
 	}
-	left, takes := 0, time.Duration(0)
-	for i, change := range m.known.Mutations {
-		switch {
-		case change.Outcome != "":
-		case !slices.ContainsFunc(change.Claims, func(id string) bool { return !slices.Contains(m.known.Refuted, id) }):
-			m.known.Mutations[i].Outcome = reports.Broken
-		default:
-			left++
-			takes += m.lasts(change.Claims)
-		}
+	batches, takes := m.batches(), time.Duration(0)
+	left := 0
+	for _, batch := range batches {
+		left += len(batch)
+		takes += m.lasts(m.claims(batch))
 	}
-	fmt.Fprintf(m.errs, "%d mutations, %d of them known; the others take about %s, %d at a time\n",
-		len(m.known.Mutations), len(m.known.Mutations)-left, (takes / time.Duration(parallel)).Round(time.Second), parallel)
-	next, failed := make(chan int), make(chan error, parallel)
+	if err := environment(m.save()); err != nil {
+		return err
+	}
+	fmt.Fprintf(m.errs, "%d mutations, %d of them known; the others take about %s in %d runs, %d at a time\n",
+		len(m.known.Mutations), len(m.known.Mutations)-left, (takes / time.Duration(parallel)).Round(time.Second), len(batches), parallel)
+	next, failed := make(chan []int), make(chan error, parallel)
 	var running sync.WaitGroup
 	for range parallel {
 		running.Go(func() {
-			for i := range next {
-				if err := m.one(ctx, i); err != nil {
+			for batch := range next {
+				if err := m.try(ctx, batch); err != nil {
 					failed <- err
 					return
 				}
 			}
 		})
 	}
-	err := m.hand(ctx, next, failed)
+	err := hand(ctx, batches, next, failed)
 	running.Wait()
 	close(failed)
 	return errors.Join(err, <-failed)
+}
+
+// inOneRun is how many mutations one run may have.
+const inOneRun = 8
+
+// batches puts mutations that are not known yet, and that a promise could notice, into runs: together those that have no promise in common,
+// and that the same experiments decide.
+func (m *mutator) batches() (all [][]int) {
+	kinds := make([][]string, 0, len(m.known.Mutations)) // of each batch
+	for i, change := range m.known.Mutations {
+		if change.Outcome != "" {
+			continue
+		}
+		if !slices.ContainsFunc(change.Claims, func(id string) bool { return !slices.Contains(m.known.Refuted, id) }) {
+			m.known.Mutations[i].Outcome = reports.Broken
+			continue
+		}
+		mine := m.kinds(change.Claims)
+		fits := func(batch int) bool {
+			return len(all[batch]) < inOneRun && slices.Equal(kinds[batch], mine) && !slices.ContainsFunc(all[batch], func(o int) bool {
+				other := m.known.Mutations[o]
+				return other.Pos == change.Pos || slices.ContainsFunc(other.Claims, func(id string) bool { return slices.Contains(change.Claims, id) })
+			})
+		}
+		at := 0
+		for at < len(all) && !fits(at) {
+			at++
+		}
+		if at == len(all) {
+			all, kinds = append(all, nil), append(kinds, mine)
+		}
+		all[at] = append(all[at], i)
+	}
+	return all
+}
+
+// claims are the promises that the changes of a batch are about.
+func (m *mutator) claims(batch []int) (all []string) {
+	for _, i := range batch {
+		all = append(all, m.known.Mutations[i].Claims...)
+	}
+	return all
 }
 
 // asItIs runs the file as it is, and writes down what it breaks.
@@ -232,15 +307,12 @@ func (m *mutator) lasts(claims []string) time.Duration {
 	return takes
 }
 
-// hand gives out the mutations that are not known, until one fails or ctx ends.
-func (m *mutator) hand(ctx context.Context, next chan<- int, failed <-chan error) error {
+// hand gives out the batches, until one fails or ctx ends.
+func hand(ctx context.Context, batches [][]int, next chan<- []int, failed <-chan error) error {
 	defer close(next)
-	for i, change := range m.known.Mutations {
-		if change.Outcome != "" {
-			continue
-		}
+	for _, batch := range batches {
 		select {
-		case next <- i:
+		case next <- batch:
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
@@ -265,50 +337,91 @@ func (m *mutator) plan(kinds []string) (lb.Plan, error) {
 	return scenarios.Design("mutation", m.cfg, m.specs, scenarios.Setup{CPUs: runtime.NumCPU(), Checks: kinds})
 }
 
-// one runs a mutation and writes down what came of it.
-func (m *mutator) one(ctx context.Context, i int) error {
-	m.mu.Lock()
-	found := m.known.Mutations[i]
-	m.mu.Unlock()
-	change := lbconfigs.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}
-	began := time.Now()
-	r, err := m.test(ctx, change.Apply(m.cfg.Files), m.kinds(change.Claims))
+// try runs a batch of mutations and writes down what came of each. Where the balancer does not start with them, or promises are broken that
+// are none of theirs, each is run by itself.
+func (m *mutator) try(ctx context.Context, batch []int) error {
+	files, began := m.cfg.Files, time.Now()
+	for _, i := range batch {
+		files = m.change(i).Apply(files)
+	}
+	ours := m.claims(batch)
+	r, err := m.test(ctx, files, m.kinds(ours))
 	var refused *stack.RefusedError
 	var down *run.DownError
+	starts := !errors.As(err, &refused) && !errors.As(err, &down)
 	switch {
 	case ctx.Err() != nil:
 		return environment(context.Cause(ctx))
-	case errors.As(err, &refused):
-		found.Outcome, found.Why = reports.Unstartable, refused.Error()
-	case errors.As(err, &down):
-		found.Outcome, found.Why = reports.Unstartable, down.Error()
-	case err != nil:
-		return fmt.Errorf("%s: %w", change, err)
-	default:
-		found.Outcome = reports.Survived
-		for _, v := range r.Verdicts {
-			switch {
-			case v.Outcome != lb.Refuted || slices.Contains(m.known.Refuted, v.Claim.ID):
-			case slices.Contains(change.Claims, v.Claim.ID):
-				found.Outcome, found.Killers = reports.Killed, append(found.Killers, v.Claim.ID)
-				found.Why = v.Reason
-			default:
-				found.Others = append(found.Others, v.Claim.ID)
-			}
-			if v.Outcome != lb.Refuted && slices.Contains(change.Claims, v.Claim.ID) && found.Why == "" {
-				found.Why = fmt.Sprintf("%s is %s: %s", v.Claim.ID, v.Outcome, v.Reason)
-			}
+	case err != nil && starts:
+		return fmt.Errorf("%s: %w", m.change(batch[0]), err)
+	}
+	var others []string
+	for _, v := range r.Verdicts {
+		if v.Outcome == lb.Refuted && !slices.Contains(m.known.Refuted, v.Claim.ID) && !slices.Contains(ours, v.Claim.ID) {
+			others = append(others, v.Claim.ID)
 		}
 	}
-	found.Took = time.Since(began).Round(100 * time.Millisecond)
+	if len(batch) > 1 && (!starts || len(others) > 0) {
+		for _, i := range batch {
+			if err := m.try(ctx, []int{i}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	took := (time.Since(began) / time.Duration(len(batch))).Round(100 * time.Millisecond)
+	for _, i := range batch {
+		m.mu.Lock()
+		found := m.known.Mutations[i]
+		m.mu.Unlock()
+		if found.Took, found.Others = took, others; starts {
+			m.decide(&found, r.Verdicts)
+		} else {
+			found.Outcome, found.Why = reports.Unstartable, err.Error()
+		}
+		if err := m.write(i, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change is mutation number i.
+func (m *mutator) change(i int) lbconfigs.Mutation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := m.known.Mutations[i]
+	return lbconfigs.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}
+}
+
+// decide says whether verdicts notice a mutation.
+func (m *mutator) decide(found *reports.Mutated, verdicts []lb.Verdict) {
+	found.Outcome = reports.Beyond
+	for _, v := range verdicts {
+		if slices.Contains(found.Claims, v.Claim.ID) && v.Outcome != lb.Untestable {
+			found.Outcome = reports.Survived
+		}
+	}
+	for _, v := range verdicts {
+		switch {
+		case !slices.Contains(found.Claims, v.Claim.ID) || slices.Contains(m.known.Refuted, v.Claim.ID):
+		case v.Outcome == lb.Refuted:
+			found.Outcome, found.Killers = reports.Killed, append(found.Killers, v.Claim.ID)
+			found.Why = v.Reason
+		case found.Why == "":
+			found.Why = fmt.Sprintf("%s is %s: %s", v.Claim.ID, v.Outcome, v.Reason)
+		}
+	}
+}
+
+// write keeps what came of mutation number i.
+func (m *mutator) write(i int, found reports.Mutated) error {
+	change := m.change(i)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.known.Mutations[i] = found
 	fmt.Fprintf(m.errs, "%3d of %d  %-9s %s\n", i+1, len(m.known.Mutations), found.Outcome, change)
-	if err := m.save(); err != nil {
-		return environment(err)
-	}
-	return nil
+	return environment(m.save())
 }
 
 // test runs files under the experiments for kinds of the configuration's promises.

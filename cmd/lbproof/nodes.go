@@ -117,6 +117,7 @@ func workerCommand() *cobra.Command {
 func agentCommand() *cobra.Command {
 	var ports []int
 	var local map[string]int
+	var shared []string
 	cmd := &cobra.Command{
 		Use: "agent", Short: "Break and watch a node's network as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -124,10 +125,16 @@ func agentCommand() *cobra.Command {
 			for host, port := range local {
 				services = append(services, agent.Local{Port: port, Host: host})
 			}
+			for _, dir := range shared {
+				if err := os.Chmod(dir, 0o1777); err != nil { // the node's process may be any user's
+					return environment(fmt.Errorf("open %s to the node: %w", dir, err))
+				}
+			}
 			return environment(agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services))
 		},
 	}
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")
+	cmd.Flags().StringSliceVar(&shared, "shared", nil, "directories that the node has too")
 	cmd.Flags().StringToIntVar(&local, "local", nil, "services of other nodes, as redis=6379, that are to be found on the loopback address too")
 	return cmd
 }

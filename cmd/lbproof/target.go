@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"testing/fstest"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,16 +42,19 @@ func (s *source) trafficFlags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringSliceVar(&s.checks, "checks", nil, "the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code")
 	_ = cmd.RegisterFlagCompletionFunc("checks", cobra.FixedCompletions(checks.Names(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().IntVar(&s.balancers, "balancers", 1, "how many balancers have the configuration: experiments ask the rate limits of each of them")
+	cmd.Flags().IntVar(&s.balancers, "balancers", 1, "how many balancers have the configuration: experiments ask the limits of each of them")
 	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
 
 const builtIn = "builtin:"
 
 // read reads a configuration: a path, or builtin:<balancer>/<name>.
-func (s source) read(name string) (lb.Config, error) {
+func (s source) read(name string) (lb.Config, error) { return s.reread(name, nil) }
+
+// reread reads a configuration some of whose files are others.
+func (s source) reread(name string, files []lb.File) (lb.Config, error) {
 	if inside, ok := strings.CutPrefix(name, builtIn); ok {
-		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, inside, s.balancer)
+		cfg, err := lbconfigs.Read(overlay{lbconfigs.BuiltIn, files}, inside, s.balancer)
 		if errors.Is(err, fs.ErrNotExist) {
 			return cfg, fmt.Errorf("no configuration is called %s; lbproof list configurations shows them", name)
 		}
@@ -64,7 +68,23 @@ func (s source) read(name string) (lb.Config, error) {
 	if err != nil {
 		return lb.Config{}, err
 	}
-	return lbconfigs.Read(fsys, name, s.balancer)
+	return lbconfigs.Read(overlay{fsys, files}, name, s.balancer)
+}
+
+// overlay has files instead of those that lie at the same place.
+type overlay struct {
+	below fs.FS
+	files []lb.File
+}
+
+// Open is fs.FS's.
+func (o overlay) Open(name string) (fs.File, error) {
+	for _, f := range o.files {
+		if f.Name == name {
+			return fstest.MapFS{"file": {Data: f.Content}}.Open("file")
+		}
+	}
+	return o.below.Open(name)
 }
 
 // confined opens files by the path that the user gave, so that errors and claims name them the same way. What it opens lies,

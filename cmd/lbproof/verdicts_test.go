@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,9 +67,11 @@ func eachOf(t *testing.T, do func(t *testing.T, name string, fate fate)) {
 	}
 }
 
-// TestMutations writes a page of docs/mutations for each: which changes of it no experiment notices. What is known is kept in
+// TestMutations writes a page of docs/mutations for each, and their table of contents: which changes of it no experiment notices. What is known is kept in
 // lbproof-mutations, so that a second call goes on: make mutations.
 func TestMutations(t *testing.T) {
+	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: which lines of the configurations that come with lbproof no experiment tests.\n\n"+
+		"| configuration | lines tested | of those that promise something | per cent | changes | time |\n|---|---|---|---|---|---|\n", coverage)
 	eachOf(t, func(t *testing.T, name string, fate fate) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
@@ -80,8 +83,34 @@ func TestMutations(t *testing.T) {
 	})
 }
 
-// TestVerdicts writes a page of docs/verdicts for each: make verdicts.
+// summary is the line of a page that sums it up.
+var summary = regexp.MustCompile(`(?m)^(.*ersion.*); ([0-9]+) requests, ([0-9]+) s; ([0-9]+) upheld, ([0-9]+) refuted, ([0-9]+) undecided, ([0-9]+) untestable\.$`)
+
+// coverage is the last line of what mutate prints.
+var coverage = regexp.MustCompile(`(?m)^([0-9]+) of ([0-9]+) lines that promise something are tested \(([0-9]+) %\): (.*); (.*) in all$`)
+
+// contents writes the table of contents of a folder of pages.
+func contents(t *testing.T, folder, head string, line *regexp.Regexp) {
+	dir := filepath.Join("..", "..", "docs", folder)
+	pages, err := filepath.Glob(filepath.Join(dir, "*-*.md"))
+	require.NoError(t, err)
+	var b strings.Builder
+	b.WriteString(head)
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		name := filepath.Base(page)
+		found := line.FindStringSubmatch(string(text))
+		require.NotNil(t, found, name)
+		fmt.Fprintf(&b, "| [%s](%s) | %s |\n", strings.Replace(strings.TrimSuffix(name, ".md"), "-", "/", 1), name, strings.Join(found[1:], " | "))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "README.md"), []byte(b.String()), 0o644))
+}
+
+// TestVerdicts writes a page of docs/verdicts for each, and their table of contents: make verdicts.
 func TestVerdicts(t *testing.T) {
+	defer contents(t, "verdicts", "# Verdicts\n\n`make verdicts` writes these pages: what `lbproof test` decides of the configurations that come with lbproof.\n\n"+
+		"| configuration | balancer | requests | seconds, start and stop included | upheld | refuted | undecided | untestable |\n|---|---|---|---|---|---|---|---|\n", summary)
 	eachOf(t, func(t *testing.T, name string, fate fate) {
 		began := time.Now()
 		args := []string{"test", "config"}

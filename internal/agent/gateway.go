@@ -2,11 +2,15 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +22,8 @@ import (
 // given for them.
 const GatewayPort = 7072
 
-// Knock is what a client of the gateway sends first: a port of the node, and where the connection is to come from.
+// Knock is what a client of the gateway sends first: a port of the node, and where the connection is to come from, an address or
+// a Unix socket of the node, whose answers to commands are a page then: GET /show%20stat.
 func Knock(port int, from string) []byte { return fmt.Appendf(nil, "%d %s\n", port, from) }
 
 // gateway passes connections on to the node's ports, until ctx ends.
@@ -61,6 +66,9 @@ func enter(ctx context.Context, client net.Conn) error {
 		return err
 	}
 	_ = client.SetReadDeadline(time.Time{})
+	if path.IsAbs(text) {
+		return command(ctx, client, r, text)
+	}
 	from, err := netip.ParseAddr(text)
 	if err != nil {
 		return err
@@ -79,6 +87,33 @@ func enter(ctx context.Context, client net.Conn) error {
 	}
 	join(ctx, client, node, r)
 	return nil
+}
+
+// command has a Unix socket carry out a request's path, and answers with what it says.
+func command(ctx context.Context, client net.Conn, r *bufio.Reader, socket string) error {
+	asked, err := http.ReadRequest(r)
+	if err != nil {
+		return err
+	}
+	var d net.Dialer
+	node, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	_ = node.SetDeadline(time.Now().Add(patience))
+	if _, err := fmt.Fprintln(node, strings.TrimPrefix(asked.URL.Path, "/")); err != nil {
+		return err
+	}
+	said, err := io.ReadAll(node)
+	if err != nil {
+		return err
+	}
+	answer := http.Response{
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Close: true, Header: http.Header{"Content-Type": {"text/plain"}},
+		ContentLength: int64(len(said)), Body: io.NopCloser(bytes.NewReader(said)),
+	}
+	return answer.Write(client)
 }
 
 // join passes on what a client says, read from says, and what the other answers, until one of them ends.

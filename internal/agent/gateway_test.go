@@ -3,9 +3,11 @@ package agent
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -38,4 +40,35 @@ func TestGateway(t *testing.T) {
 	assert.Contains(t, from, "127.0.0.77:")
 	stop()
 	require.NoError(t, <-closed)
+}
+
+// A Unix socket that takes a command and says something is a page.
+func TestCommand(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "admin.sock")
+	listener, err := net.Listen("unix", at)
+	require.NoError(t, err)
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		said, _ := bufio.NewReader(conn).ReadString('\n')
+		_, _ = conn.Write([]byte("told: " + said))
+	}()
+	client, gate := net.Pipe()
+	defer client.Close()
+	go func() {
+		defer gate.Close()
+		_ = enter(t.Context(), gate)
+	}()
+	_, err = client.Write(append(Knock(0, at), "GET /show%20stat HTTP/1.1\r\nHost: x\r\n\r\n"...))
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "told: show stat\n", string(body))
 }

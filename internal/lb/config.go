@@ -38,10 +38,17 @@ type Config struct {
 	Pools      []Pool     `json:"pools"`
 	Splits     []Split    `json:"splits,omitempty"`
 	Routes     []Route    `json:"routes"`
+	Sockets    []Socket   `json:"sockets,omitempty"`
 	Reload     *Reload    `json:"reload,omitempty"`
 	Problems   []Problem  `json:"problems,omitempty"`
 	Needs      []Need     `json:"needs,omitempty"`
 	Unread     []Unread   `json:"unread,omitempty"`
+}
+
+// Socket is a Unix socket on which the balancer takes commands, a line each.
+type Socket struct {
+	Pos  Pos    `json:"pos"`
+	Path string `json:"path"`
 }
 
 // File is one file of a configuration, kept byte for byte.
@@ -162,7 +169,6 @@ type Route struct {
 
 	Pool       string      `json:"pool,omitempty"` // the name of a Pool or a Split
 	PoolPos    Pos         `json:"pool_pos,omitzero"`
-	PoolPath   string      `json:"pool_path,omitempty"` // what the backend sees in place of Path
 	Answer     *Answer     `json:"answer,omitempty"`
 	Redirect   *Redirect   `json:"redirect,omitempty"`
 	Own        *Own        `json:"own,omitempty"`
@@ -180,6 +186,7 @@ type Route struct {
 	Breaker    *Breaker    `json:"breaker,omitempty"`
 	Mirrors    []Share     `json:"mirrors,omitempty"`
 	Rules      []Rule      `json:"rules,omitempty"`
+	Logs       []Log       `json:"logs,omitempty"`
 	Guarded    bool        `json:"guarded,omitempty"` // limits, access rules or rewrites may answer in the pool's place
 }
 

@@ -127,6 +127,7 @@ type Environment struct {
 	ConfigSHA   string       `json:"config_sha256"`
 	Logged      []Logged     `json:"logged,omitempty"`  // what it complained of under the traffic
 	Said        []Said       `json:"said,omitempty"`    // warnings and errors that the balancer printed at its start
+	Lines       []Line       `json:"lines,omitempty"`   // of the balancer's logs of requests, those with LogMark in them
 	Client      string       `json:"client"`            // address the traffic came from
 	Clients     string       `json:"clients,omitempty"` // network of the clients with addresses of their own, see ClientAddress
 	Nodes       []Node       `json:"nodes"`
@@ -141,6 +142,15 @@ type Environment struct {
 type Logged struct {
 	Text  string `json:"text"` // the first of them
 	Count int    `json:"count"`
+}
+
+// LogMark begins a parameter in the query of requests whose lines in the balancer's logs are kept.
+const LogMark = "lbproof-log="
+
+// Line is one of a log of requests.
+type Line struct {
+	File string `json:"file"`
+	Text string `json:"text"`
 }
 
 // Mark is an event that was really in force, from when to when since the run's origin, or why it was not. It began between

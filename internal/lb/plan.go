@@ -88,6 +88,7 @@ type Spec struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Files    map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
 	Made     map[string]string `json:"made,omitempty"`   // path in the container → text, beside Files
+	Shared   []string          `json:"shared,omitempty"` // directories that lbproof's agent beside the node sees too
 	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
 	Ports    []int             `json:"ports,omitempty"`
 	TLS      []int             `json:"tls,omitempty"`     // those of Ports that speak TLS
@@ -173,6 +174,8 @@ type Load struct {
 	Draws          []Draws   `json:"draws,omitempty"`  // when it ends before Count, because enough is known
 	Seed           uint64    `json:"seed,omitempty"`   // of what is random: Poisson arrivals, keys
 	Requests       []Request `json:"requests"`         // sent in turn
+	// InRow is how many requests one after another are the same, and of the same client; 0 is 1.
+	InRow int `json:"in_row,omitempty"`
 	// Checks are the kinds of promises that the traffic bears on; empty is all.
 	Checks []string `json:"checks,omitempty"`
 	Shows  []string `json:"shows,omitempty"` // what it is designed to show, a sentence each
@@ -230,9 +233,23 @@ type Clients struct {
 // Last is the number of the last client's address.
 func (c Clients) Last() int { return c.First + (c.Count-1)*max(1, c.Apart) }
 
-// Address is what a client sends from, in the network of those with addresses of their own.
+// Address is what a client sends from, in the network of those with addresses of their own. Clients whose turns come one after
+// another have addresses far apart, so that a hash of parts of the address sends them to different servers.
 func (c Clients) Address(network netip.Prefix, client int) netip.Addr {
-	return ClientAddress(network, c.First+client*max(1, c.Apart))
+	return ClientAddress(network, c.First+client*c.stride()%max(1, c.Count)*max(1, c.Apart))
+}
+
+// stride is about 0.618 of the clients' number, and has no divisor in common with it, so that each gets another's place.
+func (c Clients) stride() int {
+	for stride := max(1, c.Count*618/1000); ; stride-- {
+		a, b := c.Count, stride
+		for b > 0 {
+			a, b = b, a%b
+		}
+		if a <= 1 || stride == 1 {
+			return stride
+		}
+	}
 }
 
 // ClientAddress is the address of a client with one of its own: the first client has the network's second.
@@ -257,7 +274,7 @@ func (p Plan) Addresses() int {
 }
 
 // Client is whose request number i is.
-func (l Load) Client(i int) int { return i % max(1, l.Clients.Count) }
+func (l Load) Client(i int) int { return i / max(1, l.InRow) % max(1, l.Clients.Count) }
 
 // Keys puts a key into every request, in a header or a cookie.
 type Keys struct {
@@ -329,7 +346,7 @@ type Request struct {
 	Shake  *Shake            `json:"shake,omitempty"`  // the TLS handshake, where it is a certain one; of the engine prober
 	Silent Silence           `json:"silent,omitempty"` // of the engine prober
 	Keep   bool              `json:"keep,omitempty"`   // the body of the answer is kept; of the engine prober
-	From   string            `json:"from,omitempty"`   // address of the balancer's own host that it comes from; of the engine prober
+	From   string            `json:"from,omitempty"`   // address of the balancer's own host that it comes from, or a Socket that it goes to; of the engine prober
 	Claim  string            `json:"claim,omitempty"`  // the claim it was sent for; empty for the scenario's own traffic
 }
 
@@ -354,7 +371,10 @@ const (
 )
 
 // Request is the request that hit number i (from 0) of the load sends.
-func (l Load) Request(i int) Request { return l.Requests[i%len(l.Requests)] }
+func (l Load) Request(i int) Request { return l.Requests[l.Which(i)] }
+
+// Which is the place of request number i among Requests.
+func (l Load) Which(i int) int { return i / max(1, l.InRow) % len(l.Requests) }
 
 // First is the number of the first hit of a phase.
 func (p Plan) First(load int) uint64 {

@@ -1,6 +1,10 @@
 package lb
 
-import "time"
+import (
+	"regexp"
+	"strings"
+	"time"
+)
 
 // The policies of a route or a pool. Implicit marks a default that nobody wrote; Pos is then the line that it comes with.
 
@@ -41,6 +45,13 @@ type Share struct {
 	Pos   Pos     `json:"pos"`
 	Pool  string  `json:"pool"`
 	Share float64 `json:"share"` // of all requests
+}
+
+// Log has a line for every request, once it is answered.
+type Log struct {
+	Pos    Pos    `json:"pos"`
+	File   string `json:"file,omitempty"`   // empty: requests have no line in any log
+	Format string `json:"format,omitempty"` // of a line, in the balancer's notation
 }
 
 // Sticky keeps a client with its server.
@@ -226,12 +237,48 @@ type Breaker struct {
 	Code     int           `json:"code"`
 }
 
-// Rule answers requests that meet a condition.
+// Rule answers requests that meet a condition, or changes their path.
 type Rule struct {
 	Pos  Pos    `json:"pos"`
 	When string `json:"when"` // in the balancer's notation
 	Code int    `json:"code"`
 	To   string `json:"to,omitempty"` // of a redirect
+	// Rewrite is how the backend sees the path; nil where it sees it as it is, or where lbproof cannot tell.
+	Rewrite *Rewrite `json:"rewrite,omitempty"`
+}
+
+// Rewrite changes the path of a request where a regular expression of Go's fits.
+type Rewrite struct {
+	Match string `json:"match"`
+	With  string `json:"with"`            // as regexp.Expand has it; what fits is replaced
+	Whole bool   `json:"whole,omitempty"` // the whole path is
+}
+
+// Seen is the path that a backend sees of a request to the route.
+func (r Route) Seen(path string) string {
+	for _, rule := range r.Rules {
+		if rule.Rewrite != nil {
+			path = rule.Rewrite.apply(path)
+		}
+	}
+	return path
+}
+
+func (w Rewrite) apply(path string) string {
+	fits, err := regexp.Compile(w.Match)
+	if err != nil {
+		return path
+	}
+	at := fits.FindStringSubmatchIndex(path)
+	switch {
+	case at == nil:
+		return path
+	case w.Whole:
+		path = string(fits.ExpandString(nil, w.With, path, at))
+	default:
+		path = path[:at[0]] + string(fits.ExpandString(nil, w.With, path, at)) + path[at[1]:]
+	}
+	return "/" + strings.TrimPrefix(path, "/")
 }
 
 // Always is the condition of a rule that concerns every request.

@@ -257,7 +257,9 @@ func (a *answer) readHead(text []byte) error {
 	}
 	switch {
 	case a.code/100 == 1 && a.code != http.StatusSwitchingProtocols: // the answer proper is to come
-	case a.toHEAD, a.code/100 == 1, a.code == http.StatusNoContent, a.code == http.StatusNotModified:
+	case a.code == http.StatusSwitchingProtocols: // what comes after it is no HTTP
+		a.stage, a.close = isDone, true
+	case a.toHEAD, a.code == http.StatusNoContent, a.code == http.StatusNotModified:
 		a.stage = isDone
 	case a.chunked:
 		a.stage = inChunkLine

@@ -83,7 +83,7 @@ func render(p *Phase, r lb.Request) letter {
 }
 
 // letter is the one that request number i sends.
-func (l *letters) letter(i int) *letter { return &l.all[i%len(l.all)] }
+func (l *letters) letter(i int) *letter { return &l.all[l.phase.Which(i)] }
 
 // write appends request number i to buf.
 func (l *letters) write(buf []byte, i int, seq uint64) []byte {

@@ -97,6 +97,7 @@ type execution struct {
 	clock     *phaseClock
 	measuring bool          // traffic has begun, so the folder is worth keeping
 	boundary  chan struct{} // a phase has ended
+	printed   printed
 }
 
 func (s *execution) run(ctx context.Context, id string) (err error) {
@@ -291,6 +292,9 @@ func (s *execution) waitReady(ctx context.Context) error {
 	if err := s.stack.Running(ctx); err != nil {
 		return s.whatFailed(ctx, err)
 	}
+	if r.Deaf {
+		return &DownError{s.balancer().Name, errors.New(r.Err)}
+	}
 	return errors.New(r.Err)
 }
 
@@ -310,7 +314,7 @@ func (s *execution) cameUp(ctx context.Context, err error) error {
 	return err
 }
 
-// DownError is a balancer that accepts its configuration and does not come up with it.
+// DownError is a balancer that accepts its configuration and does not come up with it, or does not listen where it is to.
 type DownError struct {
 	Balancer string
 	Err      error // how it ended
@@ -374,6 +378,7 @@ func (s *execution) measure(ctx context.Context) error {
 	breaking.Go(func() { s.env.Marks = s.breakThings(events) })
 	sampled := make(chan error, 1)
 	around.Go(func() { sampled <- s.sample(watch) })
+	around.Go(func() { s.followLogs(watch) })
 	kept := s.keep()
 	calm()
 	stop()
@@ -526,7 +531,7 @@ func (s *execution) finish(ctx context.Context) error {
 		return err
 	}))
 	s.env.Logged, err = stack.Troubles(s.folder.logFile(s.balancer().Name), s.env.Said)
-	problems = append(problems, err)
+	problems = append(problems, err, s.readLogs(ctx))
 	return errors.Join(append(problems, s.folder.Finish(s.env))...)
 }
 

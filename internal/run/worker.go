@@ -56,7 +56,11 @@ type report struct {
 	Lost     []string     // with Done: ledgers with rows missing
 	Queried  []lb.Queried // with Done: of order.Queries
 	Err      string       // instead of Ready
+	Deaf     bool         // with Err: a balancer does not listen
 }
+
+// deafError is a balancer that does not listen on a port that the configuration promises.
+type deafError struct{ error }
 
 const (
 	batch     = 256 // hits in one report
@@ -85,7 +89,8 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 		err = w.waitReady(ctx)
 	}
 	if err != nil {
-		return w.send(report{Err: err.Error()})
+		var deaf deafError
+		return w.send(report{Err: err.Error(), Deaf: errors.As(err, &deaf)})
 	}
 	if err := w.send(report{Ready: true, At: backends.Now() - w.origin, Origin: w.origin}); err != nil {
 		return err
@@ -170,7 +175,15 @@ func (w *worker) waitReady(ctx context.Context) error {
 	}
 	failed := make([]error, len(listeners)+len(w.readers))
 	for i, at := range listeners {
-		waiting.Go(func() { failed[i] = dial(ctx, at) })
+		waiting.Go(func() {
+			switch err := dial(ctx, at); {
+			case err == nil:
+			case i < len(w.order.Needed):
+				failed[i] = fmt.Errorf("what the backends need does not listen: %w", err)
+			default:
+				failed[i] = deafError{fmt.Errorf("the balancer does not listen: %w", err)}
+			}
+		})
 	}
 	for i, r := range w.readers {
 		waiting.Go(func() {
@@ -218,17 +231,13 @@ func (w *worker) settle(ctx context.Context) {
 }
 
 func dial(ctx context.Context, addr string) error {
-	err := until(ctx, func() error {
+	return until(ctx, func() error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return err
 		}
 		return conn.Close()
 	})
-	if err != nil {
-		return fmt.Errorf("the balancer does not listen: %w", err)
-	}
-	return nil
 }
 
 func ready(ctx context.Context, r *backends.Reader) error {

@@ -158,7 +158,7 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 		if one.pod, err = s.startPod(ctx, spec); err != nil {
 			return err
 		}
-		where, there = nil, inside(one.pod.container)
+		where, there = nil, sharing(one.pod.container, spec)
 	}
 	if one.container, err = testcontainers.Run(ctx, found.Ref, append(s.options(spec, files, there), where...)...); err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
@@ -185,6 +185,19 @@ func inside(c testcontainers.Container) tweak {
 			h.NetworkMode = container.NetworkMode("container:" + c.GetContainerID())
 		},
 	}
+}
+
+// sharing puts a node into the network of its agent, which has the node's shared directories.
+func sharing(pod testcontainers.Container, spec lb.Spec) tweak {
+	there := inside(pod)
+	into := there.host
+	there.host = func(h *container.HostConfig) {
+		into(h)
+		if len(spec.Shared) > 0 {
+			h.VolumesFrom = []string{pod.GetContainerID()}
+		}
+	}
+	return there
 }
 
 // tweak is what a container has beyond its spec; either part may be nil.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	apinetwork "github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
 
@@ -55,7 +56,19 @@ func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) 
 		}
 		made, err := network.New(ctx, options...)
 		if err != nil && len(taken) > 0 {
-			return fmt.Errorf("make the network %s, in which the configuration has %s: %w (another run, or another network of this machine, may have it)", one.prefix, taken[0], err)
+			blocked := 0 // clients that need addresses in it
+			if i == 0 {
+				blocked = clients
+			}
+			if old, block, ok := s.abandoned(ctx, taken, blocked); ok {
+				s.docker.Progress("uses again the network " + old.prefix.String() + " of an earlier run, which Docker has not let go")
+				s.networks = append(s.networks, old)
+				if blocked > 0 {
+					s.clients = block
+				}
+				continue
+			}
+			return fmt.Errorf("make the network %s, in which the configuration has %s: %w (another run, or another network of this machine, may have it; one of an earlier run that Docker does not let go is gone when Docker has been restarted)", one.prefix, taken[0], err)
 		}
 		if err != nil {
 			return fmt.Errorf("make the run's network: %w", err)
@@ -64,6 +77,49 @@ func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) 
 		s.networks = append(s.networks, one)
 	}
 	return nil
+}
+
+// abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing is any more:
+// Docker 20.10 sometimes does not let go of one (see inTurn).
+func (s *Stack) abandoned(ctx context.Context, taken []netip.Addr, clients int) (old addressed, block netip.Prefix, ok bool) {
+	found, err := s.docker.client.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", labelRun)})
+	if err != nil {
+		return old, block, false
+	}
+	for _, n := range found.Items {
+		run := n.Labels[labelRun]
+		seen, err := s.docker.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
+		if err != nil || run == s.run || len(seen.Network.Containers) > 0 || !n.Internal || len(n.IPAM.Config) != 1 || s.lives(ctx, run) {
+			continue
+		}
+		if block, ok = fits(n.IPAM.Config[0], taken, clients); ok {
+			return addressed{prefix: n.IPAM.Config[0].Subnet, name: n.Name}, block, true
+		}
+	}
+	return old, block, false
+}
+
+// lives says whether a run has a container.
+func (s *Stack) lives(ctx context.Context, run string) bool {
+	mine := make(client.Filters).Add("label", labelRun+"="+run)
+	containers, err := s.docker.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
+	return err != nil || len(containers.Items) > 0
+}
+
+// fits says whether a network that is there has the addresses, none of them for its gateway or for those who have none of their own,
+// and a block for clients beside them.
+func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block netip.Prefix, ok bool) {
+	foreign := func(a netip.Addr) bool {
+		return !there.Subnet.Contains(a) || a == there.Gateway || there.IPRange.Contains(a)
+	}
+	if !there.IPRange.IsValid() || slices.ContainsFunc(taken, foreign) {
+		return block, false
+	}
+	if clients == 0 {
+		return block, true
+	}
+	wide, block, err := widen(there.Subnet, append(slices.Clone(taken), there.Gateway, there.IPRange.Addr()), clients)
+	return block, err == nil && wide == there.Subnet && !block.Overlaps(there.IPRange)
 }
 
 // makeWideNetwork makes the run's network with so many addresses to spare that each client can have one. Nodes are in its

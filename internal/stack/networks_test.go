@@ -3,8 +3,10 @@ package stack
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
+	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -83,4 +85,31 @@ func TestNetworkWithRoomForClients(t *testing.T) {
 	f("10.0.0.0/8", "10.255.0.0/16", 40000, "10.0.0.1", "10.200.0.1")
 	_, _, err := widen(cover([]netip.Addr{netip.MustParseAddr("10.0.0.1")}), []netip.Addr{netip.MustParseAddr("10.0.0.1")}, 1<<24)
 	assert.ErrorContains(t, err, "there is none")
+}
+
+// A network that an earlier run has left serves where it has the addresses, and room.
+func TestAbandonedNetworkFits(t *testing.T) {
+	there := apinetwork.IPAMConfig{
+		Subnet: netip.MustParsePrefix("10.0.0.0/16"), IPRange: netip.MustParsePrefix("10.0.127.224/27"), Gateway: netip.MustParseAddr("10.0.0.1"),
+	}
+	f := func(want bool, clients int, addresses ...string) {
+		t.Helper()
+		var taken []netip.Addr
+		for _, a := range addresses {
+			taken = append(taken, netip.MustParseAddr(a))
+		}
+		block, ok := fits(there, taken, clients)
+		assert.Equal(t, want, ok)
+		if ok && clients > 0 {
+			assert.False(t, slices.ContainsFunc(append(taken, there.Gateway), block.Contains) || block.Overlaps(there.IPRange))
+			assert.True(t, there.Subnet.Contains(block.Addr()))
+		}
+	}
+	f(true, 0, "10.0.1.10", "10.0.1.11")
+	f(true, 1000, "10.0.1.10", "10.0.1.11")
+	f(true, 30000, "10.0.1.10")
+	f(false, 60000, "10.0.1.10")
+	f(false, 0, "10.0.1.10", "10.1.1.10")
+	f(false, 0, "10.0.0.1")
+	f(false, 0, "10.0.127.230")
 }

@@ -53,9 +53,12 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 			command = append(command, "--local", fmt.Sprintf("%s=%d", d.Host(), d.Ports[0]))
 		}
 	}
+	for _, dir := range spec.Shared {
+		command = append(command, "--shared", dir)
+	}
 	own := lb.Spec{Name: podName(spec.Name), Role: lb.Agent, Command: command}
 	capable := tweak{
-		config: func(c *container.Config) { c.Hostname = spec.Host() },
+		config: func(c *container.Config) { c.Hostname, c.Volumes = spec.Host(), volumes(spec.Shared) },
 		host:   func(h *container.HostConfig) { h.CapAdd = append(h.CapAdd, "NET_ADMIN") },
 	}
 	c, _, streams, err := s.attach(ctx, own, capable, s.joined(spec)...)
@@ -70,6 +73,15 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 		return nil, fmt.Errorf("start the agent of %s: %w: %s", spec.Name, err, tail(string(streams.Log.Bytes()), 3))
 	}
 	return p, nil
+}
+
+// volumes are directories of a container's own that another may have too.
+func volumes(dirs []string) map[string]struct{} {
+	all := map[string]struct{}{}
+	for _, dir := range dirs {
+		all[dir] = struct{}{}
+	}
+	return all
 }
 
 // attempted passes on who tried to connect to a node.

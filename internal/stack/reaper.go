@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,17 +56,12 @@ func (s *Stack) startReaper(ctx context.Context) error {
 	return nil
 }
 
-// Close removes everything that the run made. It works after ctx of the run has ended.
+// Close removes everything that the run made. It works after ctx of the run has ended. A network that Docker never lets go, though
+// nothing is in it, is told of and no error: Docker forgets it when it is restarted.
 func (s *Stack) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	s.mu.Lock()
-	for _, n := range s.nodes {
-		if n.pod != nil {
-			n.pod.close()
-		}
-	}
-	s.mu.Unlock()
+	defer s.closePods()
 	s.reaper.Close()
 	for {
 		left, err := leftovers(ctx, s.docker.client, s.run, true)
@@ -75,8 +71,23 @@ func (s *Stack) Close() error {
 		if len(left) == 0 {
 			return nil
 		}
+		if onlyNetworks(left) { // and no reaper any more
+			s.docker.Progress("Docker does not let go of " + strings.Join(left, ", ") + ", in which nothing is any more; it is gone when Docker has been restarted")
+			return nil
+		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("clean up run %s: still there: %s", s.run, strings.Join(left, ", "))
+		}
+	}
+}
+
+// closePods ends the conversations with agents. It comes last: agents that all end at once leave their networks at once (see inTurn).
+func (s *Stack) closePods() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.nodes {
+		if n.pod != nil {
+			n.pod.close()
 		}
 	}
 }
@@ -102,6 +113,14 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 		left = append(left, "network "+n.ID)
 	}
 	return left, nil
+}
+
+// letsGo is how long Docker may take to let a network go.
+const letsGo = 20 * time.Second
+
+// onlyNetworks says whether no container is among what is left.
+func onlyNetworks(left []string) bool {
+	return !slices.ContainsFunc(left, func(thing string) bool { return !strings.HasPrefix(thing, "network ") })
 }
 
 // will is what the reaper does to a container if nobody has done it by a time: a fault that the harness should have healed,
@@ -183,7 +202,7 @@ func (n Node) bequeath(what undo, cpus float64) (revoke func(), err error) {
 }
 
 // Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes everything with the run's label but the reaper itself, and tries again until
-// nothing is left or a minute is over. It is the reaper's whole life.
+// nothing is left, or nothing but a network for long, or a minute is over. It is the reaper's whole life.
 func Reap(ctx context.Context, alive io.Reader, run string) error {
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
@@ -193,9 +212,10 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 	obey(ctx, cli, alive)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	began := time.Now()
 	for {
 		left, err := leftovers(ctx, cli, run, false)
-		if err == nil && len(left) == 0 {
+		if err == nil && (len(left) == 0 || onlyNetworks(left) && time.Since(began) > letsGo) {
 			return nil
 		}
 		removeAll(ctx, cli, left)
@@ -214,7 +234,7 @@ const atOnce = 8
 func removeAll(ctx context.Context, cli *client.Client, left []string) {
 	networks := 0
 	for _, thing := range left {
-		if strings.HasPrefix(thing, "network") {
+		if strings.HasPrefix(thing, "network ") {
 			networks++
 		}
 	}

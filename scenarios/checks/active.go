@@ -14,7 +14,8 @@ var active = Check{
 	Name: "active",
 	Doc:  "Health checks take a dead server out and a healthy one back in.",
 	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
-		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number",
+		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number; HAProxy's checks " +
+		"are counted while nobody asks anything",
 	Claims: activeClaims,
 	Trials: activeTrials,
 	Judge:  judgeActive,
@@ -115,17 +116,26 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	if n := strangers(h, pool); n >= Often {
 		d.wrong.add("the servers were asked %s by nobody but the balancer itself, for something else than %s", plural(n, "time"), pool.Servers[first].Active.Request)
 	}
+	pace := cadenceOf(h, pool, pool.Servers[first])
+	if pace.wrong() {
+		d.wrong.add("%s got %s", nameOf(pool.Servers[first]), pace)
+	}
 	f := lb.Finding{
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.list(),
 		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
 		Measured:  fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
 		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params["down_s_least"], claim.Params["down_s_most"], claim.Params["up_s_least"], claim.Params["up_s_most"]),
 	}
+	if pace.known() { // the deaths show how many checks it takes
+		f.Need = Often
+		f.Test += "; and how often it was checked while nobody asked anything"
+		f.Measured += "; " + pace.String()
+	}
 	if d.short > 0 {
 		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", number(d.short)+" series of checks")
 	}
 	if d.passed > 0 {
-		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s passed for health, as configured", number(d.passed)+" series of redirects"), "; ")
+		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s passed for health, as configured", number(d.passed)+" series of redirects or late answers"), "; ")
 	}
 	f.Broken = noDeaths(h, d.n)
 	if f.Broken == "" {
@@ -160,7 +170,8 @@ func noDeaths(h lb.History, n int) string {
 func (d *detection) see(e *episode) {
 	a := *e.server.Active
 	soonest, latest, hanging := a.Down()
-	if e.hangs {
+	delay, _ := time.ParseDuration(e.mark.Event.With["delay"])
+	if e.hangs || e.lies && delay > a.Timeout {
 		latest = hanging
 	}
 	near := time.Duration(10 / max(1, e.rate) * float64(time.Second))
@@ -168,9 +179,10 @@ func (d *detection) see(e *episode) {
 		return
 	}
 	last, name := e.last(), e.server.Host
-	if e.lies && passes(a, e.mark.Event.With["status"]) {
+	if e.lies && delay < a.Timeout && passes(a, e.mark.Event.With["status"]) {
 		if d.passed++; e.turns && e.served < e.mark.Ended-e.pick()-slack {
-			d.wrong.add("%s was sent no request after %.2f s, though its health checks were answered %s, which is expected", name, e.served.Seconds(), e.mark.Event.With["status"])
+			d.wrong.add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which is expected within %s",
+				name, e.served.Seconds(), e.mark.Event.With["status"], span(delay), span(a.Timeout))
 		}
 		return
 	}
@@ -190,7 +202,9 @@ func (d *detection) see(e *episode) {
 		return
 	}
 	d.n++
-	d.out = append(d.out, max(0, last-e.alive))
+	if delay == 0 { // which takes its time until it is known
+		d.out = append(d.out, max(0, last-e.alive))
+	}
 	if out := last + e.pick() + slack - e.alive; out < soonest {
 		d.wrong.add("%s was sent no request later than %.2f s after it had died at %.2f s; %.2f s is promised at least", name, (last - e.alive).Seconds(), e.alive.Seconds(), soonest.Seconds())
 	}
@@ -209,7 +223,7 @@ func passes(a lb.Active, status string) bool {
 func (d *detection) returned(e *episode, a lb.Active) {
 	soonest, latest := a.Up()
 	within := latest + slack + e.pick()
-	if !e.turns {
+	if !e.turns && !e.eager {
 		within = e.next // it is asked when its turn comes, and nobody knows when
 	}
 	switch {
@@ -227,5 +241,41 @@ func (d *detection) returned(e *episode, a lb.Active) {
 }
 
 func activeTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
-	return deathTrials(cfg, claim.Subject, "when health checks find a server dead, and well again", func(s lb.Server) bool { return s.Active != nil })
+	all := deathTrials(cfg, claim.Subject, "when health checks find a server dead, and well again", func(s lb.Server) bool { return s.Active != nil })
+	if len(all) == 0 {
+		return nil
+	}
+	pool, _ := cfg.Pool(claim.Subject)
+	if cfg.Balancer != "traefik" { // HAProxy's checks wait as long as their interval, if nothing else is said
+		return all
+	}
+	return append(all, ailing(pool, all[0])...)
+}
+
+// How late answers to health checks are that are in time, and that are not, as parts of what the configuration gives them; and how long
+// the servers may ail in all.
+const (
+	inTime   = 0.75
+	tooLate  = 1.3
+	mostAils = time.Minute
+)
+
+// ailing has the health checks of a server that dies answered within their timeout, for as long as so many must have failed otherwise
+// that it is out, and then later than that, until it must be out.
+func ailing(pool lb.Pool, dying Trial) []Trial {
+	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return s.Host == dying.Kill[0] })
+	a := *pool.Servers[i].Active
+	_, _, out := a.Down()
+	_, back := a.Up()
+	part := func(of float64) time.Duration {
+		return time.Duration(of * float64(a.Timeout)).Round(time.Millisecond)
+	}
+	if a.Timeout >= a.Interval || !passes(a, "200") || 2*out+back > mostAils { // it says nothing of its own, or takes too long
+		return nil
+	}
+	t := Trial{Kind: Ailing, Load: dying.Load, Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, span(a.Timeout))}
+	for _, of := range []float64{inTime, tooLate} {
+		t.Ail = append(t.Ail, Ailment{dying.Kill[0], part(of), out + time.Second, back + 2*time.Second})
+	}
+	return []Trial{t}
 }

@@ -54,8 +54,8 @@ func authQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot stri
 		case strings.HasPrefix(r.Auth.By, "/"):
 			path := r.Auth.By
 			for _, by := range cfg.Routes {
-				if by.Path == r.Auth.By && by.PoolPath != "" {
-					path = by.PoolPath
+				if by.Path == r.Auth.By {
+					path = by.Seen(by.Path)
 				}
 			}
 			ask("the service lets it pass", "status=200&at="+path, Reply{Codes: []int{200}, Pool: r.Pool})

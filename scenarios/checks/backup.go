@@ -11,7 +11,7 @@ import (
 var backup = Check{
 	Name: "backup",
 	Doc:  "A backup server gets requests only while no other server of its pool takes any.",
-	Law:  "zero of its arrivals while another server is in rotation",
+	Law:  "zero of its arrivals while another server is in rotation, and some while none is",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim
@@ -27,7 +27,22 @@ var backup = Check{
 			return claims
 		})
 	},
-	Judge: judgeBackup,
+	Trials: backupTrials,
+	Judge:  judgeBackup,
+}
+
+// backupTrials have all primary servers die at once.
+func backupTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	r, ok := toPool(cfg, claim.Subject)
+	if !ok {
+		return nil
+	}
+	t := Trial{Kind: Backups, Shows: "who serves while no primary server is up", Load: lb.Load{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []lb.Request{r}}}
+	for _, s := range rotation(pool) {
+		t.Gone = append(t.Gone, s.Host)
+	}
+	return []Trial{t}
 }
 
 func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
@@ -82,7 +97,7 @@ func allKnownGone(h lb.History, pool lb.Pool) (sent []window) {
 	common := []window{{0, over(h)}}
 	for _, s := range rotation(pool) {
 		var next []window
-		for _, e := range episodes(h, pool, append(slices.Clone(refusing), hanging...)...) {
+		for _, e := range everyEpisode(h, pool, append(slices.Clone(refusing), hanging...)...) {
 			from := e.mark.From + settling
 			if a := e.server.Active; a != nil {
 				_, refused, hangs := a.Down()
@@ -123,7 +138,7 @@ func allGone(h lb.History, pool lb.Pool) []window {
 	common := []window{{0, over(h)}}
 	for _, s := range rotation(pool) {
 		var next []window
-		for _, e := range episodes(h, pool, append(slices.Clone(refusing), hanging...)...) {
+		for _, e := range everyEpisode(h, pool, append(slices.Clone(refusing), hanging...)...) {
 			if e.server.Host != s.Host {
 				continue
 			}

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ var breaker = Check{
 	Name: "breaker",
 	Doc:  "After too many failures all requests are refused for a while, then let in little by little.",
 	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses all for " +
-		"fallbackDuration; then the admitted share grows to a half over recoveryDuration",
+		"fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below that line",
 	Trials: breakerTrials,
 	Judge:  judgeBreaker,
 	Claims: func(cfg lb.Config) []lb.Claim {
@@ -63,10 +64,16 @@ func breakerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 		return Trial{Kind: kind, Shows: shows, Load: lb.Load{Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []lb.Request{request}}}
 	}
 	return []Trial{
-		trial(Calm, "status=200&for=calm", "that it is closed before", 2*time.Second),
+		calm(trial(Calm, "status=200&for=calm", "that it is closed before, and when it looks", b.Every), b),
 		trial(Tripping, "status=500&for=tripping", "when the breaker trips", fails),
 		trial(Tripped, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
 	}
+}
+
+// calm sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look known.
+func calm(t Trial, b lb.Breaker) Trial {
+	t.Load.Count, t.Load.Rate = 2, 1/(b.Every+time.Second).Seconds()
+	return t
 }
 
 // judgeBreaker looks at when the first request was refused, and at what became of those after it.
@@ -86,9 +93,11 @@ func judgeBreaker(claim lb.Claim, h lb.History) lb.Finding {
 	for hit := range h.Hits {
 		t.time(hit)
 	}
+	t.looks()
 	for hit := range h.Hits {
 		t.see(hit)
 	}
+	t.recovers()
 	f.N = t.n
 	f.Predicted = fmt.Sprintf("trips within %s, refuses all for %s, none after %s more", span(2*b.Every+time.Second), span(b.Open), span(b.Recovery))
 	f.Power = "would have caught a breaker that does not trip, lets requests in before its time, or does not recover"
@@ -109,6 +118,8 @@ type trip struct {
 
 	n, again                         int // hits, and those let in after it had been open
 	failing, failed, tripped, latest time.Duration
+	calm                             []lb.Hit // before, in the order in which they were sent
+	tried                            []lb.Hit // since the backends began to fail, in that order
 	wrong                            examples
 }
 
@@ -117,10 +128,14 @@ func (t *trip) refused(hit lb.Hit) bool { return hit.Server == "" && hit.Code ==
 // time notes when it began.
 func (t *trip) time(hit lb.Hit) {
 	asks := t.asks(hit)
+	if strings.Contains(asks, "&for=calm") {
+		t.calm = append(t.calm, hit)
+	}
 	if !strings.Contains(asks, "&for=tripp") {
 		return
 	}
 	t.n++
+	t.tried = append(t.tried, hit)
 	if strings.Contains(asks, "for=tripping") {
 		t.failed = max(t.failed, hit.Sent)
 		if t.failing == 0 || hit.Sent < t.failing {
@@ -148,6 +163,63 @@ func (t *trip) see(hit lb.Hit) {
 	}
 	if t.refused(hit) {
 		t.latest = max(t.latest, hit.Sent)
+	}
+}
+
+// looks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed since it last looked
+// (oxy, cbreaker.go), so at the second of them, and next at the first answer so long after that.
+func (t *trip) looks() {
+	bySent := func(a, b lb.Hit) int { return int(a.Sent - b.Sent) }
+	slices.SortFunc(t.calm, bySent)
+	slices.SortFunc(t.tried, bySent)
+	n := len(t.calm)
+	if n < 2 || t.tripped == 0 || t.calm[n-1].Sent-t.calm[n-2].Done < t.Every || t.calm[n-1].Server == "" {
+		return
+	}
+	looked := t.calm[n-1]
+	if t.tripped < looked.Sent+t.Every {
+		t.wrong.add("it tripped %.2f s after it had looked at request %d; it is to look every %s", (t.tripped - looked.Sent).Seconds(), looked.Seq, span(t.Every))
+	}
+	known := time.Duration(0) // when it must have tripped
+	for _, hit := range t.tried {
+		switch {
+		case hit.Sent >= t.tripped:
+			return
+		case known > 0 && hit.Sent > known+slack && hit.Done < t.tripped:
+			t.wrong.add("request %d was let in %.2f s after it had looked at request %d; it is to look every %s", hit.Seq, (hit.Sent - looked.Done).Seconds(), looked.Seq, span(t.Every))
+			return
+		case known == 0 && hit.Sent > looked.Done+t.Every+slack:
+			known = hit.Done
+		}
+	}
+}
+
+// recovers judges how many it lets in while it recovers: so many that their share of all requests since then stays below a half of the
+// share of recoveryDuration that has passed (oxy, ratio.go). Two requests more or fewer are room for those under way when that began.
+func (t *trip) recovers() {
+	const room = 2
+	first := slices.IndexFunc(t.tried, func(hit lb.Hit) bool { return hit.Sent > t.tripped+t.Open })
+	if first < 0 || t.tripped == 0 || t.failed > t.tripped+t.Open {
+		return
+	}
+	begun, in, all := t.tried[first].Done, 0, 0
+	for _, hit := range t.tried[first:] {
+		if hit.Sent > t.tripped+t.Open+t.Recovery {
+			return
+		}
+		all++
+		refused := t.refused(hit)
+		least := 0.5 * max(0, hit.Sent-begun-slack).Seconds() / t.Recovery.Seconds() * float64(all-room)
+		most := 0.5 * (hit.Done - t.tripped - t.Open + slack + 2*time.Second/trippingRate).Seconds() / t.Recovery.Seconds() * float64(all+room)
+		switch {
+		case refused && float64(in+1+room) < least:
+			t.wrong.add("request %d was refused %.2f s after it had begun to recover, when %s of %s had been let in; %.0f are to be by then", hit.Seq, (hit.Sent - begun).Seconds(), number(in), number(all), least)
+		case !refused && float64(in+1-room) > most:
+			t.wrong.add("request %d was let in %.2f s after it had begun to recover, and %s of %s before; %.0f are to be by then", hit.Seq, (hit.Sent - begun).Seconds(), number(in), number(all), most)
+		}
+		if !refused {
+			in++
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ var All = []Check{
 	endpoint,    // what the balancer answers by itself
 	own,         // the balancer's own pages
 	counters,    // what those count
+	accessLog,   // what is written of requests
 	tls,         // versions, ciphers, certificates
 	timeouts,    // how long the balancer waits
 	framing,     // where a request ends
@@ -131,6 +132,7 @@ func Probes(cfg lb.Config, claims []lb.Claim) []lb.Request {
 
 // Judge decides every claim of a history's plan. It fails only where the history cannot be read.
 func Judge(h lb.History) (lb.Report, error) {
+	all := h
 	h = byClients(h)
 	phases, err := phases(h)
 	if err != nil {
@@ -145,7 +147,11 @@ func Judge(h lb.History) (lb.Report, error) {
 		if findings[i] = outside(claim, h.Plan); findings[i].Broken != "" {
 			continue
 		}
-		findings[i] = find(claim, h)
+		seen := h
+		if claim.Check == rules.Name || claim.Check == weights.Name && asksItself(h.Plan.Config, claim.Subject) { // what a service is asked counts too
+			seen = all
+		}
+		findings[i] = find(claim, seen)
 		if err := h.Err(); err != nil {
 			return lb.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
 		}
@@ -334,30 +340,65 @@ func journeys(h lb.History) func(seq uint64) *journey {
 	for i, l := range h.Plan.Loads {
 		first[i] = h.Plan.First(i)
 		for _, r := range l.Requests {
-			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := h.Plan.Config.Route(r.Port, host(h, r), path)
+			route := routeTaken(h.Plan.Config, r, host(h, r))
 			all[i] = append(all[i], journey{load: i, request: r, route: route, key: route.Key(), tunnel: l.Engine == lb.WebSocket})
 		}
 	}
 	return func(seq uint64) *journey {
 		for i, l := range h.Plan.Loads {
 			if seq >= first[i] && seq-first[i] < uint64(l.Count) {
-				return &all[i][(seq-first[i])%uint64(len(l.Requests))]
+				return &all[i][l.Which(int(seq-first[i]))]
 			}
 		}
 		return nil
 	}
 }
 
+// routeTaken is the route that a request takes: handshakes may have one of their own.
+func routeTaken(cfg lb.Config, r lb.Request, host string) lb.Route {
+	path, _, _ := strings.Cut(r.Path, "?")
+	plain, _ := cfg.Route(r.Port, host, path)
+	if r.Header["Upgrade"] == "" {
+		return plain
+	}
+	for _, o := range cfg.Routes {
+		upgrades := func(when string) bool {
+			c, ok := readCondition(when)
+			return ok && strings.EqualFold(c.header, "upgrade") && !c.not && !c.regex && strings.EqualFold(c.value, r.Header["Upgrade"])
+		}
+		here := o.Port == r.Port && strings.HasPrefix(path, o.Path) && (len(o.Hosts) == 0 || slices.Contains(o.Hosts, host))
+		if here && len(o.When) > 0 && !slices.ContainsFunc(o.When, func(when string) bool { return !upgrades(when) }) {
+			return o
+		}
+	}
+	return plain
+}
+
 // proxied lists the routes that lead to a pool and that a plain request can be made for.
 func proxied(cfg lb.Config) []lb.Route {
 	var routes []lb.Route
 	for _, r := range cfg.Routes {
-		if _, ok := r.Askable(); ok && r.Pool != "" && r.Redirect == nil {
+		literal := r
+		literal.Regex = false
+		host, ok := literal.Askable()
+		if ok && r.Regex {
+			taken, found := cfg.Route(r.Port, host, example(r))
+			ok = found && taken.Key() == r.Key()
+		}
+		if ok && r.Pool != "" && r.Redirect == nil {
 			routes = append(routes, r)
 		}
 	}
 	return routes
+}
+
+// example is a path that takes a route; empty where lbproof finds none.
+func example(r lb.Route) string {
+	if !r.Regex {
+		return r.Path
+	}
+	path, _ := sample(r.Path)
+	return path
 }
 
 // probe is a request that takes a route and tries to pass for another client's: forged headers must not get through where
@@ -379,12 +420,12 @@ func ask(r lb.Route, header map[string]string) lb.Request {
 		}
 		header["Host"] = host
 	}
-	request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: maps.Clone(header)}
+	request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: example(r), Header: maps.Clone(header)}
 	if request.Header == nil {
 		request.Header = map[string]string{}
 	}
 	if asksBackend(r) {
-		maps.Copy(request.Header, wish("status=200&at="+seenPath(r, r.Path)))
+		maps.Copy(request.Header, wish("status=200&at="+r.Seen(request.Path)))
 	}
 	for _, rule := range r.Rules {
 		if rule.Code != 0 {
@@ -400,14 +441,6 @@ func ask(r lb.Route, header map[string]string) lb.Request {
 // asksBackend says whether the balancer asks a backend, by a route of its own, if a request may pass.
 func asksBackend(r lb.Route) bool { return r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") }
 
-// seenPath is the path that a backend sees of a request.
-func seenPath(r lb.Route, path string) string {
-	if r.PoolPath == "" {
-		return path
-	}
-	return r.PoolPath + strings.TrimPrefix(path, r.Path)
-}
-
 // byClients leaves out the arrivals of requests by which the balancer asks a backend on its own account, where that noted the path.
 func byClients(h lb.History) lb.History {
 	asked := map[string]bool{}
@@ -417,7 +450,7 @@ func byClients(h lb.History) lb.History {
 		}
 		for _, by := range h.Plan.Config.Routes {
 			if by.Path == r.Auth.By {
-				asked[seenPath(by, by.Path)] = true
+				asked[by.Seen(by.Path)] = true
 			}
 		}
 	}
@@ -436,6 +469,19 @@ func byClients(h lb.History) lb.History {
 		}
 	}
 	return h
+}
+
+// asksItself says whether a pool's servers are those that are asked about all requests to it, so that these take turns with them.
+func asksItself(cfg lb.Config, pool string) bool {
+	itself := false
+	for _, r := range cfg.Routes {
+		by, asked := asker(cfg, r)
+		if asked && (by.Pool == pool) != (r.Pool == pool) {
+			return false
+		}
+		itself = itself || asked && r.Pool == pool
+	}
+	return itself
 }
 
 // originals leaves out the arrivals of copies, of which another promise is.

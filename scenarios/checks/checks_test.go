@@ -214,6 +214,31 @@ func TestReplies(t *testing.T) {
 	golden(t, "testdata/replies.golden", matrix.String())
 }
 
+// A breaker whose times are others than the configuration's is refuted, each by its own.
+func TestBreakersTimes(t *testing.T) {
+	i := slices.IndexFunc(fixtures.Repliers(), func(r fixtures.Replier) bool { return r.Check == "breaker" && r.Refutes == "" })
+	for name, change := range map[string]func(*lb.Breaker){
+		"looks more often":     func(b *lb.Breaker) { b.Every = b.Every * 21 / 20 },
+		"looks less often":     func(b *lb.Breaker) { b.Every = b.Every * 3 / 5 },
+		"is open for less":     func(b *lb.Breaker) { b.Open = b.Open * 5 / 3 },
+		"recovers faster":      func(b *lb.Breaker) { b.Recovery = b.Recovery * 5 / 3 },
+		"recovers more slowly": func(b *lb.Breaker) { b.Recovery = b.Recovery * 3 / 5 },
+	} {
+		h, err := fixtures.Repliers()[i].History()
+		require.NoError(t, err)
+		for i, r := range h.Plan.Config.Routes {
+			if r.Breaker != nil {
+				promised := *r.Breaker
+				change(&promised)
+				h.Plan.Config.Routes[i].Breaker = &promised
+			}
+		}
+		report, err := checks.Judge(h)
+		require.NoError(t, err)
+		assert.True(t, refuted(report)["breaker"], name)
+	}
+}
+
 // The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs, and no
 // honest one; testdata/laws.golden keeps what every check says of each.
 func TestLaws(t *testing.T) {

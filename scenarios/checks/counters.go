@@ -13,8 +13,8 @@ import (
 
 var counters = Check{
 	Name:   "counters",
-	Doc:    "The balancer's page of counters counts every request that clients send, once.",
-	Law:    "the page is asked before and after a known number of requests, one after another; a difference that is another number refutes",
+	Doc:    "The balancer's counters, on a page or a socket, count every request that clients send, once.",
+	Law:    "they are asked for before and after a known number of requests, one after another; a difference that is another number refutes",
 	Claims: counterClaims,
 	Trials: counterTrials,
 	Judge:  judgeCounters,
@@ -24,14 +24,15 @@ var counters = Check{
 type page struct {
 	what  string // begins lb.Own's
 	query string // that makes the page one of plain text
-	// total adds up the requests so far; what is asked for the page itself is among them once it has been answered.
-	total func(body string) (float64, bool)
+	// total adds up the requests so far.
+	total  func(body string) (float64, bool)
+	itself float64 // how many requests asking for the page is, once it has been answered
 }
 
 var pages = []page{
-	{what: "nginx's counters", total: stubStatus},
-	{what: "HAProxy's statistics", query: ";csv", total: haproxyCSV},
-	{what: "HAProxy's Prometheus exporter", total: metricsOf("haproxy_", "haproxy_frontend_http_requests_total{")},
+	{what: "nginx's counters", total: stubStatus, itself: 1},
+	{what: "HAProxy's statistics", query: ";csv", total: haproxyCSV, itself: 1},
+	{what: "HAProxy's Prometheus exporter", total: metricsOf("haproxy_", "haproxy_frontend_http_requests_total{"), itself: 1},
 	{what: "Prometheus metrics", total: metricsOf("traefik_", "traefik_entrypoint_requests_total{")},
 }
 
@@ -103,21 +104,39 @@ func counterClaims(cfg lb.Config) []lb.Claim {
 			})
 		}
 	}
+	for _, s := range cfg.Sockets {
+		claims = append(claims, lb.Claim{
+			ID: id("counters", s.Path, ""), Check: "counters", Subject: s.Path, Pos: s.Pos, Implicit: true,
+			Text: fmt.Sprintf("The command show stat on %s counts every request that clients send, once.", s.Path),
+		})
+	}
 	return distinct(claims)
+}
+
+// countersOf are the counters that a claim is about, and the request that asks for them.
+func countersOf(cfg lb.Config, claim lb.Claim) (p page, look lb.Request, ok bool) {
+	if slices.ContainsFunc(cfg.Sockets, func(s lb.Socket) bool { return s.Pos == claim.Pos && s.Path == claim.Subject }) {
+		return page{total: haproxyCSV}, lb.Request{Method: "GET", Path: "/show%20stat", From: claim.Subject, Keep: true}, true
+	}
+	r, _ := routeOf(cfg, claim)
+	p, ok = pageOf(r)
+	asked, _ := ownQuestions(cfg, claim)
+	if !ok || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
+		return p, look, false
+	}
+	look = asked[0].Ask
+	look.Path, look.Keep = look.Path+p.query, true
+	return p, look, true
 }
 
 // between is how many requests are sent between two looks at the page.
 const between = 5
 
 func counterTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
-	r, _ := routeOf(cfg, claim)
-	p, ok := pageOf(r)
-	asked, _ := ownQuestions(cfg, claim)
-	if !ok || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
+	_, look, ok := countersOf(cfg, claim)
+	if !ok {
 		return nil
 	}
-	look := asked[0].Ask
-	look.Path, look.Keep = look.Path+p.query, true
 	t := Trial{Kind: Counted + " " + claim.ID, Shows: "a request that " + claim.Subject + " does not count, or counts twice"}
 	t.Load = lb.Load{Engine: lb.Prober, Concurrency: 1, Requests: []lb.Request{look}}
 	for i := range between {
@@ -133,10 +152,9 @@ func counterTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 }
 
 func judgeCounters(claim lb.Claim, h lb.History) lb.Finding {
-	r, _ := routeOf(h.Plan.Config, claim)
-	p, ok := pageOf(r)
+	p, _, ok := countersOf(h.Plan.Config, claim)
 	if !ok {
-		return lb.Finding{Cannot: "the configuration has no such page"}
+		return lb.Finding{Cannot: "the counters are not for everybody"}
 	}
 	f := lb.Finding{Need: Often - 1, Test: "counters before and after requests that were sent one after another"}
 	find, sent, last, looks := journeys(h), 0, 0., 0
@@ -158,7 +176,7 @@ func judgeCounters(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		if looks++; looks > 1 {
 			f.N++
-			if grown, own := total-last, p.itself(); grown != float64(sent)+own {
+			if grown := total - last; grown != float64(sent)+p.itself {
 				wrong.add("request %d: %g requests more are counted than at the look before, where %d were sent and the page asked for", hit.Seq, grown, sent)
 			}
 		}
@@ -174,12 +192,4 @@ func judgeCounters(claim lb.Claim, h lb.History) lb.Finding {
 		f.Counter = wrong.list()
 	}
 	return f
-}
-
-// itself is how much asking for the page adds.
-func (p page) itself() float64 {
-	if p.what == "Prometheus metrics" {
-		return 0
-	}
-	return 1
 }

@@ -39,6 +39,9 @@ func judgeDrained(claim lb.Claim, h lb.History) lb.Finding {
 	if i < 0 {
 		return lb.Finding{Cannot: "the configuration has no such server"}
 	}
+	if len(rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Backup }) {
+		return lb.Finding{Cannot: nobodyUp}
+	}
 	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it", Predicted: "0"}
 	var wrong examples
 	find := journeys(h)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -27,13 +28,18 @@ type episode struct {
 	mark     lb.Mark
 	hangs    bool
 	lies     bool
-	turns    bool    // the pool's servers take turns, so that it is known how soon each is asked
-	rate     float64 // requests per second that were meant for it while it lived
+	turns    bool          // the pool's servers take turns, so that it is known how soon each is asked
+	eager    bool          // or the one with the fewest requests in flight is asked, which one that is back has
+	rate     float64       // requests per second that were meant for it while it lived
+	rest     time.Duration // between two rows of requests to the pool
+	share    float64       // of the pool's turns
+	fresh    bool          // no state knows of an earlier death
 	attempts []time.Duration
 	served   time.Duration // the last request that reached it before the fault ended
 	alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
 	several  bool          // states, one in each worker
 	back     time.Duration // the first request that reached it after it came back; 0 where none did
+	asked    time.Duration // until when, after it came back, somebody asked the pool all the time
 	next     time.Duration // when the episode is over: the server's next fault, or the end of the traffic
 }
 
@@ -46,8 +52,16 @@ func over(h lb.History) time.Duration {
 	return last
 }
 
-// episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop.
+// episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others were there.
 func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
+	return slices.DeleteFunc(everyEpisode(h, pool, kinds...), func(e *episode) bool {
+		phase := e.mark.Event.Phase
+		return phase < len(h.Plan.Loads) && h.Plan.Loads[phase].Name == Backups
+	})
+}
+
+// everyEpisode has those too in which all were dead at once on purpose.
+func everyEpisode(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 	var all []*episode
 	end := over(h)
 	for _, m := range h.Env.Marks {
@@ -58,22 +72,62 @@ func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 		all = append(all, &episode{
 			server: pool.Servers[i], mark: m, alive: m.Before, next: end, rate: meant(h, pool, pool.Servers[i], m.Event.Phase),
 			hangs: slices.Contains(hanging, m.Event.Fault), lies: slices.Contains(lying, m.Event.Fault),
+			eager: strings.HasPrefix(pool.Method, "least") && pool.Sticky == nil,
+			rest:  rest(h.Plan, m.Event.Phase), share: share(pool, pool.Servers[i]),
 			several: !pool.SharedState && h.Env.Workers != 1, turns: turns(pool.Method) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b *episode) int { return int(a.mark.Ordered - b.mark.Ordered) })
 	for i, e := range all {
+		e.fresh = e.fresh || i == 0
 		for _, later := range all[i+1:] {
 			if later.server.Host == e.server.Host {
 				e.next = later.mark.Ordered
 				break
 			}
 		}
+		if i+1 < len(all) {
+			all[i+1].fresh = slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+				return m.Event.Fault == "reload" && m.Err == "" && m.Ordered > e.mark.To && m.From < all[i+1].mark.Ordered
+			})
+		}
 	}
 	if len(all) > 0 {
+		hushed(h, pool, all)
 		witnessed(h, all)
 	}
 	return all
+}
+
+// hush is how long nobody asks a pool where what becomes of a server can no more be seen.
+const hush = time.Second
+
+// LeastTurns is how often a pool is asked per second, where that is no hush.
+const LeastTurns = 1.1
+
+// hushed finds until when somebody asked the pool after each death.
+func hushed(h lb.History, pool lb.Pool, all []*episode) {
+	asked, find := make([]map[int]bool, len(all)), journeys(h) // in which pieces of time since a death was over
+	for i := range all {
+		asked[i] = map[int]bool{}
+	}
+	for hit := range h.Hits {
+		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name && j.route.Pool != "" {
+			continue
+		}
+		for i, e := range all {
+			if hit.Sent >= e.mark.Ended && hit.Sent < e.next {
+				asked[i][int((hit.Sent-e.mark.Ended)/hush)] = true
+			}
+		}
+	}
+	for i, e := range all {
+		n := 0
+		for asked[i][n] {
+			n++
+		}
+		e.asked = e.mark.Ended + time.Duration(max(0, n-1))*hush // the last piece may have ended before
+	}
 }
 
 // witnessed enters what the servers saw: who tried to connect, and when the last and the first requests came.
@@ -133,18 +187,35 @@ func meant(h lb.History, pool lb.Pool, server lb.Server, phase int) float64 {
 	l := h.Plan.Loads[phase]
 	find, first, mine := journeys(h), h.Plan.First(phase), 0
 	for i := range l.Requests {
-		if j := find(first + uint64(i)); j != nil && j.route.Pool == pool.Name {
+		if j := find(first + uint64(i*max(1, l.InRow))); j != nil && j.route.Pool == pool.Name {
 			mine++
 		}
 	}
+	if len(l.Requests) == 0 {
+		return 0
+	}
+	return l.Rate * float64(mine) / float64(len(l.Requests)) * share(pool, server)
+}
+
+// share is a server's part of a pool's turns.
+func share(pool lb.Pool, server lb.Server) float64 {
 	total := 0
 	for _, s := range rotation(pool) {
 		total += max(1, s.Weight)
 	}
-	if total == 0 || len(l.Requests) == 0 {
+	if total == 0 {
 		return 0
 	}
-	return l.Rate * float64(mine) / float64(len(l.Requests)) * float64(max(1, server.Weight)) / float64(total)
+	return float64(max(1, server.Weight)) / float64(total)
+}
+
+// rest is how long nobody asks a pool between two rows of requests to it.
+func rest(plan lb.Plan, phase int) time.Duration {
+	if phase >= len(plan.Loads) || plan.Loads[phase].InRow < 2 {
+		return 0
+	}
+	l := plan.Loads[phase]
+	return time.Duration(float64((len(l.Requests)-1)*l.InRow) / l.Rate * float64(time.Second))
 }
 
 // pick is how long it takes, but for one time in a thousand, until the next request is meant for the server.
@@ -152,7 +223,7 @@ func (e *episode) pick() time.Duration {
 	if e.rate <= 0 {
 		return 0
 	}
-	return time.Duration(math.Log(1000) / e.rate * float64(time.Second))
+	return e.rest + time.Duration(math.Log(1000)/e.rate*float64(time.Second))
 }
 
 // last is when the last request was sent to the dead server: of attempts that lie as close together as requests do. Those of
@@ -211,29 +282,92 @@ func spread(all []time.Duration) string {
 // deathRate is how many requests per second a pool gets while one of its servers dies.
 const deathRate = 100
 
-// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all. A pool with one alone has nobody
-// to take over.
+// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where HAProxy has one alone, and
+// somebody waits for it.
 func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) []Trial {
 	pool, ok := cfg.Pool(name)
 	request, askable := toPool(cfg, name)
+	if !askable {
+		request, askable = handshake(cfg, name)
+	}
 	if !ok || !askable {
 		return nil
 	}
 	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s lb.Server) bool { return s.Backup || s.Down || s.Drain })
 	mortal := slices.DeleteFunc(slices.Clone(up), func(s lb.Server) bool { return !fits(s) })
-	if len(up) < 2 || len(mortal) == 0 {
+	if len(mortal) == 0 || len(up) < 2 && cfg.Balancer != "haproxy" {
 		return nil
 	}
+	t := Trial{Kind: Deaths, Shows: shows, Load: lb.Load{Rate: deathRate, Concurrency: 512, Count: 1}}
 	most := 1
-	if cfg.Balancer == "haproxy" { // whose checks know servers one by one, while nginx that leaves one alone minds the others
-		most = min(3, len(up)-1+len(up)/3) // of three by turns two are dead at a time at most
+	switch cfg.Balancer {
+	case "haproxy": // whose checks know servers one by one, while nginx that leaves one alone minds the others
+		most = max(1, min(3, len(up)-1+len(up)/3)) // of three by turns two are dead at a time at most
+	case "nginx":
+		slices.SortStableFunc(mortal, func(a, b lb.Server) int { return a.Weight - b.Weight })
 	}
-	var hosts []string
 	for _, s := range mortal[max(0, len(mortal)-most):] {
-		hosts = append(hosts, s.Host)
+		t.Kill = append(t.Kill, s.Host)
 	}
-	return []Trial{{
-		Kind: Deaths, Kill: hosts, Shows: shows,
-		Load: lb.Load{Rate: deathRate, Concurrency: 512, Count: 1, Requests: []lb.Request{request}},
-	}}
+	t.Load.Requests, t.Load.Clients = meeting(cfg, pool, request, t.Kill)
+	return []Trial{t}
+}
+
+// shares says whether another pool has a server of this one's, so that nobody could tell whose attempts reach it.
+func shares(cfg lb.Config, pool string) bool {
+	mine, _ := cfg.Pool(pool)
+	return slices.ContainsFunc(cfg.Pools, func(o lb.Pool) bool {
+		return o.Name != pool && slices.ContainsFunc(o.Servers, func(s lb.Server) bool {
+			return slices.ContainsFunc(mine.Servers, func(m lb.Server) bool { return m.Host == s.Host })
+		})
+	})
+}
+
+// handshake is a request for a tunnel to a pool that nothing else leads to.
+func handshake(cfg lb.Config, pool string) (lb.Request, bool) {
+	for _, r := range cfg.Routes {
+		request, ok := wishing(cfg, r, "")
+		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && !shares(cfg, pool) {
+			return request, true
+		}
+	}
+	return lb.Request{}, false
+}
+
+// someClients is how many addresses ask a pool whose servers are chosen by them, so that one may lead to the server that dies, and one alone.
+const someClients = 2
+
+// meeting is how requests get to the given servers of a pool: where a hash decides, with a key of theirs, or with several. To
+// nginx each comes from a client of its own, whose connection stays with one worker and so with one count of failures.
+func meeting(cfg lb.Config, pool lb.Pool, r lb.Request, hosts []string) ([]lb.Request, lb.Clients) {
+	requests, clients := []lb.Request{r}, lb.Clients{}
+	if cfg.Balancer == "nginx" {
+		clients = lb.Clients{Count: 1, Addresses: true}
+	}
+	trials := keyTrials(pool, r)
+	if pool.Key == "" || len(trials) == 0 {
+		return requests, clients
+	}
+	keys := trials[0].Load.Clients
+	switch {
+	case !keys.Addresses:
+	case cfg.Balancer != "nginx":
+		return requests, keys
+	default:
+		clients.Apart = keys.Apart
+		for i := 1; i < someClients; i++ {
+			another := r
+			another.Path = fmt.Sprintf("%s?client=%d", r.Path, i)
+			requests = append(requests, another)
+		}
+		return requests, clients
+	}
+	servers, up := members(cfg, pool)
+	m := mapOf(cfg, pool, servers, up)
+	for _, one := range trials[0].Load.Requests {
+		if key, ok := keyIn(one, pool.Key); ok && m != nil && slices.Contains(hosts, servers[m(key)].Host) {
+			return []lb.Request{one}, clients
+		}
+	}
+	return requests, clients
 }

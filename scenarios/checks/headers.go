@@ -20,7 +20,7 @@ var headers = Check{
 	Law:    "one arrival with another value refutes the claim",
 	Claims: headerClaims,
 	Probes: probe,
-	Trials: headerTrials,
+	Trials: innerTrials,
 	Judge:  judgeHeaders,
 }
 
@@ -152,11 +152,24 @@ func valueOf(name string, route lb.Route, r lb.Request, client, host string) (va
 	return "", false
 }
 
-// inner is what requests from the balancer's own host wish for that show the headers of a route that others are kept out of.
+// inner is what requests from the balancer's own host wish for that show what is promised of every request to a route that others
+// are kept out of.
 const inner = "status=200&for=headers"
 
-// headerTrials ask routes that let in nobody from outside, from the balancer's own host.
-func headerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+// plain are the journeys of requests that are not made to be odd.
+func plain(h lb.History) func(seq uint64) *journey {
+	find := journeys(h)
+	return func(seq uint64) *journey {
+		j := find(seq)
+		if j == nil || h.Plan.Loads[j.load].Engine == lb.Prober && !strings.HasPrefix(j.request.Header[lb.WishHeader], inner) {
+			return nil
+		}
+		return j
+	}
+}
+
+// innerTrials ask routes that let in nobody from outside, from the balancer's own host.
+func innerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	r, ok := routeOf(cfg, claim)
 	request, askable := wishing(cfg, r, inner)
 	if !ok || !askable || request.From == "" {
@@ -198,14 +211,11 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 	var wrong examples
 	seen := decoded{}
 	last, shapes := "", map[string]*regexp.Regexp{}
-	find, wanted, field := journeys(h), map[*journey]string{}, textproto.CanonicalMIMEHeaderKey(name)
+	find, wanted, field := plain(h), map[*journey]string{}, textproto.CanonicalMIMEHeaderKey(name)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.key != claim.Subject || j.tunnel {
 			continue
-		}
-		if h.Plan.Loads[j.load].Engine == lb.Prober && !strings.HasPrefix(j.request.Header[lb.WishHeader], inner) {
-			continue // made to be odd
 		}
 		f.N++
 		want, known := wanted[j]

@@ -3,6 +3,7 @@ package checks
 import (
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -17,7 +18,7 @@ var keepalive = Check{
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			k := p.Keepalive
-			if k == nil {
+			if k == nil || k.Never && tunnelled(cfg, p) {
 				return nil
 			}
 			text := fmt.Sprintf("Connections to the servers of %s are used again.", p.Name)
@@ -37,6 +38,22 @@ var keepalive = Check{
 			}}
 		})
 	},
+}
+
+// tunnelled says whether nothing but tunnels leads to a pool, which have connections of their own in any case.
+func tunnelled(cfg lb.Config, pool lb.Pool) bool {
+	some := false
+	for _, r := range cfg.Routes {
+		if r.Pool != pool.Name {
+			continue
+		}
+		request, ok := wishing(cfg, r, "")
+		if !ok || !strings.EqualFold(request.Header["Upgrade"], "websocket") {
+			return false
+		}
+		some = true
+	}
+	return some
 }
 
 // Bounds on how many requests count connections.
@@ -72,6 +89,9 @@ func judgeKeepalive(claim lb.Claim, h lb.History) lb.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Keepalive == nil {
 		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+	}
+	if len(rotation(pool)) == 0 && len(pool.Servers) > 0 {
+		return lb.Finding{Cannot: nobodyUp}
 	}
 	k := pool.Keepalive
 	f := lb.Finding{Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: lostWitness(h)}

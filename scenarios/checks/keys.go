@@ -92,7 +92,9 @@ func isAddress(key string) bool {
 func keyOf(h lb.History, key string, hit lb.Hit) (value []byte, ok bool) {
 	l := h.Plan.Loads[hit.Load]
 	r := l.Request(hit.Index)
-	path, query, _ := strings.Cut(r.Path, "?")
+	if value, ok := keyIn(r, key); ok {
+		return value, true
+	}
 	name, has := strings.CutPrefix(key, "$http_")
 	if inside, is := strings.CutPrefix(key, "hdr("); is {
 		name, has = strings.TrimSuffix(inside, ")"), true
@@ -104,22 +106,30 @@ func keyOf(h lb.History, key string, hit lb.Hit) (value []byte, ok bool) {
 			return []byte(address.String()), err == nil
 		}
 		return address.AsSlice(), err == nil
-	case key == "$request_uri":
-		return []byte(r.Path), true
-	case key == "$uri", key == "uri":
-		return []byte(path), true
 	case key == "$host", key == "$http_host":
 		return []byte(host(h, r)), true
 	case has:
 		return []byte(header(l, r, strings.ReplaceAll(name, "_", "-"), hit.Index)), true
-	case strings.HasPrefix(key, "$arg_"):
-		values, err := url.ParseQuery(query)
-		return []byte(values.Get(strings.TrimPrefix(key, "$arg_"))), err == nil
 	case strings.HasPrefix(key, "$cookie_"):
 		if l.Keys.Cookie == strings.TrimPrefix(key, "$cookie_") {
 			return []byte(l.Key(hit.Index)), true
 		}
 		return nil, r.Header["Cookie"] == "" && !l.Clients.Cookies
+	}
+	return nil, false
+}
+
+// keyIn is the value of a key that is a part of a request's path.
+func keyIn(r lb.Request, key string) (value []byte, ok bool) {
+	path, query, _ := strings.Cut(r.Path, "?")
+	switch {
+	case key == "$request_uri":
+		return []byte(r.Path), true
+	case key == "$uri", key == "uri":
+		return []byte(path), true
+	case strings.HasPrefix(key, "$arg_"):
+		values, err := url.ParseQuery(query)
+		return []byte(values.Get(strings.TrimPrefix(key, "$arg_"))), err == nil
 	}
 	return nil, false
 }

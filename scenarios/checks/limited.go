@@ -411,8 +411,8 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 	return f
 }
 
-// through says how many requests peers of the balancer let in beside it; empty where there are none.
-func through(byKey map[string][]asked) string {
+// admitted counts the requests that the balancer, which is "", and its peers let in.
+func admitted(byKey map[string][]asked) map[string]int {
 	let := map[string]int{}
 	for key, all := range byKey {
 		_, peer, _ := strings.Cut(key, " through ")
@@ -422,7 +422,12 @@ func through(byKey map[string][]asked) string {
 			}
 		}
 	}
-	text := ""
+	return let
+}
+
+// through says how many requests peers of the balancer let in beside it; empty where there are none.
+func through(byKey map[string][]asked) string {
+	let, text := admitted(byKey), ""
 	for _, peer := range slices.Sorted(maps.Keys(let)) {
 		if peer != "" {
 			text += fmt.Sprintf(", of which %s let in %s", peer, number(let[peer]))
@@ -481,11 +486,15 @@ func delayed(l lb.Limit, key string, all []asked, wrong *examples) (sighted bool
 		}
 		return true
 	}
-	waited, due := 0, 0
+	sent := slices.Clone(at)
+	for i := range sent {
+		sent[i].Before = max(sent[i].After, in[i].hit.Sent)
+	}
+	waited, due, longest := 0, 0, bucket.Waits(sent, 0)
 	for i, turn := range bucket.Waits(at, 0) {
 		took := in[i].hit.Done - in[i].hit.Sent
 		switch {
-		case turn == 0: // who is not beyond the rate waits for nothing either, unless servers are slow
+		case longest[i] == 0: // who is not beyond the rate waits for nothing either, unless servers are slow
 			promptly = max(promptly, took)
 		case turn >= 2*slack:
 			if due++; took >= turn {
@@ -529,6 +538,9 @@ func judgeInFlight(h lb.History, g group[lb.Limit]) lb.Finding {
 	}
 	f.Counter = append(wrong.list(), odd.list()...)
 	f.Measured = fmt.Sprintf("at most %d at a time, %s refused", most, number(refused))
+	if n := len(admitted(byKey)); n > 1 {
+		f.Measured += fmt.Sprintf(", through each of %d balancers in turn", n)
+	}
 	f.Need = f.N
 	if most < l.Most || refused == 0 {
 		f.Need = f.N + 1
@@ -580,6 +592,29 @@ func inFlight(l lb.Limit, key string, all []asked, arrived map[uint64]time.Durat
 // spared is the share of what a limit allows that a load takes which is not to meet it.
 const spared = 0.8
 
+// InRow is how many requests one client can send at once without any limit by address of theirs refusing one or having it wait;
+// 0 where there is no such limit.
+func InRow(cfg lb.Config, requests []lb.Request) int {
+	row := 0
+	for _, r := range requests {
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		for _, limit := range route.Limits {
+			if limit.Law == lb.InFlight || !isAddress(limit.Key) {
+				continue
+			}
+			most := atOnce(limit)
+			if limit.Law == lb.LeakyBucket && limit.Delay >= 0 {
+				most = limit.Delay + 1
+			}
+			if most = max(1, int(spared*float64(most))); row == 0 || most < row {
+				row = most
+			}
+		}
+	}
+	return row
+}
+
 // Spare has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit wants it that
 // counts all clients together.
 func Spare(cfg lb.Config, l *lb.Load) {
@@ -597,6 +632,9 @@ func Spare(cfg lb.Config, l *lb.Load) {
 	}
 	clients := 1
 	for zone, limit := range limits {
+		if isAddress(limit.Key) && l.Engine == lb.Prober { // phases have no address in common
+			l.Clients.Count, l.Clients.Addresses = max(1, l.Clients.Count), true
+		}
 		requests := float64(l.Count) * float64(asked[zone]) / float64(len(l.Requests))
 		if l.Engine == lb.Prober { // whose requests are few, and may keep step with its clients
 			requests = float64(l.Count)
@@ -614,7 +652,8 @@ func Spare(cfg lb.Config, l *lb.Load) {
 			l.Rate = spared * limit.Rate
 		}
 	}
-	if clients > 1 {
+	if clients > 1 { // and no more addresses than before lie between the first and the last
+		l.Clients.Apart = l.Clients.Apart * l.Clients.Count / max(clients, l.Clients.Count)
 		l.Clients.Count, l.Clients.Addresses = max(clients, l.Clients.Count), true
 	}
 }

@@ -13,6 +13,7 @@ var once = Check{
 	Law:    "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
 	Claims: onceClaims,
 	Probes: probe,
+	Trials: innerTrials,
 	Judge:  judgeOnce,
 }
 
@@ -33,12 +34,15 @@ var repeatable = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
 
 func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
+	if r, ok := routeOf(h.Plan.Config, claim); ok && len(r.Access) > 0 {
+		f.Need = Often
+	}
 	var wrong examples
 	book := ledger{names: []string{""}}
 	for hit := range h.Hits {
 		book.answered(hit)
 	}
-	find := journeys(h)
+	find := plain(h)
 	repeats := countArrivals(claim, h, find, &book, &wrong)
 	for hit := range h.Hits {
 		j := find(hit.Seq)

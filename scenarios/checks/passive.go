@@ -15,7 +15,8 @@ var passive = Check{
 	Name: "passive",
 	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
 	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
-		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile",
+		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile; where clients send rows of " +
+		"requests, the attempts at a death are a multiple of the count",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim
@@ -94,8 +95,9 @@ type absence struct {
 	fails, states int
 	out           time.Duration
 
-	n, told     int // deaths, and those at which some state must have reached its count
+	n, told     int // deaths, and those that show when a count is reached: every state's, or that of one client's connection
 	asked, most int // attempts on dead servers, and how many there may be
+	odd         int // deaths with a number of attempts that no workers come to
 	away        []time.Duration
 	wrong       examples
 }
@@ -113,9 +115,8 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	case p.Law != "nginx":
 		return judgeInRow(h, pool, pool.Servers[first])
 	}
-	if other, shared := sharedWith(h.Plan, pool); shared {
-		return lb.Finding{Broken: fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)}
-	}
+	other, shared := sharedWith(h.Plan, pool)
+	mixed := lb.Finding{Broken: fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)}
 	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
 	if pool.SharedState {
 		a.states = 1
@@ -124,11 +125,17 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		if waits := e.waits(h.Plan.Config, pool.Name); e.hangs && (waits == 0 || e.mark.Ended-e.mark.From < waits+slack) {
 			continue // not one attempt had failed when it was over
 		}
+		if shared && !e.ours(h, pool.Name) {
+			return mixed
+		}
 		if e.server.Passive != nil && e.server.Passive.Fails == p.Fails && e.server.Passive.Out == p.Out && e.rate > 0 && e.served > 0 {
 			a.see(e, h, pool.Name)
 		}
 	}
 	for _, e := range episodes(h, pool, "errors") {
+		if shared {
+			return mixed
+		}
 		if q := e.server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
 			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.mark.Event.With["status"]))
 		}
@@ -151,6 +158,9 @@ func (a *absence) finding(h lb.History) lb.Finding {
 	if a.told < a.n {
 		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom for a count of %d to be reached for certain, by %s", plural(a.n-a.told, "death"), a.fails, plural(a.states, "state"))
 	}
+	if a.odd > 1 { // one may be: a worker was asked the end of a row when the server died, and never again (s(1-s)^50 < 0.01)
+		a.wrong.add("at %s the dead server was asked a number of times that is no multiple of %d, though every client asked often enough for that", plural(a.odd, "death"), a.fails)
+	}
 	if a.asked > a.most {
 		a.wrong.add("%s on dead servers in %s, where %s are promised at most", plural(a.asked, "attempt"), plural(a.n, "death"), number(a.most))
 	}
@@ -170,7 +180,12 @@ func (a *absence) finding(h lb.History) lb.Finding {
 // failed goes there too.
 func (a *absence) see(e *episode, h lb.History, pool string) {
 	a.n++
-	told := len(e.attempts) > a.states*(a.fails-1)
+	told := len(e.attempts) >= a.states*a.fails
+	// Of several states one may have made more attempts than its count, at a time, and another none.
+	if told && a.states == 1 && !e.hangs && e.back > 0 && e.back < e.attempts[a.fails-1]+a.out-slack {
+		a.wrong.add("%s was sent a request %.2f s after its count of %d was reached; it is to be left alone for %g s",
+			e.server.Host, (e.back - e.attempts[a.fails-1]).Seconds(), a.fails, a.out.Seconds())
+	}
 	waits := e.waits(h.Plan.Config, pool)
 	a.most += a.states * (a.fails + int((e.mark.Ended-e.alive)/(a.out+waits)))
 	if e.hangs {
@@ -181,23 +196,80 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 		a.tell(told)
 		return
 	}
-	failed := map[int][]time.Duration{} // by connection: when its attempts failed
-	for _, c := range e.contacts(h) {
+	failed, taken, owned := map[int][]time.Duration{}, 0, 0 // by connection: when its attempts failed
+	met, reached := map[int]bool{}, 0                       // connections with attempts that failed, and the most in a row
+	for _, c := range e.contacts(h, pool) {
 		mine := failed[c.conn]
 		if alone := len(mine) >= a.fails; alone && c.at-mine[len(mine)-1] < a.out-slack {
 			a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
 				e.server.Host, (c.at - mine[len(mine)-1]).Seconds(), mine[len(mine)-1].Seconds(), a.out.Seconds())
 		}
 		if c.failed {
-			a.asked++
+			if c.taken { // of which there may have been any number at a time
+				taken++
+			} else {
+				a.asked, owned = a.asked+1, owned+1
+			}
 			failed[c.conn] = append(mine, c.at)
-			told = told || len(failed[c.conn]) >= a.fails
+			met[c.conn] = true
+			reached = max(reached, len(failed[c.conn]))
 			continue
 		}
 		delete(failed, c.conn)
 	}
 	a.returned(e, 0)
-	a.tell(told)
+	n, long := len(e.attempts), e.mark.Ended-e.alive >= a.out // so that it is tried again while it is dead
+	if !e.rows(h, a.fails) || long {
+		all := a.states * a.fails
+		a.tell(n == owned && len(met) == 1 && reached >= a.fails || n+taken >= all && (long || n <= all))
+		return
+	}
+	multiple := n%a.fails == 0
+	if taken == 0 && n == owned && !multiple {
+		a.odd++
+	}
+	a.tell(taken == 0 && (n == a.fails || n > 0 && multiple && n == owned))
+}
+
+// ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may have
+// been for either.
+func (e *episode) ours(h lb.History, pool string) (ok bool) {
+	if e.hangs || h.Plan.Loads[e.mark.Event.Phase].InRow < 2 {
+		return false
+	}
+	find, mine, others := journeys(h), make([]bool, len(e.attempts)), make([]bool, len(e.attempts))
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || hit.Load != e.mark.Event.Phase || hit.Done < e.alive || hit.Sent > e.next {
+			continue
+		}
+		first, _ := slices.BinarySearch(e.attempts, hit.Sent)
+		for i := first; i < len(e.attempts) && e.attempts[i] <= hit.Done; i++ {
+			if j.route.Pool == pool {
+				mine[i] = true
+			} else {
+				others[i] = true
+			}
+		}
+	}
+	var left []time.Duration
+	for i, at := range e.attempts {
+		switch {
+		case mine[i] && others[i]:
+			return false
+		case mine[i]:
+			left = append(left, at)
+		}
+	}
+	e.attempts = left
+	return true
+}
+
+// rows says whether each client of the phase sends so many requests one after another that its worker must meet a count of failures
+// of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the attempts are a multiple of the count.
+func (e *episode) rows(h lb.History, fails int) bool {
+	l := h.Plan.Loads[e.mark.Event.Phase]
+	return l.InRow > 1 && e.fresh && (e.turns || e.eager) && float64(l.InRow)*e.share >= float64(fails)
 }
 
 // tell counts a death at which some state must have reached its count.
@@ -230,7 +302,7 @@ func (a *absence) returned(e *episode, waits time.Duration) {
 		a.away = append(a.away, e.back-e.attempts[0])
 	}
 	latest := max(lastAsked+a.out+time.Second, e.mark.To) + e.pick()*time.Duration(a.states) + slack
-	if until := cmp.Or(e.back, e.next); e.turns && until > latest {
+	if until := cmp.Or(e.back, e.next); e.turns && until > latest && e.asked > latest {
 		a.wrong.add("%s was back at %.2f s and sent no request until %.2f s, %.2f s after its last failure; %g s is promised at most",
 			e.server.Host, e.mark.To.Seconds(), until.Seconds(), (until - lastAsked).Seconds(), a.out.Seconds()+1)
 	}
@@ -241,15 +313,26 @@ type contact struct {
 	at     time.Duration
 	conn   int
 	failed bool
+	taken  bool // it had reached the server when that died
 }
 
-// contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. An
-// attempt at the time of which several connections had a request under way is nobody's.
-func (e *episode) contacts(h lb.History) []contact {
-	owners := make([][]lb.Hit, len(e.attempts))
+// contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. Those
+// that had reached it when it died failed too, if another server answered them. An
+// attempt at the time of which several connections had a request to the pool under way is nobody's.
+func (e *episode) contacts(h lb.History, pool string) []contact {
+	owners, taken := make([][]lb.Hit, len(e.attempts)), map[uint64]time.Duration{}
+	for a := range h.Arrivals {
+		if a.Server == e.server.Host && a.At >= e.mark.Ordered && a.At <= e.alive {
+			taken[a.Seq] = a.At
+		}
+	}
 	var all []contact
+	find := journeys(h)
 	for hit := range h.Hits {
 		if hit.Load != e.mark.Event.Phase || hit.Done < e.alive || hit.Sent > e.next {
+			continue
+		}
+		if j := find(hit.Seq); j == nil || j.route.Pool != pool && j.route.Pool != "" {
 			continue
 		}
 		first, _ := slices.BinarySearch(e.attempts, hit.Sent)
@@ -258,6 +341,9 @@ func (e *episode) contacts(h lb.History) []contact {
 		}
 		if hit.Server == e.server.Host && hit.Sent >= e.mark.Ended {
 			all = append(all, contact{at: hit.Sent, conn: hit.Conn})
+		}
+		if at, had := taken[hit.Seq]; had && hit.Server != e.server.Host {
+			all = append(all, contact{at: at, conn: hit.Conn, failed: true, taken: true})
 		}
 	}
 	for i, under := range owners {

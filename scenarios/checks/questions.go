@@ -31,9 +31,11 @@ type Reply struct {
 	Pool    string              // a server of this pool answers
 	Self    bool                // no backend does
 	Own     bool                // no backend does, and none has seen the request
+	Paths   []string            // that backends see of it, each
 	Arrives [2]int              // at how many backends the request arrives, least and most; 0, 0 is any
 	Has     map[string][]string // fields of the answer, and all their values; none: it is absent
 	Some    []string            // fields of the answer that are there, whatever their value
+	Cookie  *lb.Sticky          // it sets this cookie, with these attributes and no other of theirs
 	Shake   map[string]string   // how the handshake goes
 	Within  Interval            // from sending to the end of the answer
 	Alone   bool                // backends see no more requests than answers come
@@ -76,6 +78,7 @@ func trials(questions questions, cfg lb.Config, claim lb.Claim) []Trial {
 		}
 		if kind == Waited {
 			t.Load.Timeout, t.Shows = patience+grace, "when the balancer gives up"
+			t.Load.Count = (Often + 1) * len(t.Load.Requests) // of those that wait together one more costs no time
 		}
 		all = append(all, t)
 	}
@@ -227,10 +230,27 @@ func (r Reply) differs(h lb.History, hit lb.Hit, arrived []lb.Arrival) string {
 	if n := len(arrived); r.Arrives[1] > 0 && (n < r.Arrives[0] || n > r.Arrives[1]) {
 		return fmt.Sprintf("answered %d, and reached backends %d times instead of %s", hit.Code, n, times(r.Arrives))
 	}
+	if r.Paths != nil {
+		if seen := paths(arrived); !slices.Equal(seen, slices.Sorted(slices.Values(r.Paths))) {
+			return fmt.Sprintf("answered %d, and backends saw %s instead of %s", hit.Code, and(seen), and(r.Paths))
+		}
+	}
 	if what := r.fields(header); what != "" {
 		return fmt.Sprintf("answered %d by %s %s", hit.Code, who(hit), what)
 	}
 	return ""
+}
+
+// paths are those of a request's arrivals, each once.
+func paths(arrived []lb.Arrival) (seen []string) {
+	for _, a := range arrived {
+		if noted, err := url.ParseQuery(a.Header); err == nil {
+			path, _, _ := strings.Cut(noted.Get(lb.NotedPath), "?")
+			seen = append(seen, path)
+		}
+	}
+	slices.Sort(seen)
+	return slices.Compact(seen)
 }
 
 // fields says which header field of an answer is not as it is to be.
@@ -252,6 +272,9 @@ func (r Reply) fields(header url.Values) string {
 		if len(header[name]) == 0 {
 			return "without " + name
 		}
+	}
+	if r.Cookie != nil {
+		return unlikeCookie(*r.Cookie, header["Set-Cookie"])
 	}
 	return ""
 }
@@ -388,7 +411,7 @@ func wishing(cfg lb.Config, r lb.Route, text string) (request lb.Request, ok boo
 	}
 	request = lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: path, Header: wish(text)}
 	if asksBackend(r) && !strings.Contains(text, "at=") {
-		request.Header[lb.WishHeader] += "&at=" + seenPath(r, path)
+		request.Header[lb.WishHeader] += "&at=" + r.Seen(path)
 	}
 	if host != "" {
 		request.Header["Host"] = host

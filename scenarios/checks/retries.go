@@ -13,7 +13,8 @@ var retries = Check{
 	Name: "retries",
 	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
 	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
-		"as are meant for it until its death is known, within the Poisson law at both ends of that interval",
+		"as are meant for it until its death is known, within the Poisson law at both ends of that interval; with HAProxy how long " +
+		"requests wait tells how often they are tried",
 	Claims: retryClaims,
 	Trials: retryTrials,
 	Judge:  judgeRetried,
@@ -75,6 +76,8 @@ func retryText(cfg lb.Config, g group[*lb.Retry]) string {
 		b.WriteString(", to the server whose turn it is then, which may be the dead one again")
 	case t.Elsewhere:
 		b.WriteString(", to another server")
+	case !t.Elsewhere && hashedAgain(cfg, g):
+		b.WriteString(", to the same server, which the hash chooses again: while it is dead and not yet found so, its clients get 503")
 	default:
 		b.WriteString(", to the same server (no redispatch): while it is dead and not yet found so, its clients get 503")
 	}
@@ -87,6 +90,16 @@ func retryText(cfg lb.Config, g group[*lb.Retry]) string {
 		b.WriteString(".")
 	}
 	return b.String()
+}
+
+// hashedAgain says whether a hash chooses the servers of all pools, so that a request goes to the same one again.
+func hashedAgain(cfg lb.Config, g group[*lb.Retry]) bool {
+	for _, name := range poolsOf(g.routes) {
+		if pool, ok := cfg.Pool(name); !ok || pool.Key == "" {
+			return false
+		}
+	}
+	return cfg.Balancer == "haproxy"
 }
 
 // repeats says whether the causes include such that come after the server has seen the request.
@@ -115,8 +128,19 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	g := groups[i]
 	l := lossesOf(h, g)
+	var waits examples
+	shown := 0 // requests that waited as often as they may
 	for _, name := range poolsOf(g.routes) {
-		if pool, ok := h.Plan.Config.Pool(name); ok && len(rotation(pool)) > 1 {
+		pool, ok := h.Plan.Config.Pool(name)
+		if w, waiting := waitsOf(h.Plan.Config, g.what, pool); ok && waiting {
+			for _, e := range episodes(h, pool, refusing...) {
+				w.see(e, h, pool, l.find)
+			}
+			if shown += w.times[w.most]; w.wrong() != "" {
+				waits.add("%s: %s", name, w.wrong())
+			}
+		}
+		if ok && len(rotation(pool)) > 1 {
 			gone := append(allGone(h, pool), severalGone(h, pool)...)
 			for _, e := range episodes(h, pool, refusing...) {
 				l.see(e, h, pool, gone)
@@ -136,8 +160,13 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	if len(l.under) > 0 && l.hung == 0 {
 		f.Note = fmt.Sprintf("under way when it died, and failed, which is not held against it: %s", l.under)
 	}
+	if l.deaths == 0 && shown > 0 { // of a server that nobody stands in for
+		f.N, f.Need, f.Broken = shown, Often, ""
+		f.Test = "how long requests waited for a dead server"
+		f.Predicted, f.Measured = "as often as they may", fmt.Sprintf("%s did", plural(shown, "request"))
+	}
 	if f.Broken == "" {
-		f.Counter = l.wrong.list()
+		f.Counter = append(l.wrong.list(), waits.list()...)
 	}
 	if elsewhere(g.what) || l.asked == 0 {
 		f.Predicted, f.Power = "0 failed", powerAll(f.N, h)

@@ -3,6 +3,7 @@ package checks
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -10,7 +11,7 @@ import (
 var rules = Check{
 	Name:      "rules",
 	Doc:       "Requests that meet a condition are refused, redirected or rewritten.",
-	Law:       "one on either side of the condition that is treated like the other refutes",
+	Law:       "one on either side of the condition that is treated like the other refutes, and one that backends see with another path",
 	Questions: ruleQuestions,
 	Claims: func(cfg lb.Config) []lb.Claim {
 		found := grouped(cfg, func(r lb.Route) []lb.Rule { return r.Rules }, func(r lb.Rule) string { return fmt.Sprint(r) })
@@ -38,19 +39,67 @@ var rules = Check{
 func ruleQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
 	for _, r := range cfg.Routes {
 		for i, rule := range r.Rules {
-			if rule.Pos != claim.Pos || rule.Code == 0 || r.Key() != claim.Subject {
-				continue
+			switch {
+			case rule.Pos != claim.Pos || r.Key() != claim.Subject:
+			case rule.Rewrite != nil:
+				asked = append(asked, rewriteQuestions(cfg, r, *rule.Rewrite)...)
+			case rule.Code != 0:
+				asked = append(asked, conditionQuestions(cfg, r, i)...)
 			}
-			other := r
-			other.Rules, other.Guarded = slices.Delete(slices.Clone(r.Rules), i, i+1), false
-			met, ok := wishing(cfg, other, "")
-			missed, okToo := wishing(cfg, r, "")
-			if !ok || !okToo || !meetCondition(rule.When, &met) {
-				continue
-			}
-			asked = append(asked, Question{"it meets " + rule.When, Asked, met, Reply{Codes: []int{rule.Code}, Own: true}})
-			asked = append(asked, Question{"it does not meet " + rule.When, Asked, missed, Reply{Not: rule.Code}})
 		}
 	}
 	return asked, ""
+}
+
+// conditionQuestions are a request that meets the condition of a route's rule number i, and one that does not.
+func conditionQuestions(cfg lb.Config, r lb.Route, i int) []Question {
+	other, rule := r, r.Rules[i]
+	other.Rules, other.Guarded = slices.Delete(slices.Clone(r.Rules), i, i+1), false
+	met, ok := wishing(cfg, other, "")
+	missed, okToo := wishing(cfg, r, "")
+	if !ok || !okToo || !meetCondition(rule.When, &met) {
+		return nil
+	}
+	return []Question{
+		{"it meets " + rule.When, Asked, met, Reply{Codes: []int{rule.Code}, Own: true}},
+		{"it does not meet " + rule.When, Asked, missed, Reply{Not: rule.Code}},
+	}
+}
+
+// rewriteQuestions are requests whose path a backend is to see changed. The path of a service that is asked about others is seen
+// beside theirs.
+func rewriteQuestions(cfg lb.Config, r lb.Route, rewrite lb.Rewrite) (asked []Question) {
+	if by, ok := asker(cfg, r); ok {
+		request, _ := wishing(cfg, by, "")
+		return []Question{{"what the service is asked", Asked, request, Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}}}
+	}
+	request, ok := wishing(cfg, r, "")
+	if !ok || asksBackend(r) {
+		return nil
+	}
+	paths := []string{request.Path}
+	if !r.Exact && !r.Regex {
+		paths = append(paths, strings.TrimSuffix(request.Path, "/")+"/lbproof/a", strings.TrimSuffix(request.Path, "/")+"/b")
+	}
+	if path, ok := sample(rewrite.Match); ok && strings.HasPrefix(path, r.Path) && !slices.Contains(paths, path) {
+		paths = append(paths, path)
+	}
+	for _, path := range paths {
+		if route, ok := cfg.Route(request.Port, request.Header["Host"], path); ok && route.Key() == r.Key() {
+			one := request
+			one.Path = path
+			asked = append(asked, Question{"what a backend sees of " + path, Asked, one, Reply{Codes: []int{200}, Paths: []string{r.Seen(path)}}})
+		}
+	}
+	return asked
+}
+
+// asker is a route whose requests a route of the balancer's own is asked about.
+func asker(cfg lb.Config, r lb.Route) (by lb.Route, ok bool) {
+	for _, o := range cfg.Routes {
+		if _, askable := wishing(cfg, o, ""); askable && o.Auth != nil && r.Internal && o.Auth.By == r.Path {
+			return o, true
+		}
+	}
+	return lb.Route{}, false
 }

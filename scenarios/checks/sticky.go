@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,11 +53,63 @@ func stickyTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	if !ok {
 		return nil
 	}
-	return []Trial{{
+	return append(trials(stickyQuestions, cfg, claim), Trial{
 		Kind:  Sessions + " " + claim.Subject,
 		Load:  lb.Load{Count: (1 + comesBack) * manySessions, Concurrency: inTurns, Requests: []lb.Request{r}, Clients: lb.Clients{Count: manySessions, Cookies: true}},
 		Shows: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
-	}}
+	})
+}
+
+// stickyQuestions come without the cookie, so that the balancer sets it.
+func stickyQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	pool, ok := cfg.Pool(claim.Subject)
+	r, reached := toPool(cfg, claim.Subject)
+	sets := ok && pool.Sticky != nil && pool.Sticky.Cookie != "" && (cfg.Balancer != "haproxy" || slices.Contains(pool.Sticky.With, "insert"))
+	if !sets || !reached {
+		return nil, ""
+	}
+	return []Question{{"a client without the cookie", Asked, r, Reply{Backend: true, Cookie: pool.Sticky}}}, ""
+}
+
+// unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether scripts see it, whether
+// it goes over plain HTTP, and what else the configuration says of it.
+func unlikeCookie(want lb.Sticky, set []string) string {
+	var names []string
+	for _, line := range set {
+		name, _, _ := strings.Cut(line, "=")
+		name = strings.TrimSpace(name)
+		if names = append(names, name); name != want.Cookie && !strings.Contains(want.Cookie, " ") { // which is no name
+			continue
+		}
+		words, given := map[string]string{}, map[string]string{}
+		for i, word := range want.With {
+			name, value, written := strings.Cut(strings.ToLower(word), "=")
+			if !written && i+1 < len(want.With) { // HAProxy's are words that follow
+				value = strings.ToLower(want.With[i+1])
+			}
+			words[name] = value
+		}
+		for _, part := range strings.Split(line, ";")[1:] {
+			name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "=")
+			given[name] = value
+		}
+		for _, name := range []string{"secure", "httponly"} {
+			_, wanted := words[name]
+			if _, is := given[name]; is != wanted {
+				return fmt.Sprintf("with the cookie %q, which is %s %s", line, map[bool]string{true: "to be", false: "not to be"}[wanted], name)
+			}
+		}
+		for _, name := range []string{"samesite", "max-age", "domain", "path"} {
+			if value, wanted := words[name]; wanted && given[name] != value {
+				return fmt.Sprintf("with the cookie %q, which is to have %s=%s", line, name, value)
+			}
+		}
+		return ""
+	}
+	if len(names) == 0 {
+		return fmt.Sprintf("without the cookie %s", want.Cookie)
+	}
+	return fmt.Sprintf("with the cookie %s instead of %s", strings.Join(names, ", "), want.Cookie)
 }
 
 // session is where a client that keeps its cookie is served.
@@ -86,6 +139,10 @@ func judgeSticky(claim lb.Claim, h lb.History) lb.Finding {
 	if f.Broken == "" {
 		s.firsts(&f, h, pool)
 		f.Counter = append(f.Counter, s.wrong.list()...)
+	}
+	if q := judgeQuestions(stickyQuestions, claim, h); q.N > 0 {
+		f.Counter = append(f.Counter, q.Counter...)
+		f.Measured += fmt.Sprintf("; the cookie set %s times, %s", number(q.N), q.Measured)
 	}
 	return f
 }

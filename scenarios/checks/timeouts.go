@@ -48,7 +48,7 @@ const (
 	late  = 3 * time.Second
 )
 
-// timeLimit finds what a claim is about, and a route to try it on.
+// timeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked about.
 func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bool) {
 	shares := func(r lb.Route) bool {
 		for _, has := range r.Timeouts {
@@ -61,10 +61,30 @@ func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bo
 	}
 	routes := candidates(cfg, claim, shares)
 	if len(routes) == 0 {
-		return t, r, false
+		i := slices.IndexFunc(cfg.Routes, func(r lb.Route) bool { return r.Internal && r.Key() == claim.Subject && shares(r) })
+		if i < 0 {
+			return t, r, false
+		}
+		_, ok = asker(cfg, cfg.Routes[i])
+		return t, cfg.Routes[i], ok
 	}
-	shares(routes[0])
-	return t, routes[0], true
+	r = routes[0]
+	if shares(r); t.For == lb.TunnelTimeout {
+		r = routes[len(routes)-1] // that tunnels alone take, if there is one
+	}
+	shares(r)
+	return t, r, true
+}
+
+// way is the request that takes a route, and the route that it takes first: another where the route is that of a service that is asked.
+func way(cfg lb.Config, r lb.Route, says string) (request lb.Request, first lb.Route, ok bool) {
+	by, asked := asker(cfg, r)
+	if !asked {
+		request, ok = wishing(cfg, r, says)
+		return request, r, ok
+	}
+	request, ok = wishing(cfg, by, says+"&at="+r.Seen(r.Path))
+	return request, by, ok
 }
 
 func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
@@ -74,7 +94,7 @@ func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	}
 	n, cannot := connects(cfg, r, t)
 	pool, _ := cfg.Pool(r.Pool)
-	request, askable := wishing(cfg, r, "")
+	request, _, askable := way(cfg, r, "")
 	if cannot != "" || !askable || len(pool.Servers) == 0 {
 		return nil
 	}
@@ -145,7 +165,7 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 			from = max(from, m.From)
 		}
 	}
-	gaveUp := []int{504} // 502 is nginx that leaves all servers alone
+	gaveUp := []int{502, 504} // 502 is nginx that has left the others alone meanwhile, or all
 	if h.Plan.Config.Balancer == "haproxy" {
 		gaveUp = []int{503, 504}
 	}
@@ -156,10 +176,14 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 			unnoticed = min(unnoticed, soonest/2)
 		}
 	}
+	_, via, _ := way(h.Plan.Config, r, "")
+	if via.Key() != r.Key() {
+		gaveUp = []int{500}
+	}
 	find := journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.key != r.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+unnoticed {
+		if j == nil || j.key != via.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Code == 502 && hit.Done-hit.Sent < t.After*3/10 || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+unnoticed {
 			continue
 		}
 		f.N++
@@ -191,8 +215,13 @@ func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 	if !ok {
 		return nil, ""
 	}
-	if t.After == 0 {
+	pool, _ := cfg.Pool(r.Pool)
+	toServers := t.For == lb.ReadTimeout || t.For == lb.SendTimeout
+	switch {
+	case t.After == 0:
 		return nil, "no run is long enough for what lasts for ever"
+	case toServers && len(pool.Servers) > 0 && len(rotation(pool)) == 0:
+		return nil, nobodyUp
 	}
 	if t.After > patience {
 		return nil, fmt.Sprintf("it takes %s, and lbproof waits %s at most", span(t.After), span(patience))
@@ -202,7 +231,7 @@ func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 	case lb.ReadTimeout, lb.SendTimeout:
 		cannot = w.forServers()
 	default:
-		w.forClients()
+		cannot = w.forClients()
 	}
 	return w.asked, cannot
 }
@@ -227,8 +256,11 @@ func (w *waiting) ask(says string, silent lb.Silence, edit func(*lb.Request), wa
 
 // forServers has a backend answer late, or read nothing. POST is not tried elsewhere.
 func (w *waiting) forServers() (cannot string) {
-	if slices.ContainsFunc(w.route.Fallbacks, func(f lb.Fallback) bool { return slices.Contains(f.Codes, 504) }) {
-		return "" // whose servers would be as late
+	if _, asked := asker(w.cfg, w.route); asked {
+		return w.forService()
+	}
+	if i := slices.IndexFunc(w.route.Fallbacks, func(f lb.Fallback) bool { return slices.Contains(f.Codes, 504) }); i >= 0 {
+		return w.forFallback(w.route.Fallbacks[i])
 	}
 	size := int64(0)
 	if w.limit.For == lb.SendTimeout {
@@ -252,9 +284,44 @@ func (w *waiting) forServers() (cannot string) {
 	return ""
 }
 
+// forService has a service answer late that is asked about requests: where it does not answer in time they get 500.
+func (w *waiting) forService() (cannot string) {
+	if w.limit.For == lb.SendTimeout {
+		return "what the service is sent is too little to wait for"
+	}
+	for _, late := range []struct {
+		by   time.Duration
+		code int
+	}{{w.limit.After * 3 / 4, 200}, {w.limit.After * 3 / 2, 500}} {
+		request, _, _ := way(w.cfg, w.route, fmt.Sprintf("delay=%s", late.by))
+		w.asked = append(w.asked, Question{"the service takes " + span(late.by), Waited, request, Reply{Codes: []int{late.code}}})
+	}
+	return ""
+}
+
+// forFallback has a pool's servers answer late, and those of its fallback at once.
+func (w *waiting) forFallback(f lb.Fallback) (cannot string) {
+	if w.limit.For == lb.SendTimeout {
+		return "the fallback answers in any case, and does not say what the balancer waited for"
+	}
+	pool, _ := w.cfg.Pool(w.route.Pool)
+	var hosts []string
+	for _, s := range pool.Servers {
+		hosts = append(hosts, s.Host)
+	}
+	post := func(q *lb.Request) { q.Method = "POST" }
+	says := fmt.Sprintf("by=%s&delay=", strings.Join(hosts, ","))
+	want := fallenBack(w.cfg, w.route, f)
+	w.about.Most += time.Duration(attempts(w.cfg, w.route)-1) * w.limit.After
+	want.Within = w.about
+	w.ask(says+(w.about.Most+grace).String(), "", post, want)
+	w.ask(says+(w.limit.After*3/4).String(), "", post, Reply{Pool: w.route.Pool})
+	return ""
+}
+
 // forClients has the client fall silent. Where HAProxy waits for a body the server's time is running too, so that the header is what
 // tells; where that has a time of its own, nothing does.
-func (w *waiting) forClients() {
+func (w *waiting) forClients() (cannot string) {
 	ends := Reply{Quiet: w.about}
 	header := slices.ContainsFunc(w.route.Timeouts, func(o lb.TimeLimit) bool { return o.For == lb.HeaderTimeout })
 	haproxy := w.cfg.Balancer == "haproxy"
@@ -263,11 +330,16 @@ func (w *waiting) forClients() {
 		w.ask("", lb.AfterAnswer, nil, ends)
 	case w.limit.For == lb.HeaderTimeout, w.limit.For == lb.ClientTimeout && haproxy && !header:
 		w.ask("", lb.InHeader, nil, ends)
-	case w.limit.For == lb.ClientTimeout && !haproxy:
+	case w.limit.For == lb.ClientTimeout && haproxy:
+		return "headers have a time of their own, and while a body is waited for the server's time runs too"
+	case w.limit.For == lb.ClientTimeout:
 		w.ask("", lb.InBody, func(q *lb.Request) { q.Method, q.Size = "POST", 1000 }, ends)
-	case w.limit.For == lb.TunnelTimeout && (w.route.Upgrade != nil || w.cfg.Balancer != "nginx") && !tunnelsElsewhere(w.cfg, w.route):
+	case w.limit.For == lb.TunnelTimeout && tunnelsElsewhere(w.cfg, w.route):
+		return "requests for tunnels take another route"
+	case w.limit.For == lb.TunnelTimeout && (w.route.Upgrade != nil || w.cfg.Balancer != "nginx"):
 		w.ask("", lb.InTunnel, func(q *lb.Request) { *q = upgrading(*q) }, ends)
 	}
+	return ""
 }
 
 // wait is the time that a claim is about.

@@ -19,6 +19,10 @@ type Trial struct {
 	Vanish []string
 	// Kill are servers that die and come back, one after another.
 	Kill []string
+	// Gone are servers that die all at once.
+	Gone []string
+	// Ail are servers whose health checks are answered late, one time after another.
+	Ail []Ailment
 	// Move is a server that has another address for a time.
 	Move  string
 	Moved time.Duration // for how long
@@ -32,6 +36,12 @@ type Trial struct {
 type Slowed struct {
 	Host  string
 	Delay time.Duration
+}
+
+// Ailment is how late a server's health checks are answered, for how long, and how long after that it is back at the latest.
+type Ailment struct {
+	Host                string
+	Delay, Lasts, After time.Duration
 }
 
 // Terms are what trials are designed for.
@@ -55,6 +65,7 @@ const (
 	Reloaded  = "reload"        // the balancer takes over its configuration meanwhile
 	Asked     = "questions"     // single requests of which each is a case of its own
 	Deaths    = "deaths"        // servers are killed under traffic, and come back
+	Ailing    = "slow checks"   // health checks are answered late, once in time and once not
 	Elsewhere = "moves"         // servers have other addresses for a time
 	Calm      = "calm"          // a breaker sees good answers
 	Tripping  = "tripping"      // backends answer with errors for so long that a breaker trips
@@ -66,6 +77,7 @@ const (
 	Spread    = "errors"        // and are asked one after another
 	Severed   = "broken"        // backends do not answer, after which it will
 	Vanished  = "vanished"      // servers cannot be connected to
+	Backups   = "backups"       // all primary servers die at once
 )
 
 // patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
@@ -75,7 +87,7 @@ const (
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Elsewhere, Waited, Spoilt, Spread, Severed, Vanished}
+var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Ailing, Elsewhere, Waited, Spoilt, Spread, Severed, Vanished, Backups}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
@@ -105,6 +117,16 @@ func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
 		}
 	}
 	return all
+}
+
+// Plain is a request that a backend answers.
+func Plain(cfg lb.Config) (lb.Request, bool) {
+	for _, r := range proxied(cfg) {
+		if len(r.Access) == 0 {
+			return ask(r, nil), true
+		}
+	}
+	return lb.Request{}, false
 }
 
 // toPool is a request that some route takes to a pool, or to a split.

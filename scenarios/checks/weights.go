@@ -79,6 +79,9 @@ func rotation(pool lb.Pool) []lb.Server {
 	return active
 }
 
+// nobodyUp says why no request can show anything of a pool whose servers are all out of rotation.
+const nobodyUp = "no server of the pool is in rotation, so that no request can show it"
+
 func weightsOf(servers []lb.Server) []int {
 	var w []int
 	for _, s := range servers {
@@ -317,6 +320,9 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 		t.total++
 	}
 	hits, failed, unsent := tallyHits(pool, h, find)
+	if asksItself(h.Plan.Config, pool.Name) { // twice for each
+		hits *= 2
+	}
 	t.slack = float64(unsent)
 	if h.Env.Interrupted != "" {
 		t.slack += float64(mostInFlight(h.Plan))

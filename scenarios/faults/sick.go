@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
@@ -9,12 +10,21 @@ import (
 
 var sick = Fault{
 	Name: "sick", On: onBackends,
-	Doc: "health checks are answered with an error, requests as before",
+	Doc: "health checks are answered with an error, or late, requests as before",
 	Args: []Arg{
-		{"status", Count, "503", "of the answers"},
+		{"status", Count, "503", "of the answers; 200 leaves them as they are"},
+		{"delay", Time, "0s", "before them"},
 	},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return behave(ctx, s, backends.Behaviour{Health: true, Status: s.Args.count("status")})
+		b := backends.Behaviour{Health: true, Status: s.Args.count("status"), Delay: s.Args.time("delay")}
+		if b.Status == http.StatusOK {
+			b.Status = 0
+		}
+		return behave(ctx, s, b)
 	},
-	Shows: func(s Site) agent.Look { return look(s, agent.Want{Codes: []int{s.Args.count("status")}}) },
+	Shows: func(s Site) agent.Look {
+		l := look(s, agent.Want{Codes: []int{s.Args.count("status")}, Slower: s.Args.time("delay")})
+		l.Timeout += s.Args.time("delay")
+		return l
+	},
 }

@@ -1,0 +1,68 @@
+package checks
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// HAProxy tries a server that refused a connection again after a second (or timeout connect), as often as retries says, the last
+// time elsewhere where it may: how long requests wait tells how often they were tried. Where servers take turns it goes elsewhere at
+// once (back.c, back_handle_st_cer).
+
+// waited is how often requests that met a dead server waited before they were tried again.
+type waited struct {
+	wait  time.Duration
+	times map[int]int // how often → requests
+	long  bool        // a dead server was asked for so long that some must have waited as often as they may
+	most  int         // how often a request may wait
+	met   int         // attempts on dead servers
+}
+
+// manyMet is how many attempts on a dead server cannot all be health checks.
+const manyMet = 50
+
+// waitsOf says how often requests to a pool may wait; ok is false where they do not.
+func waitsOf(cfg lb.Config, t *lb.Retry, pool lb.Pool) (w waited, ok bool) {
+	if waits := strings.HasPrefix(pool.Method, "least") || turns(pool.Method) && !t.Elsewhere; cfg.Balancer != "haproxy" || t.Wait == 0 || t.Attempts < 2 || !waits {
+		return w, false
+	}
+	return waited{wait: t.Wait, times: map[int]int{}, most: t.Attempts - 1}, true
+}
+
+// see counts the waits of requests that were sent while a server was dead.
+func (w *waited) see(e *episode, h lb.History, pool lb.Pool, find func(uint64) *journey) {
+	if e.rate == 0 || e.hangs {
+		return
+	}
+	w.long = w.long || e.last()-e.mark.From > time.Duration(w.most+1)*w.wait
+	w.met += len(e.attempts)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.route.Pool != pool.Name || hit.Sent < e.mark.From || hit.Done > e.mark.Ended || hit.Err != "" || hit.Load != e.mark.Event.Phase {
+			continue
+		}
+		often := math.Round((hit.Done - hit.Sent).Seconds() / w.wait.Seconds())
+		if off := hit.Done - hit.Sent - time.Duration(often)*w.wait; often > 0 && off > -slack && off < w.wait/4 {
+			w.times[int(often)]++
+		}
+	}
+}
+
+// wrong says in what the waits are not as configured; empty where they are, or where too few requests waited.
+func (w *waited) wrong() string {
+	total := 0
+	for often, n := range w.times {
+		if total += n; often > w.most && n >= Often {
+			return fmt.Sprintf("%s waited %s for a dead server, %d times at most", plural(n, "request"), span(time.Duration(often)*w.wait), w.most)
+		}
+	}
+	if w.most > 0 && w.long && w.met >= manyMet && w.times[w.most] == 0 {
+		return fmt.Sprintf("%s waited for a dead server, on which there were %s, and none of them %s, as %s come to",
+			plural(total, "request"), plural(w.met, "attempt"), span(time.Duration(w.most)*w.wait), plural(w.most, "time"))
+	}
+	return ""
+}

@@ -1,0 +1,123 @@
+package checks
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+func TestWaitsOf(t *testing.T) {
+	f := func(t *testing.T, balancer, method string, elsewhere bool, attempts, most int) {
+		t.Helper()
+		pool := lb.Pool{Method: method, Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}
+		w, ok := waitsOf(lb.Config{Balancer: balancer}, &lb.Retry{Wait: time.Second, Attempts: attempts, Elsewhere: elsewhere}, pool)
+		assert.Equal(t, most >= 0, ok)
+		assert.Equal(t, max(0, most), w.most)
+	}
+	f(t, "haproxy", "roundrobin", true, 4, -1)
+	f(t, "haproxy", "roundrobin", false, 4, 3)
+	f(t, "haproxy", "leastconn", true, 3, 2)
+	f(t, "haproxy", "roundrobin", true, 1, -1)
+	f(t, "nginx", "round robin", true, 4, -1)
+}
+
+func TestWaited(t *testing.T) {
+	f := func(times map[int]int, long bool, want string) {
+		t.Helper()
+		w := waited{wait: time.Second, most: 2, times: times, long: long, met: 60}
+		assert.Equal(t, want, w.wrong())
+	}
+	f(map[int]int{1: 40, 2: 7}, true, "")
+	f(map[int]int{}, false, "")
+	f(map[int]int{}, true, "0 requests waited for a dead server, on which there were 60 attempts, and none of them 2s, as 2 times come to")
+	f(map[int]int{1: 40}, false, "") // checks may have found the server dead before
+	f(map[int]int{2: 40, 3: 2}, true, "")
+	f(map[int]int{1: 40}, true, "40 requests waited for a dead server, on which there were 60 attempts, and none of them 2s, as 2 times come to")
+	f(map[int]int{3: 3}, true, "3 requests waited 3s for a dead server, 2 times at most")
+}
+
+func TestCadence(t *testing.T) {
+	server := lb.Server{Host: "a", Port: 80, Active: &lb.Active{Interval: 5 * time.Second, Fast: 5 * time.Second, Slow: 5 * time.Second, Rise: 1, Fall: 1}}
+	pool := lb.Pool{Name: "p", Servers: []lb.Server{server}}
+	f := func(balancer string, every time.Duration, known, wrong bool, specs ...lb.Spec) {
+		t.Helper()
+		h := lb.History{Plan: lb.Plan{Specs: specs, Config: lb.Config{Balancer: balancer, Pools: []lb.Pool{pool}}, Loads: []lb.Load{{Name: Deaths}, {Name: Waited}}}}
+		h.Env = lb.Environment{Client: "c", Phases: []lb.PhaseStats{{}, {LastSent: time.Second, End: 50 * time.Second}}}
+		h.Attempts = func(yield func(lb.Attempt) bool) {
+			for at := 2 * time.Second; at < 60*time.Second; at += every {
+				if !yield(lb.Attempt{At: at, Node: "a", From: "b", Port: 80}) || !yield(lb.Attempt{At: at, Node: "a", From: "c", Port: 80}) {
+					return
+				}
+			}
+		}
+		c := cadenceOf(h, pool, server)
+		assert.Equal(t, known, c.known())
+		assert.Equal(t, wrong, c.wrong(), c.String())
+	}
+	f("haproxy", 5*time.Second, true, false)
+	f("haproxy", 10*time.Second, true, true)
+	f("haproxy", 3*time.Second, true, true)
+	f("haproxy", 2500*time.Millisecond, true, true)
+	f("haproxy", 2500*time.Millisecond, true, false, lb.Spec{Role: lb.Balancer}, lb.Spec{Role: lb.Peer}) // each of a pair checks
+	f("traefik", 10*time.Second, false, false)                                                           // which keeps its connections
+}
+
+// Rows of requests show that each worker met its count, or met something else.
+func TestOddAttempts(t *testing.T) {
+	f := func(odd int, refuted bool) {
+		t.Helper()
+		a := absence{fails: 3, states: 2, out: 30 * time.Second, n: 3, told: 3 - odd, asked: 9, most: 18, odd: odd}
+		h := lb.History{}
+		assert.Equal(t, refuted, len(a.finding(h).Counter) > 0)
+	}
+	f(0, false)
+	f(1, false)
+	f(2, true)
+}
+
+// How many requests a client may send in a row is what the narrowest limit by address lets in at once.
+func TestInRow(t *testing.T) {
+	f := func(want int, limits ...lb.Limit) {
+		t.Helper()
+		cfg := lb.Config{Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Limits: limits, Fallback: true}}}
+		assert.Equal(t, want, InRow(cfg, []lb.Request{{Method: "GET", Port: 80, Path: "/"}}))
+	}
+	address := "$binary_remote_addr"
+	f(0)
+	f(0, lb.Limit{Law: lb.LeakyBucket, Key: "$http_x_key", Rate: 1, Burst: 20, Delay: -1})
+	f(16, lb.Limit{Law: lb.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: -1})
+	f(4, lb.Limit{Law: lb.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: 5})
+	f(1, lb.Limit{Law: lb.LeakyBucket, Key: address, Rate: 1, Burst: 20}) // each waits for its turn
+	f(8, lb.Limit{Law: lb.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: -1}, lb.Limit{Law: lb.TokenBucket, Key: address, Rate: 1, Burst: 10})
+}
+
+// Attempts on a server that two pools have are told apart by whose requests were under way.
+func TestAttemptsOfSharedServers(t *testing.T) {
+	route := func(path, pool string) lb.Route { return lb.Route{Path: path, Port: 80, Pool: pool, Fallback: true} }
+	plan := lb.Plan{
+		Config: lb.Config{Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{route("/a", "a"), route("/b", "b")}},
+		Loads:  []lb.Load{{Count: 8, InRow: 2, Requests: []lb.Request{{Path: "/a", Port: 80}, {Path: "/b", Port: 80}}}},
+	}
+	f := func(want []time.Duration, ok bool, attempts ...time.Duration) {
+		t.Helper()
+		h := lb.History{Plan: plan, Hits: func(yield func(lb.Hit) bool) {
+			for i := range 8 {
+				at := time.Duration(i) * time.Second
+				if !yield(lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Sent: at, Done: at + 1100*time.Millisecond}) {
+					return
+				}
+			}
+		}}
+		e := episode{attempts: attempts, next: time.Minute}
+		assert.Equal(t, ok, e.ours(h, "a"))
+		if ok {
+			assert.Equal(t, want, e.attempts)
+		}
+	}
+	ms := time.Millisecond
+	f([]time.Duration{500 * ms, 4500 * ms}, true, 500*ms, 2500*ms, 4500*ms) // rows are /a /a /b /b /a /a …
+	f(nil, false, 500*ms, 2050*ms)                                          // one of either
+}
