@@ -75,9 +75,10 @@ type courier struct {
 	conns   map[net.Conn]int
 }
 
-// Pace says how long to wait before hit number sent, and stops after the last. It is vegeta's Pacer.
+// Pace says how long to wait before hit number sent, and stops after the last or when the load is stopped: vegeta's own
+// Stop comes later, and what it sends meanwhile fails at once, by the dozen. It is vegeta's Pacer.
 func (c *courier) Pace(time.Duration, uint64) (time.Duration, bool) {
-	if !c.table.more() {
+	if !c.table.more() || c.ctx.Err() != nil {
 		return 0, true
 	}
 	wait := max(0, c.table.due-c.now())
