@@ -198,7 +198,11 @@ func (s *Service) counted(next http.Handler) http.Handler {
 		check := anonymous && slices.Contains(s.Health, r.URL.Path)
 		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
 		look := r.Header.Get(LookHeader) != ""
-		if !fromLoopback(r) && !check && !tunnel && !look && !s.Helper {
+		switch {
+		case fromLoopback(r) || tunnel || look || s.Helper:
+		case check:
+			s.Ledger.AddCheck(r.URL.Path)
+		default:
 			s.Ledger.Add(r, s.IDHeader, s.Observe, r.Header.Get(s.Wish) != "")
 		}
 		w.Header().Set(s.Server, s.Tag)

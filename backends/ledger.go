@@ -67,6 +67,11 @@ func (l *Ledger) Add(r *http.Request, idHeader string, observe []string, note bo
 	l.add(Arrival{ID: id, At: Now(), Header: values.Encode()})
 }
 
+// AddCheck records that the balancer asked for a path whether the service is well.
+func (l *Ledger) AddCheck(path string) {
+	l.add(Arrival{At: Now(), Header: url.Values{":check": {path}}.Encode()})
+}
+
 // AddMessage records a message of a tunnel.
 func (l *Ledger) AddMessage(id uint64) { l.add(Arrival{ID: id, At: Now()}) }
 

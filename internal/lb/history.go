@@ -3,6 +3,7 @@ package lb
 import (
 	"hash/crc32"
 	"iter"
+	"net/url"
 	"time"
 )
 
@@ -27,10 +28,11 @@ const KeptBody = ":body"
 // KeptAnswers is where Hit.Header holds how many answers came, of a request after which more were waited for.
 const KeptAnswers = ":answers"
 
-// What Arrival.Header holds of a request with a wish, beside header fields.
+// What Arrival.Header holds beside header fields.
 const (
-	NotedPath = ":path" // with its query
-	NotedConn = ":conn" // address and port of the balancer's end of the connection
+	NotedPath  = ":path"  // of a request with a wish, with its query
+	NotedConn  = ":conn"  // of a request with a wish: address and port of the balancer's end of the connection
+	NotedCheck = ":check" // the path of a health check, and nothing else
 )
 
 // Hit is what the client saw of one request. Times are since the run's origin.
@@ -103,12 +105,32 @@ type Arrival struct {
 	Header string // the observed header fields, in url.Values encoding
 }
 
-// History is what happened in a run. Hits and Arrivals are read anew from storage by each loop, so memory stays flat.
+// Check is a health check by the balancer that reached a backend.
+type Check struct {
+	At     time.Duration
+	Server string
+	Path   string
+}
+
+// Check is what an arrival is where it is a health check.
+func (a Arrival) Check() (c Check, ok bool) {
+	if a.Seq != 0 {
+		return c, false
+	}
+	noted, err := url.ParseQuery(a.Header)
+	if err != nil || !noted.Has(NotedCheck) {
+		return c, false
+	}
+	return Check{a.At, a.Server, noted.Get(NotedCheck)}, true
+}
+
+// History is what happened in a run. What is a sequence is read anew from storage by each loop, so memory stays flat.
 type History struct {
 	Plan     Plan
 	Env      Environment
 	Hits     iter.Seq[Hit]
-	Arrivals iter.Seq[Arrival]
+	Arrivals iter.Seq[Arrival] // but health checks
+	Checks   iter.Seq[Check]
 	Samples  iter.Seq[Sample]
 	Attempts iter.Seq[Attempt] // in runs with faults
 	Err      func() error      // why the last loop ended early; nil where it did not

@@ -197,7 +197,21 @@ func Open(dir string) (lb.History, error) {
 		first[i] = h.Plan.First(i)
 	}
 	h.Hits = rows(filepath.Join(dir, hitsFile), &failed, func(r hitRow) lb.Hit { return r.hit(first) })
-	h.Arrivals = rows(filepath.Join(dir, arrivalsFile), &failed, arrivalRow.arrival)
+	arrivals := rows(filepath.Join(dir, arrivalsFile), &failed, arrivalRow.arrival)
+	h.Arrivals = func(yield func(lb.Arrival) bool) {
+		for a := range arrivals {
+			if _, check := a.Check(); !check && !yield(a) {
+				return
+			}
+		}
+	}
+	h.Checks = func(yield func(lb.Check) bool) {
+		for a := range arrivals {
+			if c, check := a.Check(); check && !yield(c) {
+				return
+			}
+		}
+	}
 	h.Samples = rows(filepath.Join(dir, samplesFile), &failed, sampleRow.sample)
 	h.Attempts = func(func(lb.Attempt) bool) {}
 	if len(h.Plan.Events) > 0 {

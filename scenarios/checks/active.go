@@ -116,7 +116,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	if n := strangers(h, pool); n >= Often {
 		d.wrong.add("the servers were asked %s by nobody but the balancer itself, for something else than %s", plural(n, "time"), pool.Servers[first].Active.Request)
 	}
-	pace := cadenceOf(h, pool, pool.Servers[first])
+	pace := cadenceOf(h, pool.Servers[first])
 	if pace.wrong() {
 		d.wrong.add("%s got %s", nameOf(pool.Servers[first]), pace)
 	}
@@ -128,7 +128,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	if pace.known() { // the deaths show how many checks it takes
 		f.Need = Often
-		f.Test += "; and how often it was checked while nobody asked anything"
+		f.Test += "; and how often it was checked while it was well"
 		f.Measured += "; " + pace.String()
 	}
 	if d.short > 0 {

@@ -10,54 +10,59 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// HAProxy opens a connection for each health check. While nobody asks anything, those are all that there are, and how often they come
-// is what inter says.
+// Backends note each health check, and how many there are while a server is well is what the interval says.
 
-// cadence is how many checks a server got in times of silence, and how many it must and may have got.
+// cadence is how many checks a server got while it was well, and how many it must and may have got.
 type cadence struct {
 	seen, least, most int
 }
 
-// known says whether the checks were seen often enough.
+// known says whether there was time for enough checks.
 func (c cadence) known() bool { return c.least >= Often }
 
 func (c cadence) wrong() bool { return c.seen < c.least || c.seen > c.most }
 
-// cadenceOf counts the connections to a server's port in times of silence.
-func cadenceOf(h lb.History, pool lb.Pool, server lb.Server) (c cadence) {
-	a := server.Active
+// cadenceOf counts a server's health checks. Pools that ask the same server the same are counted together. HAProxy counts an interval
+// from the end of a check (check.c), so that slow answers make it longer.
+func cadenceOf(h lb.History, server lb.Server) (c cadence) {
 	jitter := slices.ContainsFunc(h.Plan.Config.Unread, func(u lb.Unread) bool { return strings.HasPrefix(u.Text, "spread-checks") })
-	again := func(r lb.Route) bool {
-		return serves(h.Plan.Config, r.Pool, server.Host) && r.Retry != nil && repeats(r.Retry.On)
+	a := server.Active
+	if h.Checks == nil || a == nil || jitter {
+		return c
 	}
-	if h.Plan.Config.Balancer != "haproxy" || a == nil || jitter || slices.ContainsFunc(h.Plan.Config.Routes, again) {
-		return c // or requests that waited too long may be tried again
-	}
-	rate, streams := 0., 0 // checks per second, of all pools that have the server, by each balancer
+	_, path, _ := strings.Cut(a.Request, " ")
+	rate, streams := 0., 0 // checks per second, of all pools that ask the same, by each balancer
 	for _, p := range h.Plan.Config.Pools {
 		for _, s := range p.Servers {
-			if s.Host == server.Host && s.Port == server.Port && s.Active != nil {
+			if s.Host != server.Host || s.Active == nil {
+				continue
+			}
+			if _, same, _ := strings.Cut(s.Active.Request, " "); same == path {
 				streams += balancers(h.Plan)
 				rate += float64(balancers(h.Plan)) / s.Active.Interval.Seconds()
 			}
 		}
 	}
-	silent := silences(h, server)
-	counts := make([]int, len(silent))
-	for at := range h.Attempts {
-		if at.Node != server.Host || at.Port != server.Port || at.From == h.Env.Client {
+	well := wellness(h, server)
+	counts, any := make([]int, len(well)), false
+	for check := range h.Checks {
+		if check.Server != server.Host || check.Path != path {
 			continue
 		}
-		for i, w := range silent {
-			if at.At >= w.from && at.At <= w.to {
+		any = true
+		for i, w := range well {
+			if check.At >= w.from && check.At <= w.to {
 				counts[i]++
 			}
 		}
 	}
-	for i, w := range silent {
+	if !any { // a check that backends do not know as one
+		return c
+	}
+	for i, w := range well {
 		times := (w.to - w.from).Seconds() * rate
 		c.seen += counts[i]
-		c.least += max(0, int(math.Floor(times*0.95))-streams+1)
+		c.least += max(0, int(math.Floor(times*0.9))-streams+1)
 		c.most += int(math.Ceil(times*1.05)) + streams
 	}
 	return c
@@ -74,30 +79,37 @@ func balancers(plan lb.Plan) int {
 	return 1 + peers
 }
 
-// silences are the times in which clients wait for one another and nobody asks anything, once a server that was dead before is known
-// to be well.
-func silences(h lb.History, server lb.Server) (out []window) {
-	_, up := server.Active.Up()
-	for i, p := range h.Env.Phases {
-		if i == 0 || i >= len(h.Plan.Loads) || h.Plan.Loads[i].Name != Waited {
-			continue
-		}
-		from := p.LastSent + time.Second
-		for _, m := range h.Env.Marks {
-			if m.Event.Target == server.Host && m.To < p.Start {
-				from = max(from, m.To+up+server.Active.Interval)
-			}
-		}
-		if h.Plan.Loads[i-1].Name != Deaths { // whose end is when its servers are well
-			from = max(from, p.LastSent+up+server.Active.Interval)
-		}
-		if w := (window{from, p.End - slack}); w.to-w.from > 2*server.Active.Interval {
-			out = append(out, w)
+// wellness are the times in which the balancer ran undisturbed and knew that a server was well.
+func wellness(h lb.History, server lb.Server) (out []window) {
+	if len(h.Env.Phases) == 0 {
+		return nil
+	}
+	a := server.Active
+	_, up := a.Up()
+	others := func(host string) bool { // a server's fault is no other server's
+		return host != server.Host && slices.ContainsFunc(h.Plan.Config.Pools, func(p lb.Pool) bool {
+			return slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == host })
+		})
+	}
+	from := h.Env.Phases[0].Start + a.Interval
+	add := func(to time.Duration) {
+		if to-from > 2*a.Interval {
+			out = append(out, window{from, to})
 		}
 	}
+	marks := slices.Clone(h.Env.Marks)
+	slices.SortFunc(marks, func(m, n lb.Mark) int { return int(m.Ordered - n.Ordered) })
+	for _, m := range marks {
+		if others(m.Event.Target) {
+			continue
+		}
+		add(m.Ordered)
+		from = max(from, max(m.Ordered, m.From, m.Ended, m.To)+up+a.Interval+slack)
+	}
+	add(over(h))
 	return out
 }
 
 func (c cadence) String() string {
-	return fmt.Sprintf("%s in times of silence, %s to %s expected", plural(c.seen, "check"), number(c.least), number(c.most))
+	return fmt.Sprintf("%s while it was well, %s to %s expected", plural(c.seen, "check"), number(c.least), number(c.most))
 }

@@ -40,29 +40,32 @@ func TestWaited(t *testing.T) {
 }
 
 func TestCadence(t *testing.T) {
-	server := lb.Server{Host: "a", Port: 80, Active: &lb.Active{Interval: 5 * time.Second, Fast: 5 * time.Second, Slow: 5 * time.Second, Rise: 1, Fall: 1}}
-	pool := lb.Pool{Name: "p", Servers: []lb.Server{server}}
-	f := func(balancer string, every time.Duration, known, wrong bool, specs ...lb.Spec) {
+	server := lb.Server{Host: "a", Active: &lb.Active{Request: "GET /health", Interval: 5 * time.Second, Fast: 5 * time.Second, Slow: 5 * time.Second, Rise: 1, Fall: 1}}
+	marks := []lb.Mark{{Event: lb.Event{Target: "a"}, Ordered: 40 * time.Second, To: 60 * time.Second}, {Event: lb.Event{Target: "b"}, Ordered: 70 * time.Second}}
+	f := func(path string, every time.Duration, known, wrong bool, specs ...lb.Spec) {
 		t.Helper()
-		h := lb.History{Plan: lb.Plan{Specs: specs, Config: lb.Config{Balancer: balancer, Pools: []lb.Pool{pool}}, Loads: []lb.Load{{Name: Deaths}, {Name: Waited}}}}
-		h.Env = lb.Environment{Client: "c", Phases: []lb.PhaseStats{{}, {LastSent: time.Second, End: 50 * time.Second}}}
-		h.Attempts = func(yield func(lb.Attempt) bool) {
-			for at := 2 * time.Second; at < 60*time.Second; at += every {
-				if !yield(lb.Attempt{At: at, Node: "a", From: "b", Port: 80}) || !yield(lb.Attempt{At: at, Node: "a", From: "c", Port: 80}) {
+		pools := []lb.Pool{{Name: "p", Servers: []lb.Server{server, {Host: "b"}}}}
+		h := lb.History{Plan: lb.Plan{Specs: specs, Config: lb.Config{Pools: pools}}}
+		h.Env = lb.Environment{Phases: []lb.PhaseStats{{End: 120 * time.Second, LastSent: 120 * time.Second}}, Marks: marks}
+		h.Checks = func(yield func(lb.Check) bool) {
+			for at := 2 * time.Second; at < 120*time.Second; at += every {
+				dead := at > 40*time.Second && at < 60*time.Second
+				if !dead && !yield(lb.Check{At: at, Server: "a", Path: path}) || !yield(lb.Check{At: at, Server: "b", Path: "/health"}) {
 					return
 				}
 			}
 		}
-		c := cadenceOf(h, pool, server)
+		c := cadenceOf(h, server)
 		assert.Equal(t, known, c.known())
 		assert.Equal(t, wrong, c.wrong(), c.String())
 	}
-	f("haproxy", 5*time.Second, true, false)
-	f("haproxy", 10*time.Second, true, true)
-	f("haproxy", 3*time.Second, true, true)
-	f("haproxy", 2500*time.Millisecond, true, true)
-	f("haproxy", 2500*time.Millisecond, true, false, lb.Spec{Role: lb.Balancer}, lb.Spec{Role: lb.Peer}) // each of a pair checks
-	f("traefik", 10*time.Second, false, false)                                                           // which keeps its connections
+	f("/health", 5*time.Second, true, false)
+	f("/health", 5200*time.Millisecond, true, false)
+	f("/health", 10*time.Second, true, true)
+	f("/health", 3*time.Second, true, true)
+	f("/health", 2500*time.Millisecond, true, true)
+	f("/health", 2500*time.Millisecond, true, false, lb.Spec{Role: lb.Balancer}, lb.Spec{Role: lb.Peer}) // each of a pair checks
+	f("/other", 5*time.Second, false, false)                                                             // not what the configuration asks
 }
 
 // Rows of requests show that each worker met its count, or met something else.
