@@ -116,9 +116,16 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	if n := strangers(h, pool); n >= Often {
 		d.wrong.add("the servers were asked %s by nobody but the balancer itself, for something else than %s", plural(n, "time"), pool.Servers[first].Active.Request)
 	}
-	pace := cadenceOf(h, pool.Servers[first])
-	if pace.wrong() {
-		d.wrong.add("%s got %s", nameOf(pool.Servers[first]), pace)
+	var pace cadence
+	for _, s := range pool.Servers {
+		if same(s.Active) != same(pool.Servers[first].Active) {
+			continue
+		}
+		one := cadenceOf(h, s)
+		if one.wrong() {
+			d.wrong.add("%s got %s", nameOf(s), one)
+		}
+		pace = cadence{pace.seen + one.seen, pace.least + one.least, pace.most + one.most}
 	}
 	f := lb.Finding{
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.list(),
@@ -128,7 +135,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	if pace.known() { // the deaths show how many checks it takes
 		f.Need = Often
-		f.Test += "; and how often it was checked while it was well"
+		f.Test += "; and how often servers were checked while they were well"
 		f.Measured += "; " + pace.String()
 	}
 	if d.short > 0 {

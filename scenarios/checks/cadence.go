@@ -111,5 +111,5 @@ func wellness(h lb.History, server lb.Server) (out []window) {
 }
 
 func (c cadence) String() string {
-	return fmt.Sprintf("%s while it was well, %s to %s expected", plural(c.seen, "check"), number(c.least), number(c.most))
+	return fmt.Sprintf("%s while well, %s to %s expected", plural(c.seen, "check"), number(c.least), number(c.most))
 }
