@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,9 @@ func (s *execution) breakThings(ctx context.Context) []lb.Mark {
 		breaking.Go(func() {
 			marks[i] = lb.Mark{Event: e, Err: "the traffic ended before it was due"}
 			if s.clock.wait(ctx, e.Phase) && sleepUntil(ctx, s.clock.began(e.Phase).Add(e.At)) {
+				s.gate.enter(e.Phase)
 				marks[i] = s.breakOne(ctx, i, e)
+				s.gate.leave(e.Phase)
 			}
 		})
 	}
@@ -70,6 +73,54 @@ func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 			return false
 		case <-news:
 		}
+	}
+}
+
+// holds are the phases after which no other begins before their faults are over: those that have all their faults to themselves. On a
+// busy machine a fault may take longer than planned, and would reach into what follows.
+func holds(p lb.Plan) map[int]bool {
+	held, longer := map[int]bool{}, map[int]bool{}
+	for _, e := range p.Events {
+		if e.Phase < len(p.Loads) {
+			held[e.Phase] = true
+			longer[e.Phase] = longer[e.Phase] || e.At+e.For > p.Loads[e.Phase].Takes()
+		}
+	}
+	maps.DeleteFunc(held, func(phase int, _ bool) bool { return longer[phase] })
+	return held
+}
+
+// gate tells the worker to go on after a phase that holds, once the faults that have begun in it are over.
+type gate struct {
+	mu    sync.Mutex
+	holds map[int]bool // those that have ended and gone on are not among them any more
+	under map[int]int  // faults under way, by phase
+	over  map[int]bool
+	open  func()
+}
+
+func newGate(holds map[int]bool, open func()) *gate {
+	return &gate{holds: holds, under: map[int]int{}, over: map[int]bool{}, open: open}
+}
+
+func (g *gate) enter(phase int) { g.change(phase, 1) }
+func (g *gate) leave(phase int) { g.change(phase, -1) }
+
+// ended says that the worker has sent the phase's last request.
+func (g *gate) ended(phase int) {
+	g.mu.Lock()
+	g.over[phase] = true
+	g.mu.Unlock()
+	g.change(phase, 0)
+}
+
+func (g *gate) change(phase, by int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.under[phase] += by
+	if g.holds[phase] && g.over[phase] && g.under[phase] == 0 {
+		delete(g.holds, phase)
+		g.open()
 	}
 }
 

@@ -95,6 +95,7 @@ type execution struct {
 	origin    time.Time    // of the worker's clock, to within the time that a message takes
 	monotonic atomic.Int64 // the same in nanoseconds of the clock that all containers share; 0 until it is known
 	clock     *phaseClock
+	gate      *gate
 	measuring bool          // traffic has begun, so the folder is worth keeping
 	boundary  chan struct{} // a phase has ended
 	printed   printed
@@ -245,7 +246,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := order{Loads: s.plan.Loads, Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
+	o := order{Loads: s.plan.Loads, Holds: holds(s.plan), Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
 	for _, spec := range s.peers() {
 		o.Peers = append(o.Peers, spec.Name)
 	}
@@ -364,6 +365,7 @@ func (s *execution) measure(ctx context.Context) error {
 	var around sync.WaitGroup
 	defer around.Wait()
 	defer stop()
+	s.gate = newGate(holds(s.plan), func() { _ = s.orders.Encode(order{Go: true}) }) // a worker that is gone is noticed below
 	died := make(chan error, 1)
 	around.Go(func() {
 		if err := s.stack.Watch(watch); err != nil {
@@ -492,6 +494,7 @@ func (t *tally) add(r report) error {
 		t.clock.start()
 	}
 	if r.Phase != nil {
+		t.gate.ended(len(t.env.Phases))
 		t.env.Phases = append(t.env.Phases, *r.Phase)
 		select {
 		case t.boundary <- struct{}{}:

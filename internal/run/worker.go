@@ -24,9 +24,11 @@ import (
 	"github.com/lbproof/lbproof/internal/load"
 )
 
-// order is what the harness tells its worker: first what to send and to whom, then Go, then perhaps Stop.
+// order is what the harness tells its worker: first what to send and to whom, then Go, Go again after each phase in Holds, and perhaps
+// Stop.
 type order struct {
 	Loads    []lb.Load
+	Holds    map[int]bool // phases after which no other begins before the harness says so
 	Balancer string
 	Peers    []string // of the balancer
 	Ports    []int
@@ -99,17 +101,22 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	var listening sync.WaitGroup
+	goOn := make(chan struct{}, len(w.order.Loads))
 	listening.Go(func() {
 		for { // Stop may come, the end of the harness will
 			var next order
 			err := orders.Decode(&next)
+			if err == nil && next.Go {
+				goOn <- struct{}{}
+				continue
+			}
 			cancel()
 			if err != nil {
 				return
 			}
 		}
 	})
-	if err := w.run(ctx); err != nil {
+	if err := w.run(ctx, goOn); err != nil {
 		return err
 	}
 	listening.Wait() // the harness hangs up when it has everything
@@ -268,7 +275,7 @@ func until(ctx context.Context, try func() error) error {
 }
 
 // run sends every phase, follows the ledgers meanwhile, and says when all is told.
-func (w *worker) run(ctx context.Context) error {
+func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var follow sync.WaitGroup
 	follow.Go(func() { w.follow(following) })
@@ -279,6 +286,12 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		w.phase(ctx, i, first, l)
 		first += uint64(l.Count)
+		if w.order.Holds[i] {
+			select {
+			case <-ctx.Done():
+			case <-goOn:
+			}
+		}
 	}
 	stop()
 	follow.Wait()

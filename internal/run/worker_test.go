@@ -109,6 +109,54 @@ func TestWorker(t *testing.T) {
 	assert.NoError(t, <-o.done)
 }
 
+// After a phase that holds, the next one begins when the harness says so.
+func TestWorkerHolds(t *testing.T) {
+	host, port, ledgers := site(t)
+	load := lb.Load{Name: "a", Count: 5, Concurrency: 1, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}}
+	o := hire(t)
+	require.NoError(t, o.orders.Encode(order{Loads: []lb.Load{load, load}, Holds: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	var ready report
+	require.NoError(t, o.reports.Decode(&ready))
+	require.NoError(t, o.orders.Encode(order{Go: true}))
+	const held = 300 * time.Millisecond
+	time.AfterFunc(held, func() { _ = o.orders.Encode(order{Go: true}) })
+	_, _, phases, _ := o.all(t)
+	require.Len(t, phases, 2)
+	assert.Greater(t, phases[1].Start-phases[0].End, held/2)
+	o.hangUp()
+	assert.NoError(t, <-o.done)
+}
+
+// A phase goes on once, when it has ended and its faults are over; it does not hold where a fault is to outlast it.
+func TestGate(t *testing.T) {
+	plan := lb.Plan{
+		Loads: []lb.Load{{Count: 100, Rate: 10}, {Count: 100, Rate: 10}, {Count: 100, Rate: 10}},
+		Events: []lb.Event{
+			{Phase: 0, At: time.Second, For: 9 * time.Second},
+			{Phase: 0, At: time.Second, For: time.Second},
+			{Phase: 1, At: 5 * time.Second, For: 6 * time.Second},
+			{Phase: 1, At: time.Second, For: time.Second},
+		},
+	}
+	assert.Equal(t, map[int]bool{0: true}, holds(plan))
+	opened := 0
+	g := newGate(holds(plan), func() { opened++ })
+	g.enter(0)
+	g.enter(1)
+	g.enter(0)
+	g.leave(0)
+	g.ended(0)
+	assert.Equal(t, 0, opened)
+	g.leave(0)
+	assert.Equal(t, 1, opened)
+	g.ended(1)
+	g.leave(1)
+	g.ended(2)
+	g.enter(0)
+	g.leave(0)
+	assert.Equal(t, 1, opened)
+}
+
 func TestWorkerSaysWhatIsNotReady(t *testing.T) {
 	old := readyWithin
 	readyWithin = 200 * time.Millisecond
