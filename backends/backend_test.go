@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -226,15 +227,21 @@ func TestWhereverTheBalancerSendsIt(t *testing.T) {
 	f("GET", "/health/detailed", 404)
 }
 
-// The balancer's health checks bring no id and are no arrivals; a client's request for the same path is one.
-func TestBalancersChecksAreNoArrivals(t *testing.T) {
+// The balancer's health checks bring no id and are noted as such; a client's request for the same path is an arrival.
+func TestBalancersChecksAreNoted(t *testing.T) {
 	s := service()
 	s.Health = []string{"/health"}
 	api := s.API()
 	call(api, "GET", "/health", "")
 	call(api, "GET", "/health", "", "X-Id", "7")
 	call(api, "GET", "/", "")
-	assert.Len(t, rows(t, s), 2)
+	got := rows(t, s)
+	require.Len(t, got, 3)
+	for i, check := range []bool{true, false, false} {
+		noted, err := url.ParseQuery(got[i].Header)
+		require.NoError(t, err)
+		assert.Equal(t, check, noted.Has(":check"))
+	}
 }
 
 func TestHelperAnswersEverything(t *testing.T) {

@@ -58,7 +58,7 @@ var edits = []edit{
 	{regexp.MustCompile(`\bweight[= :]+(\d+)`), unlike, []string{"weights", "algorithm", "sticky", "split"}},
 	{regexp.MustCompile(`\bmax_fails=(\d+)`), next, []string{"passive"}},
 	{regexp.MustCompile(`\bfail_timeout=(\d+m?s?)`), half, []string{"passive"}},
-	{regexp.MustCompile(`\bmax_conns=(\d+)`), unlike, []string{"conns"}},
+	{regexp.MustCompile(`\bmax_conns=(\d+)`), tight, []string{"conns"}},
 	{regexp.MustCompile(`\bmaxconn (\d+)`), unlike, []string{"conns"}},
 	{regexp.MustCompile(`\bfall (\d+)`), next, []string{"active"}},
 	{regexp.MustCompile(`\brise (\d+)`), next, []string{"active"}},
@@ -115,6 +115,11 @@ func unlike(old string) string {
 func next(old string) string { return change(old, func(n float64) float64 { return n + 1 }) }
 func fewer(old string) string {
 	return change(old, func(n float64) float64 { return math.Max(1, math.Floor(n*0.65)) })
+}
+
+// tight is so little that two workers together do not reach the old number.
+func tight(old string) string {
+	return change(old, func(n float64) float64 { return math.Max(1, math.Floor(n*0.4)) })
 }
 
 func half(old string) string {

@@ -372,7 +372,8 @@ const (
 // forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in one of the kind.
 func (d *designer) forget(kind string) {
 	request, ok := checks.Plain(d.plan.Config)
-	if d.plan.Config.Balancer != "nginx" || !ok || !slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, kind) {
+	crowd := strings.HasPrefix(kind, checks.Crowd+" ")
+	if d.plan.Config.Balancer != "nginx" || !ok || !crowd && !slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, kind) {
 		return
 	}
 	d.beside(lb.Load{Name: kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: []string{"restarts"}}, "failures are forgotten", forgetting)

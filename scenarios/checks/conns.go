@@ -13,7 +13,8 @@ var conns = Check{
 	Name: "conns",
 	Doc:  "A server is given no more requests at a time than its limit (max_conns, maxconn).",
 	Law: "the most in flight at the backend never exceeds it, once per independent state: counted while the service is known to take " +
-		"as long at least for every answer; 503 sooner than the line's timeout refutes",
+		"as long at least for every answer; 503 sooner than the line's timeout refutes, as do requests that nginx does not give to a " +
+		"server with room",
 	Claims: func(cfg lb.Config) []lb.Claim {
 		return pools(cfg, func(p lb.Pool) []lb.Claim {
 			var claims []lb.Claim
@@ -77,7 +78,7 @@ func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
 		N: most, Need: reached(limit), Test: fmt.Sprintf("the most requests at a time, %s", plural(states, "independent state")),
 		Measured: number(most) + " at a time", Predicted: fmt.Sprintf("at most %s", number(limit)), Power: "would have caught one more at a time",
 	}
-	impatient := turnedAway(h, pool)
+	impatient, denied := turnedAway(h, pool), deniedWithRoom(h, pool, server)
 	switch {
 	case died(h) != "" || h.Env.Workers == 0:
 		f.Broken = cmp.Or(died(h), "it is not known how many workers ran, each with a count of its own")
@@ -85,6 +86,8 @@ func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
 		f.Counter = []string{fmt.Sprintf("%s had %s in flight, where %s are promised at most", server.Host, plural(most, "request"), number(limit))}
 	case impatient.total > 0:
 		f.Counter = impatient.list()
+	case denied.total >= Often:
+		f.Counter = denied.list()
 	case !slowed:
 		f.Broken = "it is not known how long the server took for its answers; --scenario queue makes it known"
 	case most < reached(limit):
@@ -111,6 +114,62 @@ func turnedAway(h lb.History, pool lb.Pool) (wrong examples) {
 	return wrong
 }
 
+// deniedWithRoom are the requests that nginx gave to a backup or to nobody while a server had fewer in flight, counted from when they
+// were sent to when they were answered, than even one worker may give it. They tell where nginx has just begun to count failures, and had
+// none to count.
+func deniedWithRoom(h lb.History, pool lb.Pool, server lb.Server) (wrong examples) {
+	var fresh, slow lb.Mark
+	for _, m := range slowMarks(h, server.Host) {
+		slow = m
+	}
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "reload" && m.Err == "" && m.To < slow.Ordered {
+			fresh = m
+		}
+	}
+	if h.Plan.Config.Balancer != "nginx" || server.Backup || fresh.To == 0 {
+		return wrong
+	}
+	find, at := journeys(h), map[uint64]string{}
+	for a := range h.Arrivals {
+		if j := find(a.Seq); j != nil && j.route.Pool == pool.Name {
+			at[a.Seq] = a.Server
+		}
+	}
+	backup := func(host string) bool {
+		return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == host && s.Backup })
+	}
+	var given, denied []lb.Hit
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.route.Pool != pool.Name || hit.Done < fresh.Ordered || hit.Sent > slow.Ended {
+			continue
+		}
+		host, arrived := at[hit.Seq]
+		turned := arrived && backup(host) || !arrived && hit.Code == 502
+		switch {
+		case turned && hit.Done-hit.Sent < time.Second && hit.Sent > slow.From:
+			denied = append(denied, hit)
+		case turned || hit.Err != "" || hit.Code >= 500: // which nginx may have counted
+			return examples{}
+		case host == server.Host:
+			given = append(given, hit)
+		}
+	}
+	for _, hit := range denied {
+		inFlight := 0
+		for _, other := range given {
+			if other.Sent <= hit.Done && other.Done >= hit.Sent {
+				inFlight++
+			}
+		}
+		if inFlight < reached(int(server.Conns.Value)) {
+			wrong.add("request %d was not given to %s, which had %s in flight at most, where %d are promised", hit.Seq, server.Host, number(inFlight), server.Conns.Value)
+		}
+	}
+	return wrong
+}
+
 // missing says whether servers may have been missing, and not only taken, while a hit was under way.
 func missing(h lb.History, hit lb.Hit) bool {
 	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
@@ -124,12 +183,7 @@ func reached(limit int) int { return limit - limit/10 }
 // atATime counts the most requests of a pool that a server had at a time for certain: each for as long as the fault slow
 // makes its answers take at least, and no longer than its client waited. slowed says whether there was such a fault.
 func atATime(h lb.History, pool lb.Pool, server string) (most int, slowed bool) {
-	var slow []lb.Mark
-	for _, m := range h.Env.Marks {
-		if m.Event.Fault == "slow" && m.Event.Target == server && m.Err == "" && m.Event.With["share"] == "100%" {
-			slow = append(slow, m)
-		}
-	}
+	slow := slowMarks(h, server)
 	if len(slow) == 0 {
 		return 0, false
 	}
@@ -156,6 +210,16 @@ func atATime(h lb.History, pool lb.Pool, server string) (most int, slowed bool) 
 		most = max(most, now)
 	}
 	return most, true
+}
+
+// slowMarks are the times in which a server took longer for every answer.
+func slowMarks(h lb.History, server string) (slow []lb.Mark) {
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "slow" && m.Event.Target == server && m.Err == "" && m.Event.With["share"] == "100%" {
+			slow = append(slow, m)
+		}
+	}
+	return slow
 }
 
 // edge is where a request begins or ends.

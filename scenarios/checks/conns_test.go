@@ -1,0 +1,48 @@
+package checks
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// Requests that nginx gives to the backup while the server has room refute its limit, where no failures explain them.
+func TestDeniedWithRoom(t *testing.T) {
+	server := lb.Server{Host: "a", Conns: &lb.Number{Value: 10}}
+	pool := lb.Pool{Name: "p", Servers: []lb.Server{server, {Host: "b", Backup: true}}}
+	load := lb.Load{Count: 40, Requests: []lb.Request{{Path: "/", Port: 80}}}
+	plan := lb.Plan{
+		Config: lb.Config{Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+		Loads:  []lb.Load{load},
+	}
+	reload := lb.Mark{Event: lb.Event{Fault: "reload"}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}
+	slow := lb.Mark{Event: lb.Event{Fault: "slow", Target: "a", With: map[string]string{"share": "100%"}}, Ordered: time.Second, From: time.Second, Ended: 20 * time.Second}
+	f := func(places int, want int, change func(hits []lb.Hit), marks ...lb.Mark) {
+		t.Helper()
+		var hits []lb.Hit
+		var arrivals []lb.Arrival
+		for i := range load.Count { // rows of 20 a second, of which the server is given its places
+			h := lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Sent: 2*time.Second + time.Duration(i/20)*2*time.Second, Code: 200, Server: "a"}
+			h.Done = h.Sent + time.Second
+			if i%20 >= places {
+				h.Server, h.Done = "b", h.Sent+time.Millisecond
+			}
+			hits = append(hits, h)
+			arrivals = append(arrivals, lb.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
+		}
+		change(hits)
+		h := lb.History{Plan: plan, Env: lb.Environment{Marks: marks}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals)}
+		wrong := deniedWithRoom(h, pool, server)
+		assert.Equal(t, want, wrong.total)
+	}
+	as := func([]lb.Hit) {}
+	f(10, 0, as, reload, slow)
+	f(4, 32, as, reload, slow)
+	f(4, 0, as, slow)                                               // earlier failures may have been counted
+	f(4, 0, func(all []lb.Hit) { all[3].Code = 504 }, reload, slow) // and so may this one
+	f(9, 0, as, reload, slow)                                       // one may be under way that no client waits for
+}
