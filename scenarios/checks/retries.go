@@ -14,7 +14,7 @@ var retries = Check{
 	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
 	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
 		"as are meant for it until its death is known, within the Poisson law at both ends of that interval; with HAProxy how long " +
-		"requests wait tells how often they are tried",
+		"requests wait, and how many attempts there are where all servers are dead, tells how often they are tried",
 	Claims: retryClaims,
 	Trials: retryTrials,
 	Judge:  judgeRetried,
@@ -129,7 +129,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	g := groups[i]
 	l := lossesOf(h, g)
 	var waits examples
-	shown := 0 // requests that waited as often as they may
+	shown, vain := 0, 0 // requests that waited as often as they may, and that found all servers dead
 	for _, name := range poolsOf(g.routes) {
 		pool, ok := h.Plan.Config.Pool(name)
 		if w, waiting := waitsOf(h.Plan.Config, g.what, pool); ok && waiting {
@@ -139,6 +139,11 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 			if shown += w.times[w.most]; w.wrong() != "" {
 				waits.add("%s: %s", name, w.wrong())
 			}
+		}
+		if n, wrong := inVain(h, g.what, pool, l.find); ok && wrong != "" {
+			waits.add("%s: %s", name, wrong)
+		} else if n >= manyMet {
+			vain += n
 		}
 		if ok && len(rotation(pool)) > 1 {
 			gone := append(allGone(h, pool), severalGone(h, pool)...)
@@ -159,6 +164,9 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	f.Measured = fmt.Sprintf("%s of %s failed in %s", number(l.failed+l.late.failed()+l.wrong.total), number(l.asked+l.hung), plural(l.deaths, "death"))
 	if len(l.under) > 0 && l.hung == 0 {
 		f.Note = fmt.Sprintf("under way when it died, and failed, which is not held against it: %s", l.under)
+	}
+	if vain > 0 {
+		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s found all servers dead, and were tried as often as they may", plural(vain, "request")), "; ")
 	}
 	if l.deaths == 0 && shown > 0 { // of a server that nobody stands in for
 		f.N, f.Need, f.Broken = shown, Often, ""

@@ -3,6 +3,7 @@ package checks
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,4 +66,68 @@ func (w *waited) wrong() string {
 			plural(total, "request"), plural(w.met, "attempt"), span(time.Duration(w.most)*w.wait), plural(w.most, "time"))
 	}
 	return ""
+}
+
+// inVain counts the attempts that HAProxy makes for requests to a pool of which all servers refuse connections, and are not known to:
+// as many for each as retries allows. requests is how many there were; wrong is empty where the attempts are as configured.
+func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey) (requests int, wrong string) {
+	shared := slices.ContainsFunc(h.Plan.Config.Pools, func(p lb.Pool) bool {
+		return p.Name != pool.Name && slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return serves(h.Plan.Config, pool.Name, s.Host) })
+	})
+	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 || shared {
+		return 0, ""
+	}
+	every := everyEpisode(h, pool, refusing...)
+	for phase := range h.Plan.Loads {
+		w, ok := unknownGone(every, pool, phase)
+		if !ok {
+			continue
+		}
+		inside, touching := 0, 0
+		for hit := range h.Hits {
+			j := find(hit.Seq)
+			if j == nil || j.route.Pool != pool.Name || hit.Sent > w.to || hit.Done < w.from {
+				continue
+			}
+			touching++
+			if hit.Sent >= w.from && hit.Done <= w.to && hit.Code == 503 && hit.Server == "" {
+				inside++
+			}
+		}
+		attempts, checks := 0, 0.
+		for a := range h.Attempts {
+			if a.At >= w.from && a.At <= w.to && a.From != h.Env.Client && slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return s.Host == a.Node && s.Port == a.Port }) {
+				attempts++
+			}
+		}
+		for _, s := range rotation(pool) {
+			if s.Active != nil {
+				checks += math.Ceil((w.to-w.from).Seconds()/s.Active.Fast.Seconds()+1) * float64(balancers(h.Plan))
+			}
+		}
+		least, most := int(0.95*float64(inside*t.Attempts)), int(1.05*float64(touching*t.Attempts)+checks)
+		if requests += inside; inside >= manyMet && (attempts < least || attempts > most) {
+			wrong = fmt.Sprintf("%s for %s while all servers refused connections, where %s each make %s to %s",
+				plural(attempts, "attempt"), plural(inside, "request"), plural(t.Attempts, "attempt"), number(least), number(most))
+		}
+	}
+	return requests, wrong
+}
+
+// unknownGone is when all servers of a pool's rotation refuse connections in a phase, and no health check can have found it out.
+func unknownGone(every []*episode, pool lb.Pool, phase int) (w window, ok bool) {
+	dead := map[string]bool{}
+	w.to = math.MaxInt64
+	for _, e := range every {
+		if e.mark.Event.Phase != phase {
+			continue
+		}
+		dead[e.server.Host] = true
+		w.from, w.to = max(w.from, e.mark.From), min(w.to, e.mark.Ended)
+		if a := e.server.Active; a != nil {
+			soonest, _, _ := a.Down()
+			w.to = min(w.to, e.mark.Ordered+soonest)
+		}
+	}
+	return w, w.from < w.to && !slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return !dead[s.Host] })
 }

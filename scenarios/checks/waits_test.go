@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -66,6 +67,42 @@ func TestCadence(t *testing.T) {
 	f("/health", 2500*time.Millisecond, true, true)
 	f("/health", 2500*time.Millisecond, true, false, lb.Spec{Role: lb.Balancer}, lb.Spec{Role: lb.Peer}) // each of a pair checks
 	f("/other", 5*time.Second, false, false)                                                             // not what the configuration asks
+}
+
+// Where all servers refuse connections, each request makes as many attempts as retries allows, and health checks a few more.
+func TestInVain(t *testing.T) {
+	active := lb.Active{Interval: 5 * time.Second, Fast: 5 * time.Second, Slow: 5 * time.Second, Rise: 2, Fall: 3}
+	pool := lb.Pool{Name: "p", Servers: []lb.Server{{Host: "a", Port: 80, Active: &active}, {Host: "b", Port: 80, Active: &active}, {Host: "c", Port: 80, Backup: true}}}
+	route := lb.Route{Path: "/", Port: 80, Pool: "p", Fallback: true}
+	plan := lb.Plan{
+		Config: lb.Config{Balancer: "haproxy", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{route}},
+		Loads:  []lb.Load{{Name: Backups, Count: 200, Requests: []lb.Request{{Path: "/", Port: 80}}}},
+	}
+	kill := func(host string, at, ended time.Duration) lb.Mark {
+		return lb.Mark{Event: lb.Event{Fault: "kill", Target: host}, Ordered: at, Before: at, From: at, Ended: ended, To: ended}
+	}
+	both := []lb.Mark{kill("a", time.Second, 30*time.Second), kill("b", time.Second, 30*time.Second)}
+	f := func(each, requests int, wrong string, marks ...lb.Mark) {
+		t.Helper()
+		var hits []lb.Hit
+		var attempts []lb.Attempt
+		for i := range 200 { // ten a second; those after 11 s may find the servers known to be dead
+			at := 2*time.Second + time.Duration(i)*100*time.Millisecond
+			hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Sent: at, Done: at + time.Millisecond, Code: 503})
+			for range each {
+				attempts = append(attempts, lb.Attempt{At: at, Node: []string{"a", "b"}[i%2], From: "balancer", Port: 80})
+			}
+		}
+		h := lb.History{Plan: plan, Hits: slices.Values(hits), Attempts: slices.Values(attempts), Arrivals: slices.Values([]lb.Arrival(nil))}
+		h.Env = lb.Environment{Marks: marks, Phases: []lb.PhaseStats{{End: 40 * time.Second}}}
+		n, got := inVain(h, &lb.Retry{Attempts: 4, On: []string{"conn-failure"}}, pool, journeys(h))
+		assert.Equal(t, requests, n)
+		assert.Equal(t, wrong, got)
+	}
+	f(4, 90, "", both...)
+	f(2, 90, "182 attempts for 90 requests while all servers refused connections, where 4 attempts each make 342 to 388", both...)
+	f(5, 90, "455 attempts for 90 requests while all servers refused connections, where 4 attempts each make 342 to 388", both...)
+	f(2, 0, "", both[0]) // there is one to go to
 }
 
 // Rows of requests show that each worker met its count, or met something else.
