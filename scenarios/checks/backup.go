@@ -33,12 +33,17 @@ var backup = Check{
 
 // backupTrials have all primary servers die at once.
 func backupTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
-	pool, _ := cfg.Pool(claim.Subject)
-	r, ok := toPool(cfg, claim.Subject)
+	return allDie(cfg, claim.Subject, "who serves while no primary server is up")
+}
+
+// allDie has all primary servers of a pool die at once.
+func allDie(cfg lb.Config, name, shows string) []Trial {
+	pool, _ := cfg.Pool(name)
+	r, ok := toPool(cfg, name)
 	if !ok {
 		return nil
 	}
-	t := Trial{Kind: Backups, Shows: "who serves while no primary server is up", Load: lb.Load{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []lb.Request{r}}}
+	t := Trial{Kind: Backups, Shows: shows, Load: lb.Load{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []lb.Request{r}}}
 	for _, s := range rotation(pool) {
 		t.Gone = append(t.Gone, s.Host)
 	}

@@ -140,10 +140,10 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 				waits.add("%s: %s", name, w.wrong())
 			}
 		}
-		if n, wrong := inVain(h, g.what, pool, l.find); ok && wrong != "" {
-			waits.add("%s: %s", name, wrong)
-		} else if n >= manyMet {
-			vain += n
+		if n, wrong := inVain(h, g.what, pool, l.find); ok && n >= manyMet {
+			if vain += n; wrong != "" {
+				waits.add("%s: %s", name, wrong)
+			}
 		}
 		if ok && len(rotation(pool)) > 1 {
 			gone := append(allGone(h, pool), severalGone(h, pool)...)
@@ -165,8 +165,15 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	if len(l.under) > 0 && l.hung == 0 {
 		f.Note = fmt.Sprintf("under way when it died, and failed, which is not held against it: %s", l.under)
 	}
+	if l.deaths == 0 && vain > 0 && died(h) == "" {
+		f.N, f.Need, f.Broken = vain, manyMet, ""
+		f.Test = "attempts at servers that are all dead"
+		f.Predicted, f.Measured = fmt.Sprintf("%s for each request", plural(g.what.Attempts, "attempt")), fmt.Sprintf("%s found all servers dead", plural(vain, "request"))
+		f.Counter = waits.list()
+		return f
+	}
 	if vain > 0 {
-		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s found all servers dead, and were tried as often as they may", plural(vain, "request")), "; ")
+		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; attempts for %s counted that found all servers dead", plural(vain, "request")), "; ")
 	}
 	if l.deaths == 0 && shown > 0 { // of a server that nobody stands in for
 		f.N, f.Need, f.Broken = shown, Often, ""
@@ -212,12 +219,36 @@ func retryTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	if i < 0 {
 		return nil
 	}
+	all := trials(retryQuestions, cfg, claim)
 	for _, name := range poolsOf(groups[i].routes) { // one of them shows it
 		if dying := deathTrials(cfg, name, "what clients meet while a server is dead", func(lb.Server) bool { return true }); len(dying) > 0 {
-			return append(dying, trials(retryQuestions, cfg, claim)...)
+			all = append(dying, all...)
+			break
 		}
 	}
-	return trials(retryQuestions, cfg, claim)
+	if in, ok := triedInVain(cfg, groups[i]); ok {
+		all = append(all, allDie(cfg, in, "how often a request is tried while all servers are dead")...)
+	}
+	return all
+}
+
+// triedInVain is the pool that tells best how often requests are tried: one whose servers die for the sake of their backups anyway, or
+// else the first whose requests do not wait between two attempts.
+func triedInVain(cfg lb.Config, g group[*lb.Retry]) (name string, ok bool) {
+	for _, one := range poolsOf(g.routes) {
+		pool, known := cfg.Pool(one)
+		_, waits := waitsOf(cfg, g.what, pool)
+		if cfg.Balancer != "haproxy" || !known || g.what.Attempts == 0 || pool.Key != "" || len(rotation(pool)) < 2 {
+			continue
+		}
+		if len(rotation(pool)) < len(pool.Servers) {
+			return one, true
+		}
+		if name == "" && !waits {
+			name = one
+		}
+	}
+	return name, name != ""
 }
 
 // judgeRetried joins what deaths and single answers say.

@@ -12,7 +12,7 @@ import (
 
 // HAProxy tries a server that refused a connection again after a second (or timeout connect), as often as retries says, the last
 // time elsewhere where it may: how long requests wait tells how often they were tried. Where servers take turns it goes elsewhere at
-// once (back.c, back_handle_st_cer).
+// once (back.c, back_handle_st_cer), and so it does where retry-on has it repeat requests that were sent.
 
 // waited is how often requests that met a dead server waited before they were tried again.
 type waited struct {
@@ -28,7 +28,8 @@ const manyMet = 50
 
 // waitsOf says how often requests to a pool may wait; ok is false where they do not.
 func waitsOf(cfg lb.Config, t *lb.Retry, pool lb.Pool) (w waited, ok bool) {
-	if waits := strings.HasPrefix(pool.Method, "least") || turns(pool.Method) && !t.Elsewhere; cfg.Balancer != "haproxy" || t.Wait == 0 || t.Attempts < 2 || !waits {
+	waits := strings.HasPrefix(pool.Method, "least") || turns(pool.Method) && !t.Elsewhere
+	if cfg.Balancer != "haproxy" || t.Wait == 0 || t.Attempts < 2 || !waits || repeats(t.On) {
 		return w, false
 	}
 	return waited{wait: t.Wait, times: map[int]int{}, most: t.Attempts - 1}, true
@@ -71,11 +72,11 @@ func (w *waited) wrong() string {
 // inVain counts the attempts that HAProxy makes for requests to a pool of which all servers refuse connections, and are not known to:
 // as many for each as retries allows. requests is how many there were; wrong is empty where the attempts are as configured.
 func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey) (requests int, wrong string) {
-	shared := slices.ContainsFunc(h.Plan.Config.Pools, func(p lb.Pool) bool {
-		return p.Name != pool.Name && slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return serves(h.Plan.Config, pool.Name, s.Host) })
-	})
-	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 || shared {
+	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 {
 		return 0, ""
+	}
+	ours := func(p lb.Pool) bool { // another pool with servers of this one
+		return p.Name != pool.Name && slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return serves(h.Plan.Config, pool.Name, s.Host) })
 	}
 	every := everyEpisode(h, pool, refusing...)
 	for phase := range h.Plan.Loads {
@@ -83,10 +84,15 @@ func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey)
 		if !ok {
 			continue
 		}
-		inside, touching := 0, 0
+		inside, touching, others := 0, 0, false
 		for hit := range h.Hits {
 			j := find(hit.Seq)
-			if j == nil || j.route.Pool != pool.Name || hit.Sent > w.to || hit.Done < w.from {
+			if j == nil || hit.Sent > w.to || hit.Done < w.from {
+				continue
+			}
+			if j.route.Pool != pool.Name {
+				p, ok := h.Plan.Config.Pool(j.route.Pool)
+				others = others || ok && ours(p)
 				continue
 			}
 			touching++
@@ -100,12 +106,17 @@ func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey)
 				attempts++
 			}
 		}
-		for _, s := range rotation(pool) {
-			if s.Active != nil {
-				checks += math.Ceil((w.to-w.from).Seconds()/s.Active.Fast.Seconds()+1) * float64(balancers(h.Plan))
+		for _, p := range h.Plan.Config.Pools {
+			for _, s := range p.Servers {
+				if s.Active != nil && serves(h.Plan.Config, pool.Name, s.Host) {
+					checks += math.Ceil((w.to-w.from).Seconds()/s.Active.Fast.Seconds()+1) * float64(balancers(h.Plan))
+				}
 			}
 		}
 		least, most := int(0.95*float64(inside*t.Attempts)), int(1.05*float64(touching*t.Attempts)+checks)
+		if others {
+			continue
+		}
 		if requests += inside; inside >= manyMet && (attempts < least || attempts > most) {
 			wrong = fmt.Sprintf("%s for %s while all servers refused connections, where %s each make %s to %s",
 				plural(attempts, "attempt"), plural(inside, "request"), plural(t.Attempts, "attempt"), number(least), number(most))
