@@ -318,10 +318,14 @@ func (e *experiment) inRows(row int, least float64) {
 	each := max(least, checks.LeastTurns*float64(row))
 	e.load.Rate = min(e.load.Rate, max(rowsRate, each*float64(len(e.load.Requests))))
 	e.load.InRow = row
+	e.load.Clients.Count = max(e.load.Clients.Count, rowClients)
 }
 
 // rowsRate is how many requests in rows are sent per second, at least.
 const rowsRate = 30.
+
+// rowClients is how many clients send rows, at least, so that every worker has some.
+const rowClients = 32
 
 // through is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
 func (d *designer) through(l lb.Load) []lb.Load {
@@ -400,7 +404,7 @@ const (
 func (d *designer) kill(e *experiment) {
 	last := d.plan.Loads[len(d.plan.Loads)-1]
 	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
-	if last.InRow > 0 {
+	if last.InRow > 0 || checks.KeyedCount(d.plan.Config, last.Requests) {
 		d.forgetBetween(last.Name)
 	}
 }

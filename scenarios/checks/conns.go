@@ -150,7 +150,7 @@ func deniedWithRoom(h lb.History, pool lb.Pool, server lb.Server) (wrong example
 		switch {
 		case turned && hit.Done-hit.Sent < time.Second && hit.Sent > slow.From:
 			denied = append(denied, hit)
-		case turned || hit.Err != "" || hit.Code >= 500: // which nginx may have counted
+		case turned || hit.Err == lb.Timeout || hit.Code >= 500: // which nginx may have counted; what it did not answer, it did not send on
 			return examples{}
 		case host == server.Host:
 			given = append(given, hit)

@@ -592,13 +592,19 @@ func inFlight(l lb.Limit, key string, all []asked, arrived map[uint64]time.Durat
 // spared is the share of what a limit allows that a load takes which is not to meet it.
 const spared = 0.8
 
-// InRow is how many requests one client can send at once without any limit by address of theirs refusing one or having it wait;
-// 0 where there is no such limit.
+// freeRow is how many requests clients send in a row where no limit by address stands in the way.
+const freeRow = 16
+
+// InRow is how many requests one client is to send one after another so that its worker of nginx meets its count of failures: as many as
+// it can send at once without any limit by address refusing one or having it wait, and freeRow where there is no such limit; 0 where rows
+// would show nothing: without a limit, where a key chooses the server or one failure is enough.
 func InRow(cfg lb.Config, requests []lb.Request) int {
-	row := 0
+	row, counts := 0, len(requests) > 0
 	for _, r := range requests {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		pool, _ := cfg.Pool(route.Pool)
+		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
 		for _, limit := range route.Limits {
 			if limit.Law == lb.InFlight || !isAddress(limit.Key) {
 				continue
@@ -612,7 +618,21 @@ func InRow(cfg lb.Config, requests []lb.Request) int {
 			}
 		}
 	}
+	if row == 0 && counts {
+		return freeRow
+	}
 	return row
+}
+
+// KeyedCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by the client's
+// address: how long such a worker leaves a dead server alone shows where it had none to count before.
+func KeyedCount(cfg lb.Config, requests []lb.Request) bool {
+	return cfg.Balancer == "nginx" && slices.ContainsFunc(requests, func(r lb.Request) bool {
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		pool, _ := cfg.Pool(route.Pool)
+		return isAddress(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
+	})
 }
 
 // Spare has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit wants it that

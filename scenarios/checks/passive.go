@@ -100,6 +100,7 @@ type absence struct {
 	odd         int // deaths with a number of attempts that no workers come to
 	away        []time.Duration
 	wrong       examples
+	soon        examples // requests too soon; one may be of a client whose own server failed too
 }
 
 func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
@@ -164,11 +165,14 @@ func (a *absence) finding(h lb.History) lb.Finding {
 	if a.asked > a.most {
 		a.wrong.add("%s on dead servers in %s, where %s are promised at most", plural(a.asked, "attempt"), plural(a.n, "death"), number(a.most))
 	}
-	if a.wrong.total > 0 {
+	if a.soon.total < 2 {
+		a.soon = examples{}
+	}
+	if a.wrong.total+a.soon.total > 0 {
 		f.Broken = died(h)
 	}
 	if f.Broken == "" {
-		f.Counter = a.wrong.list()
+		f.Counter = append(a.wrong.list(), a.soon.list()...)
 		f.Power = "would have caught, at every death, more attempts than that and an absence that is a second longer, or shorter"
 	}
 	return f
@@ -196,6 +200,8 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 		a.tell(told)
 		return
 	}
+	p, _ := h.Plan.Config.Pool(pool)
+	keyed := isAddress(p.Key)                               // all requests of a connection have one server
 	failed, taken, owned := map[int][]time.Duration{}, 0, 0 // by connection: when its attempts failed
 	met, reached := map[int]bool{}, 0                       // connections with attempts that failed, and the most in a row
 	for _, c := range e.contacts(h, pool) {
@@ -203,6 +209,10 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 		if alone := len(mine) >= a.fails; alone && c.at-mine[len(mine)-1] < a.out-slack {
 			a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
 				e.server.Host, (c.at - mine[len(mine)-1]).Seconds(), mine[len(mine)-1].Seconds(), a.out.Seconds())
+		}
+		if c.spared && keyed && e.fresh && c.at < e.alive+a.out-slack {
+			a.soon.add("%s was sent a request at %.2f s, of a connection whose requests had gone elsewhere since it died at %.2f s; it is to be left alone for %g s",
+				e.server.Host, c.at.Seconds(), e.alive.Seconds(), a.out.Seconds())
 		}
 		if c.failed {
 			if c.taken { // of which there may have been any number at a time
@@ -314,6 +324,7 @@ type contact struct {
 	conn   int
 	failed bool
 	taken  bool // it had reached the server when that died
+	spared bool // a request of the same connection had not been tried there before, since it died
 }
 
 // contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. Those
@@ -321,6 +332,7 @@ type contact struct {
 // attempt at the time of which several connections had a request to the pool under way is nobody's.
 func (e *episode) contacts(h lb.History, pool string) []contact {
 	owners, taken := make([][]lb.Hit, len(e.attempts)), map[uint64]time.Duration{}
+	spared := map[int]time.Duration{} // by connection: since when
 	for a := range h.Arrivals {
 		if a.Server == e.server.Host && a.At >= e.mark.Ordered && a.At <= e.alive {
 			taken[a.Seq] = a.At
@@ -339,6 +351,12 @@ func (e *episode) contacts(h lb.History, pool string) []contact {
 		for i := first; i < len(e.attempts) && e.attempts[i] <= hit.Done; i++ {
 			owners[i] = append(owners[i], hit)
 		}
+		if first == len(e.attempts) || e.attempts[first] > hit.Done {
+			since, known := spared[hit.Conn]
+			if (!known || hit.Done < since) && hit.Sent > e.mark.From+time.Second && hit.Server != "" && hit.Server != e.server.Host {
+				spared[hit.Conn] = hit.Done
+			}
+		}
 		if hit.Server == e.server.Host && hit.Sent >= e.mark.Ended {
 			all = append(all, contact{at: hit.Sent, conn: hit.Conn})
 		}
@@ -348,7 +366,8 @@ func (e *episode) contacts(h lb.History, pool string) []contact {
 	}
 	for i, under := range owners {
 		if len(under) == 1 && under[0].Server != e.server.Host {
-			all = append(all, contact{at: e.attempts[i], conn: under[0].Conn, failed: true})
+			since, known := spared[under[0].Conn]
+			all = append(all, contact{at: e.attempts[i], conn: under[0].Conn, failed: true, spared: known && since < e.attempts[i]})
 		}
 	}
 	slices.SortFunc(all, func(a, b contact) int { return int(a.at - b.at) })

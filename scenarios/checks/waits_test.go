@@ -118,6 +118,35 @@ func TestOddAttempts(t *testing.T) {
 	f(2, true)
 }
 
+// A connection whose requests have gone elsewhere since the server of their key died belongs to a worker that leaves that server alone.
+func TestSparedConnections(t *testing.T) {
+	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	load := lb.Load{Count: 100, Requests: []lb.Request{{Path: "/", Port: 80}}}
+	f := func(fresh bool, key string, again float64, want int) {
+		t.Helper()
+		pool := lb.Pool{Name: "p", Key: key, Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}
+		plan := lb.Plan{Loads: []lb.Load{load}, Config: lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+		}}
+		var hits []lb.Hit
+		for i := range load.Count { // two connections by turns, three requests a second
+			at := second(float64(i) / 3)
+			hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Conn: i % 2, Sent: at, Done: at + second(0.01), Code: 200, Server: "b"})
+		}
+		h := lb.History{Plan: plan, Hits: slices.Values(hits), Arrivals: slices.Values([]lb.Arrival(nil))}
+		mark := lb.Mark{Event: lb.Event{Target: "a"}, Ordered: second(0.9), From: second(0.9), Ended: second(29), To: second(29)}
+		e := &episode{server: pool.Servers[0], mark: mark, alive: second(0.9), next: second(33), fresh: fresh, share: 0.5, rate: 3}
+		e.attempts = []time.Duration{second(1.001), second(4.0/3 + 0.001), second(again + 0.001)}
+		a := absence{fails: 1, states: 2, out: 30 * time.Second}
+		a.see(e, h, "p")
+		assert.Equal(t, want, a.soon.total)
+	}
+	f(true, networkKey, 15, 1)
+	f(false, networkKey, 15, 0) // it may have left the server alone since the death before
+	f(true, "$request_uri", 15, 0)
+	f(true, networkKey, 5.0/3, 0) // nothing was seen to go elsewhere before
+}
+
 // How many requests a client may send in a row is what the narrowest limit by address lets in at once.
 func TestInRow(t *testing.T) {
 	f := func(want int, limits ...lb.Limit) {
