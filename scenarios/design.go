@@ -380,7 +380,11 @@ func (d *designer) forget(kind string) {
 	if d.plan.Config.Balancer != "nginx" || !ok || !crowd && !slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, kind) {
 		return
 	}
-	d.beside(lb.Load{Name: kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: []string{"restarts"}}, "failures are forgotten", forgetting)
+	bearsOn := []string{"restarts"}
+	if crowd {
+		bearsOn = append(bearsOn, "conns") // which is told that there were none to count
+	}
+	d.beside(lb.Load{Name: kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, Fault{
 		Fault: "reload", Target: "balancer", Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
 	})
