@@ -510,8 +510,11 @@ func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 		every = max(every, f.adapted(cfg, host).Every+between)
 		for _, p := range cfg.Pools {
 			for _, s := range p.Servers {
-				if s.Host == host && s.Active != nil {
-					need, checked = randomDeaths, max(checked, s.Active.Interval)
+				if s.Host != host || s.Active == nil {
+					continue
+				}
+				if checked = max(checked, s.Active.Interval); !checks.Paced(cfg, *s.Active) {
+					need = randomDeaths
 				}
 			}
 		}

@@ -147,6 +147,9 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	f.Broken = noDeaths(h, d.n)
 	if f.Broken == "" {
 		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
+		if pace.known() {
+			f.Power = "would have caught any other number of checks, and one more or fewer that it takes"
+		}
 	}
 	return f
 }

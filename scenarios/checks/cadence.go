@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -22,12 +21,19 @@ func (c cadence) known() bool { return c.least >= Often }
 
 func (c cadence) wrong() bool { return c.seen < c.least || c.seen > c.most }
 
+// Paced says whether the number of a server's checks shows all its intervals: backends know them by their path, and they are as far apart
+// while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
+func Paced(cfg lb.Config, a lb.Active) bool {
+	_, path, _ := strings.Cut(a.Request, " ")
+	jitter := slices.ContainsFunc(cfg.Unread, func(u lb.Unread) bool { return strings.HasPrefix(u.Text, "spread-checks") })
+	return strings.HasPrefix(path, "/") && !strings.Contains(path, "?") && a.Fast == a.Interval && a.Slow == a.Interval && !jitter
+}
+
 // cadenceOf counts a server's health checks. Pools that ask the same server the same are counted together. HAProxy counts an interval
 // from the end of a check (check.c), so that slow answers make it longer.
 func cadenceOf(h lb.History, server lb.Server) (c cadence) {
-	jitter := slices.ContainsFunc(h.Plan.Config.Unread, func(u lb.Unread) bool { return strings.HasPrefix(u.Text, "spread-checks") })
 	a := server.Active
-	if h.Checks == nil || a == nil || jitter {
+	if h.Checks == nil || a == nil || !Paced(h.Plan.Config, *a) {
 		return c
 	}
 	_, path, _ := strings.Cut(a.Request, " ")
@@ -91,22 +97,26 @@ func wellness(h lb.History, server lb.Server) (out []window) {
 			return slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == host })
 		})
 	}
+	var disturbed []window
+	for _, m := range h.Env.Marks {
+		if !others(m.Event.Target) {
+			disturbed = append(disturbed, window{m.Ordered, max(m.Ordered, m.From, m.Ended, m.To)})
+		}
+	}
+	for _, e := range h.Plan.Events { // whose marks are left out where their phase is for other promises
+		if e.Phase < len(h.Env.Phases) && !bearsOn(h.Plan.Loads[e.Phase], "active") {
+			p := h.Env.Phases[e.Phase]
+			disturbed = append(disturbed, window{p.Start, max(p.End, p.Start+e.At+e.For)})
+		}
+	}
+	slices.SortFunc(disturbed, func(a, b window) int { return int(a.from - b.from) })
 	from := h.Env.Phases[0].Start + a.Interval
-	add := func(to time.Duration) {
-		if to-from > 2*a.Interval {
-			out = append(out, window{from, to})
+	for _, d := range append(disturbed, window{over(h), over(h)}) {
+		if d.from-from > 2*a.Interval {
+			out = append(out, window{from, d.from})
 		}
+		from = max(from, d.to+up+a.Interval+slack)
 	}
-	marks := slices.Clone(h.Env.Marks)
-	slices.SortFunc(marks, func(m, n lb.Mark) int { return int(m.Ordered - n.Ordered) })
-	for _, m := range marks {
-		if others(m.Event.Target) {
-			continue
-		}
-		add(m.Ordered)
-		from = max(from, max(m.Ordered, m.From, m.Ended, m.To)+up+a.Interval+slack)
-	}
-	add(over(h))
 	return out
 }
 

@@ -46,8 +46,9 @@ func TestCadence(t *testing.T) {
 	f := func(path string, every time.Duration, known, wrong bool, specs ...lb.Spec) {
 		t.Helper()
 		pools := []lb.Pool{{Name: "p", Servers: []lb.Server{server, {Host: "b"}}}}
-		h := lb.History{Plan: lb.Plan{Specs: specs, Config: lb.Config{Pools: pools}}}
-		h.Env = lb.Environment{Phases: []lb.PhaseStats{{End: 120 * time.Second, LastSent: 120 * time.Second}}, Marks: marks}
+		h := lb.History{Plan: lb.Plan{Specs: specs, Config: lb.Config{Pools: pools}, Loads: []lb.Load{{}, {Checks: []string{"backup"}}}}}
+		h.Plan.Events = []lb.Event{{Target: "a", Phase: 1, For: time.Minute}} // of which the checks that it is not for see no marks
+		h.Env = lb.Environment{Phases: []lb.PhaseStats{{End: 120 * time.Second}, {Start: 120 * time.Second, End: 180 * time.Second}}, Marks: marks}
 		h.Checks = func(yield func(lb.Check) bool) {
 			for at := 2 * time.Second; at < 120*time.Second; at += every {
 				dead := at > 40*time.Second && at < 60*time.Second
