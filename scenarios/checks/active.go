@@ -99,17 +99,10 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	if !ok || first < 0 {
 		return lb.Finding{Cannot: "the configuration has no such server"}
 	}
-	same := func(a *lb.Active) string {
-		if a == nil {
-			return ""
-		}
-		one := *a
-		one.Pos, one.Queued = lb.Pos{}, 0
-		return fmt.Sprint(one)
-	}
+	same := func(a *lb.Active) bool { return a != nil && sameChecks(*a, *pool.Servers[first].Active) }
 	var d detection
 	for _, e := range episodes(h, pool, slices.Concat(refusing, hanging, lying)...) {
-		if same(e.server.Active) == same(pool.Servers[first].Active) {
+		if same(e.server.Active) {
 			d.see(e)
 		}
 	}
@@ -118,7 +111,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	var pace cadence
 	for _, s := range pool.Servers {
-		if same(s.Active) != same(pool.Servers[first].Active) {
+		if !same(s.Active) {
 			continue
 		}
 		one := cadenceOf(h, s)
@@ -152,6 +145,12 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	return f
+}
+
+// sameChecks says whether two servers are checked alike.
+func sameChecks(a, b lb.Active) bool {
+	a.Pos, a.Queued, b.Pos, b.Queued = lb.Pos{}, 0, lb.Pos{}, 0
+	return fmt.Sprint(a) == fmt.Sprint(b)
 }
 
 // strangers is how many requests reached a pool's servers that no client sent and that are none of the health checks that the
@@ -284,8 +283,15 @@ func ailing(pool lb.Pool, dying Trial) []Trial {
 		return nil
 	}
 	t := Trial{Kind: Ailing, Load: dying.Load, Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, span(a.Timeout))}
-	for _, of := range []float64{inTime, tooLate} {
-		t.Ail = append(t.Ail, Ailment{dying.Kill[0], part(of), out + time.Second, back + 2*time.Second})
+	other := dying.Kill[0] // which is in rotation all the time: another server's answers may be late meanwhile
+	for _, s := range rotation(pool) {
+		if s.Active != nil && s.Host != dying.Kill[0] && sameChecks(*s.Active, a) {
+			other = s.Host
+		}
+	}
+	t.Ail = []Ailment{
+		{other, part(inTime), out + time.Second, back + 2*time.Second},
+		{dying.Kill[0], part(tooLate), out + time.Second, back + 2*time.Second},
 	}
 	return []Trial{t}
 }
