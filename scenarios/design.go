@@ -371,6 +371,8 @@ func (d *designer) vanish(e *experiment) {
 const (
 	forgetting = 2 * time.Second
 	takesOver  = forgetting / 8
+
+	betweenDeaths = 3 * time.Second // of a server; on a busy machine nginx takes its time
 )
 
 // forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in one of the kind.
@@ -453,7 +455,7 @@ func (d *designer) forgetBetween(phase string) {
 	}
 	for _, at := range times[min(1, len(times)):] {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{
-			Fault: "reload", Target: "balancer", Phase: phase, At: at - forgetting, For: takesOver, With: map[string]string{"change": "none"},
+			Fault: "reload", Target: "balancer", Phase: phase, At: at - betweenDeaths, For: takesOver, With: map[string]string{"change": "none"},
 		})
 	}
 }
@@ -503,7 +505,7 @@ func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 	}
 	lasts, between := max(deathLasts, soonest-deathsApart), time.Duration(0)
 	if soonest > 0 {
-		between = forgetting
+		between = betweenDeaths
 	}
 	for _, host := range hosts {
 		f := Fault{For: lasts, Every: lasts + deathsApart, Adapt: true}

@@ -68,14 +68,12 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 		if j == nil || j.route.Pool != pool.Name {
 			continue
 		}
-		if full(pool, h.Plan.Loads[j.load]) {
-			continue
-		}
 		within := slices.ContainsFunc(gone, func(t window) bool { return t.from <= a.At && a.At <= t.to })
 		switch {
 		case within && a.Server == name:
 			served++
 		case within: // the balancer does not know yet, or not any more
+		case full(pool, h.Plan.Loads[j.load]): // the primary servers may have taken no more
 		default:
 			if f.N++; a.Server == name {
 				wrong.add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, name, a.At.Seconds())

@@ -88,7 +88,7 @@ func everyEpisode(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 		}
 		if i+1 < len(all) {
 			all[i+1].fresh = slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
-				return m.Event.Fault == "reload" && m.Err == "" && m.Ordered > e.mark.To && m.From < all[i+1].mark.Ordered
+				return m.Event.Fault == "reload" && m.Err == "" && m.Ordered > e.mark.To && m.To < all[i+1].mark.Ordered
 			})
 		}
 	}

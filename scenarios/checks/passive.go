@@ -126,6 +126,11 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		if waits := e.waits(h.Plan.Config, pool.Name); e.hangs && (waits == 0 || e.mark.Ended-e.mark.From < waits+slack) {
 			continue // not one attempt had failed when it was over
 		}
+		if slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+			return m.Event.Fault == "reload" && m.Ordered < e.mark.Ended && m.To > e.mark.Ordered
+		}) {
+			continue // states that know nothing of its beginning came up meanwhile, and count anew
+		}
 		if shared && !e.ours(h, pool.Name) {
 			return mixed
 		}
