@@ -231,7 +231,7 @@ var realMutants = []struct {
 	edit          func(*lb.Plan)
 }{
 	{"weights 1:2:2", "weights", replace("weight=3", "weight=2")},
-	{"servers drawn at random", "weights", replace("upstream backend {", "upstream backend { random;")},
+	{"servers chosen by address", "weights", replace("upstream backend {", "upstream backend { ip_hash;")},
 	{"1 % refused by the balancer", "answered", func(p *lb.Plan) {
 		replace("http {", `http { split_clients $request_id $bad { 1% 1; * ""; }`)(p)
 		replace("proxy_pass http://backend;", "if ($bad) { return 503; } proxy_pass http://backend;")(p)

@@ -197,7 +197,7 @@ func TestDeathIsTimed(t *testing.T) {
 		}
 		assert.Equal(t, lb.Undecided, v.Outcome)
 		assert.Equal(t, 1, v.N)
-		assert.Equal(t, 10, v.Need)
+		assert.Equal(t, 3, v.Need)
 		assert.Regexp(t, `^out after [012]\.\d\d s to [012]\.\d\d s, back after [012]\.\d\d s`, v.Measured)
 	}
 }

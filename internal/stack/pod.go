@@ -228,6 +228,10 @@ func (n Node) Kill(ctx context.Context, signal string) error {
 		return err
 	}
 	n.settled() // of an earlier death in a crash loop
+	before, err := n.inspect(ctx)
+	if err != nil {
+		return err
+	}
 	if *n.revoke, err = n.bequeath(start, 0); err != nil {
 		return err
 	}
@@ -236,7 +240,9 @@ func (n Node) Kill(ctx context.Context, signal string) error {
 		n.expect(-1)
 		return err
 	}
-	return n.until(ctx, false)
+	return n.wait(ctx, func(s *container.State) bool { // or has been brought back meanwhile
+		return !s.Running || s.StartedAt != before.State.StartedAt
+	})
 }
 
 // Start brings the node back that was killed, with its files as they were.
@@ -250,7 +256,7 @@ func (n Node) Start(ctx context.Context) error {
 	}
 	n.settled()
 	n.expect(-1)
-	return n.until(ctx, true)
+	return n.wait(ctx, func(s *container.State) bool { return s.Running })
 }
 
 // expect counts the faults that hold the node down: meanwhile nobody misses it.
@@ -275,11 +281,11 @@ func (n Node) inspect(ctx context.Context) (container.InspectResponse, error) {
 	return info.Container, err
 }
 
-// until waits until the process runs, or does not.
-func (n Node) until(ctx context.Context, running bool) error {
+// wait returns when the node's container is in a state.
+func (n Node) wait(ctx context.Context, in func(*container.State) bool) error {
 	for {
-		is, err := n.Running(ctx)
-		if err != nil || is == running {
+		info, err := n.inspect(ctx)
+		if err != nil || in(info.State) {
 			return err
 		}
 		if err := pause(ctx, 2*time.Millisecond); err != nil {

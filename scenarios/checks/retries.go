@@ -238,7 +238,7 @@ func triedInVain(cfg lb.Config, g group[*lb.Retry]) (name string, ok bool) {
 	for _, one := range poolsOf(g.routes) {
 		pool, known := cfg.Pool(one)
 		_, waits := waitsOf(cfg, g.what, pool)
-		if cfg.Balancer != "haproxy" || !known || g.what.Attempts == 0 || pool.Key != "" || len(rotation(pool)) < 2 {
+		if cfg.Balancer != "haproxy" || !known || g.what.Attempts == 0 || pool.Key != "" || len(rotation(pool)) < 2 || takenOut(pool) {
 			continue
 		}
 		if len(rotation(pool)) < len(pool.Servers) {

@@ -72,7 +72,7 @@ func (w *waited) wrong() string {
 // inVain counts the attempts that HAProxy makes for requests to a pool of which all servers refuse connections, and are not known to:
 // as many for each as retries allows. requests is how many there were; wrong is empty where the attempts are as configured.
 func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey) (requests int, wrong string) {
-	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 {
+	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 || takenOut(pool) {
 		return 0, ""
 	}
 	ours := func(p lb.Pool) bool { // another pool with servers of this one
@@ -141,4 +141,9 @@ func unknownGone(every []*episode, pool lb.Pool, phase int) (w window, ok bool) 
 		}
 	}
 	return w, w.from < w.to && !slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return !dead[s.Host] })
+}
+
+// takenOut says whether failed requests take servers of a pool out before health checks do.
+func takenOut(pool lb.Pool) bool {
+	return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
 }

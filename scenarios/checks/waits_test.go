@@ -148,6 +148,52 @@ func TestSparedConnections(t *testing.T) {
 	f(true, networkKey, 5.0/3, 0) // nothing was seen to go elsewhere before
 }
 
+// Workers that come up while a server is dead count its failures anew: such a death tells nothing of how often it may be asked.
+func TestTakeoverDuringDeath(t *testing.T) {
+	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	server := lb.Server{Host: "a", Weight: 1, Passive: &lb.Passive{Fails: 2, Within: 10 * time.Second, Out: 10 * time.Second, Law: "nginx"}}
+	pool := lb.Pool{Name: "p", Method: lb.RoundRobin, SharedState: true, Servers: []lb.Server{server, {Host: "b", Weight: 1}}}
+	plan := lb.Plan{
+		Config: lb.Config{Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+		Loads:  []lb.Load{{Name: Deaths, Rate: 10, Count: 600, Requests: []lb.Request{{Path: "/", Port: 80}}}},
+	}
+	claims := passive.Claims(plan.Config)
+	f := func(refuted bool, takeovers ...float64) {
+		t.Helper()
+		var marks []lb.Mark
+		var hits []lb.Hit
+		var arrivals []lb.Arrival
+		var attempts []lb.Attempt
+		dead := map[int]bool{}
+		for _, at := range []float64{5, 25, 45} {
+			marks = append(marks, lb.Mark{Event: lb.Event{Fault: "kill", Target: "a"}, Ordered: second(at), Before: second(at), From: second(at), Ended: second(at + 9), To: second(at + 9)})
+			for i := range 90 {
+				dead[int(at*10)+i] = true
+			}
+			for i := range 4 {
+				attempts = append(attempts, lb.Attempt{At: second(at + 0.101 + float64(i)/10), Node: "a", From: "balancer", Port: 80})
+			}
+		}
+		for _, at := range takeovers {
+			marks = append(marks, lb.Mark{Event: lb.Event{Fault: "reload", Target: "balancer"}, Ordered: second(at), From: second(at + 1), Ended: second(at + 1), To: second(at + 2)})
+		}
+		for i := range 600 {
+			h := lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Conn: 1, Sent: second(float64(i) / 10), Code: 200, Server: []string{"a", "b"}[i%2]}
+			if dead[i] {
+				h.Server = "b"
+			}
+			h.Done = h.Sent + second(0.01)
+			hits, arrivals = append(hits, h), append(arrivals, lb.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
+		}
+		h := lb.History{Plan: plan, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals), Attempts: slices.Values(attempts)}
+		h.Env = lb.Environment{Workers: 1, Marks: marks, Phases: []lb.PhaseStats{{End: second(60), LastSent: second(60)}}}
+		assert.Equal(t, refuted, len(judgePassive(claims[0], h).Counter) > 0)
+	}
+	f(true)
+	f(true, 15, 35)
+	f(false, 4, 24, 44)
+}
+
 // How many requests a client may send in a row is what the narrowest limit by address lets in at once.
 func TestInRow(t *testing.T) {
 	f := func(want int, limits ...lb.Limit) {
