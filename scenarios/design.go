@@ -347,6 +347,9 @@ func (d *designer) slowed(l lb.Load, slow []checks.Slowed, recovers bool) {
 	if !l.Open() {
 		last = slowing
 	}
+	if d.plan.Config.Balancer == "nginx" && strings.HasPrefix(l.Name, checks.Crowd+" ") {
+		last += slowing // on a busy machine; before the next crowd failures are forgotten, which takes longer
+	}
 	for _, s := range slow {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{
 			Fault: "slow", Target: s.Host, Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, For: slowing + last, With: map[string]string{"delay": s.Delay.String()},

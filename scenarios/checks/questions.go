@@ -316,7 +316,7 @@ func (r Reply) silence(hit lb.Hit) string {
 		return "" // lbproof did not wait long enough, and it was not over before
 	case hit.Err == lb.Timeout:
 		return fmt.Sprintf("not ended after %s", span(hit.Quiet.Round(time.Millisecond)))
-	case !r.Quiet.holds(hit.Quiet):
+	case hit.Quiet > r.Quiet.Most || max(hit.Quiet, hit.Done-hit.Sent) < r.Quiet.Least: // the client may have heard the answer late
 		return fmt.Sprintf("ended after %s instead of %s", span(hit.Quiet.Round(time.Millisecond)), r.Quiet)
 	case len(r.Codes) > 0 && hit.Code != 0 && !slices.Contains(r.Codes, hit.Code):
 		return fmt.Sprintf("answered %d instead of %s", hit.Code, alternatives(r.Codes))

@@ -3,6 +3,7 @@ package checks
 import (
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,4 +44,17 @@ func TestRewriteQuestions(t *testing.T) {
 	hit := lb.Hit{Code: 200, Server: "b"}
 	assert.Empty(t, want.differs(lb.History{}, hit, []lb.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
 	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.differs(lb.History{}, hit, []lb.Arrival{arrived("/in/")}))
+}
+
+// A client that hears an answer late is silent for longer than it knows.
+func TestSilenceOfALateClient(t *testing.T) {
+	want := Reply{Quiet: Interval{65 * time.Second, 66 * time.Second}}
+	f := func(differs bool, quiet, all time.Duration) {
+		t.Helper()
+		assert.Equal(t, differs, want.silence(lb.Hit{Quiet: quiet, Done: all}) != "")
+	}
+	f(false, 65500*time.Millisecond, 65500*time.Millisecond)
+	f(false, 64500*time.Millisecond, 65200*time.Millisecond)
+	f(true, 64500*time.Millisecond, 64600*time.Millisecond)
+	f(true, 66500*time.Millisecond, 66600*time.Millisecond)
 }
