@@ -27,6 +27,7 @@ type Setup struct {
 	CPUs      int      // that a balancer sees
 	Balancers int      // with the same configuration; 0 is 1. The rate limits of each are asked.
 	Checks    []string // the kinds of promises to decide; empty is all
+	Patient   bool     // deaths may take longer, so that those of every pool are enough
 }
 
 // Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what disturbs
@@ -53,6 +54,9 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		all = slices.Insert(all, first, probing(probes, plan.Beta))
 	}
 	for i, e := range all {
+		if e.most = deathsTake; setup.Patient {
+			e.most = patientTake
+		}
 		e.die(cfg, plan.Beta)
 		next := []checks.Slowed(nil)
 		if i+1 < len(all) {
@@ -67,7 +71,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		for i, f := range ails(e.ail, "") {
 			lengthen(&e.load, f.At+f.For+e.ail[i].After)
 		}
-		d.forget(e.kind)
+		d.forget(e)
 		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
 			return plan, err
 		}
@@ -122,7 +126,8 @@ type experiment struct {
 	load   lb.Load
 	slow   []checks.Slowed
 	vanish []string
-	kill   [][]string // those of a pool
+	kill   [][]string    // those of a pool
+	most   time.Duration // that all deaths may take
 	gone   []string
 	ail    []checks.Ailment
 	move   map[string]time.Duration
@@ -135,12 +140,15 @@ func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Tr
 	var all []*experiment
 	for _, claim := range claims {
 		for _, t := range trials[claim.ID] {
-			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind })
+			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind && e.hasRoom(t) })
 			if i < 0 {
 				i = len(all)
 				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{}})
 				all[i].load.Name, all[i].load.Requests = t.Kind, nil
 				all[i].load.Draws, all[i].load.Count = nil, 0
+				if parts := count(all[:i], t.Kind); parts > 0 { // which had no room
+					all[i].load.Name += fmt.Sprintf(", part %d", parts+1)
+				}
 			}
 			e := all[i]
 			e.vanish = append(e.vanish, t.Vanish...)
@@ -169,6 +177,16 @@ func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Tr
 	return all
 }
 
+// count is how many experiments are of a kind.
+func count(all []*experiment, kind string) (n int) {
+	for _, e := range all {
+		if e.kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // together says whether a server would die at the same time as one of others in a pool of nginx's, whose deaths come all at once.
 func together(cfg lb.Config, host string, others []string) bool {
 	return cfg.Balancer == "nginx" && slices.ContainsFunc(cfg.Pools, func(p lb.Pool) bool {
@@ -188,6 +206,9 @@ func (e *experiment) join(t checks.Trial) {
 	case t.Load.Engine == lb.Prober:
 		e.ask(t)
 		return
+	case t.Apart:
+		e.apart(t)
+		return
 	case len(t.Kill) > 0, len(t.Gone) > 0, len(t.Ail) > 0, t.Move != "": // claims of the same pool need no more than one
 		e.once(t)
 		if c := t.Load.Clients; c.Count > 0 { // one for each request, or as many as it needs
@@ -203,6 +224,38 @@ func (e *experiment) join(t checks.Trial) {
 	e.load.Count = each * len(e.load.Requests)
 	e.load.Draws = append(e.load.Draws, t.Load.Draws...)
 	e.load.Shows = append(e.load.Shows, t.Shows)
+}
+
+// mostApart is how many requests per second trials send that have clients of their own, in one phase.
+const mostApart = 500
+
+// hasRoom says whether a trial can share the phase with those that are in it.
+func (e *experiment) hasRoom(t checks.Trial) bool {
+	return !t.Apart || e.load.Rate+t.Load.Rate <= mostApart
+}
+
+// apart has a trial take part beside others, by clients of its own: request i is that of the client i modulo their number.
+func (e *experiment) apart(t checks.Trial) {
+	if len(e.load.Requests) > 0 {
+		e.load.Rate += t.Load.Rate
+		e.load.Clients.Count += t.Load.Clients.Count
+		e.load.Concurrency = min(e.load.Concurrency, t.Load.Concurrency)
+	}
+	e.load.Requests = append(e.load.Requests, t.Load.Requests...)
+	e.load.Count += t.Load.Count
+	e.load.Shows = append(e.load.Shows, t.Shows)
+	for values := t.Load.Keys.Values; len(values) > 1; values = values[1:] { // each client is to send more than one
+		if e.load.Keys.Values = values; gcd(len(values), e.load.Clients.Count) == 1 {
+			return
+		}
+	}
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // ask adds questions, each once: several claims may be about the same.
@@ -378,18 +431,19 @@ const (
 	betweenDeaths = 3 * time.Second // of a server; on a busy machine nginx takes its time
 )
 
-// forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in one of the kind.
-func (d *designer) forget(kind string) {
+// forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in this one.
+func (d *designer) forget(e *experiment) {
 	request, ok := checks.Plain(d.plan.Config)
-	crowd := strings.HasPrefix(kind, checks.Crowd+" ")
-	if d.plan.Config.Balancer != "nginx" || !ok || !crowd && !slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, kind) {
+	crowd := strings.HasPrefix(e.kind, checks.Crowd+" ")
+	counted := crowd || slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
+	if d.plan.Config.Balancer != "nginx" || !ok || !counted {
 		return
 	}
 	bearsOn := []string{"restarts"}
 	if crowd {
 		bearsOn = append(bearsOn, "conns") // which is told that there were none to count
 	}
-	d.beside(lb.Load{Name: kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
+	d.beside(lb.Load{Name: e.kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, Fault{
 		Fault: "reload", Target: "balancer", Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
 	})
@@ -407,22 +461,28 @@ const (
 	randomDeaths = 10
 	fixedDeaths  = checks.Often
 	deathsTake   = 160 * time.Second
+	patientTake  = 300 * time.Second
 )
 
 // kill has servers die and come back in the last phase.
 func (d *designer) kill(e *experiment) {
 	last := d.plan.Loads[len(d.plan.Loads)-1]
 	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
-	if last.InRow > 0 || checks.KeyedCount(d.plan.Config, last.Requests) {
+	if e.counts(d.plan.Config) {
 		d.forgetBetween(last.Name)
 	}
+}
+
+// counts says whether the experiment meets the count of failures that each worker of nginx has.
+func (e *experiment) counts(cfg lb.Config) bool {
+	return e.load.InRow > 0 || checks.KeyedCount(cfg, e.load.Requests)
 }
 
 // deaths are those of an experiment's servers. Those of a pool that would take too long to be of use are left out, where others die.
 func (e *experiment) deaths(cfg lb.Config) (all []Fault) {
 	var few []Fault
 	for _, together := range e.kill {
-		mine, times := deaths(cfg, together, e.load.Name), 0
+		mine, times := deaths(cfg, together, e.load.Name, e.most), 0
 		for _, f := range mine {
 			times += or(f.Times, 1)
 		}
@@ -496,7 +556,7 @@ func ails(all []checks.Ailment, phase string) (faults []Fault) {
 
 // deaths of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
 // until one has succeeded (check.c: "up, but will fall down at first failure").
-func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
+func deaths(cfg lb.Config, hosts []string, phase string, most time.Duration) []Fault {
 	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
 	soonest := time.Duration(0)
 	for _, p := range cfg.Pools { // nginx comes back to a server after fail_timeout, whether it lives again by then or not
@@ -525,7 +585,7 @@ func deaths(cfg lb.Config, hosts []string, phase string) []Fault {
 		}
 	}
 	each := func(need int) int { return (need + len(hosts) - 1) / len(hosts) }
-	times := min(each(need), max(1, int(deathsTake/every)))
+	times := min(each(need), max(1, int(most/every)))
 	if times < each(need) { // too few to decide that; a few show the rest
 		times = min(times, each(fixedDeaths))
 	}

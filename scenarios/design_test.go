@@ -1,6 +1,8 @@
 package scenarios_test
 
 import (
+	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +19,12 @@ import (
 
 func designed(t *testing.T, name string) lb.Plan {
 	t.Helper()
-	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+	return designedFrom(t, lbconfigs.BuiltIn, name)
+}
+
+func designedFrom(t *testing.T, fsys fs.FS, name string) lb.Plan {
+	t.Helper()
+	cfg, err := lbconfigs.Read(fsys, name, "")
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
@@ -81,12 +88,7 @@ backend sockets
 backend pages
   server a a:8000
 `)}}
-	cfg, err := lbconfigs.Read(fsys, "haproxy.cfg", "")
-	require.NoError(t, err)
-	specs, err := lbconfigs.Specs(cfg)
-	require.NoError(t, err)
-	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2})
-	require.NoError(t, err)
+	plan := designedFrom(t, fsys, "haproxy.cfg")
 	i := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == "keys sockets" })
 	require.GreaterOrEqual(t, i, 0)
 	l := plan.Loads[i]
@@ -104,8 +106,8 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 	}, phaseNames(designed(t, "nginx/algorithms")))
 	plan := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
-		"probes", "turns", "overload limits/#pages", "overload limits/patient#patient", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
-		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload limits/#pages", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
+		"probes", "turns", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
+		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths: failures are forgotten", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
 	}, phaseNames(plan))
 	require.Greater(t, len(plan.Events), 5, "deaths among them")
 	for _, e := range plan.Events {
@@ -118,12 +120,47 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 			continue
 		}
 		if e.Fault == "reload" {
-			assert.Contains(t, []int{8, 9, 10, 12, 15}, e.Phase)
+			assert.Contains(t, []int{8, 9, 10, 12, 13, 16}, e.Phase)
 			assert.Less(t, e.At+e.For, plan.Loads[e.Phase].Takes())
 			continue
 		}
 		assert.Equal(t, 5, e.Phase)
 		assert.Greater(t, e.For, plan.Loads[5].Takes())
+	}
+}
+
+// Limits by address that are asked at the same rate share a phase: each of its clients asks one of them, under several names, and they
+// ask no faster than one machine can.
+func TestDesignAsksLimitsTogether(t *testing.T) {
+	conf := "events {}\nhttp {\n  limit_req_zone $binary_remote_addr zone=all:1m rate=10r/s;\n  upstream u { server a:8000; }\n  server {\n    listen 80;\n"
+	for path := range 7 {
+		conf += fmt.Sprintf("    location /%d/ { limit_req zone=all burst=5 nodelay; proxy_pass http://u; }\n", path)
+	}
+	many := designedFrom(t, fstest.MapFS{"nginx.conf": {Data: []byte(conf + "  }\n}\n")}}, "nginx.conf")
+	for _, c := range []struct {
+		plan lb.Plan
+		want []int
+	}{{designed(t, "nginx/orchestry"), []int{5, 5}}, {many, []int{5, 2, 7}}} {
+		var got []int
+		called := map[string]bool{}
+		for _, l := range c.plan.Loads {
+			assert.False(t, called[l.Name], "two phases are called %s", l.Name)
+			called[l.Name] = true
+			if !strings.Contains(l.Name, " by address ") {
+				continue
+			}
+			got = append(got, len(l.Requests))
+			assert.LessOrEqual(t, l.Rate, 500.)
+			for client := range l.Clients.Count {
+				asked, names := map[int]bool{}, map[string]bool{}
+				for i := client; i < l.Count; i += l.Clients.Count {
+					asked[l.Which(i)], names[l.Key(i)] = true, true
+				}
+				assert.Len(t, asked, 1, l.Name)
+				assert.Greater(t, len(names), 1, l.Name)
+			}
+		}
+		assert.Equal(t, c.want, got)
 	}
 }
 

@@ -27,14 +27,14 @@ import (
 // The tests in this file run the built program against the real engine and the real nginx, as a user would.
 // Without Docker they fail; go test -short leaves them out.
 
-// binary builds lbproof as make build does.
+// binary builds lbproof as make build does, so that what that compiled is not compiled again.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lbproof-test-")
 	if err != nil {
 		return "", err
 	}
 	built := filepath.Join(dir, "lbproof")
-	cmd := exec.Command("go", "build", "-o", built, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build lbproof: %w: %s", err, out)
@@ -358,6 +358,7 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 
 // Prometheus loads a scenario's rules, asks the backends, and what it says of an alert is judged. Rules that it refuses are named.
 func TestPrometheusWatches(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
@@ -422,6 +423,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 func TestDeadContainerIsNamed(t *testing.T) {
 	for _, node := range []string{"nginx", "back-02", "lbproof-worker"} {
 		t.Run(node, func(t *testing.T) {
+			t.Parallel()
 			cli := docker(t)
 			p := start(t, t.TempDir(), "test", "baseline")
 			p.until(t, "open loop")
@@ -437,6 +439,7 @@ func TestDeadContainerIsNamed(t *testing.T) {
 
 // Nothing goes through a published port, nothing has a route out, and the limits are the scenario's.
 func TestNothingIsPublished(t *testing.T) {
+	t.Parallel()
 	cli := docker(t)
 	p := start(t, t.TempDir(), "test", "baseline")
 	p.until(t, "closed loop")
@@ -471,6 +474,7 @@ func TestNothingIsPublished(t *testing.T) {
 
 // A fault is in force when and for as long as the scenario says, clients see it, and it convicts nobody who kept his promises.
 func TestPausedBackend(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, dir, "test", "pause")
 	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())

@@ -59,6 +59,7 @@ func faultScenario(events []string, last time.Duration) string {
 
 // Every fault is seen to be in force and seen to be gone, in one run with traffic.
 func TestEveryFaultTakesEffect(t *testing.T) {
+	t.Parallel()
 	folder, r, _ := tried(t, faultScenario(lanes(inClear(), 3500*time.Millisecond)))
 	require.Len(t, r.Env.Marks, len(inClear()))
 	for _, m := range r.Env.Marks {
@@ -76,6 +77,12 @@ func TestEveryFaultTakesEffect(t *testing.T) {
 // A harness that is killed in the middle of a fault leaves nothing behind, whichever fault it is.
 func TestKilledInsideEveryFault(t *testing.T) {
 	before := interfaces(t)
+	t.Run("together", everyKilledInside)
+	assert.Eventually(t, func() bool { return slices.Equal(before, interfaces(t)) }, 10*time.Second, 100*time.Millisecond, "the machine is as it was")
+}
+
+func everyKilledInside(t *testing.T) {
+	t.Helper()
 	for three := range slices.Chunk(inClear(), 3) {
 		var names, events []string
 		for i, f := range three {
@@ -90,15 +97,18 @@ func TestKilledInsideEveryFault(t *testing.T) {
 			}
 			events = append(events, fmt.Sprintf("  - {fault: %s, target: %s, at: 0s, for: 30s%s}", f.Name, target, with))
 		}
-		t.Run(strings.Join(names, ","), func(t *testing.T) { killedInside(t, faultScenario(events, time.Minute), len(three)) })
+		t.Run(strings.Join(names, ","), func(t *testing.T) {
+			t.Parallel()
+			killedInside(t, faultScenario(events, time.Minute), len(three))
+		})
 	}
 	t.Run("certificate,pause of what backends need", func(t *testing.T) {
+		t.Parallel()
 		text := faultScenario([]string{
 			"  - {fault: certificate, target: balancer, at: 0s, for: 30s}", "  - {fault: certificate, target: cat-1, at: 0s, for: 30s}", "  - {fault: pause, target: redis, at: 0s, for: 30s}",
 		}, time.Minute)
 		killedInside(t, strings.Replace(text, "builtin:nginx/weighted", "builtin:nginx/tls\nneeds: [redis]", 1), 3)
 	})
-	assert.Eventually(t, func() bool { return slices.Equal(before, interfaces(t)) }, 10*time.Second, 100*time.Millisecond, "the machine is as it was")
 }
 
 // killedInside kills the harness when so many faults are in force.
@@ -144,6 +154,7 @@ phases:
 // Redis really goes, and the backends say so; a certificate that is no good costs a server its requests, and the balancer its
 // clients, if they look.
 func TestTrust(t *testing.T) {
+	t.Parallel()
 	_, r, code := tried(t, trustScenario)
 	for _, m := range r.Env.Marks {
 		assert.Empty(t, m.Err, m.Event.Fault)

@@ -23,6 +23,7 @@ http {
 
 // Every line that promises something is changed on the real balancer, which is noticed; what is known is not run again.
 func TestMutate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(fewLines), 0o644))
 	p := start(t, dir, "mutate", "nginx.conf")

@@ -40,7 +40,7 @@ func (s *source) flags(cmd *cobra.Command) {
 func (s *source) trafficFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.scenario, "scenario", "", "a built-in scenario whose traffic a configuration gets, and whose expectations, instead of experiments designed for it")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringSliceVar(&s.checks, "checks", nil, "the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code")
+	cmd.Flags().StringSliceVar(&s.checks, "checks", nil, "the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code, and deaths may take longer")
 	_ = cmd.RegisterFlagCompletionFunc("checks", cobra.FixedCompletions(checks.Names(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().IntVar(&s.balancers, "balancers", 1, "how many balancers have the configuration: experiments ask the limits of each of them")
 	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
@@ -222,7 +222,7 @@ func configFile(name string, src source) (lb.Plan, error) {
 		if err != nil {
 			return lb.Plan{}, err
 		}
-		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks})
+		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks, Patient: len(src.checks) > 0})
 	}
 	if len(src.checks) > 0 {
 		return lb.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", src.scenario)

@@ -146,6 +146,7 @@ phases:
 `
 
 func TestWebSocketsStayOpen(t *testing.T) {
+	t.Parallel()
 	for _, balancer := range []string{"haproxy", "traefik"} {
 		_, r, code := tried(t, strings.ReplaceAll(socketScenario, "BALANCER", balancer))
 		assert.Zero(t, code, balancer)
@@ -183,6 +184,7 @@ phases:
 `
 
 func TestHTTP2AndHandshakes(t *testing.T) {
+	t.Parallel()
 	_, r, _ := tried(t, tlsScenario)
 	h2, resumed, full := phaseOf(t, r, "h2"), phaseOf(t, r, "resumed"), phaseOf(t, r, "full")
 	assert.Equal(t, lb.Vegeta, h2.Engine)
@@ -245,6 +247,7 @@ phases:
 }
 
 func TestSoakLastsAsLongAsAsked(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	_, r, code := tried(t, "", "test", "soak", "--for", "3s")
 	assert.Zero(t, code)

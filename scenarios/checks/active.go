@@ -137,7 +137,9 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 	if d.passed > 0 {
 		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s passed for health, as configured", number(d.passed)+" series of redirects or late answers"), "; ")
 	}
-	f.Broken = noDeaths(h, d.n)
+	if f.Broken = noDeaths(h, d.n); d.n == 0 && leftOut(h.Plan, pool) {
+		f.Broken += "; --checks active takes the time"
+	}
 	if f.Broken == "" {
 		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
 		if pace.known() {
@@ -173,6 +175,15 @@ func noDeaths(h lb.History, n int) string {
 		return "no server was put out of action; --scenario failover does"
 	}
 	return "no server was out of action for long enough, under an open loop, to show it"
+}
+
+// leftOut says whether experiments let the servers of other pools die, and these not, because that would take too long beside all the rest.
+func leftOut(plan lb.Plan, pool lb.Pool) bool {
+	dies := func(e lb.Event) bool {
+		return e.Fault == "kill" && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == e.Target })
+	}
+	return len(plan.Checks) == 0 && !shares(plan.Config, pool.Name) && !slices.ContainsFunc(plan.Events, dies) &&
+		slices.ContainsFunc(plan.Loads, func(l lb.Load) bool { return l.Name == Deaths })
 }
 
 // see judges one death by health checks.

@@ -121,8 +121,8 @@ func TestFailureMatrix(t *testing.T) {
 		for _, c := range judges {
 			fmt.Fprintf(&matrix, " %-9s", c.Name)
 		}
-		for _, m := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
-			if m.HAProxy != haproxy {
+		for i, m := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
+			if m.HAProxy != haproxy || testing.Short() && i%5 > 0 {
 				continue
 			}
 			fmt.Fprintf(&matrix, "\n%-52s", m.Name)

@@ -48,14 +48,21 @@ func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	}
 	most := 0
 	t := Trial{Kind: Crowd + " " + pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
-	for _, s := range rotation(pool) {
+	asked := rotation(pool)
+	for _, s := range pool.Servers { // nginx gives backups what the others have no room for
+		if s.Backup && cfg.Balancer == "nginx" && s.Conns != nil && s.Conns.Value > 0 {
+			asked = append(asked, s)
+		}
+	}
+	for _, s := range asked {
 		if s.Conns == nil || s.Conns.Value == 0 || s.Conns.Value > mostCrowd {
 			return nil // it takes all, or more than a trial can ask of it
 		}
 		most += int(s.Conns.Value) * statesOf(cfg, pool, terms.CPUs)
 		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
 	}
-	t.Load = lb.Load{Count: 4 * most, Concurrency: 2 * most, Requests: []lb.Request{r}}
+	// Who is denied comes back over another connection, to a worker that may have room: with multi_accept one takes most of what comes at once.
+	t.Load = lb.Load{Count: 4 * most, Concurrency: 2 * most, Requests: []lb.Request{r}, Fresh: !pool.SharedState}
 	return []Trial{t}
 }
 

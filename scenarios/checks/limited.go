@@ -75,12 +75,17 @@ func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 		t.Load.Clients.Count, t.Load.Rate, t.Load.Concurrency, t.Load.Think = min(t.Load.Clients.Count, 1), 0, 1, time.Duration(float64(time.Second)/rate/3)
 		t.Load.Count /= askers
 	}
+	what := claim.ID
+	if t.Apart = l.Law != lb.TokenBucket && !slices.ContainsFunc(r.Limits, func(o lb.Limit) bool { return !isAddress(o.Key) }); t.Apart {
+		what = fmt.Sprintf("by address %s for %s", perSecond(rate), span(lasts))
+	}
+	t.Kind = Overload + " " + what
 	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
 	if l.Law != lb.LeakyBucket || l.Delay >= 0 {
 		return []Trial{t}
 	}
 	again := t
-	again.Kind, again.Reload, again.Shows = Reloaded+" "+claim.ID, lasts/2, "buckets that a reload fills, of "+claim.Subject
+	again.Kind, again.Reload, again.Shows = Reloaded+" "+what, lasts/2, "buckets that a reload fills, of "+claim.Subject
 	again.Load.Requests = slices.Clone(t.Load.Requests)
 	again.Load.Fresh, again.Load.Rate, again.Load.Count = true, rate, int(rate*lasts.Seconds())
 	if again.Load.Clients.Addresses {

@@ -13,6 +13,9 @@ type Trial struct {
 	// Kind names the phase. Trials of the same kind can be one phase, in which the requests of each take turns.
 	Kind string
 	Load lb.Load // Requests of one claim, and Count for them; a Name is not needed
+	// Apart is a trial of one request and many clients, which no other trial is to have: where they share a phase, its clients, its rate
+	// and its requests come on top of the others'.
+	Apart bool
 	// Slow are servers that take longer for every answer while the phase lasts.
 	Slow []Slowed
 	// Vanish are servers to which no packet gets through while the phase lasts.
