@@ -24,21 +24,26 @@ const (
 
 // Setup is what experiments are designed for.
 type Setup struct {
-	CPUs      int      // that a balancer sees
-	Balancers int      // with the same configuration; 0 is 1. The rate limits of each are asked.
-	Checks    []string // the kinds of promises to decide; empty is all
-	Patient   bool     // deaths may take longer, so that those of every pool are enough
+	CPUs      int               // that a balancer sees
+	Balancers int               // with the same configuration; 0 is 1. The rate limits of each are asked.
+	Checks    []string          // the kinds of promises to decide; empty is all
+	Patient   bool              // deaths may take longer, so that those of every pool are enough
+	Header    map[string]string // that requests carry, and without which what lbproof cannot read lets none through
 }
 
 // Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what disturbs
 // others comes after them, from addresses of its own.
 func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, error) {
 	only := setup.Checks
+	if len(setup.Header) > 0 {
+		cfg.Routes = checks.Opened(cfg.Routes)
+	}
 	s := Scenario{Name: name, File: cfg.Files[0].Name, Checks: only}
 	plan, err := s.stage(cfg, specs)
 	if err != nil {
 		return plan, err
 	}
+	plan.Carried = setup.Header
 	if len(only) > 0 && len(plan.Claims) > 0 && !slices.ContainsFunc(plan.Claims, plan.Decides) {
 		return plan, fmt.Errorf("%s makes no promise of the kind %s", s.File, strings.Join(only, " or "))
 	}
@@ -87,6 +92,11 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e.gone, e.load.Name))
 		if e.reload > 0 {
 			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
+		}
+	}
+	for _, l := range plan.Loads {
+		for i, r := range l.Requests {
+			l.Requests[i] = checks.Carrying(r, setup.Header)
 		}
 	}
 	correct(plan.Loads)

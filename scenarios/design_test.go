@@ -164,6 +164,28 @@ func TestDesignAsksLimitsTogether(t *testing.T) {
 	}
 }
 
+// What lbproof cannot read lets requests through that carry what it asks for: all of them do.
+func TestDesignCarriesAHeader(t *testing.T) {
+	assert.Equal(t, []string{"probes"}, phaseNames(designed(t, "nginx/sysmanage-lua")))
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/sysmanage-lua", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2, Header: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(plan))
+	upgraded := 0
+	for _, l := range plan.Loads {
+		for _, r := range l.Requests {
+			assert.Equal(t, "sessionid=a", r.Header["Cookie"], l.Name)
+			if r.Header["Upgrade"] == "websocket" {
+				upgraded++
+			}
+		}
+	}
+	assert.Positive(t, upgraded, "a field of the request's own stays")
+}
+
 // Trials that can share a phase do, each with as many requests as it needs, and what stops early is corrected for the number of tests.
 func TestDesignMerges(t *testing.T) {
 	plan := designed(t, "nginx/algorithms")

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +72,7 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 	cmd.Flags().StringVar(&out, "out", "lbproof-mutations", "folder in which run folders and mutations.json are kept")
 	cmd.Flags().IntVar(&parallel, "parallel", 0, "how many run at a time; 0 is as many as the machine and the configuration's addresses allow")
 	src.flags(cmd)
+	src.headerFlag(cmd)
 	return cmd
 }
 
@@ -105,6 +107,7 @@ func (m *mutator) open() error {
 	for _, f := range m.cfg.Files {
 		all = append(append(all, f.SHA256...), f.Name...)
 	}
+	all = append(all, strings.Join(m.source.header, "\n")...)
 	digest := lb.Digest(append(all, run.Version()...))
 	text, err := os.ReadFile(m.file())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -334,7 +337,11 @@ func (m *mutator) kinds(claims []string) []string {
 }
 
 func (m *mutator) plan(kinds []string) (lb.Plan, error) {
-	return scenarios.Design("mutation", m.cfg, m.specs, scenarios.Setup{CPUs: runtime.NumCPU(), Checks: kinds})
+	header, err := m.source.carried()
+	if err != nil {
+		return lb.Plan{}, err
+	}
+	return scenarios.Design("mutation", m.cfg, m.specs, scenarios.Setup{CPUs: runtime.NumCPU(), Checks: kinds, Header: header})
 }
 
 // try runs a batch of mutations and writes down what came of each. Where the balancer does not start with them, or promises are broken that

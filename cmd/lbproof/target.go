@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,6 +29,7 @@ type source struct {
 	scenario  string        // whose traffic a configuration gets
 	checks    []string      // kinds of promises that experiments are designed for; none: all
 	balancers int           // with that configuration, in a designed run
+	header    []string      // NAME: VALUE that requests of designed experiments carry
 	lasts     time.Duration // of a scenario's phases that say for how long, where it is not zero
 }
 
@@ -36,14 +38,39 @@ func (s *source) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&s.allow, "allow-path", nil, "a folder outside the configuration's own from which it may include files")
 }
 
+// headerFlag is that of verbs that design experiments.
+func (s *source) headerFlag(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&s.header, "header", nil, "NAME: VALUE that every request of the experiments carries, and without which something that lbproof cannot read lets none through: a session, a key, a password")
+}
+
 // trafficFlags are those of verbs that take a scenario too.
 func (s *source) trafficFlags(cmd *cobra.Command) {
+	s.headerFlag(cmd)
 	cmd.Flags().StringVar(&s.scenario, "scenario", "", "a built-in scenario whose traffic a configuration gets, and whose expectations, instead of experiments designed for it")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringSliceVar(&s.checks, "checks", nil, "the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code, and deaths may take longer")
 	_ = cmd.RegisterFlagCompletionFunc("checks", cobra.FixedCompletions(checks.Names(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().IntVar(&s.balancers, "balancers", 1, "how many balancers have the configuration: experiments ask the limits of each of them")
 	cmd.Flags().DurationVar(&s.lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
+}
+
+// carried is the header that experiments' requests carry.
+func (s source) carried() (map[string]string, error) {
+	header := map[string]string{}
+	for _, field := range s.header {
+		name, value, ok := strings.Cut(field, ":")
+		name, value = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)), strings.TrimSpace(value)
+		switch {
+		case !ok || name == "" || value == "" || strings.ContainsAny(field, "\r\n"):
+			return nil, fmt.Errorf("--header %q: write NAME: VALUE, as 'Authorization: Bearer …'", field)
+		case name == "Host":
+			return nil, fmt.Errorf("--header %q: the configuration says which hosts are asked", field)
+		case header[name] != "":
+			return nil, fmt.Errorf("--header %q: %s is given twice", field, name)
+		}
+		header[name] = value
+	}
+	return header, nil
 }
 
 const builtIn = "builtin:"
@@ -146,6 +173,9 @@ func readTarget(target string, src source) (lb.Plan, error) {
 	if err == nil && src.balancers > 1 && !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Peer }) {
 		return plan, fmt.Errorf("%s: --balancers is for configurations; a scenario or plan says itself who takes part", target)
 	}
+	if err == nil && len(src.header) > 0 && plan.Carried == nil {
+		return plan, fmt.Errorf("%s: --header is for configurations; a scenario or plan says itself what its requests are", target)
+	}
 	if err == nil && len(src.checks) > 0 && !slices.Equal(plan.Checks, src.checks) {
 		return plan, fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", target)
 	}
@@ -222,7 +252,16 @@ func configFile(name string, src source) (lb.Plan, error) {
 		if err != nil {
 			return lb.Plan{}, err
 		}
-		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks, Patient: len(src.checks) > 0})
+		header, err := src.carried()
+		if err != nil {
+			return lb.Plan{}, err
+		}
+		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{
+			CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks, Patient: len(src.checks) > 0, Header: header,
+		})
+	}
+	if len(src.header) > 0 {
+		return lb.Plan{}, fmt.Errorf("--header: the scenario %s says itself what its requests are", src.scenario)
 	}
 	if len(src.checks) > 0 {
 		return lb.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", src.scenario)

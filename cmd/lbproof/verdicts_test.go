@@ -76,7 +76,11 @@ func TestMutations(t *testing.T) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
 		require.NoError(t, err)
-		p := start(t, written(t, name, fate.corrected), "mutate", "config", "--out", out)
+		args := []string{"mutate", "config", "--out", out}
+		if fate.header != "" {
+			args = append(args, "--header", fate.header)
+		}
+		p := start(t, written(t, name, fate.corrected), args...)
 		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
 		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate` says of the configuration on the real balancer.\n\n```\n%s```\n", name, p.stdout.String())
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
@@ -113,20 +117,29 @@ func TestVerdicts(t *testing.T) {
 		"| configuration | balancer | requests | seconds, start and stop included | upheld | refuted | undecided | untestable |\n|---|---|---|---|---|---|---|---|\n", summary)
 	eachOf(t, func(t *testing.T, name string, fate fate) {
 		began := time.Now()
-		args := []string{"test", "config"}
-		if fate.mute { // which the scenario made for it decides
-			args = append(args, "--scenario", "session-router")
+		var args []string
+		if fate.header != "" {
+			args = []string{"--header", fate.header}
 		}
-		p := start(t, written(t, name, fate.corrected), args...)
-		code := p.wait(t)
-		require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
-		took := time.Since(began)
-		_, r := reportOf(t, p.cmd.Dir)
-		t.Logf("exit code %d, %s", code, took.Round(time.Second))
+		r := decided(t, name, fate, args...)
 		var b strings.Builder
-		verdictsOf(&b, name, fate.corrected != nil, r, took)
+		verdictsOf(&b, name, fate.corrected != nil, r, time.Since(began))
+		if fate.scenario != "" {
+			fmt.Fprintf(&b, "## Under the scenario %s\n\n", fate.scenario)
+			table(&b, decided(t, name, fate, "--scenario", fate.scenario).Verdicts)
+		}
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "verdicts", strings.ReplaceAll(name, "/", "-")+".md"), []byte(b.String()), 0o644))
 	})
+}
+
+// decided is the report of lbproof test on a configuration.
+func decided(t *testing.T, name string, fate fate, args ...string) lb.Report {
+	t.Helper()
+	p := start(t, written(t, name, fate.corrected), append([]string{"test", "config"}, args...)...)
+	code := p.wait(t)
+	require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
+	_, r := reportOf(t, p.cmd.Dir)
+	return r
 }
 
 func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, took time.Duration) {
@@ -144,16 +157,7 @@ func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, to
 	b.WriteString(".\n\n")
 	fmt.Fprintf(b, "%s; %d requests, %.0f s; %d upheld, %d refuted, %d undecided, %d untestable.\n\n", r.Env.Balancer, requests, took.Seconds(),
 		count[lb.Upheld], count[lb.Refuted], count[lb.Undecided], count[lb.Untestable])
-	b.WriteString("| verdict | promise | line | measured, or why not |\n|---|---|---|---|\n")
-	cell := strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "$", "\\$")
-	for _, v := range r.Verdicts {
-		measured := v.Measured
-		if v.Outcome != lb.Upheld {
-			measured = v.Reason
-		}
-		fmt.Fprintf(b, "| %s | `%s` | %s:%d | %s |\n", v.Outcome, v.Claim.ID, filepath.Base(v.Claim.Pos.File), v.Claim.Pos.Line, cell.Replace(measured))
-	}
-	b.WriteString("\n")
+	table(b, r.Verdicts)
 	told := map[string]bool{}
 	for _, v := range r.Verdicts {
 		for _, e := range explanations {
@@ -163,4 +167,21 @@ func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, to
 			}
 		}
 	}
+}
+
+// table lists the verdicts that a run set out for.
+func table(b *strings.Builder, verdicts []lb.Verdict) {
+	b.WriteString("| verdict | promise | line | measured, or why not |\n|---|---|---|---|\n")
+	cell := strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "$", "\\$")
+	for _, v := range verdicts {
+		if v.Outside {
+			continue
+		}
+		measured := v.Measured
+		if v.Outcome != lb.Upheld {
+			measured = v.Reason
+		}
+		fmt.Fprintf(b, "| %s | `%s` | %s:%d | %s |\n", v.Outcome, v.Claim.ID, filepath.Base(v.Claim.Pos.File), v.Claim.Pos.Line, cell.Replace(measured))
+	}
+	b.WriteString("\n")
 }

@@ -32,7 +32,9 @@ type Plan struct {
 	Claims []Claim `json:"claims"`
 	// Checks are the kinds of promises that the run sets out to decide; empty is all.
 	Checks []string `json:"checks,omitempty"`
-	Specs  []Spec   `json:"specs"`
+	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets it through.
+	Carried map[string]string `json:"carried,omitempty"`
+	Specs   []Spec            `json:"specs"`
 	// Queries are the rules that Prometheus has.
 	Queries []Query `json:"queries,omitempty"`
 	Loads   []Load  `json:"loads"`

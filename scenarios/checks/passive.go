@@ -111,6 +111,8 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	p := pool.Servers[first].Passive
 	switch {
+	case astray(h.Plan.Config, pool.Name) != "":
+		return lb.Finding{Cannot: astray(h.Plan.Config, pool.Name)}
 	case p.Fails == 0:
 		return lb.Finding{Broken: NoExperiment}
 	case p.Law != "nginx":

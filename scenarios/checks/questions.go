@@ -112,6 +112,11 @@ func judgeQuestions(questions questions, claim lb.Claim, h lb.History) lb.Findin
 	}
 	if len(asked) == 0 {
 		f.Broken = NoExperiment + ": lbproof knows no single request that shows it"
+		open := h.Plan.Config
+		open.Routes = Opened(open.Routes)
+		if with, _ := questions(open, claim); len(with) > 0 {
+			f.Broken = "something that lbproof cannot read decides which requests pass; --header gives them what it asks for"
+		}
 		return f
 	}
 	answers, wrong := compared(asked, h)
@@ -139,7 +144,7 @@ func judgeQuestions(questions questions, claim lb.Claim, h lb.History) lb.Findin
 func compared(asked []Question, h lb.History) (answers []int, wrong examples) {
 	by := map[string]int{}
 	for i, q := range asked {
-		by[written(q.Ask)] = i
+		by[written(Carrying(q.Ask, h.Plan.Carried))] = i
 	}
 	find, seen := journeys(h), map[uint64][]lb.Arrival{}
 	mine := func(seq uint64) (q int, ok bool) {
@@ -324,13 +329,13 @@ func (r Reply) silence(hit lb.Hit) string {
 	return ""
 }
 
-// serves says whether a server is one of a pool, or of the pools of a split.
+// serves says whether a server is one of a pool, or of the pools of a split; where the configuration has neither, a program chose it.
 func serves(cfg lb.Config, pool, server string) bool {
 	if split, ok := cfg.Split(pool); ok {
 		return slices.ContainsFunc(split.Shares, func(s lb.Share) bool { return serves(cfg, s.Pool, server) })
 	}
-	p, _ := cfg.Pool(pool)
-	return slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == server })
+	p, ok := cfg.Pool(pool)
+	return !ok && server != "" || slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == server })
 }
 
 // letIn says whether the first rule that fits lets an address in; where none fits, it is.
@@ -392,6 +397,26 @@ func wish(text string) map[string]string {
 // programmed says whether something that lbproof cannot read decides on the route's requests.
 func programmed(r lb.Route) bool {
 	return r.Guarded && len(r.Limits)+len(r.Access)+len(r.Rules) == 0 && r.Auth == nil
+}
+
+// Carrying is a request that carries a header, where it has no such field of its own.
+func Carrying(r lb.Request, header map[string]string) lb.Request {
+	if len(header) == 0 {
+		return r
+	}
+	all := maps.Clone(header)
+	maps.Copy(all, r.Header)
+	r.Header = all
+	return r
+}
+
+// Opened are routes as they are for requests that something lets through which lbproof cannot read.
+func Opened(routes []lb.Route) []lb.Route {
+	routes = slices.Clone(routes)
+	for i, r := range routes {
+		routes[i].Guarded = r.Guarded && !programmed(r)
+	}
+	return routes
 }
 
 // wishing is a request that takes a route and that a backend answers as it is asked to. ok is false where lbproof knows none.

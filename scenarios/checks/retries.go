@@ -127,6 +127,9 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		return lb.Finding{Cannot: "the configuration has no such promise"}
 	}
 	g := groups[i]
+	if !slices.ContainsFunc(poolsOf(g.routes), func(name string) bool { return isPool(h.Plan.Config, name) }) {
+		return lb.Finding{Cannot: "which servers it asks is decided by something that lbproof cannot read"}
+	}
 	l := lossesOf(h, g)
 	var waits examples
 	shown, vain := 0, 0 // requests that waited as often as they may, and that found all servers dead
@@ -200,6 +203,23 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		f.Counter = append(f.Counter, fmt.Sprintf("%s failed, where the servers' share of the requests until they are known to be dead makes %s to %s", plural(l.failed, "request"), number(least), number(most)))
 	}
 	return f
+}
+
+// isPool says whether a name is that of a pool or a split of the configuration.
+func isPool(cfg lb.Config, name string) bool {
+	_, pool := cfg.Pool(name)
+	_, split := cfg.Split(name)
+	return pool || split
+}
+
+// astray says that no route that lbproof can read leads to a pool, and so no request on purpose; empty where one does.
+func astray(cfg lb.Config, pool string) string {
+	named := func(s lb.Share) bool { return s.Pool == pool }
+	if slices.ContainsFunc(cfg.Routes, func(r lb.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }) ||
+		slices.ContainsFunc(cfg.Splits, func(s lb.Split) bool { return slices.ContainsFunc(s.Shares, named) }) {
+		return ""
+	}
+	return "no route that lbproof can read leads to it"
 }
 
 // poolsOf are the pools of routes, each once.

@@ -122,6 +122,9 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	if !ok {
 		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
 	}
+	if why := astray(h.Plan.Config, pool.Name); why != "" {
+		return lb.Finding{Cannot: why}
+	}
 	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Clients.Cookies && bearsOn(l, "weights") }) {
 		return lb.Finding{Broken: "clients that bring their cookie back take no turns"}
 	}
