@@ -64,13 +64,16 @@ func (r *nginxReader) unreadAll(block []item, kind uint) {
 		}
 		name := d.Directive.Directive
 		why, known := nginxSilent[name]
+		if name == "auth_basic_user_file" {
+			r.takeAlong(d)
+		}
 		switch {
 		case known && why == "":
 			continue
 		case strings.Contains(name, "_by_lua"):
 			why = whyLua
 			if strings.HasSuffix(name, "_by_lua_file") {
-				r.program(d.arg(0))
+				r.takeAlong(d)
 			}
 		case !known:
 			r.unknown(d)

@@ -419,6 +419,30 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	both.Wait()
 }
 
+const membersOnly = `
+events {}
+http {
+    upstream cats { server cat-1:8000; server cat-2:8000; }
+    server {
+        listen 80;
+        auth_basic members;
+        auth_basic_user_file users;
+        location / { proxy_pass http://cats; }
+    }
+}
+`
+
+// Who has a password reaches the backends, and who has none or a wrong one does not.
+func TestHeaderOpens(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(membersOnly), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), []byte("tom:{PLAIN}mouse\n"), 0o644))
+	p := start(t, dir, "test", "nginx.conf", "--checks", "answered,auth,weights", "--header", "Authorization: Basic dG9tOm1vdXNl")
+	assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+	p.nothingLeft(t, 0)
+}
+
 // A container that is gone is the environment's failure: it is named, and convicts nobody.
 func TestDeadContainerIsNamed(t *testing.T) {
 	for _, node := range []string{"nginx", "back-02", "lbproof-worker"} {

@@ -36,6 +36,14 @@ var auth = Check{
 	},
 }
 
+// wrongPassword is one of somebody whom no list of users names (RFC 7617).
+const wrongPassword = "Basic bGJwcm9vZjp3cm9uZw=="
+
+// byUsers says whether a list of users decides which of a route's requests pass.
+func byUsers(r lb.Route) bool {
+	return r.Auth != nil && !strings.HasPrefix(r.Auth.By, "http") && !strings.HasPrefix(r.Auth.By, "/")
+}
+
 func authQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
 	shares := func(r lb.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range candidates(cfg, claim, shares) {
@@ -63,7 +71,10 @@ func authQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot stri
 				ask(fmt.Sprintf("the service refuses it with %d", code), fmt.Sprintf("status=%d&at=%s", code, path), Reply{Codes: []int{code}})
 			}
 		default:
-			ask("without a password", "", Reply{Codes: []int{401}, Own: true})
+			for _, password := range []string{"", wrongPassword} { // whatever other requests carry
+				ask("without a password that is right", "", Reply{Codes: []int{401}, Own: true})
+				asked[len(asked)-1].Ask.Header["Authorization"] = password
+			}
 		}
 	}
 	return asked, ""

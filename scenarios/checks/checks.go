@@ -211,6 +211,9 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && slices.Contains(undisturbedOnly, claim.Check) {
 		f.Counter, f.Broken = nil, why
 	}
+	if f.N == 0 && f.Cannot == "" && len(h.Plan.Carried) == 0 && slices.ContainsFunc(h.Plan.Config.Routes, shut) {
+		f.Note = strings.TrimPrefix(f.Note+"; "+askedFor, "; ")
+	}
 	return f
 }
 

@@ -115,7 +115,7 @@ func judgeQuestions(questions questions, claim lb.Claim, h lb.History) lb.Findin
 		open := h.Plan.Config
 		open.Routes = Opened(open.Routes)
 		if with, _ := questions(open, claim); len(with) > 0 {
-			f.Broken = "something that lbproof cannot read decides which requests pass; --header gives them what it asks for"
+			f.Broken = askedFor
 		}
 		return f
 	}
@@ -410,11 +410,19 @@ func Carrying(r lb.Request, header map[string]string) lb.Request {
 	return r
 }
 
+// shut says whether a program or a list of users decides which of a route's requests pass, and nothing that lbproof could meet.
+func shut(r lb.Route) bool {
+	return r.Guarded && (programmed(r) || byUsers(r) && len(r.Limits)+len(r.Access)+len(r.Rules) == 0)
+}
+
+// askedFor says how what is shut is opened.
+const askedFor = "something that lbproof cannot read decides which requests pass; --header gives them what it asks for"
+
 // Opened are routes as they are for requests that something lets through which lbproof cannot read.
 func Opened(routes []lb.Route) []lb.Route {
 	routes = slices.Clone(routes)
 	for i, r := range routes {
-		routes[i].Guarded = r.Guarded && !programmed(r)
+		routes[i].Guarded = r.Guarded && !shut(r)
 	}
 	return routes
 }
