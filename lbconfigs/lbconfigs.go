@@ -162,6 +162,14 @@ func hasWord(text string, words ...string) bool {
 	return false
 }
 
+// fileless is the problem of a line that names a file that cannot be read.
+func fileless(pos lb.Pos, err error) lb.Problem {
+	return lb.Problem{
+		Pos: pos, Effect: lb.Differs, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
+		Instead: "put it beside the configuration, or name its folder with --allow-path",
+	}
+}
+
 // inContainer is where an included file belongs, for a main file that is put elsewhere.
 func inContainer(at, main, file string) string {
 	if path.IsAbs(file) && !path.IsAbs(main) {

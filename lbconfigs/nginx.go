@@ -172,7 +172,7 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		return lb.Config{}, fmt.Errorf("%s: %w", files.includedAt(err), err)
 	}
 	cfg := lb.Config{Balancer: "nginx", Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
-	r := nginxReader{cfg: &cfg, files: files, payload: payload, taken: map[string]bool{}, named: map[string]int{}}
+	r := nginxReader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
 	for i := range payload.Config {
 		file := &payload.Config[i]
 		if _, own := files.own(file.File); own {
@@ -191,21 +191,25 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 	return cfg, r.main()
 }
 
-// takeAlong has the balancer find a file that a directive names, unread: a program, a list of users.
+// takeAlong has nginx find a file that a directive names, unread: a program, a list of users.
 func (r *nginxReader) takeAlong(d item) {
-	file := r.files.local(d.arg(0))
-	text, err := readText(r.files.fsys, file)
-	switch {
-	case r.taken[file] || strings.Contains(file, "$"):
-	case err != nil:
-		r.problem(lb.Problem{
-			Pos: d.pos, Effect: lb.Differs, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
-			Instead: "put it beside the configuration, or name its folder with --allow-path",
-		})
-	default:
-		r.cfg.Files = append(r.cfg.Files, lb.NewFile(file, text))
+	name := d.arg(0)
+	if strings.Contains(name, "$") {
+		return
 	}
-	r.taken[file] = true
+	if !path.IsAbs(name) {
+		name = path.Join(nginxDir, name)
+	}
+	file := r.files.local(name)
+	if slices.ContainsFunc(r.cfg.Files, func(f lb.File) bool { return f.Name == file }) {
+		return
+	}
+	text, err := readText(r.files.fsys, file)
+	if err != nil {
+		r.problem(fileless(d.pos, err))
+		return
+	}
+	r.cfg.Files = append(r.cfg.Files, lb.NewFile(file, text))
 }
 
 // syntax gives the first thing that ends the reading, as file:line: message. What nginx refuses, but lbproof can read
@@ -286,10 +290,9 @@ type nginxReader struct {
 	cfg      *lb.Config
 	zones    []nginxZone
 	maps     map[string]nginxMap
-	named    map[string]int  // upstream → its place in cfg.Pools
-	taken    map[string]bool // files that are taken along and not read
-	secure   []string        // upstreams that are spoken to in TLS
-	defaults map[int]lb.Pos  // port → the server block that answers a Host that no other names
+	named    map[string]int // upstream → its place in cfg.Pools
+	secure   []string       // upstreams that are spoken to in TLS
+	defaults map[int]lb.Pos // port → the server block that answers a Host that no other names
 }
 
 // nginxZone is a shared memory zone of limits.

@@ -138,19 +138,39 @@ func (r *trReader) load(name string) (*tree, error) {
 	return root, nil
 }
 
-// provided loads the files of the file provider. A path below /etc/traefik lies beside the static file.
+// trLocal is where a file that the configuration names lies: a path below /etc/traefik, or one that begins nowhere, beside the main file.
+func trLocal(main, name string) string {
+	name = path.Clean(name)
+	if rest, ok := strings.CutPrefix(name, traefikDir); ok && !strings.HasPrefix(main, traefikDir) {
+		return path.Join(path.Dir(main), rest)
+	}
+	if !path.IsAbs(name) {
+		return path.Join(path.Dir(main), name)
+	}
+	return name
+}
+
+// takeAlong has Traefik find a file that a part names, unread.
+func (r *trReader) takeAlong(t *tree) {
+	if t.text() == "" {
+		return
+	}
+	file := trLocal(r.cfg.Files[0].Name, t.text())
+	if slices.ContainsFunc(r.cfg.Files, func(f lb.File) bool { return f.Name == file }) {
+		return
+	}
+	text, err := readText(r.fsys, file)
+	if err != nil {
+		r.problem(fileless(t.pos, err))
+		return
+	}
+	r.cfg.Files = append(r.cfg.Files, lb.NewFile(file, text))
+}
+
+// provided loads the files of the file provider.
 func (r *trReader) provided(main string) error {
 	file := r.static.get("providers", "file")
-	local := func(name string) string {
-		name = path.Clean(name)
-		if rest, ok := strings.CutPrefix(name, traefikDir); ok && !strings.HasPrefix(main, traefikDir) {
-			return path.Join(path.Dir(main), rest)
-		}
-		if !path.IsAbs(name) {
-			return path.Join(path.Dir(main), name)
-		}
-		return name
-	}
+	local := func(name string) string { return trLocal(main, name) }
 	if one := file.get("filename"); one.text() != "" {
 		root, err := r.load(local(one.text()))
 		if err != nil {

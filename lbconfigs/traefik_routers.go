@@ -291,6 +291,7 @@ func (r *trReader) apply(m *tree, route *lb.Route) {
 		host, _, _ = strings.Cut(host, "/")
 		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: address.orPos(m.pos), Kind: lb.NeedHost, Path: host})
 	case "basicauth", "digestauth":
+		r.takeAlong(m.get("usersFile"))
 		route.Auth = &lb.Auth{Pos: m.pos, By: "a list of users", Code: 401}
 	case "redirectscheme", "redirectregex":
 		r.redirect(m, route)
