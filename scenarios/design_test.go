@@ -164,6 +164,21 @@ func TestDesignAsksLimitsTogether(t *testing.T) {
 	}
 }
 
+// Backups with limits are asked, too, and denied requests come back over other connections, to other workers.
+func TestDesignCrowdsBackups(t *testing.T) {
+	plan := designed(t, "nginx/orchestry")
+	i := slices.Index(phaseNames(plan), "crowd pay_upstream")
+	require.Positive(t, i)
+	assert.True(t, plan.Loads[i].Fresh)
+	var slow []string
+	for _, e := range plan.Events {
+		if e.Phase == i-1 && e.Fault == "slow" {
+			slow = append(slow, e.Target)
+		}
+	}
+	assert.Equal(t, []string{"10.20.4.11", "10.20.4.12"}, slow)
+}
+
 // What lbproof cannot read lets requests through that carry what it asks for: all of them do.
 func TestDesignCarriesAHeader(t *testing.T) {
 	assert.Equal(t, []string{"probes"}, phaseNames(designed(t, "nginx/sysmanage-lua")))
