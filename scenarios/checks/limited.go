@@ -41,7 +41,7 @@ func limitOf(cfg lb.Config, claim lb.Claim) (group[lb.Limit], bool) {
 	return group[lb.Limit]{}, false
 }
 
-// limitTrials ask too often, or for too much at a time, each by itself.
+// limitTrials ask too often, or for too much at a time, by clients of their own.
 func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	g, _ := limitOf(cfg, claim)
 	i := slices.IndexFunc(g.routes, func(r lb.Route) bool {

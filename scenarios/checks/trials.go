@@ -64,7 +64,7 @@ const (
 	Sessions  = "sessions"      // clients keep their cookies
 	Busy      = "busy"          // servers have requests in flight
 	Crowd     = "crowd"         // more at a time than servers may be given
-	Overload  = "overload"      // more than a limit allows, each limit by itself
+	Overload  = "overload"      // more than a limit allows, each limit by clients of its own
 	Reloaded  = "reload"        // the balancer takes over its configuration meanwhile
 	Asked     = "questions"     // single requests of which each is a case of its own
 	Deaths    = "deaths"        // servers are killed under traffic, and come back
