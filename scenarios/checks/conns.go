@@ -48,13 +48,8 @@ func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	}
 	most := 0
 	t := Trial{Kind: Crowd + " " + pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
-	asked := rotation(pool)
-	for _, s := range pool.Servers { // nginx gives backups what the others have no room for
-		if s.Backup && cfg.Balancer == "nginx" && s.Conns != nil && s.Conns.Value > 0 {
-			asked = append(asked, s)
-		}
-	}
-	for _, s := range asked {
+	limited := slices.DeleteFunc(overflow(cfg, pool), func(s lb.Server) bool { return s.Conns == nil || s.Conns.Value == 0 })
+	for _, s := range append(rotation(pool), limited...) {
 		if s.Conns == nil || s.Conns.Value == 0 || s.Conns.Value > mostCrowd {
 			return nil // it takes all, or more than a trial can ask of it
 		}
@@ -64,6 +59,15 @@ func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	// Who is denied comes back over another connection, to a worker that may have room: with multi_accept one takes most of what comes at once.
 	t.Load = lb.Load{Count: 4 * most, Concurrency: 2 * most, Requests: []lb.Request{r}, Fresh: !pool.SharedState}
 	return []Trial{t}
+}
+
+// overflow are the backups to which nginx gives what the others have no room for.
+func overflow(cfg lb.Config, pool lb.Pool) []lb.Server {
+	full := func(s lb.Server) bool { return s.Conns != nil && s.Conns.Value > 0 }
+	if cfg.Balancer != "nginx" || !slices.ContainsFunc(rotation(pool), full) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(pool.Servers), func(s lb.Server) bool { return !s.Backup })
 }
 
 // mostCrowd is the largest limit at a time that a trial goes beyond.

@@ -46,3 +46,18 @@ func TestDeniedWithRoom(t *testing.T) {
 	f(4, 0, func(all []lb.Hit) { all[3].Code = 504 }, reload, slow) // and so may this one
 	f(9, 0, as, reload, slow)                                       // one may be under way that no client waits for
 }
+
+// Who was answered by a backup, which is not slow, may be gone from the balancer before its client knows it.
+func TestABackupsAnswersAreNotInFlight(t *testing.T) {
+	when := sluggish{window: window{0, time.Second}, hosts: []string{"a"}, least: []time.Duration{400 * time.Millisecond}}
+	for first, want := range map[string]int{"a": 1, "spare": 0} {
+		var wrong examples
+		all := []asked{
+			{hit: lb.Hit{Seq: 1, Sent: 0, Done: 300 * time.Millisecond, Server: first}, in: true},
+			{hit: lb.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, in: true},
+		}
+		arrived := map[uint64]time.Duration{1: 5 * time.Millisecond, 2: 15 * time.Millisecond}
+		inFlight(lb.Limit{Most: 1}, "key", all, arrived, when, false, &wrong)
+		assert.Equal(t, want, wrong.total, first)
+	}
+}

@@ -154,29 +154,33 @@ func counted(counts []int) string {
 	return strings.Join(out, " : ")
 }
 
-// sluggish is a time in which every server of a pool is known to take as long at least for its answers.
+// sluggish is a time in which every server of a pool's rotation is known to take as long at least for its answers.
 type sluggish struct {
 	window
-	least []time.Duration // by server of the rotation
+	hosts []string        // the rotation's, and backups after them
+	least []time.Duration // by host
 }
 
-// sluggishness are the times at which all servers of a pool were slow, by the faults of a phase each.
+// sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others were.
 func sluggishness(h lb.History, pool lb.Pool) []sluggish {
 	var all []sluggish
 	active := rotation(pool)
+	if len(active) == 0 {
+		return nil
+	}
 	for phase := range h.Plan.Loads {
 		s := sluggish{window: window{0, over(h)}}
-		for _, server := range active {
+		for _, server := range append(active, overflow(h.Plan.Config, pool)...) {
 			for _, m := range h.Env.Marks {
 				delay, err := time.ParseDuration(m.Event.With["delay"])
 				if m.Event.Phase == phase && m.Event.Fault == "slow" && m.Event.Target == server.Host && m.Err == "" && err == nil && m.Event.With["share"] == "100%" {
-					s.least = append(s.least, delay)
+					s.hosts, s.least = append(s.hosts, server.Host), append(s.least, delay)
 					s.from, s.to = max(s.from, m.From), min(s.to, m.Ended)
 					break
 				}
 			}
 		}
-		if len(s.least) == len(active) && s.from < s.to {
+		if s.from < s.to && !slices.ContainsFunc(active, func(o lb.Server) bool { return !slices.Contains(s.hosts, o.Host) }) {
 			all = append(all, s)
 		}
 	}

@@ -124,7 +124,7 @@ func crowdTrial(cfg lb.Config, t Trial, r lb.Route, l lb.Limit) []Trial {
 	}
 	t.Load.Count = crowd * each
 	t.Load.Concurrency = t.Load.Count
-	for _, s := range rotation(pool) {
+	for _, s := range append(rotation(pool), overflow(cfg, pool)...) {
 		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
 	}
 	t.Shows = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.Most, l.Key)
@@ -574,6 +574,7 @@ func inFlight(l lb.Limit, key string, all []asked, arrived map[uint64]time.Durat
 				continue
 			}
 			at, known := arrived[o.hit.Seq]
+			known = known && slices.Contains(when.hosts, o.hit.Server) // a backup may have answered long before its client heard
 			if began, mine := arrived[a.hit.Seq]; known && mine && within(o.hit) && at <= began && began < min(at+shortest, o.hit.Done) {
 				certain++
 			}
