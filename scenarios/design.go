@@ -472,6 +472,7 @@ const (
 	fixedDeaths  = checks.Often
 	deathsTake   = 160 * time.Second
 	patientTake  = 300 * time.Second
+	spareDeaths  = 2 // where they may take so long, for some that show nothing
 )
 
 // kill has servers die and come back in the last phase.
@@ -568,6 +569,9 @@ func ails(all []checks.Ailment, phase string) (faults []Fault) {
 // until one has succeeded (check.c: "up, but will fall down at first failure").
 func deaths(cfg lb.Config, hosts []string, phase string, most time.Duration) []Fault {
 	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
+	if most == patientTake {
+		need += spareDeaths
+	}
 	soonest := time.Duration(0)
 	for _, p := range cfg.Pools { // nginx comes back to a server after fail_timeout, whether it lives again by then or not
 		for _, s := range p.Servers {

@@ -164,6 +164,25 @@ func TestDesignAsksLimitsTogether(t *testing.T) {
 	}
 }
 
+// Who chooses the kinds of promises has time for more deaths.
+func TestDesignOfThePatient(t *testing.T) {
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/orchestry", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	for patient, want := range map[bool]int{false: 3, true: 5} {
+		plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2, Checks: []string{"passive"}, Patient: patient})
+		require.NoError(t, err)
+		deaths := 0
+		for _, e := range plan.Events {
+			if e.Fault == "kill" && e.Target == "10.20.0.11" {
+				deaths++
+			}
+		}
+		assert.Equal(t, want, deaths)
+	}
+}
+
 // Backups with limits are asked, too, and denied requests come back over other connections, to other workers.
 func TestDesignCrowdsBackups(t *testing.T) {
 	plan := designed(t, "nginx/orchestry")

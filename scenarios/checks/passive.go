@@ -166,6 +166,9 @@ func (a *absence) finding(h lb.History) lb.Finding {
 	if a.told < a.n {
 		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom for a count of %d to be reached for certain, by %s", plural(a.n-a.told, "death"), a.fails, plural(a.states, "state"))
 	}
+	if a.n >= Often && a.told < Often && len(h.Plan.Checks) == 0 {
+		f.Note += "; --checks passive has it die more often"
+	}
 	if a.odd > 1 { // one may be: a worker was asked the end of a row when the server died, and never again (s(1-s)^50 < 0.01)
 		a.wrong.add("at %s the dead server was asked a number of times that is no multiple of %d, though every client asked often enough for that", plural(a.odd, "death"), a.fails)
 	}
