@@ -61,3 +61,22 @@ func TestABackupsAnswersAreNotInFlight(t *testing.T) {
 		assert.Equal(t, want, wrong.total, first)
 	}
 }
+
+// Requests that bring no key take turns at nginx; with one, from the client or from everybody, they do not.
+func TestKeyless(t *testing.T) {
+	ask := func(balancer, key string, l lb.Load) bool {
+		return keyless(lb.Plan{Config: lb.Config{Balancer: balancer}, Loads: []lb.Load{l}}, lb.Pool{Key: key}, 0)
+	}
+	plain := lb.Load{Requests: []lb.Request{{Path: "/"}}}
+	carrying := lb.Load{Requests: []lb.Request{{Path: "/", Header: map[string]string{"Cookie": "id=a", "X-Key": "b"}}}}
+	assert.True(t, ask("nginx", "$cookie_id", plain))
+	assert.True(t, ask("nginx", "$http_x_key", plain))
+	assert.True(t, ask("nginx", "$cookie_other", carrying))
+	assert.False(t, ask("nginx", "$cookie_id", carrying))
+	assert.False(t, ask("nginx", "$http_x_key", carrying))
+	assert.False(t, ask("nginx", "$cookie_id", lb.Load{Requests: plain.Requests, Clients: lb.Clients{Cookies: true}}))
+	assert.False(t, ask("nginx", "$cookie_id", lb.Load{Requests: plain.Requests, Keys: lb.Keys{Cookie: "id", Values: []string{"a"}}}))
+	assert.False(t, ask("nginx", "$remote_addr", plain))
+	assert.False(t, ask("nginx", "", plain))
+	assert.False(t, ask("haproxy", "hdr(x-key)", plain))
+}

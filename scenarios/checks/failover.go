@@ -74,7 +74,7 @@ func everyEpisode(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 			hangs: slices.Contains(hanging, m.Event.Fault), lies: slices.Contains(lying, m.Event.Fault),
 			eager: strings.HasPrefix(pool.Method, "least") && pool.Sticky == nil,
 			rest:  rest(h.Plan, m.Event.Phase), share: share(pool, pool.Servers[i]),
-			several: !pool.SharedState && h.Env.Workers != 1, turns: turns(pool.Method) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
+			several: !pool.SharedState && h.Env.Workers != 1, turns: (turns(pool.Method) || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b *episode) int { return int(a.mark.Ordered - b.mark.Ordered) })
@@ -207,6 +207,23 @@ func share(pool lb.Pool, server lb.Server) float64 {
 		return 0
 	}
 	return float64(max(1, server.Weight)) / float64(total)
+}
+
+// keyless says whether requests of a phase bring nothing that a pool of nginx's hashes, so that its servers take turns
+// (ngx_http_upstream_hash_module.c: an empty key).
+func keyless(plan lb.Plan, pool lb.Pool, phase int) bool {
+	if plan.Config.Balancer != "nginx" || phase >= len(plan.Loads) {
+		return false
+	}
+	l := plan.Loads[phase]
+	if len(l.Keys.Values) > 0 || l.Clients.Cookies {
+		return false
+	}
+	field, inHeader := headerKey(pool.Key)
+	cookie, inCookie := strings.CutPrefix(pool.Key, "$cookie_")
+	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r lb.Request) bool {
+		return inHeader && header(l, r, field, 0) != "" || inCookie && strings.Contains(header(l, r, "Cookie", 0), cookie+"=")
+	})
 }
 
 // rest is how long nobody asks a pool between two rows of requests to it.
