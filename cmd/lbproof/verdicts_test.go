@@ -76,13 +76,9 @@ func TestMutations(t *testing.T) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
 		require.NoError(t, err)
-		args := []string{"mutate", "config", "--out", out}
-		if fate.header != "" {
-			args = append(args, "--header", fate.header)
-		}
-		p := start(t, written(t, name, fate.corrected), args...)
+		p := start(t, written(t, name, fate.corrected), append([]string{"mutate", "config", "--out", out}, fate.carries()...)...)
 		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
-		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate` says of the configuration on the real balancer.\n\n```\n%s```\n", name, p.stdout.String())
+		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate%s` says of the configuration on the real balancer.\n\n```\n%s```\n", name, fate.spoken(), p.stdout.String())
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
 	})
 }
@@ -117,13 +113,9 @@ func TestVerdicts(t *testing.T) {
 		"| configuration | balancer | requests | seconds, start and stop included | upheld | refuted | undecided | untestable |\n|---|---|---|---|---|---|---|---|\n", summary)
 	eachOf(t, func(t *testing.T, name string, fate fate) {
 		began := time.Now()
-		var args []string
-		if fate.header != "" {
-			args = []string{"--header", fate.header}
-		}
-		r := decided(t, name, fate, args...)
+		r := decided(t, name, fate, fate.carries()...)
 		var b strings.Builder
-		verdictsOf(&b, name, fate.corrected != nil, r, time.Since(began))
+		verdictsOf(&b, name, fate, r, time.Since(began))
 		if fate.scenario != "" {
 			fmt.Fprintf(&b, "## Under the scenario %s\n\n", fate.scenario)
 			table(&b, decided(t, name, fate, "--scenario", fate.scenario).Verdicts)
@@ -142,7 +134,22 @@ func decided(t *testing.T, name string, fate fate, args ...string) lb.Report {
 	return r
 }
 
-func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, took time.Duration) {
+// carries is the flag for what requests carry, and spoken the same as one types it.
+func (f fate) carries() []string {
+	if f.header == "" {
+		return nil
+	}
+	return []string{"--header", f.header}
+}
+
+func (f fate) spoken() string {
+	if f.header == "" {
+		return ""
+	}
+	return fmt.Sprintf(" --header '%s'", f.header)
+}
+
+func verdictsOf(b *strings.Builder, name string, fate fate, r lb.Report, took time.Duration) {
 	requests, count := 0, map[lb.Outcome]int{}
 	for _, p := range r.Phases {
 		requests += p.Hits
@@ -150,8 +157,8 @@ func verdictsOf(b *strings.Builder, name string, corrected bool, r lb.Report, to
 	for _, v := range r.Verdicts {
 		count[v.Outcome]++
 	}
-	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: what `lbproof test` decides of the configuration on the real balancer", name)
-	if corrected {
+	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: what `lbproof test%s` decides of the configuration on the real balancer", name, fate.spoken())
+	if fate.corrected != nil {
 		b.WriteString(", which refuses it as it is, and accepts it\ncorrected as `lbproof claims` advises")
 	}
 	b.WriteString(".\n\n")
