@@ -412,7 +412,10 @@ func Carrying(r lb.Request, header map[string]string) lb.Request {
 
 // shut says whether a program or a list of users decides which of a route's requests pass, and nothing that lbproof could meet.
 func shut(r lb.Route) bool {
-	return r.Guarded && (programmed(r) || byUsers(r) && len(r.Limits)+len(r.Access)+len(r.Rules) == 0)
+	if byUsers(r) {
+		r.Auth = nil
+	}
+	return programmed(r)
 }
 
 // askedFor says how what is shut is opened.
