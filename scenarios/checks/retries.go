@@ -14,7 +14,8 @@ var retries = Check{
 	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
 	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
 		"as are meant for it until its death is known, within the Poisson law at both ends of that interval; with HAProxy how long " +
-		"requests wait, and how many attempts there are where all servers are dead, tells how often they are tried",
+		"requests wait, and how many attempts there are where all servers are dead, tells how often they are tried; with Traefik those that met a dead " +
+		"server wait for half of initialInterval at least, and half of those that met it once no longer than it, within the binomial law",
 	Claims: retryClaims,
 	Trials: retryTrials,
 	Judge:  judgeRetried,
@@ -133,14 +134,28 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	l := lossesOf(h, g)
 	var waits examples
 	shown, vain := 0, 0 // requests that waited as often as they may, and that found all servers dead
-	for _, name := range poolsOf(g.routes) {
+	names := poolsOf(g.routes)
+	unseen := ""       // why it cannot be said how long requests waited until they were tried again
+	var apart []string // how long they did
+	for _, name := range names {
 		pool, ok := h.Plan.Config.Pool(name)
+		dead := episodes(h, pool, refusing...)
 		if w, waiting := waitsOf(h.Plan.Config, g.what, pool); ok && waiting {
-			for _, e := range episodes(h, pool, refusing...) {
+			for _, e := range dead {
 				w.see(e, h, pool, l.find)
 			}
 			if shown += w.times[w.most]; w.wrong() != "" {
 				waits.add("%s: %s", name, w.wrong())
+			}
+		}
+		if b, waiting := backoffOf(h.Plan.Config, g.what); ok && waiting && len(dead) > 0 {
+			b.see(dead, h, pool, l.find)
+			wrong := b.wrong(h.Plan.Alpha / 3 / float64(len(names)))
+			switch unseen = b.unseen(); {
+			case wrong != "":
+				waits.add("%s: %s", name, wrong)
+			case unseen == "":
+				apart = append(apart, b.String())
 			}
 		}
 		if n, wrong := inVain(h, g.what, pool, l.find); ok && n >= manyMet {
@@ -150,7 +165,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		if ok && len(rotation(pool)) > 1 {
 			gone := append(allGone(h, pool), severalGone(h, pool)...)
-			for _, e := range episodes(h, pool, refusing...) {
+			for _, e := range dead {
 				l.see(e, h, pool, gone)
 			}
 			for _, e := range episodes(h, pool, hanging...) {
@@ -175,6 +190,12 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		f.Counter = waits.list()
 		return f
 	}
+	if len(apart) > 0 {
+		f.Note = strings.TrimPrefix(f.Note+"; "+strings.Join(apart, "; "), "; ")
+	}
+	if len(apart)+waits.total == 0 && f.Broken == "" {
+		f.Broken = unseen
+	}
 	if vain > 0 {
 		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; attempts for %s counted that found all servers dead", plural(vain, "request")), "; ")
 	}
@@ -193,7 +214,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		return f
 	}
-	least, most := stats.PoissonLeast(l.least, h.Plan.Alpha/2), stats.PoissonMost(l.most, h.Plan.Alpha/2)
+	least, most := stats.PoissonLeast(l.least, h.Plan.Alpha/3), stats.PoissonMost(l.most, h.Plan.Alpha/3)
 	f.Predicted = fmt.Sprintf("%s to %s failed", number(least), number(most))
 	switch {
 	case f.Broken != "":
