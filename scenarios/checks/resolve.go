@@ -40,27 +40,34 @@ func named(p lb.Pool) bool {
 	return false
 }
 
-// How a server moves: requests per second, and for how long it is elsewhere once the balancer may use it again.
+// How a server moves: requests per second, for how long it is elsewhere once the balancer may use it again, and how long its requests may
+// be under way.
 const (
 	movedRate = 50
+	aloneRate = 10 // where it has nobody beside it, since requests may wait for it then
 	movedFor  = 3 * time.Second
+	underWay  = time.Second
 )
 
-// resolveTrials give the last server of a pool another address.
+// resolveTrials give the last server of a pool another address. One that is alone does so in a phase of its own.
 func resolveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	pool, ok := cfg.Pool(claim.Subject)
 	request, askable := toPool(cfg, claim.Subject)
 	up := rotation(pool)
-	if !ok || !askable || len(up) < 2 {
+	if !ok || !askable || len(up) == 0 {
 		return nil
 	}
 	last := up[len(up)-1]
 	if _, err := netip.ParseAddr(last.Host); err == nil {
 		return nil
 	}
+	kind, rate := Elsewhere, float64(movedRate)
+	if len(up) == 1 {
+		kind, rate = Elsewhere+" of a server that is alone", aloneRate
+	}
 	return []Trial{{
-		Kind: Elsewhere, Move: last.Host, Moved: knownAgain(last) + movedFor, Shows: "whether the names of servers are looked up again",
-		Load: lb.Load{Rate: movedRate, Concurrency: 512, Count: 1, Requests: []lb.Request{request}},
+		Kind: kind, Move: last.Host, Moved: knownAgain(last) + movedFor, Shows: "whether the names of servers are looked up again",
+		Load: lb.Load{Rate: rate, Concurrency: 512, Count: 1, Requests: []lb.Request{request}},
 	}}
 }
 
@@ -124,7 +131,8 @@ func weightOf(p lb.Pool) int {
 	return max(1, total)
 }
 
-// arrived counts a pool's requests that reached one of its servers within a time, and all that reached any.
+// arrived counts a pool's requests that reached one of its servers within a time, and all that reached any or, where there is no other, were
+// sent early enough for that.
 func arrived(h lb.History, pool lb.Pool, server string, w window) (mine, all int) {
 	find := journeys(h)
 	for a := range h.Arrivals {
@@ -134,6 +142,15 @@ func arrived(h lb.History, pool lb.Pool, server string, w window) (mine, all int
 		}
 		if all++; a.Server == server {
 			mine++
+		}
+	}
+	if len(rotation(pool)) > 1 {
+		return mine, all
+	}
+	all = 0
+	for hit := range h.Hits {
+		if j := find(hit.Seq); j != nil && j.route.Pool == pool.Name && hit.Err != lb.Tester && hit.Sent >= w.from && hit.Sent <= w.to-underWay {
+			all++
 		}
 	}
 	return mine, all
