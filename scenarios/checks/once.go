@@ -34,7 +34,11 @@ var repeatable = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
 
 func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
-	if r, ok := routeOf(h.Plan.Config, claim); ok && len(r.Access) > 0 {
+	r, ok := routeOf(h.Plan.Config, claim)
+	switch {
+	case ok && deserted(h.Plan.Config, r.Pool):
+		return lb.Finding{Cannot: nobodyUp}
+	case ok && len(r.Access) > 0:
 		f.Need = Often
 	}
 	var wrong examples

@@ -42,6 +42,9 @@ func takeovers(h lb.History) (during []window, phases map[int]bool) {
 }
 
 func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
+	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r lb.Route) bool { return r.Pool != "" && !deserted(h.Plan.Config, r.Pool) }) {
+		return lb.Finding{Cannot: nobodyUp}
+	}
 	during, disturbed := takeovers(h)
 	f := lb.Finding{Need: needAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
 	var wrong examples

@@ -82,6 +82,12 @@ func rotation(pool lb.Pool) []lb.Server {
 // nobodyUp says why no request can show anything of a pool whose servers are all out of rotation.
 const nobodyUp = "no server of the pool is in rotation, so that no request can show it"
 
+// deserted says whether a pool has no server that could answer a request.
+func deserted(cfg lb.Config, pool string) bool {
+	p, ok := cfg.Pool(pool)
+	return ok && !slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return !s.Down && !s.Drain })
+}
+
 func weightsOf(servers []lb.Server) []int {
 	var w []int
 	for _, s := range servers {
