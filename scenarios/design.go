@@ -325,7 +325,7 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 	}
 	slices.Sort(l.Checks)
 	l.Checks = slices.Compact(l.Checks)
-	if l.Name == checks.Deaths || l.Name == checks.Backups {
+	if checks.Order(l.Name) == checks.Order(checks.Deaths) || l.Name == checks.Backups {
 		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
 	}
 	if !slices.Contains(about, "limits") && l.Name != checks.Refused {

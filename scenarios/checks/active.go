@@ -182,7 +182,7 @@ func leftOut(plan lb.Plan, pool lb.Pool) bool {
 	dies := func(e lb.Event) bool {
 		return e.Fault == "kill" && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == e.Target })
 	}
-	return len(plan.Checks) == 0 && !shares(plan.Config, pool.Name) && !slices.ContainsFunc(plan.Events, dies) &&
+	return len(plan.Checks) == 0 && !slices.ContainsFunc(plan.Events, dies) &&
 		slices.ContainsFunc(plan.Loads, func(l lb.Load) bool { return l.Name == Deaths })
 }
 

@@ -148,7 +148,8 @@ func Judge(h lb.History) (lb.Report, error) {
 			continue
 		}
 		seen := h
-		if claim.Check == rules.Name || claim.Check == weights.Name && asksItself(h.Plan.Config, claim.Subject) { // what a service is asked counts too
+		services := []string{rules.Name, passive.Name, retries.Name} // where what a service is asked counts, too: it tells who lives
+		if slices.Contains(services, claim.Check) || claim.Check == weights.Name && asksItself(h.Plan.Config, claim.Subject) {
 			seen = all
 		}
 		findings[i] = find(claim, seen)
@@ -244,7 +245,8 @@ func copied(plan lb.Plan, claim lb.Claim) string {
 			noted = noted && (!ok || !asksBackend(route) || r.Header[lb.WishHeader] != "")
 		}
 	}
-	attempts := claim.Check == passive.Name // which carry no note of what they are for
+	// Attempts carry no note of what they are for, which does not matter where each that fails takes its server out.
+	attempts := claim.Check == passive.Name && !(noted && claim.Params["fails"] == 1 && asksItself(cfg, claim.Subject))
 	if claim.Check != weights.Name && claim.Check != once.Name && claim.Check != headers.Name && !attempts {
 		return ""
 	}

@@ -300,7 +300,8 @@ func spread(all []time.Duration) string {
 const deathRate = 100
 
 // deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where HAProxy has one alone, and
-// somebody waits for it.
+// somebody waits for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool is
+// asked alone, but for nginx's, of which rows of requests tell.
 func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) []Trial {
 	pool, ok := cfg.Pool(name)
 	request, askable := toPool(cfg, name)
@@ -316,6 +317,9 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 		return nil
 	}
 	t := Trial{Kind: Deaths, Shows: shows, Load: lb.Load{Rate: deathRate, Concurrency: 512, Count: 1}}
+	if cfg.Balancer != "nginx" && sharesEarlier(cfg, name) {
+		t.Kind += " of " + name
+	}
 	most := 1
 	switch cfg.Balancer {
 	case "haproxy": // whose checks know servers one by one, while nginx that leaves one alone minds the others
@@ -331,9 +335,18 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 }
 
 // shares says whether another pool has a server of this one's, so that nobody could tell whose attempts reach it.
-func shares(cfg lb.Config, pool string) bool {
+func shares(cfg lb.Config, pool string) bool { return sharedBy(cfg, pool, cfg.Pools) }
+
+// sharesEarlier says whether a pool that stands before this one has a server of its.
+func sharesEarlier(cfg lb.Config, pool string) bool {
+	i := slices.IndexFunc(cfg.Pools, func(p lb.Pool) bool { return p.Name == pool })
+	return sharedBy(cfg, pool, cfg.Pools[:max(0, i)])
+}
+
+// sharedBy says whether one of others has a server of a pool's.
+func sharedBy(cfg lb.Config, pool string, others []lb.Pool) bool {
 	mine, _ := cfg.Pool(pool)
-	return slices.ContainsFunc(cfg.Pools, func(o lb.Pool) bool {
+	return slices.ContainsFunc(others, func(o lb.Pool) bool {
 		return o.Name != pool && slices.ContainsFunc(o.Servers, func(s lb.Server) bool {
 			return slices.ContainsFunc(mine.Servers, func(m lb.Server) bool { return m.Host == s.Host })
 		})
@@ -344,7 +357,7 @@ func shares(cfg lb.Config, pool string) bool {
 func handshake(cfg lb.Config, pool string) (lb.Request, bool) {
 	for _, r := range cfg.Routes {
 		request, ok := wishing(cfg, r, "")
-		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && !shares(cfg, pool) {
+		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && (cfg.Balancer != "nginx" || !shares(cfg, pool)) {
 			return request, true
 		}
 	}

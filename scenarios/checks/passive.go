@@ -343,7 +343,7 @@ type contact struct {
 func (e *episode) contacts(h lb.History, pool string) []contact {
 	owners, taken := make([][]lb.Hit, len(e.attempts)), map[uint64]time.Duration{}
 	spared := map[int]time.Duration{} // by connection: since when
-	for a := range h.Arrivals {
+	for a := range byClients(h).Arrivals {
 		if a.Server == e.server.Host && a.At >= e.mark.Ordered && a.At <= e.alive {
 			taken[a.Seq] = a.At
 		}

@@ -1,0 +1,110 @@
+package checks
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// A pool whose servers are those of another, too, has them die in a phase of its own, so that their attempts are its.
+func TestDeathsOfSharedServers(t *testing.T) {
+	servers := func(hosts ...string) (all []lb.Server) {
+		for _, host := range hosts {
+			all = append(all, lb.Server{Host: host, Port: 80})
+		}
+		return all
+	}
+	f := func(balancer, pool, kind string) {
+		t.Helper()
+		cfg := lb.Config{
+			Balancer: balancer, Listeners: []lb.Listener{{Port: 80}},
+			Pools: []lb.Pool{{Name: "api", Servers: servers("a", "b")}, {Name: "web", Servers: servers("c", "d")}, {Name: "ws", Servers: servers("b", "a")}},
+			Routes: []lb.Route{
+				{Path: "/api", Port: 80, Pool: "api"},
+				{Path: "/", Port: 80, Pool: "web"},
+				{Path: "/", Port: 80, Pool: "ws", When: []string{"hdr(upgrade) -i websocket"}},
+			},
+		}
+		all := deathTrials(cfg, pool, "", func(lb.Server) bool { return true })
+		if kind == "" {
+			assert.Empty(t, all)
+			return
+		}
+		if assert.Len(t, all, 1) {
+			assert.Equal(t, kind, all[0].Kind)
+			assert.Equal(t, Order(Deaths), Order(kind))
+		}
+	}
+	f("haproxy", "api", Deaths)
+	f("haproxy", "web", Deaths)
+	f("haproxy", "ws", "deaths of ws")
+	f("nginx", "ws", "")
+}
+
+// A server that is asked whether requests to it may pass has attempts of both kinds, which count alike where one failure is enough.
+func TestAskedAboutItself(t *testing.T) {
+	f := func(fails int, wish string, known bool) {
+		t.Helper()
+		passive := &lb.Passive{Law: "nginx", Fails: fails, Out: 10 * time.Second}
+		cfg := lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}},
+			Pools: []lb.Pool{{Name: "p", Method: "round robin", Servers: []lb.Server{{Host: "a", Port: 80, Passive: passive}, {Host: "b", Port: 80, Passive: passive}}}},
+			Routes: []lb.Route{
+				{Path: "/api/", Port: 80, Pool: "p", Auth: &lb.Auth{By: "/check", Pos: lb.Pos{File: "f", Line: 1}}},
+				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
+			},
+		}
+		request := lb.Request{Path: "/api/", Port: 80, Header: map[string]string{lb.WishHeader: wish}}
+		plan := lb.Plan{Config: cfg, Loads: []lb.Load{{Count: 1, Requests: []lb.Request{request}}}}
+		claim := lb.Claim{Check: "passive", Subject: "p", Params: passiveParams(passive)}
+		assert.Equal(t, known, copied(plan, claim) == "")
+		assert.Equal(t, freeRow, InRow(cfg, []lb.Request{request}))
+	}
+	f(1, "note", true)
+	f(1, "", false)
+	f(3, "note", false)
+}
+
+// What a server was asked about a request shows that it still lived.
+func TestAServiceThatAnswersLives(t *testing.T) {
+	passive := &lb.Passive{Law: "nginx", Fails: 1, Out: 10 * time.Second}
+	cfg := lb.Config{
+		Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}},
+		Pools: []lb.Pool{{Name: "p", Method: "round robin", Servers: []lb.Server{{Host: "a", Port: 80, Passive: passive}, {Host: "b", Port: 80, Passive: passive}}}},
+		Routes: []lb.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &lb.Auth{By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
+		},
+	}
+	request := lb.Request{Path: "/api/", Port: 80, Header: map[string]string{lb.WishHeader: "note"}}
+	plan := lb.Plan{
+		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Loads: []lb.Load{{Name: Deaths, Count: 100, Rate: 20, InRow: 16, Requests: []lb.Request{request}}},
+		Claims: []lb.Claim{{ID: id("passive", "p", "a"), Check: "passive", Subject: "p", Params: passiveParams(passive)}},
+	}
+	var hits []lb.Hit
+	for i := range 100 {
+		at := time.Second + time.Duration(i)*50*time.Millisecond
+		hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Sent: at, Done: at + 5*time.Millisecond, Code: 200, Server: "b", Conn: 1})
+	}
+	kill := lb.Mark{
+		Event: lb.Event{Fault: "kill", Target: "a"}, Ordered: 1040 * time.Millisecond, Before: 1040 * time.Millisecond,
+		From: 1120 * time.Millisecond, Ended: 6 * time.Second, To: 6 * time.Second,
+	}
+	arrived := []lb.Arrival{
+		{Seq: hits[0].Seq, At: time.Second, Server: "a"},
+		{Seq: hits[1].Seq, At: 1052 * time.Millisecond, Server: "a", Header: url.Values{lb.NotedPath: {"/check"}}.Encode()},
+	}
+	attempts := []lb.Attempt{{At: 1051 * time.Millisecond, Node: "a", From: "nginx"}, {At: 1101 * time.Millisecond, Node: "a", From: "nginx"}}
+	report, err := Judge(lb.History{
+		Plan: plan, Env: lb.Environment{Workers: 1, Marks: []lb.Mark{kill}, Phases: []lb.PhaseStats{{End: 7 * time.Second}}},
+		Hits: slices.Values(hits), Arrivals: slices.Values(arrived), Attempts: slices.Values(attempts),
+		Checks: func(func(lb.Check) bool) {}, Err: func() error { return nil },
+	})
+	require.NoError(t, err)
+	assert.Equal(t, lb.Undecided, report.Verdicts[0].Outcome, report.Verdicts[0].Reason)
+}
