@@ -67,7 +67,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		if i+1 < len(all) {
 			next = all[i+1].slow
 		}
-		for _, f := range gone(cfg, e.gone, "") {
+		for _, f := range gone(cfg, e, "") {
 			lengthen(&e.load, f.At+f.For+firstDeath)
 		}
 		for _, lasts := range e.move {
@@ -89,7 +89,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		for _, host := range slices.Sorted(maps.Keys(e.move)) {
 			s.Faults = append(s.Faults, Fault{Fault: "move", Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
 		}
-		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e.gone, e.load.Name))
+		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e, e.load.Name))
 		if e.reload > 0 {
 			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
 		}
@@ -139,6 +139,7 @@ type experiment struct {
 	kill   [][]string    // those of a pool
 	most   time.Duration // that all deaths may take
 	gone   []string
+	lasts  time.Duration // that those are dead, at least
 	ail    []checks.Ailment
 	move   map[string]time.Duration
 	reload time.Duration
@@ -162,7 +163,7 @@ func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Tr
 			}
 			e := all[i]
 			e.vanish = append(e.vanish, t.Vanish...)
-			e.gone = append(e.gone, t.Gone...)
+			e.gone, e.lasts = append(e.gone, t.Gone...), max(e.lasts, t.Lasts)
 			if !slices.ContainsFunc(t.Ail, func(a checks.Ailment) bool { return slices.Contains(e.ail, a) }) {
 				e.ail = append(e.ail, t.Ail...)
 			}
@@ -220,11 +221,15 @@ func (e *experiment) join(t checks.Trial) {
 		e.apart(t)
 		return
 	case len(t.Kill) > 0, len(t.Gone) > 0, len(t.Ail) > 0, t.Move != "": // claims of the same pool need no more than one
+		each := t.Load.Rate // requests per second to each pool
+		if before := len(e.load.Requests); before > 0 {
+			each = min(each, e.load.Rate/float64(before))
+		}
 		e.once(t)
 		if c := t.Load.Clients; c.Count > 0 { // one for each request, or as many as it needs
 			e.load.Clients = lb.Clients{Count: max(c.Count, len(e.load.Requests)), Addresses: true, Apart: max(c.Apart, e.load.Clients.Apart)}
 		}
-		e.load.Rate = t.Load.Rate * float64(len(e.load.Requests))
+		e.load.Rate = each * float64(len(e.load.Requests))
 		e.load.Count = len(e.load.Requests)
 		return
 	}
@@ -325,8 +330,11 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 	}
 	slices.Sort(l.Checks)
 	l.Checks = slices.Compact(l.Checks)
-	if checks.Order(l.Name) == checks.Order(checks.Deaths) || l.Name == checks.Backups {
+	switch {
+	case checks.Order(l.Name) == checks.Order(checks.Deaths), l.Name == checks.Backups:
 		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
+	case l.Name == checks.Forsaken:
+		l.Checks = slices.Concat(about, []string{"restarts"})
 	}
 	if !slices.Contains(about, "limits") && l.Name != checks.Refused {
 		checks.Spare(d.plan.Config, &l)
@@ -445,7 +453,7 @@ const (
 func (d *designer) forget(e *experiment) {
 	request, ok := checks.Plain(d.plan.Config)
 	crowd := strings.HasPrefix(e.kind, checks.Crowd+" ")
-	counted := crowd || slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
+	counted := crowd || slices.Contains([]string{checks.Spoilt, checks.Vanished, checks.Backups, checks.Forsaken}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
 	if d.plan.Config.Balancer != "nginx" || !ok || !counted {
 		return
 	}
@@ -535,8 +543,8 @@ func (d *designer) forgetBetween(phase string) {
 }
 
 // gone has servers die all at once, after their first health check (see deaths).
-func gone(cfg lb.Config, hosts []string, phase string) (faults []Fault) {
-	hosts = slices.Compact(slices.Sorted(slices.Values(hosts)))
+func gone(cfg lb.Config, e *experiment, phase string) (faults []Fault) {
+	hosts := slices.Compact(slices.Sorted(slices.Values(e.gone)))
 	at := firstDeath
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
@@ -546,7 +554,7 @@ func gone(cfg lb.Config, hosts []string, phase string) (faults []Fault) {
 		}
 	}
 	for _, host := range hosts {
-		lasts := Fault{For: deathLasts}.adapted(cfg, host).For
+		lasts := max(e.lasts, Fault{For: deathLasts}.adapted(cfg, host).For)
 		faults = append(faults, Fault{Fault: "kill", Target: host, Phase: phase, At: at, For: lasts})
 	}
 	return faults

@@ -56,7 +56,7 @@ func over(h lb.History) time.Duration {
 func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 	return slices.DeleteFunc(everyEpisode(h, pool, kinds...), func(e *episode) bool {
 		phase := e.mark.Event.Phase
-		return phase < len(h.Plan.Loads) && h.Plan.Loads[phase].Name == Backups
+		return phase < len(h.Plan.Loads) && slices.Contains([]string{Backups, Forsaken}, h.Plan.Loads[phase].Name)
 	})
 }
 
@@ -296,8 +296,12 @@ func spread(all []time.Duration) string {
 	return fmt.Sprintf("%.2f s to %.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
 }
 
-// deathRate is how many requests per second a pool gets while one of its servers dies.
-const deathRate = 100
+// deathRate is how many requests per second a pool gets while one of its servers dies, and apartRate where those are alone under way whose
+// attempts would be hard to tell apart.
+const (
+	deathRate = 100
+	apartRate = 30
+)
 
 // deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where HAProxy has one alone, and
 // somebody waits for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool is
@@ -319,6 +323,9 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 	t := Trial{Kind: Deaths, Shows: shows, Load: lb.Load{Rate: deathRate, Concurrency: 512, Count: 1}}
 	if cfg.Balancer != "nginx" && sharesEarlier(cfg, name) {
 		t.Kind += " of " + name
+	}
+	if asksItself(cfg, name) {
+		t.Load.Rate = apartRate
 	}
 	most := 1
 	switch cfg.Balancer {

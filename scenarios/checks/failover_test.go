@@ -64,7 +64,7 @@ func TestAskedAboutItself(t *testing.T) {
 		plan := lb.Plan{Config: cfg, Loads: []lb.Load{{Count: 1, Requests: []lb.Request{request}}}}
 		claim := lb.Claim{Check: "passive", Subject: "p", Params: passiveParams(passive)}
 		assert.Equal(t, known, copied(plan, claim) == "")
-		assert.Equal(t, freeRow, InRow(cfg, []lb.Request{request}))
+		assert.Equal(t, float64(apartRate), deathTrials(cfg, "p", "", func(lb.Server) bool { return true })[0].Load.Rate)
 	}
 	f(1, "note", true)
 	f(1, "", false)

@@ -603,16 +603,14 @@ const freeRow = 16
 
 // InRow is how many requests one client is to send one after another so that its worker of nginx meets its count of failures: as many as
 // it can send at once without any limit by address refusing one or having it wait, and freeRow where there is no such limit; 0 where rows
-// would show nothing: without a limit, where a key chooses the server or one failure is enough. Where servers are asked about each request
-// to them, too, a row shows whose attempts they are.
+// would show nothing: without a limit, where a key chooses the server or one failure is enough.
 func InRow(cfg lb.Config, requests []lb.Request) int {
 	row, counts := 0, len(requests) > 0
 	for _, r := range requests {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		many := slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
-		counts = counts && pool.Key == "" && !pool.SharedState && (many || asksItself(cfg, pool.Name))
+		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
 		for _, limit := range route.Limits {
 			if limit.Law == lb.InFlight || !isAddress(limit.Key) {
 				continue

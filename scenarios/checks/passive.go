@@ -117,6 +117,8 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		return lb.Finding{Broken: NoExperiment}
 	case p.Law != "nginx":
 		return judgeInRow(h, pool, pool.Servers[first])
+	case backupsOnly(pool, *p):
+		return judgeForsaken(h, pool, *p)
 	}
 	other, shared := sharedWith(h.Plan, pool)
 	mixed := lb.Finding{Broken: fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)}
@@ -136,7 +138,7 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		if shared && !e.ours(h, pool.Name) {
 			return mixed
 		}
-		if e.server.Passive != nil && e.server.Passive.Fails == p.Fails && e.server.Passive.Out == p.Out && e.rate > 0 && e.served > 0 {
+		if alike(e.server, *p) && e.rate > 0 && e.served > 0 {
 			a.see(e, h, pool.Name)
 		}
 	}
@@ -391,9 +393,15 @@ func passiveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 		return nil
 	}
 	p := pool.Servers[first].Passive
-	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s lb.Server) bool {
-		return s.Passive != nil && s.Passive.Fails == p.Fails && s.Passive.Out == p.Out
-	})
+	if backupsOnly(pool, *p) {
+		return forsakenTrials(cfg, pool, *p)
+	}
+	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s lb.Server) bool { return alike(s, *p) })
+}
+
+// alike says whether failed requests take a server out of nginx's rotation as they do another.
+func alike(s lb.Server, p lb.Passive) bool {
+	return s.Passive != nil && s.Passive.Fails == p.Fails && s.Passive.Out == p.Out
 }
 
 // sharedWith is another pool with servers of this one that phases in which servers die ask too.

@@ -23,7 +23,8 @@ type Trial struct {
 	// Kill are servers that die and come back, one after another.
 	Kill []string
 	// Gone are servers that die all at once.
-	Gone []string
+	Gone  []string
+	Lasts time.Duration // how long they are dead, at least
 	// Ail are servers whose health checks are answered late, one time after another.
 	Ail []Ailment
 	// Move is a server that has another address for a time.
@@ -81,6 +82,7 @@ const (
 	Severed   = "broken"        // backends do not answer, after which it will
 	Vanished  = "vanished"      // servers cannot be connected to
 	Backups   = "backups"       // all primary servers die at once
+	Forsaken  = "nobody left"   // and their backups with them
 )
 
 // patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
@@ -90,7 +92,7 @@ const (
 )
 
 // Kinds are in the order of their phases.
-var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Ailing, Elsewhere, Waited, Spoilt, Spread, Severed, Vanished, Backups}
+var Kinds = []string{Kept, Turns, Singly, Drawn, Keyed, Copied, Sessions, Busy, Crowd, Overload, Reloaded, Counted, Asked, Calm, Tripping, Tripped, Refused, Deaths, Ailing, Elsewhere, Waited, Spoilt, Spread, Severed, Vanished, Backups, Forsaken}
 
 // Order is the place of a kind, which may be followed by what it is about.
 func Order(kind string) int {
