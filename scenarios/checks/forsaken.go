@@ -52,7 +52,7 @@ func judgeForsaken(h lb.History, pool lb.Pool, p lb.Passive) lb.Finding {
 	f := lb.Finding{
 		Need: Often, Test: fmt.Sprintf("attempts on the backup while all servers are dead, and how long it was left alone, %s", plural(states, "independent state")),
 		Predicted: fmt.Sprintf("at most %s in %s, and one in %s", plural(states*p.Fails, "attempt"), span(p.Out), span(p.Out+time.Second)),
-		Power:     "would have caught more attempts than that and an absence that is a second longer, or half as long",
+		Power:     "would have caught more attempts than that, fewer than one state makes, and an absence that is a second longer, or half as long",
 	}
 	var wrong examples
 	deaths := 0
@@ -76,6 +76,9 @@ func judgeForsaken(h lb.History, pool lb.Pool, p lb.Passive) lb.Finding {
 		if soon >= Often {
 			wrong.add("%s was sent %s while it was dead from %.2f s to %.2f s, %s of them sooner than %s after it had failed %s in every state",
 				e.server.Host, plural(len(e.attempts), "request"), e.mark.From.Seconds(), e.mark.Ended.Seconds(), number(soon), span(p.Out), plural(p.Fails, "time"))
+		}
+		if first, _ := slices.BinarySearch(e.attempts, e.attempts[0]+p.Out-slack); first < p.Fails {
+			wrong.add("%s was left alone after %s in all, of %s that each state makes", e.server.Host, plural(first, "attempt"), number(p.Fails))
 		}
 		for i, at := range e.attempts {
 			until := e.mark.Ended

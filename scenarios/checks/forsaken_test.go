@@ -1,0 +1,63 @@
+package checks
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
+func TestForsaken(t *testing.T) {
+	const workers, fails, claimed = 2, 3, 10 * time.Second
+	passive := &lb.Passive{Law: "nginx", Fails: fails, Out: claimed}
+	other := &lb.Passive{Law: "nginx", Fails: 5, Out: 30 * time.Second}
+	pool := lb.Pool{Name: "p", Servers: []lb.Server{{Host: "a", Port: 80, Passive: other}, {Host: "b", Port: 80, Passive: other}, {Host: "c", Port: 80, Backup: true, Passive: passive}}}
+	cfg := lb.Config{
+		Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+	}
+	claim := lb.Claim{ID: id("passive", "p", "c"), Check: "passive", Subject: "p"}
+	trials := passiveTrials(cfg, claim, Terms{})
+	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
+	lasts := trials[0].Lasts
+
+	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
+	f := func(first int, out, dead time.Duration, outcome lb.Outcome, reason string) {
+		t.Helper()
+		plan := lb.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Loads: []lb.Load{{Name: Forsaken, Count: 1000, Rate: 50, Requests: []lb.Request{{Path: "/", Port: 80}}}}}
+		var attempts []lb.Attempt
+		for worker := range workers {
+			at, times := time.Second+time.Duration(worker)*100*time.Millisecond, first
+			for at < time.Second+dead {
+				for range times {
+					attempts = append(attempts, lb.Attempt{At: at, Node: "c", From: "nginx", Port: 80})
+					at += 40 * time.Millisecond
+				}
+				times, at = 1, at+out+500*time.Millisecond
+			}
+		}
+		slices.SortFunc(attempts, func(a, b lb.Attempt) int { return int(a.At - b.At) })
+		h := lb.History{
+			Plan: plan, Attempts: slices.Values(attempts), Hits: func(func(lb.Hit) bool) {}, Arrivals: func(func(lb.Arrival) bool) {},
+			Env: lb.Environment{Workers: workers, Phases: []lb.PhaseStats{{End: time.Minute}}},
+		}
+		for _, host := range trials[0].Gone {
+			h.Env.Marks = append(h.Env.Marks, lb.Mark{
+				Event: lb.Event{Fault: "kill", Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
+			})
+		}
+		got, why := decide(judgePassive(claim, h), 1, plan.Alpha)
+		assert.Equal(t, outcome, got, why)
+		assert.Contains(t, why, reason)
+	}
+	f(fails, claimed, lasts, lb.Upheld, "")
+	f(1, claimed, lasts, lb.Refuted, "was left alone after 2 attempts in all, of 3 that each state makes")
+	f(fails, claimed, 5*time.Second, lb.Undecided, "no backup was dead for long enough")
+	f(fails, 2*claimed, lasts, lb.Refuted, "was sent no request for")
+	f(fails, claimed/4, lasts, lb.Refuted, "of them sooner than 10s")
+	f(fails, -450*time.Millisecond, lasts, lb.Refuted, "of them sooner than 10s")
+	f(4*fails, claimed, lasts, lb.Refuted, "of them sooner than 10s")
+}
