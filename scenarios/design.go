@@ -62,6 +62,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		if e.most = deathsTake; setup.Patient {
 			e.most = patientTake
 		}
+		e.begins = d.up()
 		e.die(cfg, plan.Beta)
 		next := []checks.Slowed(nil)
 		if i+1 < len(all) {
@@ -138,6 +139,7 @@ type experiment struct {
 	vanish []string
 	kill   [][]string    // those of a pool
 	most   time.Duration // that all deaths may take
+	begins time.Duration // at the soonest, since the balancer runs
 	gone   []string
 	lasts  time.Duration // that those are dead, at least
 	ail    []checks.Ailment
@@ -362,6 +364,19 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 	return nil
 }
 
+// up is for how long the balancer has run at least, since it started or took its configuration over, when the phases so far are over.
+func (d *designer) up() (lasts time.Duration) {
+	for _, l := range d.plan.Loads {
+		switch {
+		case slices.ContainsFunc(d.scenario.Faults, func(f Fault) bool { return f.Fault == "reload" && f.Phase == l.Name }):
+			lasts = 0
+		case l.Open():
+			lasts += l.Takes()
+		}
+	}
+	return lasts
+}
+
 // die has the phase last until all servers that die are back, and clients enough send it.
 func (e *experiment) die(cfg lb.Config, beta float64) {
 	all := e.deaths(cfg)
@@ -501,7 +516,7 @@ func (e *experiment) counts(cfg lb.Config) bool {
 func (e *experiment) deaths(cfg lb.Config) (all []Fault) {
 	var few []Fault
 	for _, together := range e.kill {
-		mine, times := deaths(cfg, together, e.load.Name, e.most), 0
+		mine, times := e.deathsOf(cfg, together), 0
 		for _, f := range mine {
 			times += or(f.Times, 1)
 		}
@@ -542,7 +557,7 @@ func (d *designer) forgetBetween(phase string) {
 	}
 }
 
-// gone has servers die all at once, after their first health check (see deaths).
+// gone has servers die all at once, after their first health check (see deathsOf).
 func gone(cfg lb.Config, e *experiment, phase string) (faults []Fault) {
 	hosts := slices.Compact(slices.Sorted(slices.Values(e.gone)))
 	at := firstDeath
@@ -573,11 +588,11 @@ func ails(all []checks.Ailment, phase string) (faults []Fault) {
 	return faults
 }
 
-// deaths of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
+// deathsOf are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
 // until one has succeeded (check.c: "up, but will fall down at first failure").
-func deaths(cfg lb.Config, hosts []string, phase string, most time.Duration) []Fault {
+func (e *experiment) deathsOf(cfg lb.Config, hosts []string) []Fault {
 	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
-	if most == patientTake {
+	if e.most == patientTake {
 		need += spareDeaths
 	}
 	soonest := time.Duration(0)
@@ -600,21 +615,21 @@ func deaths(cfg lb.Config, hosts []string, phase string, most time.Duration) []F
 				if s.Host != host || s.Active == nil {
 					continue
 				}
-				if checked = max(checked, s.Active.Interval); !checks.Paced(cfg, *s.Active) {
+				if checked = max(checked, s.Active.Interval-e.begins); !checks.Paced(cfg, *s.Active) {
 					need = randomDeaths
 				}
 			}
 		}
 	}
-	each := func(need int) int { return (need + len(hosts) - 1) / len(hosts) }
-	times := min(each(need), max(1, int(most/every)))
-	if times < each(need) { // too few to decide that; a few show the rest
-		times = min(times, each(fixedDeaths))
+	most := max(1, int(e.most/every)) // of one server
+	if most*len(hosts) < need {       // too few to decide that; a few show the rest
+		need = min(need, fixedDeaths)
 	}
 	var all []Fault
 	for i, host := range hosts {
+		times := min(most, (need+len(hosts)-1-i)/len(hosts)) // as many as it needs in all
 		all = append(all, Fault{
-			Fault: "kill", Target: host, Phase: phase, For: lasts, Every: every, Times: times, Adapt: true,
+			Fault: "kill", Target: host, Phase: e.load.Name, For: lasts, Every: every, Times: times, Adapt: true,
 			At: firstDeath + checked + time.Duration(i)*every/time.Duration(len(hosts)),
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -180,6 +181,21 @@ func TestDesignOfThePatient(t *testing.T) {
 			}
 		}
 		assert.Equal(t, want, deaths)
+	}
+}
+
+// The first server dies when health checks must have found it well since the balancer started or took its configuration over, and at once
+// where phases before have taken that long.
+func TestDesignOfFirstDeaths(t *testing.T) {
+	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
+		plan, first := designed(t, name), time.Duration(0)
+		for _, e := range plan.Events {
+			at, dies := e.At, e.Fault == "kill" && e.Target != "10.0.1.21" && plan.Loads[e.Phase].Name == "deaths" // which is checked more often
+			if dies && (first == 0 || at < first) {
+				first = at
+			}
+		}
+		assert.Equal(t, want, first, name)
 	}
 }
 

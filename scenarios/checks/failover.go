@@ -330,7 +330,9 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 	most := 1
 	switch cfg.Balancer {
 	case "haproxy": // whose checks know servers one by one, while nginx that leaves one alone minds the others
-		most = max(1, min(3, len(up)-1+len(up)/3)) // of three by turns two are dead at a time at most
+		if most = max(1, min(3, len(up)-1+len(up)/3)); len(up) == 2 && slices.ContainsFunc(mortal, long) { // of three by turns two are dead at a time at most
+			most = 2
+		}
 	case "nginx":
 		slices.SortStableFunc(mortal, func(a, b lb.Server) int { return a.Weight - b.Weight })
 	}
@@ -339,6 +341,20 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 	}
 	t.Load.Requests, t.Load.Clients = meeting(cfg, pool, request, t.Kill)
 	return []Trial{t}
+}
+
+// tooLong is for how long a server may be dead and come back for one alone to die as often as it takes. Where it takes longer, another one dies
+// while its checks find it well again.
+const tooLong = 40 * time.Second
+
+// long says whether the health checks of a server take so long.
+func long(s lb.Server) bool {
+	if s.Active == nil {
+		return false
+	}
+	_, down, _ := s.Active.Down()
+	_, up := s.Active.Up()
+	return down+up > tooLong
 }
 
 // shares says whether another pool has a server of this one's, so that nobody could tell whose attempts reach it.

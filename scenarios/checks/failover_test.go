@@ -108,3 +108,18 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, lb.Undecided, report.Verdicts[0].Outcome, report.Verdicts[0].Reason)
 }
+
+// Of two servers that take long to be found well again each dies, so that three deaths do not take three times as long.
+func TestDeathsByTurns(t *testing.T) {
+	f := func(every time.Duration, want ...string) {
+		t.Helper()
+		active := &lb.Active{Interval: every, Fast: every, Slow: every, Rise: 2, Fall: 3}
+		cfg := lb.Config{
+			Balancer: "haproxy", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+			Pools: []lb.Pool{{Name: "p", Method: "roundrobin", Servers: []lb.Server{{Host: "a", Port: 80, Active: active}, {Host: "b", Port: 80, Active: active}}}},
+		}
+		assert.Equal(t, want, deathTrials(cfg, "p", "", func(lb.Server) bool { return true })[0].Kill)
+	}
+	f(5*time.Second, "b")
+	f(10*time.Second, "a", "b")
+}

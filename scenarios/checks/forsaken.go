@@ -44,6 +44,7 @@ func forsakenTrials(cfg lb.Config, pool lb.Pool, p lb.Passive) []Trial {
 	return []Trial{t}
 }
 
+// judgeForsaken judges how often dead backups were asked while nobody else was there.
 func judgeForsaken(h lb.History, pool lb.Pool, p lb.Passive) lb.Finding {
 	states := h.Env.Workers
 	if pool.SharedState {
