@@ -32,7 +32,11 @@ func backoffOf(cfg lb.Config, t *lb.Retry) (b backoff, ok bool) {
 	return backoff{wait: t.Wait, attempts: t.Attempts}, cfg.Balancer == "traefik" && t.Wait > 0 && t.Attempts > 1
 }
 
-// see takes down how long requests to a pool took while one of its servers refused connections.
+// most is how long a request may wait in all: no wait is longer than three halves of twice the interval.
+func (b *backoff) most() time.Duration { return 3 * time.Duration(b.attempts-1) * b.wait }
+
+// see takes down how long requests to a pool took while one of its servers refused connections, of those that were sent so early that
+// they must have been answered meanwhile.
 func (b *backoff) see(dead []*episode, h lb.History, pool lb.Pool, find func(uint64) *journey) {
 	during := func(at time.Duration) *episode {
 		i := slices.IndexFunc(dead, func(e *episode) bool { return e.rate > 0 && at >= e.mark.From && at <= e.mark.Ended })
@@ -44,7 +48,8 @@ func (b *backoff) see(dead []*episode, h lb.History, pool lb.Pool, find func(uin
 	for _, e := range dead {
 		b.share = max(b.share, e.share)
 		if e.rate > 0 && !shares(h.Plan.Config, pool.Name) { // attempts may be those of another pool's requests
-			b.met += len(e.attempts)
+			inTime, _ := slices.BinarySearch(e.attempts, e.mark.Ended-b.most())
+			b.met += inTime
 		}
 	}
 	arrived := map[uint64]time.Duration{}
@@ -55,7 +60,7 @@ func (b *backoff) see(dead []*episode, h lb.History, pool lb.Pool, find func(uin
 	}
 	for hit := range h.Hits {
 		e, j := during(hit.Sent), find(hit.Seq)
-		if e == nil || j == nil || j.route.Pool != pool.Name || hit.Done > e.mark.Ended || hit.Load != e.mark.Event.Phase || hit.Err != "" {
+		if e == nil || j == nil || j.route.Pool != pool.Name || hit.Sent > e.mark.Ended-b.most() || hit.Load != e.mark.Event.Phase || hit.Err != "" {
 			continue
 		}
 		at, answered := arrived[hit.Seq]

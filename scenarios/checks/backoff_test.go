@@ -66,10 +66,11 @@ func TestBackoff(t *testing.T) {
 	f(claimed, 0, dead, "", "")
 	f(claimed, 20*time.Millisecond, dead, "", "")
 	f(claimed, 30*time.Millisecond, dead, "", about+"those that are not tried again take as long")
-	f(claimed, 0, 2*time.Second, "", about+"15 requests did, and 20 would tell")
-	f(60*time.Millisecond, 0, dead, "28 of 151 requests that were tried again waited less than 50ms, the least 33ms, where "+first, "")
-	f(140*time.Millisecond, 0, dead, "19 of 149 requests that were tried again waited no longer than 100ms, where "+first+" and half of those that met it once wait no longer", "")
-	f(0, 0, dead, "220 attempts on dead servers made 6 requests wait, where "+first, "")
+	f(claimed, 0, 2*time.Second, "", about+"7 requests did, and 20 would tell")
+	f(5*time.Second, 0, dead, "1 of 42 requests that were tried again waited no longer than 100ms, where "+first+" and half of those that met it once wait no longer", "")
+	f(60*time.Millisecond, 0, dead, "24 of 142 requests that were tried again waited less than 50ms, the least 33ms, where "+first, "")
+	f(140*time.Millisecond, 0, dead, "15 of 142 requests that were tried again waited no longer than 100ms, where "+first+" and half of those that met it once wait no longer", "")
+	f(0, 0, dead, "208 attempts on dead servers made 4 requests wait, where "+first, "")
 }
 
 func TestBackoffOf(t *testing.T) {
