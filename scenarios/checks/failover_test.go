@@ -123,3 +123,18 @@ func TestDeathsByTurns(t *testing.T) {
 	f(5*time.Second, "b")
 	f(10*time.Second, "a", "b")
 }
+
+// Where other pools' servers die and these would take too long, the report says how to have them die.
+func TestLeftOut(t *testing.T) {
+	f := func(want bool, chosen []string, dies ...string) {
+		t.Helper()
+		plan := lb.Plan{Checks: chosen, Loads: []lb.Load{{Name: Deaths}}}
+		for _, host := range dies {
+			plan.Events = append(plan.Events, lb.Event{Fault: "kill", Target: host})
+		}
+		assert.Equal(t, want, leftOut(plan, lb.Pool{Name: "p", Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}))
+	}
+	f(true, nil, "c")
+	f(false, nil, "c", "b")
+	f(false, []string{"active"}, "c") // that has been tried
+}
