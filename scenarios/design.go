@@ -277,12 +277,12 @@ func gcd(a, b int) int {
 
 // ask adds questions, each once: several claims may be about the same.
 func (e *experiment) ask(t checks.Trial) {
-	before := len(e.load.Requests)
+	before, lasts := len(e.load.Requests), max(e.load.Takes(), t.Load.Takes())
 	e.once(t)
-	e.load.Timeout = max(e.load.Timeout, t.Load.Timeout)
+	e.load.Timeout, e.load.Rate = max(e.load.Timeout, t.Load.Timeout), max(e.load.Rate, t.Load.Rate)
 	each := max(checks.Often, t.Load.Count/len(t.Load.Requests), e.load.Count/max(1, before))
 	if e.load.Count = each * len(e.load.Requests); e.load.Open() {
-		e.load.Count = max(e.load.Count, int(e.load.Rate*t.Load.Takes().Seconds()))
+		e.load.Count = max(e.load.Count, int(e.load.Rate*lasts.Seconds()))
 	}
 }
 

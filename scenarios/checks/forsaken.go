@@ -13,22 +13,25 @@ import (
 // counts of its own), which shows only while nobody else is there: every state makes so many attempts on it, then none for
 // fail_timeout, then one more.
 
-// longestAlone is how long a backup may be left alone for an experiment to wait for it.
-const longestAlone = time.Minute
+// longestForsaken is how long an experiment leaves a pool without servers.
+const longestForsaken = time.Minute
 
 // backupsOnly says whether only backups of a pool are taken out like that, so that it shows only when all others are dead.
 func backupsOnly(pool lb.Pool, p lb.Passive) bool {
 	return !slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return alike(s, p) })
 }
 
-// forsakenTrials have all servers of a pool die at once, until a backup must have been tried again.
-func forsakenTrials(cfg lb.Config, pool lb.Pool, p lb.Passive) []Trial {
+// forsakenTrials have all servers of a pool die at once, until a backup must have been tried again, and asked often enough.
+func forsakenTrials(cfg lb.Config, pool lb.Pool, p lb.Passive, cpus int) []Trial {
 	r, ok := toPool(cfg, pool.Name)
-	if !ok || p.Out > longestAlone {
+	states := max(1, statesOf(cfg, pool, cpus))
+	again := max(1, (Often+states-1)/states-p.Fails) // each state
+	lasts := time.Duration(again)*(p.Out+time.Second) + 2*settling
+	if !ok || lasts > longestForsaken {
 		return nil
 	}
 	t := Trial{
-		Kind: Forsaken, Lasts: p.Out + time.Second + 2*settling, Shows: "how often a dead backup is asked, and when it is tried again",
+		Kind: Forsaken, Lasts: lasts, Shows: "how often a dead backup is asked, and when it is tried again",
 		Load: lb.Load{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []lb.Request{r}, Clients: lb.Clients{Count: 16, Addresses: true}}, // so that every worker has some
 	}
 	for _, s := range pool.Servers {

@@ -23,6 +23,11 @@ func TestForsaken(t *testing.T) {
 	trials := passiveTrials(cfg, claim, Terms{})
 	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
 	lasts := trials[0].Lasts
+	pool.Servers[2].Passive = &lb.Passive{Law: "nginx", Fails: 1, Out: claimed}
+	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
+		assert.Equal(t, want, forsakenTrials(lb.Config{Workers: lb.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners}, pool, *pool.Servers[2].Passive, cpus)[0].Lasts)
+	}
+	pool.Servers[2].Passive = passive
 
 	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
 	f := func(first int, out, dead time.Duration, outcome lb.Outcome, reason string) {

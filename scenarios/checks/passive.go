@@ -386,7 +386,7 @@ func (e *episode) contacts(h lb.History, pool string) []contact {
 	return all
 }
 
-func passiveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func passiveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	pool, _ := cfg.Pool(claim.Subject)
 	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
 	if first < 0 || pool.Servers[first].Passive.Law != "nginx" || pool.Servers[first].Passive.Fails == 0 {
@@ -394,7 +394,7 @@ func passiveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	}
 	p := pool.Servers[first].Passive
 	if backupsOnly(pool, *p) {
-		return forsakenTrials(cfg, pool, *p)
+		return forsakenTrials(cfg, pool, *p, terms.CPUs)
 	}
 	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s lb.Server) bool { return alike(s, *p) })
 }

@@ -99,9 +99,10 @@ func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 		return nil
 	}
 	lasts := vanishTime + time.Duration(n)*t.After + late
+	rate := max(vanishedRate, 3*Often/unnoticed(pool, t).Seconds())
 	trial := Trial{
 		Kind: Vanished, Shows: "when the balancer gives up a connection",
-		Load: lb.Load{Engine: lb.Prober, Rate: vanishedRate, Count: int(vanishedRate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + grace, Requests: []lb.Request{request}},
+		Load: lb.Load{Engine: lb.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + grace, Requests: []lb.Request{request}},
 	}
 	for _, s := range pool.Servers {
 		trial.Vanish = append(trial.Vanish, s.Host)
@@ -109,7 +110,7 @@ func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	return []Trial{trial}
 }
 
-// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile.
+// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile, at least.
 const (
 	vanishTime   = 3 * time.Second
 	vanishedRate = 5.
@@ -169,13 +170,7 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 	if h.Plan.Config.Balancer == "haproxy" {
 		gaveUp = []int{503, 504}
 	}
-	unnoticed := t.After / 2 // until health checks may know that servers are gone
-	for _, s := range pool.Servers {
-		if s.Active != nil {
-			soonest, _, _ := s.Active.Down()
-			unnoticed = min(unnoticed, soonest/2)
-		}
-	}
+	unnoticed := unnoticed(pool, t)
 	_, via, _ := way(h.Plan.Config, r, "")
 	if via.Key() != r.Key() {
 		gaveUp = []int{500}
@@ -208,6 +203,18 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 	}
 	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless it is a multiple of %s", span(t.After))
 	return f
+}
+
+// unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor requests that waited.
+func unnoticed(pool lb.Pool, t lb.TimeLimit) time.Duration {
+	lasts := t.After / 2
+	for _, s := range pool.Servers {
+		if s.Active != nil {
+			soonest, _, _ := s.Active.Down()
+			lasts = min(lasts, soonest/2)
+		}
+	}
+	return lasts
 }
 
 func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
