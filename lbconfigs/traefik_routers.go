@@ -321,6 +321,8 @@ func rewritten(m *tree) string {
 	switch strings.ToLower(m.key) {
 	case "stripprefix":
 		return "its path without " + strings.Join(m.get("prefixes").texts(), " or ")
+	case "stripprefixregex":
+		return "its path without what fits " + strings.Join(m.get("regex").texts(), " or ") + " at its beginning"
 	case "addprefix":
 		return m.get("prefix").text() + " before its path"
 	case "replacepath":
