@@ -51,14 +51,14 @@ func authQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot stri
 			request, _ := wishing(cfg, r, says)
 			asked = append(asked, Question{why, Asked, request, want})
 		}
-		refused := []int{r.Auth.Code}
 		switch {
 		case strings.HasPrefix(r.Auth.By, "http"):
 			ask("the service lets it pass", "status=200&helper=200", Reply{Codes: []int{200}, Pool: r.Pool})
-			if r.Auth.Code == 0 {
-				refused = []int{401}
+			want := Reply{Codes: []int{r.Auth.Code}, Own: true}
+			if r.Auth.Code == 0 { // the service's own answer, with its header fields
+				want = Reply{Codes: []int{401}, Spared: r.Pool}
 			}
-			ask("the service refuses it with 401", "status=200&helper=401", Reply{Codes: refused, Own: true})
+			ask("the service refuses it with 401", "status=200&helper=401", want)
 		case strings.HasPrefix(r.Auth.By, "/"):
 			path := r.Auth.By
 			for _, by := range cfg.Routes {

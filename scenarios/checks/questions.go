@@ -31,6 +31,7 @@ type Reply struct {
 	Pool    string              // a server of this pool answers
 	Self    bool                // no backend does
 	Own     bool                // no backend does, and none has seen the request
+	Spared  string              // no server of this pool does, and none has seen the request
 	Paths   []string            // that backends see of it, each
 	Arrives [2]int              // at how many backends the request arrives, least and most; 0, 0 is any
 	Has     map[string][]string // fields of the answer, and all their values; none: it is absent
@@ -229,6 +230,8 @@ func (r Reply) differs(h lb.History, hit lb.Hit, arrived []lb.Arrival) string {
 		return fmt.Sprintf("answered %d by %s, where the balancer is to answer by itself", hit.Code, hit.Server)
 	case r.Own && len(arrived) > 0:
 		return fmt.Sprintf("it reached %s", arrived[0].Server)
+	case r.Spared != "" && reaches(h.Plan.Config, r.Spared, arrived) != "":
+		return fmt.Sprintf("answered %d, and it reached %s", hit.Code, reaches(h.Plan.Config, r.Spared, arrived))
 	case !r.Within.holds(took):
 		return fmt.Sprintf("answered %d after %s instead of %s", hit.Code, span(took.Round(time.Millisecond)), r.Within)
 	}
@@ -244,6 +247,15 @@ func (r Reply) differs(h lb.History, hit lb.Hit, arrived []lb.Arrival) string {
 		return fmt.Sprintf("answered %d by %s %s", hit.Code, who(hit), what)
 	}
 	return ""
+}
+
+// reaches is the first server of a pool that a request arrived at; empty where none did.
+func reaches(cfg lb.Config, pool string, arrived []lb.Arrival) string {
+	i := slices.IndexFunc(arrived, func(a lb.Arrival) bool { return serves(cfg, pool, a.Server) })
+	if i < 0 {
+		return ""
+	}
+	return arrived[i].Server
 }
 
 // paths are those of a request's arrivals, each once.
