@@ -135,6 +135,10 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 	var waits examples
 	shown, vain := 0, 0 // requests that waited as often as they may, and that found all servers dead
 	names := poolsOf(g.routes)
+	part := h.Plan.Alpha / 2 // of each end of the Poisson law
+	if _, waiting := backoffOf(h.Plan.Config, g.what); waiting {
+		part = h.Plan.Alpha / 3 // and of the waits
+	}
 	unseen := ""       // why it cannot be said how long requests waited until they were tried again
 	var apart []string // how long they did
 	for _, name := range names {
@@ -150,7 +154,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		if b, waiting := backoffOf(h.Plan.Config, g.what); ok && waiting && len(dead) > 0 {
 			b.see(dead, h, pool, l.find)
-			wrong := b.wrong(h.Plan.Alpha / 3 / float64(len(names)))
+			wrong := b.wrong(part / float64(len(names)))
 			switch unseen = b.unseen(); {
 			case wrong != "":
 				waits.add("%s: %s", name, wrong)
@@ -214,7 +218,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		return f
 	}
-	least, most := stats.PoissonLeast(l.least, h.Plan.Alpha/3), stats.PoissonMost(l.most, h.Plan.Alpha/3)
+	least, most := stats.PoissonLeast(l.least, part), stats.PoissonMost(l.most, part)
 	f.Predicted = fmt.Sprintf("%s to %s failed", number(least), number(most))
 	switch {
 	case f.Broken != "":
