@@ -88,6 +88,9 @@ func responseQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot 
 		}
 		ask("a backend's 500", Spoilt, "POST", "status=500", 500, false, nil)
 		ask("the balancer's 502", Severed, "POST", "cut", 502, true, nil)
+		if request, ok := unanswered(cfg, r); ok {
+			asked = append(asked, Question{"the balancer's 504", Waited, request, carries(r, request, name, 504, true)})
+		}
 	}
 	return asked, ""
 }

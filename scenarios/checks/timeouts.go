@@ -233,7 +233,7 @@ func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 	if t.After > patience {
 		return nil, fmt.Sprintf("it takes %s, and lbproof waits %s at most", span(t.After), span(patience))
 	}
-	w := waiting{cfg: cfg, route: r, limit: t, about: Interval{t.After - min(early, t.After/2), t.After + late}}
+	w := newWaiting(cfg, r, t)
 	switch t.For {
 	case lb.ReadTimeout, lb.SendTimeout:
 		cannot = w.forServers()
@@ -250,6 +250,10 @@ type waiting struct {
 	limit lb.TimeLimit
 	about Interval
 	asked []Question
+}
+
+func newWaiting(cfg lb.Config, r lb.Route, t lb.TimeLimit) *waiting {
+	return &waiting{cfg: cfg, route: r, limit: t, about: Interval{t.After - min(early, t.After/2), t.After + late}}
 }
 
 func (w *waiting) ask(says string, silent lb.Silence, edit func(*lb.Request), want Reply) {
@@ -289,6 +293,23 @@ func (w *waiting) forServers() (cannot string) {
 	w.ask(fmt.Sprintf("delay=%s", w.about.Most+grace), "", post, Reply{Codes: []int{504}, Self: true, Within: w.about})
 	w.ask(fmt.Sprintf("delay=%s", w.limit.After*3/4), "", post, Reply{Codes: []int{200}})
 	return ""
+}
+
+// unanswered is the request for which the balancer gives up waiting for an answer and says so by itself, with 504: one of those that show
+// how long it waits.
+func unanswered(cfg lb.Config, r lb.Route) (request lb.Request, ok bool) {
+	i := slices.IndexFunc(r.Timeouts, func(t lb.TimeLimit) bool { return t.For == lb.ReadTimeout })
+	pool, _ := cfg.Pool(r.Pool)
+	if i < 0 || r.Timeouts[i].After == 0 || r.Timeouts[i].After > patience || len(rotation(pool)) == 0 {
+		return request, false
+	}
+	w := newWaiting(cfg, r, r.Timeouts[i])
+	w.forServers()
+	i = slices.IndexFunc(w.asked, func(q Question) bool { return slices.Equal(q.Want.Codes, []int{504}) })
+	if i < 0 {
+		return request, false
+	}
+	return w.asked[i].Ask, true
 }
 
 // forService has a service answer late that is asked about requests: where it does not answer in time they get 500.

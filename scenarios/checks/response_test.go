@@ -1,0 +1,46 @@
+package checks
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// What the balancer answers when a backend does not is asked wherever it says so by itself, and carries what such answers do.
+func TestResponsesOfTheBalancersOwn(t *testing.T) {
+	at := lb.Pos{File: "x", Line: 1}
+	f := func(asks bool, values []string, edit func(*lb.Route)) {
+		t.Helper()
+		r := lb.Route{
+			Path: "/", Port: 80, Pool: "p", Fallback: true,
+			AddHeaders: []lb.Header{{Pos: at, Name: "X-A", Value: "1"}},
+			Timeouts:   []lb.TimeLimit{{For: lb.ReadTimeout, After: 5 * time.Second}},
+		}
+		edit(&r)
+		cfg := lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{r},
+			Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
+		}
+		claim := lb.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Pos: at}
+		asked, cannot := responseQuestions(cfg, claim)
+		assert.Empty(t, cannot)
+		i := slices.IndexFunc(asked, func(q Question) bool { return slices.Equal(q.Want.Given, []int{504}) })
+		if assert.Equal(t, asks, i >= 0) && asks {
+			assert.Equal(t, Waited, asked[i].Kind)
+			assert.Contains(t, asked[i].Want.Has, "X-A")
+			assert.Equal(t, values, asked[i].Want.Has["X-A"])
+			waits, _ := timeoutQuestions(cfg, lb.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: map[string]float64{"after_s": 5}})
+			assert.Equal(t, waits[0].Ask, asked[i].Ask, "one request shows both")
+		}
+	}
+	f(true, []string{"1"}, func(*lb.Route) {})
+	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Statuses = []int{200} })
+	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Proxied = true })
+	f(false, nil, func(r *lb.Route) { r.Timeouts = nil })
+	f(false, nil, func(r *lb.Route) { r.Timeouts[0].After = 2 * patience })
+	f(false, nil, func(r *lb.Route) { r.Fallbacks = []lb.Fallback{{Codes: []int{504}, To: "other"}} })
+}
