@@ -90,9 +90,12 @@ func (f Fault) adapted(cfg lb.Config, node string) Fault {
 			}
 		}
 	}
-	f.Every = max(f.Every, f.For+back+time.Duration(golden*float64(f.Sweep))) // the most by which two come closer
+	f.Every = max(f.Every, f.For+back+sweeps(f.Sweep))
 	return f
 }
+
+// sweeps is the most by which two deaths come closer that each come at another moment.
+func sweeps(d time.Duration) time.Duration { return time.Duration(golden * float64(d)) }
 
 // lasts is until when a fault that adapts is over for the last time, and known to be, and a while after it.
 func (f Fault) lasts(cfg lb.Config, node string) time.Duration {
@@ -101,7 +104,7 @@ func (f Fault) lasts(cfg lb.Config, node string) time.Duration {
 	for _, e := range f.repeated(lb.Event{}) {
 		last = max(last, e.At)
 	}
-	return last + f.Every + 2*spare
+	return last + f.Every - sweeps(f.Sweep) + 2*spare // no other comes, closer or not
 }
 
 // lengthen has an open loop go on for a time at least.

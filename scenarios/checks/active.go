@@ -86,6 +86,7 @@ func activeText(who string, a lb.Active) string {
 
 // detection is what the deaths of servers have shown of an interval.
 type detection struct {
+	again     time.Duration   // after a server is known to be dead, a request that had met it may try it once more
 	out, back []time.Duration // seconds from death to the last request, and from recovery to the first
 	wrong     examples
 	n         int // deaths that were long enough to show it
@@ -100,7 +101,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		return lb.Finding{Cannot: "the configuration has no such server"}
 	}
 	same := func(a *lb.Active) bool { return a != nil && sameChecks(*a, *pool.Servers[first].Active) }
-	var d detection
+	d := detection{again: triedAgain(h.Plan.Config, pool)}
 	for _, e := range episodes(h, pool, slices.Concat(refusing, hanging, lying)...) {
 		if same(e.server.Active) {
 			d.see(e)
@@ -147,6 +148,17 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		}
 	}
 	return f
+}
+
+// triedAgain is how long a request to a pool waits until it is tried again, where that may be at the same server: HAProxy has it wait on
+// where checks find the server dead meanwhile, and tries that once more (back.c, back_handle_st_cer).
+func triedAgain(cfg lb.Config, pool lb.Pool) (wait time.Duration) {
+	for _, r := range cfg.Routes {
+		if t := r.Retry; cfg.Balancer == "haproxy" && r.Pool == pool.Name && t != nil && t.Attempts > 1 && !(t.Elsewhere && turns(pool.Method)) {
+			wait = max(wait, t.Wait)
+		}
+	}
+	return wait
 }
 
 // sameChecks says whether two servers are checked alike.
@@ -206,7 +218,7 @@ func (d *detection) see(e *episode) {
 		}
 		return
 	}
-	if out := last - e.mark.From; out > latest+slack {
+	if out := last - e.mark.From; out > latest+d.again+slack {
 		d.wrong.add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most", name, out.Seconds(), e.mark.From.Seconds(), latest.Seconds())
 	}
 	if e.lies && e.mark.To-e.mark.Ordered < soonest-slack { // so short that it must not be noticed
@@ -215,7 +227,7 @@ func (d *detection) see(e *episode) {
 		}
 		return
 	}
-	if e.mark.Ended-e.mark.From < latest+slack {
+	if e.mark.Ended-e.mark.From < latest+d.again+slack {
 		return
 	}
 	if !e.turns && last-e.alive < soonest { // it need not have been asked since

@@ -102,7 +102,7 @@ func refusals(cfg lb.Config, requests []lb.Request) int {
 }
 
 // together is how many questions of a kind are asked at a time. Those that wait all wait together.
-var together = map[string]int{Asked: 8, Refused: 256, Waited: 1 << 16, Spoilt: 1, Spread: 1, Severed: 1}
+var together = map[string]int{Asked: 8, Refused: 256, Waited: 1 << 16, Spoilt: 1, Spread: 1, Severed: 8}
 
 // judgeQuestions holds every answer against what is to come of its question.
 func judgeQuestions(questions questions, claim lb.Claim, h lb.History) lb.Finding {

@@ -69,8 +69,11 @@ func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bo
 		return t, cfg.Routes[i], ok
 	}
 	r = routes[0]
-	if shares(r); t.For == lb.TunnelTimeout {
+	switch shares(r); t.For {
+	case lb.TunnelTimeout:
 		r = routes[len(routes)-1] // that tunnels alone take, if there is one
+	case lb.ReadTimeout:
+		r = slices.MinFunc(routes, func(a, b lb.Route) int { return attempts(cfg, a) - attempts(cfg, b) }) // it takes each of them
 	}
 	shares(r)
 	return t, r, true
