@@ -333,7 +333,8 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 		if most = max(1, min(3, len(up)-1+len(up)/3)); len(up) == 2 && slices.ContainsFunc(mortal, long) { // of three by turns two are dead at a time at most
 			most = 2
 		}
-	case "nginx":
+	case "nginx": // the line that the promise names is the first of such servers
+		slices.Reverse(mortal)
 		slices.SortStableFunc(mortal, func(a, b lb.Server) int { return a.Weight - b.Weight })
 	}
 	for _, s := range mortal[max(0, len(mortal)-most):] {

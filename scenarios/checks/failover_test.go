@@ -124,6 +124,19 @@ func TestDeathsByTurns(t *testing.T) {
 	f(10*time.Second, "a", "b")
 }
 
+// Of nginx's servers the first of those with the greatest weight dies, which is asked most, and which the promise names.
+func TestDeathOfTheFirst(t *testing.T) {
+	passive := &lb.Passive{Law: "nginx", Fails: 3, Out: 10 * time.Second}
+	server := func(host string, weight int) lb.Server {
+		return lb.Server{Host: host, Port: 80, Weight: weight, Passive: passive}
+	}
+	cfg := lb.Config{
+		Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+		Pools: []lb.Pool{{Name: "p", Method: "roundrobin", Servers: []lb.Server{server("a", 1), server("b", 3), server("c", 2), server("d", 3)}}},
+	}
+	assert.Equal(t, []string{"b"}, deathTrials(cfg, "p", "", func(lb.Server) bool { return true })[0].Kill)
+}
+
 // Where other pools' servers die and these would take too long, the report says how to have them die.
 func TestLeftOut(t *testing.T) {
 	f := func(want bool, chosen []string, dies ...string) {

@@ -44,27 +44,3 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 	f(false, nil, func(r *lb.Route) { r.Timeouts[0].After = 2 * patience })
 	f(false, nil, func(r *lb.Route) { r.Fallbacks = []lb.Fallback{{Codes: []int{504}, To: "other"}} })
 }
-
-// How long the balancer waits for a server is shown where it waits for one of them, and not for several after each other.
-func TestReadTimeoutsOfFewestAttempts(t *testing.T) {
-	read := []lb.TimeLimit{{For: lb.ReadTimeout, After: 50 * time.Second}}
-	cfg := lb.Config{
-		Balancer: "haproxy", Listeners: []lb.Listener{{Port: 80}},
-		Routes: []lb.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Timeouts: read, Retry: &lb.Retry{Attempts: 4, AnyMethod: true}},
-			{Path: "/static/", Port: 80, Pool: "p", Timeouts: read},
-		},
-		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
-	}
-	claim := lb.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: map[string]float64{"after_s": 50}}
-	asked, cannot := timeoutQuestions(cfg, claim)
-	assert.Empty(t, cannot)
-	for _, q := range asked {
-		assert.Equal(t, "/static/", q.Ask.Path)
-	}
-	assert.Len(t, asked, 2)
-
-	cfg.Routes = cfg.Routes[:1]
-	_, cannot = timeoutQuestions(cfg, claim)
-	assert.Equal(t, "it takes 4 attempts of 50s, and lbproof waits 1m20s at most", cannot)
-}

@@ -196,7 +196,7 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 	fits := false
 	for k := 1; k <= n; k++ {
 		at := time.Duration(k) * t.After
-		fits = fits || first >= at-min(early, t.After/4) && first <= at+min(late, t.After/4)
+		fits = fits || first >= at-min(early, t.After/4) && first <= at+firstLate(t.After)
 	}
 	if !fits {
 		f.Counter = []string{"the balancer gave up after " + span(first.Round(time.Millisecond))}
@@ -204,8 +204,14 @@ func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
 	if f.Broken = died(h); f.Broken != "" {
 		f.Counter = nil
 	}
-	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless it is a multiple of %s", span(t.After))
+	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless some attempts of it take as long as some of %s", span(t.After))
 	return f
+}
+
+// firstLate is how late the first of several requests may be of which each waits for a time: an eighth of it, but never less than clocks
+// and schedulers need.
+func firstLate(after time.Duration) time.Duration {
+	return min(late, max(after/8, 250*time.Millisecond), after/4)
 }
 
 // unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor requests that waited.
