@@ -388,6 +388,7 @@ func (e *experiment) die(cfg lb.Config, beta float64) {
 	}
 	if row := checks.InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Balancer == "nginx" {
 		e.inRows(row, 1.2*float64(stats.NeedToSee(0.01, 1-beta))/dead.Seconds())
+		all = e.deaths(cfg)
 	}
 	for _, f := range all {
 		lengthen(&e.load, f.lasts(cfg, f.Target))
@@ -405,6 +406,42 @@ func (e *experiment) inRows(row int, least float64) {
 	e.load.Rate = min(e.load.Rate, max(rowsRate, each*float64(len(e.load.Requests))))
 	e.load.InRow = row
 	e.load.Clients.Count = max(e.load.Clients.Count, rowClients)
+}
+
+// cycle is how long it takes until requests in rows begin anew with the first row; 0 where there are no rows.
+func (e *experiment) cycle() time.Duration {
+	return time.Duration(len(e.load.Requests)) * e.row()
+}
+
+// row is how long one row is being sent; 0 where there are none.
+func (e *experiment) row() time.Duration {
+	if e.load.InRow == 0 {
+		return 0
+	}
+	return time.Duration(float64(e.load.InRow) / e.load.Rate * float64(time.Second))
+}
+
+// betweenRows is a time, at the soonest at a given one, at which a row to the pools of a server has just been sent, and others' are: whom a
+// request is with when it dies counts a failure that nobody else sees. Where there are no rows of others it is the given time.
+func (e *experiment) betweenRows(cfg lb.Config, host string, at time.Duration) time.Duration {
+	mine := func(i int) bool {
+		r := e.load.Requests[i%len(e.load.Requests)]
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		pool, _ := cfg.Pool(route.Pool)
+		return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == host })
+	}
+	row := e.row()
+	if row == 0 {
+		return at
+	}
+	first := int(at / row)
+	for i := first + 1; i <= first+len(e.load.Requests); i++ {
+		if mine(i-1) && !mine(i) {
+			return time.Duration(i)*row + row/4
+		}
+	}
+	return at
 }
 
 // rowsRate is how many requests in rows are sent per second, at least.
@@ -503,7 +540,7 @@ func (d *designer) kill(e *experiment) {
 	last := d.plan.Loads[len(d.plan.Loads)-1]
 	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
 	if e.counts(d.plan.Config) {
-		d.forgetBetween(last.Name)
+		d.forgetBetween(last.Name, e.cycle())
 	}
 }
 
@@ -532,10 +569,10 @@ func (e *experiment) deaths(cfg lb.Config) (all []Fault) {
 	return all
 }
 
-// forgetBetween has nginx forget failures between two deaths, where those of all pools come at the same times: a worker that was asked
-// late would remember them at the next one.
-func (d *designer) forgetBetween(phase string) {
-	var times []time.Duration
+// forgetBetween has nginx forget failures between two deaths, where those of all pools come at the same times, or within one: a worker that was
+// asked late would remember them at the next one.
+func (d *designer) forgetBetween(phase string, within time.Duration) {
+	var times []time.Duration // of the first of each
 	for _, f := range d.scenario.Faults {
 		if f.Phase != phase || f.Fault != "kill" {
 			continue
@@ -545,10 +582,18 @@ func (d *designer) forgetBetween(phase string) {
 		for _, e := range f.repeated(lb.Event{}) {
 			mine = append(mine, e.At)
 		}
-		if times != nil && !slices.Equal(times, mine) {
+		if times == nil {
+			times = mine
+		}
+		if len(times) != len(mine) {
 			return
 		}
-		times = mine
+		for i, at := range mine {
+			if (at - times[i]).Abs() > within {
+				return
+			}
+			times[i] = min(times[i], at)
+		}
 	}
 	for _, at := range times[min(1, len(times)):] {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{
@@ -605,7 +650,7 @@ func (e *experiment) deathsOf(cfg lb.Config, hosts []string) []Fault {
 	}
 	lasts, between := max(deathLasts, soonest-deathsApart), time.Duration(0)
 	if soonest > 0 {
-		between = betweenDeaths
+		between = betweenDeaths + e.cycle()
 	}
 	for _, host := range hosts {
 		f := Fault{For: lasts, Every: lasts + deathsApart, Adapt: true}
@@ -621,6 +666,9 @@ func (e *experiment) deathsOf(cfg lb.Config, hosts []string) []Fault {
 			}
 		}
 	}
+	if cycle := e.cycle(); cycle > 0 {
+		every = (every + cycle - 1) / cycle * cycle
+	}
 	most := max(1, int(e.most/every)) // of one server
 	if most*len(hosts) < need {       // too few to decide that; a few show the rest
 		need = min(need, fixedDeaths)
@@ -630,7 +678,7 @@ func (e *experiment) deathsOf(cfg lb.Config, hosts []string) []Fault {
 		times := min(most, (need+len(hosts)-1-i)/len(hosts)) // as many as it needs in all
 		all = append(all, Fault{
 			Fault: "kill", Target: host, Phase: e.load.Name, For: lasts, Every: every, Times: times, Adapt: true,
-			At: firstDeath + checked + time.Duration(i)*every/time.Duration(len(hosts)),
+			At: e.betweenRows(cfg, host, firstDeath+checked+time.Duration(i)*every/time.Duration(len(hosts))),
 		})
 	}
 	return all
