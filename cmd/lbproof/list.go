@@ -59,7 +59,7 @@ func list(out io.Writer, kind string) error {
 			if err != nil {
 				return err
 			}
-			row(builtIn+name, fmt.Sprintf("%d promises; %d parts that do not work as written", len(checks.Claims(cfg)), len(cfg.Problems)))
+			row(builtIn+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", len(checks.Claims(cfg)), len(cfg.Problems)))
 		}
 	case "balancers":
 		for _, b := range lbconfigs.All {
