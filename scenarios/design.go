@@ -421,8 +421,9 @@ func (e *experiment) row() time.Duration {
 	return time.Duration(float64(e.load.InRow) / e.load.Rate * float64(time.Second))
 }
 
-// betweenRows is a time, at the soonest at a given one, at which a row to the pools of a server has just been sent, and others' are: whom a
-// request is with when it dies counts a failure that nobody else sees. Where there are no rows of others it is the given time.
+// betweenRows is a time, not before a given one, at which a row to the pools of a server has just been sent, and others' are being sent: a
+// request that a server has taken when it dies is a failure that nginx counts and nobody else sees. Where there are no rows of others it is
+// the given time.
 func (e *experiment) betweenRows(cfg lb.Config, host string, at time.Duration) time.Duration {
 	mine := func(i int) bool {
 		r := e.load.Requests[i%len(e.load.Requests)]
