@@ -387,6 +387,12 @@ func (e *experiment) die(cfg lb.Config, beta float64) {
 		}
 	}
 	if row := checks.InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Balancer == "nginx" {
+		always := func(f Fault) bool {
+			return !slices.ContainsFunc(e.load.Requests, func(r lb.Request) bool { return !asks(cfg, r, f.Target) })
+		}
+		if aside, ok := checks.Aside(cfg); ok && slices.ContainsFunc(all, always) {
+			e.load.Requests = append(e.load.Requests, aside) // so that servers can die while nobody asks them
+		}
 		e.inRows(row, 1.2*float64(stats.NeedToSee(0.01, 1-beta))/dead.Seconds())
 		all = e.deaths(cfg)
 	}
@@ -425,13 +431,7 @@ func (e *experiment) row() time.Duration {
 // request that a server has taken when it dies is a failure that nginx counts and nobody else sees. Where there are no rows of others it is
 // the given time.
 func (e *experiment) betweenRows(cfg lb.Config, host string, at time.Duration) time.Duration {
-	mine := func(i int) bool {
-		r := e.load.Requests[i%len(e.load.Requests)]
-		path, _, _ := strings.Cut(r.Path, "?")
-		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
-		pool, _ := cfg.Pool(route.Pool)
-		return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == host })
-	}
+	mine := func(i int) bool { return asks(cfg, e.load.Requests[i%len(e.load.Requests)], host) }
 	row := e.row()
 	if row == 0 {
 		return at
@@ -439,10 +439,18 @@ func (e *experiment) betweenRows(cfg lb.Config, host string, at time.Duration) t
 	first := int(at / row)
 	for i := first + 1; i <= first+len(e.load.Requests); i++ {
 		if mine(i-1) && !mine(i) {
-			return time.Duration(i)*row + row/4
+			return time.Duration(i)*row + row/8
 		}
 	}
 	return at
+}
+
+// asks says whether a request goes to a pool that has a server.
+func asks(cfg lb.Config, r lb.Request, host string) bool {
+	path, _, _ := strings.Cut(r.Path, "?")
+	route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+	pool, _ := cfg.Pool(route.Pool)
+	return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == host })
 }
 
 // rowsRate is how many requests in rows are sent per second, at least.

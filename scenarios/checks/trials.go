@@ -134,6 +134,20 @@ func Plain(cfg lb.Config) (lb.Request, bool) {
 	return lb.Request{}, false
 }
 
+// Aside is a request that the balancer answers by itself, and as often as one likes.
+func Aside(cfg lb.Config) (lb.Request, bool) {
+	for _, r := range cfg.Routes {
+		if r.Internal || r.Regex || r.Answer == nil && r.Redirect == nil || len(r.Access)+len(r.Limits)+len(r.When)+len(r.Rules) > 0 || r.Auth != nil {
+			continue
+		}
+		request := ask(r, nil)
+		if first, ok := cfg.Route(request.Port, request.Header["Host"], request.Path); ok && first.Key() == r.Key() {
+			return request, true
+		}
+	}
+	return lb.Request{}, false
+}
+
 // toPool is a request that some route takes to a pool, or to a split.
 func toPool(cfg lb.Config, pool string) (lb.Request, bool) {
 	for _, r := range proxied(cfg) {
