@@ -243,7 +243,8 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 	n, long := len(e.attempts), e.mark.Ended-e.alive >= a.out // so that it is tried again while it is dead
 	if !e.rows(h, a.fails) || long {
 		all := a.states * a.fails
-		a.tell(n == owned && len(met) == 1 && reached >= a.fails || n+taken >= all && (long || n <= all))
+		one := a.fails == 1 && n > 0 // whoever's attempt it was
+		a.tell(n == owned && len(met) == 1 && reached >= a.fails || (one || n+taken >= all) && (long || n <= all))
 		return
 	}
 	multiple := n%a.fails == 0

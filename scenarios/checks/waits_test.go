@@ -119,6 +119,31 @@ func TestOddAttempts(t *testing.T) {
 	f(2, true)
 }
 
+// Where one failure is enough each attempt reaches the count, even if several requests were under way and nobody knows whose it was.
+func TestOneFailureIsEnough(t *testing.T) {
+	f := func(fails, told int, attempts ...time.Duration) {
+		t.Helper()
+		pool := lb.Pool{Name: "p", Key: networkKey, Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}
+		plan := lb.Plan{Loads: []lb.Load{{Count: 2, Requests: []lb.Request{{Path: "/", Port: 80}}}}, Config: lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+		}}
+		hits := []lb.Hit{{Seq: plan.First(0), Sent: 3 * time.Second, Done: 4 * time.Second, Code: 200, Server: "b"}}
+		hits = append(hits, hits[0])
+		hits[1].Seq, hits[1].Index, hits[1].Conn = plan.First(0)+1, 1, 1
+		h := lb.History{Plan: plan, Hits: slices.Values(hits), Arrivals: slices.Values([]lb.Arrival(nil))}
+		mark := lb.Mark{Event: lb.Event{Target: "a"}, Ordered: time.Second, From: time.Second, Ended: 10 * time.Second, To: 10 * time.Second}
+		e := &episode{server: pool.Servers[0], mark: mark, alive: time.Second, next: 20 * time.Second, share: 0.5, rate: 3, attempts: attempts}
+		a := absence{fails: fails, states: 2, out: 10 * time.Second}
+		a.see(e, h, "p")
+		assert.Equal(t, told, a.told)
+	}
+	at := 3500 * time.Millisecond
+	f(1, 1, at)
+	f(1, 0)             // nobody asked it
+	f(1, 0, at, at, at) // by two states
+	f(2, 0, at)
+}
+
 // A connection whose requests have gone elsewhere since the server of their key died belongs to a worker that leaves that server alone.
 func TestSparedConnections(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
