@@ -41,6 +41,7 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Statuses = []int{200} })
 	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Proxied = true })
 	f(false, nil, func(r *lb.Route) { r.Timeouts = nil })
+	f(false, nil, func(r *lb.Route) { r.Timeouts[0].Implicit = true })
 	f(false, nil, func(r *lb.Route) { r.Timeouts[0].After = 2 * patience })
 	f(false, nil, func(r *lb.Route) { r.Fallbacks = []lb.Fallback{{Codes: []int{504}, To: "other"}} })
 }
