@@ -618,7 +618,7 @@ func (r *haReader) finish(hr haRoute) error {
 	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h lb.Header) bool { return h.Name == "X-Forwarded-For" }) {
 		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: "%[src]", Adds: true})
 	}
-	route.Guarded = len(route.Limits)+len(route.Access)+len(route.Rules) > 0 || route.Auth != nil
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, lb.Rule.Refuses) || route.Auth != nil
 	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {
 		return nil
 	}

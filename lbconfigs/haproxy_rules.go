@@ -315,6 +315,11 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 	case "redirect":
 		r.redirect(s, l, l.from(1), route, plain)
 		return nil
+	case "set-path", "replace-path":
+		if rewrite, to := haRewrite(command); rewrite != nil && when == "" && s.kind == "backend" { // in a frontend use_backend goes by the new path
+			route.Rules = append(slices.Clip(route.Rules), lb.Rule{Pos: l.pos, When: lb.Always, To: to, Rewrite: rewrite})
+			return nil
+		}
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
 		return nil
 	case "auth":
@@ -355,6 +360,30 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 	}
 	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
 	return nil
+}
+
+// haGroups are what a replacement of HAProxy has of the groups of its regular expression.
+var haGroups = regexp.MustCompile(`\\([0-9])`)
+
+// haRewrite is what set-path PATH and replace-path REGEX PATH make of a path: the whole of it is replaced, its query stays (configuration
+// manual, section 4.2). nil where the new path has parts of the request that lbproof does not know, or the expression parts that Go's lack.
+func haRewrite(command []string) (rewrite *lb.Rewrite, to string) {
+	rewrite = &lb.Rewrite{Match: "^.*$", Whole: true}
+	if command[1] == "replace-path" && len(command) == 4 {
+		rewrite.Match = command[2]
+	} else if len(command) != 3 {
+		return nil, ""
+	}
+	to = command[len(command)-1]
+	rewrite.With = strings.ReplaceAll(literal(to), "%[path]", "${0}")
+	if command[1] == "replace-path" {
+		rewrite.With = haGroups.ReplaceAllString(literal(to), "$${$1}")
+		to += " in place of a path that fits " + rewrite.Match
+	}
+	if _, err := regexp.Compile(rewrite.Match); err != nil || strings.Contains(rewrite.With, "%") {
+		return nil, ""
+	}
+	return rewrite, to
 }
 
 var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -70,3 +71,6 @@ func isDir(fsys fs.FS, name string) bool {
 	info, err := fs.Stat(fsys, path.Clean(name))
 	return err == nil && info.IsDir()
 }
+
+// literal is a text in which regexp.Expand finds no groups.
+func literal(text string) string { return strings.ReplaceAll(text, "$", "$$") }

@@ -333,7 +333,6 @@ func rewritten(m *tree) string {
 
 // rewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with a slash).
 func rewrite(m *tree) *lb.Rewrite {
-	literal := func(text string) string { return strings.ReplaceAll(text, "$", "$$") }
 	switch strings.ToLower(m.key) {
 	case "stripprefix":
 		var prefixes []string

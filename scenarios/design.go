@@ -387,10 +387,10 @@ func (e *experiment) die(cfg lb.Config, beta float64) {
 		}
 	}
 	if row := checks.InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Balancer == "nginx" {
-		always := func(f Fault) bool {
-			return !slices.ContainsFunc(e.load.Requests, func(r lb.Request) bool { return !asks(cfg, r, f.Target) })
+		asksOthers := func(host string) bool {
+			return slices.ContainsFunc(e.load.Requests, func(r lb.Request) bool { return !asks(cfg, r, host) })
 		}
-		if aside, ok := checks.Aside(cfg); ok && slices.ContainsFunc(all, always) {
+		if aside, ok := checks.Aside(cfg); ok && slices.ContainsFunc(all, func(f Fault) bool { return !asksOthers(f.Target) }) {
 			e.load.Requests = append(e.load.Requests, aside) // so that servers can die while nobody asks them
 		}
 		e.inRows(row, 1.2*float64(stats.NeedToSee(0.01, 1-beta))/dead.Seconds())

@@ -141,36 +141,34 @@ func written(t *testing.T, name string, edits []string) string {
 	return dir
 }
 
-// asked is what lbproof claims says of a configuration with the balancer's own answer.
-func asked(t *testing.T, dir string) reports.Reading {
+// claimsOf is what lbproof claims says of a configuration, and how many of its problems are reasons for the balancer to refuse it.
+func claimsOf(t *testing.T, dir string, flags ...string) (r reports.Reading, rejected int) {
 	t.Helper()
-	p := start(t, dir, "claims", "--json", "config")
+	p := start(t, dir, append([]string{"claims", "--json", "config"}, flags...)...)
 	require.Equal(t, 0, p.wait(t), p.stderr.String())
-	var r reports.Reading
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
-	require.NotNil(t, r.Checker, p.stderr.String())
-	return r
+	for _, problem := range r.Problems {
+		if problem.Effect == lb.Rejected {
+			rejected++
+		}
+	}
+	return r, rejected
 }
 
-// What the balancer refuses, lbproof has told before, at the same line; and what lbproof advises, the balancer accepts.
+// What the balancer refuses or complains of, lbproof has told before, at the same line.
 func TestBalancersOwnAnswer(t *testing.T) {
 	for name, fate := range fates {
 		t.Run(name, func(t *testing.T) {
+			if fate.says == "" {
+				t.Skip("another test runs it, and so sees that the balancer accepts it")
+			}
 			t.Parallel()
-			r := asked(t, written(t, name, nil))
+			r, rejected := claimsOf(t, written(t, name, nil))
+			require.NotNil(t, r.Checker, "%v", r.NotAsked)
 			assert.Equal(t, !fate.refused, r.Checker.Accepted, "%v", r.Checker.Said)
 			assert.Equal(t, !fate.refused, r.Checker.Started, "%v", r.Checker.Said)
 			assert.NotEmpty(t, r.Checker.Version)
-			rejected := 0
-			for _, p := range r.Problems {
-				if p.Effect == lb.Rejected {
-					rejected++
-				}
-			}
 			assert.Equal(t, fate.refused, rejected > 0, "%v", r.Problems)
-			if fate.says == "" {
-				return
-			}
 			found, told := false, false
 			for _, s := range r.Checker.Said {
 				if !strings.Contains(s.Text, fate.says) {
@@ -184,15 +182,6 @@ func TestBalancersOwnAnswer(t *testing.T) {
 			}
 			assert.True(t, found, "%v", r.Checker.Said)
 			assert.True(t, told, "lbproof tells it of another line: %v", r.Problems)
-			if fate.corrected == nil {
-				return
-			}
-			better := asked(t, written(t, name, fate.corrected))
-			assert.True(t, better.Checker.Accepted, "%v", better.Checker.Said)
-			assert.True(t, better.Checker.Started, "%v", better.Checker.Said)
-			for _, p := range better.Problems {
-				assert.NotEqual(t, lb.Rejected, p.Effect, p.Text)
-			}
 		})
 	}
 }
@@ -221,7 +210,8 @@ func addressed(t *testing.T, name string) bool {
 // questioned are the kinds of promises that single requests decide within seconds.
 var questioned = []string{"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "own", "redirects", "response", "routes", "rules", "tls", "websocket"}
 
-// Every configuration that its balancer accepts comes up, and what single requests can tell of it is decided: what it breaks is known.
+// Every configuration that its balancer accepts, as it is or edited as lbproof advises, comes up, and lbproof knows no reason why it should not.
+// What single requests can tell of it is decided: what it breaks is known.
 func TestEveryValidBuiltInAnswers(t *testing.T) {
 	for name, fate := range fates {
 		t.Run(name, func(t *testing.T) {
@@ -232,6 +222,8 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 				t.Parallel() // most of its time containers come up and go
 			}
 			dir := written(t, name, fate.corrected)
+			r, rejected := claimsOf(t, dir, "--static")
+			assert.Zero(t, rejected, "%v", r.Problems)
 			args := []string{"test", "config", "--checks", strings.Join(questioned, ",")}
 			if fate.header != "" {
 				args = append(args, "--header", fate.header)
@@ -239,10 +231,10 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 			p := start(t, dir, args...)
 			code := p.wait(t)
 			assert.Contains(t, []int{0, 1, 3}, code, "%s\n%s", p.stderr.String(), p.stdout.String())
-			_, r := reportOf(t, dir)
-			assert.Empty(t, r.Env.Interrupted)
+			_, report := reportOf(t, dir)
+			assert.Empty(t, report.Env.Interrupted)
 			upheld, refuted := 0, []string{}
-			for _, v := range r.Verdicts {
+			for _, v := range report.Verdicts {
 				switch v.Outcome {
 				case lb.Upheld:
 					upheld++
@@ -264,7 +256,7 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 // Accepted is not started: HAProxy's checker does not look whether a directory is there, and its start does.
 func TestAcceptedAndNotStarted(t *testing.T) {
 	dir := written(t, "haproxy/weighted", []string{"maxconn 4096", "chroot /nowhere"})
-	r := asked(t, dir)
+	r, _ := claimsOf(t, dir)
 	assert.True(t, r.Checker.Accepted, "%v", r.Checker.Said)
 	assert.False(t, r.Checker.Started)
 	require.NotEmpty(t, r.Checker.Said)

@@ -139,14 +139,14 @@ checks: [once]
 faults:
   - {fault: kill, target: redis, phase: it goes, at: 0s, for: 2500ms}
   - {fault: certificate, target: last server, phase: it is back, at: 0s, for: 2s, with: {flaw: issuer}}
-  - {fault: certificate, target: balancer, phase: distrust, at: 0s, for: 3s, with: {flaw: name}}
+  - {fault: certificate, target: balancer, phase: distrust, at: 0s, for: 8s, with: {flaw: name}}
 phases:
   - &asked {name: well, rate: 20, for: 1s, verify: true, fresh-connections: true, full-handshakes: true, send: [{path: /ready}], expect: [errors == 0]}
   - {name: it goes, rate: 20, for: 1500ms, send: [{path: /ready}]}
   - {<<: *asked, name: it is gone, expect: ["requests{status: 503} == 100%"]}
   - {name: it returns, rate: 20, for: 3s, send: [{path: /ready}]}
   - {<<: *asked, name: it is back, for: 3s}
-  - {name: distrust, rate: 20, for: 2s, send: [{path: /}]}
+  - {name: distrust, rate: 20, for: 5s, send: [{path: /}]}
   - {<<: *asked, name: nobody trusts it, for: 500ms, expect: [errors == 100%]}
   - {name: no verification, rate: 20, for: 500ms, fresh-connections: true, full-handshakes: true, send: [{path: /}], expect: [errors == 0]}
 `

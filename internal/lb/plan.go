@@ -177,11 +177,15 @@ type Load struct {
 	Seed           uint64    `json:"seed,omitempty"`   // of what is random: Poisson arrivals, keys
 	Requests       []Request `json:"requests"`         // sent in turn
 	// InRow is how many requests one after another are the same, and of the same client; 0 is 1.
+	// In an open loop of the engines goroutines and epoll each waits for the answer to the one before, RowPatience at most.
 	InRow int `json:"in_row,omitempty"`
 	// Checks are the kinds of promises that the traffic bears on; empty is all.
 	Checks []string `json:"checks,omitempty"`
 	Shows  []string `json:"shows,omitempty"` // what it is designed to show, a sentence each
 }
+
+// RowPatience is how long after it is due a request of a row waits for the answer to the one before.
+const RowPatience = 100 * time.Millisecond
 
 // Draws are shares that a phase tests hit by hit, so that it can stop when it knows (see stats.Draws).
 type Draws struct {

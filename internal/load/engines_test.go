@@ -120,6 +120,40 @@ func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
 	})
 }
 
+// In a row each request waits for the answer to the one before and comes on the same connection; but it does not wait for ever.
+func TestRowsWait(t *testing.T) {
+	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
+		f := func(first time.Duration) []lb.Hit {
+			var asked atomic.Int64
+			l := lb.Load{
+				Engine: engine, Count: 20, Concurrency: 64, Rate: 500, Timeout: time.Minute, Requests: get("/"), InRow: 5, Clients: lb.Clients{Count: 4},
+			}
+			return send(t, t.Context(), l, func(http.ResponseWriter, *http.Request) {
+				if time.Sleep(4 * time.Millisecond); asked.Add(1) == 1 {
+					time.Sleep(first)
+				}
+			})
+		}
+		t.Run(string(engine), func(t *testing.T) {
+			hits := f(0)
+			require.Len(t, hits, 20)
+			for i, h := range hits {
+				if i%5 == 0 {
+					continue
+				}
+				if before := hits[i-1]; h.Sent-h.Due < lb.RowPatience { // else this machine is slow
+					assert.GreaterOrEqual(t, h.Sent, before.Done)
+					assert.Equal(t, before.Conn, h.Conn)
+				}
+			}
+			hits = f(4 * lb.RowPatience)
+			require.Len(t, hits, 20)
+			assert.GreaterOrEqual(t, hits[1].Sent-hits[1].Due, lb.RowPatience)
+			assert.Less(t, hits[1].Sent, hits[0].Done)
+		})
+	}
+}
+
 func TestErrorsAreClassified(t *testing.T) {
 	each(t, func(t *testing.T, engine lb.Engine) {
 		l := lb.Load{Engine: engine, Count: 1, Concurrency: 1, Timeout: 100 * time.Millisecond, Requests: get("/")}

@@ -123,7 +123,7 @@ func (l *loop) run() {
 // fill begins every request whose time has come.
 func (l *loop) fill() {
 	for l.flight+len(l.pauses) < l.Concurrency && l.table.more() && l.ctx.Err() == nil {
-		if l.Open() && l.table.due > l.now() {
+		if l.Open() && l.due() > l.now() {
 			return
 		}
 		l.begin()
@@ -137,12 +137,20 @@ func (l *loop) fill() {
 	}
 }
 
+// due is when the next request is to be begun at the latest: in a row it waits for the answer to the one before.
+func (l *loop) due() time.Duration {
+	if l.flight > 0 && l.table.inRow() {
+		return l.table.due + lb.RowPatience
+	}
+	return l.table.due
+}
+
 // wait sleeps until something happens, a request is due, or it is time to sweep.
 func (l *loop) wait(events []unix.EpollEvent) int {
 	now := l.now()
 	until := now + sweepEvery
 	if l.Open() && l.flight < l.Concurrency && l.table.more() {
-		until = min(until, l.table.due)
+		until = min(until, l.due())
 	}
 	if len(l.pauses) > 0 {
 		until = min(until, l.pauses[0])

@@ -80,20 +80,26 @@ func (c *crowd) join(most int) {
 }
 
 // next waits until the next request is due, and lets the others wait meanwhile.
-func (c *crowd) next() (i int, due time.Duration, ok bool) {
+func (c *crowd) next() (i int, due time.Duration, flight int, ok bool) {
 	c.waiting.Add(1)
 	c.turn.Lock()
 	defer c.turn.Unlock()
 	c.waiting.Add(-1)
 	if !c.table.more() || c.ctx.Err() != nil {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
 	if c.Open() && !c.sleepUntil(c.table.due) || !c.table.more() {
-		return 0, 0, false
+		return 0, 0, 0, false
+	}
+	for c.Open() && c.table.inRow() && c.flight.Load() > 0 && c.now() < c.table.due+lb.RowPatience && c.ctx.Err() == nil {
+		sleep(c.ctx, rowLook)
 	}
 	i, due = c.table.take()
-	return i, due, true
+	return i, due, int(c.flight.Add(1)), true
 }
+
+// rowLook is how often a request looks whether the one before it in its row has been answered.
+const rowLook = 200 * time.Microsecond
 
 // sleepUntil is false where ctx ended first. Go's timers are a millisecond coarse; precision is the kernel's own clock.
 func (c *crowd) sleepUntil(due time.Duration) bool {
@@ -162,14 +168,14 @@ type sender struct {
 
 func (s *sender) work() {
 	for {
-		i, due, ok := s.next()
+		i, due, flight, ok := s.next()
 		if !ok {
 			break
 		}
 		if s.Open() && s.waiting.Load() == 0 {
 			s.join(s.Concurrency) // someone must be there for the request after this one
 		}
-		h := s.exchange(i, due)
+		h := s.exchange(i, due, flight)
 		s.mu.Lock()
 		s.emit(h)
 		s.mu.Unlock()
@@ -180,10 +186,11 @@ func (s *sender) work() {
 	}
 }
 
-// exchange sends request number i and reads its answer.
-func (s *sender) exchange(i int, due time.Duration) lb.Hit {
+// exchange sends request number i and reads its answer. With it so many are in flight.
+func (s *sender) exchange(i int, due time.Duration, flight int) lb.Hit {
+	defer s.flight.Add(-1)
 	h := s.hit(i, due)
-	h.Flight = int(s.flight.Add(1))
+	h.Flight = flight
 	deadline := h.Sent + s.Timeout
 	l, err := s.take(i, deadline, &h)
 	if err == nil {
@@ -197,7 +204,6 @@ func (s *sender) exchange(i int, due time.Duration) lb.Hit {
 		s.until.Store(0)
 	}
 	h.Done = s.now()
-	s.flight.Add(-1)
 	if err != nil && h.Err == "" {
 		h.Err = classify(err)
 	}

@@ -116,6 +116,9 @@ func (t *timetable) more() bool {
 	return t.next < t.phase.Count && (t.phase.Enough == nil || !t.phase.Enough())
 }
 
+// inRow says whether the next request is of the same row as the one before.
+func (t *timetable) inRow() bool { return t.phase.InRow > 1 && t.next%t.phase.InRow != 0 }
+
 // take is the next request and, in an open loop, when it is due.
 func (t *timetable) take() (i int, due time.Duration) {
 	i, due = t.next, t.due

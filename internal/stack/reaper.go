@@ -212,10 +212,13 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 	obey(ctx, cli, alive)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	began := time.Now()
+	alone := time.Now() // since when there has been nothing but networks
 	for {
 		left, err := leftovers(ctx, cli, run, false)
-		if err == nil && (len(left) == 0 || onlyNetworks(left) && time.Since(began) > letsGo) {
+		if err != nil || !onlyNetworks(left) {
+			alone = time.Now()
+		}
+		if err == nil && (len(left) == 0 || onlyNetworks(left) && time.Since(alone) > letsGo) {
 			return nil
 		}
 		removeAll(ctx, cli, left)

@@ -29,12 +29,28 @@ type Check struct {
 	// Questions are single requests and what is to come of each, where that is all there is to judge; cannot says why no run
 	// could ask them. A check with questions needs no Trials and no Judge.
 	Questions func(lb.Config, lb.Claim) (asked []Question, cannot string)
+	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another check asks some of the kind.
+	Beside string
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
 	Judge func(lb.Claim, lb.History) lb.Finding
 }
 
 // Decides says whether there is an experiment for its claims.
 func (c Check) Decides() bool { return c.Judge != nil || c.Questions != nil }
+
+// askedIn are its questions without those that a plan does not ask because nothing else needs their kind.
+func (c Check) askedIn(plan lb.Plan) questions {
+	sent := func(q Question) bool {
+		key := written(Carrying(q.Ask, plan.Carried))
+		return slices.ContainsFunc(plan.Loads, func(l lb.Load) bool {
+			return l.Engine == lb.Prober && slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return written(r) == key })
+		})
+	}
+	return func(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+		asked, cannot = c.Questions(cfg, claim)
+		return slices.DeleteFunc(asked, func(q Question) bool { return q.Kind == c.Beside && !sent(q) }), cannot
+	}
+}
 
 // All is every check, in the order of reports.
 var All = []Check{
@@ -206,7 +222,7 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 		h = originals(h)
 	}
 	if check.Judge == nil {
-		return judgeQuestions(check.Questions, claim, h)
+		return judgeQuestions(check.askedIn(h.Plan), claim, h)
 	}
 	f = check.Judge(claim, h)
 	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && slices.Contains(undisturbedOnly, claim.Check) {

@@ -71,9 +71,9 @@ func judgeForsaken(h lb.History, pool lb.Pool, p lb.Passive) lb.Finding {
 		}
 		deaths++
 		f.N += len(e.attempts)
-		soon := 0
-		for i := states * p.Fails; i < len(e.attempts); i++ {
-			if e.attempts[i]-e.attempts[i-states*p.Fails] < p.Out-slack {
+		soon, sure := 0, e.sure(h, pool.Name)
+		for i := states * p.Fails; i < len(sure); i++ {
+			if sure[i]-sure[i-states*p.Fails] < p.Out-slack {
 				soon++
 			}
 		}

@@ -30,7 +30,7 @@ func TestForsaken(t *testing.T) {
 	pool.Servers[2].Passive = passive
 
 	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
-	f := func(first int, out, dead time.Duration, outcome lb.Outcome, reason string) {
+	f := func(first int, out, dead time.Duration, outcome lb.Outcome, reason string, stalls ...time.Duration) {
 		t.Helper()
 		plan := lb.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Loads: []lb.Load{{Name: Forsaken, Count: 1000, Rate: 50, Requests: []lb.Request{{Path: "/", Port: 80}}}}}
 		var attempts []lb.Attempt
@@ -44,9 +44,19 @@ func TestForsaken(t *testing.T) {
 				times, at = 1, at+out+500*time.Millisecond
 			}
 		}
+		var hits []lb.Hit
+		send := func(at, lasts time.Duration) {
+			hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(len(hits)), Index: len(hits), Sent: at, Done: at + lasts, Code: 502})
+		}
+		for _, a := range attempts {
+			send(a.At-time.Millisecond, 2*time.Millisecond)
+		}
+		for _, at := range stalls {
+			send(at, time.Second)
+		}
 		slices.SortFunc(attempts, func(a, b lb.Attempt) int { return int(a.At - b.At) })
 		h := lb.History{
-			Plan: plan, Attempts: slices.Values(attempts), Hits: func(func(lb.Hit) bool) {}, Arrivals: func(func(lb.Arrival) bool) {},
+			Plan: plan, Attempts: slices.Values(attempts), Hits: slices.Values(hits), Arrivals: func(func(lb.Arrival) bool) {},
 			Env: lb.Environment{Workers: workers, Phases: []lb.PhaseStats{{End: time.Minute}}},
 		}
 		for _, host := range trials[0].Gone {
@@ -65,4 +75,5 @@ func TestForsaken(t *testing.T) {
 	f(fails, claimed/4, lasts, lb.Refuted, "of them sooner than 10s")
 	f(fails, -450*time.Millisecond, lasts, lb.Refuted, "of them sooner than 10s")
 	f(4*fails, claimed, lasts, lb.Refuted, "of them sooner than 10s")
+	f(4*fails, claimed, lasts, lb.Upheld, "", 900*time.Millisecond) // all were under way by the first
 }

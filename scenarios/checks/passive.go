@@ -95,7 +95,9 @@ type absence struct {
 	fails, states int
 	out           time.Duration
 
-	n, told     int // deaths, and those that show when a count is reached: every state's, or that of one client's connection
+	n, told     int // deaths, and counts of states that were seen to be reached
+	silent      int // deaths that show none
+	mixed       int // of them: those whose attempts may be another pool's
 	asked, most int // attempts on dead servers, and how many there may be
 	odd         int // deaths with a number of attempts that no workers come to
 	away        []time.Duration
@@ -121,7 +123,7 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		return judgeForsaken(h, pool, *p)
 	}
 	other, shared := sharedWith(h.Plan, pool)
-	mixed := lb.Finding{Broken: fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)}
+	mixed := fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)
 	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
 	if pool.SharedState {
 		a.states = 1
@@ -136,7 +138,8 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 			continue // states that know nothing of its beginning came up meanwhile, and count anew
 		}
 		if shared && !e.ours(h, pool.Name) {
-			return mixed
+			a.n, a.silent, a.mixed = a.n+1, a.silent+1, a.mixed+1
+			continue
 		}
 		if alike(e.server, *p) && e.rate > 0 && e.served > 0 {
 			a.see(e, h, pool.Name)
@@ -144,11 +147,14 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	for _, e := range episodes(h, pool, "errors") {
 		if shared {
-			return mixed
+			return lb.Finding{Broken: mixed}
 		}
 		if q := e.server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
 			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.mark.Event.With["status"]))
 		}
+	}
+	if a.n > 0 && a.mixed == a.n {
+		return lb.Finding{Broken: mixed}
 	}
 	return a.finding(h)
 }
@@ -165,8 +171,8 @@ func (a *absence) finding(h lb.History) lb.Finding {
 		f.Measured = fmt.Sprintf("out %s, back %s after the last failure", plural(a.n, "time"), spread(a.away))
 		f.Predicted = fmt.Sprintf("back %g s to %g s after it", a.out.Seconds(), a.out.Seconds()+1)
 	}
-	if a.told < a.n {
-		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom for a count of %d to be reached for certain, by %s", plural(a.n-a.told, "death"), a.fails, plural(a.states, "state"))
+	if a.silent > 0 {
+		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom, or too often at a time, for a count of %d to be reached for certain, by %s", plural(a.silent, "death"), a.fails, plural(a.states, "state"))
 	}
 	if a.n >= Often && a.told < Often && len(h.Plan.Checks) == 0 {
 		f.Note += "; --checks passive has it die more often"
@@ -209,18 +215,29 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 		a.most += stats.PoissonMost(e.rate*waits.Seconds(), h.Plan.Alpha)
 		a.leftAlone(e, waits)
 		a.returned(e, waits)
-		a.tell(told)
+		a.tell(told, 1)
 		return
 	}
 	p, _ := h.Plan.Config.Pool(pool)
 	keyed := isAddress(p.Key)                               // all requests of a connection have one server
 	failed, taken, owned := map[int][]time.Duration{}, 0, 0 // by connection: when its attempts failed
 	met, reached := map[int]bool{}, 0                       // connections with attempts that failed, and the most in a row
-	for _, c := range e.contacts(h, pool) {
+	sure, all := len(e.sure(h, pool)), a.states*a.fails
+	a.asked += sure
+	contacts := e.contacts(h, pool)
+	everyone := sure == all && len(e.attempts) == all && !slices.ContainsFunc(contacts, func(c contact) bool { return c.taken }) // has met its count
+	reloaded := func(by time.Duration) bool {
+		return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return m.Event.Fault == "reload" && m.Ordered > e.alive && m.Ordered < by })
+	}
+	for _, c := range contacts {
 		mine := failed[c.conn]
 		if alone := len(mine) >= a.fails; alone && c.at-mine[len(mine)-1] < a.out-slack {
 			a.wrong.add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
 				e.server.Host, (c.at - mine[len(mine)-1]).Seconds(), mine[len(mine)-1].Seconds(), a.out.Seconds())
+		}
+		if everyone && !c.failed && c.at < e.attempts[a.fails-1]+a.out-slack && !reloaded(c.at) {
+			a.soon.add("%s was sent a request by %.2f s, though every worker had met its count since it died at %.2f s; it is to be left alone for %g s",
+				e.server.Host, c.at.Seconds(), e.alive.Seconds(), a.out.Seconds())
 		}
 		if c.spared && keyed && e.fresh && c.at < e.alive+a.out-slack {
 			a.soon.add("%s was sent a request at %.2f s, of a connection whose requests had gone elsewhere since it died at %.2f s; it is to be left alone for %g s",
@@ -230,7 +247,7 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 			if c.taken { // of which there may have been any number at a time
 				taken++
 			} else {
-				a.asked, owned = a.asked+1, owned+1
+				owned++
 			}
 			failed[c.conn] = append(mine, c.at)
 			met[c.conn] = true
@@ -242,17 +259,53 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 	a.returned(e, 0)
 	n, long := len(e.attempts), e.mark.Ended-e.alive >= a.out // so that it is tried again while it is dead
 	if !e.rows(h, a.fails) || long {
-		all := a.states * a.fails
-		one := a.fails == 1 && n > 0 // whoever's attempt it was
-		a.tell(n == owned && len(met) == 1 && reached >= a.fails || (one || n+taken >= all) && (long || n <= all))
+		within := long || sure <= all
+		if a.fails == 1 && within && sure > 0 { // whoever's attempts they were
+			a.tell(true, min(sure, a.states))
+			return
+		}
+		a.tell(n == owned && len(met) == 1 && reached >= a.fails || n+taken >= all && within, 1)
 		return
 	}
 	multiple := n%a.fails == 0
 	if taken == 0 && n == owned && !multiple {
 		a.odd++
 	}
-	a.tell(taken == 0 && (n == a.fails || n > 0 && multiple && n == owned))
+	states := 1 // at least
+	if sure == n {
+		states = n / a.fails
+	}
+	a.tell(n > 0 && taken == 0 && multiple, states)
 }
+
+// sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no request that may have
+// made one was under way by then. Where the balancer is kept from running, several come to the same server before a failure counts.
+func (e *episode) sure(h lb.History, pool string) []time.Duration {
+	made, blind := make([]bool, len(e.attempts)), make([]bool, len(e.attempts))
+	find := journeys(h)
+	for hit := range h.Hits {
+		if hit.Load != e.mark.Event.Phase || hit.Done < e.alive || hit.Sent > e.next {
+			continue
+		}
+		if j := find(hit.Seq); j == nil || j.route.Pool != pool {
+			continue
+		}
+		first, _ := slices.BinarySearch(e.attempts, hit.Sent-learns)
+		for i := first; i < len(e.attempts) && e.attempts[i] <= hit.Done; i++ {
+			made[i], blind[i] = made[i] || hit.Sent <= e.attempts[i], blind[i] || i > first
+		}
+	}
+	var left []time.Duration
+	for i, at := range e.attempts {
+		if made[i] && !blind[i] {
+			left = append(left, at)
+		}
+	}
+	return left
+}
+
+// learns is how soon the balancer knows that an attempt was refused.
+const learns = time.Millisecond
 
 // ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may have
 // been for either.
@@ -295,11 +348,13 @@ func (e *episode) rows(h lb.History, fails int) bool {
 	return l.InRow > 1 && e.fresh && (e.turns || e.eager) && float64(l.InRow)*e.share >= float64(fails)
 }
 
-// tell counts a death at which some state must have reached its count.
-func (a *absence) tell(told bool) {
-	if told {
-		a.told++
+// tell counts a death at which so many states must have reached their counts.
+func (a *absence) tell(told bool, states int) {
+	if !told {
+		a.silent++
+		return
 	}
+	a.told += states
 }
 
 // leftAlone judges the time after so many attempts on a server that hangs have failed, where one state counts for all.
@@ -333,7 +388,7 @@ func (a *absence) returned(e *episode, waits time.Duration) {
 
 // contact is a request that the balancer sent to a server, and which client's connection it was for.
 type contact struct {
-	at     time.Duration
+	at     time.Duration // of the attempt that failed, or by when there was an answer
 	conn   int
 	failed bool
 	taken  bool // it had reached the server when that died
@@ -371,7 +426,7 @@ func (e *episode) contacts(h lb.History, pool string) []contact {
 			}
 		}
 		if hit.Server == e.server.Host && hit.Sent >= e.mark.Ended {
-			all = append(all, contact{at: hit.Sent, conn: hit.Conn})
+			all = append(all, contact{at: hit.Done, conn: hit.Conn})
 		}
 		if at, had := taken[hit.Seq]; had && hit.Server != e.server.Host {
 			all = append(all, contact{at: at, conn: hit.Conn, failed: true, taken: true})

@@ -86,10 +86,14 @@ func (t *phaseTally) add(hit lb.Hit) {
 	}
 }
 
-// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it wait.
+// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it wait, and in a row the
+// one before it may have.
 func ownLag(hit lb.Hit, l lb.Load) time.Duration {
-	if hit.Flight >= l.Concurrency {
+	switch {
+	case hit.Flight >= l.Concurrency:
 		return 0
+	case l.InRow > 1:
+		return max(0, hit.Sent-hit.Due-lb.RowPatience)
 	}
 	return hit.Sent - hit.Due
 }

@@ -15,6 +15,7 @@ var response = Check{
 		"once each.",
 	Law:       "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
 	Questions: responseQuestions,
+	Beside:    Waited,
 	Claims:    responseClaims,
 }
 

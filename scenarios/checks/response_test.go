@@ -41,7 +41,38 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Statuses = []int{200} })
 	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Proxied = true })
 	f(false, nil, func(r *lb.Route) { r.Timeouts = nil })
-	f(false, nil, func(r *lb.Route) { r.Timeouts[0].Implicit = true })
+	f(true, []string{"1"}, func(r *lb.Route) { r.Timeouts[0].Implicit = true })
 	f(false, nil, func(r *lb.Route) { r.Timeouts[0].After = 2 * patience })
 	f(false, nil, func(r *lb.Route) { r.Fallbacks = []lb.Fallback{{Codes: []int{504}, To: "other"}} })
+}
+
+// Nobody waits for a 504 only to see its fields: it is asked for where its time is, and without it the others decide.
+func TestResponsesWaitWithOthers(t *testing.T) {
+	at := lb.Pos{File: "x", Line: 1}
+	r := lb.Route{
+		Path: "/", Port: 80, Pool: "p", Fallback: true,
+		AddHeaders: []lb.Header{{Pos: at, Name: "X-A", Value: "1"}},
+		Timeouts:   []lb.TimeLimit{{For: lb.ReadTimeout, After: 5 * time.Second}},
+	}
+	cfg := lb.Config{
+		Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{r},
+		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
+	}
+	own := lb.Claim{ID: "response/:80/#X-A", Check: "response", Subject: r.Key(), Pos: at}
+	waits := lb.Claim{ID: "timeouts/:80/#hear-from-a-server", Check: "timeouts", Subject: r.Key(), Params: map[string]float64{"after_s": 5}}
+	f := func(asked bool, claims ...lb.Claim) {
+		t.Helper()
+		plan := lb.Plan{Config: cfg}
+		var kinds []string
+		for _, trial := range Trials(cfg, claims, Terms{})[own.ID] {
+			trial.Load.Name = trial.Kind
+			plan.Loads, kinds = append(plan.Loads, trial.Load), append(kinds, trial.Kind)
+		}
+		assert.Equal(t, asked, slices.Contains(kinds, Waited))
+		questions, _ := response.askedIn(plan)(cfg, own)
+		assert.Equal(t, asked, slices.ContainsFunc(questions, func(q Question) bool { return q.Kind == Waited }))
+		assert.NotEmpty(t, questions)
+	}
+	f(false, own)
+	f(true, own, waits)
 }

@@ -305,11 +305,11 @@ func (w *waiting) forServers() (cannot string) {
 }
 
 // unanswered is the request for which the balancer gives up waiting for an answer and says so by itself, with 504: one of those that show
-// how long it waits. Where nobody wrote how long, which is a minute with nginx, no header field is worth the time.
+// how long it waits.
 func unanswered(cfg lb.Config, r lb.Route) (request lb.Request, ok bool) {
 	i := slices.IndexFunc(r.Timeouts, func(t lb.TimeLimit) bool { return t.For == lb.ReadTimeout })
 	pool, _ := cfg.Pool(r.Pool)
-	if i < 0 || r.Timeouts[i].Implicit || r.Timeouts[i].After == 0 || r.Timeouts[i].After > patience || len(rotation(pool)) == 0 {
+	if i < 0 || r.Timeouts[i].After == 0 || r.Timeouts[i].After > patience || len(rotation(pool)) == 0 {
 		return request, false
 	}
 	w := newWaiting(cfg, r, r.Timeouts[i])

@@ -101,7 +101,7 @@ func Order(kind string) int {
 
 // Trials are those of every claim that has some.
 func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
-	all := map[string][]Trial{}
+	all, needed := map[string][]Trial{}, map[string]bool{}
 	for _, claim := range claims {
 		check, err := Find(claim.Check)
 		var found []Trial
@@ -119,7 +119,11 @@ func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
 				}
 			}
 			all[claim.ID] = append(all[claim.ID], t)
+			needed[t.Kind] = needed[t.Kind] || t.Kind != check.Beside
 		}
+	}
+	for id, found := range all {
+		all[id] = slices.DeleteFunc(found, func(t Trial) bool { return !needed[t.Kind] })
 	}
 	return all
 }

@@ -124,12 +124,17 @@ func TestOneFailureIsEnough(t *testing.T) {
 	f := func(fails, told int, attempts ...time.Duration) {
 		t.Helper()
 		pool := lb.Pool{Name: "p", Key: networkKey, Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}
-		plan := lb.Plan{Loads: []lb.Load{{Count: 2, Requests: []lb.Request{{Path: "/", Port: 80}}}}, Config: lb.Config{
+		plan := lb.Plan{Loads: []lb.Load{{Count: 9, Requests: []lb.Request{{Path: "/", Port: 80}}}}, Config: lb.Config{
 			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 		}}
 		hits := []lb.Hit{{Seq: plan.First(0), Sent: 3 * time.Second, Done: 4 * time.Second, Code: 200, Server: "b"}}
 		hits = append(hits, hits[0])
 		hits[1].Seq, hits[1].Index, hits[1].Conn = plan.First(0)+1, 1, 1
+		for _, at := range attempts {
+			if at > hits[1].Done {
+				hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(len(hits)), Index: len(hits), Conn: len(hits), Sent: at, Done: at, Code: 200, Server: "b"})
+			}
+		}
 		h := lb.History{Plan: plan, Hits: slices.Values(hits), Arrivals: slices.Values([]lb.Arrival(nil))}
 		mark := lb.Mark{Event: lb.Event{Target: "a"}, Ordered: time.Second, From: time.Second, Ended: 10 * time.Second, To: 10 * time.Second}
 		e := &episode{server: pool.Servers[0], mark: mark, alive: time.Second, next: 20 * time.Second, share: 0.5, rate: 3, attempts: attempts}
@@ -139,9 +144,78 @@ func TestOneFailureIsEnough(t *testing.T) {
 	}
 	at := 3500 * time.Millisecond
 	f(1, 1, at)
-	f(1, 0)             // nobody asked it
-	f(1, 0, at, at, at) // by two states
+	f(1, 2, at, at+2*time.Second)                   // each state's
+	f(1, 0)                                         // nobody asked it
+	f(1, 0, at, at+2*time.Second, at+3*time.Second) // by two states
+	f(1, 1, at, at+10*time.Millisecond, at+slack)   // all before the first was known to have failed
 	f(2, 0, at)
+}
+
+// When every worker has met its count nobody is to send the server a request for so long, whichever connection it came over; but new workers may.
+func TestEveryWorkerHasMetItsCount(t *testing.T) {
+	f := func(soon int, attempts []float64, back float64, reload ...float64) {
+		t.Helper()
+		second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+		plan := lb.Plan{Loads: []lb.Load{{Count: 100, Requests: []lb.Request{{Path: "/", Port: 80}}}}, Config: lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+			Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}},
+		}}
+		h := lb.History{Plan: plan, Arrivals: slices.Values([]lb.Arrival(nil))}
+		e := &episode{
+			server: lb.Server{Host: "a"}, mark: lb.Mark{Ordered: second(1), From: second(1), Ended: second(10), To: second(10)}, alive: second(1), next: second(60), rate: 3, share: 0.5,
+		}
+		var hits []lb.Hit
+		ask := func(at float64, server string) {
+			hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(len(hits)), Index: len(hits), Conn: len(hits), Sent: second(at), Done: second(at + 0.01), Code: 200, Server: server})
+		}
+		for _, at := range attempts {
+			e.attempts = append(e.attempts, second(at))
+			ask(at, "b")
+		}
+		ask(back, "a")
+		for _, at := range reload {
+			h.Env.Marks = append(h.Env.Marks, lb.Mark{Event: lb.Event{Fault: "reload"}, Ordered: second(at)})
+		}
+		h.Hits = slices.Values(hits)
+		a := absence{fails: 2, states: 2, out: 30 * time.Second}
+		a.see(e, h, "p")
+		assert.Equal(t, soon, a.soon.total)
+	}
+	both := []float64{2, 3, 4, 5}
+	f(1, both, 20)
+	f(1, both, 32.8)
+	f(0, both, 33) // 30 s after the second attempt one of them may be done
+	f(0, both[:3], 20)
+	f(0, append(both, 6), 20)
+	f(0, both, 20, 15)
+	f(1, both, 20, 25)
+}
+
+// Requests that were under way when an attempt was made may ask the same server before its failure counts.
+func TestAttemptsThatAreSure(t *testing.T) {
+	const ms = time.Millisecond
+	type request struct{ sent, done time.Duration }
+	f := func(want, attempts []time.Duration, requests ...request) {
+		t.Helper()
+		plan := lb.Plan{Loads: []lb.Load{{Count: len(requests), Requests: []lb.Request{{Path: "/", Port: 80}}}}, Config: lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+			Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "a"}, {Host: "b"}}}},
+		}}
+		var hits []lb.Hit
+		for i, r := range requests {
+			hits = append(hits, lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Sent: r.sent, Done: r.done, Code: 200, Server: "b"})
+		}
+		e := &episode{attempts: attempts, next: time.Second}
+		assert.Equal(t, want, e.sure(lb.History{Plan: plan, Hits: slices.Values(hits)}, "p"))
+		assert.Empty(t, e.sure(lb.History{Plan: plan, Hits: slices.Values(hits)}, "another"))
+	}
+	two := []time.Duration{10 * ms, 30 * ms}
+	f(two, two, request{9 * ms, 11 * ms}, request{29 * ms, 31 * ms})
+	f(two, two, request{9 * ms, 25 * ms}, request{20 * ms, 40 * ms})              // the second was sent after the first had failed
+	f(two[:1], two, request{9 * ms, 32 * ms}, request{29 * ms, 32 * ms})          // the first may have made both
+	f(two[:1], two, request{8 * ms, 11 * ms}, request{9 * ms, 32 * ms})           // the second was under way when the first failed
+	f(two[:1], two, request{9 * ms, 11 * ms}, request{10*ms + learns/2, 32 * ms}) // or nearly
+	f(two, two, request{9 * ms, 11 * ms}, request{10*ms + 2*learns, 32 * ms})
 }
 
 // A connection whose requests have gone elsewhere since the server of their key died belongs to a worker that leaves that server alone.
