@@ -19,7 +19,8 @@ var expect = Check{
 	Name: Expect,
 	Doc:  "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend or status.",
 	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a request was due; " +
-		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody",
+		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody; nor what was asked " +
+		"while a fault of an earlier phase was still on its way",
 	Claims: func(lb.Config) []lb.Claim { return nil }, // the scenario makes them
 	Judge:  judgeExpect,
 }
@@ -138,9 +139,13 @@ type count struct {
 	slow, slowAnyway       int // at or beyond the bound; also without the sender's own lateness
 	sum, most, mostAnyway  time.Duration
 	first, last            time.Duration
+	began                  time.Duration // when the phase's first request was due
 }
 
 func (c *count) add(e expectation, hit lb.Hit, l lb.Load) {
+	if c.all == 0 || hit.Due < c.began {
+		c.began = hit.Due
+	}
 	c.all++
 	if hit.Err == lb.Tester {
 		c.unsent++
@@ -207,6 +212,8 @@ func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
 		f.Broken = "the sender itself was late, and without that it would hold"
 	case e.timed() && !holds && held(h, load) != "":
 		f.Broken = held(h, load) + ", which is the cause of the latencies"
+	case !holds && onItsWay(h, load, c.began) != "":
+		f.Broken = onItsWay(h, load, c.began)
 	case !holds:
 		f.Counter = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
 		f.Note = overload(h, load)
@@ -215,6 +222,21 @@ func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	f.Power = "counts every request of the phase"
 	return f
+}
+
+// onItsWay says which fault of an earlier phase was still coming into force, or still going, when the phase began.
+func onItsWay(h lb.History, load int, began time.Duration) string {
+	for _, m := range h.Env.Marks {
+		name := fmt.Sprintf("%s of %s, ordered in the phase %s,", m.Event.Fault, m.Event.Target, h.Plan.Loads[m.Event.Phase].Name)
+		switch {
+		case m.Event.Phase >= load:
+		case m.Ordered <= began && began < m.From:
+			return fmt.Sprintf("%s was in force only %.1f s after this phase began: leave it more time", name, (m.From - began).Seconds())
+		case m.Ended > m.Ordered && m.Ended <= began && began < m.To:
+			return fmt.Sprintf("%s was gone only %.1f s after this phase began: leave it more time", name, (m.To - began).Seconds())
+		}
+	}
+	return ""
 }
 
 // broke says whether a phase ended early because its load became too much, as the plan wants it to.

@@ -140,6 +140,30 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 	})
 }
 
+// A fault that an earlier phase ordered, and that took longer than planned to come or to go, convicts nobody; one that came in time excuses
+// nobody.
+func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
+	f := func(ordered, from, ended, to time.Duration) lb.Verdict {
+		t.Helper()
+		h := expecting("errors == 100%", some(200, 1, func(i int, h *lb.Hit) {
+			h.Load, h.Due, h.Sent, h.Done = 1, h.Due+time.Second, h.Sent+time.Second, h.Done+time.Second
+		}))
+		h.Plan.Loads = append([]lb.Load{{Name: "before"}}, h.Plan.Loads...)
+		h.Env.Phases = append([]lb.PhaseStats{{}}, h.Env.Phases...)
+		h.Env.Marks = []lb.Mark{{Event: lb.Event{Fault: "kill", Target: "b1"}, Ordered: ordered, From: from, Ended: ended, To: to}}
+		return verdictOf(t, h)
+	}
+	ms := time.Millisecond
+	coming := f(100*ms, 1500*ms, 5000*ms, 5000*ms)
+	assert.Equal(t, lb.Undecided, coming.Outcome)
+	assert.Contains(t, coming.Reason, "kill of b1, ordered in the phase before, was in force only 0.5 s after this phase began: leave it more time")
+	going := f(100*ms, 200*ms, 900*ms, 1100*ms)
+	assert.Equal(t, lb.Undecided, going.Outcome)
+	assert.Contains(t, going.Reason, "was gone only 0.1 s after this phase began")
+	assert.Equal(t, lb.Refuted, f(100*ms, 900*ms, 5000*ms, 5000*ms).Outcome, "in force when it began")
+	assert.Equal(t, lb.Refuted, f(100*ms, 200*ms, 500*ms, 900*ms).Outcome, "gone when it began")
+}
+
 func TestMistakenExpectations(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
