@@ -17,7 +17,7 @@ bin/lbproof: $(SOURCES)
 
 .PHONY: test
 test: ## set up, and run all tests: unit, golden, scripts, mutants, containers
-	$(GO) test -count=1 -timeout 30m ./...
+	$(GO) test -count=1 -timeout 30m -p 1 -parallel 3 ./...
 
 .PHONY: short
 short: ## run the tests that need no Docker

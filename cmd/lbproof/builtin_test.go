@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -213,13 +214,16 @@ var questioned = []string{"access", "answered", "auth", "body", "compression", "
 // Every configuration that its balancer accepts, as it is or edited as lbproof advises, comes up, and lbproof knows no reason why it should not.
 // What single requests can tell of it is decided: what it breaks is known.
 func TestEveryValidBuiltInAnswers(t *testing.T) {
+	var addresses sync.Mutex
 	for name, fate := range fates {
 		t.Run(name, func(t *testing.T) {
 			if fate.proven || fate.refused && fate.corrected == nil {
 				t.Skip("the balancer refuses it, or another test runs it")
 			}
-			if !addressed(t, name) {
-				t.Parallel() // most of its time containers come up and go
+			t.Parallel() // most of its time containers come up and go
+			if addressed(t, name) {
+				addresses.Lock()
+				defer addresses.Unlock()
 			}
 			dir := written(t, name, fate.corrected)
 			r, rejected := claimsOf(t, dir, "--static")
@@ -255,6 +259,7 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 
 // Accepted is not started: HAProxy's checker does not look whether a directory is there, and its start does.
 func TestAcceptedAndNotStarted(t *testing.T) {
+	t.Parallel()
 	dir := written(t, "haproxy/weighted", []string{"maxconn 4096", "chroot /nowhere"})
 	r, _ := claimsOf(t, dir)
 	assert.True(t, r.Checker.Accepted, "%v", r.Checker.Said)
@@ -270,6 +275,7 @@ func TestAcceptedAndNotStarted(t *testing.T) {
 
 // Upstreams far apart get a network for each neighbourhood; the balancer stands in all of them.
 func TestAddressesFarApart(t *testing.T) {
+	t.Parallel()
 	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "10.77.31.7:8000", "back-02:8000", "192.168.177.8:8000"})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
 	p := start(t, dir, "test", "short.yaml")

@@ -292,6 +292,7 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 }
 
 func TestRefusedConfigurationNamesItsLine(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	text := "events {}\nhttp {\n  upstream u { server a; server b; }\n  gzip_comp_level 77;\n  server { location / { proxy_pass http://u; } }\n}\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "lb.conf"), []byte(text), 0o600))
@@ -307,6 +308,7 @@ func TestRefusedConfigurationNamesItsLine(t *testing.T) {
 }
 
 func TestInterruptPrintsWhatItHas(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, dir, "test", "baseline")
 	p.until(t, "open loop")
@@ -319,6 +321,7 @@ func TestInterruptPrintsWhatItHas(t *testing.T) {
 }
 
 func TestInterruptedRunIsNoSuccess(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir(), "run", "baseline")
 	p.until(t, "closed loop")
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
@@ -328,6 +331,7 @@ func TestInterruptedRunIsNoSuccess(t *testing.T) {
 }
 
 func TestInterruptBeforeTraffic(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, dir, "test", "baseline")
 	p.until(t, "starting the stack")
@@ -339,6 +343,7 @@ func TestInterruptBeforeTraffic(t *testing.T) {
 
 // The harness is killed while the stack comes up and while traffic flows; the reaper removes all within 30 s.
 func TestKilledHarnessLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"starting the stack", "closed loop"} {
 		t.Run(when, func(t *testing.T) {
 			cli := docker(t)
