@@ -107,14 +107,15 @@ func (s *Service) grant(w http.ResponseWriter, r *http.Request, wish Wish) {
 // connKey is where a request's context holds its connection.
 type connKey struct{}
 
-// narrow has the kernel take little of a connection that nobody reads.
+// narrow has the kernel take little of a connection that nobody reads, and no less than it has offered to take: what it drops of that
+// is sent again later and later, and each time that some of it fits in after all, who sends it begins to wait anew.
 func narrow(ctx context.Context) {
 	conn, _ := ctx.Value(connKey{}).(net.Conn)
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
 	if t, ok := conn.(*net.TCPConn); ok {
-		_ = t.SetReadBuffer(4 << 10) // where it stays wide, more of the body fits in
+		_ = t.SetReadBuffer(64 << 10)
 	}
 }
 

@@ -279,7 +279,7 @@ func gcd(a, b int) int {
 func (e *experiment) ask(t checks.Trial) {
 	before, lasts := len(e.load.Requests), max(e.load.Takes(), t.Load.Takes())
 	e.once(t)
-	e.load.Timeout, e.load.Rate = max(e.load.Timeout, t.Load.Timeout), max(e.load.Rate, t.Load.Rate)
+	e.load.Timeout, e.load.Waits, e.load.Rate = max(e.load.Timeout, t.Load.Timeout), max(e.load.Waits, t.Load.Waits), max(e.load.Rate, t.Load.Rate)
 	each := max(checks.Often, t.Load.Count/len(t.Load.Requests), e.load.Count/max(1, before))
 	if e.load.Count = each * len(e.load.Requests); e.load.Open() {
 		e.load.Count = max(e.load.Count, int(e.load.Rate*lasts.Seconds()))

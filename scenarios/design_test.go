@@ -214,6 +214,14 @@ func TestDesignCrowdsBackups(t *testing.T) {
 	assert.Equal(t, []string{"10.20.4.11", "10.20.4.12"}, slow)
 }
 
+// A phase that waits for the balancer to give up takes as long as that.
+func TestWaitsTakeTheirTime(t *testing.T) {
+	plan := designed(t, "haproxy/impatient")
+	i := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == "waits" })
+	require.GreaterOrEqual(t, i, 0)
+	assert.InDelta(t, 33, plan.Loads[i].Takes().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
+}
+
 // What lbproof cannot read lets requests through that carry what it asks for: all of them do.
 func TestDesignCarriesAHeader(t *testing.T) {
 	assert.Equal(t, []string{"probes"}, phaseNames(designed(t, "nginx/sysmanage-lua")))

@@ -124,13 +124,15 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
-// decided is the report of lbproof test on a configuration.
+// decided is the report of lbproof test on a configuration, whose run folder it keeps, since what a page says rests on it.
 func decided(t *testing.T, name string, fate fate, args ...string) lb.Report {
 	t.Helper()
 	p := start(t, written(t, name, fate.corrected), append([]string{"test", "config"}, args...)...)
 	code := p.wait(t)
 	require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
-	_, r := reportOf(t, p.cmd.Dir)
+	folder, r := reportOf(t, p.cmd.Dir)
+	kept := strings.ReplaceAll(name, "/", "-") + strings.TrimPrefix(filepath.Base(folder), "config")
+	require.NoError(t, os.CopyFS(filepath.Join("..", "..", "lbproof-runs", kept), os.DirFS(folder)))
 	return r
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/lbproof/lbproof/backends"
 )
 
 func TestShapes(t *testing.T) {
@@ -76,6 +78,16 @@ func TestAttempts(t *testing.T) {
 	assert.False(t, ok)
 	_, _, ok = attemptOf(packet[:31], 7)
 	assert.False(t, ok)
+}
+
+// An attempt was made before the server could see it, even where the recorder is kept from running in between.
+func TestAttemptsComeFirst(t *testing.T) {
+	packet := append([]byte{0x45, 0, 0, 40}, make([]byte, 40)...)
+	r := attempts{last: map[netip.AddrPort]uint32{}}
+	var arrived time.Duration
+	r.take(packet, func() { arrived = backends.Now() })
+	require.Len(t, r.seen, 1)
+	assert.LessOrEqual(t, r.seen[0].At, arrived)
 }
 
 func TestPieces(t *testing.T) {

@@ -33,7 +33,9 @@ type attempts struct {
 // record tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
 func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error) {
 	r := &attempts{last: map[netip.AddrPort]uint32{}}
-	close, err := receive(ctx, recordQueue, r.take)
+	close, err := receive(ctx, recordQueue, func(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
+		r.take(packet, func() { _ = nf.SetVerdict(id, nfqueue.NfAccept) })
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +70,12 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 	}, nil
 }
 
-func (r *attempts) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
-	_ = nf.SetVerdict(id, nfqueue.NfAccept)
-	if one, first, ok := attemptOf(packet, backends.Now()); ok {
+// take lets a packet pass. The attempt that it is was made before, however long the recorder is kept from running then: before the request
+// that follows it arrives.
+func (r *attempts) take(packet []byte, accept func()) {
+	now := backends.Now()
+	accept()
+	if one, first, ok := attemptOf(packet, now); ok {
 		r.note(one, first)
 	}
 }

@@ -164,6 +164,7 @@ type Load struct {
 	Rate        float64       `json:"rate,omitempty"`     // requests per second, of a Shape their mean; 0 is closed loop
 	Shape       Shape         `json:"shape,omitzero"`     // of an open loop whose rate is not constant
 	Think       time.Duration `json:"think_ns,omitempty"` // closed loop: pause of each client between answer and request
+	Waits       time.Duration `json:"waits_ns,omitempty"` // closed loop: how long the slowest answer is awaited at most
 	Timeout     time.Duration `json:"timeout_ns"`         // of one request
 	Fresh       bool          `json:"fresh,omitempty"`    // a connection for every request
 	Precise     bool          `json:"precise,omitempty"`  // open loop: sent to a tenth of a millisecond, at the price of processor time
@@ -212,7 +213,7 @@ func (l Load) Takes() time.Duration {
 	if !l.Open() {
 		rate = min(closedRate*float64(l.Concurrency), closedMost)
 	}
-	return time.Duration(float64(l.Count) / rate * float64(time.Second))
+	return l.Waits + time.Duration(float64(l.Count)/rate*float64(time.Second))
 }
 
 // Engine is a way to send requests.

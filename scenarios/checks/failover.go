@@ -35,6 +35,7 @@ type episode struct {
 	share    float64       // of the pool's turns
 	fresh    bool          // no state knows of an earlier death
 	attempts []time.Duration
+	early    time.Duration // the last attempt on it after the fault's end was ordered and before it was back; 0 where there was none
 	served   time.Duration // the last request that reached it before the fault ended
 	alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
 	several  bool          // states, one in each worker
@@ -134,8 +135,12 @@ func hushed(h lb.History, pool lb.Pool, all []*episode) {
 func witnessed(h lb.History, all []*episode) {
 	for a := range h.Attempts {
 		for _, e := range all {
-			if a.Node == e.server.Host && a.From != h.Env.Client && a.At >= e.mark.Ordered && a.At < e.mark.Ended {
+			switch {
+			case a.Node != e.server.Host || a.From == h.Env.Client:
+			case a.At >= e.mark.Ordered && a.At < e.mark.Ended:
 				e.attempts = append(e.attempts, a.At)
+			case a.At >= e.mark.Ended && a.At < e.mark.To:
+				e.early = max(e.early, a.At)
 			}
 		}
 	}

@@ -376,6 +376,9 @@ func (a *absence) returned(e *episode, waits time.Duration) {
 	if n := len(e.attempts); n > 0 {
 		lastAsked = e.attempts[n-1] + waits
 	}
+	if e.early > 0 { // by a worker that is asked only while the start of the server keeps the others busy
+		lastAsked = e.early + waits
+	}
 	if e.back > 0 && len(e.attempts) > 0 && !e.hangs {
 		a.away = append(a.away, e.back-e.attempts[0])
 	}

@@ -67,6 +67,7 @@ func trials(questions questions, cfg lb.Config, claim lb.Claim) []Trial {
 		for _, q := range asked {
 			if q.Kind == kind {
 				t.Load.Requests = append(t.Load.Requests, q.Ask)
+				t.Load.Waits = max(t.Load.Waits, q.Want.Within.Most, q.Want.Quiet.Most)
 			}
 		}
 		if t.Load.Count = Often * len(t.Load.Requests); t.Load.Count == 0 {

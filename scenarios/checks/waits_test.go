@@ -293,6 +293,45 @@ func TestTakeoverDuringDeath(t *testing.T) {
 	f(false, 4, 24, 44)
 }
 
+// A server that is not back yet when it is asked again is left alone anew from then on.
+func TestAskedBeforeItIsBack(t *testing.T) {
+	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	server := lb.Server{Host: "a", Weight: 1, Passive: &lb.Passive{Fails: 1, Within: 10 * time.Second, Out: 10 * time.Second, Law: "nginx"}}
+	plan := lb.Plan{
+		Config: lb.Config{
+			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+			Pools: []lb.Pool{{Name: "p", Method: lb.RoundRobin, Servers: []lb.Server{server, {Host: "b", Weight: 1}}}},
+		},
+		Loads: []lb.Load{{Name: Deaths, Rate: 10, Count: 400, Requests: []lb.Request{{Path: "/", Port: 80}}}},
+	}
+	claims := passive.Claims(plan.Config)
+	f := func(refuted bool, back float64, early ...float64) {
+		t.Helper()
+		attempts := []lb.Attempt{{At: second(5.101), Node: "a", From: "balancer", Port: 80}}
+		for _, at := range early {
+			attempts = append(attempts, lb.Attempt{At: second(at), Node: "a", From: "balancer", Port: 80})
+		}
+		var hits []lb.Hit
+		var arrivals []lb.Arrival
+		for i := range 400 {
+			h := lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Conn: 1, Sent: second(float64(i) / 10), Code: 200, Server: []string{"a", "b"}[i%2]}
+			if h.Sent >= second(5) && h.Sent < second(back) {
+				h.Server = "b"
+			}
+			h.Done = h.Sent + second(0.01)
+			hits, arrivals = append(hits, h), append(arrivals, lb.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
+		}
+		h := lb.History{Plan: plan, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals), Attempts: slices.Values(attempts)}
+		mark := lb.Mark{Event: lb.Event{Fault: "kill", Target: "a"}, Ordered: second(5), Before: second(5), From: second(5), Ended: second(14), To: second(14.2)}
+		h.Env = lb.Environment{Workers: 2, Marks: []lb.Mark{mark}, Phases: []lb.PhaseStats{{End: second(40), LastSent: second(40)}}}
+		assert.Equal(t, refuted, len(judgePassive(claims[0], h).Counter) > 0)
+	}
+	f(false, 15.5)
+	f(true, 24.5)
+	f(false, 24.5, 14.1)
+	f(true, 30, 14.1)
+}
+
 // How many requests a client may send in a row is what the narrowest limit by address lets in at once.
 func TestInRow(t *testing.T) {
 	f := func(want int, limits ...lb.Limit) {
