@@ -130,7 +130,14 @@ func agentCommand() *cobra.Command {
 					return environment(fmt.Errorf("open %s to the node: %w", dir, err))
 				}
 			}
-			return environment(agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services))
+			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services); err != nil {
+				return environment(err)
+			}
+			select { // the reaper takes agents out of their network one after another; all at once Docker loses count of them
+			case <-time.After(2 * time.Minute):
+			case <-cmd.Context().Done():
+			}
+			return nil
 		},
 	}
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")

@@ -97,7 +97,7 @@ type Stack struct {
 	run      string
 	networks []addressed // the main one first
 	clients  netip.Prefix
-	turn     sync.Mutex // of the nodes to start, see inTurn
+	entering sync.Mutex // a network, see launch
 	reaper   client.HijackedResponse
 
 	// Pods gives every node that is started an agent in whose network it runs, so that faults can be put on it.
@@ -149,7 +149,6 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 	if err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	defer s.inTurn()()
 	one := &node{spec: spec, image: found}
 	where, there := s.joined(spec), tweak{}
 	if host := s.node(spec.Beside); host != nil {
@@ -160,7 +159,7 @@ func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error 
 		}
 		where, there = nil, sharing(one.pod.container, spec)
 	}
-	if one.container, err = testcontainers.Run(ctx, found.Ref, append(s.options(spec, files, there), where...)...); err != nil {
+	if one.container, err = s.launch(ctx, found.Ref, s.options(spec, files, there), where); err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	s.mu.Lock()

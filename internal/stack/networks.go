@@ -80,7 +80,7 @@ func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) 
 }
 
 // abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing is any more:
-// Docker 20.10 sometimes does not let go of one (see inTurn).
+// Docker 20.10 sometimes does not let go of one (see launch).
 func (s *Stack) abandoned(ctx context.Context, taken []netip.Addr, clients int) (old addressed, block netip.Prefix, ok bool) {
 	found, err := s.docker.client.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", labelRun)})
 	if err != nil {
@@ -246,15 +246,19 @@ func room(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (gatewa
 	return gateway, dynamic, false
 }
 
-// inTurn lets nodes start one after another where there are several networks, and returns how to let the next one go.
-// Docker 20.10 loses count of a network's containers when several that stand in more than one network come or go at
-// once; then it cannot be removed.
-func (s *Stack) inTurn() (next func()) {
-	if len(s.networks) < 2 {
-		return func() {}
+// launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes loses count of
+// a network's containers when several enter or leave it at once, for they share the number in its memory and not its version in
+// its store; and a network that has more than nobody by that count cannot be removed until Docker is restarted.
+func (s *Stack) launch(ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
+	c, err := testcontainers.Run(ctx, image, append(append(options, networks...), testcontainers.WithNoStart())...)
+	if err != nil {
+		return c, err
 	}
-	s.turn.Lock()
-	return s.turn.Unlock
+	if len(networks) > 0 {
+		s.entering.Lock()
+		defer s.entering.Unlock()
+	}
+	return c, c.Start(ctx)
 }
 
 // joined are the networks of a node: the one that has its own address first, then the run's main network. The balancer

@@ -61,7 +61,7 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 		config: func(c *container.Config) { c.Hostname, c.Volumes = spec.Host(), volumes(spec.Shared) },
 		host:   func(h *container.HostConfig) { h.CapAdd = append(h.CapAdd, "NET_ADMIN") },
 	}
-	c, _, streams, err := s.attach(ctx, own, capable, s.joined(spec)...)
+	c, _, streams, err := s.attach(ctx, own, capable, s.joined(spec))
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,11 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -72,16 +72,16 @@ func (s *Stack) Close() error {
 			return nil
 		}
 		if onlyNetworks(left) { // and no reaper any more
-			s.docker.Progress("Docker does not let go of " + strings.Join(left, ", ") + ", in which nothing is any more; it is gone when Docker has been restarted")
+			s.docker.Progress("Docker does not let go of " + list(left) + ", in which nothing is any more; it is gone when Docker has been restarted")
 			return nil
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("clean up run %s: still there: %s", s.run, strings.Join(left, ", "))
+			return fmt.Errorf("clean up run %s: still there: %s", s.run, list(left))
 		}
 	}
 }
 
-// closePods ends the conversations with agents. It comes last: agents that all end at once leave their networks at once (see inTurn).
+// closePods ends the conversations with agents.
 func (s *Stack) closePods() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +92,23 @@ func (s *Stack) closePods() {
 	}
 }
 
+// leftover is what a run has made and not removed.
+type leftover struct {
+	what   string // container or network
+	id     string
+	joined bool // a container that is in a network by itself, not with another or in none
+}
+
+func list(left []leftover) string {
+	var all []string
+	for _, l := range left {
+		all = append(all, l.what+" "+l.id)
+	}
+	return strings.Join(all, ", ")
+}
+
 // leftovers lists what carries the run's label.
-func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool) ([]string, error) {
+func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool) ([]leftover, error) {
 	mine := make(client.Filters).Add("label", labelRun+"="+run)
 	containers, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	if err != nil {
@@ -103,14 +118,15 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 	if err != nil {
 		return nil, err
 	}
-	var left []string
+	var left []leftover
 	for _, c := range containers.Items {
 		if reaper || c.Labels[labelRole] != roleReaper {
-			left = append(left, "container "+c.ID)
+			mode := container.NetworkMode(c.HostConfig.NetworkMode)
+			left = append(left, leftover{"container", c.ID, !mode.IsNone() && !mode.IsContainer()})
 		}
 	}
 	for _, n := range networks.Items {
-		left = append(left, "network "+n.ID)
+		left = append(left, leftover{what: "network", id: n.ID})
 	}
 	return left, nil
 }
@@ -119,8 +135,8 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 const letsGo = 20 * time.Second
 
 // onlyNetworks says whether no container is among what is left.
-func onlyNetworks(left []string) bool {
-	return !slices.ContainsFunc(left, func(thing string) bool { return !strings.HasPrefix(thing, "network ") })
+func onlyNetworks(left []leftover) bool {
+	return !slices.ContainsFunc(left, func(l leftover) bool { return l.what != "network" })
 }
 
 // will is what the reaper does to a container if nobody has done it by a time: a fault that the harness should have healed,
@@ -223,48 +239,39 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 		}
 		removeAll(ctx, cli, left)
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return fmt.Errorf("clean up run %s: still there: %s", run, strings.Join(left, ", "))
+			return fmt.Errorf("clean up run %s: still there: %s", run, list(left))
 		}
 	}
 }
 
-// atOnce is how many containers are removed at a time: Docker sometimes miscounts who is still in a network that thirty leave at once,
-// and then never lets it go.
+// atOnce is how many containers are removed at a time.
 const atOnce = 8
 
-// removeAll tries to remove containers, and networks once there are none: several at once, but one after another where there are
-// several networks (see inTurn).
-func removeAll(ctx context.Context, cli *client.Client, left []string) {
-	networks := 0
-	for _, thing := range left {
-		if strings.HasPrefix(thing, "network ") {
-			networks++
+// removeAll tries to remove containers, those in networks one after another (see launch), and networks once there are no containers.
+func removeAll(ctx context.Context, cli *client.Client, left []leftover) {
+	bare := onlyNetworks(left)
+	var removing errgroup.Group
+	removing.SetLimit(atOnce)
+	var inTurn []leftover
+	for _, l := range left {
+		switch {
+		case l.joined, l.what == "network" && bare:
+			inTurn = append(inTurn, l)
+		case l.what == "container":
+			removing.Go(func() error { remove(ctx, cli, l); return nil })
 		}
 	}
-	var removing sync.WaitGroup
-	places := make(chan struct{}, atOnce)
-	if networks > 1 {
-		places = make(chan struct{}, 1)
+	for _, l := range inTurn {
+		remove(ctx, cli, l)
 	}
-	for _, thing := range left {
-		kind, id, _ := strings.Cut(thing, " ")
-		if kind == "network" && networks < len(left) {
-			continue // it cannot go before its containers
-		}
-		places <- struct{}{}
-		removing.Go(func() {
-			remove(ctx, cli, kind, id)
-			<-places
-		})
-	}
-	removing.Wait()
+	_ = removing.Wait()
 }
 
 // remove tries once; what stays is found again in the next round.
-func remove(ctx context.Context, cli *client.Client, kind, id string) {
-	if kind == "network" {
-		_, _ = cli.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
+func remove(ctx context.Context, cli *client.Client, l leftover) {
+	if l.what == "network" {
+		_, _ = cli.NetworkRemove(ctx, l.id, client.NetworkRemoveOptions{})
 		return
 	}
-	_, _ = cli.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	_, _ = cli.ContainerRemove(ctx, l.id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 }

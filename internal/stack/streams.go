@@ -55,7 +55,6 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 			h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own
 		}
 	}}
-	defer s.inTurn()()
 	one := &node{spec: spec}
 	where := []testcontainers.ContainerCustomizer{network.WithNetworkName([]string{spec.Host()}, s.networks[0].name)}
 	var err error
@@ -69,7 +68,7 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 		capable.host = func(h *container.HostConfig) { into(h); there.host(h) }
 	}
 	var streams *Streams
-	if one.container, one.image, streams, err = s.attach(ctx, spec, capable, where...); err != nil {
+	if one.container, one.image, streams, err = s.attach(ctx, spec, capable, where); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -79,7 +78,7 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 }
 
 // attach starts a container whose standard streams the harness holds.
-func (s *Stack) attach(ctx context.Context, spec lb.Spec, t tweak, more ...testcontainers.ContainerCustomizer) (testcontainers.Container, Found, *Streams, error) {
+func (s *Stack) attach(ctx context.Context, spec lb.Spec, t tweak, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, Found, *Streams, error) {
 	found, err := s.docker.Image(ctx, spec.Image)
 	if err != nil {
 		return nil, found, nil, fmt.Errorf("start %s: %w", spec.Name, err)
@@ -101,9 +100,9 @@ func (s *Stack) attach(ctx context.Context, spec lb.Spec, t tweak, more ...testc
 			t.host(h)
 		},
 	}
-	options := append(append(s.options(spec, nil, direct), more...),
+	options := append(s.options(spec, nil, direct),
 		testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}))
-	c, err := testcontainers.Run(ctx, found.Ref, options...)
+	c, err := s.launch(ctx, found.Ref, options, networks)
 	if err != nil {
 		return nil, found, nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
