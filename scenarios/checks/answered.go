@@ -14,7 +14,7 @@ var answered = Check{
 	Name: "answered",
 	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the request " +
 		"was lbproof's own probe of a path that the backend may not know.",
-	Law:    "one that is not refutes the claim",
+	Law:    "one that is not refutes the claim; a lone one that a server was tried for in vain leaves it undecided",
 	Claims: answeredClaims,
 	Probes: probe,
 	Judge:  judgeAnswered,
@@ -39,7 +39,8 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	f := lb.Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
 	var failed examples
 	unsure := map[string]int{}
-	during := 0 // while a fault was in force
+	during := 0     // while a fault was in force
+	var last lb.Hit // that failed
 	find, failedIn := journeys(h), map[int]bool{}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
@@ -66,9 +67,15 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 			failed.add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)
 		}
 		f.N++
-		failedIn[j.load] = failedIn[j.load] || failed.total > before
+		if failed.total > before {
+			last, failedIn[j.load] = hit, true
+		}
 	}
-	if f.Broken = died(h); f.Broken == "" {
+	if f.Broken = died(h); f.Broken == "" && failed.total == 1 && f.N > 1 && lostBetween(h, last) {
+		f.Broken = failed.list()[0] + ", which had tried a server that never saw the request: a kernel resets a new connection now and then; " +
+			"run it again, a balancer that loses requests does so anew"
+	}
+	if f.Broken == "" {
 		f.Counter = failed.list()
 	}
 	for load := range h.Plan.Loads {
@@ -90,6 +97,25 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 		f.Broken = strings.Join(reasons, "; ")
 	}
 	return f
+}
+
+// lostBetween says whether the balancer answered for a server that it tried to reach while a hit was under way, and that heard nothing
+// of it: a connection was lost, by the balancer or by the kernels between. It takes the recorder of attempts to tell.
+func lostBetween(h lb.History, hit lb.Hit) bool {
+	if hit.Err != "" || hit.Server != "" || hit.Code != 502 && hit.Code != 503 {
+		return false
+	}
+	for a := range h.Arrivals {
+		if a.Seq == hit.Seq {
+			return false
+		}
+	}
+	for a := range h.Attempts {
+		if a.From != h.Env.Client && a.At >= hit.Sent && a.At <= hit.Done {
+			return true
+		}
+	}
+	return false
 }
 
 // healed is how long after a fault requests may still meet its effects.

@@ -447,6 +447,38 @@ func TestASaturatedSenderConvictsNobody(t *testing.T) {
 	assert.Contains(t, v.Reason, "the sender was saturated")
 }
 
+// One connection that is lost on its way to a server convicts nobody; two do, and so does one without an attempt, or one that arrived.
+func TestALoneLostConnectionConvictsNobody(t *testing.T) {
+	f := func(want lb.Outcome, lost int, tried, arrived bool) {
+		t.Helper()
+		v := outcome(t, "answered/", func(h *lb.History) {
+			seqs, attempts := map[uint64]bool{}, []lb.Attempt(nil)
+			hits, arrivals := h.Hits, h.Arrivals
+			var bent []lb.Hit
+			for x := range hits {
+				if x.Server != "" && len(seqs) < lost {
+					seqs[x.Seq] = true
+					x.Code, x.Server = 502, ""
+					if tried {
+						attempts = append(attempts, lb.Attempt{At: (x.Sent + x.Done) / 2, Node: "back-01", From: "10.0.0.9"})
+					}
+				}
+				bent = append(bent, x)
+			}
+			h.Hits, h.Attempts = slices.Values(bent), slices.Values(attempts)
+			h.Arrivals = func(yield func(lb.Arrival) bool) {
+				arrivals(func(a lb.Arrival) bool { return seqs[a.Seq] && !arrived || yield(a) })
+			}
+		})
+		assert.Equal(t, want, v.Outcome, v.Reason)
+		assert.Equal(t, want == lb.Undecided, strings.Contains(v.Reason, "a kernel resets a new connection now and then"))
+	}
+	f(lb.Undecided, 1, true, false)
+	f(lb.Refuted, 2, true, false)
+	f(lb.Refuted, 1, false, false)
+	f(lb.Refuted, 1, true, true)
+}
+
 // A server that was left alone for an attempt that failed by itself convicts nobody, where nginx's log tells of the attempt; a log of
 // refusals by a limit tells of none.
 func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
