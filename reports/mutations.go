@@ -93,7 +93,7 @@ func WriteMutations(w io.Writer, all []Mutated) error {
 	if lines > 0 {
 		percent = 100 * float64(noticed) / float64(lines)
 	}
-	fmt.Fprintf(&b, "%d of %d lines that promise something are tested (%.0f %%): %d changes killed, %d refused by the balancer, %d survived, %d that no run can test; %s in all\n",
+	fmt.Fprintf(&b, "%d of %d lines that promise something are tested (%.0f %%): %d changes killed, %d refused by the balancer, %d survived, %d that no run can test; the runs that decided them took %s\n",
 		noticed, lines, percent, count[Killed], count[Unstartable], count[Survived], count[Beyond], took.Round(time.Second))
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -26,7 +26,7 @@ func TestWriteMutations(t *testing.T) {
     weights/a is undecided
 n.conf:6: no run can test "2h" instead of "1h": d is untestable: it takes 1h
 n.conf:3: "weight=2" instead of "weight=3" refutes promises of other lines too: tls/b
-1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived, 1 that no run can test; 2s in all
+1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived, 1 that no run can test; the runs that decided them took 2s
 `, b.String())
 	assert.Equal(t, 1, Survivors(all))
 }

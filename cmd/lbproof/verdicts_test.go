@@ -71,7 +71,7 @@ func eachOf(t *testing.T, do func(t *testing.T, name string, fate fate)) {
 // lbproof-mutations, so that a second call goes on: make mutations.
 func TestMutations(t *testing.T) {
 	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: which lines of the configurations that come with lbproof no experiment tests.\n\n"+
-		"| configuration | lines tested | of those that promise something | per cent | changes | time |\n|---|---|---|---|---|---|\n", coverage)
+		"| configuration | lines tested | of those that promise something | per cent | changes | time of the runs that decided them |\n|---|---|---|---|---|---|\n", coverage)
 	eachOf(t, func(t *testing.T, name string, fate fate) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
@@ -87,7 +87,7 @@ func TestMutations(t *testing.T) {
 var summary = regexp.MustCompile(`(?m)^(.*ersion.*); ([0-9]+) requests, ([0-9]+) s; ([0-9]+) upheld, ([0-9]+) refuted, ([0-9]+) undecided, ([0-9]+) untestable\.$`)
 
 // coverage is the last line of what mutate prints.
-var coverage = regexp.MustCompile(`(?m)^([0-9]+) of ([0-9]+) lines that promise something are tested \(([0-9]+) %\): (.*); (.*) in all$`)
+var coverage = regexp.MustCompile(`(?m)^([0-9]+) of ([0-9]+) lines that promise something are tested \(([0-9]+) %\): (.*); the runs that decided them took (.*)$`)
 
 // contents writes the table of contents of a folder of pages.
 func contents(t *testing.T, folder, head string, line *regexp.Regexp) {
