@@ -208,6 +208,14 @@ func addressed(t *testing.T, name string) bool {
 	})
 }
 
+// assertOwnNetwork asserts that an address is of those that no configuration names: it is in no other run's way.
+func assertOwnNetwork(t *testing.T, address string) {
+	t.Helper()
+	at, err := netip.ParseAddr(address)
+	require.NoError(t, err)
+	assert.True(t, netip.MustParsePrefix("198.18.0.0/15").Contains(at), address)
+}
+
 // questioned are the kinds of promises that single requests decide within seconds.
 var questioned = []string{"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "own", "redirects", "response", "routes", "rules", "tls", "websocket"}
 
@@ -221,7 +229,8 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 				t.Skip("the balancer refuses it, or another test runs it")
 			}
 			t.Parallel() // most of its time containers come up and go
-			if addressed(t, name) {
+			named := addressed(t, name)
+			if named {
 				addresses.Lock()
 				defer addresses.Unlock()
 			}
@@ -237,6 +246,9 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 			assert.Contains(t, []int{0, 1, 3}, code, "%s\n%s", p.stderr.String(), p.stdout.String())
 			_, report := reportOf(t, dir)
 			assert.Empty(t, report.Env.Interrupted)
+			if !named {
+				assertOwnNetwork(t, report.Env.Client)
+			}
 			upheld, refuted := 0, []string{}
 			for _, v := range report.Verdicts {
 				switch v.Outcome {

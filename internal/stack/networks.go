@@ -21,7 +21,7 @@ import (
 
 // addressed is a network on which nodes have the addresses that the configuration names.
 type addressed struct {
-	prefix netip.Prefix // zero where the engine chooses
+	prefix netip.Prefix // zero where the configuration names no address in it
 	name   string
 }
 
@@ -32,30 +32,22 @@ func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) 
 	if err != nil {
 		return err
 	}
-	if clients > 0 && len(groups) == 0 {
-		return s.makeWideNetwork(ctx, clients)
-	}
 	if len(groups) == 0 {
-		groups = [][]netip.Addr{nil}
+		return s.makeOwnNetwork(ctx, clients)
 	}
 	for i, taken := range groups {
-		var one addressed
-		options := []network.NetworkCustomizer{network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run})}
-		if len(taken) > 0 {
-			one.prefix = cover(taken)
-			if i == 0 && clients > 0 {
-				if one.prefix, s.clients, err = widen(one.prefix, taken, clients); err != nil {
-					return err
-				}
+		one := addressed{prefix: cover(taken)}
+		if i == 0 && clients > 0 {
+			if one.prefix, s.clients, err = widen(one.prefix, taken, clients); err != nil {
+				return err
 			}
-			gateway, dynamic, ok := room(one.prefix, taken, s.clients)
-			if !ok {
-				return fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", one.prefix)
-			}
-			options = append(options, network.WithIPAM(&apinetwork.IPAM{Config: []apinetwork.IPAMConfig{{Subnet: one.prefix, Gateway: gateway, IPRange: dynamic}}}))
 		}
-		made, err := network.New(ctx, options...)
-		if err != nil && len(taken) > 0 {
+		gateway, dynamic, ok := room(one.prefix, taken, s.clients)
+		if !ok {
+			return fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", one.prefix)
+		}
+		one.name, err = s.makeNetwork(ctx, apinetwork.IPAMConfig{Subnet: one.prefix, Gateway: gateway, IPRange: dynamic})
+		if err != nil {
 			blocked := 0 // clients that need addresses in it
 			if i == 0 {
 				blocked = clients
@@ -70,13 +62,19 @@ func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) 
 			}
 			return fmt.Errorf("make the network %s, in which the configuration has %s: %w (another run, or another network of this machine, may have it; one of an earlier run that Docker does not let go is gone when Docker has been restarted)", one.prefix, taken[0], err)
 		}
-		if err != nil {
-			return fmt.Errorf("make the run's network: %w", err)
-		}
-		one.name = made.Name
 		s.networks = append(s.networks, one)
 	}
 	return nil
+}
+
+// makeNetwork makes a network of the run's, and says its name.
+func (s *Stack) makeNetwork(ctx context.Context, config apinetwork.IPAMConfig) (string, error) {
+	made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run}),
+		network.WithIPAM(&apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}}))
+	if err != nil {
+		return "", err
+	}
+	return made.Name, nil
 }
 
 // abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing is any more:
@@ -122,28 +120,65 @@ func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block n
 	return block, err == nil && wide == there.Subnet && !block.Overlaps(there.IPRange)
 }
 
-// makeWideNetwork makes the run's network with so many addresses to spare that each client can have one. Nodes are in its
-// first quarter, clients in its second half.
-func (s *Stack) makeWideNetwork(ctx context.Context, clients int) error {
-	const length = 16
-	if most := 1<<(32-length-1) - 2; clients > most {
-		return fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d", clients, most)
+// benchmarks are the addresses that RFC 6890 keeps for benchmarks: no host has one, and no configuration names one. Docker by
+// itself goes through 172.16.0.0/12 and 192.168.0.0/16, which the configuration of a run beside this one may name.
+var benchmarks = netip.MustParsePrefix("198.18.0.0/15")
+
+// makeOwnNetwork makes the network of a run whose configuration names no addresses: the first of its candidates that is free.
+func (s *Stack) makeOwnNetwork(ctx context.Context, clients int) error {
+	candidates, err := ownNetworks(s.run, clients)
+	if err != nil {
+		return err
 	}
-	var problems []error
-	for _, b := range s.candidates() {
-		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, b, 0, 0}), length)
-		ipam := &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{{
-			Subnet: subnet, Gateway: netip.AddrFrom4([4]byte{10, b, 0, 1}), IPRange: netip.PrefixFrom(subnet.Addr(), length+2),
-		}}}
-		made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run}), network.WithIPAM(ipam))
+	var first error
+	for _, own := range candidates {
+		name, err := s.makeNetwork(ctx, own.config)
 		if err == nil {
-			s.networks = []addressed{{name: made.Name}}
-			s.clients = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, b, 128, 0}), length+1)
+			s.networks, s.clients = []addressed{{name: name}}, own.clients
 			return nil
 		}
-		problems = append(problems, err)
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return fmt.Errorf("make a network with room for %d clients in 10.0.0.0/8: %w", clients, problems[0])
+	return fmt.Errorf("make the run's network, one of %d in %s: %w", len(candidates), benchmarks, first)
+}
+
+// own is a network that a run may make: nodes are in its first quarter, clients in its second half.
+type own struct {
+	config  apinetwork.IPAMConfig
+	clients netip.Prefix // invalid where the plan asks for none
+}
+
+// ownNetworks are those of a run in the order in which it tries them, which is another for another run. Each has room for the
+// clients, and for more nodes than a bridge has ports (1,024).
+func ownNetworks(run string, clients int) ([]own, error) {
+	const small, large = 20, 16 // bits of the prefixes
+	length := min(small, 31-bits.Len(uint(clients+1)))
+	if length < large {
+		return nil, fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d", clients, 1<<(31-large)-2)
+	}
+	sum := sha256.Sum256([]byte(run))
+	base, size := benchmarks.Addr().As4(), uint32(1)<<(32-length)
+	address := func(n uint32) netip.Addr {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(base[:])+n)
+		return netip.AddrFrom4(b)
+	}
+	out := make([]own, 1<<(length-benchmarks.Bits()))
+	for i := range out {
+		at := size * uint32((int(sum[0])+i*int(sum[1]|1))%len(out)) // an odd step leads to each of a power of two
+		out[i].config = apinetwork.IPAMConfig{
+			Subnet: netip.PrefixFrom(address(at), length), Gateway: address(at + 1), IPRange: netip.PrefixFrom(address(at), length+2),
+		}
+		if clients > 0 {
+			out[i].clients = netip.PrefixFrom(address(at+size/2), length+1)
+		}
+	}
+	return out, nil
 }
 
 // RouteClients tells a node that client addresses are reached by way of the worker. Without it the node would ask for each
@@ -161,12 +196,6 @@ func (s *Stack) RouteClients(ctx context.Context, node, worker string) error {
 		return fmt.Errorf("route the clients' addresses from %s: %w", node, err)
 	}
 	return nil
-}
-
-// candidates are second octets of networks to try, a few that depend on the run, so that two runs rarely want the same.
-func (s *Stack) candidates() []byte {
-	sum := sha256.Sum256([]byte(s.run))
-	return sum[:8]
 }
 
 // Clients is the network of client addresses; invalid where the plan asks for none.

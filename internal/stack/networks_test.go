@@ -87,6 +87,46 @@ func TestNetworkWithRoomForClients(t *testing.T) {
 	assert.ErrorContains(t, err, "there is none")
 }
 
+// A run's own networks are all of the range for benchmarks, whatever the run is called and however many clients it has.
+func TestOwnNetworks(t *testing.T) {
+	f := func(length, clients int) {
+		t.Helper()
+		for _, run := range []string{"1341860c", "b2e0", ""} {
+			candidates, err := ownNetworks(run, clients)
+			require.NoError(t, err)
+			assert.Len(t, candidates, 1<<(length-15))
+			for i, one := range candidates {
+				subnet := one.config.Subnet
+				assert.Equal(t, length, subnet.Bits())
+				assert.Equal(t, subnet, subnet.Masked())
+				assert.True(t, benchmarks.Contains(subnet.Addr()))
+				assert.True(t, one.config.IPRange.Contains(one.config.Gateway))
+				assert.False(t, slices.ContainsFunc(candidates[:i], func(o own) bool { return o.config.Subnet.Overlaps(subnet) }))
+				if assert.Equal(t, clients > 0, one.clients.IsValid()); clients == 0 {
+					continue
+				}
+				assert.False(t, one.clients.Overlaps(one.config.IPRange))
+				last := lb.ClientAddress(one.clients, clients-1)
+				assert.True(t, one.clients.Contains(last) && one.clients.Contains(last.Next()), "the last client has %s, which may be the broadcast address", last)
+				assert.True(t, subnet.Contains(last))
+			}
+		}
+	}
+	f(20, 0)
+	f(20, 1)
+	f(20, 2046)
+	f(19, 2047)
+	f(18, 5000)
+	f(16, 32766)
+	_, err := ownNetworks("1341860c", 32767)
+	assert.ErrorContains(t, err, "32767 client addresses are asked for, and there can be 32766")
+	one, err := ownNetworks("one", 0)
+	require.NoError(t, err)
+	other, err := ownNetworks("other", 0)
+	require.NoError(t, err)
+	assert.NotEqual(t, one, other)
+}
+
 // A network that an earlier run has left serves where it has the addresses, and room.
 func TestAbandonedNetworkFits(t *testing.T) {
 	there := apinetwork.IPAMConfig{
