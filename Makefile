@@ -6,8 +6,12 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## set up, and prove the built-in 1:2:3 nginx in containers
+demo: engine build ## set up, and prove the built-in 1:2:3 nginx in containers
 	bin/lbproof test baseline
+
+.PHONY: engine
+engine: ## see to it that a Docker engine answers: on Debian, root gets one where there is none
+	@tools/engine.sh
 
 .PHONY: build
 build: bin/lbproof ## build the one static binary, bin/lbproof
@@ -16,7 +20,7 @@ bin/lbproof: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/lbproof
 
 .PHONY: test
-test: ## set up, and run all tests: unit, golden, scripts, mutants, containers
+test: engine ## set up, and run all tests: unit, golden, scripts, mutants, containers
 	$(GO) test -count=1 -timeout 30m -p 1 -parallel 3 ./...
 
 .PHONY: short

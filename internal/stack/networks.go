@@ -131,10 +131,10 @@ func (s *Stack) makeOwnNetwork(ctx context.Context, clients int) error {
 		return err
 	}
 	var first error
-	for _, own := range candidates {
-		name, err := s.makeNetwork(ctx, own.config)
+	for _, candidate := range candidates {
+		name, err := s.makeNetwork(ctx, candidate.config)
 		if err == nil {
-			s.networks, s.clients = []addressed{{name: name}}, own.clients
+			s.networks, s.clients = []addressed{{name: name}}, candidate.clients
 			return nil
 		}
 		if first == nil {
@@ -154,7 +154,7 @@ type own struct {
 }
 
 // ownNetworks are those of a run in the order in which it tries them, which is another for another run. Each has room for the
-// clients, and for more nodes than a bridge has ports (1,024).
+// clients, and for about as many nodes as a bridge has ports (1,023).
 func ownNetworks(run string, clients int) ([]own, error) {
 	const small, large = 20, 16 // bits of the prefixes
 	length := min(small, 31-bits.Len(uint(clients+1)))
@@ -162,20 +162,16 @@ func ownNetworks(run string, clients int) ([]own, error) {
 		return nil, fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d", clients, 1<<(31-large)-2)
 	}
 	sum := sha256.Sum256([]byte(run))
-	base, size := benchmarks.Addr().As4(), uint32(1)<<(32-length)
-	address := func(n uint32) netip.Addr {
-		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(base[:])+n)
-		return netip.AddrFrom4(b)
-	}
+	size := uint32(1) << (32 - length)
 	out := make([]own, 1<<(length-benchmarks.Bits()))
 	for i := range out {
-		at := size * uint32((int(sum[0])+i*int(sum[1]|1))%len(out)) // an odd step leads to each of a power of two
+		n := (int(sum[0]) + i*int(sum[1]|1)) % len(out) // an odd step leads to each of a power of two
+		at := after(benchmarks.Addr(), uint32(n)*size)
 		out[i].config = apinetwork.IPAMConfig{
-			Subnet: netip.PrefixFrom(address(at), length), Gateway: address(at + 1), IPRange: netip.PrefixFrom(address(at), length+2),
+			Subnet: netip.PrefixFrom(at, length), Gateway: at.Next(), IPRange: netip.PrefixFrom(at, length+2),
 		}
 		if clients > 0 {
-			out[i].clients = netip.PrefixFrom(address(at+size/2), length+1)
+			out[i].clients = netip.PrefixFrom(after(at, size/2), length+1)
 		}
 	}
 	return out, nil
@@ -236,13 +232,9 @@ func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block ne
 	size := 32 - bits.Len(uint(clients+1)) // of the block: its first address is no client's
 	for length := prefix.Bits(); length >= 8; length-- {
 		wide = netip.PrefixFrom(prefix.Addr(), length).Masked()
-		base := wide.Addr().As4()
-		first, n := binary.BigEndian.Uint32(base[:]), uint32(1)<<(32-length)
-		step := uint32(1) << (32 - size)
+		n, step := uint32(1)<<(32-length), uint32(1)<<(32-size)
 		for at := n; at >= 2*step; at -= step { // the highest, and not the lowest, in which the gateway is
-			var b [4]byte
-			binary.BigEndian.PutUint32(b[:], first+at-step)
-			block = netip.PrefixFrom(netip.AddrFrom4(b), size)
+			block = netip.PrefixFrom(after(wide.Addr(), at-step), size)
 			if !slices.ContainsFunc(taken, block.Contains) {
 				return wide, block, nil
 			}
@@ -255,24 +247,24 @@ func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block ne
 // address of their own. ok is false where there is none.
 func room(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
 	const block = 32 // addresses of a /27
-	base := prefix.Addr().As4()
-	first := binary.BigEndian.Uint32(base[:])
 	size := uint32(1) << (32 - prefix.Bits())
-	at := func(n uint32) netip.Addr {
-		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], first+n)
-		return netip.AddrFrom4(b)
-	}
 	for n := size - block; !ok && n >= block; n -= block { // the highest block without a taken address, and not the lowest
-		dynamic = netip.PrefixFrom(at(n), 27)
+		dynamic = netip.PrefixFrom(after(prefix.Addr(), n), 27)
 		ok = !slices.ContainsFunc(taken, dynamic.Contains) && !dynamic.Overlaps(clients)
 	}
 	for n := uint32(1); n < block; n++ {
-		if gateway = at(n); !slices.Contains(taken, gateway) {
+		if gateway = after(prefix.Addr(), n); !slices.Contains(taken, gateway) {
 			return gateway, dynamic, ok
 		}
 	}
 	return gateway, dynamic, false
+}
+
+// after is the address that comes n after another.
+func after(addr netip.Addr, n uint32) netip.Addr {
+	b := addr.As4()
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+n)
+	return netip.AddrFrom4(b)
 }
 
 // launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes loses count of
