@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"backends":           {},                                                                                                                     // as small as what it stands for
 	"internal/load":      {"internal/lb"},                                                                                                        // a Load in, Hits out
 	"internal/agent":     {"backends"},                                                                                                           // backends: the clock that all containers share
-	"internal/stack":     {"internal/agent", "internal/lb"},                                                                                      // Specs in, Nodes out; what it tells agents to do
+	"internal/stack":     {"backends", "internal/agent", "internal/lb"},                                                                          // Specs in, Nodes out; what it tells agents to do, and backends by their environment
 	"lbconfigs":          {"internal/lb"},                                                                                                        // a file in, a Config out
 	"reports":            {"internal/lb"},                                                                                                        // a Report in, text out
 	"scenarios/checks":   {"internal/lb", "internal/stats"},                                                                                      // a History in, Findings out

@@ -33,6 +33,7 @@ type Service struct {
 	Observe  []string // request headers that the ledger keeps
 	Prefixes []string // paths below which the API is served too, as /api
 	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
+	Key      string   // that requests to the control port bring
 	Helper   bool     // answers 200 to everything and keeps no ledger
 	Ledger   *Ledger  // nil of a Helper
 	Needs    []Dependency

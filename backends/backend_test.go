@@ -147,6 +147,31 @@ func TestLedgerReadIsRepeatable(t *testing.T) {
 	assert.Len(t, rows(t, s), 2)
 }
 
+// The control port is for the harness alone: nobody behind the balancer or in front of it reads the ledger or has the service misbehave.
+func TestControlPortNeedsTheKey(t *testing.T) {
+	s := service()
+	s.Key = "key of the run"
+	control := httptest.NewServer(s.Control())
+	defer control.Close()
+	for _, key := range []string{"", "key of the ru", "key of another run"} {
+		for _, path := range []string{"GET /arrivals?from=0", "POST /behave", "POST /exhaust", "GET /ready"} {
+			method, path, _ := strings.Cut(path, " ")
+			req, err := http.NewRequest(method, control.URL+path, strings.NewReader(`{"for":1000000000,"status":500}`))
+			require.NoError(t, err)
+			Open(req, key)
+			resp, err := control.Client().Do(req)
+			require.NoError(t, err)
+			resp.Body.Close()
+			assert.Equal(t, http.StatusForbidden, resp.StatusCode, "%s with the key %q", path, key)
+		}
+	}
+	assert.Nil(t, s.behaving.Load())
+	_, err := (&Reader{URL: control.URL, Client: control.Client()}).Next(t.Context())
+	assert.ErrorContains(t, err, "403")
+	_, err = (&Reader{URL: control.URL, Key: s.Key, Client: control.Client()}).Next(t.Context())
+	assert.NoError(t, err)
+}
+
 // A service that is killed and started again has lost nothing.
 func TestLedgerOutlivesTheService(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ledger")

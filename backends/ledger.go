@@ -3,6 +3,7 @@ package backends
 import (
 	"bytes"
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -123,8 +124,29 @@ func (l *Ledger) read(from int64) (page []byte, lost int, err error) {
 // lostHeader is how many arrivals could not be written.
 const lostHeader = "X-Lost"
 
-// Control hands the ledger out: GET /arrivals?from=N gives its lines from byte N on.
+// KeyVariable is the environment variable with the key of the run.
+const KeyVariable = "LBPROOF_KEY"
+
+// keyHeader is where a request to the control port has the key.
+const keyHeader = "X-Lbproof-Key"
+
+// Open puts the key of a control port on a request.
+func Open(r *http.Request, key string) { r.Header.Set(keyHeader, key) }
+
+// Control hands the ledger out: GET /arrivals?from=N gives its lines from byte N on. A request without the service's key is answered 403.
 func (s *Service) Control() http.Handler {
+	doors := s.doors()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get(keyHeader)), []byte(s.Key)) != 1 {
+			s.reply(w, http.StatusForbidden, map[string]string{"detail": "the key is missing or wrong"})
+			return
+		}
+		doors.ServeHTTP(w, r)
+	})
+}
+
+// doors are what the key opens.
+func (s *Service) doors() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /arrivals", func(w http.ResponseWriter, r *http.Request) {
 		from, err := strconv.ParseInt(r.FormValue("from"), 10, 64)
@@ -151,6 +173,7 @@ func (s *Service) Control() http.Handler {
 // Reader follows the ledger of the service whose control port is at URL.
 type Reader struct {
 	URL    string
+	Key    string
 	Client *http.Client
 	Lost   string // why rows are missing; empty while none are
 
@@ -164,6 +187,7 @@ func (r *Reader) Next(ctx context.Context) ([]Arrival, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
+	Open(req, r.Key)
 	resp, err := r.Client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)

@@ -38,7 +38,7 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 	if spec.Memory > 0 { // which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
-	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", "/ledger"}
+	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", lb.LedgerDir + "/arrivals"}
 	if len(spec.TLS) > 0 {
 		spec.Command = append(spec.Command, "--certificate", spec.Needs[0].Path)
 		for _, p := range spec.TLS {

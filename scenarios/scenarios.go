@@ -151,7 +151,7 @@ func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 func (s Scenario) stage(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	plan := lb.Plan{
 		Schema: lb.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks,
+		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks, Bounds: lb.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
 		return plan, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)

@@ -4,15 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/stack"
-	"github.com/lbproof/lbproof/lbconfigs"
-	"github.com/lbproof/lbproof/scenarios"
 )
 
 func doctorCommand() *cobra.Command {
@@ -27,15 +23,21 @@ Debian packages. Says which way each came, and why anything is missing.`,
 	}
 }
 
-func doctor(cmd *cobra.Command) error {
+// connect finds the engine.
+func connect(cmd *cobra.Command, p *progress) (*stack.Docker, stack.Host, error) {
 	binary, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+		return nil, stack.Host{}, fmt.Errorf("find this program: %w", err)
 	}
-	p := newProgress(cmd.ErrOrStderr())
-	defer p.end()
 	docker := &stack.Docker{Binary: binary, Progress: p.Step}
 	host, err := docker.Connect(cmd.Context())
+	return docker, host, err
+}
+
+func doctor(cmd *cobra.Command) error {
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.end()
+	docker, host, err := connect(cmd, p)
 	if err != nil {
 		return err
 	}
@@ -43,21 +45,14 @@ func doctor(cmd *cobra.Command) error {
 	fmt.Fprintf(w, "docker\tok\t%s\n", host.Version)
 	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", host.System, host.CPUs, float64(host.Memory)/(1<<30))
 	missing := false
-	show := func(name string, image lb.Image) {
-		found, err := docker.Image(cmd.Context(), image)
+	for _, one := range parts() {
+		found, err := docker.Image(cmd.Context(), one.image)
 		if err != nil {
 			missing = true
-			fmt.Fprintf(w, "image of %s\tmissing\t%v\n", name, err)
-			return
+			fmt.Fprintf(w, "image of %s\tmissing\t%v\n", one.name, err)
+			continue
 		}
-		fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", name, found.Ref, found.Source)
-	}
-	show("backends and worker", lb.Image{})
-	for _, b := range lbconfigs.All {
-		show(b.Name, b.Spec(lb.Config{}).Image)
-	}
-	for _, d := range append(slices.Clone(scenarios.Dependencies), scenarios.Prometheus, scenarios.NginxExporter) {
-		show(d.Name, d.Image)
+		fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", one.name, found.Ref, found.Source)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -102,7 +102,7 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand())
+	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
 	root.AddCommand(backendCommand(), workerCommand(), agentCommand(), slayCommand(), renameCommand(), reaperCommand(), reachCommand(), routeCommand())
 	return root
 }

@@ -44,7 +44,7 @@ func backendCommand() *cobra.Command {
 			}
 			s := backends.Service{
 				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Wish: lb.WishHeader, Observe: observe,
-				Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
+				Key: os.Getenv(backends.KeyVariable), Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
 				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
 			}
 			if helper {
@@ -130,7 +130,7 @@ func agentCommand() *cobra.Command {
 					return environment(fmt.Errorf("open %s to the node: %w", dir, err))
 				}
 			}
-			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services); err != nil {
+			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services, os.Getenv(backends.KeyVariable)); err != nil {
 				return environment(err)
 			}
 			select { // the reaper takes agents out of their network one after another; all at once Docker loses count of them

@@ -58,10 +58,10 @@ type Attempt struct {
 }
 
 // Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded; local are services
-// that are to be found on its loopback address.
-func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []Local) error {
+// that are to be found on its loopback address; key opens the gateway, and the node's control port.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []Local, key string) error {
 	ctx, stop := context.WithCancel(ctx)
-	a := &agent{out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx}}
+	a := &agent{key: key, out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx}}
 	defer func() {
 		stop()
 		a.working.Wait()
@@ -74,7 +74,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local 
 		}
 		defer recorded()
 	}
-	a.working.Go(func() { _ = gateway(ctx) }) // where the port is taken, those who need the gateway see that
+	a.working.Go(func() { _ = gateway(ctx, key) }) // where the port is taken, those who need the gateway see that
 	for _, l := range local {
 		a.working.Go(func() {
 			if err := l.serve(ctx); err != nil {
@@ -97,6 +97,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local 
 }
 
 type agent struct {
+	key     string
 	relays  *relays
 	names   *resolver
 	working sync.WaitGroup
@@ -129,7 +130,7 @@ func (a *agent) do(ctx context.Context, o Order) Answer {
 	case o.Look != nil:
 		w.Seen, err = o.Look.until(ctx)
 	case o.Call != nil:
-		w.Said, err = o.Call.make(ctx)
+		w.Said, err = o.Call.make(ctx, a.key)
 	}
 	w.At = backends.Now()
 	if err != nil {
@@ -184,7 +185,7 @@ func (a *agent) healAll() {
 // patience is how long the node may take to answer a call.
 const patience = 5 * time.Second
 
-func (c Call) make(ctx context.Context) ([]byte, error) {
+func (c Call) make(ctx context.Context, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	url := fmt.Sprintf("http://127.0.0.1:%d%s", c.Port, c.Path)
@@ -192,6 +193,7 @@ func (c Call) make(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call the node: %w", err)
 	}
+	backends.Open(req, key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("call the node: %w", err)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,18 +24,20 @@ import (
 // given for them.
 const GatewayPort = 7072
 
-// Knock is what a client of the gateway sends first: a port of the node, and where the connection is to come from, an address or
-// a Unix socket of the node, whose answers to commands are a page then: GET /show%20stat.
-func Knock(port int, from string) []byte { return fmt.Appendf(nil, "%d %s\n", port, from) }
+// Knock makes what a client of the gateway sends first: the key, a port of the node, and where the connection is to come from, an address
+// or a Unix socket of the node, whose answers to commands are a page then: GET /show%20stat.
+func Knock(key string) func(port int, from string) []byte {
+	return func(port int, from string) []byte { return fmt.Appendf(nil, "%q %d %s\n", key, port, from) }
+}
 
-// gateway passes connections on to the node's ports, until ctx ends.
-func gateway(ctx context.Context) error {
+// gateway passes connections that bring the key on to the node's ports, until ctx ends.
+func gateway(ctx context.Context, key string) error {
 	listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", GatewayPort))
 	if err != nil {
 		return fmt.Errorf("open the gateway: %w", err)
 	}
 	accept(ctx, listener, func(conn net.Conn) {
-		_ = enter(ctx, conn) // the client sees that its connection ends
+		_ = enter(ctx, key, conn) // the client sees that its connection ends
 	})
 	return nil
 }
@@ -57,13 +61,16 @@ func accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) {
 }
 
 // enter connects a client with the port that it asks for.
-func enter(ctx context.Context, client net.Conn) error {
+func enter(ctx context.Context, key string, client net.Conn) error {
 	r := bufio.NewReader(client)
 	_ = client.SetReadDeadline(time.Now().Add(5 * time.Second)) // it knocks at once
 	var port int
-	var text string
-	if _, err := fmt.Fscanf(r, "%d %s\n", &port, &text); err != nil {
+	var brought, text string
+	if _, err := fmt.Fscanf(r, "%q %d %s\n", &brought, &port, &text); err != nil {
 		return err
+	}
+	if subtle.ConstantTimeCompare([]byte(brought), []byte(key)) != 1 {
+		return errors.New("the key is wrong")
 	}
 	_ = client.SetReadDeadline(time.Time{})
 	if path.IsAbs(text) {

@@ -19,7 +19,7 @@ import (
 func TestGateway(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	closed := make(chan error)
-	go func() { closed <- gateway(ctx) }()
+	go func() { closed <- gateway(ctx, "key") }()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.RemoteAddr)) }))
 	defer server.Close()
 	port := server.Listener.Addr().(*net.TCPAddr).Port
@@ -30,7 +30,7 @@ func TestGateway(t *testing.T) {
 		return err == nil
 	}, 5*time.Second, 10*time.Millisecond)
 	defer conn.Close()
-	_, err := conn.Write(append(Knock(port, "127.0.0.77"), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"...))
+	_, err := conn.Write(append(Knock("key")(port, "127.0.0.77"), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"...))
 	require.NoError(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
@@ -40,6 +40,22 @@ func TestGateway(t *testing.T) {
 	assert.Contains(t, from, "127.0.0.77:")
 	stop()
 	require.NoError(t, <-closed)
+}
+
+// Who does not bring the key of the run gets nothing.
+func TestGatewayIsLocked(t *testing.T) {
+	for _, key := range []string{"", "other", "key2"} {
+		client, gate := net.Pipe()
+		entered := make(chan error, 1)
+		go func() {
+			defer gate.Close()
+			entered <- enter(t.Context(), "key", gate)
+		}()
+		_, err := client.Write(Knock(key)(80, "127.0.0.1"))
+		require.NoError(t, err)
+		assert.ErrorContains(t, <-entered, "the key is wrong")
+		client.Close()
+	}
 }
 
 // A Unix socket that takes a command and says something is a page.
@@ -61,9 +77,9 @@ func TestCommand(t *testing.T) {
 	defer client.Close()
 	go func() {
 		defer gate.Close()
-		_ = enter(t.Context(), gate)
+		_ = enter(t.Context(), "key", gate)
 	}()
-	_, err = client.Write(append(Knock(0, at), "GET /show%20stat HTTP/1.1\r\nHost: x\r\n\r\n"...))
+	_, err = client.Write(append(Knock("key")(0, at), "GET /show%20stat HTTP/1.1\r\nHost: x\r\n\r\n"...))
 	require.NoError(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(client), nil)
 	require.NoError(t, err)

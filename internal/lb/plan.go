@@ -35,6 +35,8 @@ type Plan struct {
 	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets it through.
 	Carried map[string]string `json:"carried,omitempty"`
 	Specs   []Spec            `json:"specs"`
+	// Bounds are the most that a node of each role may use where its Spec sets no limit.
+	Bounds map[Role]Bound `json:"bounds,omitempty"`
 	// Queries are the rules that Prometheus has.
 	Queries []Query `json:"queries,omitempty"`
 	Loads   []Load  `json:"loads"`
@@ -115,6 +117,9 @@ func (s Spec) Host() string {
 	return s.Name
 }
 
+// LedgerDir is where a backend keeps its ledger.
+const LedgerDir = "/ledger"
+
 // AnyHost is a name that every certificate of a run is for.
 const AnyHost = "lbproof.test"
 
@@ -131,6 +136,25 @@ const (
 	Worker     Role = "worker"
 	Agent      Role = "agent"
 )
+
+// Bound protects the machine from a node. It is generous: a node that comes near it is out of hand.
+type Bound struct {
+	Memory int64 `json:"memory"` // bytes
+	PIDs   int64 `json:"pids"`   // processes and threads
+}
+
+// DefaultBounds are those of a plan that sets no others.
+func DefaultBounds() map[Role]Bound {
+	return map[Role]Bound{
+		Balancer:   {4 << 30, 4096},
+		Peer:       {4 << 30, 4096},
+		Backend:    {1 << 30, 2048},
+		Monitor:    {2 << 30, 2048},
+		Dependency: {2 << 30, 2048},
+		Worker:     {8 << 30, 4096},
+		Agent:      {1 << 30, 1024},
+	}
+}
 
 // WorkerName is the node that the traffic comes from.
 const WorkerName = "lbproof-worker"

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -47,7 +49,7 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 		return "", err
 	}
 	id := runID()
-	folder, err := Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", plan.Name, time.Now().UTC().Format("20060102T150405"), id)), plan)
+	folder, err := Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", plan.Name, time.Now().UTC().Format(folderTime), id)), plan)
 	if err != nil {
 		return "", err
 	}
@@ -62,6 +64,24 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	default:
 		return folder.Dir, err
 	}
+}
+
+// folderTime is the time in a run folder's name, NAME-TIME-ID.
+const folderTime = "20060102T150405"
+
+var folderName = regexp.MustCompile(`-(\d{8}T\d{6})-[0-9a-f]{8}$`)
+
+// FolderTime is when the run of a folder began. ok is false where the folder is no run's: by its name, or for want of a plan in it.
+func FolderTime(dir string) (at time.Time, ok bool) {
+	m := folderName.FindStringSubmatch(dir)
+	if m == nil {
+		return at, false
+	}
+	if info, err := os.Lstat(filepath.Join(dir, planFile)); err != nil || !info.Mode().IsRegular() {
+		return at, false
+	}
+	at, err := time.Parse(folderTime, m[1])
+	return at, err == nil
 }
 
 func runID() string {
@@ -109,6 +129,7 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	inside := slices.ContainsFunc(s.plan.Loads, func(l lb.Load) bool {
 		return slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return r.From != "" })
 	})
+	s.stack.Bounds = s.plan.Bounds
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Dependency {
 			s.stack.Local = append(s.stack.Local, spec)
@@ -246,7 +267,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := order{Loads: s.plan.Loads, Holds: holds(s.plan), Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
+	o := order{Key: s.stack.Key, Loads: s.plan.Loads, Holds: holds(s.plan), Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
 	for _, spec := range s.peers() {
 		o.Peers = append(o.Peers, spec.Name)
 	}

@@ -34,6 +34,7 @@ type order struct {
 	Ports    []int
 	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
+	Key      string       // of the ledgers, and of the gateway to the balancer's own host
 	Needed   []string     // host:port of what the backends need
 	Monitor  string       // host:port of Prometheus; empty where there is none
 	Queries  []lb.Query   // its rules
@@ -84,7 +85,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	w := &worker{order: o, out: gob.NewEncoder(out), origin: backends.Now()}
 	w.began = time.Now()
 	for _, l := range o.Ledgers {
-		w.readers = append(w.readers, &backends.Reader{URL: l.URL, Client: &http.Client{Timeout: 5 * time.Second}})
+		w.readers = append(w.readers, &backends.Reader{URL: l.URL, Key: o.Key, Client: &http.Client{Timeout: 5 * time.Second}})
 	}
 	err := w.prepare()
 	if err == nil {
@@ -315,7 +316,7 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 		trust = authority
 	}
 	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
-	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock}, Load: l, Number: number, First: first, Host: cmp.Or(l.Via, w.order.Balancer), Origin: w.began, Address: from, Enough: enough.Load}
+	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)}, Load: l, Number: number, First: first, Host: cmp.Or(l.Via, w.order.Balancer), Origin: w.began, Address: from, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)

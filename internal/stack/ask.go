@@ -26,7 +26,7 @@ import (
 func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answer lb.Answered, err error) {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails
-	s := &Stack{docker: d, run: hex.EncodeToString(id[:]), nodes: map[string]*node{}}
+	s := d.newStack(hex.EncodeToString(id[:]))
 	if err := s.startReaper(ctx); err != nil {
 		return answer, fmt.Errorf("start the reaper: %w", err)
 	}
@@ -127,12 +127,12 @@ func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name str
 	into := there.host
 	there.host = func(h *container.HostConfig) {
 		into(h)
-		h.CapAdd = capabilities
+		h.CapAdd = append(h.CapAdd, capabilities...)
 		if processes {
 			h.PidMode = container.PidMode("container:" + c.GetContainerID())
 		}
 	}
-	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(lb.Spec{Name: name, Command: command}, nil, there),
+	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(lb.Spec{Name: name, Role: roleAid, Command: command}, nil, there),
 		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
 	if err != nil {
 		return outcome{}, err

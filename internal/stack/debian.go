@@ -9,36 +9,50 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/moby/moby/client"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 // debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources and
-// keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache.
-func (d *Docker) debian(ctx context.Context, image lb.Image) (Found, error) {
+// keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache. One that was built
+// already is taken as it is, unless fresh: then it is built again where the packages are newer.
+func (d *Docker) debian(ctx context.Context, image lb.Image, fresh bool) (found Found, built bool, err error) {
 	for _, tool := range []string{"apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return Found{}, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
+			return Found{}, false, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
 		}
 	}
 	cache, err := openAptCache()
 	if err != nil {
-		return Found{}, err
+		return Found{}, false, err
 	}
 	defer cache.unlock()
-	if found, ok, err := d.local(ctx, image); err != nil || ok {
-		return found, err // another run built it meanwhile
+	if found, ok, err := d.local(ctx, image); err != nil || ok && !fresh {
+		return found, false, err // another run built it meanwhile
 	}
 	debs, err := cache.fetch(ctx, image.Packages)
 	if err != nil {
-		return Found{}, err
+		return Found{}, false, err
+	}
+	packages := packagesOf(debs)
+	before, err := d.builtAs(ctx, image)
+	if err != nil {
+		return Found{}, false, err
+	}
+	for _, i := range before {
+		if i.Labels[labelPackages] == packages {
+			return Found{i.RepoTags[0], i.Labels[labelSource]}, false, nil
+		}
 	}
 	version := versionOf(image.Packages[0], debs)
 	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", image.Packages[0], version, len(debs)-1)
 	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", image.Packages[0], tagOf(version), recipe(image))
-	labels := map[string]string{labelRecipe: recipe(image), labelSource: source}
+	labels := map[string]string{labelRecipe: recipe(image), labelSource: source, labelPackages: packages}
 	err = d.load(ctx, ref, labels, func(l layer) error {
 		if err := furnish(l, image); err != nil { // first, since the packages' own files must not take its place
 			return err
@@ -51,9 +65,22 @@ func (d *Docker) debian(ctx context.Context, image lb.Image) (Found, error) {
 		return nil
 	})
 	if err != nil {
-		return Found{}, err
+		return Found{}, false, err
 	}
-	return Found{ref, source}, nil
+	for _, i := range before { // an image that a run uses stays until the next time
+		_, _ = d.client.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
+	}
+	return Found{ref, source}, true, nil
+}
+
+// packagesOf tells packages in their versions from all others.
+func packagesOf(debs []string) string {
+	var names []string
+	for _, deb := range debs {
+		names = append(names, filepath.Base(deb))
+	}
+	slices.Sort(names)
+	return lb.Digest([]byte(strings.Join(names, "\n")))
 }
 
 // aptCache is a folder in which apt-get works as if nothing were installed.

@@ -5,10 +5,13 @@ package stack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"path"
@@ -24,6 +27,7 @@ import (
 	tcexec "github.com/testcontainers/testcontainers-go/exec"
 	tclog "github.com/testcontainers/testcontainers-go/log"
 
+	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -34,8 +38,6 @@ const (
 	labelRole = "lbproof.role"
 	labelNode = "lbproof.node"
 )
-
-const roleReaper = "reaper"
 
 // Docker is the container engine that the environment names (DOCKER_HOST, or the local socket).
 type Docker struct {
@@ -100,6 +102,10 @@ type Stack struct {
 	entering sync.Mutex // a network, see launch
 	reaper   client.HijackedResponse
 
+	// Bounds are the most that a node of each role may use where its spec sets no limit; roles without one have lb.DefaultBounds.
+	Bounds map[lb.Role]lb.Bound
+	// Key opens the control ports of the run's own nodes, and the gateways of its agents.
+	Key string
 	// Pods gives every node that is started an agent in whose network it runs, so that faults can be put on it.
 	Pods bool
 	// Local are nodes whose services the balancer finds on its own loopback address too. Only with Pods.
@@ -107,9 +113,13 @@ type Stack struct {
 	// Attempted is told who tried to connect to a backend; nil where nobody wants to know. Only with Pods.
 	Attempted func(node string, all []agent.Attempt)
 
-	mu    sync.Mutex
-	nodes map[string]*node
-	wills int // that the reaper was told
+	minding sync.WaitGroup // of the reaper
+
+	mu       sync.Mutex
+	nodes    map[string]*node
+	wills    map[int]will // that the reaper was told and that still stand
+	lastWill int
+	closed   bool // the reaper's end is wanted
 }
 
 type node struct {
@@ -133,7 +143,8 @@ func (n *node) namespace() testcontainers.Container {
 // Open makes the run's networks, and first the reaper that will remove them. The caller must Close what Open returns.
 // clients is how many addresses the traffic may come from beside the worker's own.
 func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec, clients int) (*Stack, error) {
-	s := &Stack{docker: d, run: run, nodes: map[string]*node{}}
+	d.sweep(ctx)
+	s := d.newStack(run)
 	if err := s.startReaper(ctx); err != nil {
 		return nil, fmt.Errorf("start the reaper: %w", err)
 	}
@@ -141,6 +152,11 @@ func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec, clients 
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// newStack is a stack in which nothing is yet.
+func (d *Docker) newStack(run string) *Stack {
+	return &Stack{docker: d, run: run, Key: rand.Text(), nodes: map[string]*node{}, wills: map[int]will{}}
 }
 
 // Start brings up a node and returns when its process runs. It does not wait until the node serves.
@@ -210,14 +226,17 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 	return []testcontainers.ContainerCustomizer{
 		testcontainers.CustomizeRequestOption(func(r *testcontainers.GenericContainerRequest) error {
 			r.Entrypoint, r.Cmd = spec.Command[:1], spec.Command[1:]
-			r.Env = spec.Env
+			r.Env = s.environment(spec)
 			r.Files = containerFiles(spec, files)
 			r.Labels = map[string]string{labelRun: s.run, labelRole: string(spec.Role), labelNode: spec.Name}
 			return nil
 		}),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
 			c.Hostname = spec.Host()
-			c.User = spec.User
+			c.User = cmp.Or(spec.User, rightsOf(spec.Role).user)
+			if spec.Role == lb.Backend {
+				c.Volumes = volumes([]string{lb.LedgerDir}) // which outlives the process, and is the only place that it writes to
+			}
 			if spec.Dir != "" {
 				c.WorkingDir = spec.Dir
 			}
@@ -237,11 +256,22 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 			if spec.Restarts {
 				h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 			}
+			s.restrict(h, spec, len(containerFiles(spec, files)))
 			if t.host != nil {
 				t.host(h)
 			}
 		}),
 	}
+}
+
+// environment is a node's, and the key of the run where the node has doors that the key opens. Nobody else of the run sees it.
+func (s *Stack) environment(spec lb.Spec) map[string]string {
+	if spec.Role != lb.Backend && spec.Role != lb.Agent {
+		return spec.Env
+	}
+	env := map[string]string{backends.KeyVariable: s.Key}
+	maps.Copy(env, spec.Env)
+	return env
 }
 
 // containerFiles puts configuration files where the node expects them, before its process starts.
@@ -417,7 +447,7 @@ func (s *Stack) Nodes(ctx context.Context) ([]lb.Node, error) {
 		}
 		one := lb.Node{
 			Name: name, Role: n.spec.Role, Image: n.image.Ref, Source: n.image.Source, CPUs: n.spec.CPUs, Memory: n.spec.Memory,
-			Restarts: info.RestartCount, OOMKilled: n.oom || info.State.OOMKilled,
+			ImageID: info.Image, Restarts: info.RestartCount, OOMKilled: n.oom || info.State.OOMKilled,
 		}
 		network := info
 		if n.pod != nil {

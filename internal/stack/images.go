@@ -3,6 +3,7 @@ package stack
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"debug/elf"
@@ -12,10 +13,12 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
+	imagetypes "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -25,6 +28,8 @@ import (
 const (
 	labelSource = "lbproof.source"
 	labelRecipe = "lbproof.recipe"
+	// labelPackages is the digest of the names of the packages, their versions among them, that an image was built from.
+	labelPackages = "lbproof.packages"
 )
 
 // Found is an image that is present, and how it came.
@@ -53,7 +58,7 @@ func (d *Docker) Image(ctx context.Context, image lb.Image) (Found, error) {
 		return found, nil
 	}
 	d.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
-	found, err := d.debian(ctx, image)
+	found, _, err := d.debian(ctx, image, false)
 	if err != nil {
 		return Found{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
 	}
@@ -69,18 +74,56 @@ func (d *Docker) local(ctx context.Context, image lb.Image) (Found, bool, error)
 	if !errdefs.IsNotFound(err) {
 		return Found{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
 	}
+	built, err := d.builtAs(ctx, image)
+	if err != nil || len(built) == 0 {
+		return Found{}, false, err
+	}
+	return Found{built[0].RepoTags[0], built[0].Labels[labelSource]}, true, nil
+}
+
+// builtAs lists the images that were built in an image's place, the newest first.
+func (d *Docker) builtAs(ctx context.Context, image lb.Image) ([]imagetypes.Summary, error) {
 	built, err := d.client.ImageList(ctx, client.ImageListOptions{
 		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipe(image)),
 	})
 	if err != nil {
-		return Found{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
+		return nil, fmt.Errorf("look for image %s: %w", image.Ref, err)
 	}
-	for _, i := range built.Items {
-		if len(i.RepoTags) > 0 && i.RepoTags[0] != "<none>:<none>" {
-			return Found{i.RepoTags[0], i.Labels[labelSource]}, true, nil
-		}
+	named := slices.DeleteFunc(built.Items, func(i imagetypes.Summary) bool {
+		return len(i.RepoTags) == 0 || i.RepoTags[0] == "<none>:<none>"
+	})
+	slices.SortStableFunc(named, func(a, b imagetypes.Summary) int { return cmp.Compare(b.Created, a.Created) })
+	return named, nil
+}
+
+// Renew gets the newest of an image: from its registry, else built from Debian packages where these are newer than those of the image that
+// is here. news is what it did, or why it did nothing.
+func (d *Docker) Renew(ctx context.Context, image lb.Image) (found Found, news string, err error) {
+	if image.Ref == "" {
+		found, err = d.own(ctx)
+		return found, "holds this lbproof", err
 	}
-	return Found{}, false, nil
+	d.Progress("pulling " + image.Ref)
+	pulled := d.pull(ctx, image.Ref)
+	if pulled == nil {
+		return Found{image.Ref, "pulled"}, "pulled", nil
+	}
+	if _, err := d.client.ImageInspect(ctx, image.Ref); err == nil {
+		return Found{image.Ref, "local"}, "kept as it is: it cannot be pulled", nil
+	}
+	if image.Module != nil {
+		found, err = d.Image(ctx, image)
+		return found, "built from the version that this lbproof names", err
+	}
+	d.Progress("no registry answers; looking for newer Debian packages of " + strings.Join(image.Packages, ", "))
+	found, built, err := d.debian(ctx, image, true)
+	switch {
+	case err != nil:
+		return found, "", fmt.Errorf("renew image %s: pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
+	case built:
+		return found, "built anew", nil
+	}
+	return found, "up to date: Debian has no newer packages", nil
 }
 
 // recipe tells images built in one way from those built in another.
@@ -116,6 +159,31 @@ func (d *Docker) own(ctx context.Context) (Found, error) {
 	return found, nil
 }
 
+// forgetOwn has the image looked for again.
+func (d *Docker) forgetOwn() {
+	d.ownLock.Lock()
+	defer d.ownLock.Unlock()
+	d.ownImage = Found{}
+}
+
+// dropOlder removes the images of other lbproofs that no container uses; the engine refuses to remove those that one uses.
+func (d *Docker) dropOlder(ctx context.Context, ref string) {
+	found, err := d.client.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", ownName+":*")})
+	if err != nil {
+		return // they take some space, and nothing more
+	}
+	for _, i := range found.Items {
+		for _, tag := range i.RepoTags {
+			if tag != ref {
+				_, _ = d.client.ImageRemove(ctx, tag, client.ImageRemoveOptions{})
+			}
+		}
+	}
+}
+
+// ownName is the name of the images that hold lbproof itself.
+const ownName = "lbproof/node"
+
 func (d *Docker) makeOwn(ctx context.Context) (Found, error) {
 	binary, err := os.Open(d.Binary)
 	if err != nil {
@@ -127,7 +195,7 @@ func (d *Docker) makeOwn(ctx context.Context) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	found := Found{fmt.Sprintf("lbproof/node:%.12x", digest.Sum(nil)), "this lbproof"}
+	found := Found{fmt.Sprintf("%s:%.12x", ownName, digest.Sum(nil)), "this lbproof"}
 	if _, err := d.client.ImageInspect(ctx, found.Ref); err == nil {
 		return found, nil
 	}
@@ -137,9 +205,10 @@ func (d *Docker) makeOwn(ctx context.Context) (Found, error) {
 	if _, err := binary.Seek(0, io.SeekStart); err != nil {
 		return Found{}, err
 	}
+	defer d.dropOlder(ctx, found.Ref)
 	return found, d.load(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
 		program := &tar.Header{Name: "lbproof", Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
-		return errors.Join(l.dir("tmp", 0o1777), l.add(program, binary))
+		return errors.Join(l.dir("tmp", 0o1777), l.dir(lb.LedgerDir, 0o1777), l.add(program, binary))
 	})
 }
 

@@ -2,14 +2,18 @@ package stack
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
+	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -25,56 +29,167 @@ type addressed struct {
 	name   string
 }
 
-// makeNetworks makes the run's main network and, where the configuration names addresses too far apart for it, one more for
-// each group of them. None has a route out.
+// makeNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that lie too far
+// apart for it. The machine has no address in them and no route to them, and nothing in them has a route out.
 func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) error {
-	groups, err := groupAddresses(specs)
+	taken, err := addressesOf(specs)
 	if err != nil {
 		return err
 	}
-	if len(groups) == 0 {
-		return s.makeOwnNetwork(ctx, clients)
+	foreign, err := s.docker.hostAddresses()
+	if err != nil {
+		return err
 	}
-	for i, taken := range groups {
-		one := addressed{prefix: cover(taken)}
-		if i == 0 && clients > 0 {
-			if one.prefix, s.clients, err = widen(one.prefix, taken, clients); err != nil {
-				return err
-			}
-		}
-		gateway, dynamic, ok := room(one.prefix, taken, s.clients)
-		if !ok {
-			return fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", one.prefix)
-		}
-		one.name, err = s.makeNetwork(ctx, apinetwork.IPAMConfig{Subnet: one.prefix, Gateway: gateway, IPRange: dynamic})
+	nets, err := layOut(taken, clients, foreign)
+	if err != nil {
+		return err
+	}
+	main := -1 // of s.networks
+	// Every run makes networks in the order of their addresses, so that of two that wait for each other's none waits for ever.
+	for _, n := range slices.SortedFunc(slices.Values(nets), func(a, b subnet) int { return a.config.Subnet.Addr().Compare(b.config.Subnet.Addr()) }) {
+		made, err := s.makeAddressed(ctx, &n)
 		if err != nil {
-			blocked := 0 // clients that need addresses in it
-			if i == 0 {
-				blocked = clients
-			}
-			if old, block, ok := s.abandoned(ctx, taken, blocked); ok {
-				s.docker.Progress("uses again the network " + old.prefix.String() + " of an earlier run, which Docker has not let go")
-				s.networks = append(s.networks, old)
-				if blocked > 0 {
-					s.clients = block
-				}
-				continue
-			}
-			return fmt.Errorf("make the network %s, in which the configuration has %s: %w (another run, or another network of this machine, may have it; one of an earlier run that Docker does not let go is gone when Docker has been restarted)", one.prefix, taken[0], err)
+			return err
 		}
-		s.networks = append(s.networks, one)
+		if n.main {
+			main, s.clients = len(s.networks), n.clients
+		}
+		s.networks = append(s.networks, addressed{prefix: n.config.Subnet, name: made})
 	}
+	if main < 0 {
+		return s.makeOwnNetwork(ctx, clients, foreign)
+	}
+	first := s.networks[main]
+	s.networks = append([]addressed{first}, slices.Delete(s.networks, main, main+1)...)
 	return nil
 }
 
-// makeNetwork makes a network of the run's, and says its name.
+// makeAddressed makes a network with addresses that the configuration names. Where another run has them, it waits until that run is over.
+func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err error) {
+	told := ""
+	for {
+		name, err := s.makeNetwork(ctx, n.config)
+		if err == nil || ctx.Err() != nil {
+			return name, err
+		}
+		blocked := 0 // clients that need addresses in it
+		if n.main && n.clients.IsValid() {
+			blocked = n.count
+		}
+		if old, block, ok := s.abandoned(ctx, n.taken, blocked); ok {
+			s.docker.Progress("uses again the network " + old.prefix.String() + " of an earlier run, which Docker has not let go")
+			n.config.Subnet = old.prefix
+			if blocked > 0 {
+				n.clients = block
+			}
+			return old.name, nil
+		}
+		holder, waits := s.holder(ctx, n.config.Subnet)
+		if !waits {
+			return "", fmt.Errorf("make the network %s, in which the configuration has %s: %w%s", n.config.Subnet, n.taken[0], err, holder)
+		}
+		if holder != told {
+			s.docker.Progress(fmt.Sprintf("waiting for run %s, which has the network %s, in which this configuration has %s", holder, n.config.Subnet, n.taken[0]))
+			told = holder
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}
+
+// holder tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting for, else what can
+// be done.
+func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, waits bool) {
+	found, err := s.docker.client.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return "", false
+	}
+	for _, n := range found.Items {
+		for _, config := range n.IPAM.Config {
+			if !config.Subnet.Overlaps(prefix) {
+				continue
+			}
+			run := n.Labels[labelRun]
+			switch {
+			case run == "":
+				who = fmt.Sprintf(" (Docker's network %s has %s: remove it with 'docker network rm %s', or give it other addresses)", n.Name, config.Subnet, n.Name)
+			case run != s.run && s.lives(ctx, run):
+				return run, true
+			case run != s.run:
+				who = fmt.Sprintf(" (the network %s of the run %s, which is over, has %s: 'lbproof clean --yes' removes it, or restarting Docker)", n.Name, run, config.Subnet)
+			}
+		}
+	}
+	return who, false
+}
+
+// withoutHost is the option with which Docker gives the machine no address in a network. Engines have it from 19.03 on.
+const withoutHost = "com.docker.network.bridge.inhibit_ipv4"
+
+// makeNetwork makes a network of the run's, in which the machine has no address, and says its name.
 func (s *Stack) makeNetwork(ctx context.Context, config apinetwork.IPAMConfig) (string, error) {
-	made, err := network.New(ctx, network.WithInternal(), network.WithLabels(map[string]string{labelRun: s.run}),
-		network.WithIPAM(&apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}}))
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	name := fmt.Sprintf("lbproof-%s-%x", s.run, id)
+	made, err := s.docker.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
+		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.run}, Options: map[string]string{withoutHost: "true"},
+		IPAM: &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}},
+	})
 	if err != nil {
 		return "", err
 	}
-	return made.Name, nil
+	if at, has := s.docker.hostIn(made.ID); has {
+		_, _ = s.docker.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{}) // else the end of the run removes it
+		return "", fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out of it: it does not know the option %s; use Docker Engine 20.10 or later", at, withoutHost)
+	}
+	return name, nil
+}
+
+// hostIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked at.
+func (d *Docker) hostIn(network string) (at netip.Addr, has bool) {
+	bridge, err := net.InterfaceByName("br-" + network[:min(12, len(network))])
+	if err != nil || !d.here() {
+		return at, false
+	}
+	all, err := bridge.Addrs()
+	if err != nil {
+		return at, false
+	}
+	for _, one := range all {
+		if prefix, err := netip.ParsePrefix(one.String()); err == nil && prefix.Addr().Is4() {
+			return prefix.Addr(), true
+		}
+	}
+	return at, false
+}
+
+// here reports whether the engine runs on this machine.
+func (d *Docker) here() bool { return strings.HasPrefix(d.client.DaemonHost(), "unix://") }
+
+// hostAddresses are this machine's own addresses for which its kernel would answer in a run's networks, though it has none there: Linux
+// does unless rp_filter is set. They are in no network of a run.
+func (d *Docker) hostAddresses() ([]netip.Addr, error) {
+	if !d.here() || filtersPaths("all") || filtersPaths("default") {
+		return nil, nil
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	var out []netip.Addr
+	for _, one := range all {
+		if prefix, err := netip.ParsePrefix(one.String()); err == nil && prefix.Addr().Is4() && !prefix.Addr().IsLoopback() {
+			out = append(out, prefix.Addr())
+		}
+	}
+	return out, nil
+}
+
+// filtersPaths reports whether the kernel drops what comes from where it would not answer to.
+func filtersPaths(name string) bool {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
+	return err == nil && strings.TrimSpace(string(text)) != "0"
 }
 
 // abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing is any more:
@@ -87,7 +202,7 @@ func (s *Stack) abandoned(ctx context.Context, taken []netip.Addr, clients int) 
 	for _, n := range found.Items {
 		run := n.Labels[labelRun]
 		seen, err := s.docker.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
-		if err != nil || run == s.run || len(seen.Network.Containers) > 0 || !n.Internal || len(n.IPAM.Config) != 1 || s.lives(ctx, run) {
+		if err != nil || run == s.run || len(seen.Network.Containers) > 0 || !n.Internal || n.Options[withoutHost] != "true" || len(n.IPAM.Config) != 1 || s.lives(ctx, run) {
 			continue
 		}
 		if block, ok = fits(n.IPAM.Config[0], taken, clients); ok {
@@ -124,17 +239,21 @@ func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block n
 // itself goes through 172.16.0.0/12 and 192.168.0.0/16, which the configuration of a run beside this one may name.
 var benchmarks = netip.MustParsePrefix("198.18.0.0/15")
 
-// makeOwnNetwork makes the network of a run whose configuration names no addresses: the first of its candidates that is free.
-func (s *Stack) makeOwnNetwork(ctx context.Context, clients int) error {
+// makeOwnNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made of: the first of
+// its candidates that is free and in which this machine has no address.
+func (s *Stack) makeOwnNetwork(ctx context.Context, clients int, foreign []netip.Addr) error {
 	candidates, err := ownNetworks(s.run, clients)
 	if err != nil {
 		return err
 	}
 	var first error
 	for _, candidate := range candidates {
+		if slices.ContainsFunc(foreign, candidate.config.Subnet.Contains) {
+			continue
+		}
 		name, err := s.makeNetwork(ctx, candidate.config)
 		if err == nil {
-			s.networks, s.clients = []addressed{{name: name}}, candidate.clients
+			s.networks, s.clients = append([]addressed{{name: name}}, s.networks...), candidate.clients
 			return nil
 		}
 		if first == nil {
@@ -197,9 +316,9 @@ func (s *Stack) RouteClients(ctx context.Context, node, worker string) error {
 // Clients is the network of client addresses; invalid where the plan asks for none.
 func (s *Stack) Clients() netip.Prefix { return s.clients }
 
-// groupAddresses puts the addresses of nodes together that share their first octet.
-func groupAddresses(specs []lb.Spec) ([][]netip.Addr, error) {
-	var groups [][]netip.Addr
+// addressesOf are the addresses that the configuration names, without repeats, those of the first node first.
+func addressesOf(specs []lb.Spec) ([]netip.Addr, error) {
+	var taken []netip.Addr
 	for _, spec := range specs {
 		if spec.Address == "" {
 			continue
@@ -208,18 +327,130 @@ func groupAddresses(specs []lb.Spec) ([][]netip.Addr, error) {
 		if err != nil || !at.Is4() {
 			return nil, errors.Join(fmt.Errorf("make a network for %s: %s is no IPv4 address", spec.Name, spec.Address), err)
 		}
-		i := slices.IndexFunc(groups, func(g []netip.Addr) bool { return g[0].As4()[0] == at.As4()[0] })
-		if i < 0 {
-			groups, i = append(groups, nil), len(groups)
+		if !slices.Contains(taken, at) {
+			taken = append(taken, at)
 		}
-		groups[i] = append(groups[i], at)
 	}
-	return groups, nil
+	return taken, nil
+}
+
+// subnet is a network of the run's, as it is to be made.
+type subnet struct {
+	config  apinetwork.IPAMConfig // IPRange: for nodes without an address of their own
+	taken   []netip.Addr          // that the configuration names in it
+	main    bool                  // all nodes are in it
+	clients netip.Prefix          // of the main one: the clients' addresses; invalid where there are none
+	count   int                   // of clients
+}
+
+// layOut makes networks for the addresses that a configuration names, each about as large as they need. The main one has the first address, and
+// the clients; there is none where its place is not free. foreign are addresses that must be in no network.
+func layOut(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, error) {
+	if len(taken) == 0 {
+		return nil, nil
+	}
+	for _, at := range taken {
+		if slices.Contains(foreign, at) {
+			return nil, ownAddressError(at, at)
+		}
+	}
+	groups := groupAddresses(taken)
+	var nets []subnet
+	for len(groups) > 0 {
+		group := groups[0]
+		main := len(nets) == 0 && slices.Contains(group, taken[0])
+		prefix, block := cover(group), netip.Prefix{}
+		if main && clients > 0 {
+			var err error
+			if prefix, block, err = widen(prefix, group, clients); err != nil {
+				return nil, err
+			}
+			if i := slices.IndexFunc(groups[1:], func(g []netip.Addr) bool { return cover(g).Overlaps(prefix) }); i >= 0 {
+				groups[0] = append(slices.Clone(group), groups[1+i]...) // they share the network
+				groups = slices.Delete(groups, 1+i, 2+i)
+				continue
+			}
+		}
+		if slices.ContainsFunc(foreign, prefix.Contains) {
+			small, err := squeeze(group, foreign)
+			if err != nil {
+				return nil, err
+			}
+			nets, groups = append(nets, small...), groups[1:]
+			continue
+		}
+		gateway, dynamic, ok := room(prefix, group, block)
+		if !ok {
+			return nil, fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", prefix)
+		}
+		nets = append(nets, subnet{
+			config: apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic},
+			taken:  group, main: main, clients: block, count: clients,
+		})
+		groups = groups[1:]
+	}
+	return nets, nil
+}
+
+// squeeze makes networks for addresses beside which lie some that must be in none: the largest that holds them and no foreign one, or
+// several where there is none for all.
+func squeeze(group, foreign []netip.Addr) ([]subnet, error) {
+	for length := smallest; length <= 29; length++ {
+		prefix := netip.PrefixFrom(group[0], length).Masked()
+		if slices.ContainsFunc(foreign, prefix.Contains) || slices.ContainsFunc(group, func(a netip.Addr) bool { return !prefix.Contains(a) }) {
+			continue
+		}
+		if gateway, dynamic, ok := room(prefix, group, netip.Prefix{}); ok {
+			return []subnet{{config: apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic}, taken: group}}, nil
+		}
+	}
+	if len(group) == 1 {
+		beside := foreign[0]
+		for _, f := range foreign {
+			if netip.PrefixFrom(group[0], 29).Masked().Contains(f) {
+				beside = f
+			}
+		}
+		return nil, ownAddressError(group[0], beside)
+	}
+	half := len(group) / 2
+	low, err := squeeze(group[:half], foreign)
+	if err != nil {
+		return nil, err
+	}
+	high, err := squeeze(group[half:], foreign)
+	return append(low, high...), err
+}
+
+// ownAddressError says that an address of the configuration is one of this machine's, or too near to one.
+func ownAddressError(at, own netip.Addr) error {
+	return fmt.Errorf("make a network for the configuration's address %s: this machine has the address %s, and its kernel would answer for it inside the run; 'sysctl -w net.ipv4.conf.all.rp_filter=1' keeps it from that, or run lbproof on another machine", at, own)
+}
+
+// The prefixes of networks made of a configuration's addresses, bits: addresses share one as long as it is no larger than largest.
+const (
+	largest  = 20
+	smallest = 24
+)
+
+// groupAddresses puts addresses together that fit into one network. The group of the first address comes first.
+func groupAddresses(taken []netip.Addr) [][]netip.Addr {
+	var groups [][]netip.Addr
+	for _, at := range slices.SortedFunc(slices.Values(taken), netip.Addr.Compare) {
+		if last := len(groups) - 1; last >= 0 && cover(append(slices.Clone(groups[last]), at)).Bits() >= largest {
+			groups[last] = append(groups[last], at)
+			continue
+		}
+		groups = append(groups, []netip.Addr{at})
+	}
+	first := slices.IndexFunc(groups, func(g []netip.Addr) bool { return slices.Contains(g, taken[0]) })
+	groups[0], groups[first] = groups[first], groups[0]
+	return groups
 }
 
 // cover is the smallest network, but no smaller than a /24, that has all the addresses.
 func cover(all []netip.Addr) netip.Prefix {
-	for bits := 24; ; bits-- {
+	for bits := smallest; ; bits-- {
 		prefix := netip.PrefixFrom(all[0], bits).Masked()
 		if !slices.ContainsFunc(all, func(a netip.Addr) bool { return !prefix.Contains(a) }) {
 			return prefix
@@ -246,10 +477,11 @@ func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block ne
 // room finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without an
 // address of their own. ok is false where there is none.
 func room(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
-	const block = 32 // addresses of a /27
 	size := uint32(1) << (32 - prefix.Bits())
+	block := min(32, size/2) // addresses of a /27
+	length := 32 - bits.Len32(block-1)
 	for n := size - block; !ok && n >= block; n -= block { // the highest block without a taken address, and not the lowest
-		dynamic = netip.PrefixFrom(after(prefix.Addr(), n), 27)
+		dynamic = netip.PrefixFrom(after(prefix.Addr(), n), length)
 		ok = !slices.ContainsFunc(taken, dynamic.Contains) && !dynamic.Overlaps(clients)
 	}
 	for n := uint32(1); n < block; n++ {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	apinetwork "github.com/moby/moby/api/types/network"
@@ -13,39 +14,69 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// Addresses that the configuration names fit into one network where they can, and nobody else gets one of them.
-func TestNetworkOfAddresses(t *testing.T) {
-	f := func(want string, addresses ...string) {
+// Addresses that the configuration names share a network where they are near each other; nobody else gets one of them, and no network has an
+// address of the machine.
+func TestNetworksOfAddresses(t *testing.T) {
+	f := func(want, foreign string, clients int, addresses ...string) {
 		t.Helper()
-		var specs []lb.Spec
-		for _, a := range addresses {
-			specs = append(specs, lb.Spec{Name: a, Address: a})
-		}
-		groups, err := groupAddresses(specs)
+		taken, others := parseAll(addresses), parseAll(strings.Fields(foreign))
+		nets, err := layOut(taken, clients, others)
 		require.NoError(t, err)
 		got := ""
-		for _, taken := range groups {
-			prefix := cover(taken)
-			gateway, dynamic, ok := room(prefix, taken, netip.Prefix{})
-			got += fmt.Sprint(prefix, " ")
-			require.True(t, ok)
-			assert.True(t, prefix.Contains(gateway) && prefix.Overlaps(dynamic))
-			assert.False(t, dynamic.Contains(gateway))
+		for i, n := range nets {
+			got += n.config.Subnet.String() + " "
+			if n.main {
+				assert.Contains(t, n.taken, taken[0])
+				got += "main "
+			}
+			assert.True(t, n.config.Subnet.Contains(n.config.Gateway) && n.config.Subnet.Overlaps(n.config.IPRange))
+			assert.False(t, n.config.IPRange.Contains(n.config.Gateway))
 			for _, a := range taken {
-				assert.NotEqual(t, a, gateway)
-				assert.False(t, dynamic.Contains(a), "%s could be given away", a)
+				assert.Equal(t, slices.Contains(n.taken, a), n.config.Subnet.Contains(a))
+				assert.NotEqual(t, a, n.config.Gateway)
+				assert.False(t, n.config.IPRange.Contains(a), "%s could be given away", a)
+			}
+			for _, a := range others {
+				assert.False(t, n.config.Subnet.Contains(a), "%s is the machine's", a)
+			}
+			for _, other := range nets[:i] {
+				assert.False(t, other.config.Subnet.Overlaps(n.config.Subnet))
 			}
 		}
-		assert.Equal(t, want, got)
+		assert.Equal(t, want, strings.TrimSpace(got))
 	}
-	f("")
-	f("10.0.1.0/24 ", "10.0.1.10", "10.0.1.11")
-	f("10.0.1.0/24 ", "10.0.1.1", "10.0.1.254")
-	f("10.20.0.0/21 ", "10.20.0.11", "10.20.4.12")
-	f("10.0.0.0/8 ", "10.0.0.1", "10.200.0.1")
-	f("10.0.1.0/24 192.168.1.0/24 ", "10.0.1.10", "192.168.1.10")
-	_, err := groupAddresses([]lb.Spec{{Name: "x", Address: "::1"}})
+	f("", "", 0)
+	f("10.0.1.0/24 main", "", 0, "10.0.1.10", "10.0.1.11")
+	f("10.0.1.0/24 main", "", 0, "10.0.1.1", "10.0.1.254", "10.0.1.1")
+	f("10.20.0.0/21 main", "", 0, "10.20.0.11", "10.20.4.12")
+	f("10.0.0.0/24 main 10.200.0.0/24", "", 0, "10.0.0.1", "10.200.0.1")
+	f("10.200.0.0/24 main 10.0.0.0/24", "", 0, "10.200.0.1", "10.0.0.1")
+	f("10.0.1.0/24 main 192.168.1.0/24", "", 0, "10.0.1.10", "192.168.1.10")
+	f("203.0.113.0/24 main 203.128.1.0/24", "", 0, "203.0.113.5", "203.128.1.1")
+	f("198.51.100.0/24 main 169.254.169.0/24 8.8.8.0/24", "10.0.0.1", 0, "198.51.100.10", "169.254.169.254", "8.8.8.8")
+	// Clients make the main network larger, and what it then overlaps belongs to it.
+	f("10.0.0.0/18 main", "", 5000, "10.0.0.1", "10.0.20.1", "10.0.31.1")
+	f("10.0.64.0/18 main 10.0.0.0/24", "", 5000, "10.0.70.1", "10.0.0.1")
+	// Beside addresses of the machine: networks between them, of which none can be the main one.
+	f("10.0.0.128/25", "10.0.0.1", 0, "10.0.0.200", "10.0.0.250")
+	f("10.0.0.8/29 10.0.0.128/25", "10.0.0.5 10.0.0.17", 100, "10.0.0.10", "10.0.0.200")
+
+	taken := parseAll([]string{"192.0.2.10", "192.0.2.2"})
+	_, err := layOut(taken, 0, parseAll([]string{"192.0.2.2"}))
+	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.2")
+	assert.ErrorContains(t, err, "rp_filter=1")
+	_, err = layOut(taken, 0, parseAll([]string{"192.0.2.3"}))
+	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.3")
+	_, err = addressesOf([]lb.Spec{{Name: "x", Address: "::1"}})
 	assert.ErrorContains(t, err, "no IPv4 address")
+}
+
+func parseAll(addresses []string) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range addresses {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
 }
 
 func TestNoRoom(t *testing.T) {

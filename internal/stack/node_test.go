@@ -3,6 +3,8 @@ package stack
 import (
 	"context"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/lb"
 )
 
 // What the harness has forgotten to take back, because it hangs, the reaper does.
@@ -95,7 +98,7 @@ func TestRulesExpire(t *testing.T) {
 	s.Pods = true
 	spec, files := backend("b1")
 	spec.Ports, spec.Control = []int{8000}, 7070
-	spec.Command = append(spec.Command, "--ledger", "/ledger")
+	spec.Command = append(spec.Command, "--ledger", lb.LedgerDir+"/arrivals")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	peer, _ := backend("b2")
 	require.NoError(t, s.Start(t.Context(), peer, files))
@@ -115,4 +118,50 @@ func TestRulesExpire(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, look(agent.Refused))
 	require.NoError(t, look(agent.Answered))
+}
+
+// The reaper may be killed or removed: another takes its place and is told what stands, and everything goes with the run all the same.
+func TestTheReaperDies(t *testing.T) {
+	var mu sync.Mutex
+	var told []string
+	d := &Docker{Binary: built(t), Progress: func(text string) { mu.Lock(); told = append(told, text); mu.Unlock() }}
+	if testing.Short() {
+		t.Skip("needs Docker")
+	}
+	_, err := d.Connect(t.Context())
+	require.NoError(t, err)
+	s, err := d.Open(t.Context(), "reaperdies", nil, 0)
+	require.NoError(t, err)
+	spec, files := backend("b1")
+	require.NoError(t, s.Start(t.Context(), spec, files))
+	reaper := func() string {
+		left, err := leftovers(t.Context(), d.client, s.run, true)
+		require.NoError(t, err)
+		for _, l := range left {
+			if l.reaper {
+				return l.id
+			}
+		}
+		return ""
+	}
+	first := reaper()
+	require.NoError(t, s.Node("b1").Expiring(time.Second).Pause(t.Context())) // and nobody takes it back but the reaper
+	_, err = d.client.ContainerKill(t.Context(), first, client.ContainerKillOptions{Signal: "KILL"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		paused, err := s.Node("b1").Paused(t.Context())
+		next := reaper()
+		return err == nil && !paused && next != "" && next != first
+	}, 20*time.Second, 20*time.Millisecond, "another reaper does what the first was told")
+	mu.Lock()
+	assert.Contains(t, strings.Join(told, "\n"), "has ended before its time")
+	mu.Unlock()
+
+	// One that hangs is not waited for for long.
+	_, err = d.client.ContainerPause(t.Context(), reaper(), client.ContainerPauseOptions{})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	left, err := leftovers(t.Context(), d.client, s.run, true)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }

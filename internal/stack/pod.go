@@ -59,7 +59,11 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 	own := lb.Spec{Name: podName(spec.Name), Role: lb.Agent, Command: command}
 	capable := tweak{
 		config: func(c *container.Config) { c.Hostname, c.Volumes = spec.Host(), volumes(spec.Shared) },
-		host:   func(h *container.HostConfig) { h.CapAdd = append(h.CapAdd, "NET_ADMIN") },
+		host: func(h *container.HostConfig) {
+			if len(spec.Shared) > 0 { // where sockets of other users' may be
+				h.CapAdd = append(h.CapAdd, "DAC_OVERRIDE")
+			}
+		},
 	}
 	c, _, streams, err := s.attach(ctx, own, capable, s.joined(spec))
 	if err != nil {
@@ -321,7 +325,7 @@ func (n Node) KillOne(ctx context.Context, title string) error {
 	if found == nil {
 		return fmt.Errorf("the run has no node %s", n.name)
 	}
-	did, err := n.stack.beside(ctx, found.container, n.name+"-kill", []string{"/lbproof", "slay", "--title", title}, true)
+	did, err := n.stack.beside(ctx, found.container, n.name+"-kill", []string{"/lbproof", "slay", "--title", title}, true, "KILL")
 	if err == nil && did.code != 0 {
 		err = errors.New(strings.TrimSpace(did.said))
 	}
@@ -343,7 +347,7 @@ func (n Node) Write(ctx context.Context, files ...lb.File) error {
 		}
 		command = append(command, "--to", f.Name)
 	}
-	did, err := n.stack.beside(ctx, found.container, n.name+"-rename", command, true, "SYS_PTRACE")
+	did, err := n.stack.beside(ctx, found.container, n.name+"-rename", command, true, "SYS_PTRACE", "DAC_OVERRIDE")
 	if err == nil && did.code != 0 {
 		err = errors.New(strings.TrimSpace(did.said))
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,15 @@ const socket = "/var/run/docker.sock"
 // startReaper starts the container that outlives the harness. The harness holds the reaper's standard input; when that
 // ends, because Close closed it or because the harness died, the reaper removes everything with the run's label.
 func (s *Stack) startReaper(ctx context.Context) error {
+	err := s.tryReaper(ctx)
+	if errdefs.IsNotFound(err) { // a run of another lbproof has just removed the image, which no container used yet
+		s.docker.forgetOwn()
+		err = s.tryReaper(ctx)
+	}
+	return err
+}
+
+func (s *Stack) tryReaper(ctx context.Context) error {
 	found, err := s.docker.Image(ctx, lb.Image{})
 	if err != nil {
 		return err
@@ -30,39 +40,80 @@ func (s *Stack) startReaper(ctx context.Context) error {
 	if at, ok := strings.CutPrefix(s.docker.client.DaemonHost(), "unix://"); ok {
 		source = at
 	}
+	host := &container.HostConfig{
+		AutoRemove: true, NetworkMode: "none", Binds: []string{source + ":" + socket}, LogConfig: container.LogConfig{Type: "none"},
+	}
+	s.restrict(host, lb.Spec{Role: roleReaper}, 0)
 	made, err := s.docker.client.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Config: &container.Config{
 			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.run}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
+			User:   rightsOf(roleReaper).user,
 			Labels: map[string]string{labelRun: s.run, labelRole: roleReaper},
 		},
-		HostConfig: &container.HostConfig{
-			AutoRemove: true, NetworkMode: "none", Binds: []string{source + ":" + socket},
-			LogConfig: container.LogConfig{Type: "none"},
-		},
+		HostConfig: host,
 	})
 	if err != nil {
 		return err
 	}
-	attached, err := s.docker.client.ContainerAttach(ctx, made.ID, client.ContainerAttachOptions{Stream: true, Stdin: true})
+	attached, err := s.docker.client.ContainerAttach(ctx, made.ID, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
+	if err == nil {
+		if _, err = s.docker.client.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
+			attached.Close()
+		}
+	}
 	if err != nil {
+		_, _ = s.docker.client.ContainerRemove(context.WithoutCancel(ctx), made.ID, client.ContainerRemoveOptions{Force: true})
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.reaper = attached.HijackedResponse
-	if _, err := s.docker.client.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
+	if s.closed { // meanwhile
 		s.reaper.Close()
-		_, _ = s.docker.client.ContainerRemove(ctx, made.ID, client.ContainerRemoveOptions{Force: true})
-		return err
 	}
+	s.minding.Go(func() { s.mind(attached.Reader) })
 	return nil
 }
 
-// Close removes everything that the run made. It works after ctx of the run has ended. A network that Docker never lets go, though
-// nothing is in it, is told of and no error: Docker forgets it when it is restarted.
+// mind waits until the reaper ends. Where it ended by itself, or somebody removed it, another takes its place, and is told what it was to do.
+func (s *Stack) mind(said io.Reader) {
+	_, _ = io.Copy(io.Discard, said) // it says nothing; what matters is when it ends
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.startReaper(ctx); err != nil {
+		s.docker.Progress(fmt.Sprintf("the reaper of run %s has ended, and no other can be started: %v; lbproof removes the run itself when it is over", s.run, err))
+		return
+	}
+	s.docker.Progress("the reaper of run " + s.run + " has ended before its time (killed, or out of memory?); another has taken its place")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wills {
+		_ = json.NewEncoder(s.reaper.Conn).Encode(w) // one that has ended too is minded in its turn
+	}
+}
+
+// itself is after how long Close does the reaper's work, where that does nothing.
+const itself = 15 * time.Second
+
+// Close removes everything that the run made. It works after ctx of the run has ended, and when the reaper does not. A network that Docker
+// never lets go, though nothing is in it, is told of and no error: Docker forgets it when it is restarted.
 func (s *Stack) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	defer s.closePods()
+	s.mu.Lock()
+	s.closed = true
+	_ = json.NewEncoder(s.reaper.Conn).Encode(will{Over: true})
 	s.reaper.Close()
+	s.mu.Unlock()
+	defer s.minding.Wait()
+	began := time.Now()
 	for {
 		left, err := leftovers(ctx, s.docker.client, s.run, true)
 		if err != nil {
@@ -71,9 +122,13 @@ func (s *Stack) Close() error {
 		if len(left) == 0 {
 			return nil
 		}
-		if onlyNetworks(left) { // and no reaper any more
+		gone := !slices.ContainsFunc(left, func(l leftover) bool { return l.reaper })
+		if onlyNetworks(left) && time.Since(began) > letsGo {
 			s.docker.Progress("Docker does not let go of " + list(left) + ", in which nothing is any more; it is gone when Docker has been restarted")
 			return nil
+		}
+		if gone || time.Since(began) > itself {
+			removeAll(ctx, s.docker.client, left)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("clean up run %s: still there: %s", s.run, list(left))
@@ -97,6 +152,7 @@ type leftover struct {
 	what   string // container or network
 	id     string
 	joined bool // a container that is in a network by itself, not with another or in none
+	reaper bool
 }
 
 func list(left []leftover) string {
@@ -120,15 +176,19 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 	}
 	var left []leftover
 	for _, c := range containers.Items {
-		if reaper || c.Labels[labelRole] != roleReaper {
-			mode := container.NetworkMode(c.HostConfig.NetworkMode)
-			left = append(left, leftover{"container", c.ID, !mode.IsNone() && !mode.IsContainer()})
+		if reaps := c.Labels[labelRole] == roleReaper; reaper || !reaps {
+			left = append(left, leftoverOf(c))
 		}
 	}
 	for _, n := range networks.Items {
 		left = append(left, leftover{what: "network", id: n.ID})
 	}
 	return left, nil
+}
+
+func leftoverOf(c container.Summary) leftover {
+	mode := container.NetworkMode(c.HostConfig.NetworkMode)
+	return leftover{"container", c.ID, !mode.IsNone() && !mode.IsContainer(), c.Labels[labelRole] == roleReaper}
 }
 
 // letsGo is how long Docker may take to let a network go.
@@ -148,6 +208,7 @@ type will struct {
 	CPUs      float64 // of limit: cores
 	After     time.Duration
 	Done      bool // it is no longer needed
+	Over      bool // the run is: nothing is being made for it any more
 }
 
 // undo takes back what the harness did to a container.
@@ -172,8 +233,8 @@ func (w will) carryOut(ctx context.Context, cli *client.Client) {
 	}
 }
 
-// obey carries out wills that are due, until alive ends.
-func obey(ctx context.Context, cli *client.Client, alive io.Reader) {
+// obey carries out wills that are due, until alive ends. over reports whether the run was, or the harness may have died while it made something.
+func obey(ctx context.Context, cli *client.Client, alive io.Reader) (over bool) {
 	timers := map[int]*time.Timer{}
 	wills := json.NewDecoder(alive)
 	for {
@@ -182,7 +243,10 @@ func obey(ctx context.Context, cli *client.Client, alive io.Reader) {
 			for _, t := range timers {
 				t.Stop()
 			}
-			return // however it ended, the harness is gone
+			return over // however it ended, the harness is gone
+		}
+		if over = over || w.Over; w.Over {
+			continue
 		}
 		if t := timers[w.ID]; t != nil {
 			t.Stop()
@@ -205,27 +269,35 @@ func (n Node) bequeath(what undo, cpus float64) (revoke func(), err error) {
 	s := n.stack
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wills++
-	w := will{ID: s.wills, Container: id, Undo: what, CPUs: cpus, After: n.expires}
-	if err := json.NewEncoder(s.reaper.Conn).Encode(w); err != nil {
-		return nil, fmt.Errorf("tell the reaper: %w", err)
-	}
+	s.lastWill++
+	w := will{ID: s.lastWill, Container: id, Undo: what, CPUs: cpus, After: n.expires}
+	s.wills[w.ID] = w
+	_ = json.NewEncoder(s.reaper.Conn).Encode(w) // one that has just ended is followed by another, which is told all
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		delete(s.wills, w.ID)
 		_ = json.NewEncoder(s.reaper.Conn).Encode(will{ID: w.ID, Done: true})
 	}, nil
 }
 
-// Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes everything with the run's label but the reaper itself, and tries again until
-// nothing is left, or nothing but a network for long, or a minute is over. It is the reaper's whole life.
+// looksAgain is how long the reaper looks whether something more of the run comes up, where the harness died: what it had just asked
+// the engine for may be made after everything else is gone.
+const looksAgain = 10 * time.Second
+
+// Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes everything with the run's
+// label but the reaper itself, and tries again until nothing is left, or nothing but a network for long, or a minute is over. It is the reaper's
+// whole life.
 func Reap(ctx context.Context, alive io.Reader, run string) error {
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
 		return fmt.Errorf("connect to Docker: %w", err)
 	}
 	defer cli.Close()
-	obey(ctx, cli, alive)
+	settled := time.Now()
+	if !obey(ctx, cli, alive) {
+		settled = time.Now().Add(looksAgain)
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	alone := time.Now() // since when there has been nothing but networks
@@ -234,11 +306,15 @@ func Reap(ctx context.Context, alive io.Reader, run string) error {
 		if err != nil || !onlyNetworks(left) {
 			alone = time.Now()
 		}
-		if err == nil && (len(left) == 0 || onlyNetworks(left) && time.Since(alone) > letsGo) {
+		if err == nil && time.Now().After(settled) && (len(left) == 0 || onlyNetworks(left) && time.Since(alone) > letsGo) {
 			return nil
 		}
 		removeAll(ctx, cli, left)
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		again := 10 * time.Millisecond
+		if len(left) == 0 {
+			again = 100 * time.Millisecond
+		}
+		if err := pause(ctx, again); err != nil {
 			return fmt.Errorf("clean up run %s: still there: %s", run, list(left))
 		}
 	}

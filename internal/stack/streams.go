@@ -52,9 +52,12 @@ func (l *Log) Bytes() []byte {
 func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, error) {
 	capable := tweak{host: func(h *container.HostConfig) {
 		if s.clients.IsValid() {
-			h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own
+			h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own, and which only root is given
 		}
 	}}
+	if s.clients.IsValid() {
+		spec.User = "0"
+	}
 	one := &node{spec: spec}
 	where := []testcontainers.ContainerCustomizer{network.WithNetworkName([]string{spec.Host()}, s.networks[0].name)}
 	var err error

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/scenarios"
+)
+
+// part is an image that runs may need, by the name of what it is for.
+type part struct {
+	name  string
+	image lb.Image
+}
+
+// parts are the images that lbproof's own runs need.
+func parts() []part {
+	all := []part{{name: "backends and worker"}}
+	for _, b := range lbconfigs.All {
+		all = append(all, part{b.Name, b.Spec(lb.Config{}).Image})
+	}
+	for _, d := range append(slices.Clone(scenarios.Dependencies), scenarios.Prometheus, scenarios.NginxExporter) {
+		all = append(all, part{d.Name, d.Image})
+	}
+	return all
+}
+
+func pullCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "pull",
+		Short: "Get the newest image of every balancer and service",
+		Long: `Gets the newest of every image that a run needs: from its registry where that answers; else an image that was built from
+Debian packages is built again where Debian has newer ones. A run itself takes the images that are there, whatever their age, and records
+the digest of each.`,
+		Example: "  lbproof pull",
+		Args:    usage(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(pull(cmd)) },
+	}
+}
+
+func pull(cmd *cobra.Command) error {
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.end()
+	docker, _, err := connect(cmd, p)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	var failed error
+	for _, one := range parts() {
+		found, news, err := docker.Renew(cmd.Context(), one.image)
+		if err != nil {
+			failed = fmt.Errorf("the image of %s is not renewed: %w", one.name, err)
+			fmt.Fprintf(w, "%s\tfailed\t%v\n", one.name, err)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s, %s\n", one.name, news, found.Ref, found.Source)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return failed
+}

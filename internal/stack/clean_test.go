@@ -1,0 +1,81 @@
+package stack
+
+import (
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+)
+
+// A harness that was killed before its reaper ran leaves containers that were made and never started, and networks: they are found, and removed
+// when they are old enough to be nobody's. Those of a run that goes on are not.
+func TestRemains(t *testing.T) {
+	s := open(t)
+	d := s.docker
+	found, err := d.Image(t.Context(), lb.Image{})
+	require.NoError(t, err)
+	dead := d.newStack("killed")
+	_, err = d.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{Config: &container.Config{
+		Image: found.Ref, Cmd: []string{"/lbproof"}, Labels: map[string]string{labelRun: dead.run, labelRole: roleReaper},
+	}})
+	require.NoError(t, err)
+	require.NoError(t, dead.makeOwnNetwork(t.Context(), 0, nil))
+	t.Cleanup(func() { _ = d.Remove(t.Context(), Remains{Run: dead.run}) })
+
+	of := func(at time.Time) (mine Remains, others []string) {
+		all, err := d.remainsAt(t.Context(), at)
+		require.NoError(t, err)
+		for _, r := range all {
+			if r.Run == dead.run {
+				mine = r
+			} else {
+				others = append(others, r.Run)
+			}
+		}
+		return mine, others
+	}
+	young, _ := of(time.Now())
+	assert.Empty(t, young.Run, "its reaper may be about to start")
+	old, others := of(time.Now().Add(settledAfter + time.Minute))
+	assert.Contains(t, old.String(), "run killed, of ")
+	assert.Contains(t, old.String(), "container ")
+	assert.Contains(t, old.String(), "network ")
+	assert.NotContains(t, others, s.run, "a run that goes on")
+
+	require.NoError(t, d.Remove(t.Context(), old))
+	left, err := leftovers(t.Context(), d.client, dead.run, true)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	left, err = leftovers(t.Context(), d.client, s.run, true)
+	require.NoError(t, err)
+	assert.NotEmpty(t, left)
+}
+
+// There is one image of lbproof itself, and those that a run uses.
+func TestOlderImagesOfLbproofGo(t *testing.T) {
+	s := open(t)
+	d := s.docker
+	own, err := d.Image(t.Context(), lb.Image{})
+	require.NoError(t, err)
+	for _, older := range []string{"older1", "older2"} {
+		_, err := d.client.ImageTag(t.Context(), client.ImageTagOptions{Source: own.Ref, Target: ownName + ":" + older})
+		require.NoError(t, err)
+	}
+	d.dropOlder(t.Context(), own.Ref)
+	for _, older := range []string{"older1", "older2"} {
+		_, err = d.client.ImageInspect(t.Context(), ownName+":"+older)
+		assert.Error(t, err, older)
+	}
+	_, err = d.client.ImageInspect(t.Context(), own.Ref)
+	assert.NoError(t, err)
+	nodes, err := s.Nodes(t.Context())
+	require.NoError(t, err)
+	for _, n := range nodes {
+		assert.Contains(t, n.ImageID, "sha256:")
+	}
+}
