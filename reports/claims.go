@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 // Reading is all that is said of a configuration before anything runs.
@@ -75,6 +76,7 @@ func CountLines(cfg lb.Config, claims []lb.Claim) Lines {
 
 // WriteReading writes for people what a configuration promises, what in it cannot work, and what is not read.
 func WriteReading(out io.Writer, r Reading) error {
+	r = plain.Value(r)
 	w := &strings.Builder{}
 	written, implicit := 0, 0
 	for _, p := range r.Claims {
@@ -195,10 +197,12 @@ func writeUnread(w io.Writer, unread []lb.Unread) {
 
 // WriteAnswer writes what the balancer itself said to the configuration.
 func WriteAnswer(out io.Writer, r Reading) error {
+	why := plain.Lines(r.NotAsked)
+	r = plain.Value(r)
 	w, a := &strings.Builder{}, r.Checker
 	switch {
 	case a == nil:
-		fmt.Fprintf(w, "\n%s itself was not asked: %s\n", r.Balancer, r.NotAsked)
+		fmt.Fprintf(w, "\n%s itself was not asked: %s\n", r.Balancer, why)
 	case !a.Accepted:
 		fmt.Fprintf(w, "\n%s refuses the configuration:\n", a.Version)
 	case !a.Started:
@@ -210,7 +214,7 @@ func WriteAnswer(out io.Writer, r Reading) error {
 	}
 	if a != nil {
 		for _, s := range a.Said {
-			fmt.Fprintf(w, "%s\n", s.Text)
+			fmt.Fprintf(w, "| %s\n", s.Text)
 			for _, p := range r.Problems {
 				if s.Pos.Line > 0 && p.Pos == s.Pos {
 					fmt.Fprintf(w, "    that is: %s\n", p.Text)

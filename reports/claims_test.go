@@ -21,13 +21,13 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 		assert.Equal(t, want, b.String())
 	}
 	f("\nnginx itself was not asked: no Docker\n", nil)
-	f("\nnginx/1.22.1 refuses the configuration:\n[emerg] unknown directive \"sticky\" in nginx.conf:42\n"+
+	f("\nnginx/1.22.1 refuses the configuration:\n| [emerg] unknown directive \"sticky\" in nginx.conf:42\n"+
 		"    that is: sticky is NGINX Plus's before nginx 1.29.6\n    instead: hash\n",
 		&lb.Answered{Version: "nginx/1.22.1", Said: []lb.Said{{Pos: at, Text: `[emerg] unknown directive "sticky" in nginx.conf:42`}}})
 	f("\nnginx/1.31.5 starts with the configuration, without a complaint\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
 		&lb.Answered{Version: "nginx/1.31.5", Accepted: true, Started: true})
-	f("\nhaproxy accepts the configuration, and does not start with it:\n[ALERT] no\n"+
+	f("\nhaproxy accepts the configuration, and does not start with it:\n| [ALERT] no\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
 		&lb.Answered{Version: "haproxy", Accepted: true, Said: []lb.Said{{Text: "[ALERT] no"}}})
 }

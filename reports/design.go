@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 // WriteDesign says what the phases of a plan would find out and what they cost, where the plan is one that lbproof designed;
@@ -14,7 +15,7 @@ import (
 func WriteDesign(out io.Writer, plan lb.Plan) error {
 	designed, requests, takes := false, 0, time.Duration(0)
 	var rows [][]string
-	for _, l := range plan.Loads {
+	for _, l := range plain.Value(plan.Loads) {
 		designed = designed || len(l.Shows) > 0
 		requests += l.Count
 		takes += l.Takes()

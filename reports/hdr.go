@@ -10,6 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 var hdr = Format{
@@ -24,7 +25,7 @@ var untaggable = regexp.MustCompile(`[, \r\n]+`)
 func exportHdr(w io.Writer, h lb.History) error {
 	log := hdrhistogram.NewHistogramLogWriter(w)
 	base := h.Env.Origin.UnixMilli()
-	if err := errors.Join(log.OutputComment("[lbproof: latencies of "+h.Plan.Name+" from when requests were due]"), log.OutputLogFormatVersion(),
+	if err := errors.Join(log.OutputComment("[lbproof: latencies of "+plain.Text(h.Plan.Name)+" from when requests were due]"), log.OutputLogFormatVersion(),
 		log.OutputBaseTime(base), log.OutputStartTime(base), log.OutputLegend()); err != nil {
 		return fmt.Errorf("write the histogram log: %w", err)
 	}
@@ -35,7 +36,7 @@ func exportHdr(w io.Writer, h lb.History) error {
 		if interval.TotalCount() == 0 {
 			return nil
 		}
-		interval.SetTag(untaggable.ReplaceAllString(h.Plan.Loads[load].Name, "-"))
+		interval.SetTag(plain.Text(untaggable.ReplaceAllString(h.Plan.Loads[load].Name, "-")))
 		interval.SetStartTimeMs(base + second.Milliseconds())
 		interval.SetEndTimeMs(base + (second + time.Second).Milliseconds())
 		err := log.OutputIntervalHistogram(interval)

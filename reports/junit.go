@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 var junit = Format{
@@ -45,6 +46,7 @@ type junitProblem struct {
 }
 
 func writeJUnit(w io.Writer, r lb.Report) error {
+	r = plain.Value(r)
 	suite := junitSuite{
 		Name: "lbproof." + r.Name, Tests: len(r.Verdicts), Failures: r.Count(lb.Refuted), Errors: r.Count(lb.Undecided),
 		Skipped: r.Count(lb.Untestable) + r.Outside(), Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),

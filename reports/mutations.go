@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 // Mutated is a changed line of a configuration and what came of it.
@@ -61,25 +62,26 @@ func Coverage(all []Mutated) (noticed, lines int) {
 }
 
 // WriteMutations lists the survivors with their lines, then what was refuted beside, and the coverage.
-func WriteMutations(w io.Writer, all []Mutated) error {
+func WriteMutations(w io.Writer, raw []Mutated) error {
+	all := plain.Value(raw)
 	var b strings.Builder
-	for _, m := range all {
+	for i, m := range all {
 		if m.Outcome == Survived {
-			fmt.Fprintf(&b, "%s: survived: %s\n", m.Pos, changed(m))
+			fmt.Fprintf(&b, "%s: survived: %s\n", m.Pos, changed(raw[i]))
 			fmt.Fprintf(&b, "    makes %s\n", strings.Join(m.Claims, ", "))
 			if m.Why != "" {
 				fmt.Fprintf(&b, "    %s\n", m.Why)
 			}
 		}
 	}
-	for _, m := range all {
+	for i, m := range all {
 		if m.Outcome == Beyond {
-			fmt.Fprintf(&b, "%s: no run can test %s: %s\n", m.Pos, changed(m), m.Why)
+			fmt.Fprintf(&b, "%s: no run can test %s: %s\n", m.Pos, changed(raw[i]), m.Why)
 		}
 	}
-	for _, m := range all {
+	for i, m := range all {
 		if len(m.Others) > 0 {
-			fmt.Fprintf(&b, "%s: %s refutes promises of other lines too: %s\n", m.Pos, changed(m), strings.Join(slices.Sorted(slices.Values(m.Others)), ", "))
+			fmt.Fprintf(&b, "%s: %s refutes promises of other lines too: %s\n", m.Pos, changed(raw[i]), strings.Join(slices.Sorted(slices.Values(m.Others)), ", "))
 		}
 	}
 	count := map[string]int{}
@@ -88,7 +90,7 @@ func WriteMutations(w io.Writer, all []Mutated) error {
 		count[m.Outcome]++
 		took += m.Took
 	}
-	noticed, lines := Coverage(all)
+	noticed, lines := Coverage(raw)
 	percent := 0.
 	if lines > 0 {
 		percent = 100 * float64(noticed) / float64(lines)
@@ -99,9 +101,10 @@ func WriteMutations(w io.Writer, all []Mutated) error {
 	return err
 }
 
+// changed quotes what was changed, and takes it as it was.
 func changed(m Mutated) string {
 	if m.New == "" {
-		return fmt.Sprintf("without %q", m.Old)
+		return plain.Text(fmt.Sprintf("without %q", m.Old))
 	}
-	return fmt.Sprintf("%q instead of %q", m.New, m.Old)
+	return plain.Text(fmt.Sprintf("%q instead of %q", m.New, m.Old))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 var terminal = Format{
@@ -22,6 +23,7 @@ var terminal = Format{
 }
 
 func writeTerminal(out io.Writer, r lb.Report) error {
+	r = plain.Value(r)
 	w := &strings.Builder{}
 	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
 	var rows [][]string

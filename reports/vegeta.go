@@ -1,12 +1,14 @@
 package reports
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 var vegetaResults = Format{
@@ -15,7 +17,8 @@ var vegetaResults = Format{
 	Export: exportVegeta,
 }
 
-func exportVegeta(w io.Writer, h lb.History) error {
+func exportVegeta(out io.Writer, h lb.History) error {
+	w := plain.NewJSONWriter(out)
 	encode := vegeta.NewJSONEncoder(w)
 	for hit := range h.Hits {
 		if hit.Load < 0 || hit.Load >= len(h.Plan.Loads) {
@@ -38,5 +41,5 @@ func exportVegeta(w io.Writer, h lb.History) error {
 			return fmt.Errorf("write the results: %w", err)
 		}
 	}
-	return h.Err()
+	return errors.Join(w.Close(), h.Err())
 }

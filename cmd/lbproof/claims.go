@@ -38,7 +38,7 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 			}
 			if asJSON {
 				ask()
-				return printJSON(cmd, r)
+				return environment(reports.WriteJSON(cmd.OutOrStdout(), r))
 			}
 			if err := reports.WriteReading(cmd.OutOrStdout(), r); err != nil {
 				return environment(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -42,17 +43,17 @@ func doctor(cmd *cobra.Command) error {
 		return err
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "docker\tok\t%s\n", host.Version)
-	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", host.System, host.CPUs, float64(host.Memory)/(1<<30))
+	fmt.Fprintf(w, "docker\tok\t%s\n", plain.Text(host.Version))
+	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, float64(host.Memory)/(1<<30))
 	missing := false
 	for _, one := range parts() {
 		found, err := docker.Image(cmd.Context(), one.image)
 		if err != nil {
 			missing = true
-			fmt.Fprintf(w, "image of %s\tmissing\t%v\n", one.name, err)
+			fmt.Fprintf(w, "image of %s\tmissing\t%s\n", one.name, plain.Lines(err.Error()))
 			continue
 		}
-		fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", one.name, found.Ref, found.Source)
+		fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", one.name, plain.Text(found.Ref), plain.Text(found.Source))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
 )
@@ -55,12 +56,17 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once; the reaper cleans up
+	out, told := newScreen(stdout), newScreen(stderr)
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(out)
+	root.SetErr(told)
 	err := root.ExecuteContext(ctx)
+	if shut := out.Close(); err == nil {
+		err = environment(shut)
+	}
+	defer told.Close()
 	if err == nil {
 		return 0
 	}
@@ -70,7 +76,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		code = exit.code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "lbproof:", text)
+		fmt.Fprintln(told, "lbproof:", plain.Lines(text))
 	}
 	return code
 }

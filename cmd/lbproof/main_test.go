@@ -2,6 +2,9 @@ package main
 
 import (
 	"os"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -18,7 +21,13 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": exitCode,
+			"code":  exitCode,
+			"bytes": writeBytes,
+			"tame":  tame,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOSTILE", hostile)
+			return nil
 		},
 	})
 }
@@ -38,5 +47,46 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != args[0] {
 		ts.Fatalf("lbproof %v: exit code %s instead of %s", args[1:], got, args[0])
+	}
+}
+
+// hostile is part of a file's name that would order a terminal and a CI system about.
+const hostile = "a\x1b[31m\x1b]52;c;aGk=\x07\u009b1m\u202e\r\n::error::FORGED\n##[error]FORGED\n b\xff"
+
+// writeBytes writes as bytes what stands in files as a Go string has it: bytes nginx.conf.
+func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: bytes FILES")
+	}
+	escape := regexp.MustCompile(`\\(x[0-9a-f]{2}|u[0-9a-f]{4})`)
+	for _, name := range args {
+		text := escape.ReplaceAllStringFunc(ts.ReadFile(name), func(escaped string) string {
+			raw, err := strconv.Unquote(`"` + escaped + `"`)
+			ts.Check(err)
+			return raw
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o644))
+	}
+}
+
+// order is what a CI system takes for a command, or a line that looks like one of lbproof's own.
+var order = regexp.MustCompile(`^\s*(::[a-z]|FORGED)|##\[|##vso\[`)
+
+// tame wants that nothing in what the last command printed orders the reader's terminal or CI system, and that it has to do with these words.
+func tame(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: tame WORDS")
+	}
+	text := ts.ReadFile("stdout") + "\n" + ts.ReadFile("stderr")
+	for line := range strings.SplitSeq(text, "\n") {
+		quoted := strings.IndexFunc(strings.ToValidUTF8(line, "\x00"), func(r rune) bool { return r != '\t' && !strconv.IsGraphic(r) })
+		if quoted >= 0 || order.MatchString(line) {
+			ts.Fatalf("this line orders its reader about: %q", line)
+		}
+	}
+	for _, word := range args {
+		if !strings.Contains(text, word) {
+			ts.Fatalf("it does not say %s:\n%s", word, text)
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
@@ -427,7 +428,7 @@ func (m *mutator) write(i int, found reports.Mutated) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.known.Mutations[i] = found
-	fmt.Fprintf(m.errs, "%3d of %d  %-9s %s\n", i+1, len(m.known.Mutations), found.Outcome, change)
+	fmt.Fprintf(m.errs, "%3d of %d  %-9s %s\n", i+1, len(m.known.Mutations), found.Outcome, plain.Text(change.String()))
 	return environment(m.save())
 }
 

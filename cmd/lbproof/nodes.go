@@ -45,7 +45,7 @@ func backendCommand() *cobra.Command {
 			s := backends.Service{
 				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Wish: lb.WishHeader, Observe: observe,
 				Key: os.Getenv(backends.KeyVariable), Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
-				Log: slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil)),
+				Log: slog.New(slog.NewJSONHandler(raw(cmd.OutOrStdout()), nil)),
 			}
 			if helper {
 				return environment(s.Listen(cmd.Context(), listen, control))
@@ -109,7 +109,7 @@ func workerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "worker", Short: "Send traffic as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()))
+			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout())))
 		},
 	}
 }
@@ -130,7 +130,7 @@ func agentCommand() *cobra.Command {
 					return environment(fmt.Errorf("open %s to the node: %w", dir, err))
 				}
 			}
-			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), ports, services, os.Getenv(backends.KeyVariable)); err != nil {
+			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout()), ports, services, os.Getenv(backends.KeyVariable)); err != nil {
 				return environment(err)
 			}
 			select { // the reaper takes agents out of their network one after another; all at once Docker loses count of them

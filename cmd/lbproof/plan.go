@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/reports"
 )
 
 func planCommand() *cobra.Command {
@@ -26,20 +27,12 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 			if err != nil {
 				return err
 			}
-			return printJSON(cmd, plan)
+			return environment(reports.WriteJSON(cmd.OutOrStdout(), plan))
 		},
 	}
 	src.flags(cmd)
 	src.trafficFlags(cmd)
 	return cmd
-}
-
-// printJSON writes a value so that people can read it too.
-func printJSON(cmd *cobra.Command, value any) error {
-	e := json.NewEncoder(cmd.OutOrStdout())
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return environment(e.Encode(value))
 }
 
 // readPlan reads a plan that lbproof plan printed.

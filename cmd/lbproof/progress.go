@@ -1,21 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/lbproof/lbproof/internal/plain"
 )
 
 // progress tells on standard error how a run gets on: one line that changes on a terminal, plain lines elsewhere.
 type progress struct {
-	w     io.Writer
-	live  bool
+	w     *screen
 	began time.Time
 
 	mu    sync.Mutex
@@ -25,12 +21,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	return &progress{w: w, live: isTerminal(w), began: time.Now()}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return &progress{w: screenOf(w), began: time.Now()}
 }
 
 // Step tells of something that begins.
@@ -39,7 +30,7 @@ func (p *progress) Step(what string) {
 	defer p.mu.Unlock()
 	p.endLine()
 	p.phase = ""
-	fmt.Fprintf(p.w, "%5.1fs  %s\n", time.Since(p.began).Seconds(), what)
+	fmt.Fprintf(p.w, "%5.1fs  %s\n", time.Since(p.began).Seconds(), plain.Text(what))
 }
 
 // Phase tells how far a phase of traffic is: ten times a second on a terminal, else when it begins and ends.
@@ -47,19 +38,20 @@ func (p *progress) Phase(name string, hits, of, errs int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ended := hits == of
-	if p.phase == name && !ended && (!p.live || time.Since(p.last) < 100*time.Millisecond) {
+	if p.phase == name && !ended && (!p.w.terminal || time.Since(p.last) < 100*time.Millisecond) {
 		return
 	}
 	if p.phase != name {
 		p.endLine()
 	}
 	p.phase, p.last = name, time.Now()
-	line := fmt.Sprintf("%5.1fs  %s: %d of %d requests, %d failed", time.Since(p.began).Seconds(), name, hits, of, errs)
-	if !p.live {
+	line := fmt.Sprintf("%5.1fs  %s: %d of %d requests, %d failed", time.Since(p.began).Seconds(), plain.Text(name), hits, of, errs)
+	if !p.w.terminal {
 		fmt.Fprintln(p.w, line)
 		return
 	}
-	fmt.Fprint(p.w, "\r\x1b[K"+line)
+	p.w.again()
+	fmt.Fprint(p.w, line)
 	p.open = true
 }
 
@@ -74,28 +66,4 @@ func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.endLine()
-}
-
-// coloured paints verdicts where w is a terminal and NO_COLOR is not set.
-func coloured(w io.Writer) io.Writer {
-	if !isTerminal(w) || os.Getenv("NO_COLOR") != "" {
-		return w
-	}
-	return painter{w}
-}
-
-type painter struct{ w io.Writer }
-
-var paint = strings.NewReplacer(
-	"UPHELD", "\x1b[32mUPHELD\x1b[0m",
-	"REFUTED", "\x1b[31mREFUTED\x1b[0m",
-	"UNDECIDED", "\x1b[33mUNDECIDED\x1b[0m",
-	"UNTESTABLE", "\x1b[2mUNTESTABLE\x1b[0m",
-)
-
-func (p painter) Write(text []byte) (int, error) {
-	if _, err := io.Copy(p.w, bytes.NewReader([]byte(paint.Replace(string(text))))); err != nil {
-		return 0, err
-	}
-	return len(text), nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -73,7 +74,7 @@ func judgeFolder(cmd *cobra.Command, dir string) error {
 	if err := terminal.Write(coloured(cmd.OutOrStdout()), r); err != nil {
 		return environment(err)
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), "run folder:", dir)
+	fmt.Fprintln(cmd.OutOrStdout(), "run folder:", plain.Text(dir))
 	if code := r.ExitCode(); code != 0 {
 		return &exitError{code: code}
 	}

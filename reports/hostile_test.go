@@ -1,0 +1,274 @@
+package reports_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/reports"
+)
+
+// hostile is what no reader may be ordered by: the orders of terminals and of CI systems, and the ends of what formats put values into.
+const hostile = "::error::FORGED a\x1b[31mb\x1b]52;c;aGk=\x07c\rFORGED\nFORGED\r\n::set-output name=x::FORGED ::warning::FORGED\n##[error]FORGED ##vso[task.complete]d\x00\x08\x7f" +
+	"\u0085FORGED\u009b31mf\u202eg\u2066h\u200ei\u061cj\u2028FORGED\u2029FORGED\u200bm\ufeffn]]></failure></testcase><testcase name=\"FORGED\"/>, \"\\"
+
+// unreadable is hostile and no UTF-8.
+const unreadable = hostile + "\xff\xc0\xe2\x82"
+
+// filler sets every string of a value, at any depth, to the same, and what is no string so that all parts of a report are written.
+type filler struct {
+	text     string
+	random   *rand.Rand
+	outcomes int
+}
+
+func filled[T any](text string) T {
+	var value T
+	f := filler{text: text, random: rand.New(rand.NewPCG(1, 2))}
+	f.fill(reflect.ValueOf(&value).Elem(), 0)
+	return value
+}
+
+// known are the values of types that formats ask about, beside a hostile one.
+var known = map[reflect.Type][]string{
+	reflect.TypeFor[lb.Engine](): {string(lb.Vegeta), string(lb.WebSocket)},
+	reflect.TypeFor[lb.Role]():   {string(lb.Balancer)},
+	reflect.TypeFor[lb.Effect](): {string(lb.Rejected), string(lb.Inert)},
+}
+
+func (f *filler) fill(v reflect.Value, depth int) {
+	switch v.Type() {
+	case reflect.TypeFor[time.Time]():
+		v.Set(reflect.ValueOf(time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC)))
+		return
+	case reflect.TypeFor[lb.Outcome]():
+		f.outcomes++
+		v.SetInt(int64(f.outcomes % 4))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(f.text)
+		if some := known[v.Type()]; len(some) > 0 && f.random.IntN(2) == 0 {
+			v.SetString(some[f.random.IntN(len(some))])
+		}
+	case reflect.Bool:
+		v.SetBool(f.random.IntN(2) == 0)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(100 + f.random.Int64N(100))
+	case reflect.Uint32, reflect.Uint64:
+		v.SetUint(100)
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			f.fill(v.Field(i), depth)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		f.fill(v.Elem(), depth)
+	case reflect.Slice:
+		n := 2
+		switch {
+		case v.Type().Elem().Kind() == reflect.Uint8:
+			v.SetBytes([]byte(f.text))
+			return
+		case depth == 0:
+			n = 24
+		}
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		for i := range n {
+			f.fill(v.Index(i), depth+1)
+		}
+	case reflect.Map:
+		key, element := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		f.fill(key, depth+1)
+		f.fill(element, depth+1)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, element)
+	case reflect.Func: // of a History
+	default:
+		panic("a filler knows no " + v.Type().String())
+	}
+}
+
+// happened is a short history in which every string is text.
+func happened(text string) lb.History {
+	h := filled[lb.History](text)
+	hit := filled[lb.Hit](text)
+	hit.Load, hit.Code, hit.Due = 1, 200, 0
+	h.Hits = func(yield func(lb.Hit) bool) { yield(hit) }
+	h.Err = func() error { return nil }
+	return h
+}
+
+// writers is all that reports write of what somebody else said.
+func writers(text string) map[string]func(io.Writer) error {
+	all := map[string]func(io.Writer) error{
+		"reading": func(w io.Writer) error { return reports.WriteReading(w, filled[reports.Reading](text)) },
+		"reading, json": func(w io.Writer) error {
+			return reports.WriteJSON(w, filled[reports.Reading](text))
+		},
+		"plan":      func(w io.Writer) error { return reports.WriteJSON(w, filled[lb.Plan](text)) },
+		"design":    func(w io.Writer) error { return reports.WriteDesign(w, filled[lb.Plan](text)) },
+		"mutations": func(w io.Writer) error { return reports.WriteMutations(w, mutated(text)) },
+		"answer": func(w io.Writer) error {
+			var problems []error
+			r := filled[reports.Reading](text)
+			for _, a := range []lb.Answered{{}, {Accepted: true}, {Accepted: true, Started: true}} {
+				a.Version, a.Said = r.Checker.Version, r.Checker.Said
+				r.Checker = &a
+				problems = append(problems, reports.WriteAnswer(w, r))
+			}
+			r.Checker.Said = nil
+			problems = append(problems, reports.WriteAnswer(w, r))
+			r.Checker = nil
+			return errors.Join(append(problems, reports.WriteAnswer(w, r))...)
+		},
+	}
+	for _, format := range reports.All {
+		all[format.Name] = func(w io.Writer) error {
+			if format.Export != nil {
+				return format.Export(w, happened(text))
+			}
+			return format.Write(w, reported(text))
+		}
+	}
+	return all
+}
+
+// reported is a report in which not everything is said of everything.
+func reported(text string) lb.Report {
+	r := filled[lb.Report](text)
+	for i := range r.Verdicts {
+		switch i / 4 % 3 { // of each outcome
+		case 0:
+			r.Verdicts[i].Power = ""
+		case 1:
+			r.Verdicts[i].Power, r.Verdicts[i].Reason, r.Verdicts[i].Measured = "", "", ""
+		}
+	}
+	for i := range r.Phases {
+		r.Env.Phases[i].End = time.Hour
+		if i%2 == 0 {
+			r.Env.Marks[i].Err, r.Phases[i].Broke, r.Phases[i].Offered = "", 0, 0
+		}
+	}
+	return r
+}
+
+func mutated(text string) []reports.Mutated {
+	all := filled[[]reports.Mutated](text)
+	outcomes := []string{reports.Killed, reports.Unstartable, reports.Survived, reports.Broken, reports.Beyond, text}
+	for i := range all {
+		all[i].Outcome = outcomes[i%len(outcomes)]
+		if i%2 == 0 {
+			all[i].New = ""
+		}
+	}
+	return all
+}
+
+// No value of anything that lbproof shows orders the reader's terminal or CI system, or looks like a line of lbproof's own.
+func TestValuesOrderNobody(t *testing.T) {
+	for name, write := range writers(unreadable) {
+		t.Run(name, func(t *testing.T) {
+			var b, through bytes.Buffer
+			require.NoError(t, write(&b))
+			require.Contains(t, b.String(), "FORGED", "else nothing is tested")
+			for line := range strings.SplitSeq(b.String(), "\n") {
+				require.True(t, utf8.ValidString(line), "%q", line)
+				for _, r := range line {
+					require.True(t, strconv.IsGraphic(r), "%q in %q", r, line)
+				}
+				require.NotRegexp(t, `^\s*FORGED|##\[|##vso\[`, line)
+			}
+			w := plain.NewWriter(&through) // as in all of lbproof's output
+			require.NoError(t, write(w))
+			require.NoError(t, w.Close())
+			assert.NotRegexp(t, `(?m)^\s*::[a-z]`, through.String())
+			if name != "answer" { // it may begin with the balancer's version
+				assert.Equal(t, strings.ReplaceAll(b.String(), "::error", ""), strings.ReplaceAll(strings.ReplaceAll(through.String(), `\x3a:error`, ""), "::error", ""))
+			}
+		})
+	}
+}
+
+// JSON means what it meant, whatever it looks like.
+func TestHostileJSONIsTrue(t *testing.T) {
+	var b bytes.Buffer
+	format, err := reports.Find("json")
+	require.NoError(t, err)
+	require.NoError(t, format.Write(&b, filled[lb.Report](hostile)))
+	var r lb.Report
+	require.NoError(t, json.Unmarshal(b.Bytes(), &r))
+	assert.Equal(t, filled[lb.Report](hostile), r)
+
+	b.Reset()
+	require.NoError(t, reports.WriteJSON(&b, filled[lb.Plan](hostile)))
+	var p lb.Plan
+	require.NoError(t, json.Unmarshal(b.Bytes(), &p))
+	assert.Equal(t, filled[lb.Plan](hostile), p)
+
+	b.Reset()
+	require.NoError(t, reports.WriteJSON(&b, filled[reports.Reading](hostile)))
+	var reading reports.Reading
+	require.NoError(t, json.Unmarshal(b.Bytes(), &reading))
+	assert.Equal(t, filled[reports.Reading](hostile), reading)
+}
+
+// What libraries read of the other formats has as many parts as there were, and the values in them.
+func TestHostileFormatsAreRead(t *testing.T) {
+	r := filled[lb.Report](unreadable)
+	var b bytes.Buffer
+	format, err := reports.Find("junit")
+	require.NoError(t, err)
+	require.NoError(t, format.Write(&b, r))
+	var suite struct {
+		Name  string `xml:"name,attr"`
+		Cases []struct {
+			Name string `xml:"name,attr"`
+		} `xml:"testcase"`
+	}
+	require.NoError(t, xml.Unmarshal(b.Bytes(), &suite))
+	assert.Len(t, suite.Cases, len(r.Verdicts))
+	assert.Equal(t, plain.Text(unreadable), suite.Cases[0].Name)
+
+	b.Reset()
+	format, err = reports.Find("vegeta")
+	require.NoError(t, err)
+	require.NoError(t, format.Export(&b, happened(hostile)))
+	var result vegeta.Result
+	require.NoError(t, vegeta.NewJSONDecoder(&b)(&result))
+	assert.Equal(t, []string{hostile, hostile, hostile, hostile}, []string{result.Attack, result.Error, result.Method, result.URL})
+
+	b.Reset()
+	format, err = reports.Find("hdr")
+	require.NoError(t, err)
+	require.NoError(t, format.Export(&b, happened(unreadable)))
+	log := hdrhistogram.NewHistogramLogReader(&b)
+	h, err := log.NextIntervalHistogram()
+	require.NoError(t, err)
+	require.NotNil(t, h)
+	assert.Equal(t, int64(1), h.TotalCount())
+	assert.Contains(t, h.Tag(), `\x1b[31m`)
+	h, err = log.NextIntervalHistogram()
+	require.NoError(t, err)
+	assert.Nil(t, h)
+}
