@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
 )
@@ -65,7 +66,7 @@ func explained(err error, problems []lb.Problem) error {
 	if !errors.As(err, &refused) {
 		return err
 	}
-	for _, p := range problems {
+	for _, p := range plain.Value(problems) {
 		if p.Effect != lb.Rejected {
 			continue
 		}

@@ -13,11 +13,11 @@ import (
 // A refusal is told with what lbproof advises; any other failure is left as it is.
 func TestRefusalIsExplained(t *testing.T) {
 	problems := []lb.Problem{
-		{Pos: lb.Pos{File: "f", Line: 2}, Effect: lb.Rejected, Text: "no such thing", Instead: "another"},
+		{Pos: lb.Pos{File: "f", Line: 2}, Effect: lb.Rejected, Text: "no such\nthing", Instead: "another"},
 		{Pos: lb.Pos{File: "f", Line: 3}, Effect: lb.Inert, Text: "idle"},
 	}
 	err := explained(&stack.RefusedError{Text: "f:2: refused"}, problems)
-	assert.EqualError(t, err, "f:2: refused\nf:2: no such thing; instead: another")
+	assert.EqualError(t, err, "f:2: refused\nf:2: no such\\nthing; instead: another")
 	var refused *stack.RefusedError
 	assert.ErrorAs(t, err, &refused, "it stays the user's mistake")
 	other := errors.New("no Docker")
