@@ -7,6 +7,7 @@
 package plain
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"reflect"
@@ -113,6 +114,11 @@ func (q *quoter) Reset() { q.begins = q.lines }
 // Transform is transform.Transformer's.
 func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
 	for nSrc < len(src) {
+		if n := copy(dst[nDst:], src[nSrc:nSrc+usual(src[nSrc:])]); n > 0 {
+			q.begins = q.begins && len(bytes.TrimLeft(dst[nDst:nDst+n], " ")) == 0
+			nDst, nSrc = nDst+n, nSrc+n
+			continue
+		}
 		size, passes := q.next(src[nSrc:], atEOF)
 		if size == 0 {
 			return nDst, nSrc, transform.ErrShortSrc
@@ -130,6 +136,16 @@ func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 		q.begins = q.lines && (r == '\n' || q.begins && passes && unicode.IsSpace(r))
 	}
 	return nDst, nSrc, nil
+}
+
+// usual is how many characters text begins with that pass wherever they are.
+func usual(text []byte) int {
+	for i, b := range text {
+		if b < ' ' || b >= 0x7f || b == '#' || b == ':' {
+			return i
+		}
+	}
+	return len(text)
 }
 
 // next says how many bytes the first character of text has, and whether it needs no quotes. It has none where what follows decides that.
