@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
 )
 
@@ -29,7 +30,10 @@ run begins. With --runs, run folders that are older go too.`,
   lbproof clean --runs 30d --yes`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errors.Join(cleanFolders(cmd, out, time.Duration(older), yes), environment(cleanEngine(cmd, yes)))
+			if err := cleanFolders(cmd, out, time.Duration(older), yes); err != nil {
+				return err
+			}
+			return environment(cleanEngine(cmd, yes))
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "remove what is listed")
@@ -113,13 +117,13 @@ func cleanFolders(cmd *cobra.Command, out string, older time.Duration, yes bool)
 			continue
 		}
 		if !yes {
-			fmt.Fprintln(cmd.OutOrStdout(), "would remove", dir)
+			fmt.Fprintln(cmd.OutOrStdout(), "would remove", plain.Text(dir))
 			continue
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			return environment(fmt.Errorf("remove the run folder %s: %w", dir, err))
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), "removed", dir)
+		fmt.Fprintln(cmd.OutOrStdout(), "removed", plain.Text(dir))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
@@ -56,10 +57,10 @@ func pull(cmd *cobra.Command) error {
 		found, news, err := docker.Renew(cmd.Context(), one.image)
 		if err != nil {
 			failed = fmt.Errorf("the image of %s is not renewed: %w", one.name, err)
-			fmt.Fprintf(w, "%s\tfailed\t%v\n", one.name, err)
+			fmt.Fprintf(w, "%s\tfailed\t%s\n", one.name, plain.Lines(err.Error()))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s, %s\n", one.name, news, found.Ref, found.Source)
+		fmt.Fprintf(w, "%s\t%s\t%s, %s\n", one.name, news, plain.Text(found.Ref), plain.Text(found.Source))
 	}
 	if err := w.Flush(); err != nil {
 		return err

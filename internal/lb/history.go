@@ -222,8 +222,8 @@ type Node struct {
 	Name      string  `json:"name"`
 	Role      Role    `json:"role"`
 	Image     string  `json:"image"`
-	ImageID   string  `json:"image_id"` // its digest, which names it for good
-	Source    string  `json:"source"`   // local, pulled or built, and from what
+	ImageID   string  `json:"image_id,omitempty"` // its digest, which names it for good
+	Source    string  `json:"source"`             // local, pulled or built, and from what
 	Address   string  `json:"address"`
 	CPUs      float64 `json:"cpus,omitempty"`
 	Memory    int64   `json:"memory,omitempty"`
