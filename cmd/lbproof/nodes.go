@@ -263,14 +263,16 @@ func routeCommand() *cobra.Command {
 
 func reaperCommand() *cobra.Command {
 	var id string
+	var guard bool
 	cmd := &cobra.Command{
 		Use: "reaper", Short: "Remove a run when standard input ends", Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
-			return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id))
+			return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
 		},
 	}
 	cmd.Flags().StringVar(&id, "run", "", "the run to remove")
+	cmd.Flags().BoolVar(&guard, "guard", false, "leave where a reaper has started meanwhile")
 	_ = cmd.MarkFlagRequired("run")
 	return cmd
 }

@@ -79,3 +79,35 @@ func TestOlderImagesOfLbproofGo(t *testing.T) {
 		assert.Contains(t, n.ImageID, "sha256:")
 	}
 }
+
+// An image that was built from Debian packages is built again only where Debian has others, and takes the place of the one before.
+func TestRenew(t *testing.T) {
+	s := open(t)
+	d := s.docker
+	image := lb.Image{Ref: "localhost:1/renewed:here", Packages: []string{"busybox-static"}}
+	older := map[string]string{labelRecipe: recipe(image), labelPackages: "of another day", labelSource: "built long ago"}
+	require.NoError(t, d.load(t.Context(), "lbproof/renewed:older", older, func(l layer) error { return l.file("etc/older", 0o644, nil) }))
+	t.Cleanup(func() {
+		built, _ := d.builtAs(t.Context(), image)
+		for _, i := range built {
+			_, _ = d.client.ImageRemove(t.Context(), i.ID, client.ImageRemoveOptions{Force: true})
+		}
+	})
+	found, err := d.Image(t.Context(), image)
+	require.NoError(t, err)
+	assert.Equal(t, "lbproof/renewed:older", found.Ref, "a run takes what is there")
+
+	found, news, err := d.Renew(t.Context(), image)
+	require.NoError(t, err)
+	assert.Equal(t, "built anew", news)
+	assert.Contains(t, found.Source, "built from Debian's busybox-static")
+	built, err := d.builtAs(t.Context(), image)
+	require.NoError(t, err)
+	require.Len(t, built, 1, "the older one is gone")
+	assert.Equal(t, []string{found.Ref}, built[0].RepoTags)
+
+	again, news, err := d.Renew(t.Context(), image)
+	require.NoError(t, err)
+	assert.Equal(t, found, again)
+	assert.Contains(t, news, "up to date")
+}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -22,13 +24,39 @@ const socket = "/var/run/docker.sock"
 
 // startReaper starts the container that outlives the harness. The harness holds the reaper's standard input; when that
 // ends, because Close closed it or because the harness died, the reaper removes everything with the run's label.
+//
+// Until the reaper runs, a process of this machine stands in for it: a harness that is killed between two of the engine's answers leaves a
+// container that was made and that nobody starts any more.
 func (s *Stack) startReaper(ctx context.Context) error {
-	err := s.tryReaper(ctx)
+	leave, err := s.guard()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	err = s.tryReaper(ctx)
 	if errdefs.IsNotFound(err) { // a run of another lbproof has just removed the image, which no container used yet
 		s.docker.forgetOwn()
 		err = s.tryReaper(ctx)
 	}
 	return err
+}
+
+// guard starts a process that does the reaper's work if this one ends before leave is called.
+func (s *Stack) guard() (leave func(), err error) {
+	cmd := exec.Command(s.docker.Binary, "reaper", "--run", s.run, "--guard")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends this one must not end that one
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("guard the reaper's start: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("guard the reaper's start: %w", err)
+	}
+	return func() {
+		_ = json.NewEncoder(alive).Encode(will{Over: true})
+		alive.Close()
+		_ = cmd.Wait()
+	}, nil
 }
 
 func (s *Stack) tryReaper(ctx context.Context) error {
@@ -287,22 +315,27 @@ const looksAgain = 10 * time.Second
 
 // Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes everything with the run's
 // label but the reaper itself, and tries again until nothing is left, or nothing but a network for long, or a minute is over. It is the reaper's
-// whole life.
-func Reap(ctx context.Context, alive io.Reader, run string) error {
+// whole life. A guard stands in for the reaper until that runs: it leaves when it is told that the run is over, and the reaper is among what it
+// removes.
+func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
 		return fmt.Errorf("connect to Docker: %w", err)
 	}
 	defer cli.Close()
+	over := obey(ctx, cli, alive)
 	settled := time.Now()
-	if !obey(ctx, cli, alive) {
-		settled = time.Now().Add(looksAgain)
+	switch {
+	case over && guard:
+		return nil
+	case !over:
+		settled = settled.Add(looksAgain)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	alone := time.Now() // since when there has been nothing but networks
 	for {
-		left, err := leftovers(ctx, cli, run, false)
+		left, err := leftovers(ctx, cli, run, guard)
 		if err != nil || !onlyNetworks(left) {
 			alone = time.Now()
 		}
