@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -295,4 +297,34 @@ func TestAddressesFarApart(t *testing.T) {
 	_, r := reportOf(t, dir)
 	assert.Equal(t, map[string]int{"10.77.31.7": 5, "192.168.177.8": 10, "back-03": 15}, r.Phases[0].Servers)
 	p.nothingLeft(t, 0)
+}
+
+// Of two runs whose configurations name the same addresses the second waits for the first, and says so; both prove what they should. Addresses
+// that are somebody's in the world outside, and far from each other, are the run's own; the machine gets none of them, and no route to any.
+func TestTwoRunsWithTheSameAddresses(t *testing.T) {
+	t.Parallel()
+	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "203.0.113.5:8000", "back-02:8000", "203.128.1.1:8000", "back-03:8000", "169.254.169.254:8000"})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
+	first := start(t, dir, "test", "short.yaml", "--out", "first")
+	first.until(t, "starting the stack")
+	cli := docker(t)
+	require.Eventually(t, func() bool { return len(first.labelled(t, cli)) > 4 }, time.Minute, time.Millisecond) // a reaper, three networks, a node
+	second := start(t, dir, "test", "short.yaml", "--out", "second")
+	second.until(t, "waiting for run "+first.run.Load().(string)+", which has the network ")
+	routes, err := os.ReadFile("/proc/net/route")
+	require.NoError(t, err)
+	for _, p := range []*process{first, second} {
+		assert.Contains(t, []int{0, 3}, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
+		p.nothingLeft(t, 0)
+	}
+	for _, network := range []string{"007100CB", "000180CB", "00A9FEA9"} { // 203.0.113.0, 203.128.1.0, 169.254.169.0
+		assert.NotContains(t, string(routes), network)
+	}
+	addresses, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, a := range addresses {
+		for _, network := range []string{"203.", "169.254.169."} {
+			assert.False(t, strings.HasPrefix(a.String(), network), "the machine has %s", a)
+		}
+	}
 }
