@@ -29,8 +29,9 @@ var haproxy = Balancer{
 		}
 		return false
 	},
-	Parse: parseHAProxy,
-	Spec:  haproxySpec,
+	Parse:   parseHAProxy,
+	Unknown: lb.Rejected,
+	Spec:    haproxySpec,
 }
 
 // haproxySections are the words that begin a section.
@@ -40,7 +41,7 @@ var haproxySections = []string{
 
 func haproxySpec(cfg lb.Config) lb.Spec {
 	spec := lb.Spec{
-		Name:    "haproxy",
+		Name:    lb.OwnName("haproxy"),
 		Role:    lb.Balancer,
 		Command: []string{"haproxy", "-db"},
 		Check:   []string{"haproxy", "-c"},

@@ -149,7 +149,7 @@ func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption)
 	if len(l.words) < 3 {
 		return lb.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
 	}
-	host, port, err := hostPort(l.word(2), 0)
+	host, port, err := hostPort(strings.TrimPrefix(l.word(2), "ipv4@"), 0)
 	if err != nil {
 		return lb.Server{}, fmt.Errorf("%s: server %s: %w", l.pos, l.word(1), err)
 	}

@@ -27,6 +27,8 @@ type Balancer struct {
 	// Parse reads the configuration of the main files called names, and what they include, from fsys. Its errors begin with
 	// file:line. What the balancer would refuse, but can be read past, is a Problem and no error.
 	Parse func(fsys fs.FS, names ...string) (lb.Config, error)
+	// Unknown is what becomes of a server whose host no name server can know.
+	Unknown lb.Effect
 	// Spec is the node that runs the configuration; its ports and its needs are filled in by Specs.
 	Spec func(lb.Config) lb.Spec
 }
@@ -94,6 +96,9 @@ func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {
 func parse(b Balancer, fsys fs.FS, names ...string) (lb.Config, error) {
 	cfg, err := b.Parse(fsys, names...)
 	if err != nil {
+		return lb.Config{}, err
+	}
+	if err := hosts(&cfg, b.Unknown); err != nil {
 		return lb.Config{}, err
 	}
 	certificates(fsys, &cfg, time.Now())

@@ -186,6 +186,11 @@ func TestBadInput(t *testing.T) {
 	f("traefik.toml", "[entryPoints]\n[entryPoints.web\n", "traefik.toml:2: this is no TOML")
 	f("traefik.yaml", "providers:\n  file:\n    directory: /etc/traefik/none\n", "traefik.yaml:3: providers.file.directory /etc/traefik/none: file does not exist")
 	f("traefik.yaml", laughs(), "stands for more than 200000 parts")
+	reserved := "in a run the names under lbproof.internal are those of lbproof's own nodes: name another host"
+	f("nginx.conf", "events {}\nhttp { server { location / {\nproxy_pass http://NGINX.lbproof.Internal; } } }\n", "nginx.conf:3: the upstream server NGINX.lbproof.Internal:80: "+reserved)
+	f("haproxy.cfg", "backend b\n  server a worker.lbproof.internal.:80\n", "haproxy.cfg:2: the upstream server worker.lbproof.internal.:80: "+reserved)
+	f("traefik.yaml", "http:\n  middlewares:\n    m:\n      forwardAuth:\n        address: http://redis.lbproof.internal/a\n  routers:\n    r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}\n  services:\n    s:\n      loadBalancer: {servers: [{url: http://a}]}\n",
+		"traefik.yaml:5: redis.lbproof.internal: "+reserved)
 	f("notes.txt", "hello\n", "notes.txt: it cannot be told which balancer this is for: say so with --balancer")
 }
 
@@ -270,3 +275,41 @@ func FuzzNginx(f *testing.F)       { fuzz(f, "nginx", "nginx.conf") }
 func FuzzHAProxy(f *testing.F)     { fuzz(f, "haproxy", "haproxy.cfg") }
 func FuzzTraefik(f *testing.F)     { fuzz(f, "traefik", "traefik.yaml") }
 func FuzzTraefikTOML(f *testing.F) { fuzz(f, "traefik", "traefik.toml") }
+
+// Where no backend can stand is told with file and line, before anything starts.
+func TestUnplaceable(t *testing.T) {
+	f := func(host, want string) {
+		t.Helper()
+		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte("backend b\n  server a " + host + ":80\n")}}, "haproxy.cfg", "")
+		require.NoError(t, err)
+		_, err = lbconfigs.Specs(cfg)
+		assert.ErrorContains(t, err, "haproxy.cfg:2: the upstream server "+want)
+	}
+	f("localhost", "localhost:80 is the balancer's own host")
+	f("LocalHost.", "LocalHost.:80 is the balancer's own host")
+	f("ip6-loopback", "ip6-loopback:80 is the balancer's own host")
+	f("10.1", "10.1:80 ends with a number and is no IPv4 address")
+	f("10.0.0.300", "10.0.0.300:80 ends with a number and is no IPv4 address")
+	f("0x7f", "0x7f:80 ends with a number and is no IPv4 address")
+	f("ipv6@back-01", `"ipv6@back-01" is neither a host's name nor an IPv4 address`)
+	f("abns@back-01", `"abns@back-01" is neither a host's name nor an IPv4 address`)
+}
+
+// A host is one node, however its name is spelled, and lbproof's own nodes are others.
+func TestNodesOfHosts(t *testing.T) {
+	f := func(config string, want ...string) {
+		t.Helper()
+		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(config)}}, "haproxy.cfg", "")
+		require.NoError(t, err)
+		specs, err := lbconfigs.Specs(cfg)
+		require.NoError(t, err)
+		var got []string
+		for _, s := range specs {
+			got = append(got, s.Name+" is "+s.Host()+" "+s.Hostname)
+		}
+		assert.Equal(t, want, got)
+	}
+	f("backend b\n  server a BACK-01:80\n  server b back-01.:81\n  server c Back-02.:80\n  server d 10.0.0.1:80\n", "haproxy@lbproof is haproxy.lbproof.internal haproxy",
+		"BACK-01 is back-01 ", "Back-02. is back-02 ", "10.0.0.1 is at-10-0-0-1.lbproof.internal ")
+	f("backend b\n  server a HAProxy:80\n", "haproxy@lbproof is haproxy.lbproof.internal ", "HAProxy is haproxy ")
+}

@@ -29,8 +29,9 @@ var nginx = Balancer{
 	Owns: func(text string) bool {
 		return hasWord(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
 	},
-	Parse: parseNginx,
-	Spec:  nginxSpec,
+	Parse:   parseNginx,
+	Unknown: lb.Rejected,
+	Spec:    nginxSpec,
 }
 
 func nginxSpec(cfg lb.Config) lb.Spec {
@@ -39,7 +40,7 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 		command = append(command, "-g", "daemon off;")
 	}
 	spec := lb.Spec{
-		Name:    "nginx",
+		Name:    lb.OwnName("nginx"),
 		Role:    lb.Balancer,
 		Command: command,
 		Check:   []string{"nginx", "-t", "-q"},
@@ -668,7 +669,7 @@ func (r *nginxReader) upstream(up item) error {
 	r.keepalive(&pool, block)
 	r.unreadAll(block, inUpstream)
 	r.upstreamProblems(pool, block)
-	r.named[pool.Name] = len(r.cfg.Pools)
+	r.named[strings.ToLower(pool.Name)] = len(r.cfg.Pools)
 	r.cfg.Pools = append(r.cfg.Pools, pool)
 	return nil
 }
@@ -847,10 +848,25 @@ func listenPort(addr string) (int, error) {
 	return port, err
 }
 
+// spelled is a pool's name as its upstream has it: nginx finds upstreams by names in capitals or small letters.
+func (r *nginxReader) spelled(pool string) string {
+	if i, ok := r.named[strings.ToLower(pool)]; ok {
+		return r.cfg.Pools[i].Name
+	}
+	return pool
+}
+
 // pools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
 func (r *nginxReader) pools() error {
+	for _, split := range r.cfg.Splits {
+		for i := range split.Shares {
+			split.Shares[i].Pool = r.spelled(split.Shares[i].Pool)
+		}
+	}
 	for i, route := range r.cfg.Routes {
-		_, pool := r.named[route.Pool]
+		route.Pool = r.spelled(route.Pool)
+		r.cfg.Routes[i].Pool = route.Pool
+		_, pool := r.named[strings.ToLower(route.Pool)]
 		_, split := r.cfg.Split(route.Pool)
 		if pool || split || route.Pool == "" || strings.Contains(route.Pool, "$") {
 			continue
@@ -859,7 +875,7 @@ func (r *nginxReader) pools() error {
 		if err != nil {
 			return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
 		}
-		if _, named := r.named[host]; named && strings.Contains(route.Pool, ":") {
+		if _, named := r.named[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
 			r.problem(lb.Problem{
 				Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
 				Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
@@ -867,7 +883,7 @@ func (r *nginxReader) pools() error {
 			r.cfg.Routes[i].Pool = ""
 			continue
 		}
-		r.named[route.Pool] = len(r.cfg.Pools)
+		r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
 		r.cfg.Pools = append(r.cfg.Pools, lb.Pool{
 			Pos: route.PoolPos, Name: route.Pool, Method: lb.RoundRobin,
 			Servers: []lb.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
@@ -875,7 +891,7 @@ func (r *nginxReader) pools() error {
 	}
 	for i := range r.cfg.Pools {
 		r.cfg.Pools[i].Resolve = &lb.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
-		if slices.Contains(r.secure, r.cfg.Pools[i].Name) {
+		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, r.cfg.Pools[i].Name) }) {
 			for n := range r.cfg.Pools[i].Servers {
 				r.cfg.Pools[i].Servers[n].TLS = true
 			}

@@ -250,7 +250,7 @@ func (r *nginxReader) proxyPass(route *lb.Route, d item) {
 		return
 	}
 	pool, uri, replaces := strings.Cut(strings.TrimSuffix(target, "$request_uri"), "/") // which begins with one
-	route.Pool, route.PoolPos = pool, d.pos
+	route.Pool, route.PoolPos = r.spelled(pool), d.pos
 	if replaces && !strings.Contains(uri, "$") {
 		route.Rules = append(route.Rules, lb.Rule{
 			Pos: d.pos, When: lb.Always, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
@@ -561,7 +561,7 @@ func (r *nginxReader) countFailures(pool string, on []string) {
 			counted = append(counted, cause)
 		}
 	}
-	i, ok := r.named[pool]
+	i, ok := r.named[strings.ToLower(pool)]
 	if !ok {
 		return
 	}

@@ -243,7 +243,7 @@ func (r *nginxReader) proxyProblems(route lb.Route, in scope) {
 		}
 	}
 	var pool lb.Pool
-	at, ok := r.named[route.Pool]
+	at, ok := r.named[strings.ToLower(route.Pool)]
 	if ok {
 		pool = r.cfg.Pools[at]
 	}

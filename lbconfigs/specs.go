@@ -26,6 +26,9 @@ func Specs(cfg lb.Config) ([]lb.Spec, error) {
 		}
 	}
 	backends, err := backendSpecs(cfg)
+	if !slices.ContainsFunc(backends, func(spec lb.Spec) bool { return lb.SameHost(spec.Name, b.Name) }) {
+		balancer.Hostname = b.Name // else the balancer would take itself for that server
+	}
 	return append([]lb.Spec{balancer}, backends...), err
 }
 
@@ -35,7 +38,8 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 	var specs []lb.Spec
 	placed := map[string]int{}
 	place := func(host string, port int, helper bool) *lb.Spec {
-		at, ok := placed[host]
+		folded := lb.FoldHost(host)
+		at, ok := placed[folded]
 		if !ok {
 			spec := lb.Spec{Name: host, Role: lb.Backend, Restarts: true, Helper: helper}
 			if ip, err := netip.ParseAddr(host); err == nil {
@@ -43,7 +47,7 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 			}
 			specs = append(specs, spec)
 			at = len(specs) - 1
-			placed[host] = at
+			placed[folded] = at
 		}
 		if !slices.Contains(specs[at].Ports, port) {
 			specs[at].Ports = append(specs[at].Ports, port)
@@ -57,6 +61,9 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 					continue // a place holder that nobody asks
 				}
 				return nil, err
+			}
+			if lb.HostFlaw(server.Host) != "" {
+				continue // which is a problem of the configuration
 			}
 			spec := place(server.Host, server.Port, false)
 			if server.TLS {
@@ -72,6 +79,9 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", need.Pos, need.Path, err)
 		}
+		if flaw := lb.HostFlaw(host); flaw != "" {
+			return nil, fmt.Errorf("%s: %s: no name server can know this host: %s", need.Pos, need.Path, flaw)
+		}
 		place(host, port, true)
 	}
 	return specs, nil
@@ -86,7 +96,7 @@ func secure(spec *lb.Spec, port int, pool string) {
 		spec.TLS = append(spec.TLS, port)
 	}
 	if len(spec.Needs) == 0 {
-		spec.Needs = []lb.Need{{Kind: lb.NeedCertificate, Path: backendCertificate, Hosts: []string{spec.Name}}}
+		spec.Needs = []lb.Need{{Kind: lb.NeedCertificate, Path: backendCertificate, Hosts: []string{lb.FoldHost(spec.Name)}}}
 	}
 	if hosts := &spec.Needs[0].Hosts; !slices.Contains(*hosts, pool) {
 		*hosts = append(*hosts, pool)
@@ -97,7 +107,7 @@ func secure(spec *lb.Spec, port int, pool string) {
 func placeable(s lb.Server) error {
 	ip, err := netip.ParseAddr(s.Host)
 	switch {
-	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || s.Host == "localhost":
+	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || slices.Contains(loopbacks, lb.FoldHost(s.Host)):
 		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name another host", s.Pos, s.Addr())
 	case err == nil && ip.Is6():
 		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: name a host there", s.Pos, s.Addr())
@@ -105,6 +115,10 @@ func placeable(s lb.Server) error {
 		return fmt.Errorf("%s: the upstream server %s is no address that a host could have", s.Pos, s.Addr())
 	case s.Host == "" || strings.HasPrefix(s.Host, "unix:") || strings.HasPrefix(s.Host, "/"):
 		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can stand: use host:port", s.Pos, s.Host)
+	case strings.Contains(s.Host, "@"):
+		return fmt.Errorf("%s: the upstream server %q is neither a host's name nor an IPv4 address, where alone a backend can stand: use host:port", s.Pos, s.Host)
+	case addressLike(s.Host):
+		return fmt.Errorf("%s: the upstream server %s ends with a number and is no IPv4 address: write all four numbers, as 10.0.0.1, or name a host", s.Pos, s.Addr())
 	case strings.ContainsAny(s.Host, "$/%{}"):
 		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, so no backend can be placed for it", s.Pos, s.Host)
 	}

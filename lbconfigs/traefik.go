@@ -11,18 +11,21 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
 const traefikDir = "/etc/traefik"
 
 var traefik = Balancer{
-	Name:  "traefik",
-	Doc:   "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, else built from the Go module proxy",
-	Main:  []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
-	Owns:  IsTraefik,
-	Parse: parseTraefik,
-	Spec:  traefikSpec,
+	Name:    "traefik",
+	Doc:     "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, else built from the Go module proxy",
+	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
+	Owns:    IsTraefik,
+	Parse:   parseTraefik,
+	Unknown: lb.Differs,
+	Spec:    traefikSpec,
 }
 
 // IsTraefik says whether a document reads like a file of Traefik's.
@@ -33,7 +36,7 @@ func IsTraefik(text string) bool {
 
 func traefikSpec(cfg lb.Config) lb.Spec {
 	spec := lb.Spec{
-		Name:    "traefik",
+		Name:    lb.OwnName("traefik"),
 		Role:    lb.Balancer,
 		Command: []string{"traefik"},
 		Version: []string{"traefik", "version"},
@@ -560,7 +563,11 @@ func (r *trReader) server(t *tree) (lb.Server, bool) {
 		})
 		return lb.Server{}, false
 	}
-	server := lb.Server{Pos: t.pos, Host: u.Hostname(), Port: 80, Weight: number(t.get("weight"), 1), TLS: u.Scheme == "https"}
+	host := u.Hostname()
+	if known, err := idna.Lookup.ToASCII(host); err == nil && !ascii(host) {
+		host = known // which Traefik asks for
+	}
+	server := lb.Server{Pos: t.pos, Host: host, Port: 80, Weight: number(t.get("weight"), 1), TLS: u.Scheme == "https"}
 	if server.TLS {
 		server.Port = 443
 	}

@@ -14,10 +14,7 @@ import (
 
 // backend fills in what the harness's own backend needs: its limits and its command line.
 func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
-	limits, ok := s.Backends[spec.Name]
-	if !ok {
-		limits = defaultLimits
-	}
+	limits := s.limits(spec.Name)
 	if limits.Memory != "" {
 		bytes, err := units.RAMInBytes(limits.Memory)
 		if err != nil {
@@ -62,6 +59,16 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 		spec.Health = append(spec.Health, "--tls", ports[0])
 	}
 	return nil
+}
+
+// limits are what the scenario says of a backend, by any of its name's spellings.
+func (s Scenario) limits(host string) Limits {
+	for name, limits := range s.Backends {
+		if lb.SameHost(name, host) {
+			return limits
+		}
+	}
+	return defaultLimits
 }
 
 // healthPaths are the paths that the balancer itself asks for, which backends answer 200: those of its health checks, and

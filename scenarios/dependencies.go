@@ -7,10 +7,11 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
-// Dependencies are the services that backends can be given to need. Each has the name of the backend's flag for its address.
+// Dependencies are the services that backends can be given to need. The short name of each is that of the backend's flag for its
+// address, and one by which programs of the configuration reach it.
 var Dependencies = []lb.Spec{
 	{
-		Name: "postgres", Role: lb.Dependency, Ports: []int{5432}, User: "postgres", Env: map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
+		Name: lb.OwnName("postgres"), Role: lb.Dependency, Ports: []int{5432}, User: "postgres", Env: map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
 		Command: []string{"/bin/sh", "-c", startPostgres},
 		Image: lb.Image{
 			Ref: "postgres:15", Packages: []string{"postgresql-15", "coreutils", "dash"}, Users: []string{"postgres"},
@@ -18,7 +19,7 @@ var Dependencies = []lb.Spec{
 		},
 	},
 	{
-		Name: "redis", Role: lb.Dependency, Ports: []int{6379},
+		Name: lb.OwnName("redis"), Role: lb.Dependency, Ports: []int{6379},
 		Command: []string{"redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"},
 		Image:   lb.Image{Ref: "redis:7", Packages: []string{"redis-server"}, Dirs: []string{"/tmp", "/run"}},
 	},
@@ -34,18 +35,31 @@ exec postgres -D $data -k /tmp -c listen_addresses='*' -c fsync=off`
 // dependOn adds what the backends need, and tells them where it is.
 func (s Scenario) dependOn(plan *lb.Plan) error {
 	for _, d := range Dependencies {
-		if !slices.Contains(s.Needs, d.Name) {
+		short := lb.Short(d.Name)
+		if !slices.Contains(s.Needs, short) {
 			continue
 		}
 		for i, spec := range plan.Specs {
-			if spec.Name == d.Name {
-				return fmt.Errorf("%s: needs: the configuration has a node of its own that is called %s", s.File, d.Name)
+			if lb.SameHost(spec.Name, short) {
+				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): call that server something else", s.File, short, named(plan.Config, spec))
 			}
 			if spec.Role == lb.Backend && !spec.Helper {
-				plan.Specs[i].Command = append(slices.Clone(spec.Command), "--"+d.Name, fmt.Sprintf("%s:%d", d.Name, d.Ports[0]))
+				plan.Specs[i].Command = append(slices.Clone(spec.Command), "--"+short, fmt.Sprintf("%s:%d", d.Host(), d.Ports[0]))
 			}
 		}
 		plan.Specs = append(plan.Specs, d)
 	}
 	return nil
+}
+
+// named says where a configuration names the host that a node is.
+func named(cfg lb.Config, node lb.Spec) string {
+	for _, pool := range cfg.Pools {
+		for _, server := range pool.Servers {
+			if lb.SameHost(server.Host, node.Name) {
+				return server.Pos.String()
+			}
+		}
+	}
+	return node.Name
 }

@@ -92,7 +92,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		}
 		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e, e.load.Name))
 		if e.reload > 0 {
-			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: "balancer", Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
+			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: balancer(&plan).Name, Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
 		}
 	}
 	for _, l := range plan.Loads {
@@ -101,6 +101,9 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		}
 	}
 	correct(plan.Loads)
+	for i := range s.Faults {
+		s.Faults[i].Designed = true
+	}
 	return plan, s.events(&plan)
 }
 
@@ -315,7 +318,11 @@ func peers(plan *lb.Plan, balancers int) (names []string) {
 	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })
 	for n := 2; i >= 0 && n <= balancers; n++ {
 		peer := plan.Specs[i]
-		peer.Name, peer.Role = fmt.Sprintf("%s-%d", peer.Name, n), lb.Peer
+		short := fmt.Sprintf("%s-%d", lb.Short(peer.Name), n)
+		peer.Name, peer.Role, peer.Hostname = lb.OwnName(short), lb.Peer, ""
+		if called(plan.Specs, short) < 0 {
+			peer.Hostname = short
+		}
 		plan.Specs = append(plan.Specs, peer)
 		names = append(names, peer.Name)
 	}
@@ -524,7 +531,7 @@ func (d *designer) forget(e *experiment) {
 	}
 	d.beside(lb.Load{Name: e.kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, Fault{
-		Fault: "reload", Target: "balancer", Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
+		Fault: "reload", Target: balancer(d.plan).Name, Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
 	})
 }
 
@@ -606,7 +613,7 @@ func (d *designer) forgetBetween(phase string, within time.Duration) {
 	}
 	for _, at := range times[min(1, len(times)):] {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{
-			Fault: "reload", Target: "balancer", Phase: phase, At: at - betweenDeaths, For: takesOver, With: map[string]string{"change": "none"},
+			Fault: "reload", Target: balancer(d.plan).Name, Phase: phase, At: at - betweenDeaths, For: takesOver, With: map[string]string{"change": "none"},
 		})
 	}
 }

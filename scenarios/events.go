@@ -19,7 +19,7 @@ func (s Scenario) events(plan *lb.Plan) error {
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
 		}
-		nodes, err := targets(plan, f.Target)
+		nodes, err := targets(plan, f)
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
@@ -149,7 +149,7 @@ func possible(plan *lb.Plan, e lb.Event, target lb.Spec) error {
 	return nil
 }
 
-// peer is the other end where the fault names none: who asks the node.
+// peer is the name of the other end; of the one that asks the node where the fault names none.
 func peer(plan *lb.Plan, name string, target lb.Spec) string {
 	switch {
 	case name == "" && target.Role == lb.Dependency:
@@ -159,7 +159,22 @@ func peer(plan *lb.Plan, name string, target lb.Spec) string {
 	case name == "client", name == "":
 		return lb.WorkerName
 	}
+	if i := called(plan.Specs, name); i >= 0 {
+		return plan.Specs[i].Name
+	}
+	if lb.OwnName(name) == lb.WorkerName {
+		return lb.WorkerName
+	}
 	return name
+}
+
+// called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's own that has it
+// as its short name; -1 where there is none.
+func called(specs []lb.Spec, name string) int {
+	if i := slices.IndexFunc(specs, func(spec lb.Spec) bool { return lb.SameHost(spec.Name, name) }); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(specs, func(spec lb.Spec) bool { return spec.Name == lb.OwnName(name) })
 }
 
 func balancer(plan *lb.Plan) lb.Spec {
@@ -169,12 +184,12 @@ func balancer(plan *lb.Plan) lb.Spec {
 
 // targets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the balancer,
 // or servers of the first pool that has two or more.
-func targets(plan *lb.Plan, name string) ([]lb.Spec, error) {
-	if name == "balancer" {
+func targets(plan *lb.Plan, f Fault) ([]lb.Spec, error) {
+	name := f.Target
+	if name == "balancer" && !f.Designed {
 		return []lb.Spec{balancer(plan)}, nil
 	}
-	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == name })
-	if i >= 0 {
+	if i := called(plan.Specs, name); i >= 0 {
 		return plan.Specs[i : i+1], nil
 	}
 	var primaries, backups []lb.Spec

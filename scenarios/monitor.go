@@ -21,13 +21,13 @@ const (
 // What watches a balancer: Prometheus, and what tells it nginx's counters, as nginx's own program does on the same host.
 var (
 	Prometheus = lb.Spec{
-		Name: "prometheus", Role: lb.Monitor, Ports: []int{prometheusPort},
+		Name: lb.OwnName("prometheus"), Role: lb.Monitor, Ports: []int{prometheusPort},
 		Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
 		Check:   []string{"promtool", "check", "rules", rulesPath},
 		Image:   lb.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
 	}
 	NginxExporter = lb.Spec{
-		Name: "nginx-exporter", Role: lb.Monitor, Ports: []int{exporterPort},
+		Name: lb.OwnName("nginx-exporter"), Role: lb.Monitor, Ports: []int{exporterPort},
 		Command: []string{"prometheus-nginx-exporter", "-nginx.ssl-verify=false", "-nginx.scrape-uri"},
 		Image:   lb.Image{Ref: "nginx/nginx-prometheus-exporter:0.11", Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"}},
 	}
@@ -137,10 +137,10 @@ func scrapes(plan lb.Plan) (config string, exporters []lb.Spec) {
 		scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
 		switch {
 		case strings.HasPrefix(r.Own.What, "Prometheus metrics"), strings.HasPrefix(r.Own.What, "HAProxy's Prometheus exporter"):
-			job(plan.Config.Balancer, scheme, r.Path, fmt.Sprintf("'%s:%d'", balancer.Name, r.Port))
+			job(plan.Config.Balancer, scheme, r.Path, fmt.Sprintf("'%s:%d'", balancer.Host(), r.Port))
 			return b.String(), nil
 		case strings.HasPrefix(r.Own.What, "nginx's counters"):
-			job(plan.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Name, exporterPort))
+			job(plan.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Host(), exporterPort))
 			exporter := NginxExporter
 			exporter.Beside = balancer.Name
 			exporter.Command = append(slices.Clone(exporter.Command), fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, r.Port, r.Path))

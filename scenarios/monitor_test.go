@@ -43,9 +43,9 @@ func TestRulesAreWatched(t *testing.T) {
 	named := func(name string) lb.Spec {
 		return plan.Specs[slices.IndexFunc(plan.Specs, func(s lb.Spec) bool { return s.Name == name })]
 	}
-	assert.Equal(t, "nginx", named("nginx-exporter").Beside)
-	assert.Contains(t, named("nginx-exporter").Command[3], "://127.0.0.1:")
-	assert.Contains(t, named("prometheus").Made["/etc/prometheus/prometheus.yml"], "'nginx:9113'")
+	assert.Equal(t, "nginx@lbproof", named("nginx-exporter@lbproof").Beside)
+	assert.Contains(t, named("nginx-exporter@lbproof").Command[3], "://127.0.0.1:")
+	assert.Contains(t, named("prometheus@lbproof").Made["/etc/prometheus/prometheus.yml"], "'nginx.lbproof.internal:9113'")
 	assert.True(t, slices.ContainsFunc(plan.Claims, func(c lb.Claim) bool { return c.ID == "queries/Down" }))
 }
 

@@ -56,6 +56,8 @@ type Fault struct {
 	Sweep  time.Duration     `yaml:"sweep"` // and later by another part of this each time
 	Adapt  bool              `yaml:"adapt"` // see adapted
 	With   map[string]string `yaml:"with"`
+
+	Designed bool `yaml:"-"` // by lbproof: Target is a node's own name, be it "balancer"
 }
 
 // Limits of one backend's container.
@@ -223,7 +225,12 @@ func (s Scenario) expectations(plan *lb.Plan) error {
 // placed says whether every backend that the scenario limits is one that the configuration names.
 func (s Scenario) placed(specs []lb.Spec) error {
 	for name, limits := range s.Backends {
-		if !slices.ContainsFunc(specs, func(spec lb.Spec) bool { return spec.Role == lb.Backend && spec.Name == name }) {
+		for other, twice := range s.Backends {
+			if other != name && lb.SameHost(other, name) && twice.Line <= limits.Line {
+				return fmt.Errorf("%s:%d: %s is the backend %s of line %d: give its limits once", s.File, limits.Line, name, other, twice.Line)
+			}
+		}
+		if !slices.ContainsFunc(specs, func(spec lb.Spec) bool { return spec.Role == lb.Backend && lb.SameHost(spec.Name, name) }) {
 			return fmt.Errorf("%s:%d: the configuration names no backend %s", s.File, limits.Line, name)
 		}
 	}

@@ -51,7 +51,7 @@ func TestBaselinePlan(t *testing.T) {
 		assert.Equal(t, s.Role == lb.Backend, s.Restarts)
 		assert.Equal(t, s.Role == lb.Backend, len(s.Health) > 0)
 	}
-	assert.Equal(t, map[string][2]float64{"nginx": {0, 0}, "back-01": {0.125, 64}, "back-02": {0.25, 128}, "back-03": {0.25, 256}}, limits)
+	assert.Equal(t, map[string][2]float64{"nginx@lbproof": {0, 0}, "back-01": {0.125, 64}, "back-02": {0.25, 128}, "back-03": {0.25, 256}}, limits)
 	assert.Equal(t, uint64(1+1376+1000), plan.First(2))
 	assert.Equal(t, 3376, plan.Requests())
 }
@@ -222,8 +222,9 @@ func TestNeeds(t *testing.T) {
 	plan, err := fixtures.Plan("dependency")
 	require.NoError(t, err)
 	last := plan.Specs[len(plan.Specs)-1]
-	assert.Equal(t, "redis", last.Name)
+	assert.Equal(t, "redis@lbproof", last.Name)
+	assert.Equal(t, []string{"redis.lbproof.internal", "redis"}, last.Hosts(), "programs of users ask for it by its plain name")
 	assert.Equal(t, lb.Dependency, last.Role)
-	assert.Contains(t, strings.Join(plan.Specs[1].Command, " "), "--postgres postgres:5432 --redis redis:6379")
+	assert.Contains(t, strings.Join(plan.Specs[1].Command, " "), "--postgres postgres.lbproof.internal:5432 --redis redis.lbproof.internal:6379")
 	assert.Equal(t, "back-01", plan.Events[0].Peer, "a backend looks whether it is there")
 }

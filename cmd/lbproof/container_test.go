@@ -195,7 +195,7 @@ func TestBaselineIsProven(t *testing.T) {
 	}
 	t.Run("the folder alone is judged alike", func(t *testing.T) { judgedAlike(t, folder) })
 	t.Run("logs are kept", func(t *testing.T) {
-		for node, want := range map[string]string{"back-01": `"msg":"listening"`, "nginx": "POST /models", "lbproof-worker": ""} {
+		for node, want := range map[string]string{"back-01": `"msg":"listening"`, "nginx@lbproof": "POST /models", lb.WorkerName: ""} {
 			log, err := os.ReadFile(filepath.Join(folder, "logs", node+".log"))
 			require.NoError(t, err)
 			assert.Contains(t, string(log), want)
@@ -405,8 +405,8 @@ phases:
 func TestTwoRunsAtOnce(t *testing.T) {
 	var both sync.WaitGroup
 	for say, args := range map[string][]string{
-		"13 upheld":                 {"baseline"},
-		"of which traefik-2 let in": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
+		"13 upheld":                         {"baseline"},
+		"of which traefik-2@lbproof let in": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
 	} {
 		dir := t.TempDir()
 		p := start(t, dir, append([]string{"test"}, args...)...)
@@ -450,7 +450,7 @@ func TestHeaderOpens(t *testing.T) {
 
 // A container that is gone is the environment's failure: it is named, and convicts nobody.
 func TestDeadContainerIsNamed(t *testing.T) {
-	for _, node := range []string{"nginx", "back-02", "lbproof-worker"} {
+	for _, node := range []string{"nginx@lbproof", "back-02", lb.WorkerName} {
 		t.Run(node, func(t *testing.T) {
 			t.Parallel()
 			cli := docker(t)
@@ -475,7 +475,7 @@ func TestNothingIsPublished(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	networks := map[string]bool{}
-	for _, node := range []string{"nginx", "back-01", "back-02", "back-03", "lbproof-worker"} {
+	for _, node := range []string{"nginx@lbproof", "back-01", "back-02", "back-03", lb.WorkerName} {
 		info, err := cli.ContainerInspect(ctx, p.containerOf(t, cli, node), client.ContainerInspectOptions{})
 		require.NoError(t, err)
 		for port, bound := range info.Container.NetworkSettings.Ports {

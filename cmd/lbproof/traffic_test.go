@@ -67,7 +67,7 @@ func TestTenThousandConnections(t *testing.T) {
 	require.NoError(t, err)
 	seen := 0
 	for s := range h.Samples {
-		if s.Node == "lbproof-worker" {
+		if s.Node == lb.WorkerName {
 			seen++
 			assert.Less(t, s.Memory, int64(64<<20), "the sender's memory")
 		}

@@ -285,8 +285,11 @@ func (c Config) Split(name string) (split Split, ok bool) {
 // Route finds the route that takes a request for a host and path on a port. Among routes whose port, host and path fit, a
 // higher priority wins; among equals an exact path, then a longest prefix that is final, then the first regular
 // expression, then the longest prefix (nginx.org/en/docs/http/ngx_http_core_module.html#location). Routes with further
-// conditions and internal ones are passed over.
+// conditions and internal ones are passed over. A request without a host asks for the balancer, as "nginx".
 func (c Config) Route(port int, host, path string) (route Route, ok bool) {
+	if host == "" {
+		host = c.Balancer
+	}
 	named := c.named(port, host)
 	var prefix, regex *Route
 	best := 0

@@ -80,7 +80,7 @@ func (p Plan) Requests() int {
 
 // Spec is one node of the stack.
 type Spec struct {
-	Name     string            `json:"name"` // also its host name on the run's network
+	Name     string            `json:"name"` // a server's host as the configuration writes it, or an OwnName
 	Role     Role              `json:"role"`
 	Image    Image             `json:"image"`
 	Command  []string          `json:"command,omitempty"`
@@ -95,26 +95,35 @@ type Spec struct {
 	Shared   []string          `json:"shared,omitempty"` // directories that lbproof's agent beside the node sees too
 	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
 	Ports    []int             `json:"ports,omitempty"`
-	TLS      []int             `json:"tls,omitempty"`     // those of Ports that speak TLS
-	Needs    []Need            `json:"needs,omitempty"`   // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
-	Beside   string            `json:"beside,omitempty"`  // name of a node in whose network it is, and has its addresses
-	Address  string            `json:"address,omitempty"` // that the configuration knows it by, where that is no name
-	Helper   bool              `json:"helper,omitempty"`  // answers 200 to everything and keeps no ledger: auth services, mirrors
-	Control  int               `json:"control,omitempty"` // port on which a backend hands out its ledger
-	CPUs     float64           `json:"cpus,omitempty"`    // cores; 0 is no limit
-	Memory   int64             `json:"memory,omitempty"`  // bytes; 0 is no limit
-	Health   []string          `json:"health,omitempty"`  // the container's health check
-	User     string            `json:"user,omitempty"`    // that its processes run as; root where it is empty
+	TLS      []int             `json:"tls,omitempty"`      // those of Ports that speak TLS
+	Needs    []Need            `json:"needs,omitempty"`    // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
+	Beside   string            `json:"beside,omitempty"`   // name of a node in whose network it is, and has its addresses
+	Hostname string            `json:"hostname,omitempty"` // that its container calls itself; empty: the engine makes one up
+	Address  string            `json:"address,omitempty"`  // that the configuration knows it by, where that is no name
+	Helper   bool              `json:"helper,omitempty"`   // answers 200 to everything and keeps no ledger: auth services, mirrors
+	Control  int               `json:"control,omitempty"`  // port on which a backend hands out its ledger
+	CPUs     float64           `json:"cpus,omitempty"`     // cores; 0 is no limit
+	Memory   int64             `json:"memory,omitempty"`   // bytes; 0 is no limit
+	Health   []string          `json:"health,omitempty"`   // the container's health check
+	User     string            `json:"user,omitempty"`     // that its processes run as; root where it is empty
 	Restarts bool              `json:"restarts,omitempty"`
 	Settle   time.Duration     `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
 }
 
-// Host is the node's name on the run's network: its own, or one made of the address that is its name.
+// Host is the node's host name on the run's network.
 func (s Spec) Host() string {
 	if s.Address != "" {
-		return "at-" + strings.ReplaceAll(s.Address, ".", "-")
+		return "at-" + strings.ReplaceAll(s.Address, ".", "-") + "." + Reserved
 	}
-	return s.Name
+	return HostOf(s.Name)
+}
+
+// Hosts are all host names of the node on the run's network: what programs of users need they ask for by its short name.
+func (s Spec) Hosts() []string {
+	if s.Role == Dependency {
+		return []string{s.Host(), Short(s.Name)}
+	}
+	return []string{s.Host()}
 }
 
 // LedgerDir is where a backend keeps its ledger.
@@ -155,9 +164,6 @@ func DefaultBounds() map[Role]Bound {
 		Agent:      {1 << 30, 1024},
 	}
 }
-
-// WorkerName is the node that the traffic comes from.
-const WorkerName = "lbproof-worker"
 
 // Image says where a node's root file system comes from: a local image named Ref, else Ref pulled, else the packages
 // unpacked. The zero value is the image that holds lbproof itself.

@@ -226,3 +226,23 @@ func TestStopCutsRequestsInFlight(t *testing.T) {
 }
 
 // TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate.
+
+// What a request asks for and where the balancer is are two things.
+func TestHostIsNotTheAddress(t *testing.T) {
+	for _, e := range append(slices.Clone(engines), lb.WebSocket) {
+		t.Run(string(e), func(t *testing.T) {
+			var asked atomic.Value
+			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked.Store(r.Host) }))
+			defer server.Close()
+			at, err := url.Parse(server.URL)
+			require.NoError(t, err)
+			port, err := strconv.Atoi(at.Port())
+			require.NoError(t, err)
+			l := lb.Load{Engine: e, Count: 1, Concurrency: 1, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Path: "/", Port: port}}}
+			code := 0
+			For(l).Send(t.Context(), Phase{Load: l, First: 1, Host: "nginx", At: at.Hostname(), Origin: time.Now()}, func(h lb.Hit) { code = h.Code })
+			assert.Equal(t, http.StatusOK, code)
+			assert.Equal(t, "nginx:"+at.Port(), asked.Load())
+		})
+	}
+}

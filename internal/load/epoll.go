@@ -67,7 +67,7 @@ func (epollEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
 	runtime.LockOSThread() // the timer slack is the thread's
 	defer runtime.UnlockOSThread()
 	l := &loop{
-		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.Host}, emit: emit,
+		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, emit: emit,
 		idle: make([][]*socket, max(1, p.Clients.Count)), names: map[string]string{}, buf: make([]byte, 64<<10),
 	}
 	slack, _, _ := unix.Syscall(unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK, 0, 0)

@@ -44,7 +44,7 @@ type crowd struct {
 // Send is Engine's.
 func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
 	c := &crowd{
-		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.Host}, table: newTimetable(&p),
+		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, table: newTimetable(&p),
 		sessions: tls.NewLRUClientSessionCache(0), idle: make([][]*line, max(1, p.Clients.Count)), emit: emit,
 	}
 	begin := 1 // in an open loop; others come when they are needed

@@ -9,6 +9,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,7 +25,8 @@ type Phase struct {
 	lb.Load
 	Number  int       // of the phase in its plan
 	First   uint64    // number of its first hit
-	Host    string    // host name or address of the balancer
+	Host    string    // that requests ask for which name none
+	At      string    // host name or address of the balancer, where that is not Host
 	Origin  time.Time // of the hits' times
 	Address func(client int) netip.Addr
 	Trust   *x509.CertPool // whose certificates TLS takes; nil is any
@@ -66,6 +68,9 @@ func For(l lb.Load) Engine {
 func (p *Phase) secure(name string) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: p.Trust == nil, RootCAs: p.Trust, ServerName: name}
 }
+
+// at is where the balancer is.
+func (p *Phase) at() string { return cmp.Or(p.At, p.Host) }
 
 // now is the time since the origin.
 func (p *Phase) now() time.Duration { return time.Since(p.Origin) }

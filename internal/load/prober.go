@@ -42,7 +42,7 @@ type prober struct {
 
 // Send is Engine's.
 func (proberEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
-	all := &prober{Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.Host}, table: newTimetable(&p), emit: emit}
+	all := &prober{Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, table: newTimetable(&p), emit: emit}
 	var asking sync.WaitGroup
 	for range min(p.Concurrency, p.Count) {
 		asking.Go(func() {

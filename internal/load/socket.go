@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -150,9 +151,10 @@ func (c *choir) dial(h *lb.Hit) (*websocket.Conn, error) {
 		scheme = "wss://"
 	}
 	transport := &http.Transport{TLSClientConfig: c.secure(want.name)}
-	url := scheme + net.JoinHostPort(c.Host, strconv.Itoa(want.request.Port)) + want.request.Path
+	port := strconv.Itoa(want.request.Port)
+	url, host := scheme+net.JoinHostPort(c.at(), port)+want.request.Path, cmp.Or(header.Get("Host"), net.JoinHostPort(c.Host, port))
 	began := c.now()
-	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: header.Get("Host")})
+	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: host})
 	h.Connect = c.now() - began
 	if resp != nil {
 		h.Code, h.Server = resp.StatusCode, resp.Header.Get(lb.ServerHeader)

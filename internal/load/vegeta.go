@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -137,12 +138,14 @@ func (c *courier) RoundTrip(blank *http.Request) (*http.Response, error) {
 
 func (c *courier) request(ctx context.Context, seq uint64) (*http.Request, *http.Transport, error) {
 	want := c.Request(int(seq))
-	at, name := "http://", ""
+	port := strconv.Itoa(want.Port)
+	at, host := "http://", cmp.Or(want.Header["Host"], net.JoinHostPort(c.Host, port))
+	name := ""
 	if want.TLS {
 		at = "https://"
-		name, _, _ = strings.Cut(want.Header["Host"], ":")
+		name, _, _ = strings.Cut(host, ":")
 	}
-	at += net.JoinHostPort(c.Host, strconv.Itoa(want.Port)) + want.Path
+	at += net.JoinHostPort(c.at(), port) + want.Path
 	req, err := http.NewRequestWithContext(ctx, want.Method, at, bytes.NewReader(want.Body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the request: %w", err)
@@ -153,9 +156,7 @@ func (c *courier) request(ctx context.Context, seq uint64) (*http.Request, *http
 	for name, value := range want.Header {
 		req.Header.Set(name, value)
 	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
-	}
+	req.Host = host
 	if key := c.Key(int(seq)); key != "" && c.Keys.Header != "" {
 		req.Header.Set(c.Keys.Header, key)
 	}

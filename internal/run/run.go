@@ -197,7 +197,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 	var hosts []string
 	for _, spec := range s.plan.Specs {
 		if spec.Role != lb.Balancer && spec.Role != lb.Peer && spec.Beside == "" {
-			hosts = append(hosts, spec.Name)
+			hosts = append(hosts, spec.Hosts()...)
 			starting.Go(func() error {
 				if spec.Role == lb.Monitor {
 					if err := s.stack.Check(within, spec, []lb.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
@@ -267,9 +267,9 @@ func (s *execution) waitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := order{Key: s.stack.Key, Loads: s.plan.Loads, Holds: holds(s.plan), Balancer: s.balancer().Name, Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
+	o := order{Key: s.stack.Key, Loads: s.plan.Loads, Holds: holds(s.plan), Asks: s.plan.Config.Balancer, Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
 	for _, spec := range s.peers() {
-		o.Peers = append(o.Peers, spec.Name)
+		o.Peers = append(o.Peers, spec.Host())
 	}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == lb.Backend && !spec.Helper {
@@ -315,7 +315,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 		return s.whatFailed(ctx, err)
 	}
 	if r.Deaf {
-		return &DownError{s.balancer().Name, errors.New(r.Err)}
+		return &DownError{s.plan.Config.Balancer, errors.New(r.Err)}
 	}
 	return errors.New(r.Err)
 }
@@ -330,8 +330,8 @@ func (s *execution) whatFailed(ctx context.Context, err error) error {
 
 // cameUp adds to an error that the balancer is gone, which explains it.
 func (s *execution) cameUp(ctx context.Context, err error) error {
-	if name := s.balancer().Name; err != nil && s.stack.Gone(ctx, name) != nil {
-		return &DownError{name, err}
+	if err != nil && s.stack.Gone(ctx, s.balancer().Name) != nil {
+		return &DownError{s.plan.Config.Balancer, err}
 	}
 	return err
 }

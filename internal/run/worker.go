@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/gob"
@@ -29,8 +28,9 @@ import (
 type order struct {
 	Loads    []lb.Load
 	Holds    map[int]bool // phases after which no other begins before the harness says so
-	Balancer string
-	Peers    []string // of the balancer
+	Asks     string       // the host that requests ask for which name none
+	Balancer string       // its host name
+	Peers    []string     // of the balancer, their host names
 	Ports    []int
 	Settle   time.Duration // how long the balancer may answer 404 after it listens
 	Ledgers  []ledger
@@ -225,7 +225,7 @@ func (w *worker) settle(ctx context.Context) {
 	for _, host := range w.balancers() {
 		_ = until(ctx, func() error {
 			code := 0
-			load.For(first).Send(ctx, load.Phase{Load: first, Host: host, Origin: w.began}, func(h lb.Hit) { code = h.Code })
+			load.For(first).Send(ctx, load.Phase{Load: first, Host: w.order.Asks, At: host, Origin: w.began}, func(h lb.Hit) { code = h.Code })
 			if code == http.StatusNotFound || code == 0 {
 				return errors.New("not there yet")
 			}
@@ -316,7 +316,11 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 		trust = authority
 	}
 	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
-	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)}, Load: l, Number: number, First: first, Host: cmp.Or(l.Via, w.order.Balancer), Origin: w.began, Address: from, Enough: enough.Load}
+	at := w.order.Balancer
+	if l.Via != "" {
+		at = lb.HostOf(l.Via)
+	}
+	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)}, Load: l, Number: number, First: first, Host: w.order.Asks, At: at, Origin: w.began, Address: from, Enough: enough.Load}
 	load.For(l).Send(ctx, p, func(h lb.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)

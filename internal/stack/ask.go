@@ -37,7 +37,7 @@ func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answ
 	}
 	files := append(slices.Clone(cfg.Files), made...)
 	hosts := hostNames(cfg)
-	d.Progress("asking " + spec.Name + " itself")
+	d.Progress("asking " + cfg.Balancer + " itself")
 	version, err := s.alone(ctx, spec, spec.Version, files, hosts)
 	if err != nil {
 		return answer, err
@@ -69,7 +69,7 @@ func hostNames(cfg lb.Config) []string {
 	var hosts []string
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
-			if !strings.ContainsAny(s.Host, ":/$ ") && s.Host != "" && !slices.Contains(hosts, s.Host) {
+			if !strings.Contains(s.Host, ":") && lb.HostFlaw(s.Host) == "" && !slices.Contains(hosts, s.Host) {
 				hosts = append(hosts, s.Host)
 			}
 		}
@@ -110,7 +110,8 @@ func (s *Stack) isolated(ctx context.Context, spec lb.Spec, command []string, fi
 	host := func(h *container.HostConfig) {
 		h.NetworkMode = "none"
 		for _, name := range hosts {
-			h.ExtraHosts = append(h.ExtraHosts, name+":127.0.0.1")
+			name = strings.TrimSuffix(name, ".")
+			h.ExtraHosts = append(h.ExtraHosts, name+":127.0.0.1", name+".:127.0.0.1") // which only name servers take for one
 		}
 	}
 	return testcontainers.Run(ctx, found.Ref, append(s.options(one, files, tweak{host: host}), more...)...)

@@ -232,7 +232,7 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 			return nil
 		}),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
-			c.Hostname = spec.Host()
+			c.Hostname = spec.Hostname
 			c.User = cmp.Or(spec.User, rightsOf(spec.Role).user)
 			if spec.Role == lb.Backend {
 				c.Volumes = volumes([]string{lb.LedgerDir}) // which outlives the process, and is the only place that it writes to

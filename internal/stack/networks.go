@@ -526,7 +526,7 @@ func (s *Stack) joined(spec lb.Spec) []testcontainers.ContainerCustomizer {
 		}
 		aliases := []string(nil)
 		if n == main {
-			aliases = []string{spec.Host()}
+			aliases = spec.Hosts()
 		}
 		out = append(out, network.WithNetworkName(aliases, n.name), testcontainers.WithEndpointSettingsModifier(func(all map[string]*apinetwork.EndpointSettings) {
 			all[n.name].IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: at}
@@ -535,7 +535,7 @@ func (s *Stack) joined(spec lb.Spec) []testcontainers.ContainerCustomizer {
 			return out
 		}
 	}
-	out = append(out, network.WithNetworkName([]string{spec.Host()}, main.name))
+	out = append(out, network.WithNetworkName(spec.Hosts(), main.name))
 	for _, n := range s.networks[1:] {
 		if spec.Role == lb.Balancer || spec.Role == lb.Peer {
 			out = append(out, network.WithNetworkName(nil, n.name))

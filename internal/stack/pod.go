@@ -58,7 +58,7 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 	}
 	own := lb.Spec{Name: podName(spec.Name), Role: lb.Agent, Command: command}
 	capable := tweak{
-		config: func(c *container.Config) { c.Hostname, c.Volumes = spec.Host(), volumes(spec.Shared) },
+		config: func(c *container.Config) { c.Hostname, c.Volumes = spec.Hostname, volumes(spec.Shared) },
 		host: func(h *container.HostConfig) {
 			if len(spec.Shared) > 0 { // where sockets of other users' may be
 				h.CapAdd = append(h.CapAdd, "DAC_OVERRIDE")

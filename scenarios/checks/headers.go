@@ -253,17 +253,9 @@ func clientAddress(h lb.History, load int, seq uint64) string {
 	return l.Clients.Address(network, l.Client(int(seq-h.Plan.First(load)))).String()
 }
 
-// host is the host that a request asks for: the one that it names, else the balancer's own name.
+// host is the host that a request asks for: the one that it names, else the balancer's kind.
 func host(h lb.History, r lb.Request) string {
-	if named := r.Header["Host"]; named != "" {
-		return named
-	}
-	for _, s := range h.Plan.Specs {
-		if s.Role == lb.Balancer {
-			return fmt.Sprintf("%s:%d", s.Name, r.Port)
-		}
-	}
-	return ""
+	return cmp.Or(r.Header["Host"], fmt.Sprintf("%s:%d", h.Plan.Config.Balancer, r.Port))
 }
 
 // decoded remembers the header sets that it has taken apart: most rows have one of a few.

@@ -1,0 +1,77 @@
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// ownMark ends the name of every node that is lbproof's own. No host name has an @ in it.
+const ownMark = "@lbproof"
+
+// Reserved is the domain of lbproof's own nodes on a run's network. A configuration may name no host in it.
+const Reserved = "lbproof.internal"
+
+// WorkerName is the node that the traffic comes from.
+const WorkerName = "worker" + ownMark
+
+// OwnName is the name of a node of lbproof's own, which no server of a configuration can have: "nginx@lbproof".
+func OwnName(short string) string { return short + ownMark }
+
+// Short is a node's name without what marks it as lbproof's own.
+func Short(node string) string { return strings.TrimSuffix(node, ownMark) }
+
+// HostOf is the host name of a node that has no address of its own: "nginx.lbproof.internal" of "nginx@lbproof", and a server's name
+// in the one spelling that all of its spellings share.
+func HostOf(node string) string {
+	if short, own := strings.CutSuffix(node, ownMark); own {
+		return short + "." + Reserved
+	}
+	return FoldHost(node)
+}
+
+// FoldHost is a host name in small letters and without the dot that may end it: equal of all names of one host.
+func FoldHost(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
+
+// SameHost reports whether two names are those of one host.
+func SameHost(a, b string) bool { return FoldHost(a) == FoldHost(b) }
+
+// InReserved reports whether a host name is in the domain of lbproof's own nodes.
+func InReserved(host string) bool {
+	host = FoldHost(host)
+	return host == Reserved || strings.HasSuffix(host, "."+Reserved)
+}
+
+// Sizes of host names, bytes (RFC 1035, section 2.3.4: 255 with the length of each label and of the root).
+const (
+	longestName  = 253
+	longestLabel = 63
+)
+
+// HostFlaw says why no name server can know a host by a name; empty for a name that one can know, and for an address. Letters, digits,
+// - and _ are what the resolvers of glibc and Go let through.
+func HostFlaw(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	name := strings.TrimSuffix(host, ".")
+	if len(name) > longestName {
+		return fmt.Sprintf("the name has %d bytes, and a host name has %d at most", len(name), longestName)
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		foreign := strings.IndexFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+		})
+		switch {
+		case label == "":
+			return "nothing stands before, between or after its dots"
+		case foreign >= 0:
+			return fmt.Sprintf("%q is no letter, digit, - or _", []rune(label[foreign:])[0])
+		case len(label) > longestLabel:
+			return fmt.Sprintf("its part %s has %d bytes, and a part has %d at most", label, len(label), longestLabel)
+		case label[0] == '-' || label[len(label)-1] == '-':
+			return fmt.Sprintf("its part %s begins or ends with -", label)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,93 @@
+package scenarios_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/scenarios"
+)
+
+// planWith is the plan of a scenario, but for its usual parts, on an nginx with servers.
+func planWith(t *testing.T, more string, servers ...string) (lb.Plan, error) {
+	t.Helper()
+	config := "events {}\nhttp {\nupstream u {\nserver " + strings.Join(servers, ":80;\nserver ") + ":80;\n}\nserver { location / { proxy_pass http://u; } }\n}\n"
+	cfg, err := lbconfigs.Read(fstest.MapFS{"nginx.conf": {Data: []byte(config)}}, "nginx.conf", "nginx")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	text := "name: s\ndoc: d\nconfig: nginx.conf\nphases: [{name: p, rate: 10, for: 10s, send: [{path: /}]}]\n" + more
+	s, err := scenarios.Read(fstest.MapFS{"s.yaml": {Data: []byte(text)}}, "s.yaml")
+	require.NoError(t, err)
+	return s.Plan(cfg, specs)
+}
+
+// A fault's target is the server that has the name, however it is spelled, else the node of lbproof's own that is called so.
+func TestTargetsByName(t *testing.T) {
+	f := func(target, peer, wantTarget, wantPeer string, servers ...string) {
+		t.Helper()
+		plan, err := planWith(t, fmt.Sprintf("needs: [postgres]\nfaults: [{fault: pause, target: %s, peer: '%s', at: 1s, for: 1s}]\n", target, peer), servers...)
+		require.NoError(t, err)
+		assert.Equal(t, wantTarget+" seen by "+wantPeer, plan.Events[0].Target+" seen by "+plan.Events[0].Peer)
+	}
+	f("nginx", "", "nginx@lbproof", "worker@lbproof", "a", "b")
+	f("nginx", "", "nginx", "nginx@lbproof", "nginx", "b")
+	f("NGINX.", "", "nginx", "nginx@lbproof", "nginx", "b")
+	f("b", "balancer", "B", "nginx@lbproof", "nginx", "B")
+	f("balancer", "", "nginx@lbproof", "worker@lbproof", "balancer", "b")
+	f("nginx@lbproof", "client", "nginx@lbproof", "worker@lbproof", "nginx", "client")
+	f("a", "worker", "a", "worker@lbproof", "a", "b")
+	f("a", "worker", "a", "worker", "a", "worker")
+	f("postgres", "", "postgres@lbproof", "a", "a", "b")
+	f("server 1", "", "balancer", "nginx@lbproof", "balancer", "b")
+}
+
+// Experiments break the servers that they mean, be they called as scenarios call the balancer.
+func TestDesignedTargets(t *testing.T) {
+	cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
+  mode http
+  option redispatch
+frontend web
+  bind :80
+  default_backend app
+backend app
+  option httpchk GET /health
+  server balancer balancer:80 check
+  server haproxy haproxy:80 check
+`)}}, "haproxy.cfg", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := scenarios.Design("d", cfg, specs, scenarios.Setup{CPUs: 1})
+	require.NoError(t, err)
+	targets := map[string][]string{}
+	for _, e := range plan.Events {
+		targets[e.Fault] = append(targets[e.Fault], e.Target)
+	}
+	assert.Subset(t, []string{"balancer", "haproxy"}, targets["kill"])
+	assert.Contains(t, targets["kill"], "balancer")
+	assert.NotEmpty(t, targets["reload"])
+	assert.NotContains(t, targets["reload"], "balancer")
+}
+
+// Programs of users ask for what backends need by its plain name, which is no other's then.
+func TestNeedsWithTheNameOfAServer(t *testing.T) {
+	_, err := planWith(t, "needs: [redis]\n", "a", "Redis")
+	assert.EqualError(t, err, "s.yaml: needs: redis would have the name of a server of the configuration (nginx.conf:5): call that server something else")
+	_, err = planWith(t, "", "a", "redis")
+	assert.NoError(t, err)
+}
+
+func TestLimitsByName(t *testing.T) {
+	plan, err := planWith(t, "backends: {A.: {cpus: 0.5, memory: 64MiB}}\n", "a", "b")
+	require.NoError(t, err)
+	assert.InDelta(t, 0.5, plan.Specs[1].CPUs, 0)
+	_, err = planWith(t, "backends:\n  a: {cpus: 0.5, memory: 64MiB}\n  A: {cpus: 1, memory: 64MiB}\n", "a", "b")
+	assert.ErrorContains(t, err, "s.yaml:7: A is the backend a of line 6: give its limits once")
+}
