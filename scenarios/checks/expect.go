@@ -122,7 +122,7 @@ func (e expectation) holds(value float64) bool {
 
 // about says whether a hit counts.
 func (e expectation) about(hit lb.Hit) bool {
-	return (e.backend == "" || hit.Server == e.backend) && (e.status == 0 || hit.Err == "" && hit.Code == e.status)
+	return (e.backend == "" || lb.SameHost(hit.Server, e.backend)) && (e.status == 0 || hit.Err == "" && hit.Code == e.status)
 }
 
 // need is how many hits make a percentile more than the largest of them.

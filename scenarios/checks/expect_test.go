@@ -100,6 +100,7 @@ func TestExpectations(t *testing.T) {
 	f("requests{status: 503} == 0", lb.Upheld, some(100, ms, nil))
 	f("requests{status: 503} == 0", lb.Refuted, some(100, ms, failing(1)))
 	f("requests{backend: b1} >= 99%", lb.Upheld, some(100, ms, nil))
+	f("requests{backend: B1.} >= 99%", lb.Upheld, some(100, ms, nil))
 	f("rate >= 900", lb.Upheld, some(1000, ms, nil))
 	f("rate >= 1100", lb.Refuted, some(1000, ms, nil))
 }
