@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestRemains(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	require.NoError(t, dead.makeOwnNetwork(t.Context(), 0, nil))
-	t.Cleanup(func() { _ = d.Remove(t.Context(), Remains{Run: dead.run}) })
+	t.Cleanup(func() { _ = d.Remove(context.Background(), Remains{Run: dead.run}) }) // where the test ended early
 
 	of := func(at time.Time) (mine Remains, others []string) {
 		all, err := d.remainsAt(t.Context(), at)
@@ -86,13 +87,14 @@ func TestRenew(t *testing.T) {
 	d := s.docker
 	image := lb.Image{Ref: "localhost:1/renewed:here", Packages: []string{"busybox-static"}}
 	older := map[string]string{labelRecipe: recipe(image), labelPackages: "of another day", labelSource: "built long ago"}
+	forget := func() {
+		built, err := d.builtAs(context.Background(), image)
+		assert.NoError(t, err)
+		d.drop(context.Background(), built)
+	}
+	forget() // what a test that was killed has left
+	t.Cleanup(forget)
 	require.NoError(t, d.load(t.Context(), "lbproof/renewed:older", older, func(l layer) error { return l.file("etc/older", 0o644, nil) }))
-	t.Cleanup(func() {
-		built, _ := d.builtAs(t.Context(), image)
-		for _, i := range built {
-			_, _ = d.client.ImageRemove(t.Context(), i.ID, client.ImageRemoveOptions{Force: true})
-		}
-	})
 	found, err := d.Image(t.Context(), image)
 	require.NoError(t, err)
 	assert.Equal(t, "lbproof/renewed:older", found.Ref, "a run takes what is there")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	imagetypes "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
 	"github.com/lbproof/lbproof/internal/lb"
@@ -44,10 +45,9 @@ func (d *Docker) debian(ctx context.Context, image lb.Image, fresh bool) (found 
 	if err != nil {
 		return Found{}, false, err
 	}
-	for _, i := range before {
-		if i.Labels[labelPackages] == packages {
-			return Found{i.RepoTags[0], i.Labels[labelSource]}, false, nil
-		}
+	if i := slices.IndexFunc(before, func(i imagetypes.Summary) bool { return i.Labels[labelPackages] == packages }); i >= 0 {
+		d.drop(ctx, slices.Delete(slices.Clone(before), i, i+1))
+		return Found{before[i].RepoTags[0], before[i].Labels[labelSource]}, false, nil
 	}
 	version := versionOf(image.Packages[0], debs)
 	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", image.Packages[0], version, len(debs)-1)
@@ -67,10 +67,15 @@ func (d *Docker) debian(ctx context.Context, image lb.Image, fresh bool) (found 
 	if err != nil {
 		return Found{}, false, err
 	}
-	for _, i := range before { // an image that a run uses stays until the next time
+	d.drop(ctx, before)
+	return Found{ref, source}, true, nil
+}
+
+// drop removes images that others have taken the place of. One that a run uses stays until the next time.
+func (d *Docker) drop(ctx context.Context, images []imagetypes.Summary) {
+	for _, i := range images {
 		_, _ = d.client.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
 	}
-	return Found{ref, source}, true, nil
 }
 
 // packagesOf tells packages in their versions from all others.
