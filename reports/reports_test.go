@@ -30,8 +30,9 @@ func sample() lb.Report {
 	p := 0.25
 	return lb.Report{
 		Schema: lb.ReportSchema, Name: "baseline", Alpha: 0.001, Beta: 0.001,
+		Judged: "v1.3.0",
 		Env: lb.Environment{
-			Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
+			Lbproof: "v1.2.0", Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
 			ConfigSHA: "0123456789abcdef", Client: "10.0.0.9", CPUs: 2,
 			Nodes:  []lb.Node{{Name: "nginx", Role: lb.Balancer, Image: "nginx:stable", Source: "local"}},
 			Logged: []lb.Logged{{Text: "[alert] 1024 worker_connections are not enough", Count: 9}},

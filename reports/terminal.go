@@ -186,6 +186,9 @@ func remarks(w io.Writer, r lb.Report) {
 			}
 		}
 	}
+	if builds := r.Builds(); builds != "" {
+		fmt.Fprintln(w, "\n"+builds)
+	}
 	if r.Env.Interrupted != "" {
 		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)
 	}

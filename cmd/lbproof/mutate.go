@@ -169,8 +169,11 @@ func (m *mutator) save() error {
 	if err != nil {
 		return fmt.Errorf("write what is known of mutations: %w", err)
 	}
-	next := m.file() + ".next"
-	if err := errors.Join(os.WriteFile(next, text, 0o644), os.Rename(next, m.file())); err != nil {
+	err = run.WriteFile(m.file(), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("write what is known of mutations: %w", err)
 	}
 	return nil

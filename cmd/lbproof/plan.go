@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -49,13 +48,8 @@ func readPlan(name string) (lb.Plan, error) {
 	if plan.Schema != lb.PlanSchema {
 		return plan, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, plan.Schema, lb.PlanSchema)
 	}
-	const before = "lbproof-worker" // what plans of older versions call the node that the traffic comes from
-	if !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == before }) {
-		for i, e := range plan.Events {
-			if e.Peer == before {
-				plan.Events[i].Peer = lb.WorkerName
-			}
-		}
+	if err := plan.Check(); err != nil {
+		return plan, fmt.Errorf("%s: %w", name, err)
 	}
 	return plan, nil
 }

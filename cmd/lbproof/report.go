@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/reports"
 )
 
@@ -54,7 +53,7 @@ other tools. The exit code is 0 whatever the verdicts. The tables of the folder,
 
 // export prints what a run measured.
 func export(w io.Writer, format reports.Format, dir string) error {
-	h, err := run.Open(dir)
+	h, err := open(dir)
 	if err != nil {
 		return err
 	}

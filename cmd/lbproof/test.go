@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -83,20 +83,27 @@ func judgeFolder(cmd *cobra.Command, dir string) error {
 
 // judge decides a run from its folder alone.
 func judge(dir string) (lb.Report, error) {
-	h, err := run.Open(dir)
+	h, err := open(dir)
 	if err != nil {
 		return lb.Report{}, err
 	}
-	return checks.Judge(h)
+	r, err := checks.Judge(h)
+	r.Judged = run.Version()
+	return r, environment(err)
+}
+
+// open reads a run folder. One that no run has left is the user's mistake, any other failure is the environment's.
+func open(dir string) (lb.History, error) {
+	h, err := run.Open(dir)
+	if errors.Is(err, run.ErrNoRun) {
+		return h, err
+	}
+	return h, environment(err)
 }
 
 func writeReport(name string, format reports.Format, r lb.Report) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	if err := errors.Join(format.Write(f, r), f.Close()); err != nil {
-		return fmt.Errorf("write the report %s: %w", name, err)
+	if err := run.WriteFile(name, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
+		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it and writes nothing", name, err, filepath.Dir(name), format.Name)
 	}
 	return nil
 }

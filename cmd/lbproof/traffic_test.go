@@ -72,6 +72,7 @@ func TestTenThousandConnections(t *testing.T) {
 			assert.Less(t, s.Memory, int64(64<<20), "the sender's memory")
 		}
 	}
+	require.NoError(t, h.Err())
 	assert.GreaterOrEqual(t, seen, 3)
 }
 

@@ -97,6 +97,15 @@ const (
 	Other     Err = "other"
 )
 
+// Known says whether it is one of those, or none.
+func (e Err) Known() bool {
+	switch e {
+	case "", Refused, Reset, Closed, Truncated, Garbage, Timeout, DNS, Handshake, Tester, Other:
+		return true
+	}
+	return false
+}
+
 // Arrival is what a backend saw of one request: the witness that counts retries, duplicates and losses.
 type Arrival struct {
 	Seq    uint64 // of the hit; 0 where the request carried no id
@@ -133,7 +142,7 @@ type History struct {
 	Checks   iter.Seq[Check]
 	Samples  iter.Seq[Sample]
 	Attempts iter.Seq[Attempt] // in runs with faults
-	Err      func() error      // why the last loop ended early; nil where it did not
+	Err      func() error      // why a loop ended early, the first that did; nil where none did
 }
 
 // Environment is where a run took place and how the stack fared.

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -68,6 +69,30 @@ const PlanSchema = "lbproof.plan/1"
 
 // Decides says whether the run sets out to decide a claim.
 func (p Plan) Decides(c Claim) bool { return len(p.Checks) == 0 || slices.Contains(p.Checks, c.Check) }
+
+// Check says what no run could keep to: phases without requests, faults in phases that are not there, files that are not what
+// their digests say.
+func (p Plan) Check() error {
+	for i, l := range p.Loads {
+		switch {
+		case l.Count < 0:
+			return fmt.Errorf("phase %d (%s): count is %d", i, l.Name, l.Count)
+		case l.Count > 0 && len(l.Requests) == 0:
+			return fmt.Errorf("phase %d (%s): it has no requests to send", i, l.Name)
+		}
+	}
+	for i, e := range p.Events {
+		if e.Phase < 0 || e.Phase >= len(p.Loads) {
+			return fmt.Errorf("event %d (%s): it is in phase %d, and there are %d", i, e.Fault, e.Phase, len(p.Loads))
+		}
+	}
+	for _, f := range p.Config.Files {
+		if sum := Digest(f.Content); sum != f.SHA256 {
+			return fmt.Errorf("configuration file %s: its content has the SHA-256 %s instead of %q", f.Name, sum, f.SHA256)
+		}
+	}
+	return nil
+}
 
 // Requests is how many requests the plan sends.
 func (p Plan) Requests() int {

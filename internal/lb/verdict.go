@@ -1,7 +1,9 @@
 package lb
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -75,9 +77,22 @@ type Report struct {
 	Alpha    float64     `json:"alpha"`
 	Beta     float64     `json:"beta"`
 	Env      Environment `json:"environment"`
+	Judged   string      `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
 	Verdicts []Verdict   `json:"verdicts"`
 	Phases   []Phase     `json:"phases"`
 	Ledger   Ledger      `json:"ledger"`
+}
+
+// Builds says which lbproof recorded the run and which judged it, where that was another or could have been: builds without a version
+// of their own share a name. It is empty where one version did both.
+func (r Report) Builds() string {
+	switch {
+	case r.Judged != r.Env.Lbproof:
+		return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", cmp.Or(r.Env.Lbproof, "of no known version"), cmp.Or(r.Judged, "of no known version"))
+	case strings.Contains(r.Judged, "(devel)") || strings.HasSuffix(r.Judged, "+dirty"):
+		return fmt.Sprintf("recorded and judged by lbproof %s, which is the name of many builds", r.Judged)
+	}
+	return ""
 }
 
 // ReportSchema is the version of the report's JSON form.

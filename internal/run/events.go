@@ -139,7 +139,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mar
 		return mark
 	}
 	s.Progress.Step("fault: " + e.Fault + " " + e.Target)
-	if err := s.folder.Journal(entry{Event: number, Did: "order", At: mark.Ordered, Fault: e}); err != nil {
+	if err := s.folder.Journal(entry{Event: number, Did: ordered, At: mark.Ordered, Fault: e}); err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
@@ -162,7 +162,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mar
 	}
 	mark.To = cmp.Or(s.at(to), time.Since(s.origin))
 	s.Progress.Step("healed: " + e.Fault + " " + e.Target)
-	if err := s.folder.Journal(entry{Event: number, Did: "heal", At: mark.To, Fault: e}); err != nil && mark.Err == "" {
+	if err := s.folder.Journal(entry{Event: number, Did: healed, At: mark.To, Fault: e}); err != nil && mark.Err == "" {
 		mark.Err = err.Error()
 	}
 	return mark

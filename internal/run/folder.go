@@ -2,12 +2,12 @@ package run
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,64 +23,78 @@ const (
 	attemptsFile    = "attempts.parquet"
 	journalFile     = "journal.jsonl"
 	environmentFile = "environment.json"
+	manifestFile    = "manifest.json"
 	logsFolder      = "logs"
 )
 
-// ErrFolder is a run folder that cannot be written.
-var ErrFolder = errors.New("the run folder cannot be written: free some space, or name another place with --out")
+// filesOf are those that a run of the plan leaves, beside the logs and the manifest.
+func filesOf(plan lb.Plan) []string {
+	files := []string{planFile, environmentFile, hitsFile, arrivalsFile, samplesFile}
+	if len(plan.Events) > 0 {
+		files = append(files, attemptsFile, journalFile)
+	}
+	return files
+}
 
-// Folder is a run being written: the plan first, rows as they come, the environment last.
+// Folder is a run being written: the plan first, rows as they come, the environment last but one, and the manifest last, which
+// says that the folder is whole. Every file is written beside its place and renamed when it is whole, but the journal, which is
+// there for those who look after lbproof was killed.
 type Folder struct {
 	Dir      string
 	hits     *table[hitRow]
 	arrivals *table[arrivalRow]
 	samples  *table[sampleRow]
 
-	mu       sync.Mutex // of what is told from several sides
-	attempts *table[attemptRow]
-	journal  *os.File
-	// attemptsErr is why attempts could not be written.
-	attemptsErr error
+	mu         sync.Mutex // of what is told from several sides
+	attempts   *table[attemptRow]
+	journal    *output
+	journalErr error   // the first
+	files      []bound // that are whole
 }
 
-// Create makes the folder of a run, which must not exist.
+// Create makes the folder of a run, which must not exist. Where it fails it leaves none.
 func Create(dir string, plan lb.Plan) (*Folder, error) {
+	if err := plan.Check(); err != nil {
+		return nil, fmt.Errorf("the plan: %w", err)
+	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+		return nil, unwritable(err)
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+		return nil, unwritable(err)
 	}
 	f := &Folder{Dir: dir}
-	err := writeJSON(filepath.Join(dir, planFile), plan)
-	if err == nil {
-		f.hits, err = createTable[hitRow](filepath.Join(dir, hitsFile))
-	}
-	if err == nil {
-		f.arrivals, err = createTable[arrivalRow](filepath.Join(dir, arrivalsFile))
-	}
-	if err == nil {
-		f.samples, err = createTable[sampleRow](filepath.Join(dir, samplesFile))
-	}
-	if err == nil && len(plan.Events) > 0 {
-		err = f.createForFaults()
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Discard())
+	if err := f.begin(plan); err != nil {
+		_ = f.Discard() // what keeps a folder from being written may keep it from being removed
+		return nil, unwritable(err)
 	}
 	return f, nil
 }
 
-// createForFaults makes the files that only runs with faults have.
-func (f *Folder) createForFaults() (err error) {
-	if f.attempts, err = createTable[attemptRow](filepath.Join(f.Dir, attemptsFile)); err != nil {
+func (f *Folder) begin(plan lb.Plan) (err error) {
+	if err := f.writeJSON(planFile, plan); err != nil {
 		return err
 	}
-	if f.journal, err = os.Create(filepath.Join(f.Dir, journalFile)); err != nil {
-		return fmt.Errorf("%w: %w", ErrFolder, err)
+	if f.hits, err = createTable[hitRow](f.path(hitsFile)); err != nil {
+		return err
 	}
-	return nil
+	if f.arrivals, err = createTable[arrivalRow](f.path(arrivalsFile)); err != nil {
+		return err
+	}
+	if f.samples, err = createTable[sampleRow](f.path(samplesFile)); err != nil {
+		return err
+	}
+	if len(plan.Events) == 0 {
+		return nil
+	}
+	if f.attempts, err = createTable[attemptRow](f.path(attemptsFile)); err != nil {
+		return err
+	}
+	f.journal, err = inPlace(f.path(journalFile))
+	return err
 }
+
+func (f *Folder) path(name string) string { return filepath.Join(f.Dir, name) }
 
 // entry is a line of the journal: what is about to be broken, and what has been healed.
 type entry struct {
@@ -90,6 +104,12 @@ type entry struct {
 	Fault lb.Event      `json:"fault"`
 }
 
+// What an entry says was done.
+const (
+	ordered = "order"
+	healed  = "heal"
+)
+
 // Journal writes a line down, for good before it returns.
 func (f *Folder) Journal(e entry) error {
 	line, err := json.Marshal(e)
@@ -98,11 +118,11 @@ func (f *Folder) Journal(e entry) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, err = f.journal.Write(append(line, '\n'))
-	if err = errors.Join(err, f.journal.Sync()); err != nil {
-		return fmt.Errorf("%w: %w", ErrFolder, err)
+	if f.journalErr == nil {
+		_, err = f.journal.Write(append(line, '\n'))
+		f.journalErr = unwritable(first(err, f.journal.file.Sync()))
 	}
-	return nil
+	return f.journalErr
 }
 
 // Attempt adds a row. It may be called from several sides; that one could not be written is told when the folder is finished.
@@ -110,28 +130,26 @@ func (f *Folder) Attempt(a lb.Attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.attempts != nil { // else all is written, and an agent had something more to tell
-		f.attemptsErr = errors.Join(f.attemptsErr, f.attempts.write(rowOfAttempt(a)))
+		_ = f.attempts.write(rowOfAttempt(a)) // which the table remembers
 	}
 }
 
-// Discard removes a folder in which nothing was measured.
+// Discard removes a folder that nobody can judge.
 func (f *Folder) Discard() error {
-	_ = f.closeTables() // they are not wanted
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hits.abandon()
+	f.arrivals.abandon()
+	f.samples.abandon()
+	f.attempts.abandon()
+	if f.journal != nil {
+		f.journal.abandon()
+	}
+	f.attempts, f.journal = nil, nil
 	if err := os.RemoveAll(f.Dir); err != nil {
 		return fmt.Errorf("remove the run's folder: %w", err)
 	}
 	return nil
-}
-
-func (f *Folder) closeTables() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	problems := []error{f.hits.close(), f.arrivals.close(), f.samples.close()}
-	if f.journal != nil {
-		problems = append(problems, f.attemptsErr, f.attempts.close(), f.journal.Close())
-		f.attempts, f.journal = nil, nil
-	}
-	return errors.Join(problems...)
 }
 
 // Hit adds a row.
@@ -143,90 +161,104 @@ func (f *Folder) Arrival(a lb.Arrival) error { return f.arrivals.write(rowOfArri
 // Sample adds a row.
 func (f *Folder) Sample(s lb.Sample) error { return f.samples.write(rowOfSample(s)) }
 
-// Log opens a file for what a node printed.
+// Log opens a file for what a node printed, which has to be closed before the folder is finished.
 func (f *Folder) Log(node string) (io.WriteCloser, error) {
-	dir := filepath.Join(f.Dir, logsFolder)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	if err := os.MkdirAll(f.path(logsFolder), 0o755); err != nil {
+		return nil, unwritable(err)
 	}
-	w, err := os.Create(f.logFile(node))
+	o, err := aside(f.logFile(node))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+		return nil, unwritable(err)
 	}
-	return w, nil
+	return &logWriter{o, f}, nil
 }
 
-func (f *Folder) logFile(node string) string { return filepath.Join(f.Dir, logsFolder, node+".log") }
+func (f *Folder) logFile(node string) string { return f.path(filepath.Join(logsFolder, node+".log")) }
 
-// Finish writes the environment, which says that the folder is whole.
+// logWriter is a log being written.
+type logWriter struct {
+	*output
+	folder *Folder
+}
+
+// Write is io.Writer's.
+func (w *logWriter) Write(p []byte) (int, error) {
+	n, err := w.output.Write(p)
+	return n, unwritable(err)
+}
+
+// Close makes the log one of the folder's files.
+func (w *logWriter) Close() error { return unwritable(w.folder.keep(w.output, 0)) }
+
+// keep makes a file one of the folder's.
+func (f *Folder) keep(o *output, rows int64) error {
+	if err := o.settle(); err != nil {
+		o.abandon()
+		return err
+	}
+	name, err := filepath.Rel(f.Dir, o.name)
+	f.files = append(f.files, bound{Name: filepath.ToSlash(name), Size: o.size, SHA256: o.digest(), Rows: rows})
+	return err
+}
+
+// Finish writes the environment, and the manifest, which says that the folder is whole. Its error is the first of writing the folder.
 func (f *Folder) Finish(env lb.Environment) error {
-	return errors.Join(f.closeTables(), writeJSON(filepath.Join(f.Dir, environmentFile), env))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := first(keepTable(f, f.hits), keepTable(f, f.arrivals), keepTable(f, f.samples))
+	if err == nil && f.journal != nil {
+		err = first(f.journalErr, keepTable(f, f.attempts), f.keep(f.journal, 0))
+		f.attempts, f.journal = nil, nil
+	}
+	if err == nil {
+		err = f.writeJSON(environmentFile, env)
+	}
+	if err == nil {
+		err = f.writeManifest(env.Lbproof)
+	}
+	return unwritable(err)
 }
 
-func writeJSON(file string, value any) error {
+func keepTable[R any](f *Folder, t *table[R]) error {
+	if err := t.finish(); err != nil {
+		t.abandon()
+		return err
+	}
+	return f.keep(t.out, t.count)
+}
+
+func (f *Folder) writeManifest(lbproof string) error {
+	slices.SortFunc(f.files, func(a, b bound) int { return strings.Compare(a.Name, b.Name) })
+	text, err := manifest{Schema: manifestSchema, Lbproof: lbproof, Files: f.files}.text()
+	if err != nil {
+		return err
+	}
+	err = WriteFile(f.path(manifestFile), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if dir, err := os.Open(f.Dir); err == nil {
+		_ = dir.Sync() // which not every file system can
+		_ = dir.Close()
+	}
+	return nil
+}
+
+func (f *Folder) writeJSON(name string, value any) error {
 	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("%w: %w", ErrFolder, err)
-	}
-	return nil
-}
-
-// Open reads a run folder. Hits and arrivals are read from disk by each loop over them.
-func Open(dir string) (lb.History, error) {
-	var h lb.History
-	if err := readJSON(filepath.Join(dir, planFile), &h.Plan); err != nil {
-		return h, fmt.Errorf("%w (a run folder is what lbproof run or lbproof test leaves)", err)
-	}
-	if h.Plan.Schema != lb.PlanSchema {
-		return h, fmt.Errorf("%s: schema %q; this lbproof reads %s", filepath.Join(dir, planFile), h.Plan.Schema, lb.PlanSchema)
-	}
-	err := readJSON(filepath.Join(dir, environmentFile), &h.Env)
-	if errors.Is(err, fs.ErrNotExist) {
-		return h, fmt.Errorf("%s: the run did not end: it has no %s", dir, environmentFile)
-	}
+	o, err := aside(f.path(name))
 	if err != nil {
-		return h, err
+		return err
 	}
-	var failed error
-	h.Err = func() error { return failed }
-	first := make([]uint64, len(h.Plan.Loads))
-	for i := range first {
-		first[i] = h.Plan.First(i)
+	if _, err := o.Write(append(text, '\n')); err != nil {
+		o.abandon()
+		return err
 	}
-	h.Hits = rows(filepath.Join(dir, hitsFile), &failed, func(r hitRow) lb.Hit { return r.hit(first) })
-	arrivals := rows(filepath.Join(dir, arrivalsFile), &failed, arrivalRow.arrival)
-	h.Arrivals = func(yield func(lb.Arrival) bool) {
-		for a := range arrivals {
-			if _, check := a.Check(); !check && !yield(a) {
-				return
-			}
-		}
-	}
-	h.Checks = func(yield func(lb.Check) bool) {
-		for a := range arrivals {
-			if c, check := a.Check(); check && !yield(c) {
-				return
-			}
-		}
-	}
-	h.Samples = rows(filepath.Join(dir, samplesFile), &failed, sampleRow.sample)
-	h.Attempts = func(func(lb.Attempt) bool) {}
-	if len(h.Plan.Events) > 0 {
-		h.Attempts = rows(filepath.Join(dir, attemptsFile), &failed, attemptRow.attempt)
-	}
-	return h, nil
-}
-
-func readJSON(file string, into any) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("read the run: %w", err)
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
+	return f.keep(o, 0)
 }

@@ -1,25 +1,40 @@
 package run
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
 )
+
+// sends is what a phase sends.
+var sends = []lb.Request{{Method: "GET", Path: "/"}}
 
 // written makes a folder of n hits and arrivals.
 func written(t testing.TB, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "runs", "one")
-	plan := lb.Plan{Schema: lb.PlanSchema, Name: "one", Loads: []lb.Load{{Name: "a", Count: n}, {Name: "b", Count: n}}}
+	plan := lb.Plan{
+		Schema: lb.PlanSchema, Name: "one", Loads: []lb.Load{{Name: "a", Count: n, Requests: sends}, {Name: "b", Count: n, Requests: sends}},
+		Config: lb.Config{Files: []lb.File{lb.NewFile("nginx.conf", []byte("events {}"))}}, Events: []lb.Event{{Fault: "kill"}},
+	}
 	f, err := Create(dir, plan)
 	require.NoError(t, err)
+	require.NoError(t, f.Journal(entry{Did: ordered, Fault: plan.Events[0]}))
+	require.NoError(t, f.Journal(entry{Did: healed, Fault: plan.Events[0]}))
 	for i := range n {
 		require.NoError(t, f.Hit(hit(i)))
 		require.NoError(t, f.Arrival(arrival(i)))
@@ -67,11 +82,12 @@ func TestFolderKeepsEverything(t *testing.T) {
 	assert.NoError(t, h.Err())
 }
 
-func TestDamagedFoldersAreErrors(t *testing.T) {
-	f := func(want string, damage func(dir string)) {
+// Each way in which a folder is none, not whole or another's is told apart, and with the way out.
+func TestFoldersThatAreRefused(t *testing.T) {
+	f := func(want string, damage func(t *testing.T, dir string)) {
 		t.Helper()
-		dir := written(t, 5000)
-		damage(dir)
+		dir := written(t, 2000)
+		damage(t, dir)
 		h, err := Open(dir)
 		if err == nil {
 			for range h.Hits {
@@ -80,35 +96,358 @@ func TestDamagedFoldersAreErrors(t *testing.T) {
 			err = h.Err()
 		}
 		assert.ErrorContains(t, err, want)
+		assert.NotContains(t, err.Error(), "\n")
 	}
-	f("plan.json", func(dir string) { os.Remove(filepath.Join(dir, "plan.json")) })
-	f("the run did not end", func(dir string) { os.Remove(filepath.Join(dir, "environment.json")) })
-	f("environment.json", func(dir string) { os.WriteFile(filepath.Join(dir, "environment.json"), []byte("{"), 0o600) })
-	f("schema", func(dir string) {
-		os.WriteFile(filepath.Join(dir, "plan.json"), []byte(`{"schema":"lbproof.plan/99"}`), 0o600)
+	remove := func(files ...string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			for _, file := range files {
+				require.NoError(t, os.Remove(filepath.Join(dir, file)))
+			}
+		}
+	}
+	// edit writes the manifest over the change.
+	edit := func(file, old, new string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			m, err := readManifest(dir)
+			require.NoError(t, err)
+			text, err := os.ReadFile(filepath.Join(dir, file))
+			require.NoError(t, err)
+			require.Contains(t, string(text), old)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, file), bytes.Replace(text, []byte(old), []byte(new), -1), 0o644))
+			resealed(t, dir, m, file)
+		}
+	}
+	f("the run did not end: it has no manifest.json; run it again", remove(manifestFile, environmentFile))
+	f("it has no manifest.json: the run did not end, the file was removed, or an lbproof recorded it that wrote none yet", remove(manifestFile))
+	f("it is no run folder: a run folder is what lbproof run or lbproof test leaves", func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(dir)) })
+	f("hits.parquet: it was changed after the run: it is missing; take the folder from a copy, or run it again", remove(hitsFile))
+	f(`schema "lbproof.run/9"; this lbproof reads lbproof.run/1: judge the run with the lbproof that recorded it, "v9"`, func(t *testing.T, dir string) {
+		text, err := manifest{Schema: "lbproof.run/9", Lbproof: "v9"}.text()
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f("hits.parquet", func(dir string) { os.Remove(filepath.Join(dir, "hits.parquet")) })
-	f("hits.parquet", func(dir string) {
-		name := filepath.Join(dir, "hits.parquet")
+	f("manifest.json: it was changed after the run: it is not what its own digest says", func(t *testing.T, dir string) {
+		name := filepath.Join(dir, manifestFile)
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(name, bytes.Replace(text, []byte("{"), []byte("{ "), 1), 0o644))
+	})
+	f("manifest.json: it does not name samples.parquet", func(t *testing.T, dir string) {
+		m, err := readManifest(dir)
+		require.NoError(t, err)
+		m.Files = slices.DeleteFunc(m.Files, func(b bound) bool { return b.Name == samplesFile })
+		text, err := m.text()
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
+	})
+	f("manifest.json: it names ../other, which is outside the folder", func(t *testing.T, dir string) {
+		text, err := manifest{Schema: manifestSchema, Files: []bound{{Name: "../other"}}}.text()
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
+	})
+	f(`plan.json: schema "lbproof.plan/9"; this lbproof reads lbproof.plan/1: judge the run with the lbproof that recorded it`, edit(planFile, "lbproof.plan/1", "lbproof.plan/9"))
+	f(`plan.json: json: unknown field "nome"; judge the run with the lbproof that recorded it`, edit(planFile, `"name": "one"`, `"nome": "one"`))
+	f(`plan.json: configuration file nginx.conf: its content has the SHA-256`, edit(planFile, "events {}", "events { }"))
+	f(`plan.json: phase 0 (a): count is -1`, edit(planFile, `"count": 2000`, `"count": -1`))
+	f(`environment.json: json: unknown field "werkers"`, edit(environmentFile, `"workers"`, `"werkers"`))
+	f("environment.json: something follows the end of the JSON text", edit(environmentFile, "\n}\n", "\n}\n{}\n"))
+	f(`environment.json: it tells of 3 phases, and the plan has 2`, edit(environmentFile, `"phases": null`, `"phases": [{}, {}, {}]`))
+	f(`journal.jsonl:2: json: unknown field "whom"`, edit(journalFile, `"did":"heal"`, `"whom":"heal"`))
+	f(`journal.jsonl:2: "hea1" is neither order nor heal`, edit(journalFile, `"did":"heal"`, `"did":"hea1"`))
+	f(`journal.jsonl:1: event 7, and the plan has 1`, edit(journalFile, `{"event":0`, `{"event":7`))
+	f(`hits.parquet: its column 2 is "lead" instead of "load"`, edit(hitsFile, "load", "lead")) // a bit or two, and the phase of every hit was 0
+	f(`hits.parquet: its column 7 is "sErver" instead of "server"`, edit(hitsFile, "server", "sErver"))
+	f("hits.parquet: it has 2000 rows instead of 1999", func(t *testing.T, dir string) {
+		m, err := readManifest(dir)
+		require.NoError(t, err)
+		m.Files[slices.IndexFunc(m.Files, func(b bound) bool { return b.Name == hitsFile })].Rows--
+		resealed(t, dir, m, hitsFile)
+	})
+	f("hits.parquet: it is no regular file", func(t *testing.T, dir string) { // which would keep its reader waiting for ever
+		name := filepath.Join(dir, hitsFile)
 		info, err := os.Stat(name)
 		require.NoError(t, err)
-		require.NoError(t, os.Truncate(name, info.Size()/2))
+		require.NoError(t, os.Remove(name))
+		require.NoError(t, syscall.Mkfifo(name, 0o644))
+		m, err := readManifest(dir)
+		require.NoError(t, err)
+		for i := range m.Files {
+			if m.Files[i].Name == hitsFile {
+				m.Files[i].Size -= info.Size()
+			}
+		}
+		text, err := m.text()
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f("hits.parquet", func(dir string) { os.WriteFile(filepath.Join(dir, "hits.parquet"), []byte("no table"), 0o600) })
+}
+
+// A table without a column that its rows need is refused by name: the library fills in zeros.
+func TestColumnsAreCompared(t *testing.T) {
+	type more struct {
+		At     int64  `parquet:"at_ns,delta"`
+		Node   string `parquet:"node,dict"`
+		From   string `parquet:"from,dict"`
+		Source int32  `parquet:"source_port,delta"`
+		Port   int32  `parquet:"port,delta"`
+		To     int32  `parquet:"to,delta"`
+	}
+	type less struct {
+		At     int64  `parquet:"at_ns,delta"`
+		Node   string `parquet:"node,dict"`
+		From   string `parquet:"from,dict"`
+		Source int32  `parquet:"source_port,delta"`
+	}
+	type wide struct {
+		At int64  `parquet:"at_ns,delta"`
+		Is []byte `parquet:"node,dict"`
+	}
+	type optional struct {
+		At *int64 `parquet:"at_ns,optional"`
+	}
+	needs := parquet.SchemaOf(attemptRow{})
+	assert.NoError(t, sameColumns(parquet.SchemaOf(attemptRow{}), needs))
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(more{}), needs), `its column "to" is none of this lbproof's`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(less{}), needs), `it has no column "port"`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(wide{}), needs), `its column "node" is BYTE_ARRAY instead of STRING`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(optional{}), needs), `its column "at_ns" is optional INT(64,true) instead of INT(64,true)`)
+}
+
+// Rows that can be of no run are errors, though the file is whole.
+func TestRowsThatCannotBe(t *testing.T) {
+	f := func(want string, change func(*lb.Hit)) {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "run")
+		folder, err := Create(dir, lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 5, Requests: sends}, {Count: 5, Requests: sends}}})
+		require.NoError(t, err)
+		for i := range 5 {
+			h := hit(i)
+			if i == 3 {
+				change(&h)
+			}
+			require.NoError(t, folder.Hit(h))
+		}
+		require.NoError(t, folder.Finish(lb.Environment{}))
+		h, err := Open(dir)
+		require.NoError(t, err)
+		n := 0
+		for range h.Hits {
+			n++
+		}
+		assert.Equal(t, 3, n)
+		assert.ErrorContains(t, h.Err(), "hits.parquet: row 4: "+want)
+	}
+	f("the hit is of phase 2, and the plan has 2", func(h *lb.Hit) { h.Load = 2 })
+	f("the hit is of phase -1, and the plan has 2", func(h *lb.Hit) { h.Load = -1 })
+	f("hit 6 is none of phase 0", func(h *lb.Hit) { h.Seq = 6 })
+	f("hit 0 is none of phase 0", func(h *lb.Hit) { h.Seq = 0 })
+	f("code is 1000, which is not from 0 to 999", func(h *lb.Hit) { h.Code = 1000 })
+	f("done_ns is -1, which is not from 0 to", func(h *lb.Hit) { h.Done = -1 })
+	f(`error is "tired", which is none`, func(h *lb.Hit) { h.Err = "tired" })
+}
+
+// The first error of reading is kept for ever: loops that go well after it do not make it good.
+func TestFirstErrorIsKept(t *testing.T) {
+	dir := written(t, 100)
+	h, err := Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(dir, hitsFile)))
+	assert.Empty(t, slices.Collect(h.Hits))
+	want := h.Err()
+	assert.ErrorContains(t, want, hitsFile)
+	for range h.Arrivals {
+		break
+	}
+	assert.Empty(t, slices.Collect(h.Samples), "half of a history is none")
+	assert.Equal(t, want, h.Err())
+	_, err = checks.Judge(h)
+	assert.ErrorIs(t, err, want)
+}
+
+// What changes between being verified and being read is noticed.
+func TestChangedWhileJudged(t *testing.T) {
+	dir := written(t, 100)
+	h, err := Open(dir)
+	require.NoError(t, err)
+	name := filepath.Join(dir, samplesFile)
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.NoError(t, WriteFile(name, func(w io.Writer) error { // the same, but another file
+		_, err := w.Write(text)
+		return err
+	}))
+	assert.Empty(t, slices.Collect(h.Samples))
+	assert.ErrorContains(t, h.Err(), "samples.parquet: somebody changed it while it was judged")
+}
+
+// Until a run has ended nothing of it looks whole, and what a run that was killed leaves is said to be unfinished.
+func TestUnfinishedRun(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "one")
+	f, err := Create(dir, lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 5000, Requests: sends}}})
+	require.NoError(t, err)
+	for i := range 5000 {
+		require.NoError(t, f.Hit(hit(i)))
+	}
+	assert.NoFileExists(t, filepath.Join(dir, hitsFile))
+	_, err = Open(dir)
+	assert.ErrorContains(t, err, "the run did not end")
+	require.NoError(t, f.Finish(lb.Environment{}))
+	left, err := filepath.Glob(filepath.Join(dir, "*"+partial))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	_, err = Open(dir)
+	assert.NoError(t, err)
 }
 
 // A full disk is told as such, whenever the rows reach it.
 func TestFullDisk(t *testing.T) {
 	f, err := Create(filepath.Join(t.TempDir(), "one"), lb.Plan{})
 	require.NoError(t, err)
-	f.hits, err = createTable[hitRow]("/dev/full")
+	f.hits.abandon()
+	require.NoError(t, os.Symlink("/dev/full", f.path(hitsFile)+partial)) // a link, so that what removes the file spares the device
+	f.hits, err = createTable[hitRow](f.path(hitsFile))
 	require.NoError(t, err)
 	for i := 0; err == nil && i < 1_000_000; i++ {
 		err = f.Hit(hit(i))
 	}
 	assert.ErrorIs(t, err, ErrFolder)
-	assert.ErrorContains(t, err, "no space left on device")
-	assert.ErrorContains(t, err, "--out")
+	assert.ErrorContains(t, err, "no space left on device; free some space, or name another place with --out")
+	assert.Equal(t, err, f.Hit(hit(1)), "and nothing is added to what has a gap")
+	assert.Equal(t, err, f.Finish(lb.Environment{}))
+	assert.NoFileExists(t, f.path(manifestFile))
+	info, err := os.Stat("/dev/full")
+	require.NoError(t, err)
+	assert.NotZero(t, info.Mode()&os.ModeCharDevice, "it is still there")
+}
+
+// What is written in place is nobody's to remove: it may be more than a file.
+func TestOnlyPartsAreRemoved(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a")
+	o, err := inPlace(name)
+	require.NoError(t, err)
+	o.abandon()
+	assert.FileExists(t, name)
+	_, err = inPlace(name)
+	assert.ErrorIs(t, err, os.ErrExist, "and what is there already is not written to")
+	o, err = aside(name)
+	require.NoError(t, err)
+	o.abandon()
+	assert.FileExists(t, name)
+	assert.NoFileExists(t, name+partial)
+}
+
+// On a real file system that is full a run ends with one sentence and no folder, from its first file to its last.
+func TestFullFileSystem(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount a small file system")
+	}
+	mounted := t.TempDir()
+	require.NoError(t, syscall.Mount("tmpfs", mounted, "tmpfs", 0, "size=256k"))
+	defer func() { assert.NoError(t, syscall.Unmount(mounted, 0)) }()
+	plan := lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 1 << 30, Requests: sends}}}
+	filler := filepath.Join(mounted, "filler")
+	ended := func(err error, f *Folder) {
+		t.Helper()
+		assert.ErrorIs(t, err, ErrFolder)
+		assert.ErrorContains(t, err, "no space left on device; free some space")
+		assert.NotContains(t, err.Error(), "\n")
+		if f != nil {
+			s := execution{folder: f, measuring: true}
+			dir, told := s.settled(err)
+			assert.Empty(t, dir)
+			assert.Equal(t, err, told)
+		}
+		assert.NoDirExists(t, filepath.Join(mounted, "one"))
+	}
+	fill := func(room int64) {
+		t.Helper()
+		file, err := os.Create(filler)
+		require.NoError(t, err)
+		for err == nil {
+			_, err = file.Write(make([]byte, 4096))
+		}
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		info, err := file.Stat()
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(file.Truncate(info.Size()-room), file.Close()))
+	}
+	fill(0) // not even the plan
+	_, err := Create(filepath.Join(mounted, "one"), plan)
+	ended(err, nil)
+	require.NoError(t, os.Remove(filler))
+
+	f, err := Create(filepath.Join(mounted, "one"), plan) // the hits
+	require.NoError(t, err)
+	for i := 0; err == nil; i++ {
+		err = f.Hit(lb.Hit{Seq: uint64(i + 1), Header: fmt.Sprint(i * i), Due: time.Duration(i * i)})
+	}
+	ended(err, f)
+
+	f, err = Create(filepath.Join(mounted, "one"), plan) // a log
+	require.NoError(t, err)
+	log, err := f.Log("nginx")
+	require.NoError(t, err)
+	fill(0)
+	_, err = log.Write(make([]byte, 1<<16))
+	_ = log.Close()
+	ended(err, f)
+	require.NoError(t, os.Remove(filler))
+
+	f, err = Create(filepath.Join(mounted, "one"), plan) // what is written at the end
+	require.NoError(t, err)
+	fill(0)
+	ended(f.Finish(lb.Environment{Interrupted: string(make([]byte, 1<<16))}), f)
+}
+
+// A folder in which nothing can be made is told as such.
+func TestPlacesWithoutFolders(t *testing.T) {
+	inTheWay := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(inTheWay, nil, 0o644))
+	_, err := Create(filepath.Join(inTheWay, "one"), lb.Plan{})
+	assert.ErrorIs(t, err, ErrFolder)
+	assert.ErrorContains(t, err, inTheWay+": not a directory; name another place with --out")
+	if os.Getuid() != 0 {
+		readOnly := t.TempDir()
+		require.NoError(t, os.Chmod(readOnly, 0o500))
+		_, err := Create(filepath.Join(readOnly, "one"), lb.Plan{})
+		assert.ErrorIs(t, err, ErrFolder)
+		assert.ErrorContains(t, err, "permission denied; name another place with --out")
+		return
+	}
+	readOnly := t.TempDir()
+	require.NoError(t, syscall.Mount("tmpfs", readOnly, "tmpfs", syscall.MS_RDONLY, "size=64k"))
+	defer func() { assert.NoError(t, syscall.Unmount(readOnly, 0)) }()
+	_, err = Create(filepath.Join(readOnly, "one"), lb.Plan{})
+	assert.ErrorIs(t, err, ErrFolder)
+	assert.ErrorContains(t, err, "read-only file system; name another place with --out")
+}
+
+// A folder that somebody removes during the run is noticed while hits come, and at the end by all that was to be in it.
+func TestFolderRemovedDuringTheRun(t *testing.T) {
+	f := func(end func(*Folder) error) {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "one")
+		plan := lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 1 << 30, Requests: sends}}, Events: []lb.Event{{}}}
+		folder, err := Create(dir, plan)
+		require.NoError(t, err)
+		require.NoError(t, folder.Hit(hit(0)))
+		require.NoError(t, os.RemoveAll(dir))
+		err = end(folder)
+		assert.ErrorIs(t, err, ErrFolder)
+		assert.ErrorContains(t, err, "no such file or directory; somebody removed it during the run")
+		assert.NotContains(t, err.Error(), "\n")
+		s := execution{folder: folder, measuring: true}
+		_, told := s.settled(err)
+		assert.Equal(t, err, told)
+		assert.NoDirExists(t, dir)
+	}
+	f(func(folder *Folder) (err error) {
+		for i := 1; i < 2*rowBatch && err == nil; i++ {
+			err = folder.Hit(hit(i))
+		}
+		return err
+	})
+	f(func(folder *Folder) error { return folder.Finish(lb.Environment{}) })
 }
 
 func TestDiscardLeavesNothing(t *testing.T) {

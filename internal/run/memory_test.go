@@ -25,7 +25,7 @@ func TestHistoryMemoryIsFlat(t *testing.T) {
 				most = max(most, m.HeapAlloc)
 			}
 		}
-		f, err := Create(filepath.Join(t.TempDir(), "run"), lb.Plan{Schema: lb.PlanSchema})
+		f, err := Create(filepath.Join(t.TempDir(), "run"), lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: n, Requests: sends}}})
 		require.NoError(t, err)
 		for i := range n {
 			require.NoError(t, f.Hit(hit(i)))

@@ -41,8 +41,8 @@ type Runner struct {
 }
 
 // Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
-// returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and with
-// ErrFolder there is none that could be read.
+// returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and none with
+// ErrFolder, because nobody could judge it.
 func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	host, err := r.Docker.Connect(ctx)
 	if err != nil {
@@ -56,14 +56,19 @@ func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
 	s := &execution{Runner: r, plan: plan, folder: folder, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: lb.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
-	switch err := s.run(ctx, id); {
-	case !s.measuring:
-		return "", errors.Join(err, folder.Discard())
+	return s.settled(s.run(ctx, id))
+}
+
+// settled is what Run returns: a folder that nobody could judge is removed.
+func (s *execution) settled(err error) (dir string, _ error) {
+	switch {
 	case errors.Is(err, ErrFolder):
+		_ = s.folder.Discard() // what keeps a folder from being written may keep it from being removed
 		return "", err
-	default:
-		return folder.Dir, err
+	case !s.measuring:
+		return "", errors.Join(err, s.folder.Discard())
 	}
+	return s.folder.Dir, err
 }
 
 // folderTime is the time in a run folder's name, NAME-TIME-ID.
@@ -157,7 +162,11 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	if errors.Is(cut, errInterrupted) {
 		cut = nil // the user knows
 	}
-	return errors.Join(cut, s.finish(context.WithoutCancel(ctx)))
+	finished := s.finish(context.WithoutCancel(ctx))
+	if errors.Is(finished, ErrFolder) {
+		return finished // whatever else went wrong, there is nothing to look at
+	}
+	return errors.Join(cut, finished)
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -556,7 +565,15 @@ func (s *execution) finish(ctx context.Context) error {
 	}))
 	s.env.Logged, err = stack.Troubles(s.folder.logFile(s.balancer().Name), s.env.Said)
 	problems = append(problems, err, s.readLogs(ctx))
-	return errors.Join(append(problems, s.folder.Finish(s.env))...)
+	for _, problem := range problems {
+		if errors.Is(problem, ErrFolder) {
+			return problem
+		}
+	}
+	if err := s.folder.Finish(s.env); err != nil {
+		return err
+	}
+	return errors.Join(problems...)
 }
 
 func (s *execution) keepLog(node string, write func(io.Writer) error) error {
@@ -564,5 +581,5 @@ func (s *execution) keepLog(node string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(write(w), w.Close())
+	return first(write(w), w.Close())
 }

@@ -186,6 +186,9 @@ func Judge(h lb.History) (lb.Report, error) {
 	for i, claim := range h.Plan.Claims {
 		report.Verdicts[i].Outside = !h.Plan.Decides(claim)
 	}
+	if err := h.Err(); err != nil {
+		return lb.Report{}, err
+	}
 	return report, nil
 }
 

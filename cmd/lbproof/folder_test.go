@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/run"
+)
+
+// recorded is the folder of a simulated run, recorded by a version.
+func recorded(t *testing.T, version string) string {
+	t.Helper()
+	plan, err := fixtures.Plan("baseline")
+	require.NoError(t, err)
+	h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
+	h.Env.Lbproof = version
+	dir := filepath.Join(t.TempDir(), "run")
+	f, err := run.Create(dir, plan)
+	require.NoError(t, err)
+	for hit := range h.Hits {
+		require.NoError(t, f.Hit(hit))
+	}
+	for a := range h.Arrivals {
+		require.NoError(t, f.Arrival(a))
+	}
+	require.NoError(t, f.Finish(h.Env))
+	return dir
+}
+
+func called(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = Main(args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// A folder that is not whole is exit code 4 and one sentence for every verb that reads it, and gets no report.
+func TestDamagedFolderIsExitCode4(t *testing.T) {
+	for _, file := range []string{"hits.parquet", "arrivals.parquet", "plan.json", "environment.json", "manifest.json"} {
+		dir := recorded(t, run.Version())
+		require.NoError(t, os.Remove(filepath.Join(dir, file)))
+		for _, args := range [][]string{{"judge", dir}, {"report", dir}, {"report", dir, "--format", "hdr"}, {"report", dir, "--format", "vegeta"}} {
+			code, stdout, stderr := called(args...)
+			assert.Equal(t, exitEnvironment, code, "%v", args)
+			assert.Empty(t, stdout)
+			assert.Contains(t, stderr, file)
+			assert.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
+		}
+		assert.NoFileExists(t, filepath.Join(dir, "report.json"))
+	}
+	code, _, stderr := called("judge", t.TempDir())
+	assert.Equal(t, exitUsage, code, "who names no run has made a mistake")
+	assert.Contains(t, stderr, "it is no run folder")
+}
+
+// A report says which version recorded the run where another judged it. Writing reports leaves the run whole.
+func TestReportsSayWhoJudged(t *testing.T) {
+	dir := recorded(t, "v0.0.9")
+	for range 2 {
+		code, stdout, stderr := called("judge", dir)
+		require.Zero(t, code, stderr)
+		assert.Contains(t, stdout, "recorded by lbproof v0.0.9, judged by lbproof "+run.Version()+"\n")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"lbproof": "v0.0.9"`)
+	assert.Contains(t, string(text), `"judged_by": "`+run.Version()+`"`)
+}
+
+// A report that cannot be written is told with the way to see it.
+func TestReportWithoutAPlace(t *testing.T) {
+	dir := recorded(t, run.Version())
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "report.json"), 0o755))
+	code, _, stderr := called("judge", dir)
+	assert.Equal(t, exitEnvironment, code)
+	assert.Contains(t, stderr, "lbproof report "+dir+" --format json prints it and writes nothing")
+	left, err := filepath.Glob(filepath.Join(dir, "*.part"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// A plan whose configuration was edited without its digest would make a run that nobody can judge.
+func TestPlanWithAnotherDigest(t *testing.T) {
+	code, text, stderr := called("plan", "baseline")
+	require.Zero(t, code, stderr)
+	name := filepath.Join(t.TempDir(), "plan.json")
+	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(text, "weight=2", "weight=9", 1)), 0o644))
+	code, _, stderr = called("run", name)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, stderr, "plan.json: configuration file nginx/weighted/upstream.conf: its content has the SHA-256")
+}
