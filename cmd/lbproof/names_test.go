@@ -121,18 +121,3 @@ phases:
 		})
 	}
 }
-
-// A plan of an older version names the node that the traffic comes from otherwise.
-func TestOlderPlan(t *testing.T) {
-	f := func(server, want string) {
-		t.Helper()
-		file := filepath.Join(t.TempDir(), "plan.json")
-		text := `{"schema": "lbproof.plan/1", "specs": [{"name": "` + server + `", "role": "backend"}], "events": [{"target": "nginx", "peer": "lbproof-worker"}]}`
-		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-		plan, err := readPlan(file)
-		require.NoError(t, err)
-		assert.Equal(t, want, plan.Events[0].Peer)
-	}
-	f("back-01", lb.WorkerName)
-	f("lbproof-worker", "lbproof-worker")
-}
