@@ -11,7 +11,6 @@ require (
 	github.com/florianl/go-nfqueue/v2 v2.0.2
 	github.com/google/go-containerregistry v0.20.6
 	github.com/google/nftables v0.3.0
-	github.com/haproxytech/config-parser/v5 v5.1.0
 	github.com/jackc/pgx/v5 v5.7.5
 	github.com/moby/moby/api v1.55.0
 	github.com/moby/moby/client v0.5.0

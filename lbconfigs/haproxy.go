@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/haproxytech/config-parser/v5/common"
-
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
@@ -87,7 +85,10 @@ func (l haLine) word(n int) string {
 // from are the words from one on.
 func (l haLine) from(n int) []string { return l.words[min(n, len(l.words)):] }
 
-func (l haLine) text() string { return strings.Join(l.words, " ") }
+func (l haLine) text() string { return controls.Replace(strings.Join(l.words, " ")) }
+
+// controls writes control characters as HAProxy's configurations do.
+var controls = strings.NewReplacer("\t", `\t`, "\r", `\r`, "\n", `\n`)
 
 // after is the word that follows another one.
 func (l haLine) after(word string) string {
@@ -199,18 +200,21 @@ func (r *haReader) split(file, text string) error {
 	}
 	for raw := range strings.Lines(text) {
 		number++
-		words, _ := common.StringSplitWithCommentIgnoreEmpty(strings.TrimRight(raw, "\r\n"))
-		if len(words) == 0 {
-			continue
+		l := haLine{pos: lb.Pos{File: file, Line: number}}
+		var err error
+		if l.words, err = haWords(raw); err != nil {
+			return fmt.Errorf("%s: %w", l.pos, err)
 		}
-		for i, w := range words {
-			words[i] = unquote(w)
+		if n := len(l.words); n > haMostWords {
+			r.problem(lb.Problem{
+				Pos: l.pos, Effect: lb.Rejected,
+				Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, haMostWords),
+				Instead: "several lines; those of an acl may repeat its name",
+			})
 		}
-		l := haLine{pos: lb.Pos{File: file, Line: number}, words: words}
 		switch {
-		case unclosed(raw):
-			return fmt.Errorf("%s: a double quote is opened and not closed", l.pos)
-		case slices.Contains(haproxySections, words[0]):
+		case len(l.words) == 0:
+		case slices.Contains(haproxySections, l.word(0)):
 			keep()
 			current = r.begin(l, defaults, named)
 		case current == nil:
@@ -237,19 +241,6 @@ func (r *haReader) begin(l haLine, defaults []haLine, named map[string][]haLine)
 		s.defaults = nil
 	}
 	return s
-}
-
-// unclosed says whether a line opens a double quote that it does not close.
-func unclosed(line string) bool {
-	return strings.Count(line, `"`)%2 == 1 && !strings.Contains(line, `\"`) && !strings.Contains(line, "'") && !strings.Contains(line, "#")
-}
-
-// unquote removes what protects spaces in a word.
-func unquote(w string) string {
-	if len(w) >= 2 && (w[0] == '"' || w[0] == '\'') && w[len(w)-1] == w[0] {
-		return w[1 : len(w)-1]
-	}
-	return strings.ReplaceAll(w, `\ `, " ")
 }
 
 func (r *haReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
@@ -499,7 +490,7 @@ func (r *haReader) stats(s haSection, base lb.Route) {
 		route.Auth = &lb.Auth{Pos: auth.pos, By: "a list of users", Code: 401}
 	}
 	if admin, ok := s.last("stats", "admin"); ok {
-		_, condition := common.SplitRequest(admin.words)
+		_, condition := haCondition(admin.words)
 		when := strings.Join(condition, " ")
 		route.Own.What += "; servers can be disabled on it " + when
 		if slices.Contains(condition, "TRUE") && route.Auth == nil {
@@ -542,7 +533,7 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 		r.routes = append(r.routes, haRoute{route, backend, closes})
 	}
 	for _, l := range s.all("use_backend") {
-		_, condition := common.SplitRequest(l.words)
+		_, condition := haCondition(l.words)
 		if strings.Contains(l.word(1), "%[") {
 			r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs"})
 			continue

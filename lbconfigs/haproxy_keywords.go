@@ -49,6 +49,13 @@ nbthread no no-memory-trimming node noepoll noevports nogetaddrinfo nokqueue nop
 presetenv quiet resetenv server-state-base server-state-file set-dumpable set-var set-var-fmt setenv spread-checks stats strict-limits thread-group thread-groups
 uid ulimit-n unix-bind unsetenv user wurfl-data-file zero-warning`)
 
+// haServerValues are the options of servers that take a value, which is the next word.
+var haServerValues = strings.Fields(`addr agent-addr agent-inter agent-port agent-send alpn ca-file check-alpn check-proto check-sni ciphers ciphersuites
+client-sigalgs cookie crl-file crt curves downinter error-limit fall fastinter id init-addr inter interface log-bufsize log-proto max-reuse maxconn maxqueue
+minconn namespace npn observe on-error on-marked-down on-marked-up pool-low-conn pool-max-conn pool-purge-delay port proto proxy-v2-options redir resolve-net
+resolve-opts resolve-prefer resolvers rise set-proxy-v2-tlv-fmt shard sigalgs slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-ut track usesrc verify
+verifyhost weight ws`)
+
 // haGone are keywords that HAProxy had once or has under another name.
 var haGone = map[string]string{
 	"nbproc": "nbthread: one process with several threads", "reqadd": "http-request add-header NAME VALUE", "reqrep": "http-request replace-header or replace-path",

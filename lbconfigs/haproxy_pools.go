@@ -2,12 +2,11 @@ package lbconfigs
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/haproxytech/config-parser/v5/params"
 
 	"github.com/lbproof/lbproof/internal/lb"
 )
@@ -35,16 +34,16 @@ func (r *haReader) pool(s haSection) error {
 			pool.Consistent, pool.Hash = hash.word(1) == "consistent", strings.Join(hash.from(2), " ")
 		}
 	}
-	var defaults []params.ServerOption
+	defaults := settings{}
 	for _, l := range s.defaults {
 		if l.word(0) == "default-server" {
-			defaults = append(defaults, params.ParseServerOptions(l.from(1))...)
+			defaults.read(l.from(1))
 		}
 	}
 	for _, l := range s.own {
 		switch l.word(0) {
 		case "default-server":
-			defaults = append(defaults, params.ParseServerOptions(l.from(1))...)
+			defaults.read(l.from(1))
 			r.lateDefault(s, l)
 		case "server":
 			server, err := r.server(s, l, defaults)
@@ -105,17 +104,18 @@ func (r *haReader) lateDefault(s haSection, l haLine) {
 // settings are a server's options by name; flags have an empty value.
 type settings map[string]string
 
-func settingsOf(options []params.ServerOption) settings {
-	out := settings{}
-	for _, o := range options {
-		switch o := o.(type) {
-		case *params.ServerOptionWord:
-			out[o.Name] = ""
-		case *params.ServerOptionValue:
-			out[o.Name] = o.Value
+// read adds the options of a line, which overrule earlier ones.
+func (o settings) read(words []string) {
+	for i := 0; i < len(words); i++ {
+		name, _, _ := strings.Cut(words[i], "(") // set-proxy-v2-tlv-fmt(ID) VALUE
+		switch {
+		case !slices.Contains(haServerValues, name):
+			o[words[i]] = ""
+		case i+1 < len(words):
+			o[words[i]] = words[i+1]
+			i++
 		}
 	}
-	return out
 }
 
 func (o settings) has(name string) bool { _, ok := o[name]; return ok }
@@ -145,7 +145,7 @@ func (o settings) time(name string, otherwise time.Duration) (time.Duration, err
 	return d, nil
 }
 
-func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption) (lb.Server, error) {
+func (r *haReader) server(s haSection, l haLine, defaults settings) (lb.Server, error) {
 	if len(l.words) < 3 {
 		return lb.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
 	}
@@ -161,7 +161,8 @@ func (r *haReader) server(s haSection, l haLine, defaults []params.ServerOption)
 			Instead: l.word(2) + ":80",
 		})
 	}
-	o := settingsOf(append(slices.Clip(defaults), params.ParseServerOptions(l.from(3))...))
+	o := maps.Clone(defaults)
+	o.read(l.from(3))
 	server := lb.Server{
 		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
 	}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/haproxytech/config-parser/v5/common"
-
 	"github.com/lbproof/lbproof/internal/lb"
 )
 
@@ -246,7 +244,7 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 
 // redirect reads "redirect scheme https [code N] [if …]" and its kin.
 func (r *haReader) redirect(s haSection, l haLine, words []string, route *lb.Route, plain []int) {
-	command, condition := common.SplitRequest(words)
+	command, condition := haCondition(words)
 	at := haLine{pos: l.pos, words: command}
 	code := 302
 	if n, err := strconv.Atoi(at.after("code")); err == nil {
@@ -298,7 +296,7 @@ func (r *haReader) onlyTLS(route *lb.Route) {
 }
 
 func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []int) error {
-	command, condition := common.SplitRequest(l.words)
+	command, condition := haCondition(l.words)
 	when := strings.TrimPrefix(strings.Join(condition, " "), "if ")
 	r.matches(s, l, condition) // for what it complains of
 	switch action := l.word(1); action {
@@ -472,7 +470,7 @@ func (r *haReader) limit(s haSection, l haLine, counter string, most int, compar
 }
 
 func (r *haReader) responseRule(l haLine, route *lb.Route) {
-	command, condition := common.SplitRequest(l.words)
+	command, condition := haCondition(l.words)
 	action := l.word(1)
 	if (action == "set-header" || action == "add-header") && len(condition) == 0 && len(command) > 3 {
 		route.AddHeaders = append(slices.Clip(route.AddHeaders), lb.Header{

@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 )
 
@@ -49,5 +53,47 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 			assert.Equal(t, len(rejected) == 0, r.Checker.Accepted, "lbproof: %q; the balancer: %v", rejected, r.Checker.Said)
 			assert.Equal(t, r.Checker.Accepted, r.Checker.Started, "%v", r.Checker.Said)
 		})
+	}
+}
+
+// haproxyWords are parts of lines with quotes, escapes, comments and blanks wherever they may stand. No word has a line break in it.
+var haproxyWords = []string{
+	"a b", "a\tb", "a\vb\fc", "a\u00a0b c", "a\rb", "a #b", "a#b", `a\#b c`, `a\\#b`, `"a # b" c`, `'a # b' c`, `"a b" 'c d'`, `a"b c"d'e f'g h`, `%[str("a b"),lower] c`, `"it's" 'say "x"'`,
+	`'it'\''s' b`, `a "" c`, `"" b`, `a ""`, `a\ b c`, `a\\b "c\\d"`, `a\"b "c\"d"`, `a\'b "c\'d"`, `"a\ b" 'c\ d'`, `'a\\b' 'c\"d'`, `a\tb "\t"c`, `\x41\x7a "\xc3\xa9"`, `'\x41\n' b`, `/\1/\. \[a\]`,
+	`"\é" a\`, "a\\\tb", `$a ${b`, `'$a' ^/b$`, `\$a "\$b"`, `"\${A}" "${LBPROOF_NONE-a "b 'c} d"`,
+}
+
+// HAProxy and lbproof read the same words. HAProxy names the first that it does not expect, of at most 50 lines: "daemon" takes
+// none, "maxconn" one.
+func TestWordsAgreeWithHAProxy(t *testing.T) {
+	unexpected := regexp.MustCompile(`cannot handle unexpected argument '(.*)'\.$`)
+	for n, keyword := range []string{"daemon", "maxconn"} {
+		text := "frontend web\n mode http\n bind :80\nglobal\n"
+		first := 1 + strings.Count(text, "\n")
+		for _, words := range haproxyWords {
+			text += keyword + " " + words + "\n"
+		}
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "haproxy.cfg"), []byte(text), 0o644))
+		p := start(t, dir, "claims", "--json", "haproxy.cfg")
+		require.Equal(t, 0, p.wait(t), p.stderr.String())
+		var r reports.Reading
+		require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
+		require.NotNil(t, r.Checker, r.NotAsked)
+		theirs := map[int]string{} // line → word
+		for _, said := range r.Checker.Said {
+			if m := unexpected.FindStringSubmatch(said.Text); m != nil {
+				theirs[said.Pos.Line] = m[1]
+			}
+		}
+		require.NotEmpty(t, theirs)
+		for i, words := range haproxyWords {
+			config := "backend b\n stick " + words + "\n server s 10.0.0.1:80\n"
+			cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(config)}}, "haproxy.cfg", "haproxy")
+			require.NoError(t, err, words)
+			ours := append(cfg.Pools[0].Sticky.With[1:], "", "")[n]
+			ours = strings.Replace(ours, `${LBPROOF_NONE-a "b 'c}`, `a "b 'c`, 1) // a variable that is not set
+			assert.Equal(t, theirs[first+i], ours, "word %d of %s", n+1, words)
+		}
 	}
 }
