@@ -34,6 +34,14 @@ lint: ## vet, staticcheck, gofumpt, and go.mod in order
 	@unformatted=$$($(GO) tool gofumpt -l .); [ -z "$$unformatted" ] || { echo "not formatted (go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
 
+VULNDB ?= https://vuln.go.dev
+
+.PHONY: vuln
+vuln: ## look up what is called in the database of Go's known vulnerabilities, which must be reachable (VULNDB=URL: another one)
+	@said=$$($(GO) tool govulncheck -db $(VULNDB) ./... 2>&1); code=$$?; echo "$$said"; \
+	case "$$said" in *"fetching vulnerabilities: "* | *"creating client: "*) echo "vuln: the database $(VULNDB) cannot be reached, so nothing was checked: run this where it can, or name a mirror with VULNDB=URL" >&2;; esac; \
+	exit $$code
+
 .PHONY: race
 race: ## run the tests that need no Docker under the race detector
 	$(GO) test -short -race ./...
