@@ -67,10 +67,11 @@ scan:
 	case '\'':
 		return nil, errors.New(`a single quote is opened and not closed; close it, or write \' for the character`)
 	}
-	if len(word) > 0 { // HAProxy drops an empty word at the end
-		words = append(words, string(word))
+	words = append(words, string(word))
+	for len(words) > 0 && words[len(words)-1] == "" { // HAProxy takes an empty word at the end for none
+		words = words[:len(words)-1]
 	}
-	if len(words) > 0 && words[0] == "" { // and takes a line that begins with one for empty
+	if len(words) == 0 || words[0] == "" { // and a line that begins with one for empty
 		return nil, nil
 	}
 	if i := slices.IndexFunc(words, func(w string) bool { return !utf8.ValidString(w) || strings.Contains(w, "\x00") }); i >= 0 {

@@ -36,9 +36,10 @@ func TestHAProxyWords(t *testing.T) {
 	f(`%[str("a b"),lower]`, "%[str(a b),lower]")
 	f(`"it's" 'say "x"'`, "it's", `say "x"`)
 	f(`'it'\''s'`, "it's")
-	// An empty word counts, but not as the last; a line that begins with one is empty.
+	// An empty word counts, but not at the end; a line that begins with one is empty.
 	f(`a "" b ''`, "a", "", "b")
-	f(`a "" ""`, "a", "")
+	f(`a "" '' # b`, "a")
+	f(`""`)
 	f(`"" a`)
 	// Escapes hold outside single quotes. A backslash before any other character stands for itself.
 	f(`a\ b c\\d e\"f g\'h`, "a b", `c\d`, `e"f`, `g'h`)
@@ -95,7 +96,7 @@ func quoteAll(words []string) string {
 // Any line is either refused or made of words that, quoted, give the same words.
 func FuzzHAProxyWords(f *testing.F) {
 	for _, line := range []string{
-		"", `bind "${ADDR-:80}" # x`, `a "b c" 'd e' f\ g\x41\n`, `'it'\''s'`, `"" ''`, `"$A$.LINE${B[*]}"`, `"\$\"" \\# "${`, "\xff\\xc3\\xa9", `"$`, `\x`,
+		"", `bind "${ADDR-:80}" # x`, `a "b c" 'd e' f\ g\x41\n`, `'it'\''s'`, `"" ''`, `$ '' `, `"$A$.LINE${B[*]}"`, `"\$\"" \\# "${`, "\xff\\xc3\\xa9", `"$`, `\x`,
 	} {
 		f.Add(line)
 	}
