@@ -69,6 +69,7 @@ func Names() []string {
 // Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
 // whose it is; where it is empty, that is seen from what stands in it.
 func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {
+	fsys = &kept{FS: fsys, texts: map[string][]byte{}}
 	if !isDir(fsys, name) {
 		b, err := detect(fsys, name, balancer)
 		if err != nil {

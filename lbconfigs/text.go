@@ -4,33 +4,56 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/source"
 )
 
-// largest is the size, in bytes, of the largest file that is read. Configurations of thousands of servers are smaller.
-const largest = 4 << 20
+// Largest is the size, in bytes, of the largest file that is read; together is that of all files of a configuration. Configurations of
+// thousands of servers are smaller.
+const (
+	Largest  = 4 << 20
+	together = 32 << 20
+)
 
 // readText reads a configuration file and refuses what is no text, with the line.
 func readText(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration %s: %w", name, cause(err))
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("read configuration %s: it is a directory", name)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, largest+1))
-	if err != nil {
+	text, err := fs.ReadFile(fsys, name)
+	var large *source.LargeError
+	switch {
+	case errors.As(err, &large):
+		return nil, fmt.Errorf("%s:1: %w: this is no configuration", name, large)
+	case err != nil:
 		return nil, fmt.Errorf("read configuration %s: %w", name, cause(err))
 	}
 	return text, noText(name, text)
+}
+
+// kept holds what was read of a file, so that what is parsed, judged and run is the same.
+type kept struct {
+	fs.FS
+	texts map[string][]byte
+	size  int64
+}
+
+// ReadFile is fs.ReadFileFS's.
+func (k *kept) ReadFile(name string) ([]byte, error) {
+	if text, ok := k.texts[name]; ok {
+		return text, nil
+	}
+	text, err := source.Read(k.FS, name, Largest)
+	if err != nil {
+		return nil, err
+	}
+	if k.size += int64(len(text)); k.size > together {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", together>>20)}
+	}
+	k.texts[name] = text
+	return text, nil
 }
 
 // noText says, with file and line, why content is no text that a balancer could read.
@@ -43,9 +66,6 @@ func noText(name string, text []byte) error {
 	}
 	if i := bytes.IndexByte(text, 0); i >= 0 {
 		return fmt.Errorf("%s: a NUL byte: this is no configuration, or a part of it was overwritten", at(i))
-	}
-	if len(text) > largest {
-		return fmt.Errorf("%s: the file has more than %d MiB: this is no configuration", at(0), largest>>20)
 	}
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRune(text[i:])

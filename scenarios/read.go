@@ -20,6 +20,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/source"
 )
 
 // Schema is the JSON Schema of a scenario file.
@@ -39,9 +40,15 @@ var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	return compiler.Compile("scenario.schema.json")
 })
 
+// The sizes, in bytes, of the largest files that are read: scenarios and rules, and the times of a replay.
+const (
+	largest       = 1 << 20
+	largestReplay = 16 << 20
+)
+
 // Read reads a scenario file. Its errors begin with file:line.
 func Read(fsys fs.FS, name string) (Scenario, error) {
-	content, err := fs.ReadFile(fsys, name)
+	content, err := source.Read(fsys, name, largest)
 	if err != nil {
 		return Scenario{}, fmt.Errorf("read scenario %s: %w", name, errors.Unwrap(err))
 	}
@@ -68,8 +75,8 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 		s.Faults[i].Line = find(root, []string{"faults", strconv.Itoa(i)}).Line
 	}
 	if s.Rules != "" {
-		s.Rules = path.Join(path.Dir(name), s.Rules)
-		if s.RulesText, err = fs.ReadFile(fsys, s.Rules); err != nil {
+		s.Rules = beside(name, s.Rules)
+		if s.RulesText, err = source.Read(fsys, s.Rules, largest); err != nil {
 			return Scenario{}, fmt.Errorf("%s:%d: rules: %w", name, find(root, []string{"rules"}).Line, err)
 		}
 	}
@@ -79,6 +86,14 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 		}
 	}
 	return s, nil
+}
+
+// beside is where a file lies that a scenario names.
+func beside(scenario, name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(path.Dir(scenario), name)
 }
 
 // place notes where a phase stands, and reads the file that its rate names.
@@ -91,8 +106,8 @@ func (p *Phase) place(fsys fs.FS, name string, root *yaml.Node, i int) error {
 	if p.Rate.Replay == "" {
 		return nil
 	}
-	file := path.Join(path.Dir(name), p.Rate.Replay)
-	text, err := fs.ReadFile(fsys, file)
+	file := beside(name, p.Rate.Replay)
+	text, err := source.Read(fsys, file, largestReplay)
 	if err != nil {
 		return fmt.Errorf("%s:%d: replay: %w", name, find(root, append(at, "rate", "replay")).Line, err)
 	}

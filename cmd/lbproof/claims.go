@@ -10,7 +10,7 @@ import (
 
 func claimsCommand() *cobra.Command {
 	var asJSON, static bool
-	var src source
+	var src input
 	cmd := &cobra.Command{
 		Use:   "claims FILE|DIR",
 		Short: "List the promises of a configuration, with file:line and the numbers they predict",

@@ -267,7 +267,7 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 	for _, m := range realMutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			plan, err := readTarget("baseline", source{balancers: 1})
+			plan, err := readTarget("baseline", input{balancers: 1})
 			require.NoError(t, err)
 			plan.Loads = plan.Loads[:2] // the closed loop is enough
 			m.edit(&plan)

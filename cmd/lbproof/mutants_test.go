@@ -20,7 +20,7 @@ func TestRealMutantsOfLaws(t *testing.T) {
 	f := func(config, refutes, old, replacement string) {
 		t.Helper()
 		t.Run(config+": "+replacement, func(t *testing.T) {
-			plan, err := readTarget("builtin:"+config, source{balancers: 1, checks: []string{strings.SplitN(refutes, "/", 2)[0]}})
+			plan, err := readTarget("builtin:"+config, input{balancers: 1, checks: []string{strings.SplitN(refutes, "/", 2)[0]}})
 			require.NoError(t, err)
 			replace(old, replacement)(&plan)
 			text, err := json.Marshal(plan)

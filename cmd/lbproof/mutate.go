@@ -21,6 +21,7 @@ import (
 	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
@@ -29,7 +30,7 @@ import (
 )
 
 func mutateCommand() *cobra.Command {
-	var src source
+	var src input
 	var out string
 	var parallel int
 	cmd := &cobra.Command{
@@ -79,7 +80,7 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 
 // mutator runs the mutations of a configuration.
 type mutator struct {
-	source   source
+	source   input
 	name     string
 	cfg      lb.Config
 	specs    []lb.Spec
@@ -110,7 +111,7 @@ func (m *mutator) open() error {
 	}
 	all = append(all, strings.Join(m.source.header, "\n")...)
 	digest := lb.Digest(append(all, run.Version()...))
-	text, err := os.ReadFile(m.file())
+	text, err := source.ReadFile(m.file(), lb.PlanSize)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read what is known of mutations: %w", err)
 	}

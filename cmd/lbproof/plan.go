@@ -1,18 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/reports"
 )
 
 func planCommand() *cobra.Command {
-	var src source
+	var src input
 	cmd := &cobra.Command{
 		Use:   "plan SCENARIO|CONFIG",
 		Short: "Print what a run would do, as JSON that lbproof run takes",
@@ -35,21 +38,37 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 	return cmd
 }
 
-// readPlan reads a plan that lbproof plan printed.
+// readPlan reads a plan that lbproof plan printed. What it says is checked by lb.Plan.Validate.
 func readPlan(name string) (lb.Plan, error) {
 	var plan lb.Plan
-	text, err := os.ReadFile(name)
+	text, err := source.ReadFile(name, lb.PlanSize)
 	if err != nil {
-		return plan, fmt.Errorf("read plan: %w", err)
+		return plan, fmt.Errorf("read plan %s: %w", name, errors.Unwrap(err))
 	}
-	if err := json.Unmarshal(text, &plan); err != nil {
-		return plan, fmt.Errorf("%s: %w", name, err)
+	var schema struct{ Schema string }
+	if err := json.Unmarshal(text, &schema); err != nil {
+		return plan, jsonError(name, text, err)
 	}
-	if plan.Schema != lb.PlanSchema {
-		return plan, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, plan.Schema, lb.PlanSchema)
+	if schema.Schema != lb.PlanSchema {
+		return plan, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, schema.Schema, lb.PlanSchema)
 	}
-	if err := plan.Check(); err != nil {
-		return plan, fmt.Errorf("%s: %w", name, err)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields() // a field that is not understood could be one that keeps the run from harm
+	return plan, jsonError(name, text, d.Decode(&plan))
+}
+
+// jsonError says where in a file a mistake stands: the line, and the path of the field.
+func jsonError(name string, text []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	line := func(offset int64) int { return 1 + bytes.Count(text[:min(offset, int64(len(text)))], []byte("\n")) }
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%s:%d: this is no JSON: %w", name, line(syntax.Offset), err)
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s:%d: %s: a JSON %s cannot be a %s", name, line(kind.Offset), kind.Field, kind.Value, kind.Type)
 	}
-	return plan, nil
+	return fmt.Errorf("%s: %s: it is no field of a plan; lbproof plan shows all", name, strings.TrimPrefix(err.Error(), "json: "))
 }

@@ -17,7 +17,7 @@ const outHelp = "folder in which run folders are made"
 
 func runCommand() *cobra.Command {
 	var out string
-	var src source
+	var src input
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Start the stack, drive the traffic and keep the history, without judging it",

@@ -17,13 +17,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// source says where a configuration is and how it is to be read; its flags are those of every verb that takes one.
-type source struct {
+// input says where a configuration is and how it is to be read; its flags are those of every verb that takes one.
+type input struct {
 	balancer  string
 	allow     []string
 	scenario  string        // whose traffic a configuration gets
@@ -31,20 +32,21 @@ type source struct {
 	balancers int           // with that configuration, in a designed run
 	header    []string      // NAME: VALUE that requests of designed experiments carry
 	lasts     time.Duration // of a scenario's phases that say for how long, where it is not zero
+	within    fs.FS         // of a scenario: its folder, which its configuration lies in
 }
 
-func (s *source) flags(cmd *cobra.Command) {
+func (s *input) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.balancer, "balancer", "", "whose configuration it is, where the file does not tell (nginx, haproxy, traefik)")
-	cmd.Flags().StringSliceVar(&s.allow, "allow-path", nil, "a folder outside the configuration's own from which it may include files")
+	cmd.Flags().StringSliceVar(&s.allow, "allow-path", nil, "a folder outside the configuration's own, or the scenario's, from which it may include files")
 }
 
 // headerFlag is that of verbs that design experiments.
-func (s *source) headerFlag(cmd *cobra.Command) {
+func (s *input) headerFlag(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&s.header, "header", nil, "NAME: VALUE that every request of the experiments carries, and without which something that lbproof cannot read lets none through: a session, a key, a password")
 }
 
 // trafficFlags are those of verbs that take a scenario too.
-func (s *source) trafficFlags(cmd *cobra.Command) {
+func (s *input) trafficFlags(cmd *cobra.Command) {
 	s.headerFlag(cmd)
 	cmd.Flags().StringVar(&s.scenario, "scenario", "", "a built-in scenario whose traffic a configuration gets, and whose expectations, instead of experiments designed for it")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions(scenarios.List(), cobra.ShellCompDirectiveNoFileComp))
@@ -55,7 +57,7 @@ func (s *source) trafficFlags(cmd *cobra.Command) {
 }
 
 // carried is the header that experiments' requests carry.
-func (s source) carried() (map[string]string, error) {
+func (s input) carried() (map[string]string, error) {
 	header := map[string]string{}
 	for _, field := range s.header {
 		name, value, ok := strings.Cut(field, ":")
@@ -76,10 +78,10 @@ func (s source) carried() (map[string]string, error) {
 const builtIn = "builtin:"
 
 // read reads a configuration: a path, or builtin:<balancer>/<name>.
-func (s source) read(name string) (lb.Config, error) { return s.reread(name, nil) }
+func (s input) read(name string) (lb.Config, error) { return s.reread(name, nil) }
 
 // reread reads a configuration some of whose files are others.
-func (s source) reread(name string, files []lb.File) (lb.Config, error) {
+func (s input) reread(name string, files []lb.File) (lb.Config, error) {
 	if inside, ok := strings.CutPrefix(name, builtIn); ok {
 		cfg, err := lbconfigs.Read(overlay{lbconfigs.BuiltIn, files}, inside, s.balancer)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -87,14 +89,18 @@ func (s source) reread(name string, files []lb.File) (lb.Config, error) {
 		}
 		return cfg, err
 	}
+	if s.within != nil {
+		return lbconfigs.Read(overlay{s.within, files}, name, s.balancer)
+	}
 	folder := filepath.Dir(name)
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		folder = name
 	}
-	fsys, err := confine(append([]string{folder}, s.allow...))
+	fsys, err := source.Confine("configuration", append([]string{folder}, s.allow...)...)
 	if err != nil {
 		return lb.Config{}, err
 	}
+	defer fsys.Close()
 	return lbconfigs.Read(overlay{fsys, files}, name, s.balancer)
 }
 
@@ -114,59 +120,14 @@ func (o overlay) Open(name string) (fs.File, error) {
 	return o.below.Open(name)
 }
 
-// confined opens files by the path that the user gave, so that errors and claims name them the same way. What it opens lies,
-// symbolic links followed, in one of its folders.
-type confined []string
-
-func confine(folders []string) (confined, error) {
-	var c confined
-	for _, folder := range folders {
-		real, err := realPath(folder)
-		if err != nil {
-			return nil, fmt.Errorf("read configuration %s: %w", folder, err)
-		}
-		c = append(c, real)
-	}
-	return c, nil
-}
-
-// realPath is a path from the root, without symbolic links.
-func realPath(name string) (string, error) {
-	real, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		var at *fs.PathError
-		if errors.As(err, &at) {
-			err = at.Err
-		}
-		return "", err
-	}
-	return filepath.Abs(real)
-}
-
-var errOutside = errors.New("it lies outside the configuration's folder; --allow-path FOLDER lets lbproof read it")
-
-// Open is fs.FS's; names are those of the host.
-func (c confined) Open(name string) (fs.File, error) {
-	real, err := realPath(name)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	for _, folder := range c {
-		if inside, err := filepath.Rel(folder, real); err == nil && filepath.IsLocal(inside) {
-			return os.Open(real)
-		}
-	}
-	return nil, &fs.PathError{Op: "open", Path: name, Err: errOutside}
-}
-
-// hostFS opens any file by the path that the user gave.
-type hostFS struct{}
-
-func (hostFS) Open(name string) (fs.File, error) { return os.Open(name) }
-
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
-func readTarget(target string, src source) (lb.Plan, error) {
+func readTarget(target string, src input) (lb.Plan, error) {
 	plan, err := readAny(target, src)
+	if err == nil {
+		if err := plan.Validate(); err != nil {
+			return plan, fmt.Errorf("%s: %w", target, err)
+		}
+	}
 	if src.balancers < 1 {
 		return plan, fmt.Errorf("--balancers %d: there has to be one at least", src.balancers)
 	}
@@ -182,7 +143,7 @@ func readTarget(target string, src source) (lb.Plan, error) {
 	return plan, err
 }
 
-func readAny(target string, src source) (lb.Plan, error) {
+func readAny(target string, src input) (lb.Plan, error) {
 	if slices.Contains(scenarios.List(), target) && src.scenario != "" {
 		return lb.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
 	}
@@ -222,28 +183,34 @@ func isScenario(name string) bool {
 	if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" {
 		return false
 	}
-	text, err := os.ReadFile(name)
+	text, err := source.ReadFile(name, lbconfigs.Largest)
 	return err != nil || !lbconfigs.IsTraefik(string(text))
 }
 
-func scenarioFile(name string, src source) (lb.Plan, error) {
-	s, err := scenarios.Read(hostFS{}, name)
+func scenarioFile(name string, src input) (lb.Plan, error) {
+	folders, err := source.Confine("scenario", append([]string{filepath.Dir(name)}, src.allow...)...)
 	if err != nil {
 		return lb.Plan{}, err
 	}
+	defer folders.Close()
+	s, err := scenarios.Read(folders.Naming(name), name)
+	if err != nil {
+		return lb.Plan{}, err
+	}
+	src.within = folders
 	config := s.Config
 	if !strings.HasPrefix(config, builtIn) && !filepath.IsAbs(config) {
 		config = filepath.Join(filepath.Dir(name), config)
 	}
 	plan, err := planOf(s, config, src)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, source.ErrOutside) {
 		return plan, fmt.Errorf("%s:%d: config: %w", name, s.ConfigLine, err)
 	}
 	return plan, err
 }
 
 // configFile designs experiments for a configuration, or puts it under a built-in scenario's traffic.
-func configFile(name string, src source) (lb.Plan, error) {
+func configFile(name string, src input) (lb.Plan, error) {
 	if src.scenario == "" && src.lasts != 0 {
 		return lb.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; with --scenario soak they last so long", src.lasts, name)
 	}
@@ -288,7 +255,7 @@ func runName(file string) string {
 	return "configuration"
 }
 
-func planOf(s scenarios.Scenario, config string, src source) (lb.Plan, error) {
+func planOf(s scenarios.Scenario, config string, src input) (lb.Plan, error) {
 	if err := s.Last(src.lasts); err != nil {
 		return lb.Plan{}, err
 	}
@@ -300,7 +267,7 @@ func planOf(s scenarios.Scenario, config string, src source) (lb.Plan, error) {
 }
 
 // stage reads a configuration and what it needs to run.
-func (s source) stage(name string) (lb.Config, []lb.Spec, error) {
+func (s input) stage(name string) (lb.Config, []lb.Spec, error) {
 	cfg, err := s.read(name)
 	if err != nil {
 		return cfg, nil, err

@@ -17,7 +17,7 @@ import (
 
 func testCommand() *cobra.Command {
 	var out string
-	var src source
+	var src input
 	cmd := &cobra.Command{
 		Use:   "test SCENARIO|CONFIG",
 		Short: "Prove a configuration: run it, judge it, report it",

@@ -44,6 +44,9 @@ type Runner struct {
 // returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and none with
 // ErrFolder, because nobody could judge it.
 func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
+	if err := plan.Validate(); err != nil {
+		return "", fmt.Errorf("plan %q: %w", plan.Name, err)
+	}
 	host, err := r.Docker.Connect(ctx)
 	if err != nil {
 		return "", err

@@ -1,0 +1,111 @@
+package lb
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// valid is a plan that a run may have.
+func valid() Plan {
+	return Plan{
+		Schema: PlanSchema, Name: "p", Alpha: 0.001, Beta: 0.001, Config: Config{Files: []File{NewFile("nginx.conf", []byte("events {}"))}},
+		Specs: []Spec{
+			{
+				Name: "nginx", Role: Balancer, Command: []string{"nginx"}, Ports: []int{80, 443}, TLS: []int{443}, Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"},
+				Image: Image{Ref: "nginx:stable", Packages: []string{"nginx", "libstdc++6"}, Users: []string{"www-data"}, Dirs: []string{"/tmp"}, Links: []string{"/var/run -> /run"}},
+			},
+			{
+				Name: "10.0.0.1", Role: Backend, Command: []string{"/lbproof", "backend"},
+				Image: Image{Module: &Module{Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik"}},
+			},
+		},
+		Loads: []Load{{Name: "a phase", Engine: Goroutines, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: []Request{{Port: 80, Path: "/"}}}},
+	}
+}
+
+func TestWhatNoPlanMayHave(t *testing.T) {
+	require.NoError(t, valid().Validate())
+	f := func(want string, change func(p *Plan)) {
+		t.Helper()
+		p := valid()
+		change(&p)
+		assert.ErrorContains(t, p.Validate(), want)
+	}
+	image := func(want string, change func(i *Image)) {
+		t.Helper()
+		f("specs[0].image."+want, func(p *Plan) { change(&p.Specs[0].Image) })
+	}
+	module := func(want string, change func(m *Module)) {
+		t.Helper()
+		f("specs[1].image.module."+want, func(p *Plan) { change(p.Specs[1].Image.Module) })
+	}
+	for _, name := range []string{"-o", "-oDPkg::Pre-Invoke::=touch /tmp/x", "nginx=1", "nginx/sid", "./evil.deb", "/tmp/evil.deb", "a b", "Nginx", "", "n"} {
+		image(`packages[1]: "`+name+`" is no name of a Debian package`, func(i *Image) { i.Packages[1] = name })
+	}
+	image(`ref: "../containers/x" is no name of an image`, func(i *Image) { i.Ref = "../containers/x" })
+	image(`ref: "x/../../y"`, func(i *Image) { i.Ref = "x/../../y" })
+	image(`users[0]: "x:0:0" is no name of a user`, func(i *Image) { i.Users[0] = "x:0:0" })
+	image(`dirs[0]: "/a/../b" is no absolute path`, func(i *Image) { i.Dirs[0] = "/a/../b" })
+	image(`links[0]: "../a -> b" is not PATH -> TARGET`, func(i *Image) { i.Links[0] = "../a -> b" })
+	image(`links[0]: "/a" is not PATH -> TARGET`, func(i *Image) { i.Links[0] = "/a" })
+	module(`name: "../x" is no name of a program`, func(m *Module) { m.Name = "../x" })
+	module(`name: "-o" is no name`, func(m *Module) { m.Name = "-o" })
+	module(`path: malformed module path "-x"`, func(m *Module) { m.Path = "-x" })
+	module(`path: malformed module path "./x"`, func(m *Module) { m.Path = "./x" })
+	module(`version: "latest" is no version`, func(m *Module) { m.Version = "latest" })
+	module(`version: `, func(m *Module) { m.Version = "v2.0.0" })
+	module(`package: "../../x" is no package`, func(m *Module) { m.Package = "../../x" })
+	module(`package: "" is no package`, func(m *Module) { m.Package = "" })
+
+	f(`name: "../../x" is no plain name`, func(p *Plan) { p.Name = "../../x" })
+	f(`name: "" is no plain name`, func(p *Plan) { p.Name = "" })
+	f(`specs[1].name: "../../etc/cron.d/x" is no plain name`, func(p *Plan) { p.Specs[1].Name = "../../etc/cron.d/x" })
+	f(`specs[1].name: ".." is no plain name`, func(p *Plan) { p.Specs[1].Name = ".." })
+	f(`is no plain name`, func(p *Plan) { p.Specs[1].Name = strings.Repeat("x", 300) })
+	f(`specs[1].name: there is another node called nginx`, func(p *Plan) { p.Specs[1].Name = "nginx" })
+	f(`specs[1].name: there is another node called lbproof-worker`, func(p *Plan) { p.Specs[1].Name = WorkerName })
+	f(`specs[1].role: no node of a plan has the role "worker"`, func(p *Plan) { p.Specs[1].Role = Worker })
+	f(`specs: 2 nodes have the role balancer`, func(p *Plan) { p.Specs[1].Role = Balancer })
+	f(`specs[1].role: a monitor is there for the plan's queries`, func(p *Plan) { p.Specs[1].Role, p.Specs[1].Ports = Monitor, []int{9090} })
+	f(`specs[1].ports: a node of the role dependency has one at least`, func(p *Plan) { p.Specs[1].Role = Dependency })
+	f(`specs[1].command: there is none`, func(p *Plan) { p.Specs[1].Command = nil })
+	f(`specs[1].beside: there is no node called x`, func(p *Plan) { p.Specs[1].Beside = "x" })
+	f(`specs[0].files: "/etc/../../x" is no absolute path`, func(p *Plan) { p.Specs[0].Files["/etc/../../x"] = "nginx.conf" })
+	f(`specs[1].made: "x" is no absolute path`, func(p *Plan) { p.Specs[1].Made = map[string]string{"x": ""} })
+	f(`specs[1].shared[0]: "/etc:/host" has a colon`, func(p *Plan) { p.Specs[1].Shared = []string{"/etc:/host"} })
+	f(`specs[1].dir: "x" is no absolute path`, func(p *Plan) { p.Specs[1].Dir = "x" })
+	f(`specs[1].needs[0].path: "/a/../b" leads out`, func(p *Plan) { p.Specs[1].Needs = []Need{{Path: "/a/../b"}} })
+	f(`config.needs[0].path: "../b" leads out`, func(p *Plan) { p.Config.Needs = []Need{{Path: "/a", With: "../b"}} })
+	f(`specs[0].reload: "HUP;x" is no signal`, func(p *Plan) { p.Specs[0].Reload = "HUP;x" })
+
+	f(`specs[0].ports[0]: 0 is no port`, func(p *Plan) { p.Specs[0].Ports[0] = 0 })
+	f(`specs[0].ports[1]: 65536 is no port`, func(p *Plan) { p.Specs[0].Ports[1] = 65536 })
+	f(`specs[0].tls[0]: 444 is none of the node's ports`, func(p *Plan) { p.Specs[0].TLS[0] = 444 })
+	f(`specs[1].control: 70000 is no port`, func(p *Plan) { p.Specs[1].Control = 70000 })
+	f(`loads[0].requests[0].port: 0 is no port`, func(p *Plan) { p.Loads[0].Requests[0].Port = 0 })
+	f(`specs[0].cpus: -1 is not between`, func(p *Plan) { p.Specs[0].CPUs = -1 })
+	f(`specs[0].memory: -1 is not between`, func(p *Plan) { p.Specs[0].Memory = -1 })
+	f(`specs[0].settle_ns: -1s is not between`, func(p *Plan) { p.Specs[0].Settle = -time.Second })
+	f(`loads[0].count: -1 is not between`, func(p *Plan) { p.Loads[0].Count = -1 })
+	f(`loads[0].rate: -1 is not between`, func(p *Plan) { p.Loads[0].Rate = -1 })
+	f(`loads[0].timeout_ns: -1ns is not between`, func(p *Plan) { p.Loads[0].Timeout = -1 })
+	f(`loads[0].think_ns: 721h0m0s is not between 0 and 30 days`, func(p *Plan) { p.Loads[0].Think = 721 * time.Hour })
+	f(`loads[0].breaks.errors: -1 is not between`, func(p *Plan) { p.Loads[0].Breaks.Errors = -1 })
+	f(`loads[0].concurrency: a load has a rate or a concurrency`, func(p *Plan) { p.Loads[0].Concurrency = 0 })
+	f(`loads[0].requests: there are none`, func(p *Plan) { p.Loads[0].Requests = nil })
+	f(`loads[0].engine: there is no engine "x"`, func(p *Plan) { p.Loads[0].Engine = "x" })
+	f(`loads[0].clients: they take more than`, func(p *Plan) { p.Loads[0].Clients = Clients{Count: 1 << 20, Apart: 1 << 20} })
+	f(`loads[0].shape: bursts need`, func(p *Plan) { p.Loads[0].Shape.Kind = Bursts })
+	f(`loads[0].shape: a replay of 10 requests needs as many times`, func(p *Plan) { p.Loads[0].Shape = Shape{Kind: Replay, Times: []time.Duration{1}} })
+	f(`loads[0].shape: there is no shape "x"`, func(p *Plan) { p.Loads[0].Shape.Kind = "x" })
+	f(`loads[0].count: the plan sends more than`, func(p *Plan) { p.Loads[0].Count = mostRequests + 1 })
+	f(`events[0].phase: 1; there are 1 loads`, func(p *Plan) { p.Events = []Event{{Phase: 1}} })
+	f(`events[0].phase: -1 is not between`, func(p *Plan) { p.Events = []Event{{Phase: -1}} })
+	f(`alpha, beta: 0 and 0.001`, func(p *Plan) { p.Alpha = 0 })
+	f(`config.files: there is no configuration`, func(p *Plan) { p.Config.Files = nil })
+	f(`the files have more than 64 MiB`, func(p *Plan) { p.Specs[1].Made = map[string]string{"/x": strings.Repeat("x", PlanSize)} })
+}

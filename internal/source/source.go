@@ -1,0 +1,194 @@
+// Package source opens what the user named, and what lies in the folders that it may be read from. It knows nothing of what is in the
+// files. What it opens is a regular file or a directory: to open anything else could wait for ever, or do something.
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Folders opens files by the path that the user gave, so that errors and claims name them the same way. What it opens lies, symbolic
+// links followed, in one of its folders.
+type Folders struct {
+	of      string // whose folder the first one is
+	named   string // what the user named, wherever a link of this name leads
+	folders []folder
+}
+
+// folder is one that may be read from.
+type folder struct {
+	at   string // its path from the root, without symbolic links
+	root *os.Root
+}
+
+// Confine opens folders, the first of which belongs to what is called of: "configuration". Close them.
+func Confine(of string, folders ...string) (*Folders, error) {
+	f := &Folders{of: of}
+	for _, name := range folders {
+		at, err := realPath(name)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read %s %s: %w", of, name, err), f.Close())
+		}
+		root, err := os.OpenRoot(at)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read %s %s: %w", of, name, cause(err)), f.Close())
+		}
+		f.folders = append(f.folders, folder{at, root})
+	}
+	return f, nil
+}
+
+// Naming lets a name be opened wherever a link of this name leads, because the user gave it.
+func (f *Folders) Naming(name string) *Folders {
+	f.named = name
+	return f
+}
+
+// Close closes the folders.
+func (f *Folders) Close() error {
+	var problems []error
+	for _, one := range f.folders {
+		problems = append(problems, one.root.Close())
+	}
+	return errors.Join(problems...)
+}
+
+// ErrOutside is a file that lies in none of the folders.
+var ErrOutside = errors.New("--allow-path FOLDER lets lbproof read it")
+
+// Open is fs.FS's; names are those of the host. A link that is changed while it is followed leads nowhere outside.
+func (f *Folders) Open(name string) (fs.File, error) {
+	at, err := realPath(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	for _, one := range f.folders {
+		if inside, err := filepath.Rel(one.at, at); err == nil && filepath.IsLocal(inside) {
+			return openRegular(one.root, inside, name)
+		}
+	}
+	if name == f.named {
+		return openAt(at, name)
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it lies outside the %s's folder; %w", f.of, ErrOutside)}
+}
+
+// ReadFile reads a file of the host that has at most so many bytes.
+func ReadFile(name string, most int64) ([]byte, error) { return Read(host{}, name, most) }
+
+// host opens any file by its name.
+type host struct{}
+
+func (host) Open(name string) (fs.File, error) {
+	at, err := realPath(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return openAt(at, name)
+}
+
+// Read reads a file that has at most so many bytes. Its errors are fsys's, or *fs.PathError.
+func Read(fsys fs.FS, name string, most int64) ([]byte, error) {
+	wrong := func(err error) ([]byte, error) {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: cause(err)}
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return wrong(err)
+	case info.IsDir():
+		return wrong(errors.New("it is a directory"))
+	}
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	switch {
+	case err != nil:
+		return wrong(err)
+	case int64(len(text)) > most:
+		return wrong(&LargeError{Most: most})
+	}
+	return text, nil
+}
+
+// LargeError is a file that has more bytes than are read.
+type LargeError struct{ Most int64 }
+
+func (e *LargeError) Error() string { return fmt.Sprintf("the file has more than %d MiB", e.Most>>20) }
+
+// realPath is a path from the root, without symbolic links.
+func realPath(name string) (string, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", cause(err)
+	}
+	return filepath.Abs(real)
+}
+
+func openAt(at, name string) (fs.File, error) {
+	root, err := os.OpenRoot(filepath.Dir(at))
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+	}
+	defer root.Close()
+	return openRegular(root, filepath.Base(at), name)
+}
+
+// openRegular opens a file beneath root, or a directory. name is what errors call it.
+func openRegular(root *os.Root, inside, name string) (fs.File, error) {
+	wrong := func(err error) (fs.File, error) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+	}
+	info, err := root.Stat(inside)
+	if err == nil {
+		err = regular(info.Mode())
+	}
+	if err != nil {
+		return wrong(err)
+	}
+	f, err := root.OpenFile(inside, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
+	if err != nil {
+		return wrong(err)
+	}
+	if info, err = f.Stat(); err == nil {
+		err = regular(info.Mode())
+	}
+	if err != nil {
+		f.Close()
+		return wrong(err)
+	}
+	return f, nil
+}
+
+// regular says what a file is that is no file to read.
+func regular(mode fs.FileMode) error {
+	for _, kind := range []struct {
+		bit  fs.FileMode
+		name string
+	}{{fs.ModeNamedPipe, "a named pipe"}, {fs.ModeSocket, "a socket"}, {fs.ModeDevice, "a device"}} {
+		if mode&kind.bit != 0 {
+			return fmt.Errorf("it is %s: name a regular file", kind.name)
+		}
+	}
+	if !mode.IsRegular() && !mode.IsDir() {
+		return errors.New("it is no regular file: name one")
+	}
+	return nil
+}
+
+// cause is an error without the operation and path that its wrapper repeats.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
