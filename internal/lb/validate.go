@@ -289,7 +289,7 @@ func (i Image) Validate() error {
 	for n, link := range i.Links {
 		name, target, ok := strings.Cut(link, " -> ")
 		if err := inside(fmt.Sprintf("links[%d]", n), name); !ok || target == "" || err != nil {
-			return fmt.Errorf("links[%d]: %q is not PATH -> TARGET, as /var/run -> /run", n, link)
+			return fmt.Errorf("links[%d]: %q is no link; write it as /var/run -> /run", n, link)
 		}
 	}
 	if i.Module == nil {
@@ -336,7 +336,7 @@ func needed(at string, n Need) error {
 // inside reports what is no absolute, clean path.
 func inside(at, name string) error {
 	if !path.IsAbs(name) || path.Clean(name) != name || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("%s: %q is no absolute path in the container without . and ..", at, name)
+		return fmt.Errorf("%s: %q is no absolute path in the container, without dots between slashes", at, name)
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	imagetypes "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
@@ -23,12 +22,18 @@ import (
 // keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache. One that was built
 // already is taken as it is, unless fresh: then it is built again where the packages are newer.
 func (d *Docker) debian(ctx context.Context, image lb.Image, fresh bool) (found Found, built bool, err error) {
+	if err := image.Validate(); err != nil {
+		return Found{}, false, err
+	}
+	if len(image.Packages) == 0 {
+		return Found{}, false, fmt.Errorf("no package of Debian's is named in its place: pull or load %s", image.Ref)
+	}
 	for _, tool := range []string{"apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return Found{}, false, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
 		}
 	}
-	cache, err := openAptCache()
+	cache, err := openAptCache(ctx)
 	if err != nil {
 		return Found{}, false, err
 	}
@@ -95,7 +100,7 @@ type aptCache struct {
 }
 
 // openAptCache makes the folder and waits for any other run that uses it.
-func openAptCache() (*aptCache, error) {
+func openAptCache(ctx context.Context) (*aptCache, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("find a folder for packages: %w", err)
@@ -109,11 +114,7 @@ func openAptCache() (*aptCache, error) {
 	if err := os.WriteFile(filepath.Join(c.dir, "status"), nil, 0o644); err != nil {
 		return nil, fmt.Errorf("make a folder for packages: %w", err)
 	}
-	if c.lock, err = os.OpenFile(filepath.Join(c.dir, "lbproof.lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
-		return nil, fmt.Errorf("lock the folder for packages: %w", err)
-	}
-	if err := syscall.Flock(int(c.lock.Fd()), syscall.LOCK_EX); err != nil {
-		c.lock.Close()
+	if c.lock, err = lockFile(ctx, filepath.Join(c.dir, "lbproof.lock")); err != nil {
 		return nil, fmt.Errorf("lock the folder for packages: %w", err)
 	}
 	return c, nil
@@ -133,7 +134,7 @@ func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, erro
 	if err := c.apt(ctx, "update"); err != nil {
 		return nil, err
 	}
-	if err := c.apt(ctx, append([]string{"install", "-y", "--no-install-recommends", "--download-only"}, packages...)...); err != nil {
+	if err := c.apt(ctx, append([]string{"install", "-y", "--no-install-recommends", "--download-only", "--"}, packages...)...); err != nil {
 		return nil, err
 	}
 	debs, _ := filepath.Glob(archives)
@@ -149,9 +150,9 @@ func (c *aptCache) apt(ctx context.Context, args ...string) error {
 		"-qq", "-o", "Dir::State=" + filepath.Join(c.dir, "state"), "-o", "Dir::State::status=" + filepath.Join(c.dir, "status"),
 		"-o", "Dir::Cache=" + filepath.Join(c.dir, "cache"), "-o", "APT::Sandbox::User=root",
 	}
-	said, err := exec.CommandContext(ctx, "apt-get", append(options, args...)...).CombinedOutput()
+	output, err := command(ctx, environ(), "apt-get", append(options, args...)...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("apt-get %s: %w: %s", args[0], err, strings.TrimSpace(string(said)))
+		return fmt.Errorf("apt-get %s: %w: %s", args[0], ended(ctx, err), said(output))
 	}
 	return nil
 }
@@ -179,7 +180,7 @@ func tagOf(version string) string {
 
 // unpack copies a package's files into the image.
 func unpack(ctx context.Context, l layer, deb string) error {
-	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
+	cmd := command(ctx, environ(), "dpkg-deb", "--fsys-tarfile", deb)
 	files, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)

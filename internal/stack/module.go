@@ -2,6 +2,7 @@ package stack
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"syscall"
 
 	"golang.org/x/mod/modfile"
 
@@ -21,6 +22,9 @@ import (
 // module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads and
 // compiles stays in Go's own caches; the program stays in the image.
 func (d *Docker) module(ctx context.Context, image lb.Image) (Found, error) {
+	if err := image.Validate(); err != nil {
+		return Found{}, err
+	}
 	m := image.Module
 	if _, err := exec.LookPath("go"); err != nil {
 		return Found{}, fmt.Errorf("the program go is not on this machine: install Go, or load %s", image.Ref)
@@ -33,14 +37,11 @@ func (d *Docker) module(ctx context.Context, image lb.Image) (Found, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Found{}, fmt.Errorf("make a folder to build in: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lbproof.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := lockFile(ctx, filepath.Join(dir, "lbproof.lock"))
 	if err != nil {
 		return Found{}, fmt.Errorf("lock the folder to build in: %w", err)
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return Found{}, fmt.Errorf("lock the folder to build in: %w", err)
-	}
 	if found, ok, err := d.local(ctx, image); err != nil || ok {
 		return found, err // another run built it meanwhile
 	}
@@ -93,9 +94,16 @@ func goMod(m *lb.Module, theirs string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	version := "1.16" // which is what Go takes where a module names none
+	if parsed.Go != nil {
+		version = parsed.Go.Version
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "module lbproof.invalid/tools\n\ngo %s\n\nrequire %s %s\n", parsed.Go.Version, m.Path, m.Version)
+	fmt.Fprintf(&b, "module lbproof.invalid/tools\n\ngo %s\n\nrequire %s %s\n", version, m.Path, m.Version)
 	for _, r := range parsed.Replace {
+		if r.New.Version == "" { // a folder of this machine's
+			return "", fmt.Errorf("%s replaces %s by the folder %s, which the module proxy does not have", m.Path, r.Old.Path, r.New.Path)
+		}
 		fmt.Fprintf(&b, "replace %s %s => %s %s\n", r.Old.Path, r.Old.Version, r.New.Path, r.New.Version)
 	}
 	for _, e := range parsed.Exclude {
@@ -104,18 +112,22 @@ func goMod(m *lb.Module, theirs string) (string, error) {
 	return b.String(), nil
 }
 
+// goSettings are the variables of the environment that say where Go gets modules and keeps what it makes.
+var goSettings = []string{"GOPATH", "GOMODCACHE", "GOCACHE", "GOROOT", "GOENV", "GOPROXY", "GOSUMDB", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE"}
+
+// goFixed has Go compile for this machine with itself alone: without C compiler, version control, another Go, or a tool that
+// somebody's GOFLAGS names. Variables go before what go env -w has written.
+var goFixed = []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "GOVCS=*:off", "GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH}
+
 // goTool runs the go command for a module of its own.
 func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := command(ctx, append(environ(goSettings...), goFixed...), "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off")
-	var problems strings.Builder
+	var problems bytes.Buffer
 	cmd.Stderr = &problems
 	out, err := cmd.Output()
 	if err != nil {
-		said := strings.TrimSpace(problems.String())
-		said = said[max(0, len(said)-2000):] // the end says what went wrong
-		return nil, fmt.Errorf("go %s: %w: %s", args[0], err, said)
+		return nil, fmt.Errorf("go %s: %w: %s", args[0], ended(ctx, err), said(problems.Bytes()))
 	}
 	return out, nil
 }
