@@ -26,6 +26,7 @@ func askBalancer(cmd *cobra.Command, cfg lb.Config) (answer *lb.Answered, why st
 	if _, err := docker.Connect(cmd.Context()); err != nil {
 		return nil, err.Error()
 	}
+	defer cleaningUp()()
 	said, err := docker.Ask(cmd.Context(), specs[0], cfg)
 	if err != nil {
 		return nil, err.Error()

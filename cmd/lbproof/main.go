@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,14 +57,22 @@ func environment(err error) error {
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once; the reaper cleans up
 	out, told := newScreen(stdout), newScreen(stderr)
+	ended := make(chan struct{})
+	defer close(ended)
+	defer context.AfterFunc(ctx, func() {
+		stop() // a second Ctrl-C ends it at once; the reaper cleans up
+		cutShort(ended, stderr)
+	})()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(out)
 	root.SetErr(told)
 	err := root.ExecuteContext(ctx)
+	if err == nil && ctx.Err() != nil && containers.Load() == 0 {
+		err = environment(errInterrupted)
+	}
 	if shut := out.Close(); err == nil {
 		err = environment(shut)
 	}
@@ -79,6 +89,33 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(told, "lbproof:", plain.Lines(text))
 	}
 	return code
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// containers counts what is to be cleaned up before the program ends: runs that have containers, and a node's own work in one.
+var containers atomic.Int64
+
+// cleaningUp has the program wait, after an interrupt, until done is called.
+func cleaningUp() (done func()) {
+	containers.Add(1)
+	return func() { containers.Add(-1) }
+}
+
+// grace is how long a verb may take to end by itself after an interrupt.
+const grace = 500 * time.Millisecond
+
+// cutShort ends the program after an interrupt: a verb that reads, computes or prints looks at no context, and loses nothing.
+func cutShort(ended <-chan struct{}, stderr io.Writer) {
+	select {
+	case <-ended:
+		return
+	case <-time.After(grace):
+	}
+	if containers.Load() == 0 {
+		fmt.Fprintln(stderr, "lbproof:", errInterrupted)
+		os.Exit(exitEnvironment)
+	}
 }
 
 // usage adds to a complaint about arguments how they should be.
@@ -109,6 +146,11 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
 	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
-	root.AddCommand(backendCommand(), workerCommand(), agentCommand(), slayCommand(), renameCommand(), reaperCommand(), reachCommand(), routeCommand())
+	for _, node := range []*cobra.Command{
+		backendCommand(), workerCommand(), agentCommand(), slayCommand(), renameCommand(), reaperCommand(), reachCommand(), routeCommand(),
+	} {
+		node.PersistentPreRun = func(*cobra.Command, []string) { cleaningUp() } // it ends by itself, when it has finished what it has begun
+		root.AddCommand(node)
+	}
 	return root
 }

@@ -448,6 +448,7 @@ func (m *mutator) test(ctx context.Context, files []lb.File, kinds []string) (lb
 		return lb.Report{}, environment(fmt.Errorf("find this program: %w", err))
 	}
 	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: func(string) {}}, Progress: quiet{}, Out: m.out}
+	defer cleaningUp()()
 	dir, err := r.Run(ctx, plan)
 	if err != nil {
 		return lb.Report{}, environment(err)

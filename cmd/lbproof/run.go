@@ -56,6 +56,7 @@ func carryOut(cmd *cobra.Command, plan lb.Plan, out string) (dir string, err err
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
 	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: p.Step}, Progress: p, Out: out}
+	defer cleaningUp()()
 	dir, err = r.Run(cmd.Context(), plan)
 	return dir, environment(explained(err, plan.Config.Problems))
 }
