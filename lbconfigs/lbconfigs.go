@@ -79,7 +79,7 @@ func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {
 	}
 	for _, b := range All {
 		for _, pattern := range b.Main {
-			found, err := fs.Glob(fsys, path.Join(name, pattern))
+			found, err := glob(fsys, path.Join(name, pattern))
 			if err == nil && len(found) > 0 && (balancer == "" || b.Name == balancer) {
 				return parse(b, fsys, found...)
 			}

@@ -191,7 +191,69 @@ func TestBadInput(t *testing.T) {
 	f("haproxy.cfg", "backend b\n  server a worker.lbproof.internal.:80\n", "haproxy.cfg:2: the upstream server worker.lbproof.internal.:80: "+reserved)
 	f("traefik.yaml", "http:\n  middlewares:\n    m:\n      forwardAuth:\n        address: http://redis.lbproof.internal/a\n  routers:\n    r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}\n  services:\n    s:\n      loadBalancer: {servers: [{url: http://a}]}\n",
 		"traefik.yaml:5: redis.lbproof.internal: "+reserved)
+	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("[", 3<<20), "traefik.toml:2: this is nested more than 64 deep")
+	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("{a=", 1<<20), "traefik.toml:2: this is nested more than 64 deep")
+	f("nginx.conf", "http {\n"+strings.Repeat("location / {", 1<<16)+strings.Repeat("}", 1<<16)+"}", "nginx.conf:2: this is nested more than 64 deep")
+	f("nginx.conf", "events {}\nhttp { include nginx.conf; }", "nginx.conf: configs contain include cycle; leave out the include")
 	f("notes.txt", "hello\n", "notes.txt: it cannot be told which balancer this is for: say so with --balancer")
+}
+
+// Files that include one another again and again are bounded by what they stand for, and their reading by what they are.
+func TestIncludesOfIncludes(t *testing.T) {
+	f := func(want, last string, depth int, between string) {
+		t.Helper()
+		files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include 0.conf;\n}\n")}}
+		for i := range depth {
+			files[fmt.Sprintf("%d.conf", i)] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(between, "NEXT", fmt.Sprintf("%d.conf", i+1)))}
+		}
+		files[fmt.Sprintf("%d.conf", depth)] = &fstest.MapFile{Data: []byte(last)}
+		_, err := lbconfigs.Read(files, "nginx.conf", "")
+		if want == "" {
+			assert.NoError(t, err)
+			return
+		}
+		assert.ErrorContains(t, err, want)
+	}
+	const server = "server { location / { return 200; } }\n"
+	f("", server, 50, "include NEXT;\n")
+	f(".conf:2: with this there are more than 10000 includes", server, 40, "include NEXT;\ninclude NEXT;\n")
+	f(".conf:1: with this there are more than 1000000 directives", strings.Repeat("gzip on;\n", 100_000), 3, strings.Repeat("include NEXT; ", 10))
+	f(".conf:1: with this blocks are nested more than 64 deep", "return 200;", 70, "location / { include NEXT; }")
+}
+
+// A file of many files is as large as they are together.
+func TestSizeOfAllFiles(t *testing.T) {
+	files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include conf.d/*.conf;\n}\n")}}
+	for i := range 9 {
+		files[fmt.Sprintf("conf.d/%d.conf", i)] = &fstest.MapFile{Data: []byte(strings.Repeat("# four megabytes\n", 4<<20/17))}
+	}
+	_, err := lbconfigs.Read(files, "nginx.conf", "")
+	assert.ErrorContains(t, err, "nginx.conf:3: include conf.d/*.conf: conf.d/8.conf: with it the configuration's files have more than 32 MiB together")
+}
+
+// A wildcard stands for no dot that a name begins with, as in nginx, and may stand for nothing.
+func TestWildcards(t *testing.T) {
+	read := func(include string) []string {
+		t.Helper()
+		cfg, err := lbconfigs.Read(fstest.MapFS{
+			"nginx.conf":       {Data: []byte("events {}\nhttp {\n  include " + include + ";\n}\n")},
+			"d/a/x.conf":       {Data: []byte("server { location / { return 200; } }")},
+			"d/b/x.conf":       {Data: []byte("server { location / { return 200; } }")},
+			"d/b/.#x.conf":     {Data: []byte("of an editor\x00")},
+			"d/not-a-dir.conf": {Data: []byte("server { location / { return 200; } }")},
+		}, "nginx.conf", "")
+		require.NoError(t, err)
+		var names []string
+		for _, f := range cfg.Files[1:] {
+			names = append(names, f.Name)
+		}
+		return names
+	}
+	assert.Equal(t, []string{"d/a/x.conf", "d/b/x.conf"}, read("d/*/*.conf"))
+	assert.Equal(t, []string{"d/b/x.conf"}, read("d/[b-z]/x.co?f"))
+	assert.Equal(t, []string{"d/not-a-dir.conf"}, read("/etc/nginx/d/*.conf"))
+	assert.Empty(t, read("none/*.conf"))
+	assert.Empty(t, read("d/none*"))
 }
 
 // laughs is a YAML document whose aliases stand for a thousand million parts.

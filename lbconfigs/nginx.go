@@ -79,8 +79,9 @@ var nginxOwn = map[string]string{
 
 // nginxFiles opens what a configuration includes. A path below /etc/nginx lies beside the main file.
 type nginxFiles struct {
-	fsys fs.FS
-	main string
+	fsys   fs.FS
+	main   string
+	failed map[string]error // of includes with a wildcard, what kept something from being read
 }
 
 // local is where an included path lies beside the main file.
@@ -106,61 +107,40 @@ func (f nginxFiles) own(name string) (content string, ok bool) {
 
 // open never returns nil: crossplane closes what it could not open.
 func (f nginxFiles) open(name string) (io.ReadCloser, error) {
+	text, err := f.read(name)
+	return io.NopCloser(strings.NewReader(text)), err
+}
+
+func (f nginxFiles) read(name string) (string, error) {
 	if content, ok := f.own(name); ok {
-		return io.NopCloser(strings.NewReader(content)), nil
+		return content, nil
 	}
 	text, err := readText(f.fsys, f.local(name))
-	if err != nil {
-		err = &includeError{name: f.local(name), err: err}
+	if err == nil {
+		err = shallow(f.local(name), text, "{", "}", " \t\r\n;{}")
 	}
-	return io.NopCloser(strings.NewReader(string(text))), err
+	return string(text), err
 }
 
-// includeError is a file that cannot be read.
-type includeError struct {
-	name string
-	err  error
-}
-
-func (e *includeError) Error() string { return e.err.Error() }
-func (e *includeError) Unwrap() error { return e.err }
-
-// includedAt is the line of the main file whose include matches the file that cannot be read, where there is one.
-func (f nginxFiles) includedAt(err error) lb.Pos {
-	at := lb.Pos{File: f.main}
-	var failed *includeError
-	text, unread := readText(f.fsys, f.main)
-	if unread != nil || !errors.As(err, &failed) {
-		return at
-	}
-	number := 0
-	for line := range strings.Lines(string(text)) {
-		number++
-		words := strings.Fields(strings.TrimRight(strings.TrimSpace(line), ";"))
-		if len(words) != 2 || words[0] != "include" {
+// glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes tells of both.
+func (f nginxFiles) glob(pattern string) (found []string, _ error) {
+	names, err := glob(f.fsys, f.local(pattern))
+	f.failed[pattern] = err
+	for _, name := range names {
+		if _, err := f.read(name); err != nil {
+			f.failed[pattern] = errors.Join(f.failed[pattern], err)
 			continue
 		}
-		pattern := words[1]
-		if !path.IsAbs(pattern) {
-			pattern = path.Join(path.Dir(f.main), pattern)
-		}
-		if ok, bad := path.Match(f.local(pattern), failed.name); ok && bad == nil {
-			at.Line = number
-			return at
-		}
+		found = append(found, name)
 	}
-	return at
-}
-
-func (f nginxFiles) glob(pattern string) ([]string, error) {
-	return fs.Glob(f.fsys, f.local(pattern))
+	return found, nil
 }
 
 // parseNginx reads the main file and its includes with crossplane, which checks contexts and argument counts as nginx does.
 func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 	name := names[0]
-	files := nginxFiles{fsys, path.Clean(name)}
-	if _, err := readText(fsys, name); err != nil {
+	files := nginxFiles{fsys, path.Clean(name), map[string]error{}}
+	if _, err := files.read(name); err != nil {
 		return lb.Config{}, err
 	}
 	lua := &crossplane.Lua{}
@@ -169,8 +149,8 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		SkipDirectiveContextCheck: true, // unreadAll checks it, and reads on
 		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
-	if err != nil {
-		return lb.Config{}, fmt.Errorf("%s: %w", files.includedAt(err), err)
+	if err != nil { // all others it keeps
+		return lb.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one that includes it", files.main, err)
 	}
 	cfg := lb.Config{Balancer: "nginx", Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
 	r := nginxReader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
@@ -187,6 +167,9 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		cfg.Files = append(cfg.Files, lb.NewFile(file.File, content))
 	}
 	if err := r.syntax(); err != nil {
+		return lb.Config{}, err
+	}
+	if err := r.includes(); err != nil {
 		return lb.Config{}, err
 	}
 	return cfg, r.main()

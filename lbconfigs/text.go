@@ -86,6 +86,87 @@ func cause(err error) error {
 	return err
 }
 
+// glob is fs.Glob, but says why a folder cannot be looked at, where fs.Glob takes it for an empty one. A wildcard stands for no dot that a
+// name begins with (glob(7)).
+func glob(fsys fs.FS, pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		_, err := fs.Stat(fsys, pattern)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", pattern, cause(err))
+		}
+		return []string{pattern}, nil
+	}
+	dir, last := path.Split(pattern)
+	dirs, err := glob(fsys, path.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, dir := range dirs {
+		if info, err := fs.Stat(fsys, dir); err == nil && !info.IsDir() {
+			continue
+		}
+		entries, err := fs.ReadDir(fsys, dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, cause(err))
+		}
+		for _, e := range entries {
+			hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(last, ".")
+			ok, err := path.Match(last, e.Name())
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", pattern, err)
+			}
+			if ok && !hidden {
+				found = append(found, path.Join(dir, e.Name()))
+			}
+		}
+	}
+	return found, nil
+}
+
+// shallow reports a text whose brackets are nested deeper than any configuration's: its reader would follow them with a stack as deep. A
+// quote begins, and a comment, after one of between.
+func shallow(name string, text []byte, opening, closing, between string) error {
+	depth, line, begins, quote := 0, 1, true, byte(0)
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '\n' {
+			line++
+		}
+		switch {
+		case c == '\\':
+			i++
+			if i < len(text) && text[i] == '\n' {
+				line++
+			}
+			begins = false
+			continue
+		case quote == '#' && c != '\n', quote != 0 && quote != '#' && c != quote:
+			continue
+		case quote != 0:
+			quote = 0
+		case begins && strings.IndexByte(`"'#`, c) >= 0:
+			quote = c
+			continue
+		case strings.IndexByte(opening, c) >= 0:
+			depth++
+		case strings.IndexByte(closing, c) >= 0:
+			depth--
+		}
+		if depth > deepest {
+			return fmt.Errorf("%s:%d: this is nested more than %d deep: it is no configuration", name, line, deepest)
+		}
+		begins = strings.IndexByte(between, c) >= 0
+	}
+	return nil
+}
+
+// Stat is fs.StatFS's.
+func (k *kept) Stat(name string) (fs.FileInfo, error) { return fs.Stat(k.FS, name) }
+
 // isDir says whether a name is a directory of fsys.
 func isDir(fsys fs.FS, name string) bool {
 	info, err := fs.Stat(fsys, path.Clean(name))

@@ -109,6 +109,9 @@ func (f *filler) fill(t *tree, n *yaml.Node, depth int) error {
 // parseTOML reads a document with go-toml's parser, which knows where every part stands.
 func parseTOML(name string, text []byte) (*tree, error) {
 	root := &tree{pos: lb.Pos{File: name, Line: 1}, isMap: true}
+	if err := shallow(name, text, "[{", "]}", " \t\r\n=,[]{}"); err != nil {
+		return nil, err
+	}
 	p := unstable.Parser{}
 	p.Reset(text)
 	lines := newlines(text)
