@@ -330,18 +330,18 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 
 // named says whether a route of the port asks for this host by name.
 func (c Config) named(port int, host string) bool {
-	for _, r := range c.Routes {
-		if r.on(port) && len(r.Hosts) > 0 && r.serves(host, true) {
+	for i := range c.Routes {
+		if r := &c.Routes[i]; r.on(port) && len(r.Hosts) > 0 && r.serves(host, true) {
 			return true
 		}
 	}
 	return false
 }
 
-func (r Route) on(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
+func (r *Route) on(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
 
 // serves says whether the route takes requests for the host. named: some route asks for it by name.
-func (r Route) serves(host string, named bool) bool {
+func (r *Route) serves(host string, named bool) bool {
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
 	for _, h := range r.Hosts {
 		if suffix, wild := strings.CutPrefix(h, "*."); h == host || wild && strings.HasSuffix(host, "."+suffix) {
@@ -352,7 +352,7 @@ func (r Route) serves(host string, named bool) bool {
 }
 
 // fits says whether the route's path takes a request's.
-func (r Route) fits(path string) bool {
+func (r *Route) fits(path string) bool {
 	switch {
 	case r.Exact:
 		return r.Path == path

@@ -96,9 +96,16 @@ func rewriteQuestions(cfg lb.Config, r lb.Route, rewrite lb.Rewrite) (asked []Qu
 
 // asker is a route whose requests a route of the balancer's own is asked about.
 func asker(cfg lb.Config, r lb.Route) (by lb.Route, ok bool) {
-	for _, o := range cfg.Routes {
-		if _, askable := wishing(cfg, o, ""); askable && o.Auth != nil && r.Internal && o.Auth.By == r.Path {
-			return o, true
+	if !r.Internal {
+		return lb.Route{}, false
+	}
+	for i := range cfg.Routes {
+		o := &cfg.Routes[i]
+		if o.Auth == nil || o.Auth.By != r.Path {
+			continue
+		}
+		if _, askable := wishing(cfg, *o, ""); askable {
+			return *o, true
 		}
 	}
 	return lb.Route{}, false
