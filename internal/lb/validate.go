@@ -50,16 +50,16 @@ func (p Plan) Validate() error {
 			return fmt.Errorf("bounds.%s: a node needs memory and processes", role)
 		}
 	}
-	if err := p.Check(); err != nil {
-		return err
-	}
 	if err := p.validateFiles(); err != nil {
 		return err
 	}
 	if err := p.validateSpecs(); err != nil {
 		return err
 	}
-	return p.validateLoads()
+	if err := p.validateLoads(); err != nil {
+		return err
+	}
+	return p.Check()
 }
 
 // validateFiles: a plan's files are named so that each can be told from the others, and together they fit.

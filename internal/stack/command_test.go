@@ -74,9 +74,9 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 // Packages and modules that are none never reach a command line.
 func TestHostileImagesAreNotBuilt(t *testing.T) {
 	d := &Docker{}
-	_, err := d.debian(t.Context(), lb.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}})
+	_, _, err := d.debian(t.Context(), lb.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
 	assert.ErrorContains(t, err, `packages[0]: "-o" is no name of a Debian package`)
-	_, err = d.debian(t.Context(), lb.Image{Ref: "x"})
+	_, _, err = d.debian(t.Context(), lb.Image{Ref: "x"}, false)
 	assert.EqualError(t, err, "no package of Debian's is named in its place: pull or load x")
 	_, err = d.module(t.Context(), lb.Image{Ref: "x", Module: &lb.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}})
 	assert.ErrorContains(t, err, "module.path: malformed module path")
