@@ -12,8 +12,21 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// backend fills in what the harness's own backend needs: its limits and its command line.
-func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
+// served is the part of a backend's command line that all have in common: what the configuration has them note and answer.
+func served(cfg lb.Config) (flags []string) {
+	option := func(name string, values []string) {
+		if len(values) > 0 {
+			flags = append(flags, name, strings.Join(values, ","))
+		}
+	}
+	option("--observe", checks.Observed(cfg))
+	option("--prefixes", prefixes(cfg))
+	option("--health-paths", healthPaths(cfg))
+	return flags
+}
+
+// backend fills in what the harness's own backend needs: its limits and its command line, which ends in what is served.
+func (s Scenario) backend(spec *lb.Spec, served []string) error {
 	limits := s.limits(spec.Name)
 	if limits.Memory != "" {
 		bytes, err := units.RAMInBytes(limits.Memory)
@@ -42,17 +55,10 @@ func (s Scenario) backend(spec *lb.Spec, cfg lb.Config) error {
 			spec.Command = append(spec.Command, "--tls", strconv.Itoa(p))
 		}
 	}
-	option := func(name string, values []string) {
-		if len(values) > 0 {
-			spec.Command = append(spec.Command, name, strings.Join(values, ","))
-		}
-	}
 	if spec.Helper {
 		spec.Command = append(spec.Command, "--helper")
 	} else {
-		option("--observe", checks.Observed(cfg))
-		option("--prefixes", prefixes(cfg))
-		option("--health-paths", healthPaths(cfg))
+		spec.Command = append(spec.Command, served...)
 	}
 	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
 	if slices.Contains(spec.TLS, spec.Ports[0]) {
@@ -89,8 +95,11 @@ func healthPaths(cfg lb.Config) []string {
 		}
 	}
 	for _, r := range cfg.Routes {
+		if r.Auth == nil {
+			continue
+		}
 		for _, asked := range cfg.Routes {
-			if r.Auth != nil && r.Auth.By == asked.Path {
+			if r.Auth.By == asked.Path {
 				add(asked.Seen(asked.Path))
 			}
 		}

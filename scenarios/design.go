@@ -154,6 +154,7 @@ type experiment struct {
 // experiments puts trials of the same kind into one phase, and the phases in order.
 func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Trial) []*experiment {
 	var all []*experiment
+	together := dyingTogether(cfg)
 	for _, claim := range claims {
 		for _, t := range trials[claim.ID] {
 			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind && e.hasRoom(t) })
@@ -173,7 +174,7 @@ func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Tr
 				e.ail = append(e.ail, t.Ail...)
 			}
 			known := func(host string) bool {
-				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) || together(cfg, host, o) })
+				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) || together.share(host, o) })
 			}
 			if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
 				e.kill = append(e.kill, t.Kill)
@@ -203,13 +204,28 @@ func count(all []*experiment, kind string) (n int) {
 	return n
 }
 
-// together says whether a server would die at the same time as one of others in a pool of nginx's, whose deaths come all at once.
-func together(cfg lb.Config, host string, others []string) bool {
-	return cfg.Balancer == "nginx" && slices.ContainsFunc(cfg.Pools, func(p lb.Pool) bool {
-		has := func(host string) bool {
-			return slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == host })
+// pools are the numbers of those that have a server, by its host.
+type pools map[string][]int
+
+// dyingTogether are the pools whose deaths come all at once, which are nginx's.
+func dyingTogether(cfg lb.Config) pools {
+	of := pools{}
+	if cfg.Balancer != "nginx" {
+		return of
+	}
+	for i, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			of[s.Host] = append(of[s.Host], i)
 		}
-		return has(host) && slices.ContainsFunc(others, has)
+	}
+	return of
+}
+
+// share says whether one of the pools has a server and one of others.
+func (of pools) share(host string, others []string) bool {
+	mine := of[host]
+	return len(mine) > 0 && slices.ContainsFunc(others, func(other string) bool {
+		return slices.ContainsFunc(of[other], func(i int) bool { return slices.Contains(mine, i) })
 	})
 }
 
@@ -294,7 +310,7 @@ func (e *experiment) once(t checks.Trial) {
 	for _, r := range t.Load.Requests {
 		same := func(o lb.Request) bool {
 			o.Claim = r.Claim
-			return reflect.DeepEqual(o, r)
+			return o.Path == r.Path && o.Header["Host"] == r.Header["Host"] && reflect.DeepEqual(o, r)
 		}
 		if !slices.ContainsFunc(e.load.Requests, same) {
 			e.load.Requests = append(e.load.Requests, r)

@@ -166,9 +166,10 @@ func (s Scenario) stage(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
 	if len(plan.Claims) == 0 {
 		return plan, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
 	}
+	flags := served(cfg)
 	for _, spec := range specs {
 		if spec.Role == lb.Backend {
-			if err := s.backend(&spec, cfg); err != nil {
+			if err := s.backend(&spec, flags); err != nil {
 				return plan, err
 			}
 		}

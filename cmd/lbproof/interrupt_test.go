@@ -61,12 +61,12 @@ func busy(t *testing.T, cmd *exec.Cmd, atLeast time.Duration) {
 	}, time.Minute, 10*time.Millisecond)
 }
 
-// huge is a configuration that takes many seconds to read.
-func huge(t *testing.T) string {
+// sites is a configuration of many server blocks.
+func sites(t *testing.T, n int) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("events {}\nhttp {\n")
-	for i := range 20_000 {
+	for i := range n {
 		fmt.Fprintf(&b, "upstream u%d { server a%d:80; server b%d:80; }\nserver { listen 80; server_name s%d.example; location / { proxy_pass http://u%d; } }\n", i, i, i, i, i)
 	}
 	b.WriteString("}\n")
@@ -76,7 +76,7 @@ func huge(t *testing.T) string {
 }
 
 func TestInterruptEndsWhatComputesAndWhatPrints(t *testing.T) {
-	large := huge(t)
+	large := sites(t, 20_000) // which takes many seconds to read
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		f := func(what string, under func(cmd *exec.Cmd, stdout *os.File), args ...string) {
 			t.Run(fmt.Sprint(signal, " ", what), func(t *testing.T) {

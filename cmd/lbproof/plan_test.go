@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,15 @@ func TestPlansAreReadAgain(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, string(text), string(same), target)
 	}
+}
+
+// A configuration of many servers is planned in seconds. It took minutes while each promise looked at all routes for each route.
+func TestPlanOfManyServers(t *testing.T) {
+	began := time.Now()
+	plan, err := readTarget(sites(t, 300), input{balancers: 1})
+	require.NoError(t, err)
+	assert.Len(t, plan.Config.Routes, 300)
+	assert.Less(t, time.Since(began), 30*time.Second)
 }
 
 // What a plan from elsewhere may not say is refused before anything is done, with the file and the place in it.

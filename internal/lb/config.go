@@ -290,6 +290,7 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 	if host == "" {
 		host = c.Balancer
 	}
+	host = bare(host)
 	named := c.named(port, host)
 	var prefix, regex *Route
 	best := 0
@@ -328,7 +329,13 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 	return Route{}, false
 }
 
-// named says whether a route of the port asks for this host by name.
+// bare is a request's host as routes name hosts: in lower case, without a port.
+func bare(host string) string {
+	host, _, _ = strings.Cut(strings.ToLower(host), ":")
+	return host
+}
+
+// named says whether a route of the port asks for this host, a bare one, by name.
 func (c Config) named(port int, host string) bool {
 	for i := range c.Routes {
 		if r := &c.Routes[i]; r.on(port) && len(r.Hosts) > 0 && r.serves(host, true) {
@@ -340,11 +347,10 @@ func (c Config) named(port int, host string) bool {
 
 func (r *Route) on(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
 
-// serves says whether the route takes requests for the host. named: some route asks for it by name.
+// serves says whether the route takes requests for the host, a bare one. named: some route asks for it by name.
 func (r *Route) serves(host string, named bool) bool {
-	host, _, _ = strings.Cut(strings.ToLower(host), ":")
 	for _, h := range r.Hosts {
-		if suffix, wild := strings.CutPrefix(h, "*."); h == host || wild && strings.HasSuffix(host, "."+suffix) {
+		if h == host || strings.HasPrefix(h, "*.") && strings.HasSuffix(host, h[1:]) {
 			return true
 		}
 	}

@@ -68,8 +68,11 @@ func keepaliveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 		return nil
 	}
 	for _, r := range proxied(cfg) {
+		if r.Pool != pool.Name || len(r.Access) > 0 {
+			continue
+		}
 		request, ok := wishing(cfg, r, "")
-		if r.Pool != pool.Name || len(r.Access) > 0 || !ok {
+		if !ok {
 			continue
 		}
 		count := fewKept
