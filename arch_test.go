@@ -19,24 +19,24 @@ const module = "github.com/lbproof/lbproof/"
 
 // arrows are the imports allowed between our packages. A new arrow is one edited line here, with its reason.
 var arrows = map[string][]string{
-	"internal/lb":        {},                                                                                                                     // the nouns know nobody
-	"internal/plain":     {},                                                                                                                     // text that is nobody's of ours
-	"internal/stats":     {},                                                                                                                     // plain numbers
-	"backends":           {},                                                                                                                     // as small as what it stands for
-	"internal/load":      {"internal/lb"},                                                                                                        // a Load in, Hits out
-	"internal/agent":     {"backends"},                                                                                                           // backends: the clock that all containers share
-	"internal/stack":     {"backends", "internal/agent", "internal/lb"},                                                                          // Specs in, Nodes out; what it tells agents to do, and backends by their environment
-	"internal/source":    {},                                                                                                                     // a name in, a file out
-	"lbconfigs":          {"internal/lb", "internal/source"},                                                                                     // a file in, a Config out
-	"reports":            {"internal/lb", "internal/plain"},                                                                                      // a Report in, text out
-	"scenarios/checks":   {"internal/lb", "internal/stats"},                                                                                      // a History in, Findings out
-	"scenarios/faults":   {"backends", "internal/agent", "internal/lb"},                                                                          // an Event in; a Node is what it needs of one, agents and services are told what to do
-	"scenarios":          {"internal/lb", "internal/source", "internal/stats", "scenarios/checks", "scenarios/faults"},                           // stats: how many probes a claim needs
-	"internal/run":       {"internal/agent", "internal/lb", "internal/load", "internal/stack", "internal/stats", "scenarios/faults", "backends"}, // backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided
-	"fixtures/calibrate": {"fixtures", "internal/lb", "internal/run", "internal/stats", "scenarios/checks"},                                      // the laws against simulated and recorded runs
-	"fixtures/peers":     {"internal/lb", "internal/load", "internal/run"},                                                                       // our engines beside other load generators
-	"fixtures":           {"internal/lb", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks"},                                        // simulated runs of the built-in plans; checks: where keys belong
-	"cmd/lbproof":        nil,                                                                                                                    // may import all
+	"internal/lb":        {},                                                                                                                                        // the nouns know nobody
+	"internal/plain":     {},                                                                                                                                        // text that is nobody's of ours
+	"internal/stats":     {},                                                                                                                                        // plain numbers
+	"backends":           {},                                                                                                                                        // as small as what it stands for
+	"internal/load":      {"internal/lb"},                                                                                                                           // a Load in, Hits out
+	"internal/agent":     {"backends"},                                                                                                                              // backends: the clock that all containers share
+	"internal/stack":     {"backends", "internal/agent", "internal/lb"},                                                                                             // Specs in, Nodes out; what it tells agents to do, and backends by their environment
+	"internal/source":    {},                                                                                                                                        // a name in, a file out
+	"lbconfigs":          {"internal/lb", "internal/source"},                                                                                                        // a file in, a Config out
+	"reports":            {"internal/lb", "internal/plain"},                                                                                                         // a Report in, text out
+	"scenarios/checks":   {"internal/lb", "internal/stats"},                                                                                                         // a History in, Findings out
+	"scenarios/faults":   {"backends", "internal/agent", "internal/lb"},                                                                                             // an Event in; a Node is what it needs of one, agents and services are told what to do
+	"scenarios":          {"internal/lb", "internal/source", "internal/stats", "scenarios/checks", "scenarios/faults"},                                              // stats: how many probes a claim needs
+	"internal/run":       {"internal/agent", "internal/lb", "internal/load", "internal/source", "internal/stack", "internal/stats", "scenarios/faults", "backends"}, // backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided
+	"fixtures/calibrate": {"fixtures", "internal/lb", "internal/run", "internal/stats", "scenarios/checks"},                                                         // the laws against simulated and recorded runs
+	"fixtures/peers":     {"internal/lb", "internal/load", "internal/run"},                                                                                          // our engines beside other load generators
+	"fixtures":           {"internal/lb", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks"},                                                           // simulated runs of the built-in plans; checks: where keys belong
+	"cmd/lbproof":        nil,                                                                                                                                       // may import all
 }
 
 // pure packages read no file and open no connection: everything right of the history is a function of it.

@@ -163,7 +163,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		m.Files[slices.IndexFunc(m.Files, func(b bound) bool { return b.Name == hitsFile })].Rows--
 		resealed(t, dir, m, hitsFile)
 	})
-	f("hits.parquet: it is no regular file", func(t *testing.T, dir string) { // which would keep its reader waiting for ever
+	f("hits.parquet: it is a named pipe: name a regular file", func(t *testing.T, dir string) { // which would keep its reader waiting for ever
 		name := filepath.Join(dir, hitsFile)
 		info, err := os.Stat(name)
 		require.NoError(t, err)

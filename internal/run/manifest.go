@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/source"
 )
 
 // manifest binds the files of a run folder: what is not as it says was changed after the run. Its text is what marshalling it gives, to
@@ -57,7 +58,7 @@ func changed(file, problem string) error {
 // readManifest tells folders that are none, runs that did not end, and those of other versions from each other.
 func readManifest(dir string) (m manifest, err error) {
 	name := filepath.Join(dir, manifestFile)
-	text, err := readRegular(name)
+	text, err := source.ReadFile(name, largestText)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, withoutManifest(dir)
 	}
@@ -159,7 +160,7 @@ func (r *recorded) open(name string) (*os.File, error) {
 	if !bound {
 		return nil, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
 	}
-	file, err := openRegular(r.path(name))
+	file, err := source.OpenFile(r.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("read the run: %w", err)
 	}
@@ -175,8 +176,14 @@ func (r *recorded) open(name string) (*os.File, error) {
 	return file, nil
 }
 
+// largestText is the size, bytes, of the largest file of a run folder that is read as a whole.
+const largestText = lb.PlanSize
+
 // read reads a file that is small enough.
 func (r *recorded) read(name string) ([]byte, error) {
+	if r.files[name].Size > largestText {
+		return nil, fmt.Errorf("%s: %w", r.path(name), &source.LargeError{Most: largestText})
+	}
 	file, err := r.open(name)
 	if err != nil {
 		return nil, err
@@ -187,27 +194,6 @@ func (r *recorded) read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("read the run: %w", err)
 	}
 	return text, nil
-}
-
-// openRegular opens a file, and nothing that could keep its reader waiting.
-func openRegular(name string) (*os.File, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is no regular file")}
-	}
-	return os.Open(name)
-}
-
-func readRegular(name string) ([]byte, error) {
-	file, err := openRegular(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(file)
 }
 
 // decode reads JSON that holds what the value has fields for, and nothing else.

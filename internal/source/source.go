@@ -69,11 +69,11 @@ func (f *Folders) Open(name string) (fs.File, error) {
 	}
 	for _, one := range f.folders {
 		if inside, err := filepath.Rel(one.at, at); err == nil && filepath.IsLocal(inside) {
-			return openRegular(one.root, inside, name)
+			return file(openRegular(one.root, inside, name))
 		}
 	}
 	if name == f.named {
-		return openAt(at, name)
+		return file(openAt(at, name))
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it lies outside the %s's folder; %w", f.of, ErrOutside)}
 }
@@ -84,7 +84,18 @@ func ReadFile(name string, most int64) ([]byte, error) { return Read(host{}, nam
 // host opens any file by its name.
 type host struct{}
 
-func (host) Open(name string) (fs.File, error) {
+func (host) Open(name string) (fs.File, error) { return file(OpenFile(name)) }
+
+// file is a file that is none where there is an error.
+func file(f *os.File, err error) (fs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenFile opens a file of the host, or a directory. Its errors are *fs.PathError.
+func OpenFile(name string) (*os.File, error) {
 	at, err := realPath(name)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
@@ -133,7 +144,7 @@ func realPath(name string) (string, error) {
 	return filepath.Abs(real)
 }
 
-func openAt(at, name string) (fs.File, error) {
+func openAt(at, name string) (*os.File, error) {
 	root, err := os.OpenRoot(filepath.Dir(at))
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
@@ -143,8 +154,8 @@ func openAt(at, name string) (fs.File, error) {
 }
 
 // openRegular opens a file beneath root, or a directory. name is what errors call it.
-func openRegular(root *os.Root, inside, name string) (fs.File, error) {
-	wrong := func(err error) (fs.File, error) {
+func openRegular(root *os.Root, inside, name string) (*os.File, error) {
+	wrong := func(err error) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
 	}
 	info, err := root.Stat(inside)
