@@ -79,6 +79,14 @@ clean: ## remove what was built: the binary, the run folders, lbproof's images
 
 FAILURES := alerts alerts-nginx backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale scale-websocket session-router slow thundering-return
 
+.PHONY: kills
+kills: engine ## kill 60 runs of five kinds at random moments, and see that nothing is left of any a minute later (10 minutes)
+	$(GO) test -count=1 -timeout 60m -v -run TestKilledAtAnyMoment ./cmd/lbproof -kills 60
+
+.PHONY: damage
+damage: ## damage each file of four run folders 200 times in each way, and write docs/damage.md
+	$(GO) test -count=1 -run TestDamages ./internal/run -update
+
 .PHONY: failures
 failures: build ## run every failure scenario on its own configuration, and say what each came to and how long it took (15 minutes)
 	@begin=$$(date +%s); for s in $(FAILURES); do \

@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -359,6 +361,42 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 			assert.Empty(t, left)
 		})
 	}
+}
+
+var kills = flag.Int("kills", 10, "how often TestKilledAtAnyMoment kills a run")
+
+// Whenever the harness is killed, nothing of the run is there a minute later: half of the moments are in the first second, in which the reaper
+// and the networks are made.
+func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	cli := docker(t)
+	targets := [][]string{
+		{"test", "baseline"}, {"test", "pause"}, {"test", "builtin:haproxy/weighted"}, {"test", "builtin:nginx/tls", "--checks", "tls"}, {"test", "dependency"},
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	var killed []*process
+	for i := range *kills {
+		p := start(t, t.TempDir(), targets[i%len(targets)]...)
+		moment := time.Duration(r.Float64() * float64(time.Second))
+		if i%2 == 1 {
+			moment = time.Duration(r.Float64() * float64(10*time.Second))
+		}
+		select {
+		case <-time.After(moment):
+		case <-p.done:
+		}
+		require.NoError(t, p.cmd.Process.Kill())
+		<-p.done
+		_ = p.cmd.Wait() // it was killed
+		if p.run.Load() != nil {
+			killed = append(killed, p)
+		}
+		t.Logf("kill %d after %s: %v", i+1, moment.Round(time.Millisecond), targets[i%len(targets)])
+	}
+	for _, p := range killed {
+		require.Eventually(t, func() bool { return len(p.labelled(t, cli)) == 0 }, time.Minute, 100*time.Millisecond, "%v", p.cmd.Args)
+	}
+	t.Logf("nothing left of %d runs", len(killed))
 }
 
 // Prometheus loads a scenario's rules, asks the backends, and what it says of an alert is judged. Rules that it refuses are named.

@@ -195,7 +195,7 @@ const damageDoc = `# Damaged run folders
 
 A run folder is whole, or it is refused. Below are the outcomes of random damages to each file of recorded runs, a simulated balancer each:
 %s.
-` + "`go test ./internal/run -run TestDamages -update`" + ` damages them and writes this page.
+` + "`make damage`" + ` damages them and writes this page.
 
 ## Files that were changed after the run
 
