@@ -22,6 +22,7 @@ wait_for_engine() {
 packages() {
 	command -v dockerd >/dev/null || echo docker.io
 	command -v iptables >/dev/null || echo iptables
+	command -v ps >/dev/null || echo procps # with which dockerd lists a container's processes
 	[ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/memory ] || echo cgroupfs-mount
 }
 

@@ -223,8 +223,8 @@ func TestImpossibleFaultsAreToldBefore(t *testing.T) {
 		assert.Equal(t, 2, p.wait(t))
 		assert.Contains(t, p.stderr.String(), "scenario.yaml:5: "+want)
 	}
-	f("hang cannot be put on nginx: it is a balancer, and the fault is for backends", "{fault: hang, target: balancer, at: 1s, for: 1s}")
-	f(`the run has no node "back-09" to break: name one of nginx, back-01, back-02, back-03, or balancer`, "{fault: kill, target: back-09, at: 1s, for: 1s}")
+	f("hang cannot be put on nginx@lbproof: it is a balancer, and the fault is for backends", "{fault: hang, target: balancer, at: 1s, for: 1s}")
+	f(`the run has no node "back-09" to break: name one of nginx@lbproof, back-01, back-02, back-03, or balancer`, "{fault: kill, target: back-09, at: 1s, for: 1s}")
 	f(`no fault is called "earthquake"`, "{fault: earthquake, target: back-01, at: 1s, for: 1s}")
 	f(`latency: delay: time: invalid duration "soon"`, "{fault: latency, target: back-01, at: 1s, for: 1s, with: {delay: soon}}")
 	f("the scenario has no phase later", "{fault: kill, target: back-01, phase: later, at: 1s, for: 1s}")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -57,6 +58,9 @@ func carryOut(cmd *cobra.Command, plan lb.Plan, out string) (dir string, err err
 	defer p.end()
 	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: p.Step}, Progress: p, Out: out}
 	defer cleaningUp()()
+	defer context.AfterFunc(cmd.Context(), func() {
+		p.Step("interrupted: healing what is broken, keeping what was measured, removing the run; a second Ctrl-C ends lbproof at once, and the reaper removes it")
+	})()
 	dir, err = r.Run(cmd.Context(), plan)
 	return dir, environment(explained(err, plan.Config.Problems))
 }

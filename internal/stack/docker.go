@@ -407,6 +407,9 @@ func (s *Stack) Workers(ctx context.Context, spec lb.Spec, expected int) (int, e
 // workers are the ids of a node's processes whose title begins as its spec says, the first left out where it is a master.
 func (s *Stack) workers(ctx context.Context, spec lb.Spec) ([]string, error) {
 	top, err := s.docker.client.ContainerTop(ctx, s.node(spec.Name).container.GetContainerID(), client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
+	if err != nil && strings.Contains(err.Error(), `"ps"`) {
+		return nil, fmt.Errorf("list the processes of %s: %w; the engine's machine needs the program: 'apt-get install procps' there", spec.Name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the processes of %s: %w", spec.Name, err)
 	}
