@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
@@ -316,4 +317,14 @@ func TestMessagesAreArrivals(t *testing.T) {
 	got := rows(t, s)
 	require.Len(t, got, 2)
 	assert.Equal(t, []uint64{7, 8}, []uint64{got[0].ID, got[1].ID})
+}
+
+// A Redis that is gone is found gone at the first attempt: one that is tried for half a second may be back meanwhile.
+func TestRedisIsAskedOnce(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	address := gone.Listener.Addr().String()
+	gone.Close()
+	began := time.Now()
+	assert.ErrorContains(t, Redis(address).Ask(t.Context()), "refused")
+	assert.Less(t, time.Since(began), 300*time.Millisecond, "the library's default is five attempts, 100 ms apart")
 }

@@ -39,7 +39,7 @@ func Postgres(address string) (Dependency, error) {
 
 // Redis is a Redis server at host:port.
 func Redis(address string) Dependency {
-	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}) // one question, one attempt
 	return Dependency{"redis", func(ctx context.Context) error { return client.Ping(ctx).Err() }}
 }
 
