@@ -3,7 +3,6 @@ package lb
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -83,16 +82,12 @@ type Report struct {
 	Ledger   Ledger      `json:"ledger"`
 }
 
-// Builds says which lbproof recorded the run and which judged it, where that was another or could have been: builds without a version
-// of their own share a name. It is empty where one version did both.
+// Builds says which lbproof recorded the run and which judged it, where these were two. It is empty where one did both.
 func (r Report) Builds() string {
-	switch {
-	case r.Judged != r.Env.Lbproof:
-		return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", cmp.Or(r.Env.Lbproof, "of no known version"), cmp.Or(r.Judged, "of no known version"))
-	case strings.Contains(r.Judged, "(devel)") || strings.HasSuffix(r.Judged, "+dirty"):
-		return fmt.Sprintf("recorded and judged by lbproof %s, which is the name of many builds", r.Judged)
+	if r.Judged == r.Env.Lbproof {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", cmp.Or(r.Env.Lbproof, "of no known version"), cmp.Or(r.Judged, "of no known version"))
 }
 
 // ReportSchema is the version of the report's JSON form.

@@ -170,7 +170,7 @@ func (f *Folder) Log(node string) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, unwritable(err)
 	}
-	return &logWriter{o, f}, nil
+	return &logWriter{output: o, folder: f}, nil
 }
 
 func (f *Folder) logFile(node string) string { return f.path(filepath.Join(logsFolder, node+".log")) }
@@ -179,16 +179,18 @@ func (f *Folder) logFile(node string) string { return f.path(filepath.Join(logsF
 type logWriter struct {
 	*output
 	folder *Folder
+	err    error // the first of writing
 }
 
 // Write is io.Writer's.
 func (w *logWriter) Write(p []byte) (int, error) {
 	n, err := w.output.Write(p)
-	return n, unwritable(err)
+	w.err = first(w.err, unwritable(err))
+	return n, w.err
 }
 
-// Close makes the log one of the folder's files.
-func (w *logWriter) Close() error { return unwritable(w.folder.keep(w.output, 0)) }
+// Close makes the log one of the folder's files. It repeats an error of Write's, which needs no more than itself to be understood.
+func (w *logWriter) Close() error { return first(w.err, unwritable(w.folder.keep(w.output, 0))) }
 
 // keep makes a file one of the folder's.
 func (f *Folder) keep(o *output, rows int64) error {

@@ -486,3 +486,18 @@ func BenchmarkHistoryDecode(b *testing.B) {
 	require.NoError(b, h.Err())
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/hit")
 }
+
+// What keeps a log from being written is told as it is, not as what it kept from being read.
+func TestFullLog(t *testing.T) {
+	f, err := Create(filepath.Join(t.TempDir(), "one"), lb.Plan{})
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(f.path(logsFolder), 0o755))
+	require.NoError(t, os.Symlink("/dev/full", f.logFile("b1")+partial))
+	s := execution{folder: f}
+	err = s.keepLog("b1", func(w io.Writer) error {
+		_, err := w.Write([]byte("said"))
+		return fmt.Errorf("read the log of 9230af28: %w", err)
+	})
+	assert.ErrorIs(t, err, ErrFolder)
+	assert.NotContains(t, err.Error(), "9230af28")
+}

@@ -6,6 +6,7 @@ package run
 import (
 	"context"
 	"crypto/rand"
+	"debug/elf"
 	"encoding/gob"
 	"encoding/hex"
 	"errors"
@@ -98,13 +99,43 @@ func runID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Version is the version of this lbproof, as the build recorded it.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
+// Version is the version of this lbproof, as the build recorded it. A build without a version of its own is told from others of the same
+// name by what the linker says of its content: "(devel) 3fJ1xqHn0dU5".
+func Version() string { return version() }
+
+var version = sync.OnceValue(func() string {
+	name := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		name = info.Main.Version
 	}
-	return info.Main.Version
+	if name == "(devel)" || strings.HasSuffix(name, "+dirty") {
+		name = strings.TrimSpace(name + " " + buildID())
+	}
+	return name
+})
+
+// buildID is the last part of the build ID that Go's linker put into this program, which is a digest of its content; empty where it has none.
+func buildID() string {
+	program, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	f, err := elf.Open(program)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	note := f.Section(".note.go.buildid")
+	if note == nil {
+		return ""
+	}
+	text, err := note.Data()
+	if err != nil {
+		return ""
+	}
+	id := strings.TrimRight(string(text), "\x00")
+	id = id[strings.LastIndexByte(id, '/')+1:]
+	return id[:min(12, len(id))]
 }
 
 // execution is one run under way.
@@ -584,5 +615,9 @@ func (s *execution) keepLog(node string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	return first(write(w), w.Close())
+	written := write(w)
+	if err := w.Close(); errors.Is(err, ErrFolder) {
+		return err // and not what it kept from being done
+	}
+	return written
 }
