@@ -26,11 +26,12 @@ type rights struct {
 const nobody = "65534:65534"
 
 // rightsOf says what a role may do. Which capabilities a balancer needs, its manual says: its first process is root's, binds low ports,
-// gives its directories to another user, becomes that user and signals such processes; HAProxy changes its root besides.
+// gives its directories and sockets to another user and sets their modes then, becomes that user and signals such processes; HAProxy changes its
+// root besides.
 func rightsOf(role lb.Role) rights {
 	switch role {
 	case lb.Balancer, lb.Peer:
-		return rights{capabilities: []string{"CHOWN", "DAC_OVERRIDE", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT"}}
+		return rights{capabilities: []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT"}}
 	case lb.Backend, lb.Worker:
 		return rights{user: nobody, readOnly: true}
 	case lb.Agent:
