@@ -71,6 +71,12 @@ fi
 if [ ! -e /sys/fs/cgroup/cgroup.controllers ] && [ ! -d /sys/fs/cgroup/memory ]; then
 	cgroupfs-mount
 fi
+# The files with the numbers of a dockerd and a containerd that were killed keep another from starting once a process has such a number again.
+for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+	number=$(cat "$file" 2>/dev/null || true)
+	name=$(cat "/proc/$number/comm" 2>/dev/null || true)
+	[ "$name" = dockerd ] || [ "$name" = containerd ] || rm -f "$file"
+done
 setsid dockerd >"$log" 2>&1 9>&- </dev/null &
 started=$!
 say "started dockerd as process $started, which goes on when this ends ('kill $started' stops it); it writes to $log"

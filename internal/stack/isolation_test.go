@@ -94,14 +94,14 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 	}
 }
 
-// The probes try each target for two seconds, then the engine's socket.
+// The probes try each target for a second, then the engine's socket.
 const (
 	nginxProbe = `
 ngx.timer.at(0, function()
   for line in io.lines("/targets") do
     local host, port = line:match("(%S+) (%S+)")
     local s = ngx.socket.tcp()
-    s:settimeout(2000)
+    s:settimeout(1000)
     local ok, err = s:connect(host, tonumber(port))
     io.stderr:write("probe " .. line .. (ok and " reached " or " nothing ") .. tostring(err) .. "\n")
   end
@@ -114,7 +114,7 @@ core.register_task(function()
   for line in f:lines() do
     local host, port = line:match("(%S+) (%S+)")
     local s = core.tcp()
-    s:settimeout(2)
+    s:settimeout(1)
     local ok, err = s:connect(host, tonumber(port))
     io.stderr:write("probe " .. line .. (ok and " reached " or " nothing ") .. tostring(err) .. "\n")
     s:close()

@@ -124,7 +124,7 @@ func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, wa
 	return who, false
 }
 
-// withoutHost is the option with which Docker gives the machine no address in a network. Engines have it from 19.03 on.
+// withoutHost is the option with which Docker gives the machine no address in a network. Engines have it from 20.10 on (libnetwork pull request 2317).
 const withoutHost = "com.docker.network.bridge.inhibit_ipv4"
 
 // makeNetwork makes a network of the run's, in which the machine has no address, and says its name.
