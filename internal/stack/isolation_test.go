@@ -296,3 +296,20 @@ func (s *Stack) rightsTable(t *testing.T) string {
 	return "| role | capabilities | user | root file system | sees besides | memory | processes |\n|---|---|---|---|---|---|---|\n" +
 		strings.Join(slices.Sorted(maps.Keys(rows)), "")
 }
+
+// An engine that does not know the option gives the machine an address in the network, as this one does without it: that is seen.
+func TestTheMachineIsSeenInANetwork(t *testing.T) {
+	s := open(t)
+	name := "lbproof-" + s.run + "-open"
+	made, err := s.docker.client.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.run}})
+	require.NoError(t, err)
+	at, has := s.docker.hostIn(made.ID)
+	assert.True(t, has)
+	assert.True(t, at.Is4())
+	for _, n := range s.networks {
+		seen, err := s.docker.client.NetworkInspect(t.Context(), n.name, client.NetworkInspectOptions{})
+		require.NoError(t, err)
+		_, has := s.docker.hostIn(seen.Network.ID)
+		assert.False(t, has)
+	}
+}
