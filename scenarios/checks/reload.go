@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -81,7 +82,8 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 			counted[a.Seq]++
 		}
 	}
-	for seq, times := range counted {
+	for _, seq := range slices.Sorted(maps.Keys(counted)) {
+		times := counted[seq]
 		if j := find(seq); times > 1 && !slices.Contains(repeatable, j.request.Method) {
 			wrong.add("request %d (%s %s) reached backends %d times", seq, j.request.Method, j.request.Path, times)
 		}

@@ -1,0 +1,89 @@
+package checks_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// The matrices tell who refutes; testdata/evidence.golden tells on how much: of an honest and a wrong balancer of each matrix, what
+// every claim came to, from how many observations of how many that it needs, and with which p-value.
+func TestEvidence(t *testing.T) {
+	var evidence strings.Builder
+	for _, run := range histories(t) {
+		fmt.Fprintf(&evidence, "# %s\n", run.name)
+		report, err := checks.Judge(run.h)
+		require.NoError(t, err)
+		for _, v := range report.Verdicts {
+			if v.Outside {
+				continue
+			}
+			p := "-"
+			if v.P != nil {
+				p = fmt.Sprintf("%.6g", *v.P)
+			}
+			fmt.Fprintf(&evidence, "%-60s %-9s n %d, need %d, p %s, %s\n", v.Claim.ID, v.Outcome, v.N, v.Need, p, v.Reason)
+			for _, c := range v.Counter {
+				fmt.Fprintf(&evidence, "    %s\n", c)
+			}
+		}
+	}
+	golden(t, "testdata/evidence.golden", evidence.String())
+}
+
+// simulated is a history and which balancer it is of.
+type simulated struct {
+	name string
+	h    lb.History
+}
+
+// histories are of the honest and of some wrong balancers of each matrix.
+func histories(t *testing.T) []simulated {
+	t.Helper()
+	const every = 3 // of the wrong ones
+	var all []simulated
+	add := func(name string, h lb.History, err error) {
+		t.Helper()
+		require.NoError(t, err, name)
+		all = append(all, simulated{name, h})
+	}
+	for i, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
+		if i%every == 0 {
+			add("kill: "+m.Name, fixtures.Simulate(baseline(t), m, 1), nil)
+		}
+	}
+	for _, haproxy := range []bool{false, true} {
+		plan, err := fixtures.FailurePlan(haproxy)
+		require.NoError(t, err)
+		for i, m := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
+			if i%every == 0 && m.HAProxy == haproxy {
+				add("failure: "+m.Name, fixtures.SimulateFailures(plan, m, 1), nil)
+			}
+		}
+	}
+	for i, e := range fixtures.Experiments {
+		if i%every == 0 || e.Refutes == "" {
+			h, err := e.History(1)
+			add("experiment: "+e.Name, h, err)
+		}
+	}
+	for i, b := range fixtures.Balancers {
+		if i%every == 0 || b.Refutes == "" && i%2 == 0 {
+			h, err := b.History(1)
+			add("law: "+b.Name, h, err)
+		}
+	}
+	for i, r := range fixtures.Repliers() {
+		if i%every == 0 || r.Refutes == "" {
+			h, err := r.History()
+			add("reply: "+r.Name+" "+r.Config, h, err)
+		}
+	}
+	return all
+}
