@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // soon is how long before its end a certificate should have been renewed: with a third of 90 days left, as certbot does it.
@@ -17,15 +17,15 @@ const soon = 30 * 24 * time.Hour
 
 // certificates complains of certificates that clients will not take, or not for long. Those that cannot be read here, because
 // they lie elsewhere than the configuration, are passed over: for runs others are made in their places.
-func certificates(fsys fs.FS, cfg *lb.Config, now time.Time) {
+func certificates(fsys fs.FS, cfg *model.Config, now time.Time) {
 	for _, t := range cfg.TLS {
 		text, err := fs.ReadFile(fsys, t.Certificate)
 		if t.Certificate == "" || err != nil {
 			continue
 		}
 		complain := func(instead, format string, args ...any) {
-			cfg.Problems = append(cfg.Problems, lb.Problem{
-				Pos: t.CertPos, Effect: lb.Differs, Text: fmt.Sprintf("%s %s", t.Certificate, fmt.Sprintf(format, args...)), Instead: instead,
+			cfg.Problems = append(cfg.Problems, model.Problem{
+				Pos: t.CertPos, Effect: model.Differs, Text: fmt.Sprintf("%s %s", t.Certificate, fmt.Sprintf(format, args...)), Instead: instead,
 			})
 		}
 		chain := parseChain(text)

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // suite matches the names of the cipher suites that OpenSSL 1.1 and 3 know, up to TLS 1.2 (openssl-ciphers(1)).
@@ -26,7 +26,7 @@ var keyword = regexp.MustCompile(`^(TLS_.*|PROFILE=.*|(ALL|COMPLEMENTOFALL|DEFAU
 
 // cipherProblems tells which names of a cipher list no OpenSSL knows: it leaves them out, and refuses a list of which
 // nothing is left.
-func cipherProblems(pos lb.Pos, list string) []lb.Problem {
+func cipherProblems(pos model.Pos, list string) []model.Problem {
 	var unknown, known []string
 	for _, name := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(": ,", r) }) {
 		name, _, _ = strings.Cut(name, "@") // @STRENGTH and @SECLEVEL=N
@@ -43,12 +43,12 @@ func cipherProblems(pos lb.Pos, list string) []lb.Problem {
 	if len(unknown) == 0 {
 		return nil
 	}
-	p := lb.Problem{Pos: pos, Effect: lb.Dropped, Text: fmt.Sprintf("OpenSSL knows no cipher suite %s and leaves it out", strings.Join(unknown, ", "))}
+	p := model.Problem{Pos: pos, Effect: model.Dropped, Text: fmt.Sprintf("OpenSSL knows no cipher suite %s and leaves it out", strings.Join(unknown, ", "))}
 	if len(known) == 0 {
-		p.Effect, p.Text = lb.Rejected, fmt.Sprintf("OpenSSL knows no cipher suite of this list: %s", strings.Join(unknown, ", "))
+		p.Effect, p.Text = model.Rejected, fmt.Sprintf("OpenSSL knows no cipher suite of this list: %s", strings.Join(unknown, ", "))
 	}
 	if corrected := strings.NewReplacer("256-GCM-SHA512", "256-GCM-SHA384", "128-GCM-SHA512", "128-GCM-SHA256").Replace(list); corrected != list {
 		p.Instead = corrected
 	}
-	return []lb.Problem{p}
+	return []model.Problem{p}
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 const haproxyDir = "/etc/haproxy"
@@ -28,7 +29,7 @@ var haproxy = Balancer{
 		return false
 	},
 	Parse:   parseHAProxy,
-	Unknown: lb.Rejected,
+	Unknown: model.Rejected,
 	Spec:    haproxySpec,
 }
 
@@ -37,17 +38,17 @@ var haproxySections = []string{
 	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache", "program", "http-errors", "ring", "fcgi-app", "log-forward", "crt-store",
 }
 
-func haproxySpec(cfg lb.Config) lb.Spec {
-	spec := lb.Spec{
-		Name:    lb.OwnName("haproxy"),
-		Role:    lb.Balancer,
+func haproxySpec(cfg model.Config) plan.Spec {
+	spec := plan.Spec{
+		Name:    plan.OwnName("haproxy"),
+		Role:    plan.Balancer,
 		Command: []string{"haproxy", "-db"},
 		Check:   []string{"haproxy", "-c"},
 		Version: []string{"haproxy", "-v"},
 		Dir:     haproxyDir,
 		Title:   "haproxy",
 		Files:   map[string]string{},
-		Image: lb.Image{
+		Image: plan.Image{
 			Ref:      "haproxy:2.6",
 			Packages: []string{"haproxy"},
 			Users:    []string{"nobody", "nogroup", "haproxy"},
@@ -71,7 +72,7 @@ func haproxySpec(cfg lb.Config) lb.Spec {
 
 // line is one line of a configuration, taken apart.
 type haLine struct {
-	pos   lb.Pos
+	pos   model.Pos
 	words []string
 }
 
@@ -105,7 +106,7 @@ func (l haLine) starts(words ...string) bool {
 
 // section is a section with the defaults that apply to it.
 type haSection struct {
-	pos      lb.Pos
+	pos      model.Pos
 	kind     string
 	name     string
 	defaults []haLine
@@ -146,38 +147,38 @@ func (s haSection) all(words ...string) []haLine {
 	return out
 }
 
-// haReader turns sections into lb.Config.
+// haReader turns sections into model.Config.
 type haReader struct {
-	cfg      *lb.Config
+	cfg      *model.Config
 	sections []haSection
 	global   haSection
 	routes   []haRoute
 	priority int
-	acls     map[lb.Pos]map[string][]string // section → ACL → what it stands for
-	words    map[lb.Pos]map[string]bool     // section → every word outside its ACLs, without negation
-	told     map[string]bool                // unused ACLs that were told, of several lines each
-	backends map[string]int                 // backend → its place in sections
+	acls     map[model.Pos]map[string][]string // section → ACL → what it stands for
+	words    map[model.Pos]map[string]bool     // section → every word outside its ACLs, without negation
+	told     map[string]bool                   // unused ACLs that were told, of several lines each
+	backends map[string]int                    // backend → its place in sections
 }
 
 // haRoute is a route with the backend that it leads to.
 type haRoute struct {
-	route   lb.Route
+	route   model.Route
 	backend string
-	closes  lb.Pos // where its frontend says that connections to servers end with their request; no line where it does not
+	closes  model.Pos // where its frontend says that connections to servers end with their request; no line where it does not
 }
 
 // parseHAProxy reads files in the order in which HAProxy does: that of their names.
-func parseHAProxy(fsys fs.FS, names ...string) (lb.Config, error) {
-	cfg := lb.Config{Balancer: "haproxy", Foreground: true, Workers: lb.Workers{Pos: lb.Pos{File: names[0]}, Count: 1}}
+func parseHAProxy(fsys fs.FS, names ...string) (model.Config, error) {
+	cfg := model.Config{Balancer: "haproxy", Foreground: true, Workers: model.Workers{Pos: model.Pos{File: names[0]}, Count: 1}}
 	r := haReader{cfg: &cfg, priority: 1 << 20}
 	for _, n := range names {
 		text, err := readText(fsys, n)
 		if err != nil {
-			return lb.Config{}, err
+			return model.Config{}, err
 		}
-		cfg.Files = append(cfg.Files, lb.NewFile(n, text))
+		cfg.Files = append(cfg.Files, model.NewFile(n, text))
 		if err := r.split(n, string(text)); err != nil {
-			return lb.Config{}, err
+			return model.Config{}, err
 		}
 	}
 	return cfg, r.read()
@@ -200,14 +201,14 @@ func (r *haReader) split(file, text string) error {
 	}
 	for raw := range strings.Lines(text) {
 		number++
-		l := haLine{pos: lb.Pos{File: file, Line: number}}
+		l := haLine{pos: model.Pos{File: file, Line: number}}
 		var err error
 		if l.words, err = haWords(raw); err != nil {
 			return fmt.Errorf("%s: %w", l.pos, err)
 		}
 		if n := len(l.words); n > haMostWords {
-			r.problem(lb.Problem{
-				Pos: l.pos, Effect: lb.Rejected,
+			r.problem(model.Problem{
+				Pos: l.pos, Effect: model.Rejected,
 				Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, haMostWords),
 				Instead: "several lines; those of an acl may repeat its name",
 			})
@@ -233,7 +234,7 @@ func (r *haReader) begin(l haLine, defaults []haLine, named map[string][]haLine)
 	if from := l.after("from"); from != "" {
 		inherited, ok := named[from]
 		if !ok {
-			r.problem(lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: "there is no defaults section called " + from})
+			r.problem(model.Problem{Pos: l.pos, Effect: model.Rejected, Text: "there is no defaults section called " + from})
 		}
 		s.defaults = inherited
 	}
@@ -243,7 +244,7 @@ func (r *haReader) begin(l haLine, defaults []haLine, named map[string][]haLine)
 	return s
 }
 
-func (r *haReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+func (r *haReader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
 
 func (r *haReader) read() error {
 	proxies := 0
@@ -281,14 +282,14 @@ func (r *haReader) read() error {
 		}
 	}
 	r.closing()
-	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has"}
+	r.cfg.Reload = &model.Reload{Pos: model.Pos{File: r.cfg.Files[0].Name}, How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has"}
 	return nil
 }
 
 // index notes what is looked up often.
 func (r *haReader) index() {
 	r.told = map[string]bool{}
-	r.acls, r.words, r.backends = map[lb.Pos]map[string][]string{}, map[lb.Pos]map[string]bool{}, map[string]int{}
+	r.acls, r.words, r.backends = map[model.Pos]map[string][]string{}, map[model.Pos]map[string]bool{}, map[string]int{}
 	for i, s := range r.sections {
 		if s.kind == "backend" || s.kind == "listen" {
 			r.backends[s.name] = i
@@ -316,8 +317,8 @@ func (r *haReader) descriptors() {
 	if !ok || err != nil || n < 32768 {
 		return
 	}
-	r.problem(lb.Problem{
-		Pos: l.pos, Effect: lb.Differs,
+	r.problem(model.Problem{
+		Pos: l.pos, Effect: model.Differs,
 		Text:    fmt.Sprintf("this takes more than %d file descriptors: where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
 		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
 	})
@@ -325,7 +326,7 @@ func (r *haReader) descriptors() {
 
 // frontend reads the listeners of a section, and what becomes of their requests.
 func (r *haReader) frontend(s haSection) error {
-	base := lb.Route{Pos: s.pos, Path: "/"}
+	base := model.Route{Pos: s.pos, Path: "/"}
 	var plain []int
 	for _, l := range s.all("bind") {
 		listeners, err := r.bind(l)
@@ -344,8 +345,8 @@ func (r *haReader) frontend(s haSection) error {
 		}
 	}
 	if base.Port == 0 {
-		r.problem(lb.Problem{
-			Pos: s.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: s.pos, Effect: model.Inert,
 			Text:    fmt.Sprintf("%s %s listens nowhere", s.kind, s.name),
 			Instead: "bind :80",
 		})
@@ -371,10 +372,10 @@ func (r *haReader) tcp(s haSection, mode haLine, written bool) {
 	if !written {
 		mode = haLine{pos: s.pos, words: []string{s.kind, s.name}}
 	}
-	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http"})
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http"})
 	for _, l := range s.all("http-request", "http-response", "redirect") {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Inert,
 			Text:    fmt.Sprintf("%s %s proxies TCP: HTTP rules have no effect in it", s.kind, s.name),
 			Instead: "mode http",
 		})
@@ -382,8 +383,8 @@ func (r *haReader) tcp(s haSection, mode haLine, written bool) {
 }
 
 // bind reads a listener and how it speaks TLS.
-func (r *haReader) bind(l haLine) ([]lb.Listener, error) {
-	var out []lb.Listener
+func (r *haReader) bind(l haLine) ([]model.Listener, error) {
+	var out []model.Listener
 	has := func(word string) bool { return slices.Contains(l.words, word) }
 	for _, addr := range strings.Split(l.word(1), ",") {
 		if strings.HasPrefix(addr, "/") || strings.HasPrefix(addr, "unix@") {
@@ -393,7 +394,7 @@ func (r *haReader) bind(l haLine) ([]lb.Listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: bind %s: no port after the colon", l.pos, addr)
 		}
-		out = append(out, lb.Listener{Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2")})
+		out = append(out, model.Listener{Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2")})
 	}
 	if has("ssl") {
 		r.tls(l, out)
@@ -401,8 +402,8 @@ func (r *haReader) bind(l haLine) ([]lb.Listener, error) {
 	return out, nil
 }
 
-func (r *haReader) tls(l haLine, listeners []lb.Listener) {
-	tls := lb.TLS{Pos: l.pos, VersionsPos: l.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
+func (r *haReader) tls(l haLine, listeners []model.Listener) {
+	tls := model.TLS{Pos: l.pos, VersionsPos: l.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
 	for _, listener := range listeners {
 		tls.Ports = append(tls.Ports, listener.Port)
 	}
@@ -422,7 +423,7 @@ func (r *haReader) tls(l haLine, listeners []lb.Listener) {
 	} else if global, ok := r.global.last("ssl-default-bind-ciphers"); ok {
 		tls.Ciphers, tls.CiphersPos = global.word(1), global.pos
 	}
-	if tls.Ciphers != "" && !slices.ContainsFunc(r.cfg.TLS, func(t lb.TLS) bool { return t.CiphersPos == tls.CiphersPos }) {
+	if tls.Ciphers != "" && !slices.ContainsFunc(r.cfg.TLS, func(t model.TLS) bool { return t.CiphersPos == tls.CiphersPos }) {
 		r.cfg.Problems = append(r.cfg.Problems, cipherProblems(tls.CiphersPos, tls.Ciphers)...)
 	}
 	if crt := l.after("crt"); crt != "" {
@@ -430,10 +431,10 @@ func (r *haReader) tls(l haLine, listeners []lb.Listener) {
 		if strings.HasSuffix(crt, "/") { // every file of the directory is a certificate with its key
 			crt += "lbproof.pem"
 		}
-		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedCertificate, Path: inDir(r.certificates(), crt)})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: l.pos, Kind: model.NeedCertificate, Path: inDir(r.certificates(), crt)})
 	} else {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Rejected,
 			Text:    "the bind speaks ssl and names no certificate",
 			Instead: "bind … ssl crt /etc/haproxy/certs/",
 		})
@@ -474,7 +475,7 @@ func haVersions(options haLine) []string {
 }
 
 // stats is the statistics page of a section.
-func (r *haReader) stats(s haSection, base lb.Route) {
+func (r *haReader) stats(s haSection, base model.Route) {
 	enable, ok := s.last("stats", "enable")
 	uri, named := s.last("stats", "uri")
 	if !ok && !named {
@@ -485,17 +486,17 @@ func (r *haReader) stats(s haSection, base lb.Route) {
 	if named {
 		route.Path, route.Pos = uri.word(2), uri.pos
 	}
-	route.Own = &lb.Own{Pos: route.Pos, What: "HAProxy's statistics page"}
+	route.Own = &model.Own{Pos: route.Pos, What: "HAProxy's statistics page"}
 	if auth, ok := s.last("stats", "auth"); ok {
-		route.Auth = &lb.Auth{Pos: auth.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: auth.pos, By: "a list of users", Code: 401}
 	}
 	if admin, ok := s.last("stats", "admin"); ok {
 		_, condition := haCondition(admin.words)
 		when := strings.Join(condition, " ")
 		route.Own.What += "; servers can be disabled on it " + when
 		if slices.Contains(condition, "TRUE") && route.Auth == nil {
-			r.problem(lb.Problem{
-				Pos: admin.pos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: admin.pos, Effect: model.Differs,
 				Text:    "anyone who reaches this port may disable servers: there is no password, and the condition is always true",
 				Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST",
 			})
@@ -504,23 +505,23 @@ func (r *haReader) stats(s haSection, base lb.Route) {
 	r.cfg.Routes = append(r.cfg.Routes, route)
 }
 
-func (r *haReader) frontendTimeouts(s haSection, base *lb.Route) {
+func (r *haReader) frontendTimeouts(s haSection, base *model.Route) {
 	for _, t := range []struct{ word, what, then string }{
-		{"client", lb.ClientTimeout, "the connection is closed (408 where it had sent nothing)"},
-		{"http-request", lb.HeaderTimeout, "408"},
-		{"http-keep-alive", lb.IdleTimeout, "the connection is closed"},
+		{"client", model.ClientTimeout, "the connection is closed (408 where it had sent nothing)"},
+		{"http-request", model.HeaderTimeout, "408"},
+		{"http-keep-alive", model.IdleTimeout, "the connection is closed"},
 	} {
 		if l, ok := s.last("timeout", t.word); ok {
 			if after, err := haproxyTime(l.word(2)); err == nil {
-				base.Timeouts = append(base.Timeouts, lb.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+				base.Timeouts = append(base.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
 			}
 		}
 	}
 }
 
 // branches reads use_backend rules in their order, then the default.
-func (r *haReader) branches(s haSection, base lb.Route) error {
-	var closes lb.Pos
+func (r *haReader) branches(s haSection, base model.Route) error {
+	var closes model.Pos
 	for _, never := range neverKept {
 		if l, ok := s.option(never); ok && closes.Line == 0 {
 			closes = l.pos
@@ -535,7 +536,7 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 	for _, l := range s.all("use_backend") {
 		_, condition := haCondition(l.words)
 		if strings.Contains(l.word(1), "%[") {
-			r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs"})
+			r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs"})
 			continue
 		}
 		for _, m := range r.matches(s, l, condition) {
@@ -551,8 +552,8 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 	if l, ok := s.last("default_backend"); ok {
 		add(l, l.word(1), haMatch{})
 	} else if _, stats := s.last("stats", "enable"); !stats {
-		r.problem(lb.Problem{
-			Pos: s.pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: s.pos, Effect: model.Differs,
 			Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
 			Instead: "default_backend NAME",
 		})
@@ -563,7 +564,7 @@ func (r *haReader) branches(s haSection, base lb.Route) error {
 // closing gives pools what all frontends that lead to them say of connections to servers, which is enough (mux_h1.c).
 func (r *haReader) closing() {
 	for i, p := range r.cfg.Pools {
-		var from lb.Pos
+		var from model.Pos
 		keeps := false
 		for _, hr := range r.routes {
 			if hr.backend == p.Name {
@@ -571,7 +572,7 @@ func (r *haReader) closing() {
 			}
 		}
 		if p.Keepalive != nil && p.Keepalive.Implicit && from.Line > 0 && !keeps {
-			r.cfg.Pools[i].Keepalive = &lb.Keepalive{Pos: from, Never: true}
+			r.cfg.Pools[i].Keepalive = &model.Keepalive{Pos: from, Never: true}
 		}
 	}
 }
@@ -581,8 +582,8 @@ func (r *haReader) finish(hr haRoute) error {
 	route := hr.route
 	i, ok := r.backends[hr.backend]
 	if !ok {
-		r.problem(lb.Problem{
-			Pos: route.PoolPos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: route.PoolPos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("there is no backend called %s", hr.backend),
 			Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend),
 		})
@@ -590,8 +591,8 @@ func (r *haReader) finish(hr haRoute) error {
 	}
 	s := r.sections[i]
 	if mode, ok := s.last("mode"); !ok || mode.word(1) != "http" {
-		r.problem(lb.Problem{
-			Pos: route.PoolPos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: route.PoolPos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("the frontend proxies HTTP and the backend %s proxies TCP, which is the default", hr.backend),
 			Instead: "mode http, in the backend or in defaults",
 		})
@@ -607,10 +608,10 @@ func (r *haReader) finish(hr haRoute) error {
 	if len(s.all("server")) == 0 {
 		route.Pool = ""
 	}
-	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h lb.Header) bool { return h.Name == "X-Forwarded-For" }) {
-		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: "%[src]", Adds: true})
+	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return h.Name == "X-Forwarded-For" }) {
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: "%[src]", Adds: true})
 	}
-	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, lb.Rule.Refuses) || route.Auth != nil
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil
 	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {
 		return nil
 	}
@@ -618,8 +619,8 @@ func (r *haReader) finish(hr haRoute) error {
 	return nil
 }
 
-func (r *haReader) retry(s haSection, route *lb.Route) {
-	retry := &lb.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"conn-failure"}, Attempts: 4, Wait: time.Second}
+func (r *haReader) retry(s haSection, route *model.Route) {
+	retry := &model.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"conn-failure"}, Attempts: 4, Wait: time.Second}
 	if l, ok := s.last("retries"); ok {
 		if n, err := strconv.Atoi(l.word(1)); err == nil {
 			retry.Pos, retry.Implicit, retry.Attempts = l.pos, false, n+1
@@ -649,27 +650,27 @@ func haHashed(algorithm string) bool {
 	return false
 }
 
-func (r *haReader) serverTimeouts(s haSection, route *lb.Route) {
+func (r *haReader) serverTimeouts(s haSection, route *model.Route) {
 	for _, t := range []struct{ word, what, then string }{
-		{"connect", lb.ConnectTimeout, "503 once the retries are used up"},
-		{"server", lb.ReadTimeout, "504"},
-		{"queue", lb.QueueTimeout, "503"},
-		{"tunnel", lb.TunnelTimeout, "the tunnel is closed"},
+		{"connect", model.ConnectTimeout, "503 once the retries are used up"},
+		{"server", model.ReadTimeout, "504"},
+		{"queue", model.QueueTimeout, "503"},
+		{"tunnel", model.TunnelTimeout, "the tunnel is closed"},
 	} {
 		l, ok := s.last("timeout", t.word)
 		if !ok {
 			continue
 		}
 		if after, err := haproxyTime(l.word(2)); err == nil {
-			route.Timeouts = append(route.Timeouts, lb.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+			route.Timeouts = append(route.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
 		}
 	}
 	if _, ok := s.last("timeout", "tunnel"); ok {
 		return
 	}
 	for _, t := range route.Timeouts {
-		if t.For == lb.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
-			route.Timeouts = append(route.Timeouts, lb.TimeLimit{Pos: t.Pos, Implicit: true, For: lb.TunnelTimeout, After: t.After, Then: "the tunnel is closed"})
+		if t.For == model.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
+			route.Timeouts = append(route.Timeouts, model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.TunnelTimeout, After: t.After, Then: "the tunnel is closed"})
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // haSilent are the keywords of proxies that promise nothing of their own, and why; an empty reason is one that is read.
@@ -83,7 +83,7 @@ func (r *haReader) keywords(s haSection) {
 			}
 			r.keyword(l, word, why, known)
 		default:
-			r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from a section " + s.kind})
+			r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from a section " + s.kind})
 		}
 		if word == "acl" && len(l.words) > 2 {
 			r.criterion(l, l.from(2))
@@ -94,12 +94,12 @@ func (r *haReader) keywords(s haSection) {
 
 func (r *haReader) keyword(l haLine, word, why string, known bool) {
 	if !known {
-		p := lb.Problem{Pos: l.pos, Effect: lb.Rejected, Text: fmt.Sprintf("HAProxy 2.6 has no keyword %s here", word), Instead: haGone[word]}
+		p := model.Problem{Pos: l.pos, Effect: model.Rejected, Text: fmt.Sprintf("HAProxy 2.6 has no keyword %s here", word), Instead: haGone[word]}
 		r.problem(p)
 		why = whyUnread
 	}
 	if why != "" {
-		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: why})
 	}
 }
 
@@ -109,7 +109,7 @@ func (r *haReader) globalKeyword(l haLine) {
 		return // read with the binds
 	}
 	if at := strings.TrimPrefix(l.word(2), "unix@"); word == "stats" && l.word(1) == "socket" && ownDir(path.Dir(at)) {
-		r.cfg.Sockets = append(r.cfg.Sockets, lb.Socket{Pos: l.pos, Path: at})
+		r.cfg.Sockets = append(r.cfg.Sockets, model.Socket{Pos: l.pos, Path: at})
 		return
 	}
 	known := slices.Contains(haGlobal, word)
@@ -141,8 +141,8 @@ func (r *haReader) unusedACL(s haSection, l haLine) {
 	}
 	if !r.told[name] {
 		r.told[name] = true
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Inert,
 			Text:    "no line of this section asks for the ACL " + name,
 			Instead: "a rule with if " + name,
 		})
@@ -161,8 +161,8 @@ func (r *haReader) negated(l haLine) {
 		return
 	}
 	if slices.Contains(haFixed, option) {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("HAProxy 2.6 takes no \"no\" before option %s", option),
 			Instead: "a defaults section of its own, without that option",
 		})

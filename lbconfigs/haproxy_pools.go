@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // Defaults of HAProxy's health checks (configuration manual, section 5.2).
@@ -21,7 +21,7 @@ const (
 
 // pool reads the servers of a section and how they are chosen.
 func (r *haReader) pool(s haSection) error {
-	pool := lb.Pool{Pos: s.pos, Name: s.name, Method: "roundrobin", SharedState: true, Resolve: &lb.Resolve{Pos: s.pos, Implicit: true}}
+	pool := model.Pool{Pos: s.pos, Name: s.name, Method: "roundrobin", SharedState: true, Resolve: &model.Resolve{Pos: s.pos, Implicit: true}}
 	if l, ok := s.last("balance"); ok {
 		pool.Method, pool.MethodPos = strings.Join(l.from(1), " "), l.pos
 		switch l.word(1) {
@@ -58,7 +58,7 @@ func (r *haReader) pool(s haSection) error {
 	r.reuse(s, &pool)
 	if l, ok := s.last("timeout", "queue"); ok {
 		if after, err := haproxyTime(l.word(2)); err == nil {
-			pool.Queue = &lb.TimeLimit{Pos: l.pos, For: lb.QueueTimeout, After: after, Then: "503"}
+			pool.Queue = &model.TimeLimit{Pos: l.pos, For: model.QueueTimeout, After: after, Then: "503"}
 		}
 	}
 	if len(pool.Servers) > 0 {
@@ -68,13 +68,13 @@ func (r *haReader) pool(s haSection) error {
 }
 
 // idleCheck: option httpchk says how to check, and only check on a server does it.
-func (r *haReader) idleCheck(s haSection, pool lb.Pool) {
+func (r *haReader) idleCheck(s haSection, pool model.Pool) {
 	l, ok := s.option("httpchk")
-	if !ok || len(pool.Servers) == 0 || slices.ContainsFunc(pool.Servers, func(one lb.Server) bool { return one.Active != nil }) {
+	if !ok || len(pool.Servers) == 0 || slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.Active != nil }) {
 		return
 	}
-	r.problem(lb.Problem{
-		Pos: l.pos, Effect: lb.Inert,
+	r.problem(model.Problem{
+		Pos: l.pos, Effect: model.Inert,
 		Text:    fmt.Sprintf("no server of %s is checked: option httpchk only says how", s.name),
 		Instead: "server NAME ADDRESS check",
 	})
@@ -93,8 +93,8 @@ func (r *haReader) lateDefault(s haSection, l haLine) {
 		}
 	}
 	if before > 0 && after == 0 {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Inert,
 			Text:    fmt.Sprintf("default-server applies to servers in later lines, and all %d stand before it", before),
 			Instead: "the same line before the first server",
 		})
@@ -145,29 +145,29 @@ func (o settings) time(name string, otherwise time.Duration) (time.Duration, err
 	return d, nil
 }
 
-func (r *haReader) server(s haSection, l haLine, defaults settings) (lb.Server, error) {
+func (r *haReader) server(s haSection, l haLine, defaults settings) (model.Server, error) {
 	if len(l.words) < 3 {
-		return lb.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
+		return model.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
 	}
 	host, port, err := hostPort(strings.TrimPrefix(l.word(2), "ipv4@"), 0)
 	if err != nil {
-		return lb.Server{}, fmt.Errorf("%s: server %s: %w", l.pos, l.word(1), err)
+		return model.Server{}, fmt.Errorf("%s: server %s: %w", l.pos, l.word(1), err)
 	}
 	if port == 0 && !strings.HasPrefix(host, "/") {
 		port = 80
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Differs,
 			Text:    fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)),
 			Instead: l.word(2) + ":80",
 		})
 	}
 	o := maps.Clone(defaults)
 	o.read(l.from(3))
-	server := lb.Server{
+	server := model.Server{
 		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
 	}
 	if ca := o["ca-file"]; strings.HasPrefix(ca, "/") {
-		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: l.pos, Kind: lb.NeedAuthority, Path: ca})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: l.pos, Kind: model.NeedAuthority, Path: ca})
 	}
 	if server.Weight, err = o.number("weight", 1); err != nil {
 		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
@@ -177,7 +177,7 @@ func (r *haReader) server(s haSection, l haLine, defaults settings) (lb.Server, 
 	}
 	server.Drain = server.Weight == 0
 	if n, err := o.number("maxconn", 0); err == nil && n > 0 {
-		server.Conns = &lb.Number{Pos: l.pos, Value: int64(n)}
+		server.Conns = &model.Number{Pos: l.pos, Value: int64(n)}
 	}
 	if err := r.checks(s, l, o, &server); err != nil {
 		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
@@ -186,9 +186,9 @@ func (r *haReader) server(s haSection, l haLine, defaults settings) (lb.Server, 
 }
 
 // checks reads a server's health checks and what its own traffic does to it.
-func (r *haReader) checks(s haSection, l haLine, o settings, server *lb.Server) (err error) {
+func (r *haReader) checks(s haSection, l haLine, o settings, server *model.Server) (err error) {
 	if o.has("check") {
-		a := &lb.Active{Pos: l.pos, Request: "a connection"}
+		a := &model.Active{Pos: l.pos, Request: "a connection"}
 		r.request(s, a)
 		for _, d := range []struct {
 			to        *time.Duration
@@ -229,13 +229,13 @@ func (r *haReader) checks(s haSection, l haLine, o settings, server *lb.Server) 
 		if then == "" {
 			then = "fail-check"
 		}
-		server.Passive = &lb.Passive{Pos: l.pos, Fails: n, On: fmt.Sprintf("observe %s, then %s", o["observe"], then), Law: "haproxy"}
+		server.Passive = &model.Passive{Pos: l.pos, Fails: n, On: fmt.Sprintf("observe %s, then %s", o["observe"], then), Law: "haproxy"}
 	}
 	return nil
 }
 
 // request is what health checks ask and expect.
-func (r *haReader) request(s haSection, a *lb.Active) {
+func (r *haReader) request(s haSection, a *model.Active) {
 	l, ok := s.option("httpchk")
 	if !ok {
 		return
@@ -259,13 +259,13 @@ func (r *haReader) request(s haSection, a *lb.Active) {
 	}
 }
 
-func (r *haReader) sticky(s haSection, pool *lb.Pool) {
+func (r *haReader) sticky(s haSection, pool *model.Pool) {
 	if l, ok := s.last("cookie"); ok {
-		pool.Sticky = &lb.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.from(2)}
+		pool.Sticky = &model.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.from(2)}
 		named := slices.ContainsFunc(s.own, func(o haLine) bool { return o.word(0) == "server" && o.after("cookie") != "" })
 		if !named && !slices.Contains(l.words, "dynamic") {
-			r.problem(lb.Problem{
-				Pos: l.pos, Effect: lb.Inert,
+			r.problem(model.Problem{
+				Pos: l.pos, Effect: model.Inert,
 				Text:    "no server of this backend has a cookie value, so no client is pinned",
 				Instead: "server NAME ADDRESS … cookie NAME",
 			})
@@ -273,7 +273,7 @@ func (r *haReader) sticky(s haSection, pool *lb.Pool) {
 		}
 	}
 	if l, ok := s.last("stick"); ok && pool.Sticky == nil {
-		pool.Sticky = &lb.Sticky{Pos: l.pos, With: l.words}
+		pool.Sticky = &model.Sticky{Pos: l.pos, With: l.words}
 	}
 }
 
@@ -281,11 +281,11 @@ func (r *haReader) sticky(s haSection, pool *lb.Pool) {
 var neverKept = []string{"httpclose", "http-server-close"}
 
 // reuse is how connections to servers are kept.
-func (r *haReader) reuse(s haSection, pool *lb.Pool) {
-	pool.Keepalive = &lb.Keepalive{Pos: s.pos, Implicit: true}
+func (r *haReader) reuse(s haSection, pool *model.Pool) {
+	pool.Keepalive = &model.Keepalive{Pos: s.pos, Implicit: true}
 	for _, never := range neverKept {
 		if l, ok := s.option(never); ok {
-			pool.Keepalive = &lb.Keepalive{Pos: l.pos, Never: true}
+			pool.Keepalive = &model.Keepalive{Pos: l.pos, Never: true}
 			return
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // haFirst is the priority of what comes before any rule; redirects and answers come before use_backend.
@@ -24,7 +24,7 @@ type haMatch struct {
 }
 
 // apply narrows a route to the match.
-func (m haMatch) apply(route lb.Route) lb.Route {
+func (m haMatch) apply(route model.Route) model.Route {
 	if m.path != "" {
 		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex
 	}
@@ -89,8 +89,8 @@ func (r *haReader) acl(s haSection, l haLine, name string) []string {
 		return text
 	}
 	if !slices.Contains(haACLs, name) {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Rejected,
 			Text:    "there is no ACL called " + name,
 			Instead: fmt.Sprintf("acl %s …, in the section before this line", name),
 		})
@@ -114,8 +114,8 @@ func (r *haReader) criterion(l haLine, text []string) {
 			continue
 		}
 		if _, err := strconv.Atoi(strings.ReplaceAll(value, ":", "")); err != nil {
-			p := lb.Problem{
-				Pos: l.pos, Effect: lb.Rejected, Text: fmt.Sprintf("hdr_%s compares integers, and %q is none", m[3], value),
+			p := model.Problem{
+				Pos: l.pos, Effect: model.Rejected, Text: fmt.Sprintf("hdr_%s compares integers, and %q is none", m[3], value),
 				Instead: fmt.Sprintf("hdr(%s) -i %s", m[4], value),
 			}
 			if !slices.Contains(r.cfg.Problems, p) {
@@ -203,8 +203,8 @@ func (t haTerm) describe() string {
 }
 
 // requestRules reads http-request, http-response and redirect lines in their order.
-func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error {
-	redirected := lb.Pos{}
+func (r *haReader) requestRules(s haSection, route *model.Route, plain []int) error {
+	redirected := model.Pos{}
 	for _, l := range s.own {
 		switch l.word(0) {
 		case "redirect":
@@ -212,12 +212,12 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 			r.redirect(s, l, l.words, route, plain)
 		case "http-request":
 			if redirected.Line > 0 {
-				r.problem(lb.Problem{
-					Pos: l.pos, Effect: lb.Differs,
+				r.problem(model.Problem{
+					Pos: l.pos, Effect: model.Differs,
 					Text:    fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: requests that will be redirected are counted and refused too", redirected.Line),
 					Instead: "http-request redirect …, as the first http-request rule",
 				})
-				redirected = lb.Pos{}
+				redirected = model.Pos{}
 			}
 			if err := r.requestRule(s, l, route, plain); err != nil {
 				return err
@@ -227,7 +227,7 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 		case "errorfile":
 		case "compression":
 			if l.word(1) == "algo" {
-				route.Compress = &lb.Compress{Pos: l.pos}
+				route.Compress = &model.Compress{Pos: l.pos}
 			}
 			if l.word(1) == "type" && route.Compress != nil {
 				route.Compress.Types = l.from(2)
@@ -235,7 +235,7 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 		case "monitor-uri":
 			own := *route
 			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, haFirst
-			own.Answer = &lb.Answer{Pos: l.pos, Code: 200, Body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"}
+			own.Answer = &model.Answer{Pos: l.pos, Code: 200, Body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"}
 			r.cfg.Routes = append(r.cfg.Routes, own)
 		}
 	}
@@ -243,7 +243,7 @@ func (r *haReader) requestRules(s haSection, route *lb.Route, plain []int) error
 }
 
 // redirect reads "redirect scheme https [code N] [if …]" and its kin.
-func (r *haReader) redirect(s haSection, l haLine, words []string, route *lb.Route, plain []int) {
+func (r *haReader) redirect(s haSection, l haLine, words []string, route *model.Route, plain []int) {
 	command, condition := haCondition(words)
 	at := haLine{pos: l.pos, words: command}
 	code := 302
@@ -258,7 +258,7 @@ func (r *haReader) redirect(s haSection, l haLine, words []string, route *lb.Rou
 	}
 	for _, m := range r.matches(s, l, condition) {
 		own := m.apply(*route)
-		own.Pos, own.Redirect = l.pos, &lb.Redirect{Pos: l.pos, Code: code, To: to}
+		own.Pos, own.Redirect = l.pos, &model.Redirect{Pos: l.pos, Code: code, To: to}
 		r.priority--
 		own.Priority = haFirst/2 + r.priority
 		own.Retry, own.Timeouts, own.Rules = nil, nil, nil
@@ -279,10 +279,10 @@ func (r *haReader) redirect(s haSection, l haLine, words []string, route *lb.Rou
 }
 
 // onlyTLS takes the ports without TLS from a route: what comes in there is redirected before anything else.
-func (r *haReader) onlyTLS(route *lb.Route) {
+func (r *haReader) onlyTLS(route *model.Route) {
 	var left []int
 	for _, port := range append(slices.Clip(route.Ports), route.Port) {
-		if slices.ContainsFunc(r.cfg.Listeners, func(l lb.Listener) bool { return l.Port == port && l.TLS }) && !slices.Contains(left, port) {
+		if slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == port && l.TLS }) && !slices.Contains(left, port) {
 			left = append(left, port)
 		}
 	}
@@ -295,19 +295,19 @@ func (r *haReader) onlyTLS(route *lb.Route) {
 	}
 }
 
-func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []int) error {
+func (r *haReader) requestRule(s haSection, l haLine, route *model.Route, plain []int) error {
 	command, condition := haCondition(l.words)
 	when := strings.TrimPrefix(strings.Join(condition, " "), "if ")
 	r.matches(s, l, condition) // for what it complains of
 	switch action := l.word(1); action {
 	case "set-header", "add-header":
 		if when == "" {
-			route.SetHeaders = append(slices.Clip(route.SetHeaders), lb.Header{Pos: l.pos, Name: l.word(2), Value: strings.Join(haLine{words: command}.from(3), " "), Adds: action == "add-header"})
+			route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2), Value: strings.Join(haLine{words: command}.from(3), " "), Adds: action == "add-header"})
 			return nil
 		}
 	case "del-header":
 		if when == "" {
-			route.SetHeaders = append(slices.Clip(route.SetHeaders), lb.Header{Pos: l.pos, Name: l.word(2)})
+			route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2)})
 			return nil
 		}
 	case "redirect":
@@ -315,13 +315,13 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 		return nil
 	case "set-path", "replace-path":
 		if rewrite, to := haRewrite(command); rewrite != nil && when == "" && s.kind == "backend" { // in a frontend use_backend goes by the new path
-			route.Rules = append(slices.Clip(route.Rules), lb.Rule{Pos: l.pos, When: lb.Always, To: to, Rewrite: rewrite})
+			route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, When: model.Always, To: to, Rewrite: rewrite})
 			return nil
 		}
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
 		return nil
 	case "auth":
-		route.Auth = &lb.Auth{Pos: l.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: l.pos, By: "a list of users", Code: 401}
 		return nil
 	case "deny", "tarpit", "reject":
 		return r.deny(s, l, route, condition, when)
@@ -331,7 +331,7 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 		}
 		for _, m := range r.matches(s, l, condition) {
 			own := m.apply(*route)
-			own.Pos, own.Pool, own.Own = l.pos, "", &lb.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter"}
+			own.Pos, own.Pool, own.Own = l.pos, "", &model.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter"}
 			r.priority--
 			own.Priority = haFirst/2 + r.priority
 			r.cfg.Routes = append(r.cfg.Routes, own)
@@ -343,20 +343,20 @@ func (r *haReader) requestRule(s haSection, l haLine, route *lb.Route, plain []i
 			code = n
 		}
 		if when == "" {
-			route.Answer = &lb.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
+			route.Answer = &model.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
 			route.Pool = ""
 			return nil
 		}
 		for _, m := range r.matches(s, l, condition) {
 			own := m.apply(*route)
-			own.Pos, own.Answer = l.pos, &lb.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
+			own.Pos, own.Answer = l.pos, &model.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
 			r.priority--
 			own.Priority = haFirst/2 + r.priority
 			r.cfg.Routes = append(r.cfg.Routes, own)
 		}
 		return nil
 	}
-	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
 	return nil
 }
 
@@ -365,8 +365,8 @@ var haGroups = regexp.MustCompile(`\\([0-9])`)
 
 // haRewrite is what set-path PATH and replace-path REGEX PATH make of a path: the whole of it is replaced, its query stays (configuration
 // manual, section 4.2). nil where the new path has parts of the request that lbproof does not know, or the expression parts that Go's lack.
-func haRewrite(command []string) (rewrite *lb.Rewrite, to string) {
-	rewrite = &lb.Rewrite{Match: "^.*$", Whole: true}
+func haRewrite(command []string) (rewrite *model.Rewrite, to string) {
+	rewrite = &model.Rewrite{Match: "^.*$", Whole: true}
 	if command[1] == "replace-path" && len(command) == 4 {
 		rewrite.Match = command[2]
 	} else if len(command) != 3 {
@@ -387,7 +387,7 @@ func haRewrite(command []string) (rewrite *lb.Rewrite, to string) {
 var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)
 
 // deny reads a refusal: a limit where its condition compares a rate, else a rule.
-func (r *haReader) deny(s haSection, l haLine, route *lb.Route, condition []string, when string) error {
+func (r *haReader) deny(s haSection, l haLine, route *model.Route, condition []string, when string) error {
 	status := 403
 	n, err := strconv.Atoi(l.after("deny_status"))
 	set := err == nil
@@ -417,24 +417,24 @@ func (r *haReader) deny(s haSection, l haLine, route *lb.Route, condition []stri
 			return nil
 		}
 	}
-	route.Rules = append(slices.Clip(route.Rules), lb.Rule{Pos: l.pos, When: when, Code: status})
+	route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, When: when, Code: status})
 	return nil
 }
 
 // limit is what a comparison with a counter of a stick table allows.
-func (r *haReader) limit(s haSection, l haLine, counter string, most int, compare string) (lb.Limit, bool) {
+func (r *haReader) limit(s haSection, l haLine, counter string, most int, compare string) (model.Limit, bool) {
 	if compare == "ge" {
 		most--
 	}
-	limit := lb.Limit{Pos: l.pos, Law: lb.CountWindow, Name: counter, Burst: most, Key: "src"}
+	limit := model.Limit{Pos: l.pos, Law: model.CountWindow, Name: counter, Burst: most, Key: "src"}
 	for _, t := range s.own {
 		if strings.HasPrefix(t.word(1), "track-sc") {
 			limit.Key = t.word(2)
 		}
 	}
 	if forgeable(limit.Key) {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Differs,
 			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", limit.Key),
 			Instead: "http-request track-sc0 src",
 		})
@@ -453,11 +453,11 @@ func (r *haReader) limit(s haSection, l haLine, counter string, most int, compar
 		}
 	}
 	if counter == "conn_cur" {
-		limit.Law, limit.Most, limit.Burst = lb.InFlight, most, 0
+		limit.Law, limit.Most, limit.Burst = model.InFlight, most, 0
 	}
 	if !ok && !strings.Contains(l.text(), ",") {
-		r.problem(lb.Problem{
-			Pos: l.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Inert,
 			Text:    "no stick-table in this section counts what the rule compares",
 			Instead: fmt.Sprintf("stick-table type ip size 100k expire 30s store %s(10s)", counter),
 		})
@@ -469,14 +469,14 @@ func (r *haReader) limit(s haSection, l haLine, counter string, most int, compar
 	return limit, true
 }
 
-func (r *haReader) responseRule(l haLine, route *lb.Route) {
+func (r *haReader) responseRule(l haLine, route *model.Route) {
 	command, condition := haCondition(l.words)
 	action := l.word(1)
 	if (action == "set-header" || action == "add-header") && len(condition) == 0 && len(command) > 3 {
-		route.AddHeaders = append(slices.Clip(route.AddHeaders), lb.Header{
+		route.AddHeaders = append(slices.Clip(route.AddHeaders), model.Header{
 			Pos: l.pos, Name: l.word(2), Value: strings.Join(haLine{words: command}.from(3), " "), Proxied: l.word(0) == "http-response",
 		})
 		return
 	}
-	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
 }

@@ -10,40 +10,40 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // hosts looks at the hosts that a configuration names. One in the domain of lbproof's own nodes is an error; one that no name server
 // can know is a problem with the effect that it has on the balancer. Servers whose names are those of one host get the first of them.
-func hosts(cfg *lb.Config, unknown lb.Effect) error {
+func hosts(cfg *model.Config, unknown model.Effect) error {
 	spelled := map[string]string{}
 	for _, pool := range cfg.Pools {
 		for i := range pool.Servers {
 			s := &pool.Servers[i]
-			if lb.InReserved(s.Host) {
+			if model.InReserved(s.Host) {
 				return fmt.Errorf("%s: the upstream server %s: %w", s.Pos, s.Addr(), errReserved)
 			}
 			if elsewhere(s.Host) {
 				continue
 			}
-			if flaw := lb.HostFlaw(s.Host); flaw != "" {
+			if flaw := model.HostFlaw(s.Host); flaw != "" {
 				cfg.Problems = append(cfg.Problems, nameless(*s, flaw, cfg.Balancer, unknown))
 				continue
 			}
-			folded := lb.FoldHost(s.Host)
+			folded := model.FoldHost(s.Host)
 			spelled[folded] = cmp.Or(spelled[folded], s.Host)
 			s.Host = spelled[folded]
 		}
 	}
 	for _, need := range cfg.Needs {
-		if host, _, err := hostPort(need.Path, 0); need.Kind == lb.NeedHost && err == nil && lb.InReserved(host) {
+		if host, _, err := hostPort(need.Path, 0); need.Kind == model.NeedHost && err == nil && model.InReserved(host) {
 			return fmt.Errorf("%s: %s: %w", need.Pos, need.Path, errReserved)
 		}
 	}
 	return nil
 }
 
-var errReserved = fmt.Errorf("in a run the names under %s are those of lbproof's own nodes: name another host", lb.Reserved)
+var errReserved = fmt.Errorf("in a run the names under %s are those of lbproof's own nodes: name another host", model.Reserved)
 
 // elsewhere reports whether a server is no host that has a name: a socket, or what is known only while the balancer runs. placeable says
 // which.
@@ -52,12 +52,12 @@ func elsewhere(host string) bool {
 }
 
 // nameless is the problem of a server whose host no name server can know.
-func nameless(s lb.Server, flaw, balancer string, effect lb.Effect) lb.Problem {
-	p := lb.Problem{
+func nameless(s model.Server, flaw, balancer string, effect model.Effect) model.Problem {
+	p := model.Problem{
 		Pos: s.Pos, Effect: effect, Text: fmt.Sprintf("no name server can know the host %q: %s", s.Host, flaw),
 		Instead: "an address, or a host name: labels of letters, digits, - and _ with dots between them, as back-01.example.com",
 	}
-	if known, err := idna.Lookup.ToASCII(s.Host); err == nil && lb.HostFlaw(known) == "" {
+	if known, err := idna.Lookup.ToASCII(s.Host); err == nil && model.HostFlaw(known) == "" {
 		p.Instead = known + ", which is how name servers know it"
 	}
 	return p

@@ -1,4 +1,4 @@
-// Package lbconfigs reads balancer configurations into lb.Config and says what the runtime starts for them.
+// Package lbconfigs reads balancer configurations into model.Config and says what the runtime starts for them.
 // It draws no claims (scenarios/checks does) and starts nothing (internal/stack does).
 //
 // To add a balancer: one file here with its Parse and Spec, one line in All, and its configurations in a folder of its name.
@@ -14,7 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Balancer is a kind of load balancer.
@@ -26,11 +27,11 @@ type Balancer struct {
 	Owns func(text string) bool
 	// Parse reads the configuration of the main files called names, and what they include, from fsys. Its errors begin with
 	// file:line. What the balancer would refuse, but can be read past, is a Problem and no error.
-	Parse func(fsys fs.FS, names ...string) (lb.Config, error)
+	Parse func(fsys fs.FS, names ...string) (model.Config, error)
 	// Unknown is what becomes of a server whose host no name server can know.
-	Unknown lb.Effect
+	Unknown model.Effect
 	// Spec is the node that runs the configuration; its ports and its needs are filled in by Specs.
-	Spec func(lb.Config) lb.Spec
+	Spec func(model.Config) plan.Spec
 }
 
 // All is every balancer that can be read.
@@ -68,12 +69,12 @@ func Names() []string {
 
 // Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
 // whose it is; where it is empty, that is seen from what stands in it.
-func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {
+func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 	fsys = &kept{FS: fsys, texts: map[string][]byte{}}
 	if !isDir(fsys, name) {
 		b, err := detect(fsys, name, balancer)
 		if err != nil {
-			return lb.Config{}, err
+			return model.Config{}, err
 		}
 		return parse(b, fsys, name)
 	}
@@ -87,32 +88,32 @@ func Read(fsys fs.FS, name, balancer string) (lb.Config, error) {
 	}
 	if balancer != "" {
 		if _, err := Find(balancer); err != nil {
-			return lb.Config{}, err
+			return model.Config{}, err
 		}
 	}
-	return lb.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file", name, strings.Join(mains(balancer), ", "))
+	return model.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file", name, strings.Join(mains(balancer), ", "))
 }
 
 // parse reads with one balancer's reader, and puts what it found in the order of the files and lines.
-func parse(b Balancer, fsys fs.FS, names ...string) (lb.Config, error) {
+func parse(b Balancer, fsys fs.FS, names ...string) (model.Config, error) {
 	cfg, err := b.Parse(fsys, names...)
 	if err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	if err := hosts(&cfg, b.Unknown); err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	certificates(fsys, &cfg, time.Now())
 	file := map[string]int{}
 	for i, f := range cfg.Files {
 		file[f.Name] = i
 	}
-	order := func(a, b lb.Pos) int {
+	order := func(a, b model.Pos) int {
 		return cmp.Or(cmp.Compare(file[a.File], file[b.File]), cmp.Compare(a.Line, b.Line))
 	}
-	slices.SortStableFunc(cfg.Problems, func(a, b lb.Problem) int { return order(a.Pos, b.Pos) })
-	slices.SortStableFunc(cfg.Unread, func(a, b lb.Unread) int { return order(a.Pos, b.Pos) })
-	cfg.Problems = slices.CompactFunc(cfg.Problems, func(a, b lb.Problem) bool { return a == b })
+	slices.SortStableFunc(cfg.Problems, func(a, b model.Problem) int { return order(a.Pos, b.Pos) })
+	slices.SortStableFunc(cfg.Unread, func(a, b model.Unread) int { return order(a.Pos, b.Pos) })
+	cfg.Problems = slices.CompactFunc(cfg.Problems, func(a, b model.Problem) bool { return a == b })
 	return cfg, nil
 }
 
@@ -169,9 +170,9 @@ func hasWord(text string, words ...string) bool {
 }
 
 // fileless is the problem of a line that names a file that cannot be read.
-func fileless(pos lb.Pos, err error) lb.Problem {
-	return lb.Problem{
-		Pos: pos, Effect: lb.Differs, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
+func fileless(pos model.Pos, err error) model.Problem {
+	return model.Problem{
+		Pos: pos, Effect: model.Differs, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
 		Instead: "put it beside the configuration, or name its folder with --allow-path",
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -125,7 +125,7 @@ func TestLinesAreReal(t *testing.T) {
 		for _, f := range cfg.Files {
 			lines[f.Name] = strings.Split(string(f.Content), "\n")
 		}
-		real := func(what string, p lb.Pos) {
+		real := func(what string, p model.Pos) {
 			t.Helper()
 			if !assert.Contains(t, lines, p.File, "%s of %s", what, name) || p.Line == 0 {
 				return
@@ -333,9 +333,12 @@ func (o only) Open(name string) (fs.File, error) {
 	return o.inner.Open(path.Clean(name))
 }
 
-func FuzzNginx(f *testing.F)       { fuzz(f, "nginx", "nginx.conf") }
-func FuzzHAProxy(f *testing.F)     { fuzz(f, "haproxy", "haproxy.cfg") }
-func FuzzTraefik(f *testing.F)     { fuzz(f, "traefik", "traefik.yaml") }
+func FuzzNginx(f *testing.F) { fuzz(f, "nginx", "nginx.conf") }
+
+func FuzzHAProxy(f *testing.F) { fuzz(f, "haproxy", "haproxy.cfg") }
+
+func FuzzTraefik(f *testing.F) { fuzz(f, "traefik", "traefik.yaml") }
+
 func FuzzTraefikTOML(f *testing.F) { fuzz(f, "traefik", "traefik.toml") }
 
 // Where no backend can stand is told with file and line, before anything starts.

@@ -10,12 +10,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Mutation is a configuration with one line changed, so that it promises something else.
 type Mutation struct {
-	Pos    lb.Pos
+	Pos    model.Pos
 	Old    string   // the line, without blanks around it
 	New    string   // empty: the line is left out
 	Claims []string // ids of the promises that the line makes
@@ -24,7 +25,7 @@ type Mutation struct {
 }
 
 // Apply gives the files with the mutation in them.
-func (m Mutation) Apply(files []lb.File) []lb.File {
+func (m Mutation) Apply(files []model.File) []model.File {
 	out := slices.Clone(files)
 	for i, f := range out {
 		if f.Name != m.Pos.File {
@@ -32,7 +33,7 @@ func (m Mutation) Apply(files []lb.File) []lb.File {
 		}
 		lines := strings.Split(string(f.Content), "\n")
 		lines[m.Pos.Line-1] = strings.Replace(lines[m.Pos.Line-1], m.Old, m.New, 1)
-		out[i] = lb.NewFile(f.Name, []byte(strings.Join(lines, "\n")))
+		out[i] = model.NewFile(f.Name, []byte(strings.Join(lines, "\n")))
 	}
 	return out
 }
@@ -113,6 +114,7 @@ func unlike(old string) string {
 }
 
 func next(old string) string { return change(old, func(n float64) float64 { return n + 1 }) }
+
 func fewer(old string) string {
 	return change(old, func(n float64) float64 { return math.Max(1, math.Floor(n*0.65)) })
 }
@@ -150,14 +152,14 @@ func change(old string, by func(float64) float64) string {
 
 // Mutations changes each line that makes one of the promises: a number to another, a word left out, or the line itself. The
 // lines of servers make those of their pool too.
-func Mutations(cfg lb.Config, claims []lb.Claim) []Mutation {
-	byLine := map[lb.Pos][]lb.Claim{}
+func Mutations(cfg model.Config, claims []plan.Claim) []Mutation {
+	byLine := map[model.Pos][]plan.Claim{}
 	for _, claim := range claims {
 		for _, pos := range linesOf(cfg, claim) {
 			byLine[pos] = append(byLine[pos], claim)
 		}
 	}
-	order := slices.SortedFunc(maps.Keys(byLine), func(a, b lb.Pos) int {
+	order := slices.SortedFunc(maps.Keys(byLine), func(a, b model.Pos) int {
 		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
 	})
 	var all []Mutation
@@ -178,7 +180,7 @@ func Mutations(cfg lb.Config, claims []lb.Claim) []Mutation {
 var byServers = []string{"weights", "algorithm", "sticky", "backup", "passive", "active", "conns", "drained"}
 
 // linesOf are the lines that make a promise.
-func linesOf(cfg lb.Config, claim lb.Claim) (lines []lb.Pos) {
+func linesOf(cfg model.Config, claim plan.Claim) (lines []model.Pos) {
 	if !claim.Implicit && claim.Pos.Line > 0 {
 		lines = append(lines, claim.Pos)
 	}
@@ -196,8 +198,8 @@ func linesOf(cfg lb.Config, claim lb.Claim) (lines []lb.Pos) {
 }
 
 // block are the lines of a YAML mapping below the line that begins it.
-func block(files []lb.File, pos lb.Pos) []lb.Pos {
-	var out []lb.Pos
+func block(files []model.File, pos model.Pos) []model.Pos {
+	var out []model.Pos
 	for _, f := range files {
 		lines := strings.Split(string(f.Content), "\n")
 		if f.Name != pos.File || pos.Line == 0 || pos.Line > len(lines) {
@@ -205,14 +207,14 @@ func block(files []lb.File, pos lb.Pos) []lb.Pos {
 		}
 		depth := func(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 		for n := pos.Line + 1; n <= len(lines) && (lines[n-1] == "" || depth(lines[n-1]) > depth(lines[pos.Line-1])); n++ {
-			out = append(out, lb.Pos{File: pos.File, Line: n})
+			out = append(out, model.Pos{File: pos.File, Line: n})
 		}
 	}
 	return out
 }
 
 // mutations are those of one line.
-func mutations(cfg lb.Config, pos lb.Pos, claims []lb.Claim) []Mutation {
+func mutations(cfg model.Config, pos model.Pos, claims []plan.Claim) []Mutation {
 	line, ok := lineAt(cfg.Files, pos)
 	if !ok {
 		return nil
@@ -229,7 +231,7 @@ func mutations(cfg lb.Config, pos lb.Pos, claims []lb.Claim) []Mutation {
 			all = append(all, Mutation{Pos: pos, Old: line, New: changed, Claims: about, parameter: e.find.String()})
 		}
 	}
-	stands := cfg.Balancer == "traefik" || slices.ContainsFunc(claims, func(c lb.Claim) bool { return c.Pos == pos })
+	stands := cfg.Balancer == "traefik" || slices.ContainsFunc(claims, func(c plan.Claim) bool { return c.Pos == pos })
 	if len(all) > 0 || !stands {
 		return all
 	}
@@ -278,7 +280,7 @@ func (e edit) apply(line string) (changed string, ok bool) {
 var oneDirective = regexp.MustCompile(`\{\s*([^{};]+;)\s*\}\s*$`)
 
 // lineAt is a line without the blanks and the comment around it.
-func lineAt(files []lb.File, pos lb.Pos) (string, bool) {
+func lineAt(files []model.File, pos model.Pos) (string, bool) {
 	for _, f := range files {
 		lines := strings.Split(string(f.Content), "\n")
 		if f.Name != pos.File || pos.Line > len(lines) {

@@ -6,20 +6,21 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 func TestMutationsOfALine(t *testing.T) {
-	all := []lb.Claim{{ID: "a", Pos: lb.Pos{File: "f", Line: 1}}}
+	all := []plan.Claim{{ID: "a", Pos: model.Pos{File: "f", Line: 1}}}
 	for _, check := range []string{"weights", "passive", "backup", "response", "active", "conns"} {
-		all = append(all, lb.Claim{ID: check, Check: check, Pos: lb.Pos{File: "f", Line: 1}})
+		all = append(all, plan.Claim{ID: check, Check: check, Pos: model.Pos{File: "f", Line: 1}})
 	}
 	f := func(balancer, line string, want ...string) {
 		t.Helper()
 		var got []string
-		cfg := lb.Config{Balancer: balancer, Files: []lb.File{lb.NewFile("f", []byte("    "+line+"\n"))}}
-		for _, m := range mutations(cfg, lb.Pos{File: "f", Line: 1}, all) {
+		cfg := model.Config{Balancer: balancer, Files: []model.File{model.NewFile("f", []byte("    "+line+"\n"))}}
+		for _, m := range mutations(cfg, model.Pos{File: "f", Line: 1}, all) {
 			got = append(got, m.New)
 			assert.Equal(t, line, m.Old)
 		}
@@ -40,9 +41,9 @@ func TestMutationsOfALine(t *testing.T) {
 	f("nginx", "location / {")
 	all[0].Pos.Line = 2
 	text := "x\nlocation = /health { return 200 \"healthy\"; }\n"
-	m := mutations(lb.Config{Balancer: "nginx", Files: []lb.File{lb.NewFile("f", []byte(text))}}, lb.Pos{File: "f", Line: 2}, all[:1])
+	m := mutations(model.Config{Balancer: "nginx", Files: []model.File{model.NewFile("f", []byte(text))}}, model.Pos{File: "f", Line: 2}, all[:1])
 	require.Len(t, m, 1)
-	assert.Equal(t, "x\nlocation = /health { return 200 \"lbproof\"; }\n", string(m[0].Apply([]lb.File{lb.NewFile("f", []byte(text))})[0].Content))
+	assert.Equal(t, "x\nlocation = /health { return 200 \"lbproof\"; }\n", string(m[0].Apply([]model.File{model.NewFile("f", []byte(text))})[0].Content))
 	all[0].Pos.Line = 1
 	f("haproxy", "server a 10.0.0.1:80 check inter 5s fall 3 rise 2",
 		"server a 10.0.0.1:80 check inter 5s fall 4 rise 2", "server a 10.0.0.1:80 check inter 5s fall 3 rise 3", "server a 10.0.0.1:80 check inter 10s fall 3 rise 2")

@@ -11,9 +11,10 @@ import (
 	"strconv"
 	"strings"
 
-	crossplane "github.com/nginxinc/nginx-go-crossplane"
+	"github.com/nginxinc/nginx-go-crossplane"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Where nginx looks for its configuration.
@@ -30,25 +31,25 @@ var nginx = Balancer{
 		return hasWord(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
 	},
 	Parse:   parseNginx,
-	Unknown: lb.Rejected,
+	Unknown: model.Rejected,
 	Spec:    nginxSpec,
 }
 
-func nginxSpec(cfg lb.Config) lb.Spec {
+func nginxSpec(cfg model.Config) plan.Spec {
 	command := []string{"nginx"}
 	if !cfg.Foreground {
 		command = append(command, "-g", "daemon off;")
 	}
-	spec := lb.Spec{
-		Name:    lb.OwnName("nginx"),
-		Role:    lb.Balancer,
+	spec := plan.Spec{
+		Name:    plan.OwnName("nginx"),
+		Role:    plan.Balancer,
 		Command: command,
 		Check:   []string{"nginx", "-t", "-q"},
 		Version: []string{"nginx", "-v"},
 		Title:   "nginx: worker process",
 		Reload:  "HUP",
 		Files:   map[string]string{},
-		Image: lb.Image{
+		Image: plan.Image{
 			Ref:      "nginx:stable",
 			Packages: []string{"nginx"},
 			Users:    []string{"nobody", "nogroup", "www-data", "nginx"},
@@ -56,7 +57,7 @@ func nginxSpec(cfg lb.Config) lb.Spec {
 			Links:    []string{"/var/run -> /run", "/var/log/nginx/access.log -> /dev/stdout", "/var/log/nginx/error.log -> /dev/stderr"},
 		},
 	}
-	if slices.ContainsFunc(cfg.Unread, func(u lb.Unread) bool { return u.Why == whyLua }) {
+	if slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return u.Why == whyLua }) {
 		spec.Image.Ref, spec.Image.Packages = "openresty/openresty", append(spec.Image.Packages, "libnginx-mod-http-lua", "lua-cjson", "lua-nginx-redis")
 	}
 	for i, file := range cfg.Files {
@@ -137,11 +138,11 @@ func (f nginxFiles) glob(pattern string) (found []string, _ error) {
 }
 
 // parseNginx reads the main file and its includes with crossplane, which checks contexts and argument counts as nginx does.
-func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
+func parseNginx(fsys fs.FS, names ...string) (model.Config, error) {
 	name := names[0]
 	files := nginxFiles{fsys, path.Clean(name), map[string]error{}}
 	if _, err := files.read(name); err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	lua := &crossplane.Lua{}
 	payload, err := crossplane.Parse(files.main, &crossplane.ParseOptions{
@@ -150,9 +151,9 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
 	if err != nil { // all others it keeps
-		return lb.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one that includes it", files.main, err)
+		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one that includes it", files.main, err)
 	}
-	cfg := lb.Config{Balancer: "nginx", Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
+	cfg := model.Config{Balancer: "nginx", Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := nginxReader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
 	for i := range payload.Config {
 		file := &payload.Config[i]
@@ -162,15 +163,15 @@ func parseNginx(fsys fs.FS, names ...string) (lb.Config, error) {
 		file.File = files.local(file.File)
 		content, err := readText(fsys, file.File)
 		if err != nil {
-			return lb.Config{}, err
+			return model.Config{}, err
 		}
-		cfg.Files = append(cfg.Files, lb.NewFile(file.File, content))
+		cfg.Files = append(cfg.Files, model.NewFile(file.File, content))
 	}
 	if err := r.syntax(); err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	if err := r.includes(); err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	return cfg, r.main()
 }
@@ -185,7 +186,7 @@ func (r *nginxReader) takeAlong(d item) {
 		name = path.Join(nginxDir, name)
 	}
 	file := r.files.local(name)
-	if slices.ContainsFunc(r.cfg.Files, func(f lb.File) bool { return f.Name == file }) {
+	if slices.ContainsFunc(r.cfg.Files, func(f model.File) bool { return f.Name == file }) {
 		return
 	}
 	text, err := readText(r.files.fsys, file)
@@ -193,14 +194,14 @@ func (r *nginxReader) takeAlong(d item) {
 		r.problem(fileless(d.pos, err))
 		return
 	}
-	r.cfg.Files = append(r.cfg.Files, lb.NewFile(file, text))
+	r.cfg.Files = append(r.cfg.Files, model.NewFile(file, text))
 }
 
 // syntax gives the first thing that ends the reading, as file:line: message. What nginx refuses, but lbproof can read
 // past, becomes a problem.
 func (r *nginxReader) syntax() error {
 	for _, e := range r.payload.Errors {
-		pos := lb.Pos{File: r.files.local(e.File)}
+		pos := model.Pos{File: r.files.local(e.File)}
 		if e.Line != nil {
 			pos.Line = *e.Line
 		}
@@ -212,7 +213,7 @@ func (r *nginxReader) syntax() error {
 		if !ok {
 			return fmt.Errorf("%s: %s", pos, strings.TrimPrefix(parse.What, "read configuration "))
 		}
-		r.problem(lb.Problem{Pos: pos, Effect: lb.Rejected, Text: text, Instead: instead})
+		r.problem(model.Problem{Pos: pos, Effect: model.Rejected, Text: text, Instead: instead})
 	}
 	return nil
 }
@@ -267,21 +268,21 @@ var misplacedHints = map[string]string{
 	"split_clients": ", and the location proxies to its variable: proxy_pass http://$variant",
 }
 
-// nginxReader turns directives into lb.Config. What it does not understand it lists as unread, with its line.
+// nginxReader turns directives into model.Config. What it does not understand it lists as unread, with its line.
 type nginxReader struct {
 	payload  *crossplane.Payload
 	files    nginxFiles
-	cfg      *lb.Config
+	cfg      *model.Config
 	zones    []nginxZone
 	maps     map[string]nginxMap
-	named    map[string]int // upstream → its place in cfg.Pools
-	secure   []string       // upstreams that are spoken to in TLS
-	defaults map[int]lb.Pos // port → the server block that answers a Host that no other names
+	named    map[string]int    // upstream → its place in cfg.Pools
+	secure   []string          // upstreams that are spoken to in TLS
+	defaults map[int]model.Pos // port → the server block that answers a Host that no other names
 }
 
 // nginxZone is a shared memory zone of limits.
 type nginxZone struct {
-	pos      lb.Pos
+	pos      model.Pos
 	kind     string // limit_req_zone or limit_conn_zone
 	name     string
 	key      string
@@ -297,12 +298,12 @@ type nginxMap struct {
 	empty     []string // the values of from for which it is empty
 }
 
-func (r *nginxReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+func (r *nginxReader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
 
 // item is a directive with its place.
 type item struct {
 	*crossplane.Directive
-	pos lb.Pos
+	pos model.Pos
 }
 
 func (i item) text() string {
@@ -325,7 +326,7 @@ func (r *nginxReader) items(file string, block crossplane.Directives) []item {
 	var out []item
 	for _, d := range block {
 		if d.Directive != "include" {
-			out = append(out, item{d, lb.Pos{File: file, Line: d.Line}})
+			out = append(out, item{d, model.Pos{File: file, Line: d.Line}})
 			continue
 		}
 		for _, i := range d.Includes {
@@ -454,8 +455,8 @@ func (r *nginxReader) main() error {
 		}
 	}
 	if part := pick(top, "server", "upstream"); len(part) > 0 && len(pick(top, "http")) == 0 {
-		r.problem(lb.Problem{
-			Pos: part[0].pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: part[0].pos, Effect: model.Rejected,
 			Text:    "this file is a part of an http block: nginx does not start with it alone",
 			Instead: "a file with events {} and http { include " + path.Base(part[0].pos.File) + "; }",
 		})
@@ -466,7 +467,7 @@ func (r *nginxReader) main() error {
 		r.unreadAll(top, inMain)
 	}
 	r.unusedZones()
-	r.cfg.Reload = &lb.Reload{Pos: lb.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish what they have"}
+	r.cfg.Reload = &model.Reload{Pos: model.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish what they have"}
 	return r.pools()
 }
 
@@ -487,7 +488,7 @@ func (r *nginxReader) workers(d item) error {
 // connections reads how many connections a worker may have (ngx_event.c: 512 by default), clients' and backends' together.
 func (r *nginxReader) connections(events []item) {
 	w := &r.cfg.Workers
-	w.Connections, w.ConnectionsPos = 512, lb.Pos{File: r.cfg.Files[0].Name}
+	w.Connections, w.ConnectionsPos = 512, model.Pos{File: r.cfg.Files[0].Name}
 	for _, d := range events {
 		if n, err := strconv.Atoi(d.arg(0)); d.Directive.Directive == "worker_connections" && err == nil {
 			w.Connections, w.ConnectionsPos = n, d.pos
@@ -590,8 +591,8 @@ func (r *nginxReader) zone(d item) error {
 func (r *nginxReader) unusedZones() {
 	for _, z := range r.zones {
 		if !z.used {
-			r.problem(lb.Problem{
-				Pos: z.pos, Effect: lb.Inert, Text: fmt.Sprintf("the zone %s is declared and no %s uses it: nothing is limited by it",
+			r.problem(model.Problem{
+				Pos: z.pos, Effect: model.Inert, Text: fmt.Sprintf("the zone %s is declared and no %s uses it: nothing is limited by it",
 					z.name, strings.TrimSuffix(z.kind, "_zone")),
 				Instead: fmt.Sprintf("%s zone=%s; in the location that it is meant for", strings.TrimSuffix(z.kind, "_zone"), z.name),
 			})
@@ -601,10 +602,10 @@ func (r *nginxReader) unusedZones() {
 
 // split reads split_clients: the shares are of hashes of the key, in the order in which they are written.
 func (r *nginxReader) split(d item) error {
-	s := lb.Split{Pos: d.pos, Name: d.arg(1), Key: d.arg(0)}
+	s := model.Split{Pos: d.pos, Name: d.arg(1), Key: d.arg(0)}
 	rest := 100.0
 	for _, c := range d.Block {
-		pos := lb.Pos{File: d.pos.File, Line: c.Line}
+		pos := model.Pos{File: d.pos.File, Line: c.Line}
 		share := rest
 		if c.Directive != "*" {
 			n, err := strconv.ParseFloat(strings.TrimSuffix(c.Directive, "%"), 64)
@@ -618,14 +619,14 @@ func (r *nginxReader) split(d item) error {
 		if len(c.Args) > 0 {
 			pool = c.Args[0]
 		}
-		s.Shares = append(s.Shares, lb.Share{Pos: pos, Pool: pool, Share: share / 100})
+		s.Shares = append(s.Shares, model.Share{Pos: pos, Pool: pool, Share: share / 100})
 	}
 	r.cfg.Splits = append(r.cfg.Splits, s)
 	return nil
 }
 
 func (r *nginxReader) upstream(up item) error {
-	pool := lb.Pool{Pos: up.pos, Name: up.arg(0), Method: lb.RoundRobin}
+	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Method: model.RoundRobin}
 	block := r.block(up)
 	for _, d := range block {
 		switch name := d.Directive.Directive; name {
@@ -665,18 +666,18 @@ func randomArgs(d item) []string {
 	return nil
 }
 
-func nginxSticky(d item) *lb.Sticky {
+func nginxSticky(d item) *model.Sticky {
 	if d.arg(0) != "cookie" || len(d.Args) < 2 {
-		return &lb.Sticky{Pos: d.pos, With: d.Args}
+		return &model.Sticky{Pos: d.pos, With: d.Args}
 	}
-	return &lb.Sticky{Pos: d.pos, Cookie: d.arg(1), With: d.Args[2:]}
+	return &model.Sticky{Pos: d.pos, Cookie: d.arg(1), With: d.Args[2:]}
 }
 
-func (r *nginxReader) keepalive(pool *lb.Pool, block []item) {
+func (r *nginxReader) keepalive(pool *model.Pool, block []item) {
 	for _, d := range block {
 		n, err := strconv.Atoi(d.arg(0))
 		if pool.Keepalive == nil && d.Directive.Directive == "keepalive" && err == nil {
-			pool.Keepalive = &lb.Keepalive{Pos: d.pos, Idle: n, Requests: 1000, Within: time60}
+			pool.Keepalive = &model.Keepalive{Pos: d.pos, Idle: n, Requests: 1000, Within: time60}
 		}
 	}
 	if pool.Keepalive == nil {
@@ -696,12 +697,12 @@ func (r *nginxReader) keepalive(pool *lb.Pool, block []item) {
 	}
 }
 
-func (r *nginxReader) upstreamServer(d item) (lb.Server, error) {
+func (r *nginxReader) upstreamServer(d item) (model.Server, error) {
 	host, port, err := hostPort(d.arg(0), 80)
 	if err != nil {
-		return lb.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
+		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
 	}
-	s := lb.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &lb.Passive{
+	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &model.Passive{
 		Pos: d.pos, Implicit: true, Fails: 1, Within: time10, Out: time10, Law: "nginx",
 	}}
 	for _, arg := range d.rest() {
@@ -712,7 +713,7 @@ func (r *nginxReader) upstreamServer(d item) (lb.Server, error) {
 	return s, nil
 }
 
-func (r *nginxReader) serverParameter(s *lb.Server, d item, arg string) error {
+func (r *nginxReader) serverParameter(s *model.Server, d item, arg string) error {
 	key, value, _ := strings.Cut(arg, "=")
 	number := func(least int) (int, error) {
 		n, err := strconv.Atoi(value)
@@ -739,7 +740,7 @@ func (r *nginxReader) serverParameter(s *lb.Server, d item, arg string) error {
 	case "max_conns":
 		var n int
 		n, err = number(0)
-		s.Conns = &lb.Number{Pos: d.pos, Value: int64(n)}
+		s.Conns = &model.Number{Pos: d.pos, Value: int64(n)}
 	default:
 		r.serverParameterProblem(d, key, arg)
 	}
@@ -748,7 +749,7 @@ func (r *nginxReader) serverParameter(s *lb.Server, d item, arg string) error {
 
 // serverParameterProblem tells of the parameters that not every nginx has.
 func (r *nginxReader) serverParameterProblem(d item, key, arg string) {
-	known := map[string]lb.Problem{
+	known := map[string]model.Problem{
 		"resolve":    {Text: "server … resolve is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "a variable in proxy_pass, with a resolver"},
 		"service":    {Text: "server … service= is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "name every server"},
 		"slow_start": {Text: "server … slow_start= is NGINX Plus's", Instead: "HAProxy's slowstart"},
@@ -756,11 +757,11 @@ func (r *nginxReader) serverParameterProblem(d item, key, arg string) {
 		"route":      {Text: "server … route= is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "hash $cookie_NAME consistent"},
 	}
 	if p, ok := known[key]; ok {
-		p.Pos, p.Effect = d.pos, lb.Rejected
+		p.Pos, p.Effect = d.pos, model.Rejected
 		r.problem(p)
 		return
 	}
-	r.problem(lb.Problem{Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg)})
+	r.problem(model.Problem{Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg)})
 }
 
 // hostPort splits host:port; unix sockets come back whole.
@@ -781,7 +782,7 @@ func hostPort(addr string, port int) (string, int, error) {
 
 // findDefaults notes which server block is each port's default: the one that says so, else the first.
 func (r *nginxReader) findDefaults(servers []item) error {
-	r.defaults = map[int]lb.Pos{}
+	r.defaults = map[int]model.Pos{}
 	for _, s := range servers {
 		listens, err := r.listens(s)
 		if err != nil {
@@ -797,8 +798,8 @@ func (r *nginxReader) findDefaults(servers []item) error {
 }
 
 // listens are the ports of a server block.
-func (r *nginxReader) listens(server item) ([]lb.Listener, error) {
-	var found []lb.Listener
+func (r *nginxReader) listens(server item) ([]model.Listener, error) {
+	var found []model.Listener
 	block := r.block(server)
 	listens := pick(block, "listen")
 	http2 := scope{newLevel(block)}.is("http2", "on")
@@ -811,13 +812,13 @@ func (r *nginxReader) listens(server item) ([]lb.Listener, error) {
 			return nil, fmt.Errorf("%s: listen %s: %w", d.pos, d.arg(0), err)
 		}
 		has := func(word string) bool { return slices.Contains(d.Args, word) }
-		l := lb.Listener{Pos: d.pos, Port: port, Default: has("default_server"), TLS: has("ssl"), HTTP2: http2 || has("http2")}
-		if !slices.ContainsFunc(found, func(f lb.Listener) bool { return f.Port == port }) { // [::]:80 beside 80
+		l := model.Listener{Pos: d.pos, Port: port, Default: has("default_server"), TLS: has("ssl"), HTTP2: http2 || has("http2")}
+		if !slices.ContainsFunc(found, func(f model.Listener) bool { return f.Port == port }) { // [::]:80 beside 80
 			found = append(found, l)
 		}
 	}
 	if len(listens) == 0 { // nginx listens on 80 where nothing else is said
-		found = append(found, lb.Listener{Pos: server.pos, Port: 80})
+		found = append(found, model.Listener{Pos: server.pos, Port: 80})
 	}
 	return found, nil
 }
@@ -859,21 +860,21 @@ func (r *nginxReader) pools() error {
 			return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
 		}
 		if _, named := r.named[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
-			r.problem(lb.Problem{
-				Pos: route.PoolPos, Effect: lb.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
+			r.problem(model.Problem{
+				Pos: route.PoolPos, Effect: model.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
 				Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
 			})
 			r.cfg.Routes[i].Pool = ""
 			continue
 		}
 		r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
-		r.cfg.Pools = append(r.cfg.Pools, lb.Pool{
-			Pos: route.PoolPos, Name: route.Pool, Method: lb.RoundRobin,
-			Servers: []lb.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
+		r.cfg.Pools = append(r.cfg.Pools, model.Pool{
+			Pos: route.PoolPos, Name: route.Pool, Method: model.RoundRobin,
+			Servers: []model.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
 		})
 	}
 	for i := range r.cfg.Pools {
-		r.cfg.Pools[i].Resolve = &lb.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
+		r.cfg.Pools[i].Resolve = &model.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
 		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, r.cfg.Pools[i].Name) }) {
 			for n := range r.cfg.Pools[i].Servers {
 				r.cfg.Pools[i].Servers[n].TLS = true
@@ -887,9 +888,9 @@ func (r *nginxReader) pools() error {
 // splitPools warns of splits that lead to no upstream.
 func (r *nginxReader) splitPools() {
 	for _, s := range r.cfg.Splits {
-		if !slices.ContainsFunc(r.cfg.Routes, func(route lb.Route) bool { return route.Pool == s.Name }) {
-			r.problem(lb.Problem{
-				Pos: s.Pos, Effect: lb.Inert, Text: fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
+		if !slices.ContainsFunc(r.cfg.Routes, func(route model.Route) bool { return route.Pool == s.Name }) {
+			r.problem(model.Problem{
+				Pos: s.Pos, Effect: model.Inert, Text: fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
 				Instead: "proxy_pass http://" + s.Name + ";",
 			})
 		}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
@@ -24,10 +24,10 @@ const (
 // site is what a server block leaves to its locations.
 type site struct {
 	scope
-	listens  []lb.Listener
+	listens  []model.Listener
 	hosts    []string
 	fallback bool
-	rules    []lb.Rule // of its own if and rewrite, which come before any location
+	rules    []model.Rule // of its own if and rewrite, which come before any location
 }
 
 func (r *nginxReader) server(server item, outer scope) error {
@@ -39,12 +39,12 @@ func (r *nginxReader) server(server item, outer scope) error {
 	}
 	for _, l := range s.listens {
 		s.fallback = s.fallback || r.defaults[l.Port] == server.pos
-		if !slices.ContainsFunc(r.cfg.Listeners, func(f lb.Listener) bool { return f.Port == l.Port }) {
+		if !slices.ContainsFunc(r.cfg.Listeners, func(f model.Listener) bool { return f.Port == l.Port }) {
 			r.cfg.Listeners = append(r.cfg.Listeners, l)
 		}
 	}
 	s.hosts = r.hosts(block, s.fallback)
-	var first lb.Route
+	var first model.Route
 	for _, d := range pick(block, "if", "rewrite") {
 		if err := r.handler(&first, d); err != nil {
 			return err
@@ -73,7 +73,7 @@ func (r *nginxReader) hosts(block []item, fallback bool) []string {
 			switch {
 			case name == "_", name == "":
 			case strings.HasPrefix(name, "~"):
-				r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: "server_name " + name, Why: "a host by regular expression: lbproof does not ask for it"})
+				r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: "server_name " + name, Why: "a host by regular expression: lbproof does not ask for it"})
 			case strings.HasPrefix(name, "."):
 				hosts = append(hosts, strings.ToLower(name[1:]), "*"+strings.ToLower(name))
 			default:
@@ -102,8 +102,8 @@ func (r *nginxReader) locations(locations []item, s site, outer scope) error {
 }
 
 // base is a route of a site before it has a path.
-func (s site) base(pos lb.Pos) lb.Route {
-	route := lb.Route{Pos: pos, Hosts: s.hosts, Fallback: s.fallback, Rules: slices.Clone(s.rules)}
+func (s site) base(pos model.Pos) model.Route {
+	route := model.Route{Pos: pos, Hosts: s.hosts, Fallback: s.fallback, Rules: slices.Clone(s.rules)}
 	for _, l := range s.listens {
 		if route.Port == 0 {
 			route.Port, route.TLS = l.Port, l.TLS
@@ -155,7 +155,7 @@ func (r *nginxReader) location(location item, s site, in scope) error {
 	r.locationProblems(route, in)
 	if len(pick(own, "return")) > 0 { // which comes before anything that could refuse
 		route.Limits, route.Access, route.Auth, route.Guarded = nil, nil, nil, false
-		route.Guarded = slices.ContainsFunc(s.rules, lb.Rule.Refuses)
+		route.Guarded = slices.ContainsFunc(s.rules, model.Rule.Refuses)
 	}
 	if r.provides(route) {
 		r.cfg.Routes = append(r.cfg.Routes, route)
@@ -164,12 +164,12 @@ func (r *nginxReader) location(location item, s site, in scope) error {
 }
 
 // provides says whether a location answers or proxies, or guards what its inner locations do.
-func (r *nginxReader) provides(route lb.Route) bool {
+func (r *nginxReader) provides(route model.Route) bool {
 	return route.Pool != "" || route.Answer != nil || route.Redirect != nil || route.Own != nil
 }
 
 // serverRoot is the route of a server that answers or serves files without any location.
-func (r *nginxReader) serverRoot(server item, s site, locations []item) *lb.Route {
+func (r *nginxReader) serverRoot(server item, s site, locations []item) *model.Route {
 	route := s.base(server.pos)
 	route.Path = "/"
 	if slices.ContainsFunc(locations, func(l item) bool { return l.arg(len(l.Args)-1) == "/" }) {
@@ -189,7 +189,7 @@ func (r *nginxReader) serverRoot(server item, s site, locations []item) *lb.Rout
 var groups = regexp.MustCompile(`\$([1-9])`)
 
 // handler reads the directives that say what becomes of a location's requests. They are not inherited.
-func (r *nginxReader) handler(route *lb.Route, d item) error {
+func (r *nginxReader) handler(route *model.Route, d item) error {
 	switch d.Directive.Directive {
 	case "proxy_pass":
 		r.proxyPass(route, d)
@@ -197,16 +197,16 @@ func (r *nginxReader) handler(route *lb.Route, d item) error {
 		return r.answer(route, d)
 	case "rewrite":
 		if flag := d.arg(2); flag == "permanent" || flag == "redirect" {
-			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
+			route.Rules = append(route.Rules, model.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
 		} else {
-			rule := lb.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), To: d.arg(1)}
+			rule := model.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), To: d.arg(1)}
 			if flag == "break" && !strings.ContainsAny(groups.ReplaceAllString(d.arg(1), ""), "$?") {
-				rule.Rewrite = &lb.Rewrite{Match: d.arg(0), With: groups.ReplaceAllString(d.arg(1), "$${$1}"), Whole: true}
+				rule.Rewrite = &model.Rewrite{Match: d.arg(0), With: groups.ReplaceAllString(d.arg(1), "$${$1}"), Whole: true}
 			}
 			route.Rules = append(route.Rules, rule)
 		}
 	case "stub_status":
-		route.Own = &lb.Own{Pos: d.pos, What: "nginx's counters (stub_status)"}
+		route.Own = &model.Own{Pos: d.pos, What: "nginx's counters (stub_status)"}
 	case "alias", "root":
 		r.serves(route, d)
 	case "if":
@@ -216,31 +216,31 @@ func (r *nginxReader) handler(route *lb.Route, d item) error {
 }
 
 // serves makes a route serve files of a directory.
-func (r *nginxReader) serves(route *lb.Route, d item) {
+func (r *nginxReader) serves(route *model.Route, d item) {
 	if route.Own != nil {
 		return
 	}
-	route.Own = &lb.Own{Pos: d.pos, What: "files of " + d.arg(0)}
-	need := lb.Need{Pos: d.pos, Kind: lb.NeedDirectory, Path: strings.TrimSuffix(d.arg(0), "/")}
-	if !slices.ContainsFunc(r.cfg.Needs, func(n lb.Need) bool { return n.Kind == need.Kind && n.Path == need.Path }) {
+	route.Own = &model.Own{Pos: d.pos, What: "files of " + d.arg(0)}
+	need := model.Need{Pos: d.pos, Kind: model.NeedDirectory, Path: strings.TrimSuffix(d.arg(0), "/")}
+	if !slices.ContainsFunc(r.cfg.Needs, func(n model.Need) bool { return n.Kind == need.Kind && n.Path == need.Path }) {
 		r.cfg.Needs = append(r.cfg.Needs, need)
 	}
 }
 
 // condition reads an if whose only effect is an answer.
-func (r *nginxReader) condition(route *lb.Route, d item) {
+func (r *nginxReader) condition(route *model.Route, d item) {
 	when := strings.Join(d.Args, " ")
 	for _, inner := range r.block(d) {
 		code, err := strconv.Atoi(inner.arg(0))
 		if inner.Directive.Directive == "return" && err == nil {
-			route.Rules = append(route.Rules, lb.Rule{Pos: d.pos, When: when, Code: code, To: inner.arg(1)})
+			route.Rules = append(route.Rules, model.Rule{Pos: d.pos, When: when, Code: code, To: inner.arg(1)})
 			return
 		}
 	}
-	r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: "an if that does more than answer"})
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: d.text(), Why: "an if that does more than answer"})
 }
 
-func (r *nginxReader) proxyPass(route *lb.Route, d item) {
+func (r *nginxReader) proxyPass(route *model.Route, d item) {
 	scheme, target, _ := strings.Cut(d.arg(0), "://")
 	if strings.HasPrefix(d.arg(0), "$") {
 		scheme, target = "", d.arg(0)
@@ -252,32 +252,32 @@ func (r *nginxReader) proxyPass(route *lb.Route, d item) {
 	pool, uri, replaces := strings.Cut(strings.TrimSuffix(target, "$request_uri"), "/") // which begins with one
 	route.Pool, route.PoolPos = r.spelled(pool), d.pos
 	if replaces && !strings.Contains(uri, "$") {
-		route.Rules = append(route.Rules, lb.Rule{
-			Pos: d.pos, When: lb.Always, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
-			Rewrite: &lb.Rewrite{Match: "^" + regexp.QuoteMeta(route.Path), With: "/" + strings.ReplaceAll(uri, "$", "$$")},
+		route.Rules = append(route.Rules, model.Rule{
+			Pos: d.pos, When: model.Always, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
+			Rewrite: &model.Rewrite{Match: "^" + regexp.QuoteMeta(route.Path), With: "/" + strings.ReplaceAll(uri, "$", "$$")},
 		})
 	}
 	if scheme == "https" {
 		r.secure = append(r.secure, pool)
-		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: d.text(), Why: whyTowards})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: d.text(), Why: whyTowards})
 	}
 }
 
 // answer reads return CODE [TEXT].
-func (r *nginxReader) answer(route *lb.Route, d item) error {
+func (r *nginxReader) answer(route *model.Route, d item) error {
 	code, err := strconv.Atoi(d.arg(0))
 	if err != nil && len(d.Args) == 1 {
-		route.Redirect = &lb.Redirect{Pos: d.pos, Code: 302, To: d.arg(0)}
+		route.Redirect = &model.Redirect{Pos: d.pos, Code: 302, To: d.arg(0)}
 		return nil
 	}
 	if err != nil || code < 0 || code > 999 {
 		return fmt.Errorf("%s: return %s is no status", d.pos, d.arg(0))
 	}
 	if slices.Contains([]int{301, 302, 303, 307, 308}, code) {
-		route.Redirect = &lb.Redirect{Pos: d.pos, Code: code, To: d.arg(1)}
+		route.Redirect = &model.Redirect{Pos: d.pos, Code: code, To: d.arg(1)}
 		return nil
 	}
-	route.Answer = &lb.Answer{Pos: d.pos, Code: code, Body: unescape(d.arg(1)), Varies: strings.Contains(d.arg(1), "$")}
+	route.Answer = &model.Answer{Pos: d.pos, Code: code, Body: unescape(d.arg(1)), Varies: strings.Contains(d.arg(1), "$")}
 	return nil
 }
 
@@ -285,7 +285,7 @@ func (r *nginxReader) answer(route *lb.Route, d item) error {
 var unescape = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t", `\"`, `"`, `\'`, `'`, `\\`, `\`).Replace
 
 // policies reads what is in force in a location, its own or inherited.
-func (r *nginxReader) policies(route *lb.Route, in scope) error {
+func (r *nginxReader) policies(route *model.Route, in scope) error {
 	r.responseHeaders(route, in)
 	r.limits(route, in)
 	r.access(route, in)
@@ -295,7 +295,7 @@ func (r *nginxReader) policies(route *lb.Route, in scope) error {
 		return err
 	}
 	if d, ok := in.one("proxy_ssl_trusted_certificate"); ok {
-		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: d.pos, Kind: lb.NeedAuthority, Path: inDir(nginxDir, d.arg(0))})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: d.pos, Kind: model.NeedAuthority, Path: inDir(nginxDir, d.arg(0))})
 	}
 	if route.Pool != "" {
 		if err := r.proxying(route, in); err != nil {
@@ -305,21 +305,21 @@ func (r *nginxReader) policies(route *lb.Route, in scope) error {
 	if gzip, ok := in.one("gzip"); ok && gzip.arg(0) == "on" {
 		route.Compress = nginxGzip(gzip, in)
 	}
-	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, lb.Rule.Refuses) || route.Auth != nil || route.Internal ||
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil || route.Internal ||
 		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")) > 0 || in.programmed()
 	return nil
 }
 
 // proxying reads what concerns the way to the backend.
-func (r *nginxReader) proxying(route *lb.Route, in scope) error {
+func (r *nginxReader) proxying(route *model.Route, in scope) error {
 	for _, d := range in.all("proxy_set_header") {
-		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
 	}
 	route.Upgrade = r.upgrade(route.SetHeaders, in)
 	r.joined(route.SetHeaders, in)
 	for _, d := range in.all("mirror") {
 		if d.arg(0) != "off" {
-			route.Mirrors = append(route.Mirrors, lb.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
+			route.Mirrors = append(route.Mirrors, model.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
 		}
 	}
 	if err := r.timeouts(route, in); err != nil {
@@ -331,9 +331,9 @@ func (r *nginxReader) proxying(route *lb.Route, in scope) error {
 // addHeaderStatuses are those to which nginx adds a header without "always".
 var addHeaderStatuses = []int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
 
-func (r *nginxReader) responseHeaders(route *lb.Route, in scope) {
+func (r *nginxReader) responseHeaders(route *model.Route, in scope) {
 	for _, d := range in.all("add_header") {
-		h := lb.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)}
+		h := model.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)}
 		if d.arg(2) != "always" {
 			h.Statuses = addHeaderStatuses
 		}
@@ -341,7 +341,7 @@ func (r *nginxReader) responseHeaders(route *lb.Route, in scope) {
 	}
 	if d, ok := in.one("expires"); ok {
 		if t, err := nginxTime(d.arg(0)); err == nil {
-			route.AddHeaders = append(route.AddHeaders, lb.Header{
+			route.AddHeaders = append(route.AddHeaders, model.Header{
 				Pos: d.pos, Name: "Cache-Control", Value: fmt.Sprintf("max-age=%d", int(t.Seconds())), Statuses: addHeaderStatuses,
 			})
 		}
@@ -349,8 +349,8 @@ func (r *nginxReader) responseHeaders(route *lb.Route, in scope) {
 }
 
 // upgrade says whether the location hands on a client's wish for another protocol, as WebSocket needs.
-func (r *nginxReader) upgrade(headers []lb.Header, in scope) *lb.Upgrade {
-	var up lb.Upgrade
+func (r *nginxReader) upgrade(headers []model.Header, in scope) *model.Upgrade {
+	var up model.Upgrade
 	upgrades, connection := false, false
 	for _, h := range headers {
 		switch strings.ToLower(h.Name) {
@@ -366,8 +366,8 @@ func (r *nginxReader) upgrade(headers []lb.Header, in scope) *lb.Upgrade {
 		return nil
 	}
 	if !in.is("proxy_http_version", "1.1") {
-		r.problem(lb.Problem{
-			Pos: up.Pos, Effect: lb.Inert, Until: "1.29.7", Text: "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
+		r.problem(model.Problem{
+			Pos: up.Pos, Effect: model.Inert, Until: "1.29.7", Text: "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
 			Instead: "proxy_http_version 1.1;",
 		})
 		return nil
@@ -375,7 +375,7 @@ func (r *nginxReader) upgrade(headers []lb.Header, in scope) *lb.Upgrade {
 	return &up
 }
 
-func (r *nginxReader) limits(route *lb.Route, in scope) {
+func (r *nginxReader) limits(route *model.Route, in scope) {
 	for _, kind := range []string{"limit_req", "limit_conn"} {
 		status, set := in.one(kind + "_status")
 		code := 503
@@ -400,10 +400,10 @@ func (i item) arg2() string {
 	return i.arg(0)
 }
 
-func (r *nginxReader) limit(d item, kind string) lb.Limit {
-	limit := lb.Limit{Pos: d.pos, Law: lb.LeakyBucket}
+func (r *nginxReader) limit(d item, kind string) model.Limit {
+	limit := model.Limit{Pos: d.pos, Law: model.LeakyBucket}
 	if kind == "limit_conn" {
-		limit.Law = lb.InFlight
+		limit.Law = model.InFlight
 		limit.Name = d.arg(0)
 		limit.Most, _ = strconv.Atoi(d.arg(1))
 	}
@@ -423,8 +423,8 @@ func (r *nginxReader) limit(d item, kind string) lb.Limit {
 	}
 	i := slices.IndexFunc(r.zones, func(z nginxZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
 	if i < 0 {
-		r.problem(lb.Problem{
-			Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
+		r.problem(model.Problem{
+			Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
 			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
 		})
 		limit.Key = "?"
@@ -444,21 +444,21 @@ func (r *nginxReader) limit(d item, kind string) lb.Limit {
 	return limit
 }
 
-func (r *nginxReader) access(route *lb.Route, in scope) {
+func (r *nginxReader) access(route *model.Route, in scope) {
 	for _, d := range in.all("allow", "deny") {
-		route.Access = append(route.Access, lb.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", From: d.arg(0)})
+		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", From: d.arg(0)})
 	}
 	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
-		route.Auth = &lb.Auth{Pos: d.pos, By: d.arg(0)}
+		route.Auth = &model.Auth{Pos: d.pos, By: d.arg(0)}
 	}
 	if d, ok := in.one("auth_basic"); ok && d.arg(0) != "off" {
-		route.Auth = &lb.Auth{Pos: d.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: d.pos, By: "a list of users", Code: 401}
 	}
 }
 
-func (r *nginxReader) fallbacks(route *lb.Route, in scope) {
+func (r *nginxReader) fallbacks(route *model.Route, in scope) {
 	for _, d := range in.all("error_page") {
-		f := lb.Fallback{Pos: d.pos, Code: -1, Backend: in.is("proxy_intercept_errors", "on")}
+		f := model.Fallback{Pos: d.pos, Code: -1, Backend: in.is("proxy_intercept_errors", "on")}
 		for _, arg := range d.Args[:max(0, len(d.Args)-1)] {
 			if text, ok := strings.CutPrefix(arg, "="); ok {
 				f.Code, _ = strconv.Atoi(text)
@@ -471,8 +471,8 @@ func (r *nginxReader) fallbacks(route *lb.Route, in scope) {
 	}
 }
 
-func (r *nginxReader) body(route *lb.Route, in scope) error {
-	route.MaxBody = &lb.Number{Pos: route.Pos, Implicit: true, Value: bodyLimit}
+func (r *nginxReader) body(route *model.Route, in scope) error {
+	route.MaxBody = &model.Number{Pos: route.Pos, Implicit: true, Value: bodyLimit}
 	d, ok := in.one("client_max_body_size")
 	if !ok {
 		if route.Pool == "" {
@@ -484,22 +484,22 @@ func (r *nginxReader) body(route *lb.Route, in scope) error {
 	if err != nil {
 		return fmt.Errorf("%s: client_max_body_size: %w", d.pos, err)
 	}
-	route.MaxBody = &lb.Number{Pos: d.pos, Value: n}
+	route.MaxBody = &model.Number{Pos: d.pos, Value: n}
 	if route.Pool == "" {
 		route.MaxBody = nil
 	}
 	return nil
 }
 
-func (r *nginxReader) timeouts(route *lb.Route, in scope) error {
+func (r *nginxReader) timeouts(route *model.Route, in scope) error {
 	for _, t := range []struct{ directive, what, then string }{
-		{"proxy_connect_timeout", lb.ConnectTimeout, "504, or another server"},
-		{"proxy_send_timeout", lb.SendTimeout, "504, or another server"},
-		{"proxy_read_timeout", lb.ReadTimeout, "504, or another server"},
-		{"keepalive_timeout", lb.IdleTimeout, "the connection is closed"},
+		{"proxy_connect_timeout", model.ConnectTimeout, "504, or another server"},
+		{"proxy_send_timeout", model.SendTimeout, "504, or another server"},
+		{"proxy_read_timeout", model.ReadTimeout, "504, or another server"},
+		{"keepalive_timeout", model.IdleTimeout, "the connection is closed"},
 	} {
-		limit := lb.TimeLimit{Pos: route.PoolPos, Implicit: true, For: t.what, After: time60, Then: t.then}
-		if t.what == lb.IdleTimeout {
+		limit := model.TimeLimit{Pos: route.PoolPos, Implicit: true, For: t.what, After: time60, Then: t.then}
+		if t.what == model.IdleTimeout {
 			limit.After = idleClient
 		}
 		if d, ok := in.one(t.directive); ok {
@@ -510,16 +510,16 @@ func (r *nginxReader) timeouts(route *lb.Route, in scope) error {
 			limit.Pos, limit.Implicit, limit.After = d.pos, false, after
 		}
 		route.Timeouts = append(route.Timeouts, limit)
-		if t.what == lb.ReadTimeout && route.Upgrade != nil {
-			limit.For, limit.Then, limit.Implicit = lb.TunnelTimeout, "the tunnel is closed", true
+		if t.what == model.ReadTimeout && route.Upgrade != nil {
+			limit.For, limit.Then, limit.Implicit = model.TunnelTimeout, "the tunnel is closed", true
 			route.Timeouts = append(route.Timeouts, limit)
 		}
 	}
 	return nil
 }
 
-func (r *nginxReader) retry(route *lb.Route, in scope) error {
-	retry := &lb.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"error", "timeout"}, Elsewhere: true}
+func (r *nginxReader) retry(route *model.Route, in scope) error {
+	retry := &model.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"error", "timeout"}, Elsewhere: true}
 	if d, ok := in.one("proxy_next_upstream"); ok {
 		retry.Pos, retry.Implicit, retry.On = d.pos, false, nil
 		for _, arg := range d.Args {
@@ -572,8 +572,8 @@ func (r *nginxReader) countFailures(pool string, on []string) {
 	}
 }
 
-func nginxGzip(gzip item, in scope) *lb.Compress {
-	c := &lb.Compress{Pos: gzip.pos, Least: gzipLeast, Types: []string{"text/html"}, Vary: in.is("gzip_vary", "on")}
+func nginxGzip(gzip item, in scope) *model.Compress {
+	c := &model.Compress{Pos: gzip.pos, Least: gzipLeast, Types: []string{"text/html"}, Vary: in.is("gzip_vary", "on")}
 	if d, ok := in.one("gzip_min_length"); ok {
 		c.Least, _ = strconv.Atoi(d.arg(0))
 	}
@@ -585,7 +585,7 @@ func nginxGzip(gzip item, in scope) *lb.Compress {
 
 // tls reads how a server block speaks TLS.
 func (r *nginxReader) tls(server item, s site) {
-	tls := lb.TLS{Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
+	tls := model.TLS{Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
 	for _, l := range s.listens {
 		if l.TLS {
 			tls.Ports, tls.Pos = append(tls.Ports, l.Port), l.Pos
@@ -603,7 +603,7 @@ func (r *nginxReader) tls(server item, s site) {
 	}
 	if d, ok := s.one("ssl_certificate"); ok {
 		tls.Certificate, tls.CertPos = d.arg(0), d.pos
-		need := lb.Need{Pos: d.pos, Kind: lb.NeedCertificate, Path: inDir(nginxDir, d.arg(0)), Hosts: s.hosts}
+		need := model.Need{Pos: d.pos, Kind: model.NeedCertificate, Path: inDir(nginxDir, d.arg(0)), Hosts: s.hosts}
 		if key, ok := s.one("ssl_certificate_key"); ok {
 			need.With = inDir(nginxDir, key.arg(0))
 		}
@@ -621,15 +621,15 @@ func (r *nginxReader) tls(server item, s site) {
 }
 
 // noCertificate: the default server of a port needs one; others go without, and their clients get that of the default server.
-func (r *nginxReader) noCertificate(server item, tls lb.TLS) {
-	p := lb.Problem{
-		Pos: tls.Pos, Effect: lb.Differs,
+func (r *nginxReader) noCertificate(server item, tls model.TLS) {
+	p := model.Problem{
+		Pos: tls.Pos, Effect: model.Differs,
 		Text:    "the server listens with ssl and has no ssl_certificate: its clients are shown that of the port's default server",
 		Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
 	}
 	for _, port := range tls.Ports {
 		if r.defaults[port] == server.pos {
-			p.Effect, p.Text = lb.Rejected, "the server listens with ssl and has no ssl_certificate"
+			p.Effect, p.Text = model.Rejected, "the server listens with ssl and has no ssl_certificate"
 		}
 	}
 	r.problem(p)

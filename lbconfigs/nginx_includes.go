@@ -5,9 +5,9 @@ import (
 	"path"
 	"strings"
 
-	crossplane "github.com/nginxinc/nginx-go-crossplane"
+	"github.com/nginxinc/nginx-go-crossplane"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // A configuration that stands for more, with every include written out, is none: a file that includes another twice, which does the
@@ -45,7 +45,7 @@ func (r *nginxReader) extent(file int, known map[int]extent) (extent, error) {
 func (r *nginxReader) extentOf(file string, block crossplane.Directives, known map[int]extent) (e extent, err error) {
 	for _, d := range block {
 		e.directives++
-		pos := lb.Pos{File: file, Line: d.Line}
+		pos := model.Pos{File: file, Line: d.Line}
 		inner, err := r.extentOf(file, d.Block, known)
 		if err != nil {
 			return e, err

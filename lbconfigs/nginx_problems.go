@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	crossplane "github.com/nginxinc/nginx-go-crossplane"
+	"github.com/nginxinc/nginx-go-crossplane"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // This file knows what nginx refuses, drops or does otherwise than it seems, and which directives promise nothing.
@@ -57,8 +57,8 @@ func (r *nginxReader) unreadAll(block []item, kind uint) {
 	for _, d := range block {
 		if where, ok := contexts(d.Directive.Directive, kind); !ok {
 			name := d.Directive.Directive
-			r.problem(lb.Problem{
-				Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("the directive %s is not allowed in this block", name),
+			r.problem(model.Problem{
+				Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("the directive %s is not allowed in this block", name),
 				Instead: fmt.Sprintf("%s belongs in %s%s", name, where, misplacedHints[name]),
 			})
 		}
@@ -79,7 +79,7 @@ func (r *nginxReader) unreadAll(block []item, kind uint) {
 			r.unknown(d)
 			why = whyUnread
 		}
-		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: d.pos, Text: firstLine(d.text()), Why: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: firstLine(d.text()), Why: why})
 	}
 }
 
@@ -92,7 +92,7 @@ func firstLine(text string) string {
 }
 
 // nginxForeign are directives of other builds, with what to write instead.
-var nginxForeign = map[string]lb.Problem{
+var nginxForeign = map[string]model.Problem{
 	"check":                   {Text: "check is a directive of Tengine and nginx_upstream_check_module: nginx has no active health checks", Instead: "max_fails and fail_timeout on the servers, which count failed requests; or HAProxy's option httpchk"},
 	"check_http_send":         {Text: "check_http_send is a directive of Tengine and nginx_upstream_check_module", Instead: "leave it out"},
 	"check_http_expect_alive": {Text: "check_http_expect_alive is a directive of Tengine and nginx_upstream_check_module", Instead: "leave it out"},
@@ -112,8 +112,8 @@ func (r *nginxReader) unknown(d item) {
 		return
 	}
 	if quantifier.MatchString(name) {
-		r.problem(lb.Problem{
-			Pos: d.pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: d.pos, Effect: model.Rejected,
 			Text:    "a regular expression with braces must be quoted: nginx takes the brace for the beginning of the block",
 			Instead: `location ~ "^/v[0-9]{1,2}/" { … }`,
 		})
@@ -122,7 +122,7 @@ func (r *nginxReader) unknown(d item) {
 	if n := len(r.cfg.Problems); n > 0 && r.cfg.Problems[n-1].Pos == d.pos {
 		return // what follows from the first mistake of a line
 	}
-	p := lb.Problem{Pos: d.pos, Effect: lb.Rejected, Text: fmt.Sprintf("nginx has no directive %s", name)}
+	p := model.Problem{Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("nginx has no directive %s", name)}
 	if foreign, ok := nginxForeign[name]; ok {
 		p.Text, p.Instead = foreign.Text, foreign.Instead
 	} else if _, plus := crossplane.MatchNginxPlusLatest(name); plus {
@@ -150,17 +150,17 @@ func (r *nginxReader) loads(text string) bool {
 }
 
 // upstreamProblems tells what in an upstream cannot work.
-func (r *nginxReader) upstreamProblems(pool lb.Pool, block []item) {
+func (r *nginxReader) upstreamProblems(pool model.Pool, block []item) {
 	for _, name := range []string{"sticky", "least_time"} {
 		for _, d := range pick(block, name) {
 			p := nginxForeign[name]
-			p.Pos, p.Effect = d.pos, lb.Rejected
+			p.Pos, p.Effect = d.pos, model.Rejected
 			r.problem(p)
 		}
 	}
 	if len(pool.Servers) == 0 {
-		r.problem(lb.Problem{
-			Pos: pool.Pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: pool.Pos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("the upstream %s has no servers", pool.Name),
 			Instead: "server 127.0.0.1:1 down; keeps the file valid while there is none",
 		})
@@ -173,16 +173,16 @@ func (r *nginxReader) upstreamProblems(pool lb.Pool, block []item) {
 			continue
 		}
 		if word, _, _ := strings.Cut(pool.Method, " "); slices.Contains([]string{"ip_hash", "hash", "random"}, word) {
-			r.problem(lb.Problem{
-				Pos: s.Pos, Effect: lb.Rejected,
+			r.problem(model.Problem{
+				Pos: s.Pos, Effect: model.Rejected,
 				Text:    fmt.Sprintf("backup cannot be had together with %s", word),
 				Instead: "leave backup out, or balance by round robin or least_conn",
 			})
 		}
 	}
 	if primaries == 0 {
-		r.problem(lb.Problem{
-			Pos: pool.Pos, Effect: lb.Rejected,
+		r.problem(model.Problem{
+			Pos: pool.Pos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("the upstream %s has only backup servers", pool.Name),
 			Instead: "at least one server without backup",
 		})
@@ -191,12 +191,12 @@ func (r *nginxReader) upstreamProblems(pool lb.Pool, block []item) {
 
 // duplicates tells of locations that a server block has twice.
 func (r *nginxReader) duplicates(locations []item) {
-	seen := map[string]lb.Pos{}
+	seen := map[string]model.Pos{}
 	for _, l := range locations {
 		key := strings.Join(l.Args, " ")
 		if first, twice := seen[key]; twice {
-			r.problem(lb.Problem{
-				Pos: l.pos, Effect: lb.Rejected,
+			r.problem(model.Problem{
+				Pos: l.pos, Effect: model.Rejected,
 				Text:    fmt.Sprintf("the location %s stands already in line %d", key, first.Line),
 				Instead: "one location with the directives of both",
 			})
@@ -206,7 +206,7 @@ func (r *nginxReader) duplicates(locations []item) {
 }
 
 // locationProblems tells what in a location does otherwise than it seems.
-func (r *nginxReader) locationProblems(route lb.Route, in scope) {
+func (r *nginxReader) locationProblems(route model.Route, in scope) {
 	own := in.own()
 	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
 		r.authProblem(route, d)
@@ -217,8 +217,8 @@ func (r *nginxReader) locationProblems(route lb.Route, in scope) {
 	for _, h := range route.AddHeaders {
 		for _, other := range route.AddHeaders {
 			if strings.EqualFold(h.Name, other.Name) && strings.EqualFold(h.Name, "Cache-Control") && h.Pos.Line < other.Pos.Line {
-				r.problem(lb.Problem{
-					Pos: other.Pos, Effect: lb.Differs,
+				r.problem(model.Problem{
+					Pos: other.Pos, Effect: model.Differs,
 					Text:    fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line),
 					Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value+", "+other.Value),
 				})
@@ -232,39 +232,39 @@ func (r *nginxReader) locationProblems(route lb.Route, in scope) {
 }
 
 // proxyProblems tells what on the way to the backends does otherwise than it seems.
-func (r *nginxReader) proxyProblems(route lb.Route, in scope) {
-	if strings.Contains(route.Pool, "$") && !slices.ContainsFunc(r.cfg.Splits, func(s lb.Split) bool { return s.Name == route.Pool }) {
+func (r *nginxReader) proxyProblems(route model.Route, in scope) {
+	if strings.Contains(route.Pool, "$") && !slices.ContainsFunc(r.cfg.Splits, func(s model.Split) bool { return s.Name == route.Pool }) {
 		if _, ok := in.one("resolver"); !ok && r.maps[route.Pool].from == "" {
-			r.problem(lb.Problem{
-				Pos: route.PoolPos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: route.PoolPos, Effect: model.Differs,
 				Text:    "a name in a variable is looked up for each request, and there is no resolver: it works only for upstreams and addresses",
 				Instead: "resolver ADDRESS;",
 			})
 		}
 	}
-	var pool lb.Pool
+	var pool model.Pool
 	at, ok := r.named[strings.ToLower(route.Pool)]
 	if ok {
 		pool = r.cfg.Pools[at]
 	}
 	if ok && pool.Keepalive != nil && !(in.is("proxy_http_version", "1.1") && connectionCleared(route)) && route.Upgrade == nil {
-		r.problem(lb.Problem{
-			Pos: pool.Keepalive.Pos, Effect: lb.Inert, Until: "1.29.7",
+		r.problem(model.Problem{
+			Pos: pool.Keepalive.Pos, Effect: model.Inert, Until: "1.29.7",
 			Text:    fmt.Sprintf("requests of %s go to the servers with HTTP/1.0 or Connection: close, so that no connection is kept", route.Key()),
 			Instead: `proxy_http_version 1.1; and proxy_set_header Connection ""; in the location`,
 		})
 	}
 	if route.Upgrade != nil && route.Upgrade.Always {
-		r.problem(lb.Problem{
-			Pos: route.Upgrade.Pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: route.Upgrade.Pos, Effect: model.Differs,
 			Text:    "requests that ask for no upgrade reach the backend with Connection: upgrade too, and no connection to it is kept",
 			Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and proxy_set_header Connection $connection_upgrade;`,
 		})
 	}
 }
 
-func connectionCleared(route lb.Route) bool {
-	return slices.ContainsFunc(route.SetHeaders, func(h lb.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value == "" })
+func connectionCleared(route model.Route) bool {
+	return slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value == "" })
 }
 
 // answerProblems: return comes before the access phase, and brings a Content-Type of its own.
@@ -273,16 +273,16 @@ func (r *nginxReader) answerProblems(own []item) {
 		return
 	}
 	for _, d := range pick(own, "allow", "deny", "limit_req", "limit_conn", "auth_basic", "auth_request") {
-		r.problem(lb.Problem{
-			Pos: d.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: d.pos, Effect: model.Inert,
 			Text:    fmt.Sprintf("return answers before %s is looked at", d.Directive.Directive),
 			Instead: "proxy_pass, or a file, instead of return",
 		})
 	}
 	for _, d := range pick(own, "add_header") {
 		if strings.EqualFold(d.arg(0), "Content-Type") {
-			r.problem(lb.Problem{
-				Pos: d.pos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: d.pos, Effect: model.Differs,
 				Text:    "the answer has two Content-Type headers: return brings its own",
 				Instead: "default_type " + d.arg(1) + ";",
 			})
@@ -291,11 +291,11 @@ func (r *nginxReader) answerProblems(own []item) {
 }
 
 // authProblem: auth_request turns every status but 2xx, 401 and 403 into 500.
-func (r *nginxReader) authProblem(route lb.Route, d item) {
+func (r *nginxReader) authProblem(route model.Route, d item) {
 	for _, f := range route.Fallbacks {
 		if !slices.Contains(f.Codes, 500) {
-			r.problem(lb.Problem{
-				Pos: f.Pos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: f.Pos, Effect: model.Differs,
 				Text:    fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, and this error_page does not cover 500", d.pos.Line),
 				Instead: "error_page 500 502 503 504 …",
 			})
@@ -304,11 +304,11 @@ func (r *nginxReader) authProblem(route lb.Route, d item) {
 }
 
 // limitProblems: of two limits on the same location, one may always be reached first.
-func (r *nginxReader) limitProblems(route lb.Route) {
+func (r *nginxReader) limitProblems(route model.Route) {
 	for _, l := range route.Limits {
 		if forgeable(l.Key) {
-			r.problem(lb.Problem{
-				Pos: l.Pos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: l.Pos, Effect: model.Differs,
 				Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", l.Key),
 				Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy",
 			})
@@ -316,12 +316,12 @@ func (r *nginxReader) limitProblems(route lb.Route) {
 	}
 	for _, rate := range route.Limits {
 		for _, conn := range route.Limits {
-			if rate.Law != lb.LeakyBucket || conn.Law != lb.InFlight || rate.Key != conn.Key || rate.Delay != -1 {
+			if rate.Law != model.LeakyBucket || conn.Law != model.InFlight || rate.Key != conn.Key || rate.Delay != -1 {
 				continue
 			}
 			if rate.Burst+1 > conn.Most {
-				r.problem(lb.Problem{
-					Pos: rate.Pos, Effect: lb.Differs,
+				r.problem(model.Problem{
+					Pos: rate.Pos, Effect: model.Differs,
 					Text: fmt.Sprintf("a burst of %d at once is never let in whole: limit_conn (line %d) takes %d at a time and is reached first",
 						rate.Burst+1, conn.Pos.Line, conn.Most),
 					Instead: fmt.Sprintf("limit_conn %s %d; or burst=%d", conn.Name, rate.Burst+1, conn.Most-1),
@@ -345,8 +345,8 @@ func (r *nginxReader) siteProblems(server item, s site) {
 	for _, d := range s.all("add_header") {
 		_, returns := s.one("return")
 		if strings.EqualFold(d.arg(0), "Strict-Transport-Security") && plain != 0 && tls && !returns {
-			r.problem(lb.Problem{
-				Pos: d.pos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: d.pos, Effect: model.Differs,
 				Text:    fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, and nothing redirects to https", plain),
 				Instead: fmt.Sprintf("a server of its own for port %d with return 301 https://$host$request_uri;", plain),
 			})
@@ -370,8 +370,8 @@ func (r *nginxReader) lostHeaders(server item, s site) {
 				for _, d := range lost {
 					names = append(names, fmt.Sprintf("%s (line %d)", d.arg(0), d.pos.Line))
 				}
-				r.problem(lb.Problem{
-					Pos: own[0].pos, Effect: lb.Dropped,
+				r.problem(model.Problem{
+					Pos: own[0].pos, Effect: model.Dropped,
 					Text:    fmt.Sprintf("this %s puts the outer ones out of force for %s: %s", name, strings.Join(l.Args, " "), strings.Join(names, ", ")),
 					Instead: "repeat them in this location",
 				})

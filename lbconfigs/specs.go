@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Specs lists what a configuration needs to run: the balancer, a backend for each host that it names, and a helper for
 // each other service that it asks.
-func Specs(cfg lb.Config) ([]lb.Spec, error) {
+func Specs(cfg model.Config) ([]plan.Spec, error) {
 	b, err := Find(cfg.Balancer)
 	if err != nil {
 		return nil, err
@@ -26,22 +27,22 @@ func Specs(cfg lb.Config) ([]lb.Spec, error) {
 		}
 	}
 	backends, err := backendSpecs(cfg)
-	if !slices.ContainsFunc(backends, func(spec lb.Spec) bool { return lb.SameHost(spec.Name, b.Name) }) {
+	if !slices.ContainsFunc(backends, func(spec plan.Spec) bool { return model.SameHost(spec.Name, b.Name) }) {
 		balancer.Hostname = b.Name // else the balancer would take itself for that server
 	}
-	return append([]lb.Spec{balancer}, backends...), err
+	return append([]plan.Spec{balancer}, backends...), err
 }
 
 // backendSpecs gives each upstream host one container that carries its name or address and listens on every port named
 // with it.
-func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
-	var specs []lb.Spec
+func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
+	var specs []plan.Spec
 	placed := map[string]int{}
-	place := func(host string, port int, helper bool) *lb.Spec {
-		folded := lb.FoldHost(host)
+	place := func(host string, port int, helper bool) *plan.Spec {
+		folded := model.FoldHost(host)
 		at, ok := placed[folded]
 		if !ok {
-			spec := lb.Spec{Name: host, Role: lb.Backend, Restarts: true, Helper: helper}
+			spec := plan.Spec{Name: host, Role: plan.Backend, Restarts: true, Helper: helper}
 			if ip, err := netip.ParseAddr(host); err == nil {
 				spec.Address = ip.String()
 			}
@@ -62,7 +63,7 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 				}
 				return nil, err
 			}
-			if lb.HostFlaw(server.Host) != "" {
+			if model.HostFlaw(server.Host) != "" {
 				continue // which is a problem of the configuration
 			}
 			spec := place(server.Host, server.Port, false)
@@ -72,14 +73,14 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 		}
 	}
 	for _, need := range cfg.Needs {
-		if need.Kind != lb.NeedHost {
+		if need.Kind != model.NeedHost {
 			continue
 		}
 		host, port, err := hostPort(need.Path, 80)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", need.Pos, need.Path, err)
 		}
-		if flaw := lb.HostFlaw(host); flaw != "" {
+		if flaw := model.HostFlaw(host); flaw != "" {
 			return nil, fmt.Errorf("%s: %s: no name server can know this host: %s", need.Pos, need.Path, flaw)
 		}
 		place(host, port, true)
@@ -91,12 +92,12 @@ func backendSpecs(cfg lb.Config) ([]lb.Spec, error) {
 const backendCertificate = "/certificate.pem"
 
 // secure has a backend speak TLS on a port, with a certificate for its host and for the pool, whose name nginx asks for.
-func secure(spec *lb.Spec, port int, pool string) {
+func secure(spec *plan.Spec, port int, pool string) {
 	if !slices.Contains(spec.TLS, port) {
 		spec.TLS = append(spec.TLS, port)
 	}
 	if len(spec.Needs) == 0 {
-		spec.Needs = []lb.Need{{Kind: lb.NeedCertificate, Path: backendCertificate, Hosts: []string{lb.FoldHost(spec.Name)}}}
+		spec.Needs = []model.Need{{Kind: model.NeedCertificate, Path: backendCertificate, Hosts: []string{model.FoldHost(spec.Name)}}}
 	}
 	if hosts := &spec.Needs[0].Hosts; !slices.Contains(*hosts, pool) {
 		*hosts = append(*hosts, pool)
@@ -104,10 +105,10 @@ func secure(spec *lb.Spec, port int, pool string) {
 }
 
 // placeable says whether a container can stand where the configuration says the server is.
-func placeable(s lb.Server) error {
+func placeable(s model.Server) error {
 	ip, err := netip.ParseAddr(s.Host)
 	switch {
-	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || slices.Contains(loopbacks, lb.FoldHost(s.Host)):
+	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || slices.Contains(loopbacks, model.FoldHost(s.Host)):
 		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name another host", s.Pos, s.Addr())
 	case err == nil && ip.Is6():
 		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: name a host there", s.Pos, s.Addr())

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/source"
 )
 
@@ -58,7 +58,9 @@ func (k *kept) ReadFile(name string) ([]byte, error) {
 
 // noText says, with file and line, why content is no text that a balancer could read.
 func noText(name string, text []byte) error {
-	at := func(offset int) lb.Pos { return lb.Pos{File: name, Line: 1 + bytes.Count(text[:offset], []byte("\n"))} }
+	at := func(offset int) model.Pos {
+		return model.Pos{File: name, Line: 1 + bytes.Count(text[:offset], []byte("\n"))}
+	}
 	for mark, encoding := range map[string]string{"\xff\xfe": "UTF-16", "\xfe\xff": "UTF-16", "\xef\xbb\xbf": "UTF-8 with a byte order mark"} {
 		if bytes.HasPrefix(text, []byte(mark)) {
 			return fmt.Errorf("%s: the file is %s, which no balancer reads: save it as plain UTF-8", at(0), encoding)

@@ -13,7 +13,8 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 const traefikDir = "/etc/traefik"
@@ -24,7 +25,7 @@ var traefik = Balancer{
 	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
 	Owns:    IsTraefik,
 	Parse:   parseTraefik,
-	Unknown: lb.Differs,
+	Unknown: model.Differs,
 	Spec:    traefikSpec,
 }
 
@@ -34,19 +35,19 @@ func IsTraefik(text string) bool {
 		!hasWord(text, "upstream ", "server {", "frontend ")
 }
 
-func traefikSpec(cfg lb.Config) lb.Spec {
-	spec := lb.Spec{
-		Name:    lb.OwnName("traefik"),
-		Role:    lb.Balancer,
+func traefikSpec(cfg model.Config) plan.Spec {
+	spec := plan.Spec{
+		Name:    plan.OwnName("traefik"),
+		Role:    plan.Balancer,
 		Command: []string{"traefik"},
 		Version: []string{"traefik", "version"},
 		Dir:     traefikDir,
 		Title:   "traefik",
 		Settle:  2 * time.Second, // it reads its dynamic files after it listens
 		Files:   map[string]string{},
-		Image: lb.Image{
+		Image: plan.Image{
 			Ref:    "traefik:v3.6",
-			Module: &lb.Module{Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik"},
+			Module: &plan.Module{Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik"},
 			Dirs:   []string{"/etc/traefik", "/tmp"},
 		},
 	}
@@ -72,7 +73,7 @@ func traefikSpec(cfg lb.Config) lb.Spec {
 }
 
 // dynamicOnly says whether a configuration has no static part, whose place the command line then takes.
-func dynamicOnly(cfg lb.Config) bool {
+func dynamicOnly(cfg model.Config) bool {
 	root, err := parseTree(cfg.Files[0].Name, cfg.Files[0].Content)
 	return err == nil && isDynamic(root)
 }
@@ -81,10 +82,10 @@ func isDynamic(root *tree) bool {
 	return root.get("entryPoints") == nil && root.get("providers") == nil && (root.get("http") != nil || root.get("tcp") != nil || root.get("tls") != nil)
 }
 
-// trReader turns the documents into lb.Config.
+// trReader turns the documents into model.Config.
 type trReader struct {
 	fsys    fs.FS
-	cfg     *lb.Config
+	cfg     *model.Config
 	static  *tree
 	dynamic []*tree
 	entries []trEntry
@@ -92,13 +93,13 @@ type trReader struct {
 }
 
 // parseTraefik reads the static file, and what its file provider names.
-func parseTraefik(fsys fs.FS, names ...string) (lb.Config, error) {
+func parseTraefik(fsys fs.FS, names ...string) (model.Config, error) {
 	name := names[0]
-	cfg := lb.Config{Balancer: "traefik", Foreground: true, Workers: lb.Workers{Pos: lb.Pos{File: name}, Count: 1}}
+	cfg := model.Config{Balancer: "traefik", Foreground: true, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := trReader{fsys: fsys, cfg: &cfg}
 	root, err := r.load(name)
 	if err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	if isDynamic(root) {
 		r.dynamic = []*tree{root}
@@ -106,7 +107,7 @@ func parseTraefik(fsys fs.FS, names ...string) (lb.Config, error) {
 		r.static = root
 		traefikStatic.strangers(root, func(t *tree, nearest string) { r.problem(stranger(t, nearest, true)) })
 		if err := r.provided(name); err != nil {
-			return lb.Config{}, err
+			return model.Config{}, err
 		}
 	}
 	for _, d := range r.dynamic {
@@ -124,7 +125,7 @@ func parseTraefik(fsys fs.FS, names ...string) (lb.Config, error) {
 	}
 	r.unusedMiddlewares()
 	r.tlsOptions()
-	cfg.Reload = &lb.Reload{Pos: lb.Pos{File: name}, How: "the file provider takes over an edited file within its throttle of 2 s; a file with a mistake is left, with one line in the log"}
+	cfg.Reload = &model.Reload{Pos: model.Pos{File: name}, How: "the file provider takes over an edited file within its throttle of 2 s; a file with a mistake is left, with one line in the log"}
 	return cfg, nil
 }
 
@@ -137,7 +138,7 @@ func (r *trReader) load(name string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.cfg.Files = append(r.cfg.Files, lb.NewFile(name, text))
+	r.cfg.Files = append(r.cfg.Files, model.NewFile(name, text))
 	return root, nil
 }
 
@@ -159,7 +160,7 @@ func (r *trReader) takeAlong(t *tree) {
 		return
 	}
 	file := trLocal(r.cfg.Files[0].Name, t.text())
-	if slices.ContainsFunc(r.cfg.Files, func(f lb.File) bool { return f.Name == file }) {
+	if slices.ContainsFunc(r.cfg.Files, func(f model.File) bool { return f.Name == file }) {
 		return
 	}
 	text, err := readText(r.fsys, file)
@@ -167,7 +168,7 @@ func (r *trReader) takeAlong(t *tree) {
 		r.problem(fileless(t.pos, err))
 		return
 	}
-	r.cfg.Files = append(r.cfg.Files, lb.NewFile(file, text))
+	r.cfg.Files = append(r.cfg.Files, model.NewFile(file, text))
 }
 
 // provided loads the files of the file provider.
@@ -208,11 +209,11 @@ func (r *trReader) provided(main string) error {
 	return nil
 }
 
-func (r *trReader) problem(p lb.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+func (r *trReader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
 
 func (r *trReader) unread(t *tree, text, why string) {
 	if t != nil {
-		r.cfg.Unread = append(r.cfg.Unread, lb.Unread{Pos: t.pos, Text: text, Why: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: t.pos, Text: text, Why: why})
 	}
 }
 
@@ -260,8 +261,8 @@ func (r *trReader) readEntries() []trEntry {
 		address, protocol, _ := strings.Cut(e.get("address").text(), "/")
 		port, err := strconv.ParseUint(address[strings.LastIndex(address, ":")+1:], 10, 16)
 		if err != nil {
-			r.problem(lb.Problem{
-				Pos: e.pos, Effect: lb.Rejected,
+			r.problem(model.Problem{
+				Pos: e.pos, Effect: model.Rejected,
 				Text:    fmt.Sprintf("the entry point %s has no address with a port", e.key),
 				Instead: `address: ":80"`,
 			})
@@ -279,11 +280,11 @@ func (r *trReader) readEntries() []trEntry {
 // entryPoints reads listeners, redirections and timeouts.
 func (r *trReader) entryPoints() {
 	for _, e := range r.entries {
-		pos := lb.Pos{File: r.cfg.Files[0].Name}
+		pos := model.Pos{File: r.cfg.Files[0].Name}
 		if e.t != nil {
 			pos = e.t.pos
 		}
-		r.cfg.Listeners = append(r.cfg.Listeners, lb.Listener{Pos: pos, Port: e.port, TLS: e.speaks, HTTP2: e.speaks})
+		r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: pos, Port: e.port, TLS: e.speaks, HTTP2: e.speaks})
 		redirect := e.t.get("http", "redirections", "entryPoint")
 		if redirect == nil {
 			continue
@@ -298,14 +299,14 @@ func (r *trReader) entryPoints() {
 		}
 		to := redirect.get("to").text()
 		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries, func(o trEntry) bool { return o.name == to }) {
-			r.problem(lb.Problem{
-				Pos: redirect.pos, Effect: lb.Rejected,
+			r.problem(model.Problem{
+				Pos: redirect.pos, Effect: model.Rejected,
 				Text: fmt.Sprintf("the redirection leads to the entry point %q, which is not there", to),
 			})
 		}
-		r.cfg.Routes = append(r.cfg.Routes, lb.Route{
+		r.cfg.Routes = append(r.cfg.Routes, model.Route{
 			Pos: redirect.pos, Path: "/", Port: e.port, Priority: 1 << 30,
-			Redirect: &lb.Redirect{Pos: redirect.pos, Code: code, To: scheme + "://"},
+			Redirect: &model.Redirect{Pos: redirect.pos, Code: code, To: scheme + "://"},
 		})
 	}
 }
@@ -349,7 +350,7 @@ func (r *trReader) unreadParts() {
 		list(d.get("http"), "serversTransports")
 		for _, t := range d.get("http", "serversTransports").parts() {
 			for _, ca := range t.get("rootCAs").items() {
-				r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: ca.pos, Kind: lb.NeedAuthority, Path: inDir(traefikDir, ca.text())})
+				r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: ca.pos, Kind: model.NeedAuthority, Path: inDir(traefikDir, ca.text())})
 			}
 		}
 		list(d.get("tls"), "stores")
@@ -377,22 +378,22 @@ func (r *trReader) silent() {
 		if p.key == "file" || !p.isMap && p.scalar != "" {
 			continue
 		}
-		r.problem(lb.Problem{
-			Pos: p.pos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: p.pos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("the %s provider is not there in a run: lbproof gives no balancer access to what it reads, and its routers are missing", p.key),
 			Instead: "the same routers in a file of the file provider",
 		})
 	}
 	for _, c := range r.static.get("certificatesResolvers").parts() {
-		r.problem(lb.Problem{
-			Pos: c.pos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: c.pos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("the resolver %s reaches no certificate authority in a run: Traefik serves a certificate that it signed itself, and goes on", c.key),
 			Instead: "tls.certificates with certFile and keyFile, where the certificate is to be proven",
 		})
 	}
 	r.ownPages()
 	if endpoint := r.static.get("tracing", "otlp", "grpc", "endpoint"); endpoint != nil {
-		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: endpoint.pos, Kind: lb.NeedHost, Path: endpoint.text()})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: endpoint.pos, Kind: model.NeedHost, Path: endpoint.text()})
 	}
 }
 
@@ -417,10 +418,10 @@ func (r *trReader) ownPages() {
 			}
 		}
 		if t != nil {
-			r.cfg.Routes = append(r.cfg.Routes, lb.Route{Pos: t.pos, Path: at, Port: on, Priority: 1 << 29, Own: &lb.Own{Pos: t.pos, What: what}})
+			r.cfg.Routes = append(r.cfg.Routes, model.Route{Pos: t.pos, Path: at, Port: on, Priority: 1 << 29, Own: &model.Own{Pos: t.pos, What: what}})
 		}
-		if t != nil && !slices.ContainsFunc(r.cfg.Listeners, func(l lb.Listener) bool { return l.Port == on }) {
-			r.cfg.Listeners = append(r.cfg.Listeners, lb.Listener{Pos: t.pos, Port: on})
+		if t != nil && !slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == on }) {
+			r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: t.pos, Port: on})
 		}
 	}
 	page(metrics, "/metrics", "Prometheus metrics")
@@ -453,7 +454,7 @@ func (r *trReader) services() {
 }
 
 func (r *trReader) weighted(s, weighted *tree) {
-	split := lb.Split{Pos: s.pos, Name: s.key, Sticky: trSticky(weighted.get("sticky"))}
+	split := model.Split{Pos: s.pos, Name: s.key, Sticky: trSticky(weighted.get("sticky"))}
 	if strings.EqualFold(weighted.key, "highestRandomWeight") {
 		split.Key = "the client's address"
 	}
@@ -464,12 +465,12 @@ func (r *trReader) weighted(s, weighted *tree) {
 	for _, one := range weighted.get("services").items() {
 		name := one.get("name").text()
 		if r.find("services", name) == nil {
-			r.problem(lb.Problem{
-				Pos: one.pos, Effect: lb.Dropped,
+			r.problem(model.Problem{
+				Pos: one.pos, Effect: model.Dropped,
 				Text: fmt.Sprintf("there is no service %s: Traefik leaves out every router that leads here", name),
 			})
 		}
-		share := lb.Share{Pos: one.pos, Pool: name}
+		share := model.Share{Pos: one.pos, Pool: name}
 		if total > 0 {
 			share.Share = float64(number(one.get("weight"), 1)) / float64(total)
 		}
@@ -496,12 +497,12 @@ func period(t *tree, otherwise time.Duration) time.Duration {
 	return d
 }
 
-func trSticky(t *tree) *lb.Sticky {
+func trSticky(t *tree) *model.Sticky {
 	cookie := t.get("cookie")
 	if cookie == nil {
 		return nil
 	}
-	s := &lb.Sticky{Pos: cookie.pos, Cookie: cookie.get("name").text()}
+	s := &model.Sticky{Pos: cookie.pos, Cookie: cookie.get("name").text()}
 	if s.Cookie == "" {
 		s.Cookie = "a name that Traefik makes of the service's"
 	}
@@ -519,9 +520,9 @@ func trSticky(t *tree) *lb.Sticky {
 }
 
 func (r *trReader) pool(s, balancer *tree) {
-	pool := lb.Pool{
+	pool := model.Pool{
 		Pos: s.pos, Name: s.key, Method: "wrr", SharedState: true, Sticky: trSticky(balancer.get("sticky")),
-		Keepalive: &lb.Keepalive{Pos: s.pos, Implicit: true, Idle: 200}, Resolve: &lb.Resolve{Pos: s.pos, Implicit: true, Every: -1},
+		Keepalive: &model.Keepalive{Pos: s.pos, Implicit: true, Idle: 200}, Resolve: &model.Resolve{Pos: s.pos, Implicit: true, Every: -1},
 	}
 	if strategy := balancer.get("strategy"); strategy != nil {
 		pool.Method, pool.MethodPos = strategy.text(), strategy.pos
@@ -537,7 +538,7 @@ func (r *trReader) pool(s, balancer *tree) {
 		server.Active = r.active(balancer.get("healthCheck"), i)
 		if passive := balancer.get("passiveHealthCheck"); passive != nil {
 			window := period(passive.get("failureWindow"), 10*time.Second)
-			server.Passive = &lb.Passive{
+			server.Passive = &model.Passive{
 				Pos: passive.pos, Fails: number(passive.get("maxFailedAttempts"), 1), Within: window, Out: window,
 				On: "no answer, or a status from 500 on", Law: "traefik",
 			}
@@ -545,29 +546,29 @@ func (r *trReader) pool(s, balancer *tree) {
 		pool.Servers = append(pool.Servers, server)
 	}
 	if len(pool.Servers) == 0 {
-		r.problem(lb.Problem{
-			Pos: s.pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: s.pos, Effect: model.Differs,
 			Text: fmt.Sprintf("the service %s has no servers: it answers 503", s.key),
 		})
 	}
 	r.cfg.Pools = append(r.cfg.Pools, pool)
 }
 
-func (r *trReader) server(t *tree) (lb.Server, bool) {
+func (r *trReader) server(t *tree) (model.Server, bool) {
 	u, err := url.Parse(t.get("url").text())
 	if err != nil || u.Hostname() == "" {
-		r.problem(lb.Problem{
-			Pos: t.pos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: t.pos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("the server %q has no URL with a host: Traefik leaves the service out", t.get("url").text()),
 			Instead: "url: http://HOST:PORT",
 		})
-		return lb.Server{}, false
+		return model.Server{}, false
 	}
 	host := u.Hostname()
 	if known, err := idna.Lookup.ToASCII(host); err == nil && !ascii(host) {
 		host = known // which Traefik asks for
 	}
-	server := lb.Server{Pos: t.pos, Host: host, Port: 80, Weight: number(t.get("weight"), 1), TLS: u.Scheme == "https"}
+	server := model.Server{Pos: t.pos, Host: host, Port: 80, Weight: number(t.get("weight"), 1), TLS: u.Scheme == "https"}
 	if server.TLS {
 		server.Port = 443
 	}
@@ -580,11 +581,11 @@ func (r *trReader) server(t *tree) (lb.Server, bool) {
 
 // active is Traefik's health check: one failure takes a server out, one success brings it back, and the servers of a
 // service are asked one after another.
-func (r *trReader) active(t *tree, before int) *lb.Active {
+func (r *trReader) active(t *tree, before int) *model.Active {
 	if t == nil {
 		return nil
 	}
-	a := &lb.Active{
+	a := &model.Active{
 		Pos: t.pos, Interval: period(t.get("interval"), 30*time.Second), Timeout: period(t.get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
 		Implicit: []string{"fall", "rise"}, Queued: before, Expect: "a status from 200 to 399",
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // keys are the keys that Traefik v3 takes in one place; a nil value is a scalar, a list of scalars or something that is
@@ -177,11 +177,11 @@ func distance(a, b string) int {
 }
 
 // stranger is the problem with a key of another version.
-func stranger(t *tree, nearest string, static bool) lb.Problem {
-	p := lb.Problem{Pos: t.pos, Effect: lb.Dropped, Instead: nearest}
+func stranger(t *tree, nearest string, static bool) model.Problem {
+	p := model.Problem{Pos: t.pos, Effect: model.Dropped, Instead: nearest}
 	p.Text = fmt.Sprintf("Traefik v3 has no key %s here and drops the whole file: it starts, and every router of the file answers 404", t.key)
 	if static {
-		p.Effect, p.Text = lb.Rejected, fmt.Sprintf("Traefik v3 has no key %s here and does not start", t.key)
+		p.Effect, p.Text = model.Rejected, fmt.Sprintf("Traefik v3 has no key %s here and does not start", t.key)
 	}
 	return p
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // router reads one router: its rule, its middlewares and where it leads.
@@ -20,14 +20,14 @@ func (r *trReader) router(t *tree) {
 		if rule != nil {
 			pos = rule.pos
 		}
-		r.problem(lb.Problem{
-			Pos: pos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: pos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("Traefik leaves out the router %s: %s", t.key, problem),
 			Instead: instead,
 		})
 		return
 	}
-	base := lb.Route{Pos: t.pos, PoolPos: t.get("service").orPos(t.pos), Priority: number(t.get("priority"), len(rule.text()))}
+	base := model.Route{Pos: t.pos, PoolPos: t.get("service").orPos(t.pos), Priority: number(t.get("priority"), len(rule.text()))}
 	if !r.leads(t, &base) || !r.listens(t, &base) {
 		return
 	}
@@ -41,20 +41,20 @@ func (r *trReader) router(t *tree) {
 			return
 		}
 	}
-	base.Guarded = len(base.Limits)+len(base.Access) > 0 || slices.ContainsFunc(base.Rules, lb.Rule.Refuses) || base.Auth != nil
-	base.Upgrade = &lb.Upgrade{Pos: t.pos}
+	base.Guarded = len(base.Limits)+len(base.Access) > 0 || slices.ContainsFunc(base.Rules, model.Rule.Refuses) || base.Auth != nil
+	base.Upgrade = &model.Upgrade{Pos: t.pos}
 	for _, m := range matches {
 		r.cfg.Routes = append(r.cfg.Routes, m.apply(base))
 	}
 	if service := t.get("service").text(); strings.HasSuffix(service, "@internal") {
 		for i := len(r.cfg.Routes) - len(matches); i < len(r.cfg.Routes); i++ {
-			r.cfg.Routes[i].Own, r.cfg.Routes[i].Pool = &lb.Own{Pos: base.PoolPos, What: service}, ""
+			r.cfg.Routes[i].Own, r.cfg.Routes[i].Pool = &model.Own{Pos: base.PoolPos, What: service}, ""
 		}
 	}
 }
 
 // orPos is where a part stands, or otherwise where there is none.
-func (t *tree) orPos(otherwise lb.Pos) lb.Pos {
+func (t *tree) orPos(otherwise model.Pos) model.Pos {
 	if t == nil {
 		return otherwise
 	}
@@ -62,15 +62,15 @@ func (t *tree) orPos(otherwise lb.Pos) lb.Pos {
 }
 
 // leads finds the router's service; false where Traefik leaves the router out.
-func (r *trReader) leads(t *tree, route *lb.Route) bool {
+func (r *trReader) leads(t *tree, route *model.Route) bool {
 	name := t.get("service").text()
 	if strings.HasSuffix(name, "@internal") {
 		return true
 	}
 	service := r.find("services", name)
 	if service == nil {
-		r.problem(lb.Problem{
-			Pos: route.PoolPos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: route.PoolPos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("there is no service %q: Traefik leaves out the router %s", name, t.key),
 			Instead: "a service of that name under http.services",
 		})
@@ -80,15 +80,15 @@ func (r *trReader) leads(t *tree, route *lb.Route) bool {
 	if mirroring := service.get("mirroring"); mirroring != nil {
 		route.Pool = mirroring.get("service").text()
 		for _, m := range mirroring.get("mirrors").items() {
-			route.Mirrors = append(route.Mirrors, lb.Share{Pos: m.pos, Pool: m.get("name").text(), Share: float64(number(m.get("percent"), 0)) / 100})
+			route.Mirrors = append(route.Mirrors, model.Share{Pos: m.pos, Pool: m.get("name").text(), Share: float64(number(m.get("percent"), 0)) / 100})
 		}
 	}
 	if failover := service.get("failover"); failover != nil {
 		route.Pool = failover.get("service").text()
-		route.Fallbacks = append(route.Fallbacks, lb.Fallback{Pos: failover.pos, To: failover.get("fallback").text()})
+		route.Fallbacks = append(route.Fallbacks, model.Fallback{Pos: failover.pos, To: failover.get("fallback").text()})
 		if main := r.find("services", route.Pool); main.get("loadBalancer", "healthCheck") == nil {
-			r.problem(lb.Problem{
-				Pos: failover.pos, Effect: lb.Dropped,
+			r.problem(model.Problem{
+				Pos: failover.pos, Effect: model.Dropped,
 				Text:    fmt.Sprintf("the service %s has no health check, without which there is no failover: Traefik leaves out the router %s", route.Pool, t.key),
 				Instead: "loadBalancer.healthCheck in " + route.Pool,
 			})
@@ -99,12 +99,12 @@ func (r *trReader) leads(t *tree, route *lb.Route) bool {
 }
 
 // listens finds the router's entry points, and how it speaks TLS there.
-func (r *trReader) listens(t *tree, route *lb.Route) bool {
+func (r *trReader) listens(t *tree, route *model.Route) bool {
 	entries := r.usedEntries(t)
 	for _, name := range t.get("entryPoints").items() {
 		if !slices.ContainsFunc(r.entries, func(e trEntry) bool { return e.name == name.scalar }) {
-			r.problem(lb.Problem{
-				Pos: name.pos, Effect: lb.Dropped,
+			r.problem(model.Problem{
+				Pos: name.pos, Effect: model.Dropped,
 				Text:    fmt.Sprintf("there is no entry point %s: the router %s does not listen there", name.scalar, t.key),
 				Instead: "a name under entryPoints of the static file",
 			})
@@ -117,8 +117,8 @@ func (r *trReader) listens(t *tree, route *lb.Route) bool {
 		}
 		route.Ports = append(route.Ports, e.port)
 		if tls == nil && !e.tls && e.speaks {
-			r.problem(lb.Problem{
-				Pos: t.pos, Effect: lb.Differs,
+			r.problem(model.Problem{
+				Pos: t.pos, Effect: model.Differs,
 				Text:    fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only", t.key, e.name),
 				Instead: "tls: {}",
 			})
@@ -136,8 +136,8 @@ func (r *trReader) listens(t *tree, route *lb.Route) bool {
 // traefikTLS are the names that Traefik has for TLS versions.
 var traefikTLS = []string{"VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"}
 
-func (r *trReader) routerTLS(t, use *tree, route *lb.Route) {
-	tls := lb.TLS{Pos: use.pos, VersionsPos: use.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}, Ports: []int{route.Port}}
+func (r *trReader) routerTLS(t, use *tree, route *model.Route) {
+	tls := model.TLS{Pos: use.pos, VersionsPos: use.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}, Ports: []int{route.Port}}
 	if matches, _, _ := parseRule(t.get("rule").text()); len(matches) > 0 {
 		tls.Hosts = matches[0].hosts
 	}
@@ -166,8 +166,8 @@ func (r *trReader) routerTLS(t, use *tree, route *lb.Route) {
 		}
 	}
 	if c := use.get("certResolver"); c != nil && r.static != nil && r.static.get("certificatesResolvers", c.text()) == nil {
-		r.problem(lb.Problem{
-			Pos: c.pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: c.pos, Effect: model.Differs,
 			Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself", c.text()),
 		})
 	}
@@ -185,14 +185,14 @@ func (r *trReader) tlsOptions() {
 					r.cfg.TLS[i].Certificate, r.cfg.TLS[i].CertPos = c.get("certFile").text(), c.pos
 				}
 			}
-			r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: c.pos, Kind: lb.NeedCertificate, Path: inDir(traefikDir, c.get("certFile").text()), With: inDir(traefikDir, c.get("keyFile").text()), Hosts: hosts})
+			r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: c.pos, Kind: model.NeedCertificate, Path: inDir(traefikDir, c.get("certFile").text()), With: inDir(traefikDir, c.get("keyFile").text()), Hosts: hosts})
 		}
 	}
 }
 
 // timeouts are those of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing none, idle 180 s) and of
 // the way to the servers (dialing 30 s, no limit on the answer).
-func (r *trReader) timeouts(t *tree, route *lb.Route) {
+func (r *trReader) timeouts(t *tree, route *model.Route) {
 	entry := r.usedEntries(t)
 	if len(entry) == 0 {
 		return
@@ -202,27 +202,27 @@ func (r *trReader) timeouts(t *tree, route *lb.Route) {
 		key, what, then string
 		after           time.Duration
 	}{
-		{"readTimeout", lb.ClientTimeout, "the connection is closed", time.Minute},
-		{"idleTimeout", lb.IdleTimeout, "the connection is closed", 3 * time.Minute},
+		{"readTimeout", model.ClientTimeout, "the connection is closed", time.Minute},
+		{"idleTimeout", model.IdleTimeout, "the connection is closed", 3 * time.Minute},
 	} {
 		set := at.get(x.key)
-		route.Timeouts = append(route.Timeouts, lb.TimeLimit{
+		route.Timeouts = append(route.Timeouts, model.TimeLimit{
 			Pos: set.orPos(t.pos), Implicit: set == nil, For: x.what, After: period(set, x.after), Then: x.then,
 		})
 	}
 	route.Timeouts = append(route.Timeouts,
-		lb.TimeLimit{Pos: t.pos, Implicit: true, For: lb.ConnectTimeout, After: 30 * time.Second, Then: "504"},
-		lb.TimeLimit{Pos: t.pos, Implicit: true, For: lb.ReadTimeout, Then: "504"})
-	route.Retry = &lb.Retry{Pos: t.pos, Implicit: true, Attempts: 1}
+		model.TimeLimit{Pos: t.pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504"},
+		model.TimeLimit{Pos: t.pos, Implicit: true, For: model.ReadTimeout, Then: "504"})
+	route.Retry = &model.Retry{Pos: t.pos, Implicit: true, Attempts: 1}
 }
 
 // middleware adds to a route what a middleware does; false where Traefik leaves the router out. A chain that was followed
 // once is not followed again: chains of chains can stand for more middlewares than anyone could count.
-func (r *trReader) middleware(router, name *tree, route *lb.Route, followed chains) bool {
+func (r *trReader) middleware(router, name *tree, route *model.Route, followed chains) bool {
 	m := r.find("middlewares", name.scalar)
 	if m == nil {
-		r.problem(lb.Problem{
-			Pos: name.pos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: name.pos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("there is no middleware %s: Traefik leaves out the router %s", name.scalar, router.key),
 			Instead: "a middleware of that name under http.middlewares",
 		})
@@ -244,11 +244,11 @@ func (r *trReader) middleware(router, name *tree, route *lb.Route, followed chai
 type chains map[*tree]bool
 
 // chain adds to a route what the middlewares of a chain do.
-func (r *trReader) chain(router, m, kind *tree, route *lb.Route, followed chains) bool {
+func (r *trReader) chain(router, m, kind *tree, route *model.Route, followed chains) bool {
 	ended, begun := followed[m]
 	if begun && !ended {
-		r.problem(lb.Problem{
-			Pos: kind.pos, Effect: lb.Dropped,
+		r.problem(model.Problem{
+			Pos: kind.pos, Effect: model.Dropped,
 			Text:    fmt.Sprintf("the chain %s leads back to itself: Traefik leaves out the router %s", m.key, router.key),
 			Instead: "a chain of other middlewares",
 		})
@@ -268,48 +268,48 @@ func (r *trReader) chain(router, m, kind *tree, route *lb.Route, followed chains
 }
 
 // apply is what one middleware does to a route's requests.
-func (r *trReader) apply(m *tree, route *lb.Route) {
+func (r *trReader) apply(m *tree, route *model.Route) {
 	switch strings.ToLower(m.key) {
 	case "ratelimit":
 		r.rateLimit(m, route)
 	case "inflightreq":
-		route.Limits = append(route.Limits, lb.Limit{Pos: m.pos, Law: lb.InFlight, Most: number(m.get("amount"), 0), Key: trSource(m, "the request's host"), Status: 429})
+		route.Limits = append(route.Limits, model.Limit{Pos: m.pos, Law: model.InFlight, Most: number(m.get("amount"), 0), Key: trSource(m, "the request's host"), Status: 429})
 	case "circuitbreaker":
-		route.Breaker = &lb.Breaker{
+		route.Breaker = &model.Breaker{
 			Pos: m.pos, Trips: m.get("expression").text(), Every: period(m.get("checkPeriod"), 100*time.Millisecond),
 			Open: period(m.get("fallbackDuration"), 10*time.Second), Recovery: period(m.get("recoveryDuration"), 10*time.Second), Code: number(m.get("responseCode"), 503),
 		}
 	case "retry":
-		route.Retry = &lb.Retry{
+		route.Retry = &model.Retry{
 			Pos: m.pos, On: []string{"no answer from the server"}, Attempts: number(m.get("attempts"), 1),
 			Wait: period(m.get("initialInterval"), 0), AnyMethod: true, Elsewhere: true,
 		}
 	case "forwardauth":
 		address := m.get("address")
-		route.Auth = &lb.Auth{Pos: m.pos, By: address.text()}
+		route.Auth = &model.Auth{Pos: m.pos, By: address.text()}
 		_, host, _ := strings.Cut(address.text(), "://")
 		host, _, _ = strings.Cut(host, "/")
-		r.cfg.Needs = append(r.cfg.Needs, lb.Need{Pos: address.orPos(m.pos), Kind: lb.NeedHost, Path: host})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: address.orPos(m.pos), Kind: model.NeedHost, Path: host})
 	case "basicauth", "digestauth":
 		r.takeAlong(m.get("usersFile"))
-		route.Auth = &lb.Auth{Pos: m.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: m.pos, By: "a list of users", Code: 401}
 	case "redirectscheme", "redirectregex":
 		r.redirect(m, route)
 	case "headers":
 		r.headers(m, route)
 	case "ipallowlist", "ipwhitelist":
 		for _, from := range m.get("sourceRange").items() {
-			route.Access = append(route.Access, lb.Access{Pos: from.pos, Allow: true, From: from.scalar})
+			route.Access = append(route.Access, model.Access{Pos: from.pos, Allow: true, From: from.scalar})
 		}
-		route.Access = append(route.Access, lb.Access{Pos: m.pos, From: "all"})
+		route.Access = append(route.Access, model.Access{Pos: m.pos, From: "all"})
 	case "compress":
-		route.Compress = &lb.Compress{Pos: m.pos, Least: number(m.get("minResponseBodyBytes"), 1024), Types: m.get("includedContentTypes").texts(), Vary: true}
+		route.Compress = &model.Compress{Pos: m.pos, Least: number(m.get("minResponseBodyBytes"), 1024), Types: m.get("includedContentTypes").texts(), Vary: true}
 	case "buffering":
 		if most := m.get("maxRequestBodyBytes"); most != nil {
-			route.MaxBody = &lb.Number{Pos: most.pos, Value: int64(number(most, 0))}
+			route.MaxBody = &model.Number{Pos: most.pos, Value: int64(number(most, 0))}
 		}
 	case "stripprefix", "stripprefixregex", "addprefix", "replacepath", "replacepathregex":
-		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: lb.Always, To: rewritten(m), Rewrite: rewrite(m)})
+		route.Rules = append(route.Rules, model.Rule{Pos: m.pos, When: model.Always, To: rewritten(m), Rewrite: rewrite(m)})
 	case "errors":
 		r.errors(m, route)
 	default:
@@ -332,42 +332,42 @@ func rewritten(m *tree) string {
 }
 
 // rewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with a slash).
-func rewrite(m *tree) *lb.Rewrite {
+func rewrite(m *tree) *model.Rewrite {
 	switch strings.ToLower(m.key) {
 	case "stripprefix":
 		var prefixes []string
 		for _, prefix := range m.get("prefixes").texts() {
 			prefixes = append(prefixes, regexp.QuoteMeta(prefix))
 		}
-		return &lb.Rewrite{Match: "^(?:" + strings.Join(prefixes, "|") + ")"}
+		return &model.Rewrite{Match: "^(?:" + strings.Join(prefixes, "|") + ")"}
 	case "stripprefixregex":
-		return &lb.Rewrite{Match: "^(?:" + strings.Join(m.get("regex").texts(), "|") + ")"}
+		return &model.Rewrite{Match: "^(?:" + strings.Join(m.get("regex").texts(), "|") + ")"}
 	case "addprefix":
-		return &lb.Rewrite{Match: "^", With: literal(m.get("prefix").text())}
+		return &model.Rewrite{Match: "^", With: literal(m.get("prefix").text())}
 	case "replacepath":
-		return &lb.Rewrite{Match: "^", With: literal(m.get("path").text()), Whole: true}
+		return &model.Rewrite{Match: "^", With: literal(m.get("path").text()), Whole: true}
 	}
-	return &lb.Rewrite{Match: m.get("regex").text(), With: m.get("replacement").text()}
+	return &model.Rewrite{Match: m.get("regex").text(), With: m.get("replacement").text()}
 }
 
-func (r *trReader) rateLimit(m *tree, route *lb.Route) {
+func (r *trReader) rateLimit(m *tree, route *model.Route) {
 	average := number(m.get("average"), 0)
 	if average == 0 {
-		r.problem(lb.Problem{
-			Pos: m.pos, Effect: lb.Inert,
+		r.problem(model.Problem{
+			Pos: m.pos, Effect: model.Inert,
 			Text:    "a rateLimit without average limits nothing",
 			Instead: "average: REQUESTS, per period",
 		})
 		return
 	}
 	each := period(m.get("period"), time.Second)
-	route.Limits = append(route.Limits, lb.Limit{
-		Pos: m.pos, Law: lb.TokenBucket, Key: trSource(m, "the client's address"), Rate: float64(average) / each.Seconds(),
+	route.Limits = append(route.Limits, model.Limit{
+		Pos: m.pos, Law: model.TokenBucket, Key: trSource(m, "the client's address"), Rate: float64(average) / each.Seconds(),
 		Burst: max(1, number(m.get("burst"), 1)), Window: each, Status: 429,
 	})
 	if header := m.get("sourceCriterion", "requestHeaderName"); forgeable(header.text()) {
-		r.problem(lb.Problem{
-			Pos: header.pos, Effect: lb.Differs,
+		r.problem(model.Problem{
+			Pos: header.pos, Effect: model.Differs,
 			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", header.text()),
 			Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy",
 		})
@@ -388,41 +388,41 @@ func trSource(m *tree, otherwise string) string {
 	return otherwise
 }
 
-func (r *trReader) redirect(m *tree, route *lb.Route) {
+func (r *trReader) redirect(m *tree, route *model.Route) {
 	code := 302
 	if m.get("permanent").is() {
 		code = 301
 	}
 	to := m.get("scheme").text() + "://"
 	if strings.EqualFold(m.key, "redirectRegex") {
-		route.Rules = append(route.Rules, lb.Rule{Pos: m.pos, When: "the URL matches " + m.get("regex").text(), Code: code, To: m.get("replacement").text()})
+		route.Rules = append(route.Rules, model.Rule{Pos: m.pos, When: "the URL matches " + m.get("regex").text(), Code: code, To: m.get("replacement").text()})
 		return
 	}
 	if m.get("scheme").text() == "https" && route.TLS {
 		return
 	}
-	route.Redirect, route.Pool = &lb.Redirect{Pos: m.pos, Code: code, To: to}, ""
+	route.Redirect, route.Pool = &model.Redirect{Pos: m.pos, Code: code, To: to}, ""
 }
 
-func (r *trReader) headers(m *tree, route *lb.Route) {
+func (r *trReader) headers(m *tree, route *model.Route) {
 	for _, h := range m.get("customRequestHeaders").parts() {
-		route.SetHeaders = append(route.SetHeaders, lb.Header{Pos: h.pos, Name: h.key, Value: h.scalar})
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: h.pos, Name: h.key, Value: h.scalar})
 	}
 	for _, h := range m.get("customResponseHeaders").parts() {
-		route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: h.pos, Name: h.key, Value: h.scalar})
+		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: h.pos, Name: h.key, Value: h.scalar})
 	}
 	for _, h := range []struct{ key, name, value string }{
 		{"frameDeny", "X-Frame-Options", "DENY"}, {"contentTypeNosniff", "X-Content-Type-Options", "nosniff"}, {"browserXssFilter", "X-XSS-Protection", "1; mode=block"},
 	} {
 		if t := m.get(h.key); t.is() {
-			route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: t.pos, Name: h.name, Value: h.value})
+			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.pos, Name: h.name, Value: h.value})
 		}
 	}
 	for _, h := range []struct{ key, name string }{
 		{"customFrameOptionsValue", "X-Frame-Options"}, {"contentSecurityPolicy", "Content-Security-Policy"}, {"referrerPolicy", "Referrer-Policy"}, {"permissionsPolicy", "Permissions-Policy"},
 	} {
 		if t := m.get(h.key); t.text() != "" {
-			route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: t.pos, Name: h.name, Value: t.text()})
+			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.pos, Name: h.name, Value: t.text()})
 		}
 	}
 	if t := m.get("stsSeconds"); number(t, 0) > 0 && (route.TLS || m.get("forceSTSHeader").is()) {
@@ -433,12 +433,12 @@ func (r *trReader) headers(m *tree, route *lb.Route) {
 		if m.get("stsPreload").is() {
 			value += "; preload"
 		}
-		route.AddHeaders = append(route.AddHeaders, lb.Header{Pos: t.pos, Name: "Strict-Transport-Security", Value: value})
+		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.pos, Name: "Strict-Transport-Security", Value: value})
 	}
 }
 
-func (r *trReader) errors(m *tree, route *lb.Route) {
-	f := lb.Fallback{Pos: m.pos, To: m.get("service").text(), Code: -1, Backend: true}
+func (r *trReader) errors(m *tree, route *model.Route) {
+	f := model.Fallback{Pos: m.pos, To: m.get("service").text(), Code: -1, Backend: true}
 	for _, s := range m.get("status").texts() {
 		low, high, ranged := strings.Cut(s, "-")
 		from, err := strconv.Atoi(low)
@@ -480,8 +480,8 @@ func (r *trReader) unusedMiddlewares() {
 	for _, d := range r.dynamic {
 		for _, m := range d.get("http", "middlewares").parts() {
 			if !used[strings.ToLower(m.key)] {
-				r.problem(lb.Problem{
-					Pos: m.pos, Effect: lb.Inert,
+				r.problem(model.Problem{
+					Pos: m.pos, Effect: model.Inert,
 					Text:    fmt.Sprintf("no router has the middleware %s", m.key),
 					Instead: fmt.Sprintf("middlewares: [%s] in the router that it is meant for", m.key),
 				})

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // ruleMatch is one way in which a router's rule can hold.
@@ -163,7 +163,7 @@ func (m ruleMatch) String() string {
 }
 
 // apply narrows a route to the match.
-func (m ruleMatch) apply(route lb.Route) lb.Route {
+func (m ruleMatch) apply(route model.Route) model.Route {
 	route.Path, route.Exact, route.Regex = "/", false, false
 	if m.path != "" {
 		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex

@@ -12,13 +12,13 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // tree is a YAML or TOML document, with the line of every part. A nil tree is a part that is not there: every method
 // may be called on it.
 type tree struct {
-	pos    lb.Pos
+	pos    model.Pos
 	key    string
 	scalar string  // where kind is a scalar
 	fields []*tree // of a map, in their order
@@ -42,7 +42,7 @@ func parseTree(name string, text []byte) (*tree, error) {
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, yamlError(name, err)
 	}
-	root := &tree{pos: lb.Pos{File: name, Line: 1}, isMap: true}
+	root := &tree{pos: model.Pos{File: name, Line: 1}, isMap: true}
 	if len(doc.Content) == 0 {
 		return root, nil
 	}
@@ -59,7 +59,7 @@ type filler struct {
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
 
 func yamlError(name string, err error) error {
-	pos := lb.Pos{File: name, Line: 1}
+	pos := model.Pos{File: name, Line: 1}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			pos.Line = n
@@ -70,7 +70,7 @@ func yamlError(name string, err error) error {
 }
 
 func (f *filler) fill(t *tree, n *yaml.Node, depth int) error {
-	t.pos = lb.Pos{File: f.name, Line: max(1, n.Line)}
+	t.pos = model.Pos{File: f.name, Line: max(1, n.Line)}
 	if f.parts++; depth > deepest || f.parts > mostParts {
 		return fmt.Errorf("%s: this is nested more than %d deep, or stands for more than %d parts: it is no configuration", t.pos, deepest, mostParts)
 	}
@@ -108,7 +108,7 @@ func (f *filler) fill(t *tree, n *yaml.Node, depth int) error {
 
 // parseTOML reads a document with go-toml's parser, which knows where every part stands.
 func parseTOML(name string, text []byte) (*tree, error) {
-	root := &tree{pos: lb.Pos{File: name, Line: 1}, isMap: true}
+	root := &tree{pos: model.Pos{File: name, Line: 1}, isMap: true}
 	if err := shallow(name, text, "[{", "]}", " \t\r\n=,[]{}"); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func parseTOML(name string, text []byte) (*tree, error) {
 		if len(keys) > deepest {
 			return nil, fmt.Errorf("%s:%d: nested more than %d deep", name, line, deepest)
 		}
-		pos := lb.Pos{File: name, Line: line}
+		pos := model.Pos{File: name, Line: line}
 		switch e.Kind {
 		case unstable.Table:
 			table = root.descend(pos, keys)
@@ -137,7 +137,7 @@ func parseTOML(name string, text []byte) (*tree, error) {
 		}
 	}
 	if err := p.Error(); err != nil {
-		pos := lb.Pos{File: name, Line: 1}
+		pos := model.Pos{File: name, Line: 1}
 		var at *unstable.ParserError
 		if errors.As(err, &at) && len(at.Highlight) > 0 {
 			pos.Line = p.Shape(p.Range(at.Highlight)).Start.Line
@@ -179,7 +179,7 @@ func (o offsets) of(e *unstable.Node) int {
 }
 
 // descend gives the table under the keys, made where it is not there; of a list of tables the last.
-func (t *tree) descend(pos lb.Pos, keys []string) *tree {
+func (t *tree) descend(pos model.Pos, keys []string) *tree {
 	for _, key := range keys {
 		next := t.get(key)
 		if next == nil {
@@ -195,7 +195,7 @@ func (t *tree) descend(pos lb.Pos, keys []string) *tree {
 }
 
 // put takes over a TOML value.
-func (t *tree) put(pos lb.Pos, keys []string, value *unstable.Node, depth int) {
+func (t *tree) put(pos model.Pos, keys []string, value *unstable.Node, depth int) {
 	if len(keys) == 0 || depth > deepest {
 		return
 	}
@@ -205,7 +205,7 @@ func (t *tree) put(pos lb.Pos, keys []string, value *unstable.Node, depth int) {
 	at.fields = append(at.fields, child)
 }
 
-func (t *tree) take(pos lb.Pos, value *unstable.Node, depth int) {
+func (t *tree) take(pos model.Pos, value *unstable.Node, depth int) {
 	switch value.Kind {
 	case unstable.Array:
 		t.isList = true

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 func TestTimes(t *testing.T) {
@@ -96,7 +97,7 @@ func TestNearestKey(t *testing.T) {
 	assert.Equal(t, "recoveryDuration", below["circuitBreaker"].nearest("recoverDuration"))
 }
 
-func pos(line int) lb.Pos { return lb.Pos{File: "f", Line: line} }
+func pos(line int) model.Pos { return model.Pos{File: "f", Line: line} }
 
 // Lists of users are not read, but go along; where one is missing, its line is told.
 func TestListsOfUsersGoAlong(t *testing.T) {
@@ -112,7 +113,7 @@ func TestListsOfUsersGoAlong(t *testing.T) {
 			require.NoError(t, err)
 			specs, err := Specs(cfg)
 			require.NoError(t, err)
-			i := slices.IndexFunc(specs, func(s lb.Spec) bool { return s.Role == lb.Balancer })
+			i := slices.IndexFunc(specs, func(s plan.Spec) bool { return s.Role == plan.Balancer })
 			assert.Equal(t, "deploy/users", specs[i].Files[at])
 			assert.Empty(t, cfg.Problems)
 			cfg, err = Read(fstest.MapFS{main: {Data: []byte(conf)}}, main, "")

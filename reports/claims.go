@@ -7,25 +7,26 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Reading is all that is said of a configuration before anything runs.
 type Reading struct {
-	Balancer string       `json:"balancer"`
-	Claims   []Promise    `json:"claims"`
-	Problems []lb.Problem `json:"problems"`
-	Needs    []lb.Need    `json:"needs"`
-	Unread   []lb.Unread  `json:"unread"`
-	Lines    Lines        `json:"lines"`
-	Checker  *lb.Answered `json:"checker"`             // nil where the balancer itself was not asked
-	NotAsked string       `json:"not_asked,omitempty"` // why
+	Balancer string          `json:"balancer"`
+	Claims   []Promise       `json:"claims"`
+	Problems []model.Problem `json:"problems"`
+	Needs    []model.Need    `json:"needs"`
+	Unread   []model.Unread  `json:"unread"`
+	Lines    Lines           `json:"lines"`
+	Checker  *model.Answered `json:"checker"`             // nil where the balancer itself was not asked
+	NotAsked string          `json:"not_asked,omitempty"` // why
 }
 
 // Promise is a claim, and whether lbproof can judge it.
 type Promise struct {
-	lb.Claim
+	plan.Claim
 	Undecided string `json:"undecided,omitempty"` // why no run decides it yet
 }
 
@@ -38,8 +39,8 @@ type Lines struct {
 }
 
 // CountLines says how much of a configuration its claims cover.
-func CountLines(cfg lb.Config, claims []lb.Claim) Lines {
-	at := func(p lb.Pos) string { return p.String() }
+func CountLines(cfg model.Config, claims []plan.Claim) Lines {
+	at := func(p model.Pos) string { return p.String() }
 	promised, unread := map[string]bool{}, map[string]bool{}
 	for _, c := range claims {
 		promised[at(c.Pos)] = true
@@ -60,7 +61,7 @@ func CountLines(cfg lb.Config, claims []lb.Claim) Lines {
 				continue
 			}
 			n.All++
-			key := at(lb.Pos{File: f.Name, Line: number})
+			key := at(model.Pos{File: f.Name, Line: number})
 			switch {
 			case promised[key]:
 				n.Promises++
@@ -136,8 +137,8 @@ func writePromise(w io.Writer, p Promise) {
 	}
 }
 
-var effects = map[lb.Effect]string{
-	lb.Rejected: "the balancer does not start", lb.Dropped: "the balancer leaves it out", lb.Inert: "it has no effect", lb.Differs: "it does something else",
+var effects = map[model.Effect]string{
+	model.Rejected: "the balancer does not start", model.Dropped: "the balancer leaves it out", model.Inert: "it has no effect", model.Differs: "it does something else",
 }
 
 func writeProblems(w io.Writer, r Reading) {
@@ -156,7 +157,7 @@ func writeProblems(w io.Writer, r Reading) {
 	}
 }
 
-func writeNeeds(w io.Writer, needs []lb.Need) {
+func writeNeeds(w io.Writer, needs []model.Need) {
 	if len(needs) == 0 {
 		return
 	}
@@ -174,7 +175,7 @@ func writeNeeds(w io.Writer, needs []lb.Need) {
 }
 
 // writeUnread groups what is not read by the reason.
-func writeUnread(w io.Writer, unread []lb.Unread) {
+func writeUnread(w io.Writer, unread []model.Unread) {
 	if len(unread) == 0 {
 		return
 	}
@@ -226,7 +227,7 @@ func WriteAnswer(out io.Writer, r Reading) error {
 		}
 	}
 	for _, p := range r.Problems {
-		if a != nil && a.Accepted && p.Effect == lb.Rejected {
+		if a != nil && a.Accepted && p.Effect == model.Rejected {
 			fmt.Fprintf(w, "%s: this version takes it all the same: %s\n", p.Pos, p.Text)
 		}
 	}

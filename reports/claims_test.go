@@ -7,14 +7,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // The balancer's own words stand beside what lbproof says of the same line, and its version has the last word.
 func TestAnswerOfTheBalancer(t *testing.T) {
-	at := lb.Pos{File: "nginx.conf", Line: 42}
-	problems := []lb.Problem{{Pos: at, Effect: lb.Rejected, Text: "sticky is NGINX Plus's before nginx 1.29.6", Instead: "hash", Until: "1.29.6"}}
-	f := func(want string, a *lb.Answered) {
+	at := model.Pos{File: "nginx.conf", Line: 42}
+	problems := []model.Problem{{Pos: at, Effect: model.Rejected, Text: "sticky is NGINX Plus's before nginx 1.29.6", Instead: "hash", Until: "1.29.6"}}
+	f := func(want string, a *model.Answered) {
 		t.Helper()
 		var b strings.Builder
 		require.NoError(t, WriteAnswer(&b, Reading{Balancer: "nginx", Problems: problems, Checker: a, NotAsked: "no Docker"}))
@@ -23,20 +24,20 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 	f("\nnginx itself was not asked: no Docker\n", nil)
 	f("\nnginx/1.22.1 refuses the configuration:\n| [emerg] unknown directive \"sticky\" in nginx.conf:42\n"+
 		"    that is: sticky is NGINX Plus's before nginx 1.29.6\n    instead: hash\n",
-		&lb.Answered{Version: "nginx/1.22.1", Said: []lb.Said{{Pos: at, Text: `[emerg] unknown directive "sticky" in nginx.conf:42`}}})
+		&model.Answered{Version: "nginx/1.22.1", Said: []model.Said{{Pos: at, Text: `[emerg] unknown directive "sticky" in nginx.conf:42`}}})
 	f("\nnginx/1.31.5 starts with the configuration, without a complaint\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
-		&lb.Answered{Version: "nginx/1.31.5", Accepted: true, Started: true})
+		&model.Answered{Version: "nginx/1.31.5", Accepted: true, Started: true})
 	f("\nhaproxy accepts the configuration, and does not start with it:\n| [ALERT] no\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
-		&lb.Answered{Version: "haproxy", Accepted: true, Said: []lb.Said{{Text: "[ALERT] no"}}})
+		&model.Answered{Version: "haproxy", Accepted: true, Said: []model.Said{{Text: "[ALERT] no"}}})
 }
 
 // Every line that says something is counted once: as a promise, as unread, or as a part of other lines.
 func TestLinesAreCounted(t *testing.T) {
-	cfg := lb.Config{
-		Files:  []lb.File{lb.NewFile("a.conf", []byte("# comment\n\none\ntwo\n  three\n}\n")), lb.NewFile("b.lua", []byte("a program\n"))},
-		Unread: []lb.Unread{{Pos: lb.Pos{File: "a.conf", Line: 4}}},
+	cfg := model.Config{
+		Files:  []model.File{model.NewFile("a.conf", []byte("# comment\n\none\ntwo\n  three\n}\n")), model.NewFile("b.lua", []byte("a program\n"))},
+		Unread: []model.Unread{{Pos: model.Pos{File: "a.conf", Line: 4}}},
 	}
-	assert.Equal(t, Lines{All: 3, Promises: 1, Unread: 1, Form: 1}, CountLines(cfg, []lb.Claim{{Pos: lb.Pos{File: "a.conf", Line: 3}}}))
+	assert.Equal(t, Lines{All: 3, Promises: 1, Unread: 1, Form: 1}, CountLines(cfg, []plan.Claim{{Pos: model.Pos{File: "a.conf", Line: 3}}}))
 }

@@ -6,16 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // WriteDesign says what the phases of a plan would find out and what they cost, where the plan is one that lbproof designed;
 // nothing where it is not.
-func WriteDesign(out io.Writer, plan lb.Plan) error {
+func WriteDesign(out io.Writer, p plan.Plan) error {
 	designed, requests, takes := false, 0, time.Duration(0)
 	var rows [][]string
-	for _, l := range plain.Value(plan.Loads) {
+	for _, l := range plain.Value(p.Phases) {
 		designed = designed || len(l.Shows) > 0
 		requests += l.Count
 		takes += l.Takes()

@@ -9,7 +9,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plain"
 )
 
@@ -22,7 +22,7 @@ var hdr = Format{
 // untaggable is what may not stand in a tag of the log's format.
 var untaggable = regexp.MustCompile(`[, \r\n]+`)
 
-func exportHdr(w io.Writer, h lb.History) error {
+func exportHdr(w io.Writer, h history.History) error {
 	log := hdrhistogram.NewHistogramLogWriter(w)
 	base := h.Env.Origin.UnixMilli()
 	if err := errors.Join(log.OutputComment("[lbproof: latencies of "+plain.Text(h.Plan.Name)+" from when requests were due]"), log.OutputLogFormatVersion(),
@@ -36,7 +36,7 @@ func exportHdr(w io.Writer, h lb.History) error {
 		if interval.TotalCount() == 0 {
 			return nil
 		}
-		interval.SetTag(plain.Text(untaggable.ReplaceAllString(h.Plan.Loads[load].Name, "-")))
+		interval.SetTag(plain.Text(untaggable.ReplaceAllString(h.Plan.Phases[load].Name, "-")))
 		interval.SetStartTimeMs(base + second.Milliseconds())
 		interval.SetEndTimeMs(base + (second + time.Second).Milliseconds())
 		err := log.OutputIntervalHistogram(interval)
@@ -44,7 +44,7 @@ func exportHdr(w io.Writer, h lb.History) error {
 		return err
 	}
 	for hit := range h.Hits {
-		if hit.Load < 0 || hit.Load >= len(h.Plan.Loads) {
+		if hit.Load < 0 || hit.Load >= len(h.Plan.Phases) {
 			return fmt.Errorf("write the histogram log: hit %d is of a phase that the plan has not", hit.Seq)
 		}
 		if at := hit.Done.Truncate(time.Second); at != second || hit.Load != load {

@@ -17,10 +17,13 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/reports"
 )
 
@@ -47,9 +50,9 @@ func filled[T any](text string) T {
 
 // known are the values of types that formats ask about, beside a hostile one.
 var known = map[reflect.Type][]string{
-	reflect.TypeFor[lb.Engine](): {string(lb.Vegeta), string(lb.WebSocket)},
-	reflect.TypeFor[lb.Role]():   {string(lb.Balancer)},
-	reflect.TypeFor[lb.Effect](): {string(lb.Rejected), string(lb.Inert)},
+	reflect.TypeFor[plan.Engine]():  {string(plan.Vegeta), string(plan.WebSocket)},
+	reflect.TypeFor[plan.Role]():    {string(plan.Balancer)},
+	reflect.TypeFor[model.Effect](): {string(model.Rejected), string(model.Inert)},
 }
 
 func (f *filler) fill(v reflect.Value, depth int) {
@@ -57,7 +60,7 @@ func (f *filler) fill(v reflect.Value, depth int) {
 	case reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC)))
 		return
-	case reflect.TypeFor[lb.Outcome]():
+	case reflect.TypeFor[report.Outcome]():
 		f.outcomes++
 		v.SetInt(int64(f.outcomes % 4))
 		return
@@ -109,11 +112,11 @@ func (f *filler) fill(v reflect.Value, depth int) {
 }
 
 // happened is a short history in which every string is text.
-func happened(text string) lb.History {
-	h := filled[lb.History](text)
-	hit := filled[lb.Hit](text)
+func happened(text string) history.History {
+	h := filled[history.History](text)
+	hit := filled[history.Hit](text)
 	hit.Load, hit.Code, hit.Due = 1, 200, 0
-	h.Hits = func(yield func(lb.Hit) bool) { yield(hit) }
+	h.Hits = func(yield func(history.Hit) bool) { yield(hit) }
 	h.Err = func() error { return nil }
 	return h
 }
@@ -125,13 +128,13 @@ func writers(text string) map[string]func(io.Writer) error {
 		"reading, json": func(w io.Writer) error {
 			return reports.WriteJSON(w, filled[reports.Reading](text))
 		},
-		"plan":      func(w io.Writer) error { return reports.WriteJSON(w, filled[lb.Plan](text)) },
-		"design":    func(w io.Writer) error { return reports.WriteDesign(w, filled[lb.Plan](text)) },
+		"plan":      func(w io.Writer) error { return reports.WriteJSON(w, filled[plan.Plan](text)) },
+		"design":    func(w io.Writer) error { return reports.WriteDesign(w, filled[plan.Plan](text)) },
 		"mutations": func(w io.Writer) error { return reports.WriteMutations(w, mutated(text)) },
 		"answer": func(w io.Writer) error {
 			var problems []error
 			r := filled[reports.Reading](text)
-			for _, a := range []lb.Answered{{}, {Accepted: true}, {Accepted: true, Started: true}} {
+			for _, a := range []model.Answered{{}, {Accepted: true}, {Accepted: true, Started: true}} {
 				a.Version, a.Said = r.Checker.Version, r.Checker.Said
 				r.Checker = &a
 				problems = append(problems, reports.WriteAnswer(w, r))
@@ -154,8 +157,8 @@ func writers(text string) map[string]func(io.Writer) error {
 }
 
 // reported is a report in which not everything is said of everything.
-func reported(text string) lb.Report {
-	r := filled[lb.Report](text)
+func reported(text string) report.Report {
+	r := filled[report.Report](text)
 	for i := range r.Verdicts {
 		switch i / 4 % 3 { // of each outcome
 		case 0:
@@ -215,16 +218,16 @@ func TestHostileJSONIsTrue(t *testing.T) {
 	var b bytes.Buffer
 	format, err := reports.Find("json")
 	require.NoError(t, err)
-	require.NoError(t, format.Write(&b, filled[lb.Report](hostile)))
-	var r lb.Report
+	require.NoError(t, format.Write(&b, filled[report.Report](hostile)))
+	var r report.Report
 	require.NoError(t, json.Unmarshal(b.Bytes(), &r))
-	assert.Equal(t, filled[lb.Report](hostile), r)
+	assert.Equal(t, filled[report.Report](hostile), r)
 
 	b.Reset()
-	require.NoError(t, reports.WriteJSON(&b, filled[lb.Plan](hostile)))
-	var p lb.Plan
+	require.NoError(t, reports.WriteJSON(&b, filled[plan.Plan](hostile)))
+	var p plan.Plan
 	require.NoError(t, json.Unmarshal(b.Bytes(), &p))
-	assert.Equal(t, filled[lb.Plan](hostile), p)
+	assert.Equal(t, filled[plan.Plan](hostile), p)
 
 	b.Reset()
 	require.NoError(t, reports.WriteJSON(&b, filled[reports.Reading](hostile)))
@@ -235,7 +238,7 @@ func TestHostileJSONIsTrue(t *testing.T) {
 
 // What libraries read of the other formats has as many parts as there were, and the values in them.
 func TestHostileFormatsAreRead(t *testing.T) {
-	r := filled[lb.Report](unreadable)
+	r := filled[report.Report](unreadable)
 	var b bytes.Buffer
 	format, err := reports.Find("junit")
 	require.NoError(t, err)

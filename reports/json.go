@@ -5,15 +5,15 @@ import (
 	"errors"
 	"io"
 
-	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 var jsonText = Format{
 	Name:  "json",
 	Doc:   "everything that was decided and measured; its form is named in the field schema",
 	File:  "report.json",
-	Write: func(w io.Writer, r lb.Report) error { return WriteJSON(w, r) },
+	Write: func(w io.Writer, r report.Report) error { return WriteJSON(w, r) },
 }
 
 // WriteJSON writes a value so that people can read it too.

@@ -6,8 +6,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 var junit = Format{
@@ -45,11 +45,11 @@ type junitProblem struct {
 	Text    string `xml:",chardata"`
 }
 
-func writeJUnit(w io.Writer, r lb.Report) error {
+func writeJUnit(w io.Writer, r report.Report) error {
 	r = plain.Value(r)
 	suite := junitSuite{
-		Name: "lbproof." + r.Name, Tests: len(r.Verdicts), Failures: r.Count(lb.Refuted), Errors: r.Count(lb.Undecided),
-		Skipped: r.Count(lb.Untestable) + r.Outside(), Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),
+		Name: "lbproof." + r.Name, Tests: len(r.Verdicts), Failures: r.Count(report.Refuted), Errors: r.Count(report.Undecided),
+		Skipped: r.Count(report.Untestable) + r.Outside(), Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),
 	}
 	seconds := 0.0
 	for _, p := range r.Env.Phases {
@@ -71,7 +71,7 @@ func writeJUnit(w io.Writer, r lb.Report) error {
 	return err
 }
 
-func junitOf(v lb.Verdict) junitCase {
+func junitOf(v report.Verdict) junitCase {
 	c := junitCase{Name: v.Claim.ID, Class: "lbproof." + v.Claim.Check, File: v.Claim.Pos.File, Line: v.Claim.Pos.Line}
 	problem := &junitProblem{
 		Message: fmt.Sprintf("%s: %s", v.Claim.Pos, v.Reason),
@@ -84,13 +84,13 @@ func junitOf(v lb.Verdict) junitCase {
 		return c
 	}
 	switch v.Outcome {
-	case lb.Refuted:
+	case report.Refuted:
 		c.Failure = problem
-	case lb.Undecided:
+	case report.Undecided:
 		c.Error = problem
-	case lb.Untestable:
+	case report.Untestable:
 		c.Skipped = problem
-	case lb.Upheld:
+	case report.Upheld:
 		c.Output = fmt.Sprintf("%s\nmeasured:  %s\npredicted: %s\ntest:      %s\n%s", v.Claim.Text, v.Measured, v.Predicted, v.Test, v.Power)
 	}
 	return c

@@ -7,13 +7,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
 )
 
 // Mutated is a changed line of a configuration and what came of it.
 type Mutated struct {
-	Pos     lb.Pos        `json:"pos"`
+	Pos     model.Pos     `json:"pos"`
 	Old     string        `json:"old"`
 	New     string        `json:"new"`               // empty: the line is left out
 	Claims  []string      `json:"claims"`            // that the line makes
@@ -46,7 +46,7 @@ func Survivors(all []Mutated) int {
 
 // Coverage is how many lines have a mutation that a run can test, and of how many each was noticed.
 func Coverage(all []Mutated) (noticed, lines int) {
-	survived := map[lb.Pos]bool{}
+	survived := map[model.Pos]bool{}
 	for _, m := range all {
 		if m.Outcome == Broken || m.Outcome == Beyond {
 			continue

@@ -8,16 +8,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 func TestWriteMutations(t *testing.T) {
 	all := []Mutated{
-		{Pos: lb.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: Killed, Others: []string{"tls/b"}, Took: time.Second},
-		{Pos: lb.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: Survived, Why: "weights/a is undecided", Took: time.Second},
-		{Pos: lb.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Unstartable},
-		{Pos: lb.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Broken},
-		{Pos: lb.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: Beyond, Why: "d is untestable: it takes 1h"},
+		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: Killed, Others: []string{"tls/b"}, Took: time.Second},
+		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: Survived, Why: "weights/a is undecided", Took: time.Second},
+		{Pos: model.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Unstartable},
+		{Pos: model.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Broken},
+		{Pos: model.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: Beyond, Why: "d is untestable: it takes 1h"},
 	}
 	var b strings.Builder
 	require.NoError(t, WriteMutations(&b, all))

@@ -8,7 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // Format is one way to write a report, or with Export instead of Write, what was measured.
@@ -16,8 +17,8 @@ type Format struct {
 	Name   string
 	Doc    string
 	File   string // its name in a run folder; empty where it is only printed
-	Write  func(io.Writer, lb.Report) error
-	Export func(io.Writer, lb.History) error
+	Write  func(io.Writer, report.Report) error
+	Export func(io.Writer, history.History) error
 }
 
 // All is every format.
@@ -43,9 +44,9 @@ func Find(name string) (Format, error) {
 }
 
 // Summary is the last line of a report: how many claims had which outcome.
-func Summary(r lb.Report) string {
+func Summary(r report.Report) string {
 	var parts []string
-	for _, o := range []lb.Outcome{lb.Upheld, lb.Refuted, lb.Undecided, lb.Untestable} {
+	for _, o := range []report.Outcome{report.Upheld, report.Refuted, report.Undecided, report.Untestable} {
 		if n := r.Count(o); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, o))
 		}

@@ -14,72 +14,75 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/reports"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 // sample has one verdict of each kind.
-func sample() lb.Report {
-	claim := func(id, check, text string, line int) lb.Claim {
-		return lb.Claim{ID: id, Check: check, Text: text, Pos: lb.Pos{File: "nginx.conf", Line: line}}
+func sample() report.Report {
+	claim := func(id, check, text string, line int) plan.Claim {
+		return plan.Claim{ID: id, Check: check, Text: text, Pos: model.Pos{File: "nginx.conf", Line: line}}
 	}
 	p := 0.25
-	return lb.Report{
-		Schema: lb.ReportSchema, Name: "baseline", Alpha: 0.001, Beta: 0.001,
+	return report.Report{
+		Schema: report.ReportSchema, Name: "baseline", Alpha: 0.001, Beta: 0.001,
 		Judged: "v1.3.0",
-		Env: lb.Environment{
+		Env: history.Environment{
 			Lbproof: "v1.2.0", Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
 			ConfigSHA: "0123456789abcdef", Client: "10.0.0.9", CPUs: 2,
-			Nodes:  []lb.Node{{Name: "nginx", Role: lb.Balancer, Image: "nginx:stable", Source: "local"}},
-			Logged: []lb.Logged{{Text: "[alert] 1024 worker_connections are not enough", Count: 9}},
-			Phases: []lb.PhaseStats{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
+			Nodes:  []history.Node{{Name: "nginx", Role: plan.Balancer, Image: "nginx:stable", Source: "local"}},
+			Logged: []history.Logged{{Text: "[alert] 1024 worker_connections are not enough", Count: 9}},
+			Phases: []history.Phase{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
 		},
-		Verdicts: []lb.Verdict{
+		Verdicts: []report.Verdict{
 			{
-				Claim: claim("weights/backend", "weights", "The requests of backend are shared by weight: a 1/3, b 2/3.", 8), Outcome: lb.Upheld,
+				Claim: claim("weights/backend", "weights", "The requests of backend are shared by weight: a 1/3, b 2/3.", 8), Outcome: report.Upheld,
 				Test: "envelope", N: 1200, Need: 500, Measured: "400 : 800", Predicted: "400.0 : 800.0 (-1.00 to +1.00)", P: &p,
 				Power: "would have caught 1:3 with probability above 0.9999",
 			},
 			{
-				Claim: claim("answered/", "answered", "Every request to / is answered.", 18), Outcome: lb.Refuted, Test: "count", N: 1200,
+				Claim: claim("answered/", "answered", "Every request to / is answered.", 18), Outcome: report.Refuted, Test: "count", N: 1200,
 				Measured: "2 of 1,200 failed", Predicted: "0 failed", Reason: "request 7 was answered 502 by <the balancer>",
 				Counter: []string{"request 7 was answered 502 by <the balancer>", "request 9 got no answer: reset"},
 			},
 			{Claim: claim("once/", "once", "A request reaches one backend once.", 18), Reason: "12 of the 688 observations that it needs", N: 12, Need: 688},
-			{Claim: claim("x/", "x", "Something else.", 0), Outcome: lb.Untestable, Reason: "no check is called \"x\""},
+			{Claim: claim("x/", "x", "Something else.", 0), Outcome: report.Untestable, Reason: "no check is called \"x\""},
 		},
-		Phases: []lb.Phase{{
+		Phases: []report.Phase{{
 			Name: "open loop", Hits: 1000, Errors: 2, Servers: map[string]int{"b": 666, "a": 334}, Offered: 250, Achieved: 249.6,
 			P50: 1500 * time.Microsecond, P99: 20 * time.Millisecond, Max: 31 * time.Millisecond, LagP99: 1100 * time.Microsecond, CPU: 0.12,
-			Engine: lb.Vegeta, Conns: 4, PerConn: 250, Handshakes: 4, Resumed: 3, ShakeP50: time.Millisecond, ShakeP99: 2 * time.Millisecond,
-			Flight: 80, Carried: 70, FailedFrom: 71, Failures: []lb.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
-			Bore: 240, Broke: 251, Usage: []lb.Usage{
+			Engine: plan.Vegeta, Conns: 4, PerConn: 250, Handshakes: 4, Resumed: 3, ShakeP50: time.Millisecond, ShakeP99: 2 * time.Millisecond,
+			Flight: 80, Carried: 70, FailedFrom: 71, Failures: []report.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
+			Bore: 240, Broke: 251, Usage: []report.Usage{
 				{Node: "a", CPU: 0.12, Limit: 0.125, Throttled: 0.4, Memory: 7 << 20, Received: 1 << 20, Sent: 3 << 20, Restarts: 1, Window: 4 * time.Second},
 				{Node: "nginx", CPU: 0.5, Memory: 12 << 20, Window: 4 * time.Second},
 			},
-			Fairness: []lb.Fairness{{Pool: "backend", Answers: 1000, Jain: 0.9991, LowJain: 0.99, HighJain: 1, CV: 0.03, LowCV: 0, HighCV: 0.1}, {Pool: "few", Answers: 9}},
-		}, {Name: "agents", Engine: lb.WebSocket, Conns: 102, Reopened: 2}},
-		Ledger: lb.Ledger{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
+			Fairness: []report.Fairness{{Pool: "backend", Answers: 1000, Jain: 0.9991, LowJain: 0.99, HighJain: 1, CV: 0.03, LowCV: 0, HighCV: 0.1}, {Pool: "few", Answers: 9}},
+		}, {Name: "agents", Engine: plan.WebSocket, Conns: 102, Reopened: 2}},
+		Ledger: report.Ledger{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
 	}
 }
 
 // measured is a short history.
-func measured() lb.History {
-	hits := []lb.Hit{
+func measured() history.History {
+	hits := []history.Hit{
 		{Seq: 1, Due: 0, Sent: time.Millisecond, Done: 20 * time.Millisecond, Code: 200, Server: "a", Size: 12},
 		{Seq: 2, Index: 1, Due: 10 * time.Millisecond, Sent: 10 * time.Millisecond, Done: 1030 * time.Millisecond, Code: 503},
-		{Seq: 3, Load: 1, Due: 2 * time.Second, Sent: 2 * time.Second, Done: 2100 * time.Millisecond, Err: lb.Reset},
+		{Seq: 3, Load: 1, Due: 2 * time.Second, Sent: 2 * time.Second, Done: 2100 * time.Millisecond, Err: history.Reset},
 	}
-	requests := []lb.Request{{Method: "POST", Path: "/models", Body: lb.Bytes("{}")}}
-	return lb.History{
-		Plan: lb.Plan{Name: "one", Loads: []lb.Load{{Name: "open loop", Requests: requests}, {Name: "b", Requests: requests}}},
-		Env:  lb.Environment{Origin: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC)},
+	requests := []plan.Request{{Method: "POST", Path: "/models", Body: model.Bytes("{}")}}
+	return history.History{
+		Plan: plan.Plan{Name: "one", Phases: []plan.Phase{{Name: "open loop", Requests: requests}, {Name: "b", Requests: requests}}},
+		Env:  history.Environment{Origin: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC)},
 		Err:  func() error { return nil },
-		Hits: func(yield func(lb.Hit) bool) {
+		Hits: func(yield func(history.Hit) bool) {
 			for _, h := range hits {
 				if !yield(h) {
 					return
@@ -150,7 +153,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	var text bytes.Buffer
 	require.NoError(t, f.Write(&text, sample()))
-	var again lb.Report
+	var again report.Report
 	require.NoError(t, json.Unmarshal(text.Bytes(), &again))
 	assert.Equal(t, sample(), again)
 }
@@ -190,19 +193,19 @@ func TestWriteErrorsAreTold(t *testing.T) {
 }
 
 func TestExitCode(t *testing.T) {
-	f := func(want int, interrupted string, outcomes ...lb.Outcome) {
+	f := func(want int, interrupted string, outcomes ...report.Outcome) {
 		t.Helper()
-		r := lb.Report{Env: lb.Environment{Interrupted: interrupted}}
+		r := report.Report{Env: history.Environment{Interrupted: interrupted}}
 		for _, o := range outcomes {
-			r.Verdicts = append(r.Verdicts, lb.Verdict{Outcome: o})
+			r.Verdicts = append(r.Verdicts, report.Verdict{Outcome: o})
 		}
 		assert.Equal(t, want, r.ExitCode())
 	}
-	f(0, "", lb.Upheld, lb.Untestable)
-	f(1, "", lb.Upheld, lb.Undecided, lb.Refuted)
-	f(1, "interrupted", lb.Refuted)
-	f(3, "", lb.Upheld, lb.Undecided)
+	f(0, "", report.Upheld, report.Untestable)
+	f(1, "", report.Upheld, report.Undecided, report.Refuted)
+	f(1, "interrupted", report.Refuted)
+	f(3, "", report.Upheld, report.Undecided)
 	f(3, "")
-	f(3, "", lb.Untestable)
-	f(4, "interrupted", lb.Upheld)
+	f(3, "", report.Untestable)
+	f(4, "interrupted", report.Upheld)
 }

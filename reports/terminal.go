@@ -12,8 +12,10 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 var terminal = Format{
@@ -22,7 +24,7 @@ var terminal = Format{
 	Write: writeTerminal,
 }
 
-func writeTerminal(out io.Writer, r lb.Report) error {
+func writeTerminal(out io.Writer, r report.Report) error {
 	r = plain.Value(r)
 	w := &strings.Builder{}
 	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
@@ -63,7 +65,7 @@ func writeTerminal(out io.Writer, r lb.Report) error {
 const telling = 100
 
 // fairness says how even each pool was, phase by phase.
-func fairness(w io.Writer, r lb.Report) error {
+func fairness(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for _, p := range r.Phases {
 		for _, f := range p.Fairness {
@@ -83,12 +85,12 @@ func fairness(w io.Writer, r lb.Report) error {
 }
 
 // containers says what each container used, in the phase in which it used most.
-func containers(w io.Writer, r lb.Report) error {
-	most := map[string]lb.Usage{}
+func containers(w io.Writer, r report.Report) error {
+	most := map[string]report.Usage{}
 	for _, p := range r.Phases {
 		for _, u := range p.Usage {
 			m := most[u.Node]
-			most[u.Node] = lb.Usage{
+			most[u.Node] = report.Usage{
 				Node: u.Node, CPU: max(m.CPU, u.CPU), Limit: u.Limit, Throttled: max(m.Throttled, u.Throttled), Memory: max(m.Memory, u.Memory),
 				Received: m.Received + u.Received, Sent: m.Sent + u.Sent, Restarts: m.Restarts + u.Restarts,
 			}
@@ -113,15 +115,15 @@ func containers(w io.Writer, r lb.Report) error {
 }
 
 // traffic is what the tables have no column for.
-func traffic(w io.Writer, r lb.Report) {
+func traffic(w io.Writer, r report.Report) {
 	for i, p := range r.Phases {
 		if p.Handshakes > 0 {
 			fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n", p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
 		}
-		if p.Engine == lb.Vegeta && p.Conns > 0 {
+		if p.Engine == plan.Vegeta && p.Conns > 0 {
 			fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
 		}
-		if p.Engine == lb.WebSocket {
+		if p.Engine == plan.WebSocket {
 			fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n", p.Name, p.Conns-p.Reopened, p.Reopened)
 		}
 		if len(p.Failures) > 0 {
@@ -133,7 +135,7 @@ func traffic(w io.Writer, r lb.Report) {
 		}
 		var held []string
 		for _, u := range p.Usage {
-			if u.Limit > 0 && u.Throttled >= lb.Held && i < len(r.Env.Phases) && u.Fits(r.Env.Phases[i].End-r.Env.Phases[i].Start) {
+			if u.Limit > 0 && u.Throttled >= report.Held && i < len(r.Env.Phases) && u.Fits(r.Env.Phases[i].End-r.Env.Phases[i].Start) {
 				held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
 			}
 		}
@@ -150,7 +152,7 @@ func traffic(w io.Writer, r lb.Report) {
 }
 
 // accounts is what the balancer logged, and the joined ledgers.
-func accounts(w io.Writer, r lb.Report) {
+func accounts(w io.Writer, r report.Report) {
 	if len(r.Env.Logged) > 0 {
 		fmt.Fprintln(w, "\nunder the traffic the balancer logged:")
 		for _, l := range r.Env.Logged {
@@ -166,7 +168,7 @@ func accounts(w io.Writer, r lb.Report) {
 }
 
 // remarks is what else there is to know of a run.
-func remarks(w io.Writer, r lb.Report) {
+func remarks(w io.Writer, r report.Report) {
 	traffic(w, r)
 	accounts(w, r)
 	if len(r.Env.Said) > 0 {
@@ -205,7 +207,7 @@ func trimmed(w io.Writer, text string) error {
 }
 
 // markLine tells of one fault.
-func markLine(m lb.Mark) string {
+func markLine(m history.Mark) string {
 	what := fmt.Sprintf("fault: %s %s", m.Event.Fault, m.Event.Target)
 	if m.Err != "" {
 		return fmt.Sprintf("%s was not in force as planned: %s", what, m.Err)
@@ -214,9 +216,9 @@ func markLine(m lb.Mark) string {
 }
 
 // provenance says where the balancer's image came from and what it ran.
-func provenance(env lb.Environment) string {
+func provenance(env history.Environment) string {
 	for _, n := range env.Nodes {
-		if n.Role == lb.Balancer {
+		if n.Role == plan.Balancer {
 			return fmt.Sprintf("image %s, %s; configuration sha256 %.12s; %d workers", n.Image, n.Source, env.ConfigSHA, env.Workers)
 		}
 	}
@@ -224,7 +226,7 @@ func provenance(env lb.Environment) string {
 }
 
 // promise is the sentence, and what the run would have caught or why it says less.
-func promise(v lb.Verdict) string {
+func promise(v report.Verdict) string {
 	switch {
 	case v.Power != "":
 		return strings.TrimSuffix(v.Claim.Text+"\n"+v.Power+"\n"+v.Reason, "\n")
@@ -235,7 +237,7 @@ func promise(v lb.Verdict) string {
 }
 
 // evidence is measured over predicted.
-func evidence(v lb.Verdict) string {
+func evidence(v report.Verdict) string {
 	if v.Measured == "" {
 		return ""
 	}
@@ -252,7 +254,7 @@ func shares(servers map[string]int) string {
 	return strings.Join(parts, "\n")
 }
 
-func rate(p lb.Phase) string {
+func rate(p report.Phase) string {
 	if p.Offered > 0 {
 		return fmt.Sprintf("%.1f of %g", p.Achieved, p.Offered)
 	}

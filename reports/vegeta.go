@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plain"
 )
 
@@ -17,14 +17,14 @@ var vegetaResults = Format{
 	Export: exportVegeta,
 }
 
-func exportVegeta(out io.Writer, h lb.History) error {
+func exportVegeta(out io.Writer, h history.History) error {
 	w := plain.NewJSONWriter(out)
 	encode := vegeta.NewJSONEncoder(w)
 	for hit := range h.Hits {
-		if hit.Load < 0 || hit.Load >= len(h.Plan.Loads) {
+		if hit.Load < 0 || hit.Load >= len(h.Plan.Phases) {
 			return fmt.Errorf("write the results: hit %d is of a phase that the plan has not", hit.Seq)
 		}
-		l := h.Plan.Loads[hit.Load]
+		l := h.Plan.Phases[hit.Load]
 		r := l.Request(hit.Index)
 		result := vegeta.Result{
 			Attack: l.Name, Seq: hit.Seq, Code: uint16(hit.Code), Timestamp: h.Env.Origin.Add(hit.Due), Latency: hit.Done - hit.Due,
@@ -35,7 +35,7 @@ func exportVegeta(out io.Writer, h lb.History) error {
 			result.Error = fmt.Sprint(hit.Code) // for vegeta too such an answer is an error
 		}
 		if hit.Server != "" {
-			result.Headers[lb.ServerHeader] = []string{hit.Server}
+			result.Headers[history.ServerHeader] = []string{hit.Server}
 		}
 		if err := encode.Encode(&result); err != nil {
 			return fmt.Errorf("write the results: %w", err)

@@ -8,12 +8,13 @@ import (
 
 	"github.com/docker/go-units"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 // served is the part of a backend's command line that all have in common: what the configuration has them note and answer.
-func served(cfg lb.Config) (flags []string) {
+func served(cfg model.Config) (flags []string) {
 	option := func(name string, values []string) {
 		if len(values) > 0 {
 			flags = append(flags, name, strings.Join(values, ","))
@@ -26,7 +27,7 @@ func served(cfg lb.Config) (flags []string) {
 }
 
 // backend fills in what the harness's own backend needs: its limits and its command line, which ends in what is served.
-func (s Scenario) backend(spec *lb.Spec, served []string) error {
+func (s Scenario) backend(spec *plan.Spec, served []string) error {
 	limits := s.limits(spec.Name)
 	if limits.Memory != "" {
 		bytes, err := units.RAMInBytes(limits.Memory)
@@ -48,7 +49,7 @@ func (s Scenario) backend(spec *lb.Spec, served []string) error {
 	if spec.Memory > 0 { // which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
-	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", lb.LedgerDir + "/arrivals"}
+	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", plan.LedgerDir + "/arrivals"}
 	if len(spec.TLS) > 0 {
 		spec.Command = append(spec.Command, "--certificate", spec.Needs[0].Path)
 		for _, p := range spec.TLS {
@@ -70,7 +71,7 @@ func (s Scenario) backend(spec *lb.Spec, served []string) error {
 // limits are what the scenario says of a backend, by any of its name's spellings.
 func (s Scenario) limits(host string) Limits {
 	for name, limits := range s.Backends {
-		if lb.SameHost(name, host) {
+		if model.SameHost(name, host) {
 			return limits
 		}
 	}
@@ -79,7 +80,7 @@ func (s Scenario) limits(host string) Limits {
 
 // healthPaths are the paths that the balancer itself asks for, which backends answer 200: those of its health checks, and
 // those by which it lets a backend decide whether a request may pass.
-func healthPaths(cfg lb.Config) []string {
+func healthPaths(cfg model.Config) []string {
 	var paths []string
 	add := func(path string) {
 		if strings.HasPrefix(path, "/") && !slices.Contains(paths, path) {
@@ -108,7 +109,7 @@ func healthPaths(cfg lb.Config) []string {
 }
 
 // prefixes are the paths below which routes lead to backends, which serve their API below each.
-func prefixes(cfg lb.Config) []string {
+func prefixes(cfg model.Config) []string {
 	var prefixes []string
 	for _, r := range cfg.Routes {
 		for _, path := range []string{r.Path, r.Seen(r.Path)} {

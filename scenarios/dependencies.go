@@ -4,24 +4,25 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Dependencies are the services that backends can be given to need. The short name of each is that of the backend's flag for its
 // address, and one by which programs of the configuration reach it.
-var Dependencies = []lb.Spec{
+var Dependencies = []plan.Spec{
 	{
-		Name: lb.OwnName("postgres"), Role: lb.Dependency, Ports: []int{5432}, User: "postgres", Env: map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
+		Name: plan.OwnName("postgres"), Role: plan.Dependency, Ports: []int{5432}, User: "postgres", Env: map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
 		Command: []string{"/bin/sh", "-c", startPostgres},
-		Image: lb.Image{
+		Image: plan.Image{
 			Ref: "postgres:15", Packages: []string{"postgresql-15", "coreutils", "dash"}, Users: []string{"postgres"},
 			Dirs: []string{"/tmp", "/run", "/run/postgresql"}, Links: []string{"/bin/sh -> dash"},
 		},
 	},
 	{
-		Name: lb.OwnName("redis"), Role: lb.Dependency, Ports: []int{6379},
+		Name: plan.OwnName("redis"), Role: plan.Dependency, Ports: []int{6379},
 		Command: []string{"redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"},
-		Image:   lb.Image{Ref: "redis:7", Packages: []string{"redis-server"}, Dirs: []string{"/tmp", "/run"}},
+		Image:   plan.Image{Ref: "redis:7", Packages: []string{"redis-server"}, Dirs: []string{"/tmp", "/run"}},
 	},
 }
 
@@ -33,30 +34,30 @@ rm -f $data/postmaster.pid
 exec postgres -D $data -k /tmp -c listen_addresses='*' -c fsync=off`
 
 // dependOn adds what the backends need, and tells them where it is.
-func (s Scenario) dependOn(plan *lb.Plan) error {
+func (s Scenario) dependOn(p *plan.Plan) error {
 	for _, d := range Dependencies {
-		short := lb.Short(d.Name)
+		short := plan.Short(d.Name)
 		if !slices.Contains(s.Needs, short) {
 			continue
 		}
-		for i, spec := range plan.Specs {
-			if lb.SameHost(spec.Name, short) {
-				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): call that server something else", s.File, short, named(plan.Config, spec))
+		for i, spec := range p.Specs {
+			if model.SameHost(spec.Name, short) {
+				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): call that server something else", s.File, short, named(p.Config, spec))
 			}
-			if spec.Role == lb.Backend && !spec.Helper {
-				plan.Specs[i].Command = append(slices.Clone(spec.Command), "--"+short, fmt.Sprintf("%s:%d", d.Host(), d.Ports[0]))
+			if spec.Role == plan.Backend && !spec.Helper {
+				p.Specs[i].Command = append(slices.Clone(spec.Command), "--"+short, fmt.Sprintf("%s:%d", d.Host(), d.Ports[0]))
 			}
 		}
-		plan.Specs = append(plan.Specs, d)
+		p.Specs = append(p.Specs, d)
 	}
 	return nil
 }
 
 // named says where a configuration names the host that a node is.
-func named(cfg lb.Config, node lb.Spec) string {
+func named(cfg model.Config, node plan.Spec) string {
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {
-			if lb.SameHost(server.Host, node.Name) {
+			if model.SameHost(server.Host, node.Name) {
 				return server.Pos.String()
 			}
 		}

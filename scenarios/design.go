@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
@@ -33,37 +34,37 @@ type Setup struct {
 
 // Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what disturbs
 // others comes after them, from addresses of its own.
-func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, error) {
+func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan.Plan, error) {
 	only := setup.Checks
 	if len(setup.Header) > 0 {
 		cfg.Routes = checks.Opened(cfg.Routes)
 	}
 	s := Scenario{Name: name, File: cfg.Files[0].Name, Checks: only}
-	plan, err := s.stage(cfg, specs)
+	p, err := s.stage(cfg, specs)
 	if err != nil {
-		return plan, err
+		return p, err
 	}
-	plan.Carried = setup.Header
-	if len(only) > 0 && len(plan.Claims) > 0 && !slices.ContainsFunc(plan.Claims, plan.Decides) {
-		return plan, fmt.Errorf("%s makes no promise of the kind %s", s.File, strings.Join(only, " or "))
+	p.Carried = setup.Header
+	if len(only) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
+		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, strings.Join(only, " or "))
 	}
-	wanted := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
-	terms := checks.Terms{Alpha: plan.Alpha, Beta: plan.Beta, CPUs: setup.CPUs}
-	d := designer{scenario: &s, plan: &plan, peers: peers(&plan, setup.Balancers)}
+	wanted := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
+	terms := checks.Terms{Alpha: p.Alpha, Beta: p.Beta, CPUs: setup.CPUs}
+	d := designer{scenario: &s, plan: &p, peers: peers(&p, setup.Balancers)}
 	all := experiments(cfg, wanted, checks.Trials(cfg, wanted, terms))
 	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
 		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != checks.Kept }) // which wants new connections
 		if first < 0 {
 			first = len(all)
 		}
-		all = slices.Insert(all, first, probing(probes, plan.Beta))
+		all = slices.Insert(all, first, probing(probes, p.Beta))
 	}
 	for i, e := range all {
 		if e.most = deathsTake; setup.Patient {
 			e.most = patientTake
 		}
 		e.begins = d.up()
-		e.die(cfg, plan.Beta)
+		e.die(cfg, p.Beta)
 		next := []checks.Slowed(nil)
 		if i+1 < len(all) {
 			next = all[i+1].slow
@@ -79,7 +80,7 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		}
 		d.forget(e)
 		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
-			return plan, err
+			return p, err
 		}
 		if len(e.vanish) > 0 {
 			d.vanish(e)
@@ -92,25 +93,25 @@ func Design(name string, cfg lb.Config, specs []lb.Spec, setup Setup) (lb.Plan, 
 		}
 		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e, e.load.Name))
 		if e.reload > 0 {
-			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: balancer(&plan).Name, Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
+			s.Faults = append(s.Faults, Fault{Fault: "reload", Target: balancer(&p).Name, Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
 		}
 	}
-	for _, l := range plan.Loads {
+	for _, l := range p.Phases {
 		for i, r := range l.Requests {
 			l.Requests[i] = checks.Carrying(r, setup.Header)
 		}
 	}
-	correct(plan.Loads)
+	correct(p.Phases)
 	for i := range s.Faults {
 		s.Faults[i].Designed = true
 	}
-	return plan, s.events(&plan)
+	return p, s.events(&p)
 }
 
 // probing is the experiment for promises about every request.
-func probing(probes []lb.Request, beta float64) *experiment {
+func probing(probes []plan.Request, beta float64) *experiment {
 	return &experiment{
-		load: lb.Load{
+		load: plan.Phase{
 			Name: "probes", Count: stats.NeedToSee(0.01, 1-beta) * len(probes), Concurrency: probesInFlight, Requests: probes,
 			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-beta)},
 		},
@@ -119,7 +120,7 @@ func probing(probes []lb.Request, beta float64) *experiment {
 }
 
 // correct has phases of draws end only when what they know will stand the correction for so many tests.
-func correct(loads []lb.Load) {
+func correct(loads []plan.Phase) {
 	tested := 0 // by p-values
 	for _, l := range loads {
 		tested += len(l.Draws)
@@ -137,7 +138,7 @@ func correct(loads []lb.Load) {
 // experiment is a phase in the making.
 type experiment struct {
 	kind   string
-	load   lb.Load
+	load   plan.Phase
 	slow   []checks.Slowed
 	vanish []string
 	kill   [][]string    // those of a pool
@@ -152,7 +153,7 @@ type experiment struct {
 }
 
 // experiments puts trials of the same kind into one phase, and the phases in order.
-func experiments(cfg lb.Config, claims []lb.Claim, trials map[string][]checks.Trial) []*experiment {
+func experiments(cfg model.Config, claims []plan.Claim, trials map[string][]checks.Trial) []*experiment {
 	var all []*experiment
 	together := dyingTogether(cfg)
 	for _, claim := range claims {
@@ -208,7 +209,7 @@ func count(all []*experiment, kind string) (n int) {
 type pools map[string][]int
 
 // dyingTogether are the pools whose deaths come all at once, which are nginx's.
-func dyingTogether(cfg lb.Config) pools {
+func dyingTogether(cfg model.Config) pools {
 	of := pools{}
 	if cfg.Balancer != "nginx" {
 		return of
@@ -232,10 +233,10 @@ func (of pools) share(host string, others []string) bool {
 // join has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.
 func (e *experiment) join(t checks.Trial) {
 	switch {
-	case t.Load.Engine == lb.Prober && strings.HasPrefix(t.Kind, checks.Counted): // which are sent in their order
+	case t.Load.Engine == plan.Prober && strings.HasPrefix(t.Kind, checks.Counted): // which are sent in their order
 		e.load.Requests, e.load.Count, e.load.Shows = t.Load.Requests, t.Load.Count, []string{t.Shows}
 		return
-	case t.Load.Engine == lb.Prober:
+	case t.Load.Engine == plan.Prober:
 		e.ask(t)
 		return
 	case t.Apart:
@@ -248,7 +249,7 @@ func (e *experiment) join(t checks.Trial) {
 		}
 		e.once(t)
 		if c := t.Load.Clients; c.Count > 0 { // one for each request, or as many as it needs
-			e.load.Clients = lb.Clients{Count: max(c.Count, len(e.load.Requests)), Addresses: true, Apart: max(c.Apart, e.load.Clients.Apart)}
+			e.load.Clients = plan.Clients{Count: max(c.Count, len(e.load.Requests)), Addresses: true, Apart: max(c.Apart, e.load.Clients.Apart)}
 		}
 		e.load.Rate = each * float64(len(e.load.Requests))
 		e.load.Count = len(e.load.Requests)
@@ -308,7 +309,7 @@ func (e *experiment) ask(t checks.Trial) {
 // once adds the requests of a trial that are not there yet.
 func (e *experiment) once(t checks.Trial) {
 	for _, r := range t.Load.Requests {
-		same := func(o lb.Request) bool {
+		same := func(o plan.Request) bool {
 			o.Claim = r.Claim
 			return o.Path == r.Path && o.Header["Host"] == r.Header["Host"] && reflect.DeepEqual(o, r)
 		}
@@ -324,22 +325,22 @@ func (e *experiment) once(t checks.Trial) {
 // designer adds phases to a plan.
 type designer struct {
 	scenario *Scenario
-	plan     *lb.Plan
+	plan     *plan.Plan
 	free     int      // the next address that no phase has
 	peers    []string // of the balancer
 }
 
 // peers adds the balancers beyond the first to a plan's nodes, and names them.
-func peers(plan *lb.Plan, balancers int) (names []string) {
-	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })
+func peers(p *plan.Plan, balancers int) (names []string) {
+	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
 	for n := 2; i >= 0 && n <= balancers; n++ {
-		peer := plan.Specs[i]
-		short := fmt.Sprintf("%s-%d", lb.Short(peer.Name), n)
-		peer.Name, peer.Role, peer.Hostname = lb.OwnName(short), lb.Peer, ""
-		if called(plan.Specs, short) < 0 {
+		peer := p.Specs[i]
+		short := fmt.Sprintf("%s-%d", plan.Short(peer.Name), n)
+		peer.Name, peer.Role, peer.Hostname = plan.OwnName(short), plan.Peer, ""
+		if called(p.Specs, short) < 0 {
 			peer.Hostname = short
 		}
-		plan.Specs = append(plan.Specs, peer)
+		p.Specs = append(p.Specs, peer)
 		names = append(names, peer.Name)
 	}
 	return names
@@ -347,10 +348,10 @@ func peers(plan *lb.Plan, balancers int) (names []string) {
 
 // add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
 // find them so. next are those of the phase after it: where they are others, these recover meanwhile.
-func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) error {
+func (d *designer) add(l plan.Phase, slow, next []checks.Slowed, about ...string) error {
 	l.Timeout = or(l.Timeout, defaultTimeout)
 	l.Checks = append(slices.Clone(about), bystanders...)
-	if l.Engine == lb.Prober { // whose requests are made to be odd
+	if l.Engine == plan.Prober { // whose requests are made to be odd
 		l.Checks = append(slices.Clone(about), "restarts")
 	}
 	slices.Sort(l.Checks)
@@ -365,8 +366,8 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 		checks.Spare(d.plan.Config, &l)
 	}
 	var err error
-	if l.Engine != lb.Prober {
-		protocol := map[lb.Engine]string{lb.Vegeta: "h2"}[l.Engine]
+	if l.Engine != plan.Prober {
+		protocol := map[plan.Engine]string{plan.Vegeta: "h2"}[l.Engine]
 		if l.Engine, err = (Phase{Protocol: protocol}).engine(l); err != nil {
 			return fmt.Errorf("design the phase %s: %w", l.Name, err)
 		}
@@ -381,7 +382,7 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 		if len(slow) > 0 {
 			d.slowed(one, slow, recovers || i+1 < len(through))
 		} else {
-			d.plan.Loads = append(d.plan.Loads, one)
+			d.plan.Phases = append(d.plan.Phases, one)
 		}
 	}
 	return nil
@@ -389,7 +390,7 @@ func (d *designer) add(l lb.Load, slow, next []checks.Slowed, about ...string) e
 
 // up is for how long the balancer has run at least, since it started or took its configuration over, when the phases so far are over.
 func (d *designer) up() (lasts time.Duration) {
-	for _, l := range d.plan.Loads {
+	for _, l := range d.plan.Phases {
 		switch {
 		case slices.ContainsFunc(d.scenario.Faults, func(f Fault) bool { return f.Fault == "reload" && f.Phase == l.Name }):
 			lasts = 0
@@ -401,7 +402,7 @@ func (d *designer) up() (lasts time.Duration) {
 }
 
 // die has the phase last until all servers that die are back, and clients enough send it.
-func (e *experiment) die(cfg lb.Config, beta float64) {
+func (e *experiment) die(cfg model.Config, beta float64) {
 	all := e.deaths(cfg)
 	dead := time.Duration(0) // all deaths of a pool together, the shortest
 	for _, f := range all {
@@ -411,7 +412,7 @@ func (e *experiment) die(cfg lb.Config, beta float64) {
 	}
 	if row := checks.InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Balancer == "nginx" {
 		asksOthers := func(host string) bool {
-			return slices.ContainsFunc(e.load.Requests, func(r lb.Request) bool { return !asks(cfg, r, host) })
+			return slices.ContainsFunc(e.load.Requests, func(r plan.Request) bool { return !asks(cfg, r, host) })
 		}
 		if aside, ok := checks.Aside(cfg); ok && slices.ContainsFunc(all, func(f Fault) bool { return !asksOthers(f.Target) }) {
 			e.load.Requests = append(e.load.Requests, aside) // so that servers can die while nobody asks them
@@ -453,7 +454,7 @@ func (e *experiment) row() time.Duration {
 // betweenRows is a time, not before a given one, at which a row to the pools of a server has just been sent, and others' are being sent: a
 // request that a server has taken when it dies is a failure that nginx counts and nobody else sees. Where there are no rows of others it is
 // the given time.
-func (e *experiment) betweenRows(cfg lb.Config, host string, at time.Duration) time.Duration {
+func (e *experiment) betweenRows(cfg model.Config, host string, at time.Duration) time.Duration {
 	mine := func(i int) bool { return asks(cfg, e.load.Requests[i%len(e.load.Requests)], host) }
 	row := e.row()
 	if row == 0 {
@@ -469,11 +470,11 @@ func (e *experiment) betweenRows(cfg lb.Config, host string, at time.Duration) t
 }
 
 // asks says whether a request goes to a pool that has a server.
-func asks(cfg lb.Config, r lb.Request, host string) bool {
+func asks(cfg model.Config, r plan.Request, host string) bool {
 	path, _, _ := strings.Cut(r.Path, "?")
 	route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 	pool, _ := cfg.Pool(route.Pool)
-	return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == host })
+	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == host })
 }
 
 // rowsRate is how many requests in rows are sent per second, at least.
@@ -483,8 +484,8 @@ const rowsRate = 30.
 const rowClients = 32
 
 // through is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
-func (d *designer) through(l lb.Load) []lb.Load {
-	all := []lb.Load{l}
+func (d *designer) through(l plan.Phase) []plan.Phase {
+	all := []plan.Phase{l}
 	if checks.Order(l.Name) != checks.Order(checks.Overload) {
 		return all
 	}
@@ -496,7 +497,7 @@ func (d *designer) through(l lb.Load) []lb.Load {
 }
 
 // slowed has servers become slow, which few requests find out, for as long as a phase lasts, and recover after it.
-func (d *designer) slowed(l lb.Load, slow []checks.Slowed, recovers bool) {
+func (d *designer) slowed(l plan.Phase, slow []checks.Slowed, recovers bool) {
 	d.beside(l, "its servers become slow", slowing)
 	last := l.Takes()
 	if !l.Open() {
@@ -507,10 +508,10 @@ func (d *designer) slowed(l lb.Load, slow []checks.Slowed, recovers bool) {
 	}
 	for _, s := range slow {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{
-			Fault: "slow", Target: s.Host, Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, For: slowing + last, With: map[string]string{"delay": s.Delay.String()},
+			Fault: "slow", Target: s.Host, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, For: slowing + last, With: map[string]string{"delay": s.Delay.String()},
 		})
 	}
-	d.plan.Loads = append(d.plan.Loads, l)
+	d.plan.Phases = append(d.plan.Phases, l)
 	if recovers {
 		d.beside(l, "its servers recover", 2*slowing)
 	}
@@ -519,7 +520,7 @@ func (d *designer) slowed(l lb.Load, slow []checks.Slowed, recovers bool) {
 // vanish has servers vanish from the beginning of the last phase on.
 func (d *designer) vanish(e *experiment) {
 	slices.Sort(e.vanish)
-	last := d.plan.Loads[len(d.plan.Loads)-1]
+	last := d.plan.Phases[len(d.plan.Phases)-1]
 	for _, host := range slices.Compact(e.vanish) {
 		d.scenario.Faults = append(d.scenario.Faults, Fault{Fault: "blackhole", Target: host, Phase: last.Name, For: last.Takes()})
 	}
@@ -545,9 +546,9 @@ func (d *designer) forget(e *experiment) {
 	if crowd {
 		bearsOn = append(bearsOn, "conns") // which is told that there were none to count
 	}
-	d.beside(lb.Load{Name: e.kind, Timeout: defaultTimeout, Requests: []lb.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
+	d.beside(plan.Phase{Name: e.kind, Timeout: defaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, Fault{
-		Fault: "reload", Target: balancer(d.plan).Name, Phase: d.plan.Loads[len(d.plan.Loads)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
+		Fault: "reload", Target: balancer(d.plan).Name, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
 	})
 }
 
@@ -569,7 +570,7 @@ const (
 
 // kill has servers die and come back in the last phase.
 func (d *designer) kill(e *experiment) {
-	last := d.plan.Loads[len(d.plan.Loads)-1]
+	last := d.plan.Phases[len(d.plan.Phases)-1]
 	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
 	if e.counts(d.plan.Config) {
 		d.forgetBetween(last.Name, e.cycle())
@@ -577,12 +578,12 @@ func (d *designer) kill(e *experiment) {
 }
 
 // counts says whether the experiment meets the count of failures that each worker of nginx has.
-func (e *experiment) counts(cfg lb.Config) bool {
+func (e *experiment) counts(cfg model.Config) bool {
 	return e.load.InRow > 0 || checks.KeyedCount(cfg, e.load.Requests)
 }
 
 // deaths are those of an experiment's servers. Those of a pool that would take too long to be of use are left out, where others die.
-func (e *experiment) deaths(cfg lb.Config) (all []Fault) {
+func (e *experiment) deaths(cfg model.Config) (all []Fault) {
 	var few []Fault
 	for _, together := range e.kill {
 		mine, times := e.deathsOf(cfg, together), 0
@@ -611,7 +612,7 @@ func (d *designer) forgetBetween(phase string, within time.Duration) {
 		}
 		f = f.adapted(d.plan.Config, f.Target)
 		var mine []time.Duration
-		for _, e := range f.repeated(lb.Event{}) {
+		for _, e := range f.repeated(plan.Event{}) {
 			mine = append(mine, e.At)
 		}
 		if times == nil {
@@ -635,7 +636,7 @@ func (d *designer) forgetBetween(phase string, within time.Duration) {
 }
 
 // gone has servers die all at once, after their first health check (see deathsOf).
-func gone(cfg lb.Config, e *experiment, phase string) (faults []Fault) {
+func gone(cfg model.Config, e *experiment, phase string) (faults []Fault) {
 	hosts := slices.Compact(slices.Sorted(slices.Values(e.gone)))
 	at := firstDeath
 	for _, p := range cfg.Pools {
@@ -667,7 +668,7 @@ func ails(all []checks.Ailment, phase string) (faults []Fault) {
 
 // deathsOf are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
 // until one has succeeded (check.c: "up, but will fall down at first failure").
-func (e *experiment) deathsOf(cfg lb.Config, hosts []string) []Fault {
+func (e *experiment) deathsOf(cfg model.Config, hosts []string) []Fault {
 	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
 	if e.most == patientTake {
 		need += spareDeaths
@@ -717,18 +718,18 @@ func (e *experiment) deathsOf(cfg lb.Config, hosts []string) []Fault {
 }
 
 // beside is a phase of a few requests before or after another one.
-func (d *designer) beside(l lb.Load, what string, lasts time.Duration) {
-	few := lb.Load{
-		Name: l.Name + ": " + what, Engine: lb.Goroutines, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: defaultInFlight,
+func (d *designer) beside(l plan.Phase, what string, lasts time.Duration) {
+	few := plan.Phase{
+		Name: l.Name + ": " + what, Engine: plan.Goroutines, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: defaultInFlight,
 		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks, Via: l.Via,
 	}
 	checks.Spare(d.plan.Config, &few)
 	d.address(&few)
-	d.plan.Loads = append(d.plan.Loads, few)
+	d.plan.Phases = append(d.plan.Phases, few)
 }
 
 // address gives clients of a phase addresses that no other phase has.
-func (d *designer) address(l *lb.Load) {
+func (d *designer) address(l *plan.Phase) {
 	if l.Clients.Addresses {
 		l.Clients.First = d.free
 		d.free = l.Clients.Last() + 1

@@ -12,31 +12,32 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-func designed(t *testing.T, name string) lb.Plan {
+func designed(t *testing.T, name string) plan.Plan {
 	t.Helper()
 	return designedFrom(t, lbconfigs.BuiltIn, name)
 }
 
-func designedFrom(t *testing.T, fsys fs.FS, name string) lb.Plan {
+func designedFrom(t *testing.T, fsys fs.FS, name string) plan.Plan {
 	t.Helper()
 	cfg, err := lbconfigs.Read(fsys, name, "")
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2})
+	p, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2})
 	require.NoError(t, err)
-	return plan
+	return p
 }
 
-func phaseNames(plan lb.Plan) []string {
+func phaseNames(p plan.Plan) []string {
 	var names []string
-	for _, l := range plan.Loads {
+	for _, l := range p.Phases {
 		names = append(names, l.Name)
 	}
 	return names
@@ -48,12 +49,12 @@ func TestDesignOfAPair(t *testing.T) {
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	plan, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2, Balancers: 2, Checks: []string{"limits"}})
+	p, err := scenarios.Design("designed", cfg, specs, scenarios.Setup{CPUs: 2, Balancers: 2, Checks: []string{"limits"}})
 	require.NoError(t, err)
-	peer := plan.Specs[len(plan.Specs)-1]
-	assert.Equal(t, lb.Peer, peer.Role)
-	first, both, slowed := map[string]lb.Load{}, 0, 0
-	for _, l := range plan.Loads {
+	peer := p.Specs[len(p.Specs)-1]
+	assert.Equal(t, plan.Peer, peer.Role)
+	first, both, slowed := map[string]plan.Phase{}, 0, 0
+	for _, l := range p.Phases {
 		name, peered := strings.CutSuffix(l.Name, " through "+peer.Name)
 		switch {
 		case l.Via == "":
@@ -89,11 +90,11 @@ backend sockets
 backend pages
   server a a:8000
 `)}}
-	plan := designedFrom(t, fsys, "haproxy.cfg")
-	i := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == "keys sockets" })
+	p := designedFrom(t, fsys, "haproxy.cfg")
+	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "keys sockets" })
 	require.GreaterOrEqual(t, i, 0)
-	l := plan.Loads[i]
-	assert.Equal(t, lb.Prober, l.Engine)
+	l := p.Phases[i]
+	assert.Equal(t, plan.Prober, l.Engine)
 	assert.Equal(t, 96, l.Clients.Count)
 	assert.Equal(t, "websocket", l.Requests[0].Header["Upgrade"])
 	assert.Equal(t, "algorithm/sockets", l.Requests[0].Claim)
@@ -113,20 +114,20 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 	require.Greater(t, len(plan.Events), 5, "deaths among them")
 	for _, e := range plan.Events {
 		if e.Fault == "kill" {
-			assert.Equal(t, "deaths", plan.Loads[e.Phase].Name)
+			assert.Equal(t, "deaths", plan.Phases[e.Phase].Name)
 			continue
 		}
 		if e.Fault == "move" {
-			assert.Equal(t, "moves", plan.Loads[e.Phase].Name)
+			assert.Equal(t, "moves", plan.Phases[e.Phase].Name)
 			continue
 		}
 		if e.Fault == "reload" {
 			assert.Contains(t, []int{8, 9, 10, 12, 13, 16}, e.Phase)
-			assert.Less(t, e.At+e.For, plan.Loads[e.Phase].Takes())
+			assert.Less(t, e.At+e.For, plan.Phases[e.Phase].Takes())
 			continue
 		}
 		assert.Equal(t, 5, e.Phase)
-		assert.Greater(t, e.For, plan.Loads[5].Takes())
+		assert.Greater(t, e.For, plan.Phases[5].Takes())
 	}
 }
 
@@ -139,12 +140,12 @@ func TestDesignAsksLimitsTogether(t *testing.T) {
 	}
 	many := designedFrom(t, fstest.MapFS{"nginx.conf": {Data: []byte(conf + "  }\n}\n")}}, "nginx.conf")
 	for _, c := range []struct {
-		plan lb.Plan
+		plan plan.Plan
 		want []int
 	}{{designed(t, "nginx/orchestry"), []int{5, 5}}, {many, []int{5, 2, 7}}} {
 		var got []int
 		called := map[string]bool{}
-		for _, l := range c.plan.Loads {
+		for _, l := range c.plan.Phases {
 			assert.False(t, called[l.Name], "two phases are called %s", l.Name)
 			called[l.Name] = true
 			if !strings.Contains(l.Name, " by address ") {
@@ -190,7 +191,7 @@ func TestDesignOfFirstDeaths(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
 		plan, first := designed(t, name), time.Duration(0)
 		for _, e := range plan.Events {
-			at, dies := e.At, e.Fault == "kill" && e.Target != "10.0.1.21" && plan.Loads[e.Phase].Name == "deaths" // which is checked more often
+			at, dies := e.At, e.Fault == "kill" && e.Target != "10.0.1.21" && plan.Phases[e.Phase].Name == "deaths" // which is checked more often
 			if dies && (first == 0 || at < first) {
 				first = at
 			}
@@ -204,7 +205,7 @@ func TestDesignCrowdsBackups(t *testing.T) {
 	plan := designed(t, "nginx/orchestry")
 	i := slices.Index(phaseNames(plan), "crowd pay_upstream")
 	require.Positive(t, i)
-	assert.True(t, plan.Loads[i].Fresh)
+	assert.True(t, plan.Phases[i].Fresh)
 	var slow []string
 	for _, e := range plan.Events {
 		if e.Phase == i-1 && e.Fault == "slow" {
@@ -216,10 +217,10 @@ func TestDesignCrowdsBackups(t *testing.T) {
 
 // A phase that waits for the balancer to give up takes as long as that.
 func TestWaitsTakeTheirTime(t *testing.T) {
-	plan := designed(t, "haproxy/impatient")
-	i := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == "waits" })
+	p := designed(t, "haproxy/impatient")
+	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "waits" })
 	require.GreaterOrEqual(t, i, 0)
-	assert.InDelta(t, 33, plan.Loads[i].Takes().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
+	assert.InDelta(t, 33, p.Phases[i].Takes().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
 }
 
 // What lbproof cannot read lets requests through that carry what it asks for: all of them do.
@@ -233,7 +234,7 @@ func TestDesignCarriesAHeader(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(plan))
 	upgraded := 0
-	for _, l := range plan.Loads {
+	for _, l := range plan.Phases {
 		for _, r := range l.Requests {
 			assert.Equal(t, "sessionid=a", r.Header["Cookie"], l.Name)
 			if r.Header["Upgrade"] == "websocket" {
@@ -247,7 +248,7 @@ func TestDesignCarriesAHeader(t *testing.T) {
 // Trials that can share a phase do, each with as many requests as it needs, and what stops early is corrected for the number of tests.
 func TestDesignMerges(t *testing.T) {
 	plan := designed(t, "nginx/algorithms")
-	draws := plan.Loads[2]
+	draws := plan.Phases[2]
 	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
 	require.Len(t, draws.Draws, 2)
 	assert.InDelta(t, 0.001/4, draws.Draws[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
@@ -260,9 +261,9 @@ func TestDesignMerges(t *testing.T) {
 // No two phases share a client's address, and none that is not about a limit asks one address for more than it allows.
 func TestDesignStarvesNobody(t *testing.T) {
 	for _, name := range []string{"nginx/limits", "haproxy/limits", "traefik/limits", "nginx/order-api", "nginx/orchestry", "haproxy/sysmanage", "traefik/order-api"} {
-		plan := designed(t, name)
+		p := designed(t, name)
 		owner := map[int]string{}
-		for _, l := range plan.Loads {
+		for _, l := range p.Phases {
 			if !l.Clients.Addresses {
 				continue
 			}
@@ -271,15 +272,15 @@ func TestDesignStarvesNobody(t *testing.T) {
 				owner[c] = l.Name
 			}
 		}
-		for _, l := range plan.Loads {
+		for _, l := range p.Phases {
 			if checks.Order(l.Name) >= checks.Order(checks.Overload) {
 				continue
 			}
 			if l.Clients.Addresses {
-				assert.NotEqual(t, lb.Vegeta, l.Engine, "%s: %s: it sends from one address", name, l.Name)
+				assert.NotEqual(t, plan.Vegeta, l.Engine, "%s: %s: it sends from one address", name, l.Name)
 			}
 			spared := l
-			checks.Spare(plan.Config, &spared)
+			checks.Spare(p.Config, &spared)
 			assert.Equal(t, l, spared, "%s: %s could be refused", name, l.Name)
 		}
 	}
@@ -297,7 +298,7 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 			assert.ErrorContains(t, err, cfg.Files[0].Name)
 			continue
 		}
-		for _, l := range plan.Loads {
+		for _, l := range plan.Phases {
 			assert.NotEmpty(t, l.Checks, "%s: %s", name, l.Name)
 			assert.Positive(t, l.Count, "%s: %s", name, l.Name)
 			if l.Open() {
@@ -315,7 +316,7 @@ func TestDeathsBetweenRows(t *testing.T) {
 		plan := designed(t, name)
 		died, reloads := map[string]int{}, 0
 		for _, e := range plan.Events {
-			l := plan.Loads[e.Phase]
+			l := plan.Phases[e.Phase]
 			switch {
 			case l.InRow == 0 || e.Fault != "kill" && e.Fault != "reload":
 				continue
@@ -329,7 +330,7 @@ func TestDeathsBetweenRows(t *testing.T) {
 				path, _, _ := strings.Cut(sent.Path, "?")
 				route, _ := plan.Config.Route(sent.Port, sent.Header["Host"], path)
 				pool, _ := plan.Config.Pool(route.Pool)
-				assert.False(t, slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == e.Target }), "%s: %s at %s", name, e.Target, at)
+				assert.False(t, slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target }), "%s: %s at %s", name, e.Target, at)
 			}
 		}
 		assert.Len(t, died, servers, name)

@@ -8,46 +8,47 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // events puts the scenario's faults on the plan's clock.
-func (s Scenario) events(plan *lb.Plan) error {
+func (s Scenario) events(p *plan.Plan) error {
 	for _, f := range s.Faults {
 		fault, err := faults.Find(f.Fault)
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
 		}
-		nodes, err := targets(plan, f)
+		nodes, err := targets(p, f)
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
 		if f.Phase == "" {
 			f.Phase = s.Phases[0].Name
 		}
-		phase := slices.IndexFunc(plan.Loads, func(l lb.Load) bool { return l.Name == f.Phase })
+		phase := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == f.Phase })
 		if phase < 0 {
 			return fmt.Errorf("%s:%d: the scenario has no phase %s", s.File, f.Line, f.Phase)
 		}
 		for _, node := range nodes {
-			e := lb.Event{Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(plan, f.Peer, node), With: faults.Args(f.With).WithDefaults(fault)}
-			if err := possible(plan, e, node); err != nil {
+			e := plan.Event{Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(p, f.Peer, node), With: faults.Args(f.With).WithDefaults(fault)}
+			if err := possible(p, e, node); err != nil {
 				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 			}
-			if fault.Masters && node.Role == lb.Balancer {
-				mastered(plan)
+			if fault.Masters && node.Role == plan.Balancer {
+				mastered(p)
 			}
 			f := f
 			if f.Adapt {
-				lengthen(&plan.Loads[phase], f.lasts(plan.Config, node.Name))
-				f = f.adapted(plan.Config, node.Name)
+				lengthen(&p.Phases[phase], f.lasts(p.Config, node.Name))
+				f = f.adapted(p.Config, node.Name)
 				e.For = f.For
 			}
-			plan.Events = append(plan.Events, f.repeated(e)...)
+			p.Events = append(p.Events, f.repeated(e)...)
 		}
 	}
-	return apart(s.File, plan.Events)
+	return apart(s.File, p.Events)
 }
 
 // spare is how much longer than the configuration's own times a death lasts, and the time after it.
@@ -57,7 +58,7 @@ const spare = 2 * time.Second
 const patience = 2 * time.Minute
 
 // adapted gives the configuration the time that it asks for to find a server dead, and to find it alive again.
-func (f Fault) adapted(cfg lb.Config, node string) Fault {
+func (f Fault) adapted(cfg model.Config, node string) Fault {
 	back := time.Duration(0) // after the recovery
 	for _, pool := range cfg.Pools {
 		for _, s := range pool.Servers {
@@ -84,7 +85,7 @@ func (f Fault) adapted(cfg lb.Config, node string) Fault {
 	if faults.Hangs(f.Fault) { // and to find out that one attempt has failed
 		for _, r := range cfg.Routes {
 			for _, t := range r.Timeouts {
-				if t.For == lb.ReadTimeout && t.After <= patience {
+				if t.For == model.ReadTimeout && t.After <= patience {
 					f.For = max(f.For, t.After+spare)
 				}
 			}
@@ -98,26 +99,26 @@ func (f Fault) adapted(cfg lb.Config, node string) Fault {
 func sweeps(d time.Duration) time.Duration { return time.Duration(golden * float64(d)) }
 
 // lasts is until when a fault that adapts is over for the last time, and known to be, and a while after it.
-func (f Fault) lasts(cfg lb.Config, node string) time.Duration {
+func (f Fault) lasts(cfg model.Config, node string) time.Duration {
 	f = f.adapted(cfg, node)
 	last := f.At
-	for _, e := range f.repeated(lb.Event{}) {
+	for _, e := range f.repeated(plan.Event{}) {
 		last = max(last, e.At)
 	}
 	return last + f.Every - sweeps(f.Sweep) + 2*spare // no other comes, closer or not
 }
 
 // lengthen has an open loop go on for a time at least.
-func lengthen(l *lb.Load, d time.Duration) {
+func lengthen(l *plan.Phase, d time.Duration) {
 	l.Count = max(l.Count, int(l.Rate*d.Seconds()))
 }
 
 // mastered gives the balancer a master process, where it has none by itself and a fault needs one.
-func mastered(plan *lb.Plan) {
-	for i, spec := range plan.Specs {
-		if spec.Role == lb.Balancer && plan.Config.Balancer == "haproxy" && spec.Reload == "" {
-			plan.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, "-W")
-			plan.Specs[i].Reload, plan.Specs[i].Master = "USR2", true
+func mastered(p *plan.Plan) {
+	for i, spec := range p.Specs {
+		if spec.Role == plan.Balancer && p.Config.Balancer == "haproxy" && spec.Reload == "" {
+			p.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, "-W")
+			p.Specs[i].Reload, p.Specs[i].Master = "USR2", true
 		}
 	}
 }
@@ -127,8 +128,8 @@ func mastered(plan *lb.Plan) {
 const golden = 0.6180339887
 
 // repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
-func (f Fault) repeated(e lb.Event) []lb.Event {
-	var all []lb.Event
+func (f Fault) repeated(e plan.Event) []plan.Event {
+	var all []plan.Event
 	for i := range or(f.Times, 1) {
 		_, part := math.Modf(float64(i) * golden)
 		e.At = f.At + time.Duration(i)*f.Every + time.Duration(part*float64(f.Sweep))
@@ -138,11 +139,11 @@ func (f Fault) repeated(e lb.Event) []lb.Event {
 }
 
 // possible says why an event cannot be.
-func possible(plan *lb.Plan, e lb.Event, target lb.Spec) error {
+func possible(p *plan.Plan, e plan.Event, target plan.Spec) error {
 	if err := faults.Check(e, target); err != nil {
 		return err
 	}
-	known := e.Peer == lb.WorkerName || slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == e.Peer })
+	known := e.Peer == plan.WorkerName || slices.ContainsFunc(p.Specs, func(spec plan.Spec) bool { return spec.Name == e.Peer })
 	if !known || e.Peer == e.Target {
 		return fmt.Errorf("%s cannot be the other end of a fault on %s: it is no other node of the run", e.Peer, e.Target)
 	}
@@ -150,66 +151,66 @@ func possible(plan *lb.Plan, e lb.Event, target lb.Spec) error {
 }
 
 // peer is the name of the other end; of the one that asks the node where the fault names none.
-func peer(plan *lb.Plan, name string, target lb.Spec) string {
+func peer(p *plan.Plan, name string, target plan.Spec) string {
 	switch {
-	case name == "" && target.Role == lb.Dependency:
-		return plan.Specs[slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Backend })].Name // there are always some
-	case name == "balancer", name == "" && target.Role == lb.Backend:
-		return balancer(plan).Name
+	case name == "" && target.Role == plan.Dependency:
+		return p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Backend })].Name // there are always some
+	case name == "balancer", name == "" && target.Role == plan.Backend:
+		return balancer(p).Name
 	case name == "client", name == "":
-		return lb.WorkerName
+		return plan.WorkerName
 	}
-	if i := called(plan.Specs, name); i >= 0 {
-		return plan.Specs[i].Name
+	if i := called(p.Specs, name); i >= 0 {
+		return p.Specs[i].Name
 	}
-	if lb.OwnName(name) == lb.WorkerName {
-		return lb.WorkerName
+	if plan.OwnName(name) == plan.WorkerName {
+		return plan.WorkerName
 	}
 	return name
 }
 
 // called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's own that has it
 // as its short name; -1 where there is none.
-func called(specs []lb.Spec, name string) int {
-	if i := slices.IndexFunc(specs, func(spec lb.Spec) bool { return lb.SameHost(spec.Name, name) }); i >= 0 {
+func called(specs []plan.Spec, name string) int {
+	if i := slices.IndexFunc(specs, func(spec plan.Spec) bool { return model.SameHost(spec.Name, name) }); i >= 0 {
 		return i
 	}
-	return slices.IndexFunc(specs, func(spec lb.Spec) bool { return spec.Name == lb.OwnName(name) })
+	return slices.IndexFunc(specs, func(spec plan.Spec) bool { return spec.Name == plan.OwnName(name) })
 }
 
-func balancer(plan *lb.Plan) lb.Spec {
-	i := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })
-	return plan.Specs[i] // every plan has one
+func balancer(p *plan.Plan) plan.Spec {
+	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
+	return p.Specs[i] // every plan has one
 }
 
 // targets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the balancer,
 // or servers of the first pool that has two or more.
-func targets(plan *lb.Plan, f Fault) ([]lb.Spec, error) {
+func targets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 	name := f.Target
 	if name == "balancer" && !f.Designed {
-		return []lb.Spec{balancer(plan)}, nil
+		return []plan.Spec{balancer(p)}, nil
 	}
-	if i := called(plan.Specs, name); i >= 0 {
-		return plan.Specs[i : i+1], nil
+	if i := called(p.Specs, name); i >= 0 {
+		return p.Specs[i : i+1], nil
 	}
-	var primaries, backups []lb.Spec
-	for _, pool := range plan.Config.Pools {
+	var primaries, backups []plan.Spec
+	for _, pool := range p.Config.Pools {
 		if len(pool.Servers) < 2 {
 			continue
 		}
 		for _, server := range pool.Servers {
-			at := slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Name == server.Host })
+			at := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Name == server.Host })
 			switch {
 			case at < 0 || server.Down || server.Drain:
 			case server.Backup:
-				backups = append(backups, plan.Specs[at])
+				backups = append(backups, p.Specs[at])
 			default:
-				primaries = append(primaries, plan.Specs[at])
+				primaries = append(primaries, p.Specs[at])
 			}
 		}
 		break
 	}
-	found := map[string][]lb.Spec{"primaries": primaries, "backups": backups}
+	found := map[string][]plan.Spec{"primaries": primaries, "backups": backups}
 	if n := len(primaries); n > 0 {
 		found["last server"] = primaries[n-1:]
 	}
@@ -219,21 +220,21 @@ func targets(plan *lb.Plan, f Fault) ([]lb.Spec, error) {
 	}
 	if len(found[name]) == 0 {
 		return nil, fmt.Errorf("the run has no node %q to break: name one of %s, or balancer, server 1 and so on, last server, primaries, backups of the first pool with two servers or more",
-			name, strings.Join(nodeNames(plan), ", "))
+			name, strings.Join(nodeNames(p), ", "))
 	}
 	return found[name], nil
 }
 
-func nodeNames(plan *lb.Plan) []string {
+func nodeNames(p *plan.Plan) []string {
 	var names []string
-	for _, spec := range plan.Specs {
+	for _, spec := range p.Specs {
 		names = append(names, spec.Name)
 	}
 	return names
 }
 
 // apart says where two faults that change the same thing of a node would meet: neither could be taken back as it was.
-func apart(file string, events []lb.Event) error {
+func apart(file string, events []plan.Event) error {
 	for i, a := range events {
 		for _, b := range events[i+1:] {
 			if a.Target == b.Target && a.Fault == b.Fault && a.Phase == b.Phase && a.At < b.At+b.For && b.At < a.At+a.For {

@@ -8,7 +8,8 @@ import (
 	"github.com/VictoriaMetrics/metricsql"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
@@ -20,16 +21,16 @@ const (
 
 // What watches a balancer: Prometheus, and what tells it nginx's counters, as nginx's own program does on the same host.
 var (
-	Prometheus = lb.Spec{
-		Name: lb.OwnName("prometheus"), Role: lb.Monitor, Ports: []int{prometheusPort},
+	Prometheus = plan.Spec{
+		Name: plan.OwnName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
 		Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
 		Check:   []string{"promtool", "check", "rules", rulesPath},
-		Image:   lb.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
+		Image:   plan.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
 	}
-	NginxExporter = lb.Spec{
-		Name: lb.OwnName("nginx-exporter"), Role: lb.Monitor, Ports: []int{exporterPort},
+	NginxExporter = plan.Spec{
+		Name: plan.OwnName("nginx-exporter"), Role: plan.Monitor, Ports: []int{exporterPort},
 		Command: []string{"prometheus-nginx-exporter", "-nginx.ssl-verify=false", "-nginx.scrape-uri"},
-		Image:   lb.Image{Ref: "nginx/nginx-prometheus-exporter:0.11", Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"}},
+		Image:   plan.Image{Ref: "nginx/nginx-prometheus-exporter:0.11", Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"}},
 	}
 )
 
@@ -45,14 +46,14 @@ type ruleFile struct {
 }
 
 // readQueries reads the rules of a file.
-func readQueries(name string, text []byte) (all []lb.Query, err error) {
+func readQueries(name string, text []byte) (all []plan.Query, err error) {
 	var file ruleFile
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		return nil, syntaxError(name, err)
 	}
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			q := lb.Query{Name: r.Record.Value, Expr: strings.TrimSpace(r.Expr.Value), Pos: lb.Pos{File: name, Line: r.Record.Line}}
+			q := plan.Query{Name: r.Record.Value, Expr: strings.TrimSpace(r.Expr.Value), Pos: model.Pos{File: name, Line: r.Record.Line}}
 			if r.Alert.Value != "" {
 				q.Name, q.Alert, q.Pos.Line = r.Alert.Value, true, r.Alert.Line
 			}
@@ -88,33 +89,33 @@ func selectors(expr string) (all []string, err error) {
 }
 
 // monitor adds Prometheus to a plan, what exports the balancer's counters to it, and the promises of its rules.
-func (s Scenario) monitor(plan *lb.Plan) (err error) {
+func (s Scenario) monitor(p *plan.Plan) (err error) {
 	if s.Rules == "" {
 		return nil
 	}
-	if plan.Queries, err = readQueries(s.Rules, s.RulesText); err != nil {
+	if p.Queries, err = readQueries(s.Rules, s.RulesText); err != nil {
 		return err
 	}
-	for _, q := range plan.Queries {
+	for _, q := range p.Queries {
 		what := "The query"
 		if q.Alert {
 			what = "The alert"
 		}
-		plan.Claims = append(plan.Claims, lb.Claim{
+		p.Claims = append(p.Claims, plan.Claim{
 			ID: checks.Queries + "/" + q.Name, Check: checks.Queries, Subject: q.Name, Pos: q.Pos,
 			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
 		})
 	}
-	jobs, exporters := scrapes(*plan)
-	plan.Specs = append(plan.Specs, exporters...)
+	jobs, exporters := scrapes(*p)
+	p.Specs = append(p.Specs, exporters...)
 	watching := Prometheus
 	watching.Made = map[string]string{"/etc/prometheus/prometheus.yml": jobs, rulesPath: string(s.RulesText)}
-	plan.Specs = append(plan.Specs, watching)
+	p.Specs = append(p.Specs, watching)
 	return nil
 }
 
 // scrapes is Prometheus's configuration for a plan, and what has to run beside the balancer for it.
-func scrapes(plan lb.Plan) (config string, exporters []lb.Spec) {
+func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n", rulesPath)
 	job := func(name, scheme, path string, targets ...string) {
@@ -122,29 +123,29 @@ func scrapes(plan lb.Plan) (config string, exporters []lb.Spec) {
 			name, scheme, path, strings.Join(targets, ", "))
 	}
 	var backends []string
-	for _, spec := range plan.Specs {
-		if spec.Role == lb.Backend && !spec.Helper && len(spec.Ports) > 0 && !slices.Contains(spec.TLS, spec.Ports[0]) {
+	for _, spec := range p.Specs {
+		if spec.Role == plan.Backend && !spec.Helper && len(spec.Ports) > 0 && !slices.Contains(spec.TLS, spec.Ports[0]) {
 			backends = append(backends, fmt.Sprintf("'%s:%d'", spec.Host(), spec.Ports[0]))
 		}
 	}
 	job("backends", "http", "/metrics", backends...)
-	balancer := plan.Specs[slices.IndexFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Balancer })]
+	balancer := p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })]
 	job("prometheus", "http", "/metrics", fmt.Sprintf("'localhost:%d'", prometheusPort))
-	for _, r := range plan.Config.Routes {
+	for _, r := range p.Config.Routes {
 		if r.Own == nil || len(r.When) > 0 {
 			continue
 		}
 		scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
 		switch {
 		case strings.HasPrefix(r.Own.What, "Prometheus metrics"), strings.HasPrefix(r.Own.What, "HAProxy's Prometheus exporter"):
-			job(plan.Config.Balancer, scheme, r.Path, fmt.Sprintf("'%s:%d'", balancer.Host(), r.Port))
+			job(p.Config.Balancer, scheme, r.Path, fmt.Sprintf("'%s:%d'", balancer.Host(), r.Port))
 			return b.String(), nil
 		case strings.HasPrefix(r.Own.What, "nginx's counters"):
-			job(plan.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Host(), exporterPort))
+			job(p.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Host(), exporterPort))
 			exporter := NginxExporter
 			exporter.Beside = balancer.Name
 			exporter.Command = append(slices.Clone(exporter.Command), fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, r.Port, r.Path))
-			return b.String(), []lb.Spec{exporter}
+			return b.String(), []plan.Spec{exporter}
 		}
 	}
 	return b.String(), nil

@@ -8,14 +8,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
 
 const watched = "name: a\ndoc: d\nconfig: builtin:nginx/orchestry\nrules: b.yml\nphases: [{name: c, rate: 1, for: 1s, send: [{path: /}]}]\n"
 
-func watching(t *testing.T, rules string) (lb.Plan, error) {
+func watching(t *testing.T, rules string) (plan.Plan, error) {
 	t.Helper()
 	s, err := scenarios.Read(fstest.MapFS{"d/a.yaml": {Data: []byte(watched)}, "d/b.yml": {Data: []byte(rules)}}, "d/a.yaml")
 	require.NoError(t, err)
@@ -28,7 +29,7 @@ func watching(t *testing.T, rules string) (lb.Plan, error) {
 
 // Prometheus asks the backends and nginx's exporter, which stands on nginx's own host; every rule is a promise.
 func TestRulesAreWatched(t *testing.T) {
-	plan, err := watching(t, `groups:
+	p, err := watching(t, `groups:
 - rules:
   - alert: Down
     expr: nginx_up{job="x"} == 0 or sum by (le) (rate(a_bucket[5m])) > nginx_up{job="x"}
@@ -36,17 +37,17 @@ func TestRulesAreWatched(t *testing.T) {
     expr: rate(b[1m])
 `)
 	require.NoError(t, err)
-	assert.Equal(t, []lb.Query{
-		{Name: "Down", Alert: true, Expr: `nginx_up{job="x"} == 0 or sum by (le) (rate(a_bucket[5m])) > nginx_up{job="x"}`, Selectors: []string{`nginx_up{job="x"}`, "a_bucket"}, Pos: lb.Pos{File: "d/b.yml", Line: 3}},
-		{Name: "rate", Expr: "rate(b[1m])", Selectors: []string{"b"}, Pos: lb.Pos{File: "d/b.yml", Line: 5}},
-	}, plan.Queries)
-	named := func(name string) lb.Spec {
-		return plan.Specs[slices.IndexFunc(plan.Specs, func(s lb.Spec) bool { return s.Name == name })]
+	assert.Equal(t, []plan.Query{
+		{Name: "Down", Alert: true, Expr: `nginx_up{job="x"} == 0 or sum by (le) (rate(a_bucket[5m])) > nginx_up{job="x"}`, Selectors: []string{`nginx_up{job="x"}`, "a_bucket"}, Pos: model.Pos{File: "d/b.yml", Line: 3}},
+		{Name: "rate", Expr: "rate(b[1m])", Selectors: []string{"b"}, Pos: model.Pos{File: "d/b.yml", Line: 5}},
+	}, p.Queries)
+	named := func(name string) plan.Spec {
+		return p.Specs[slices.IndexFunc(p.Specs, func(s plan.Spec) bool { return s.Name == name })]
 	}
 	assert.Equal(t, "nginx@lbproof", named("nginx-exporter@lbproof").Beside)
 	assert.Contains(t, named("nginx-exporter@lbproof").Command[3], "://127.0.0.1:")
 	assert.Contains(t, named("prometheus@lbproof").Made["/etc/prometheus/prometheus.yml"], "'nginx.lbproof.internal:9113'")
-	assert.True(t, slices.ContainsFunc(plan.Claims, func(c lb.Claim) bool { return c.ID == "queries/Down" }))
+	assert.True(t, slices.ContainsFunc(p.Claims, func(c plan.Claim) bool { return c.ID == "queries/Down" }))
 }
 
 func TestMistakenRules(t *testing.T) {

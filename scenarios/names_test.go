@@ -9,13 +9,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
 
 // planWith is the plan of a scenario, but for its usual parts, on an nginx with servers.
-func planWith(t *testing.T, more string, servers ...string) (lb.Plan, error) {
+func planWith(t *testing.T, more string, servers ...string) (plan.Plan, error) {
 	t.Helper()
 	config := "events {}\nhttp {\nupstream u {\nserver " + strings.Join(servers, ":80;\nserver ") + ":80;\n}\nserver { location / { proxy_pass http://u; } }\n}\n"
 	cfg, err := lbconfigs.Read(fstest.MapFS{"nginx.conf": {Data: []byte(config)}}, "nginx.conf", "nginx")

@@ -13,7 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Rate is the rate of an open loop: a number of requests per second, or one of the shapes.
@@ -107,20 +108,20 @@ func readTimes(text []byte) ([]time.Duration, error) {
 }
 
 // load writes a phase out.
-func (s Scenario) load(p Phase, cfg lb.Config) (lb.Load, error) {
-	wrong := func(format string, args ...any) (lb.Load, error) {
-		return lb.Load{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
+func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
+	wrong := func(format string, args ...any) (plan.Phase, error) {
+		return plan.Phase{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
 	}
-	l := lb.Load{
+	l := plan.Phase{
 		Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Think: p.Think, Timeout: or(p.Timeout, defaultTimeout),
 		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise, Seed: s.Seed,
-		Clients: lb.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies}, Keys: lb.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
+		Clients: plan.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies}, Keys: plan.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
 	}
 	for i := range p.Keys.Count {
 		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))
 	}
 	for _, r := range mixed(p.Send) {
-		aimed := aim(cfg, lb.Request{Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: lb.Bytes(r.Body)})
+		aimed := aim(cfg, plan.Request{Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: model.Bytes(r.Body)})
 		if p.Verify && !aimed.TLS {
 			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
 		}
@@ -150,11 +151,11 @@ func (s Scenario) load(p Phase, cfg lb.Config) (lb.Load, error) {
 }
 
 // certified has a request that names no host ask for one that the certificate is for.
-func certified(cfg lb.Config, r *lb.Request) {
+func certified(cfg model.Config, r *plan.Request) {
 	if r.Header["Host"] != "" {
 		return
 	}
-	host := lb.AnyHost
+	host := plan.AnyHost
 	if route, ok := cfg.Route(r.Port, "", r.Path); ok && len(route.Hosts) > 0 {
 		host = route.Hosts[0]
 	}
@@ -166,7 +167,7 @@ func certified(cfg lb.Config, r *lb.Request) {
 }
 
 // possible says what of a phase contradicts itself.
-func (p Phase) possible(l lb.Load) error {
+func (p Phase) possible(l plan.Phase) error {
 	switch {
 	case l.Count < 1 && p.For > 0 && !p.Rate.open():
 		return fmt.Errorf("for goes with rate; a closed loop needs requests")
@@ -187,37 +188,37 @@ func (p Phase) possible(l lb.Load) error {
 const maxRequests = 100_000_000
 
 // engine chooses what sends a load, or says why what is asked for cannot.
-func (p Phase) engine(l lb.Load) (lb.Engine, error) {
-	encrypted := slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return r.TLS })
-	plain := l.Clients != lb.Clients{} || l.Keys.Cookie != ""
-	picked := lb.Goroutines
+func (p Phase) engine(l plan.Phase) (plan.Engine, error) {
+	encrypted := slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.TLS })
+	plain := l.Clients != plan.Clients{} || l.Keys.Cookie != ""
+	picked := plan.Goroutines
 	switch {
 	case p.Protocol == "websocket":
-		picked = lb.WebSocket
+		picked = plan.WebSocket
 	case p.Protocol == "h2":
-		picked = lb.Vegeta
+		picked = plan.Vegeta
 	case !encrypted:
-		picked = lb.Epoll
+		picked = plan.Epoll
 	}
 	picked = or(p.Engine, picked)
 	switch {
-	case picked == lb.Epoll && encrypted:
+	case picked == plan.Epoll && encrypted:
 		return "", fmt.Errorf("the engine epoll sends plain text only, and the configuration wants TLS")
 	case p.Protocol == "h2" && !encrypted:
 		return "", fmt.Errorf("h2 is spoken over TLS, and the configuration's listener has none")
-	case (p.Protocol == "websocket") != (picked == lb.WebSocket), p.Protocol == "h2" && picked != lb.Vegeta:
+	case (p.Protocol == "websocket") != (picked == plan.WebSocket), p.Protocol == "h2" && picked != plan.Vegeta:
 		return "", fmt.Errorf("the engine %s does not speak %s", picked, or(p.Protocol, "HTTP/1.1"))
-	case (picked == lb.Vegeta || picked == lb.WebSocket) && plain:
+	case (picked == plan.Vegeta || picked == plan.WebSocket) && plain:
 		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies", picked)
-	case picked == lb.WebSocket && l.Open():
+	case picked == plan.WebSocket && l.Open():
 		return "", fmt.Errorf("websocket is a closed loop: connections with concurrency, a message of each every think")
-	case picked == lb.Vegeta && l.Think > 0:
+	case picked == plan.Vegeta && l.Think > 0:
 		return "", fmt.Errorf("the engine vegeta does not think")
 	case l.Precise && !l.Open():
 		return "", fmt.Errorf("precise is for open loops: a closed loop has no due times")
-	case l.Precise && picked == lb.Vegeta:
+	case l.Precise && picked == plan.Vegeta:
 		return "", fmt.Errorf("the engine vegeta is not precise")
-	case l.Fresh && picked == lb.WebSocket:
+	case l.Fresh && picked == plan.WebSocket:
 		return "", fmt.Errorf("websocket holds its connections open: leave out fresh-connections")
 	}
 	return picked, nil
@@ -245,7 +246,7 @@ func mixed(send []Request) []Request {
 }
 
 // shape makes the rate the load's own, and counts the requests that fit into a time.
-func (r Rate) shape(l *lb.Load, d time.Duration) error {
+func (r Rate) shape(l *plan.Phase, d time.Duration) error {
 	within := d.Seconds()
 	counted := l.Count > 0
 	if !counted && d == 0 && r.Steps == nil && r.Replay == "" {
@@ -261,24 +262,24 @@ func (r Rate) shape(l *lb.Load, d time.Duration) error {
 	}
 	switch {
 	case r.Poisson > 0:
-		l.Shape.Kind = lb.Poisson
+		l.Shape.Kind = plan.Poisson
 		mean(r.Poisson)
 	case r.Ramp != nil:
-		l.Shape = lb.Shape{Kind: lb.Ramp, From: r.Ramp.From, To: r.Ramp.To}
+		l.Shape = plan.Shape{Kind: plan.Ramp, From: r.Ramp.From, To: r.Ramp.To}
 		mean((r.Ramp.From + r.Ramp.To) / 2)
 	case r.Sine != nil:
 		if r.Sine.Low > r.Sine.High {
 			return fmt.Errorf("sine: low is above high")
 		}
-		l.Shape = lb.Shape{Kind: lb.Sine, From: r.Sine.Low, To: r.Sine.High, Every: r.Sine.Period}
+		l.Shape = plan.Shape{Kind: plan.Sine, From: r.Sine.Low, To: r.Sine.High, Every: r.Sine.Period}
 		mean((r.Sine.Low + r.Sine.High) / 2)
 	case r.Bursts != nil:
-		l.Shape = lb.Shape{Kind: lb.Bursts, Size: r.Bursts.Size, Every: r.Bursts.Every}
+		l.Shape = plan.Shape{Kind: plan.Bursts, Size: r.Bursts.Size, Every: r.Bursts.Every}
 		if l.Rate = float64(r.Bursts.Size) / r.Bursts.Every.Seconds(); !counted {
 			l.Count = r.Bursts.Size * int((d+r.Bursts.Every-1)/r.Bursts.Every)
 		}
 	case r.Replay != "":
-		l.Shape = lb.Shape{Kind: lb.Replay, Times: r.times}
+		l.Shape = plan.Shape{Kind: plan.Replay, Times: r.times}
 		if counted || d > 0 {
 			return fmt.Errorf("replay sends at each of its times: leave out requests and for")
 		}
@@ -293,7 +294,7 @@ func (r Rate) shape(l *lb.Load, d time.Duration) error {
 }
 
 // steps is the shape of steps and of a spike.
-func (r Rate) steps(l *lb.Load, d time.Duration) error {
+func (r Rate) steps(l *plan.Phase, d time.Duration) error {
 	steps := r.Steps
 	if s := r.Spike; s != nil {
 		if d < s.At+s.For {
@@ -303,11 +304,11 @@ func (r Rate) steps(l *lb.Load, d time.Duration) error {
 	} else if d > 0 || l.Count > 0 {
 		return fmt.Errorf("steps say themselves how long they take: leave out requests and for")
 	}
-	l.Shape.Kind = lb.Steps
+	l.Shape.Kind = plan.Steps
 	total, took := 0.0, 0.0
 	for _, s := range steps {
 		if s.For > 0 {
-			l.Shape.Steps = append(l.Shape.Steps, lb.Step(s))
+			l.Shape.Steps = append(l.Shape.Steps, plan.Step(s))
 			total += s.Rate * s.For.Seconds()
 			took += s.For.Seconds()
 		}

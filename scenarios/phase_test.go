@@ -9,101 +9,102 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios"
 )
 
 // site is a configuration that listens, in the clear or not.
-func site(tls bool) lb.Config {
-	return lb.Config{
-		Files: []lb.File{{Name: "x.conf"}}, Listeners: []lb.Listener{{Port: 80, TLS: tls}},
-		Routes: []lb.Route{{Path: "/", Port: 80, TLS: tls, Pool: "p", Fallback: true}},
+func site(tls bool) model.Config {
+	return model.Config{
+		Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80, TLS: tls}},
+		Routes: []model.Route{{Path: "/", Port: 80, TLS: tls, Pool: "p", Fallback: true}},
 	}
 }
 
 // planned makes a plan of a scenario with one phase, given as YAML at the depth of its fields.
-func planned(t *testing.T, tls bool, phase string) (lb.Plan, error) {
+func planned(t *testing.T, tls bool, phase string) (plan.Plan, error) {
 	t.Helper()
 	text := "name: s\ndoc: d\nconfig: c\nseed: 7\nphases:\n  - name: p\n    send: [{path: /a}]\n    " + strings.ReplaceAll(phase, "\n", "\n    ") + "\n"
 	fsys := fstest.MapFS{"s.yaml": {Data: []byte(text)}, "times.txt": {Data: []byte("# seconds\n5\n5.5\n\n7\n")}}
 	s, err := scenarios.Read(fsys, "s.yaml")
 	if err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	s.Checks = []string{"restarts"}
-	return s.Plan(site(tls), []lb.Spec{{Name: "b", Role: lb.Backend, Ports: []int{80}}})
+	return s.Plan(site(tls), []plan.Spec{{Name: "b", Role: plan.Backend, Ports: []int{80}}})
 }
 
 func TestShapesOfRates(t *testing.T) {
-	f := func(phase string, count int, rate float64, shape lb.Shape) {
+	f := func(phase string, count int, rate float64, shape plan.Shape) {
 		t.Helper()
-		plan, err := planned(t, false, phase)
+		p, err := planned(t, false, phase)
 		require.NoError(t, err, phase)
-		l := plan.Loads[0]
+		l := p.Phases[0]
 		assert.Equal(t, count, l.Count, phase)
 		assert.InDelta(t, rate, l.Rate, 1e-9, phase)
 		assert.Equal(t, shape, l.Shape, phase)
-		assert.Equal(t, lb.Epoll, l.Engine)
+		assert.Equal(t, plan.Epoll, l.Engine)
 		assert.Equal(t, 256, l.Concurrency)
 	}
-	f("rate: 100\nrequests: 30", 30, 100, lb.Shape{})
-	f("rate: 100\nfor: 3s", 300, 100, lb.Shape{})
-	f("rate: {poisson: 50}\nfor: 2s", 100, 50, lb.Shape{Kind: lb.Poisson})
-	f("rate: {ramp: {from: 0, to: 100}}\nfor: 4s", 200, 50, lb.Shape{Kind: lb.Ramp, To: 100})
-	f("rate: {sine: {low: 10, high: 30, period: 2s}}\nfor: 4s", 80, 20, lb.Shape{Kind: lb.Sine, From: 10, To: 30, Every: 2 * time.Second})
-	f("rate: {bursts: {size: 5, every: 2s}}\nfor: 5s", 15, 2.5, lb.Shape{Kind: lb.Bursts, Size: 5, Every: 2 * time.Second})
-	f("rate: {steps: [{rate: 10, for: 2s}, {rate: 40, for: 1s}]}", 60, 20, lb.Shape{Kind: lb.Steps, Steps: []lb.Step{{Rate: 10, For: 2 * time.Second}, {Rate: 40, For: time.Second}}})
-	f("rate: {spike: {base: 10, peak: 100, at: 2s, for: 1s}}\nfor: 4s", 130, 32.5, lb.Shape{Kind: lb.Steps, Steps: []lb.Step{
+	f("rate: 100\nrequests: 30", 30, 100, plan.Shape{})
+	f("rate: 100\nfor: 3s", 300, 100, plan.Shape{})
+	f("rate: {poisson: 50}\nfor: 2s", 100, 50, plan.Shape{Kind: plan.Poisson})
+	f("rate: {ramp: {from: 0, to: 100}}\nfor: 4s", 200, 50, plan.Shape{Kind: plan.Ramp, To: 100})
+	f("rate: {sine: {low: 10, high: 30, period: 2s}}\nfor: 4s", 80, 20, plan.Shape{Kind: plan.Sine, From: 10, To: 30, Every: 2 * time.Second})
+	f("rate: {bursts: {size: 5, every: 2s}}\nfor: 5s", 15, 2.5, plan.Shape{Kind: plan.Bursts, Size: 5, Every: 2 * time.Second})
+	f("rate: {steps: [{rate: 10, for: 2s}, {rate: 40, for: 1s}]}", 60, 20, plan.Shape{Kind: plan.Steps, Steps: []plan.Step{{Rate: 10, For: 2 * time.Second}, {Rate: 40, For: time.Second}}})
+	f("rate: {spike: {base: 10, peak: 100, at: 2s, for: 1s}}\nfor: 4s", 130, 32.5, plan.Shape{Kind: plan.Steps, Steps: []plan.Step{
 		{Rate: 10, For: 2 * time.Second}, {Rate: 100, For: time.Second}, {Rate: 10, For: time.Second},
 	}})
-	f("rate: {replay: times.txt}", 3, 1.5, lb.Shape{Kind: lb.Replay, Times: []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}})
+	f("rate: {replay: times.txt}", 3, 1.5, plan.Shape{Kind: plan.Replay, Times: []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}})
 }
 
 func TestMixes(t *testing.T) {
-	plan, err := planned(t, false, "requests: 10\nconcurrency: 2\nthink: 5ms\nkeys: {header: X-User, count: 3}\nclients: {count: 4, cookies: true}\nbreaks: {errors: 2.5%, p99: 1s}")
+	p, err := planned(t, false, "requests: 10\nconcurrency: 2\nthink: 5ms\nkeys: {header: X-User, count: 3}\nclients: {count: 4, cookies: true}\nbreaks: {errors: 2.5%, p99: 1s}")
 	require.NoError(t, err)
-	l := plan.Loads[0]
+	l := p.Phases[0]
 	assert.Equal(t, []string{"key-1", "key-2", "key-3"}, l.Keys.Values)
-	assert.Equal(t, lb.Clients{Count: 4, Cookies: true}, l.Clients)
-	assert.Equal(t, lb.Breaks{Errors: 0.025, Latency: time.Second}, l.Breaks)
+	assert.Equal(t, plan.Clients{Count: 4, Cookies: true}, l.Clients)
+	assert.Equal(t, plan.Breaks{Errors: 0.025, Latency: time.Second}, l.Breaks)
 	assert.Equal(t, 5*time.Millisecond, l.Think)
 	assert.Equal(t, uint64(7), l.Seed)
 	text := "name: s\ndoc: d\nconfig: c\nphases: [{name: p, requests: 1, concurrency: 1, send: [{path: /a, share: 3}, {path: /b}]}]"
 	s, err := scenarios.Read(fstest.MapFS{"s.yaml": {Data: []byte(text)}}, "s.yaml")
 	require.NoError(t, err)
 	s.Checks = []string{"restarts"}
-	plan, err = s.Plan(site(false), nil)
+	p, err = s.Plan(site(false), nil)
 	require.NoError(t, err)
 	var paths []string
-	for _, r := range plan.Loads[0].Requests {
+	for _, r := range p.Phases[0].Requests {
 		paths = append(paths, r.Path)
 	}
 	assert.Equal(t, []string{"/a", "/a", "/b", "/a"}, paths)
 }
 
 func TestEnginesAreChosen(t *testing.T) {
-	f := func(want lb.Engine, tls bool, phase string) {
+	f := func(want plan.Engine, tls bool, phase string) {
 		t.Helper()
-		plan, err := planned(t, tls, phase)
+		p, err := planned(t, tls, phase)
 		require.NoError(t, err)
-		assert.Equal(t, want, plan.Loads[0].Engine, phase)
+		assert.Equal(t, want, p.Phases[0].Engine, phase)
 	}
-	f(lb.Epoll, false, "requests: 1\nconcurrency: 1")
-	f(lb.Goroutines, true, "requests: 1\nconcurrency: 1")
-	f(lb.Vegeta, true, "requests: 1\nconcurrency: 1\nprotocol: h2")
-	f(lb.WebSocket, true, "requests: 1\nconcurrency: 1\nprotocol: websocket")
-	f(lb.Goroutines, false, "requests: 1\nconcurrency: 1\nengine: goroutines")
+	f(plan.Epoll, false, "requests: 1\nconcurrency: 1")
+	f(plan.Goroutines, true, "requests: 1\nconcurrency: 1")
+	f(plan.Vegeta, true, "requests: 1\nconcurrency: 1\nprotocol: h2")
+	f(plan.WebSocket, true, "requests: 1\nconcurrency: 1\nprotocol: websocket")
+	f(plan.Goroutines, false, "requests: 1\nconcurrency: 1\nengine: goroutines")
 }
 
 func TestExpectationsAreClaims(t *testing.T) {
-	plan, err := planned(t, false, "requests: 1\nconcurrency: 1\nexpect:\n  - errors == 0\n  - p99 < 250ms")
+	p, err := planned(t, false, "requests: 1\nconcurrency: 1\nexpect:\n  - errors == 0\n  - p99 < 250ms")
 	require.NoError(t, err)
-	last := plan.Claims[len(plan.Claims)-1]
-	assert.Equal(t, lb.Claim{
-		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: lb.Pos{File: "s.yaml", Line: 12},
+	last := p.Claims[len(p.Claims)-1]
+	assert.Equal(t, plan.Claim{
+		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: model.Pos{File: "s.yaml", Line: 12},
 		Text: "The scenario expects of its phase p: p99 < 250ms.",
 	}, last)
-	assert.Equal(t, []string{"restarts", "expect"}, plan.Checks)
+	assert.Equal(t, []string{"restarts", "expect"}, p.Checks)
 }
 
 func TestWrongPhases(t *testing.T) {

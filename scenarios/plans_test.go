@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
@@ -31,7 +31,7 @@ func TestPlansOfBuiltIns(t *testing.T) {
 		require.NoError(t, err)
 		plan, err := scenarios.Design("plan", cfg, specs, scenarios.Setup{CPUs: 2})
 		require.NoError(t, err, name)
-		plan.Config = lb.Config{} // the model may be put in other terms
+		plan.Config = model.Config{} // the model may be put in other terms
 		digest := func(what string, value any) string {
 			text, err := json.MarshalIndent(value, "", "\t")
 			require.NoError(t, err)

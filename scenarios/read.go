@@ -19,7 +19,7 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/source"
 )
 
@@ -133,7 +133,7 @@ func syntaxError(name string, err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if line, rest, ok := strings.Cut(strings.TrimPrefix(text, "line "), ": "); ok {
 		if n, bad := strconv.Atoi(line); bad == nil {
-			return fmt.Errorf("%s: %s", lb.Pos{File: name, Line: n}, rest)
+			return fmt.Errorf("%s: %s", model.Pos{File: name, Line: n}, rest)
 		}
 	}
 	return fmt.Errorf("%s: %s", name, text)
@@ -168,7 +168,7 @@ func validate(name string, root *yaml.Node) error {
 	slices.SortFunc(mistakes, func(a, b mistake) int { return cmp.Or(a.line-b.line, strings.Compare(a.text, b.text)) })
 	var told []error
 	for _, m := range mistakes {
-		told = append(told, fmt.Errorf("%s: %s", lb.Pos{File: name, Line: m.line}, m.text))
+		told = append(told, fmt.Errorf("%s: %s", model.Pos{File: name, Line: m.line}, m.text))
 	}
 	return errors.Join(told...)
 }

@@ -12,7 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
@@ -79,7 +80,7 @@ type Phase struct {
 	Think       time.Duration `yaml:"think"`
 	Timeout     time.Duration `yaml:"timeout"`
 	Protocol    string        `yaml:"protocol"`
-	Engine      lb.Engine     `yaml:"engine"`
+	Engine      plan.Engine   `yaml:"engine"`
 	Fresh       bool          `yaml:"fresh-connections"`
 	Full        bool          `yaml:"full-handshakes"`
 	Verify      bool          `yaml:"verify"`
@@ -135,53 +136,53 @@ const (
 var defaultLimits = Limits{CPUs: 0.25, Memory: "256MiB"}
 
 // Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
-func (s Scenario) Plan(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
-	plan, err := s.stage(cfg, specs)
+func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
+	p, err := s.stage(cfg, specs)
 	if err != nil {
-		return plan, err
+		return p, err
 	}
-	if err := s.expectations(&plan); err != nil {
-		return plan, err
+	if err := s.expectations(&p); err != nil {
+		return p, err
 	}
-	if plan.Loads, err = s.loads(plan); err != nil {
-		return plan, err
+	if p.Phases, err = s.loads(p); err != nil {
+		return p, err
 	}
-	return plan, s.events(&plan)
+	return p, s.events(&p)
 }
 
 // stage is a plan without traffic: the claims and the nodes.
-func (s Scenario) stage(cfg lb.Config, specs []lb.Spec) (lb.Plan, error) {
-	plan := lb.Plan{
-		Schema: lb.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks, Bounds: lb.DefaultBounds(),
+func (s Scenario) stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
+	p := plan.Plan{
+		Schema: plan.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
+		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks, Bounds: plan.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
-		return plan, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
+		return p, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
 	}
 	for _, name := range s.Checks {
 		if _, err := checks.Find(name); err != nil {
-			return plan, fmt.Errorf("%s: %w; lbproof list checks shows them", s.File, err)
+			return p, fmt.Errorf("%s: %w; lbproof list checks shows them", s.File, err)
 		}
 	}
-	if len(plan.Claims) == 0 {
-		return plan, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
+	if len(p.Claims) == 0 {
+		return p, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
 	}
 	flags := served(cfg)
 	for _, spec := range specs {
-		if spec.Role == lb.Backend {
+		if spec.Role == plan.Backend {
 			if err := s.backend(&spec, flags); err != nil {
-				return plan, err
+				return p, err
 			}
 		}
-		plan.Specs = append(plan.Specs, spec)
+		p.Specs = append(p.Specs, spec)
 	}
 	if err := s.placed(specs); err != nil {
-		return plan, err
+		return p, err
 	}
-	if err := s.monitor(&plan); err != nil {
-		return plan, err
+	if err := s.monitor(&p); err != nil {
+		return p, err
 	}
-	return plan, s.dependOn(&plan)
+	return p, s.dependOn(&p)
 }
 
 // Last changes how long the phases last that say for how long; zero changes nothing.
@@ -202,36 +203,36 @@ func (s *Scenario) Last(d time.Duration) error {
 }
 
 // expectations makes a claim of each line that a phase expects. They are always decided.
-func (s Scenario) expectations(plan *lb.Plan) error {
+func (s Scenario) expectations(pl *plan.Plan) error {
 	expected := false
 	for _, p := range s.Phases {
 		for i, text := range p.Expect {
-			pos := lb.Pos{File: s.File, Line: p.ExpectLines[i]}
+			pos := model.Pos{File: s.File, Line: p.ExpectLines[i]}
 			if err := checks.ParseExpectation(text); err != nil {
 				return fmt.Errorf("%s: expect: %w", pos, err)
 			}
 			expected = true
-			plan.Claims = append(plan.Claims, lb.Claim{
+			pl.Claims = append(pl.Claims, plan.Claim{
 				ID: checks.Expect + "/" + p.Name + "#" + text, Check: checks.Expect, Subject: p.Name, Pos: pos,
 				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
 			})
 		}
 	}
 	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, checks.Expect) {
-		plan.Checks = append(slices.Clone(s.Checks), checks.Expect)
+		pl.Checks = append(slices.Clone(s.Checks), checks.Expect)
 	}
 	return nil
 }
 
 // placed says whether every backend that the scenario limits is one that the configuration names.
-func (s Scenario) placed(specs []lb.Spec) error {
+func (s Scenario) placed(specs []plan.Spec) error {
 	for name, limits := range s.Backends {
 		for other, twice := range s.Backends {
-			if other != name && lb.SameHost(other, name) && twice.Line <= limits.Line {
+			if other != name && model.SameHost(other, name) && twice.Line <= limits.Line {
 				return fmt.Errorf("%s:%d: %s is the backend %s of line %d: give its limits once", s.File, limits.Line, name, other, twice.Line)
 			}
 		}
-		if !slices.ContainsFunc(specs, func(spec lb.Spec) bool { return spec.Role == lb.Backend && lb.SameHost(spec.Name, name) }) {
+		if !slices.ContainsFunc(specs, func(spec plan.Spec) bool { return spec.Role == plan.Backend && model.SameHost(spec.Name, name) }) {
 			return fmt.Errorf("%s:%d: the configuration names no backend %s", s.File, limits.Line, name)
 		}
 	}
@@ -239,21 +240,21 @@ func (s Scenario) placed(specs []lb.Spec) error {
 }
 
 // loads are the probes that the claims need, then the scenario's own phases.
-func (s Scenario) loads(plan lb.Plan) ([]lb.Load, error) {
-	var loads []lb.Load
-	decided := slices.DeleteFunc(slices.Clone(plan.Claims), func(c lb.Claim) bool { return !plan.Decides(c) })
-	if probes := checks.Probes(plan.Config, decided); len(probes) > 0 {
-		each := stats.NeedToSee(0.01, 1-plan.Beta)
-		loads = append(loads, lb.Load{
-			Name: "probes", Engine: lb.Goroutines, Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
+func (s Scenario) loads(pl plan.Plan) ([]plan.Phase, error) {
+	var loads []plan.Phase
+	decided := slices.DeleteFunc(slices.Clone(pl.Claims), func(c plan.Claim) bool { return !pl.Decides(c) })
+	if probes := checks.Probes(pl.Config, decided); len(probes) > 0 {
+		each := stats.NeedToSee(0.01, 1-pl.Beta)
+		loads = append(loads, plan.Phase{
+			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
 		})
 	}
 	for i, p := range s.Phases {
-		load, err := s.load(p, plan.Config)
+		load, err := s.load(p, pl.Config)
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(loads, func(l lb.Load) bool { return l.Name == p.Name }) {
+		if slices.ContainsFunc(loads, func(l plan.Phase) bool { return l.Name == p.Name }) {
 			return nil, fmt.Errorf("%s:%d: phase %s: another phase has this name", s.File, p.Line, p.Name)
 		}
 		load.Seed += uint64(i)
@@ -264,9 +265,9 @@ func (s Scenario) loads(plan lb.Plan) ([]lb.Load, error) {
 
 // aim sends a request where the configuration takes it to a backend: one that names no port goes to the first route that
 // proxies, under that route's path and host. A port that is named stays.
-func aim(cfg lb.Config, r lb.Request) lb.Request {
+func aim(cfg model.Config, r plan.Request) plan.Request {
 	if r.Port != 0 {
-		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l lb.Listener) bool { return l.Port == r.Port && l.TLS })
+		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l model.Listener) bool { return l.Port == r.Port && l.TLS })
 		return r
 	}
 	first := cfg.Listeners[0]

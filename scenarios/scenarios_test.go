@@ -16,7 +16,8 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/lbproof/lbproof/fixtures"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
@@ -33,38 +34,38 @@ func TestBuiltInScenarios(t *testing.T) {
 }
 
 func TestBaselinePlan(t *testing.T) {
-	plan, err := fixtures.Plan("baseline")
+	p, err := fixtures.Plan("baseline")
 	require.NoError(t, err)
-	assert.InDelta(t, 0.001, plan.Alpha, 0)
+	assert.InDelta(t, 0.001, p.Alpha, 0)
 	var names []string
-	for _, l := range plan.Loads {
+	for _, l := range p.Phases {
 		names = append(names, l.Name)
 	}
 	assert.Equal(t, []string{"probes", "closed loop", "open loop"}, names)
-	assert.Equal(t, 1000, plan.Loads[1].Count)
-	assert.Equal(t, 100, plan.Loads[1].Concurrency)
-	assert.False(t, plan.Loads[1].Open())
-	assert.InDelta(t, 250, plan.Loads[2].Rate, 0)
+	assert.Equal(t, 1000, p.Phases[1].Count)
+	assert.Equal(t, 100, p.Phases[1].Concurrency)
+	assert.False(t, p.Phases[1].Open())
+	assert.InDelta(t, 250, p.Phases[2].Rate, 0)
 	limits := map[string][2]float64{}
-	for _, s := range plan.Specs {
+	for _, s := range p.Specs {
 		limits[s.Name] = [2]float64{s.CPUs, float64(s.Memory >> 20)}
-		assert.Equal(t, s.Role == lb.Backend, s.Restarts)
-		assert.Equal(t, s.Role == lb.Backend, len(s.Health) > 0)
+		assert.Equal(t, s.Role == plan.Backend, s.Restarts)
+		assert.Equal(t, s.Role == plan.Backend, len(s.Health) > 0)
 	}
 	assert.Equal(t, map[string][2]float64{"nginx@lbproof": {0, 0}, "back-01": {0.125, 64}, "back-02": {0.25, 128}, "back-03": {0.25, 256}}, limits)
-	assert.Equal(t, uint64(1+1376+1000), plan.First(2))
-	assert.Equal(t, 3376, plan.Requests())
+	assert.Equal(t, uint64(1+1376+1000), p.First(2))
+	assert.Equal(t, 3376, p.Requests())
 }
 
 // A plan survives being written and read.
 func TestPlanRoundTrip(t *testing.T) {
-	plan, err := fixtures.Plan("baseline")
+	p, err := fixtures.Plan("baseline")
 	require.NoError(t, err)
-	text, err := json.Marshal(plan)
+	text, err := json.Marshal(p)
 	require.NoError(t, err)
-	var again lb.Plan
+	var again plan.Plan
 	require.NoError(t, json.Unmarshal(text, &again))
-	assert.Equal(t, plan, again)
+	assert.Equal(t, p, again)
 }
 
 // Each txtar file is a wrong scenario and what is said about it.
@@ -127,12 +128,12 @@ func TestSchemaMatchesTypes(t *testing.T) {
 
 func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Name: "s", Backends: map[string]scenarios.Limits{"b9": {Line: 7}}}
-	file := []lb.File{{Name: "x.conf"}}
-	_, err := s.Plan(lb.Config{Files: file}, nil)
+	file := []model.File{{Name: "x.conf"}}
+	_, err := s.Plan(model.Config{Files: file}, nil)
 	assert.ErrorContains(t, err, "x.conf: nothing in it listens")
-	_, err = s.Plan(lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}}, nil)
+	_, err = s.Plan(model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}}, nil)
 	assert.ErrorContains(t, err, "x.conf: lbproof finds no promise")
-	cfg := lb.Config{Files: file, Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{{Path: "/up", Answer: &lb.Answer{Code: 200}}}}
+	cfg := model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/up", Answer: &model.Answer{Code: 200}}}}
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, "s.yaml:7: the configuration names no backend b9")
 	s.Backends, s.Faults = nil, []scenarios.Fault{{Line: 8, Fault: "earthquake"}}
@@ -145,24 +146,24 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 
 // A request that names no port goes where the configuration takes it to a backend, and backends serve it there.
 func TestRequestsAreAimed(t *testing.T) {
-	f := func(want lb.Request, cfg lb.Config) {
+	f := func(want plan.Request, cfg model.Config) {
 		t.Helper()
-		cfg.Files = []lb.File{{Name: "x.conf"}}
+		cfg.Files = []model.File{{Name: "x.conf"}}
 		s := scenarios.Scenario{Name: "s", Phases: []scenarios.Phase{{Name: "p", Requests: 1, Send: []scenarios.Request{{Path: "/models"}}}}, Checks: []string{"restarts"}}
-		plan, err := s.Plan(cfg, []lb.Spec{{Name: "b", Role: lb.Backend, Ports: []int{80}}})
+		p, err := s.Plan(cfg, []plan.Spec{{Name: "b", Role: plan.Backend, Ports: []int{80}}})
 		require.NoError(t, err)
-		want.Method, want.Body = "GET", lb.Bytes{}
-		assert.Equal(t, want, plan.Loads[0].Requests[0])
+		want.Method, want.Body = "GET", model.Bytes{}
+		assert.Equal(t, want, p.Phases[0].Requests[0])
 	}
-	plain := []lb.Listener{{Port: 80}}
-	f(lb.Request{Port: 80, Path: "/models"}, lb.Config{Listeners: plain, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}})
-	f(lb.Request{Port: 80, Path: "/api/models"}, lb.Config{Listeners: plain, Routes: []lb.Route{
-		{Path: "/", Port: 80, Fallback: true, Redirect: &lb.Redirect{Code: 301}}, {Path: "/api/", Port: 80, Fallback: true, Pool: "p"},
+	plain := []model.Listener{{Port: 80}}
+	f(plan.Request{Port: 80, Path: "/models"}, model.Config{Listeners: plain, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}})
+	f(plan.Request{Port: 80, Path: "/api/models"}, model.Config{Listeners: plain, Routes: []model.Route{
+		{Path: "/", Port: 80, Fallback: true, Redirect: &model.Redirect{Code: 301}}, {Path: "/api/", Port: 80, Fallback: true, Pool: "p"},
 	}})
-	f(lb.Request{Port: 443, TLS: true, Path: "/models", Header: map[string]string{"Host": "a.example"}}, lb.Config{
-		Listeners: []lb.Listener{{Port: 80}, {Port: 443, TLS: true}},
-		Routes: []lb.Route{
-			{Path: "/", Port: 80, Redirect: &lb.Redirect{Code: 301}, Fallback: true},
+	f(plan.Request{Port: 443, TLS: true, Path: "/models", Header: map[string]string{"Host": "a.example"}}, model.Config{
+		Listeners: []model.Listener{{Port: 80}, {Port: 443, TLS: true}},
+		Routes: []model.Route{
+			{Path: "/", Port: 80, Redirect: &model.Redirect{Code: 301}, Fallback: true},
 			{Path: "/", Port: 443, TLS: true, Hosts: []string{"a.example"}, Pool: "p"},
 		},
 	})
@@ -170,24 +171,24 @@ func TestRequestsAreAimed(t *testing.T) {
 
 // Backends answer where the balancer's own health checks and auth requests ask.
 func TestBackendsAnswerTheBalancer(t *testing.T) {
-	cfg := lb.Config{
-		Files: []lb.File{{Name: "x.conf"}}, Listeners: []lb.Listener{{Port: 80}},
-		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80, Active: &lb.Active{Request: "GET /up"}}}}},
-		Routes: []lb.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Auth: &lb.Auth{By: "/check"}},
-			{Path: "/check", Internal: true, Port: 80, Pool: "p", Rules: []lb.Rule{{Rewrite: &lb.Rewrite{Match: "^/check", With: "/api/check/it"}}}},
+	cfg := model.Config{
+		Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}},
+		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80, Active: &model.Active{Request: "GET /up"}}}}},
+		Routes: []model.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check"}},
+			{Path: "/check", Internal: true, Port: 80, Pool: "p", Rules: []model.Rule{{Rewrite: &model.Rewrite{Match: "^/check", With: "/api/check/it"}}}},
 		},
 	}
 	s := scenarios.Scenario{Name: "s"}
-	plan, err := s.Plan(cfg, []lb.Spec{{Name: "b", Role: lb.Backend, Ports: []int{80}}, {Name: "auth", Role: lb.Backend, Ports: []int{80}, Helper: true}})
+	p, err := s.Plan(cfg, []plan.Spec{{Name: "b", Role: plan.Backend, Ports: []int{80}}, {Name: "auth", Role: plan.Backend, Ports: []int{80}, Helper: true}})
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(plan.Specs[0].Command, " "), "--prefixes /api,/check,/api/check/it --health-paths /up,/api/check/it")
-	assert.Contains(t, plan.Specs[1].Command, "--helper")
+	assert.Contains(t, strings.Join(p.Specs[0].Command, " "), "--prefixes /api,/check,/api/check/it --health-paths /up,/api/check/it")
+	assert.Contains(t, p.Specs[1].Command, "--helper")
 }
 
 func TestScenarioNamesChecks(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Name: "s", Checks: []string{"weather"}}
-	_, err := s.Plan(lb.Config{Files: []lb.File{{Name: "x.conf"}}, Listeners: []lb.Listener{{Port: 80}}}, nil)
+	_, err := s.Plan(model.Config{Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}}}, nil)
 	assert.ErrorContains(t, err, `s.yaml: no check is called "weather"; lbproof list checks shows them`)
 }
 
@@ -208,7 +209,7 @@ func TestAdapted(t *testing.T) {
 			assert.Equal(t, during, e.For)
 			assert.GreaterOrEqual(t, e.At-plan.Events[i].At, apart)
 		}
-		last := plan.Loads[len(plan.Loads)-1]
+		last := plan.Phases[len(plan.Phases)-1]
 		assert.Greater(t, float64(last.Count)/last.Rate, (plan.Events[9].At + apart).Seconds())
 	}
 	f("nginx/weighted", 8*time.Second, 13*time.Second)
@@ -219,12 +220,12 @@ func TestAdapted(t *testing.T) {
 
 // What backends need is a node of its own, which they are told of.
 func TestNeeds(t *testing.T) {
-	plan, err := fixtures.Plan("dependency")
+	p, err := fixtures.Plan("dependency")
 	require.NoError(t, err)
-	last := plan.Specs[len(plan.Specs)-1]
+	last := p.Specs[len(p.Specs)-1]
 	assert.Equal(t, "redis@lbproof", last.Name)
 	assert.Equal(t, []string{"redis.lbproof.internal", "redis"}, last.Hosts(), "programs of users ask for it by its plain name")
-	assert.Equal(t, lb.Dependency, last.Role)
-	assert.Contains(t, strings.Join(plan.Specs[1].Command, " "), "--postgres postgres.lbproof.internal:5432 --redis redis.lbproof.internal:6379")
-	assert.Equal(t, "back-01", plan.Events[0].Peer, "a backend looks whether it is there")
+	assert.Equal(t, plan.Dependency, last.Role)
+	assert.Contains(t, strings.Join(p.Specs[1].Command, " "), "--postgres postgres.lbproof.internal:5432 --redis redis.lbproof.internal:6379")
+	assert.Equal(t, "back-01", p.Events[0].Peer, "a backend looks whether it is there")
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 )
@@ -46,7 +46,7 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 			require.NotNil(t, r.Checker, r.NotAsked)
 			var rejected []string
 			for _, one := range r.Problems {
-				if one.Effect == lb.Rejected {
+				if one.Effect == model.Rejected {
 					rejected = append(rejected, one.Text)
 				}
 			}

@@ -5,13 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
 // askBalancer lets the balancer itself look at a configuration; why says what kept it from being asked.
-func askBalancer(cmd *cobra.Command, cfg lb.Config) (answer *lb.Answered, why string) {
+func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.Answered, why string) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, err.Error()

@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 )
@@ -151,7 +152,7 @@ func claimsOf(t *testing.T, dir string, flags ...string) (r reports.Reading, rej
 	require.Equal(t, 0, p.wait(t), p.stderr.String())
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
 	for _, problem := range r.Problems {
-		if problem.Effect == lb.Rejected {
+		if problem.Effect == model.Rejected {
 			rejected++
 		}
 	}
@@ -202,8 +203,8 @@ func addressed(t *testing.T, name string) bool {
 	t.Helper()
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
 	require.NoError(t, err)
-	return slices.ContainsFunc(cfg.Pools, func(p lb.Pool) bool {
-		return slices.ContainsFunc(p.Servers, func(s lb.Server) bool {
+	return slices.ContainsFunc(cfg.Pools, func(p model.Pool) bool {
+		return slices.ContainsFunc(p.Servers, func(s model.Server) bool {
 			_, err := netip.ParseAddr(s.Host)
 			return err == nil
 		})
@@ -246,17 +247,17 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 			p := start(t, dir, args...)
 			code := p.wait(t)
 			assert.Contains(t, []int{0, 1, 3}, code, "%s\n%s", p.stderr.String(), p.stdout.String())
-			_, report := reportOf(t, dir)
-			assert.Empty(t, report.Env.Interrupted)
+			_, rep := reportOf(t, dir)
+			assert.Empty(t, rep.Env.Interrupted)
 			if !named {
-				assertOwnNetwork(t, report.Env.Client)
+				assertOwnNetwork(t, rep.Env.Client)
 			}
 			upheld, refuted := 0, []string{}
-			for _, v := range report.Verdicts {
+			for _, v := range rep.Verdicts {
 				switch v.Outcome {
-				case lb.Upheld:
+				case report.Upheld:
 					upheld++
-				case lb.Refuted:
+				case report.Refuted:
 					refuted = append(refuted, v.Claim.ID)
 					t.Log(v.Claim.ID, v.Reason)
 				}

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
@@ -54,11 +54,11 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 }
 
 // reading is what the configuration alone says.
-func reading(cfg lb.Config) reports.Reading {
+func reading(cfg model.Config) reports.Reading {
 	claims := checks.Claims(cfg)
 	r := reports.Reading{
 		Balancer: cfg.Balancer, Lines: reports.CountLines(cfg, claims), Claims: []reports.Promise{},
-		Problems: append([]lb.Problem{}, cfg.Problems...), Needs: append([]lb.Need{}, cfg.Needs...), Unread: append([]lb.Unread{}, cfg.Unread...),
+		Problems: append([]model.Problem{}, cfg.Problems...), Needs: append([]model.Need{}, cfg.Needs...), Unread: append([]model.Unread{}, cfg.Unread...),
 	}
 	for _, c := range claims {
 		p := reports.Promise{Claim: c}

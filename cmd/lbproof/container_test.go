@@ -23,7 +23,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // The tests in this file run the built program against the real engine and the real nginx, as a user would.
@@ -162,7 +164,7 @@ func (p *process) containerOf(t *testing.T, cli *client.Client, node string) str
 }
 
 // reportOf reads the only run folder below dir.
-func reportOf(t *testing.T, dir string) (folder string, r lb.Report) {
+func reportOf(t *testing.T, dir string) (folder string, r report.Report) {
 	t.Helper()
 	folders, err := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*"))
 	require.NoError(t, err)
@@ -183,10 +185,10 @@ func TestBaselineIsProven(t *testing.T) {
 	folder, r := reportOf(t, dir)
 	for _, v := range r.Verdicts {
 		if v.Outside {
-			assert.Equal(t, lb.Undecided, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+			assert.Equal(t, report.Undecided, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 			continue
 		}
-		assert.Equal(t, lb.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+		assert.Equal(t, report.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 		assert.GreaterOrEqual(t, v.N, v.Need, v.Claim.ID)
 	}
 	assert.Contains(t, r.Env.Balancer, "nginx/")
@@ -197,7 +199,7 @@ func TestBaselineIsProven(t *testing.T) {
 	}
 	t.Run("the folder alone is judged alike", func(t *testing.T) { judgedAlike(t, folder) })
 	t.Run("logs are kept", func(t *testing.T) {
-		for node, want := range map[string]string{"back-01": `"msg":"listening"`, "nginx@lbproof": "POST /models", lb.WorkerName: ""} {
+		for node, want := range map[string]string{"back-01": `"msg":"listening"`, "nginx@lbproof": "POST /models", plan.WorkerName: ""} {
 			log, err := os.ReadFile(filepath.Join(folder, "logs", node+".log"))
 			require.NoError(t, err)
 			assert.Contains(t, string(log), want)
@@ -230,11 +232,11 @@ func judgedAlike(t *testing.T, folder string) {
 // by the promises of the file as it was.
 var realMutants = []struct {
 	name, refutes string
-	edit          func(*lb.Plan)
+	edit          func(*plan.Plan)
 }{
 	{"weights 1:2:2", "weights", replace("weight=3", "weight=2")},
 	{"servers chosen by address", "weights", replace("upstream backend {", "upstream backend { ip_hash;")},
-	{"1 % refused by the balancer", "answered", func(p *lb.Plan) {
+	{"1 % refused by the balancer", "answered", func(p *plan.Plan) {
 		replace("http {", `http { split_clients $request_id $bad { 1% 1; * ""; }`)(p)
 		replace("proxy_pass http://backend;", "if ($bad) { return 503; } proxy_pass http://backend;")(p)
 	}},
@@ -242,22 +244,22 @@ var realMutants = []struct {
 	{"X-Real-IP believed from the client", "headers", replace("X-Real-IP $remote_addr", "X-Real-IP $http_x_real_ip")},
 	{"X-Forwarded-For replaced", "headers", replace("$proxy_add_x_forwarded_for", "$remote_addr")},
 	{"own endpoint proxied", "endpoint", replace(`return 200 "healthy\n";`, "proxy_pass http://backend;")},
-	{"bodies that outgrow a memory limit of 20 MiB", "restarts", func(p *lb.Plan) {
+	{"bodies that outgrow a memory limit of 20 MiB", "restarts", func(p *plan.Plan) {
 		for i := range p.Specs {
 			if p.Specs[i].Name == "back-01" {
 				p.Specs[i].Memory = 20 << 20
 			}
 		}
-		p.Loads[1].Count = 300
-		p.Loads[1].Requests[0].Body = lb.Bytes(`{"name": "` + strings.Repeat("x", 900_000) + `"}`)
+		p.Phases[1].Count = 300
+		p.Phases[1].Requests[0].Body = model.Bytes(`{"name": "` + strings.Repeat("x", 900_000) + `"}`)
 	}},
 }
 
-func replace(old, replacement string) func(*lb.Plan) {
-	return func(p *lb.Plan) {
+func replace(old, replacement string) func(*plan.Plan) {
+	return func(p *plan.Plan) {
 		for i, f := range p.Config.Files {
 			if text := string(f.Content); strings.Contains(text, old) {
-				p.Config.Files[i] = lb.NewFile(f.Name, []byte(strings.Replace(text, old, replacement, 1)))
+				p.Config.Files[i] = model.NewFile(f.Name, []byte(strings.Replace(text, old, replacement, 1)))
 				return
 			}
 		}
@@ -271,7 +273,7 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 			t.Parallel()
 			plan, err := readTarget("baseline", input{balancers: 1})
 			require.NoError(t, err)
-			plan.Loads = plan.Loads[:2] // the closed loop is enough
+			plan.Phases = plan.Phases[:2] // the closed loop is enough
 			m.edit(&plan)
 			text, err := json.Marshal(plan)
 			require.NoError(t, err)
@@ -283,7 +285,7 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 			_, r := reportOf(t, dir)
 			refuted := map[string]bool{}
 			for _, v := range r.Verdicts {
-				if v.Outcome == lb.Refuted {
+				if v.Outcome == report.Refuted {
 					refuted[v.Claim.Check] = true
 					t.Logf("%s: %s", v.Claim.ID, v.Reason)
 				}
@@ -422,15 +424,15 @@ phases:
 	require.Equal(t, 1, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	p.nothingLeft(t, 0)
 	_, r := reportOf(t, dir)
-	outcomes := map[string]lb.Outcome{}
+	outcomes := map[string]report.Outcome{}
 	for _, v := range r.Verdicts {
 		if !v.Outside {
 			outcomes[v.Claim.ID] = v.Outcome
 		}
 	}
-	assert.Equal(t, map[string]lb.Outcome{
-		"queries/Gone": lb.Upheld, "queries/Never": lb.Refuted, "expect/calm#alert Gone is silent": lb.Upheld,
-		"expect/dead#alert Gone fires": lb.Upheld, "expect/dead#alert Gone is silent": lb.Refuted,
+	assert.Equal(t, map[string]report.Outcome{
+		"queries/Gone": report.Upheld, "queries/Never": report.Refuted, "expect/calm#alert Gone is silent": report.Upheld,
+		"expect/dead#alert Gone fires": report.Upheld, "expect/dead#alert Gone is silent": report.Refuted,
 	}, outcomes)
 	write("rules.yml", "groups: [{name: a, rules: [{alert: Gone, expr: stddev_over_time(up)}]}]")
 	p = start(t, dir, "test", "watched.yaml")
@@ -488,7 +490,7 @@ func TestHeaderOpens(t *testing.T) {
 
 // A container that is gone is the environment's failure: it is named, and convicts nobody.
 func TestDeadContainerIsNamed(t *testing.T) {
-	for _, node := range []string{"nginx@lbproof", "back-02", lb.WorkerName} {
+	for _, node := range []string{"nginx@lbproof", "back-02", plan.WorkerName} {
 		t.Run(node, func(t *testing.T) {
 			t.Parallel()
 			cli := docker(t)
@@ -513,7 +515,7 @@ func TestNothingIsPublished(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	networks := map[string]bool{}
-	for _, node := range []string{"nginx@lbproof", "back-01", "back-02", "back-03", lb.WorkerName} {
+	for _, node := range []string{"nginx@lbproof", "back-01", "back-02", "back-03", plan.WorkerName} {
 		info, err := cli.ContainerInspect(ctx, p.containerOf(t, cli, node), client.ContainerInspectOptions{})
 		require.NoError(t, err)
 		for port, bound := range info.Container.NetworkSettings.Ports {

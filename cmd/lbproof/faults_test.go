@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
@@ -25,7 +26,7 @@ func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Du
 	for _, f := range all {
 		lane := slices.Index(free, slices.Min(free[:3]))
 		target := fmt.Sprintf("back-0%d", lane+1)
-		if !slices.Contains(f.On, lb.Backend) {
+		if !slices.Contains(f.On, plan.Backend) {
 			lane, target = 3, "balancer"
 		}
 		with, during := "", time.Second
@@ -88,7 +89,7 @@ func everyKilledInside(t *testing.T) {
 		for i, f := range three {
 			names = append(names, f.Name)
 			target := fmt.Sprintf("back-0%d", i+1)
-			if !slices.Contains(f.On, lb.Backend) {
+			if !slices.Contains(f.On, plan.Backend) {
 				target = "balancer"
 			}
 			with := ""
@@ -164,7 +165,7 @@ func TestTrust(t *testing.T) {
 	assert.Contains(t, r.Env.Marks[2].Seen, "valid for another.lbproof.test")
 	for _, v := range r.Verdicts {
 		if v.Claim.Check == "expect" {
-			assert.Equal(t, lb.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+			assert.Equal(t, report.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 		}
 	}
 	assert.Zero(t, code)
@@ -206,7 +207,7 @@ func TestDeathIsTimed(t *testing.T) {
 		if v.Claim.Check != "active" {
 			continue
 		}
-		assert.Equal(t, lb.Undecided, v.Outcome)
+		assert.Equal(t, report.Undecided, v.Outcome)
 		assert.Equal(t, 1, v.N)
 		assert.Equal(t, 3, v.Need)
 		assert.Regexp(t, `^out after [012]\.\d\d s to [012]\.\d\d s, back after [012]\.\d\d s`, v.Measured)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
@@ -20,7 +20,7 @@ import (
 func BenchmarkTenMillionHits(b *testing.B) {
 	plan, err := fixtures.Plan("baseline")
 	require.NoError(b, err)
-	plan.Loads[1].Count = 10_000_000
+	plan.Phases[1].Count = 10_000_000
 	for b.Loop() {
 		dir := filepath.Join(b.TempDir(), "run")
 		simulated := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
@@ -38,9 +38,9 @@ func BenchmarkTenMillionHits(b *testing.B) {
 		require.NoError(b, f.Finish(simulated.Env))
 		h, err := run.Open(dir)
 		require.NoError(b, err)
-		report, err := checks.Judge(h)
+		r, err := checks.Judge(h)
 		require.NoError(b, err)
-		require.Equal(b, 0, report.Count(lb.Refuted)+report.Count(lb.Undecided))
+		require.Equal(b, 0, r.Count(report.Refuted)+r.Count(report.Undecided))
 		info, err := os.Stat(filepath.Join(dir, "hits.parquet"))
 		require.NoError(b, err)
 		b.ReportMetric(float64(info.Size())/float64(hits), "B/hit")

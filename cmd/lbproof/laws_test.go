@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // What lbproof designs for a configuration decides its laws on the real balancer, and says beforehand what it costs.
@@ -21,9 +21,9 @@ func TestDesignedExperiments(t *testing.T) {
 		_, r := reportOf(t, dir)
 		decided := 0
 		for _, v := range r.Verdicts {
-			assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+			assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 			if slices.Contains(checks, v.Claim.Check) {
-				assert.Equal(t, lb.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
+				assert.Equal(t, report.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 				decided++
 			}
 		}

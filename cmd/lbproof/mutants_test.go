@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // TestRealMutantsOfLaws runs real balancers with one line changed and judges them by the promises of the file as it was: make mutants.
@@ -32,7 +32,7 @@ func TestRealMutantsOfLaws(t *testing.T) {
 			_, r := reportOf(t, dir)
 			var refuted []string
 			for _, v := range r.Verdicts {
-				if v.Outcome == lb.Refuted {
+				if v.Outcome == report.Refuted {
 					refuted = append(refuted, v.Claim.ID)
 					t.Logf("%s: %s", v.Claim.ID, v.Reason)
 				}

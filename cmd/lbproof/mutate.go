@@ -18,8 +18,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/internal/stack"
@@ -82,8 +84,8 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 type mutator struct {
 	source   input
 	name     string
-	cfg      lb.Config
-	specs    []lb.Spec
+	cfg      model.Config
+	specs    []plan.Spec
 	out      string
 	progress *progress
 	errs     io.Writer
@@ -110,8 +112,8 @@ func (m *mutator) open() error {
 		all = append(append(all, f.SHA256...), f.Name...)
 	}
 	all = append(all, strings.Join(m.source.header, "\n")...)
-	digest := lb.Digest(append(all, run.Version()...))
-	text, err := source.ReadFile(m.file(), lb.PlanSize)
+	digest := model.Digest(append(all, run.Version()...))
+	text, err := source.ReadFile(m.file(), plan.PlanSize)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read what is known of mutations: %w", err)
 	}
@@ -137,7 +139,7 @@ func (m *mutator) open() error {
 // the line makes, if there are some.
 func (m *mutator) dependents(change lbconfigs.Mutation) []string {
 	cfg, err := m.source.reread(m.name, change.Apply(m.cfg.Files))
-	if err != nil || slices.ContainsFunc(cfg.Problems, func(p lb.Problem) bool { return p.Effect == lb.Rejected }) {
+	if err != nil || slices.ContainsFunc(cfg.Problems, func(p model.Problem) bool { return p.Effect == model.Rejected }) {
 		return change.Claims
 	}
 	same := map[string]string{}
@@ -181,8 +183,8 @@ func (m *mutator) save() error {
 }
 
 // decided are the promises that there are experiments for.
-func (m *mutator) decided() []lb.Claim {
-	return slices.DeleteFunc(checks.Claims(m.cfg), func(c lb.Claim) bool {
+func (m *mutator) decided() []plan.Claim {
+	return slices.DeleteFunc(checks.Claims(m.cfg), func(c plan.Claim) bool {
 		check, err := checks.Find(c.Check)
 		return err != nil || !check.Decides()
 	})
@@ -292,7 +294,7 @@ func (m *mutator) asItIs(ctx context.Context) error {
 	}
 	m.known.Judged = true
 	for _, v := range r.Verdicts {
-		if v.Outcome == lb.Refuted {
+		if v.Outcome == report.Refuted {
 			m.known.Refuted = append(m.known.Refuted, v.Claim.ID)
 		}
 	}
@@ -304,11 +306,11 @@ const bringingUp = 10 * time.Second
 
 // lasts is how long the experiments for claims take, roughly.
 func (m *mutator) lasts(claims []string) time.Duration {
-	plan, err := m.plan(m.kinds(claims))
+	p, err := m.plan(m.kinds(claims))
 	takes := bringingUp
-	for _, l := range plan.Loads {
+	for _, l := range p.Phases {
 		takes += l.Takes()
-		if waits := slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return r.Silent != "" }); waits && err == nil {
+		if waits := slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.Silent != "" }); waits && err == nil {
 			takes += l.Timeout
 		}
 	}
@@ -341,10 +343,10 @@ func (m *mutator) kinds(claims []string) []string {
 	return kinds
 }
 
-func (m *mutator) plan(kinds []string) (lb.Plan, error) {
+func (m *mutator) plan(kinds []string) (plan.Plan, error) {
 	header, err := m.source.carried()
 	if err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	return scenarios.Design("mutation", m.cfg, m.specs, scenarios.Setup{CPUs: runtime.NumCPU(), Checks: kinds, Header: header})
 }
@@ -369,7 +371,7 @@ func (m *mutator) try(ctx context.Context, batch []int) error {
 	}
 	var others []string
 	for _, v := range r.Verdicts {
-		if v.Outcome == lb.Refuted && !slices.Contains(m.known.Refuted, v.Claim.ID) && !slices.Contains(ours, v.Claim.ID) {
+		if v.Outcome == report.Refuted && !slices.Contains(m.known.Refuted, v.Claim.ID) && !slices.Contains(ours, v.Claim.ID) {
 			others = append(others, v.Claim.ID)
 		}
 	}
@@ -407,17 +409,17 @@ func (m *mutator) change(i int) lbconfigs.Mutation {
 }
 
 // decide says whether verdicts notice a mutation.
-func (m *mutator) decide(found *reports.Mutated, verdicts []lb.Verdict) {
+func (m *mutator) decide(found *reports.Mutated, verdicts []report.Verdict) {
 	found.Outcome = reports.Beyond
 	for _, v := range verdicts {
-		if slices.Contains(found.Claims, v.Claim.ID) && v.Outcome != lb.Untestable {
+		if slices.Contains(found.Claims, v.Claim.ID) && v.Outcome != report.Untestable {
 			found.Outcome = reports.Survived
 		}
 	}
 	for _, v := range verdicts {
 		switch {
 		case !slices.Contains(found.Claims, v.Claim.ID) || slices.Contains(m.known.Refuted, v.Claim.ID):
-		case v.Outcome == lb.Refuted:
+		case v.Outcome == report.Refuted:
 			found.Outcome, found.Killers = reports.Killed, append(found.Killers, v.Claim.ID)
 			found.Why = v.Reason
 		case found.Why == "":
@@ -437,21 +439,21 @@ func (m *mutator) write(i int, found reports.Mutated) error {
 }
 
 // test runs files under the experiments for kinds of the configuration's promises.
-func (m *mutator) test(ctx context.Context, files []lb.File, kinds []string) (lb.Report, error) {
+func (m *mutator) test(ctx context.Context, files []model.File, kinds []string) (report.Report, error) {
 	plan, err := m.plan(kinds)
 	if err != nil {
-		return lb.Report{}, err
+		return report.Report{}, err
 	}
 	plan.Config.Files = files
 	binary, err := os.Executable()
 	if err != nil {
-		return lb.Report{}, environment(fmt.Errorf("find this program: %w", err))
+		return report.Report{}, environment(fmt.Errorf("find this program: %w", err))
 	}
 	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: func(string) {}}, Progress: quiet{}, Out: m.out}
 	defer cleaningUp()()
 	dir, err := r.Run(ctx, plan)
 	if err != nil {
-		return lb.Report{}, environment(err)
+		return report.Report{}, environment(err)
 	}
 	return judge(dir)
 }
@@ -459,5 +461,6 @@ func (m *mutator) test(ctx context.Context, files []lb.File, kinds []string) (lb
 // quiet tells nobody how a run gets on.
 type quiet struct{}
 
-func (quiet) Step(string)                 {}
+func (quiet) Step(string) {}
+
 func (quiet) Phase(string, int, int, int) {}

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/run"
 )
 
@@ -113,7 +113,7 @@ phases:
 			assert.True(t, strings.EqualFold("haproxy", server.Target), server.Target)
 			assert.Equal(t, "worker", server.Peer, "the server that has this name, and not the node that the traffic comes from")
 			balancer, _, _ := strings.Cut(name, ".")
-			assert.Equal(t, lb.OwnName(balancer), frozen.Target)
+			assert.Equal(t, plan.OwnName(balancer), frozen.Target)
 			for _, m := range h.Env.Marks {
 				assert.Empty(t, m.Err)
 			}

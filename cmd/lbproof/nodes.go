@@ -21,7 +21,7 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
 )
@@ -43,7 +43,7 @@ func backendCommand() *cobra.Command {
 				return environment(checkHealth(cmd.Context(), healthy, slices.Contains(secure, healthy)))
 			}
 			s := backends.Service{
-				Tag: os.Getenv("HOST_TAG"), IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Wish: lb.WishHeader, Observe: observe,
+				Tag: os.Getenv("HOST_TAG"), IDHeader: history.IDHeader, Server: history.ServerHeader, Size: history.SizeHeader, Wish: history.WishHeader, Observe: observe,
 				Key: os.Getenv(backends.KeyVariable), Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
 				Log: slog.New(slog.NewJSONHandler(raw(cmd.OutOrStdout()), nil)),
 			}

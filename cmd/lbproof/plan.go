@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/reports"
 )
@@ -38,23 +38,23 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 	return cmd
 }
 
-// readPlan reads a plan that lbproof plan printed. What it says is checked by lb.Plan.Validate.
-func readPlan(name string) (lb.Plan, error) {
-	var plan lb.Plan
-	text, err := source.ReadFile(name, lb.PlanSize)
+// readPlan reads a plan that lbproof plan printed. What it says is checked by plan.Plan.Validate.
+func readPlan(name string) (plan.Plan, error) {
+	var p plan.Plan
+	text, err := source.ReadFile(name, plan.PlanSize)
 	if err != nil {
-		return plan, fmt.Errorf("read plan %s: %w", name, errors.Unwrap(err))
+		return p, fmt.Errorf("read plan %s: %w", name, errors.Unwrap(err))
 	}
 	var schema struct{ Schema string }
 	if err := json.Unmarshal(text, &schema); err != nil {
-		return plan, jsonError(name, text, err)
+		return p, jsonError(name, text, err)
 	}
-	if schema.Schema != lb.PlanSchema {
-		return plan, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, schema.Schema, lb.PlanSchema)
+	if schema.Schema != plan.PlanSchema {
+		return p, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, schema.Schema, plan.PlanSchema)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields() // a field that is not understood could be one that keeps the run from harm
-	return plan, jsonError(name, text, d.Decode(&plan))
+	return p, jsonError(name, text, d.Decode(&p))
 }
 
 // jsonError says where in a file a mistake stands: the line, and the path of the field.

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
@@ -49,9 +49,9 @@ func TestPlanOfManyServers(t *testing.T) {
 
 // What a plan from elsewhere may not say is refused before anything is done, with the file and the place in it.
 func TestHostilePlans(t *testing.T) {
-	plan, err := readTarget("baseline", input{balancers: 1})
+	p, err := readTarget("baseline", input{balancers: 1})
 	require.NoError(t, err)
-	text, err := json.MarshalIndent(plan, "", "  ")
+	text, err := json.MarshalIndent(p, "", "  ")
 	require.NoError(t, err)
 	f := func(old, replacement, want string) {
 		t.Helper()
@@ -68,5 +68,5 @@ func TestHostilePlans(t *testing.T) {
 	f(`"alpha": 0.001,`, `"alpha": "0.001",`, `plan.json:4: alpha: a JSON string cannot be a float64`)
 	f(`"alpha": 0.001,`, `"alpha": 0.001`, `plan.json:5: this is no JSON: invalid character`)
 	f(`"schema": "lbproof.plan/1"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not lbproof.plan/1`)
-	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", lb.PlanSize), `read plan plan.json: the file has more than 64 MiB`)
+	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.PlanSize), `read plan plan.json: the file has more than 64 MiB`)
 }

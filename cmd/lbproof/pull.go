@@ -7,8 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
@@ -16,14 +17,14 @@ import (
 // part is an image that runs may need, by the name of what it is for.
 type part struct {
 	name  string
-	image lb.Image
+	image plan.Image
 }
 
 // parts are the images that lbproof's own runs need.
 func parts() []part {
 	all := []part{{name: "backends and worker"}}
 	for _, b := range lbconfigs.All {
-		all = append(all, part{b.Name, b.Spec(lb.Config{}).Image})
+		all = append(all, part{b.Name, b.Spec(model.Config{}).Image})
 	}
 	for _, d := range append(slices.Clone(scenarios.Dependencies), scenarios.Prometheus, scenarios.NginxExporter) {
 		all = append(all, part{d.Name, d.Image})

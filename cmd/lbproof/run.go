@@ -8,8 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
 )
@@ -49,7 +50,7 @@ func runCommand() *cobra.Command {
 }
 
 // carryOut runs a plan with progress on standard error.
-func carryOut(cmd *cobra.Command, plan lb.Plan, out string) (dir string, err error) {
+func carryOut(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return "", environment(fmt.Errorf("find this program: %w", err))
@@ -61,18 +62,18 @@ func carryOut(cmd *cobra.Command, plan lb.Plan, out string) (dir string, err err
 	defer context.AfterFunc(cmd.Context(), func() {
 		p.Step("interrupted: healing what is broken, keeping what was measured, removing the run; a second Ctrl-C ends lbproof at once, and the reaper removes it")
 	})()
-	dir, err = r.Run(cmd.Context(), plan)
-	return dir, environment(explained(err, plan.Config.Problems))
+	dir, err = r.Run(cmd.Context(), pl)
+	return dir, environment(explained(err, pl.Config.Problems))
 }
 
 // explained adds to a balancer's refusal what lbproof knows of it.
-func explained(err error, problems []lb.Problem) error {
+func explained(err error, problems []model.Problem) error {
 	var refused *stack.RefusedError
 	if !errors.As(err, &refused) {
 		return err
 	}
 	for _, p := range plain.Value(problems) {
-		if p.Effect != lb.Rejected {
+		if p.Effect != model.Rejected {
 			continue
 		}
 		err = fmt.Errorf("%w\n%s: %s", err, p.Pos, p.Text)

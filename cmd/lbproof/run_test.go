@@ -6,15 +6,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // A refusal is told with what lbproof advises; any other failure is left as it is.
 func TestRefusalIsExplained(t *testing.T) {
-	problems := []lb.Problem{
-		{Pos: lb.Pos{File: "f", Line: 2}, Effect: lb.Rejected, Text: "no such\nthing", Instead: "another"},
-		{Pos: lb.Pos{File: "f", Line: 3}, Effect: lb.Inert, Text: "idle"},
+	problems := []model.Problem{
+		{Pos: model.Pos{File: "f", Line: 2}, Effect: model.Rejected, Text: "no such\nthing", Instead: "another"},
+		{Pos: model.Pos{File: "f", Line: 3}, Effect: model.Inert, Text: "idle"},
 	}
 	err := explained(&stack.RefusedError{Text: "f:2: refused"}, problems)
 	assert.EqualError(t, err, "f:2: refused\nf:2: no such\\nthing; instead: another")

@@ -16,7 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
@@ -78,10 +79,10 @@ func (s input) carried() (map[string]string, error) {
 const builtIn = "builtin:"
 
 // read reads a configuration: a path, or builtin:<balancer>/<name>.
-func (s input) read(name string) (lb.Config, error) { return s.reread(name, nil) }
+func (s input) read(name string) (model.Config, error) { return s.reread(name, nil) }
 
 // reread reads a configuration some of whose files are others.
-func (s input) reread(name string, files []lb.File) (lb.Config, error) {
+func (s input) reread(name string, files []model.File) (model.Config, error) {
 	if inside, ok := strings.CutPrefix(name, builtIn); ok {
 		cfg, err := lbconfigs.Read(overlay{lbconfigs.BuiltIn, files}, inside, s.balancer)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -98,7 +99,7 @@ func (s input) reread(name string, files []lb.File) (lb.Config, error) {
 	}
 	fsys, err := source.Confine("configuration", append([]string{folder}, s.allow...)...)
 	if err != nil {
-		return lb.Config{}, err
+		return model.Config{}, err
 	}
 	defer fsys.Close()
 	return lbconfigs.Read(overlay{fsys, files}, name, s.balancer)
@@ -107,7 +108,7 @@ func (s input) reread(name string, files []lb.File) (lb.Config, error) {
 // overlay has files instead of those that lie at the same place.
 type overlay struct {
 	below fs.FS
-	files []lb.File
+	files []model.File
 }
 
 // Open is fs.FS's.
@@ -121,36 +122,36 @@ func (o overlay) Open(name string) (fs.File, error) {
 }
 
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
-func readTarget(target string, src input) (lb.Plan, error) {
-	plan, err := readAny(target, src)
+func readTarget(target string, src input) (plan.Plan, error) {
+	p, err := readAny(target, src)
 	if err == nil {
-		if err := plan.Validate(); err != nil {
-			return plan, fmt.Errorf("%s: %w", target, err)
+		if err := p.Validate(); err != nil {
+			return p, fmt.Errorf("%s: %w", target, err)
 		}
 	}
 	if src.balancers < 1 {
-		return plan, fmt.Errorf("--balancers %d: there has to be one at least", src.balancers)
+		return p, fmt.Errorf("--balancers %d: there has to be one at least", src.balancers)
 	}
-	if err == nil && src.balancers > 1 && !slices.ContainsFunc(plan.Specs, func(spec lb.Spec) bool { return spec.Role == lb.Peer }) {
-		return plan, fmt.Errorf("%s: --balancers is for configurations; a scenario or plan says itself who takes part", target)
+	if err == nil && src.balancers > 1 && !slices.ContainsFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Peer }) {
+		return p, fmt.Errorf("%s: --balancers is for configurations; a scenario or plan says itself who takes part", target)
 	}
-	if err == nil && len(src.header) > 0 && plan.Carried == nil {
-		return plan, fmt.Errorf("%s: --header is for configurations; a scenario or plan says itself what its requests are", target)
+	if err == nil && len(src.header) > 0 && p.Carried == nil {
+		return p, fmt.Errorf("%s: --header is for configurations; a scenario or plan says itself what its requests are", target)
 	}
-	if err == nil && len(src.checks) > 0 && !slices.Equal(plan.Checks, src.checks) {
-		return plan, fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", target)
+	if err == nil && len(src.checks) > 0 && !slices.Equal(p.Checks, src.checks) {
+		return p, fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", target)
 	}
-	return plan, err
+	return p, err
 }
 
-func readAny(target string, src input) (lb.Plan, error) {
+func readAny(target string, src input) (plan.Plan, error) {
 	if slices.Contains(scenarios.List(), target) && src.scenario != "" {
-		return lb.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
+		return plan.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
 	}
 	if slices.Contains(scenarios.List(), target) {
 		s, err := scenarios.Read(scenarios.BuiltIn, target+".yaml")
 		if err != nil {
-			return lb.Plan{}, err
+			return plan.Plan{}, err
 		}
 		return planOf(s, s.Config, src)
 	}
@@ -159,17 +160,17 @@ func readAny(target string, src input) (lb.Plan, error) {
 	}
 	info, err := os.Stat(target)
 	if src.scenario != "" && err == nil && (filepath.Ext(target) == ".json" || !info.IsDir() && isScenario(target)) {
-		return lb.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
+		return plan.Plan{}, fmt.Errorf("%s says its traffic itself: --scenario is for configurations", target)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return lb.Plan{}, fmt.Errorf("no scenario and no file is called %s; the scenarios are %s", target, strings.Join(scenarios.List(), ", "))
+		return plan.Plan{}, fmt.Errorf("no scenario and no file is called %s; the scenarios are %s", target, strings.Join(scenarios.List(), ", "))
 	case err != nil:
-		return lb.Plan{}, fmt.Errorf("read %s: %w", target, errors.Unwrap(err))
+		return plan.Plan{}, fmt.Errorf("read %s: %w", target, errors.Unwrap(err))
 	case info.IsDir():
 		return configFile(target, src)
 	case filepath.Ext(target) == ".json" && src.lasts != 0:
-		return lb.Plan{}, fmt.Errorf("%s: --for changes scenarios; a plan says all itself", target)
+		return plan.Plan{}, fmt.Errorf("%s: --for changes scenarios; a plan says all itself", target)
 	case filepath.Ext(target) == ".json":
 		return readPlan(target)
 	case isScenario(target):
@@ -187,58 +188,58 @@ func isScenario(name string) bool {
 	return err != nil || !lbconfigs.IsTraefik(string(text))
 }
 
-func scenarioFile(name string, src input) (lb.Plan, error) {
+func scenarioFile(name string, src input) (plan.Plan, error) {
 	folders, err := source.Confine("scenario", append([]string{filepath.Dir(name)}, src.allow...)...)
 	if err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	defer folders.Close()
 	s, err := scenarios.Read(folders.Naming(name), name)
 	if err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	src.within = folders
 	config := s.Config
 	if !strings.HasPrefix(config, builtIn) && !filepath.IsAbs(config) {
 		config = filepath.Join(filepath.Dir(name), config)
 	}
-	plan, err := planOf(s, config, src)
+	p, err := planOf(s, config, src)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, source.ErrOutside) {
-		return plan, fmt.Errorf("%s:%d: config: %w", name, s.ConfigLine, err)
+		return p, fmt.Errorf("%s:%d: config: %w", name, s.ConfigLine, err)
 	}
-	return plan, err
+	return p, err
 }
 
 // configFile designs experiments for a configuration, or puts it under a built-in scenario's traffic.
-func configFile(name string, src input) (lb.Plan, error) {
+func configFile(name string, src input) (plan.Plan, error) {
 	if src.scenario == "" && src.lasts != 0 {
-		return lb.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; with --scenario soak they last so long", src.lasts, name)
+		return plan.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; with --scenario soak they last so long", src.lasts, name)
 	}
 	if src.scenario == "" {
 		cfg, specs, err := src.stage(name)
 		if err != nil {
-			return lb.Plan{}, err
+			return plan.Plan{}, err
 		}
 		header, err := src.carried()
 		if err != nil {
-			return lb.Plan{}, err
+			return plan.Plan{}, err
 		}
 		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{
 			CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks, Patient: len(src.checks) > 0, Header: header,
 		})
 	}
 	if len(src.header) > 0 {
-		return lb.Plan{}, fmt.Errorf("--header: the scenario %s says itself what its requests are", src.scenario)
+		return plan.Plan{}, fmt.Errorf("--header: the scenario %s says itself what its requests are", src.scenario)
 	}
 	if len(src.checks) > 0 {
-		return lb.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", src.scenario)
+		return plan.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", src.scenario)
 	}
 	if !slices.Contains(scenarios.List(), src.scenario) {
-		return lb.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", src.scenario, strings.Join(scenarios.List(), ", "))
+		return plan.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", src.scenario, strings.Join(scenarios.List(), ", "))
 	}
 	s, err := scenarios.Read(scenarios.BuiltIn, src.scenario+".yaml")
 	if err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	s.Name, s.Backends = runName(name), nil
 	return planOf(s, name, src)
@@ -255,19 +256,19 @@ func runName(file string) string {
 	return "configuration"
 }
 
-func planOf(s scenarios.Scenario, config string, src input) (lb.Plan, error) {
+func planOf(s scenarios.Scenario, config string, src input) (plan.Plan, error) {
 	if err := s.Last(src.lasts); err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	cfg, specs, err := src.stage(config)
 	if err != nil {
-		return lb.Plan{}, err
+		return plan.Plan{}, err
 	}
 	return s.Plan(cfg, specs)
 }
 
 // stage reads a configuration and what it needs to run.
-func (s input) stage(name string) (lb.Config, []lb.Spec, error) {
+func (s input) stage(name string) (model.Config, []plan.Spec, error) {
 	cfg, err := s.read(name)
 	if err != nil {
 		return cfg, nil, err

@@ -8,8 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -82,10 +83,10 @@ func judgeFolder(cmd *cobra.Command, dir string) error {
 }
 
 // judge decides a run from its folder alone.
-func judge(dir string) (lb.Report, error) {
+func judge(dir string) (report.Report, error) {
 	h, err := open(dir)
 	if err != nil {
-		return lb.Report{}, err
+		return report.Report{}, err
 	}
 	r, err := checks.Judge(h)
 	r.Judged = run.Version()
@@ -93,7 +94,7 @@ func judge(dir string) (lb.Report, error) {
 }
 
 // open reads a run folder. One that no run has left is the user's mistake, any other failure is the environment's.
-func open(dir string) (lb.History, error) {
+func open(dir string) (history.History, error) {
 	h, err := run.Open(dir)
 	if errors.Is(err, run.ErrNoRun) {
 		return h, err
@@ -101,7 +102,7 @@ func open(dir string) (lb.History, error) {
 	return h, environment(err)
 }
 
-func writeReport(name string, format reports.Format, r lb.Report) error {
+func writeReport(name string, format reports.Format, r report.Report) error {
 	if err := run.WriteFile(name, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
 		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it and writes nothing", name, err, filepath.Dir(name), format.Name)
 	}

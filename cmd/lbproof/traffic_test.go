@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
 )
 
@@ -19,7 +20,7 @@ import (
 // fail; go test -short leaves them out.
 
 // tried runs a scenario given as text, or with other arguments, and returns its report.
-func tried(t *testing.T, scenario string, args ...string) (folder string, r lb.Report, code int) {
+func tried(t *testing.T, scenario string, args ...string) (folder string, r report.Report, code int) {
 	t.Helper()
 	dir := t.TempDir()
 	if scenario != "" {
@@ -34,7 +35,7 @@ func tried(t *testing.T, scenario string, args ...string) (folder string, r lb.R
 	return folder, r, code
 }
 
-func phaseOf(t *testing.T, r lb.Report, name string) lb.Phase {
+func phaseOf(t *testing.T, r report.Report, name string) report.Phase {
 	t.Helper()
 	for _, p := range r.Phases {
 		if p.Name == name {
@@ -42,13 +43,13 @@ func phaseOf(t *testing.T, r lb.Report, name string) lb.Phase {
 		}
 	}
 	t.Fatalf("the report has no phase %s", name)
-	return lb.Phase{}
+	return report.Phase{}
 }
 
 // whole says that every request was answered by the backend that it reached, once.
-func whole(t *testing.T, r lb.Report, sent int) {
+func whole(t *testing.T, r report.Report, sent int) {
 	t.Helper()
-	assert.Equal(t, lb.Ledger{Sent: sent, Arrived: r.Ledger.Arrived}, r.Ledger)
+	assert.Equal(t, report.Ledger{Sent: sent, Arrived: r.Ledger.Arrived}, r.Ledger)
 }
 
 // 10,000 connections at once through an nginx that has room for them: no error, no loss, and a small sender.
@@ -56,7 +57,7 @@ func TestTenThousandConnections(t *testing.T) {
 	folder, r, code := tried(t, "", "test", "builtin:nginx/many-connections", "--scenario", "spike")
 	assert.Zero(t, code)
 	spike := phaseOf(t, r, "spike")
-	assert.Equal(t, lb.Epoll, spike.Engine)
+	assert.Equal(t, plan.Epoll, spike.Engine)
 	assert.Equal(t, 20000, spike.Hits)
 	assert.Zero(t, spike.Errors)
 	assert.Equal(t, 10000, spike.Conns)
@@ -67,7 +68,7 @@ func TestTenThousandConnections(t *testing.T) {
 	require.NoError(t, err)
 	seen := 0
 	for s := range h.Samples {
-		if s.Node == lb.WorkerName {
+		if s.Node == plan.WorkerName {
 			seen++
 			assert.Less(t, s.Memory, int64(64<<20), "the sender's memory")
 		}
@@ -98,7 +99,7 @@ func TestTooManyConnectionsAreExplained(t *testing.T) {
 		if v.Claim.Check != "answered" && v.Claim.Check != "expect" {
 			continue
 		}
-		assert.Equal(t, lb.Refuted, v.Outcome)
+		assert.Equal(t, report.Refuted, v.Outcome)
 		assert.Contains(t, v.Reason, "up to 5,000 requests were in flight, they failed from ")
 		assert.Contains(t, v.Reason, "by nginx/weighted/nginx.conf:5 a worker has 1,024 connections, and a request that is passed on takes two, which makes 512 in each of 2 workers")
 	}
@@ -191,7 +192,7 @@ func TestHTTP2AndHandshakes(t *testing.T) {
 	t.Parallel()
 	_, r, _ := tried(t, tlsScenario)
 	h2, resumed, full := phaseOf(t, r, "h2"), phaseOf(t, r, "resumed"), phaseOf(t, r, "full")
-	assert.Equal(t, lb.Vegeta, h2.Engine)
+	assert.Equal(t, plan.Vegeta, h2.Engine)
 	assert.Less(t, h2.Conns, 20, "streams share connections")
 	assert.Greater(t, h2.PerConn, 20.0)
 	assert.Equal(t, 200, resumed.Handshakes)
@@ -222,7 +223,7 @@ func TestThrottledBackendIsTheCause(t *testing.T) {
 	_, r, code := tried(t, slowScenario)
 	assert.Equal(t, 3, code)
 	last := r.Verdicts[len(r.Verdicts)-1]
-	assert.Equal(t, lb.Undecided, last.Outcome)
+	assert.Equal(t, report.Undecided, last.Outcome)
 	assert.Contains(t, last.Reason, "back-01 was throttled")
 	assert.Contains(t, last.Reason, "at its limit of 0.02 cores")
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // explanations say why promises of a kind are broken, with the smallest reproduction: by the beginnings of the claims' ids.
@@ -125,7 +125,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 // decided is the report of lbproof test on a configuration, whose run folder it keeps, since what a page says rests on it.
-func decided(t *testing.T, name string, fate fate, args ...string) lb.Report {
+func decided(t *testing.T, name string, fate fate, args ...string) report.Report {
 	t.Helper()
 	p := start(t, written(t, name, fate.corrected), append([]string{"test", "config"}, args...)...)
 	code := p.wait(t)
@@ -151,8 +151,8 @@ func (f fate) spoken() string {
 	return fmt.Sprintf(" --header '%s'", f.header)
 }
 
-func verdictsOf(b *strings.Builder, name string, fate fate, r lb.Report, took time.Duration) {
-	requests, count := 0, map[lb.Outcome]int{}
+func verdictsOf(b *strings.Builder, name string, fate fate, r report.Report, took time.Duration) {
+	requests, count := 0, map[report.Outcome]int{}
 	for _, p := range r.Phases {
 		requests += p.Hits
 	}
@@ -165,12 +165,12 @@ func verdictsOf(b *strings.Builder, name string, fate fate, r lb.Report, took ti
 	}
 	b.WriteString(".\n\n")
 	fmt.Fprintf(b, "%s; %d requests, %.0f s; %d upheld, %d refuted, %d undecided, %d untestable.\n\n", r.Env.Balancer, requests, took.Seconds(),
-		count[lb.Upheld], count[lb.Refuted], count[lb.Undecided], count[lb.Untestable])
+		count[report.Upheld], count[report.Refuted], count[report.Undecided], count[report.Untestable])
 	table(b, r.Verdicts)
 	told := map[string]bool{}
 	for _, v := range r.Verdicts {
 		for _, e := range explanations {
-			if v.Outcome == lb.Refuted && strings.HasPrefix(v.Claim.ID, e.id) && !told[e.id] {
+			if v.Outcome == report.Refuted && strings.HasPrefix(v.Claim.ID, e.id) && !told[e.id] {
 				told[e.id] = true
 				fmt.Fprintf(b, "`%s`: %s\n\n```\n%s\n```\n\n", v.Claim.ID, e.why, e.shows)
 			}
@@ -179,7 +179,7 @@ func verdictsOf(b *strings.Builder, name string, fate fate, r lb.Report, took ti
 }
 
 // table lists the verdicts that a run set out for.
-func table(b *strings.Builder, verdicts []lb.Verdict) {
+func table(b *strings.Builder, verdicts []report.Verdict) {
 	b.WriteString("| verdict | promise | line | measured, or why not |\n|---|---|---|---|\n")
 	cell := strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "$", "\\$")
 	for _, v := range verdicts {
@@ -187,7 +187,7 @@ func table(b *strings.Builder, verdicts []lb.Verdict) {
 			continue
 		}
 		measured := v.Measured
-		if v.Outcome != lb.Upheld {
+		if v.Outcome != report.Upheld {
 			measured = v.Reason
 		}
 		fmt.Fprintf(b, "| %s | `%s` | %s:%d | %s |\n", v.Outcome, v.Claim.ID, filepath.Base(v.Claim.Pos.File), v.Claim.Pos.Line, cell.Replace(measured))

@@ -9,7 +9,7 @@ import (
 	"net/textproto"
 	"strconv"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // answer is an HTTP/1.1 answer being read. It is fed what arrives, in pieces of any size, and keeps nothing of it but the
@@ -86,15 +86,15 @@ func (a *answer) feed(p []byte) (n int, err error) {
 func (a *answer) done() bool { return a.stage == isDone }
 
 // end is told that the other side ended the connection. The error is empty where the answer ends with it.
-func (a *answer) end() lb.Err {
+func (a *answer) end() history.Err {
 	switch {
 	case a.stage == inRest:
 		a.stage = isDone
 		return ""
 	case a.begun:
-		return lb.Truncated
+		return history.Truncated
 	}
-	return lb.Closed
+	return history.Closed
 }
 
 // short says whether a whole answer has less than its backend says that it sent.
@@ -329,11 +329,11 @@ func (h *head) field(name, value []byte, names map[string]string) bool {
 				return false
 			}
 			h.length = int64(n)
-		} else if is(name, lb.SizeHeader) {
+		} else if is(name, history.SizeHeader) {
 			h.promised, _ = strconv.ParseInt(string(value), 10, 64)
 		}
-	case len(lb.ServerHeader):
-		if is(name, lb.ServerHeader) {
+	case len(history.ServerHeader):
+		if is(name, history.ServerHeader) {
 			h.server = intern(names, value)
 		} else if is(name, "content-encoding") {
 			h.packed = true
@@ -360,8 +360,8 @@ func (h *head) odd(text []byte, toHEAD bool) error {
 	h.code, h.length, h.close = resp.StatusCode, resp.ContentLength, resp.Close
 	h.chunked = len(resp.TransferEncoding) > 0
 	h.packed = resp.Header.Get("Content-Encoding") != ""
-	h.promised, _ = strconv.ParseInt(resp.Header.Get(lb.SizeHeader), 10, 64)
-	h.server = resp.Header.Get(lb.ServerHeader)
+	h.promised, _ = strconv.ParseInt(resp.Header.Get(history.SizeHeader), 10, 64)
+	h.server = resp.Header.Get(history.ServerHeader)
 	h.cookies = append(h.cookies, resp.Header.Values("Set-Cookie")...)
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // read feeds an answer in pieces and ends the connection.
@@ -43,7 +43,7 @@ func TestAnswers(t *testing.T) {
 			require.NoError(t, err, "in pieces of %d", piece)
 			assert.Equal(t, code, a.code)
 			assert.Equal(t, int64(len(body)), a.size)
-			assert.Equal(t, lb.Sum([]byte(body)), a.sum)
+			assert.Equal(t, history.Sum([]byte(body)), a.sum)
 			assert.Equal(t, closes, a.close)
 			if piece == len(text) {
 				assert.Equal(t, rest, left)
@@ -161,6 +161,6 @@ func FuzzAnswer(f *testing.F) {
 			assert.Equal(t, want == nil, got == nil, "net/http: %v, here: %v", want, got)
 			return
 		}
-		assert.Equal(t, fmt.Sprint(code, len(body), lb.Sum(body), closes), fmt.Sprint(a.code, a.size, a.sum, a.close))
+		assert.Equal(t, fmt.Sprint(code, len(body), history.Sum(body), closes), fmt.Sprint(a.code, a.size, a.sum, a.close))
 	})
 }

@@ -20,7 +20,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // raw is a server that does anything with the connections that it takes. It gives its URL.
@@ -61,10 +63,10 @@ func says(text string, keep bool) func(net.Conn) {
 
 // Whatever a backend does is a classified error in the history, never a crash or a hang.
 func TestBadBackends(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
-		f := func(want lb.Err, serve func(net.Conn)) {
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
+		f := func(want history.Err, serve func(net.Conn)) {
 			t.Helper()
-			hits := sendTo(t, t.Context(), lb.Load{Engine: engine, Count: 6, Concurrency: 2, Timeout: 150 * time.Millisecond, Requests: get("/")}, raw(t, serve))
+			hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 6, Concurrency: 2, Timeout: 150 * time.Millisecond, Requests: get("/")}, raw(t, serve))
 			require.Len(t, hits, 6)
 			for _, h := range hits {
 				assert.Equal(t, want, h.Err)
@@ -74,17 +76,17 @@ func TestBadBackends(t *testing.T) {
 		}
 		f("", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", true))
 		f("", says("HTTP/1.1 200 OK\r\n\r\nto the end", false))
-		f(lb.Garbage, says("\x00\x01\x02 hello", true))
-		f(lb.Garbage, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", true))
-		f(lb.Garbage, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", true))
-		f(lb.Garbage, says("HTTP/1.1 200 OK\r\n"+strings.Repeat("A: endless\r\n", 10000), true))
-		f(lb.Truncated, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", false))
-		f(lb.Truncated, says("HTTP/1.1 200 OK\r\nConte", false))
-		f(lb.Truncated, says("HTTP/1.1 200 OK\r\nX-Lbproof-Size: 20\r\n\r\nhi", false))
-		f(lb.Closed, says("", false))
-		f(lb.Timeout, says("", true))
-		f(lb.Timeout, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", true))
-		f(lb.Timeout, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+		f(history.Garbage, says("\x00\x01\x02 hello", true))
+		f(history.Garbage, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", true))
+		f(history.Garbage, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", true))
+		f(history.Garbage, says("HTTP/1.1 200 OK\r\n"+strings.Repeat("A: endless\r\n", 10000), true))
+		f(history.Truncated, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", false))
+		f(history.Truncated, says("HTTP/1.1 200 OK\r\nConte", false))
+		f(history.Truncated, says("HTTP/1.1 200 OK\r\nX-Lbproof-Size: 20\r\n\r\nhi", false))
+		f(history.Closed, says("", false))
+		f(history.Timeout, says("", true))
+		f(history.Timeout, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", true))
+		f(history.Timeout, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	}
 }
 
@@ -92,46 +94,46 @@ func TestNobodyListens(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l.Close()
-	each(t, func(t *testing.T, engine lb.Engine) {
-		hits := sendTo(t, t.Context(), lb.Load{Engine: engine, Count: 50, Concurrency: 5, Timeout: time.Second, Requests: get("/")}, "http://"+l.Addr().String())
+	each(t, func(t *testing.T, engine plan.Engine) {
+		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 50, Concurrency: 5, Timeout: time.Second, Requests: get("/")}, "http://"+l.Addr().String())
 		require.Len(t, hits, 50)
 		for _, h := range hits {
-			assert.Equal(t, lb.Refused, h.Err)
+			assert.Equal(t, history.Refused, h.Err)
 		}
 	})
 }
 
 func TestUnknownHost(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
-		hits := sendTo(t, t.Context(), lb.Load{Engine: engine, Count: 5, Concurrency: 1, Timeout: 5 * time.Second, Requests: get("/")}, "http://nobody.invalid:80")
+	each(t, func(t *testing.T, engine plan.Engine) {
+		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 5, Concurrency: 1, Timeout: 5 * time.Second, Requests: get("/")}, "http://nobody.invalid:80")
 		require.Len(t, hits, 5)
 		for _, h := range hits {
-			assert.Contains(t, []lb.Err{lb.DNS, lb.Timeout}, h.Err)
+			assert.Contains(t, []history.Err{history.DNS, history.Timeout}, h.Err)
 		}
 	})
 }
 
 // A body that the kernel does not take at once arrives whole.
 func TestLargeBodies(t *testing.T) {
-	body := lb.Bytes(strings.Repeat("0123456789abcdef", 1<<18)) // 4 MiB
-	each(t, func(t *testing.T, engine lb.Engine) {
-		hits := send(t, t.Context(), lb.Load{Engine: engine, Count: 4, Concurrency: 2, Timeout: 20 * time.Second, Requests: []lb.Request{{Method: "POST", Path: "/", Body: body}}},
+	body := model.Bytes(strings.Repeat("0123456789abcdef", 1<<18)) // 4 MiB
+	each(t, func(t *testing.T, engine plan.Engine) {
+		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 4, Concurrency: 2, Timeout: 20 * time.Second, Requests: []plan.Request{{Method: "POST", Path: "/", Body: body}}},
 			func(w http.ResponseWriter, r *http.Request) {
 				time.Sleep(20 * time.Millisecond) // until the sender's buffers are full
 				_, _ = io.Copy(w, r.Body)
 			})
 		for _, h := range hits {
-			assert.Equal(t, lb.Err(""), h.Err)
+			assert.Equal(t, history.Err(""), h.Err)
 			assert.Equal(t, int64(len(body)), h.Size)
-			assert.Equal(t, lb.Sum(body), h.Sum)
+			assert.Equal(t, history.Sum(body), h.Sum)
 		}
 	})
 }
 
 // An idle connection that the other side ended meanwhile is noticed before a request is sent over it.
 func TestConnectionsThatEndedMeanwhile(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
-		hits := sendTo(t, t.Context(), lb.Load{Engine: engine, Count: 2, Concurrency: 1, Think: 1200 * time.Millisecond, Timeout: 5 * time.Second, Requests: get("/")},
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
+		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, Think: 1200 * time.Millisecond, Timeout: 5 * time.Second, Requests: get("/")},
 			raw(t, func(conn net.Conn) {
 				go func() { time.Sleep(500 * time.Millisecond); conn.Close() }()
 				says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true)(conn)
@@ -148,7 +150,7 @@ func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
 	server.Config.IdleTimeout = 20 * time.Millisecond
 	server.StartTLS()
 	defer server.Close()
-	hits := sendTo(t, t.Context(), lb.Load{Engine: lb.Goroutines, Count: 5, Concurrency: 1, Think: 200 * time.Millisecond, Timeout: 5 * time.Second, Requests: []lb.Request{
+	hits := sendTo(t, t.Context(), plan.Phase{Engine: plan.Goroutines, Count: 5, Concurrency: 1, Think: 200 * time.Millisecond, Timeout: 5 * time.Second, Requests: []plan.Request{
 		{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
 	}}, server.URL)
 	require.Len(t, hits, 5)
@@ -158,9 +160,9 @@ func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
 }
 
 func TestFreshConnections(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
+	each(t, func(t *testing.T, engine plan.Engine) {
 		var conns sync.Map
-		hits := send(t, t.Context(), lb.Load{Engine: engine, Count: 20, Concurrency: 4, Fresh: true, Timeout: time.Second, Requests: get("/")},
+		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 20, Concurrency: 4, Fresh: true, Timeout: time.Second, Requests: get("/")},
 			func(_ http.ResponseWriter, r *http.Request) { conns.Store(r.RemoteAddr, true) })
 		seen := map[int]bool{}
 		for _, h := range hits {
@@ -177,13 +179,13 @@ func TestFreshConnections(t *testing.T) {
 
 // Each client has its own address, connections and cookies, and each request its key.
 func TestClients(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		var mu sync.Mutex
 		seen := map[string]map[string]int{} // address → cookies → times
 		keys := map[string]int{}
-		l := lb.Load{
+		l := plan.Phase{
 			Engine: engine, Count: 60, Concurrency: 1, Timeout: time.Second, Requests: get("/a?b=c"),
-			Clients: lb.Clients{Count: 20, Addresses: true, Cookies: true}, Keys: lb.Keys{Header: "X-User", Values: []string{"u1", "u2"}},
+			Clients: plan.Clients{Count: 20, Addresses: true, Cookies: true}, Keys: plan.Keys{Header: "X-User", Values: []string{"u1", "u2"}},
 		}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			host, _, _ := net.SplitHostPort(r.RemoteAddr)
@@ -197,12 +199,12 @@ func TestClients(t *testing.T) {
 			keys[r.Header.Get("X-User")]++
 		}))
 		defer server.Close()
-		var hits []lb.Hit
+		var hits []history.Hit
 		at := strings.TrimPrefix(server.URL, "http://")
 		l.Requests[0].Port = int(netip.MustParseAddrPort(at).Port())
-		For(l).Send(t.Context(), Phase{Load: l, First: 1, Host: "127.0.0.1", Origin: time.Now(), Address: func(client int) netip.Addr {
+		For(l).Send(t.Context(), Phase{Phase: l, First: 1, Host: "127.0.0.1", Origin: time.Now(), Address: func(client int) netip.Addr {
 			return netip.AddrFrom4([4]byte{127, 1, 0, byte(1 + client)})
-		}}, func(h lb.Hit) { hits = append(hits, h) })
+		}}, func(h history.Hit) { hits = append(hits, h) })
 		require.Len(t, hits, 60)
 		mu.Lock() // what handlers wrote is seen from here on
 		defer mu.Unlock()
@@ -226,11 +228,11 @@ func TestClients(t *testing.T) {
 }
 
 func TestKeysInCookies(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		var got atomic.Value
-		l := lb.Load{
-			Engine: engine, Count: 1, Concurrency: 1, Timeout: time.Second, Keys: lb.Keys{Cookie: "sid", Values: []string{"k"}},
-			Requests: []lb.Request{{Method: "GET", Path: "/", Header: map[string]string{"cookie": "own=1"}}},
+		l := plan.Phase{
+			Engine: engine, Count: 1, Concurrency: 1, Timeout: time.Second, Keys: plan.Keys{Cookie: "sid", Values: []string{"k"}},
+			Requests: []plan.Request{{Method: "GET", Path: "/", Header: map[string]string{"cookie": "own=1"}}},
 		}
 		send(t, t.Context(), l, func(_ http.ResponseWriter, r *http.Request) { got.Store(r.Header.Get("Cookie")) })
 		assert.Equal(t, "own=1; sid=k", got.Load())
@@ -254,10 +256,10 @@ func tlsServer(t *testing.T, names map[string]int) *httptest.Server {
 // TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate. Vegeta takes HTTP/2,
 // whose requests share connections.
 func TestTLS(t *testing.T) {
-	for engine, proto := range map[lb.Engine]string{lb.Goroutines: "HTTP/1.1", lb.Vegeta: "HTTP/2.0"} {
+	for engine, proto := range map[plan.Engine]string{plan.Goroutines: "HTTP/1.1", plan.Vegeta: "HTTP/2.0"} {
 		names := map[string]int{}
 		server := tlsServer(t, names)
-		hits := sendTo(t, t.Context(), lb.Load{Engine: engine, Count: 40, Concurrency: 4, Timeout: time.Minute, Requests: []lb.Request{
+		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 40, Concurrency: 4, Timeout: time.Minute, Requests: []plan.Request{
 			{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
 			{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "b.example:8443"}},
 		}}, server.URL)
@@ -279,11 +281,11 @@ func TestTLS(t *testing.T) {
 
 // Handshakes of new connections take up the session of the one before, unless they must not.
 func TestHandshakesAreResumed(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Vegeta} {
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Vegeta} {
 		server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		defer server.Close()
 		for _, full := range []bool{true, false} {
-			l := lb.Load{Engine: engine, Count: 10, Concurrency: 1, Fresh: true, FullHandshakes: full, Timeout: time.Minute, Requests: []lb.Request{
+			l := plan.Phase{Engine: engine, Count: 10, Concurrency: 1, Fresh: true, FullHandshakes: full, Timeout: time.Minute, Requests: []plan.Request{
 				{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
 			}}
 			resumed := 0
@@ -304,23 +306,23 @@ func TestFailedHandshake(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	defer server.Close()
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Vegeta} {
-		hits := sendTo(t, t.Context(), lb.Load{Engine: engine, Count: 2, Concurrency: 1, Timeout: time.Second, Requests: []lb.Request{{Method: "GET", TLS: true, Path: "/"}}}, server.URL)
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Vegeta} {
+		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Method: "GET", TLS: true, Path: "/"}}}, server.URL)
 		for _, h := range hits {
-			assert.Equal(t, lb.Handshake, h.Err)
+			assert.Equal(t, history.Handshake, h.Err)
 		}
 	}
 }
 
 // A phase ends early where it is told that it is enough, and what is in flight is answered.
 func TestEnough(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
+	each(t, func(t *testing.T, engine plan.Engine) {
 		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		defer server.Close()
 		at := netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "http://"))
-		l := lb.Load{Engine: engine, Count: 100000, Concurrency: 4, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: int(at.Port()), Path: "/"}}}
+		l := plan.Phase{Engine: engine, Count: 100000, Concurrency: 4, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: int(at.Port()), Path: "/"}}}
 		var n atomic.Int64
-		For(l).Send(t.Context(), Phase{Load: l, First: 1, Host: "127.0.0.1", Origin: time.Now(), Enough: func() bool { return n.Load() >= 50 }}, func(h lb.Hit) {
+		For(l).Send(t.Context(), Phase{Phase: l, First: 1, Host: "127.0.0.1", Origin: time.Now(), Enough: func() bool { return n.Load() >= 50 }}, func(h history.Hit) {
 			assert.Empty(t, h.Err)
 			n.Add(1)
 		})
@@ -331,8 +333,8 @@ func TestEnough(t *testing.T) {
 
 // Many connections at once, more than one batch of events.
 func TestManyConnections(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
-		hits := send(t, t.Context(), lb.Load{Engine: engine, Count: 3000, Concurrency: 600, Timeout: 20 * time.Second, Requests: get("/")},
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
+		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 3000, Concurrency: 600, Timeout: 20 * time.Second, Requests: get("/")},
 			func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Millisecond) })
 		require.Len(t, hits, 3000)
 		conns := map[int]bool{}
@@ -342,6 +344,6 @@ func TestManyConnections(t *testing.T) {
 			conns[h.Conn] = true
 		}
 		assert.LessOrEqual(t, len(conns), 600)
-		assert.GreaterOrEqual(t, slices.MaxFunc(hits, func(a, b lb.Hit) int { return a.Flight - b.Flight }).Flight, 500)
+		assert.GreaterOrEqual(t, slices.MaxFunc(hits, func(a, b history.Hit) int { return a.Flight - b.Flight }).Flight, 500)
 	}
 }

@@ -18,21 +18,23 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // engines are those that send plain HTTP. What is promised of an engine is tested on each.
-var engines = []lb.Engine{lb.Goroutines, lb.Epoll, lb.Vegeta, lb.Prober}
+var engines = []plan.Engine{plan.Goroutines, plan.Epoll, plan.Vegeta, plan.Prober}
 
 // each runs a test on every engine.
-func each(t *testing.T, test func(t *testing.T, engine lb.Engine)) {
+func each(t *testing.T, test func(t *testing.T, engine plan.Engine)) {
 	for _, e := range engines {
 		t.Run(string(e), func(t *testing.T) { test(t, e) })
 	}
 }
 
 // send runs a load against a handler and returns the hits in the order of sending.
-func send(t *testing.T, ctx context.Context, l lb.Load, handler http.HandlerFunc) []lb.Hit {
+func send(t *testing.T, ctx context.Context, l plan.Phase, handler http.HandlerFunc) []history.Hit {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	defer server.Close()
@@ -40,7 +42,7 @@ func send(t *testing.T, ctx context.Context, l lb.Load, handler http.HandlerFunc
 }
 
 // sendTo runs a load against a server.
-func sendTo(t *testing.T, ctx context.Context, l lb.Load, where string) []lb.Hit {
+func sendTo(t *testing.T, ctx context.Context, l plan.Phase, where string) []history.Hit {
 	t.Helper()
 	at, err := url.Parse(where)
 	require.NoError(t, err)
@@ -49,28 +51,28 @@ func sendTo(t *testing.T, ctx context.Context, l lb.Load, where string) []lb.Hit
 	for i := range l.Requests {
 		l.Requests[i].Port = port
 	}
-	var hits []lb.Hit
-	For(l).Send(ctx, Phase{Load: l, Number: 3, First: 100, Host: at.Hostname(), Origin: time.Now()}, func(h lb.Hit) { hits = append(hits, h) })
-	slices.SortFunc(hits, func(a, b lb.Hit) int { return int(a.Seq) - int(b.Seq) })
+	var hits []history.Hit
+	For(l).Send(ctx, Phase{Phase: l, Number: 3, First: 100, Host: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { hits = append(hits, h) })
+	slices.SortFunc(hits, func(a, b history.Hit) int { return int(a.Seq) - int(b.Seq) })
 	return hits
 }
 
-func get(path string) []lb.Request { return []lb.Request{{Method: "GET", Path: path}} }
+func get(path string) []plan.Request { return []plan.Request{{Method: "GET", Path: path}} }
 
 func TestClosedLoop(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
+	each(t, func(t *testing.T, engine plan.Engine) {
 		var inFlight, most atomic.Int64
 		var mu sync.Mutex
 		paths := map[string]string{}
-		requests := []lb.Request{{Method: "POST", Path: "/a", Body: lb.Bytes("one"), Header: map[string]string{"X-Kind": "a"}}, {Method: "GET", Path: "/b"}}
-		hits := send(t, t.Context(), lb.Load{Engine: engine, Count: 200, Concurrency: 8, Timeout: time.Minute, Requests: requests}, func(w http.ResponseWriter, r *http.Request) {
+		requests := []plan.Request{{Method: "POST", Path: "/a", Body: model.Bytes("one"), Header: map[string]string{"X-Kind": "a"}}, {Method: "GET", Path: "/b"}}
+		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 200, Concurrency: 8, Timeout: time.Minute, Requests: requests}, func(w http.ResponseWriter, r *http.Request) {
 			most.Store(max(most.Load(), inFlight.Add(1)))
 			defer inFlight.Add(-1)
 			body, _ := io.ReadAll(r.Body)
 			mu.Lock()
-			paths[r.Header.Get(lb.IDHeader)] = r.Method + r.URL.Path + r.Header.Get("X-Kind") + string(body)
+			paths[r.Header.Get(history.IDHeader)] = r.Method + r.URL.Path + r.Header.Get("X-Kind") + string(body)
 			mu.Unlock()
-			w.Header().Set(lb.ServerHeader, "b1")
+			w.Header().Set(history.ServerHeader, "b1")
 			fmt.Fprint(w, "hello")
 		})
 		require.Len(t, hits, 200)
@@ -83,7 +85,7 @@ func TestClosedLoop(t *testing.T) {
 			assert.Less(t, h.Sent, h.Done)
 			assert.Positive(t, h.Conn)
 			assert.True(t, h.Flight >= 1 && h.Flight <= 8)
-			want := lb.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: lb.Sum([]byte("hello"))}
+			want := history.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: history.Sum([]byte("hello"))}
 			want.Conn, want.Flight, want.Connect, want.Header = h.Conn, h.Flight, h.Connect, h.Header
 			assert.Equal(t, want, h)
 			assert.Equal(t, []string{"POST/aaone", "GET/b"}[i%2], paths[strconv.Itoa(100+i)])
@@ -93,11 +95,11 @@ func TestClosedLoop(t *testing.T) {
 
 // When the server stops for a while, the hits that were due meanwhile count from when they were due.
 func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
+	each(t, func(t *testing.T, engine plan.Engine) {
 		const stall = 300 * time.Millisecond
 		var once sync.Once
 		var gate sync.RWMutex
-		l := lb.Load{Engine: engine, Count: 200, Concurrency: 4, Rate: 400, Timeout: time.Minute, Requests: get("/")}
+		l := plan.Phase{Engine: engine, Count: 200, Concurrency: 4, Rate: 400, Timeout: time.Minute, Requests: get("/")}
 		hits := send(t, t.Context(), l, func(http.ResponseWriter, *http.Request) {
 			once.Do(func() {
 				gate.Lock()
@@ -122,11 +124,11 @@ func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
 
 // In a row each request waits for the answer to the one before and comes on the same connection; but it does not wait for ever.
 func TestRowsWait(t *testing.T) {
-	for _, engine := range []lb.Engine{lb.Goroutines, lb.Epoll} {
-		f := func(first time.Duration) []lb.Hit {
+	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
+		f := func(first time.Duration) []history.Hit {
 			var asked atomic.Int64
-			l := lb.Load{
-				Engine: engine, Count: 20, Concurrency: 64, Rate: 500, Timeout: time.Minute, Requests: get("/"), InRow: 5, Clients: lb.Clients{Count: 4},
+			l := plan.Phase{
+				Engine: engine, Count: 20, Concurrency: 64, Rate: 500, Timeout: time.Minute, Requests: get("/"), InRow: 5, Clients: plan.Clients{Count: 4},
 			}
 			return send(t, t.Context(), l, func(http.ResponseWriter, *http.Request) {
 				if time.Sleep(4 * time.Millisecond); asked.Add(1) == 1 {
@@ -141,23 +143,23 @@ func TestRowsWait(t *testing.T) {
 				if i%5 == 0 {
 					continue
 				}
-				if before := hits[i-1]; h.Sent-h.Due < lb.RowPatience { // else this machine is slow
+				if before := hits[i-1]; h.Sent-h.Due < plan.RowPatience { // else this machine is slow
 					assert.GreaterOrEqual(t, h.Sent, before.Done)
 					assert.Equal(t, before.Conn, h.Conn)
 				}
 			}
-			hits = f(4 * lb.RowPatience)
+			hits = f(4 * plan.RowPatience)
 			require.Len(t, hits, 20)
-			assert.GreaterOrEqual(t, hits[1].Sent-hits[1].Due, lb.RowPatience)
+			assert.GreaterOrEqual(t, hits[1].Sent-hits[1].Due, plan.RowPatience)
 			assert.Less(t, hits[1].Sent, hits[0].Done)
 		})
 	}
 }
 
 func TestErrorsAreClassified(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
-		l := lb.Load{Engine: engine, Count: 1, Concurrency: 1, Timeout: 100 * time.Millisecond, Requests: get("/")}
-		f := func(want lb.Err, handler http.HandlerFunc) {
+	each(t, func(t *testing.T, engine plan.Engine) {
+		l := plan.Phase{Engine: engine, Count: 1, Concurrency: 1, Timeout: 100 * time.Millisecond, Requests: get("/")}
+		f := func(want history.Err, handler http.HandlerFunc) {
 			t.Helper()
 			hits := send(t, t.Context(), l, handler)
 			require.Len(t, hits, 1)
@@ -168,35 +170,35 @@ func TestErrorsAreClassified(t *testing.T) {
 			require.NoError(t, err)
 			return conn
 		}
-		f(lb.Closed, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
-		f(lb.Reset, func(w http.ResponseWriter, _ *http.Request) {
+		f(history.Closed, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
+		f(history.Reset, func(w http.ResponseWriter, _ *http.Request) {
 			conn := hijack(w)
 			_ = conn.(*net.TCPConn).SetLinger(0)
 			conn.Close()
 		})
-		f(lb.Truncated, func(w http.ResponseWriter, _ *http.Request) {
+		f(history.Truncated, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, "short")
 		})
-		f(lb.Timeout, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		f(history.Timeout, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	})
 }
 
 func TestVegetasErrorsAreClassified(t *testing.T) {
-	assert.Equal(t, lb.Refused, classifyText("dial tcp 127.0.0.1:1: connect: connection refused"))
-	assert.Equal(t, lb.DNS, classifyText("dial tcp: lookup nginx: no such host"))
-	assert.Equal(t, lb.Tester, classifyText("socket: too many open files"))
-	assert.Equal(t, lb.Tester, classifyText("dial tcp: connect: cannot assign requested address"))
-	assert.Equal(t, lb.Tester, classifyText("dial tcp 172.18.0.3:80: operation was canceled"))
-	assert.Equal(t, lb.Garbage, classifyText("malformed HTTP response"))
-	assert.Equal(t, lb.Other, classifyText("something new"))
+	assert.Equal(t, history.Refused, classifyText("dial tcp 127.0.0.1:1: connect: connection refused"))
+	assert.Equal(t, history.DNS, classifyText("dial tcp: lookup nginx: no such host"))
+	assert.Equal(t, history.Tester, classifyText("socket: too many open files"))
+	assert.Equal(t, history.Tester, classifyText("dial tcp: connect: cannot assign requested address"))
+	assert.Equal(t, history.Tester, classifyText("dial tcp 172.18.0.3:80: operation was canceled"))
+	assert.Equal(t, history.Garbage, classifyText("malformed HTTP response"))
+	assert.Equal(t, history.Other, classifyText("something new"))
 }
 
 // A request is sent once, whatever net/http would do for an idempotent one.
 func TestNothingIsSentTwice(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
+	each(t, func(t *testing.T, engine plan.Engine) {
 		var arrived atomic.Int64
-		l := lb.Load{Engine: engine, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: get("/")}
+		l := plan.Phase{Engine: engine, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: get("/")}
 		send(t, t.Context(), l, func(w http.ResponseWriter, _ *http.Request) {
 			if arrived.Add(1)%2 == 0 { // the second on a kept-alive connection dies unanswered
 				conn, _, _ := w.(http.Hijacker).Hijack()
@@ -208,9 +210,9 @@ func TestNothingIsSentTwice(t *testing.T) {
 }
 
 func TestStopCutsRequestsInFlight(t *testing.T) {
-	each(t, func(t *testing.T, engine lb.Engine) {
+	each(t, func(t *testing.T, engine plan.Engine) {
 		ctx, cancel := context.WithCancel(t.Context())
-		l := lb.Load{Engine: engine, Count: 1000, Concurrency: 4, Timeout: time.Minute, Requests: get("/")}
+		l := plan.Phase{Engine: engine, Count: 1000, Concurrency: 4, Timeout: time.Minute, Requests: get("/")}
 		var arrived atomic.Int64
 		hits := send(t, ctx, l, func(_ http.ResponseWriter, r *http.Request) {
 			if arrived.Add(1) == 4 {
@@ -220,7 +222,7 @@ func TestStopCutsRequestsInFlight(t *testing.T) {
 		})
 		assert.Less(t, len(hits), 20)
 		for _, h := range hits {
-			assert.Equal(t, lb.Tester, h.Err)
+			assert.Equal(t, history.Tester, h.Err)
 		}
 	})
 }
@@ -229,7 +231,7 @@ func TestStopCutsRequestsInFlight(t *testing.T) {
 
 // What a request asks for and where the balancer is are two things.
 func TestHostIsNotTheAddress(t *testing.T) {
-	for _, e := range append(slices.Clone(engines), lb.WebSocket) {
+	for _, e := range append(slices.Clone(engines), plan.WebSocket) {
 		t.Run(string(e), func(t *testing.T) {
 			var asked atomic.Value
 			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked.Store(r.Host) }))
@@ -238,9 +240,9 @@ func TestHostIsNotTheAddress(t *testing.T) {
 			require.NoError(t, err)
 			port, err := strconv.Atoi(at.Port())
 			require.NoError(t, err)
-			l := lb.Load{Engine: e, Count: 1, Concurrency: 1, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Path: "/", Port: port}}}
+			l := plan.Phase{Engine: e, Count: 1, Concurrency: 1, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Path: "/", Port: port}}}
 			code := 0
-			For(l).Send(t.Context(), Phase{Load: l, First: 1, Host: "nginx", At: at.Hostname(), Origin: time.Now()}, func(h lb.Hit) { code = h.Code })
+			For(l).Send(t.Context(), Phase{Phase: l, First: 1, Host: "nginx", At: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { code = h.Code })
 			assert.Equal(t, http.StatusOK, code)
 			assert.Equal(t, "nginx:"+at.Port(), asked.Load())
 		})

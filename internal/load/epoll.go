@@ -12,7 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // epollEngine sends HTTP/1.1 in plain text from one thread, over non-blocking sockets: some hundred bytes a connection, and
@@ -26,7 +27,7 @@ type loop struct {
 	letters  *letters
 	resolver *resolver
 	table    *timetable
-	emit     func(lb.Hit)
+	emit     func(history.Hit)
 
 	epoll   int
 	sockets []*socket   // by the number that the kernel gives back with an event
@@ -53,7 +54,7 @@ type socket struct {
 	gone     bool
 	unsent   []byte // of the request
 	answer   answer
-	hit      lb.Hit
+	hit      history.Hit
 	deadline time.Duration
 }
 
@@ -63,7 +64,7 @@ const (
 )
 
 // Send is Engine's.
-func (epollEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
+func (epollEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	runtime.LockOSThread() // the timer slack is the thread's
 	defer runtime.UnlockOSThread()
 	l := &loop{
@@ -140,7 +141,7 @@ func (l *loop) fill() {
 // due is when the next request is to be begun at the latest: in a row it waits for the answer to the one before.
 func (l *loop) due() time.Duration {
 	if l.flight > 0 && l.table.inRow() {
-		return l.table.due + lb.RowPatience
+		return l.table.due + plan.RowPatience
 	}
 	return l.table.due
 }
@@ -207,11 +208,11 @@ func (l *loop) fail(err error) {
 }
 
 // finish tells of a hit.
-func (l *loop) finish(h *lb.Hit) {
+func (l *loop) finish(h *history.Hit) {
 	l.flight--
 	h.Done = l.now()
 	if h.Err != "" && l.ctx.Err() != nil {
-		h.Err = lb.Tester // cut by us, whatever it looked like
+		h.Err = history.Tester // cut by us, whatever it looked like
 	}
 	if l.Think > 0 {
 		l.pauses = append(l.pauses, h.Done+l.Think)
@@ -368,7 +369,7 @@ func (l *loop) read(s *socket, last bool) {
 		}
 		used, err := s.answer.feed(l.buf[:n])
 		if err != nil || used < int(n) {
-			s.hit.Err = lb.Garbage
+			s.hit.Err = history.Garbage
 		}
 		if s.hit.Err != "" || s.answer.done() {
 			l.answered(s, last)

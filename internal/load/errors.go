@@ -11,14 +11,14 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // errCut is a connection that the sender itself ended.
 var errCut = errors.New("cut by the sender")
 
 // classify finds the kind of a failure.
-func classify(err error) lb.Err {
+func classify(err error) history.Err {
 	is := func(kinds ...error) bool {
 		for _, k := range kinds {
 			if errors.Is(err, k) {
@@ -32,23 +32,23 @@ func classify(err error) lb.Err {
 	case err == nil:
 		return ""
 	case is(errCut, context.Canceled, net.ErrClosed, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
-		return lb.Tester
+		return history.Tester
 	case is(syscall.ECONNREFUSED):
-		return lb.Refused
+		return history.Refused
 	case is(syscall.ECONNRESET, syscall.EPIPE):
-		return lb.Reset
+		return history.Reset
 	case is(os.ErrDeadlineExceeded, context.DeadlineExceeded, syscall.ETIMEDOUT):
-		return lb.Timeout
+		return history.Timeout
 	case errors.As(err, &dns):
-		return lb.DNS
+		return history.DNS
 	case isTLS(err):
-		return lb.Handshake
+		return history.Handshake
 	case is(io.ErrUnexpectedEOF):
-		return lb.Truncated
+		return history.Truncated
 	case is(io.EOF):
-		return lb.Closed
+		return history.Closed
 	}
-	return lb.Other
+	return history.Other
 }
 
 // isTLS says whether the other side or its certificate was at fault in a handshake.

@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // goroutineEngine sends HTTP/1.1 with one goroutine for each request in flight, on Go's own connections: plain text and TLS.
@@ -37,12 +38,12 @@ type crowd struct {
 	mu     sync.Mutex
 	all    []*sender
 	idle   [][]*line // by client
-	emit   func(lb.Hit)
+	emit   func(history.Hit)
 	within sync.WaitGroup
 }
 
 // Send is Engine's.
-func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
+func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	c := &crowd{
 		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, table: newTimetable(&p),
 		sessions: tls.NewLRUClientSessionCache(0), idle: make([][]*line, max(1, p.Clients.Count)), emit: emit,
@@ -91,7 +92,7 @@ func (c *crowd) next() (i int, due time.Duration, flight int, ok bool) {
 	if c.Open() && !c.sleepUntil(c.table.due) || !c.table.more() {
 		return 0, 0, 0, false
 	}
-	for c.Open() && c.table.inRow() && c.flight.Load() > 0 && c.now() < c.table.due+lb.RowPatience && c.ctx.Err() == nil {
+	for c.Open() && c.table.inRow() && c.flight.Load() > 0 && c.now() < c.table.due+plan.RowPatience && c.ctx.Err() == nil {
 		sleep(c.ctx, rowLook)
 	}
 	i, due = c.table.take()
@@ -187,7 +188,7 @@ func (s *sender) work() {
 }
 
 // exchange sends request number i and reads its answer. With it so many are in flight.
-func (s *sender) exchange(i int, due time.Duration, flight int) lb.Hit {
+func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 	defer s.flight.Add(-1)
 	h := s.hit(i, due)
 	h.Flight = flight
@@ -208,7 +209,7 @@ func (s *sender) exchange(i int, due time.Duration, flight int) lb.Hit {
 		h.Err = classify(err)
 	}
 	if h.Err != "" && s.ctx.Err() != nil {
-		h.Err = lb.Tester // cut by us, whatever it looked like
+		h.Err = history.Tester // cut by us, whatever it looked like
 	}
 	if l == nil {
 		return h
@@ -228,7 +229,7 @@ func (s *sender) exchange(i int, due time.Duration, flight int) lb.Hit {
 
 // early says whether a connection was woken for the exchange before this one, and if so puts it right.
 func (s *sender) early(l *line, err error, deadline time.Duration) bool {
-	if classify(err) != lb.Timeout || s.now() >= deadline || s.ctx.Err() != nil {
+	if classify(err) != history.Timeout || s.now() >= deadline || s.ctx.Err() != nil {
 		return false
 	}
 	_ = l.SetDeadline(time.Time{})
@@ -247,13 +248,13 @@ func (s *sender) write(l *line, deadline time.Duration) error {
 }
 
 // receive reads until the answer is whole. failed is why it could not be written to its end.
-func (s *sender) receive(l *line, deadline time.Duration, failed error, h *lb.Hit) error {
+func (s *sender) receive(l *line, deadline time.Duration, failed error, h *history.Hit) error {
 	a, err := &s.answer, failed
 	for !a.done() {
 		n, reading := l.Read(s.buf)
 		used, odd := a.feed(s.buf[:n])
 		if odd != nil || used < n {
-			h.Err = lb.Garbage
+			h.Err = history.Garbage
 			break
 		}
 		if reading == nil || s.early(l, reading, deadline) {
@@ -275,15 +276,15 @@ func (s *sender) receive(l *line, deadline time.Duration, failed error, h *lb.Hi
 }
 
 // report fills in what the answer was.
-func (a *answer) report(h *lb.Hit) {
+func (a *answer) report(h *history.Hit) {
 	h.Code, h.Server, h.Size, h.Sum = a.code, a.server, a.size, a.sum
 	if h.Err == "" && a.done() && a.short() {
-		h.Err = lb.Truncated
+		h.Err = history.Truncated
 	}
 }
 
 // take gives a connection for request number i: the sender's own if it fits, one that is idle, or a new one.
-func (s *sender) take(i int, deadline time.Duration, h *lb.Hit) (*line, error) {
+func (s *sender) take(i int, deadline time.Duration, h *history.Hit) (*line, error) {
 	want := s.letters.letter(i)
 	fits := func(l *line) bool {
 		return l.client == h.Client && l.port == want.request.Port && l.tls == want.request.TLS && l.name == want.name
@@ -347,7 +348,7 @@ func gone(conn net.Conn) bool {
 }
 
 // dial opens a connection, and times it.
-func (s *sender) dial(want *letter, deadline time.Duration, h *lb.Hit) (*line, error) {
+func (s *sender) dial(want *letter, deadline time.Duration, h *history.Hit) (*line, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, deadline-s.now())
 	defer cancel()
 	to, err := s.resolver.lookup(ctx)
@@ -369,8 +370,8 @@ func (s *sender) dial(want *letter, deadline time.Duration, h *lb.Hit) (*line, e
 	shaken := tls.Client(conn, s.tlsConfig(l.name))
 	if err := shaken.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		if kind := classify(err); kind == lb.Other || kind == lb.Closed {
-			h.Err = lb.Handshake
+		if kind := classify(err); kind == history.Other || kind == history.Closed {
+			h.Err = history.Handshake
 		}
 		return nil, err
 	}

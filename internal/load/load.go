@@ -1,9 +1,9 @@
-// Package load sends traffic: an engine takes a phase of an lb.Load and yields an lb.Hit for every request.
+// Package load sends traffic: an engine takes a phase of a plan.Phase and yields a history.Hit for every request.
 // It knows nothing of containers, claims or verdicts.
 //
 // Every engine keeps to the same rules: a request is sent once, whatever becomes of it; an open loop sends when requests are
 // due and never because others were answered; latency is to be counted from Due, and Sent − Due is the sender's own delay
-// unless Flight says that all connections were taken; what goes wrong is a kind of lb.Err.
+// unless Flight says that all connections were taken; what goes wrong is a kind of history.Err.
 //
 // To add an engine: one file here with its Send, one line in For, and one in engines_test.go.
 package load
@@ -17,12 +17,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Phase is a load being sent.
 type Phase struct {
-	lb.Load
+	plan.Phase
 	Number  int       // of the phase in its plan
 	First   uint64    // number of its first hit
 	Host    string    // that requests ask for which name none
@@ -43,21 +44,21 @@ type Gateway struct {
 }
 
 // Engine sends a phase and calls emit for every hit, from one goroutine at a time, in the order of completion. It returns
-// early when ctx ends, and then cuts what is in flight, which are hits with the error lb.Tester.
+// early when ctx ends, and then cuts what is in flight, which are hits with the error history.Tester.
 type Engine interface {
-	Send(ctx context.Context, p Phase, emit func(lb.Hit))
+	Send(ctx context.Context, p Phase, emit func(history.Hit))
 }
 
 // For gives the engine that a load names.
-func For(l lb.Load) Engine {
+func For(l plan.Phase) Engine {
 	switch l.Engine {
-	case lb.Vegeta:
+	case plan.Vegeta:
 		return vegetaEngine{}
-	case lb.Epoll:
+	case plan.Epoll:
 		return epollEngine{}
-	case lb.WebSocket:
+	case plan.WebSocket:
 		return socketEngine{}
-	case lb.Prober:
+	case plan.Prober:
 		return proberEngine{}
 	}
 	return goroutineEngine{}
@@ -76,8 +77,8 @@ func (p *Phase) at() string { return cmp.Or(p.At, p.Host) }
 func (p *Phase) now() time.Duration { return time.Since(p.Origin) }
 
 // hit begins the record of request number i.
-func (p *Phase) hit(i int, due time.Duration) lb.Hit {
-	h := lb.Hit{Seq: p.First + uint64(i), Load: p.Number, Index: i, Client: p.Client(i), Due: due, Sent: p.now()}
+func (p *Phase) hit(i int, due time.Duration) history.Hit {
+	h := history.Hit{Seq: p.First + uint64(i), Load: p.Number, Index: i, Client: p.Client(i), Due: due, Sent: p.now()}
 	if !p.Open() {
 		h.Due = h.Sent
 	}

@@ -20,7 +20,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // proberEngine sends every request over a connection of its own, and keeps all of its answer: for what a configuration says of
@@ -36,12 +37,12 @@ type prober struct {
 
 	mu     sync.Mutex
 	table  *timetable
-	emit   func(lb.Hit)
+	emit   func(history.Hit)
 	flight int
 }
 
 // Send is Engine's.
-func (proberEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
+func (proberEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	all := &prober{Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, table: newTimetable(&p), emit: emit}
 	var asking sync.WaitGroup
 	for range min(p.Concurrency, p.Count) {
@@ -63,7 +64,7 @@ func (proberEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
 }
 
 // next is the next request to be sent, and waits until it is due.
-func (p *prober) next() (h lb.Hit, more bool) {
+func (p *prober) next() (h history.Hit, more bool) {
 	p.mu.Lock()
 	if !p.table.more() {
 		p.mu.Unlock()
@@ -82,7 +83,7 @@ func (p *prober) next() (h lb.Hit, more bool) {
 }
 
 // ask sends a request and keeps what comes of it.
-func (p *prober) ask(h *lb.Hit) {
+func (p *prober) ask(h *history.Hit) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.Timeout)
 	defer cancel()
 	err := p.converse(ctx, h)
@@ -91,11 +92,11 @@ func (p *prober) ask(h *lb.Hit) {
 		h.Err = classify(err)
 	}
 	if p.ctx.Err() != nil {
-		h.Err = lb.Tester
+		h.Err = history.Tester
 	}
 }
 
-func (p *prober) converse(ctx context.Context, h *lb.Hit) error {
+func (p *prober) converse(ctx context.Context, h *history.Hit) error {
 	want := p.letters.letter(h.Index)
 	conn, err := p.connect(ctx, want, h)
 	if err != nil {
@@ -108,7 +109,7 @@ func (p *prober) converse(ctx context.Context, h *lb.Hit) error {
 }
 
 // connect opens a connection and makes the handshake that is asked for, twice where a session is to be taken up.
-func (p *prober) connect(ctx context.Context, want *letter, h *lb.Hit) (net.Conn, error) {
+func (p *prober) connect(ctx context.Context, want *letter, h *history.Hit) (net.Conn, error) {
 	to, err := p.resolver.lookup(ctx)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (p *prober) connect(ctx context.Context, want *letter, h *lb.Hit) (net.Conn
 	if err != nil || !want.request.TLS {
 		return conn, err
 	}
-	shake := lb.Shake{}
+	shake := plan.Shake{}
 	if want.request.Shake != nil {
 		shake = *want.request.Shake
 	}
@@ -136,9 +137,9 @@ func (p *prober) connect(ctx context.Context, want *letter, h *lb.Hit) (net.Conn
 		return nil, err
 	}
 	shaken.Close()
-	*h = lb.Hit{Seq: h.Seq, Load: h.Load, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent, Conn: h.Conn, Flight: h.Flight, Connect: h.Connect, Handshake: h.Handshake}
+	*h = history.Hit{Seq: h.Seq, Load: h.Load, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent, Conn: h.Conn, Flight: h.Flight, Connect: h.Connect, Handshake: h.Handshake}
 	if sessions.given {
-		said.Set(lb.ShakenTicket, "yes")
+		said.Set(history.ShakenTicket, "yes")
 	}
 	if conn, err = p.dial(ctx, to, want, h); err != nil {
 		return nil, err
@@ -146,13 +147,13 @@ func (p *prober) connect(ctx context.Context, want *letter, h *lb.Hit) (net.Conn
 	shaken, err = p.shake(ctx, conn, want, shake, sessions, said)
 	if err == nil && shaken.ConnectionState().DidResume {
 		h.Resumed = true
-		said.Set(lb.ShakenResumed, "yes")
+		said.Set(history.ShakenResumed, "yes")
 	}
 	return shaken, err
 }
 
 // dial connects to the balancer, by way of its own host where the request is to come from there.
-func (p *prober) dial(ctx context.Context, to netip.Addr, want *letter, h *lb.Hit) (net.Conn, error) {
+func (p *prober) dial(ctx context.Context, to netip.Addr, want *letter, h *history.Hit) (net.Conn, error) {
 	if want.request.From == "" {
 		return dialFrom(ctx, p.from(h.Client), netip.AddrPortFrom(to, uint16(want.request.Port)))
 	}
@@ -161,7 +162,7 @@ func (p *prober) dial(ctx context.Context, to netip.Addr, want *letter, h *lb.Hi
 		_, err = conn.Write(p.Gateway.Knock(want.request.Port, want.request.From))
 	}
 	if err != nil {
-		h.Err = lb.Tester // the gateway is lbproof's own
+		h.Err = history.Tester // the gateway is lbproof's own
 	}
 	return conn, err
 }
@@ -179,7 +180,7 @@ func (b *ticketBox) Put(key string, state *tls.ClientSessionState) {
 }
 
 // shake makes a handshake and writes down how it went. It closes the connection where that fails.
-func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake lb.Shake, sessions tls.ClientSessionCache, said url.Values) (*tls.Conn, error) {
+func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake plan.Shake, sessions tls.ClientSessionCache, said url.Values) (*tls.Conn, error) {
 	config := &tls.Config{InsecureSkipVerify: true, ServerName: want.name, NextProtos: shake.ALPN, MinVersion: tls.VersionTLS10, ClientSessionCache: sessions}
 	if config.NextProtos == nil {
 		config.NextProtos = []string{"http/1.1"}
@@ -198,16 +199,16 @@ func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake l
 		var alert tls.AlertError
 		var op *net.OpError
 		if errors.As(err, &alert) {
-			said.Set(lb.ShakenAlert, strconv.Itoa(int(alert)))
+			said.Set(history.ShakenAlert, strconv.Itoa(int(alert)))
 		} else if errors.As(err, &op) && op.Op == "remote error" {
-			said.Set(lb.ShakenAlert, alertNumber(op.Err))
+			said.Set(history.ShakenAlert, alertNumber(op.Err))
 		}
 		return nil, err
 	}
 	state := shaken.ConnectionState()
-	said.Set(lb.ShakenVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
-	said.Set(lb.ShakenSuite, suiteName(state.CipherSuite))
-	said.Set(lb.ShakenALPN, state.NegotiatedProtocol)
+	said.Set(history.ShakenVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
+	said.Set(history.ShakenSuite, suiteName(state.CipherSuite))
+	said.Set(history.ShakenALPN, state.NegotiatedProtocol)
 	leaf := state.PeerCertificates
 	if len(leaf) == 0 {
 		return shaken, nil
@@ -217,7 +218,7 @@ func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake l
 		options.Intermediates.AddCert(c)
 	}
 	if _, err := leaf[0].Verify(options); err != nil {
-		said.Set(lb.ShakenTrust, err.Error())
+		said.Set(history.ShakenTrust, err.Error())
 	}
 	return shaken, nil
 }
@@ -233,17 +234,17 @@ func alertNumber(err error) string {
 }
 
 // talk sends the request, reads the answer, and keeps silent where that is asked for.
-func (p *prober) talk(conn net.Conn, want *letter, h *lb.Hit) error {
-	text := bytes.ReplaceAll(p.letters.write(nil, h.Index, h.Seq), []byte(lb.SameID), fmt.Appendf(nil, "%0*d", len(lb.SameID), h.Seq))
+func (p *prober) talk(conn net.Conn, want *letter, h *history.Hit) error {
+	text := bytes.ReplaceAll(p.letters.write(nil, h.Index, h.Seq), []byte(history.SameID), fmt.Appendf(nil, "%0*d", len(history.SameID), h.Seq))
 	end := bytes.Index(text, []byte("\r\n\r\n")) + 4
 	r := bufio.NewReader(conn)
 	switch want.request.Silent {
-	case lb.InHeader:
+	case plan.InHeader:
 		if _, err := conn.Write(text[:end-4]); err != nil {
 			return err
 		}
 		return p.wait(r, want, h)
-	case lb.InBody:
+	case plan.InBody:
 		if _, err := conn.Write(text[:end]); err != nil {
 			return err
 		}
@@ -258,12 +259,12 @@ func (p *prober) talk(conn net.Conn, want *letter, h *lb.Hit) error {
 	}
 	if h.Code == http.StatusSwitchingProtocols {
 		if err := echoed(conn, r, h.Seq); err != nil {
-			h.Err = lb.Garbage
+			h.Err = history.Garbage
 			return err
 		}
 	}
 	switch want.request.Silent {
-	case lb.AfterMore:
+	case plan.AfterMore:
 		p.more(conn, r, h)
 	case "":
 	default:
@@ -287,7 +288,7 @@ func (filler) Read(p []byte) (int, error) {
 const maxKept = 1 << 20
 
 // read reads one answer.
-func (p *prober) read(r *bufio.Reader, want *letter, h *lb.Hit) error {
+func (p *prober) read(r *bufio.Reader, want *letter, h *history.Hit) error {
 	var answer *http.Response
 	for answer == nil || answer.StatusCode/100 == 1 && answer.StatusCode != http.StatusSwitchingProtocols {
 		if _, err := r.Peek(1); err != nil {
@@ -295,13 +296,13 @@ func (p *prober) read(r *bufio.Reader, want *letter, h *lb.Hit) error {
 		}
 		var err error
 		if answer, err = http.ReadResponse(r, &http.Request{Method: want.request.Method}); err != nil {
-			if classify(err) == lb.Other {
-				h.Err = lb.Garbage
+			if classify(err) == history.Other {
+				h.Err = history.Garbage
 			}
 			return err
 		}
 	}
-	h.Code, h.Server = answer.StatusCode, answer.Header.Get(lb.ServerHeader)
+	h.Code, h.Server = answer.StatusCode, answer.Header.Get(history.ServerHeader)
 	if len(answer.TransferEncoding) > 0 {
 		answer.Header["Transfer-Encoding"] = answer.TransferEncoding
 	}
@@ -311,7 +312,7 @@ func (p *prober) read(r *bufio.Reader, want *letter, h *lb.Hit) error {
 		if err != nil {
 			return err
 		}
-		answer.Header[lb.KeptBody] = []string{string(text)}
+		answer.Header[history.KeptBody] = []string{string(text)}
 		body = io.NopCloser(bytes.NewReader(text))
 	}
 	h.Header = url.Values(answer.Header).Encode()
@@ -328,7 +329,7 @@ func (p *prober) read(r *bufio.Reader, want *letter, h *lb.Hit) error {
 const forMore = time.Second
 
 // more counts the answers that come after the first, until none comes.
-func (p *prober) more(conn net.Conn, r *bufio.Reader, h *lb.Hit) {
+func (p *prober) more(conn net.Conn, r *bufio.Reader, h *history.Hit) {
 	answers := 1
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(forMore))
@@ -341,11 +342,11 @@ func (p *prober) more(conn net.Conn, r *bufio.Reader, h *lb.Hit) {
 			break
 		}
 	}
-	h.Header += "&" + url.Values{lb.KeptAnswers: {strconv.Itoa(answers)}}.Encode()
+	h.Header += "&" + url.Values{history.KeptAnswers: {strconv.Itoa(answers)}}.Encode()
 }
 
 // wait hears how a balancer ends a request that does not come.
-func (p *prober) wait(r *bufio.Reader, want *letter, h *lb.Hit) error {
+func (p *prober) wait(r *bufio.Reader, want *letter, h *history.Hit) error {
 	began := p.now()
 	_, err := r.Peek(1)
 	h.Quiet = p.now() - began
@@ -356,11 +357,11 @@ func (p *prober) wait(r *bufio.Reader, want *letter, h *lb.Hit) error {
 }
 
 // silence hears when the connection ends on which nobody says anything.
-func (p *prober) silence(r *bufio.Reader, h *lb.Hit) error {
+func (p *prober) silence(r *bufio.Reader, h *history.Hit) error {
 	began := p.now()
 	_, err := r.Peek(1)
 	h.Quiet = p.now() - began
-	if classify(err) == lb.Timeout {
+	if classify(err) == history.Timeout {
 		return err // it is still open
 	}
 	return nil

@@ -15,10 +15,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
-func probed(t *testing.T, where string, requests ...lb.Request) []lb.Hit {
+func probed(t *testing.T, where string, requests ...plan.Request) []history.Hit {
 	t.Helper()
 	for i := range requests {
 		if requests[i].Method == "" {
@@ -28,7 +30,7 @@ func probed(t *testing.T, where string, requests ...lb.Request) []lb.Hit {
 			requests[i].Path = "/"
 		}
 	}
-	l := lb.Load{Engine: lb.Prober, Count: len(requests), Concurrency: len(requests), Timeout: 5 * time.Second, Requests: requests}
+	l := plan.Phase{Engine: plan.Prober, Count: len(requests), Concurrency: len(requests), Timeout: 5 * time.Second, Requests: requests}
 	return sendTo(t, t.Context(), l, where)
 }
 
@@ -37,19 +39,19 @@ func TestProberKeepsTheAnswer(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		w.Header().Add("X-Twice", "a")
 		w.Header().Add("X-Twice", "b")
-		w.Header().Set(lb.ServerHeader, "back-01")
+		w.Header().Set(history.ServerHeader, "back-01")
 		w.WriteHeader(int(n))
 		_, _ = w.Write([]byte("body"))
 	}))
 	defer server.Close()
-	hits := probed(t, server.URL, lb.Request{Method: "POST", Body: lb.Bytes("xxxx"), Size: 400})
+	hits := probed(t, server.URL, plan.Request{Method: "POST", Body: model.Bytes("xxxx"), Size: 400})
 	require.Len(t, hits, 1)
 	header, err := url.ParseQuery(hits[0].Header)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a", "b"}, header["X-Twice"])
 	assert.Equal(t, 404, hits[0].Code, "the length of the body")
 	assert.Equal(t, "back-01", hits[0].Server)
-	assert.Equal(t, lb.Sum([]byte("body")), hits[0].Sum)
+	assert.Equal(t, history.Sum([]byte("body")), hits[0].Sum)
 	assert.Empty(t, hits[0].Err)
 }
 
@@ -58,15 +60,15 @@ func TestProberCountsAnswers(t *testing.T) {
 	var ids []string
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		ids = append(ids, r.Header.Get(lb.IDHeader))
+		ids = append(ids, r.Header.Get(history.IDHeader))
 	}))
 	defer server.Close()
-	second := "GET / HTTP/1.1\r\nHost: a\r\n" + lb.IDHeader + ": " + lb.SameID + "\r\n\r\n"
-	hits := probed(t, server.URL, lb.Request{Method: "POST", Header: map[string]string{"Content-Length": "0"}, Body: lb.Bytes(second), Silent: lb.AfterMore})
+	second := "GET / HTTP/1.1\r\nHost: a\r\n" + history.IDHeader + ": " + history.SameID + "\r\n\r\n"
+	hits := probed(t, server.URL, plan.Request{Method: "POST", Header: map[string]string{"Content-Length": "0"}, Body: model.Bytes(second), Silent: plan.AfterMore})
 	require.Len(t, hits, 1)
 	header, err := url.ParseQuery(hits[0].Header)
 	require.NoError(t, err)
-	assert.Equal(t, "2", header.Get(lb.KeptAnswers))
+	assert.Equal(t, "2", header.Get(history.KeptAnswers))
 	assert.Equal(t, []string{"100", "0000000000000000100"}, ids)
 }
 
@@ -76,27 +78,27 @@ func TestProberShakesHands(t *testing.T) {
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
 	server.StartTLS()
 	defer server.Close()
-	f := func(shake lb.Shake, want url.Values) {
+	f := func(shake plan.Shake, want url.Values) {
 		t.Helper()
-		hits := probed(t, server.URL, lb.Request{TLS: true, Header: map[string]string{"Host": "other.example"}, Shake: &shake})
+		hits := probed(t, server.URL, plan.Request{TLS: true, Header: map[string]string{"Host": "other.example"}, Shake: &shake})
 		require.Len(t, hits, 1)
 		got, err := url.ParseQuery(hits[0].Shake)
 		require.NoError(t, err)
 		for name := range want {
 			assert.Equal(t, want.Get(name), got.Get(name), "%s of %v", name, shake)
 		}
-		assert.Equal(t, want.Has(lb.ShakenAlert), hits[0].Err == lb.Handshake, "%v: %s", shake, hits[0].Err)
+		assert.Equal(t, want.Has(history.ShakenAlert), hits[0].Err == history.Handshake, "%v: %s", shake, hits[0].Err)
 	}
-	f(lb.Shake{}, url.Values{lb.ShakenVersion: {"TLSv1.3"}})
-	f(lb.Shake{ALPN: []string{"h2"}}, url.Values{lb.ShakenALPN: {"h2"}})
-	f(lb.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES128-GCM-SHA256"}, url.Values{lb.ShakenVersion: {"TLSv1.2"}, lb.ShakenSuite: {"ECDHE-RSA-AES128-GCM-SHA256"}})
-	f(lb.Shake{Version: "TLSv1.1"}, url.Values{lb.ShakenAlert: {"70"}})
-	f(lb.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES256-GCM-SHA384"}, url.Values{lb.ShakenAlert: {"40"}})
-	f(lb.Shake{Again: true}, url.Values{lb.ShakenTicket: {"yes"}, lb.ShakenResumed: {"yes"}})
-	hits := probed(t, server.URL, lb.Request{TLS: true, Header: map[string]string{"Host": "other.example"}})
+	f(plan.Shake{}, url.Values{history.ShakenVersion: {"TLSv1.3"}})
+	f(plan.Shake{ALPN: []string{"h2"}}, url.Values{history.ShakenALPN: {"h2"}})
+	f(plan.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES128-GCM-SHA256"}, url.Values{history.ShakenVersion: {"TLSv1.2"}, history.ShakenSuite: {"ECDHE-RSA-AES128-GCM-SHA256"}})
+	f(plan.Shake{Version: "TLSv1.1"}, url.Values{history.ShakenAlert: {"70"}})
+	f(plan.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES256-GCM-SHA384"}, url.Values{history.ShakenAlert: {"40"}})
+	f(plan.Shake{Again: true}, url.Values{history.ShakenTicket: {"yes"}, history.ShakenResumed: {"yes"}})
+	hits := probed(t, server.URL, plan.Request{TLS: true, Header: map[string]string{"Host": "other.example"}})
 	got, err := url.ParseQuery(hits[0].Shake)
 	require.NoError(t, err)
-	assert.Contains(t, got.Get(lb.ShakenTrust), "certificate")
+	assert.Contains(t, got.Get(history.ShakenTrust), "certificate")
 }
 
 func TestProberFallsSilent(t *testing.T) {
@@ -123,7 +125,7 @@ func TestProberFallsSilent(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	tunnel := map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "bGJwcm9vZiBsYnByb29mIQ=="}
-	hits := probed(t, server.URL, lb.Request{Silent: lb.InHeader}, lb.Request{Method: "POST", Size: 10, Silent: lb.InBody}, lb.Request{Silent: lb.AfterAnswer}, lb.Request{Header: tunnel, Silent: lb.InTunnel})
+	hits := probed(t, server.URL, plan.Request{Silent: plan.InHeader}, plan.Request{Method: "POST", Size: 10, Silent: plan.InBody}, plan.Request{Silent: plan.AfterAnswer}, plan.Request{Header: tunnel, Silent: plan.InTunnel})
 	require.Len(t, hits, 4)
 	for i, h := range hits {
 		assert.InDelta(t, 0.3, h.Quiet.Seconds(), 0.25, "%d: %+v", i, h)
@@ -134,13 +136,13 @@ func TestProberFallsSilent(t *testing.T) {
 
 // Where the gateway cannot be reached nobody but lbproof is at fault.
 func TestProberWithoutGateway(t *testing.T) {
-	var hits []lb.Hit
-	l := lb.Load{Engine: lb.Prober, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []lb.Request{{Method: "GET", Path: "/", Port: 80, From: "127.0.0.1"}}}
+	var hits []history.Hit
+	l := plan.Phase{Engine: plan.Prober, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Method: "GET", Path: "/", Port: 80, From: "127.0.0.1"}}}
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	closed := uint16(listener.Addr().(*net.TCPAddr).Port)
 	require.NoError(t, listener.Close())
-	For(l).Send(t.Context(), Phase{Load: l, Host: "127.0.0.1", Origin: time.Now(), Gateway: Gateway{Port: closed}}, func(h lb.Hit) { hits = append(hits, h) })
+	For(l).Send(t.Context(), Phase{Phase: l, Host: "127.0.0.1", Origin: time.Now(), Gateway: Gateway{Port: closed}}, func(h history.Hit) { hits = append(hits, h) })
 	require.Len(t, hits, 1)
-	assert.Equal(t, lb.Tester, hits[0].Err)
+	assert.Equal(t, history.Tester, hits[0].Err)
 }

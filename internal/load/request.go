@@ -12,12 +12,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // letter is a request in HTTP/1.1's form, but for its id, key and cookies.
 type letter struct {
-	request lb.Request
+	request plan.Request
 	head    []byte // up to the id
 	cookie  string // that the request has of its own
 	url     *url.URL
@@ -45,7 +46,7 @@ func newLetters(p *Phase) *letters {
 	return out
 }
 
-func render(p *Phase, r lb.Request) letter {
+func render(p *Phase, r plan.Request) letter {
 	l := letter{request: r}
 	host := net.JoinHostPort(p.Host, strconv.Itoa(r.Port))
 	fields := map[string]string{"User-Agent": "lbproof"}
@@ -73,7 +74,7 @@ func render(p *Phase, r lb.Request) letter {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		fmt.Fprintf(&text, "%s: %s\r\n", name, fields[name])
 	}
-	text.WriteString(lb.IDHeader + ": ")
+	text.WriteString(history.IDHeader + ": ")
 	l.head = []byte(text.String())
 	l.url = &url.URL{Scheme: "http", Host: host, Path: strings.SplitN(r.Path, "?", 2)[0]}
 	if r.TLS {

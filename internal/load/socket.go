@@ -15,7 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // socketEngine holds WebSocket connections open. Each of Concurrency connections sends a message every Think, carrying the
@@ -39,11 +39,11 @@ type choir struct {
 
 	mu    sync.Mutex
 	table *timetable
-	emit  func(lb.Hit)
+	emit  func(history.Hit)
 }
 
 // Send is Engine's.
-func (socketEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
+func (socketEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	c := &choir{Phase: &p, ctx: ctx, letters: newLetters(&p), table: newTimetable(&p), emit: emit}
 	var singing sync.WaitGroup
 	for range min(p.Concurrency, p.Count) {
@@ -90,7 +90,7 @@ type voice struct {
 }
 
 // hit sends message number i, over a new connection if there is none.
-func (v *voice) hit(i int) lb.Hit {
+func (v *voice) hit(i int) history.Hit {
 	h := v.Phase.hit(i, 0)
 	h.Flight = int(v.flight.Add(1))
 	defer v.flight.Add(-1)
@@ -115,16 +115,16 @@ func (v *voice) hit(i int) lb.Hit {
 	return h
 }
 
-func (c *choir) failure(err error) lb.Err {
+func (c *choir) failure(err error) history.Err {
 	var closed websocket.CloseError
 	var status statusError
 	switch {
 	case c.ctx.Err() != nil:
-		return lb.Tester
+		return history.Tester
 	case errors.As(err, &status):
 		return "" // it was answered, with another code than 101
 	case errors.As(err, &closed):
-		return lb.Closed
+		return history.Closed
 	}
 	return classify(err)
 }
@@ -135,7 +135,7 @@ type statusError int
 func (s statusError) Error() string { return "answered " + strconv.Itoa(int(s)) }
 
 // dial opens a connection with request number i's path and headers.
-func (c *choir) dial(h *lb.Hit) (*websocket.Conn, error) {
+func (c *choir) dial(h *history.Hit) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.Timeout)
 	defer cancel()
 	want := c.letters.letter(h.Index)
@@ -157,7 +157,7 @@ func (c *choir) dial(h *lb.Hit) (*websocket.Conn, error) {
 	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: host})
 	h.Connect = c.now() - began
 	if resp != nil {
-		h.Code, h.Server = resp.StatusCode, resp.Header.Get(lb.ServerHeader)
+		h.Code, h.Server = resp.StatusCode, resp.Header.Get(history.ServerHeader)
 	}
 	if err != nil {
 		transport.CloseIdleConnections()
@@ -169,7 +169,7 @@ func (c *choir) dial(h *lb.Hit) (*websocket.Conn, error) {
 }
 
 // exchange sends one message and waits for its echo.
-func (c *choir) exchange(conn *websocket.Conn, h *lb.Hit) error {
+func (c *choir) exchange(conn *websocket.Conn, h *history.Hit) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.Timeout)
 	defer cancel()
 	text, err := json.Marshal(Message{ID: h.Seq})
@@ -184,9 +184,9 @@ func (c *choir) exchange(conn *websocket.Conn, h *lb.Hit) error {
 		return err
 	}
 	var m Message
-	h.Code, h.Size, h.Sum = http.StatusSwitchingProtocols, int64(len(back)), lb.Sum(back)
+	h.Code, h.Size, h.Sum = http.StatusSwitchingProtocols, int64(len(back)), history.Sum(back)
 	if err := json.Unmarshal(back, &m); err != nil || m.ID != h.Seq {
-		h.Err = lb.Garbage
+		h.Err = history.Garbage
 	}
 	h.Server = strings.Clone(m.Server)
 	return nil

@@ -12,19 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/backends"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
-func socketLoad(count, conns int) lb.Load {
-	return lb.Load{
-		Engine: lb.WebSocket, Count: count, Concurrency: conns, Think: time.Millisecond, Timeout: 5 * time.Second,
-		Requests: []lb.Request{{Method: "GET", Path: "/ws", Header: map[string]string{"X-Kind": "agent"}}},
+func socketLoad(count, conns int) plan.Phase {
+	return plan.Phase{
+		Engine: plan.WebSocket, Count: count, Concurrency: conns, Think: time.Millisecond, Timeout: 5 * time.Second,
+		Requests: []plan.Request{{Method: "GET", Path: "/ws", Header: map[string]string{"X-Kind": "agent"}}},
 	}
 }
 
 // Connections stay open, and each message comes back with the name of who answered.
 func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
-	service := backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Log: slog.New(slog.DiscardHandler)}
+	service := backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: history.IDHeader, Server: history.ServerHeader, Size: history.SizeHeader, Log: slog.New(slog.DiscardHandler)}
 	var kind atomic.Value
 	api := service.API()
 	hits := send(t, t.Context(), socketLoad(100, 5), func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +46,7 @@ func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
 
 // A connection that dies is a failed message, and the next one opens another.
 func TestWebSocketSurvival(t *testing.T) {
-	service := backends.Service{Ledger: openLedger(t), Tag: "b1", Server: lb.ServerHeader, Size: lb.SizeHeader, Log: slog.New(slog.DiscardHandler)}
+	service := backends.Service{Ledger: openLedger(t), Tag: "b1", Server: history.ServerHeader, Size: history.SizeHeader, Log: slog.New(slog.DiscardHandler)}
 	api := service.API()
 	var opened atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +62,7 @@ func TestWebSocketSurvival(t *testing.T) {
 	defer server.Close()
 	hits := sendTo(t, t.Context(), socketLoad(20, 1), server.URL)
 	require.Len(t, hits, 20)
-	assert.Equal(t, lb.Closed, hits[0].Err)
+	assert.Equal(t, history.Closed, hits[0].Err)
 	for _, h := range hits[1:] {
 		assert.Empty(t, h.Err)
 		assert.Equal(t, 1, h.Conn)

@@ -16,9 +16,9 @@ import (
 	"sync"
 	"time"
 
-	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // vegetaEngine sends with the vegeta library, over HTTP/2 where the other side speaks it. Its traps are guarded against:
@@ -27,8 +27,8 @@ import (
 type vegetaEngine struct{}
 
 // Send is Engine's.
-func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
-	c := &courier{Phase: &p, ctx: ctx, table: newTimetable(&p), notes: map[uint64]lb.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{}}
+func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
+	c := &courier{Phase: &p, ctx: ctx, table: newTimetable(&p), notes: map[uint64]history.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{}}
 	defer c.close()
 	blank := func(t *vegeta.Target) error { // the courier fills it in, because only then its number is known
 		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + p.Host}
@@ -47,15 +47,15 @@ func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(lb.Hit)) {
 	for r := range attacker.Attack(blank, c, 0, "") {
 		h := c.note(r.Seq)
 		h.Sent, h.Done = r.Timestamp.Sub(p.Origin), r.Timestamp.Add(r.Latency).Sub(p.Origin)
-		h.Code, h.Server = int(r.Code), r.Headers.Get(lb.ServerHeader)
-		h.Size, h.Sum = int64(len(r.Body)), lb.Sum(r.Body)
+		h.Code, h.Server = int(r.Code), r.Headers.Get(history.ServerHeader)
+		h.Size, h.Sum = int64(len(r.Body)), history.Sum(r.Body)
 		if !p.Open() {
 			h.Due = h.Sent
 		}
 		if r.Code == 0 {
 			h.Err = classifyText(r.Error)
 			if ctx.Err() != nil {
-				h.Err = lb.Tester // cut by us, whatever it looked like
+				h.Err = history.Tester // cut by us, whatever it looked like
 			}
 		}
 		emit(h)
@@ -70,7 +70,7 @@ type courier struct {
 	table *timetable // belongs to Pace's goroutine
 
 	mu      sync.Mutex
-	notes   map[uint64]lb.Hit // what is known of hits under way, by vegeta's number
+	notes   map[uint64]history.Hit // what is known of hits under way, by vegeta's number
 	flight  int
 	clients map[string]*http.Transport // by the name that they ask for in the TLS handshake
 	conns   map[net.Conn]int
@@ -84,7 +84,7 @@ func (c *courier) Pace(time.Duration, uint64) (time.Duration, bool) {
 	}
 	wait := max(0, c.table.due-c.now())
 	i, due := c.table.take()
-	c.edit(uint64(i), func(h *lb.Hit) {
+	c.edit(uint64(i), func(h *history.Hit) {
 		*h = c.hit(i, due)
 	})
 	if !c.Open() {
@@ -97,7 +97,7 @@ func (c *courier) Pace(time.Duration, uint64) (time.Duration, bool) {
 func (c *courier) Rate(time.Duration) float64 { return c.Phase.Rate }
 
 // edit changes what is known of a hit.
-func (c *courier) edit(seq uint64, change func(*lb.Hit)) {
+func (c *courier) edit(seq uint64, change func(*history.Hit)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.notes[seq]
@@ -106,7 +106,7 @@ func (c *courier) edit(seq uint64, change func(*lb.Hit)) {
 }
 
 // note hands out what is known of a hit, and forgets it.
-func (c *courier) note(seq uint64) lb.Hit {
+func (c *courier) note(seq uint64) history.Hit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.notes[seq]
@@ -120,7 +120,7 @@ func (c *courier) RoundTrip(blank *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the number that vegeta gave the request: %w", err)
 	}
-	c.edit(seq, func(h *lb.Hit) {
+	c.edit(seq, func(h *history.Hit) {
 		c.flight++
 		h.Flight = c.flight
 	})
@@ -161,7 +161,7 @@ func (c *courier) request(ctx context.Context, seq uint64) (*http.Request, *http
 		req.Header.Set(c.Keys.Header, key)
 	}
 	req.Close = c.Fresh
-	req.Header.Set(lb.IDHeader, strconv.FormatUint(c.First+seq, 10))
+	req.Header.Set(history.IDHeader, strconv.FormatUint(c.First+seq, 10))
 	return req, c.named(name), nil
 }
 
@@ -171,14 +171,14 @@ func (c *courier) trace(seq uint64) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		ConnectStart: func(string, string) { dialled = time.Now() },
 		ConnectDone: func(string, string, error) {
-			c.edit(seq, func(h *lb.Hit) { h.Connect = time.Since(dialled) })
+			c.edit(seq, func(h *history.Hit) { h.Connect = time.Since(dialled) })
 		},
 		TLSHandshakeStart: func() { shaking = time.Now() },
 		TLSHandshakeDone: func(state tls.ConnectionState, _ error) {
-			c.edit(seq, func(h *lb.Hit) { h.Handshake, h.Resumed = time.Since(shaking), state.DidResume })
+			c.edit(seq, func(h *history.Hit) { h.Handshake, h.Resumed = time.Since(shaking), state.DidResume })
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
-			c.edit(seq, func(h *lb.Hit) {
+			c.edit(seq, func(h *history.Hit) {
 				if _, known := c.conns[info.Conn]; !known {
 					c.conns[info.Conn] = len(c.conns) + 1
 				}
@@ -252,23 +252,24 @@ func (s *stoppable) Close() error {
 type empty struct{}
 
 func (empty) Read([]byte) (int, error) { return 0, io.EOF }
-func (empty) Close() error             { return nil }
+
+func (empty) Close() error { return nil }
 
 // classifyText finds the kind of a failure in its text: vegeta hands on nothing else.
-func classifyText(text string) lb.Err {
+func classifyText(text string) history.Err {
 	for _, k := range []struct {
-		kind  lb.Err
+		kind  history.Err
 		texts []string
 	}{
-		{lb.Tester, []string{"too many open files", "cannot assign requested address", "context canceled", "operation was canceled", "use of closed network connection", "vegeta"}},
-		{lb.Refused, []string{"connection refused"}},
-		{lb.Reset, []string{"connection reset", "broken pipe", "stream error", "GOAWAY"}},
-		{lb.Timeout, []string{"deadline exceeded", "Client.Timeout", "i/o timeout", "connection timed out"}},
-		{lb.DNS, []string{"no such host", "server misbehaving"}},
-		{lb.Handshake, []string{"tls:", "x509:"}},
-		{lb.Garbage, []string{"malformed HTTP", "malformed MIME"}},
-		{lb.Truncated, []string{"unexpected EOF"}},
-		{lb.Closed, []string{"EOF", "server closed idle connection"}},
+		{history.Tester, []string{"too many open files", "cannot assign requested address", "context canceled", "operation was canceled", "use of closed network connection", "vegeta"}},
+		{history.Refused, []string{"connection refused"}},
+		{history.Reset, []string{"connection reset", "broken pipe", "stream error", "GOAWAY"}},
+		{history.Timeout, []string{"deadline exceeded", "Client.Timeout", "i/o timeout", "connection timed out"}},
+		{history.DNS, []string{"no such host", "server misbehaving"}},
+		{history.Handshake, []string{"tls:", "x509:"}},
+		{history.Garbage, []string{"malformed HTTP", "malformed MIME"}},
+		{history.Truncated, []string{"unexpected EOF"}},
+		{history.Closed, []string{"EOF", "server closed idle connection"}},
 	} {
 		for _, t := range k.texts {
 			if strings.Contains(text, t) {
@@ -276,5 +277,5 @@ func classifyText(text string) lb.Err {
 			}
 		}
 	}
-	return lb.Other
+	return history.Other
 }

@@ -13,7 +13,7 @@ import (
 func BenchmarkVerify(b *testing.B) {
 	plan, err := fixtures.Plan("baseline")
 	require.NoError(b, err)
-	plan.Loads[1].Count = 1_000_000
+	plan.Phases[1].Count = 1_000_000
 	simulated := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
 	dir := filepath.Join(b.TempDir(), "run")
 	f, err := Create(dir, plan)

@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
@@ -76,7 +77,7 @@ func damaged(r *rand.Rand, damage func(*rand.Rand, []byte) []byte, text []byte) 
 var recordings = []string{"baseline", "brown-out: never left alone", "hang: (honest)", "keys: (honest)"}
 
 // recording makes one of them with the writer that runs use.
-func recording(t testing.TB, name string) (dir string, h lb.History) {
+func recording(t testing.TB, name string) (dir string, h history.History) {
 	t.Helper()
 	if name == "baseline" {
 		plan, err := fixtures.Plan(name)
@@ -91,11 +92,11 @@ func recording(t testing.TB, name string) (dir string, h lb.History) {
 		}
 	}
 	h.Env.Lbproof = "v0.0.0"
-	h.Samples = func(yield func(lb.Sample) bool) {
+	h.Samples = func(yield func(history.Sample) bool) {
 		for i, phase := range h.Env.Phases {
 			for at := phase.Start; at < phase.End; at += time.Second {
 				for _, node := range h.Env.Nodes {
-					if !yield(lb.Sample{At: at, Node: node.Name, CPU: at / 7, Memory: int64(i+1) << 20, Received: int64(at / 9), Sent: int64(at / 11)}) {
+					if !yield(history.Sample{At: at, Node: node.Name, CPU: at / 7, Memory: int64(i+1) << 20, Received: int64(at / 9), Sent: int64(at / 11)}) {
 						return
 					}
 				}
@@ -227,11 +228,11 @@ func TestDamages(t *testing.T) {
 	}
 	for i, dir := range dirs {
 		damageFiles(t, whole, dirs, i)
-		damageTable(t, tables, dir, hitsFile, i, func(h lb.History) iter.Seq[lb.Hit] { return h.Hits })
-		damageTable(t, tables, dir, arrivalsFile, i, func(h lb.History) iter.Seq[lb.Arrival] { return h.Arrivals })
-		damageTable(t, tables, dir, samplesFile, i, func(h lb.History) iter.Seq[lb.Sample] { return h.Samples })
+		damageTable(t, tables, dir, hitsFile, i, func(h history.History) iter.Seq[history.Hit] { return h.Hits })
+		damageTable(t, tables, dir, arrivalsFile, i, func(h history.History) iter.Seq[history.Arrival] { return h.Arrivals })
+		damageTable(t, tables, dir, samplesFile, i, func(h history.History) iter.Seq[history.Sample] { return h.Samples })
 		if slices.Contains(filesIn(t, dir), attemptsFile) {
-			damageTable(t, tables, dir, attemptsFile, i, func(h lb.History) iter.Seq[lb.Attempt] { return h.Attempts })
+			damageTable(t, tables, dir, attemptsFile, i, func(h history.History) iter.Seq[history.Attempt] { return h.Attempts })
 		}
 	}
 	last := len(dirs) - 1
@@ -310,13 +311,13 @@ func resealed(t *testing.T, dir string, m manifest, file string) {
 	place := slices.IndexFunc(m.Files, func(b bound) bool { return b.Name == file })
 	text, err := os.ReadFile(filepath.Join(dir, file))
 	require.NoError(t, err)
-	m.Files[place].Size, m.Files[place].SHA256 = int64(len(text)), lb.Digest(text)
+	m.Files[place].Size, m.Files[place].SHA256 = int64(len(text)), model.Digest(text)
 	text, err = m.text()
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 }
 
-func damageTable[T comparable](t *testing.T, found *damages, dir, file string, seed int, table func(lb.History) iter.Seq[T]) {
+func damageTable[T comparable](t *testing.T, found *damages, dir, file string, seed int, table func(history.History) iter.Seq[T]) {
 	h, err := Open(dir)
 	require.NoError(t, err)
 	want := slices.Collect(table(h))

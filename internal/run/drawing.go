@@ -4,24 +4,25 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
 // drawing follows the draws of a phase, and says when all of them are decided. A phase without any is never.
 type drawing struct {
-	load  lb.Load
+	load  plan.Phase
 	draws map[string]*drawn // by claim
 	known bool
 }
 
 type drawn struct {
-	lb.Draws
+	plan.Draws
 	test  *stats.Draws
 	index map[string]int // of a server
 }
 
-func newDrawing(l lb.Load) *drawing {
+func newDrawing(l plan.Phase) *drawing {
 	d := &drawing{load: l, draws: map[string]*drawn{}}
 	for _, one := range l.Draws {
 		names := slices.Sorted(maps.Keys(one.Shares))
@@ -35,7 +36,7 @@ func newDrawing(l lb.Load) *drawing {
 }
 
 // see counts a hit where it is a draw.
-func (d *drawing) see(h lb.Hit) {
+func (d *drawing) see(h history.Hit) {
 	if len(d.draws) == 0 || d.known {
 		return
 	}

@@ -5,14 +5,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // A phase is known when every one of its draws is, by the servers of its own requests alone.
 func TestDrawing(t *testing.T) {
-	load := lb.Load{
-		Requests: []lb.Request{{Claim: "a"}, {Claim: "b"}},
-		Draws: []lb.Draws{
+	load := plan.Phase{
+		Requests: []plan.Request{{Claim: "a"}, {Claim: "b"}},
+		Draws: []plan.Draws{
 			{Claim: "a", Shares: map[string]float64{"x": 0.5, "y": 0.5}, Within: 0.2, Alpha: 0.001, Beta: 0.001},
 			{Claim: "b", Shares: map[string]float64{"left": 0.5, "right": 0.5}, Of: map[string]string{"x": "left", "y": "right"}, Within: 0.2, Alpha: 0.001, Beta: 0.001},
 		},
@@ -22,8 +23,8 @@ func TestDrawing(t *testing.T) {
 		d := newDrawing(load)
 		for i := 0; i < most; i++ {
 			assert.False(t, d.known, i)
-			d.see(lb.Hit{Index: 2 * i, Server: []string{"x", "y"}[i%2]})
-			d.see(lb.Hit{Index: 2*i + 1, Server: b(i)})
+			d.see(history.Hit{Index: 2 * i, Server: []string{"x", "y"}[i%2]})
+			d.see(history.Hit{Index: 2*i + 1, Server: b(i)})
 			if d.known {
 				return
 			}
@@ -32,7 +33,7 @@ func TestDrawing(t *testing.T) {
 	}
 	f(func(i int) string { return []string{"y", "x"}[i%2] }, 1000)
 	f(func(int) string { return "x" }, 1000) // refuted long before the other is upheld
-	none := newDrawing(lb.Load{Requests: []lb.Request{{}}})
-	none.see(lb.Hit{Server: "x"})
+	none := newDrawing(plan.Phase{Requests: []plan.Request{{}}})
+	none.see(history.Hit{Server: "x"})
 	assert.False(t, none.known)
 }

@@ -11,19 +11,21 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The marks
 // say what really happened.
-func (s *execution) breakThings(ctx context.Context) []lb.Mark {
-	marks := make([]lb.Mark, len(s.plan.Events))
+func (s *execution) breakThings(ctx context.Context) []history.Mark {
+	marks := make([]history.Mark, len(s.plan.Events))
 	var breaking sync.WaitGroup
 	for i, e := range s.plan.Events {
 		breaking.Go(func() {
-			marks[i] = lb.Mark{Event: e, Err: "the traffic ended before it was due"}
+			marks[i] = history.Mark{Event: e, Err: "the traffic ended before it was due"}
 			if s.clock.wait(ctx, e.Phase) && sleepUntil(ctx, s.clock.began(e.Phase).Add(e.At)) {
 				s.gate.enter(e.Phase)
 				marks[i] = s.breakOne(ctx, i, e)
@@ -78,12 +80,12 @@ func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 
 // holds are the phases after which no other begins before their faults are over: those that have all their faults to themselves. On a
 // busy machine a fault may take longer than planned, and would reach into what follows.
-func holds(p lb.Plan) map[int]bool {
+func holds(p plan.Plan) map[int]bool {
 	held, longer := map[int]bool{}, map[int]bool{}
 	for _, e := range p.Events {
-		if e.Phase < len(p.Loads) {
+		if e.Phase < len(p.Phases) {
 			held[e.Phase] = true
-			longer[e.Phase] = longer[e.Phase] || e.At+e.For > p.Loads[e.Phase].Takes()
+			longer[e.Phase] = longer[e.Phase] || e.At+e.For > p.Phases[e.Phase].Takes()
 		}
 	}
 	maps.DeleteFunc(held, func(phase int, _ bool) bool { return longer[phase] })
@@ -104,6 +106,7 @@ func newGate(holds map[int]bool, open func()) *gate {
 }
 
 func (g *gate) enter(phase int) { g.change(phase, 1) }
+
 func (g *gate) leave(phase int) { g.change(phase, -1) }
 
 // ended says that the worker has sent the phase's last request.
@@ -131,8 +134,8 @@ const (
 )
 
 // breakOne puts a fault in force for its time. It is entered in the journal before it is ordered.
-func (s *execution) breakOne(ctx context.Context, number int, e lb.Event) lb.Mark {
-	mark := lb.Mark{Event: e, Ordered: time.Since(s.origin)}
+func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) history.Mark {
+	mark := history.Mark{Event: e, Ordered: time.Since(s.origin)}
 	fault, err := faults.Find(e.Fault)
 	if err != nil {
 		mark.Err = err.Error()
@@ -177,8 +180,8 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 }
 
 // site is where an event happens.
-func (s *execution) site(e lb.Event, fault faults.Fault) faults.Site {
-	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), Worker: s.stack.Node(lb.WorkerName), For: e.For, Args: e.With, Config: s.plan.Config}
+func (s *execution) site(e plan.Event, fault faults.Fault) faults.Site {
+	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), Worker: s.stack.Node(plan.WorkerName), For: e.For, Args: e.With, Config: s.plan.Config}
 	for _, spec := range s.plan.Specs {
 		if spec.Name == e.Target {
 			site.Spec = spec
@@ -187,9 +190,9 @@ func (s *execution) site(e lb.Event, fault faults.Fault) faults.Site {
 	if len(site.Spec.Ports) > 0 {
 		site.Port = site.Spec.Ports[0]
 	}
-	if site.Spec.Role == lb.Dependency { // whom all backends ask
+	if site.Spec.Role == plan.Dependency { // whom all backends ask
 		for _, spec := range s.plan.Specs {
-			if spec.Role == lb.Backend && spec.Name != e.Peer {
+			if spec.Role == plan.Backend && spec.Name != e.Peer {
 				site.Others = append(site.Others, s.stack.Node(spec.Name))
 			}
 		}
@@ -201,22 +204,22 @@ func (s *execution) site(e lb.Event, fault faults.Fault) faults.Site {
 // secure adds what is to be known of a node that speaks TLS, and finds a balancer's port.
 func (s *execution) secure(site *faults.Site, fault faults.Fault) {
 	needs := site.Spec.Needs
-	if site.Spec.Role == lb.Balancer {
+	if site.Spec.Role == plan.Balancer {
 		needs = s.plan.Config.Needs
 		listeners := s.plan.Config.Listeners
-		l := listeners[max(0, slices.IndexFunc(listeners, func(l lb.Listener) bool { return l.TLS == fault.Secure }))]
+		l := listeners[max(0, slices.IndexFunc(listeners, func(l model.Listener) bool { return l.TLS == fault.Secure }))]
 		site.Port, site.TLS = l.Port, l.TLS
 	} else if len(site.Spec.TLS) > 0 && (fault.Secure || slices.Contains(site.Spec.TLS, site.Port)) {
 		site.Port, site.TLS = site.Spec.TLS[0], true
 	}
-	site.Host = lb.AnyHost
+	site.Host = plan.AnyHost
 	for _, n := range needs {
-		if n.Kind == lb.NeedCertificate && len(n.Hosts) > 0 && n.Hosts[0] != "" {
+		if n.Kind == model.NeedCertificate && len(n.Hosts) > 0 && n.Hosts[0] != "" {
 			site.Host = strings.Replace(n.Hosts[0], "*", "any", 1)
 			break
 		}
 	}
-	site.Renew = func(flaw string) ([]lb.File, error) { return s.authority.Certificates(needs, stack.Flaw(flaw)) }
+	site.Renew = func(flaw string) ([]model.File, error) { return s.authority.Certificates(needs, stack.Flaw(flaw)) }
 	site.Trust, _ = s.authority.PEM() // which the worker has been given already
 }
 
@@ -226,12 +229,12 @@ func (s *execution) attempted(node string, all []agent.Attempt) {
 		if a.From.Addr().IsLoopback() || s.monotonic.Load() == 0 {
 			continue
 		}
-		s.folder.Attempt(lb.Attempt{At: s.at(a.At), Node: node, From: a.From.Addr().String(), Source: int(a.From.Port()), Port: int(a.Port)})
+		s.folder.Attempt(history.Attempt{At: s.at(a.At), Node: node, From: a.From.Addr().String(), Source: int(a.From.Port()), Port: int(a.Port)})
 	}
 }
 
 // notInForce says which faults were not there as planned; empty where all were.
-func notInForce(marks []lb.Mark) error {
+func notInForce(marks []history.Mark) error {
 	var text []string
 	for _, m := range marks {
 		if m.Err != "" {

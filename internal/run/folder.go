@@ -11,7 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // The files of a run folder.
@@ -28,9 +29,9 @@ const (
 )
 
 // filesOf are those that a run of the plan leaves, beside the logs and the manifest.
-func filesOf(plan lb.Plan) []string {
+func filesOf(p plan.Plan) []string {
 	files := []string{planFile, environmentFile, hitsFile, arrivalsFile, samplesFile}
-	if len(plan.Events) > 0 {
+	if len(p.Events) > 0 {
 		files = append(files, attemptsFile, journalFile)
 	}
 	return files
@@ -53,8 +54,8 @@ type Folder struct {
 }
 
 // Create makes the folder of a run, which must not exist. Where it fails it leaves none.
-func Create(dir string, plan lb.Plan) (*Folder, error) {
-	if err := plan.Check(); err != nil {
+func Create(dir string, p plan.Plan) (*Folder, error) {
+	if err := p.Check(); err != nil {
 		return nil, fmt.Errorf("the plan: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
@@ -64,15 +65,15 @@ func Create(dir string, plan lb.Plan) (*Folder, error) {
 		return nil, unwritable(err)
 	}
 	f := &Folder{Dir: dir}
-	if err := f.begin(plan); err != nil {
+	if err := f.begin(p); err != nil {
 		_ = f.Discard() // what keeps a folder from being written may keep it from being removed
 		return nil, unwritable(err)
 	}
 	return f, nil
 }
 
-func (f *Folder) begin(plan lb.Plan) (err error) {
-	if err := f.writeJSON(planFile, plan); err != nil {
+func (f *Folder) begin(p plan.Plan) (err error) {
+	if err := f.writeJSON(planFile, p); err != nil {
 		return err
 	}
 	if f.hits, err = createTable[hitRow](f.path(hitsFile)); err != nil {
@@ -84,7 +85,7 @@ func (f *Folder) begin(plan lb.Plan) (err error) {
 	if f.samples, err = createTable[sampleRow](f.path(samplesFile)); err != nil {
 		return err
 	}
-	if len(plan.Events) == 0 {
+	if len(p.Events) == 0 {
 		return nil
 	}
 	if f.attempts, err = createTable[attemptRow](f.path(attemptsFile)); err != nil {
@@ -101,7 +102,7 @@ type entry struct {
 	Event int           `json:"event"` // number in the plan
 	Did   string        `json:"did"`   // order or heal
 	At    time.Duration `json:"at_ns"`
-	Fault lb.Event      `json:"fault"`
+	Fault plan.Event    `json:"fault"`
 }
 
 // What an entry says was done.
@@ -126,7 +127,7 @@ func (f *Folder) Journal(e entry) error {
 }
 
 // Attempt adds a row. It may be called from several sides; that one could not be written is told when the folder is finished.
-func (f *Folder) Attempt(a lb.Attempt) {
+func (f *Folder) Attempt(a history.Attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.attempts != nil { // else all is written, and an agent had something more to tell
@@ -153,13 +154,13 @@ func (f *Folder) Discard() error {
 }
 
 // Hit adds a row.
-func (f *Folder) Hit(h lb.Hit) error { return f.hits.write(rowOfHit(h)) }
+func (f *Folder) Hit(h history.Hit) error { return f.hits.write(rowOfHit(h)) }
 
 // Arrival adds a row.
-func (f *Folder) Arrival(a lb.Arrival) error { return f.arrivals.write(rowOfArrival(a)) }
+func (f *Folder) Arrival(a history.Arrival) error { return f.arrivals.write(rowOfArrival(a)) }
 
 // Sample adds a row.
-func (f *Folder) Sample(s lb.Sample) error { return f.samples.write(rowOfSample(s)) }
+func (f *Folder) Sample(s history.Sample) error { return f.samples.write(rowOfSample(s)) }
 
 // Log opens a file for what a node printed, which has to be closed before the folder is finished.
 func (f *Folder) Log(node string) (io.WriteCloser, error) {
@@ -204,7 +205,7 @@ func (f *Folder) keep(o *output, rows int64) error {
 }
 
 // Finish writes the environment, and the manifest, which says that the folder is whole. Its error is the first of writing the folder.
-func (f *Folder) Finish(env lb.Environment) error {
+func (f *Folder) Finish(env history.Environment) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := first(keepTable(f, f.hits), keepTable(f, f.arrivals), keepTable(f, f.samples))

@@ -16,48 +16,50 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 // sends is what a phase sends.
-var sends = []lb.Request{{Method: "GET", Path: "/"}}
+var sends = []plan.Request{{Method: "GET", Path: "/"}}
 
 // written makes a folder of n hits and arrivals.
 func written(t testing.TB, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "runs", "one")
-	plan := lb.Plan{
-		Schema: lb.PlanSchema, Name: "one", Loads: []lb.Load{{Name: "a", Count: n, Requests: sends}, {Name: "b", Count: n, Requests: sends}},
-		Config: lb.Config{Files: []lb.File{lb.NewFile("nginx.conf", []byte("events {}"))}}, Events: []lb.Event{{Fault: "kill"}},
+	p := plan.Plan{
+		Schema: plan.PlanSchema, Name: "one", Phases: []plan.Phase{{Name: "a", Count: n, Requests: sends}, {Name: "b", Count: n, Requests: sends}},
+		Config: model.Config{Files: []model.File{model.NewFile("nginx.conf", []byte("events {}"))}}, Events: []plan.Event{{Fault: "kill"}},
 	}
-	f, err := Create(dir, plan)
+	f, err := Create(dir, p)
 	require.NoError(t, err)
-	require.NoError(t, f.Journal(entry{Did: ordered, Fault: plan.Events[0]}))
-	require.NoError(t, f.Journal(entry{Did: healed, Fault: plan.Events[0]}))
+	require.NoError(t, f.Journal(entry{Did: ordered, Fault: p.Events[0]}))
+	require.NoError(t, f.Journal(entry{Did: healed, Fault: p.Events[0]}))
 	for i := range n {
 		require.NoError(t, f.Hit(hit(i)))
 		require.NoError(t, f.Arrival(arrival(i)))
 		require.NoError(t, f.Sample(sample(i)))
 	}
-	require.NoError(t, f.Finish(lb.Environment{Workers: 2}))
+	require.NoError(t, f.Finish(history.Environment{Workers: 2}))
 	return dir
 }
 
-func hit(i int) lb.Hit {
+func hit(i int) history.Hit {
 	at := time.Duration(i) * 123457
-	return lb.Hit{
+	return history.Hit{
 		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31,
-		Client: i % 7, Conn: i % 64, Flight: 64, Connect: 5, Handshake: 6, Resumed: i%2 == 0, Err: lb.Reset,
+		Client: i % 7, Conn: i % 64, Flight: 64, Connect: 5, Handshake: 6, Resumed: i%2 == 0, Err: history.Reset,
 	}
 }
 
-func sample(i int) lb.Sample {
-	return lb.Sample{At: time.Duration(i), Node: "back-01", CPU: 1, Throttled: 2, Memory: 3, Received: 4, Sent: 5, Restarts: 6}
+func sample(i int) history.Sample {
+	return history.Sample{At: time.Duration(i), Node: "back-01", CPU: 1, Throttled: 2, Memory: 3, Received: 4, Sent: 5, Restarts: 6}
 }
 
-func arrival(i int) lb.Arrival {
-	return lb.Arrival{Seq: uint64(i + 1), At: time.Duration(i), Server: `odd "name", really`, Header: "Host=nginx&X-Real-Ip=10.0.0.1"}
+func arrival(i int) history.Arrival {
+	return history.Arrival{Seq: uint64(i + 1), At: time.Duration(i), Server: `odd "name", really`, Header: "Host=nginx&X-Real-Ip=10.0.0.1"}
 }
 
 func TestFolderKeepsEverything(t *testing.T) {
@@ -215,10 +217,10 @@ func TestColumnsAreCompared(t *testing.T) {
 
 // Rows that can be of no run are errors, though the file is whole.
 func TestRowsThatCannotBe(t *testing.T) {
-	f := func(want string, change func(*lb.Hit)) {
+	f := func(want string, change func(*history.Hit)) {
 		t.Helper()
 		dir := filepath.Join(t.TempDir(), "run")
-		folder, err := Create(dir, lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 5, Requests: sends}, {Count: 5, Requests: sends}}})
+		folder, err := Create(dir, plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 5, Requests: sends}, {Count: 5, Requests: sends}}})
 		require.NoError(t, err)
 		for i := range 5 {
 			h := hit(i)
@@ -227,7 +229,7 @@ func TestRowsThatCannotBe(t *testing.T) {
 			}
 			require.NoError(t, folder.Hit(h))
 		}
-		require.NoError(t, folder.Finish(lb.Environment{}))
+		require.NoError(t, folder.Finish(history.Environment{}))
 		h, err := Open(dir)
 		require.NoError(t, err)
 		n := 0
@@ -237,13 +239,13 @@ func TestRowsThatCannotBe(t *testing.T) {
 		assert.Equal(t, 3, n)
 		assert.ErrorContains(t, h.Err(), "hits.parquet: row 4: "+want)
 	}
-	f("the hit is of phase 2, and the plan has 2", func(h *lb.Hit) { h.Load = 2 })
-	f("the hit is of phase -1, and the plan has 2", func(h *lb.Hit) { h.Load = -1 })
-	f("hit 6 is none of phase 0", func(h *lb.Hit) { h.Seq = 6 })
-	f("hit 0 is none of phase 0", func(h *lb.Hit) { h.Seq = 0 })
-	f("code is 1000, which is not from 0 to 999", func(h *lb.Hit) { h.Code = 1000 })
-	f("done_ns is -1, which is not from 0 to", func(h *lb.Hit) { h.Done = -1 })
-	f(`error is "tired", which is none`, func(h *lb.Hit) { h.Err = "tired" })
+	f("the hit is of phase 2, and the plan has 2", func(h *history.Hit) { h.Load = 2 })
+	f("the hit is of phase -1, and the plan has 2", func(h *history.Hit) { h.Load = -1 })
+	f("hit 6 is none of phase 0", func(h *history.Hit) { h.Seq = 6 })
+	f("hit 0 is none of phase 0", func(h *history.Hit) { h.Seq = 0 })
+	f("code is 1000, which is not from 0 to 999", func(h *history.Hit) { h.Code = 1000 })
+	f("done_ns is -1, which is not from 0 to", func(h *history.Hit) { h.Done = -1 })
+	f(`error is "tired", which is none`, func(h *history.Hit) { h.Err = "tired" })
 }
 
 // The first error of reading is kept for ever: loops that go well after it do not make it good.
@@ -283,7 +285,7 @@ func TestChangedWhileJudged(t *testing.T) {
 // Until a run has ended nothing of it looks whole, and what a run that was killed leaves is said to be unfinished.
 func TestUnfinishedRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "one")
-	f, err := Create(dir, lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 5000, Requests: sends}}})
+	f, err := Create(dir, plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 5000, Requests: sends}}})
 	require.NoError(t, err)
 	for i := range 5000 {
 		require.NoError(t, f.Hit(hit(i)))
@@ -291,7 +293,7 @@ func TestUnfinishedRun(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(dir, hitsFile))
 	_, err = Open(dir)
 	assert.ErrorContains(t, err, "the run did not end")
-	require.NoError(t, f.Finish(lb.Environment{}))
+	require.NoError(t, f.Finish(history.Environment{}))
 	left, err := filepath.Glob(filepath.Join(dir, "*"+partial))
 	require.NoError(t, err)
 	assert.Empty(t, left)
@@ -301,7 +303,7 @@ func TestUnfinishedRun(t *testing.T) {
 
 // A full disk is told as such, whenever the rows reach it.
 func TestFullDisk(t *testing.T) {
-	f, err := Create(filepath.Join(t.TempDir(), "one"), lb.Plan{})
+	f, err := Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
 	require.NoError(t, err)
 	f.hits.abandon()
 	require.NoError(t, os.Symlink("/dev/full", f.path(hitsFile)+partial)) // a link, so that what removes the file spares the device
@@ -313,7 +315,7 @@ func TestFullDisk(t *testing.T) {
 	assert.ErrorIs(t, err, ErrFolder)
 	assert.ErrorContains(t, err, "no space left on device; free some space, or name another place with --out")
 	assert.Equal(t, err, f.Hit(hit(1)), "and nothing is added to what has a gap")
-	assert.Equal(t, err, f.Finish(lb.Environment{}))
+	assert.Equal(t, err, f.Finish(history.Environment{}))
 	assert.NoFileExists(t, f.path(manifestFile))
 	info, err := os.Stat("/dev/full")
 	require.NoError(t, err)
@@ -344,7 +346,7 @@ func TestFullFileSystem(t *testing.T) {
 	mounted := t.TempDir()
 	require.NoError(t, syscall.Mount("tmpfs", mounted, "tmpfs", 0, "size=256k"))
 	defer func() { assert.NoError(t, syscall.Unmount(mounted, 0)) }()
-	plan := lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 1 << 30, Requests: sends}}}
+	p := plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 1 << 30, Requests: sends}}}
 	filler := filepath.Join(mounted, "filler")
 	ended := func(err error, f *Folder) {
 		t.Helper()
@@ -372,18 +374,18 @@ func TestFullFileSystem(t *testing.T) {
 		require.NoError(t, errors.Join(file.Truncate(info.Size()-room), file.Close()))
 	}
 	fill(0) // not even the plan
-	_, err := Create(filepath.Join(mounted, "one"), plan)
+	_, err := Create(filepath.Join(mounted, "one"), p)
 	ended(err, nil)
 	require.NoError(t, os.Remove(filler))
 
-	f, err := Create(filepath.Join(mounted, "one"), plan) // the hits
+	f, err := Create(filepath.Join(mounted, "one"), p) // the hits
 	require.NoError(t, err)
 	for i := 0; err == nil; i++ {
-		err = f.Hit(lb.Hit{Seq: uint64(i + 1), Header: fmt.Sprint(i * i), Due: time.Duration(i * i)})
+		err = f.Hit(history.Hit{Seq: uint64(i + 1), Header: fmt.Sprint(i * i), Due: time.Duration(i * i)})
 	}
 	ended(err, f)
 
-	f, err = Create(filepath.Join(mounted, "one"), plan) // a log
+	f, err = Create(filepath.Join(mounted, "one"), p) // a log
 	require.NoError(t, err)
 	log, err := f.Log("nginx")
 	require.NoError(t, err)
@@ -393,23 +395,23 @@ func TestFullFileSystem(t *testing.T) {
 	ended(err, f)
 	require.NoError(t, os.Remove(filler))
 
-	f, err = Create(filepath.Join(mounted, "one"), plan) // what is written at the end
+	f, err = Create(filepath.Join(mounted, "one"), p) // what is written at the end
 	require.NoError(t, err)
 	fill(0)
-	ended(f.Finish(lb.Environment{Interrupted: string(make([]byte, 1<<16))}), f)
+	ended(f.Finish(history.Environment{Interrupted: string(make([]byte, 1<<16))}), f)
 }
 
 // A folder in which nothing can be made is told as such.
 func TestPlacesWithoutFolders(t *testing.T) {
 	inTheWay := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(inTheWay, nil, 0o644))
-	_, err := Create(filepath.Join(inTheWay, "one"), lb.Plan{})
+	_, err := Create(filepath.Join(inTheWay, "one"), plan.Plan{})
 	assert.ErrorIs(t, err, ErrFolder)
 	assert.ErrorContains(t, err, inTheWay+": not a directory; name another place with --out")
 	if os.Getuid() != 0 {
 		readOnly := t.TempDir()
 		require.NoError(t, os.Chmod(readOnly, 0o500))
-		_, err := Create(filepath.Join(readOnly, "one"), lb.Plan{})
+		_, err := Create(filepath.Join(readOnly, "one"), plan.Plan{})
 		assert.ErrorIs(t, err, ErrFolder)
 		assert.ErrorContains(t, err, "permission denied; name another place with --out")
 		return
@@ -417,7 +419,7 @@ func TestPlacesWithoutFolders(t *testing.T) {
 	readOnly := t.TempDir()
 	require.NoError(t, syscall.Mount("tmpfs", readOnly, "tmpfs", syscall.MS_RDONLY, "size=64k"))
 	defer func() { assert.NoError(t, syscall.Unmount(readOnly, 0)) }()
-	_, err = Create(filepath.Join(readOnly, "one"), lb.Plan{})
+	_, err = Create(filepath.Join(readOnly, "one"), plan.Plan{})
 	assert.ErrorIs(t, err, ErrFolder)
 	assert.ErrorContains(t, err, "read-only file system; name another place with --out")
 }
@@ -427,8 +429,8 @@ func TestFolderRemovedDuringTheRun(t *testing.T) {
 	f := func(end func(*Folder) error) {
 		t.Helper()
 		dir := filepath.Join(t.TempDir(), "one")
-		plan := lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: 1 << 30, Requests: sends}}, Events: []lb.Event{{}}}
-		folder, err := Create(dir, plan)
+		p := plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 1 << 30, Requests: sends}}, Events: []plan.Event{{}}}
+		folder, err := Create(dir, p)
 		require.NoError(t, err)
 		require.NoError(t, folder.Hit(hit(0)))
 		require.NoError(t, os.RemoveAll(dir))
@@ -447,21 +449,21 @@ func TestFolderRemovedDuringTheRun(t *testing.T) {
 		}
 		return err
 	})
-	f(func(folder *Folder) error { return folder.Finish(lb.Environment{}) })
+	f(func(folder *Folder) error { return folder.Finish(history.Environment{}) })
 }
 
 func TestDiscardLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "one")
-	f, err := Create(dir, lb.Plan{})
+	f, err := Create(dir, plan.Plan{})
 	require.NoError(t, err)
-	_, err = Create(dir, lb.Plan{})
+	_, err = Create(dir, plan.Plan{})
 	assert.ErrorIs(t, err, ErrFolder, "a run never writes into another's folder")
 	require.NoError(t, f.Discard())
 	assert.NoDirExists(t, dir)
 }
 
 func BenchmarkHistoryEncode(b *testing.B) {
-	f, err := Create(filepath.Join(b.TempDir(), "run"), lb.Plan{})
+	f, err := Create(filepath.Join(b.TempDir(), "run"), plan.Plan{})
 	require.NoError(b, err)
 	h := hit(12345)
 	b.ReportAllocs()
@@ -470,7 +472,7 @@ func BenchmarkHistoryEncode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	require.NoError(b, f.Finish(lb.Environment{}))
+	require.NoError(b, f.Finish(history.Environment{}))
 }
 
 func BenchmarkHistoryDecode(b *testing.B) {
@@ -489,7 +491,7 @@ func BenchmarkHistoryDecode(b *testing.B) {
 
 // What keeps a log from being written is told as it is, not as what it kept from being read.
 func TestFullLog(t *testing.T) {
-	f, err := Create(filepath.Join(t.TempDir(), "one"), lb.Plan{})
+	f, err := Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
 	require.NoError(t, err)
 	require.NoError(t, os.Mkdir(f.path(logsFolder), 0o755))
 	require.NoError(t, os.Symlink("/dev/full", f.logFile("b1")+partial))

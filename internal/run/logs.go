@@ -7,7 +7,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -78,18 +79,18 @@ func (s *execution) readLogs(ctx context.Context) error {
 				stdout = file
 			}
 			for _, line := range lines {
-				s.env.Lines = append(s.env.Lines, lb.Line{File: file, Text: line})
+				s.env.Lines = append(s.env.Lines, history.Line{File: file, Text: line})
 			}
 		}
 		for _, line := range slices.Sorted(maps.Keys(s.printed.lines[spec.Name])) {
 			_, text, _ := strings.Cut(line, " ")
-			s.env.Lines = append(s.env.Lines, lb.Line{File: stdout, Text: text})
+			s.env.Lines = append(s.env.Lines, history.Line{File: stdout, Text: text})
 		}
 	}
 	return nil
 }
 
 // balancers are those of the plan, both of a pair.
-func (s *execution) balancers() []lb.Spec {
-	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec lb.Spec) bool { return spec.Role != lb.Balancer && spec.Role != lb.Peer })
+func (s *execution) balancers() []plan.Spec {
+	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return spec.Role != plan.Balancer && spec.Role != plan.Peer })
 }

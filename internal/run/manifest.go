@@ -12,7 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/source"
 )
 
@@ -43,7 +44,7 @@ func (m manifest) text() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.SHA256 = lb.Digest(bare)
+	m.SHA256 = model.Digest(bare)
 	text, err := json.MarshalIndent(m, "", "  ")
 	return append(text, '\n'), err
 }
@@ -177,7 +178,7 @@ func (r *recorded) open(name string) (*os.File, error) {
 }
 
 // largestText is the size, bytes, of the largest file of a run folder that is read as a whole.
-const largestText = lb.PlanSize
+const largestText = plan.PlanSize
 
 // read reads a file that is small enough.
 func (r *recorded) read(name string) ([]byte, error) {

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // A history of ten times as many hits takes no more memory to write and to read.
@@ -25,13 +26,13 @@ func TestHistoryMemoryIsFlat(t *testing.T) {
 				most = max(most, m.HeapAlloc)
 			}
 		}
-		f, err := Create(filepath.Join(t.TempDir(), "run"), lb.Plan{Schema: lb.PlanSchema, Loads: []lb.Load{{Count: n, Requests: sends}}})
+		f, err := Create(filepath.Join(t.TempDir(), "run"), plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: n, Requests: sends}}})
 		require.NoError(t, err)
 		for i := range n {
 			require.NoError(t, f.Hit(hit(i)))
 			look(i)
 		}
-		require.NoError(t, f.Finish(lb.Environment{}))
+		require.NoError(t, f.Finish(history.Environment{}))
 		h, err := Open(f.Dir)
 		require.NoError(t, err)
 		i := 0

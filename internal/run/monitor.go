@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/backends"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // monitor asks Prometheus what it has seen (prometheus.io/docs/prometheus/latest/querying/api).
@@ -23,7 +23,7 @@ type monitor struct {
 }
 
 // queried says what became of every rule of the plan.
-func (w *worker) queried(ctx context.Context) (all []lb.Queried, err error) {
+func (w *worker) queried(ctx context.Context) (all []history.Queried, err error) {
 	if w.order.Monitor == "" {
 		return nil, nil
 	}
@@ -34,7 +34,7 @@ func (w *worker) queried(ctx context.Context) (all []lb.Queried, err error) {
 		return nil, err
 	}
 	for _, q := range w.order.Queries {
-		one := lb.Queried{Err: health[q.Name]}
+		one := history.Queried{Err: health[q.Name]}
 		for _, selector := range q.Selectors {
 			found, err := m.series(ctx, selector)
 			if err != nil {
@@ -48,7 +48,7 @@ func (w *worker) queried(ctx context.Context) (all []lb.Queried, err error) {
 			if found, err = m.series(ctx, name); err == nil && len(found) > 0 && name != "" {
 				near = found[0]
 			}
-			one.Missing = append(one.Missing, lb.Missing{Selector: selector, Near: near})
+			one.Missing = append(one.Missing, history.Missing{Selector: selector, Near: near})
 		}
 		if q.Alert {
 			if one.Firing, err = m.firing(ctx, q.Name); err != nil {
@@ -126,7 +126,7 @@ func (m monitor) series(ctx context.Context, selector string) (all []string, err
 }
 
 // firing is when an alert fired, by Prometheus's own series about it.
-func (m monitor) firing(ctx context.Context, alert string) (spans []lb.Span, err error) {
+func (m monitor) firing(ctx context.Context, alert string) (spans []history.Span, err error) {
 	query := m.since()
 	query.Set("query", fmt.Sprintf(`max(ALERTS{alertname=%q, alertstate="firing"})`, alert))
 	query.Set("step", "1")
@@ -144,7 +144,7 @@ func (m monitor) firing(ctx context.Context, alert string) (spans []lb.Span, err
 				spans[n-1].To = since + time.Second
 				continue
 			}
-			spans = append(spans, lb.Span{From: since, To: since + time.Second})
+			spans = append(spans, history.Span{From: since, To: since + time.Second})
 		}
 	}
 	return spans, nil

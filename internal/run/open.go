@@ -6,37 +6,38 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Open reads a run folder that is as the run left it: every file is compared with the manifest before anything of it is believed.
 // Its tables are read from disk by each loop over them; what goes wrong then stands in the history's Err, for ever. ErrNoRun is a
 // folder that no run has left.
-func Open(dir string) (lb.History, error) {
+func Open(dir string) (history.History, error) {
 	m, err := readManifest(dir)
 	if err != nil {
-		return lb.History{}, err
+		return history.History{}, err
 	}
 	r, err := verify(dir, m)
 	if err != nil {
-		return lb.History{}, err
+		return history.History{}, err
 	}
 	plan, err := r.plan()
 	if err != nil {
-		return lb.History{}, err
+		return history.History{}, err
 	}
 	for _, name := range filesOf(plan) {
 		if _, bound := r.files[name]; !bound {
-			return lb.History{}, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
+			return history.History{}, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
 		}
 	}
 	env, err := r.environment(plan)
 	if err != nil {
-		return lb.History{}, err
+		return history.History{}, err
 	}
 	if len(plan.Events) > 0 {
 		if err := r.checkJournal(len(plan.Events)); err != nil {
-			return lb.History{}, err
+			return history.History{}, err
 		}
 	}
 	h := r.history(plan, env)
@@ -44,36 +45,36 @@ func Open(dir string) (lb.History, error) {
 }
 
 // plan is the run's plan, which holds the configuration.
-func (r *recorded) plan() (lb.Plan, error) {
-	var plan lb.Plan
+func (r *recorded) plan() (plan.Plan, error) {
+	var p plan.Plan
 	text, err := r.read(planFile)
 	if err != nil {
-		return plan, err
+		return p, err
 	}
 	var form struct{ Schema string }
-	if json.Unmarshal(text, &form) == nil && form.Schema != lb.PlanSchema {
-		return plan, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it", r.path(planFile), form.Schema, lb.PlanSchema)
+	if json.Unmarshal(text, &form) == nil && form.Schema != plan.PlanSchema {
+		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it", r.path(planFile), form.Schema, plan.PlanSchema)
 	}
-	if err := first(decode(text, &plan), plan.Check()); err != nil {
-		return plan, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(planFile), err)
+	if err := first(decode(text, &p), p.Check()); err != nil {
+		return p, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(planFile), err)
 	}
-	return plan, nil
+	return p, nil
 }
 
 // environment is how the run of a plan fared.
-func (r *recorded) environment(plan lb.Plan) (lb.Environment, error) {
-	var env lb.Environment
+func (r *recorded) environment(p plan.Plan) (history.Environment, error) {
+	var env history.Environment
 	text, err := r.read(environmentFile)
 	if err != nil {
 		return env, err
 	}
 	problem := decode(text, &env)
-	if problem == nil && len(env.Phases) > len(plan.Loads) {
-		problem = fmt.Errorf("it tells of %d phases, and the plan has %d", len(env.Phases), len(plan.Loads))
+	if problem == nil && len(env.Phases) > len(p.Phases) {
+		problem = fmt.Errorf("it tells of %d phases, and the plan has %d", len(env.Phases), len(p.Phases))
 	}
 	for _, mark := range env.Marks {
-		if phase := mark.Event.Phase; problem == nil && (phase < 0 || phase >= len(plan.Loads)) {
-			problem = fmt.Errorf("it tells of a fault in phase %d, and the plan has %d", phase, len(plan.Loads))
+		if phase := mark.Event.Phase; problem == nil && (phase < 0 || phase >= len(p.Phases)) {
+			problem = fmt.Errorf("it tells of a fault in phase %d, and the plan has %d", phase, len(p.Phases))
 		}
 	}
 	if problem != nil {
@@ -109,19 +110,19 @@ func (r *recorded) checkJournal(events int) error {
 }
 
 // history reads the tables in each loop.
-func (r *recorded) history(plan lb.Plan, env lb.Environment) lb.History {
+func (r *recorded) history(p plan.Plan, env history.Environment) history.History {
 	arrivals := rows(r, arrivalsFile, arrivalRow.arrival)
-	h := lb.History{
-		Plan: plan, Env: env, Err: func() error { return r.err },
-		Hits: rows(r, hitsFile, sentBy(plan).hit),
-		Arrivals: func(yield func(lb.Arrival) bool) {
+	h := history.History{
+		Plan: p, Env: env, Err: func() error { return r.err },
+		Hits: rows(r, hitsFile, sentBy(p).hit),
+		Arrivals: func(yield func(history.Arrival) bool) {
 			for a := range arrivals {
 				if _, check := a.Check(); !check && !yield(a) {
 					return
 				}
 			}
 		},
-		Checks: func(yield func(lb.Check) bool) {
+		Checks: func(yield func(history.Check) bool) {
 			for a := range arrivals {
 				if c, check := a.Check(); check && !yield(c) {
 					return
@@ -129,16 +130,16 @@ func (r *recorded) history(plan lb.Plan, env lb.Environment) lb.History {
 			}
 		},
 		Samples:  rows(r, samplesFile, sampleRow.sample),
-		Attempts: func(func(lb.Attempt) bool) {},
+		Attempts: func(func(history.Attempt) bool) {},
 	}
-	if len(plan.Events) > 0 {
+	if len(p.Events) > 0 {
 		h.Attempts = rows(r, attemptsFile, attemptRow.attempt)
 	}
 	return h
 }
 
 // checkTables looks at the columns of every table, and at its first row.
-func (r *recorded) checkTables(h lb.History) error {
+func (r *recorded) checkTables(h history.History) error {
 	for range h.Hits {
 		break
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // spareFiles is how many open files the worker needs beside its connections.
@@ -56,7 +56,7 @@ func Route(to netip.Prefix, via netip.Addr) error {
 }
 
 // connections is how many a load may have open at once.
-func connections(l lb.Load) int {
+func connections(l plan.Phase) int {
 	n := min(l.Concurrency, l.Count)
 	if !l.Fresh {
 		n = max(n, min(l.Clients.Count, l.Count))
@@ -65,7 +65,7 @@ func connections(l lb.Load) int {
 }
 
 // enoughFiles raises the limit of open files as far as it may, and says where that is not enough for a load.
-func enoughFiles(l lb.Load) error {
+func enoughFiles(l plan.Phase) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)
@@ -83,7 +83,7 @@ func enoughFiles(l lb.Load) error {
 }
 
 // enoughPorts says where a load needs more connections from one address than there are ports.
-func enoughPorts(l lb.Load) error {
+func enoughPorts(l plan.Phase) error {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		return nil // a system without it has its own limits, which show as the tester's errors

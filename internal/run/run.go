@@ -24,7 +24,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -44,20 +46,20 @@ type Runner struct {
 // Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
 // returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and none with
 // ErrFolder, because nobody could judge it.
-func (r Runner) Run(ctx context.Context, plan lb.Plan) (dir string, err error) {
-	if err := plan.Validate(); err != nil {
-		return "", fmt.Errorf("plan %q: %w", plan.Name, err)
+func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
+	if err := p.Validate(); err != nil {
+		return "", fmt.Errorf("plan %q: %w", p.Name, err)
 	}
 	host, err := r.Docker.Connect(ctx)
 	if err != nil {
 		return "", err
 	}
 	id := runID()
-	folder, err := Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", plan.Name, time.Now().UTC().Format(folderTime), id)), plan)
+	folder, err := Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", p.Name, time.Now().UTC().Format(folderTime), id)), p)
 	if err != nil {
 		return "", err
 	}
-	s := &execution{Runner: r, plan: plan, folder: folder, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: lb.Environment{
+	s := &execution{Runner: r, plan: p, folder: folder, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: history.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
 	return s.settled(s.run(ctx, id))
@@ -141,13 +143,13 @@ func buildID() string {
 // execution is one run under way.
 type execution struct {
 	Runner
-	plan      lb.Plan
+	plan      plan.Plan
 	folder    *Folder
-	env       lb.Environment
+	env       history.Environment
 	stack     *stack.Stack
 	authority stack.Authority // of the run's certificates
-	furnished lb.Spec         // the balancer, with the files that were made for it
-	files     []lb.File       // the configuration's, and those
+	furnished plan.Spec       // the balancer, with the files that were made for it
+	files     []model.File    // the configuration's, and those
 	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
@@ -165,12 +167,12 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs, s.plan.Addresses()); err != nil {
 		return interrupted(ctx, err)
 	}
-	inside := slices.ContainsFunc(s.plan.Loads, func(l lb.Load) bool {
-		return slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return r.From != "" })
+	inside := slices.ContainsFunc(s.plan.Phases, func(l plan.Phase) bool {
+		return slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.From != "" })
 	})
 	s.stack.Bounds = s.plan.Bounds
 	for _, spec := range s.plan.Specs {
-		if spec.Role == lb.Dependency {
+		if spec.Role == plan.Dependency {
 			s.stack.Local = append(s.stack.Local, spec)
 		}
 	}
@@ -214,18 +216,18 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // balancer is the plan's balancer.
-func (s *execution) balancer() lb.Spec {
+func (s *execution) balancer() plan.Spec {
 	for _, spec := range s.plan.Specs {
-		if spec.Role == lb.Balancer {
+		if spec.Role == plan.Balancer {
 			return spec
 		}
 	}
-	return lb.Spec{}
+	return plan.Spec{}
 }
 
 // peers are the plan's other balancers.
-func (s *execution) peers() []lb.Spec {
-	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec lb.Spec) bool { return spec.Role != lb.Peer })
+func (s *execution) peers() []plan.Spec {
+	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return spec.Role != plan.Peer })
 }
 
 // bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
@@ -239,11 +241,11 @@ func (s *execution) bringUp(ctx context.Context) error {
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
-		if spec.Role != lb.Balancer && spec.Role != lb.Peer && spec.Beside == "" {
+		if spec.Role != plan.Balancer && spec.Role != plan.Peer && spec.Beside == "" {
 			hosts = append(hosts, spec.Hosts()...)
 			starting.Go(func() error {
-				if spec.Role == lb.Monitor {
-					if err := s.stack.Check(within, spec, []lb.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
+				if spec.Role == plan.Monitor {
+					if err := s.stack.Check(within, spec, []model.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
 						return err
 					}
 				}
@@ -272,14 +274,14 @@ func (s *execution) bringUp(ctx context.Context) error {
 }
 
 // startBalancers starts the balancer, whose upstream names can be resolved by now, its peers, and what stands beside them.
-func (s *execution) startBalancers(ctx context.Context, balancer lb.Spec) error {
-	for _, one := range append([]lb.Spec{balancer}, s.peers()...) {
+func (s *execution) startBalancers(ctx context.Context, balancer plan.Spec) error {
+	for _, one := range append([]plan.Spec{balancer}, s.peers()...) {
 		one.Files, one.Needs = balancer.Files, balancer.Needs
 		if err := s.stack.Start(ctx, one, s.files); err != nil {
 			return err
 		}
 		if s.stack.Clients().IsValid() {
-			if err := s.stack.RouteClients(ctx, one.Name, lb.WorkerName); err != nil {
+			if err := s.stack.RouteClients(ctx, one.Name, plan.WorkerName); err != nil {
 				return s.cameUp(ctx, err)
 			}
 		}
@@ -296,7 +298,7 @@ func (s *execution) startBalancers(ctx context.Context, balancer lb.Spec) error 
 }
 
 func (s *execution) startWorker(ctx context.Context) (err error) {
-	s.streams, err = s.stack.StartAttached(ctx, lb.Spec{Name: lb.WorkerName, Role: lb.Worker, Command: []string{"/lbproof", "worker"}})
+	s.streams, err = s.stack.StartAttached(ctx, plan.Spec{Name: plan.WorkerName, Role: plan.Worker, Command: []string{"/lbproof", "worker"}})
 	if err != nil {
 		return err
 	}
@@ -310,19 +312,19 @@ func (s *execution) waitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := order{Key: s.stack.Key, Loads: s.plan.Loads, Holds: holds(s.plan), Asks: s.plan.Config.Balancer, Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
+	o := order{Key: s.stack.Key, Loads: s.plan.Phases, Holds: holds(s.plan), Asks: s.plan.Config.Balancer, Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
 	for _, spec := range s.peers() {
 		o.Peers = append(o.Peers, spec.Host())
 	}
 	for _, spec := range s.plan.Specs {
-		if spec.Role == lb.Backend && !spec.Helper {
+		if spec.Role == plan.Backend && !spec.Helper {
 			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
 		}
-		if spec.Role == lb.Monitor && spec.Beside == "" {
+		if spec.Role == plan.Monitor && spec.Beside == "" {
 			o.Monitor, o.Queries = fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]), s.plan.Queries
 			o.Needed = append(o.Needed, o.Monitor)
 		}
-		if spec.Role == lb.Dependency {
+		if spec.Role == plan.Dependency {
 			o.Needed = append(o.Needed, fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]))
 		}
 	}
@@ -341,7 +343,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	defer watching.Wait()
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
-	var r report
+	var r message
 	err = s.reports.Decode(&r)
 	switch cause := context.Cause(ctx); {
 	case cause != nil: // which is why nothing more can be read
@@ -415,7 +417,7 @@ func (s *execution) prove(ctx context.Context) (err error) {
 	if clients := s.stack.Clients(); clients.IsValid() {
 		s.env.Clients = clients.String()
 	}
-	s.env.Client, err = s.stack.Address(ctx, lb.WorkerName)
+	s.env.Client, err = s.stack.Address(ctx, plan.WorkerName)
 	return err
 }
 
@@ -525,7 +527,7 @@ func (s *execution) sample(ctx context.Context) error {
 func (s *execution) keep() error {
 	t := tally{execution: s}
 	for {
-		var r report
+		var r message
 		if err := s.reports.Decode(&r); err != nil {
 			return fmt.Errorf("listen to the worker: %w", err)
 		}
@@ -545,7 +547,7 @@ type tally struct {
 	phase, hits, errs int
 }
 
-func (t *tally) add(r report) error {
+func (t *tally) add(r message) error {
 	if err := r.Hits.each(t.hit); err != nil {
 		return err
 	}
@@ -566,13 +568,13 @@ func (t *tally) add(r report) error {
 		}
 	}
 	if len(r.Hits) > 0 {
-		l := t.plan.Loads[t.phase]
+		l := t.plan.Phases[t.phase]
 		t.Progress.Phase(l.Name, t.hits, l.Count, t.errs)
 	}
 	return nil
 }
 
-func (t *tally) hit(h lb.Hit) error {
+func (t *tally) hit(h history.Hit) error {
 	if h.Load != t.phase {
 		t.phase, t.hits, t.errs = h.Load, 0, 0
 	}
@@ -593,7 +595,7 @@ func (s *execution) finish(ctx context.Context) error {
 	for _, spec := range s.plan.Specs {
 		problems = append(problems, s.keepLog(spec.Name, func(w io.Writer) error { return s.stack.Logs(ctx, spec.Name, w) }))
 	}
-	problems = append(problems, s.keepLog(lb.WorkerName, func(w io.Writer) error {
+	problems = append(problems, s.keepLog(plan.WorkerName, func(w io.Writer) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))

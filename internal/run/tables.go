@@ -11,13 +11,14 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // The tables of a run folder are Parquet files, which most tools for data read. Numbers are kept as differences to the row
 // before, texts by their place in a dictionary: a hit takes a dozen bytes.
 
-// hitRow is lb.Hit, but for its Index, which Seq tells.
+// hitRow is history.Hit, but for its Index, which Seq tells.
 type hitRow struct {
 	Seq       int64  `parquet:"seq,delta"`
 	Load      int32  `parquet:"load,delta"`
@@ -40,7 +41,7 @@ type hitRow struct {
 	Quiet     int64  `parquet:"quiet_ns,delta"`
 }
 
-func rowOfHit(h lb.Hit) hitRow {
+func rowOfHit(h history.Hit) hitRow {
 	return hitRow{
 		Seq: int64(h.Seq), Load: int32(h.Load), Due: int64(h.Due), Sent: int64(h.Sent), Done: int64(h.Done), Code: int32(h.Code),
 		Server: h.Server, Size: h.Size, Sum: int64(h.Sum), Client: int32(h.Client), Conn: int32(h.Conn), Flight: int32(h.Flight),
@@ -51,25 +52,25 @@ func rowOfHit(h lb.Hit) hitRow {
 
 // sent is what the rows of hits must keep to: the plan's phases, and the number of the first hit of each.
 type sent struct {
-	loads []lb.Load
+	loads []plan.Phase
 	first []uint64
 }
 
-func sentBy(plan lb.Plan) sent {
-	s := sent{loads: plan.Loads}
-	for i := range plan.Loads {
-		s.first = append(s.first, plan.First(i))
+func sentBy(p plan.Plan) sent {
+	s := sent{loads: p.Phases}
+	for i := range p.Phases {
+		s.first = append(s.first, p.First(i))
 	}
 	return s
 }
 
 // hit gives an error where a row cannot be of the plan.
-func (s sent) hit(r hitRow) (lb.Hit, error) {
+func (s sent) hit(r hitRow) (history.Hit, error) {
 	switch load := int(r.Load); {
 	case load < 0 || load >= len(s.loads):
-		return lb.Hit{}, fmt.Errorf("the hit is of phase %d, and the plan has %d", load, len(s.loads))
+		return history.Hit{}, fmt.Errorf("the hit is of phase %d, and the plan has %d", load, len(s.loads))
 	case r.Seq < int64(s.first[load]) || r.Seq >= int64(s.first[load])+int64(s.loads[load].Count):
-		return lb.Hit{}, fmt.Errorf("hit %d is none of phase %d", r.Seq, load)
+		return history.Hit{}, fmt.Errorf("hit %d is none of phase %d", r.Seq, load)
 	}
 	err := first(
 		within("due_ns", r.Due, longestRun), within("sent_ns", r.Sent, longestRun), within("done_ns", r.Done, longestRun),
@@ -77,7 +78,7 @@ func (s sent) hit(r hitRow) (lb.Hit, error) {
 		within("client", int64(r.Client), math.MaxInt32), within("conn", int64(r.Conn), math.MaxInt32), within("in_flight", int64(r.Flight), math.MaxInt32),
 		within("connect_ns", r.Connect, longestRun), within("handshake_ns", r.Handshake, longestRun), within("quiet_ns", r.Quiet, longestRun),
 	)
-	if err == nil && !lb.Err(r.Err).Known() {
+	if err == nil && !history.Err(r.Err).Known() {
 		err = fmt.Errorf("error is %q, which is none", r.Err)
 	}
 	h := r.hit()
@@ -96,11 +97,11 @@ func within(column string, value, most int64) error {
 	return nil
 }
 
-func (r hitRow) hit() lb.Hit {
-	return lb.Hit{
+func (r hitRow) hit() history.Hit {
+	return history.Hit{
 		Seq: uint64(r.Seq), Load: int(r.Load), Due: time.Duration(r.Due), Sent: time.Duration(r.Sent), Done: time.Duration(r.Done),
 		Code: int(r.Code), Server: r.Server, Size: r.Size, Sum: uint32(r.Sum), Client: int(r.Client), Conn: int(r.Conn), Flight: int(r.Flight),
-		Connect: time.Duration(r.Connect), Handshake: time.Duration(r.Handshake), Resumed: r.Resumed, Err: lb.Err(r.Err),
+		Connect: time.Duration(r.Connect), Handshake: time.Duration(r.Handshake), Resumed: r.Resumed, Err: history.Err(r.Err),
 		Header: r.Header, Shake: r.Shake, Quiet: time.Duration(r.Quiet),
 	}
 }
@@ -112,13 +113,13 @@ type arrivalRow struct {
 	Header string `parquet:"headers,dict"`
 }
 
-func rowOfArrival(a lb.Arrival) arrivalRow {
+func rowOfArrival(a history.Arrival) arrivalRow {
 	return arrivalRow{Seq: int64(a.Seq), At: int64(a.At), Server: a.Server, Header: a.Header}
 }
 
 // arrival takes any number and any time: health checks come before the origin too, and what reaches a backend may have any id.
-func (r arrivalRow) arrival() (lb.Arrival, error) {
-	return lb.Arrival{Seq: uint64(r.Seq), At: time.Duration(r.At), Server: r.Server, Header: r.Header}, nil
+func (r arrivalRow) arrival() (history.Arrival, error) {
+	return history.Arrival{Seq: uint64(r.Seq), At: time.Duration(r.At), Server: r.Server, Header: r.Header}, nil
 }
 
 type sampleRow struct {
@@ -132,20 +133,20 @@ type sampleRow struct {
 	Restarts  int32  `parquet:"restarts,delta"`
 }
 
-func rowOfSample(s lb.Sample) sampleRow {
+func rowOfSample(s history.Sample) sampleRow {
 	return sampleRow{
 		At: int64(s.At), Node: s.Node, CPU: int64(s.CPU), Throttled: int64(s.Throttled), Memory: s.Memory,
 		Received: s.Received, Sent: s.Sent, Restarts: int32(s.Restarts),
 	}
 }
 
-func (r sampleRow) sample() (lb.Sample, error) {
+func (r sampleRow) sample() (history.Sample, error) {
 	err := first(
 		within("at_ns", r.At, longestRun), within("cpu_ns", r.CPU, math.MaxInt64), within("throttled_ns", r.Throttled, math.MaxInt64),
 		within("memory", r.Memory, math.MaxInt64), within("received", r.Received, math.MaxInt64), within("sent", r.Sent, math.MaxInt64),
 		within("restarts", int64(r.Restarts), math.MaxInt32),
 	)
-	return lb.Sample{
+	return history.Sample{
 		At: time.Duration(r.At), Node: r.Node, CPU: time.Duration(r.CPU), Throttled: time.Duration(r.Throttled), Memory: r.Memory,
 		Received: r.Received, Sent: r.Sent, Restarts: int(r.Restarts),
 	}, err
@@ -159,14 +160,14 @@ type attemptRow struct {
 	Port   int32  `parquet:"port,delta"`
 }
 
-func rowOfAttempt(a lb.Attempt) attemptRow {
+func rowOfAttempt(a history.Attempt) attemptRow {
 	return attemptRow{At: int64(a.At), Node: a.Node, From: a.From, Source: int32(a.Source), Port: int32(a.Port)}
 }
 
 // attempt takes any time: the balancer asks for health before the origin too.
-func (r attemptRow) attempt() (lb.Attempt, error) {
+func (r attemptRow) attempt() (history.Attempt, error) {
 	err := first(within("source_port", int64(r.Source), math.MaxUint16), within("port", int64(r.Port), math.MaxUint16))
-	return lb.Attempt{At: time.Duration(r.At), Node: r.Node, From: r.From, Source: int(r.Source), Port: int(r.Port)}, err
+	return history.Attempt{At: time.Duration(r.At), Node: r.Node, From: r.From, Source: int(r.Source), Port: int(r.Port)}, err
 }
 
 // Rows are written and read in batches, and a group of them is what a table holds in memory.

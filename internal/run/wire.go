@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // hitBlock is hits on their way from the worker, a few bytes each: gob's general form would cost more time than sending the
@@ -16,7 +16,7 @@ type hitBlock []byte
 type packer struct {
 	block hitBlock
 	texts map[string]int
-	last  lb.Hit
+	last  history.Hit
 	n     int
 }
 
@@ -35,7 +35,7 @@ func (p *packer) text(s string) {
 	p.block = append(p.block, s...)
 }
 
-func (p *packer) add(h lb.Hit) {
+func (p *packer) add(h history.Hit) {
 	resumed := int64(0)
 	if h.Resumed {
 		resumed = 1
@@ -59,16 +59,16 @@ func (p *packer) add(h lb.Hit) {
 func (p *packer) take() hitBlock {
 	block := p.block
 	clear(p.texts)
-	p.block, p.last, p.n = p.block[:0], lb.Hit{}, 0
+	p.block, p.last, p.n = p.block[:0], history.Hit{}, 0
 	return block
 }
 
 var errBlock = errors.New("a block of hits from the worker cannot be read")
 
 // each calls yield for every hit of a block.
-func (b hitBlock) each(yield func(lb.Hit) error) error {
+func (b hitBlock) each(yield func(history.Hit) error) error {
 	r := unpacker{rest: b}
-	var last lb.Hit
+	var last history.Hit
 	for len(r.rest) > 0 {
 		h := r.hit(last)
 		if r.broken {
@@ -89,20 +89,20 @@ type unpacker struct {
 	broken bool
 }
 
-func (r *unpacker) hit(last lb.Hit) lb.Hit {
+func (r *unpacker) hit(last history.Hit) history.Hit {
 	var v [16]int64
 	for i := range v {
 		u := r.uvarint()
 		v[i] = int64(u>>1) ^ -int64(u&1) // binary.Varint's zigzag
 	}
-	h := lb.Hit{
+	h := history.Hit{
 		Seq: last.Seq + uint64(v[0]), Load: int(v[1]), Index: last.Index + int(v[2]), Due: last.Due + time.Duration(v[3]),
 		Code: int(v[6]), Size: v[7], Sum: uint32(v[8]), Client: int(v[9]), Conn: int(v[10]), Flight: int(v[11]),
 		Connect: time.Duration(v[12]), Handshake: time.Duration(v[13]), Resumed: v[14] == 1, Quiet: time.Duration(v[15]),
 	}
 	h.Sent = h.Due + time.Duration(v[4])
 	h.Done = h.Sent + time.Duration(v[5])
-	h.Server, h.Err, h.Header, h.Shake = r.text(), lb.Err(r.text()), r.text(), r.text()
+	h.Server, h.Err, h.Header, h.Shake = r.text(), history.Err(r.text()), r.text(), r.text()
 	return h
 }
 

@@ -6,21 +6,21 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 func TestHitBlocks(t *testing.T) {
 	var p packer
 	for range 2 { // a packer is used again
-		var want, got []lb.Hit
+		var want, got []history.Hit
 		for _, i := range []int{7, 3, 1000, 4} {
 			h := hit(i)
-			h.Load, h.Err = i%2, []lb.Err{"", lb.Timeout}[i%2]
+			h.Load, h.Err = i%2, []history.Err{"", history.Timeout}[i%2]
 			want = append(want, h)
 			p.add(h)
 		}
 		block := p.take()
-		require.NoError(t, block.each(func(h lb.Hit) error { got = append(got, h); return nil }))
+		require.NoError(t, block.each(func(h history.Hit) error { got = append(got, h); return nil }))
 		assert.Equal(t, want, got)
 		assert.Less(t, len(block)/len(want), 40)
 	}
@@ -33,7 +33,7 @@ func TestDamagedBlocksAreErrors(t *testing.T) {
 	whole := append(hitBlock(nil), p.take()...)
 	n := 0
 	for cut := 1; cut < len(whole); cut++ {
-		if whole[:cut].each(func(lb.Hit) error { return nil }) != nil {
+		if whole[:cut].each(func(history.Hit) error { return nil }) != nil {
 			n++
 		}
 	}
@@ -47,7 +47,7 @@ func BenchmarkHitBlock(b *testing.B) {
 	for b.Loop() {
 		p.add(h)
 		if p.n == batch {
-			_ = p.take().each(func(lb.Hit) error { return nil })
+			_ = p.take().each(func(history.Hit) error { return nil })
 		}
 	}
 }

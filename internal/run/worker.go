@@ -19,14 +19,15 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/load"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // order is what the harness tells its worker: first what to send and to whom, then Go, Go again after each phase in Holds, and perhaps
 // Stop.
 type order struct {
-	Loads    []lb.Load
+	Loads    []plan.Phase
 	Holds    map[int]bool // phases after which no other begins before the harness says so
 	Asks     string       // the host that requests ask for which name none
 	Balancer string       // its host name
@@ -37,7 +38,7 @@ type order struct {
 	Key      string       // of the ledgers, and of the gateway to the balancer's own host
 	Needed   []string     // host:port of what the backends need
 	Monitor  string       // host:port of Prometheus; empty where there is none
-	Queries  []lb.Query   // its rules
+	Queries  []plan.Query // its rules
 	Trust    []byte       // certificate of the run's authority, PEM
 	Clients  netip.Prefix // addresses that the worker may send from; invalid where it has only its own
 	Go, Stop bool
@@ -46,20 +47,20 @@ type order struct {
 // ledger is where a backend hands out its arrivals.
 type ledger struct{ Server, URL string }
 
-// report is what the worker tells the harness, in the order in which it happens.
-type report struct {
+// message is what the worker tells the harness, in the order in which it happens.
+type message struct {
 	Ready    bool          // everything answers
 	At       time.Duration // with Ready: since the run's origin
 	Origin   time.Duration // with Ready: the run's, on the host's monotonic clock
 	Begins   bool          // the next phase does
 	Hits     hitBlock
-	Arrivals []lb.Arrival
-	Phase    *lb.PhaseStats // one phase ended
+	Arrivals []history.Arrival
+	Phase    *history.Phase // one phase ended
 	Done     bool
-	Lost     []string     // with Done: ledgers with rows missing
-	Queried  []lb.Queried // with Done: of order.Queries
-	Err      string       // instead of Ready
-	Deaf     bool         // with Err: a balancer does not listen
+	Lost     []string          // with Done: ledgers with rows missing
+	Queried  []history.Queried // with Done: of order.Queries
+	Err      string            // instead of Ready
+	Deaf     bool              // with Err: a balancer does not listen
 }
 
 // deafError is a balancer that does not listen on a port that the configuration promises.
@@ -93,9 +94,9 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	if err != nil {
 		var deaf deafError
-		return w.send(report{Err: err.Error(), Deaf: errors.As(err, &deaf)})
+		return w.send(message{Err: err.Error(), Deaf: errors.As(err, &deaf)})
 	}
-	if err := w.send(report{Ready: true, At: backends.Now() - w.origin, Origin: w.origin}); err != nil {
+	if err := w.send(message{Ready: true, At: backends.Now() - w.origin, Origin: w.origin}); err != nil {
 		return err
 	}
 	if err := orders.Decode(&o); err != nil || !o.Go {
@@ -136,13 +137,13 @@ type worker struct {
 	err  error
 }
 
-func (w *worker) send(r report) error {
+func (w *worker) send(r message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sendLocked(r)
 }
 
-func (w *worker) sendLocked(r report) error {
+func (w *worker) sendLocked(r message) error {
 	if w.err == nil {
 		if err := w.out.Encode(r); err != nil {
 			w.err = fmt.Errorf("tell the harness: %w", err)
@@ -152,7 +153,7 @@ func (w *worker) sendLocked(r report) error {
 }
 
 // emit keeps a hit until there is a batch.
-func (w *worker) emit(h lb.Hit) {
+func (w *worker) emit(h history.Hit) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hits.add(h)
@@ -163,7 +164,7 @@ func (w *worker) emit(h lb.Hit) {
 
 func (w *worker) flushLocked() {
 	if w.hits.n > 0 {
-		_ = w.sendLocked(report{Hits: w.hits.take()}) // kept in w.err
+		_ = w.sendLocked(message{Hits: w.hits.take()}) // kept in w.err
 	}
 }
 
@@ -220,12 +221,12 @@ func (w *worker) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.order.Settle)
 	defer cancel()
 	first := w.order.Loads[0]
-	first.Engine, first.Count, first.Rate, first.Concurrency = lb.Goroutines, 1, 0, 1
-	first.Clients, first.Keys = lb.Clients{}, lb.Keys{}
+	first.Engine, first.Count, first.Rate, first.Concurrency = plan.Goroutines, 1, 0, 1
+	first.Clients, first.Keys = plan.Clients{}, plan.Keys{}
 	for _, host := range w.balancers() {
 		_ = until(ctx, func() error {
 			code := 0
-			load.For(first).Send(ctx, load.Phase{Load: first, Host: w.order.Asks, At: host, Origin: w.began}, func(h lb.Hit) { code = h.Code })
+			load.For(first).Send(ctx, load.Phase{Phase: first, Host: w.order.Asks, At: host, Origin: w.began}, func(h history.Hit) { code = h.Code })
 			if code == http.StatusNotFound || code == 0 {
 				return errors.New("not there yet")
 			}
@@ -301,13 +302,13 @@ func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
 	if err != nil {
 		lost = append(lost, err.Error())
 	}
-	return w.send(report{Done: true, Lost: lost, Queried: queried})
+	return w.send(message{Done: true, Lost: lost, Queried: queried})
 }
 
-func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load) {
-	_ = w.send(report{Begins: true}) // kept in w.err
-	stats := lb.PhaseStats{Start: backends.Now() - w.origin, CPU: -cpu()}
-	limit, drawing := lb.BreakingPoint{Breaks: l.Breaks}, newDrawing(l)
+func (w *worker) phase(ctx context.Context, number int, first uint64, l plan.Phase) {
+	_ = w.send(message{Begins: true}) // kept in w.err
+	stats := history.Phase{Start: backends.Now() - w.origin, CPU: -cpu()}
+	limit, drawing := history.BreakingPoint{Breaks: l.Breaks}, newDrawing(l)
 	var enough atomic.Bool
 	var trust *x509.CertPool
 	authority := x509.NewCertPool()
@@ -318,10 +319,10 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
 	at := w.order.Balancer
 	if l.Via != "" {
-		at = lb.HostOf(l.Via)
+		at = plan.HostOf(l.Via)
 	}
-	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)}, Load: l, Number: number, First: first, Host: w.order.Asks, At: at, Origin: w.began, Address: from, Enough: enough.Load}
-	load.For(l).Send(ctx, p, func(h lb.Hit) {
+	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)}, Phase: l, Number: number, First: first, Host: w.order.Asks, At: at, Origin: w.began, Address: from, Enough: enough.Load}
+	load.For(l).Send(ctx, p, func(h history.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)
 		if h.Flight >= l.Concurrency {
@@ -339,7 +340,7 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l lb.Load)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()
-	_ = w.sendLocked(report{Phase: &stats})
+	_ = w.sendLocked(message{Phase: &stats})
 }
 
 // cpu is the processor time that this process has used.
@@ -384,9 +385,9 @@ func (w *worker) read(ctx context.Context, i int) error {
 }
 
 func (w *worker) arrived(i int, rows []backends.Arrival) error {
-	r := report{Arrivals: make([]lb.Arrival, len(rows))}
+	r := message{Arrivals: make([]history.Arrival, len(rows))}
 	for n, row := range rows {
-		r.Arrivals[n] = lb.Arrival{Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server, Header: row.Header}
+		r.Arrivals[n] = history.Arrival{Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server, Header: row.Header}
 	}
 	return w.send(r)
 }

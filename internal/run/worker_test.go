@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/backends"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // office is a worker and the streams to it.
@@ -42,12 +43,12 @@ func hire(t *testing.T) office {
 }
 
 // all reads reports until the worker is done.
-func (o office) all(t *testing.T) (hits []lb.Hit, arrivals []lb.Arrival, phases []lb.PhaseStats, last report) {
+func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arrival, phases []history.Phase, last message) {
 	t.Helper()
 	for {
-		var r report
+		var r message
 		require.NoError(t, o.reports.Decode(&r))
-		require.NoError(t, r.Hits.each(func(h lb.Hit) error { hits = append(hits, h); return nil }))
+		require.NoError(t, r.Hits.each(func(h history.Hit) error { hits = append(hits, h); return nil }))
 		arrivals = append(arrivals, r.Arrivals...)
 		if r.Phase != nil {
 			phases = append(phases, *r.Phase)
@@ -61,7 +62,7 @@ func (o office) all(t *testing.T) (hits []lb.Hit, arrivals []lb.Arrival, phases 
 // site is a backend that clients reach directly, so that there is traffic without a balancer.
 func site(t *testing.T) (host string, port int, ledgers []ledger) {
 	t.Helper()
-	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: lb.IDHeader, Server: lb.ServerHeader, Size: lb.SizeHeader, Wish: lb.WishHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
+	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: history.IDHeader, Server: history.ServerHeader, Size: history.SizeHeader, Wish: history.WishHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
 	api := s.API()
 	traffic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "192.0.2.1:9" // an arrival from loopback would be a health check
@@ -78,13 +79,13 @@ func site(t *testing.T) (host string, port int, ledgers []ledger) {
 
 func TestWorker(t *testing.T) {
 	host, port, ledgers := site(t)
-	loads := []lb.Load{
-		{Name: "a", Count: 600, Concurrency: 8, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}},
-		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}},
+	loads := []plan.Phase{
+		{Name: "a", Count: 600, Concurrency: 8, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}},
+		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}},
 	}
 	o := hire(t)
 	require.NoError(t, o.orders.Encode(order{Loads: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-	var ready report
+	var ready message
 	require.NoError(t, o.reports.Decode(&ready))
 	require.True(t, ready.Ready, ready.Err)
 	require.NoError(t, o.orders.Encode(order{Go: true}))
@@ -112,10 +113,10 @@ func TestWorker(t *testing.T) {
 // After a phase that holds, the next one begins when the harness says so.
 func TestWorkerHolds(t *testing.T) {
 	host, port, ledgers := site(t)
-	load := lb.Load{Name: "a", Count: 5, Concurrency: 1, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}}
+	load := plan.Phase{Name: "a", Count: 5, Concurrency: 1, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
 	o := hire(t)
-	require.NoError(t, o.orders.Encode(order{Loads: []lb.Load{load, load}, Holds: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-	var ready report
+	require.NoError(t, o.orders.Encode(order{Loads: []plan.Phase{load, load}, Holds: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	var ready message
 	require.NoError(t, o.reports.Decode(&ready))
 	require.NoError(t, o.orders.Encode(order{Go: true}))
 	const held = 300 * time.Millisecond
@@ -129,18 +130,18 @@ func TestWorkerHolds(t *testing.T) {
 
 // A phase goes on once, when it has ended and its faults are over; it does not hold where a fault is to outlast it.
 func TestGate(t *testing.T) {
-	plan := lb.Plan{
-		Loads: []lb.Load{{Count: 100, Rate: 10}, {Count: 100, Rate: 10}, {Count: 100, Rate: 10}},
-		Events: []lb.Event{
+	p := plan.Plan{
+		Phases: []plan.Phase{{Count: 100, Rate: 10}, {Count: 100, Rate: 10}, {Count: 100, Rate: 10}},
+		Events: []plan.Event{
 			{Phase: 0, At: time.Second, For: 9 * time.Second},
 			{Phase: 0, At: time.Second, For: time.Second},
 			{Phase: 1, At: 5 * time.Second, For: 6 * time.Second},
 			{Phase: 1, At: time.Second, For: time.Second},
 		},
 	}
-	assert.Equal(t, map[int]bool{0: true}, holds(plan))
+	assert.Equal(t, map[int]bool{0: true}, holds(p))
 	opened := 0
-	g := newGate(holds(plan), func() { opened++ })
+	g := newGate(holds(p), func() { opened++ })
 	g.enter(0)
 	g.enter(1)
 	g.enter(0)
@@ -164,7 +165,7 @@ func TestWorkerSaysWhatIsNotReady(t *testing.T) {
 	host, port, _ := site(t)
 	o := hire(t)
 	require.NoError(t, o.orders.Encode(order{Balancer: host, Ports: []int{port}, Ledgers: []ledger{{Server: "b9", URL: "http://127.0.0.1:1"}}}))
-	var r report
+	var r message
 	require.NoError(t, o.reports.Decode(&r))
 	assert.False(t, r.Ready)
 	assert.Contains(t, r.Err, "b9 is not ready")
@@ -180,12 +181,12 @@ func TestWorkerStops(t *testing.T) {
 	} {
 		host, port, ledgers := site(t)
 		o := hire(t)
-		load := lb.Load{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Requests: []lb.Request{{Method: "GET", Port: port, Path: "/"}}}
-		require.NoError(t, o.orders.Encode(order{Loads: []lb.Load{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-		var r report
+		load := plan.Phase{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
+		require.NoError(t, o.orders.Encode(order{Loads: []plan.Phase{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+		var r message
 		require.NoError(t, o.reports.Decode(&r))
 		require.NoError(t, o.orders.Encode(order{Go: true}))
-		var first report
+		var first message
 		require.NoError(t, o.reports.Decode(&first))
 		stop(o)
 		_, _, _, last := o.all(t)

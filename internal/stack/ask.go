@@ -18,12 +18,13 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Ask lets the balancer itself look at a configuration: its own checker first, then its start, in containers without a
 // network in which every upstream host is known. Nothing is left running.
-func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answer lb.Answered, err error) {
+func (d *Docker) Ask(ctx context.Context, balancer plan.Spec, cfg model.Config) (answer model.Answered, err error) {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails
 	s := d.newStack(hex.EncodeToString(id[:]))
@@ -57,7 +58,7 @@ func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answ
 	started, said, err := s.tryStart(ctx, spec, files, hosts)
 	answer.Started = started
 	for _, one := range complaints(spec, said, !started) {
-		if !slices.ContainsFunc(answer.Said, func(o lb.Said) bool { return o.Text == one.Text }) {
+		if !slices.ContainsFunc(answer.Said, func(o model.Said) bool { return o.Text == one.Text }) {
 			answer.Said = append(answer.Said, one)
 		}
 	}
@@ -65,11 +66,11 @@ func (d *Docker) Ask(ctx context.Context, balancer lb.Spec, cfg lb.Config) (answ
 }
 
 // hostNames are the names of servers that the balancer may look up.
-func hostNames(cfg lb.Config) []string {
+func hostNames(cfg model.Config) []string {
 	var hosts []string
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
-			if !strings.Contains(s.Host, ":") && lb.HostFlaw(s.Host) == "" && !slices.Contains(hosts, s.Host) {
+			if !strings.Contains(s.Host, ":") && model.HostFlaw(s.Host) == "" && !slices.Contains(hosts, s.Host) {
 				hosts = append(hosts, s.Host)
 			}
 		}
@@ -84,7 +85,7 @@ type outcome struct {
 }
 
 // alone runs a command of the spec's image to its end, without a network.
-func (s *Stack) alone(ctx context.Context, spec lb.Spec, command []string, files []lb.File, hosts []string) (outcome, error) {
+func (s *Stack) alone(ctx context.Context, spec plan.Spec, command []string, files []model.File, hosts []string) (outcome, error) {
 	c, err := s.isolated(ctx, spec, command, files, hosts,
 		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))
 	if err != nil {
@@ -100,7 +101,7 @@ func (s *Stack) alone(ctx context.Context, spec lb.Spec, command []string, files
 }
 
 // isolated starts a container that sees no network, and knows every upstream host.
-func (s *Stack) isolated(ctx context.Context, spec lb.Spec, command []string, files []lb.File, hosts []string, more ...testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
+func (s *Stack) isolated(ctx context.Context, spec plan.Spec, command []string, files []model.File, hosts []string, more ...testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
 	found, err := s.docker.Image(ctx, spec.Image)
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name str
 			h.PidMode = container.PidMode("container:" + c.GetContainerID())
 		}
 	}
-	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(lb.Spec{Name: name, Role: roleAid, Command: command}, nil, there),
+	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(plan.Spec{Name: name, Role: roleAid, Command: command}, nil, there),
 		testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
 	if err != nil {
 		return outcome{}, err
@@ -151,7 +152,7 @@ func (s *Stack) beside(ctx context.Context, c testcontainers.Container, name str
 const startsWithin = "10s"
 
 // tryStart starts the balancer for a moment: it must listen on every port. said is what it printed.
-func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hosts []string) (started bool, said string, err error) {
+func (s *Stack) tryStart(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) (started bool, said string, err error) {
 	c, err := s.isolated(ctx, spec, spec.Command, files, hosts)
 	if err != nil {
 		return false, "", fmt.Errorf("start %s: %w", spec.Name, err)
@@ -179,7 +180,7 @@ func (s *Stack) tryStart(ctx context.Context, spec lb.Spec, files []lb.File, hos
 }
 
 // Complaints are the warnings and errors that a node has printed so far.
-func (s *Stack) Complaints(ctx context.Context, spec lb.Spec) ([]lb.Said, error) {
+func (s *Stack) Complaints(ctx context.Context, spec plan.Spec) ([]model.Said, error) {
 	var said strings.Builder
 	err := s.Logs(ctx, spec.Name, &said)
 	return complaints(spec, said.String(), false), err
@@ -203,15 +204,15 @@ var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 // complaints are the warnings and errors of a log, with the user's own files and lines. Where all is asked for and none is
 // marked as a complaint, the whole is one.
-func complaints(spec lb.Spec, said string, all bool) []lb.Said {
-	var out, plain []lb.Said
+func complaints(spec plan.Spec, said string, all bool) []model.Said {
+	var out, plain []model.Said
 	scanner := bufio.NewScanner(strings.NewReader(colour.ReplaceAllString(said, "")))
 	for scanner.Scan() {
 		line := strings.TrimSpace(scanner.Text())
 		if line == "" {
 			continue
 		}
-		one := lb.Said{Text: line}
+		one := model.Said{Text: line}
 		for _, at := range slices.Sorted(maps.Keys(spec.Files)) {
 			name := spec.Files[at]
 			for _, mark := range []string{at + ":"} {

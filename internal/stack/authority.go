@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Authority signs the certificates of one run. Its keys are RSA, because cipher lists with names of RSA suites only are
@@ -128,7 +128,7 @@ func named(template *x509.Certificate, hosts []string, flaw Flaw) {
 	if flaw == OtherName {
 		hosts, template.DNSNames = nil, []string{"another.lbproof.test"}
 	} else {
-		template.DNSNames = []string{lb.AnyHost}
+		template.DNSNames = []string{plan.AnyHost}
 	}
 	template.Subject = pkix.Name{CommonName: template.DNSNames[0]}
 	for _, h := range hosts {

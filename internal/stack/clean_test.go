@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // A harness that was killed before its reaper ran leaves containers that were made and never started, and networks: they are found, and removed
@@ -18,7 +18,7 @@ import (
 func TestRemains(t *testing.T) {
 	s := open(t)
 	d := s.docker
-	found, err := d.Image(t.Context(), lb.Image{})
+	found, err := d.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
 	dead := d.newStack("killed")
 	_, err = d.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{Config: &container.Config{
@@ -61,7 +61,7 @@ func TestRemains(t *testing.T) {
 func TestOlderImagesOfLbproofGo(t *testing.T) {
 	s := open(t)
 	d := s.docker
-	own, err := d.Image(t.Context(), lb.Image{})
+	own, err := d.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
 	for _, older := range []string{"older1", "older2"} {
 		_, err := d.client.ImageTag(t.Context(), client.ImageTagOptions{Source: own.Ref, Target: ownName + ":" + older})
@@ -85,7 +85,7 @@ func TestOlderImagesOfLbproofGo(t *testing.T) {
 func TestRenew(t *testing.T) {
 	s := open(t)
 	d := s.docker
-	image := lb.Image{Ref: "localhost:1/renewed:here", Packages: []string{"busybox-static"}}
+	image := plan.Image{Ref: "localhost:1/renewed:here", Packages: []string{"busybox-static"}}
 	older := map[string]string{labelRecipe: recipe(image), labelPackages: "of another day", labelSource: "built long ago"}
 	forget := func() {
 		built, err := d.builtAs(context.Background(), image)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // A program and what it has started end with the context: all that have the pipe are gone when it ends.
@@ -74,11 +74,11 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 // Packages and modules that are none never reach a command line.
 func TestHostileImagesAreNotBuilt(t *testing.T) {
 	d := &Docker{}
-	_, _, err := d.debian(t.Context(), lb.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
+	_, _, err := d.debian(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
 	assert.ErrorContains(t, err, `packages[0]: "-o" is no name of a Debian package`)
-	_, _, err = d.debian(t.Context(), lb.Image{Ref: "x"}, false)
+	_, _, err = d.debian(t.Context(), plan.Image{Ref: "x"}, false)
 	assert.EqualError(t, err, "no package of Debian's is named in its place: pull or load x")
-	_, err = d.module(t.Context(), lb.Image{Ref: "x", Module: &lb.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}})
+	_, err = d.module(t.Context(), plan.Image{Ref: "x", Module: &plan.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}})
 	assert.ErrorContains(t, err, "module.path: malformed module path")
 }
 
@@ -93,7 +93,7 @@ func TestGoHasSettingsOfItsOwn(t *testing.T) {
 
 func TestModulesThatReplaceByFolders(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "go.mod")
-	m := &lb.Module{Name: "x", Path: "example.com/x", Version: "v1.0.0", Package: "cmd/x"}
+	m := &plan.Module{Name: "x", Path: "example.com/x", Version: "v1.0.0", Package: "cmd/x"}
 	require.NoError(t, os.WriteFile(name, []byte("module example.com/x\n\nreplace example.com/y => /home/me/y\n"), 0o600))
 	_, err := goMod(m, name)
 	assert.EqualError(t, err, "example.com/x replaces example.com/y by the folder /home/me/y, which the module proxy does not have")

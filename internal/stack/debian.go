@@ -15,13 +15,14 @@ import (
 	imagetypes "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources and
 // keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache. One that was built
 // already is taken as it is, unless fresh: then it is built again where the packages are newer.
-func (d *Docker) debian(ctx context.Context, image lb.Image, fresh bool) (found Found, built bool, err error) {
+func (d *Docker) debian(ctx context.Context, image plan.Image, fresh bool) (found Found, built bool, err error) {
 	if err := image.Validate(); err != nil {
 		return Found{}, false, err
 	}
@@ -90,7 +91,7 @@ func packagesOf(debs []string) string {
 		names = append(names, filepath.Base(deb))
 	}
 	slices.Sort(names)
-	return lb.Digest([]byte(strings.Join(names, "\n")))
+	return model.Digest([]byte(strings.Join(names, "\n")))
 }
 
 // aptCache is a folder in which apt-get works as if nothing were installed.
@@ -212,7 +213,7 @@ func copyTar(l layer, r *tar.Reader) error {
 }
 
 // furnish adds what the packages' installation scripts would have made: users, directories and links.
-func furnish(l layer, image lb.Image) error {
+func furnish(l layer, image plan.Image) error {
 	passwd, group := "root:x:0:0:root:/root:/bin/sh\n", "root:x:0:\n"
 	for i, user := range image.Users {
 		passwd += fmt.Sprintf("%s:x:%d:%d::/:/bin/false\n", user, 101+i, 101+i)

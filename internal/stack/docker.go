@@ -29,7 +29,9 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Labels on everything that a run makes.
@@ -102,14 +104,14 @@ type Stack struct {
 	entering sync.Mutex // a network, see launch
 	reaper   client.HijackedResponse
 
-	// Bounds are the most that a node of each role may use where its spec sets no limit; roles without one have lb.DefaultBounds.
-	Bounds map[lb.Role]lb.Bound
+	// Bounds are the most that a node of each role may use where its spec sets no limit; roles without one have plan.DefaultBounds.
+	Bounds map[plan.Role]plan.Bound
 	// Key opens the control ports of the run's own nodes, and the gateways of its agents.
 	Key string
 	// Pods gives every node that is started an agent in whose network it runs, so that faults can be put on it.
 	Pods bool
 	// Local are nodes whose services the balancer finds on its own loopback address too. Only with Pods.
-	Local []lb.Spec
+	Local []plan.Spec
 	// Attempted is told who tried to connect to a backend; nil where nobody wants to know. Only with Pods.
 	Attempted func(node string, all []agent.Attempt)
 
@@ -123,7 +125,7 @@ type Stack struct {
 }
 
 type node struct {
-	spec      lb.Spec
+	spec      plan.Spec
 	container testcontainers.Container
 	pod       *pod // nil where the node has none
 	image     Found
@@ -142,7 +144,7 @@ func (n *node) namespace() testcontainers.Container {
 
 // Open makes the run's networks, and first the reaper that will remove them. The caller must Close what Open returns.
 // clients is how many addresses the traffic may come from beside the worker's own.
-func (d *Docker) Open(ctx context.Context, run string, specs []lb.Spec, clients int) (*Stack, error) {
+func (d *Docker) Open(ctx context.Context, run string, specs []plan.Spec, clients int) (*Stack, error) {
 	d.sweep(ctx)
 	s := d.newStack(run)
 	if err := s.startReaper(ctx); err != nil {
@@ -160,7 +162,7 @@ func (d *Docker) newStack(run string) *Stack {
 }
 
 // Start brings up a node and returns when its process runs. It does not wait until the node serves.
-func (s *Stack) Start(ctx context.Context, spec lb.Spec, files []lb.File) error {
+func (s *Stack) Start(ctx context.Context, spec plan.Spec, files []model.File) error {
 	found, err := s.docker.Image(ctx, spec.Image)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
@@ -203,7 +205,7 @@ func inside(c testcontainers.Container) tweak {
 }
 
 // sharing puts a node into the network of its agent, which has the node's shared directories.
-func sharing(pod testcontainers.Container, spec lb.Spec) tweak {
+func sharing(pod testcontainers.Container, spec plan.Spec) tweak {
 	there := inside(pod)
 	into := there.host
 	there.host = func(h *container.HostConfig) {
@@ -222,7 +224,7 @@ type tweak struct {
 }
 
 // options are all of a container but its network.
-func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers.ContainerCustomizer {
+func (s *Stack) options(spec plan.Spec, files []model.File, t tweak) []testcontainers.ContainerCustomizer {
 	return []testcontainers.ContainerCustomizer{
 		testcontainers.CustomizeRequestOption(func(r *testcontainers.GenericContainerRequest) error {
 			r.Entrypoint, r.Cmd = spec.Command[:1], spec.Command[1:]
@@ -234,8 +236,8 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 		testcontainers.WithConfigModifier(func(c *container.Config) {
 			c.Hostname = spec.Hostname
 			c.User = cmp.Or(spec.User, rightsOf(spec.Role).user)
-			if spec.Role == lb.Backend {
-				c.Volumes = volumes([]string{lb.LedgerDir}) // which outlives the process, and is the only place that it writes to
+			if spec.Role == plan.Backend {
+				c.Volumes = volumes([]string{plan.LedgerDir}) // which outlives the process, and is the only place that it writes to
 			}
 			if spec.Dir != "" {
 				c.WorkingDir = spec.Dir
@@ -265,8 +267,8 @@ func (s *Stack) options(spec lb.Spec, files []lb.File, t tweak) []testcontainers
 }
 
 // environment is a node's, and the key of the run where the node has doors that the key opens. Nobody else of the run sees it.
-func (s *Stack) environment(spec lb.Spec) map[string]string {
-	if spec.Role != lb.Backend && spec.Role != lb.Agent {
+func (s *Stack) environment(spec plan.Spec) map[string]string {
+	if spec.Role != plan.Backend && spec.Role != plan.Agent {
 		return spec.Env
 	}
 	env := map[string]string{backends.KeyVariable: s.Key}
@@ -275,13 +277,13 @@ func (s *Stack) environment(spec lb.Spec) map[string]string {
 }
 
 // containerFiles puts configuration files where the node expects them, before its process starts.
-func containerFiles(spec lb.Spec, files []lb.File) []testcontainers.ContainerFile {
+func containerFiles(spec plan.Spec, files []model.File) []testcontainers.ContainerFile {
 	var out []testcontainers.ContainerFile
 	for at, text := range spec.Made {
 		out = append(out, testcontainers.ContainerFile{Reader: strings.NewReader(text), ContainerFilePath: at, FileMode: 0o644})
 	}
 	for at, name := range spec.Files {
-		i := slices.IndexFunc(files, func(f lb.File) bool { return f.Name == name })
+		i := slices.IndexFunc(files, func(f model.File) bool { return f.Name == name })
 		if i < 0 {
 			continue
 		}
@@ -299,7 +301,7 @@ func (e *RefusedError) Error() string { return e.Text }
 
 // Check gives the configuration to the balancer's own checker, in a container without a network in which every upstream
 // host is known. A refusal is a *RefusedError that names the user's file and line.
-func (s *Stack) Check(ctx context.Context, spec lb.Spec, files []lb.File, hosts []string) error {
+func (s *Stack) Check(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) error {
 	checked, err := s.alone(ctx, spec, spec.Check, files, hosts)
 	if err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
@@ -311,9 +313,9 @@ func (s *Stack) Check(ctx context.Context, spec lb.Spec, files []lb.File, hosts 
 }
 
 // refusal names the user's file in place of the path in the container.
-func refusal(spec lb.Spec, files []lb.File, said string) string {
+func refusal(spec plan.Spec, files []model.File, said string) string {
 	said = strings.TrimSpace(said)
-	pos := lb.Pos{}
+	pos := model.Pos{}
 	if len(files) > 0 {
 		pos.File = files[0].Name
 	}
@@ -352,15 +354,15 @@ func (s *Stack) node(name string) *node {
 
 // Proof shows that a node's process runs the files it was given: they were put there before it started, they still are
 // what they were, and it was started once, with its plan's command. It returns the digest of the main file.
-func (s *Stack) Proof(ctx context.Context, spec lb.Spec, files []lb.File) (digest string, err error) {
+func (s *Stack) Proof(ctx context.Context, spec plan.Spec, files []model.File) (digest string, err error) {
 	c := s.node(spec.Name).container
 	for at, name := range spec.Files {
-		i := slices.IndexFunc(files, func(f lb.File) bool { return f.Name == name })
+		i := slices.IndexFunc(files, func(f model.File) bool { return f.Name == name })
 		content, err := readFile(ctx, c, at)
 		if err != nil {
 			return "", fmt.Errorf("prove the configuration of %s: %w", spec.Name, err)
 		}
-		if got := lb.Digest(content); i < 0 || got != files[i].SHA256 {
+		if got := model.Digest(content); i < 0 || got != files[i].SHA256 {
 			return "", fmt.Errorf("prove the configuration of %s: %s is not the file %s that it was given", spec.Name, at, name)
 		}
 		if i == 0 {
@@ -391,7 +393,7 @@ func readFile(ctx context.Context, c testcontainers.Container, at string) ([]byt
 
 // Workers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if that
 // never comes, after two seconds.
-func (s *Stack) Workers(ctx context.Context, spec lb.Spec, expected int) (int, error) {
+func (s *Stack) Workers(ctx context.Context, spec plan.Spec, expected int) (int, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	for {
 		found, err := s.workers(ctx, spec)
@@ -405,7 +407,7 @@ func (s *Stack) Workers(ctx context.Context, spec lb.Spec, expected int) (int, e
 }
 
 // workers are the ids of a node's processes whose title begins as its spec says, the first left out where it is a master.
-func (s *Stack) workers(ctx context.Context, spec lb.Spec) ([]string, error) {
+func (s *Stack) workers(ctx context.Context, spec plan.Spec) ([]string, error) {
 	top, err := s.docker.client.ContainerTop(ctx, s.node(spec.Name).container.GetContainerID(), client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
 	if err != nil && strings.Contains(err.Error(), `"ps"`) {
 		return nil, fmt.Errorf("list the processes of %s: %w; the engine's machine needs the program: 'apt-get install procps' there", spec.Name, err)
@@ -439,16 +441,16 @@ func (s *Stack) Address(ctx context.Context, name string) (string, error) {
 }
 
 // Nodes says how every container has fared so far.
-func (s *Stack) Nodes(ctx context.Context) ([]lb.Node, error) {
+func (s *Stack) Nodes(ctx context.Context) ([]history.Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []lb.Node
+	var out []history.Node
 	for name, n := range s.nodes {
 		info, err := n.container.Inspect(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("inspect %s: %w", name, err)
 		}
-		one := lb.Node{
+		one := history.Node{
 			Name: name, Role: n.spec.Role, Image: n.image.Ref, Source: n.image.Source, CPUs: n.spec.CPUs, Memory: n.spec.Memory,
 			ImageID: info.Image, Restarts: info.RestartCount, OOMKilled: n.oom || info.State.OOMKilled,
 		}
@@ -466,7 +468,7 @@ func (s *Stack) Nodes(ctx context.Context) ([]lb.Node, error) {
 		}
 		out = append(out, one)
 	}
-	slices.SortFunc(out, func(a, b lb.Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b history.Node) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 

@@ -21,7 +21,8 @@ import (
 	imagetypes "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Labels on images that lbproof makes.
@@ -37,7 +38,7 @@ type Found struct{ Ref, Source string }
 
 // Image finds an image: a local one, else a pulled one, else one built from Debian packages. The zero image is the one
 // that holds lbproof's own binary.
-func (d *Docker) Image(ctx context.Context, image lb.Image) (Found, error) {
+func (d *Docker) Image(ctx context.Context, image plan.Image) (Found, error) {
 	if image.Ref == "" {
 		return d.own(ctx)
 	}
@@ -66,7 +67,7 @@ func (d *Docker) Image(ctx context.Context, image lb.Image) (Found, error) {
 }
 
 // local looks for the image by its name, then for one that was built in its place.
-func (d *Docker) local(ctx context.Context, image lb.Image) (Found, bool, error) {
+func (d *Docker) local(ctx context.Context, image plan.Image) (Found, bool, error) {
 	_, err := d.client.ImageInspect(ctx, image.Ref)
 	if err == nil {
 		return Found{image.Ref, "local"}, true, nil
@@ -82,7 +83,7 @@ func (d *Docker) local(ctx context.Context, image lb.Image) (Found, bool, error)
 }
 
 // builtAs lists the images that were built in an image's place, the newest first.
-func (d *Docker) builtAs(ctx context.Context, image lb.Image) ([]imagetypes.Summary, error) {
+func (d *Docker) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Summary, error) {
 	built, err := d.client.ImageList(ctx, client.ImageListOptions{
 		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipe(image)),
 	})
@@ -98,7 +99,7 @@ func (d *Docker) builtAs(ctx context.Context, image lb.Image) ([]imagetypes.Summ
 
 // Renew gets the newest of an image: from its registry, else built from Debian packages where these are newer than those of the image that
 // is here. news is what it did, or why it did nothing.
-func (d *Docker) Renew(ctx context.Context, image lb.Image) (found Found, news string, err error) {
+func (d *Docker) Renew(ctx context.Context, image plan.Image) (found Found, news string, err error) {
 	if image.Ref == "" {
 		found, err = d.own(ctx)
 		return found, "holds this lbproof", err
@@ -127,9 +128,9 @@ func (d *Docker) Renew(ctx context.Context, image lb.Image) (found Found, news s
 }
 
 // recipe tells images built in one way from those built in another.
-func recipe(image lb.Image) string {
+func recipe(image plan.Image) string {
 	text, _ := json.Marshal(image) // plain strings never fail
-	return lb.Digest(text)[:12]
+	return model.Digest(text)[:12]
 }
 
 // pull fetches an image; a registry that does not answer within two minutes is none.
@@ -208,7 +209,7 @@ func (d *Docker) makeOwn(ctx context.Context) (Found, error) {
 	defer d.dropOlder(ctx, found.Ref)
 	return found, d.load(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
 		program := &tar.Header{Name: "lbproof", Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
-		return errors.Join(l.dir("tmp", 0o1777), l.dir(lb.LedgerDir, 0o1777), l.add(program, binary))
+		return errors.Join(l.dir("tmp", 0o1777), l.dir(plan.LedgerDir, 0o1777), l.add(program, binary))
 	})
 }
 

@@ -20,7 +20,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
@@ -35,11 +36,11 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 	require.NoError(t, err)
 	server, _ := backend("10.9.0.10")
 	server.Address, server.Files = "10.9.0.10", nil
-	server.Command = append(server.Command, "--ledger", lb.LedgerDir+"/arrivals")
+	server.Command = append(server.Command, "--ledger", plan.LedgerDir+"/arrivals")
 	other := openRun(t, d, "isolation-other", nil)
 	foreign, _ := backend("foreign")
 	foreign.Files = nil
-	foreign.Command = append(foreign.Command, "--ledger", lb.LedgerDir+"/arrivals")
+	foreign.Command = append(foreign.Command, "--ledger", plan.LedgerDir+"/arrivals")
 	require.NoError(t, other.Start(t.Context(), foreign, nil))
 	elsewhere, err := other.Address(t.Context(), "foreign")
 	require.NoError(t, err)
@@ -74,7 +75,7 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := openRun(t, d, "isolation-"+name, []lb.Spec{server})
+			s := openRun(t, d, "isolation-"+name, []plan.Spec{server})
 			require.NoError(t, s.Start(t.Context(), server, nil))
 			targets := []string{"10.9.0.10 8000", elsewhere + " 8000", "1.1.1.1 53"}
 			targets = append(targets, s.hostsTargets(t, port)...)
@@ -125,7 +126,7 @@ end)`
 )
 
 // openRun starts the stack of a run.
-func openRun(t *testing.T, d *Docker, run string, specs []lb.Spec) *Stack {
+func openRun(t *testing.T, d *Docker, run string, specs []plan.Spec) *Stack {
 	t.Helper()
 	s, err := d.Open(t.Context(), run, specs, 0)
 	require.NoError(t, err)
@@ -158,7 +159,7 @@ func (s *Stack) hostsTargets(t *testing.T, port int) []string {
 }
 
 // attacker is the balancer that runs a configuration.
-func attacker(t *testing.T, balancer, text, script string) (lb.Spec, []lb.File) {
+func attacker(t *testing.T, balancer, text, script string) (plan.Spec, []model.File) {
 	t.Helper()
 	dir := t.TempDir()
 	name := map[string]string{"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[balancer]
@@ -169,7 +170,7 @@ func attacker(t *testing.T, balancer, text, script string) (lb.Spec, []lb.File) 
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
 	for _, spec := range specs {
-		if spec.Role == lb.Balancer {
+		if spec.Role == plan.Balancer {
 			for at := range spec.Files {
 				if at == script {
 					delete(spec.Files, at)
@@ -179,7 +180,7 @@ func attacker(t *testing.T, balancer, text, script string) (lb.Spec, []lb.File) 
 		}
 	}
 	t.Fatal("the configuration has no balancer")
-	return lb.Spec{}, nil
+	return plan.Spec{}, nil
 }
 
 // until gives what a node printed, once that has a text.
@@ -211,27 +212,27 @@ func TestRightsOfRoles(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	s.Pods = true
-	for _, role := range []lb.Role{lb.Backend, lb.Balancer, lb.Peer, lb.Monitor, lb.Dependency} {
+	for _, role := range []plan.Role{plan.Backend, plan.Balancer, plan.Peer, plan.Monitor, plan.Dependency} {
 		spec, files := backend(string(role))
 		spec.Role = role
-		if role == lb.Backend {
+		if role == plan.Backend {
 			spec.Files, spec.Memory = nil, 256<<20
-			spec.Command = append(spec.Command, "--ledger", lb.LedgerDir+"/arrivals")
+			spec.Command = append(spec.Command, "--ledger", plan.LedgerDir+"/arrivals")
 		}
-		if role == lb.Balancer {
+		if role == plan.Balancer {
 			spec.Shared = []string{"/run/shared"}
 		}
 		require.NoError(t, s.Start(t.Context(), spec, files))
 	}
 	for _, clients := range []netip.Prefix{{}, s.clients} {
 		s.clients = clients
-		streams, err := s.StartAttached(t.Context(), lb.Spec{Name: "worker" + clients.String(), Role: lb.Worker, Command: []string{"/lbproof", "worker"}})
+		streams, err := s.StartAttached(t.Context(), plan.Spec{Name: "worker" + clients.String(), Role: plan.Worker, Command: []string{"/lbproof", "worker"}})
 		require.NoError(t, err)
 		defer streams.Close()
 	}
 	balancer := s.Node("balancer")
 	assert.ErrorContains(t, balancer.KillOne(t.Context(), "nothing"), "no process is called")
-	require.NoError(t, balancer.Write(t.Context(), lb.NewFile("/conf", []byte("anew"))))
+	require.NoError(t, balancer.Write(t.Context(), model.NewFile("/conf", []byte("anew"))))
 	require.NoError(t, s.RouteClients(t.Context(), "balancer", "worker"+s.clients.String()))
 	_, err = s.beside(t.Context(), s.node("balancer").container, "reach", []string{"/lbproof", "reach", "--ports", "8000"}, false)
 	require.NoError(t, err)

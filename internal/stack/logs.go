@@ -13,13 +13,13 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // Stdout is where the images of balancers have their logs of requests lead to.
 const Stdout = "/dev/stdout"
 
-// Written are the lines with lb.LogMark of a file in a node. printed: the file is a link to Stdout. A file that is not there
+// Written are the lines with history.LogMark of a file in a node. printed: the file is a link to Stdout. A file that is not there
 // has none.
 func (s *Stack) Written(ctx context.Context, node, file string) (lines []string, printed bool, err error) {
 	id := s.node(node).container.GetContainerID()
@@ -42,7 +42,7 @@ func (s *Stack) Written(ctx context.Context, node, file string) (lines []string,
 	return lines, false, err
 }
 
-// Printed tells of the lines with lb.LogMark that a node prints, each with its time and a space before it, which make it one of
+// Printed tells of the lines with history.LogMark that a node prints, each with its time and a space before it, which make it one of
 // its kind: of those that Docker still has or, to follow, of those to come until ctx is done.
 func (s *Stack) Printed(ctx context.Context, node string, follow bool, tell func(line string)) error {
 	what := client.ContainerLogsOptions{ShowStdout: true, Timestamps: true, Follow: follow}
@@ -67,7 +67,7 @@ func marked(r io.Reader, tell func(line string)) error {
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		if strings.Contains(line, lb.LogMark) {
+		if strings.Contains(line, history.LogMark) {
 			tell(strings.TrimSuffix(line, "\n"))
 		}
 		if errors.Is(err, io.EOF) {

@@ -16,12 +16,12 @@ import (
 
 	"golang.org/x/mod/modfile"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads and
 // compiles stays in Go's own caches; the program stays in the image.
-func (d *Docker) module(ctx context.Context, image lb.Image) (Found, error) {
+func (d *Docker) module(ctx context.Context, image plan.Image) (Found, error) {
 	if err := image.Validate(); err != nil {
 		return Found{}, err
 	}
@@ -53,7 +53,7 @@ func (d *Docker) module(ctx context.Context, image lb.Image) (Found, error) {
 }
 
 // compile builds the program, as its own module would: with that module's replacements and exclusions.
-func compile(ctx context.Context, dir string, m *lb.Module) (program string, err error) {
+func compile(ctx context.Context, dir string, m *plan.Module) (program string, err error) {
 	out, err := goTool(ctx, dir, "mod", "download", "-json", m.Path+"@"+m.Version)
 	if err != nil {
 		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
@@ -85,7 +85,7 @@ func compile(ctx context.Context, dir string, m *lb.Module) (program string, err
 }
 
 // goMod writes the module that builds the program.
-func goMod(m *lb.Module, theirs string) (string, error) {
+func goMod(m *plan.Module, theirs string) (string, error) {
 	text, err := os.ReadFile(theirs)
 	if err != nil {
 		return "", err
@@ -133,7 +133,7 @@ func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
 }
 
 // programImage makes an image of one static program.
-func (d *Docker) programImage(ctx context.Context, image lb.Image, program string) (Found, error) {
+func (d *Docker) programImage(ctx context.Context, image plan.Image, program string) (Found, error) {
 	m := image.Module
 	f, err := os.Open(program)
 	if err != nil {

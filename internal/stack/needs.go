@@ -5,27 +5,28 @@ import (
 	"maps"
 	"path"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Furnish makes the files that a node refers to and does not bring: certificates, and directories with a page. It returns the
 // spec with their places, and the files.
-func (a *Authority) Furnish(spec lb.Spec, needs []lb.Need) (lb.Spec, []lb.File, error) {
+func (a *Authority) Furnish(spec plan.Spec, needs []model.Need) (plan.Spec, []model.File, error) {
 	spec.Files = maps.Clone(spec.Files)
 	if spec.Files == nil {
 		spec.Files = map[string]string{}
 	}
-	var files []lb.File
+	var files []model.File
 	put := func(at string, content []byte) {
 		if _, there := spec.Files[at]; there {
 			return
 		}
 		name := "made for the run: " + at
 		spec.Files[at] = name
-		files = append(files, lb.NewFile(name, content))
+		files = append(files, model.NewFile(name, content))
 	}
 	for _, n := range needs {
-		if n.Kind == lb.NeedDirectory {
+		if n.Kind == model.NeedDirectory {
 			put(path.Join(n.Path, "index.html"), []byte("<!doctype html><title>lbproof</title><p>made for the run\n"))
 		}
 	}
@@ -37,8 +38,8 @@ func (a *Authority) Furnish(spec lb.Spec, needs []lb.Need) (lb.Spec, []lb.File, 
 }
 
 // Certificates makes the certificates among needs, with a flaw. The files' names are where they belong in the container.
-func (a *Authority) Certificates(needs []lb.Need, flaw Flaw) ([]lb.File, error) {
-	var files []lb.File
+func (a *Authority) Certificates(needs []model.Need, flaw Flaw) ([]model.File, error) {
+	var files []model.File
 	made := map[string]bool{}
 	for _, n := range needs {
 		if made[n.Path] {
@@ -46,22 +47,22 @@ func (a *Authority) Certificates(needs []lb.Need, flaw Flaw) ([]lb.File, error) 
 		}
 		made[n.Path] = true
 		switch n.Kind {
-		case lb.NeedAuthority:
+		case model.NeedAuthority:
 			own, err := a.PEM()
 			if err != nil {
 				return nil, err
 			}
-			files = append(files, lb.NewFile(n.Path, own))
-		case lb.NeedCertificate:
+			files = append(files, model.NewFile(n.Path, own))
+		case model.NeedCertificate:
 			chain, key, err := a.issue(n.Hosts, flaw)
 			if err != nil {
 				return nil, fmt.Errorf("%s: make the certificate %s: %w", n.Pos, n.Path, err)
 			}
 			if n.With == "" {
-				files = append(files, lb.NewFile(n.Path, append(chain, key...)))
+				files = append(files, model.NewFile(n.Path, append(chain, key...)))
 				continue
 			}
-			files = append(files, lb.NewFile(n.Path, chain), lb.NewFile(n.With, key))
+			files = append(files, model.NewFile(n.Path, chain), model.NewFile(n.With, key))
 		}
 	}
 	return files, nil

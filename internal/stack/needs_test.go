@@ -11,18 +11,19 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Certificates are for the names that the configuration gives, from one authority, with the key where it is looked for.
 func TestFurnish(t *testing.T) {
-	spec := lb.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"}}
-	out, files, err := new(Authority).Furnish(spec, []lb.Need{
-		{Kind: lb.NeedCertificate, Path: "/a.crt", With: "/a.key", Hosts: []string{"a.example", "*.b.example", ""}},
-		{Kind: lb.NeedCertificate, Path: "/a.crt", With: "/a.key", Hosts: []string{"again"}},
-		{Kind: lb.NeedCertificate, Path: "/both.pem"},
-		{Kind: lb.NeedDirectory, Path: "/var/www"},
-		{Kind: lb.NeedHost, Path: "auth:80"},
+	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"}}
+	out, files, err := new(Authority).Furnish(spec, []model.Need{
+		{Kind: model.NeedCertificate, Path: "/a.crt", With: "/a.key", Hosts: []string{"a.example", "*.b.example", ""}},
+		{Kind: model.NeedCertificate, Path: "/a.crt", With: "/a.key", Hosts: []string{"again"}},
+		{Kind: model.NeedCertificate, Path: "/both.pem"},
+		{Kind: model.NeedDirectory, Path: "/var/www"},
+		{Kind: model.NeedHost, Path: "auth:80"},
 	})
 	require.NoError(t, err)
 	assert.Len(t, spec.Files, 1, "the plan's own spec is left alone")
@@ -60,25 +61,25 @@ func TestFurnish(t *testing.T) {
 func TestGoMod(t *testing.T) {
 	theirs := filepath.Join(t.TempDir(), "go.mod")
 	require.NoError(t, os.WriteFile(theirs, []byte("module m.example/m\n\ngo 1.25.0\n\nreplace a.example => b.example v1.2.3\n\nexclude c.example v0.0.1\n"), 0o600))
-	got, err := goMod(&lb.Module{Path: "m.example/m", Version: "v3.0.0"}, theirs)
+	got, err := goMod(&plan.Module{Path: "m.example/m", Version: "v3.0.0"}, theirs)
 	require.NoError(t, err)
 	assert.Equal(t, "module lbproof.invalid/tools\n\ngo 1.25.0\n\nrequire m.example/m v3.0.0\nreplace a.example  => b.example v1.2.3\nexclude c.example v0.0.1\n", got)
 }
 
 // What balancers complain of is told with the user's file and line; the rest of their logs is not.
 func TestComplaints(t *testing.T) {
-	spec := lb.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "lb.conf", "/etc/haproxy/haproxy.cfg": "lb.cfg"}}
-	f := func(log string, want ...lb.Said) {
+	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "lb.conf", "/etc/haproxy/haproxy.cfg": "lb.cfg"}}
+	f := func(log string, want ...model.Said) {
 		t.Helper()
 		assert.Equal(t, want, complaints(spec, log, false))
 	}
 	f("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\n")
 	f("2026/11/21 [emerg] 1#1: unknown directive \"x\" in /etc/nginx/nginx.conf:7\n",
-		lb.Said{Pos: lb.Pos{File: "lb.conf", Line: 7}, Text: `2026/11/21 [emerg] 1#1: unknown directive "x" in lb.conf:7`})
+		model.Said{Pos: model.Pos{File: "lb.conf", Line: 7}, Text: `2026/11/21 [emerg] 1#1: unknown directive "x" in lb.conf:7`})
 	f("[NOTICE] (1) : hello\n[ALERT] (1) : config : parsing [/etc/haproxy/haproxy.cfg:48] : bad\n[WARNING] (1) : Server b/s is DOWN, reason: x\n",
-		lb.Said{Pos: lb.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
-	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", lb.Said{Text: "2026 ERR no"})
-	assert.Equal(t, []lb.Said{{Text: "just this"}}, complaints(spec, "just this\n", true))
+		model.Said{Pos: model.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
+	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", model.Said{Text: "2026 ERR no"})
+	assert.Equal(t, []model.Said{{Text: "just this"}}, complaints(spec, "just this\n", true))
 	assert.Equal(t, "HAProxy version 2.6.12 2026/10/17", VersionLine("\nHAProxy version 2.6.12   2026/10/17\nStatus: x\n"))
 }
 
@@ -91,7 +92,7 @@ func TestFlaws(t *testing.T) {
 	require.True(t, roots.AppendCertsFromPEM(own))
 	f := func(flaw Flaw, want string) {
 		t.Helper()
-		needs := []lb.Need{{Kind: lb.NeedCertificate, Path: "/both.pem", Hosts: []string{"a.example", "192.0.2.1"}}, {Kind: lb.NeedAuthority, Path: "/ca.pem"}}
+		needs := []model.Need{{Kind: model.NeedCertificate, Path: "/both.pem", Hosts: []string{"a.example", "192.0.2.1"}}, {Kind: model.NeedAuthority, Path: "/ca.pem"}}
 		files, err := a.Certificates(needs, flaw)
 		require.NoError(t, err)
 		require.Len(t, files, 2)
@@ -100,8 +101,8 @@ func TestFlaws(t *testing.T) {
 		require.NoError(t, err)
 		leaf, err := x509.ParseCertificate(pair.Certificate[0])
 		require.NoError(t, err)
-		for _, name := range []string{"a.example", "192.0.2.1", lb.AnyHost} {
-			if flaw == OtherName && name != lb.AnyHost {
+		for _, name := range []string{"a.example", "192.0.2.1", plan.AnyHost} {
+			if flaw == OtherName && name != plan.AnyHost {
 				continue
 			}
 			_, err = leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots})

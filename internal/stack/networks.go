@@ -20,7 +20,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // addressed is a network on which nodes have the addresses that the configuration names.
@@ -31,7 +31,7 @@ type addressed struct {
 
 // makeNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that lie too far
 // apart for it. The machine has no address in them and no route to them, and nothing in them has a route out.
-func (s *Stack) makeNetworks(ctx context.Context, specs []lb.Spec, clients int) error {
+func (s *Stack) makeNetworks(ctx context.Context, specs []plan.Spec, clients int) error {
 	taken, err := addressesOf(specs)
 	if err != nil {
 		return err
@@ -317,7 +317,7 @@ func (s *Stack) RouteClients(ctx context.Context, node, worker string) error {
 func (s *Stack) Clients() netip.Prefix { return s.clients }
 
 // addressesOf are the addresses that the configuration names, without repeats, those of the first node first.
-func addressesOf(specs []lb.Spec) ([]netip.Addr, error) {
+func addressesOf(specs []plan.Spec) ([]netip.Addr, error) {
 	var taken []netip.Addr
 	for _, spec := range specs {
 		if spec.Address == "" {
@@ -516,7 +516,7 @@ func (s *Stack) launch(ctx context.Context, image string, options, networks []te
 
 // joined are the networks of a node: the one that has its own address first, then the run's main network. The balancer
 // stands in all of them.
-func (s *Stack) joined(spec lb.Spec) []testcontainers.ContainerCustomizer {
+func (s *Stack) joined(spec plan.Spec) []testcontainers.ContainerCustomizer {
 	var out []testcontainers.ContainerCustomizer
 	main := s.networks[0]
 	at, err := netip.ParseAddr(spec.Address)
@@ -537,7 +537,7 @@ func (s *Stack) joined(spec lb.Spec) []testcontainers.ContainerCustomizer {
 	}
 	out = append(out, network.WithNetworkName(spec.Hosts(), main.name))
 	for _, n := range s.networks[1:] {
-		if spec.Role == lb.Balancer || spec.Role == lb.Peer {
+		if spec.Role == plan.Balancer || spec.Role == plan.Peer {
 			out = append(out, network.WithNetworkName(nil, n.name))
 		}
 	}

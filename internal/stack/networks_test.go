@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Addresses that the configuration names share a network where they are near each other; nobody else gets one of them, and no network has an
@@ -67,7 +67,7 @@ func TestNetworksOfAddresses(t *testing.T) {
 	assert.ErrorContains(t, err, "rp_filter=1")
 	_, err = layOut(taken, 0, parseAll([]string{"192.0.2.3"}))
 	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.3")
-	_, err = addressesOf([]lb.Spec{{Name: "x", Address: "::1"}})
+	_, err = addressesOf([]plan.Spec{{Name: "x", Address: "::1"}})
 	assert.ErrorContains(t, err, "no IPv4 address")
 }
 
@@ -102,7 +102,7 @@ func TestNetworkWithRoomForClients(t *testing.T) {
 		gateway, dynamic, ok := room(gotWide, taken, gotBlock)
 		require.True(t, ok)
 		assert.False(t, gotBlock.Contains(gateway) || gotBlock.Overlaps(dynamic))
-		last := lb.ClientAddress(gotBlock, clients-1)
+		last := plan.ClientAddress(gotBlock, clients-1)
 		assert.True(t, gotBlock.Contains(last), "the last client has %s", last)
 		for _, a := range taken {
 			assert.False(t, gotBlock.Contains(a))
@@ -137,7 +137,7 @@ func TestOwnNetworks(t *testing.T) {
 					continue
 				}
 				assert.False(t, one.clients.Overlaps(one.config.IPRange))
-				last := lb.ClientAddress(one.clients, clients-1)
+				last := plan.ClientAddress(one.clients, clients-1)
 				assert.True(t, one.clients.Contains(last) && one.clients.Contains(last.Next()), "the last client has %s, which may be the broadcast address", last)
 				assert.True(t, subnet.Contains(last))
 			}

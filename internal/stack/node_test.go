@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // What the harness has forgotten to take back, because it hangs, the reaper does.
@@ -98,7 +98,7 @@ func TestRulesExpire(t *testing.T) {
 	s.Pods = true
 	spec, files := backend("b1")
 	spec.Ports, spec.Control = []int{8000}, 7070
-	spec.Command = append(spec.Command, "--ledger", lb.LedgerDir+"/arrivals")
+	spec.Command = append(spec.Command, "--ledger", plan.LedgerDir+"/arrivals")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	peer, _ := backend("b2")
 	require.NoError(t, s.Start(t.Context(), peer, files))

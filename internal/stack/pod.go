@@ -18,7 +18,8 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // pod is the agent of a node, in whose network namespace the node's own container runs. A node that may be broken has one.
@@ -39,9 +40,9 @@ type pod struct {
 func podName(node string) string { return node + "-agent" }
 
 // startPod brings up the agent of a node, which has the node's name and addresses.
-func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
+func (s *Stack) startPod(ctx context.Context, spec plan.Spec) (*pod, error) {
 	command := []string{"/lbproof", "agent"}
-	if spec.Role == lb.Backend && len(spec.Ports) > 0 {
+	if spec.Role == plan.Backend && len(spec.Ports) > 0 {
 		var ports []string
 		for _, p := range spec.Ports {
 			ports = append(ports, strconv.Itoa(p))
@@ -49,14 +50,14 @@ func (s *Stack) startPod(ctx context.Context, spec lb.Spec) (*pod, error) {
 		command = append(command, "--ports", strings.Join(ports, ","))
 	}
 	for _, d := range s.Local {
-		if spec.Role == lb.Balancer || spec.Role == lb.Peer {
+		if spec.Role == plan.Balancer || spec.Role == plan.Peer {
 			command = append(command, "--local", fmt.Sprintf("%s=%d", d.Host(), d.Ports[0]))
 		}
 	}
 	for _, dir := range spec.Shared {
 		command = append(command, "--shared", dir)
 	}
-	own := lb.Spec{Name: podName(spec.Name), Role: lb.Agent, Command: command}
+	own := plan.Spec{Name: podName(spec.Name), Role: plan.Agent, Command: command}
 	capable := tweak{
 		config: func(c *container.Config) { c.Hostname, c.Volumes = spec.Hostname, volumes(spec.Shared) },
 		host: func(h *container.HostConfig) {
@@ -334,7 +335,7 @@ func (n Node) KillOne(ctx context.Context, title string) error {
 
 // Write puts files in place, each in one step and in their order: written beside and renamed, as a careful deployment does. A
 // balancer that watches its files would take over half of one otherwise, or none. Their names are their places.
-func (n Node) Write(ctx context.Context, files ...lb.File) error {
+func (n Node) Write(ctx context.Context, files ...model.File) error {
 	found := n.stack.node(n.name)
 	if found == nil {
 		return fmt.Errorf("the run has no node %s", n.name)

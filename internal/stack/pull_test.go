@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Where a registry answers, an image that is not here is pulled, and the next time it is local.
@@ -24,7 +24,7 @@ func TestImageIsPulled(t *testing.T) {
 	require.NoError(t, err)
 	ref := "127.0.0.1:" + port + "/nothing:1"
 
-	own, err := s.docker.Image(t.Context(), lb.Image{})
+	own, err := s.docker.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
 	cli := s.docker.client
 	_, err = cli.ImageTag(t.Context(), client.ImageTagOptions{Source: own.Ref, Target: ref})
@@ -37,7 +37,7 @@ func TestImageIsPulled(t *testing.T) {
 	defer func() { _, _ = cli.ImageRemove(t.Context(), ref, client.ImageRemoveOptions{}) }()
 
 	for _, source := range []string{"pulled", "local"} {
-		found, err := s.docker.Image(t.Context(), lb.Image{Ref: ref})
+		found, err := s.docker.Image(t.Context(), plan.Image{Ref: ref})
 		require.NoError(t, err)
 		assert.Equal(t, Found{ref, source}, found)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // socket is where the reaper finds the engine: the reaper runs beside it, wherever the harness runs.
@@ -60,7 +60,7 @@ func (s *Stack) guard() (leave func(), err error) {
 }
 
 func (s *Stack) tryReaper(ctx context.Context) error {
-	found, err := s.docker.Image(ctx, lb.Image{})
+	found, err := s.docker.Image(ctx, plan.Image{})
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (s *Stack) tryReaper(ctx context.Context) error {
 	host := &container.HostConfig{
 		AutoRemove: true, NetworkMode: "none", Binds: []string{source + ":" + socket}, LogConfig: container.LogConfig{Type: "none"},
 	}
-	s.restrict(host, lb.Spec{Role: roleReaper}, 0)
+	s.restrict(host, plan.Spec{Role: roleReaper}, 0)
 	made, err := s.docker.client.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Config: &container.Config{
 			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.run}, OpenStdin: true, StdinOnce: true, AttachStdin: true,

@@ -5,7 +5,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Roles of containers that are no nodes.
@@ -28,13 +28,13 @@ const nobody = "65534:65534"
 // rightsOf says what a role may do. Which capabilities a balancer needs, its manual says: its first process is root's, binds low ports,
 // gives its directories and sockets to another user and sets their modes then, becomes that user and signals such processes; HAProxy changes its
 // root besides.
-func rightsOf(role lb.Role) rights {
+func rightsOf(role plan.Role) rights {
 	switch role {
-	case lb.Balancer, lb.Peer:
+	case plan.Balancer, plan.Peer:
 		return rights{capabilities: []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT"}}
-	case lb.Backend, lb.Worker:
+	case plan.Backend, plan.Worker:
 		return rights{user: nobody, readOnly: true}
-	case lb.Agent:
+	case plan.Agent:
 		return rights{capabilities: []string{"NET_ADMIN"}, user: "0", readOnly: true}
 	case roleAid, roleReaper:
 		return rights{user: "0", readOnly: true} // what an aid's command needs besides, beside says
@@ -43,7 +43,7 @@ func rightsOf(role lb.Role) rights {
 }
 
 // restrict gives a container the rights of its role, and its bounds.
-func (s *Stack) restrict(h *container.HostConfig, spec lb.Spec, files int) {
+func (s *Stack) restrict(h *container.HostConfig, spec plan.Spec, files int) {
 	r := rightsOf(spec.Role)
 	h.CapDrop = []string{"ALL"}
 	h.CapAdd = slices.Clone(r.capabilities)
@@ -57,11 +57,11 @@ func (s *Stack) restrict(h *container.HostConfig, spec lb.Spec, files int) {
 }
 
 // bound is the most that a container of a role may use.
-func (s *Stack) bound(role lb.Role) lb.Bound {
-	for _, bounds := range []map[lb.Role]lb.Bound{s.Bounds, lb.DefaultBounds()} {
+func (s *Stack) bound(role plan.Role) plan.Bound {
+	for _, bounds := range []map[plan.Role]plan.Bound{s.Bounds, plan.DefaultBounds()} {
 		if b, ok := bounds[role]; ok {
 			return b
 		}
 	}
-	return lb.DefaultBounds()[lb.Agent]
+	return plan.DefaultBounds()[plan.Agent]
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // Sample says what every container has used so far. Their At is left to the caller. One that is down at the moment is left out.
-func (s *Stack) Sample(ctx context.Context) []lb.Sample {
+func (s *Stack) Sample(ctx context.Context) []history.Sample {
 	names := s.names()
-	samples := make([]*lb.Sample, len(names))
+	samples := make([]*history.Sample, len(names))
 	var asking sync.WaitGroup
 	for i, name := range names {
 		asking.Go(func() { samples[i], _ = s.sampleOne(ctx, name) })
 	}
 	asking.Wait()
-	var out []lb.Sample
+	var out []history.Sample
 	for _, one := range samples {
 		if one != nil {
 			out = append(out, *one)
@@ -31,7 +31,7 @@ func (s *Stack) Sample(ctx context.Context) []lb.Sample {
 	return out
 }
 
-func (s *Stack) sampleOne(ctx context.Context, name string) (*lb.Sample, error) {
+func (s *Stack) sampleOne(ctx context.Context, name string) (*history.Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	n := s.node(name)
@@ -42,7 +42,7 @@ func (s *Stack) sampleOne(ctx context.Context, name string) (*lb.Sample, error) 
 	if stats.CPUStats.CPUUsage.TotalUsage == 0 {
 		return nil, fmt.Errorf("sample %s: it is not running", name)
 	}
-	out := &lb.Sample{
+	out := &history.Sample{
 		Node: name, CPU: time.Duration(stats.CPUStats.CPUUsage.TotalUsage), Throttled: time.Duration(stats.CPUStats.ThrottlingData.ThrottledTime),
 		Memory: int64(stats.MemoryStats.Usage) - pageCache(stats.MemoryStats.Stats),
 	}

@@ -14,12 +14,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 func TestRefusalNamesTheUsersFile(t *testing.T) {
-	spec := lb.Spec{Check: []string{"nginx", "-t"}, Files: map[string]string{"/etc/nginx/nginx.conf": "deploy/lb.conf"}}
-	files := []lb.File{{Name: "deploy/lb.conf"}}
+	spec := plan.Spec{Check: []string{"nginx", "-t"}, Files: map[string]string{"/etc/nginx/nginx.conf": "deploy/lb.conf"}}
+	files := []model.File{{Name: "deploy/lb.conf"}}
 	f := func(said, want string) {
 		t.Helper()
 		assert.Equal(t, want, refusal(spec, files, said))
@@ -61,11 +62,11 @@ func TestOnlyStaticProgramsGoIntoContainers(t *testing.T) {
 }
 
 func TestRecipesDiffer(t *testing.T) {
-	a := lb.Image{Packages: []string{"nginx"}}
+	a := plan.Image{Packages: []string{"nginx"}}
 	b := a
 	b.Users = []string{"nobody"}
 	assert.NotEqual(t, recipe(a), recipe(b))
-	assert.Equal(t, recipe(a), recipe(lb.Image{Packages: []string{"nginx"}}))
+	assert.Equal(t, recipe(a), recipe(plan.Image{Packages: []string{"nginx"}}))
 }
 
 func TestTail(t *testing.T) {
@@ -99,12 +100,12 @@ func open(t *testing.T) *Stack {
 }
 
 // backend is a node that needs no balancer.
-func backend(name string) (lb.Spec, []lb.File) {
-	file := lb.NewFile("a.conf", []byte("as it was given\x00\xff"))
-	return lb.Spec{
-		Name: name, Role: lb.Backend, Command: []string{"/lbproof", "backend", "--listen", "8000"}, Files: map[string]string{"/conf": "a.conf"},
+func backend(name string) (plan.Spec, []model.File) {
+	file := model.NewFile("a.conf", []byte("as it was given\x00\xff"))
+	return plan.Spec{
+		Name: name, Role: plan.Backend, Command: []string{"/lbproof", "backend", "--listen", "8000"}, Files: map[string]string{"/conf": "a.conf"},
 		Title: "/lbproof",
-	}, []lb.File{file}
+	}, []model.File{file}
 }
 
 func TestProof(t *testing.T) {
@@ -150,7 +151,7 @@ func TestProof(t *testing.T) {
 // An image that can be neither found, pulled nor built says why, for each way.
 func TestMissingImageSaysWhy(t *testing.T) {
 	s := open(t)
-	_, err := s.docker.Image(t.Context(), lb.Image{Ref: "localhost:1/nothing:here", Packages: []string{"no-such-package-anywhere"}})
+	_, err := s.docker.Image(t.Context(), plan.Image{Ref: "localhost:1/nothing:here", Packages: []string{"no-such-package-anywhere"}})
 	require.Error(t, err)
 	for _, want := range []string{"localhost:1/nothing:here", "pull:", "build from Debian packages:", "no-such-package-anywhere"} {
 		assert.True(t, strings.Contains(err.Error(), want), "%q is not in %v", want, err)

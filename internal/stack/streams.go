@@ -14,7 +14,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Streams are the standard streams of a node that the harness talks to. Nothing of them goes through a port or a log file.
@@ -49,7 +49,7 @@ func (l *Log) Bytes() []byte {
 }
 
 // StartAttached brings up a node like Start, with its standard streams in the caller's hands.
-func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, error) {
+func (s *Stack) StartAttached(ctx context.Context, spec plan.Spec) (*Streams, error) {
 	capable := tweak{host: func(h *container.HostConfig) {
 		if s.clients.IsValid() {
 			h.CapAdd = append(h.CapAdd, "NET_ADMIN") // for the route that makes the addresses its own, and which only root is given
@@ -81,7 +81,7 @@ func (s *Stack) StartAttached(ctx context.Context, spec lb.Spec) (*Streams, erro
 }
 
 // attach starts a container whose standard streams the harness holds.
-func (s *Stack) attach(ctx context.Context, spec lb.Spec, t tweak, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, Found, *Streams, error) {
+func (s *Stack) attach(ctx context.Context, spec plan.Spec, t tweak, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, Found, *Streams, error) {
 	found, err := s.docker.Image(ctx, spec.Image)
 	if err != nil {
 		return nil, found, nil, fmt.Errorf("start %s: %w", spec.Name, err)

@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // maxTroubles bounds how many kinds of trouble are told.
@@ -24,7 +25,7 @@ var (
 
 // Troubles sums up the lines of a balancer's log that tell of trouble: those that differ in nothing but numbers are one.
 // What it said at its start is left out.
-func Troubles(file string, said []lb.Said) ([]lb.Logged, error) {
+func Troubles(file string, said []model.Said) ([]history.Logged, error) {
 	log, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the balancer's log: %w", err)
@@ -33,8 +34,8 @@ func Troubles(file string, said []lb.Said) ([]lb.Logged, error) {
 	return troubles(log, said)
 }
 
-func troubles(log io.Reader, said []lb.Said) ([]lb.Logged, error) {
-	known := map[string]*lb.Logged{}
+func troubles(log io.Reader, said []model.Said) ([]history.Logged, error) {
+	known := map[string]*history.Logged{}
 	kind := func(line string) string { return digits.ReplaceAllString(line, "#") }
 	short := func(line string) string { return detail.ReplaceAllString(stamp.ReplaceAllString(line, "$1 "), "") }
 	for _, s := range said {
@@ -51,18 +52,18 @@ func troubles(log io.Reader, said []lb.Said) ([]lb.Logged, error) {
 		one, seen := known[kind(line)]
 		switch {
 		case !seen:
-			known[kind(line)] = &lb.Logged{Text: line, Count: 1}
+			known[kind(line)] = &history.Logged{Text: line, Count: 1}
 		case one != nil:
 			one.Count++
 		}
 	}
-	var out []lb.Logged
+	var out []history.Logged
 	for _, one := range known {
 		if one != nil {
 			out = append(out, *one)
 		}
 	}
-	slices.SortFunc(out, func(a, b lb.Logged) int {
+	slices.SortFunc(out, func(a, b history.Logged) int {
 		if a.Count != b.Count {
 			return b.Count - a.Count
 		}

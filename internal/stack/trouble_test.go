@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 func TestTroubles(t *testing.T) {
@@ -17,10 +18,10 @@ func TestTroubles(t *testing.T) {
 2026/11/21 10:12:09 [alert] 8#8: *1777 1024 worker_connections are not enough while connecting to upstream, client: 172.21.0.3, server: , request: "POST /models HTTP/1.1"
 2026/11/21 10:12:09 [error] 8#8: *9 limiting requests, excess: 20.978 by zone "per_ip", client: 172.21.0.3
 `
-	said := []lb.Said{{Text: "2026/11/21 10:12:07 [alert] 8#8: setrlimit(RLIMIT_NOFILE, 65535) failed (1: Operation not permitted)"}}
+	said := []model.Said{{Text: "2026/11/21 10:12:07 [alert] 8#8: setrlimit(RLIMIT_NOFILE, 65535) failed (1: Operation not permitted)"}}
 	got, err := troubles(strings.NewReader(log), said)
 	require.NoError(t, err)
-	assert.Equal(t, []lb.Logged{
+	assert.Equal(t, []history.Logged{
 		{Text: "[alert] 1024 worker_connections are not enough while connecting to upstream", Count: 2},
 		{Text: `[error] limiting requests, excess: 20.978 by zone "per_ip"`, Count: 1},
 	}, got)

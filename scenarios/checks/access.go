@@ -6,7 +6,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var access = Check{
@@ -14,8 +15,8 @@ var access = Check{
 	Doc:       "Clients are let in or kept out by their address.",
 	Law:       "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
 	Questions: accessQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
 		for _, r := range cfg.Routes {
 			if len(r.Access) == 0 || r.Answer != nil {
 				continue
@@ -28,7 +29,7 @@ var access = Check{
 				}
 				order = append(order, word+" "+a.From)
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("access", r.Key(), ""), Check: "access", Subject: r.Key(), Pos: r.Access[0].Pos,
 				Text: fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.", r.Key(), strings.Join(order, ", ")),
 			})
@@ -38,7 +39,7 @@ var access = Check{
 		}
 		for _, r := range cfg.Routes {
 			if r.Internal && !strings.HasPrefix(r.Path, "@") {
-				claims = append(claims, lb.Claim{
+				claims = append(claims, plan.Claim{
 					ID: id("access", r.Key(), "internal"), Check: "access", Subject: r.Key(), Pos: r.Pos,
 					Text: fmt.Sprintf("%s answers clients with 404: only the balancer itself may ask for it.", r.Key()),
 				})
@@ -48,7 +49,7 @@ var access = Check{
 	},
 }
 
-func accessQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func accessQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	for _, r := range cfg.Routes {
 		host, ok := r.Askable()
 		if r.Internal {
@@ -57,7 +58,7 @@ func accessQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot st
 		if r.Key() != claim.Subject || !ok {
 			continue
 		}
-		request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: wish("")}
+		request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: wish("")}
 		if host != "" {
 			request.Header["Host"] = host
 		}

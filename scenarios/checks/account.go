@@ -4,21 +4,23 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // account joins every request with what the backends saw of it. It fails only where the history cannot be read.
-func account(h lb.History) (sum lb.Ledger, err error) {
+func account(h history.History) (sum report.Ledger, err error) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			sum, err = lb.Ledger{Note: fmt.Sprintf("the account crashed: %v", crash)}, nil
+			sum, err = report.Ledger{Note: fmt.Sprintf("the account crashed: %v", crash)}, nil
 		}
 	}()
 	sum.Note = lostWitness(h)
 	book := ledger{names: []string{""}}
 	for hit := range h.Hits {
 		book.answered(hit)
-		if hit.Err != lb.Tester {
+		if hit.Err != history.Tester {
 			sum.Sent++
 		}
 	}
@@ -43,7 +45,7 @@ func account(h lb.History) (sum lb.Ledger, err error) {
 }
 
 // entered counts an arrival of a request of the run.
-func entered(sum *lb.Ledger, book *ledger, cfg lb.Config, j *journey, a lb.Arrival) {
+func entered(sum *report.Ledger, book *ledger, cfg model.Config, j *journey, a history.Arrival) {
 	sum.Arrived++
 	again := slices.Contains(repeatable, j.request.Method)
 	times, by, known := book.arrived(a.Seq)
@@ -59,14 +61,14 @@ func entered(sum *lb.Ledger, book *ledger, cfg lb.Config, j *journey, a lb.Arriv
 }
 
 // settled counts a hit by how often it arrived.
-func settled(sum *lb.Ledger, hit lb.Hit, times int, whole bool) {
+func settled(sum *report.Ledger, hit history.Hit, times int, whole bool) {
 	switch {
-	case hit.Err == lb.Tester:
+	case hit.Err == history.Tester:
 	case hit.Err != "" && times == 0:
 		sum.Lost++
 	case hit.Err != "":
 		sum.Unanswered++
-		if hit.Err == lb.Truncated {
+		if hit.Err == history.Truncated {
 			sum.Truncated++
 		}
 	case hit.Server != "" && times == 0 && whole:
@@ -76,10 +78,10 @@ func settled(sum *lb.Ledger, hit lb.Hit, times int, whole bool) {
 
 // stray says whether a server has no business with a route: its requests go to one pool and nowhere else, and the server is
 // not in it.
-func stray(cfg lb.Config, r lb.Route, server string) bool {
+func stray(cfg model.Config, r model.Route, server string) bool {
 	pool, one := cfg.Pool(r.Pool)
 	if !one || r.Guarded || r.Auth != nil || len(r.Fallbacks)+len(r.Mirrors) > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == server })
+	return !slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == server })
 }

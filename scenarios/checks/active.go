@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var active = Check{
@@ -21,17 +23,17 @@ var active = Check{
 	Judge:  judgeActive,
 }
 
-func activeClaims(cfg lb.Config) []lb.Claim {
-	return pools(cfg, func(p lb.Pool) []lb.Claim {
-		var claims []lb.Claim
-		var servers [][]lb.Server
+func activeClaims(cfg model.Config) []plan.Claim {
+	return pools(cfg, func(p model.Pool) []plan.Claim {
+		var claims []plan.Claim
+		var servers [][]model.Server
 		at := map[string]int{}
 		for _, s := range p.Servers {
 			if s.Active == nil {
 				continue
 			}
 			a := *s.Active
-			a.Pos, a.Queued = lb.Pos{}, 0
+			a.Pos, a.Queued = model.Pos{}, 0
 			i, same := at[fmt.Sprint(a)] // one promise for all servers that say the same
 			if !same {
 				i = len(claims)
@@ -46,10 +48,10 @@ func activeClaims(cfg lb.Config) []lb.Claim {
 	})
 }
 
-func activeClaim(p lb.Pool, s lb.Server) lb.Claim {
+func activeClaim(p model.Pool, s model.Server) plan.Claim {
 	soonest, refused, hanging := s.Active.Down()
 	upSoonest, upLatest := s.Active.Up()
-	c := lb.Claim{
+	c := plan.Claim{
 		ID: id("active", p.Name, nameOf(s)), Check: "active", Subject: p.Name, Pos: s.Active.Pos,
 		Text: activeText(nameOf(s), *s.Active),
 		Params: map[string]float64{
@@ -67,7 +69,7 @@ func activeClaim(p lb.Pool, s lb.Server) lb.Claim {
 	return c
 }
 
-func activeText(who string, a lb.Active) string {
+func activeText(who string, a model.Active) string {
 	soonest, refused, hanging := a.Down()
 	upSoonest, upLatest := a.Up()
 	asks := a.Request
@@ -94,13 +96,13 @@ type detection struct {
 	passed    int // answers to health checks that were expected, though they tell of no health
 }
 
-func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
+func judgeActive(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("active", pool.Name, nameOf(s)) == claim.ID })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return id("active", pool.Name, nameOf(s)) == claim.ID })
 	if !ok || first < 0 {
-		return lb.Finding{Cannot: "the configuration has no such server"}
+		return Finding{Cannot: "the configuration has no such server"}
 	}
-	same := func(a *lb.Active) bool { return a != nil && sameChecks(*a, *pool.Servers[first].Active) }
+	same := func(a *model.Active) bool { return a != nil && sameChecks(*a, *pool.Servers[first].Active) }
 	d := detection{again: triedAgain(h.Plan.Config, pool)}
 	for _, e := range episodes(h, pool, slices.Concat(refusing, hanging, lying)...) {
 		if same(e.server.Active) {
@@ -121,7 +123,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		pace = cadence{pace.seen + one.seen, pace.least + one.least, pace.most + one.most}
 	}
-	f := lb.Finding{
+	f := Finding{
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.list(),
 		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
 		Measured:  fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
@@ -152,7 +154,7 @@ func judgeActive(claim lb.Claim, h lb.History) lb.Finding {
 
 // triedAgain is how long a request to a pool waits until it is tried again, where that may be at the same server: HAProxy has it wait on
 // where checks find the server dead meanwhile, and tries that once more (back.c, back_handle_st_cer).
-func triedAgain(cfg lb.Config, pool lb.Pool) (wait time.Duration) {
+func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	for _, r := range cfg.Routes {
 		if t := r.Retry; cfg.Balancer == "haproxy" && r.Pool == pool.Name && t != nil && t.Attempts > 1 && !(t.Elsewhere && turns(pool.Method)) {
 			wait = max(wait, t.Wait)
@@ -162,16 +164,16 @@ func triedAgain(cfg lb.Config, pool lb.Pool) (wait time.Duration) {
 }
 
 // sameChecks says whether two servers are checked alike.
-func sameChecks(a, b lb.Active) bool {
-	a.Pos, a.Queued, b.Pos, b.Queued = lb.Pos{}, 0, lb.Pos{}, 0
+func sameChecks(a, b model.Active) bool {
+	a.Pos, a.Queued, b.Pos, b.Queued = model.Pos{}, 0, model.Pos{}, 0
 	return fmt.Sprint(a) == fmt.Sprint(b)
 }
 
 // strangers is how many requests reached a pool's servers that no client sent and that are none of the health checks that the
 // configuration names, which leave no trace.
-func strangers(h lb.History, pool lb.Pool) (n int) {
+func strangers(h history.History, pool model.Pool) (n int) {
 	for a := range h.Arrivals {
-		if a.Seq == 0 && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == a.Server }) {
+		if a.Seq == 0 && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == a.Server }) {
 			n++
 		}
 	}
@@ -179,7 +181,7 @@ func strangers(h lb.History, pool lb.Pool) (n int) {
 }
 
 // noDeaths says what is missing where no server died.
-func noDeaths(h lb.History, n int) string {
+func noDeaths(h history.History, n int) string {
 	switch {
 	case n > 0 || died(h) != "":
 		return died(h)
@@ -190,12 +192,12 @@ func noDeaths(h lb.History, n int) string {
 }
 
 // leftOut says whether experiments let the servers of other pools die, and these not, because that would take too long beside all the rest.
-func leftOut(plan lb.Plan, pool lb.Pool) bool {
-	dies := func(e lb.Event) bool {
-		return e.Fault == "kill" && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == e.Target })
+func leftOut(p plan.Plan, pool model.Pool) bool {
+	dies := func(e plan.Event) bool {
+		return e.Fault == "kill" && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target })
 	}
-	return len(plan.Checks) == 0 && !slices.ContainsFunc(plan.Events, dies) &&
-		slices.ContainsFunc(plan.Loads, func(l lb.Load) bool { return l.Name == Deaths })
+	return len(p.Checks) == 0 && !slices.ContainsFunc(p.Events, dies) &&
+		slices.ContainsFunc(p.Phases, func(l plan.Phase) bool { return l.Name == Deaths })
 }
 
 // see judges one death by health checks.
@@ -244,7 +246,7 @@ func (d *detection) see(e *episode) {
 }
 
 // passes says whether a health check expects a status, which a fault gives as a number.
-func passes(a lb.Active, status string) bool {
+func passes(a model.Active, status string) bool {
 	code, err := strconv.Atoi(status)
 	from, to := 0, 0
 	_, read := fmt.Sscanf(a.Expect, "a status from %d to %d", &from, &to)
@@ -252,7 +254,7 @@ func passes(a lb.Active, status string) bool {
 }
 
 // returned judges when the server got its first request after it had come back.
-func (d *detection) returned(e *episode, a lb.Active) {
+func (d *detection) returned(e *episode, a model.Active) {
 	soonest, latest := a.Up()
 	within := latest + slack + e.pick()
 	if !e.turns && !e.eager {
@@ -272,8 +274,8 @@ func (d *detection) returned(e *episode, a lb.Active) {
 	}
 }
 
-func activeTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
-	all := deathTrials(cfg, claim.Subject, "when health checks find a server dead, and well again", func(s lb.Server) bool { return s.Active != nil })
+func activeTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
+	all := deathTrials(cfg, claim.Subject, "when health checks find a server dead, and well again", func(s model.Server) bool { return s.Active != nil })
 	if len(all) == 0 {
 		return nil
 	}
@@ -294,8 +296,8 @@ const (
 
 // ailing has the health checks of a server that dies answered within their timeout, for as long as so many must have failed otherwise
 // that it is out, and then later than that, until it must be out.
-func ailing(pool lb.Pool, dying Trial) []Trial {
-	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return s.Host == dying.Kill[0] })
+func ailing(pool model.Pool, dying Trial) []Trial {
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == dying.Kill[0] })
 	a := *pool.Servers[i].Active
 	_, _, out := a.Down()
 	_, back := a.Up()

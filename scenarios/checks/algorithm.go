@@ -5,7 +5,9 @@ import (
 	"math"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -31,7 +33,7 @@ const (
 )
 
 // lawOf says by which law a pool's choice is judged.
-func lawOf(pool lb.Pool) string {
+func lawOf(pool model.Pool) string {
 	word, rest, _ := strings.Cut(pool.Method, " ")
 	switch {
 	case pool.Key != "":
@@ -46,7 +48,7 @@ func lawOf(pool lb.Pool) string {
 	return byOrder
 }
 
-func algorithmTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func algorithmTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := toPool(cfg, claim.Subject)
 	if !ok {
@@ -65,13 +67,13 @@ func algorithmTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	return nil
 }
 
-func judgeAlgorithm(claim lb.Claim, h lb.History) lb.Finding {
+func judgeAlgorithm(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok {
-		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+		return Finding{Cannot: "the configuration has no pool " + claim.Subject}
 	}
 	if _, twice := indexOf(pool.Servers); twice != "" {
-		return lb.Finding{Broken: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
+		return Finding{Broken: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
 	}
 	switch lawOf(pool) {
 	case byFewest:
@@ -83,11 +85,11 @@ func judgeAlgorithm(claim lb.Claim, h lb.History) lb.Finding {
 	case bySpeed:
 		return judgeSpeed(h, pool)
 	}
-	return lb.Finding{Broken: NoExperiment}
+	return Finding{Broken: NoExperiment}
 }
 
 // indexOf numbers servers by host; twice is one that is there more than once.
-func indexOf(servers []lb.Server) (index map[string]int, twice string) {
+func indexOf(servers []model.Server) (index map[string]int, twice string) {
 	index = map[string]int{}
 	for i, s := range servers {
 		if _, known := index[s.Host]; known {
@@ -98,13 +100,13 @@ func indexOf(servers []lb.Server) (index map[string]int, twice string) {
 	return index, twice
 }
 
-func algorithmClaims(cfg lb.Config) []lb.Claim {
-	return pools(cfg, func(p lb.Pool) []lb.Claim {
+func algorithmClaims(cfg model.Config) []plan.Claim {
+	return pools(cfg, func(p model.Pool) []plan.Claim {
 		active := rotation(p)
 		if turns(p.Method) || len(active) < 2 {
 			return nil
 		}
-		c := lb.Claim{
+		c := plan.Claim{
 			ID: id("algorithm", p.Name, ""), Check: "algorithm", Subject: p.Name, Pos: p.MethodPos, Params: map[string]float64{},
 			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(cfg, p)),
 		}
@@ -124,16 +126,16 @@ func algorithmClaims(cfg lb.Config) []lb.Claim {
 		if p.Method == "leastconn" {
 			c.Assumes = append(c.Assumes, "there are requests in flight: while there are none, the servers take turns whatever their weights")
 		}
-		return []lb.Claim{c}
+		return []plan.Claim{c}
 	})
 }
 
 // turns says whether servers take turns, which the check weights is about.
 func turns(method string) bool {
-	return method == lb.RoundRobin || method == "roundrobin" || method == "static-rr" || method == "wrr"
+	return method == model.RoundRobin || method == "roundrobin" || method == "static-rr" || method == "wrr"
 }
 
-func describeMethod(cfg lb.Config, p lb.Pool) string {
+func describeMethod(cfg model.Config, p model.Pool) string {
 	word, _, _ := strings.Cut(p.Method, " ")
 	shares := shareList(rotation(p))
 	switch {
@@ -156,7 +158,7 @@ func describeMethod(cfg lb.Config, p lb.Pool) string {
 }
 
 // describeChance says by what shares servers are drawn.
-func describeChance(cfg lb.Config, p lb.Pool) string {
+func describeChance(cfg model.Config, p model.Pool) string {
 	var parts []string
 	shares, idle := Chances(cfg, p)
 	for i, s := range rotation(p) {
@@ -173,7 +175,7 @@ func describeChance(cfg lb.Config, p lb.Pool) string {
 }
 
 // shareList prints shares as a 1/2 (50.0 %), b 1/2 (50.0 %).
-func shareList(active []lb.Server) string {
+func shareList(active []model.Server) string {
 	var parts []string
 	shares := stats.Shares(weightsOf(active))
 	for i, s := range active {

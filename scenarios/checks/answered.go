@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var answered = Check{
@@ -20,13 +22,13 @@ var answered = Check{
 	Judge:  judgeAnswered,
 }
 
-func answeredClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func answeredClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, r := range proxied(cfg) {
 		if r.Guarded { // its configuration promises refusals too
 			continue
 		}
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("answered", r.Key(), ""), Check: "answered", Subject: r.Key(), Pos: r.PoolPos,
 			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool),
 			Assumes: []string{"the requests are ones that a healthy backend answers without an error"},
@@ -35,12 +37,12 @@ func answeredClaims(cfg lb.Config) []lb.Claim {
 	return claims
 }
 
-func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
-	f := lb.Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
+func judgeAnswered(claim plan.Claim, h history.History) Finding {
+	f := Finding{Need: needAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
 	var failed examples
 	unsure := map[string]int{}
-	during := 0     // while a fault was in force
-	var last lb.Hit // that failed
+	during := 0          // while a fault was in force
+	var last history.Hit // that failed
 	find, failedIn := journeys(h), map[int]bool{}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
@@ -53,10 +55,10 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		before := failed.total
 		switch r := j.request; {
-		case hit.Err == lb.Tester:
+		case hit.Err == history.Tester:
 			unsure["the sender could not send"]++
 			continue
-		case hit.Err == lb.Timeout && saturated(h, j.load) != "":
+		case hit.Err == history.Timeout && saturated(h, j.load) != "":
 			unsure[saturated(h, j.load)]++
 			continue
 		case hit.Err != "":
@@ -78,7 +80,7 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 	if f.Broken == "" {
 		f.Counter = failed.list()
 	}
-	for load := range h.Plan.Loads {
+	for load := range h.Plan.Phases {
 		if failedIn[load] {
 			f.Note = cmp.Or(f.Note, overload(h, load))
 		}
@@ -101,7 +103,7 @@ func judgeAnswered(claim lb.Claim, h lb.History) lb.Finding {
 
 // lostBetween says whether the balancer answered for a server that it tried to reach while a hit was under way, and that heard nothing
 // of it: a connection was lost, by the balancer or by the kernels between. It takes the recorder of attempts to tell.
-func lostBetween(h lb.History, hit lb.Hit) bool {
+func lostBetween(h history.History, hit history.Hit) bool {
 	if hit.Err != "" || hit.Server != "" || hit.Code != 502 && hit.Code != 503 {
 		return false
 	}
@@ -122,12 +124,12 @@ func lostBetween(h lb.History, hit lb.Hit) bool {
 const healed = 15 * time.Second
 
 // faulty says whether a fault was in force, or only just healed, while a hit was under way.
-func faulty(h lb.History, hit lb.Hit) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return hit.Done >= m.Ordered && hit.Sent <= m.To+healed })
+func faulty(h history.History, hit history.Hit) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return hit.Done >= m.Ordered && hit.Sent <= m.To+healed })
 }
 
 // who answered a hit.
-func who(hit lb.Hit) string {
+func who(hit history.Hit) string {
 	switch {
 	case hit.Err != "":
 		return "nobody"

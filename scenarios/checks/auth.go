@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var auth = Check{
@@ -12,14 +13,14 @@ var auth = Check{
 	Doc:       "Only requests that another service or a list of users lets pass reach a backend.",
 	Law:       "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
 	Questions: authQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []*lb.Auth {
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []*model.Auth {
 			if r.Auth == nil || r.Own != nil {
 				return nil
 			}
-			return []*lb.Auth{r.Auth}
-		}, func(a *lb.Auth) string { return fmt.Sprint(a.Pos) })
-		var claims []lb.Claim
+			return []*model.Auth{r.Auth}
+		}, func(a *model.Auth) string { return fmt.Sprint(a.Pos) })
+		var claims []plan.Claim
 		for _, g := range found {
 			answer := "the service's own answer"
 			if g.what.Code != 0 {
@@ -27,7 +28,7 @@ var auth = Check{
 			} else if cfg.Balancer == "nginx" {
 				answer = "its 401 or 403, and 500 for any other status than 2xx"
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("auth", g.subject(), ""), Check: "auth", Subject: g.subject(), Pos: g.what.Pos,
 				Text: fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.paths(), g.what.By, answer),
 			})
@@ -40,12 +41,12 @@ var auth = Check{
 const wrongPassword = "Basic bGJwcm9vZjp3cm9uZw=="
 
 // byUsers says whether a list of users decides which of a route's requests pass.
-func byUsers(r lb.Route) bool {
+func byUsers(r model.Route) bool {
 	return r.Auth != nil && !strings.HasPrefix(r.Auth.By, "http") && !strings.HasPrefix(r.Auth.By, "/")
 }
 
-func authQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
-	shares := func(r lb.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
+func authQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
+	shares := func(r model.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range candidates(cfg, claim, shares) {
 		ask := func(why, says string, want Reply) {
 			request, _ := wishing(cfg, r, says)

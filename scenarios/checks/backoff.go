@@ -5,7 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -28,7 +29,7 @@ type backoff struct {
 const manyLate = 20
 
 // backoffOf says how long requests to a pool wait before they are tried again; ok is false where they do not.
-func backoffOf(cfg lb.Config, t *lb.Retry) (b backoff, ok bool) {
+func backoffOf(cfg model.Config, t *model.Retry) (b backoff, ok bool) {
 	return backoff{wait: t.Wait, attempts: t.Attempts}, cfg.Balancer == "traefik" && t.Wait > 0 && t.Attempts > 1
 }
 
@@ -37,7 +38,7 @@ func (b *backoff) most() time.Duration { return 3 * time.Duration(b.attempts-1) 
 
 // see takes down how long requests to a pool took while one of its servers refused connections, of those that were sent so early that
 // they must have been answered meanwhile.
-func (b *backoff) see(dead []*episode, h lb.History, pool lb.Pool, find func(uint64) *journey) {
+func (b *backoff) see(dead []*episode, h history.History, pool model.Pool, find func(uint64) *journey) {
 	during := func(at time.Duration) *episode {
 		i := slices.IndexFunc(dead, func(e *episode) bool { return e.rate > 0 && at >= e.mark.From && at <= e.mark.Ended })
 		if i < 0 {

@@ -8,29 +8,31 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Requests that met a dead server wait for a time that chance chooses around the interval; a slow machine makes none of it wrong.
 func TestBackoff(t *testing.T) {
 	const rate, dead = 50, 10 * time.Second
-	servers := []lb.Server{{Host: "a", Port: 80}, {Host: "b", Port: 80}, {Host: "c", Port: 80}}
-	pool := lb.Pool{Name: "p", Servers: servers}
-	retry := &lb.Retry{Attempts: 3, Wait: 100 * time.Millisecond, Elsewhere: true}
-	plan := lb.Plan{
-		Config: lb.Config{
-			Balancer: "traefik", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool},
-			Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: retry}},
+	servers := []model.Server{{Host: "a", Port: 80}, {Host: "b", Port: 80}, {Host: "c", Port: 80}}
+	pool := model.Pool{Name: "p", Servers: servers}
+	retry := &model.Retry{Attempts: 3, Wait: 100 * time.Millisecond, Elsewhere: true}
+	p := plan.Plan{
+		Config: model.Config{
+			Balancer: "traefik", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool},
+			Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: retry}},
 		},
-		Loads: []lb.Load{{Name: Deaths, Count: 2000, Rate: rate, Requests: []lb.Request{{Path: "/", Port: 80}}}},
+		Phases: []plan.Phase{{Name: Deaths, Count: 2000, Rate: rate, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	// The balancer waits for half to three halves of interval; each request takes delay longer, and one in a hundred 40 ms.
 	f := func(interval, delay, lasts time.Duration, wrong, unseen string) {
 		t.Helper()
 		random := rand.New(rand.NewPCG(1, 2))
-		var hits []lb.Hit
-		var arrivals []lb.Arrival
-		var attempts []lb.Attempt
+		var hits []history.Hit
+		var arrivals []history.Arrival
+		var attempts []history.Attempt
 		for i := range int(lasts.Seconds()*rate) - rate {
 			sent := time.Second + time.Duration(i)*time.Second/rate
 			at := sent + time.Millisecond + delay
@@ -39,20 +41,20 @@ func TestBackoff(t *testing.T) {
 			}
 			waits, next := interval, i
 			for next%3 == 0 { // it is the dead server's turn
-				attempts = append(attempts, lb.Attempt{At: at, Node: "a", From: "balancer", Port: 80})
+				attempts = append(attempts, history.Attempt{At: at, Node: "a", From: "balancer", Port: 80})
 				at += time.Duration((0.5 + random.Float64()) * float64(waits))
 				waits, next = waits*14/10, random.IntN(3)
 			}
-			seq := plan.First(0) + uint64(i)
-			arrivals = append(arrivals, lb.Arrival{Seq: seq, At: at, Server: "b"})
-			hits = append(hits, lb.Hit{Seq: seq, Index: i, Sent: sent, Done: at + time.Millisecond, Code: 200, Server: "b"})
+			seq := p.First(0) + uint64(i)
+			arrivals = append(arrivals, history.Arrival{Seq: seq, At: at, Server: "b"})
+			hits = append(hits, history.Hit{Seq: seq, Index: i, Sent: sent, Done: at + time.Millisecond, Code: 200, Server: "b"})
 		}
-		slices.SortFunc(attempts, func(a, b lb.Attempt) int { return int(a.At - b.At) })
-		h := lb.History{Plan: plan, Hits: slices.Values(hits), Attempts: slices.Values(attempts), Arrivals: slices.Values(arrivals)}
-		h.Env = lb.Environment{Phases: []lb.PhaseStats{{End: 2 * lasts}}, Marks: []lb.Mark{{
-			Event: lb.Event{Fault: "kill", Target: "a"}, Ordered: time.Second, Before: time.Second, From: time.Second, Ended: lasts, To: lasts,
+		slices.SortFunc(attempts, func(a, b history.Attempt) int { return int(a.At - b.At) })
+		h := history.History{Plan: p, Hits: slices.Values(hits), Attempts: slices.Values(attempts), Arrivals: slices.Values(arrivals)}
+		h.Env = history.Environment{Phases: []history.Phase{{End: 2 * lasts}}, Marks: []history.Mark{{
+			Event: plan.Event{Fault: "kill", Target: "a"}, Ordered: time.Second, Before: time.Second, From: time.Second, Ended: lasts, To: lasts,
 		}}}
-		b, waits := backoffOf(plan.Config, retry)
+		b, waits := backoffOf(p.Config, retry)
 		assert.True(t, waits)
 		b.see(episodes(h, pool, refusing...), h, pool, journeys(h))
 		assert.Equal(t, unseen, b.unseen())
@@ -74,13 +76,13 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestBackoffOf(t *testing.T) {
-	f := func(balancer string, retry lb.Retry, want bool) {
+	f := func(balancer string, retry model.Retry, want bool) {
 		t.Helper()
-		_, got := backoffOf(lb.Config{Balancer: balancer}, &retry)
+		_, got := backoffOf(model.Config{Balancer: balancer}, &retry)
 		assert.Equal(t, want, got)
 	}
-	f("traefik", lb.Retry{Attempts: 3, Wait: time.Second}, true)
-	f("traefik", lb.Retry{Attempts: 3}, false)
-	f("traefik", lb.Retry{Attempts: 1, Wait: time.Second}, false)
-	f("haproxy", lb.Retry{Attempts: 3, Wait: time.Second}, false)
+	f("traefik", model.Retry{Attempts: 3, Wait: time.Second}, true)
+	f("traefik", model.Retry{Attempts: 3}, false)
+	f("traefik", model.Retry{Attempts: 1, Wait: time.Second}, false)
+	f("haproxy", model.Retry{Attempts: 3, Wait: time.Second}, false)
 }

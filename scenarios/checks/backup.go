@@ -5,21 +5,23 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var backup = Check{
 	Name: "backup",
 	Doc:  "A backup server gets requests only while no other server of its pool takes any.",
 	Law:  "zero of its arrivals while another server is in rotation, and some while none is",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		return pools(cfg, func(p lb.Pool) []lb.Claim {
-			var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		return pools(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
 			for _, s := range p.Servers {
 				if !s.Backup {
 					continue
 				}
-				claims = append(claims, lb.Claim{
+				claims = append(claims, plan.Claim{
 					ID: id("backup", p.Name, nameOf(s)), Check: "backup", Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
 					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all of them when none is.", nameOf(s), p.Name, and(names(rotation(p)))),
 				})
@@ -32,32 +34,32 @@ var backup = Check{
 }
 
 // backupTrials have all primary servers die at once.
-func backupTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func backupTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	return allDie(cfg, claim.Subject, "who serves while no primary server is up")
 }
 
 // allDie has all primary servers of a pool die at once.
-func allDie(cfg lb.Config, name, shows string) []Trial {
+func allDie(cfg model.Config, name, shows string) []Trial {
 	pool, _ := cfg.Pool(name)
 	r, ok := toPool(cfg, name)
 	if !ok {
 		return nil
 	}
-	t := Trial{Kind: Backups, Shows: shows, Load: lb.Load{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []lb.Request{r}}}
+	t := Trial{Kind: Backups, Shows: shows, Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}}}
 	for _, s := range rotation(pool) {
 		t.Gone = append(t.Gone, s.Host)
 	}
 	return []Trial{t}
 }
 
-func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
+func judgeBackup(claim plan.Claim, h history.History) Finding {
 	pool, _ := h.Plan.Config.Pool(claim.Subject)
-	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("backup", pool.Name, nameOf(s)) == claim.ID })
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return id("backup", pool.Name, nameOf(s)) == claim.ID })
 	if i < 0 {
-		return lb.Finding{Cannot: "the configuration has no such server"}
+		return Finding{Cannot: "the configuration has no such server"}
 	}
 	name, gone, known := pool.Servers[i].Host, allGone(h, pool), allKnownGone(h, pool)
-	f := lb.Finding{
+	f := Finding{
 		Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it while a primary server was up",
 		Predicted: "0, and some when none is up",
 	}
@@ -73,7 +75,7 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 		case within && a.Server == name:
 			served++
 		case within: // the balancer does not know yet, or not any more
-		case full(pool, h.Plan.Loads[j.load]): // the primary servers may have taken no more
+		case full(pool, h.Plan.Phases[j.load]): // the primary servers may have taken no more
 		default:
 			if f.N++; a.Server == name {
 				wrong.add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, name, a.At.Seconds())
@@ -96,7 +98,7 @@ func judgeBackup(claim lb.Claim, h lb.History) lb.Finding {
 
 // allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have known, with
 // requests that were sent to the pool.
-func allKnownGone(h lb.History, pool lb.Pool) (sent []window) {
+func allKnownGone(h history.History, pool model.Pool) (sent []window) {
 	common := []window{{0, over(h)}}
 	for _, s := range rotation(pool) {
 		var next []window
@@ -118,7 +120,7 @@ func allKnownGone(h lb.History, pool lb.Pool) (sent []window) {
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		i := slices.IndexFunc(common, func(w window) bool { return w.from <= hit.Sent && hit.Done <= w.to })
-		if i >= 0 && j != nil && j.route.Pool == pool.Name && hit.Err != lb.Tester && !slices.Contains(sent, common[i]) {
+		if i >= 0 && j != nil && j.route.Pool == pool.Name && hit.Err != history.Tester && !slices.Contains(sent, common[i]) {
 			sent = append(sent, common[i])
 		}
 	}
@@ -129,15 +131,15 @@ func allKnownGone(h lb.History, pool lb.Pool) (sent []window) {
 type window struct{ from, to time.Duration }
 
 // full says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
-func full(pool lb.Pool, l lb.Load) bool {
-	return slices.ContainsFunc(rotation(pool), func(s lb.Server) bool {
+func full(pool model.Pool, l plan.Phase) bool {
+	return slices.ContainsFunc(rotation(pool), func(s model.Server) bool {
 		return s.Conns != nil && s.Conns.Value > 0 && int64(l.Concurrency) >= s.Conns.Value
 	})
 }
 
 // allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer may
 // take to find out that one is back.
-func allGone(h lb.History, pool lb.Pool) []window {
+func allGone(h history.History, pool model.Pool) []window {
 	common := []window{{0, over(h)}}
 	for _, s := range rotation(pool) {
 		var next []window
@@ -161,7 +163,7 @@ func allGone(h lb.History, pool lb.Pool) []window {
 }
 
 // severalGone is when two servers of a pool were dead at once: what is sent elsewhere may meet the other.
-func severalGone(h lb.History, pool lb.Pool) []window {
+func severalGone(h history.History, pool model.Pool) []window {
 	var out []window
 	all := episodes(h, pool, append(slices.Clone(refusing), hanging...)...)
 	for i, a := range all {

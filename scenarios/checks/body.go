@@ -3,7 +3,8 @@ package checks
 import (
 	"fmt"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var body = Check{
@@ -11,25 +12,25 @@ var body = Check{
 	Doc:       "Request bodies up to the limit pass, larger ones get 413.",
 	Law:       "both sides of the limit, one byte apart",
 	Questions: bodyQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []lb.Number {
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []model.Number {
 			if r.MaxBody == nil || r.Internal {
 				return nil
 			}
-			return []lb.Number{*r.MaxBody}
-		}, func(n lb.Number) string {
+			return []model.Number{*r.MaxBody}
+		}, func(n model.Number) string {
 			if n.Implicit {
-				n.Pos = lb.Pos{}
+				n.Pos = model.Pos{}
 			}
 			return fmt.Sprint(n)
 		})
-		var claims []lb.Claim
+		var claims []plan.Claim
 		for _, g := range found {
 			text := fmt.Sprintf("Requests to %s may have a body of up to %s bytes; a larger one gets 413.", g.paths(), number(int(g.what.Value)))
 			if g.what.Value == 0 {
 				text = fmt.Sprintf("Requests to %s may have a body of any size.", g.paths())
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("body", g.subject(), ""), Check: "body", Subject: g.subject(), Pos: g.what.Pos, Implicit: g.what.Implicit,
 				Params: map[string]float64{"bytes": float64(g.what.Value)}, Text: text,
 			})
@@ -41,12 +42,12 @@ var body = Check{
 // largest is the largest body that lbproof sends, bytes.
 const largest = 64 << 20
 
-func bodyQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	limit := int64(claim.Params["bytes"])
 	if limit >= largest {
 		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", number(largest))
 	}
-	shares := func(r lb.Route) bool {
+	shares := func(r model.Route) bool {
 		return r.MaxBody != nil && r.MaxBody.Value == limit && (r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos) && r.Pool != ""
 	}
 	for _, r := range candidates(cfg, claim, shares) {

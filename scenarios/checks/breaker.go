@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var breaker = Check{
@@ -16,17 +18,17 @@ var breaker = Check{
 		"fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below that line",
 	Trials: breakerTrials,
 	Judge:  judgeBreaker,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []*lb.Breaker {
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []*model.Breaker {
 			if r.Breaker == nil {
 				return nil
 			}
-			return []*lb.Breaker{r.Breaker}
-		}, func(b *lb.Breaker) string { return fmt.Sprint(b.Pos) })
-		var claims []lb.Claim
+			return []*model.Breaker{r.Breaker}
+		}, func(b *model.Breaker) string { return fmt.Sprint(b.Pos) })
+		var claims []plan.Claim
 		for _, g := range found {
 			b := g.what
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("breaker", g.subject(), ""), Check: "breaker", Subject: g.subject(), Pos: b.Pos,
 				Params: map[string]float64{"open_s": seconds(b.Open), "recovery_s": seconds(b.Recovery), "check_s": seconds(b.Every), "code": float64(b.Code)},
 				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every %s), then more and more are let in for %s.",
@@ -42,8 +44,8 @@ var breaker = Check{
 const trippingRate = 20
 
 // breakerOf is what a claim is about, with a route to try it on; ok is false where errors of the backends do not trip it.
-func breakerOf(cfg lb.Config, claim lb.Claim) (b lb.Breaker, r lb.Route, ok bool) {
-	shares := func(r lb.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
+func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Route, ok bool) {
+	shares := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
 	routes := candidates(cfg, claim, shares)
 	if len(routes) == 0 || !strings.Contains(routes[0].Breaker.Trips, "ResponseCodeRatio(500") {
 		return b, r, false
@@ -53,7 +55,7 @@ func breakerOf(cfg lb.Config, claim lb.Claim) (b lb.Breaker, r lb.Route, ok bool
 
 // breakerTrials let backends fail until the breaker must have looked at it, then be well until it has recovered, even if it has
 // tripped twice.
-func breakerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func breakerTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	b, r, ok := breakerOf(cfg, claim)
 	fails, well := b.Every+2*time.Second, b.Open+b.Recovery+b.Every+grace
 	if !ok || fails+well > 2*patience {
@@ -61,7 +63,7 @@ func breakerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	}
 	trial := func(kind, says, shows string, lasts time.Duration) Trial {
 		request, _ := wishing(cfg, r, says)
-		return Trial{Kind: kind, Shows: shows, Load: lb.Load{Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []lb.Request{request}}}
+		return Trial{Kind: kind, Shows: shows, Load: plan.Phase{Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []plan.Request{request}}}
 	}
 	return []Trial{
 		calm(trial(Calm, "status=200&for=calm", "that it is closed before, and when it looks", b.Every), b),
@@ -71,22 +73,22 @@ func breakerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 }
 
 // calm sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look known.
-func calm(t Trial, b lb.Breaker) Trial {
+func calm(t Trial, b model.Breaker) Trial {
 	t.Load.Count, t.Load.Rate = 2, 1/(b.Every+time.Second).Seconds()
 	return t
 }
 
 // judgeBreaker looks at when the first request was refused, and at what became of those after it.
-func judgeBreaker(claim lb.Claim, h lb.History) lb.Finding {
+func judgeBreaker(claim plan.Claim, h history.History) Finding {
 	b, r, ok := breakerOf(h.Plan.Config, claim)
 	if !ok {
-		return lb.Finding{Broken: NoExperiment + ": lbproof knows no failure that trips it"}
+		return Finding{Broken: NoExperiment + ": lbproof knows no failure that trips it"}
 	}
-	f := lb.Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends began to fail, and of every answer between"}
+	f := Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends began to fail, and of every answer between"}
 	find := journeys(h)
-	t := trip{Breaker: b, asks: func(hit lb.Hit) string {
-		if j := find(hit.Seq); j != nil && j.key == r.Key() && hit.Err != lb.Tester {
-			return j.request.Header[lb.WishHeader]
+	t := trip{Breaker: b, asks: func(hit history.Hit) string {
+		if j := find(hit.Seq); j != nil && j.key == r.Key() && hit.Err != history.Tester {
+			return j.request.Header[history.WishHeader]
 		}
 		return ""
 	}}
@@ -113,20 +115,20 @@ func judgeBreaker(claim lb.Claim, h lb.History) lb.Finding {
 
 // trip is what became of a breaker: when backends failed first and last, when it refused first and last.
 type trip struct {
-	lb.Breaker
-	asks func(lb.Hit) string // what a hit of the experiment asks backends for
+	model.Breaker
+	asks func(history.Hit) string // what a hit of the experiment asks backends for
 
 	n, again                         int // hits, and those let in after it had been open
 	failing, failed, tripped, latest time.Duration
-	calm                             []lb.Hit // before, in the order in which they were sent
-	tried                            []lb.Hit // since the backends began to fail, in that order
+	calm                             []history.Hit // before, in the order in which they were sent
+	tried                            []history.Hit // since the backends began to fail, in that order
 	wrong                            examples
 }
 
-func (t *trip) refused(hit lb.Hit) bool { return hit.Server == "" && hit.Code == t.Code }
+func (t *trip) refused(hit history.Hit) bool { return hit.Server == "" && hit.Code == t.Code }
 
 // time notes when it began.
-func (t *trip) time(hit lb.Hit) {
+func (t *trip) time(hit history.Hit) {
 	asks := t.asks(hit)
 	if strings.Contains(asks, "&for=calm") {
 		t.calm = append(t.calm, hit)
@@ -148,7 +150,7 @@ func (t *trip) time(hit lb.Hit) {
 }
 
 // see judges a hit by that.
-func (t *trip) see(hit lb.Hit) {
+func (t *trip) see(hit history.Hit) {
 	if t.tripped == 0 || !strings.Contains(t.asks(hit), "&for=tripp") {
 		return
 	}
@@ -169,7 +171,7 @@ func (t *trip) see(hit lb.Hit) {
 // looks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed since it last looked
 // (oxy, cbreaker.go), so at the second of them, and next at the first answer so long after that.
 func (t *trip) looks() {
-	bySent := func(a, b lb.Hit) int { return int(a.Sent - b.Sent) }
+	bySent := func(a, b history.Hit) int { return int(a.Sent - b.Sent) }
 	slices.SortFunc(t.calm, bySent)
 	slices.SortFunc(t.tried, bySent)
 	n := len(t.calm)
@@ -198,7 +200,7 @@ func (t *trip) looks() {
 // share of recoveryDuration that has passed (oxy, ratio.go). Two requests more or fewer are room for those under way when that began.
 func (t *trip) recovers() {
 	const room = 2
-	first := slices.IndexFunc(t.tried, func(hit lb.Hit) bool { return hit.Sent > t.tripped+t.Open })
+	first := slices.IndexFunc(t.tried, func(hit history.Hit) bool { return hit.Sent > t.tripped+t.Open })
 	if first < 0 || t.tripped == 0 || t.failed > t.tripped+t.Open {
 		return
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Backends note each health check, and how many there are while a server is well is what the interval says.
@@ -23,15 +25,15 @@ func (c cadence) wrong() bool { return c.seen < c.least || c.seen > c.most }
 
 // Paced says whether the number of a server's checks shows all its intervals: backends know them by their path, and they are as far apart
 // while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
-func Paced(cfg lb.Config, a lb.Active) bool {
+func Paced(cfg model.Config, a model.Active) bool {
 	_, path, _ := strings.Cut(a.Request, " ")
-	jitter := slices.ContainsFunc(cfg.Unread, func(u lb.Unread) bool { return strings.HasPrefix(u.Text, "spread-checks") })
+	jitter := slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return strings.HasPrefix(u.Text, "spread-checks") })
 	return strings.HasPrefix(path, "/") && !strings.Contains(path, "?") && a.Fast == a.Interval && a.Slow == a.Interval && !jitter
 }
 
 // cadenceOf counts a server's health checks. Pools that ask the same server the same are counted together. HAProxy counts an interval
 // from the end of a check (check.c), so that slow answers make it longer.
-func cadenceOf(h lb.History, server lb.Server) (c cadence) {
+func cadenceOf(h history.History, server model.Server) (c cadence) {
 	a := server.Active
 	if h.Checks == nil || a == nil || !Paced(h.Plan.Config, *a) {
 		return c
@@ -75,10 +77,10 @@ func cadenceOf(h lb.History, server lb.Server) (c cadence) {
 }
 
 // balancers is how many a plan has with the configuration, one at least.
-func balancers(plan lb.Plan) int {
+func balancers(p plan.Plan) int {
 	peers := 0
-	for _, spec := range plan.Specs {
-		if spec.Role == lb.Peer {
+	for _, spec := range p.Specs {
+		if spec.Role == plan.Peer {
 			peers++
 		}
 	}
@@ -86,15 +88,15 @@ func balancers(plan lb.Plan) int {
 }
 
 // wellness are the times in which the balancer ran undisturbed and knew that a server was well.
-func wellness(h lb.History, server lb.Server) (out []window) {
+func wellness(h history.History, server model.Server) (out []window) {
 	if len(h.Env.Phases) == 0 {
 		return nil
 	}
 	a := server.Active
 	_, up := a.Up()
 	others := func(host string) bool { // a server's fault is no other server's
-		return host != server.Host && slices.ContainsFunc(h.Plan.Config.Pools, func(p lb.Pool) bool {
-			return slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == host })
+		return host != server.Host && slices.ContainsFunc(h.Plan.Config.Pools, func(p model.Pool) bool {
+			return slices.ContainsFunc(p.Servers, func(s model.Server) bool { return s.Host == host })
 		})
 	}
 	var disturbed []window
@@ -104,7 +106,7 @@ func wellness(h lb.History, server lb.Server) (out []window) {
 		}
 	}
 	for _, e := range h.Plan.Events { // whose marks are left out where their phase is for other promises
-		if e.Phase < len(h.Env.Phases) && !bearsOn(h.Plan.Loads[e.Phase], "active") {
+		if e.Phase < len(h.Env.Phases) && !bearsOn(h.Plan.Phases[e.Phase], "active") {
 			p := h.Env.Phases[e.Phase]
 			disturbed = append(disturbed, window{p.Start, max(p.End, p.Start+e.At+e.For)})
 		}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -15,7 +17,7 @@ const within = 0.2
 const patient = 5
 
 // Chances are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
-func Chances(cfg lb.Config, pool lb.Pool) (shares []float64, idle bool) {
+func Chances(cfg model.Config, pool model.Pool) (shares []float64, idle bool) {
 	weights := weightsOf(rotation(pool))
 	switch {
 	case cfg.Balancer == "haproxy": // of two by default, of which the second is taken while both are idle
@@ -26,25 +28,25 @@ func Chances(cfg lb.Config, pool lb.Pool) (shares []float64, idle bool) {
 	return stats.Shares(weights), false
 }
 
-func chanceTrial(cfg lb.Config, claim lb.Claim, pool lb.Pool, r lb.Request, terms Terms) Trial {
+func chanceTrial(cfg model.Config, claim plan.Claim, pool model.Pool, r plan.Request, terms Terms) Trial {
 	shares, idle := Chances(cfg, pool)
 	t := Trial{
 		Kind: Drawn, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", pool.Name, 100*within, 1-terms.Beta),
-		Load: lb.Load{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: inTurns, Requests: []lb.Request{r}},
+		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: inTurns, Requests: []plan.Request{r}},
 	}
 	if idle {
 		t.Kind, t.Load.Concurrency = Drawn+" one at a time", 1
 	}
-	draws := lb.Draws{Claim: claim.ID, Shares: map[string]float64{}, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
+	draws := plan.Draws{Claim: claim.ID, Shares: map[string]float64{}, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
 	for i, s := range rotation(pool) {
 		draws.Shares[s.Host] = shares[i]
 	}
-	t.Load.Draws = []lb.Draws{draws}
+	t.Load.Draws = []plan.Draws{draws}
 	return t
 }
 
 // judgeChance counts the answers of a pool's servers one after another, as draws.
-func judgeChance(h lb.History, pool lb.Pool) lb.Finding {
+func judgeChance(h history.History, pool model.Pool) Finding {
 	active := rotation(pool)
 	shares, idle := Chances(h.Plan.Config, pool)
 	index, _ := indexOf(active)
@@ -72,8 +74,8 @@ func judgeChance(h lb.History, pool lb.Pool) lb.Finding {
 }
 
 // drawnFinding says what draws have come to.
-func drawnFinding(h lb.History, test *stats.Draws, counts []int, shares []float64, strangers examples, busy int) lb.Finding {
-	f := lb.Finding{Tested: true, Anytime: true, P: test.P(), Counter: strangers.list()}
+func drawnFinding(h history.History, test *stats.Draws, counts []int, shares []float64, strangers examples, busy int) Finding {
+	f := Finding{Tested: true, Anytime: true, P: test.P(), Counter: strangers.list()}
 	f.Test = fmt.Sprintf("sequential test of independent draws: refuted where shares are others (alpha %g), upheld where each is within %.0f %% (beta %g)",
 		h.Plan.Alpha, 100*within, h.Plan.Beta)
 	var got, want []string

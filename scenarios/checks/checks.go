@@ -11,7 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -21,32 +24,32 @@ type Check struct {
 	Doc  string // what is promised
 	Law  string // what an honest run keeps to, and so what refutes
 	// Claims lists the promises of this kind that a configuration makes.
-	Claims func(lb.Config) []lb.Claim
+	Claims func(model.Config) []plan.Claim
 	// Probes are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.
-	Probes func(lb.Config, lb.Claim) []lb.Request
+	Probes func(model.Config, plan.Claim) []plan.Request
 	// Trials are traffic that shows whether the claim holds, where lbproof designs the experiments; nil where Probes will do.
-	Trials func(lb.Config, lb.Claim, Terms) []Trial
+	Trials func(model.Config, plan.Claim, Terms) []Trial
 	// Questions are single requests and what is to come of each, where that is all there is to judge; cannot says why no run
 	// could ask them. A check with questions needs no Trials and no Judge.
-	Questions func(lb.Config, lb.Claim) (asked []Question, cannot string)
+	Questions func(model.Config, plan.Claim) (asked []Question, cannot string)
 	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another check asks some of the kind.
 	Beside string
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
-	Judge func(lb.Claim, lb.History) lb.Finding
+	Judge func(plan.Claim, history.History) Finding
 }
 
 // Decides says whether there is an experiment for its claims.
 func (c Check) Decides() bool { return c.Judge != nil || c.Questions != nil }
 
 // askedIn are its questions without those that a plan does not ask because nothing else needs their kind.
-func (c Check) askedIn(plan lb.Plan) questions {
+func (c Check) askedIn(p plan.Plan) questions {
 	sent := func(q Question) bool {
-		key := written(Carrying(q.Ask, plan.Carried))
-		return slices.ContainsFunc(plan.Loads, func(l lb.Load) bool {
-			return l.Engine == lb.Prober && slices.ContainsFunc(l.Requests, func(r lb.Request) bool { return written(r) == key })
+		key := written(Carrying(q.Ask, p.Carried))
+		return slices.ContainsFunc(p.Phases, func(l plan.Phase) bool {
+			return l.Engine == plan.Prober && slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return written(r) == key })
 		})
 	}
-	return func(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+	return func(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 		asked, cannot = c.Questions(cfg, claim)
 		return slices.DeleteFunc(asked, func(q Question) bool { return q.Kind == c.Beside && !sent(q) }), cannot
 	}
@@ -118,8 +121,8 @@ func Find(name string) (Check, error) {
 }
 
 // Claims lists every promise that the configuration makes.
-func Claims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func Claims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, c := range All {
 		claims = append(claims, c.Claims(cfg)...)
 	}
@@ -127,8 +130,8 @@ func Claims(cfg lb.Config) []lb.Claim {
 }
 
 // Probes lists the requests that the claims need beyond a scenario's own, each once.
-func Probes(cfg lb.Config, claims []lb.Claim) []lb.Request {
-	var probes []lb.Request
+func Probes(cfg model.Config, claims []plan.Claim) []plan.Request {
+	var probes []plan.Request
 	seen := map[string]bool{}
 	for _, claim := range claims {
 		check, err := Find(claim.Check)
@@ -147,18 +150,18 @@ func Probes(cfg lb.Config, claims []lb.Claim) []lb.Request {
 }
 
 // Judge decides every claim of a history's plan. It fails only where the history cannot be read.
-func Judge(h lb.History) (lb.Report, error) {
+func Judge(h history.History) (report.Report, error) {
 	all := h
 	h = byClients(h)
 	phases, err := phases(h)
 	if err != nil {
-		return lb.Report{}, err
+		return report.Report{}, err
 	}
 	book, err := account(originals(h))
 	if err != nil {
-		return lb.Report{}, fmt.Errorf("join the ledgers: %w", err)
+		return report.Report{}, fmt.Errorf("join the ledgers: %w", err)
 	}
-	findings := make([]lb.Finding, len(h.Plan.Claims))
+	findings := make([]Finding, len(h.Plan.Claims))
 	for i, claim := range h.Plan.Claims {
 		if findings[i] = outside(claim, h.Plan); findings[i].Broken != "" {
 			continue
@@ -170,11 +173,11 @@ func Judge(h lb.History) (lb.Report, error) {
 		}
 		findings[i] = find(claim, seen)
 		if err := h.Err(); err != nil {
-			return lb.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
+			return report.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
 		}
 	}
-	report := lb.Report{
-		Schema:   lb.ReportSchema,
+	r := report.Report{
+		Schema:   report.ReportSchema,
 		Name:     h.Plan.Name,
 		Alpha:    h.Plan.Alpha,
 		Beta:     h.Plan.Beta,
@@ -184,41 +187,41 @@ func Judge(h lb.History) (lb.Report, error) {
 		Ledger:   book,
 	}
 	for i, claim := range h.Plan.Claims {
-		report.Verdicts[i].Outside = !h.Plan.Decides(claim)
+		r.Verdicts[i].Outside = !h.Plan.Decides(claim)
 	}
 	if err := h.Err(); err != nil {
-		return lb.Report{}, err
+		return report.Report{}, err
 	}
-	return report, nil
+	return r, nil
 }
 
 // outside says why a claim is not looked at in a run that did not set out to decide it.
-func outside(claim lb.Claim, plan lb.Plan) lb.Finding {
-	if plan.Decides(claim) {
-		return lb.Finding{}
+func outside(claim plan.Claim, p plan.Plan) Finding {
+	if p.Decides(claim) {
+		return Finding{}
 	}
 	if check, err := Find(claim.Check); err == nil && !check.Decides() {
-		return lb.Finding{Broken: NoExperiment}
+		return Finding{Broken: NoExperiment}
 	}
-	return lb.Finding{Broken: "not what the scenario " + plan.Name + " looks at"}
+	return Finding{Broken: "not what the scenario " + p.Name + " looks at"}
 }
 
 // find runs one check. A crash of a check says nothing about the balancer.
-func find(claim lb.Claim, h lb.History) (f lb.Finding) {
+func find(claim plan.Claim, h history.History) (f Finding) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			f = lb.Finding{Broken: fmt.Sprintf("the check crashed: %v", crash)}
+			f = Finding{Broken: fmt.Sprintf("the check crashed: %v", crash)}
 		}
 	}()
 	check, err := Find(claim.Check)
 	if err != nil {
-		return lb.Finding{Cannot: err.Error() + " in this version of lbproof"}
+		return Finding{Cannot: err.Error() + " in this version of lbproof"}
 	}
 	if !check.Decides() {
-		return lb.Finding{Broken: NoExperiment}
+		return Finding{Broken: NoExperiment}
 	}
 	if why := copied(h.Plan, claim); why != "" {
-		return lb.Finding{Broken: why}
+		return Finding{Broken: why}
 	}
 	h = focused(h, claim.Check)
 	if check.Name != mirror.Name {
@@ -241,8 +244,8 @@ func find(claim lb.Claim, h lb.History) (f lb.Finding) {
 var undisturbedOnly = []string{"weights", "algorithm", "split", "sticky", "backup"}
 
 // attemptFailed says where the balancer's log tells of a failed attempt that nobody made fail.
-func attemptFailed(h lb.History) string {
-	if slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return m.Event.Fault != "slow" }) {
+func attemptFailed(h history.History) string {
+	if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault != "slow" }) {
 		return ""
 	}
 	for _, l := range h.Env.Logged {
@@ -255,13 +258,13 @@ func attemptFailed(h lb.History) string {
 
 // copied says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
 // account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
-func copied(plan lb.Plan, claim lb.Claim) string {
-	cfg, noted := plan.Config, true
-	for _, l := range plan.Loads {
+func copied(p plan.Plan, claim plan.Claim) string {
+	cfg, noted := p.Config, true
+	for _, l := range p.Phases {
 		for _, r := range l.Requests {
 			path, _, _ := strings.Cut(r.Path, "?")
 			route, ok := cfg.Route(r.Port, r.Header["Host"], path)
-			noted = noted && (!ok || !asksBackend(route) || r.Header[lb.WishHeader] != "")
+			noted = noted && (!ok || !asksBackend(route) || r.Header[history.WishHeader] != "")
 		}
 	}
 	// Attempts carry no note of what they are for, which does not matter where each that fails takes its server out.
@@ -270,7 +273,7 @@ func copied(plan lb.Plan, claim lb.Claim) string {
 		return ""
 	}
 	for _, r := range cfg.Routes {
-		pos, pools := lb.Pos{}, []string{r.Pool}
+		pos, pools := model.Pos{}, []string{r.Pool}
 		if (!noted || attempts) && r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
 			pos = r.Auth.Pos
 			if attempts {
@@ -289,7 +292,7 @@ func copied(plan lb.Plan, claim lb.Claim) string {
 }
 
 // poolsAt are the pools of the routes at a path.
-func poolsAt(cfg lb.Config, path string) []string {
+func poolsAt(cfg model.Config, path string) []string {
 	var pools []string
 	for _, r := range cfg.Routes {
 		if r.Path == path && r.Pool != "" {
@@ -303,10 +306,10 @@ func poolsAt(cfg lb.Config, path string) []string {
 const failure = 0.01
 
 // needAll is how many requests a claim about every request needs.
-func needAll(h lb.History) int { return stats.NeedToSee(failure, 1-h.Plan.Beta) }
+func needAll(h history.History) int { return stats.NeedToSee(failure, 1-h.Plan.Beta) }
 
 // powerAll says what n requests without a counter-example have shown.
-func powerAll(n int, h lb.History) string {
+func powerAll(n int, h history.History) string {
 	if n == 0 {
 		return ""
 	}
@@ -351,25 +354,25 @@ func (e *examples) list() []string {
 // journey is what a hit sent, and which way the configuration sends it.
 type journey struct {
 	load    int
-	request lb.Request
-	route   lb.Route
+	request plan.Request
+	route   model.Route
 	key     string // of the route
 	tunnel  bool   // it is a message of a WebSocket connection, whose way was chosen when that was opened
 }
 
 // journeys finds the journey of a hit by its number; nil where the plan sends no such hit.
-func journeys(h lb.History) func(seq uint64) *journey {
-	all := make([][]journey, len(h.Plan.Loads))
-	first := make([]uint64, len(h.Plan.Loads))
-	for i, l := range h.Plan.Loads {
+func journeys(h history.History) func(seq uint64) *journey {
+	all := make([][]journey, len(h.Plan.Phases))
+	first := make([]uint64, len(h.Plan.Phases))
+	for i, l := range h.Plan.Phases {
 		first[i] = h.Plan.First(i)
 		for _, r := range l.Requests {
 			route := routeTaken(h.Plan.Config, r, host(h, r))
-			all[i] = append(all[i], journey{load: i, request: r, route: route, key: route.Key(), tunnel: l.Engine == lb.WebSocket})
+			all[i] = append(all[i], journey{load: i, request: r, route: route, key: route.Key(), tunnel: l.Engine == plan.WebSocket})
 		}
 	}
 	return func(seq uint64) *journey {
-		for i, l := range h.Plan.Loads {
+		for i, l := range h.Plan.Phases {
 			if seq >= first[i] && seq-first[i] < uint64(l.Count) {
 				return &all[i][l.Which(int(seq-first[i]))]
 			}
@@ -379,7 +382,7 @@ func journeys(h lb.History) func(seq uint64) *journey {
 }
 
 // routeTaken is the route that a request takes: handshakes may have one of their own.
-func routeTaken(cfg lb.Config, r lb.Request, host string) lb.Route {
+func routeTaken(cfg model.Config, r plan.Request, host string) model.Route {
 	path, _, _ := strings.Cut(r.Path, "?")
 	plain, _ := cfg.Route(r.Port, host, path)
 	if r.Header["Upgrade"] == "" {
@@ -399,8 +402,8 @@ func routeTaken(cfg lb.Config, r lb.Request, host string) lb.Route {
 }
 
 // proxied lists the routes that lead to a pool and that a plain request can be made for.
-func proxied(cfg lb.Config) []lb.Route {
-	var routes []lb.Route
+func proxied(cfg model.Config) []model.Route {
+	var routes []model.Route
 	for _, r := range cfg.Routes {
 		literal := r
 		literal.Regex = false
@@ -417,7 +420,7 @@ func proxied(cfg lb.Config) []lb.Route {
 }
 
 // example is a path that takes a route; empty where lbproof finds none.
-func example(r lb.Route) string {
+func example(r model.Route) string {
 	if !r.Regex {
 		return r.Path
 	}
@@ -427,16 +430,16 @@ func example(r lb.Route) string {
 
 // probe is a request that takes a route and tries to pass for another client's: forged headers must not get through where
 // the configuration sets them, and do no harm elsewhere.
-func probe(cfg lb.Config, claim lb.Claim) []lb.Request {
+func probe(cfg model.Config, claim plan.Claim) []plan.Request {
 	r, ok := routeOf(cfg, claim)
 	if !ok {
 		return nil
 	}
-	return []lb.Request{ask(r, forged)}
+	return []plan.Request{ask(r, forged)}
 }
 
 // ask is a request that takes a route.
-func ask(r lb.Route, header map[string]string) lb.Request {
+func ask(r model.Route, header map[string]string) plan.Request {
 	if host, _ := r.Askable(); host != "" {
 		header = maps.Clone(header)
 		if header == nil {
@@ -444,7 +447,7 @@ func ask(r lb.Route, header map[string]string) lb.Request {
 		}
 		header["Host"] = host
 	}
-	request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: example(r), Header: maps.Clone(header)}
+	request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: example(r), Header: maps.Clone(header)}
 	if request.Header == nil {
 		request.Header = map[string]string{}
 	}
@@ -463,10 +466,10 @@ func ask(r lb.Route, header map[string]string) lb.Request {
 }
 
 // asksBackend says whether the balancer asks a backend, by a route of its own, if a request may pass.
-func asksBackend(r lb.Route) bool { return r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") }
+func asksBackend(r model.Route) bool { return r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") }
 
 // byClients leaves out the arrivals of requests by which the balancer asks a backend on its own account, where that noted the path.
-func byClients(h lb.History) lb.History {
+func byClients(h history.History) history.History {
 	asked := map[string]bool{}
 	for _, r := range h.Plan.Config.Routes {
 		if !asksBackend(r) {
@@ -482,9 +485,9 @@ func byClients(h lb.History) lb.History {
 		return h
 	}
 	arrivals := h.Arrivals
-	h.Arrivals = func(yield func(lb.Arrival) bool) {
+	h.Arrivals = func(yield func(history.Arrival) bool) {
 		for a := range arrivals {
-			if noted, err := url.ParseQuery(a.Header); err == nil && asked[noted.Get(lb.NotedPath)] {
+			if noted, err := url.ParseQuery(a.Header); err == nil && asked[noted.Get(history.NotedPath)] {
 				continue
 			}
 			if !yield(a) {
@@ -496,7 +499,7 @@ func byClients(h lb.History) lb.History {
 }
 
 // asksItself says whether a pool's servers are those that are asked about all requests to it, so that these take turns with them.
-func asksItself(cfg lb.Config, pool string) bool {
+func asksItself(cfg model.Config, pool string) bool {
 	itself := false
 	for _, r := range cfg.Routes {
 		by, asked := asker(cfg, r)
@@ -509,12 +512,12 @@ func asksItself(cfg lb.Config, pool string) bool {
 }
 
 // originals leaves out the arrivals of copies, of which another promise is.
-func originals(h lb.History) lb.History {
-	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r lb.Route) bool { return len(r.Mirrors) > 0 }) {
+func originals(h history.History) history.History {
+	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r model.Route) bool { return len(r.Mirrors) > 0 }) {
 		return h
 	}
 	find, arrivals := journeys(h), h.Arrivals
-	h.Arrivals = func(yield func(lb.Arrival) bool) {
+	h.Arrivals = func(yield func(history.Arrival) bool) {
 		for a := range arrivals {
 			if j := find(a.Seq); j != nil && slices.Contains(copiers(h.Plan.Config, j.route), a.Server) {
 				continue
@@ -528,7 +531,7 @@ func originals(h lb.History) lb.History {
 }
 
 // lostWitness says which backends' ledgers have rows missing; empty where none has.
-func lostWitness(h lb.History) string {
+func lostWitness(h history.History) string {
 	if len(h.Env.Lost) == 0 {
 		return ""
 	}
@@ -537,7 +540,7 @@ func lostWitness(h lb.History) string {
 
 // died says which container was gone before the traffic ended; empty where none was. What failed then may be the
 // environment's doing.
-func died(h lb.History) string {
+func died(h history.History) string {
 	for _, n := range h.Env.Nodes {
 		if n.Exit != "" {
 			return fmt.Sprintf("%s ended before the traffic did, with %s", n.Name, n.Exit)
@@ -547,11 +550,11 @@ func died(h lb.History) string {
 }
 
 // saturated says why the sender could not keep up in a phase; empty where it could.
-func saturated(h lb.History, load int) string {
+func saturated(h history.History, load int) string {
 	if load >= len(h.Env.Phases) {
 		return "" // the phase never ended, which Interrupted tells
 	}
-	p, l := h.Env.Phases[load], h.Plan.Loads[load]
+	p, l := h.Env.Phases[load], h.Plan.Phases[load]
 	took := (p.End - p.Start).Seconds()
 	if took <= 0 {
 		return ""

@@ -14,31 +14,34 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-func baseline(t testing.TB) lb.Plan {
+func baseline(t testing.TB) plan.Plan {
 	t.Helper()
-	plan, err := fixtures.Plan("baseline")
+	p, err := fixtures.Plan("baseline")
 	require.NoError(t, err)
-	return plan
+	return p
 }
 
-func judge(t testing.TB, plan lb.Plan, m fixtures.Mutant, seed uint64) lb.Report {
+func judge(t testing.TB, p plan.Plan, m fixtures.Mutant, seed uint64) report.Report {
 	t.Helper()
-	report, err := checks.Judge(fixtures.Simulate(plan, m, seed))
+	r, err := checks.Judge(fixtures.Simulate(p, m, seed))
 	require.NoError(t, err)
-	return report
+	return r
 }
 
 // refuted names the checks that refute a claim of the report.
-func refuted(r lb.Report) map[string]bool {
+func refuted(r report.Report) map[string]bool {
 	names := map[string]bool{}
 	for _, v := range r.Verdicts {
-		if v.Outcome == lb.Refuted {
+		if v.Outcome == report.Refuted {
 			names[v.Claim.Check] = true
 		}
 	}
@@ -49,14 +52,14 @@ func refuted(r lb.Report) map[string]bool {
 func TestOutsideTheScenario(t *testing.T) {
 	h := fixtures.Simulate(baseline(t), fixtures.Mutants[0], 1) // whose weights are wrong
 	h.Plan.Checks = []string{"answered"}
-	report, err := checks.Judge(h)
+	r, err := checks.Judge(h)
 	require.NoError(t, err)
-	assert.Zero(t, report.ExitCode())
-	assert.Equal(t, 1, report.Count(lb.Upheld))
-	assert.Equal(t, len(h.Plan.Claims)-1, report.Outside())
-	for _, v := range report.Verdicts {
+	assert.Zero(t, r.ExitCode())
+	assert.Equal(t, 1, r.Count(report.Upheld))
+	assert.Equal(t, len(h.Plan.Claims)-1, r.Outside())
+	for _, v := range r.Verdicts {
 		if v.Claim.Check == "weights" {
-			assert.Equal(t, lb.Undecided, v.Outcome)
+			assert.Equal(t, report.Undecided, v.Outcome)
 			assert.Equal(t, "not what the scenario baseline looks at", v.Reason)
 		}
 	}
@@ -66,17 +69,17 @@ func TestOutsideTheScenario(t *testing.T) {
 func TestHonestBalancerIsUpheld(t *testing.T) {
 	plan := baseline(t)
 	for seed := range seeds(50) {
-		report := judge(t, plan, fixtures.Mutant{}, seed)
-		for _, v := range report.Verdicts {
+		r := judge(t, plan, fixtures.Mutant{}, seed)
+		for _, v := range r.Verdicts {
 			if v.Outside {
-				assert.Equal(t, lb.Undecided, v.Outcome, v.Claim.ID)
+				assert.Equal(t, report.Undecided, v.Outcome, v.Claim.ID)
 				assert.Contains(t, []string{checks.NoExperiment, "not what the scenario baseline looks at"}, v.Reason)
 				continue
 			}
-			assert.Equal(t, lb.Upheld, v.Outcome, "seed %d: %s: %s", seed, v.Claim.ID, v.Reason)
+			assert.Equal(t, report.Upheld, v.Outcome, "seed %d: %s: %s", seed, v.Claim.ID, v.Reason)
 			assert.NotEmpty(t, v.Test)
 		}
-		assert.Zero(t, report.ExitCode())
+		assert.Zero(t, r.ExitCode())
 	}
 }
 
@@ -91,14 +94,14 @@ func TestKillMatrix(t *testing.T) {
 	}
 	for _, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
 		fmt.Fprintf(&matrix, "\n%-46s", m.Name)
-		outcomes := map[string]lb.Outcome{}
+		outcomes := map[string]report.Outcome{}
 		for seed := range seeds(5) {
-			report := judge(t, plan, m, seed)
+			r := judge(t, plan, m, seed)
 			if m.Refutes != "" {
-				assert.True(t, refuted(report)[m.Refutes], "%s is not refuted by %s (seed %d)", m.Name, m.Refutes, seed)
+				assert.True(t, refuted(r)[m.Refutes], "%s is not refuted by %s (seed %d)", m.Name, m.Refutes, seed)
 			}
-			for _, v := range report.Verdicts {
-				if v.Outcome == lb.Refuted || (v.Outcome == lb.Undecided && outcomes[v.Claim.Check] != lb.Refuted) || outcomes[v.Claim.Check] == 0 {
+			for _, v := range r.Verdicts {
+				if v.Outcome == report.Refuted || (v.Outcome == report.Undecided && outcomes[v.Claim.Check] != report.Refuted) || outcomes[v.Claim.Check] == 0 {
 					outcomes[v.Claim.Check] = v.Outcome
 				}
 			}
@@ -126,16 +129,16 @@ func TestFailureMatrix(t *testing.T) {
 				continue
 			}
 			fmt.Fprintf(&matrix, "\n%-52s", m.Name)
-			outcomes := map[string]lb.Outcome{}
+			outcomes := map[string]report.Outcome{}
 			for seed := range seeds(3) {
-				report, err := checks.Judge(fixtures.SimulateFailures(plan, m, seed))
+				r, err := checks.Judge(fixtures.SimulateFailures(plan, m, seed))
 				require.NoError(t, err)
-				assert.Equal(t, m.Refutes != "", refuted(report)[m.Refutes], "%s (seed %d)", m.Name, seed)
-				for _, v := range report.Verdicts {
+				assert.Equal(t, m.Refutes != "", refuted(r)[m.Refutes], "%s (seed %d)", m.Name, seed)
+				for _, v := range r.Verdicts {
 					if m.Refutes == "" && !v.Outside {
-						assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: %s: %s", m.Name, v.Claim.ID, v.Reason)
+						assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s: %s", m.Name, v.Claim.ID, v.Reason)
 					}
-					if !v.Outside && (v.Outcome == lb.Refuted || outcomes[v.Claim.Check] == 0) {
+					if !v.Outside && (v.Outcome == report.Refuted || outcomes[v.Claim.Check] == 0) {
 						outcomes[v.Claim.Check] = v.Outcome
 					}
 				}
@@ -159,24 +162,24 @@ func TestExperiments(t *testing.T) {
 	var matrix strings.Builder
 	for _, e := range fixtures.Experiments {
 		fmt.Fprintf(&matrix, "%-52s", e.Name)
-		outcomes := map[string]lb.Outcome{}
+		outcomes := map[string]report.Outcome{}
 		for seed := range seeds(5) {
 			h, err := e.History(seed)
 			require.NoError(t, err)
-			report, err := checks.Judge(h)
+			r, err := checks.Judge(h)
 			require.NoError(t, err)
-			for _, v := range report.Verdicts {
+			for _, v := range r.Verdicts {
 				if v.Outside {
 					continue
 				}
 				if e.Refutes == "" {
-					assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: seed %d: %s: %s", e.Name, seed, v.Claim.ID, v.Reason)
+					assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s", e.Name, seed, v.Claim.ID, v.Reason)
 				}
-				if v.Outcome == lb.Refuted || outcomes[v.Claim.Check] == 0 {
+				if v.Outcome == report.Refuted || outcomes[v.Claim.Check] == 0 {
 					outcomes[v.Claim.Check] = v.Outcome
 				}
 			}
-			assert.Equal(t, e.Refutes != "", refuted(report)[e.Refutes], "%s (seed %d)", e.Name, seed)
+			assert.Equal(t, e.Refutes != "", refuted(r)[e.Refutes], "%s (seed %d)", e.Name, seed)
 		}
 		for _, c := range checks.All {
 			if outcome, made := outcomes[c.Name]; made {
@@ -195,21 +198,21 @@ func TestReplies(t *testing.T) {
 	for _, r := range fixtures.Repliers() {
 		h, err := r.History()
 		require.NoError(t, err)
-		report, err := checks.Judge(h)
+		rep, err := checks.Judge(h)
 		require.NoError(t, err)
-		outcomes := map[lb.Outcome]int{}
-		for _, v := range report.Verdicts {
+		outcomes := map[report.Outcome]int{}
+		for _, v := range rep.Verdicts {
 			if !v.Outside {
 				outcomes[v.Outcome]++
 			}
 			if r.Refutes == "" {
-				assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: %s: %s %v", r.Name, v.Claim.ID, v.Reason, v.Counter)
+				assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s: %s %v", r.Name, v.Claim.ID, v.Reason, v.Counter)
 			}
 		}
-		assert.Equal(t, r.Refutes != "", outcomes[lb.Refuted] > 0, r.Name)
-		assert.Equal(t, r.Refutes == "", outcomes[lb.Upheld] > 0 && outcomes[lb.Refuted] == 0, r.Name)
+		assert.Equal(t, r.Refutes != "", outcomes[report.Refuted] > 0, r.Name)
+		assert.Equal(t, r.Refutes == "", outcomes[report.Upheld] > 0 && outcomes[report.Refuted] == 0, r.Name)
 		fmt.Fprintf(&matrix, "%-46s %-28s upheld %d, refuted %d, undecided %d, untestable %d\n", r.Name, r.Config,
-			outcomes[lb.Upheld], outcomes[lb.Refuted], outcomes[lb.Undecided], outcomes[lb.Untestable])
+			outcomes[report.Upheld], outcomes[report.Refuted], outcomes[report.Undecided], outcomes[report.Untestable])
 	}
 	golden(t, "testdata/replies.golden", matrix.String())
 }
@@ -217,12 +220,12 @@ func TestReplies(t *testing.T) {
 // A breaker whose times are others than the configuration's is refuted, each by its own.
 func TestBreakersTimes(t *testing.T) {
 	i := slices.IndexFunc(fixtures.Repliers(), func(r fixtures.Replier) bool { return r.Check == "breaker" && r.Refutes == "" })
-	for name, change := range map[string]func(*lb.Breaker){
-		"looks more often":     func(b *lb.Breaker) { b.Every = b.Every * 21 / 20 },
-		"looks less often":     func(b *lb.Breaker) { b.Every = b.Every * 3 / 5 },
-		"is open for less":     func(b *lb.Breaker) { b.Open = b.Open * 5 / 3 },
-		"recovers faster":      func(b *lb.Breaker) { b.Recovery = b.Recovery * 5 / 3 },
-		"recovers more slowly": func(b *lb.Breaker) { b.Recovery = b.Recovery * 3 / 5 },
+	for name, change := range map[string]func(*model.Breaker){
+		"looks more often":     func(b *model.Breaker) { b.Every = b.Every * 21 / 20 },
+		"looks less often":     func(b *model.Breaker) { b.Every = b.Every * 3 / 5 },
+		"is open for less":     func(b *model.Breaker) { b.Open = b.Open * 5 / 3 },
+		"recovers faster":      func(b *model.Breaker) { b.Recovery = b.Recovery * 5 / 3 },
+		"recovers more slowly": func(b *model.Breaker) { b.Recovery = b.Recovery * 3 / 5 },
 	} {
 		h, err := fixtures.Repliers()[i].History()
 		require.NoError(t, err)
@@ -248,24 +251,24 @@ func TestLaws(t *testing.T) {
 			continue
 		}
 		fmt.Fprintf(&matrix, "%-76s", b.Name)
-		outcomes := map[string]lb.Outcome{}
+		outcomes := map[string]report.Outcome{}
 		for seed := range seeds(2) {
 			h, err := b.History(seed)
 			require.NoError(t, err)
-			report, err := checks.Judge(h)
+			r, err := checks.Judge(h)
 			require.NoError(t, err)
-			for _, v := range report.Verdicts {
+			for _, v := range r.Verdicts {
 				if b.Refutes == "" {
-					assert.NotEqual(t, lb.Refuted, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
+					assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
 				}
-				if slices.Contains(fixtures.Lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == lb.Refuted) {
+				if slices.Contains(fixtures.Lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == report.Refuted) {
 					outcomes[v.Claim.Check] = v.Outcome
 				}
 				if b.Refutes == "" && b.Stalls == "" && slices.Contains(fixtures.Lawful, v.Claim.Check) {
-					assert.Equal(t, lb.Upheld, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
+					assert.Equal(t, report.Upheld, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
 				}
 			}
-			assert.Equal(t, b.Refutes != "", refuted(report)[b.Refutes], "%s (seed %d)", b.Name, seed)
+			assert.Equal(t, b.Refutes != "", refuted(r)[b.Refutes], "%s (seed %d)", b.Name, seed)
 		}
 		for _, name := range fixtures.Lawful {
 			if outcome, made := outcomes[name]; made {
@@ -302,10 +305,10 @@ func TestEveryCheckHasMutants(t *testing.T) {
 }
 
 // judging are the checks that a plan decides by an experiment.
-func judging(plan lb.Plan) []checks.Check {
+func judging(p plan.Plan) []checks.Check {
 	var out []checks.Check
 	for _, c := range checks.All {
-		if c.Decides() && plan.Decides(lb.Claim{Check: c.Name}) {
+		if c.Decides() && p.Decides(plan.Claim{Check: c.Name}) {
 			out = append(out, c)
 		}
 	}
@@ -349,45 +352,45 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 }
 
 // outcome judges one claim of a history that edit has changed.
-func outcome(t *testing.T, id string, edit func(*lb.History)) lb.Verdict {
+func outcome(t *testing.T, id string, edit func(*history.History)) report.Verdict {
 	t.Helper()
 	h := fixtures.Simulate(baseline(t), fixtures.Mutant{}, 1)
 	edit(&h)
-	report, err := checks.Judge(h)
+	r, err := checks.Judge(h)
 	require.NoError(t, err)
-	for _, v := range report.Verdicts {
+	for _, v := range r.Verdicts {
 		if v.Claim.ID == id {
 			return v
 		}
 	}
 	t.Fatalf("no claim %s", id)
-	return lb.Verdict{}
+	return report.Verdict{}
 }
 
 // What the harness cannot know, it does not decide.
 func TestUndecided(t *testing.T) {
-	f := func(id, reason string, edit func(*lb.History)) {
+	f := func(id, reason string, edit func(*history.History)) {
 		t.Helper()
 		v := outcome(t, id, edit)
-		assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+		assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
 		assert.Contains(t, v.Reason, reason)
 	}
-	none := func(h *lb.History) {
-		h.Hits = func(func(lb.Hit) bool) {}
-		h.Arrivals = func(func(lb.Arrival) bool) {}
+	none := func(h *history.History) {
+		h.Hits = func(func(history.Hit) bool) {}
+		h.Arrivals = func(func(history.Arrival) bool) {}
 	}
 	for _, claim := range baseline(t).Claims {
 		if baseline(t).Decides(claim) {
 			f(claim.ID, "no request bears on it", none)
 		}
 	}
-	few := func(h *lb.History) {
+	few := func(h *history.History) {
 		hits, arrivals := h.Hits, h.Arrivals
-		h.Hits = func(yield func(lb.Hit) bool) {
-			hits(func(x lb.Hit) bool { return x.Seq > 100 || yield(x) })
+		h.Hits = func(yield func(history.Hit) bool) {
+			hits(func(x history.Hit) bool { return x.Seq > 100 || yield(x) })
 		}
-		h.Arrivals = func(yield func(lb.Arrival) bool) {
-			arrivals(func(x lb.Arrival) bool { return x.Seq > 100 || yield(x) })
+		h.Arrivals = func(yield func(history.Arrival) bool) {
+			arrivals(func(x history.Arrival) bool { return x.Seq > 100 || yield(x) })
 		}
 	}
 	for _, claim := range baseline(t).Claims {
@@ -395,34 +398,34 @@ func TestUndecided(t *testing.T) {
 			f(claim.ID, "observations that it needs", few)
 		}
 	}
-	f("weights/backend", "how many workers", func(h *lb.History) { h.Env.Workers = 0 })
-	lost := func(h *lb.History) { h.Env.Lost = []string{"back-01: the service was restarted"} }
+	f("weights/backend", "how many workers", func(h *history.History) { h.Env.Workers = 0 })
+	lost := func(h *history.History) { h.Env.Lost = []string{"back-01: the service was restarted"} }
 	f("weights/backend", "ledger is not whole", lost)
 	f("once/", "ledger is not whole", lost)
 	f("endpoint/nginx-health", "ledger is not whole", lost)
-	f("weights/backend", "unknown origin", func(h *lb.History) {
+	f("weights/backend", "unknown origin", func(h *history.History) {
 		arrivals := h.Arrivals
-		h.Arrivals = func(yield func(lb.Arrival) bool) {
-			if yield(lb.Arrival{Server: "back-01"}) {
+		h.Arrivals = func(yield func(history.Arrival) bool) {
+			if yield(history.Arrival{Server: "back-01"}) {
 				arrivals(yield)
 			}
 		}
 	})
-	f("restarts/stack", "no container was inspected", func(h *lb.History) { h.Env.Nodes = nil })
-	f("restarts/stack", "ended before the traffic did", func(h *lb.History) { h.Env.Nodes[1].Exit = "exit status 137" })
-	f("restarts/stack", "was made to run out of memory on purpose", func(h *lb.History) {
+	f("restarts/stack", "no container was inspected", func(h *history.History) { h.Env.Nodes = nil })
+	f("restarts/stack", "ended before the traffic did", func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
+	f("restarts/stack", "was made to run out of memory on purpose", func(h *history.History) {
 		h.Env.Nodes[1].OOMKilled = true
-		h.Env.Marks = []lb.Mark{{Event: lb.Event{Fault: "memory", Target: h.Env.Nodes[1].Name}}}
+		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: "memory", Target: h.Env.Nodes[1].Name}}}
 	})
-	f("answered/", "the sender could not send", withErr(lb.Tester))
+	f("answered/", "the sender could not send", withErr(history.Tester))
 }
 
 // withErr makes every tenth proxied hit end with the error.
-func withErr(kind lb.Err) func(*lb.History) {
-	return func(h *lb.History) {
+func withErr(kind history.Err) func(*history.History) {
+	return func(h *history.History) {
 		hits := h.Hits
-		h.Hits = func(yield func(lb.Hit) bool) {
-			hits(func(x lb.Hit) bool {
+		h.Hits = func(yield func(history.Hit) bool) {
+			hits(func(x history.Hit) bool {
 				if x.Seq%10 == 0 && x.Server != "" {
 					x.Code, x.Server, x.Err = 0, "", kind
 				}
@@ -434,72 +437,72 @@ func withErr(kind lb.Err) func(*lb.History) {
 
 // A slow tester never convicts the balancer: its timeouts count only while it keeps up.
 func TestASaturatedSenderConvictsNobody(t *testing.T) {
-	timeouts := withErr(lb.Timeout)
-	assert.Equal(t, lb.Refuted, outcome(t, "answered/", timeouts).Outcome)
-	busy := func(h *lb.History) {
+	timeouts := withErr(history.Timeout)
+	assert.Equal(t, report.Refuted, outcome(t, "answered/", timeouts).Outcome)
+	busy := func(h *history.History) {
 		timeouts(h)
 		for i := range h.Env.Phases {
 			h.Env.Phases[i].CPU = 2 * (h.Env.Phases[i].End - h.Env.Phases[i].Start)
 		}
 	}
 	v := outcome(t, "answered/", busy)
-	assert.Equal(t, lb.Undecided, v.Outcome)
+	assert.Equal(t, report.Undecided, v.Outcome)
 	assert.Contains(t, v.Reason, "the sender was saturated")
 }
 
 // One connection that is lost on its way to a server convicts nobody; two do, and so does one without an attempt, or one that arrived.
 func TestALoneLostConnectionConvictsNobody(t *testing.T) {
-	f := func(want lb.Outcome, lost int, tried, arrived bool) {
+	f := func(want report.Outcome, lost int, tried, arrived bool) {
 		t.Helper()
-		v := outcome(t, "answered/", func(h *lb.History) {
-			seqs, attempts := map[uint64]bool{}, []lb.Attempt(nil)
+		v := outcome(t, "answered/", func(h *history.History) {
+			seqs, attempts := map[uint64]bool{}, []history.Attempt(nil)
 			hits, arrivals := h.Hits, h.Arrivals
-			var bent []lb.Hit
+			var bent []history.Hit
 			for x := range hits {
 				if x.Server != "" && len(seqs) < lost {
 					seqs[x.Seq] = true
 					x.Code, x.Server = 502, ""
 					if tried {
-						attempts = append(attempts, lb.Attempt{At: (x.Sent + x.Done) / 2, Node: "back-01", From: "10.0.0.9"})
+						attempts = append(attempts, history.Attempt{At: (x.Sent + x.Done) / 2, Node: "back-01", From: "10.0.0.9"})
 					}
 				}
 				bent = append(bent, x)
 			}
 			h.Hits, h.Attempts = slices.Values(bent), slices.Values(attempts)
-			h.Arrivals = func(yield func(lb.Arrival) bool) {
-				arrivals(func(a lb.Arrival) bool { return seqs[a.Seq] && !arrived || yield(a) })
+			h.Arrivals = func(yield func(history.Arrival) bool) {
+				arrivals(func(a history.Arrival) bool { return seqs[a.Seq] && !arrived || yield(a) })
 			}
 		})
 		assert.Equal(t, want, v.Outcome, v.Reason)
-		assert.Equal(t, want == lb.Undecided, strings.Contains(v.Reason, "a kernel resets a new connection now and then"))
+		assert.Equal(t, want == report.Undecided, strings.Contains(v.Reason, "a kernel resets a new connection now and then"))
 	}
-	f(lb.Undecided, 1, true, false)
-	f(lb.Refuted, 2, true, false)
-	f(lb.Refuted, 1, false, false)
-	f(lb.Refuted, 1, true, true)
+	f(report.Undecided, 1, true, false)
+	f(report.Refuted, 2, true, false)
+	f(report.Refuted, 1, false, false)
+	f(report.Refuted, 1, true, true)
 }
 
 // A server that was left alone for an attempt that failed by itself convicts nobody, where nginx's log tells of the attempt; a log of
 // refusals by a limit tells of none.
 func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
-	judged := func(logged string) lb.Verdict {
-		return outcome(t, "weights/backend", func(h *lb.History) {
+	judged := func(logged string) report.Verdict {
+		return outcome(t, "weights/backend", func(h *history.History) {
 			*h = fixtures.Simulate(h.Plan, fixtures.Mutant{Weights: []int{1, 2, 2}}, 1)
-			h.Env.Logged = []lb.Logged{{Text: logged, Count: 1}}
+			h.Env.Logged = []history.Logged{{Text: logged, Count: 1}}
 		})
 	}
 	reset := "[error] recv() failed (104: Connection reset by peer) while reading response header from upstream"
-	assert.Equal(t, lb.Undecided, judged(reset).Outcome)
+	assert.Equal(t, report.Undecided, judged(reset).Outcome)
 	assert.Contains(t, judged(reset).Reason, "attempts that failed")
-	assert.Equal(t, lb.Refuted, judged(`[error] limiting requests, excess: 30.640 by zone "tokens"`).Outcome)
+	assert.Equal(t, report.Refuted, judged(`[error] limiting requests, excess: 30.640 by zone "tokens"`).Outcome)
 }
 
 func TestRepeatableRequestsMayBeSentAgain(t *testing.T) {
-	again := func(h *lb.History) {
+	again := func(h *history.History) {
 		arrivals := h.Arrivals
-		h.Arrivals = func(yield func(lb.Arrival) bool) {
-			arrivals(func(a lb.Arrival) bool {
-				probe := a.Seq <= uint64(h.Plan.Loads[0].Count) // probes are GET
+		h.Arrivals = func(yield func(history.Arrival) bool) {
+			arrivals(func(a history.Arrival) bool {
+				probe := a.Seq <= uint64(h.Plan.Phases[0].Count) // probes are GET
 				failed := a
 				failed.Server = "back-09" // where the attempt before was
 				return (!probe || yield(failed)) && yield(a)
@@ -507,7 +510,7 @@ func TestRepeatableRequestsMayBeSentAgain(t *testing.T) {
 		}
 	}
 	v := outcome(t, "once/", again)
-	assert.Equal(t, lb.Undecided, v.Outcome)
+	assert.Equal(t, report.Undecided, v.Outcome)
 	assert.Contains(t, v.Reason, "repeatable")
 }
 
@@ -520,78 +523,80 @@ func TestUnreadableHistoryIsAnError(t *testing.T) {
 
 func TestACrashIsUndecided(t *testing.T) {
 	h := fixtures.Simulate(baseline(t), fixtures.Mutant{}, 1)
-	h.Plan.Checks, h.Plan.Claims = nil, append(h.Plan.Claims, lb.Claim{ID: "x", Check: "no such check"})
+	h.Plan.Checks, h.Plan.Claims = nil, append(h.Plan.Claims, plan.Claim{ID: "x", Check: "no such check"})
 	arrivals := 0
 	whole := h.Arrivals
-	h.Arrivals = func(yield func(lb.Arrival) bool) {
+	h.Arrivals = func(yield func(history.Arrival) bool) {
 		if arrivals++; arrivals == 2 { // the first account is the report's own
 			panic("boom")
 		}
 		whole(yield)
 	}
-	report, err := checks.Judge(h)
+	r, err := checks.Judge(h)
 	require.NoError(t, err)
-	assert.Equal(t, lb.Undecided, report.Verdicts[0].Outcome)
-	assert.Contains(t, report.Verdicts[0].Reason, "boom")
-	assert.Equal(t, lb.Untestable, report.Verdicts[len(report.Verdicts)-1].Outcome)
+	assert.Equal(t, report.Undecided, r.Verdicts[0].Outcome)
+	assert.Contains(t, r.Verdicts[0].Reason, "boom")
+	assert.Equal(t, report.Untestable, r.Verdicts[len(r.Verdicts)-1].Outcome)
 }
 
 // Requests that reach no backend say nothing of how often they reach one.
 func TestOnceNeedsArrivals(t *testing.T) {
-	f := func(code int, want lb.Outcome, reason string) {
+	f := func(code int, want report.Outcome, reason string) {
 		t.Helper()
-		v := outcome(t, "once/", func(h *lb.History) {
+		v := outcome(t, "once/", func(h *history.History) {
 			hits := h.Hits
-			h.Hits = func(yield func(lb.Hit) bool) {
-				hits(func(x lb.Hit) bool {
+			h.Hits = func(yield func(history.Hit) bool) {
+				hits(func(x history.Hit) bool {
 					x.Code, x.Server = code, ""
 					return yield(x)
 				})
 			}
-			h.Arrivals = func(func(lb.Arrival) bool) {}
+			h.Arrivals = func(func(history.Arrival) bool) {}
 		})
 		assert.Equal(t, want, v.Outcome)
 		assert.Contains(t, v.Reason, reason)
 	}
-	f(502, lb.Undecided, "no request bears on it")
-	f(404, lb.Refuted, "answered 404 by the balancer itself")
+	f(502, report.Undecided, "no request bears on it")
+	f(404, report.Refuted, "answered 404 by the balancer itself")
 }
 
 // An answer that limits may refuse is no promise that every request gets it.
 func TestLimitedEndpointConvictsNobody(t *testing.T) {
-	v := outcome(t, "endpoint/nginx-health", func(h *lb.History) {
+	v := outcome(t, "endpoint/nginx-health", func(h *history.History) {
 		h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
 		for i := range h.Plan.Config.Routes {
-			h.Plan.Config.Routes[i].Access = []lb.Access{{From: "all"}}
+			h.Plan.Config.Routes[i].Access = []model.Access{{From: "all"}}
 		}
 		hits := h.Hits
-		h.Hits = func(yield func(lb.Hit) bool) {
-			hits(func(x lb.Hit) bool {
+		h.Hits = func(yield func(history.Hit) bool) {
+			hits(func(x history.Hit) bool {
 				x.Code = 503
 				return yield(x)
 			})
 		}
 	})
-	assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+	assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
 }
 
 // What the balancer asks on its own account, with the client's id, convicts nobody.
 func TestSubrequestsConvictNobody(t *testing.T) {
-	f := func(id string, edit func(*lb.Route)) {
+	f := func(id string, edit func(*model.Route)) {
 		t.Helper()
-		v := outcome(t, id, func(h *lb.History) {
+		v := outcome(t, id, func(h *history.History) {
 			h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
 			edit(&h.Plan.Config.Routes[0])
 			arrivals := h.Arrivals
-			h.Arrivals = func(yield func(lb.Arrival) bool) {
-				arrivals(func(a lb.Arrival) bool { return yield(a) && yield(lb.Arrival{Seq: a.Seq, At: a.At, Server: "back-01"}) })
+			h.Arrivals = func(yield func(history.Arrival) bool) {
+				arrivals(func(a history.Arrival) bool {
+					return yield(a) && yield(history.Arrival{Seq: a.Seq, At: a.At, Server: "back-01"})
+				})
 			}
 		})
-		assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+		assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
 		assert.Contains(t, v.Reason, "cannot tell those requests apart")
 	}
-	auth := func(r *lb.Route) { r.Auth = &lb.Auth{Pos: lb.Pos{File: "f", Line: 1}, By: "/check"} }
-	mirrored := func(r *lb.Route) { r.Mirrors = []lb.Share{{Pos: lb.Pos{File: "f", Line: 2}, Pool: "/copy"}} }
+	auth := func(r *model.Route) { r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, By: "/check"} }
+	mirrored := func(r *model.Route) { r.Mirrors = []model.Share{{Pos: model.Pos{File: "f", Line: 2}, Pool: "/copy"}} }
 	for _, id := range []string{"weights/backend", "once/", "headers/#Host"} {
 		f(id, auth)
 		f(id, mirrored)
@@ -599,37 +604,37 @@ func TestSubrequestsConvictNobody(t *testing.T) {
 }
 
 func TestDecide(t *testing.T) {
-	f := func(finding lb.Finding, want lb.Outcome) {
+	f := func(finding checks.Finding, want report.Outcome) {
 		t.Helper()
-		got := checks.Decide([]lb.Claim{{}}, []lb.Finding{finding}, 0.001)
+		got := checks.Decide([]plan.Claim{{}}, []checks.Finding{finding}, 0.001)
 		assert.Equal(t, want, got[0].Outcome, got[0].Reason)
-		assert.Equal(t, want != lb.Upheld, got[0].Reason != "", "a reason is due unless upheld")
+		assert.Equal(t, want != report.Upheld, got[0].Reason != "", "a reason is due unless upheld")
 	}
-	f(lb.Finding{}, lb.Undecided)
-	f(lb.Finding{N: 10, Need: 11}, lb.Undecided)
-	f(lb.Finding{N: 11, Need: 11}, lb.Upheld)
-	f(lb.Finding{N: 1, Need: 11, Counter: []string{"one is enough"}}, lb.Refuted)
-	f(lb.Finding{N: 11, Broken: "the law does not apply"}, lb.Undecided)
-	f(lb.Finding{N: 11, Cannot: "no way"}, lb.Untestable)
-	f(lb.Finding{N: 11, Tested: true, P: 0.0009}, lb.Refuted)
-	f(lb.Finding{N: 11, Tested: true, P: 0.0011}, lb.Upheld)
-	f(lb.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, lb.Undecided)
-	f(lb.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0009}, lb.Refuted)
-	f(lb.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0011}, lb.Undecided)
+	f(checks.Finding{}, report.Undecided)
+	f(checks.Finding{N: 10, Need: 11}, report.Undecided)
+	f(checks.Finding{N: 11, Need: 11}, report.Upheld)
+	f(checks.Finding{N: 1, Need: 11, Counter: []string{"one is enough"}}, report.Refuted)
+	f(checks.Finding{N: 11, Broken: "the law does not apply"}, report.Undecided)
+	f(checks.Finding{N: 11, Cannot: "no way"}, report.Untestable)
+	f(checks.Finding{N: 11, Tested: true, P: 0.0009}, report.Refuted)
+	f(checks.Finding{N: 11, Tested: true, P: 0.0011}, report.Upheld)
+	f(checks.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, report.Undecided)
+	f(checks.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0009}, report.Refuted)
+	f(checks.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0011}, report.Undecided)
 }
 
 // One p-value of 0.0009 convicts alone, and does not among two.
 func TestDecideCorrectsForTheFamily(t *testing.T) {
-	one := lb.Finding{N: 1, Tested: true, P: 0.0009}
-	other := lb.Finding{N: 1, Tested: true, P: 0.5}
-	got := checks.Decide(make([]lb.Claim, 2), []lb.Finding{one, other}, 0.001)
-	assert.Equal(t, lb.Upheld, got[0].Outcome)
+	one := checks.Finding{N: 1, Tested: true, P: 0.0009}
+	other := checks.Finding{N: 1, Tested: true, P: 0.5}
+	got := checks.Decide(make([]plan.Claim, 2), []checks.Finding{one, other}, 0.001)
+	assert.Equal(t, report.Upheld, got[0].Outcome)
 	assert.InDelta(t, 0.0018, *got[0].P, 1e-9)
 }
 
 func BenchmarkJudge(b *testing.B) {
 	plan := baseline(b)
-	plan.Loads[1].Count = 100_000
+	plan.Phases[1].Count = 100_000
 	for b.Loop() {
 		judge(b, plan, fixtures.Mutant{}, 1)
 	}
@@ -644,19 +649,19 @@ func TestDeathsAmongFewestConnections(t *testing.T) {
 	plan.Config.Pools[0].Method = "leastconn"
 	h := fixtures.SimulateFailures(plan, fixtures.Failing{HAProxy: true}, 1)
 	all := slices.Collect(h.Attempts)
-	h.Attempts = func(yield func(lb.Attempt) bool) {
+	h.Attempts = func(yield func(history.Attempt) bool) {
 		for _, a := range all {
-			early := slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return a.At > m.From+time.Second && a.At < m.Ended })
+			early := slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return a.At > m.From+time.Second && a.At < m.Ended })
 			if !early && !yield(a) {
 				return
 			}
 		}
 	}
-	report, err := checks.Judge(h)
+	r, err := checks.Judge(h)
 	require.NoError(t, err)
-	for _, v := range report.Verdicts {
+	for _, v := range r.Verdicts {
 		if v.Claim.Check == "active" {
-			assert.Equal(t, lb.Undecided, v.Outcome, v.Reason)
+			assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
 		}
 	}
 }
@@ -666,12 +671,12 @@ func TestRefusedByALimitIsNoFailure(t *testing.T) {
 	plan, err := fixtures.FailurePlan(false)
 	require.NoError(t, err)
 	for i := range plan.Config.Routes {
-		plan.Config.Routes[i].Limits = []lb.Limit{{Law: lb.LeakyBucket, Status: 503}}
+		plan.Config.Routes[i].Limits = []model.Limit{{Law: model.LeakyBucket, Status: 503}}
 	}
-	n := func(every int, code int) (outcome lb.Outcome, n int) {
+	n := func(every int, code int) (outcome report.Outcome, n int) {
 		h := fixtures.SimulateFailures(plan, fixtures.Failing{}, 1)
 		hits := h.Hits
-		h.Hits = func(yield func(lb.Hit) bool) {
+		h.Hits = func(yield func(history.Hit) bool) {
 			for hit := range hits {
 				if every > 0 && hit.Seq%uint64(every) == 0 {
 					hit.Code, hit.Server = code, ""
@@ -681,9 +686,9 @@ func TestRefusedByALimitIsNoFailure(t *testing.T) {
 				}
 			}
 		}
-		report, err := checks.Judge(h)
+		r, err := checks.Judge(h)
 		require.NoError(t, err)
-		for _, v := range report.Verdicts {
+		for _, v := range r.Verdicts {
 			if v.Claim.Check == "retries" {
 				return v.Outcome, v.N
 			}
@@ -692,11 +697,11 @@ func TestRefusedByALimitIsNoFailure(t *testing.T) {
 	}
 	_, all := n(0, 0)
 	outcome, some := n(2, 503)
-	assert.Equal(t, lb.Upheld, outcome)
+	assert.Equal(t, report.Upheld, outcome)
 	assert.InDelta(t, float64(all)/2, some, 0.05*float64(all))
 	for _, code := range []int{503, 404, 403} { // nor what the balancer answers by itself
 		outcome, none := n(1, code)
-		assert.Equal(t, lb.Undecided, outcome)
+		assert.Equal(t, report.Undecided, outcome)
 		assert.Zero(t, none)
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var compression = Check{
@@ -14,14 +15,14 @@ var compression = Check{
 	Doc:       "Responses of the configured types and sizes come compressed to clients that accept it, others as they are.",
 	Law:       "both sides of the size, one listed and one other type",
 	Questions: compressionQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []*lb.Compress {
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []*model.Compress {
 			if r.Compress == nil || r.Internal {
 				return nil
 			}
-			return []*lb.Compress{r.Compress}
-		}, func(c *lb.Compress) string { return fmt.Sprint(c.Pos) })
-		var claims []lb.Claim
+			return []*model.Compress{r.Compress}
+		}, func(c *model.Compress) string { return fmt.Sprint(c.Pos) })
+		var claims []plan.Claim
 		for _, g := range found {
 			types := "any type"
 			if len(g.what.Types) > 0 {
@@ -31,7 +32,7 @@ var compression = Check{
 			if g.what.Vary {
 				vary = ", with Vary: Accept-Encoding"
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("compression", g.subject(), ""), Check: "compression", Subject: g.subject(), Pos: g.what.Pos, Params: map[string]float64{"least_bytes": float64(g.what.Least)},
 				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.paths(), g.what.Least, types, vary),
 			})
@@ -40,8 +41,8 @@ var compression = Check{
 	},
 }
 
-func compressionQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
-	shares := func(r lb.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
+func compressionQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
+	shares := func(r model.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range candidates(cfg, claim, shares) {
 		c := r.Compress
 		listed, least := "text/html", max(c.Least, 1)

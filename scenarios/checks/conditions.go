@@ -6,7 +6,8 @@ import (
 	"regexp/syntax"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Conditions stand in a configuration in the balancer's own notation. Those that speak of one header field or of the method
@@ -53,12 +54,12 @@ func readCondition(text string) (c condition, ok bool) {
 }
 
 // meetCondition makes a request one that meets a condition.
-func meetCondition(text string, r *lb.Request) bool { return apply(text, r, true) }
+func meetCondition(text string, r *plan.Request) bool { return apply(text, r, true) }
 
 // missCondition makes a request one that does not meet a condition.
-func missCondition(text string, r *lb.Request) bool { return apply(text, r, false) }
+func missCondition(text string, r *plan.Request) bool { return apply(text, r, false) }
 
-func apply(text string, r *lb.Request, meet bool) bool {
+func apply(text string, r *plan.Request, meet bool) bool {
 	c, ok := readCondition(text)
 	if !ok {
 		return false
@@ -129,10 +130,10 @@ func write(b *strings.Builder, re *syntax.Regexp) {
 }
 
 // candidates are routes that single requests can be made for: the claim's subject, then others that share its promise.
-func candidates(cfg lb.Config, claim lb.Claim, shares func(lb.Route) bool) []lb.Route {
+func candidates(cfg model.Config, claim plan.Claim, shares func(model.Route) bool) []model.Route {
 	const most = 2
-	var out, tunnels []lb.Route
-	add := func(r lb.Route) {
+	var out, tunnels []model.Route
+	add := func(r model.Route) {
 		switch request, ok := wishing(cfg, r, ""); {
 		case !ok || len(out) == most:
 		case request.Header["Upgrade"] != "":

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var conns = Check{
@@ -15,14 +17,14 @@ var conns = Check{
 	Law: "the most in flight at the backend never exceeds it, once per independent state: counted while the service is known to take " +
 		"as long at least for every answer; 503 sooner than the line's timeout refutes, as do requests that nginx does not give to a " +
 		"server with room",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		return pools(cfg, func(p lb.Pool) []lb.Claim {
-			var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		return pools(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
 			for _, s := range p.Servers {
 				if s.Conns == nil || s.Conns.Value == 0 {
 					continue
 				}
-				c := lb.Claim{
+				c := plan.Claim{
 					ID: id("conns", p.Name, nameOf(s)), Check: "conns", Subject: p.Name, Pos: s.Conns.Pos, Params: map[string]float64{"most": float64(s.Conns.Value)},
 					Text: fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", nameOf(s), s.Conns.Value, p.Name, beyond(cfg, p)),
 				}
@@ -39,16 +41,16 @@ var conns = Check{
 }
 
 // connsTrials ask a pool for more at a time than all its servers may be given, while they take their time. One does for all.
-func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func connsTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := toPool(cfg, pool.Name)
-	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return s.Conns != nil && s.Conns.Value > 0 })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Conns != nil && s.Conns.Value > 0 })
 	if !ok || id("conns", pool.Name, nameOf(pool.Servers[first])) != claim.ID {
 		return nil
 	}
 	most := 0
 	t := Trial{Kind: Crowd + " " + pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
-	limited := slices.DeleteFunc(overflow(cfg, pool), func(s lb.Server) bool { return s.Conns == nil || s.Conns.Value == 0 })
+	limited := slices.DeleteFunc(overflow(cfg, pool), func(s model.Server) bool { return s.Conns == nil || s.Conns.Value == 0 })
 	for _, s := range append(rotation(pool), limited...) {
 		if s.Conns == nil || s.Conns.Value == 0 || s.Conns.Value > mostCrowd {
 			return nil // it takes all, or more than a trial can ask of it
@@ -57,27 +59,27 @@ func connsTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
 	}
 	// Who is denied comes back over another connection, to a worker that may have room: with multi_accept one takes most of what comes at once.
-	t.Load = lb.Load{Count: 4 * most, Concurrency: 2 * most, Requests: []lb.Request{r}, Fresh: !pool.SharedState}
+	t.Load = plan.Phase{Count: 4 * most, Concurrency: 2 * most, Requests: []plan.Request{r}, Fresh: !pool.SharedState}
 	return []Trial{t}
 }
 
 // overflow are the backups to which nginx gives what the others have no room for.
-func overflow(cfg lb.Config, pool lb.Pool) []lb.Server {
-	full := func(s lb.Server) bool { return s.Conns != nil && s.Conns.Value > 0 }
+func overflow(cfg model.Config, pool model.Pool) []model.Server {
+	full := func(s model.Server) bool { return s.Conns != nil && s.Conns.Value > 0 }
 	if cfg.Balancer != "nginx" || !slices.ContainsFunc(rotation(pool), full) {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(pool.Servers), func(s lb.Server) bool { return !s.Backup })
+	return slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return !s.Backup })
 }
 
 // mostCrowd is the largest limit at a time that a trial goes beyond.
 const mostCrowd = 500
 
-func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
+func judgeConns(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("conns", pool.Name, nameOf(s)) == claim.ID })
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return id("conns", pool.Name, nameOf(s)) == claim.ID })
 	if !ok || i < 0 {
-		return lb.Finding{Cannot: "the configuration has no such server"}
+		return Finding{Cannot: "the configuration has no such server"}
 	}
 	server, states := pool.Servers[i], max(1, h.Env.Workers)
 	if pool.SharedState {
@@ -85,7 +87,7 @@ func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	limit := int(server.Conns.Value) * states
 	most, slowed := atATime(h, pool, server.Host)
-	f := lb.Finding{
+	f := Finding{
 		N: most, Need: reached(limit), Test: fmt.Sprintf("the most requests at a time, %s", plural(states, "independent state")),
 		Measured: number(most) + " at a time", Predicted: fmt.Sprintf("at most %s", number(limit)), Power: "would have caught one more at a time",
 	}
@@ -108,7 +110,7 @@ func judgeConns(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // turnedAway are the requests that got no server though they had not waited in line for as long as they may.
-func turnedAway(h lb.History, pool lb.Pool) (wrong examples) {
+func turnedAway(h history.History, pool model.Pool) (wrong examples) {
 	if pool.Queue == nil {
 		return wrong
 	}
@@ -128,8 +130,8 @@ func turnedAway(h lb.History, pool lb.Pool) (wrong examples) {
 // deniedWithRoom are the requests that nginx gave to a backup or to nobody while a server had fewer in flight, counted from when they
 // were sent to when they were answered, than even one worker may give it. They tell where nginx has just begun to count failures, and had
 // none to count.
-func deniedWithRoom(h lb.History, pool lb.Pool, server lb.Server) (wrong examples) {
-	var fresh, slow lb.Mark
+func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wrong examples) {
+	var fresh, slow history.Mark
 	for _, m := range slowMarks(h, server.Host) {
 		slow = m
 	}
@@ -148,9 +150,9 @@ func deniedWithRoom(h lb.History, pool lb.Pool, server lb.Server) (wrong example
 		}
 	}
 	backup := func(host string) bool {
-		return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Host == host && s.Backup })
+		return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == host && s.Backup })
 	}
-	var given, denied []lb.Hit
+	var given, denied []history.Hit
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.route.Pool != pool.Name || hit.Done < fresh.Ordered || hit.Sent > slow.Ended {
@@ -161,7 +163,7 @@ func deniedWithRoom(h lb.History, pool lb.Pool, server lb.Server) (wrong example
 		switch {
 		case turned && hit.Done-hit.Sent < time.Second && hit.Sent > slow.From:
 			denied = append(denied, hit)
-		case turned || hit.Err == lb.Timeout || hit.Code >= 500: // which nginx may have counted; what it did not answer, it did not send on
+		case turned || hit.Err == history.Timeout || hit.Code >= 500: // which nginx may have counted; what it did not answer, it did not send on
 			return examples{}
 		case host == server.Host:
 			given = append(given, hit)
@@ -182,8 +184,8 @@ func deniedWithRoom(h lb.History, pool lb.Pool, server lb.Server) (wrong example
 }
 
 // missing says whether servers may have been missing, and not only taken, while a hit was under way.
-func missing(h lb.History, hit lb.Hit) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+func missing(h history.History, hit history.Hit) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
 		return m.Event.Fault != "slow" && hit.Done >= m.Ordered && hit.Sent <= m.To+healed
 	})
 }
@@ -193,7 +195,7 @@ func reached(limit int) int { return limit - limit/10 }
 
 // atATime counts the most requests of a pool that a server had at a time for certain: each for as long as the fault slow
 // makes its answers take at least, and no longer than its client waited. slowed says whether there was such a fault.
-func atATime(h lb.History, pool lb.Pool, server string) (most int, slowed bool) {
+func atATime(h history.History, pool model.Pool, server string) (most int, slowed bool) {
 	slow := slowMarks(h, server)
 	if len(slow) == 0 {
 		return 0, false
@@ -207,7 +209,7 @@ func atATime(h lb.History, pool lb.Pool, server string) (most int, slowed bool) 
 	var edges []edge
 	for hit := range h.Hits {
 		at, mine := began[hit.Seq]
-		k := slices.IndexFunc(slow, func(m lb.Mark) bool { return at > m.From && at < m.Ended })
+		k := slices.IndexFunc(slow, func(m history.Mark) bool { return at > m.From && at < m.Ended })
 		if !mine || k < 0 || hit.Done <= at {
 			continue
 		}
@@ -224,7 +226,7 @@ func atATime(h lb.History, pool lb.Pool, server string) (most int, slowed bool) 
 }
 
 // slowMarks are the times in which a server took longer for every answer.
-func slowMarks(h lb.History, server string) (slow []lb.Mark) {
+func slowMarks(h history.History, server string) (slow []history.Mark) {
 	for _, m := range h.Env.Marks {
 		if m.Event.Fault == "slow" && m.Event.Target == server && m.Err == "" && m.Event.With["share"] == "100%" {
 			slow = append(slow, m)
@@ -240,7 +242,7 @@ type edge struct {
 }
 
 // beyond says what becomes of requests that no server may take.
-func beyond(cfg lb.Config, p lb.Pool) string {
+func beyond(cfg model.Config, p model.Pool) string {
 	switch {
 	case cfg.Balancer == "nginx":
 		return "go to other servers, and get 502 where all are full"

@@ -7,44 +7,46 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Requests that nginx gives to the backup while the server has room refute its limit, where no failures explain them.
 func TestDeniedWithRoom(t *testing.T) {
-	server := lb.Server{Host: "a", Conns: &lb.Number{Value: 10}}
-	pool := lb.Pool{Name: "p", Servers: []lb.Server{server, {Host: "b", Backup: true}}}
-	load := lb.Load{Count: 40, Requests: []lb.Request{{Path: "/", Port: 80}}}
-	plan := lb.Plan{
-		Config: lb.Config{Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{pool}, Routes: []lb.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
-		Loads:  []lb.Load{load},
+	server := model.Server{Host: "a", Conns: &model.Number{Value: 10}}
+	pool := model.Pool{Name: "p", Servers: []model.Server{server, {Host: "b", Backup: true}}}
+	load := plan.Phase{Count: 40, Requests: []plan.Request{{Path: "/", Port: 80}}}
+	p := plan.Plan{
+		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+		Phases: []plan.Phase{load},
 	}
-	reload := lb.Mark{Event: lb.Event{Fault: "reload"}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}
-	slow := lb.Mark{Event: lb.Event{Fault: "slow", Target: "a", With: map[string]string{"share": "100%"}}, Ordered: time.Second, From: time.Second, Ended: 20 * time.Second}
-	f := func(places int, want int, change func(hits []lb.Hit), marks ...lb.Mark) {
+	reload := history.Mark{Event: plan.Event{Fault: "reload"}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}
+	slow := history.Mark{Event: plan.Event{Fault: "slow", Target: "a", With: map[string]string{"share": "100%"}}, Ordered: time.Second, From: time.Second, Ended: 20 * time.Second}
+	f := func(places int, want int, change func(hits []history.Hit), marks ...history.Mark) {
 		t.Helper()
-		var hits []lb.Hit
-		var arrivals []lb.Arrival
+		var hits []history.Hit
+		var arrivals []history.Arrival
 		for i := range load.Count { // rows of 20 a second, of which the server is given its places
-			h := lb.Hit{Seq: plan.First(0) + uint64(i), Index: i, Sent: 2*time.Second + time.Duration(i/20)*2*time.Second, Code: 200, Server: "a"}
+			h := history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: 2*time.Second + time.Duration(i/20)*2*time.Second, Code: 200, Server: "a"}
 			h.Done = h.Sent + time.Second
 			if i%20 >= places {
 				h.Server, h.Done = "b", h.Sent+time.Millisecond
 			}
 			hits = append(hits, h)
-			arrivals = append(arrivals, lb.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
+			arrivals = append(arrivals, history.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
 		}
 		change(hits)
-		h := lb.History{Plan: plan, Env: lb.Environment{Marks: marks}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals)}
+		h := history.History{Plan: p, Env: history.Environment{Marks: marks}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals)}
 		wrong := deniedWithRoom(h, pool, server)
 		assert.Equal(t, want, wrong.total)
 	}
-	as := func([]lb.Hit) {}
+	as := func([]history.Hit) {}
 	f(10, 0, as, reload, slow)
 	f(4, 32, as, reload, slow)
-	f(4, 0, as, slow)                                               // earlier failures may have been counted
-	f(4, 0, func(all []lb.Hit) { all[3].Code = 504 }, reload, slow) // and so may this one
-	f(9, 0, as, reload, slow)                                       // one may be under way that no client waits for
+	f(4, 0, as, slow)                                                    // earlier failures may have been counted
+	f(4, 0, func(all []history.Hit) { all[3].Code = 504 }, reload, slow) // and so may this one
+	f(9, 0, as, reload, slow)                                            // one may be under way that no client waits for
 }
 
 // Who was answered by a backup, which is not slow, may be gone from the balancer before its client knows it.
@@ -53,29 +55,29 @@ func TestABackupsAnswersAreNotInFlight(t *testing.T) {
 	for first, want := range map[string]int{"a": 1, "spare": 0} {
 		var wrong examples
 		all := []asked{
-			{hit: lb.Hit{Seq: 1, Sent: 0, Done: 300 * time.Millisecond, Server: first}, in: true},
-			{hit: lb.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, in: true},
+			{hit: history.Hit{Seq: 1, Sent: 0, Done: 300 * time.Millisecond, Server: first}, in: true},
+			{hit: history.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, in: true},
 		}
 		arrived := map[uint64]time.Duration{1: 5 * time.Millisecond, 2: 15 * time.Millisecond}
-		inFlight(lb.Limit{Most: 1}, "key", all, arrived, when, false, &wrong)
+		inFlight(model.Limit{Most: 1}, "key", all, arrived, when, false, &wrong)
 		assert.Equal(t, want, wrong.total, first)
 	}
 }
 
 // Requests that bring no key take turns at nginx; with one, from the client or from everybody, they do not.
 func TestKeyless(t *testing.T) {
-	ask := func(balancer, key string, l lb.Load) bool {
-		return keyless(lb.Plan{Config: lb.Config{Balancer: balancer}, Loads: []lb.Load{l}}, lb.Pool{Key: key}, 0)
+	ask := func(balancer, key string, l plan.Phase) bool {
+		return keyless(plan.Plan{Config: model.Config{Balancer: balancer}, Phases: []plan.Phase{l}}, model.Pool{Key: key}, 0)
 	}
-	plain := lb.Load{Requests: []lb.Request{{Path: "/"}}}
-	carrying := lb.Load{Requests: []lb.Request{{Path: "/", Header: map[string]string{"Cookie": "id=a", "X-Key": "b"}}}}
+	plain := plan.Phase{Requests: []plan.Request{{Path: "/"}}}
+	carrying := plan.Phase{Requests: []plan.Request{{Path: "/", Header: map[string]string{"Cookie": "id=a", "X-Key": "b"}}}}
 	assert.True(t, ask("nginx", "$cookie_id", plain))
 	assert.True(t, ask("nginx", "$http_x_key", plain))
 	assert.True(t, ask("nginx", "$cookie_other", carrying))
 	assert.False(t, ask("nginx", "$cookie_id", carrying))
 	assert.False(t, ask("nginx", "$http_x_key", carrying))
-	assert.False(t, ask("nginx", "$cookie_id", lb.Load{Requests: plain.Requests, Clients: lb.Clients{Cookies: true}}))
-	assert.False(t, ask("nginx", "$cookie_id", lb.Load{Requests: plain.Requests, Keys: lb.Keys{Cookie: "id", Values: []string{"a"}}}))
+	assert.False(t, ask("nginx", "$cookie_id", plan.Phase{Requests: plain.Requests, Clients: plan.Clients{Cookies: true}}))
+	assert.False(t, ask("nginx", "$cookie_id", plan.Phase{Requests: plain.Requests, Keys: plan.Keys{Cookie: "id", Values: []string{"a"}}}))
 	assert.False(t, ask("nginx", "$remote_addr", plain))
 	assert.False(t, ask("nginx", "", plain))
 	assert.False(t, ask("haproxy", "hdr(x-key)", plain))

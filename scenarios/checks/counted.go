@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // What passive health makes of a server that answers, in part with errors.
@@ -14,7 +15,7 @@ import (
 // seeErrors judges a server of whose answers a part are errors, by what nginx must count, and what it may: failures add up until
 // a good answer to a request that was sent more than fail_timeout after the last of them, in whole seconds; once there are
 // max_fails the server is left alone, and after that time one more failure has it left alone again.
-func (a *absence) seeErrors(e *episode, h lb.History, counted bool) {
+func (a *absence) seeErrors(e *episode, h history.History, counted bool) {
 	certain, possible := 0, 0 // failures counted
 	failed, before, out := time.Duration(0), time.Duration(0), false
 	for _, c := range e.answers(h, counted) {
@@ -46,7 +47,7 @@ func (a *absence) seeErrors(e *episode, h lb.History, counted bool) {
 
 // answers are the requests that reached the episode's server since it was ordered, and which of them failed there: those that
 // came to its status, or were sent again elsewhere.
-func (e *episode) answers(h lb.History, counted bool) []contact {
+func (e *episode) answers(h history.History, counted bool) []contact {
 	var all []contact
 	at := map[uint64]int{}
 	for a := range h.Arrivals {
@@ -69,21 +70,21 @@ func (e *episode) answers(h lb.History, counted bool) []contact {
 
 // judgeInRow judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them well, by
 // Traefik for its window.
-func judgeInRow(h lb.History, pool lb.Pool, server lb.Server) lb.Finding {
+func judgeInRow(h history.History, pool model.Pool, server model.Server) Finding {
 	p, a := server.Passive, absence{fails: server.Passive.Fails}
 	soonest, latest := p.Out, p.Out
 	if p.Law == "haproxy" {
 		if server.Active == nil || !strings.HasSuffix(p.On, "then mark-down") {
-			return lb.Finding{Broken: NoExperiment + " for what errors do to health checks"}
+			return Finding{Broken: NoExperiment + " for what errors do to health checks"}
 		}
 		soonest, latest = server.Active.Up()
 	}
 	for _, e := range episodes(h, pool, "errors") {
-		if q := e.server.Passive; q != nil && *q == (lb.Passive{Pos: q.Pos, Implicit: q.Implicit, Fails: p.Fails, Within: p.Within, Out: p.Out, On: p.On, Law: p.Law}) {
+		if q := e.server.Passive; q != nil && *q == (model.Passive{Pos: q.Pos, Implicit: q.Implicit, Fails: p.Fails, Within: p.Within, Out: p.Out, On: p.On, Law: p.Law}) {
 			a.inRow(e, h, soonest, latest)
 		}
 	}
-	f := lb.Finding{
+	f := Finding{
 		N: a.n, Need: deaths(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a row, and after fewer",
 		Measured:  fmt.Sprintf("out %s, back %s after the last failure", plural(a.n, "time"), spread(a.away)),
 		Predicted: fmt.Sprintf("back %g s to %g s after it", soonest.Seconds(), latest.Seconds()),
@@ -102,7 +103,7 @@ func judgeInRow(h lb.History, pool lb.Pool, server lb.Server) lb.Finding {
 
 // inRow judges a server that is taken out by so many failures in a row, and comes back by the clock or by its health checks. Where
 // health is checked a check that passes ends the row too, so that one that may have come between makes it no row for certain.
-func (a *absence) inRow(e *episode, h lb.History, soonest, latest time.Duration) {
+func (a *absence) inRow(e *episode, h history.History, soonest, latest time.Duration) {
 	row, first, failed, before := 0, time.Duration(0), time.Duration(0), time.Duration(0)
 	for _, c := range e.answers(h, true) {
 		gap := c.at - failed

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var counters = Check{
@@ -22,7 +24,7 @@ var counters = Check{
 
 // page is a kind of page with counters.
 type page struct {
-	what  string // begins lb.Own's
+	what  string // begins model.Own's
 	query string // that makes the page one of plain text
 	// total adds up the requests so far.
 	total  func(body string) (float64, bool)
@@ -86,7 +88,7 @@ func metricsOf(kind, metric string) func(body string) (float64, bool) {
 }
 
 // pageOf is the kind of a route's page.
-func pageOf(r lb.Route) (page, bool) {
+func pageOf(r model.Route) (page, bool) {
 	i := slices.IndexFunc(pages, func(p page) bool { return r.Own != nil && strings.HasPrefix(r.Own.What, p.what) })
 	if i < 0 || r.Internal || r.Auth != nil {
 		return page{}, false
@@ -94,18 +96,18 @@ func pageOf(r lb.Route) (page, bool) {
 	return pages[i], true
 }
 
-func counterClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func counterClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, r := range cfg.Routes {
 		if _, ok := pageOf(r); ok {
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("counters", r.Key(), ""), Check: "counters", Subject: r.Key(), Pos: r.Own.Pos, Implicit: true,
 				Text: fmt.Sprintf("%s counts every request that clients send, once.", r.Key()),
 			})
 		}
 	}
 	for _, s := range cfg.Sockets {
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("counters", s.Path, ""), Check: "counters", Subject: s.Path, Pos: s.Pos, Implicit: true,
 			Text: fmt.Sprintf("The command show stat on %s counts every request that clients send, once.", s.Path),
 		})
@@ -114,9 +116,9 @@ func counterClaims(cfg lb.Config) []lb.Claim {
 }
 
 // countersOf are the counters that a claim is about, and the request that asks for them.
-func countersOf(cfg lb.Config, claim lb.Claim) (p page, look lb.Request, ok bool) {
-	if slices.ContainsFunc(cfg.Sockets, func(s lb.Socket) bool { return s.Pos == claim.Pos && s.Path == claim.Subject }) {
-		return page{total: haproxyCSV}, lb.Request{Method: "GET", Path: "/show%20stat", From: claim.Subject, Keep: true}, true
+func countersOf(cfg model.Config, claim plan.Claim) (p page, look plan.Request, ok bool) {
+	if slices.ContainsFunc(cfg.Sockets, func(s model.Socket) bool { return s.Pos == claim.Pos && s.Path == claim.Subject }) {
+		return page{total: haproxyCSV}, plan.Request{Method: "GET", Path: "/show%20stat", From: claim.Subject, Keep: true}, true
 	}
 	r, _ := routeOf(cfg, claim)
 	p, ok = pageOf(r)
@@ -132,13 +134,13 @@ func countersOf(cfg lb.Config, claim lb.Claim) (p page, look lb.Request, ok bool
 // between is how many requests are sent between two looks at the page.
 const between = 5
 
-func counterTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func counterTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	_, look, ok := countersOf(cfg, claim)
 	if !ok {
 		return nil
 	}
 	t := Trial{Kind: Counted + " " + claim.ID, Shows: "a request that " + claim.Subject + " does not count, or counts twice"}
-	t.Load = lb.Load{Engine: lb.Prober, Concurrency: 1, Requests: []lb.Request{look}}
+	t.Load = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
 	for i := range between {
 		for _, to := range proxied(cfg) {
 			if request, ok := wishing(cfg, to, fmt.Sprintf("status=200&for=count-%d", i)); ok && request.From == "" {
@@ -151,17 +153,17 @@ func counterTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	return []Trial{t}
 }
 
-func judgeCounters(claim lb.Claim, h lb.History) lb.Finding {
+func judgeCounters(claim plan.Claim, h history.History) Finding {
 	p, _, ok := countersOf(h.Plan.Config, claim)
 	if !ok {
-		return lb.Finding{Cannot: "the counters are not for everybody"}
+		return Finding{Cannot: "the counters are not for everybody"}
 	}
-	f := lb.Finding{Need: Often - 1, Test: "counters before and after requests that were sent one after another"}
+	f := Finding{Need: Often - 1, Test: "counters before and after requests that were sent one after another"}
 	find, sent, last, looks := journeys(h), 0, 0., 0
 	var wrong examples
 	var unread string
 	for hit := range h.Hits {
-		if l := h.Plan.Loads[hit.Load]; l.Name != Counted+" "+claim.ID || hit.Err == lb.Tester {
+		if l := h.Plan.Phases[hit.Load]; l.Name != Counted+" "+claim.ID || hit.Err == history.Tester {
 			continue
 		}
 		if j := find(hit.Seq); j == nil || !j.request.Keep {
@@ -169,7 +171,7 @@ func judgeCounters(claim lb.Claim, h lb.History) lb.Finding {
 			continue
 		}
 		header, _ := url.ParseQuery(hit.Header) // which cannot be read is unread below
-		total, read := p.total(header.Get(lb.KeptBody))
+		total, read := p.total(header.Get(history.KeptBody))
 		if !read {
 			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows", hit.Seq, hit.Code, hit.Size)
 			continue

@@ -4,16 +4,18 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var drained = Check{
 	Name: "drained",
 	Doc:  "A server that is marked down, or has the weight 0, gets no new request.",
 	Law:  "zero arrivals",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		return pools(cfg, func(p lb.Pool) []lb.Claim {
-			var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		return pools(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
 			for _, s := range p.Servers {
 				if !s.Down && !s.Drain {
 					continue
@@ -22,7 +24,7 @@ var drained = Check{
 				if s.Drain {
 					why = "its weight is 0"
 				}
-				claims = append(claims, lb.Claim{
+				claims = append(claims, plan.Claim{
 					ID: id("drained", p.Name, nameOf(s)), Check: "drained", Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
 					Text: fmt.Sprintf("%s gets no new request of %s: %s.", nameOf(s), p.Name, why),
 				})
@@ -33,16 +35,16 @@ var drained = Check{
 	Judge: judgeDrained,
 }
 
-func judgeDrained(claim lb.Claim, h lb.History) lb.Finding {
+func judgeDrained(claim plan.Claim, h history.History) Finding {
 	pool, _ := h.Plan.Config.Pool(claim.Subject)
-	i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("drained", pool.Name, nameOf(s)) == claim.ID })
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return id("drained", pool.Name, nameOf(s)) == claim.ID })
 	if i < 0 {
-		return lb.Finding{Cannot: "the configuration has no such server"}
+		return Finding{Cannot: "the configuration has no such server"}
 	}
-	if len(rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Backup }) {
-		return lb.Finding{Cannot: nobodyUp}
+	if len(rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Backup }) {
+		return Finding{Cannot: nobodyUp}
 	}
-	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it", Predicted: "0"}
+	f := Finding{Need: needAll(h), Broken: lostWitness(h), Test: "count of the pool's requests that reached it", Predicted: "0"}
 	var wrong examples
 	find := journeys(h)
 	for a := range h.Arrivals {

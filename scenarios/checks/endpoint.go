@@ -3,7 +3,9 @@ package checks
 import (
 	"fmt"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var endpoint = Check{
@@ -15,13 +17,13 @@ var endpoint = Check{
 	Judge:  judgeEndpoint,
 }
 
-func endpointClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func endpointClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, r := range cfg.Routes {
 		if _, ok := r.Askable(); !ok || r.Answer == nil {
 			continue
 		}
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("endpoint", r.Key(), ""), Check: "endpoint", Subject: r.Key(), Pos: r.Answer.Pos,
 			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body),
 			Params: map[string]float64{"code": float64(r.Answer.Code)},
@@ -30,36 +32,36 @@ func endpointClaims(cfg lb.Config) []lb.Claim {
 	return claims
 }
 
-func endpointProbes(cfg lb.Config, claim lb.Claim) []lb.Request {
+func endpointProbes(cfg model.Config, claim plan.Claim) []plan.Request {
 	r, ok := routeOf(cfg, claim)
 	if !ok || guarded(r) || r.Answer == nil || r.Answer.Varies {
 		return nil
 	}
-	return []lb.Request{ask(r, nil)}
+	return []plan.Request{ask(r, nil)}
 }
 
 // guarded says whether something else than a limit may keep requests from being answered.
-func guarded(r lb.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
+func guarded(r model.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
 
-func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
+func judgeEndpoint(claim plan.Claim, h history.History) Finding {
 	r, ok := routeOf(h.Plan.Config, claim)
 	if !ok || r.Answer == nil {
-		return lb.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
+		return Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
 	}
 	if guarded(r) {
-		return lb.Finding{Broken: NoExperiment + ": conditions may refuse requests before they are answered"}
+		return Finding{Broken: NoExperiment + ": conditions may refuse requests before they are answered"}
 	}
 	if r.Answer.Varies {
-		return lb.Finding{Broken: NoExperiment + ": the body has variables in it"}
+		return Finding{Broken: NoExperiment + ": the body has variables in it"}
 	}
-	f := lb.Finding{
+	f := Finding{
 		Need: needAll(h), Broken: lostWitness(h), Test: "status, body and absence from every backend's ledger, for every request",
 		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(r.Answer.Body)),
 	}
 	var wrong examples
 	find := journeys(h)
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || hit.Err == lb.Tester || j.key != claim.Subject || limited(j.route, hit) {
+		if j := find(hit.Seq); j == nil || hit.Err == history.Tester || j.key != claim.Subject || limited(j.route, hit) {
 			continue
 		}
 		f.N++
@@ -70,7 +72,7 @@ func judgeEndpoint(claim lb.Claim, h lb.History) lb.Finding {
 			wrong.add("request %d was answered %d by %s", hit.Seq, hit.Code, who(hit))
 		case hit.Server != "":
 			wrong.add("request %d was answered by %s", hit.Seq, hit.Server)
-		case hit.Sum != lb.Sum([]byte(r.Answer.Body)) || hit.Size != int64(len(r.Answer.Body)):
+		case hit.Sum != history.Sum([]byte(r.Answer.Body)) || hit.Size != int64(len(r.Answer.Body)):
 			wrong.add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
@@ -40,7 +40,7 @@ func TestEvidence(t *testing.T) {
 // simulated is a history and which balancer it is of.
 type simulated struct {
 	name string
-	h    lb.History
+	h    history.History
 }
 
 // histories are of the honest and of some wrong balancers of each matrix.
@@ -48,7 +48,7 @@ func histories(t *testing.T) []simulated {
 	t.Helper()
 	const every = 3 // of the wrong ones
 	var all []simulated
-	add := func(name string, h lb.History, err error) {
+	add := func(name string, h history.History, err error) {
 		t.Helper()
 		require.NoError(t, err, name)
 		all = append(all, simulated{name, h})

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Expect is the check of what a scenario expects of its own phases, beside what the configuration promises.
@@ -21,7 +23,7 @@ var expect = Check{
 	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a request was due; " +
 		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody; nor what was asked " +
 		"while a fault of an earlier phase was still on its way",
-	Claims: func(lb.Config) []lb.Claim { return nil }, // the scenario makes them
+	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
 	Judge:  judgeExpect,
 }
 
@@ -121,8 +123,8 @@ func (e expectation) holds(value float64) bool {
 }
 
 // about says whether a hit counts.
-func (e expectation) about(hit lb.Hit) bool {
-	return (e.backend == "" || lb.SameHost(hit.Server, e.backend)) && (e.status == 0 || hit.Err == "" && hit.Code == e.status)
+func (e expectation) about(hit history.Hit) bool {
+	return (e.backend == "" || model.SameHost(hit.Server, e.backend)) && (e.status == 0 || hit.Err == "" && hit.Code == e.status)
 }
 
 // need is how many hits make a percentile more than the largest of them.
@@ -142,12 +144,12 @@ type count struct {
 	began                  time.Duration // when the phase's first request was due
 }
 
-func (c *count) add(e expectation, hit lb.Hit, l lb.Load) {
+func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
 	if c.all == 0 || hit.Due < c.began {
 		c.began = hit.Due
 	}
 	c.all++
-	if hit.Err == lb.Tester {
+	if hit.Err == history.Tester {
 		c.unsent++
 		return
 	}
@@ -182,24 +184,24 @@ func (e expectation) fast(beyond, n int) bool {
 	return n-beyond >= int(math.Ceil(e.rank*float64(n)-1e-9))
 }
 
-func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
+func judgeExpect(claim plan.Claim, h history.History) Finding {
 	_, text, _ := strings.Cut(claim.ID, "#")
 	e, err := parseExpectation(text)
-	load := slices.IndexFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Name == claim.Subject })
+	load := slices.IndexFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Name == claim.Subject })
 	if err != nil || load < 0 {
-		return lb.Finding{Cannot: "the plan has no such phase, or this version of lbproof does not know the expectation"}
+		return Finding{Cannot: "the plan has no such phase, or this version of lbproof does not know the expectation"}
 	}
 	if e.alert != "" {
 		return judgeAlert(e, h, load)
 	}
-	l := h.Plan.Loads[load]
+	l := h.Plan.Phases[load]
 	var c count
 	for hit := range h.Hits {
 		if hit.Load == load {
 			c.add(e, hit, l)
 		}
 	}
-	f := lb.Finding{N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: text}
+	f := Finding{N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: text}
 	holds, anyway := e.judge(c, &f)
 	switch why := saturated(h, load); {
 	case c.all > 0 && c.all < l.Count && (holds || e.metric == "requests" || e.metric == "rate") && !broke(h, load):
@@ -225,9 +227,9 @@ func judgeExpect(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // onItsWay says which fault of an earlier phase was still coming into force, or still going, when the phase began.
-func onItsWay(h lb.History, load int, began time.Duration) string {
+func onItsWay(h history.History, load int, began time.Duration) string {
 	for _, m := range h.Env.Marks {
-		name := fmt.Sprintf("%s of %s, ordered in the phase %s,", m.Event.Fault, m.Event.Target, h.Plan.Loads[m.Event.Phase].Name)
+		name := fmt.Sprintf("%s of %s, ordered in the phase %s,", m.Event.Fault, m.Event.Target, h.Plan.Phases[m.Event.Phase].Name)
 		switch {
 		case m.Event.Phase >= load:
 		case m.Ordered <= began && began < m.From:
@@ -240,10 +242,12 @@ func onItsWay(h lb.History, load int, began time.Duration) string {
 }
 
 // broke says whether a phase ended early because its load became too much, as the plan wants it to.
-func broke(h lb.History, load int) bool { return load < len(h.Env.Phases) && h.Env.Phases[load].Broke }
+func broke(h history.History, load int) bool {
+	return load < len(h.Env.Phases) && h.Env.Phases[load].Broke
+}
 
 // judge says whether the expectation holds, and whether it would if the sender had not been late.
-func (e expectation) judge(c count, f *lb.Finding) (holds, anyway bool) {
+func (e expectation) judge(c count, f *Finding) (holds, anyway bool) {
 	millis := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
 	value := float64(c.n)
 	switch {

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking it
@@ -24,8 +26,8 @@ var (
 
 // episode is one time that a server was dead.
 type episode struct {
-	server   lb.Server
-	mark     lb.Mark
+	server   model.Server
+	mark     history.Mark
 	hangs    bool
 	lies     bool
 	turns    bool          // the pool's servers take turns, so that it is known how soon each is asked
@@ -45,7 +47,7 @@ type episode struct {
 }
 
 // over says when the last hit was done.
-func over(h lb.History) time.Duration {
+func over(h history.History) time.Duration {
 	last := time.Duration(0)
 	for _, p := range h.Env.Phases {
 		last = max(last, p.End)
@@ -54,19 +56,19 @@ func over(h lb.History) time.Duration {
 }
 
 // episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others were there.
-func episodes(h lb.History, pool lb.Pool, kinds ...string) []*episode {
+func episodes(h history.History, pool model.Pool, kinds ...string) []*episode {
 	return slices.DeleteFunc(everyEpisode(h, pool, kinds...), func(e *episode) bool {
 		phase := e.mark.Event.Phase
-		return phase < len(h.Plan.Loads) && slices.Contains([]string{Backups, Forsaken}, h.Plan.Loads[phase].Name)
+		return phase < len(h.Plan.Phases) && slices.Contains([]string{Backups, Forsaken}, h.Plan.Phases[phase].Name)
 	})
 }
 
 // everyEpisode has those too in which all were dead at once on purpose.
-func everyEpisode(h lb.History, pool lb.Pool, kinds ...string) []*episode {
+func everyEpisode(h history.History, pool model.Pool, kinds ...string) []*episode {
 	var all []*episode
 	end := over(h)
 	for _, m := range h.Env.Marks {
-		i := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return s.Host == m.Event.Target })
+		i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == m.Event.Target })
 		if i < 0 || m.Err != "" || !slices.Contains(kinds, m.Event.Fault) {
 			continue
 		}
@@ -75,7 +77,7 @@ func everyEpisode(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 			hangs: slices.Contains(hanging, m.Event.Fault), lies: slices.Contains(lying, m.Event.Fault),
 			eager: strings.HasPrefix(pool.Method, "least") && pool.Sticky == nil,
 			rest:  rest(h.Plan, m.Event.Phase), share: share(pool, pool.Servers[i]),
-			several: !pool.SharedState && h.Env.Workers != 1, turns: (turns(pool.Method) || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Loads[m.Event.Phase].Clients.Cookies),
+			several: !pool.SharedState && h.Env.Workers != 1, turns: (turns(pool.Method) || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Phases[m.Event.Phase].Clients.Cookies),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b *episode) int { return int(a.mark.Ordered - b.mark.Ordered) })
@@ -88,7 +90,7 @@ func everyEpisode(h lb.History, pool lb.Pool, kinds ...string) []*episode {
 			}
 		}
 		if i+1 < len(all) {
-			all[i+1].fresh = slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+			all[i+1].fresh = slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
 				return m.Event.Fault == "reload" && m.Err == "" && m.Ordered > e.mark.To && m.To < all[i+1].mark.Ordered
 			})
 		}
@@ -107,7 +109,7 @@ const hush = time.Second
 const LeastTurns = 1.1
 
 // hushed finds until when somebody asked the pool after each death.
-func hushed(h lb.History, pool lb.Pool, all []*episode) {
+func hushed(h history.History, pool model.Pool, all []*episode) {
 	asked, find := make([]map[int]bool, len(all)), journeys(h) // in which pieces of time since a death was over
 	for i := range all {
 		asked[i] = map[int]bool{}
@@ -132,7 +134,7 @@ func hushed(h lb.History, pool lb.Pool, all []*episode) {
 }
 
 // witnessed enters what the servers saw: who tried to connect, and when the last and the first requests came.
-func witnessed(h lb.History, all []*episode) {
+func witnessed(h history.History, all []*episode) {
 	for a := range h.Attempts {
 		for _, e := range all {
 			switch {
@@ -174,7 +176,7 @@ func (e *episode) arrived(at time.Duration) {
 }
 
 // returned finds the first request that a server that had hung was sent after it was well: those that had waited reach it first.
-func returned(h lb.History, all []*episode) {
+func returned(h history.History, all []*episode) {
 	for hit := range h.Hits {
 		for _, e := range all {
 			if e.hangs && hit.Server == e.server.Host && hit.Sent >= e.mark.Ended && hit.Sent < e.next && (e.back == 0 || hit.Sent < e.back) {
@@ -185,11 +187,11 @@ func returned(h lb.History, all []*episode) {
 }
 
 // meant is how many requests a second the pool's turns give a server in an open loop; 0 where that cannot be said.
-func meant(h lb.History, pool lb.Pool, server lb.Server, phase int) float64 {
-	if phase >= len(h.Plan.Loads) {
+func meant(h history.History, pool model.Pool, server model.Server, phase int) float64 {
+	if phase >= len(h.Plan.Phases) {
 		return 0
 	}
-	l := h.Plan.Loads[phase]
+	l := h.Plan.Phases[phase]
 	find, first, mine := journeys(h), h.Plan.First(phase), 0
 	for i := range l.Requests {
 		if j := find(first + uint64(i*max(1, l.InRow))); j != nil && j.route.Pool == pool.Name {
@@ -203,7 +205,7 @@ func meant(h lb.History, pool lb.Pool, server lb.Server, phase int) float64 {
 }
 
 // share is a server's part of a pool's turns.
-func share(pool lb.Pool, server lb.Server) float64 {
+func share(pool model.Pool, server model.Server) float64 {
 	total := 0
 	for _, s := range rotation(pool) {
 		total += max(1, s.Weight)
@@ -216,27 +218,27 @@ func share(pool lb.Pool, server lb.Server) float64 {
 
 // keyless says whether requests of a phase bring nothing that a pool of nginx's hashes, so that its servers take turns
 // (ngx_http_upstream_hash_module.c: an empty key).
-func keyless(plan lb.Plan, pool lb.Pool, phase int) bool {
-	if plan.Config.Balancer != "nginx" || phase >= len(plan.Loads) {
+func keyless(p plan.Plan, pool model.Pool, phase int) bool {
+	if p.Config.Balancer != "nginx" || phase >= len(p.Phases) {
 		return false
 	}
-	l := plan.Loads[phase]
+	l := p.Phases[phase]
 	if len(l.Keys.Values) > 0 || l.Clients.Cookies {
 		return false
 	}
 	field, inHeader := headerKey(pool.Key)
 	cookie, inCookie := strings.CutPrefix(pool.Key, "$cookie_")
-	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r lb.Request) bool {
+	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
 		return inHeader && header(l, r, field, 0) != "" || inCookie && strings.Contains(header(l, r, "Cookie", 0), cookie+"=")
 	})
 }
 
 // rest is how long nobody asks a pool between two rows of requests to it.
-func rest(plan lb.Plan, phase int) time.Duration {
-	if phase >= len(plan.Loads) || plan.Loads[phase].InRow < 2 {
+func rest(p plan.Plan, phase int) time.Duration {
+	if phase >= len(p.Phases) || p.Phases[phase].InRow < 2 {
 		return 0
 	}
-	l := plan.Loads[phase]
+	l := p.Phases[phase]
 	return time.Duration(float64((len(l.Requests)-1)*l.InRow) / l.Rate * float64(time.Second))
 }
 
@@ -264,13 +266,13 @@ func (e *episode) last() time.Duration {
 }
 
 // waits is how long an attempt on the server takes to fail, by the routes that lead to its pool; 0 where it never does.
-func (e *episode) waits(cfg lb.Config, pool string) time.Duration {
-	kind := lb.ReadTimeout
+func (e *episode) waits(cfg model.Config, pool string) time.Duration {
+	kind := model.ReadTimeout
 	switch {
 	case !e.hangs:
 		return 0
 	case slices.Contains(vanishing, e.mark.Event.Fault):
-		kind = lb.ConnectTimeout
+		kind = model.ConnectTimeout
 	}
 	longest := time.Duration(0)
 	for _, r := range cfg.Routes {
@@ -311,7 +313,7 @@ const (
 // deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where HAProxy has one alone, and
 // somebody waits for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool is
 // asked alone, but for nginx's, of which rows of requests tell.
-func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) []Trial {
+func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) bool) []Trial {
 	pool, ok := cfg.Pool(name)
 	request, askable := toPool(cfg, name)
 	if !askable {
@@ -320,12 +322,12 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 	if !ok || !askable {
 		return nil
 	}
-	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s lb.Server) bool { return s.Backup || s.Down || s.Drain })
-	mortal := slices.DeleteFunc(slices.Clone(up), func(s lb.Server) bool { return !fits(s) })
+	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return s.Backup || s.Down || s.Drain })
+	mortal := slices.DeleteFunc(slices.Clone(up), func(s model.Server) bool { return !fits(s) })
 	if len(mortal) == 0 || len(up) < 2 && cfg.Balancer != "haproxy" {
 		return nil
 	}
-	t := Trial{Kind: Deaths, Shows: shows, Load: lb.Load{Rate: deathRate, Concurrency: 512, Count: 1}}
+	t := Trial{Kind: Deaths, Shows: shows, Load: plan.Phase{Rate: deathRate, Concurrency: 512, Count: 1}}
 	if cfg.Balancer != "nginx" && sharesEarlier(cfg, name) {
 		t.Kind += " of " + name
 	}
@@ -340,7 +342,7 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 		}
 	case "nginx": // the line that the promise names is the first of such servers
 		slices.Reverse(mortal)
-		slices.SortStableFunc(mortal, func(a, b lb.Server) int { return a.Weight - b.Weight })
+		slices.SortStableFunc(mortal, func(a, b model.Server) int { return a.Weight - b.Weight })
 	}
 	for _, s := range mortal[max(0, len(mortal)-most):] {
 		t.Kill = append(t.Kill, s.Host)
@@ -354,7 +356,7 @@ func deathTrials(cfg lb.Config, name, shows string, fits func(lb.Server) bool) [
 const tooLong = 40 * time.Second
 
 // long says whether the health checks of a server take so long.
-func long(s lb.Server) bool {
+func long(s model.Server) bool {
 	if s.Active == nil {
 		return false
 	}
@@ -364,33 +366,33 @@ func long(s lb.Server) bool {
 }
 
 // shares says whether another pool has a server of this one's, so that nobody could tell whose attempts reach it.
-func shares(cfg lb.Config, pool string) bool { return sharedBy(cfg, pool, cfg.Pools) }
+func shares(cfg model.Config, pool string) bool { return sharedBy(cfg, pool, cfg.Pools) }
 
 // sharesEarlier says whether a pool that stands before this one has a server of its.
-func sharesEarlier(cfg lb.Config, pool string) bool {
-	i := slices.IndexFunc(cfg.Pools, func(p lb.Pool) bool { return p.Name == pool })
+func sharesEarlier(cfg model.Config, pool string) bool {
+	i := slices.IndexFunc(cfg.Pools, func(p model.Pool) bool { return p.Name == pool })
 	return sharedBy(cfg, pool, cfg.Pools[:max(0, i)])
 }
 
 // sharedBy says whether one of others has a server of a pool's.
-func sharedBy(cfg lb.Config, pool string, others []lb.Pool) bool {
+func sharedBy(cfg model.Config, pool string, others []model.Pool) bool {
 	mine, _ := cfg.Pool(pool)
-	return slices.ContainsFunc(others, func(o lb.Pool) bool {
-		return o.Name != pool && slices.ContainsFunc(o.Servers, func(s lb.Server) bool {
-			return slices.ContainsFunc(mine.Servers, func(m lb.Server) bool { return m.Host == s.Host })
+	return slices.ContainsFunc(others, func(o model.Pool) bool {
+		return o.Name != pool && slices.ContainsFunc(o.Servers, func(s model.Server) bool {
+			return slices.ContainsFunc(mine.Servers, func(m model.Server) bool { return m.Host == s.Host })
 		})
 	})
 }
 
 // handshake is a request for a tunnel to a pool that nothing else leads to.
-func handshake(cfg lb.Config, pool string) (lb.Request, bool) {
+func handshake(cfg model.Config, pool string) (plan.Request, bool) {
 	for _, r := range cfg.Routes {
 		request, ok := wishing(cfg, r, "")
 		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && (cfg.Balancer != "nginx" || !shares(cfg, pool)) {
 			return request, true
 		}
 	}
-	return lb.Request{}, false
+	return plan.Request{}, false
 }
 
 // someClients is how many addresses ask a pool whose servers are chosen by them, so that one may lead to the server that dies, and one alone.
@@ -398,10 +400,10 @@ const someClients = 2
 
 // meeting is how requests get to the given servers of a pool: where a hash decides, with a key of theirs, or with several. To
 // nginx each comes from a client of its own, whose connection stays with one worker and so with one count of failures.
-func meeting(cfg lb.Config, pool lb.Pool, r lb.Request, hosts []string) ([]lb.Request, lb.Clients) {
-	requests, clients := []lb.Request{r}, lb.Clients{}
+func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) ([]plan.Request, plan.Clients) {
+	requests, clients := []plan.Request{r}, plan.Clients{}
 	if cfg.Balancer == "nginx" {
-		clients = lb.Clients{Count: 1, Addresses: true}
+		clients = plan.Clients{Count: 1, Addresses: true}
 	}
 	trials := keyTrials(pool, r)
 	if pool.Key == "" || len(trials) == 0 {
@@ -425,7 +427,7 @@ func meeting(cfg lb.Config, pool lb.Pool, r lb.Request, hosts []string) ([]lb.Re
 	m := mapOf(cfg, pool, servers, up)
 	for _, one := range trials[0].Load.Requests {
 		if key, ok := keyIn(one, pool.Key); ok && m != nil && slices.Contains(hosts, servers[m(key)].Host) {
-			return []lb.Request{one}, clients
+			return []plan.Request{one}, clients
 		}
 	}
 	return requests, clients

@@ -4,7 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -12,9 +13,9 @@ import (
 const confidence = 0.999
 
 // fairness says, phase by phase, how far the answers of each pool's servers are from their weights.
-func fairness(h lb.History) [][]lb.Fairness {
-	out, find := make([][]lb.Fairness, len(h.Plan.Loads)), journeys(h)
-	counts := make([]map[string]map[string]int, len(h.Plan.Loads)) // by phase, pool and server
+func fairness(h history.History) [][]report.Fairness {
+	out, find := make([][]report.Fairness, len(h.Plan.Phases)), journeys(h)
+	counts := make([]map[string]map[string]int, len(h.Plan.Phases)) // by phase, pool and server
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || hit.Server == "" || j.route.Pool == "" {
@@ -43,7 +44,7 @@ func fairness(h lb.History) [][]lb.Fairness {
 				continue
 			}
 			f := stats.FairnessOf(got, stats.Shares(weightsOf(active)), confidence)
-			out[i] = append(out[i], lb.Fairness{Pool: name, Answers: picks, Jain: f.Jain, LowJain: f.LowJain, HighJain: f.HighJain, CV: f.CV, LowCV: f.LowCV, HighCV: f.HighCV})
+			out[i] = append(out[i], report.Fairness{Pool: name, Answers: picks, Jain: f.Jain, LowJain: f.LowJain, HighJain: f.HighJain, CV: f.CV, LowCV: f.LowCV, HighCV: f.HighCV})
 		}
 	}
 	return out

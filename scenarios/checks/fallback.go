@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var fallback = Check{
@@ -13,9 +14,9 @@ var fallback = Check{
 	Doc:       "Where a status comes up or a service is down, another answers.",
 	Law:       "one request that should have got the fallback and did not, or the other way, refutes",
 	Questions: fallbackQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []lb.Fallback { return r.Fallbacks }, func(f lb.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []model.Fallback { return r.Fallbacks }, func(f model.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
+		var claims []plan.Claim
 		for _, g := range found {
 			f := g.what
 			text := fmt.Sprintf("Requests to %s are answered by %s while %s is down by its health checks.", g.paths(), f.To, g.routes[0].Pool)
@@ -26,7 +27,7 @@ var fallback = Check{
 				}
 				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.", g.paths(), codes(f.Codes), whose, f.To, seen(f.Code))
 			}
-			claims = append(claims, lb.Claim{ID: id("fallback", g.subject(), f.To), Check: "fallback", Subject: g.subject(), Pos: f.Pos, Text: text})
+			claims = append(claims, plan.Claim{ID: id("fallback", g.subject(), f.To), Check: "fallback", Subject: g.subject(), Pos: f.Pos, Text: text})
 		}
 		return distinct(claims)
 	},
@@ -51,9 +52,9 @@ func codes(list []int) string {
 	return statusList(list)
 }
 
-func fallbackQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
-	var f lb.Fallback
-	shares := func(r lb.Route) bool {
+func fallbackQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
+	var f model.Fallback
+	shares := func(r model.Route) bool {
 		for _, has := range r.Fallbacks {
 			if has.Pos == claim.Pos && strings.HasSuffix(claim.ID, "#"+has.To) && r.Pool != "" {
 				f = has
@@ -98,7 +99,7 @@ func fallbackQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot 
 }
 
 // fallenBack is what the client gets from a fallback.
-func fallenBack(cfg lb.Config, from lb.Route, f lb.Fallback) (want Reply) {
+func fallenBack(cfg model.Config, from model.Route, f model.Fallback) (want Reply) {
 	if f.Code > 0 {
 		want.Codes = []int{f.Code}
 	}

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -22,10 +24,10 @@ const (
 )
 
 // bearable is a delay, or half of what the routes to a pool wait for an answer, where that is less.
-func bearable(cfg lb.Config, pool lb.Pool, delay time.Duration) time.Duration {
+func bearable(cfg model.Config, pool model.Pool, delay time.Duration) time.Duration {
 	for _, r := range cfg.Routes {
 		for _, t := range r.Timeouts {
-			if r.Pool == pool.Name && t.For == lb.ReadTimeout && t.After > 0 {
+			if r.Pool == pool.Name && t.For == model.ReadTimeout && t.After > 0 {
 				delay = min(delay, t.After/2)
 			}
 		}
@@ -33,9 +35,9 @@ func bearable(cfg lb.Config, pool lb.Pool, delay time.Duration) time.Duration {
 	return delay
 }
 
-func busyTrial(cfg lb.Config, pool lb.Pool, r lb.Request) Trial {
+func busyTrial(cfg model.Config, pool model.Pool, r plan.Request) Trial {
 	t := Trial{
-		Kind: Busy + " " + pool.Name, Load: lb.Load{Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256, Requests: []lb.Request{r}},
+		Kind: Busy + " " + pool.Name, Load: plan.Phase{Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999", pool.Name, 100*relieved),
 	}
 	active := rotation(pool)
@@ -50,7 +52,7 @@ func busyTrial(cfg lb.Config, pool lb.Pool, r lb.Request) Trial {
 }
 
 // idleWeights are those by which servers take turns while nobody is busy: HAProxy's all the same.
-func idleWeights(cfg lb.Config, pool lb.Pool) []int {
+func idleWeights(cfg model.Config, pool model.Pool) []int {
 	weights := weightsOf(rotation(pool))
 	if cfg.Balancer == "haproxy" {
 		for i := range weights {
@@ -61,7 +63,7 @@ func idleWeights(cfg lb.Config, pool lb.Pool) []int {
 }
 
 // idleEnvelope bounds counts of turns that began somewhere.
-func idleEnvelope(cfg lb.Config, pool lb.Pool, states int) stats.Envelope {
+func idleEnvelope(cfg model.Config, pool model.Pool, states int) stats.Envelope {
 	weights := idleWeights(cfg, pool)
 	if cfg.Balancer != "nginx" { // one after another, whatever the weights
 		return stats.StaticEnvelope(weights).Anywhere().Widen(unseen)
@@ -69,12 +71,12 @@ func idleEnvelope(cfg lb.Config, pool lb.Pool, states int) stats.Envelope {
 	return stats.SmoothEnvelope(weights).Anywhere().Times(states).Widen(unseen)
 }
 
-func idleTrial(cfg lb.Config, pool lb.Pool, r lb.Request, terms Terms) Trial {
+func idleTrial(cfg model.Config, pool model.Pool, r plan.Request, terms Terms) Trial {
 	weights := idleWeights(cfg, pool)
 	wrong := stats.Nearest(weights)
 	need := idleEnvelope(cfg, pool, statesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong), 1-terms.Beta)
 	return Trial{
-		Kind: Singly, Load: lb.Load{Count: spareOf(need), Concurrency: 1, Requests: []lb.Request{r}},
+		Kind: Singly, Load: plan.Phase{Count: spareOf(need), Concurrency: 1, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g", ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
 	}
 }
@@ -88,13 +90,13 @@ type pick struct {
 }
 
 // judgeFewest judges picks while servers were busy, and turns while they were not.
-func judgeFewest(h lb.History, pool lb.Pool) lb.Finding {
+func judgeFewest(h history.History, pool model.Pool) Finding {
 	active := rotation(pool)
 	states := max(1, h.Env.Workers)
 	if pool.SharedState {
 		states = 1
 	}
-	f := lb.Finding{Broken: cmp.Or(died(h), lostWitness(h)), Test: fmt.Sprintf("turns while idle (envelope, %s)", plural(states, "independent state"))}
+	f := Finding{Broken: cmp.Or(died(h), lostWitness(h)), Test: fmt.Sprintf("turns while idle (envelope, %s)", plural(states, "independent state"))}
 	if f.Broken != "" {
 		return f
 	}
@@ -118,13 +120,13 @@ func judgeFewest(h lb.History, pool lb.Pool) lb.Finding {
 }
 
 // judgeIdle judges turns of requests that were alone. It says whether there were enough.
-func judgeIdle(f *lb.Finding, h lb.History, pool lb.Pool, states int) (enough bool) {
+func judgeIdle(f *Finding, h history.History, pool model.Pool, states int) (enough bool) {
 	active := rotation(pool)
 	index, _ := indexOf(active)
 	counts := make([]int, len(active))
 	find := journeys(h)
 	for hit := range h.Hits {
-		l := h.Plan.Loads[hit.Load]
+		l := h.Plan.Phases[hit.Load]
 		if i, in := index[hit.Server]; in && !l.Open() && l.Concurrency == 1 && find(hit.Seq).route.Pool == pool.Name && !faulty(h, hit) {
 			counts[i]++
 			f.N++
@@ -162,13 +164,13 @@ type sluggish struct {
 }
 
 // sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others were.
-func sluggishness(h lb.History, pool lb.Pool) []sluggish {
+func sluggishness(h history.History, pool model.Pool) []sluggish {
 	var all []sluggish
 	active := rotation(pool)
 	if len(active) == 0 {
 		return nil
 	}
-	for phase := range h.Plan.Loads {
+	for phase := range h.Plan.Phases {
 		s := sluggish{window: window{0, over(h)}}
 		for _, server := range append(active, overflow(h.Plan.Config, pool)...) {
 			for _, m := range h.Env.Marks {
@@ -180,7 +182,7 @@ func sluggishness(h lb.History, pool lb.Pool) []sluggish {
 				}
 			}
 		}
-		if s.from < s.to && !slices.ContainsFunc(active, func(o lb.Server) bool { return !slices.Contains(s.hosts, o.Host) }) {
+		if s.from < s.to && !slices.ContainsFunc(active, func(o model.Server) bool { return !slices.Contains(s.hosts, o.Host) }) {
 			all = append(all, s)
 		}
 	}
@@ -188,7 +190,7 @@ func sluggishness(h lb.History, pool lb.Pool) []sluggish {
 }
 
 // uneven is the time in which one server was slower than the others.
-func uneven(h lb.History, pool lb.Pool) (sluggish, bool) {
+func uneven(h history.History, pool model.Pool) (sluggish, bool) {
 	for _, s := range sluggishness(h, pool) {
 		if slices.Max(s.least) > slices.Min(s.least) {
 			return s, true
@@ -198,7 +200,7 @@ func uneven(h lb.History, pool lb.Pool) (sluggish, bool) {
 }
 
 // judgeRelief judges how much the slowest server got. It says how many requests there were, and whether that is enough.
-func judgeRelief(f *lb.Finding, h lb.History, pool lb.Pool) (n int, enough bool) {
+func judgeRelief(f *Finding, h history.History, pool model.Pool) (n int, enough bool) {
 	when, ok := uneven(h, pool)
 	if !ok {
 		return 0, false
@@ -232,8 +234,8 @@ func judgeRelief(f *lb.Finding, h lb.History, pool lb.Pool) (n int, enough bool)
 }
 
 // judgeSpeed judges pools that mind how fast their servers are.
-func judgeSpeed(h lb.History, pool lb.Pool) lb.Finding {
-	f := lb.Finding{Broken: cmp.Or(died(h), lostWitness(h)), Test: "binomial test of the slow server's share"}
+func judgeSpeed(h history.History, pool model.Pool) Finding {
+	f := Finding{Broken: cmp.Or(died(h), lostWitness(h)), Test: "binomial test of the slow server's share"}
 	n, enough := judgeRelief(&f, h, pool)
 	f.Measured, f.Predicted = strings.TrimPrefix(f.Measured, "; "), strings.TrimPrefix(f.Predicted, "; ")
 	if n == 0 && f.Broken == "" {
@@ -249,7 +251,7 @@ func judgeSpeed(h lb.History, pool lb.Pool) lb.Finding {
 
 // judgeRegret judges every pick against the requests that servers had in flight: one is wrong if the server that was chosen had
 // more for certain, per weight, than another one can have had. It says whether enough picks could have been wrong.
-func judgeRegret(f *lb.Finding, h lb.History, pool lb.Pool, active []lb.Server) (enough bool) {
+func judgeRegret(f *Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
 	picks := picksOf(h, pool, active)
 	haproxy := h.Plan.Config.Balancer == "haproxy"
 	var wrong examples
@@ -312,7 +314,7 @@ func load(inFlight, weight int, haproxy bool) float64 {
 }
 
 // picksOf are the picks of a pool in the order of sending, with what is known of their times.
-func picksOf(h lb.History, pool lb.Pool, active []lb.Server) []pick {
+func picksOf(h history.History, pool model.Pool, active []model.Server) []pick {
 	when, _ := uneven(h, pool)
 	index, _ := indexOf(active)
 	arrived := map[uint64]time.Duration{}

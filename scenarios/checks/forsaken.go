@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Failed requests take a backup out of nginx's rotation as they do a primary server (ngx_http_upstream_round_robin.c: a group of its own, with
@@ -17,12 +19,12 @@ import (
 const longestForsaken = time.Minute
 
 // backupsOnly says whether only backups of a pool are taken out like that, so that it shows only when all others are dead.
-func backupsOnly(pool lb.Pool, p lb.Passive) bool {
-	return !slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return alike(s, p) })
+func backupsOnly(pool model.Pool, p model.Passive) bool {
+	return !slices.ContainsFunc(rotation(pool), func(s model.Server) bool { return alike(s, p) })
 }
 
 // forsakenTrials have all servers of a pool die at once, until a backup must have been tried again, and asked often enough.
-func forsakenTrials(cfg lb.Config, pool lb.Pool, p lb.Passive, cpus int) []Trial {
+func forsakenTrials(cfg model.Config, pool model.Pool, p model.Passive, cpus int) []Trial {
 	r, ok := toPool(cfg, pool.Name)
 	states := max(1, statesOf(cfg, pool, cpus))
 	again := max(1, (Often+states-1)/states-p.Fails) // each state
@@ -32,10 +34,10 @@ func forsakenTrials(cfg lb.Config, pool lb.Pool, p lb.Passive, cpus int) []Trial
 	}
 	t := Trial{
 		Kind: Forsaken, Lasts: lasts, Shows: "how often a dead backup is asked, and when it is tried again",
-		Load: lb.Load{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []lb.Request{r}, Clients: lb.Clients{Count: 16, Addresses: true}}, // so that every worker has some
+		Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}, Clients: plan.Clients{Count: 16, Addresses: true}}, // so that every worker has some
 	}
 	for _, s := range pool.Servers {
-		elsewhere := func(o lb.Pool) bool { return o.Name != pool.Name && serves(cfg, o.Name, s.Host) }
+		elsewhere := func(o model.Pool) bool { return o.Name != pool.Name && serves(cfg, o.Name, s.Host) }
 		switch {
 		case s.Down || s.Drain:
 		case s.Backup && slices.ContainsFunc(cfg.Pools, elsewhere): // whose attempts may be among its
@@ -48,12 +50,12 @@ func forsakenTrials(cfg lb.Config, pool lb.Pool, p lb.Passive, cpus int) []Trial
 }
 
 // judgeForsaken judges how often dead backups were asked while nobody else was there.
-func judgeForsaken(h lb.History, pool lb.Pool, p lb.Passive) lb.Finding {
+func judgeForsaken(h history.History, pool model.Pool, p model.Passive) Finding {
 	states := h.Env.Workers
 	if pool.SharedState {
 		states = 1
 	}
-	f := lb.Finding{
+	f := Finding{
 		Need: Often, Test: fmt.Sprintf("attempts on the backup while all servers are dead, and how long it was left alone, %s", plural(states, "independent state")),
 		Predicted: fmt.Sprintf("at most %s in %s, and one in %s", plural(states*p.Fails, "attempt"), span(p.Out), span(p.Out+time.Second)),
 		Power:     "would have caught more attempts than that, fewer than one state makes, and an absence that is a second longer, or half as long",
@@ -61,7 +63,7 @@ func judgeForsaken(h lb.History, pool lb.Pool, p lb.Passive) lb.Finding {
 	var wrong examples
 	deaths := 0
 	for _, e := range everyEpisode(h, pool, refusing...) {
-		if !e.server.Backup || !alike(e.server, p) || e.rate == 0 || h.Plan.Loads[e.mark.Event.Phase].Name != Forsaken {
+		if !e.server.Backup || !alike(e.server, p) || e.rate == 0 || h.Plan.Phases[e.mark.Event.Phase].Name != Forsaken {
 			continue
 		}
 		next := time.Duration(math.Log(1000) * float64(states) * e.share / e.rate * float64(time.Second)) // until every state is asked again

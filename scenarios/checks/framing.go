@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var framing = Check{
@@ -15,14 +17,14 @@ var framing = Check{
 	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see no more requests than " +
 		"the client gets answers",
 	Questions: framingQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
 		for _, l := range cfg.Listeners {
-			if !slices.ContainsFunc(proxied(cfg), func(r lb.Route) bool { return r.Port == l.Port }) {
+			if !slices.ContainsFunc(proxied(cfg), func(r model.Route) bool { return r.Port == l.Port }) {
 				continue
 			}
 			name := fmt.Sprintf("port %d", l.Port)
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("framing", name, ""), Check: "framing", Subject: name, Pos: l.Pos, Implicit: true, Params: map[string]float64{"port": float64(l.Port)},
 				Text: fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
 			})
@@ -32,16 +34,16 @@ var framing = Check{
 }
 
 // hidden is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it is sent.
-func hidden(r lb.Request) string {
+func hidden(r plan.Request) string {
 	host := r.Header["Host"]
 	if host == "" {
-		host = lb.AnyHost
+		host = plan.AnyHost
 	}
-	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n", r.Path, host, lb.IDHeader, lb.SameID, lb.WishHeader, r.Header[lb.WishHeader])
+	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n", r.Path, host, history.IDHeader, history.SameID, history.WishHeader, r.Header[history.WishHeader])
 }
 
-func framingQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
-	routes := candidates(cfg, claim, func(r lb.Route) bool {
+func framingQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
+	routes := candidates(cfg, claim, func(r model.Route) bool {
 		return float64(r.Port) == claim.Params["port"] && r.Pool != "" && len(r.Access) == 0
 	})
 	for _, r := range routes[:min(1, len(routes))] {
@@ -49,7 +51,7 @@ func framingQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 		second := hidden(plain)
 		ask := func(why, body string, fields ...string) {
 			request, _ := wishing(cfg, r, "")
-			request.Method, request.Body, request.Silent = "POST", lb.Bytes(body), lb.AfterMore
+			request.Method, request.Body, request.Silent = "POST", model.Bytes(body), plan.AfterMore
 			for i := 0; i < len(fields); i += 2 {
 				request.Header[fields[i]] = fields[i+1]
 			}
@@ -65,8 +67,8 @@ func framingQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 }
 
 // alone says whether backends saw more requests than the client got answers.
-func alone(header url.Values, arrived []lb.Arrival) string {
-	answers, _ := strconv.Atoi(header.Get(lb.KeptAnswers)) // none where the connection ended
+func alone(header url.Values, arrived []history.Arrival) string {
+	answers, _ := strconv.Atoi(header.Get(history.KeptAnswers)) // none where the connection ended
 	if n := len(arrived); n > max(1, answers) {
 		return fmt.Sprintf("reached backends %d times, and %s came", n, plural(answers, "answer"))
 	}

@@ -5,18 +5,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // group is one promise with the routes that share it: what an outer block says for several locations is one promise.
 type group[T any] struct {
 	what   T
-	routes []lb.Route
+	routes []model.Route
 }
 
 // grouped collects what pick finds on the routes by the line that it stands in. An implicit promise has no line of its own:
 // those of all routes are one.
-func grouped[T any](cfg lb.Config, pick func(lb.Route) []T, key func(T) string) []group[T] {
+func grouped[T any](cfg model.Config, pick func(model.Route) []T, key func(T) string) []group[T] {
 	var out []group[T]
 	at := map[string]int{}
 	for _, r := range cfg.Routes {
@@ -94,7 +95,7 @@ func span(d time.Duration) string {
 }
 
 // distinct numbers the claims whose ids would be the same otherwise.
-func distinct(claims []lb.Claim) []lb.Claim {
+func distinct(claims []plan.Claim) []plan.Claim {
 	seen := map[string]int{}
 	for i, c := range claims {
 		seen[c.ID]++
@@ -106,8 +107,8 @@ func distinct(claims []lb.Claim) []lb.Claim {
 }
 
 // pools calls f for every pool that requests can reach.
-func pools(cfg lb.Config, f func(lb.Pool) []lb.Claim) []lb.Claim {
-	var claims []lb.Claim
+func pools(cfg model.Config, f func(model.Pool) []plan.Claim) []plan.Claim {
+	var claims []plan.Claim
 	for _, p := range cfg.Pools {
 		claims = append(claims, f(p)...)
 	}
@@ -115,7 +116,7 @@ func pools(cfg lb.Config, f func(lb.Pool) []lb.Claim) []lb.Claim {
 }
 
 // names lists servers as host, with the port where the host alone does not tell them apart.
-func names(servers []lb.Server) []string {
+func names(servers []model.Server) []string {
 	var out []string
 	for _, s := range servers {
 		out = append(out, nameOf(s))
@@ -124,7 +125,7 @@ func names(servers []lb.Server) []string {
 }
 
 // eachOf names servers of a pool as the subject of a sentence in the singular.
-func eachOf(p lb.Pool, servers []lb.Server) string {
+func eachOf(p model.Pool, servers []model.Server) string {
 	switch {
 	case len(servers) == 1:
 		return nameOf(servers[0])
@@ -134,7 +135,7 @@ func eachOf(p lb.Pool, servers []lb.Server) string {
 	return "Each of " + and(names(servers))
 }
 
-func nameOf(s lb.Server) string {
+func nameOf(s model.Server) string {
 	if s.Name != "" {
 		return s.Name
 	}

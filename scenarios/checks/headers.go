@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var headers = Check{
@@ -24,15 +26,15 @@ var headers = Check{
 	Judge:  judgeHeaders,
 }
 
-func headerClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func headerClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, r := range proxied(cfg) {
 		for _, header := range r.SetHeaders {
 			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", r.Key(), header.Name, header.Value)
 			if header.Value == "" {
 				text = fmt.Sprintf("Requests to %s reach the backend without %s.", r.Key(), header.Name)
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("headers", r.Key(), header.Name), Check: "headers", Subject: r.Key(), Pos: header.Pos, Text: text,
 			})
 		}
@@ -41,7 +43,7 @@ func headerClaims(cfg lb.Config) []lb.Claim {
 }
 
 // Observed lists the request headers that backends must keep for the claims to be judged.
-func Observed(cfg lb.Config) []string {
+func Observed(cfg model.Config) []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, r := range proxied(cfg) {
@@ -60,13 +62,13 @@ var forged = map[string]string{
 	"Host": "forged.example", "X-Real-Ip": "192.0.2.1", "X-Forwarded-For": "192.0.2.2", "X-Forwarded-Proto": "gopher",
 }
 
-func routeOf(cfg lb.Config, claim lb.Claim) (lb.Route, bool) {
+func routeOf(cfg model.Config, claim plan.Claim) (model.Route, bool) {
 	for _, r := range cfg.Routes {
 		if r.Key() == claim.Subject {
 			return r, true
 		}
 	}
-	return lb.Route{}, false
+	return model.Route{}, false
 }
 
 // variable matches those of nginx ($name, ${name}) and the fetches of HAProxy (%[name]).
@@ -81,7 +83,7 @@ var formed = map[string]string{
 
 // expand replaces the variables of a header value by what they stand for in one request; ok is false where lbproof does
 // not know one of them.
-func expand(value string, route lb.Route, r lb.Request, client, host string) (text string, ok bool) {
+func expand(value string, route model.Route, r plan.Request, client, host string) (text string, ok bool) {
 	ok = true
 	text = variable.ReplaceAllStringFunc(value, func(v string) string {
 		is, known := valueOf(strings.Trim(v, "${}%[]"), route, r, client, host)
@@ -92,7 +94,7 @@ func expand(value string, route lb.Route, r lb.Request, client, host string) (te
 }
 
 // form is a regular expression for what a header value comes to; ok is false where lbproof does not know a variable's form.
-func form(value string, route lb.Route, r lb.Request, client, host string) (expression *regexp.Regexp, ok bool) {
+func form(value string, route model.Route, r plan.Request, client, host string) (expression *regexp.Regexp, ok bool) {
 	var b strings.Builder
 	last := 0
 	for _, at := range variable.FindAllStringIndex(value, -1) {
@@ -112,7 +114,7 @@ func form(value string, route lb.Route, r lb.Request, client, host string) (expr
 }
 
 // valueOf is what a variable stands for in one request.
-func valueOf(name string, route lb.Route, r lb.Request, client, host string) (value string, known bool) {
+func valueOf(name string, route model.Route, r plan.Request, client, host string) (value string, known bool) {
 	asked := host
 	if h := r.Header["Host"]; h != "" {
 		asked = h
@@ -157,11 +159,11 @@ func valueOf(name string, route lb.Route, r lb.Request, client, host string) (va
 const inner = "status=200&for=headers"
 
 // plain are the journeys of requests that are not made to be odd.
-func plain(h lb.History) func(seq uint64) *journey {
+func plain(h history.History) func(seq uint64) *journey {
 	find := journeys(h)
 	return func(seq uint64) *journey {
 		j := find(seq)
-		if j == nil || h.Plan.Loads[j.load].Engine == lb.Prober && !strings.HasPrefix(j.request.Header[lb.WishHeader], inner) {
+		if j == nil || h.Plan.Phases[j.load].Engine == plan.Prober && !strings.HasPrefix(j.request.Header[history.WishHeader], inner) {
 			return nil
 		}
 		return j
@@ -169,7 +171,7 @@ func plain(h lb.History) func(seq uint64) *journey {
 }
 
 // innerTrials ask routes that let in nobody from outside, from the balancer's own host.
-func innerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func innerTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	r, ok := routeOf(cfg, claim)
 	request, askable := wishing(cfg, r, inner)
 	if !ok || !askable || request.From == "" {
@@ -177,34 +179,34 @@ func innerTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	}
 	return []Trial{{
 		Kind: Asked, Shows: "what single requests come to, of each a few",
-		Load: lb.Load{Engine: lb.Prober, Concurrency: together[Asked], Count: Often, Requests: []lb.Request{request}},
+		Load: plan.Phase{Engine: plan.Prober, Concurrency: together[Asked], Count: Often, Requests: []plan.Request{request}},
 	}}
 }
 
-func scheme(r lb.Request) string {
+func scheme(r plan.Request) string {
 	if r.TLS {
 		return "https"
 	}
 	return "http"
 }
 
-func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
+func judgeHeaders(claim plan.Claim, h history.History) Finding {
 	r, ok := routeOf(h.Plan.Config, claim)
 	if !ok {
-		return lb.Finding{Cannot: "the configuration has no route " + claim.Subject}
+		return Finding{Cannot: "the configuration has no route " + claim.Subject}
 	}
 	_, name, _ := strings.Cut(claim.ID, "#")
-	var header lb.Header
+	var header model.Header
 	for _, set := range r.SetHeaders {
 		if set.Name == name || set.Pos == claim.Pos {
 			header = set
 		}
 	}
 	name = header.Name
-	if _, ok := form(header.Value, r, lb.Request{}, "", ""); !ok {
-		return lb.Finding{Broken: NoExperiment + ": lbproof cannot say what " + header.Value + " should be"}
+	if _, ok := form(header.Value, r, plan.Request{}, "", ""); !ok {
+		return Finding{Broken: NoExperiment + ": lbproof cannot say what " + header.Value + " should be"}
 	}
-	f := lb.Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
+	f := Finding{Need: needAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
 	if len(r.Access) > 0 {
 		f.Need = Often
 	}
@@ -219,7 +221,7 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 		}
 		f.N++
 		want, known := wanted[j]
-		if !known || h.Plan.Loads[j.load].Clients.Addresses {
+		if !known || h.Plan.Phases[j.load].Clients.Addresses {
 			client, asked := cmp.Or(j.request.From, clientAddress(h, j.load, a.Seq)), host(h, j.request)
 			if want, known = expand(header.Value, r, j.request, client, asked); !known {
 				shape, _ := form(header.Value, r, j.request, client, asked)
@@ -244,8 +246,8 @@ func judgeHeaders(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // clientAddress is where a request came from.
-func clientAddress(h lb.History, load int, seq uint64) string {
-	l := h.Plan.Loads[load]
+func clientAddress(h history.History, load int, seq uint64) string {
+	l := h.Plan.Phases[load]
 	network, err := netip.ParsePrefix(h.Env.Clients)
 	if !l.Clients.Addresses || err != nil {
 		return h.Env.Client
@@ -254,7 +256,7 @@ func clientAddress(h lb.History, load int, seq uint64) string {
 }
 
 // host is the host that a request asks for: the one that it names, else the balancer's kind.
-func host(h lb.History, r lb.Request) string {
+func host(h history.History, r plan.Request) string {
 	return cmp.Or(r.Header["Host"], fmt.Sprintf("%s:%d", h.Plan.Config.Balancer, r.Port))
 }
 

@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var keepalive = Check{
@@ -15,8 +17,8 @@ var keepalive = Check{
 		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is replaced before",
 	Trials: keepaliveTrials,
 	Judge:  judgeKeepalive,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		return pools(cfg, func(p lb.Pool) []lb.Claim {
+	Claims: func(cfg model.Config) []plan.Claim {
+		return pools(cfg, func(p model.Pool) []plan.Claim {
 			k := p.Keepalive
 			if k == nil || k.Never && tunnelled(cfg, p) {
 				return nil
@@ -32,7 +34,7 @@ var keepalive = Check{
 				}
 				text += "."
 			}
-			return []lb.Claim{{
+			return []plan.Claim{{
 				ID: id("keepalive", p.Name, ""), Check: "keepalive", Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit, Text: text,
 				Params: map[string]float64{"idle": float64(k.Idle), "requests": float64(k.Requests)},
 			}}
@@ -41,7 +43,7 @@ var keepalive = Check{
 }
 
 // tunnelled says whether nothing but tunnels leads to a pool, which have connections of their own in any case.
-func tunnelled(cfg lb.Config, pool lb.Pool) bool {
+func tunnelled(cfg model.Config, pool model.Pool) bool {
 	some := false
 	for _, r := range cfg.Routes {
 		if r.Pool != pool.Name {
@@ -62,7 +64,7 @@ const (
 	mostKept = 12_000
 )
 
-func keepaliveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func keepaliveTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	pool, ok := cfg.Pool(claim.Subject)
 	if !ok || pool.Keepalive == nil {
 		return nil
@@ -76,11 +78,11 @@ func keepaliveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 			continue
 		}
 		count := fewKept
-		if n := pool.Keepalive.Requests * len(pool.Servers) * statesOf(cfg, lb.Pool{}, terms.CPUs) * 3 / 2; n <= mostKept {
+		if n := pool.Keepalive.Requests * len(pool.Servers) * statesOf(cfg, model.Pool{}, terms.CPUs) * 3 / 2; n <= mostKept {
 			count = max(count, n)
 		}
 		return []Trial{{
-			Kind: Kept, Load: lb.Load{Count: count, Concurrency: 1, Requests: []lb.Request{request}},
+			Kind: Kept, Load: plan.Phase{Count: count, Concurrency: 1, Requests: []plan.Request{request}},
 			Shows: "a connection for each request, where they are kept, and one kept, where they are not",
 		}}
 	}
@@ -88,24 +90,24 @@ func keepaliveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 }
 
 // judgeKeepalive counts the requests of every connection to a pool's servers.
-func judgeKeepalive(claim lb.Claim, h lb.History) lb.Finding {
+func judgeKeepalive(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Keepalive == nil {
-		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+		return Finding{Cannot: "the configuration has no pool " + claim.Subject}
 	}
 	if len(rotation(pool)) == 0 && len(pool.Servers) > 0 {
-		return lb.Finding{Cannot: nobodyUp}
+		return Finding{Cannot: nobodyUp}
 	}
 	k := pool.Keepalive
-	f := lb.Finding{Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: lostWitness(h)}
+	f := Finding{Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: lostWitness(h)}
 	find, served, before := journeys(h), map[string]int{}, false
 	for a := range h.Arrivals {
 		j := find(a.Seq)
-		if j == nil || j.route.Pool != pool.Name || j.tunnel || j.request.Header[lb.WishHeader] == "" || h.Plan.Loads[j.load].Engine == lb.Prober {
+		if j == nil || j.route.Pool != pool.Name || j.tunnel || j.request.Header[history.WishHeader] == "" || h.Plan.Phases[j.load].Engine == plan.Prober {
 			continue
 		}
 		noted, err := url.ParseQuery(a.Header)
-		if conn := noted.Get(lb.NotedConn); err == nil && conn != "" {
+		if conn := noted.Get(history.NotedConn); err == nil && conn != "" {
 			before = before || j.load > 0
 			f.N++
 			served[a.Server+" "+conn]++

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -23,13 +25,13 @@ const (
 )
 
 // keyTrials send many keys, each more than once.
-func keyTrials(pool lb.Pool, r lb.Request) []Trial {
-	t := Trial{Kind: Keyed + " " + pool.Name, Load: lb.Load{Count: everyKey * manyKeys, Concurrency: inTurns, Requests: []lb.Request{r}}}
+func keyTrials(pool model.Pool, r plan.Request) []Trial {
+	t := Trial{Kind: Keyed + " " + pool.Name, Load: plan.Phase{Count: everyKey * manyKeys, Concurrency: inTurns, Requests: []plan.Request{r}}}
 	t.Shows = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", manyKeys, pool.Key, pool.Name)
 	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(pool.Key, "$http_"), "hdr("), ")")
 	switch {
 	case isAddress(pool.Key):
-		t.Load.Clients = lb.Clients{Count: manyKeys, Addresses: true}
+		t.Load.Clients = plan.Clients{Count: manyKeys, Addresses: true}
 		if pool.Key == networkKey {
 			t.Load.Clients.Apart = networkSize
 		}
@@ -48,9 +50,9 @@ func keyTrials(pool lb.Pool, r lb.Request) []Trial {
 			t.Load.Requests = append(t.Load.Requests, one)
 		}
 	case strings.HasPrefix(pool.Key, "$http_"), strings.HasPrefix(pool.Key, "hdr("):
-		t.Load.Keys = lb.Keys{Header: strings.ReplaceAll(name, "_", "-"), Values: madeUp(manyKeys)}
+		t.Load.Keys = plan.Keys{Header: strings.ReplaceAll(name, "_", "-"), Values: madeUp(manyKeys)}
 	case strings.HasPrefix(pool.Key, "$cookie_"):
-		t.Load.Keys = lb.Keys{Cookie: strings.TrimPrefix(pool.Key, "$cookie_"), Values: madeUp(manyKeys)}
+		t.Load.Keys = plan.Keys{Cookie: strings.TrimPrefix(pool.Key, "$cookie_"), Values: madeUp(manyKeys)}
 	default:
 		return nil
 	}
@@ -58,8 +60,8 @@ func keyTrials(pool lb.Pool, r lb.Request) []Trial {
 }
 
 // tunnelTrials are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
-func tunnelTrials(cfg lb.Config, claim lb.Claim, pool lb.Pool) []Trial {
-	i := slices.IndexFunc(cfg.Routes, func(r lb.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
+func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []Trial {
+	i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
 	if i < 0 || !isAddress(pool.Key) {
 		return nil
 	}
@@ -71,7 +73,7 @@ func tunnelTrials(cfg lb.Config, claim lb.Claim, pool lb.Pool) []Trial {
 	r.Claim = claim.ID // its way depends on a condition
 	trials := keyTrials(pool, r)
 	for i := range trials {
-		trials[i].Load.Engine, trials[i].Load.Timeout = lb.Prober, grace
+		trials[i].Load.Engine, trials[i].Load.Timeout = plan.Prober, grace
 	}
 	return trials
 }
@@ -89,8 +91,8 @@ func isAddress(key string) bool {
 }
 
 // keyOf is the value of a key of a hit's request; ok is false where lbproof does not know how to find it.
-func keyOf(h lb.History, key string, hit lb.Hit) (value []byte, ok bool) {
-	l := h.Plan.Loads[hit.Load]
+func keyOf(h history.History, key string, hit history.Hit) (value []byte, ok bool) {
+	l := h.Plan.Phases[hit.Load]
 	r := l.Request(hit.Index)
 	if value, ok := keyIn(r, key); ok {
 		return value, true
@@ -120,7 +122,7 @@ func keyOf(h lb.History, key string, hit lb.Hit) (value []byte, ok bool) {
 }
 
 // keyIn is the value of a key that is a part of a request's path.
-func keyIn(r lb.Request, key string) (value []byte, ok bool) {
+func keyIn(r plan.Request, key string) (value []byte, ok bool) {
 	path, query, _ := strings.Cut(r.Path, "?")
 	switch {
 	case key == "$request_uri":
@@ -135,7 +137,7 @@ func keyIn(r lb.Request, key string) (value []byte, ok bool) {
 }
 
 // header is the value of a header field that a request was sent with.
-func header(l lb.Load, r lb.Request, name string, index int) string {
+func header(l plan.Phase, r plan.Request, name string, index int) string {
 	if strings.EqualFold(l.Keys.Header, name) {
 		return l.Key(index)
 	}
@@ -148,7 +150,7 @@ func header(l lb.Load, r lb.Request, name string, index int) string {
 }
 
 // members are the servers that have a place in a pool's hash, and which of them can take requests while nobody has died.
-func members(cfg lb.Config, pool lb.Pool) (servers []lb.Server, up []bool) {
+func members(cfg model.Config, pool model.Pool) (servers []model.Server, up []bool) {
 	for _, s := range pool.Servers {
 		if s.Backup && cfg.Balancer == "nginx" {
 			continue // in a list of their own
@@ -160,7 +162,7 @@ func members(cfg lb.Config, pool lb.Pool) (servers []lb.Server, up []bool) {
 }
 
 // mapOf recomputes where a pool sends keys; nil where lbproof does not know the function.
-func mapOf(cfg lb.Config, pool lb.Pool, servers []lb.Server, up []bool) stats.Map {
+func mapOf(cfg model.Config, pool model.Pool, servers []model.Server, up []bool) stats.Map {
 	weights := weightsOf(servers)
 	switch word, _, _ := strings.Cut(pool.Method, " "); {
 	case cfg.Balancer == "nginx" && pool.Key == networkKey:
@@ -190,10 +192,10 @@ func mapOf(cfg lb.Config, pool lb.Pool, servers []lb.Server, up []bool) stats.Ma
 }
 
 // Homes finds the server that a pool's hash sends a hit's request to while all are up; empty where lbproof does not know.
-func Homes(h lb.History, pool lb.Pool) func(lb.Hit) string {
+func Homes(h history.History, pool model.Pool) func(history.Hit) string {
 	servers, up := members(h.Plan.Config, pool)
 	m := mapOf(h.Plan.Config, pool, servers, up)
-	return func(hit lb.Hit) string {
+	return func(hit history.Hit) string {
 		key, ok := keyOf(h, pool.Key, hit)
 		if !ok || m == nil {
 			return ""
@@ -204,9 +206,9 @@ func Homes(h lb.History, pool lb.Pool) func(lb.Hit) string {
 
 // keyed follows keys to their servers.
 type keyed struct {
-	h       lb.History
-	pool    lb.Pool
-	servers []lb.Server
+	h       history.History
+	pool    model.Pool
+	servers []model.Server
 	up      []bool
 	deaths  []*episode
 	calm    []window
@@ -217,7 +219,7 @@ type keyed struct {
 	strange string
 }
 
-func judgeKeys(claim lb.Claim, h lb.History, pool lb.Pool) lb.Finding {
+func judgeKeys(claim plan.Claim, h history.History, pool model.Pool) Finding {
 	k := keyed{h: h, pool: pool, deaths: episodes(h, pool, refusing...), maps: map[string]stats.Map{}, home: map[string]string{}}
 	k.servers, k.up = members(h.Plan.Config, pool)
 	k.calm = []window{{0, over(h)}}
@@ -231,12 +233,12 @@ func judgeKeys(claim lb.Claim, h lb.History, pool lb.Pool) lb.Finding {
 		if j == nil || j.tunnel || hit.Server == "" {
 			continue
 		}
-		if j.request.Claim == claim.ID || j.route.Pool == pool.Name && h.Plan.Loads[j.load].Engine != lb.Prober {
+		if j.request.Claim == claim.ID || j.route.Pool == pool.Name && h.Plan.Phases[j.load].Engine != plan.Prober {
 			k.follow(hit)
 		}
 	}
 	largest := slices.Max(stats.Shares(weightsOf(rotation(pool))))
-	f := lb.Finding{
+	f := Finding{
 		N: k.n, Need: int(math.Ceil(math.Log(h.Plan.Beta) / math.Log(largest))), Broken: k.strange, Counter: k.wrong.list(),
 		Test: "every key's server against the map that is recomputed from the configuration", Predicted: "each where the map says",
 		Measured: fmt.Sprintf("%s, %s elsewhere", plural(k.n, "key"), number(k.wrong.total)),
@@ -254,7 +256,7 @@ func judgeKeys(claim lb.Claim, h lb.History, pool lb.Pool) lb.Finding {
 }
 
 // follow compares the server of a hit with the map's.
-func (k *keyed) follow(hit lb.Hit) {
+func (k *keyed) follow(hit history.Hit) {
 	key, ok := keyOf(k.h, k.pool.Key, hit)
 	if !ok {
 		k.strange = fmt.Sprintf("lbproof cannot tell the key %s of a request", k.pool.Key)
@@ -284,7 +286,7 @@ func (k *keyed) follow(hit lb.Hit) {
 }
 
 // dead is the one server that was known to be dead while a hit was under way; known is false where that is uncertain.
-func (k *keyed) dead(hit lb.Hit) (name string, known bool) {
+func (k *keyed) dead(hit history.Hit) (name string, known bool) {
 	in := func(windows []window) bool {
 		return slices.ContainsFunc(windows, func(w window) bool { return hit.Sent >= w.from && hit.Done <= w.to })
 	}

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -31,20 +33,20 @@ const (
 )
 
 // limitOf finds the limit of a claim, and the routes that share it.
-func limitOf(cfg lb.Config, claim lb.Claim) (group[lb.Limit], bool) {
+func limitOf(cfg model.Config, claim plan.Claim) (group[model.Limit], bool) {
 	found := limitGroups(cfg)
 	for i, c := range limitClaims(cfg) {
 		if c.ID == claim.ID {
 			return found[i], true
 		}
 	}
-	return group[lb.Limit]{}, false
+	return group[model.Limit]{}, false
 }
 
 // limitTrials ask too often, or for too much at a time, by clients of their own.
-func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func limitTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	g, _ := limitOf(cfg, claim)
-	i := slices.IndexFunc(g.routes, func(r lb.Route) bool {
+	i := slices.IndexFunc(g.routes, func(r model.Route) bool {
 		_, ok := r.Askable()
 		return ok && r.Pool != "" && r.Redirect == nil && len(r.Access) == 0
 	})
@@ -52,36 +54,36 @@ func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 		return nil
 	}
 	r, l := g.routes[i], g.what
-	t := Trial{Kind: Overload + " " + claim.ID, Load: lb.Load{Requests: []lb.Request{ask(r, nil)}}}
+	t := Trial{Kind: Overload + " " + claim.ID, Load: plan.Phase{Requests: []plan.Request{ask(r, nil)}}}
 	if isAddress(l.Key) { // who believes what clients say of themselves does not limit them
-		t.Load.Clients = lb.Clients{Count: askers, Addresses: true}
-		t.Load.Keys = lb.Keys{Header: "X-Forwarded-For", Values: []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}}
+		t.Load.Clients = plan.Clients{Count: askers, Addresses: true}
+		t.Load.Keys = plan.Keys{Header: "X-Forwarded-For", Values: []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}}
 	} else if name, ok := headerKey(l.Key); ok {
-		t.Load.Keys = lb.Keys{Header: name, Values: madeUp(askers)}
+		t.Load.Keys = plan.Keys{Header: name, Values: madeUp(askers)}
 	} else {
 		return nil
 	}
-	if l.Law == lb.InFlight {
+	if l.Law == model.InFlight {
 		return crowdTrial(cfg, t, r, l)
 	}
 	rate, lasts := pressure(l)
 	t.Load.Rate, t.Load.Count, t.Load.Concurrency = askers*rate, int(askers*rate*lasts.Seconds()), askers*(l.Burst+2)
 	for _, other := range r.Limits {
-		if other.Law == lb.InFlight {
+		if other.Law == model.InFlight {
 			t.Load.Concurrency = min(t.Load.Concurrency, max(1, other.Most-1))
 		}
 	}
-	if l.Law == lb.TokenBucket { // one after another, or refusals cost tokens, see twoSided
+	if l.Law == model.TokenBucket { // one after another, or refusals cost tokens, see twoSided
 		t.Load.Clients.Count, t.Load.Rate, t.Load.Concurrency, t.Load.Think = min(t.Load.Clients.Count, 1), 0, 1, time.Duration(float64(time.Second)/rate/3)
 		t.Load.Count /= askers
 	}
 	what := claim.ID
-	if t.Apart = l.Law != lb.TokenBucket && !slices.ContainsFunc(r.Limits, func(o lb.Limit) bool { return !isAddress(o.Key) }); t.Apart {
+	if t.Apart = l.Law != model.TokenBucket && !slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return !isAddress(o.Key) }); t.Apart {
 		what = fmt.Sprintf("by address %s for %s", perSecond(rate), span(lasts))
 	}
 	t.Kind = Overload + " " + what
 	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
-	if l.Law != lb.LeakyBucket || l.Delay >= 0 {
+	if l.Law != model.LeakyBucket || l.Delay >= 0 {
 		return []Trial{t}
 	}
 	again := t
@@ -97,8 +99,8 @@ func limitTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 }
 
 // pressure is how fast a client asks too often, and for how long it must.
-func pressure(l lb.Limit) (rate float64, lasts time.Duration) {
-	if l.Law == lb.CountWindow {
+func pressure(l model.Limit) (rate float64, lasts time.Duration) {
+	if l.Law == model.CountWindow {
 		return 1.15 * l.Rate, l.Window * 3 / 2
 	}
 	seconds := min(max(3, toSeeRate/l.Rate), mostTime.Seconds())
@@ -106,10 +108,10 @@ func pressure(l lb.Limit) (rate float64, lasts time.Duration) {
 }
 
 // crowdTrial has more requests in flight than may be, at servers that take their time.
-func crowdTrial(cfg lb.Config, t Trial, r lb.Route, l lb.Limit) []Trial {
+func crowdTrial(cfg model.Config, t Trial, r model.Route, l model.Limit) []Trial {
 	each := l.Most + beyondIt
 	for _, other := range r.Limits {
-		if other.Law != lb.InFlight && atOnce(other) > 0 {
+		if other.Law != model.InFlight && atOnce(other) > 0 {
 			each = min(each, atOnce(other))
 		}
 	}
@@ -128,34 +130,34 @@ func crowdTrial(cfg lb.Config, t Trial, r lb.Route, l lb.Limit) []Trial {
 		t.Slow = append(t.Slow, Slowed{s.Host, bearable(cfg, pool, dwell)})
 	}
 	t.Shows = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.Most, l.Key)
-	streams := slices.ContainsFunc(cfg.Listeners, func(o lb.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
+	streams := slices.ContainsFunc(cfg.Listeners, func(o model.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
 	if !streams || !isAddress(l.Key) {
 		return []Trial{t}
 	}
 	one := t
 	one.Kind, one.Shows = t.Kind+" by HTTP/2 streams", "the same where all requests come over one connection"
 	one.Load.Requests = slices.Clone(t.Load.Requests)
-	one.Load.Engine, one.Load.Clients, one.Load.Keys, one.Load.Count, one.Load.Concurrency = lb.Vegeta, lb.Clients{}, lb.Keys{}, each, each
+	one.Load.Engine, one.Load.Clients, one.Load.Keys, one.Load.Count, one.Load.Concurrency = plan.Vegeta, plan.Clients{}, plan.Keys{}, each, each
 	return []Trial{t, one}
 }
 
 // atOnce is how many requests of a key a limit lets in at once.
-func atOnce(l lb.Limit) int {
+func atOnce(l model.Limit) int {
 	switch l.Law {
-	case lb.LeakyBucket:
+	case model.LeakyBucket:
 		return l.Burst + 1
-	case lb.InFlight:
+	case model.InFlight:
 		return l.Most
 	}
 	return l.Burst
 }
 
 // judged says whether lbproof knows the law of a limit, and its rate.
-func judged(l lb.Limit) bool {
+func judged(l model.Limit) bool {
 	switch l.Law {
-	case lb.InFlight:
+	case model.InFlight:
 		return l.Most > 0
-	case lb.CountWindow:
+	case model.CountWindow:
 		return l.Name == "http_req_rate" && l.Window > 0
 	}
 	return l.Rate > 0
@@ -173,8 +175,8 @@ func headerKey(key string) (string, bool) {
 }
 
 // LimitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
-func LimitKey(h lb.History, key string, hit lb.Hit) (string, bool) {
-	l := h.Plan.Loads[hit.Load]
+func LimitKey(h history.History, key string, hit history.Hit) (string, bool) {
+	l := h.Plan.Phases[hit.Load]
 	if name, ok := headerKey(key); ok {
 		return header(l, l.Request(hit.Index), name, hit.Index), true
 	}
@@ -188,36 +190,36 @@ func LimitKey(h lb.History, key string, hit lb.Hit) (string, bool) {
 // asked is one request that a limit was asked about.
 type asked struct {
 	stats.Instant
-	hit lb.Hit
+	hit history.Hit
 	in  bool // it was let in
 }
 
-func judgeLimits(claim lb.Claim, h lb.History) lb.Finding {
+func judgeLimits(claim plan.Claim, h history.History) Finding {
 	g, ok := limitOf(h.Plan.Config, claim)
 	switch {
 	case !ok:
-		return lb.Finding{Cannot: "the configuration has no such limit"}
+		return Finding{Cannot: "the configuration has no such limit"}
 	case g.what.DryRun:
-		return lb.Finding{Cannot: "a dry run refuses nothing, and only writes to the log"}
+		return Finding{Cannot: "a dry run refuses nothing, and only writes to the log"}
 	case !judged(g.what):
-		return lb.Finding{Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", cmp.Or(g.what.Name, g.what.Law))}
+		return Finding{Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", cmp.Or(g.what.Name, g.what.Law))}
 	case died(h) != "":
-		return lb.Finding{Broken: died(h)}
-	case g.what.Law == lb.InFlight:
+		return Finding{Broken: died(h)}
+	case g.what.Law == model.InFlight:
 		return judgeInFlight(h, g)
 	}
 	return judgeRate(h, g)
 }
 
 // rival says whether another limit of a route may have refused what a rate is asked about.
-func rival(r lb.Route, l lb.Limit, load lb.Load) bool {
-	return l.Law != lb.InFlight && slices.ContainsFunc(r.Limits, func(o lb.Limit) bool {
-		return o.Pos != l.Pos && o.Status == l.Status && (o.Law != lb.InFlight || load.Concurrency > o.Most)
+func rival(r model.Route, l model.Limit, load plan.Phase) bool {
+	return l.Law != model.InFlight && slices.ContainsFunc(r.Limits, func(o model.Limit) bool {
+		return o.Pos != l.Pos && o.Status == l.Status && (o.Law != model.InFlight || load.Concurrency > o.Most)
 	})
 }
 
 // collect finds every request that a limit was asked about, by key, in the order of sending.
-func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd examples, broken string) {
+func collect(h history.History, g group[model.Limit]) (byKey map[string][]asked, odd examples, broken string) {
 	byKey = map[string][]asked{}
 	mixed := map[string]bool{}
 	find, routes := journeys(h), map[string]bool{}
@@ -241,15 +243,15 @@ func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd exa
 		case !ok:
 			return nil, odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.what.Key)
 		case key == "" && g.what.Free != "":
-			if hit.Server == "" && hit.Code == g.what.Status && !rival(j.route, g.what, h.Plan.Loads[hit.Load]) {
+			if hit.Server == "" && hit.Code == g.what.Status && !rival(j.route, g.what, h.Plan.Phases[hit.Load]) {
 				odd.add("request %d was refused with an empty key, which is not limited", hit.Seq)
 			}
 			continue
 		}
-		if via := h.Plan.Loads[hit.Load].Via; via != "" {
+		if via := h.Plan.Phases[hit.Load].Via; via != "" {
 			key += " through " + via
 		}
-		if rival(j.route, g.what, h.Plan.Loads[hit.Load]) || hit.Err != "" {
+		if rival(j.route, g.what, h.Plan.Phases[hit.Load]) || hit.Err != "" {
 			mixed[key] = true
 		}
 		in, other := hit.Server != "" || hit.Code != g.what.Status, hit.Server == "" && hit.Code != g.what.Status && slices.Contains([]int{403, 429, 503}, hit.Code)
@@ -276,7 +278,7 @@ func collect(h lb.History, g group[lb.Limit]) (byKey map[string][]asked, odd exa
 }
 
 // sharing is a limit of a route in the same zone.
-func sharing(r lb.Route, l lb.Limit) *lb.Limit {
+func sharing(r model.Route, l model.Limit) *model.Limit {
 	for i, o := range r.Limits {
 		if o.Law == l.Law && o.Name == l.Name && o.Name != "" {
 			return &r.Limits[i]
@@ -291,7 +293,7 @@ type admitter interface {
 }
 
 // lawful is the law of a limit whose burst and rate are so many times what it says.
-func lawful(l lb.Limit, burst, rate float64) admitter {
+func lawful(l model.Limit, burst, rate float64) admitter {
 	more := func(n int) float64 { // at least by one
 		step := math.Round(float64(n) * (burst - 1))
 		if burst != 1 && step == 0 {
@@ -300,9 +302,9 @@ func lawful(l lb.Limit, burst, rate float64) admitter {
 		return max(0, float64(n)+step)
 	}
 	switch l.Law {
-	case lb.CountWindow:
+	case model.CountWindow:
 		return stats.Window{Period: time.Duration(float64(l.Window) / rate), Limit: int(more(l.Burst))}
-	case lb.TokenBucket: // who waits for less than half a request's time is let in (Traefik's rate_limiter.go)
+	case model.TokenBucket: // who waits for less than half a request's time is let in (Traefik's rate_limiter.go)
 		r, patience := l.Rate*rate, 0.5
 		if r >= 1 {
 			patience = 0.5 / math.Floor(r)
@@ -314,8 +316,8 @@ func lawful(l lb.Limit, burst, rate float64) admitter {
 
 // twoSided says whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are refused at a
 // time (golang/go #56924).
-func twoSided(l lb.Limit, all []asked) bool {
-	if l.Law != lb.TokenBucket {
+func twoSided(l model.Limit, all []asked) bool {
+	if l.Law != model.TokenBucket {
 		return true
 	}
 	for i := 1; i < len(all); i++ {
@@ -327,11 +329,11 @@ func twoSided(l lb.Limit, all []asked) bool {
 }
 
 // crossed says where a key's count leaves the bounds of a law; empty where it does not.
-func crossed(l lb.Limit, law admitter, all []asked) string {
+func crossed(l model.Limit, law admitter, all []asked) string {
 	at, decided := make([]stats.Instant, len(all)), decidedBy(all)
 	for i, a := range all {
 		at[i] = a.Instant
-		if l.Delay >= 0 && l.Law == lb.LeakyBucket {
+		if l.Delay >= 0 && l.Law == model.LeakyBucket {
 			at[i].Before = decided[i]
 		}
 	}
@@ -352,7 +354,7 @@ func crossed(l lb.Limit, law admitter, all []asked) string {
 }
 
 // wrongs are the wrong limits that a run must tell from the right one: factors of burst and rate, and their names.
-func wrongs(l lb.Limit) []struct {
+func wrongs(l model.Limit) []struct {
 	burst, rate float64
 	what        string
 } {
@@ -361,20 +363,20 @@ func wrongs(l lb.Limit) []struct {
 		what        string
 	}
 	out := []wrong{{1 + off, 1, "a larger burst"}, {1, 1 + off, "a higher rate"}}
-	if l.Law == lb.CountWindow {
+	if l.Law == model.CountWindow {
 		return append(out, wrong{1 - off, 1, "a smaller burst"}) // a longer period shows only after it
 	}
 	return append(out, wrong{1 - off, 1, "a smaller burst"}, wrong{1, 1 - off, "a lower rate"})
 }
 
 // judgeRate judges rates, key by key.
-func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
+func judgeRate(h history.History, g group[model.Limit]) Finding {
 	l := g.what
-	f := lb.Finding{Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm rate 0"}
+	f := Finding{Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm rate 0"}
 	byKey, odd, broken := collect(h, g)
 	f.Broken = broken
 	var wrong examples
-	told, in, refused, sighted := map[string]bool{}, 0, 0, l.Law != lb.LeakyBucket
+	told, in, refused, sighted := map[string]bool{}, 0, 0, l.Law != model.LeakyBucket
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		all := byKey[key]
 		f.N += len(all)
@@ -388,7 +390,7 @@ func judgeRate(h lb.History, g group[lb.Limit]) lb.Finding {
 		if why := crossed(l, lawful(l, 1, 1), all); why != "" {
 			wrong.add("key %s: %s", key, why)
 		}
-		if l.Law == lb.LeakyBucket {
+		if l.Law == model.LeakyBucket {
 			sighted = delayed(l, key, all, &wrong) || sighted
 		}
 		for _, w := range wrongs(l) {
@@ -469,7 +471,7 @@ func decidedBy(all []asked) []time.Duration {
 }
 
 // delayed judges who waits: beyond the delay each request its turn, without one nobody. It says whether that could be seen.
-func delayed(l lb.Limit, key string, all []asked, wrong *examples) (sighted bool) {
+func delayed(l model.Limit, key string, all []asked, wrong *examples) (sighted bool) {
 	var at []stats.Instant
 	var in []asked
 	promptly, decided := promptness(all), decidedBy(all)
@@ -516,9 +518,9 @@ func delayed(l lb.Limit, key string, all []asked, wrong *examples) (sighted bool
 }
 
 // judgeInFlight judges how many requests are let in at a time, key by key, while servers are known to take their time.
-func judgeInFlight(h lb.History, g group[lb.Limit]) lb.Finding {
+func judgeInFlight(h history.History, g group[model.Limit]) Finding {
 	l := g.what
-	f := lb.Finding{
+	f := Finding{
 		Test:      "requests in flight for certain and at most, key by key, while servers are known to take their time; false alarm rate 0",
 		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.Most), Power: "would have caught one more or less at a time",
 	}
@@ -555,14 +557,14 @@ func judgeInFlight(h lb.History, g group[lb.Limit]) lb.Finding {
 }
 
 // rates says whether a rate may have refused requests of a key that sent so many.
-func rates(r lb.Route, sent int) bool {
-	return slices.ContainsFunc(r.Limits, func(o lb.Limit) bool { return o.Law != lb.InFlight && sent > atOnce(o) })
+func rates(r model.Route, sent int) bool {
+	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return o.Law != model.InFlight && sent > atOnce(o) })
 }
 
 // inFlight judges one key: the most that were with a server for certain, and refusals while there can have been fewer than may be.
-func inFlight(l lb.Limit, key string, all []asked, arrived map[uint64]time.Duration, when sluggish, rates bool, wrong *examples) (n, most, refused int) {
+func inFlight(l model.Limit, key string, all []asked, arrived map[uint64]time.Duration, when sluggish, rates bool, wrong *examples) (n, most, refused int) {
 	shortest := slices.Min(when.least)
-	within := func(hit lb.Hit) bool { return hit.Sent >= when.from && hit.Done <= when.to }
+	within := func(hit history.Hit) bool { return hit.Sent >= when.from && hit.Done <= when.to }
 	for _, a := range all {
 		if !within(a.hit) {
 			continue
@@ -604,19 +606,19 @@ const freeRow = 16
 // InRow is how many requests one client is to send one after another so that its worker of nginx meets its count of failures: as many as
 // it can send at once without any limit by address refusing one or having it wait, and freeRow where there is no such limit; 0 where rows
 // would show nothing: without a limit, where a key chooses the server or one failure is enough.
-func InRow(cfg lb.Config, requests []lb.Request) int {
+func InRow(cfg model.Config, requests []plan.Request) int {
 	row, counts := 0, len(requests) > 0
 	for _, r := range requests {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
+		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
 		for _, limit := range route.Limits {
-			if limit.Law == lb.InFlight || !isAddress(limit.Key) {
+			if limit.Law == model.InFlight || !isAddress(limit.Key) {
 				continue
 			}
 			most := atOnce(limit)
-			if limit.Law == lb.LeakyBucket && limit.Delay >= 0 {
+			if limit.Law == model.LeakyBucket && limit.Delay >= 0 {
 				most = limit.Delay + 1
 			}
 			if most = max(1, int(spared*float64(most))); row == 0 || most < row {
@@ -632,19 +634,19 @@ func InRow(cfg lb.Config, requests []lb.Request) int {
 
 // KeyedCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by the client's
 // address: how long such a worker leaves a dead server alone shows where it had none to count before.
-func KeyedCount(cfg lb.Config, requests []lb.Request) bool {
-	return cfg.Balancer == "nginx" && slices.ContainsFunc(requests, func(r lb.Request) bool {
+func KeyedCount(cfg model.Config, requests []plan.Request) bool {
+	return cfg.Balancer == "nginx" && slices.ContainsFunc(requests, func(r plan.Request) bool {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		return isAddress(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
+		return isAddress(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
 	})
 }
 
 // Spare has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit wants it that
 // counts all clients together.
-func Spare(cfg lb.Config, l *lb.Load) {
-	asked, limits := map[string]int{}, map[string]lb.Limit{}
+func Spare(cfg model.Config, l *plan.Phase) {
+	asked, limits := map[string]int{}, map[string]model.Limit{}
 	for _, r := range l.Requests {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
@@ -658,14 +660,14 @@ func Spare(cfg lb.Config, l *lb.Load) {
 	}
 	clients := 1
 	for zone, limit := range limits {
-		if isAddress(limit.Key) && l.Engine == lb.Prober { // phases have no address in common
+		if isAddress(limit.Key) && l.Engine == plan.Prober { // phases have no address in common
 			l.Clients.Count, l.Clients.Addresses = max(1, l.Clients.Count), true
 		}
 		requests := float64(l.Count) * float64(asked[zone]) / float64(len(l.Requests))
-		if l.Engine == lb.Prober { // whose requests are few, and may keep step with its clients
+		if l.Engine == plan.Prober { // whose requests are few, and may keep step with its clients
 			requests = float64(l.Count)
 		}
-		if limit.Law == lb.InFlight {
+		if limit.Law == model.InFlight {
 			requests = float64(l.Concurrency)
 		}
 		need := int(math.Ceil(requests / max(1, spared*float64(atOnce(limit)))))
@@ -673,7 +675,7 @@ func Spare(cfg lb.Config, l *lb.Load) {
 		case isAddress(limit.Key):
 			clients = max(clients, need)
 		case inHeader && limit.Free == "" && need > 1 && len(l.Keys.Values) == 0:
-			l.Keys = lb.Keys{Header: name, Values: madeUp(need)}
+			l.Keys = plan.Keys{Header: name, Values: madeUp(need)}
 		case need > 1 && limit.Rate > 0 && !inHeader && (!l.Open() || l.Rate > spared*limit.Rate):
 			l.Rate = spared * limit.Rate
 		}

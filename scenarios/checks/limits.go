@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var limits = Check{
@@ -19,34 +20,34 @@ var limits = Check{
 }
 
 // limitGroups are the limits, each with the routes that share it.
-func limitGroups(cfg lb.Config) []group[lb.Limit] {
-	return grouped(cfg, func(r lb.Route) []lb.Limit { return r.Limits }, func(l lb.Limit) string { return fmt.Sprint(l) })
+func limitGroups(cfg model.Config) []group[model.Limit] {
+	return grouped(cfg, func(r model.Route) []model.Limit { return r.Limits }, func(l model.Limit) string { return fmt.Sprint(l) })
 }
 
-func limitClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func limitClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, g := range limitGroups(cfg) {
 		l := g.what
 		name := l.Name
 		if name == "" {
 			name = l.Law
 		}
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("limits", g.subject(), name), Check: "limits", Subject: g.subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(l),
 		})
 	}
 	return distinct(claims)
 }
 
-func limitParams(l lb.Limit) map[string]float64 {
+func limitParams(l model.Limit) map[string]float64 {
 	p := map[string]float64{"status": float64(l.Status)}
 	if l.Rate > 0 {
 		p["rate_per_s"] = l.Rate
 	}
 	switch l.Law {
-	case lb.InFlight:
+	case model.InFlight:
 		p["most"] = float64(l.Most)
-	case lb.LeakyBucket:
+	case model.LeakyBucket:
 		p["at_once"] = float64(l.Burst + 1)
 		if l.Rate > 0 { // its zone is known
 			p["spacing_ms"] = math.Round(1e6/l.Rate) / 1e3
@@ -57,7 +58,7 @@ func limitParams(l lb.Limit) map[string]float64 {
 	return p
 }
 
-func limitText(cfg lb.Config, g group[lb.Limit]) string {
+func limitText(cfg model.Config, g group[model.Limit]) string {
 	l := g.what
 	status := fmt.Sprintf("refused with %d", l.Status)
 	if !l.StatusIsSet && cfg.Balancer == "nginx" {
@@ -67,12 +68,12 @@ func limitText(cfg lb.Config, g group[lb.Limit]) string {
 		status = "only written to the log (dry run)"
 	}
 	switch l.Law {
-	case lb.InFlight:
+	case model.InFlight:
 		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.paths(), l.Most, l.Key, status)
-	case lb.CountWindow:
+	case model.CountWindow:
 		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: whoever goes on at %s or faster stays refused.",
 			g.paths(), l.Burst, span(l.Window), l.Key, status, perSecond(l.Rate))
-	case lb.TokenBucket:
+	case model.TokenBucket:
 		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.", g.paths(), l.Burst, perSecond(l.Rate), l.Key, status)
 	}
 	if l.Rate == 0 {
@@ -98,7 +99,7 @@ func perSecond(rate float64) string {
 	return fmt.Sprintf("%.4g per second", rate)
 }
 
-func limitAssumes(l lb.Limit) []string {
+func limitAssumes(l model.Limit) []string {
 	if l.Free == "" {
 		return nil
 	}

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var accessLog = Check{
@@ -16,19 +18,19 @@ var accessLog = Check{
 	Doc:  "Every request has one line in the log that the configuration names, in its format, and none where it has no log.",
 	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, and one of another form or " +
 		"with another status than the client saw",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []lb.Log { return r.Logs }, func(l lb.Log) string { return fmt.Sprint(l.Pos) })
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []model.Log { return r.Logs }, func(l model.Log) string { return fmt.Sprint(l.Pos) })
+		var claims []plan.Claim
 		for _, g := range found {
 			text := fmt.Sprintf("Every request to %s has one line in %s, with its status.", g.paths(), g.what.File)
 			if g.what.File == "" {
 				text = fmt.Sprintf("Requests to %s have no line in any log.", g.paths())
 			}
-			claims = append(claims, lb.Claim{ID: id("log", g.subject(), g.what.File), Check: "log", Subject: g.subject(), Pos: g.what.Pos, Text: text})
+			claims = append(claims, plan.Claim{ID: id("log", g.subject(), g.what.File), Check: "log", Subject: g.subject(), Pos: g.what.Pos, Text: text})
 		}
 		return distinct(claims)
 	},
-	Trials: func(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+	Trials: func(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 		all := trials(logQuestions, cfg, claim)
 		for i := range all {
 			all[i].Shows = "a request that is not in the log once"
@@ -39,28 +41,28 @@ var accessLog = Check{
 }
 
 // logOf is the log that a claim is about.
-func logOf(cfg lb.Config, claim lb.Claim) (log lb.Log, ok bool) {
+func logOf(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
 	for _, r := range cfg.Routes {
-		if i := slices.IndexFunc(r.Logs, func(l lb.Log) bool { return l.Pos == claim.Pos }); i >= 0 {
+		if i := slices.IndexFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos }); i >= 0 {
 			return r.Logs[i], true
 		}
 	}
-	return lb.Log{}, false
+	return model.Log{}, false
 }
 
 // tellsQuery are nginx's variables with the query of a request in them.
 var tellsQuery = regexp.MustCompile(`\$\{?(request|request_uri|args|query_string)\b`)
 
 // logQuestions are requests with a mark of their own each; of what comes of them only the status is of interest.
-func logQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func logQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	log, _ := logOf(cfg, claim)
 	if log.File != "" && !tellsQuery.MatchString(log.Format) {
 		return nil, "its format has nothing by which lbproof could tell the line of a request"
 	}
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(claim.ID))
-	shares := func(r lb.Route) bool {
-		return slices.ContainsFunc(r.Logs, func(l lb.Log) bool { return l.Pos == claim.Pos })
+	shares := func(r model.Route) bool {
+		return slices.ContainsFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos })
 	}
 	for _, r := range candidates(cfg, claim, shares) {
 		codes := []string{"status=200", "status=404"}
@@ -72,7 +74,7 @@ func logQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot strin
 			if request.Header["Upgrade"] != "" {
 				continue // a tunnel has its line when it ends
 			}
-			mark := fmt.Sprintf("%s%08x-%d", lb.LogMark, hash.Sum32(), len(asked))
+			mark := fmt.Sprintf("%s%08x-%d", history.LogMark, hash.Sum32(), len(asked))
 			if request.Path += "?" + mark; strings.Count(request.Path, "?") > 1 {
 				request.Path = strings.Replace(request.Path, "?"+mark, "&"+mark, 1)
 			}
@@ -82,13 +84,13 @@ func logQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot strin
 	return asked, ""
 }
 
-var logMark = regexp.MustCompile(regexp.QuoteMeta(lb.LogMark) + `[0-9a-f]+-[0-9]+`)
+var logMark = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-[0-9]+`)
 
 // judgeLog holds the marked lines of the log against the answers to the requests with the same marks.
-func judgeLog(claim lb.Claim, h lb.History) lb.Finding {
+func judgeLog(claim plan.Claim, h history.History) Finding {
 	log, _ := logOf(h.Plan.Config, claim)
 	asked, cannot := logQuestions(h.Plan.Config, claim)
-	f := lb.Finding{Cannot: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: Often * len(asked)}
+	f := Finding{Cannot: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: Often * len(asked)}
 	if len(asked) == 0 {
 		f.Broken = NoExperiment + ": lbproof knows no request that it could mark"
 		return f
@@ -102,7 +104,7 @@ func judgeLog(claim lb.Claim, h lb.History) lb.Finding {
 			continue
 		}
 		switch mark := logMark.FindString(j.request.Path); {
-		case mark == "" || hit.Err == lb.Tester:
+		case mark == "" || hit.Err == history.Tester:
 		case hit.Err != "":
 			unknown[mark] = true
 		default:
@@ -134,7 +136,7 @@ func judgeLog(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // linesOf are the lines of a log by their marks; those of every log where there is to be none.
-func linesOf(log lb.Log, all []lb.Line) map[string][]string {
+func linesOf(log model.Log, all []history.Line) map[string][]string {
 	by := map[string][]string{}
 	for _, l := range all {
 		if mark := logMark.FindString(l.Text); log.File == "" || l.File == log.File {
@@ -145,7 +147,7 @@ func linesOf(log lb.Log, all []lb.Line) map[string][]string {
 }
 
 // unlikeLog says in what the lines of a mark are not those of its answers; empty where they are.
-func unlikeLog(log lb.Log, lines, statuses []string) string {
+func unlikeLog(log model.Log, lines, statuses []string) string {
 	switch {
 	case log.File == "" && len(lines) > 0:
 		return "it has a line: " + lines[0]

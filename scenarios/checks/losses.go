@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // losses are the failures that clients met when servers died.
@@ -20,11 +21,11 @@ type losses struct {
 	first, wrong  examples // of those that failed when one refused, and of those that should not have when one hung
 
 	find func(seq uint64) *journey // of requests to the routes that the promise is about
-	what *lb.Retry
+	what *model.Retry
 }
 
 // lossesOf counts the failures of requests to routes that share a promise.
-func lossesOf(h lb.History, g group[*lb.Retry]) losses {
+func lossesOf(h history.History, g group[*model.Retry]) losses {
 	find, mine := journeys(h), map[string]bool{}
 	for _, r := range g.routes {
 		mine[r.Key()] = true
@@ -38,10 +39,10 @@ func lossesOf(h lb.History, g group[*lb.Retry]) losses {
 }
 
 // counts says whether a hit is evidence of what becomes of a pool's requests.
-func (l *losses) counts(hit lb.Hit, pool lb.Pool, gone []window) (*journey, bool) {
+func (l *losses) counts(hit history.Hit, pool model.Pool, gone []window) (*journey, bool) {
 	j := l.find(hit.Seq)
 	own := hit.Server == "" && hit.Err == "" && hit.Code < 500 // the balancer's answer, which no server had to do with
-	if j == nil || j.route.Pool != pool.Name || hit.Err == lb.Tester || own || limited(j.route, hit) || crossedAnEnd(hit) {
+	if j == nil || j.route.Pool != pool.Name || hit.Err == history.Tester || own || limited(j.route, hit) || crossedAnEnd(hit) {
 		return nil, false
 	}
 	nobody := slices.ContainsFunc(gone, func(w window) bool { return hit.Done >= w.from && hit.Sent <= w.to }) // to send it to
@@ -50,8 +51,8 @@ func (l *losses) counts(hit lb.Hit, pool lb.Pool, gone []window) (*journey, bool
 
 // crossedAnEnd says whether a request met the end of a connection that had rested: the balancer's timeout for idle clients, which no
 // server has to do with. What a server's death comes to is an answer.
-func crossedAnEnd(hit lb.Hit) bool {
-	return hit.Code == 0 && hit.Connect == 0 && (hit.Err == lb.Closed || hit.Err == lb.Reset)
+func crossedAnEnd(hit history.Hit) bool {
+	return hit.Code == 0 && hit.Connect == 0 && (hit.Err == history.Closed || hit.Err == history.Reset)
 }
 
 // byMethod counts requests and, of them, those that failed.
@@ -82,7 +83,7 @@ func (b byMethod) String() string {
 }
 
 // see counts what became of a pool's requests around a death.
-func (l *losses) see(e *episode, h lb.History, pool lb.Pool, gone []window) {
+func (l *losses) see(e *episode, h history.History, pool model.Pool, gone []window) {
 	if e.rate == 0 {
 		return
 	}
@@ -112,7 +113,7 @@ func (l *losses) see(e *episode, h lb.History, pool lb.Pool, gone []window) {
 }
 
 // predict adds how many of the requests that were sent during a death were meant for the dead server before it was known to be dead.
-func (l *losses) predict(e *episode, h lb.History, pool lb.Pool, asked int) {
+func (l *losses) predict(e *episode, h history.History, pool model.Pool, asked int) {
 	a := e.server.Active
 	if a == nil {
 		return
@@ -131,7 +132,7 @@ func (l *losses) predict(e *episode, h lb.History, pool lb.Pool, asked int) {
 
 // seeHung counts what became of a pool's requests while a server hung. One that failed had waited for as long as it may; where
 // timeouts send requests elsewhere, and the server cannot have seen this one or it may be repeated, it does not fail at all.
-func (l *losses) seeHung(e *episode, h lb.History, pool lb.Pool, gone []window) {
+func (l *losses) seeHung(e *episode, h history.History, pool model.Pool, gone []window) {
 	t, waits := l.what, e.waits(h.Plan.Config, pool.Name)
 	if e.rate == 0 || waits == 0 || e.mark.Ended-e.mark.From < waits+slack {
 		return
@@ -149,10 +150,10 @@ func (l *losses) seeHung(e *episode, h lb.History, pool lb.Pool, gone []window) 
 			continue
 		}
 		l.hung++
-		if hit.Server != "" || hit.Err == lb.Timeout {
+		if hit.Server != "" || hit.Err == history.Timeout {
 			l.late.add(j.request.Method, false)
 		}
-		if hit.Err == "" && hit.Code != 502 && hit.Code != 503 && hit.Code != 504 || hit.Err == lb.Timeout { // the client's own
+		if hit.Err == "" && hit.Code != 502 && hit.Code != 503 && hit.Code != 504 || hit.Err == history.Timeout { // the client's own
 			continue
 		}
 		repeatable := unseen || t.AnyMethod || !slices.Contains([]string{"POST", "LOCK", "PATCH"}, j.request.Method)
@@ -168,12 +169,12 @@ func (l *losses) seeHung(e *episode, h lb.History, pool lb.Pool, gone []window) 
 }
 
 // limited says whether a request may have been refused by a limit of its route, before any server was asked.
-func limited(r lb.Route, hit lb.Hit) bool {
-	return hit.Server == "" && slices.ContainsFunc(r.Limits, func(l lb.Limit) bool { return l.Status == hit.Code })
+func limited(r model.Route, hit history.Hit) bool {
+	return hit.Server == "" && slices.ContainsFunc(r.Limits, func(l model.Limit) bool { return l.Status == hit.Code })
 }
 
 // outcomeOf is what a client saw: a status, or why there was none.
-func outcomeOf(hit lb.Hit) string {
+func outcomeOf(hit history.Hit) string {
 	if hit.Err != "" {
 		return string(hit.Err)
 	}

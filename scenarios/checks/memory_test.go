@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
@@ -18,12 +18,12 @@ import (
 func TestJudgeMemoryIsFlat(t *testing.T) {
 	heap := func(requests int) uint64 {
 		plan := baseline(t)
-		plan.Loads[1].Count = requests
+		plan.Phases[1].Count = requests
 		h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
 		var most uint64
 		hits, n := h.Hits, 0
-		h.Hits = func(yield func(lb.Hit) bool) {
-			hits(func(x lb.Hit) bool {
+		h.Hits = func(yield func(history.Hit) bool) {
+			hits(func(x history.Hit) bool {
 				if n++; n%(requests/4) == 0 {
 					var m runtime.MemStats
 					runtime.GC()

@@ -5,7 +5,9 @@ import (
 	"math"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var mirror = Check{
@@ -13,11 +15,11 @@ var mirror = Check{
 	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees.",
 	Law: "copies are joined to requests by their id: nginx copies every request once, Traefik keeps to its share to two copies, because it copies " +
 		"whenever it is behind it (mirror.go); an answer of a server for copies refutes",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []lb.Share { return r.Mirrors }, func(s lb.Share) string { return fmt.Sprint(s) })
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []model.Share { return r.Mirrors }, func(s model.Share) string { return fmt.Sprint(s) })
+		var claims []plan.Claim
 		for _, g := range found {
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("mirror", g.subject(), g.what.Pool), Check: "mirror", Subject: g.subject(), Pos: g.what.Pos, Params: map[string]float64{"share": g.what.Share},
 				Text: fmt.Sprintf("%.4g %% of the requests to %s are copied to %s, whose answers reach no client.", 100*g.what.Share, g.paths(), g.what.Pool),
 			})
@@ -31,19 +33,19 @@ var mirror = Check{
 // tell is how many copies more or less show a share that is a quarter off, two copies aside.
 const tell = 16
 
-func mirrorTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func mirrorTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	r, ok := routeOf(cfg, claim)
 	if _, askable := r.Askable(); !ok || !askable || len(r.Access) > 0 {
 		return nil
 	}
 	return []Trial{{
-		Kind: Copied, Load: lb.Load{Count: mirrorNeeds(claim, terms.Beta), Concurrency: inTurns, Requests: []lb.Request{ask(r, nil)}},
+		Kind: Copied, Load: plan.Phase{Count: mirrorNeeds(claim, terms.Beta), Concurrency: inTurns, Requests: []plan.Request{ask(r, nil)}},
 		Shows: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
 	}}
 }
 
 // mirrorNeeds is how many requests decide: enough to see what 1 % of them break, or a share that is a quarter off.
-func mirrorNeeds(claim lb.Claim, beta float64) int {
+func mirrorNeeds(claim plan.Claim, beta float64) int {
 	need := math.Log(beta) / math.Log(1-0.01)
 	if share := claim.Params["share"]; share < 1 {
 		need = tell / share
@@ -52,7 +54,7 @@ func mirrorNeeds(claim lb.Claim, beta float64) int {
 }
 
 // copiers are the servers that get copies of a route's requests, and none of its requests themselves.
-func copiers(cfg lb.Config, r lb.Route) []string {
+func copiers(cfg model.Config, r model.Route) []string {
 	var hosts []string
 	for _, m := range r.Mirrors {
 		for _, name := range append(poolsAt(cfg, m.Pool), m.Pool) { // nginx names a location
@@ -67,12 +69,12 @@ func copiers(cfg lb.Config, r lb.Route) []string {
 	return hosts
 }
 
-func judgeMirror(claim lb.Claim, h lb.History) lb.Finding {
-	f := lb.Finding{Test: "count of the copies at the backends, joined to the requests by their id; false alarm rate 0", Broken: died(h)}
+func judgeMirror(claim plan.Claim, h history.History) Finding {
+	f := Finding{Test: "count of the copies at the backends, joined to the requests by their id; false alarm rate 0", Broken: died(h)}
 	r, _ := routeOf(h.Plan.Config, claim)
 	hosts, share := copiers(h.Plan.Config, r), claim.Params["share"]
 	if len(hosts) == 0 {
-		return lb.Finding{Cannot: "copies go to servers that lbproof does not know, or to those that get the requests too"}
+		return Finding{Cannot: "copies go to servers that lbproof does not know, or to those that get the requests too"}
 	}
 	if f.Broken == "" {
 		f.Broken = lostWitness(h)
@@ -80,7 +82,7 @@ func judgeMirror(claim lb.Claim, h lb.History) lb.Finding {
 	find := journeys(h)
 	counts := func(seq uint64) bool {
 		j := find(seq)
-		return j != nil && j.key == claim.Subject && !j.tunnel && h.Plan.Loads[j.load].Engine != lb.Prober
+		return j != nil && j.key == claim.Subject && !j.tunnel && h.Plan.Phases[j.load].Engine != plan.Prober
 	}
 	copies := map[uint64]int{}
 	for a := range h.Arrivals {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var once = Check{
@@ -17,10 +19,10 @@ var once = Check{
 	Judge:  judgeOnce,
 }
 
-func onceClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func onceClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, r := range proxied(cfg) {
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("once", r.Key(), ""), Check: "once", Subject: r.Key(), Pos: r.PoolPos,
 			Text:    fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", r.Key(), r.Pool),
 			Assumes: []string{"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt"},
@@ -32,12 +34,12 @@ func onceClaims(cfg lb.Config) []lb.Claim {
 // repeatable are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).
 var repeatable = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
 
-func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
-	f := lb.Finding{Need: needAll(h), Broken: lostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
+func judgeOnce(claim plan.Claim, h history.History) Finding {
+	f := Finding{Need: needAll(h), Broken: lostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
 	r, ok := routeOf(h.Plan.Config, claim)
 	switch {
 	case ok && deserted(h.Plan.Config, r.Pool):
-		return lb.Finding{Cannot: nobodyUp}
+		return Finding{Cannot: nobodyUp}
 	case ok && len(r.Access) > 0:
 		f.Need = Often
 	}
@@ -80,7 +82,7 @@ func judgeOnce(claim lb.Claim, h lb.History) lb.Finding {
 
 // countArrivals enters every arrival into the book, notes those that contradict the client, and counts repetitions that
 // may be allowed.
-func countArrivals(claim lb.Claim, h lb.History, find func(uint64) *journey, book *ledger, wrong *examples) (repeats int) {
+func countArrivals(claim plan.Claim, h history.History, find func(uint64) *journey, book *ledger, wrong *examples) (repeats int) {
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.key != claim.Subject {
@@ -105,8 +107,8 @@ func countArrivals(claim lb.Claim, h lb.History, find func(uint64) *journey, boo
 }
 
 // broken says whether a fault was in force on the server that a request arrived at, or only just over.
-func broken(h lb.History, a lb.Arrival) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+func broken(h history.History, a history.Arrival) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
 		return m.Event.Target == a.Server && a.At >= m.Ordered && a.At <= m.To+settling
 	})
 }
@@ -136,7 +138,7 @@ func (l *ledger) cell(seq uint64) *uint8 {
 	return &page[seq%pageSize]
 }
 
-func (l *ledger) answered(hit lb.Hit) {
+func (l *ledger) answered(hit history.Hit) {
 	i := slices.Index(l.names, hit.Server)
 	if i < 0 && len(l.names) < maxNames {
 		i = len(l.names)
@@ -146,7 +148,7 @@ func (l *ledger) answered(hit lb.Hit) {
 }
 
 // answeredElsewhere says whether another server than the one that it arrived at is known to have answered.
-func (l *ledger) answeredElsewhere(a lb.Arrival) bool {
+func (l *ledger) answeredElsewhere(a history.Arrival) bool {
 	i := int(*l.cell(a.Seq) >> serverBits)
 	return i > 0 && l.names[i] != a.Server
 }
@@ -165,7 +167,7 @@ func (l *ledger) times(seq uint64) int { return int(*l.cell(seq) & countBits) }
 
 // refusedBySelf says whether the balancer answered a request that belongs to a backend, without a failure and though nothing that
 // the configuration says lets it: there is no route.
-func refusedBySelf(r lb.Route, hit lb.Hit) bool {
+func refusedBySelf(r model.Route, hit history.Hit) bool {
 	return hit.Server == "" && hit.Err == "" && hit.Code >= 200 && hit.Code < 500 && hit.Code != 413 && !limited(r, hit) && !programmed(r) &&
 		len(r.Rules) == 0 && len(r.Access) == 0 && len(r.Fallbacks) == 0 && r.Auth == nil
 }

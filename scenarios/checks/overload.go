@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 // overlap counts how many spans of time lie over each other, in memory that does not depend on their number: where they
@@ -78,7 +78,7 @@ type crowded struct {
 	carried overlap // those that were answered without an error
 }
 
-func (c *crowded) add(hit lb.Hit) {
+func (c *crowded) add(hit history.Hit) {
 	c.most = max(c.most, hit.Flight)
 	c.all.add(hit.Sent, hit.Done)
 	if hit.Failed() {
@@ -90,7 +90,7 @@ func (c *crowded) add(hit lb.Hit) {
 
 // overload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty where
 // it did not.
-func overload(h lb.History, load int) string {
+func overload(h history.History, load int) string {
 	w := h.Plan.Config.Workers
 	var c crowded
 	for hit := range h.Hits {
@@ -102,7 +102,7 @@ func overload(h lb.History, load int) string {
 		return ""
 	}
 	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once: by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
-		h.Plan.Loads[load].Name, number(c.most), number(c.all.least()), number(c.carried.most()), w.ConnectionsPos, plural(w.Connections, "connection"),
+		h.Plan.Phases[load].Name, number(c.most), number(c.all.least()), number(c.carried.most()), w.ConnectionsPos, plural(w.Connections, "connection"),
 		number(w.Connections/2), plural(h.Env.Workers, "worker"))
 	for _, l := range h.Env.Logged {
 		if strings.Contains(l.Text, "worker_connections") {

@@ -7,7 +7,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // The most spans at a time, against counting at every beginning.
@@ -37,14 +39,14 @@ func TestOverlap(t *testing.T) {
 }
 
 func TestOverloadIsExplained(t *testing.T) {
-	h := lb.History{
-		Plan: lb.Plan{Loads: []lb.Load{{Name: "spike"}}, Config: lb.Config{Workers: lb.Workers{Connections: 100, ConnectionsPos: lb.Pos{File: "nginx.conf", Line: 5}}}},
-		Env:  lb.Environment{Workers: 2},
-		Hits: func(yield func(lb.Hit) bool) {
+	h := history.History{
+		Plan: plan.Plan{Phases: []plan.Phase{{Name: "spike"}}, Config: model.Config{Workers: model.Workers{Connections: 100, ConnectionsPos: model.Pos{File: "nginx.conf", Line: 5}}}},
+		Env:  history.Environment{Workers: 2},
+		Hits: func(yield func(history.Hit) bool) {
 			for i := range 500 {
-				h := lb.Hit{Flight: i + 1, Sent: 0, Done: time.Second, Code: 200}
+				h := history.Hit{Flight: i + 1, Sent: 0, Done: time.Second, Code: 200}
 				if i >= 98 {
-					h.Code, h.Err = 0, lb.Closed
+					h.Code, h.Err = 0, history.Closed
 				}
 				if !yield(h) {
 					return
@@ -52,7 +54,7 @@ func TestOverloadIsExplained(t *testing.T) {
 			}
 		},
 	}
-	h.Env.Logged = []lb.Logged{{Text: "[alert] 100 worker_connections are not enough", Count: 402}}
+	h.Env.Logged = []history.Logged{{Text: "[alert] 100 worker_connections are not enough", Count: 402}}
 	assert.Equal(t, "in the phase spike up to 500 requests were in flight, they failed from 500 on, and at most 98 were carried at once: by nginx.conf:5 a worker has "+
 		"100 connections, and a request that is passed on takes two, which makes 50 in each of 2 workers; the balancer's log says so: 402 × [alert] 100 worker_connections are not enough", overload(h, 0))
 	h.Plan.Config.Workers.Connections = 1000

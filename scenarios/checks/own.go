@@ -3,7 +3,8 @@ package checks
 import (
 	"fmt"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var own = Check{
@@ -12,8 +13,8 @@ var own = Check{
 		"those whom it lets in.",
 	Law:       "one answer from elsewhere refutes",
 	Questions: ownQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
 		for _, r := range cfg.Routes {
 			if r.Own == nil || r.Internal {
 				continue
@@ -25,7 +26,7 @@ var own = Check{
 			case len(r.Access) > 0:
 				who = "those whom its allow and deny lines let in"
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("own", r.Key(), ""), Check: "own", Subject: r.Key(), Pos: r.Own.Pos,
 				Text: fmt.Sprintf("%s serves %s to %s; no backend sees it.", r.Key(), r.Own.What, who),
 			})
@@ -34,10 +35,10 @@ var own = Check{
 	},
 }
 
-func ownQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func ownQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	r, ok := routeOf(cfg, claim)
 	if host, askable := r.Askable(); ok && askable {
-		request := lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: wish("")}
+		request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: wish("")}
 		if host != "" {
 			request.Header["Host"] = host
 		}

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -17,10 +19,10 @@ var passive = Check{
 	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
 		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile; where clients send rows of " +
 		"requests, the attempts at a death are a multiple of the count",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		return pools(cfg, func(p lb.Pool) []lb.Claim {
-			var claims []lb.Claim
-			var servers [][]lb.Server
+	Claims: func(cfg model.Config) []plan.Claim {
+		return pools(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
+			var servers [][]model.Server
 			at := map[string]int{}
 			for _, s := range p.Servers {
 				if s.Passive == nil || len(rotation(p)) < 2 {
@@ -31,7 +33,7 @@ var passive = Check{
 				if !same {
 					i = len(claims)
 					at[text] = i
-					claims = append(claims, lb.Claim{
+					claims = append(claims, plan.Claim{
 						ID: id("passive", p.Name, nameOf(s)), Check: "passive", Subject: p.Name, Pos: s.Passive.Pos, Implicit: s.Passive.Implicit,
 						Params: passiveParams(s.Passive), Assumes: passiveAssumes(cfg, p),
 					})
@@ -47,7 +49,7 @@ var passive = Check{
 	Judge:  judgePassive,
 }
 
-func passiveParams(p *lb.Passive) map[string]float64 {
+func passiveParams(p *model.Passive) map[string]float64 {
 	params := map[string]float64{"fails": float64(p.Fails)}
 	if p.Law == "nginx" && p.Fails > 0 {
 		params["out_s_least"], params["out_s_most"] = seconds(p.Out), seconds(p.Out)+1
@@ -56,7 +58,7 @@ func passiveParams(p *lb.Passive) map[string]float64 {
 }
 
 // passiveText goes on after the name of the server.
-func passiveText(s lb.Server) string {
+func passiveText(s model.Server) string {
 	out := s.Passive
 	on := out.On
 	if on == "" {
@@ -77,7 +79,7 @@ func passiveText(s lb.Server) string {
 	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).", span(out.Out), plural(out.Fails, "failure"), on)
 }
 
-func passiveAssumes(cfg lb.Config, p lb.Pool) []string {
+func passiveAssumes(cfg model.Config, p model.Pool) []string {
 	var assumes []string
 	if cfg.Balancer == "nginx" && !p.SharedState {
 		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once per worker (no zone)")
@@ -105,18 +107,18 @@ type absence struct {
 	soon        examples // requests too soon; one may be of a client whose own server failed too
 }
 
-func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
+func judgePassive(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
 	if !ok || first < 0 {
-		return lb.Finding{Cannot: "the configuration has no such server"}
+		return Finding{Cannot: "the configuration has no such server"}
 	}
 	p := pool.Servers[first].Passive
 	switch {
 	case astray(h.Plan.Config, pool.Name) != "":
-		return lb.Finding{Cannot: astray(h.Plan.Config, pool.Name)}
+		return Finding{Cannot: astray(h.Plan.Config, pool.Name)}
 	case p.Fails == 0:
-		return lb.Finding{Broken: NoExperiment}
+		return Finding{Broken: NoExperiment}
 	case p.Law != "nginx":
 		return judgeInRow(h, pool, pool.Servers[first])
 	case backupsOnly(pool, *p):
@@ -132,7 +134,7 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 		if waits := e.waits(h.Plan.Config, pool.Name); e.hangs && (waits == 0 || e.mark.Ended-e.mark.From < waits+slack) {
 			continue // not one attempt had failed when it was over
 		}
-		if slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool {
+		if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
 			return m.Event.Fault == "reload" && m.Ordered < e.mark.Ended && m.To > e.mark.Ordered
 		}) {
 			continue // states that know nothing of its beginning came up meanwhile, and count anew
@@ -147,21 +149,21 @@ func judgePassive(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	for _, e := range episodes(h, pool, "errors") {
 		if shared {
-			return lb.Finding{Broken: mixed}
+			return Finding{Broken: mixed}
 		}
 		if q := e.server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
 			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.mark.Event.With["status"]))
 		}
 	}
 	if a.n > 0 && a.mixed == a.n {
-		return lb.Finding{Broken: mixed}
+		return Finding{Broken: mixed}
 	}
 	return a.finding(h)
 }
 
 // finding is what all deaths together say.
-func (a *absence) finding(h lb.History) lb.Finding {
-	f := lb.Finding{
+func (a *absence) finding(h history.History) Finding {
+	f := Finding{
 		N: a.told, Need: Often, Broken: noDeaths(h, a.n),
 		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", plural(a.states, "independent state")),
 		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", plural(a.asked, "attempt"), plural(a.n, "death"), spread(a.away)),
@@ -200,7 +202,7 @@ func (a *absence) finding(h lb.History) lb.Finding {
 // a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c). A client's
 // connection stays with its worker, and so with one state. Where the server hangs, all that is sent until the first attempt has
 // failed goes there too.
-func (a *absence) see(e *episode, h lb.History, pool string) {
+func (a *absence) see(e *episode, h history.History, pool string) {
 	a.n++
 	told := len(e.attempts) >= a.states*a.fails
 	// Of several states one may have made more attempts than its count, at a time, and another none.
@@ -227,7 +229,7 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 	contacts := e.contacts(h, pool)
 	everyone := sure == all && len(e.attempts) == all && !slices.ContainsFunc(contacts, func(c contact) bool { return c.taken }) // has met its count
 	reloaded := func(by time.Duration) bool {
-		return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return m.Event.Fault == "reload" && m.Ordered > e.alive && m.Ordered < by })
+		return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault == "reload" && m.Ordered > e.alive && m.Ordered < by })
 	}
 	for _, c := range contacts {
 		mine := failed[c.conn]
@@ -280,7 +282,7 @@ func (a *absence) see(e *episode, h lb.History, pool string) {
 
 // sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no request that may have
 // made one was under way by then. Where the balancer is kept from running, several come to the same server before a failure counts.
-func (e *episode) sure(h lb.History, pool string) []time.Duration {
+func (e *episode) sure(h history.History, pool string) []time.Duration {
 	made, blind := make([]bool, len(e.attempts)), make([]bool, len(e.attempts))
 	find := journeys(h)
 	for hit := range h.Hits {
@@ -309,8 +311,8 @@ const learns = time.Millisecond
 
 // ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may have
 // been for either.
-func (e *episode) ours(h lb.History, pool string) (ok bool) {
-	if e.hangs || h.Plan.Loads[e.mark.Event.Phase].InRow < 2 {
+func (e *episode) ours(h history.History, pool string) (ok bool) {
+	if e.hangs || h.Plan.Phases[e.mark.Event.Phase].InRow < 2 {
 		return false
 	}
 	find, mine, others := journeys(h), make([]bool, len(e.attempts)), make([]bool, len(e.attempts))
@@ -343,8 +345,8 @@ func (e *episode) ours(h lb.History, pool string) (ok bool) {
 
 // rows says whether each client of the phase sends so many requests one after another that its worker must meet a count of failures
 // of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the attempts are a multiple of the count.
-func (e *episode) rows(h lb.History, fails int) bool {
-	l := h.Plan.Loads[e.mark.Event.Phase]
+func (e *episode) rows(h history.History, fails int) bool {
+	l := h.Plan.Phases[e.mark.Event.Phase]
 	return l.InRow > 1 && e.fresh && (e.turns || e.eager) && float64(l.InRow)*e.share >= float64(fails)
 }
 
@@ -401,8 +403,8 @@ type contact struct {
 // contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. Those
 // that had reached it when it died failed too, if another server answered them. An
 // attempt at the time of which several connections had a request to the pool under way is nobody's.
-func (e *episode) contacts(h lb.History, pool string) []contact {
-	owners, taken := make([][]lb.Hit, len(e.attempts)), map[uint64]time.Duration{}
+func (e *episode) contacts(h history.History, pool string) []contact {
+	owners, taken := make([][]history.Hit, len(e.attempts)), map[uint64]time.Duration{}
 	spared := map[int]time.Duration{} // by connection: since when
 	for a := range byClients(h).Arrivals {
 		if a.Server == e.server.Host && a.At >= e.mark.Ordered && a.At <= e.alive {
@@ -445,9 +447,9 @@ func (e *episode) contacts(h lb.History, pool string) []contact {
 	return all
 }
 
-func passiveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func passiveTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	pool, _ := cfg.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s lb.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return id("passive", pool.Name, nameOf(s)) == claim.ID })
 	if first < 0 || pool.Servers[first].Passive.Law != "nginx" || pool.Servers[first].Passive.Fails == 0 {
 		return nil
 	}
@@ -455,26 +457,26 @@ func passiveTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	if backupsOnly(pool, *p) {
 		return forsakenTrials(cfg, pool, *p, terms.CPUs)
 	}
-	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s lb.Server) bool { return alike(s, *p) })
+	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s model.Server) bool { return alike(s, *p) })
 }
 
 // alike says whether failed requests take a server out of nginx's rotation as they do another.
-func alike(s lb.Server, p lb.Passive) bool {
+func alike(s model.Server, p model.Passive) bool {
 	return s.Passive != nil && s.Passive.Fails == p.Fails && s.Passive.Out == p.Out
 }
 
 // sharedWith is another pool with servers of this one that phases in which servers die ask too.
-func sharedWith(plan lb.Plan, pool lb.Pool) (other string, shared bool) {
-	for _, e := range plan.Events {
-		for _, r := range plan.Loads[e.Phase].Requests {
+func sharedWith(p plan.Plan, pool model.Pool) (other string, shared bool) {
+	for _, e := range p.Events {
+		for _, r := range p.Phases[e.Phase].Requests {
 			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := plan.Config.Route(r.Port, r.Header["Host"], path)
-			o, ok := plan.Config.Pool(route.Pool)
+			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
+			o, ok := p.Config.Pool(route.Pool)
 			if !ok || o.Name == pool.Name || e.Fault == "reload" || e.Fault == "slow" {
 				continue
 			}
 			for _, s := range o.Servers {
-				if slices.ContainsFunc(pool.Servers, func(mine lb.Server) bool { return mine.Addr() == s.Addr() && s.Host == e.Target }) {
+				if slices.ContainsFunc(pool.Servers, func(mine model.Server) bool { return mine.Addr() == s.Addr() && s.Host == e.Target }) {
 					return o.Name, true
 				}
 			}

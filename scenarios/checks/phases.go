@@ -9,14 +9,16 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // phases sums up the hits of each load, in one pass and in memory that does not depend on their number.
-func phases(h lb.History) ([]lb.Phase, error) {
-	tallies := make([]phaseTally, len(h.Plan.Loads))
+func phases(h history.History) ([]report.Phase, error) {
+	tallies := make([]phaseTally, len(h.Plan.Phases))
 	for i := range tallies {
-		tallies[i] = newPhaseTally(h.Plan.Loads[i])
+		tallies[i] = newPhaseTally(h.Plan.Phases[i])
 	}
 	for hit := range h.Hits {
 		if hit.Load < 0 || hit.Load >= len(tallies) {
@@ -27,7 +29,7 @@ func phases(h lb.History) ([]lb.Phase, error) {
 	if err := h.Err(); err != nil {
 		return nil, fmt.Errorf("sum up the phases: %w", err)
 	}
-	var out []lb.Phase
+	var out []report.Phase
 	fair := fairness(h)
 	for i, t := range tallies {
 		p := t.phase(h, i)
@@ -38,7 +40,7 @@ func phases(h lb.History) ([]lb.Phase, error) {
 }
 
 type phaseTally struct {
-	load           lb.Load
+	load           plan.Phase
 	hits, errors   int
 	servers        map[string]int
 	latency, lag   *hdrhistogram.Histogram // microseconds
@@ -46,20 +48,20 @@ type phaseTally struct {
 	first, last    time.Duration
 	conns, resumed int
 	crowd          crowded
-	failures       map[string]lb.Failure
-	breaker        lb.BreakingPoint
+	failures       map[string]report.Failure
+	breaker        history.BreakingPoint
 	due            map[int]int // of a phase that may break: hits due in each second
 }
 
 // longest is the largest latency that the histograms tell apart.
 const longest = time.Hour
 
-func newPhaseTally(l lb.Load) phaseTally {
+func newPhaseTally(l plan.Phase) phaseTally {
 	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
-	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]lb.Failure{}, breaker: lb.BreakingPoint{Breaks: l.Breaks}, due: map[int]int{}}
+	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]report.Failure{}, breaker: history.BreakingPoint{Breaks: l.Breaks}, due: map[int]int{}}
 }
 
-func (t *phaseTally) add(hit lb.Hit) {
+func (t *phaseTally) add(hit history.Hit) {
 	if t.hits == 0 || hit.Sent < t.first {
 		t.first = hit.Sent
 	}
@@ -80,7 +82,7 @@ func (t *phaseTally) add(hit lb.Hit) {
 	if hit.Resumed {
 		t.resumed++
 	}
-	if t.load.Breaks != (lb.Breaks{}) {
+	if t.load.Breaks != (plan.Breaks{}) {
 		t.breaker.See(hit)
 		t.due[int(hit.Due/time.Second)]++
 	}
@@ -88,24 +90,24 @@ func (t *phaseTally) add(hit lb.Hit) {
 
 // ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it wait, and in a row the
 // one before it may have.
-func ownLag(hit lb.Hit, l lb.Load) time.Duration {
+func ownLag(hit history.Hit, l plan.Phase) time.Duration {
 	switch {
 	case hit.Flight >= l.Concurrency:
 		return 0
 	case l.InRow > 1:
-		return max(0, hit.Sent-hit.Due-lb.RowPatience)
+		return max(0, hit.Sent-hit.Due-plan.RowPatience)
 	}
 	return hit.Sent - hit.Due
 }
 
-func (t *phaseTally) fail(hit lb.Hit) {
+func (t *phaseTally) fail(hit history.Hit) {
 	kind := string(hit.Err)
 	if kind == "" {
 		kind = strconv.Itoa(hit.Code)
 	}
 	f, known := t.failures[kind]
 	if !known {
-		f = lb.Failure{Kind: kind, First: hit.Sent}
+		f = report.Failure{Kind: kind, First: hit.Sent}
 	}
 	f.Count++
 	f.First = min(f.First, hit.Sent)
@@ -126,9 +128,9 @@ func (t *phaseTally) broke() (bore, broke int) {
 	return bore, broke
 }
 
-func (t *phaseTally) phase(h lb.History, i int) lb.Phase {
+func (t *phaseTally) phase(h history.History, i int) report.Phase {
 	micro := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
-	p := lb.Phase{
+	p := report.Phase{
 		Name: t.load.Name, Engine: t.load.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.load.Rate,
 		P50: micro(t.latency.ValueAtQuantile(50)), P99: micro(t.latency.ValueAtQuantile(99)), Max: micro(t.latency.Max()),
 		LagP99: micro(t.lag.ValueAtQuantile(99)), Conns: t.conns,
@@ -146,26 +148,26 @@ func (t *phaseTally) phase(h lb.History, i int) lb.Phase {
 			p.CPU = h.Env.Phases[i].CPU.Seconds() / took
 		}
 	}
-	if t.load.Engine == lb.WebSocket {
+	if t.load.Engine == plan.WebSocket {
 		p.Reopened = max(0, t.conns-min(t.load.Concurrency, t.load.Count))
 	}
 	for _, f := range t.failures {
 		p.Failures = append(p.Failures, f)
 	}
-	slices.SortFunc(p.Failures, func(a, b lb.Failure) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind)) })
+	slices.SortFunc(p.Failures, func(a, b report.Failure) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind)) })
 	p.Bore, p.Broke = t.broke()
 	p.Flight, p.Carried, p.FailedFrom = t.crowd.most, t.crowd.carried.most(), t.crowd.all.least()
 	return p
 }
 
 // usage is what each container used during a phase, from the last sample before it to the first after it.
-func usage(h lb.History, load int) []lb.Usage {
+func usage(h history.History, load int) []report.Usage {
 	if h.Samples == nil || load >= len(h.Env.Phases) {
 		return nil
 	}
 	span := h.Env.Phases[load]
 	type pair struct {
-		from, to lb.Sample
+		from, to history.Sample
 		known    bool
 		memory   int64
 	}
@@ -183,13 +185,13 @@ func usage(h lb.History, load int) []lb.Usage {
 			p.to, p.memory = s, max(p.memory, s.Memory)
 		}
 	}
-	var out []lb.Usage
+	var out []report.Usage
 	for name, p := range pairs {
 		took := (p.to.At - p.from.At).Seconds()
 		if took <= 0 {
 			continue
 		}
-		u := lb.Usage{
+		u := report.Usage{
 			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took,
 			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel adds up the processors
 			Memory:    p.memory, Received: max(0, p.to.Received-p.from.Received), Sent: max(0, p.to.Sent-p.from.Sent), Restarts: p.to.Restarts - p.from.Restarts, Window: p.to.At - p.from.At,
@@ -201,15 +203,15 @@ func usage(h lb.History, load int) []lb.Usage {
 		}
 		out = append(out, u)
 	}
-	slices.SortFunc(out, func(a, b lb.Usage) int { return cmp.Compare(a.Node, b.Node) })
+	slices.SortFunc(out, func(a, b report.Usage) int { return cmp.Compare(a.Node, b.Node) })
 	return out
 }
 
 // held says which containers' processor limits slowed a phase down; empty where none did.
-func held(h lb.History, load int) string {
+func held(h history.History, load int) string {
 	text := ""
 	for _, u := range usage(h, load) {
-		if u.Limit > 0 && u.Throttled >= lb.Held {
+		if u.Limit > 0 && u.Throttled >= report.Held {
 			if text != "" {
 				text += ", "
 			}

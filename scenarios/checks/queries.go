@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Queries is the check of Prometheus's rules.
@@ -16,13 +18,13 @@ var queries = Check{
 	Name:   Queries,
 	Doc:    "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one never fires, whatever happens.",
 	Law:    "the rules are loaded into Prometheus beside the traffic; a selector that no series fits, or a rule that cannot be evaluated, refutes",
-	Claims: func(lb.Config) []lb.Claim { return nil }, // the scenario makes them
+	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
 	Judge:  judgeQueries,
 }
 
-func judgeQueries(claim lb.Claim, h lb.History) lb.Finding {
-	f := lb.Finding{Test: "every selector of the rule, asked of Prometheus after the traffic", Need: 1, Broken: died(h)}
-	i := slices.IndexFunc(h.Plan.Queries, func(q lb.Query) bool { return q.Name == claim.Subject && q.Pos == claim.Pos })
+func judgeQueries(claim plan.Claim, h history.History) Finding {
+	f := Finding{Test: "every selector of the rule, asked of Prometheus after the traffic", Need: 1, Broken: died(h)}
+	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Name == claim.Subject && q.Pos == claim.Pos })
 	if i < 0 || i >= len(h.Env.Queried) {
 		f.Broken = "Prometheus was not asked"
 		return f
@@ -49,7 +51,7 @@ func judgeQueries(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // fired prints when an alert did.
-func fired(spans []lb.Span) string {
+func fired(spans []history.Span) string {
 	var all []string
 	for _, s := range spans {
 		all = append(all, fmt.Sprintf("from %.0f s to %.0f s", s.From.Seconds(), s.To.Seconds()))
@@ -58,17 +60,17 @@ func fired(spans []lb.Span) string {
 }
 
 // judgeAlert judges "alert NAME fires" and "alert NAME is silent" of a phase. Prometheus looks once a second.
-func judgeAlert(e expectation, h lb.History, load int) lb.Finding {
-	f := lb.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.metric, Broken: died(h)}
-	i := slices.IndexFunc(h.Plan.Queries, func(q lb.Query) bool { return q.Alert && q.Name == e.alert })
+func judgeAlert(e expectation, h history.History, load int) Finding {
+	f := Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.metric, Broken: died(h)}
+	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.alert })
 	if i < 0 {
-		return lb.Finding{Cannot: "the scenario's rules have no alert " + e.alert}
+		return Finding{Cannot: "the scenario's rules have no alert " + e.alert}
 	}
 	if i >= len(h.Env.Queried) || load >= len(h.Env.Phases) {
 		f.Broken = "Prometheus was not asked, or the phase did not run"
 		return f
 	}
-	var within []lb.Span
+	var within []history.Span
 	for _, s := range h.Env.Queried[i].Firing {
 		if p := h.Env.Phases[load]; s.From < p.End && s.To > p.Start+time.Second {
 			within = append(within, s)
@@ -79,7 +81,7 @@ func judgeAlert(e expectation, h lb.History, load int) lb.Finding {
 		f.Measured = "fired " + fired(within)
 	}
 	if (len(within) > 0) != (e.metric == fires) {
-		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s", e.alert, e.metric, f.Measured, h.Plan.Loads[load].Name)}
+		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s", e.alert, e.metric, f.Measured, h.Plan.Phases[load].Name)}
 	}
 	f.Power = "looks once a second"
 	return f

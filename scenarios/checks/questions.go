@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Question is a single request to the balancer, and what an honest one answers. Where the balancer decides by the request alone, a
@@ -18,7 +20,7 @@ import (
 type Question struct {
 	Why  string // what it is about, as "just outside of /api"
 	Kind string // Asked, Refused, Waited, Spoilt, Spread or Severed
-	Ask  lb.Request
+	Ask  plan.Request
 	Want Reply
 }
 
@@ -36,12 +38,12 @@ type Reply struct {
 	Arrives [2]int              // at how many backends the request arrives, least and most; 0, 0 is any
 	Has     map[string][]string // fields of the answer, and all their values; none: it is absent
 	Some    []string            // fields of the answer that are there, whatever their value
-	Cookie  *lb.Sticky          // it sets this cookie, with these attributes and no other of theirs
+	Cookie  *model.Sticky       // it sets this cookie, with these attributes and no other of theirs
 	Shake   map[string]string   // how the handshake goes
 	Within  Interval            // from sending to the end of the answer
 	Alone   bool                // backends see no more requests than answers come
 	Quiet   Interval            // how long the client is silent until the balancer ends it
-	Access  []lb.Access         // who is let in; others get 403
+	Access  []model.Access      // who is let in; others get 403
 	From    string              // the address that it comes from, where that is not the worker\'s
 }
 
@@ -53,17 +55,17 @@ func (i Interval) String() string { return fmt.Sprintf("%s to %s", span(i.Least)
 func (i Interval) holds(d time.Duration) bool { return i == Interval{} || d >= i.Least && d <= i.Most }
 
 // questions are those of a claim; cannot says why no run could ask them.
-type questions func(lb.Config, lb.Claim) (asked []Question, cannot string)
+type questions func(model.Config, plan.Claim) (asked []Question, cannot string)
 
 // Often is how many times each question is asked: workers and connections may differ.
 const Often = 3
 
 // trials are those of a claim's questions, one for each of their kinds.
-func trials(questions questions, cfg lb.Config, claim lb.Claim) []Trial {
+func trials(questions questions, cfg model.Config, claim plan.Claim) []Trial {
 	asked, _ := questions(cfg, claim)
 	var all []Trial
 	for _, kind := range []string{Asked, Refused, Waited, Spoilt, Spread, Severed} {
-		t := Trial{Kind: kind, Shows: "what single requests come to, of each a few", Load: lb.Load{Engine: lb.Prober, Concurrency: together[kind]}}
+		t := Trial{Kind: kind, Shows: "what single requests come to, of each a few", Load: plan.Phase{Engine: plan.Prober, Concurrency: together[kind]}}
 		for _, q := range asked {
 			if q.Kind == kind {
 				t.Load.Requests = append(t.Load.Requests, q.Ask)
@@ -74,7 +76,7 @@ func trials(questions questions, cfg lb.Config, claim lb.Claim) []Trial {
 			continue
 		}
 		if kind == Refused {
-			t.Load.Clients = lb.Clients{Count: 1, Addresses: true}
+			t.Load.Clients = plan.Clients{Count: 1, Addresses: true}
 			t.Load.Count = refusals(cfg, t.Load.Requests) * len(t.Load.Requests)
 			t.Shows = "what a refusal by a limit looks like"
 		}
@@ -88,13 +90,13 @@ func trials(questions questions, cfg lb.Config, claim lb.Claim) []Trial {
 }
 
 // refusals is how often requests are sent so that a limit refuses some of each.
-func refusals(cfg lb.Config, requests []lb.Request) int {
+func refusals(cfg model.Config, requests []plan.Request) int {
 	most := 0
 	for _, r := range requests {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		for _, l := range route.Limits {
-			if l.Law != lb.InFlight {
+			if l.Law != model.InFlight {
 				most = max(most, atOnce(l))
 			}
 		}
@@ -106,9 +108,9 @@ func refusals(cfg lb.Config, requests []lb.Request) int {
 var together = map[string]int{Asked: 8, Refused: 256, Waited: 1 << 16, Spoilt: 1, Spread: 1, Severed: 8}
 
 // judgeQuestions holds every answer against what is to come of its question.
-func judgeQuestions(questions questions, claim lb.Claim, h lb.History) lb.Finding {
+func judgeQuestions(questions questions, claim plan.Claim, h history.History) Finding {
 	asked, cannot := questions(h.Plan.Config, claim)
-	f := lb.Finding{Cannot: cannot, Test: fmt.Sprintf("every question asked %d times, answers against what the configuration says", Often)}
+	f := Finding{Cannot: cannot, Test: fmt.Sprintf("every question asked %d times, answers against what the configuration says", Often)}
 	if cannot != "" {
 		return f
 	}
@@ -143,15 +145,15 @@ func judgeQuestions(questions questions, claim lb.Claim, h lb.History) lb.Findin
 }
 
 // compared holds all answers against their questions: how many there are of each, and which are otherwise.
-func compared(asked []Question, h lb.History) (answers []int, wrong examples) {
+func compared(asked []Question, h history.History) (answers []int, wrong examples) {
 	by := map[string]int{}
 	for i, q := range asked {
 		by[written(Carrying(q.Ask, h.Plan.Carried))] = i
 	}
-	find, seen := journeys(h), map[uint64][]lb.Arrival{}
+	find, seen := journeys(h), map[uint64][]history.Arrival{}
 	mine := func(seq uint64) (q int, ok bool) {
 		j := find(seq)
-		if j == nil || h.Plan.Loads[j.load].Engine != lb.Prober {
+		if j == nil || h.Plan.Phases[j.load].Engine != plan.Prober {
 			return 0, false
 		}
 		q, ok = by[written(j.request)]
@@ -165,7 +167,7 @@ func compared(asked []Question, h lb.History) (answers []int, wrong examples) {
 	answers = make([]int, len(asked))
 	for hit := range h.Hits {
 		i, ok := mine(hit.Seq)
-		if !ok || hit.Err == lb.Tester || len(asked[i].Want.Given) > 0 && !slices.Contains(asked[i].Want.Given, hit.Code) || asked[i].Want.Backend && hit.Server == "" {
+		if !ok || hit.Err == history.Tester || len(asked[i].Want.Given) > 0 && !slices.Contains(asked[i].Want.Given, hit.Code) || asked[i].Want.Backend && hit.Server == "" {
 			continue
 		}
 		answers[i]++
@@ -177,7 +179,7 @@ func compared(asked []Question, h lb.History) (answers []int, wrong examples) {
 }
 
 // written is a request as a key of maps.
-func written(r lb.Request) string {
+func written(r plan.Request) string {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Sprint(r)
@@ -186,7 +188,7 @@ func written(r lb.Request) string {
 }
 
 // spoken is a request in a sentence.
-func spoken(r lb.Request) string {
+func spoken(r plan.Request) string {
 	host := r.Header["Host"]
 	if host == "" {
 		host = fmt.Sprintf("port %d", r.Port)
@@ -195,7 +197,7 @@ func spoken(r lb.Request) string {
 }
 
 // differs says in what an answer is not the one that was to come; empty where it is.
-func (r Reply) differs(h lb.History, hit lb.Hit, arrived []lb.Arrival) string {
+func (r Reply) differs(h history.History, hit history.Hit, arrived []history.Arrival) string {
 	if what := r.handshake(hit); what != "" || r.Shake != nil {
 		return what
 	}
@@ -251,8 +253,8 @@ func (r Reply) differs(h lb.History, hit lb.Hit, arrived []lb.Arrival) string {
 }
 
 // reaches is the first server of a pool that a request arrived at; empty where none did.
-func reaches(cfg lb.Config, pool string, arrived []lb.Arrival) string {
-	i := slices.IndexFunc(arrived, func(a lb.Arrival) bool { return serves(cfg, pool, a.Server) })
+func reaches(cfg model.Config, pool string, arrived []history.Arrival) string {
+	i := slices.IndexFunc(arrived, func(a history.Arrival) bool { return serves(cfg, pool, a.Server) })
 	if i < 0 {
 		return ""
 	}
@@ -260,10 +262,10 @@ func reaches(cfg lb.Config, pool string, arrived []lb.Arrival) string {
 }
 
 // paths are those of a request's arrivals, each once.
-func paths(arrived []lb.Arrival) (seen []string) {
+func paths(arrived []history.Arrival) (seen []string) {
 	for _, a := range arrived {
 		if noted, err := url.ParseQuery(a.Header); err == nil {
-			path, _, _ := strings.Cut(noted.Get(lb.NotedPath), "?")
+			path, _, _ := strings.Cut(noted.Get(history.NotedPath), "?")
 			seen = append(seen, path)
 		}
 	}
@@ -298,7 +300,7 @@ func (r Reply) fields(header url.Values) string {
 }
 
 // handshake says what of a TLS handshake is not as it is to be.
-func (r Reply) handshake(hit lb.Hit) string {
+func (r Reply) handshake(hit history.Hit) string {
 	if r.Shake == nil {
 		return ""
 	}
@@ -310,13 +312,13 @@ func (r Reply) handshake(hit lb.Hit) string {
 		is, want := got.Get(name), r.Shake[name]
 		switch {
 		case is == want:
-		case name == lb.ShakenAlert && is == "":
-			return fmt.Sprintf("accepted with %s %s", got.Get(lb.ShakenVersion), got.Get(lb.ShakenSuite))
-		case got.Get(lb.ShakenAlert) != "":
-			return "refused with alert " + got.Get(lb.ShakenAlert)
-		case got.Get(lb.ShakenVersion) == "":
+		case name == history.ShakenAlert && is == "":
+			return fmt.Sprintf("accepted with %s %s", got.Get(history.ShakenVersion), got.Get(history.ShakenSuite))
+		case got.Get(history.ShakenAlert) != "":
+			return "refused with alert " + got.Get(history.ShakenAlert)
+		case got.Get(history.ShakenVersion) == "":
 			return fmt.Sprintf("no handshake (%s)", hit.Err)
-		case name == lb.ShakenTrust:
+		case name == history.ShakenTrust:
 			return "the certificate is not to be trusted: " + is
 		default:
 			return fmt.Sprintf("%s is %q instead of %q", name, is, want)
@@ -326,13 +328,13 @@ func (r Reply) handshake(hit lb.Hit) string {
 }
 
 // silence says whether the balancer ended a silent client's connection at another time.
-func (r Reply) silence(hit lb.Hit) string {
+func (r Reply) silence(hit history.Hit) string {
 	switch {
 	case hit.Quiet == 0 && hit.Err != "":
 		return fmt.Sprintf("no answer (%s)", hit.Err)
-	case hit.Err == lb.Timeout && hit.Quiet < r.Quiet.Most:
+	case hit.Err == history.Timeout && hit.Quiet < r.Quiet.Most:
 		return "" // lbproof did not wait long enough, and it was not over before
-	case hit.Err == lb.Timeout:
+	case hit.Err == history.Timeout:
 		return fmt.Sprintf("not ended after %s", span(hit.Quiet.Round(time.Millisecond)))
 	case hit.Quiet > r.Quiet.Most || max(hit.Quiet, hit.Done-hit.Sent) < r.Quiet.Least: // the client may have heard the answer late
 		return fmt.Sprintf("ended after %s instead of %s", span(hit.Quiet.Round(time.Millisecond)), r.Quiet)
@@ -343,16 +345,16 @@ func (r Reply) silence(hit lb.Hit) string {
 }
 
 // serves says whether a server is one of a pool, or of the pools of a split; where the configuration has neither, a program chose it.
-func serves(cfg lb.Config, pool, server string) bool {
+func serves(cfg model.Config, pool, server string) bool {
 	if split, ok := cfg.Split(pool); ok {
-		return slices.ContainsFunc(split.Shares, func(s lb.Share) bool { return serves(cfg, s.Pool, server) })
+		return slices.ContainsFunc(split.Shares, func(s model.Share) bool { return serves(cfg, s.Pool, server) })
 	}
 	p, ok := cfg.Pool(pool)
-	return !ok && server != "" || slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return s.Host == server })
+	return !ok && server != "" || slices.ContainsFunc(p.Servers, func(s model.Server) bool { return s.Host == server })
 }
 
 // letIn says whether the first rule that fits lets an address in; where none fits, it is.
-func letIn(rules []lb.Access, from netip.Addr) bool {
+func letIn(rules []model.Access, from netip.Addr) bool {
 	for _, a := range rules {
 		network, err := netip.ParsePrefix(a.From)
 		if addr, alone := netip.ParseAddr(a.From); alone == nil && err != nil {
@@ -366,7 +368,7 @@ func letIn(rules []lb.Access, from netip.Addr) bool {
 }
 
 // welcome is an address of the balancer's own host that is let in.
-func welcome(rules []lb.Access) (from string, ok bool) {
+func welcome(rules []model.Access) (from string, ok bool) {
 	all := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	for _, a := range rules {
 		if network, err := netip.ParsePrefix(a.From); err == nil && network.Addr().Is4() {
@@ -404,16 +406,16 @@ func wish(text string) map[string]string {
 	if text == "" {
 		text = "status=200"
 	}
-	return map[string]string{lb.WishHeader: text}
+	return map[string]string{history.WishHeader: text}
 }
 
 // programmed says whether something that lbproof cannot read decides on the route's requests.
-func programmed(r lb.Route) bool {
+func programmed(r model.Route) bool {
 	return r.Guarded && len(r.Limits)+len(r.Access)+len(r.Rules) == 0 && r.Auth == nil
 }
 
 // Carrying is a request that carries a header, where it has no such field of its own.
-func Carrying(r lb.Request, header map[string]string) lb.Request {
+func Carrying(r plan.Request, header map[string]string) plan.Request {
 	if len(header) == 0 {
 		return r
 	}
@@ -424,7 +426,7 @@ func Carrying(r lb.Request, header map[string]string) lb.Request {
 }
 
 // shut says whether a program or a list of users decides which of a route's requests pass, and nothing that lbproof could meet.
-func shut(r lb.Route) bool {
+func shut(r model.Route) bool {
 	if byUsers(r) {
 		r.Auth = nil
 	}
@@ -435,7 +437,7 @@ func shut(r lb.Route) bool {
 const askedFor = "something that lbproof cannot read decides which requests pass; --header gives them what it asks for"
 
 // Opened are routes as they are for requests that something lets through which lbproof cannot read.
-func Opened(routes []lb.Route) []lb.Route {
+func Opened(routes []model.Route) []model.Route {
 	routes = slices.Clone(routes)
 	for i, r := range routes {
 		routes[i].Guarded = r.Guarded && !shut(r)
@@ -444,7 +446,7 @@ func Opened(routes []lb.Route) []lb.Route {
 }
 
 // wishing is a request that takes a route and that a backend answers as it is asked to. ok is false where lbproof knows none.
-func wishing(cfg lb.Config, r lb.Route, text string) (request lb.Request, ok bool) {
+func wishing(cfg model.Config, r model.Route, text string) (request plan.Request, ok bool) {
 	if r.Internal || r.Redirect != nil || programmed(r) {
 		return request, false
 	}
@@ -458,9 +460,9 @@ func wishing(cfg lb.Config, r lb.Route, text string) (request lb.Request, ok boo
 	if len(r.Hosts) > 0 && host == "" {
 		return request, false
 	}
-	request = lb.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: path, Header: wish(text)}
+	request = plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: path, Header: wish(text)}
 	if asksBackend(r) && !strings.Contains(text, "at=") {
-		request.Header[lb.WishHeader] += "&at=" + r.Seen(path)
+		request.Header[history.WishHeader] += "&at=" + r.Seen(path)
 	}
 	if host != "" {
 		request.Header["Host"] = host

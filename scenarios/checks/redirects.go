@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var redirects = Check{
@@ -12,8 +13,8 @@ var redirects = Check{
 	Doc:       "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
 	Law:       "one that is not refutes, for GET and POST",
 	Questions: redirectQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
 		for _, r := range cfg.Routes {
 			if r.Redirect == nil || r.Internal {
 				continue
@@ -25,7 +26,7 @@ var redirects = Check{
 			case repeating == 301 || repeating == 302:
 				text += " A POST becomes a GET on its way."
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("redirects", r.Key(), ""), Check: "redirects", Subject: r.Key(), Pos: r.Redirect.Pos, Text: text,
 				Params: map[string]float64{"code": float64(r.Redirect.Code)},
 			})
@@ -34,14 +35,14 @@ var redirects = Check{
 	},
 }
 
-func redirectQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	r, ok := routeOf(cfg, claim)
 	host, askable := r.Askable()
 	if !ok || !askable {
 		return nil, ""
 	}
 	ask := func(why, method, host string) {
-		request := lb.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: wish("")}
+		request := plan.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: wish("")}
 		if r.Exact {
 			request.Path = r.Path + "?a=1&b=2"
 		}
@@ -53,7 +54,7 @@ func redirectQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot 
 		asked = append(asked, Question{why, Asked, request, want})
 	}
 	if host == "" {
-		host = lb.AnyHost
+		host = plan.AnyHost
 	}
 	ask("path and query are kept", "GET", host)
 	ask("a POST", "POST", host)
@@ -64,7 +65,7 @@ func redirectQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot 
 }
 
 // codeFor is the status by which a method is redirected. Traefik keeps that of other requests than GET (its middlewares/redirect).
-func codeFor(cfg lb.Config, r lb.Route, method string) int {
+func codeFor(cfg model.Config, r model.Route, method string) int {
 	if cfg.Balancer == "traefik" && method != "GET" {
 		switch r.Redirect.Code {
 		case 301:
@@ -77,7 +78,7 @@ func codeFor(cfg lb.Config, r lb.Route, method string) int {
 }
 
 // location is where a redirect sends a request; known is false where lbproof cannot say.
-func location(r lb.Route, request lb.Request) (to string, known bool) {
+func location(r model.Route, request plan.Request) (to string, known bool) {
 	to = r.Redirect.To
 	if strings.HasSuffix(to, "://") {
 		return expand(to+"$host$request_uri", r, request, "", "")

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -15,7 +16,7 @@ import (
 // stretches are times in which the same servers share a pool's requests.
 type stretches struct {
 	windows []window
-	servers []lb.Server // that share them
+	servers []model.Server // that share them
 	counts  []int
 	total   int
 	cut     int // requests under way at the edges, which may lie on either side
@@ -27,11 +28,11 @@ const settling = time.Second
 // judgeWeightsAround judges a pool around faults, by the arrivals of the times at which it is known who
 // shares them. Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and
 // one of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
-func judgeWeightsAround(f *lb.Finding, h lb.History, pool lb.Pool, all []*episode, states int) {
+func judgeWeightsAround(f *Finding, h history.History, pool model.Pool, all []*episode, states int) {
 	active := rotation(pool)
 	parts := []*stretches{{windows: quiet(h, all), servers: active}}
 	for _, s := range active {
-		left := slices.DeleteFunc(slices.Clone(active), func(other lb.Server) bool { return other.Host == s.Host })
+		left := slices.DeleteFunc(slices.Clone(active), func(other model.Server) bool { return other.Host == s.Host })
 		known := append(knownDead(h, all, s), removed(h, pool, s)...)
 		if len(known) > 0 && len(left) > 1 {
 			parts = append(parts, &stretches{windows: known, servers: left})
@@ -56,7 +57,7 @@ func sum(parts []*stretches) int {
 }
 
 // quiet are the times at which no server was dead or only just back.
-func quiet(h lb.History, all []*episode) []window {
+func quiet(h history.History, all []*episode) []window {
 	out, from := []window(nil), time.Duration(0)
 	for _, e := range all {
 		if e.mark.Ordered > from {
@@ -80,7 +81,7 @@ func quiet(h lb.History, all []*episode) []window {
 
 // undisturbed leaves out the times of faults other than deaths, and as long after as they may have an effect: reloads, with
 // other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers are left alone.
-func undisturbed(h lb.History, out []window) []window {
+func undisturbed(h history.History, out []window) []window {
 	for _, m := range h.Env.Marks {
 		if slices.Contains(refusing, m.Event.Fault) {
 			continue
@@ -112,7 +113,7 @@ func leaveOut(from []window, hole window) []window {
 }
 
 // knownDead are the times at which one server was dead, known to be so, and no other was.
-func knownDead(h lb.History, all []*episode, s lb.Server) []window {
+func knownDead(h history.History, all []*episode, s model.Server) []window {
 	var out []window
 	for _, e := range all {
 		if e.server.Host != s.Host {
@@ -139,7 +140,7 @@ func knownDead(h lb.History, all []*episode, s lb.Server) []window {
 }
 
 // removed are the times at which the configuration was one without a server.
-func removed(h lb.History, pool lb.Pool, s lb.Server) []window {
+func removed(h history.History, pool model.Pool, s model.Server) []window {
 	var out []window
 	for _, m := range h.Env.Marks {
 		if w := (window{m.From + settling, m.Ended}); removes(h, m, pool, s.Host) && w.from < w.to {
@@ -150,7 +151,7 @@ func removed(h lb.History, pool lb.Pool, s lb.Server) []window {
 }
 
 // count enters the pool's arrivals within the times, and the requests that were under way at their edges.
-func (p *stretches) count(h lb.History, pool lb.Pool) {
+func (p *stretches) count(h history.History, pool model.Pool) {
 	p.counts = make([]int, len(p.servers))
 	find := journeys(h)
 	for a := range h.Arrivals {
@@ -160,7 +161,7 @@ func (p *stretches) count(h lb.History, pool lb.Pool) {
 		if j := find(a.Seq); j == nil || j.route.Pool != pool.Name {
 			continue
 		}
-		if i := slices.IndexFunc(p.servers, func(s lb.Server) bool { return s.Host == a.Server }); i >= 0 {
+		if i := slices.IndexFunc(p.servers, func(s model.Server) bool { return s.Host == a.Server }); i >= 0 {
 			p.counts[i]++
 			p.total++
 		}
@@ -179,7 +180,7 @@ func (p *stretches) count(h lb.History, pool lb.Pool) {
 // perEdge is how many picks of a state an edge may shift.
 const perEdge = 3
 
-func (p *stretches) judge(f *lb.Finding, h lb.History, pool string, states int) {
+func (p *stretches) judge(f *Finding, h history.History, pool string, states int) {
 	right, env := envelopeAround(poolNamed(h, pool), p.servers, states, max(1, len(p.windows)))
 	env = env.Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
 	if len(p.servers) == len(rotation(poolNamed(h, pool))) {
@@ -196,7 +197,7 @@ func (p *stretches) judge(f *lb.Finding, h lb.History, pool string, states int) 
 	}
 }
 
-func poolNamed(h lb.History, name string) lb.Pool {
+func poolNamed(h history.History, name string) model.Pool {
 	pool, _ := h.Plan.Config.Pool(name)
 	return pool
 }

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var reload = Check{
@@ -14,11 +16,11 @@ var reload = Check{
 	Doc:  "A reload loses no request.",
 	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed count only " +
 		"where the client could not know",
-	Claims: func(cfg lb.Config) []lb.Claim {
+	Claims: func(cfg model.Config) []plan.Claim {
 		if cfg.Reload == nil || len(proxied(cfg)) == 0 {
 			return nil
 		}
-		return []lb.Claim{{
+		return []plan.Claim{{
 			ID: id("reload", cfg.Balancer, ""), Check: "reload", Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
 			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
 		}}
@@ -31,7 +33,7 @@ var reload = Check{
 const takenOver = time.Second
 
 // takeovers are the times at which a configuration was taken over, and the phases in which that was.
-func takeovers(h lb.History) (during []window, phases map[int]bool) {
+func takeovers(h history.History) (during []window, phases map[int]bool) {
 	phases = map[int]bool{}
 	for _, m := range h.Env.Marks {
 		if m.Event.Fault == "reload" && m.Err == "" {
@@ -42,12 +44,12 @@ func takeovers(h lb.History) (during []window, phases map[int]bool) {
 	return during, phases
 }
 
-func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
-	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r lb.Route) bool { return r.Pool != "" && !deserted(h.Plan.Config, r.Pool) }) {
-		return lb.Finding{Cannot: nobodyUp}
+func judgeReload(_ plan.Claim, h history.History) Finding {
+	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r model.Route) bool { return r.Pool != "" && !deserted(h.Plan.Config, r.Pool) }) {
+		return Finding{Cannot: nobodyUp}
 	}
 	during, disturbed := takeovers(h)
-	f := lb.Finding{Need: needAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
+	f := Finding{Need: needAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
 	var wrong examples
 	find := journeys(h)
 	near := func(from, to time.Duration) bool {
@@ -57,7 +59,7 @@ func judgeReload(_ lb.Claim, h lb.History) lb.Finding {
 	before, failedBefore := 0, 0 // requests of the same phases while nothing was taken over
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.route.Pool == "" || hit.Err == lb.Tester || limited(j.route, hit) {
+		if j == nil || j.route.Pool == "" || hit.Err == history.Tester || limited(j.route, hit) {
 			continue
 		}
 		if !near(hit.Sent, hit.Done) {
@@ -110,7 +112,7 @@ const (
 	reloadTime = 6 * time.Second
 )
 
-func reloadTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func reloadTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	t := Trial{Kind: Reloaded + " " + claim.ID, Reload: reloadAt, Shows: "a request that a takeover loses or repeats"}
 	for _, r := range proxied(cfg) {
 		if request, ok := wishing(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Load.Requests) < shown {

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var resolve = Check{
@@ -14,8 +16,8 @@ var resolve = Check{
 	Doc:  "The names of servers are looked up when the configuration says.",
 	Law: "after a server has moved to another address: where its name is looked up once, one request that reaches it there refutes; " +
 		"where it is looked up for every connection, none in as many requests as a thousandth chance needs does",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		return pools(cfg, func(p lb.Pool) []lb.Claim {
+	Claims: func(cfg model.Config) []plan.Claim {
+		return pools(cfg, func(p model.Pool) []plan.Claim {
 			if p.Resolve == nil || !named(p) {
 				return nil
 			}
@@ -23,7 +25,7 @@ var resolve = Check{
 			if p.Resolve.Every != 0 {
 				text = fmt.Sprintf("The server names of %s are looked up for every new connection.", p.Name)
 			}
-			return []lb.Claim{{ID: id("resolve", p.Name, ""), Check: "resolve", Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
+			return []plan.Claim{{ID: id("resolve", p.Name, ""), Check: "resolve", Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
 		})
 	},
 	Trials: resolveTrials,
@@ -31,7 +33,7 @@ var resolve = Check{
 }
 
 // named says whether a server of the pool is given by name and not by address.
-func named(p lb.Pool) bool {
+func named(p model.Pool) bool {
 	for _, s := range p.Servers {
 		if _, err := netip.ParseAddr(s.Host); err != nil {
 			return true
@@ -50,7 +52,7 @@ const (
 )
 
 // resolveTrials give the last server of a pool another address. One that is alone does so in a phase of its own.
-func resolveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func resolveTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	pool, ok := cfg.Pool(claim.Subject)
 	request, askable := toPool(cfg, claim.Subject)
 	up := rotation(pool)
@@ -67,16 +69,16 @@ func resolveTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	}
 	return []Trial{{
 		Kind: kind, Move: last.Host, Moved: knownAgain(last) + movedFor, Shows: "whether the names of servers are looked up again",
-		Load: lb.Load{Rate: rate, Concurrency: 512, Count: 1, Requests: []lb.Request{request}},
+		Load: plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
 	}}
 }
 
-func judgeResolve(claim lb.Claim, h lb.History) lb.Finding {
+func judgeResolve(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Resolve == nil {
-		return lb.Finding{Cannot: "the configuration has no such pool"}
+		return Finding{Cannot: "the configuration has no such pool"}
 	}
-	f := lb.Finding{
+	f := Finding{
 		Test: "requests that reached a server at its new address", Predicted: "none of them",
 		Power: fmt.Sprintf("would have caught the contrary with probability %g", 1-h.Plan.Beta),
 	}
@@ -111,7 +113,7 @@ func judgeResolve(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // knownAgain is how long a server that is back may be kept out of rotation for what happened before.
-func knownAgain(s lb.Server) time.Duration {
+func knownAgain(s model.Server) time.Duration {
 	d := settling
 	if s.Active != nil {
 		_, latest := s.Active.Up()
@@ -123,7 +125,7 @@ func knownAgain(s lb.Server) time.Duration {
 	return d
 }
 
-func weightOf(p lb.Pool) int {
+func weightOf(p model.Pool) int {
 	total := 0
 	for _, s := range rotation(p) {
 		total += max(1, s.Weight)
@@ -133,7 +135,7 @@ func weightOf(p lb.Pool) int {
 
 // arrived counts a pool's requests that reached one of its servers within a time, and all that reached any or, where there is no other, were
 // sent early enough for that.
-func arrived(h lb.History, pool lb.Pool, server string, w window) (mine, all int) {
+func arrived(h history.History, pool model.Pool, server string, w window) (mine, all int) {
 	find := journeys(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
@@ -149,7 +151,7 @@ func arrived(h lb.History, pool lb.Pool, server string, w window) (mine, all int
 	}
 	all = 0
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j != nil && j.route.Pool == pool.Name && hit.Err != lb.Tester && hit.Sent >= w.from && hit.Sent <= w.to-underWay {
+		if j := find(hit.Seq); j != nil && j.route.Pool == pool.Name && hit.Err != history.Tester && hit.Sent >= w.from && hit.Sent <= w.to-underWay {
 			all++
 		}
 	}

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var response = Check{
@@ -19,9 +20,9 @@ var response = Check{
 	Claims:    responseClaims,
 }
 
-func responseClaims(cfg lb.Config) []lb.Claim {
-	found := grouped(cfg, func(r lb.Route) []lb.Header { return r.AddHeaders }, func(h lb.Header) string { return fmt.Sprint(h) })
-	var claims []lb.Claim
+func responseClaims(cfg model.Config) []plan.Claim {
+	found := grouped(cfg, func(r model.Route) []model.Header { return r.AddHeaders }, func(h model.Header) string { return fmt.Sprint(h) })
+	var claims []plan.Claim
 	for _, g := range found {
 		h := g.what
 		on := "all of them"
@@ -31,7 +32,7 @@ func responseClaims(cfg lb.Config) []lb.Claim {
 		case h.Statuses != nil:
 			on = "those with status " + statusList(h.Statuses) + "; 4xx and 5xx have it not (no always)"
 		}
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("response", g.subject(), h.Name), Check: "response", Subject: g.subject(), Pos: h.Pos,
 			Text: fmt.Sprintf("Responses of %s carry %s: %s: %s.", g.paths(), h.Name, h.Value, on),
 		})
@@ -47,14 +48,14 @@ func statusList(codes []int) string {
 	return strings.Join(out, ", ")
 }
 
-func responseQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func responseQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	_, name, _ := strings.Cut(claim.ID, "#")
 	name, _, _ = strings.Cut(name, "~")
-	shares := func(r lb.Route) bool {
-		return slices.ContainsFunc(r.AddHeaders, func(h lb.Header) bool { return h.Pos == claim.Pos && h.Name == name })
+	shares := func(r model.Route) bool {
+		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool { return h.Pos == claim.Pos && h.Name == name })
 	}
 	for _, r := range candidates(cfg, claim, shares) {
-		ask := func(why, kind, method, says string, code int, mine bool, edit func(*lb.Request)) {
+		ask := func(why, kind, method, says string, code int, mine bool, edit func(*plan.Request)) {
 			request, _ := wishing(cfg, r, says)
 			request.Method = method
 			if edit != nil {
@@ -79,10 +80,10 @@ func responseQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot 
 			ask(fmt.Sprintf("a backend's %d", code), Asked, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
 		}
 		if limit := r.MaxBody; limit != nil && limit.Value > 0 && limit.Value < largest {
-			ask("the balancer's 413", Asked, "POST", "", 413, true, func(q *lb.Request) { q.Size = limit.Value + 1 })
+			ask("the balancer's 413", Asked, "POST", "", 413, true, func(q *plan.Request) { q.Size = limit.Value + 1 })
 		}
 		for _, l := range r.Limits {
-			if l.Law != lb.InFlight && l.Rate > 0 && l.Rate <= 200 && atOnce(l) <= 200 && isAddress(l.Key) && !l.DryRun {
+			if l.Law != model.InFlight && l.Rate > 0 && l.Rate <= 200 && atOnce(l) <= 200 && isAddress(l.Key) && !l.DryRun {
 				ask(fmt.Sprintf("the limit's %d", l.Status), Refused, "GET", "status=200&for=refusals", l.Status, true, nil)
 				break
 			}
@@ -97,7 +98,7 @@ func responseQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot 
 }
 
 // carries is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by itself.
-func carries(r lb.Route, request lb.Request, name string, code int, own bool) Reply {
+func carries(r model.Route, request plan.Request, name string, code int, own bool) Reply {
 	want := Reply{Given: []int{code}, Has: map[string][]string{}}
 	field := textproto.CanonicalMIMEHeaderKey(name)
 	var values []string

@@ -7,25 +7,26 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // What the balancer answers when a backend does not is asked wherever it says so by itself, and carries what such answers do.
 func TestResponsesOfTheBalancersOwn(t *testing.T) {
-	at := lb.Pos{File: "x", Line: 1}
-	f := func(asks bool, values []string, edit func(*lb.Route)) {
+	at := model.Pos{File: "x", Line: 1}
+	f := func(asks bool, values []string, edit func(*model.Route)) {
 		t.Helper()
-		r := lb.Route{
+		r := model.Route{
 			Path: "/", Port: 80, Pool: "p", Fallback: true,
-			AddHeaders: []lb.Header{{Pos: at, Name: "X-A", Value: "1"}},
-			Timeouts:   []lb.TimeLimit{{For: lb.ReadTimeout, After: 5 * time.Second}},
+			AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: "1"}},
+			Timeouts:   []model.TimeLimit{{For: model.ReadTimeout, After: 5 * time.Second}},
 		}
 		edit(&r)
-		cfg := lb.Config{
-			Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{r},
-			Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
+		cfg := model.Config{
+			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{r},
+			Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		}
-		claim := lb.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Pos: at}
+		claim := plan.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Pos: at}
 		asked, cannot := responseQuestions(cfg, claim)
 		assert.Empty(t, cannot)
 		i := slices.IndexFunc(asked, func(q Question) bool { return slices.Equal(q.Want.Given, []int{504}) })
@@ -33,43 +34,43 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 			assert.Equal(t, Waited, asked[i].Kind)
 			assert.Contains(t, asked[i].Want.Has, "X-A")
 			assert.Equal(t, values, asked[i].Want.Has["X-A"])
-			waits, _ := timeoutQuestions(cfg, lb.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: map[string]float64{"after_s": 5}})
+			waits, _ := timeoutQuestions(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: map[string]float64{"after_s": 5}})
 			assert.Equal(t, waits[0].Ask, asked[i].Ask, "one request shows both")
 		}
 	}
-	f(true, []string{"1"}, func(*lb.Route) {})
-	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Statuses = []int{200} })
-	f(true, nil, func(r *lb.Route) { r.AddHeaders[0].Proxied = true })
-	f(false, nil, func(r *lb.Route) { r.Timeouts = nil })
-	f(true, []string{"1"}, func(r *lb.Route) { r.Timeouts[0].Implicit = true })
-	f(false, nil, func(r *lb.Route) { r.Timeouts[0].After = 2 * patience })
-	f(false, nil, func(r *lb.Route) { r.Fallbacks = []lb.Fallback{{Codes: []int{504}, To: "other"}} })
+	f(true, []string{"1"}, func(*model.Route) {})
+	f(true, nil, func(r *model.Route) { r.AddHeaders[0].Statuses = []int{200} })
+	f(true, nil, func(r *model.Route) { r.AddHeaders[0].Proxied = true })
+	f(false, nil, func(r *model.Route) { r.Timeouts = nil })
+	f(true, []string{"1"}, func(r *model.Route) { r.Timeouts[0].Implicit = true })
+	f(false, nil, func(r *model.Route) { r.Timeouts[0].After = 2 * patience })
+	f(false, nil, func(r *model.Route) { r.Fallbacks = []model.Fallback{{Codes: []int{504}, To: "other"}} })
 }
 
 // Nobody waits for a 504 only to see its fields: it is asked for where its time is, and without it the others decide.
 func TestResponsesWaitWithOthers(t *testing.T) {
-	at := lb.Pos{File: "x", Line: 1}
-	r := lb.Route{
+	at := model.Pos{File: "x", Line: 1}
+	r := model.Route{
 		Path: "/", Port: 80, Pool: "p", Fallback: true,
-		AddHeaders: []lb.Header{{Pos: at, Name: "X-A", Value: "1"}},
-		Timeouts:   []lb.TimeLimit{{For: lb.ReadTimeout, After: 5 * time.Second}},
+		AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: "1"}},
+		Timeouts:   []model.TimeLimit{{For: model.ReadTimeout, After: 5 * time.Second}},
 	}
-	cfg := lb.Config{
-		Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Routes: []lb.Route{r},
-		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{r},
+		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
-	own := lb.Claim{ID: "response/:80/#X-A", Check: "response", Subject: r.Key(), Pos: at}
-	waits := lb.Claim{ID: "timeouts/:80/#hear-from-a-server", Check: "timeouts", Subject: r.Key(), Params: map[string]float64{"after_s": 5}}
-	f := func(asked bool, claims ...lb.Claim) {
+	own := plan.Claim{ID: "response/:80/#X-A", Check: "response", Subject: r.Key(), Pos: at}
+	waits := plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Check: "timeouts", Subject: r.Key(), Params: map[string]float64{"after_s": 5}}
+	f := func(asked bool, claims ...plan.Claim) {
 		t.Helper()
-		plan := lb.Plan{Config: cfg}
+		p := plan.Plan{Config: cfg}
 		var kinds []string
 		for _, trial := range Trials(cfg, claims, Terms{})[own.ID] {
 			trial.Load.Name = trial.Kind
-			plan.Loads, kinds = append(plan.Loads, trial.Load), append(kinds, trial.Kind)
+			p.Phases, kinds = append(p.Phases, trial.Load), append(kinds, trial.Kind)
 		}
 		assert.Equal(t, asked, slices.Contains(kinds, Waited))
-		questions, _ := response.askedIn(plan)(cfg, own)
+		questions, _ := response.askedIn(p)(cfg, own)
 		assert.Equal(t, asked, slices.ContainsFunc(questions, func(q Question) bool { return q.Kind == Waited }))
 		assert.NotEmpty(t, questions)
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var restarts = Check{
@@ -17,19 +19,19 @@ var restarts = Check{
 	Judge:  judgeRestarts,
 }
 
-func restartClaims(cfg lb.Config) []lb.Claim {
+func restartClaims(cfg model.Config) []plan.Claim {
 	if len(proxied(cfg)) == 0 {
 		return nil
 	}
-	return []lb.Claim{{
-		ID: "restarts/stack", Check: "restarts", Subject: "stack", Pos: lb.Pos{File: cfg.Files[0].Name},
+	return []plan.Claim{{
+		ID: "restarts/stack", Check: "restarts", Subject: "stack", Pos: model.Pos{File: cfg.Files[0].Name},
 		Text:    "No container restarts or is killed for memory under the traffic.",
 		Assumes: []string{"the processor and memory limits of the scenario"},
 	}}
 }
 
-func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
-	f := lb.Finding{Need: needAll(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
+func judgeRestarts(_ plan.Claim, h history.History) Finding {
+	f := Finding{Need: needAll(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
 	for range h.Hits {
 		f.N++
 	}
@@ -60,6 +62,6 @@ func judgeRestarts(_ lb.Claim, h lb.History) lb.Finding {
 }
 
 // exhausted says whether a fault took the node's memory.
-func exhausted(h lb.History, node string) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m lb.Mark) bool { return m.Event.Fault == "memory" && m.Event.Target == node })
+func exhausted(h history.History, node string) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault == "memory" && m.Event.Target == node })
 }

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -22,30 +24,30 @@ var retries = Check{
 }
 
 // retryGroups are the promises on repetition, each with the routes that share it.
-func retryGroups(cfg lb.Config) []group[*lb.Retry] {
-	byName := map[string]lb.Pool{}
+func retryGroups(cfg model.Config) []group[*model.Retry] {
+	byName := map[string]model.Pool{}
 	for _, p := range cfg.Pools {
 		byName[p.Name] = p
 	}
-	return grouped(cfg, func(r lb.Route) []*lb.Retry {
+	return grouped(cfg, func(r model.Route) []*model.Retry {
 		pool, ok := byName[r.Pool]
 		if r.Retry == nil || r.Pool == "" || r.Retry.Implicit && r.Retry.Attempts == 0 && ok && len(pool.Servers) < 2 {
 			return nil // there is nobody else to try
 		}
-		return []*lb.Retry{r.Retry}
-	}, func(t *lb.Retry) string {
+		return []*model.Retry{r.Retry}
+	}, func(t *model.Retry) string {
 		k := *t
 		if k.Implicit {
-			k.Pos = lb.Pos{}
+			k.Pos = model.Pos{}
 		}
 		return fmt.Sprint(k)
 	})
 }
 
-func retryClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func retryClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, g := range retryGroups(cfg) {
-		claims = append(claims, lb.Claim{
+		claims = append(claims, plan.Claim{
 			ID: id("retries", g.subject(), ""), Check: "retries", Subject: g.subject(), Pos: g.what.Pos, Implicit: g.what.Implicit,
 			Params: map[string]float64{"attempts": float64(g.what.Attempts)}, Text: retryText(cfg, g),
 		})
@@ -53,7 +55,7 @@ func retryClaims(cfg lb.Config) []lb.Claim {
 	return claims
 }
 
-func retryText(cfg lb.Config, g group[*lb.Retry]) string {
+func retryText(cfg model.Config, g group[*model.Retry]) string {
 	t := g.what
 	if t.Attempts == 1 {
 		return fmt.Sprintf("A request to %s is sent once: what fails on its way to the server, fails for the client.", g.paths())
@@ -94,7 +96,7 @@ func retryText(cfg lb.Config, g group[*lb.Retry]) string {
 }
 
 // hashedAgain says whether a hash chooses the servers of all pools, so that a request goes to the same one again.
-func hashedAgain(cfg lb.Config, g group[*lb.Retry]) bool {
+func hashedAgain(cfg model.Config, g group[*model.Retry]) bool {
 	for _, name := range poolsOf(g.routes) {
 		if pool, ok := cfg.Pool(name); !ok || pool.Key == "" {
 			return false
@@ -114,22 +116,22 @@ func repeats(on []string) bool {
 }
 
 // elsewhere says whether a request whose server refuses the connection is sent to another one.
-func elsewhere(t *lb.Retry) bool {
+func elsewhere(t *model.Retry) bool {
 	refused := slices.ContainsFunc(t.On, func(cause string) bool {
 		return cause == "error" || cause == "conn-failure" || cause == "all-retryable-errors"
 	})
 	return t.Elsewhere && t.Attempts != 1 && refused
 }
 
-func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
+func judgeRetries(claim plan.Claim, h history.History) Finding {
 	groups := retryGroups(h.Plan.Config)
-	i := slices.IndexFunc(groups, func(g group[*lb.Retry]) bool { return g.subject() == claim.Subject })
+	i := slices.IndexFunc(groups, func(g group[*model.Retry]) bool { return g.subject() == claim.Subject })
 	if i < 0 {
-		return lb.Finding{Cannot: "the configuration has no such promise"}
+		return Finding{Cannot: "the configuration has no such promise"}
 	}
 	g := groups[i]
 	if !slices.ContainsFunc(poolsOf(g.routes), func(name string) bool { return isPool(h.Plan.Config, name) }) {
-		return lb.Finding{Cannot: "which servers it asks is decided by something that lbproof cannot read"}
+		return Finding{Cannot: "which servers it asks is decided by something that lbproof cannot read"}
 	}
 	l := lossesOf(h, g)
 	var waits examples
@@ -177,7 +179,7 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 			}
 		}
 	}
-	f := lb.Finding{N: l.asked, Need: needAll(h), Test: "count of failed requests that were sent while a server was dead"}
+	f := Finding{N: l.asked, Need: needAll(h), Test: "count of failed requests that were sent while a server was dead"}
 	f.Broken = noDeaths(h, l.deaths)
 	if l.hung > 0 {
 		f.N += l.hung
@@ -231,24 +233,24 @@ func judgeRetries(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // isPool says whether a name is that of a pool or a split of the configuration.
-func isPool(cfg lb.Config, name string) bool {
+func isPool(cfg model.Config, name string) bool {
 	_, pool := cfg.Pool(name)
 	_, split := cfg.Split(name)
 	return pool || split
 }
 
 // astray says that no route that lbproof can read leads to a pool, and so no request on purpose; empty where one does.
-func astray(cfg lb.Config, pool string) string {
-	named := func(s lb.Share) bool { return s.Pool == pool }
-	if slices.ContainsFunc(cfg.Routes, func(r lb.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }) ||
-		slices.ContainsFunc(cfg.Splits, func(s lb.Split) bool { return slices.ContainsFunc(s.Shares, named) }) {
+func astray(cfg model.Config, pool string) string {
+	named := func(s model.Share) bool { return s.Pool == pool }
+	if slices.ContainsFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }) ||
+		slices.ContainsFunc(cfg.Splits, func(s model.Split) bool { return slices.ContainsFunc(s.Shares, named) }) {
 		return ""
 	}
 	return "no route that lbproof can read leads to it"
 }
 
 // poolsOf are the pools of routes, each once.
-func poolsOf(routes []lb.Route) []string {
+func poolsOf(routes []model.Route) []string {
 	var names []string
 	for _, r := range routes {
 		if !slices.Contains(names, r.Pool) {
@@ -258,15 +260,15 @@ func poolsOf(routes []lb.Route) []string {
 	return names
 }
 
-func retryTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func retryTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	groups := retryGroups(cfg)
-	i := slices.IndexFunc(groups, func(g group[*lb.Retry]) bool { return g.subject() == claim.Subject })
+	i := slices.IndexFunc(groups, func(g group[*model.Retry]) bool { return g.subject() == claim.Subject })
 	if i < 0 {
 		return nil
 	}
 	all := trials(retryQuestions, cfg, claim)
 	for _, name := range poolsOf(groups[i].routes) { // one of them shows it
-		if dying := deathTrials(cfg, name, "what clients meet while a server is dead", func(lb.Server) bool { return true }); len(dying) > 0 {
+		if dying := deathTrials(cfg, name, "what clients meet while a server is dead", func(model.Server) bool { return true }); len(dying) > 0 {
 			all = append(dying, all...)
 			break
 		}
@@ -279,7 +281,7 @@ func retryTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 
 // triedInVain is the pool that tells best how often requests are tried: one whose servers die for the sake of their backups anyway, or
 // else the first whose requests do not wait between two attempts.
-func triedInVain(cfg lb.Config, g group[*lb.Retry]) (name string, ok bool) {
+func triedInVain(cfg model.Config, g group[*model.Retry]) (name string, ok bool) {
 	for _, one := range poolsOf(g.routes) {
 		pool, known := cfg.Pool(one)
 		_, waits := waitsOf(cfg, g.what, pool)
@@ -297,7 +299,7 @@ func triedInVain(cfg lb.Config, g group[*lb.Retry]) (name string, ok bool) {
 }
 
 // judgeRetried joins what deaths and single answers say.
-func judgeRetried(claim lb.Claim, h lb.History) lb.Finding {
+func judgeRetried(claim plan.Claim, h history.History) Finding {
 	f := judgeRetries(claim, h)
 	q := judgeQuestions(retryQuestions, claim, h)
 	if f.Cannot != "" || q.Cannot != "" || q.Need == 0 {
@@ -313,7 +315,7 @@ func judgeRetried(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // retryQuestions have backends answer with errors, and count at how many the request arrives.
-func retryQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func retryQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	for _, r := range cfg.Routes {
 		request, ok := wishing(cfg, r, "")
 		if r.Key() != claim.Subject || !ok || r.Retry == nil {
@@ -340,7 +342,7 @@ func retryQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot str
 }
 
 // onStatus says whether an answer with a status is tried again.
-func onStatus(cfg lb.Config, r *lb.Retry, code int) bool {
+func onStatus(cfg model.Config, r *model.Retry, code int) bool {
 	words := []string{fmt.Sprintf("http_%d", code)}
 	if cfg.Balancer == "haproxy" {
 		words = []string{fmt.Sprint(code), "all-retryable-errors"}

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var routes = Check{
@@ -17,12 +18,12 @@ var routes = Check{
 	Claims:    routeClaims,
 }
 
-func routeClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func routeClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	if len(proxied(cfg)) < 2 {
 		return nil // where all goes the same way, the other checks say so
 	}
-	var first []lb.Route // those that may take requests from others
+	var first []model.Route // those that may take requests from others
 	for _, r := range cfg.Routes {
 		if r.Pool != "" && !r.Internal && (r.Regex || r.Priority > 0) {
 			first = append(first, r)
@@ -33,7 +34,7 @@ func routeClaims(cfg lb.Config) []lb.Claim {
 			continue
 		}
 		text := fmt.Sprintf("Requests to %s go to %s%s.", r.Key(), r.Pool, precedence(first, r))
-		claims = append(claims, lb.Claim{ID: id("routes", r.Key(), ""), Check: "routes", Subject: r.Key(), Pos: r.PoolPos, Text: text})
+		claims = append(claims, plan.Claim{ID: id("routes", r.Key(), ""), Check: "routes", Subject: r.Key(), Pos: r.PoolPos, Text: text})
 	}
 	return distinct(claims)
 }
@@ -42,7 +43,7 @@ func routeClaims(cfg lb.Config) []lb.Claim {
 const looked = 500
 
 // precedence names a route that takes what this one would otherwise get.
-func precedence(first []lb.Route, r lb.Route) string {
+func precedence(first []model.Route, r model.Route) string {
 	for _, o := range first[:min(looked, len(first))] {
 		switch {
 		case o.Pool == r.Pool || o.Port != r.Port || !meet(o, r):
@@ -56,13 +57,13 @@ func precedence(first []lb.Route, r lb.Route) string {
 }
 
 // meet says whether a request may fit both routes.
-func meet(o, r lb.Route) bool {
+func meet(o, r model.Route) bool {
 	hosts := len(o.Hosts) == 0 || len(r.Hosts) == 0 || slices.ContainsFunc(o.Hosts, func(h string) bool { return slices.Contains(r.Hosts, h) })
 	return hosts && (o.Regex || r.Regex || strings.HasPrefix(o.Path, r.Path) || strings.HasPrefix(r.Path, o.Path))
 }
 
-func routeQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
-	var r lb.Route
+func routeQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
+	var r model.Route
 	for _, is := range cfg.Routes {
 		if is.Key() == claim.Subject && is.PoolPos == claim.Pos {
 			r = is
@@ -108,9 +109,9 @@ func routeQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot str
 }
 
 // taken is what is to come of a request by the route that takes it; known is false where that is not for certain.
-func taken(cfg lb.Config, request lb.Request) (want Reply, known bool) {
+func taken(cfg model.Config, request plan.Request) (want Reply, known bool) {
 	unread := func(when string) bool { _, ok := readCondition(when); return !ok }
-	if slices.ContainsFunc(cfg.Routes, func(o lb.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }) {
+	if slices.ContainsFunc(cfg.Routes, func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }) {
 		return want, false
 	}
 	r, found := cfg.Route(request.Port, request.Header["Host"], request.Path)

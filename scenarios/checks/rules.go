@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var rules = Check{
@@ -13,22 +14,22 @@ var rules = Check{
 	Doc:       "Requests that meet a condition are refused, redirected or rewritten.",
 	Law:       "one on either side of the condition that is treated like the other refutes, and one that backends see with another path",
 	Questions: ruleQuestions,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []lb.Rule { return r.Rules }, func(r lb.Rule) string { return fmt.Sprint(r) })
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []model.Rule { return r.Rules }, func(r model.Rule) string { return fmt.Sprint(r) })
+		var claims []plan.Claim
 		for _, g := range found {
 			r := g.what
 			text := fmt.Sprintf("A request to %s is answered %d where %s.", g.paths(), r.Code, r.When)
 			switch {
 			case r.Code == 0:
 				text = fmt.Sprintf("A request to %s reaches the backend with %s where %s.", g.paths(), r.To, r.When)
-				if r.When == lb.Always {
+				if r.When == model.Always {
 					text = fmt.Sprintf("A request to %s reaches the backend with %s.", g.paths(), r.To)
 				}
 			case r.To != "":
 				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.paths(), r.Code, r.To, r.When)
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("rules", g.subject(), ""), Check: "rules", Subject: g.subject(), Pos: r.Pos, Text: text, Params: map[string]float64{"code": float64(r.Code)},
 			})
 		}
@@ -36,7 +37,7 @@ var rules = Check{
 	},
 }
 
-func ruleQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func ruleQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	for _, r := range cfg.Routes {
 		for i, rule := range r.Rules {
 			switch {
@@ -52,7 +53,7 @@ func ruleQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot stri
 }
 
 // conditionQuestions are a request that meets the condition of a route's rule number i, and one that does not.
-func conditionQuestions(cfg lb.Config, r lb.Route, i int) []Question {
+func conditionQuestions(cfg model.Config, r model.Route, i int) []Question {
 	other, rule := r, r.Rules[i]
 	other.Rules, other.Guarded = slices.Delete(slices.Clone(r.Rules), i, i+1), false
 	met, ok := wishing(cfg, other, "")
@@ -68,7 +69,7 @@ func conditionQuestions(cfg lb.Config, r lb.Route, i int) []Question {
 
 // rewriteQuestions are requests whose path a backend is to see changed. The path of a service that is asked about others is seen
 // beside theirs.
-func rewriteQuestions(cfg lb.Config, r lb.Route, rewrite lb.Rewrite) (asked []Question) {
+func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (asked []Question) {
 	if by, ok := asker(cfg, r); ok {
 		request, _ := wishing(cfg, by, "")
 		return []Question{{"what the service is asked", Asked, request, Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}}}
@@ -95,9 +96,9 @@ func rewriteQuestions(cfg lb.Config, r lb.Route, rewrite lb.Rewrite) (asked []Qu
 }
 
 // asker is a route whose requests a route of the balancer's own is asked about.
-func asker(cfg lb.Config, r lb.Route) (by lb.Route, ok bool) {
+func asker(cfg model.Config, r model.Route) (by model.Route, ok bool) {
 	if !r.Internal {
-		return lb.Route{}, false
+		return model.Route{}, false
 	}
 	for i := range cfg.Routes {
 		o := &cfg.Routes[i]
@@ -108,5 +109,5 @@ func asker(cfg lb.Config, r lb.Route) (by lb.Route, ok bool) {
 			return *o, true
 		}
 	}
-	return lb.Route{}, false
+	return model.Route{}, false
 }

@@ -8,24 +8,26 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // What backends see of rewritten paths is asked from inside, from below and of what a service is asked.
 func TestRewriteQuestions(t *testing.T) {
-	rewritten := lb.Rule{Pos: lb.Pos{File: "x", Line: 1}, When: lb.Always, Rewrite: &lb.Rewrite{Match: "^/api/", With: "/v2/"}}
-	asked := lb.Rule{Pos: lb.Pos{File: "x", Line: 2}, When: lb.Always, Rewrite: &lb.Rewrite{Match: "^/check", With: "/up"}}
-	cfg := lb.Config{
-		Balancer: "nginx", Listeners: []lb.Listener{{Port: 80}}, Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
-		Routes: []lb.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Fallback: true, Rules: []lb.Rule{rewritten}},
-			{Path: "/in/", Port: 80, Pool: "p", Fallback: true, Auth: &lb.Auth{By: "/check"}},
-			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []lb.Rule{asked}},
+	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, When: model.Always, Rewrite: &model.Rewrite{Match: "^/api/", With: "/v2/"}}
+	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, When: model.Always, Rewrite: &model.Rewrite{Match: "^/check", With: "/up"}}
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
+		Routes: []model.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Fallback: true, Rules: []model.Rule{rewritten}},
+			{Path: "/in/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{By: "/check"}},
+			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []model.Rule{asked}},
 		},
 	}
 	f := func(line int, subject string, want map[string][]string) {
 		t.Helper()
-		questions, cannot := ruleQuestions(cfg, lb.Claim{Subject: subject, Pos: lb.Pos{File: "x", Line: line}})
+		questions, cannot := ruleQuestions(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
 		require.Empty(t, cannot)
 		assert.Len(t, questions, len(want), "each question once")
 		got := map[string][]string{}
@@ -37,13 +39,13 @@ func TestRewriteQuestions(t *testing.T) {
 	f(1, "/api/", map[string][]string{"/api/": {"/v2/"}, "/api/lbproof/a": {"/v2/lbproof/a"}, "/api/b": {"/v2/b"}})
 	f(2, "/check", map[string][]string{"/in/": {"/in/", "/up"}})
 
-	arrived := func(path string) lb.Arrival {
-		return lb.Arrival{Server: "b", Header: url.Values{lb.NotedPath: {path}}.Encode()}
+	arrived := func(path string) history.Arrival {
+		return history.Arrival{Server: "b", Header: url.Values{history.NotedPath: {path}}.Encode()}
 	}
 	want := Reply{Paths: []string{"/in/", "/up"}}
-	hit := lb.Hit{Code: 200, Server: "b"}
-	assert.Empty(t, want.differs(lb.History{}, hit, []lb.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
-	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.differs(lb.History{}, hit, []lb.Arrival{arrived("/in/")}))
+	hit := history.Hit{Code: 200, Server: "b"}
+	assert.Empty(t, want.differs(history.History{}, hit, []history.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
+	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.differs(history.History{}, hit, []history.Arrival{arrived("/in/")}))
 }
 
 // A client that hears an answer late is silent for longer than it knows.
@@ -51,7 +53,7 @@ func TestSilenceOfALateClient(t *testing.T) {
 	want := Reply{Quiet: Interval{65 * time.Second, 66 * time.Second}}
 	f := func(differs bool, quiet, all time.Duration) {
 		t.Helper()
-		assert.Equal(t, differs, want.silence(lb.Hit{Quiet: quiet, Done: all}) != "")
+		assert.Equal(t, differs, want.silence(history.Hit{Quiet: quiet, Done: all}) != "")
 	}
 	f(false, 65500*time.Millisecond, 65500*time.Millisecond)
 	f(false, 64500*time.Millisecond, 65200*time.Millisecond)

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -14,8 +16,8 @@ var split = Check{
 	Doc:  "Shares of the traffic go to different pools (canary, A/B).",
 	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the envelope of " +
 		"weighted round robin",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		var claims []lb.Claim
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
 		for _, s := range cfg.Splits {
 			var parts []string
 			params := map[string]float64{}
@@ -27,7 +29,7 @@ var split = Check{
 			if s.Key != "" {
 				by = "by the hash of " + s.Key + ", the same key always to the same"
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("split", s.Name, ""), Check: "split", Subject: s.Name, Pos: s.Pos, Params: params,
 				Text: fmt.Sprintf("%s splits its requests %s: %s.", s.Name, by, strings.Join(parts, ", ")),
 			})
@@ -39,7 +41,7 @@ var split = Check{
 }
 
 // sides are which share of a split each server stands for; ok is false where its shares are no pools, or have servers in common.
-func sides(cfg lb.Config, s lb.Split) (of map[string]string, shares []float64, ok bool) {
+func sides(cfg model.Config, s model.Split) (of map[string]string, shares []float64, ok bool) {
 	of = map[string]string{}
 	for _, share := range s.Shares {
 		pool, known := cfg.Pool(share.Pool)
@@ -58,9 +60,9 @@ func sides(cfg lb.Config, s lb.Split) (of map[string]string, shares []float64, o
 }
 
 // drawnAnew says whether a split's key is another one for each request.
-func drawnAnew(s lb.Split) bool { return s.Key == "$request_id" }
+func drawnAnew(s model.Split) bool { return s.Key == "$request_id" }
 
-func splitTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func splitTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	s, _ := cfg.Split(claim.Subject)
 	of, shares, ok := sides(cfg, s)
 	r, reached := toPool(cfg, s.Name)
@@ -68,22 +70,22 @@ func splitTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 		return nil
 	}
 	if s.Key != "" && !drawnAnew(s) {
-		return keyTrials(lb.Pool{Name: s.Name, Key: s.Key}, r)
+		return keyTrials(model.Pool{Name: s.Name, Key: s.Key}, r)
 	}
 	if s.Key == "" {
 		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
 		return []Trial{{
-			Kind: Turns, Load: lb.Load{Count: spareOf(need), Concurrency: inTurns, Requests: []lb.Request{r}},
+			Kind: Turns, Load: plan.Phase{Count: spareOf(need), Concurrency: inTurns, Requests: []plan.Request{r}},
 			Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*within, 1-terms.Beta),
 		}}
 	}
-	draws := lb.Draws{Claim: claim.ID, Shares: map[string]float64{}, Of: of, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
+	draws := plan.Draws{Claim: claim.ID, Shares: map[string]float64{}, Of: of, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
 	for i, share := range s.Shares {
 		draws.Shares[share.Pool] = shares[i]
 	}
 	return []Trial{{
 		Kind: Drawn, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", s.Name, 100*within, 1-terms.Beta),
-		Load: lb.Load{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: inTurns, Requests: []lb.Request{r}, Draws: []lb.Draws{draws}},
+		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: inTurns, Requests: []plan.Request{r}, Draws: []plan.Draws{draws}},
 	}}
 }
 
@@ -106,7 +108,7 @@ func askew(shares []float64) []float64 {
 
 // divided is what became of a split's requests.
 type divided struct {
-	split     lb.Split
+	split     model.Split
 	of        map[string]string
 	index     map[string]int // of a side
 	test      *stats.Draws
@@ -116,18 +118,18 @@ type divided struct {
 	unknown   bool // the key of a request is not known
 }
 
-func judgeSplit(claim lb.Claim, h lb.History) lb.Finding {
+func judgeSplit(claim plan.Claim, h history.History) Finding {
 	s, known := h.Plan.Config.Split(claim.Subject)
 	of, shares, ok := sides(h.Plan.Config, s)
 	switch {
 	case !known:
-		return lb.Finding{Cannot: "the configuration has no split " + claim.Subject}
+		return Finding{Cannot: "the configuration has no split " + claim.Subject}
 	case !ok:
-		return lb.Finding{Broken: "its shares are no pools of their own, whose servers would tell which one a request took"}
+		return Finding{Broken: "its shares are no pools of their own, whose servers would tell which one a request took"}
 	case s.Key != "" && h.Plan.Config.Balancer != "nginx":
-		return lb.Finding{Broken: "lbproof does not know its hash"}
+		return Finding{Broken: "lbproof does not know its hash"}
 	case died(h) != "":
-		return lb.Finding{Broken: died(h)}
+		return Finding{Broken: died(h)}
 	}
 	d := divided{split: s, of: of, index: map[string]int{}, test: stats.NewDraws(shares, within), counts: make([]int, len(shares))}
 	for i, share := range s.Shares {
@@ -138,10 +140,10 @@ func judgeSplit(claim lb.Claim, h lb.History) lb.Finding {
 	case drawnAnew(s):
 		return drawnFinding(h, d.test, d.counts, shares, d.strangers, 0)
 	case d.unknown:
-		return lb.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key)}
+		return Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key)}
 	case s.Key != "":
 		n := sumOf(d.counts)
-		return lb.Finding{
+		return Finding{
 			N: n, Need: everyKey * 13, Counter: append(d.wrong.list(), d.strangers.list()...), Test: "every key's side against the hash that is recomputed",
 			Measured: fmt.Sprintf("%s, %s on the other side", plural(n, "request"), number(d.wrong.total)), Predicted: "each where its hash says",
 			Power: powerAll(n, h),
@@ -151,14 +153,14 @@ func judgeSplit(claim lb.Claim, h lb.History) lb.Finding {
 }
 
 // follow counts the sides that requests took, and compares them with the hash of their keys.
-func (d *divided) follow(h lb.History, m stats.Map) {
+func (d *divided) follow(h history.History, m stats.Map) {
 	find := journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.route.Pool != d.split.Name || hit.Server == "" || faulty(h, hit) {
 			continue
 		}
-		if d.split.Sticky != nil && h.Plan.Loads[hit.Load].Clients.Cookies {
+		if d.split.Sticky != nil && h.Plan.Phases[hit.Load].Clients.Cookies {
 			continue // who comes back takes no turn
 		}
 		i, in := d.index[d.of[hit.Server]]
@@ -180,8 +182,8 @@ func (d *divided) follow(h lb.History, m stats.Map) {
 }
 
 // byTurns judges a split that takes turns.
-func (d *divided) byTurns(h lb.History, shares []float64) lb.Finding {
-	f := lb.Finding{
+func (d *divided) byTurns(h history.History, shares []float64) Finding {
+	f := Finding{
 		N: sumOf(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(d.counts), Counter: d.strangers.list(),
 		Power: fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta),
 	}

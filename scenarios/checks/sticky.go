@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -14,9 +16,9 @@ var sticky = Check{
 	Name: "sticky",
 	Doc:  "A client that brings back its cookie gets the same server while that one is up.",
 	Law:  "every arrival of one cookie at one server, and the cookie's attributes as configured",
-	Claims: func(cfg lb.Config) []lb.Claim {
-		var claims []lb.Claim
-		add := func(name string, s *lb.Sticky) {
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
+		add := func(name string, s *model.Sticky) {
 			if s == nil {
 				return
 			}
@@ -28,7 +30,7 @@ var sticky = Check{
 			if s.Cookie != "" {
 				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, and another when it is not.", name, s.Cookie, with)
 			}
-			claims = append(claims, lb.Claim{ID: id("sticky", name, ""), Check: "sticky", Subject: name, Pos: s.Pos, Text: text})
+			claims = append(claims, plan.Claim{ID: id("sticky", name, ""), Check: "sticky", Subject: name, Pos: s.Pos, Text: text})
 		}
 		for _, p := range cfg.Pools {
 			add(p.Name, p.Sticky)
@@ -48,20 +50,20 @@ const (
 	comesBack    = 3
 )
 
-func stickyTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func stickyTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	r, ok := toPool(cfg, claim.Subject)
 	if !ok {
 		return nil
 	}
 	return append(trials(stickyQuestions, cfg, claim), Trial{
 		Kind:  Sessions + " " + claim.Subject,
-		Load:  lb.Load{Count: (1 + comesBack) * manySessions, Concurrency: inTurns, Requests: []lb.Request{r}, Clients: lb.Clients{Count: manySessions, Cookies: true}},
+		Load:  plan.Phase{Count: (1 + comesBack) * manySessions, Concurrency: inTurns, Requests: []plan.Request{r}, Clients: plan.Clients{Count: manySessions, Cookies: true}},
 		Shows: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
 	})
 }
 
 // stickyQuestions come without the cookie, so that the balancer sets it.
-func stickyQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	pool, ok := cfg.Pool(claim.Subject)
 	r, reached := toPool(cfg, claim.Subject)
 	sets := ok && pool.Sticky != nil && pool.Sticky.Cookie != "" && (cfg.Balancer != "haproxy" || slices.Contains(pool.Sticky.With, "insert"))
@@ -73,7 +75,7 @@ func stickyQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot st
 
 // unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether scripts see it, whether
 // it goes over plain HTTP, and what else the configuration says of it.
-func unlikeCookie(want lb.Sticky, set []string) string {
+func unlikeCookie(want model.Sticky, set []string) string {
 	var names []string
 	for _, line := range set {
 		name, _, _ := strings.Cut(line, "=")
@@ -122,12 +124,12 @@ type session struct {
 // enoughSessions is how many sessions must have come back: fewer than one in twenty moves, then.
 const enoughSessions = 135
 
-func judgeSticky(claim lb.Claim, h lb.History) lb.Finding {
+func judgeSticky(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Sticky == nil || pool.Sticky.Cookie == "" {
-		return lb.Finding{Broken: NoExperiment}
+		return Finding{Broken: NoExperiment}
 	}
-	f := lb.Finding{Need: enoughSessions, Test: "server of every request that brought the cookie, against the one before, session by session", Predicted: "none elsewhere while its server was up"}
+	f := Finding{Need: enoughSessions, Test: "server of every request that brought the cookie, against the one before, session by session", Predicted: "none elsewhere while its server was up"}
 	f.Broken = died(h)
 	s := followSessions(h, pool)
 	f.N = s.back
@@ -154,12 +156,12 @@ type followed struct {
 	first                 map[string]int // servers of first requests, by host
 }
 
-func followSessions(h lb.History, pool lb.Pool) followed {
+func followSessions(h history.History, pool model.Pool) followed {
 	f := followed{first: map[string]int{}}
 	find, sessions, load := journeys(h), map[int]session{}, -1
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.route.Pool != pool.Name || !h.Plan.Loads[hit.Load].Clients.Cookies || hit.Server == "" {
+		if j == nil || j.route.Pool != pool.Name || !h.Plan.Phases[hit.Load].Clients.Cookies || hit.Server == "" {
 			continue
 		}
 		if hit.Load != load { // other clients
@@ -192,7 +194,7 @@ func followSessions(h lb.History, pool lb.Pool) followed {
 }
 
 // firsts judges who gets new clients, where they take turns and nobody is broken.
-func (s followed) firsts(f *lb.Finding, h lb.History, pool lb.Pool) {
+func (s followed) firsts(f *Finding, h history.History, pool model.Pool) {
 	active, states := rotation(pool), h.Env.Workers
 	if pool.SharedState {
 		states = 1
@@ -216,7 +218,7 @@ func (s followed) firsts(f *lb.Finding, h lb.History, pool lb.Pool) {
 
 // excused says whether a session may have left its server: by a fault that was in force on it, or just over, or by a
 // configuration without it.
-func excused(h lb.History, pool lb.Pool, server string, hit lb.Hit) bool {
+func excused(h history.History, pool model.Pool, server string, hit history.Hit) bool {
 	for _, m := range h.Env.Marks {
 		after := settling
 		for _, s := range pool.Servers {
@@ -235,7 +237,7 @@ func excused(h lb.History, pool lb.Pool, server string, hit lb.Hit) bool {
 }
 
 // removes says whether a reload takes the server out of the configuration for its time.
-func removes(h lb.History, m lb.Mark, pool lb.Pool, server string) bool {
+func removes(h history.History, m history.Mark, pool model.Pool, server string) bool {
 	if m.Event.Fault != "reload" || m.Event.With["change"] != "remove" {
 		return false
 	}

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var timeouts = Check{
@@ -18,21 +20,21 @@ var timeouts = Check{
 	Questions: timeoutQuestions,
 	Trials:    timeoutTrials,
 	Judge:     judgeTimeouts,
-	Claims: func(cfg lb.Config) []lb.Claim {
-		found := grouped(cfg, func(r lb.Route) []lb.TimeLimit { return r.Timeouts }, func(t lb.TimeLimit) string {
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := grouped(cfg, func(r model.Route) []model.TimeLimit { return r.Timeouts }, func(t model.TimeLimit) string {
 			if t.Implicit {
-				t.Pos = lb.Pos{}
+				t.Pos = model.Pos{}
 			}
 			return fmt.Sprint(t)
 		})
-		var claims []lb.Claim
+		var claims []plan.Claim
 		for _, g := range found {
 			t := g.what
 			text := fmt.Sprintf("For requests to %s the balancer waits at most %s to %s; then %s.", g.paths(), span(t.After), t.For, t.Then)
 			if t.After == 0 {
 				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.paths(), t.For)
 			}
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("timeouts", g.subject(), strings.ReplaceAll(t.For, " ", "-")), Check: "timeouts", Subject: g.subject(), Pos: t.Pos, Implicit: t.Implicit,
 				Params: map[string]float64{"after_s": seconds(t.After)}, Text: text,
 			})
@@ -49,8 +51,8 @@ const (
 )
 
 // timeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked about.
-func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bool) {
-	shares := func(r lb.Route) bool {
+func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.Route, ok bool) {
+	shares := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
 			if strings.Contains(claim.ID, "#"+strings.ReplaceAll(has.For, " ", "-")) && has.After == wait(claim) && (claim.Implicit && has.Implicit || has.Pos == claim.Pos) {
 				t = has
@@ -61,7 +63,7 @@ func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bo
 	}
 	routes := candidates(cfg, claim, shares)
 	if len(routes) == 0 {
-		i := slices.IndexFunc(cfg.Routes, func(r lb.Route) bool { return r.Internal && r.Key() == claim.Subject && shares(r) })
+		i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Internal && r.Key() == claim.Subject && shares(r) })
 		if i < 0 {
 			return t, r, false
 		}
@@ -70,17 +72,17 @@ func timeLimit(cfg lb.Config, claim lb.Claim) (t lb.TimeLimit, r lb.Route, ok bo
 	}
 	r = routes[0]
 	switch shares(r); t.For {
-	case lb.TunnelTimeout:
+	case model.TunnelTimeout:
 		r = routes[len(routes)-1] // that tunnels alone take, if there is one
-	case lb.ReadTimeout:
-		r = slices.MinFunc(routes, func(a, b lb.Route) int { return attempts(cfg, a) - attempts(cfg, b) }) // it takes each of them
+	case model.ReadTimeout:
+		r = slices.MinFunc(routes, func(a, b model.Route) int { return attempts(cfg, a) - attempts(cfg, b) }) // it takes each of them
 	}
 	shares(r)
 	return t, r, true
 }
 
 // way is the request that takes a route, and the route that it takes first: another where the route is that of a service that is asked.
-func way(cfg lb.Config, r lb.Route, says string) (request lb.Request, first lb.Route, ok bool) {
+func way(cfg model.Config, r model.Route, says string) (request plan.Request, first model.Route, ok bool) {
 	by, asked := asker(cfg, r)
 	if !asked {
 		request, ok = wishing(cfg, r, says)
@@ -90,9 +92,9 @@ func way(cfg lb.Config, r lb.Route, says string) (request lb.Request, first lb.R
 	return request, by, ok
 }
 
-func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
+func timeoutTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	t, r, ok := timeLimit(cfg, claim)
-	if !ok || t.For != lb.ConnectTimeout {
+	if !ok || t.For != model.ConnectTimeout {
 		return trials(timeoutQuestions, cfg, claim)
 	}
 	n, cannot := connects(cfg, r, t)
@@ -105,7 +107,7 @@ func timeoutTrials(cfg lb.Config, claim lb.Claim, _ Terms) []Trial {
 	rate := max(vanishedRate, 3*Often/unnoticed(pool, t).Seconds())
 	trial := Trial{
 		Kind: Vanished, Shows: "when the balancer gives up a connection",
-		Load: lb.Load{Engine: lb.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + grace, Requests: []lb.Request{request}},
+		Load: plan.Phase{Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + grace, Requests: []plan.Request{request}},
 	}
 	for _, s := range pool.Servers {
 		trial.Vanish = append(trial.Vanish, s.Host)
@@ -120,7 +122,7 @@ const (
 )
 
 // connects is how many connections are tried for one request; cannot says why the time of one is not to be seen.
-func connects(cfg lb.Config, r lb.Route, t lb.TimeLimit) (n int, cannot string) {
+func connects(cfg model.Config, r model.Route, t model.TimeLimit) (n int, cannot string) {
 	pool, _ := cfg.Pool(r.Pool)
 	n = 1
 	switch {
@@ -138,7 +140,7 @@ func connects(cfg lb.Config, r lb.Route, t lb.TimeLimit) (n int, cannot string) 
 		}
 	}
 	for _, o := range r.Timeouts {
-		if o.For == lb.ReadTimeout && o.After > 0 && o.After <= t.After {
+		if o.For == model.ReadTimeout && o.After > 0 && o.After <= t.After {
 			return n, "the wait for an answer is no longer than that for a connection"
 		}
 	}
@@ -148,9 +150,9 @@ func connects(cfg lb.Config, r lb.Route, t lb.TimeLimit) (n int, cannot string) 
 	return n, ""
 }
 
-func judgeTimeouts(claim lb.Claim, h lb.History) lb.Finding {
+func judgeTimeouts(claim plan.Claim, h history.History) Finding {
 	t, r, ok := timeLimit(h.Plan.Config, claim)
-	if !ok || t.For != lb.ConnectTimeout {
+	if !ok || t.For != model.ConnectTimeout {
 		return judgeQuestions(timeoutQuestions, claim, h)
 	}
 	return judgeConnect(h, r, t)
@@ -158,10 +160,10 @@ func judgeTimeouts(claim lb.Claim, h lb.History) lb.Finding {
 
 // judgeConnect looks at the first requests after all servers of a pool have vanished: what is answered by the balancer came after
 // one attempt or several. Later requests find servers that are left alone, and connections from before are another matter.
-func judgeConnect(h lb.History, r lb.Route, t lb.TimeLimit) lb.Finding {
+func judgeConnect(h history.History, r model.Route, t model.TimeLimit) Finding {
 	n, cannot := connects(h.Plan.Config, r, t)
 	pool, _ := h.Plan.Config.Pool(r.Pool)
-	f := lb.Finding{Cannot: cannot, Need: Often, Test: "when the balancer gives up a request whose servers have vanished"}
+	f := Finding{Cannot: cannot, Need: Often, Test: "when the balancer gives up a request whose servers have vanished"}
 	f.Predicted = fmt.Sprintf("%s for each of up to %d attempts", span(t.After), n)
 	from, first := time.Duration(0), time.Duration(0)
 	for _, m := range h.Env.Marks {
@@ -215,7 +217,7 @@ func firstLate(after time.Duration) time.Duration {
 }
 
 // unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor requests that waited.
-func unnoticed(pool lb.Pool, t lb.TimeLimit) time.Duration {
+func unnoticed(pool model.Pool, t model.TimeLimit) time.Duration {
 	lasts := t.After / 2
 	for _, s := range pool.Servers {
 		if s.Active != nil {
@@ -226,13 +228,13 @@ func unnoticed(pool lb.Pool, t lb.TimeLimit) time.Duration {
 	return lasts
 }
 
-func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func timeoutQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	t, r, ok := timeLimit(cfg, claim)
 	if !ok {
 		return nil, ""
 	}
 	pool, _ := cfg.Pool(r.Pool)
-	toServers := t.For == lb.ReadTimeout || t.For == lb.SendTimeout
+	toServers := t.For == model.ReadTimeout || t.For == model.SendTimeout
 	switch {
 	case t.After == 0:
 		return nil, "no run is long enough for what lasts for ever"
@@ -244,7 +246,7 @@ func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 	}
 	w := newWaiting(cfg, r, t)
 	switch t.For {
-	case lb.ReadTimeout, lb.SendTimeout:
+	case model.ReadTimeout, model.SendTimeout:
 		cannot = w.forServers()
 	default:
 		cannot = w.forClients()
@@ -254,18 +256,18 @@ func timeoutQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot s
 
 // waiting are the questions about one time limit.
 type waiting struct {
-	cfg   lb.Config
-	route lb.Route
-	limit lb.TimeLimit
+	cfg   model.Config
+	route model.Route
+	limit model.TimeLimit
 	about Interval
 	asked []Question
 }
 
-func newWaiting(cfg lb.Config, r lb.Route, t lb.TimeLimit) *waiting {
+func newWaiting(cfg model.Config, r model.Route, t model.TimeLimit) *waiting {
 	return &waiting{cfg: cfg, route: r, limit: t, about: Interval{t.After - min(early, t.After/2), t.After + late}}
 }
 
-func (w *waiting) ask(says string, silent lb.Silence, edit func(*lb.Request), want Reply) {
+func (w *waiting) ask(says string, silent plan.Silence, edit func(*plan.Request), want Reply) {
 	request, _ := wishing(w.cfg, w.route, says)
 	request.Silent = silent
 	if edit != nil {
@@ -279,17 +281,17 @@ func (w *waiting) forServers() (cannot string) {
 	if _, asked := asker(w.cfg, w.route); asked {
 		return w.forService()
 	}
-	if i := slices.IndexFunc(w.route.Fallbacks, func(f lb.Fallback) bool { return slices.Contains(f.Codes, 504) }); i >= 0 {
+	if i := slices.IndexFunc(w.route.Fallbacks, func(f model.Fallback) bool { return slices.Contains(f.Codes, 504) }); i >= 0 {
 		return w.forFallback(w.route.Fallbacks[i])
 	}
 	size := int64(0)
-	if w.limit.For == lb.SendTimeout {
+	if w.limit.For == model.SendTimeout {
 		size = 8 << 20
 		if limit := w.route.MaxBody; limit != nil && limit.Value > 0 {
 			size = min(size, limit.Value)
 		}
 	}
-	post := func(q *lb.Request) { q.Method, q.Size = "POST", size }
+	post := func(q *plan.Request) { q.Method, q.Size = "POST", size }
 	if size > 0 {
 		w.ask(fmt.Sprintf("deaf=%s", w.about.Most+grace), "", post, Reply{Given: []int{504}, Self: true, Within: w.about})
 		return ""
@@ -306,8 +308,8 @@ func (w *waiting) forServers() (cannot string) {
 
 // unanswered is the request for which the balancer gives up waiting for an answer and says so by itself, with 504: one of those that show
 // how long it waits.
-func unanswered(cfg lb.Config, r lb.Route) (request lb.Request, ok bool) {
-	i := slices.IndexFunc(r.Timeouts, func(t lb.TimeLimit) bool { return t.For == lb.ReadTimeout })
+func unanswered(cfg model.Config, r model.Route) (request plan.Request, ok bool) {
+	i := slices.IndexFunc(r.Timeouts, func(t model.TimeLimit) bool { return t.For == model.ReadTimeout })
 	pool, _ := cfg.Pool(r.Pool)
 	if i < 0 || r.Timeouts[i].After == 0 || r.Timeouts[i].After > patience || len(rotation(pool)) == 0 {
 		return request, false
@@ -323,7 +325,7 @@ func unanswered(cfg lb.Config, r lb.Route) (request lb.Request, ok bool) {
 
 // forService has a service answer late that is asked about requests: where it does not answer in time they get 500.
 func (w *waiting) forService() (cannot string) {
-	if w.limit.For == lb.SendTimeout {
+	if w.limit.For == model.SendTimeout {
 		return "what the service is sent is too little to wait for"
 	}
 	for _, late := range []struct {
@@ -337,8 +339,8 @@ func (w *waiting) forService() (cannot string) {
 }
 
 // forFallback has a pool's servers answer late, and those of its fallback at once.
-func (w *waiting) forFallback(f lb.Fallback) (cannot string) {
-	if w.limit.For == lb.SendTimeout {
+func (w *waiting) forFallback(f model.Fallback) (cannot string) {
+	if w.limit.For == model.SendTimeout {
 		return "the fallback answers in any case, and does not say what the balancer waited for"
 	}
 	pool, _ := w.cfg.Pool(w.route.Pool)
@@ -346,7 +348,7 @@ func (w *waiting) forFallback(f lb.Fallback) (cannot string) {
 	for _, s := range pool.Servers {
 		hosts = append(hosts, s.Host)
 	}
-	post := func(q *lb.Request) { q.Method = "POST" }
+	post := func(q *plan.Request) { q.Method = "POST" }
 	says := fmt.Sprintf("by=%s&delay=", strings.Join(hosts, ","))
 	want := fallenBack(w.cfg, w.route, f)
 	w.about.Most += time.Duration(attempts(w.cfg, w.route)-1) * w.limit.After
@@ -360,32 +362,32 @@ func (w *waiting) forFallback(f lb.Fallback) (cannot string) {
 // tells; where that has a time of its own, nothing does.
 func (w *waiting) forClients() (cannot string) {
 	ends := Reply{Quiet: w.about}
-	header := slices.ContainsFunc(w.route.Timeouts, func(o lb.TimeLimit) bool { return o.For == lb.HeaderTimeout })
+	header := slices.ContainsFunc(w.route.Timeouts, func(o model.TimeLimit) bool { return o.For == model.HeaderTimeout })
 	haproxy := w.cfg.Balancer == "haproxy"
 	switch {
-	case w.limit.For == lb.IdleTimeout:
-		w.ask("", lb.AfterAnswer, nil, ends)
-	case w.limit.For == lb.HeaderTimeout, w.limit.For == lb.ClientTimeout && haproxy && !header:
-		w.ask("", lb.InHeader, nil, ends)
-	case w.limit.For == lb.ClientTimeout && haproxy:
+	case w.limit.For == model.IdleTimeout:
+		w.ask("", plan.AfterAnswer, nil, ends)
+	case w.limit.For == model.HeaderTimeout, w.limit.For == model.ClientTimeout && haproxy && !header:
+		w.ask("", plan.InHeader, nil, ends)
+	case w.limit.For == model.ClientTimeout && haproxy:
 		return "headers have a time of their own, and while a body is waited for the server's time runs too"
-	case w.limit.For == lb.ClientTimeout:
-		w.ask("", lb.InBody, func(q *lb.Request) { q.Method, q.Size = "POST", 1000 }, ends)
-	case w.limit.For == lb.TunnelTimeout && tunnelsElsewhere(w.cfg, w.route):
+	case w.limit.For == model.ClientTimeout:
+		w.ask("", plan.InBody, func(q *plan.Request) { q.Method, q.Size = "POST", 1000 }, ends)
+	case w.limit.For == model.TunnelTimeout && tunnelsElsewhere(w.cfg, w.route):
 		return "requests for tunnels take another route"
-	case w.limit.For == lb.TunnelTimeout && (w.route.Upgrade != nil || w.cfg.Balancer != "nginx"):
-		w.ask("", lb.InTunnel, func(q *lb.Request) { *q = upgrading(*q) }, ends)
+	case w.limit.For == model.TunnelTimeout && (w.route.Upgrade != nil || w.cfg.Balancer != "nginx"):
+		w.ask("", plan.InTunnel, func(q *plan.Request) { *q = upgrading(*q) }, ends)
 	}
 	return ""
 }
 
 // wait is the time that a claim is about.
-func wait(claim lb.Claim) time.Duration {
+func wait(claim plan.Claim) time.Duration {
 	return time.Duration(math.Round(claim.Params["after_s"] * 1e9))
 }
 
 // attempts is how often a POST that a backend has seen is sent when its answer does not come.
-func attempts(cfg lb.Config, r lb.Route) int {
+func attempts(cfg model.Config, r model.Route) int {
 	if r.Retry == nil || !r.Retry.AnyMethod {
 		return 1
 	}
@@ -397,8 +399,8 @@ func attempts(cfg lb.Config, r lb.Route) int {
 }
 
 // tunnelsElsewhere says whether another route takes the handshakes of tunnels.
-func tunnelsElsewhere(cfg lb.Config, r lb.Route) bool {
-	return slices.ContainsFunc(cfg.Routes, func(o lb.Route) bool {
+func tunnelsElsewhere(cfg model.Config, r model.Route) bool {
+	return slices.ContainsFunc(cfg.Routes, func(o model.Route) bool {
 		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.When, func(when string) bool {
 			c, ok := readCondition(when)
 			return !ok || strings.EqualFold(c.header, "upgrade")

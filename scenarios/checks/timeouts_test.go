@@ -6,7 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Two attempts of 3 s are none of 5 s, and clocks need some time.
@@ -19,16 +20,16 @@ func TestFirstLate(t *testing.T) {
 
 // How long the balancer waits for a server is shown where it waits for one of them, and not for several after each other.
 func TestReadTimeoutsOfFewestAttempts(t *testing.T) {
-	read := []lb.TimeLimit{{For: lb.ReadTimeout, After: 50 * time.Second}}
-	cfg := lb.Config{
-		Balancer: "haproxy", Listeners: []lb.Listener{{Port: 80}},
-		Routes: []lb.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Timeouts: read, Retry: &lb.Retry{Attempts: 4, AnyMethod: true}},
+	read := []model.TimeLimit{{For: model.ReadTimeout, After: 50 * time.Second}}
+	cfg := model.Config{
+		Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}},
+		Routes: []model.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Timeouts: read, Retry: &model.Retry{Attempts: 4, AnyMethod: true}},
 			{Path: "/static/", Port: 80, Pool: "p", Timeouts: read},
 		},
-		Pools: []lb.Pool{{Name: "p", Servers: []lb.Server{{Host: "b", Port: 80}}}},
+		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
-	claim := lb.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: map[string]float64{"after_s": 50}}
+	claim := plan.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: map[string]float64{"after_s": 50}}
 	asked, cannot := timeoutQuestions(cfg, claim)
 	assert.Empty(t, cannot)
 	for _, q := range asked {

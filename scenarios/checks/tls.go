@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var tls = Check{
@@ -20,15 +22,15 @@ var tls = Check{
 
 var tlsVersions = []string{"TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"}
 
-func tlsClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func tlsClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, t := range cfg.TLS {
 		name := fmt.Sprintf("port %d", t.Ports[0])
 		if len(t.Hosts) > 0 && t.Hosts[0] != "" {
 			name = t.Hosts[0]
 		}
-		add := func(detail, text string, pos lb.Pos, implicit bool) {
-			claims = append(claims, lb.Claim{ID: id("tls", name, detail), Check: "tls", Subject: name, Pos: pos, Text: text, Implicit: implicit})
+		add := func(detail, text string, pos model.Pos, implicit bool) {
+			claims = append(claims, plan.Claim{ID: id("tls", name, detail), Check: "tls", Subject: name, Pos: pos, Text: text, Implicit: implicit})
 		}
 		add("versions", versionText(name, t), t.VersionsPos, t.Implicit)
 		if t.Implicit && cfg.Balancer == "nginx" {
@@ -50,7 +52,7 @@ func tlsClaims(cfg lb.Config) []lb.Claim {
 	return append(distinct(claims), alpnClaims(cfg)...)
 }
 
-func versionText(name string, t lb.TLS) string {
+func versionText(name string, t model.TLS) string {
 	var taken, refused []string
 	for _, v := range tlsVersions {
 		if slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1") {
@@ -71,12 +73,12 @@ func versionText(name string, t lb.TLS) string {
 }
 
 // alpnClaims are about HTTP/2, which a client is offered in the handshake.
-func alpnClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func alpnClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, l := range cfg.Listeners {
 		if l.TLS && l.HTTP2 {
 			name := fmt.Sprintf("port %d", l.Port)
-			claims = append(claims, lb.Claim{
+			claims = append(claims, plan.Claim{
 				ID: id("tls", name, "h2"), Check: "tls", Subject: name, Pos: l.Pos, Text: fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name),
 			})
 		}
@@ -96,45 +98,45 @@ const (
 	alertSuite   = "40"
 )
 
-func tlsQuestions(cfg lb.Config, claim lb.Claim) (asked []Question, cannot string) {
+func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {
 	_, detail, _ := strings.Cut(claim.ID, "#")
 	detail, _, _ = strings.Cut(detail, "~")
 	host, port, t, ok := tlsSubject(cfg, claim, detail)
 	if !ok {
 		return nil, ""
 	}
-	ask := func(why string, shake lb.Shake, want map[string]string) {
-		request := lb.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: wish(""), Shake: &shake}
+	ask := func(why string, shake plan.Shake, want map[string]string) {
+		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: wish(""), Shake: &shake}
 		request.Header["Host"] = host
 		asked = append(asked, Question{why, Asked, request, Reply{Shake: want}})
 	}
 	switch detail {
 	case "h2":
-		ask("a client that prefers HTTP/2", lb.Shake{ALPN: []string{"h2", "http/1.1"}}, map[string]string{lb.ShakenALPN: "h2"})
-		ask("a client that speaks HTTP/1.1 only", lb.Shake{ALPN: []string{"http/1.1"}}, map[string]string{lb.ShakenALPN: "http/1.1"})
+		ask("a client that prefers HTTP/2", plan.Shake{ALPN: []string{"h2", "http/1.1"}}, map[string]string{history.ShakenALPN: "h2"})
+		ask("a client that speaks HTTP/1.1 only", plan.Shake{ALPN: []string{"http/1.1"}}, map[string]string{history.ShakenALPN: "http/1.1"})
 	case "versions":
 		for _, v := range tlsVersions {
 			taken := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
 			switch {
 			case !taken:
-				ask(v, lb.Shake{Version: v}, map[string]string{lb.ShakenAlert: alertVersion})
+				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenAlert: alertVersion})
 			case v >= "TLSv1.2": // those before are refused by OpenSSL's security level, whatever is configured
-				ask(v, lb.Shake{Version: v}, map[string]string{lb.ShakenVersion: v})
+				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenVersion: v})
 			}
 		}
 	case "ciphers":
 		return suiteQuestions(t, ask, &asked)
 	case "certificate":
-		ask("the name "+host, lb.Shake{}, map[string]string{lb.ShakenTrust: "", lb.ShakenAlert: ""})
+		ask("the name "+host, plan.Shake{}, map[string]string{history.ShakenTrust: "", history.ShakenAlert: ""})
 	case "resumption":
-		ask("a client that comes back", lb.Shake{Again: true}, map[string]string{lb.ShakenResumed: "yes"})
+		ask("a client that comes back", plan.Shake{Again: true}, map[string]string{history.ShakenResumed: "yes"})
 	case "tickets":
-		ask("a client that would take a ticket", lb.Shake{Again: true, Version: "TLSv1.2"}, map[string]string{lb.ShakenTicket: "", lb.ShakenAlert: ""})
+		ask("a client that would take a ticket", plan.Shake{Again: true, Version: "TLSv1.2"}, map[string]string{history.ShakenTicket: "", history.ShakenAlert: ""})
 	}
 	return asked, ""
 }
 
-func suiteQuestions(t lb.TLS, ask func(string, lb.Shake, map[string]string), asked *[]Question) ([]Question, string) {
+func suiteQuestions(t model.TLS, ask func(string, plan.Shake, map[string]string), asked *[]Question) ([]Question, string) {
 	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
 	explicit := !slices.ContainsFunc(listed, func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") })
 	taken := 0
@@ -142,9 +144,9 @@ func suiteQuestions(t lb.TLS, ask func(string, lb.Shake, map[string]string), ask
 		switch {
 		case slices.Contains(listed, s):
 			taken++
-			ask(s, lb.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{lb.ShakenSuite: s})
+			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenSuite: s})
 		case explicit:
-			ask(s, lb.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{lb.ShakenAlert: alertSuite})
+			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenAlert: alertSuite})
 		}
 	}
 	if !explicit && taken == 0 {
@@ -154,8 +156,8 @@ func suiteQuestions(t lb.TLS, ask func(string, lb.Shake, map[string]string), ask
 }
 
 // tlsSubject is whom a claim is about: a host and a port to ask it at.
-func tlsSubject(cfg lb.Config, claim lb.Claim, detail string) (host string, port int, t lb.TLS, ok bool) {
-	host = lb.AnyHost
+func tlsSubject(cfg model.Config, claim plan.Claim, detail string) (host string, port int, t model.TLS, ok bool) {
+	host = plan.AnyHost
 	if detail == "h2" {
 		_, err := fmt.Sscanf(claim.Subject, "port %d", &port)
 		for _, t := range cfg.TLS {
@@ -169,7 +171,7 @@ func tlsSubject(cfg lb.Config, claim lb.Claim, detail string) (host string, port
 		if len(t.Hosts) > 0 && t.Hosts[0] != "" {
 			host = t.Hosts[0]
 		}
-		positions := map[string]lb.Pos{"versions": t.VersionsPos, "ciphers": t.CiphersPos, "certificate": t.CertPos}
+		positions := map[string]model.Pos{"versions": t.VersionsPos, "ciphers": t.CiphersPos, "certificate": t.CertPos}
 		if t.Sessions != nil {
 			positions["resumption"] = *t.Sessions
 		}

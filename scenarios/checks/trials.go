@@ -5,14 +5,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Trial is traffic that shows whether a claim holds.
 type Trial struct {
 	// Kind names the phase. Trials of the same kind can be one phase, in which the requests of each take turns.
 	Kind string
-	Load lb.Load // Requests of one claim, and Count for them; a Name is not needed
+	Load plan.Phase // Requests of one claim, and Count for them; a Name is not needed
 	// Apart is a trial of one request and many clients, which no other trial is to have: where they share a phase, its clients, its rate
 	// and its requests come on top of the others'.
 	Apart bool
@@ -100,7 +102,7 @@ func Order(kind string) int {
 }
 
 // Trials are those of every claim that has some.
-func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
+func Trials(cfg model.Config, claims []plan.Claim, terms Terms) map[string][]Trial {
 	all, needed := map[string][]Trial{}, map[string]bool{}
 	for _, claim := range claims {
 		check, err := Find(claim.Check)
@@ -114,7 +116,7 @@ func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
 		}
 		for _, t := range found {
 			for i := range t.Load.Requests {
-				if t.Load.Engine != lb.Prober { // whose requests may be several claims' questions
+				if t.Load.Engine != plan.Prober { // whose requests may be several claims' questions
 					t.Load.Requests[i].Claim = claim.ID
 				}
 			}
@@ -129,17 +131,17 @@ func Trials(cfg lb.Config, claims []lb.Claim, terms Terms) map[string][]Trial {
 }
 
 // Plain is a request that a backend answers.
-func Plain(cfg lb.Config) (lb.Request, bool) {
+func Plain(cfg model.Config) (plan.Request, bool) {
 	for _, r := range proxied(cfg) {
 		if len(r.Access) == 0 {
 			return ask(r, nil), true
 		}
 	}
-	return lb.Request{}, false
+	return plan.Request{}, false
 }
 
 // Aside is a request that the balancer answers by itself, and as often as one likes.
-func Aside(cfg lb.Config) (lb.Request, bool) {
+func Aside(cfg model.Config) (plan.Request, bool) {
 	for _, r := range cfg.Routes {
 		if r.Internal || r.Regex || r.Answer == nil && r.Redirect == nil || len(r.Access)+len(r.Limits)+len(r.When)+len(r.Rules) > 0 || r.Auth != nil {
 			continue
@@ -149,21 +151,21 @@ func Aside(cfg lb.Config) (lb.Request, bool) {
 			return request, true
 		}
 	}
-	return lb.Request{}, false
+	return plan.Request{}, false
 }
 
 // toPool is a request that some route takes to a pool, or to a split.
-func toPool(cfg lb.Config, pool string) (lb.Request, bool) {
+func toPool(cfg model.Config, pool string) (plan.Request, bool) {
 	for _, r := range proxied(cfg) {
 		if r.Pool == pool && len(r.Access) == 0 {
 			return ask(r, nil), true
 		}
 	}
-	return lb.Request{}, false
+	return plan.Request{}, false
 }
 
 // statesOf is how many balancing states a pool has; 0 where that is not known.
-func statesOf(cfg lb.Config, pool lb.Pool, cpus int) int {
+func statesOf(cfg model.Config, pool model.Pool, cpus int) int {
 	switch {
 	case pool.SharedState:
 		return 1
@@ -174,15 +176,15 @@ func statesOf(cfg lb.Config, pool lb.Pool, cpus int) int {
 }
 
 // bearsOn says whether a phase was sent for a kind of promise, among others.
-func bearsOn(l lb.Load, check string) bool {
+func bearsOn(l plan.Phase, check string) bool {
 	return len(l.Checks) == 0 || slices.Contains(l.Checks, check)
 }
 
 // focused leaves out the phases that do not bear on a kind of promise.
-func focused(h lb.History, check string) lb.History {
-	bears := make([]bool, len(h.Plan.Loads))
+func focused(h history.History, check string) history.History {
+	bears := make([]bool, len(h.Plan.Phases))
 	all := true
-	for i, l := range h.Plan.Loads {
+	for i, l := range h.Plan.Phases {
 		bears[i] = bearsOn(l, check)
 		all = all && bears[i]
 	}
@@ -190,7 +192,7 @@ func focused(h lb.History, check string) lb.History {
 		return h
 	}
 	hits, arrivals := h.Hits, h.Arrivals
-	h.Hits = func(yield func(lb.Hit) bool) {
+	h.Hits = func(yield func(history.Hit) bool) {
 		for hit := range hits {
 			if bears[hit.Load] && !yield(hit) {
 				return
@@ -198,13 +200,13 @@ func focused(h lb.History, check string) lb.History {
 		}
 	}
 	find := journeys(h)
-	h.Arrivals = func(yield func(lb.Arrival) bool) {
+	h.Arrivals = func(yield func(history.Arrival) bool) {
 		for a := range arrivals {
 			if j := find(a.Seq); (j == nil || bears[j.load]) && !yield(a) {
 				return
 			}
 		}
 	}
-	h.Env.Marks = slices.DeleteFunc(slices.Clone(h.Env.Marks), func(m lb.Mark) bool { return !bears[m.Event.Phase] })
+	h.Env.Marks = slices.DeleteFunc(slices.Clone(h.Env.Marks), func(m history.Mark) bool { return !bears[m.Event.Phase] })
 	return h
 }

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // HAProxy tries a server that refused a connection again after a second (or timeout connect), as often as retries says, the last
@@ -27,7 +28,7 @@ type waited struct {
 const manyMet = 50
 
 // waitsOf says how often requests to a pool may wait; ok is false where they do not.
-func waitsOf(cfg lb.Config, t *lb.Retry, pool lb.Pool) (w waited, ok bool) {
+func waitsOf(cfg model.Config, t *model.Retry, pool model.Pool) (w waited, ok bool) {
 	waits := strings.HasPrefix(pool.Method, "least") || turns(pool.Method) && !t.Elsewhere
 	if cfg.Balancer != "haproxy" || t.Wait == 0 || t.Attempts < 2 || !waits || repeats(t.On) {
 		return w, false
@@ -36,7 +37,7 @@ func waitsOf(cfg lb.Config, t *lb.Retry, pool lb.Pool) (w waited, ok bool) {
 }
 
 // see counts the waits of requests that were sent while a server was dead.
-func (w *waited) see(e *episode, h lb.History, pool lb.Pool, find func(uint64) *journey) {
+func (w *waited) see(e *episode, h history.History, pool model.Pool, find func(uint64) *journey) {
 	if e.rate == 0 || e.hangs {
 		return
 	}
@@ -71,15 +72,15 @@ func (w *waited) wrong() string {
 
 // inVain counts the attempts that HAProxy makes for requests to a pool of which all servers refuse connections, and are not known to:
 // as many for each as retries allows. requests is how many there were; wrong is empty where the attempts are as configured.
-func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey) (requests int, wrong string) {
+func inVain(h history.History, t *model.Retry, pool model.Pool, find func(uint64) *journey) (requests int, wrong string) {
 	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 || takenOut(pool) {
 		return 0, ""
 	}
-	ours := func(p lb.Pool) bool { // another pool with servers of this one
-		return p.Name != pool.Name && slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return serves(h.Plan.Config, pool.Name, s.Host) })
+	ours := func(p model.Pool) bool { // another pool with servers of this one
+		return p.Name != pool.Name && slices.ContainsFunc(p.Servers, func(s model.Server) bool { return serves(h.Plan.Config, pool.Name, s.Host) })
 	}
 	every := everyEpisode(h, pool, refusing...)
-	for phase := range h.Plan.Loads {
+	for phase := range h.Plan.Phases {
 		w, ok := unknownGone(every, pool, phase)
 		if !ok {
 			continue
@@ -102,7 +103,7 @@ func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey)
 		}
 		attempts, checks := 0, 0.
 		for a := range h.Attempts {
-			if a.At >= w.from && a.At <= w.to && a.From != h.Env.Client && slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return s.Host == a.Node && s.Port == a.Port }) {
+			if a.At >= w.from && a.At <= w.to && a.From != h.Env.Client && slices.ContainsFunc(rotation(pool), func(s model.Server) bool { return s.Host == a.Node && s.Port == a.Port }) {
 				attempts++
 			}
 		}
@@ -126,7 +127,7 @@ func inVain(h lb.History, t *lb.Retry, pool lb.Pool, find func(uint64) *journey)
 }
 
 // unknownGone is when all servers of a pool's rotation refuse connections in a phase, and no health check can have found it out.
-func unknownGone(every []*episode, pool lb.Pool, phase int) (w window, ok bool) {
+func unknownGone(every []*episode, pool model.Pool, phase int) (w window, ok bool) {
 	dead := map[string]bool{}
 	w.to = math.MaxInt64
 	for _, e := range every {
@@ -140,10 +141,10 @@ func unknownGone(every []*episode, pool lb.Pool, phase int) (w window, ok bool) 
 			w.to = min(w.to, e.mark.Ordered+soonest)
 		}
 	}
-	return w, w.from < w.to && !slices.ContainsFunc(rotation(pool), func(s lb.Server) bool { return !dead[s.Host] })
+	return w, w.from < w.to && !slices.ContainsFunc(rotation(pool), func(s model.Server) bool { return !dead[s.Host] })
 }
 
 // takenOut says whether failed requests take servers of a pool out before health checks do.
-func takenOut(pool lb.Pool) bool {
-	return slices.ContainsFunc(pool.Servers, func(s lb.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
+func takenOut(pool model.Pool) bool {
+	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
 }

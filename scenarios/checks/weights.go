@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
@@ -27,7 +29,7 @@ func spareOf(need int) int { return need + need/50 + 3 }
 // inTurns is how many requests of a trial of turns are in flight.
 const inTurns = 8
 
-func weightTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
+func weightTrials(cfg model.Config, claim plan.Claim, terms Terms) []Trial {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := toPool(cfg, claim.Subject)
 	if !ok {
@@ -38,19 +40,19 @@ func weightTrials(cfg lb.Config, claim lb.Claim, terms Terms) []Trial {
 	right, env := turnShares(pool, active, statesOf(cfg, pool, terms.CPUs))
 	need := env.Need(right, stats.Shares(wrong), 1-terms.Beta)
 	return []Trial{{
-		Kind: Turns, Load: lb.Load{Count: spareOf(need), Concurrency: inTurns, Requests: []lb.Request{r}},
+		Kind: Turns, Load: plan.Phase{Count: spareOf(need), Concurrency: inTurns, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s, with probability %g", ratio(wrong), ratio(weightsOf(active)), claim.Subject, 1-terms.Beta),
 	}}
 }
 
-func weightClaims(cfg lb.Config) []lb.Claim {
-	var claims []lb.Claim
+func weightClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
 	for _, pool := range cfg.Pools {
 		active := rotation(pool)
 		if !turns(pool.Method) || len(active) < 2 {
 			continue
 		}
-		claim := lb.Claim{
+		claim := plan.Claim{
 			ID: "weights/" + pool.Name, Check: "weights", Subject: pool.Name, Pos: pool.Pos,
 			Params:  map[string]float64{},
 			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
@@ -69,8 +71,8 @@ func weightClaims(cfg lb.Config) []lb.Claim {
 }
 
 // rotation is the servers that take turns: no backups, none marked down or with the weight 0.
-func rotation(pool lb.Pool) []lb.Server {
-	var active []lb.Server
+func rotation(pool model.Pool) []model.Server {
+	var active []model.Server
 	for _, s := range pool.Servers {
 		if !s.Backup && !s.Down && !s.Drain {
 			active = append(active, s)
@@ -83,12 +85,12 @@ func rotation(pool lb.Pool) []lb.Server {
 const nobodyUp = "no server of the pool is in rotation, so that no request can show it"
 
 // deserted says whether a pool has no server that could answer a request.
-func deserted(cfg lb.Config, pool string) bool {
+func deserted(cfg model.Config, pool string) bool {
 	p, ok := cfg.Pool(pool)
-	return ok && !slices.ContainsFunc(p.Servers, func(s lb.Server) bool { return !s.Down && !s.Drain })
+	return ok && !slices.ContainsFunc(p.Servers, func(s model.Server) bool { return !s.Down && !s.Drain })
 }
 
-func weightsOf(servers []lb.Server) []int {
+func weightsOf(servers []model.Server) []int {
 	var w []int
 	for _, s := range servers {
 		w = append(w, s.Weight)
@@ -97,7 +99,7 @@ func weightsOf(servers []lb.Server) []int {
 }
 
 // states says how many independent balancing states the configuration makes.
-func states(cfg lb.Config, pool lb.Pool) string {
+func states(cfg model.Config, pool model.Pool) string {
 	switch {
 	case pool.SharedState:
 		return "one balancing state for all requests"
@@ -108,7 +110,7 @@ func states(cfg lb.Config, pool lb.Pool) string {
 }
 
 // fraction prints a weight's share of all as 1/6, reduced.
-func fraction(weight int, servers []lb.Server) string {
+func fraction(weight int, servers []model.Server) string {
 	total := 0
 	for _, s := range servers {
 		total += s.Weight
@@ -123,16 +125,16 @@ func fraction(weight int, servers []lb.Server) string {
 // percent3 prints a ratio with a tenth of a per cent, as 16.7 %.
 func percent3(ratio float64) string { return fmt.Sprintf("%.1f %%", 100*ratio) }
 
-func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
+func judgeWeights(claim plan.Claim, h history.History) Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok {
-		return lb.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+		return Finding{Cannot: "the configuration has no pool " + claim.Subject}
 	}
 	if why := astray(h.Plan.Config, pool.Name); why != "" {
-		return lb.Finding{Cannot: why}
+		return Finding{Cannot: why}
 	}
-	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Loads, func(l lb.Load) bool { return l.Clients.Cookies && bearsOn(l, "weights") }) {
-		return lb.Finding{Broken: "clients that bring their cookie back take no turns"}
+	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Clients.Cookies && bearsOn(l, "weights") }) {
+		return Finding{Broken: "clients that bring their cookie back take no turns"}
 	}
 	active := rotation(pool)
 	m := h.Env.Workers
@@ -140,7 +142,7 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 		m = 1
 	}
 	if len(h.Env.Marks) > 0 && m > 0 {
-		f := lb.Finding{Test: envelopeTest(pool, m) + ", where it is known who shares", Broken: unknownShares(h)}
+		f := Finding{Test: envelopeTest(pool, m) + ", where it is known who shares", Broken: unknownShares(h)}
 		if f.Broken == "" {
 			judgeWeightsAround(&f, h, pool, episodes(h, pool, refusing...), m)
 		}
@@ -153,7 +155,7 @@ func judgeWeights(claim lb.Claim, h lb.History) lb.Finding {
 	}
 	env = env.Widen(tally.slack)
 	wrong := stats.Nearest(weightsOf(active))
-	f := lb.Finding{
+	f := Finding{
 		N:      tally.total,
 		Need:   env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta),
 		Broken: broken,
@@ -188,10 +190,10 @@ const unseen = 2
 
 // turnShares are the shares that turns by weight come to, and bounds on how far counts are from them while the same servers take
 // them all along, wherever in their turns they began; nginx's begin anew with its workers.
-func turnShares(pool lb.Pool, servers []lb.Server, states int) ([]float64, stats.Envelope) {
+func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
 	weights := weightsOf(servers)
 	switch pool.Method {
-	case lb.RoundRobin:
+	case model.RoundRobin:
 		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(unseen)
 	case "wrr":
 		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Anywhere().Times(states).Widen(unseen)
@@ -203,7 +205,7 @@ func turnShares(pool lb.Pool, servers []lb.Server, states int) ([]float64, stats
 }
 
 // turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the request.
-func turnsFromStart(pool lb.Pool, servers []lb.Server, states, picks int) ([]float64, stats.Envelope) {
+func turnsFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
 	shares, env := turnShares(pool, servers, states)
 	if pool.Method != "roundrobin" || picks == 0 || picks > longestReplay {
 		return shares, env
@@ -219,10 +221,10 @@ func turnsFromStart(pool lb.Pool, servers []lb.Server, states, picks int) ([]flo
 const longestReplay = 1 << 22
 
 // envelopeAround is wider: the sum over several stretches of time, before which servers have come or gone.
-func envelopeAround(pool lb.Pool, servers []lb.Server, states, stretches int) ([]float64, stats.Envelope) {
+func envelopeAround(pool model.Pool, servers []model.Server, states, stretches int) ([]float64, stats.Envelope) {
 	weights := weightsOf(servers)
 	switch pool.Method {
-	case lb.RoundRobin:
+	case model.RoundRobin:
 		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states)
 	case "wrr":
 		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
@@ -234,7 +236,7 @@ func envelopeAround(pool lb.Pool, servers []lb.Server, states, stretches int) ([
 }
 
 // drifts says where a balancer's own turns do not quite come to the weights.
-func drifts(active []lb.Server, shares []float64) string {
+func drifts(active []model.Server, shares []float64) string {
 	worst, by := 0, 0.0
 	for i, p := range stats.Shares(weightsOf(active)) {
 		if d := math.Abs(shares[i]-p) / p; d > by {
@@ -252,32 +254,32 @@ func drifts(active []lb.Server, shares []float64) string {
 func percent2(ratio float64) string { return fmt.Sprintf("%.2f %%", 100*ratio) }
 
 // fresh says whether a pool's turns are all known from its start on: no phase that is left out reached it before one that is not.
-func fresh(plan lb.Plan, pool lb.Pool) bool {
+func fresh(p plan.Plan, pool model.Pool) bool {
 	left := false
-	for _, l := range plan.Loads {
+	for _, l := range p.Phases {
 		if bearsOn(l, "weights") {
 			if left {
 				return false
 			}
 			continue
 		}
-		left = left || slices.ContainsFunc(l.Requests, func(r lb.Request) bool {
+		left = left || slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
 			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := plan.Config.Route(r.Port, r.Header["Host"], path)
-			return route.Pool == pool.Name || splitsTo(plan.Config, route, pool)
+			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
+			return route.Pool == pool.Name || splitsTo(p.Config, route, pool)
 		})
 	}
 	return true
 }
 
 // envelopeTest names it.
-func envelopeTest(pool lb.Pool, states int) string {
-	law := map[string]string{lb.RoundRobin: "smooth weighted round robin", "wrr": "earliest deadline first"}[pool.Method]
+func envelopeTest(pool model.Pool, states int) string {
+	law := map[string]string{model.RoundRobin: "smooth weighted round robin", "wrr": "earliest deadline first"}[pool.Method]
 	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", cmp.Or(law, "HAProxy's "+pool.Method), plural(states, "independent state"))
 }
 
 // unknownShares says why nothing can be said of shares around faults.
-func unknownShares(h lb.History) string {
+func unknownShares(h history.History) string {
 	if why := lostWitness(h); why != "" {
 		return why
 	}
@@ -298,7 +300,7 @@ type poolTally struct {
 }
 
 // tallyPool counts arrivals, and says why the law does not apply to them where it does not.
-func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, broken string) {
+func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poolTally, broken string) {
 	t.counts = make([]int, len(active))
 	index := map[string]int{}
 	for i, s := range active {
@@ -353,20 +355,20 @@ func tallyPool(pool lb.Pool, active []lb.Server, h lb.History) (t poolTally, bro
 }
 
 // splitsTo says whether some of a route's requests go to a pool, by a split.
-func splitsTo(cfg lb.Config, r lb.Route, pool lb.Pool) bool {
+func splitsTo(cfg model.Config, r model.Route, pool model.Pool) bool {
 	s, is := cfg.Split(r.Pool)
-	return is && slices.ContainsFunc(s.Shares, func(share lb.Share) bool { return share.Pool == pool.Name })
+	return is && slices.ContainsFunc(s.Shares, func(share model.Share) bool { return share.Pool == pool.Name })
 }
 
 // tallyHits counts a pool's hits, those that the balancer failed, and those that the sender may not have sent.
-func tallyHits(pool lb.Pool, h lb.History, find func(uint64) *journey) (hits, failed, unsent int) {
+func tallyHits(pool model.Pool, h history.History, find func(uint64) *journey) (hits, failed, unsent int) {
 	for hit := range h.Hits {
 		if j := find(hit.Seq); j == nil || j.route.Pool != pool.Name && !splitsTo(h.Plan.Config, j.route, pool) {
 			continue
 		}
 		hits++
 		switch {
-		case hit.Err == lb.Tester:
+		case hit.Err == history.Tester:
 			unsent++
 		case hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504:
 			failed++
@@ -375,16 +377,16 @@ func tallyHits(pool lb.Pool, h lb.History, find func(uint64) *journey) (hits, fa
 	return hits, failed, unsent
 }
 
-func mostInFlight(p lb.Plan) int {
+func mostInFlight(p plan.Plan) int {
 	most := 0
-	for _, l := range p.Loads {
+	for _, l := range p.Phases {
 		most = max(most, l.Concurrency)
 	}
 	return most
 }
 
 // describe prints what was counted and what the law allows.
-func describe(active []lb.Server, t poolTally, shares []float64, env stats.Envelope) (measured, predicted string) {
+func describe(active []model.Server, t poolTally, shares []float64, env stats.Envelope) (measured, predicted string) {
 	var got, want []string
 	low, high := 0.0, 0.0
 	for i := range active {

@@ -5,23 +5,25 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Of a pool that nobody can answer for no run shows anything, whatever is done to it.
 func TestDeserted(t *testing.T) {
-	f := func(cannot string, servers ...lb.Server) {
+	f := func(cannot string, servers ...model.Server) {
 		t.Helper()
-		route := lb.Route{Path: "/", Port: 80, Pool: "p"}
-		h := lb.History{
-			Hits: func(func(lb.Hit) bool) {}, Arrivals: func(func(lb.Arrival) bool) {}, Attempts: func(func(lb.Attempt) bool) {},
-			Plan: lb.Plan{Config: lb.Config{Pools: []lb.Pool{{Name: "p", Servers: servers}}, Routes: []lb.Route{route}}},
+		route := model.Route{Path: "/", Port: 80, Pool: "p"}
+		h := history.History{
+			Hits: func(func(history.Hit) bool) {}, Arrivals: func(func(history.Arrival) bool) {}, Attempts: func(func(history.Attempt) bool) {},
+			Plan: plan.Plan{Config: model.Config{Pools: []model.Pool{{Name: "p", Servers: servers}}, Routes: []model.Route{route}}},
 		}
-		assert.Equal(t, cannot, judgeOnce(lb.Claim{Subject: route.Key()}, h).Cannot)
-		assert.Equal(t, cannot, judgeReload(lb.Claim{}, h).Cannot)
+		assert.Equal(t, cannot, judgeOnce(plan.Claim{Subject: route.Key()}, h).Cannot)
+		assert.Equal(t, cannot, judgeReload(plan.Claim{}, h).Cannot)
 	}
-	f(nobodyUp, lb.Server{Host: "a", Down: true})
-	f(nobodyUp, lb.Server{Host: "a", Drain: true}, lb.Server{Host: "b", Down: true})
-	f("", lb.Server{Host: "a", Down: true}, lb.Server{Host: "b", Backup: true})
-	f("", lb.Server{Host: "a"})
+	f(nobodyUp, model.Server{Host: "a", Down: true})
+	f(nobodyUp, model.Server{Host: "a", Drain: true}, model.Server{Host: "b", Down: true})
+	f("", model.Server{Host: "a", Down: true}, model.Server{Host: "b", Backup: true})
+	f("", model.Server{Host: "a"})
 }

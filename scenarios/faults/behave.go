@@ -8,14 +8,14 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // What the faults have in common that a service does by itself: it is told how to misbehave, for how long, and says at the
 // end how often it did.
 
 // onBackends is what they can be put on.
-var onBackends = []lb.Role{lb.Backend}
+var onBackends = []plan.Role{plan.Backend}
 
 // behaviours are the names of them.
 var behaviours = []string{

@@ -5,7 +5,8 @@ import (
 	"errors"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var certificate = Fault{
@@ -37,13 +38,13 @@ var distrusts = map[string]string{"expired": " is after ", "early": " is before 
 
 // replace puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
 // watches its files would not notice otherwise.
-func (s Site) replace(ctx context.Context, files []lb.File) error {
-	if s.Spec.Role != lb.Balancer {
+func (s Site) replace(ctx context.Context, files []model.File) error {
+	if s.Spec.Role != plan.Balancer {
 		return s.Node.Write(ctx, files...)
 	}
 	main, err := mainFile(s)
 	if err != nil {
 		return err
 	}
-	return s.order(ctx, append(files, lb.NewFile(main.at, main.file.Content))...)
+	return s.order(ctx, append(files, model.NewFile(main.at, main.file.Content))...)
 }

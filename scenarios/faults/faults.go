@@ -14,14 +14,15 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Fault is one way to break a node.
 type Fault struct {
 	Name string
 	Doc  string
-	On   []lb.Role // the nodes that it can be put on
+	On   []plan.Role // the nodes that it can be put on
 	Args []Arg
 	// Order puts the fault in force. undo takes it back; it is called once, and may say what became of the fault meanwhile.
 	Order func(ctx context.Context, s Site) (undo func(context.Context) error, err error)
@@ -102,7 +103,7 @@ type Node interface {
 	// Call asks the node's control port for something.
 	Call(ctx context.Context, path string, body []byte) ([]byte, error)
 	// Write puts files in place, named by it, Signal tells the first process of something, KillOne kills a process whose title begins so.
-	Write(ctx context.Context, files ...lb.File) error
+	Write(ctx context.Context, files ...model.File) error
 	Signal(ctx context.Context, signal string) error
 	KillOne(ctx context.Context, title string) error
 	// Processes are the ids of the node's workers, in order.
@@ -114,25 +115,25 @@ type Node interface {
 // Site is where a fault is put: on a node, between it and its peer, which also looks whether it is there.
 type Site struct {
 	Node, Peer Node
-	Others     []Node  // further peers
-	Worker     Node    // who sends the traffic, and reads the ledgers
-	Spec       lb.Spec // of Node
-	Config     lb.Config
+	Others     []Node    // further peers
+	Worker     Node      // who sends the traffic, and reads the ledgers
+	Spec       plan.Spec // of Node
+	Config     model.Config
 	Port       int    // of Node, to look at
 	TLS        bool   // which that port speaks
 	Host       string // that its certificate is for
 	Trust      []byte // PEM of the authority that signed it
 	// Renew makes the node's certificates anew, with a flaw; the files' names are their places.
-	Renew func(flaw string) ([]lb.File, error)
+	Renew func(flaw string) ([]model.File, error)
 	For   time.Duration
 	Args  Args
 }
 
 // On says whether a fault can be put on a node.
-func (f Fault) can(role lb.Role) bool { return slices.Contains(f.On, role) }
+func (f Fault) can(role plan.Role) bool { return slices.Contains(f.On, role) }
 
 // Check says why an event cannot be; nil where it can.
-func Check(e lb.Event, target lb.Spec) error {
+func Check(e plan.Event, target plan.Spec) error {
 	f, err := Find(e.Fault)
 	switch {
 	case err != nil:
@@ -165,8 +166,8 @@ func rolesOf(f Fault) string {
 
 // What faults are for: those that work on all nodes, and those that show in answers to HTTP.
 var (
-	anyNode  = []lb.Role{lb.Backend, lb.Balancer, lb.Dependency}
-	speakers = []lb.Role{lb.Backend, lb.Balancer}
+	anyNode  = []plan.Role{plan.Backend, plan.Balancer, plan.Dependency}
+	speakers = []plan.Role{plan.Backend, plan.Balancer}
 )
 
 // grace is how much longer than planned a rule stays before it takes itself back: nobody has healed it then.
@@ -176,7 +177,7 @@ const grace = 5 * time.Second
 // only opens a connection: a request would go through to a backend.
 func look(s Site, want agent.Want) agent.Look {
 	l := agent.Look{Timeout: 250 * time.Millisecond, Every: 5 * time.Millisecond, Within: 10 * time.Second, Want: want, TLS: s.TLS}
-	if s.Spec.Role == lb.Backend {
+	if s.Spec.Role == plan.Backend {
 		l.Path = "/health"
 	}
 	return l

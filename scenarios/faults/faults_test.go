@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // simulated is a node in memory. Its fields say what orders do not work on it.
@@ -28,18 +29,23 @@ type simulated struct {
 	broken       error
 }
 
-func (n *simulated) Kill(context.Context, string) error    { n.down = !n.deaf; return n.broken }
-func (n *simulated) Start(context.Context) error           { n.down = false; return n.broken }
-func (n *simulated) Running(context.Context) (bool, error) { return !n.down, n.broken }
-func (n *simulated) Pause(context.Context) error           { n.frozen = !n.deaf; return n.broken }
+func (n *simulated) Kill(context.Context, string) error { n.down = !n.deaf; return n.broken }
 
-func (n *simulated) Unpause(context.Context) error        { n.frozen = false; return n.broken }
+func (n *simulated) Start(context.Context) error { n.down = false; return n.broken }
+
+func (n *simulated) Running(context.Context) (bool, error) { return !n.down, n.broken }
+
+func (n *simulated) Pause(context.Context) error { n.frozen = !n.deaf; return n.broken }
+
+func (n *simulated) Unpause(context.Context) error { n.frozen = false; return n.broken }
+
 func (n *simulated) Paused(context.Context) (bool, error) { return n.frozen, n.broken }
+
 func (n *simulated) Addresses(context.Context) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, n.broken
 }
 
-func (n *simulated) Write(_ context.Context, files ...lb.File) error {
+func (n *simulated) Write(_ context.Context, files ...model.File) error {
 	n.said = files[0].Name + "\n" + string(files[0].Content)
 	return n.broken
 }
@@ -98,16 +104,16 @@ func (e *eyes) Look(_ context.Context, l agent.Look) (agent.Seen, error) {
 	return agent.Seen{From: time.Duration(len(e.looks)), To: time.Minute, End: agent.Refused}, nil
 }
 
-func site(n *simulated, role lb.Role) Site {
+func site(n *simulated, role plan.Role) Site {
 	return Site{
 		Node: n, Peer: &simulated{}, Worker: &simulated{}, Port: 8000, For: time.Second, Args: Args{"notice": "10ms"},
-		Renew: func(flaw string) ([]lb.File, error) {
-			return []lb.File{lb.NewFile("/tls.pem", []byte("flaw: "+flaw))}, nil
+		Renew: func(flaw string) ([]model.File, error) {
+			return []model.File{model.NewFile("/tls.pem", []byte("flaw: "+flaw))}, nil
 		},
-		Spec: lb.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}},
-		Config: lb.Config{
-			Files: []lb.File{lb.NewFile("x.conf", []byte("pool {\n  server a\n  server b\n    weight 2\n}\n"))},
-			Pools: []lb.Pool{{Servers: []lb.Server{{Host: "a", Pos: lb.Pos{File: "x.conf", Line: 2}}, {Host: "b", Pos: lb.Pos{File: "x.conf", Line: 3}}}}},
+		Spec: plan.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}},
+		Config: model.Config{
+			Files: []model.File{model.NewFile("x.conf", []byte("pool {\n  server a\n  server b\n    weight 2\n}\n"))},
+			Pools: []model.Pool{{Servers: []model.Server{{Host: "a", Pos: model.Pos{File: "x.conf", Line: 2}}, {Host: "b", Pos: model.Pos{File: "x.conf", Line: 3}}}}},
 		},
 	}
 }
@@ -150,9 +156,9 @@ func TestNoEffect(t *testing.T) {
 		assert.Zero(t, n.rules)
 		assert.False(t, n.down || n.frozen, f.Name)
 	}
-	_, err := Inject(t.Context(), pause, site(&simulated{deaf: true}, lb.Backend), &eyes{})
+	_, err := Inject(t.Context(), pause, site(&simulated{deaf: true}, plan.Backend), &eyes{})
 	assert.ErrorContains(t, err, "the node is paused: false, after it was ordered: true")
-	_, err = Inject(t.Context(), kill, site(&simulated{broken: errors.New("no such container")}, lb.Backend), &eyes{})
+	_, err = Inject(t.Context(), kill, site(&simulated{broken: errors.New("no such container")}, plan.Backend), &eyes{})
 	assert.ErrorContains(t, err, "no such container")
 }
 
@@ -160,24 +166,24 @@ func TestNoEffect(t *testing.T) {
 func TestNothingMetIt(t *testing.T) {
 	f := func(fault Fault, want string) {
 		t.Helper()
-		in, err := Inject(t.Context(), fault, site(&simulated{idle: true}, lb.Backend), &eyes{})
+		in, err := Inject(t.Context(), fault, site(&simulated{idle: true}, plan.Backend), &eyes{})
 		require.NoError(t, err)
 		_, err = in.Heal(t.Context())
 		assert.ErrorContains(t, err, want)
 	}
 	f(blackhole, "nothing passed while it was in force")
 	f(errorRatio, "no request met it while it was in force")
-	in, err := Inject(t.Context(), cpu, site(&simulated{deaf: true, cpus: 1}, lb.Backend), &eyes{})
+	in, err := Inject(t.Context(), cpu, site(&simulated{deaf: true, cpus: 1}, plan.Backend), &eyes{})
 	require.NoError(t, err)
 	_, err = in.Heal(t.Context())
 	assert.ErrorContains(t, err, "its limit was 1 cores when it should have been 0.05")
 }
 
 func TestCheck(t *testing.T) {
-	backend := lb.Spec{Name: "b1", Role: lb.Backend}
-	f := func(want, fault string, target lb.Spec, with map[string]string) {
+	backend := plan.Spec{Name: "b1", Role: plan.Backend}
+	f := func(want, fault string, target plan.Spec, with map[string]string) {
 		t.Helper()
-		err := Check(lb.Event{Fault: fault, Target: target.Name, With: with}, target)
+		err := Check(plan.Event{Fault: fault, Target: target.Name, With: with}, target)
 		if want == "" {
 			assert.NoError(t, err)
 			return
@@ -186,12 +192,12 @@ func TestCheck(t *testing.T) {
 	}
 	f("", "latency", backend, map[string]string{"delay": "20ms", "spread": "normal"})
 	f(`no fault is called "earthquake"`, "earthquake", backend, nil)
-	f("it is a balancer, and the fault is for backends", "hang", lb.Spec{Name: "nginx", Role: lb.Balancer}, nil)
+	f("it is a balancer, and the fault is for backends", "hang", plan.Spec{Name: "nginx", Role: plan.Balancer}, nil)
 	f("it speaks no TLS", "certificate", backend, nil)
-	f("", "certificate", lb.Spec{Name: "b1", Role: lb.Backend, TLS: []int{8443}}, nil)
-	f("", "pause", lb.Spec{Name: "redis", Role: lb.Dependency}, nil)
-	f("it is a dependency, and the fault is for backends and balancers", "cut", lb.Spec{Name: "redis", Role: lb.Dependency}, nil)
-	f("does not misbehave", "hang", lb.Spec{Name: "auth", Role: lb.Backend, Helper: true}, nil)
+	f("", "certificate", plan.Spec{Name: "b1", Role: plan.Backend, TLS: []int{8443}}, nil)
+	f("", "pause", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
+	f("it is a dependency, and the fault is for backends and balancers", "cut", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
+	f("does not misbehave", "hang", plan.Spec{Name: "auth", Role: plan.Backend, Helper: true}, nil)
 	f(`latency has no setting "duration"; it has delay, jitter, spread, way`, "latency", backend, map[string]string{"duration": "1s"})
 	f("invalid duration", "latency", backend, map[string]string{"delay": "soon"})
 	f("sideways is none of both, in, out", "latency", backend, map[string]string{"way": "sideways"})
@@ -207,7 +213,7 @@ func TestReload(t *testing.T) {
 	f := func(change, want string) {
 		t.Helper()
 		n := &simulated{}
-		s := site(n, lb.Balancer)
+		s := site(n, plan.Balancer)
 		s.Args = Args{"change": change}
 		in, err := Inject(t.Context(), reload, s, &eyes{})
 		require.NoError(t, err)
@@ -224,14 +230,14 @@ func TestReload(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Inject(ctx, reload, site(&simulated{deaf: true}, lb.Balancer), &eyes{})
+	_, err := Inject(ctx, reload, site(&simulated{deaf: true}, plan.Balancer), &eyes{})
 	assert.ErrorContains(t, err, "the balancer has made no new process")
 }
 
 // A certificate is replaced where it lies, the balancer told, and a good one put back.
 func TestCertificate(t *testing.T) {
 	n, e := &simulated{}, &eyes{}
-	s := site(n, lb.Backend)
+	s := site(n, plan.Backend)
 	s.Args, s.Trust, s.Host = Args{"flaw": "early"}, []byte("ours"), "a.example"
 	in, err := Inject(t.Context(), certificate, s, e)
 	require.NoError(t, err)
@@ -241,7 +247,7 @@ func TestCertificate(t *testing.T) {
 	_, err = in.Heal(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "/tls.pem\nflaw: ", n.said)
-	s = site(n, lb.Balancer)
+	s = site(n, plan.Balancer)
 	_, err = Inject(t.Context(), certificate, s, e)
 	require.NoError(t, err)
 	assert.Equal(t, 1, n.generation, "it is told to take over its configuration")
@@ -250,7 +256,7 @@ func TestCertificate(t *testing.T) {
 // Who has the node's name moves with it: the name means the new address for its peer and for the worker, until it moves back.
 func TestMove(t *testing.T) {
 	n, peer, worker := &simulated{}, &simulated{}, &simulated{}
-	s := site(n, lb.Backend)
+	s := site(n, plan.Backend)
 	s.Peer, s.Worker = peer, worker
 	in, err := Inject(t.Context(), move, s, &eyes{})
 	require.NoError(t, err)

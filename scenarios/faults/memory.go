@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var memory = Fault{
-	Name: "memory", On: []lb.Role{lb.Backend}, Lasting: true,
+	Name: "memory", On: []plan.Role{plan.Backend}, Lasting: true,
 	Doc: "the process takes memory until the kernel kills it; its container brings it back",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		go func() { _, _ = s.Node.Call(ctx, "/exhaust", nil) }() // it has no answer

@@ -10,11 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var reload = Fault{
-	Name: "reload", On: []lb.Role{lb.Balancer}, Masters: true,
+	Name: "reload", On: []plan.Role{plan.Balancer}, Masters: true,
 	Doc: "the balancer is told to take over its configuration, and at the end the one from before",
 	Args: []Arg{
 		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; without the last server of the first pool with two or more; one that it must reject, going on with the old one"},
@@ -35,10 +36,10 @@ func orderReload(ctx context.Context, s Site) (func(context.Context) error, erro
 	for i := range s.Args.count("times") {
 		put := func() error { return takeOver(ctx, s, old.at, changed, s.Args["change"] != "broken") }
 		if s.Spec.Reload == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
-			put = func() error { return s.order(ctx, lb.NewFile(old.at, changed)) }
+			put = func() error { return s.order(ctx, model.NewFile(old.at, changed)) }
 		}
 		if err := put(); err != nil {
-			return nil, errors.Join(err, s.order(context.WithoutCancel(ctx), lb.NewFile(old.at, old.file.Content)))
+			return nil, errors.Join(err, s.order(context.WithoutCancel(ctx), model.NewFile(old.at, old.file.Content)))
 		}
 	}
 	return func(ctx context.Context) error { return takeOver(ctx, s, old.at, old.file.Content, true) }, nil
@@ -47,7 +48,7 @@ func orderReload(ctx context.Context, s Site) (func(context.Context) error, erro
 // placed is a file of the configuration, and where it is in the container.
 type placed struct {
 	at   string
-	file *lb.File
+	file *model.File
 }
 
 // mainFile is the file that is changed: the one that the first pool with two servers stands in.
@@ -57,7 +58,7 @@ func mainFile(s Site) (placed, error) {
 		name = pool.Servers[0].Pos.File
 	}
 	for at, file := range s.Spec.Files {
-		i := slices.IndexFunc(s.Config.Files, func(f lb.File) bool { return f.Name == name })
+		i := slices.IndexFunc(s.Config.Files, func(f model.File) bool { return f.Name == name })
 		if file == name && i >= 0 {
 			return placed{at, &s.Config.Files[i]}, nil
 		}
@@ -66,7 +67,7 @@ func mainFile(s Site) (placed, error) {
 }
 
 // widest is the first pool with two servers or more; nil where there is none.
-func widest(cfg lb.Config) *lb.Pool {
+func widest(cfg model.Config) *model.Pool {
 	for i := range cfg.Pools {
 		if len(cfg.Pools[i].Servers) > 1 {
 			return &cfg.Pools[i]
@@ -76,7 +77,7 @@ func widest(cfg lb.Config) *lb.Pool {
 }
 
 // change writes a configuration anew.
-func change(how string, file lb.File, cfg lb.Config) ([]byte, error) {
+func change(how string, file model.File, cfg model.Config) ([]byte, error) {
 	switch how {
 	case "comment":
 		return append(slices.Clone(file.Content), "\n# taken over\n"...), nil
@@ -113,7 +114,7 @@ func takeOver(ctx context.Context, s Site, at string, content []byte, accepted b
 	if err != nil {
 		return err
 	}
-	if err := s.order(ctx, lb.NewFile(at, content)); err != nil {
+	if err := s.order(ctx, model.NewFile(at, content)); err != nil {
 		return err
 	}
 	switch {
@@ -128,7 +129,7 @@ func takeOver(ctx context.Context, s Site, at string, content []byte, accepted b
 }
 
 // order puts files in place and tells the balancer.
-func (s Site) order(ctx context.Context, files ...lb.File) error {
+func (s Site) order(ctx context.Context, files ...model.File) error {
 	if err := s.Node.Write(ctx, files...); err != nil {
 		return fmt.Errorf("put %s in place: %w", path.Base(files[len(files)-1].Name), err)
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var slowClose = Fault{
-	Name: "slow-close", On: []lb.Role{lb.Backend},
+	Name: "slow-close", On: []plan.Role{plan.Backend},
 	Doc:  "connections that the node ends are closed later",
 	Args: []Arg{{"delay", Time, "500ms", "by how much"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var workerKill = Fault{
-	Name: "worker-kill", On: []lb.Role{lb.Balancer}, Masters: true, Lasting: true,
+	Name: "worker-kill", On: []plan.Role{plan.Balancer}, Masters: true, Lasting: true,
 	Doc: "one of the balancer's worker processes is killed; its master starts another",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		before, err := s.Node.Processes(ctx)

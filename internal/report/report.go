@@ -1,27 +1,13 @@
-package lb
+package report
 
 import (
 	"cmp"
 	"fmt"
 	"time"
-)
 
-// Finding is the evidence on one claim.
-type Finding struct {
-	N         int     // observations that bear on the claim
-	Need      int     // observations that make an Upheld worth its name
-	P         float64 // p-value, read only where Tested
-	Tested    bool
-	Anytime   bool     // P holds however few observations there are
-	Counter   []string // observations that contradict the claim whatever the chance
-	Broken    string   // why the law does not apply to this run
-	Cannot    string   // why no run of this harness can decide it
-	Test      string   // the law used
-	Measured  string
-	Predicted string
-	Power     string // what the run would have caught
-	Note      string
-}
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
+)
 
 // Outcome is what a run says of a claim. The zero value is Undecided: silence proves nothing.
 type Outcome int
@@ -54,32 +40,32 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 
 // Verdict is the decision on one claim, with all that a reader needs to doubt it.
 type Verdict struct {
-	Claim     Claim    `json:"claim"`
-	Outcome   Outcome  `json:"outcome"`
-	Test      string   `json:"test"`
-	N         int      `json:"n"`
-	Need      int      `json:"need"`
-	P         *float64 `json:"p,omitempty"` // after Holm's correction over the run
-	Measured  string   `json:"measured"`
-	Predicted string   `json:"predicted"`
-	Power     string   `json:"power,omitempty"`
-	Reason    string   `json:"reason"`
-	Counter   []string `json:"counter_examples,omitempty"`
+	Claim     plan.Claim `json:"claim"`
+	Outcome   Outcome    `json:"outcome"`
+	Test      string     `json:"test"`
+	N         int        `json:"n"`
+	Need      int        `json:"need"`
+	P         *float64   `json:"p,omitempty"` // after Holm's correction over the run
+	Measured  string     `json:"measured"`
+	Predicted string     `json:"predicted"`
+	Power     string     `json:"power,omitempty"`
+	Reason    string     `json:"reason"`
+	Counter   []string   `json:"counter_examples,omitempty"`
 	// Outside: the scenario did not set out to decide this kind of promise. It is told, and changes no exit code.
 	Outside bool `json:"outside,omitempty"`
 }
 
 // Report is all that is said of a run.
 type Report struct {
-	Schema   string      `json:"schema"` // ReportSchema
-	Name     string      `json:"name"`
-	Alpha    float64     `json:"alpha"`
-	Beta     float64     `json:"beta"`
-	Env      Environment `json:"environment"`
-	Judged   string      `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
-	Verdicts []Verdict   `json:"verdicts"`
-	Phases   []Phase     `json:"phases"`
-	Ledger   Ledger      `json:"ledger"`
+	Schema   string              `json:"schema"` // ReportSchema
+	Name     string              `json:"name"`
+	Alpha    float64             `json:"alpha"`
+	Beta     float64             `json:"beta"`
+	Env      history.Environment `json:"environment"`
+	Judged   string              `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
+	Verdicts []Verdict           `json:"verdicts"`
+	Phases   []Phase             `json:"phases"`
+	Ledger   Ledger              `json:"ledger"`
 }
 
 // Builds says which lbproof recorded the run and which judged it, where these were two. It is empty where one did both.
@@ -106,7 +92,7 @@ type Phase struct {
 	Max      time.Duration  `json:"max_ns"`
 	LagP99   time.Duration  `json:"lag_p99_ns"` // Sent − Due, where a connection was free
 	CPU      float64        `json:"sender_cpu"` // cores
-	Engine   Engine         `json:"engine"`
+	Engine   plan.Engine    `json:"engine"`
 	Conns    int            `json:"connections"` // opened
 	// The most requests that one connection carried at a time is 1, except over HTTP/2, whose streams share connections.
 	PerConn    float64       `json:"requests_per_connection"`

@@ -1,4 +1,4 @@
-package lb
+package plan
 
 import (
 	"fmt"
@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // The bounds of a plan. PlanSize, in bytes, is that of its JSON form.
@@ -37,7 +39,7 @@ func (p Plan) Validate() error {
 	for _, part := range []struct {
 		at    string
 		value any
-	}{{"specs", p.Specs}, {"loads", p.Loads}, {"events", p.Events}} {
+	}{{"specs", p.Specs}, {"loads", p.Phases}, {"events", p.Events}} {
 		if err := bounded(part.at, reflect.ValueOf(part.value)); err != nil {
 			return err
 		}
@@ -186,13 +188,13 @@ func (s Spec) validatePaths(at string) error {
 
 func (p Plan) validateLoads() error {
 	switch {
-	case len(p.Loads) > mostLoads:
-		return fmt.Errorf("loads: there are %d; a run has %d at most", len(p.Loads), mostLoads)
+	case len(p.Phases) > mostLoads:
+		return fmt.Errorf("loads: there are %d; a run has %d at most", len(p.Phases), mostLoads)
 	case len(p.Events) > mostEvents:
 		return fmt.Errorf("events: there are %d; a run has %d at most", len(p.Events), mostEvents)
 	}
 	total := 0
-	for i, l := range p.Loads {
+	for i, l := range p.Phases {
 		if err := l.validate(fmt.Sprintf("loads[%d]", i)); err != nil {
 			return err
 		}
@@ -203,7 +205,7 @@ func (p Plan) validateLoads() error {
 	return nil
 }
 
-func (l Load) validate(at string) error {
+func (l Phase) validate(at string) error {
 	switch {
 	case !slices.Contains([]Engine{Goroutines, Epoll, Vegeta, WebSocket, Prober}, l.Engine):
 		return fmt.Errorf("%s.engine: there is no engine %q", at, l.Engine)
@@ -228,7 +230,7 @@ func (l Load) validate(at string) error {
 }
 
 // validate reports a shape that has no due times for all of a load's requests.
-func (s Shape) validate(l Load) error {
+func (s Shape) validate(l Phase) error {
 	switch s.Kind {
 	case "", Poisson:
 		return nil
@@ -321,8 +323,8 @@ func (m Module) validate() error {
 }
 
 // needed reports a place of a made file that leads out of the container's root.
-func needed(at string, n Need) error {
-	if n.Kind == NeedHost {
+func needed(at string, n model.Need) error {
+	if n.Kind == model.NeedHost {
 		return nil
 	}
 	for _, name := range []string{n.Path, n.With} {

@@ -1,4 +1,4 @@
-package lb
+package plan
 
 import (
 	"encoding/binary"
@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // Claim is one promise of a configuration.
@@ -16,7 +18,7 @@ type Claim struct {
 	Check   string             `json:"check"`   // the name of the check that judges it
 	Subject string             `json:"subject"` // the pool, path or container it is about
 	Text    string             `json:"text"`    // one English sentence
-	Pos     Pos                `json:"pos"`
+	Pos     model.Pos          `json:"pos"`
 	Params  map[string]float64 `json:"params,omitempty"`  // the numbers it predicts
 	Assumes []string           `json:"assumes,omitempty"` // what must hold for the law that judges it
 	// Implicit: nobody wrote it, it is a default; Pos is the line that it comes with.
@@ -25,12 +27,12 @@ type Claim struct {
 
 // Plan is all that a run needs, and no more. It is written before anything starts and never changed after.
 type Plan struct {
-	Schema string  `json:"schema"` // PlanSchema
-	Name   string  `json:"name"`
-	Alpha  float64 `json:"alpha"`
-	Beta   float64 `json:"beta"`
-	Config Config  `json:"config"`
-	Claims []Claim `json:"claims"`
+	Schema string       `json:"schema"` // PlanSchema
+	Name   string       `json:"name"`
+	Alpha  float64      `json:"alpha"`
+	Beta   float64      `json:"beta"`
+	Config model.Config `json:"config"`
+	Claims []Claim      `json:"claims"`
 	// Checks are the kinds of promises that the run sets out to decide; empty is all.
 	Checks []string `json:"checks,omitempty"`
 	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets it through.
@@ -40,7 +42,7 @@ type Plan struct {
 	Bounds map[Role]Bound `json:"bounds,omitempty"`
 	// Queries are the rules that Prometheus has.
 	Queries []Query `json:"queries,omitempty"`
-	Loads   []Load  `json:"loads"`
+	Phases  []Phase `json:"loads"`
 	Events  []Event `json:"events,omitempty"`
 }
 
@@ -57,11 +59,11 @@ type Event struct {
 
 // Query is an alerting or a recording rule of Prometheus.
 type Query struct {
-	Name      string   `json:"name"`
-	Alert     bool     `json:"alert,omitempty"`
-	Expr      string   `json:"expr"`
-	Selectors []string `json:"selectors"` // of series, in Expr
-	Pos       Pos      `json:"pos"`
+	Name      string    `json:"name"`
+	Alert     bool      `json:"alert,omitempty"`
+	Expr      string    `json:"expr"`
+	Selectors []string  `json:"selectors"` // of series, in Expr
+	Pos       model.Pos `json:"pos"`
 }
 
 // PlanSchema is the version of the plan's JSON form.
@@ -73,7 +75,7 @@ func (p Plan) Decides(c Claim) bool { return len(p.Checks) == 0 || slices.Contai
 // Check says what no run could keep to: phases without requests, faults in phases that are not there, files that are not what
 // their digests say.
 func (p Plan) Check() error {
-	for i, l := range p.Loads {
+	for i, l := range p.Phases {
 		switch {
 		case l.Count < 0:
 			return fmt.Errorf("phase %d (%s): count is %d", i, l.Name, l.Count)
@@ -82,12 +84,12 @@ func (p Plan) Check() error {
 		}
 	}
 	for i, e := range p.Events {
-		if e.Phase < 0 || e.Phase >= len(p.Loads) {
-			return fmt.Errorf("event %d (%s): it is in phase %d, and there are %d", i, e.Fault, e.Phase, len(p.Loads))
+		if e.Phase < 0 || e.Phase >= len(p.Phases) {
+			return fmt.Errorf("event %d (%s): it is in phase %d, and there are %d", i, e.Fault, e.Phase, len(p.Phases))
 		}
 	}
 	for _, f := range p.Config.Files {
-		if sum := Digest(f.Content); sum != f.SHA256 {
+		if sum := model.Digest(f.Content); sum != f.SHA256 {
 			return fmt.Errorf("configuration file %s: its content has the SHA-256 %s instead of %q", f.Name, sum, f.SHA256)
 		}
 	}
@@ -97,7 +99,7 @@ func (p Plan) Check() error {
 // Requests is how many requests the plan sends.
 func (p Plan) Requests() int {
 	n := 0
-	for _, l := range p.Loads {
+	for _, l := range p.Phases {
 		n += l.Count
 	}
 	return n
@@ -121,7 +123,7 @@ type Spec struct {
 	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
 	Ports    []int             `json:"ports,omitempty"`
 	TLS      []int             `json:"tls,omitempty"`      // those of Ports that speak TLS
-	Needs    []Need            `json:"needs,omitempty"`    // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
+	Needs    []model.Need      `json:"needs,omitempty"`    // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
 	Beside   string            `json:"beside,omitempty"`   // name of a node in whose network it is, and has its addresses
 	Hostname string            `json:"hostname,omitempty"` // that its container calls itself; empty: the engine makes one up
 	Address  string            `json:"address,omitempty"`  // that the configuration knows it by, where that is no name
@@ -138,7 +140,7 @@ type Spec struct {
 // Host is the node's host name on the run's network.
 func (s Spec) Host() string {
 	if s.Address != "" {
-		return "at-" + strings.ReplaceAll(s.Address, ".", "-") + "." + Reserved
+		return "at-" + strings.ReplaceAll(s.Address, ".", "-") + "." + model.Reserved
 	}
 	return HostOf(s.Name)
 }
@@ -209,8 +211,8 @@ type Module struct {
 	Package string `json:"package"` // within the module
 }
 
-// Load is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
-type Load struct {
+// Phase is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
+type Phase struct {
 	Name        string        `json:"name"`
 	Engine      Engine        `json:"engine"`        // what sends it
 	Via         string        `json:"via,omitempty"` // the peer that it is sent through; empty is the balancer
@@ -254,7 +256,7 @@ type Draws struct {
 }
 
 // Open says whether the load keeps its rate whatever the balancer does.
-func (l Load) Open() bool { return l.Rate > 0 }
+func (l Phase) Open() bool { return l.Rate > 0 }
 
 // What a closed loop is taken to get done, requests per second: for each in flight, and in all.
 const (
@@ -263,7 +265,7 @@ const (
 )
 
 // Takes is how long the load takes at most, roughly.
-func (l Load) Takes() time.Duration {
+func (l Phase) Takes() time.Duration {
 	rate := l.Rate
 	if !l.Open() {
 		rate = min(closedRate*float64(l.Concurrency), closedMost)
@@ -327,7 +329,7 @@ func ClientAddress(network netip.Prefix, client int) netip.Addr {
 // Addresses is how many client addresses the plan needs.
 func (p Plan) Addresses() int {
 	n := 0
-	for _, l := range p.Loads {
+	for _, l := range p.Phases {
 		if l.Clients.Addresses {
 			n = max(n, l.Clients.Last()+1)
 		}
@@ -336,7 +338,7 @@ func (p Plan) Addresses() int {
 }
 
 // Client is whose request number i is.
-func (l Load) Client(i int) int { return i / max(1, l.InRow) % max(1, l.Clients.Count) }
+func (l Phase) Client(i int) int { return i / max(1, l.InRow) % max(1, l.Clients.Count) }
 
 // Keys puts a key into every request, in a header or a cookie.
 type Keys struct {
@@ -347,7 +349,7 @@ type Keys struct {
 }
 
 // Key is the key of request number i; empty where the load has none. It is a function of the seed and i alone.
-func (l Load) Key(i int) string {
+func (l Phase) Key(i int) string {
 	switch n := uint64(len(l.Keys.Values)); {
 	case n == 0:
 		return ""
@@ -365,37 +367,6 @@ type Breaks struct {
 	Latency time.Duration `json:"latency_ns,omitempty"` // that more than 1 % of them exceeded, counted from when they were due
 }
 
-// BreakingPoint finds the first second that is worse than Breaks says, of hits in the order of their answers.
-type BreakingPoint struct {
-	Breaks Breaks
-	Broken bool
-	Second int // in which it broke, by the run's clock
-
-	hits, failed, slow int
-}
-
-// enoughToBreak is how many hits a second must have before it is judged.
-const enoughToBreak = 20
-
-// See counts a hit.
-func (b *BreakingPoint) See(h Hit) {
-	if b.Broken || b.Breaks == (Breaks{}) {
-		return
-	}
-	if second := int(h.Done / time.Second); second != b.Second {
-		b.Second, b.hits, b.failed, b.slow = second, 0, 0, 0
-	}
-	b.hits++
-	if h.Failed() {
-		b.failed++
-	}
-	if b.Breaks.Latency > 0 && h.Done-h.Due > b.Breaks.Latency {
-		b.slow++
-	}
-	failing := b.Breaks.Errors > 0 && float64(b.failed) > b.Breaks.Errors*float64(b.hits)
-	b.Broken = b.hits >= enoughToBreak && (failing || b.slow > b.hits/100)
-}
-
 // Request is what one hit sends.
 type Request struct {
 	Method string            `json:"method"`
@@ -403,7 +374,7 @@ type Request struct {
 	TLS    bool              `json:"tls,omitempty"`
 	Path   string            `json:"path"`
 	Header map[string]string `json:"header,omitempty"`
-	Body   Bytes             `json:"body,omitempty"`
+	Body   model.Bytes       `json:"body,omitempty"`
 	Size   int64             `json:"size,omitempty"`   // bytes that follow Body, all alike
 	Shake  *Shake            `json:"shake,omitempty"`  // the TLS handshake, where it is a certain one; of the engine prober
 	Silent Silence           `json:"silent,omitempty"` // of the engine prober
@@ -433,15 +404,15 @@ const (
 )
 
 // Request is the request that hit number i (from 0) of the load sends.
-func (l Load) Request(i int) Request { return l.Requests[l.Which(i)] }
+func (l Phase) Request(i int) Request { return l.Requests[l.Which(i)] }
 
 // Which is the place of request number i among Requests.
-func (l Load) Which(i int) int { return i / max(1, l.InRow) % len(l.Requests) }
+func (l Phase) Which(i int) int { return i / max(1, l.InRow) % len(l.Requests) }
 
 // First is the number of the first hit of a phase.
 func (p Plan) First(load int) uint64 {
 	first := uint64(1)
-	for _, l := range p.Loads[:load] {
+	for _, l := range p.Phases[:load] {
 		first += uint64(l.Count)
 	}
 	return first

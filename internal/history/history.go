@@ -1,10 +1,13 @@
-package lb
+package history
 
 import (
 	"hash/crc32"
 	"iter"
 	"net/url"
 	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // IDHeader joins a client's request to what a backend saw of it.
@@ -135,7 +138,7 @@ func (a Arrival) Check() (c Check, ok bool) {
 
 // History is what happened in a run. What is a sequence is read anew from storage by each loop, so memory stays flat.
 type History struct {
-	Plan     Plan
+	Plan     plan.Plan
 	Env      Environment
 	Hits     iter.Seq[Hit]
 	Arrivals iter.Seq[Arrival] // but health checks
@@ -157,12 +160,12 @@ type Environment struct {
 	Workers     int          `json:"workers"`  // worker processes seen running
 	ConfigSHA   string       `json:"config_sha256"`
 	Logged      []Logged     `json:"logged,omitempty"`  // what it complained of under the traffic
-	Said        []Said       `json:"said,omitempty"`    // warnings and errors that the balancer printed at its start
+	Said        []model.Said `json:"said,omitempty"`    // warnings and errors that the balancer printed at its start
 	Lines       []Line       `json:"lines,omitempty"`   // of the balancer's logs of requests, those with LogMark in them
 	Client      string       `json:"client"`            // address the traffic came from
 	Clients     string       `json:"clients,omitempty"` // network of the clients with addresses of their own, see ClientAddress
 	Nodes       []Node       `json:"nodes"`
-	Phases      []PhaseStats `json:"phases"`
+	Phases      []Phase      `json:"phases"`
 	Marks       []Mark       `json:"marks,omitempty"`
 	Queried     []Queried    `json:"queried,omitempty"`     // of Plan.Queries, in their order
 	Lost        []string     `json:"lost,omitempty"`        // ledgers with rows missing, and why
@@ -187,7 +190,7 @@ type Line struct {
 // Mark is an event that was really in force, from when to when since the run's origin, or why it was not. It began between
 // Before and From, and ended between Ended and To.
 type Mark struct {
-	Event   Event         `json:"event"`
+	Event   plan.Event    `json:"event"`
 	Ordered time.Duration `json:"ordered_ns"`
 	Before  time.Duration `json:"before_ns"` // when the last look began that did not see it, or Ordered
 	From    time.Duration `json:"from_ns"`   // when the first look began that saw it
@@ -228,17 +231,17 @@ type Attempt struct {
 
 // Node is how one container fared.
 type Node struct {
-	Name      string  `json:"name"`
-	Role      Role    `json:"role"`
-	Image     string  `json:"image"`
-	ImageID   string  `json:"image_id,omitempty"` // its digest, which names it for good
-	Source    string  `json:"source"`             // local, pulled or built, and from what
-	Address   string  `json:"address"`
-	CPUs      float64 `json:"cpus,omitempty"`
-	Memory    int64   `json:"memory,omitempty"`
-	Restarts  int     `json:"restarts"`
-	OOMKilled bool    `json:"oom_killed"`
-	Exit      string  `json:"exit,omitempty"` // how it ended, if it did before the harness stopped it
+	Name      string    `json:"name"`
+	Role      plan.Role `json:"role"`
+	Image     string    `json:"image"`
+	ImageID   string    `json:"image_id,omitempty"` // its digest, which names it for good
+	Source    string    `json:"source"`             // local, pulled or built, and from what
+	Address   string    `json:"address"`
+	CPUs      float64   `json:"cpus,omitempty"`
+	Memory    int64     `json:"memory,omitempty"`
+	Restarts  int       `json:"restarts"`
+	OOMKilled bool      `json:"oom_killed"`
+	Exit      string    `json:"exit,omitempty"` // how it ended, if it did before the harness stopped it
 }
 
 // Sample is what a container has used, as the engine counts it, about once a second. Counters grow from its start on.
@@ -253,8 +256,8 @@ type Sample struct {
 	Restarts  int
 }
 
-// PhaseStats is the sender's account of one phase.
-type PhaseStats struct {
+// Phase is the sender's account of one phase.
+type Phase struct {
 	Start time.Duration `json:"start_ns"`
 	End   time.Duration `json:"end_ns"`
 	CPU   time.Duration `json:"cpu_ns"` // of the sender, all threads

@@ -1,4 +1,4 @@
-package lb
+package model
 
 import (
 	"strings"
@@ -28,22 +28,6 @@ func TestHostFlaw(t *testing.T) {
 	f("bäck", "'ä' is no letter, digit, - or _")
 	f("a b", "' ' is no letter, digit, - or _")
 	f("a.b-", "its part b- begins or ends with -")
-}
-
-// The names of lbproof's own nodes are those of no host, and their host names lie in a domain of their own.
-func TestOwnNames(t *testing.T) {
-	for _, short := range []string{"nginx", "nginx-2", "redis"} {
-		node := OwnName(short)
-		assert.NotEmpty(t, HostFlaw(node), "no configuration can name it")
-		assert.Equal(t, short, Short(node))
-		assert.Equal(t, short+"."+Reserved, HostOf(node))
-		assert.True(t, InReserved(HostOf(node)))
-	}
-	assert.Equal(t, "worker.lbproof.internal", HostOf(WorkerName))
-	assert.True(t, InReserved("LBproof.Internal."))
-	assert.False(t, InReserved("mylbproof.internal"))
-	assert.True(t, SameHost("BACK-01.", "back-01"))
-	assert.False(t, SameHost("back-01", "back-01.example.com"))
 }
 
 // A request that names no host is no request for a host that has no name, nor for one that another route names.

@@ -1,4 +1,4 @@
-package lb
+package plan
 
 import (
 	"strings"
@@ -7,12 +7,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/model"
 )
 
 // valid is a plan that a run may have.
 func valid() Plan {
 	return Plan{
-		Schema: PlanSchema, Name: "p", Alpha: 0.001, Beta: 0.001, Config: Config{Files: []File{NewFile("nginx.conf", []byte("events {}"))}},
+		Schema: PlanSchema, Name: "p", Alpha: 0.001, Beta: 0.001, Config: model.Config{Files: []model.File{model.NewFile("nginx.conf", []byte("events {}"))}},
 		Specs: []Spec{
 			{
 				Name: "nginx", Role: Balancer, Command: []string{"nginx"}, Ports: []int{80, 443}, TLS: []int{443}, Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"},
@@ -23,7 +25,7 @@ func valid() Plan {
 				Image: Image{Module: &Module{Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik"}},
 			},
 		},
-		Loads: []Load{{Name: "a phase", Engine: Goroutines, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: []Request{{Port: 80, Path: "/"}}}},
+		Phases: []Phase{{Name: "a phase", Engine: Goroutines, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: []Request{{Port: 80, Path: "/"}}}},
 	}
 }
 
@@ -78,31 +80,31 @@ func TestWhatNoPlanMayHave(t *testing.T) {
 	f(`specs[1].made: "x" is no absolute path`, func(p *Plan) { p.Specs[1].Made = map[string]string{"x": ""} })
 	f(`specs[1].shared[0]: "/etc:/host" has a colon`, func(p *Plan) { p.Specs[1].Shared = []string{"/etc:/host"} })
 	f(`specs[1].dir: "x" is no absolute path`, func(p *Plan) { p.Specs[1].Dir = "x" })
-	f(`specs[1].needs[0].path: "/a/../b" leads out`, func(p *Plan) { p.Specs[1].Needs = []Need{{Path: "/a/../b"}} })
-	f(`config.needs[0].path: "../b" leads out`, func(p *Plan) { p.Config.Needs = []Need{{Path: "/a", With: "../b"}} })
+	f(`specs[1].needs[0].path: "/a/../b" leads out`, func(p *Plan) { p.Specs[1].Needs = []model.Need{{Path: "/a/../b"}} })
+	f(`config.needs[0].path: "../b" leads out`, func(p *Plan) { p.Config.Needs = []model.Need{{Path: "/a", With: "../b"}} })
 	f(`specs[0].reload: "HUP;x" is no signal`, func(p *Plan) { p.Specs[0].Reload = "HUP;x" })
 
 	f(`specs[0].ports[0]: 0 is no port`, func(p *Plan) { p.Specs[0].Ports[0] = 0 })
 	f(`specs[0].ports[1]: 65536 is no port`, func(p *Plan) { p.Specs[0].Ports[1] = 65536 })
 	f(`specs[0].tls[0]: 444 is none of the node's ports`, func(p *Plan) { p.Specs[0].TLS[0] = 444 })
 	f(`specs[1].control: 70000 is no port`, func(p *Plan) { p.Specs[1].Control = 70000 })
-	f(`loads[0].requests[0].port: 0 is no port`, func(p *Plan) { p.Loads[0].Requests[0].Port = 0 })
+	f(`loads[0].requests[0].port: 0 is no port`, func(p *Plan) { p.Phases[0].Requests[0].Port = 0 })
 	f(`specs[0].cpus: -1 is not between`, func(p *Plan) { p.Specs[0].CPUs = -1 })
 	f(`specs[0].memory: -1 is not between`, func(p *Plan) { p.Specs[0].Memory = -1 })
 	f(`specs[0].settle_ns: -1s is not between`, func(p *Plan) { p.Specs[0].Settle = -time.Second })
-	f(`loads[0].count: -1 is not between`, func(p *Plan) { p.Loads[0].Count = -1 })
-	f(`loads[0].rate: -1 is not between`, func(p *Plan) { p.Loads[0].Rate = -1 })
-	f(`loads[0].timeout_ns: -1ns is not between`, func(p *Plan) { p.Loads[0].Timeout = -1 })
-	f(`loads[0].think_ns: 721h0m0s is not between 0 and 30 days`, func(p *Plan) { p.Loads[0].Think = 721 * time.Hour })
-	f(`loads[0].breaks.errors: -1 is not between`, func(p *Plan) { p.Loads[0].Breaks.Errors = -1 })
-	f(`loads[0].concurrency: a load has a rate or a concurrency`, func(p *Plan) { p.Loads[0].Concurrency = 0 })
-	f(`loads[0].requests: there are none`, func(p *Plan) { p.Loads[0].Requests = nil })
-	f(`loads[0].engine: there is no engine "x"`, func(p *Plan) { p.Loads[0].Engine = "x" })
-	f(`loads[0].clients: they take more than`, func(p *Plan) { p.Loads[0].Clients = Clients{Count: 1 << 20, Apart: 1 << 20} })
-	f(`loads[0].shape: bursts need`, func(p *Plan) { p.Loads[0].Shape.Kind = Bursts })
-	f(`loads[0].shape: a replay of 10 requests needs as many times`, func(p *Plan) { p.Loads[0].Shape = Shape{Kind: Replay, Times: []time.Duration{1}} })
-	f(`loads[0].shape: there is no shape "x"`, func(p *Plan) { p.Loads[0].Shape.Kind = "x" })
-	f(`loads[0].count: the plan sends more than`, func(p *Plan) { p.Loads[0].Count = mostRequests + 1 })
+	f(`loads[0].count: -1 is not between`, func(p *Plan) { p.Phases[0].Count = -1 })
+	f(`loads[0].rate: -1 is not between`, func(p *Plan) { p.Phases[0].Rate = -1 })
+	f(`loads[0].timeout_ns: -1ns is not between`, func(p *Plan) { p.Phases[0].Timeout = -1 })
+	f(`loads[0].think_ns: 721h0m0s is not between 0 and 30 days`, func(p *Plan) { p.Phases[0].Think = 721 * time.Hour })
+	f(`loads[0].breaks.errors: -1 is not between`, func(p *Plan) { p.Phases[0].Breaks.Errors = -1 })
+	f(`loads[0].concurrency: a load has a rate or a concurrency`, func(p *Plan) { p.Phases[0].Concurrency = 0 })
+	f(`loads[0].requests: there are none`, func(p *Plan) { p.Phases[0].Requests = nil })
+	f(`loads[0].engine: there is no engine "x"`, func(p *Plan) { p.Phases[0].Engine = "x" })
+	f(`loads[0].clients: they take more than`, func(p *Plan) { p.Phases[0].Clients = Clients{Count: 1 << 20, Apart: 1 << 20} })
+	f(`loads[0].shape: bursts need`, func(p *Plan) { p.Phases[0].Shape.Kind = Bursts })
+	f(`loads[0].shape: a replay of 10 requests needs as many times`, func(p *Plan) { p.Phases[0].Shape = Shape{Kind: Replay, Times: []time.Duration{1}} })
+	f(`loads[0].shape: there is no shape "x"`, func(p *Plan) { p.Phases[0].Shape.Kind = "x" })
+	f(`loads[0].count: the plan sends more than`, func(p *Plan) { p.Phases[0].Count = mostRequests + 1 })
 	f(`event 0 (): it is in phase 1, and there are 1`, func(p *Plan) { p.Events = []Event{{Phase: 1}} })
 	f(`events[0].phase: -1 is not between`, func(p *Plan) { p.Events = []Event{{Phase: -1}} })
 	f(`alpha, beta: 0 and 0.001`, func(p *Plan) { p.Alpha = 0 })

@@ -1,4 +1,4 @@
-package lb
+package plan
 
 import (
 	"math"
@@ -38,7 +38,7 @@ const (
 
 // Dues gives the load's due times, in order, each since the phase began: call it Count times. Request i is due when the
 // integral of the rate reaches i; Poisson's gaps come from the seed.
-func (l Load) Dues() func() time.Duration {
+func (l Phase) Dues() func() time.Duration {
 	i := -1
 	next := func() float64 { i++; return float64(i) }
 	switch s := l.Shape; s.Kind {

@@ -1,15 +1,17 @@
-package lb
+package report
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/history"
 )
 
 func TestBuilds(t *testing.T) {
 	f := func(want, recorded, judged string) {
 		t.Helper()
-		assert.Equal(t, want, Report{Env: Environment{Lbproof: recorded}, Judged: judged}.Builds())
+		assert.Equal(t, want, Report{Env: history.Environment{Lbproof: recorded}, Judged: judged}.Builds())
 	}
 	f("", "v1.0.0", "v1.0.0")
 	f("recorded by lbproof v1.0.0, judged by lbproof v1.1.0", "v1.0.0", "v1.1.0")

@@ -1,4 +1,4 @@
-package lb_test
+package plan_test
 
 import (
 	"math"
@@ -7,12 +7,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/lbproof/lbproof/internal/lb"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Due times of every shape, against the integral of its rate, summed up numerically.
 func TestDuesFollowTheRate(t *testing.T) {
-	f := func(l lb.Load, rate func(t float64) float64) {
+	f := func(l plan.Phase, rate func(t float64) float64) {
 		t.Helper()
 		next, sum, at := l.Dues(), 0.0, 0.0
 		const dt = 1e-5
@@ -25,32 +25,32 @@ func TestDuesFollowTheRate(t *testing.T) {
 			assert.InDelta(t, float64(i), sum, 0.1, "request %d at %.4f s", i, due)
 		}
 	}
-	f(lb.Load{Count: 500, Rate: 250}, func(float64) float64 { return 250 })
-	ramp := lb.Load{Count: 1100, Rate: 550, Shape: lb.Shape{Kind: lb.Ramp, From: 100, To: 1000}}
+	f(plan.Phase{Count: 500, Rate: 250}, func(float64) float64 { return 250 })
+	ramp := plan.Phase{Count: 1100, Rate: 550, Shape: plan.Shape{Kind: plan.Ramp, From: 100, To: 1000}}
 	f(ramp, func(t float64) float64 { return 100 + 900*t/2 })
-	f(lb.Load{Count: 100, Rate: 50, Shape: lb.Shape{Kind: lb.Ramp, From: 50, To: 50}}, func(float64) float64 { return 50 })
-	f(lb.Load{Count: 100, Rate: 50, Shape: lb.Shape{Kind: lb.Ramp, From: 0, To: 100}}, func(t float64) float64 { return 100 * t / 2 })
-	f(lb.Load{Count: 900, Rate: 300, Shape: lb.Shape{Kind: lb.Steps, Steps: []lb.Step{{Rate: 100, For: time.Second}, {Rate: 700, For: time.Second}, {Rate: 100, For: time.Second}}}},
+	f(plan.Phase{Count: 100, Rate: 50, Shape: plan.Shape{Kind: plan.Ramp, From: 50, To: 50}}, func(float64) float64 { return 50 })
+	f(plan.Phase{Count: 100, Rate: 50, Shape: plan.Shape{Kind: plan.Ramp, From: 0, To: 100}}, func(t float64) float64 { return 100 * t / 2 })
+	f(plan.Phase{Count: 900, Rate: 300, Shape: plan.Shape{Kind: plan.Steps, Steps: []plan.Step{{Rate: 100, For: time.Second}, {Rate: 700, For: time.Second}, {Rate: 100, For: time.Second}}}},
 		func(t float64) float64 { return []float64{100, 700, 100}[min(2, int(t))] })
-	f(lb.Load{Count: 1000, Rate: 500, Shape: lb.Shape{Kind: lb.Sine, From: 10, To: 990, Every: time.Second}},
+	f(plan.Phase{Count: 1000, Rate: 500, Shape: plan.Shape{Kind: plan.Sine, From: 10, To: 990, Every: time.Second}},
 		func(t float64) float64 { return 500 + 490*math.Sin(2*math.Pi*t) })
 }
 
 func TestBurstsAndReplay(t *testing.T) {
-	f := func(l lb.Load, want ...time.Duration) {
+	f := func(l plan.Phase, want ...time.Duration) {
 		t.Helper()
 		next := l.Dues()
 		for _, w := range want {
 			assert.Equal(t, w, next())
 		}
 	}
-	f(lb.Load{Rate: 2, Shape: lb.Shape{Kind: lb.Bursts, Size: 2, Every: time.Second}}, 0, 0, time.Second, time.Second, 2*time.Second)
-	f(lb.Load{Rate: 2, Shape: lb.Shape{Kind: lb.Replay, Times: []time.Duration{0, 3, 3, 9}}}, 0, 3, 3, 9)
+	f(plan.Phase{Rate: 2, Shape: plan.Shape{Kind: plan.Bursts, Size: 2, Every: time.Second}}, 0, 0, time.Second, time.Second, 2*time.Second)
+	f(plan.Phase{Rate: 2, Shape: plan.Shape{Kind: plan.Replay, Times: []time.Duration{0, 3, 3, 9}}}, 0, 3, 3, 9)
 }
 
 // Poisson arrivals: mean and variance of the gaps, and the same ones for the same seed.
 func TestPoissonArrivals(t *testing.T) {
-	l := lb.Load{Rate: 100, Seed: 7, Shape: lb.Shape{Kind: lb.Poisson}}
+	l := plan.Phase{Rate: 100, Seed: 7, Shape: plan.Shape{Kind: plan.Poisson}}
 	a, b := l.Dues(), l.Dues()
 	var sum, squares, last float64
 	const n = 20000
@@ -68,9 +68,9 @@ func TestPoissonArrivals(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	values := []string{"a", "b", "c"}
-	l := lb.Load{Keys: lb.Keys{Header: "X-User", Values: values}}
+	l := plan.Phase{Keys: plan.Keys{Header: "X-User", Values: values}}
 	assert.Equal(t, []string{"a", "b", "c", "a"}, []string{l.Key(0), l.Key(1), l.Key(2), l.Key(3)})
-	assert.Empty(t, lb.Load{}.Key(3))
+	assert.Empty(t, plan.Phase{}.Key(3))
 	l.Keys.Zipf, l.Seed = 2, 5
 	counts := map[string]float64{}
 	const n = 30000

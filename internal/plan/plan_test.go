@@ -1,0 +1,30 @@
+package plan
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+func TestPlanCheck(t *testing.T) {
+	f := func(want string, p Plan) {
+		t.Helper()
+		if err := p.Check(); want != "" {
+			assert.ErrorContains(t, err, want)
+		} else {
+			assert.NoError(t, err)
+		}
+	}
+	f("", Plan{})
+	f("", Plan{
+		Phases: []Phase{{Count: 1, Requests: []Request{{}}}, {}}, Events: []Event{{Phase: 1}},
+		Config: model.Config{Files: []model.File{model.NewFile("a", []byte("b"))}},
+	})
+	f("phase 1 (x): it has no requests to send", Plan{Phases: []Phase{{}, {Name: "x", Count: 1}}})
+	f("phase 0 (x): count is -1", Plan{Phases: []Phase{{Name: "x", Count: -1}}})
+	f("event 0 (kill): it is in phase 1, and there are 1", Plan{Phases: []Phase{{}}, Events: []Event{{Fault: "kill", Phase: 1}}})
+	f("event 0 (kill): it is in phase -1, and there are 1", Plan{Phases: []Phase{{}}, Events: []Event{{Fault: "kill", Phase: -1}}})
+	f(`configuration file a: its content has the SHA-256 3e23e816`, Plan{Config: model.Config{Files: []model.File{{Name: "a", Content: model.Bytes("b")}}}})
+}
