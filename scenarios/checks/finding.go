@@ -1,4 +1,5 @@
 package checks
+
 // Finding is the evidence on one claim.
 type Finding struct {
 	N         int     // observations that bear on the claim
