@@ -54,13 +54,13 @@ bench: ## benchmark judging, the history and the envelope
 .PHONY: bench-peers
 bench-peers: ## measure lbproof's engines beside other load generators, which it installs (root, Debian, 20 minutes)
 	apt-get install -y --no-install-recommends nginx-light wrk apache2-utils nghttp2-client hey
-	fixtures/peers/install.sh bin/peers
-	CGO_ENABLED=0 $(GO) build -o bin/peers/peers ./fixtures/peers
+	tools/peers/install.sh bin/peers
+	CGO_ENABLED=0 $(GO) build -o bin/peers/peers ./tools/peers
 	bin/peers/peers -tools bin/peers
 
 .PHONY: calibrate
 calibrate: ## measure false alarms, power and requests to a verdict by simulation: docs/calibration.md (15 minutes)
-	$(GO) run ./fixtures/calibrate
+	$(GO) run ./tools/calibrate
 
 .PHONY: mutants
 mutants: build ## run the real balancers with one line wrong in each, and see that just its promise is refuted (10 minutes)
@@ -85,7 +85,7 @@ kills: engine ## kill 60 runs of five kinds at random moments, and see that noth
 
 .PHONY: damage
 damage: ## damage each file of four run folders 200 times in each way, and write docs/damage.md
-	$(GO) test -count=1 -run TestDamages ./internal/run -update
+	$(GO) test -count=1 -run TestDamages ./internal/folder -update
 
 .PHONY: failures
 failures: build ## run every failure scenario on its own configuration, and say what each came to and how long it took (15 minutes)

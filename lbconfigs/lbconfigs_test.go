@@ -19,6 +19,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -33,11 +34,11 @@ func said(fsys fs.FS, name string) txtar.File {
 		return txtar.File{Name: "error", Data: []byte(err.Error() + "\n")}
 	}
 	var b bytes.Buffer
-	r := reports.Reading{Balancer: cfg.Balancer, Problems: cfg.Problems, Needs: cfg.Needs, Unread: cfg.Unread}
+	r := report.Reading{Balancer: cfg.Balancer, Problems: cfg.Problems, Needs: cfg.Needs, Unread: cfg.Unread}
 	claims := checks.Claims(cfg)
-	r.Lines = reports.CountLines(cfg, claims)
+	r.Lines = lbconfigs.CountLines(cfg, claims)
 	for _, c := range claims {
-		p := reports.Promise{Claim: c}
+		p := report.Promise{Claim: c}
 		if check, err := checks.Find(c.Check); err == nil && !check.Decides() {
 			p.Undecided = checks.NoExperiment
 		}
@@ -310,7 +311,7 @@ func fuzz(f *testing.F, balancer, name string) {
 			return
 		}
 		claims := checks.Claims(cfg)
-		reports.CountLines(cfg, claims)
+		lbconfigs.CountLines(cfg, claims)
 		for _, c := range claims {
 			require.NotEmpty(t, c.Pos.File, c.ID)
 		}

@@ -3,80 +3,16 @@ package reports
 import (
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
-	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
-// Reading is all that is said of a configuration before anything runs.
-type Reading struct {
-	Balancer string          `json:"balancer"`
-	Claims   []Promise       `json:"claims"`
-	Problems []model.Problem `json:"problems"`
-	Needs    []model.Need    `json:"needs"`
-	Unread   []model.Unread  `json:"unread"`
-	Lines    Lines           `json:"lines"`
-	Checker  *model.Answered `json:"checker"`             // nil where the balancer itself was not asked
-	NotAsked string          `json:"not_asked,omitempty"` // why
-}
-
-// Promise is a claim, and whether lbproof can judge it.
-type Promise struct {
-	plan.Claim
-	Undecided string `json:"undecided,omitempty"` // why no run decides it yet
-}
-
-// Lines counts the lines of a configuration that say something.
-type Lines struct {
-	All      int `json:"all"`      // neither empty nor comment
-	Promises int `json:"promises"` // that a promise comes from
-	Unread   int `json:"unread"`   // that none comes from, each with a reason
-	Form     int `json:"form"`     // the rest: blocks, names and parts of what other lines promise
-}
-
-// CountLines says how much of a configuration its claims cover.
-func CountLines(cfg model.Config, claims []plan.Claim) Lines {
-	at := func(p model.Pos) string { return p.String() }
-	promised, unread := map[string]bool{}, map[string]bool{}
-	for _, c := range claims {
-		promised[at(c.Pos)] = true
-	}
-	for _, u := range cfg.Unread {
-		unread[at(u.Pos)] = true
-	}
-	var n Lines
-	for _, f := range cfg.Files {
-		if path.Ext(f.Name) == ".lua" {
-			continue // a program, of which the line that names it is told
-		}
-		number := 0
-		for line := range strings.Lines(string(f.Content)) {
-			number++
-			text := strings.TrimSpace(line)
-			if text == "" || strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || text == "}" {
-				continue
-			}
-			n.All++
-			key := at(model.Pos{File: f.Name, Line: number})
-			switch {
-			case promised[key]:
-				n.Promises++
-			case unread[key]:
-				n.Unread++
-			default:
-				n.Form++
-			}
-		}
-	}
-	return n
-}
-
 // WriteReading writes for people what a configuration promises, what in it cannot work, and what is not read.
-func WriteReading(out io.Writer, r Reading) error {
+func WriteReading(out io.Writer, r report.Reading) error {
 	r = plain.Value(r)
 	w := &strings.Builder{}
 	written, implicit := 0, 0
@@ -109,7 +45,7 @@ func WriteReading(out io.Writer, r Reading) error {
 	return err
 }
 
-func undecided(claims []Promise) int {
+func undecided(claims []report.Promise) int {
 	n := 0
 	for _, p := range claims {
 		if p.Undecided != "" {
@@ -119,7 +55,7 @@ func undecided(claims []Promise) int {
 	return n
 }
 
-func writePromise(w io.Writer, p Promise) {
+func writePromise(w io.Writer, p report.Promise) {
 	fmt.Fprintf(w, "%s: %s\n    %s\n", p.Pos, p.ID, p.Text)
 	if len(p.Assumes) > 0 {
 		fmt.Fprintf(w, "    assuming that %s\n", strings.Join(p.Assumes, "; and "))
@@ -141,7 +77,7 @@ var effects = map[model.Effect]string{
 	model.Rejected: "the balancer does not start", model.Dropped: "the balancer leaves it out", model.Inert: "it has no effect", model.Differs: "it does something else",
 }
 
-func writeProblems(w io.Writer, r Reading) {
+func writeProblems(w io.Writer, r report.Reading) {
 	if len(r.Problems) == 0 {
 		return
 	}
@@ -197,7 +133,7 @@ func writeUnread(w io.Writer, unread []model.Unread) {
 }
 
 // WriteAnswer writes what the balancer itself said to the configuration.
-func WriteAnswer(out io.Writer, r Reading) error {
+func WriteAnswer(out io.Writer, r report.Reading) error {
 	why := plain.Lines(r.NotAsked)
 	r = plain.Value(r)
 	w, a := &strings.Builder{}, r.Checker

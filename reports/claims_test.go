@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/model"
-	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 // The balancer's own words stand beside what lbproof says of the same line, and its version has the last word.
@@ -18,7 +18,7 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 	f := func(want string, a *model.Answered) {
 		t.Helper()
 		var b strings.Builder
-		require.NoError(t, WriteAnswer(&b, Reading{Balancer: "nginx", Problems: problems, Checker: a, NotAsked: "no Docker"}))
+		require.NoError(t, WriteAnswer(&b, report.Reading{Balancer: "nginx", Problems: problems, Checker: a, NotAsked: "no Docker"}))
 		assert.Equal(t, want, b.String())
 	}
 	f("\nnginx itself was not asked: no Docker\n", nil)
@@ -31,13 +31,4 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 	f("\nhaproxy accepts the configuration, and does not start with it:\n| [ALERT] no\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
 		&model.Answered{Version: "haproxy", Accepted: true, Said: []model.Said{{Text: "[ALERT] no"}}})
-}
-
-// Every line that says something is counted once: as a promise, as unread, or as a part of other lines.
-func TestLinesAreCounted(t *testing.T) {
-	cfg := model.Config{
-		Files:  []model.File{model.NewFile("a.conf", []byte("# comment\n\none\ntwo\n  three\n}\n")), model.NewFile("b.lua", []byte("a program\n"))},
-		Unread: []model.Unread{{Pos: model.Pos{File: "a.conf", Line: 4}}},
-	}
-	assert.Equal(t, Lines{All: 3, Promises: 1, Unread: 1, Form: 1}, CountLines(cfg, []plan.Claim{{Pos: model.Pos{File: "a.conf", Line: 3}}}))
 }

@@ -124,16 +124,16 @@ func happened(text string) history.History {
 // writers is all that reports write of what somebody else said.
 func writers(text string) map[string]func(io.Writer) error {
 	all := map[string]func(io.Writer) error{
-		"reading": func(w io.Writer) error { return reports.WriteReading(w, filled[reports.Reading](text)) },
+		"reading": func(w io.Writer) error { return reports.WriteReading(w, filled[report.Reading](text)) },
 		"reading, json": func(w io.Writer) error {
-			return reports.WriteJSON(w, filled[reports.Reading](text))
+			return reports.WriteJSON(w, filled[report.Reading](text))
 		},
 		"plan":      func(w io.Writer) error { return reports.WriteJSON(w, filled[plan.Plan](text)) },
 		"design":    func(w io.Writer) error { return reports.WriteDesign(w, filled[plan.Plan](text)) },
 		"mutations": func(w io.Writer) error { return reports.WriteMutations(w, mutated(text)) },
 		"answer": func(w io.Writer) error {
 			var problems []error
-			r := filled[reports.Reading](text)
+			r := filled[report.Reading](text)
 			for _, a := range []model.Answered{{}, {Accepted: true}, {Accepted: true, Started: true}} {
 				a.Version, a.Said = r.Checker.Version, r.Checker.Said
 				r.Checker = &a
@@ -176,9 +176,9 @@ func reported(text string) report.Report {
 	return r
 }
 
-func mutated(text string) []reports.Mutated {
-	all := filled[[]reports.Mutated](text)
-	outcomes := []string{reports.Killed, reports.Unstartable, reports.Survived, reports.Broken, reports.Beyond, text}
+func mutated(text string) []report.Mutated {
+	all := filled[[]report.Mutated](text)
+	outcomes := []string{report.Killed, report.Unstartable, report.Survived, report.Broken, report.Beyond, text}
 	for i := range all {
 		all[i].Outcome = outcomes[i%len(outcomes)]
 		if i%2 == 0 {
@@ -230,10 +230,10 @@ func TestHostileJSONIsTrue(t *testing.T) {
 	assert.Equal(t, filled[plan.Plan](hostile), p)
 
 	b.Reset()
-	require.NoError(t, reports.WriteJSON(&b, filled[reports.Reading](hostile)))
-	var reading reports.Reading
+	require.NoError(t, reports.WriteJSON(&b, filled[report.Reading](hostile)))
+	var reading report.Reading
 	require.NoError(t, json.Unmarshal(b.Bytes(), &reading))
-	assert.Equal(t, filled[reports.Reading](hostile), reading)
+	assert.Equal(t, filled[report.Reading](hostile), reading)
 }
 
 // What libraries read of the other formats has as many parts as there were, and the values in them.

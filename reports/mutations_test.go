@@ -9,15 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
 )
 
 func TestWriteMutations(t *testing.T) {
-	all := []Mutated{
-		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: Killed, Others: []string{"tls/b"}, Took: time.Second},
-		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: Survived, Why: "weights/a is undecided", Took: time.Second},
-		{Pos: model.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Unstartable},
-		{Pos: model.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: Broken},
-		{Pos: model.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: Beyond, Why: "d is untestable: it takes 1h"},
+	all := []report.Mutated{
+		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: report.Killed, Others: []string{"tls/b"}, Took: time.Second},
+		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: report.Survived, Why: "weights/a is undecided", Took: time.Second},
+		{Pos: model.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: report.Unstartable},
+		{Pos: model.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: report.Broken},
+		{Pos: model.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: report.Beyond, Why: "d is untestable: it takes 1h"},
 	}
 	var b strings.Builder
 	require.NoError(t, WriteMutations(&b, all))
@@ -28,5 +29,5 @@ n.conf:6: no run can test "2h" instead of "1h": d is untestable: it takes 1h
 n.conf:3: "weight=2" instead of "weight=3" refutes promises of other lines too: tls/b
 1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived, 1 that no run can test; the runs that decided them took 2s
 `, b.String())
-	assert.Equal(t, 1, Survivors(all))
+	assert.Equal(t, 1, report.Survivors(all))
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lbproof/lbproof/internal/faults"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // events puts the scenario's faults on the plan's clock.

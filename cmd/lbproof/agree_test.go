@@ -14,8 +14,8 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/lbconfigs"
-	"github.com/lbproof/lbproof/reports"
 )
 
 // The readers' own cases are put before the real balancers: lbproof says of exactly those that are refused that they would
@@ -41,7 +41,7 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 			}
 			p := start(t, dir, "claims", "--json", archive.Files[0].Name)
 			require.Equal(t, 0, p.wait(t), p.stderr.String())
-			var r reports.Reading
+			var r report.Reading
 			require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
 			require.NotNil(t, r.Checker, r.NotAsked)
 			var rejected []string
@@ -77,7 +77,7 @@ func TestWordsAgreeWithHAProxy(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "haproxy.cfg"), []byte(text), 0o644))
 		p := start(t, dir, "claims", "--json", "haproxy.cfg")
 		require.Equal(t, 0, p.wait(t), p.stderr.String())
-		var r reports.Reading
+		var r report.Reading
 		require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
 		require.NotNil(t, r.Checker, r.NotAsked)
 		theirs := map[int]string{} // line → word

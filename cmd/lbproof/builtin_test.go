@@ -21,7 +21,6 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/lbconfigs"
-	"github.com/lbproof/lbproof/reports"
 )
 
 // The tests in this file put every built-in configuration before the real balancer. Without Docker they fail; go test
@@ -146,7 +145,7 @@ func written(t *testing.T, name string, edits []string) string {
 }
 
 // claimsOf is what lbproof claims says of a configuration, and how many of its problems are reasons for the balancer to refuse it.
-func claimsOf(t *testing.T, dir string, flags ...string) (r reports.Reading, rejected int) {
+func claimsOf(t *testing.T, dir string, flags ...string) (r report.Reading, rejected int) {
 	t.Helper()
 	p := start(t, dir, append([]string{"claims", "--json", "config"}, flags...)...)
 	require.Equal(t, 0, p.wait(t), p.stderr.String())

@@ -4,6 +4,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
@@ -54,14 +56,14 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 }
 
 // reading is what the configuration alone says.
-func reading(cfg model.Config) reports.Reading {
+func reading(cfg model.Config) report.Reading {
 	claims := checks.Claims(cfg)
-	r := reports.Reading{
-		Balancer: cfg.Balancer, Lines: reports.CountLines(cfg, claims), Claims: []reports.Promise{},
+	r := report.Reading{
+		Balancer: cfg.Balancer, Lines: lbconfigs.CountLines(cfg, claims), Claims: []report.Promise{},
 		Problems: append([]model.Problem{}, cfg.Problems...), Needs: append([]model.Need{}, cfg.Needs...), Unread: append([]model.Unread{}, cfg.Unread...),
 	}
 	for _, c := range claims {
-		p := reports.Promise{Claim: c}
+		p := report.Promise{Claim: c}
 		if check, err := checks.Find(c.Check); err == nil && !check.Decides() {
 			p.Undecided = checks.NoExperiment
 		}

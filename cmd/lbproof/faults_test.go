@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lbproof/lbproof/internal/faults"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
-	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // The tests in this file break the real stack. Without Docker they fail; go test -short leaves them out.

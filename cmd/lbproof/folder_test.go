@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/run"
 )
 
@@ -22,7 +23,7 @@ func recorded(t *testing.T, version string) string {
 	h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
 	h.Env.Lbproof = version
 	dir := filepath.Join(t.TempDir(), "run")
-	f, err := run.Create(dir, plan)
+	f, err := folder.Create(dir, plan)
 	require.NoError(t, err)
 	for hit := range h.Hits {
 		require.NoError(t, f.Hit(hit))

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/report"
-	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
@@ -24,7 +24,7 @@ func BenchmarkTenMillionHits(b *testing.B) {
 	for b.Loop() {
 		dir := filepath.Join(b.TempDir(), "run")
 		simulated := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
-		f, err := run.Create(dir, plan)
+		f, err := folder.Create(dir, plan)
 		require.NoError(b, err)
 		hits := 0
 		for h := range simulated.Hits {
@@ -36,7 +36,7 @@ func BenchmarkTenMillionHits(b *testing.B) {
 			require.NoError(b, f.Arrival(a))
 		}
 		require.NoError(b, f.Finish(simulated.Env))
-		h, err := run.Open(dir)
+		h, err := folder.Open(dir)
 		require.NoError(b, err)
 		r, err := checks.Judge(h)
 		require.NoError(b, err)

@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/faults"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
-	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 var kinds = []string{"scenarios", "configurations", "balancers", "checks", "faults", "formats"}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -67,7 +68,7 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 			if err := reports.WriteMutations(coloured(cmd.OutOrStdout()), m.known.Mutations); err != nil {
 				return environment(err)
 			}
-			if reports.Survivors(m.known.Mutations) > 0 {
+			if report.Survivors(m.known.Mutations) > 0 {
 				return &exitError{code: 1}
 			}
 			return nil
@@ -96,10 +97,10 @@ type mutator struct {
 
 // mutationsFile is what is known so far, in mutations.json.
 type mutationsFile struct {
-	Config    string            `json:"config_sha256"` // of the files as they are
-	Refuted   []string          `json:"refuted"`       // promises that the file as it is breaks
-	Judged    bool              `json:"judged"`        // the file as it is was run
-	Mutations []reports.Mutated `json:"mutations"`
+	Config    string           `json:"config_sha256"` // of the files as they are
+	Refuted   []string         `json:"refuted"`       // promises that the file as it is breaks
+	Judged    bool             `json:"judged"`        // the file as it is was run
+	Mutations []report.Mutated `json:"mutations"`
 }
 
 // open reads what an earlier call has found out of the same configuration.
@@ -130,7 +131,7 @@ func (m *mutator) open() error {
 		if change.Claims = m.dependents(change); len(change.Claims) == 0 {
 			continue // it promises the same without
 		}
-		m.known.Mutations = append(m.known.Mutations, reports.Mutated{Pos: change.Pos, Old: change.Old, New: change.New, Claims: change.Claims})
+		m.known.Mutations = append(m.known.Mutations, report.Mutated{Pos: change.Pos, Old: change.Old, New: change.New, Claims: change.Claims})
 	}
 	return nil
 }
@@ -172,7 +173,7 @@ func (m *mutator) save() error {
 	if err != nil {
 		return fmt.Errorf("write what is known of mutations: %w", err)
 	}
-	err = run.WriteFile(m.file(), func(w io.Writer) error {
+	err = folder.WriteFile(m.file(), func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
@@ -251,7 +252,7 @@ func (m *mutator) batches() (all [][]int) {
 			continue
 		}
 		if !slices.ContainsFunc(change.Claims, func(id string) bool { return !slices.Contains(m.known.Refuted, id) }) {
-			m.known.Mutations[i].Outcome = reports.Broken
+			m.known.Mutations[i].Outcome = report.Broken
 			continue
 		}
 		mine := m.kinds(change.Claims)
@@ -391,7 +392,7 @@ func (m *mutator) try(ctx context.Context, batch []int) error {
 		if found.Took, found.Others = took, others; starts {
 			m.decide(&found, r.Verdicts)
 		} else {
-			found.Outcome, found.Why = reports.Unstartable, err.Error()
+			found.Outcome, found.Why = report.Unstartable, err.Error()
 		}
 		if err := m.write(i, found); err != nil {
 			return err
@@ -409,18 +410,18 @@ func (m *mutator) change(i int) lbconfigs.Mutation {
 }
 
 // decide says whether verdicts notice a mutation.
-func (m *mutator) decide(found *reports.Mutated, verdicts []report.Verdict) {
-	found.Outcome = reports.Beyond
+func (m *mutator) decide(found *report.Mutated, verdicts []report.Verdict) {
+	found.Outcome = report.Beyond
 	for _, v := range verdicts {
 		if slices.Contains(found.Claims, v.Claim.ID) && v.Outcome != report.Untestable {
-			found.Outcome = reports.Survived
+			found.Outcome = report.Survived
 		}
 	}
 	for _, v := range verdicts {
 		switch {
 		case !slices.Contains(found.Claims, v.Claim.ID) || slices.Contains(m.known.Refuted, v.Claim.ID):
 		case v.Outcome == report.Refuted:
-			found.Outcome, found.Killers = reports.Killed, append(found.Killers, v.Claim.ID)
+			found.Outcome, found.Killers = report.Killed, append(found.Killers, v.Claim.ID)
 			found.Why = v.Reason
 		case found.Why == "":
 			found.Why = fmt.Sprintf("%s is %s: %s", v.Claim.ID, v.Outcome, v.Reason)
@@ -429,7 +430,7 @@ func (m *mutator) decide(found *reports.Mutated, verdicts []report.Verdict) {
 }
 
 // write keeps what came of mutation number i.
-func (m *mutator) write(i int, found reports.Mutated) error {
+func (m *mutator) write(i int, found report.Mutated) error {
 	change := m.change(i)
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/internal/run"
 )
 
 // namesakes are configurations whose servers have the names that lbproof's own nodes once had, and its short ones. One server's name
@@ -98,15 +98,15 @@ phases:
 			p := start(t, dir, "test", name, "--checks", "weights,answered,once")
 			require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 			assert.Contains(t, p.stdout.String(), "3 upheld")
-			folder, _ := reportOf(t, dir)
-			require.NoError(t, os.RemoveAll(folder))
+			folder0, _ := reportOf(t, dir)
+			require.NoError(t, os.RemoveAll(folder0))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "faults.yaml"), []byte(scenario(name)), 0o600))
 			p = start(t, dir, "run", "faults.yaml")
 			require.Equal(t, 0, p.wait(t), p.stderr.String())
 			folders, err := filepath.Glob(filepath.Join(dir, "lbproof-runs", "*"))
 			require.NoError(t, err)
 			require.Len(t, folders, 1)
-			h, err := run.Open(folders[0])
+			h, err := folder.Open(folders[0])
 			require.NoError(t, err)
 			require.Len(t, h.Env.Marks, 2)
 			server, frozen := h.Env.Marks[0].Event, h.Env.Marks[1].Event

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"testing/fstest"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,14 +83,14 @@ func (s input) read(name string) (model.Config, error) { return s.reread(name, n
 // reread reads a configuration some of whose files are others.
 func (s input) reread(name string, files []model.File) (model.Config, error) {
 	if inside, ok := strings.CutPrefix(name, builtIn); ok {
-		cfg, err := lbconfigs.Read(overlay{lbconfigs.BuiltIn, files}, inside, s.balancer)
+		cfg, err := lbconfigs.Read(source.Overlay{Below: lbconfigs.BuiltIn, Files: files}, inside, s.balancer)
 		if errors.Is(err, fs.ErrNotExist) {
 			return cfg, fmt.Errorf("no configuration is called %s; lbproof list configurations shows them", name)
 		}
 		return cfg, err
 	}
 	if s.within != nil {
-		return lbconfigs.Read(overlay{s.within, files}, name, s.balancer)
+		return lbconfigs.Read(source.Overlay{Below: s.within, Files: files}, name, s.balancer)
 	}
 	folder := filepath.Dir(name)
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
@@ -102,23 +101,7 @@ func (s input) reread(name string, files []model.File) (model.Config, error) {
 		return model.Config{}, err
 	}
 	defer fsys.Close()
-	return lbconfigs.Read(overlay{fsys, files}, name, s.balancer)
-}
-
-// overlay has files instead of those that lie at the same place.
-type overlay struct {
-	below fs.FS
-	files []model.File
-}
-
-// Open is fs.FS's.
-func (o overlay) Open(name string) (fs.File, error) {
-	for _, f := range o.files {
-		if f.Name == name {
-			return fstest.MapFS{"file": {Data: f.Content}}.Open("file")
-		}
-	}
-	return o.below.Open(name)
+	return lbconfigs.Read(source.Overlay{Below: fsys, Files: files}, name, s.balancer)
 }
 
 // readTarget makes a plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.

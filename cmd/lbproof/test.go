@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/report"
@@ -95,15 +96,15 @@ func judge(dir string) (report.Report, error) {
 
 // open reads a run folder. One that no run has left is the user's mistake, any other failure is the environment's.
 func open(dir string) (history.History, error) {
-	h, err := run.Open(dir)
-	if errors.Is(err, run.ErrNoRun) {
+	h, err := folder.Open(dir)
+	if errors.Is(err, folder.ErrNoRun) {
 		return h, err
 	}
 	return h, environment(err)
 }
 
 func writeReport(name string, format reports.Format, r report.Report) error {
-	if err := run.WriteFile(name, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
+	if err := folder.WriteFile(name, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
 		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it and writes nothing", name, err, filepath.Dir(name), format.Name)
 	}
 	return nil

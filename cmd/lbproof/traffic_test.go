@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
-	"github.com/lbproof/lbproof/internal/run"
 )
 
 // The tests in this file send the kinds of traffic that scenarios know through the real balancers. Without Docker they
@@ -54,7 +54,7 @@ func whole(t *testing.T, r report.Report, sent int) {
 
 // 10,000 connections at once through an nginx that has room for them: no error, no loss, and a small sender.
 func TestTenThousandConnections(t *testing.T) {
-	folder, r, code := tried(t, "", "test", "builtin:nginx/many-connections", "--scenario", "spike")
+	f, r, code := tried(t, "", "test", "builtin:nginx/many-connections", "--scenario", "spike")
 	assert.Zero(t, code)
 	spike := phaseOf(t, r, "spike")
 	assert.Equal(t, plan.Epoll, spike.Engine)
@@ -64,7 +64,7 @@ func TestTenThousandConnections(t *testing.T) {
 	assert.Equal(t, 10000, spike.Flight)
 	assert.Equal(t, map[string]int{"back-01": 3334, "back-02": 6666, "back-03": 10000}, rounded(spike.Servers, 3334, 6666, 10000))
 	whole(t, r, 22688)
-	h, err := run.Open(folder)
+	h, err := folder.Open(f)
 	require.NoError(t, err)
 	seen := 0
 	for s := range h.Samples {

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/faults"
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stack"
-	"github.com/lbproof/lbproof/scenarios/faults"
 )
 
 // breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The marks
@@ -142,7 +143,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 		return mark
 	}
 	s.Progress.Step("fault: " + e.Fault + " " + e.Target)
-	if err := s.folder.Journal(entry{Event: number, Did: ordered, At: mark.Ordered, Fault: e}); err != nil {
+	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Ordered, At: mark.Ordered, Fault: e}); err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
@@ -165,7 +166,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 	}
 	mark.To = cmp.Or(s.at(to), time.Since(s.origin))
 	s.Progress.Step("healed: " + e.Fault + " " + e.Target)
-	if err := s.folder.Journal(entry{Event: number, Did: healed, At: mark.To, Fault: e}); err != nil && mark.Err == "" {
+	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Healed, At: mark.To, Fault: e}); err != nil && mark.Err == "" {
 		mark.Err = err.Error()
 	}
 	return mark

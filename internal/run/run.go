@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -55,11 +56,11 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 		return "", err
 	}
 	id := runID()
-	folder, err := Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", p.Name, time.Now().UTC().Format(folderTime), id)), p)
+	f, err := folder.Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", p.Name, time.Now().UTC().Format(folderTime), id)), p)
 	if err != nil {
 		return "", err
 	}
-	s := &execution{Runner: r, plan: p, folder: folder, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: history.Environment{
+	s := &execution{Runner: r, plan: p, folder: f, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: history.Environment{
 		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
 	}}
 	return s.settled(s.run(ctx, id))
@@ -68,7 +69,7 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 // settled is what Run returns: a folder that nobody could judge is removed.
 func (s *execution) settled(err error) (dir string, _ error) {
 	switch {
-	case errors.Is(err, ErrFolder):
+	case errors.Is(err, folder.ErrFolder):
 		_ = s.folder.Discard() // what keeps a folder from being written may keep it from being removed
 		return "", err
 	case !s.measuring:
@@ -88,7 +89,7 @@ func FolderTime(dir string) (at time.Time, ok bool) {
 	if m == nil {
 		return at, false
 	}
-	if info, err := os.Lstat(filepath.Join(dir, planFile)); err != nil || !info.Mode().IsRegular() {
+	if info, err := os.Lstat(filepath.Join(dir, folder.PlanFile)); err != nil || !info.Mode().IsRegular() {
 		return at, false
 	}
 	at, err := time.Parse(folderTime, m[1])
@@ -144,7 +145,7 @@ func buildID() string {
 type execution struct {
 	Runner
 	plan      plan.Plan
-	folder    *Folder
+	folder    *folder.Folder
 	env       history.Environment
 	stack     *stack.Stack
 	authority stack.Authority // of the run's certificates
@@ -189,7 +190,7 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	}
 	s.measuring = true
 	cut := s.measure(ctx)
-	if errors.Is(cut, ErrFolder) {
+	if errors.Is(cut, folder.ErrFolder) {
 		return cut
 	}
 	if cut != nil {
@@ -199,7 +200,7 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 		cut = nil // the user knows
 	}
 	finished := s.finish(context.WithoutCancel(ctx))
-	if errors.Is(finished, ErrFolder) {
+	if errors.Is(finished, folder.ErrFolder) {
 		return finished // whatever else went wrong, there is nothing to look at
 	}
 	return errors.Join(cut, finished)
@@ -599,10 +600,10 @@ func (s *execution) finish(ctx context.Context) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
-	s.env.Logged, err = stack.Troubles(s.folder.logFile(s.balancer().Name), s.env.Said)
+	s.env.Logged, err = stack.Troubles(s.folder.LogFile(s.balancer().Name), s.env.Said)
 	problems = append(problems, err, s.readLogs(ctx))
 	for _, problem := range problems {
-		if errors.Is(problem, ErrFolder) {
+		if errors.Is(problem, folder.ErrFolder) {
 			return problem
 		}
 	}
@@ -618,7 +619,7 @@ func (s *execution) keepLog(node string, write func(io.Writer) error) error {
 		return err
 	}
 	written := write(w)
-	if err := w.Close(); errors.Is(err, ErrFolder) {
+	if err := w.Close(); errors.Is(err, folder.ErrFolder) {
 		return err // and not what it kept from being done
 	}
 	return written

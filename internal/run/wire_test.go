@@ -2,12 +2,26 @@ package run
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 )
+
+// sends is what a phase sends.
+var sends = []plan.Request{{Method: "GET", Path: "/"}}
+
+// hit is a hit with every column that a run writes.
+func hit(i int) history.Hit {
+	at := time.Duration(i) * 123457
+	return history.Hit{
+		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31,
+		Client: i % 7, Conn: i % 64, Flight: 64, Connect: 5, Handshake: 6, Resumed: i%2 == 0, Err: history.Reset,
+	}
+}
 
 func TestHitBlocks(t *testing.T) {
 	var p packer

@@ -1,9 +1,7 @@
-package run
+package folder
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -35,8 +33,8 @@ func written(t testing.TB, n int) string {
 	}
 	f, err := Create(dir, p)
 	require.NoError(t, err)
-	require.NoError(t, f.Journal(entry{Did: ordered, Fault: p.Events[0]}))
-	require.NoError(t, f.Journal(entry{Did: healed, Fault: p.Events[0]}))
+	require.NoError(t, f.Journal(Entry{Did: Ordered, Fault: p.Events[0]}))
+	require.NoError(t, f.Journal(Entry{Did: Healed, Fault: p.Events[0]}))
 	for i := range n {
 		require.NoError(t, f.Hit(hit(i)))
 		require.NoError(t, f.Arrival(arrival(i)))
@@ -147,10 +145,10 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f(`plan.json: schema "lbproof.plan/9"; this lbproof reads lbproof.plan/1: judge the run with the lbproof that recorded it`, edit(planFile, "lbproof.plan/1", "lbproof.plan/9"))
-	f(`plan.json: json: unknown field "nome"; judge the run with the lbproof that recorded it`, edit(planFile, `"name": "one"`, `"nome": "one"`))
-	f(`plan.json: configuration file nginx.conf: its content has the SHA-256`, edit(planFile, "events {}", "events { }"))
-	f(`plan.json: phase 0 (a): count is -1`, edit(planFile, `"count": 2000`, `"count": -1`))
+	f(`plan.json: schema "lbproof.plan/9"; this lbproof reads lbproof.plan/1: judge the run with the lbproof that recorded it`, edit(PlanFile, "lbproof.plan/1", "lbproof.plan/9"))
+	f(`plan.json: json: unknown field "nome"; judge the run with the lbproof that recorded it`, edit(PlanFile, `"name": "one"`, `"nome": "one"`))
+	f(`plan.json: configuration file nginx.conf: its content has the SHA-256`, edit(PlanFile, "events {}", "events { }"))
+	f(`plan.json: phase 0 (a): count is -1`, edit(PlanFile, `"count": 2000`, `"count": -1`))
 	f(`environment.json: json: unknown field "werkers"`, edit(environmentFile, `"workers"`, `"werkers"`))
 	f("environment.json: something follows the end of the JSON text", edit(environmentFile, "\n}\n", "\n}\n{}\n"))
 	f(`environment.json: it tells of 3 phases, and the plan has 2`, edit(environmentFile, `"phases": null`, `"phases": [{}, {}, {}]`))
@@ -294,7 +292,7 @@ func TestUnfinishedRun(t *testing.T) {
 	_, err = Open(dir)
 	assert.ErrorContains(t, err, "the run did not end")
 	require.NoError(t, f.Finish(history.Environment{}))
-	left, err := filepath.Glob(filepath.Join(dir, "*"+partial))
+	left, err := filepath.Glob(filepath.Join(dir, "*"+Partial))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 	_, err = Open(dir)
@@ -306,8 +304,8 @@ func TestFullDisk(t *testing.T) {
 	f, err := Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
 	require.NoError(t, err)
 	f.hits.abandon()
-	require.NoError(t, os.Symlink("/dev/full", f.path(hitsFile)+partial)) // a link, so that what removes the file spares the device
-	f.hits, err = createTable[hitRow](f.path(hitsFile))
+	require.NoError(t, os.Symlink("/dev/full", f.Path(hitsFile)+Partial)) // a link, so that what removes the file spares the device
+	f.hits, err = createTable[hitRow](f.Path(hitsFile))
 	require.NoError(t, err)
 	for i := 0; err == nil && i < 1_000_000; i++ {
 		err = f.Hit(hit(i))
@@ -316,7 +314,7 @@ func TestFullDisk(t *testing.T) {
 	assert.ErrorContains(t, err, "no space left on device; free some space, or name another place with --out")
 	assert.Equal(t, err, f.Hit(hit(1)), "and nothing is added to what has a gap")
 	assert.Equal(t, err, f.Finish(history.Environment{}))
-	assert.NoFileExists(t, f.path(manifestFile))
+	assert.NoFileExists(t, f.Path(manifestFile))
 	info, err := os.Stat("/dev/full")
 	require.NoError(t, err)
 	assert.NotZero(t, info.Mode()&os.ModeCharDevice, "it is still there")
@@ -335,70 +333,7 @@ func TestOnlyPartsAreRemoved(t *testing.T) {
 	require.NoError(t, err)
 	o.abandon()
 	assert.FileExists(t, name)
-	assert.NoFileExists(t, name+partial)
-}
-
-// On a real file system that is full a run ends with one sentence and no folder, from its first file to its last.
-func TestFullFileSystem(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount a small file system")
-	}
-	mounted := t.TempDir()
-	require.NoError(t, syscall.Mount("tmpfs", mounted, "tmpfs", 0, "size=256k"))
-	defer func() { assert.NoError(t, syscall.Unmount(mounted, 0)) }()
-	p := plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 1 << 30, Requests: sends}}}
-	filler := filepath.Join(mounted, "filler")
-	ended := func(err error, f *Folder) {
-		t.Helper()
-		assert.ErrorIs(t, err, ErrFolder)
-		assert.ErrorContains(t, err, "no space left on device; free some space")
-		assert.NotContains(t, err.Error(), "\n")
-		if f != nil {
-			s := execution{folder: f, measuring: true}
-			dir, told := s.settled(err)
-			assert.Empty(t, dir)
-			assert.Equal(t, err, told)
-		}
-		assert.NoDirExists(t, filepath.Join(mounted, "one"))
-	}
-	fill := func(room int64) {
-		t.Helper()
-		file, err := os.Create(filler)
-		require.NoError(t, err)
-		for err == nil {
-			_, err = file.Write(make([]byte, 4096))
-		}
-		require.ErrorIs(t, err, syscall.ENOSPC)
-		info, err := file.Stat()
-		require.NoError(t, err)
-		require.NoError(t, errors.Join(file.Truncate(info.Size()-room), file.Close()))
-	}
-	fill(0) // not even the plan
-	_, err := Create(filepath.Join(mounted, "one"), p)
-	ended(err, nil)
-	require.NoError(t, os.Remove(filler))
-
-	f, err := Create(filepath.Join(mounted, "one"), p) // the hits
-	require.NoError(t, err)
-	for i := 0; err == nil; i++ {
-		err = f.Hit(history.Hit{Seq: uint64(i + 1), Header: fmt.Sprint(i * i), Due: time.Duration(i * i)})
-	}
-	ended(err, f)
-
-	f, err = Create(filepath.Join(mounted, "one"), p) // a log
-	require.NoError(t, err)
-	log, err := f.Log("nginx")
-	require.NoError(t, err)
-	fill(0)
-	_, err = log.Write(make([]byte, 1<<16))
-	_ = log.Close()
-	ended(err, f)
-	require.NoError(t, os.Remove(filler))
-
-	f, err = Create(filepath.Join(mounted, "one"), p) // what is written at the end
-	require.NoError(t, err)
-	fill(0)
-	ended(f.Finish(history.Environment{Interrupted: string(make([]byte, 1<<16))}), f)
+	assert.NoFileExists(t, name+Partial)
 }
 
 // A folder in which nothing can be made is told as such.
@@ -422,34 +357,6 @@ func TestPlacesWithoutFolders(t *testing.T) {
 	_, err = Create(filepath.Join(readOnly, "one"), plan.Plan{})
 	assert.ErrorIs(t, err, ErrFolder)
 	assert.ErrorContains(t, err, "read-only file system; name another place with --out")
-}
-
-// A folder that somebody removes during the run is noticed while hits come, and at the end by all that was to be in it.
-func TestFolderRemovedDuringTheRun(t *testing.T) {
-	f := func(end func(*Folder) error) {
-		t.Helper()
-		dir := filepath.Join(t.TempDir(), "one")
-		p := plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 1 << 30, Requests: sends}}, Events: []plan.Event{{}}}
-		folder, err := Create(dir, p)
-		require.NoError(t, err)
-		require.NoError(t, folder.Hit(hit(0)))
-		require.NoError(t, os.RemoveAll(dir))
-		err = end(folder)
-		assert.ErrorIs(t, err, ErrFolder)
-		assert.ErrorContains(t, err, "no such file or directory; somebody removed it during the run")
-		assert.NotContains(t, err.Error(), "\n")
-		s := execution{folder: folder, measuring: true}
-		_, told := s.settled(err)
-		assert.Equal(t, err, told)
-		assert.NoDirExists(t, dir)
-	}
-	f(func(folder *Folder) (err error) {
-		for i := 1; i < 2*rowBatch && err == nil; i++ {
-			err = folder.Hit(hit(i))
-		}
-		return err
-	})
-	f(func(folder *Folder) error { return folder.Finish(history.Environment{}) })
 }
 
 func TestDiscardLeavesNothing(t *testing.T) {
@@ -487,19 +394,4 @@ func BenchmarkHistoryDecode(b *testing.B) {
 	}
 	require.NoError(b, h.Err())
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/hit")
-}
-
-// What keeps a log from being written is told as it is, not as what it kept from being read.
-func TestFullLog(t *testing.T) {
-	f, err := Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
-	require.NoError(t, err)
-	require.NoError(t, os.Mkdir(f.path(logsFolder), 0o755))
-	require.NoError(t, os.Symlink("/dev/full", f.logFile("b1")+partial))
-	s := execution{folder: f}
-	err = s.keepLog("b1", func(w io.Writer) error {
-		_, err := w.Write([]byte("said"))
-		return fmt.Errorf("read the log of 9230af28: %w", err)
-	})
-	assert.ErrorIs(t, err, ErrFolder)
-	assert.NotContains(t, err.Error(), "9230af28")
 }

@@ -1,6 +1,6 @@
 //go:build !race
 
-package run
+package folder
 
 import (
 	"path/filepath"

@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"errors"
@@ -172,7 +172,7 @@ func (r attemptRow) attempt() (history.Attempt, error) {
 
 // Rows are written and read in batches, and a group of them is what a table holds in memory.
 const (
-	rowBatch = 1 << 10
+	RowBatch = 1 << 10
 	rowGroup = 1 << 16
 )
 
@@ -191,7 +191,7 @@ func createTable[R any](name string) (*table[R], error) {
 		return nil, err
 	}
 	rows := parquet.NewGenericWriter[R](out, parquet.MaxRowsPerRowGroup(rowGroup), parquet.PageBufferSize(64<<10))
-	return &table[R]{out: out, rows: rows, next: make([]R, 0, rowBatch)}, nil
+	return &table[R]{out: out, rows: rows, next: make([]R, 0, RowBatch)}, nil
 }
 
 // write adds a row. After an error it adds none, and gives that error again.
@@ -199,7 +199,7 @@ func (t *table[R]) write(row R) error {
 	if t.err != nil {
 		return t.err
 	}
-	if t.next = append(t.next, row); len(t.next) < rowBatch {
+	if t.next = append(t.next, row); len(t.next) < RowBatch {
 		return nil
 	}
 	return t.flush()
@@ -263,7 +263,7 @@ func readTable[R any](r *recorded, name string, each func(R) (bool, error)) erro
 		return problem(err)
 	}
 	defer func() { _ = guarded(reader.Close) }() // all is read by then
-	batch, read := make([]R, rowBatch), int64(0)
+	batch, read := make([]R, RowBatch), int64(0)
 	for {
 		n := 0
 		err := guarded(func() (err error) {

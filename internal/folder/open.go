@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"bytes"
@@ -47,16 +47,16 @@ func Open(dir string) (history.History, error) {
 // plan is the run's plan, which holds the configuration.
 func (r *recorded) plan() (plan.Plan, error) {
 	var p plan.Plan
-	text, err := r.read(planFile)
+	text, err := r.read(PlanFile)
 	if err != nil {
 		return p, err
 	}
 	var form struct{ Schema string }
 	if json.Unmarshal(text, &form) == nil && form.Schema != plan.PlanSchema {
-		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it", r.path(planFile), form.Schema, plan.PlanSchema)
+		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it", r.path(PlanFile), form.Schema, plan.PlanSchema)
 	}
 	if err := first(decode(text, &p), p.Check()); err != nil {
-		return p, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(planFile), err)
+		return p, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(PlanFile), err)
 	}
 	return p, nil
 }
@@ -92,13 +92,13 @@ func (r *recorded) checkJournal(events int) error {
 	number := 0
 	for line := range bytes.Lines(text) {
 		number++
-		var e entry
+		var e Entry
 		err := decode(line, &e)
 		switch {
 		case err == nil && !bytes.HasSuffix(line, []byte("\n")):
 			err = errors.New("it does not end")
-		case err == nil && e.Did != ordered && e.Did != healed:
-			err = fmt.Errorf("%q is neither %s nor %s", e.Did, ordered, healed)
+		case err == nil && e.Did != Ordered && e.Did != Healed:
+			err = fmt.Errorf("%q is neither %s nor %s", e.Did, Ordered, Healed)
 		case err == nil && (e.Event < 0 || e.Event >= events):
 			err = fmt.Errorf("event %d, and the plan has %d", e.Event, events)
 		}

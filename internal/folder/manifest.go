@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"bytes"
@@ -90,7 +90,7 @@ func withoutManifest(dir string) error {
 	switch {
 	case has(environmentFile):
 		return fmt.Errorf("%s: it has no %s: the run did not end, the file was removed, or an lbproof recorded it that wrote none yet; run it again", dir, manifestFile)
-	case has(planFile):
+	case has(PlanFile):
 		return fmt.Errorf("%s: the run did not end: it has no %s; run it again", dir, manifestFile)
 	}
 	return fmt.Errorf("%s: %w", dir, ErrNoRun)

@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"path/filepath"

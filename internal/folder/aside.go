@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"crypto/sha256"
@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// partial ends the name of a file while it is written beside its place.
-const partial = ".part"
+// Partial ends the name of a file while it is written beside its place.
+const Partial = ".part"
 
 // output is a file being written. It counts and digests what is written, in memory that does not depend on how much that is.
 type output struct {
@@ -26,11 +26,11 @@ type output struct {
 
 // aside begins a file that takes its place when settle is called.
 func aside(name string) (*output, error) {
-	file, err := os.OpenFile(name+partial, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(name+Partial, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	return &output{file: file, part: name + partial, name: name, sum: sha256.New()}, nil
+	return &output{file: file, part: name + Partial, name: name, sum: sha256.New()}, nil
 }
 
 // inPlace makes a file, which must not exist, that is to be read while it is written.

@@ -1,8 +1,3 @@
-// Package faults breaks nodes of a running stack on purpose. A fault says how it is put in force, what is then seen of the
-// node from its peer's side, and how it is taken back. What was only ordered is not in force.
-//
-// To add a fault: one file here, one line in All; where it needs more of a node than Node offers, a method there and in
-// internal/stack.
 package faults
 
 import (

@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"encoding/json"
@@ -17,7 +17,7 @@ import (
 
 // The files of a run folder.
 const (
-	planFile        = "plan.json"
+	PlanFile        = "plan.json"
 	hitsFile        = "hits.parquet"
 	arrivalsFile    = "arrivals.parquet"
 	samplesFile     = "samples.parquet"
@@ -25,12 +25,12 @@ const (
 	journalFile     = "journal.jsonl"
 	environmentFile = "environment.json"
 	manifestFile    = "manifest.json"
-	logsFolder      = "logs"
+	LogsFolder      = "logs"
 )
 
 // filesOf are those that a run of the plan leaves, beside the logs and the manifest.
 func filesOf(p plan.Plan) []string {
-	files := []string{planFile, environmentFile, hitsFile, arrivalsFile, samplesFile}
+	files := []string{PlanFile, environmentFile, hitsFile, arrivalsFile, samplesFile}
 	if len(p.Events) > 0 {
 		files = append(files, attemptsFile, journalFile)
 	}
@@ -73,32 +73,32 @@ func Create(dir string, p plan.Plan) (*Folder, error) {
 }
 
 func (f *Folder) begin(p plan.Plan) (err error) {
-	if err := f.writeJSON(planFile, p); err != nil {
+	if err := f.writeJSON(PlanFile, p); err != nil {
 		return err
 	}
-	if f.hits, err = createTable[hitRow](f.path(hitsFile)); err != nil {
+	if f.hits, err = createTable[hitRow](f.Path(hitsFile)); err != nil {
 		return err
 	}
-	if f.arrivals, err = createTable[arrivalRow](f.path(arrivalsFile)); err != nil {
+	if f.arrivals, err = createTable[arrivalRow](f.Path(arrivalsFile)); err != nil {
 		return err
 	}
-	if f.samples, err = createTable[sampleRow](f.path(samplesFile)); err != nil {
+	if f.samples, err = createTable[sampleRow](f.Path(samplesFile)); err != nil {
 		return err
 	}
 	if len(p.Events) == 0 {
 		return nil
 	}
-	if f.attempts, err = createTable[attemptRow](f.path(attemptsFile)); err != nil {
+	if f.attempts, err = createTable[attemptRow](f.Path(attemptsFile)); err != nil {
 		return err
 	}
-	f.journal, err = inPlace(f.path(journalFile))
+	f.journal, err = inPlace(f.Path(journalFile))
 	return err
 }
 
-func (f *Folder) path(name string) string { return filepath.Join(f.Dir, name) }
+func (f *Folder) Path(name string) string { return filepath.Join(f.Dir, name) }
 
-// entry is a line of the journal: what is about to be broken, and what has been healed.
-type entry struct {
+// Entry is a line of the journal: what is about to be broken, and what has been healed.
+type Entry struct {
 	Event int           `json:"event"` // number in the plan
 	Did   string        `json:"did"`   // order or heal
 	At    time.Duration `json:"at_ns"`
@@ -107,12 +107,12 @@ type entry struct {
 
 // What an entry says was done.
 const (
-	ordered = "order"
-	healed  = "heal"
+	Ordered = "order"
+	Healed  = "heal"
 )
 
 // Journal writes a line down, for good before it returns.
-func (f *Folder) Journal(e entry) error {
+func (f *Folder) Journal(e Entry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
@@ -164,17 +164,17 @@ func (f *Folder) Sample(s history.Sample) error { return f.samples.write(rowOfSa
 
 // Log opens a file for what a node printed, which has to be closed before the folder is finished.
 func (f *Folder) Log(node string) (io.WriteCloser, error) {
-	if err := os.MkdirAll(f.path(logsFolder), 0o755); err != nil {
+	if err := os.MkdirAll(f.Path(LogsFolder), 0o755); err != nil {
 		return nil, unwritable(err)
 	}
-	o, err := aside(f.logFile(node))
+	o, err := aside(f.LogFile(node))
 	if err != nil {
 		return nil, unwritable(err)
 	}
 	return &logWriter{output: o, folder: f}, nil
 }
 
-func (f *Folder) logFile(node string) string { return f.path(filepath.Join(logsFolder, node+".log")) }
+func (f *Folder) LogFile(node string) string { return f.Path(filepath.Join(LogsFolder, node+".log")) }
 
 // logWriter is a log being written.
 type logWriter struct {
@@ -236,7 +236,7 @@ func (f *Folder) writeManifest(lbproof string) error {
 	if err != nil {
 		return err
 	}
-	err = WriteFile(f.path(manifestFile), func(w io.Writer) error {
+	err = WriteFile(f.Path(manifestFile), func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
@@ -255,7 +255,7 @@ func (f *Folder) writeJSON(name string, value any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	o, err := aside(f.path(name))
+	o, err := aside(f.Path(name))
 	if err != nil {
 		return err
 	}

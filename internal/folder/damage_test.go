@@ -1,4 +1,4 @@
-package run
+package folder
 
 import (
 	"bytes"
@@ -121,8 +121,8 @@ func recording(t testing.TB, name string) (dir string, h history.History) {
 		}
 	}
 	for i, m := range h.Env.Marks {
-		require.NoError(t, f.Journal(entry{Event: i, Did: ordered, At: m.Ordered, Fault: m.Event}))
-		require.NoError(t, f.Journal(entry{Event: i, Did: healed, At: m.To, Fault: m.Event}))
+		require.NoError(t, f.Journal(Entry{Event: i, Did: Ordered, At: m.Ordered, Fault: m.Event}))
+		require.NoError(t, f.Journal(Entry{Event: i, Did: Healed, At: m.To, Fault: m.Event}))
 	}
 	log, err := f.Log("nginx")
 	require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestDamages(t *testing.T) {
 		}
 	}
 	last := len(dirs) - 1
-	for _, file := range []string{planFile, environmentFile, journalFile} {
+	for _, file := range []string{PlanFile, environmentFile, journalFile} {
 		damageText(t, texts, dirs[last], file)
 	}
 	doc := fmt.Sprintf(damageDoc, "*"+strings.Join(recordings, "*, *")+"*", whole.table(), tables.table(), recordings[last], texts.table())

@@ -1,0 +1,47 @@
+package lbconfigs
+
+import (
+	"path"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
+)
+
+// CountLines says how much of a configuration its claims cover.
+func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
+	at := func(p model.Pos) string { return p.String() }
+	promised, unread := map[string]bool{}, map[string]bool{}
+	for _, c := range claims {
+		promised[at(c.Pos)] = true
+	}
+	for _, u := range cfg.Unread {
+		unread[at(u.Pos)] = true
+	}
+	var n report.Lines
+	for _, f := range cfg.Files {
+		if path.Ext(f.Name) == ".lua" {
+			continue // a program, of which the line that names it is told
+		}
+		number := 0
+		for line := range strings.Lines(string(f.Content)) {
+			number++
+			text := strings.TrimSpace(line)
+			if text == "" || strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || text == "}" {
+				continue
+			}
+			n.All++
+			key := at(model.Pos{File: f.Name, Line: number})
+			switch {
+			case promised[key]:
+				n.Promises++
+			case unread[key]:
+				n.Unread++
+			default:
+				n.Form++
+			}
+		}
+	}
+	return n
+}
