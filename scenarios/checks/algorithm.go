@@ -18,9 +18,10 @@ var algorithm = Check{
 		"counted at the backends, and while nobody is busy servers take turns; a hash: every request is where the map that is recomputed " +
 		"sends its key; random: the sequential test of independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); " +
 		"fastest, or of two: a server that is made slow gets less than its share",
-	Claims: algorithmClaims,
-	Trials: algorithmTrials,
-	Judge:  judgeAlgorithm,
+	Evidence: Evidence{Undisturbed: true},
+	Claims:   algorithmClaims,
+	Trials:   algorithmTrials,
+	Judge:    judgeAlgorithm,
 }
 
 // The kinds of algorithms, as far as they are judged by different laws.

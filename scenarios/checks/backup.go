@@ -11,9 +11,10 @@ import (
 )
 
 var backup = Check{
-	Name: "backup",
-	Doc:  "A backup server gets requests only while no other server of its pool takes any.",
-	Law:  "zero of its arrivals while another server is in rotation, and some while none is",
+	Name:     "backup",
+	Doc:      "A backup server gets requests only while no other server of its pool takes any.",
+	Law:      "zero of its arrivals while another server is in rotation, and some while none is",
+	Evidence: Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		return pools(cfg, func(p model.Pool) []plan.Claim {
 			var claims []plan.Claim

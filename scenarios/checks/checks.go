@@ -34,9 +34,29 @@ type Check struct {
 	Questions func(model.Config, plan.Claim) (asked []Question, cannot string)
 	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another check asks some of the kind.
 	Beside string
+	// Evidence is what Judge takes from a history beside the hits and arrivals of clients' own requests.
+	Evidence Evidence
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
 	Judge func(plan.Claim, history.History) Finding
 }
+
+// Evidence is what a check takes from a history. The zero value: hits and arrivals of clients' own requests.
+type Evidence struct {
+	// Subrequests reports whether what the balancer asks backends on its own account counts too; nil: it does not.
+	Subrequests func(model.Config, plan.Claim) bool
+	// Copies: mirrored arrivals count.
+	Copies bool
+	// Joined: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's id on its own account.
+	Joined bool
+	// Attempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says what it is
+	// for. nil: the check counts no attempts.
+	Attempts func(cfg model.Config, claim plan.Claim, noted bool) bool
+	// Undisturbed: an attempt that failed unexplained makes a counter-example undecided.
+	Undisturbed bool
+}
+
+// always is the evidence of a check that takes it for every claim.
+func always(model.Config, plan.Claim) bool { return true }
 
 // Decides says whether there is an experiment for its claims.
 func (c Check) Decides() bool { return c.Judge != nil || c.Questions != nil }
@@ -167,8 +187,7 @@ func Judge(h history.History) (report.Report, error) {
 			continue
 		}
 		seen := h
-		services := []string{rules.Name, passive.Name, retries.Name} // where what a service is asked counts, too: it tells who lives
-		if slices.Contains(services, claim.Check) || claim.Check == weights.Name && asksItself(h.Plan.Config, claim.Subject) {
+		if check, err := Find(claim.Check); err == nil && check.Evidence.Subrequests != nil && check.Evidence.Subrequests(h.Plan.Config, claim) {
 			seen = all
 		}
 		findings[i] = find(claim, seen)
@@ -220,18 +239,18 @@ func find(claim plan.Claim, h history.History) (f Finding) {
 	if !check.Decides() {
 		return Finding{Broken: NoExperiment}
 	}
-	if why := copied(h.Plan, claim); why != "" {
+	if why := check.Evidence.mixed(h.Plan, claim); why != "" {
 		return Finding{Broken: why}
 	}
 	h = focused(h, claim.Check)
-	if check.Name != mirror.Name {
+	if !check.Evidence.Copies {
 		h = originals(h)
 	}
 	if check.Judge == nil {
 		return judgeQuestions(check.askedIn(h.Plan), claim, h)
 	}
 	f = check.Judge(claim, h)
-	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && slices.Contains(undisturbedOnly, claim.Check) {
+	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && check.Evidence.Undisturbed {
 		f.Counter, f.Broken = nil, why
 	}
 	if f.N == 0 && f.Cannot == "" && len(h.Plan.Carried) == 0 && slices.ContainsFunc(h.Plan.Config.Routes, shut) {
@@ -239,9 +258,6 @@ func find(claim plan.Claim, h history.History) (f Finding) {
 	}
 	return f
 }
-
-// undisturbedOnly are the checks that may see a wrong choice where a server was left alone for a failed attempt.
-var undisturbedOnly = []string{"weights", "algorithm", "split", "sticky", "backup"}
 
 // attemptFailed says where the balancer's log tells of a failed attempt that nobody made fail.
 func attemptFailed(h history.History) string {
@@ -256,9 +272,9 @@ func attemptFailed(h history.History) string {
 	return ""
 }
 
-// copied says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
+// mixed says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
 // account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
-func copied(p plan.Plan, claim plan.Claim) string {
+func (e Evidence) mixed(p plan.Plan, claim plan.Claim) string {
 	cfg, noted := p.Config, true
 	for _, l := range p.Phases {
 		for _, r := range l.Requests {
@@ -267,9 +283,8 @@ func copied(p plan.Plan, claim plan.Claim) string {
 			noted = noted && (!ok || !asksBackend(route) || r.Header[history.WishHeader] != "")
 		}
 	}
-	// Attempts carry no note of what they are for, which does not matter where each that fails takes its server out.
-	attempts := claim.Check == passive.Name && !(noted && claim.Params["fails"] == 1 && asksItself(cfg, claim.Subject))
-	if claim.Check != weights.Name && claim.Check != once.Name && claim.Check != headers.Name && !attempts {
+	attempts := e.Attempts != nil && e.Attempts(cfg, claim, noted)
+	if !e.Joined && !attempts {
 		return ""
 	}
 	for _, r := range cfg.Routes {

@@ -54,10 +54,10 @@ func TestDeathsOfSharedServers(t *testing.T) {
 func TestAskedAboutItself(t *testing.T) {
 	f := func(fails int, wish string, known bool) {
 		t.Helper()
-		passive := &model.Passive{Law: "nginx", Fails: fails, Out: 10 * time.Second}
+		law := &model.Passive{Law: "nginx", Fails: fails, Out: 10 * time.Second}
 		cfg := model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: passive}, {Host: "b", Port: 80, Passive: passive}}}},
+			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: law}, {Host: "b", Port: 80, Passive: law}}}},
 			Routes: []model.Route{
 				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
 				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
@@ -65,8 +65,8 @@ func TestAskedAboutItself(t *testing.T) {
 		}
 		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: wish}}
 		p := plan.Plan{Config: cfg, Phases: []plan.Phase{{Count: 1, Requests: []plan.Request{request}}}}
-		claim := plan.Claim{Check: "passive", Subject: "p", Params: passiveParams(passive)}
-		assert.Equal(t, known, copied(p, claim) == "")
+		claim := plan.Claim{Check: "passive", Subject: "p", Params: passiveParams(law)}
+		assert.Equal(t, known, passive.Evidence.mixed(p, claim) == "")
 		assert.Equal(t, float64(apartRate), deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Load.Rate)
 	}
 	f(1, "note", true)

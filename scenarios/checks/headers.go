@@ -19,11 +19,12 @@ var headers = Check{
 	Name: "headers",
 	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where " +
 		"the client sent such headers itself.",
-	Law:    "one arrival with another value refutes the claim",
-	Claims: headerClaims,
-	Probes: probe,
-	Trials: innerTrials,
-	Judge:  judgeHeaders,
+	Law:      "one arrival with another value refutes the claim",
+	Evidence: Evidence{Joined: true},
+	Claims:   headerClaims,
+	Probes:   probe,
+	Trials:   innerTrials,
+	Judge:    judgeHeaders,
 }
 
 func headerClaims(cfg model.Config) []plan.Claim {

@@ -10,13 +10,14 @@ import (
 )
 
 var once = Check{
-	Name:   "once",
-	Doc:    "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once.",
-	Law:    "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
-	Claims: onceClaims,
-	Probes: probe,
-	Trials: innerTrials,
-	Judge:  judgeOnce,
+	Name:     "once",
+	Doc:      "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once.",
+	Law:      "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
+	Evidence: Evidence{Joined: true},
+	Claims:   onceClaims,
+	Probes:   probe,
+	Trials:   innerTrials,
+	Judge:    judgeOnce,
 }
 
 func onceClaims(cfg model.Config) []plan.Claim {

@@ -19,6 +19,11 @@ var passive = Check{
 	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
 		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile; where clients send rows of " +
 		"requests, the attempts at a death are a multiple of the count",
+	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does not matter where each
+	// that fails takes its server out.
+	Evidence: Evidence{Subrequests: always, Attempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
+		return !noted || claim.Params["fails"] != 1 || !asksItself(cfg, claim.Subject)
+	}},
 	Claims: func(cfg model.Config) []plan.Claim {
 		return pools(cfg, func(p model.Pool) []plan.Claim {
 			var claims []plan.Claim

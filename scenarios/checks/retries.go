@@ -18,9 +18,10 @@ var retries = Check{
 		"as are meant for it until its death is known, within the Poisson law at both ends of that interval; with HAProxy how long " +
 		"requests wait, and how many attempts there are where all servers are dead, tells how often they are tried; with Traefik those that met a dead " +
 		"server wait for half of initialInterval at least, and half of those that met it once no longer than it, within the binomial law",
-	Claims: retryClaims,
-	Trials: retryTrials,
-	Judge:  judgeRetried,
+	Evidence: Evidence{Subrequests: always},
+	Claims:   retryClaims,
+	Trials:   retryTrials,
+	Judge:    judgeRetried,
 }
 
 // retryGroups are the promises on repetition, each with the routes that share it.

@@ -13,6 +13,7 @@ var rules = Check{
 	Name:      "rules",
 	Doc:       "Requests that meet a condition are refused, redirected or rewritten.",
 	Law:       "one on either side of the condition that is treated like the other refutes, and one that backends see with another path",
+	Evidence:  Evidence{Subrequests: always},
 	Questions: ruleQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := grouped(cfg, func(r model.Route) []model.Rule { return r.Rules }, func(r model.Rule) string { return fmt.Sprint(r) })

@@ -16,6 +16,7 @@ var split = Check{
 	Doc:  "Shares of the traffic go to different pools (canary, A/B).",
 	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the envelope of " +
 		"weighted round robin",
+	Evidence: Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
 		for _, s := range cfg.Splits {

@@ -13,9 +13,10 @@ import (
 )
 
 var sticky = Check{
-	Name: "sticky",
-	Doc:  "A client that brings back its cookie gets the same server while that one is up.",
-	Law:  "every arrival of one cookie at one server, and the cookie's attributes as configured",
+	Name:     "sticky",
+	Doc:      "A client that brings back its cookie gets the same server while that one is up.",
+	Law:      "every arrival of one cookie at one server, and the cookie's attributes as configured",
+	Evidence: Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
 		add := func(name string, s *model.Sticky) {
