@@ -51,7 +51,7 @@ func TestDeniedWithRoom(t *testing.T) {
 
 // Who was answered by a backup, which is not slow, may be gone from the balancer before its client knows it.
 func TestABackupsAnswersAreNotInFlight(t *testing.T) {
-	when := sluggish{window: window{0, time.Second}, hosts: []string{"a"}, least: []time.Duration{400 * time.Millisecond}}
+	when := sluggish{to: time.Second, hosts: []string{"a"}, least: []time.Duration{400 * time.Millisecond}}
 	for first, want := range map[string]int{"a": 1, "spare": 0} {
 		var wrong examples
 		all := []asked{

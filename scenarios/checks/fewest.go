@@ -158,9 +158,9 @@ func counted(counts []int) string {
 
 // sluggish is a time in which every server of a pool's rotation is known to take as long at least for its answers.
 type sluggish struct {
-	window
-	hosts []string        // the rotation's, and backups after them
-	least []time.Duration // by host
+	from, to time.Duration
+	hosts    []string        // the rotation's, and backups after them
+	least    []time.Duration // by host
 }
 
 // sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others were.
@@ -171,7 +171,7 @@ func sluggishness(h history.History, pool model.Pool) []sluggish {
 		return nil
 	}
 	for phase := range h.Plan.Phases {
-		s := sluggish{window: window{0, over(h)}}
+		s := sluggish{to: over(h)}
 		for _, server := range append(active, overflow(h.Plan.Config, pool)...) {
 			for _, m := range h.Env.Marks {
 				delay, err := time.ParseDuration(m.Event.With["delay"])

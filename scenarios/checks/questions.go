@@ -26,25 +26,25 @@ type Question struct {
 
 // Reply is what is to come of a question. Fields that are not set do not matter.
 type Reply struct {
-	Given   []int               // answers with other statuses say nothing
-	Backend bool                // answers of the balancer itself say nothing
-	Codes   []int               // the status is one of these
-	Not     int                 // the status is not this one
-	Pool    string              // a server of this pool answers
-	Self    bool                // no backend does
-	Own     bool                // no backend does, and none has seen the request
-	Spared  string              // no server of this pool does, and none has seen the request
-	Paths   []string            // that backends see of it, each
-	Arrives [2]int              // at how many backends the request arrives, least and most; 0, 0 is any
-	Has     map[string][]string // fields of the answer, and all their values; none: it is absent
-	Some    []string            // fields of the answer that are there, whatever their value
-	Cookie  *model.Sticky       // it sets this cookie, with these attributes and no other of theirs
-	Shake   map[string]string   // how the handshake goes
-	Within  Interval            // from sending to the end of the answer
-	Alone   bool                // backends see no more requests than answers come
-	Quiet   Interval            // how long the client is silent until the balancer ends it
-	Access  []model.Access      // who is let in; others get 403
-	From    string              // the address that it comes from, where that is not the worker\'s
+	Given   []int                                                     // answers with other statuses say nothing
+	Backend bool                                                      // answers of the balancer itself say nothing
+	Codes   []int                                                     // the status is one of these
+	Not     int                                                       // the status is not this one
+	Pool    string                                                    // a server of this pool answers
+	Self    bool                                                      // no backend does
+	Own     bool                                                      // no backend does, and none has seen the request
+	Spared  string                                                    // no server of this pool does, and none has seen the request
+	Paths   []string                                                  // that backends see of it, each
+	Arrives [2]int                                                    // at how many backends the request arrives, least and most; 0, 0 is any
+	Has     map[string][]string                                       // fields of the answer, and all their values; none: it is absent
+	Some    []string                                                  // fields of the answer that are there, whatever their value
+	Like    func(header url.Values) string                            // says what else of the answer's fields is not as it is to be; empty: nothing
+	Shake   map[string]string                                         // how the handshake goes
+	Within  Interval                                                  // from sending to the end of the answer
+	Instead func(header url.Values, arrived []history.Arrival) string // says what is wrong in place of all that follows, be there an answer or none
+	Quiet   Interval                                                  // how long the client is silent until the balancer ends it
+	Access  []model.Access                                            // who is let in; others get 403
+	From    string                                                    // the address that it comes from, where that is not the worker\'s
 }
 
 // Interval is a time from Least to Most; the zero value is any.
@@ -204,15 +204,15 @@ func (r Reply) differs(h history.History, hit history.Hit, arrived []history.Arr
 	if r.Quiet != (Interval{}) {
 		return r.silence(hit)
 	}
-	if hit.Err != "" && !r.Alone {
+	if hit.Err != "" && r.Instead == nil {
 		return fmt.Sprintf("no answer (%s)", hit.Err)
 	}
 	header, err := url.ParseQuery(hit.Header)
 	if err != nil {
 		return "its header fields cannot be read: " + err.Error()
 	}
-	if r.Alone {
-		return alone(header, arrived)
+	if r.Instead != nil {
+		return r.Instead(header, arrived)
 	}
 	codes := r.Codes
 	from := h.Env.Client
@@ -293,8 +293,8 @@ func (r Reply) fields(header url.Values) string {
 			return "without " + name
 		}
 	}
-	if r.Cookie != nil {
-		return unlikeCookie(*r.Cookie, header["Set-Cookie"])
+	if r.Like != nil {
+		return r.Like(header)
 	}
 	return ""
 }

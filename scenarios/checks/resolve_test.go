@@ -36,7 +36,7 @@ func TestAloneElsewhere(t *testing.T) {
 			Event: plan.Event{Fault: "move", Target: "a"}, Ordered: time.Second, From: time.Second, Ended: 6 * time.Second, To: 6 * time.Second,
 		}}}
 		claim := plan.Claim{Check: "resolve", Subject: "p"}
-		got, reason := decide(judgeResolve(claim, h), 1, p.Alpha)
+		got, reason := decide(resolve.Judge(claim, h), 1, p.Alpha)
 		assert.Equal(t, outcome, got, reason)
 	}
 	f(0, 20, report.Upheld)

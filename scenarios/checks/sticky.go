@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -71,7 +72,8 @@ func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cann
 	if !sets || !reached {
 		return nil, ""
 	}
-	return []Question{{"a client without the cookie", Asked, r, Reply{Backend: true, Cookie: pool.Sticky}}}, ""
+	like := func(header url.Values) string { return unlikeCookie(*pool.Sticky, header["Set-Cookie"]) }
+	return []Question{{"a client without the cookie", Asked, r, Reply{Backend: true, Like: like}}}, ""
 }
 
 // unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether scripts see it, whether

@@ -19,8 +19,8 @@ func TestDeserted(t *testing.T) {
 			Hits: func(func(history.Hit) bool) {}, Arrivals: func(func(history.Arrival) bool) {}, Attempts: func(func(history.Attempt) bool) {},
 			Plan: plan.Plan{Config: model.Config{Pools: []model.Pool{{Name: "p", Servers: servers}}, Routes: []model.Route{route}}},
 		}
-		assert.Equal(t, cannot, judgeOnce(plan.Claim{Subject: route.Key()}, h).Cannot)
-		assert.Equal(t, cannot, judgeReload(plan.Claim{}, h).Cannot)
+		assert.Equal(t, cannot, once.Judge(plan.Claim{Subject: route.Key()}, h).Cannot)
+		assert.Equal(t, cannot, reload.Judge(plan.Claim{}, h).Cannot)
 	}
 	f(nobodyUp, model.Server{Host: "a", Down: true})
 	f(nobodyUp, model.Server{Host: "a", Drain: true}, model.Server{Host: "b", Down: true})
