@@ -18,6 +18,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios"
 )
 
+var updatePlans = flag.Bool("update-plans", false, "rewrite testdata/plans.digest")
+
 var dump = flag.String("dump", "", "folder that gets every plan as JSON, to compare those of two versions with diff")
 
 // Nobody changes what is designed for a configuration without seeing it: testdata/plans.digest holds a digest of the experiments and
@@ -46,10 +48,10 @@ func TestPlansOfBuiltIns(t *testing.T) {
 		fmt.Fprintf(&digests, "%-40s plan %s, claims %s\n", name, digest("plan", plan), claims)
 	}
 	const file = "testdata/plans.digest"
-	if *update {
+	if *updatePlans {
 		require.NoError(t, os.WriteFile(file, []byte(digests.String()), 0o644))
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), digests.String(), "other experiments or claims: go test ./scenarios -run %s -dump DIR, before and after, shows the difference", t.Name())
+	assert.Equal(t, string(want), digests.String(), "other experiments or claims: go test ./scenarios/experiments -run %s -dump DIR, before and after, shows the difference", t.Name())
 }

@@ -65,9 +65,9 @@ func TestAskedAboutItself(t *testing.T) {
 		}
 		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: wish}}
 		p := plan.Plan{Config: cfg, Phases: []plan.Phase{{Count: 1, Requests: []plan.Request{request}}}}
-		claim := plan.Claim{Check: "passive", Subject: "p", Params: passiveParams(law)}
+		claim := passive.Claims(cfg)[0]
 		assert.Equal(t, known, passive.Evidence.mixed(p, claim) == "")
-		assert.Equal(t, float64(apartRate), deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Load.Rate)
+		assert.InDelta(t, 30, passive.Trials(cfg, claim, Terms{CPUs: 1})[0].Load.Rate, 0)
 	}
 	f(1, "note", true)
 	f(1, "", false)
@@ -76,10 +76,10 @@ func TestAskedAboutItself(t *testing.T) {
 
 // What a server was asked about a request shows that it still lived.
 func TestAServiceThatAnswersLives(t *testing.T) {
-	passive := &model.Passive{Law: "nginx", Fails: 1, Out: 10 * time.Second}
+	ejects := &model.Passive{Law: "nginx", Fails: 1, Out: 10 * time.Second}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: passive}, {Host: "b", Port: 80, Passive: passive}}}},
+		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: ejects}, {Host: "b", Port: 80, Passive: ejects}}}},
 		Routes: []model.Route{
 			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 		},
@@ -87,7 +87,7 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: "note"}}
 	p := plan.Plan{
 		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Name: Deaths, Count: 100, Rate: 20, InRow: 16, Requests: []plan.Request{request}}},
-		Claims: []plan.Claim{{ID: id("passive", "p", "a"), Check: "passive", Subject: "p", Params: passiveParams(passive)}},
+		Claims: passive.Claims(cfg),
 	}
 	var hits []history.Hit
 	for i := range 100 {

@@ -16,21 +16,22 @@ import (
 // A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
 func TestForsaken(t *testing.T) {
 	const workers, fails, claimed = 2, 3, 10 * time.Second
-	passive := &model.Passive{Law: "nginx", Fails: fails, Out: claimed}
+	ejects := &model.Passive{Law: "nginx", Fails: fails, Out: claimed}
 	other := &model.Passive{Law: "nginx", Fails: 5, Out: 30 * time.Second}
-	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Passive: other}, {Host: "b", Port: 80, Passive: other}, {Host: "c", Port: 80, Backup: true, Passive: passive}}}
+	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Passive: other}, {Host: "b", Port: 80, Passive: other}, {Host: "c", Port: 80, Backup: true, Passive: ejects}}}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 	}
 	claim := plan.Claim{ID: id("passive", "p", "c"), Check: "passive", Subject: "p"}
-	trials := passiveTrials(cfg, claim, Terms{})
+	trials := passive.Trials(cfg, claim, Terms{})
 	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
 	lasts := trials[0].Lasts
 	pool.Servers[2].Passive = &model.Passive{Law: "nginx", Fails: 1, Out: claimed}
 	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
-		assert.Equal(t, want, forsakenTrials(model.Config{Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners}, pool, *pool.Servers[2].Passive, cpus)[0].Lasts)
+		auto := model.Config{Balancer: "nginx", Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners, Pools: []model.Pool{pool}}
+		assert.Equal(t, want, passive.Trials(auto, claim, Terms{CPUs: cpus})[0].Lasts)
 	}
-	pool.Servers[2].Passive = passive
+	pool.Servers[2].Passive = ejects
 
 	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
 	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
@@ -67,7 +68,7 @@ func TestForsaken(t *testing.T) {
 				Event: plan.Event{Fault: "kill", Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
 			})
 		}
-		got, why := decide(judgePassive(claim, h), 1, p.Alpha)
+		got, why := decide(passive.Judge(claim, h), 1, p.Alpha)
 		assert.Equal(t, outcome, got, why)
 		assert.Contains(t, why, reason)
 	}
