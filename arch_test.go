@@ -38,6 +38,7 @@ var rooms = map[string]room{
 
 	"internal/plain": pure(), // text that is nobody's of ours
 	"internal/stats": pure(), // plain numbers
+	"internal/units": pure(), // numbers as text
 
 	"backends":        acts(),                                    // as small as what it stands for
 	"internal/source": acts("internal/model"),                    // a name in, a file out
@@ -53,14 +54,35 @@ var rooms = map[string]room{
 	// An Event in. A Node is what it needs of one; agents and services are told what to do.
 	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan"),
 
-	"lbconfigs":        acts("internal/model", "internal/plan", "internal/report", "internal/source"),                    // a file in, a Config out
-	"reports":          pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report"), // a Report in, text out
-	"scenarios/checks": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats"), // a History in, Findings out
+	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/source"),                    // a file in, a Config out
+	"reports":   pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report"), // a Report in, text out
+
+	// A History in, Findings out. The table of checks sees the families, and no family sees another or the table.
+	"scenarios/checks": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats", "internal/units",
+		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/failover", "scenarios/checks/limits",
+		"scenarios/checks/requests", "scenarios/checks/traffic"),
+	"scenarios/checks/check":  pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units"),
+	"scenarios/checks/outage": pure("internal/history", "internal/model", "internal/plan", "scenarios/checks/check"),
+	"scenarios/checks/distribution": pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units",
+		"scenarios/checks/check", "scenarios/checks/outage"),
+	"scenarios/checks/failover": pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units",
+		"scenarios/checks/check", "scenarios/checks/outage"),
+	"scenarios/checks/limits": pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units",
+		"scenarios/checks/check", "scenarios/checks/outage"),
+	"scenarios/checks/requests": pure("internal/history", "internal/model", "internal/plan", "internal/units", "scenarios/checks/check",
+		"scenarios/checks/outage"),
+	"scenarios/checks/traffic": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats",
+		"internal/units", "scenarios/checks/check", "scenarios/checks/outage"),
+	// Claims in, phases of a plan out.
+	"scenarios/experiments": pure("internal/model", "internal/plan", "internal/stats", "scenarios", "scenarios/checks",
+		"scenarios/checks/check"),
 	// stats: how many probes a claim needs.
-	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "scenarios/checks", "internal/faults"),
+	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "scenarios/checks",
+		"scenarios/checks/requests", "scenarios/checks/traffic"),
 
 	// Simulated runs of the built-in plans. checks: where keys belong.
-	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks"),
+	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks",
+		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/limits", "scenarios/experiments"),
 	// The laws against simulated and recorded runs.
 	"tools/calibrate": acts("fixtures", "internal/history", "internal/model", "internal/report", "internal/folder", "internal/stats", "scenarios/checks"),
 	// Our engines beside other load generators.
@@ -68,7 +90,7 @@ var rooms = map[string]room{
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report",
 		"internal/faults", "internal/folder", "internal/run", "internal/source", "internal/stack", "lbconfigs", "reports", "scenarios",
-		"scenarios/checks"),
+		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 
 func TestArrows(t *testing.T) {

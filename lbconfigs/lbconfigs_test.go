@@ -23,6 +23,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
@@ -39,8 +40,8 @@ func said(fsys fs.FS, name string) txtar.File {
 	r.Lines = lbconfigs.CountLines(cfg, claims)
 	for _, c := range claims {
 		p := report.Promise{Claim: c}
-		if check, err := checks.Find(c.Check); err == nil && !check.Decides() {
-			p.Undecided = checks.NoExperiment
+		if kind, err := checks.Find(c.Check); err == nil && !kind.Decides() {
+			p.Undecided = check.NoExperiment
 		}
 		r.Claims = append(r.Claims, p)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// events puts the scenario's faults on the plan's clock.
-func (s Scenario) events(p *plan.Plan) error {
+// Events puts the scenario's faults on the plan's clock.
+func (s Scenario) Events(p *plan.Plan) error {
 	for _, f := range s.Faults {
 		fault, err := faults.Find(f.Fault)
 		if err != nil {
@@ -41,11 +41,11 @@ func (s Scenario) events(p *plan.Plan) error {
 			}
 			f := f
 			if f.Adapt {
-				lengthen(&p.Phases[phase], f.lasts(p.Config, node.Name))
-				f = f.adapted(p.Config, node.Name)
+				Lengthen(&p.Phases[phase], f.Lasts(p.Config, node.Name))
+				f = f.Adapted(p.Config, node.Name)
 				e.For = f.For
 			}
-			p.Events = append(p.Events, f.repeated(e)...)
+			p.Events = append(p.Events, f.Repeated(e)...)
 		}
 	}
 	return apart(s.File, p.Events)
@@ -57,8 +57,8 @@ const spare = 2 * time.Second
 // patience is the longest timeout that a fault waits for; longer ones belong to tunnels.
 const patience = 2 * time.Minute
 
-// adapted gives the configuration the time that it asks for to find a server dead, and to find it alive again.
-func (f Fault) adapted(cfg model.Config, node string) Fault {
+// Adapted gives the configuration the time that it asks for to find a server dead, and to find it alive again.
+func (f Fault) Adapted(cfg model.Config, node string) Fault {
 	back := time.Duration(0) // after the recovery
 	for _, pool := range cfg.Pools {
 		for _, s := range pool.Servers {
@@ -98,18 +98,18 @@ func (f Fault) adapted(cfg model.Config, node string) Fault {
 // sweeps is the most by which two deaths come closer that each come at another moment.
 func sweeps(d time.Duration) time.Duration { return time.Duration(golden * float64(d)) }
 
-// lasts is until when a fault that adapts is over for the last time, and known to be, and a while after it.
-func (f Fault) lasts(cfg model.Config, node string) time.Duration {
-	f = f.adapted(cfg, node)
+// Lasts is until when a fault that adapts is over for the last time, and known to be, and a while after it.
+func (f Fault) Lasts(cfg model.Config, node string) time.Duration {
+	f = f.Adapted(cfg, node)
 	last := f.At
-	for _, e := range f.repeated(plan.Event{}) {
+	for _, e := range f.Repeated(plan.Event{}) {
 		last = max(last, e.At)
 	}
 	return last + f.Every - sweeps(f.Sweep) + 2*spare // no other comes, closer or not
 }
 
-// lengthen has an open loop go on for a time at least.
-func lengthen(l *plan.Phase, d time.Duration) {
+// Lengthen has an open loop go on for a time at least.
+func Lengthen(l *plan.Phase, d time.Duration) {
 	l.Count = max(l.Count, int(l.Rate*d.Seconds()))
 }
 
@@ -127,10 +127,10 @@ func mastered(p *plan.Plan) {
 // keep step with no clock (H. Weyl, Mathematische Annalen 77, 1916).
 const golden = 0.6180339887
 
-// repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
-func (f Fault) repeated(e plan.Event) []plan.Event {
+// Repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
+func (f Fault) Repeated(e plan.Event) []plan.Event {
 	var all []plan.Event
-	for i := range or(f.Times, 1) {
+	for i := range FirstSet(f.Times, 1) {
 		_, part := math.Modf(float64(i) * golden)
 		e.At = f.At + time.Duration(i)*f.Every + time.Duration(part*float64(f.Sweep))
 		all = append(all, e)
@@ -156,11 +156,11 @@ func peer(p *plan.Plan, name string, target plan.Spec) string {
 	case name == "" && target.Role == plan.Dependency:
 		return p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Backend })].Name // there are always some
 	case name == "balancer", name == "" && target.Role == plan.Backend:
-		return balancer(p).Name
+		return Balancer(p).Name
 	case name == "client", name == "":
 		return plan.WorkerName
 	}
-	if i := called(p.Specs, name); i >= 0 {
+	if i := Called(p.Specs, name); i >= 0 {
 		return p.Specs[i].Name
 	}
 	if plan.OwnName(name) == plan.WorkerName {
@@ -169,16 +169,16 @@ func peer(p *plan.Plan, name string, target plan.Spec) string {
 	return name
 }
 
-// called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's own that has it
+// Called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's own that has it
 // as its short name; -1 where there is none.
-func called(specs []plan.Spec, name string) int {
+func Called(specs []plan.Spec, name string) int {
 	if i := slices.IndexFunc(specs, func(spec plan.Spec) bool { return model.SameHost(spec.Name, name) }); i >= 0 {
 		return i
 	}
 	return slices.IndexFunc(specs, func(spec plan.Spec) bool { return spec.Name == plan.OwnName(name) })
 }
 
-func balancer(p *plan.Plan) plan.Spec {
+func Balancer(p *plan.Plan) plan.Spec {
 	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
 	return p.Specs[i] // every plan has one
 }
@@ -188,9 +188,9 @@ func balancer(p *plan.Plan) plan.Spec {
 func targets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 	name := f.Target
 	if name == "balancer" && !f.Designed {
-		return []plan.Spec{balancer(p)}, nil
+		return []plan.Spec{Balancer(p)}, nil
 	}
-	if i := called(p.Specs, name); i >= 0 {
+	if i := Called(p.Specs, name); i >= 0 {
 		return p.Specs[i : i+1], nil
 	}
 	var primaries, backups []plan.Spec

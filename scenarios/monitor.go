@@ -10,7 +10,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 const (
@@ -102,7 +102,7 @@ func (s Scenario) monitor(p *plan.Plan) (err error) {
 			what = "The alert"
 		}
 		p.Claims = append(p.Claims, plan.Claim{
-			ID: checks.Queries + "/" + q.Name, Check: checks.Queries, Subject: q.Name, Pos: q.Pos,
+			ID: traffic.Queries + "/" + q.Name, Check: traffic.Queries, Subject: q.Name, Pos: q.Pos,
 			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
 		})
 	}

@@ -48,34 +48,6 @@ func TestTargetsByName(t *testing.T) {
 	f("server 1", "", "balancer", "nginx@lbproof", "balancer", "b")
 }
 
-// Experiments break the servers that they mean, be they called as scenarios call the balancer.
-func TestDesignedTargets(t *testing.T) {
-	cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
-  mode http
-  option redispatch
-frontend web
-  bind :80
-  default_backend app
-backend app
-  option httpchk GET /health
-  server balancer balancer:80 check
-  server haproxy haproxy:80 check
-`)}}, "haproxy.cfg", "")
-	require.NoError(t, err)
-	specs, err := lbconfigs.Specs(cfg)
-	require.NoError(t, err)
-	plan, err := scenarios.Design("d", cfg, specs, scenarios.Setup{CPUs: 1})
-	require.NoError(t, err)
-	targets := map[string][]string{}
-	for _, e := range plan.Events {
-		targets[e.Fault] = append(targets[e.Fault], e.Target)
-	}
-	assert.Subset(t, []string{"balancer", "haproxy"}, targets["kill"])
-	assert.Contains(t, targets["kill"], "balancer")
-	assert.NotEmpty(t, targets["reload"])
-	assert.NotContains(t, targets["reload"], "balancer")
-}
-
 // Programs of users ask for what backends need by its plain name, which is no other's then.
 func TestNeedsWithTheNameOfAServer(t *testing.T) {
 	_, err := planWith(t, "needs: [redis]\n", "a", "Redis")

@@ -113,7 +113,7 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 		return plan.Phase{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
 	}
 	l := plan.Phase{
-		Name: p.Name, Count: p.Requests, Concurrency: or(p.Concurrency, defaultInFlight), Think: p.Think, Timeout: or(p.Timeout, defaultTimeout),
+		Name: p.Name, Count: p.Requests, Concurrency: FirstSet(p.Concurrency, DefaultInFlight), Think: p.Think, Timeout: FirstSet(p.Timeout, DefaultTimeout),
 		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise, Seed: s.Seed,
 		Clients: plan.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies}, Keys: plan.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
 	}
@@ -121,7 +121,7 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))
 	}
 	for _, r := range mixed(p.Send) {
-		aimed := aim(cfg, plan.Request{Method: or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: model.Bytes(r.Body)})
+		aimed := aim(cfg, plan.Request{Method: FirstSet(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: model.Bytes(r.Body)})
 		if p.Verify && !aimed.TLS {
 			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
 		}
@@ -141,7 +141,7 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 		}
 	}
 	var err error
-	if l.Engine, err = p.engine(l); err == nil {
+	if l.Engine, err = p.ChooseEngine(l); err == nil {
 		err = p.possible(l)
 	}
 	if err != nil {
@@ -187,8 +187,8 @@ func (p Phase) possible(l plan.Phase) error {
 
 const maxRequests = 100_000_000
 
-// engine chooses what sends a load, or says why what is asked for cannot.
-func (p Phase) engine(l plan.Phase) (plan.Engine, error) {
+// ChooseEngine chooses what sends a load, or says why what is asked for cannot.
+func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 	encrypted := slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.TLS })
 	plain := l.Clients != plan.Clients{} || l.Keys.Cookie != ""
 	picked := plan.Goroutines
@@ -200,14 +200,14 @@ func (p Phase) engine(l plan.Phase) (plan.Engine, error) {
 	case !encrypted:
 		picked = plan.Epoll
 	}
-	picked = or(p.Engine, picked)
+	picked = FirstSet(p.Engine, picked)
 	switch {
 	case picked == plan.Epoll && encrypted:
 		return "", fmt.Errorf("the engine epoll sends plain text only, and the configuration wants TLS")
 	case p.Protocol == "h2" && !encrypted:
 		return "", fmt.Errorf("h2 is spoken over TLS, and the configuration's listener has none")
 	case (p.Protocol == "websocket") != (picked == plan.WebSocket), p.Protocol == "h2" && picked != plan.Vegeta:
-		return "", fmt.Errorf("the engine %s does not speak %s", picked, or(p.Protocol, "HTTP/1.1"))
+		return "", fmt.Errorf("the engine %s does not speak %s", picked, FirstSet(p.Protocol, "HTTP/1.1"))
 	case (picked == plan.Vegeta || picked == plan.WebSocket) && plain:
 		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies", picked)
 	case picked == plan.WebSocket && l.Open():
@@ -228,14 +228,14 @@ func (p Phase) engine(l plan.Phase) (plan.Engine, error) {
 func mixed(send []Request) []Request {
 	total := 0
 	for _, r := range send {
-		total += or(r.Share, 1)
+		total += FirstSet(r.Share, 1)
 	}
 	var out []Request
 	current := make([]int, len(send))
 	for range total {
 		best := 0
 		for i, r := range send {
-			if current[i] += or(r.Share, 1); current[i] > current[best] {
+			if current[i] += FirstSet(r.Share, 1); current[i] > current[best] {
 				best = i
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 // BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
@@ -127,9 +128,9 @@ type Request struct {
 // Defaults, as the schema tells them.
 const (
 	defaultError    = 0.001
-	defaultTimeout  = 30 * time.Second
-	defaultInFlight = 256
-	probesInFlight  = 10
+	DefaultTimeout  = 30 * time.Second
+	DefaultInFlight = 256
+	ProbesInFlight  = 10
 )
 
 // defaultLimits are those of a backend that the scenario says nothing of.
@@ -137,7 +138,7 @@ var defaultLimits = Limits{CPUs: 0.25, Memory: "256MiB"}
 
 // Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
 func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
-	p, err := s.stage(cfg, specs)
+	p, err := s.Stage(cfg, specs)
 	if err != nil {
 		return p, err
 	}
@@ -147,14 +148,14 @@ func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	if p.Phases, err = s.loads(p); err != nil {
 		return p, err
 	}
-	return p, s.events(&p)
+	return p, s.Events(&p)
 }
 
-// stage is a plan without traffic: the claims and the nodes.
-func (s Scenario) stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
+// Stage is a plan without traffic: the claims and the nodes.
+func (s Scenario) Stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: or(s.Alpha, defaultError), Beta: or(s.Beta, defaultError), Checks: s.Checks, Bounds: plan.DefaultBounds(),
+		Alpha: FirstSet(s.Alpha, defaultError), Beta: FirstSet(s.Beta, defaultError), Checks: s.Checks, Bounds: plan.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
 		return p, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
@@ -208,18 +209,18 @@ func (s Scenario) expectations(pl *plan.Plan) error {
 	for _, p := range s.Phases {
 		for i, text := range p.Expect {
 			pos := model.Pos{File: s.File, Line: p.ExpectLines[i]}
-			if err := checks.ParseExpectation(text); err != nil {
+			if err := traffic.ParseExpectation(text); err != nil {
 				return fmt.Errorf("%s: expect: %w", pos, err)
 			}
 			expected = true
 			pl.Claims = append(pl.Claims, plan.Claim{
-				ID: checks.Expect + "/" + p.Name + "#" + text, Check: checks.Expect, Subject: p.Name, Pos: pos,
+				ID: traffic.Expect + "/" + p.Name + "#" + text, Check: traffic.Expect, Subject: p.Name, Pos: pos,
 				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
 			})
 		}
 	}
-	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, checks.Expect) {
-		pl.Checks = append(slices.Clone(s.Checks), checks.Expect)
+	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, traffic.Expect) {
+		pl.Checks = append(slices.Clone(s.Checks), traffic.Expect)
 	}
 	return nil
 }
@@ -246,7 +247,7 @@ func (s Scenario) loads(pl plan.Plan) ([]plan.Phase, error) {
 	if probes := checks.Probes(pl.Config, decided); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-pl.Beta)
 		loads = append(loads, plan.Phase{
-			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: probesInFlight, Timeout: defaultTimeout, Requests: probes,
+			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: ProbesInFlight, Timeout: DefaultTimeout, Requests: probes,
 		})
 	}
 	for i, p := range s.Phases {
@@ -298,8 +299,8 @@ func aim(cfg model.Config, r plan.Request) plan.Request {
 	return r
 }
 
-// or is value, or otherwise where value is zero.
-func or[T comparable](value, otherwise T) T {
+// FirstSet is value, or otherwise where value is zero.
+func FirstSet[T comparable](value, otherwise T) T {
 	var zero T
 	if value == zero {
 		return otherwise

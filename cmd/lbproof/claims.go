@@ -8,6 +8,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 func claimsCommand() *cobra.Command {
@@ -64,8 +65,8 @@ func reading(cfg model.Config) report.Reading {
 	}
 	for _, c := range claims {
 		p := report.Promise{Claim: c}
-		if check, err := checks.Find(c.Check); err == nil && !check.Decides() {
-			p.Undecided = checks.NoExperiment
+		if kind, err := checks.Find(c.Check); err == nil && !kind.Decides() {
+			p.Undecided = check.NoExperiment
 		}
 		r.Claims = append(r.Claims, p)
 	}

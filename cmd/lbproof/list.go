@@ -12,6 +12,7 @@ import (
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 var kinds = []string{"scenarios", "configurations", "balancers", "checks", "faults", "formats"}
@@ -69,7 +70,7 @@ func list(out io.Writer, kind string) error {
 		for _, c := range checks.All {
 			law := c.Law
 			if !c.Decides() {
-				law += " (" + checks.NoExperiment + ")"
+				law += " (" + check.NoExperiment + ")"
 			}
 			row(c.Name, c.Doc)
 			row("", "law: "+law)

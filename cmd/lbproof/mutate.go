@@ -28,8 +28,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
-	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
 func mutateCommand() *cobra.Command {
@@ -349,7 +349,7 @@ func (m *mutator) plan(kinds []string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return scenarios.Design("mutation", m.cfg, m.specs, scenarios.Setup{CPUs: runtime.NumCPU(), Checks: kinds, Header: header})
+	return experiments.Design("mutation", m.cfg, m.specs, experiments.Setup{CPUs: runtime.NumCPU(), Checks: kinds, Header: header})
 }
 
 // try runs a batch of mutations and writes down what came of each. Where the balancer does not start with them, or promises are broken that

@@ -21,6 +21,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
 // input says where a configuration is and how it is to be read; its flags are those of every verb that takes one.
@@ -207,7 +208,7 @@ func configFile(name string, src input) (plan.Plan, error) {
 		if err != nil {
 			return plan.Plan{}, err
 		}
-		return scenarios.Design(runName(name), cfg, specs, scenarios.Setup{
+		return experiments.Design(runName(name), cfg, specs, experiments.Setup{
 			CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks, Patient: len(src.checks) > 0, Header: header,
 		})
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -73,7 +75,7 @@ func TestHonestBalancerIsUpheld(t *testing.T) {
 		for _, v := range r.Verdicts {
 			if v.Outside {
 				assert.Equal(t, report.Undecided, v.Outcome, v.Claim.ID)
-				assert.Contains(t, []string{checks.NoExperiment, "not what the scenario baseline looks at"}, v.Reason)
+				assert.Contains(t, []string{check.NoExperiment, "not what the scenario baseline looks at"}, v.Reason)
 				continue
 			}
 			assert.Equal(t, report.Upheld, v.Outcome, "seed %d: %s: %s", seed, v.Claim.ID, v.Reason)
@@ -305,8 +307,8 @@ func TestEveryCheckHasMutants(t *testing.T) {
 }
 
 // judging are the checks that a plan decides by an experiment.
-func judging(p plan.Plan) []checks.Check {
-	var out []checks.Check
+func judging(p plan.Plan) []check.Check {
+	var out []check.Check
 	for _, c := range checks.All {
 		if c.Decides() && p.Decides(plan.Claim{Check: c.Name}) {
 			out = append(out, c)
@@ -394,7 +396,7 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	for _, claim := range baseline(t).Claims {
-		if baseline(t).Decides(claim) && claim.Check != checks.Expect { // it is about the requests that there were
+		if baseline(t).Decides(claim) && claim.Check != traffic.Expect { // it is about the requests that there were
 			f(claim.ID, "observations that it needs", few)
 		}
 	}
@@ -604,30 +606,30 @@ func TestSubrequestsConvictNobody(t *testing.T) {
 }
 
 func TestDecide(t *testing.T) {
-	f := func(finding checks.Finding, want report.Outcome) {
+	f := func(finding check.Finding, want report.Outcome) {
 		t.Helper()
-		got := checks.Decide([]plan.Claim{{}}, []checks.Finding{finding}, 0.001)
+		got := checks.Decide([]plan.Claim{{}}, []check.Finding{finding}, 0.001)
 		assert.Equal(t, want, got[0].Outcome, got[0].Reason)
 		assert.Equal(t, want != report.Upheld, got[0].Reason != "", "a reason is due unless upheld")
 	}
-	f(checks.Finding{}, report.Undecided)
-	f(checks.Finding{N: 10, Need: 11}, report.Undecided)
-	f(checks.Finding{N: 11, Need: 11}, report.Upheld)
-	f(checks.Finding{N: 1, Need: 11, Counter: []string{"one is enough"}}, report.Refuted)
-	f(checks.Finding{N: 11, Broken: "the law does not apply"}, report.Undecided)
-	f(checks.Finding{N: 11, Cannot: "no way"}, report.Untestable)
-	f(checks.Finding{N: 11, Tested: true, P: 0.0009}, report.Refuted)
-	f(checks.Finding{N: 11, Tested: true, P: 0.0011}, report.Upheld)
-	f(checks.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, report.Undecided)
-	f(checks.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0009}, report.Refuted)
-	f(checks.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0011}, report.Undecided)
+	f(check.Finding{}, report.Undecided)
+	f(check.Finding{N: 10, Need: 11}, report.Undecided)
+	f(check.Finding{N: 11, Need: 11}, report.Upheld)
+	f(check.Finding{N: 1, Need: 11, Counter: []string{"one is enough"}}, report.Refuted)
+	f(check.Finding{N: 11, Broken: "the law does not apply"}, report.Undecided)
+	f(check.Finding{N: 11, Cannot: "no way"}, report.Untestable)
+	f(check.Finding{N: 11, Tested: true, P: 0.0009}, report.Refuted)
+	f(check.Finding{N: 11, Tested: true, P: 0.0011}, report.Upheld)
+	f(check.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, report.Undecided)
+	f(check.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0009}, report.Refuted)
+	f(check.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0011}, report.Undecided)
 }
 
 // One p-value of 0.0009 convicts alone, and does not among two.
 func TestDecideCorrectsForTheFamily(t *testing.T) {
-	one := checks.Finding{N: 1, Tested: true, P: 0.0009}
-	other := checks.Finding{N: 1, Tested: true, P: 0.5}
-	got := checks.Decide(make([]plan.Claim, 2), []checks.Finding{one, other}, 0.001)
+	one := check.Finding{N: 1, Tested: true, P: 0.0009}
+	other := check.Finding{N: 1, Tested: true, P: 0.5}
+	got := checks.Decide(make([]plan.Claim, 2), []check.Finding{one, other}, 0.001)
 	assert.Equal(t, report.Upheld, got[0].Outcome)
 	assert.InDelta(t, 0.0018, *got[0].P, 1e-9)
 }

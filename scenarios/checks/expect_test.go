@@ -12,6 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 // expecting is a history of one phase of hits, of which one thing is expected.
@@ -23,7 +24,7 @@ func expecting(text string, hits []history.Hit) history.History {
 	return history.History{
 		Plan: plan.Plan{
 			Alpha: 0.001, Beta: 0.001, Phases: []plan.Phase{load}, Specs: []plan.Spec{{Name: "b1", CPUs: 0.1}},
-			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: checks.Expect, Subject: "p"}},
+			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: traffic.Expect, Subject: "p"}},
 		},
 		Env:      history.Environment{CPUs: 2, Phases: []history.Phase{{End: 10 * time.Second, Hits: len(hits)}}},
 		Hits:     func(yield func(history.Hit) bool) { each(hits, yield) },
@@ -172,7 +173,7 @@ func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
 func TestMistakenExpectations(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
-		assert.ErrorContains(t, checks.ParseExpectation(text), want)
+		assert.ErrorContains(t, traffic.ParseExpectation(text), want)
 	}
 	f("fast", "is no expectation: write for example p99 < 250ms")
 	f("p99 < fast", "fast is no time")

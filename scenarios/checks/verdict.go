@@ -8,10 +8,12 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 // Decide turns findings into verdicts, claim by claim, after one correction for the size of the family (Holm).
-func Decide(claims []plan.Claim, findings []Finding, alpha float64) []report.Verdict {
+func Decide(claims []plan.Claim, findings []check.Finding, alpha float64) []report.Verdict {
 	p := make([]float64, len(findings))
 	for i, f := range findings {
 		p[i] = math.NaN()
@@ -41,7 +43,7 @@ func Decide(claims []plan.Claim, findings []Finding, alpha float64) []report.Ver
 }
 
 // decide is the one place where evidence becomes an outcome.
-func decide(f Finding, p, alpha float64) (report.Outcome, string) {
+func decide(f check.Finding, p, alpha float64) (report.Outcome, string) {
 	switch {
 	case f.Cannot != "":
 		return report.Untestable, f.Cannot
@@ -52,9 +54,9 @@ func decide(f Finding, p, alpha float64) (report.Outcome, string) {
 	case f.Tested && f.Anytime && p < alpha:
 		return report.Refuted, fmt.Sprintf("p = %.2g after correction, below %g", p, alpha)
 	case f.N == 0:
-		return report.Undecided, fmt.Sprintf("no request bears on it; %s would do", number(max(1, f.Need)))
+		return report.Undecided, fmt.Sprintf("no request bears on it; %s would do", units.Number(max(1, f.Need)))
 	case f.N < f.Need:
-		return report.Undecided, fmt.Sprintf("%s of the %s observations that it needs", number(f.N), number(f.Need))
+		return report.Undecided, fmt.Sprintf("%s of the %s observations that it needs", units.Number(f.N), units.Number(f.Need))
 	case f.Tested && math.IsNaN(p):
 		return report.Undecided, "the test gave no p-value"
 	case f.Tested && p < alpha:

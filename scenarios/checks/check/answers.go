@@ -1,0 +1,101 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+)
+
+// JudgeQuestions holds every answer against what is to come of its question.
+func JudgeQuestions(questions questions, claim plan.Claim, h history.History) Finding {
+	asked, cannot := questions(h.Plan.Config, claim)
+	f := Finding{Cannot: cannot, Test: fmt.Sprintf("every question asked %d times, answers against what the configuration says", Often)}
+	if cannot != "" {
+		return f
+	}
+	if len(asked) == 0 {
+		f.Broken = NoExperiment + ": lbproof knows no single request that shows it"
+		open := h.Plan.Config
+		open.Routes = Opened(open.Routes)
+		if with, _ := questions(open, claim); len(with) > 0 {
+			f.Broken = HowToOpen
+		}
+		return f
+	}
+	answers, wrong := compared(asked, h)
+	f.Need = Often * len(asked)
+	var without []string
+	for i, n := range answers {
+		if f.N += min(n, Often); n < Often {
+			without = append(without, asked[i].Why)
+		}
+	}
+	f.Predicted = fmt.Sprintf("%s answered as configured", units.Plural(len(asked), "question"))
+	f.Measured = fmt.Sprintf("%s of %s otherwise", units.Number(wrong.Total), units.Number(f.N))
+	f.Power = fmt.Sprintf("would have caught every balancer that answers one of %s otherwise", units.Plural(len(asked), "question"))
+	if len(without) > 0 && len(without) < len(asked) {
+		f.Note = "not enough answers that say something: " + strings.Join(slices.Compact(without), "; ")
+	}
+	if f.Broken = NodeDied(h); f.Broken == "" {
+		f.Broken = LostWitness(h)
+		f.Counter = wrong.List()
+	}
+	return f
+}
+
+// compared holds all answers against their questions: how many there are of each, and which are otherwise.
+func compared(asked []Question, h history.History) (answers []int, wrong Examples) {
+	by := map[string]int{}
+	for i, q := range asked {
+		by[written(Carrying(q.Ask, h.Plan.Carried))] = i
+	}
+	find, seen := Journeys(h), map[uint64][]history.Arrival{}
+	mine := func(seq uint64) (q int, ok bool) {
+		j := find(seq)
+		if j == nil || h.Plan.Phases[j.Load].Engine != plan.Prober {
+			return 0, false
+		}
+		q, ok = by[written(j.Request)]
+		return q, ok
+	}
+	for a := range h.Arrivals {
+		if _, ok := mine(a.Seq); ok {
+			seen[a.Seq] = append(seen[a.Seq], a)
+		}
+	}
+	answers = make([]int, len(asked))
+	for hit := range h.Hits {
+		i, ok := mine(hit.Seq)
+		if !ok || hit.Err == history.Tester || len(asked[i].Want.Given) > 0 && !slices.Contains(asked[i].Want.Given, hit.Code) || asked[i].Want.Backend && hit.Server == "" {
+			continue
+		}
+		answers[i]++
+		if what := asked[i].Want.Differs(h, hit, seen[hit.Seq]); what != "" {
+			wrong.Add("request %d (%s, %s): %s", hit.Seq, RequestText(asked[i].Ask), asked[i].Why, what)
+		}
+	}
+	return answers, wrong
+}
+
+// written is a request as a key of maps.
+func written(r plan.Request) string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Sprint(r)
+	}
+	return string(text)
+}
+
+// RequestText is a request in a sentence.
+func RequestText(r plan.Request) string {
+	host := r.Header["Host"]
+	if host == "" {
+		host = fmt.Sprintf("port %d", r.Port)
+	}
+	return fmt.Sprintf("%s %s at %s", r.Method, r.Path, host)
+}

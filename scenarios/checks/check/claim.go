@@ -1,0 +1,80 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+)
+
+// Group is one promise with the routes that share it: what an outer block says for several locations is one promise.
+type Group[T any] struct {
+	What   T
+	Routes []model.Route
+}
+
+// GroupRoutes collects what pick finds on the routes by the line that it stands in. An implicit promise has no line of its own:
+// those of all routes are one.
+func GroupRoutes[T any](cfg model.Config, pick func(model.Route) []T, key func(T) string) []Group[T] {
+	var out []Group[T]
+	at := map[string]int{}
+	for _, r := range cfg.Routes {
+		for _, what := range pick(r) {
+			k := key(what)
+			i, known := at[k]
+			if !known {
+				i = len(out)
+				at[k] = i
+				out = append(out, Group[T]{What: what})
+			}
+			out[i].Routes = append(out[i].Routes, r)
+		}
+	}
+	return out
+}
+
+// Subject is the key of the first route.
+func (g Group[T]) Subject() string { return g.Routes[0].Key() }
+
+// Paths names the routes, as "/a, /b and 3 more".
+func (g Group[T]) Paths() string {
+	const most = 3
+	var keys []string
+	seen := map[string]bool{}
+	for _, r := range g.Routes {
+		if !seen[r.Key()] {
+			seen[r.Key()] = true
+			keys = append(keys, r.Key())
+		}
+	}
+	if len(keys) > most+1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(keys[:most], ", "), len(keys)-most)
+	}
+	return units.Join(keys)
+}
+
+// ClaimID makes a claim's id of its check, its subject and what tells it from others about the same subject.
+func ClaimID(check, subject, detail string) string {
+	name := check + subject
+	if !strings.HasPrefix(subject, "/") {
+		name = check + "/" + subject
+	}
+	if detail != "" {
+		name += "#" + detail
+	}
+	return name
+}
+
+// DistinctIDs numbers the claims whose ids would be the same otherwise.
+func DistinctIDs(claims []plan.Claim) []plan.Claim {
+	seen := map[string]int{}
+	for i, c := range claims {
+		seen[c.ID]++
+		if n := seen[c.ID]; n > 1 {
+			claims[i].ID = fmt.Sprintf("%s~%d", c.ID, n)
+		}
+	}
+	return claims
+}

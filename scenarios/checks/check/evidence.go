@@ -1,0 +1,105 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// HealTime is how long after a fault requests may still meet its effects.
+const HealTime = 15 * time.Second
+
+// FaultInForce says whether a fault was in force, or only just healed, while a hit was under way.
+func FaultInForce(h history.History, hit history.Hit) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return hit.Done >= m.Ordered && hit.Sent <= m.To+HealTime })
+}
+
+// AnsweredBy answered a hit.
+func AnsweredBy(hit history.Hit) string {
+	switch {
+	case hit.Err != "":
+		return "nobody"
+	case hit.Server == "":
+		return "the balancer"
+	}
+	return hit.Server
+}
+
+// Evidence is what a check takes from a history. The zero value: hits and arrivals of clients' own requests.
+type Evidence struct {
+	// Subrequests reports whether what the balancer asks backends on its own account counts too; nil: it does not.
+	Subrequests func(model.Config, plan.Claim) bool
+	// Copies: mirrored arrivals count.
+	Copies bool
+	// Joined: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's id on its own account.
+	Joined bool
+	// Attempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says what it is
+	// for. nil: the check counts no attempts.
+	Attempts func(cfg model.Config, claim plan.Claim, noted bool) bool
+	// Undisturbed: an attempt that failed unexplained makes a counter-example undecided.
+	Undisturbed bool
+}
+
+// Always is the evidence of a check that takes it for every claim.
+func Always(model.Config, plan.Claim) bool { return true }
+
+// Mixed says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
+// account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
+func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
+	cfg, noted := p.Config, true
+	for _, l := range p.Phases {
+		for _, r := range l.Requests {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, ok := cfg.Route(r.Port, r.Header["Host"], path)
+			noted = noted && (!ok || !AsksBackend(route) || r.Header[history.WishHeader] != "")
+		}
+	}
+	attempts := e.Attempts != nil && e.Attempts(cfg, claim, noted)
+	if !e.Joined && !attempts {
+		return ""
+	}
+	for _, r := range cfg.Routes {
+		pos, pools := model.Pos{}, []string{r.Pool}
+		if (!noted || attempts) && r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
+			pos = r.Auth.Pos
+			if attempts {
+				pools = nil
+			}
+			pools = append(pools, poolsAt(cfg, r.Auth.By)...)
+		}
+		if len(r.Mirrors) > 0 && len(MirrorServers(cfg, r)) == 0 {
+			pos = r.Mirrors[0].Pos
+		}
+		if pos.File != "" && (claim.Subject == r.Key() || slices.Contains(pools, claim.Subject)) {
+			return fmt.Sprintf("%s: the balancer asks backends with the client's id on its own account too, and lbproof cannot tell those requests apart yet", pos)
+		}
+	}
+	return ""
+}
+
+// LostWitness says which backends' ledgers have rows missing; empty where none has.
+func LostWitness(h history.History) string {
+	if len(h.Env.Lost) == 0 {
+		return ""
+	}
+	return "the backends' ledger is not whole: " + strings.Join(h.Env.Lost, "; ")
+}
+
+// NodeDied says which container was gone before the traffic ended; empty where none was. What failed then may be the
+// environment's doing.
+func NodeDied(h history.History) string {
+	for _, n := range h.Env.Nodes {
+		if n.Exit != "" {
+			return fmt.Sprintf("%s ended before the traffic did, with %s", n.Name, n.Exit)
+		}
+	}
+	return ""
+}
+
+// RepeatableMethods are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).
+var RepeatableMethods = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}

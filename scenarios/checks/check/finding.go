@@ -1,0 +1,63 @@
+package check
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/internal/units"
+)
+
+// FailureRatio is the ratio of wrong requests that a claim about every request must be able to show.
+const FailureRatio = 0.01
+
+// NeedAll is how many requests a claim about every request needs.
+func NeedAll(h history.History) int { return stats.NeedToSee(FailureRatio, 1-h.Plan.Beta) }
+
+// PowerAll says what n requests without a counter-example have shown.
+func PowerAll(n int, h history.History) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("would have caught a failure of %s of requests with probability %g",
+		units.Percent(stats.Smallest(n, 1-h.Plan.Beta)), 1-h.Plan.Beta)
+}
+
+// Examples keeps the first few contradictions, and counts all.
+type Examples struct {
+	first []string
+	Total int
+}
+
+const Shown = 5
+
+func (e *Examples) Add(format string, args ...any) {
+	if e.Total++; len(e.first) < Shown {
+		e.first = append(e.first, fmt.Sprintf(format, args...))
+	}
+}
+
+// List ends with the number of contradictions that it leaves out.
+func (e *Examples) List() []string {
+	if e.Total > len(e.first) {
+		return append(e.first, fmt.Sprintf("and %s more", units.Number(e.Total-len(e.first))))
+	}
+	return e.first
+}
+
+// Finding is the evidence on one claim.
+type Finding struct {
+	N         int     // observations that bear on the claim
+	Need      int     // observations that make an Upheld worth its name
+	P         float64 // p-value, read only where Tested
+	Tested    bool
+	Anytime   bool     // P holds however few observations there are
+	Counter   []string // observations that contradict the claim whatever the chance
+	Broken    string   // why the law does not apply to this run
+	Cannot    string   // why no run of this harness can decide it
+	Test      string   // the law used
+	Measured  string
+	Predicted string
+	Power     string // what the run would have caught
+	Note      string
+}

@@ -1,0 +1,41 @@
+package check
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// AdmittedAtOnce is how many requests of a key a limit lets in at once.
+func AdmittedAtOnce(l model.Limit) int {
+	switch l.Law {
+	case model.LeakyBucket:
+		return l.Burst + 1
+	case model.InFlight:
+		return l.Most
+	}
+	return l.Burst
+}
+
+// MaybeLimited says whether a request may have been refused by a limit of its route, before any server was asked.
+func MaybeLimited(r model.Route, hit history.Hit) bool {
+	return hit.Server == "" && slices.ContainsFunc(r.Limits, func(l model.Limit) bool { return l.Status == hit.Code })
+}
+
+// refusals is how often requests are sent so that a limit refuses some of each.
+func refusals(cfg model.Config, requests []plan.Request) int {
+	most := 0
+	for _, r := range requests {
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		for _, l := range route.Limits {
+			if l.Law != model.InFlight {
+				most = max(most, AdmittedAtOnce(l))
+			}
+		}
+	}
+	return 2*most + 4*Often
+}

@@ -1,0 +1,52 @@
+package check
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// Sample is a text that a regular expression fits, the shortest in a way; ok is false where lbproof finds none.
+func Sample(expression string) (text string, ok bool) {
+	parsed, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		return "", false
+	}
+	var b strings.Builder
+	write(&b, parsed)
+	text = b.String()
+	re, err := regexp.Compile(expression)
+	if err != nil {
+		return "", false
+	}
+	if strings.HasPrefix(expression, "\\.") || text == "" {
+		text = "/lbproof" + text
+	}
+	return text, re.MatchString(text)
+}
+
+// write appends what an expression needs at least.
+func write(b *strings.Builder, re *syntax.Regexp) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		b.WriteString(string(re.Rune))
+	case syntax.OpCharClass:
+		if len(re.Rune) > 0 {
+			b.WriteRune(re.Rune[0])
+		}
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		b.WriteByte('x')
+	case syntax.OpCapture, syntax.OpPlus:
+		write(b, re.Sub[0])
+	case syntax.OpRepeat:
+		for range re.Min {
+			write(b, re.Sub[0])
+		}
+	case syntax.OpConcat:
+		for _, s := range re.Sub {
+			write(b, s)
+		}
+	case syntax.OpAlternate:
+		write(b, re.Sub[0])
+	}
+}

@@ -1,0 +1,183 @@
+package distribution
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Algorithm = check.Check{
+	Name: "algorithm",
+	Doc:  "How a pool chooses where it is not by turns.",
+	Law: "fewest connections: no request goes to a server that certainly has more in flight per weight than another one can have, as " +
+		"counted at the backends, and while nobody is busy servers take turns; a hash: every request is where the map that is recomputed " +
+		"sends its key; random: the sequential test of independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); " +
+		"fastest, or of two: a server that is made slow gets less than its share",
+	Evidence: check.Evidence{Undisturbed: true},
+	Claims:   algorithmClaims,
+	Trials:   algorithmTrials,
+	Judge:    judgeAlgorithm,
+}
+
+// The kinds of algorithms, as far as they are judged by different laws.
+const (
+	byFewest = "fewest" // requests in flight
+	byKey    = "key"
+	byChance = "chance"
+	bySpeed  = "speed" // of the servers, by whatever measure
+	byOrder  = "order" // fills one server after another
+)
+
+// lawOf says by which law a pool's choice is judged.
+func lawOf(pool model.Pool) string {
+	word, rest, _ := strings.Cut(pool.Method, " ")
+	switch {
+	case pool.Key != "":
+		return byKey
+	case word == "least_conn" || word == "leastconn":
+		return byFewest
+	case strings.HasPrefix(word, "random") && !strings.Contains(rest, "least_time"):
+		return byChance
+	case word == "p2c", word == "least_time", word == "leasttime", word == "random":
+		return bySpeed
+	}
+	return byOrder
+}
+
+func algorithmTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	r, ok := check.RequestToPool(cfg, claim.Subject)
+	if !ok {
+		return tunnelTrials(cfg, claim, pool)
+	}
+	switch lawOf(pool) {
+	case byFewest:
+		return []check.Trial{idleTrial(cfg, pool, r, terms), busyTrial(cfg, pool, r)}
+	case byKey:
+		return check.KeyTrials(pool, r)
+	case byChance:
+		return []check.Trial{chanceTrial(cfg, claim, pool, r, terms)}
+	case bySpeed:
+		return []check.Trial{busyTrial(cfg, pool, r)}
+	}
+	return nil
+}
+
+func judgeAlgorithm(claim plan.Claim, h history.History) check.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	if !ok {
+		return check.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+	}
+	if _, twice := indexOf(pool.Servers); twice != "" {
+		return check.Finding{Broken: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
+	}
+	switch lawOf(pool) {
+	case byFewest:
+		return judgeFewest(h, pool)
+	case byKey:
+		return judgeKeys(claim, h, pool)
+	case byChance:
+		return judgeChance(h, pool)
+	case bySpeed:
+		return judgeSpeed(h, pool)
+	}
+	return check.Finding{Broken: check.NoExperiment}
+}
+
+// indexOf numbers servers by host; twice is one that is there more than once.
+func indexOf(servers []model.Server) (index map[string]int, twice string) {
+	index = map[string]int{}
+	for i, s := range servers {
+		if _, known := index[s.Host]; known {
+			twice = s.Host
+		}
+		index[s.Host] = i
+	}
+	return index, twice
+}
+
+func algorithmClaims(cfg model.Config) []plan.Claim {
+	return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
+		active := check.Rotation(p)
+		if check.TakesTurns(p.Method) || len(active) < 2 {
+			return nil
+		}
+		c := plan.Claim{
+			ID: check.ClaimID("algorithm", p.Name, ""), Check: "algorithm", Subject: p.Name, Pos: p.MethodPos, Params: map[string]float64{},
+			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(cfg, p)),
+		}
+		if c.Pos.File == "" {
+			c.Pos = p.Pos
+		}
+		shares := stats.Shares(check.WeightsOf(active))
+		if lawOf(p) == byChance {
+			shares, _ = Chances(cfg, p)
+		}
+		for i, share := range shares {
+			c.Params[active[i].Addr()] = math.Round(1e6*share) / 1e6
+		}
+		if !p.SharedState {
+			c.Assumes = append(c.Assumes, states(cfg, p))
+		}
+		if p.Method == "leastconn" {
+			c.Assumes = append(c.Assumes, "there are requests in flight: while there are none, the servers take turns whatever their weights")
+		}
+		return []plan.Claim{c}
+	})
+}
+
+func describeMethod(cfg model.Config, p model.Pool) string {
+	word, _, _ := strings.Cut(p.Method, " ")
+	shares := shareList(check.Rotation(p))
+	switch {
+	case word == "least_conn" || word == "leastconn":
+		return "sends each request to the server with the fewest requests in flight per weight; under even load " + shares
+	case lawOf(p) == byChance:
+		return describeChance(cfg, p)
+	case word == "p2c":
+		return "draws two servers and takes the one with fewer requests in flight"
+	case word == "first":
+		return "fills one server up to its maxconn before it uses the next"
+	case word == "least_time" || word == "leasttime":
+		return "sends each request to the server that answers fastest"
+	case p.Key != "" && p.Consistent:
+		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; shares by weight: %s", p.Key, shares)
+	case p.Key != "":
+		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, keys of other servers may move too; shares by weight: %s", p.Key, shares)
+	}
+	return fmt.Sprintf("balances by %s", p.Method)
+}
+
+// describeChance says by what shares servers are drawn.
+func describeChance(cfg model.Config, p model.Pool) string {
+	var parts []string
+	shares, idle := Chances(cfg, p)
+	for i, s := range check.Rotation(p) {
+		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), percent3(shares[i])))
+	}
+	how := "by weight"
+	if cfg.Balancer == "haproxy" {
+		how = "by the arcs of its ring, which weights below 80 give only roughly"
+	}
+	if idle {
+		return fmt.Sprintf("draws two servers for each request and takes the one with fewer requests in flight; while nobody is busy %s", units.Join(parts))
+	}
+	return fmt.Sprintf("draws a server for each request, %s: %s", how, units.Join(parts))
+}
+
+// shareList prints shares as a 1/2 (50.0 %), b 1/2 (50.0 %).
+func shareList(active []model.Server) string {
+	var parts []string
+	shares := stats.Shares(check.WeightsOf(active))
+	for i, s := range active {
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", check.ServerName(s), fraction(s.Weight, active), percent3(shares[i])))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,71 @@
+package distribution
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/outage"
+)
+
+var Drained = check.Check{
+	Name: "drained",
+	Doc:  "A server that is marked down, or has the weight 0, gets no new request.",
+	Law:  "zero arrivals",
+	Claims: func(cfg model.Config) []plan.Claim {
+		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
+			for _, s := range p.Servers {
+				if !s.Down && !s.Drain {
+					continue
+				}
+				why := "it is marked down"
+				if s.Drain {
+					why = "its weight is 0"
+				}
+				claims = append(claims, plan.Claim{
+					ID: check.ClaimID("drained", p.Name, check.ServerName(s)), Check: "drained", Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
+					Text: fmt.Sprintf("%s gets no new request of %s: %s.", check.ServerName(s), p.Name, why),
+				})
+			}
+			return claims
+		})
+	},
+	Judge: judgeDrained,
+}
+
+func judgeDrained(claim plan.Claim, h history.History) check.Finding {
+	pool, _ := h.Plan.Config.Pool(claim.Subject)
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("drained", pool.Name, check.ServerName(s)) == claim.ID })
+	if i < 0 {
+		return check.Finding{Cannot: "the configuration has no such server"}
+	}
+	if len(check.Rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Backup }) {
+		return check.Finding{Cannot: outage.NobodyUp}
+	}
+	f := check.Finding{Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "count of the pool's requests that reached it", Predicted: "0"}
+	var wrong check.Examples
+	find := check.Journeys(h)
+	for a := range h.Arrivals {
+		if j := find(a.Seq); j == nil || j.Route.Pool != pool.Name {
+			continue
+		}
+		if f.N++; a.Server == pool.Servers[i].Host {
+			wrong.Add("request %d reached %s at %.2f s", a.Seq, a.Server, a.At.Seconds())
+		}
+	}
+	f.Measured, f.Power = fmt.Sprintf("%s of %s", units.Number(wrong.Total), units.Number(f.N)), check.PowerAll(f.N, h)
+	for k, s := range pool.Servers {
+		if k != i && s.Host == pool.Servers[i].Host {
+			f.Broken = "another server of the pool has the same host, and their arrivals cannot be told apart"
+		}
+	}
+	if f.Broken == "" {
+		f.Counter = wrong.List()
+	}
+	return f
+}

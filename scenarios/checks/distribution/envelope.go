@@ -1,0 +1,120 @@
+package distribution
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// unseen is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too busy, one in 100,000
+// connections to a backend is reset.
+const unseen = 2
+
+// turnShares are the shares that turns by weight come to, and bounds on how far counts are from them while the same servers take
+// them all along, wherever in their turns they began; nginx's begin anew with its workers.
+func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
+	weights := check.WeightsOf(servers)
+	switch pool.Method {
+	case model.RoundRobin:
+		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(unseen)
+	case "wrr":
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Anywhere().Times(states).Widen(unseen)
+	case "static-rr":
+		return stats.Shares(weights), stats.StaticEnvelope(weights).Anywhere().Times(states).Widen(unseen)
+	}
+	shares, env := stats.FastShares(weights)
+	return shares, env.Anywhere().Times(states).Widen(unseen)
+}
+
+// turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the request.
+func turnsFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
+	shares, env := turnShares(pool, servers, states)
+	if pool.Method != "roundrobin" || picks == 0 || picks > longestReplay {
+		return shares, env
+	}
+	for i, n := range stats.FastCounts(check.WeightsOf(servers), picks) {
+		shares[i] = float64(n) / float64(picks)
+		env.Low[i], env.High[i] = -unseen, unseen
+	}
+	return shares, env
+}
+
+// longestReplay bounds the turns that are replayed.
+const longestReplay = 1 << 22
+
+// envelopeAround is wider: the sum over several stretches of time, before which servers have come or gone.
+func envelopeAround(pool model.Pool, servers []model.Server, states, stretches int) ([]float64, stats.Envelope) {
+	weights := check.WeightsOf(servers)
+	switch pool.Method {
+	case model.RoundRobin:
+		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states)
+	case "wrr":
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
+	case "static-rr":
+		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+	}
+	shares, _ := stats.FastShares(weights)
+	return shares, stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+}
+
+// drifts says where a balancer's own turns do not quite come to the weights.
+func drifts(active []model.Server, shares []float64) string {
+	worst, by := 0, 0.0
+	for i, p := range stats.Shares(check.WeightsOf(active)) {
+		if d := math.Abs(shares[i]-p) / p; d > by {
+			worst, by = i, d
+		}
+	}
+	if by < 0.002 {
+		return ""
+	}
+	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over", active[worst].Host,
+		percent2(shares[worst]), percent2(stats.Shares(check.WeightsOf(active))[worst]))
+}
+
+// fresh says whether a pool's turns are all known from its start on: no phase that is left out reached it before one that is not.
+func fresh(p plan.Plan, pool model.Pool) bool {
+	left := false
+	for _, l := range p.Phases {
+		if check.BearsOn(l, "weights") {
+			if left {
+				return false
+			}
+			continue
+		}
+		left = left || slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
+			return route.Pool == pool.Name || splitsTo(p.Config, route, pool)
+		})
+	}
+	return true
+}
+
+// envelopeTest names it.
+func envelopeTest(pool model.Pool, states int) string {
+	law := map[string]string{model.RoundRobin: "smooth weighted round robin", "wrr": "earliest deadline first"}[pool.Method]
+	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", cmp.Or(law, "HAProxy's "+pool.Method), units.Plural(states, "independent state"))
+}
+
+// unknownShares says why nothing can be said of shares around faults.
+func unknownShares(h history.History) string {
+	if why := check.LostWitness(h); why != "" {
+		return why
+	}
+	for _, m := range h.Env.Marks {
+		if m.Err != "" {
+			return fmt.Sprintf("it is not known how long %s of %s was in force", m.Event.Fault, m.Event.Target)
+		}
+	}
+	return ""
+}

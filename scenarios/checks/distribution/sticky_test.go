@@ -1,0 +1,33 @@
+package distribution
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+func TestUnlikeCookie(t *testing.T) {
+	f := func(says string, want model.Sticky, set ...string) {
+		t.Helper()
+		what := unlikeCookie(want, set)
+		if says == "" {
+			assert.Empty(t, what)
+			return
+		}
+		assert.Contains(t, what, says)
+	}
+	secure := model.Sticky{Cookie: "lb", With: []string{"Secure", "HttpOnly", "SameSite=strict"}}
+	f("", secure, "theirs=1", "lb=one; Path=/; HttpOnly; Secure; SameSite=Strict")
+	f("without the cookie lb", secure)
+	f("with the cookie other instead of lb", secure, "other=1; HttpOnly; Secure; SameSite=Strict")
+	f("is to be secure", secure, "lb=one; HttpOnly; SameSite=Strict")
+	f("is to be httponly", secure, "lb=one; Secure; SameSite=Strict")
+	f("is to have samesite=strict", secure, "lb=one; Secure; HttpOnly")
+	f("is not to be secure", model.Sticky{Cookie: "lb"}, "lb=one; Secure")
+	haproxy := model.Sticky{Cookie: "lb", With: []string{"insert", "indirect", "domain", "example.com", "httponly"}}
+	f("", haproxy, "lb=one; domain=example.com; HttpOnly")
+	f("is to have domain=example.com", haproxy, "lb=one; HttpOnly")
+	f("", model.Sticky{Cookie: "a name that Traefik makes of the service's"}, "_1d52e=one")
+}

@@ -1,0 +1,178 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/outage"
+)
+
+var Backup = check.Check{
+	Name:     "backup",
+	Doc:      "A backup server gets requests only while no other server of its pool takes any.",
+	Law:      "zero of its arrivals while another server is in rotation, and some while none is",
+	Evidence: check.Evidence{Undisturbed: true},
+	Claims: func(cfg model.Config) []plan.Claim {
+		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
+			for _, s := range p.Servers {
+				if !s.Backup {
+					continue
+				}
+				claims = append(claims, plan.Claim{
+					ID: check.ClaimID("backup", p.Name, check.ServerName(s)), Check: "backup", Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
+					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all of them when none is.", check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),
+				})
+			}
+			return claims
+		})
+	},
+	Trials: backupTrials,
+	Judge:  judgeBackup,
+}
+
+// backupTrials have all primary servers die at once.
+func backupTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+	return allDie(cfg, claim.Subject, "who serves while no primary server is up")
+}
+
+// allDie has all primary servers of a pool die at once.
+func allDie(cfg model.Config, name, shows string) []check.Trial {
+	pool, _ := cfg.Pool(name)
+	r, ok := check.RequestToPool(cfg, name)
+	if !ok {
+		return nil
+	}
+	t := check.Trial{Kind: check.Backups, Shows: shows, Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}}}
+	for _, s := range check.Rotation(pool) {
+		t.Gone = append(t.Gone, s.Host)
+	}
+	return []check.Trial{t}
+}
+
+func judgeBackup(claim plan.Claim, h history.History) check.Finding {
+	pool, _ := h.Plan.Config.Pool(claim.Subject)
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("backup", pool.Name, check.ServerName(s)) == claim.ID })
+	if i < 0 {
+		return check.Finding{Cannot: "the configuration has no such server"}
+	}
+	name, gone, known := pool.Servers[i].Host, allGone(h, pool), allKnownGone(h, pool)
+	f := check.Finding{
+		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "count of the pool's requests that reached it while a primary server was up",
+		Predicted: "0, and some when none is up",
+	}
+	var wrong check.Examples
+	find, served := check.Journeys(h), 0
+	for a := range h.Arrivals {
+		j := find(a.Seq)
+		if j == nil || j.Route.Pool != pool.Name {
+			continue
+		}
+		within := slices.ContainsFunc(gone, func(t outage.Window) bool { return t.From <= a.At && a.At <= t.To })
+		switch {
+		case within && a.Server == name:
+			served++
+		case within: // the balancer does not know yet, or not any more
+		case full(pool, h.Plan.Phases[j.Load]): // the primary servers may have taken no more
+		default:
+			if f.N++; a.Server == name {
+				wrong.Add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, name, a.At.Seconds())
+			}
+		}
+	}
+	f.Measured = fmt.Sprintf("%s of %s while a primary was up, %s while none was", units.Number(wrong.Total), units.Number(f.N), units.Number(served))
+	f.Power = check.PowerAll(f.N, h)
+	switch {
+	case f.Broken != "":
+	case wrong.Total > 0:
+		f.Counter = wrong.List()
+	case served == 0 && len(known) == 0:
+		f.Broken = "there was no time at which all primary servers were known to be out of action; --scenario backup makes one"
+	case served == 0:
+		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up", name, known[0].From.Seconds(), known[0].To.Seconds())}
+	}
+	return f
+}
+
+// allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have known, with
+// requests that were sent to the pool.
+func allKnownGone(h history.History, pool model.Pool) (sent []outage.Window) {
+	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
+	for _, s := range check.Rotation(pool) {
+		var next []outage.Window
+		for _, e := range outage.EveryEpisode(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...) {
+			from := e.Mark.From + outage.Settling
+			if a := e.Server.Active; a != nil {
+				_, refused, hangs := a.Down()
+				from = e.Mark.From + max(outage.Settling, refused, hangs)
+			}
+			for _, w := range common {
+				if both := (outage.Window{From: max(w.From, from), To: min(w.To, e.Mark.Ended)}); e.Server.Host == s.Host && both.From < both.To {
+					next = append(next, both)
+				}
+			}
+		}
+		common = next
+	}
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		i := slices.IndexFunc(common, func(w outage.Window) bool { return w.From <= hit.Sent && hit.Done <= w.To })
+		if i >= 0 && j != nil && j.Route.Pool == pool.Name && hit.Err != history.Tester && !slices.Contains(sent, common[i]) {
+			sent = append(sent, common[i])
+		}
+	}
+	return sent
+}
+
+// full says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
+func full(pool model.Pool, l plan.Phase) bool {
+	return slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool {
+		return s.Conns != nil && s.Conns.Value > 0 && int64(l.Concurrency) >= s.Conns.Value
+	})
+}
+
+// allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer may
+// take to find out that one is back.
+func allGone(h history.History, pool model.Pool) []outage.Window {
+	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
+	for _, s := range check.Rotation(pool) {
+		var next []outage.Window
+		for _, e := range outage.EveryEpisode(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...) {
+			if e.Server.Host != s.Host {
+				continue
+			}
+			until := e.Next
+			if e.Back > 0 {
+				until = e.Back
+			}
+			for _, w := range common {
+				if both := (outage.Window{From: max(w.From, e.Mark.Ordered), To: min(w.To, until)}); both.From < both.To {
+					next = append(next, both)
+				}
+			}
+		}
+		common = next
+	}
+	return common
+}
+
+// severalGone is when two servers of a pool were dead at once: what is sent elsewhere may meet the other.
+func severalGone(h history.History, pool model.Pool) []outage.Window {
+	var out []outage.Window
+	all := outage.Episodes(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...)
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			both := outage.Window{From: max(a.Mark.Ordered, b.Mark.Ordered), To: min(a.Mark.To, b.Mark.To) + outage.Settling}
+			if a.Server.Host != b.Server.Host && both.From < both.To {
+				out = append(out, both)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,158 @@
+package failover
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// swept is how much wider than promised an interval would have been seen: n deaths at uniform moments all fall into the
+// promised one with probability k^-n where the true one is k times as wide (laws of detection times).
+func swept(n int, beta float64) float64 { return math.Exp(-math.Log(beta) / float64(max(1, n))) }
+
+// deaths is how many show an interval that is twice as wide.
+func deaths(beta float64) int { return int(math.Ceil(-math.Log(beta) / math.Ln2)) }
+
+// spread prints the least and the most of some times.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%.2f s to %.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
+}
+
+// deathRate is how many requests per second a pool gets while one of its servers dies, and apartRate where those are alone under way whose
+// attempts would be hard to tell apart.
+const (
+	deathRate = 100
+	apartRate = 30
+)
+
+// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where HAProxy has one alone, and
+// somebody waits for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool is
+// asked alone, but for nginx's, of which rows of requests tell.
+func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) bool) []check.Trial {
+	pool, ok := cfg.Pool(name)
+	request, askable := check.RequestToPool(cfg, name)
+	if !askable {
+		request, askable = handshake(cfg, name)
+	}
+	if !ok || !askable {
+		return nil
+	}
+	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return s.Backup || s.Down || s.Drain })
+	mortal := slices.DeleteFunc(slices.Clone(up), func(s model.Server) bool { return !fits(s) })
+	if len(mortal) == 0 || len(up) < 2 && cfg.Balancer != "haproxy" {
+		return nil
+	}
+	t := check.Trial{Kind: check.Deaths, Shows: shows, Load: plan.Phase{Rate: deathRate, Concurrency: 512, Count: 1}}
+	if cfg.Balancer != "nginx" && sharesEarlier(cfg, name) {
+		t.Kind += " of " + name
+	}
+	if check.AsksItself(cfg, name) {
+		t.Load.Rate = apartRate
+	}
+	most := 1
+	switch cfg.Balancer {
+	case "haproxy": // whose checks know servers one by one, while nginx that leaves one alone minds the others
+		if most = max(1, min(3, len(up)-1+len(up)/3)); len(up) == 2 && slices.ContainsFunc(mortal, long) { // of three by turns two are dead at a time at most
+			most = 2
+		}
+	case "nginx": // the line that the promise names is the first of such servers
+		slices.Reverse(mortal)
+		slices.SortStableFunc(mortal, func(a, b model.Server) int { return a.Weight - b.Weight })
+	}
+	for _, s := range mortal[max(0, len(mortal)-most):] {
+		t.Kill = append(t.Kill, s.Host)
+	}
+	t.Load.Requests, t.Load.Clients = meeting(cfg, pool, request, t.Kill)
+	return []check.Trial{t}
+}
+
+// tooLong is for how long a server may be dead and come back for one alone to die as often as it takes. Where it takes longer, another one dies
+// while its checks find it well again.
+const tooLong = 40 * time.Second
+
+// long says whether the health checks of a server take so long.
+func long(s model.Server) bool {
+	if s.Active == nil {
+		return false
+	}
+	_, down, _ := s.Active.Down()
+	_, up := s.Active.Up()
+	return down+up > tooLong
+}
+
+// shares says whether another pool has a server of this one's, so that nobody could tell whose attempts reach it.
+func shares(cfg model.Config, pool string) bool { return sharedBy(cfg, pool, cfg.Pools) }
+
+// sharesEarlier says whether a pool that stands before this one has a server of its.
+func sharesEarlier(cfg model.Config, pool string) bool {
+	i := slices.IndexFunc(cfg.Pools, func(p model.Pool) bool { return p.Name == pool })
+	return sharedBy(cfg, pool, cfg.Pools[:max(0, i)])
+}
+
+// sharedBy says whether one of others has a server of a pool's.
+func sharedBy(cfg model.Config, pool string, others []model.Pool) bool {
+	mine, _ := cfg.Pool(pool)
+	return slices.ContainsFunc(others, func(o model.Pool) bool {
+		return o.Name != pool && slices.ContainsFunc(o.Servers, func(s model.Server) bool {
+			return slices.ContainsFunc(mine.Servers, func(m model.Server) bool { return m.Host == s.Host })
+		})
+	})
+}
+
+// handshake is a request for a tunnel to a pool that nothing else leads to.
+func handshake(cfg model.Config, pool string) (plan.Request, bool) {
+	for _, r := range cfg.Routes {
+		request, ok := check.WishingRequest(cfg, r, "")
+		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && (cfg.Balancer != "nginx" || !shares(cfg, pool)) {
+			return request, true
+		}
+	}
+	return plan.Request{}, false
+}
+
+// someClients is how many addresses ask a pool whose servers are chosen by them, so that one may lead to the server that dies, and one alone.
+const someClients = 2
+
+// meeting is how requests get to the given servers of a pool: where a hash decides, with a key of theirs, or with several. To
+// nginx each comes from a client of its own, whose connection stays with one worker and so with one count of failures.
+func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) ([]plan.Request, plan.Clients) {
+	requests, clients := []plan.Request{r}, plan.Clients{}
+	if cfg.Balancer == "nginx" {
+		clients = plan.Clients{Count: 1, Addresses: true}
+	}
+	trials := check.KeyTrials(pool, r)
+	if pool.Key == "" || len(trials) == 0 {
+		return requests, clients
+	}
+	keys := trials[0].Load.Clients
+	switch {
+	case !keys.Addresses:
+	case cfg.Balancer != "nginx":
+		return requests, keys
+	default:
+		clients.Apart = keys.Apart
+		for i := 1; i < someClients; i++ {
+			another := r
+			another.Path = fmt.Sprintf("%s?client=%d", r.Path, i)
+			requests = append(requests, another)
+		}
+		return requests, clients
+	}
+	servers, up := check.HashMembers(cfg, pool)
+	m := check.MapOf(cfg, pool, servers, up)
+	for _, one := range trials[0].Load.Requests {
+		if key, ok := check.KeyIn(one, pool.Key); ok && m != nil && slices.Contains(hosts, servers[m(key)].Host) {
+			return []plan.Request{one}, clients
+		}
+	}
+	return requests, clients
+}

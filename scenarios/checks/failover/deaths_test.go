@@ -1,0 +1,74 @@
+package failover
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// A pool whose servers are those of another, too, has them die in a phase of its own, so that their attempts are its.
+func TestDeathsOfSharedServers(t *testing.T) {
+	servers := func(hosts ...string) (all []model.Server) {
+		for _, host := range hosts {
+			all = append(all, model.Server{Host: host, Port: 80})
+		}
+		return all
+	}
+	f := func(balancer, pool, kind string) {
+		t.Helper()
+		cfg := model.Config{
+			Balancer: balancer, Listeners: []model.Listener{{Port: 80}},
+			Pools: []model.Pool{{Name: "api", Servers: servers("a", "b")}, {Name: "web", Servers: servers("c", "d")}, {Name: "ws", Servers: servers("b", "a")}},
+			Routes: []model.Route{
+				{Path: "/api", Port: 80, Pool: "api"},
+				{Path: "/", Port: 80, Pool: "web"},
+				{Path: "/", Port: 80, Pool: "ws", When: []string{"hdr(upgrade) -i websocket"}},
+			},
+		}
+		all := deathTrials(cfg, pool, "", func(model.Server) bool { return true })
+		if kind == "" {
+			assert.Empty(t, all)
+			return
+		}
+		if assert.Len(t, all, 1) {
+			assert.Equal(t, kind, all[0].Kind)
+			assert.Equal(t, check.Order(check.Deaths), check.Order(kind))
+		}
+	}
+	f("haproxy", "api", check.Deaths)
+	f("haproxy", "web", check.Deaths)
+	f("haproxy", "ws", "deaths of ws")
+	f("nginx", "ws", "")
+}
+
+// Of two servers that take long to be found well again each dies, so that three deaths do not take three times as long.
+func TestDeathsByTurns(t *testing.T) {
+	f := func(every time.Duration, want ...string) {
+		t.Helper()
+		active := &model.Active{Interval: every, Fast: every, Slow: every, Rise: 2, Fall: 3}
+		cfg := model.Config{
+			Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+			Pools: []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{{Host: "a", Port: 80, Active: active}, {Host: "b", Port: 80, Active: active}}}},
+		}
+		assert.Equal(t, want, deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Kill)
+	}
+	f(5*time.Second, "b")
+	f(10*time.Second, "a", "b")
+}
+
+// Of nginx's servers the first of those with the greatest weight dies, which is asked most, and which the promise names.
+func TestDeathOfTheFirst(t *testing.T) {
+	passive := &model.Passive{Law: "nginx", Fails: 3, Out: 10 * time.Second}
+	server := func(host string, weight int) model.Server {
+		return model.Server{Host: host, Port: 80, Weight: weight, Passive: passive}
+	}
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+		Pools: []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{server("a", 1), server("b", 3), server("c", 2), server("d", 3)}}},
+	}
+	assert.Equal(t, []string{"b"}, deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Kill)
+}

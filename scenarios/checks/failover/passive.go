@@ -1,0 +1,234 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/outage"
+)
+
+// judgeInRow judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them well, by
+// Traefik for its window.
+func judgeInRow(h history.History, pool model.Pool, server model.Server) check.Finding {
+	p, a := server.Passive, absence{fails: server.Passive.Fails}
+	soonest, latest := p.Out, p.Out
+	if p.Law == "haproxy" {
+		if server.Active == nil || !strings.HasSuffix(p.On, "then mark-down") {
+			return check.Finding{Broken: check.NoExperiment + " for what errors do to health checks"}
+		}
+		soonest, latest = server.Active.Up()
+	}
+	for _, e := range outage.Episodes(h, pool, "errors") {
+		if q := e.Server.Passive; q != nil && *q == (model.Passive{Pos: q.Pos, Implicit: q.Implicit, Fails: p.Fails, Within: p.Within, Out: p.Out, On: p.On, Law: p.Law}) {
+			a.inRow(e, h, soonest, latest)
+		}
+	}
+	f := check.Finding{
+		N: a.n, Need: deaths(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a row, and after fewer",
+		Measured:  fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.n, "time"), spread(a.away)),
+		Predicted: fmt.Sprintf("back %g s to %g s after it", soonest.Seconds(), latest.Seconds()),
+		Power:     fmt.Sprintf("would have caught an absence %.1f times as long with probability %g", swept(max(1, a.n), h.Plan.Beta), 1-h.Plan.Beta),
+	}
+	switch {
+	case check.NodeDied(h) != "":
+		f.Broken = check.NodeDied(h)
+	case a.wrong.Total > 0:
+		f.Counter = a.wrong.List()
+	case a.n == 0:
+		f.Broken = "no server failed often enough in a row; --scenario brown-out has one do so"
+	}
+	return f
+}
+
+// eachOf names servers of a pool as the subject of a sentence in the singular.
+func eachOf(p model.Pool, servers []model.Server) string {
+	switch {
+	case len(servers) == 1:
+		return check.ServerName(servers[0])
+	case len(servers) == len(p.Servers):
+		return "Each server of " + p.Name
+	}
+	return "Each of " + units.Join(check.ServerNames(servers))
+}
+
+var Passive = check.Check{
+	Name: "passive",
+	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
+	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
+		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile; where clients send rows of " +
+		"requests, the attempts at a death are a multiple of the count",
+	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does not matter where each
+	// that fails takes its server out.
+	Evidence: check.Evidence{Subrequests: check.Always, Attempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
+		return !noted || claim.Params["fails"] != 1 || !check.AsksItself(cfg, claim.Subject)
+	}},
+	Claims: func(cfg model.Config) []plan.Claim {
+		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
+			var claims []plan.Claim
+			var servers [][]model.Server
+			at := map[string]int{}
+			for _, s := range p.Servers {
+				if s.Passive == nil || len(check.Rotation(p)) < 2 {
+					continue
+				}
+				text := passiveText(s)
+				i, same := at[text] // one promise for all servers that say the same
+				if !same {
+					i = len(claims)
+					at[text] = i
+					claims = append(claims, plan.Claim{
+						ID: check.ClaimID("passive", p.Name, check.ServerName(s)), Check: "passive", Subject: p.Name, Pos: s.Passive.Pos, Implicit: s.Passive.Implicit,
+						Params: passiveParams(s.Passive), Assumes: passiveAssumes(cfg, p),
+					})
+					servers = append(servers, nil)
+				}
+				servers[i] = append(servers[i], s)
+				claims[i].Text = eachOf(p, servers[i]) + text
+			}
+			return claims
+		})
+	},
+	Trials: passiveTrials,
+	Judge:  judgePassive,
+}
+
+func passiveParams(p *model.Passive) map[string]float64 {
+	params := map[string]float64{"fails": float64(p.Fails)}
+	if p.Law == "nginx" && p.Fails > 0 {
+		params["out_s_least"], params["out_s_most"] = units.Seconds(p.Out), units.Seconds(p.Out)+1
+	}
+	return params
+}
+
+// passiveText goes on after the name of the server.
+func passiveText(s model.Server) string {
+	out := s.Passive
+	on := out.On
+	if on == "" {
+		on = "error, timeout, invalid_header"
+	}
+	switch {
+	case out.Fails == 0:
+		return " is never taken out of rotation, whatever its requests come to (max_fails=0)."
+	case out.Law == "nginx":
+		by := ""
+		if out.Implicit {
+			by = " (the default max_fails=1 fail_timeout=10s)"
+		}
+		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.", units.Plural(out.Fails, "failed attempt"), on, units.Span(out.Out), units.Span(out.Out+1e9), by)
+	case out.Law == "haproxy":
+		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).", units.Plural(out.Fails, "error"), on)
+	}
+	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).", units.Span(out.Out), units.Plural(out.Fails, "failure"), on)
+}
+
+func passiveAssumes(cfg model.Config, p model.Pool) []string {
+	var assumes []string
+	if cfg.Balancer == "nginx" && !p.SharedState {
+		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once per worker (no zone)")
+	}
+	for _, s := range p.Servers {
+		if s.Passive != nil && strings.Contains(s.Passive.On, "http_5") {
+			return append(assumes, "not all servers fail at once: then all are out together, and clients get 502 for as long although the servers are well again")
+		}
+	}
+	return assumes
+}
+
+func judgePassive(claim plan.Claim, h history.History) check.Finding {
+	pool, ok := h.Plan.Config.Pool(claim.Subject)
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("passive", pool.Name, check.ServerName(s)) == claim.ID })
+	if !ok || first < 0 {
+		return check.Finding{Cannot: "the configuration has no such server"}
+	}
+	p := pool.Servers[first].Passive
+	switch {
+	case check.WhyUnreachable(h.Plan.Config, pool.Name) != "":
+		return check.Finding{Cannot: check.WhyUnreachable(h.Plan.Config, pool.Name)}
+	case p.Fails == 0:
+		return check.Finding{Broken: check.NoExperiment}
+	case p.Law != "nginx":
+		return judgeInRow(h, pool, pool.Servers[first])
+	case backupsOnly(pool, *p):
+		return judgeForsaken(h, pool, *p)
+	}
+	other, shared := sharedWith(h.Plan, pool)
+	mixed := fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)
+	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
+	if pool.SharedState {
+		a.states = 1
+	}
+	for _, e := range outage.Episodes(h, pool, slices.Concat(outage.Refusing, outage.Hanging)...) {
+		if waits := e.Waits(h.Plan.Config, pool.Name); e.Hangs && (waits == 0 || e.Mark.Ended-e.Mark.From < waits+outage.Slack) {
+			continue // not one attempt had failed when it was over
+		}
+		if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+			return m.Event.Fault == "reload" && m.Ordered < e.Mark.Ended && m.To > e.Mark.Ordered
+		}) {
+			continue // states that know nothing of its beginning came up meanwhile, and count anew
+		}
+		if shared && !e.Ours(h, pool.Name) {
+			a.n, a.silent, a.mixed = a.n+1, a.silent+1, a.mixed+1
+			continue
+		}
+		if alike(e.Server, *p) && e.Rate > 0 && e.Served > 0 {
+			a.see(e, h, pool.Name)
+		}
+	}
+	for _, e := range outage.Episodes(h, pool, "errors") {
+		if shared {
+			return check.Finding{Broken: mixed}
+		}
+		if q := e.Server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
+			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.Mark.Event.With["status"]))
+		}
+	}
+	if a.n > 0 && a.mixed == a.n {
+		return check.Finding{Broken: mixed}
+	}
+	return a.finding(h)
+}
+
+func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+	pool, _ := cfg.Pool(claim.Subject)
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("passive", pool.Name, check.ServerName(s)) == claim.ID })
+	if first < 0 || pool.Servers[first].Passive.Law != "nginx" || pool.Servers[first].Passive.Fails == 0 {
+		return nil
+	}
+	p := pool.Servers[first].Passive
+	if backupsOnly(pool, *p) {
+		return forsakenTrials(cfg, pool, *p, terms.CPUs)
+	}
+	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s model.Server) bool { return alike(s, *p) })
+}
+
+// alike says whether failed requests take a server out of nginx's rotation as they do another.
+func alike(s model.Server, p model.Passive) bool {
+	return s.Passive != nil && s.Passive.Fails == p.Fails && s.Passive.Out == p.Out
+}
+
+// sharedWith is another pool with servers of this one that phases in which servers die ask too.
+func sharedWith(p plan.Plan, pool model.Pool) (other string, shared bool) {
+	for _, e := range p.Events {
+		for _, r := range p.Phases[e.Phase].Requests {
+			path, _, _ := strings.Cut(r.Path, "?")
+			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
+			o, ok := p.Config.Pool(route.Pool)
+			if !ok || o.Name == pool.Name || e.Fault == "reload" || e.Fault == "slow" {
+				continue
+			}
+			for _, s := range o.Servers {
+				if slices.ContainsFunc(pool.Servers, func(mine model.Server) bool { return mine.Addr() == s.Addr() && s.Host == e.Target }) {
+					return o.Name, true
+				}
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,130 @@
+package failover
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/outage"
+)
+
+var Reload = check.Check{
+	Name: "reload",
+	Doc:  "A reload loses no request.",
+	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed count only " +
+		"where the client could not know",
+	Claims: func(cfg model.Config) []plan.Claim {
+		if cfg.Reload == nil || len(check.ProxiedRoutes(cfg)) == 0 {
+			return nil
+		}
+		return []plan.Claim{{
+			ID: check.ClaimID("reload", cfg.Balancer, ""), Check: "reload", Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
+			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
+		}}
+	},
+	Trials: reloadTrials,
+	Judge:  judgeReload,
+}
+
+// takenOver is how long after a takeover what fails is held against it.
+const takenOver = time.Second
+
+// takeovers are the times at which a configuration was taken over, and the phases in which that was.
+func takeovers(h history.History) (during []outage.Window, phases map[int]bool) {
+	phases = map[int]bool{}
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "reload" && m.Err == "" {
+			during = append(during, outage.Window{From: m.Ordered, To: m.From + takenOver}, outage.Window{From: m.Ended, To: m.To + takenOver})
+			phases[m.Event.Phase] = true
+		}
+	}
+	return during, phases
+}
+
+func judgeReload(_ plan.Claim, h history.History) check.Finding {
+	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r model.Route) bool { return r.Pool != "" && !outage.IsDeserted(h.Plan.Config, r.Pool) }) {
+		return check.Finding{Cannot: outage.NobodyUp}
+	}
+	during, disturbed := takeovers(h)
+	f := check.Finding{Need: check.NeedAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
+	var wrong check.Examples
+	find := check.Journeys(h)
+	near := func(from, to time.Duration) bool {
+		return slices.ContainsFunc(during, func(w outage.Window) bool { return to >= w.From && from <= w.To })
+	}
+	counted, answered := map[uint64]int{}, map[uint64]bool{}
+	before, failedBefore := 0, 0 // requests of the same phases while nothing was taken over
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.Route.Pool == "" || hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
+			continue
+		}
+		if !near(hit.Sent, hit.Done) {
+			if disturbed[hit.Load] && !check.FaultInForce(h, hit) {
+				before++
+				if hit.Err != "" || hit.Code >= 500 {
+					failedBefore++
+				}
+			}
+			continue
+		}
+		f.N++
+		answered[hit.Seq] = true
+		unrouted := hit.Code == 404 && hit.Server == "" // the configuration has a route for it
+		if hit.Err != "" || hit.Code >= 500 || unrouted {
+			wrong.Add("request %d (%s %s), sent at %.3f s over connection %d, came to %s", hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, outcomeOf(hit))
+		}
+	}
+	lost := wrong.Total
+	for a := range h.Arrivals {
+		if answered[a.Seq] {
+			counted[a.Seq]++
+		}
+	}
+	for _, seq := range slices.Sorted(maps.Keys(counted)) {
+		times := counted[seq]
+		if j := find(seq); times > 1 && !slices.Contains(check.RepeatableMethods, j.Request.Method) {
+			wrong.Add("request %d (%s %s) reached backends %d times", seq, j.Request.Method, j.Request.Path, times)
+		}
+	}
+	f.Measured = fmt.Sprintf("%s lost, %s repeated of %s in %s", units.Number(lost), units.Number(wrong.Total-lost), units.Number(f.N), units.Plural(len(during), "takeover"))
+	f.Power = check.PowerAll(f.N, h)
+	switch {
+	case check.NodeDied(h) != "":
+		f.Broken = check.NodeDied(h)
+	case len(during) == 0:
+		f.Broken = "no configuration was taken over; --scenario reload does that"
+	case wrong.Total > 0 && float64(failedBefore) > check.FailureRatio*float64(before):
+		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too", units.Number(failedBefore), units.Plural(before, "request"))
+	default:
+		f.Counter = wrong.List()
+	}
+	return f
+}
+
+// How the trial of a takeover goes: requests per second, and how long before and in all.
+const (
+	reloadRate = 400
+	reloadAt   = 1500 * time.Millisecond
+	reloadTime = 6 * time.Second
+)
+
+func reloadTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+	t := check.Trial{Kind: check.Reloaded + " " + claim.ID, Reload: reloadAt, Shows: "a request that a takeover loses or repeats"}
+	for _, r := range check.ProxiedRoutes(cfg) {
+		if request, ok := check.WishingRequest(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Load.Requests) < check.Shown {
+			t.Load.Requests = append(t.Load.Requests, request)
+		}
+	}
+	if len(t.Load.Requests) == 0 {
+		return nil
+	}
+	t.Load.Rate, t.Load.Count, t.Load.Concurrency = reloadRate, int(reloadRate*reloadTime.Seconds()), 256
+	return []check.Trial{t}
+}

@@ -1,0 +1,50 @@
+package limits
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// Requests that nginx gives to the backup while the server has room refute its limit, where no failures explain them.
+func TestDeniedWithRoom(t *testing.T) {
+	server := model.Server{Host: "a", Conns: &model.Number{Value: 10}}
+	pool := model.Pool{Name: "p", Servers: []model.Server{server, {Host: "b", Backup: true}}}
+	load := plan.Phase{Count: 40, Requests: []plan.Request{{Path: "/", Port: 80}}}
+	p := plan.Plan{
+		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+		Phases: []plan.Phase{load},
+	}
+	reload := history.Mark{Event: plan.Event{Fault: "reload"}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}
+	slow := history.Mark{Event: plan.Event{Fault: "slow", Target: "a", With: map[string]string{"share": "100%"}}, Ordered: time.Second, From: time.Second, Ended: 20 * time.Second}
+	f := func(places int, want int, change func(hits []history.Hit), marks ...history.Mark) {
+		t.Helper()
+		var hits []history.Hit
+		var arrivals []history.Arrival
+		for i := range load.Count { // rows of 20 a second, of which the server is given its places
+			h := history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: 2*time.Second + time.Duration(i/20)*2*time.Second, Code: 200, Server: "a"}
+			h.Done = h.Sent + time.Second
+			if i%20 >= places {
+				h.Server, h.Done = "b", h.Sent+time.Millisecond
+			}
+			hits = append(hits, h)
+			arrivals = append(arrivals, history.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
+		}
+		change(hits)
+		h := history.History{Plan: p, Env: history.Environment{Marks: marks}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals)}
+		wrong := deniedWithRoom(h, pool, server)
+		assert.Equal(t, want, wrong.Total)
+	}
+	as := func([]history.Hit) {}
+	f(10, 0, as, reload, slow)
+	f(4, 32, as, reload, slow)
+	f(4, 0, as, slow)                                                    // earlier failures may have been counted
+	f(4, 0, func(all []history.Hit) { all[3].Code = 504 }, reload, slow) // and so may this one
+	f(9, 0, as, reload, slow)                                            // one may be under way that no client waits for
+}

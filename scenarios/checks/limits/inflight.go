@@ -1,0 +1,94 @@
+package limits
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/outage"
+)
+
+// judgeInFlight judges how many requests are let in at a time, key by key, while servers are known to take their time.
+func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding {
+	l := g.What
+	f := check.Finding{
+		Test:      "requests in flight for certain and at most, key by key, while servers are known to take their time; false alarm rate 0",
+		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.Most), Power: "would have caught one more or less at a time",
+	}
+	byKey, odd, broken := collect(h, g)
+	f.Broken = broken
+	pool, _ := h.Plan.Config.Pool(g.Routes[0].Pool)
+	slow := outage.Sluggishness(h, pool)
+	if len(slow) == 0 && f.Broken == "" {
+		f.Broken = "it is not known how long the servers took for their answers; lbproof test CONFIG makes them slow"
+	}
+	arrived := map[uint64]time.Duration{}
+	for a := range h.Arrivals {
+		arrived[a.Seq] = a.At
+	}
+	most, refused := 0, 0
+	var wrong check.Examples
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		for _, when := range slow {
+			asked, n, no := inFlight(l, key, byKey[key], arrived, when, rates(g.Routes[0], len(byKey[key])), &wrong)
+			f.N, most, refused = f.N+asked, max(most, n), refused+no
+		}
+	}
+	f.Counter = append(wrong.List(), odd.List()...)
+	f.Measured = fmt.Sprintf("at most %d at a time, %s refused", most, units.Number(refused))
+	if n := len(admitted(byKey)); n > 1 {
+		f.Measured += fmt.Sprintf(", through each of %d balancers in turn", n)
+	}
+	f.Need = f.N
+	if most < l.Most || refused == 0 {
+		f.Need = f.N + 1
+		f.Note = "too few were in flight to meet the limit"
+	}
+	return f
+}
+
+// rates says whether a rate may have refused requests of a key that sent so many.
+func rates(r model.Route, sent int) bool {
+	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return o.Law != model.InFlight && sent > check.AdmittedAtOnce(o) })
+}
+
+// inFlight judges one key: the most that were with a server for certain, and refusals while there can have been fewer than may be.
+func inFlight(l model.Limit, key string, all []asked, arrived map[uint64]time.Duration, when outage.Sluggish, rates bool, wrong *check.Examples) (n, most, refused int) {
+	shortest := slices.Min(when.Least)
+	within := func(hit history.Hit) bool { return hit.Sent >= when.From && hit.Done <= when.To }
+	for _, a := range all {
+		if !within(a.hit) {
+			continue
+		}
+		n++
+		certain, possible := 0, 0
+		for _, o := range all {
+			if !o.in {
+				continue
+			}
+			at, known := arrived[o.hit.Seq]
+			known = known && slices.Contains(when.Hosts, o.hit.Server) // a backup may have answered long before its client heard
+			if began, mine := arrived[a.hit.Seq]; known && mine && within(o.hit) && at <= began && began < min(at+shortest, o.hit.Done) {
+				certain++
+			}
+			if o.hit.Seq != a.hit.Seq && o.hit.Sent <= a.hit.Done && o.hit.Done+outage.Afterward >= a.hit.Sent {
+				possible++
+			}
+		}
+		switch {
+		case a.in && certain > l.Most:
+			wrong.Add("key %s: %d requests were with servers at a time, request %d the last; at most %d may be", key, certain, a.hit.Seq, l.Most)
+		case !a.in && possible < l.Most && !rates:
+			wrong.Add("key %s: request %d was refused while at most %d others were in flight; %d may be", key, a.hit.Seq, possible, l.Most)
+		}
+		if most = max(most, certain); !a.in {
+			refused++
+		}
+	}
+	return n, most, refused
+}

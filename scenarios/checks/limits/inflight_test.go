@@ -1,0 +1,28 @@
+package limits
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/outage"
+)
+
+// Who was answered by a backup, which is not slow, may be gone from the balancer before its client knows it.
+func TestABackupsAnswersAreNotInFlight(t *testing.T) {
+	when := outage.Sluggish{To: time.Second, Hosts: []string{"a"}, Least: []time.Duration{400 * time.Millisecond}}
+	for first, want := range map[string]int{"a": 1, "spare": 0} {
+		var wrong check.Examples
+		all := []asked{
+			{hit: history.Hit{Seq: 1, Sent: 0, Done: 300 * time.Millisecond, Server: first}, in: true},
+			{hit: history.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, in: true},
+		}
+		arrived := map[uint64]time.Duration{1: 5 * time.Millisecond, 2: 15 * time.Millisecond}
+		inFlight(model.Limit{Most: 1}, "key", all, arrived, when, false, &wrong)
+		assert.Equal(t, want, wrong.Total, first)
+	}
+}

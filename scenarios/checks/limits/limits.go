@@ -1,0 +1,134 @@
+package limits
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// limitOf finds the limit of a claim, and the routes that share it.
+func limitOf(cfg model.Config, claim plan.Claim) (check.Group[model.Limit], bool) {
+	found := limitGroups(cfg)
+	for i, c := range limitClaims(cfg) {
+		if c.ID == claim.ID {
+			return found[i], true
+		}
+	}
+	return check.Group[model.Limit]{}, false
+}
+
+// LimitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
+func LimitKey(h history.History, key string, hit history.Hit) (string, bool) {
+	l := h.Plan.Phases[hit.Load]
+	if name, ok := check.HeaderOfKey(key); ok {
+		return check.HeaderSent(l, l.Request(hit.Index), name, hit.Index), true
+	}
+	if key == "the request's host" || key == "$server_name" {
+		return check.HostOf(h, l.Request(hit.Index)), true
+	}
+	value, ok := check.KeyOf(h, key, hit)
+	return check.ReadableKey(key, value), ok
+}
+
+var Limits = check.Check{
+	Name: "limits",
+	Doc:  "Requests beyond a rate or a number at a time are refused, no others, key by key.",
+	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's window " +
+		"counts refused requests too; Traefik's bucket has room for half a request more than its burst: what is let in lies in the interval " +
+		"that the times of sending and answering leave, and its false alarm rate is 0",
+	Claims: limitClaims,
+	Trials: limitTrials,
+	Judge:  judgeLimits,
+}
+
+// limitGroups are the limits, each with the routes that share it.
+func limitGroups(cfg model.Config) []check.Group[model.Limit] {
+	return check.GroupRoutes(cfg, func(r model.Route) []model.Limit { return r.Limits }, func(l model.Limit) string { return fmt.Sprint(l) })
+}
+
+func limitClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
+	for _, g := range limitGroups(cfg) {
+		l := g.What
+		name := l.Name
+		if name == "" {
+			name = l.Law
+		}
+		claims = append(claims, plan.Claim{
+			ID: check.ClaimID("limits", g.Subject(), name), Check: "limits", Subject: g.Subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(l),
+		})
+	}
+	return check.DistinctIDs(claims)
+}
+
+func limitParams(l model.Limit) map[string]float64 {
+	p := map[string]float64{"status": float64(l.Status)}
+	if l.Rate > 0 {
+		p["rate_per_s"] = l.Rate
+	}
+	switch l.Law {
+	case model.InFlight:
+		p["most"] = float64(l.Most)
+	case model.LeakyBucket:
+		p["at_once"] = float64(l.Burst + 1)
+		if l.Rate > 0 { // its zone is known
+			p["spacing_ms"] = math.Round(1e6/l.Rate) / 1e3
+		}
+	default:
+		p["at_once"] = float64(l.Burst)
+	}
+	return p
+}
+
+func limitText(cfg model.Config, g check.Group[model.Limit]) string {
+	l := g.What
+	status := fmt.Sprintf("refused with %d", l.Status)
+	if !l.StatusIsSet && cfg.Balancer == "nginx" {
+		status += " (the default, not 429)"
+	}
+	if l.DryRun {
+		status = "only written to the log (dry run)"
+	}
+	switch l.Law {
+	case model.InFlight:
+		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.Paths(), l.Most, l.Key, status)
+	case model.CountWindow:
+		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: whoever goes on at %s or faster stays refused.",
+			g.Paths(), l.Burst, units.Span(l.Window), l.Key, status, perSecond(l.Rate))
+	case model.TokenBucket:
+		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.", g.Paths(), l.Burst, perSecond(l.Rate), l.Key, status)
+	}
+	if l.Rate == 0 {
+		return fmt.Sprintf("Requests to %s are limited by %s, whose rate nothing declares.", g.Paths(), l.Name)
+	}
+	wait := ""
+	switch {
+	case l.Burst == 0:
+		wait = fmt.Sprintf("; without burst the next request must come %.4g ms later, so that simultaneous ones are refused", 1000/l.Rate)
+	case l.Delay == 0:
+		wait = fmt.Sprintf("; those beyond the rate wait, up to %.4g s", float64(l.Burst)/l.Rate)
+	case l.Delay > 0:
+		wait = fmt.Sprintf("; those beyond %d wait", l.Delay)
+	}
+	return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s%s; more are %s.", g.Paths(), l.Burst+1, perSecond(l.Rate), l.Key, wait, status)
+}
+
+// perSecond prints a rate as people write it.
+func perSecond(rate float64) string {
+	if rate < 5 && rate > 0 {
+		return fmt.Sprintf("%.4g per minute", rate*60)
+	}
+	return fmt.Sprintf("%.4g per second", rate)
+}
+
+func limitAssumes(l model.Limit) []string {
+	if l.Free == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("the key %s is not empty: requests with an empty one (%s) are not limited", l.Key, l.Free)}
+}

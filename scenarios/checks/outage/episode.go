@@ -1,0 +1,243 @@
+package outage
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// Answers are the requests that reached the episode's server since it was ordered, and which of them failed there: those that
+// came to its status, or were sent again elsewhere.
+func (e *Episode) Answers(h history.History, counted bool) []Contact {
+	var all []Contact
+	at := map[uint64]int{}
+	for a := range h.Arrivals {
+		if a.Seq == 0 || a.At < e.Mark.Ordered || a.At > e.Mark.Ended {
+			continue
+		}
+		if a.Server == e.Server.Host {
+			at[a.Seq] = len(all)
+			all = append(all, Contact{At: a.At})
+		}
+	}
+	for hit := range h.Hits {
+		if i, ok := at[hit.Seq]; ok && counted {
+			all[i].Failed = hit.Server != e.Server.Host || fmt.Sprint(hit.Code) == e.Mark.Event.With["status"]
+		}
+	}
+	slices.SortFunc(all, func(a, b Contact) int { return int(a.At - b.At) })
+	return all
+}
+
+// Attempted says whether somebody tried to connect to the server within a time.
+func (e *Episode) Attempted(from, to time.Duration) bool {
+	return slices.ContainsFunc(e.Attempts, func(at time.Duration) bool { return from <= at && at <= to })
+}
+
+// Episode is one time that a server was dead.
+type Episode struct {
+	Server   model.Server
+	Mark     history.Mark
+	Hangs    bool
+	Lies     bool
+	Turns    bool          // the pool's servers take turns, so that it is known how soon each is asked
+	Eager    bool          // or the one with the fewest requests in flight is asked, which one that is back has
+	Rate     float64       // requests per second that were meant for it while it lived
+	rest     time.Duration // between two rows of requests to the pool
+	Share    float64       // of the pool's turns
+	Fresh    bool          // no state knows of an earlier death
+	Attempts []time.Duration
+	Early    time.Duration // the last attempt on it after the fault's end was ordered and before it was back; 0 where there was none
+	Served   time.Duration // the last request that reached it before the fault ended
+	Alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
+	Several  bool          // states, one in each worker
+	Back     time.Duration // the first request that reached it after it came back; 0 where none did
+	Asked    time.Duration // until when, after it came back, somebody asked the pool all the time
+	Next     time.Duration // when the episode is over: the server's next fault, or the end of the traffic
+}
+
+func (e *Episode) arrived(at time.Duration) {
+	if at > e.Alive && at <= e.Mark.From {
+		e.Alive = at
+	}
+	if at < e.Mark.Ended {
+		e.Served = max(e.Served, at)
+	}
+	if !e.Hangs && at >= e.Mark.Ended && at < e.Next && (e.Back == 0 || at < e.Back) {
+		e.Back = at
+	}
+}
+
+// Pick is how long it takes, but for one time in a thousand, until the next request is meant for the server.
+func (e *Episode) Pick() time.Duration {
+	if e.Rate <= 0 {
+		return 0
+	}
+	return e.rest + time.Duration(math.Log(1000)/e.Rate*float64(time.Second))
+}
+
+// Last is when the last request was sent to the dead server: of attempts that lie as close together as requests do. Those of
+// health checks lie apart.
+func (e *Episode) Last() time.Duration {
+	if e.Lies {
+		return e.Served
+	}
+	near := time.Duration(10 / max(1, e.Rate) * float64(time.Second))
+	for i := len(e.Attempts) - 1; i >= 2; i-- {
+		if e.Attempts[i]-e.Attempts[i-2] <= near {
+			return e.Attempts[i]
+		}
+	}
+	return e.Alive
+}
+
+// Waits is how long an attempt on the server takes to fail, by the routes that lead to its pool; 0 where it never does.
+func (e *Episode) Waits(cfg model.Config, pool string) time.Duration {
+	kind := model.ReadTimeout
+	switch {
+	case !e.Hangs:
+		return 0
+	case slices.Contains(Vanishing, e.Mark.Event.Fault):
+		kind = model.ConnectTimeout
+	}
+	longest := time.Duration(0)
+	for _, r := range cfg.Routes {
+		for _, t := range r.Timeouts {
+			if r.Pool == pool && t.For == kind {
+				longest = max(longest, t.After)
+			}
+		}
+	}
+	return longest
+}
+
+// Sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no request that may have
+// made one was under way by then. Where the balancer is kept from running, several come to the same server before a failure counts.
+func (e *Episode) Sure(h history.History, pool string) []time.Duration {
+	made, blind := make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		if hit.Load != e.Mark.Event.Phase || hit.Done < e.Alive || hit.Sent > e.Next {
+			continue
+		}
+		if j := find(hit.Seq); j == nil || j.Route.Pool != pool {
+			continue
+		}
+		first, _ := slices.BinarySearch(e.Attempts, hit.Sent-learns)
+		for i := first; i < len(e.Attempts) && e.Attempts[i] <= hit.Done; i++ {
+			made[i], blind[i] = made[i] || hit.Sent <= e.Attempts[i], blind[i] || i > first
+		}
+	}
+	var left []time.Duration
+	for i, at := range e.Attempts {
+		if made[i] && !blind[i] {
+			left = append(left, at)
+		}
+	}
+	return left
+}
+
+// learns is how soon the balancer knows that an attempt was refused.
+const learns = time.Millisecond
+
+// Ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may have
+// been for either.
+func (e *Episode) Ours(h history.History, pool string) (ok bool) {
+	if e.Hangs || h.Plan.Phases[e.Mark.Event.Phase].InRow < 2 {
+		return false
+	}
+	find, mine, others := check.Journeys(h), make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || hit.Load != e.Mark.Event.Phase || hit.Done < e.Alive || hit.Sent > e.Next {
+			continue
+		}
+		first, _ := slices.BinarySearch(e.Attempts, hit.Sent)
+		for i := first; i < len(e.Attempts) && e.Attempts[i] <= hit.Done; i++ {
+			if j.Route.Pool == pool {
+				mine[i] = true
+			} else {
+				others[i] = true
+			}
+		}
+	}
+	var left []time.Duration
+	for i, at := range e.Attempts {
+		switch {
+		case mine[i] && others[i]:
+			return false
+		case mine[i]:
+			left = append(left, at)
+		}
+	}
+	e.Attempts = left
+	return true
+}
+
+// Rows says whether each client of the phase sends so many requests one after another that its worker must meet a count of failures
+// of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the attempts are a multiple of the count.
+func (e *Episode) Rows(h history.History, fails int) bool {
+	l := h.Plan.Phases[e.Mark.Event.Phase]
+	return l.InRow > 1 && e.Fresh && (e.Turns || e.Eager) && float64(l.InRow)*e.Share >= float64(fails)
+}
+
+// Contact is a request that the balancer sent to a server, and which client's connection it was for.
+type Contact struct {
+	At     time.Duration // of the attempt that failed, or by when there was an answer
+	Conn   int
+	Failed bool
+	Taken  bool // it had reached the server when that died
+	Spared bool // a request of the same connection had not been tried there before, since it died
+}
+
+// Contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. Those
+// that had reached it when it died failed too, if another server answered them. An
+// attempt at the time of which several connections had a request to the pool under way is nobody's.
+func (e *Episode) Contacts(h history.History, pool string) []Contact {
+	owners, taken := make([][]history.Hit, len(e.Attempts)), map[uint64]time.Duration{}
+	spared := map[int]time.Duration{} // by connection: since when
+	for a := range check.WithoutSubrequests(h).Arrivals {
+		if a.Server == e.Server.Host && a.At >= e.Mark.Ordered && a.At <= e.Alive {
+			taken[a.Seq] = a.At
+		}
+	}
+	var all []Contact
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		if hit.Load != e.Mark.Event.Phase || hit.Done < e.Alive || hit.Sent > e.Next {
+			continue
+		}
+		if j := find(hit.Seq); j == nil || j.Route.Pool != pool && j.Route.Pool != "" {
+			continue
+		}
+		first, _ := slices.BinarySearch(e.Attempts, hit.Sent)
+		for i := first; i < len(e.Attempts) && e.Attempts[i] <= hit.Done; i++ {
+			owners[i] = append(owners[i], hit)
+		}
+		if first == len(e.Attempts) || e.Attempts[first] > hit.Done {
+			since, known := spared[hit.Conn]
+			if (!known || hit.Done < since) && hit.Sent > e.Mark.From+time.Second && hit.Server != "" && hit.Server != e.Server.Host {
+				spared[hit.Conn] = hit.Done
+			}
+		}
+		if hit.Server == e.Server.Host && hit.Sent >= e.Mark.Ended {
+			all = append(all, Contact{At: hit.Done, Conn: hit.Conn})
+		}
+		if at, had := taken[hit.Seq]; had && hit.Server != e.Server.Host {
+			all = append(all, Contact{At: at, Conn: hit.Conn, Failed: true, Taken: true})
+		}
+	}
+	for i, under := range owners {
+		if len(under) == 1 && under[0].Server != e.Server.Host {
+			since, known := spared[under[0].Conn]
+			all = append(all, Contact{At: e.Attempts[i], Conn: under[0].Conn, Failed: true, Spared: known && since < e.Attempts[i]})
+		}
+	}
+	slices.SortFunc(all, func(a, b Contact) int { return int(a.At - b.At) })
+	return all
+}

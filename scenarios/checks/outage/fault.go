@@ -1,0 +1,38 @@
+package outage
+
+import (
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking it
+// until it knows, and again when it has come back.
+
+// Refusing are the faults after which connections are refused at once; vanishing those after which not even a connection comes
+// about, and hanging all after which nothing comes back. Of lying ones only the health checks know.
+var (
+	Refusing  = []string{"kill", "stop", "refuse"}
+	Vanishing = []string{"blackhole", "partition"}
+	Hanging   = append([]string{"pause", "half-open"}, Vanishing...)
+	Lying     = []string{"sick"}
+)
+
+// Slack is what the clocks and the schedulers of a loaded machine may add.
+const Slack = 50 * time.Millisecond
+
+// Settling is how long after a server's return its share may still grow: nginx gives it back a step with every pick.
+const Settling = time.Second
+
+// ReturnsWithin is how long a server that is back may be kept out of rotation for what happened before.
+func ReturnsWithin(s model.Server) time.Duration {
+	d := Settling
+	if s.Active != nil {
+		_, latest := s.Active.Up()
+		d = max(d, latest)
+	}
+	if s.Passive != nil {
+		d = max(d, s.Passive.Out+time.Second)
+	}
+	return d
+}

@@ -1,0 +1,81 @@
+package outage
+
+import (
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// Window is a time from when to when.
+type Window struct{ From, To time.Duration }
+
+// Overflow are the backups to which nginx gives what the others have no room for.
+func Overflow(cfg model.Config, pool model.Pool) []model.Server {
+	full := func(s model.Server) bool { return s.Conns != nil && s.Conns.Value > 0 }
+	if cfg.Balancer != "nginx" || !slices.ContainsFunc(check.Rotation(pool), full) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return !s.Backup })
+}
+
+// How servers are made busy: one takes longer than the others, so that whoever minds how busy they are gives it less.
+const (
+	Afterward = 20 * time.Millisecond // an answer's end until the balancer counts it no more: the same turn of its loop
+)
+
+// BearableDelay is a delay, or half of what the routes to a pool wait for an answer, where that is less.
+func BearableDelay(cfg model.Config, pool model.Pool, delay time.Duration) time.Duration {
+	for _, r := range cfg.Routes {
+		for _, t := range r.Timeouts {
+			if r.Pool == pool.Name && t.For == model.ReadTimeout && t.After > 0 {
+				delay = min(delay, t.After/2)
+			}
+		}
+	}
+	return delay
+}
+
+// Sluggish is a time in which every server of a pool's rotation is known to take as long at least for its answers.
+type Sluggish struct {
+	From, To time.Duration
+	Hosts    []string        // the rotation's, and backups after them
+	Least    []time.Duration // by host
+}
+
+// Sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others were.
+func Sluggishness(h history.History, pool model.Pool) []Sluggish {
+	var all []Sluggish
+	active := check.Rotation(pool)
+	if len(active) == 0 {
+		return nil
+	}
+	for phase := range h.Plan.Phases {
+		s := Sluggish{To: TrafficEnd(h)}
+		for _, server := range append(active, Overflow(h.Plan.Config, pool)...) {
+			for _, m := range h.Env.Marks {
+				delay, err := time.ParseDuration(m.Event.With["delay"])
+				if m.Event.Phase == phase && m.Event.Fault == "slow" && m.Event.Target == server.Host && m.Err == "" && err == nil && m.Event.With["share"] == "100%" {
+					s.Hosts, s.Least = append(s.Hosts, server.Host), append(s.Least, delay)
+					s.From, s.To = max(s.From, m.From), min(s.To, m.Ended)
+					break
+				}
+			}
+		}
+		if s.From < s.To && !slices.ContainsFunc(active, func(o model.Server) bool { return !slices.Contains(s.Hosts, o.Host) }) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// NobodyUp says why no request can show anything of a pool whose servers are all out of rotation.
+const NobodyUp = "no server of the pool is in rotation, so that no request can show it"
+
+// IsDeserted says whether a pool has no server that could answer a request.
+func IsDeserted(cfg model.Config, pool string) bool {
+	p, ok := cfg.Pool(pool)
+	return ok && !slices.ContainsFunc(p.Servers, func(s model.Server) bool { return !s.Down && !s.Drain })
+}

@@ -1,0 +1,68 @@
+package outage
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// meant is how many requests a second the pool's turns give a server in an open loop; 0 where that cannot be said.
+func meant(h history.History, pool model.Pool, server model.Server, phase int) float64 {
+	if phase >= len(h.Plan.Phases) {
+		return 0
+	}
+	l := h.Plan.Phases[phase]
+	find, first, mine := check.Journeys(h), h.Plan.First(phase), 0
+	for i := range l.Requests {
+		if j := find(first + uint64(i*max(1, l.InRow))); j != nil && j.Route.Pool == pool.Name {
+			mine++
+		}
+	}
+	if len(l.Requests) == 0 {
+		return 0
+	}
+	return l.Rate * float64(mine) / float64(len(l.Requests)) * share(pool, server)
+}
+
+// share is a server's part of a pool's turns.
+func share(pool model.Pool, server model.Server) float64 {
+	total := 0
+	for _, s := range check.Rotation(pool) {
+		total += max(1, s.Weight)
+	}
+	if total == 0 {
+		return 0
+	}
+	return float64(max(1, server.Weight)) / float64(total)
+}
+
+// keyless says whether requests of a phase bring nothing that a pool of nginx's hashes, so that its servers take turns
+// (ngx_http_upstream_hash_module.c: an empty key).
+func keyless(p plan.Plan, pool model.Pool, phase int) bool {
+	if p.Config.Balancer != "nginx" || phase >= len(p.Phases) {
+		return false
+	}
+	l := p.Phases[phase]
+	if len(l.Keys.Values) > 0 || l.Clients.Cookies {
+		return false
+	}
+	field, inHeader := check.HeaderOfKey(pool.Key)
+	cookie, inCookie := strings.CutPrefix(pool.Key, "$cookie_")
+	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
+		return inHeader && check.HeaderSent(l, r, field, 0) != "" || inCookie && strings.Contains(check.HeaderSent(l, r, "Cookie", 0), cookie+"=")
+	})
+}
+
+// rest is how long nobody asks a pool between two rows of requests to it.
+func rest(p plan.Plan, phase int) time.Duration {
+	if phase >= len(p.Phases) || p.Phases[phase].InRow < 2 {
+		return 0
+	}
+	l := p.Phases[phase]
+	return time.Duration(float64((len(l.Requests)-1)*l.InRow) / l.Rate * float64(time.Second))
+}

@@ -1,0 +1,78 @@
+package requests
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Auth = check.Check{
+	Name:      "auth",
+	Doc:       "Only requests that another service or a list of users lets pass reach a backend.",
+	Law:       "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
+	Questions: authQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Auth {
+			if r.Auth == nil || r.Own != nil {
+				return nil
+			}
+			return []*model.Auth{r.Auth}
+		}, func(a *model.Auth) string { return fmt.Sprint(a.Pos) })
+		var claims []plan.Claim
+		for _, g := range found {
+			answer := "the service's own answer"
+			if g.What.Code != 0 {
+				answer = fmt.Sprint(g.What.Code)
+			} else if cfg.Balancer == "nginx" {
+				answer = "its 401 or 403, and 500 for any other status than 2xx"
+			}
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("auth", g.Subject(), ""), Check: "auth", Subject: g.Subject(), Pos: g.What.Pos,
+				Text: fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What.By, answer),
+			})
+		}
+		return claims
+	},
+}
+
+// wrongPassword is one of somebody whom no list of users names (RFC 7617).
+const wrongPassword = "Basic bGJwcm9vZjp3cm9uZw=="
+
+func authQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	shares := func(r model.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		ask := func(why, says string, want check.Reply) {
+			request, _ := check.WishingRequest(cfg, r, says)
+			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+		}
+		switch {
+		case strings.HasPrefix(r.Auth.By, "http"):
+			ask("the service lets it pass", "status=200&helper=200", check.Reply{Codes: []int{200}, Pool: r.Pool})
+			want := check.Reply{Codes: []int{r.Auth.Code}, Own: true}
+			if r.Auth.Code == 0 { // the service's own answer, with its header fields
+				want = check.Reply{Codes: []int{401}, Spared: r.Pool}
+			}
+			ask("the service refuses it with 401", "status=200&helper=401", want)
+		case strings.HasPrefix(r.Auth.By, "/"):
+			path := r.Auth.By
+			for _, by := range cfg.Routes {
+				if by.Path == r.Auth.By {
+					path = by.Seen(by.Path)
+				}
+			}
+			ask("the service lets it pass", "status=200&at="+path, check.Reply{Codes: []int{200}, Pool: r.Pool})
+			for _, code := range []int{401, 403} {
+				ask(fmt.Sprintf("the service refuses it with %d", code), fmt.Sprintf("status=%d&at=%s", code, path), check.Reply{Codes: []int{code}})
+			}
+		default:
+			for _, password := range []string{"", wrongPassword} { // whatever other requests carry
+				ask("without a password that is right", "", check.Reply{Codes: []int{401}, Own: true})
+				asked[len(asked)-1].Ask.Header["Authorization"] = password
+			}
+		}
+	}
+	return asked, ""
+}

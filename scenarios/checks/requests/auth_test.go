@@ -1,0 +1,35 @@
+package requests
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// Who is refused by a service hears its own answer, and no server of the pool hears of the request.
+func TestForwardedAuth(t *testing.T) {
+	cfg := model.Config{
+		Balancer: "traefik", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "a", Port: 80}}}},
+		Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{Pos: model.Pos{File: "f", Line: 1}, By: "http://auth:8080/validate"}}},
+	}
+	asked, cannot := authQuestions(cfg, plan.Claim{Subject: cfg.Routes[0].Key(), Pos: model.Pos{File: "f", Line: 1}})
+	require.Empty(t, cannot)
+	require.Len(t, asked, 2)
+	f := func(hit history.Hit, want string, servers ...string) {
+		t.Helper()
+		var arrived []history.Arrival
+		for _, server := range servers {
+			arrived = append(arrived, history.Arrival{Server: server})
+		}
+		assert.Equal(t, want, asked[1].Want.Differs(history.History{Plan: plan.Plan{Config: cfg}}, hit, arrived))
+	}
+	f(history.Hit{Code: 401, Server: "auth"}, "", "auth")
+	f(history.Hit{Code: 401}, "")
+	f(history.Hit{Code: 401, Server: "auth"}, "answered 401, and it reached a", "auth", "a")
+	f(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 401", "auth", "a")
+}

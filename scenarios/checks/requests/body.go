@@ -1,0 +1,69 @@
+package requests
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Body = check.Check{
+	Name:      "body",
+	Doc:       "Request bodies up to the limit pass, larger ones get 413.",
+	Law:       "both sides of the limit, one byte apart",
+	Questions: bodyQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.Number {
+			if r.MaxBody == nil || r.Internal {
+				return nil
+			}
+			return []model.Number{*r.MaxBody}
+		}, func(n model.Number) string {
+			if n.Implicit {
+				n.Pos = model.Pos{}
+			}
+			return fmt.Sprint(n)
+		})
+		var claims []plan.Claim
+		for _, g := range found {
+			text := fmt.Sprintf("Requests to %s may have a body of up to %s bytes; a larger one gets 413.", g.Paths(), units.Number(int(g.What.Value)))
+			if g.What.Value == 0 {
+				text = fmt.Sprintf("Requests to %s may have a body of any size.", g.Paths())
+			}
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("body", g.Subject(), ""), Check: "body", Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
+				Params: map[string]float64{"bytes": float64(g.What.Value)}, Text: text,
+			})
+		}
+		return check.DistinctIDs(claims)
+	},
+}
+
+// largest is the largest body that lbproof sends, bytes.
+const largest = 64 << 20
+
+func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	limit := int64(claim.Params["bytes"])
+	if limit >= largest {
+		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", units.Number(largest))
+	}
+	shares := func(r model.Route) bool {
+		return r.MaxBody != nil && r.MaxBody.Value == limit && (r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos) && r.Pool != ""
+	}
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		request, _ := check.WishingRequest(cfg, r, "")
+		request.Method = "POST"
+		if limit == 0 {
+			request.Size = 4 << 20
+			asked = append(asked, check.Question{Why: "4 MiB", Kind: check.Asked, Ask: request, Want: check.Reply{Not: 413}})
+			continue
+		}
+		request.Size = limit
+		asked = append(asked, check.Question{Why: "as large as allowed", Kind: check.Asked, Ask: request, Want: check.Reply{Not: 413}})
+		request.Size++
+		asked = append(asked, check.Question{Why: "a byte larger", Kind: check.Asked, Ask: request, Want: check.Reply{Codes: []int{413}, Own: true}})
+	}
+	return asked, ""
+}

@@ -1,0 +1,75 @@
+package requests
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Compression = check.Check{
+	Name:      "compression",
+	Doc:       "Responses of the configured types and sizes come compressed to clients that accept it, others as they are.",
+	Law:       "both sides of the size, one listed and one other type",
+	Questions: compressionQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Compress {
+			if r.Compress == nil || r.Internal {
+				return nil
+			}
+			return []*model.Compress{r.Compress}
+		}, func(c *model.Compress) string { return fmt.Sprint(c.Pos) })
+		var claims []plan.Claim
+		for _, g := range found {
+			types := "any type"
+			if len(g.What.Types) > 0 {
+				types = strings.Join(g.What.Types, ", ")
+			}
+			vary := ""
+			if g.What.Vary {
+				vary = ", with Vary: Accept-Encoding"
+			}
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("compression", g.Subject(), ""), Check: "compression", Subject: g.Subject(), Pos: g.What.Pos, Params: map[string]float64{"least_bytes": float64(g.What.Least)},
+				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.Paths(), g.What.Least, types, vary),
+			})
+		}
+		return claims
+	},
+}
+
+func compressionQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	shares := func(r model.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		c := r.Compress
+		listed, least := "text/html", max(c.Least, 1)
+		if len(c.Types) > 0 {
+			listed = c.Types[0]
+		}
+		ask := func(why, accepts, contentType string, size int, packed bool) {
+			request, _ := check.WishingRequest(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s", size, url.QueryEscape(contentType)))
+			request.Header["Accept-Encoding"] = accepts
+			want := check.Reply{Codes: []int{200}, Pool: r.Pool, Has: map[string][]string{"Content-Encoding": nil}}
+			if packed {
+				want.Has["Content-Encoding"] = []string{"gzip"}
+				if c.Vary {
+					want.Some = []string{"Vary"}
+				}
+			}
+			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+		}
+		ask(fmt.Sprintf("%d bytes of %s", least, listed), "gzip", listed, least, true)
+		ask("for a client that accepts no gzip", "identity", listed, 2*least, false)
+		if least > 1 {
+			ask("a byte smaller", "gzip", listed, least-1, false)
+		}
+		if len(c.Types) > 0 && !slices.Contains(c.Types, "image/png") {
+			ask("a type that is not listed", "gzip", "image/png", 2*least, false)
+		}
+	}
+	return asked, ""
+}

@@ -1,0 +1,111 @@
+package requests
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile, at least.
+const (
+	vanishTime   = 3 * time.Second
+	vanishedRate = 5.
+)
+
+// connects is how many connections are tried for one request; cannot says why the time of one is not to be seen.
+func connects(cfg model.Config, r model.Route, t model.TimeLimit) (n int, cannot string) {
+	pool, _ := cfg.Pool(r.Pool)
+	n = 1
+	switch {
+	case r.Retry != nil && r.Retry.Attempts > 0:
+		n = r.Retry.Attempts
+	case r.Retry != nil:
+		n = max(1, len(pool.Servers))
+	}
+	all := time.Duration(n) * t.After
+	for _, s := range pool.Servers {
+		if s.Active != nil {
+			if soonest, _, _ := s.Active.Down(); soonest < time.Second {
+				return n, fmt.Sprintf("health checks take servers out after %s, before requests have met them", units.Span(soonest))
+			}
+		}
+	}
+	for _, o := range r.Timeouts {
+		if o.For == model.ReadTimeout && o.After > 0 && o.After <= t.After {
+			return n, "the wait for an answer is no longer than that for a connection"
+		}
+	}
+	if t.After == 0 || all > check.Patience {
+		return n, fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most", n, units.Span(t.After), units.Span(check.Patience))
+	}
+	return n, ""
+}
+
+// judgeConnect looks at the first requests after all servers of a pool have vanished: what is answered by the balancer came after
+// one attempt or several. Later requests find servers that are left alone, and connections from before are another matter.
+func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Finding {
+	n, cannot := connects(h.Plan.Config, r, t)
+	pool, _ := h.Plan.Config.Pool(r.Pool)
+	f := check.Finding{Cannot: cannot, Need: check.Often, Test: "when the balancer gives up a request whose servers have vanished"}
+	f.Predicted = fmt.Sprintf("%s for each of up to %d attempts", units.Span(t.After), n)
+	from, first := time.Duration(0), time.Duration(0)
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == "blackhole" && m.Err == "" && check.Serves(h.Plan.Config, r.Pool, m.Event.Target) {
+			from = max(from, m.From)
+		}
+	}
+	gaveUp := []int{502, 504} // 502 is nginx that has left the others alone meanwhile, or all
+	if h.Plan.Config.Balancer == "haproxy" {
+		gaveUp = []int{503, 504}
+	}
+	unnoticed := unnoticed(pool, t)
+	_, via, _ := way(h.Plan.Config, r, "")
+	if via.Key() != r.Key() {
+		gaveUp = []int{500}
+	}
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.Key != via.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Code == 502 && hit.Done-hit.Sent < t.After*3/10 || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+unnoticed {
+			continue
+		}
+		f.N++
+		if took := hit.Done - hit.Sent; first == 0 || took < first {
+			first = took
+		}
+	}
+	if f.N == 0 {
+		return f
+	}
+	f.Measured = fmt.Sprintf("the first of %s after %s", units.Plural(f.N, "request"), units.Span(first.Round(time.Millisecond)))
+	fits := false
+	for k := 1; k <= n; k++ {
+		at := time.Duration(k) * t.After
+		fits = fits || first >= at-min(early, t.After/4) && first <= at+firstLate(t.After)
+	}
+	if !fits {
+		f.Counter = []string{"the balancer gave up after " + units.Span(first.Round(time.Millisecond))}
+	}
+	if f.Broken = check.NodeDied(h); f.Broken != "" {
+		f.Counter = nil
+	}
+	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless some attempts of it take as long as some of %s", units.Span(t.After))
+	return f
+}
+
+// unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor requests that waited.
+func unnoticed(pool model.Pool, t model.TimeLimit) time.Duration {
+	lasts := t.After / 2
+	for _, s := range pool.Servers {
+		if s.Active != nil {
+			soonest, _, _ := s.Active.Down()
+			lasts = min(lasts, soonest/2)
+		}
+	}
+	return lasts
+}

@@ -1,0 +1,94 @@
+package requests
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Endpoint = check.Check{
+	Name:   "endpoint",
+	Doc:    "What the balancer answers by itself has the configured status and body, and no backend sees the request.",
+	Law:    "one that differs refutes the claim",
+	Claims: endpointClaims,
+	Probes: endpointProbes,
+	Judge:  judgeEndpoint,
+}
+
+func endpointClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
+	for _, r := range cfg.Routes {
+		if _, ok := r.Askable(); !ok || r.Answer == nil {
+			continue
+		}
+		claims = append(claims, plan.Claim{
+			ID: check.ClaimID("endpoint", r.Key(), ""), Check: "endpoint", Subject: r.Key(), Pos: r.Answer.Pos,
+			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body),
+			Params: map[string]float64{"code": float64(r.Answer.Code)},
+		})
+	}
+	return claims
+}
+
+func endpointProbes(cfg model.Config, claim plan.Claim) []plan.Request {
+	r, ok := check.RouteOf(cfg, claim)
+	if !ok || guarded(r) || r.Answer == nil || r.Answer.Varies {
+		return nil
+	}
+	return []plan.Request{check.RequestTo(r, nil)}
+}
+
+// guarded says whether something else than a limit may keep requests from being answered.
+func guarded(r model.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
+
+func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
+	r, ok := check.RouteOf(h.Plan.Config, claim)
+	if !ok || r.Answer == nil {
+		return check.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
+	}
+	if guarded(r) {
+		return check.Finding{Broken: check.NoExperiment + ": conditions may refuse requests before they are answered"}
+	}
+	if r.Answer.Varies {
+		return check.Finding{Broken: check.NoExperiment + ": the body has variables in it"}
+	}
+	f := check.Finding{
+		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "status, body and absence from every backend's ledger, for every request",
+		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(r.Answer.Body)),
+	}
+	var wrong check.Examples
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		if j := find(hit.Seq); j == nil || hit.Err == history.Tester || j.Key != claim.Subject || check.MaybeLimited(j.Route, hit) {
+			continue
+		}
+		f.N++
+		switch {
+		case hit.Err != "":
+			wrong.Add("request %d got no answer: %s", hit.Seq, hit.Err)
+		case hit.Code != r.Answer.Code:
+			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.AnsweredBy(hit))
+		case hit.Server != "":
+			wrong.Add("request %d was answered by %s", hit.Seq, hit.Server)
+		case hit.Sum != history.Sum([]byte(r.Answer.Body)) || hit.Size != int64(len(r.Answer.Body)):
+			wrong.Add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
+		}
+	}
+	for a := range h.Arrivals {
+		if j := find(a.Seq); j != nil && j.Key == claim.Subject {
+			wrong.Add("request %d reached %s", a.Seq, a.Server)
+		}
+	}
+	if gone := check.NodeDied(h); gone == "" {
+		f.Counter = wrong.List()
+	} else {
+		f.Broken = gone
+	}
+	f.Measured = fmt.Sprintf("%s of %s differ", units.Number(wrong.Total), units.Number(f.N))
+	f.Power = check.PowerAll(f.N, h)
+	return f
+}

@@ -1,0 +1,120 @@
+package requests
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Fallback = check.Check{
+	Name:      "fallback",
+	Doc:       "Where a status comes up or a service is down, another answers.",
+	Law:       "one request that should have got the fallback and did not, or the other way, refutes",
+	Questions: fallbackQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.Fallback { return r.Fallbacks }, func(f model.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
+		var claims []plan.Claim
+		for _, g := range found {
+			f := g.What
+			text := fmt.Sprintf("Requests to %s are answered by %s while %s is down by its health checks.", g.Paths(), f.To, g.Routes[0].Pool)
+			if len(f.Codes) > 0 {
+				whose := "the balancer's own; the same status from a backend is passed on as it is"
+				if f.Backend {
+					whose = "the backend's too"
+				}
+				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.", g.Paths(), codes(f.Codes), whose, f.To, seen(f.Code))
+			}
+			claims = append(claims, plan.Claim{ID: check.ClaimID("fallback", g.Subject(), f.To), Check: "fallback", Subject: g.Subject(), Pos: f.Pos, Text: text})
+		}
+		return check.DistinctIDs(claims)
+	},
+}
+
+// seen is the status that a client gets.
+func seen(code int) string {
+	switch code {
+	case -1:
+		return "the first status"
+	case 0:
+		return "its status"
+	}
+	return fmt.Sprint(code)
+}
+
+// codes prints statuses, and a run of them as first to last.
+func codes(list []int) string {
+	if len(list) > 5 {
+		return fmt.Sprintf("%d to %d", list[0], list[len(list)-1])
+	}
+	return units.StatusList(list)
+}
+
+func fallbackQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	var f model.Fallback
+	shares := func(r model.Route) bool {
+		for _, has := range r.Fallbacks {
+			if has.Pos == claim.Pos && strings.HasSuffix(claim.ID, "#"+has.To) && r.Pool != "" {
+				f = has
+				return true
+			}
+		}
+		return false
+	}
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		shares(r)
+		want := fallenBack(cfg, r, f)
+		for _, code := range f.Codes {
+			says, why := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
+			reply := want
+			switch {
+			case !f.Backend && code == 502:
+				says, why = "cut", "a backend closes the connection"
+			case !f.Backend:
+				reply = check.Reply{Codes: []int{code}, Pool: r.Pool}
+			}
+			if len(asked) >= 6 || !f.Backend && code == 504 {
+				continue
+			}
+			kind := check.Asked
+			switch {
+			case says == "cut":
+				kind = check.Severed
+			case code >= 500:
+				kind = check.Spoilt
+			}
+			pool, _ := cfg.Pool(r.Pool) // and not the fallback's servers
+			var hosts []string
+			for _, s := range pool.Servers {
+				hosts = append(hosts, s.Host)
+			}
+			request, _ := check.WishingRequest(cfg, r, says+"&by="+strings.Join(hosts, ","))
+			request.Method = "POST" // which is not tried elsewhere
+			asked = append(asked, check.Question{Why: why, Kind: kind, Ask: request, Want: reply})
+		}
+	}
+	return asked, ""
+}
+
+// fallenBack is what the client gets from a fallback.
+func fallenBack(cfg model.Config, from model.Route, f model.Fallback) (want check.Reply) {
+	if f.Code > 0 {
+		want.Codes = []int{f.Code}
+	}
+	for _, r := range cfg.Routes {
+		if r.Path != f.To || len(r.Hosts) > 0 && !slices.Equal(r.Hosts, from.Hosts) {
+			continue
+		}
+		switch {
+		case r.Pool != "":
+			want.Pool = r.Pool
+		case r.Answer != nil && f.Code == 0:
+			want.Codes = []int{r.Answer.Code}
+		}
+	}
+	return want
+}

@@ -1,0 +1,78 @@
+package requests
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Framing = check.Check{
+	Name: "framing",
+	Doc:  "A request whose length can be read in two ways never becomes two requests that the balancer knows nothing of.",
+	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see no more requests than " +
+		"the client gets answers",
+	Questions: framingQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
+		for _, l := range cfg.Listeners {
+			if !slices.ContainsFunc(check.ProxiedRoutes(cfg), func(r model.Route) bool { return r.Port == l.Port }) {
+				continue
+			}
+			name := fmt.Sprintf("port %d", l.Port)
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("framing", name, ""), Check: "framing", Subject: name, Pos: l.Pos, Implicit: true, Params: map[string]float64{"port": float64(l.Port)},
+				Text: fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
+			})
+		}
+		return check.DistinctIDs(claims)
+	},
+}
+
+// hidden is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it is sent.
+func hidden(r plan.Request) string {
+	host := r.Header["Host"]
+	if host == "" {
+		host = plan.AnyHost
+	}
+	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n", r.Path, host, history.IDHeader, history.SameID, history.WishHeader, r.Header[history.WishHeader])
+}
+
+func framingQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	routes := check.CandidateRoutes(cfg, claim, func(r model.Route) bool {
+		return float64(r.Port) == claim.Params["port"] && r.Pool != "" && len(r.Access) == 0
+	})
+	for _, r := range routes[:min(1, len(routes))] {
+		plain, _ := check.WishingRequest(cfg, r, "")
+		second := hidden(plain)
+		ask := func(why, body string, fields ...string) {
+			request, _ := check.WishingRequest(cfg, r, "")
+			request.Method, request.Body, request.Silent = "POST", model.Bytes(body), plan.AfterMore
+			for i := 0; i < len(fields); i += 2 {
+				request.Header[fields[i]] = fields[i+1]
+			}
+			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: check.Reply{Instead: alone}})
+		}
+		whole, short := "0\r\n\r\n"+second, fmt.Sprintf("%x\r\n", len(second))
+		ask("chunks that end before the Content-Length", whole, "Transfer-Encoding", "chunked", "Content-Length", strconv.Itoa(len(whole)))
+		ask("a Content-Length that ends before the chunks", short+second+"\r\n0\r\n\r\n", "Transfer-Encoding", "chunked", "Content-Length", strconv.Itoa(len(short)))
+		ask("an encoding that is chunked for some", whole, "Transfer-Encoding", "xchunked", "Content-Length", strconv.Itoa(len(whole)))
+		ask("two lengths", second, "Content-Length", fmt.Sprintf("0\r\nContent-Length: %d", len(second)))
+	}
+	return asked, ""
+}
+
+// alone says whether backends saw more requests than the client got answers.
+func alone(header url.Values, arrived []history.Arrival) string {
+	answers, _ := strconv.Atoi(header.Get(history.KeptAnswers)) // none where the connection ended
+	if n := len(arrived); n > max(1, answers) {
+		return fmt.Sprintf("reached backends %d times, and %s came", n, units.Plural(answers, "answer"))
+	}
+	return ""
+}

@@ -1,0 +1,37 @@
+package requests
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var OwnPages = check.Check{
+	Name: "own",
+	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration says, to " +
+		"those whom it lets in.",
+	Law:       "one answer from elsewhere refutes",
+	Questions: check.OwnQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
+		for _, r := range cfg.Routes {
+			if r.Own == nil || r.Internal {
+				continue
+			}
+			who := "anyone who reaches the port"
+			switch {
+			case r.Auth != nil:
+				who = "those whom " + r.Auth.By + " lets in"
+			case len(r.Access) > 0:
+				who = "those whom its allow and deny lines let in"
+			}
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("own", r.Key(), ""), Check: "own", Subject: r.Key(), Pos: r.Own.Pos,
+				Text: fmt.Sprintf("%s serves %s to %s; no backend sees it.", r.Key(), r.Own.What, who),
+			})
+		}
+		return check.DistinctIDs(claims)
+	},
+}

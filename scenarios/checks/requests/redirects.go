@@ -1,0 +1,88 @@
+package requests
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Redirects = check.Check{
+	Name:      "redirects",
+	Doc:       "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
+	Law:       "one that is not refutes, for GET and POST",
+	Questions: redirectQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		var claims []plan.Claim
+		for _, r := range cfg.Routes {
+			if r.Redirect == nil || r.Internal {
+				continue
+			}
+			text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
+			switch repeating := codeFor(cfg, r, "POST"); {
+			case repeating != r.Redirect.Code:
+				text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
+			case repeating == 301 || repeating == 302:
+				text += " A POST becomes a GET on its way."
+			}
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("redirects", r.Key(), ""), Check: "redirects", Subject: r.Key(), Pos: r.Redirect.Pos, Text: text,
+				Params: map[string]float64{"code": float64(r.Redirect.Code)},
+			})
+		}
+		return check.DistinctIDs(claims)
+	},
+}
+
+func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	r, ok := check.RouteOf(cfg, claim)
+	host, askable := r.Askable()
+	if !ok || !askable {
+		return nil, ""
+	}
+	ask := func(why, method, host string) {
+		request := plan.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: check.Wish("")}
+		if r.Exact {
+			request.Path = r.Path + "?a=1&b=2"
+		}
+		request.Header["Host"] = host
+		want := check.Reply{Codes: []int{codeFor(cfg, r, method)}, Own: true, Some: []string{"Location"}}
+		if to, known := location(r, request); known {
+			want.Has, want.Some = map[string][]string{"Location": {to}}, nil
+		}
+		asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+	}
+	if host == "" {
+		host = plan.AnyHost
+	}
+	ask("path and query are kept", "GET", host)
+	ask("a POST", "POST", host)
+	if len(r.Hosts) == 0 || r.Fallback {
+		ask("a host that is nobody's", "GET", "evil.example")
+	}
+	return asked, ""
+}
+
+// codeFor is the status by which a method is redirected. Traefik keeps that of other requests than GET (its middlewares/redirect).
+func codeFor(cfg model.Config, r model.Route, method string) int {
+	if cfg.Balancer == "traefik" && method != "GET" {
+		switch r.Redirect.Code {
+		case 301:
+			return 308
+		case 302:
+			return 307
+		}
+	}
+	return r.Redirect.Code
+}
+
+// location is where a redirect sends a request; known is false where lbproof cannot say.
+func location(r model.Route, request plan.Request) (to string, known bool) {
+	to = r.Redirect.To
+	if strings.HasSuffix(to, "://") {
+		return expand(to+"$host$request_uri", r, request, "", "")
+	}
+	return expand(to, r, request, "", "")
+}

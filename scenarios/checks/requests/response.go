@@ -1,0 +1,114 @@
+package requests
+
+import (
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Response = check.Check{
+	Name: "response",
+	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds them to, " +
+		"once each.",
+	Law:       "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
+	Questions: responseQuestions,
+	Beside:    check.Waited,
+	Claims:    responseClaims,
+}
+
+func responseClaims(cfg model.Config) []plan.Claim {
+	found := check.GroupRoutes(cfg, func(r model.Route) []model.Header { return r.AddHeaders }, func(h model.Header) string { return fmt.Sprint(h) })
+	var claims []plan.Claim
+	for _, g := range found {
+		h := g.What
+		on := "all of them"
+		switch {
+		case h.Proxied:
+			on = "those that come from a backend; what the balancer answers by itself has it not"
+		case h.Statuses != nil:
+			on = "those with status " + units.StatusList(h.Statuses) + "; 4xx and 5xx have it not (no always)"
+		}
+		claims = append(claims, plan.Claim{
+			ID: check.ClaimID("response", g.Subject(), h.Name), Check: "response", Subject: g.Subject(), Pos: h.Pos,
+			Text: fmt.Sprintf("Responses of %s carry %s: %s: %s.", g.Paths(), h.Name, h.Value, on),
+		})
+	}
+	return check.DistinctIDs(claims)
+}
+
+func responseQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	_, name, _ := strings.Cut(claim.ID, "#")
+	name, _, _ = strings.Cut(name, "~")
+	shares := func(r model.Route) bool {
+		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool { return h.Pos == claim.Pos && h.Name == name })
+	}
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		ask := func(why, kind, method, says string, code int, mine bool, edit func(*plan.Request)) {
+			request, _ := check.WishingRequest(cfg, r, says)
+			request.Method = method
+			if edit != nil {
+				edit(&request)
+			}
+			want := carries(r, request, name, code, mine)
+			if kind == check.Severed {
+				want.Given = append(want.Given, 503) // after several attempts, with HAProxy
+			}
+			asked = append(asked, check.Question{Why: why, Kind: kind, Ask: request, Want: want})
+		}
+		if r.Answer != nil {
+			ask(fmt.Sprintf("the balancer's own %d", r.Answer.Code), check.Asked, "GET", "", r.Answer.Code, true, nil)
+		}
+		if r.Own != nil {
+			ask("a page of the balancer's own", check.Asked, "GET", "", 200, true, nil)
+		}
+		if request, _ := check.WishingRequest(cfg, r, ""); r.Pool == "" || request.Header["Upgrade"] != "" {
+			continue
+		}
+		for _, code := range []int{200, 301, 404} {
+			ask(fmt.Sprintf("a backend's %d", code), check.Asked, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
+		}
+		if limit := r.MaxBody; limit != nil && limit.Value > 0 && limit.Value < largest {
+			ask("the balancer's 413", check.Asked, "POST", "", 413, true, func(q *plan.Request) { q.Size = limit.Value + 1 })
+		}
+		for _, l := range r.Limits {
+			if l.Law != model.InFlight && l.Rate > 0 && l.Rate <= 200 && check.AdmittedAtOnce(l) <= 200 && check.IsAddressKey(l.Key) && !l.DryRun {
+				ask(fmt.Sprintf("the limit's %d", l.Status), check.Refused, "GET", "status=200&for=refusals", l.Status, true, nil)
+				break
+			}
+		}
+		ask("a backend's 500", check.Spoilt, "POST", "status=500", 500, false, nil)
+		ask("the balancer's 502", check.Severed, "POST", "cut", 502, true, nil)
+		if request, ok := unanswered(cfg, r); ok {
+			asked = append(asked, check.Question{Why: "the balancer's 504", Kind: check.Waited, Ask: request, Want: carries(r, request, name, 504, true)})
+		}
+	}
+	return asked, ""
+}
+
+// carries is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by itself.
+func carries(r model.Route, request plan.Request, name string, code int, own bool) check.Reply {
+	want := check.Reply{Given: []int{code}, Has: map[string][]string{}}
+	field := textproto.CanonicalMIMEHeaderKey(name)
+	var values []string
+	for _, h := range r.AddHeaders {
+		if !strings.EqualFold(h.Name, name) || own && h.Proxied || h.Statuses != nil && !slices.Contains(h.Statuses, code) {
+			continue
+		}
+		text, known := expand(h.Value, r, request, "", "")
+		if !known {
+			return check.Reply{Given: want.Given, Some: []string{field}}
+		}
+		values = append(values, text)
+	}
+	if len(values) == 0 && field == "Content-Type" {
+		return want // every answer with a body has one
+	}
+	want.Has[field] = values
+	return want
+}

@@ -1,0 +1,49 @@
+package requests
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// What backends see of rewritten paths is asked from inside, from below and of what a service is asked.
+func TestRewriteQuestions(t *testing.T) {
+	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, When: model.Always, Rewrite: &model.Rewrite{Match: "^/api/", With: "/v2/"}}
+	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, When: model.Always, Rewrite: &model.Rewrite{Match: "^/check", With: "/up"}}
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
+		Routes: []model.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Fallback: true, Rules: []model.Rule{rewritten}},
+			{Path: "/in/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{By: "/check"}},
+			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []model.Rule{asked}},
+		},
+	}
+	f := func(line int, subject string, want map[string][]string) {
+		t.Helper()
+		questions, cannot := ruleQuestions(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
+		require.Empty(t, cannot)
+		assert.Len(t, questions, len(want), "each question once")
+		got := map[string][]string{}
+		for _, q := range questions {
+			got[q.Ask.Path] = q.Want.Paths
+		}
+		assert.Equal(t, want, got)
+	}
+	f(1, "/api/", map[string][]string{"/api/": {"/v2/"}, "/api/lbproof/a": {"/v2/lbproof/a"}, "/api/b": {"/v2/b"}})
+	f(2, "/check", map[string][]string{"/in/": {"/in/", "/up"}})
+
+	arrived := func(path string) history.Arrival {
+		return history.Arrival{Server: "b", Header: url.Values{history.NotedPath: {path}}.Encode()}
+	}
+	want := check.Reply{Paths: []string{"/in/", "/up"}}
+	hit := history.Hit{Code: 200, Server: "b"}
+	assert.Empty(t, want.Differs(history.History{}, hit, []history.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
+	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.Differs(history.History{}, hit, []history.Arrival{arrived("/in/")}))
+}

@@ -1,0 +1,188 @@
+package requests
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var TLS = check.Check{
+	Name: "tls",
+	Doc: "Clients are served with the TLS versions, ciphers and certificate that the configuration names, and refused " +
+		"otherwise.",
+	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not with one of " +
+		"OpenSSL's security level",
+	Questions: tlsQuestions,
+	Claims:    tlsClaims,
+}
+
+var tlsVersions = []string{"TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"}
+
+func tlsClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
+	for _, t := range cfg.TLS {
+		name := fmt.Sprintf("port %d", t.Ports[0])
+		if len(t.Hosts) > 0 && t.Hosts[0] != "" {
+			name = t.Hosts[0]
+		}
+		add := func(detail, text string, pos model.Pos, implicit bool) {
+			claims = append(claims, plan.Claim{ID: check.ClaimID("tls", name, detail), Check: "tls", Subject: name, Pos: pos, Text: text, Implicit: implicit})
+		}
+		add("versions", versionText(name, t), t.VersionsPos, t.Implicit)
+		if t.Implicit && cfg.Balancer == "nginx" {
+			claims[len(claims)-1].Assumes = []string{"nginx 1.27.3 or later: before that TLSv1.0 and TLSv1.1 are on by default, and before 1.23.4 TLSv1.3 is off"}
+		}
+		if t.Ciphers != "" {
+			add("ciphers", fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.", name, t.Ciphers), t.CiphersPos, false)
+		}
+		if t.Certificate != "" {
+			add("certificate", fmt.Sprintf("%s presents the certificate %s, valid for its name.", name, t.Certificate), t.CertPos, false)
+		}
+		if t.Sessions != nil {
+			add("resumption", fmt.Sprintf("A client of %s that comes back resumes its session.", name), *t.Sessions, false)
+		}
+		if t.NoTickets != nil {
+			add("tickets", fmt.Sprintf("%s gives out no session tickets.", name), *t.NoTickets, false)
+		}
+	}
+	return append(check.DistinctIDs(claims), alpnClaims(cfg)...)
+}
+
+func versionText(name string, t model.TLS) string {
+	var taken, refused []string
+	for _, v := range tlsVersions {
+		if slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1") {
+			taken = append(taken, v)
+		} else {
+			refused = append(refused, v)
+		}
+	}
+	by := ""
+	if t.Implicit {
+		by = " by default"
+	}
+	text := fmt.Sprintf("%s speaks %s%s", name, units.Join(taken), by)
+	if len(refused) > 0 {
+		text += fmt.Sprintf("; %s is refused with a protocol alert", strings.Join(refused, " or "))
+	}
+	return text + "."
+}
+
+// alpnClaims are about HTTP/2, which a client is offered in the handshake.
+func alpnClaims(cfg model.Config) []plan.Claim {
+	var claims []plan.Claim
+	for _, l := range cfg.Listeners {
+		if l.TLS && l.HTTP2 {
+			name := fmt.Sprintf("port %d", l.Port)
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("tls", name, "h2"), Check: "tls", Subject: name, Pos: l.Pos, Text: fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name),
+			})
+		}
+	}
+	return claims
+}
+
+// suites are the cipher suites that can be asked for one by one: those that Go speaks with a certificate of RSA.
+var suites = []string{
+	"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA",
+	"ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA256", "AES128-SHA", "AES256-SHA", "DES-CBC3-SHA", "RC4-SHA",
+}
+
+// The alerts that a configuration has sent (RFC 8446, section 6.2); 80 comes from OpenSSL's own security level.
+const (
+	alertVersion = "70"
+	alertSuite   = "40"
+)
+
+func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	_, detail, _ := strings.Cut(claim.ID, "#")
+	detail, _, _ = strings.Cut(detail, "~")
+	host, port, t, ok := tlsSubject(cfg, claim, detail)
+	if !ok {
+		return nil, ""
+	}
+	ask := func(why string, shake plan.Shake, want map[string]string) {
+		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: check.Wish(""), Shake: &shake}
+		request.Header["Host"] = host
+		asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: check.Reply{Shake: want}})
+	}
+	switch detail {
+	case "h2":
+		ask("a client that prefers HTTP/2", plan.Shake{ALPN: []string{"h2", "http/1.1"}}, map[string]string{history.ShakenALPN: "h2"})
+		ask("a client that speaks HTTP/1.1 only", plan.Shake{ALPN: []string{"http/1.1"}}, map[string]string{history.ShakenALPN: "http/1.1"})
+	case "versions":
+		for _, v := range tlsVersions {
+			taken := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
+			switch {
+			case !taken:
+				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenAlert: alertVersion})
+			case v >= "TLSv1.2": // those before are refused by OpenSSL's security level, whatever is configured
+				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenVersion: v})
+			}
+		}
+	case "ciphers":
+		return suiteQuestions(t, ask, &asked)
+	case "certificate":
+		ask("the name "+host, plan.Shake{}, map[string]string{history.ShakenTrust: "", history.ShakenAlert: ""})
+	case "resumption":
+		ask("a client that comes back", plan.Shake{Again: true}, map[string]string{history.ShakenResumed: "yes"})
+	case "tickets":
+		ask("a client that would take a ticket", plan.Shake{Again: true, Version: "TLSv1.2"}, map[string]string{history.ShakenTicket: "", history.ShakenAlert: ""})
+	}
+	return asked, ""
+}
+
+func suiteQuestions(t model.TLS, ask func(string, plan.Shake, map[string]string), asked *[]check.Question) ([]check.Question, string) {
+	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
+	explicit := !slices.ContainsFunc(listed, func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") })
+	taken := 0
+	for _, s := range suites {
+		switch {
+		case slices.Contains(listed, s):
+			taken++
+			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenSuite: s})
+		case explicit:
+			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenAlert: alertSuite})
+		}
+	}
+	if !explicit && taken == 0 {
+		return nil, "which suites " + t.Ciphers + " stands for depends on the balancer's OpenSSL"
+	}
+	return *asked, ""
+}
+
+// tlsSubject is whom a claim is about: a host and a port to ask it at.
+func tlsSubject(cfg model.Config, claim plan.Claim, detail string) (host string, port int, t model.TLS, ok bool) {
+	host = plan.AnyHost
+	if detail == "h2" {
+		_, err := fmt.Sscanf(claim.Subject, "port %d", &port)
+		for _, t := range cfg.TLS {
+			if slices.Contains(t.Ports, port) && len(t.Hosts) > 0 && t.Hosts[0] != "" {
+				host = strings.Replace(t.Hosts[0], "*", "lbproof", 1)
+			}
+		}
+		return host, port, t, err == nil
+	}
+	for _, t := range cfg.TLS {
+		if len(t.Hosts) > 0 && t.Hosts[0] != "" {
+			host = t.Hosts[0]
+		}
+		positions := map[string]model.Pos{"versions": t.VersionsPos, "ciphers": t.CiphersPos, "certificate": t.CertPos}
+		if t.Sessions != nil {
+			positions["resumption"] = *t.Sessions
+		}
+		if t.NoTickets != nil {
+			positions["tickets"] = *t.NoTickets
+		}
+		if positions[detail] == claim.Pos && (claim.Subject == host || claim.Subject == fmt.Sprintf("port %d", t.Ports[0])) {
+			return strings.Replace(host, "*", "lbproof", 1), t.Ports[0], t, true
+		}
+	}
+	return "", 0, t, false
+}

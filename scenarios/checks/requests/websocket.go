@@ -1,0 +1,41 @@
+package requests
+
+import (
+	"fmt"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var WebSocket = check.Check{
+	Name:      "websocket",
+	Doc:       "A WebSocket handshake passes (101) and messages come back.",
+	Law:       "one handshake refused or one message lost refutes",
+	Questions: websocketQuestions,
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Upgrade {
+			if r.Upgrade == nil || r.Pool == "" {
+				return nil
+			}
+			return []*model.Upgrade{r.Upgrade}
+		}, func(u *model.Upgrade) string { return fmt.Sprint(u.Pos) })
+		var claims []plan.Claim
+		for _, g := range found {
+			claims = append(claims, plan.Claim{
+				ID: check.ClaimID("websocket", g.Subject(), ""), Check: "websocket", Subject: g.Subject(), Pos: g.What.Pos, Implicit: cfg.Balancer != "nginx",
+				Text: fmt.Sprintf("WebSocket connections to %s are let through to %s.", g.Paths(), g.Routes[0].Pool),
+			})
+		}
+		return claims
+	},
+}
+
+func websocketQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	shares := func(r model.Route) bool { return r.Upgrade != nil && r.Upgrade.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		request, _ := check.WishingRequest(cfg, r, "")
+		asked = append(asked, check.Question{Why: "a handshake, and a message that comes back", Kind: check.Asked, Ask: check.Upgrade(request), Want: check.Reply{Codes: []int{101}, Pool: r.Pool}})
+	}
+	return asked, ""
+}

@@ -1,0 +1,199 @@
+package traffic
+
+import (
+	"fmt"
+	"hash/fnv"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var AccessLog = check.Check{
+	Name: "log",
+	Doc:  "Every request has one line in the log that the configuration names, in its format, and none where it has no log.",
+	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, and one of another form or " +
+		"with another status than the client saw",
+	Claims: func(cfg model.Config) []plan.Claim {
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.Log { return r.Logs }, func(l model.Log) string { return fmt.Sprint(l.Pos) })
+		var claims []plan.Claim
+		for _, g := range found {
+			text := fmt.Sprintf("Every request to %s has one line in %s, with its status.", g.Paths(), g.What.File)
+			if g.What.File == "" {
+				text = fmt.Sprintf("Requests to %s have no line in any log.", g.Paths())
+			}
+			claims = append(claims, plan.Claim{ID: check.ClaimID("log", g.Subject(), g.What.File), Check: "log", Subject: g.Subject(), Pos: g.What.Pos, Text: text})
+		}
+		return check.DistinctIDs(claims)
+	},
+	Trials: func(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+		all := check.QuestionTrials(logQuestions, cfg, claim)
+		for i := range all {
+			all[i].Shows = "a request that is not in the log once"
+		}
+		return all
+	},
+	Judge: judgeLog,
+}
+
+// logOf is the log that a claim is about.
+func logOf(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
+	for _, r := range cfg.Routes {
+		if i := slices.IndexFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos }); i >= 0 {
+			return r.Logs[i], true
+		}
+	}
+	return model.Log{}, false
+}
+
+// tellsQuery are nginx's variables with the query of a request in them.
+var tellsQuery = regexp.MustCompile(`\$\{?(request|request_uri|args|query_string)\b`)
+
+// logQuestions are requests with a mark of their own each; of what comes of them only the status is of interest.
+func logQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+	log, _ := logOf(cfg, claim)
+	if log.File != "" && !tellsQuery.MatchString(log.Format) {
+		return nil, "its format has nothing by which lbproof could tell the line of a request"
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(claim.ID))
+	shares := func(r model.Route) bool {
+		return slices.ContainsFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos })
+	}
+	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+		codes := []string{"status=200", "status=404"}
+		if r.Pool == "" {
+			codes = codes[:1]
+		}
+		for _, says := range codes {
+			request, _ := check.WishingRequest(cfg, r, says)
+			if request.Header["Upgrade"] != "" {
+				continue // a tunnel has its line when it ends
+			}
+			mark := fmt.Sprintf("%s%08x-%d", history.LogMark, hash.Sum32(), len(asked))
+			if request.Path += "?" + mark; strings.Count(request.Path, "?") > 1 {
+				request.Path = strings.Replace(request.Path, "?"+mark, "&"+mark, 1)
+			}
+			asked = append(asked, check.Question{Why: "a request with the mark " + mark, Kind: check.Asked, Ask: request})
+		}
+	}
+	return asked, ""
+}
+
+var logMark = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-[0-9]+`)
+
+// judgeLog holds the marked lines of the log against the answers to the requests with the same marks.
+func judgeLog(claim plan.Claim, h history.History) check.Finding {
+	log, _ := logOf(h.Plan.Config, claim)
+	asked, cannot := logQuestions(h.Plan.Config, claim)
+	f := check.Finding{Cannot: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: check.Often * len(asked)}
+	if len(asked) == 0 {
+		f.Broken = check.NoExperiment + ": lbproof knows no request that it could mark"
+		return f
+	}
+	answered := map[string][]string{} // mark → statuses
+	unknown := map[string]bool{}
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil {
+			continue
+		}
+		switch mark := logMark.FindString(j.Request.Path); {
+		case mark == "" || hit.Err == history.Tester:
+		case hit.Err != "":
+			unknown[mark] = true
+		default:
+			answered[mark] = append(answered[mark], strconv.Itoa(hit.Code))
+		}
+	}
+	written := linesOf(log, h.Env.Lines)
+	var wrong check.Examples
+	for _, q := range asked {
+		mark := logMark.FindString(q.Ask.Path)
+		if unknown[mark] {
+			continue
+		}
+		f.N += min(len(answered[mark]), check.Often)
+		if what := unlikeLog(log, written[mark], answered[mark]); what != "" {
+			wrong.Add("%s: %s", check.RequestText(q.Ask), what)
+		}
+	}
+	f.Predicted = "one line for each answer"
+	if log.File == "" {
+		f.Predicted = "no line"
+	}
+	f.Measured = fmt.Sprintf("%s of %s otherwise", units.Number(wrong.Total), units.Plural(len(asked), "request"))
+	f.Power = "would have caught a log that misses requests, repeats them, has another form or another status"
+	if f.Broken = check.NodeDied(h); f.Broken == "" {
+		f.Counter = wrong.List()
+	}
+	return f
+}
+
+// linesOf are the lines of a log by their marks; those of every log where there is to be none.
+func linesOf(log model.Log, all []history.Line) map[string][]string {
+	by := map[string][]string{}
+	for _, l := range all {
+		if mark := logMark.FindString(l.Text); log.File == "" || l.File == log.File {
+			by[mark] = append(by[mark], l.Text)
+		}
+	}
+	return by
+}
+
+// unlikeLog says in what the lines of a mark are not those of its answers; empty where they are.
+func unlikeLog(log model.Log, lines, statuses []string) string {
+	switch {
+	case log.File == "" && len(lines) > 0:
+		return "it has a line: " + lines[0]
+	case log.File == "":
+		return ""
+	case len(lines) != len(statuses):
+		return fmt.Sprintf("%s answered, and %s written", units.Plural(len(statuses), "request"), units.Plural(len(lines), "line"))
+	}
+	form, status := formOf(log.Format)
+	var said []string
+	for _, line := range lines {
+		m := form.FindStringSubmatch(line)
+		if m == nil {
+			return "a line is not of the form that the configuration has: " + line
+		}
+		if status > 0 {
+			said = append(said, m[status])
+		}
+	}
+	slices.Sort(said)
+	if statuses = slices.Sorted(slices.Values(statuses)); status > 0 && !slices.Equal(said, statuses) {
+		return fmt.Sprintf("answered %s, and the lines have %s", strings.Join(statuses, ", "), strings.Join(said, ", "))
+	}
+	return ""
+}
+
+var logVariable = regexp.MustCompile(`\$(\{\w+\}|\w+)`)
+
+// formOf is what fits lines of a format of nginx's, and the number of the group that is the status; 0 where it has none.
+func formOf(format string) (form *regexp.Regexp, status int) {
+	var b strings.Builder
+	b.WriteString(`(?s)^`)
+	from := 0
+	for _, at := range logVariable.FindAllStringIndex(format, -1) {
+		b.WriteString(regexp.QuoteMeta(format[from:at[0]]))
+		switch name := strings.Trim(format[at[0]:at[1]], "${}"); {
+		case name == "status" && status == 0:
+			b.WriteString(`(\d+)`)
+			status = 1
+		default:
+			b.WriteString(`.*?`)
+		}
+		from = at[1]
+	}
+	b.WriteString(regexp.QuoteMeta(format[from:]) + `$`)
+	return regexp.MustCompile(b.String()), status
+}

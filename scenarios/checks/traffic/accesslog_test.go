@@ -1,0 +1,25 @@
+package traffic
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+func TestUnlikeLog(t *testing.T) {
+	log := model.Log{File: "/var/log/nginx/access.log", Format: `$remote_addr "$request" ${status} in "$request_time"`}
+	f := func(log model.Log, lines, statuses []string, want string) {
+		t.Helper()
+		assert.Equal(t, want, unlikeLog(log, lines, statuses))
+	}
+	good, bad := `10.0.0.1 "GET /?a HTTP/1.1" 200 in "0.001"`, `10.0.0.1 "GET /?a HTTP/1.1" 404 in "-"`
+	f(log, []string{good, bad}, []string{"404", "200"}, "")
+	f(log, []string{good, good}, []string{"404", "200"}, "answered 200, 404, and the lines have 200, 200")
+	f(log, []string{good}, []string{"200", "200"}, "2 requests answered, and 1 line written")
+	f(log, []string{`"GET /?a HTTP/1.1" 200`}, []string{"200"}, `a line is not of the form that the configuration has: "GET /?a HTTP/1.1" 200`)
+	f(model.Log{}, nil, []string{"200"}, "")
+	f(model.Log{}, []string{good}, []string{"200"}, "it has a line: "+good)
+	f(model.Log{File: "x", Format: "$request"}, []string{"GET /?a HTTP/1.1"}, []string{"200"}, "")
+}

@@ -1,0 +1,52 @@
+package traffic
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// confidence is that of the intervals of fairness.
+const confidence = 0.999
+
+// fairness says, phase by phase, how far the answers of each pool's servers are from their weights.
+func fairness(h history.History) [][]report.Fairness {
+	out, find := make([][]report.Fairness, len(h.Plan.Phases)), check.Journeys(h)
+	counts := make([]map[string]map[string]int, len(h.Plan.Phases)) // by phase, pool and server
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || hit.Server == "" || j.Route.Pool == "" {
+			continue
+		}
+		if counts[hit.Load] == nil {
+			counts[hit.Load] = map[string]map[string]int{}
+		}
+		pool := counts[hit.Load][j.Route.Pool]
+		if pool == nil {
+			pool = map[string]int{}
+			counts[hit.Load][j.Route.Pool] = pool
+		}
+		pool[hit.Server]++
+	}
+	for i, byPool := range counts {
+		for _, name := range slices.Sorted(maps.Keys(byPool)) {
+			pool, _ := h.Plan.Config.Pool(name)
+			active := check.Rotation(pool)
+			got, picks := make([]int, len(active)), 0
+			for k, s := range active {
+				got[k] = byPool[name][s.Host]
+				picks += got[k]
+			}
+			if len(active) < 2 || picks == 0 {
+				continue
+			}
+			f := stats.FairnessOf(got, stats.Shares(check.WeightsOf(active)), confidence)
+			out[i] = append(out[i], report.Fairness{Pool: name, Answers: picks, Jain: f.Jain, LowJain: f.LowJain, HighJain: f.HighJain, CV: f.CV, LowCV: f.LowCV, HighCV: f.HighCV})
+		}
+	}
+	return out
+}

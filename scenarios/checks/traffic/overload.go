@@ -1,0 +1,114 @@
+package traffic
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/units"
+)
+
+// overlap counts how many spans of time lie over each other, in memory that does not depend on their number: where they
+// take longer than its cells, two cells become one.
+type overlap struct {
+	cell   time.Duration
+	delta  []int  // spans that begin less spans that ended, by cell
+	marked []bool // cells of which least is asked
+}
+
+const (
+	finest   = 100 * time.Microsecond
+	maxCells = 1 << 16
+)
+
+// add enters a span.
+func (o *overlap) add(from, to time.Duration) {
+	if o.cell == 0 {
+		o.cell = finest
+	}
+	for int(to/o.cell)+1 >= maxCells {
+		o.coarsen()
+	}
+	last := int(to/o.cell) + 1
+	for len(o.delta) <= last {
+		o.delta, o.marked = append(o.delta, 0), append(o.marked, false)
+	}
+	o.delta[max(0, int(from/o.cell))]++
+	o.delta[last]--
+}
+
+func (o *overlap) coarsen() {
+	o.cell *= 2
+	half, marked := make([]int, len(o.delta)/2+1), make([]bool, len(o.delta)/2+1)
+	for i, d := range o.delta {
+		half[i/2] += d
+		marked[i/2] = marked[i/2] || o.marked[i]
+	}
+	o.delta, o.marked = half, marked
+}
+
+// mark notes the end of a span that was entered.
+func (o *overlap) mark(to time.Duration) { o.marked[int(to/o.cell)] = true }
+
+// least is the smallest number of spans at a marked time; 0 where there is none.
+func (o *overlap) least() int {
+	now, least := 0, 0
+	for i, d := range o.delta {
+		if now += d; o.marked[i] && (least == 0 || now < least) {
+			least = now
+		}
+	}
+	return least
+}
+
+// most is the largest number of spans at a time, to within a cell.
+func (o *overlap) most() int {
+	now, most := 0, 0
+	for _, d := range o.delta {
+		now += d
+		most = max(most, now)
+	}
+	return most
+}
+
+// crowded is how many requests of a phase were in flight at once.
+type crowded struct {
+	most    int     // as the sender counted
+	all     overlap // marked where one failed
+	carried overlap // those that were answered without an error
+}
+
+func (c *crowded) add(hit history.Hit) {
+	c.most = max(c.most, hit.Flight)
+	c.all.add(hit.Sent, hit.Done)
+	if hit.Failed() {
+		c.all.mark(hit.Done)
+		return
+	}
+	c.carried.add(hit.Sent, hit.Done)
+}
+
+// overload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty where
+// it did not.
+func overload(h history.History, load int) string {
+	w := h.Plan.Config.Workers
+	var c crowded
+	for hit := range h.Hits {
+		if hit.Load == load {
+			c.add(hit)
+		}
+	}
+	if w.Connections == 0 || h.Env.Workers == 0 || c.most <= w.Connections/2 {
+		return ""
+	}
+	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once: by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
+		h.Plan.Phases[load].Name, units.Number(c.most), units.Number(c.all.least()), units.Number(c.carried.most()), w.ConnectionsPos, units.Plural(w.Connections, "connection"),
+		units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
+	for _, l := range h.Env.Logged {
+		if strings.Contains(l.Text, "worker_connections") {
+			text += fmt.Sprintf("; the balancer's log says so: %s × %s", units.Number(l.Count), l.Text)
+		}
+	}
+	return text
+}

@@ -1,0 +1,223 @@
+package traffic
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// SumPhases sums up the hits of each load, in one pass and in memory that does not depend on their number.
+func SumPhases(h history.History) ([]report.Phase, error) {
+	tallies := make([]phaseTally, len(h.Plan.Phases))
+	for i := range tallies {
+		tallies[i] = newPhaseTally(h.Plan.Phases[i])
+	}
+	for hit := range h.Hits {
+		if hit.Load < 0 || hit.Load >= len(tallies) {
+			return nil, fmt.Errorf("hit %d belongs to phase %d, of %d", hit.Seq, hit.Load, len(tallies))
+		}
+		tallies[hit.Load].add(hit)
+	}
+	if err := h.Err(); err != nil {
+		return nil, fmt.Errorf("sum up the phases: %w", err)
+	}
+	var out []report.Phase
+	fair := fairness(h)
+	for i, t := range tallies {
+		p := t.phase(h, i)
+		p.Usage, p.Fairness = usage(h, i), fair[i]
+		out = append(out, p)
+	}
+	return out, h.Err()
+}
+
+type phaseTally struct {
+	load           plan.Phase
+	hits, errors   int
+	servers        map[string]int
+	latency, lag   *hdrhistogram.Histogram // microseconds
+	shake          *hdrhistogram.Histogram
+	first, last    time.Duration
+	conns, resumed int
+	crowd          crowded
+	failures       map[string]report.Failure
+	breaker        history.BreakingPoint
+	due            map[int]int // of a phase that may break: hits due in each second
+}
+
+// longest is the largest latency that the histograms tell apart.
+const longest = time.Hour
+
+func newPhaseTally(l plan.Phase) phaseTally {
+	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
+	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]report.Failure{}, breaker: history.BreakingPoint{Breaks: l.Breaks}, due: map[int]int{}}
+}
+
+func (t *phaseTally) add(hit history.Hit) {
+	if t.hits == 0 || hit.Sent < t.first {
+		t.first = hit.Sent
+	}
+	t.hits++
+	t.last = max(t.last, hit.Done)
+	if hit.Failed() {
+		t.errors++
+		t.fail(hit)
+	}
+	t.servers[check.AnsweredBy(hit)]++
+	_ = t.latency.RecordValue(min(hit.Done-hit.Due, longest).Microseconds())
+	_ = t.lag.RecordValue(min(ownLag(hit, t.load), longest).Microseconds())
+	t.conns = max(t.conns, hit.Conn)
+	t.crowd.add(hit)
+	if hit.Handshake > 0 {
+		_ = t.shake.RecordValue(min(hit.Handshake, longest).Microseconds())
+	}
+	if hit.Resumed {
+		t.resumed++
+	}
+	if t.load.Breaks != (plan.Breaks{}) {
+		t.breaker.See(hit)
+		t.due[int(hit.Due/time.Second)]++
+	}
+}
+
+// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it wait, and in a row the
+// one before it may have.
+func ownLag(hit history.Hit, l plan.Phase) time.Duration {
+	switch {
+	case hit.Flight >= l.Concurrency:
+		return 0
+	case l.InRow > 1:
+		return max(0, hit.Sent-hit.Due-plan.RowPatience)
+	}
+	return hit.Sent - hit.Due
+}
+
+func (t *phaseTally) fail(hit history.Hit) {
+	kind := string(hit.Err)
+	if kind == "" {
+		kind = strconv.Itoa(hit.Code)
+	}
+	f, known := t.failures[kind]
+	if !known {
+		f = report.Failure{Kind: kind, First: hit.Sent}
+	}
+	f.Count++
+	f.First = min(f.First, hit.Sent)
+	t.failures[kind] = f
+}
+
+// broke says how many requests were due in the second of the break or, where that was cut short, in the one before, and the
+// most in any second before those.
+func (t *phaseTally) broke() (bore, broke int) {
+	for second, n := range t.due {
+		switch {
+		case t.breaker.Broken && second >= t.breaker.Second-1:
+			broke = max(broke, n)
+		default:
+			bore = max(bore, n)
+		}
+	}
+	return bore, broke
+}
+
+func (t *phaseTally) phase(h history.History, i int) report.Phase {
+	micro := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
+	p := report.Phase{
+		Name: t.load.Name, Engine: t.load.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.load.Rate,
+		P50: micro(t.latency.ValueAtQuantile(50)), P99: micro(t.latency.ValueAtQuantile(99)), Max: micro(t.latency.Max()),
+		LagP99: micro(t.lag.ValueAtQuantile(99)), Conns: t.conns,
+		Handshakes: int(t.shake.TotalCount()), Resumed: t.resumed,
+		ShakeP50: micro(t.shake.ValueAtQuantile(50)), ShakeP99: micro(t.shake.ValueAtQuantile(99)),
+	}
+	if t.conns > 0 {
+		p.PerConn = float64(t.hits) / float64(t.conns)
+	}
+	if took := (t.last - t.first).Seconds(); took > 0 {
+		p.Achieved = float64(t.hits) / took
+	}
+	if i < len(h.Env.Phases) {
+		if took := (h.Env.Phases[i].End - h.Env.Phases[i].Start).Seconds(); took > 0 {
+			p.CPU = h.Env.Phases[i].CPU.Seconds() / took
+		}
+	}
+	if t.load.Engine == plan.WebSocket {
+		p.Reopened = max(0, t.conns-min(t.load.Concurrency, t.load.Count))
+	}
+	for _, f := range t.failures {
+		p.Failures = append(p.Failures, f)
+	}
+	slices.SortFunc(p.Failures, func(a, b report.Failure) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind)) })
+	p.Bore, p.Broke = t.broke()
+	p.Flight, p.Carried, p.FailedFrom = t.crowd.most, t.crowd.carried.most(), t.crowd.all.least()
+	return p
+}
+
+// usage is what each container used during a phase, from the last sample before it to the first after it.
+func usage(h history.History, load int) []report.Usage {
+	if h.Samples == nil || load >= len(h.Env.Phases) {
+		return nil
+	}
+	span := h.Env.Phases[load]
+	type pair struct {
+		from, to history.Sample
+		known    bool
+		memory   int64
+	}
+	pairs := map[string]*pair{}
+	for s := range h.Samples {
+		p := pairs[s.Node]
+		if p == nil {
+			p = &pair{}
+			pairs[s.Node] = p
+		}
+		switch {
+		case s.At <= span.Start || !p.known:
+			p.from, p.to, p.known, p.memory = s, s, true, s.Memory
+		case p.to.At < span.End:
+			p.to, p.memory = s, max(p.memory, s.Memory)
+		}
+	}
+	var out []report.Usage
+	for name, p := range pairs {
+		took := (p.to.At - p.from.At).Seconds()
+		if took <= 0 {
+			continue
+		}
+		u := report.Usage{
+			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took,
+			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel adds up the processors
+			Memory:    p.memory, Received: max(0, p.to.Received-p.from.Received), Sent: max(0, p.to.Sent-p.from.Sent), Restarts: p.to.Restarts - p.from.Restarts, Window: p.to.At - p.from.At,
+		}
+		for _, spec := range h.Plan.Specs {
+			if spec.Name == name {
+				u.Limit = spec.CPUs
+			}
+		}
+		out = append(out, u)
+	}
+	slices.SortFunc(out, func(a, b report.Usage) int { return cmp.Compare(a.Node, b.Node) })
+	return out
+}
+
+// held says which containers' processor limits slowed a phase down; empty where none did.
+func held(h history.History, load int) string {
+	text := ""
+	for _, u := range usage(h, load) {
+		if u.Limit > 0 && u.Throttled >= report.Held {
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%s was throttled %.0f %% of the time at its limit of %g cores", u.Node, 100*u.Throttled, u.Limit)
+		}
+	}
+	return text
+}

@@ -1,0 +1,90 @@
+package traffic
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// Queries is the check of Prometheus's rules.
+const Queries = "queries"
+
+var RuleQueries = check.Check{
+	Name:   Queries,
+	Doc:    "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one never fires, whatever happens.",
+	Law:    "the rules are loaded into Prometheus beside the traffic; a selector that no series fits, or a rule that cannot be evaluated, refutes",
+	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
+	Judge:  judgeQueries,
+}
+
+func judgeQueries(claim plan.Claim, h history.History) check.Finding {
+	f := check.Finding{Test: "every selector of the rule, asked of Prometheus after the traffic", Need: 1, Broken: check.NodeDied(h)}
+	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Name == claim.Subject && q.Pos == claim.Pos })
+	if i < 0 || i >= len(h.Env.Queried) {
+		f.Broken = "Prometheus was not asked"
+		return f
+	}
+	q, got := h.Plan.Queries[i], h.Env.Queried[i]
+	f.N = len(q.Selectors)
+	f.Measured = fmt.Sprintf("%s series for %s", units.Number(got.Series), units.Plural(f.N, "selector"))
+	f.Predicted = "a series for each"
+	f.Power = "would have caught a name or a label that nothing has"
+	for _, m := range got.Missing {
+		near := "nothing here has that name"
+		if m.Near != "" {
+			near = "there is " + m.Near
+		}
+		f.Counter = append(f.Counter, fmt.Sprintf("no series fits %s: %s", m.Selector, near))
+	}
+	if got.Err != "" {
+		f.Counter = append(f.Counter, "Prometheus cannot evaluate it: "+got.Err)
+	}
+	if len(got.Firing) > 0 {
+		f.Measured += "; fired " + fired(got.Firing)
+	}
+	return f
+}
+
+// fired prints when an alert did.
+func fired(spans []history.Span) string {
+	var all []string
+	for _, s := range spans {
+		all = append(all, fmt.Sprintf("from %.0f s to %.0f s", s.From.Seconds(), s.To.Seconds()))
+	}
+	return strings.Join(all, ", ")
+}
+
+// judgeAlert judges "alert NAME fires" and "alert NAME is silent" of a phase. Prometheus looks once a second.
+func judgeAlert(e expectation, h history.History, load int) check.Finding {
+	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.metric, Broken: check.NodeDied(h)}
+	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.alert })
+	if i < 0 {
+		return check.Finding{Cannot: "the scenario's rules have no alert " + e.alert}
+	}
+	if i >= len(h.Env.Queried) || load >= len(h.Env.Phases) {
+		f.Broken = "Prometheus was not asked, or the phase did not run"
+		return f
+	}
+	var within []history.Span
+	for _, s := range h.Env.Queried[i].Firing {
+		if p := h.Env.Phases[load]; s.From < p.End && s.To > p.Start+time.Second {
+			within = append(within, s)
+		}
+	}
+	f.Measured = "silent"
+	if len(within) > 0 {
+		f.Measured = "fired " + fired(within)
+	}
+	if (len(within) > 0) != (e.metric == fires) {
+		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s", e.alert, e.metric, f.Measured, h.Plan.Phases[load].Name)}
+	}
+	f.Power = "looks once a second"
+	return f
+}

@@ -1,0 +1,69 @@
+package traffic
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+var Restarts = check.Check{
+	Name: "restarts",
+	Doc: "No container of the stack restarts or is killed for memory while the traffic runs, within the limits that the " +
+		"scenario sets.",
+	Law:    "the containers' own account, before, during and after the traffic: one restart refutes",
+	Claims: restartClaims,
+	Judge:  judgeRestarts,
+}
+
+func restartClaims(cfg model.Config) []plan.Claim {
+	if len(check.ProxiedRoutes(cfg)) == 0 {
+		return nil
+	}
+	return []plan.Claim{{
+		ID: "restarts/stack", Check: "restarts", Subject: "stack", Pos: model.Pos{File: cfg.Files[0].Name},
+		Text:    "No container restarts or is killed for memory under the traffic.",
+		Assumes: []string{"the processor and memory limits of the scenario"},
+	}}
+}
+
+func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
+	f := check.Finding{Need: check.NeedAll(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
+	for range h.Hits {
+		f.N++
+	}
+	total, limits := 0, 0
+	f.Broken = check.NodeDied(h)
+	if len(h.Env.Nodes) == 0 {
+		f.Broken = "no container was inspected"
+	}
+	for _, n := range h.Env.Nodes {
+		if exhausted(h, n.Name) {
+			f.Broken = cmp.Or(f.Broken, n.Name+" was made to run out of memory on purpose")
+			continue
+		}
+		total += n.Restarts
+		if n.Memory > 0 {
+			limits++
+		}
+		switch {
+		case n.OOMKilled:
+			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s", n.Name, n.Memory>>20, units.Plural(n.Restarts, "time")))
+		case n.Restarts > 0:
+			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
+		}
+	}
+	f.Measured = fmt.Sprintf("%d restarts of %d containers", total, len(h.Env.Nodes))
+	f.Note = fmt.Sprintf("%d containers ran with a memory limit", limits)
+	return f
+}
+
+// exhausted says whether a fault took the node's memory.
+func exhausted(h history.History, node string) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault == "memory" && m.Event.Target == node })
+}

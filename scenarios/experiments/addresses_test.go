@@ -1,0 +1,77 @@
+package experiments_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/experiments"
+)
+
+// Limits by address that are asked at the same rate share a phase: each of its clients asks one of them, under several names, and they
+// ask no faster than one machine can.
+func TestDesignAsksLimitsTogether(t *testing.T) {
+	conf := "events {}\nhttp {\n  limit_req_zone $binary_remote_addr zone=all:1m rate=10r/s;\n  upstream u { server a:8000; }\n  server {\n    listen 80;\n"
+	for path := range 7 {
+		conf += fmt.Sprintf("    location /%d/ { limit_req zone=all burst=5 nodelay; proxy_pass http://u; }\n", path)
+	}
+	many := designedFrom(t, fstest.MapFS{"nginx.conf": {Data: []byte(conf + "  }\n}\n")}}, "nginx.conf")
+	for _, c := range []struct {
+		plan plan.Plan
+		want []int
+	}{{designed(t, "nginx/orchestry"), []int{5, 5}}, {many, []int{5, 2, 7}}} {
+		var got []int
+		called := map[string]bool{}
+		for _, l := range c.plan.Phases {
+			assert.False(t, called[l.Name], "two phases are called %s", l.Name)
+			called[l.Name] = true
+			if !strings.Contains(l.Name, " by address ") {
+				continue
+			}
+			got = append(got, len(l.Requests))
+			assert.LessOrEqual(t, l.Rate, 500.)
+			for client := range l.Clients.Count {
+				asked, names := map[int]bool{}, map[string]bool{}
+				for i := client; i < l.Count; i += l.Clients.Count {
+					asked[l.Which(i)], names[l.Key(i)] = true, true
+				}
+				assert.Len(t, asked, 1, l.Name)
+				assert.Greater(t, len(names), 1, l.Name)
+			}
+		}
+		assert.Equal(t, c.want, got)
+	}
+}
+
+// No two phases share a client's address, and none that is not about a limit asks one address for more than it allows.
+func TestDesignStarvesNobody(t *testing.T) {
+	for _, name := range []string{"nginx/limits", "haproxy/limits", "traefik/limits", "nginx/order-api", "nginx/orchestry", "haproxy/sysmanage", "traefik/order-api"} {
+		p := designed(t, name)
+		owner := map[int]string{}
+		for _, l := range p.Phases {
+			if !l.Clients.Addresses {
+				continue
+			}
+			for c := l.Clients.First; c <= l.Clients.Last(); c += max(1, l.Clients.Apart) {
+				assert.Empty(t, owner[c], "%s: address %d of %s", name, c, l.Name)
+				owner[c] = l.Name
+			}
+		}
+		for _, l := range p.Phases {
+			if check.Order(l.Name) >= check.Order(check.Overload) {
+				continue
+			}
+			if l.Clients.Addresses {
+				assert.NotEqual(t, plan.Vegeta, l.Engine, "%s: %s: it sends from one address", name, l.Name)
+			}
+			spared := l
+			experiments.Spare(p.Config, &spared)
+			assert.Equal(t, l, spared, "%s: %s could be refused", name, l.Name)
+		}
+	}
+}

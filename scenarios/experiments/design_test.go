@@ -1,0 +1,302 @@
+package experiments_test
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/scenarios/experiments"
+)
+
+func designed(t *testing.T, name string) plan.Plan {
+	t.Helper()
+	return designedFrom(t, lbconfigs.BuiltIn, name)
+}
+
+func designedFrom(t *testing.T, fsys fs.FS, name string) plan.Plan {
+	t.Helper()
+	cfg, err := lbconfigs.Read(fsys, name, "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	p, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2})
+	require.NoError(t, err)
+	return p
+}
+
+func phaseNames(p plan.Plan) []string {
+	var names []string
+	for _, l := range p.Phases {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// Each rate is asked of the second balancer too, from the same addresses.
+func TestDesignOfAPair(t *testing.T) {
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/limits", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	p, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Balancers: 2, Checks: []string{"limits"}})
+	require.NoError(t, err)
+	peer := p.Specs[len(p.Specs)-1]
+	assert.Equal(t, plan.Peer, peer.Role)
+	first, both, slowed := map[string]plan.Phase{}, 0, 0
+	for _, l := range p.Phases {
+		name, peered := strings.CutSuffix(l.Name, " through "+peer.Name)
+		switch {
+		case l.Via == "":
+			first[l.Name] = l
+		case peered:
+			both++
+			assert.Equal(t, peer.Name, l.Via)
+			assert.Equal(t, first[name].Clients, l.Clients)
+		default: // which finds its servers slow, and well again, by itself
+			slowed++
+			assert.Equal(t, peer.Name, l.Via)
+		}
+	}
+	assert.Equal(t, 4, both, "three rates, and how many at a time")
+	assert.Equal(t, 2, slowed)
+}
+
+// Handshakes are the keys of a pool that nothing else leads to.
+func TestDesignOfHashedTunnels(t *testing.T) {
+	fsys := fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
+  mode http
+  timeout connect 5s
+  timeout client 50s
+  timeout server 50s
+frontend web
+  bind :80
+  use_backend sockets if { hdr(upgrade) -i websocket }
+  default_backend pages
+backend sockets
+  balance source
+  server a a:8000
+  server b b:8000
+backend pages
+  server a a:8000
+`)}}
+	p := designedFrom(t, fsys, "haproxy.cfg")
+	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "keys sockets" })
+	require.GreaterOrEqual(t, i, 0)
+	l := p.Phases[i]
+	assert.Equal(t, plan.Prober, l.Engine)
+	assert.Equal(t, 96, l.Clients.Count)
+	assert.Equal(t, "websocket", l.Requests[0].Header["Upgrade"])
+	assert.Equal(t, "algorithm/sockets", l.Requests[0].Claim)
+}
+
+// What disturbs others comes after them, and every fault is in a phase before the one that it is for.
+func TestDesignOrdersItsPhases(t *testing.T) {
+	assert.Equal(t, []string{
+		"probes", "one at a time", "draws", "draws one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
+		"reload reload/nginx", "questions", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
+	}, phaseNames(designed(t, "nginx/algorithms")))
+	plan := designed(t, "nginx/limits")
+	assert.Equal(t, []string{
+		"probes", "turns", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
+		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths: failures are forgotten", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
+	}, phaseNames(plan))
+	require.Greater(t, len(plan.Events), 5, "deaths among them")
+	for _, e := range plan.Events {
+		if e.Fault == "kill" {
+			assert.Equal(t, "deaths", plan.Phases[e.Phase].Name)
+			continue
+		}
+		if e.Fault == "move" {
+			assert.Equal(t, "moves", plan.Phases[e.Phase].Name)
+			continue
+		}
+		if e.Fault == "reload" {
+			assert.Contains(t, []int{8, 9, 10, 12, 13, 16}, e.Phase)
+			assert.Less(t, e.At+e.For, plan.Phases[e.Phase].Takes())
+			continue
+		}
+		assert.Equal(t, 5, e.Phase)
+		assert.Greater(t, e.For, plan.Phases[5].Takes())
+	}
+}
+
+// Who chooses the kinds of promises has time for more deaths.
+func TestDesignOfThePatient(t *testing.T) {
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/orchestry", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	for patient, want := range map[bool]int{false: 3, true: 5} {
+		plan, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []string{"passive"}, Patient: patient})
+		require.NoError(t, err)
+		deaths := 0
+		for _, e := range plan.Events {
+			if e.Fault == "kill" && e.Target == "10.20.0.11" {
+				deaths++
+			}
+		}
+		assert.Equal(t, want, deaths)
+	}
+}
+
+// The first server dies when health checks must have found it well since the balancer started or took its configuration over, and at once
+// where phases before have taken that long.
+func TestDesignOfFirstDeaths(t *testing.T) {
+	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
+		plan, first := designed(t, name), time.Duration(0)
+		for _, e := range plan.Events {
+			at, dies := e.At, e.Fault == "kill" && e.Target != "10.0.1.21" && plan.Phases[e.Phase].Name == "deaths" // which is checked more often
+			if dies && (first == 0 || at < first) {
+				first = at
+			}
+		}
+		assert.Equal(t, want, first, name)
+	}
+}
+
+// Backups with limits are asked, too, and denied requests come back over other connections, to other workers.
+func TestDesignCrowdsBackups(t *testing.T) {
+	plan := designed(t, "nginx/orchestry")
+	i := slices.Index(phaseNames(plan), "crowd pay_upstream")
+	require.Positive(t, i)
+	assert.True(t, plan.Phases[i].Fresh)
+	var slow []string
+	for _, e := range plan.Events {
+		if e.Phase == i-1 && e.Fault == "slow" {
+			slow = append(slow, e.Target)
+		}
+	}
+	assert.Equal(t, []string{"10.20.4.11", "10.20.4.12"}, slow)
+}
+
+// A phase that waits for the balancer to give up takes as long as that.
+func TestWaitsTakeTheirTime(t *testing.T) {
+	p := designed(t, "haproxy/impatient")
+	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "waits" })
+	require.GreaterOrEqual(t, i, 0)
+	assert.InDelta(t, 33, p.Phases[i].Takes().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
+}
+
+// What lbproof cannot read lets requests through that carry what it asks for: all of them do.
+func TestDesignCarriesAHeader(t *testing.T) {
+	assert.Equal(t, []string{"probes"}, phaseNames(designed(t, "nginx/sysmanage-lua")))
+	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/sysmanage-lua", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Header: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(plan))
+	upgraded := 0
+	for _, l := range plan.Phases {
+		for _, r := range l.Requests {
+			assert.Equal(t, "sessionid=a", r.Header["Cookie"], l.Name)
+			if r.Header["Upgrade"] == "websocket" {
+				upgraded++
+			}
+		}
+	}
+	assert.Positive(t, upgraded, "a field of the request's own stays")
+}
+
+// Trials that can share a phase do, each with as many requests as it needs, and what stops early is corrected for the number of tests.
+func TestDesignMerges(t *testing.T) {
+	plan := designed(t, "nginx/algorithms")
+	draws := plan.Phases[2]
+	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
+	require.Len(t, draws.Draws, 2)
+	assert.InDelta(t, 0.001/4, draws.Draws[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
+	assert.Contains(t, draws.Checks, "algorithm")
+	assert.Contains(t, draws.Checks, "split")
+	assert.NotContains(t, draws.Checks, "weights")
+	assert.Len(t, draws.Shows, 2)
+}
+
+// Every built-in configuration has a design, or a reason why not.
+func TestDesignOfEveryConfiguration(t *testing.T) {
+	for _, name := range lbconfigs.Names() {
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+		require.NoError(t, err, name)
+		specs, err := lbconfigs.Specs(cfg)
+		require.NoError(t, err, name)
+		plan, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2})
+		if err != nil {
+			assert.ErrorContains(t, err, cfg.Files[0].Name)
+			continue
+		}
+		for _, l := range plan.Phases {
+			assert.NotEmpty(t, l.Checks, "%s: %s", name, l.Name)
+			assert.Positive(t, l.Count, "%s: %s", name, l.Name)
+			if l.Open() {
+				continue
+			}
+			assert.Equal(t, 0, l.Count%len(l.Requests)*min(1, len(l.Shows)), "%s: %s: each request as often", name, l.Name)
+		}
+	}
+}
+
+// A server of nginx's dies while rows of requests are sent to other pools, or to none, every time: nobody sees the failure of a request that
+// it has taken.
+func TestDeathsBetweenRows(t *testing.T) {
+	for name, servers := range map[string]int{"nginx/orchestry": 4, "nginx/sysmanage": 1, "nginx/order-api": 1, "nginx/phoenix": 1} {
+		plan := designed(t, name)
+		died, reloads := map[string]int{}, 0
+		for _, e := range plan.Events {
+			l := plan.Phases[e.Phase]
+			switch {
+			case l.InRow == 0 || e.Fault != "kill" && e.Fault != "reload":
+				continue
+			case e.Fault == "reload":
+				reloads++
+				continue
+			}
+			died[e.Target]++
+			for _, at := range []time.Duration{e.At, e.At + 100*time.Millisecond} {
+				sent := l.Requests[l.Which(int(at.Seconds()*l.Rate))]
+				path, _, _ := strings.Cut(sent.Path, "?")
+				route, _ := plan.Config.Route(sent.Port, sent.Header["Host"], path)
+				pool, _ := plan.Config.Pool(route.Pool)
+				assert.False(t, slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target }), "%s: %s at %s", name, e.Target, at)
+			}
+		}
+		assert.Len(t, died, servers, name)
+		assert.Equal(t, 2, reloads, "%s: failures are forgotten between three deaths", name)
+	}
+}
+
+// Experiments break the servers that they mean, be they called as scenarios call the balancer.
+func TestDesignedTargets(t *testing.T) {
+	cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
+  mode http
+  option redispatch
+frontend web
+  bind :80
+  default_backend app
+backend app
+  option httpchk GET /health
+  server balancer balancer:80 check
+  server haproxy haproxy:80 check
+`)}}, "haproxy.cfg", "")
+	require.NoError(t, err)
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	plan, err := experiments.Design("d", cfg, specs, experiments.Setup{CPUs: 1})
+	require.NoError(t, err)
+	targets := map[string][]string{}
+	for _, e := range plan.Events {
+		targets[e.Fault] = append(targets[e.Fault], e.Target)
+	}
+	assert.Subset(t, []string{"balancer", "haproxy"}, targets["kill"])
+	assert.Contains(t, targets["kill"], "balancer")
+	assert.NotEmpty(t, targets["reload"])
+	assert.NotContains(t, targets["reload"], "balancer")
+}

@@ -1,0 +1,226 @@
+package experiments
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+const (
+	slowing    = 1200 * time.Millisecond // until servers are known to be slow
+	besideRate = 20                      // requests per second meanwhile
+)
+
+// designer adds phases to a plan.
+type designer struct {
+	scenario *scenarios.Scenario
+	plan     *plan.Plan
+	free     int      // the next address that no phase has
+	peers    []string // of the balancer
+}
+
+// peers adds the balancers beyond the first to a plan's nodes, and names them.
+func peers(p *plan.Plan, balancers int) (names []string) {
+	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
+	for n := 2; i >= 0 && n <= balancers; n++ {
+		peer := p.Specs[i]
+		short := fmt.Sprintf("%s-%d", plan.Short(peer.Name), n)
+		peer.Name, peer.Role, peer.Hostname = plan.OwnName(short), plan.Peer, ""
+		if scenarios.Called(p.Specs, short) < 0 {
+			peer.Hostname = short
+		}
+		p.Specs = append(p.Specs, peer)
+		names = append(names, peer.Name)
+	}
+	return names
+}
+
+// add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
+// find them so. next are those of the phase after it: where they are others, these recover meanwhile.
+func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...string) error {
+	l.Timeout = scenarios.FirstSet(l.Timeout, scenarios.DefaultTimeout)
+	l.Checks = append(slices.Clone(about), bystanders...)
+	if l.Engine == plan.Prober { // whose requests are made to be odd
+		l.Checks = append(slices.Clone(about), "restarts")
+	}
+	slices.Sort(l.Checks)
+	l.Checks = slices.Compact(l.Checks)
+	switch {
+	case check.Order(l.Name) == check.Order(check.Deaths), l.Name == check.Backups:
+		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
+	case l.Name == check.Forsaken:
+		l.Checks = slices.Concat(about, []string{"restarts"})
+	}
+	if !slices.Contains(about, "limits") && l.Name != check.Refused {
+		Spare(d.plan.Config, &l)
+	}
+	var err error
+	if l.Engine != plan.Prober {
+		protocol := map[plan.Engine]string{plan.Vegeta: "h2"}[l.Engine]
+		if l.Engine, err = (scenarios.Phase{Protocol: protocol}).ChooseEngine(l); err != nil {
+			return fmt.Errorf("design the phase %s: %w", l.Name, err)
+		}
+	}
+	again := func(s check.Slowed) bool {
+		return slices.ContainsFunc(slow, func(o check.Slowed) bool { return o.Host == s.Host })
+	}
+	recovers := !l.Open() && (len(next) == 0 || slices.ContainsFunc(next, again))
+	d.address(&l)
+	through := d.through(l)
+	for i, one := range through {
+		if len(slow) > 0 {
+			d.slowed(one, slow, recovers || i+1 < len(through))
+		} else {
+			d.plan.Phases = append(d.plan.Phases, one)
+		}
+	}
+	return nil
+}
+
+// up is for how long the balancer has run at least, since it started or took its configuration over, when the phases so far are over.
+func (d *designer) up() (lasts time.Duration) {
+	for _, l := range d.plan.Phases {
+		switch {
+		case slices.ContainsFunc(d.scenario.Faults, func(f scenarios.Fault) bool { return f.Fault == "reload" && f.Phase == l.Name }):
+			lasts = 0
+		case l.Open():
+			lasts += l.Takes()
+		}
+	}
+	return lasts
+}
+
+// through is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
+func (d *designer) through(l plan.Phase) []plan.Phase {
+	all := []plan.Phase{l}
+	if check.Order(l.Name) != check.Order(check.Overload) {
+		return all
+	}
+	for _, peer := range d.peers {
+		l.Name, l.Via = all[0].Name+" through "+peer, peer
+		all = append(all, l)
+	}
+	return all
+}
+
+// slowed has servers become slow, which few requests find out, for as long as a phase lasts, and recover after it.
+func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
+	d.beside(l, "its servers become slow", slowing)
+	last := l.Takes()
+	if !l.Open() {
+		last = slowing
+	}
+	if d.plan.Config.Balancer == "nginx" && strings.HasPrefix(l.Name, check.Crowd+" ") {
+		last += slowing // on a busy machine; before the next crowd failures are forgotten, which takes longer
+	}
+	for _, s := range slow {
+		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
+			Fault: "slow", Target: s.Host, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, For: slowing + last, With: map[string]string{"delay": s.Delay.String()},
+		})
+	}
+	d.plan.Phases = append(d.plan.Phases, l)
+	if recovers {
+		d.beside(l, "its servers recover", 2*slowing)
+	}
+}
+
+// vanish has servers vanish from the beginning of the last phase on.
+func (d *designer) vanish(e *experiment) {
+	slices.Sort(e.vanish)
+	last := d.plan.Phases[len(d.plan.Phases)-1]
+	for _, host := range slices.Compact(e.vanish) {
+		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{Fault: "blackhole", Target: host, Phase: last.Name, For: last.Takes()})
+	}
+}
+
+// How nginx is made to forget failures: it takes its configuration over in a phase of a few requests.
+const (
+	forgetting = 2 * time.Second
+	takesOver  = forgetting / 8
+
+	betweenDeaths = 3 * time.Second // of a server; on a busy machine nginx takes its time
+)
+
+// forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in this one.
+func (d *designer) forget(e *experiment) {
+	request, ok := check.Plain(d.plan.Config)
+	crowd := strings.HasPrefix(e.kind, check.Crowd+" ")
+	counted := crowd || slices.Contains([]string{check.Spoilt, check.Vanished, check.Backups, check.Forsaken}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
+	if d.plan.Config.Balancer != "nginx" || !ok || !counted {
+		return
+	}
+	bearsOn := []string{"restarts"}
+	if crowd {
+		bearsOn = append(bearsOn, "conns") // which is told that there were none to count
+	}
+	d.beside(plan.Phase{Name: e.kind, Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
+	d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
+		Fault: "reload", Target: scenarios.Balancer(d.plan).Name, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
+	})
+}
+
+// kill has servers die and come back in the last phase.
+func (d *designer) kill(e *experiment) {
+	last := d.plan.Phases[len(d.plan.Phases)-1]
+	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
+	if e.counts(d.plan.Config) {
+		d.forgetBetween(last.Name, e.cycle())
+	}
+}
+
+// forgetBetween has nginx forget failures between two deaths, where those of all pools come at the same times, or within one: a worker that was
+// asked late would remember them at the next one.
+func (d *designer) forgetBetween(phase string, within time.Duration) {
+	var times []time.Duration // of the first of each
+	for _, f := range d.scenario.Faults {
+		if f.Phase != phase || f.Fault != "kill" {
+			continue
+		}
+		f = f.Adapted(d.plan.Config, f.Target)
+		var mine []time.Duration
+		for _, e := range f.Repeated(plan.Event{}) {
+			mine = append(mine, e.At)
+		}
+		if times == nil {
+			times = mine
+		}
+		if len(times) != len(mine) {
+			return
+		}
+		for i, at := range mine {
+			if (at - times[i]).Abs() > within {
+				return
+			}
+			times[i] = min(times[i], at)
+		}
+	}
+	for _, at := range times[min(1, len(times)):] {
+		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
+			Fault: "reload", Target: scenarios.Balancer(d.plan).Name, Phase: phase, At: at - betweenDeaths, For: takesOver, With: map[string]string{"change": "none"},
+		})
+	}
+}
+
+// beside is a phase of a few requests before or after another one.
+func (d *designer) beside(l plan.Phase, what string, lasts time.Duration) {
+	few := plan.Phase{
+		Name: l.Name + ": " + what, Engine: plan.Goroutines, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: scenarios.DefaultInFlight,
+		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks, Via: l.Via,
+	}
+	Spare(d.plan.Config, &few)
+	d.address(&few)
+	d.plan.Phases = append(d.plan.Phases, few)
+}
+
+// address gives clients of a phase addresses that no other phase has.
+func (d *designer) address(l *plan.Phase) {
+	if l.Clients.Addresses {
+		l.Clients.First = d.free
+		d.free = l.Clients.Last() + 1
+	}
+}

@@ -1,0 +1,90 @@
+package experiments
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// pack puts trials of the same kind into one phase, and the phases in order.
+func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Trial) []*experiment {
+	var all []*experiment
+	together := dyingTogether(cfg)
+	for _, claim := range claims {
+		for _, t := range trials[claim.ID] {
+			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind && e.hasRoom(t) })
+			if i < 0 {
+				i = len(all)
+				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{}})
+				all[i].load.Name, all[i].load.Requests = t.Kind, nil
+				all[i].load.Draws, all[i].load.Count = nil, 0
+				if parts := count(all[:i], t.Kind); parts > 0 { // which had no room
+					all[i].load.Name += fmt.Sprintf(", part %d", parts+1)
+				}
+			}
+			e := all[i]
+			e.vanish = append(e.vanish, t.Vanish...)
+			e.gone, e.lasts = append(e.gone, t.Gone...), max(e.lasts, t.Lasts)
+			if !slices.ContainsFunc(t.Ail, func(a check.Ailment) bool { return slices.Contains(e.ail, a) }) {
+				e.ail = append(e.ail, t.Ail...)
+			}
+			known := func(host string) bool {
+				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) || together.share(host, o) })
+			}
+			if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
+				e.kill = append(e.kill, t.Kill)
+			}
+			if t.Move != "" {
+				e.move[t.Move] = max(e.move[t.Move], t.Moved)
+			}
+			e.join(t)
+			if !slices.Contains(e.checks, claim.Check) {
+				e.checks = append(e.checks, claim.Check)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *experiment) int {
+		return cmp.Or(check.Order(a.kind)-check.Order(b.kind), min(len(a.slow), 1)-min(len(b.slow), 1))
+	})
+	return all
+}
+
+// count is how many experiments are of a kind.
+func count(all []*experiment, kind string) (n int) {
+	for _, e := range all {
+		if e.kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// pools are the numbers of those that have a server, by its host.
+type pools map[string][]int
+
+// dyingTogether are the pools whose deaths come all at once, which are nginx's.
+func dyingTogether(cfg model.Config) pools {
+	of := pools{}
+	if cfg.Balancer != "nginx" {
+		return of
+	}
+	for i, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			of[s.Host] = append(of[s.Host], i)
+		}
+	}
+	return of
+}
+
+// share says whether one of the pools has a server and one of others.
+func (of pools) share(host string, others []string) bool {
+	mine := of[host]
+	return len(mine) > 0 && slices.ContainsFunc(others, func(other string) bool {
+		return slices.ContainsFunc(of[other], func(i int) bool { return slices.Contains(mine, i) })
+	})
+}

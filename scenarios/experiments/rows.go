@@ -1,0 +1,70 @@
+package experiments
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// LeastTurns is how often a pool is asked per second, where that is no hush.
+const LeastTurns = 1.1
+
+// freeRow is how many requests clients send in a row where no limit by address stands in the way.
+const freeRow = 16
+
+// InRow is how many requests one client is to send one after another so that its worker of nginx meets its count of failures: as many as
+// it can send at once without any limit by address refusing one or having it wait, and freeRow where there is no such limit; 0 where rows
+// would show nothing: without a limit, where a key chooses the server or one failure is enough.
+func InRow(cfg model.Config, requests []plan.Request) int {
+	row, counts := 0, len(requests) > 0
+	for _, r := range requests {
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		pool, _ := cfg.Pool(route.Pool)
+		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
+		for _, limit := range route.Limits {
+			if limit.Law == model.InFlight || !check.IsAddressKey(limit.Key) {
+				continue
+			}
+			most := check.AdmittedAtOnce(limit)
+			if limit.Law == model.LeakyBucket && limit.Delay >= 0 {
+				most = limit.Delay + 1
+			}
+			if most = max(1, int(spared*float64(most))); row == 0 || most < row {
+				row = most
+			}
+		}
+	}
+	if row == 0 && counts {
+		return freeRow
+	}
+	return row
+}
+
+// KeyedCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by the client's
+// address: how long such a worker leaves a dead server alone shows where it had none to count before.
+func KeyedCount(cfg model.Config, requests []plan.Request) bool {
+	return cfg.Balancer == "nginx" && slices.ContainsFunc(requests, func(r plan.Request) bool {
+		path, _, _ := strings.Cut(r.Path, "?")
+		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		pool, _ := cfg.Pool(route.Pool)
+		return check.IsAddressKey(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
+	})
+}
+
+// asks says whether a request goes to a pool that has a server.
+func asks(cfg model.Config, r plan.Request, host string) bool {
+	path, _, _ := strings.Cut(r.Path, "?")
+	route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+	pool, _ := cfg.Pool(route.Pool)
+	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == host })
+}
+
+// rowsRate is how many requests in rows are sent per second, at least.
+const rowsRate = 30.
+
+// rowClients is how many clients send rows, at least, so that every worker has some.
+const rowClients = 32
