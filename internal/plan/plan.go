@@ -213,6 +213,8 @@ type Module struct {
 
 // Phase is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
 type Phase struct {
+	Kind        Kind          `json:"kind,omitempty"`  // of a designed phase: what decides about it; Name is for people
+	About       string        `json:"about,omitempty"` // of a designed phase that is about one claim, or some: which
 	Name        string        `json:"name"`
 	Engine      Engine        `json:"engine"`        // what sends it
 	Via         string        `json:"via,omitempty"` // the peer that it is sent through; empty is the balancer

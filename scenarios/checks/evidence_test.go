@@ -2,6 +2,7 @@ package checks_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 // The matrices tell who refutes; testdata/evidence.golden tells on how much: of an honest and a wrong balancer of each matrix, what
@@ -86,4 +88,30 @@ func histories(t *testing.T) []simulated {
 		}
 	}
 	return all
+}
+
+// A phase's title is for people: with other titles every verdict is the same.
+func TestTitlesDecideNothing(t *testing.T) {
+	for _, run := range histories(t) {
+		before, err := checks.Judge(run.h)
+		require.NoError(t, err)
+		renamed := map[string]string{}
+		run.h.Plan.Phases = slices.Clone(run.h.Plan.Phases)
+		for i, p := range run.h.Plan.Phases {
+			renamed[p.Name] = fmt.Sprintf("phase %d", i)
+			run.h.Plan.Phases[i].Name = renamed[p.Name]
+		}
+		run.h.Plan.Claims = slices.Clone(run.h.Plan.Claims)
+		for i, c := range run.h.Plan.Claims {
+			if c.Check == traffic.Expect { // it is about a phase that its author named
+				run.h.Plan.Claims[i].Subject = renamed[c.Subject]
+			}
+		}
+		after, err := checks.Judge(run.h)
+		require.NoError(t, err)
+		for i, v := range before.Verdicts {
+			w := after.Verdicts[i]
+			require.Equal(t, []any{v.Outcome, v.N, v.Need, v.P}, []any{w.Outcome, w.N, w.Need, w.P}, "%s: %s: %s", run.name, v.Claim.ID, w.Reason)
+		}
+	}
 }

@@ -55,7 +55,7 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 	}
 	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: "note"}}
 	p := plan.Plan{
-		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Name: check.Deaths, Count: 100, Rate: 20, InRow: 16, Requests: []plan.Request{request}}},
+		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindDeaths, Count: 100, Rate: 20, InRow: 16, Requests: []plan.Request{request}}},
 		Claims: failover.Passive.Claims(cfg),
 	}
 	var hits []history.Hit
@@ -104,7 +104,7 @@ func TestForsaken(t *testing.T) {
 	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
 	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
 		t.Helper()
-		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Name: check.Forsaken, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
+		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindNobodyLeft, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
 		var attempts []history.Attempt
 		for worker := range workers {
 			at, times := time.Second+time.Duration(worker)*100*time.Millisecond, first
@@ -155,7 +155,7 @@ func TestAloneElsewhere(t *testing.T) {
 	f := func(reached, all int, outcome report.Outcome) {
 		t.Helper()
 		pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80}}, Resolve: &model.Resolve{}}
-		load := plan.Phase{Name: check.Elsewhere, Count: all, Rate: 10, Requests: []plan.Request{{Path: "/", Port: 80}}}
+		load := plan.Phase{Kind: plan.KindMoves, Count: all, Rate: 10, Requests: []plan.Request{{Path: "/", Port: 80}}}
 		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: model.Config{
 			Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 		}, Phases: []plan.Phase{load}}

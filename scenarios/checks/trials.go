@@ -10,7 +10,7 @@ import (
 
 // Trials are those of every claim that has some.
 func Trials(cfg model.Config, claims []plan.Claim, terms check.Terms) map[string][]check.Trial {
-	all, needed := map[string][]check.Trial{}, map[string]bool{}
+	all, needed := map[string][]check.Trial{}, map[plan.Kind]bool{}
 	for _, claim := range claims {
 		c, err := Find(claim.Check)
 		var found []check.Trial

@@ -30,14 +30,14 @@ func TestResponsesWaitWithOthers(t *testing.T) {
 	f := func(asked bool, claims ...plan.Claim) {
 		t.Helper()
 		p := plan.Plan{Config: cfg}
-		var kinds []string
+		var kinds []plan.Kind
 		for _, trial := range Trials(cfg, claims, check.Terms{})[own.ID] {
-			trial.Load.Name = trial.Kind
+			trial.Load.Kind = trial.Kind
 			p.Phases, kinds = append(p.Phases, trial.Load), append(kinds, trial.Kind)
 		}
-		assert.Equal(t, asked, slices.Contains(kinds, check.Waited))
+		assert.Equal(t, asked, slices.Contains(kinds, plan.KindWaits))
 		questions, _ := requests.Response.AskedIn(p)(cfg, own)
-		assert.Equal(t, asked, slices.ContainsFunc(questions, func(q check.Question) bool { return q.Kind == check.Waited }))
+		assert.Equal(t, asked, slices.ContainsFunc(questions, func(q check.Question) bool { return q.Kind == plan.KindWaits }))
 		assert.NotEmpty(t, questions)
 	}
 	f(false, own)

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/checks/check"
 	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
@@ -63,7 +62,7 @@ func TestDesignStarvesNobody(t *testing.T) {
 			}
 		}
 		for _, l := range p.Phases {
-			if check.Order(l.Name) >= check.Order(check.Overload) {
+			if l.Kind.Order() >= plan.KindOverload.Order() {
 				continue
 			}
 			if l.Clients.Addresses {

@@ -48,7 +48,7 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 	d := designer{scenario: &s, plan: &p, peers: peers(&p, setup.Balancers)}
 	all := pack(cfg, wanted, checks.Trials(cfg, wanted, terms))
 	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
-		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != check.Kept }) // which wants new connections
+		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != plan.KindConnections }) // which wants new connections
 		if first < 0 {
 			first = len(all)
 		}
@@ -119,7 +119,7 @@ func correct(loads []plan.Phase) {
 	tested := 0 // by p-values
 	for _, l := range loads {
 		tested += len(l.Draws)
-		if strings.HasPrefix(l.Name, check.Busy) && len(l.Shows) > 0 {
+		if l.Kind == plan.KindBusy && len(l.Shows) > 0 {
 			tested++
 		}
 	}

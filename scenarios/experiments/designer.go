@@ -3,7 +3,6 @@ package experiments
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/plan"
@@ -51,12 +50,12 @@ func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...string)
 	slices.Sort(l.Checks)
 	l.Checks = slices.Compact(l.Checks)
 	switch {
-	case check.Order(l.Name) == check.Order(check.Deaths), l.Name == check.Backups:
+	case l.Kind == plan.KindDeaths, l.Kind == plan.KindBackups:
 		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
-	case l.Name == check.Forsaken:
+	case l.Kind == plan.KindNobodyLeft:
 		l.Checks = slices.Concat(about, []string{"restarts"})
 	}
-	if !slices.Contains(about, "limits") && l.Name != check.Refused {
+	if !slices.Contains(about, "limits") && l.Kind != plan.KindRefusals {
 		Spare(d.plan.Config, &l)
 	}
 	var err error
@@ -98,7 +97,7 @@ func (d *designer) up() (lasts time.Duration) {
 // through is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
 func (d *designer) through(l plan.Phase) []plan.Phase {
 	all := []plan.Phase{l}
-	if check.Order(l.Name) != check.Order(check.Overload) {
+	if l.Kind != plan.KindOverload {
 		return all
 	}
 	for _, peer := range d.peers {
@@ -115,7 +114,7 @@ func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
 	if !l.Open() {
 		last = slowing
 	}
-	if d.plan.Config.Balancer == "nginx" && strings.HasPrefix(l.Name, check.Crowd+" ") {
+	if d.plan.Config.Balancer == "nginx" && l.Kind == plan.KindCrowd {
 		last += slowing // on a busy machine; before the next crowd failures are forgotten, which takes longer
 	}
 	for _, s := range slow {
@@ -149,8 +148,8 @@ const (
 // forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in this one.
 func (d *designer) forget(e *experiment) {
 	request, ok := check.Plain(d.plan.Config)
-	crowd := strings.HasPrefix(e.kind, check.Crowd+" ")
-	counted := crowd || slices.Contains([]string{check.Spoilt, check.Vanished, check.Backups, check.Forsaken}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
+	crowd := e.kind == plan.KindCrowd
+	counted := crowd || slices.Contains([]plan.Kind{plan.KindFailures, plan.KindVanished, plan.KindBackups, plan.KindNobodyLeft}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
 	if d.plan.Config.Balancer != "nginx" || !ok || !counted {
 		return
 	}
@@ -158,7 +157,7 @@ func (d *designer) forget(e *experiment) {
 	if crowd {
 		bearsOn = append(bearsOn, "conns") // which is told that there were none to count
 	}
-	d.beside(plan.Phase{Name: e.kind, Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
+	d.beside(plan.Phase{Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
 		Fault: "reload", Target: scenarios.Balancer(d.plan).Name, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
 	})

@@ -3,7 +3,6 @@ package experiments
 import (
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
@@ -15,7 +14,8 @@ import (
 
 // experiment is a phase in the making.
 type experiment struct {
-	kind   string
+	kind   plan.Kind
+	about  string // see check.Trial
 	load   plan.Phase
 	slow   []check.Slowed
 	vanish []string
@@ -33,7 +33,7 @@ type experiment struct {
 // join has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.
 func (e *experiment) join(t check.Trial) {
 	switch {
-	case t.Load.Engine == plan.Prober && strings.HasPrefix(t.Kind, check.Counted): // which are sent in their order
+	case t.Load.Engine == plan.Prober && t.Kind == plan.KindCounters: // which are sent in their order
 		e.load.Requests, e.load.Count, e.load.Shows = t.Load.Requests, t.Load.Count, []string{t.Shows}
 		return
 	case t.Load.Engine == plan.Prober:

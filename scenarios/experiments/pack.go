@@ -17,13 +17,14 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Trial
 	together := dyingTogether(cfg)
 	for _, claim := range claims {
 		for _, t := range trials[claim.ID] {
-			i := slices.IndexFunc(all, func(e *experiment) bool { return e.kind == t.Kind && e.hasRoom(t) })
+			i := slices.IndexFunc(all, func(e *experiment) bool { return e.isOf(t) && e.hasRoom(t) })
 			if i < 0 {
 				i = len(all)
-				all = append(all, &experiment{kind: t.Kind, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{}})
-				all[i].load.Name, all[i].load.Requests = t.Kind, nil
+				all = append(all, &experiment{kind: t.Kind, about: t.About, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{}})
+				all[i].load.Name, all[i].load.Kind, all[i].load.About = t.Kind.Title(t.About), t.Kind, t.About
+				all[i].load.Requests = nil
 				all[i].load.Draws, all[i].load.Count = nil, 0
-				if parts := count(all[:i], t.Kind); parts > 0 { // which had no room
+				if parts := count(all[:i], t); parts > 0 { // which had no room
 					all[i].load.Name += fmt.Sprintf(", part %d", parts+1)
 				}
 			}
@@ -49,15 +50,18 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Trial
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *experiment) int {
-		return cmp.Or(check.Order(a.kind)-check.Order(b.kind), min(len(a.slow), 1)-min(len(b.slow), 1))
+		return cmp.Or(a.kind.Order()-b.kind.Order(), min(len(a.slow), 1)-min(len(b.slow), 1))
 	})
 	return all
 }
 
-// count is how many experiments are of a kind.
-func count(all []*experiment, kind string) (n int) {
+// isOf reports whether the experiment is of a trial's kind, and about the same.
+func (e *experiment) isOf(t check.Trial) bool { return e.kind == t.Kind && e.about == t.About }
+
+// count is how many experiments are of the trial's kind, and about the same.
+func count(all []*experiment, t check.Trial) (n int) {
 	for _, e := range all {
-		if e.kind == kind {
+		if e.isOf(t) {
 			n++
 		}
 	}

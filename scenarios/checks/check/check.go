@@ -23,7 +23,7 @@ type Check struct {
 	// could ask them. A check with questions needs no Trials and no Judge.
 	Questions func(model.Config, plan.Claim) (asked []Question, cannot string)
 	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another check asks some of the kind.
-	Beside string
+	Beside plan.Kind
 	// Evidence is what Judge takes from a history beside the hits and arrivals of clients' own requests.
 	Evidence Evidence
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.

@@ -34,7 +34,7 @@ const (
 
 // KeyTrials send many keys, each more than once.
 func KeyTrials(pool model.Pool, r plan.Request) []Trial {
-	t := Trial{Kind: Keyed + " " + pool.Name, Load: plan.Phase{Count: SendsPerKey * manyKeys, Concurrency: TurnsInFlight, Requests: []plan.Request{r}}}
+	t := Trial{Kind: plan.KindKeys, About: pool.Name, Load: plan.Phase{Count: SendsPerKey * manyKeys, Concurrency: TurnsInFlight, Requests: []plan.Request{r}}}
 	t.Shows = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", manyKeys, pool.Key, pool.Name)
 	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(pool.Key, "$http_"), "hdr("), ")")
 	switch {

@@ -19,8 +19,8 @@ func InnerTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 		return nil
 	}
 	return []Trial{{
-		Kind: Asked, Shows: "what single requests come to, of each a few",
-		Load: plan.Phase{Engine: plan.Prober, Concurrency: together[Asked], Count: Often, Requests: []plan.Request{request}},
+		Kind: plan.KindQuestions, Shows: "what single requests come to, of each a few",
+		Load: plan.Phase{Engine: plan.Prober, Concurrency: together[plan.KindQuestions], Count: Often, Requests: []plan.Request{request}},
 	}}
 }
 
@@ -38,7 +38,7 @@ func OwnQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot 
 		if r.Auth != nil {
 			want.Codes = []int{401}
 		}
-		asked = append(asked, Question{"as anyone may ask", Asked, request, want})
+		asked = append(asked, Question{"as anyone may ask", plan.KindQuestions, request, want})
 	}
 	return asked, ""
 }
@@ -47,7 +47,7 @@ func OwnQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot 
 // question on each side of what is promised says as much as thousands on one.
 type Question struct {
 	Why  string // what it is about, as "just outside of /api"
-	Kind string // Asked, Refused, Waited, Spoilt, Spread or Severed
+	Kind plan.Kind
 	Ask  plan.Request
 	Want Reply
 }
@@ -62,7 +62,7 @@ const Often = 3
 func QuestionTrials(questions questions, cfg model.Config, claim plan.Claim) []Trial {
 	asked, _ := questions(cfg, claim)
 	var all []Trial
-	for _, kind := range []string{Asked, Refused, Waited, Spoilt, Spread, Severed} {
+	for _, kind := range []plan.Kind{plan.KindQuestions, plan.KindRefusals, plan.KindWaits, plan.KindFailures, plan.KindErrors, plan.KindBroken} {
 		t := Trial{Kind: kind, Shows: "what single requests come to, of each a few", Load: plan.Phase{Engine: plan.Prober, Concurrency: together[kind]}}
 		for _, q := range asked {
 			if q.Kind == kind {
@@ -73,12 +73,12 @@ func QuestionTrials(questions questions, cfg model.Config, claim plan.Claim) []T
 		if t.Load.Count = Often * len(t.Load.Requests); t.Load.Count == 0 {
 			continue
 		}
-		if kind == Refused {
+		if kind == plan.KindRefusals {
 			t.Load.Clients = plan.Clients{Count: 1, Addresses: true}
 			t.Load.Count = refusals(cfg, t.Load.Requests) * len(t.Load.Requests)
 			t.Shows = "what a refusal by a limit looks like"
 		}
-		if kind == Waited {
+		if kind == plan.KindWaits {
 			t.Load.Timeout, t.Shows = Patience+Grace, "when the balancer gives up"
 			t.Load.Count = (Often + 1) * len(t.Load.Requests) // of those that wait together one more costs no time
 		}
@@ -88,7 +88,7 @@ func QuestionTrials(questions questions, cfg model.Config, claim plan.Claim) []T
 }
 
 // together is how many questions of a kind are asked at a time. Those that wait all wait together.
-var together = map[string]int{Asked: 8, Refused: 256, Waited: 1 << 16, Spoilt: 1, Spread: 1, Severed: 8}
+var together = map[plan.Kind]int{plan.KindQuestions: 8, plan.KindRefusals: 256, plan.KindWaits: 1 << 16, plan.KindFailures: 1, plan.KindErrors: 1, plan.KindBroken: 8}
 
 // Patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
 const (

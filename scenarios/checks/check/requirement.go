@@ -8,9 +8,10 @@ import (
 
 // Trial is traffic that shows whether a claim holds.
 type Trial struct {
-	// Kind names the phase. Trials of the same kind can be one phase, in which the requests of each take turns.
-	Kind string
-	Load plan.Phase // Requests of one claim, and Count for them; a Name is not needed
+	// Trials of the same kind that are about the same can be one phase, in which the requests of each take turns.
+	Kind  plan.Kind
+	About string     // a claim, a pool, a rate; empty where trials of the kind are not told apart
+	Load  plan.Phase // Requests of one claim, and Count for them; a Name is not needed
 	// Apart is a trial of one request and many clients, which no other trial is to have: where they share a phase, its clients, its rate
 	// and its requests come on top of the others'.
 	Apart bool

@@ -27,7 +27,7 @@ const (
 
 func busyTrial(cfg model.Config, pool model.Pool, r plan.Request) check.Trial {
 	t := check.Trial{
-		Kind: check.Busy + " " + pool.Name, Load: plan.Phase{Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256, Requests: []plan.Request{r}},
+		Kind: plan.KindBusy, About: pool.Name, Load: plan.Phase{Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999", pool.Name, 100*relieved),
 	}
 	active := check.Rotation(pool)
@@ -66,7 +66,7 @@ func idleTrial(cfg model.Config, pool model.Pool, r plan.Request, terms check.Te
 	wrong := stats.Nearest(weights)
 	need := idleEnvelope(cfg, pool, check.StatesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong), 1-terms.Beta)
 	return check.Trial{
-		Kind: check.Singly, Load: plan.Phase{Count: spareOf(need), Concurrency: 1, Requests: []plan.Request{r}},
+		Kind: plan.KindSerial, Load: plan.Phase{Count: spareOf(need), Concurrency: 1, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g", ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
 	}
 }

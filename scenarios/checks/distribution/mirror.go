@@ -42,7 +42,7 @@ func mirrorTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check
 		return nil
 	}
 	return []check.Trial{{
-		Kind: check.Copied, Load: plan.Phase{Count: mirrorNeeds(claim, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{check.RequestTo(r, nil)}},
+		Kind: plan.KindCopies, Load: plan.Phase{Count: mirrorNeeds(claim, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{check.RequestTo(r, nil)}},
 		Shows: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
 	}}
 }

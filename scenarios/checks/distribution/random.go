@@ -33,11 +33,11 @@ func Chances(cfg model.Config, pool model.Pool) (shares []float64, idle bool) {
 func chanceTrial(cfg model.Config, claim plan.Claim, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
 	shares, idle := Chances(cfg, pool)
 	t := check.Trial{
-		Kind: check.Drawn, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", pool.Name, 100*within, 1-terms.Beta),
+		Kind: plan.KindDraws, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", pool.Name, 100*within, 1-terms.Beta),
 		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
 	}
 	if idle {
-		t.Kind, t.Load.Concurrency = check.Drawn+" one at a time", 1
+		t.About, t.Load.Concurrency = "one at a time", 1
 	}
 	draws := plan.Draws{Claim: claim.ID, Shares: map[string]float64{}, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
 	for i, s := range check.Rotation(pool) {

@@ -78,7 +78,7 @@ func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 	if s.Key == "" {
 		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
 		return []check.Trial{{
-			Kind: check.Turns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
+			Kind: plan.KindTurns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
 			Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*within, 1-terms.Beta),
 		}}
 	}
@@ -87,7 +87,7 @@ func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 		draws.Shares[share.Pool] = shares[i]
 	}
 	return []check.Trial{{
-		Kind: check.Drawn, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", s.Name, 100*within, 1-terms.Beta),
+		Kind: plan.KindDraws, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", s.Name, 100*within, 1-terms.Beta),
 		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}, Draws: []plan.Draws{draws}},
 	}}
 }

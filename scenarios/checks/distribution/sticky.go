@@ -61,7 +61,7 @@ func stickyTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tri
 		return nil
 	}
 	return append(check.QuestionTrials(stickyQuestions, cfg, claim), check.Trial{
-		Kind:  check.Sessions + " " + claim.Subject,
+		Kind: plan.KindSessions, About: claim.Subject,
 		Load:  plan.Phase{Count: (1 + comesBack) * manySessions, Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}, Clients: plan.Clients{Count: manySessions, Cookies: true}},
 		Shows: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
 	})
@@ -76,7 +76,7 @@ func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 		return nil, ""
 	}
 	like := func(header url.Values) string { return unlikeCookie(*pool.Sticky, header["Set-Cookie"]) }
-	return []check.Question{{Why: "a client without the cookie", Kind: check.Asked, Ask: r, Want: check.Reply{Backend: true, Like: like}}}, ""
+	return []check.Question{{Why: "a client without the cookie", Kind: plan.KindQuestions, Ask: r, Want: check.Reply{Backend: true, Like: like}}}, ""
 }
 
 // unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether scripts see it, whether

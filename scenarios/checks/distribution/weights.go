@@ -41,7 +41,7 @@ func weightTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check
 	right, env := turnShares(pool, active, check.StatesOf(cfg, pool, terms.CPUs))
 	need := env.Need(right, stats.Shares(wrong), 1-terms.Beta)
 	return []check.Trial{{
-		Kind: check.Turns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
+		Kind: plan.KindTurns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s, with probability %g", ratio(wrong), ratio(check.WeightsOf(active)), claim.Subject, 1-terms.Beta),
 	}}
 }

@@ -135,7 +135,7 @@ func TestTakeoverDuringDeath(t *testing.T) {
 	pool := model.Pool{Name: "p", Method: model.RoundRobin, SharedState: true, Servers: []model.Server{server, {Host: "b", Weight: 1}}}
 	p := plan.Plan{
 		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
-		Phases: []plan.Phase{{Name: check.Deaths, Rate: 10, Count: 600, Requests: []plan.Request{{Path: "/", Port: 80}}}},
+		Phases: []plan.Phase{{Kind: plan.KindDeaths, Rate: 10, Count: 600, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	claims := Passive.Claims(p.Config)
 	f := func(refuted bool, takeovers ...float64) {
@@ -183,7 +183,7 @@ func TestAskedBeforeItIsBack(t *testing.T) {
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 			Pools: []model.Pool{{Name: "p", Method: model.RoundRobin, Servers: []model.Server{server, {Host: "b", Weight: 1}}}},
 		},
-		Phases: []plan.Phase{{Name: check.Deaths, Rate: 10, Count: 400, Requests: []plan.Request{{Path: "/", Port: 80}}}},
+		Phases: []plan.Phase{{Kind: plan.KindDeaths, Rate: 10, Count: 400, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	claims := Passive.Claims(p.Config)
 	f := func(refuted bool, back float64, early ...float64) {

@@ -200,7 +200,7 @@ func leftOut(p plan.Plan, pool model.Pool) bool {
 		return e.Fault == "kill" && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target })
 	}
 	return len(p.Checks) == 0 && !slices.ContainsFunc(p.Events, dies) &&
-		slices.ContainsFunc(p.Phases, func(l plan.Phase) bool { return l.Name == check.Deaths })
+		slices.ContainsFunc(p.Phases, func(l plan.Phase) bool { return l.Kind == plan.KindDeaths && l.About == "" })
 }
 
 // see judges one death by health checks.
@@ -310,7 +310,7 @@ func ailing(pool model.Pool, dying check.Trial) []check.Trial {
 	if a.Timeout >= a.Interval || !passes(a, "200") || 2*out+back > mostAils { // it says nothing of its own, or takes too long
 		return nil
 	}
-	t := check.Trial{Kind: check.Ailing, Load: dying.Load, Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, units.Span(a.Timeout))}
+	t := check.Trial{Kind: plan.KindSlowChecks, Load: dying.Load, Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, units.Span(a.Timeout))}
 	other := dying.Kill[0] // which is in rotation all the time: another server's answers may be late meanwhile
 	for _, s := range check.Rotation(pool) {
 		if s.Active != nil && s.Host != dying.Kill[0] && sameChecks(*s.Active, a) {

@@ -9,7 +9,6 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/checks/check"
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
@@ -45,7 +44,7 @@ func TestTriedAgain(t *testing.T) {
 func TestLeftOut(t *testing.T) {
 	f := func(want bool, chosen []string, dies ...string) {
 		t.Helper()
-		p := plan.Plan{Checks: chosen, Phases: []plan.Phase{{Name: check.Deaths}}}
+		p := plan.Plan{Checks: chosen, Phases: []plan.Phase{{Kind: plan.KindDeaths}}}
 		for _, host := range dies {
 			p.Events = append(p.Events, plan.Event{Fault: "kill", Target: host})
 		}

@@ -26,7 +26,7 @@ func TestBackoff(t *testing.T) {
 			Balancer: "traefik", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool},
 			Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: retry}},
 		},
-		Phases: []plan.Phase{{Name: check.Deaths, Count: 2000, Rate: rate, Requests: []plan.Request{{Path: "/", Port: 80}}}},
+		Phases: []plan.Phase{{Kind: plan.KindDeaths, Count: 2000, Rate: rate, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	// The balancer waits for half to three halves of interval; each request takes delay longer, and one in a hundred 40 ms.
 	f := func(interval, delay, lasts time.Duration, wrong, unseen string) {

@@ -48,7 +48,7 @@ func allDie(cfg model.Config, name, shows string) []check.Trial {
 	if !ok {
 		return nil
 	}
-	t := check.Trial{Kind: check.Backups, Shows: shows, Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}}}
+	t := check.Trial{Kind: plan.KindBackups, Shows: shows, Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}}}
 	for _, s := range check.Rotation(pool) {
 		t.Gone = append(t.Gone, s.Host)
 	}

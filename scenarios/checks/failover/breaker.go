@@ -64,14 +64,14 @@ func breakerTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	if !ok || fails+well > 2*check.Patience {
 		return nil
 	}
-	trial := func(kind, says, shows string, lasts time.Duration) check.Trial {
+	trial := func(kind plan.Kind, says, shows string, lasts time.Duration) check.Trial {
 		request, _ := check.WishingRequest(cfg, r, says)
 		return check.Trial{Kind: kind, Shows: shows, Load: plan.Phase{Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []plan.Request{request}}}
 	}
 	return []check.Trial{
-		calm(trial(check.Calm, "status=200&for=calm", "that it is closed before, and when it looks", b.Every), b),
-		trial(check.Tripping, "status=500&for=tripping", "when the breaker trips", fails),
-		trial(check.Tripped, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
+		calm(trial(plan.KindCalm, "status=200&for=calm", "that it is closed before, and when it looks", b.Every), b),
+		trial(plan.KindTripping, "status=500&for=tripping", "when the breaker trips", fails),
+		trial(plan.KindTripped, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
 	}
 }
 

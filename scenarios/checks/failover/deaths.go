@@ -51,9 +51,9 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 	if len(mortal) == 0 || len(up) < 2 && cfg.Balancer != "haproxy" {
 		return nil
 	}
-	t := check.Trial{Kind: check.Deaths, Shows: shows, Load: plan.Phase{Rate: deathRate, Concurrency: 512, Count: 1}}
+	t := check.Trial{Kind: plan.KindDeaths, Shows: shows, Load: plan.Phase{Rate: deathRate, Concurrency: 512, Count: 1}}
 	if cfg.Balancer != "nginx" && sharesEarlier(cfg, name) {
-		t.Kind += " of " + name
+		t.About = "of " + name
 	}
 	if check.AsksItself(cfg, name) {
 		t.Load.Rate = apartRate

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/lbproof/lbproof/internal/model"
-	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // A pool whose servers are those of another, too, has them die in a phase of its own, so that their attempts are its.
@@ -18,7 +18,7 @@ func TestDeathsOfSharedServers(t *testing.T) {
 		}
 		return all
 	}
-	f := func(balancer, pool, kind string) {
+	f := func(balancer, pool, title string) {
 		t.Helper()
 		cfg := model.Config{
 			Balancer: balancer, Listeners: []model.Listener{{Port: 80}},
@@ -30,17 +30,17 @@ func TestDeathsOfSharedServers(t *testing.T) {
 			},
 		}
 		all := deathTrials(cfg, pool, "", func(model.Server) bool { return true })
-		if kind == "" {
+		if title == "" {
 			assert.Empty(t, all)
 			return
 		}
 		if assert.Len(t, all, 1) {
-			assert.Equal(t, kind, all[0].Kind)
-			assert.Equal(t, check.Order(check.Deaths), check.Order(kind))
+			assert.Equal(t, title, all[0].Kind.Title(all[0].About))
+			assert.Equal(t, plan.KindDeaths, all[0].Kind)
 		}
 	}
-	f("haproxy", "api", check.Deaths)
-	f("haproxy", "web", check.Deaths)
+	f("haproxy", "api", "deaths")
+	f("haproxy", "web", "deaths")
 	f("haproxy", "ws", "deaths of ws")
 	f("nginx", "ws", "")
 }

@@ -36,7 +36,7 @@ func forsakenTrials(cfg model.Config, pool model.Pool, p model.Passive, cpus int
 		return nil
 	}
 	t := check.Trial{
-		Kind: check.Forsaken, Lasts: lasts, Shows: "how often a dead backup is asked, and when it is tried again",
+		Kind: plan.KindNobodyLeft, Lasts: lasts, Shows: "how often a dead backup is asked, and when it is tried again",
 		Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}, Clients: plan.Clients{Count: 16, Addresses: true}}, // so that every worker has some
 	}
 	for _, s := range pool.Servers {
@@ -66,7 +66,7 @@ func judgeForsaken(h history.History, pool model.Pool, p model.Passive) check.Fi
 	var wrong check.Examples
 	deaths := 0
 	for _, e := range outage.EveryEpisode(h, pool, outage.Refusing...) {
-		if !e.Server.Backup || !alike(e.Server, p) || e.Rate == 0 || h.Plan.Phases[e.Mark.Event.Phase].Name != check.Forsaken {
+		if !e.Server.Backup || !alike(e.Server, p) || e.Rate == 0 || h.Plan.Phases[e.Mark.Event.Phase].Kind != plan.KindNobodyLeft {
 			continue
 		}
 		next := time.Duration(math.Log(1000) * float64(states) * e.Share / e.Rate * float64(time.Second)) // until every state is asked again

@@ -116,7 +116,7 @@ const (
 )
 
 func reloadTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	t := check.Trial{Kind: check.Reloaded + " " + claim.ID, Reload: reloadAt, Shows: "a request that a takeover loses or repeats"}
+	t := check.Trial{Kind: plan.KindReload, About: claim.ID, Reload: reloadAt, Shows: "a request that a takeover loses or repeats"}
 	for _, r := range check.ProxiedRoutes(cfg) {
 		if request, ok := check.WishingRequest(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Load.Requests) < check.Shown {
 			t.Load.Requests = append(t.Load.Requests, request)

@@ -56,12 +56,12 @@ func resolveTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	if _, err := netip.ParseAddr(last.Host); err == nil {
 		return nil
 	}
-	kind, rate := check.Elsewhere, float64(movedRate)
+	about, rate := "", float64(movedRate)
 	if len(up) == 1 {
-		kind, rate = check.Elsewhere+" of a server that is alone", aloneRate
+		about, rate = "of a server that is alone", aloneRate
 	}
 	return []check.Trial{{
-		Kind: kind, Move: last.Host, Moved: outage.ReturnsWithin(last) + movedFor, Shows: "whether the names of servers are looked up again",
+		Kind: plan.KindMoves, About: about, Move: last.Host, Moved: outage.ReturnsWithin(last) + movedFor, Shows: "whether the names of servers are looked up again",
 		Load: plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
 	}}
 }

@@ -322,9 +322,9 @@ func retryQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 				request.Method = method
 				want := check.Reply{Given: []int{code}, Backend: true, Arrives: [2]int{1, 1}}
 				again := r.Retry.Attempts != 1 && len(pool.Servers) > 1 && onStatus(cfg, r.Retry, code) && (method == "GET" || r.Retry.AnyMethod)
-				kind := check.Spoilt
+				kind := plan.KindFailures
 				if again {
-					kind = check.Spread
+					kind = plan.KindErrors
 					want.Arrives = [2]int{2, max(2, r.Retry.Attempts, len(pool.Servers))}
 				}
 				asked = append(asked, check.Question{Why: fmt.Sprintf("a backend answers a %s with %d", method, code), Kind: kind, Ask: request, Want: want})

@@ -50,7 +50,7 @@ func TestInVain(t *testing.T) {
 	route := model.Route{Path: "/", Port: 80, Pool: "p", Fallback: true}
 	p := plan.Plan{
 		Config: model.Config{Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{route}},
-		Phases: []plan.Phase{{Name: check.Backups, Count: 200, Requests: []plan.Request{{Path: "/", Port: 80}}}},
+		Phases: []plan.Phase{{Kind: plan.KindBackups, Count: 200, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	kill := func(host string, at, ended time.Duration) history.Mark {
 		return history.Mark{Event: plan.Event{Fault: "kill", Target: host}, Ordered: at, Before: at, From: at, Ended: ended, To: ended}

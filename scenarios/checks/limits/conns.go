@@ -52,7 +52,7 @@ func connsTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 		return nil
 	}
 	most := 0
-	t := check.Trial{Kind: check.Crowd + " " + pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
+	t := check.Trial{Kind: plan.KindCrowd, About: pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
 	limited := slices.DeleteFunc(outage.Overflow(cfg, pool), func(s model.Server) bool { return s.Conns == nil || s.Conns.Value == 0 })
 	for _, s := range append(check.Rotation(pool), limited...) {
 		if s.Conns == nil || s.Conns.Value == 0 || s.Conns.Value > mostCrowd {

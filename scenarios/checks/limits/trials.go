@@ -40,7 +40,7 @@ func limitTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 		return nil
 	}
 	r, l := g.Routes[i], g.What
-	t := check.Trial{Kind: check.Overload + " " + claim.ID, Load: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}}}
+	t := check.Trial{Kind: plan.KindOverload, About: claim.ID, Load: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}}}
 	if check.IsAddressKey(l.Key) { // who believes what clients say of themselves does not limit them
 		t.Load.Clients = plan.Clients{Count: askers, Addresses: true}
 		t.Load.Keys = plan.Keys{Header: "X-Forwarded-For", Values: []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}}
@@ -67,13 +67,13 @@ func limitTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 	if t.Apart = l.Law != model.TokenBucket && !slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return !check.IsAddressKey(o.Key) }); t.Apart {
 		what = fmt.Sprintf("by address %s for %s", perSecond(rate), units.Span(lasts))
 	}
-	t.Kind = check.Overload + " " + what
+	t.About = what
 	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
 	if l.Law != model.LeakyBucket || l.Delay >= 0 {
 		return []check.Trial{t}
 	}
 	again := t
-	again.Kind, again.Reload, again.Shows = check.Reloaded+" "+what, lasts/2, "buckets that a reload fills, of "+claim.Subject
+	again.Kind, again.Reload, again.Shows = plan.KindReload, lasts/2, "buckets that a reload fills, of "+claim.Subject
 	again.Load.Requests = slices.Clone(t.Load.Requests)
 	again.Load.Fresh, again.Load.Rate, again.Load.Count = true, rate, int(rate*lasts.Seconds())
 	if again.Load.Clients.Addresses {
@@ -121,7 +121,7 @@ func crowdTrial(cfg model.Config, t check.Trial, r model.Route, l model.Limit) [
 		return []check.Trial{t}
 	}
 	one := t
-	one.Kind, one.Shows = t.Kind+" by HTTP/2 streams", "the same where all requests come over one connection"
+	one.About, one.Shows = t.About+" by HTTP/2 streams", "the same where all requests come over one connection"
 	one.Load.Requests = slices.Clone(t.Load.Requests)
 	one.Load.Engine, one.Load.Clients, one.Load.Keys, one.Load.Count, one.Load.Concurrency = plan.Vegeta, plan.Clients{}, plan.Keys{}, each, each
 	return []check.Trial{t, one}

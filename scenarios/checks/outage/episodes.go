@@ -7,6 +7,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
@@ -23,7 +24,7 @@ func TrafficEnd(h history.History) time.Duration {
 func Episodes(h history.History, pool model.Pool, kinds ...string) []*Episode {
 	return slices.DeleteFunc(EveryEpisode(h, pool, kinds...), func(e *Episode) bool {
 		phase := e.Mark.Event.Phase
-		return phase < len(h.Plan.Phases) && slices.Contains([]string{check.Backups, check.Forsaken}, h.Plan.Phases[phase].Name)
+		return phase < len(h.Plan.Phases) && slices.Contains([]plan.Kind{plan.KindBackups, plan.KindNobodyLeft}, h.Plan.Phases[phase].Kind)
 	})
 }
 

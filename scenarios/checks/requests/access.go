@@ -64,7 +64,7 @@ func accessQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 			request.Header["Host"] = host
 		}
 		if r.Internal {
-			return []check.Question{{Why: "from outside", Kind: check.Asked, Ask: request, Want: check.Reply{Codes: []int{404}, Own: true}}}, ""
+			return []check.Question{{Why: "from outside", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Codes: []int{404}, Own: true}}}, ""
 		}
 		forge := request
 		forge.Header = maps.Clone(request.Header)
@@ -74,11 +74,11 @@ func accessQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 			delete(forge.Header, "Host")
 		}
 		want := check.Reply{Not: 403, Access: r.Access}
-		asked = []check.Question{{Why: "from the worker's address", Kind: check.Asked, Ask: request, Want: want}, {Why: "with forged addresses in its header", Kind: check.Asked, Ask: forge, Want: want}}
+		asked = []check.Question{{Why: "from the worker's address", Kind: plan.KindQuestions, Ask: request, Want: want}, {Why: "with forged addresses in its header", Kind: plan.KindQuestions, Ask: forge, Want: want}}
 		ask := func(why, from string) {
 			inside, reply := request, want
 			inside.From, reply.From = from, from
-			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: inside, Want: reply})
+			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: inside, Want: reply})
 		}
 		ask("from the balancer's own host", "127.0.0.1")
 		for _, a := range r.Access {

@@ -46,7 +46,7 @@ func authQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		ask := func(why, says string, want check.Reply) {
 			request, _ := check.WishingRequest(cfg, r, says)
-			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
 		}
 		switch {
 		case strings.HasPrefix(r.Auth.By, "http"):

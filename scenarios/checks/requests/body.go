@@ -57,13 +57,13 @@ func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 		request.Method = "POST"
 		if limit == 0 {
 			request.Size = 4 << 20
-			asked = append(asked, check.Question{Why: "4 MiB", Kind: check.Asked, Ask: request, Want: check.Reply{Not: 413}})
+			asked = append(asked, check.Question{Why: "4 MiB", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Not: 413}})
 			continue
 		}
 		request.Size = limit
-		asked = append(asked, check.Question{Why: "as large as allowed", Kind: check.Asked, Ask: request, Want: check.Reply{Not: 413}})
+		asked = append(asked, check.Question{Why: "as large as allowed", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Not: 413}})
 		request.Size++
-		asked = append(asked, check.Question{Why: "a byte larger", Kind: check.Asked, Ask: request, Want: check.Reply{Codes: []int{413}, Own: true}})
+		asked = append(asked, check.Question{Why: "a byte larger", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Codes: []int{413}, Own: true}})
 	}
 	return asked, ""
 }

@@ -60,7 +60,7 @@ func compressionQuestions(cfg model.Config, claim plan.Claim) (asked []check.Que
 					want.Some = []string{"Vary"}
 				}
 			}
-			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
 		}
 		ask(fmt.Sprintf("%d bytes of %s", least, listed), "gzip", listed, least, true)
 		ask("for a client that accepts no gzip", "identity", listed, 2*least, false)

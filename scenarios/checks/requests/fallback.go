@@ -80,12 +80,12 @@ func fallbackQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 			if len(asked) >= 6 || !f.Backend && code == 504 {
 				continue
 			}
-			kind := check.Asked
+			kind := plan.KindQuestions
 			switch {
 			case says == "cut":
-				kind = check.Severed
+				kind = plan.KindBroken
 			case code >= 500:
-				kind = check.Spoilt
+				kind = plan.KindFailures
 			}
 			pool, _ := cfg.Pool(r.Pool) // and not the fallback's servers
 			var hosts []string

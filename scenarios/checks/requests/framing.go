@@ -57,7 +57,7 @@ func framingQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questio
 			for i := 0; i < len(fields); i += 2 {
 				request.Header[fields[i]] = fields[i+1]
 			}
-			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: check.Reply{Instead: alone}})
+			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Instead: alone}})
 		}
 		whole, short := "0\r\n\r\n"+second, fmt.Sprintf("%x\r\n", len(second))
 		ask("chunks that end before the Content-Length", whole, "Transfer-Encoding", "chunked", "Content-Length", strconv.Itoa(len(whole)))

@@ -52,7 +52,7 @@ func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 		if to, known := location(r, request); known {
 			want.Has, want.Some = map[string][]string{"Location": {to}}, nil
 		}
-		asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
 	}
 	if host == "" {
 		host = plan.AnyHost

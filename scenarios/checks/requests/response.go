@@ -18,7 +18,7 @@ var Response = check.Check{
 		"once each.",
 	Law:       "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
 	Questions: responseQuestions,
-	Beside:    check.Waited,
+	Beside:    plan.KindWaits,
 	Claims:    responseClaims,
 }
 
@@ -49,43 +49,43 @@ func responseQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool { return h.Pos == claim.Pos && h.Name == name })
 	}
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		ask := func(why, kind, method, says string, code int, mine bool, edit func(*plan.Request)) {
+		ask := func(why string, kind plan.Kind, method, says string, code int, mine bool, edit func(*plan.Request)) {
 			request, _ := check.WishingRequest(cfg, r, says)
 			request.Method = method
 			if edit != nil {
 				edit(&request)
 			}
 			want := carries(r, request, name, code, mine)
-			if kind == check.Severed {
+			if kind == plan.KindBroken {
 				want.Given = append(want.Given, 503) // after several attempts, with HAProxy
 			}
 			asked = append(asked, check.Question{Why: why, Kind: kind, Ask: request, Want: want})
 		}
 		if r.Answer != nil {
-			ask(fmt.Sprintf("the balancer's own %d", r.Answer.Code), check.Asked, "GET", "", r.Answer.Code, true, nil)
+			ask(fmt.Sprintf("the balancer's own %d", r.Answer.Code), plan.KindQuestions, "GET", "", r.Answer.Code, true, nil)
 		}
 		if r.Own != nil {
-			ask("a page of the balancer's own", check.Asked, "GET", "", 200, true, nil)
+			ask("a page of the balancer's own", plan.KindQuestions, "GET", "", 200, true, nil)
 		}
 		if request, _ := check.WishingRequest(cfg, r, ""); r.Pool == "" || request.Header["Upgrade"] != "" {
 			continue
 		}
 		for _, code := range []int{200, 301, 404} {
-			ask(fmt.Sprintf("a backend's %d", code), check.Asked, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
+			ask(fmt.Sprintf("a backend's %d", code), plan.KindQuestions, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
 		}
 		if limit := r.MaxBody; limit != nil && limit.Value > 0 && limit.Value < largest {
-			ask("the balancer's 413", check.Asked, "POST", "", 413, true, func(q *plan.Request) { q.Size = limit.Value + 1 })
+			ask("the balancer's 413", plan.KindQuestions, "POST", "", 413, true, func(q *plan.Request) { q.Size = limit.Value + 1 })
 		}
 		for _, l := range r.Limits {
 			if l.Law != model.InFlight && l.Rate > 0 && l.Rate <= 200 && check.AdmittedAtOnce(l) <= 200 && check.IsAddressKey(l.Key) && !l.DryRun {
-				ask(fmt.Sprintf("the limit's %d", l.Status), check.Refused, "GET", "status=200&for=refusals", l.Status, true, nil)
+				ask(fmt.Sprintf("the limit's %d", l.Status), plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
 				break
 			}
 		}
-		ask("a backend's 500", check.Spoilt, "POST", "status=500", 500, false, nil)
-		ask("the balancer's 502", check.Severed, "POST", "cut", 502, true, nil)
+		ask("a backend's 500", plan.KindFailures, "POST", "status=500", 500, false, nil)
+		ask("the balancer's 502", plan.KindBroken, "POST", "cut", 502, true, nil)
 		if request, ok := unanswered(cfg, r); ok {
-			asked = append(asked, check.Question{Why: "the balancer's 504", Kind: check.Waited, Ask: request, Want: carries(r, request, name, 504, true)})
+			asked = append(asked, check.Question{Why: "the balancer's 504", Kind: plan.KindWaits, Ask: request, Want: carries(r, request, name, 504, true)})
 		}
 	}
 	return asked, ""

@@ -32,7 +32,7 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 		assert.Empty(t, cannot)
 		i := slices.IndexFunc(asked, func(q check.Question) bool { return slices.Equal(q.Want.Given, []int{504}) })
 		if assert.Equal(t, asks, i >= 0) && asks {
-			assert.Equal(t, check.Waited, asked[i].Kind)
+			assert.Equal(t, plan.KindWaits, asked[i].Kind)
 			assert.Contains(t, asked[i].Want.Has, "X-A")
 			assert.Equal(t, values, asked[i].Want.Has["X-A"])
 			waits, _ := timeoutQuestions(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: map[string]float64{"after_s": 5}})

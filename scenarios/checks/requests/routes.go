@@ -74,7 +74,7 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 	if !ok {
 		return nil, ""
 	}
-	asked = append(asked, check.Question{Why: "inside", Kind: check.Asked, Ask: inside, Want: check.Reply{Pool: r.Pool, Codes: []int{200, 101}}})
+	asked = append(asked, check.Question{Why: "inside", Kind: plan.KindQuestions, Ask: inside, Want: check.Reply{Pool: r.Pool, Codes: []int{200, 101}}})
 	ask := func(why, path, host string) {
 		request := inside
 		request.Path, request.Header = path, maps.Clone(inside.Header)
@@ -82,7 +82,7 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 			request.Header["Host"] = host
 		}
 		if want, known := taken(cfg, request); known && path != "" {
-			asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: want})
+			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
 		}
 	}
 	if len(r.When) > 0 {
@@ -90,7 +90,7 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 		outside.Header = maps.Clone(inside.Header)
 		if check.MissCondition(r.When[0], &outside) {
 			if want, known := taken(cfg, outside); known {
-				asked = append(asked, check.Question{Why: "where " + r.When[0] + " does not hold", Kind: check.Asked, Ask: outside, Want: want})
+				asked = append(asked, check.Question{Why: "where " + r.When[0] + " does not hold", Kind: plan.KindQuestions, Ask: outside, Want: want})
 			}
 		}
 		return asked, ""

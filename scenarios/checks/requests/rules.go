@@ -64,8 +64,8 @@ func conditionQuestions(cfg model.Config, r model.Route, i int) []check.Question
 		return nil
 	}
 	return []check.Question{
-		{Why: "it meets " + rule.When, Kind: check.Asked, Ask: met, Want: check.Reply{Codes: []int{rule.Code}, Own: true}},
-		{Why: "it does not meet " + rule.When, Kind: check.Asked, Ask: missed, Want: check.Reply{Not: rule.Code}},
+		{Why: "it meets " + rule.When, Kind: plan.KindQuestions, Ask: met, Want: check.Reply{Codes: []int{rule.Code}, Own: true}},
+		{Why: "it does not meet " + rule.When, Kind: plan.KindQuestions, Ask: missed, Want: check.Reply{Not: rule.Code}},
 	}
 }
 
@@ -74,7 +74,7 @@ func conditionQuestions(cfg model.Config, r model.Route, i int) []check.Question
 func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (asked []check.Question) {
 	if by, ok := check.AskingRoute(cfg, r); ok {
 		request, _ := check.WishingRequest(cfg, by, "")
-		return []check.Question{{Why: "what the service is asked", Kind: check.Asked, Ask: request, Want: check.Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}}}
+		return []check.Question{{Why: "what the service is asked", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}}}
 	}
 	request, ok := check.WishingRequest(cfg, r, "")
 	if !ok || check.AsksBackend(r) {
@@ -91,7 +91,7 @@ func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (a
 		if route, ok := cfg.Route(request.Port, request.Header["Host"], path); ok && route.Key() == r.Key() {
 			one := request
 			one.Path = path
-			asked = append(asked, check.Question{Why: "what a backend sees of " + path, Kind: check.Asked, Ask: one, Want: check.Reply{Codes: []int{200}, Paths: []string{r.Seen(path)}}})
+			asked = append(asked, check.Question{Why: "what a backend sees of " + path, Kind: plan.KindQuestions, Ask: one, Want: check.Reply{Codes: []int{200}, Paths: []string{r.Seen(path)}}})
 		}
 	}
 	return asked

@@ -109,7 +109,7 @@ func timeoutTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	lasts := vanishTime + time.Duration(n)*t.After + late
 	rate := max(vanishedRate, 3*check.Often/unnoticed(pool, t).Seconds())
 	trial := check.Trial{
-		Kind: check.Vanished, Shows: "when the balancer gives up a connection",
+		Kind: plan.KindVanished, Shows: "when the balancer gives up a connection",
 		Load: plan.Phase{Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.Grace, Requests: []plan.Request{request}},
 	}
 	for _, s := range pool.Servers {
@@ -177,7 +177,7 @@ func (w *waiting) ask(says string, silent plan.Silence, edit func(*plan.Request)
 	if edit != nil {
 		edit(&request)
 	}
-	w.asked = append(w.asked, check.Question{Why: "somebody says nothing for " + units.Span(w.limit.After), Kind: check.Waited, Ask: request, Want: want})
+	w.asked = append(w.asked, check.Question{Why: "somebody says nothing for " + units.Span(w.limit.After), Kind: plan.KindWaits, Ask: request, Want: want})
 }
 
 // forServers has a backend answer late, or read nothing. POST is not tried elsewhere.
@@ -237,7 +237,7 @@ func (w *waiting) forService() (cannot string) {
 		code int
 	}{{w.limit.After * 3 / 4, 200}, {w.limit.After * 3 / 2, 500}} {
 		request, _, _ := way(w.cfg, w.route, fmt.Sprintf("delay=%s", late.by))
-		w.asked = append(w.asked, check.Question{Why: "the service takes " + units.Span(late.by), Kind: check.Waited, Ask: request, Want: check.Reply{Codes: []int{late.code}}})
+		w.asked = append(w.asked, check.Question{Why: "the service takes " + units.Span(late.by), Kind: plan.KindWaits, Ask: request, Want: check.Reply{Codes: []int{late.code}}})
 	}
 	return ""
 }

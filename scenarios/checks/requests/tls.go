@@ -110,7 +110,7 @@ func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 	ask := func(why string, shake plan.Shake, want map[string]string) {
 		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: check.Wish(""), Shake: &shake}
 		request.Header["Host"] = host
-		asked = append(asked, check.Question{Why: why, Kind: check.Asked, Ask: request, Want: check.Reply{Shake: want}})
+		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Shake: want}})
 	}
 	switch detail {
 	case "h2":

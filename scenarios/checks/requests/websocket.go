@@ -35,7 +35,7 @@ func websocketQuestions(cfg model.Config, claim plan.Claim) (asked []check.Quest
 	shares := func(r model.Route) bool { return r.Upgrade != nil && r.Upgrade.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		request, _ := check.WishingRequest(cfg, r, "")
-		asked = append(asked, check.Question{Why: "a handshake, and a message that comes back", Kind: check.Asked, Ask: check.Upgrade(request), Want: check.Reply{Codes: []int{101}, Pool: r.Pool}})
+		asked = append(asked, check.Question{Why: "a handshake, and a message that comes back", Kind: plan.KindQuestions, Ask: check.Upgrade(request), Want: check.Reply{Codes: []int{101}, Pool: r.Pool}})
 	}
 	return asked, ""
 }

@@ -80,7 +80,7 @@ func logQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 			if request.Path += "?" + mark; strings.Count(request.Path, "?") > 1 {
 				request.Path = strings.Replace(request.Path, "?"+mark, "&"+mark, 1)
 			}
-			asked = append(asked, check.Question{Why: "a request with the mark " + mark, Kind: check.Asked, Ask: request})
+			asked = append(asked, check.Question{Why: "a request with the mark " + mark, Kind: plan.KindQuestions, Ask: request})
 		}
 	}
 	return asked, ""

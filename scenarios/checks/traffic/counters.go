@@ -140,7 +140,7 @@ func counterTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	if !ok {
 		return nil
 	}
-	t := check.Trial{Kind: check.Counted + " " + claim.ID, Shows: "a request that " + claim.Subject + " does not count, or counts twice"}
+	t := check.Trial{Kind: plan.KindCounters, About: claim.ID, Shows: "a request that " + claim.Subject + " does not count, or counts twice"}
 	t.Load = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
 	for i := range between {
 		for _, to := range check.ProxiedRoutes(cfg) {
@@ -164,7 +164,7 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 	var wrong check.Examples
 	var unread string
 	for hit := range h.Hits {
-		if l := h.Plan.Phases[hit.Load]; l.Name != check.Counted+" "+claim.ID || hit.Err == history.Tester {
+		if l := h.Plan.Phases[hit.Load]; l.Kind != plan.KindCounters || l.About != claim.ID || hit.Err == history.Tester {
 			continue
 		}
 		if j := find(hit.Seq); j == nil || !j.Request.Keep {

@@ -85,7 +85,7 @@ func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 			count = max(count, n)
 		}
 		return []check.Trial{{
-			Kind: check.Kept, Load: plan.Phase{Count: count, Concurrency: 1, Requests: []plan.Request{request}},
+			Kind: plan.KindConnections, Load: plan.Phase{Count: count, Concurrency: 1, Requests: []plan.Request{request}},
 			Shows: "a connection for each request, where they are kept, and one kept, where they are not",
 		}}
 	}
