@@ -54,8 +54,10 @@ var rooms = map[string]room{
 	// An Event in. A Node is what it needs of one; agents and services are told what to do.
 	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan"),
 
-	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/source"),                    // a file in, a Config out
-	"reports":   pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report"), // a Report in, text out
+	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/source"), // a file in, a Config out
+	// What the tests of balancers share; no program imports it.
+	"lbconfigs/balancertest": acts("internal/model", "internal/plan", "lbconfigs", "scenarios/checks"),
+	"reports":                pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report"), // a Report in, text out
 
 	// A History in, Findings out. The table of checks sees the families, and no family sees another or the table.
 	"scenarios/checks": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats", "internal/units",

@@ -31,6 +31,7 @@ var haproxy = Balancer{
 	Parse:   parseHAProxy,
 	Unknown: model.Rejected,
 	Spec:    haproxySpec,
+	Edits:   haproxyEdits,
 }
 
 // haproxySections are the words that begin a section.

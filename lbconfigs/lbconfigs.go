@@ -32,6 +32,8 @@ type Balancer struct {
 	Unknown model.Effect
 	// Spec is the node that runs the configuration; its ports and its needs are filled in by Specs.
 	Spec func(model.Config) plan.Spec
+	// Edits are how its lines are changed so that they promise something else.
+	Edits Edits
 }
 
 // All is every balancer that can be read.
@@ -70,7 +72,7 @@ func Names() []string {
 // Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
 // whose it is; where it is empty, that is seen from what stands in it.
 func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
-	fsys = &kept{FS: fsys, texts: map[string][]byte{}}
+	fsys = keep(fsys)
 	if !isDir(fsys, name) {
 		b, err := detect(fsys, name, balancer)
 		if err != nil {
@@ -154,6 +156,14 @@ func detect(fsys fs.FS, name, balancer string) (Balancer, error) {
 		}
 	}
 	return Balancer{}, fmt.Errorf("%s: it cannot be told which balancer this is for: say so with --balancer", name)
+}
+
+// IsDocument reports whether a YAML document reads like a file of a balancer whose configurations are YAML.
+func IsDocument(text string) bool {
+	return slices.ContainsFunc(All, func(b Balancer) bool {
+		documents := slices.ContainsFunc(b.Main, func(name string) bool { return path.Ext(name) == ".yaml" })
+		return documents && b.Owns(text)
+	})
 }
 
 // hasWord says whether a line of the text begins with one of the words, comments aside.

@@ -2,17 +2,14 @@ package lbconfigs_test
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,6 +18,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/lbconfigs/balancertest"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
@@ -294,54 +292,13 @@ func TestDetect(t *testing.T) {
 	f(fstest.MapFS{"etc/other": nginx}, "etc", "", "")
 }
 
-// No input makes a reader panic, hang or open what was not given to it, and what it accepts can be handed on.
-func fuzz(f *testing.F, balancer, name string) {
-	_ = fs.WalkDir(lbconfigs.BuiltIn, balancer, func(file string, d fs.DirEntry, _ error) error {
-		if !d.IsDir() {
-			text, _ := fs.ReadFile(lbconfigs.BuiltIn, file)
-			f.Add(text)
-		}
-		return nil
-	})
-	f.Fuzz(func(t *testing.T, content []byte) {
-		fsys := only{name: name, inner: fstest.MapFS{name: {Data: content}}}
-		began := time.Now()
-		cfg, err := lbconfigs.Read(fsys, name, balancer)
-		if err != nil {
-			require.Contains(t, err.Error(), name)
-			return
-		}
-		claims := checks.Claims(cfg)
-		lbconfigs.CountLines(cfg, claims)
-		for _, c := range claims {
-			require.NotEmpty(t, c.Pos.File, c.ID)
-		}
-		_, _ = lbconfigs.Specs(cfg)
-		_, _ = cfg.Route(80, "a.example", "/api/x")
-		require.Less(t, time.Since(began), 10*time.Second)
-	})
-}
+func FuzzNginx(f *testing.F) { balancertest.Fuzz(f, "nginx", "nginx.conf") }
 
-// only is a file system with nothing outside it: asking for a path that leads out of it is answered, never followed.
-type only struct {
-	name  string
-	inner fstest.MapFS
-}
+func FuzzHAProxy(f *testing.F) { balancertest.Fuzz(f, "haproxy", "haproxy.cfg") }
 
-func (o only) Open(name string) (fs.File, error) {
-	if path.Clean(name) != o.name && path.Clean(name) != "." {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("outside")}
-	}
-	return o.inner.Open(path.Clean(name))
-}
+func FuzzTraefik(f *testing.F) { balancertest.Fuzz(f, "traefik", "traefik.yaml") }
 
-func FuzzNginx(f *testing.F) { fuzz(f, "nginx", "nginx.conf") }
-
-func FuzzHAProxy(f *testing.F) { fuzz(f, "haproxy", "haproxy.cfg") }
-
-func FuzzTraefik(f *testing.F) { fuzz(f, "traefik", "traefik.yaml") }
-
-func FuzzTraefikTOML(f *testing.F) { fuzz(f, "traefik", "traefik.toml") }
+func FuzzTraefikTOML(f *testing.F) { balancertest.Fuzz(f, "traefik", "traefik.toml") }
 
 // Where no backend can stand is told with file and line, before anything starts.
 func TestUnplaceable(t *testing.T) {

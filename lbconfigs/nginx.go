@@ -33,6 +33,7 @@ var nginx = Balancer{
 	Parse:   parseNginx,
 	Unknown: model.Rejected,
 	Spec:    nginxSpec,
+	Edits:   nginxEdits,
 }
 
 func nginxSpec(cfg model.Config) plan.Spec {

@@ -13,12 +13,11 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 )
 
-// Largest is the size, in bytes, of the largest file that is read; together is that of all files of a configuration. Configurations of
-// thousands of servers are smaller.
-const (
-	Largest  = 4 << 20
-	together = 32 << 20
-)
+// Largest is the size, in bytes, of the largest configuration file that is read. Configurations of thousands of servers are smaller.
+const Largest = 4 << 20
+
+// together is the size, in bytes, of all files of a configuration.
+const together = 32 << 20
 
 // readText reads a configuration file and refuses what is no text, with the line.
 func readText(fsys fs.FS, name string) ([]byte, error) {
@@ -39,6 +38,9 @@ type kept struct {
 	texts map[string][]byte
 	size  int64
 }
+
+// keep gives a file system that reads each file of fsys once.
+func keep(fsys fs.FS) fs.FS { return &kept{FS: fsys, texts: map[string][]byte{}} }
 
 // ReadFile is fs.ReadFileFS's.
 func (k *kept) ReadFile(name string) ([]byte, error) {

@@ -23,14 +23,15 @@ var traefik = Balancer{
 	Name:    "traefik",
 	Doc:     "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, else built from the Go module proxy",
 	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
-	Owns:    IsTraefik,
+	Owns:    isTraefik,
 	Parse:   parseTraefik,
 	Unknown: model.Differs,
 	Spec:    traefikSpec,
+	Edits:   traefikEdits,
 }
 
-// IsTraefik says whether a document reads like a file of Traefik's.
-func IsTraefik(text string) bool {
+// isTraefik says whether a document reads like a file of Traefik's.
+func isTraefik(text string) bool {
 	return hasWord(text, "entryPoints:", "[entryPoints", "providers:", "[providers", "http:", "[http.", "[http]", "certificatesResolvers:", "tcp:", "[tcp") &&
 		!hasWord(text, "upstream ", "server {", "frontend ")
 }

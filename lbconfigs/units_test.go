@@ -15,10 +15,10 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-func TestTimes(t *testing.T) {
-	f := func(read func(string) (time.Duration, error), text string, want time.Duration) {
+func TestNginxTimes(t *testing.T) {
+	f := func(text string, want time.Duration) {
 		t.Helper()
-		got, err := read(text)
+		got, err := nginxTime(text)
 		if want < 0 {
 			assert.Error(t, err, text)
 			return
@@ -26,19 +26,45 @@ func TestTimes(t *testing.T) {
 		assert.NoError(t, err, text)
 		assert.Equal(t, want, got, text)
 	}
-	f(nginxTime, "10", 10*time.Second)
-	f(nginxTime, "1h30m", 90*time.Minute)
-	f(nginxTime, "250ms", 250*time.Millisecond)
-	f(nginxTime, "1M", 30*24*time.Hour)
-	f(nginxTime, "", -1)
-	f(nginxTime, "soon", -1)
-	f(haproxyTime, "500", 500*time.Millisecond)
-	f(haproxyTime, "5s", 5*time.Second)
-	f(haproxyTime, "1d", 24*time.Hour)
-	f(haproxyTime, "5 s", -1)
-	f(traefikTime, "10", 10*time.Second)
-	f(traefikTime, "100ms", 100*time.Millisecond)
-	f(traefikTime, "x", -1)
+	f("10", 10*time.Second)
+	f("1h30m", 90*time.Minute)
+	f("250ms", 250*time.Millisecond)
+	f("1M", 30*24*time.Hour)
+	f("", -1)
+	f("soon", -1)
+}
+
+func TestHAProxyTimes(t *testing.T) {
+	f := func(text string, want time.Duration) {
+		t.Helper()
+		got, err := haproxyTime(text)
+		if want < 0 {
+			assert.Error(t, err, text)
+			return
+		}
+		assert.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+	}
+	f("500", 500*time.Millisecond)
+	f("5s", 5*time.Second)
+	f("1d", 24*time.Hour)
+	f("5 s", -1)
+}
+
+func TestTraefikTimes(t *testing.T) {
+	f := func(text string, want time.Duration) {
+		t.Helper()
+		got, err := traefikTime(text)
+		if want < 0 {
+			assert.Error(t, err, text)
+			return
+		}
+		assert.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+	}
+	f("10", 10*time.Second)
+	f("100ms", 100*time.Millisecond)
+	f("x", -1)
 }
 
 func TestSizes(t *testing.T) {

@@ -169,7 +169,7 @@ func isScenario(name string) bool {
 		return false
 	}
 	text, err := source.ReadFile(name, lbconfigs.Largest)
-	return err != nil || !lbconfigs.IsTraefik(string(text))
+	return err != nil || !lbconfigs.IsDocument(string(text))
 }
 
 func scenarioFile(name string, src input) (plan.Plan, error) {
