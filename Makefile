@@ -68,7 +68,8 @@ mutants: build ## run the real balancers with one line wrong in each, and see th
 
 .PHONY: fuzz
 fuzz: ## fuzz every configuration reader, the reader of answers and what shows foreign text, for a minute
-	for reader in Nginx HAProxy HAProxyWords Traefik TraefikTOML; do $(GO) test -run "^$$" -fuzz "Fuzz$$reader\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs || exit 1; done
+	for dir in nginx haproxy traefik; do for f in $$($(GO) test -list '^Fuzz' ./lbconfigs/$$dir | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs/$$dir || exit 1; done; done
 	$(GO) test -run '^$$' -fuzz FuzzAnswer -fuzztime 60s -fuzzminimizetime 10x ./internal/load
 	$(GO) test -run '^$$' -fuzz FuzzWriter -fuzztime 60s -fuzzminimizetime 10x ./internal/plain
 

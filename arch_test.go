@@ -54,9 +54,16 @@ var rooms = map[string]room{
 	// An Event in. A Node is what it needs of one; agents and services are told what to do.
 	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan"),
 
-	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/source"), // a file in, a Config out
+	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
+	// What readers share. plan: the Spec that runs a balancer.
+	"lbconfigs/reading": acts("internal/model", "internal/plan", "internal/source"),
+	"lbconfigs/nginx":   acts("internal/model", "internal/plan", "lbconfigs/reading"),
+	"lbconfigs/haproxy": acts("internal/model", "internal/plan", "lbconfigs/reading"),
+	"lbconfigs/traefik": acts("internal/model", "internal/plan", "lbconfigs/reading"),
+	// A Config and its claims in, changed files out.
+	"lbconfigs/mutations": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/reading"),
 	// What the tests of balancers share; no program imports it.
-	"lbconfigs/balancertest": acts("internal/model", "internal/plan", "lbconfigs", "scenarios/checks"),
+	"lbconfigs/balancertest": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/mutations", "scenarios/checks"),
 	"reports":                pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report"), // a Report in, text out
 
 	// A History in, Findings out. The table of checks sees the families, and no family sees another or the table.
@@ -91,7 +98,7 @@ var rooms = map[string]room{
 	"tools/peers": acts("internal/history", "internal/load", "internal/plan", "internal/folder"),
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report",
-		"internal/faults", "internal/folder", "internal/run", "internal/source", "internal/stack", "lbconfigs", "reports", "scenarios",
+		"internal/faults", "internal/folder", "internal/run", "internal/source", "internal/stack", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 

@@ -15,10 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
-	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/lbconfigs"
-	"github.com/lbproof/lbproof/lbconfigs/balancertest"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
@@ -77,94 +75,6 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// What each built-in configuration promises is kept in testdata/builtin.
-func TestBuiltIn(t *testing.T) {
-	for _, name := range lbconfigs.Names() {
-		t.Run(name, func(t *testing.T) {
-			got := said(lbconfigs.BuiltIn, name)
-			golden := filepath.Join("testdata", "builtin", strings.ReplaceAll(name, "/", "-")+".txt")
-			if *update {
-				require.NoError(t, os.WriteFile(golden, got.Data, 0o644))
-			}
-			want, err := os.ReadFile(golden)
-			require.NoError(t, err)
-			assert.Equal(t, "claims", got.Name, "%s", got.Data)
-			assert.Equal(t, string(want), string(got.Data))
-		})
-	}
-}
-
-// Whatever a configuration is made of, it is handed on byte for byte.
-func TestBuiltInIsKeptByteForByte(t *testing.T) {
-	for _, name := range lbconfigs.Names() {
-		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
-		require.NoError(t, err)
-		read := map[string]bool{}
-		for _, f := range cfg.Files {
-			want, err := fs.ReadFile(lbconfigs.BuiltIn, f.Name)
-			require.NoError(t, err)
-			assert.Equal(t, string(want), string(f.Content), f.Name)
-			read[f.Name] = true
-		}
-		_ = fs.WalkDir(lbconfigs.BuiltIn, name, func(file string, d fs.DirEntry, _ error) error {
-			assert.True(t, d.IsDir() || read[file], "%s is no part of %s", file, name)
-			return nil
-		})
-		specs, err := lbconfigs.Specs(cfg)
-		require.NoError(t, err, name)
-		assert.Len(t, specs[0].Files, len(cfg.Files), "every file of %s has a place of its own", name)
-	}
-}
-
-// Every line of a built-in configuration that a claim or a problem names is there, and is neither empty nor a comment.
-func TestLinesAreReal(t *testing.T) {
-	for _, name := range lbconfigs.Names() {
-		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
-		require.NoError(t, err)
-		lines := map[string][]string{}
-		for _, f := range cfg.Files {
-			lines[f.Name] = strings.Split(string(f.Content), "\n")
-		}
-		real := func(what string, p model.Pos) {
-			t.Helper()
-			if !assert.Contains(t, lines, p.File, "%s of %s", what, name) || p.Line == 0 {
-				return
-			}
-			if assert.LessOrEqual(t, p.Line, len(lines[p.File]), "%s: %s", p, what) {
-				text := strings.TrimSpace(lines[p.File][p.Line-1])
-				assert.NotEmpty(t, text, "%s: %s", p, what)
-				assert.False(t, strings.HasPrefix(text, "#"), "%s: %s is on a comment", p, what)
-			}
-		}
-		for _, c := range checks.Claims(cfg) {
-			real(c.ID, c.Pos)
-		}
-		for _, p := range cfg.Problems {
-			real(p.Text, p.Pos)
-		}
-		for _, u := range cfg.Unread {
-			real(u.Text, u.Pos)
-			assert.NotEmpty(t, u.Why)
-		}
-	}
-}
-
-// Two claims of a configuration never have the same id, and every claim's check is known.
-func TestClaimsHaveNames(t *testing.T) {
-	for _, name := range lbconfigs.Names() {
-		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
-		require.NoError(t, err)
-		seen := map[string]bool{}
-		for _, c := range checks.Claims(cfg) {
-			assert.False(t, seen[c.ID], "%s: %s twice", name, c.ID)
-			seen[c.ID] = true
-			_, err := checks.Find(c.Check)
-			assert.NoError(t, err)
-			assert.NotEmpty(t, c.Text)
-		}
-	}
-}
-
 // What cannot be a configuration is refused with file and line.
 func TestBadInput(t *testing.T) {
 	f := func(name, content, want string) {
@@ -198,29 +108,6 @@ func TestBadInput(t *testing.T) {
 	f("notes.txt", "hello\n", "notes.txt: it cannot be told which balancer this is for: say so with --balancer")
 }
 
-// Files that include one another again and again are bounded by what they stand for, and their reading by what they are.
-func TestIncludesOfIncludes(t *testing.T) {
-	f := func(want, last string, depth int, between string) {
-		t.Helper()
-		files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include 0.conf;\n}\n")}}
-		for i := range depth {
-			files[fmt.Sprintf("%d.conf", i)] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(between, "NEXT", fmt.Sprintf("%d.conf", i+1)))}
-		}
-		files[fmt.Sprintf("%d.conf", depth)] = &fstest.MapFile{Data: []byte(last)}
-		_, err := lbconfigs.Read(files, "nginx.conf", "")
-		if want == "" {
-			assert.NoError(t, err)
-			return
-		}
-		assert.ErrorContains(t, err, want)
-	}
-	const server = "server { location / { return 200; } }\n"
-	f("", server, 50, "include NEXT;\n")
-	f(".conf:2: with this there are more than 10000 includes", server, 40, "include NEXT;\ninclude NEXT;\n")
-	f(".conf:1: with this there are more than 1000000 directives", strings.Repeat("gzip on;\n", 100_000), 3, strings.Repeat("include NEXT; ", 10))
-	f(".conf:1: with this blocks are nested more than 64 deep", "return 200;", 70, "location / { include NEXT; }")
-}
-
 // A file of many files is as large as they are together.
 func TestSizeOfAllFiles(t *testing.T) {
 	files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include conf.d/*.conf;\n}\n")}}
@@ -229,31 +116,6 @@ func TestSizeOfAllFiles(t *testing.T) {
 	}
 	_, err := lbconfigs.Read(files, "nginx.conf", "")
 	assert.ErrorContains(t, err, "nginx.conf:3: include conf.d/*.conf: conf.d/8.conf: with it the configuration's files have more than 32 MiB together")
-}
-
-// A wildcard stands for no dot that a name begins with, as in nginx, and may stand for nothing.
-func TestWildcards(t *testing.T) {
-	read := func(include string) []string {
-		t.Helper()
-		cfg, err := lbconfigs.Read(fstest.MapFS{
-			"nginx.conf":       {Data: []byte("events {}\nhttp {\n  include " + include + ";\n}\n")},
-			"d/a/x.conf":       {Data: []byte("server { location / { return 200; } }")},
-			"d/b/x.conf":       {Data: []byte("server { location / { return 200; } }")},
-			"d/b/.#x.conf":     {Data: []byte("of an editor\x00")},
-			"d/not-a-dir.conf": {Data: []byte("server { location / { return 200; } }")},
-		}, "nginx.conf", "")
-		require.NoError(t, err)
-		var names []string
-		for _, f := range cfg.Files[1:] {
-			names = append(names, f.Name)
-		}
-		return names
-	}
-	assert.Equal(t, []string{"d/a/x.conf", "d/b/x.conf"}, read("d/*/*.conf"))
-	assert.Equal(t, []string{"d/b/x.conf"}, read("d/[b-z]/x.co?f"))
-	assert.Equal(t, []string{"d/not-a-dir.conf"}, read("/etc/nginx/d/*.conf"))
-	assert.Empty(t, read("none/*.conf"))
-	assert.Empty(t, read("d/none*"))
 }
 
 // laughs is a YAML document whose aliases stand for a thousand million parts.
@@ -290,50 +152,4 @@ func TestDetect(t *testing.T) {
 	f(fstest.MapFS{"etc/haproxy.cfg": haproxy, "etc/nginx.conf": nginx}, "etc", "haproxy", "haproxy")
 	f(fstest.MapFS{"etc/traefik.toml": {Data: []byte("[entryPoints.web]\naddress = ':80'\n")}}, "etc", "", "traefik")
 	f(fstest.MapFS{"etc/other": nginx}, "etc", "", "")
-}
-
-func FuzzNginx(f *testing.F) { balancertest.Fuzz(f, "nginx", "nginx.conf") }
-
-func FuzzHAProxy(f *testing.F) { balancertest.Fuzz(f, "haproxy", "haproxy.cfg") }
-
-func FuzzTraefik(f *testing.F) { balancertest.Fuzz(f, "traefik", "traefik.yaml") }
-
-func FuzzTraefikTOML(f *testing.F) { balancertest.Fuzz(f, "traefik", "traefik.toml") }
-
-// Where no backend can stand is told with file and line, before anything starts.
-func TestUnplaceable(t *testing.T) {
-	f := func(host, want string) {
-		t.Helper()
-		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte("backend b\n  server a " + host + ":80\n")}}, "haproxy.cfg", "")
-		require.NoError(t, err)
-		_, err = lbconfigs.Specs(cfg)
-		assert.ErrorContains(t, err, "haproxy.cfg:2: the upstream server "+want)
-	}
-	f("localhost", "localhost:80 is the balancer's own host")
-	f("LocalHost.", "LocalHost.:80 is the balancer's own host")
-	f("ip6-loopback", "ip6-loopback:80 is the balancer's own host")
-	f("10.1", "10.1:80 ends with a number and is no IPv4 address")
-	f("10.0.0.300", "10.0.0.300:80 ends with a number and is no IPv4 address")
-	f("0x7f", "0x7f:80 ends with a number and is no IPv4 address")
-	f("ipv6@back-01", `"ipv6@back-01" is neither a host's name nor an IPv4 address`)
-	f("abns@back-01", `"abns@back-01" is neither a host's name nor an IPv4 address`)
-}
-
-// A host is one node, however its name is spelled, and lbproof's own nodes are others.
-func TestNodesOfHosts(t *testing.T) {
-	f := func(config string, want ...string) {
-		t.Helper()
-		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(config)}}, "haproxy.cfg", "")
-		require.NoError(t, err)
-		specs, err := lbconfigs.Specs(cfg)
-		require.NoError(t, err)
-		var got []string
-		for _, s := range specs {
-			got = append(got, s.Name+" is "+s.Host()+" "+s.Hostname)
-		}
-		assert.Equal(t, want, got)
-	}
-	f("backend b\n  server a BACK-01:80\n  server b back-01.:81\n  server c Back-02.:80\n  server d 10.0.0.1:80\n", "haproxy@lbproof is haproxy.lbproof.internal haproxy",
-		"BACK-01 is back-01 ", "Back-02. is back-02 ", "10.0.0.1 is at-10-0-0-1.lbproof.internal ")
-	f("backend b\n  server a HAProxy:80\n", "haproxy@lbproof is haproxy.lbproof.internal ", "HAProxy is haproxy ")
 }

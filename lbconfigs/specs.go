@@ -3,12 +3,26 @@ package lbconfigs
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
+
+// numeric matches the end of a name that resolvers take for an address in one of its older forms: 10.1 is 10.0.0.1.
+var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)\.?$`)
+
+// loopbacks are the names of the balancer's own host that every container knows.
+var loopbacks = []string{"localhost", "ip6-localhost", "ip6-loopback"}
+
+// addressLike reports whether a host is neither a name nor an address in its usual form, and resolvers take it for an address.
+func addressLike(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && numeric.MatchString(host)
+}
 
 // Specs lists what a configuration needs to run: the balancer, a backend for each host that it names, and a helper for
 // each other service that it asks.
@@ -76,7 +90,7 @@ func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
 		if need.Kind != model.NeedHost {
 			continue
 		}
-		host, port, err := hostPort(need.Path, 80)
+		host, port, err := reading.SplitHostPort(need.Path, 80)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", need.Pos, need.Path, err)
 		}

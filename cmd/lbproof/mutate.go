@@ -26,7 +26,7 @@ import (
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/internal/stack"
-	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/lbconfigs/mutations"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/experiments"
@@ -127,7 +127,7 @@ func (m *mutator) open() error {
 		return nil
 	}
 	m.known = mutationsFile{Config: digest}
-	for _, change := range lbconfigs.Mutations(m.cfg, m.decided()) {
+	for _, change := range mutations.Of(m.cfg, m.decided()) {
 		if change.Claims = m.dependents(change); len(change.Claims) == 0 {
 			continue // it promises the same without
 		}
@@ -138,7 +138,7 @@ func (m *mutator) open() error {
 
 // dependents are the promises that somebody wrote and the changed file does not make at all, and those that it makes otherwise: of these the ones that
 // the line makes, if there are some.
-func (m *mutator) dependents(change lbconfigs.Mutation) []string {
+func (m *mutator) dependents(change mutations.Mutation) []string {
 	cfg, err := m.source.reread(m.name, change.Apply(m.cfg.Files))
 	if err != nil || slices.ContainsFunc(cfg.Problems, func(p model.Problem) bool { return p.Effect == model.Rejected }) {
 		return change.Claims
@@ -402,11 +402,11 @@ func (m *mutator) try(ctx context.Context, batch []int) error {
 }
 
 // change is mutation number i.
-func (m *mutator) change(i int) lbconfigs.Mutation {
+func (m *mutator) change(i int) mutations.Mutation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := m.known.Mutations[i]
-	return lbconfigs.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}
+	return mutations.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}
 }
 
 // decide says whether verdicts notice a mutation.

@@ -168,7 +168,7 @@ func isScenario(name string) bool {
 	if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" {
 		return false
 	}
-	text, err := source.ReadFile(name, lbconfigs.Largest)
+	text, err := source.ReadFile(name, source.Largest)
 	return err != nil || !lbconfigs.IsDocument(string(text))
 }
 

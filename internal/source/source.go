@@ -203,3 +203,6 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// Largest is the size, in bytes, of the largest configuration file that is read. Configurations of thousands of servers are smaller.
+const Largest = 4 << 20

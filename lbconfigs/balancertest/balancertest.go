@@ -16,6 +16,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/lbconfigs/mutations"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
@@ -71,7 +72,7 @@ func Mutate(t *testing.T, balancer, line string, want ...string) {
 	}
 	var got []string
 	cfg := model.Config{Balancer: balancer, Files: []model.File{model.NewFile("f", []byte("    "+line+"\n"))}}
-	for _, m := range lbconfigs.Mutations(cfg, claims) {
+	for _, m := range mutations.Of(cfg, claims) {
 		got = append(got, m.New)
 		assert.Equal(t, line, m.Old)
 	}

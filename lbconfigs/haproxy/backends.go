@@ -1,0 +1,109 @@
+package haproxy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// finish adds to a route what its backend says.
+func (r *reader) finish(hr lateRoute) error {
+	route := hr.route
+	i, ok := r.backends[hr.backend]
+	if !ok {
+		r.problem(model.Problem{
+			Pos: route.PoolPos, Effect: model.Rejected,
+			Text:    fmt.Sprintf("there is no backend called %s", hr.backend),
+			Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend),
+		})
+		return nil
+	}
+	s := r.sections[i]
+	if mode, ok := s.last("mode"); !ok || mode.word(1) != "http" {
+		r.problem(model.Problem{
+			Pos: route.PoolPos, Effect: model.Rejected,
+			Text:    fmt.Sprintf("the frontend proxies HTTP and the backend %s proxies TCP, which is the default", hr.backend),
+			Instead: "mode http, in the backend or in defaults",
+		})
+	}
+	route.Pool = hr.backend
+	r.retry(s, &route)
+	r.serverTimeouts(s, &route)
+	if s.kind == "backend" {
+		if err := r.requestRules(s, &route, nil); err != nil {
+			return err
+		}
+	}
+	if len(s.all("server")) == 0 {
+		route.Pool = ""
+	}
+	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return h.Name == "X-Forwarded-For" }) {
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: "%[src]", Adds: true})
+	}
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil
+	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {
+		return nil
+	}
+	r.cfg.Routes = append(r.cfg.Routes, route)
+	return nil
+}
+
+func (r *reader) retry(s section, route *model.Route) {
+	retry := &model.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"conn-failure"}, Attempts: 4, Wait: time.Second}
+	if l, ok := s.last("retries"); ok {
+		if n, err := strconv.Atoi(l.word(1)); err == nil {
+			retry.Pos, retry.Implicit, retry.Attempts = l.pos, false, n+1
+		}
+	}
+	if l, ok := s.last("retry-on"); ok {
+		retry.Pos, retry.Implicit, retry.On = l.pos, false, l.from(1)
+		retry.AnyMethod = !slices.ContainsFunc(s.all("http-request"), func(l statement) bool { return l.word(1) == "disable-l7-retry" })
+	}
+	balance, _ := s.last("balance")
+	if l, ok := s.option("redispatch"); ok && len(s.all("server")) > 1 {
+		retry.Elsewhere = !hashKey(balance.word(1)) // a hash chooses the same one again until checks have found it dead
+		if retry.Implicit {
+			retry.Pos, retry.Implicit = l.pos, false
+		}
+	}
+	route.Retry = retry
+}
+
+// hashKey says whether a balance algorithm hashes something of the request.
+func hashKey(algorithm string) bool {
+	for _, name := range []string{"source", "uri", "url_param", "hdr(", "rdp-cookie", "hash"} {
+		if strings.HasPrefix(algorithm, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reader) serverTimeouts(s section, route *model.Route) {
+	for _, t := range []struct{ word, what, then string }{
+		{"connect", model.ConnectTimeout, "503 once the retries are used up"},
+		{"server", model.ReadTimeout, "504"},
+		{"queue", model.QueueTimeout, "503"},
+		{"tunnel", model.TunnelTimeout, "the tunnel is closed"},
+	} {
+		l, ok := s.last("timeout", t.word)
+		if !ok {
+			continue
+		}
+		if after, err := parseTime(l.word(2)); err == nil {
+			route.Timeouts = append(route.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+		}
+	}
+	if _, ok := s.last("timeout", "tunnel"); ok {
+		return
+	}
+	for _, t := range route.Timeouts {
+		if t.For == model.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
+			route.Timeouts = append(route.Timeouts, model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.TunnelTimeout, After: t.After, Then: "the tunnel is closed"})
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package haproxy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// settings are a server's options by name; flags have an empty value.
+type settings map[string]string
+
+// read adds the options of a line, which overrule earlier ones.
+func (o settings) read(words []string) {
+	for i := 0; i < len(words); i++ {
+		name, _, _ := strings.Cut(words[i], "(") // set-proxy-v2-tlv-fmt(ID) VALUE
+		switch {
+		case !slices.Contains(serverValues, name):
+			o[words[i]] = ""
+		case i+1 < len(words):
+			o[words[i]] = words[i+1]
+			i++
+		}
+	}
+}
+
+func (o settings) has(name string) bool { _, ok := o[name]; return ok }
+
+// number is an option's value, or otherwise where it is not given.
+func (o settings) number(name string, otherwise int) (int, error) {
+	text, ok := o[name]
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s %s is no number", name, text)
+	}
+	return n, nil
+}
+
+func (o settings) time(name string, otherwise time.Duration) (time.Duration, error) {
+	text, ok := o[name]
+	if !ok {
+		return otherwise, nil
+	}
+	d, err := parseTime(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return d, nil
+}
+
+// checks reads a server's health checks and what its own traffic does to it.
+func (r *reader) checks(s section, l statement, o settings, server *model.Server) (err error) {
+	if o.has("check") {
+		a := &model.Active{Pos: l.pos, Request: "a connection"}
+		r.request(s, a)
+		for _, d := range []struct {
+			to        *time.Duration
+			name      string
+			otherwise *time.Duration
+		}{{&a.Interval, "inter", new(defaultInter)}, {&a.Fast, "fastinter", &a.Interval}, {&a.Slow, "downinter", &a.Interval}} {
+			if *d.to, err = o.time(d.name, *d.otherwise); err != nil {
+				return err
+			}
+		}
+		if a.Fall, err = o.number("fall", defaultFall); err != nil {
+			return err
+		}
+		if a.Rise, err = o.number("rise", defaultRise); err != nil {
+			return err
+		}
+		for _, name := range []string{"inter", "fall", "rise"} {
+			if !o.has(name) {
+				a.Implicit = append(a.Implicit, name)
+			}
+		}
+		a.Timeout = a.Interval
+		if t, ok := s.last("timeout", "check"); ok {
+			if d, err := parseTime(t.word(2)); err == nil {
+				a.Timeout = d
+			}
+		} else {
+			a.Implicit = append(a.Implicit, "timeout")
+		}
+		server.Active = a
+	}
+	if o.has("observe") {
+		n, err := o.number("error-limit", defaultErrorLimit)
+		if err != nil {
+			return err
+		}
+		then := o["on-error"]
+		if then == "" {
+			then = "fail-check"
+		}
+		server.Passive = &model.Passive{Pos: l.pos, Fails: n, On: fmt.Sprintf("observe %s, then %s", o["observe"], then), Law: "haproxy"}
+	}
+	return nil
+}
+
+// request is what health checks ask and expect.
+func (r *reader) request(s section, a *model.Active) {
+	l, ok := s.option("httpchk")
+	if !ok {
+		return
+	}
+	a.Request, a.Expect = "OPTIONS /", "a status from 200 to 399"
+	switch {
+	case len(l.words) == 3:
+		a.Request = "OPTIONS " + l.word(2)
+	case len(l.words) > 3:
+		a.Request = l.word(2) + " " + l.word(3)
+	}
+	if expect, ok := s.last("http-check", "expect"); ok {
+		a.Expect = strings.Join(expect.from(2), " ")
+	}
+	if send, ok := s.last("http-check", "send"); ok && send.after("uri") != "" {
+		method := send.after("meth")
+		if method == "" {
+			method = "GET"
+		}
+		a.Request = method + " " + send.after("uri")
+	}
+}

@@ -1,0 +1,212 @@
+package haproxy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// firstOnly is the priority of what comes before any rule; redirects and answers come before use_backend.
+const firstOnly = 1 << 24
+
+// match is one way in which a condition can hold: path, hosts, and what lbproof cannot ask for by a plain request.
+type match struct {
+	path  string
+	exact bool
+	regex bool
+	hosts []string
+	when  []string
+	plain bool // only requests without TLS
+}
+
+// apply narrows a route to the match.
+func (m match) apply(route model.Route) model.Route {
+	if m.path != "" {
+		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex
+	}
+	if m.hosts != nil {
+		route.Hosts = m.hosts
+	}
+	route.When = append(slices.Clip(route.When), m.when...)
+	return route
+}
+
+// term is one criterion of a condition, perhaps negated.
+type term struct {
+	not  bool
+	text []string // of the criterion, ACL names resolved
+	name string   // as it was written
+}
+
+// terms takes a condition apart: alternatives, each a list of terms. ACL names become what they stand for.
+func (r *reader) terms(s section, l statement, condition []string) (unless bool, alternatives [][]term) {
+	if len(condition) == 0 {
+		return false, [][]term{nil}
+	}
+	unless = condition[0] == "unless"
+	alternatives = [][]term{nil}
+	words := condition[1:]
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		if word == "or" || word == "||" {
+			alternatives = append(alternatives, nil)
+			continue
+		}
+		t := term{not: strings.HasPrefix(word, "!"), name: strings.TrimPrefix(word, "!")}
+		if t.name == "" && i+1 < len(words) { // "! name"
+			i++
+			t.name = words[i]
+		}
+		if t.name == "{" {
+			end := i + 1
+			for end < len(words) && words[end] != "}" {
+				end++
+			}
+			t.text, i = words[i+1:end], end
+			t.name = "{ " + strings.Join(t.text, " ") + " }"
+			r.criterion(l, t.text)
+		} else {
+			t.text = r.acl(s, l, t.name)
+		}
+		last := len(alternatives) - 1
+		alternatives[last] = append(alternatives[last], t)
+	}
+	return unless, alternatives
+}
+
+// predefined are the ACLs that HAProxy brings (configuration manual, section 7.4).
+var predefined = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT METH_DELETE METH_PUT METH_TRACE
+HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH HTTP_URL_STAR REQ_CONTENT WAIT_END
+RDP_COOKIE`)
+
+// acl is what an ACL's name stands for.
+func (r *reader) acl(s section, l statement, name string) []string {
+	if text, ok := r.acls[s.pos][name]; ok {
+		return text
+	}
+	if !slices.Contains(predefined, name) {
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Rejected,
+			Text:    "there is no ACL called " + name,
+			Instead: fmt.Sprintf("acl %s …, in the section before this line", name),
+		})
+	}
+	return []string{name}
+}
+
+var headerFetch = regexp.MustCompile(`(?i)^(req\.)?hdr(_(beg|dom|end|val|sub|reg|dir|len|cnt|ip))?\((.*)\)$`)
+
+// criterion tells of a criterion that HAProxy does not take.
+func (r *reader) criterion(l statement, text []string) {
+	if len(text) < 2 {
+		return
+	}
+	m := headerFetch.FindStringSubmatch(text[0])
+	if m == nil || m[3] != "val" && m[3] != "len" && m[3] != "cnt" {
+		return
+	}
+	for _, value := range text[1:] {
+		if strings.HasPrefix(value, "-") || slices.Contains([]string{"eq", "ge", "gt", "le", "lt"}, value) {
+			continue
+		}
+		if _, err := strconv.Atoi(strings.ReplaceAll(value, ":", "")); err != nil {
+			p := model.Problem{
+				Pos: l.pos, Effect: model.Rejected, Text: fmt.Sprintf("hdr_%s compares integers, and %q is none", m[3], value),
+				Instead: fmt.Sprintf("hdr(%s) -i %s", m[4], value),
+			}
+			if !slices.Contains(r.cfg.Problems, p) {
+				r.problem(p)
+			}
+		}
+	}
+}
+
+// matches are the ways in which a condition can hold.
+func (r *reader) matches(s section, l statement, condition []string) []match {
+	unless, alternatives := r.terms(s, l, condition)
+	if unless {
+		return []match{{when: []string{"not (" + strings.Join(condition[1:], " ") + ")"}}}
+	}
+	var out []match
+	for _, terms := range alternatives {
+		found := []match{{}}
+		for _, t := range terms {
+			var next []match
+			for _, m := range found {
+				next = append(next, m.narrow(t)...)
+			}
+			found = next
+		}
+		out = append(out, found...)
+	}
+	return out
+}
+
+// narrow adds one term to a match; a path list makes several.
+func (m match) narrow(t term) []match {
+	text := t.text
+	kind, values := "", []string(nil)
+	if len(text) > 0 {
+		kind = text[0]
+		for _, v := range text[1:] {
+			if !strings.HasPrefix(v, "-") {
+				values = append(values, v)
+			}
+		}
+	}
+	if t.not || len(values) == 0 {
+		if kind == "ssl_fc" && t.not {
+			m.plain = true
+			return []match{m}
+		}
+		m.when = append(slices.Clip(m.when), t.describe())
+		return []match{m}
+	}
+	header := headerFetch.FindStringSubmatch(kind)
+	switch {
+	case kind == "path_beg" || kind == "path" || kind == "path_reg":
+		var out []match
+		for _, v := range values {
+			n := m
+			switch {
+			case kind == "path_beg" && (m.path == "" || strings.HasPrefix(v, m.path)):
+				n.path, n.exact, n.regex = v, false, false
+			case kind == "path_beg" && strings.HasPrefix(m.path, v):
+			case m.path == "":
+				n.path, n.exact, n.regex = v, kind == "path", kind == "path_reg"
+			default:
+				n.when = append(slices.Clip(m.when), t.describe())
+			}
+			out = append(out, n)
+		}
+		return out
+	case header != nil && header[3] == "" && strings.HasPrefix(strings.ToLower(header[4]), "host") && m.hosts == nil:
+		for _, v := range values {
+			m.hosts = append(m.hosts, strings.ToLower(v))
+		}
+		return []match{m}
+	}
+	m.when = append(slices.Clip(m.when), t.describe())
+	return []match{m}
+}
+
+func (t term) describe() string {
+	text := strings.Join(t.text, " ")
+	if t.not {
+		return "not " + text
+	}
+	return text
+}
+
+// splitCondition splits words into what is done and the condition for it, which begins with if or unless.
+func splitCondition(words []string) (command, condition []string) {
+	i := slices.IndexFunc(words, func(w string) bool { return w == "if" || w == "unless" })
+	if i < 0 {
+		return words, nil
+	}
+	return words[:i], words[i:]
+}

@@ -1,0 +1,157 @@
+package haproxy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// frontend reads the listeners of a section, and what becomes of their requests.
+func (r *reader) frontend(s section) error {
+	base := model.Route{Pos: s.pos, Path: "/"}
+	var plain []int
+	for _, l := range s.all("bind") {
+		listeners, err := r.bind(l)
+		if err != nil {
+			return err
+		}
+		for _, listener := range listeners {
+			if base.Port == 0 {
+				base.Port, base.TLS = listener.Port, listener.TLS
+			}
+			base.Ports = append(base.Ports, listener.Port)
+			if !listener.TLS {
+				plain = append(plain, listener.Port)
+			}
+			r.cfg.Listeners = append(r.cfg.Listeners, listener)
+		}
+	}
+	if base.Port == 0 {
+		r.problem(model.Problem{
+			Pos: s.pos, Effect: model.Inert,
+			Text:    fmt.Sprintf("%s %s listens nowhere", s.kind, s.name),
+			Instead: "bind :80",
+		})
+		return nil
+	}
+	if len(base.Ports) == 1 {
+		base.Ports = nil
+	}
+	if mode, ok := s.last("mode"); !ok || mode.word(1) != "http" {
+		r.tcp(s, mode, ok)
+		return nil
+	}
+	r.stats(s, base)
+	if err := r.requestRules(s, &base, plain); err != nil {
+		return err
+	}
+	r.frontendTimeouts(s, &base)
+	return r.branches(s, base)
+}
+
+// tcp is a section that proxies TCP, which is the default: its HTTP rules do nothing.
+func (r *reader) tcp(s section, mode statement, written bool) {
+	if !written {
+		mode = statement{pos: s.pos, words: []string{s.kind, s.name}}
+	}
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http"})
+	for _, l := range s.all("http-request", "http-response", "redirect") {
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Inert,
+			Text:    fmt.Sprintf("%s %s proxies TCP: HTTP rules have no effect in it", s.kind, s.name),
+			Instead: "mode http",
+		})
+	}
+}
+
+// stats is the statistics page of a section.
+func (r *reader) stats(s section, base model.Route) {
+	enable, ok := s.last("stats", "enable")
+	uri, named := s.last("stats", "uri")
+	if !ok && !named {
+		return
+	}
+	route := base
+	route.Path, route.Pos, route.Priority = "/haproxy?stats", enable.pos, firstOnly
+	if named {
+		route.Path, route.Pos = uri.word(2), uri.pos
+	}
+	route.Own = &model.Own{Pos: route.Pos, What: "HAProxy's statistics page"}
+	if auth, ok := s.last("stats", "auth"); ok {
+		route.Auth = &model.Auth{Pos: auth.pos, By: "a list of users", Code: 401}
+	}
+	if admin, ok := s.last("stats", "admin"); ok {
+		_, condition := splitCondition(admin.words)
+		when := strings.Join(condition, " ")
+		route.Own.What += "; servers can be disabled on it " + when
+		if slices.Contains(condition, "TRUE") && route.Auth == nil {
+			r.problem(model.Problem{
+				Pos: admin.pos, Effect: model.Differs,
+				Text:    "anyone who reaches this port may disable servers: there is no password, and the condition is always true",
+				Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST",
+			})
+		}
+	}
+	r.cfg.Routes = append(r.cfg.Routes, route)
+}
+
+func (r *reader) frontendTimeouts(s section, base *model.Route) {
+	for _, t := range []struct{ word, what, then string }{
+		{"client", model.ClientTimeout, "the connection is closed (408 where it had sent nothing)"},
+		{"http-request", model.HeaderTimeout, "408"},
+		{"http-keep-alive", model.IdleTimeout, "the connection is closed"},
+	} {
+		if l, ok := s.last("timeout", t.word); ok {
+			if after, err := parseTime(l.word(2)); err == nil {
+				base.Timeouts = append(base.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+			}
+		}
+	}
+}
+
+// branches reads use_backend rules in their order, then the default.
+func (r *reader) branches(s section, base model.Route) error {
+	var closes model.Pos
+	for _, never := range neverKept {
+		if l, ok := s.option(never); ok && closes.Line == 0 {
+			closes = l.pos
+		}
+	}
+	add := func(l statement, backend string, m match) {
+		route := m.apply(base)
+		r.priority--
+		route.Priority, route.PoolPos, route.Pos = r.priority, l.pos, l.pos
+		r.routes = append(r.routes, lateRoute{route, backend, closes})
+	}
+	for _, l := range s.all("use_backend") {
+		_, condition := splitCondition(l.words)
+		if strings.Contains(l.word(1), "%[") {
+			r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs"})
+			continue
+		}
+		for _, m := range r.matches(s, l, condition) {
+			add(l, l.word(1), m)
+		}
+	}
+	if s.kind == "listen" {
+		if len(s.all("server")) > 0 {
+			add(statement{pos: s.pos}, s.name, match{})
+		}
+		return nil
+	}
+	if l, ok := s.last("default_backend"); ok {
+		add(l, l.word(1), match{})
+	} else if _, stats := s.last("stats", "enable"); !stats {
+		r.problem(model.Problem{
+			Pos: s.pos, Effect: model.Differs,
+			Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
+			Instead: "default_backend NAME",
+		})
+	}
+	return nil
+}
+
+// neverKept are options after which connections to servers end with their request.
+var neverKept = []string{"httpclose", "http-server-close"}

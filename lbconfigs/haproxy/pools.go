@@ -1,0 +1,171 @@
+package haproxy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// Defaults of HAProxy's health checks (configuration manual, section 5.2).
+const (
+	defaultInter      = 2 * time.Second
+	defaultFall       = 3
+	defaultRise       = 2
+	defaultErrorLimit = 10
+)
+
+// pool reads the servers of a section and how they are chosen.
+func (r *reader) pool(s section) error {
+	pool := model.Pool{Pos: s.pos, Name: s.name, Method: "roundrobin", SharedState: true, Resolve: &model.Resolve{Pos: s.pos, Implicit: true}}
+	if l, ok := s.last("balance"); ok {
+		pool.Method, pool.MethodPos = strings.Join(l.from(1), " "), l.pos
+		switch l.word(1) {
+		case "source":
+			pool.Key = "the client's address"
+		case "uri", "url_param", "hdr", "hash", "rdp-cookie":
+			pool.Key = strings.Join(l.from(1), " ")
+		}
+		if hash, ok := s.last("hash-type"); ok {
+			pool.Consistent, pool.Hash = hash.word(1) == "consistent", strings.Join(hash.from(2), " ")
+		}
+	}
+	defaults := settings{}
+	for _, l := range s.defaults {
+		if l.word(0) == "default-server" {
+			defaults.read(l.from(1))
+		}
+	}
+	for _, l := range s.own {
+		switch l.word(0) {
+		case "default-server":
+			defaults.read(l.from(1))
+			r.lateDefault(s, l)
+		case "server":
+			server, err := r.server(s, l, defaults)
+			if err != nil {
+				return err
+			}
+			pool.Servers = append(pool.Servers, server)
+		}
+	}
+	r.idleCheck(s, pool)
+	r.sticky(s, &pool)
+	r.reuse(s, &pool)
+	if l, ok := s.last("timeout", "queue"); ok {
+		if after, err := parseTime(l.word(2)); err == nil {
+			pool.Queue = &model.TimeLimit{Pos: l.pos, For: model.QueueTimeout, After: after, Then: "503"}
+		}
+	}
+	if len(pool.Servers) > 0 {
+		r.cfg.Pools = append(r.cfg.Pools, pool)
+	}
+	return nil
+}
+
+// idleCheck: option httpchk says how to check, and only check on a server does it.
+func (r *reader) idleCheck(s section, pool model.Pool) {
+	l, ok := s.option("httpchk")
+	if !ok || len(pool.Servers) == 0 || slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.Active != nil }) {
+		return
+	}
+	r.problem(model.Problem{
+		Pos: l.pos, Effect: model.Inert,
+		Text:    fmt.Sprintf("no server of %s is checked: option httpchk only says how", s.name),
+		Instead: "server NAME ADDRESS check",
+	})
+}
+
+// lateDefault: default-server applies to the servers after it only.
+func (r *reader) lateDefault(s section, l statement) {
+	before, after := 0, 0
+	for _, o := range s.own {
+		switch {
+		case o.word(0) != "server":
+		case o.pos.Line < l.pos.Line:
+			before++
+		default:
+			after++
+		}
+	}
+	if before > 0 && after == 0 {
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Inert,
+			Text:    fmt.Sprintf("default-server applies to servers in later lines, and all %d stand before it", before),
+			Instead: "the same line before the first server",
+		})
+	}
+}
+
+func (r *reader) server(s section, l statement, defaults settings) (model.Server, error) {
+	if len(l.words) < 3 {
+		return model.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
+	}
+	host, port, err := reading.SplitHostPort(strings.TrimPrefix(l.word(2), "ipv4@"), 0)
+	if err != nil {
+		return model.Server{}, fmt.Errorf("%s: server %s: %w", l.pos, l.word(1), err)
+	}
+	if port == 0 && !strings.HasPrefix(host, "/") {
+		port = 80
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Differs,
+			Text:    fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)),
+			Instead: l.word(2) + ":80",
+		})
+	}
+	o := maps.Clone(defaults)
+	o.read(l.from(3))
+	server := model.Server{
+		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
+	}
+	if ca := o["ca-file"]; strings.HasPrefix(ca, "/") {
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: l.pos, Kind: model.NeedAuthority, Path: ca})
+	}
+	if server.Weight, err = o.number("weight", 1); err != nil {
+		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
+	}
+	if server.Weight > 256 {
+		return server, fmt.Errorf("%s: server %s: weight %d is above 256", l.pos, server.Name, server.Weight)
+	}
+	server.Drain = server.Weight == 0
+	if n, err := o.number("maxconn", 0); err == nil && n > 0 {
+		server.Conns = &model.Number{Pos: l.pos, Value: int64(n)}
+	}
+	if err := r.checks(s, l, o, &server); err != nil {
+		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
+	}
+	return server, nil
+}
+
+func (r *reader) sticky(s section, pool *model.Pool) {
+	if l, ok := s.last("cookie"); ok {
+		pool.Sticky = &model.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.from(2)}
+		named := slices.ContainsFunc(s.own, func(o statement) bool { return o.word(0) == "server" && o.after("cookie") != "" })
+		if !named && !slices.Contains(l.words, "dynamic") {
+			r.problem(model.Problem{
+				Pos: l.pos, Effect: model.Inert,
+				Text:    "no server of this backend has a cookie value, so no client is pinned",
+				Instead: "server NAME ADDRESS … cookie NAME",
+			})
+			pool.Sticky = nil
+		}
+	}
+	if l, ok := s.last("stick"); ok && pool.Sticky == nil {
+		pool.Sticky = &model.Sticky{Pos: l.pos, With: l.words}
+	}
+}
+
+// reuse is how connections to servers are kept.
+func (r *reader) reuse(s section, pool *model.Pool) {
+	pool.Keepalive = &model.Keepalive{Pos: s.pos, Implicit: true}
+	for _, never := range neverKept {
+		if l, ok := s.option(never); ok {
+			pool.Keepalive = &model.Keepalive{Pos: l.pos, Never: true}
+			return
+		}
+	}
+}

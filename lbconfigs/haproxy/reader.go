@@ -1,0 +1,205 @@
+package haproxy
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// reader turns sections into model.Config.
+type reader struct {
+	cfg      *model.Config
+	sections []section
+	global   section
+	routes   []lateRoute
+	priority int
+	acls     map[model.Pos]map[string][]string // section → ACL → what it stands for
+	words    map[model.Pos]map[string]bool     // section → every word outside its ACLs, without negation
+	told     map[string]bool                   // unused ACLs that were told, of several lines each
+	backends map[string]int                    // backend → its place in sections
+}
+
+// lateRoute is a route with the backend that it leads to.
+type lateRoute struct {
+	route   model.Route
+	backend string
+	closes  model.Pos // where its frontend says that connections to servers end with their request; no line where it does not
+}
+
+// readConfig reads files in the order in which HAProxy does: that of their names.
+func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
+	cfg := model.Config{Balancer: "haproxy", Foreground: true, Workers: model.Workers{Pos: model.Pos{File: names[0]}, Count: 1}}
+	r := reader{cfg: &cfg, priority: 1 << 20}
+	for _, n := range names {
+		text, err := reading.ReadText(fsys, n)
+		if err != nil {
+			return model.Config{}, err
+		}
+		cfg.Files = append(cfg.Files, model.NewFile(n, text))
+		if err := r.split(n, string(text)); err != nil {
+			return model.Config{}, err
+		}
+	}
+	return cfg, r.read()
+}
+
+// split takes a file apart into sections.
+func (r *reader) split(file, text string) error {
+	number := 0
+	named := map[string][]statement{}
+	var defaults []statement
+	var current *section
+	keep := func() {
+		if current == nil {
+			return
+		}
+		if current.kind == "defaults" {
+			defaults, named[current.name] = current.own, current.own
+		}
+		r.sections = append(r.sections, *current)
+	}
+	for raw := range strings.Lines(text) {
+		number++
+		l := statement{pos: model.Pos{File: file, Line: number}}
+		var err error
+		if l.words, err = splitWords(raw); err != nil {
+			return fmt.Errorf("%s: %w", l.pos, err)
+		}
+		if n := len(l.words); n > mostWords {
+			r.problem(model.Problem{
+				Pos: l.pos, Effect: model.Rejected,
+				Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, mostWords),
+				Instead: "several lines; those of an acl may repeat its name",
+			})
+		}
+		switch {
+		case len(l.words) == 0:
+		case slices.Contains(sectionWords, l.word(0)):
+			keep()
+			current = r.begin(l, defaults, named)
+		case current == nil:
+			return fmt.Errorf("%s: %q stands before any section (global, defaults, frontend, backend, listen)", l.pos, l.text())
+		default:
+			current.own = append(current.own, l)
+		}
+	}
+	keep()
+	return nil
+}
+
+// begin is a new section, with the defaults that it names, else the last ones.
+func (r *reader) begin(l statement, defaults []statement, named map[string][]statement) *section {
+	s := &section{pos: l.pos, kind: l.word(0), name: l.word(1), defaults: defaults}
+	if from := l.after("from"); from != "" {
+		inherited, ok := named[from]
+		if !ok {
+			r.problem(model.Problem{Pos: l.pos, Effect: model.Rejected, Text: "there is no defaults section called " + from})
+		}
+		s.defaults = inherited
+	}
+	if s.kind == "defaults" {
+		s.defaults = nil
+	}
+	return s
+}
+
+func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+
+func (r *reader) read() error {
+	proxies := 0
+	r.index()
+	for _, s := range r.sections {
+		r.keywords(s)
+		switch s.kind {
+		case "global":
+			r.global.own = append(r.global.own, s.own...)
+		case "frontend", "listen", "backend":
+			proxies++
+		}
+	}
+	if proxies == 0 {
+		return fmt.Errorf("%s: there is no frontend, backend or listen section in it", r.cfg.Files[0].Name)
+	}
+	r.descriptors()
+	for _, s := range r.sections {
+		if s.kind == "backend" || s.kind == "listen" {
+			if err := r.pool(s); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range r.sections {
+		if s.kind == "frontend" || s.kind == "listen" {
+			if err := r.frontend(s); err != nil {
+				return err
+			}
+		}
+	}
+	for _, hr := range r.routes {
+		if err := r.finish(hr); err != nil {
+			return err
+		}
+	}
+	r.closing()
+	r.cfg.Reload = &model.Reload{Pos: model.Pos{File: r.cfg.Files[0].Name}, How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has"}
+	return nil
+}
+
+// index notes what is looked up often.
+func (r *reader) index() {
+	r.told = map[string]bool{}
+	r.acls, r.words, r.backends = map[model.Pos]map[string][]string{}, map[model.Pos]map[string]bool{}, map[string]int{}
+	for i, s := range r.sections {
+		if s.kind == "backend" || s.kind == "listen" {
+			r.backends[s.name] = i
+		}
+		acls, words := map[string][]string{}, map[string]bool{}
+		for _, l := range s.own {
+			if l.word(0) == "acl" && len(l.words) > 2 {
+				if _, twice := acls[l.word(1)]; !twice {
+					acls[l.word(1)] = l.words[2:]
+				}
+				continue
+			}
+			for _, w := range l.words {
+				words[strings.TrimLeft(w, "!")] = true
+			}
+		}
+		r.acls[s.pos], r.words[s.pos] = acls, words
+	}
+}
+
+// descriptors: HAProxy wants two for each connection, and does not start where it may not have them.
+func (r *reader) descriptors() {
+	l, ok := r.global.last("maxconn")
+	n, err := strconv.Atoi(l.word(1))
+	if !ok || err != nil || n < 32768 {
+		return
+	}
+	r.problem(model.Problem{
+		Pos: l.pos, Effect: model.Differs,
+		Text:    fmt.Sprintf("this takes more than %d file descriptors: where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
+		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
+	})
+}
+
+// closing gives pools what all frontends that lead to them say of connections to servers, which is enough (mux_h1.c).
+func (r *reader) closing() {
+	for i, p := range r.cfg.Pools {
+		var from model.Pos
+		keeps := false
+		for _, hr := range r.routes {
+			if hr.backend == p.Name {
+				from, keeps = hr.closes, keeps || hr.closes.Line == 0
+			}
+		}
+		if p.Keepalive != nil && p.Keepalive.Implicit && from.Line > 0 && !keeps {
+			r.cfg.Pools[i].Keepalive = &model.Keepalive{Pos: from, Never: true}
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package haproxy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// line is one line of a configuration, taken apart.
+type statement struct {
+	pos   model.Pos
+	words []string
+}
+
+func (l statement) word(n int) string {
+	if n < len(l.words) {
+		return l.words[n]
+	}
+	return ""
+}
+
+// from are the words from one on.
+func (l statement) from(n int) []string { return l.words[min(n, len(l.words)):] }
+
+func (l statement) text() string { return controls.Replace(strings.Join(l.words, " ")) }
+
+// controls writes control characters as HAProxy's configurations do.
+var controls = strings.NewReplacer("\t", `\t`, "\r", `\r`, "\n", `\n`)
+
+// after is the word that follows another one.
+func (l statement) after(word string) string {
+	if i := slices.Index(l.words, word); i >= 0 {
+		return l.word(i + 1)
+	}
+	return ""
+}
+
+// starts says whether the line begins with the words.
+func (l statement) starts(words ...string) bool {
+	return len(l.words) >= len(words) && slices.Equal(l.words[:len(words)], words)
+}
+
+// section is a section with the defaults that apply to it.
+type section struct {
+	pos      model.Pos
+	kind     string
+	name     string
+	defaults []statement
+	own      []statement
+}
+
+// last is the line in force that begins with the words: the section's last, else the last of its defaults.
+func (s section) last(words ...string) (statement, bool) {
+	for _, lines := range [][]statement{s.own, s.defaults} {
+		for _, l := range slices.Backward(lines) {
+			if l.starts(words...) {
+				return l, true
+			}
+		}
+	}
+	return statement{}, false
+}
+
+// option says whether an option is on, and where it is put on.
+func (s section) option(name string) (statement, bool) {
+	on, isOn := s.last("option", name)
+	off, isOff := s.last("no", "option", name)
+	inOwn := func(l statement) bool {
+		return slices.ContainsFunc(s.own, func(o statement) bool { return o.pos == l.pos })
+	}
+	if isOff && (!isOn || inOwn(off) && !inOwn(on) || inOwn(off) == inOwn(on) && off.pos.Line > on.pos.Line) {
+		return statement{}, false
+	}
+	return on, isOn
+}
+
+// all are the section's own lines that begin with one of the words.
+func (s section) all(words ...string) []statement {
+	var out []statement
+	for _, l := range s.own {
+		if slices.Contains(words, l.word(0)) {
+			out = append(out, l)
+		}
+	}
+	return out
+}

@@ -1,0 +1,151 @@
+package haproxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/source"
+)
+
+// What HAProxy 2.6.12 makes of each line: TestWordsAgreeWithHAProxy in cmd/lbproof asks it about the same rules.
+func TestWords(t *testing.T) {
+	f := func(line string, want ...string) {
+		t.Helper()
+		got, err := splitWords(line)
+		if assert.NoError(t, err, line) {
+			assert.Equal(t, want, got, line)
+		}
+	}
+	f("")
+	f(" \t\v\f\r\n")
+	f("# comment")
+	f("\tmode  http\t# comment\r\n", "mode", "http")
+	f("a\vb\fc", "a", "b", "c")
+	f("a\u00a0b", "a\u00a0b")
+	f("a\rb", "a")
+	// Comments begin anywhere outside quotes.
+	f("a b#c d", "a", "b")
+	f(`a b\#c "d # e" 'f # g' # h`, "a", "b#c", "d # e", "f # g")
+	f(`a\\#b`, `a\`)
+	// Quotes protect what is between them, in any part of a word.
+	f(`a "b c" 'd e'`, "a", "b c", "d e")
+	f(`a"b c"d'e f'g`, "ab cde fg")
+	f(`%[str("a b"),lower]`, "%[str(a b),lower]")
+	f(`"it's" 'say "x"'`, "it's", `say "x"`)
+	f(`'it'\''s'`, "it's")
+	// An empty word counts, but not at the end; a line that begins with one is empty.
+	f(`a "" b ''`, "a", "", "b")
+	f(`a "" '' # b`, "a")
+	f(`""`)
+	f(`"" a`)
+	// Escapes hold outside single quotes. A backslash before any other character stands for itself.
+	f(`a\ b c\\d e\"f g\'h`, "a b", `c\d`, `e"f`, `g'h`)
+	f(`"a\ b" "c\\d" "e\"f" "g\'h" "i\#j"`, "a b", `c\d`, `e"f`, `g'h`, "i#j")
+	f(`'a\ b' 'c\\d' 'e\"f' 'g\n\x41'`, `a\ b`, `c\\d`, `e\"f`, `g\n\x41`)
+	f(`a\tb\nc\rd "\t"`, "a\tb\nc\rd", "\t")
+	f(`\x41\x7a "\xc3\xa9"`, "Az", "é")
+	f(`/\1/\. \[a\] \é \`, `/\1/\.`, `\[a\]`, `\é`, `\`)
+	f("a\\\tb", `a\`, "b")
+	f("a\\\r\n", `a\`)
+	// Variables stay as they are written, and $ stands for itself outside double quotes.
+	f(`a $b ${c '$d' ^/e$ \$f`, "a", "$b", "${c", "$d", "^/e$", `\$f`)
+	f(`"$A.b" "x${A}y" "${A-}" "${A-b "c' #d}" "${A[*]}" "${A[*]-b c}"`, "$A.b", "x${A}y", "${A-}", `${A-b "c' #d}`, "${A[*]}", "${A[*]-b c}")
+	f(`"$_a1$.LINE" "${.FILE}" "\$a" "\${"`, "$_a1$.LINE", "${.FILE}", "$a", "${")
+}
+
+// HAProxy refuses each of these lines, but for the last two, whose words are no text.
+func TestWordsThatCannotBeRead(t *testing.T) {
+	f := func(line, want string) {
+		t.Helper()
+		words, err := splitWords(line)
+		if assert.Error(t, err, "%s: %q", line, words) {
+			assert.Contains(t, err.Error(), want, line)
+		}
+	}
+	f(`a "b`, "a double quote is opened and not closed")
+	f(`a "b'`, "a double quote is opened and not closed")
+	f(`a "b\"`, "a double quote is opened and not closed")
+	f("a \"b\rc\"", "a double quote is opened and not closed")
+	f(`a 'b`, "a single quote is opened and not closed")
+	f(`a 'b\'c'`, "a single quote is opened and not closed")
+	f(`a it's`, "a single quote is opened and not closed")
+	for _, line := range []string{`a \x`, `a \x4`, `a \x4g`, `a "\x"`, `a \x+1`, `a \xé`} {
+		f(line, `\x wants two hexadecimal digits`)
+	}
+	for _, line := range []string{`a "$"`, `a "$1"`, `a "$ b"`, `a "$.OTHER"`, `a "${}"`, `a "${A"`, `a "${A" b}`, `a "${A b}"`, `a "${A-b"`, `a "${A[1]}"`, `a "${A[*}"`, `a "${`} {
+		f(line, "$ within double quotes begins a variable")
+	}
+	f(`a "^/b$" c`, `$: $ within double quotes begins a variable; write $NAME`)
+	f(`a \xe9`, `"\xe9": an escape makes a byte that is no UTF-8 text`)
+	f(`a b\x00c`, `"b\x00c": an escape makes a byte that is no UTF-8 text`)
+}
+
+// Quoted, any words are read as they are.
+func quoteAll(words []string) string {
+	var b strings.Builder
+	escaped := strings.NewReplacer("'", `'\''`, "\n", `'\n'`, "\r", `'\r'`)
+	for _, w := range words {
+		b.WriteString(" '" + escaped.Replace(w) + "'")
+	}
+	return b.String()
+}
+
+// Any line is either refused or made of words that, quoted, give the same words.
+func FuzzHAProxyWords(f *testing.F) {
+	for _, line := range []string{
+		"", `bind "${ADDR-:80}" # x`, `a "b c" 'd e' f\ g\x41\n`, `'it'\''s'`, `"" ''`, `$ '' `, `"$A$.LINE${B[*]}"`, `"\$\"" \\# "${`, "\xff\\xc3\\xa9", `"$`, `\x`,
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		words, err := splitWords(line)
+		if err != nil {
+			require.Empty(t, words)
+			return
+		}
+		if len(words) == 0 {
+			return
+		}
+		require.NotEmpty(t, words[0])
+		require.NotEmpty(t, words[len(words)-1])
+		for _, w := range words {
+			require.True(t, utf8.ValidString(w) && !strings.Contains(w, "\x00"), "%q", w)
+		}
+		again, err := splitWords(quoteAll(words))
+		require.NoError(t, err)
+		require.Equal(t, words, again)
+	})
+}
+
+// The time grows as the line does: a line of 4 MiB, which is the most that a file may have, is read at once.
+func TestLongLines(t *testing.T) {
+	ahead := `"` + strings.Repeat("$A", 1<<20)
+	for _, part := range []string{ahead, "a", "a ", " ", `"`, `""`, `'" `, `\`, `\\ `, `\x41`, `"$A`, `"${A`, `"${A}`, `"$`, `"${A-`, `"$A" `, `"${A}" `, `"$.LINE" `, `"#" `} {
+		line := strings.Repeat(part, source.Largest/len(part))
+		began := time.Now()
+		_, _ = splitWords(line)
+		assert.Less(t, time.Since(began), 5*time.Second, "%.9q", part)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	f := func(text string, want time.Duration) {
+		t.Helper()
+		got, err := parseTime(text)
+		if want < 0 {
+			assert.Error(t, err, text)
+			return
+		}
+		assert.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+	}
+	f("500", 500*time.Millisecond)
+	f("5s", 5*time.Second)
+	f("1d", 24*time.Hour)
+	f("5 s", -1)
+}

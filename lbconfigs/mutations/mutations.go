@@ -1,0 +1,182 @@
+package mutations
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// Mutation is a configuration with one line changed, so that it promises something else.
+type Mutation struct {
+	Pos    model.Pos
+	Old    string   // the line, without blanks around it
+	New    string   // empty: the line is left out
+	Claims []string // ids of the promises that the line makes
+
+	parameter string // that is changed, where the line has several
+}
+
+// Apply gives the files with the mutation in them.
+func (m Mutation) Apply(files []model.File) []model.File {
+	out := slices.Clone(files)
+	for i, f := range out {
+		if f.Name != m.Pos.File {
+			continue
+		}
+		lines := strings.Split(string(f.Content), "\n")
+		lines[m.Pos.Line-1] = strings.Replace(lines[m.Pos.Line-1], m.Old, m.New, 1)
+		out[i] = model.NewFile(f.Name, []byte(strings.Join(lines, "\n")))
+	}
+	return out
+}
+
+// String is the change as a diff would show it.
+func (m Mutation) String() string {
+	if m.New == "" {
+		return fmt.Sprintf("%s: without %q", m.Pos, m.Old)
+	}
+	return fmt.Sprintf("%s: %q instead of %q", m.Pos, m.New, m.Old)
+}
+
+// numbers are tried last on a line that no edit of its balancer fits.
+var numbers = []reading.Edit{
+	{Find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), By: reading.Shorter},
+	{Find: regexp.MustCompile(`\b(\d+[kKmMgG])\b`), By: reading.Half},
+	{Find: regexp.MustCompile(`(?:^| |: )(\d+);?$`), By: reading.Half},
+}
+
+// Of changes each line that makes one of the promises: a number to another, a word left out, or the line itself. The
+// lines of servers make those of their pool too.
+func Of(cfg model.Config, claims []plan.Claim) []Mutation {
+	b, err := lbconfigs.Find(cfg.Balancer)
+	if err != nil {
+		return nil
+	}
+	byLine := map[model.Pos][]plan.Claim{}
+	for _, claim := range claims {
+		for _, pos := range linesOf(cfg, b.Edits, claim) {
+			byLine[pos] = append(byLine[pos], claim)
+		}
+	}
+	order := slices.SortedFunc(maps.Keys(byLine), func(a, b model.Pos) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
+	})
+	var all []Mutation
+	seen := map[string]bool{} // servers of a pool have the same parameters: the first shows what they do
+	for _, pos := range order {
+		for _, m := range ofLine(cfg, b.Edits, pos, byLine[pos]) {
+			key := fmt.Sprint(m.parameter, m.Claims)
+			if m.parameter == "" || !seen[key] {
+				all = append(all, m)
+			}
+			seen[key] = true
+		}
+	}
+	return all
+}
+
+// byServers are the kinds of promises that the lines of a pool's servers make too.
+var byServers = []string{"weights", "algorithm", "sticky", "backup", "passive", "active", "conns", "drained"}
+
+// linesOf are the lines that make a promise.
+func linesOf(cfg model.Config, edits reading.Edits, claim plan.Claim) (lines []model.Pos) {
+	if !claim.Implicit && claim.Pos.Line > 0 {
+		lines = append(lines, claim.Pos)
+	}
+	if pool, ok := cfg.Pool(claim.Subject); ok && slices.Contains(byServers, claim.Check) {
+		for _, s := range pool.Servers {
+			if s.Pos != claim.Pos {
+				lines = append(lines, s.Pos)
+			}
+		}
+	}
+	if edits.Nested {
+		lines = append(lines, block(cfg.Files, claim.Pos)...)
+	}
+	return lines
+}
+
+// block are the lines below one that are indented deeper.
+func block(files []model.File, pos model.Pos) []model.Pos {
+	var out []model.Pos
+	for _, f := range files {
+		lines := strings.Split(string(f.Content), "\n")
+		if f.Name != pos.File || pos.Line == 0 || pos.Line > len(lines) {
+			continue
+		}
+		depth := func(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+		for n := pos.Line + 1; n <= len(lines) && (lines[n-1] == "" || depth(lines[n-1]) > depth(lines[pos.Line-1])); n++ {
+			out = append(out, model.Pos{File: pos.File, Line: n})
+		}
+	}
+	return out
+}
+
+// ofLine are those of one line.
+func ofLine(cfg model.Config, edits reading.Edits, pos model.Pos, claims []plan.Claim) []Mutation {
+	line, ok := lineAt(cfg.Files, pos, edits.Inner)
+	if !ok {
+		return nil
+	}
+	var all []Mutation
+	for _, e := range edits.Parameters {
+		var about []string
+		for _, c := range claims {
+			if e.Checks == nil || slices.Contains(e.Checks, c.Check) {
+				about = append(about, c.ID)
+			}
+		}
+		if changed, fits := e.Apply(line); fits && len(about) > 0 {
+			all = append(all, Mutation{Pos: pos, Old: line, New: changed, Claims: about, parameter: e.Find.String()})
+		}
+	}
+	stands := edits.Nested || slices.ContainsFunc(claims, func(c plan.Claim) bool { return c.Pos == pos })
+	if len(all) > 0 || !stands {
+		return all
+	}
+	m := Mutation{Pos: pos, Old: line}
+	for _, c := range claims {
+		m.Claims = append(m.Claims, c.ID)
+	}
+	for _, e := range slices.Concat(edits.Whole, numbers) {
+		if changed, fits := e.Apply(line); fits {
+			m.New = changed
+			return []Mutation{m}
+		}
+	}
+	heads := strings.HasPrefix(line, "- ") && len(block(cfg.Files, pos)) > 0
+	if heads || !edits.Removable(cfg, line) {
+		return nil
+	}
+	return []Mutation{m}
+}
+
+// lineAt is a line without the blanks and the comment around it; where inner fits, that directive alone.
+func lineAt(files []model.File, pos model.Pos, inner *regexp.Regexp) (string, bool) {
+	for _, f := range files {
+		lines := strings.Split(string(f.Content), "\n")
+		if f.Name != pos.File || pos.Line > len(lines) {
+			continue
+		}
+		line := lines[pos.Line-1]
+		if i := strings.Index(line, " #"); i >= 0 {
+			line = line[:i]
+		}
+		if inner != nil {
+			if found := inner.FindStringSubmatch(line); found != nil {
+				line = found[1]
+			}
+		}
+		line = strings.TrimSpace(line)
+		return line, line != ""
+	}
+	return "", false
+}

@@ -1,0 +1,101 @@
+package nginx
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// packaged are the files that come with nginx's package: what they hold is known, so they need not lie beside the
+// configuration. Debian's proxy_params is the only one with promises.
+var packaged = map[string]string{
+	"mime.types": "", "fastcgi_params": "", "fastcgi.conf": "", "uwsgi_params": "", "scgi_params": "", "koi-utf": "", "koi-win": "", "win-utf": "",
+	"proxy_params": "proxy_set_header Host $http_host;\nproxy_set_header X-Real-IP $remote_addr;\n" +
+		"proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header X-Forwarded-Proto $scheme;\n",
+}
+
+// confFiles opens what a configuration includes. A path below /etc/nginx lies beside the main file.
+type confFiles struct {
+	fsys   fs.FS
+	main   string
+	failed map[string]error // of includes with a wildcard, what kept something from being read
+}
+
+// local is where an included path lies beside the main file.
+func (f confFiles) local(name string) string {
+	name = path.Clean(name)
+	if rest, ok := strings.CutPrefix(name, confDir+"/"); ok && !strings.HasPrefix(f.main, confDir+"/") {
+		return path.Join(path.Dir(f.main), rest)
+	}
+	return name
+}
+
+// own gives the content of a file that comes with nginx.
+func (f confFiles) own(name string) (content string, ok bool) {
+	if path.Dir(f.local(name)) != path.Dir(f.main) {
+		return "", false
+	}
+	if _, err := fs.Stat(f.fsys, f.local(name)); err == nil {
+		return "", false
+	}
+	content, ok = packaged[path.Base(name)]
+	return content, ok
+}
+
+// open never returns nil: crossplane closes what it could not open.
+func (f confFiles) open(name string) (io.ReadCloser, error) {
+	text, err := f.read(name)
+	return io.NopCloser(strings.NewReader(text)), err
+}
+
+func (f confFiles) read(name string) (string, error) {
+	if content, ok := f.own(name); ok {
+		return content, nil
+	}
+	text, err := reading.ReadText(f.fsys, f.local(name))
+	if err == nil {
+		err = reading.CheckDepth(f.local(name), text, "{", "}", " \t\r\n;{}")
+	}
+	return string(text), err
+}
+
+// glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes tells of both.
+func (f confFiles) glob(pattern string) (found []string, _ error) {
+	names, err := reading.Glob(f.fsys, f.local(pattern))
+	f.failed[pattern] = err
+	for _, name := range names {
+		if _, err := f.read(name); err != nil {
+			f.failed[pattern] = errors.Join(f.failed[pattern], err)
+			continue
+		}
+		found = append(found, name)
+	}
+	return found, nil
+}
+
+// takeAlong has nginx find a file that a directive names, unread: a program, a list of users.
+func (r *reader) takeAlong(d item) {
+	name := d.arg(0)
+	if strings.Contains(name, "$") {
+		return
+	}
+	if !path.IsAbs(name) {
+		name = path.Join(confDir, name)
+	}
+	file := r.files.local(name)
+	if slices.ContainsFunc(r.cfg.Files, func(f model.File) bool { return f.Name == file }) {
+		return
+	}
+	text, err := reading.ReadText(r.files.fsys, file)
+	if err != nil {
+		r.problem(reading.UnreadableFile(d.pos, err))
+		return
+	}
+	r.cfg.Files = append(r.cfg.Files, model.NewFile(file, text))
+}

@@ -1,0 +1,89 @@
+package nginx
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/nginxinc/nginx-go-crossplane"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// A configuration that stands for more, with every include written out, is none: a file that includes another twice, which does the
+// same with a third, doubles with each.
+const (
+	mostIncludes   = 10_000
+	mostDirectives = 1_000_000
+)
+
+// extent is how much a file stands for, with every include written out.
+type extent struct {
+	includes, directives, depth int
+}
+
+func (e *extent) add(o extent) {
+	e.includes, e.directives, e.depth = e.includes+o.includes, e.directives+o.directives, max(e.depth, o.depth)
+}
+
+// includes reports, with file and line, an include whose files cannot be read, and those that are more than a configuration has.
+func (r *reader) includes() error {
+	known := map[int]extent{}
+	_, err := r.extent(0, known)
+	return err
+}
+
+func (r *reader) extent(file int, known map[int]extent) (extent, error) {
+	if e, ok := known[file]; ok {
+		return e, nil
+	}
+	e, err := r.extentOf(r.payload.Config[file].File, r.payload.Config[file].Parsed, known)
+	known[file] = e
+	return e, err
+}
+
+func (r *reader) extentOf(file string, block crossplane.Directives, known map[int]extent) (e extent, err error) {
+	for _, d := range block {
+		e.directives++
+		pos := model.Pos{File: file, Line: d.Line}
+		inner, err := r.extentOf(file, d.Block, known)
+		if err != nil {
+			return e, err
+		}
+		if d.Block != nil {
+			inner.depth++
+		}
+		e.add(inner)
+		if d.Directive == "include" && len(d.Args) > 0 {
+			if err := r.unreadable(d.Args[0]); err != nil {
+				return e, fmt.Errorf("%s: include %s: %s", pos, d.Args[0], strings.TrimPrefix(err.Error(), "read configuration "))
+			}
+		}
+		for _, i := range d.Includes {
+			included, err := r.extent(i, known)
+			if err != nil {
+				return e, err
+			}
+			included.includes++
+			e.add(included)
+		}
+		switch {
+		case e.includes > mostIncludes:
+			return e, fmt.Errorf("%s: with this there are more than %d includes: files that include a file several times, which does so too; name each once", pos, mostIncludes)
+		case e.directives > mostDirectives:
+			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: it is no configuration", pos, mostDirectives)
+		case e.depth > reading.MaxDepth:
+			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: it is no configuration", pos, reading.MaxDepth)
+		}
+	}
+	return e, nil
+}
+
+// unreadable is why an include with a wildcard could not be read.
+func (r *reader) unreadable(pattern string) error {
+	if !path.IsAbs(pattern) {
+		pattern = path.Join(path.Dir(r.files.main), pattern)
+	}
+	return r.files.failed[pattern]
+}

@@ -1,0 +1,62 @@
+package nginx
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// combined is the format of a log that names none (nginx.org/en/docs/http/ngx_http_log_module.html).
+const combined = `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`
+
+// logs reads where requests have their lines. A log that nobody asked for is no promise.
+func (r *reader) logs(route *model.Route, in scope) {
+	for _, d := range in.all("access_log") {
+		switch {
+		case d.arg(0) == "off":
+			route.Logs = append(route.Logs, model.Log{Pos: d.pos})
+		case strings.HasPrefix(d.arg(0), "syslog:"), !path.IsAbs(d.arg(0)), strings.Contains(d.arg(0), "$"), len(d.Args) > 2: // buffers, conditions
+			late := model.Unread{Pos: d.pos, Text: firstLine(d.text()), Why: "lbproof reads logs in files of one name that have every line at once"}
+			if !slices.Contains(r.cfg.Unread, late) {
+				r.cfg.Unread = append(r.cfg.Unread, late)
+			}
+		default:
+			route.Logs = append(route.Logs, model.Log{Pos: d.pos, File: path.Clean(d.arg(0)), Format: logFormat(d, in)})
+		}
+	}
+}
+
+// logFormat is the text of a log's format.
+func logFormat(log item, in scope) string {
+	for _, format := range in.all("log_format") {
+		if log.arg(1) == format.arg(0) && log.arg(1) != "" {
+			text := slices.DeleteFunc(slices.Clone(format.Args[1:]), func(part string) bool { return strings.HasPrefix(part, "escape=") })
+			return strings.Join(text, "")
+		}
+	}
+	return combined
+}
+
+// joined complains of a log in which a request has another id than backends get: that of the client, which need not bring one.
+func (r *reader) joined(sent []model.Header, in scope) {
+	for _, log := range in.all("access_log") {
+		for _, format := range in.all("log_format") {
+			text := strings.Join(format.Args, " ")
+			for _, h := range sent {
+				clients := "$http_" + strings.ToLower(strings.ReplaceAll(h.Name, "-", "_"))
+				known := slices.ContainsFunc(r.cfg.Problems, func(p model.Problem) bool { return p.Pos == format.pos })
+				if log.arg(1) != format.arg(0) || h.Value != "$request_id" || !strings.Contains(text, clients) || strings.Contains(text, h.Value) || known {
+					continue
+				}
+				r.problem(model.Problem{
+					Pos: format.pos, Effect: model.Differs,
+					Text:    fmt.Sprintf("the log has the %s that clients bring, and backends get %s: its lines and the backends' cannot be joined", h.Name, h.Value),
+					Instead: h.Value + " in place of " + clients,
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package nginx
+
+import (
+	"embed"
+	"slices"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// Where nginx looks for its configuration.
+const (
+	confDir  = "/etc/nginx"
+	mainFile = confDir + "/nginx.conf"
+)
+
+//go:embed builtin
+var builtin embed.FS
+
+// Balancer is nginx, as the table of balancers has it.
+var Balancer = reading.Balancer{
+	Name: "nginx",
+	Doc:  "nginx.conf with all that it includes; the image is nginx:stable, else Debian's package",
+	Main: []string{"nginx.conf"},
+	Owns: func(text string) bool {
+		return reading.HasWord(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
+	},
+	Parse:   readConfig,
+	Unknown: model.Rejected,
+	Spec:    newSpec,
+	Edits:   edits,
+	BuiltIn: reading.Sub(builtin, "builtin"),
+}
+
+func newSpec(cfg model.Config) plan.Spec {
+	command := []string{"nginx"}
+	if !cfg.Foreground {
+		command = append(command, "-g", "daemon off;")
+	}
+	spec := plan.Spec{
+		Name:    plan.OwnName("nginx"),
+		Role:    plan.Balancer,
+		Command: command,
+		Check:   []string{"nginx", "-t", "-q"},
+		Version: []string{"nginx", "-v"},
+		Title:   "nginx: worker process",
+		Reload:  "HUP",
+		Files:   map[string]string{},
+		Image: plan.Image{
+			Ref:      "nginx:stable",
+			Packages: []string{"nginx"},
+			Users:    []string{"nobody", "nogroup", "www-data", "nginx"},
+			Dirs:     []string{"/etc/nginx", "/run", "/var/lib/nginx", "/var/log/nginx", "/tmp"},
+			Links:    []string{"/var/run -> /run", "/var/log/nginx/access.log -> /dev/stdout", "/var/log/nginx/error.log -> /dev/stderr"},
+		},
+	}
+	if slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return u.Why == whyLua }) {
+		spec.Image.Ref, spec.Image.Packages = "openresty/openresty", append(spec.Image.Packages, "libnginx-mod-http-lua", "lua-cjson", "lua-nginx-redis")
+	}
+	for i, file := range cfg.Files {
+		if i == 0 {
+			spec.Files[mainFile] = file.Name
+			continue
+		}
+		spec.Files[reading.PathInContainer(mainFile, cfg.Files[0].Name, file.Name)] = file.Name
+	}
+	return spec
+}

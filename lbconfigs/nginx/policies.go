@@ -1,0 +1,227 @@
+package nginx
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
+const (
+	bodyLimit = 1 << 20
+	gzipLeast = 20
+)
+
+// policies reads what is in force in a location, its own or inherited.
+func (r *reader) policies(route *model.Route, in scope) error {
+	r.responseHeaders(route, in)
+	r.limits(route, in)
+	r.access(route, in)
+	r.fallbacks(route, in)
+	r.logs(route, in)
+	if err := r.body(route, in); err != nil {
+		return err
+	}
+	if d, ok := in.one("proxy_ssl_trusted_certificate"); ok {
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: d.pos, Kind: model.NeedAuthority, Path: reading.PathIn(confDir, d.arg(0))})
+	}
+	if route.Pool != "" {
+		if err := r.proxying(route, in); err != nil {
+			return err
+		}
+	}
+	if gzip, ok := in.one("gzip"); ok && gzip.arg(0) == "on" {
+		route.Compress = readGzip(gzip, in)
+	}
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil || route.Internal ||
+		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")) > 0 || in.programmed()
+	return nil
+}
+
+// proxying reads what concerns the way to the backend.
+func (r *reader) proxying(route *model.Route, in scope) error {
+	for _, d := range in.all("proxy_set_header") {
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
+	}
+	route.Upgrade = r.upgrade(route.SetHeaders, in)
+	r.joined(route.SetHeaders, in)
+	for _, d := range in.all("mirror") {
+		if d.arg(0) != "off" {
+			route.Mirrors = append(route.Mirrors, model.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
+		}
+	}
+	if err := r.timeouts(route, in); err != nil {
+		return err
+	}
+	return r.retry(route, in)
+}
+
+// addHeaderStatuses are those to which nginx adds a header without "always".
+var addHeaderStatuses = []int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
+
+func (r *reader) responseHeaders(route *model.Route, in scope) {
+	for _, d := range in.all("add_header") {
+		h := model.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)}
+		if d.arg(2) != "always" {
+			h.Statuses = addHeaderStatuses
+		}
+		route.AddHeaders = append(route.AddHeaders, h)
+	}
+	if d, ok := in.one("expires"); ok {
+		if t, err := parseTime(d.arg(0)); err == nil {
+			route.AddHeaders = append(route.AddHeaders, model.Header{
+				Pos: d.pos, Name: "Cache-Control", Value: fmt.Sprintf("max-age=%d", int(t.Seconds())), Statuses: addHeaderStatuses,
+			})
+		}
+	}
+}
+
+// upgrade says whether the location hands on a client's wish for another protocol, as WebSocket needs.
+func (r *reader) upgrade(headers []model.Header, in scope) *model.Upgrade {
+	var up model.Upgrade
+	upgrades, connection := false, false
+	for _, h := range headers {
+		switch strings.ToLower(h.Name) {
+		case "upgrade":
+			upgrades, up.Pos = h.Value == "$http_upgrade", h.Pos
+		case "connection":
+			m, mapped := r.maps[h.Value]
+			connection = strings.EqualFold(h.Value, "upgrade") || mapped && m.from == "$http_upgrade"
+			up.Always = !mapped
+		}
+	}
+	if !upgrades || !connection {
+		return nil
+	}
+	if !in.is("proxy_http_version", "1.1") {
+		r.problem(model.Problem{
+			Pos: up.Pos, Effect: model.Inert, Until: "1.29.7", Text: "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
+			Instead: "proxy_http_version 1.1;",
+		})
+		return nil
+	}
+	return &up
+}
+
+func (r *reader) limits(route *model.Route, in scope) {
+	for _, kind := range []string{"limit_req", "limit_conn"} {
+		status, set := in.one(kind + "_status")
+		code := 503
+		if n, err := strconv.Atoi(status.arg2()); set && err == nil {
+			code = n
+		}
+		for _, d := range in.all(kind) {
+			limit := r.limit(d, kind)
+			limit.Status, limit.StatusIsSet, limit.DryRun = code, set, in.is(kind+"_dry_run", "on")
+			if limit.Name != "" {
+				route.Limits = append(route.Limits, limit)
+			}
+		}
+	}
+}
+
+func (r *reader) limit(d item, kind string) model.Limit {
+	limit := model.Limit{Pos: d.pos, Law: model.LeakyBucket}
+	if kind == "limit_conn" {
+		limit.Law = model.InFlight
+		limit.Name = d.arg(0)
+		limit.Most, _ = strconv.Atoi(d.arg(1))
+	}
+	for _, arg := range d.Args {
+		key, value, _ := strings.Cut(arg, "=")
+		n, _ := strconv.Atoi(value)
+		switch key {
+		case "zone":
+			limit.Name = value
+		case "burst":
+			limit.Burst = n
+		case "delay":
+			limit.Delay = n
+		case "nodelay":
+			limit.Delay = -1
+		}
+	}
+	i := slices.IndexFunc(r.zones, func(z limitZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
+	if i < 0 {
+		r.problem(model.Problem{
+			Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
+			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
+		})
+		limit.Key = "?"
+		return limit
+	}
+	r.zones[i].used = true
+	limit.Key, limit.Rate = r.zones[i].key, r.zones[i].rate
+	m, mapped := r.maps[limit.Key]
+	switch {
+	case mapped && m.otherwise == "":
+		limit.Free = fmt.Sprintf("those whose %s the map does not name", m.from)
+	case mapped && len(m.empty) > 0:
+		limit.Free = fmt.Sprintf("those whose %s is %s", m.from, strings.Join(m.empty, " or "))
+	case strings.HasPrefix(limit.Key, "$http_"), strings.HasPrefix(limit.Key, "$cookie_"), strings.HasPrefix(limit.Key, "$arg_"):
+		limit.Free = "those that do not bring it"
+	}
+	return limit
+}
+
+func (r *reader) access(route *model.Route, in scope) {
+	for _, d := range in.all("allow", "deny") {
+		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", From: d.arg(0)})
+	}
+	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
+		route.Auth = &model.Auth{Pos: d.pos, By: d.arg(0)}
+	}
+	if d, ok := in.one("auth_basic"); ok && d.arg(0) != "off" {
+		route.Auth = &model.Auth{Pos: d.pos, By: "a list of users", Code: 401}
+	}
+}
+
+func (r *reader) fallbacks(route *model.Route, in scope) {
+	for _, d := range in.all("error_page") {
+		f := model.Fallback{Pos: d.pos, Code: -1, Backend: in.is("proxy_intercept_errors", "on")}
+		for _, arg := range d.Args[:max(0, len(d.Args)-1)] {
+			if text, ok := strings.CutPrefix(arg, "="); ok {
+				f.Code, _ = strconv.Atoi(text)
+			} else if n, err := strconv.Atoi(arg); err == nil {
+				f.Codes = append(f.Codes, n)
+			}
+		}
+		f.To = d.arg(len(d.Args) - 1)
+		route.Fallbacks = append(route.Fallbacks, f)
+	}
+}
+
+func (r *reader) body(route *model.Route, in scope) error {
+	route.MaxBody = &model.Number{Pos: route.Pos, Implicit: true, Value: bodyLimit}
+	d, ok := in.one("client_max_body_size")
+	if !ok {
+		if route.Pool == "" {
+			route.MaxBody = nil
+		}
+		return nil
+	}
+	n, err := parseSize(d.arg(0))
+	if err != nil {
+		return fmt.Errorf("%s: client_max_body_size: %w", d.pos, err)
+	}
+	route.MaxBody = &model.Number{Pos: d.pos, Value: n}
+	if route.Pool == "" {
+		route.MaxBody = nil
+	}
+	return nil
+}
+
+func readGzip(gzip item, in scope) *model.Compress {
+	c := &model.Compress{Pos: gzip.pos, Least: gzipLeast, Types: []string{"text/html"}, Vary: in.is("gzip_vary", "on")}
+	if d, ok := in.one("gzip_min_length"); ok {
+		c.Least, _ = strconv.Atoi(d.arg(0))
+	}
+	if d, ok := in.one("gzip_types"); ok {
+		c.Types = append(c.Types, d.Args...)
+	}
+	return c
+}

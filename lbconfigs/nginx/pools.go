@@ -1,0 +1,215 @@
+package nginx
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+func (r *reader) upstream(up item) error {
+	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Method: model.RoundRobin}
+	block := r.block(up)
+	for _, d := range block {
+		switch name := d.Directive.Directive; name {
+		case "server":
+			server, err := r.upstreamServer(d)
+			if err != nil {
+				return err
+			}
+			pool.Servers = append(pool.Servers, server)
+		case "zone":
+			pool.SharedState = true
+		case "least_conn", "ip_hash", "hash", "random", "least_time":
+			pool.Method, pool.MethodPos = strings.Join(append([]string{name}, randomArgs(d)...), " "), d.pos
+			if name == "hash" {
+				pool.Key, pool.Consistent = d.arg(0), d.arg(1) == "consistent"
+			}
+			if name == "ip_hash" {
+				pool.Key = "the client's address (IPv4: its first three octets)"
+			}
+		case "sticky":
+			pool.Sticky = readSticky(d)
+		}
+	}
+	r.keepalive(&pool, block)
+	r.unreadAll(block, inUpstream)
+	r.upstreamProblems(pool, block)
+	r.named[strings.ToLower(pool.Name)] = len(r.cfg.Pools)
+	r.cfg.Pools = append(r.cfg.Pools, pool)
+	return nil
+}
+
+// randomArgs are the arguments that make "random two least_conn" another method than "random".
+func randomArgs(d item) []string {
+	if d.Directive.Directive == "random" {
+		return d.Args
+	}
+	return nil
+}
+
+func readSticky(d item) *model.Sticky {
+	if d.arg(0) != "cookie" || len(d.Args) < 2 {
+		return &model.Sticky{Pos: d.pos, With: d.Args}
+	}
+	return &model.Sticky{Pos: d.pos, Cookie: d.arg(1), With: d.Args[2:]}
+}
+
+func (r *reader) keepalive(pool *model.Pool, block []item) {
+	for _, d := range block {
+		n, err := strconv.Atoi(d.arg(0))
+		if pool.Keepalive == nil && d.Directive.Directive == "keepalive" && err == nil {
+			pool.Keepalive = &model.Keepalive{Pos: d.pos, Idle: n, Requests: 1000, Within: oneMinute}
+		}
+	}
+	if pool.Keepalive == nil {
+		return
+	}
+	for _, d := range block {
+		switch d.Directive.Directive {
+		case "keepalive_requests":
+			if n, err := strconv.Atoi(d.arg(0)); err == nil {
+				pool.Keepalive.Requests = n
+			}
+		case "keepalive_timeout":
+			if t, err := parseTime(d.arg(0)); err == nil {
+				pool.Keepalive.Within = t
+			}
+		}
+	}
+}
+
+func (r *reader) upstreamServer(d item) (model.Server, error) {
+	host, port, err := reading.SplitHostPort(d.arg(0), 80)
+	if err != nil {
+		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
+	}
+	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &model.Passive{
+		Pos: d.pos, Implicit: true, Fails: 1, Within: tenSeconds, Out: tenSeconds, Law: "nginx",
+	}}
+	for _, arg := range d.rest() {
+		if err := r.serverParameter(&s, d, arg); err != nil {
+			return s, fmt.Errorf("%s: %w", d.pos, err)
+		}
+	}
+	return s, nil
+}
+
+func (r *reader) serverParameter(s *model.Server, d item, arg string) error {
+	key, value, _ := strings.Cut(arg, "=")
+	number := func(least int) (int, error) {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < least {
+			return 0, fmt.Errorf("%s=%s is not a number from %d on", key, value, least)
+		}
+		return n, nil
+	}
+	var err error
+	switch key {
+	case "weight":
+		s.Weight, err = number(1)
+	case "backup":
+		s.Backup = true
+	case "down":
+		s.Down = true
+	case "max_fails":
+		s.Passive.Implicit = false
+		s.Passive.Fails, err = number(0)
+	case "fail_timeout":
+		s.Passive.Implicit = false
+		s.Passive.Within, err = parseTime(value)
+		s.Passive.Out = s.Passive.Within
+	case "max_conns":
+		var n int
+		n, err = number(0)
+		s.Conns = &model.Number{Pos: d.pos, Value: int64(n)}
+	default:
+		r.serverParameterProblem(d, key, arg)
+	}
+	return err
+}
+
+// serverParameterProblem tells of the parameters that not every nginx has.
+func (r *reader) serverParameterProblem(d item, key, arg string) {
+	known := map[string]model.Problem{
+		"resolve":    {Text: "server … resolve is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "a variable in proxy_pass, with a resolver"},
+		"service":    {Text: "server … service= is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "name every server"},
+		"slow_start": {Text: "server … slow_start= is NGINX Plus's", Instead: "HAProxy's slowstart"},
+		"drain":      {Text: "server … drain is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "down"},
+		"route":      {Text: "server … route= is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "hash $cookie_NAME consistent"},
+	}
+	if p, ok := known[key]; ok {
+		p.Pos, p.Effect = d.pos, model.Rejected
+		r.problem(p)
+		return
+	}
+	r.problem(model.Problem{Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg)})
+}
+
+// spelled is a pool's name as its upstream has it: nginx finds upstreams by names in capitals or small letters.
+func (r *reader) spelled(pool string) string {
+	if i, ok := r.named[strings.ToLower(pool)]; ok {
+		return r.cfg.Pools[i].Name
+	}
+	return pool
+}
+
+// pools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
+func (r *reader) pools() error {
+	for _, split := range r.cfg.Splits {
+		for i := range split.Shares {
+			split.Shares[i].Pool = r.spelled(split.Shares[i].Pool)
+		}
+	}
+	for i, route := range r.cfg.Routes {
+		route.Pool = r.spelled(route.Pool)
+		r.cfg.Routes[i].Pool = route.Pool
+		_, pool := r.named[strings.ToLower(route.Pool)]
+		_, split := r.cfg.Split(route.Pool)
+		if pool || split || route.Pool == "" || strings.Contains(route.Pool, "$") {
+			continue
+		}
+		host, port, err := reading.SplitHostPort(route.Pool, 80)
+		if err != nil {
+			return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
+		}
+		if _, named := r.named[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
+			r.problem(model.Problem{
+				Pos: route.PoolPos, Effect: model.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
+				Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
+			})
+			r.cfg.Routes[i].Pool = ""
+			continue
+		}
+		r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
+		r.cfg.Pools = append(r.cfg.Pools, model.Pool{
+			Pos: route.PoolPos, Name: route.Pool, Method: model.RoundRobin,
+			Servers: []model.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
+		})
+	}
+	for i := range r.cfg.Pools {
+		r.cfg.Pools[i].Resolve = &model.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
+		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, r.cfg.Pools[i].Name) }) {
+			for n := range r.cfg.Pools[i].Servers {
+				r.cfg.Pools[i].Servers[n].TLS = true
+			}
+		}
+	}
+	r.splitPools()
+	return nil
+}
+
+// splitPools warns of splits that lead to no upstream.
+func (r *reader) splitPools() {
+	for _, s := range r.cfg.Splits {
+		if !slices.ContainsFunc(r.cfg.Routes, func(route model.Route) bool { return route.Pool == s.Name }) {
+			r.problem(model.Problem{
+				Pos: s.Pos, Effect: model.Inert, Text: fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
+				Instead: "proxy_pass http://" + s.Name + ";",
+			})
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package nginx
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nginxinc/nginx-go-crossplane"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// item is a directive with its place.
+type item struct {
+	*crossplane.Directive
+	pos model.Pos
+}
+
+func (i item) text() string {
+	return strings.Join(append([]string{i.Directive.Directive}, i.Args...), " ")
+}
+
+// arg is an argument, or empty where there are not so many.
+func (i item) arg(n int) string {
+	if n >= 0 && n < len(i.Args) {
+		return i.Args[n]
+	}
+	return ""
+}
+
+// rest are the arguments after the first.
+func (i item) rest() []string { return i.Args[min(1, len(i.Args)):] }
+
+// items are the directives of a block, includes followed. Crossplane refuses cycles.
+func (r *reader) items(file string, block crossplane.Directives) []item {
+	var out []item
+	for _, d := range block {
+		if d.Directive != "include" {
+			out = append(out, item{d, model.Pos{File: file, Line: d.Line}})
+			continue
+		}
+		for _, i := range d.Includes {
+			included := r.payload.Config[i]
+			out = append(out, r.items(included.File, included.Parsed)...)
+		}
+	}
+	return out
+}
+
+// block are the directives in a directive's block.
+func (r *reader) block(d item) []item { return r.items(d.pos.File, d.Block) }
+
+// scope is a chain of blocks, the outermost first. A directive of an inner block replaces all of its name in outer ones
+// (nginx: "directives are inherited from the previous level if and only if there are none on the current level").
+type scope []level
+
+// level is one block of a scope, with its directives by name.
+type level struct {
+	items []item
+	named map[string][]item
+}
+
+func newLevel(items []item) level {
+	named := map[string][]item{}
+	for _, d := range items {
+		named[d.Directive.Directive] = append(named[d.Directive.Directive], d)
+	}
+	return level{items, named}
+}
+
+// pick are the directives with one of the names, in their order.
+func (l level) pick(names ...string) []item {
+	if len(names) == 1 {
+		return l.named[names[0]]
+	}
+	for _, n := range names {
+		if len(l.named[n]) > 0 {
+			return pick(l.items, names...)
+		}
+	}
+	return nil
+}
+
+// all are the directives in force that have one of the names.
+func (s scope) all(names ...string) []item {
+	for i := len(s) - 1; i >= 0; i-- {
+		if found := s[i].pick(names...); len(found) > 0 {
+			return found
+		}
+	}
+	return nil
+}
+
+// programmed says whether a program has a hand in a location's requests.
+func (s scope) programmed() bool {
+	for _, l := range s {
+		for name := range l.named {
+			if strings.Contains(name, "_by_lua") && !strings.HasPrefix(name, "init_") && !strings.HasPrefix(name, "log_") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// own are the directives of the innermost block.
+func (s scope) own() []item { return s[len(s)-1].items }
+
+// one is the directive in force; ok is false where there is none.
+func (s scope) one(name string) (d item, ok bool) {
+	if found := s.all(name); len(found) > 0 {
+		return found[len(found)-1], true
+	}
+	return item{}, false
+}
+
+// is says whether a directive's first argument is the value.
+func (s scope) is(name, value string) bool {
+	d, ok := s.one(name)
+	return ok && d.arg(0) == value
+}
+
+// replaced are the directives of the name that an inner block has put out of force.
+func (s scope) replaced(name string) []item {
+	var lost, inner []item
+	for _, block := range s {
+		if found := block.pick(name); len(found) > 0 {
+			lost, inner = append(lost, inner...), found
+		}
+	}
+	return lost
+}
+
+func (s scope) with(block []item) scope { return append(slices.Clip(s), newLevel(block)) }
+
+// pick are the directives of a block with one of the names.
+func pick(block []item, names ...string) []item {
+	var found []item
+	for _, d := range block {
+		if slices.Contains(names, d.Directive.Directive) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// arg2 is the first argument of an item that may not be there.
+func (i item) arg2() string {
+	if i.Directive == nil {
+		return ""
+	}
+	return i.arg(0)
+}

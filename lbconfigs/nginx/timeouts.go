@@ -1,0 +1,98 @@
+package nginx
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
+const (
+	tenSeconds = 10 * time.Second
+	oneMinute  = time.Minute
+	idleClient = 75 * time.Second
+)
+
+func (r *reader) timeouts(route *model.Route, in scope) error {
+	for _, t := range []struct{ directive, what, then string }{
+		{"proxy_connect_timeout", model.ConnectTimeout, "504, or another server"},
+		{"proxy_send_timeout", model.SendTimeout, "504, or another server"},
+		{"proxy_read_timeout", model.ReadTimeout, "504, or another server"},
+		{"keepalive_timeout", model.IdleTimeout, "the connection is closed"},
+	} {
+		limit := model.TimeLimit{Pos: route.PoolPos, Implicit: true, For: t.what, After: oneMinute, Then: t.then}
+		if t.what == model.IdleTimeout {
+			limit.After = idleClient
+		}
+		if d, ok := in.one(t.directive); ok {
+			after, err := parseTime(d.arg(0))
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", d.pos, t.directive, err)
+			}
+			limit.Pos, limit.Implicit, limit.After = d.pos, false, after
+		}
+		route.Timeouts = append(route.Timeouts, limit)
+		if t.what == model.ReadTimeout && route.Upgrade != nil {
+			limit.For, limit.Then, limit.Implicit = model.TunnelTimeout, "the tunnel is closed", true
+			route.Timeouts = append(route.Timeouts, limit)
+		}
+	}
+	return nil
+}
+
+func (r *reader) retry(route *model.Route, in scope) error {
+	retry := &model.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"error", "timeout"}, Elsewhere: true}
+	if d, ok := in.one("proxy_next_upstream"); ok {
+		retry.Pos, retry.Implicit, retry.On = d.pos, false, nil
+		for _, arg := range d.Args {
+			switch arg {
+			case "off":
+				return nil
+			case "non_idempotent":
+				retry.AnyMethod = true
+			default:
+				retry.On = append(retry.On, arg)
+			}
+		}
+	}
+	if d, ok := in.one("proxy_next_upstream_tries"); ok {
+		n, err := strconv.Atoi(d.arg(0))
+		if err != nil || n < 0 {
+			return fmt.Errorf("%s: proxy_next_upstream_tries %s is no number", d.pos, d.arg(0))
+		}
+		retry.Attempts = n
+	}
+	if d, ok := in.one("proxy_next_upstream_timeout"); ok {
+		within, err := parseTime(d.arg(0))
+		if err != nil {
+			return fmt.Errorf("%s: proxy_next_upstream_timeout: %w", d.pos, err)
+		}
+		retry.Within = within
+	}
+	route.Retry = retry
+	r.countFailures(route.Pool, retry.On)
+	return nil
+}
+
+// countFailures notes what nginx counts as a failed attempt of a pool's servers: error, timeout and invalid_header
+// always, statuses only where proxy_next_upstream lists them.
+func (r *reader) countFailures(pool string, on []string) {
+	counted := []string{"error", "timeout", "invalid_header"}
+	for _, cause := range on {
+		if strings.HasPrefix(cause, "http_5") || cause == "http_429" {
+			counted = append(counted, cause)
+		}
+	}
+	i, ok := r.named[strings.ToLower(pool)]
+	if !ok {
+		return
+	}
+	for _, s := range r.cfg.Pools[i].Servers {
+		if all := strings.Join(counted, ", "); s.Passive != nil && len(all) > len(s.Passive.On) {
+			s.Passive.On = all
+		}
+	}
+}

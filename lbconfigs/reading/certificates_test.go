@@ -1,0 +1,80 @@
+package reading_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io/fs"
+	numbers "math/big"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/lbconfigs"
+)
+
+// certificate makes one for a.example, signed by somebody whom nobody knows where it is not signed by itself.
+func certificate(t *testing.T, from, to time.Duration, alone bool) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	own := &x509.Certificate{
+		SerialNumber: numbers.NewInt(1), Subject: pkix.Name{CommonName: "a"}, DNSNames: []string{"a.example"},
+		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(to),
+	}
+	parent := own
+	if !alone {
+		parent = &x509.Certificate{SerialNumber: numbers.NewInt(2), Subject: pkix.Name{CommonName: "nobody's authority"}}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, own, parent, key.Public(), key)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// rooted has files by absolute paths, too.
+type rooted fstest.MapFS
+
+func (r rooted) Open(name string) (fs.File, error) {
+	return fstest.MapFS(r).Open(strings.TrimPrefix(name, "/"))
+}
+
+// A certificate that can be read is one that clients will take, or why not is told with the line that names it.
+func TestCertificates(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		name, host string
+		content    []byte
+		says       []string
+	}{
+		{"good", "a.example", certificate(t, -day, 90*day, true), nil},
+		{"expires soon", "a.example", certificate(t, -day, 10*day+time.Hour, true), []string{"in 10 days"}},
+		{"expired", "a.example", certificate(t, -9*day, -day, true), []string{"has expired on"}},
+		{"not yet", "a.example", certificate(t, day, 90*day, true), []string{"is valid only from"}},
+		{"another name", "b.example", certificate(t, -day, 90*day, true), []string{"is for a.example: clients of b.example refuse it"}},
+		{"no chain", "a.example", certificate(t, -day, 90*day, false), []string{"stands alone, and this machine does not know who signed it (CN=nobody's authority)"}},
+		{"nothing", "a.example", []byte("no"), []string{"holds no certificate"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := strings.ReplaceAll("events {}\nhttp { server { listen 443 ssl; server_name HOST;\nssl_certificate /c/cert.pem; ssl_certificate_key /c/key.pem; return 200; } }\n", "HOST", c.host)
+			fsys := rooted{"nginx.conf": {Data: []byte(config)}, "c/cert.pem": {Data: c.content}}
+			cfg, err := lbconfigs.Read(fsys, "nginx.conf", "")
+			require.NoError(t, err)
+			var said []string
+			for _, p := range cfg.Problems {
+				said = append(said, p.Text)
+				assert.Equal(t, 3, p.Pos.Line)
+			}
+			require.Len(t, said, len(c.says), "%v", said)
+			for i, want := range c.says {
+				assert.Contains(t, said[i], want)
+			}
+		})
+	}
+}

@@ -1,0 +1,125 @@
+package reading
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/source"
+)
+
+// UnreadableFile is the problem of a line that names a file that cannot be read.
+func UnreadableFile(pos model.Pos, err error) model.Problem {
+	return model.Problem{
+		Pos: pos, Effect: model.Differs, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
+		Instead: "put it beside the configuration, or name its folder with --allow-path",
+	}
+}
+
+// PathInContainer is where an included file belongs, for a main file that is put elsewhere.
+func PathInContainer(at, main, file string) string {
+	if path.IsAbs(file) && !path.IsAbs(main) {
+		return file
+	}
+	return path.Join(path.Dir(at), strings.TrimPrefix(strings.TrimPrefix(file, path.Dir(main)), "/"))
+}
+
+// PathIn is a path from the root, for a name that a balancer looks up in a directory of its own.
+func PathIn(dir, name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(dir, name)
+}
+
+// largestTogether is the size, in bytes, of all files of a configuration.
+const largestTogether = 32 << 20
+
+// kept holds what was read of a file, so that what is parsed, judged and run is the same.
+type kept struct {
+	fs.FS
+	texts map[string][]byte
+	size  int64
+}
+
+// Sub gives a folder of embedded files, which is there.
+func Sub(files embed.FS, folder string) fs.FS {
+	sub, err := fs.Sub(files, folder)
+	if err != nil {
+		panic(err) // the name is good
+	}
+	return sub
+}
+
+// Keep gives a file system that reads each file of fsys once.
+func Keep(fsys fs.FS) fs.FS { return &kept{FS: fsys, texts: map[string][]byte{}} }
+
+// ReadFile is fs.ReadFileFS's.
+func (k *kept) ReadFile(name string) ([]byte, error) {
+	if text, ok := k.texts[name]; ok {
+		return text, nil
+	}
+	text, err := source.Read(k.FS, name, source.Largest)
+	if err != nil {
+		return nil, err
+	}
+	if k.size += int64(len(text)); k.size > largestTogether {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", largestTogether>>20)}
+	}
+	k.texts[name] = text
+	return text, nil
+}
+
+// Glob is fs.Glob, but says why a folder cannot be looked at, where fs.Glob takes it for an empty one. A wildcard stands for no dot that a
+// name begins with (glob(7)).
+func Glob(fsys fs.FS, pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		_, err := fs.Stat(fsys, pattern)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", pattern, Cause(err))
+		}
+		return []string{pattern}, nil
+	}
+	dir, last := path.Split(pattern)
+	dirs, err := Glob(fsys, path.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, dir := range dirs {
+		if info, err := fs.Stat(fsys, dir); err == nil && !info.IsDir() {
+			continue
+		}
+		entries, err := fs.ReadDir(fsys, dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, Cause(err))
+		}
+		for _, e := range entries {
+			hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(last, ".")
+			ok, err := path.Match(last, e.Name())
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", pattern, err)
+			}
+			if ok && !hidden {
+				found = append(found, path.Join(dir, e.Name()))
+			}
+		}
+	}
+	return found, nil
+}
+
+// Stat is fs.StatFS's.
+func (k *kept) Stat(name string) (fs.FileInfo, error) { return fs.Stat(k.FS, name) }
+
+// IsDir says whether a name is a directory of fsys.
+func IsDir(fsys fs.FS, name string) bool {
+	info, err := fs.Stat(fsys, path.Clean(name))
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,26 @@
+package traefik
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// edits change the keys of Traefik's files so that they promise something else.
+var edits = reading.Edits{
+	Parameters: []reading.Edit{
+		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), By: reading.Unlike, Checks: []string{"weights", "algorithm", "sticky", "split"}},
+		{Find: regexp.MustCompile(`^interval: (\d+m?s?)`), By: reading.Double, Checks: []string{"active"}},
+		{Find: regexp.MustCompile(`\bburst: ?(\d+)`), By: reading.Reduce, Checks: nil},
+		{Find: regexp.MustCompile(`\b(?:average|amount): (\d+)`), By: reading.Reduce, Checks: nil},
+	},
+	Nested: true,
+	Removable: func(cfg model.Config, line string) bool {
+		if strings.HasPrefix(line, "entryPoints:") && len(cfg.Listeners) < 2 {
+			return false // without it a router is at the same ones
+		}
+		return strings.HasPrefix(line, "- ") || strings.Contains(line, ": ") && !strings.HasSuffix(line, ":")
+	},
+}

@@ -1,0 +1,129 @@
+package traefik
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// entry is an entry point.
+type entryPoint struct {
+	t    *reading.Tree
+	name string
+	port int
+	tls  bool // of every router on it
+
+	speaks bool // TLS, because it says so or a router on it does
+}
+
+func (r *reader) readEntries() []entryPoint {
+	if r.static == nil {
+		return []entryPoint{{name: "web", port: 80}, {name: "websecure", port: 443}}
+	}
+	var out []entryPoint
+	for _, e := range r.static.Get("entryPoints").Parts() {
+		address, protocol, _ := strings.Cut(e.Get("address").Text(), "/")
+		port, err := strconv.ParseUint(address[strings.LastIndex(address, ":")+1:], 10, 16)
+		if err != nil {
+			r.problem(model.Problem{
+				Pos: e.Pos, Effect: model.Rejected,
+				Text:    fmt.Sprintf("the entry point %s has no address with a port", e.Key),
+				Instead: `address: ":80"`,
+			})
+			continue
+		}
+		if protocol == "udp" {
+			continue
+		}
+		tls := e.Get("http", "tls") != nil
+		out = append(out, entryPoint{t: e, name: e.Key, port: int(port), tls: tls, speaks: tls})
+	}
+	return out
+}
+
+// entryPoints reads listeners, redirections and timeouts.
+func (r *reader) entryPoints() {
+	for _, e := range r.entries {
+		pos := model.Pos{File: r.cfg.Files[0].Name}
+		if e.t != nil {
+			pos = e.t.Pos
+		}
+		r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: pos, Port: e.port, TLS: e.speaks, HTTP2: e.speaks})
+		redirect := e.t.Get("http", "redirections", "entryPoint")
+		if redirect == nil {
+			continue
+		}
+		code := 301
+		if p := redirect.Get("permanent"); p != nil && !p.IsTrue() {
+			code = 302
+		}
+		scheme := redirect.Get("scheme").Text()
+		if scheme == "" {
+			scheme = "https"
+		}
+		to := redirect.Get("to").Text()
+		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries, func(o entryPoint) bool { return o.name == to }) {
+			r.problem(model.Problem{
+				Pos: redirect.Pos, Effect: model.Rejected,
+				Text: fmt.Sprintf("the redirection leads to the entry point %q, which is not there", to),
+			})
+		}
+		r.cfg.Routes = append(r.cfg.Routes, model.Route{
+			Pos: redirect.Pos, Path: "/", Port: e.port, Priority: 1 << 30,
+			Redirect: &model.Redirect{Pos: redirect.Pos, Code: code, To: scheme + "://"},
+		})
+	}
+}
+
+// usedEntries are the entry points of a router: those that it names, else the default ones.
+func (r *reader) usedEntries(router *reading.Tree) []entryPoint {
+	all := r.entries
+	names := router.Get("entryPoints").Texts()
+	var out, defaults []entryPoint
+	for _, e := range all {
+		if slices.Contains(names, e.name) {
+			out = append(out, e)
+		}
+		if e.t.Get("asDefault").IsTrue() {
+			defaults = append(defaults, e)
+		}
+	}
+	switch {
+	case names != nil:
+		return out
+	case defaults != nil:
+		return defaults
+	}
+	return all
+}
+
+// timeouts are those of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing none, idle 180 s) and of
+// the way to the servers (dialing 30 s, no limit on the answer).
+func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
+	entry := r.usedEntries(t)
+	if len(entry) == 0 {
+		return
+	}
+	at := entry[0].t.Get("transport", "respondingTimeouts")
+	for _, x := range []struct {
+		key, what, then string
+		after           time.Duration
+	}{
+		{"readTimeout", model.ClientTimeout, "the connection is closed", time.Minute},
+		{"idleTimeout", model.IdleTimeout, "the connection is closed", 3 * time.Minute},
+	} {
+		set := at.Get(x.key)
+		route.Timeouts = append(route.Timeouts, model.TimeLimit{
+			Pos: set.PosOr(t.Pos), Implicit: set == nil, For: x.what, After: period(set, x.after), Then: x.then,
+		})
+	}
+	route.Timeouts = append(route.Timeouts,
+		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504"},
+		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ReadTimeout, Then: "504"})
+	route.Retry = &model.Retry{Pos: t.Pos, Implicit: true, Attempts: 1}
+}

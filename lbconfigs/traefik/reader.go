@@ -1,0 +1,179 @@
+package traefik
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// reader turns the documents into model.Config.
+type reader struct {
+	fsys    fs.FS
+	cfg     *model.Config
+	static  *reading.Tree
+	dynamic []*reading.Tree
+	entries []entryPoint
+	named   map[string]*reading.Tree // kind and name of a part of http → the part
+}
+
+// readConfig reads the static file, and what its file provider names.
+func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
+	name := names[0]
+	cfg := model.Config{Balancer: "traefik", Foreground: true, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
+	r := reader{fsys: fsys, cfg: &cfg}
+	root, err := r.load(name)
+	if err != nil {
+		return model.Config{}, err
+	}
+	if isDynamic(root) {
+		r.dynamic = []*reading.Tree{root}
+	} else {
+		r.static = root
+		staticKeys.strangers(root, func(t *reading.Tree, nearest string) { r.problem(stranger(t, nearest, true)) })
+		if err := r.provided(name); err != nil {
+			return model.Config{}, err
+		}
+	}
+	for _, d := range r.dynamic {
+		dynamicKeys.strangers(d, func(t *reading.Tree, nearest string) { r.problem(stranger(t, nearest, false)) })
+	}
+	r.index()
+	r.entryPoints()
+	r.silent()
+	r.unreadParts()
+	r.services()
+	for _, d := range r.dynamic {
+		for _, router := range d.Get("http", "routers").Parts() {
+			r.router(router)
+		}
+	}
+	r.unusedMiddlewares()
+	r.tlsOptions()
+	cfg.Reload = &model.Reload{Pos: model.Pos{File: name}, How: "the file provider takes over an edited file within its throttle of 2 s; a file with a mistake is left, with one line in the log"}
+	return cfg, nil
+}
+
+func (r *reader) load(name string) (*reading.Tree, error) {
+	text, err := reading.ReadText(r.fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	root, err := reading.ParseTree(name, text)
+	if err != nil {
+		return nil, err
+	}
+	r.cfg.Files = append(r.cfg.Files, model.NewFile(name, text))
+	return root, nil
+}
+
+// localPath is where a file that the configuration names lies: a path below /etc/traefik, or one that begins nowhere, beside the main file.
+func localPath(main, name string) string {
+	name = path.Clean(name)
+	if rest, ok := strings.CutPrefix(name, confDir); ok && !strings.HasPrefix(main, confDir) {
+		return path.Join(path.Dir(main), rest)
+	}
+	if !path.IsAbs(name) {
+		return path.Join(path.Dir(main), name)
+	}
+	return name
+}
+
+// takeAlong has Traefik find a file that a part names, unread.
+func (r *reader) takeAlong(t *reading.Tree) {
+	if t.Text() == "" {
+		return
+	}
+	file := localPath(r.cfg.Files[0].Name, t.Text())
+	if slices.ContainsFunc(r.cfg.Files, func(f model.File) bool { return f.Name == file }) {
+		return
+	}
+	text, err := reading.ReadText(r.fsys, file)
+	if err != nil {
+		r.problem(reading.UnreadableFile(t.Pos, err))
+		return
+	}
+	r.cfg.Files = append(r.cfg.Files, model.NewFile(file, text))
+}
+
+// provided loads the files of the file provider.
+func (r *reader) provided(main string) error {
+	file := r.static.Get("providers", "file")
+	local := func(name string) string { return localPath(main, name) }
+	if one := file.Get("filename"); one.Text() != "" {
+		root, err := r.load(local(one.Text()))
+		if err != nil {
+			return fmt.Errorf("%s: providers.file.filename: %w", one.Pos, err)
+		}
+		r.dynamic = append(r.dynamic, root)
+	}
+	dir := file.Get("directory")
+	if dir.Text() == "" {
+		return nil
+	}
+	var names []string
+	err := fs.WalkDir(r.fsys, local(dir.Text()), func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && slices.Contains([]string{".yaml", ".yml", ".toml"}, path.Ext(name)) {
+			names = append(names, name)
+		}
+		if len(names) > 1000 {
+			return errors.New("there are more than 1000 files in it")
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: providers.file.directory %s: %w", dir.Pos, dir.Text(), reading.Cause(err))
+	}
+	for _, name := range names {
+		root, err := r.load(name)
+		if err != nil {
+			return err
+		}
+		r.dynamic = append(r.dynamic, root)
+	}
+	return nil
+}
+
+func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
+
+func (r *reader) unread(t *reading.Tree, text, why string) {
+	if t != nil {
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: t.Pos, Text: text, Why: why})
+	}
+}
+
+// index notes entry points, and parts by name.
+func (r *reader) index() {
+	r.named = map[string]*reading.Tree{}
+	for _, d := range slices.Backward(r.dynamic) { // of two with a name the first counts
+		for _, kind := range []string{"services", "middlewares"} {
+			for _, t := range d.Get("http", kind).Parts() {
+				r.named[kind+" "+strings.ToLower(t.Key)] = t
+			}
+		}
+	}
+	r.entries = r.readEntries()
+	for _, d := range r.dynamic {
+		for _, router := range d.Get("http", "routers").Parts() {
+			if router.Get("tls") == nil {
+				continue
+			}
+			for _, u := range r.usedEntries(router) {
+				for i := range r.entries {
+					r.entries[i].speaks = r.entries[i].speaks || r.entries[i].name == u.name
+				}
+			}
+		}
+	}
+}
+
+// find gives a named part of any dynamic file, as http.services.NAME.
+func (r *reader) find(kind, name string) *reading.Tree {
+	name, _, _ = strings.Cut(name, "@")
+	return r.named[kind+" "+strings.ToLower(name)]
+}

@@ -1,0 +1,173 @@
+package traefik
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// ruleMatch is one way in which a router's rule can hold.
+type ruleMatch struct {
+	hosts []string
+	path  string
+	exact bool
+	regex bool
+	when  []string
+}
+
+// ruleFunctions are the matchers of Traefik v3, with how many arguments they take.
+var ruleFunctions = map[string][]int{
+	"Host": {1}, "HostRegexp": {1}, "Path": {1}, "PathPrefix": {1}, "PathRegexp": {1}, "Method": {1}, "Header": {2}, "HeaderRegexp": {2},
+	"Query": {1, 2}, "QueryRegexp": {1, 2}, "ClientIP": {1},
+}
+
+// ruleOld are matchers of Traefik v2, with what v3 calls them.
+var ruleOld = map[string]string{"Headers": "Header", "HeadersRegexp": "HeaderRegexp", "HostHeader": "Host"}
+
+// parseRule takes a router's rule apart; its syntax is that of Go expressions. problem says what v3 does not take.
+func parseRule(rule string) (matches []ruleMatch, problem, instead string) {
+	if len(rule) > 4096 {
+		return nil, "the rule is longer than 4096 characters", ""
+	}
+	expr, err := parser.ParseExpr(rule)
+	if err != nil {
+		return nil, "the rule cannot be parsed: " + err.Error(), ""
+	}
+	r := ruleReader{}
+	matches = r.alternatives(expr)
+	return matches, r.problem, r.instead
+}
+
+type ruleReader struct{ problem, instead string }
+
+// alternatives gives the ways in which an expression can hold.
+func (r *ruleReader) alternatives(e ast.Expr) []ruleMatch {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return r.alternatives(e.X)
+	case *ast.BinaryExpr:
+		left, right := r.alternatives(e.X), r.alternatives(e.Y)
+		if e.Op == token.LOR {
+			return append(left, right...)
+		}
+		var both []ruleMatch
+		for _, a := range left {
+			for _, b := range right {
+				if len(both) < 256 {
+					both = append(both, a.and(b))
+				}
+			}
+		}
+		return both
+	case *ast.CallExpr:
+		return []ruleMatch{r.call(e)}
+	case *ast.UnaryExpr:
+		var text []string
+		for _, m := range r.alternatives(e.X) {
+			text = append(text, m.String())
+		}
+		return []ruleMatch{{when: []string{"not (" + strings.Join(text, " or ") + ")"}}}
+	}
+	r.problem = "the rule is no expression of matchers"
+	return []ruleMatch{{}}
+}
+
+func (r *ruleReader) call(e *ast.CallExpr) ruleMatch {
+	name := ""
+	if id, ok := e.Fun.(*ast.Ident); ok {
+		name = id.Name
+	}
+	var args []string
+	for _, a := range e.Args {
+		if lit, ok := a.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			if text, err := strconv.Unquote(lit.Value); err == nil {
+				args = append(args, text)
+			}
+		}
+	}
+	known := name
+	for f := range ruleFunctions {
+		if strings.EqualFold(f, name) {
+			known = f
+		}
+	}
+	counts, ok := ruleFunctions[known]
+	switch {
+	case !ok && ruleOld[name] != "":
+		r.problem, r.instead = fmt.Sprintf("%s is a matcher of Traefik v2", name), ruleOld[name]
+	case !ok:
+		r.problem = fmt.Sprintf("Traefik v3 has no matcher %s", name)
+	case !slices.Contains(counts, len(args)):
+		r.problem = fmt.Sprintf("%s takes %d argument in Traefik v3, and has %d here", known, counts[0], len(args))
+		if len(args) > 1 {
+			var each []string
+			for _, a := range args {
+				each = append(each, fmt.Sprintf("%s(`%s`)", known, a))
+			}
+			r.instead = strings.Join(each, " || ")
+		}
+	case strings.HasPrefix(known, "Path") && !strings.HasSuffix(known, "Regexp") && strings.Contains(args[0], "{"):
+		r.problem, r.instead = "a pattern in braces in a path is Traefik v2's", "PathRegexp"
+	}
+	return matchOf(known, args)
+}
+
+func matchOf(name string, args []string) ruleMatch {
+	if len(args) == 1 {
+		switch name {
+		case "Host":
+			return ruleMatch{hosts: []string{strings.ToLower(args[0])}}
+		case "PathPrefix":
+			return ruleMatch{path: args[0]}
+		case "Path":
+			return ruleMatch{path: args[0], exact: true}
+		case "PathRegexp":
+			return ruleMatch{path: args[0], regex: true}
+		}
+	}
+	return ruleMatch{when: []string{fmt.Sprintf("%s(%s)", name, strings.Join(args, ", "))}}
+}
+
+// and is both matches at once.
+func (m ruleMatch) and(o ruleMatch) ruleMatch {
+	out := ruleMatch{hosts: m.hosts, path: m.path, exact: m.exact, regex: m.regex, when: append(slices.Clip(m.when), o.when...)}
+	switch {
+	case m.path == "":
+		out.path, out.exact, out.regex = o.path, o.exact, o.regex
+	case o.path != "":
+		out.when = append(out.when, "the path fits "+o.path)
+	}
+	if m.hosts == nil {
+		out.hosts = o.hosts
+	} else if o.hosts != nil {
+		out.when = append(out.when, "the host is "+o.hosts[0])
+	}
+	return out
+}
+
+func (m ruleMatch) String() string {
+	var parts []string
+	if m.hosts != nil {
+		parts = append(parts, "the host is "+m.hosts[0])
+	}
+	if m.path != "" {
+		parts = append(parts, "the path fits "+m.path)
+	}
+	return strings.Join(append(parts, m.when...), " and ")
+}
+
+// apply narrows a route to the match.
+func (m ruleMatch) apply(route model.Route) model.Route {
+	route.Path, route.Exact, route.Regex = "/", false, false
+	if m.path != "" {
+		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex
+	}
+	route.Hosts, route.When = m.hosts, m.when
+	return route
+}

@@ -1,0 +1,172 @@
+package traefik
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// ascii reports whether a text has no other letters than English ones.
+func ascii(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+// services reads pools, and splits of them.
+func (r *reader) services() {
+	for _, d := range r.dynamic {
+		for _, s := range d.Get("http", "services").Parts() {
+			if balancer := s.Get("loadBalancer"); balancer != nil {
+				r.pool(s, balancer)
+			}
+			for _, kind := range []string{"weighted", "highestRandomWeight"} {
+				if weighted := s.Get(kind); weighted != nil {
+					r.weighted(s, weighted)
+				}
+			}
+		}
+	}
+}
+
+func (r *reader) weighted(s, weighted *reading.Tree) {
+	split := model.Split{Pos: s.Pos, Name: s.Key, Sticky: readSticky(weighted.Get("sticky"))}
+	if strings.EqualFold(weighted.Key, "highestRandomWeight") {
+		split.Key = "the client's address"
+	}
+	total := 0
+	for _, one := range weighted.Get("services").Items() {
+		total += number(one.Get("weight"), 1)
+	}
+	for _, one := range weighted.Get("services").Items() {
+		name := one.Get("name").Text()
+		if r.find("services", name) == nil {
+			r.problem(model.Problem{
+				Pos: one.Pos, Effect: model.Dropped,
+				Text: fmt.Sprintf("there is no service %s: Traefik leaves out every router that leads here", name),
+			})
+		}
+		share := model.Share{Pos: one.Pos, Pool: name}
+		if total > 0 {
+			share.Share = float64(number(one.Get("weight"), 1)) / float64(total)
+		}
+		split.Shares = append(split.Shares, share)
+	}
+	r.cfg.Splits = append(r.cfg.Splits, split)
+}
+
+func readSticky(t *reading.Tree) *model.Sticky {
+	cookie := t.Get("cookie")
+	if cookie == nil {
+		return nil
+	}
+	s := &model.Sticky{Pos: cookie.Pos, Cookie: cookie.Get("name").Text()}
+	if s.Cookie == "" {
+		s.Cookie = "a name that Traefik makes of the service's"
+	}
+	for _, attribute := range []struct{ key, as string }{{"secure", "Secure"}, {"httpOnly", "HttpOnly"}} {
+		if cookie.Get(attribute.key).IsTrue() {
+			s.With = append(s.With, attribute.as)
+		}
+	}
+	for _, attribute := range []struct{ key, as string }{{"sameSite", "SameSite"}, {"maxAge", "Max-Age"}, {"domain", "Domain"}, {"path", "Path"}} {
+		if v := cookie.Get(attribute.key).Text(); v != "" {
+			s.With = append(s.With, attribute.as+"="+v)
+		}
+	}
+	return s
+}
+
+func (r *reader) pool(s, balancer *reading.Tree) {
+	pool := model.Pool{
+		Pos: s.Pos, Name: s.Key, Method: "wrr", SharedState: true, Sticky: readSticky(balancer.Get("sticky")),
+		Keepalive: &model.Keepalive{Pos: s.Pos, Implicit: true, Idle: 200}, Resolve: &model.Resolve{Pos: s.Pos, Implicit: true, Every: -1},
+	}
+	if strategy := balancer.Get("strategy"); strategy != nil {
+		pool.Method, pool.MethodPos = strategy.Text(), strategy.Pos
+		if pool.Method == "hrw" {
+			pool.Key, pool.Consistent = "the client's address", true
+		}
+	}
+	for i, item := range balancer.Get("servers").Items() {
+		server, ok := r.server(item)
+		if !ok {
+			continue
+		}
+		server.Active = r.active(balancer.Get("healthCheck"), i)
+		if passive := balancer.Get("passiveHealthCheck"); passive != nil {
+			window := period(passive.Get("failureWindow"), 10*time.Second)
+			server.Passive = &model.Passive{
+				Pos: passive.Pos, Fails: number(passive.Get("maxFailedAttempts"), 1), Within: window, Out: window,
+				On: "no answer, or a status from 500 on", Law: "traefik",
+			}
+		}
+		pool.Servers = append(pool.Servers, server)
+	}
+	if len(pool.Servers) == 0 {
+		r.problem(model.Problem{
+			Pos: s.Pos, Effect: model.Differs,
+			Text: fmt.Sprintf("the service %s has no servers: it answers 503", s.Key),
+		})
+	}
+	r.cfg.Pools = append(r.cfg.Pools, pool)
+}
+
+func (r *reader) server(t *reading.Tree) (model.Server, bool) {
+	u, err := url.Parse(t.Get("url").Text())
+	if err != nil || u.Hostname() == "" {
+		r.problem(model.Problem{
+			Pos: t.Pos, Effect: model.Dropped,
+			Text:    fmt.Sprintf("the server %q has no URL with a host: Traefik leaves the service out", t.Get("url").Text()),
+			Instead: "url: http://HOST:PORT",
+		})
+		return model.Server{}, false
+	}
+	host := u.Hostname()
+	if known, err := idna.Lookup.ToASCII(host); err == nil && !ascii(host) {
+		host = known // which Traefik asks for
+	}
+	server := model.Server{Pos: t.Pos, Host: host, Port: 80, Weight: number(t.Get("weight"), 1), TLS: u.Scheme == "https"}
+	if server.TLS {
+		server.Port = 443
+	}
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		server.Port = int(port)
+	}
+	server.Drain = server.Weight == 0
+	return server, true
+}
+
+// active is Traefik's health check: one failure takes a server out, one success brings it back, and the servers of a
+// service are asked one after another.
+func (r *reader) active(t *reading.Tree, before int) *model.Active {
+	if t == nil {
+		return nil
+	}
+	a := &model.Active{
+		Pos: t.Pos, Interval: period(t.Get("interval"), 30*time.Second), Timeout: period(t.Get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
+		Implicit: []string{"fall", "rise"}, Queued: before, Expect: "a status from 200 to 399",
+	}
+	for _, key := range []string{"interval", "timeout"} {
+		if t.Get(key) == nil {
+			a.Implicit = append(a.Implicit, key)
+		}
+	}
+	a.Fast = a.Interval
+	a.Slow = period(t.Get("unhealthyInterval"), a.Interval)
+	method := t.Get("method").Text()
+	if method == "" {
+		method = "GET"
+	}
+	a.Request = method + " " + t.Get("path").Text()
+	if status := t.Get("status"); status != nil {
+		a.Expect = "status " + status.Text()
+	}
+	return a
+}

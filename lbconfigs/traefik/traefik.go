@@ -1,0 +1,82 @@
+package traefik
+
+import (
+	"embed"
+	"path"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+const confDir = "/etc/traefik"
+
+//go:embed builtin
+var builtin embed.FS
+
+// Balancer is Traefik, as the table of balancers has it.
+var Balancer = reading.Balancer{
+	Name:    "traefik",
+	Doc:     "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, else built from the Go module proxy",
+	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
+	Owns:    owns,
+	Parse:   readConfig,
+	Unknown: model.Differs,
+	Spec:    newSpec,
+	Edits:   edits,
+	BuiltIn: reading.Sub(builtin, "builtin"),
+}
+
+// owns says whether a document reads like a file of Traefik's.
+func owns(text string) bool {
+	return reading.HasWord(text, "entryPoints:", "[entryPoints", "providers:", "[providers", "http:", "[http.", "[http]", "certificatesResolvers:", "tcp:", "[tcp") &&
+		!reading.HasWord(text, "upstream ", "server {", "frontend ")
+}
+
+func newSpec(cfg model.Config) plan.Spec {
+	spec := plan.Spec{
+		Name:    plan.OwnName("traefik"),
+		Role:    plan.Balancer,
+		Command: []string{"traefik"},
+		Version: []string{"traefik", "version"},
+		Dir:     confDir,
+		Title:   "traefik",
+		Settle:  2 * time.Second, // it reads its dynamic files after it listens
+		Files:   map[string]string{},
+		Image: plan.Image{
+			Ref:    "traefik:v3.6",
+			Module: &plan.Module{Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik"},
+			Dirs:   []string{"/etc/traefik", "/tmp"},
+		},
+	}
+	for i, file := range cfg.Files {
+		at := path.Join(confDir, path.Base(file.Name))
+		if i > 0 {
+			at = reading.PathInContainer(path.Join(confDir, path.Base(cfg.Files[0].Name)), cfg.Files[0].Name, file.Name)
+		} else if dynamicOnly(cfg) {
+			at = path.Join(confDir, "dynamic", path.Base(file.Name)) // beside itself Traefik would take it for its static file
+		}
+		spec.Files[at] = file.Name
+		if i == 0 {
+			spec.Command = append(spec.Command, "--configFile="+at)
+		}
+	}
+	if len(cfg.Files) > 0 && dynamicOnly(cfg) {
+		spec.Command = []string{
+			"traefik", "--entryPoints.web.address=:80", "--entryPoints.websecure.address=:443",
+			"--providers.file.filename=" + path.Join(confDir, "dynamic", path.Base(cfg.Files[0].Name)),
+		}
+	}
+	return spec
+}
+
+// dynamicOnly says whether a configuration has no static part, whose place the command line then takes.
+func dynamicOnly(cfg model.Config) bool {
+	root, err := reading.ParseTree(cfg.Files[0].Name, cfg.Files[0].Content)
+	return err == nil && isDynamic(root)
+}
+
+func isDynamic(root *reading.Tree) bool {
+	return root.Get("entryPoints") == nil && root.Get("providers") == nil && (root.Get("http") != nil || root.Get("tcp") != nil || root.Get("tls") != nil)
+}
