@@ -88,7 +88,7 @@ func (r *reader) upstreamServer(d item) (model.Server, error) {
 		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
 	}
 	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &model.Passive{
-		Pos: d.pos, Implicit: true, Fails: 1, Within: tenSeconds, Out: tenSeconds, Law: "nginx",
+		Pos: d.pos, Implicit: true, Fails: 1, Within: failWindow, Out: failWindow, Law: "nginx",
 	}}
 	for _, arg := range d.rest() {
 		if err := r.serverParameter(&s, d, arg); err != nil {

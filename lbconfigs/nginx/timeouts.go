@@ -11,7 +11,7 @@ import (
 
 // Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
 const (
-	tenSeconds = 10 * time.Second
+	failWindow = 10 * time.Second
 	oneMinute  = time.Minute
 	idleClient = 75 * time.Second
 )
