@@ -32,7 +32,7 @@ func (s Scenario) Events(p *plan.Plan) error {
 			return fmt.Errorf("%s:%d: the scenario has no phase %s", s.File, f.Line, f.Phase)
 		}
 		for _, node := range nodes {
-			e := plan.Event{Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(p, f.Peer, node), With: faults.Args(f.With).WithDefaults(fault)}
+			e := plan.Event{Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(p, f.Peer, node), With: plan.Settings(faults.Args(f.With).WithDefaults(fault))}
 			if err := possible(p, e, node); err != nil {
 				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 			}
@@ -68,7 +68,7 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 			if a := s.Active; a != nil {
 				_, refused, hanging := a.Down()
 				_, up := a.Up()
-				if faults.Hangs(f.Fault) {
+				if f.Fault.Hangs() {
 					refused = hanging
 				}
 				f.For, back, f.Sweep = max(f.For, refused+spare), max(back, up+spare), max(f.Sweep, a.Interval)
@@ -82,7 +82,7 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 			}
 		}
 	}
-	if faults.Hangs(f.Fault) { // and to find out that one attempt has failed
+	if f.Fault.Hangs() { // and to find out that one attempt has failed
 		for _, r := range cfg.Routes {
 			for _, t := range r.Timeouts {
 				if t.For == model.ReadTimeout && t.After <= patience {

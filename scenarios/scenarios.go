@@ -46,18 +46,18 @@ type Scenario struct {
 
 // Fault is something broken on purpose, for a time.
 type Fault struct {
-	Line   int               `yaml:"-"`
-	Fault  string            `yaml:"fault"`
-	Target string            `yaml:"target"` // a node, or what nodes of any configuration can be called by, see targets
-	Peer   string            `yaml:"peer"`   // the other end
-	Phase  string            `yaml:"phase"`  // the first where it is not given
-	At     time.Duration     `yaml:"at"`     // since that phase began
-	For    time.Duration     `yaml:"for"`
-	Times  int               `yaml:"times"` // it comes again so often in all,
-	Every  time.Duration     `yaml:"every"` // so far apart,
-	Sweep  time.Duration     `yaml:"sweep"` // and later by another part of this each time
-	Adapt  bool              `yaml:"adapt"` // see adapted
-	With   map[string]string `yaml:"with"`
+	Line   int           `yaml:"-"`
+	Fault  plan.Fault    `yaml:"fault"`
+	Target string        `yaml:"target"` // a node, or what nodes of any configuration can be called by, see targets
+	Peer   string        `yaml:"peer"`   // the other end
+	Phase  string        `yaml:"phase"`  // the first where it is not given
+	At     time.Duration `yaml:"at"`     // since that phase began
+	For    time.Duration `yaml:"for"`
+	Times  int           `yaml:"times"` // it comes again so often in all,
+	Every  time.Duration `yaml:"every"` // so far apart,
+	Sweep  time.Duration `yaml:"sweep"` // and later by another part of this each time
+	Adapt  bool          `yaml:"adapt"` // see adapted
+	With   plan.Settings `yaml:"with"`
 
 	Designed bool `yaml:"-"` // by lbproof: Target is a node's own name, be it "balancer"
 }

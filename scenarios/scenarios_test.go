@@ -139,7 +139,7 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	s.Backends, s.Faults = nil, []scenarios.Fault{{Line: 8, Fault: "earthquake"}}
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, `s.yaml:8: no fault is called "earthquake"`)
-	s.Faults[0] = scenarios.Fault{Line: 9, Fault: "pause", Target: "b7"}
+	s.Faults[0] = scenarios.Fault{Line: 9, Fault: plan.FaultPause, Target: "b7"}
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, "s.yaml:9: the run has no node \"b7\"")
 }

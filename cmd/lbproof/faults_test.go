@@ -87,7 +87,7 @@ func everyKilledInside(t *testing.T) {
 	for three := range slices.Chunk(inClear(), 3) {
 		var names, events []string
 		for i, f := range three {
-			names = append(names, f.Name)
+			names = append(names, string(f.Name))
 			target := fmt.Sprintf("back-0%d", i+1)
 			if !slices.Contains(f.On, plan.Backend) {
 				target = "balancer"

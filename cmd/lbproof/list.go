@@ -77,7 +77,7 @@ func list(out io.Writer, kind string) error {
 		}
 	case "faults":
 		for _, f := range faults.All {
-			row(f.Name, f.Doc)
+			row(string(f.Name), f.Doc)
 			for _, a := range f.Args {
 				row("", fmt.Sprintf("%s: %s %s", a.Name, a.Kind, a.Said()))
 			}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Arg is a setting of a fault.
 type Arg struct {
-	Name    string
+	Name    plan.Setting
 	Kind    Kind
 	Default string
 	Doc     string
@@ -41,7 +42,7 @@ const (
 )
 
 // Args are the settings of an event.
-type Args map[string]string
+type Args plan.Settings
 
 // check says which setting is wrong.
 func (a Args) check(f Fault) error {
@@ -68,7 +69,7 @@ func namesOf(args []Arg) string {
 	}
 	var names []string
 	for _, one := range args {
-		names = append(names, one.Name)
+		names = append(names, string(one.Name))
 	}
 	return strings.Join(names, ", ")
 }
@@ -123,27 +124,27 @@ func (a Args) WithDefaults(f Fault) Args {
 
 // The settings as values. They were checked when the plan was made.
 
-func (a Args) time(name string) time.Duration {
+func (a Args) time(name plan.Setting) time.Duration {
 	d, _ := time.ParseDuration(a[name])
 	return d
 }
 
-func (a Args) share(name string) float64 {
+func (a Args) share(name plan.Setting) float64 {
 	n, _ := shareOf(a[name])
 	return n
 }
 
-func (a Args) count(name string) int {
+func (a Args) count(name plan.Setting) int {
 	n, _ := strconv.Atoi(a[name])
 	return n
 }
 
-func (a Args) size(name string) int64 {
+func (a Args) size(name plan.Setting) int64 {
 	n, _ := units.RAMInBytes(a[name])
 	return n
 }
 
-func (a Args) cores(name string) float64 {
+func (a Args) cores(name plan.Setting) float64 {
 	n, _ := strconv.ParseFloat(a[name], 64)
 	return n
 }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var badHeader = Fault{
-	Name: "bad-header", On: onBackends,
+	Name: plan.FaultBadHeader, On: onBackends,
 	Doc:  "the answer has a header line that is none",
 	Args: []Arg{some},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var bandwidth = Fault{
-	Name: "bandwidth", On: speakers,
+	Name: plan.FaultBandwidth, On: speakers,
 	Doc: "packets between the node's ports and the peer queue up at a rate",
 	Args: []Arg{
 		{"rate", Size, "64KiB", "per second"},

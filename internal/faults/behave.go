@@ -18,7 +18,7 @@ import (
 var onBackends = []plan.Role{plan.Backend}
 
 // behaviours are the names of them.
-var behaviours = []string{
+var behaviours = []plan.Fault{
 	errorRatio.Name, slowness.Name, hang.Name, promise.Name, early.Name, slowBody.Name, badHeader.Name, closeIdle.Name, sick.Name, flap.Name,
 }
 

@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var blackhole = Fault{
-	Name: "blackhole", On: anyNode,
+	Name: plan.FaultBlackhole, On: anyNode,
 	Doc:  "packets between the peer and the node's ports vanish without a trace",
 	Args: []Arg{way},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

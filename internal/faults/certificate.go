@@ -10,7 +10,7 @@ import (
 )
 
 var certificate = Fault{
-	Name: "certificate", On: speakers, Secure: true, Masters: true,
+	Name: plan.FaultCertificate, On: speakers, Secure: true, Masters: true,
 	Doc:  "the node's certificates are replaced by ones that no client should take; a balancer is told to take over its configuration",
 	Args: []Arg{{"flaw", Choice, "expired", "expired, early, name, issuer: its time is over; its time has not come; it is for another name; nobody knows who signed it"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

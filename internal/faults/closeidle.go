@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var closeIdle = Fault{
-	Name: "close-idle", On: onBackends,
+	Name: plan.FaultCloseIdle, On: onBackends,
 	Doc:  "a kept connection is closed, without an answer, when its second request comes: the race that makes 502s",
 	Args: []Arg{some},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -3,10 +3,12 @@ package faults
 import (
 	"context"
 	"fmt"
+
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var cpu = Fault{
-	Name: "cpu", On: anyNode,
+	Name: plan.FaultCPU, On: anyNode,
 	Doc:  "the node has less of the processor, from now on and without a restart",
 	Args: []Arg{{"cores", Cores, "0.05", "its limit"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

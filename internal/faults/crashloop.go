@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var crashLoop = Fault{
-	Name: "crash-loop", On: anyNode,
+	Name: plan.FaultCrashLoop, On: anyNode,
 	Doc: "the process ends at once, comes back, and ends again, over and over",
 	Args: []Arg{
 		{"up", Time, "500ms", "how long it lives"},

@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var cut = Fault{
-	Name: "cut", On: speakers,
+	Name: plan.FaultCut, On: speakers,
 	Doc:  "answers to the peer end after so many bytes, as if they were whole",
 	Args: []Arg{{"after", Size, "100", "bytes of the answer that pass"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -6,10 +6,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var drain = Fault{
-	Name: "drain", On: onBackends,
+	Name: plan.FaultDrain, On: onBackends,
 	Doc:  "health checks fail for a while, requests do not; then the process is asked to end (SIGTERM), as a rolling restart does it",
 	Args: []Arg{{"notice", Time, "5s", "how long health checks fail first"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var early = Fault{
-	Name: "early-close", On: onBackends,
+	Name: plan.FaultEarlyClose, On: onBackends,
 	Doc:  "the connection ends in the middle of the body",
 	Args: []Arg{some},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var errorRatio = Fault{
-	Name: "errors", On: onBackends,
+	Name: plan.FaultErrors, On: onBackends,
 	Doc: "answers requests with an error, and health checks as before",
 	Args: []Arg{
 		{"share", Share, "100%", "of the requests"},

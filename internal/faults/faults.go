@@ -15,7 +15,7 @@ import (
 
 // Fault is one way to break a node.
 type Fault struct {
-	Name string
+	Name plan.Fault
 	Doc  string
 	On   []plan.Role // the nodes that it can be put on
 	Args []Arg
@@ -72,7 +72,7 @@ var All = []Fault{
 }
 
 // Find gives the fault of that name.
-func Find(name string) (Fault, error) {
+func Find(name plan.Fault) (Fault, error) {
 	for _, f := range All {
 		if f.Name == name {
 			return f, nil
@@ -141,11 +141,6 @@ func Check(e plan.Event, target plan.Spec) error {
 		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave", f.Name, e.Target)
 	}
 	return Args(e.With).check(f)
-}
-
-// Hangs says whether what is asked of a node under the fault is not answered, rather than refused.
-func Hangs(fault string) bool {
-	return slices.Contains([]string{"pause", "blackhole", "partition", "half-open", "hang"}, fault)
 }
 
 // misbehaves says whether the service itself does it.

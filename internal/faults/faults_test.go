@@ -121,7 +121,7 @@ func site(n *simulated, role plan.Role) Site {
 // Every fault is put in force, seen, taken back and seen to be gone, and leaves the node as it was.
 func TestEveryFault(t *testing.T) {
 	for _, f := range All {
-		t.Run(f.Name, func(t *testing.T) {
+		t.Run(string(f.Name), func(t *testing.T) {
 			assert.NotEmpty(t, f.Doc)
 			found, err := Find(f.Name)
 			require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestNoEffect(t *testing.T) {
 		}
 		n := &simulated{cpus: 1}
 		_, err := Inject(t.Context(), f, site(n, f.On[0]), &eyes{shut: true})
-		assert.ErrorContains(t, err, f.Name+" took no effect: not seen")
+		assert.ErrorContains(t, err, string(f.Name)+" took no effect: not seen")
 		assert.Zero(t, n.rules)
 		assert.False(t, n.down || n.frozen, f.Name)
 	}
@@ -181,16 +181,16 @@ func TestNothingMetIt(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	backend := plan.Spec{Name: "b1", Role: plan.Backend}
-	f := func(want, fault string, target plan.Spec, with map[string]string) {
+	f := func(want, fault string, target plan.Spec, with plan.Settings) {
 		t.Helper()
-		err := Check(plan.Event{Fault: fault, Target: target.Name, With: with}, target)
+		err := Check(plan.Event{Fault: plan.Fault(fault), Target: target.Name, With: with}, target)
 		if want == "" {
 			assert.NoError(t, err)
 			return
 		}
 		assert.ErrorContains(t, err, want)
 	}
-	f("", "latency", backend, map[string]string{"delay": "20ms", "spread": "normal"})
+	f("", "latency", backend, plan.Settings{"delay": "20ms", "spread": "normal"})
 	f(`no fault is called "earthquake"`, "earthquake", backend, nil)
 	f("it is a balancer, and the fault is for backends", "hang", plan.Spec{Name: "nginx", Role: plan.Balancer}, nil)
 	f("it speaks no TLS", "certificate", backend, nil)
@@ -198,14 +198,14 @@ func TestCheck(t *testing.T) {
 	f("", "pause", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
 	f("it is a dependency, and the fault is for backends and balancers", "cut", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
 	f("does not misbehave", "hang", plan.Spec{Name: "auth", Role: plan.Backend, Helper: true}, nil)
-	f(`latency has no setting "duration"; it has delay, jitter, spread, way`, "latency", backend, map[string]string{"duration": "1s"})
-	f("invalid duration", "latency", backend, map[string]string{"delay": "soon"})
-	f("sideways is none of both, in, out", "latency", backend, map[string]string{"way": "sideways"})
-	f("half is no share, as 10%", "loss", backend, map[string]string{"share": "half"})
-	f("120% is no share between 0% and 100%", "loss", backend, map[string]string{"share": "120%"})
-	f("0 is no count", "errors", backend, map[string]string{"status": "0"})
-	f("invalid size", "bandwidth", backend, map[string]string{"rate": "wide"})
-	f("invalid syntax", "cpu", backend, map[string]string{"cores": "few"})
+	f(`latency has no setting "duration"; it has delay, jitter, spread, way`, "latency", backend, plan.Settings{"duration": "1s"})
+	f("invalid duration", "latency", backend, plan.Settings{"delay": "soon"})
+	f("sideways is none of both, in, out", "latency", backend, plan.Settings{"way": "sideways"})
+	f("half is no share, as 10%", "loss", backend, plan.Settings{"share": "half"})
+	f("120% is no share between 0% and 100%", "loss", backend, plan.Settings{"share": "120%"})
+	f("0 is no count", "errors", backend, plan.Settings{"status": "0"})
+	f("invalid size", "bandwidth", backend, plan.Settings{"rate": "wide"})
+	f("invalid syntax", "cpu", backend, plan.Settings{"cores": "few"})
 }
 
 // A configuration is changed as asked for, taken over, and put back as it was.
@@ -273,4 +273,22 @@ func TestMove(t *testing.T) {
 	s.Spec.Address = "192.0.2.7"
 	_, err = Inject(t.Context(), move, s, &eyes{})
 	assert.ErrorContains(t, err, "the configuration knows it by its address")
+}
+
+// The plan knows every fault's name and no other; those that are outages have one effect each.
+func TestNamesAreThePlans(t *testing.T) {
+	known := map[plan.Fault]bool{}
+	for _, f := range All {
+		assert.False(t, known[f.Name], "two faults are called %s", f.Name)
+		known[f.Name] = true
+	}
+	outages := plan.Faults(plan.Refuses, plan.Vanishes, plan.Freezes, plan.Stalls, plan.Lies, plan.Slows)
+	for _, f := range outages {
+		assert.True(t, known[f], "no fault is called %s, which has an effect in the plan", f)
+	}
+	for _, one := range All {
+		if one.Name.Hangs() {
+			assert.Contains(t, outages, one.Name)
+		}
+	}
 }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var flap = Fault{
-	Name: "flap", On: onBackends,
+	Name: plan.FaultFlap, On: onBackends,
 	Doc: "health checks fail and pass by turns, requests are answered as before",
 	Args: []Arg{
 		{"every", Time, "4s", "one turn"},

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var hang = Fault{
-	Name: "hang", On: onBackends,
+	Name: plan.FaultHang, On: onBackends,
 	Doc:  "requests get no answer, health checks do",
 	Args: []Arg{some},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

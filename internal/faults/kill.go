@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var kill = Fault{
-	Name: "kill", On: anyNode,
+	Name: plan.FaultKill, On: anyNode,
 	Doc:   "ends the process at once (SIGKILL); its host goes on and refuses connections",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) { return down(ctx, s, "SIGKILL") },
 	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: []agent.End{agent.Refused}}) },

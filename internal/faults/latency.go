@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var latency = Fault{
-	Name: "latency", On: anyNode,
+	Name: plan.FaultLatency, On: anyNode,
 	Doc: "packets between the peer and the node's ports are late",
 	Args: []Arg{
 		{"delay", Time, "50ms", "of every packet"},

@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var loss = Fault{
-	Name: "loss", On: anyNode,
+	Name: plan.FaultLoss, On: anyNode,
 	Doc: "packets between the peer and the node's ports are lost, a share of them at random or every nth",
 	Args: []Arg{
 		{"share", Share, "10%", "of the packets, at random"},

@@ -9,7 +9,7 @@ import (
 )
 
 var memory = Fault{
-	Name: "memory", On: []plan.Role{plan.Backend}, Lasting: true,
+	Name: plan.FaultMemory, On: []plan.Role{plan.Backend}, Lasting: true,
 	Doc: "the process takes memory until the kernel kills it; its container brings it back",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		go func() { _, _ = s.Node.Call(ctx, "/exhaust", nil) }() // it has no answer

@@ -7,10 +7,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var move = Fault{
-	Name: "move", On: onBackends,
+	Name: plan.FaultMove, On: onBackends,
 	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; it moves back at the end",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		if s.Spec.Address != "" {

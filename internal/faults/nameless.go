@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var nameless = Fault{
-	Name: "dns-fail", On: onBackends,
+	Name: plan.FaultDNSFail, On: onBackends,
 	Doc:  "the peer's resolver knows the node's name no more",
 	Args: []Arg{{"how", Choice, "fail", "fail, mute: it says that it failed, or nothing"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var partition = Fault{
-	Name: "partition", On: anyNode,
+	Name: plan.FaultPartition, On: anyNode,
 	Doc:  "all packets between the node and its peer vanish, whatever they are about",
 	Args: []Arg{way},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

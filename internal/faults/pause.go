@@ -6,10 +6,11 @@ import (
 	"fmt"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var pause = Fault{
-	Name: "pause", On: anyNode,
+	Name: plan.FaultPause, On: anyNode,
 	Doc: "freezes the node: its kernel still accepts connections, its processes never answer",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		if err := s.Node.Pause(ctx); err != nil {

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var promise = Fault{
-	Name: "wrong-length", On: onBackends,
+	Name: plan.FaultWrongLength, On: onBackends,
 	Doc: "Content-Length is not the length of the body",
 	Args: []Arg{
 		some,

@@ -15,7 +15,7 @@ import (
 )
 
 var reload = Fault{
-	Name: "reload", On: []plan.Role{plan.Balancer}, Masters: true,
+	Name: plan.FaultReload, On: []plan.Role{plan.Balancer}, Masters: true,
 	Doc: "the balancer is told to take over its configuration, and at the end the one from before",
 	Args: []Arg{
 		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; without the last server of the first pool with two or more; one that it must reject, going on with the old one"},

@@ -5,10 +5,11 @@ import (
 	"net/netip"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var rename = Fault{
-	Name: "dns-change", On: onBackends,
+	Name: plan.FaultDNSChange, On: onBackends,
 	Doc:  "the peer's resolver gives another address for the node's name, one that nobody has",
 	Args: []Arg{{"address", Text, "192.0.2.1", "the address"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

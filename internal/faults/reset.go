@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var reset = Fault{
-	Name: "reset", On: speakers,
+	Name: plan.FaultReset, On: speakers,
 	Doc:  "connections to the peer are reset in the middle of the answer",
 	Args: []Arg{{"after", Size, "20", "bytes of the answer that pass"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -3,10 +3,12 @@ package faults
 import (
 	"context"
 	"errors"
+
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var restart = Fault{
-	Name: "restart", On: anyNode, Lasting: true,
+	Name: plan.FaultRestart, On: anyNode, Lasting: true,
 	Doc: "asks the process to end (SIGTERM) and starts it again as soon as it has",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		undo, err := down(ctx, s, "SIGTERM")

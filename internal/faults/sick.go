@@ -6,10 +6,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var sick = Fault{
-	Name: "sick", On: onBackends,
+	Name: plan.FaultSick, On: onBackends,
 	Doc: "health checks are answered with an error, or late, requests as before",
 	Args: []Arg{
 		{"status", Count, "503", "of the answers; 200 leaves them as they are"},

@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var slice = Fault{
-	Name: "slice", On: speakers,
+	Name: plan.FaultSlice, On: speakers,
 	Doc: "answers reach the peer in small pieces",
 	Args: []Arg{
 		{"bytes", Size, "16", "of a piece"},

@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var slowBody = Fault{
-	Name: "slow-body", On: onBackends,
+	Name: plan.FaultSlowBody, On: onBackends,
 	Doc: "the body takes its time",
 	Args: []Arg{
 		some,

@@ -8,7 +8,7 @@ import (
 )
 
 var slowClose = Fault{
-	Name: "slow-close", On: []plan.Role{plan.Backend},
+	Name: plan.FaultSlowClose, On: []plan.Role{plan.Backend},
 	Doc:  "connections that the node ends are closed later",
 	Args: []Arg{{"delay", Time, "500ms", "by how much"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

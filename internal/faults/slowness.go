@@ -5,10 +5,11 @@ import (
 
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var slowness = Fault{
-	Name: "slow", On: onBackends,
+	Name: plan.FaultSlow, On: onBackends,
 	Doc: "answers take longer, those to health checks as before",
 	Args: []Arg{
 		some,

@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 var synLoss = Fault{
-	Name: "syn-loss", On: anyNode,
+	Name: plan.FaultSynLoss, On: anyNode,
 	Doc:  "a share of the packets that ask for a connection is lost: those connections come about a second later, or not at all",
 	Args: []Arg{{"share", Share, "50%", "of them"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

@@ -8,7 +8,7 @@ import (
 )
 
 var workerKill = Fault{
-	Name: "worker-kill", On: []plan.Role{plan.Balancer}, Masters: true, Lasting: true,
+	Name: plan.FaultWorkerKill, On: []plan.Role{plan.Balancer}, Masters: true, Lasting: true,
 	Doc: "one of the balancer's worker processes is killed; its master starts another",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		before, err := s.Node.Processes(ctx)

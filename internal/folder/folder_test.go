@@ -29,7 +29,7 @@ func written(t testing.TB, n int) string {
 	dir := filepath.Join(t.TempDir(), "runs", "one")
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: "one", Phases: []plan.Phase{{Name: "a", Count: n, Requests: sends}, {Name: "b", Count: n, Requests: sends}},
-		Config: model.Config{Files: []model.File{model.NewFile("nginx.conf", []byte("events {}"))}}, Events: []plan.Event{{Fault: "kill"}},
+		Config: model.Config{Files: []model.File{model.NewFile("nginx.conf", []byte("events {}"))}}, Events: []plan.Event{{Fault: plan.FaultKill}},
 	}
 	f, err := Create(dir, p)
 	require.NoError(t, err)

@@ -48,13 +48,13 @@ type Plan struct {
 
 // Event is a fault, at a time since a phase of traffic began.
 type Event struct {
-	Phase  int               `json:"phase"` // index in Plan.Loads
-	At     time.Duration     `json:"at_ns"`
-	For    time.Duration     `json:"for_ns"`
-	Fault  string            `json:"fault"`
-	Target string            `json:"target"` // a Spec's name
-	Peer   string            `json:"peer"`   // the other end: with whom the target's network is broken, and who looks
-	With   map[string]string `json:"with,omitempty"`
+	Phase  int           `json:"phase"` // index in Plan.Loads
+	At     time.Duration `json:"at_ns"`
+	For    time.Duration `json:"for_ns"`
+	Fault  Fault         `json:"fault"`
+	Target string        `json:"target"` // a Spec's name
+	Peer   string        `json:"peer"`   // the other end: with whom the target's network is broken, and who looks
+	With   Settings      `json:"with,omitempty"`
 }
 
 // Query is an alerting or a recording rule of Prometheus.

@@ -142,7 +142,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 		mark.Err = err.Error()
 		return mark
 	}
-	s.Progress.Step("fault: " + e.Fault + " " + e.Target)
+	s.Progress.Step("fault: " + string(e.Fault) + " " + e.Target)
 	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Ordered, At: mark.Ordered, Fault: e}); err != nil {
 		mark.Err = err.Error()
 		return mark
@@ -155,7 +155,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 		return mark
 	}
 	mark.Before, mark.From, mark.Seen = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
-	s.Progress.Step("in force: " + e.Fault + " " + e.Target)
+	s.Progress.Step("in force: " + string(e.Fault) + " " + e.Target)
 	sleepUntil(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
 	mark.Ended = time.Since(s.origin)
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
@@ -165,7 +165,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 		mark.Err = err.Error()
 	}
 	mark.To = cmp.Or(s.at(to), time.Since(s.origin))
-	s.Progress.Step("healed: " + e.Fault + " " + e.Target)
+	s.Progress.Step("healed: " + string(e.Fault) + " " + e.Target)
 	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Healed, At: mark.To, Fault: e}); err != nil && mark.Err == "" {
 		mark.Err = err.Error()
 	}
@@ -182,7 +182,7 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 
 // site is where an event happens.
 func (s *execution) site(e plan.Event, fault faults.Fault) faults.Site {
-	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), Worker: s.stack.Node(plan.WorkerName), For: e.For, Args: e.With, Config: s.plan.Config}
+	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), Worker: s.stack.Node(plan.WorkerName), For: e.For, Args: faults.Args(e.With), Config: s.plan.Config}
 	for _, spec := range s.plan.Specs {
 		if spec.Name == e.Target {
 			site.Spec = spec

@@ -44,7 +44,7 @@ func CheckHosts(cfg *model.Config, unknown model.Effect) error {
 
 var errReserved = fmt.Errorf("in a run the names under %s are those of lbproof's own nodes: name another host", model.Reserved)
 
-// elsewhere reports whether a server is no host that has a name: a socket, or what is known only while the balancer runs. placeOf says
+// elsewhere reports whether a server is no host that has a name: a socket, or what is known only while the balancer runs. lbconfigs.Specs says
 // which.
 func elsewhere(host string) bool {
 	return host == "" || strings.HasPrefix(host, "unix:") || strings.ContainsAny(host, "$/%{}@")

@@ -417,7 +417,7 @@ func TestUndecided(t *testing.T) {
 	f("restarts/stack", "ended before the traffic did", func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
 	f("restarts/stack", "was made to run out of memory on purpose", func(h *history.History) {
 		h.Env.Nodes[1].OOMKilled = true
-		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: "memory", Target: h.Env.Nodes[1].Name}}}
+		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultMemory, Target: h.Env.Nodes[1].Name}}}
 	})
 	f("answered/", "the sender could not send", withErr(history.Tester))
 }

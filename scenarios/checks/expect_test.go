@@ -156,7 +156,7 @@ func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
 		}))
 		h.Plan.Phases = append([]plan.Phase{{Name: "before"}}, h.Plan.Phases...)
 		h.Env.Phases = append([]history.Phase{{}}, h.Env.Phases...)
-		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: "kill", Target: "b1"}, Ordered: ordered, From: from, Ended: ended, To: to}}
+		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultKill, Target: "b1"}, Ordered: ordered, From: from, Ended: ended, To: to}}
 		return verdictOf(t, h)
 	}
 	ms := time.Millisecond

@@ -104,7 +104,7 @@ func find(claim plan.Claim, h history.History) (f check.Finding) {
 
 // attemptFailed says where the balancer's log tells of a failed attempt that nobody made fail.
 func attemptFailed(h history.History) string {
-	if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault != "slow" }) {
+	if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault != plan.FaultSlow }) {
 		return ""
 	}
 	for _, l := range h.Env.Logged {

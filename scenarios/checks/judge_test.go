@@ -64,7 +64,7 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 		hits = append(hits, history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: at, Done: at + 5*time.Millisecond, Code: 200, Server: "b", Conn: 1})
 	}
 	kill := history.Mark{
-		Event: plan.Event{Fault: "kill", Target: "a"}, Ordered: 1040 * time.Millisecond, Before: 1040 * time.Millisecond,
+		Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: 1040 * time.Millisecond, Before: 1040 * time.Millisecond,
 		From: 1120 * time.Millisecond, Ended: 6 * time.Second, To: 6 * time.Second,
 	}
 	arrived := []history.Arrival{
@@ -133,7 +133,7 @@ func TestForsaken(t *testing.T) {
 		}
 		for _, host := range trials[0].Gone {
 			h.Env.Marks = append(h.Env.Marks, history.Mark{
-				Event: plan.Event{Fault: "kill", Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
+				Event: plan.Event{Fault: plan.FaultKill, Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
 			})
 		}
 		got, why := decide(failover.Passive.Judge(claim, h), 1, p.Alpha)
@@ -170,7 +170,7 @@ func TestAloneElsewhere(t *testing.T) {
 		}
 		h := history.History{Plan: p, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals), Attempts: slices.Values([]history.Attempt(nil))}
 		h.Env = history.Environment{Phases: []history.Phase{{End: 20 * time.Second}}, Marks: []history.Mark{{
-			Event: plan.Event{Fault: "move", Target: "a"}, Ordered: time.Second, From: time.Second, Ended: 6 * time.Second, To: 6 * time.Second,
+			Event: plan.Event{Fault: plan.FaultMove, Target: "a"}, Ordered: time.Second, From: time.Second, Ended: 6 * time.Second, To: 6 * time.Second,
 		}}}
 		claim := plan.Claim{Check: "resolve", Subject: "p"}
 		got, reason := decide(failover.Resolve.Judge(claim, h), 1, p.Alpha)

@@ -84,11 +84,11 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 			d.kill(e)
 		}
 		for _, host := range slices.Sorted(maps.Keys(e.move)) {
-			s.Faults = append(s.Faults, scenarios.Fault{Fault: "move", Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
+			s.Faults = append(s.Faults, scenarios.Fault{Fault: plan.FaultMove, Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
 		}
 		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e, e.load.Name))
 		if e.reload > 0 {
-			s.Faults = append(s.Faults, scenarios.Fault{Fault: "reload", Target: scenarios.Balancer(&p).Name, Phase: e.load.Name, At: e.reload, For: time.Second, With: map[string]string{"change": "none"}})
+			s.Faults = append(s.Faults, scenarios.Fault{Fault: plan.FaultReload, Target: scenarios.Balancer(&p).Name, Phase: e.load.Name, At: e.reload, For: time.Second, With: plan.Settings{plan.SettingChange: plan.ChangeNone}})
 		}
 	}
 	for _, l := range p.Phases {

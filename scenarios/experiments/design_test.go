@@ -104,28 +104,28 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 		"probes", "one at a time", "draws", "draws one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
 		"reload reload/nginx", "questions", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
 	}, phaseNames(designed(t, "nginx/algorithms")))
-	plan := designed(t, "nginx/limits")
+	planned := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
 		"probes", "turns", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
 		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths: failures are forgotten", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
-	}, phaseNames(plan))
-	require.Greater(t, len(plan.Events), 5, "deaths among them")
-	for _, e := range plan.Events {
-		if e.Fault == "kill" {
-			assert.Equal(t, "deaths", plan.Phases[e.Phase].Name)
+	}, phaseNames(planned))
+	require.Greater(t, len(planned.Events), 5, "deaths among them")
+	for _, e := range planned.Events {
+		if e.Fault == plan.FaultKill {
+			assert.Equal(t, "deaths", planned.Phases[e.Phase].Name)
 			continue
 		}
-		if e.Fault == "move" {
-			assert.Equal(t, "moves", plan.Phases[e.Phase].Name)
+		if e.Fault == plan.FaultMove {
+			assert.Equal(t, "moves", planned.Phases[e.Phase].Name)
 			continue
 		}
-		if e.Fault == "reload" {
+		if e.Fault == plan.FaultReload {
 			assert.Contains(t, []int{8, 9, 10, 12, 13, 16}, e.Phase)
-			assert.Less(t, e.At+e.For, plan.Phases[e.Phase].Takes())
+			assert.Less(t, e.At+e.For, planned.Phases[e.Phase].Takes())
 			continue
 		}
 		assert.Equal(t, 5, e.Phase)
-		assert.Greater(t, e.For, plan.Phases[5].Takes())
+		assert.Greater(t, e.For, planned.Phases[5].Takes())
 	}
 }
 
@@ -136,11 +136,11 @@ func TestDesignOfThePatient(t *testing.T) {
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
 	for patient, want := range map[bool]int{false: 3, true: 5} {
-		plan, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []string{"passive"}, Patient: patient})
+		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []string{"passive"}, Patient: patient})
 		require.NoError(t, err)
 		deaths := 0
-		for _, e := range plan.Events {
-			if e.Fault == "kill" && e.Target == "10.20.0.11" {
+		for _, e := range planned.Events {
+			if e.Fault == plan.FaultKill && e.Target == "10.20.0.11" {
 				deaths++
 			}
 		}
@@ -152,9 +152,9 @@ func TestDesignOfThePatient(t *testing.T) {
 // where phases before have taken that long.
 func TestDesignOfFirstDeaths(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
-		plan, first := designed(t, name), time.Duration(0)
-		for _, e := range plan.Events {
-			at, dies := e.At, e.Fault == "kill" && e.Target != "10.0.1.21" && plan.Phases[e.Phase].Name == "deaths" // which is checked more often
+		planned, first := designed(t, name), time.Duration(0)
+		for _, e := range planned.Events {
+			at, dies := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "deaths" // which is checked more often
 			if dies && (first == 0 || at < first) {
 				first = at
 			}
@@ -165,13 +165,13 @@ func TestDesignOfFirstDeaths(t *testing.T) {
 
 // Backups with limits are asked, too, and denied requests come back over other connections, to other workers.
 func TestDesignCrowdsBackups(t *testing.T) {
-	plan := designed(t, "nginx/orchestry")
-	i := slices.Index(phaseNames(plan), "crowd pay_upstream")
+	planned := designed(t, "nginx/orchestry")
+	i := slices.Index(phaseNames(planned), "crowd pay_upstream")
 	require.Positive(t, i)
-	assert.True(t, plan.Phases[i].Fresh)
+	assert.True(t, planned.Phases[i].Fresh)
 	var slow []string
-	for _, e := range plan.Events {
-		if e.Phase == i-1 && e.Fault == "slow" {
+	for _, e := range planned.Events {
+		if e.Phase == i-1 && e.Fault == plan.FaultSlow {
 			slow = append(slow, e.Target)
 		}
 	}
@@ -193,11 +193,11 @@ func TestDesignCarriesAHeader(t *testing.T) {
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	plan, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Header: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
+	planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Header: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(plan))
+	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(planned))
 	upgraded := 0
-	for _, l := range plan.Phases {
+	for _, l := range planned.Phases {
 		for _, r := range l.Requests {
 			assert.Equal(t, "sessionid=a", r.Header["Cookie"], l.Name)
 			if r.Header["Upgrade"] == "websocket" {
@@ -210,8 +210,8 @@ func TestDesignCarriesAHeader(t *testing.T) {
 
 // Trials that can share a phase do, each with as many requests as it needs, and what stops early is corrected for the number of tests.
 func TestDesignMerges(t *testing.T) {
-	plan := designed(t, "nginx/algorithms")
-	draws := plan.Phases[2]
+	planned := designed(t, "nginx/algorithms")
+	draws := planned.Phases[2]
 	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
 	require.Len(t, draws.Draws, 2)
 	assert.InDelta(t, 0.001/4, draws.Draws[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
@@ -228,12 +228,12 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 		require.NoError(t, err, name)
 		specs, err := lbconfigs.Specs(cfg)
 		require.NoError(t, err, name)
-		plan, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2})
+		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2})
 		if err != nil {
 			assert.ErrorContains(t, err, cfg.Files[0].Name)
 			continue
 		}
-		for _, l := range plan.Phases {
+		for _, l := range planned.Phases {
 			assert.NotEmpty(t, l.Checks, "%s: %s", name, l.Name)
 			assert.Positive(t, l.Count, "%s: %s", name, l.Name)
 			if l.Open() {
@@ -248,14 +248,14 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 // it has taken.
 func TestDeathsBetweenRows(t *testing.T) {
 	for name, servers := range map[string]int{"nginx/orchestry": 4, "nginx/sysmanage": 1, "nginx/order-api": 1, "nginx/phoenix": 1} {
-		plan := designed(t, name)
+		planned := designed(t, name)
 		died, reloads := map[string]int{}, 0
-		for _, e := range plan.Events {
-			l := plan.Phases[e.Phase]
+		for _, e := range planned.Events {
+			l := planned.Phases[e.Phase]
 			switch {
-			case l.InRow == 0 || e.Fault != "kill" && e.Fault != "reload":
+			case l.InRow == 0 || e.Fault != plan.FaultKill && e.Fault != plan.FaultReload:
 				continue
-			case e.Fault == "reload":
+			case e.Fault == plan.FaultReload:
 				reloads++
 				continue
 			}
@@ -263,8 +263,8 @@ func TestDeathsBetweenRows(t *testing.T) {
 			for _, at := range []time.Duration{e.At, e.At + 100*time.Millisecond} {
 				sent := l.Requests[l.Which(int(at.Seconds()*l.Rate))]
 				path, _, _ := strings.Cut(sent.Path, "?")
-				route, _ := plan.Config.Route(sent.Port, sent.Header["Host"], path)
-				pool, _ := plan.Config.Pool(route.Pool)
+				route, _ := planned.Config.Route(sent.Port, sent.Header["Host"], path)
+				pool, _ := planned.Config.Pool(route.Pool)
 				assert.False(t, slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target }), "%s: %s at %s", name, e.Target, at)
 			}
 		}
@@ -289,11 +289,11 @@ backend app
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	plan, err := experiments.Design("d", cfg, specs, experiments.Setup{CPUs: 1})
+	planned, err := experiments.Design("d", cfg, specs, experiments.Setup{CPUs: 1})
 	require.NoError(t, err)
 	targets := map[string][]string{}
-	for _, e := range plan.Events {
-		targets[e.Fault] = append(targets[e.Fault], e.Target)
+	for _, e := range planned.Events {
+		targets[string(e.Fault)] = append(targets[string(e.Fault)], e.Target)
 	}
 	assert.Subset(t, []string{"balancer", "haproxy"}, targets["kill"])
 	assert.Contains(t, targets["kill"], "balancer")

@@ -85,7 +85,7 @@ func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...string)
 func (d *designer) up() (lasts time.Duration) {
 	for _, l := range d.plan.Phases {
 		switch {
-		case slices.ContainsFunc(d.scenario.Faults, func(f scenarios.Fault) bool { return f.Fault == "reload" && f.Phase == l.Name }):
+		case slices.ContainsFunc(d.scenario.Faults, func(f scenarios.Fault) bool { return f.Fault == plan.FaultReload && f.Phase == l.Name }):
 			lasts = 0
 		case l.Open():
 			lasts += l.Takes()
@@ -119,7 +119,7 @@ func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
 	}
 	for _, s := range slow {
 		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
-			Fault: "slow", Target: s.Host, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, For: slowing + last, With: map[string]string{"delay": s.Delay.String()},
+			Fault: plan.FaultSlow, Target: s.Host, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, For: slowing + last, With: plan.Settings{plan.SettingDelay: s.Delay.String()},
 		})
 	}
 	d.plan.Phases = append(d.plan.Phases, l)
@@ -133,7 +133,7 @@ func (d *designer) vanish(e *experiment) {
 	slices.Sort(e.vanish)
 	last := d.plan.Phases[len(d.plan.Phases)-1]
 	for _, host := range slices.Compact(e.vanish) {
-		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{Fault: "blackhole", Target: host, Phase: last.Name, For: last.Takes()})
+		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{Fault: plan.FaultBlackhole, Target: host, Phase: last.Name, For: last.Takes()})
 	}
 }
 
@@ -159,7 +159,7 @@ func (d *designer) forget(e *experiment) {
 	}
 	d.beside(plan.Phase{Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
-		Fault: "reload", Target: scenarios.Balancer(d.plan).Name, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, At: takesOver, For: takesOver, With: map[string]string{"change": "none"},
+		Fault: plan.FaultReload, Target: scenarios.Balancer(d.plan).Name, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, At: takesOver, For: takesOver, With: plan.Settings{plan.SettingChange: plan.ChangeNone},
 	})
 }
 
@@ -177,7 +177,7 @@ func (d *designer) kill(e *experiment) {
 func (d *designer) forgetBetween(phase string, within time.Duration) {
 	var times []time.Duration // of the first of each
 	for _, f := range d.scenario.Faults {
-		if f.Phase != phase || f.Fault != "kill" {
+		if f.Phase != phase || f.Fault != plan.FaultKill {
 			continue
 		}
 		f = f.Adapted(d.plan.Config, f.Target)
@@ -200,7 +200,7 @@ func (d *designer) forgetBetween(phase string, within time.Duration) {
 	}
 	for _, at := range times[min(1, len(times)):] {
 		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
-			Fault: "reload", Target: scenarios.Balancer(d.plan).Name, Phase: phase, At: at - betweenDeaths, For: takesOver, With: map[string]string{"change": "none"},
+			Fault: plan.FaultReload, Target: scenarios.Balancer(d.plan).Name, Phase: phase, At: at - betweenDeaths, For: takesOver, With: plan.Settings{plan.SettingChange: plan.ChangeNone},
 		})
 	}
 }

@@ -259,7 +259,7 @@ func (e *experiment) deathsOf(cfg model.Config, hosts []string) []scenarios.Faul
 	for i, host := range hosts {
 		times := min(most, (need+len(hosts)-1-i)/len(hosts)) // as many as it needs in all
 		all = append(all, scenarios.Fault{
-			Fault: "kill", Target: host, Phase: e.load.Name, For: lasts, Every: every, Times: times, Adapt: true,
+			Fault: plan.FaultKill, Target: host, Phase: e.load.Name, For: lasts, Every: every, Times: times, Adapt: true,
 			At: e.betweenRows(cfg, host, firstDeath+checked+time.Duration(i)*every/time.Duration(len(hosts))),
 		})
 	}

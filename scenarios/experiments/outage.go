@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
@@ -38,7 +39,7 @@ func gone(cfg model.Config, e *experiment, phase string) (faults []scenarios.Fau
 	}
 	for _, host := range hosts {
 		lasts := max(e.lasts, scenarios.Fault{For: deathLasts}.Adapted(cfg, host).For)
-		faults = append(faults, scenarios.Fault{Fault: "kill", Target: host, Phase: phase, At: at, For: lasts})
+		faults = append(faults, scenarios.Fault{Fault: plan.FaultKill, Target: host, Phase: phase, At: at, For: lasts})
 	}
 	return faults
 }
@@ -49,7 +50,7 @@ func ails(all []check.Ailment, phase string) (faults []scenarios.Fault) {
 	for _, a := range all {
 		at := max(firstDeath, next[a.Host])
 		faults = append(faults, scenarios.Fault{
-			Fault: "sick", Target: a.Host, Phase: phase, At: at, For: a.Lasts, With: map[string]string{"status": "200", "delay": a.Delay.String()},
+			Fault: plan.FaultSick, Target: a.Host, Phase: phase, At: at, For: a.Lasts, With: plan.Settings{plan.SettingStatus: "200", plan.SettingDelay: a.Delay.String()},
 		})
 		next[a.Host] = at + a.Lasts + a.After
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
@@ -83,13 +84,13 @@ func quiet(h history.History, all []*outage.Episode) []outage.Window {
 // other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers are left alone.
 func undisturbed(h history.History, out []outage.Window) []outage.Window {
 	for _, m := range h.Env.Marks {
-		if slices.Contains(outage.Refusing, m.Event.Fault) {
+		if m.Event.Fault.Effect() == plan.Refuses {
 			continue
 		}
 		after := outage.Settling
 		for _, pool := range h.Plan.Config.Pools {
 			for _, s := range pool.Servers {
-				if m.Event.Fault != "reload" && m.Event.Fault != "worker-kill" {
+				if m.Event.Fault != plan.FaultReload && m.Event.Fault != plan.FaultWorkerKill {
 					after = max(after, outage.ReturnsWithin(s))
 				}
 			}

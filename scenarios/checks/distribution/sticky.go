@@ -244,7 +244,7 @@ func excused(h history.History, pool model.Pool, server string, hit history.Hit)
 
 // removes says whether a reload takes the server out of the configuration for its time.
 func removes(h history.History, m history.Mark, pool model.Pool, server string) bool {
-	if m.Event.Fault != "reload" || m.Event.With["change"] != "remove" {
+	if m.Event.Fault != plan.FaultReload || m.Event.With[plan.SettingChange] != plan.ChangeRemove {
 		return false
 	}
 	for _, p := range h.Plan.Config.Pools {

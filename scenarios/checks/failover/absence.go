@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
@@ -168,7 +169,9 @@ func (a *absence) see(e *outage.Episode, h history.History, pool string) {
 	contacts := e.Contacts(h, pool)
 	everyone := sure == all && len(e.Attempts) == all && !slices.ContainsFunc(contacts, func(c outage.Contact) bool { return c.Taken }) // has met its count
 	reloaded := func(by time.Duration) bool {
-		return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault == "reload" && m.Ordered > e.Alive && m.Ordered < by })
+		return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+			return m.Event.Fault == plan.FaultReload && m.Ordered > e.Alive && m.Ordered < by
+		})
 	}
 	for _, c := range contacts {
 		mine := failed[c.Conn]

@@ -82,7 +82,7 @@ func TestEveryWorkerHasMetItsCount(t *testing.T) {
 		}
 		ask(back, "a")
 		for _, at := range reload {
-			h.Env.Marks = append(h.Env.Marks, history.Mark{Event: plan.Event{Fault: "reload"}, Ordered: second(at)})
+			h.Env.Marks = append(h.Env.Marks, history.Mark{Event: plan.Event{Fault: plan.FaultReload}, Ordered: second(at)})
 		}
 		h.Hits = slices.Values(hits)
 		a := absence{fails: 2, states: 2, out: 30 * time.Second}
@@ -146,7 +146,7 @@ func TestTakeoverDuringDeath(t *testing.T) {
 		var attempts []history.Attempt
 		dead := map[int]bool{}
 		for _, at := range []float64{5, 25, 45} {
-			marks = append(marks, history.Mark{Event: plan.Event{Fault: "kill", Target: "a"}, Ordered: second(at), Before: second(at), From: second(at), Ended: second(at + 9), To: second(at + 9)})
+			marks = append(marks, history.Mark{Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: second(at), Before: second(at), From: second(at), Ended: second(at + 9), To: second(at + 9)})
 			for i := range 90 {
 				dead[int(at*10)+i] = true
 			}
@@ -155,7 +155,7 @@ func TestTakeoverDuringDeath(t *testing.T) {
 			}
 		}
 		for _, at := range takeovers {
-			marks = append(marks, history.Mark{Event: plan.Event{Fault: "reload", Target: "balancer"}, Ordered: second(at), From: second(at + 1), Ended: second(at + 1), To: second(at + 2)})
+			marks = append(marks, history.Mark{Event: plan.Event{Fault: plan.FaultReload, Target: "balancer"}, Ordered: second(at), From: second(at + 1), Ended: second(at + 1), To: second(at + 2)})
 		}
 		for i := range 600 {
 			h := history.Hit{Seq: p.First(0) + uint64(i), Index: i, Conn: 1, Sent: second(float64(i) / 10), Code: 200, Server: []string{"a", "b"}[i%2]}
@@ -203,7 +203,7 @@ func TestAskedBeforeItIsBack(t *testing.T) {
 			hits, arrivals = append(hits, h), append(arrivals, history.Arrival{Seq: h.Seq, At: h.Sent, Server: h.Server})
 		}
 		h := history.History{Plan: p, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals), Attempts: slices.Values(attempts)}
-		mark := history.Mark{Event: plan.Event{Fault: "kill", Target: "a"}, Ordered: second(5), Before: second(5), From: second(5), Ended: second(14), To: second(14.2)}
+		mark := history.Mark{Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: second(5), Before: second(5), From: second(5), Ended: second(14), To: second(14.2)}
 		h.Env = history.Environment{Workers: 2, Marks: []history.Mark{mark}, Phases: []history.Phase{{End: second(40), LastSent: second(40)}}}
 		assert.Equal(t, refuted, len(judgePassive(claims[0], h).Counter) > 0)
 	}

@@ -197,7 +197,7 @@ func noDeaths(h history.History, n int) string {
 // leftOut says whether experiments let the servers of other pools die, and these not, because that would take too long beside all the rest.
 func leftOut(p plan.Plan, pool model.Pool) bool {
 	dies := func(e plan.Event) bool {
-		return e.Fault == "kill" && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target })
+		return e.Fault == plan.FaultKill && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target })
 	}
 	return len(p.Checks) == 0 && !slices.ContainsFunc(p.Events, dies) &&
 		slices.ContainsFunc(p.Phases, func(l plan.Phase) bool { return l.Kind == plan.KindDeaths && l.About == "" })
@@ -207,7 +207,7 @@ func leftOut(p plan.Plan, pool model.Pool) bool {
 func (d *detection) see(e *outage.Episode) {
 	a := *e.Server.Active
 	soonest, latest, hanging := a.Down()
-	delay, _ := time.ParseDuration(e.Mark.Event.With["delay"])
+	delay, _ := e.Mark.Event.With.Delay()
 	if e.Hangs || e.Lies && delay > a.Timeout {
 		latest = hanging
 	}
@@ -216,10 +216,10 @@ func (d *detection) see(e *outage.Episode) {
 		return
 	}
 	last, name := e.Last(), e.Server.Host
-	if e.Lies && delay < a.Timeout && passes(a, e.Mark.Event.With["status"]) {
+	if e.Lies && delay < a.Timeout && passes(a, e.Mark.Event.With[plan.SettingStatus]) {
 		if d.passed++; e.Turns && e.Served < e.Mark.Ended-e.Pick()-outage.Slack {
 			d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which is expected within %s",
-				name, e.Served.Seconds(), e.Mark.Event.With["status"], units.Span(delay), units.Span(a.Timeout))
+				name, e.Served.Seconds(), e.Mark.Event.With[plan.SettingStatus], units.Span(delay), units.Span(a.Timeout))
 		}
 		return
 	}

@@ -46,7 +46,7 @@ func TestLeftOut(t *testing.T) {
 		t.Helper()
 		p := plan.Plan{Checks: chosen, Phases: []plan.Phase{{Kind: plan.KindDeaths}}}
 		for _, host := range dies {
-			p.Events = append(p.Events, plan.Event{Fault: "kill", Target: host})
+			p.Events = append(p.Events, plan.Event{Fault: plan.FaultKill, Target: host})
 		}
 		assert.Equal(t, want, leftOut(p, model.Pool{Name: "p", Servers: []model.Server{{Host: "a"}, {Host: "b"}}}))
 	}

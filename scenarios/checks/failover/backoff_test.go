@@ -54,7 +54,7 @@ func TestBackoff(t *testing.T) {
 		slices.SortFunc(attempts, func(a, b history.Attempt) int { return int(a.At - b.At) })
 		h := history.History{Plan: p, Hits: slices.Values(hits), Attempts: slices.Values(attempts), Arrivals: slices.Values(arrivals)}
 		h.Env = history.Environment{Phases: []history.Phase{{End: 2 * lasts}}, Marks: []history.Mark{{
-			Event: plan.Event{Fault: "kill", Target: "a"}, Ordered: time.Second, Before: time.Second, From: time.Second, Ended: lasts, To: lasts,
+			Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: time.Second, Before: time.Second, From: time.Second, Ended: lasts, To: lasts,
 		}}}
 		b, waits := backoffOf(p.Config, retry)
 		assert.True(t, waits)

@@ -169,7 +169,7 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 			continue // not one attempt had failed when it was over
 		}
 		if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-			return m.Event.Fault == "reload" && m.Ordered < e.Mark.Ended && m.To > e.Mark.Ordered
+			return m.Event.Fault == plan.FaultReload && m.Ordered < e.Mark.Ended && m.To > e.Mark.Ordered
 		}) {
 			continue // states that know nothing of its beginning came up meanwhile, and count anew
 		}
@@ -186,7 +186,7 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 			return check.Finding{Broken: mixed}
 		}
 		if q := e.Server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
-			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.Mark.Event.With["status"]))
+			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.Mark.Event.With[plan.SettingStatus]))
 		}
 	}
 	if a.n > 0 && a.mixed == a.n {
@@ -220,7 +220,7 @@ func sharedWith(p plan.Plan, pool model.Pool) (other string, shared bool) {
 			path, _, _ := strings.Cut(r.Path, "?")
 			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
 			o, ok := p.Config.Pool(route.Pool)
-			if !ok || o.Name == pool.Name || e.Fault == "reload" || e.Fault == "slow" {
+			if !ok || o.Name == pool.Name || e.Fault == plan.FaultReload || e.Fault == plan.FaultSlow {
 				continue
 			}
 			for _, s := range o.Servers {

@@ -39,7 +39,7 @@ const takenOver = time.Second
 func takeovers(h history.History) (during []outage.Window, phases map[int]bool) {
 	phases = map[int]bool{}
 	for _, m := range h.Env.Marks {
-		if m.Event.Fault == "reload" && m.Err == "" {
+		if m.Event.Fault == plan.FaultReload && m.Err == "" {
 			during = append(during, outage.Window{From: m.Ordered, To: m.From + takenOver}, outage.Window{From: m.Ended, To: m.To + takenOver})
 			phases[m.Event.Phase] = true
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
@@ -141,7 +142,7 @@ func (l *losses) seeHung(e *outage.Episode, h history.History, pool model.Pool, 
 		return
 	}
 	l.deaths++
-	unseen := slices.Contains(outage.Vanishing, e.Mark.Event.Fault)
+	unseen := e.Mark.Event.Fault.Effect() == plan.Vanishes
 	inTime := t.Within == 0 || waits < t.Within
 	again := inTime && t.Elsewhere && t.Attempts != 1 && (slices.Contains(t.On, "timeout") || unseen && elsewhere(t))
 	for hit := range h.Hits {

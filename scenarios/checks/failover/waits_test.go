@@ -53,7 +53,7 @@ func TestInVain(t *testing.T) {
 		Phases: []plan.Phase{{Kind: plan.KindBackups, Count: 200, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	kill := func(host string, at, ended time.Duration) history.Mark {
-		return history.Mark{Event: plan.Event{Fault: "kill", Target: host}, Ordered: at, Before: at, From: at, Ended: ended, To: ended}
+		return history.Mark{Event: plan.Event{Fault: plan.FaultKill, Target: host}, Ordered: at, Before: at, From: at, Ended: ended, To: ended}
 	}
 	both := []history.Mark{kill("a", time.Second, 30*time.Second), kill("b", time.Second, 30*time.Second)}
 	f := func(each, requests int, wrong string, marks ...history.Mark) {

@@ -130,7 +130,7 @@ func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wr
 		slow = m
 	}
 	for _, m := range h.Env.Marks {
-		if m.Event.Fault == "reload" && m.Err == "" && m.To < slow.Ordered {
+		if m.Event.Fault == plan.FaultReload && m.Err == "" && m.To < slow.Ordered {
 			fresh = m
 		}
 	}
@@ -180,7 +180,7 @@ func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wr
 // missing says whether servers may have been missing, and not only taken, while a hit was under way.
 func missing(h history.History, hit history.Hit) bool {
 	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-		return m.Event.Fault != "slow" && hit.Done >= m.Ordered && hit.Sent <= m.To+check.HealTime
+		return m.Event.Fault != plan.FaultSlow && hit.Done >= m.Ordered && hit.Sent <= m.To+check.HealTime
 	})
 }
 
@@ -207,7 +207,7 @@ func atATime(h history.History, pool model.Pool, server string) (most int, slowe
 		if !mine || k < 0 || hit.Done <= at {
 			continue
 		}
-		least, _ := time.ParseDuration(slow[k].Event.With["delay"])
+		least, _ := slow[k].Event.With.Delay()
 		edges = append(edges, edge{at, 1}, edge{min(at+least, hit.Done), -1})
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), a.step-b.step) })
@@ -222,7 +222,7 @@ func atATime(h history.History, pool model.Pool, server string) (most int, slowe
 // slowMarks are the times in which a server took longer for every answer.
 func slowMarks(h history.History, server string) (slow []history.Mark) {
 	for _, m := range h.Env.Marks {
-		if m.Event.Fault == "slow" && m.Event.Target == server && m.Err == "" && m.Event.With["share"] == "100%" {
+		if m.Event.Fault == plan.FaultSlow && m.Event.Target == server && m.Err == "" && m.Event.With.Whole() {
 			slow = append(slow, m)
 		}
 	}

@@ -21,8 +21,8 @@ func TestDeniedWithRoom(t *testing.T) {
 		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
 		Phases: []plan.Phase{load},
 	}
-	reload := history.Mark{Event: plan.Event{Fault: "reload"}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}
-	slow := history.Mark{Event: plan.Event{Fault: "slow", Target: "a", With: map[string]string{"share": "100%"}}, Ordered: time.Second, From: time.Second, Ended: 20 * time.Second}
+	reload := history.Mark{Event: plan.Event{Fault: plan.FaultReload}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}
+	slow := history.Mark{Event: plan.Event{Fault: plan.FaultSlow, Target: "a", With: plan.Settings{plan.SettingShare: "100%"}}, Ordered: time.Second, From: time.Second, Ended: 20 * time.Second}
 	f := func(places int, want int, change func(hits []history.Hit), marks ...history.Mark) {
 		t.Helper()
 		var hits []history.Hit

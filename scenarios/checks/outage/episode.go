@@ -8,6 +8,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
@@ -27,7 +28,7 @@ func (e *Episode) Answers(h history.History, counted bool) []Contact {
 	}
 	for hit := range h.Hits {
 		if i, ok := at[hit.Seq]; ok && counted {
-			all[i].Failed = hit.Server != e.Server.Host || fmt.Sprint(hit.Code) == e.Mark.Event.With["status"]
+			all[i].Failed = hit.Server != e.Server.Host || fmt.Sprint(hit.Code) == e.Mark.Event.With[plan.SettingStatus]
 		}
 	}
 	slices.SortFunc(all, func(a, b Contact) int { return int(a.At - b.At) })
@@ -102,7 +103,7 @@ func (e *Episode) Waits(cfg model.Config, pool string) time.Duration {
 	switch {
 	case !e.Hangs:
 		return 0
-	case slices.Contains(Vanishing, e.Mark.Event.Fault):
+	case e.Mark.Event.Fault.Effect() == plan.Vanishes:
 		kind = model.ConnectTimeout
 	}
 	longest := time.Duration(0)

@@ -21,7 +21,7 @@ func TrafficEnd(h history.History) time.Duration {
 }
 
 // Episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others were there.
-func Episodes(h history.History, pool model.Pool, kinds ...string) []*Episode {
+func Episodes(h history.History, pool model.Pool, kinds ...plan.Fault) []*Episode {
 	return slices.DeleteFunc(EveryEpisode(h, pool, kinds...), func(e *Episode) bool {
 		phase := e.Mark.Event.Phase
 		return phase < len(h.Plan.Phases) && slices.Contains([]plan.Kind{plan.KindBackups, plan.KindNobodyLeft}, h.Plan.Phases[phase].Kind)
@@ -29,7 +29,7 @@ func Episodes(h history.History, pool model.Pool, kinds ...string) []*Episode {
 }
 
 // EveryEpisode has those too in which all were dead at once on purpose.
-func EveryEpisode(h history.History, pool model.Pool, kinds ...string) []*Episode {
+func EveryEpisode(h history.History, pool model.Pool, kinds ...plan.Fault) []*Episode {
 	var all []*Episode
 	end := TrafficEnd(h)
 	for _, m := range h.Env.Marks {
@@ -39,7 +39,7 @@ func EveryEpisode(h history.History, pool model.Pool, kinds ...string) []*Episod
 		}
 		all = append(all, &Episode{
 			Server: pool.Servers[i], Mark: m, Alive: m.Before, Next: end, Rate: meant(h, pool, pool.Servers[i], m.Event.Phase),
-			Hangs: slices.Contains(Hanging, m.Event.Fault), Lies: slices.Contains(Lying, m.Event.Fault),
+			Hangs: slices.Contains(Hanging, m.Event.Fault), Lies: m.Event.Fault.Effect() == plan.Lies,
 			Eager: strings.HasPrefix(pool.Method, "least") && pool.Sticky == nil,
 			rest:  rest(h.Plan, m.Event.Phase), Share: share(pool, pool.Servers[i]),
 			Several: !pool.SharedState && h.Env.Workers != 1, Turns: (check.TakesTurns(pool.Method) || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Phases[m.Event.Phase].Clients.Cookies),
@@ -56,7 +56,7 @@ func EveryEpisode(h history.History, pool model.Pool, kinds ...string) []*Episod
 		}
 		if i+1 < len(all) {
 			all[i+1].Fresh = slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-				return m.Event.Fault == "reload" && m.Err == "" && m.Ordered > e.Mark.To && m.To < all[i+1].Mark.Ordered
+				return m.Event.Fault == plan.FaultReload && m.Err == "" && m.Ordered > e.Mark.To && m.To < all[i+1].Mark.Ordered
 			})
 		}
 	}

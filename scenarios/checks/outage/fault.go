@@ -4,18 +4,18 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking it
 // until it knows, and again when it has come back.
 
-// Refusing are the faults after which connections are refused at once; vanishing those after which not even a connection comes
-// about, and hanging all after which nothing comes back. Of lying ones only the health checks know.
+// Refusing are the faults after which connections are refused at once; hanging all after which nothing comes back, or not even a
+// connection comes about. Of lying ones only the health checks know.
 var (
-	Refusing  = []string{"kill", "stop", "refuse"}
-	Vanishing = []string{"blackhole", "partition"}
-	Hanging   = append([]string{"pause", "half-open"}, Vanishing...)
-	Lying     = []string{"sick"}
+	Refusing = plan.Faults(plan.Refuses)
+	Hanging  = plan.Faults(plan.Freezes, plan.Vanishes)
+	Lying    = plan.Faults(plan.Lies)
 )
 
 // Slack is what the clocks and the schedulers of a loaded machine may add.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
@@ -56,8 +57,8 @@ func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 		s := Sluggish{To: TrafficEnd(h)}
 		for _, server := range append(active, Overflow(h.Plan.Config, pool)...) {
 			for _, m := range h.Env.Marks {
-				delay, err := time.ParseDuration(m.Event.With["delay"])
-				if m.Event.Phase == phase && m.Event.Fault == "slow" && m.Event.Target == server.Host && m.Err == "" && err == nil && m.Event.With["share"] == "100%" {
+				delay, ok := m.Event.With.Delay()
+				if m.Event.Phase == phase && m.Event.Fault == plan.FaultSlow && m.Event.Target == server.Host && m.Err == "" && ok && m.Event.With.Whole() {
 					s.Hosts, s.Least = append(s.Hosts, server.Host), append(s.Least, delay)
 					s.From, s.To = max(s.From, m.From), min(s.To, m.Ended)
 					break

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
@@ -55,7 +56,7 @@ func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Fin
 	f.Predicted = fmt.Sprintf("%s for each of up to %d attempts", units.Span(t.After), n)
 	from, first := time.Duration(0), time.Duration(0)
 	for _, m := range h.Env.Marks {
-		if m.Event.Fault == "blackhole" && m.Err == "" && check.Serves(h.Plan.Config, r.Pool, m.Event.Target) {
+		if m.Event.Fault == plan.FaultBlackhole && m.Err == "" && check.Serves(h.Plan.Config, r.Pool, m.Event.Target) {
 			from = max(from, m.From)
 		}
 	}
