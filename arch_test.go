@@ -83,7 +83,7 @@ var rooms = map[string]room{
 	"scenarios/checks/traffic": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats",
 		"internal/units", "scenarios/checks/check", "scenarios/checks/outage"),
 	// Claims in, phases of a plan out.
-	"scenarios/experiments": pure("internal/model", "internal/plan", "internal/stats", "scenarios", "scenarios/checks",
+	"scenarios/experiments": pure("internal/model", "internal/plan", "internal/stats", "internal/units", "scenarios", "scenarios/checks",
 		"scenarios/checks/check"),
 	// stats: how many probes a claim needs.
 	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "scenarios/checks",
@@ -93,7 +93,7 @@ var rooms = map[string]room{
 	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks",
 		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/limits", "scenarios/experiments"),
 	// The laws against simulated and recorded runs.
-	"tools/calibrate": acts("fixtures", "internal/history", "internal/model", "internal/report", "internal/folder", "internal/stats", "scenarios/checks"),
+	"tools/calibrate": acts("fixtures", "internal/history", "internal/model", "internal/plan", "internal/report", "internal/folder", "internal/stats", "scenarios/checks"),
 	// Our engines beside other load generators.
 	"tools/peers": acts("internal/history", "internal/load", "internal/plan", "internal/folder"),
 	// What its verbs are made of.

@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // sample has one verdict of each kind.
 func sample() report.Report {
 	claim := func(id, check, text string, line int) plan.Claim {
-		return plan.Claim{ID: id, Check: check, Text: text, Pos: model.Pos{File: "nginx.conf", Line: line}}
+		return plan.Claim{ID: id, Check: plan.Check(check), Text: text, Pos: model.Pos{File: "nginx.conf", Line: line}}
 	}
 	p := 0.25
 	return report.Report{

@@ -102,7 +102,7 @@ func (s Scenario) monitor(p *plan.Plan) (err error) {
 			what = "The alert"
 		}
 		p.Claims = append(p.Claims, plan.Claim{
-			ID: traffic.Queries + "/" + q.Name, Check: traffic.Queries, Subject: q.Name, Pos: q.Pos,
+			ID: string(traffic.Queries) + "/" + q.Name, Check: traffic.Queries, Subject: q.Name, Pos: q.Pos,
 			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
 		})
 	}

@@ -31,7 +31,7 @@ func planned(t *testing.T, tls bool, phase string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	s.Checks = []string{"restarts"}
+	s.Checks = []plan.Check{plan.CheckRestarts}
 	return s.Plan(site(tls), []plan.Spec{{Name: "b", Role: plan.Backend, Ports: []int{80}}})
 }
 
@@ -72,7 +72,7 @@ func TestMixes(t *testing.T) {
 	text := "name: s\ndoc: d\nconfig: c\nphases: [{name: p, requests: 1, concurrency: 1, send: [{path: /a, share: 3}, {path: /b}]}]"
 	s, err := scenarios.Read(fstest.MapFS{"s.yaml": {Data: []byte(text)}}, "s.yaml")
 	require.NoError(t, err)
-	s.Checks = []string{"restarts"}
+	s.Checks = []plan.Check{plan.CheckRestarts}
 	p, err = s.Plan(site(false), nil)
 	require.NoError(t, err)
 	var paths []string
@@ -104,7 +104,7 @@ func TestExpectationsAreClaims(t *testing.T) {
 		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: model.Pos{File: "s.yaml", Line: 12},
 		Text: "The scenario expects of its phase p: p99 < 250ms.",
 	}, last)
-	assert.Equal(t, []string{"restarts", "expect"}, p.Checks)
+	assert.Equal(t, []plan.Check{plan.CheckRestarts, plan.CheckExpect}, p.Checks)
 }
 
 func TestWrongPhases(t *testing.T) {
@@ -138,7 +138,7 @@ func TestWrongPhases(t *testing.T) {
 }
 
 func TestTwoPhasesOfOneName(t *testing.T) {
-	s := scenarios.Scenario{File: "s.yaml", Phases: []scenarios.Phase{{Name: "p", Line: 3, Requests: 1}, {Name: "p", Line: 9, Requests: 1}}, Checks: []string{"restarts"}}
+	s := scenarios.Scenario{File: "s.yaml", Phases: []scenarios.Phase{{Name: "p", Line: 3, Requests: 1}, {Name: "p", Line: 9, Requests: 1}}, Checks: []plan.Check{plan.CheckRestarts}}
 	_, err := s.Plan(site(false), nil)
 	assert.ErrorContains(t, err, "s.yaml:9: phase p: another phase has this name")
 }

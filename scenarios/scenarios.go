@@ -34,7 +34,7 @@ type Scenario struct {
 	Alpha      float64           `yaml:"alpha"`
 	Beta       float64           `yaml:"beta"`
 	Seed       uint64            `yaml:"seed"`
-	Checks     []string          `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
+	Checks     []plan.Check      `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
 	Backends   map[string]Limits `yaml:"backends"`
 	Needs      []string          `yaml:"needs"` // what the backends need themselves: names of dependencies
 	Rules      string            `yaml:"rules"` // file with rules of Prometheus, beside the scenario
@@ -214,7 +214,7 @@ func (s Scenario) expectations(pl *plan.Plan) error {
 			}
 			expected = true
 			pl.Claims = append(pl.Claims, plan.Claim{
-				ID: traffic.Expect + "/" + p.Name + "#" + text, Check: traffic.Expect, Subject: p.Name, Pos: pos,
+				ID: string(traffic.Expect) + "/" + p.Name + "#" + text, Check: traffic.Expect, Subject: p.Name, Pos: pos,
 				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
 			})
 		}

@@ -149,7 +149,7 @@ func TestRequestsAreAimed(t *testing.T) {
 	f := func(want plan.Request, cfg model.Config) {
 		t.Helper()
 		cfg.Files = []model.File{{Name: "x.conf"}}
-		s := scenarios.Scenario{Name: "s", Phases: []scenarios.Phase{{Name: "p", Requests: 1, Send: []scenarios.Request{{Path: "/models"}}}}, Checks: []string{"restarts"}}
+		s := scenarios.Scenario{Name: "s", Phases: []scenarios.Phase{{Name: "p", Requests: 1, Send: []scenarios.Request{{Path: "/models"}}}}, Checks: []plan.Check{plan.CheckRestarts}}
 		p, err := s.Plan(cfg, []plan.Spec{{Name: "b", Role: plan.Backend, Ports: []int{80}}})
 		require.NoError(t, err)
 		want.Method, want.Body = "GET", model.Bytes{}
@@ -187,7 +187,7 @@ func TestBackendsAnswerTheBalancer(t *testing.T) {
 }
 
 func TestScenarioNamesChecks(t *testing.T) {
-	s := scenarios.Scenario{File: "s.yaml", Name: "s", Checks: []string{"weather"}}
+	s := scenarios.Scenario{File: "s.yaml", Name: "s", Checks: []plan.Check{"weather"}}
 	_, err := s.Plan(model.Config{Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}}}, nil)
 	assert.ErrorContains(t, err, `s.yaml: no check is called "weather"; lbproof list checks shows them`)
 }

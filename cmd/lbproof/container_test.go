@@ -286,7 +286,7 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 			refuted := map[string]bool{}
 			for _, v := range r.Verdicts {
 				if v.Outcome == report.Refuted {
-					refuted[v.Claim.Check] = true
+					refuted[string(v.Claim.Check)] = true
 					t.Logf("%s: %s", v.Claim.ID, v.Reason)
 				}
 			}

@@ -164,7 +164,7 @@ func TestTrust(t *testing.T) {
 	assert.Contains(t, r.Env.Marks[1].Seen, "unknown authority")
 	assert.Contains(t, r.Env.Marks[2].Seen, "valid for another.lbproof.test")
 	for _, v := range r.Verdicts {
-		if v.Claim.Check == "expect" {
+		if v.Claim.Check == plan.CheckExpect {
 			assert.Equal(t, report.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 		}
 	}
@@ -204,7 +204,7 @@ func TestDeathIsTimed(t *testing.T) {
 	_, r, code := tried(t, deathScenario)
 	assert.Equal(t, 3, code)
 	for _, v := range r.Verdicts {
-		if v.Claim.Check != "active" {
+		if v.Claim.Check != plan.CheckActive {
 			continue
 		}
 		assert.Equal(t, report.Undecided, v.Outcome)

@@ -22,7 +22,7 @@ func TestDesignedExperiments(t *testing.T) {
 		decided := 0
 		for _, v := range r.Verdicts {
 			assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
-			if slices.Contains(checks, v.Claim.Check) {
+			if slices.Contains(checks, string(v.Claim.Check)) {
 				assert.Equal(t, report.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 				decided++
 			}

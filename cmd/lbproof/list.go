@@ -72,7 +72,7 @@ func list(out io.Writer, kind string) error {
 			if !c.Decides() {
 				law += " (" + check.NoExperiment + ")"
 			}
-			row(c.Name, c.Doc)
+			row(string(c.Name), c.Doc)
 			row("", "law: "+law)
 		}
 	case "faults":

@@ -246,7 +246,7 @@ const inOneRun = 8
 // batches puts mutations that are not known yet, and that a promise could notice, into runs: together those that have no promise in common,
 // and that the same experiments decide.
 func (m *mutator) batches() (all [][]int) {
-	kinds := make([][]string, 0, len(m.known.Mutations)) // of each batch
+	kinds := make([][]plan.Check, 0, len(m.known.Mutations)) // of each batch
 	for i, change := range m.known.Mutations {
 		if change.Outcome != "" {
 			continue
@@ -334,8 +334,8 @@ func hand(ctx context.Context, batches [][]int, next chan<- []int, failed <-chan
 }
 
 // kinds are the checks that decide claims.
-func (m *mutator) kinds(claims []string) []string {
-	var kinds []string
+func (m *mutator) kinds(claims []string) []plan.Check {
+	var kinds []plan.Check
 	for _, c := range checks.Claims(m.cfg) {
 		if slices.Contains(claims, c.ID) && !slices.Contains(kinds, c.Check) {
 			kinds = append(kinds, c.Check)
@@ -344,7 +344,7 @@ func (m *mutator) kinds(claims []string) []string {
 	return kinds
 }
 
-func (m *mutator) plan(kinds []string) (plan.Plan, error) {
+func (m *mutator) plan(kinds []plan.Check) (plan.Plan, error) {
 	header, err := m.source.carried()
 	if err != nil {
 		return plan.Plan{}, err
@@ -440,7 +440,7 @@ func (m *mutator) write(i int, found report.Mutated) error {
 }
 
 // test runs files under the experiments for kinds of the configuration's promises.
-func (m *mutator) test(ctx context.Context, files []model.File, kinds []string) (report.Report, error) {
+func (m *mutator) test(ctx context.Context, files []model.File, kinds []plan.Check) (report.Report, error) {
 	plan, err := m.plan(kinds)
 	if err != nil {
 		return report.Report{}, err

@@ -122,7 +122,7 @@ func readTarget(target string, src input) (plan.Plan, error) {
 	if err == nil && len(src.header) > 0 && p.Carried == nil {
 		return p, fmt.Errorf("%s: --header is for configurations; a scenario or plan says itself what its requests are", target)
 	}
-	if err == nil && len(src.checks) > 0 && !slices.Equal(p.Checks, src.checks) {
+	if err == nil && len(src.checks) > 0 && !slices.Equal(p.Checks, plan.ChecksOf(src.checks)) {
 		return p, fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", target)
 	}
 	return p, err
@@ -209,7 +209,7 @@ func configFile(name string, src input) (plan.Plan, error) {
 			return plan.Plan{}, err
 		}
 		return experiments.Design(runName(name), cfg, specs, experiments.Setup{
-			CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: src.checks, Patient: len(src.checks) > 0, Header: header,
+			CPUs: runtime.NumCPU(), Balancers: src.balancers, Checks: plan.ChecksOf(src.checks), Patient: len(src.checks) > 0, Header: header,
 		})
 	}
 	if len(src.header) > 0 {

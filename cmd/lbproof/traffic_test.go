@@ -96,7 +96,7 @@ func TestTooManyConnectionsAreExplained(t *testing.T) {
 	_, r, code := tried(t, "", "test", "high-concurrency")
 	assert.Equal(t, 1, code)
 	for _, v := range r.Verdicts {
-		if v.Claim.Check != "answered" && v.Claim.Check != "expect" {
+		if v.Claim.Check != plan.CheckAnswered && v.Claim.Check != plan.CheckExpect {
 			continue
 		}
 		assert.Equal(t, report.Refuted, v.Outcome)

@@ -15,7 +15,7 @@ import (
 // Claim is one promise of a configuration.
 type Claim struct {
 	ID      string             `json:"id"`      // stable and human: "weights/backend"
-	Check   string             `json:"check"`   // the name of the check that judges it
+	Check   Check              `json:"check"`   // the name of the check that judges it
 	Subject string             `json:"subject"` // the pool, path or container it is about
 	Text    string             `json:"text"`    // one English sentence
 	Pos     model.Pos          `json:"pos"`
@@ -34,7 +34,7 @@ type Plan struct {
 	Config model.Config `json:"config"`
 	Claims []Claim      `json:"claims"`
 	// Checks are the kinds of promises that the run sets out to decide; empty is all.
-	Checks []string `json:"checks,omitempty"`
+	Checks []Check `json:"checks,omitempty"`
 	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets it through.
 	Carried map[string]string `json:"carried,omitempty"`
 	Specs   []Spec            `json:"specs"`
@@ -240,7 +240,7 @@ type Phase struct {
 	// In an open loop of the engines goroutines and epoll each waits for the answer to the one before, RowPatience at most.
 	InRow int `json:"in_row,omitempty"`
 	// Checks are the kinds of promises that the traffic bears on; empty is all.
-	Checks []string `json:"checks,omitempty"`
+	Checks []Check  `json:"checks,omitempty"`
 	Shows  []string `json:"shows,omitempty"` // what it is designed to show, a sentence each
 }
 

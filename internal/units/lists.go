@@ -23,3 +23,12 @@ func StatusList(codes []int) string {
 	}
 	return strings.Join(out, ", ")
 }
+
+// Joined is strings.Join for strings of any type.
+func Joined[S ~string](all []S, separator string) string {
+	texts := make([]string, len(all))
+	for i, one := range all {
+		texts[i] = string(one)
+	}
+	return strings.Join(texts, separator)
+}

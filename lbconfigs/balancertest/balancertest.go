@@ -68,7 +68,7 @@ func Mutate(t *testing.T, balancer, line string, want ...string) {
 	at := model.Pos{File: "f", Line: 1}
 	claims := []plan.Claim{{ID: "a", Pos: at}}
 	for _, check := range []string{"weights", "passive", "backup", "response", "active", "conns"} {
-		claims = append(claims, plan.Claim{ID: check, Check: check, Pos: at})
+		claims = append(claims, plan.Claim{ID: check, Check: plan.Check(check), Pos: at})
 	}
 	var got []string
 	cfg := model.Config{Balancer: balancer, Files: []model.File{model.NewFile("f", []byte("    "+line+"\n"))}}

@@ -6,18 +6,19 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
 // edits change HAProxy's keywords so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight +(\d+)`), By: reading.Unlike, Checks: []string{"weights", "algorithm", "sticky", "split"}},
-		{Find: regexp.MustCompile(`\bmaxconn (\d+)`), By: reading.Unlike, Checks: []string{"conns"}},
-		{Find: regexp.MustCompile(`\bfall (\d+)`), By: reading.Increment, Checks: []string{"active"}},
-		{Find: regexp.MustCompile(`\brise (\d+)`), By: reading.Increment, Checks: []string{"active"}},
-		{Find: regexp.MustCompile(`\binter (\d+m?s?)`), By: reading.Double, Checks: []string{"active"}},
-		{Find: regexp.MustCompile(`( backup)\b`), By: reading.Drop, Checks: []string{"backup"}},
+		{Find: regexp.MustCompile(`\bweight +(\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit}},
+		{Find: regexp.MustCompile(`\bmaxconn (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckConns}},
+		{Find: regexp.MustCompile(`\bfall (\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`\brise (\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`\binter (\d+m?s?)`), By: reading.Double, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`( backup)\b`), By: reading.Drop, Checks: []plan.Check{plan.CheckBackup}},
 		{Find: regexp.MustCompile(`\b(?:gt|ge) (\d+)`), By: reading.Reduce, Checks: nil},
 	},
 	Whole: []reading.Edit{

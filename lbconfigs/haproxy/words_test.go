@@ -129,7 +129,7 @@ func TestLongLines(t *testing.T) {
 		line := strings.Repeat(part, source.Largest/len(part))
 		began := time.Now()
 		_, _ = splitWords(line)
-		assert.Less(t, time.Since(began), 5*time.Second, "%.9q", part)
+		assert.Less(t, time.Since(began), time.Minute, "%.9q: what grows with the square takes hours", part)
 	}
 }
 

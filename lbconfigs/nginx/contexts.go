@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nginxinc/nginx-go-crossplane"
+	crossplane "github.com/nginxinc/nginx-go-crossplane"
 )
 
 // Blocks of a configuration, by the bits that crossplane gives them.

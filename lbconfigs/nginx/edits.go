@@ -5,24 +5,25 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
 // edits change nginx's directives so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight=(\d+)`), By: reading.Unlike, Checks: []string{"weights", "algorithm", "sticky", "split"}},
-		{Find: regexp.MustCompile(`\bmax_fails=(\d+)`), By: reading.Increment, Checks: []string{"passive"}},
-		{Find: regexp.MustCompile(`\bfail_timeout=(\d+m?s?)`), By: reading.Half, Checks: []string{"passive"}},
-		{Find: regexp.MustCompile(`\bmax_conns=(\d+)`), By: reading.Tighten, Checks: []string{"conns"}},
-		{Find: regexp.MustCompile(`( backup)\b`), By: reading.Drop, Checks: []string{"backup"}},
-		{Find: regexp.MustCompile(`( down)\b`), By: reading.Drop, Checks: []string{"drained"}},
+		{Find: regexp.MustCompile(`\bweight=(\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit}},
+		{Find: regexp.MustCompile(`\bmax_fails=(\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckPassive}},
+		{Find: regexp.MustCompile(`\bfail_timeout=(\d+m?s?)`), By: reading.Half, Checks: []plan.Check{plan.CheckPassive}},
+		{Find: regexp.MustCompile(`\bmax_conns=(\d+)`), By: reading.Tighten, Checks: []plan.Check{plan.CheckConns}},
+		{Find: regexp.MustCompile(`( backup)\b`), By: reading.Drop, Checks: []plan.Check{plan.CheckBackup}},
+		{Find: regexp.MustCompile(`( down)\b`), By: reading.Drop, Checks: []plan.Check{plan.CheckDrained}},
 		{Find: regexp.MustCompile(`( nodelay)\b`), By: reading.Drop, Checks: nil},
 		{Find: regexp.MustCompile(`\bdelay=(\d+)`), By: reading.Unlike, Checks: nil},
 		{Find: regexp.MustCompile(`\bburst=(\d+)`), By: reading.Reduce, Checks: nil},
 		{Find: regexp.MustCompile(`\brate=(\d+)r`), By: reading.Reduce, Checks: nil},
 		{Find: regexp.MustCompile(`^limit_conn \w+ (\d+)`), By: reading.Reduce, Checks: nil},
-		{Find: regexp.MustCompile(`( always)\b`), By: reading.Drop, Checks: []string{"response"}},
+		{Find: regexp.MustCompile(`( always)\b`), By: reading.Drop, Checks: []plan.Check{plan.CheckResponse}},
 	},
 	Whole: []reading.Edit{
 		{Find: regexp.MustCompile(`^return (30[1278])`), By: func(old string) string {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nginxinc/nginx-go-crossplane"
+	crossplane "github.com/nginxinc/nginx-go-crossplane"
 
 	"github.com/lbproof/lbproof/internal/model"
 )

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // Edits are the changes of a balancer's lines by which they promise something else, in its own notation.
@@ -25,7 +26,7 @@ type Edits struct {
 type Edit struct {
 	Find   *regexp.Regexp          // its first group is replaced
 	By     func(old string) string // nil: the line is left out
-	Checks []string                // the kinds of promises that the parameter makes; none: all that the line makes
+	Checks []plan.Check            // the kinds of promises that the parameter makes; none: all that the line makes
 }
 
 // Apply gives the changed line, which is empty where it is left out. ok: the edit fits, and changes something.

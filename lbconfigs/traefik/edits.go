@@ -5,14 +5,15 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
 // edits change the keys of Traefik's files so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), By: reading.Unlike, Checks: []string{"weights", "algorithm", "sticky", "split"}},
-		{Find: regexp.MustCompile(`^interval: (\d+m?s?)`), By: reading.Double, Checks: []string{"active"}},
+		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit}},
+		{Find: regexp.MustCompile(`^interval: (\d+m?s?)`), By: reading.Double, Checks: []plan.Check{plan.CheckActive}},
 		{Find: regexp.MustCompile(`\bburst: ?(\d+)`), By: reading.Reduce, Checks: nil},
 		{Find: regexp.MustCompile(`\b(?:average|amount): (\d+)`), By: reading.Reduce, Checks: nil},
 	},

@@ -64,13 +64,13 @@ var All = []check.Check{
 func Names() []string {
 	var names []string
 	for _, c := range All {
-		names = append(names, c.Name)
+		names = append(names, string(c.Name))
 	}
 	return names
 }
 
 // Find gives the check of that name.
-func Find(name string) (check.Check, error) {
+func Find(name plan.Check) (check.Check, error) {
 	for _, c := range All {
 		if c.Name == name {
 			return c, nil

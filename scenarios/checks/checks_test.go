@@ -40,8 +40,8 @@ func judge(t testing.TB, p plan.Plan, m fixtures.Mutant, seed uint64) report.Rep
 }
 
 // refuted names the checks that refute a claim of the report.
-func refuted(r report.Report) map[string]bool {
-	names := map[string]bool{}
+func refuted(r report.Report) map[plan.Check]bool {
+	names := map[plan.Check]bool{}
 	for _, v := range r.Verdicts {
 		if v.Outcome == report.Refuted {
 			names[v.Claim.Check] = true
@@ -53,14 +53,14 @@ func refuted(r report.Report) map[string]bool {
 // A promise that the scenario does not look at is told, is undecided whatever its check could say, and changes no exit code.
 func TestOutsideTheScenario(t *testing.T) {
 	h := fixtures.Simulate(baseline(t), fixtures.Mutants[0], 1) // whose weights are wrong
-	h.Plan.Checks = []string{"answered"}
+	h.Plan.Checks = []plan.Check{plan.CheckAnswered}
 	r, err := checks.Judge(h)
 	require.NoError(t, err)
 	assert.Zero(t, r.ExitCode())
 	assert.Equal(t, 1, r.Count(report.Upheld))
 	assert.Equal(t, len(h.Plan.Claims)-1, r.Outside())
 	for _, v := range r.Verdicts {
-		if v.Claim.Check == "weights" {
+		if v.Claim.Check == plan.CheckWeights {
 			assert.Equal(t, report.Undecided, v.Outcome)
 			assert.Equal(t, "not what the scenario baseline looks at", v.Reason)
 		}
@@ -69,9 +69,9 @@ func TestOutsideTheScenario(t *testing.T) {
 
 // An honest balancer is never convicted, and with the scenario's traffic every promise is upheld.
 func TestHonestBalancerIsUpheld(t *testing.T) {
-	plan := baseline(t)
+	pl := baseline(t)
 	for seed := range seeds(50) {
-		r := judge(t, plan, fixtures.Mutant{}, seed)
+		r := judge(t, pl, fixtures.Mutant{}, seed)
 		for _, v := range r.Verdicts {
 			if v.Outside {
 				assert.Equal(t, report.Undecided, v.Outcome, v.Claim.ID)
@@ -87,18 +87,18 @@ func TestHonestBalancerIsUpheld(t *testing.T) {
 
 // Every check refutes its mutants, whatever the seed; the whole matrix is kept in testdata/kill-matrix.golden.
 func TestKillMatrix(t *testing.T) {
-	plan := baseline(t)
+	pl := baseline(t)
 	var matrix strings.Builder
 	fmt.Fprintf(&matrix, "%-46s", "mutant")
-	judges := judging(plan)
+	judges := judging(pl)
 	for _, c := range judges {
 		fmt.Fprintf(&matrix, " %-9s", c.Name)
 	}
 	for _, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
 		fmt.Fprintf(&matrix, "\n%-46s", m.Name)
-		outcomes := map[string]report.Outcome{}
+		outcomes := map[plan.Check]report.Outcome{}
 		for seed := range seeds(5) {
-			r := judge(t, plan, m, seed)
+			r := judge(t, pl, m, seed)
 			if m.Refutes != "" {
 				assert.True(t, refuted(r)[m.Refutes], "%s is not refuted by %s (seed %d)", m.Name, m.Refutes, seed)
 			}
@@ -119,9 +119,9 @@ func TestKillMatrix(t *testing.T) {
 func TestFailureMatrix(t *testing.T) {
 	var matrix strings.Builder
 	for _, haproxy := range []bool{false, true} {
-		plan, err := fixtures.FailurePlan(haproxy)
+		pl, err := fixtures.FailurePlan(haproxy)
 		require.NoError(t, err)
-		judges := judging(plan)
+		judges := judging(pl)
 		fmt.Fprintf(&matrix, "%-52s", "mutant")
 		for _, c := range judges {
 			fmt.Fprintf(&matrix, " %-9s", c.Name)
@@ -131,9 +131,9 @@ func TestFailureMatrix(t *testing.T) {
 				continue
 			}
 			fmt.Fprintf(&matrix, "\n%-52s", m.Name)
-			outcomes := map[string]report.Outcome{}
+			outcomes := map[plan.Check]report.Outcome{}
 			for seed := range seeds(3) {
-				r, err := checks.Judge(fixtures.SimulateFailures(plan, m, seed))
+				r, err := checks.Judge(fixtures.SimulateFailures(pl, m, seed))
 				require.NoError(t, err)
 				assert.Equal(t, m.Refutes != "", refuted(r)[m.Refutes], "%s (seed %d)", m.Name, seed)
 				for _, v := range r.Verdicts {
@@ -164,7 +164,7 @@ func TestExperiments(t *testing.T) {
 	var matrix strings.Builder
 	for _, e := range fixtures.Experiments {
 		fmt.Fprintf(&matrix, "%-52s", e.Name)
-		outcomes := map[string]report.Outcome{}
+		outcomes := map[plan.Check]report.Outcome{}
 		for seed := range seeds(5) {
 			h, err := e.History(seed)
 			require.NoError(t, err)
@@ -221,7 +221,7 @@ func TestReplies(t *testing.T) {
 
 // A breaker whose times are others than the configuration's is refuted, each by its own.
 func TestBreakersTimes(t *testing.T) {
-	i := slices.IndexFunc(fixtures.Repliers(), func(r fixtures.Replier) bool { return r.Check == "breaker" && r.Refutes == "" })
+	i := slices.IndexFunc(fixtures.Repliers(), func(r fixtures.Replier) bool { return r.Check == plan.CheckBreaker && r.Refutes == "" })
 	for name, change := range map[string]func(*model.Breaker){
 		"looks more often":     func(b *model.Breaker) { b.Every = b.Every * 21 / 20 },
 		"looks less often":     func(b *model.Breaker) { b.Every = b.Every * 3 / 5 },
@@ -253,7 +253,7 @@ func TestLaws(t *testing.T) {
 			continue
 		}
 		fmt.Fprintf(&matrix, "%-76s", b.Name)
-		outcomes := map[string]report.Outcome{}
+		outcomes := map[plan.Check]report.Outcome{}
 		for seed := range seeds(2) {
 			h, err := b.History(seed)
 			require.NoError(t, err)
@@ -283,7 +283,7 @@ func TestLaws(t *testing.T) {
 }
 
 func TestEveryCheckHasMutants(t *testing.T) {
-	killed := map[string]int{}
+	killed := map[plan.Check]int{}
 	for _, m := range fixtures.Mutants {
 		killed[m.Refutes]++
 	}
@@ -344,7 +344,7 @@ func golden(t *testing.T, file, got string) {
 }
 
 func TestEveryCheckIsDocumented(t *testing.T) {
-	seen := map[string]bool{}
+	seen := map[plan.Check]bool{}
 	for _, c := range checks.All {
 		assert.NotEmpty(t, c.Doc, c.Name)
 		assert.NotEmpty(t, c.Law, c.Name)
@@ -635,21 +635,21 @@ func TestDecideCorrectsForTheFamily(t *testing.T) {
 }
 
 func BenchmarkJudge(b *testing.B) {
-	plan := baseline(b)
-	plan.Phases[1].Count = 100_000
+	pl := baseline(b)
+	pl.Phases[1].Count = 100_000
 	for b.Loop() {
-		judge(b, plan, fixtures.Mutant{}, 1)
+		judge(b, pl, fixtures.Mutant{}, 1)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*plan.Requests()), "ns/request")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pl.Requests()), "ns/request")
 }
 
 // Where servers do not take turns, one that is asked no more after its death may not have been out yet: nobody is convicted of
 // having noticed too soon.
 func TestDeathsAmongFewestConnections(t *testing.T) {
-	plan, err := fixtures.FailurePlan(true)
+	pl, err := fixtures.FailurePlan(true)
 	require.NoError(t, err)
-	plan.Config.Pools[0].Method = "leastconn"
-	h := fixtures.SimulateFailures(plan, fixtures.Failing{HAProxy: true}, 1)
+	pl.Config.Pools[0].Method = "leastconn"
+	h := fixtures.SimulateFailures(pl, fixtures.Failing{HAProxy: true}, 1)
 	all := slices.Collect(h.Attempts)
 	h.Attempts = func(yield func(history.Attempt) bool) {
 		for _, a := range all {
@@ -662,7 +662,7 @@ func TestDeathsAmongFewestConnections(t *testing.T) {
 	r, err := checks.Judge(h)
 	require.NoError(t, err)
 	for _, v := range r.Verdicts {
-		if v.Claim.Check == "active" {
+		if v.Claim.Check == plan.CheckActive {
 			assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
 		}
 	}
@@ -670,13 +670,13 @@ func TestDeathsAmongFewestConnections(t *testing.T) {
 
 // What a limit refuses was never with a server: it is no failure of a dead one, and no evidence of anything either.
 func TestRefusedByALimitIsNoFailure(t *testing.T) {
-	plan, err := fixtures.FailurePlan(false)
+	pl, err := fixtures.FailurePlan(false)
 	require.NoError(t, err)
-	for i := range plan.Config.Routes {
-		plan.Config.Routes[i].Limits = []model.Limit{{Law: model.LeakyBucket, Status: 503}}
+	for i := range pl.Config.Routes {
+		pl.Config.Routes[i].Limits = []model.Limit{{Law: model.LeakyBucket, Status: 503}}
 	}
 	n := func(every int, code int) (outcome report.Outcome, n int) {
-		h := fixtures.SimulateFailures(plan, fixtures.Failing{}, 1)
+		h := fixtures.SimulateFailures(pl, fixtures.Failing{}, 1)
 		hits := h.Hits
 		h.Hits = func(yield func(history.Hit) bool) {
 			for hit := range hits {
@@ -691,7 +691,7 @@ func TestRefusedByALimitIsNoFailure(t *testing.T) {
 		r, err := checks.Judge(h)
 		require.NoError(t, err)
 		for _, v := range r.Verdicts {
-			if v.Claim.Check == "retries" {
+			if v.Claim.Check == plan.CheckRetries {
 				return v.Outcome, v.N
 			}
 		}

@@ -90,7 +90,7 @@ func TestForsaken(t *testing.T) {
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 	}
-	claim := plan.Claim{ID: check.ClaimID("passive", "p", "c"), Check: "passive", Subject: "p"}
+	claim := plan.Claim{ID: check.ClaimID(plan.CheckPassive, "p", "c"), Check: "passive", Subject: "p"}
 	trials := failover.Passive.Trials(cfg, claim, check.Terms{})
 	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
 	lasts := trials[0].Lasts

@@ -4,25 +4,25 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 // bystanders are the kinds of promises that any traffic bears on.
-var bystanders = []string{"once", "limits", "restarts", "drained", "backup"}
+var bystanders = []plan.Check{plan.CheckOnce, plan.CheckLimits, plan.CheckRestarts, plan.CheckDrained, plan.CheckBackup}
 
 // Setup is what experiments are designed for.
 type Setup struct {
 	CPUs      int               // that a balancer sees
 	Balancers int               // with the same configuration; 0 is 1. The rate limits of each are asked.
-	Checks    []string          // the kinds of promises to decide; empty is all
+	Checks    []plan.Check      // the kinds of promises to decide; empty is all
 	Patient   bool              // deaths may take longer, so that those of every pool are enough
 	Header    map[string]string // that requests carry, and without which what lbproof cannot read lets none through
 }
@@ -41,7 +41,7 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 	}
 	p.Carried = setup.Header
 	if len(only) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
-		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, strings.Join(only, " or "))
+		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, units.Joined(only, " or "))
 	}
 	wanted := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
 	terms := check.Terms{Alpha: p.Alpha, Beta: p.Beta, CPUs: setup.CPUs}
@@ -110,7 +110,7 @@ func probing(probes []plan.Request, beta float64) *experiment {
 			Name: "probes", Count: stats.NeedToSee(0.01, 1-beta) * len(probes), Concurrency: scenarios.ProbesInFlight, Requests: probes,
 			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-beta)},
 		},
-		checks: []string{"answered", "headers", "endpoint", "weights"},
+		checks: []plan.Check{plan.CheckAnswered, plan.CheckHeaders, plan.CheckEndpoint, plan.CheckWeights},
 	}
 }
 

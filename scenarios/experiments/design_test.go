@@ -47,7 +47,7 @@ func TestDesignOfAPair(t *testing.T) {
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	p, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Balancers: 2, Checks: []string{"limits"}})
+	p, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Balancers: 2, Checks: []plan.Check{plan.CheckLimits}})
 	require.NoError(t, err)
 	peer := p.Specs[len(p.Specs)-1]
 	assert.Equal(t, plan.Peer, peer.Role)
@@ -136,7 +136,7 @@ func TestDesignOfThePatient(t *testing.T) {
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
 	for patient, want := range map[bool]int{false: 3, true: 5} {
-		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []string{"passive"}, Patient: patient})
+		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []plan.Check{plan.CheckPassive}, Patient: patient})
 		require.NoError(t, err)
 		deaths := 0
 		for _, e := range planned.Events {
@@ -215,8 +215,8 @@ func TestDesignMerges(t *testing.T) {
 	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
 	require.Len(t, draws.Draws, 2)
 	assert.InDelta(t, 0.001/4, draws.Draws[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
-	assert.Contains(t, draws.Checks, "algorithm")
-	assert.Contains(t, draws.Checks, "split")
+	assert.Contains(t, draws.Checks, plan.CheckAlgorithm)
+	assert.Contains(t, draws.Checks, plan.CheckSplit)
 	assert.NotContains(t, draws.Checks, "weights")
 	assert.Len(t, draws.Shows, 2)
 }

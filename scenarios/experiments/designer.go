@@ -41,21 +41,21 @@ func peers(p *plan.Plan, balancers int) (names []string) {
 
 // add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
 // find them so. next are those of the phase after it: where they are others, these recover meanwhile.
-func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...string) error {
+func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...plan.Check) error {
 	l.Timeout = scenarios.FirstSet(l.Timeout, scenarios.DefaultTimeout)
 	l.Checks = append(slices.Clone(about), bystanders...)
 	if l.Engine == plan.Prober { // whose requests are made to be odd
-		l.Checks = append(slices.Clone(about), "restarts")
+		l.Checks = append(slices.Clone(about), plan.CheckRestarts)
 	}
 	slices.Sort(l.Checks)
 	l.Checks = slices.Compact(l.Checks)
 	switch {
 	case l.Kind == plan.KindDeaths, l.Kind == plan.KindBackups:
-		l.Checks = slices.Concat(about, []string{"restarts", "backup"})
+		l.Checks = slices.Concat(about, []plan.Check{plan.CheckRestarts, plan.CheckBackup})
 	case l.Kind == plan.KindNobodyLeft:
-		l.Checks = slices.Concat(about, []string{"restarts"})
+		l.Checks = slices.Concat(about, []plan.Check{plan.CheckRestarts})
 	}
-	if !slices.Contains(about, "limits") && l.Kind != plan.KindRefusals {
+	if !slices.Contains(about, plan.CheckLimits) && l.Kind != plan.KindRefusals {
 		Spare(d.plan.Config, &l)
 	}
 	var err error
@@ -153,9 +153,9 @@ func (d *designer) forget(e *experiment) {
 	if d.plan.Config.Balancer != "nginx" || !ok || !counted {
 		return
 	}
-	bearsOn := []string{"restarts"}
+	bearsOn := []plan.Check{plan.CheckRestarts}
 	if crowd {
-		bearsOn = append(bearsOn, "conns") // which is told that there were none to count
+		bearsOn = append(bearsOn, plan.CheckConns) // which is told that there were none to count
 	}
 	d.beside(plan.Phase{Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
 	d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{

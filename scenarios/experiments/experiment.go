@@ -27,7 +27,7 @@ type experiment struct {
 	ail    []check.Ailment
 	move   map[string]time.Duration
 	reload time.Duration
-	checks []string
+	checks []plan.Check
 }
 
 // join has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.

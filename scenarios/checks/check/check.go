@@ -10,7 +10,7 @@ import (
 
 // Check is one kind of promise.
 type Check struct {
-	Name string
+	Name plan.Check
 	Doc  string // what is promised
 	Law  string // what an honest run keeps to, and so what refutes
 	// Claims lists the promises of this kind that a configuration makes.

@@ -56,10 +56,10 @@ func (g Group[T]) Paths() string {
 }
 
 // ClaimID makes a claim's id of its check, its subject and what tells it from others about the same subject.
-func ClaimID(check, subject, detail string) string {
-	name := check + subject
+func ClaimID(kind plan.Check, subject, detail string) string {
+	name := string(kind) + subject
 	if !strings.HasPrefix(subject, "/") {
-		name = check + "/" + subject
+		name = string(kind) + "/" + subject
 	}
 	if detail != "" {
 		name += "#" + detail

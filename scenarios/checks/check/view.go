@@ -102,12 +102,12 @@ func PlainJourneys(h history.History) func(seq uint64) *Journey {
 }
 
 // BearsOn says whether a phase was sent for a kind of promise, among others.
-func BearsOn(l plan.Phase, check string) bool {
+func BearsOn(l plan.Phase, check plan.Check) bool {
 	return len(l.Checks) == 0 || slices.Contains(l.Checks, check)
 }
 
 // FocusOn leaves out the phases that do not bear on a kind of promise.
-func FocusOn(h history.History, check string) history.History {
+func FocusOn(h history.History, check plan.Check) history.History {
 	bears := make([]bool, len(h.Plan.Phases))
 	all := true
 	for i, l := range h.Plan.Phases {

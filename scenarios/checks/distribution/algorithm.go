@@ -14,7 +14,7 @@ import (
 )
 
 var Algorithm = check.Check{
-	Name: "algorithm",
+	Name: plan.CheckAlgorithm,
 	Doc:  "How a pool chooses where it is not by turns.",
 	Law: "fewest connections: no request goes to a server that certainly has more in flight per weight than another one can have, as " +
 		"counted at the backends, and while nobody is busy servers take turns; a hash: every request is where the map that is recomputed " +
@@ -110,7 +110,7 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			return nil
 		}
 		c := plan.Claim{
-			ID: check.ClaimID("algorithm", p.Name, ""), Check: "algorithm", Subject: p.Name, Pos: p.MethodPos, Params: map[string]float64{},
+			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name, Pos: p.MethodPos, Params: map[string]float64{},
 			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(cfg, p)),
 		}
 		if c.Pos.File == "" {

@@ -13,7 +13,7 @@ import (
 )
 
 var Drained = check.Check{
-	Name: "drained",
+	Name: plan.CheckDrained,
 	Doc:  "A server that is marked down, or has the weight 0, gets no new request.",
 	Law:  "zero arrivals",
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -28,7 +28,7 @@ var Drained = check.Check{
 					why = "its weight is 0"
 				}
 				claims = append(claims, plan.Claim{
-					ID: check.ClaimID("drained", p.Name, check.ServerName(s)), Check: "drained", Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
+					ID: check.ClaimID(plan.CheckDrained, p.Name, check.ServerName(s)), Check: plan.CheckDrained, Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
 					Text: fmt.Sprintf("%s gets no new request of %s: %s.", check.ServerName(s), p.Name, why),
 				})
 			}
@@ -40,7 +40,9 @@ var Drained = check.Check{
 
 func judgeDrained(claim plan.Claim, h history.History) check.Finding {
 	pool, _ := h.Plan.Config.Pool(claim.Subject)
-	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("drained", pool.Name, check.ServerName(s)) == claim.ID })
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckDrained, pool.Name, check.ServerName(s)) == claim.ID
+	})
 	if i < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}

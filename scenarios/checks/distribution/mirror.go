@@ -13,7 +13,7 @@ import (
 )
 
 var Mirror = check.Check{
-	Name: "mirror",
+	Name: plan.CheckMirror,
 	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees.",
 	Law: "copies are joined to requests by their id: nginx copies every request once, Traefik keeps to its share to two copies, because it copies " +
 		"whenever it is behind it (mirror.go); an answer of a server for copies refutes",
@@ -23,7 +23,7 @@ var Mirror = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("mirror", g.Subject(), g.What.Pool), Check: "mirror", Subject: g.Subject(), Pos: g.What.Pos, Params: map[string]float64{"share": g.What.Share},
+				ID: check.ClaimID(plan.CheckMirror, g.Subject(), g.What.Pool), Check: plan.CheckMirror, Subject: g.Subject(), Pos: g.What.Pos, Params: map[string]float64{"share": g.What.Share},
 				Text: fmt.Sprintf("%.4g %% of the requests to %s are copied to %s, whose answers reach no client.", 100*g.What.Share, g.Paths(), g.What.Pool),
 			})
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 var Split = check.Check{
-	Name: "split",
+	Name: plan.CheckSplit,
 	Doc:  "Shares of the traffic go to different pools (canary, A/B).",
 	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the envelope of " +
 		"weighted round robin",
@@ -33,7 +33,7 @@ var Split = check.Check{
 				by = "by the hash of " + s.Key + ", the same key always to the same"
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("split", s.Name, ""), Check: "split", Subject: s.Name, Pos: s.Pos, Params: params,
+				ID: check.ClaimID(plan.CheckSplit, s.Name, ""), Check: plan.CheckSplit, Subject: s.Name, Pos: s.Pos, Params: params,
 				Text: fmt.Sprintf("%s splits its requests %s: %s.", s.Name, by, strings.Join(parts, ", ")),
 			})
 		}

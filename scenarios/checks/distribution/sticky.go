@@ -17,7 +17,7 @@ import (
 )
 
 var Sticky = check.Check{
-	Name:     "sticky",
+	Name:     plan.CheckSticky,
 	Doc:      "A client that brings back its cookie gets the same server while that one is up.",
 	Law:      "every arrival of one cookie at one server, and the cookie's attributes as configured",
 	Evidence: check.Evidence{Undisturbed: true},
@@ -35,7 +35,7 @@ var Sticky = check.Check{
 			if s.Cookie != "" {
 				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, and another when it is not.", name, s.Cookie, with)
 			}
-			claims = append(claims, plan.Claim{ID: check.ClaimID("sticky", name, ""), Check: "sticky", Subject: name, Pos: s.Pos, Text: text})
+			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckSticky, name, ""), Check: plan.CheckSticky, Subject: name, Pos: s.Pos, Text: text})
 		}
 		for _, p := range cfg.Pools {
 			add(p.Name, p.Sticky)

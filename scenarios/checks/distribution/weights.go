@@ -15,7 +15,7 @@ import (
 )
 
 var Weights = check.Check{
-	Name: "weights",
+	Name: plan.CheckWeights,
 	Doc:  "The servers of a round robin pool share its requests by their weights.",
 	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline first (Traefik), or of " +
 		"a replay of HAProxy's own turns; its false alarm rate is 0, because no honest run can leave it",
@@ -54,7 +54,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 			continue
 		}
 		claim := plan.Claim{
-			ID: "weights/" + pool.Name, Check: "weights", Subject: pool.Name, Pos: pool.Pos,
+			ID: "weights/" + pool.Name, Check: plan.CheckWeights, Subject: pool.Name, Pos: pool.Pos,
 			Params:  map[string]float64{},
 			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 var Active = check.Check{
-	Name: "active",
+	Name: plan.CheckActive,
 	Doc:  "Health checks take a dead server out and a healthy one back in.",
 	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
 		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number; HAProxy's checks " +
@@ -55,7 +55,7 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 	soonest, refused, hanging := s.Active.Down()
 	upSoonest, upLatest := s.Active.Up()
 	c := plan.Claim{
-		ID: check.ClaimID("active", p.Name, check.ServerName(s)), Check: "active", Subject: p.Name, Pos: s.Active.Pos,
+		ID: check.ClaimID(plan.CheckActive, p.Name, check.ServerName(s)), Check: plan.CheckActive, Subject: p.Name, Pos: s.Active.Pos,
 		Text: activeText(check.ServerName(s), *s.Active),
 		Params: map[string]float64{
 			"down_s_least": units.Seconds(soonest), "down_s_most": units.Seconds(refused), "down_hanging_s_most": units.Seconds(hanging),
@@ -101,7 +101,9 @@ type detection struct {
 
 func judgeActive(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("active", pool.Name, check.ServerName(s)) == claim.ID })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckActive, pool.Name, check.ServerName(s)) == claim.ID
+	})
 	if !ok || first < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}

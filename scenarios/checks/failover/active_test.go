@@ -42,7 +42,7 @@ func TestTriedAgain(t *testing.T) {
 
 // Where other pools' servers die and these would take too long, the report says how to have them die.
 func TestLeftOut(t *testing.T) {
-	f := func(want bool, chosen []string, dies ...string) {
+	f := func(want bool, chosen []plan.Check, dies ...string) {
 		t.Helper()
 		p := plan.Plan{Checks: chosen, Phases: []plan.Phase{{Kind: plan.KindDeaths}}}
 		for _, host := range dies {
@@ -52,5 +52,5 @@ func TestLeftOut(t *testing.T) {
 	}
 	f(true, nil, "c")
 	f(false, nil, "c", "b")
-	f(false, []string{"active"}, "c") // that has been tried
+	f(false, []plan.Check{plan.CheckActive}, "c") // that has been tried
 }

@@ -13,7 +13,7 @@ import (
 )
 
 var Backup = check.Check{
-	Name:     "backup",
+	Name:     plan.CheckBackup,
 	Doc:      "A backup server gets requests only while no other server of its pool takes any.",
 	Law:      "zero of its arrivals while another server is in rotation, and some while none is",
 	Evidence: check.Evidence{Undisturbed: true},
@@ -25,7 +25,7 @@ var Backup = check.Check{
 					continue
 				}
 				claims = append(claims, plan.Claim{
-					ID: check.ClaimID("backup", p.Name, check.ServerName(s)), Check: "backup", Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
+					ID: check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)), Check: plan.CheckBackup, Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
 					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all of them when none is.", check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),
 				})
 			}
@@ -57,7 +57,9 @@ func allDie(cfg model.Config, name, shows string) []check.Trial {
 
 func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 	pool, _ := h.Plan.Config.Pool(claim.Subject)
-	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("backup", pool.Name, check.ServerName(s)) == claim.ID })
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckBackup, pool.Name, check.ServerName(s)) == claim.ID
+	})
 	if i < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}

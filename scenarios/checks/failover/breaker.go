@@ -15,7 +15,7 @@ import (
 )
 
 var Breaker = check.Check{
-	Name: "breaker",
+	Name: plan.CheckBreaker,
 	Doc:  "After too many failures all requests are refused for a while, then let in little by little.",
 	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses all for " +
 		"fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below that line",
@@ -32,7 +32,7 @@ var Breaker = check.Check{
 		for _, g := range found {
 			b := g.What
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("breaker", g.Subject(), ""), Check: "breaker", Subject: g.Subject(), Pos: b.Pos,
+				ID: check.ClaimID(plan.CheckBreaker, g.Subject(), ""), Check: plan.CheckBreaker, Subject: g.Subject(), Pos: b.Pos,
 				Params: map[string]float64{"open_s": units.Seconds(b.Open), "recovery_s": units.Seconds(b.Recovery), "check_s": units.Seconds(b.Every), "code": float64(b.Code)},
 				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every %s), then more and more are let in for %s.",
 					g.Paths(), b.Code, units.Span(b.Open), b.Trips, units.Span(b.Every), units.Span(b.Recovery)),

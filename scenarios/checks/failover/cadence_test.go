@@ -17,7 +17,7 @@ func TestCadence(t *testing.T) {
 	f := func(path string, every time.Duration, known, wrong bool, specs ...plan.Spec) {
 		t.Helper()
 		pools := []model.Pool{{Name: "p", Servers: []model.Server{server, {Host: "b"}}}}
-		h := history.History{Plan: plan.Plan{Specs: specs, Config: model.Config{Pools: pools}, Phases: []plan.Phase{{}, {Checks: []string{"backup"}}}}}
+		h := history.History{Plan: plan.Plan{Specs: specs, Config: model.Config{Pools: pools}, Phases: []plan.Phase{{}, {Checks: []plan.Check{plan.CheckBackup}}}}}
 		h.Plan.Events = []plan.Event{{Target: "a", Phase: 1, For: time.Minute}} // of which the checks that it is not for see no marks
 		h.Env = history.Environment{Phases: []history.Phase{{End: 120 * time.Second}, {Start: 120 * time.Second, End: 180 * time.Second}}, Marks: marks}
 		h.Checks = func(yield func(history.Check) bool) {

@@ -58,7 +58,7 @@ func eachOf(p model.Pool, servers []model.Server) string {
 }
 
 var Passive = check.Check{
-	Name: "passive",
+	Name: plan.CheckPassive,
 	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
 	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
 		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile; where clients send rows of " +
@@ -83,7 +83,7 @@ var Passive = check.Check{
 					i = len(claims)
 					at[text] = i
 					claims = append(claims, plan.Claim{
-						ID: check.ClaimID("passive", p.Name, check.ServerName(s)), Check: "passive", Subject: p.Name, Pos: s.Passive.Pos, Implicit: s.Passive.Implicit,
+						ID: check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)), Check: plan.CheckPassive, Subject: p.Name, Pos: s.Passive.Pos, Implicit: s.Passive.Implicit,
 						Params: passiveParams(s.Passive), Assumes: passiveAssumes(cfg, p),
 					})
 					servers = append(servers, nil)
@@ -143,7 +143,9 @@ func passiveAssumes(cfg model.Config, p model.Pool) []string {
 
 func judgePassive(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("passive", pool.Name, check.ServerName(s)) == claim.ID })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckPassive, pool.Name, check.ServerName(s)) == claim.ID
+	})
 	if !ok || first < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
@@ -197,7 +199,9 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 
 func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
 	pool, _ := cfg.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("passive", pool.Name, check.ServerName(s)) == claim.ID })
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckPassive, pool.Name, check.ServerName(s)) == claim.ID
+	})
 	if first < 0 || pool.Servers[first].Passive.Law != "nginx" || pool.Servers[first].Passive.Fails == 0 {
 		return nil
 	}

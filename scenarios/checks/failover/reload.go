@@ -15,7 +15,7 @@ import (
 )
 
 var Reload = check.Check{
-	Name: "reload",
+	Name: plan.CheckReload,
 	Doc:  "A reload loses no request.",
 	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed count only " +
 		"where the client could not know",
@@ -24,7 +24,7 @@ var Reload = check.Check{
 			return nil
 		}
 		return []plan.Claim{{
-			ID: check.ClaimID("reload", cfg.Balancer, ""), Check: "reload", Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
+			ID: check.ClaimID(plan.CheckReload, cfg.Balancer, ""), Check: plan.CheckReload, Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
 			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
 		}}
 	},

@@ -15,7 +15,7 @@ import (
 )
 
 var Resolve = check.Check{
-	Name: "resolve",
+	Name: plan.CheckResolve,
 	Doc:  "The names of servers are looked up when the configuration says.",
 	Law: "after a server has moved to another address: where its name is looked up once, one request that reaches it there refutes; " +
 		"where it is looked up for every connection, none in as many requests as a thousandth chance needs does",
@@ -28,7 +28,7 @@ var Resolve = check.Check{
 			if p.Resolve.Every != 0 {
 				text = fmt.Sprintf("The server names of %s are looked up for every new connection.", p.Name)
 			}
-			return []plan.Claim{{ID: check.ClaimID("resolve", p.Name, ""), Check: "resolve", Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
+			return []plan.Claim{{ID: check.ClaimID(plan.CheckResolve, p.Name, ""), Check: plan.CheckResolve, Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
 		})
 	},
 	Trials: resolveTrials,

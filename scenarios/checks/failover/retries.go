@@ -15,7 +15,7 @@ import (
 )
 
 var Retries = check.Check{
-	Name: "retries",
+	Name: plan.CheckRetries,
 	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
 	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
 		"as are meant for it until its death is known, within the Poisson law at both ends of that interval; with HAProxy how long " +
@@ -52,7 +52,7 @@ func retryClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, g := range retryGroups(cfg) {
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("retries", g.Subject(), ""), Check: "retries", Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
+			ID: check.ClaimID(plan.CheckRetries, g.Subject(), ""), Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
 			Params: map[string]float64{"attempts": float64(g.What.Attempts)}, Text: retryText(cfg, g),
 		})
 	}

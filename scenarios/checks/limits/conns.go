@@ -15,7 +15,7 @@ import (
 )
 
 var Conns = check.Check{
-	Name: "conns",
+	Name: plan.CheckConns,
 	Doc:  "A server is given no more requests at a time than its limit (max_conns, maxconn).",
 	Law: "the most in flight at the backend never exceeds it, once per independent state: counted while the service is known to take " +
 		"as long at least for every answer; 503 sooner than the line's timeout refutes, as do requests that nginx does not give to a " +
@@ -28,7 +28,7 @@ var Conns = check.Check{
 					continue
 				}
 				c := plan.Claim{
-					ID: check.ClaimID("conns", p.Name, check.ServerName(s)), Check: "conns", Subject: p.Name, Pos: s.Conns.Pos, Params: map[string]float64{"most": float64(s.Conns.Value)},
+					ID: check.ClaimID(plan.CheckConns, p.Name, check.ServerName(s)), Check: plan.CheckConns, Subject: p.Name, Pos: s.Conns.Pos, Params: map[string]float64{"most": float64(s.Conns.Value)},
 					Text: fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", check.ServerName(s), s.Conns.Value, p.Name, beyond(cfg, p)),
 				}
 				if !p.SharedState {
@@ -48,7 +48,7 @@ func connsTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, pool.Name)
 	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Conns != nil && s.Conns.Value > 0 })
-	if !ok || check.ClaimID("conns", pool.Name, check.ServerName(pool.Servers[first])) != claim.ID {
+	if !ok || check.ClaimID(plan.CheckConns, pool.Name, check.ServerName(pool.Servers[first])) != claim.ID {
 		return nil
 	}
 	most := 0
@@ -71,7 +71,9 @@ const mostCrowd = 500
 
 func judgeConns(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return check.ClaimID("conns", pool.Name, check.ServerName(s)) == claim.ID })
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckConns, pool.Name, check.ServerName(s)) == claim.ID
+	})
 	if !ok || i < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}

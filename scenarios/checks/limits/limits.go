@@ -36,7 +36,7 @@ func LimitKey(h history.History, key string, hit history.Hit) (string, bool) {
 }
 
 var Limits = check.Check{
-	Name: "limits",
+	Name: plan.CheckLimits,
 	Doc:  "Requests beyond a rate or a number at a time are refused, no others, key by key.",
 	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's window " +
 		"counts refused requests too; Traefik's bucket has room for half a request more than its burst: what is let in lies in the interval " +
@@ -60,7 +60,7 @@ func limitClaims(cfg model.Config) []plan.Claim {
 			name = l.Law
 		}
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("limits", g.Subject(), name), Check: "limits", Subject: g.Subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(l),
+			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(l),
 		})
 	}
 	return check.DistinctIDs(claims)

@@ -12,7 +12,7 @@ import (
 )
 
 var Access = check.Check{
-	Name:      "access",
+	Name:      plan.CheckAccess,
 	Doc:       "Clients are let in or kept out by their address.",
 	Law:       "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
 	Questions: accessQuestions,
@@ -31,7 +31,7 @@ var Access = check.Check{
 				order = append(order, word+" "+a.From)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("access", r.Key(), ""), Check: "access", Subject: r.Key(), Pos: r.Access[0].Pos,
+				ID: check.ClaimID(plan.CheckAccess, r.Key(), ""), Check: plan.CheckAccess, Subject: r.Key(), Pos: r.Access[0].Pos,
 				Text: fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.", r.Key(), strings.Join(order, ", ")),
 			})
 			if r.Internal {
@@ -41,7 +41,7 @@ var Access = check.Check{
 		for _, r := range cfg.Routes {
 			if r.Internal && !strings.HasPrefix(r.Path, "@") {
 				claims = append(claims, plan.Claim{
-					ID: check.ClaimID("access", r.Key(), "internal"), Check: "access", Subject: r.Key(), Pos: r.Pos,
+					ID: check.ClaimID(plan.CheckAccess, r.Key(), "internal"), Check: plan.CheckAccess, Subject: r.Key(), Pos: r.Pos,
 					Text: fmt.Sprintf("%s answers clients with 404: only the balancer itself may ask for it.", r.Key()),
 				})
 			}

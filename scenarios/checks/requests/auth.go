@@ -10,7 +10,7 @@ import (
 )
 
 var Auth = check.Check{
-	Name:      "auth",
+	Name:      plan.CheckAuth,
 	Doc:       "Only requests that another service or a list of users lets pass reach a backend.",
 	Law:       "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
 	Questions: authQuestions,
@@ -30,7 +30,7 @@ var Auth = check.Check{
 				answer = "its 401 or 403, and 500 for any other status than 2xx"
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("auth", g.Subject(), ""), Check: "auth", Subject: g.Subject(), Pos: g.What.Pos,
+				ID: check.ClaimID(plan.CheckAuth, g.Subject(), ""), Check: plan.CheckAuth, Subject: g.Subject(), Pos: g.What.Pos,
 				Text: fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What.By, answer),
 			})
 		}

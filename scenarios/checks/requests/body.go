@@ -10,7 +10,7 @@ import (
 )
 
 var Body = check.Check{
-	Name:      "body",
+	Name:      plan.CheckBody,
 	Doc:       "Request bodies up to the limit pass, larger ones get 413.",
 	Law:       "both sides of the limit, one byte apart",
 	Questions: bodyQuestions,
@@ -33,7 +33,7 @@ var Body = check.Check{
 				text = fmt.Sprintf("Requests to %s may have a body of any size.", g.Paths())
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("body", g.Subject(), ""), Check: "body", Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
+				ID: check.ClaimID(plan.CheckBody, g.Subject(), ""), Check: plan.CheckBody, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
 				Params: map[string]float64{"bytes": float64(g.What.Value)}, Text: text,
 			})
 		}

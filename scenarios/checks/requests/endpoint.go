@@ -11,7 +11,7 @@ import (
 )
 
 var Endpoint = check.Check{
-	Name:   "endpoint",
+	Name:   plan.CheckEndpoint,
 	Doc:    "What the balancer answers by itself has the configured status and body, and no backend sees the request.",
 	Law:    "one that differs refutes the claim",
 	Claims: endpointClaims,
@@ -26,7 +26,7 @@ func endpointClaims(cfg model.Config) []plan.Claim {
 			continue
 		}
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("endpoint", r.Key(), ""), Check: "endpoint", Subject: r.Key(), Pos: r.Answer.Pos,
+			ID: check.ClaimID(plan.CheckEndpoint, r.Key(), ""), Check: plan.CheckEndpoint, Subject: r.Key(), Pos: r.Answer.Pos,
 			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body),
 			Params: map[string]float64{"code": float64(r.Answer.Code)},
 		})

@@ -12,7 +12,7 @@ import (
 )
 
 var Fallback = check.Check{
-	Name:      "fallback",
+	Name:      plan.CheckFallback,
 	Doc:       "Where a status comes up or a service is down, another answers.",
 	Law:       "one request that should have got the fallback and did not, or the other way, refutes",
 	Questions: fallbackQuestions,
@@ -29,7 +29,7 @@ var Fallback = check.Check{
 				}
 				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.", g.Paths(), codes(f.Codes), whose, f.To, seen(f.Code))
 			}
-			claims = append(claims, plan.Claim{ID: check.ClaimID("fallback", g.Subject(), f.To), Check: "fallback", Subject: g.Subject(), Pos: f.Pos, Text: text})
+			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckFallback, g.Subject(), f.To), Check: plan.CheckFallback, Subject: g.Subject(), Pos: f.Pos, Text: text})
 		}
 		return check.DistinctIDs(claims)
 	},

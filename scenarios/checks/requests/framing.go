@@ -14,7 +14,7 @@ import (
 )
 
 var Framing = check.Check{
-	Name: "framing",
+	Name: plan.CheckFraming,
 	Doc:  "A request whose length can be read in two ways never becomes two requests that the balancer knows nothing of.",
 	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see no more requests than " +
 		"the client gets answers",
@@ -27,7 +27,7 @@ var Framing = check.Check{
 			}
 			name := fmt.Sprintf("port %d", l.Port)
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("framing", name, ""), Check: "framing", Subject: name, Pos: l.Pos, Implicit: true, Params: map[string]float64{"port": float64(l.Port)},
+				ID: check.ClaimID(plan.CheckFraming, name, ""), Check: plan.CheckFraming, Subject: name, Pos: l.Pos, Implicit: true, Params: map[string]float64{"port": float64(l.Port)},
 				Text: fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
 			})
 		}

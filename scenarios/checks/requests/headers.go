@@ -17,7 +17,7 @@ import (
 )
 
 var Headers = check.Check{
-	Name: "headers",
+	Name: plan.CheckHeaders,
 	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where " +
 		"the client sent such headers itself.",
 	Law:      "one arrival with another value refutes the claim",
@@ -37,7 +37,7 @@ func headerClaims(cfg model.Config) []plan.Claim {
 				text = fmt.Sprintf("Requests to %s reach the backend without %s.", r.Key(), header.Name)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("headers", r.Key(), header.Name), Check: "headers", Subject: r.Key(), Pos: header.Pos, Text: text,
+				ID: check.ClaimID(plan.CheckHeaders, r.Key(), header.Name), Check: plan.CheckHeaders, Subject: r.Key(), Pos: header.Pos, Text: text,
 			})
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 var OwnPages = check.Check{
-	Name: "own",
+	Name: plan.CheckOwn,
 	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration says, to " +
 		"those whom it lets in.",
 	Law:       "one answer from elsewhere refutes",
@@ -28,7 +28,7 @@ var OwnPages = check.Check{
 				who = "those whom its allow and deny lines let in"
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("own", r.Key(), ""), Check: "own", Subject: r.Key(), Pos: r.Own.Pos,
+				ID: check.ClaimID(plan.CheckOwn, r.Key(), ""), Check: plan.CheckOwn, Subject: r.Key(), Pos: r.Own.Pos,
 				Text: fmt.Sprintf("%s serves %s to %s; no backend sees it.", r.Key(), r.Own.What, who),
 			})
 		}

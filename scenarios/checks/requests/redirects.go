@@ -10,7 +10,7 @@ import (
 )
 
 var Redirects = check.Check{
-	Name:      "redirects",
+	Name:      plan.CheckRedirects,
 	Doc:       "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
 	Law:       "one that is not refutes, for GET and POST",
 	Questions: redirectQuestions,
@@ -28,7 +28,7 @@ var Redirects = check.Check{
 				text += " A POST becomes a GET on its way."
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("redirects", r.Key(), ""), Check: "redirects", Subject: r.Key(), Pos: r.Redirect.Pos, Text: text,
+				ID: check.ClaimID(plan.CheckRedirects, r.Key(), ""), Check: plan.CheckRedirects, Subject: r.Key(), Pos: r.Redirect.Pos, Text: text,
 				Params: map[string]float64{"code": float64(r.Redirect.Code)},
 			})
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 var Response = check.Check{
-	Name: "response",
+	Name: plan.CheckResponse,
 	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds them to, " +
 		"once each.",
 	Law:       "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
@@ -35,7 +35,7 @@ func responseClaims(cfg model.Config) []plan.Claim {
 			on = "those with status " + units.StatusList(h.Statuses) + "; 4xx and 5xx have it not (no always)"
 		}
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("response", g.Subject(), h.Name), Check: "response", Subject: g.Subject(), Pos: h.Pos,
+			ID: check.ClaimID(plan.CheckResponse, g.Subject(), h.Name), Check: plan.CheckResponse, Subject: g.Subject(), Pos: h.Pos,
 			Text: fmt.Sprintf("Responses of %s carry %s: %s: %s.", g.Paths(), h.Name, h.Value, on),
 		})
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 var Routes = check.Check{
-	Name:      "routes",
+	Name:      plan.CheckRoutes,
 	Doc:       "A request goes where its host, path and headers send it, also where several routes would fit.",
 	Law:       "one request that another route took refutes; the probes stand on both sides of every boundary between two routes",
 	Questions: routeQuestions,
@@ -35,7 +35,7 @@ func routeClaims(cfg model.Config) []plan.Claim {
 			continue
 		}
 		text := fmt.Sprintf("Requests to %s go to %s%s.", r.Key(), r.Pool, precedence(first, r))
-		claims = append(claims, plan.Claim{ID: check.ClaimID("routes", r.Key(), ""), Check: "routes", Subject: r.Key(), Pos: r.PoolPos, Text: text})
+		claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckRoutes, r.Key(), ""), Check: plan.CheckRoutes, Subject: r.Key(), Pos: r.PoolPos, Text: text})
 	}
 	return check.DistinctIDs(claims)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 var Rules = check.Check{
-	Name:      "rules",
+	Name:      plan.CheckRules,
 	Doc:       "Requests that meet a condition are refused, redirected or rewritten.",
 	Law:       "one on either side of the condition that is treated like the other refutes, and one that backends see with another path",
 	Evidence:  check.Evidence{Subrequests: check.Always},
@@ -32,7 +32,7 @@ var Rules = check.Check{
 				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.Paths(), r.Code, r.To, r.When)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("rules", g.Subject(), ""), Check: "rules", Subject: g.Subject(), Pos: r.Pos, Text: text, Params: map[string]float64{"code": float64(r.Code)},
+				ID: check.ClaimID(plan.CheckRules, g.Subject(), ""), Check: plan.CheckRules, Subject: g.Subject(), Pos: r.Pos, Text: text, Params: map[string]float64{"code": float64(r.Code)},
 			})
 		}
 		return check.DistinctIDs(claims)

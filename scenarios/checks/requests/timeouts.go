@@ -16,7 +16,7 @@ import (
 )
 
 var Timeouts = check.Check{
-	Name: "timeouts",
+	Name: plan.CheckTimeouts,
 	Doc: "The balancer waits as long as configured for a connection, an answer, a client or a tunnel, no longer and no " +
 		"shorter.",
 	Law:       "the moment at which it gives up, between send and receive, holds the configured time",
@@ -38,7 +38,7 @@ var Timeouts = check.Check{
 				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.Paths(), t.For)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("timeouts", g.Subject(), strings.ReplaceAll(t.For, " ", "-")), Check: "timeouts", Subject: g.Subject(), Pos: t.Pos, Implicit: t.Implicit,
+				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), strings.ReplaceAll(t.For, " ", "-")), Check: plan.CheckTimeouts, Subject: g.Subject(), Pos: t.Pos, Implicit: t.Implicit,
 				Params: map[string]float64{"after_s": units.Seconds(t.After)}, Text: text,
 			})
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 var TLS = check.Check{
-	Name: "tls",
+	Name: plan.CheckTLS,
 	Doc: "Clients are served with the TLS versions, ciphers and certificate that the configuration names, and refused " +
 		"otherwise.",
 	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not with one of " +
@@ -32,7 +32,7 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			name = t.Hosts[0]
 		}
 		add := func(detail, text string, pos model.Pos, implicit bool) {
-			claims = append(claims, plan.Claim{ID: check.ClaimID("tls", name, detail), Check: "tls", Subject: name, Pos: pos, Text: text, Implicit: implicit})
+			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckTLS, name, detail), Check: plan.CheckTLS, Subject: name, Pos: pos, Text: text, Implicit: implicit})
 		}
 		add("versions", versionText(name, t), t.VersionsPos, t.Implicit)
 		if t.Implicit && cfg.Balancer == "nginx" {
@@ -81,7 +81,7 @@ func alpnClaims(cfg model.Config) []plan.Claim {
 		if l.TLS && l.HTTP2 {
 			name := fmt.Sprintf("port %d", l.Port)
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("tls", name, "h2"), Check: "tls", Subject: name, Pos: l.Pos, Text: fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name),
+				ID: check.ClaimID(plan.CheckTLS, name, "h2"), Check: plan.CheckTLS, Subject: name, Pos: l.Pos, Text: fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name),
 			})
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 var WebSocket = check.Check{
-	Name:      "websocket",
+	Name:      plan.CheckWebSocket,
 	Doc:       "A WebSocket handshake passes (101) and messages come back.",
 	Law:       "one handshake refused or one message lost refutes",
 	Questions: websocketQuestions,
@@ -23,7 +23,7 @@ var WebSocket = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("websocket", g.Subject(), ""), Check: "websocket", Subject: g.Subject(), Pos: g.What.Pos, Implicit: cfg.Balancer != "nginx",
+				ID: check.ClaimID(plan.CheckWebSocket, g.Subject(), ""), Check: plan.CheckWebSocket, Subject: g.Subject(), Pos: g.What.Pos, Implicit: cfg.Balancer != "nginx",
 				Text: fmt.Sprintf("WebSocket connections to %s are let through to %s.", g.Paths(), g.Routes[0].Pool),
 			})
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 var AccessLog = check.Check{
-	Name: "log",
+	Name: plan.CheckLog,
 	Doc:  "Every request has one line in the log that the configuration names, in its format, and none where it has no log.",
 	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, and one of another form or " +
 		"with another status than the client saw",
@@ -28,7 +28,7 @@ var AccessLog = check.Check{
 			if g.What.File == "" {
 				text = fmt.Sprintf("Requests to %s have no line in any log.", g.Paths())
 			}
-			claims = append(claims, plan.Claim{ID: check.ClaimID("log", g.Subject(), g.What.File), Check: "log", Subject: g.Subject(), Pos: g.What.Pos, Text: text})
+			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckLog, g.Subject(), g.What.File), Check: plan.CheckLog, Subject: g.Subject(), Pos: g.What.Pos, Text: text})
 		}
 		return check.DistinctIDs(claims)
 	},

@@ -14,7 +14,7 @@ import (
 )
 
 var Answered = check.Check{
-	Name: "answered",
+	Name: plan.CheckAnswered,
 	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the request " +
 		"was lbproof's own probe of a path that the backend may not know.",
 	Law:    "one that is not refutes the claim; a lone one that a server was tried for in vain leaves it undecided",
@@ -30,7 +30,7 @@ func answeredClaims(cfg model.Config) []plan.Claim {
 			continue
 		}
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("answered", r.Key(), ""), Check: "answered", Subject: r.Key(), Pos: r.PoolPos,
+			ID: check.ClaimID(plan.CheckAnswered, r.Key(), ""), Check: plan.CheckAnswered, Subject: r.Key(), Pos: r.PoolPos,
 			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool),
 			Assumes: []string{"the requests are ones that a healthy backend answers without an error"},
 		})

@@ -15,7 +15,7 @@ import (
 )
 
 var Counters = check.Check{
-	Name:   "counters",
+	Name:   plan.CheckCounters,
 	Doc:    "The balancer's counters, on a page or a socket, count every request that clients send, once.",
 	Law:    "they are asked for before and after a known number of requests, one after another; a difference that is another number refutes",
 	Claims: counterClaims,
@@ -102,14 +102,14 @@ func counterClaims(cfg model.Config) []plan.Claim {
 	for _, r := range cfg.Routes {
 		if _, ok := pageOf(r); ok {
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID("counters", r.Key(), ""), Check: "counters", Subject: r.Key(), Pos: r.Own.Pos, Implicit: true,
+				ID: check.ClaimID(plan.CheckCounters, r.Key(), ""), Check: plan.CheckCounters, Subject: r.Key(), Pos: r.Own.Pos, Implicit: true,
 				Text: fmt.Sprintf("%s counts every request that clients send, once.", r.Key()),
 			})
 		}
 	}
 	for _, s := range cfg.Sockets {
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("counters", s.Path, ""), Check: "counters", Subject: s.Path, Pos: s.Pos, Implicit: true,
+			ID: check.ClaimID(plan.CheckCounters, s.Path, ""), Check: plan.CheckCounters, Subject: s.Path, Pos: s.Pos, Implicit: true,
 			Text: fmt.Sprintf("The command show stat on %s counts every request that clients send, once.", s.Path),
 		})
 	}

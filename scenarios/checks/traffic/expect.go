@@ -17,7 +17,7 @@ import (
 )
 
 // Expect is the check of what a scenario expects of its own phases, beside what the configuration promises.
-const Expect = "expect"
+const Expect = plan.CheckExpect
 
 var Expectations = check.Check{
 	Name: Expect,

@@ -14,7 +14,7 @@ import (
 )
 
 var Keepalive = check.Check{
-	Name: "keepalive",
+	Name: plan.CheckKeepalive,
 	Doc:  "Connections to backends are kept and used again, or are not, as configured.",
 	Law: "connections counted at the backends against requests sent one after another: where none is kept, a second request on one refutes; " +
 		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is replaced before",
@@ -38,7 +38,7 @@ var Keepalive = check.Check{
 				text += "."
 			}
 			return []plan.Claim{{
-				ID: check.ClaimID("keepalive", p.Name, ""), Check: "keepalive", Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit, Text: text,
+				ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit, Text: text,
 				Params: map[string]float64{"idle": float64(k.Idle), "requests": float64(k.Requests)},
 			}}
 		})

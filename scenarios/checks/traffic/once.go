@@ -13,7 +13,7 @@ import (
 )
 
 var Once = check.Check{
-	Name:     "once",
+	Name:     plan.CheckOnce,
 	Doc:      "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once.",
 	Law:      "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
 	Evidence: check.Evidence{Joined: true},
@@ -27,7 +27,7 @@ func onceClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, r := range check.ProxiedRoutes(cfg) {
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID("once", r.Key(), ""), Check: "once", Subject: r.Key(), Pos: r.PoolPos,
+			ID: check.ClaimID(plan.CheckOnce, r.Key(), ""), Check: plan.CheckOnce, Subject: r.Key(), Pos: r.PoolPos,
 			Text:    fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", r.Key(), r.Pool),
 			Assumes: []string{"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt"},
 		})

@@ -14,7 +14,7 @@ import (
 )
 
 // Queries is the check of Prometheus's rules.
-const Queries = "queries"
+const Queries = plan.CheckQueries
 
 var RuleQueries = check.Check{
 	Name:   Queries,

@@ -13,7 +13,7 @@ import (
 )
 
 var Restarts = check.Check{
-	Name: "restarts",
+	Name: plan.CheckRestarts,
 	Doc: "No container of the stack restarts or is killed for memory while the traffic runs, within the limits that the " +
 		"scenario sets.",
 	Law:    "the containers' own account, before, during and after the traffic: one restart refutes",
@@ -26,7 +26,7 @@ func restartClaims(cfg model.Config) []plan.Claim {
 		return nil
 	}
 	return []plan.Claim{{
-		ID: "restarts/stack", Check: "restarts", Subject: "stack", Pos: model.Pos{File: cfg.Files[0].Name},
+		ID: "restarts/stack", Check: plan.CheckRestarts, Subject: "stack", Pos: model.Pos{File: cfg.Files[0].Name},
 		Text:    "No container restarts or is killed for memory under the traffic.",
 		Assumes: []string{"the processor and memory limits of the scenario"},
 	}}
