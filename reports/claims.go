@@ -62,7 +62,7 @@ func writePromise(w io.Writer, p report.Promise) {
 	}
 	var numbers []string
 	for name, value := range p.Params {
-		numbers = append(numbers, fmt.Sprintf("%s = %.6g", name, value))
+		numbers = append(numbers, fmt.Sprintf("%s = %s", name, value))
 	}
 	slices.Sort(numbers)
 	if len(numbers) > 0 {

@@ -14,13 +14,13 @@ import (
 
 // Claim is one promise of a configuration.
 type Claim struct {
-	ID      string             `json:"id"`      // stable and human: "weights/backend"
-	Check   Check              `json:"check"`   // the name of the check that judges it
-	Subject string             `json:"subject"` // the pool, path or container it is about
-	Text    string             `json:"text"`    // one English sentence
-	Pos     model.Pos          `json:"pos"`
-	Params  map[string]float64 `json:"params,omitempty"`  // the numbers it predicts
-	Assumes []string           `json:"assumes,omitempty"` // what must hold for the law that judges it
+	ID      string    `json:"id"`      // stable and human: "weights/backend"
+	Check   Check     `json:"check"`   // the name of the check that judges it
+	Subject string    `json:"subject"` // the pool, path or container it is about
+	Text    string    `json:"text"`    // one English sentence
+	Pos     model.Pos `json:"pos"`
+	Params  Params    `json:"params,omitempty"`  // the numbers it predicts
+	Assumes []string  `json:"assumes,omitempty"` // what must hold for the law that judges it
 	// Implicit: nobody wrote it, it is a default; Pos is the line that it comes with.
 	Implicit bool `json:"implicit,omitempty"`
 }

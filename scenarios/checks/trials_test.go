@@ -26,7 +26,7 @@ func TestResponsesWaitWithOthers(t *testing.T) {
 		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
 	own := plan.Claim{ID: "response/:80/#X-A", Check: "response", Subject: r.Key(), Pos: at}
-	waits := plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Check: "timeouts", Subject: r.Key(), Params: map[string]float64{"after_s": 5}}
+	waits := plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Check: "timeouts", Subject: r.Key(), Params: plan.Params{plan.ParamAfter: 5}}
 	f := func(asked bool, claims ...plan.Claim) {
 		t.Helper()
 		p := plan.Plan{Config: cfg}

@@ -110,7 +110,7 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			return nil
 		}
 		c := plan.Claim{
-			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name, Pos: p.MethodPos, Params: map[string]float64{},
+			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name, Pos: p.MethodPos, Params: plan.Params{},
 			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(cfg, p)),
 		}
 		if c.Pos.File == "" {
@@ -121,7 +121,7 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			shares, _ = Chances(cfg, p)
 		}
 		for i, share := range shares {
-			c.Params[active[i].Addr()] = math.Round(1e6*share) / 1e6
+			c.Params[plan.Param(active[i].Addr())] = plan.Amount(math.Round(1e6*share) / 1e6)
 		}
 		if !p.SharedState {
 			c.Assumes = append(c.Assumes, states(cfg, p))

@@ -28,7 +28,7 @@ var Drained = check.Check{
 					why = "its weight is 0"
 				}
 				claims = append(claims, plan.Claim{
-					ID: check.ClaimID(plan.CheckDrained, p.Name, check.ServerName(s)), Check: plan.CheckDrained, Subject: p.Name, Pos: s.Pos, Params: map[string]float64{"share": 0},
+					ID: check.ClaimID(plan.CheckDrained, p.Name, check.ServerName(s)), Check: plan.CheckDrained, Subject: p.Name, Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
 					Text: fmt.Sprintf("%s gets no new request of %s: %s.", check.ServerName(s), p.Name, why),
 				})
 			}

@@ -23,7 +23,7 @@ var Mirror = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckMirror, g.Subject(), g.What.Pool), Check: plan.CheckMirror, Subject: g.Subject(), Pos: g.What.Pos, Params: map[string]float64{"share": g.What.Share},
+				ID: check.ClaimID(plan.CheckMirror, g.Subject(), g.What.Pool), Check: plan.CheckMirror, Subject: g.Subject(), Pos: g.What.Pos, Params: plan.Params{plan.ParamShare: plan.Amount(g.What.Share)},
 				Text: fmt.Sprintf("%.4g %% of the requests to %s are copied to %s, whose answers reach no client.", 100*g.What.Share, g.Paths(), g.What.Pool),
 			})
 		}
@@ -50,8 +50,8 @@ func mirrorTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check
 // mirrorNeeds is how many requests decide: enough to see what 1 % of them break, or a share that is a quarter off.
 func mirrorNeeds(claim plan.Claim, beta float64) int {
 	need := math.Log(beta) / math.Log(1-0.01)
-	if share := claim.Params["share"]; share < 1 {
-		need = tell / share
+	if share := claim.Params[plan.ParamShare]; share < 1 {
+		need = tell / float64(share)
 	}
 	return int(math.Ceil(need))
 }
@@ -59,7 +59,7 @@ func mirrorNeeds(claim plan.Claim, beta float64) int {
 func judgeMirror(claim plan.Claim, h history.History) check.Finding {
 	f := check.Finding{Test: "count of the copies at the backends, joined to the requests by their id; false alarm rate 0", Broken: check.NodeDied(h)}
 	r, _ := check.RouteOf(h.Plan.Config, claim)
-	hosts, share := check.MirrorServers(h.Plan.Config, r), claim.Params["share"]
+	hosts, share := check.MirrorServers(h.Plan.Config, r), float64(claim.Params[plan.ParamShare])
 	if len(hosts) == 0 {
 		return check.Finding{Cannot: "copies go to servers that lbproof does not know, or to those that get the requests too"}
 	}

@@ -23,10 +23,10 @@ var Split = check.Check{
 		var claims []plan.Claim
 		for _, s := range cfg.Splits {
 			var parts []string
-			params := map[string]float64{}
+			params := plan.Params{}
 			for _, share := range s.Shares {
 				parts = append(parts, fmt.Sprintf("%s %.4g %%", share.Pool, 100*share.Share))
-				params[share.Pool] = share.Share
+				params[plan.Param(share.Pool)] = plan.Amount(share.Share)
 			}
 			by := "request by request"
 			if s.Key != "" {

@@ -55,7 +55,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 		}
 		claim := plan.Claim{
 			ID: "weights/" + pool.Name, Check: plan.CheckWeights, Subject: pool.Name, Pos: pool.Pos,
-			Params:  map[string]float64{},
+			Params:  plan.Params{},
 			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
 		}
 		if check.HasNamedServer(pool) && cfg.Balancer == "nginx" {
@@ -63,7 +63,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 		}
 		shares := stats.Shares(check.WeightsOf(active))
 		for i, s := range active {
-			claim.Params[s.Addr()] = shares[i]
+			claim.Params[plan.Param(s.Addr())] = plan.Amount(shares[i])
 		}
 		claim.Text = fmt.Sprintf("The requests of %s are shared by weight: %s.", pool.Name, shareList(active))
 		claims = append(claims, claim)

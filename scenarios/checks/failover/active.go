@@ -57,9 +57,9 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 	c := plan.Claim{
 		ID: check.ClaimID(plan.CheckActive, p.Name, check.ServerName(s)), Check: plan.CheckActive, Subject: p.Name, Pos: s.Active.Pos,
 		Text: activeText(check.ServerName(s), *s.Active),
-		Params: map[string]float64{
-			"down_s_least": units.Seconds(soonest), "down_s_most": units.Seconds(refused), "down_hanging_s_most": units.Seconds(hanging),
-			"up_s_least": units.Seconds(upSoonest), "up_s_most": units.Seconds(upLatest),
+		Params: plan.Params{
+			plan.ParamDownLeast: plan.Amount(units.Seconds(soonest)), plan.ParamDownMost: plan.Amount(units.Seconds(refused)), plan.ParamDownHanging: plan.Amount(units.Seconds(hanging)),
+			plan.ParamUpLeast: plan.Amount(units.Seconds(upSoonest)), plan.ParamUpMost: plan.Amount(units.Seconds(upLatest)),
 		},
 	}
 	if len(s.Active.Implicit) > 0 {
@@ -132,7 +132,7 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.List(),
 		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
 		Measured:  fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
-		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params["down_s_least"], claim.Params["down_s_most"], claim.Params["up_s_least"], claim.Params["up_s_most"]),
+		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params[plan.ParamDownLeast], claim.Params[plan.ParamDownMost], claim.Params[plan.ParamUpLeast], claim.Params[plan.ParamUpMost]),
 	}
 	if pace.known() { // the deaths show how many checks it takes
 		f.Need = check.Often

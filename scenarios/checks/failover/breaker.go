@@ -33,7 +33,7 @@ var Breaker = check.Check{
 			b := g.What
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBreaker, g.Subject(), ""), Check: plan.CheckBreaker, Subject: g.Subject(), Pos: b.Pos,
-				Params: map[string]float64{"open_s": units.Seconds(b.Open), "recovery_s": units.Seconds(b.Recovery), "check_s": units.Seconds(b.Every), "code": float64(b.Code)},
+				Params: plan.Params{plan.ParamOpen: plan.Amount(units.Seconds(b.Open)), plan.ParamRecovery: plan.Amount(units.Seconds(b.Recovery)), plan.ParamCheckEvery: plan.Amount(units.Seconds(b.Every)), plan.ParamCode: plan.Amount(b.Code)},
 				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every %s), then more and more are let in for %s.",
 					g.Paths(), b.Code, units.Span(b.Open), b.Trips, units.Span(b.Every), units.Span(b.Recovery)),
 				Assumes: []string{"there is no least number of requests: on a quiet route the first failure may trip it"},

@@ -66,7 +66,7 @@ var Passive = check.Check{
 	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does not matter where each
 	// that fails takes its server out.
 	Evidence: check.Evidence{Subrequests: check.Always, Attempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
-		return !noted || claim.Params["fails"] != 1 || !check.AsksItself(cfg, claim.Subject)
+		return !noted || claim.Params[plan.ParamFails] != 1 || !check.AsksItself(cfg, claim.Subject)
 	}},
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
@@ -98,10 +98,10 @@ var Passive = check.Check{
 	Judge:  judgePassive,
 }
 
-func passiveParams(p *model.Passive) map[string]float64 {
-	params := map[string]float64{"fails": float64(p.Fails)}
+func passiveParams(p *model.Passive) plan.Params {
+	params := plan.Params{plan.ParamFails: plan.Amount(p.Fails)}
 	if p.Law == "nginx" && p.Fails > 0 {
-		params["out_s_least"], params["out_s_most"] = units.Seconds(p.Out), units.Seconds(p.Out)+1
+		params[plan.ParamOutLeast], params[plan.ParamOutMost] = plan.Amount(units.Seconds(p.Out)), plan.Amount(units.Seconds(p.Out))+1
 	}
 	return params
 }

@@ -53,7 +53,7 @@ func retryClaims(cfg model.Config) []plan.Claim {
 	for _, g := range retryGroups(cfg) {
 		claims = append(claims, plan.Claim{
 			ID: check.ClaimID(plan.CheckRetries, g.Subject(), ""), Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
-			Params: map[string]float64{"attempts": float64(g.What.Attempts)}, Text: retryText(cfg, g),
+			Params: plan.Params{plan.ParamAttempts: plan.AtMost(int64(g.What.Attempts))}, Text: retryText(cfg, g),
 		})
 	}
 	return claims

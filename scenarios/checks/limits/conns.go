@@ -28,7 +28,7 @@ var Conns = check.Check{
 					continue
 				}
 				c := plan.Claim{
-					ID: check.ClaimID(plan.CheckConns, p.Name, check.ServerName(s)), Check: plan.CheckConns, Subject: p.Name, Pos: s.Conns.Pos, Params: map[string]float64{"most": float64(s.Conns.Value)},
+					ID: check.ClaimID(plan.CheckConns, p.Name, check.ServerName(s)), Check: plan.CheckConns, Subject: p.Name, Pos: s.Conns.Pos, Params: plan.Params{plan.ParamMost: plan.Amount(s.Conns.Value)},
 					Text: fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", check.ServerName(s), s.Conns.Value, p.Name, beyond(cfg, p)),
 				}
 				if !p.SharedState {

@@ -66,21 +66,21 @@ func limitClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(claims)
 }
 
-func limitParams(l model.Limit) map[string]float64 {
-	p := map[string]float64{"status": float64(l.Status)}
+func limitParams(l model.Limit) plan.Params {
+	p := plan.Params{plan.ParamStatus: plan.Amount(l.Status)}
 	if l.Rate > 0 {
-		p["rate_per_s"] = l.Rate
+		p[plan.ParamRate] = plan.Amount(l.Rate)
 	}
 	switch l.Law {
 	case model.InFlight:
-		p["most"] = float64(l.Most)
+		p[plan.ParamMost] = plan.Amount(l.Most)
 	case model.LeakyBucket:
-		p["at_once"] = float64(l.Burst + 1)
+		p[plan.ParamAtOnce] = plan.Amount(l.Burst + 1)
 		if l.Rate > 0 { // its zone is known
-			p["spacing_ms"] = math.Round(1e6/l.Rate) / 1e3
+			p[plan.ParamSpacing] = plan.Amount(math.Round(1e6/l.Rate) / 1e3)
 		}
 	default:
-		p["at_once"] = float64(l.Burst)
+		p[plan.ParamAtOnce] = plan.Amount(l.Burst)
 	}
 	return p
 }

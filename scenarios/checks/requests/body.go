@@ -34,7 +34,7 @@ var Body = check.Check{
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBody, g.Subject(), ""), Check: plan.CheckBody, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
-				Params: map[string]float64{"bytes": float64(g.What.Value)}, Text: text,
+				Params: plan.Params{plan.ParamBytes: plan.AtMost(g.What.Value)}, Text: text,
 			})
 		}
 		return check.DistinctIDs(claims)
@@ -45,7 +45,7 @@ var Body = check.Check{
 const largest = 64 << 20
 
 func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
-	limit := int64(claim.Params["bytes"])
+	limit := claim.Params[plan.ParamBytes].Whole()
 	if limit >= largest {
 		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", units.Number(largest))
 	}

@@ -34,7 +34,7 @@ var Compression = check.Check{
 				vary = ", with Vary: Accept-Encoding"
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos, Params: map[string]float64{"least_bytes": float64(g.What.Least)},
+				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos, Params: plan.Params{plan.ParamLeastBytes: plan.Amount(g.What.Least)},
 				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.Paths(), g.What.Least, types, vary),
 			})
 		}

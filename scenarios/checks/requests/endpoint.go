@@ -28,7 +28,7 @@ func endpointClaims(cfg model.Config) []plan.Claim {
 		claims = append(claims, plan.Claim{
 			ID: check.ClaimID(plan.CheckEndpoint, r.Key(), ""), Check: plan.CheckEndpoint, Subject: r.Key(), Pos: r.Answer.Pos,
 			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body),
-			Params: map[string]float64{"code": float64(r.Answer.Code)},
+			Params: plan.Params{plan.ParamCode: plan.Amount(r.Answer.Code)},
 		})
 	}
 	return claims

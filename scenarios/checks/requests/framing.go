@@ -27,7 +27,7 @@ var Framing = check.Check{
 			}
 			name := fmt.Sprintf("port %d", l.Port)
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckFraming, name, ""), Check: plan.CheckFraming, Subject: name, Pos: l.Pos, Implicit: true, Params: map[string]float64{"port": float64(l.Port)},
+				ID: check.ClaimID(plan.CheckFraming, name, ""), Check: plan.CheckFraming, Subject: name, Pos: l.Pos, Implicit: true, Params: plan.Params{plan.ParamPort: plan.Amount(l.Port)},
 				Text: fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
 			})
 		}
@@ -46,7 +46,7 @@ func hidden(r plan.Request) string {
 
 func framingQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
 	routes := check.CandidateRoutes(cfg, claim, func(r model.Route) bool {
-		return float64(r.Port) == claim.Params["port"] && r.Pool != "" && len(r.Access) == 0
+		return plan.Amount(r.Port) == claim.Params[plan.ParamPort] && r.Pool != "" && len(r.Access) == 0
 	})
 	for _, r := range routes[:min(1, len(routes))] {
 		plain, _ := check.WishingRequest(cfg, r, "")

@@ -29,7 +29,7 @@ var Redirects = check.Check{
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckRedirects, r.Key(), ""), Check: plan.CheckRedirects, Subject: r.Key(), Pos: r.Redirect.Pos, Text: text,
-				Params: map[string]float64{"code": float64(r.Redirect.Code)},
+				Params: plan.Params{plan.ParamCode: plan.Amount(r.Redirect.Code)},
 			})
 		}
 		return check.DistinctIDs(claims)

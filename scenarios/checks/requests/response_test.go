@@ -35,7 +35,7 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 			assert.Equal(t, plan.KindWaits, asked[i].Kind)
 			assert.Contains(t, asked[i].Want.Has, "X-A")
 			assert.Equal(t, values, asked[i].Want.Has["X-A"])
-			waits, _ := timeoutQuestions(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: map[string]float64{"after_s": 5}})
+			waits, _ := timeoutQuestions(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: plan.Params{plan.ParamAfter: 5}})
 			assert.Equal(t, waits[0].Ask, asked[i].Ask, "one request shows both")
 		}
 	}

@@ -32,7 +32,7 @@ var Rules = check.Check{
 				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.Paths(), r.Code, r.To, r.When)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckRules, g.Subject(), ""), Check: plan.CheckRules, Subject: g.Subject(), Pos: r.Pos, Text: text, Params: map[string]float64{"code": float64(r.Code)},
+				ID: check.ClaimID(plan.CheckRules, g.Subject(), ""), Check: plan.CheckRules, Subject: g.Subject(), Pos: r.Pos, Text: text, Params: plan.Params{plan.ParamCode: plan.Amount(r.Code)},
 			})
 		}
 		return check.DistinctIDs(claims)

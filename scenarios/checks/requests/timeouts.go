@@ -39,7 +39,7 @@ var Timeouts = check.Check{
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), strings.ReplaceAll(t.For, " ", "-")), Check: plan.CheckTimeouts, Subject: g.Subject(), Pos: t.Pos, Implicit: t.Implicit,
-				Params: map[string]float64{"after_s": units.Seconds(t.After)}, Text: text,
+				Params: plan.Params{plan.ParamAfter: plan.Amount(units.Seconds(t.After))}, Text: text,
 			})
 		}
 		return check.DistinctIDs(claims)
@@ -287,7 +287,7 @@ func (w *waiting) forClients() (cannot string) {
 
 // wait is the time that a claim is about.
 func wait(claim plan.Claim) time.Duration {
-	return time.Duration(math.Round(claim.Params["after_s"] * 1e9))
+	return time.Duration(math.Round(float64(claim.Params[plan.ParamAfter]) * 1e9))
 }
 
 // attempts is how often a POST that a backend has seen is sent when its answer does not come.

@@ -29,7 +29,7 @@ func TestReadTimeoutsOfFewestAttempts(t *testing.T) {
 		},
 		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
-	claim := plan.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: map[string]float64{"after_s": 50}}
+	claim := plan.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: plan.Params{plan.ParamAfter: 50}}
 	asked, cannot := timeoutQuestions(cfg, claim)
 	assert.Empty(t, cannot)
 	for _, q := range asked {

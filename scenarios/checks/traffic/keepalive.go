@@ -39,7 +39,7 @@ var Keepalive = check.Check{
 			}
 			return []plan.Claim{{
 				ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit, Text: text,
-				Params: map[string]float64{"idle": float64(k.Idle), "requests": float64(k.Requests)},
+				Params: plan.Params{plan.ParamIdle: plan.AtMost(int64(k.Idle)), plan.ParamRequests: plan.AtMost(int64(k.Requests))},
 			}}
 		})
 	},
