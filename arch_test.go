@@ -89,6 +89,9 @@ var rooms = map[string]room{
 	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "scenarios/checks",
 		"scenarios/checks/requests", "scenarios/checks/traffic"),
 
+	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
+	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",
+		"internal/source", "internal/stack", "lbconfigs/mutations", "scenarios/checks"),
 	// Simulated runs of the built-in plans. checks: where keys belong.
 	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks",
 		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/limits", "scenarios/experiments"),
@@ -97,8 +100,9 @@ var rooms = map[string]room{
 	// Our engines beside other load generators.
 	"tools/peers": acts("internal/history", "internal/load", "internal/plan", "internal/folder"),
 	// What its verbs are made of.
-	"cmd/lbproof": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report",
-		"internal/faults", "internal/folder", "internal/run", "internal/source", "internal/stack", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
+	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
+		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
+		"internal/source", "internal/stack", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 

@@ -51,19 +51,25 @@ func runCommand() *cobra.Command {
 
 // carryOut runs a plan with progress on standard error.
 func carryOut(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err error) {
-	binary, err := os.Executable()
-	if err != nil {
-		return "", environment(fmt.Errorf("find this program: %w", err))
-	}
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
-	r := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: p.Step}, Progress: p, Out: out}
-	defer cleaningUp()()
 	defer context.AfterFunc(cmd.Context(), func() {
-		p.Step("interrupted: healing what is broken, keeping what was measured, removing the run; a second Ctrl-C ends lbproof at once, and the reaper removes it")
+		p.Step("interrupted: healing what is broken, keeping what was measured, removing the run; " +
+			"a second Ctrl-C ends lbproof at once, and the reaper removes it")
 	})()
-	dir, err = r.Run(cmd.Context(), pl)
+	dir, err = execute(cmd.Context(), pl, out, p)
 	return dir, environment(explained(err, pl.Config.Problems))
+}
+
+// execute runs a plan and returns the folder in out that it leaves.
+func execute(ctx context.Context, p plan.Plan, out string, told run.Progress) (dir string, err error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	runner := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: told.Step}, Progress: told, Out: out}
+	defer cleaningUp()()
+	return runner.Run(ctx, p)
 }
 
 // explained adds to a balancer's refusal what lbproof knows of it.

@@ -1,0 +1,317 @@
+package prove
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/source"
+	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/lbconfigs"
+)
+
+// twoHeaders has four mutations: of a weight, of two headers, which share a run, and of proxy_pass.
+const twoHeaders = `events {}
+http {
+    upstream cats { server cat-1:8000; server cat-2:8000 weight=2; }
+    server {
+        listen 80;
+        add_header X-One 1 always;
+        add_header X-Two 2 always;
+        location / { proxy_pass http://cats; }
+    }
+}
+`
+
+// bench runs mutations of twoHeaders without a container: answer says what comes of a run, whose folder is called as its file reads.
+type bench struct {
+	Mutator
+
+	answer func(files string, kinds []plan.Check) (report.Report, error)
+
+	mu      sync.Mutex
+	runs    []string // the files of each, in order
+	begun   []Work
+	decided []report.Mutated
+}
+
+// newBench has a configuration, whose runs refute nothing.
+func newBench(t *testing.T, dir string) *bench {
+	t.Helper()
+	b := &bench{}
+	b.answer = func(string, []plan.Check) (report.Report, error) { return report.Report{}, nil }
+	b.Read = func(files []model.File) (model.Config, error) {
+		below := fstest.MapFS{"nginx.conf": {Data: []byte(twoHeaders)}}
+		return lbconfigs.Read(source.Overlay{Below: below, Files: files}, "nginx.conf", "")
+	}
+	cfg, err := b.Read(nil)
+	require.NoError(t, err)
+	b.Config, b.Dir, b.Basis = cfg, dir, "version 1"
+	b.Design = func(kinds []plan.Check) (plan.Plan, error) {
+		return plan.Plan{Config: cfg, Checks: kinds, Phases: []plan.Phase{{Requests: []plan.Request{{}}}}}, nil
+	}
+	judged := map[string]report.Report{}
+	b.Run = func(_ context.Context, p plan.Plan) (string, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		text := string(p.Config.Files[0].Content)
+		b.runs = append(b.runs, text)
+		r, err := b.answer(text, p.Checks)
+		judged[text] = r
+		return text, err
+	}
+	b.Judge = func(dir string) (report.Report, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return judged[dir], nil
+	}
+	b.Progress = b
+	return b
+}
+
+func (b *bench) Unchanged(time.Duration) {}
+
+func (b *bench) Begin(work Work) { b.begun = append(b.begun, work) }
+
+func (b *bench) Decided(_, _ int, m report.Mutated) { b.decided = append(b.decided, m) }
+
+// outcomes are those of the mutations, in the order of their lines.
+func (b *bench) outcomes() (all []string) {
+	for _, m := range b.Mutations() {
+		all = append(all, m.Outcome)
+	}
+	return all
+}
+
+// verdicts give outcomes by claim: "a refuted", "b upheld".
+func verdicts(all ...string) report.Report {
+	var r report.Report
+	for _, one := range all {
+		id, outcome, _ := strings.Cut(one, " ")
+		v := report.Verdict{Claim: plan.Claim{ID: id}, Reason: "measured"}
+		if err := v.Outcome.UnmarshalText([]byte(outcome)); err != nil {
+			panic(err)
+		}
+		r.Verdicts = append(r.Verdicts, v)
+	}
+	return r
+}
+
+// unknown are mutations of which nothing is known, each on a line of its own and about the claims of one word: "a b".
+func unknown(claims ...string) []report.Mutated {
+	var all []report.Mutated
+	for i, c := range claims {
+		all = append(all, report.Mutated{Pos: model.Pos{File: "nginx.conf", Line: 1 + i}, Claims: strings.Fields(c)})
+	}
+	return all
+}
+
+// Mutations share a run unless they are about one promise or one line, or other experiments decide them; a run has eight at most.
+func TestBatches(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	require.NoError(t, b.Open())
+	made := map[plan.Check][]string{} // ids
+	for _, c := range b.Mutator.decided() {
+		made[c.Check] = append(made[c.Check], c.ID)
+	}
+	headers, weights := made["response"], made["weights"]
+	require.Len(t, headers, 2)
+	require.NotEmpty(t, weights)
+	f := func(all []report.Mutated, want ...[]int) {
+		t.Helper()
+		b.known.Mutations = all
+		var got [][]int
+		for _, one := range b.batches() {
+			got = append(got, one.numbers)
+		}
+		assert.Equal(t, want, got)
+	}
+	one, two, weight := headers[0], headers[1], weights[0]
+	f(unknown(one, two), []int{0, 1})
+	f(unknown(one, one), []int{0}, []int{1})
+	f(unknown(one, one+" "+two, two), []int{0, 2}, []int{1})
+	f(unknown(one, weight, two), []int{0, 2}, []int{1})
+	sameLine := unknown(one, two)
+	sameLine[1].Pos = sameLine[0].Pos
+	f(sameLine, []int{0}, []int{1})
+	known := unknown(one, two)
+	known[0].Outcome = report.Killed
+	f(known, []int{1})
+	f(unknown("1", "2", "3", "4", "5", "6", "7", "8", "9"), []int{0, 1, 2, 3, 4, 5, 6, 7}, []int{8})
+
+	b.known.Refuted = []string{one}
+	f(unknown(one, one+" "+two), []int{1})
+	assert.Equal(t, report.Broken, b.known.Mutations[0].Outcome)
+}
+
+func TestDecide(t *testing.T) {
+	f := func(r report.Report, want, why string, killers ...string) {
+		t.Helper()
+		found := report.Mutated{Claims: []string{"a", "b", "broken"}}
+		decide(&found, r.Verdicts, []string{"broken"})
+		assert.Equal(t, want, found.Outcome)
+		assert.Equal(t, why, found.Why)
+		assert.Equal(t, killers, found.Killers)
+	}
+	f(verdicts("a refuted"), report.Killed, "measured", "a")
+	f(verdicts("a upheld", "b refuted"), report.Killed, "measured", "b")
+	f(verdicts("a refuted", "b refuted"), report.Killed, "measured", "a", "b")
+	f(verdicts("a upheld", "b undecided"), report.Survived, "a is upheld: measured")
+	f(verdicts("a untestable", "b undecided"), report.Survived, "a is untestable: measured")
+	f(verdicts("a untestable", "b untestable"), report.Beyond, "a is untestable: measured")
+	f(verdicts("other refuted"), report.Beyond, "")
+	f(verdicts("broken refuted", "a upheld"), report.Survived, "a is upheld: measured")
+}
+
+// What is known is in mutations.json, and a second call runs the rest only; other files or another version begin anew.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	first := newBench(t, dir)
+	require.NoError(t, first.Open())
+	require.NotEmpty(t, first.Mutations())
+	cut := errors.New("the engine is gone")
+	first.answer = func(string, []plan.Check) (report.Report, error) {
+		if len(first.runs) > 2 {
+			return report.Report{}, cut
+		}
+		return report.Report{}, nil
+	}
+	require.ErrorIs(t, first.Mutate(t.Context(), 1), cut)
+	assert.Equal(t, twoHeaders, first.runs[0], "the file as it is comes first")
+	require.NotEmpty(t, first.decided)
+
+	second := newBench(t, dir)
+	require.NoError(t, second.Open())
+	assert.Equal(t, first.Mutations(), second.Mutations())
+	require.NoError(t, second.Mutate(t.Context(), 2))
+	assert.NotContains(t, second.runs, twoHeaders)
+	assert.NotContains(t, second.runs, first.runs[1])
+	assert.Equal(t, Work{
+		Mutations: len(second.Mutations()), Known: len(first.decided), Runs: len(second.runs), Parallel: 2,
+		Takes: time.Duration(len(second.runs)) * bringingUp / 2,
+	}, second.begun[0])
+	assert.NotContains(t, second.outcomes(), "")
+
+	third := newBench(t, dir)
+	require.NoError(t, third.Open())
+	require.NoError(t, third.Mutate(t.Context(), 1))
+	assert.Empty(t, third.runs)
+
+	other := newBench(t, dir)
+	other.Basis = "version 2"
+	require.NoError(t, other.Open())
+	assert.False(t, other.known.Judged)
+	for _, m := range other.Mutations() {
+		assert.Empty(t, m.Outcome)
+	}
+
+	var harness *HarnessError
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "mutations.json"), []byte("{"), 0o600))
+	assert.ErrorAs(t, newBench(t, dir).Open(), &harness)
+}
+
+// Both headers' mutations share a run. Where its end could be of either's making, each has a run of its own.
+func TestOneByOne(t *testing.T) {
+	const first, second = "response/#X-One", "response/#X-Two"
+	changed := func(text string) (one, two bool) {
+		return !strings.Contains(text, "X-One 1 always"), !strings.Contains(text, "X-Two 2 always")
+	}
+	refused := &stack.RefusedError{Text: "not like this"}
+	f := func(runs int, answer func(one, two bool) (report.Report, error), want ...string) {
+		t.Helper()
+		b := newBench(t, t.TempDir())
+		b.answer = func(text string, _ []string) (report.Report, error) {
+			if one, two := changed(text); one || two {
+				return answer(one, two)
+			}
+			return verdicts("weights/cats upheld", "answered/ upheld"), nil
+		}
+		require.NoError(t, b.Open())
+		require.NoError(t, b.Mutate(t.Context(), 1))
+		assert.Equal(t, append(append([]string{report.Survived}, want...), report.Survived), b.outcomes())
+		alone := 0
+		for _, text := range b.runs {
+			if one, two := changed(text); one != two {
+				alone++
+			}
+		}
+		assert.Equal(t, runs, alone)
+	}
+	f(0, func(bool, bool) (report.Report, error) {
+		return verdicts(first+" refuted", second+" upheld"), nil
+	}, report.Killed, report.Survived)
+	f(2, func(one, _ bool) (report.Report, error) {
+		if one {
+			return report.Report{}, refused
+		}
+		return verdicts(second + " upheld"), nil
+	}, report.Unstartable, report.Survived)
+	f(2, func(one, two bool) (report.Report, error) {
+		if one && two {
+			return report.Report{}, &run.DownError{Balancer: "nginx", Err: refused}
+		}
+		return verdicts(first+" refuted", second+" refuted"), nil
+	}, report.Killed, report.Killed)
+	f(2, func(one, _ bool) (report.Report, error) {
+		if one {
+			return verdicts(first+" refuted", "weights/cats refuted"), nil
+		}
+		return verdicts(second + " untestable"), nil
+	}, report.Killed, report.Beyond)
+}
+
+// What the file as it is breaks is no mutation's doing.
+func TestBrokenAsItIs(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	b.answer = func(string, []plan.Check) (report.Report, error) {
+		return verdicts("response/#X-One refuted", "response/#X-Two upheld", "weights/cats upheld", "answered/ upheld"), nil
+	}
+	require.NoError(t, b.Open())
+	require.NoError(t, b.Mutate(t.Context(), 1))
+	assert.Equal(t, []string{report.Survived, report.Broken, report.Survived, report.Survived}, b.outcomes())
+	assert.Len(t, b.runs, 4)
+}
+
+// Any other error ends all, and names the mutation; an interruption is the harness's.
+func TestRunFails(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	cut := errors.New("the engine is gone")
+	b.answer = func(text string, _ []string) (report.Report, error) {
+		if text == twoHeaders {
+			return report.Report{}, nil
+		}
+		return report.Report{}, cut
+	}
+	require.NoError(t, b.Open())
+	err := b.Mutate(t.Context(), 1)
+	require.ErrorIs(t, err, cut)
+	assert.Contains(t, err.Error(), "nginx.conf:3: ")
+	assert.Contains(t, err.Error(), "weight=1; }\" instead of ")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	b.answer = func(string, []plan.Check) (report.Report, error) {
+		cancel()
+		return report.Report{}, cut
+	}
+	var harness *HarnessError
+	require.ErrorAs(t, b.Mutate(ctx, 1), &harness)
+	assert.ErrorIs(t, harness, context.Canceled)
+}
+
+func TestAtOnce(t *testing.T) {
+	assert.Equal(t, 1, AtOnce([]plan.Spec{{Name: "cat-1"}, {Address: "10.0.0.1"}}))
+	assert.Positive(t, AtOnce([]plan.Spec{{Name: "cat-1"}}))
+}
