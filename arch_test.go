@@ -92,6 +92,9 @@ var rooms = map[string]room{
 	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
 	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",
 		"internal/source", "internal/stack", "lbconfigs/mutations", "scenarios/checks"),
+	// What the user named in, a Plan out. It is below cmd, and above source, which knows nothing of scenarios.
+	"internal/target": acts("internal/model", "internal/plan", "internal/source", "lbconfigs", "scenarios",
+		"scenarios/experiments"),
 	// Simulated runs of the built-in plans. checks: where keys belong.
 	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios", "scenarios/checks",
 		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/limits", "scenarios/experiments"),
@@ -102,7 +105,7 @@ var rooms = map[string]room{
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
-		"internal/source", "internal/stack", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
+		"internal/stack", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -13,7 +14,7 @@ import (
 
 func claimsCommand() *cobra.Command {
 	var asJSON, static bool
-	var src input
+	var src target.Reader
 	cmd := &cobra.Command{
 		Use:   "claims FILE|DIR",
 		Short: "List the promises of a configuration, with file:line and the numbers they predict",
@@ -28,7 +29,7 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
   lbproof claims builtin:nginx/weighted --json --static`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := src.read(args[0])
+			cfg, err := src.Config(args[0])
 			if err != nil {
 				return err
 			}
@@ -52,7 +53,7 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&static, "static", false, "do not ask the balancer itself")
-	src.flags(cmd)
+	configFlags(cmd, &src)
 	return cmd
 }
 

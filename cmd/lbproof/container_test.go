@@ -26,6 +26,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/target"
 )
 
 // The tests in this file run the built program against the real engine and the real nginx, as a user would.
@@ -271,7 +272,7 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 	for _, m := range realMutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			plan, err := readTarget("baseline", input{balancers: 1})
+			plan, err := target.Reader{Balancers: 1}.Plan("baseline")
 			require.NoError(t, err)
 			plan.Phases = plan.Phases[:2] // the closed loop is enough
 			m.edit(&plan)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/faults"
+	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios"
@@ -60,7 +61,7 @@ func list(out io.Writer, kind string) error {
 			if err != nil {
 				return err
 			}
-			row(builtIn+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", len(checks.Claims(cfg)), len(cfg.Problems)))
+			row(target.BuiltIn+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", len(checks.Claims(cfg)), len(cfg.Problems)))
 		}
 	case "balancers":
 		for _, b := range lbconfigs.All {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/target"
 )
 
 // TestRealMutantsOfLaws runs real balancers with one line changed and judges them by the promises of the file as it was: make mutants.
@@ -20,7 +21,7 @@ func TestRealMutantsOfLaws(t *testing.T) {
 	f := func(config, refutes, old, replacement string) {
 		t.Helper()
 		t.Run(config+": "+replacement, func(t *testing.T) {
-			plan, err := readTarget("builtin:"+config, input{balancers: 1, checks: []string{strings.SplitN(refutes, "/", 2)[0]}})
+			plan, err := target.Reader{Balancers: 1, Checks: []string{strings.SplitN(refutes, "/", 2)[0]}}.Plan("builtin:" + config)
 			require.NoError(t, err)
 			replace(old, replacement)(&plan)
 			text, err := json.Marshal(plan)

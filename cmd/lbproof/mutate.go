@@ -18,13 +18,14 @@ import (
 	"github.com/lbproof/lbproof/internal/prove"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/lbconfigs/mutations"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
 func mutateCommand() *cobra.Command {
-	var src input
+	var src target.Reader
 	var out string
 	var parallel int
 	cmd := &cobra.Command{
@@ -40,29 +41,29 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return mutate(cmd, args[0], src, filepath.Join(out, runName(args[0])), parallel)
+			return mutate(cmd, args[0], src, filepath.Join(out, target.RunName(args[0])), parallel)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-mutations", "folder in which run folders and mutations.json are kept")
 	cmd.Flags().IntVar(&parallel, "parallel", 0,
 		"how many run at a time; 0 is as many as the machine and the configuration's addresses allow")
-	src.flags(cmd)
-	src.headerFlag(cmd)
+	configFlags(cmd, &src)
+	headerFlag(cmd, &src)
 	return cmd
 }
 
 // mutate runs the mutations of a configuration, whose run folders and results it keeps in dir, and prints the survivors.
-func mutate(cmd *cobra.Command, name string, src input, dir string, parallel int) error {
-	cfg, specs, err := src.stage(name)
+func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, parallel int) error {
+	cfg, specs, err := src.Stage(name)
 	if err != nil {
 		return err
 	}
-	header := strings.Join(src.header, "\n")
+	header := strings.Join(src.Header, "\n")
 	m := &prove.Mutator{
 		Config: cfg, Dir: dir, Basis: header + run.Version(),
-		Read: func(files []model.File) (model.Config, error) { return src.reread(name, files) },
+		Read: func(files []model.File) (model.Config, error) { return src.Config(name, files...) },
 		Design: func(kinds []plan.Check) (plan.Plan, error) {
-			carried, err := src.carried()
+			carried, err := src.Carried()
 			if err != nil {
 				return plan.Plan{}, err
 			}

@@ -1,21 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/internal/source"
+	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/reports"
 )
 
 func planCommand() *cobra.Command {
-	var src input
+	var src target.Reader
 	cmd := &cobra.Command{
 		Use:   "plan SCENARIO|CONFIG",
 		Short: "Print what a run would do, as JSON that lbproof run takes",
@@ -26,49 +19,13 @@ limits, and every phase of traffic with all defaults written out. It needs no Do
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := readTarget(args[0], src)
+			p, err := src.Plan(args[0])
 			if err != nil {
 				return err
 			}
-			return environment(reports.WriteJSON(cmd.OutOrStdout(), plan))
+			return environment(reports.WriteJSON(cmd.OutOrStdout(), p))
 		},
 	}
-	src.flags(cmd)
-	src.trafficFlags(cmd)
+	planFlags(cmd, &src)
 	return cmd
-}
-
-// readPlan reads a plan that lbproof plan printed. What it says is checked by plan.Plan.Validate.
-func readPlan(name string) (plan.Plan, error) {
-	var p plan.Plan
-	text, err := source.ReadFile(name, plan.PlanSize)
-	if err != nil {
-		return p, fmt.Errorf("read plan %s: %w", name, errors.Unwrap(err))
-	}
-	var schema struct{ Schema string }
-	if err := json.Unmarshal(text, &schema); err != nil {
-		return p, jsonError(name, text, err)
-	}
-	if schema.Schema != plan.PlanSchema {
-		return p, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, schema.Schema, plan.PlanSchema)
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields() // a field that is not understood could be one that keeps the run from harm
-	return p, jsonError(name, text, d.Decode(&p))
-}
-
-// jsonError says where in a file a mistake stands: the line, and the path of the field.
-func jsonError(name string, text []byte, err error) error {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	line := func(offset int64) int { return 1 + bytes.Count(text[:min(offset, int64(len(text)))], []byte("\n")) }
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &syntax):
-		return fmt.Errorf("%s:%d: this is no JSON: %w", name, line(syntax.Offset), err)
-	case errors.As(err, &kind):
-		return fmt.Errorf("%s:%d: %s: a JSON %s cannot be a %s", name, line(kind.Offset), kind.Field, kind.Value, kind.Type)
-	}
-	return fmt.Errorf("%s: %s: it is no field of a plan; lbproof plan shows all", name, strings.TrimPrefix(err.Error(), "json: "))
 }

@@ -47,7 +47,7 @@ other tools. The exit code is 0 whatever the verdicts. The tables of the folder,
 		},
 	}
 	cmd.Flags().StringVar(&name, "format", "terminal", "one of "+strings.Join(names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	offer(cmd, "format", names)
 	return cmd
 }
 

@@ -13,13 +13,14 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/target"
 )
 
 const outHelp = "folder in which run folders are made"
 
 func runCommand() *cobra.Command {
 	var out string
-	var src input
+	var src target.Reader
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Start the stack, drive the traffic and keep the history, without judging it",
@@ -29,11 +30,11 @@ func runCommand() *cobra.Command {
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := readTarget(args[0], src)
+			p, err := src.Plan(args[0])
 			if err != nil {
 				return err
 			}
-			dir, err := carryOut(cmd, plan, out)
+			dir, err := carryOut(cmd, p, out)
 			if dir != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), dir)
 			}
@@ -44,8 +45,7 @@ func runCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
-	src.flags(cmd)
-	src.trafficFlags(cmd)
+	planFlags(cmd, &src)
 	return cmd
 }
 

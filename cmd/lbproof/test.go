@@ -13,13 +13,14 @@ import (
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 func testCommand() *cobra.Command {
 	var out string
-	var src input
+	var src target.Reader
 	cmd := &cobra.Command{
 		Use:   "test SCENARIO|CONFIG",
 		Short: "Prove a configuration: run it, judge it, report it",
@@ -35,14 +36,14 @@ experiments: it prints beforehand what each would find out and what it costs, an
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := readTarget(args[0], src)
+			p, err := src.Plan(args[0])
 			if err != nil {
 				return err
 			}
-			if err := reports.WriteDesign(cmd.ErrOrStderr(), plan); err != nil {
+			if err := reports.WriteDesign(cmd.ErrOrStderr(), p); err != nil {
 				return environment(err)
 			}
-			dir, ran := carryOut(cmd, plan, out)
+			dir, ran := carryOut(cmd, p, out)
 			if dir == "" {
 				return ran
 			}
@@ -50,8 +51,7 @@ experiments: it prints beforehand what each would find out and what it costs, an
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
-	src.flags(cmd)
-	src.trafficFlags(cmd)
+	planFlags(cmd, &src)
 	return cmd
 }
 

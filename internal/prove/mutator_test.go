@@ -233,7 +233,7 @@ func TestOneByOne(t *testing.T) {
 	f := func(runs int, answer func(one, two bool) (report.Report, error), want ...string) {
 		t.Helper()
 		b := newBench(t, t.TempDir())
-		b.answer = func(text string, _ []string) (report.Report, error) {
+		b.answer = func(text string, _ []plan.Check) (report.Report, error) {
 			if one, two := changed(text); one || two {
 				return answer(one, two)
 			}
@@ -289,7 +289,7 @@ func TestBrokenAsItIs(t *testing.T) {
 func TestRunFails(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	cut := errors.New("the engine is gone")
-	b.answer = func(text string, _ []string) (report.Report, error) {
+	b.answer = func(text string, _ []plan.Check) (report.Report, error) {
 		if text == twoHeaders {
 			return report.Report{}, nil
 		}
