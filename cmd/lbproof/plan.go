@@ -3,29 +3,19 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/lbproof/lbproof/internal/target"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/reports"
 )
 
 func planCommand() *cobra.Command {
-	var src target.Reader
-	cmd := &cobra.Command{
+	return planVerb(&cobra.Command{
 		Use:   "plan SCENARIO|CONFIG",
 		Short: "Print what a run would do, as JSON that lbproof run takes",
 		Long: `Prints the plan of a run: the configuration with its digest, every promise with its line, the containers with their
 limits, and every phase of traffic with all defaults written out. It needs no Docker.`,
 		Example: `  lbproof plan baseline
   lbproof plan nginx.conf > plan.json && lbproof run plan.json`,
-		Args:              usage(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeTarget,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := src.Plan(args[0])
-			if err != nil {
-				return err
-			}
-			return environment(reports.WriteJSON(cmd.OutOrStdout(), p))
-		},
-	}
-	planFlags(cmd, &src)
-	return cmd
+	}, func(cmd *cobra.Command, p plan.Plan) error {
+		return environment(reports.WriteJSON(cmd.OutOrStdout(), p))
+	})
 }

@@ -13,40 +13,33 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
-	"github.com/lbproof/lbproof/internal/target"
 )
-
-const outHelp = "folder in which run folders are made"
 
 func runCommand() *cobra.Command {
 	var out string
-	var src target.Reader
-	cmd := &cobra.Command{
+	cmd := planVerb(&cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Start the stack, drive the traffic and keep the history, without judging it",
 		Long:  "Carries out a plan and prints the folder with what happened. lbproof judge decides it, now or later, here or elsewhere.",
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
-		Args:              usage(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeTarget,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := src.Plan(args[0])
-			if err != nil {
-				return err
-			}
-			dir, err := carryOut(cmd, p, out)
-			if dir != "" {
-				fmt.Fprintln(cmd.OutOrStdout(), dir)
-			}
-			if err == nil && cmd.Context().Err() != nil {
-				return environment(errors.New("interrupted: the run was cut short"))
-			}
-			return err
-		},
-	}
-	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
-	planFlags(cmd, &src)
+	}, func(cmd *cobra.Command, p plan.Plan) error {
+		dir, err := carryOut(cmd, p, out)
+		if dir != "" {
+			fmt.Fprintln(cmd.OutOrStdout(), dir)
+		}
+		if err == nil && cmd.Context().Err() != nil {
+			return environment(errors.New("interrupted: the run was cut short"))
+		}
+		return err
+	})
+	outFlag(cmd, &out)
 	return cmd
+}
+
+// outFlag is that of verbs that carry out a plan.
+func outFlag(cmd *cobra.Command, out *string) {
+	cmd.Flags().StringVar(out, "out", "lbproof-runs", "folder in which run folders are made")
 }
 
 // carryOut runs a plan with progress on standard error.

@@ -3,10 +3,26 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
+
+// planVerb completes a verb that takes whatever a plan can be made of; do gets the plan.
+func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cobra.Command {
+	var src target.Reader
+	cmd.Args, cmd.ValidArgsFunction = usage(cobra.ExactArgs(1)), completeTarget
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := src.Plan(args[0])
+		if err != nil {
+			return err
+		}
+		return do(cmd, p)
+	}
+	planFlags(cmd, &src)
+	return cmd
+}
 
 // configFlags are those of every verb that takes a configuration.
 func configFlags(cmd *cobra.Command, src *target.Reader) {

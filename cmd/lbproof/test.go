@@ -11,17 +11,16 @@ import (
 	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
-	"github.com/lbproof/lbproof/internal/target"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 func testCommand() *cobra.Command {
 	var out string
-	var src target.Reader
-	cmd := &cobra.Command{
+	cmd := planVerb(&cobra.Command{
 		Use:   "test SCENARIO|CONFIG",
 		Short: "Prove a configuration: run it, judge it, report it",
 		Long: `Starts the real balancer with the configuration and its backends in containers, drives the scenario's traffic, decides
@@ -33,25 +32,17 @@ experiments: it prints beforehand what each would find out and what it costs, an
   lbproof test nginx.conf --scenario spike
   lbproof test soak --for 8h
   lbproof test scenario.yaml --out /tmp/runs`,
-		Args:              usage(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeTarget,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := src.Plan(args[0])
-			if err != nil {
-				return err
-			}
-			if err := reports.WriteDesign(cmd.ErrOrStderr(), p); err != nil {
-				return environment(err)
-			}
-			dir, ran := carryOut(cmd, p, out)
-			if dir == "" {
-				return ran
-			}
-			return errors.Join(ran, judgeFolder(cmd, dir))
-		},
-	}
-	cmd.Flags().StringVar(&out, "out", "lbproof-runs", outHelp)
-	planFlags(cmd, &src)
+	}, func(cmd *cobra.Command, p plan.Plan) error {
+		if err := reports.WriteDesign(cmd.ErrOrStderr(), p); err != nil {
+			return environment(err)
+		}
+		dir, ran := carryOut(cmd, p, out)
+		if dir == "" {
+			return ran
+		}
+		return errors.Join(ran, judgeFolder(cmd, dir))
+	})
+	outFlag(cmd, &out)
 	return cmd
 }
 
