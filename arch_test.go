@@ -39,16 +39,17 @@ var rooms = map[string]room{
 	"internal/plain": pure(), // text that is nobody's of ours
 	"internal/stats": pure(), // plain numbers
 	"internal/units": pure(), // numbers as text
+	"internal/sleep": pure(), // nothing but time
 
-	"backends":        acts(),                                    // as small as what it stands for
-	"internal/source": acts("internal/model"),                    // a name in, a file out
-	"internal/load":   acts("internal/history", "internal/plan"), // a phase in, hits out
-	"internal/agent":  acts("backends"),                          // the clock that all containers share
+	"backends":        acts("internal/sleep"),                                      // as small as what it stands for
+	"internal/source": acts("internal/model"),                                      // a name in, a file out
+	"internal/load":   acts("internal/history", "internal/plan", "internal/sleep"), // a phase in, hits out
+	"internal/agent":  acts("backends", "internal/sleep"),                          // the clock that all containers share
 	// Specs in, Nodes out. It tells agents what to do, and backends by their environment.
 	"internal/stack": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan"),
 	// A plan in, a history out. backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided.
-	"internal/run": acts("backends", "internal/agent", "internal/history", "internal/load", "internal/model", "internal/plan",
-		"internal/faults", "internal/folder", "internal/stack", "internal/stats"),
+	"internal/run": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
+		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stats"),
 	// A history in, a folder out, and back.
 	"internal/folder": acts("internal/history", "internal/model", "internal/plan", "internal/source"),
 	// An Event in. A Node is what it needs of one; agents and services are told what to do.
@@ -105,7 +106,7 @@ var rooms = map[string]room{
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
-		"internal/stack", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
+		"internal/sleep", "internal/stack", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // Behaviour is how a service misbehaves. The zero value does not.
@@ -68,12 +70,12 @@ func (s *Service) misbehave(next http.Handler) http.Handler {
 		if b.Jitter > 0 {
 			delay += time.Duration(rand.ExpFloat64() * float64(b.Jitter))
 		}
-		if !sleep(r.Context(), delay) {
+		if !sleep.For(r.Context(), delay) {
 			return
 		}
 		switch {
 		case b.Hang:
-			sleep(r.Context(), b.For)
+			sleep.For(r.Context(), b.For)
 			panic(http.ErrAbortHandler)
 		case b.Close:
 			s.closeSecond(w, r, next)
@@ -124,7 +126,7 @@ func (s *Service) wrongly(w http.ResponseWriter, r *http.Request, b Behaviour) {
 		return
 	}
 	for i := range first {
-		if b.Slow > 0 && !sleep(r.Context(), b.Slow/time.Duration(first)) {
+		if b.Slow > 0 && !sleep.For(r.Context(), b.Slow/time.Duration(first)) {
 			return
 		}
 		if _, err := conn.Write([]byte{body[i]}); err != nil {
@@ -134,21 +136,6 @@ func (s *Service) wrongly(w http.ResponseWriter, r *http.Request, b Behaviour) {
 			_, _ = conn.Write([]byte(body[i+1 : first]))
 			break
 		}
-	}
-}
-
-// sleep waits, and is false where ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // Wish is the answer that a client asks for, in a request header in url.Values encoding. It concerns this request alone, so that
@@ -80,12 +82,12 @@ func (s *Service) granted(next http.Handler) http.Handler {
 func (s *Service) grant(w http.ResponseWriter, r *http.Request, wish Wish) {
 	if wish.Deaf > 0 {
 		narrow(r.Context())
-		if !sleep(r.Context(), wish.Deaf) {
+		if !sleep.For(r.Context(), wish.Deaf) {
 			return
 		}
 	}
 	_, _ = io.Copy(io.Discard, r.Body) // one that goes away is no fault of the service
-	if !sleep(r.Context(), wish.Delay) {
+	if !sleep.For(r.Context(), wish.Delay) {
 		return
 	}
 	if wish.Cut {

@@ -23,6 +23,7 @@ import (
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/run"
+	"github.com/lbproof/lbproof/internal/sleep"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -133,10 +134,8 @@ func agentCommand() *cobra.Command {
 			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout()), ports, services, os.Getenv(backends.KeyVariable)); err != nil {
 				return environment(err)
 			}
-			select { // the reaper takes agents out of their network one after another; all at once Docker loses count of them
-			case <-time.After(2 * time.Minute):
-			case <-cmd.Context().Done():
-			}
+			// The reaper takes agents out of their network one after another: all at once Docker loses count of them.
+			sleep.For(cmd.Context(), 2*time.Minute)
 			return nil
 		},
 	}
@@ -226,17 +225,12 @@ func reach(ctx context.Context, ports []int, within, settle time.Duration) error
 				conn.Close()
 				break
 			}
-			select {
-			case <-ctx.Done():
+			if !sleep.For(ctx, 10*time.Millisecond) {
 				return fmt.Errorf("port %d does not listen: %w", port, err)
-			case <-time.After(10 * time.Millisecond):
 			}
 		}
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(settle):
-	}
+	sleep.For(ctx, settle)
 	return nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // Stream is what Relay does to the bytes that the node answers. The zero value passes them on.
@@ -181,7 +183,7 @@ func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
 		}
 		rest := buf[:n]
 		for s.Hold && ctx.Err() == nil {
-			wait(ctx, 10*time.Millisecond)
+			sleep.For(ctx, 10*time.Millisecond)
 			s = r.stream.Load()
 		}
 		for len(rest) > 0 {
@@ -196,11 +198,11 @@ func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
 				return
 			}
 			if rest = rest[piece:]; s.Slice > 0 {
-				wait(ctx, s.Pause)
+				sleep.For(ctx, s.Pause)
 			}
 		}
 		if err != nil {
-			wait(ctx, r.stream.Load().Pause)
+			sleep.For(ctx, r.stream.Load().Pause)
 			return
 		}
 	}
@@ -216,11 +218,4 @@ func (s *Stream) piece(rest []byte, passed int64) (n int, end bool) {
 		return int(max(0, s.After-passed)), true
 	}
 	return n, false
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

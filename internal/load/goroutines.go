@@ -16,6 +16,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // goroutineEngine sends HTTP/1.1 with one goroutine for each request in flight, on Go's own connections: plain text and TLS.
@@ -93,7 +94,7 @@ func (c *crowd) next() (i int, due time.Duration, flight int, ok bool) {
 		return 0, 0, 0, false
 	}
 	for c.Open() && c.table.inRow() && c.flight.Load() > 0 && c.now() < c.table.due+plan.RowPatience && c.ctx.Err() == nil {
-		sleep(c.ctx, rowLook)
+		sleep.For(c.ctx, rowLook)
 	}
 	i, due = c.table.take()
 	return i, due, int(c.flight.Add(1)), true
@@ -109,7 +110,7 @@ func (c *crowd) sleepUntil(due time.Duration) bool {
 	if c.Precise {
 		wait -= coarse
 	}
-	sleep(c.ctx, wait)
+	sleep.For(c.ctx, wait)
 	if c.ctx.Err() != nil {
 		return false
 	}
@@ -180,7 +181,7 @@ func (s *sender) work() {
 		s.mu.Lock()
 		s.emit(h)
 		s.mu.Unlock()
-		sleep(s.ctx, s.Think)
+		sleep.For(s.ctx, s.Think)
 	}
 	if l := s.line.Load(); l != nil {
 		l.Close()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // proberEngine sends every request over a connection of its own, and keeps all of its answer: for what a configuration says of
@@ -75,7 +76,7 @@ func (p *prober) next() (h history.Hit, more bool) {
 	flight := p.flight
 	p.mu.Unlock()
 	if p.Open() {
-		sleep(p.ctx, due-p.now())
+		sleep.For(p.ctx, due-p.now())
 	}
 	h = p.hit(i, due)
 	h.Conn, h.Flight = i+1, flight

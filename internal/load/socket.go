@@ -11,11 +11,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // socketEngine holds WebSocket connections open. Each of Concurrency connections sends a message every Think, carrying the
@@ -64,7 +64,7 @@ func (c *choir) voice() {
 		c.mu.Lock()
 		c.emit(h)
 		c.mu.Unlock()
-		sleep(c.ctx, c.Think)
+		sleep.For(c.ctx, c.Think)
 	}
 	if v.conn != nil {
 		_ = v.conn.Close(websocket.StatusNormalClosure, "") // all is said
@@ -190,17 +190,4 @@ func (c *choir) exchange(conn *websocket.Conn, h *history.Hit) error {
 	}
 	h.Server = strings.Clone(m.Server)
 	return nil
-}
-
-// sleep waits, unless ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -27,7 +28,7 @@ func (s *execution) breakThings(ctx context.Context) []history.Mark {
 	for i, e := range s.plan.Events {
 		breaking.Go(func() {
 			marks[i] = history.Mark{Event: e, Err: "the traffic ended before it was due"}
-			if s.clock.wait(ctx, e.Phase) && sleepUntil(ctx, s.clock.began(e.Phase).Add(e.At)) {
+			if s.clock.wait(ctx, e.Phase) && sleep.Until(ctx, s.clock.began(e.Phase).Add(e.At)) {
 				s.gate.enter(e.Phase)
 				marks[i] = s.breakOne(ctx, i, e)
 				s.gate.leave(e.Phase)
@@ -156,7 +157,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 	}
 	mark.Before, mark.From, mark.Seen = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
 	s.Progress.Step("in force: " + string(e.Fault) + " " + e.Target)
-	sleepUntil(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
+	sleep.Until(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
 	mark.Ended = time.Since(s.origin)
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
 	defer cancel()
@@ -246,16 +247,4 @@ func notInForce(marks []history.Mark) error {
 		return nil
 	}
 	return fmt.Errorf("%s", strings.Join(text, "; "))
-}
-
-// sleepUntil is false where ctx ended first.
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

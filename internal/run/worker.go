@@ -22,6 +22,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/load"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // order is what the harness tells its worker: first what to send and to whom, then Go, Go again after each phase in Holds, and perhaps
@@ -268,10 +269,8 @@ func until(ctx context.Context, try func() error) error {
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep.For(ctx, 10*time.Millisecond) {
 			return err
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
