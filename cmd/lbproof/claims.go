@@ -33,22 +33,7 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 			if err != nil {
 				return err
 			}
-			r := reading(cfg)
-			ask := func() {
-				r.NotAsked = "--static was given"
-				if !static {
-					r.Checker, r.NotAsked = askBalancer(cmd, cfg)
-				}
-			}
-			if asJSON {
-				ask()
-				return environment(reports.WriteJSON(cmd.OutOrStdout(), r))
-			}
-			if err := reports.WriteReading(cmd.OutOrStdout(), r); err != nil {
-				return environment(err)
-			}
-			ask()
-			return environment(reports.WriteAnswer(cmd.OutOrStdout(), r))
+			return environment(claims(cmd, cfg, asJSON, static))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -57,14 +42,38 @@ A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
 	return cmd
 }
 
+// claims prints the promises of a configuration, and what the balancer itself says of it unless static is set.
+func claims(cmd *cobra.Command, cfg model.Config, asJSON, static bool) error {
+	r := reading(cfg)
+	ask := func() {
+		r.NotAsked = "--static was given"
+		if !static {
+			r.Checker, r.NotAsked = askBalancer(cmd, cfg)
+		}
+	}
+	if asJSON {
+		ask()
+		return reports.WriteJSON(cmd.OutOrStdout(), r)
+	}
+	if err := reports.WriteReading(cmd.OutOrStdout(), r); err != nil {
+		return err
+	}
+	ask()
+	return reports.WriteAnswer(cmd.OutOrStdout(), r)
+}
+
 // reading is what the configuration alone says.
 func reading(cfg model.Config) report.Reading {
-	claims := checks.Claims(cfg)
-	r := report.Reading{
-		Balancer: cfg.Balancer, Lines: lbconfigs.CountLines(cfg, claims), Claims: []report.Promise{},
-		Problems: append([]model.Problem{}, cfg.Problems...), Needs: append([]model.Need{}, cfg.Needs...), Unread: append([]model.Unread{}, cfg.Unread...),
+	made := checks.Claims(cfg)
+	r := report.Reading{ // with empty lists instead of none, for JSON
+		Balancer: cfg.Balancer,
+		Lines:    lbconfigs.CountLines(cfg, made),
+		Claims:   []report.Promise{},
+		Problems: append([]model.Problem{}, cfg.Problems...),
+		Needs:    append([]model.Need{}, cfg.Needs...),
+		Unread:   append([]model.Unread{}, cfg.Unread...),
 	}
-	for _, c := range claims {
+	for _, c := range made {
 		p := report.Promise{Claim: c}
 		if kind, err := checks.Find(c.Check); err == nil && !kind.Decides() {
 			p.Undecided = check.NoExperiment

@@ -44,7 +44,8 @@ func doctor(cmd *cobra.Command) error {
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "docker\tok\t%s\n", plain.Text(host.Version))
-	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, float64(host.Memory)/(1<<30))
+	memory := float64(host.Memory) / (1 << 30)
+	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, memory)
 	missing := false
 	for _, one := range parts() {
 		found, err := docker.Image(cmd.Context(), one.image)

@@ -16,9 +16,24 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-var kinds = []string{"scenarios", "configurations", "balancers", "checks", "faults", "formats"}
+// lists are what lbproof list lists, a row each: a name and what it is.
+var lists = []struct {
+	kind string
+	list func(row func(name, doc string)) error
+}{
+	{"scenarios", listScenarios},
+	{"configurations", listConfigurations},
+	{"balancers", listBalancers},
+	{"checks", listChecks},
+	{"faults", listFaults},
+	{"formats", listFormats},
+}
 
 func listCommand() *cobra.Command {
+	var kinds []string
+	for _, l := range lists {
+		kinds = append(kinds, l.kind)
+	}
 	return &cobra.Command{
 		Use:   "list [scenarios|configurations|balancers|checks|faults|formats]",
 		Short: "List what lbproof knows",
@@ -46,49 +61,74 @@ func listCommand() *cobra.Command {
 func list(out io.Writer, kind string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, doc string) { fmt.Fprintf(w, "  %s\t%s\n", name, doc) }
-	switch kind {
-	case "scenarios":
-		for _, name := range scenarios.List() {
-			s, err := scenarios.Read(scenarios.BuiltIn, name+".yaml")
-			if err != nil {
-				return err
-			}
-			row(name, s.Doc)
+	for _, l := range lists {
+		if l.kind != kind {
+			continue
 		}
-	case "configurations":
-		for _, name := range lbconfigs.Names() {
-			cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
-			if err != nil {
-				return err
-			}
-			row(target.BuiltIn+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", len(checks.Claims(cfg)), len(cfg.Problems)))
-		}
-	case "balancers":
-		for _, b := range lbconfigs.All {
-			row(b.Name, b.Doc)
-		}
-	case "checks":
-		for _, c := range checks.All {
-			law := c.Law
-			if !c.Decides() {
-				law += " (" + check.NoExperiment + ")"
-			}
-			row(string(c.Name), c.Doc)
-			row("", "law: "+law)
-		}
-	case "faults":
-		for _, f := range faults.All {
-			row(string(f.Name), f.Doc)
-			for _, a := range f.Args {
-				row("", fmt.Sprintf("%s: %s %s", a.Name, a.Kind, a.Said()))
-			}
-		}
-	case "formats":
-		for _, f := range reports.All {
-			row(f.Name, f.Doc)
+		if err := l.list(row); err != nil {
+			return err
 		}
 	}
 	return environment(w.Flush())
+}
+
+func listScenarios(row func(name, doc string)) error {
+	for _, name := range scenarios.List() {
+		s, err := scenarios.Read(scenarios.BuiltIn, name+".yaml")
+		if err != nil {
+			return err
+		}
+		row(name, s.Doc)
+	}
+	return nil
+}
+
+func listConfigurations(row func(name, doc string)) error {
+	for _, name := range lbconfigs.Names() {
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
+		if err != nil {
+			return err
+		}
+		promises, problems := len(checks.Claims(cfg)), len(cfg.Problems)
+		row(target.BuiltIn+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", promises, problems))
+	}
+	return nil
+}
+
+func listBalancers(row func(name, doc string)) error {
+	for _, b := range lbconfigs.All {
+		row(b.Name, b.Doc)
+	}
+	return nil
+}
+
+func listChecks(row func(name, doc string)) error {
+	for _, c := range checks.All {
+		law := c.Law
+		if !c.Decides() {
+			law += " (" + check.NoExperiment + ")"
+		}
+		row(string(c.Name), c.Doc)
+		row("", "law: "+law)
+	}
+	return nil
+}
+
+func listFaults(row func(name, doc string)) error {
+	for _, f := range faults.All {
+		row(string(f.Name), f.Doc)
+		for _, a := range f.Args {
+			row("", fmt.Sprintf("%s: %s %s", a.Name, a.Kind, a.Said()))
+		}
+	}
+	return nil
+}
+
+func listFormats(row func(name, doc string)) error {
+	for _, f := range reports.All {
+		row(string(f.Name), f.Doc)
+	}
+	return nil
 }
 
 // completeTarget offers the built-in scenarios beside files.

@@ -145,12 +145,15 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(), reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
-	for _, node := range []*cobra.Command{
-		backendCommand(), workerCommand(), agentCommand(), slayCommand(), renameCommand(), reaperCommand(), reachCommand(), routeCommand(),
+	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(),
+		reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
+	for _, hidden := range []*cobra.Command{
+		backendCommand(), workerCommand(), agentCommand(), slayCommand(),
+		renameCommand(), reaperCommand(), reachCommand(), routeCommand(),
 	} {
-		node.PersistentPreRun = func(*cobra.Command, []string) { cleaningUp() } // it ends by itself, when it has finished what it has begun
-		root.AddCommand(node)
+		// It ends by itself, when it has finished what it has begun.
+		hidden.PersistentPreRun = func(*cobra.Command, []string) { cleaningUp() }
+		root.AddCommand(hidden)
 	}
 	return root
 }

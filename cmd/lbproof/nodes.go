@@ -29,58 +29,74 @@ import (
 
 // The parts that lbproof plays in containers. They are hidden: plans and the harness call them.
 
-func backendCommand() *cobra.Command {
-	var listen []int
-	var control, healthy int
-	var observe, prefixes, health []string
-	var helper bool
-	var ledger, certificate, postgres, redis string
-	var secure []int
-	cmd := &cobra.Command{
-		Use: "backend", Short: "Serve as a backend", Args: usage(cobra.NoArgs), Hidden: true,
-		Example: "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if healthy != 0 {
-				return environment(checkHealth(cmd.Context(), healthy, slices.Contains(secure, healthy)))
-			}
-			s := backends.Service{
-				Tag: os.Getenv("HOST_TAG"), IDHeader: history.IDHeader, Server: history.ServerHeader, Size: history.SizeHeader, Wish: history.WishHeader, Observe: observe,
-				Key: os.Getenv(backends.KeyVariable), Prefixes: prefixes, Health: health, Helper: helper, Certificate: certificate, Secure: secure,
-				Log: slog.New(slog.NewJSONHandler(raw(cmd.OutOrStdout()), nil)),
-			}
-			if helper {
-				return environment(s.Listen(cmd.Context(), listen, control))
-			}
-			var err error
-			if s.Ledger, err = backends.OpenLedger(ledger); err != nil {
-				return environment(err)
-			}
-			if postgres != "" {
-				need, err := backends.Postgres(postgres)
-				if err != nil {
-					return environment(err)
-				}
-				s.Needs = append(s.Needs, need)
-			}
-			if redis != "" {
-				s.Needs = append(s.Needs, backends.Redis(redis))
-			}
-			return environment(s.Listen(cmd.Context(), listen, control))
-		},
+// node makes a hidden verb, which takes no arguments.
+func node(use, short string, do func(cmd *cobra.Command) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: usage(cobra.NoArgs), Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return do(cmd) },
 	}
-	cmd.Flags().IntSliceVar(&listen, "listen", []int{8000}, "traffic ports")
-	cmd.Flags().IntVar(&control, "control", 7070, "port on which the ledger is handed out")
-	cmd.Flags().StringVar(&ledger, "ledger", "", "file of the ledger, which outlives the process; without it the ledger does not")
-	cmd.Flags().StringSliceVar(&observe, "observe", nil, "request headers to keep in the ledger")
-	cmd.Flags().StringSliceVar(&prefixes, "prefixes", nil, "paths below which the API is served too")
-	cmd.Flags().StringSliceVar(&health, "health-paths", nil, "paths that are answered as /health is")
-	cmd.Flags().IntSliceVar(&secure, "tls", nil, "traffic ports that speak TLS")
-	cmd.Flags().StringVar(&certificate, "certificate", "", "file with their certificate and its key")
-	cmd.Flags().StringVar(&postgres, "postgres", "", "host:port of a PostgreSQL that /ready and /api/health/detailed ask")
-	cmd.Flags().StringVar(&redis, "redis", "", "host:port of a Redis that they ask")
-	cmd.Flags().BoolVar(&helper, "helper", false, "answer 200 to everything and keep no ledger")
-	cmd.Flags().IntVar(&healthy, "healthy", 0, "instead of serving, ask the backend on this port whether it is healthy")
+}
+
+// serving is how a backend serves, from its flags.
+type serving struct {
+	service                 backends.Service
+	listen                  []int
+	control                 int
+	ledger, postgres, redis string
+}
+
+func backendCommand() *cobra.Command {
+	var s serving
+	var healthy int
+	cmd := node("backend", "Serve as a backend", func(cmd *cobra.Command) error {
+		if healthy != 0 {
+			return environment(checkHealth(cmd.Context(), healthy, slices.Contains(s.service.Secure, healthy)))
+		}
+		return environment(s.serve(cmd))
+	})
+	cmd.Example = "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070"
+	flags := cmd.Flags()
+	flags.IntSliceVar(&s.listen, "listen", []int{8000}, "traffic ports")
+	flags.IntVar(&s.control, "control", 7070, "port on which the ledger is handed out")
+	flags.StringVar(&s.ledger, "ledger", "",
+		"file of the ledger, which outlives the process; without it the ledger does not")
+	flags.StringSliceVar(&s.service.Observe, "observe", nil, "request headers to keep in the ledger")
+	flags.StringSliceVar(&s.service.Prefixes, "prefixes", nil, "paths below which the API is served too")
+	flags.StringSliceVar(&s.service.Health, "health-paths", nil, "paths that are answered as /health is")
+	flags.IntSliceVar(&s.service.Secure, "tls", nil, "traffic ports that speak TLS")
+	flags.StringVar(&s.service.Certificate, "certificate", "", "file with their certificate and its key")
+	flags.StringVar(&s.postgres, "postgres", "", "host:port of a PostgreSQL that /ready and /api/health/detailed ask")
+	flags.StringVar(&s.redis, "redis", "", "host:port of a Redis that they ask")
+	flags.BoolVar(&s.service.Helper, "helper", false, "answer 200 to everything and keep no ledger")
+	flags.IntVar(&healthy, "healthy", 0, "instead of serving, ask the backend on this port whether it is healthy")
 	return cmd
+}
+
+// serve serves until the command's context ends. A helper has neither ledger nor dependencies.
+func (s *serving) serve(cmd *cobra.Command) error {
+	service := &s.service
+	service.Tag, service.Key = os.Getenv("HOST_TAG"), os.Getenv(backends.KeyVariable)
+	service.IDHeader, service.Server = history.IDHeader, history.ServerHeader
+	service.Size, service.Wish = history.SizeHeader, history.WishHeader
+	service.Log = slog.New(slog.NewJSONHandler(raw(cmd.OutOrStdout()), nil))
+	if service.Helper {
+		return service.Listen(cmd.Context(), s.listen, s.control)
+	}
+	var err error
+	if service.Ledger, err = backends.OpenLedger(s.ledger); err != nil {
+		return err
+	}
+	if s.postgres != "" {
+		need, err := backends.Postgres(s.postgres)
+		if err != nil {
+			return err
+		}
+		service.Needs = append(service.Needs, need)
+	}
+	if s.redis != "" {
+		service.Needs = append(service.Needs, backends.Redis(s.redis))
+	}
+	return service.Listen(cmd.Context(), s.listen, s.control)
 }
 
 // checkHealth is the container's health check: GET /health must be answered 200.
@@ -107,50 +123,43 @@ func checkHealth(ctx context.Context, port int, secure bool) error {
 }
 
 func workerCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "worker", Short: "Send traffic as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return environment(run.Work(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout())))
-		},
-	}
+	return node("worker", "Send traffic as standard input orders", func(cmd *cobra.Command) error {
+		return environment(run.Work(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout())))
+	})
 }
 
 func agentCommand() *cobra.Command {
 	var ports []int
 	var local map[string]int
 	var shared []string
-	cmd := &cobra.Command{
-		Use: "agent", Short: "Break and watch a node's network as standard input orders", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var services []agent.Local
-			for host, port := range local {
-				services = append(services, agent.Local{Port: port, Host: host})
+	cmd := node("agent", "Break and watch a node's network as standard input orders", func(cmd *cobra.Command) error {
+		var services []agent.Local
+		for host, port := range local {
+			services = append(services, agent.Local{Port: port, Host: host})
+		}
+		for _, dir := range shared {
+			if err := os.Chmod(dir, 0o1777); err != nil { // the node's process may be any user's
+				return environment(fmt.Errorf("open %s to the node: %w", dir, err))
 			}
-			for _, dir := range shared {
-				if err := os.Chmod(dir, 0o1777); err != nil { // the node's process may be any user's
-					return environment(fmt.Errorf("open %s to the node: %w", dir, err))
-				}
-			}
-			if err := agent.Serve(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout()), ports, services, os.Getenv(backends.KeyVariable)); err != nil {
-				return environment(err)
-			}
-			// The reaper takes agents out of their network one after another: all at once Docker loses count of them.
-			sleep.For(cmd.Context(), 2*time.Minute)
-			return nil
-		},
-	}
+		}
+		in, out, key := cmd.InOrStdin(), raw(cmd.OutOrStdout()), os.Getenv(backends.KeyVariable)
+		if err := agent.Serve(cmd.Context(), in, out, ports, services, key); err != nil {
+			return environment(err)
+		}
+		// The reaper takes agents out of their network one after another: all at once Docker loses count of them.
+		sleep.For(cmd.Context(), 2*time.Minute)
+		return nil
+	})
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")
 	cmd.Flags().StringSliceVar(&shared, "shared", nil, "directories that the node has too")
-	cmd.Flags().StringToIntVar(&local, "local", nil, "services of other nodes, as redis=6379, that are to be found on the loopback address too")
+	cmd.Flags().StringToIntVar(&local, "local", nil,
+		"services of other nodes, as redis=6379, that are to be found on the loopback address too")
 	return cmd
 }
 
 func slayCommand() *cobra.Command {
 	var title string
-	cmd := &cobra.Command{
-		Use: "slay", Short: "Kill a process by its title", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(*cobra.Command, []string) error { return environment(slay(title)) },
-	}
+	cmd := node("slay", "Kill a process by its title", func(*cobra.Command) error { return environment(slay(title)) })
 	cmd.Flags().StringVar(&title, "title", "", "what its command line begins with")
 	_ = cmd.MarkFlagRequired("title")
 	return cmd
@@ -166,7 +175,7 @@ func slay(title string) error {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if err == nil && pid > last && pid > 1 && strings.HasPrefix(string(text), title) {
+		if err == nil && pid > max(last, 1) && strings.HasPrefix(string(text), title) {
 			last = pid
 		}
 	}
@@ -182,18 +191,15 @@ func slay(title string) error {
 func renameCommand() *cobra.Command {
 	var suffix string
 	var to []string
-	cmd := &cobra.Command{
-		Use: "rename", Short: "Put files in place in the container whose processes are seen", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(*cobra.Command, []string) error {
-			const root = "/proc/1/root"
-			for _, name := range to {
-				if err := os.Rename(root+name+suffix, root+name); err != nil {
-					return environment(err)
-				}
+	cmd := node("rename", "Put files in place in the container whose processes are seen", func(*cobra.Command) error {
+		const root = "/proc/1/root"
+		for _, name := range to {
+			if err := os.Rename(root+name+suffix, root+name); err != nil {
+				return environment(err)
 			}
-			return nil
-		},
-	}
+		}
+		return nil
+	})
 	cmd.Flags().StringVar(&suffix, "from-suffix", "", "what their names end with until then")
 	cmd.Flags().StringArrayVar(&to, "to", nil, "their names, from the container's root")
 	return cmd
@@ -202,12 +208,9 @@ func renameCommand() *cobra.Command {
 func reachCommand() *cobra.Command {
 	var ports []int
 	var within, settle time.Duration
-	cmd := &cobra.Command{
-		Use: "reach", Short: "Wait until ports of this host listen", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return environment(reach(cmd.Context(), ports, within, settle))
-		},
-	}
+	cmd := node("reach", "Wait until ports of this host listen", func(cmd *cobra.Command) error {
+		return environment(reach(cmd.Context(), ports, within, settle))
+	})
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports")
 	cmd.Flags().DurationVar(&within, "within", 10*time.Second, "how long to wait")
 	cmd.Flags().DurationVar(&settle, "settle", 0, "how long to stay after they listen")
@@ -236,20 +239,17 @@ func reach(ctx context.Context, ports []int, within, settle time.Duration) error
 
 func routeCommand() *cobra.Command {
 	var to, via string
-	cmd := &cobra.Command{
-		Use: "route", Short: "Send what goes to a network by way of a node", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(*cobra.Command, []string) error {
-			network, err := netip.ParsePrefix(to)
-			if err != nil {
-				return err
-			}
-			gateway, err := netip.ParseAddr(via)
-			if err != nil {
-				return err
-			}
-			return environment(run.Route(network, gateway))
-		},
-	}
+	cmd := node("route", "Send what goes to a network by way of a node", func(*cobra.Command) error {
+		network, err := netip.ParsePrefix(to)
+		if err != nil {
+			return err
+		}
+		gateway, err := netip.ParseAddr(via)
+		if err != nil {
+			return err
+		}
+		return environment(run.Route(network, gateway))
+	})
 	cmd.Flags().StringVar(&to, "to", "", "the network")
 	cmd.Flags().StringVar(&via, "via", "", "address of the node")
 	return cmd
@@ -258,13 +258,10 @@ func routeCommand() *cobra.Command {
 func reaperCommand() *cobra.Command {
 	var id string
 	var guard bool
-	cmd := &cobra.Command{
-		Use: "reaper", Short: "Remove a run when standard input ends", Args: usage(cobra.NoArgs), Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
-			return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
-		},
-	}
+	cmd := node("reaper", "Remove a run when standard input ends", func(cmd *cobra.Command) error {
+		signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
+		return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
+	})
 	cmd.Flags().StringVar(&id, "run", "", "the run to remove")
 	cmd.Flags().BoolVar(&guard, "guard", false, "leave where a reaper has started meanwhile")
 	_ = cmd.MarkFlagRequired("run")

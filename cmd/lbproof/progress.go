@@ -38,14 +38,16 @@ func (p *progress) Phase(name string, hits, of, errs int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ended := hits == of
-	if p.phase == name && !ended && (!p.w.terminal || time.Since(p.last) < 100*time.Millisecond) {
+	early := !p.w.terminal || time.Since(p.last) < 100*time.Millisecond
+	if p.phase == name && !ended && early {
 		return
 	}
 	if p.phase != name {
 		p.endLine()
 	}
 	p.phase, p.last = name, time.Now()
-	line := fmt.Sprintf("%5.1fs  %s: %d of %d requests, %d failed", time.Since(p.began).Seconds(), plain.Text(name), hits, of, errs)
+	line := fmt.Sprintf("%5.1fs  %s: %d of %d requests, %d failed",
+		time.Since(p.began).Seconds(), plain.Text(name), hits, of, errs)
 	if !p.w.terminal {
 		fmt.Fprintln(p.w, line)
 		return

@@ -35,8 +35,8 @@ func configFlags(cmd *cobra.Command, src *target.Reader) {
 // headerFlag is that of verbs that design experiments.
 func headerFlag(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringArrayVar(&src.Header, "header", nil,
-		"NAME: VALUE that every request of the experiments carries, and without which something that lbproof cannot read lets none "+
-			"through: a session, a key, a password")
+		"NAME: VALUE that every request of the experiments carries, and without which something that lbproof "+
+			"cannot read lets none through: a session, a key, a password")
 }
 
 // planFlags are those of verbs that make a plan of a scenario or configuration.
@@ -44,18 +44,19 @@ func planFlags(cmd *cobra.Command, src *target.Reader) {
 	configFlags(cmd, src)
 	headerFlag(cmd, src)
 	cmd.Flags().StringVar(&src.Scenario, "scenario", "",
-		"a built-in scenario whose traffic a configuration gets, and whose expectations, instead of experiments designed for it")
+		"a built-in scenario whose traffic a configuration gets, and whose expectations, "+
+			"instead of experiments designed for it")
 	offer(cmd, "scenario", scenarios.List())
 	cmd.Flags().StringSliceVar(&src.Checks, "checks", nil,
-		"the kinds of promises that experiments are designed for, as tls,response; others are listed and change no exit code, "+
-			"and deaths may take longer")
+		"the kinds of promises that experiments are designed for, as tls,response; "+
+			"others are listed and change no exit code, and deaths may take longer")
 	offer(cmd, "checks", checks.Names())
 	cmd.Flags().IntVar(&src.Balancers, "balancers", 1,
 		"how many balancers have the configuration: experiments ask the limits of each of them")
 	cmd.Flags().DurationVar(&src.Lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
 
-// offer completes a flag's value with these words.
+// offer completes the value of a flag, which cmd has, with these words.
 func offer(cmd *cobra.Command, flag string, words []string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

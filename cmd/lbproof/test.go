@@ -96,7 +96,8 @@ func open(dir string) (history.History, error) {
 
 func writeReport(name string, format reports.Format, r report.Report) error {
 	if err := folder.WriteFile(name, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
-		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it and writes nothing", name, err, filepath.Dir(name), format.Name)
+		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it and writes nothing",
+			name, err, filepath.Dir(name), format.Name)
 	}
 	return nil
 }

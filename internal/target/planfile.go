@@ -43,5 +43,6 @@ func jsonError(name string, text []byte, err error) error {
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s:%d: %s: a JSON %s cannot be a %s", name, line(kind.Offset), kind.Field, kind.Value, kind.Type)
 	}
-	return fmt.Errorf("%s: %s: it is no field of a plan; lbproof plan shows all", name, strings.TrimPrefix(err.Error(), "json: "))
+	unknown := strings.TrimPrefix(err.Error(), "json: ")
+	return fmt.Errorf("%s: %s: it is no field of a plan; lbproof plan shows all", name, unknown)
 }

@@ -181,8 +181,8 @@ func (r Reader) configuration(name string) (plan.Plan, error) {
 // design designs experiments for a configuration.
 func (r Reader) design(name string) (plan.Plan, error) {
 	if r.Lasts != 0 {
-		return plan.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; with --scenario soak they last so long",
-			r.Lasts, name)
+		return plan.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; "+
+			"with --scenario soak they last so long", r.Lasts, name)
 	}
 	cfg, specs, err := r.Stage(name)
 	if err != nil {
