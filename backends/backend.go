@@ -28,7 +28,7 @@ type Service struct {
 	Tag      string   // who it says it is
 	IDHeader string   // request header that joins an arrival to the client's hit
 	Server   string   // response header that carries Tag
-	Size     string   // response header that says how many bytes the body has, so that a client sees where some are missing
+	Size     string   // response header with the body's length, bytes, so that a client sees where some are missing
 	Wish     string   // request header that asks for a certain answer, see Wish
 	Observe  []string // request headers that the ledger keeps
 	Prefixes []string // paths below which the API is served too, as /api
@@ -79,7 +79,10 @@ func (s *Service) Listen(ctx context.Context, traffic []int, control int) error 
 
 // serveUntil serves until ctx ends, then lets requests in flight finish.
 func (s *Service) serveUntil(ctx context.Context, port int, handler http.Handler) error {
-	server := &http.Server{Addr: ":" + strconv.Itoa(port), Handler: handler, ReadHeaderTimeout: time.Minute, ConnContext: countServed}
+	server := &http.Server{
+		Addr: ":" + strconv.Itoa(port), Handler: handler,
+		ReadHeaderTimeout: time.Minute, ConnContext: countServed,
+	}
 	listen := server.ListenAndServe
 	if slices.Contains(s.Secure, port) {
 		server.TLSConfig = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -150,7 +153,12 @@ func (s *Service) below(next http.Handler) http.Handler {
 func (s *Service) inside(path string) (rest string, ok bool) {
 	for _, p := range s.Prefixes {
 		after, has := strings.CutPrefix(path, p)
-		if has && p != "" && (after == "" || after[0] == '/') && (!ok || len(after) < len(rest)) {
+		ends := after == "" || after[0] == '/' // the prefix ends where a part of the path does
+		longest := !ok || len(after) < len(rest)
+		if p == "" || !has || !ends {
+			continue
+		}
+		if longest {
 			rest, ok = after, true
 		}
 	}
@@ -169,21 +177,25 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 	defer conn.CloseNow()
 	open := s.tunnels.Add(1)
 	defer s.tunnels.Add(-1)
-	for most := s.mostTunnels.Load(); open > most && !s.mostTunnels.CompareAndSwap(most, open); most = s.mostTunnels.Load() {
+	for {
+		most := s.mostTunnels.Load()
+		if open <= most || s.mostTunnels.CompareAndSwap(most, open) {
+			break
+		}
 	}
 	for {
 		kind, message, err := conn.Read(r.Context())
 		if err != nil {
 			return
 		}
-		var asked struct {
+		var arrival struct {
 			ID     uint64 `json:"id"`
 			Server string `json:"server"`
 		}
-		if json.Unmarshal(message, &asked) == nil && asked.ID > 0 {
-			s.Ledger.AddMessage(asked.ID)
-			asked.Server = s.Tag
-			message, _ = json.Marshal(asked) // a number and a text never fail
+		if json.Unmarshal(message, &arrival) == nil && arrival.ID > 0 {
+			s.Ledger.AddMessage(arrival.ID)
+			arrival.Server = s.Tag
+			message, _ = json.Marshal(arrival) // a number and a text never fail
 		}
 		if conn.Write(r.Context(), kind, message) != nil {
 			return
@@ -200,7 +212,7 @@ func (s *Service) counted(next http.Handler) http.Handler {
 		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
 		look := r.Header.Get(LookHeader) != ""
 		switch {
-		case fromLoopback(r) || tunnel || look || s.Helper:
+		case fromLoopback(r), tunnel, look, s.Helper:
 		case check:
 			s.Ledger.AddCheck(r.URL.Path)
 		default:
@@ -272,13 +284,13 @@ func localAddress(r *http.Request) string {
 }
 
 func (s *Service) reply(w http.ResponseWriter, code int, body any) {
-	text, err := json.Marshal(body)
+	encoded, err := json.Marshal(body)
 	if err != nil {
-		code, text = http.StatusInternalServerError, []byte(`{"detail":"Internal Server Error"}`)
+		code, encoded = http.StatusInternalServerError, []byte(`{"detail":"Internal Server Error"}`)
 	}
-	text = append(text, '\n')
+	encoded = append(encoded, '\n')
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(s.Size, strconv.Itoa(len(text)))
+	w.Header().Set(s.Size, strconv.Itoa(len(encoded)))
 	w.WriteHeader(code)
-	_, _ = w.Write(text) // a client that has gone is no fault of the service
+	_, _ = w.Write(encoded) // a client that has gone is no fault of the service
 }

@@ -26,7 +26,7 @@ type Behaviour struct {
 	Delay   time.Duration `json:"delay,omitempty"`   // before the answer
 	Jitter  time.Duration `json:"jitter,omitempty"`  // mean of an exponential delay on top
 	Hang    bool          `json:"hang,omitempty"`    // there is no answer
-	Promise int           `json:"promise,omitempty"` // bytes by which Content-Length is more than the body, which then ends; less where it is negative
+	Promise int           `json:"promise,omitempty"` // bytes by which Content-Length is more than the body; negative: less
 	Early   bool          `json:"early,omitempty"`   // the connection ends in the middle of the body
 	Slow    time.Duration `json:"slow,omitempty"`    // how long the body takes
 	Header  bool          `json:"header,omitempty"`  // a header line that is none
@@ -79,7 +79,7 @@ func (s *Service) misbehave(next http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		case b.Close:
 			s.closeSecond(w, r, next)
-		case b.Promise != 0 || b.Early || b.Slow > 0 || b.Header:
+		case b.Promise != 0, b.Early, b.Slow > 0, b.Header:
 			s.wrongly(w, r, b.Behaviour)
 		case b.Status != 0:
 			s.reply(w, b.Status, map[string]string{"detail": http.StatusText(b.Status)})

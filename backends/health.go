@@ -23,7 +23,8 @@ const patience = 2 * time.Second
 
 // Postgres is a PostgreSQL server at host:port. It is connected to when it is first asked.
 func Postgres(address string) (Dependency, error) {
-	config, err := pgxpool.ParseConfig(fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&connect_timeout=2", address))
+	const form = "postgres://postgres@%s/postgres?sslmode=disable&connect_timeout=2"
+	config, err := pgxpool.ParseConfig(fmt.Sprintf(form, address))
 	if err != nil {
 		return Dependency{}, fmt.Errorf("read the address of PostgreSQL: %w", err)
 	}
@@ -39,7 +40,8 @@ func Postgres(address string) (Dependency, error) {
 
 // Redis is a Redis server at host:port.
 func Redis(address string) Dependency {
-	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}) // one question, one attempt
+	once := &redis.Options{Addr: address, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}
+	client := redis.NewClient(once) // one question, one attempt
 	return Dependency{"redis", func(ctx context.Context) error { return client.Ping(ctx).Err() }}
 }
 
@@ -100,7 +102,10 @@ func (s *Service) detailedHealth(w http.ResponseWriter, r *http.Request) {
 		}
 		checks[s.Needs[i].Name] = check
 	}
-	answer := map[string]any{"status": overall, "timestamp": now, "uptime_seconds": milliseconds(time.Since(started)) / 1000, "checks": checks}
+	answer := map[string]any{
+		"status": overall, "timestamp": now, "checks": checks,
+		"uptime_seconds": milliseconds(time.Since(started)) / 1000,
+	}
 	if overall == unhealthy {
 		s.reply(w, http.StatusServiceUnavailable, map[string]any{"detail": answer})
 		return
@@ -120,7 +125,10 @@ func (s *Service) agents() map[string]any {
 	if ratio > 0.8 {
 		status = healthy
 	}
-	return map[string]any{"status": status, "active_agents": active, "total_agents": total, "disconnected_agents": total - active, "connectivity_ratio": ratio}
+	return map[string]any{
+		"status": status, "active_agents": active, "total_agents": total,
+		"disconnected_agents": total - active, "connectivity_ratio": ratio,
+	}
 }
 
 // maxTunnels is how many WebSockets the service says that it can keep open.
@@ -133,7 +141,8 @@ func (s *Service) tunnelHealth(w http.ResponseWriter, _ *http.Request) {
 		status = degraded
 	}
 	s.reply(w, http.StatusOK, map[string]any{
-		"status": status, "active_connections": active, "max_connections": maxTunnels, "connection_ratio": ratio, "timestamp": time.Now().UTC(),
+		"status": status, "timestamp": time.Now().UTC(),
+		"active_connections": active, "max_connections": maxTunnels, "connection_ratio": ratio,
 	})
 }
 

@@ -17,12 +17,16 @@ type metrics struct {
 
 func (s *Service) newMetrics() *metrics {
 	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sysmanage_requests_total", Help: "Total HTTP requests"}, []string{"method", "endpoint"}),
-		took:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sysmanage_request_duration_seconds", Help: "Request duration"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sysmanage_requests_total", Help: "Total HTTP requests",
+		}, []string{"method", "endpoint"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sysmanage_request_duration_seconds", Help: "Request duration",
+		}),
 	}
-	tunnels := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sysmanage_active_connections", Help: "Active WebSocket connections"}, func() float64 {
-		return float64(s.tunnels.Load())
-	})
+	tunnels := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sysmanage_active_connections", Help: "Active WebSocket connections",
+	}, func() float64 { return float64(s.tunnels.Load()) })
 	all := prometheus.NewRegistry()
 	all.MustRegister(m.requests, m.took, tunnels)
 	m.page = promhttp.HandlerFor(all, promhttp.HandlerOpts{})

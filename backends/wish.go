@@ -30,20 +30,24 @@ type Wish struct {
 	Cut    bool          // cut: the connection ends without an answer
 }
 
-func parseWish(text string) (Wish, error) {
-	values, err := url.ParseQuery(text)
+func parseWish(header string) (Wish, error) {
+	values, err := url.ParseQuery(header)
 	if err != nil {
 		return Wish{}, err
 	}
-	w := Wish{Status: http.StatusOK, At: values.Get("at"), Type: values.Get("type"), By: strings.FieldsFunc(values.Get("by"), func(r rune) bool { return r == ',' }), Cut: values.Has("cut")}
+	isComma := func(r rune) bool { return r == ',' }
+	w := Wish{
+		Status: http.StatusOK, At: values.Get("at"), By: strings.FieldsFunc(values.Get("by"), isComma),
+		Type: values.Get("type"), Cut: values.Has("cut"),
+	}
 	number := func(name string, into *int) {
-		if text := values.Get(name); text != "" && err == nil {
-			*into, err = strconv.Atoi(text)
+		if value := values.Get(name); value != "" && err == nil {
+			*into, err = strconv.Atoi(value)
 		}
 	}
 	span := func(name string, into *time.Duration) {
-		if text := values.Get(name); text != "" && err == nil {
-			*into, err = time.ParseDuration(text)
+		if value := values.Get(name); value != "" && err == nil {
+			*into, err = time.ParseDuration(value)
 		}
 	}
 	number("status", &w.Status)
@@ -51,7 +55,9 @@ func parseWish(text string) (Wish, error) {
 	number("size", &w.Size)
 	span("delay", &w.Delay)
 	span("deaf", &w.Deaf)
-	if err == nil && (w.Status < 200 || w.Status > 599 || w.Size < 0 || w.Size > maxBody) {
+	rightStatus := 200 <= w.Status && w.Status <= 599
+	rightSize := 0 <= w.Size && w.Size <= maxBody
+	if err == nil && !(rightStatus && rightSize) {
 		err = fmt.Errorf("status %d, size %d", w.Status, w.Size)
 	}
 	return w, err
@@ -60,16 +66,16 @@ func parseWish(text string) (Wish, error) {
 // granted answers requests that wish for an answer.
 func (s *Service) granted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text := r.Header.Get(s.Wish)
-		if text == "" || isUpgrade(r) {
+		header := r.Header.Get(s.Wish)
+		if header == "" || isUpgrade(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		wish, err := parseWish(text)
+		wish, err := parseWish(header)
 		switch {
 		case err != nil:
-			s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("read the wish %q: %v", text, err)})
-		case wish.At != "" && wish.At != r.URL.Path, len(wish.By) > 0 && !slices.Contains(wish.By, s.Tag), s.Helper && wish.Helper == 0:
+			s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("read the wish %q: %v", header, err)})
+		case !s.heeds(wish, r.URL.Path):
 			next.ServeHTTP(w, r)
 		case s.Helper:
 			s.reply(w, wish.Helper, map[string]string{"helper": s.Tag})
@@ -77,6 +83,14 @@ func (s *Service) granted(next http.Handler) http.Handler {
 			s.grant(w, r, wish)
 		}
 	})
+}
+
+// heeds reports whether a wish in a request to a path concerns the service.
+func (s *Service) heeds(wish Wish, path string) bool {
+	here := wish.At == "" || wish.At == path
+	mine := len(wish.By) == 0 || slices.Contains(wish.By, s.Tag)
+	silent := s.Helper && wish.Helper == 0
+	return here && mine && !silent
 }
 
 func (s *Service) grant(w http.ResponseWriter, r *http.Request, wish Wish) {

@@ -40,7 +40,8 @@ func WriteReading(out io.Writer, r report.Reading) error {
 		fmt.Fprintf(w, ", %d that lbproof has no experiment for yet", n)
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintf(w, "%d lines: %d promise something, %d are part of what others promise, %d promise nothing (above)\n", r.Lines.All, r.Lines.Promises, r.Lines.Form, r.Lines.Unread)
+	fmt.Fprintf(w, "%d lines: %d promise something, %d are part of what others promise, %d promise nothing (above)\n",
+		r.Lines.All, r.Lines.Promises, r.Lines.Form, r.Lines.Unread)
 	_, err := io.WriteString(out, w.String())
 	return err
 }
@@ -74,7 +75,10 @@ func writePromise(w io.Writer, p report.Promise) {
 }
 
 var effects = map[model.Effect]string{
-	model.Rejected: "the balancer does not start", model.Dropped: "the balancer leaves it out", model.Inert: "it has no effect", model.Differs: "it does something else",
+	model.Rejected: "the balancer does not start",
+	model.Dropped:  "the balancer leaves it out",
+	model.Inert:    "it has no effect",
+	model.Differs:  "it does something else",
 }
 
 func writeProblems(w io.Writer, r report.Reading) {

@@ -23,7 +23,8 @@ func WriteDesign(out io.Writer, p plan.Plan) error {
 		if len(l.Draws) > 0 {
 			most = "≤ "
 		}
-		rows = append(rows, []string{l.Name, most + fmt.Sprint(l.Count), fmt.Sprintf("%s%.0f s", most, l.Takes().Seconds()), strings.Join(l.Shows, "\n")})
+		count, lasts := most+fmt.Sprint(l.Count), fmt.Sprintf("%s%.0f s", most, l.Takes().Seconds())
+		rows = append(rows, []string{l.Name, count, lasts, strings.Join(l.Shows, "\n")})
 	}
 	if !designed {
 		return nil

@@ -14,8 +14,9 @@ import (
 )
 
 var hdr = Format{
-	Name:   "hdr",
-	Doc:    "HdrHistogram log of the latencies from when requests were due, nanoseconds: an interval per second, tagged with the phase",
+	Name: "hdr",
+	Doc: "HdrHistogram log of the latencies from when requests were due, nanoseconds: " +
+		"an interval per second, tagged with the phase",
 	Export: exportHdr,
 }
 
@@ -25,8 +26,10 @@ var untaggable = regexp.MustCompile(`[, \r\n]+`)
 func exportHdr(w io.Writer, h history.History) error {
 	log := hdrhistogram.NewHistogramLogWriter(w)
 	base := h.Env.Origin.UnixMilli()
-	if err := errors.Join(log.OutputComment("[lbproof: latencies of "+plain.Text(h.Plan.Name)+" from when requests were due]"), log.OutputLogFormatVersion(),
-		log.OutputBaseTime(base), log.OutputStartTime(base), log.OutputLegend()); err != nil {
+	title := "[lbproof: latencies of " + plain.Text(h.Plan.Name) + " from when requests were due]"
+	err := errors.Join(log.OutputComment(title), log.OutputLogFormatVersion(), log.OutputBaseTime(base),
+		log.OutputStartTime(base), log.OutputLegend())
+	if err != nil {
 		return fmt.Errorf("write the histogram log: %w", err)
 	}
 	log.SetBaseTime(base)

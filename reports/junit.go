@@ -11,8 +11,9 @@ import (
 )
 
 var junit = Format{
-	Name:  "junit",
-	Doc:   "JUnit XML: a refuted promise is a failure, an undecided one an error, one that is untestable or not looked at is skipped",
+	Name: "junit",
+	Doc: "JUnit XML: a refuted promise is a failure, an undecided one an error, " +
+		"one that is untestable or not looked at is skipped",
 	File:  "junit.xml",
 	Write: writeJUnit,
 }
@@ -48,8 +49,12 @@ type junitProblem struct {
 func writeJUnit(w io.Writer, r report.Report) error {
 	r = plain.Value(r)
 	suite := junitSuite{
-		Name: "lbproof." + r.Name, Tests: len(r.Verdicts), Failures: r.Count(report.Refuted), Errors: r.Count(report.Undecided),
-		Skipped: r.Count(report.Untestable) + r.Outside(), Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),
+		Name:     "lbproof." + r.Name,
+		Tests:    len(r.Verdicts),
+		Failures: r.Count(report.Refuted),
+		Errors:   r.Count(report.Undecided),
+		Skipped:  r.Count(report.Untestable) + r.Outside(),
+		Stamp:    r.Env.Started.Format("2006-01-02T15:04:05"),
 	}
 	seconds := 0.0
 	for _, p := range r.Env.Phases {
@@ -91,7 +96,8 @@ func junitOf(v report.Verdict) junitCase {
 	case report.Untestable:
 		c.Skipped = problem
 	case report.Upheld:
-		c.Output = fmt.Sprintf("%s\nmeasured:  %s\npredicted: %s\ntest:      %s\n%s", v.Claim.Text, v.Measured, v.Predicted, v.Test, v.Power)
+		c.Output = fmt.Sprintf("%s\nmeasured:  %s\npredicted: %s\ntest:      %s\n%s",
+			v.Claim.Text, v.Measured, v.Predicted, v.Test, v.Power)
 	}
 	return c
 }

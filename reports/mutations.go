@@ -31,24 +31,32 @@ func WriteMutations(w io.Writer, raw []report.Mutated) error {
 	}
 	for i, m := range all {
 		if len(m.Others) > 0 {
-			fmt.Fprintf(&b, "%s: %s refutes promises of other lines too: %s\n", m.Pos, changed(raw[i]), strings.Join(slices.Sorted(slices.Values(m.Others)), ", "))
+			others := strings.Join(slices.Sorted(slices.Values(m.Others)), ", ")
+			fmt.Fprintf(&b, "%s: %s refutes promises of other lines too: %s\n", m.Pos, changed(raw[i]), others)
 		}
 	}
+	writeCoverage(&b, raw)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeCoverage says how many lines are tested, and what came of the changes.
+func writeCoverage(w io.Writer, all []report.Mutated) {
 	count := map[string]int{}
 	took := time.Duration(0)
 	for _, m := range all {
 		count[m.Outcome]++
 		took += m.Took
 	}
-	noticed, lines := report.Coverage(raw)
+	noticed, lines := report.Coverage(all)
 	percent := 0.
 	if lines > 0 {
 		percent = 100 * float64(noticed) / float64(lines)
 	}
-	fmt.Fprintf(&b, "%d of %d lines that promise something are tested (%.0f %%): %d changes killed, %d refused by the balancer, %d survived, %d that no run can test; the runs that decided them took %s\n",
-		noticed, lines, percent, count[report.Killed], count[report.Unstartable], count[report.Survived], count[report.Beyond], took.Round(time.Second))
-	_, err := io.WriteString(w, b.String())
-	return err
+	fmt.Fprintf(w, "%d of %d lines that promise something are tested (%.0f %%): ", noticed, lines, percent)
+	fmt.Fprintf(w, "%d changes killed, %d refused by the balancer, %d survived, %d that no run can test; ",
+		count[report.Killed], count[report.Unstartable], count[report.Survived], count[report.Beyond])
+	fmt.Fprintf(w, "the runs that decided them took %s\n", took.Round(time.Second))
 }
 
 // changed quotes what was changed, and takes it as it was.

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -28,17 +29,30 @@ func writeTerminal(out io.Writer, r report.Report) error {
 	r = plain.Value(r)
 	w := &strings.Builder{}
 	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
+	if err := errors.Join(writePromises(w, r), writePhases(w, r), containers(w, r), fairness(w, r)); err != nil {
+		return err
+	}
+	remarks(w, r)
+	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
+	return trimmed(out, w.String())
+}
+
+// writePromises says what came of each promise.
+func writePromises(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for _, v := range r.Verdicts {
 		if v.Outside {
 			continue
 		}
-		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), fmt.Sprintf("%s\nn = %d", v.Claim.Pos, v.N), evidence(v)})
+		where := fmt.Sprintf("%s\nn = %d", v.Claim.Pos, v.N)
+		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), where, evidence(v)})
 	}
-	if err := table(w, []string{"verdict", "promise", "where", "measured, predicted"}, rows); err != nil {
-		return err
-	}
-	rows = nil
+	return table(w, []string{"verdict", "promise", "where", "measured, predicted"}, rows)
+}
+
+// writePhases says how each phase of traffic went.
+func writePhases(w io.Writer, r report.Report) error {
+	var rows [][]string
 	for _, p := range r.Phases {
 		rows = append(rows, []string{
 			p.Name + "\n" + string(p.Engine), fmt.Sprint(p.Hits), fmt.Sprint(p.Errors), shares(p.Servers), rate(p),
@@ -46,19 +60,11 @@ func writeTerminal(out io.Writer, r report.Report) error {
 		})
 	}
 	fmt.Fprintln(w)
-	head := []string{"traffic", "hits", "errors", "answered by", "per second", "p50 ms", "p99 ms", "max ms", "sender lag p99 ms", "sender cores", "connections"}
-	if err := table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9, 10); err != nil {
-		return err
+	head := []string{
+		"traffic", "hits", "errors", "answered by", "per second", "p50 ms", "p99 ms", "max ms",
+		"sender lag p99 ms", "sender cores", "connections",
 	}
-	if err := containers(w, r); err != nil {
-		return err
-	}
-	if err := fairness(w, r); err != nil {
-		return err
-	}
-	remarks(w, r)
-	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
-	return trimmed(out, w.String())
+	return table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9, 10)
 }
 
 // telling is how many answers make a phase's fairness worth a line.
@@ -81,7 +87,8 @@ func fairness(w io.Writer, r report.Report) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	return table(w, []string{"fairness in", "pool", "answers", "Jain's index, by weight", "coefficient of variation"}, rows, 2)
+	head := []string{"fairness in", "pool", "answers", "Jain's index, by weight", "coefficient of variation"}
+	return table(w, head, rows, 2)
 }
 
 // containers says what each container used, in the phase in which it used most.
@@ -91,8 +98,14 @@ func containers(w io.Writer, r report.Report) error {
 		for _, u := range p.Usage {
 			m := most[u.Node]
 			most[u.Node] = report.Usage{
-				Node: u.Node, CPU: max(m.CPU, u.CPU), Limit: u.Limit, Throttled: max(m.Throttled, u.Throttled), Memory: max(m.Memory, u.Memory),
-				Received: m.Received + u.Received, Sent: m.Sent + u.Sent, Restarts: m.Restarts + u.Restarts,
+				Node:      u.Node,
+				CPU:       max(m.CPU, u.CPU),
+				Limit:     u.Limit,
+				Throttled: max(m.Throttled, u.Throttled),
+				Memory:    max(m.Memory, u.Memory),
+				Received:  m.Received + u.Received,
+				Sent:      m.Sent + u.Sent,
+				Restarts:  m.Restarts + u.Restarts,
 			}
 		}
 	}
@@ -107,47 +120,76 @@ func containers(w io.Writer, r report.Report) error {
 			limit, throttled = fmt.Sprintf("%g", u.Limit), fmt.Sprintf("%.0f %%", 100*u.Throttled)
 		}
 		mib := func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
-		rows = append(rows, []string{u.Node, fmt.Sprintf("%.2f", u.CPU), limit, throttled, mib(u.Memory), mib(u.Received), mib(u.Sent), fmt.Sprint(u.Restarts)})
+		rows = append(rows, []string{
+			u.Node, fmt.Sprintf("%.2f", u.CPU), limit, throttled,
+			mib(u.Memory), mib(u.Received), mib(u.Sent), fmt.Sprint(u.Restarts),
+		})
 	}
 	fmt.Fprintln(w)
-	head := []string{"container", "most cores", "limit", "most throttled", "most MiB", "received MiB", "sent MiB", "restarts"}
+	head := []string{
+		"container", "most cores", "limit", "most throttled",
+		"most MiB", "received MiB", "sent MiB", "restarts",
+	}
 	return table(w, head, rows, 1, 2, 3, 4, 5, 6, 7)
 }
 
 // traffic is what the tables have no column for.
 func traffic(w io.Writer, r report.Report) {
 	for i, p := range r.Phases {
-		if p.Handshakes > 0 {
-			fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n", p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
-		}
-		if p.Engine == plan.Vegeta && p.Conns > 0 {
-			fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
-		}
-		if p.Engine == plan.WebSocket {
-			fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n", p.Name, p.Conns-p.Reopened, p.Reopened)
-		}
-		if len(p.Failures) > 0 {
-			var kinds []string
-			for _, f := range p.Failures {
-				kinds = append(kinds, fmt.Sprintf("%d × %s, the first after %.2f s", f.Count, f.Kind, f.First.Seconds()))
-			}
-			fmt.Fprintf(w, "\n%s: failed: %s; from %d requests in flight on, of up to %d; at most %d were answered at once\n", p.Name, strings.Join(kinds, "; "), p.FailedFrom, p.Flight, p.Carried)
-		}
-		var held []string
-		for _, u := range p.Usage {
-			if u.Limit > 0 && u.Throttled >= report.Held && i < len(r.Env.Phases) && u.Fits(r.Env.Phases[i].End-r.Env.Phases[i].Start) {
-				held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
-			}
-		}
-		if len(held) > 0 {
-			fmt.Fprintf(w, "\n%s: throttled by their limits, which their latencies show: %s\n", p.Name, strings.Join(held, ", "))
+		writeConnections(w, p)
+		writeFailures(w, p)
+		if i < len(r.Env.Phases) {
+			writeThrottled(w, p, r.Env.Phases[i].End-r.Env.Phases[i].Start)
 		}
 		switch {
 		case p.Broke > 0:
-			fmt.Fprintf(w, "\n%s: broke in a second with %d requests due; the most that it bore in one was %d\n", p.Name, p.Broke, p.Bore)
+			fmt.Fprintf(w, "\n%s: broke in a second with %d requests due; the most that it bore in one was %d\n",
+				p.Name, p.Broke, p.Bore)
 		case p.Bore > 0:
 			fmt.Fprintf(w, "\n%s: did not break; the most requests due in one second were %d\n", p.Name, p.Bore)
 		}
+	}
+}
+
+// writeConnections tells of a phase's handshakes and connections.
+func writeConnections(w io.Writer, p report.Phase) {
+	if p.Handshakes > 0 {
+		fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n",
+			p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
+	}
+	if p.Engine == plan.Vegeta && p.Conns > 0 {
+		fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
+	}
+	if p.Engine == plan.WebSocket {
+		fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n",
+			p.Name, p.Conns-p.Reopened, p.Reopened)
+	}
+}
+
+// writeFailures tells how a phase's requests failed, if some did.
+func writeFailures(w io.Writer, p report.Phase) {
+	if len(p.Failures) == 0 {
+		return
+	}
+	var kinds []string
+	for _, f := range p.Failures {
+		kinds = append(kinds, fmt.Sprintf("%d × %s, the first after %.2f s", f.Count, f.Kind, f.First.Seconds()))
+	}
+	fmt.Fprintf(w, "\n%s: failed: %s; from %d requests in flight on, of up to %d; at most %d were answered at once\n",
+		p.Name, strings.Join(kinds, "; "), p.FailedFrom, p.Flight, p.Carried)
+}
+
+// writeThrottled names the containers that their limits held back in a phase that took so long.
+func writeThrottled(w io.Writer, p report.Phase, took time.Duration) {
+	var held []string
+	for _, u := range p.Usage {
+		if u.Limit > 0 && u.Throttled >= report.Held && u.Fits(took) {
+			held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
+		}
+	}
+	if len(held) > 0 {
+		fmt.Fprintf(w, "\n%s: throttled by their limits, which their latencies show: %s\n",
+			p.Name, strings.Join(held, ", "))
 	}
 }
 
@@ -160,8 +202,9 @@ func accounts(w io.Writer, r report.Report) {
 		}
 	}
 	b := r.Ledger
-	fmt.Fprintf(w, "\nledger: %d sent, %d arrived; %d lost, %d unanswered (%d truncated), %d retried, %d duplicated, %d misrouted, %d unknown\n",
-		b.Sent, b.Arrived, b.Lost, b.Unanswered, b.Truncated, b.Retried, b.Duplicated, b.Misrouted, b.Unknown)
+	fmt.Fprintf(w, "\nledger: %d sent, %d arrived; ", b.Sent, b.Arrived)
+	fmt.Fprintf(w, "%d lost, %d unanswered (%d truncated), %d retried, %d duplicated, %d misrouted, %d unknown\n",
+		b.Lost, b.Unanswered, b.Truncated, b.Retried, b.Duplicated, b.Misrouted, b.Unknown)
 	if b.Note != "" {
 		fmt.Fprintln(w, " "+b.Note)
 	}
@@ -219,7 +262,8 @@ func markLine(m history.Mark) string {
 func provenance(env history.Environment) string {
 	for _, n := range env.Nodes {
 		if n.Role == plan.Balancer {
-			return fmt.Sprintf("image %s, %s; configuration sha256 %.12s; %d workers", n.Image, n.Source, env.ConfigSHA, env.Workers)
+			return fmt.Sprintf("image %s, %s; configuration sha256 %.12s; %d workers",
+				n.Image, n.Source, env.ConfigSHA, env.Workers)
 		}
 	}
 	return "no container"
@@ -284,7 +328,10 @@ func table(w io.Writer, head []string, rows [][]string, right ...int) error {
 			Settings: tw.Settings{Separators: tw.Separators{BetweenColumns: tw.Off, BetweenRows: tw.Off}},
 		})),
 		tablewriter.WithConfig(tablewriter.Config{
-			Header: tw.CellConfig{Alignment: tw.CellAlignment{PerColumn: align}, Formatting: tw.CellFormatting{AutoFormat: tw.Off}},
+			Header: tw.CellConfig{
+				Alignment:  tw.CellAlignment{PerColumn: align},
+				Formatting: tw.CellFormatting{AutoFormat: tw.Off},
+			},
 			Row: tw.CellConfig{
 				Alignment:    tw.CellAlignment{PerColumn: align},
 				Formatting:   tw.CellFormatting{AutoWrap: tw.WrapNormal},

@@ -12,8 +12,9 @@ import (
 )
 
 var vegetaResults = Format{
-	Name:   "vegeta",
-	Doc:    "results as vegeta encode --to json writes them, which vegeta report and vegeta plot read; latency counts from when a request was due",
+	Name: "vegeta",
+	Doc: "results as vegeta encode --to json writes them, which vegeta report and vegeta plot read; " +
+		"latency counts from when a request was due",
 	Export: exportVegeta,
 }
 
@@ -27,9 +28,10 @@ func exportVegeta(out io.Writer, h history.History) error {
 		l := h.Plan.Phases[hit.Load]
 		r := l.Request(hit.Index)
 		result := vegeta.Result{
-			Attack: l.Name, Seq: hit.Seq, Code: uint16(hit.Code), Timestamp: h.Env.Origin.Add(hit.Due), Latency: hit.Done - hit.Due,
-			BytesOut: uint64(len(r.Body)), BytesIn: uint64(hit.Size), Error: string(hit.Err), Method: r.Method, URL: r.Path,
-			Headers: map[string][]string{},
+			Attack: l.Name, Seq: hit.Seq, Code: uint16(hit.Code),
+			Timestamp: h.Env.Origin.Add(hit.Due), Latency: hit.Done - hit.Due,
+			BytesOut: uint64(len(r.Body)), BytesIn: uint64(hit.Size), Error: string(hit.Err),
+			Method: r.Method, URL: r.Path, Headers: map[string][]string{},
 		}
 		if hit.Err == "" && (hit.Code < 200 || hit.Code >= 400) {
 			result.Error = fmt.Sprint(hit.Code) // for vegeta too such an answer is an error

@@ -126,7 +126,7 @@ func listFaults(row func(name, doc string)) error {
 
 func listFormats(row func(name, doc string)) error {
 	for _, f := range reports.All {
-		row(string(f.Name), f.Doc)
+		row(f.Name, f.Doc)
 	}
 	return nil
 }

@@ -61,7 +61,10 @@ type Attempt struct {
 // that are to be found on its loopback address; key opens the gateway, and the node's control port.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []Local, key string) error {
 	ctx, stop := context.WithCancel(ctx)
-	a := &agent{key: key, out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx}}
+	a := &agent{
+		key: key, out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx),
+		names: &resolver{ctx: ctx},
+	}
 	defer func() {
 		stop()
 		a.working.Wait()

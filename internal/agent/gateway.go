@@ -117,7 +117,8 @@ func command(ctx context.Context, client net.Conn, r *bufio.Reader, socket strin
 		return err
 	}
 	answer := http.Response{
-		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Close: true, Header: http.Header{"Content-Type": {"text/plain"}},
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Header:        http.Header{"Content-Type": {"text/plain"}},
 		ContentLength: int64(len(said)), Body: io.NopCloser(bytes.NewReader(said)),
 	}
 	return answer.Write(client)
@@ -146,5 +147,8 @@ func own(addr netip.Addr) error {
 		return err
 	}
 	dst := &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(32, 32)}
-	return netlink.RouteReplace(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST})
+	return netlink.RouteReplace(&netlink.Route{
+		LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL,
+		Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
+	})
 }

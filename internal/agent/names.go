@@ -96,7 +96,10 @@ func (r *resolver) start() (stop func() error, err error) {
 	t := table{name: "lbproof-names"}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
 	before := *nftables.ChainPriorityNATDest - 1 // Docker's own translation comes after
-	chain := c.AddChain(&nftables.Chain{Name: "out", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: &before})
+	chain := c.AddChain(&nftables.Chain{
+		Name: "out", Table: mine, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookOutput, Priority: &before,
+	})
 	port := listener.LocalAddr().(*net.UDPAddr).Port
 	c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},

@@ -104,7 +104,8 @@ func redirect(with []netip.Addr, from, to int) error {
 	}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: fmt.Sprintf("lbproof-relay-%d", from)})
 	chain := c.AddChain(&nftables.Chain{
-		Name: "in", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
+		Name: "in", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting,
+		Priority: nftables.ChainPriorityNATDest,
 	})
 	for _, other := range with {
 		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(match(In, other, from, false),

@@ -106,11 +106,15 @@ func (t table) filter(r Rule, verdict expr.Any) (undo func() (int, error), err e
 			continue
 		}
 		chain := c.AddChain(&nftables.Chain{
-			Name: string(way), Table: mine, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
+			Name: string(way), Table: mine, Type: nftables.ChainTypeFilter, Hooknum: hook,
+			Priority: nftables.ChainPriorityFilter,
 		})
 		for _, other := range r.With {
 			for _, port := range portsOf(r) {
-				c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(match(way, other, port, r.Opens), &expr.Counter{}, verdict)})
+				c.AddRule(&nftables.Rule{
+					Table: mine, Chain: chain,
+					Exprs: append(match(way, other, port, r.Opens), &expr.Counter{}, verdict),
+				})
 			}
 		}
 	}

@@ -68,7 +68,8 @@ func readManifest(dir string) (m manifest, err error) {
 	}
 	var form struct{ Schema, Lbproof string }
 	if json.Unmarshal(text, &form) == nil && form.Schema != "" && form.Schema != manifestSchema {
-		return m, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it, %q", name, form.Schema, manifestSchema, form.Lbproof)
+		return m, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it, %q",
+			name, form.Schema, manifestSchema, form.Lbproof)
 	}
 	if err := decode(text, &m); err != nil {
 		return m, changed(name, err.Error())

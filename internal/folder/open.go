@@ -53,7 +53,8 @@ func (r *recorded) plan() (plan.Plan, error) {
 	}
 	var form struct{ Schema string }
 	if json.Unmarshal(text, &form) == nil && form.Schema != plan.PlanSchema {
-		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it", r.path(PlanFile), form.Schema, plan.PlanSchema)
+		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it",
+			r.path(PlanFile), form.Schema, plan.PlanSchema)
 	}
 	if err := first(decode(text, &p), p.Check()); err != nil {
 		return p, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(PlanFile), err)

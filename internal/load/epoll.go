@@ -167,7 +167,8 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 // waitExactly is epoll_pwait2, whose timeout is in nanoseconds.
 func (l *loop) waitExactly(events []unix.EpollEvent, left time.Duration) int {
 	ts := unix.NsecToTimespec(int64(left))
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
 	if errno != 0 {
 		return 0
 	}
@@ -252,7 +253,10 @@ func (l *loop) dial(client, port int) (*socket, error) {
 	if connected {
 		s.began = 0
 	}
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(s.slot), Pad: int32(s.number)}
+	event := unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(s.slot),
+		Pad: int32(s.number),
+	}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		l.hangUp(s)
 		return nil, err

@@ -31,7 +31,8 @@ func classify(err error) history.Err {
 	switch {
 	case err == nil:
 		return ""
-	case is(errCut, context.Canceled, net.ErrClosed, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
+	case is(errCut, context.Canceled, net.ErrClosed, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
+		syscall.ENOBUFS, syscall.ENOMEM):
 		return history.Tester
 	case is(syscall.ECONNREFUSED):
 		return history.Refused

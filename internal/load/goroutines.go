@@ -362,7 +362,10 @@ func (s *sender) dial(want *letter, deadline time.Duration, h *history.Hit) (*li
 		return nil, err
 	}
 	h.Connect = s.now() - began
-	l := &line{Conn: conn, number: int(s.dialled.Add(1)), client: h.Client, tls: want.request.TLS, port: want.request.Port, name: want.name}
+	l := &line{
+		Conn: conn, number: int(s.dialled.Add(1)), client: h.Client, tls: want.request.TLS,
+		port: want.request.Port, name: want.name,
+	}
 	h.Conn = l.number
 	if !l.tls {
 		return l, nil

@@ -44,7 +44,10 @@ type prober struct {
 
 // Send is Engine's.
 func (proberEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
-	all := &prober{Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, table: newTimetable(&p), emit: emit}
+	all := &prober{
+		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()},
+		table: newTimetable(&p), emit: emit,
+	}
 	var asking sync.WaitGroup
 	for range min(p.Concurrency, p.Count) {
 		asking.Go(func() {
@@ -138,7 +141,10 @@ func (p *prober) connect(ctx context.Context, want *letter, h *history.Hit) (net
 		return nil, err
 	}
 	shaken.Close()
-	*h = history.Hit{Seq: h.Seq, Load: h.Load, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent, Conn: h.Conn, Flight: h.Flight, Connect: h.Connect, Handshake: h.Handshake}
+	*h = history.Hit{
+		Seq: h.Seq, Load: h.Load, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent,
+		Conn: h.Conn, Flight: h.Flight, Connect: h.Connect, Handshake: h.Handshake,
+	}
 	if sessions.given {
 		said.Set(history.ShakenTicket, "yes")
 	}
@@ -181,8 +187,13 @@ func (b *ticketBox) Put(key string, state *tls.ClientSessionState) {
 }
 
 // shake makes a handshake and writes down how it went. It closes the connection where that fails.
-func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake plan.Shake, sessions tls.ClientSessionCache, said url.Values) (*tls.Conn, error) {
-	config := &tls.Config{InsecureSkipVerify: true, ServerName: want.name, NextProtos: shake.ALPN, MinVersion: tls.VersionTLS10, ClientSessionCache: sessions}
+func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake plan.Shake,
+	sessions tls.ClientSessionCache, said url.Values,
+) (*tls.Conn, error) {
+	config := &tls.Config{
+		InsecureSkipVerify: true, ServerName: want.name, NextProtos: shake.ALPN,
+		MinVersion: tls.VersionTLS10, ClientSessionCache: sessions,
+	}
 	if config.NextProtos == nil {
 		config.NextProtos = []string{"http/1.1"}
 	}

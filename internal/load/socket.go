@@ -154,7 +154,8 @@ func (c *choir) dial(h *history.Hit) (*websocket.Conn, error) {
 	port := strconv.Itoa(want.request.Port)
 	url, host := scheme+net.JoinHostPort(c.at(), port)+want.request.Path, cmp.Or(header.Get("Host"), net.JoinHostPort(c.Host, port))
 	began := c.now()
-	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: host})
+	conn, resp, err := websocket.Dial(ctx, url,
+		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: host})
 	h.Connect = c.now() - began
 	if resp != nil {
 		h.Code, h.Server = resp.StatusCode, resp.Header.Get(history.ServerHeader)

@@ -6,7 +6,10 @@ import (
 )
 
 // versions are those of TLS that a client can ask for by name.
-var versions = map[string]uint16{"TLSv1.0": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13}
+var versions = map[string]uint16{
+	"TLSv1.0": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11,
+	"TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13,
+}
 
 // openSSLName is what OpenSSL calls a cipher suite; empty for those of TLS 1.3, which have no other name.
 func openSSLName(s *tls.CipherSuite) string {
@@ -14,7 +17,8 @@ func openSSLName(s *tls.CipherSuite) string {
 		return ""
 	}
 	name := strings.TrimPrefix(s.Name, "TLS_")
-	name = strings.NewReplacer("_WITH_3DES_EDE_CBC", "-DES-CBC3", "_WITH_", "-", "AES_128", "AES128", "AES_256", "AES256", "_CBC", "", "_128_SHA", "-SHA", "_POLY1305_SHA256", "-POLY1305", "_", "-").Replace(name)
+	name = strings.NewReplacer("_WITH_3DES_EDE_CBC", "-DES-CBC3", "_WITH_", "-", "AES_128", "AES128", "AES_256",
+		"AES256", "_CBC", "", "_128_SHA", "-SHA", "_POLY1305_SHA256", "-POLY1305", "_", "-").Replace(name)
 	return strings.TrimPrefix(name, "RSA-")
 }
 

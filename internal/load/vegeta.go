@@ -28,7 +28,10 @@ type vegetaEngine struct{}
 
 // Send is Engine's.
 func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
-	c := &courier{Phase: &p, ctx: ctx, table: newTimetable(&p), notes: map[uint64]history.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{}}
+	c := &courier{
+		Phase: &p, ctx: ctx, table: newTimetable(&p), notes: map[uint64]history.Hit{},
+		clients: map[string]*http.Transport{}, conns: map[net.Conn]int{},
+	}
 	defer c.close()
 	blank := func(t *vegeta.Target) error { // the courier fills it in, because only then its number is known
 		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + p.Host}
@@ -261,7 +264,10 @@ func classifyText(text string) history.Err {
 		kind  history.Err
 		texts []string
 	}{
-		{history.Tester, []string{"too many open files", "cannot assign requested address", "context canceled", "operation was canceled", "use of closed network connection", "vegeta"}},
+		{history.Tester, []string{
+			"too many open files", "cannot assign requested address", "context canceled",
+			"operation was canceled", "use of closed network connection", "vegeta",
+		}},
 		{history.Refused, []string{"connection refused"}},
 		{history.Reset, []string{"connection reset", "broken pipe", "stream error", "GOAWAY"}},
 		{history.Timeout, []string{"deadline exceeded", "Client.Timeout", "i/o timeout", "connection timed out"}},

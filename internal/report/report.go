@@ -73,7 +73,8 @@ func (r Report) Builds() string {
 	if r.Judged == r.Env.Lbproof {
 		return ""
 	}
-	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", cmp.Or(r.Env.Lbproof, "of no known version"), cmp.Or(r.Judged, "of no known version"))
+	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", cmp.Or(r.Env.Lbproof, "of no known version"),
+		cmp.Or(r.Judged, "of no known version"))
 }
 
 // ReportSchema is the version of the report's JSON form.

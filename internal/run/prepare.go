@@ -35,7 +35,10 @@ func (w *worker) prepare() error {
 	}
 	dst := ipNet(w.order.Clients)
 	// A local route makes every address of the network the worker's own, so that it may bind them and answers for them.
-	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+	route := &netlink.Route{
+		LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL,
+		Scope: netlink.SCOPE_HOST,
+	}
 	if err := netlink.RouteReplace(route); err != nil {
 		return fmt.Errorf("take the clients' addresses %s: %w", dst, err)
 	}

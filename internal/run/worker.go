@@ -386,7 +386,10 @@ func (w *worker) read(ctx context.Context, i int) error {
 func (w *worker) arrived(i int, rows []backends.Arrival) error {
 	r := message{Arrivals: make([]history.Arrival, len(rows))}
 	for n, row := range rows {
-		r.Arrivals[n] = history.Arrival{Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server, Header: row.Header}
+		r.Arrivals[n] = history.Arrival{
+			Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server,
+			Header: row.Header,
+		}
 	}
 	return w.send(r)
 }

@@ -75,7 +75,10 @@ func (f *Folders) Open(name string) (fs.File, error) {
 	if name == f.named {
 		return file(openAt(at, name))
 	}
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it lies outside the %s's folder; %w", f.of, ErrOutside)}
+	return nil, &fs.PathError{
+		Op: "open", Path: name,
+		Err: fmt.Errorf("it lies outside the %s's folder; %w", f.of, ErrOutside),
+	}
 }
 
 // ReadFile reads a file of the host that has at most so many bytes.
