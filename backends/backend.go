@@ -154,11 +154,10 @@ func (s *Service) inside(path string) (rest string, ok bool) {
 	for _, p := range s.Prefixes {
 		after, has := strings.CutPrefix(path, p)
 		ends := after == "" || after[0] == '/' // the prefix ends where a part of the path does
-		longest := !ok || len(after) < len(rest)
 		if p == "" || !has || !ends {
 			continue
 		}
-		if longest {
+		if !ok || len(after) < len(rest) {
 			rest, ok = after, true
 		}
 	}

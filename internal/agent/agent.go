@@ -62,8 +62,8 @@ type Attempt struct {
 func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []Local, key string) error {
 	ctx, stop := context.WithCancel(ctx)
 	a := &agent{
-		key: key, out: json.NewEncoder(out), rules: map[int]*inForce{}, relays: newRelays(ctx),
-		names: &resolver{ctx: ctx},
+		key: key, out: json.NewEncoder(out),
+		rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx},
 	}
 	defer func() {
 		stop()

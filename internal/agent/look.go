@@ -90,9 +90,12 @@ func (s Seen) String() string {
 
 // fits says whether it is what was wanted.
 func (w Want) fits(s Seen) bool {
-	fits := (len(w.Ends) == 0 || slices.Contains(w.Ends, s.End)) && (len(w.Codes) == 0 || slices.Contains(w.Codes, s.Code)) &&
-		s.To-s.From >= w.Slower && strings.Contains(s.Detail, w.Says) && (!w.Address.IsValid() || w.Address == s.Address)
-	return fits != w.Not
+	end := len(w.Ends) == 0 || slices.Contains(w.Ends, s.End)
+	code := len(w.Codes) == 0 || slices.Contains(w.Codes, s.Code)
+	address := !w.Address.IsValid() || w.Address == s.Address
+	slow, says := s.To-s.From >= w.Slower, strings.Contains(s.Detail, w.Says)
+	answer := end && code && says
+	return (answer && address && slow) != w.Not
 }
 
 // lookers is how many looks may be under way at once: those that hang do not hold up the next.
@@ -282,8 +285,8 @@ func endOf(err error) End {
 		return Refused
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return TimedOut
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Closed
 	case errors.Is(err, errGarbled):
 		return Garbled

@@ -95,22 +95,7 @@ func (r *resolver) start() (stop func() error, err error) {
 	}
 	t := table{name: "lbproof-names"}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
-	before := *nftables.ChainPriorityNATDest - 1 // Docker's own translation comes after
-	chain := c.AddChain(&nftables.Chain{
-		Name: "out", Table: mine, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookOutput, Priority: &before,
-	})
-	port := listener.LocalAddr().(*net.UDPAddr).Port
-	c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(passMark)},
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPortAt, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(53)},
-		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
-		&expr.Redir{RegisterProtoMin: 1, Flags: natSpecified},
-	}})
+	redirectQuestions(c, mine, listener.LocalAddr().(*net.UDPAddr).Port)
 	if err := c.Flush(); err != nil {
 		return nil, errors.Join(fmt.Errorf("tell nftables: %w", err), listener.Close())
 	}
@@ -125,6 +110,25 @@ func (r *resolver) start() (stop func() error, err error) {
 		<-done
 		return err
 	}, nil
+}
+
+// redirectQuestions sends the host's questions for names to a port, but those with passMark.
+func redirectQuestions(c *nftables.Conn, mine *nftables.Table, port int) {
+	before := *nftables.ChainPriorityNATDest - 1 // Docker's own translation comes after
+	chain := c.AddChain(&nftables.Chain{
+		Name: "out", Table: mine, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookOutput, Priority: &before,
+	})
+	c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(passMark)},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPortAt, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(53)},
+		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
+		&expr.Redir{RegisterProtoMin: 1, Flags: natSpecified},
+	}})
 }
 
 func (r *resolver) serve(listener net.PacketConn) {
@@ -190,7 +194,8 @@ func (n Names) answer(question []byte) (answer []byte, ours bool) {
 // passOn asks the true name server.
 func passOn(ctx context.Context, question []byte) ([]byte, error) {
 	d := net.Dialer{Timeout: time.Second, Control: func(_, _ string, c syscall.RawConn) (err error) {
-		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, passMark) }), err)
+		mark := func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, passMark) }
+		return errors.Join(c.Control(mark), err)
 	}}
 	conn, err := d.DialContext(ctx, "udp4", nameServer)
 	if err != nil {

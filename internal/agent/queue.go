@@ -86,7 +86,9 @@ const longestQueue = 1 << 16
 const headers = 128
 
 // receive hands every packet of a queue to take, which must see to its verdict, until stop is called.
-func receive(ctx context.Context, number uint16, take func(nf *nfqueue.Nfqueue, id uint32, packet []byte)) (stop func(), err error) {
+func receive(ctx context.Context, number uint16,
+	take func(nf *nfqueue.Nfqueue, id uint32, packet []byte),
+) (stop func(), err error) {
 	nf, err := nfqueue.Open(&nfqueue.Config{
 		NfQueue: number, MaxPacketLen: headers, MaxQueueLen: longestQueue, Copymode: nfqueue.NfQnlCopyPacket,
 		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen,
@@ -147,7 +149,9 @@ func (q *queue) plan(packet []byte) (wait time.Duration, lost bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.n++
-	if q.shape.Loss > 0 && q.rand.Float64() < q.shape.Loss || q.shape.Every > 0 && q.n%q.shape.Every == 0 {
+	byChance := q.shape.Loss > 0 && q.rand.Float64() < q.shape.Loss
+	byTurn := q.shape.Every > 0 && q.n%q.shape.Every == 0
+	if byChance || byTurn {
 		return 0, true
 	}
 	now := time.Now()

@@ -27,7 +27,8 @@ const reportEvery = 200 * time.Millisecond
 type attempts struct {
 	mu   sync.Mutex
 	seen []Attempt
-	last map[netip.AddrPort]uint32 // its first sequence number: a SYN that comes again has the same, the port's next connection another
+	// last has an attempt's first sequence number: a SYN that comes again has the same, the port's next connection another.
+	last map[netip.AddrPort]uint32
 }
 
 // record tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
@@ -72,9 +73,9 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 
 // take lets a packet pass. The attempt that it is was made before, however long the recorder is kept from running then: before the request
 // that follows it arrives.
-func (r *attempts) take(packet []byte, accept func()) {
+func (r *attempts) take(packet []byte, pass func()) {
 	now := backends.Now()
-	accept()
+	pass()
 	if one, first, ok := attemptOf(packet, now); ok {
 		r.note(one, first)
 	}

@@ -76,11 +76,11 @@ func (all *relays) get(with []netip.Addr, port int) (*relay, error) {
 	if one := all.ports[port]; one != nil {
 		return one, nil
 	}
-	own, err := ownAddress()
+	host, err := ownAddress()
 	if err != nil {
 		return nil, err
 	}
-	one := &relay{to: netip.AddrPortFrom(own, uint16(port))} // by its own address: what comes from loopback is no traffic
+	one := &relay{to: netip.AddrPortFrom(host, uint16(port))} // not by loopback: what comes from there is no traffic
 	one.stream.Store(&Stream{})
 	listener, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
@@ -104,8 +104,8 @@ func redirect(with []netip.Addr, from, to int) error {
 	}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: fmt.Sprintf("lbproof-relay-%d", from)})
 	chain := c.AddChain(&nftables.Chain{
-		Name: "in", Table: mine, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting,
-		Priority: nftables.ChainPriorityNATDest,
+		Name: "in", Table: mine, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
 	})
 	for _, other := range with {
 		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(match(In, other, from, false),

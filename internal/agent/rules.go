@@ -102,12 +102,13 @@ func (t table) filter(r Rule, verdict expr.Any) (undo func() (int, error), err e
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
 	chains := map[Way]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput}
 	for way, hook := range chains {
-		if r.Way != Both && r.Way != way || way == Out && refuses(verdict) {
+		concerned := r.Way == Both || r.Way == way
+		if !concerned || way == Out && refuses(verdict) {
 			continue
 		}
 		chain := c.AddChain(&nftables.Chain{
-			Name: string(way), Table: mine, Type: nftables.ChainTypeFilter, Hooknum: hook,
-			Priority: nftables.ChainPriorityFilter,
+			Name: string(way), Table: mine, Type: nftables.ChainTypeFilter,
+			Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 		})
 		for _, other := range r.With {
 			for _, port := range portsOf(r) {

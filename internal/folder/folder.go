@@ -194,13 +194,13 @@ func (w *logWriter) Write(p []byte) (int, error) {
 func (w *logWriter) Close() error { return first(w.err, unwritable(w.folder.keep(w.output, 0))) }
 
 // keep makes a file one of the folder's.
-func (f *Folder) keep(o *output, rows int64) error {
+func (f *Folder) keep(o *output, count int64) error {
 	if err := o.settle(); err != nil {
 		o.abandon()
 		return err
 	}
 	name, err := filepath.Rel(f.Dir, o.name)
-	f.files = append(f.files, bound{Name: filepath.ToSlash(name), Size: o.size, SHA256: o.digest(), Rows: rows})
+	f.files = append(f.files, bound{Name: filepath.ToSlash(name), Size: o.size, SHA256: o.digest(), Rows: count})
 	return err
 }
 

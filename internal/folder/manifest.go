@@ -90,7 +90,8 @@ func withoutManifest(dir string) error {
 	}
 	switch {
 	case has(environmentFile):
-		return fmt.Errorf("%s: it has no %s: the run did not end, the file was removed, or an lbproof recorded it that wrote none yet; run it again", dir, manifestFile)
+		return fmt.Errorf("%s: it has no %s: the run did not end, the file was removed, "+
+			"or an lbproof recorded it that wrote none yet; run it again", dir, manifestFile)
 	case has(PlanFile):
 		return fmt.Errorf("%s: the run did not end: it has no %s; run it again", dir, manifestFile)
 	}
@@ -158,8 +159,8 @@ func (r *recorded) path(name string) string { return filepath.Join(r.dir, filepa
 
 // open opens a file that is still the one that was verified.
 func (r *recorded) open(name string) (*os.File, error) {
-	known, bound := r.files[name]
-	if !bound {
+	known, named := r.files[name]
+	if !named {
 		return nil, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
 	}
 	file, err := source.OpenFile(r.path(name))

@@ -27,7 +27,7 @@ func Open(dir string) (history.History, error) {
 		return history.History{}, err
 	}
 	for _, name := range filesOf(plan) {
-		if _, bound := r.files[name]; !bound {
+		if _, named := r.files[name]; !named {
 			return history.History{}, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
 		}
 	}

@@ -44,11 +44,9 @@ type hitRow struct {
 func rowOfHit(h history.Hit) hitRow {
 	return hitRow{
 		Seq: int64(h.Seq), Load: int32(h.Load), Due: int64(h.Due), Sent: int64(h.Sent), Done: int64(h.Done),
-		Code:   int32(h.Code),
-		Server: h.Server, Size: h.Size, Sum: int64(h.Sum), Client: int32(h.Client), Conn: int32(h.Conn),
-		Flight:  int32(h.Flight),
-		Connect: int64(h.Connect), Handshake: int64(h.Handshake), Resumed: h.Resumed, Err: string(h.Err),
-		Header: h.Header, Shake: h.Shake, Quiet: int64(h.Quiet),
+		Code: int32(h.Code), Server: h.Server, Size: h.Size, Sum: int64(h.Sum), Header: h.Header, Err: string(h.Err),
+		Client: int32(h.Client), Conn: int32(h.Conn), Flight: int32(h.Flight), Connect: int64(h.Connect),
+		Handshake: int64(h.Handshake), Resumed: h.Resumed, Shake: h.Shake, Quiet: int64(h.Quiet),
 	}
 }
 
@@ -75,11 +73,17 @@ func (s sent) hit(r hitRow) (history.Hit, error) {
 		return history.Hit{}, fmt.Errorf("hit %d is none of phase %d", r.Seq, load)
 	}
 	err := first(
-		within("due_ns", r.Due, longestRun), within("sent_ns", r.Sent, longestRun), within("done_ns", r.Done, longestRun),
-		within("code", int64(r.Code), 999), within("size", r.Size, math.MaxInt64), within("crc32c", r.Sum, math.MaxUint32),
-		within("client", int64(r.Client), math.MaxInt32), within("conn", int64(r.Conn), math.MaxInt32),
+		within("due_ns", r.Due, longestRun),
+		within("sent_ns", r.Sent, longestRun),
+		within("done_ns", r.Done, longestRun),
+		within("code", int64(r.Code), 999),
+		within("size", r.Size, math.MaxInt64),
+		within("crc32c", r.Sum, math.MaxUint32),
+		within("client", int64(r.Client), math.MaxInt32),
+		within("conn", int64(r.Conn), math.MaxInt32),
 		within("in_flight", int64(r.Flight), math.MaxInt32),
-		within("connect_ns", r.Connect, longestRun), within("handshake_ns", r.Handshake, longestRun),
+		within("connect_ns", r.Connect, longestRun),
+		within("handshake_ns", r.Handshake, longestRun),
 		within("quiet_ns", r.Quiet, longestRun),
 	)
 	if err == nil && !history.Err(r.Err).Known() {
@@ -103,12 +107,11 @@ func within(column string, value, most int64) error {
 
 func (r hitRow) hit() history.Hit {
 	return history.Hit{
-		Seq: uint64(r.Seq), Load: int(r.Load), Due: time.Duration(r.Due), Sent: time.Duration(r.Sent),
-		Done: time.Duration(r.Done),
-		Code: int(r.Code), Server: r.Server, Size: r.Size, Sum: uint32(r.Sum), Client: int(r.Client), Conn: int(r.Conn),
-		Flight:  int(r.Flight),
-		Connect: time.Duration(r.Connect), Handshake: time.Duration(r.Handshake), Resumed: r.Resumed, Err: history.Err(r.Err),
-		Header: r.Header, Shake: r.Shake, Quiet: time.Duration(r.Quiet),
+		Seq: uint64(r.Seq), Load: int(r.Load),
+		Due: time.Duration(r.Due), Sent: time.Duration(r.Sent), Done: time.Duration(r.Done),
+		Code: int(r.Code), Server: r.Server, Size: r.Size, Sum: uint32(r.Sum), Header: r.Header, Err: history.Err(r.Err),
+		Client: int(r.Client), Conn: int(r.Conn), Flight: int(r.Flight), Connect: time.Duration(r.Connect),
+		Handshake: time.Duration(r.Handshake), Resumed: r.Resumed, Shake: r.Shake, Quiet: time.Duration(r.Quiet),
 	}
 }
 
@@ -148,16 +151,17 @@ func rowOfSample(s history.Sample) sampleRow {
 
 func (r sampleRow) sample() (history.Sample, error) {
 	err := first(
-		within("at_ns", r.At, longestRun), within("cpu_ns", r.CPU, math.MaxInt64),
+		within("at_ns", r.At, longestRun),
+		within("cpu_ns", r.CPU, math.MaxInt64),
 		within("throttled_ns", r.Throttled, math.MaxInt64),
-		within("memory", r.Memory, math.MaxInt64), within("received", r.Received, math.MaxInt64),
+		within("memory", r.Memory, math.MaxInt64),
+		within("received", r.Received, math.MaxInt64),
 		within("sent", r.Sent, math.MaxInt64),
 		within("restarts", int64(r.Restarts), math.MaxInt32),
 	)
 	return history.Sample{
 		At: time.Duration(r.At), Node: r.Node, CPU: time.Duration(r.CPU), Throttled: time.Duration(r.Throttled),
-		Memory:   r.Memory,
-		Received: r.Received, Sent: r.Sent, Restarts: int(r.Restarts),
+		Memory: r.Memory, Received: r.Received, Sent: r.Sent, Restarts: int(r.Restarts),
 	}, err
 }
 
@@ -177,8 +181,7 @@ func rowOfAttempt(a history.Attempt) attemptRow {
 func (r attemptRow) attempt() (history.Attempt, error) {
 	err := first(within("source_port", int64(r.Source), math.MaxUint16), within("port", int64(r.Port), math.MaxUint16))
 	return history.Attempt{
-		At: time.Duration(r.At), Node: r.Node, From: r.From, Source: int(r.Source),
-		Port: int(r.Port),
+		At: time.Duration(r.At), Node: r.Node, From: r.From, Source: int(r.Source), Port: int(r.Port),
 	}, err
 }
 
@@ -202,8 +205,8 @@ func createTable[R any](name string) (*table[R], error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := parquet.NewGenericWriter[R](out, parquet.MaxRowsPerRowGroup(rowGroup), parquet.PageBufferSize(64<<10))
-	return &table[R]{out: out, rows: rows, next: make([]R, 0, RowBatch)}, nil
+	writer := parquet.NewGenericWriter[R](out, parquet.MaxRowsPerRowGroup(rowGroup), parquet.PageBufferSize(64<<10))
+	return &table[R]{out: out, rows: writer, next: make([]R, 0, RowBatch)}, nil
 }
 
 // write adds a row. After an error it adds none, and gives that error again.
@@ -293,7 +296,7 @@ func readTable[R any](r *recorded, name string, each func(R) (bool, error)) erro
 		switch whole := r.files[name].Rows; {
 		case errors.Is(err, io.EOF) && read == whole:
 			return nil
-		case errors.Is(err, io.EOF) || err == nil && (n == 0 || read > whole):
+		case errors.Is(err, io.EOF), err == nil && n == 0, err == nil && read > whole:
 			return problem(fmt.Errorf("it has %d rows instead of %d", read, whole))
 		case err != nil:
 			return problem(err)

@@ -163,7 +163,7 @@ type Environment struct {
 	Said        []model.Said `json:"said,omitempty"`    // warnings and errors that the balancer printed at its start
 	Lines       []Line       `json:"lines,omitempty"`   // of the balancer's logs of requests, those with LogMark in them
 	Client      string       `json:"client"`            // address the traffic came from
-	Clients     string       `json:"clients,omitempty"` // network of the clients with addresses of their own, see ClientAddress
+	Clients     string       `json:"clients,omitempty"` // network of clients with own addresses, see ClientAddress
 	Nodes       []Node       `json:"nodes"`
 	Phases      []Phase      `json:"phases"`
 	Marks       []Mark       `json:"marks,omitempty"`

@@ -99,7 +99,10 @@ func (a *answer) end() history.Err {
 
 // short says whether a whole answer has less than its backend says that it sent.
 func (a *answer) short() bool {
-	return a.size < a.promised && !a.packed && !a.toHEAD && a.code != http.StatusNotModified
+	if bodiless := a.toHEAD || a.code == http.StatusNotModified; bodiless || a.packed {
+		return false
+	}
+	return a.size < a.promised
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -195,26 +198,27 @@ func oneLine(text []byte, from int) int {
 // chunkLine reads the line before a chunk, or the line end after it. Like net/http it wants CRLF, takes any extension, and
 // not too many of them.
 func (a *answer) chunkLine(p []byte) (n int, err error) {
-	if a.stage == inChunkEnd && (len(a.held) == 0 && p[0] != '\r' || len(a.held) == 1 && p[0] != '\n') {
+	const end = "\r\n"
+	if at := len(a.held); a.stage == inChunkEnd && at < len(end) && p[0] != end[at] {
 		return 0, errChunk
 	}
-	line, n, err := a.hold(p, maxLine, oneLine)
-	if line == nil {
+	text, n, err := a.hold(p, maxLine, oneLine)
+	if text == nil {
 		return n, err
 	}
-	if i := bytes.IndexByte(line, '\r'); i < 0 || i != len(line)-2 {
+	if i := bytes.IndexByte(text, '\r'); i < 0 || i != len(text)-2 {
 		return n, errChunk
 	}
 	if a.stage == inChunkEnd {
 		a.stage = inChunkLine
 		return n, nil
 	}
-	digits, _, _ := bytes.Cut(bytes.TrimRight(line[:len(line)-2], " \t"), []byte(";"))
+	digits, _, _ := bytes.Cut(bytes.TrimRight(text[:len(text)-2], " \t"), []byte(";"))
 	size, err := strconv.ParseUint(string(digits), 16, 63)
 	if err != nil || len(digits) > 16 {
 		return n, errChunk
 	}
-	a.excess = max(0, a.excess+int64(len(line))-16-2*int64(min(size, maxHead)))
+	a.excess = max(0, a.excess+int64(len(text))-16-2*int64(min(size, maxHead)))
 	switch {
 	case a.excess > 16<<10:
 		return n, errChunk
@@ -289,7 +293,8 @@ type head struct {
 // making the same string for every answer.
 func (h *head) plain(text []byte, names map[string]string) bool {
 	status, text := cutLine(text)
-	if len(status) < 13 || string(status[:7]) != "HTTP/1." || status[7] != '1' || status[8] != ' ' || status[12] != ' ' {
+	const version = "HTTP/1.1 "
+	if len(status) < 13 || string(status[:len(version)]) != version || status[12] != ' ' {
 		return false
 	}
 	for _, digit := range status[9:12] {
@@ -299,12 +304,15 @@ func (h *head) plain(text []byte, names map[string]string) bool {
 		h.code = 10*h.code + int(digit-'0')
 	}
 	for len(text) > 0 {
-		var line []byte
-		if line, text = cutLine(text); len(line) == 0 {
+		var one []byte
+		if one, text = cutLine(text); len(one) == 0 {
 			break
 		}
-		colon := bytes.IndexByte(line, ':')
-		if colon <= 0 || !isToken(line[:colon]) || !isText(line[colon:]) || !h.field(line[:colon], bytes.Trim(line[colon+1:], " \t"), names) {
+		colon := bytes.IndexByte(one, ':')
+		if colon <= 0 || !isToken(one[:colon]) || !isText(one[colon:]) {
+			return false
+		}
+		if name, value := one[:colon], bytes.Trim(one[colon+1:], " \t"); !h.field(name, value, names) {
 			return false
 		}
 	}

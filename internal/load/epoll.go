@@ -254,8 +254,8 @@ func (l *loop) dial(client, port int) (*socket, error) {
 		s.began = 0
 	}
 	event := unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(s.slot),
-		Pad: int32(s.number),
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Fd:     int32(s.slot), Pad: int32(s.number),
 	}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		l.hangUp(s)
@@ -284,7 +284,8 @@ func connect(from netip.Addr, to netip.AddrPort) (fd int, connected bool, err er
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if from.IsValid() {
-		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) // ports are chosen with the destination in mind
+		// Ports are chosen with the destination in mind.
+		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()})
 	}
 	if err == nil {
@@ -355,7 +356,8 @@ func (l *loop) lost(s *socket, errno syscall.Errno) {
 // read takes what has come. last says that nothing will follow it.
 func (l *loop) read(s *socket, last bool) {
 	for {
-		n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(&l.buf[0])), uintptr(len(l.buf)))
+		n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&l.buf[0])), uintptr(len(l.buf)))
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -400,7 +402,8 @@ func (l *loop) answered(s *socket, last bool) {
 	s.answer.report(&s.hit)
 	l.letters.keep(s.hit.Index, s.answer.cookies)
 	s.busy = false
-	if s.hit.Err != "" || s.answer.close || l.Fresh || last || len(s.unsent) > 0 {
+	ends := last || s.answer.close || l.Fresh
+	if broken := s.hit.Err != "" || len(s.unsent) > 0; broken || ends {
 		l.hangUp(s)
 	} else {
 		l.idle[s.client] = append(l.idle[s.client], s)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -19,37 +20,34 @@ var errCut = errors.New("cut by the sender")
 
 // classify finds the kind of a failure.
 func classify(err error) history.Err {
-	is := func(kinds ...error) bool {
-		for _, k := range kinds {
-			if errors.Is(err, k) {
-				return true
-			}
-		}
-		return false
-	}
 	var dns *net.DNSError
 	switch {
 	case err == nil:
 		return ""
-	case is(errCut, context.Canceled, net.ErrClosed, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
-		syscall.ENOBUFS, syscall.ENOMEM):
+	case isAny(err, errCut, context.Canceled, net.ErrClosed),
+		isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
 		return history.Tester
-	case is(syscall.ECONNREFUSED):
+	case isAny(err, syscall.ECONNREFUSED):
 		return history.Refused
-	case is(syscall.ECONNRESET, syscall.EPIPE):
+	case isAny(err, syscall.ECONNRESET, syscall.EPIPE):
 		return history.Reset
-	case is(os.ErrDeadlineExceeded, context.DeadlineExceeded, syscall.ETIMEDOUT):
+	case isAny(err, os.ErrDeadlineExceeded, context.DeadlineExceeded, syscall.ETIMEDOUT):
 		return history.Timeout
 	case errors.As(err, &dns):
 		return history.DNS
 	case isTLS(err):
 		return history.Handshake
-	case is(io.ErrUnexpectedEOF):
+	case isAny(err, io.ErrUnexpectedEOF):
 		return history.Truncated
-	case is(io.EOF):
+	case isAny(err, io.EOF):
 		return history.Closed
 	}
 	return history.Other
+}
+
+// isAny reports whether an error is one of these kinds.
+func isAny(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // isTLS says whether the other side or its certificate was at fault in a handshake.
@@ -59,8 +57,12 @@ func isTLS(err error) bool {
 	var verify *tls.CertificateVerificationError
 	var invalid x509.CertificateInvalidError
 	var op *net.OpError
-	return errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &invalid) ||
-		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
+	for _, kind := range []any{&alert, &record, &verify, &invalid} {
+		if errors.As(err, kind) {
+			return true
+		}
+	}
+	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
 }
 
 // resolve looks up the IPv4 address of a host.

@@ -93,7 +93,10 @@ func (c *crowd) next() (i int, due time.Duration, flight int, ok bool) {
 	if c.Open() && !c.sleepUntil(c.table.due) || !c.table.more() {
 		return 0, 0, 0, false
 	}
-	for c.Open() && c.table.inRow() && c.flight.Load() > 0 && c.now() < c.table.due+plan.RowPatience && c.ctx.Err() == nil {
+	for c.Open() && c.table.inRow() && c.flight.Load() > 0 {
+		if c.now() >= c.table.due+plan.RowPatience || c.ctx.Err() != nil {
+			break
+		}
 		sleep.For(c.ctx, rowLook)
 	}
 	i, due = c.table.take()
@@ -288,7 +291,8 @@ func (a *answer) report(h *history.Hit) {
 func (s *sender) take(i int, deadline time.Duration, h *history.Hit) (*line, error) {
 	want := s.letters.letter(i)
 	fits := func(l *line) bool {
-		return l.client == h.Client && l.port == want.request.Port && l.tls == want.request.TLS && l.name == want.name
+		there := l.port == want.request.Port && l.tls == want.request.TLS && l.name == want.name
+		return there && l.client == h.Client
 	}
 	own := s.line.Load()
 	if own == nil || !fits(own) {
@@ -363,8 +367,8 @@ func (s *sender) dial(want *letter, deadline time.Duration, h *history.Hit) (*li
 	}
 	h.Connect = s.now() - began
 	l := &line{
-		Conn: conn, number: int(s.dialled.Add(1)), client: h.Client, tls: want.request.TLS,
-		port: want.request.Port, name: want.name,
+		Conn: conn, number: int(s.dialled.Add(1)), client: h.Client,
+		tls: want.request.TLS, port: want.request.Port, name: want.name,
 	}
 	h.Conn = l.number
 	if !l.tls {

@@ -124,37 +124,43 @@ func (p *prober) connect(ctx context.Context, want *letter, h *history.Hit) (net
 	if err != nil || !want.request.TLS {
 		return conn, err
 	}
-	shake := plan.Shake{}
-	if want.request.Shake != nil {
-		shake = *want.request.Shake
+	greeting := &handshake{
+		want: want, sessions: &ticketBox{ClientSessionCache: tls.NewLRUClientSessionCache(0)}, said: url.Values{},
 	}
-	said := url.Values{}
-	defer func() { h.Shake = said.Encode() }()
-	sessions := &ticketBox{ClientSessionCache: tls.NewLRUClientSessionCache(0)}
-	shaken, err := p.shake(ctx, conn, want, shake, sessions, said)
+	if want.request.Shake != nil {
+		greeting.Shake = *want.request.Shake
+	}
+	defer func() { h.Shake = greeting.said.Encode() }()
+	shaken, err := p.shake(ctx, conn, greeting)
 	h.Handshake = p.now() - began - h.Connect
-	if err != nil || !shake.Again {
+	if err != nil || !greeting.Again {
 		return shaken, err
 	}
-	if err := p.talk(shaken, want, h); err != nil { // tickets of TLS 1.3 come with the first answer
-		shaken.Close()
+	err = p.talk(shaken, want, h) // tickets of TLS 1.3 come with the first answer
+	shaken.Close()
+	if err != nil {
 		return nil, err
 	}
-	shaken.Close()
+	return p.resume(ctx, to, greeting, h)
+}
+
+// resume makes a handshake again with what the server gave out in the one before. The hit has only the answer that comes then.
+func (p *prober) resume(ctx context.Context, to netip.Addr, greeting *handshake, h *history.Hit) (net.Conn, error) {
 	*h = history.Hit{
 		Seq: h.Seq, Load: h.Load, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent,
 		Conn: h.Conn, Flight: h.Flight, Connect: h.Connect, Handshake: h.Handshake,
 	}
-	if sessions.given {
-		said.Set(history.ShakenTicket, "yes")
+	if greeting.sessions.given {
+		greeting.said.Set(history.ShakenTicket, "yes")
 	}
-	if conn, err = p.dial(ctx, to, want, h); err != nil {
+	conn, err := p.dial(ctx, to, greeting.want, h)
+	if err != nil {
 		return nil, err
 	}
-	shaken, err = p.shake(ctx, conn, want, shake, sessions, said)
+	shaken, err := p.shake(ctx, conn, greeting)
 	if err == nil && shaken.ConnectionState().DidResume {
 		h.Resumed = true
-		said.Set(history.ShakenResumed, "yes")
+		greeting.said.Set(history.ShakenResumed, "yes")
 	}
 	return shaken, err
 }
@@ -186,53 +192,69 @@ func (b *ticketBox) Put(key string, state *tls.ClientSessionState) {
 	b.ClientSessionCache.Put(key, state)
 }
 
+// handshake is a TLS handshake as a request wants it.
+type handshake struct {
+	plan.Shake
+	want     *letter
+	sessions *ticketBox
+	said     url.Values // how it went
+}
+
 // shake makes a handshake and writes down how it went. It closes the connection where that fails.
-func (p *prober) shake(ctx context.Context, conn net.Conn, want *letter, shake plan.Shake,
-	sessions tls.ClientSessionCache, said url.Values,
-) (*tls.Conn, error) {
-	config := &tls.Config{
-		InsecureSkipVerify: true, ServerName: want.name, NextProtos: shake.ALPN,
-		MinVersion: tls.VersionTLS10, ClientSessionCache: sessions,
-	}
-	if config.NextProtos == nil {
-		config.NextProtos = []string{"http/1.1"}
-	}
-	if v, known := versions[shake.Version]; known {
-		config.MinVersion, config.MaxVersion = v, v
-	}
-	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		if name := openSSLName(s); name != "" && (shake.Suite == "" || shake.Suite == name) {
-			config.CipherSuites = append(config.CipherSuites, s.ID)
-		}
-	}
-	shaken := tls.Client(conn, config)
+func (p *prober) shake(ctx context.Context, conn net.Conn, greeting *handshake) (*tls.Conn, error) {
+	shaken := tls.Client(conn, greeting.config())
 	if err := shaken.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		var alert tls.AlertError
 		var op *net.OpError
 		if errors.As(err, &alert) {
-			said.Set(history.ShakenAlert, strconv.Itoa(int(alert)))
+			greeting.said.Set(history.ShakenAlert, strconv.Itoa(int(alert)))
 		} else if errors.As(err, &op) && op.Op == "remote error" {
-			said.Set(history.ShakenAlert, alertNumber(op.Err))
+			greeting.said.Set(history.ShakenAlert, alertNumber(op.Err))
 		}
 		return nil, err
 	}
 	state := shaken.ConnectionState()
-	said.Set(history.ShakenVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
-	said.Set(history.ShakenSuite, suiteName(state.CipherSuite))
-	said.Set(history.ShakenALPN, state.NegotiatedProtocol)
-	leaf := state.PeerCertificates
-	if len(leaf) == 0 {
-		return shaken, nil
-	}
-	options := x509.VerifyOptions{Roots: p.Authority, DNSName: want.name, Intermediates: x509.NewCertPool()}
-	for _, c := range leaf[1:] {
-		options.Intermediates.AddCert(c)
-	}
-	if _, err := leaf[0].Verify(options); err != nil {
-		said.Set(history.ShakenTrust, err.Error())
+	greeting.said.Set(history.ShakenVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
+	greeting.said.Set(history.ShakenSuite, suiteName(state.CipherSuite))
+	greeting.said.Set(history.ShakenALPN, state.NegotiatedProtocol)
+	if err := p.distrust(state.PeerCertificates, greeting.want.name); err != nil {
+		greeting.said.Set(history.ShakenTrust, err.Error())
 	}
 	return shaken, nil
+}
+
+// config is what a client says that wants this handshake. It takes any certificate.
+func (s *handshake) config() *tls.Config {
+	config := &tls.Config{
+		InsecureSkipVerify: true, ServerName: s.want.name, NextProtos: s.ALPN,
+		MinVersion: tls.VersionTLS10, ClientSessionCache: s.sessions,
+	}
+	if config.NextProtos == nil {
+		config.NextProtos = []string{"http/1.1"}
+	}
+	if v, known := versions[s.Version]; known {
+		config.MinVersion, config.MaxVersion = v, v
+	}
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if name := openSSLName(suite); name != "" && (s.Suite == "" || s.Suite == name) {
+			config.CipherSuites = append(config.CipherSuites, suite.ID)
+		}
+	}
+	return config
+}
+
+// distrust says why certificates, of which the first is the server's own, are not to be trusted for a name.
+func (p *prober) distrust(chain []*x509.Certificate, name string) error {
+	if len(chain) == 0 {
+		return nil
+	}
+	options := x509.VerifyOptions{Roots: p.Authority, DNSName: name, Intermediates: x509.NewCertPool()}
+	for _, c := range chain[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(options)
+	return err
 }
 
 // alertNumber is the number of an alert that crypto/tls has only as an unexported type, a byte.
@@ -247,7 +269,8 @@ func alertNumber(err error) string {
 
 // talk sends the request, reads the answer, and keeps silent where that is asked for.
 func (p *prober) talk(conn net.Conn, want *letter, h *history.Hit) error {
-	text := bytes.ReplaceAll(p.letters.write(nil, h.Index, h.Seq), []byte(history.SameID), fmt.Appendf(nil, "%0*d", len(history.SameID), h.Seq))
+	id := fmt.Appendf(nil, "%0*d", len(history.SameID), h.Seq)
+	text := bytes.ReplaceAll(p.letters.write(nil, h.Index, h.Seq), []byte(history.SameID), id)
 	end := bytes.Index(text, []byte("\r\n\r\n")) + 4
 	r := bufio.NewReader(conn)
 	switch want.request.Silent {
@@ -301,33 +324,33 @@ const maxKept = 1 << 20
 
 // read reads one answer.
 func (p *prober) read(r *bufio.Reader, want *letter, h *history.Hit) error {
-	var answer *http.Response
-	for answer == nil || answer.StatusCode/100 == 1 && answer.StatusCode != http.StatusSwitchingProtocols {
+	var resp *http.Response
+	for resp == nil || resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
 		if _, err := r.Peek(1); err != nil {
 			return err
 		}
 		var err error
-		if answer, err = http.ReadResponse(r, &http.Request{Method: want.request.Method}); err != nil {
+		if resp, err = http.ReadResponse(r, &http.Request{Method: want.request.Method}); err != nil {
 			if classify(err) == history.Other {
 				h.Err = history.Garbage
 			}
 			return err
 		}
 	}
-	h.Code, h.Server = answer.StatusCode, answer.Header.Get(history.ServerHeader)
-	if len(answer.TransferEncoding) > 0 {
-		answer.Header["Transfer-Encoding"] = answer.TransferEncoding
+	h.Code, h.Server = resp.StatusCode, resp.Header.Get(history.ServerHeader)
+	if len(resp.TransferEncoding) > 0 {
+		resp.Header["Transfer-Encoding"] = resp.TransferEncoding
 	}
-	body := answer.Body
+	body := resp.Body
 	if want.request.Keep {
-		text, err := io.ReadAll(io.LimitReader(answer.Body, maxKept))
+		text, err := io.ReadAll(io.LimitReader(resp.Body, maxKept))
 		if err != nil {
 			return err
 		}
-		answer.Header[history.KeptBody] = []string{string(text)}
+		resp.Header[history.KeptBody] = []string{string(text)}
 		body = io.NopCloser(bytes.NewReader(text))
 	}
-	h.Header = url.Values(answer.Header).Encode()
+	h.Header = url.Values(resp.Header).Encode()
 	if h.Code == http.StatusSwitchingProtocols {
 		return nil
 	}
@@ -345,12 +368,12 @@ func (p *prober) more(conn net.Conn, r *bufio.Reader, h *history.Hit) {
 	answers := 1
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(forMore))
-		answer, err := http.ReadResponse(r, nil)
+		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
 			break
 		}
 		answers++
-		if _, err = io.Copy(io.Discard, answer.Body); err != nil {
+		if _, err = io.Copy(io.Discard, resp.Body); err != nil {
 			break
 		}
 	}

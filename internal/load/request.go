@@ -50,7 +50,8 @@ func render(p *Phase, r plan.Request) letter {
 	l := letter{request: r}
 	host := net.JoinHostPort(p.Host, strconv.Itoa(r.Port))
 	fields := map[string]string{"User-Agent": "lbproof"}
-	if size := int64(len(r.Body)) + r.Size; size > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+	hasBody := slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, r.Method)
+	if size := int64(len(r.Body)) + r.Size; size > 0 || hasBody {
 		fields["Content-Length"] = strconv.FormatInt(size, 10)
 	}
 	if p.Fresh {
@@ -128,8 +129,8 @@ func (l *letters) keep(i int, set []string) {
 		return
 	}
 	var cookies []*http.Cookie
-	for _, line := range set {
-		if c, err := http.ParseSetCookie(line); err == nil { // what a browser cannot read it does not keep
+	for _, field := range set {
+		if c, err := http.ParseSetCookie(field); err == nil { // what a browser cannot read it does not keep
 			cookies = append(cookies, c)
 		}
 	}

@@ -152,10 +152,11 @@ func (c *choir) dial(h *history.Hit) (*websocket.Conn, error) {
 	}
 	transport := &http.Transport{TLSClientConfig: c.secure(want.name)}
 	port := strconv.Itoa(want.request.Port)
-	url, host := scheme+net.JoinHostPort(c.at(), port)+want.request.Path, cmp.Or(header.Get("Host"), net.JoinHostPort(c.Host, port))
 	began := c.now()
-	conn, resp, err := websocket.Dial(ctx, url,
-		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: host})
+	conn, resp, err := websocket.Dial(ctx, scheme+net.JoinHostPort(c.at(), port)+want.request.Path, &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header,
+		Host: cmp.Or(header.Get("Host"), net.JoinHostPort(c.Host, port)),
+	})
 	h.Connect = c.now() - began
 	if resp != nil {
 		h.Code, h.Server = resp.StatusCode, resp.Header.Get(history.ServerHeader)

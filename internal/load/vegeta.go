@@ -29,8 +29,8 @@ type vegetaEngine struct{}
 // Send is Engine's.
 func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	c := &courier{
-		Phase: &p, ctx: ctx, table: newTimetable(&p), notes: map[uint64]history.Hit{},
-		clients: map[string]*http.Transport{}, conns: map[net.Conn]int{},
+		Phase: &p, ctx: ctx, table: newTimetable(&p),
+		notes: map[uint64]history.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{},
 	}
 	defer c.close()
 	blank := func(t *vegeta.Target) error { // the courier fills it in, because only then its number is known

@@ -296,7 +296,8 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 	best := 0
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		if !r.on(port) || r.Internal || len(r.When) > 0 || !r.serves(host, named) {
+		open := !r.Internal && len(r.When) == 0
+		if !open || !r.on(port) || !r.serves(host, named) {
 			continue
 		}
 		if r.Priority != 0 && !r.fits(path) {
@@ -318,9 +319,15 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 			prefix = r
 		}
 	}
-	switch {
-	case ok:
+	if ok {
 		return route, true
+	}
+	return choose(prefix, regex)
+}
+
+// choose prefers the first regular expression to the longest prefix, unless that is final. Either may be nil.
+func choose(prefix, regex *Route) (route Route, ok bool) {
+	switch {
 	case prefix != nil && (prefix.Final || regex == nil):
 		return *prefix, true
 	case regex != nil:
@@ -354,7 +361,10 @@ func (r *Route) serves(host string, named bool) bool {
 			return true
 		}
 	}
-	return !named && r.Fallback || len(r.Hosts) == 0 && (!named || r.Priority > 0)
+	if !named && r.Fallback {
+		return true
+	}
+	return len(r.Hosts) == 0 && (!named || r.Priority > 0)
 }
 
 // fits says whether the route's path takes a request's.

@@ -27,8 +27,10 @@ const (
 	longestLabel = 63
 )
 
-// HostFlaw says why no name server can know a host by a name; empty for a name that one can know, and for an address. Letters, digits,
-// - and _ are what the resolvers of glibc and Go let through.
+// inNames is what the resolvers of glibc and Go let through in a name.
+const inNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+// HostFlaw says why no name server can know a host by a name; empty for a name that one can know, and for an address.
 func HostFlaw(host string) string {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
@@ -38,9 +40,7 @@ func HostFlaw(host string) string {
 		return fmt.Sprintf("the name has %d bytes, and a host name has %d at most", len(name), longestName)
 	}
 	for label := range strings.SplitSeq(name, ".") {
-		foreign := strings.IndexFunc(label, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-		})
+		foreign := strings.IndexFunc(label, func(r rune) bool { return !strings.ContainsRune(inNames, r) })
 		switch {
 		case label == "":
 			return "nothing stands before, between or after its dots"

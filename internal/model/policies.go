@@ -133,13 +133,14 @@ type Own struct {
 
 // Limit refuses requests beyond a rate, or beyond a number at a time.
 type Limit struct {
-	Pos         Pos           `json:"pos"`
-	Law         string        `json:"law"` // LeakyBucket, CountWindow, TokenBucket or InFlight
-	Name        string        `json:"name,omitempty"`
-	Key         string        `json:"key"`
-	Rate        float64       `json:"rate,omitempty"` // requests per second
-	Burst       int           `json:"burst,omitempty"`
-	Delay       int           `json:"delay,omitempty"`     // excess requests beyond so many wait for their turn; -1: none waits
+	Pos   Pos     `json:"pos"`
+	Law   string  `json:"law"` // LeakyBucket, CountWindow, TokenBucket or InFlight
+	Name  string  `json:"name,omitempty"`
+	Key   string  `json:"key"`
+	Rate  float64 `json:"rate,omitempty"` // requests per second
+	Burst int     `json:"burst,omitempty"`
+	// Delay: excess requests beyond so many wait their turn; -1: none waits.
+	Delay       int           `json:"delay,omitempty"`
 	Window      time.Duration `json:"window_ns,omitempty"` // of CountWindow: Burst requests in it
 	Most        int           `json:"most,omitempty"`      // of InFlight
 	Status      int           `json:"status"`

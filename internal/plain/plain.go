@@ -62,13 +62,9 @@ func copied(v reflect.Value) reflect.Value {
 			break
 		}
 		shown.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
-		for i := range v.Len() {
-			shown.Index(i).Set(copied(v.Index(i)))
-		}
+		copyElements(shown, v)
 	case reflect.Array:
-		for i := range v.Len() {
-			shown.Index(i).Set(copied(v.Index(i)))
-		}
+		copyElements(shown, v)
 	case reflect.Map:
 		if v.IsNil() {
 			break
@@ -88,6 +84,13 @@ func copied(v reflect.Value) reflect.Value {
 		}
 	}
 	return shown
+}
+
+// copyElements shows each element of a slice or an array in one that is as long.
+func copyElements(shown, v reflect.Value) {
+	for i := range v.Len() {
+		shown.Index(i).Set(copied(v.Index(i)))
+	}
 }
 
 // NewWriter shows what is written to it, but newlines and tabs, and what would begin a CI system's command. Close writes what may be held back until
@@ -133,7 +136,8 @@ func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 		}
 		nDst += copy(dst[nDst:], text)
 		nSrc += size
-		q.begins = q.lines && (r == '\n' || q.begins && passes && unicode.IsSpace(r))
+		spaces := q.begins && passes && unicode.IsSpace(r)
+		q.begins = q.lines && (r == '\n' || spaces)
 	}
 	return nDst, nSrc, nil
 }
@@ -141,7 +145,7 @@ func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 // usual is how many characters text begins with that pass wherever they are.
 func usual(text []byte) int {
 	for i, b := range text {
-		if b < ' ' || b >= 0x7f || b == '#' || b == ':' {
+		if shown := ' ' <= b && b < 0x7f; !shown || b == '#' || b == ':' {
 			return i
 		}
 	}

@@ -39,9 +39,10 @@ const (
 
 // kinds are in the order of their phases.
 var kinds = []Kind{
-	KindConnections, KindTurns, KindSerial, KindDraws, KindKeys, KindCopies, KindSessions, KindBusy, KindCrowd, KindOverload, KindReload,
-	KindCounters, KindQuestions, KindCalm, KindTripping, KindTripped, KindRefusals, KindDeaths, KindSlowChecks, KindMoves, KindWaits,
-	KindFailures, KindErrors, KindBroken, KindVanished, KindBackups, KindNobodyLeft,
+	KindConnections, KindTurns, KindSerial, KindDraws, KindKeys, KindCopies, KindSessions, KindBusy, KindCrowd,
+	KindOverload, KindReload, KindCounters, KindQuestions, KindCalm, KindTripping, KindTripped, KindRefusals,
+	KindDeaths, KindSlowChecks, KindMoves, KindWaits, KindFailures, KindErrors, KindBroken, KindVanished,
+	KindBackups, KindNobodyLeft,
 }
 
 // Order is the place of a kind among the phases of a plan; -1 for one that is not designed.

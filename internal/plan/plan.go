@@ -107,34 +107,38 @@ func (p Plan) Requests() int {
 
 // Spec is one node of the stack.
 type Spec struct {
-	Name     string            `json:"name"` // a server's host as the configuration writes it, or an OwnName
-	Role     Role              `json:"role"`
-	Image    Image             `json:"image"`
-	Command  []string          `json:"command,omitempty"`
-	Check    []string          `json:"check,omitempty"`   // the balancer's own configuration checker
-	Version  []string          `json:"version,omitempty"` // command that prints the balancer's version
-	Dir      string            `json:"dir,omitempty"`     // in which the commands run; empty is the image's own
-	Title    string            `json:"title,omitempty"`   // what a worker process calls itself, to count them
-	Reload   string            `json:"reload,omitempty"`  // signal that makes its first process, the master, take over its configuration
-	Env      map[string]string `json:"env,omitempty"`
-	Files    map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
-	Made     map[string]string `json:"made,omitempty"`   // path in the container → text, beside Files
-	Shared   []string          `json:"shared,omitempty"` // directories that lbproof's agent beside the node sees too
-	Master   bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
-	Ports    []int             `json:"ports,omitempty"`
-	TLS      []int             `json:"tls,omitempty"`      // those of Ports that speak TLS
-	Needs    []model.Need      `json:"needs,omitempty"`    // of a backend: files that the stack makes for it; a balancer's are in Config.Needs
-	Beside   string            `json:"beside,omitempty"`   // name of a node in whose network it is, and has its addresses
-	Hostname string            `json:"hostname,omitempty"` // that its container calls itself; empty: the engine makes one up
-	Address  string            `json:"address,omitempty"`  // that the configuration knows it by, where that is no name
-	Helper   bool              `json:"helper,omitempty"`   // answers 200 to everything and keeps no ledger: auth services, mirrors
-	Control  int               `json:"control,omitempty"`  // port on which a backend hands out its ledger
-	CPUs     float64           `json:"cpus,omitempty"`     // cores; 0 is no limit
-	Memory   int64             `json:"memory,omitempty"`   // bytes; 0 is no limit
-	Health   []string          `json:"health,omitempty"`   // the container's health check
-	User     string            `json:"user,omitempty"`     // that its processes run as; root where it is empty
-	Restarts bool              `json:"restarts,omitempty"`
-	Settle   time.Duration     `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
+	Name    string   `json:"name"` // a server's host as the configuration writes it, or an OwnName
+	Role    Role     `json:"role"`
+	Image   Image    `json:"image"`
+	Command []string `json:"command,omitempty"`
+	Check   []string `json:"check,omitempty"`   // the balancer's own configuration checker
+	Version []string `json:"version,omitempty"` // command that prints the balancer's version
+	Dir     string   `json:"dir,omitempty"`     // in which the commands run; empty is the image's own
+	Title   string   `json:"title,omitempty"`   // what a worker process calls itself, to count them
+	// Reload: signal that makes its first process, the master, take over its configuration.
+	Reload string            `json:"reload,omitempty"`
+	Env    map[string]string `json:"env,omitempty"`
+	Files  map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
+	Made   map[string]string `json:"made,omitempty"`   // path in the container → text, beside Files
+	Shared []string          `json:"shared,omitempty"` // directories that lbproof's agent beside the node sees too
+	Master bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
+	Ports  []int             `json:"ports,omitempty"`
+	TLS    []int             `json:"tls,omitempty"` // those of Ports that speak TLS
+	// Needs: of a backend: files that the stack makes for it; a balancer's are in Config.Needs.
+	Needs  []model.Need `json:"needs,omitempty"`
+	Beside string       `json:"beside,omitempty"` // name of a node in whose network it is, and has its addresses
+	// Hostname: that its container calls itself; empty: the engine makes one up.
+	Hostname string `json:"hostname,omitempty"`
+	Address  string `json:"address,omitempty"` // that the configuration knows it by, where that is no name
+	// Helper: answers 200 to everything and keeps no ledger: auth services, mirrors.
+	Helper   bool          `json:"helper,omitempty"`
+	Control  int           `json:"control,omitempty"` // port on which a backend hands out its ledger
+	CPUs     float64       `json:"cpus,omitempty"`    // cores; 0 is no limit
+	Memory   int64         `json:"memory,omitempty"`  // bytes; 0 is no limit
+	Health   []string      `json:"health,omitempty"`  // the container's health check
+	User     string        `json:"user,omitempty"`    // that its processes run as; root where it is empty
+	Restarts bool          `json:"restarts,omitempty"`
+	Settle   time.Duration `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
 }
 
 // Host is the node's host name on the run's network.
@@ -226,16 +230,18 @@ type Phase struct {
 	Waits       time.Duration `json:"waits_ns,omitempty"` // closed loop: how long the slowest answer is awaited at most
 	Timeout     time.Duration `json:"timeout_ns"`         // of one request
 	Fresh       bool          `json:"fresh,omitempty"`    // a connection for every request
-	Precise     bool          `json:"precise,omitempty"`  // open loop: sent to a tenth of a millisecond, at the price of processor time
-	Clients     Clients       `json:"clients,omitzero"`
-	Keys        Keys          `json:"keys,omitzero"`
+	// Precise: open loop: sent to a tenth of a millisecond, at the price of processor time.
+	Precise bool    `json:"precise,omitempty"`
+	Clients Clients `json:"clients,omitzero"`
+	Keys    Keys    `json:"keys,omitzero"`
 	// FullHandshakes: no TLS session is taken up again.
-	FullHandshakes bool      `json:"full_handshakes,omitempty"`
-	Verify         bool      `json:"verify,omitempty"` // a certificate that is not the run's own, for the name asked for and valid now, ends the request
-	Breaks         Breaks    `json:"breaks,omitzero"`  // when the phase ends before Count, because it is too much
-	Draws          []Draws   `json:"draws,omitempty"`  // when it ends before Count, because enough is known
-	Seed           uint64    `json:"seed,omitempty"`   // of what is random: Poisson arrivals, keys
-	Requests       []Request `json:"requests"`         // sent in turn
+	FullHandshakes bool `json:"full_handshakes,omitempty"`
+	// Verify: a certificate that is not the run's own, for the name asked for and valid now, ends the request.
+	Verify   bool      `json:"verify,omitempty"`
+	Breaks   Breaks    `json:"breaks,omitzero"` // when the phase ends before Count, because it is too much
+	Draws    []Draws   `json:"draws,omitempty"` // when it ends before Count, because enough is known
+	Seed     uint64    `json:"seed,omitempty"`  // of what is random: Poisson arrivals, keys
+	Requests []Request `json:"requests"`        // sent in turn
 	// InRow is how many requests one after another are the same, and of the same client; 0 is 1.
 	// In an open loop of the engines goroutines and epoll each waits for the answer to the one before, RowPatience at most.
 	InRow int `json:"in_row,omitempty"`
@@ -347,7 +353,8 @@ type Keys struct {
 	Header string   `json:"header,omitempty"`
 	Cookie string   `json:"cookie,omitempty"`
 	Values []string `json:"values,omitempty"` // sent in turn, unless Zipf
-	Zipf   float64  `json:"zipf,omitempty"`   // key k (from 0) is drawn with a probability in proportion to (k+1)^-Zipf; above 1
+	// Zipf: key k (from 0) is drawn with a probability in proportion to (k+1)^-Zipf; above 1.
+	Zipf float64 `json:"zipf,omitempty"`
 }
 
 // Key is the key of request number i; empty where the load has none. It is a function of the seed and i alone.
@@ -365,8 +372,9 @@ func (l Phase) Key(i int) string {
 
 // Breaks ends a phase before its count, in the first second that is worse than it says. The zero value never does.
 type Breaks struct {
-	Errors  float64       `json:"errors,omitempty"`     // share of the second's requests that failed
-	Latency time.Duration `json:"latency_ns,omitempty"` // that more than 1 % of them exceeded, counted from when they were due
+	Errors float64 `json:"errors,omitempty"` // share of the second's requests that failed
+	// Latency: that more than 1 % of them exceeded, counted from when they were due.
+	Latency time.Duration `json:"latency_ns,omitempty"`
 }
 
 // Request is what one hit sends.
@@ -377,20 +385,23 @@ type Request struct {
 	Path   string            `json:"path"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   model.Bytes       `json:"body,omitempty"`
-	Size   int64             `json:"size,omitempty"`   // bytes that follow Body, all alike
-	Shake  *Shake            `json:"shake,omitempty"`  // the TLS handshake, where it is a certain one; of the engine prober
-	Silent Silence           `json:"silent,omitempty"` // of the engine prober
-	Keep   bool              `json:"keep,omitempty"`   // the body of the answer is kept; of the engine prober
-	From   string            `json:"from,omitempty"`   // address of the balancer's own host that it comes from, or a Socket that it goes to; of the engine prober
-	Claim  string            `json:"claim,omitempty"`  // the claim it was sent for; empty for the scenario's own traffic
+	Size   int64             `json:"size,omitempty"` // bytes that follow Body, all alike
+	// Shake: the TLS handshake, where it is a certain one; of the engine prober.
+	Shake  *Shake  `json:"shake,omitempty"`
+	Silent Silence `json:"silent,omitempty"` // of the engine prober
+	Keep   bool    `json:"keep,omitempty"`   // the body of the answer is kept; of the engine prober
+	// From: address of the balancer's own host that it comes from, or a Socket that it goes to; of the engine prober.
+	From  string `json:"from,omitempty"`
+	Claim string `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
 }
 
 // Shake is what a client offers in a TLS handshake.
 type Shake struct {
-	Version string   `json:"version,omitempty"` // the only one that it speaks, as TLSv1.2; empty is all
-	Suite   string   `json:"suite,omitempty"`   // the only one that it offers up to TLSv1.2, by OpenSSL's name; empty is all
-	ALPN    []string `json:"alpn,omitempty"`
-	Again   bool     `json:"again,omitempty"` // it comes a second time, and brings the session of the first
+	Version string `json:"version,omitempty"` // the only one that it speaks, as TLSv1.2; empty is all
+	// Suite: the only one that it offers up to TLSv1.2, by OpenSSL's name; empty is all.
+	Suite string   `json:"suite,omitempty"`
+	ALPN  []string `json:"alpn,omitempty"`
+	Again bool     `json:"again,omitempty"` // it comes a second time, and brings the session of the first
 }
 
 // Silence is where a client says nothing more and waits until the connection ends.

@@ -44,7 +44,8 @@ func (p Plan) Validate() error {
 			return err
 		}
 	}
-	if p.Alpha <= 0 || p.Alpha >= 1 || p.Beta <= 0 || p.Beta >= 1 {
+	isRate := func(p float64) bool { return p > 0 && p < 1 }
+	if !isRate(p.Alpha) || !isRate(p.Beta) {
 		return fmt.Errorf("alpha, beta: %v and %v are not both between 0 and 1", p.Alpha, p.Beta)
 	}
 	for role, b := range p.Bounds {
@@ -137,15 +138,8 @@ func (s Spec) validate(at string, p Plan) error {
 	case s.Control != 0 && !isPort(s.Control):
 		return fmt.Errorf("%s.control: %w", at, noPort(s.Control))
 	}
-	for i, port := range s.Ports {
-		if !isPort(port) {
-			return fmt.Errorf("%s.ports[%d]: %w", at, i, noPort(port))
-		}
-	}
-	for i, port := range s.TLS {
-		if !slices.Contains(s.Ports, port) {
-			return fmt.Errorf("%s.tls[%d]: %d is none of the node's ports", at, i, port)
-		}
+	if err := s.validatePorts(at); err != nil {
+		return err
 	}
 	if err := s.validatePaths(at); err != nil {
 		return err
@@ -157,6 +151,20 @@ func (s Spec) validate(at string, p Plan) error {
 	}
 	if err := s.Image.Validate(); err != nil {
 		return fmt.Errorf("%s.image.%w", at, err)
+	}
+	return nil
+}
+
+func (s Spec) validatePorts(at string) error {
+	for i, port := range s.Ports {
+		if !isPort(port) {
+			return fmt.Errorf("%s.ports[%d]: %w", at, i, noPort(port))
+		}
+	}
+	for i, port := range s.TLS {
+		if !slices.Contains(s.Ports, port) {
+			return fmt.Errorf("%s.tls[%d]: %d is none of the node's ports", at, i, port)
+		}
 	}
 	return nil
 }
@@ -177,7 +185,8 @@ func (s Spec) validatePaths(at string) error {
 			return err
 		}
 		if strings.Contains(dir, ":") {
-			return fmt.Errorf("%s.shared[%d]: %q has a colon: it is a directory of the container's own, and nothing of the host's is mounted", at, i, dir)
+			return fmt.Errorf("%s.shared[%d]: %q has a colon: it is a directory of the container's own, "+
+				"and nothing of the host's is mounted", at, i, dir)
 		}
 	}
 	if s.Dir != "" {
@@ -206,6 +215,7 @@ func (p Plan) validateLoads() error {
 }
 
 func (l Phase) validate(at string) error {
+	addresses := max(l.Clients.Count, l.Clients.First, l.Clients.Apart, l.Clients.Last())
 	switch {
 	case !slices.Contains([]Engine{Goroutines, Epoll, Vegeta, WebSocket, Prober}, l.Engine):
 		return fmt.Errorf("%s.engine: there is no engine %q", at, l.Engine)
@@ -213,7 +223,7 @@ func (l Phase) validate(at string) error {
 		return fmt.Errorf("%s.requests: there are none to send", at)
 	case !l.Open() && l.Concurrency == 0:
 		return fmt.Errorf("%s.concurrency: a load has a rate or a concurrency", at)
-	case l.Clients.Count > mostAddresses || l.Clients.First > mostAddresses || l.Clients.Apart > mostAddresses || l.Clients.Last() > mostAddresses:
+	case addresses > mostAddresses:
 		return fmt.Errorf("%s.clients: they take more than %d addresses", at, mostAddresses)
 	case l.Keys.Zipf != 0 && l.Keys.Zipf <= 1:
 		return fmt.Errorf("%s.keys.zipf: %v is not above 1", at, l.Keys.Zipf)
@@ -349,8 +359,11 @@ const longestFileName = 200
 // plainName reports what cannot be a part of a file's name: names of plans become those of run folders, names of nodes those of logs.
 func plainName(at, name string) error {
 	control := func(r rune) bool { return r < ' ' || r == 0x7f }
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, control) || len(name) > longestFileName {
-		return fmt.Errorf("%s: %q is no plain name: up to %d bytes, without slashes and control characters", at, name, longestFileName)
+	isFolder := slices.Contains([]string{"", ".", ".."}, name)
+	foreign := strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, control)
+	if isFolder || foreign || len(name) > longestFileName {
+		return fmt.Errorf("%s: %q is no plain name: up to %d bytes, without slashes and control characters",
+			at, name, longestFileName)
 	}
 	return nil
 }

@@ -73,8 +73,9 @@ func (r Report) Builds() string {
 	if r.Judged == r.Env.Lbproof {
 		return ""
 	}
-	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", cmp.Or(r.Env.Lbproof, "of no known version"),
-		cmp.Or(r.Judged, "of no known version"))
+	const unknown = "of no known version"
+	recorder, judge := cmp.Or(r.Env.Lbproof, unknown), cmp.Or(r.Judged, unknown)
+	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", recorder, judge)
 }
 
 // ReportSchema is the version of the report's JSON form.
@@ -164,8 +165,9 @@ type Ledger struct {
 	Truncated  int `json:"truncated"`  // of the unanswered: whose answer began
 	Retried    int `json:"retried"`    // further arrivals of requests that may be sent again
 	Duplicated int `json:"duplicated"` // further arrivals of others
-	Misrouted  int `json:"misrouted"`  // arrivals outside the pool of their route, answers whose backend has no record of them
-	Unknown    int `json:"unknown"`    // arrivals of no request of the run
+	// Misrouted counts arrivals outside the pool of their route, and answers whose backend has no record of them.
+	Misrouted int `json:"misrouted"`
+	Unknown   int `json:"unknown"` // arrivals of no request of the run
 	// Note says why the account is not whole; empty where it is.
 	Note string `json:"note,omitempty"`
 }

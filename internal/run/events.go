@@ -103,8 +103,8 @@ type gate struct {
 	open  func()
 }
 
-func newGate(holds map[int]bool, open func()) *gate {
-	return &gate{holds: holds, under: map[int]int{}, over: map[int]bool{}, open: open}
+func newGate(phases map[int]bool, open func()) *gate {
+	return &gate{holds: phases, under: map[int]int{}, over: map[int]bool{}, open: open}
 }
 
 func (g *gate) enter(phase int) { g.change(phase, 1) }

@@ -36,8 +36,8 @@ func (w *worker) prepare() error {
 	dst := ipNet(w.order.Clients)
 	// A local route makes every address of the network the worker's own, so that it may bind them and answers for them.
 	route := &netlink.Route{
-		LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL,
-		Scope: netlink.SCOPE_HOST,
+		LinkIndex: lo.Attrs().Index, Dst: dst, Type: unix.RTN_LOCAL,
+		Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
 	}
 	if err := netlink.RouteReplace(route); err != nil {
 		return fmt.Errorf("take the clients' addresses %s: %w", dst, err)
@@ -75,8 +75,8 @@ func enoughFiles(l plan.Phase) error {
 	}
 	need := uint64(connections(l) + spareFiles)
 	if need > limit.Max {
-		return fmt.Errorf("phase %s needs %d open files and the worker may have %d: lower its concurrency or its clients, or raise the hard limit (dockerd's default-ulimits, nofile)",
-			l.Name, need, limit.Max)
+		return fmt.Errorf("phase %s needs %d open files and the worker may have %d: lower its concurrency or its clients, "+
+			"or raise the hard limit (dockerd's default-ulimits, nofile)", l.Name, need, limit.Max)
 	}
 	limit.Cur = limit.Max
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -100,8 +100,8 @@ func enoughPorts(l plan.Phase) error {
 		addresses = l.Clients.Count
 	}
 	if have, need := high-low+1, (connections(l)+addresses-1)/addresses; need > have {
-		return fmt.Errorf("phase %s needs %d ports of one address and there are %d: give it more clients with addresses of their own, or widen net.ipv4.ip_local_port_range",
-			l.Name, need, have)
+		return fmt.Errorf("phase %s needs %d ports of one address and there are %d: give it more clients "+
+			"with addresses of their own, or widen net.ipv4.ip_local_port_range", l.Name, need, have)
 	}
 	return nil
 }

@@ -41,9 +41,9 @@ func (p *packer) add(h history.Hit) {
 		resumed = 1
 	}
 	for _, v := range [...]int64{
-		int64(h.Seq - p.last.Seq), int64(h.Load), int64(h.Index - p.last.Index), int64(h.Due - p.last.Due),
-		int64(h.Sent - h.Due),
-		int64(h.Done - h.Sent), int64(h.Code), h.Size, int64(h.Sum), int64(h.Client), int64(h.Conn), int64(h.Flight),
+		int64(h.Seq - p.last.Seq), int64(h.Load), int64(h.Index - p.last.Index),
+		int64(h.Due - p.last.Due), int64(h.Sent - h.Due), int64(h.Done - h.Sent),
+		int64(h.Code), h.Size, int64(h.Sum), int64(h.Client), int64(h.Conn), int64(h.Flight),
 		int64(h.Connect), int64(h.Handshake), resumed, int64(h.Quiet),
 	} {
 		p.block = binary.AppendVarint(p.block, v)

@@ -87,7 +87,8 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	w := &worker{order: o, out: gob.NewEncoder(out), origin: backends.Now()}
 	w.began = time.Now()
 	for _, l := range o.Ledgers {
-		w.readers = append(w.readers, &backends.Reader{URL: l.URL, Key: o.Key, Client: &http.Client{Timeout: 5 * time.Second}})
+		client := &http.Client{Timeout: 5 * time.Second}
+		w.readers = append(w.readers, &backends.Reader{URL: l.URL, Key: o.Key, Client: client})
 	}
 	err := w.prepare()
 	if err == nil {
@@ -105,25 +106,28 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	var listening sync.WaitGroup
 	goOn := make(chan struct{}, len(w.order.Loads))
-	listening.Go(func() {
-		for { // Stop may come, the end of the harness will
-			var next order
-			err := orders.Decode(&next)
-			if err == nil && next.Go {
-				goOn <- struct{}{}
-				continue
-			}
-			cancel()
-			if err != nil {
-				return
-			}
-		}
-	})
+	listening.Go(func() { listen(orders, goOn, cancel) })
 	if err := w.run(ctx, goOn); err != nil {
 		return err
 	}
 	listening.Wait() // the harness hangs up when it has everything
 	return nil
+}
+
+// listen hears the harness until it hangs up: each Go lets the worker go on, and Stop, which may come, or the end stops it.
+func listen(orders *gob.Decoder, goOn chan<- struct{}, stop func()) {
+	for {
+		var next order
+		err := orders.Decode(&next)
+		if err == nil && next.Go {
+			goOn <- struct{}{}
+			continue
+		}
+		stop()
+		if err != nil {
+			return
+		}
+	}
 }
 
 type worker struct {
@@ -227,7 +231,8 @@ func (w *worker) settle(ctx context.Context) {
 	for _, host := range w.balancers() {
 		_ = until(ctx, func() error {
 			code := 0
-			load.For(first).Send(ctx, load.Phase{Phase: first, Host: w.order.Asks, At: host, Origin: w.began}, func(h history.Hit) { code = h.Code })
+			p := load.Phase{Phase: first, Host: w.order.Asks, At: host, Origin: w.began}
+			load.For(first).Send(ctx, p, func(h history.Hit) { code = h.Code })
 			if code == http.StatusNotFound || code == 0 {
 				return errors.New("not there yet")
 			}
@@ -304,23 +309,14 @@ func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
 	return w.send(message{Done: true, Lost: lost, Queried: queried})
 }
 
+// phase sends the phase of this number, whose first request has the number first, and tells how it went.
 func (w *worker) phase(ctx context.Context, number int, first uint64, l plan.Phase) {
 	_ = w.send(message{Begins: true}) // kept in w.err
 	stats := history.Phase{Start: backends.Now() - w.origin, CPU: -cpu()}
-	limit, drawing := history.BreakingPoint{Breaks: l.Breaks}, newDrawing(l)
+	limit, draws := history.BreakingPoint{Breaks: l.Breaks}, newDrawing(l)
 	var enough atomic.Bool
-	var trust *x509.CertPool
-	authority := x509.NewCertPool()
-	authority.AppendCertsFromPEM(w.order.Trust)
-	if l.Verify {
-		trust = authority
-	}
-	from := func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) }
-	at := w.order.Balancer
-	if l.Via != "" {
-		at = plan.HostOf(l.Via)
-	}
-	p := load.Phase{Trust: trust, Authority: authority, Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)}, Phase: l, Number: number, First: first, Host: w.order.Asks, At: at, Origin: w.began, Address: from, Enough: enough.Load}
+	p := w.traffic(l)
+	p.Number, p.First, p.Enough = number, first, enough.Load
 	load.For(l).Send(ctx, p, func(h history.Hit) {
 		stats.Hits++
 		stats.LastSent = max(stats.LastSent, h.Sent)
@@ -328,18 +324,36 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l plan.Pha
 			stats.Capped++
 		}
 		limit.See(h)
-		drawing.see(h)
-		if limit.Broken || drawing.known {
+		draws.see(h)
+		if limit.Broken || draws.known {
 			enough.Store(true)
 		}
 		w.emit(h)
 	})
 	stats.End, stats.CPU = backends.Now()-w.origin, stats.CPU+cpu()
-	stats.Broke, stats.Known = limit.Broken, drawing.known
+	stats.Broke, stats.Known = limit.Broken, draws.known
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()
 	_ = w.sendLocked(message{Phase: &stats})
+}
+
+// traffic is a phase's load, but for its place in the run.
+func (w *worker) traffic(l plan.Phase) load.Phase {
+	authority := x509.NewCertPool()
+	authority.AppendCertsFromPEM(w.order.Trust)
+	p := load.Phase{
+		Phase: l, Host: w.order.Asks, At: w.order.Balancer, Origin: w.began, Authority: authority,
+		Gateway: load.Gateway{Port: agent.GatewayPort, Knock: agent.Knock(w.order.Key)},
+		Address: func(client int) netip.Addr { return l.Clients.Address(w.order.Clients, client) },
+	}
+	if l.Verify {
+		p.Trust = authority
+	}
+	if l.Via != "" {
+		p.At = plan.HostOf(l.Via)
+	}
+	return p
 }
 
 // cpu is the processor time that this process has used.
@@ -387,8 +401,7 @@ func (w *worker) arrived(i int, rows []backends.Arrival) error {
 	r := message{Arrivals: make([]history.Arrival, len(rows))}
 	for n, row := range rows {
 		r.Arrivals[n] = history.Arrival{
-			Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server,
-			Header: row.Header,
+			Seq: row.ID, At: row.At - w.origin, Server: w.order.Ledgers[i].Server, Header: row.Header,
 		}
 	}
 	return w.send(r)

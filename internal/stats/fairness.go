@@ -56,16 +56,16 @@ func noncentrality(value, dof, probability float64) float64 {
 	return (low + high) / 2
 }
 
-// noncentralCDF is the distribution of non-central chi-square, a Poisson mixture of central ones (Johnson, Kotz and Balakrishnan,
+// noncentralCDF is the distribution of chi-square with a non-centrality of shift, a Poisson mixture of central ones (Johnson, Kotz and Balakrishnan,
 // Continuous Univariate Distributions 2, chapter 29).
-func noncentralCDF(value, dof, noncentrality float64) float64 {
-	if noncentrality == 0 {
+func noncentralCDF(value, dof, shift float64) float64 {
+	if shift == 0 {
 		return distuv.ChiSquared{K: dof}.CDF(value)
 	}
-	weights := distuv.Poisson{Lambda: noncentrality / 2}
-	spread := 7*math.Sqrt(noncentrality/2) + 12 // beyond which a Poisson variable is once in 10¹¹
+	weights := distuv.Poisson{Lambda: shift / 2}
+	width := 7*math.Sqrt(shift/2) + 12 // beyond which a Poisson variable is once in 10¹¹
 	sum := 0.0
-	for j := math.Floor(max(0, noncentrality/2-spread)); j <= noncentrality/2+spread; j++ {
+	for j := math.Floor(max(0, shift/2-width)); j <= shift/2+width; j++ {
 		sum += weights.Prob(j) * distuv.ChiSquared{K: dof + 2*j}.CDF(value)
 	}
 	return sum

@@ -72,7 +72,9 @@ type point struct {
 
 // ring sorts points; of equal ones the first stays.
 func ring(points []point) []point {
-	slices.SortFunc(points, func(a, b point) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.server, b.server)) })
+	slices.SortFunc(points, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.server, b.server))
+	})
 	return slices.CompactFunc(points, func(a, b point) bool { return a.at == b.at })
 }
 

@@ -115,11 +115,11 @@ func SmoothEnvelope(weights []int) Envelope {
 }
 
 // replayed bounds counts − picks × shares over so many picks from the start.
-func replayed(next func() int, shares []float64, picks int) Envelope {
+func replayed(pick func() int, shares []float64, picks int) Envelope {
 	k := len(shares)
 	env, counts := Envelope{Low: make([]float64, k), High: make([]float64, k)}, make([]int, k)
 	for t := 1; t <= picks; t++ {
-		counts[next()]++
+		counts[pick()]++
 		for i, c := range counts {
 			d := float64(c) - float64(t)*shares[i]
 			env.Low[i], env.High[i] = min(env.Low[i], d), max(env.High[i], d)
@@ -150,7 +150,7 @@ func gcd(values []int) int {
 // Nearest is the wrong weights that are hardest to tell from the right ones, among those in which one weight is off by
 // a tenth, or by one where a tenth is less. It needs two servers or more.
 func Nearest(weights []int) []int {
-	var nearest []int
+	var closest []int
 	smallest := 2.0
 	shares := Shares(weights)
 	for i, w := range weights {
@@ -162,11 +162,11 @@ func Nearest(weights []int) []int {
 			candidate := append([]int(nil), weights...)
 			candidate[i] = wrong
 			if d := distance(shares, Shares(candidate)); d > 0 && d < smallest {
-				smallest, nearest = d, candidate
+				smallest, closest = d, candidate
 			}
 		}
 	}
-	return nearest
+	return closest
 }
 
 // distance is the largest difference between two lists of shares.
@@ -311,9 +311,9 @@ func FastShares(weights []int) ([]float64, Envelope) {
 
 // FastCounts are so many picks of HAProxy's roundrobin from its start.
 func FastCounts(weights []int, picks int) []int {
-	next, counts := FastRoundRobin(weights), make([]int, len(weights))
+	pick, counts := FastRoundRobin(weights), make([]int, len(weights))
 	for range picks {
-		counts[next()]++
+		counts[pick()]++
 	}
 	return counts
 }
