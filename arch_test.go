@@ -87,8 +87,7 @@ var rooms = map[string]room{
 	"scenarios/experiments": pure("internal/model", "internal/plan", "internal/stats", "internal/units", "scenarios", "scenarios/checks",
 		"scenarios/checks/check"),
 	// stats: how many probes a claim needs.
-	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "scenarios/checks",
-		"scenarios/checks/requests", "scenarios/checks/traffic"),
+	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "scenarios/checks"),
 
 	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
 	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",

@@ -10,7 +10,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/checks/requests"
+	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 // served is the part of a backend's command line that all have in common: what the configuration has them note and answer.
@@ -20,7 +20,7 @@ func served(cfg model.Config) (flags []string) {
 			flags = append(flags, name, strings.Join(values, ","))
 		}
 	}
-	option("--observe", requests.Observed(cfg))
+	option("--observe", checks.Observed(cfg))
 	option("--prefixes", prefixes(cfg))
 	option("--health-paths", healthPaths(cfg))
 	return flags

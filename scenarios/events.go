@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -130,7 +131,7 @@ const golden = 0.6180339887
 // Repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
 func (f Fault) Repeated(e plan.Event) []plan.Event {
 	var all []plan.Event
-	for i := range FirstSet(f.Times, 1) {
+	for i := range cmp.Or(f.Times, 1) {
 		_, part := math.Modf(float64(i) * golden)
 		e.At = f.At + time.Duration(i)*f.Every + time.Duration(part*float64(f.Sweep))
 		all = append(all, e)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 const (
@@ -102,7 +101,7 @@ func (s Scenario) monitor(p *plan.Plan) (err error) {
 			what = "The alert"
 		}
 		p.Claims = append(p.Claims, plan.Claim{
-			ID: string(traffic.Queries) + "/" + q.Name, Check: traffic.Queries, Subject: q.Name, Pos: q.Pos,
+			ID: string(plan.CheckQueries) + "/" + q.Name, Check: plan.CheckQueries, Subject: q.Name, Pos: q.Pos,
 			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
 		})
 	}

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -113,7 +114,7 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 		return plan.Phase{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
 	}
 	l := plan.Phase{
-		Name: p.Name, Count: p.Requests, Concurrency: FirstSet(p.Concurrency, DefaultInFlight), Think: p.Think, Timeout: FirstSet(p.Timeout, DefaultTimeout),
+		Name: p.Name, Count: p.Requests, Concurrency: cmp.Or(p.Concurrency, DefaultInFlight), Think: p.Think, Timeout: cmp.Or(p.Timeout, DefaultTimeout),
 		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise, Seed: s.Seed,
 		Clients: plan.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies}, Keys: plan.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
 	}
@@ -121,7 +122,7 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))
 	}
 	for _, r := range mixed(p.Send) {
-		aimed := aim(cfg, plan.Request{Method: FirstSet(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: model.Bytes(r.Body)})
+		aimed := aim(cfg, plan.Request{Method: cmp.Or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: model.Bytes(r.Body)})
 		if p.Verify && !aimed.TLS {
 			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
 		}
@@ -200,14 +201,14 @@ func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 	case !encrypted:
 		picked = plan.Epoll
 	}
-	picked = FirstSet(p.Engine, picked)
+	picked = cmp.Or(p.Engine, picked)
 	switch {
 	case picked == plan.Epoll && encrypted:
 		return "", fmt.Errorf("the engine epoll sends plain text only, and the configuration wants TLS")
 	case p.Protocol == "h2" && !encrypted:
 		return "", fmt.Errorf("h2 is spoken over TLS, and the configuration's listener has none")
 	case (p.Protocol == "websocket") != (picked == plan.WebSocket), p.Protocol == "h2" && picked != plan.Vegeta:
-		return "", fmt.Errorf("the engine %s does not speak %s", picked, FirstSet(p.Protocol, "HTTP/1.1"))
+		return "", fmt.Errorf("the engine %s does not speak %s", picked, cmp.Or(p.Protocol, "HTTP/1.1"))
 	case (picked == plan.Vegeta || picked == plan.WebSocket) && plain:
 		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies", picked)
 	case picked == plan.WebSocket && l.Open():
@@ -228,14 +229,14 @@ func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 func mixed(send []Request) []Request {
 	total := 0
 	for _, r := range send {
-		total += FirstSet(r.Share, 1)
+		total += cmp.Or(r.Share, 1)
 	}
 	var out []Request
 	current := make([]int, len(send))
 	for range total {
 		best := 0
 		for i, r := range send {
-			if current[i] += FirstSet(r.Share, 1); current[i] > current[best] {
+			if current[i] += cmp.Or(r.Share, 1); current[i] > current[best] {
 				best = i
 			}
 		}

@@ -102,7 +102,8 @@ func TestExpectationsAreClaims(t *testing.T) {
 	last := p.Claims[len(p.Claims)-1]
 	assert.Equal(t, plan.Claim{
 		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: model.Pos{File: "s.yaml", Line: 12},
-		Text: "The scenario expects of its phase p: p99 < 250ms.",
+		Text:    "The scenario expects of its phase p: p99 < 250ms.",
+		Expects: &plan.Expectation{Source: "p99 < 250ms", Metric: "p99", Rank: 0.99, Op: "<", Bound: 0.25},
 	}, last)
 	assert.Equal(t, []plan.Check{plan.CheckRestarts, plan.CheckExpect}, p.Checks)
 }

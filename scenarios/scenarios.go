@@ -5,6 +5,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"maps"
@@ -16,7 +17,6 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
 	"github.com/lbproof/lbproof/scenarios/checks"
-	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 // BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
@@ -155,7 +155,7 @@ func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 func (s Scenario) Stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: FirstSet(s.Alpha, defaultError), Beta: FirstSet(s.Beta, defaultError), Checks: s.Checks, Bounds: plan.DefaultBounds(),
+		Alpha: cmp.Or(s.Alpha, defaultError), Beta: cmp.Or(s.Beta, defaultError), Checks: s.Checks, Bounds: plan.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
 		return p, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
@@ -209,18 +209,19 @@ func (s Scenario) expectations(pl *plan.Plan) error {
 	for _, p := range s.Phases {
 		for i, text := range p.Expect {
 			pos := model.Pos{File: s.File, Line: p.ExpectLines[i]}
-			if err := traffic.ParseExpectation(text); err != nil {
+			e, err := plan.ParseExpectation(text)
+			if err != nil {
 				return fmt.Errorf("%s: expect: %w", pos, err)
 			}
 			expected = true
 			pl.Claims = append(pl.Claims, plan.Claim{
-				ID: string(traffic.Expect) + "/" + p.Name + "#" + text, Check: traffic.Expect, Subject: p.Name, Pos: pos,
+				ID: string(plan.CheckExpect) + "/" + p.Name + "#" + text, Check: plan.CheckExpect, Subject: p.Name, Pos: pos, Expects: &e,
 				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
 			})
 		}
 	}
-	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, traffic.Expect) {
-		pl.Checks = append(slices.Clone(s.Checks), traffic.Expect)
+	if expected && len(s.Checks) > 0 && !slices.Contains(s.Checks, plan.CheckExpect) {
+		pl.Checks = append(slices.Clone(s.Checks), plan.CheckExpect)
 	}
 	return nil
 }
@@ -297,13 +298,4 @@ func aim(cfg model.Config, r plan.Request) plan.Request {
 		break
 	}
 	return r
-}
-
-// FirstSet is value, or otherwise where value is zero.
-func FirstSet[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }

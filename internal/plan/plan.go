@@ -21,6 +21,8 @@ type Claim struct {
 	Pos     model.Pos `json:"pos"`
 	Params  Params    `json:"params,omitempty"`  // the numbers it predicts
 	Assumes []string  `json:"assumes,omitempty"` // what must hold for the law that judges it
+	// Expects is what a claim of CheckExpect is about; nil of all others.
+	Expects *Expectation `json:"expects,omitempty"`
 	// Implicit: nobody wrote it, it is a default; Pos is the line that it comes with.
 	Implicit bool `json:"implicit,omitempty"`
 }

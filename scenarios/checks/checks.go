@@ -88,6 +88,16 @@ func Claims(cfg model.Config) []plan.Claim {
 	return claims
 }
 
+// Observed lists the request headers that backends must keep for the claims of a configuration to be judged.
+func Observed(cfg model.Config) (names []string) {
+	for _, c := range All {
+		if c.Observes != nil {
+			names = append(names, c.Observes(cfg)...)
+		}
+	}
+	return names
+}
+
 // Probes lists the requests that the claims need beyond a scenario's own, each once.
 func Probes(cfg model.Config, claims []plan.Claim) []plan.Request {
 	var probes []plan.Request

@@ -20,7 +20,6 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
-	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -396,7 +395,7 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	for _, claim := range baseline(t).Claims {
-		if baseline(t).Decides(claim) && claim.Check != traffic.Expect { // it is about the requests that there were
+		if baseline(t).Decides(claim) && claim.Check != plan.CheckExpect { // it is about the requests that there were
 			f(claim.ID, "observations that it needs", few)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
-	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 // The matrices tell who refutes; testdata/evidence.golden tells on how much: of an honest and a wrong balancer of each matrix, what
@@ -103,7 +103,7 @@ func TestTitlesDecideNothing(t *testing.T) {
 		}
 		run.h.Plan.Claims = slices.Clone(run.h.Plan.Claims)
 		for i, c := range run.h.Plan.Claims {
-			if c.Check == traffic.Expect { // it is about a phase that its author named
+			if c.Check == plan.CheckExpect { // it is about a phase that its author named
 				run.h.Plan.Claims[i].Subject = renamed[c.Subject]
 			}
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
-	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
 // expecting is a history of one phase of hits, of which one thing is expected.
@@ -20,11 +19,15 @@ func expecting(text string, hits []history.Hit) history.History {
 	for i := range hits {
 		hits[i].Seq, hits[i].Index = uint64(i+1), i
 	}
+	expects, err := plan.ParseExpectation(text)
+	if err != nil {
+		panic(err)
+	}
 	load := plan.Phase{Name: "p", Count: len(hits), Concurrency: 10, Requests: []plan.Request{{Method: "GET", Path: "/"}}}
 	return history.History{
 		Plan: plan.Plan{
 			Alpha: 0.001, Beta: 0.001, Phases: []plan.Phase{load}, Specs: []plan.Spec{{Name: "b1", CPUs: 0.1}},
-			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: traffic.Expect, Subject: "p"}},
+			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: plan.CheckExpect, Subject: "p", Expects: &expects}},
 		},
 		Env:      history.Environment{CPUs: 2, Phases: []history.Phase{{End: 10 * time.Second, Hits: len(hits)}}},
 		Hits:     func(yield func(history.Hit) bool) { each(hits, yield) },
@@ -168,18 +171,4 @@ func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
 	assert.Contains(t, going.Reason, "was gone only 0.1 s after this phase began")
 	assert.Equal(t, report.Refuted, f(100*ms, 900*ms, 5000*ms, 5000*ms).Outcome, "in force when it began")
 	assert.Equal(t, report.Refuted, f(100*ms, 200*ms, 500*ms, 900*ms).Outcome, "gone when it began")
-}
-
-func TestMistakenExpectations(t *testing.T) {
-	f := func(text, want string) {
-		t.Helper()
-		assert.ErrorContains(t, traffic.ParseExpectation(text), want)
-	}
-	f("fast", "is no expectation: write for example p99 < 250ms")
-	f("p99 < fast", "fast is no time")
-	f("p100 < 1s", "between p0 and p100")
-	f("p99 == 1s", "write < or >")
-	f("errors < few", "few is no number")
-	f("errors{status: ok} == 0", "ok is no status")
-	f("errors{colour: red} == 0", "is no expectation")
 }

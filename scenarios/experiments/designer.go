@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -42,7 +43,7 @@ func peers(p *plan.Plan, balancers int) (names []string) {
 // add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
 // find them so. next are those of the phase after it: where they are others, these recover meanwhile.
 func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...plan.Check) error {
-	l.Timeout = scenarios.FirstSet(l.Timeout, scenarios.DefaultTimeout)
+	l.Timeout = cmp.Or(l.Timeout, scenarios.DefaultTimeout)
 	l.Checks = append(slices.Clone(about), bystanders...)
 	if l.Engine == plan.Prober { // whose requests are made to be odd
 		l.Checks = append(slices.Clone(about), plan.CheckRestarts)

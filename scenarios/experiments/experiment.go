@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -127,7 +128,7 @@ func (e *experiment) die(cfg model.Config, beta float64) {
 	all := e.deaths(cfg)
 	dead := time.Duration(0) // all deaths of a pool together, the shortest
 	for _, f := range all {
-		if mine := time.Duration(scenarios.FirstSet(f.Times, 1)) * f.For; dead == 0 || mine < dead {
+		if mine := time.Duration(cmp.Or(f.Times, 1)) * f.For; dead == 0 || mine < dead {
 			dead = mine
 		}
 	}
@@ -201,7 +202,7 @@ func (e *experiment) deaths(cfg model.Config) (all []scenarios.Fault) {
 	for _, together := range e.kill {
 		mine, times := e.deathsOf(cfg, together), 0
 		for _, f := range mine {
-			times += scenarios.FirstSet(f.Times, 1)
+			times += cmp.Or(f.Times, 1)
 		}
 		if times < fixedDeaths {
 			few = append(few, mine...)

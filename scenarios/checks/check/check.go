@@ -24,6 +24,8 @@ type Check struct {
 	Questions func(model.Config, plan.Claim) (asked []Question, cannot string)
 	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another check asks some of the kind.
 	Beside plan.Kind
+	// Observes lists the request headers that backends must keep for its claims to be judged; nil: none.
+	Observes func(model.Config) []string
 	// Evidence is what Judge takes from a history beside the hits and arrivals of clients' own requests.
 	Evidence Evidence
 	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.

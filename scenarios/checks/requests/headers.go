@@ -22,6 +22,7 @@ var Headers = check.Check{
 		"the client sent such headers itself.",
 	Law:      "one arrival with another value refutes the claim",
 	Evidence: check.Evidence{Joined: true},
+	Observes: observed,
 	Claims:   headerClaims,
 	Probes:   check.Probe,
 	Trials:   check.InnerTrials,
@@ -44,8 +45,8 @@ func headerClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(claims)
 }
 
-// Observed lists the request headers that backends must keep for the claims to be judged.
-func Observed(cfg model.Config) []string {
+// observed lists the request headers that backends must keep for the claims to be judged.
+func observed(cfg model.Config) []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, r := range check.ProxiedRoutes(cfg) {

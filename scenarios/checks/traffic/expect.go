@@ -3,10 +3,7 @@ package traffic
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -16,11 +13,9 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Expect is the check of what a scenario expects of its own phases, beside what the configuration promises.
-const Expect = plan.CheckExpect
-
+// Expectations is the check of what a scenario expects of its own phases, beside what the configuration promises.
 var Expectations = check.Check{
-	Name: Expect,
+	Name: plan.CheckExpect,
 	Doc:  "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend or status.",
 	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a request was due; " +
 		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody; nor what was asked " +
@@ -29,112 +24,34 @@ var Expectations = check.Check{
 	Judge:  judgeExpect,
 }
 
-// expectation is one line of a phase's expect.
-type expectation struct {
-	metric  string  // p50 … p99.9, max, mean, errors, requests, rate
-	rank    float64 // of a percentile, in 0 to 1
-	alert   string  // instead: an alert of Prometheus, and metric says what it does
-	backend string  // only hits that it answered
-	status  int     // only hits with it
-	op      string
-	bound   float64 // seconds, a number, or a share
-	share   bool    // bound is of all hits of the phase
-}
-
-var expectLine = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*(<=|>=|==|<|>)\s*(\S+)$`)
-
-// What alerts are expected to do.
-const (
-	fires  = "fires"
-	silent = "is silent"
-)
-
-var alertLine = regexp.MustCompile(`^alert (\w+) (` + fires + `|` + silent + `)$`)
-
-// ParseExpectation reads a line such as "p99 < 250ms", "errors == 0", "errors{backend: back-01} < 1%",
-// "requests{status: 429} == 0" or "alert BackendDown fires".
-func ParseExpectation(text string) error {
-	_, err := parseExpectation(text)
-	return err
-}
-
-func parseExpectation(text string) (e expectation, err error) {
-	if m := alertLine.FindStringSubmatch(strings.TrimSpace(text)); m != nil {
-		return expectation{alert: m[1], metric: m[2]}, nil
-	}
-	m := expectLine.FindStringSubmatch(strings.TrimSpace(text))
-	if m == nil {
-		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, max{backend: back-01} < 2s, requests{status: 429} == 0, rate >= 240 or alert NAME fires", text)
-	}
-	e.metric, e.op = m[1], m[4]
-	switch m[2] {
-	case "backend":
-		e.backend = m[3]
-	case "status":
-		if e.status, err = strconv.Atoi(m[3]); err != nil {
-			return e, fmt.Errorf("%q: %s is no status", text, m[3])
-		}
-	}
-	if rank, ok := strings.CutPrefix(e.metric, "p"); ok {
-		percent, _ := strconv.ParseFloat(rank, 64) // the expression has seen to it
-		if e.rank = percent / 100; e.rank <= 0 || e.rank >= 1 {
-			return e, fmt.Errorf("%q: a percentile lies between p0 and p100", text)
-		}
-	}
-	value := m[5]
-	switch {
-	case e.timed():
-		d, bad := time.ParseDuration(value)
-		if e.op == "==" {
-			return e, fmt.Errorf("%q: a latency is never exactly a value: write < or >", text)
-		}
-		if bad != nil {
-			return e, fmt.Errorf("%q: %s is no time, as 250ms", text, value)
-		}
-		e.bound = d.Seconds()
-		return e, nil
-	case strings.HasSuffix(value, "%") && e.metric != "rate":
-		e.share, value = true, strings.TrimSuffix(value, "%")
-	}
-	if e.bound, err = strconv.ParseFloat(value, 64); err != nil {
-		return e, fmt.Errorf("%q: %s is no number", text, m[5])
-	}
-	if e.share {
-		e.bound /= 100
-	}
-	return e, nil
-}
-
-// timed says whether the metric is a latency.
-func (e expectation) timed() bool {
-	return e.metric == "max" || e.metric == "mean" || strings.HasPrefix(e.metric, "p")
-}
+// expectation is what one line of a phase's expect says, as it is judged.
+type expectation plan.Expectation
 
 func (e expectation) holds(value float64) bool {
-	switch e.op {
+	switch e.Op {
 	case "<":
-		return value < e.bound
+		return value < e.Bound
 	case "<=":
-		return value <= e.bound
+		return value <= e.Bound
 	case ">":
-		return value > e.bound
+		return value > e.Bound
 	case ">=":
-		return value >= e.bound
+		return value >= e.Bound
 	}
-	return math.Abs(value-e.bound) < 1e-9
+	return math.Abs(value-e.Bound) < 1e-9
 }
 
 // about says whether a hit counts.
 func (e expectation) about(hit history.Hit) bool {
-	return (e.backend == "" || model.SameHost(hit.Server, e.backend)) && (e.status == 0 || hit.Err == "" && hit.Code == e.status)
+	return (e.Backend == "" || model.SameHost(hit.Server, e.Backend)) && (e.Status == 0 || hit.Err == "" && hit.Code == e.Status)
 }
 
 // need is how many hits make a percentile more than the largest of them.
 func (e expectation) need() int {
-	if e.rank == 0 {
+	if e.Rank == 0 {
 		return 1
 	}
-	return int(math.Ceil(1/(1-e.rank) - 1e-9))
+	return int(math.Ceil(1/(1-e.Rank) - 1e-9))
 }
 
 // count is what a phase's hits come to.
@@ -171,7 +88,7 @@ func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
 	c.sum += late
 	c.most, c.mostAnyway = max(c.most, late), max(c.mostAnyway, anyway)
 	beyond := func(d time.Duration) bool {
-		return d.Seconds() > e.bound || d.Seconds() == e.bound && (e.op == "<" || e.op == ">=")
+		return d.Seconds() > e.Bound || d.Seconds() == e.Bound && (e.Op == "<" || e.Op == ">=")
 	}
 	if beyond(late) {
 		c.slow++
@@ -183,17 +100,16 @@ func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
 
 // fast says whether a percentile is within its bound where so many of n hits are beyond it: the value at rank ⌈q·n⌉.
 func (e expectation) fast(beyond, n int) bool {
-	return n-beyond >= int(math.Ceil(e.rank*float64(n)-1e-9))
+	return n-beyond >= int(math.Ceil(e.Rank*float64(n)-1e-9))
 }
 
 func judgeExpect(claim plan.Claim, h history.History) check.Finding {
-	_, text, _ := strings.Cut(claim.ID, "#")
-	e, err := parseExpectation(text)
 	load := slices.IndexFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Name == claim.Subject })
-	if err != nil || load < 0 {
+	if claim.Expects == nil || load < 0 {
 		return check.Finding{Cannot: "the plan has no such phase, or this version of lbproof does not know the expectation"}
 	}
-	if e.alert != "" {
+	e := expectation(*claim.Expects)
+	if e.Alert != "" {
 		return judgeAlert(e, h, load)
 	}
 	l := h.Plan.Phases[load]
@@ -203,18 +119,18 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 			c.add(e, hit, l)
 		}
 	}
-	f := check.Finding{N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: text}
+	f := check.Finding{N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: e.Source}
 	holds, anyway := e.judge(c, &f)
 	switch why := saturated(h, load); {
-	case c.all > 0 && c.all < l.Count && (holds || e.metric == "requests" || e.metric == "rate") && !broke(h, load):
+	case c.all > 0 && c.all < l.Count && (holds || e.Metric == "requests" || e.Metric == "rate") && !broke(h, load):
 		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s", units.Number(c.all), units.Plural(l.Count, "request"))
 	case check.NodeDied(h) != "" && !holds:
 		f.Broken = check.NodeDied(h)
 	case why != "" && !holds:
 		f.Broken = why
-	case e.timed() && !holds && anyway:
+	case plan.Expectation(e).Timed() && !holds && anyway:
 		f.Broken = "the sender itself was late, and without that it would hold"
-	case e.timed() && !holds && held(h, load) != "":
+	case plan.Expectation(e).Timed() && !holds && held(h, load) != "":
 		f.Broken = held(h, load) + ", which is the cause of the latencies"
 	case !holds && onItsWay(h, load, c.began) != "":
 		f.Broken = onItsWay(h, load, c.began)
@@ -253,36 +169,36 @@ func (e expectation) judge(c count, f *check.Finding) (holds, anyway bool) {
 	millis := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
 	value := float64(c.n)
 	switch {
-	case e.rank > 0:
-		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), time.Duration(e.bound*float64(time.Second)))
-		slow := e.op == ">" || e.op == ">="
+	case e.Rank > 0:
+		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), time.Duration(e.Bound*float64(time.Second)))
+		slow := e.Op == ">" || e.Op == ">="
 		return e.fast(c.slow, c.n) != slow, e.fast(c.slowAnyway, c.n) != slow
-	case e.metric == "max":
+	case e.Metric == "max":
 		f.Measured = "max " + millis(c.most)
 		return e.holds(c.most.Seconds()), e.holds(c.mostAnyway.Seconds())
-	case e.metric == "mean":
+	case e.Metric == "mean":
 		mean := c.sum / time.Duration(max(1, c.n))
 		f.Measured = "mean " + millis(mean)
 		return e.holds(mean.Seconds()), false
-	case e.metric == "rate":
+	case e.Metric == "rate":
 		value = float64(c.n) / max(1e-9, (c.last-c.first).Seconds())
 		f.Measured = fmt.Sprintf("%.1f per second", value)
 		return e.holds(value), false
-	case e.metric == "errors":
+	case e.Metric == "errors":
 		value = float64(c.errors)
 	}
 	f.Measured = fmt.Sprintf("%s of %s", units.Number(int(value)), units.Number(c.all))
-	if e.metric == "errors" {
+	if e.Metric == "errors" {
 		f.Measured = fmt.Sprintf("%s of %s failed", units.Number(c.errors), units.Number(c.n))
 	}
-	if e.share {
+	if e.Share {
 		of := c.all
-		if e.metric == "errors" {
+		if e.Metric == "errors" {
 			of = c.n
 		}
 		value /= float64(max(1, of))
 	}
-	if e.metric == "requests" { // none of a kind is an observation too
+	if e.Metric == "requests" { // none of a kind is an observation too
 		f.N = c.all
 	}
 	return e.holds(value), false

@@ -13,11 +13,9 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Queries is the check of Prometheus's rules.
-const Queries = plan.CheckQueries
-
+// RuleQueries is the check of Prometheus's rules.
 var RuleQueries = check.Check{
-	Name:   Queries,
+	Name:   plan.CheckQueries,
 	Doc:    "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one never fires, whatever happens.",
 	Law:    "the rules are loaded into Prometheus beside the traffic; a selector that no series fits, or a rule that cannot be evaluated, refutes",
 	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
@@ -63,10 +61,10 @@ func fired(spans []history.Span) string {
 
 // judgeAlert judges "alert NAME fires" and "alert NAME is silent" of a phase. Prometheus looks once a second.
 func judgeAlert(e expectation, h history.History, load int) check.Finding {
-	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.metric, Broken: check.NodeDied(h)}
-	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.alert })
+	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.Metric, Broken: check.NodeDied(h)}
+	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.Alert })
 	if i < 0 {
-		return check.Finding{Cannot: "the scenario's rules have no alert " + e.alert}
+		return check.Finding{Cannot: "the scenario's rules have no alert " + e.Alert}
 	}
 	if i >= len(h.Env.Queried) || load >= len(h.Env.Phases) {
 		f.Broken = "Prometheus was not asked, or the phase did not run"
@@ -82,8 +80,8 @@ func judgeAlert(e expectation, h history.History, load int) check.Finding {
 	if len(within) > 0 {
 		f.Measured = "fired " + fired(within)
 	}
-	if (len(within) > 0) != (e.metric == fires) {
-		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s", e.alert, e.metric, f.Measured, h.Plan.Phases[load].Name)}
+	if (len(within) > 0) != (e.Metric == plan.AlertFires) {
+		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s", e.Alert, e.Metric, f.Measured, h.Plan.Phases[load].Name)}
 	}
 	f.Power = "looks once a second"
 	return f
