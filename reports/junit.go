@@ -77,7 +77,10 @@ func writeJUnit(w io.Writer, r report.Report) error {
 }
 
 func junitOf(v report.Verdict) junitCase {
-	c := junitCase{Name: v.Claim.ID, Class: "lbproof." + string(v.Claim.Check), File: v.Claim.Pos.File, Line: v.Claim.Pos.Line}
+	c := junitCase{
+		Name: v.Claim.ID, Class: "lbproof." + string(v.Claim.Check),
+		File: v.Claim.Pos.File, Line: v.Claim.Pos.Line,
+	}
 	problem := &junitProblem{
 		Message: fmt.Sprintf("%s: %s", v.Claim.Pos, v.Reason),
 		Text: strings.Join(append([]string{

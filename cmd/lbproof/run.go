@@ -20,7 +20,8 @@ func runCommand() *cobra.Command {
 	cmd := planVerb(&cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Start the stack, drive the traffic and keep the history, without judging it",
-		Long:  "Carries out a plan and prints the folder with what happened. lbproof judge decides it, now or later, here or elsewhere.",
+		Long: "Carries out a plan and prints the folder with what happened. " +
+			"lbproof judge decides it, now or later, here or elsewhere.",
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
 	}, func(cmd *cobra.Command, p plan.Plan) error {

@@ -145,7 +145,8 @@ func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 // usual is how many characters text begins with that pass wherever they are.
 func usual(text []byte) int {
 	for i, b := range text {
-		if shown := ' ' <= b && b < 0x7f; !shown || b == '#' || b == ':' {
+		printable := ' ' <= b && b < 0x7f
+		if !printable || b == '#' || b == ':' {
 			return i
 		}
 	}

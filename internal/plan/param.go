@@ -56,8 +56,9 @@ const (
 )
 
 var units = map[Param]Unit{
-	ParamAfter: Seconds, ParamCheckEvery: Seconds, ParamDownHanging: Seconds, ParamDownLeast: Seconds, ParamDownMost: Seconds, ParamOpen: Seconds,
-	ParamOutLeast: Seconds, ParamOutMost: Seconds, ParamRecovery: Seconds, ParamUpLeast: Seconds, ParamUpMost: Seconds,
+	ParamAfter: Seconds, ParamCheckEvery: Seconds, ParamOpen: Seconds, ParamRecovery: Seconds,
+	ParamDownHanging: Seconds, ParamDownLeast: Seconds, ParamDownMost: Seconds,
+	ParamOutLeast: Seconds, ParamOutMost: Seconds, ParamUpLeast: Seconds, ParamUpMost: Seconds,
 	ParamAtOnce: Count, ParamAttempts: Count, ParamFails: Count, ParamIdle: Count, ParamMost: Count, ParamRequests: Count,
 	ParamBytes: Bytes, ParamLeastBytes: Bytes, ParamRate: PerSecond, ParamSpacing: Milliseconds,
 	ParamCode: Code, ParamPort: Code, ParamStatus: Code,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,16 +75,17 @@ func (m *Mutator) dependents(change mutations.Mutation) []string {
 	if err != nil || slices.ContainsFunc(cfg.Problems, rejected) {
 		return change.Claims
 	}
-	same := map[string]string{}
+	now := map[string]plan.Claim{}
 	for _, c := range checks.Claims(cfg) {
-		same[c.ID] = fmt.Sprint(c.Text, c.Params)
+		now[c.ID] = c
 	}
 	var gone, mine, others []string
 	for _, c := range m.decided() {
-		switch text, made := same[c.ID]; {
+		other, made := now[c.ID]
+		switch {
 		case !made && !c.Implicit: // defaults go with what they are of
 			gone = append(gone, c.ID)
-		case text == fmt.Sprint(c.Text, c.Params):
+		case made && other.Text == c.Text && maps.Equal(other.Params, c.Params):
 		case slices.Contains(change.Claims, c.ID):
 			mine = append(mine, c.ID)
 		default:

@@ -21,6 +21,7 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
+	"github.com/lbproof/lbproof/lbconfigs/mutations"
 )
 
 // twoHeaders has four mutations: of a weight, of two headers, which share a run, and of proxy_pass.
@@ -314,4 +315,29 @@ func TestRunFails(t *testing.T) {
 func TestAtOnce(t *testing.T) {
 	assert.Equal(t, 1, AtOnce([]plan.Spec{{Name: "cat-1"}, {Address: "10.0.0.1"}}))
 	assert.Positive(t, AtOnce([]plan.Spec{{Name: "cat-1"}}))
+}
+
+// A change is about the promises that are no longer the same, to the last digit.
+func TestDependents(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	const old = "add_header X-One 1 always;"
+	f := func(line string, want ...string) {
+		t.Helper()
+		change := mutations.Mutation{Pos: model.Pos{File: "nginx.conf", Line: 6}, Old: old, New: line}
+		assert.Equal(t, want, b.dependents(change))
+	}
+	f(old)
+	f("add_header X-One 2 always;", "response/#X-One")
+	f("client_max_body_size 10; "+old, "body/")
+
+	below := strings.Replace(twoHeaders, old, "client_max_body_size 1048576;", 1)
+	b.Read = func(files []model.File) (model.Config, error) {
+		fsys := source.Overlay{Below: fstest.MapFS{"nginx.conf": {Data: []byte(below)}}, Files: files}
+		return lbconfigs.Read(fsys, "nginx.conf", "")
+	}
+	var err error
+	b.Config, err = b.Read(nil)
+	require.NoError(t, err)
+	change := mutations.Mutation{Pos: model.Pos{File: "nginx.conf", Line: 6}, Old: "1048576", New: "1048577"}
+	assert.Equal(t, []string{"body/"}, b.dependents(change))
 }

@@ -193,7 +193,8 @@ func (r Reader) design(name string) (plan.Plan, error) {
 		return plan.Plan{}, err
 	}
 	return experiments.Design(RunName(name), cfg, specs, experiments.Setup{
-		CPUs: runtime.NumCPU(), Balancers: r.Balancers, Checks: plan.ChecksOf(r.Checks), Patient: len(r.Checks) > 0, Header: header,
+		CPUs: runtime.NumCPU(), Balancers: r.Balancers, Header: header,
+		Checks: plan.ChecksOf(r.Checks), Patient: len(r.Checks) > 0,
 	})
 }
 
