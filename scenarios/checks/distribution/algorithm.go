@@ -118,7 +118,7 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 		}
 		shares := stats.Shares(check.WeightsOf(active))
 		if lawOf(p) == byChance {
-			shares, _ = Chances(cfg, p)
+			shares, _ = chances(cfg, p)
 		}
 		for i, share := range shares {
 			c.Params[plan.Param(active[i].Addr())] = plan.Amount(math.Round(1e6*share) / 1e6)
@@ -158,7 +158,7 @@ func describeMethod(cfg model.Config, p model.Pool) string {
 // describeChance says by what shares servers are drawn.
 func describeChance(cfg model.Config, p model.Pool) string {
 	var parts []string
-	shares, idle := Chances(cfg, p)
+	shares, idle := chances(cfg, p)
 	for i, s := range check.Rotation(p) {
 		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), percent3(shares[i])))
 	}

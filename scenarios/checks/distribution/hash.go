@@ -34,19 +34,6 @@ func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []check.T
 	return trials
 }
 
-// Homes finds the server that a pool's hash sends a hit's request to while all are up; empty where lbproof does not know.
-func Homes(h history.History, pool model.Pool) func(history.Hit) string {
-	servers, up := check.HashMembers(h.Plan.Config, pool)
-	m := check.MapOf(h.Plan.Config, pool, servers, up)
-	return func(hit history.Hit) string {
-		key, ok := check.KeyOf(h, pool.Key, hit)
-		if !ok || m == nil {
-			return ""
-		}
-		return servers[m(key)].Host
-	}
-}
-
 // keyed follows keys to their servers.
 type keyed struct {
 	h       history.History

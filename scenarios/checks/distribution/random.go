@@ -18,8 +18,8 @@ const within = 0.2
 // patient is how many times the draws that are needed on average a trial may take.
 const patient = 5
 
-// Chances are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
-func Chances(cfg model.Config, pool model.Pool) (shares []float64, idle bool) {
+// chances are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
+func chances(cfg model.Config, pool model.Pool) (shares []float64, idle bool) {
 	weights := check.WeightsOf(check.Rotation(pool))
 	switch {
 	case cfg.Balancer == "haproxy": // of two by default, of which the second is taken while both are idle
@@ -31,7 +31,7 @@ func Chances(cfg model.Config, pool model.Pool) (shares []float64, idle bool) {
 }
 
 func chanceTrial(cfg model.Config, claim plan.Claim, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
-	shares, idle := Chances(cfg, pool)
+	shares, idle := chances(cfg, pool)
 	t := check.Trial{
 		Kind: plan.KindDraws, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", pool.Name, 100*within, 1-terms.Beta),
 		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
@@ -50,7 +50,7 @@ func chanceTrial(cfg model.Config, claim plan.Claim, pool model.Pool, r plan.Req
 // judgeChance counts the answers of a pool's servers one after another, as draws.
 func judgeChance(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
-	shares, idle := Chances(h.Plan.Config, pool)
+	shares, idle := chances(h.Plan.Config, pool)
 	index, _ := indexOf(active)
 	test, counts, busy := stats.NewDraws(shares, within), make([]int, len(active)), 0
 	var strangers check.Examples

@@ -77,7 +77,7 @@ func collect(h history.History, g check.Group[model.Limit]) (byKey map[string][]
 			}
 			continue
 		}
-		key, ok := LimitKey(h, g.What.Key, hit)
+		key, ok := limitKey(h, g.What.Key, hit)
 		switch {
 		case !ok:
 			return nil, odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.What.Key)

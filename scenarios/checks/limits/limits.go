@@ -22,8 +22,8 @@ func limitOf(cfg model.Config, claim plan.Claim) (check.Group[model.Limit], bool
 	return check.Group[model.Limit]{}, false
 }
 
-// LimitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
-func LimitKey(h history.History, key string, hit history.Hit) (string, bool) {
+// limitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
+func limitKey(h history.History, key string, hit history.Hit) (string, bool) {
 	l := h.Plan.Phases[hit.Load]
 	if name, ok := check.HeaderOfKey(key); ok {
 		return check.HeaderSent(l, l.Request(hit.Index), name, hit.Index), true
