@@ -71,6 +71,9 @@ var rooms = map[string]room{
 	"scenarios/checks": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats", "internal/units",
 		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/failover", "scenarios/checks/limits",
 		"scenarios/checks/requests", "scenarios/checks/traffic"),
+	// What the tests of checks share; no program imports it.
+	"scenarios/checks/checkstest": acts("fixtures", "internal/history", "internal/plan", "internal/report", "scenarios/checks",
+		"scenarios/checks/check"),
 	"scenarios/checks/check":  pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units"),
 	"scenarios/checks/outage": pure("internal/history", "internal/model", "internal/plan", "scenarios/checks/check"),
 	"scenarios/checks/distribution": pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units",

@@ -12,6 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
 // The matrices tell who refutes; testdata/evidence.golden tells on how much: of an honest and a wrong balancer of each matrix, what
@@ -57,7 +58,7 @@ func histories(t *testing.T) []simulated {
 	}
 	for i, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
 		if i%every == 0 {
-			add("kill: "+m.Name, fixtures.Simulate(baseline(t), m, 1), nil)
+			add("kill: "+m.Name, fixtures.Simulate(checkstest.Baseline(t), m, 1), nil)
 		}
 	}
 	for _, haproxy := range []bool{false, true} {

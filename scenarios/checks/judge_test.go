@@ -1,184 +1,158 @@
-package checks
+package checks_test
 
 import (
-	"net/url"
+	"errors"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
-	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 	"github.com/lbproof/lbproof/scenarios/checks/failover"
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
-// A server that is asked whether requests to it may pass has attempts of both kinds, which count alike where one failure is enough.
-func TestAskedAboutItself(t *testing.T) {
-	f := func(fails int, wish string, known bool) {
-		t.Helper()
-		law := &model.Passive{Law: "nginx", Fails: fails, Out: 10 * time.Second}
-		cfg := model.Config{
-			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: law}, {Host: "b", Port: 80, Passive: law}}}},
-			Routes: []model.Route{
-				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
-				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
-			},
-		}
-		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: wish}}
-		p := plan.Plan{Config: cfg, Phases: []plan.Phase{{Count: 1, Requests: []plan.Request{request}}}}
-		claim := failover.Passive.Claims(cfg)[0]
-		assert.Equal(t, known, failover.Passive.Evidence.Mixed(p, claim) == "")
-		assert.InDelta(t, 30, failover.Passive.Trials(cfg, claim, check.Terms{CPUs: 1})[0].Load.Rate, 0)
-	}
-	f(1, "note", true)
-	f(1, "", false)
-	f(3, "note", false)
-}
-
-// What a server was asked about a request shows that it still lived.
-func TestAServiceThatAnswersLives(t *testing.T) {
-	ejects := &model.Passive{Law: "nginx", Fails: 1, Out: 10 * time.Second}
-	cfg := model.Config{
-		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: ejects}, {Host: "b", Port: 80, Passive: ejects}}}},
-		Routes: []model.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
-		},
-	}
-	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: "note"}}
-	p := plan.Plan{
-		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindDeaths, Count: 100, Rate: 20, InRow: 16, Requests: []plan.Request{request}}},
-		Claims: failover.Passive.Claims(cfg),
-	}
-	var hits []history.Hit
-	for i := range 100 {
-		at := time.Second + time.Duration(i)*50*time.Millisecond
-		hits = append(hits, history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: at, Done: at + 5*time.Millisecond, Code: 200, Server: "b", Conn: 1})
-	}
-	kill := history.Mark{
-		Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: 1040 * time.Millisecond, Before: 1040 * time.Millisecond,
-		From: 1120 * time.Millisecond, Ended: 6 * time.Second, To: 6 * time.Second,
-	}
-	arrived := []history.Arrival{
-		{Seq: hits[0].Seq, At: time.Second, Server: "a"},
-		{Seq: hits[1].Seq, At: 1052 * time.Millisecond, Server: "a", Header: url.Values{history.NotedPath: {"/check"}}.Encode()},
-	}
-	attempts := []history.Attempt{{At: 1051 * time.Millisecond, Node: "a", From: "nginx"}, {At: 1101 * time.Millisecond, Node: "a", From: "nginx"}}
-	r, err := Judge(history.History{
-		Plan: p, Env: history.Environment{Workers: 1, Marks: []history.Mark{kill}, Phases: []history.Phase{{End: 7 * time.Second}}},
-		Hits: slices.Values(hits), Arrivals: slices.Values(arrived), Attempts: slices.Values(attempts),
-		Checks: func(func(history.Check) bool) {}, Err: func() error { return nil },
-	})
+// A promise that the scenario does not look at is told, is undecided whatever its check could say, and changes no exit code.
+func TestOutsideTheScenario(t *testing.T) {
+	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutants[0], 1) // whose weights are wrong
+	h.Plan.Checks = []plan.Check{plan.CheckAnswered}
+	r, err := checks.Judge(h)
 	require.NoError(t, err)
-	assert.Equal(t, report.Undecided, r.Verdicts[0].Outcome, r.Verdicts[0].Reason)
+	assert.Zero(t, r.ExitCode())
+	assert.Equal(t, 1, r.Count(report.Upheld))
+	assert.Equal(t, len(h.Plan.Claims)-1, r.Outside())
+	for _, v := range r.Verdicts {
+		if v.Claim.Check == plan.CheckWeights {
+			assert.Equal(t, report.Undecided, v.Outcome)
+			assert.Equal(t, "not what the scenario baseline looks at", v.Reason)
+		}
+	}
 }
 
-// A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
-func TestForsaken(t *testing.T) {
-	const workers, fails, claimed = 2, 3, 10 * time.Second
-	ejects := &model.Passive{Law: "nginx", Fails: fails, Out: claimed}
-	other := &model.Passive{Law: "nginx", Fails: 5, Out: 30 * time.Second}
-	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Passive: other}, {Host: "b", Port: 80, Passive: other}, {Host: "c", Port: 80, Backup: true, Passive: ejects}}}
-	cfg := model.Config{
-		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
-	}
-	claim := plan.Claim{ID: check.ClaimID(plan.CheckPassive, "p", "c"), Check: "passive", Subject: "p"}
-	trials := failover.Passive.Trials(cfg, claim, check.Terms{})
-	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
-	lasts := trials[0].Lasts
-	pool.Servers[2].Passive = &model.Passive{Law: "nginx", Fails: 1, Out: claimed}
-	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
-		auto := model.Config{Balancer: "nginx", Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners, Pools: []model.Pool{pool}}
-		assert.Equal(t, want, failover.Passive.Trials(auto, claim, check.Terms{CPUs: cpus})[0].Lasts)
-	}
-	pool.Servers[2].Passive = ejects
-
-	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
-	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
+// What the harness cannot know, it does not decide.
+func TestUndecided(t *testing.T) {
+	f := func(id, reason string, edit func(*history.History)) {
 		t.Helper()
-		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindNobodyLeft, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
-		var attempts []history.Attempt
-		for worker := range workers {
-			at, times := time.Second+time.Duration(worker)*100*time.Millisecond, first
-			for at < time.Second+dead {
-				for range times {
-					attempts = append(attempts, history.Attempt{At: at, Node: "c", From: "nginx", Port: 80})
-					at += 40 * time.Millisecond
-				}
-				times, at = 1, at+out+500*time.Millisecond
+		v := checkstest.Outcome(t, id, edit)
+		assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
+		assert.Contains(t, v.Reason, reason)
+	}
+	none := func(h *history.History) {
+		h.Hits = func(func(history.Hit) bool) {}
+		h.Arrivals = func(func(history.Arrival) bool) {}
+	}
+	for _, claim := range checkstest.Baseline(t).Claims {
+		if checkstest.Baseline(t).Decides(claim) {
+			f(claim.ID, "no request bears on it", none)
+		}
+	}
+	few := func(h *history.History) {
+		hits, arrivals := h.Hits, h.Arrivals
+		h.Hits = func(yield func(history.Hit) bool) {
+			hits(func(x history.Hit) bool { return x.Seq > 100 || yield(x) })
+		}
+		h.Arrivals = func(yield func(history.Arrival) bool) {
+			arrivals(func(x history.Arrival) bool { return x.Seq > 100 || yield(x) })
+		}
+	}
+	for _, claim := range checkstest.Baseline(t).Claims {
+		if checkstest.Baseline(t).Decides(claim) && claim.Check != plan.CheckExpect { // it is about the requests that there were
+			f(claim.ID, "observations that it needs", few)
+		}
+	}
+	f("weights/backend", "how many workers", func(h *history.History) { h.Env.Workers = 0 })
+	lost := func(h *history.History) { h.Env.Lost = []string{"back-01: the service was restarted"} }
+	f("weights/backend", "ledger is not whole", lost)
+	f("once/", "ledger is not whole", lost)
+	f("endpoint/nginx-health", "ledger is not whole", lost)
+	f("weights/backend", "unknown origin", func(h *history.History) {
+		arrivals := h.Arrivals
+		h.Arrivals = func(yield func(history.Arrival) bool) {
+			if yield(history.Arrival{Server: "back-01"}) {
+				arrivals(yield)
 			}
 		}
-		var hits []history.Hit
-		send := func(at, lasts time.Duration) {
-			hits = append(hits, history.Hit{Seq: p.First(0) + uint64(len(hits)), Index: len(hits), Sent: at, Done: at + lasts, Code: 502})
-		}
-		for _, a := range attempts {
-			send(a.At-time.Millisecond, 2*time.Millisecond)
-		}
-		for _, at := range stalls {
-			send(at, time.Second)
-		}
-		slices.SortFunc(attempts, func(a, b history.Attempt) int { return int(a.At - b.At) })
-		h := history.History{
-			Plan: p, Attempts: slices.Values(attempts), Hits: slices.Values(hits), Arrivals: func(func(history.Arrival) bool) {},
-			Env: history.Environment{Workers: workers, Phases: []history.Phase{{End: time.Minute}}},
-		}
-		for _, host := range trials[0].Gone {
-			h.Env.Marks = append(h.Env.Marks, history.Mark{
-				Event: plan.Event{Fault: plan.FaultKill, Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
-			})
-		}
-		got, why := decide(failover.Passive.Judge(claim, h), 1, p.Alpha)
-		assert.Equal(t, outcome, got, why)
-		assert.Contains(t, why, reason)
-	}
-	f(fails, claimed, lasts, report.Upheld, "")
-	f(1, claimed, lasts, report.Refuted, "was left alone after 2 attempts in all, of 3 that each state makes")
-	f(fails, claimed, 5*time.Second, report.Undecided, "no backup was dead for long enough")
-	f(fails, 2*claimed, lasts, report.Refuted, "was sent no request for")
-	f(fails, claimed/4, lasts, report.Refuted, "of them sooner than 10s")
-	f(fails, -450*time.Millisecond, lasts, report.Refuted, "of them sooner than 10s")
-	f(4*fails, claimed, lasts, report.Refuted, "of them sooner than 10s")
-	f(4*fails, claimed, lasts, report.Upheld, "", 900*time.Millisecond) // all were under way by the first
+	})
+	f("restarts/stack", "no container was inspected", func(h *history.History) { h.Env.Nodes = nil })
+	f("restarts/stack", "ended before the traffic did", func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
+	f("restarts/stack", "was made to run out of memory on purpose", func(h *history.History) {
+		h.Env.Nodes[1].OOMKilled = true
+		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultMemory, Target: h.Env.Nodes[1].Name}}}
+	})
+	f("answered/", "the sender could not send", checkstest.WithErr(history.Tester))
 }
 
-// Where nobody stands in for a server that has moved, the requests that did not find it count.
-func TestAloneElsewhere(t *testing.T) {
-	f := func(reached, all int, outcome report.Outcome) {
-		t.Helper()
-		pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80}}, Resolve: &model.Resolve{}}
-		load := plan.Phase{Kind: plan.KindMoves, Count: all, Rate: 10, Requests: []plan.Request{{Path: "/", Port: 80}}}
-		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: model.Config{
-			Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
-		}, Phases: []plan.Phase{load}}
-		var hits []history.Hit
-		var arrivals []history.Arrival
-		for i := range all {
-			seq, sent := p.First(0)+uint64(i), 2*time.Second+time.Duration(i)*100*time.Millisecond
-			hits = append(hits, history.Hit{Seq: seq, Index: i, Sent: sent, Done: sent + time.Minute, Code: 504})
-			if i < reached {
-				arrivals = append(arrivals, history.Arrival{Seq: seq, At: sent + time.Millisecond, Server: "a"})
-			}
-		}
-		h := history.History{Plan: p, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals), Attempts: slices.Values([]history.Attempt(nil))}
-		h.Env = history.Environment{Phases: []history.Phase{{End: 20 * time.Second}}, Marks: []history.Mark{{
-			Event: plan.Event{Fault: plan.FaultMove, Target: "a"}, Ordered: time.Second, From: time.Second, Ended: 6 * time.Second, To: 6 * time.Second,
-		}}}
-		claim := plan.Claim{Check: "resolve", Subject: "p"}
-		got, reason := decide(failover.Resolve.Judge(claim, h), 1, p.Alpha)
-		assert.Equal(t, outcome, got, reason)
+// A server that was left alone for an attempt that failed by itself convicts nobody, where nginx's log tells of the attempt; a log of
+// refusals by a limit tells of none.
+func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
+	judged := func(logged string) report.Verdict {
+		return checkstest.Outcome(t, "weights/backend", func(h *history.History) {
+			*h = fixtures.Simulate(h.Plan, fixtures.Mutant{Weights: []int{1, 2, 2}}, 1)
+			h.Env.Logged = []history.Logged{{Text: logged, Count: 1}}
+		})
 	}
-	f(0, 20, report.Upheld)
-	f(1, 20, report.Refuted)
-	f(0, 5, report.Undecided)
+	reset := "[error] recv() failed (104: Connection reset by peer) while reading response header from upstream"
+	assert.Equal(t, report.Undecided, judged(reset).Outcome)
+	assert.Contains(t, judged(reset).Reason, "attempts that failed")
+	assert.Equal(t, report.Refuted, judged(`[error] limiting requests, excess: 30.640 by zone "tokens"`).Outcome)
+}
+
+// What the balancer asks on its own account, with the client's id, convicts nobody.
+func TestSubrequestsConvictNobody(t *testing.T) {
+	f := func(id string, edit func(*model.Route)) {
+		t.Helper()
+		v := checkstest.Outcome(t, id, func(h *history.History) {
+			h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
+			edit(&h.Plan.Config.Routes[0])
+			arrivals := h.Arrivals
+			h.Arrivals = func(yield func(history.Arrival) bool) {
+				arrivals(func(a history.Arrival) bool {
+					return yield(a) && yield(history.Arrival{Seq: a.Seq, At: a.At, Server: "back-01"})
+				})
+			}
+		})
+		assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
+		assert.Contains(t, v.Reason, "cannot tell those requests apart")
+	}
+	auth := func(r *model.Route) { r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, By: "/check"} }
+	mirrored := func(r *model.Route) { r.Mirrors = []model.Share{{Pos: model.Pos{File: "f", Line: 2}, Pool: "/copy"}} }
+	for _, id := range []string{"weights/backend", "once/", "headers/#Host"} {
+		f(id, auth)
+		f(id, mirrored)
+	}
+}
+
+func TestUnreadableHistoryIsAnError(t *testing.T) {
+	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutant{}, 1)
+	h.Err = func() error { return errors.New("row 7 is cut off") }
+	_, err := checks.Judge(h)
+	assert.ErrorContains(t, err, "row 7")
+}
+
+func TestACrashIsUndecided(t *testing.T) {
+	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutant{}, 1)
+	h.Plan.Checks, h.Plan.Claims = nil, append(h.Plan.Claims, plan.Claim{ID: "x", Check: "no such check"})
+	arrivals := 0
+	whole := h.Arrivals
+	h.Arrivals = func(yield func(history.Arrival) bool) {
+		if arrivals++; arrivals == 2 { // the first account is the report's own
+			panic("boom")
+		}
+		whole(yield)
+	}
+	r, err := checks.Judge(h)
+	require.NoError(t, err)
+	assert.Equal(t, report.Undecided, r.Verdicts[0].Outcome)
+	assert.Contains(t, r.Verdicts[0].Reason, "boom")
+	assert.Equal(t, report.Untestable, r.Verdicts[len(r.Verdicts)-1].Outcome)
 }
 
 // Of a pool that nobody can answer for no run shows anything, whatever is done to it.
@@ -197,4 +171,13 @@ func TestDeserted(t *testing.T) {
 	f(outage.NobodyUp, model.Server{Host: "a", Drain: true}, model.Server{Host: "b", Down: true})
 	f("", model.Server{Host: "a", Down: true}, model.Server{Host: "b", Backup: true})
 	f("", model.Server{Host: "a"})
+}
+
+func BenchmarkJudge(b *testing.B) {
+	pl := checkstest.Baseline(b)
+	pl.Phases[1].Count = 100_000
+	for b.Loop() {
+		judge(b, pl, fixtures.Mutant{}, 1)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pl.Requests()), "ns/request")
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
 // Memory does not grow with the number of requests, but for the ledger's byte per request.
 func TestJudgeMemoryIsFlat(t *testing.T) {
 	heap := func(requests int) uint64 {
-		plan := baseline(t)
+		plan := checkstest.Baseline(t)
 		plan.Phases[1].Count = requests
 		h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
 		var most uint64

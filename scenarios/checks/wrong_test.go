@@ -13,6 +13,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
 // wrongWants make what a question wants wrong, each in one respect; ok is false where it does not want anything of it.
@@ -95,7 +96,7 @@ func TestWrongWantsConvictTheHonest(t *testing.T) {
 				checks.All[i] = wanting(right, claim, n, wrongWants[respect])
 				report, err := checks.Judge(h)
 				require.NoError(t, err)
-				assert.True(t, refuted(report)[r.Check], "%s: nobody sees a wrong %s of request %d of %s", r.Check, respect, n, claim.ID)
+				assert.True(t, checkstest.Refuted(report)[r.Check], "%s: nobody sees a wrong %s of request %d of %s", r.Check, respect, n, claim.ID)
 				seen[respect]++
 			}
 		}

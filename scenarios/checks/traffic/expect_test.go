@@ -1,4 +1,4 @@
-package checks_test
+package traffic_test
 
 import (
 	"iter"

@@ -1,0 +1,40 @@
+package failover_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
+)
+
+// A breaker whose times are others than the configuration's is refuted, each by its own.
+func TestBreakersTimes(t *testing.T) {
+	i := slices.IndexFunc(fixtures.Repliers(), func(r fixtures.Replier) bool { return r.Check == plan.CheckBreaker && r.Refutes == "" })
+	for name, change := range map[string]func(*model.Breaker){
+		"looks more often":     func(b *model.Breaker) { b.Every = b.Every * 21 / 20 },
+		"looks less often":     func(b *model.Breaker) { b.Every = b.Every * 3 / 5 },
+		"is open for less":     func(b *model.Breaker) { b.Open = b.Open * 5 / 3 },
+		"recovers faster":      func(b *model.Breaker) { b.Recovery = b.Recovery * 5 / 3 },
+		"recovers more slowly": func(b *model.Breaker) { b.Recovery = b.Recovery * 3 / 5 },
+	} {
+		h, err := fixtures.Repliers()[i].History()
+		require.NoError(t, err)
+		for i, r := range h.Plan.Config.Routes {
+			if r.Breaker != nil {
+				promised := *r.Breaker
+				change(&promised)
+				h.Plan.Config.Routes[i].Breaker = &promised
+			}
+		}
+		report, err := checks.Judge(h)
+		require.NoError(t, err)
+		assert.True(t, checkstest.Refuted(report)["breaker"], name)
+	}
+}

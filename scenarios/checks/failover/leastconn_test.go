@@ -1,0 +1,41 @@
+package failover_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/scenarios/checks"
+)
+
+// Where servers do not take turns, one that is asked no more after its death may not have been out yet: nobody is convicted of
+// having noticed too soon.
+func TestDeathsAmongFewestConnections(t *testing.T) {
+	pl, err := fixtures.FailurePlan(true)
+	require.NoError(t, err)
+	pl.Config.Pools[0].Method = "leastconn"
+	h := fixtures.SimulateFailures(pl, fixtures.Failing{HAProxy: true}, 1)
+	all := slices.Collect(h.Attempts)
+	h.Attempts = func(yield func(history.Attempt) bool) {
+		for _, a := range all {
+			early := slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return a.At > m.From+time.Second && a.At < m.Ended })
+			if !early && !yield(a) {
+				return
+			}
+		}
+	}
+	r, err := checks.Judge(h)
+	require.NoError(t, err)
+	for _, v := range r.Verdicts {
+		if v.Claim.Check == plan.CheckActive {
+			assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package failover_test
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/scenarios/checks"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
+	"github.com/lbproof/lbproof/scenarios/checks/failover"
+)
+
+// A server that is asked whether requests to it may pass has attempts of both kinds, which count alike where one failure is enough.
+func TestAskedAboutItself(t *testing.T) {
+	f := func(fails int, wish string, known bool) {
+		t.Helper()
+		law := &model.Passive{Law: "nginx", Fails: fails, Out: 10 * time.Second}
+		cfg := model.Config{
+			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
+			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: law}, {Host: "b", Port: 80, Passive: law}}}},
+			Routes: []model.Route{
+				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
+				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
+			},
+		}
+		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: wish}}
+		p := plan.Plan{Config: cfg, Phases: []plan.Phase{{Count: 1, Requests: []plan.Request{request}}}}
+		claim := failover.Passive.Claims(cfg)[0]
+		assert.Equal(t, known, failover.Passive.Evidence.Mixed(p, claim) == "")
+		assert.InDelta(t, 30, failover.Passive.Trials(cfg, claim, check.Terms{CPUs: 1})[0].Load.Rate, 0)
+	}
+	f(1, "note", true)
+	f(1, "", false)
+	f(3, "note", false)
+}
+
+// What a server was asked about a request shows that it still lived.
+func TestAServiceThatAnswersLives(t *testing.T) {
+	ejects := &model.Passive{Law: "nginx", Fails: 1, Out: 10 * time.Second}
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
+		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: ejects}, {Host: "b", Port: 80, Passive: ejects}}}},
+		Routes: []model.Route{
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
+		},
+	}
+	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: "note"}}
+	p := plan.Plan{
+		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindDeaths, Count: 100, Rate: 20, InRow: 16, Requests: []plan.Request{request}}},
+		Claims: failover.Passive.Claims(cfg),
+	}
+	var hits []history.Hit
+	for i := range 100 {
+		at := time.Second + time.Duration(i)*50*time.Millisecond
+		hits = append(hits, history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: at, Done: at + 5*time.Millisecond, Code: 200, Server: "b", Conn: 1})
+	}
+	kill := history.Mark{
+		Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: 1040 * time.Millisecond, Before: 1040 * time.Millisecond,
+		From: 1120 * time.Millisecond, Ended: 6 * time.Second, To: 6 * time.Second,
+	}
+	arrived := []history.Arrival{
+		{Seq: hits[0].Seq, At: time.Second, Server: "a"},
+		{Seq: hits[1].Seq, At: 1052 * time.Millisecond, Server: "a", Header: url.Values{history.NotedPath: {"/check"}}.Encode()},
+	}
+	attempts := []history.Attempt{{At: 1051 * time.Millisecond, Node: "a", From: "nginx"}, {At: 1101 * time.Millisecond, Node: "a", From: "nginx"}}
+	r, err := checks.Judge(history.History{
+		Plan: p, Env: history.Environment{Workers: 1, Marks: []history.Mark{kill}, Phases: []history.Phase{{End: 7 * time.Second}}},
+		Hits: slices.Values(hits), Arrivals: slices.Values(arrived), Attempts: slices.Values(attempts),
+		Checks: func(func(history.Check) bool) {}, Err: func() error { return nil },
+	})
+	require.NoError(t, err)
+	assert.Equal(t, report.Undecided, r.Verdicts[0].Outcome, r.Verdicts[0].Reason)
+}
+
+// A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
+func TestForsaken(t *testing.T) {
+	const workers, fails, claimed = 2, 3, 10 * time.Second
+	ejects := &model.Passive{Law: "nginx", Fails: fails, Out: claimed}
+	other := &model.Passive{Law: "nginx", Fails: 5, Out: 30 * time.Second}
+	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Passive: other}, {Host: "b", Port: 80, Passive: other}, {Host: "c", Port: 80, Backup: true, Passive: ejects}}}
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+	}
+	claim := plan.Claim{ID: check.ClaimID(plan.CheckPassive, "p", "c"), Check: "passive", Subject: "p"}
+	trials := failover.Passive.Trials(cfg, claim, check.Terms{})
+	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
+	lasts := trials[0].Lasts
+	pool.Servers[2].Passive = &model.Passive{Law: "nginx", Fails: 1, Out: claimed}
+	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
+		auto := model.Config{Balancer: "nginx", Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners, Pools: []model.Pool{pool}}
+		assert.Equal(t, want, failover.Passive.Trials(auto, claim, check.Terms{CPUs: cpus})[0].Lasts)
+	}
+	pool.Servers[2].Passive = ejects
+
+	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
+	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
+		t.Helper()
+		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindNobodyLeft, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
+		var attempts []history.Attempt
+		for worker := range workers {
+			at, times := time.Second+time.Duration(worker)*100*time.Millisecond, first
+			for at < time.Second+dead {
+				for range times {
+					attempts = append(attempts, history.Attempt{At: at, Node: "c", From: "nginx", Port: 80})
+					at += 40 * time.Millisecond
+				}
+				times, at = 1, at+out+500*time.Millisecond
+			}
+		}
+		var hits []history.Hit
+		send := func(at, lasts time.Duration) {
+			hits = append(hits, history.Hit{Seq: p.First(0) + uint64(len(hits)), Index: len(hits), Sent: at, Done: at + lasts, Code: 502})
+		}
+		for _, a := range attempts {
+			send(a.At-time.Millisecond, 2*time.Millisecond)
+		}
+		for _, at := range stalls {
+			send(at, time.Second)
+		}
+		slices.SortFunc(attempts, func(a, b history.Attempt) int { return int(a.At - b.At) })
+		h := history.History{
+			Plan: p, Attempts: slices.Values(attempts), Hits: slices.Values(hits), Arrivals: func(func(history.Arrival) bool) {},
+			Env: history.Environment{Workers: workers, Phases: []history.Phase{{End: time.Minute}}},
+		}
+		for _, host := range trials[0].Gone {
+			h.Env.Marks = append(h.Env.Marks, history.Mark{
+				Event: plan.Event{Fault: plan.FaultKill, Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
+			})
+		}
+		got, why := checkstest.Decide(failover.Passive.Judge(claim, h), p.Alpha)
+		assert.Equal(t, outcome, got, why)
+		assert.Contains(t, why, reason)
+	}
+	f(fails, claimed, lasts, report.Upheld, "")
+	f(1, claimed, lasts, report.Refuted, "was left alone after 2 attempts in all, of 3 that each state makes")
+	f(fails, claimed, 5*time.Second, report.Undecided, "no backup was dead for long enough")
+	f(fails, 2*claimed, lasts, report.Refuted, "was sent no request for")
+	f(fails, claimed/4, lasts, report.Refuted, "of them sooner than 10s")
+	f(fails, -450*time.Millisecond, lasts, report.Refuted, "of them sooner than 10s")
+	f(4*fails, claimed, lasts, report.Refuted, "of them sooner than 10s")
+	f(4*fails, claimed, lasts, report.Upheld, "", 900*time.Millisecond) // all were under way by the first
+}

@@ -1,0 +1,31 @@
+package requests_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
+)
+
+// An answer that limits may refuse is no promise that every request gets it.
+func TestLimitedEndpointConvictsNobody(t *testing.T) {
+	v := checkstest.Outcome(t, "endpoint/nginx-health", func(h *history.History) {
+		h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
+		for i := range h.Plan.Config.Routes {
+			h.Plan.Config.Routes[i].Access = []model.Access{{From: "all"}}
+		}
+		hits := h.Hits
+		h.Hits = func(yield func(history.Hit) bool) {
+			hits(func(x history.Hit) bool {
+				x.Code = 503
+				return yield(x)
+			})
+		}
+	})
+	assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
+}
