@@ -116,10 +116,11 @@ func Lengthen(l *plan.Phase, d time.Duration) {
 
 // mastered gives the balancer a master process, where it has none by itself and a fault needs one.
 func mastered(p *plan.Plan) {
+	process := p.Config.Dialect.Process
 	for i, spec := range p.Specs {
-		if spec.Role == plan.Balancer && p.Config.Balancer == "haproxy" && spec.Reload == "" {
-			p.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, "-W")
-			p.Specs[i].Reload, p.Specs[i].Master = "USR2", true
+		if spec.Role == plan.Balancer && len(process.MasterBy) > 0 && spec.Reload == "" {
+			p.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, process.MasterBy...)
+			p.Specs[i].Reload, p.Specs[i].Master = process.Reload, true
 		}
 	}
 }

@@ -29,8 +29,9 @@ func (p Pos) String() string {
 // Config is the balancer-neutral reading of a configuration. Every part says where it is written. What the parts of one
 // route or pool promise is in policies.go.
 type Config struct {
-	Balancer   string     `json:"balancer"` // a name from the table lbconfigs.All
-	Files      []File     `json:"files"`    // the main file first
+	Balancer   string     `json:"balancer"` // a name from the table lbconfigs.All: it finds the reader, and stands in text
+	Dialect    Dialect    `json:"dialect,omitzero"`
+	Files      []File     `json:"files"` // the main file first
 	Workers    Workers    `json:"workers"`
 	Foreground bool       `json:"foreground,omitempty"` // the file itself keeps the balancer from becoming a daemon
 	Listeners  []Listener `json:"listeners"`

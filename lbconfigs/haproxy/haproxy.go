@@ -42,6 +42,14 @@ var sectionWords = []string{
 	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache", "program", "http-errors", "ring", "fcgi-app", "log-forward", "crt-store",
 }
 
+// dialect is what HAProxy does that no line says: docs.haproxy.org/2.6/management.html, "Master-worker" and "Stopping and
+// restarting". A new process knows nothing of the one before.
+var dialect = model.Dialect{
+	Instances: model.OneForAll,
+	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory, model.SessionMemory},
+	Process:   model.Process{Title: "haproxy", Reload: "USR2", MasterBy: []string{"-W"}},
+}
+
 func newSpec(cfg model.Config) plan.Spec {
 	spec := plan.Spec{
 		Name:    plan.OwnName("haproxy"),
@@ -50,7 +58,7 @@ func newSpec(cfg model.Config) plan.Spec {
 		Check:   []string{"haproxy", "-c"},
 		Version: []string{"haproxy", "-v"},
 		Dir:     confDir,
-		Title:   "haproxy",
+		Title:   dialect.Process.Title,
 		Files:   map[string]string{},
 		Image: plan.Image{
 			Ref:      "haproxy:2.6",

@@ -33,7 +33,7 @@ type lateRoute struct {
 
 // readConfig reads files in the order in which HAProxy does: that of their names.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
-	cfg := model.Config{Balancer: "haproxy", Foreground: true, Workers: model.Workers{Pos: model.Pos{File: names[0]}, Count: 1}}
+	cfg := model.Config{Balancer: "haproxy", Dialect: dialect, Foreground: true, Workers: model.Workers{Pos: model.Pos{File: names[0]}, Count: 1}}
 	r := reader{cfg: &cfg, priority: 1 << 20}
 	for _, n := range names {
 		text, err := reading.ReadText(fsys, n)

@@ -33,6 +33,15 @@ var Balancer = reading.Balancer{
 	BuiltIn: reading.Sub(builtin, "builtin"),
 }
 
+// dialect is what nginx does that no line says: nginx.org/en/docs/control.html on its processes and signals; workers share what
+// stands in a zone, and on HUP new ones begin anew.
+var dialect = model.Dialect{
+	Instances: model.PerWorker,
+	Sticks:    true,
+	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
+	Process:   model.Process{Title: "nginx: worker process", Master: true, Reload: "HUP"},
+}
+
 func newSpec(cfg model.Config) plan.Spec {
 	command := []string{"nginx"}
 	if !cfg.Foreground {
@@ -44,8 +53,8 @@ func newSpec(cfg model.Config) plan.Spec {
 		Command: command,
 		Check:   []string{"nginx", "-t", "-q"},
 		Version: []string{"nginx", "-v"},
-		Title:   "nginx: worker process",
-		Reload:  "HUP",
+		Title:   dialect.Process.Title,
+		Reload:  dialect.Process.Reload,
 		Files:   map[string]string{},
 		Image: plan.Image{
 			Ref:      "nginx:stable",

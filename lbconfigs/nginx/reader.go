@@ -30,7 +30,7 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	if err != nil { // all others it keeps
 		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one that includes it", files.main, err)
 	}
-	cfg := model.Config{Balancer: "nginx", Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
+	cfg := model.Config{Balancer: "nginx", Dialect: dialect, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := reader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
 	for i := range payload.Config {
 		file := &payload.Config[i]

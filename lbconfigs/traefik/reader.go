@@ -25,7 +25,7 @@ type reader struct {
 // readConfig reads the static file, and what its file provider names.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	name := names[0]
-	cfg := model.Config{Balancer: "traefik", Foreground: true, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
+	cfg := model.Config{Balancer: "traefik", Dialect: dialect, Foreground: true, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := reader{fsys: fsys, cfg: &cfg}
 	root, err := r.load(name)
 	if err != nil {

@@ -34,6 +34,14 @@ func owns(text string) bool {
 		!reading.HasWord(text, "upstream ", "server {", "frontend ")
 }
 
+// dialect is what Traefik does that no line says: it watches its files, and makes the handlers of a changed one anew
+// (pkg/server/router, pkg/server/service).
+var dialect = model.Dialect{
+	Instances: model.OneForAll,
+	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
+	Process:   model.Process{Title: "traefik"},
+}
+
 func newSpec(cfg model.Config) plan.Spec {
 	spec := plan.Spec{
 		Name:    plan.OwnName("traefik"),
@@ -41,7 +49,7 @@ func newSpec(cfg model.Config) plan.Spec {
 		Command: []string{"traefik"},
 		Version: []string{"traefik", "version"},
 		Dir:     confDir,
-		Title:   "traefik",
+		Title:   dialect.Process.Title,
 		Settle:  2 * time.Second, // it reads its dynamic files after it listens
 		Files:   map[string]string{},
 		Image: plan.Image{

@@ -115,7 +115,7 @@ func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
 	if !l.Open() {
 		last = slowing
 	}
-	if d.plan.Config.Balancer == "nginx" && l.Kind == plan.KindCrowd {
+	if d.plan.Config.Dialect.ForgetsFailures() && l.Kind == plan.KindCrowd {
 		last += slowing // on a busy machine; before the next crowd failures are forgotten, which takes longer
 	}
 	for _, s := range slow {
@@ -151,7 +151,7 @@ func (d *designer) forget(e *experiment) {
 	request, ok := check.Plain(d.plan.Config)
 	crowd := e.kind == plan.KindCrowd
 	counted := crowd || slices.Contains([]plan.Kind{plan.KindFailures, plan.KindVanished, plan.KindBackups, plan.KindNobodyLeft}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
-	if d.plan.Config.Balancer != "nginx" || !ok || !counted {
+	if !d.plan.Config.Dialect.ForgetsFailures() || !ok || !counted {
 		return
 	}
 	bearsOn := []plan.Check{plan.CheckRestarts}

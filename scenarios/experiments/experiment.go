@@ -132,7 +132,7 @@ func (e *experiment) die(cfg model.Config, beta float64) {
 			dead = mine
 		}
 	}
-	if row := InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Balancer == "nginx" {
+	if row := InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Dialect.Sticks {
 		asksOthers := func(host string) bool {
 			return slices.ContainsFunc(e.load.Requests, func(r plan.Request) bool { return !asks(cfg, r, host) })
 		}

@@ -74,7 +74,7 @@ type pools map[string][]int
 // dyingTogether are the pools whose deaths come all at once, which are nginx's.
 func dyingTogether(cfg model.Config) pools {
 	of := pools{}
-	if cfg.Balancer != "nginx" {
+	if !cfg.Dialect.Sticks {
 		return of
 	}
 	for i, p := range cfg.Pools {

@@ -47,7 +47,7 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 // KeyedCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by the client's
 // address: how long such a worker leaves a dead server alone shows where it had none to count before.
 func KeyedCount(cfg model.Config, requests []plan.Request) bool {
-	return cfg.Balancer == "nginx" && slices.ContainsFunc(requests, func(r plan.Request) bool {
+	return cfg.Dialect.Sticks && slices.ContainsFunc(requests, func(r plan.Request) bool {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)

@@ -52,7 +52,7 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 		return nil
 	}
 	t := check.Trial{Kind: plan.KindDeaths, Shows: shows, Load: plan.Phase{Rate: deathRate, Concurrency: 512, Count: 1}}
-	if cfg.Balancer != "nginx" && sharesEarlier(cfg, name) {
+	if !cfg.Dialect.Sticks && sharesEarlier(cfg, name) {
 		t.About = "of " + name
 	}
 	if check.AsksItself(cfg, name) {
@@ -112,7 +112,7 @@ func sharedBy(cfg model.Config, pool string, others []model.Pool) bool {
 func handshake(cfg model.Config, pool string) (plan.Request, bool) {
 	for _, r := range cfg.Routes {
 		request, ok := check.WishingRequest(cfg, r, "")
-		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && (cfg.Balancer != "nginx" || !shares(cfg, pool)) {
+		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && (!cfg.Dialect.Sticks || !shares(cfg, pool)) {
 			return request, true
 		}
 	}
@@ -126,7 +126,7 @@ const someClients = 2
 // nginx each comes from a client of its own, whose connection stays with one worker and so with one count of failures.
 func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) ([]plan.Request, plan.Clients) {
 	requests, clients := []plan.Request{r}, plan.Clients{}
-	if cfg.Balancer == "nginx" {
+	if cfg.Dialect.Sticks {
 		clients = plan.Clients{Count: 1, Addresses: true}
 	}
 	trials := check.KeyTrials(pool, r)
@@ -136,7 +136,7 @@ func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) 
 	keys := trials[0].Load.Clients
 	switch {
 	case !keys.Addresses:
-	case cfg.Balancer != "nginx":
+	case !cfg.Dialect.Sticks:
 		return requests, keys
 	default:
 		clients.Apart = keys.Apart

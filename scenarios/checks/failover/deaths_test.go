@@ -18,10 +18,10 @@ func TestDeathsOfSharedServers(t *testing.T) {
 		}
 		return all
 	}
-	f := func(balancer, pool, title string) {
+	f := func(sticks bool, pool, title string) {
 		t.Helper()
 		cfg := model.Config{
-			Balancer: balancer, Listeners: []model.Listener{{Port: 80}},
+			Dialect: model.Dialect{Sticks: sticks}, Listeners: []model.Listener{{Port: 80}},
 			Pools: []model.Pool{{Name: "api", Servers: servers("a", "b")}, {Name: "web", Servers: servers("c", "d")}, {Name: "ws", Servers: servers("b", "a")}},
 			Routes: []model.Route{
 				{Path: "/api", Port: 80, Pool: "api"},
@@ -39,10 +39,10 @@ func TestDeathsOfSharedServers(t *testing.T) {
 			assert.Equal(t, plan.KindDeaths, all[0].Kind)
 		}
 	}
-	f("haproxy", "api", "deaths")
-	f("haproxy", "web", "deaths")
-	f("haproxy", "ws", "deaths of ws")
-	f("nginx", "ws", "")
+	f(false, "api", "deaths")
+	f(false, "web", "deaths")
+	f(false, "ws", "deaths of ws")
+	f(true, "ws", "")
 }
 
 // Of two servers that take long to be found well again each dies, so that three deaths do not take three times as long.

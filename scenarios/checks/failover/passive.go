@@ -130,7 +130,7 @@ func passiveText(s model.Server) string {
 
 func passiveAssumes(cfg model.Config, p model.Pool) []string {
 	var assumes []string
-	if cfg.Balancer == "nginx" && !p.SharedState {
+	if cfg.Dialect.Instances == model.PerWorker && !p.SharedState {
 		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once per worker (no zone)")
 	}
 	for _, s := range p.Servers {
