@@ -74,7 +74,7 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 				}
 				f.For, back, f.Sweep = max(f.For, refused+spare), max(back, up+spare), max(f.Sweep, a.Interval)
 			}
-			if p := s.Passive; p != nil {
+			if p := s.Ejection; p != nil {
 				out := p.Out + time.Second + spare
 				if p.Out >= f.For { // otherwise it is tried again while it is dead
 					out -= f.For

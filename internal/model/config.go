@@ -138,18 +138,18 @@ const RoundRobin = "round robin"
 
 // Server is one member of a pool.
 type Server struct {
-	Pos     Pos      `json:"pos"`
-	Name    string   `json:"name,omitempty"` // where the balancer gives it one beside its address
-	Host    string   `json:"host"`
-	Port    int      `json:"port"`
-	Weight  int      `json:"weight"`
-	Backup  bool     `json:"backup,omitempty"`
-	Down    bool     `json:"down,omitempty"`
-	Drain   bool     `json:"drain,omitempty"` // no new traffic, by a weight of 0
-	TLS     bool     `json:"tls,omitempty"`   // the balancer speaks TLS to it
-	Passive *Passive `json:"passive,omitempty"`
-	Active  *Active  `json:"active,omitempty"`
-	Conns   *Number  `json:"conns,omitempty"` // requests that it is given at a time
+	Pos      Pos       `json:"pos"`
+	Name     string    `json:"name,omitempty"` // where the balancer gives it one beside its address
+	Host     string    `json:"host"`
+	Port     int       `json:"port"`
+	Weight   int       `json:"weight"`
+	Backup   bool      `json:"backup,omitempty"`
+	Down     bool      `json:"down,omitempty"`
+	Drain    bool      `json:"drain,omitempty"` // no new traffic, by a weight of 0
+	TLS      bool      `json:"tls,omitempty"`   // the balancer speaks TLS to it
+	Ejection *Ejection `json:"ejection,omitempty"`
+	Active   *Active   `json:"active,omitempty"`
+	Conns    *Number   `json:"conns,omitempty"` // requests that it is given at a time
 }
 
 // Route is what the balancer does with the requests that it matches: proxy to Pool, or answer by itself.

@@ -78,17 +78,6 @@ type Resolve struct {
 	Every    time.Duration `json:"every_ns,omitempty"` // 0: once, at start
 }
 
-// Passive takes a server out of rotation by what its requests come to.
-type Passive struct {
-	Pos      Pos           `json:"pos"`
-	Implicit bool          `json:"implicit,omitempty"`
-	Fails    int           `json:"fails"`     // failed attempts; 0 never takes it out
-	Within   time.Duration `json:"within_ns"` // in which they are counted
-	Out      time.Duration `json:"out_ns"`    // how long it then is out
-	On       string        `json:"on"`        // what is a failed attempt
-	Law      string        `json:"law"`       // nginx, haproxy or traefik: whose counting it is
-}
-
 // Active takes a server out of rotation by health checks.
 type Active struct {
 	Pos      Pos           `json:"pos"`

@@ -98,9 +98,30 @@ func (r *reader) checks(s section, l statement, o settings, server *model.Server
 		if then == "" {
 			then = "fail-check"
 		}
-		server.Passive = &model.Passive{Pos: l.pos, Fails: n, On: fmt.Sprintf("observe %s, then %s", o["observe"], then), Law: "haproxy"}
+		on := observed(o["observe"])
+		on.Source = fmt.Sprintf("observe %s, then %s", o["observe"], then)
+		server.Ejection = &model.Ejection{
+			Pos: l.pos, Law: model.ConsecutiveErrors, On: on, Fails: n, Ends: model.EndsByChecks, Then: onError[then],
+		}
 	}
 	return nil
+}
+
+// onError are the words of on-error.
+var onError = map[string]model.EjectionStep{
+	"mark-down": model.StepOut, "fail-check": model.StepFails, "fastinter": model.StepDoubts, "sudden-death": model.StepBrink,
+}
+
+// observed is what observe layer4 or layer7 takes for an error (docs.haproxy.org/2.6/configuration.html#5.2-observe: of statuses
+// those from 500 on but 501 and 505).
+func observed(layer string) model.Failures {
+	if layer != "layer7" {
+		return model.Failures{Causes: []model.Cause{model.CauseConnect}}
+	}
+	return model.Failures{
+		Causes:   []model.Cause{model.CauseConnect, model.CauseBroken, model.CauseSilence, model.CauseMalformed},
+		Statuses: []model.StatusRange{model.Status(500), {From: 502, To: 504}, {From: 506, To: 599}},
+	}
 }
 
 // request is what health checks ask and expect.

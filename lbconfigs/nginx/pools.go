@@ -87,8 +87,9 @@ func (r *reader) upstreamServer(d item) (model.Server, error) {
 	if err != nil {
 		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
 	}
-	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Passive: &model.Passive{
-		Pos: d.pos, Implicit: true, Fails: 1, Within: failWindow, Out: failWindow, Law: "nginx",
+	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Ejection: &model.Ejection{
+		Pos: d.pos, Implicit: true, Law: model.FailuresInWindow, On: failures(alwaysFailed), Fails: 1, Within: failWindow, Out: failWindow,
+		Ends: model.EndsByTime, Then: model.StepOut, Source: "max_fails=1 fail_timeout=10s",
 	}}
 	for _, arg := range d.rest() {
 		if err := r.serverParameter(&s, d, arg); err != nil {
@@ -116,12 +117,12 @@ func (r *reader) serverParameter(s *model.Server, d item, arg string) error {
 	case "down":
 		s.Down = true
 	case "max_fails":
-		s.Passive.Implicit = false
-		s.Passive.Fails, err = number(0)
+		s.Ejection.Implicit = false
+		s.Ejection.Fails, err = number(0)
 	case "fail_timeout":
-		s.Passive.Implicit = false
-		s.Passive.Within, err = parseTime(value)
-		s.Passive.Out = s.Passive.Within
+		s.Ejection.Implicit = false
+		s.Ejection.Within, err = parseTime(value)
+		s.Ejection.Out = s.Ejection.Within
 	case "max_conns":
 		var n int
 		n, err = number(0)

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,10 +78,37 @@ func (r *reader) retry(route *model.Route, in scope) error {
 	return nil
 }
 
+// causes are the words of proxy_next_upstream, without statuses.
+var causes = map[string][]model.Cause{
+	"error": {model.CauseConnect, model.CauseBroken}, "timeout": {model.CauseSilence}, "invalid_header": {model.CauseMalformed},
+}
+
+// alwaysFailed are the words for what is a failed attempt whatever proxy_next_upstream lists.
+var alwaysFailed = []string{"error", "timeout", "invalid_header"}
+
+// failures are those that words of proxy_next_upstream stand for.
+func failures(words []string) model.Failures {
+	f := model.Failures{Source: strings.Join(words, ", ")}
+	for _, word := range words {
+		status, isStatus := strings.CutPrefix(word, "http_")
+		code, err := strconv.Atoi(status)
+		known, ok := causes[word]
+		switch {
+		case ok:
+			f.Causes = append(f.Causes, known...)
+		case isStatus && err == nil:
+			f.Statuses = append(f.Statuses, model.Status(code))
+		default:
+			f.Causes = append(f.Causes, model.CauseOther)
+		}
+	}
+	return f
+}
+
 // countFailures notes what nginx counts as a failed attempt of a pool's servers: error, timeout and invalid_header
 // always, statuses only where proxy_next_upstream lists them.
 func (r *reader) countFailures(pool string, on []string) {
-	counted := []string{"error", "timeout", "invalid_header"}
+	counted := slices.Clone(alwaysFailed)
 	for _, cause := range on {
 		if strings.HasPrefix(cause, "http_5") || cause == "http_429" {
 			counted = append(counted, cause)
@@ -90,9 +118,10 @@ func (r *reader) countFailures(pool string, on []string) {
 	if !ok {
 		return
 	}
+	all := failures(counted)
 	for _, s := range r.cfg.Pools[i].Servers {
-		if all := strings.Join(counted, ", "); s.Passive != nil && len(all) > len(s.Passive.On) {
-			s.Passive.On = all
+		if s.Ejection != nil && len(all.Source) > len(s.Ejection.On.Source) { // of several routes the one that lists most
+			s.Ejection.On = all
 		}
 	}
 }

@@ -102,9 +102,13 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 		server.Active = r.active(balancer.Get("healthCheck"), i)
 		if passive := balancer.Get("passiveHealthCheck"); passive != nil {
 			window := period(passive.Get("failureWindow"), 10*time.Second)
-			server.Passive = &model.Passive{
-				Pos: passive.Pos, Fails: number(passive.Get("maxFailedAttempts"), 1), Within: window, Out: window,
-				On: "no answer, or a status from 500 on", Law: "traefik",
+			server.Ejection = &model.Ejection{
+				Pos: passive.Pos, Law: model.ConsecutiveErrors, Fails: number(passive.Get("maxFailedAttempts"), 1), Within: window, Out: window,
+				Ends: model.EndsByTime, Then: model.StepOut,
+				On: model.Failures{
+					Causes: []model.Cause{model.CauseConnect, model.CauseBroken}, Statuses: []model.StatusRange{{From: 500, To: 999}},
+					Source: "no answer, or a status from 500 on",
+				},
 			}
 		}
 		pool.Servers = append(pool.Servers, server)

@@ -226,8 +226,8 @@ func (e *experiment) deathsOf(cfg model.Config, hosts []string) []scenarios.Faul
 	soonest := time.Duration(0)
 	for _, p := range cfg.Pools { // nginx comes back to a server after fail_timeout, whether it lives again by then or not
 		for _, s := range p.Servers {
-			if s.Passive != nil && s.Passive.Law == "nginx" && slices.Contains(hosts, s.Host) && (soonest == 0 || s.Passive.Out < soonest) {
-				soonest = s.Passive.Out
+			if s.Ejection != nil && s.Ejection.Law == model.FailuresInWindow && slices.Contains(hosts, s.Host) && (soonest == 0 || s.Ejection.Out < soonest) {
+				soonest = s.Ejection.Out
 			}
 		}
 	}

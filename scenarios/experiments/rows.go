@@ -24,7 +24,7 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 1 })
+		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
 		for _, limit := range route.Limits {
 			if limit.Law == model.InFlight || !check.IsAddressKey(limit.Key) {
 				continue
@@ -51,7 +51,7 @@ func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		return check.IsAddressKey(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
+		return check.IsAddressKey(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
 	})
 }
 

@@ -125,7 +125,7 @@ func knownDead(h history.History, all []*outage.Episode, s model.Server) []outag
 			_, latest, _ := a.Down()
 			w.From = e.Mark.From + max(outage.Settling, latest)
 		}
-		if p := e.Server.Passive; p != nil && p.Law == "nginx" {
+		if p := e.Server.Ejection; p != nil && p.Law == model.FailuresInWindow {
 			w.To = min(w.To, e.Alive+p.Out)
 		}
 		for _, other := range all {

@@ -131,7 +131,7 @@ func TestSparedConnections(t *testing.T) {
 // Workers that come up while a server is dead count its failures anew: such a death tells nothing of how often it may be asked.
 func TestTakeoverDuringDeath(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	server := model.Server{Host: "a", Weight: 1, Passive: &model.Passive{Fails: 2, Within: 10 * time.Second, Out: 10 * time.Second, Law: "nginx"}}
+	server := model.Server{Host: "a", Weight: 1, Ejection: &model.Ejection{Fails: 2, Within: 10 * time.Second, Out: 10 * time.Second, Law: model.FailuresInWindow}}
 	pool := model.Pool{Name: "p", Method: model.RoundRobin, SharedState: true, Servers: []model.Server{server, {Host: "b", Weight: 1}}}
 	p := plan.Plan{
 		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
@@ -177,7 +177,7 @@ func TestTakeoverDuringDeath(t *testing.T) {
 // A server that is not back yet when it is asked again is left alone anew from then on.
 func TestAskedBeforeItIsBack(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	server := model.Server{Host: "a", Weight: 1, Passive: &model.Passive{Fails: 1, Within: 10 * time.Second, Out: 10 * time.Second, Law: "nginx"}}
+	server := model.Server{Host: "a", Weight: 1, Ejection: &model.Ejection{Fails: 1, Within: 10 * time.Second, Out: 10 * time.Second, Law: model.FailuresInWindow}}
 	p := plan.Plan{
 		Config: model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},

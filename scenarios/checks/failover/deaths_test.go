@@ -62,9 +62,9 @@ func TestDeathsByTurns(t *testing.T) {
 
 // Of nginx's servers the first of those with the greatest weight dies, which is asked most, and which the promise names.
 func TestDeathOfTheFirst(t *testing.T) {
-	passive := &model.Passive{Law: "nginx", Fails: 3, Out: 10 * time.Second}
+	passive := &model.Ejection{Law: model.FailuresInWindow, Fails: 3, Out: 10 * time.Second}
 	server := func(host string, weight int) model.Server {
-		return model.Server{Host: host, Port: 80, Weight: weight, Passive: passive}
+		return model.Server{Host: host, Port: 80, Weight: weight, Ejection: passive}
 	}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},

@@ -22,12 +22,12 @@ import (
 const longestForsaken = time.Minute
 
 // backupsOnly says whether only backups of a pool are taken out like that, so that it shows only when all others are dead.
-func backupsOnly(pool model.Pool, p model.Passive) bool {
+func backupsOnly(pool model.Pool, p model.Ejection) bool {
 	return !slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool { return alike(s, p) })
 }
 
 // forsakenTrials have all servers of a pool die at once, until a backup must have been tried again, and asked often enough.
-func forsakenTrials(cfg model.Config, pool model.Pool, p model.Passive, cpus int) []check.Trial {
+func forsakenTrials(cfg model.Config, pool model.Pool, p model.Ejection, cpus int) []check.Trial {
 	r, ok := check.RequestToPool(cfg, pool.Name)
 	states := max(1, check.StatesOf(cfg, pool, cpus))
 	again := max(1, (check.Often+states-1)/states-p.Fails) // each state
@@ -53,7 +53,7 @@ func forsakenTrials(cfg model.Config, pool model.Pool, p model.Passive, cpus int
 }
 
 // judgeForsaken judges how often dead backups were asked while nobody else was there.
-func judgeForsaken(h history.History, pool model.Pool, p model.Passive) check.Finding {
+func judgeForsaken(h history.History, pool model.Pool, p model.Ejection) check.Finding {
 	states := h.Env.Workers
 	if pool.SharedState {
 		states = 1

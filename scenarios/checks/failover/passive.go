@@ -16,16 +16,16 @@ import (
 // judgeInRow judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them well, by
 // Traefik for its window.
 func judgeInRow(h history.History, pool model.Pool, server model.Server) check.Finding {
-	p, a := server.Passive, absence{fails: server.Passive.Fails}
+	p, a := server.Ejection, absence{fails: server.Ejection.Fails}
 	soonest, latest := p.Out, p.Out
-	if p.Law == "haproxy" {
-		if server.Active == nil || !strings.HasSuffix(p.On, "then mark-down") {
+	if p.Ends == model.EndsByChecks {
+		if server.Active == nil || p.Then != model.StepOut {
 			return check.Finding{Broken: check.NoExperiment + " for what errors do to health checks"}
 		}
 		soonest, latest = server.Active.Up()
 	}
 	for _, e := range outage.Episodes(h, pool, "errors") {
-		if q := e.Server.Passive; q != nil && *q == (model.Passive{Pos: q.Pos, Implicit: q.Implicit, Fails: p.Fails, Within: p.Within, Out: p.Out, On: p.On, Law: p.Law}) {
+		if q := e.Server.Ejection; q != nil && q.Alike(*p) {
 			a.inRow(e, h, soonest, latest)
 		}
 	}
@@ -74,7 +74,7 @@ var Passive = check.Check{
 			var servers [][]model.Server
 			at := map[string]int{}
 			for _, s := range p.Servers {
-				if s.Passive == nil || len(check.Rotation(p)) < 2 {
+				if s.Ejection == nil || len(check.Rotation(p)) < 2 {
 					continue
 				}
 				text := passiveText(s)
@@ -83,8 +83,8 @@ var Passive = check.Check{
 					i = len(claims)
 					at[text] = i
 					claims = append(claims, plan.Claim{
-						ID: check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)), Check: plan.CheckPassive, Subject: p.Name, Pos: s.Passive.Pos, Implicit: s.Passive.Implicit,
-						Params: passiveParams(s.Passive), Assumes: passiveAssumes(cfg, p),
+						ID: check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)), Check: plan.CheckPassive, Subject: p.Name, Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
+						Params: passiveParams(s.Ejection), Assumes: passiveAssumes(cfg, p),
 					})
 					servers = append(servers, nil)
 				}
@@ -98,9 +98,9 @@ var Passive = check.Check{
 	Judge:  judgePassive,
 }
 
-func passiveParams(p *model.Passive) plan.Params {
+func passiveParams(p *model.Ejection) plan.Params {
 	params := plan.Params{plan.ParamFails: plan.Amount(p.Fails)}
-	if p.Law == "nginx" && p.Fails > 0 {
+	if p.Law == model.FailuresInWindow && p.Fails > 0 {
 		params[plan.ParamOutLeast], params[plan.ParamOutMost] = plan.Amount(units.Seconds(p.Out)), plan.Amount(units.Seconds(p.Out))+1
 	}
 	return params
@@ -108,21 +108,17 @@ func passiveParams(p *model.Passive) plan.Params {
 
 // passiveText goes on after the name of the server.
 func passiveText(s model.Server) string {
-	out := s.Passive
-	on := out.On
-	if on == "" {
-		on = "error, timeout, invalid_header"
-	}
+	out, on := s.Ejection, s.Ejection.On.Source
 	switch {
 	case out.Fails == 0:
 		return " is never taken out of rotation, whatever its requests come to (max_fails=0)."
-	case out.Law == "nginx":
+	case out.Law == model.FailuresInWindow:
 		by := ""
 		if out.Implicit {
-			by = " (the default max_fails=1 fail_timeout=10s)"
+			by = fmt.Sprintf(" (the default %s)", out.Source)
 		}
 		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.", units.Plural(out.Fails, "failed attempt"), on, units.Span(out.Out), units.Span(out.Out+1e9), by)
-	case out.Law == "haproxy":
+	case out.Ends == model.EndsByChecks:
 		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).", units.Plural(out.Fails, "error"), on)
 	}
 	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).", units.Span(out.Out), units.Plural(out.Fails, "failure"), on)
@@ -134,7 +130,7 @@ func passiveAssumes(cfg model.Config, p model.Pool) []string {
 		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once per worker (no zone)")
 	}
 	for _, s := range p.Servers {
-		if s.Passive != nil && strings.Contains(s.Passive.On, "http_5") {
+		if s.Ejection != nil && s.Ejection.Law == model.FailuresInWindow && s.Ejection.On.HasErrors() {
 			return append(assumes, "not all servers fail at once: then all are out together, and clients get 502 for as long although the servers are well again")
 		}
 	}
@@ -149,13 +145,13 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 	if !ok || first < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
-	p := pool.Servers[first].Passive
+	p := pool.Servers[first].Ejection
 	switch {
 	case check.WhyUnreachable(h.Plan.Config, pool.Name) != "":
 		return check.Finding{Cannot: check.WhyUnreachable(h.Plan.Config, pool.Name)}
 	case p.Fails == 0:
 		return check.Finding{Broken: check.NoExperiment}
-	case p.Law != "nginx":
+	case p.Law != model.FailuresInWindow:
 		return judgeInRow(h, pool, pool.Servers[first])
 	case backupsOnly(pool, *p):
 		return judgeForsaken(h, pool, *p)
@@ -187,8 +183,8 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 		if shared {
 			return check.Finding{Broken: mixed}
 		}
-		if q := e.Server.Passive; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
-			a.seeErrors(e, h, strings.Contains(q.On, "http_"+e.Mark.Event.With[plan.SettingStatus]))
+		if q := e.Server.Ejection; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
+			a.seeErrors(e, h, q.On.HasStatus(e.Mark.Event.With.Status()))
 		}
 	}
 	if a.n > 0 && a.mixed == a.n {
@@ -202,10 +198,13 @@ func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []chec
 	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
 		return check.ClaimID(plan.CheckPassive, pool.Name, check.ServerName(s)) == claim.ID
 	})
-	if first < 0 || pool.Servers[first].Passive.Law != "nginx" || pool.Servers[first].Passive.Fails == 0 {
+	if first < 0 {
 		return nil
 	}
-	p := pool.Servers[first].Passive
+	p := pool.Servers[first].Ejection
+	if p.Law != model.FailuresInWindow || p.Fails == 0 {
+		return nil
+	}
 	if backupsOnly(pool, *p) {
 		return forsakenTrials(cfg, pool, *p, terms.CPUs)
 	}
@@ -213,8 +212,8 @@ func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []chec
 }
 
 // alike says whether failed requests take a server out of nginx's rotation as they do another.
-func alike(s model.Server, p model.Passive) bool {
-	return s.Passive != nil && s.Passive.Fails == p.Fails && s.Passive.Out == p.Out
+func alike(s model.Server, p model.Ejection) bool {
+	return s.Ejection != nil && s.Ejection.Fails == p.Fails && s.Ejection.Out == p.Out
 }
 
 // sharedWith is another pool with servers of this one that phases in which servers die ask too.

@@ -23,10 +23,10 @@ import (
 func TestAskedAboutItself(t *testing.T) {
 	f := func(fails int, wish string, known bool) {
 		t.Helper()
-		law := &model.Passive{Law: "nginx", Fails: fails, Out: 10 * time.Second}
+		law := &model.Ejection{Law: model.FailuresInWindow, Fails: fails, Out: 10 * time.Second}
 		cfg := model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: law}, {Host: "b", Port: 80, Passive: law}}}},
+			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Ejection: law}, {Host: "b", Port: 80, Ejection: law}}}},
 			Routes: []model.Route{
 				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
 				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
@@ -45,10 +45,10 @@ func TestAskedAboutItself(t *testing.T) {
 
 // What a server was asked about a request shows that it still lived.
 func TestAServiceThatAnswersLives(t *testing.T) {
-	ejects := &model.Passive{Law: "nginx", Fails: 1, Out: 10 * time.Second}
+	ejects := &model.Ejection{Law: model.FailuresInWindow, Fails: 1, Out: 10 * time.Second}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Passive: ejects}, {Host: "b", Port: 80, Passive: ejects}}}},
+		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Ejection: ejects}, {Host: "b", Port: 80, Ejection: ejects}}}},
 		Routes: []model.Route{
 			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 		},
@@ -84,9 +84,9 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 // A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
 func TestForsaken(t *testing.T) {
 	const workers, fails, claimed = 2, 3, 10 * time.Second
-	ejects := &model.Passive{Law: "nginx", Fails: fails, Out: claimed}
-	other := &model.Passive{Law: "nginx", Fails: 5, Out: 30 * time.Second}
-	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Passive: other}, {Host: "b", Port: 80, Passive: other}, {Host: "c", Port: 80, Backup: true, Passive: ejects}}}
+	ejects := &model.Ejection{Law: model.FailuresInWindow, Fails: fails, Out: claimed}
+	other := &model.Ejection{Law: model.FailuresInWindow, Fails: 5, Out: 30 * time.Second}
+	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Ejection: other}, {Host: "b", Port: 80, Ejection: other}, {Host: "c", Port: 80, Backup: true, Ejection: ejects}}}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 	}
@@ -94,12 +94,12 @@ func TestForsaken(t *testing.T) {
 	trials := failover.Passive.Trials(cfg, claim, check.Terms{})
 	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
 	lasts := trials[0].Lasts
-	pool.Servers[2].Passive = &model.Passive{Law: "nginx", Fails: 1, Out: claimed}
+	pool.Servers[2].Ejection = &model.Ejection{Law: model.FailuresInWindow, Fails: 1, Out: claimed}
 	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
 		auto := model.Config{Balancer: "nginx", Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners, Pools: []model.Pool{pool}}
 		assert.Equal(t, want, failover.Passive.Trials(auto, claim, check.Terms{CPUs: cpus})[0].Lasts)
 	}
-	pool.Servers[2].Passive = ejects
+	pool.Servers[2].Ejection = ejects
 
 	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
 	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {

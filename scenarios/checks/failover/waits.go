@@ -149,5 +149,5 @@ func unknownGone(every []*outage.Episode, pool model.Pool, phase int) (w outage.
 
 // takenOut says whether failed requests take servers of a pool out before health checks do.
 func takenOut(pool model.Pool) bool {
-	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Passive != nil && s.Passive.Fails > 0 })
+	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
 }

@@ -31,8 +31,8 @@ func ReturnsWithin(s model.Server) time.Duration {
 		_, latest := s.Active.Up()
 		d = max(d, latest)
 	}
-	if s.Passive != nil {
-		d = max(d, s.Passive.Out+time.Second)
+	if s.Ejection != nil {
+		d = max(d, s.Ejection.Out+time.Second)
 	}
 	return d
 }
