@@ -146,18 +146,6 @@ const (
 	InFlight    = "in flight"    // Most at a time
 )
 
-// Retry sends a request that failed again.
-type Retry struct {
-	Pos       Pos           `json:"pos"`
-	Implicit  bool          `json:"implicit,omitempty"`
-	On        []string      `json:"on"`                   // in the balancer's words
-	Attempts  int           `json:"attempts"`             // in all; 0: as many as there are servers
-	Within    time.Duration `json:"within_ns,omitempty"`  // no attempt begins later; 0: no such limit
-	Wait      time.Duration `json:"wait_ns,omitempty"`    // before the next attempt
-	AnyMethod bool          `json:"any_method,omitempty"` // also of requests that may not be repeated and were sent
-	Elsewhere bool          `json:"elsewhere"`            // the next attempt goes to another server
-}
-
 // TimeLimit is how long the balancer waits for something.
 type TimeLimit struct {
 	Pos      Pos           `json:"pos"`

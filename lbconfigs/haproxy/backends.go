@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,24 +54,58 @@ func (r *reader) finish(hr lateRoute) error {
 }
 
 func (r *reader) retry(s section, route *model.Route) {
-	retry := &model.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"conn-failure"}, Attempts: 4, Wait: time.Second}
+	retry := &model.Retry{
+		Pos: route.PoolPos, Implicit: true, On: failures([]string{"conn-failure"}), Attempts: 4,
+		Wait: model.FixedWait, Each: time.Second, Next: model.NextSame, Methods: model.NoMethods,
+	}
 	if l, ok := s.last("retries"); ok {
 		if n, err := strconv.Atoi(l.word(1)); err == nil {
 			retry.Pos, retry.Implicit, retry.Attempts = l.pos, false, n+1
 		}
 	}
 	if l, ok := s.last("retry-on"); ok {
-		retry.Pos, retry.Implicit, retry.On = l.pos, false, l.from(1)
-		retry.AnyMethod = !slices.ContainsFunc(s.all("http-request"), func(l statement) bool { return l.word(1) == "disable-l7-retry" })
+		retry.Pos, retry.Implicit, retry.On, retry.Methods = l.pos, false, failures(l.from(1)), model.AllMethods
+		if slices.ContainsFunc(s.all("http-request"), func(l statement) bool { return l.word(1) == "disable-l7-retry" }) {
+			retry.Methods = model.GetMethods
+		}
 	}
 	balance, _ := s.last("balance")
 	if l, ok := s.option("redispatch"); ok && len(s.all("server")) > 1 {
-		retry.Elsewhere = !hashKey(balance.word(1)) // a hash chooses the same one again until checks have found it dead
+		if !hashKey(balance.word(1)) { // which chooses the same one again until checks have found it dead
+			retry.Next = model.NextAtLast
+		}
 		if retry.Implicit {
 			retry.Pos, retry.Implicit = l.pos, false
 		}
 	}
 	route.Retry = retry
+}
+
+// causes are the words of retry-on, without statuses (docs.haproxy.org/2.6/configuration.html#4.2-retry-on).
+var causes = map[string]model.Cause{
+	"conn-failure": model.CauseConnect, "empty-response": model.CauseBroken, "junk-response": model.CauseMalformed,
+	"response-timeout": model.CauseSilence, "0rtt-rejected": model.CauseEarlyData,
+}
+
+// failures are those that words of retry-on stand for.
+func failures(words []string) model.Failures {
+	f := model.Failures{Source: strings.Join(words, ", ")}
+	for _, word := range words {
+		code, err := strconv.Atoi(word)
+		cause, known := causes[word]
+		switch {
+		case word == "all-retryable-errors":
+			f.Causes = append(f.Causes, slices.Sorted(maps.Values(causes))...)
+			f.Statuses = append(f.Statuses, model.Status(500), model.StatusRange{From: 502, To: 504})
+		case known:
+			f.Causes = append(f.Causes, cause)
+		case err == nil:
+			f.Statuses = append(f.Statuses, model.Status(code))
+		default:
+			f.Causes = append(f.Causes, model.CauseOther)
+		}
+	}
+	return f
 }
 
 // hashKey says whether a balance algorithm hashes something of the request.

@@ -45,17 +45,20 @@ func (r *reader) timeouts(route *model.Route, in scope) error {
 }
 
 func (r *reader) retry(route *model.Route, in scope) error {
-	retry := &model.Retry{Pos: route.PoolPos, Implicit: true, On: []string{"error", "timeout"}, Elsewhere: true}
+	retry := &model.Retry{
+		Pos: route.PoolPos, Implicit: true, Attempts: model.Unlimited, Wait: model.NoWait, Next: model.NextOther, Methods: model.IdempotentMethods,
+	}
+	on := []string{"error", "timeout"}
 	if d, ok := in.one("proxy_next_upstream"); ok {
-		retry.Pos, retry.Implicit, retry.On = d.pos, false, nil
+		retry.Pos, retry.Implicit, on = d.pos, false, nil
 		for _, arg := range d.Args {
 			switch arg {
 			case "off":
 				return nil
 			case "non_idempotent":
-				retry.AnyMethod = true
+				retry.Methods = model.AllMethods
 			default:
-				retry.On = append(retry.On, arg)
+				on = append(on, arg)
 			}
 		}
 	}
@@ -64,7 +67,9 @@ func (r *reader) retry(route *model.Route, in scope) error {
 		if err != nil || n < 0 {
 			return fmt.Errorf("%s: proxy_next_upstream_tries %s is no number", d.pos, d.arg(0))
 		}
-		retry.Attempts = n
+		if retry.Attempts = n; n == 0 {
+			retry.Attempts = model.Unlimited
+		}
 	}
 	if d, ok := in.one("proxy_next_upstream_timeout"); ok {
 		within, err := parseTime(d.arg(0))
@@ -73,8 +78,9 @@ func (r *reader) retry(route *model.Route, in scope) error {
 		}
 		retry.Within = within
 	}
+	retry.On = failures(on)
 	route.Retry = retry
-	r.countFailures(route.Pool, retry.On)
+	r.countFailures(route.Pool, on)
 	return nil
 }
 

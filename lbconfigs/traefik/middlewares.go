@@ -75,10 +75,7 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 			Open: period(m.Get("fallbackDuration"), 10*time.Second), Recovery: period(m.Get("recoveryDuration"), 10*time.Second), Code: number(m.Get("responseCode"), 503),
 		}
 	case "retry":
-		route.Retry = &model.Retry{
-			Pos: m.Pos, On: []string{"no answer from the server"}, Attempts: number(m.Get("attempts"), 1),
-			Wait: period(m.Get("initialInterval"), 0), AnyMethod: true, Elsewhere: true,
-		}
+		route.Retry = readRetry(m)
 	case "forwardauth":
 		address := m.Get("address")
 		route.Auth = &model.Auth{Pos: m.Pos, By: address.Text()}
@@ -246,4 +243,20 @@ func (r *reader) errors(m *reading.Tree, route *model.Route) {
 		}
 	}
 	route.Fallbacks = append(route.Fallbacks, f)
+}
+
+// readRetry is what the middleware retry does: whose turn it is gets the next attempt.
+func readRetry(m *reading.Tree) *model.Retry {
+	retry := &model.Retry{
+		Pos: m.Pos, Attempts: number(m.Get("attempts"), 1), Each: period(m.Get("initialInterval"), 0),
+		On:   model.Failures{Causes: []model.Cause{model.CauseConnect, model.CauseBroken}, Source: "no answer from the server"},
+		Wait: model.ExponentialWait, Next: model.NextTurn, Methods: model.AllMethods,
+	}
+	if retry.Each == 0 {
+		retry.Wait = model.NoWait
+	}
+	if retry.Attempts == 0 {
+		retry.Attempts = model.Unlimited
+	}
+	return retry
 }

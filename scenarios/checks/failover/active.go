@@ -161,8 +161,12 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 // where checks find the server dead meanwhile, and tries that once more (back.c, back_handle_st_cer).
 func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	for _, r := range cfg.Routes {
-		if t := r.Retry; cfg.Balancer == "haproxy" && r.Pool == pool.Name && t != nil && t.Attempts > 1 && !(t.Elsewhere && check.TakesTurns(pool.Method)) {
-			wait = max(wait, t.Wait)
+		t := r.Retry
+		if r.Pool != pool.Name || t == nil || t.Wait != model.FixedWait || t.Attempts < 2 {
+			continue
+		}
+		if atOnce := t.Elsewhere() && check.TakesTurns(pool.Method); !atOnce {
+			wait = max(wait, t.Each)
 		}
 	}
 	return wait

@@ -19,7 +19,7 @@ func TestTriedAgain(t *testing.T) {
 		t.Helper()
 		a := model.Active{Interval: second(10), Fast: second(10), Slow: second(10), Fall: 2, Rise: 1}
 		pool := model.Pool{Name: "p", Method: method, Servers: []model.Server{{Host: "a", Active: &a}, {Host: "b", Active: &a}}}
-		cfg := model.Config{Balancer: "haproxy", Pools: []model.Pool{pool}, Routes: []model.Route{{Pool: "p", Retry: &retry}}}
+		cfg := model.Config{Pools: []model.Pool{pool}, Routes: []model.Route{{Pool: "p", Retry: &retry}}}
 		mark := history.Mark{Event: plan.Event{Target: "a"}, Ordered: second(1), From: second(1), Ended: second(24), To: second(24)}
 		e := &outage.Episode{Server: pool.Servers[0], Mark: mark, Alive: second(0.9), Served: second(0.9), Rate: 50, Next: second(60), Back: second(30)}
 		for _, at := range []float64{last - 0.04, last - 0.02, last} {
@@ -30,12 +30,14 @@ func TestTriedAgain(t *testing.T) {
 		assert.Equal(t, refuted, d.wrong.Total > 0, d.wrong.List())
 		assert.Equal(t, 1, d.n)
 	}
-	waits := model.Retry{Attempts: 4, Wait: time.Second}
+	waits := model.Retry{Attempts: 4, Wait: model.FixedWait, Each: time.Second, Next: model.NextSame}
+	once := waits
+	once.Attempts = 1
 	f("source", waits, 21.9, false)
 	f("source", waits, 22.1, true)
-	f("source", model.Retry{Attempts: 1, Wait: time.Second}, 21.9, true)
+	f("source", once, 21.9, true)
 	f("roundrobin", waits, 21.9, false)
-	waits.Elsewhere = true
+	waits.Next = model.NextAtLast
 	f("roundrobin", waits, 21.9, true) // it goes to another one at once
 	f("leastconn", waits, 21.9, false)
 }

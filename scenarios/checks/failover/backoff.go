@@ -31,9 +31,9 @@ type backoff struct {
 // manyLate is how many requests that waited tell how long requests wait.
 const manyLate = 20
 
-// backoffOf says how long requests to a pool wait before they are tried again; ok is false where they do not.
-func backoffOf(cfg model.Config, t *model.Retry) (b backoff, ok bool) {
-	return backoff{wait: t.Wait, attempts: t.Attempts}, cfg.Balancer == "traefik" && t.Wait > 0 && t.Attempts > 1
+// backoffOf says how long requests wait before they are tried again; ok is false where they do not.
+func backoffOf(t *model.Retry) (b backoff, ok bool) {
+	return backoff{wait: t.Each, attempts: t.Attempts}, t.Wait == model.ExponentialWait && t.Attempts > 1
 }
 
 // most is how long a request may wait in all: no wait is longer than three halves of twice the interval.

@@ -20,10 +20,10 @@ func TestBackoff(t *testing.T) {
 	const rate, dead = 50, 10 * time.Second
 	servers := []model.Server{{Host: "a", Port: 80}, {Host: "b", Port: 80}, {Host: "c", Port: 80}}
 	pool := model.Pool{Name: "p", Servers: servers}
-	retry := &model.Retry{Attempts: 3, Wait: 100 * time.Millisecond, Elsewhere: true}
+	retry := &model.Retry{Attempts: 3, Wait: model.ExponentialWait, Each: 100 * time.Millisecond, Next: model.NextTurn}
 	p := plan.Plan{
 		Config: model.Config{
-			Balancer: "traefik", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool},
+			Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool},
 			Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: retry}},
 		},
 		Phases: []plan.Phase{{Kind: plan.KindDeaths, Count: 2000, Rate: rate, Requests: []plan.Request{{Path: "/", Port: 80}}}},
@@ -56,7 +56,7 @@ func TestBackoff(t *testing.T) {
 		h.Env = history.Environment{Phases: []history.Phase{{End: 2 * lasts}}, Marks: []history.Mark{{
 			Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: time.Second, Before: time.Second, From: time.Second, Ended: lasts, To: lasts,
 		}}}
-		b, waits := backoffOf(p.Config, retry)
+		b, waits := backoffOf(retry)
 		assert.True(t, waits)
 		b.see(outage.Episodes(h, pool, outage.Refusing...), h, pool, check.Journeys(h))
 		assert.Equal(t, unseen, b.unseen())
@@ -78,13 +78,13 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestBackoffOf(t *testing.T) {
-	f := func(balancer string, retry model.Retry, want bool) {
+	f := func(law model.WaitLaw, attempts int, want bool) {
 		t.Helper()
-		_, got := backoffOf(model.Config{Balancer: balancer}, &retry)
+		_, got := backoffOf(&model.Retry{Attempts: attempts, Wait: law, Each: time.Second})
 		assert.Equal(t, want, got)
 	}
-	f("traefik", model.Retry{Attempts: 3, Wait: time.Second}, true)
-	f("traefik", model.Retry{Attempts: 3}, false)
-	f("traefik", model.Retry{Attempts: 1, Wait: time.Second}, false)
-	f("haproxy", model.Retry{Attempts: 3, Wait: time.Second}, false)
+	f(model.ExponentialWait, 3, true)
+	f(model.NoWait, 3, false)
+	f(model.ExponentialWait, 1, false)
+	f(model.FixedWait, 3, false)
 }

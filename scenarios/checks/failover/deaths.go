@@ -48,7 +48,7 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 	}
 	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return s.Backup || s.Down || s.Drain })
 	mortal := slices.DeleteFunc(slices.Clone(up), func(s model.Server) bool { return !fits(s) })
-	if len(mortal) == 0 || len(up) < 2 && cfg.Balancer != "haproxy" {
+	if len(mortal) == 0 || len(up) < 2 && !waitedFor(cfg, name) {
 		return nil
 	}
 	t := check.Trial{Kind: plan.KindDeaths, Shows: shows, Load: plan.Phase{Rate: deathRate, Concurrency: 512, Count: 1}}
@@ -59,12 +59,12 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 		t.Load.Rate = apartRate
 	}
 	most := 1
-	switch cfg.Balancer {
-	case "haproxy": // whose checks know servers one by one, while nginx that leaves one alone minds the others
+	switch {
+	case waitedFor(cfg, name): // each death shows by itself, while a balancer that leaves one alone minds the others
 		if most = max(1, min(3, len(up)-1+len(up)/3)); len(up) == 2 && slices.ContainsFunc(mortal, long) { // of three by turns two are dead at a time at most
 			most = 2
 		}
-	case "nginx": // the line that the promise names is the first of such servers
+	case mortal[0].Ejection != nil && mortal[0].Ejection.Law == model.FailuresInWindow: // the line that the promise names is the first of such servers
 		slices.Reverse(mortal)
 		slices.SortStableFunc(mortal, func(a, b model.Server) int { return a.Weight - b.Weight })
 	}
@@ -73,6 +73,13 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 	}
 	t.Load.Requests, t.Load.Clients = meeting(cfg, pool, request, t.Kill)
 	return []check.Trial{t}
+}
+
+// waitedFor says whether requests to a pool wait for the server that they are meant for while it is dead.
+func waitedFor(cfg model.Config, pool string) bool {
+	return slices.ContainsFunc(cfg.Routes, func(r model.Route) bool {
+		return r.Pool == pool && r.Retry != nil && r.Retry.Wait == model.FixedWait
+	})
 }
 
 // tooLong is for how long a server may be dead and come back for one alone to die as often as it takes. Where it takes longer, another one dies

@@ -51,8 +51,9 @@ func TestDeathsByTurns(t *testing.T) {
 		t.Helper()
 		active := &model.Active{Interval: every, Fast: every, Slow: every, Rise: 2, Fall: 3}
 		cfg := model.Config{
-			Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
-			Pools: []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{{Host: "a", Port: 80, Active: active}, {Host: "b", Port: 80, Active: active}}}},
+			Listeners: []model.Listener{{Port: 80}},
+			Routes:    []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: &model.Retry{Wait: model.FixedWait}}},
+			Pools:     []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{{Host: "a", Port: 80, Active: active}, {Host: "b", Port: 80, Active: active}}}},
 		}
 		assert.Equal(t, want, deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Kill)
 	}
@@ -67,7 +68,7 @@ func TestDeathOfTheFirst(t *testing.T) {
 		return model.Server{Host: host, Port: 80, Weight: weight, Ejection: passive}
 	}
 	cfg := model.Config{
-		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+		Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 		Pools: []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{server("a", 1), server("b", 3), server("c", 2), server("d", 3)}}},
 	}
 	assert.Equal(t, []string{"b"}, deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Kill)

@@ -113,11 +113,11 @@ func (l *losses) see(e *outage.Episode, h history.History, pool model.Pool, gone
 		}
 	}
 	l.asked += asked
-	l.predict(e, h, pool, asked)
+	l.predict(e, pool, asked)
 }
 
 // predict adds how many of the requests that were sent during a death were meant for the dead server before it was known to be dead.
-func (l *losses) predict(e *outage.Episode, h history.History, pool model.Pool, asked int) {
+func (l *losses) predict(e *outage.Episode, pool model.Pool, asked int) {
 	a := e.Server.Active
 	if a == nil {
 		return
@@ -125,8 +125,8 @@ func (l *losses) predict(e *outage.Episode, h history.History, pool model.Pool, 
 	soonest, latest, _ := a.Down()
 	dead := e.Mark.Ended - e.Mark.From
 	share := float64(max(1, e.Server.Weight)) / float64(weightOf(pool))
-	meant := float64(asked) * share / dead.Seconds()                // a second
-	if h.Plan.Config.Balancer == "traefik" && l.what.Attempts > 1 { // each attempt meets it in its turn (laws of failover: λ·p^attempts·T)
+	meant := float64(asked) * share / dead.Seconds()          // a second
+	if l.what.Next == model.NextTurn && l.what.Attempts > 1 { // each attempt meets it in its turn (laws of failover: λ·p^attempts·T)
 		meant *= math.Pow(share, float64(l.what.Attempts-1))
 		soonest = 0 // where few are under way the next turn is another's
 	}
@@ -144,7 +144,7 @@ func (l *losses) seeHung(e *outage.Episode, h history.History, pool model.Pool, 
 	l.deaths++
 	unseen := e.Mark.Event.Fault.Effect() == plan.Vanishes
 	inTime := t.Within == 0 || waits < t.Within
-	again := inTime && t.Elsewhere && t.Attempts != 1 && (slices.Contains(t.On, "timeout") || unseen && elsewhere(t))
+	again := inTime && t.Attempts != 1 && (t.Next == model.NextOther && t.On.Has(model.CauseSilence) || unseen && elsewhere(t))
 	for hit := range h.Hits {
 		if hit.Sent < e.Mark.From || hit.Sent > e.Mark.Ended-waits {
 			continue
@@ -160,7 +160,7 @@ func (l *losses) seeHung(e *outage.Episode, h history.History, pool model.Pool, 
 		if hit.Err == "" && hit.Code != 502 && hit.Code != 503 && hit.Code != 504 || hit.Err == history.Timeout { // the client's own
 			continue
 		}
-		repeatable := unseen || t.AnyMethod || !slices.Contains([]string{"POST", "LOCK", "PATCH"}, j.Request.Method)
+		repeatable := unseen || t.Repeats(j.Request.Method)
 		switch took := hit.Done - hit.Sent; {
 		case again && repeatable:
 			l.wrong.Add("request %d (%s %s), sent while %s hung, came to %s, where it is to be sent to another server", hit.Seq, j.Request.Method, j.Request.Path, e.Server.Host, outcomeOf(hit))

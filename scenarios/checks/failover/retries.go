@@ -35,7 +35,7 @@ func retryGroups(cfg model.Config) []check.Group[*model.Retry] {
 	}
 	return check.GroupRoutes(cfg, func(r model.Route) []*model.Retry {
 		pool, ok := byName[r.Pool]
-		if r.Retry == nil || r.Pool == "" || r.Retry.Implicit && r.Retry.Attempts == 0 && ok && len(pool.Servers) < 2 {
+		if r.Retry == nil || r.Pool == "" || r.Retry.Implicit && r.Retry.Attempts == model.Unlimited && ok && len(pool.Servers) < 2 {
 			return nil // there is nobody else to try
 		}
 		return []*model.Retry{r.Retry}
@@ -53,7 +53,7 @@ func retryClaims(cfg model.Config) []plan.Claim {
 	for _, g := range retryGroups(cfg) {
 		claims = append(claims, plan.Claim{
 			ID: check.ClaimID(plan.CheckRetries, g.Subject(), ""), Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
-			Params: plan.Params{plan.ParamAttempts: plan.AtMost(int64(g.What.Attempts))}, Text: retryText(cfg, g),
+			Params: plan.Params{plan.ParamAttempts: plan.AtMost(max(0, int64(g.What.Attempts)))}, Text: retryText(cfg, g),
 		})
 	}
 	return claims
@@ -65,33 +65,33 @@ func retryText(cfg model.Config, g check.Group[*model.Retry]) string {
 		return fmt.Sprintf("A request to %s is sent once: what fails on its way to the server, fails for the client.", g.Paths())
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "A request to %s that fails (%s) is sent again", g.Paths(), strings.Join(t.On, ", "))
+	fmt.Fprintf(&b, "A request to %s that fails (%s) is sent again", g.Paths(), t.On.Source)
 	switch {
-	case t.Attempts == 0:
+	case t.Attempts == model.Unlimited:
 		b.WriteString(", until every server was tried")
 	default:
 		fmt.Fprintf(&b, ", up to %s in all", units.Plural(t.Attempts, "attempt"))
 	}
-	if t.Wait > 0 {
-		fmt.Fprintf(&b, ", %s apart at first", units.Span(t.Wait))
+	if t.Each > 0 {
+		fmt.Fprintf(&b, ", %s apart at first", units.Span(t.Each))
 	}
 	if t.Within > 0 {
 		fmt.Fprintf(&b, ", none later than %s", units.Span(t.Within))
 	}
 	switch {
-	case cfg.Balancer == "traefik":
+	case t.Next == model.NextTurn:
 		b.WriteString(", to the server whose turn it is then, which may be the dead one again")
-	case t.Elsewhere:
+	case t.Elsewhere():
 		b.WriteString(", to another server")
-	case !t.Elsewhere && hashedAgain(cfg, g):
+	case hashedAgain(cfg, g):
 		b.WriteString(", to the same server, which the hash chooses again: while it is dead and not yet found so, its clients get 503")
 	default:
 		b.WriteString(", to the same server (no redispatch): while it is dead and not yet found so, its clients get 503")
 	}
 	switch {
-	case t.AnyMethod && repeats(t.On):
+	case t.Methods == model.AllMethods && t.On.Seen():
 		b.WriteString("; POST too, even after the server has seen it: it may be carried out twice.")
-	case cfg.Balancer == "nginx":
+	case t.Methods == model.IdempotentMethods:
 		b.WriteString("; POST, LOCK and PATCH only where they had not been sent.")
 	default:
 		b.WriteString(".")
@@ -106,25 +106,13 @@ func hashedAgain(cfg model.Config, g check.Group[*model.Retry]) bool {
 			return false
 		}
 	}
-	return cfg.Balancer == "haproxy"
+	return true
 }
 
-// repeats says whether the causes include such that come after the server has seen the request.
-func repeats(on []string) bool {
-	for _, cause := range on {
-		if cause != "conn-failure" {
-			return true
-		}
-	}
-	return false
-}
-
-// elsewhere says whether a request whose server refuses the connection is sent to another one.
+// elsewhere says whether a request whose server refuses the connection is sent to another one for certain.
 func elsewhere(t *model.Retry) bool {
-	refused := slices.ContainsFunc(t.On, func(cause string) bool {
-		return cause == "error" || cause == "conn-failure" || cause == "all-retryable-errors"
-	})
-	return t.Elsewhere && t.Attempts != 1 && refused
+	another := t.Next == model.NextOther || t.Next == model.NextAtLast
+	return another && t.Attempts != 1 && t.On.Has(model.CauseConnect)
 }
 
 func judgeRetries(claim plan.Claim, h history.History) check.Finding {
@@ -142,7 +130,7 @@ func judgeRetries(claim plan.Claim, h history.History) check.Finding {
 	shown, vain := 0, 0 // requests that waited as often as they may, and that found all servers dead
 	names := poolsOf(g.Routes)
 	part := h.Plan.Alpha / 2 // of each end of the Poisson law
-	if _, waiting := backoffOf(h.Plan.Config, g.What); waiting {
+	if _, waiting := backoffOf(g.What); waiting {
 		part = h.Plan.Alpha / 3 // and of the waits
 	}
 	unseen := ""       // why it cannot be said how long requests waited until they were tried again
@@ -150,7 +138,7 @@ func judgeRetries(claim plan.Claim, h history.History) check.Finding {
 	for _, name := range names {
 		pool, ok := h.Plan.Config.Pool(name)
 		dead := outage.Episodes(h, pool, outage.Refusing...)
-		if w, waiting := waitsOf(h.Plan.Config, g.What, pool); ok && waiting {
+		if w, waiting := waitsOf(g.What, pool); ok && waiting {
 			for _, e := range dead {
 				w.see(e, h, pool, l.find)
 			}
@@ -158,7 +146,7 @@ func judgeRetries(claim plan.Claim, h history.History) check.Finding {
 				waits.Add("%s: %s", name, w.wrong())
 			}
 		}
-		if b, waiting := backoffOf(h.Plan.Config, g.What); ok && waiting && len(dead) > 0 {
+		if b, waiting := backoffOf(g.What); ok && waiting && len(dead) > 0 {
 			b.see(dead, h, pool, l.find)
 			wrong := b.wrong(part / float64(len(names)))
 			switch unseen = b.unseen(); {
@@ -278,8 +266,8 @@ func retryTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 func triedInVain(cfg model.Config, g check.Group[*model.Retry]) (name string, ok bool) {
 	for _, one := range poolsOf(g.Routes) {
 		pool, known := cfg.Pool(one)
-		_, waits := waitsOf(cfg, g.What, pool)
-		if cfg.Balancer != "haproxy" || !known || g.What.Attempts == 0 || pool.Key != "" || len(check.Rotation(pool)) < 2 || takenOut(pool) {
+		_, waits := waitsOf(g.What, pool)
+		if !g.What.Stays() || !known || g.What.Attempts == model.Unlimited || pool.Key != "" || len(check.Rotation(pool)) < 2 || takenOut(pool) {
 			continue
 		}
 		if len(check.Rotation(pool)) < len(pool.Servers) {
@@ -321,7 +309,7 @@ func retryQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 				request, _ = check.WishingRequest(cfg, r, fmt.Sprintf("status=%d", code))
 				request.Method = method
 				want := check.Reply{Given: []int{code}, Backend: true, Arrives: [2]int{1, 1}}
-				again := r.Retry.Attempts != 1 && len(pool.Servers) > 1 && onStatus(cfg, r.Retry, code) && (method == "GET" || r.Retry.AnyMethod)
+				again := r.Retry.Attempts != 1 && len(pool.Servers) > 1 && r.Retry.On.HasStatus(code) && r.Retry.Repeats(method)
 				kind := plan.KindFailures
 				if again {
 					kind = plan.KindErrors
@@ -333,13 +321,4 @@ func retryQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 		return asked, ""
 	}
 	return nil, ""
-}
-
-// onStatus says whether an answer with a status is tried again.
-func onStatus(cfg model.Config, r *model.Retry, code int) bool {
-	words := []string{fmt.Sprintf("http_%d", code)}
-	if cfg.Balancer == "haproxy" {
-		words = []string{fmt.Sprint(code), "all-retryable-errors"}
-	}
-	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(r.On, word) })
 }

@@ -31,12 +31,12 @@ type waited struct {
 const manyMet = 50
 
 // waitsOf says how often requests to a pool may wait; ok is false where they do not.
-func waitsOf(cfg model.Config, t *model.Retry, pool model.Pool) (w waited, ok bool) {
-	waits := strings.HasPrefix(pool.Method, "least") || check.TakesTurns(pool.Method) && !t.Elsewhere
-	if cfg.Balancer != "haproxy" || t.Wait == 0 || t.Attempts < 2 || !waits || repeats(t.On) {
+func waitsOf(t *model.Retry, pool model.Pool) (w waited, ok bool) {
+	waits := strings.HasPrefix(pool.Method, "least") || check.TakesTurns(pool.Method) && !t.Elsewhere()
+	if t.Wait != model.FixedWait || t.Attempts < 2 || !waits || t.On.Seen() {
 		return w, false
 	}
-	return waited{wait: t.Wait, times: map[int]int{}, most: t.Attempts - 1}, true
+	return waited{wait: t.Each, times: map[int]int{}, most: t.Attempts - 1}, true
 }
 
 // see counts the waits of requests that were sent while a server was dead.
@@ -76,7 +76,7 @@ func (w *waited) wrong() string {
 // inVain counts the attempts that HAProxy makes for requests to a pool of which all servers refuse connections, and are not known to:
 // as many for each as retries allows. requests is how many there were; wrong is empty where the attempts are as configured.
 func inVain(h history.History, t *model.Retry, pool model.Pool, find func(uint64) *check.Journey) (requests int, wrong string) {
-	if h.Plan.Config.Balancer != "haproxy" || t.Attempts == 0 || takenOut(pool) {
+	if !t.Stays() || t.Attempts == model.Unlimited || takenOut(pool) {
 		return 0, ""
 	}
 	ours := func(p model.Pool) bool { // another pool with servers of this one

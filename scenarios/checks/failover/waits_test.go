@@ -14,18 +14,18 @@ import (
 )
 
 func TestWaitsOf(t *testing.T) {
-	f := func(t *testing.T, balancer, method string, elsewhere bool, attempts, most int) {
+	f := func(law model.WaitLaw, method string, next model.NextServer, attempts, most int) {
 		t.Helper()
 		pool := model.Pool{Method: method, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
-		w, ok := waitsOf(model.Config{Balancer: balancer}, &model.Retry{Wait: time.Second, Attempts: attempts, Elsewhere: elsewhere}, pool)
+		w, ok := waitsOf(&model.Retry{Wait: law, Each: time.Second, Attempts: attempts, Next: next}, pool)
 		assert.Equal(t, most >= 0, ok)
 		assert.Equal(t, max(0, most), w.most)
 	}
-	f(t, "haproxy", "roundrobin", true, 4, -1)
-	f(t, "haproxy", "roundrobin", false, 4, 3)
-	f(t, "haproxy", "leastconn", true, 3, 2)
-	f(t, "haproxy", "roundrobin", true, 1, -1)
-	f(t, "nginx", "round robin", true, 4, -1)
+	f(model.FixedWait, "roundrobin", model.NextAtLast, 4, -1)
+	f(model.FixedWait, "roundrobin", model.NextSame, 4, 3)
+	f(model.FixedWait, "leastconn", model.NextAtLast, 3, 2)
+	f(model.FixedWait, "roundrobin", model.NextAtLast, 1, -1)
+	f(model.NoWait, "roundrobin", model.NextSame, 4, -1)
 }
 
 func TestWaited(t *testing.T) {
@@ -49,7 +49,7 @@ func TestInVain(t *testing.T) {
 	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Active: &active}, {Host: "b", Port: 80, Active: &active}, {Host: "c", Port: 80, Backup: true}}}
 	route := model.Route{Path: "/", Port: 80, Pool: "p", Fallback: true}
 	p := plan.Plan{
-		Config: model.Config{Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{route}},
+		Config: model.Config{Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{route}},
 		Phases: []plan.Phase{{Kind: plan.KindBackups, Count: 200, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	kill := func(host string, at, ended time.Duration) history.Mark {
@@ -69,7 +69,7 @@ func TestInVain(t *testing.T) {
 		}
 		h := history.History{Plan: p, Hits: slices.Values(hits), Attempts: slices.Values(attempts), Arrivals: slices.Values([]history.Arrival(nil))}
 		h.Env = history.Environment{Marks: marks, Phases: []history.Phase{{End: 40 * time.Second}}}
-		n, got := inVain(h, &model.Retry{Attempts: 4, On: []string{"conn-failure"}}, pool, check.Journeys(h))
+		n, got := inVain(h, &model.Retry{Attempts: 4, Next: model.NextSame}, pool, check.Journeys(h))
 		assert.Equal(t, requests, n)
 		assert.Equal(t, wrong, got)
 	}

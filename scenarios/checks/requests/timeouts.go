@@ -292,7 +292,7 @@ func wait(claim plan.Claim) time.Duration {
 
 // attempts is how often a POST that a backend has seen is sent when its answer does not come.
 func attempts(cfg model.Config, r model.Route) int {
-	if r.Retry == nil || !r.Retry.AnyMethod {
+	if r.Retry == nil || !r.Retry.Repeats("POST") {
 		return 1
 	}
 	if r.Retry.Attempts > 0 {

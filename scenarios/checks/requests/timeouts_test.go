@@ -24,7 +24,7 @@ func TestReadTimeoutsOfFewestAttempts(t *testing.T) {
 	cfg := model.Config{
 		Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}},
 		Routes: []model.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Timeouts: read, Retry: &model.Retry{Attempts: 4, AnyMethod: true}},
+			{Path: "/api/", Port: 80, Pool: "p", Timeouts: read, Retry: &model.Retry{Attempts: 4, Methods: model.AllMethods}},
 			{Path: "/static/", Port: 80, Pool: "p", Timeouts: read},
 		},
 		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
