@@ -200,11 +200,11 @@ type Answer struct {
 	Varies bool `json:"varies,omitempty"`
 }
 
-// Header is a header field that the balancer sets; Value is in the balancer's own notation, variables included.
+// Header is a header field that the balancer sets.
 type Header struct {
-	Pos   Pos    `json:"pos"`
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Pos   Pos      `json:"pos"`
+	Name  string   `json:"name"`
+	Value Template `json:"value"` // empty: the field is taken away
 	// Adds: it stands beside what the client sent under this name, and does not replace it.
 	Adds bool `json:"adds,omitempty"`
 	// Statuses of the responses that carry it; nil is all. Only for response headers.

@@ -109,9 +109,9 @@ func (a Active) Up() (soonest, latest time.Duration) {
 
 // Redirect sends the client elsewhere.
 type Redirect struct {
-	Pos  Pos    `json:"pos"`
-	Code int    `json:"code"`
-	To   string `json:"to"` // in the balancer's notation
+	Pos  Pos      `json:"pos"`
+	Code int      `json:"code"`
+	To   Template `json:"to"`
 }
 
 // Own is something that the balancer itself provides: status page, files, statistics.

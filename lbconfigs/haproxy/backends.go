@@ -43,7 +43,7 @@ func (r *reader) finish(hr lateRoute) error {
 		route.Pool = ""
 	}
 	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return h.Name == "X-Forwarded-For" }) {
-		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: "%[src]", Adds: true})
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: readTemplate("%[src]"), Adds: true})
 	}
 	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil
 	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {

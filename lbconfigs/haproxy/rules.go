@@ -59,11 +59,11 @@ func (r *reader) redirect(s section, l statement, words []string, route *model.R
 	if n, err := strconv.Atoi(at.after("code")); err == nil {
 		code = n
 	}
-	to := at.after("location")
+	to := readTemplate(at.after("location"))
 	if scheme := at.after("scheme"); scheme != "" {
-		to = scheme + "://"
+		to = reading.InScheme(scheme)
 	} else if prefix := at.after("prefix"); prefix != "" {
-		to = prefix
+		to = readTemplate(prefix)
 	}
 	for _, m := range r.matches(s, l, condition) {
 		own := m.apply(*route)
@@ -111,7 +111,8 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 	switch action := l.word(1); action {
 	case "set-header", "add-header":
 		if when == "" {
-			route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2), Value: strings.Join(statement{words: command}.from(3), " "), Adds: action == "add-header"})
+			value := readTemplate(strings.Join(statement{words: command}.from(3), " "))
+			route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2), Value: value, Adds: action == "add-header"})
 			return nil
 		}
 	case "del-header":
@@ -283,7 +284,7 @@ func (r *reader) responseRule(l statement, route *model.Route) {
 	action := l.word(1)
 	if (action == "set-header" || action == "add-header") && len(condition) == 0 && len(command) > 3 {
 		route.AddHeaders = append(slices.Clip(route.AddHeaders), model.Header{
-			Pos: l.pos, Name: l.word(2), Value: strings.Join(statement{words: command}.from(3), " "), Proxied: l.word(0) == "http-response",
+			Pos: l.pos, Name: l.word(2), Value: readTemplate(strings.Join(statement{words: command}.from(3), " ")), Proxied: l.word(0) == "http-response",
 		})
 		return
 	}

@@ -173,14 +173,14 @@ func (r *reader) proxyPass(route *model.Route, d item) {
 func (r *reader) answer(route *model.Route, d item) error {
 	code, err := strconv.Atoi(d.arg(0))
 	if err != nil && len(d.Args) == 1 {
-		route.Redirect = &model.Redirect{Pos: d.pos, Code: 302, To: d.arg(0)}
+		route.Redirect = &model.Redirect{Pos: d.pos, Code: 302, To: readTemplate(d.arg(0))}
 		return nil
 	}
 	if err != nil || code < 0 || code > 999 {
 		return fmt.Errorf("%s: return %s is no status", d.pos, d.arg(0))
 	}
 	if slices.Contains([]int{301, 302, 303, 307, 308}, code) {
-		route.Redirect = &model.Redirect{Pos: d.pos, Code: code, To: d.arg(1)}
+		route.Redirect = &model.Redirect{Pos: d.pos, Code: code, To: readTemplate(d.arg(1))}
 		return nil
 	}
 	route.Answer = &model.Answer{Pos: d.pos, Code: code, Body: unescape(d.arg(1)), Varies: strings.Contains(d.arg(1), "$")}

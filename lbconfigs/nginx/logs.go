@@ -41,20 +41,21 @@ func logFormat(log item, in scope) string {
 }
 
 // joined complains of a log in which a request has another id than backends get: that of the client, which need not bring one.
-func (r *reader) joined(sent []model.Header, in scope) {
+func (r *reader) joined(sent []item, in scope) {
 	for _, log := range in.all("access_log") {
 		for _, format := range in.all("log_format") {
 			text := strings.Join(format.Args, " ")
-			for _, h := range sent {
-				clients := "$http_" + strings.ToLower(strings.ReplaceAll(h.Name, "-", "_"))
+			for _, d := range sent {
+				name, value := d.arg(0), d.arg(1)
+				clients := "$http_" + strings.ToLower(strings.ReplaceAll(name, "-", "_"))
 				known := slices.ContainsFunc(r.cfg.Problems, func(p model.Problem) bool { return p.Pos == format.pos })
-				if log.arg(1) != format.arg(0) || h.Value != "$request_id" || !strings.Contains(text, clients) || strings.Contains(text, h.Value) || known {
+				if log.arg(1) != format.arg(0) || value != "$request_id" || !strings.Contains(text, clients) || strings.Contains(text, value) || known {
 					continue
 				}
 				r.problem(model.Problem{
 					Pos: format.pos, Effect: model.Differs,
-					Text:    fmt.Sprintf("the log has the %s that clients bring, and backends get %s: its lines and the backends' cannot be joined", h.Name, h.Value),
-					Instead: h.Value + " in place of " + clients,
+					Text:    fmt.Sprintf("the log has the %s that clients bring, and backends get %s: its lines and the backends' cannot be joined", name, value),
+					Instead: value + " in place of " + clients,
 				})
 			}
 		}

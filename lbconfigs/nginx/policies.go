@@ -44,11 +44,12 @@ func (r *reader) policies(route *model.Route, in scope) error {
 
 // proxying reads what concerns the way to the backend.
 func (r *reader) proxying(route *model.Route, in scope) error {
-	for _, d := range in.all("proxy_set_header") {
-		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)})
+	sent := in.all("proxy_set_header")
+	for _, d := range sent {
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: d.pos, Name: d.arg(0), Value: readTemplate(d.arg(1))})
 	}
-	route.Upgrade = r.upgrade(route.SetHeaders, in)
-	r.joined(route.SetHeaders, in)
+	route.Upgrade = r.upgrade(sent, in)
+	r.joined(sent, in)
 	for _, d := range in.all("mirror") {
 		if d.arg(0) != "off" {
 			route.Mirrors = append(route.Mirrors, model.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
@@ -65,7 +66,7 @@ var addHeaderStatuses = []int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
 
 func (r *reader) responseHeaders(route *model.Route, in scope) {
 	for _, d := range in.all("add_header") {
-		h := model.Header{Pos: d.pos, Name: d.arg(0), Value: d.arg(1)}
+		h := model.Header{Pos: d.pos, Name: d.arg(0), Value: readTemplate(d.arg(1))}
 		if d.arg(2) != "always" {
 			h.Statuses = addHeaderStatuses
 		}
@@ -74,23 +75,23 @@ func (r *reader) responseHeaders(route *model.Route, in scope) {
 	if d, ok := in.one("expires"); ok {
 		if t, err := parseTime(d.arg(0)); err == nil {
 			route.AddHeaders = append(route.AddHeaders, model.Header{
-				Pos: d.pos, Name: "Cache-Control", Value: fmt.Sprintf("max-age=%d", int(t.Seconds())), Statuses: addHeaderStatuses,
+				Pos: d.pos, Name: "Cache-Control", Value: model.Literal(fmt.Sprintf("max-age=%d", int(t.Seconds()))), Statuses: addHeaderStatuses,
 			})
 		}
 	}
 }
 
 // upgrade says whether the location hands on a client's wish for another protocol, as WebSocket needs.
-func (r *reader) upgrade(headers []model.Header, in scope) *model.Upgrade {
+func (r *reader) upgrade(sent []item, in scope) *model.Upgrade {
 	var up model.Upgrade
 	upgrades, connection := false, false
-	for _, h := range headers {
-		switch strings.ToLower(h.Name) {
+	for _, d := range sent {
+		switch value := d.arg(1); strings.ToLower(d.arg(0)) {
 		case "upgrade":
-			upgrades, up.Pos = h.Value == "$http_upgrade", h.Pos
+			upgrades, up.Pos = value == "$http_upgrade", d.pos
 		case "connection":
-			m, mapped := r.maps[h.Value]
-			connection = strings.EqualFold(h.Value, "upgrade") || mapped && m.from == "$http_upgrade"
+			m, mapped := r.maps[value]
+			connection = strings.EqualFold(value, "upgrade") || mapped && m.from == "$http_upgrade"
 			up.Always = !mapped
 		}
 	}

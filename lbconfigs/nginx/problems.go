@@ -82,7 +82,7 @@ func (r *reader) locationProblems(route model.Route, in scope) {
 				r.problem(model.Problem{
 					Pos: other.Pos, Effect: model.Differs,
 					Text:    fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line),
-					Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value+", "+other.Value),
+					Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value.Source+", "+other.Value.Source),
 				})
 			}
 		}
@@ -126,7 +126,7 @@ func (r *reader) proxyProblems(route model.Route, in scope) {
 }
 
 func connectionCleared(route model.Route) bool {
-	return slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value == "" })
+	return slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value.Empty() })
 }
 
 // answerProblems: return comes before the access phase, and brings a Content-Type of its own.

@@ -185,7 +185,7 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	if m.Get("permanent").IsTrue() {
 		code = 301
 	}
-	to := m.Get("scheme").Text() + "://"
+	to := reading.InScheme(m.Get("scheme").Text())
 	if strings.EqualFold(m.Key, "redirectRegex") {
 		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, When: "the URL matches " + m.Get("regex").Text(), Code: code, To: m.Get("replacement").Text()})
 		return
@@ -198,23 +198,23 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 
 func (r *reader) headers(m *reading.Tree, route *model.Route) {
 	for _, h := range m.Get("customRequestHeaders").Parts() {
-		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: h.Pos, Name: h.Key, Value: h.Scalar})
+		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: h.Pos, Name: h.Key, Value: model.Literal(h.Scalar)})
 	}
 	for _, h := range m.Get("customResponseHeaders").Parts() {
-		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: h.Pos, Name: h.Key, Value: h.Scalar})
+		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: h.Pos, Name: h.Key, Value: model.Literal(h.Scalar)})
 	}
 	for _, h := range []struct{ key, name, value string }{
 		{"frameDeny", "X-Frame-Options", "DENY"}, {"contentTypeNosniff", "X-Content-Type-Options", "nosniff"}, {"browserXssFilter", "X-XSS-Protection", "1; mode=block"},
 	} {
 		if t := m.Get(h.key); t.IsTrue() {
-			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: h.value})
+			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: model.Literal(h.value)})
 		}
 	}
 	for _, h := range []struct{ key, name string }{
 		{"customFrameOptionsValue", "X-Frame-Options"}, {"contentSecurityPolicy", "Content-Security-Policy"}, {"referrerPolicy", "Referrer-Policy"}, {"permissionsPolicy", "Permissions-Policy"},
 	} {
 		if t := m.Get(h.key); t.Text() != "" {
-			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: t.Text()})
+			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: model.Literal(t.Text())})
 		}
 	}
 	if t := m.Get("stsSeconds"); number(t, 0) > 0 && (route.TLS || m.Get("forceSTSHeader").IsTrue()) {
@@ -225,7 +225,7 @@ func (r *reader) headers(m *reading.Tree, route *model.Route) {
 		if m.Get("stsPreload").IsTrue() {
 			value += "; preload"
 		}
-		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: "Strict-Transport-Security", Value: value})
+		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: "Strict-Transport-Security", Value: model.Literal(value)})
 	}
 }
 

@@ -18,7 +18,7 @@ func TestResponsesWaitWithOthers(t *testing.T) {
 	at := model.Pos{File: "x", Line: 1}
 	r := model.Route{
 		Path: "/", Port: 80, Pool: "p", Fallback: true,
-		AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: "1"}},
+		AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: model.Literal("1")}},
 		Timeouts:   []model.TimeLimit{{For: model.ReadTimeout, After: 5 * time.Second}},
 	}
 	cfg := model.Config{

@@ -6,7 +6,6 @@ import (
 	"net/textproto"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -34,7 +33,7 @@ func headerClaims(cfg model.Config) []plan.Claim {
 	for _, r := range check.ProxiedRoutes(cfg) {
 		for _, header := range r.SetHeaders {
 			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", r.Key(), header.Name, header.Value)
-			if header.Value == "" {
+			if header.Value.Empty() {
 				text = fmt.Sprintf("Requests to %s reach the backend without %s.", r.Key(), header.Name)
 			}
 			claims = append(claims, plan.Claim{
@@ -60,120 +59,24 @@ func observed(cfg model.Config) []string {
 	return names
 }
 
-// variable matches those of nginx ($name, ${name}) and the fetches of HAProxy (%[name]).
-var variable = regexp.MustCompile(`\$\{?(\w+)\}?|%\[([^]]+)\]`)
-
-// formed are variables whose value lbproof cannot know, but its form (nginx.org/en/docs/varindex.html; HAProxy, section 7.3).
-var formed = map[string]string{
-	"request_id": "[0-9a-f]{32}", "uuid": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "uuid()": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-	"msec": `\d+\.\d{3}`, "request_time": `\d+\.\d{3}`, "pid": `\d+`, "connection": `\d+`, "remote_port": `\d+`, "src_port": `\d+`,
-	"ssl_protocol": `TLSv1(\.\d)?`, "ssl_cipher": `[\w-]+`, "date()": `\d+`, "rand()": `\d+`,
-}
-
-// expand replaces the variables of a header value by what they stand for in one request; ok is false where lbproof does
-// not know one of them.
-func expand(value string, route model.Route, r plan.Request, client, host string) (text string, ok bool) {
-	ok = true
-	text = variable.ReplaceAllStringFunc(value, func(v string) string {
-		is, known := valueOf(strings.Trim(v, "${}%[]"), route, r, client, host)
-		ok = ok && known
-		return is
-	})
-	return text, ok
-}
-
-// form is a regular expression for what a header value comes to; ok is false where lbproof does not know a variable's form.
-func form(value string, route model.Route, r plan.Request, client, host string) (expression *regexp.Regexp, ok bool) {
-	var b strings.Builder
-	last := 0
-	for _, at := range variable.FindAllStringIndex(value, -1) {
-		name := strings.Trim(value[at[0]:at[1]], "${}%[]")
-		b.WriteString(regexp.QuoteMeta(value[last:at[0]]))
-		last = at[1]
-		if is, known := valueOf(name, route, r, client, host); known {
-			b.WriteString(regexp.QuoteMeta(is))
-		} else if is, known := formed[name]; known {
-			b.WriteString(is)
-		} else {
-			return nil, false
-		}
-	}
-	expression, err := regexp.Compile("^" + b.String() + regexp.QuoteMeta(value[last:]) + "$")
-	return expression, err == nil
-}
-
-// valueOf is what a variable stands for in one request.
-func valueOf(name string, route model.Route, r plan.Request, client, host string) (value string, known bool) {
-	asked := host
-	if h := r.Header["Host"]; h != "" {
-		asked = h
-	}
-	bare, _, _ := strings.Cut(asked, ":")
-	path, query, _ := strings.Cut(r.Path, "?")
-	switch name {
-	case "http_host":
-		return asked, true
-	case "host":
-		return strings.ToLower(bare), true
-	case "remote_addr", "src":
-		return client, true
-	case "proxy_add_x_forwarded_for":
-		if before := r.Header["X-Forwarded-For"]; before != "" {
-			return before + ", " + client, true
-		}
-		return client, true
-	case "scheme":
-		return scheme(r), true
-	case "request_method":
-		return r.Method, true
-	case "request_uri":
-		return r.Path, true
-	case "uri", "document_uri":
-		return path, true
-	case "args", "query_string":
-		return query, true
-	case "server_port":
-		return strconv.Itoa(r.Port), true
-	case "server_name":
-		return strings.Join(route.Hosts[:min(1, len(route.Hosts))], ""), len(route.Hosts) > 0
-	}
-	if field, isField := strings.CutPrefix(name, "http_"); isField {
-		return r.Header[textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(field, "_", "-"))], true
-	}
-	return "", false
-}
-
-func scheme(r plan.Request) string {
-	if r.TLS {
-		return "https"
-	}
-	return "http"
-}
-
 func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 	r, ok := check.RouteOf(h.Plan.Config, claim)
 	if !ok {
 		return check.Finding{Cannot: "the configuration has no route " + claim.Subject}
 	}
-	_, name, _ := strings.Cut(claim.ID, "#")
-	var header model.Header
-	for _, set := range r.SetHeaders {
-		if set.Name == name || set.Pos == claim.Pos {
-			header = set
-		}
+	header := headerOf(r, claim)
+	if _, ok := (exchange{route: r}).shape(header.Value); !ok {
+		return check.Finding{Broken: check.NoExperiment + ": lbproof cannot say what " + header.Value.Source + " should be"}
 	}
-	name = header.Name
-	if _, ok := form(header.Value, r, plan.Request{}, "", ""); !ok {
-		return check.Finding{Broken: check.NoExperiment + ": lbproof cannot say what " + header.Value + " should be"}
+	f := check.Finding{
+		Need: check.NeedAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value.Source,
 	}
-	f := check.Finding{Need: check.NeedAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value}
 	if len(r.Access) > 0 {
 		f.Need = check.Often
 	}
 	var wrong check.Examples
-	seen := decoded{}
-	last, shapes := "", map[string]*regexp.Regexp{}
-	find, wanted, field := check.PlainJourneys(h), map[*check.Journey]string{}, textproto.CanonicalMIMEHeaderKey(name)
+	last, seen, field := "", decoded{}, textproto.CanonicalMIMEHeaderKey(header.Name)
+	find, wanted := check.PlainJourneys(h), map[*check.Journey]fieldValue{}
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.Key != claim.Subject || j.Tunnel {
@@ -182,27 +85,57 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 		f.N++
 		want, known := wanted[j]
 		if !known || h.Plan.Phases[j.Load].Clients.Addresses {
-			client, asked := cmp.Or(j.Request.From, check.ClientAddress(h, j.Load, a.Seq)), check.HostOf(h, j.Request)
-			if want, known = expand(header.Value, r, j.Request, client, asked); !known {
-				shape, _ := form(header.Value, r, j.Request, client, asked)
-				want = shape.String()
-				shapes[want] = shape
-			}
-			if before := j.Request.Header[field]; header.Adds && before != "" {
-				want = before + ", " + want
-			}
+			want = wantedValue(header, exchange{
+				route: r, request: j.Request, host: check.HostOf(h, j.Request),
+				client: cmp.Or(j.Request.From, check.ClientAddress(h, j.Load, a.Seq)),
+			})
 			wanted[j] = want
 		}
-		got := seen.get(a.Header, field)
-		if shape := shapes[want]; shape != nil && !shape.MatchString(got) || shape == nil && got != want {
-			wrong.Add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, name, got, want)
+		if last = seen.get(a.Header, field); !want.fits(last) {
+			wrong.Add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, header.Name, last, want.text)
 		}
-		last = got
 	}
 	f.Counter = wrong.List()
 	f.Measured = fmt.Sprintf("%s of %s wrong, last %q", units.Number(wrong.Total), units.Number(f.N), last)
 	f.Power = check.PowerAll(f.N, h)
 	return f
+}
+
+// headerOf is the header field that a claim is about.
+func headerOf(r model.Route, claim plan.Claim) (header model.Header) {
+	_, name, _ := strings.Cut(claim.ID, "#")
+	for _, set := range r.SetHeaders {
+		if set.Name == name || set.Pos == claim.Pos {
+			header = set
+		}
+	}
+	return header
+}
+
+// fieldValue is what a backend is to see of a header field.
+type fieldValue struct {
+	text string
+	form *regexp.Regexp // that the value has where nobody can predict it; text is then the expression
+}
+
+func (v fieldValue) fits(got string) bool {
+	if v.form != nil {
+		return v.form.MatchString(got)
+	}
+	return got == v.text
+}
+
+// wantedValue is what a backend is to see of a header field that the balancer sets, or adds to what the client has sent.
+func wantedValue(header model.Header, e exchange) fieldValue {
+	value := header.Value
+	if before := e.request.Header[textproto.CanonicalMIMEHeaderKey(header.Name)]; header.Adds && before != "" {
+		value.Pieces = append([]model.Piece{{Text: before + ", "}}, value.Pieces...)
+	}
+	if text, ok := e.expand(value); ok {
+		return fieldValue{text: text}
+	}
+	form, _ := e.shape(value) // which has one
+	return fieldValue{text: form.String(), form: form}
 }
 
 // decoded remembers the header sets that it has taken apart: most rows have one of a few.

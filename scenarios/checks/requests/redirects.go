@@ -2,7 +2,6 @@ package requests
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -49,7 +48,7 @@ func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 		}
 		request.Header["Host"] = host
 		want := check.Reply{Codes: []int{codeFor(cfg, r, method)}, Own: true, Some: []string{"Location"}}
-		if to, known := location(r, request); known {
+		if to, known := (exchange{route: r, request: request}).expand(r.Redirect.To); known {
 			want.Has, want.Some = map[string][]string{"Location": {to}}, nil
 		}
 		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
@@ -76,13 +75,4 @@ func codeFor(cfg model.Config, r model.Route, method string) int {
 		}
 	}
 	return r.Redirect.Code
-}
-
-// location is where a redirect sends a request; known is false where lbproof cannot say.
-func location(r model.Route, request plan.Request) (to string, known bool) {
-	to = r.Redirect.To
-	if strings.HasSuffix(to, "://") {
-		return expand(to+"$host$request_uri", r, request, "", "")
-	}
-	return expand(to, r, request, "", "")
 }

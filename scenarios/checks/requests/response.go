@@ -100,7 +100,7 @@ func carries(r model.Route, request plan.Request, name string, code int, own boo
 		if !strings.EqualFold(h.Name, name) || own && h.Proxied || h.Statuses != nil && !slices.Contains(h.Statuses, code) {
 			continue
 		}
-		text, known := expand(h.Value, r, request, "", "")
+		text, known := (exchange{route: r, request: request}).expand(h.Value)
 		if !known {
 			return check.Reply{Given: want.Given, Some: []string{field}}
 		}

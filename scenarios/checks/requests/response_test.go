@@ -19,7 +19,7 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 		t.Helper()
 		r := model.Route{
 			Path: "/", Port: 80, Pool: "p", Fallback: true,
-			AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: "1"}},
+			AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: model.Literal("1")}},
 			Timeouts:   []model.TimeLimit{{For: model.ReadTimeout, After: 5 * time.Second}},
 		}
 		edit(&r)

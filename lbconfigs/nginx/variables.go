@@ -1,0 +1,64 @@
+package nginx
+
+import (
+	"net/textproto"
+	"regexp"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+// variables are those whose meaning, or form, lbproof knows (nginx.org/en/docs/varindex.html).
+var variables = map[string]model.Piece{
+	"host":                      {Variable: model.Host},
+	"remote_addr":               {Variable: model.ClientAddress},
+	"proxy_add_x_forwarded_for": {Variable: model.ForwardedFor},
+	"scheme":                    {Variable: model.Scheme},
+	"request":                   {Variable: model.RequestLine},
+	"request_method":            {Variable: model.Method},
+	"request_uri":               {Variable: model.URI},
+	"uri":                       {Variable: model.Path},
+	"document_uri":              {Variable: model.Path},
+	"args":                      {Variable: model.Query},
+	"query_string":              {Variable: model.Query},
+	"server_port":               {Variable: model.Port},
+	"server_name":               {Variable: model.ServerName},
+	"status":                    {Variable: model.AnswerStatus},
+	"request_id":                {Variable: model.RequestID, Form: "[0-9a-f]{32}"},
+	"msec":                      {Variable: model.Other, Form: `\d+\.\d{3}`},
+	"request_time":              {Variable: model.Other, Form: `\d+\.\d{3}`},
+	"pid":                       {Variable: model.Other, Form: `\d+`},
+	"connection":                {Variable: model.Other, Form: `\d+`},
+	"remote_port":               {Variable: model.Other, Form: `\d+`},
+	"ssl_protocol":              {Variable: model.Other, Form: `TLSv1(\.\d)?`},
+	"ssl_cipher":                {Variable: model.Other, Form: `[\w-]+`},
+}
+
+// notation matches $name and ${name}.
+var notation = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
+
+// readTemplate takes text with variables apart.
+func readTemplate(text string) model.Template { return reading.Template(text, notation, readVariable) }
+
+// readVariable is what a variable stands for, by its name without the dollar sign.
+func readVariable(name string) model.Piece {
+	if p, ok := variables[name]; ok {
+		return p
+	}
+	if field, ok := strings.CutPrefix(name, "http_"); ok {
+		return model.Piece{Variable: model.RequestHeader, Name: fieldName(field)}
+	}
+	if argument, ok := strings.CutPrefix(name, "arg_"); ok {
+		return model.Piece{Variable: model.Argument, Name: argument}
+	}
+	if cookie, ok := strings.CutPrefix(name, "cookie_"); ok {
+		return model.Piece{Variable: model.Cookie, Name: cookie}
+	}
+	return model.Piece{Variable: model.Other}
+}
+
+// fieldName is the header field that nginx's variables call by that name: as x_forwarded_for.
+func fieldName(variable string) string {
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(variable, "_", "-"))
+}

@@ -1,0 +1,25 @@
+package nginx
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+func TestReadTemplate(t *testing.T) {
+	f := func(text string, want ...model.Piece) {
+		t.Helper()
+		assert.Equal(t, model.Template{Source: text, Pieces: want}, readTemplate(text))
+	}
+	f("")
+	f("keep-alive", model.Piece{Text: "keep-alive"})
+	f("$http_x_forwarded_for", model.Piece{Variable: model.RequestHeader, Name: "X-Forwarded-For"})
+	f("https://$host$request_uri", model.Piece{Text: "https://"}, model.Piece{Variable: model.Host}, model.Piece{Variable: model.URI})
+	f(`{"t":${msec}}`, model.Piece{Text: `{"t":`}, model.Piece{Variable: model.Other, Form: `\d+\.\d{3}`}, model.Piece{Text: "}"})
+	f(`$host}`, model.Piece{Variable: model.Host}, model.Piece{Text: "}"})
+	f("a$1", model.Piece{Text: "a"}, model.Piece{Variable: model.Other})
+	f("$cookie_sid$arg_a", model.Piece{Variable: model.Cookie, Name: "sid"}, model.Piece{Variable: model.Argument, Name: "a"})
+	f("$ and ${", model.Piece{Text: "$ and ${"})
+}
