@@ -154,19 +154,19 @@ type Server struct {
 
 // Route is what the balancer does with the requests that it matches: proxy to Pool, or answer by itself.
 type Route struct {
-	Pos      Pos      `json:"pos"`
-	Path     string   `json:"path"`
-	Exact    bool     `json:"exact,omitempty"`
-	Regex    bool     `json:"regex,omitempty"`
-	Final    bool     `json:"final,omitempty"`    // as longest prefix it wins over any regular expression
-	Internal bool     `json:"internal,omitempty"` // taken by the balancer's own redirects only
-	Port     int      `json:"port"`               // the first of Ports
-	Ports    []int    `json:"ports,omitempty"`    // where it has several
-	TLS      bool     `json:"tls,omitempty"`      // Port speaks TLS
-	Hosts    []string `json:"hosts,omitempty"`    // the request's host; any where it is empty
-	Fallback bool     `json:"fallback,omitempty"` // also for hosts that no route names
-	When     []string `json:"when,omitempty"`     // further conditions, in the balancer's notation
-	Priority int      `json:"priority,omitempty"` // the higher is tried first
+	Pos      Pos         `json:"pos"`
+	Path     string      `json:"path"`
+	Exact    bool        `json:"exact,omitempty"`
+	Regex    bool        `json:"regex,omitempty"`
+	Final    bool        `json:"final,omitempty"`    // as longest prefix it wins over any regular expression
+	Internal bool        `json:"internal,omitempty"` // taken by the balancer's own redirects only
+	Port     int         `json:"port"`               // the first of Ports
+	Ports    []int       `json:"ports,omitempty"`    // where it has several
+	TLS      bool        `json:"tls,omitempty"`      // Port speaks TLS
+	Hosts    []string    `json:"hosts,omitempty"`    // the request's host; any where it is empty
+	Fallback bool        `json:"fallback,omitempty"` // also for hosts that no route names
+	When     []Condition `json:"when,omitempty"`     // further conditions, which must all hold
+	Priority int         `json:"priority,omitempty"` // the higher is tried first
 
 	Pool       string      `json:"pool,omitempty"` // the name of a Pool or a Split
 	PoolPos    Pos         `json:"pool_pos,omitzero"`
@@ -403,7 +403,7 @@ func (r Route) Key() string {
 		key += r.Path
 	}
 	if len(r.When) > 0 {
-		key += " if " + strings.Join(r.When, " and ")
+		key += " if " + strings.Join(Sources(r.When), " and ")
 	}
 	return key
 }

@@ -48,7 +48,7 @@ func TestRouteByPriority(t *testing.T) {
 		{Path: "/", Port: 80, Priority: 1, Pool: "rest"},
 		{Path: "/api", Port: 80, Priority: 20, Pool: "api"},
 		{Path: "/api/v1", Port: 80, Priority: 10, Pool: "never"},
-		{Path: "/", Port: 80, Priority: 30, When: []string{"a header"}, Pool: "header"},
+		{Path: "/", Port: 80, Priority: 30, When: []Condition{{Source: "a header"}}, Pool: "header"},
 		{Path: "/", Port: 80, Priority: 40, Hosts: []string{"h.example"}, Pool: "host"},
 	}}
 	f := func(host, path, want string) {
@@ -71,7 +71,7 @@ func TestKeysTellRoutesApart(t *testing.T) {
 	f(":8080~ ^/x", Route{Path: "^/x", Regex: true, Port: 8080})
 	f("https:/", Route{Path: "/", Port: 443, TLS: true})
 	f("https://a.example:8443/api", Route{Path: "/api", Port: 8443, TLS: true, Hosts: []string{"a.example", "b.example"}})
-	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, When: []string{"not x"}})
+	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, When: []Condition{{Source: "not x"}}})
 }
 
 func TestIntervalsOfHealthChecks(t *testing.T) {

@@ -217,10 +217,10 @@ type Breaker struct {
 
 // Rule answers requests that meet a condition, or changes their path.
 type Rule struct {
-	Pos  Pos    `json:"pos"`
-	When string `json:"when"` // in the balancer's notation
-	Code int    `json:"code"`
-	To   string `json:"to,omitempty"` // of a redirect
+	Pos  Pos         `json:"pos"`
+	When []Condition `json:"when,omitempty"` // that must all hold; none: it concerns every request
+	Code int         `json:"code"`
+	To   string      `json:"to,omitempty"` // of a redirect
 	// Rewrite is how the backend sees the path; nil where it sees it as it is, or where lbproof cannot tell.
 	Rewrite *Rewrite `json:"rewrite,omitempty"`
 }
@@ -259,11 +259,8 @@ func (w Rewrite) apply(path string) string {
 	return "/" + strings.TrimPrefix(path, "/")
 }
 
-// Always is the condition of a rule that concerns every request.
-const Always = "any request"
-
 // Refuses says whether the rule may keep a request from its backend.
-func (r Rule) Refuses() bool { return r.Code != 0 || r.When != Always }
+func (r Rule) Refuses() bool { return r.Code != 0 || len(r.When) > 0 }
 
 // Reload is how a changed file takes effect.
 type Reload struct {

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"net/textproto"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,7 +20,7 @@ type match struct {
 	exact bool
 	regex bool
 	hosts []string
-	when  []string
+	when  []model.Condition
 	plain bool // only requests without TLS
 }
 
@@ -129,7 +130,7 @@ func (r *reader) criterion(l statement, text []string) {
 func (r *reader) matches(s section, l statement, condition []string) []match {
 	unless, alternatives := r.terms(s, l, condition)
 	if unless {
-		return []match{{when: []string{"not (" + strings.Join(condition[1:], " ") + ")"}}}
+		return []match{{when: []model.Condition{{Source: "not (" + strings.Join(condition[1:], " ") + ")"}}}}
 	}
 	var out []match
 	for _, terms := range alternatives {
@@ -163,7 +164,7 @@ func (m match) narrow(t term) []match {
 			m.plain = true
 			return []match{m}
 		}
-		m.when = append(slices.Clip(m.when), t.describe())
+		m.when = append(slices.Clip(m.when), readCondition(t.describe()))
 		return []match{m}
 	}
 	header := headerFetch.FindStringSubmatch(kind)
@@ -179,7 +180,7 @@ func (m match) narrow(t term) []match {
 			case m.path == "":
 				n.path, n.exact, n.regex = v, kind == "path", kind == "path_reg"
 			default:
-				n.when = append(slices.Clip(m.when), t.describe())
+				n.when = append(slices.Clip(m.when), readCondition(t.describe()))
 			}
 			out = append(out, n)
 		}
@@ -190,10 +191,11 @@ func (m match) narrow(t term) []match {
 		}
 		return []match{m}
 	}
-	m.when = append(slices.Clip(m.when), t.describe())
+	m.when = append(slices.Clip(m.when), readCondition(t.describe()))
 	return []match{m}
 }
 
+// describe is the term with its ACL's name resolved.
 func (t term) describe() string {
 	text := strings.Join(t.text, " ")
 	if t.not {
@@ -209,4 +211,22 @@ func splitCondition(words []string) (command, condition []string) {
 		return words, nil
 	}
 	return words[:i], words[i:]
+}
+
+var (
+	// headerComparison matches a criterion that compares a header field: hdr(upgrade) -i websocket.
+	headerComparison = regexp.MustCompile(`^\{? ?(req\.)?(hdr|fhdr)\(([\w-]+)\)( -i)?( -m str)? ([^ ]+) ?\}?$`)
+	methodComparison = regexp.MustCompile(`^\{? ?(METH_|method )([A-Z]+) ?\}?$`)
+)
+
+// readCondition reads a criterion, alone and not negated.
+func readCondition(text string) model.Condition {
+	c := model.Condition{Source: text}
+	if m := headerComparison.FindStringSubmatch(text); m != nil {
+		c.All = []model.Term{{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(m[3]), Op: model.Is, Value: m[6]}}
+	}
+	if m := methodComparison.FindStringSubmatch(text); m != nil {
+		c.All = []model.Term{{Variable: model.Method, Op: model.Is, Value: m[2]}}
+	}
+	return c
 }

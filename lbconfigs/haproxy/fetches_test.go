@@ -20,3 +20,19 @@ func TestReadTemplate(t *testing.T) {
 	f("%[ssl_c_s_dn(cn)]", model.Piece{Variable: model.Other})
 	f("$host", model.Piece{Text: "$host"})
 }
+
+func TestReadCondition(t *testing.T) {
+	f := func(text string, want ...model.Term) {
+		t.Helper()
+		assert.Equal(t, model.Condition{Source: text, All: want}, readCondition(text))
+	}
+	websocket := model.Term{Variable: model.RequestHeader, Name: "Upgrade", Op: model.Is, Value: "websocket"}
+	f("hdr(upgrade) -i websocket", websocket)
+	f("{ req.hdr(Upgrade) -m str websocket }", websocket)
+	f("METH_POST", model.Term{Variable: model.Method, Op: model.Is, Value: "POST"})
+	f("{ method GET }", model.Term{Variable: model.Method, Op: model.Is, Value: "GET"})
+	f("not hdr(upgrade) websocket")
+	f("hdr(a) b c")
+	f("hdr_beg(host) a.")
+	f("is_api !is_auth")
+}

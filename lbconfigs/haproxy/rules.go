@@ -125,7 +125,7 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 		return nil
 	case "set-path", "replace-path":
 		if rewrite, to := readRewrite(command); rewrite != nil && when == "" && s.kind == "backend" { // in a frontend use_backend goes by the new path
-			route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, When: model.Always, To: to, Rewrite: rewrite})
+			route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, To: to, Rewrite: rewrite})
 			return nil
 		}
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
@@ -227,7 +227,11 @@ func (r *reader) deny(s section, l statement, route *model.Route, condition []st
 			return nil
 		}
 	}
-	route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, When: when, Code: status})
+	rule := model.Rule{Pos: l.pos, Code: status}
+	if when != "" {
+		rule.When = []model.Condition{readCondition(when)}
+	}
+	route.Rules = append(slices.Clip(route.Rules), rule)
 	return nil
 }
 

@@ -102,10 +102,11 @@ func (r *reader) handler(route *model.Route, d item) error {
 	case "return":
 		return r.answer(route, d)
 	case "rewrite":
+		when := []model.Condition{{Source: "the path matches " + d.arg(0)}}
 		if flag := d.arg(2); flag == "permanent" || flag == "redirect" {
-			route.Rules = append(route.Rules, model.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
+			route.Rules = append(route.Rules, model.Rule{Pos: d.pos, When: when, Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
 		} else {
-			rule := model.Rule{Pos: d.pos, When: "the path matches " + d.arg(0), To: d.arg(1)}
+			rule := model.Rule{Pos: d.pos, When: when, To: d.arg(1)}
 			if flag == "break" && !strings.ContainsAny(groups.ReplaceAllString(d.arg(1), ""), "$?") {
 				rule.Rewrite = &model.Rewrite{Match: d.arg(0), With: groups.ReplaceAllString(d.arg(1), "$${$1}"), Whole: true}
 			}
@@ -135,7 +136,7 @@ func (r *reader) serves(route *model.Route, d item) {
 
 // condition reads an if whose only effect is an answer.
 func (r *reader) condition(route *model.Route, d item) {
-	when := strings.Join(d.Args, " ")
+	when := []model.Condition{readCondition(strings.Join(d.Args, " "))}
 	for _, inner := range r.block(d) {
 		code, err := strconv.Atoi(inner.arg(0))
 		if inner.Directive.Directive == "return" && err == nil {
@@ -159,7 +160,7 @@ func (r *reader) proxyPass(route *model.Route, d item) {
 	route.Pool, route.PoolPos = r.spelled(pool), d.pos
 	if replaces && !strings.Contains(uri, "$") {
 		route.Rules = append(route.Rules, model.Rule{
-			Pos: d.pos, When: model.Always, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
+			Pos: d.pos, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
 			Rewrite: &model.Rewrite{Match: "^" + regexp.QuoteMeta(route.Path), With: "/" + strings.ReplaceAll(uri, "$", "$$")},
 		})
 	}

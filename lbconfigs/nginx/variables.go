@@ -62,3 +62,24 @@ func readVariable(name string) model.Piece {
 func fieldName(variable string) string {
 	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(variable, "_", "-"))
 }
+
+// comparison matches the condition of an if that compares a header field or the method: $http_x_beta != true.
+var comparison = regexp.MustCompile(`^\$(http_(\w+)|request_method) (=|!=|~\*?|!~\*?) "?([^"]*)"?$`)
+
+// readCondition reads the condition of an if.
+func readCondition(text string) model.Condition {
+	c := model.Condition{Source: text}
+	m := comparison.FindStringSubmatch(text)
+	if m == nil {
+		return c
+	}
+	is := model.Term{Variable: model.Method, Op: model.Is, Value: m[4], Not: m[3][0] == '!'}
+	if m[2] != "" {
+		is.Variable, is.Name = model.RequestHeader, fieldName(m[2])
+	}
+	if strings.Contains(m[3], "~") {
+		is.Op = model.Fits
+	}
+	c.All = []model.Term{is}
+	return c
+}

@@ -23,3 +23,19 @@ func TestReadTemplate(t *testing.T) {
 	f("$cookie_sid$arg_a", model.Piece{Variable: model.Cookie, Name: "sid"}, model.Piece{Variable: model.Argument, Name: "a"})
 	f("$ and ${", model.Piece{Text: "$ and ${"})
 }
+
+func TestReadCondition(t *testing.T) {
+	f := func(text string, want ...model.Term) {
+		t.Helper()
+		assert.Equal(t, model.Condition{Source: text, All: want}, readCondition(text))
+	}
+	beta := model.Term{Variable: model.RequestHeader, Name: "X-Beta", Op: model.Is, Value: "true", Not: true}
+	f("$http_x_beta != true", beta)
+	f(`$http_x_beta != "true"`, beta)
+	f("$request_method = POST", model.Term{Variable: model.Method, Op: model.Is, Value: "POST"})
+	f("$request_method !~ ^(GET|HEAD)$", model.Term{Variable: model.Method, Op: model.Fits, Value: "^(GET|HEAD)$", Not: true})
+	f("$http_user_agent ~* bot", model.Term{Variable: model.RequestHeader, Name: "User-Agent", Op: model.Fits, Value: "bot"})
+	f("$slow")
+	f("$args = a")
+	f("")
+}

@@ -101,7 +101,7 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 			route.MaxBody = &model.Number{Pos: most.Pos, Value: int64(number(most, 0))}
 		}
 	case "stripprefix", "stripprefixregex", "addprefix", "replacepath", "replacepathregex":
-		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, When: model.Always, To: rewritten(m), Rewrite: rewrite(m)})
+		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, To: rewritten(m), Rewrite: rewrite(m)})
 	case "errors":
 		r.errors(m, route)
 	default:
@@ -187,7 +187,8 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	}
 	to := reading.InScheme(m.Get("scheme").Text())
 	if strings.EqualFold(m.Key, "redirectRegex") {
-		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, When: "the URL matches " + m.Get("regex").Text(), Code: code, To: m.Get("replacement").Text()})
+		when := []model.Condition{{Source: "the URL matches " + m.Get("regex").Text()}}
+		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, When: when, Code: code, To: m.Get("replacement").Text()})
 		return
 	}
 	if m.Get("scheme").Text() == "https" && route.TLS {

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ type ruleMatch struct {
 	path  string
 	exact bool
 	regex bool
-	when  []string
+	when  []model.Condition
 }
 
 // ruleFunctions are the matchers of Traefik v3, with how many arguments they take.
@@ -68,11 +69,7 @@ func (r *ruleReader) alternatives(e ast.Expr) []ruleMatch {
 	case *ast.CallExpr:
 		return []ruleMatch{r.call(e)}
 	case *ast.UnaryExpr:
-		var text []string
-		for _, m := range r.alternatives(e.X) {
-			text = append(text, m.String())
-		}
-		return []ruleMatch{{when: []string{"not (" + strings.Join(text, " or ") + ")"}}}
+		return []ruleMatch{{when: []model.Condition{negated(r.alternatives(e.X))}}}
 	}
 	r.problem = "the rule is no expression of matchers"
 	return []ruleMatch{{}}
@@ -131,7 +128,33 @@ func matchOf(name string, args []string) ruleMatch {
 			return ruleMatch{path: args[0], regex: true}
 		}
 	}
-	return ruleMatch{when: []string{fmt.Sprintf("%s(%s)", name, strings.Join(args, ", "))}}
+	c := model.Condition{Source: fmt.Sprintf("%s(%s)", name, strings.Join(args, ", "))}
+	switch {
+	case name == "Header" && len(args) == 2:
+		c.All = []model.Term{{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(args[0]), Op: model.Is, Value: args[1]}}
+	case name == "Method" && len(args) == 1:
+		c.All = []model.Term{{Variable: model.Method, Op: model.Is, Value: args[0]}}
+	}
+	return ruleMatch{when: []model.Condition{c}}
+}
+
+// negated is the condition that none of the alternatives holds.
+func negated(alternatives []ruleMatch) model.Condition {
+	var texts []string
+	for _, m := range alternatives {
+		texts = append(texts, m.String())
+	}
+	c := model.Condition{Source: "not (" + strings.Join(texts, " or ") + ")"}
+	if len(alternatives) != 1 {
+		return c
+	}
+	only := alternatives[0]
+	if only.hosts == nil && only.path == "" && len(only.when) == 1 && len(only.when[0].All) == 1 {
+		is := only.when[0].All[0]
+		is.Not = !is.Not
+		c.All = []model.Term{is}
+	}
+	return c
 }
 
 // and is both matches at once.
@@ -141,12 +164,12 @@ func (m ruleMatch) and(o ruleMatch) ruleMatch {
 	case m.path == "":
 		out.path, out.exact, out.regex = o.path, o.exact, o.regex
 	case o.path != "":
-		out.when = append(out.when, "the path fits "+o.path)
+		out.when = append(out.when, model.Condition{Source: "the path fits " + o.path})
 	}
 	if m.hosts == nil {
 		out.hosts = o.hosts
 	} else if o.hosts != nil {
-		out.when = append(out.when, "the host is "+o.hosts[0])
+		out.when = append(out.when, model.Condition{Source: "the host is " + o.hosts[0]})
 	}
 	return out
 }
@@ -159,7 +182,7 @@ func (m ruleMatch) String() string {
 	if m.path != "" {
 		parts = append(parts, "the path fits "+m.path)
 	}
-	return strings.Join(append(parts, m.when...), " and ")
+	return strings.Join(append(parts, model.Sources(m.when)...), " and ")
 }
 
 // apply narrows a route to the match.

@@ -1,83 +1,65 @@
 package check
 
 import (
-	"net/textproto"
-	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Conditions stand in a configuration in the balancer's own notation. Those that speak of one header field or of the method
-// are read here, so that requests can be made on both sides of them.
-
-// condition is one that lbproof can meet or miss.
-type condition struct {
-	Header string // canonical name; empty is the method
-	value  string // that it is compared with, or a regular expression
-	regex  bool
-	not    bool
+// Meet makes a request one that meets all conditions; ok is false where lbproof does not know how.
+func Meet(conditions []model.Condition, r *plan.Request) (ok bool) {
+	for _, c := range conditions {
+		if !c.Readable() {
+			return false
+		}
+		for _, t := range c.All {
+			if !apply(t, r, true) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
-var (
-	// nginx: $http_x_beta != true
-	nginxCondition = regexp.MustCompile(`^\$(http_(\w+)|request_method) (=|!=|~\*?|!~\*?) "?([^"]*)"?$`)
-	// HAProxy: hdr(upgrade) -i websocket
-	haproxyCondition = regexp.MustCompile(`^\{? ?(req\.)?(hdr|fhdr)\(([\w-]+)\)( -i)?( -m str)? ([^ ]+) ?\}?$`)
-	haproxyMethod    = regexp.MustCompile(`^\{? ?(METH_|method )([A-Z]+) ?\}?$`)
-	// Traefik: Header(X-Canary, true) and Method(GET)
-	traefikCondition = regexp.MustCompile("^(not \\()?Header\\([`\"]?([\\w-]+)[`\"]?, *[`\"]?([^`\",)]*)[`\"]?\\)\\)?$")
-	traefikMethod    = regexp.MustCompile("^(not \\()?Method\\([`\"]?(\\w+)[`\"]?\\)\\)?$")
-)
-
-// ReadCondition takes a condition apart; ok is false where lbproof does not know its form.
-func ReadCondition(text string) (c condition, ok bool) {
-	if m := nginxCondition.FindStringSubmatch(text); m != nil {
-		c = condition{Header: strings.ReplaceAll(m[2], "_", "-"), value: m[4], not: m[3][0] == '!', regex: strings.Contains(m[3], "~")}
-		return c, true
-	}
-	if m := haproxyCondition.FindStringSubmatch(text); m != nil {
-		return condition{Header: m[3], value: m[6]}, true
-	}
-	if m := haproxyMethod.FindStringSubmatch(text); m != nil {
-		return condition{value: m[2]}, true
-	}
-	if m := traefikCondition.FindStringSubmatch(text); m != nil {
-		return condition{Header: m[2], value: m[3], not: m[1] != ""}, true
-	}
-	if m := traefikMethod.FindStringSubmatch(text); m != nil {
-		return condition{value: m[2], not: m[1] != ""}, true
-	}
-	return c, false
+// Miss makes a request one that does not meet all conditions; ok is false where lbproof does not know how.
+func Miss(conditions []model.Condition, r *plan.Request) (ok bool) {
+	return slices.ContainsFunc(conditions, func(c model.Condition) bool { return c.Readable() && apply(c.All[0], r, false) })
 }
 
-// MeetCondition makes a request one that meets a condition.
-func MeetCondition(text string, r *plan.Request) bool { return apply(text, r, true) }
-
-// MissCondition makes a request one that does not meet a condition.
-func MissCondition(text string, r *plan.Request) bool { return apply(text, r, false) }
-
-func apply(text string, r *plan.Request, meet bool) bool {
-	c, ok := ReadCondition(text)
-	if !ok {
-		return false
-	}
-	value := c.value
-	if c.regex {
+// apply makes a request one for which a term holds, or does not.
+func apply(t model.Term, r *plan.Request, holds bool) (ok bool) {
+	value := t.Value
+	if t.Op == model.Fits {
 		if value, ok = Sample(value); !ok {
 			return false
 		}
 	}
-	if meet == c.not {
+	if holds == t.Not {
 		value = "lbproof" // is not what is asked for
 	}
 	switch {
-	case c.Header != "":
-		r.Header[textproto.CanonicalMIMEHeaderKey(c.Header)] = value
-	case meet != c.not:
-		r.Method = c.value
-	case c.value == "GET":
+	case t.Variable == model.RequestHeader:
+		r.Header[t.Name] = value
+	case t.Variable != model.Method:
+		return false
+	case holds != t.Not:
+		r.Method = t.Value
+	case t.Value == "GET":
 		r.Method = "POST"
 	}
 	return true
+}
+
+// OfUpgrade reports whether a condition is one of the header field Upgrade.
+func OfUpgrade(c model.Condition) bool {
+	return slices.ContainsFunc(c.All, func(t model.Term) bool { return t.Variable == model.RequestHeader && t.Name == "Upgrade" })
+}
+
+// wantsUpgrade reports whether a condition holds for requests for an upgrade to a protocol, and for them alone.
+func wantsUpgrade(c model.Condition, protocol string) bool {
+	return OfUpgrade(c) && !slices.ContainsFunc(c.All, func(t model.Term) bool {
+		return t.Not || t.Op != model.Is || !strings.EqualFold(t.Value, protocol)
+	})
 }

@@ -46,7 +46,7 @@ func RequestTo(r model.Route, header map[string]string) plan.Request {
 	}
 	for _, rule := range r.Rules {
 		if rule.Code != 0 {
-			MissCondition(rule.When, &request)
+			Miss(rule.When, &request)
 		}
 	}
 	if len(request.Header) == 0 {
@@ -106,13 +106,11 @@ func WishingRequest(cfg model.Config, r model.Route, text string) (request plan.
 			return request, false
 		}
 	}
-	for _, when := range r.When {
-		if !MeetCondition(when, &request) {
-			return request, false
-		}
+	if !Meet(r.When, &request) {
+		return request, false
 	}
 	for _, rule := range r.Rules {
-		if rule.Code != 0 && !MissCondition(rule.When, &request) {
+		if rule.Code != 0 && !Miss(rule.When, &request) {
 			return request, false
 		}
 	}

@@ -19,12 +19,9 @@ func routeTaken(cfg model.Config, r plan.Request, host string) model.Route {
 		return plain
 	}
 	for _, o := range cfg.Routes {
-		upgrades := func(when string) bool {
-			c, ok := ReadCondition(when)
-			return ok && strings.EqualFold(c.Header, "upgrade") && !c.not && !c.regex && strings.EqualFold(c.value, r.Header["Upgrade"])
-		}
+		others := func(c model.Condition) bool { return !wantsUpgrade(c, r.Header["Upgrade"]) }
 		here := o.Port == r.Port && strings.HasPrefix(path, o.Path) && (len(o.Hosts) == 0 || slices.Contains(o.Hosts, host))
-		if here && len(o.When) > 0 && !slices.ContainsFunc(o.When, func(when string) bool { return !upgrades(when) }) {
+		if here && len(o.When) > 0 && !slices.ContainsFunc(o.When, others) {
 			return o
 		}
 	}

@@ -18,6 +18,7 @@ func TestDeathsOfSharedServers(t *testing.T) {
 		}
 		return all
 	}
+	upgrade := model.Condition{All: []model.Term{{Variable: model.RequestHeader, Name: "Upgrade", Op: model.Is, Value: "websocket"}}}
 	f := func(sticks bool, pool, title string) {
 		t.Helper()
 		cfg := model.Config{
@@ -26,7 +27,7 @@ func TestDeathsOfSharedServers(t *testing.T) {
 			Routes: []model.Route{
 				{Path: "/api", Port: 80, Pool: "api"},
 				{Path: "/", Port: 80, Pool: "web"},
-				{Path: "/", Port: 80, Pool: "ws", When: []string{"hdr(upgrade) -i websocket"}},
+				{Path: "/", Port: 80, Pool: "ws", When: []model.Condition{upgrade}},
 			},
 		}
 		all := deathTrials(cfg, pool, "", func(model.Server) bool { return true })

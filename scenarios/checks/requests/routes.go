@@ -88,9 +88,9 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 	if len(r.When) > 0 {
 		outside := inside
 		outside.Header = maps.Clone(inside.Header)
-		if check.MissCondition(r.When[0], &outside) {
+		if check.Miss(r.When[:1], &outside) {
 			if want, known := taken(cfg, outside); known {
-				asked = append(asked, check.Question{Why: "where " + r.When[0] + " does not hold", Kind: plan.KindQuestions, Ask: outside, Want: want})
+				asked = append(asked, check.Question{Why: "where " + r.When[0].Source + " does not hold", Kind: plan.KindQuestions, Ask: outside, Want: want})
 			}
 		}
 		return asked, ""
@@ -111,7 +111,7 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 
 // taken is what is to come of a request by the route that takes it; known is false where that is not for certain.
 func taken(cfg model.Config, request plan.Request) (want check.Reply, known bool) {
-	unread := func(when string) bool { _, ok := check.ReadCondition(when); return !ok }
+	unread := func(c model.Condition) bool { return !c.Readable() }
 	if slices.ContainsFunc(cfg.Routes, func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }) {
 		return want, false
 	}

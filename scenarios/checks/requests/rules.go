@@ -21,15 +21,16 @@ var Rules = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			r := g.What
-			text := fmt.Sprintf("A request to %s is answered %d where %s.", g.Paths(), r.Code, r.When)
+			when := conditions(r)
+			text := fmt.Sprintf("A request to %s is answered %d where %s.", g.Paths(), r.Code, when)
 			switch {
 			case r.Code == 0:
-				text = fmt.Sprintf("A request to %s reaches the backend with %s where %s.", g.Paths(), r.To, r.When)
-				if r.When == model.Always {
+				text = fmt.Sprintf("A request to %s reaches the backend with %s where %s.", g.Paths(), r.To, when)
+				if len(r.When) == 0 {
 					text = fmt.Sprintf("A request to %s reaches the backend with %s.", g.Paths(), r.To)
 				}
 			case r.To != "":
-				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.Paths(), r.Code, r.To, r.When)
+				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.Paths(), r.Code, r.To, when)
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckRules, g.Subject(), ""), Check: plan.CheckRules, Subject: g.Subject(), Pos: r.Pos, Text: text, Params: plan.Params{plan.ParamCode: plan.Amount(r.Code)},
@@ -38,6 +39,9 @@ var Rules = check.Check{
 		return check.DistinctIDs(claims)
 	},
 }
+
+// conditions are those of a rule, in a sentence.
+func conditions(r model.Rule) string { return strings.Join(model.Sources(r.When), " and ") }
 
 func ruleQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
 	for _, r := range cfg.Routes {
@@ -60,12 +64,12 @@ func conditionQuestions(cfg model.Config, r model.Route, i int) []check.Question
 	other.Rules, other.Guarded = slices.Delete(slices.Clone(r.Rules), i, i+1), false
 	met, ok := check.WishingRequest(cfg, other, "")
 	missed, okToo := check.WishingRequest(cfg, r, "")
-	if !ok || !okToo || !check.MeetCondition(rule.When, &met) {
+	if !ok || !okToo || len(rule.When) == 0 || !check.Meet(rule.When, &met) {
 		return nil
 	}
 	return []check.Question{
-		{Why: "it meets " + rule.When, Kind: plan.KindQuestions, Ask: met, Want: check.Reply{Codes: []int{rule.Code}, Own: true}},
-		{Why: "it does not meet " + rule.When, Kind: plan.KindQuestions, Ask: missed, Want: check.Reply{Not: rule.Code}},
+		{Why: "it meets " + conditions(rule), Kind: plan.KindQuestions, Ask: met, Want: check.Reply{Codes: []int{rule.Code}, Own: true}},
+		{Why: "it does not meet " + conditions(rule), Kind: plan.KindQuestions, Ask: missed, Want: check.Reply{Not: rule.Code}},
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 
 // What backends see of rewritten paths is asked from inside, from below and of what a service is asked.
 func TestRewriteQuestions(t *testing.T) {
-	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, When: model.Always, Rewrite: &model.Rewrite{Match: "^/api/", With: "/v2/"}}
-	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, When: model.Always, Rewrite: &model.Rewrite{Match: "^/check", With: "/up"}}
+	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, Rewrite: &model.Rewrite{Match: "^/api/", With: "/v2/"}}
+	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, Rewrite: &model.Rewrite{Match: "^/check", With: "/up"}}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		Routes: []model.Route{

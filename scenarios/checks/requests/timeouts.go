@@ -305,9 +305,8 @@ func attempts(cfg model.Config, r model.Route) int {
 // tunnelsElsewhere says whether another route takes the handshakes of tunnels.
 func tunnelsElsewhere(cfg model.Config, r model.Route) bool {
 	return slices.ContainsFunc(cfg.Routes, func(o model.Route) bool {
-		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.When, func(when string) bool {
-			c, ok := check.ReadCondition(when)
-			return !ok || strings.EqualFold(c.Header, "upgrade")
+		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.When, func(c model.Condition) bool {
+			return !c.Readable() || check.OfUpgrade(c)
 		})
 	})
 }
