@@ -193,11 +193,9 @@ type Route struct {
 
 // Answer is a response that the balancer gives without a backend.
 type Answer struct {
-	Pos  Pos    `json:"pos"`
-	Code int    `json:"code"`
-	Body string `json:"body,omitempty"`
-	// Varies: Body has variables in it, in the balancer's notation.
-	Varies bool `json:"varies,omitempty"`
+	Pos  Pos      `json:"pos"`
+	Code int      `json:"code"`
+	Body Template `json:"body,omitzero"`
 }
 
 // Header is a header field that the balancer sets.

@@ -44,7 +44,7 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 		case "monitor-uri":
 			own := *route
 			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, firstOnly
-			own.Answer = &model.Answer{Pos: l.pos, Code: 200, Body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"}
+			own.Answer = &model.Answer{Pos: l.pos, Code: 200, Body: model.Literal("<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n")}
 			r.cfg.Routes = append(r.cfg.Routes, own)
 		}
 	}
@@ -153,13 +153,13 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 			code = n
 		}
 		if when == "" {
-			route.Answer = &model.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
+			route.Answer = &model.Answer{Pos: l.pos, Code: code, Body: model.Literal(l.after("string"))}
 			route.Pool = ""
 			return nil
 		}
 		for _, m := range r.matches(s, l, condition) {
 			own := m.apply(*route)
-			own.Pos, own.Answer = l.pos, &model.Answer{Pos: l.pos, Code: code, Body: l.after("string")}
+			own.Pos, own.Answer = l.pos, &model.Answer{Pos: l.pos, Code: code, Body: model.Literal(l.after("string"))}
 			r.priority--
 			own.Priority = firstOnly/2 + r.priority
 			r.cfg.Routes = append(r.cfg.Routes, own)

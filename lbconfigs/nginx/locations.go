@@ -184,7 +184,7 @@ func (r *reader) answer(route *model.Route, d item) error {
 		route.Redirect = &model.Redirect{Pos: d.pos, Code: code, To: readTemplate(d.arg(1))}
 		return nil
 	}
-	route.Answer = &model.Answer{Pos: d.pos, Code: code, Body: unescape(d.arg(1)), Varies: strings.Contains(d.arg(1), "$")}
+	route.Answer = &model.Answer{Pos: d.pos, Code: code, Body: readTemplate(unescape(d.arg(1)))}
 	return nil
 }
 

@@ -27,7 +27,7 @@ func endpointClaims(cfg model.Config) []plan.Claim {
 		}
 		claims = append(claims, plan.Claim{
 			ID: check.ClaimID(plan.CheckEndpoint, r.Key(), ""), Check: plan.CheckEndpoint, Subject: r.Key(), Pos: r.Answer.Pos,
-			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body),
+			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body.Source),
 			Params: plan.Params{plan.ParamCode: plan.Amount(r.Answer.Code)},
 		})
 	}
@@ -36,7 +36,10 @@ func endpointClaims(cfg model.Config) []plan.Claim {
 
 func endpointProbes(cfg model.Config, claim plan.Claim) []plan.Request {
 	r, ok := check.RouteOf(cfg, claim)
-	if !ok || guarded(r) || r.Answer == nil || r.Answer.Varies {
+	if !ok || guarded(r) || r.Answer == nil {
+		return nil
+	}
+	if _, fixed := r.Answer.Body.Fixed(); !fixed {
 		return nil
 	}
 	return []plan.Request{check.RequestTo(r, nil)}
@@ -53,12 +56,13 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 	if guarded(r) {
 		return check.Finding{Broken: check.NoExperiment + ": conditions may refuse requests before they are answered"}
 	}
-	if r.Answer.Varies {
+	body, fixed := r.Answer.Body.Fixed()
+	if !fixed {
 		return check.Finding{Broken: check.NoExperiment + ": the body has variables in it"}
 	}
 	f := check.Finding{
 		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "status, body and absence from every backend's ledger, for every request",
-		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(r.Answer.Body)),
+		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(body)),
 	}
 	var wrong check.Examples
 	find := check.Journeys(h)
@@ -74,7 +78,7 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.AnsweredBy(hit))
 		case hit.Server != "":
 			wrong.Add("request %d was answered by %s", hit.Seq, hit.Server)
-		case hit.Sum != history.Sum([]byte(r.Answer.Body)) || hit.Size != int64(len(r.Answer.Body)):
+		case hit.Sum != history.Sum([]byte(body)) || hit.Size != int64(len(body)):
 			wrong.Add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
 		}
 	}
