@@ -49,9 +49,9 @@ type Share struct {
 
 // Log has a line for every request, once it is answered.
 type Log struct {
-	Pos    Pos    `json:"pos"`
-	File   string `json:"file,omitempty"`   // empty: requests have no line in any log
-	Format string `json:"format,omitempty"` // of a line, in the balancer's notation
+	Pos    Pos      `json:"pos"`
+	File   string   `json:"file,omitempty"`  // empty: requests have no line in any log
+	Format Template `json:"format,omitzero"` // of a line
 }
 
 // Sticky keeps a client with its server.

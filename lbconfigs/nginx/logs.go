@@ -24,7 +24,7 @@ func (r *reader) logs(route *model.Route, in scope) {
 				r.cfg.Unread = append(r.cfg.Unread, late)
 			}
 		default:
-			route.Logs = append(route.Logs, model.Log{Pos: d.pos, File: path.Clean(d.arg(0)), Format: logFormat(d, in)})
+			route.Logs = append(route.Logs, model.Log{Pos: d.pos, File: path.Clean(d.arg(0)), Format: readTemplate(logFormat(d, in))})
 		}
 	}
 }

@@ -52,13 +52,17 @@ func logOf(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
 	return model.Log{}, false
 }
 
-// tellsQuery are nginx's variables with the query of a request in them.
-var tellsQuery = regexp.MustCompile(`\$\{?(request|request_uri|args|query_string)\b`)
+// tellsQuery reports whether the query of a request can be seen in its line.
+func tellsQuery(log model.Log) bool {
+	return slices.ContainsFunc(log.Format.Pieces, func(p model.Piece) bool {
+		return slices.Contains([]model.Variable{model.RequestLine, model.URI, model.Query}, p.Variable)
+	})
+}
 
 // logQuestions are requests with a mark of their own each; of what comes of them only the status is of interest.
 func logQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
 	log, _ := logOf(cfg, claim)
-	if log.File != "" && !tellsQuery.MatchString(log.Format) {
+	if log.File != "" && !tellsQuery(log) {
 		return nil, "its format has nothing by which lbproof could tell the line of a request"
 	}
 	hash := fnv.New32a()
@@ -176,24 +180,21 @@ func unlikeLog(log model.Log, lines, statuses []string) string {
 	return ""
 }
 
-var logVariable = regexp.MustCompile(`\$(\{\w+\}|\w+)`)
-
-// formOf is what fits lines of a format of nginx's, and the number of the group that is the status; 0 where it has none.
-func formOf(format string) (form *regexp.Regexp, status int) {
+// formOf is an expression for lines of a format, and the number of the group that is the status; 0 where the format has none.
+func formOf(format model.Template) (form *regexp.Regexp, status int) {
 	var b strings.Builder
 	b.WriteString(`(?s)^`)
-	from := 0
-	for _, at := range logVariable.FindAllStringIndex(format, -1) {
-		b.WriteString(regexp.QuoteMeta(format[from:at[0]]))
-		switch name := strings.Trim(format[at[0]:at[1]], "${}"); {
-		case name == "status" && status == 0:
+	for _, p := range format.Pieces {
+		switch {
+		case p.Variable == "":
+			b.WriteString(regexp.QuoteMeta(p.Text))
+		case p.Variable == model.AnswerStatus && status == 0:
 			b.WriteString(`(\d+)`)
 			status = 1
 		default:
 			b.WriteString(`.*?`)
 		}
-		from = at[1]
 	}
-	b.WriteString(regexp.QuoteMeta(format[from:]) + `$`)
+	b.WriteString(`$`)
 	return regexp.MustCompile(b.String()), status
 }

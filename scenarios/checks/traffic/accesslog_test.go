@@ -9,7 +9,16 @@ import (
 )
 
 func TestUnlikeLog(t *testing.T) {
-	log := model.Log{File: "/var/log/nginx/access.log", Format: `$remote_addr "$request" ${status} in "$request_time"`}
+	log := model.Log{File: "/var/log/nginx/access.log", Format: model.Template{Pieces: []model.Piece{
+		{Variable: model.ClientAddress},
+		{Text: ` "`},
+		{Variable: model.RequestLine},
+		{Text: `" `},
+		{Variable: model.AnswerStatus},
+		{Text: ` in "`},
+		{Variable: model.Other},
+		{Text: `"`},
+	}}}
 	f := func(log model.Log, lines, statuses []string, want string) {
 		t.Helper()
 		assert.Equal(t, want, unlikeLog(log, lines, statuses))
@@ -21,5 +30,5 @@ func TestUnlikeLog(t *testing.T) {
 	f(log, []string{`"GET /?a HTTP/1.1" 200`}, []string{"200"}, `a line is not of the form that the configuration has: "GET /?a HTTP/1.1" 200`)
 	f(model.Log{}, nil, []string{"200"}, "")
 	f(model.Log{}, []string{good}, []string{"200"}, "it has a line: "+good)
-	f(model.Log{File: "x", Format: "$request"}, []string{"GET /?a HTTP/1.1"}, []string{"200"}, "")
+	f(model.Log{File: "x", Format: model.Template{Pieces: []model.Piece{{Variable: model.RequestLine}}}}, []string{"GET /?a HTTP/1.1"}, []string{"200"}, "")
 }
