@@ -96,7 +96,7 @@ func healthPaths(cfg model.Config) []string {
 		}
 	}
 	for _, r := range cfg.Routes {
-		if r.Auth == nil {
+		if !r.AsksBackend() {
 			continue
 		}
 		for _, asked := range cfg.Routes {

@@ -184,10 +184,36 @@ type Access struct {
 
 // Auth asks another service, or a list of users, whether a request may pass.
 type Auth struct {
-	Pos  Pos    `json:"pos"`
-	By   string `json:"by"`   // "http://auth:8080/validate", "/internal/path" or "a list of users"
-	Code int    `json:"code"` // that the refused see; 0: the service's own
+	Pos  Pos      `json:"pos"`
+	Kind AuthKind `json:"kind"`
+	By   string   `json:"by,omitempty"`   // the service's address, or the path of the route to it
+	Code int      `json:"code,omitempty"` // that the refused see; 0: the service's own
+	// Refusals are the statuses by which the service refuses a request; nil: all but 2xx. Any other that is not 2xx is a failure of the
+	// service, for which clients see Failed.
+	Refusals []int `json:"refusals,omitempty"`
+	Failed   int   `json:"failed,omitempty"`
 }
+
+// AuthKind is who decides.
+type AuthKind string
+
+// The kinds of Auth.
+const (
+	AuthService AuthKind = "service" // a service beside the pools, at an address
+	AuthRoute   AuthKind = "route"   // a service to which an internal route leads
+	AuthUsers   AuthKind = "users"   // a list of users with their passwords
+)
+
+// String is who decides, in a sentence.
+func (a Auth) String() string {
+	if a.Kind == AuthUsers {
+		return "a list of users"
+	}
+	return a.By
+}
+
+// AsksBackend reports whether the balancer asks a backend, by an internal route, if a request may pass.
+func (r Route) AsksBackend() bool { return r.Auth != nil && r.Auth.Kind == AuthRoute }
 
 // Fallback answers another way where a status comes up.
 type Fallback struct {

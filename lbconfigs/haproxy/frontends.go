@@ -80,7 +80,7 @@ func (r *reader) stats(s section, base model.Route) {
 	}
 	route.Own = &model.Own{Pos: route.Pos, What: "HAProxy's statistics page"}
 	if auth, ok := s.last("stats", "auth"); ok {
-		route.Auth = &model.Auth{Pos: auth.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: auth.pos, Kind: model.AuthUsers, Code: 401}
 	}
 	if admin, ok := s.last("stats", "admin"); ok {
 		_, condition := splitCondition(admin.words)

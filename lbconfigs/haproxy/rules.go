@@ -131,7 +131,7 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
 		return nil
 	case "auth":
-		route.Auth = &model.Auth{Pos: l.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: l.pos, Kind: model.AuthUsers, Code: 401}
 		return nil
 	case "deny", "tarpit", "reject":
 		return r.deny(s, l, route, condition, when)

@@ -174,10 +174,10 @@ func (r *reader) access(route *model.Route, in scope) {
 		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", From: d.arg(0)})
 	}
 	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
-		route.Auth = &model.Auth{Pos: d.pos, By: d.arg(0)}
+		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthRoute, By: d.arg(0), Refusals: []int{401, 403}, Failed: 500}
 	}
 	if d, ok := in.one("auth_basic"); ok && d.arg(0) != "off" {
-		route.Auth = &model.Auth{Pos: d.pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthUsers, Code: 401}
 	}
 }
 

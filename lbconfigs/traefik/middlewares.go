@@ -78,13 +78,13 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 		route.Retry = readRetry(m)
 	case "forwardauth":
 		address := m.Get("address")
-		route.Auth = &model.Auth{Pos: m.Pos, By: address.Text()}
+		route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthService, By: address.Text()}
 		_, host, _ := strings.Cut(address.Text(), "://")
 		host, _, _ = strings.Cut(host, "/")
 		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: address.PosOr(m.Pos), Kind: model.NeedHost, Path: host})
 	case "basicauth", "digestauth":
 		r.takeAlong(m.Get("usersFile"))
-		route.Auth = &model.Auth{Pos: m.Pos, By: "a list of users", Code: 401}
+		route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthUsers, Code: 401}
 	case "redirectscheme", "redirectregex":
 		r.redirect(m, route)
 	case "headers":

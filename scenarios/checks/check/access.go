@@ -3,15 +3,12 @@ package check
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 )
 
 // byUsers says whether a list of users decides which of a route's requests pass.
-func byUsers(r model.Route) bool {
-	return r.Auth != nil && !strings.HasPrefix(r.Auth.By, "http") && !strings.HasPrefix(r.Auth.By, "/")
-}
+func byUsers(r model.Route) bool { return r.Auth != nil && r.Auth.Kind == model.AuthUsers }
 
 // letIn says whether the first rule that fits lets an address in; where none fits, it is.
 func letIn(rules []model.Access, from netip.Addr) bool {

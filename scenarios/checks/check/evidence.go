@@ -56,7 +56,7 @@ func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
 		for _, r := range l.Requests {
 			path, _, _ := strings.Cut(r.Path, "?")
 			route, ok := cfg.Route(r.Port, r.Header["Host"], path)
-			noted = noted && (!ok || !AsksBackend(route) || r.Header[history.WishHeader] != "")
+			noted = noted && (!ok || !route.AsksBackend() || r.Header[history.WishHeader] != "")
 		}
 	}
 	attempts := e.Attempts != nil && e.Attempts(cfg, claim, noted)
@@ -65,7 +65,7 @@ func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
 	}
 	for _, r := range cfg.Routes {
 		pos, pools := model.Pos{}, []string{r.Pool}
-		if (!noted || attempts) && r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") {
+		if (!noted || attempts) && r.AsksBackend() {
 			pos = r.Auth.Pos
 			if attempts {
 				pools = nil

@@ -41,7 +41,7 @@ func RequestTo(r model.Route, header map[string]string) plan.Request {
 	if request.Header == nil {
 		request.Header = map[string]string{}
 	}
-	if AsksBackend(r) {
+	if r.AsksBackend() {
 		maps.Copy(request.Header, Wish("status=200&at="+r.Seen(request.Path)))
 	}
 	for _, rule := range r.Rules {
@@ -95,7 +95,7 @@ func WishingRequest(cfg model.Config, r model.Route, text string) (request plan.
 		return request, false
 	}
 	request = plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: path, Header: Wish(text)}
-	if AsksBackend(r) && !strings.Contains(text, "at=") {
+	if r.AsksBackend() && !strings.Contains(text, "at=") {
 		request.Header[history.WishHeader] += "&at=" + r.Seen(path)
 	}
 	if host != "" {

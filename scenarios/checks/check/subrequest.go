@@ -1,10 +1,6 @@
 package check
 
-import (
-	"strings"
-
-	"github.com/lbproof/lbproof/internal/model"
-)
+import "github.com/lbproof/lbproof/internal/model"
 
 // poolsAt are the pools of the routes at a path.
 func poolsAt(cfg model.Config, path string) []string {
@@ -16,9 +12,6 @@ func poolsAt(cfg model.Config, path string) []string {
 	}
 	return pools
 }
-
-// AsksBackend says whether the balancer asks a backend, by a route of its own, if a request may pass.
-func AsksBackend(r model.Route) bool { return r.Auth != nil && strings.HasPrefix(r.Auth.By, "/") }
 
 // AsksItself says whether a pool's servers are those that are asked about all requests to it, so that these take turns with them.
 func AsksItself(cfg model.Config, pool string) bool {
@@ -56,7 +49,7 @@ func AskingRoute(cfg model.Config, r model.Route) (by model.Route, ok bool) {
 	}
 	for i := range cfg.Routes {
 		o := &cfg.Routes[i]
-		if o.Auth == nil || o.Auth.By != r.Path {
+		if !o.AsksBackend() || o.Auth.By != r.Path {
 			continue
 		}
 		if _, askable := WishingRequest(cfg, *o, ""); askable {

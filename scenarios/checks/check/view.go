@@ -44,7 +44,7 @@ func Journeys(h history.History) func(seq uint64) *Journey {
 func WithoutSubrequests(h history.History) history.History {
 	asked := map[string]bool{}
 	for _, r := range h.Plan.Config.Routes {
-		if !AsksBackend(r) {
+		if !r.AsksBackend() {
 			continue
 		}
 		for _, by := range h.Plan.Config.Routes {

@@ -28,7 +28,7 @@ func TestAskedAboutItself(t *testing.T) {
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
 			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Ejection: law}, {Host: "b", Port: 80, Ejection: law}}}},
 			Routes: []model.Route{
-				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
+				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
 				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 			},
 		}
@@ -50,7 +50,7 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
 		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Ejection: ejects}, {Host: "b", Port: 80, Ejection: ejects}}}},
 		Routes: []model.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 		},
 	}
 	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: "note"}}

@@ -2,10 +2,10 @@ package requests
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
@@ -26,12 +26,12 @@ var Auth = check.Check{
 			answer := "the service's own answer"
 			if g.What.Code != 0 {
 				answer = fmt.Sprint(g.What.Code)
-			} else if cfg.Balancer == "nginx" {
-				answer = "its 401 or 403, and 500 for any other status than 2xx"
+			} else if len(g.What.Refusals) > 0 {
+				answer = fmt.Sprintf("its %s, and %d for any other status than 2xx", units.Alternatives(g.What.Refusals), g.What.Failed)
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckAuth, g.Subject(), ""), Check: plan.CheckAuth, Subject: g.Subject(), Pos: g.What.Pos,
-				Text: fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What.By, answer),
+				Text: fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What, answer),
 			})
 		}
 		return claims
@@ -48,15 +48,15 @@ func authQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 			request, _ := check.WishingRequest(cfg, r, says)
 			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
 		}
-		switch {
-		case strings.HasPrefix(r.Auth.By, "http"):
+		switch r.Auth.Kind {
+		case model.AuthService:
 			ask("the service lets it pass", "status=200&helper=200", check.Reply{Codes: []int{200}, Pool: r.Pool})
 			want := check.Reply{Codes: []int{r.Auth.Code}, Own: true}
 			if r.Auth.Code == 0 { // the service's own answer, with its header fields
 				want = check.Reply{Codes: []int{401}, Spared: r.Pool}
 			}
 			ask("the service refuses it with 401", "status=200&helper=401", want)
-		case strings.HasPrefix(r.Auth.By, "/"):
+		case model.AuthRoute:
 			path := r.Auth.By
 			for _, by := range cfg.Routes {
 				if by.Path == r.Auth.By {
@@ -64,10 +64,10 @@ func authQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 				}
 			}
 			ask("the service lets it pass", "status=200&at="+path, check.Reply{Codes: []int{200}, Pool: r.Pool})
-			for _, code := range []int{401, 403} {
+			for _, code := range r.Auth.Refusals {
 				ask(fmt.Sprintf("the service refuses it with %d", code), fmt.Sprintf("status=%d&at=%s", code, path), check.Reply{Codes: []int{code}})
 			}
-		default:
+		case model.AuthUsers:
 			for _, password := range []string{"", wrongPassword} { // whatever other requests carry
 				ask("without a password that is right", "", check.Reply{Codes: []int{401}, Own: true})
 				asked[len(asked)-1].Ask.Header["Authorization"] = password

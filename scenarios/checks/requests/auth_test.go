@@ -15,7 +15,7 @@ import (
 func TestForwardedAuth(t *testing.T) {
 	cfg := model.Config{
 		Balancer: "traefik", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "a", Port: 80}}}},
-		Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{Pos: model.Pos{File: "f", Line: 1}, By: "http://auth:8080/validate"}}},
+		Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{Pos: model.Pos{File: "f", Line: 1}, Kind: model.AuthService, By: "http://auth:8080/validate"}}},
 	}
 	asked, cannot := authQuestions(cfg, plan.Claim{Subject: cfg.Routes[0].Key(), Pos: model.Pos{File: "f", Line: 1}})
 	require.Empty(t, cannot)

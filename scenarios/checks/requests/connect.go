@@ -67,7 +67,7 @@ func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Fin
 	unnoticed := unnoticed(pool, t)
 	_, via, _ := way(h.Plan.Config, r, "")
 	if via.Key() != r.Key() {
-		gaveUp = []int{500}
+		gaveUp = []int{via.Auth.Failed}
 	}
 	find := check.Journeys(h)
 	for hit := range h.Hits {

@@ -23,7 +23,7 @@ var OwnPages = check.Check{
 			who := "anyone who reaches the port"
 			switch {
 			case r.Auth != nil:
-				who = "those whom " + r.Auth.By + " lets in"
+				who = "those whom " + r.Auth.String() + " lets in"
 			case len(r.Access) > 0:
 				who = "those whom its allow and deny lines let in"
 			}

@@ -81,7 +81,7 @@ func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (a
 		return []check.Question{{Why: "what the service is asked", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}}}
 	}
 	request, ok := check.WishingRequest(cfg, r, "")
-	if !ok || check.AsksBackend(r) {
+	if !ok || r.AsksBackend() {
 		return nil
 	}
 	paths := []string{request.Path}

@@ -21,7 +21,7 @@ func TestRewriteQuestions(t *testing.T) {
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		Routes: []model.Route{
 			{Path: "/api/", Port: 80, Pool: "p", Fallback: true, Rules: []model.Rule{rewritten}},
-			{Path: "/in/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{By: "/check"}},
+			{Path: "/in/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}},
 			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []model.Rule{asked}},
 		},
 	}

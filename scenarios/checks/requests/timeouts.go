@@ -227,15 +227,16 @@ func unanswered(cfg model.Config, r model.Route) (request plan.Request, ok bool)
 	return w.asked[i].Ask, true
 }
 
-// forService has a service answer late that is asked about requests: where it does not answer in time they get 500.
+// forService has a service answer late that is asked about requests: where it does not answer in time they fail.
 func (w *waiting) forService() (cannot string) {
 	if w.limit.For == model.SendTimeout {
 		return "what the service is sent is too little to wait for"
 	}
+	asking, _ := check.AskingRoute(w.cfg, w.route)
 	for _, late := range []struct {
 		by   time.Duration
 		code int
-	}{{w.limit.After * 3 / 4, 200}, {w.limit.After * 3 / 2, 500}} {
+	}{{w.limit.After * 3 / 4, 200}, {w.limit.After * 3 / 2, asking.Auth.Failed}} {
 		request, _, _ := way(w.cfg, w.route, fmt.Sprintf("delay=%s", late.by))
 		w.asked = append(w.asked, check.Question{Why: "the service takes " + units.Span(late.by), Kind: plan.KindWaits, Ask: request, Want: check.Reply{Codes: []int{late.code}}})
 	}
