@@ -112,6 +112,8 @@ type Redirect struct {
 	Pos  Pos      `json:"pos"`
 	Code int      `json:"code"`
 	To   Template `json:"to"`
+	// CodeUnsafe is the status for other methods than GET; 0: Code.
+	CodeUnsafe int `json:"code_unsafe,omitempty"`
 }
 
 // Own is something that the balancer itself provides: status page, files, statistics.

@@ -75,7 +75,7 @@ func (r *reader) entryPoints() {
 		}
 		r.cfg.Routes = append(r.cfg.Routes, model.Route{
 			Pos: redirect.Pos, Path: "/", Port: e.port, Priority: 1 << 30,
-			Redirect: &model.Redirect{Pos: redirect.Pos, Code: code, To: reading.InScheme(scheme)},
+			Redirect: redirectTo(redirect.Pos, code, scheme),
 		})
 	}
 }

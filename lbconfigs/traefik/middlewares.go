@@ -185,7 +185,6 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	if m.Get("permanent").IsTrue() {
 		code = 301
 	}
-	to := reading.InScheme(m.Get("scheme").Text())
 	if strings.EqualFold(m.Key, "redirectRegex") {
 		when := []model.Condition{{Source: "the URL matches " + m.Get("regex").Text()}}
 		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, When: when, Code: code, To: m.Get("replacement").Text()})
@@ -194,7 +193,13 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	if m.Get("scheme").Text() == "https" && route.TLS {
 		return
 	}
-	route.Redirect, route.Pool = &model.Redirect{Pos: m.Pos, Code: code, To: to}, ""
+	route.Redirect, route.Pool = redirectTo(m.Pos, code, m.Get("scheme").Text()), ""
+}
+
+// redirectTo sends requests to another scheme. Other methods than GET stay what they are (Traefik's middlewares/redirect).
+func redirectTo(pos model.Pos, code int, scheme string) *model.Redirect {
+	unsafe := map[int]int{301: 308, 302: 307}
+	return &model.Redirect{Pos: pos, Code: code, To: reading.InScheme(scheme), CodeUnsafe: unsafe[code]}
 }
 
 func (r *reader) headers(m *reading.Tree, route *model.Route) {

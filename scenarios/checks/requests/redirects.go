@@ -20,7 +20,7 @@ var Redirects = check.Check{
 				continue
 			}
 			text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
-			switch repeating := codeFor(cfg, r, "POST"); {
+			switch repeating := codeFor(*r.Redirect, "POST"); {
 			case repeating != r.Redirect.Code:
 				text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
 			case repeating == 301 || repeating == 302:
@@ -47,7 +47,7 @@ func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 			request.Path = r.Path + "?a=1&b=2"
 		}
 		request.Header["Host"] = host
-		want := check.Reply{Codes: []int{codeFor(cfg, r, method)}, Own: true, Some: []string{"Location"}}
+		want := check.Reply{Codes: []int{codeFor(*r.Redirect, method)}, Own: true, Some: []string{"Location"}}
 		if to, known := (exchange{route: r, request: request}).expand(r.Redirect.To); known {
 			want.Has, want.Some = map[string][]string{"Location": {to}}, nil
 		}
@@ -64,15 +64,10 @@ func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 	return asked, ""
 }
 
-// codeFor is the status by which a method is redirected. Traefik keeps that of other requests than GET (its middlewares/redirect).
-func codeFor(cfg model.Config, r model.Route, method string) int {
-	if cfg.Balancer == "traefik" && method != "GET" {
-		switch r.Redirect.Code {
-		case 301:
-			return 308
-		case 302:
-			return 307
-		}
+// codeFor is the status by which requests of a method are redirected.
+func codeFor(to model.Redirect, method string) int {
+	if method != "GET" && to.CodeUnsafe != 0 {
+		return to.CodeUnsafe
 	}
-	return r.Redirect.Code
+	return to.Code
 }
