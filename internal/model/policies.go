@@ -23,6 +23,7 @@ type TLS struct {
 	Versions    []string `json:"versions"` // as TLSv1.2, oldest first
 	VersionsPos Pos      `json:"versions_pos"`
 	Implicit    bool     `json:"implicit,omitempty"` // Versions are the balancer's default
+	Assumes     string   `json:"assumes,omitempty"`  // which version of the balancer has this default, in a sentence
 	Ciphers     string   `json:"ciphers,omitempty"`  // OpenSSL's notation; empty is the default
 	CiphersPos  Pos      `json:"ciphers_pos,omitzero"`
 	Certificate string   `json:"certificate,omitempty"` // path of the file
@@ -229,8 +230,9 @@ type Fallback struct {
 
 // Upgrade lets WebSocket through.
 type Upgrade struct {
-	Pos    Pos  `json:"pos"`
-	Always bool `json:"always,omitempty"` // requests that ask for no upgrade reach the backend as if they did
+	Pos      Pos  `json:"pos"`
+	Implicit bool `json:"implicit,omitempty"`
+	Always   bool `json:"always,omitempty"` // requests that ask for no upgrade reach the backend as if they did
 }
 
 // Breaker refuses all requests for a while after too many failed.

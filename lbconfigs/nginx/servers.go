@@ -147,7 +147,10 @@ func (r *reader) serverRoot(server item, s site, locations []item) *model.Route 
 
 // tls reads how a server block speaks TLS.
 func (r *reader) tls(server item, s site) {
-	tls := model.TLS{Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}}
+	tls := model.TLS{
+		Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"},
+		Assumes: "nginx 1.27.3 or later: before that TLSv1.0 and TLSv1.1 are on by default, and before 1.23.4 TLSv1.3 is off",
+	}
 	for _, l := range s.listens {
 		if l.TLS {
 			tls.Ports, tls.Pos = append(tls.Ports, l.Port), l.Pos
@@ -157,7 +160,7 @@ func (r *reader) tls(server item, s site) {
 		return
 	}
 	if d, ok := s.one("ssl_protocols"); ok {
-		tls.Versions, tls.VersionsPos, tls.Implicit = d.Args, d.pos, false
+		tls.Versions, tls.VersionsPos, tls.Implicit, tls.Assumes = d.Args, d.pos, false, ""
 	}
 	if d, ok := s.one("ssl_ciphers"); ok {
 		tls.Ciphers, tls.CiphersPos = d.arg(0), d.pos

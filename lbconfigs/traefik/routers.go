@@ -41,7 +41,7 @@ func (r *reader) router(t *reading.Tree) {
 		}
 	}
 	base.Guarded = len(base.Limits)+len(base.Access) > 0 || slices.ContainsFunc(base.Rules, model.Rule.Refuses) || base.Auth != nil
-	base.Upgrade = &model.Upgrade{Pos: t.Pos}
+	base.Upgrade = &model.Upgrade{Pos: t.Pos, Implicit: true}
 	for _, m := range matches {
 		r.cfg.Routes = append(r.cfg.Routes, m.apply(base))
 	}

@@ -35,8 +35,8 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckTLS, name, detail), Check: plan.CheckTLS, Subject: name, Pos: pos, Text: text, Implicit: implicit})
 		}
 		add("versions", versionText(name, t), t.VersionsPos, t.Implicit)
-		if t.Implicit && cfg.Balancer == "nginx" {
-			claims[len(claims)-1].Assumes = []string{"nginx 1.27.3 or later: before that TLSv1.0 and TLSv1.1 are on by default, and before 1.23.4 TLSv1.3 is off"}
+		if t.Assumes != "" {
+			claims[len(claims)-1].Assumes = []string{t.Assumes}
 		}
 		if t.Ciphers != "" {
 			add("ciphers", fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.", name, t.Ciphers), t.CiphersPos, false)

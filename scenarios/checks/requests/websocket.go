@@ -23,7 +23,7 @@ var WebSocket = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckWebSocket, g.Subject(), ""), Check: plan.CheckWebSocket, Subject: g.Subject(), Pos: g.What.Pos, Implicit: cfg.Balancer != "nginx",
+				ID: check.ClaimID(plan.CheckWebSocket, g.Subject(), ""), Check: plan.CheckWebSocket, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
 				Text: fmt.Sprintf("WebSocket connections to %s are let through to %s.", g.Paths(), g.Routes[0].Pool),
 			})
 		}
