@@ -155,7 +155,11 @@ type TimeLimit struct {
 	Implicit bool          `json:"implicit,omitempty"`
 	For      string        `json:"for"`      // ConnectTimeout and so on
 	After    time.Duration `json:"after_ns"` // 0: it waits for ever
-	Then     string        `json:"then"`     // what the client sees
+	Then     string        `json:"then"`     // what the client sees, in a sentence
+	// Answers are the statuses that the balancer gives when no server has taken a connection in time. Only for ConnectTimeout.
+	Answers []int `json:"answers,omitempty"`
+	// Headers: it is seen while a request's header is awaited, since another time runs beside it while a body is. Only for ClientTimeout.
+	Headers bool `json:"headers,omitempty"`
 }
 
 // What timeouts wait for.

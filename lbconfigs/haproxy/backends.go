@@ -130,7 +130,11 @@ func (r *reader) serverTimeouts(s section, route *model.Route) {
 			continue
 		}
 		if after, err := parseTime(l.word(2)); err == nil {
-			route.Timeouts = append(route.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+			limit := model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then}
+			if t.what == model.ConnectTimeout {
+				limit.Answers = []int{503, 504}
+			}
+			route.Timeouts = append(route.Timeouts, limit)
 		}
 	}
 	if _, ok := s.last("timeout", "tunnel"); ok {

@@ -105,7 +105,8 @@ func (r *reader) frontendTimeouts(s section, base *model.Route) {
 	} {
 		if l, ok := s.last("timeout", t.word); ok {
 			if after, err := parseTime(l.word(2)); err == nil {
-				base.Timeouts = append(base.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then})
+				headers := t.what == model.ClientTimeout // while a body is awaited timeout server runs too
+				base.Timeouts = append(base.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then, Headers: headers})
 			}
 		}
 	}

@@ -25,8 +25,11 @@ func (r *reader) timeouts(route *model.Route, in scope) error {
 		{"keepalive_timeout", model.IdleTimeout, "the connection is closed"},
 	} {
 		limit := model.TimeLimit{Pos: route.PoolPos, Implicit: true, For: t.what, After: oneMinute, Then: t.then}
-		if t.what == model.IdleTimeout {
+		switch t.what {
+		case model.IdleTimeout:
 			limit.After = idleClient
+		case model.ConnectTimeout:
+			limit.Answers = []int{502, 504} // 502: it has left the others alone meanwhile, or all
 		}
 		if d, ok := in.one(t.directive); ok {
 			after, err := parseTime(d.arg(0))

@@ -123,7 +123,7 @@ func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 		})
 	}
 	route.Timeouts = append(route.Timeouts,
-		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504"},
+		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504", Answers: []int{502, 504}},
 		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ReadTimeout, Then: "504"})
 	route.Retry = &model.Retry{Pos: t.Pos, Implicit: true, Attempts: 1, Wait: model.NoWait, Next: model.NextTurn, Methods: model.NoMethods}
 }

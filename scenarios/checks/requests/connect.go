@@ -60,10 +60,7 @@ func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Fin
 			from = max(from, m.From)
 		}
 	}
-	gaveUp := []int{502, 504} // 502 is nginx that has left the others alone meanwhile, or all
-	if h.Plan.Config.Balancer == "haproxy" {
-		gaveUp = []int{503, 504}
-	}
+	gaveUp := t.Answers
 	unnoticed := unnoticed(pool, t)
 	_, via, _ := way(h.Plan.Config, r, "")
 	if via.Key() != r.Key() {

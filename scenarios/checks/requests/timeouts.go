@@ -263,24 +263,23 @@ func (w *waiting) forFallback(f model.Fallback) (cannot string) {
 	return ""
 }
 
-// forClients has the client fall silent. Where HAProxy waits for a body the server's time is running too, so that the header is what
-// tells; where that has a time of its own, nothing does.
+// forClients has the client fall silent. Where the time for the server runs too while a body is awaited, the header is what tells; where
+// that has a time of its own, nothing does.
 func (w *waiting) forClients() (cannot string) {
 	ends := check.Reply{Quiet: w.about}
 	header := slices.ContainsFunc(w.route.Timeouts, func(o model.TimeLimit) bool { return o.For == model.HeaderTimeout })
-	haproxy := w.cfg.Balancer == "haproxy"
 	switch {
 	case w.limit.For == model.IdleTimeout:
 		w.ask("", plan.AfterAnswer, nil, ends)
-	case w.limit.For == model.HeaderTimeout, w.limit.For == model.ClientTimeout && haproxy && !header:
+	case w.limit.For == model.HeaderTimeout, w.limit.Headers && !header:
 		w.ask("", plan.InHeader, nil, ends)
-	case w.limit.For == model.ClientTimeout && haproxy:
+	case w.limit.Headers:
 		return "headers have a time of their own, and while a body is waited for the server's time runs too"
 	case w.limit.For == model.ClientTimeout:
 		w.ask("", plan.InBody, func(q *plan.Request) { q.Method, q.Size = "POST", 1000 }, ends)
 	case w.limit.For == model.TunnelTimeout && tunnelsElsewhere(w.cfg, w.route):
 		return "requests for tunnels take another route"
-	case w.limit.For == model.TunnelTimeout && (w.route.Upgrade != nil || w.cfg.Balancer != "nginx"):
+	case w.limit.For == model.TunnelTimeout:
 		w.ask("", plan.InTunnel, func(q *plan.Request) { *q = check.Upgrade(*q) }, ends)
 	}
 	return ""
