@@ -18,20 +18,23 @@ const (
 	exporterPort   = 9113
 )
 
-// What watches a balancer: Prometheus, and what tells it nginx's counters, as nginx's own program does on the same host.
-var (
-	Prometheus = plan.Spec{
-		Name: plan.OwnName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
-		Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
-		Check:   []string{"promtool", "check", "rules", rulesPath},
-		Image:   plan.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
-	}
-	NginxExporter = plan.Spec{
+// Prometheus watches a balancer.
+var Prometheus = plan.Spec{
+	Name: plan.OwnName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
+	Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
+	Check:   []string{"promtool", "check", "rules", rulesPath},
+	Image:   plan.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
+}
+
+// Exporters tell Prometheus what a page of the balancer says that is not of Prometheus's form. They run beside the balancer, and
+// model.Counter names them.
+var Exporters = []plan.Spec{
+	{
 		Name: plan.OwnName("nginx-exporter"), Role: plan.Monitor, Ports: []int{exporterPort},
 		Command: []string{"prometheus-nginx-exporter", "-nginx.ssl-verify=false", "-nginx.scrape-uri"},
 		Image:   plan.Image{Ref: "nginx/nginx-prometheus-exporter:0.11", Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"}},
-	}
-)
+	},
+}
 
 // ruleFile is Prometheus's (prometheus.io/docs/prometheus/latest/configuration/recording_rules).
 type ruleFile struct {
@@ -131,17 +134,22 @@ func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 	balancer := p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })]
 	job("prometheus", "http", "/metrics", fmt.Sprintf("'localhost:%d'", prometheusPort))
 	for _, r := range p.Config.Routes {
-		if r.Own == nil || len(r.When) > 0 {
+		if r.Own == nil || r.Own.Counter == nil || len(r.When) > 0 {
 			continue
 		}
+		counter := *r.Own.Counter
+		named := func(spec plan.Spec) bool {
+			return counter.Exporter != "" && spec.Name == plan.OwnName(counter.Exporter)
+		}
+		with := slices.IndexFunc(Exporters, named)
 		scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
 		switch {
-		case strings.HasPrefix(r.Own.What, "Prometheus metrics"), strings.HasPrefix(r.Own.What, "HAProxy's Prometheus exporter"):
+		case counter.Form == model.CounterMetrics:
 			job(p.Config.Balancer, scheme, r.Path, fmt.Sprintf("'%s:%d'", balancer.Host(), r.Port))
 			return b.String(), nil
-		case strings.HasPrefix(r.Own.What, "nginx's counters"):
+		case with >= 0:
 			job(p.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Host(), exporterPort))
-			exporter := NginxExporter
+			exporter := Exporters[with]
 			exporter.Beside = balancer.Name
 			exporter.Command = append(slices.Clone(exporter.Command), fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, r.Port, r.Path))
 			return b.String(), []plan.Spec{exporter}

@@ -26,7 +26,7 @@ func parts() []part {
 	for _, b := range lbconfigs.All {
 		all = append(all, part{b.Name, b.Spec(model.Config{}).Image})
 	}
-	for _, d := range append(slices.Clone(scenarios.Dependencies), scenarios.Prometheus, scenarios.NginxExporter) {
+	for _, d := range slices.Concat(scenarios.Dependencies, []plan.Spec{scenarios.Prometheus}, scenarios.Exporters) {
 		all = append(all, part{d.Name, d.Image})
 	}
 	return all

@@ -48,8 +48,10 @@ type Config struct {
 
 // Socket is a Unix socket on which the balancer takes commands, a line each.
 type Socket struct {
-	Pos  Pos    `json:"pos"`
-	Path string `json:"path"`
+	Pos     Pos     `json:"pos"`
+	Path    string  `json:"path"`
+	Command string  `json:"command"` // that asks for Counter
+	Counter Counter `json:"counter"`
 }
 
 // File is one file of a configuration, kept byte for byte.

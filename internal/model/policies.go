@@ -119,9 +119,32 @@ type Redirect struct {
 
 // Own is something that the balancer itself provides: status page, files, statistics.
 type Own struct {
-	Pos  Pos    `json:"pos"`
-	What string `json:"what"`
+	Pos     Pos      `json:"pos"`
+	What    string   `json:"what"` // in a sentence
+	Counter *Counter `json:"counter,omitempty"`
 }
+
+// Counter is where the balancer says how many requests clients have sent it: on a page, or in the answer to a command.
+type Counter struct {
+	Form   CounterForm `json:"form"`
+	Number string      `json:"number"`           // an expression whose first group it is, the column, or the metric
+	Rows   [2]string   `json:"rows,omitzero"`    // of a table: the column, and its value in the rows that are added up
+	Family string      `json:"family,omitempty"` // of metrics: how those begin that tell a page without the metric from a foreign one
+	Query  string      `json:"query,omitempty"`  // behind the path of the page: makes it one of plain text
+	Itself bool        `json:"itself,omitempty"` // asking for it is a request that counts, once it is answered
+	// Exporter is the program that makes metrics for Prometheus of a page of another form; empty: there is none.
+	Exporter string `json:"exporter,omitempty"`
+}
+
+// CounterForm is the form of text that has a Counter in it.
+type CounterForm string
+
+// The forms of counters. The numbers of a table, and of metrics with several labels, are added up.
+const (
+	CounterText    CounterForm = "text"    // any: Number is a regular expression of Go's
+	CounterTable   CounterForm = "table"   // comma-separated values, whose first line has the columns' names behind "# "
+	CounterMetrics CounterForm = "metrics" // Prometheus's (prometheus.io/docs/instrumenting/exposition_formats)
+)
 
 // Limit refuses requests beyond a rate, or beyond a number at a time.
 type Limit struct {

@@ -66,6 +66,12 @@ func (r *reader) tcp(s section, mode statement, written bool) {
 	}
 }
 
+// statistics are HAProxy's (management guide, section 9.1): frontends count the requests of clients.
+var statistics = model.Counter{Form: model.CounterTable, Number: "req_tot", Rows: [2]string{"svname", "FRONTEND"}}
+
+// exporter is HAProxy's own for Prometheus (addons/promex/README).
+var exporter = model.Counter{Form: model.CounterMetrics, Number: "haproxy_frontend_http_requests_total", Family: "haproxy_", Itself: true}
+
 // stats is the statistics page of a section.
 func (r *reader) stats(s section, base model.Route) {
 	enable, ok := s.last("stats", "enable")
@@ -78,7 +84,9 @@ func (r *reader) stats(s section, base model.Route) {
 	if named {
 		route.Path, route.Pos = uri.word(2), uri.pos
 	}
-	route.Own = &model.Own{Pos: route.Pos, What: "HAProxy's statistics page"}
+	counter := statistics
+	counter.Query, counter.Itself = ";csv", true
+	route.Own = &model.Own{Pos: route.Pos, What: "HAProxy's statistics page", Counter: &counter}
 	if auth, ok := s.last("stats", "auth"); ok {
 		route.Auth = &model.Auth{Pos: auth.pos, Kind: model.AuthUsers, Code: 401}
 	}

@@ -110,7 +110,7 @@ func (r *reader) globalKeyword(l statement) {
 		return // read with the binds
 	}
 	if at := strings.TrimPrefix(l.word(2), "unix@"); word == "stats" && l.word(1) == "socket" && ownDir(path.Dir(at)) {
-		r.cfg.Sockets = append(r.cfg.Sockets, model.Socket{Pos: l.pos, Path: at})
+		r.cfg.Sockets = append(r.cfg.Sockets, model.Socket{Pos: l.pos, Path: at, Command: "show stat", Counter: statistics})
 		return
 	}
 	known := slices.Contains(globalKeywords, word)

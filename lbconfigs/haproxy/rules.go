@@ -141,7 +141,7 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 		}
 		for _, m := range r.matches(s, l, condition) {
 			own := m.apply(*route)
-			own.Pos, own.Pool, own.Own = l.pos, "", &model.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter"}
+			own.Pos, own.Pool, own.Own = l.pos, "", &model.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter", Counter: &exporter}
 			r.priority--
 			own.Priority = firstOnly/2 + r.priority
 			r.cfg.Routes = append(r.cfg.Routes, own)

@@ -113,13 +113,18 @@ func (r *reader) handler(route *model.Route, d item) error {
 			route.Rules = append(route.Rules, rule)
 		}
 	case "stub_status":
-		route.Own = &model.Own{Pos: d.pos, What: "nginx's counters (stub_status)"}
+		route.Own = &model.Own{Pos: d.pos, What: "nginx's counters (stub_status)", Counter: &stubStatus}
 	case "alias", "root":
 		r.serves(route, d)
 	case "if":
 		r.condition(route, d)
 	}
 	return nil
+}
+
+// stubStatus is nginx's page (nginx.org/en/docs/http/ngx_http_stub_status_module.html): the third number counts requests.
+var stubStatus = model.Counter{
+	Form: model.CounterText, Number: `server accepts handled requests\s+\d+ \d+ (\d+)`, Itself: true, Exporter: "nginx-exporter",
 }
 
 // serves makes a route serve files of a directory.

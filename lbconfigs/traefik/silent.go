@@ -73,6 +73,9 @@ func (r *reader) silent() {
 	}
 }
 
+// requestsTotal counts the requests of all entry points (doc.traefik.io).
+var requestsTotal = model.Counter{Form: model.CounterMetrics, Number: "traefik_entrypoint_requests_total", Family: "traefik_"}
+
 // ownPages are dashboard, metrics and ping, which Traefik serves on an entry point of its own unless told otherwise.
 func (r *reader) ownPages() {
 	api, metrics, ping := r.static.Get("api"), r.static.Get("metrics", "prometheus"), r.static.Get("ping")
@@ -86,7 +89,7 @@ func (r *reader) ownPages() {
 			port = e.port
 		}
 	}
-	page := func(t *reading.Tree, at, what string) {
+	page := func(t *reading.Tree, at, what string, counter *model.Counter) {
 		on := port
 		for _, e := range r.entries {
 			if e.name == t.Get("entryPoint").Text() {
@@ -94,16 +97,16 @@ func (r *reader) ownPages() {
 			}
 		}
 		if t != nil {
-			r.cfg.Routes = append(r.cfg.Routes, model.Route{Pos: t.Pos, Path: at, Port: on, Priority: 1 << 29, Own: &model.Own{Pos: t.Pos, What: what}})
+			r.cfg.Routes = append(r.cfg.Routes, model.Route{Pos: t.Pos, Path: at, Port: on, Priority: 1 << 29, Own: &model.Own{Pos: t.Pos, What: what, Counter: counter}})
 		}
 		if t != nil && !slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == on }) {
 			r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: t.Pos, Port: on})
 		}
 	}
-	page(metrics, "/metrics", "Prometheus metrics")
-	page(ping, "/ping", "ping")
+	page(metrics, "/metrics", "Prometheus metrics", &requestsTotal)
+	page(ping, "/ping", "ping", nil)
 	if insecure {
-		page(api, "/api/", "Traefik's API and dashboard")
+		page(api, "/api/", "Traefik's API and dashboard", nil)
 	}
 }
 

@@ -23,84 +23,77 @@ var Counters = check.Check{
 	Judge:  judgeCounters,
 }
 
-// page is a kind of page with counters.
-type page struct {
-	what  string // begins model.Own's
-	query string // that makes the page one of plain text
-	// total adds up the requests so far.
-	total  func(body string) (float64, bool)
-	itself float64 // how many requests asking for the page is, once it has been answered
+// total is the number that a counter has in a text; ok is false where the text is none with this counter.
+func total(c model.Counter, text string) (n float64, ok bool) {
+	switch c.Form {
+	case model.CounterText:
+		return numberIn(c, text)
+	case model.CounterTable:
+		return sumOfTable(c, text)
+	case model.CounterMetrics:
+		return sumOfMetrics(c, text)
+	}
+	return 0, false
 }
 
-var pages = []page{
-	{what: "nginx's counters", total: stubStatus, itself: 1},
-	{what: "HAProxy's statistics", query: ";csv", total: haproxyCSV, itself: 1},
-	{what: "HAProxy's Prometheus exporter", total: metricsOf("haproxy_", "haproxy_frontend_http_requests_total{"), itself: 1},
-	{what: "Prometheus metrics", total: metricsOf("traefik_", "traefik_entrypoint_requests_total{")},
-}
-
-var threeCounts = regexp.MustCompile(`server accepts handled requests\s+\d+ \d+ (\d+)`)
-
-// stubStatus reads nginx's page (nginx.org/en/docs/http/ngx_http_stub_status_module.html): the third number counts requests.
-func stubStatus(body string) (float64, bool) {
-	m := threeCounts.FindStringSubmatch(body)
+func numberIn(c model.Counter, text string) (n float64, ok bool) {
+	expression, err := regexp.Compile(c.Number)
+	if err != nil || expression.NumSubexp() == 0 {
+		return 0, false
+	}
+	m := expression.FindStringSubmatch(text)
 	if m == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseFloat(m[1], 64)
+	n, err = strconv.ParseFloat(m[1], 64)
 	return n, err == nil
 }
 
-// haproxyCSV adds up req_tot of all frontends (HAProxy's management guide, section 9.1).
-func haproxyCSV(body string) (sum float64, ok bool) {
-	head, rows, _ := strings.Cut(strings.TrimPrefix(body, "# "), "\n")
+func sumOfTable(c model.Counter, text string) (sum float64, ok bool) {
+	head, rows, _ := strings.Cut(strings.TrimPrefix(text, "# "), "\n")
 	names := strings.Split(head, ",")
-	kind, total := slices.Index(names, "svname"), slices.Index(names, "req_tot")
+	kind, column := slices.Index(names, c.Rows[0]), slices.Index(names, c.Number)
+	if kind < 0 || column < 0 {
+		return 0, false
+	}
 	for line := range strings.Lines(rows) {
 		fields := strings.Split(strings.TrimSpace(line), ",")
-		if kind < 0 || total < 0 || len(fields) <= max(kind, total) || fields[kind] != "FRONTEND" {
+		if len(fields) <= max(kind, column) || fields[kind] != c.Rows[1] {
 			continue
 		}
-		if n, err := strconv.ParseFloat(fields[total], 64); err == nil {
+		if n, err := strconv.ParseFloat(fields[column], 64); err == nil {
 			sum, ok = sum+n, true
 		}
 	}
 	return sum, ok
 }
 
-// metricsOf adds up a metric on a page for Prometheus that has others of the same kind: of all frontends (HAProxy's
-// addons/promex/README) or entry points (doc.traefik.io).
-func metricsOf(kind, metric string) func(body string) (float64, bool) {
-	return func(body string) (sum float64, ok bool) {
-		for line := range strings.Lines(body) {
-			if strings.HasPrefix(line, "# TYPE "+kind) {
-				ok = true
-			}
-			if !strings.HasPrefix(line, metric) {
-				continue
-			}
-			fields := strings.Fields(line)
-			if n, err := strconv.ParseFloat(fields[len(fields)-1], 64); err == nil {
-				sum += n
-			}
+// sumOfMetrics adds up a metric, which is 0 on a page that has others of its family only.
+func sumOfMetrics(c model.Counter, text string) (sum float64, ok bool) {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "# TYPE "+c.Family) {
+			ok = true
 		}
-		return sum, ok
+		if !strings.HasPrefix(line, c.Number+"{") {
+			continue
+		}
+		fields := strings.Fields(line)
+		if n, err := strconv.ParseFloat(fields[len(fields)-1], 64); err == nil {
+			sum += n
+		}
 	}
+	return sum, ok
 }
 
-// pageOf is the kind of a route's page.
-func pageOf(r model.Route) (page, bool) {
-	i := slices.IndexFunc(pages, func(p page) bool { return r.Own != nil && strings.HasPrefix(r.Own.What, p.what) })
-	if i < 0 || r.Internal || r.Auth != nil {
-		return page{}, false
-	}
-	return pages[i], true
+// counts reports whether a route is a page of counters that anyone may ask for.
+func counts(r model.Route) bool {
+	return r.Own != nil && r.Own.Counter != nil && !r.Internal && r.Auth == nil
 }
 
 func counterClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, r := range cfg.Routes {
-		if _, ok := pageOf(r); ok {
+		if counts(r) {
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckCounters, r.Key(), ""), Check: plan.CheckCounters, Subject: r.Key(), Pos: r.Own.Pos, Implicit: true,
 				Text: fmt.Sprintf("%s counts every request that clients send, once.", r.Key()),
@@ -110,26 +103,27 @@ func counterClaims(cfg model.Config) []plan.Claim {
 	for _, s := range cfg.Sockets {
 		claims = append(claims, plan.Claim{
 			ID: check.ClaimID(plan.CheckCounters, s.Path, ""), Check: plan.CheckCounters, Subject: s.Path, Pos: s.Pos, Implicit: true,
-			Text: fmt.Sprintf("The command show stat on %s counts every request that clients send, once.", s.Path),
+			Text: fmt.Sprintf("The command %s on %s counts every request that clients send, once.", s.Command, s.Path),
 		})
 	}
 	return check.DistinctIDs(claims)
 }
 
 // countersOf are the counters that a claim is about, and the request that asks for them.
-func countersOf(cfg model.Config, claim plan.Claim) (p page, look plan.Request, ok bool) {
-	if slices.ContainsFunc(cfg.Sockets, func(s model.Socket) bool { return s.Pos == claim.Pos && s.Path == claim.Subject }) {
-		return page{total: haproxyCSV}, plan.Request{Method: "GET", Path: "/show%20stat", From: claim.Subject, Keep: true}, true
+func countersOf(cfg model.Config, claim plan.Claim) (c model.Counter, look plan.Request, ok bool) {
+	for _, s := range cfg.Sockets {
+		if s.Pos == claim.Pos && s.Path == claim.Subject {
+			return s.Counter, plan.Request{Method: "GET", Path: "/" + url.PathEscape(s.Command), From: claim.Subject, Keep: true}, true
+		}
 	}
 	r, _ := check.RouteOf(cfg, claim)
-	p, ok = pageOf(r)
 	asked, _ := check.OwnQuestions(cfg, claim)
-	if !ok || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
-		return p, look, false
+	if !counts(r) || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
+		return c, look, false
 	}
-	look = asked[0].Ask
-	look.Path, look.Keep = look.Path+p.query, true
-	return p, look, true
+	c, look = *r.Own.Counter, asked[0].Ask
+	look.Path, look.Keep = look.Path+c.Query, true
+	return c, look, true
 }
 
 // between is how many requests are sent between two looks at the page.
@@ -155,7 +149,7 @@ func counterTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 }
 
 func judgeCounters(claim plan.Claim, h history.History) check.Finding {
-	p, _, ok := countersOf(h.Plan.Config, claim)
+	c, _, ok := countersOf(h.Plan.Config, claim)
 	if !ok {
 		return check.Finding{Cannot: "the counters are not for everybody"}
 	}
@@ -172,18 +166,22 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 			continue
 		}
 		header, _ := url.ParseQuery(hit.Header) // which cannot be read is unread below
-		total, read := p.total(header.Get(history.KeptBody))
+		now, read := total(c, header.Get(history.KeptBody))
 		if !read {
 			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows", hit.Seq, hit.Code, hit.Size)
 			continue
 		}
 		if looks++; looks > 1 {
 			f.N++
-			if grown := total - last; grown != float64(sent)+p.itself {
+			counted := float64(sent)
+			if c.Itself {
+				counted++
+			}
+			if grown := now - last; grown != counted {
 				wrong.Add("request %d: %g requests more are counted than at the look before, where %d were sent and the page asked for", hit.Seq, grown, sent)
 			}
 		}
-		last, sent = total, 0
+		last, sent = now, 0
 	}
 	f.Predicted = "each time as many more as were sent"
 	f.Measured = fmt.Sprintf("%d of %d differences are others", wrong.Total, f.N)
