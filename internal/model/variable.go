@@ -22,7 +22,7 @@ const (
 	ClientAddress Variable = "client address" // of the connection's other end
 	ForwardedFor  Variable = "forwarded for"  // the X-Forwarded-For of the request, with the client's address behind it
 	RequestID     Variable = "request id"     // made by the balancer, another for each request
-	AnswerStatus       Variable = "status"         // of the answer
+	AnswerStatus  Variable = "status"         // of the answer
 	Other         Variable = "other"          // lbproof does not know what it stands for
 )
 

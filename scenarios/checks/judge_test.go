@@ -122,7 +122,9 @@ func TestSubrequestsConvictNobody(t *testing.T) {
 		assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
 		assert.Contains(t, v.Reason, "cannot tell those requests apart")
 	}
-	auth := func(r *model.Route) { r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, Kind: model.AuthRoute, By: "/check"} }
+	auth := func(r *model.Route) {
+		r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, Kind: model.AuthRoute, By: "/check"}
+	}
 	mirrored := func(r *model.Route) { r.Mirrors = []model.Share{{Pos: model.Pos{File: "f", Line: 2}, Pool: "/copy"}} }
 	for _, id := range []string{"weights/backend", "once/", "headers/#Host"} {
 		f(id, auth)
