@@ -1,6 +1,7 @@
 package checks_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/fixtures"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -39,176 +41,207 @@ func TestHonestBalancerIsUpheld(t *testing.T) {
 	}
 }
 
-// Every check refutes its mutants, whatever the seed; the whole matrix is kept in testdata/kill-matrix.golden.
+// A matrix has a section for each configuration, a row for each balancer, the honest one first, and a column for each
+// check that has promises there. A cell is what the check's promises came to. An honest row has no cell that says refuted; a
+// mutant's has one in the column of the check that is to kill it.
+type matrix struct {
+	sections []*section
+	only     []plan.Check // nil: all that the runs decide
+}
+
+type section struct {
+	config string
+	names  []string
+	cells  []map[plan.Check]string // by row
+}
+
+// row is a balancer of a matrix.
+type row struct {
+	config, name string
+	refutes      plan.Check // empty is an honest one
+	runs         uint64     // with seeds from 0
+	history      func(seed uint64) (history.History, error)
+	counted      bool // a cell says how many promises came to each outcome
+}
+
+// add judges the runs of a balancer and writes its row.
+func (m *matrix) add(t *testing.T, r row) {
+	t.Helper()
+	cells := map[plan.Check]outcomes{}
+	for seed := range r.runs {
+		h, err := r.history(seed)
+		require.NoError(t, err, r.name)
+		got, err := checks.Judge(h)
+		require.NoError(t, err, r.name)
+		assert.Equal(t, r.refutes != "", checkstest.Refuted(got)[r.refutes], "%s (seed %d)", r.name, seed)
+		for _, v := range got.Verdicts {
+			if r.refutes == "" {
+				assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s %v", r.name, seed, v.Claim.ID, v.Reason, v.Counter)
+			}
+			if name := v.Claim.Check; !v.Outside && (m.only == nil || slices.Contains(m.only, name)) {
+				cells[name] = append(cells[name], v.Outcome)
+			}
+		}
+	}
+	s := m.section(r.config)
+	s.names, s.cells = append(s.names, r.name), append(s.cells, map[plan.Check]string{})
+	for name, all := range cells {
+		s.cells[len(s.cells)-1][name] = all.cell()
+		if r.counted {
+			s.cells[len(s.cells)-1][name] = all.counted()
+		}
+	}
+}
+
+func (m *matrix) section(config string) *section {
+	i := slices.IndexFunc(m.sections, func(s *section) bool { return s.config == config })
+	if i < 0 {
+		m.sections = append(m.sections, &section{config: config})
+		i = len(m.sections) - 1
+	}
+	return m.sections[i]
+}
+
+func (m *matrix) String() string {
+	var all []string
+	for _, s := range m.sections {
+		all = append(all, s.String())
+	}
+	return strings.Join(all, "\n")
+}
+
+// String writes a section as a table whose columns are as wide as they need to be.
+func (s *section) String() string {
+	lines := make([]string, 1+len(s.names))
+	column := func(head string, cell func(row int) string) {
+		width := len(head)
+		for i := range s.names {
+			width = max(width, len(cell(i)))
+		}
+		lines[0] += fmt.Sprintf("%-*s  ", width, head)
+		for i := range s.names {
+			lines[1+i] += fmt.Sprintf("%-*s  ", width, cell(i))
+		}
+	}
+	column("mutant", func(i int) string { return s.names[i] })
+	for _, c := range checks.All {
+		if slices.ContainsFunc(s.cells, func(cells map[plan.Check]string) bool { return cells[c.Name] != "" }) {
+			column(string(c.Name), func(i int) string { return cmp.Or(s.cells[i][c.Name], "-") })
+		}
+	}
+	return "# " + s.config + "\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// outcomes are those of one check's promises.
+type outcomes []report.Outcome
+
+// cell is refuted where any promise was, in any run, and undecided where none was decided.
+func (o outcomes) cell() string {
+	if slices.Contains(o, report.Refuted) {
+		return report.Refuted.String()
+	}
+	i := slices.IndexFunc(o, func(one report.Outcome) bool { return one != report.Undecided })
+	return o[max(0, i)].String()
+}
+
+// counted is how many promises came to each outcome.
+func (o outcomes) counted() string {
+	var parts []string
+	for _, kind := range []report.Outcome{report.Refuted, report.Undecided, report.Untestable, report.Upheld} {
+		n := 0
+		for _, one := range o {
+			if one == kind {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", kind, n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Every check refutes its mutants, whatever the seed.
 func TestKillMatrix(t *testing.T) {
 	pl := checkstest.Baseline(t)
-	var matrix strings.Builder
-	fmt.Fprintf(&matrix, "%-46s", "mutant")
-	judges := judging(pl)
-	for _, c := range judges {
-		fmt.Fprintf(&matrix, " %-9s", c.Name)
+	var m matrix
+	for _, of := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
+		m.add(t, row{
+			config: "nginx/weighted", name: of.Name, refutes: of.Refutes, runs: seeds(5),
+			history: func(seed uint64) (history.History, error) { return fixtures.Simulate(pl, of, seed), nil },
+		})
 	}
-	for _, m := range append([]fixtures.Mutant{{Name: "(honest)"}}, fixtures.Mutants...) {
-		fmt.Fprintf(&matrix, "\n%-46s", m.Name)
-		outcomes := map[plan.Check]report.Outcome{}
-		for seed := range seeds(5) {
-			r := judge(t, pl, m, seed)
-			if m.Refutes != "" {
-				assert.True(t, checkstest.Refuted(r)[m.Refutes], "%s is not refuted by %s (seed %d)", m.Name, m.Refutes, seed)
-			}
-			for _, v := range r.Verdicts {
-				if v.Outcome == report.Refuted || (v.Outcome == report.Undecided && outcomes[v.Claim.Check] != report.Refuted) || outcomes[v.Claim.Check] == 0 {
-					outcomes[v.Claim.Check] = v.Outcome
-				}
-			}
-		}
-		for _, c := range judges {
-			fmt.Fprintf(&matrix, " %-9s", outcomes[c.Name])
-		}
-	}
-	golden(t, "testdata/kill-matrix.golden", matrix.String()+"\n")
+	golden(t, "testdata/kill-matrix.golden", m.String())
 }
 
 // The same for what balancers do when servers die.
 func TestFailureMatrix(t *testing.T) {
-	var matrix strings.Builder
+	var m matrix
 	for _, haproxy := range []bool{false, true} {
 		pl, err := fixtures.FailurePlan(haproxy)
 		require.NoError(t, err)
-		judges := judging(pl)
-		fmt.Fprintf(&matrix, "%-52s", "mutant")
-		for _, c := range judges {
-			fmt.Fprintf(&matrix, " %-9s", c.Name)
+		config := "nginx with a backup and a server that is down"
+		if haproxy {
+			config = "haproxy/weighted"
 		}
-		for i, m := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
-			if m.HAProxy != haproxy || testing.Short() && i%5 > 0 {
+		for i, of := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
+			if of.HAProxy != haproxy || testing.Short() && i%5 > 0 {
 				continue
 			}
-			fmt.Fprintf(&matrix, "\n%-52s", m.Name)
-			outcomes := map[plan.Check]report.Outcome{}
-			for seed := range seeds(3) {
-				r, err := checks.Judge(fixtures.SimulateFailures(pl, m, seed))
-				require.NoError(t, err)
-				assert.Equal(t, m.Refutes != "", checkstest.Refuted(r)[m.Refutes], "%s (seed %d)", m.Name, seed)
-				for _, v := range r.Verdicts {
-					if m.Refutes == "" && !v.Outside {
-						assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s: %s", m.Name, v.Claim.ID, v.Reason)
-					}
-					if !v.Outside && (v.Outcome == report.Refuted || outcomes[v.Claim.Check] == 0) {
-						outcomes[v.Claim.Check] = v.Outcome
-					}
-				}
-			}
-			for _, c := range judges {
-				outcome, made := outcomes[c.Name]
-				if !made {
-					fmt.Fprintf(&matrix, " %-9s", "-") // no such promise
-					continue
-				}
-				fmt.Fprintf(&matrix, " %-9s", outcome)
-			}
+			m.add(t, row{
+				config: config, name: of.Name, refutes: of.Refutes, runs: seeds(3),
+				history: func(seed uint64) (history.History, error) { return fixtures.SimulateFailures(pl, of, seed), nil },
+			})
 		}
-		matrix.WriteString("\n\n")
 	}
-	golden(t, "testdata/failure-matrix.golden", matrix.String())
+	golden(t, "testdata/failure-matrix.golden", m.String())
 }
 
-// What other scenarios show is refuted where it is wrong, and nowhere else; testdata/experiments.golden keeps it.
+// What other scenarios show is refuted where it is wrong, and nowhere else.
 func TestExperiments(t *testing.T) {
-	var matrix strings.Builder
-	for _, e := range fixtures.Experiments {
-		fmt.Fprintf(&matrix, "%-52s", e.Name)
-		outcomes := map[plan.Check]report.Outcome{}
-		for seed := range seeds(5) {
-			h, err := e.History(seed)
-			require.NoError(t, err)
-			r, err := checks.Judge(h)
-			require.NoError(t, err)
-			for _, v := range r.Verdicts {
-				if v.Outside {
-					continue
-				}
-				if e.Refutes == "" {
-					assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s", e.Name, seed, v.Claim.ID, v.Reason)
-				}
-				if v.Outcome == report.Refuted || outcomes[v.Claim.Check] == 0 {
-					outcomes[v.Claim.Check] = v.Outcome
-				}
-			}
-			assert.Equal(t, e.Refutes != "", checkstest.Refuted(r)[e.Refutes], "%s (seed %d)", e.Name, seed)
+	var m matrix
+	for _, of := range fixtures.Experiments {
+		config := "scenario " + of.Scenario
+		if of.Config != "" {
+			config += " of " + of.Config
 		}
-		for _, c := range checks.All {
-			if outcome, made := outcomes[c.Name]; made {
-				fmt.Fprintf(&matrix, " %s %s", c.Name, outcome)
-			}
-		}
-		matrix.WriteString("\n")
+		m.add(t, row{config: config, name: of.Name, refutes: of.Refutes, runs: seeds(5), history: of.History})
 	}
-	golden(t, "testdata/experiments.golden", matrix.String())
+	golden(t, "testdata/experiments.golden", m.String())
 }
 
-// Every check that asks questions refutes balancers that answer them otherwise, and upholds one that does not;
-// testdata/replies.golden keeps it.
+// Every check that asks questions refutes balancers that answer them otherwise, and upholds one that does not.
 func TestReplies(t *testing.T) {
-	var matrix strings.Builder
-	for _, r := range fixtures.Repliers() {
-		h, err := r.History()
-		require.NoError(t, err)
-		rep, err := checks.Judge(h)
-		require.NoError(t, err)
-		outcomes := map[report.Outcome]int{}
-		for _, v := range rep.Verdicts {
-			if !v.Outside {
-				outcomes[v.Outcome]++
-			}
-			if r.Refutes == "" {
-				assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s: %s %v", r.Name, v.Claim.ID, v.Reason, v.Counter)
-			}
+	var m matrix
+	for _, of := range fixtures.Repliers() {
+		m.add(t, row{
+			config: of.Config, name: of.Name, refutes: of.Refutes, runs: 1, counted: true,
+			history: func(uint64) (history.History, error) { return of.History() },
+		})
+		if s := m.section(of.Config); of.Refutes == "" {
+			assert.Contains(t, s.cells[len(s.cells)-1][of.Check], "upheld", of.Name)
 		}
-		assert.Equal(t, r.Refutes != "", outcomes[report.Refuted] > 0, r.Name)
-		assert.Equal(t, r.Refutes == "", outcomes[report.Upheld] > 0 && outcomes[report.Refuted] == 0, r.Name)
-		fmt.Fprintf(&matrix, "%-46s %-28s upheld %d, refuted %d, undecided %d, untestable %d\n", r.Name, r.Config,
-			outcomes[report.Upheld], outcomes[report.Refuted], outcomes[report.Undecided], outcomes[report.Untestable])
 	}
-	golden(t, "testdata/replies.golden", matrix.String())
+	golden(t, "testdata/replies.golden", m.String())
 }
 
-// The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs, and no
-// honest one; testdata/laws.golden keeps what every check says of each.
+// The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs,
+// and no honest one.
 func TestLaws(t *testing.T) {
-	var matrix strings.Builder
-	for i, b := range fixtures.Balancers {
+	m := matrix{only: fixtures.Lawful}
+	for i, of := range fixtures.Balancers {
 		if testing.Short() && i%5 > 0 {
 			continue
 		}
-		fmt.Fprintf(&matrix, "%-76s", b.Name)
-		outcomes := map[plan.Check]report.Outcome{}
-		for seed := range seeds(2) {
-			h, err := b.History(seed)
-			require.NoError(t, err)
-			r, err := checks.Judge(h)
-			require.NoError(t, err)
-			for _, v := range r.Verdicts {
-				if b.Refutes == "" {
-					assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
-				}
-				if slices.Contains(fixtures.Lawful, v.Claim.Check) && (outcomes[v.Claim.Check] == 0 || v.Outcome == report.Refuted) {
-					outcomes[v.Claim.Check] = v.Outcome
-				}
-				if b.Refutes == "" && b.Stalls == "" && slices.Contains(fixtures.Lawful, v.Claim.Check) {
-					assert.Equal(t, report.Upheld, v.Outcome, "%s: seed %d: %s: %s", b.Name, seed, v.Claim.ID, v.Reason)
-				}
-			}
-			assert.Equal(t, b.Refutes != "", checkstest.Refuted(r)[b.Refutes], "%s (seed %d)", b.Name, seed)
-		}
-		for _, name := range fixtures.Lawful {
-			if outcome, made := outcomes[name]; made {
-				fmt.Fprintf(&matrix, " %s %s", name, outcome)
+		m.add(t, row{config: of.Config, name: of.Name, refutes: of.Refutes, runs: seeds(2), history: of.History})
+		s := m.section(of.Config)
+		for name, outcome := range s.cells[len(s.cells)-1] {
+			if of.Refutes == "" && of.Stalls == "" {
+				assert.Equal(t, report.Upheld.String(), outcome, "%s: %s", of.Name, name)
 			}
 		}
-		matrix.WriteString("\n")
 	}
-	golden(t, "testdata/laws.golden", matrix.String())
+	golden(t, "testdata/laws.golden", m.String())
 }
 
 func judge(t testing.TB, p plan.Plan, m fixtures.Mutant, seed uint64) report.Report {
@@ -216,17 +249,6 @@ func judge(t testing.TB, p plan.Plan, m fixtures.Mutant, seed uint64) report.Rep
 	r, err := checks.Judge(fixtures.Simulate(p, m, seed))
 	require.NoError(t, err)
 	return r
-}
-
-// judging are the checks that a plan decides by an experiment.
-func judging(p plan.Plan) []check.Check {
-	var out []check.Check
-	for _, c := range checks.All {
-		if c.Decides() && p.Decides(plan.Claim{Check: c.Name}) {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // seeds is how many runs of each kind there are: under -short, which the race detector runs with, a few are enough.
