@@ -90,8 +90,7 @@ func healthPaths(cfg model.Config) []string {
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
 			if s.Active != nil {
-				_, path, _ := strings.Cut(s.Active.Request, " ")
-				add(path)
+				add(s.Active.Request.Path)
 			}
 		}
 	}

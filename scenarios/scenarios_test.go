@@ -173,7 +173,7 @@ func TestRequestsAreAimed(t *testing.T) {
 func TestBackendsAnswerTheBalancer(t *testing.T) {
 	cfg := model.Config{
 		Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}},
-		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80, Active: &model.Active{Request: "GET /up"}}}}},
+		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80, Active: &model.Active{Request: model.HealthRequest{Method: "GET", Path: "/up"}}}}}},
 		Routes: []model.Route{
 			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}},
 			{Path: "/check", Internal: true, Port: 80, Pool: "p", Rules: []model.Rule{{Rewrite: &model.Rewrite{Match: "^/check", With: "/api/check/it"}}}},

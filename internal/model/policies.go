@@ -79,35 +79,6 @@ type Resolve struct {
 	Every    time.Duration `json:"every_ns,omitempty"` // 0: once, at start
 }
 
-// Active takes a server out of rotation by health checks.
-type Active struct {
-	Pos      Pos           `json:"pos"`
-	Request  string        `json:"request"` // what is asked: "GET /health", or "a connection"
-	Expect   string        `json:"expect,omitempty"`
-	Interval time.Duration `json:"interval_ns"`
-	Fast     time.Duration `json:"fast_ns"`    // interval while the state is in doubt
-	Slow     time.Duration `json:"slow_ns"`    // interval while it is down
-	Timeout  time.Duration `json:"timeout_ns"` // of one check
-	Fall     int           `json:"fall"`
-	Rise     int           `json:"rise"`
-	Implicit []string      `json:"implicit,omitempty"` // which of these are defaults
-	Queued   int           `json:"queued,omitempty"`   // servers that are checked before it, one after another
-}
-
-// Down is the interval from a server's death to its leaving the rotation, where a check fails at once, and at the latest
-// where it hangs. Source: HAProxy's check.c; Traefik checks one target after another.
-func (a Active) Down() (soonest, refused, hanging time.Duration) {
-	soonest = time.Duration(a.Fall-1) * a.Fast
-	refused = soonest + a.Interval
-	return soonest, refused, refused + time.Duration(a.Fall+a.Queued)*a.Timeout
-}
-
-// Up is the interval from a server's recovery to its return.
-func (a Active) Up() (soonest, latest time.Duration) {
-	soonest = time.Duration(a.Rise-1) * a.Fast
-	return soonest, soonest + a.Slow
-}
-
 // Redirect sends the client elsewhere.
 type Redirect struct {
 	Pos  Pos      `json:"pos"`

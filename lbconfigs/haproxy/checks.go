@@ -57,7 +57,8 @@ func (o settings) time(name string, otherwise time.Duration) (time.Duration, err
 // checks reads a server's health checks and what its own traffic does to it.
 func (r *reader) checks(s section, l statement, o settings, server *model.Server) (err error) {
 	if o.has("check") {
-		a := &model.Active{Pos: l.pos, Request: "a connection"}
+		_, spread := r.global.last("spread-checks")
+		a := &model.Active{Pos: l.pos, Times: model.TimesCheck, Varies: spread}
 		r.request(s, a)
 		for _, d := range []struct {
 			to        *time.Duration
@@ -82,7 +83,7 @@ func (r *reader) checks(s section, l statement, o settings, server *model.Server
 		a.Timeout = a.Interval
 		if t, ok := s.last("timeout", "check"); ok {
 			if d, err := parseTime(t.word(2)); err == nil {
-				a.Timeout = d
+				a.Timeout, a.Times = d, model.TimesAnswer
 			}
 		} else {
 			a.Implicit = append(a.Implicit, "timeout")
@@ -130,21 +131,21 @@ func (r *reader) request(s section, a *model.Active) {
 	if !ok {
 		return
 	}
-	a.Request, a.Expect = "OPTIONS /", "a status from 200 to 399"
+	a.Request, a.Expect.Statuses = model.HealthRequest{Method: "OPTIONS", Path: "/"}, model.StatusRange{From: 200, To: 399}
 	switch {
 	case len(l.words) == 3:
-		a.Request = "OPTIONS " + l.word(2)
+		a.Request.Path = l.word(2)
 	case len(l.words) > 3:
-		a.Request = l.word(2) + " " + l.word(3)
+		a.Request = model.HealthRequest{Method: l.word(2), Path: l.word(3)}
 	}
 	if expect, ok := s.last("http-check", "expect"); ok {
-		a.Expect = strings.Join(expect.from(2), " ")
+		a.Expect = model.HealthAnswer{Source: strings.Join(expect.from(2), " ")}
 	}
 	if send, ok := s.last("http-check", "send"); ok && send.after("uri") != "" {
 		method := send.after("meth")
 		if method == "" {
 			method = "GET"
 		}
-		a.Request = method + " " + send.after("uri")
+		a.Request = model.HealthRequest{Method: method, Path: send.after("uri")}
 	}
 }

@@ -155,7 +155,8 @@ func (r *reader) active(t *reading.Tree, before int) *model.Active {
 	}
 	a := &model.Active{
 		Pos: t.Pos, Interval: period(t.Get("interval"), 30*time.Second), Timeout: period(t.Get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
-		Implicit: []string{"fall", "rise"}, Queued: before, Expect: "a status from 200 to 399",
+		Times: model.TimesCheck, Implicit: []string{"fall", "rise"}, Queued: before,
+		Expect: model.HealthAnswer{Statuses: model.StatusRange{From: 200, To: 399}},
 	}
 	for _, key := range []string{"interval", "timeout"} {
 		if t.Get(key) == nil {
@@ -168,9 +169,9 @@ func (r *reader) active(t *reading.Tree, before int) *model.Active {
 	if method == "" {
 		method = "GET"
 	}
-	a.Request = method + " " + t.Get("path").Text()
+	a.Request = model.HealthRequest{Method: method, Path: t.Get("path").Text()}
 	if status := t.Get("status"); status != nil {
-		a.Expect = "status " + status.Text()
+		a.Expect = model.HealthAnswer{Source: "status " + status.Text()}
 	}
 	return a
 }

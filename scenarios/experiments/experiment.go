@@ -243,7 +243,7 @@ func (e *experiment) deathsOf(cfg model.Config, hosts []string) []scenarios.Faul
 				if s.Host != host || s.Active == nil {
 					continue
 				}
-				if checked = max(checked, s.Active.Interval-e.begins); !check.Paced(cfg, *s.Active) {
+				if checked = max(checked, s.Active.Interval-e.begins); !check.Paced(*s.Active) {
 					need = randomDeaths
 				}
 			}

@@ -2,7 +2,6 @@ package check
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
@@ -11,10 +10,11 @@ import (
 
 // Paced says whether the number of a server's checks shows all its intervals: backends know them by their path, and they are as far apart
 // while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
-func Paced(cfg model.Config, a model.Active) bool {
-	_, path, _ := strings.Cut(a.Request, " ")
-	jitter := slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return strings.HasPrefix(u.Text, "spread-checks") })
-	return strings.HasPrefix(path, "/") && !strings.Contains(path, "?") && a.Fast == a.Interval && a.Slow == a.Interval && !jitter
+func Paced(a model.Active) bool {
+	path := a.Request.Path
+	known := strings.HasPrefix(path, "/") && !strings.Contains(path, "?")
+	steady := a.Fast == a.Interval && a.Slow == a.Interval && !a.Varies
+	return known && steady
 }
 
 // EachPool calls f for every pool that requests can reach.

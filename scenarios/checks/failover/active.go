@@ -3,7 +3,6 @@ package failover
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -66,7 +65,7 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 		c.Assumes = []string{fmt.Sprintf("the defaults of %s, which nobody wrote: one check in %s, %d failed take it out, %d passed bring it back",
 			strings.Join(s.Active.Implicit, ", "), units.Span(s.Active.Interval), s.Active.Fall, s.Active.Rise)}
 	}
-	if passes(*s.Active, "302") {
+	if s.Active.Expect.Has(302) {
 		c.Assumes = append(c.Assumes, "a redirect, as to a login page, passes for health")
 	}
 	return c
@@ -75,9 +74,9 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 func activeText(who string, a model.Active) string {
 	soonest, refused, hanging := a.Down()
 	upSoonest, upLatest := a.Up()
-	asks := a.Request
-	if a.Expect != "" {
-		asks += ", " + a.Expect + " expected"
+	asks := a.Request.String()
+	if expected := a.Expect.String(); expected != "" {
+		asks += ", " + expected + " expected"
 	}
 	checks := "check"
 	if a.Fall == 1 {
@@ -107,7 +106,7 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 	if !ok || first < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
-	same := func(a *model.Active) bool { return a != nil && sameChecks(*a, *pool.Servers[first].Active) }
+	same := func(a *model.Active) bool { return a != nil && a.Alike(*pool.Servers[first].Active) }
 	d := detection{again: triedAgain(h.Plan.Config, pool)}
 	for _, e := range outage.Episodes(h, pool, slices.Concat(outage.Refusing, outage.Hanging, outage.Lying)...) {
 		if same(e.Server.Active) {
@@ -172,12 +171,6 @@ func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	return wait
 }
 
-// sameChecks says whether two servers are checked alike.
-func sameChecks(a, b model.Active) bool {
-	a.Pos, a.Queued, b.Pos, b.Queued = model.Pos{}, 0, model.Pos{}, 0
-	return fmt.Sprint(a) == fmt.Sprint(b)
-}
-
 // strangers is how many requests reached a pool's servers that no client sent and that are none of the health checks that the
 // configuration names, which leave no trace.
 func strangers(h history.History, pool model.Pool) (n int) {
@@ -222,7 +215,7 @@ func (d *detection) see(e *outage.Episode) {
 		return
 	}
 	last, name := e.Last(), e.Server.Host
-	if e.Lies && delay < a.Timeout && passes(a, e.Mark.Event.With[plan.SettingStatus]) {
+	if e.Lies && delay < a.Timeout && a.Expect.Has(e.Mark.Event.With.Status()) {
 		if d.passed++; e.Turns && e.Served < e.Mark.Ended-e.Pick()-outage.Slack {
 			d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which is expected within %s",
 				name, e.Served.Seconds(), e.Mark.Event.With[plan.SettingStatus], units.Span(delay), units.Span(a.Timeout))
@@ -254,14 +247,6 @@ func (d *detection) see(e *outage.Episode) {
 	d.returned(e, a)
 }
 
-// passes says whether a health check expects a status, which a fault gives as a number.
-func passes(a model.Active, status string) bool {
-	code, err := strconv.Atoi(status)
-	from, to := 0, 0
-	_, read := fmt.Sscanf(a.Expect, "a status from %d to %d", &from, &to)
-	return err == nil && read == nil && code >= from && code <= to
-}
-
 // returned judges when the server got its first request after it had come back.
 func (d *detection) returned(e *outage.Episode, a model.Active) {
 	soonest, latest := a.Up()
@@ -289,9 +274,6 @@ func activeTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tri
 		return nil
 	}
 	pool, _ := cfg.Pool(claim.Subject)
-	if cfg.Balancer != "traefik" { // HAProxy's checks wait as long as their interval, if nothing else is said
-		return all
-	}
 	return append(all, ailing(pool, all[0])...)
 }
 
@@ -313,13 +295,14 @@ func ailing(pool model.Pool, dying check.Trial) []check.Trial {
 	part := func(of float64) time.Duration {
 		return time.Duration(of * float64(a.Timeout)).Round(time.Millisecond)
 	}
-	if a.Timeout >= a.Interval || !passes(a, "200") || 2*out+back > mostAils { // it says nothing of its own, or takes too long
+	own := a.Times == model.TimesCheck && a.Timeout < a.Interval // otherwise the timeout says nothing of its own
+	if !own || !a.Expect.Has(200) || 2*out+back > mostAils {
 		return nil
 	}
 	t := check.Trial{Kind: plan.KindSlowChecks, Load: dying.Load, Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, units.Span(a.Timeout))}
 	other := dying.Kill[0] // which is in rotation all the time: another server's answers may be late meanwhile
 	for _, s := range check.Rotation(pool) {
-		if s.Active != nil && s.Host != dying.Kill[0] && sameChecks(*s.Active, a) {
+		if s.Active != nil && s.Host != dying.Kill[0] && s.Active.Alike(a) {
 			other = s.Host
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -30,17 +29,17 @@ func (c cadence) wrong() bool { return c.seen < c.least || c.seen > c.most }
 // from the end of a check (check.c), so that slow answers make it longer.
 func cadenceOf(h history.History, server model.Server) (c cadence) {
 	a := server.Active
-	if h.Checks == nil || a == nil || !check.Paced(h.Plan.Config, *a) {
+	if h.Checks == nil || a == nil || !check.Paced(*a) {
 		return c
 	}
-	_, path, _ := strings.Cut(a.Request, " ")
+	path := a.Request.Path
 	rate, streams := 0., 0 // checks per second, of all pools that ask the same, by each balancer
 	for _, p := range h.Plan.Config.Pools {
 		for _, s := range p.Servers {
 			if s.Host != server.Host || s.Active == nil {
 				continue
 			}
-			if _, same, _ := strings.Cut(s.Active.Request, " "); same == path {
+			if s.Active.Request.Path == path {
 				streams += balancers(h.Plan)
 				rate += float64(balancers(h.Plan)) / s.Active.Interval.Seconds()
 			}

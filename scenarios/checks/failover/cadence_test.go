@@ -12,7 +12,7 @@ import (
 )
 
 func TestCadence(t *testing.T) {
-	server := model.Server{Host: "a", Active: &model.Active{Request: "GET /health", Interval: 5 * time.Second, Fast: 5 * time.Second, Slow: 5 * time.Second, Rise: 1, Fall: 1}}
+	server := model.Server{Host: "a", Active: &model.Active{Request: model.HealthRequest{Method: "GET", Path: "/health"}, Interval: 5 * time.Second, Fast: 5 * time.Second, Slow: 5 * time.Second, Rise: 1, Fall: 1}}
 	marks := []history.Mark{{Event: plan.Event{Target: "a"}, Ordered: 40 * time.Second, To: 60 * time.Second}, {Event: plan.Event{Target: "b"}, Ordered: 70 * time.Second}}
 	f := func(path string, every time.Duration, known, wrong bool, specs ...plan.Spec) {
 		t.Helper()
