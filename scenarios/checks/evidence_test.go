@@ -61,11 +61,11 @@ func histories(t *testing.T) []simulated {
 			add("kill: "+m.Name, fixtures.Simulate(checkstest.Baseline(t), m, 1), nil)
 		}
 	}
-	for _, haproxy := range []bool{false, true} {
-		plan, err := fixtures.FailurePlan(haproxy)
+	for _, checked := range []bool{false, true} {
+		plan, err := fixtures.FailurePlan(checked)
 		require.NoError(t, err)
-		for i, m := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
-			if i%every == 0 && m.HAProxy == haproxy {
+		for i, m := range append([]fixtures.Failing{{Name: "(honest)", Checked: checked}}, fixtures.FailureMutants...) {
+			if i%every == 0 && m.Checked == checked {
 				add("failure: "+m.Name, fixtures.SimulateFailures(plan, m, 1), nil)
 			}
 		}

@@ -177,15 +177,15 @@ func TestKillMatrix(t *testing.T) {
 // The same for what balancers do when servers die.
 func TestFailureMatrix(t *testing.T) {
 	var m matrix
-	for _, haproxy := range []bool{false, true} {
-		pl, err := fixtures.FailurePlan(haproxy)
+	for _, checked := range []bool{false, true} {
+		pl, err := fixtures.FailurePlan(checked)
 		require.NoError(t, err)
 		config := "nginx with a backup and a server that is down"
-		if haproxy {
+		if checked {
 			config = "haproxy/weighted"
 		}
-		for i, of := range append([]fixtures.Failing{{Name: "(honest)", HAProxy: haproxy}}, fixtures.FailureMutants...) {
-			if of.HAProxy != haproxy || testing.Short() && i%5 > 0 {
+		for i, of := range append([]fixtures.Failing{{Name: "(honest)", Checked: checked}}, fixtures.FailureMutants...) {
+			if of.Checked != checked || testing.Short() && i%5 > 0 {
 				continue
 			}
 			m.add(t, row{

@@ -21,7 +21,7 @@ func TestDeathsAmongFewestConnections(t *testing.T) {
 	pl, err := fixtures.FailurePlan(true)
 	require.NoError(t, err)
 	pl.Config.Pools[0].Method = "leastconn"
-	h := fixtures.SimulateFailures(pl, fixtures.Failing{HAProxy: true}, 1)
+	h := fixtures.SimulateFailures(pl, fixtures.Failing{Checked: true}, 1)
 	all := slices.Collect(h.Attempts)
 	h.Attempts = func(yield func(history.Attempt) bool) {
 		for _, a := range all {
