@@ -23,8 +23,8 @@ bin/lbproof: $(SOURCES)
 test: engine ## set up, and run all tests: unit, golden, scripts, mutants, containers
 	$(GO) test -count=1 -timeout 30m -p 1 -parallel 3 ./...
 
-.PHONY: short
-short: ## run the tests that need no Docker
+.PHONY: quick
+quick: ## run the tests that need no engine, each with few seeds
 	$(GO) test -short ./...
 
 .PHONY: lint

@@ -32,6 +32,9 @@ func damagesEach() int {
 	if *update {
 		return 200
 	}
+	if testing.Short() {
+		return 4
+	}
 	return 20
 }
 
