@@ -46,10 +46,11 @@ var rooms = map[string]room{
 	"internal/load":   acts("internal/history", "internal/plan", "internal/sleep"), // a phase in, hits out
 	"internal/agent":  acts("backends", "internal/sleep"),                          // the clock that all containers share
 	// Specs in, Nodes out. It tells agents what to do, and backends by their environment.
-	"internal/stack": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan"),
+	"internal/stack":        acts("internal/model", "internal/plan"),
+	"internal/stack/docker": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan", "internal/stack"),
 	// A plan in, a history out. backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided.
 	"internal/run": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
-		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stats"),
+		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stack/docker", "internal/stats"),
 	// A history in, a folder out, and back.
 	"internal/folder": acts("internal/history", "internal/model", "internal/plan", "internal/source"),
 	// An Event in. A Node is what it needs of one; agents and services are told what to do.
@@ -94,7 +95,7 @@ var rooms = map[string]room{
 
 	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
 	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",
-		"internal/source", "internal/stack", "lbconfigs/mutations", "scenarios/checks"),
+		"internal/source", "internal/stack/docker", "lbconfigs/mutations", "scenarios/checks"),
 	// What the user named in, a Plan out. It is below cmd, and above source, which knows nothing of scenarios.
 	"internal/target": acts("internal/model", "internal/plan", "internal/source", "lbconfigs", "scenarios",
 		"scenarios/experiments"),
@@ -108,7 +109,7 @@ var rooms = map[string]room{
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
-		"internal/sleep", "internal/stack", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
+		"internal/sleep", "internal/stack/docker", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/model"
-	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
@@ -22,7 +22,7 @@ func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.Answered, 
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
-	docker := &stack.Docker{Binary: binary, Progress: p.Step}
+	docker := &docker.Docker{Binary: binary, Progress: p.Step}
 	if _, err := docker.Connect(cmd.Context()); err != nil {
 		return nil, err.Error()
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/plain"
-	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
 func doctorCommand() *cobra.Command {
@@ -25,12 +25,12 @@ Debian packages. Says which way each came, and why anything is missing.`,
 }
 
 // connect finds the engine.
-func connect(cmd *cobra.Command, p *progress) (*stack.Docker, stack.Host, error) {
+func connect(cmd *cobra.Command, p *progress) (*docker.Docker, docker.Host, error) {
 	binary, err := os.Executable()
 	if err != nil {
-		return nil, stack.Host{}, fmt.Errorf("find this program: %w", err)
+		return nil, docker.Host{}, fmt.Errorf("find this program: %w", err)
 	}
-	docker := &stack.Docker{Binary: binary, Progress: p.Step}
+	docker := &docker.Docker{Binary: binary, Progress: p.Step}
 	host, err := docker.Connect(cmd.Context())
 	return docker, host, err
 }

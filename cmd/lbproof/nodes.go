@@ -24,7 +24,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/sleep"
-	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
 // The parts that lbproof plays in containers. They are hidden: plans and the harness call them.
@@ -260,7 +260,7 @@ func reaperCommand() *cobra.Command {
 	var guard bool
 	cmd := node("reaper", "Remove a run when standard input ends", func(cmd *cobra.Command) error {
 		signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
-		return environment(stack.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
+		return environment(docker.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
 	})
 	cmd.Flags().StringVar(&id, "run", "", "the run to remove")
 	cmd.Flags().BoolVar(&guard, "guard", false, "leave where a reaper has started meanwhile")

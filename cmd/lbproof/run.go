@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/run"
-	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
 func runCommand() *cobra.Command {
@@ -61,14 +61,14 @@ func execute(ctx context.Context, p plan.Plan, out string, told run.Progress) (d
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	runner := run.Runner{Docker: &stack.Docker{Binary: binary, Progress: told.Step}, Progress: told, Out: out}
+	runner := run.Runner{Docker: &docker.Docker{Binary: binary, Progress: told.Step}, Progress: told, Out: out}
 	defer cleaningUp()()
 	return runner.Run(ctx, p)
 }
 
 // explained adds to a balancer's refusal what lbproof knows of it.
 func explained(err error, problems []model.Problem) error {
-	var refused *stack.RefusedError
+	var refused *docker.RefusedError
 	if !errors.As(err, &refused) {
 		return err
 	}

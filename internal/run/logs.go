@@ -9,7 +9,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
 // printed are the marked lines that balancers print, by node. Docker keeps the last of what a container prints only, so that
@@ -66,9 +66,9 @@ func (s *execution) readLogs(ctx context.Context) error {
 		if err := s.stack.Printed(ctx, spec.Name, false, s.printed.tell(spec.Name)); err != nil {
 			return err
 		}
-		stdout := stack.Stdout // or the file that is a link to it
+		stdout := docker.Stdout // or the file that is a link to it
 		for _, file := range s.logs() {
-			if file == "" || file == stack.Stdout {
+			if file == "" || file == docker.Stdout {
 				continue
 			}
 			lines, printed, err := s.stack.Written(ctx, spec.Name, file)

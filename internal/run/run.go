@@ -29,6 +29,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
 // Progress is told how a run gets on.
@@ -39,7 +40,7 @@ type Progress interface {
 
 // Runner runs plans.
 type Runner struct {
-	Docker   *stack.Docker
+	Docker   *docker.Docker
 	Progress Progress
 	Out      string // run folders are made in here
 }
@@ -147,11 +148,11 @@ type execution struct {
 	plan      plan.Plan
 	folder    *folder.Folder
 	env       history.Environment
-	stack     *stack.Stack
+	stack     *docker.Stack
 	authority stack.Authority // of the run's certificates
 	furnished plan.Spec       // the balancer, with the files that were made for it
 	files     []model.File    // the configuration's, and those
-	streams   *stack.Streams
+	streams   *docker.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
 	origin    time.Time    // of the worker's clock, to within the time that a message takes
@@ -411,7 +412,7 @@ func (s *execution) prove(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.env.Balancer = stack.VersionLine(said)
+	s.env.Balancer = docker.VersionLine(said)
 	if s.env.Said, err = s.stack.Complaints(ctx, spec); err != nil {
 		return err
 	}
@@ -600,7 +601,7 @@ func (s *execution) finish(ctx context.Context) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
-	s.env.Logged, err = stack.Troubles(s.folder.LogFile(s.balancer().Name), s.env.Said)
+	s.env.Logged, err = docker.Troubles(s.folder.LogFile(s.balancer().Name), s.env.Said)
 	problems = append(problems, err, s.readLogs(ctx))
 	for _, problem := range problems {
 		if errors.Is(problem, folder.ErrFolder) {

@@ -1,4 +1,4 @@
-package stack
+package docker
 
 import (
 	"cmp"
@@ -238,7 +238,7 @@ func TestRightsOfRoles(t *testing.T) {
 	require.NoError(t, err)
 
 	const from, to = "<!-- roles -->\n", "<!-- end of roles -->"
-	const doc = "../../docs/safety.md"
+	const doc = "../../../docs/safety.md"
 	text, err := os.ReadFile(doc)
 	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(text), from)
@@ -250,7 +250,7 @@ func TestRightsOfRoles(t *testing.T) {
 		require.NoError(t, os.WriteFile(doc, []byte(before+from+is+to+after), 0o644))
 		return
 	}
-	assert.Equal(t, was, is, "go test ./internal/stack -run TestRightsOfRoles -update writes it anew")
+	assert.Equal(t, was, is, "go test ./internal/stack/docker -run TestRightsOfRoles -update writes it anew")
 }
 
 // rightsTable is what the engine says of the containers of a run, one row for each kind of them.

@@ -1,4 +1,4 @@
-package stack
+package docker
 
 import (
 	"archive/tar"
@@ -77,7 +77,7 @@ func TestTail(t *testing.T) {
 func built(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "lbproof")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../../cmd/lbproof") // as make build does
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../../../cmd/lbproof") // as make build does
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -156,4 +156,30 @@ func TestMissingImageSaysWhy(t *testing.T) {
 	for _, want := range []string{"localhost:1/nothing:here", "pull:", "build from Debian packages:", "no-such-package-anywhere"} {
 		assert.True(t, strings.Contains(err.Error(), want), "%q is not in %v", want, err)
 	}
+}
+
+// The module that builds a program has what the program's own module replaces and excludes, which a mere require would lose.
+func TestGoMod(t *testing.T) {
+	theirs := filepath.Join(t.TempDir(), "go.mod")
+	require.NoError(t, os.WriteFile(theirs, []byte("module m.example/m\n\ngo 1.25.0\n\nreplace a.example => b.example v1.2.3\n\nexclude c.example v0.0.1\n"), 0o600))
+	got, err := goMod(&plan.Module{Path: "m.example/m", Version: "v3.0.0"}, theirs)
+	require.NoError(t, err)
+	assert.Equal(t, "module lbproof.invalid/tools\n\ngo 1.25.0\n\nrequire m.example/m v3.0.0\nreplace a.example  => b.example v1.2.3\nexclude c.example v0.0.1\n", got)
+}
+
+// What balancers complain of is told with the user's file and line; the rest of their logs is not.
+func TestComplaints(t *testing.T) {
+	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "lb.conf", "/etc/haproxy/haproxy.cfg": "lb.cfg"}}
+	f := func(log string, want ...model.Said) {
+		t.Helper()
+		assert.Equal(t, want, complaints(spec, log, false))
+	}
+	f("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\n")
+	f("2026/11/21 [emerg] 1#1: unknown directive \"x\" in /etc/nginx/nginx.conf:7\n",
+		model.Said{Pos: model.Pos{File: "lb.conf", Line: 7}, Text: `2026/11/21 [emerg] 1#1: unknown directive "x" in lb.conf:7`})
+	f("[NOTICE] (1) : hello\n[ALERT] (1) : config : parsing [/etc/haproxy/haproxy.cfg:48] : bad\n[WARNING] (1) : Server b/s is DOWN, reason: x\n",
+		model.Said{Pos: model.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
+	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", model.Said{Text: "2026 ERR no"})
+	assert.Equal(t, []model.Said{{Text: "just this"}}, complaints(spec, "just this\n", true))
+	assert.Equal(t, "HAProxy version 2.6.12 2026/10/17", VersionLine("\nHAProxy version 2.6.12   2026/10/17\nStatus: x\n"))
 }

@@ -1,4 +1,4 @@
-package stack
+package docker
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // Ask lets the balancer itself look at a configuration: its own checker first, then its start, in containers without a
@@ -32,7 +33,7 @@ func (d *Docker) Ask(ctx context.Context, balancer plan.Spec, cfg model.Config) 
 		return answer, fmt.Errorf("start the reaper: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	spec, made, err := new(Authority).Furnish(balancer, cfg.Needs)
+	spec, made, err := new(stack.Authority).Furnish(balancer, cfg.Needs)
 	if err != nil {
 		return answer, err
 	}

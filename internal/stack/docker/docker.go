@@ -1,7 +1,7 @@
-// Package stack runs the nodes of a plan as containers on one private network that has no route out.
+// Package docker runs the nodes of a plan as containers on one private network that has no route out.
 // It sends no traffic and knows nothing of claims. Everything it makes carries the run's label and is removed by the
 // reaper, a container that notices when the harness is gone, however it went.
-package stack
+package docker
 
 import (
 	"bytes"
