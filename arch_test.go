@@ -45,16 +45,17 @@ var rooms = map[string]room{
 	"internal/source": acts("internal/model"),                                      // a name in, a file out
 	"internal/load":   acts("internal/history", "internal/plan", "internal/sleep"), // a phase in, hits out
 	"internal/agent":  acts("backends", "internal/sleep"),                          // the clock that all containers share
-	// Specs in, Nodes out. It tells agents what to do, and backends by their environment.
-	"internal/stack":        acts("internal/model", "internal/plan"),
-	"internal/stack/docker": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan", "internal/stack"),
+	// Specs in, Nodes out, on any runtime. It tells agents what to do, and backends by their environment.
+	"internal/stack": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan"),
+	// The runtime of containers: stack's interfaces, and what they speak of.
+	"internal/stack/docker": acts("internal/history", "internal/model", "internal/plan", "internal/stack"),
 	// A plan in, a history out. backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided.
 	"internal/run": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
-		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stack/docker", "internal/stats"),
+		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stats"),
 	// A history in, a folder out, and back.
 	"internal/folder": acts("internal/history", "internal/model", "internal/plan", "internal/source"),
-	// An Event in. A Node is what it needs of one; agents and services are told what to do.
-	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan"),
+	// An Event in. stack: the members of a run are what it breaks; agents and services are told what to do.
+	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan", "internal/stack"),
 
 	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
 	// What readers share. plan: the Spec that runs a balancer.
@@ -95,7 +96,7 @@ var rooms = map[string]room{
 
 	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
 	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",
-		"internal/source", "internal/stack/docker", "lbconfigs/mutations", "scenarios/checks"),
+		"internal/source", "internal/stack", "lbconfigs/mutations", "scenarios/checks"),
 	// What the user named in, a Plan out. It is below cmd, and above source, which knows nothing of scenarios.
 	"internal/target": acts("internal/model", "internal/plan", "internal/source", "lbconfigs", "scenarios",
 		"scenarios/experiments"),
@@ -109,7 +110,7 @@ var rooms = map[string]room{
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
-		"internal/sleep", "internal/stack/docker", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
+		"internal/sleep", "internal/stack", "internal/stack/docker", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 
@@ -130,6 +131,9 @@ func TestArrows(t *testing.T) {
 			if strings.HasPrefix(i, "gonum.org/") {
 				assert.Equal(t, "internal/stats", dir, "only stats uses gonum")
 			}
+			if ofDocker(i) {
+				assert.Equal(t, "internal/stack/docker", dir, "%s is imported: only internal/stack/docker speaks with an engine", i)
+			}
 		}
 	}
 	for dir, here := range rooms {
@@ -139,6 +143,13 @@ func TestArrows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// ofDocker says whether a package is there to speak with a container engine. Tests may do so besides.
+func ofDocker(name string) bool {
+	return slices.ContainsFunc([]string{
+		"github.com/testcontainers/", "github.com/moby/", "github.com/docker/docker/", "github.com/docker/go-connections/", "github.com/containerd/",
+	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // readImports lists what the non-test files of each folder import.

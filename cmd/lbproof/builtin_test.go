@@ -307,7 +307,7 @@ func TestTwoRunsWithTheSameAddresses(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
 	first := start(t, dir, "test", "short.yaml", "--out", "first")
 	first.until(t, "starting the stack")
-	cli := engine(t)
+	cli := engineAPI(t)
 	require.Eventually(t, func() bool { return len(first.labelled(t, cli)) > 4 }, time.Minute, time.Millisecond) // a reaper, three networks, a node
 	second := start(t, dir, "test", "short.yaml", "--out", "second")
 	second.until(t, "waiting for run "+first.run.Load().(string)+", which has the network ")

@@ -72,11 +72,11 @@ func (a *age) Set(text string) error {
 func cleanEngine(cmd *cobra.Command, yes bool) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
-	docker, _, err := connect(cmd, p)
+	engine, _, err := connect(cmd, p)
 	if err != nil {
 		return err
 	}
-	dead, err := docker.Remains(cmd.Context())
+	dead, err := engine.Remains(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func cleanEngine(cmd *cobra.Command, yes bool) error {
 			fmt.Fprintln(cmd.OutOrStdout(), "would remove what is left of", r)
 			continue
 		}
-		if err := docker.Remove(cmd.Context(), r); err != nil {
+		if err := engine.Remove(cmd.Context(), r); err != nil {
 			failed = append(failed, err)
 			continue
 		}

@@ -111,8 +111,8 @@ func (p *process) until(t *testing.T, text string) {
 	t.Fatalf("lbproof ended before it said %q:\n%s", text, p.stderr.String())
 }
 
-// engine is a client of the engine.
-func engine(t *testing.T) *client.Client {
+// engineAPI is a client of the engine.
+func engineAPI(t *testing.T) *client.Client {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs Docker")
@@ -146,7 +146,7 @@ func (p *process) labelled(t *testing.T, cli *client.Client) []string {
 // nothingLeft polls until nothing is left, for as long as the promise allows; within 0 it must be so at once.
 func (p *process) nothingLeft(t *testing.T, within time.Duration) {
 	t.Helper()
-	cli := engine(t)
+	cli := engineAPI(t)
 	left := p.labelled(t, cli)
 	for began := time.Now(); len(left) > 0 && time.Since(began) < within; {
 		left = p.labelled(t, cli)
@@ -351,7 +351,7 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"starting the stack", "closed loop"} {
 		t.Run(when, func(t *testing.T) {
-			cli := engine(t)
+			cli := engineAPI(t)
 			p := start(t, t.TempDir(), "test", "baseline")
 			p.until(t, when)
 			require.Eventually(t, func() bool { return len(p.labelled(t, cli)) > 1 }, 20*time.Second, time.Millisecond)
@@ -372,7 +372,7 @@ var kills = flag.Int("kills", 10, "how often TestKilledAtAnyMoment kills a run")
 // and the networks are made.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	cli := engine(t)
+	cli := engineAPI(t)
 	targets := [][]string{
 		{"test", "baseline"}, {"test", "pause"}, {"test", "builtin:haproxy/weighted"}, {"test", "builtin:nginx/tls", "--checks", "tls"}, {"test", "dependency"},
 	}
@@ -494,7 +494,7 @@ func TestDeadContainerIsNamed(t *testing.T) {
 	for _, node := range []string{"nginx@lbproof", "back-02", plan.WorkerName} {
 		t.Run(node, func(t *testing.T) {
 			t.Parallel()
-			cli := engine(t)
+			cli := engineAPI(t)
 			p := start(t, t.TempDir(), "test", "baseline")
 			p.until(t, "open loop")
 			_, err := cli.ContainerKill(t.Context(), p.containerOf(t, cli, node), client.ContainerKillOptions{Signal: "KILL"})
@@ -510,7 +510,7 @@ func TestDeadContainerIsNamed(t *testing.T) {
 // Nothing goes through a published port, nothing has a route out, and the limits are the scenario's.
 func TestNothingIsPublished(t *testing.T) {
 	t.Parallel()
-	cli := engine(t)
+	cli := engineAPI(t)
 	p := start(t, t.TempDir(), "test", "baseline")
 	p.until(t, "closed loop")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
@@ -24,21 +25,29 @@ Debian packages. Says which way each came, and why anything is missing.`,
 	}
 }
 
-// connect finds the engine.
-func connect(cmd *cobra.Command, p *progress) (*docker.Docker, docker.Host, error) {
+// newEngine is the runtime of every verb: the one place that chooses it. tell is told what takes long.
+func newEngine(tell func(string)) (*docker.Engine, error) {
 	binary, err := os.Executable()
 	if err != nil {
-		return nil, docker.Host{}, fmt.Errorf("find this program: %w", err)
+		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	docker := &docker.Docker{Binary: binary, Progress: p.Step}
-	host, err := docker.Connect(cmd.Context())
-	return docker, host, err
+	return &docker.Engine{Binary: binary, Progress: tell}, nil
+}
+
+// connect finds the engine.
+func connect(cmd *cobra.Command, p *progress) (*docker.Engine, stack.Host, error) {
+	engine, err := newEngine(p.Step)
+	if err != nil {
+		return nil, stack.Host{}, err
+	}
+	host, err := engine.Host(cmd.Context())
+	return engine, host, err
 }
 
 func doctor(cmd *cobra.Command) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
-	docker, host, err := connect(cmd, p)
+	engine, host, err := connect(cmd, p)
 	if err != nil {
 		return err
 	}
@@ -48,7 +57,7 @@ func doctor(cmd *cobra.Command) error {
 	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, memory)
 	missing := false
 	for _, one := range parts() {
-		found, err := docker.Image(cmd.Context(), one.image)
+		found, err := engine.Image(cmd.Context(), one.image)
 		if err != nil {
 			missing = true
 			fmt.Fprintf(w, "image of %s\tmissing\t%s\n", one.name, plain.Lines(err.Error()))

@@ -16,7 +16,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/run"
-	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -45,7 +45,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // environment marks an error as the harness's or its environment's own, but leaves a balancer's refusal of its
 // configuration what it is: the user's mistake.
 func environment(err error) error {
-	var refused *docker.RefusedError
+	var refused *stack.RefusedError
 	if err == nil || errors.As(err, &refused) {
 		return err
 	}

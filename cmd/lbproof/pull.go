@@ -48,14 +48,14 @@ the digest of each.`,
 func pull(cmd *cobra.Command) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
-	docker, _, err := connect(cmd, p)
+	engine, _, err := connect(cmd, p)
 	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	var failed error
 	for _, one := range parts() {
-		found, news, err := docker.Renew(cmd.Context(), one.image)
+		found, news, err := engine.Renew(cmd.Context(), one.image)
 		if err != nil {
 			failed = fmt.Errorf("the image of %s is not renewed: %w", one.name, err)
 			fmt.Fprintf(w, "%s\tfailed\t%s\n", one.name, plain.Lines(err.Error()))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/run"
-	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 func runCommand() *cobra.Command {
@@ -57,18 +56,18 @@ func carryOut(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err err
 
 // execute runs a plan and returns the folder in out that it leaves.
 func execute(ctx context.Context, p plan.Plan, out string, told run.Progress) (dir string, err error) {
-	binary, err := os.Executable()
+	engine, err := newEngine(told.Step)
 	if err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
+		return "", err
 	}
-	runner := run.Runner{Docker: &docker.Docker{Binary: binary, Progress: told.Step}, Progress: told, Out: out}
+	runner := run.Runner{Runtime: engine, Progress: told, Out: out}
 	defer cleaningUp()()
 	return runner.Run(ctx, p)
 }
 
 // explained adds to a balancer's refusal what lbproof knows of it.
 func explained(err error, problems []model.Problem) error {
-	var refused *docker.RefusedError
+	var refused *stack.RefusedError
 	if !errors.As(err, &refused) {
 		return err
 	}

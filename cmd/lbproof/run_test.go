@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/lbproof/lbproof/internal/model"
-	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // A refusal is told with what lbproof advises; any other failure is left as it is.
@@ -16,9 +16,9 @@ func TestRefusalIsExplained(t *testing.T) {
 		{Pos: model.Pos{File: "f", Line: 2}, Effect: model.Rejected, Text: "no such\nthing", Instead: "another"},
 		{Pos: model.Pos{File: "f", Line: 3}, Effect: model.Inert, Text: "idle"},
 	}
-	err := explained(&docker.RefusedError{Text: "f:2: refused"}, problems)
+	err := explained(&stack.RefusedError{Text: "f:2: refused"}, problems)
 	assert.EqualError(t, err, "f:2: refused\nf:2: no such\\nthing; instead: another")
-	var refused *docker.RefusedError
+	var refused *stack.RefusedError
 	assert.ErrorAs(t, err, &refused, "it stays the user's mistake")
 	other := errors.New("no Docker")
 	assert.Equal(t, other, explained(other, problems))

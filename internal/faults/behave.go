@@ -9,6 +9,7 @@ import (
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // What the faults have in common that a service does by itself: it is told how to misbehave, for how long, and says at the
@@ -40,7 +41,7 @@ func behave(ctx context.Context, s Site, b backends.Behaviour) (func(context.Con
 }
 
 // tell gives the service a behaviour, and returns how often the one before showed.
-func tell(ctx context.Context, node Node, b backends.Behaviour) (shown int, err error) {
+func tell(ctx context.Context, node *stack.Member, b backends.Behaviour) (shown int, err error) {
 	order, err := json.Marshal(b)
 	if err != nil {
 		return 0, fmt.Errorf("write the behaviour: %w", err)

@@ -39,7 +39,7 @@ var distrusts = map[string]string{"expired": " is after ", "early": " is before 
 // replace puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
 // watches its files would not notice otherwise.
 func (s Site) replace(ctx context.Context, files []model.File) error {
-	if s.Spec.Role != plan.Balancer {
+	if s.Node.Spec.Role != plan.Balancer {
 		return s.Node.Write(ctx, files...)
 	}
 	main, err := mainFile(s)

@@ -13,12 +13,12 @@ var cpu = Fault{
 	Args: []Arg{{"cores", Cores, "0.05", "its limit"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		want := s.Args.cores("cores")
-		before, err := s.Node.Limit(ctx, want)
+		restore, err := s.Node.Limit(ctx, want, s.Expires)
 		if err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) error {
-			was, err := s.Node.Limit(ctx, before)
+			was, err := restore(ctx)
 			if err == nil && was != want {
 				err = fmt.Errorf("its limit was %g cores when it should have been %g", was, want)
 			}

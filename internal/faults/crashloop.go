@@ -26,7 +26,8 @@ var crashLoop = Fault{
 }
 
 func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, error) {
-	if err := s.Node.Kill(ctx, "SIGKILL"); err != nil {
+	start, err := down(ctx, s, "SIGKILL")
+	if err != nil {
 		return nil, err
 	}
 	looping, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -34,9 +35,12 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 	var failed error
 	crashing.Go(func() {
 		for failed == nil && waited(looping, s.Args.time("down")) {
-			failed = s.Node.Start(context.WithoutCancel(looping))
+			failed = start(context.WithoutCancel(looping))
 			if failed == nil && waited(looping, s.Args.time("up")) {
-				failed = s.Node.Kill(context.WithoutCancel(looping), "SIGKILL")
+				var again func(context.Context) error
+				if again, failed = down(context.WithoutCancel(looping), s, "SIGKILL"); again != nil {
+					start = again
+				}
 			}
 		}
 	})
@@ -45,7 +49,7 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 		crashing.Wait()
 		up, err := s.Node.Running(ctx)
 		if err == nil && !up {
-			err = s.Node.Start(ctx)
+			err = start(ctx)
 		}
 		return errors.Join(failed, err)
 	}, nil

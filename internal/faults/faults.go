@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // Fault is one way to break a node.
@@ -81,38 +81,11 @@ func Find(name plan.Fault) (Fault, error) {
 	return Fault{}, fmt.Errorf("no fault is called %q", name)
 }
 
-// Node is a container of the run, as a fault sees it.
-type Node interface {
-	// Kill sends a signal that ends the process and returns when it has; Start brings it back.
-	Kill(ctx context.Context, signal string) error
-	Start(ctx context.Context) error
-	Running(ctx context.Context) (bool, error)
-	// Pause freezes every process, and Unpause lets them go on.
-	Pause(ctx context.Context) error
-	Unpause(ctx context.Context) error
-	Paused(ctx context.Context) (bool, error)
-	// Limit gives the node so many cores, 0 is all, and returns how many it had.
-	Limit(ctx context.Context, cpus float64) (before float64, err error)
-	// Enforce puts a rule in force in the node's network. heal says how many packets or connections it touched.
-	Enforce(ctx context.Context, r agent.Rule) (heal func(context.Context) (touched int, err error), err error)
-	// Call asks the node's control port for something.
-	Call(ctx context.Context, path string, body []byte) ([]byte, error)
-	// Write puts files in place, named by it, Signal tells the first process of something, KillOne kills a process whose title begins so.
-	Write(ctx context.Context, files ...model.File) error
-	Signal(ctx context.Context, signal string) error
-	KillOne(ctx context.Context, title string) error
-	// Processes are the ids of the node's workers, in order.
-	Processes(ctx context.Context) ([]string, error)
-	// Addresses are the node's own.
-	Addresses(ctx context.Context) ([]netip.Addr, error)
-}
-
 // Site is where a fault is put: on a node, between it and its peer, which also looks whether it is there.
 type Site struct {
-	Node, Peer Node
-	Others     []Node    // further peers
-	Worker     Node      // who sends the traffic, and reads the ledgers
-	Spec       plan.Spec // of Node
+	Node, Peer *stack.Member
+	Others     []*stack.Member // further peers
+	Worker     *stack.Member   // who sends the traffic, and reads the ledgers
 	Config     model.Config
 	Port       int    // of Node, to look at
 	TLS        bool   // which that port speaks
@@ -121,7 +94,9 @@ type Site struct {
 	// Renew makes the node's certificates anew, with a flaw; the files' names are their places.
 	Renew func(flaw string) ([]model.File, error)
 	For   time.Duration
-	Args  Args
+	// Expires is after how long the reaper takes the fault back, where it is one of the node and nobody has; 0 is never.
+	Expires time.Duration
+	Args    Args
 }
 
 // On says whether a fault can be put on a node.
@@ -167,7 +142,7 @@ const grace = 5 * time.Second
 // only opens a connection: a request would go through to a backend.
 func look(s Site, want agent.Want) agent.Look {
 	l := agent.Look{Timeout: 250 * time.Millisecond, Every: 5 * time.Millisecond, Within: 10 * time.Second, Want: want, TLS: s.TLS}
-	if s.Spec.Role == plan.Backend {
+	if s.Node.Spec.Role == plan.Backend {
 		l.Path = "/health"
 	}
 	return l

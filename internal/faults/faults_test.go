@@ -2,7 +2,10 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -15,34 +18,54 @@ import (
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// simulated is a node in memory. Its fields say what orders do not work on it.
+// simulated is a node in memory, and its agent. Its fields say what orders do not work on it.
 type simulated struct {
+	stack.Node   // what no fault uses
 	down, frozen bool
-	cpus         float64
+	cores        float64
 	rules        int
 	generation   int  // of its workers
 	deaf         bool // takes orders and does nothing
 	idle         bool // nothing meets its rules
 	said         string
 	broken       error
+	streams      *stack.Streams
+
+	shut  bool // it sees nothing, else whatever it looks for
+	looks []agent.Look
 }
 
-func (n *simulated) Kill(context.Context, string) error { n.down = !n.deaf; return n.broken }
+func (n *simulated) State(context.Context) (stack.State, error) {
+	return stack.State{Running: !n.down, Frozen: n.frozen, Cores: n.cores, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}, n.broken
+}
 
-func (n *simulated) Start(context.Context) error { n.down = false; return n.broken }
+func (n *simulated) Streams() *stack.Streams { return n.streams }
 
-func (n *simulated) Running(context.Context) (bool, error) { return !n.down, n.broken }
+func (n *simulated) Signal(_ context.Context, signal string) error {
+	switch {
+	case signal == "SIGKILL" || signal == "SIGTERM":
+		n.down = !n.deaf
+	case !n.deaf && !strings.Contains(n.said, "broken on purpose"):
+		n.generation++
+	}
+	return n.broken
+}
 
-func (n *simulated) Pause(context.Context) error { n.frozen = !n.deaf; return n.broken }
+func (n *simulated) Restart(context.Context) error { n.down = false; return n.broken }
 
-func (n *simulated) Unpause(context.Context) error { n.frozen = false; return n.broken }
+func (n *simulated) Freeze(_ context.Context, frozen bool) error {
+	n.frozen = frozen && !n.deaf
+	return n.broken
+}
 
-func (n *simulated) Paused(context.Context) (bool, error) { return n.frozen, n.broken }
-
-func (n *simulated) Addresses(context.Context) ([]netip.Addr, error) {
-	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, n.broken
+func (n *simulated) Limit(_ context.Context, cores float64) error {
+	if !n.deaf {
+		n.cores = cores
+	}
+	return n.broken
 }
 
 func (n *simulated) Write(_ context.Context, files ...model.File) error {
@@ -50,67 +73,83 @@ func (n *simulated) Write(_ context.Context, files ...model.File) error {
 	return n.broken
 }
 
-func (n *simulated) Signal(context.Context, string) error {
-	if !n.deaf && !strings.Contains(n.said, "broken on purpose") {
+func (n *simulated) Run(_ context.Context, c stack.Command) (stack.Output, error) {
+	if c.Argv[0] == "slay" {
 		n.generation++
 	}
-	return n.broken
+	return stack.Output{}, n.broken
 }
 
-func (n *simulated) KillOne(context.Context, string) error { n.generation++; return n.broken }
-
-func (n *simulated) Processes(context.Context) ([]string, error) {
-	return []string{strconv.Itoa(100 + n.generation)}, n.broken
+func (n *simulated) Processes(context.Context) ([]stack.Process, error) {
+	return []stack.Process{{ID: strconv.Itoa(100 + n.generation)}}, n.broken
 }
 
-func (n *simulated) Limit(_ context.Context, cpus float64) (before float64, err error) {
-	before = n.cpus
-	if !n.deaf {
-		n.cpus = cpus
+// serve carries out the orders of the node's agent.
+func (n *simulated) serve(in io.Reader, out io.Writer) error {
+	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
+	if err := answers.Encode(agent.Answer{}); err != nil { // ready
+		return err
 	}
-	return before, n.broken
-}
-
-func (n *simulated) Enforce(context.Context, agent.Rule) (func(context.Context) (int, error), error) {
-	n.rules++
-	return func(context.Context) (int, error) {
-		n.rules--
-		if n.idle {
-			return 0, nil
+	for {
+		var o agent.Order
+		if err := orders.Decode(&o); err != nil {
+			return err
 		}
-		return 3, nil
-	}, n.broken
+		if err := answers.Encode(n.do(o)); err != nil {
+			return err
+		}
+	}
 }
 
-func (n *simulated) Call(_ context.Context, path string, body []byte) ([]byte, error) {
-	n.said = path + " " + string(body)
+func (n *simulated) do(o agent.Order) agent.Answer {
+	w := agent.Answer{ID: o.ID}
+	if n.broken != nil {
+		w.Err = n.broken.Error()
+	}
+	shown := 3
 	if n.idle {
-		return []byte(`{"shown":0}`), n.broken
+		shown = 0
 	}
-	return []byte(`{"shown":3}`), n.broken
-}
-
-// eyes see whatever is looked for, unless they are shut.
-type eyes struct {
-	shut  bool
-	looks []agent.Look
-}
-
-func (e *eyes) Look(_ context.Context, l agent.Look) (agent.Seen, error) {
-	e.looks = append(e.looks, l)
-	if e.shut {
-		return agent.Seen{}, errors.New("not seen")
+	switch {
+	case o.Rule != nil:
+		n.rules++
+	case o.Heal != 0:
+		n.rules--
+		w.Dropped = shown
+	case o.Call != nil:
+		n.said = o.Call.Path + " " + string(o.Call.Body)
+		w.Said = fmt.Appendf(nil, `{"shown":%d}`, shown)
+	case n.shut:
+		n.looks = append(n.looks, *o.Look)
+		w.Err = "not seen"
+	default:
+		n.looks = append(n.looks, *o.Look)
+		w.Seen = &agent.Seen{From: time.Duration(len(n.looks)), To: time.Minute, End: agent.Refused}
 	}
-	return agent.Seen{From: time.Duration(len(e.looks)), To: time.Minute, End: agent.Refused}, nil
+	return w
 }
 
-func site(n *simulated, role plan.Role) Site {
+// member is the node with its agent, as a run has it.
+func (n *simulated) member(t *testing.T, spec plan.Spec) *stack.Member {
+	t.Helper()
+	orders, in := io.Pipe()
+	n.streams = stack.NewStreams(in, func(stdout, _ io.Writer) error { return n.serve(orders, stdout) })
+	t.Cleanup(n.streams.Close)
+	speaking, err := stack.NewAgent(t.Context(), n, nil)
+	require.NoError(t, err)
+	return &stack.Member{Spec: spec, Node: n, Agent: speaking}
+}
+
+// site is a node of a role, with a peer that looks at it.
+func site(t *testing.T, n, peer *simulated, role plan.Role) Site {
+	t.Helper()
 	return Site{
-		Node: n, Peer: &simulated{}, Worker: &simulated{}, Port: 8000, For: time.Second, Args: Args{"notice": "10ms"},
+		Node: n.member(t, plan.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}}),
+		Peer: peer.member(t, plan.Spec{Name: "peer"}), Worker: new(simulated).member(t, plan.Spec{Name: plan.WorkerName}),
+		Port: 8000, For: time.Second, Args: Args{"notice": "10ms"},
 		Renew: func(flaw string) ([]model.File, error) {
 			return []model.File{model.NewFile("/tls.pem", []byte("flaw: "+flaw))}, nil
 		},
-		Spec: plan.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}},
 		Config: model.Config{
 			Files: []model.File{model.NewFile("x.conf", []byte("pool {\n  server a\n  server b\n    weight 2\n}\n"))},
 			Pools: []model.Pool{{Servers: []model.Server{{Host: "a", Pos: model.Pos{File: "x.conf", Line: 2}}, {Host: "b", Pos: model.Pos{File: "x.conf", Line: 3}}}}},
@@ -126,14 +165,14 @@ func TestEveryFault(t *testing.T) {
 			found, err := Find(f.Name)
 			require.NoError(t, err)
 			assert.Equal(t, f.Name, found.Name)
-			n, e := &simulated{cpus: 1}, &eyes{}
-			in, err := Inject(t.Context(), f, site(n, f.On[0]), e)
+			n, e := &simulated{cores: 1}, &simulated{}
+			in, err := Inject(t.Context(), f, site(t, n, e, f.On[0]))
 			require.NoError(t, err)
 			_, err = in.Heal(t.Context())
 			require.NoError(t, err)
 			assert.Zero(t, n.rules)
 			assert.False(t, n.down || n.frozen)
-			assert.InDelta(t, 1, n.cpus, 0)
+			assert.InDelta(t, 1, n.cores, 0)
 			if f.Shows != nil && !f.Lasting {
 				require.Len(t, e.looks, 2)
 				assert.False(t, e.looks[0].Want.Not)
@@ -150,15 +189,15 @@ func TestNoEffect(t *testing.T) {
 		if f.Shows == nil {
 			continue
 		}
-		n := &simulated{cpus: 1}
-		_, err := Inject(t.Context(), f, site(n, f.On[0]), &eyes{shut: true})
+		n := &simulated{cores: 1}
+		_, err := Inject(t.Context(), f, site(t, n, &simulated{shut: true}, f.On[0]))
 		assert.ErrorContains(t, err, string(f.Name)+" took no effect: not seen")
 		assert.Zero(t, n.rules)
 		assert.False(t, n.down || n.frozen, f.Name)
 	}
-	_, err := Inject(t.Context(), pause, site(&simulated{deaf: true}, plan.Backend), &eyes{})
+	_, err := Inject(t.Context(), pause, site(t, &simulated{deaf: true}, &simulated{}, plan.Backend))
 	assert.ErrorContains(t, err, "the node is paused: false, after it was ordered: true")
-	_, err = Inject(t.Context(), kill, site(&simulated{broken: errors.New("no such container")}, plan.Backend), &eyes{})
+	_, err = Inject(t.Context(), kill, site(t, &simulated{broken: errors.New("no such container")}, &simulated{}, plan.Backend))
 	assert.ErrorContains(t, err, "no such container")
 }
 
@@ -166,14 +205,14 @@ func TestNoEffect(t *testing.T) {
 func TestNothingMetIt(t *testing.T) {
 	f := func(fault Fault, want string) {
 		t.Helper()
-		in, err := Inject(t.Context(), fault, site(&simulated{idle: true}, plan.Backend), &eyes{})
+		in, err := Inject(t.Context(), fault, site(t, &simulated{idle: true}, &simulated{}, plan.Backend))
 		require.NoError(t, err)
 		_, err = in.Heal(t.Context())
 		assert.ErrorContains(t, err, want)
 	}
 	f(blackhole, "nothing passed while it was in force")
 	f(errorRatio, "no request met it while it was in force")
-	in, err := Inject(t.Context(), cpu, site(&simulated{deaf: true, cpus: 1}, plan.Backend), &eyes{})
+	in, err := Inject(t.Context(), cpu, site(t, &simulated{deaf: true, cores: 1}, &simulated{}, plan.Backend))
 	require.NoError(t, err)
 	_, err = in.Heal(t.Context())
 	assert.ErrorContains(t, err, "its limit was 1 cores when it should have been 0.05")
@@ -213,9 +252,9 @@ func TestReload(t *testing.T) {
 	f := func(change, want string) {
 		t.Helper()
 		n := &simulated{}
-		s := site(n, plan.Balancer)
+		s := site(t, n, &simulated{}, plan.Balancer)
 		s.Args = Args{"change": change}
-		in, err := Inject(t.Context(), reload, s, &eyes{})
+		in, err := Inject(t.Context(), reload, s)
 		require.NoError(t, err)
 		assert.Equal(t, "/etc/x.conf\n"+want, n.said)
 		_, err = in.Heal(t.Context())
@@ -230,16 +269,16 @@ func TestReload(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Inject(ctx, reload, site(&simulated{deaf: true}, plan.Balancer), &eyes{})
+	_, err := Inject(ctx, reload, site(t, &simulated{deaf: true}, &simulated{}, plan.Balancer))
 	assert.ErrorContains(t, err, "the balancer has made no new process")
 }
 
 // A certificate is replaced where it lies, the balancer told, and a good one put back.
 func TestCertificate(t *testing.T) {
-	n, e := &simulated{}, &eyes{}
-	s := site(n, plan.Backend)
+	n, e := &simulated{}, &simulated{}
+	s := site(t, n, e, plan.Backend)
 	s.Args, s.Trust, s.Host = Args{"flaw": "early"}, []byte("ours"), "a.example"
-	in, err := Inject(t.Context(), certificate, s, e)
+	in, err := Inject(t.Context(), certificate, s)
 	require.NoError(t, err)
 	assert.Equal(t, "/tls.pem\nflaw: early", n.said)
 	assert.Equal(t, agent.Want{Ends: []agent.End{agent.Distrust}, Says: " is before "}, e.looks[0].Want)
@@ -247,8 +286,8 @@ func TestCertificate(t *testing.T) {
 	_, err = in.Heal(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "/tls.pem\nflaw: ", n.said)
-	s = site(n, plan.Balancer)
-	_, err = Inject(t.Context(), certificate, s, e)
+	s = site(t, n, e, plan.Balancer)
+	_, err = Inject(t.Context(), certificate, s)
 	require.NoError(t, err)
 	assert.Equal(t, 1, n.generation, "it is told to take over its configuration")
 }
@@ -256,9 +295,9 @@ func TestCertificate(t *testing.T) {
 // Who has the node's name moves with it: the name means the new address for its peer and for the worker, until it moves back.
 func TestMove(t *testing.T) {
 	n, peer, worker := &simulated{}, &simulated{}, &simulated{}
-	s := site(n, plan.Backend)
-	s.Peer, s.Worker = peer, worker
-	in, err := Inject(t.Context(), move, s, &eyes{})
+	s := site(t, n, peer, plan.Backend)
+	s.Worker = worker.member(t, plan.Spec{Name: plan.WorkerName})
+	in, err := Inject(t.Context(), move, s)
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 1, 1}, []int{n.rules, peer.rules, worker.rules})
 	assert.False(t, n.down)
@@ -266,12 +305,12 @@ func TestMove(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 0, 0}, []int{n.rules, peer.rules, worker.rules})
 	worker.broken = errors.New("no agent")
-	_, err = Inject(t.Context(), move, s, &eyes{})
+	_, err = Inject(t.Context(), move, s)
 	assert.ErrorContains(t, err, "no agent")
 	assert.Equal(t, []int{0, 0}, []int{n.rules, peer.rules}, "nothing of it stays")
 	assert.False(t, n.down)
-	s.Spec.Address = "192.0.2.7"
-	_, err = Inject(t.Context(), move, s, &eyes{})
+	s.Node.Spec.Address = "192.0.2.7"
+	_, err = Inject(t.Context(), move, s)
 	assert.ErrorContains(t, err, "the configuration knows it by its address")
 }
 

@@ -11,11 +11,6 @@ import (
 	"github.com/lbproof/lbproof/internal/agent"
 )
 
-// Looker is a node that can look at others.
-type Looker interface {
-	Look(ctx context.Context, l agent.Look) (agent.Seen, error)
-}
-
 // InForce is a fault that was seen to be in force.
 type InForce struct {
 	Seen string // what the peer saw; empty where the fault itself made sure
@@ -27,25 +22,24 @@ type InForce struct {
 
 	fault Fault
 	site  Site
-	eyes  Looker
 	undo  func(context.Context) error
 }
 
 // Inject puts a fault in force, and returns when it is seen to be there. What does not take effect is taken back.
-func Inject(ctx context.Context, f Fault, s Site, eyes Looker) (*InForce, error) {
+func Inject(ctx context.Context, f Fault, s Site) (*InForce, error) {
 	s.Args = s.Args.WithDefaults(f)
 	undo, err := f.Order(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name, err)
 	}
-	in := &InForce{fault: f, site: s, eyes: eyes, undo: undo}
+	in := &InForce{fault: f, site: s, undo: undo}
 	if f.Shows == nil {
 		return in, nil
 	}
 	l, err := aimed(ctx, s, f.Shows(s))
 	if err == nil {
 		var seen agent.Seen
-		if seen, err = eyes.Look(ctx, l); err == nil {
+		if seen, err = s.Peer.Look(ctx, l); err == nil {
 			in.Seen, in.From, in.Before = seen.String(), seen.From, seen.Before
 			return in, nil
 		}
@@ -81,7 +75,7 @@ func (in *InForce) Heal(ctx context.Context) (to time.Duration, err error) {
 		return 0, err
 	}
 	l.Want.Not, l.InARow = !l.Want.Not, max(1, l.Misses)
-	seen, err := in.eyes.Look(ctx, l)
+	seen, err := in.site.Peer.Look(ctx, l)
 	if err != nil {
 		return 0, fmt.Errorf("%s is still there after it was taken back: %w", in.fault.Name, err)
 	}

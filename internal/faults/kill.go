@@ -14,10 +14,7 @@ var kill = Fault{
 	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: []agent.End{agent.Refused}}) },
 }
 
-// down ends the node's process with a signal, and brings it back.
+// down ends the node's process with a signal. What it returns brings it back; that is nil only where nothing was done.
 func down(ctx context.Context, s Site, signal string) (func(context.Context) error, error) {
-	if err := s.Node.Kill(ctx, signal); err != nil {
-		return nil, err
-	}
-	return s.Node.Start, nil
+	return s.Node.Kill(ctx, signal, s.Expires)
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 var move = Fault{
 	Name: plan.FaultMove, On: onBackends,
 	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; it moves back at the end",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		if s.Spec.Address != "" {
+		if s.Node.Spec.Address != "" {
 			return nil, errors.New("the configuration knows it by its address, so that it cannot have another")
 		}
 		all, err := s.Node.Addresses(ctx)
@@ -32,7 +33,7 @@ var move = Fault{
 	},
 	Shows: func(s Site) agent.Look { // it answers under its name, where the old address is nobody's
 		l := look(s, agent.Want{Ends: []agent.End{agent.Answered}, Codes: []int{200}})
-		l.Name, l.At = s.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
+		l.Name, l.At = s.Node.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
 		l.Header = map[string]string{backends.LookHeader: "1"}
 		return l
 	},
@@ -63,7 +64,7 @@ func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Con
 		}
 		return errors.Join(problems...)
 	}
-	enforce := func(n Node, r agent.Rule) {
+	enforce := func(n *stack.Member, r agent.Rule) {
 		if err != nil {
 			return
 		}
@@ -74,8 +75,8 @@ func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Con
 		}
 	}
 	enforce(s.Node, agent.Rule{Do: agent.Move, From: old, To: fresh})
-	for _, asks := range []Node{s.Peer, s.Worker} {
-		enforce(asks, agent.Rule{Do: agent.Resolve, Names: agent.Names{Name: s.Spec.Host(), Give: fresh}})
+	for _, asks := range []*stack.Member{s.Peer, s.Worker} {
+		enforce(asks, agent.Rule{Do: agent.Resolve, Names: agent.Names{Name: s.Node.Spec.Host(), Give: fresh}})
 	}
 	if err != nil {
 		return nil, errors.Join(err, back(context.WithoutCancel(ctx)))

@@ -13,7 +13,7 @@ var nameless = Fault{
 	Args: []Arg{{"how", Choice, "fail", "fail, mute: it says that it failed, or nothing"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		how := s.Args["how"]
-		return answerFor(ctx, s, agent.Names{Name: s.Spec.Host(), Fail: how == "fail", Mute: how == "mute"})
+		return answerFor(ctx, s, agent.Names{Name: s.Node.Spec.Host(), Fail: how == "fail", Mute: how == "mute"})
 	},
 	Shows: func(s Site) agent.Look { return named(s, agent.Want{Ends: []agent.End{agent.Unnamed}}) },
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // What the faults of the network have in common: a rule in the node's network about what comes from its peer or goes there.
@@ -15,7 +16,7 @@ var way = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the n
 
 // enforce orders a rule between the node and its peer. Where nothing met it while it was there, it had no effect.
 func enforce(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.Context) error, error) {
-	for _, peer := range append([]Node{s.Peer}, s.Others...) {
+	for _, peer := range append([]*stack.Member{s.Peer}, s.Others...) {
 		at, err := peer.Addresses(ctx)
 		if err != nil {
 			return nil, err
@@ -23,7 +24,7 @@ func enforce(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.
 		r.With = append(r.With, at...)
 	}
 	if !all {
-		r.Ports = s.Spec.Ports
+		r.Ports = s.Node.Spec.Ports
 	}
 	r.For = s.For + grace
 	heal, err := s.Node.Enforce(ctx, r)

@@ -7,20 +7,22 @@ import (
 
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 var pause = Fault{
 	Name: plan.FaultPause, On: anyNode,
 	Doc: "freezes the node: its kernel still accepts connections, its processes never answer",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		if err := s.Node.Pause(ctx); err != nil {
+		resume, err := s.Node.Pause(ctx, s.Expires)
+		if err != nil {
 			return nil, err
 		}
 		if err := frozen(ctx, s.Node, true); err != nil {
-			return nil, errors.Join(err, s.Node.Unpause(ctx))
+			return nil, errors.Join(err, resume(ctx))
 		}
 		return func(ctx context.Context) error {
-			if err := s.Node.Unpause(ctx); err != nil {
+			if err := resume(ctx); err != nil {
 				return err
 			}
 			return frozen(ctx, s.Node, false)
@@ -30,7 +32,7 @@ var pause = Fault{
 }
 
 // frozen looks whether the order was carried out.
-func frozen(ctx context.Context, node Node, want bool) error {
+func frozen(ctx context.Context, node *stack.Member, want bool) error {
 	is, err := node.Paused(ctx)
 	if err != nil {
 		return fmt.Errorf("see whether the node is paused: %w", err)

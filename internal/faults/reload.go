@@ -35,7 +35,7 @@ func orderReload(ctx context.Context, s Site) (func(context.Context) error, erro
 	}
 	for i := range s.Args.count("times") {
 		put := func() error { return takeOver(ctx, s, old.at, changed, s.Args["change"] != "broken") }
-		if s.Spec.Reload == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
+		if s.Node.Spec.Reload == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
 			put = func() error { return s.order(ctx, model.NewFile(old.at, changed)) }
 		}
 		if err := put(); err != nil {
@@ -57,7 +57,7 @@ func mainFile(s Site) (placed, error) {
 	if pool := widest(s.Config); pool != nil {
 		name = pool.Servers[0].Pos.File
 	}
-	for at, file := range s.Spec.Files {
+	for at, file := range s.Node.Spec.Files {
 		i := slices.IndexFunc(s.Config.Files, func(f model.File) bool { return f.Name == name })
 		if file == name && i >= 0 {
 			return placed{at, &s.Config.Files[i]}, nil
@@ -118,7 +118,7 @@ func takeOver(ctx context.Context, s Site, at string, content []byte, accepted b
 		return err
 	}
 	switch {
-	case s.Spec.Reload == "":
+	case s.Node.Spec.Reload == "":
 		waited(ctx, watched)
 		return nil
 	case !accepted:
@@ -133,10 +133,10 @@ func (s Site) order(ctx context.Context, files ...model.File) error {
 	if err := s.Node.Write(ctx, files...); err != nil {
 		return fmt.Errorf("put %s in place: %w", path.Base(files[len(files)-1].Name), err)
 	}
-	if s.Spec.Reload == "" {
+	if s.Node.Spec.Reload == "" {
 		return nil
 	}
-	return s.Node.Signal(ctx, s.Spec.Reload)
+	return s.Node.Signal(ctx, s.Node.Spec.Reload)
 }
 
 // watched is how long a balancer that watches its files may take to take one over.

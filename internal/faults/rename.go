@@ -17,7 +17,7 @@ var rename = Fault{
 		if err != nil {
 			return nil, err
 		}
-		return answerFor(ctx, s, agent.Names{Name: s.Spec.Host(), Give: address})
+		return answerFor(ctx, s, agent.Names{Name: s.Node.Spec.Host(), Give: address})
 	},
 	Shows: func(s Site) agent.Look {
 		address, _ := netip.ParseAddr(s.Args["address"]) // Order has seen to it
@@ -40,6 +40,6 @@ func answerFor(ctx context.Context, s Site, names agent.Names) (func(context.Con
 // named is a look that asks for the name only.
 func named(s Site, want agent.Want) agent.Look {
 	l := look(s, want)
-	l.Name, l.Path = s.Spec.Host(), ""
+	l.Name, l.Path = s.Node.Spec.Host(), ""
 	return l
 }

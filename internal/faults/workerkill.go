@@ -15,10 +15,10 @@ var workerKill = Fault{
 		if err != nil {
 			return nil, err
 		}
-		if len(before) == 0 || s.Spec.Reload == "" {
+		if len(before) == 0 || s.Node.Spec.Reload == "" {
 			return nil, errors.New("the balancer has no worker beside its master")
 		}
-		if err := s.Node.KillOne(ctx, s.Spec.Title); err != nil {
+		if err := s.Node.KillWorker(ctx); err != nil {
 			return nil, err
 		}
 		return func(context.Context) error { return nil }, s.another(ctx, before)

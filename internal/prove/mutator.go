@@ -18,7 +18,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
-	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs/mutations"
 )
 
@@ -32,7 +32,7 @@ type Mutator struct {
 	Read func([]model.File) (model.Config, error)
 	// Design plans the experiments that decide these kinds of promises.
 	Design func(kinds []plan.Check) (plan.Plan, error)
-	// Run carries out a plan. A *docker.RefusedError or *run.DownError is an answer of the balancer's; any other error ends all.
+	// Run carries out a plan. A *stack.RefusedError or *run.DownError is an answer of the balancer's; any other error ends all.
 	Run func(context.Context, plan.Plan) (dir string, err error)
 	// Judge decides the folder that Run has left.
 	Judge func(dir string) (report.Report, error)
@@ -196,7 +196,7 @@ func (m *Mutator) tryEach(ctx context.Context, b batch) error {
 
 // doesNotStart reports whether an error of a run is the balancer's answer to its configuration.
 func doesNotStart(err error) bool {
-	var refused *docker.RefusedError
+	var refused *stack.RefusedError
 	var down *run.DownError
 	return errors.As(err, &refused) || errors.As(err, &down)
 }

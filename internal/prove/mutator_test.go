@@ -19,7 +19,7 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/source"
-	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/lbconfigs/mutations"
 )
@@ -230,7 +230,7 @@ func TestOneByOne(t *testing.T) {
 	changed := func(text string) (one, two bool) {
 		return !strings.Contains(text, "X-One 1 always"), !strings.Contains(text, "X-Two 2 always")
 	}
-	refused := &docker.RefusedError{Text: "not like this"}
+	refused := &stack.RefusedError{Text: "not like this"}
 	f := func(runs int, answer func(one, two bool) (report.Report, error), want ...string) {
 		t.Helper()
 		b := newBench(t, t.TempDir())

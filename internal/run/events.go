@@ -143,13 +143,18 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 		mark.Err = err.Error()
 		return mark
 	}
+	site, err := s.site(e, fault)
+	if err != nil {
+		mark.Err = err.Error()
+		return mark
+	}
 	s.Progress.Step("fault: " + string(e.Fault) + " " + e.Target)
 	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Ordered, At: mark.Ordered, Fault: e}); err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
 	limited, cancel := context.WithTimeout(ctx, seenWithin)
-	in, err := faults.Inject(limited, fault, s.site(e, fault), s.stack.Node(e.Peer))
+	in, err := faults.Inject(limited, fault, site)
 	cancel()
 	if err != nil {
 		mark.Err = err.Error()
@@ -182,37 +187,46 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 }
 
 // site is where an event happens.
-func (s *execution) site(e plan.Event, fault faults.Fault) faults.Site {
-	site := faults.Site{Node: s.stack.Node(e.Target).Expiring(seenWithin + e.For + healWithin), Peer: s.stack.Node(e.Peer), Worker: s.stack.Node(plan.WorkerName), For: e.For, Args: faults.Args(e.With), Config: s.plan.Config}
-	for _, spec := range s.plan.Specs {
-		if spec.Name == e.Target {
-			site.Spec = spec
+func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, err error) {
+	site = faults.Site{For: e.For, Expires: seenWithin + e.For + healWithin, Args: faults.Args(e.With), Config: s.plan.Config}
+	for _, part := range []struct {
+		name   string
+		member **stack.Member
+	}{{e.Target, &site.Node}, {e.Peer, &site.Peer}, {plan.WorkerName, &site.Worker}} {
+		if *part.member, err = s.stack.Member(part.name); err != nil {
+			return site, err
 		}
 	}
-	if len(site.Spec.Ports) > 0 {
-		site.Port = site.Spec.Ports[0]
+	if spec := site.Node.Spec; len(spec.Ports) > 0 {
+		site.Port = spec.Ports[0]
 	}
-	if site.Spec.Role == plan.Dependency { // whom all backends ask
+	if site.Node.Spec.Role == plan.Dependency { // whom all backends ask
 		for _, spec := range s.plan.Specs {
-			if spec.Role == plan.Backend && spec.Name != e.Peer {
-				site.Others = append(site.Others, s.stack.Node(spec.Name))
+			if spec.Role != plan.Backend || spec.Name == e.Peer {
+				continue
 			}
+			other, err := s.stack.Member(spec.Name)
+			if err != nil {
+				return site, err
+			}
+			site.Others = append(site.Others, other)
 		}
 	}
 	s.secure(&site, fault)
-	return site
+	return site, nil
 }
 
 // secure adds what is to be known of a node that speaks TLS, and finds a balancer's port.
 func (s *execution) secure(site *faults.Site, fault faults.Fault) {
-	needs := site.Spec.Needs
-	if site.Spec.Role == plan.Balancer {
+	spec := site.Node.Spec
+	needs := spec.Needs
+	if spec.Role == plan.Balancer {
 		needs = s.plan.Config.Needs
 		listeners := s.plan.Config.Listeners
 		l := listeners[max(0, slices.IndexFunc(listeners, func(l model.Listener) bool { return l.TLS == fault.Secure }))]
 		site.Port, site.TLS = l.Port, l.TLS
-	} else if len(site.Spec.TLS) > 0 && (fault.Secure || slices.Contains(site.Spec.TLS, site.Port)) {
-		site.Port, site.TLS = site.Spec.TLS[0], true
+	} else if len(spec.TLS) > 0 && (fault.Secure || slices.Contains(spec.TLS, site.Port)) {
+		site.Port, site.TLS = spec.TLS[0], true
 	}
 	site.Host = plan.AnyHost
 	for _, n := range needs {

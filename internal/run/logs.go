@@ -9,10 +9,10 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// printed are the marked lines that balancers print, by node. Docker keeps the last of what a container prints only, so that
+// printed are the marked lines that balancers print, by node. A runtime keeps the last of what a node prints only, so that
 // they are followed from the beginning; each line is known by its time.
 type printed struct {
 	mu    sync.Mutex
@@ -66,9 +66,9 @@ func (s *execution) readLogs(ctx context.Context) error {
 		if err := s.stack.Printed(ctx, spec.Name, false, s.printed.tell(spec.Name)); err != nil {
 			return err
 		}
-		stdout := docker.Stdout // or the file that is a link to it
+		stdout := stack.Stdout // or the file that is a link to it
 		for _, file := range s.logs() {
-			if file == "" || file == docker.Stdout {
+			if file == "" || file == stack.Stdout {
 				continue
 			}
 			lines, printed, err := s.stack.Written(ctx, spec.Name, file)

@@ -29,7 +29,6 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stack"
-	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
 // Progress is told how a run gets on.
@@ -40,7 +39,7 @@ type Progress interface {
 
 // Runner runs plans.
 type Runner struct {
-	Docker   *docker.Docker
+	Runtime  stack.Runtime
 	Progress Progress
 	Out      string // run folders are made in here
 }
@@ -52,7 +51,7 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 	if err := p.Validate(); err != nil {
 		return "", fmt.Errorf("plan %q: %w", p.Name, err)
 	}
-	host, err := r.Docker.Connect(ctx)
+	host, err := r.Runtime.Host(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +61,7 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 		return "", err
 	}
 	s := &execution{Runner: r, plan: p, folder: f, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: history.Environment{
-		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: "Docker " + host.Version, CPUs: host.CPUs,
+		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: host.Runtime + " " + host.Version, CPUs: host.CPUs,
 	}}
 	return s.settled(s.run(ctx, id))
 }
@@ -148,11 +147,11 @@ type execution struct {
 	plan      plan.Plan
 	folder    *folder.Folder
 	env       history.Environment
-	stack     *docker.Stack
+	stack     *stack.Rig
 	authority stack.Authority // of the run's certificates
 	furnished plan.Spec       // the balancer, with the files that were made for it
 	files     []model.File    // the configuration's, and those
-	streams   *docker.Streams
+	streams   *stack.Streams
 	orders    *gob.Encoder
 	reports   *gob.Decoder
 	origin    time.Time    // of the worker's clock, to within the time that a message takes
@@ -166,19 +165,9 @@ type execution struct {
 
 func (s *execution) run(ctx context.Context, id string) (err error) {
 	s.Progress.Step("starting the stack of run " + id)
-	if s.stack, err = s.Docker.Open(ctx, id, s.plan.Specs, s.plan.Addresses()); err != nil {
+	if s.stack, err = stack.Open(ctx, s.Runtime, s.setup(id)); err != nil {
 		return interrupted(ctx, err)
 	}
-	inside := slices.ContainsFunc(s.plan.Phases, func(l plan.Phase) bool {
-		return slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.From != "" })
-	})
-	s.stack.Bounds = s.plan.Bounds
-	for _, spec := range s.plan.Specs {
-		if spec.Role == plan.Dependency {
-			s.stack.Local = append(s.stack.Local, spec)
-		}
-	}
-	s.stack.Pods, s.stack.Attempted = inside || len(s.stack.Local) > 0 || len(s.plan.Events) > 0, s.attempted
 	defer func() {
 		s.Progress.Step("cleaning up")
 		if s.streams != nil {
@@ -205,6 +194,23 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 		return finished // whatever else went wrong, there is nothing to look at
 	}
 	return errors.Join(cut, finished)
+}
+
+// setup is what the plan asks of the stack. Nodes have agents where something is to be broken, to be asked from inside, or to be found on
+// the loopback address.
+func (s *execution) setup(id string) stack.Setup {
+	setup := stack.Setup{
+		Run: id, Specs: s.plan.Specs, Clients: s.plan.Addresses(), Bounds: s.plan.Bounds, Attempted: s.attempted, Agents: len(s.plan.Events) > 0,
+	}
+	for _, spec := range s.plan.Specs {
+		if spec.Role == plan.Dependency {
+			setup.Local, setup.Agents = append(setup.Local, spec), true
+		}
+	}
+	for _, l := range s.plan.Phases {
+		setup.Agents = setup.Agents || slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.From != "" })
+	}
+	return setup
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -412,7 +418,7 @@ func (s *execution) prove(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.env.Balancer = docker.VersionLine(said)
+	s.env.Balancer = stack.VersionLine(said)
 	if s.env.Said, err = s.stack.Complaints(ctx, spec); err != nil {
 		return err
 	}
@@ -601,7 +607,7 @@ func (s *execution) finish(ctx context.Context) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
-	s.env.Logged, err = docker.Troubles(s.folder.LogFile(s.balancer().Name), s.env.Said)
+	s.env.Logged, err = stack.Troubles(s.folder.LogFile(s.balancer().Name), s.env.Said)
 	problems = append(problems, err, s.readLogs(ctx))
 	for _, problem := range problems {
 		if errors.Is(problem, folder.ErrFolder) {

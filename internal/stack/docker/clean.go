@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 )
@@ -29,8 +30,8 @@ const settledAfter = 30 * time.Second
 
 // Remains lists what dead runs have left: those without a reaper that runs. A harness that was killed before its reaper ran leaves
 // such, and a reaper that was killed after its harness.
-func (d *Docker) Remains(ctx context.Context) ([]Remains, error) {
-	info, err := d.client.Info(ctx, client.InfoOptions{})
+func (e *Engine) Remains(ctx context.Context) ([]Remains, error) {
+	info, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("look for the remains of runs: %w", err)
 	}
@@ -38,17 +39,17 @@ func (d *Docker) Remains(ctx context.Context) ([]Remains, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for the remains of runs: the engine's clock: %w", err)
 	}
-	return d.remainsAt(ctx, now)
+	return e.remainsAt(ctx, now)
 }
 
 // remainsAt lists what runs have left that were dead by a time.
-func (d *Docker) remainsAt(ctx context.Context, now time.Time) ([]Remains, error) {
+func (e *Engine) remainsAt(ctx context.Context, now time.Time) ([]Remains, error) {
 	ours := make(client.Filters).Add("label", labelRun)
-	containers, err := d.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
+	containers, err := e.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
 	if err != nil {
 		return nil, fmt.Errorf("look for the remains of runs: %w", err)
 	}
-	networks, err := d.client.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
+	networks, err := e.client.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
 	if err != nil {
 		return nil, fmt.Errorf("look for the remains of runs: %w", err)
 	}
@@ -64,7 +65,7 @@ func (d *Docker) remainsAt(ctx context.Context, now time.Time) ([]Remains, error
 		}
 	}
 	for _, c := range containers.Items {
-		run, reaps := c.Labels[labelRun], c.Labels[labelRole] == roleReaper
+		run, reaps := c.Labels[labelRun], c.Labels[labelRole] == string(stack.Reaper)
 		alive[run] = alive[run] || reaps && c.State == container.StateRunning
 		add(run, time.Unix(c.Created, 0), leftoverOf(c))
 	}
@@ -82,39 +83,39 @@ func (d *Docker) remainsAt(ctx context.Context, now time.Time) ([]Remains, error
 }
 
 // Remove removes what a dead run has left. What Docker does not let go is an error that names it.
-func (d *Docker) Remove(ctx context.Context, r Remains) error {
+func (e *Engine) Remove(ctx context.Context, r Remains) error {
 	ctx, cancel := context.WithTimeout(ctx, letsGo)
 	defer cancel()
 	for {
-		left, err := leftovers(ctx, d.client, r.Run, true)
+		left, err := leftovers(ctx, e.client, r.Run, true)
 		if err != nil {
 			return fmt.Errorf("remove what is left of run %s: %w", r.Run, err)
 		}
 		if len(left) == 0 {
 			return nil
 		}
-		removeAll(ctx, d.client, left)
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		removeAll(ctx, e.client, left)
+		if err := stack.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("remove what is left of run %s: still there: %s; restarting Docker frees networks that it does not let go", r.Run, list(left))
 		}
 	}
 }
 
 // sweep removes what dead runs have left, before a run begins. What cannot be removed is told of, and disturbs only who needs its addresses.
-func (d *Docker) sweep(ctx context.Context) {
-	dead, err := d.Remains(ctx)
+func (e *Engine) sweep(ctx context.Context) {
+	dead, err := e.Remains(ctx)
 	if err != nil {
-		d.Progress(err.Error())
+		e.Progress(err.Error())
 		return
 	}
 	for _, r := range dead {
 		if onlyNetworks(r.left) { // it can be used again, see abandoned; Docker may not let it go, which takes time to find out
-			removeAll(ctx, d.client, r.left)
+			removeAll(ctx, e.client, r.left)
 			continue
 		}
-		d.Progress("removing what is left of " + r.String())
-		if err := d.Remove(ctx, r); err != nil {
-			d.Progress(err.Error())
+		e.Progress("removing what is left of " + r.String())
+		if err := e.Remove(ctx, r); err != nil {
+			e.Progress(err.Error())
 		}
 	}
 }

@@ -11,28 +11,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // A harness that was killed before its reaper ran leaves containers that were made and never started, and networks: they are found, and removed
 // when they are old enough to be nobody's. Those of a run that goes on are not.
 func TestRemains(t *testing.T) {
 	s := open(t)
-	d := s.docker
+	d := s.made.engine
 	found, err := d.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
-	dead := d.newStack("killed")
+	dead := d.newStack(stack.World{Run: "killed"})
 	_, err = d.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{Config: &container.Config{
-		Image: found.Ref, Cmd: []string{"/lbproof"}, Labels: map[string]string{labelRun: dead.run, labelRole: roleReaper},
+		Image: found.Ref, Cmd: []string{"/lbproof"}, Labels: map[string]string{labelRun: dead.world.Run, labelRole: string(stack.Reaper)},
 	}})
 	require.NoError(t, err)
 	require.NoError(t, dead.makeOwnNetwork(t.Context(), 0, nil))
-	t.Cleanup(func() { _ = d.Remove(context.Background(), Remains{Run: dead.run}) }) // where the test ended early
+	t.Cleanup(func() { _ = d.Remove(context.Background(), Remains{Run: dead.world.Run}) }) // where the test ended early
 
 	of := func(at time.Time) (mine Remains, others []string) {
 		all, err := d.remainsAt(t.Context(), at)
 		require.NoError(t, err)
 		for _, r := range all {
-			if r.Run == dead.run {
+			if r.Run == dead.world.Run {
 				mine = r
 			} else {
 				others = append(others, r.Run)
@@ -46,13 +47,13 @@ func TestRemains(t *testing.T) {
 	assert.Contains(t, old.String(), "run killed, of ")
 	assert.Contains(t, old.String(), "container ")
 	assert.Contains(t, old.String(), "network ")
-	assert.NotContains(t, others, s.run, "a run that goes on")
+	assert.NotContains(t, others, s.made.world.Run, "a run that goes on")
 
 	require.NoError(t, d.Remove(t.Context(), old))
-	left, err := leftovers(t.Context(), d.client, dead.run, true)
+	left, err := leftovers(t.Context(), d.client, dead.world.Run, true)
 	require.NoError(t, err)
 	assert.Empty(t, left)
-	left, err = leftovers(t.Context(), d.client, s.run, true)
+	left, err = leftovers(t.Context(), d.client, s.made.world.Run, true)
 	require.NoError(t, err)
 	assert.NotEmpty(t, left)
 }
@@ -60,7 +61,7 @@ func TestRemains(t *testing.T) {
 // There is one image of lbproof itself, and those that a run uses.
 func TestOlderImagesOfLbproofGo(t *testing.T) {
 	s := open(t)
-	d := s.docker
+	d := s.made.engine
 	own, err := d.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
 	for _, older := range []string{"older1", "older2"} {
@@ -84,7 +85,7 @@ func TestOlderImagesOfLbproofGo(t *testing.T) {
 // An image that was built from Debian packages is built again only where Debian has others, and takes the place of the one before.
 func TestRenew(t *testing.T) {
 	s := open(t)
-	d := s.docker
+	d := s.made.engine
 	image := plan.Image{Ref: "localhost:1/renewed:here", Packages: []string{"busybox-static"}}
 	older := map[string]string{labelRecipe: recipe(image), labelPackages: "of another day", labelSource: "built long ago"}
 	forget := func() {

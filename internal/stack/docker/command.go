@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // shared are the variables of the environment that every program of the machine needs: where things are, and which proxy to ask.
@@ -69,7 +71,7 @@ func lockFile(ctx context.Context, name string) (*os.File, error) {
 			return f, nil
 		}
 		if err == syscall.EWOULDBLOCK || err == syscall.EINTR {
-			err = pause(ctx, lockEvery)
+			err = stack.Sleep(ctx, lockEvery)
 		}
 		if err != nil {
 			f.Close()

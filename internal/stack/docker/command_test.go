@@ -73,7 +73,7 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 
 // Packages and modules that are none never reach a command line.
 func TestHostileImagesAreNotBuilt(t *testing.T) {
-	d := &Docker{}
+	d := &Engine{}
 	_, _, err := d.debian(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
 	assert.ErrorContains(t, err, `packages[0]: "-o" is no name of a Debian package`)
 	_, _, err = d.debian(t.Context(), plan.Image{Ref: "x"}, false)

@@ -17,49 +17,50 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources and
 // keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache. One that was built
 // already is taken as it is, unless fresh: then it is built again where the packages are newer.
-func (d *Docker) debian(ctx context.Context, image plan.Image, fresh bool) (found Found, built bool, err error) {
+func (e *Engine) debian(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
 	if err := image.Validate(); err != nil {
-		return Found{}, false, err
+		return stack.Image{}, false, err
 	}
 	if len(image.Packages) == 0 {
-		return Found{}, false, fmt.Errorf("no package of Debian's is named in its place: pull or load %s", image.Ref)
+		return stack.Image{}, false, fmt.Errorf("no package of Debian's is named in its place: pull or load %s", image.Ref)
 	}
 	for _, tool := range []string{"apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return Found{}, false, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
+			return stack.Image{}, false, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
 		}
 	}
 	cache, err := openAptCache(ctx)
 	if err != nil {
-		return Found{}, false, err
+		return stack.Image{}, false, err
 	}
 	defer cache.unlock()
-	if found, ok, err := d.local(ctx, image); err != nil || ok && !fresh {
+	if found, ok, err := e.local(ctx, image); err != nil || ok && !fresh {
 		return found, false, err // another run built it meanwhile
 	}
 	debs, err := cache.fetch(ctx, image.Packages)
 	if err != nil {
-		return Found{}, false, err
+		return stack.Image{}, false, err
 	}
 	packages := packagesOf(debs)
-	before, err := d.builtAs(ctx, image)
+	before, err := e.builtAs(ctx, image)
 	if err != nil {
-		return Found{}, false, err
+		return stack.Image{}, false, err
 	}
 	if i := slices.IndexFunc(before, func(i imagetypes.Summary) bool { return i.Labels[labelPackages] == packages }); i >= 0 {
-		d.drop(ctx, slices.Delete(slices.Clone(before), i, i+1))
-		return Found{before[i].RepoTags[0], before[i].Labels[labelSource]}, false, nil
+		e.drop(ctx, slices.Delete(slices.Clone(before), i, i+1))
+		return stack.Image{Ref: before[i].RepoTags[0], Source: before[i].Labels[labelSource]}, false, nil
 	}
 	version := versionOf(image.Packages[0], debs)
 	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", image.Packages[0], version, len(debs)-1)
 	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", image.Packages[0], tagOf(version), recipe(image))
 	labels := map[string]string{labelRecipe: recipe(image), labelSource: source, labelPackages: packages}
-	err = d.load(ctx, ref, labels, func(l layer) error {
+	err = e.load(ctx, ref, labels, func(l layer) error {
 		if err := furnish(l, image); err != nil { // first, since the packages' own files must not take its place
 			return err
 		}
@@ -71,16 +72,16 @@ func (d *Docker) debian(ctx context.Context, image plan.Image, fresh bool) (foun
 		return nil
 	})
 	if err != nil {
-		return Found{}, false, err
+		return stack.Image{}, false, err
 	}
-	d.drop(ctx, before)
-	return Found{ref, source}, true, nil
+	e.drop(ctx, before)
+	return stack.Image{Ref: ref, Source: source}, true, nil
 }
 
 // drop removes images that others have taken the place of. One that a run uses stays until the next time.
-func (d *Docker) drop(ctx context.Context, images []imagetypes.Summary) {
+func (e *Engine) drop(ctx context.Context, images []imagetypes.Summary) {
 	for _, i := range images {
-		_, _ = d.client.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
+		_, _ = e.client.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // Labels on images that lbproof makes.
@@ -33,58 +34,55 @@ const (
 	labelPackages = "lbproof.packages"
 )
 
-// Found is an image that is present, and how it came.
-type Found struct{ Ref, Source string }
-
 // Image finds an image: a local one, else a pulled one, else one built from Debian packages. The zero image is the one
 // that holds lbproof's own binary.
-func (d *Docker) Image(ctx context.Context, image plan.Image) (Found, error) {
+func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, error) {
 	if image.Ref == "" {
-		return d.own(ctx)
+		return e.own(ctx)
 	}
-	if found, ok, err := d.local(ctx, image); err != nil || ok {
+	if found, ok, err := e.local(ctx, image); err != nil || ok {
 		return found, err
 	}
-	d.Progress("pulling " + image.Ref)
-	pulled := d.pull(ctx, image.Ref)
+	e.Progress("pulling " + image.Ref)
+	pulled := e.pull(ctx, image.Ref)
 	if pulled == nil {
-		return Found{image.Ref, "pulled"}, nil
+		return stack.Image{Ref: image.Ref, Source: "pulled"}, nil
 	}
 	if m := image.Module; m != nil {
-		d.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes the first time", m.Path, m.Version))
-		found, err := d.module(ctx, image)
+		e.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes the first time", m.Path, m.Version))
+		found, err := e.module(ctx, image)
 		if err != nil {
-			return Found{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
+			return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
 		}
 		return found, nil
 	}
-	d.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
-	found, _, err := d.debian(ctx, image, false)
+	e.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
+	found, _, err := e.debian(ctx, image, false)
 	if err != nil {
-		return Found{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
+		return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
 	}
 	return found, nil
 }
 
 // local looks for the image by its name, then for one that was built in its place.
-func (d *Docker) local(ctx context.Context, image plan.Image) (Found, bool, error) {
-	_, err := d.client.ImageInspect(ctx, image.Ref)
+func (e *Engine) local(ctx context.Context, image plan.Image) (stack.Image, bool, error) {
+	_, err := e.client.ImageInspect(ctx, image.Ref)
 	if err == nil {
-		return Found{image.Ref, "local"}, true, nil
+		return stack.Image{Ref: image.Ref, Source: "local"}, true, nil
 	}
 	if !errdefs.IsNotFound(err) {
-		return Found{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
+		return stack.Image{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
 	}
-	built, err := d.builtAs(ctx, image)
+	built, err := e.builtAs(ctx, image)
 	if err != nil || len(built) == 0 {
-		return Found{}, false, err
+		return stack.Image{}, false, err
 	}
-	return Found{built[0].RepoTags[0], built[0].Labels[labelSource]}, true, nil
+	return stack.Image{Ref: built[0].RepoTags[0], Source: built[0].Labels[labelSource]}, true, nil
 }
 
 // builtAs lists the images that were built in an image's place, the newest first.
-func (d *Docker) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Summary, error) {
-	built, err := d.client.ImageList(ctx, client.ImageListOptions{
+func (e *Engine) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Summary, error) {
+	built, err := e.client.ImageList(ctx, client.ImageListOptions{
 		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipe(image)),
 	})
 	if err != nil {
@@ -99,25 +97,25 @@ func (d *Docker) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Su
 
 // Renew gets the newest of an image: from its registry, else built from Debian packages where these are newer than those of the image that
 // is here. news is what it did, or why it did nothing.
-func (d *Docker) Renew(ctx context.Context, image plan.Image) (found Found, news string, err error) {
+func (e *Engine) Renew(ctx context.Context, image plan.Image) (found stack.Image, news string, err error) {
 	if image.Ref == "" {
-		found, err = d.own(ctx)
+		found, err = e.own(ctx)
 		return found, "holds this lbproof", err
 	}
-	d.Progress("pulling " + image.Ref)
-	pulled := d.pull(ctx, image.Ref)
+	e.Progress("pulling " + image.Ref)
+	pulled := e.pull(ctx, image.Ref)
 	if pulled == nil {
-		return Found{image.Ref, "pulled"}, "pulled", nil
+		return stack.Image{Ref: image.Ref, Source: "pulled"}, "pulled", nil
 	}
-	if _, err := d.client.ImageInspect(ctx, image.Ref); err == nil {
-		return Found{image.Ref, "local"}, "kept as it is: it cannot be pulled", nil
+	if _, err := e.client.ImageInspect(ctx, image.Ref); err == nil {
+		return stack.Image{Ref: image.Ref, Source: "local"}, "kept as it is: it cannot be pulled", nil
 	}
 	if image.Module != nil {
-		found, err = d.Image(ctx, image)
+		found, err = e.Image(ctx, image)
 		return found, "built from the version that this lbproof names", err
 	}
-	d.Progress("no registry answers; looking for newer Debian packages of " + strings.Join(image.Packages, ", "))
-	found, built, err := d.debian(ctx, image, true)
+	e.Progress("no registry answers; looking for newer Debian packages of " + strings.Join(image.Packages, ", "))
+	found, built, err := e.debian(ctx, image, true)
 	switch {
 	case err != nil:
 		return found, "", fmt.Errorf("renew image %s: pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
@@ -134,10 +132,10 @@ func recipe(image plan.Image) string {
 }
 
 // pull fetches an image; a registry that does not answer within two minutes is none.
-func (d *Docker) pull(ctx context.Context, ref string) error {
+func (e *Engine) pull(ctx context.Context, ref string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	progress, err := d.client.ImagePull(ctx, ref, client.ImagePullOptions{})
+	progress, err := e.client.ImagePull(ctx, ref, client.ImagePullOptions{})
 	if err != nil {
 		return err
 	}
@@ -146,37 +144,37 @@ func (d *Docker) pull(ctx context.Context, ref string) error {
 }
 
 // own is the image that holds lbproof and nothing else, named by the binary's digest. It is looked for once.
-func (d *Docker) own(ctx context.Context) (Found, error) {
-	d.ownLock.Lock()
-	defer d.ownLock.Unlock()
-	if d.ownImage.Ref != "" {
-		return d.ownImage, nil
+func (e *Engine) own(ctx context.Context) (stack.Image, error) {
+	e.ownLock.Lock()
+	defer e.ownLock.Unlock()
+	if e.ownImage.Ref != "" {
+		return e.ownImage, nil
 	}
-	found, err := d.makeOwn(ctx)
+	found, err := e.makeOwn(ctx)
 	if err != nil {
-		return Found{}, fmt.Errorf("make the image of lbproof: %w", err)
+		return stack.Image{}, fmt.Errorf("make the image of lbproof: %w", err)
 	}
-	d.ownImage = found
+	e.ownImage = found
 	return found, nil
 }
 
 // forgetOwn has the image looked for again.
-func (d *Docker) forgetOwn() {
-	d.ownLock.Lock()
-	defer d.ownLock.Unlock()
-	d.ownImage = Found{}
+func (e *Engine) forgetOwn() {
+	e.ownLock.Lock()
+	defer e.ownLock.Unlock()
+	e.ownImage = stack.Image{}
 }
 
 // dropOlder removes the images of other lbproofs that no container uses; the engine refuses to remove those that one uses.
-func (d *Docker) dropOlder(ctx context.Context, ref string) {
-	found, err := d.client.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", ownName+":*")})
+func (e *Engine) dropOlder(ctx context.Context, ref string) {
+	found, err := e.client.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", ownName+":*")})
 	if err != nil {
 		return // they take some space, and nothing more
 	}
 	for _, i := range found.Items {
 		for _, tag := range i.RepoTags {
 			if tag != ref {
-				_, _ = d.client.ImageRemove(ctx, tag, client.ImageRemoveOptions{})
+				_, _ = e.client.ImageRemove(ctx, tag, client.ImageRemoveOptions{})
 			}
 		}
 	}
@@ -185,29 +183,29 @@ func (d *Docker) dropOlder(ctx context.Context, ref string) {
 // ownName is the name of the images that hold lbproof itself.
 const ownName = "lbproof/node"
 
-func (d *Docker) makeOwn(ctx context.Context) (Found, error) {
-	binary, err := os.Open(d.Binary)
+func (e *Engine) makeOwn(ctx context.Context) (stack.Image, error) {
+	binary, err := os.Open(e.Binary)
 	if err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
 	defer binary.Close()
 	digest := sha256.New()
 	size, err := io.Copy(digest, binary)
 	if err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
-	found := Found{fmt.Sprintf("%s:%.12x", ownName, digest.Sum(nil)), "this lbproof"}
-	if _, err := d.client.ImageInspect(ctx, found.Ref); err == nil {
+	found := stack.Image{Ref: fmt.Sprintf("%s:%.12x", ownName, digest.Sum(nil)), Source: "this lbproof"}
+	if _, err := e.client.ImageInspect(ctx, found.Ref); err == nil {
 		return found, nil
 	}
-	if err := static(d.Binary); err != nil {
-		return Found{}, err
+	if err := static(e.Binary); err != nil {
+		return stack.Image{}, err
 	}
 	if _, err := binary.Seek(0, io.SeekStart); err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
-	defer d.dropOlder(ctx, found.Ref)
-	return found, d.load(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
+	defer e.dropOlder(ctx, found.Ref)
+	return found, e.load(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
 		program := &tar.Header{Name: "lbproof", Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
 		return errors.Join(l.dir("tmp", 0o1777), l.dir(plan.LedgerDir, 0o1777), l.add(program, binary))
 	})
@@ -229,7 +227,7 @@ func static(binary string) error {
 }
 
 // load makes an image of the files that fill writes.
-func (d *Docker) load(ctx context.Context, ref string, labels map[string]string, fill func(layer) error) error {
+func (e *Engine) load(ctx context.Context, ref string, labels map[string]string, fill func(layer) error) error {
 	r, w := io.Pipe()
 	filled := make(chan error, 1)
 	go func() {
@@ -245,7 +243,7 @@ func (d *Docker) load(ctx context.Context, ref string, labels map[string]string,
 	for name, value := range labels {
 		changes = append(changes, fmt.Sprintf("LABEL %s=%q", name, value))
 	}
-	imported, err := d.client.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, ref, client.ImageImportOptions{Changes: changes})
+	imported, err := e.client.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, ref, client.ImageImportOptions{Changes: changes})
 	if err == nil {
 		_, err = io.Copy(io.Discard, imported)
 		imported.Close()
@@ -257,7 +255,7 @@ func (d *Docker) load(ctx context.Context, ref string, labels map[string]string,
 	if err != nil {
 		return err
 	}
-	if _, err := d.client.ImageInspect(ctx, ref); err != nil {
+	if _, err := e.client.ImageInspect(ctx, ref); err != nil {
 		return fmt.Errorf("the engine did not take the image: %w", err)
 	}
 	return nil

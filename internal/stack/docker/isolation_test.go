@@ -22,22 +22,18 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
 // A program in a balancer's configuration, as an attacker would write it, reaches the nodes of its own run and nothing else: no address of
 // the machine, no other run, no other network, and not the engine. probe is its language's part.
 func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs Docker")
-	}
-	d := &Docker{Binary: built(t)}
-	_, err := d.Connect(t.Context())
-	require.NoError(t, err)
+	d := engine(t)
 	server, _ := backend("10.9.0.10")
 	server.Address, server.Files = "10.9.0.10", nil
 	server.Command = append(server.Command, "--ledger", plan.LedgerDir+"/arrivals")
-	other := openRun(t, d, "isolation-other", nil)
+	other := opened(t, d, stack.Setup{Run: "isolation-other"})
 	foreign, _ := backend("foreign")
 	foreign.Files = nil
 	foreign.Command = append(foreign.Command, "--ledger", plan.LedgerDir+"/arrivals")
@@ -75,7 +71,7 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := openRun(t, d, "isolation-"+name, []plan.Spec{server})
+			s := opened(t, d, stack.Setup{Run: "isolation-" + name, Specs: []plan.Spec{server}})
 			require.NoError(t, s.Start(t.Context(), server, nil))
 			targets := []string{"10.9.0.10 8000", elsewhere + " 8000", "1.1.1.1 53"}
 			targets = append(targets, s.hostsTargets(t, port)...)
@@ -125,17 +121,8 @@ core.register_task(function()
 end)`
 )
 
-// openRun starts the stack of a run.
-func openRun(t *testing.T, d *Docker, run string, specs []plan.Spec) *Stack {
-	t.Helper()
-	s, err := d.Open(t.Context(), run, specs, 0)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return s
-}
-
 // hostsTargets are a port of every address of the machine, docker0 and the run's gateways among them.
-func (s *Stack) hostsTargets(t *testing.T, port int) []string {
+func (s rig) hostsTargets(t *testing.T, port int) []string {
 	t.Helper()
 	var targets []string
 	all, err := net.InterfaceAddrs()
@@ -145,8 +132,8 @@ func (s *Stack) hostsTargets(t *testing.T, port int) []string {
 			targets = append(targets, fmt.Sprintf("%s %d", prefix.Addr(), port))
 		}
 	}
-	for _, n := range s.networks {
-		seen, err := s.docker.client.NetworkInspect(t.Context(), n.name, client.NetworkInspectOptions{})
+	for _, n := range s.made.networks {
+		seen, err := s.made.engine.client.NetworkInspect(t.Context(), n.name, client.NetworkInspectOptions{})
 		require.NoError(t, err)
 		for _, config := range seen.Network.IPAM.Config {
 			targets = append(targets, fmt.Sprintf("%s %d", config.Gateway, port))
@@ -184,7 +171,7 @@ func attacker(t *testing.T, balancer, text, script string) (plan.Spec, []model.F
 }
 
 // until gives what a node printed, once that has a text.
-func (s *Stack) until(t *testing.T, name, text string) string {
+func (s rig) until(t *testing.T, name, text string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -194,7 +181,7 @@ func (s *Stack) until(t *testing.T, name, text string) string {
 		if strings.Contains(said.String(), text) {
 			return said.String()
 		}
-		require.NoError(t, pause(ctx, 50*time.Millisecond), "%s has not said %q: %s", name, text, said.String())
+		require.NoError(t, stack.Sleep(ctx, 50*time.Millisecond), "%s has not said %q: %s", name, text, said.String())
 	}
 }
 
@@ -202,16 +189,7 @@ var update = flag.Bool("update", false, "write the table of docs/safety.md anew"
 
 // What every role may do is what docs/safety.md says: its table is that of the containers of a run, as the engine tells of them.
 func TestRightsOfRoles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs Docker")
-	}
-	d := &Docker{Binary: built(t)}
-	_, err := d.Connect(t.Context())
-	require.NoError(t, err)
-	s, err := d.Open(t.Context(), "rights", nil, 10)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	s.Pods = true
+	s := opened(t, engine(t), stack.Setup{Run: "rights", Clients: 10, Agents: true})
 	for _, role := range []plan.Role{plan.Backend, plan.Balancer, plan.Peer, plan.Monitor, plan.Dependency} {
 		spec, files := backend(string(role))
 		spec.Role = role
@@ -224,17 +202,18 @@ func TestRightsOfRoles(t *testing.T) {
 		}
 		require.NoError(t, s.Start(t.Context(), spec, files))
 	}
-	for _, clients := range []netip.Prefix{{}, s.clients} {
-		s.clients = clients
+	for _, clients := range []netip.Prefix{{}, s.made.clients} {
+		s.made.clients = clients
 		streams, err := s.StartAttached(t.Context(), plan.Spec{Name: "worker" + clients.String(), Role: plan.Worker, Command: []string{"/lbproof", "worker"}})
 		require.NoError(t, err)
 		defer streams.Close()
 	}
-	balancer := s.Node("balancer")
-	assert.ErrorContains(t, balancer.KillOne(t.Context(), "nothing"), "no process is called")
+	balancer := s.member(t, "balancer")
+	balancer.Spec.Title = "nothing"
+	assert.ErrorContains(t, balancer.KillWorker(t.Context()), "no process is called")
 	require.NoError(t, balancer.Write(t.Context(), model.NewFile("/conf", []byte("anew"))))
-	require.NoError(t, s.RouteClients(t.Context(), "balancer", "worker"+s.clients.String()))
-	_, err = s.beside(t.Context(), s.node("balancer").container, "reach", []string{"/lbproof", "reach", "--ports", "8000"}, false)
+	require.NoError(t, s.RouteClients(t.Context(), "balancer", "worker"+s.made.clients.String()))
+	_, err := balancer.Node.Run(t.Context(), stack.Command{Argv: []string{"reach", "--ports", "8000"}, Own: true})
 	require.NoError(t, err)
 
 	const from, to = "<!-- roles -->\n", "<!-- end of roles -->"
@@ -254,13 +233,13 @@ func TestRightsOfRoles(t *testing.T) {
 }
 
 // rightsTable is what the engine says of the containers of a run, one row for each kind of them.
-func (s *Stack) rightsTable(t *testing.T) string {
+func (s rig) rightsTable(t *testing.T) string {
 	t.Helper()
-	all, err := s.docker.client.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", labelRun+"="+s.run)})
+	all, err := s.made.engine.client.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", labelRun+"="+s.made.world.Run)})
 	require.NoError(t, err)
 	rows := map[string]bool{}
 	for _, one := range all.Items {
-		seen, err := s.docker.client.ContainerInspect(t.Context(), one.ID, client.ContainerInspectOptions{})
+		seen, err := s.made.engine.client.ContainerInspect(t.Context(), one.ID, client.ContainerInspectOptions{})
 		require.NoError(t, err)
 		c := seen.Container
 		h := c.HostConfig
@@ -270,7 +249,7 @@ func (s *Stack) rightsTable(t *testing.T) string {
 		assert.Equal(t, []string{"no-new-privileges:true"}, h.SecurityOpt, one.Names)
 		assert.Equal(t, h.Memory, h.MemorySwap)
 		role := c.Config.Labels[labelRole]
-		if role == roleAid {
+		if role == string(stack.Aid) {
 			role += ": " + c.Args[0]
 		}
 		var mounts []string
@@ -278,7 +257,7 @@ func (s *Stack) rightsTable(t *testing.T) string {
 			at := m.Destination
 			if m.Type == "bind" {
 				at += ", the engine's socket"
-				assert.Equal(t, roleReaper, role, "only the reaper has something of the machine")
+				assert.Equal(t, string(stack.Reaper), role, "only the reaper has something of the machine")
 			}
 			mounts = append(mounts, at)
 		}
@@ -301,16 +280,16 @@ func (s *Stack) rightsTable(t *testing.T) string {
 // An engine that does not know the option gives the machine an address in the network, as this one does without it: that is seen.
 func TestTheMachineIsSeenInANetwork(t *testing.T) {
 	s := open(t)
-	name := "lbproof-" + s.run + "-open"
-	made, err := s.docker.client.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.run}})
+	name := "lbproof-" + s.made.world.Run + "-open"
+	made, err := s.made.engine.client.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.made.world.Run}})
 	require.NoError(t, err)
-	at, has := s.docker.hostIn(made.ID)
+	at, has := s.made.engine.hostIn(made.ID)
 	assert.True(t, has)
 	assert.True(t, at.Is4())
-	for _, n := range s.networks {
-		seen, err := s.docker.client.NetworkInspect(t.Context(), n.name, client.NetworkInspectOptions{})
+	for _, n := range s.made.networks {
+		seen, err := s.made.engine.client.NetworkInspect(t.Context(), n.name, client.NetworkInspectOptions{})
 		require.NoError(t, err)
-		_, has := s.docker.hostIn(seen.Network.ID)
+		_, has := s.made.engine.hostIn(seen.Network.ID)
 		assert.False(t, has)
 	}
 }

@@ -17,39 +17,40 @@ import (
 	"golang.org/x/mod/modfile"
 
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads and
 // compiles stays in Go's own caches; the program stays in the image.
-func (d *Docker) module(ctx context.Context, image plan.Image) (Found, error) {
+func (e *Engine) module(ctx context.Context, image plan.Image) (stack.Image, error) {
 	if err := image.Validate(); err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
 	m := image.Module
 	if _, err := exec.LookPath("go"); err != nil {
-		return Found{}, fmt.Errorf("the program go is not on this machine: install Go, or load %s", image.Ref)
+		return stack.Image{}, fmt.Errorf("the program go is not on this machine: install Go, or load %s", image.Ref)
 	}
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return Found{}, fmt.Errorf("find a folder to build in: %w", err)
+		return stack.Image{}, fmt.Errorf("find a folder to build in: %w", err)
 	}
 	dir := filepath.Join(base, "lbproof", "module", m.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return Found{}, fmt.Errorf("make a folder to build in: %w", err)
+		return stack.Image{}, fmt.Errorf("make a folder to build in: %w", err)
 	}
 	lock, err := lockFile(ctx, filepath.Join(dir, "lbproof.lock"))
 	if err != nil {
-		return Found{}, fmt.Errorf("lock the folder to build in: %w", err)
+		return stack.Image{}, fmt.Errorf("lock the folder to build in: %w", err)
 	}
 	defer lock.Close()
-	if found, ok, err := d.local(ctx, image); err != nil || ok {
+	if found, ok, err := e.local(ctx, image); err != nil || ok {
 		return found, err // another run built it meanwhile
 	}
 	program, err := compile(ctx, dir, m)
 	if err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
-	return d.programImage(ctx, image, program)
+	return e.programImage(ctx, image, program)
 }
 
 // compile builds the program, as its own module would: with that module's replacements and exclusions.
@@ -133,20 +134,20 @@ func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
 }
 
 // programImage makes an image of one static program.
-func (d *Docker) programImage(ctx context.Context, image plan.Image, program string) (Found, error) {
+func (e *Engine) programImage(ctx context.Context, image plan.Image, program string) (stack.Image, error) {
 	m := image.Module
 	f, err := os.Open(program)
 	if err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return Found{}, err
+		return stack.Image{}, err
 	}
-	found := Found{fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")), fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version)}
+	found := stack.Image{Ref: fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")), Source: fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version)}
 	labels := map[string]string{labelRecipe: recipe(image), labelSource: found.Source}
-	err = d.load(ctx, found.Ref, labels, func(l layer) error {
+	err = e.load(ctx, found.Ref, labels, func(l layer) error {
 		if err := furnish(l, image); err != nil {
 			return err
 		}

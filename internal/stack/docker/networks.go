@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 	"net"
@@ -15,12 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lbproof/lbproof/internal/stack"
 	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
-
-	"github.com/lbproof/lbproof/internal/plan"
 )
 
 // addressed is a network on which nodes have the addresses that the configuration names.
@@ -31,12 +29,8 @@ type addressed struct {
 
 // makeNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that lie too far
 // apart for it. The machine has no address in them and no route to them, and nothing in them has a route out.
-func (s *Stack) makeNetworks(ctx context.Context, specs []plan.Spec, clients int) error {
-	taken, err := addressesOf(specs)
-	if err != nil {
-		return err
-	}
-	foreign, err := s.docker.hostAddresses()
+func (s *Stack) makeNetworks(ctx context.Context, taken []netip.Addr, clients int) error {
+	foreign, err := s.engine.hostAddresses()
 	if err != nil {
 		return err
 	}
@@ -77,7 +71,7 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 			blocked = n.count
 		}
 		if old, block, ok := s.abandoned(ctx, n.taken, blocked); ok {
-			s.docker.Progress("uses again the network " + old.prefix.String() + " of an earlier run, which Docker has not let go")
+			s.engine.Progress("uses again the network " + old.prefix.String() + " of an earlier run, which Docker has not let go")
 			n.config.Subnet = old.prefix
 			if blocked > 0 {
 				n.clients = block
@@ -89,10 +83,10 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 			return "", fmt.Errorf("make the network %s, in which the configuration has %s: %w%s", n.config.Subnet, n.taken[0], err, holder)
 		}
 		if holder != told {
-			s.docker.Progress(fmt.Sprintf("waiting for run %s, which has the network %s, in which this configuration has %s", holder, n.config.Subnet, n.taken[0]))
+			s.engine.Progress(fmt.Sprintf("waiting for run %s, which has the network %s, in which this configuration has %s", holder, n.config.Subnet, n.taken[0]))
 			told = holder
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := stack.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return "", err
 		}
 	}
@@ -101,7 +95,7 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 // holder tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting for, else what can
 // be done.
 func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, waits bool) {
-	found, err := s.docker.client.NetworkList(ctx, client.NetworkListOptions{})
+	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return "", false
 	}
@@ -114,9 +108,9 @@ func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, wa
 			switch {
 			case run == "":
 				who = fmt.Sprintf(" (Docker's network %s has %s: remove it with 'docker network rm %s', or give it other addresses)", n.Name, config.Subnet, n.Name)
-			case run != s.run && s.lives(ctx, run):
+			case run != s.world.Run && s.lives(ctx, run):
 				return run, true
-			case run != s.run:
+			case run != s.world.Run:
 				who = fmt.Sprintf(" (the network %s of the run %s, which is over, has %s: 'lbproof clean --yes' removes it, or restarting Docker)", n.Name, run, config.Subnet)
 			}
 		}
@@ -131,25 +125,25 @@ const withoutHost = "com.docker.network.bridge.inhibit_ipv4"
 func (s *Stack) makeNetwork(ctx context.Context, config apinetwork.IPAMConfig) (string, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	name := fmt.Sprintf("lbproof-%s-%x", s.run, id)
-	made, err := s.docker.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
-		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.run}, Options: map[string]string{withoutHost: "true"},
+	name := fmt.Sprintf("lbproof-%s-%x", s.world.Run, id)
+	made, err := s.engine.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
+		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.world.Run}, Options: map[string]string{withoutHost: "true"},
 		IPAM: &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}},
 	})
 	if err != nil {
 		return "", err
 	}
-	if at, has := s.docker.hostIn(made.ID); has {
-		_, _ = s.docker.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{}) // else the end of the run removes it
+	if at, has := s.engine.hostIn(made.ID); has {
+		_, _ = s.engine.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{}) // else the end of the run removes it
 		return "", fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out of it: it does not know the option %s; use Docker Engine 20.10 or later", at, withoutHost)
 	}
 	return name, nil
 }
 
 // hostIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked at.
-func (d *Docker) hostIn(network string) (at netip.Addr, has bool) {
+func (e *Engine) hostIn(network string) (at netip.Addr, has bool) {
 	bridge, err := net.InterfaceByName("br-" + network[:min(12, len(network))])
-	if err != nil || !d.here() {
+	if err != nil || !e.here() {
 		return at, false
 	}
 	all, err := bridge.Addrs()
@@ -165,12 +159,12 @@ func (d *Docker) hostIn(network string) (at netip.Addr, has bool) {
 }
 
 // here reports whether the engine runs on this machine.
-func (d *Docker) here() bool { return strings.HasPrefix(d.client.DaemonHost(), "unix://") }
+func (e *Engine) here() bool { return strings.HasPrefix(e.client.DaemonHost(), "unix://") }
 
 // hostAddresses are this machine's own addresses for which its kernel would answer in a run's networks, though it has none there: Linux
 // does unless rp_filter is set. They are in no network of a run.
-func (d *Docker) hostAddresses() ([]netip.Addr, error) {
-	if !d.here() || filtersPaths("all") || filtersPaths("default") {
+func (e *Engine) hostAddresses() ([]netip.Addr, error) {
+	if !e.here() || filtersPaths("all") || filtersPaths("default") {
 		return nil, nil
 	}
 	all, err := net.InterfaceAddrs()
@@ -195,14 +189,14 @@ func filtersPaths(name string) bool {
 // abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing is any more:
 // Docker 20.10 sometimes does not let go of one (see launch).
 func (s *Stack) abandoned(ctx context.Context, taken []netip.Addr, clients int) (old addressed, block netip.Prefix, ok bool) {
-	found, err := s.docker.client.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", labelRun)})
+	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", labelRun)})
 	if err != nil {
 		return old, block, false
 	}
 	for _, n := range found.Items {
 		run := n.Labels[labelRun]
-		seen, err := s.docker.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
-		if err != nil || run == s.run || len(seen.Network.Containers) > 0 || !n.Internal || n.Options[withoutHost] != "true" || len(n.IPAM.Config) != 1 || s.lives(ctx, run) {
+		seen, err := s.engine.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
+		if err != nil || run == s.world.Run || len(seen.Network.Containers) > 0 || !n.Internal || n.Options[withoutHost] != "true" || len(n.IPAM.Config) != 1 || s.lives(ctx, run) {
 			continue
 		}
 		if block, ok = fits(n.IPAM.Config[0], taken, clients); ok {
@@ -215,7 +209,7 @@ func (s *Stack) abandoned(ctx context.Context, taken []netip.Addr, clients int) 
 // lives says whether a run has a container.
 func (s *Stack) lives(ctx context.Context, run string) bool {
 	mine := make(client.Filters).Add("label", labelRun+"="+run)
-	containers, err := s.docker.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
+	containers, err := s.engine.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	return err != nil || len(containers.Items) > 0
 }
 
@@ -242,7 +236,7 @@ var benchmarks = netip.MustParsePrefix("198.18.0.0/15")
 // makeOwnNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made of: the first of
 // its candidates that is free and in which this machine has no address.
 func (s *Stack) makeOwnNetwork(ctx context.Context, clients int, foreign []netip.Addr) error {
-	candidates, err := ownNetworks(s.run, clients)
+	candidates, err := ownNetworks(s.world.Run, clients)
 	if err != nil {
 		return err
 	}
@@ -296,43 +290,8 @@ func ownNetworks(run string, clients int) ([]own, error) {
 	return out, nil
 }
 
-// RouteClients tells a node that client addresses are reached by way of the worker. Without it the node would ask for each
-// by itself, and the kernel remembers a thousand such answers for the whole machine.
-func (s *Stack) RouteClients(ctx context.Context, node, worker string) error {
-	via, err := s.Address(ctx, worker)
-	if err != nil {
-		return err
-	}
-	did, err := s.beside(ctx, s.node(node).container, node+"-route", []string{"/lbproof", "route", "--to", s.clients.String(), "--via", via}, false, "NET_ADMIN")
-	if err == nil && did.code != 0 {
-		err = errors.New(strings.TrimSpace(did.said))
-	}
-	if err != nil {
-		return fmt.Errorf("route the clients' addresses from %s: %w", node, err)
-	}
-	return nil
-}
-
-// Clients is the network of client addresses; invalid where the plan asks for none.
+// Clients is the network of client addresses; invalid where the run asks for none.
 func (s *Stack) Clients() netip.Prefix { return s.clients }
-
-// addressesOf are the addresses that the configuration names, without repeats, those of the first node first.
-func addressesOf(specs []plan.Spec) ([]netip.Addr, error) {
-	var taken []netip.Addr
-	for _, spec := range specs {
-		if spec.Address == "" {
-			continue
-		}
-		at, err := netip.ParseAddr(spec.Address)
-		if err != nil || !at.Is4() {
-			return nil, errors.Join(fmt.Errorf("make a network for %s: %s is no IPv4 address", spec.Name, spec.Address), err)
-		}
-		if !slices.Contains(taken, at) {
-			taken = append(taken, at)
-		}
-	}
-	return taken, nil
-}
 
 // subnet is a network of the run's, as it is to be made.
 type subnet struct {
@@ -499,34 +458,18 @@ func after(addr netip.Addr, n uint32) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes loses count of
-// a network's containers when several enter or leave it at once, for they share the number in its memory and not its version in
-// its store; and a network that has more than nobody by that count cannot be removed until Docker is restarted.
-func (s *Stack) launch(ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
-	c, err := testcontainers.Run(ctx, image, append(append(options, networks...), testcontainers.WithNoStart())...)
-	if err != nil {
-		return c, err
-	}
-	if len(networks) > 0 {
-		s.entering.Lock()
-		defer s.entering.Unlock()
-	}
-	return c, c.Start(ctx)
-}
-
-// joined are the networks of a node: the one that has its own address first, then the run's main network. The balancer
-// stands in all of them.
-func (s *Stack) joined(spec plan.Spec) []testcontainers.ContainerCustomizer {
+// joined are the networks of a node: the one that has its own address first, then the run's main network.
+func (s *Stack) joined(p stack.Place) []testcontainers.ContainerCustomizer {
 	var out []testcontainers.ContainerCustomizer
 	main := s.networks[0]
-	at, err := netip.ParseAddr(spec.Address)
+	at, err := netip.ParseAddr(p.Address)
 	for _, n := range s.networks {
 		if err != nil || !n.prefix.IsValid() || !n.prefix.Contains(at) {
 			continue
 		}
 		aliases := []string(nil)
 		if n == main {
-			aliases = spec.Hosts()
+			aliases = p.Hosts
 		}
 		out = append(out, network.WithNetworkName(aliases, n.name), testcontainers.WithEndpointSettingsModifier(func(all map[string]*apinetwork.EndpointSettings) {
 			all[n.name].IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: at}
@@ -535,9 +478,9 @@ func (s *Stack) joined(spec plan.Spec) []testcontainers.ContainerCustomizer {
 			return out
 		}
 	}
-	out = append(out, network.WithNetworkName(spec.Hosts(), main.name))
-	for _, n := range s.networks[1:] {
-		if spec.Role == plan.Balancer || spec.Role == plan.Peer {
+	out = append(out, network.WithNetworkName(p.Hosts, main.name))
+	if p.Everywhere {
+		for _, n := range s.networks[1:] {
 			out = append(out, network.WithNetworkName(nil, n.name))
 		}
 	}

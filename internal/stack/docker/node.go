@@ -1,81 +1,283 @@
 package docker
 
 import (
+	"archive/tar"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	tcexec "github.com/testcontainers/testcontainers-go/exec"
+	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Node is a container of the run that faults may break. It can name no container that is not the run's own.
-type Node struct {
-	stack   *Stack
-	name    string
-	expires time.Duration
-	revoke  *func() // of what the reaper was told; the node's copies share it
+// node is a container of the run.
+type node struct {
+	stack     *Stack
+	name      string
+	container testcontainers.Container
+	streams   *stack.Streams // nil where the harness holds none
 }
 
-// Node gives a started node by its name.
-func (s *Stack) Node(name string) Node { return Node{stack: s, name: name, revoke: new(func())} }
+func (n *node) id() string { return n.container.GetContainerID() }
 
-// Expiring is the node to which nothing is done for longer than a time: the reaper takes it back then, whatever has become
-// of the harness.
-func (n Node) Expiring(after time.Duration) Node {
-	n.expires = after
-	return n
-}
+func (n *node) api() *client.Client { return n.stack.engine.client }
 
-// settled tells the reaper that a fault was taken back.
-func (n Node) settled() {
-	if *n.revoke != nil {
-		(*n.revoke)()
-		*n.revoke = nil
-	}
-}
-
-func (n Node) id() (string, error) {
-	found := n.stack.node(n.name)
-	if found == nil {
-		return "", fmt.Errorf("the run has no node %s", n.name)
-	}
-	return found.container.GetContainerID(), nil
-}
-
-// Pause freezes every process of the node.
-func (n Node) Pause(ctx context.Context) error {
-	id, err := n.id()
+// State is what the engine says of the container.
+func (n *node) State(ctx context.Context) (stack.State, error) {
+	found, err := n.api().ContainerInspect(ctx, n.id(), client.ContainerInspectOptions{})
 	if err != nil {
-		return err
+		return stack.State{}, err
 	}
-	if *n.revoke, err = n.bequeath(unpause, 0); err != nil {
-		return err
+	info := found.Container
+	started, err := time.Parse(time.RFC3339Nano, info.State.StartedAt)
+	if err != nil {
+		return stack.State{}, fmt.Errorf("the engine's time of a start: %w", err)
 	}
-	_, err = n.stack.docker.client.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+	return stack.State{
+		Running: info.State.Running, Restarting: info.State.Restarting, Frozen: info.State.Paused, OOMKilled: info.State.OOMKilled,
+		Exit: info.State.ExitCode, Restarts: info.RestartCount, Started: started, Argv: append([]string{info.Path}, info.Args...),
+		Cores: float64(info.HostConfig.NanoCPUs) / 1e9, ImageID: info.Image, Addresses: n.addresses(info.NetworkSettings.Networks),
+	}, nil
+}
+
+// addresses are those in the run's networks, in the order of these.
+func (n *node) addresses(in map[string]*apinetwork.EndpointSettings) []netip.Addr {
+	var out []netip.Addr
+	for _, one := range n.stack.networks {
+		if at := in[one.name]; at != nil && at.IPAddress.IsValid() {
+			out = append(out, at.IPAddress)
+		}
+	}
+	return out
+}
+
+// Streams are nil unless the container was started with them.
+func (n *node) Streams() *stack.Streams { return n.streams }
+
+// pump takes the engine's multiplexed stream apart.
+func pump(attached client.HijackedResponse) *stack.Streams {
+	return stack.NewStreams(attached.Conn, func(stdout, stderr io.Writer) error {
+		_, err := stdcopy.StdCopy(stdout, stderr, attached.Reader)
+		return err
+	})
+}
+
+// Signal has the engine send a signal. One that ends the container is the harness's own wish to the engine, which does not restart it.
+func (n *node) Signal(ctx context.Context, signal string) error {
+	_, err := n.api().ContainerKill(ctx, n.id(), client.ContainerKillOptions{Signal: signal})
 	return err
 }
 
-// Unpause lets them go on.
-func (n Node) Unpause(ctx context.Context) error {
-	id, err := n.id()
-	if err != nil {
+// Restart starts the container again.
+func (n *node) Restart(ctx context.Context) error {
+	_, err := n.api().ContainerStart(ctx, n.id(), client.ContainerStartOptions{})
+	return err
+}
+
+// Freeze pauses the container, or lets it go on.
+func (n *node) Freeze(ctx context.Context, frozen bool) (err error) {
+	if frozen {
+		_, err = n.api().ContainerPause(ctx, n.id(), client.ContainerPauseOptions{})
 		return err
 	}
-	if _, err = n.stack.docker.client.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{}); err == nil {
-		n.settled()
+	_, err = n.api().ContainerUnpause(ctx, n.id(), client.ContainerUnpauseOptions{})
+	return err
+}
+
+// Limit gives the container so many cores. The engine takes no limit away, so that none is the whole machine.
+func (n *node) Limit(ctx context.Context, cores float64) error {
+	_, err := n.api().ContainerUpdate(ctx, n.id(), client.ContainerUpdateOptions{Resources: n.stack.engine.limited(cores)})
+	return err
+}
+
+// Bequeath tells the reaper what to do to the container, unless revoke is called before its time is up.
+func (n *node) Bequeath(u stack.Undo) (revoke func()) {
+	w := will{Container: n.id(), Undo: u.What, After: u.After}
+	if u.What == stack.Unlimit {
+		w.NanoCPUs = n.stack.engine.limited(u.Cores).NanoCPUs
+	}
+	return n.stack.bequeath(w)
+}
+
+// limited is a number of cores as the engine wants it.
+func (e *Engine) limited(cores float64) *container.Resources {
+	if cores == 0 {
+		cores = float64(e.cpus)
+	}
+	return &container.Resources{NanoCPUs: int64(cores * 1e9)}
+}
+
+// Processes are those that ps, on the engine's machine, finds in the container.
+func (n *node) Processes(ctx context.Context) ([]stack.Process, error) {
+	top, err := n.api().ContainerTop(ctx, n.id(), client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
+	if err != nil && strings.Contains(err.Error(), `"ps"`) {
+		return nil, fmt.Errorf("%w; the engine's machine needs the program: 'apt-get install procps' there", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []stack.Process
+	for _, p := range top.Processes {
+		all = append(all, stack.Process{ID: p[0], Title: p[len(p)-1]})
+	}
+	return all, nil
+}
+
+// Run carries out a command in the container, or lbproof's own in one beside it.
+func (n *node) Run(ctx context.Context, c stack.Command) (stack.Output, error) {
+	if c.Own {
+		return n.aid(ctx, c)
+	}
+	code, output, err := n.container.Exec(ctx, c.Argv, tcexec.Multiplexed())
+	if err != nil {
+		return stack.Output{}, err
+	}
+	text, err := io.ReadAll(output)
+	return stack.Output{Code: code, Said: string(text)}, err
+}
+
+// aid runs a command of lbproof's own to its end in the container's network, among its processes too if it is to see them, with
+// the capabilities that it needs.
+func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
+	s := n.stack
+	own, err := s.engine.own(ctx)
+	if err != nil {
+		return stack.Output{}, err
+	}
+	start := stack.Start{
+		Spec:   plan.Spec{Name: n.name + "-" + c.Argv[0], Role: stack.Aid, Command: append([]string{"/lbproof"}, c.Argv...)},
+		Rights: stack.RightsOf(stack.Aid).With(c.Capabilities...), Join: n,
+	}
+	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(start, func(h *container.HostConfig) {
+		if c.Processes {
+			h.PidMode = container.PidMode("container:" + n.id())
+		}
+	}), testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
+	if err != nil {
+		return stack.Output{}, err
+	}
+	state, err := r.State(ctx)
+	if err != nil {
+		return stack.Output{}, err
+	}
+	var said strings.Builder
+	err = s.engine.copyLogs(ctx, r.GetContainerID(), stack.Logs{Stdout: &said, Stderr: &said})
+	return stack.Output{Code: state.ExitCode, Said: said.String()}, err
+}
+
+// Read opens a file of the container.
+func (n *node) Read(ctx context.Context, file string) (io.ReadCloser, error) {
+	got, err := n.api().CopyFromContainer(ctx, n.id(), client.CopyFromContainerOptions{SourcePath: file})
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("%w (%w)", err, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got.Stat.LinkTarget == stack.Stdout {
+		got.Content.Close()
+		return nil, stack.ErrPrinted
+	}
+	archive := tar.NewReader(got.Content)
+	if _, err := archive.Next(); err != nil {
+		got.Content.Close()
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{archive, got.Content}, nil
+}
+
+// Write puts files beside their places, and has an aid rename them: the engine itself writes in place.
+func (n *node) Write(ctx context.Context, files ...model.File) error {
+	const suffix = ".lbproof"
+	command := stack.Command{Argv: []string{"rename", "--from-suffix", suffix}, Processes: true, Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"}}
+	for _, f := range files {
+		if err := n.container.CopyToContainer(ctx, f.Content, f.Name+suffix, 0o644); err != nil {
+			return err
+		}
+		command.Argv = append(command.Argv, "--to", f.Name)
+	}
+	did, err := n.aid(ctx, command)
+	if err == nil && did.Code != 0 {
+		err = errors.New(strings.TrimSpace(did.Said))
 	}
 	return err
 }
 
-// Paused says whether they are frozen now.
-func (n Node) Paused(ctx context.Context) (bool, error) {
-	id, err := n.id()
+// Logs writes what the engine keeps of the container's log.
+func (n *node) Logs(ctx context.Context, l stack.Logs) error {
+	return n.stack.engine.copyLogs(ctx, n.id(), l)
+}
+
+func (e *Engine) copyLogs(ctx context.Context, id string, l stack.Logs) error {
+	what := client.ContainerLogsOptions{ShowStdout: l.Stdout != nil, ShowStderr: l.Stderr != nil, Timestamps: l.Times, Follow: l.Follow}
+	logs, err := e.client.ContainerLogs(ctx, id, what)
 	if err != nil {
-		return false, err
+		return err
 	}
-	info, err := n.stack.docker.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	defer logs.Close()
+	_, err = stdcopy.StdCopy(orNone(l.Stdout), orNone(l.Stderr), logs)
+	if l.Follow && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func orNone(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
+
+// Usage is the engine's count of the container's cgroup and network.
+func (n *node) Usage(ctx context.Context) (history.Sample, error) {
+	answer, err := n.api().ContainerStats(ctx, n.id(), client.ContainerStatsOptions{})
 	if err != nil {
-		return false, err
+		return history.Sample{}, err
 	}
-	return info.Container.State.Paused, nil
+	defer answer.Body.Close()
+	var stats container.StatsResponse
+	if err := json.NewDecoder(answer.Body).Decode(&stats); err != nil {
+		return history.Sample{}, err
+	}
+	if stats.CPUStats.CPUUsage.TotalUsage == 0 {
+		return history.Sample{}, errors.New("it is not running")
+	}
+	out := history.Sample{
+		CPU: time.Duration(stats.CPUStats.CPUUsage.TotalUsage), Throttled: time.Duration(stats.CPUStats.ThrottlingData.ThrottledTime),
+		Memory: int64(stats.MemoryStats.Usage) - pageCache(stats.MemoryStats.Stats),
+	}
+	for _, one := range stats.Networks {
+		out.Received += int64(one.RxBytes)
+		out.Sent += int64(one.TxBytes)
+	}
+	return out, nil
+}
+
+// pageCache is what of a container's memory the kernel can take back: cgroup v1's and v2's name for it.
+func pageCache(stats map[string]uint64) int64 {
+	if v, ok := stats["total_inactive_file"]; ok {
+		return int64(v)
+	}
+	return int64(stats["inactive_file"])
 }

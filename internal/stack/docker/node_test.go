@@ -15,6 +15,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // What the harness has forgotten to take back, because it hangs, the reaper does.
@@ -23,35 +24,35 @@ func TestFaultsExpire(t *testing.T) {
 	spec, files := backend("b1")
 	spec.CPUs = 0.5
 	require.NoError(t, s.Start(t.Context(), spec, files))
-	soon := func() Node { return s.Node("b1").Expiring(300 * time.Millisecond) }
-	healed := func(is func() bool) { // perhaps before anybody has looked
-		t.Helper()
-		assert.Eventually(t, is, 10*time.Second, 20*time.Millisecond)
+	const soon = 300 * time.Millisecond
+	b1 := s.member(t, "b1")
+	in := func(is func(stack.State) bool) func() bool {
+		return func() bool { now, err := b1.Node.State(t.Context()); return err == nil && is(now) }
 	}
-	require.NoError(t, soon().Pause(t.Context()))
-	healed(func() bool { paused, err := s.Node("b1").Paused(t.Context()); return err == nil && !paused })
-	lived, err := s.Node("b1").inspect(t.Context())
+	healed := func(is func(stack.State) bool) { // perhaps before anybody has looked
+		t.Helper()
+		assert.Eventually(t, in(is), 10*time.Second, 20*time.Millisecond)
+	}
+	_, err := b1.Pause(t.Context(), soon)
 	require.NoError(t, err)
-	require.NoError(t, soon().Kill(t.Context(), "SIGKILL"))
-	healed(func() bool {
-		info, err := s.Node("b1").inspect(t.Context())
-		return err == nil && info.State.Running && info.State.StartedAt != lived.State.StartedAt
-	})
-	before, err := soon().Limit(t.Context(), 0.1)
+	healed(func(now stack.State) bool { return !now.Frozen })
+	lived, err := b1.Node.State(t.Context())
 	require.NoError(t, err)
-	assert.InDelta(t, 0.5, before, 0)
-	healed(func() bool {
-		info, err := s.Node("b1").inspect(t.Context())
-		return err == nil && info.HostConfig.NanoCPUs == 500_000_000
-	})
+	_, err = b1.Kill(t.Context(), "SIGKILL", soon)
+	require.NoError(t, err)
+	healed(func(now stack.State) bool { return now.Running && !now.Started.Equal(lived.Started) })
+	assert.InDelta(t, 0.5, lived.Cores, 0)
+	_, err = b1.Limit(t.Context(), 0.1, soon)
+	require.NoError(t, err)
+	healed(func(now stack.State) bool { return now.Cores == 0.5 })
 
-	later := s.Node("b1").Expiring(300 * time.Millisecond)
-	require.NoError(t, later.Pause(t.Context()))
-	require.NoError(t, later.Unpause(t.Context()))
-	require.NoError(t, s.Node("b1").Pause(t.Context())) // by nobody's will
-	assert.Never(t, func() bool { paused, err := s.Node("b1").Paused(t.Context()); return err != nil || !paused },
-		600*time.Millisecond, 50*time.Millisecond, "what was taken back is not taken back again")
-	require.NoError(t, s.Node("b1").Unpause(t.Context()))
+	resume, err := b1.Pause(t.Context(), soon)
+	require.NoError(t, err)
+	require.NoError(t, resume(t.Context()))
+	resume, err = b1.Pause(t.Context(), 0) // by nobody's will
+	require.NoError(t, err)
+	assert.Never(t, in(func(now stack.State) bool { return !now.Frozen }), 600*time.Millisecond, 50*time.Millisecond, "what was taken back is not taken back again")
+	require.NoError(t, resume(t.Context()))
 }
 
 // Who died before anybody watched is missed all the same.
@@ -60,7 +61,7 @@ func TestDeathBeforeTheWatch(t *testing.T) {
 	spec, files := backend("b1")
 	spec.Restarts = false
 	require.NoError(t, s.Start(t.Context(), spec, files))
-	_, err := s.docker.client.ContainerKill(t.Context(), s.node("b1").container.GetContainerID(), client.ContainerKillOptions{Signal: "SIGKILL"})
+	_, err := s.made.engine.client.ContainerKill(t.Context(), s.node(t, "b1").id(), client.ContainerKillOptions{Signal: "SIGKILL"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return s.Gone(t.Context(), "b1") != nil }, 5*time.Second, 20*time.Millisecond)
 	watched, stop := context.WithTimeout(t.Context(), 20*time.Second)
@@ -71,50 +72,48 @@ func TestDeathBeforeTheWatch(t *testing.T) {
 // A container that is not the run's cannot be named.
 func TestForeignContainersCannotBeNamed(t *testing.T) {
 	s := open(t)
-	own, err := s.docker.own(t.Context())
+	own, err := s.made.engine.own(t.Context())
 	require.NoError(t, err)
-	made, err := s.docker.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+	made, err := s.made.engine.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{
 		Config: &container.Config{Image: own.Ref, Cmd: []string{"/lbproof", "reach"}},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		_, err := s.docker.client.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true})
+		_, err := s.made.engine.client.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true})
 		assert.NoError(t, err)
 	})
 	for _, name := range []string{made.ID, made.ID[:12]} {
-		n := s.Node(name)
-		assert.ErrorContains(t, n.Kill(t.Context(), "SIGKILL"), "the run has no node")
-		assert.ErrorContains(t, n.Pause(t.Context()), "the run has no node")
-		_, err := n.Limit(t.Context(), 0.1)
-		assert.ErrorContains(t, err, "the run has no node")
-		_, err = n.Enforce(t.Context(), agent.Rule{})
-		assert.ErrorContains(t, err, "the run has no node")
+		_, err := s.Member(name)
+		assert.EqualError(t, err, "the run has no node "+name)
 	}
+	spec, files := backend("b1")
+	require.NoError(t, s.Start(t.Context(), spec, files))
+	_, err = s.member(t, "b1").Enforce(t.Context(), agent.Rule{})
+	assert.ErrorContains(t, err, "the run has no node b1 that can be broken", "it has no agent")
 }
 
 // A rule of the network takes itself back when its time is over, though nobody says so.
 func TestRulesExpire(t *testing.T) {
-	s := open(t)
-	s.Pods = true
+	s := opened(t, engine(t), stack.Setup{Run: "stacktest", Agents: true})
 	spec, files := backend("b1")
 	spec.Ports, spec.Control = []int{8000}, 7070
 	spec.Command = append(spec.Command, "--ledger", plan.LedgerDir+"/arrivals")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	peer, _ := backend("b2")
 	require.NoError(t, s.Start(t.Context(), peer, files))
-	at, err := s.Node("b1").Addresses(t.Context())
+	at, err := s.member(t, "b1").Addresses(t.Context())
 	require.NoError(t, err)
-	with, err := s.Node("b2").Addresses(t.Context())
+	with, err := s.member(t, "b2").Addresses(t.Context())
 	require.NoError(t, err)
 	look := func(want agent.End) error {
-		_, err := s.Node("b2").Look(t.Context(), agent.Look{
+		_, err := s.member(t, "b2").Look(t.Context(), agent.Look{
 			At: netip.AddrPortFrom(at[0], 8000), Path: "/", Timeout: time.Second, Every: 5 * time.Millisecond, Within: 10 * time.Second,
 			Want: agent.Want{Ends: []agent.End{want}},
 		})
 		return err
 	}
 	require.NoError(t, look(agent.Answered))
-	_, err = s.Node("b1").Enforce(t.Context(), agent.Rule{Do: agent.Refuse, With: with, Ports: []int{8000}, For: 500 * time.Millisecond})
+	_, err = s.member(t, "b1").Enforce(t.Context(), agent.Rule{Do: agent.Refuse, With: with, Ports: []int{8000}, For: 500 * time.Millisecond})
 	require.NoError(t, err)
 	require.NoError(t, look(agent.Refused))
 	require.NoError(t, look(agent.Answered))
@@ -124,18 +123,13 @@ func TestRulesExpire(t *testing.T) {
 func TestTheReaperDies(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
-	d := &Docker{Binary: built(t), Progress: func(text string) { mu.Lock(); told = append(told, text); mu.Unlock() }}
-	if testing.Short() {
-		t.Skip("needs Docker")
-	}
-	_, err := d.Connect(t.Context())
-	require.NoError(t, err)
-	s, err := d.Open(t.Context(), "reaperdies", nil, 0)
-	require.NoError(t, err)
+	d := engine(t)
+	d.Progress = func(text string) { mu.Lock(); told = append(told, text); mu.Unlock() }
+	s := openRig(t, d, stack.Setup{Run: "reaperdies"})
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	reaper := func() string {
-		left, err := leftovers(t.Context(), d.client, s.run, true)
+		left, err := leftovers(t.Context(), d.client, s.made.world.Run, true)
 		require.NoError(t, err)
 		for _, l := range left {
 			if l.reaper {
@@ -145,11 +139,12 @@ func TestTheReaperDies(t *testing.T) {
 		return ""
 	}
 	first := reaper()
-	require.NoError(t, s.Node("b1").Expiring(time.Second).Pause(t.Context())) // and nobody takes it back but the reaper
+	_, err := s.member(t, "b1").Pause(t.Context(), time.Second) // and nobody takes it back but the reaper
+	require.NoError(t, err)
 	_, err = d.client.ContainerKill(t.Context(), first, client.ContainerKillOptions{Signal: "KILL"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		paused, err := s.Node("b1").Paused(t.Context())
+		paused, err := s.member(t, "b1").Paused(t.Context())
 		next := reaper()
 		return err == nil && !paused && next != "" && next != first
 	}, 20*time.Second, 20*time.Millisecond, "another reaper does what the first was told")
@@ -161,7 +156,7 @@ func TestTheReaperDies(t *testing.T) {
 	_, err = d.client.ContainerPause(t.Context(), reaper(), client.ContainerPauseOptions{})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	left, err := leftovers(t.Context(), d.client, s.run, true)
+	left, err := leftovers(t.Context(), d.client, s.made.world.Run, true)
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // Where a registry answers, an image that is not here is pulled, and the next time it is local.
@@ -24,9 +25,9 @@ func TestImageIsPulled(t *testing.T) {
 	require.NoError(t, err)
 	ref := "127.0.0.1:" + port + "/nothing:1"
 
-	own, err := s.docker.Image(t.Context(), plan.Image{})
+	own, err := s.made.engine.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
-	cli := s.docker.client
+	cli := s.made.engine.client
 	_, err = cli.ImageTag(t.Context(), client.ImageTagOptions{Source: own.Ref, Target: ref})
 	require.NoError(t, err)
 	pushed, err := cli.ImagePush(t.Context(), ref, client.ImagePushOptions{RegistryAuth: "e30="})
@@ -37,8 +38,8 @@ func TestImageIsPulled(t *testing.T) {
 	defer func() { _, _ = cli.ImageRemove(t.Context(), ref, client.ImageRemoveOptions{}) }()
 
 	for _, source := range []string{"pulled", "local"} {
-		found, err := s.docker.Image(t.Context(), plan.Image{Ref: ref})
+		found, err := s.made.engine.Image(t.Context(), plan.Image{Ref: ref})
 		require.NoError(t, err)
-		assert.Equal(t, Found{ref, source}, found)
+		assert.Equal(t, stack.Image{Ref: ref, Source: source}, found)
 	}
 }

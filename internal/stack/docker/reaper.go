@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // socket is where the reaper finds the engine: the reaper runs beside it, wherever the harness runs.
@@ -35,7 +36,7 @@ func (s *Stack) startReaper(ctx context.Context) error {
 	defer leave()
 	err = s.tryReaper(ctx)
 	if errdefs.IsNotFound(err) { // a run of another lbproof has just removed the image, which no container used yet
-		s.docker.forgetOwn()
+		s.engine.forgetOwn()
 		err = s.tryReaper(ctx)
 	}
 	return err
@@ -43,7 +44,7 @@ func (s *Stack) startReaper(ctx context.Context) error {
 
 // guard starts a process that does the reaper's work if this one ends before leave is called.
 func (s *Stack) guard() (leave func(), err error) {
-	cmd := exec.Command(s.docker.Binary, "reaper", "--run", s.run, "--guard")
+	cmd := exec.Command(s.engine.Binary, "reaper", "--run", s.world.Run, "--guard")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends this one must not end that one
 	alive, err := cmd.StdinPipe()
 	if err != nil {
@@ -60,37 +61,38 @@ func (s *Stack) guard() (leave func(), err error) {
 }
 
 func (s *Stack) tryReaper(ctx context.Context) error {
-	found, err := s.docker.Image(ctx, plan.Image{})
+	found, err := s.engine.Image(ctx, plan.Image{})
 	if err != nil {
 		return err
 	}
 	source := socket
-	if at, ok := strings.CutPrefix(s.docker.client.DaemonHost(), "unix://"); ok {
+	if at, ok := strings.CutPrefix(s.engine.client.DaemonHost(), "unix://"); ok {
 		source = at
 	}
+	rights := stack.RightsOf(stack.Reaper)
 	host := &container.HostConfig{
 		AutoRemove: true, NetworkMode: "none", Binds: []string{source + ":" + socket}, LogConfig: container.LogConfig{Type: "none"},
 	}
-	s.restrict(host, plan.Spec{Role: roleReaper}, 0)
-	made, err := s.docker.client.ContainerCreate(ctx, client.ContainerCreateOptions{
+	s.restrict(host, stack.Start{Spec: plan.Spec{Role: stack.Reaper}, Rights: rights})
+	made, err := s.engine.client.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Config: &container.Config{
-			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.run}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
-			User:   rightsOf(roleReaper).user,
-			Labels: map[string]string{labelRun: s.run, labelRole: roleReaper},
+			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.world.Run}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
+			User:   rights.User,
+			Labels: map[string]string{labelRun: s.world.Run, labelRole: string(stack.Reaper)},
 		},
 		HostConfig: host,
 	})
 	if err != nil {
 		return err
 	}
-	attached, err := s.docker.client.ContainerAttach(ctx, made.ID, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
+	attached, err := s.engine.client.ContainerAttach(ctx, made.ID, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
 	if err == nil {
-		if _, err = s.docker.client.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
+		if _, err = s.engine.client.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
 			attached.Close()
 		}
 	}
 	if err != nil {
-		_, _ = s.docker.client.ContainerRemove(context.WithoutCancel(ctx), made.ID, client.ContainerRemoveOptions{Force: true})
+		_, _ = s.engine.client.ContainerRemove(context.WithoutCancel(ctx), made.ID, client.ContainerRemoveOptions{Force: true})
 		return err
 	}
 	s.mu.Lock()
@@ -115,10 +117,10 @@ func (s *Stack) mind(said io.Reader) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := s.startReaper(ctx); err != nil {
-		s.docker.Progress(fmt.Sprintf("the reaper of run %s has ended, and no other can be started: %v; lbproof removes the run itself when it is over", s.run, err))
+		s.engine.Progress(fmt.Sprintf("the reaper of run %s has ended, and no other can be started: %v; lbproof removes the run itself when it is over", s.world.Run, err))
 		return
 	}
-	s.docker.Progress("the reaper of run " + s.run + " has ended before its time (killed, or out of memory?); another has taken its place")
+	s.engine.Progress("the reaper of run " + s.world.Run + " has ended before its time (killed, or out of memory?); another has taken its place")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.wills {
@@ -134,7 +136,6 @@ const itself = 15 * time.Second
 func (s *Stack) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer s.closePods()
 	s.mu.Lock()
 	s.closed = true
 	_ = json.NewEncoder(s.reaper.Conn).Encode(will{Over: true})
@@ -143,34 +144,23 @@ func (s *Stack) Close() error {
 	defer s.minding.Wait()
 	began := time.Now()
 	for {
-		left, err := leftovers(ctx, s.docker.client, s.run, true)
+		left, err := leftovers(ctx, s.engine.client, s.world.Run, true)
 		if err != nil {
-			return fmt.Errorf("clean up run %s: %w", s.run, err)
+			return fmt.Errorf("clean up run %s: %w", s.world.Run, err)
 		}
 		if len(left) == 0 {
 			return nil
 		}
 		gone := !slices.ContainsFunc(left, func(l leftover) bool { return l.reaper })
 		if onlyNetworks(left) && time.Since(began) > letsGo {
-			s.docker.Progress("Docker does not let go of " + list(left) + ", in which nothing is any more; it is gone when Docker has been restarted")
+			s.engine.Progress("Docker does not let go of " + list(left) + ", in which nothing is any more; it is gone when Docker has been restarted")
 			return nil
 		}
 		if gone || time.Since(began) > itself {
-			removeAll(ctx, s.docker.client, left)
+			removeAll(ctx, s.engine.client, left)
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("clean up run %s: still there: %s", s.run, list(left))
-		}
-	}
-}
-
-// closePods ends the conversations with agents.
-func (s *Stack) closePods() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.nodes {
-		if n.pod != nil {
-			n.pod.close()
+		if err := stack.Sleep(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("clean up run %s: still there: %s", s.world.Run, list(left))
 		}
 	}
 }
@@ -204,7 +194,7 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 	}
 	var left []leftover
 	for _, c := range containers.Items {
-		if reaps := c.Labels[labelRole] == roleReaper; reaper || !reaps {
+		if reaps := c.Labels[labelRole] == string(stack.Reaper); reaper || !reaps {
 			left = append(left, leftoverOf(c))
 		}
 	}
@@ -216,7 +206,7 @@ func leftovers(ctx context.Context, cli *client.Client, run string, reaper bool)
 
 func leftoverOf(c container.Summary) leftover {
 	mode := container.NetworkMode(c.HostConfig.NetworkMode)
-	return leftover{"container", c.ID, !mode.IsNone() && !mode.IsContainer(), c.Labels[labelRole] == roleReaper}
+	return leftover{"container", c.ID, !mode.IsNone() && !mode.IsContainer(), c.Labels[labelRole] == string(stack.Reaper)}
 }
 
 // letsGo is how long Docker may take to let a network go.
@@ -232,32 +222,23 @@ func onlyNetworks(left []leftover) bool {
 type will struct {
 	ID        int
 	Container string
-	Undo      undo
-	CPUs      float64 // of limit: cores
+	Undo      stack.UndoKind
+	NanoCPUs  int64 // of stack.Unlimit
 	After     time.Duration
 	Done      bool // it is no longer needed
 	Over      bool // the run is: nothing is being made for it any more
 }
 
-// undo takes back what the harness did to a container.
-type undo string
-
-const (
-	unpause undo = "unpause"
-	start   undo = "start"
-	limit   undo = "limit"
-)
-
 func (w will) carryOut(ctx context.Context, cli *client.Client) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	switch w.Undo { // what fails here, the end of the run removes
-	case unpause:
+	case stack.Unfreeze:
 		_, _ = cli.ContainerUnpause(ctx, w.Container, client.ContainerUnpauseOptions{})
-	case start:
+	case stack.Revive:
 		_, _ = cli.ContainerStart(ctx, w.Container, client.ContainerStartOptions{})
-	case limit:
-		_, _ = cli.ContainerUpdate(ctx, w.Container, client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: int64(w.CPUs * 1e9)}})
+	case stack.Unlimit:
+		_, _ = cli.ContainerUpdate(ctx, w.Container, client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: w.NanoCPUs}})
 	}
 }
 
@@ -285,20 +266,12 @@ func obey(ctx context.Context, cli *client.Client, alive io.Reader) (over bool) 
 	}
 }
 
-// bequeath tells the reaper what to do to the node's container, unless revoke is called before the node's time is up.
-func (n Node) bequeath(what undo, cpus float64) (revoke func(), err error) {
-	if n.expires == 0 {
-		return func() {}, nil
-	}
-	id, err := n.id()
-	if err != nil {
-		return nil, err
-	}
-	s := n.stack
+// bequeath gives the reaper a will, unless revoke is called before its time is up.
+func (s *Stack) bequeath(w will) (revoke func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastWill++
-	w := will{ID: s.lastWill, Container: id, Undo: what, CPUs: cpus, After: n.expires}
+	w.ID = s.lastWill
 	s.wills[w.ID] = w
 	_ = json.NewEncoder(s.reaper.Conn).Encode(w) // one that has just ended is followed by another, which is told all
 	return func() {
@@ -306,7 +279,7 @@ func (n Node) bequeath(what undo, cpus float64) (revoke func(), err error) {
 		defer s.mu.Unlock()
 		delete(s.wills, w.ID)
 		_ = json.NewEncoder(s.reaper.Conn).Encode(will{ID: w.ID, Done: true})
-	}, nil
+	}
 }
 
 // looksAgain is how long the reaper looks whether something more of the run comes up, where the harness died: what it had just asked
@@ -347,7 +320,7 @@ func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 		if len(left) == 0 {
 			again = 100 * time.Millisecond
 		}
-		if err := pause(ctx, again); err != nil {
+		if err := stack.Sleep(ctx, again); err != nil {
 			return fmt.Errorf("clean up run %s: still there: %s", run, list(left))
 		}
 	}

@@ -16,18 +16,8 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
-
-func TestRefusalNamesTheUsersFile(t *testing.T) {
-	spec := plan.Spec{Check: []string{"nginx", "-t"}, Files: map[string]string{"/etc/nginx/nginx.conf": "deploy/lb.conf"}}
-	files := []model.File{{Name: "deploy/lb.conf"}}
-	f := func(said, want string) {
-		t.Helper()
-		assert.Equal(t, want, refusal(spec, files, said))
-	}
-	f("[emerg] no such thing in /etc/nginx/nginx.conf:12\n", "deploy/lb.conf:12: refused by nginx -t:\n[emerg] no such thing in deploy/lb.conf:12")
-	f("[emerg] getpwnam failed", "deploy/lb.conf: refused by nginx -t:\n[emerg] getpwnam failed")
-}
 
 func TestVersionsOfPackages(t *testing.T) {
 	debs := []string{"/x/libc6_2.36_amd64.deb", "/x/nginx_1%3a1.22.1-9+deb12u10_amd64.deb"}
@@ -69,11 +59,6 @@ func TestRecipesDiffer(t *testing.T) {
 	assert.Equal(t, recipe(a), recipe(plan.Image{Packages: []string{"nginx"}}))
 }
 
-func TestTail(t *testing.T) {
-	assert.Equal(t, "b\nc", tail("a\nb\nc\n", 2))
-	assert.Equal(t, "a", tail("a", 2))
-}
-
 func built(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "lbproof")
@@ -84,19 +69,72 @@ func built(t *testing.T) string {
 	return binary
 }
 
-// open starts an empty stack on the real engine.
-func open(t *testing.T) *Stack {
+// rig is a rig of stack on the real engine, and what the engine has of it.
+type rig struct {
+	*stack.Rig
+	made *Stack
+}
+
+// opener is an engine that keeps the stack that it opens.
+type opener struct {
+	*Engine
+	made *Stack
+}
+
+func (o *opener) Open(ctx context.Context, w stack.World) (stack.Stack, error) {
+	made, err := o.Engine.Open(ctx, w)
+	if err == nil {
+		o.made = made.(*Stack)
+	}
+	return made, err
+}
+
+// engine is the real one.
+func engine(t *testing.T) *Engine {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs Docker")
 	}
-	d := &Docker{Binary: built(t)}
-	_, err := d.Connect(t.Context())
+	e := &Engine{Binary: built(t)}
+	_, err := e.Host(t.Context())
 	require.NoError(t, err)
-	s, err := d.Open(t.Context(), "stacktest", nil, 0)
+	return e
+}
+
+// openRig starts a rig, which the test removes.
+func openRig(t *testing.T, e *Engine, setup stack.Setup) rig {
+	t.Helper()
+	keeping := &opener{Engine: e}
+	r, err := stack.Open(t.Context(), keeping, setup)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return s
+	return rig{r, keeping.made}
+}
+
+// open starts an empty rig on the real engine.
+func open(t *testing.T) rig {
+	t.Helper()
+	return opened(t, engine(t), stack.Setup{Run: "stacktest"})
+}
+
+// opened starts a rig that is removed at the end of the test.
+func opened(t *testing.T, e *Engine, setup stack.Setup) rig {
+	t.Helper()
+	r := openRig(t, e, setup)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	return r
+}
+
+// node is the container of a member.
+func (r rig) node(t *testing.T, name string) *node {
+	t.Helper()
+	return r.member(t, name).Node.(*node)
+}
+
+func (r rig) member(t *testing.T, name string) *stack.Member {
+	t.Helper()
+	m, err := r.Member(name)
+	require.NoError(t, err)
+	return m
 }
 
 // backend is a node that needs no balancer.
@@ -131,14 +169,14 @@ func TestProof(t *testing.T) {
 		l := layer{tar.NewWriter(&archive), map[string]bool{}}
 		require.NoError(t, l.file("conf", 0o644, []byte("changed")))
 		require.NoError(t, l.w.Close())
-		_, err := s.docker.client.CopyToContainer(t.Context(), s.node("b1").container.GetContainerID(),
+		_, err := s.made.engine.client.CopyToContainer(t.Context(), s.node(t, "b1").id(),
 			client.CopyToContainerOptions{DestinationPath: "/", Content: &archive})
 		require.NoError(t, err)
 		_, err = s.Proof(t.Context(), spec, files)
 		assert.ErrorContains(t, err, "/conf is not the file a.conf that it was given")
 	})
 	t.Run("a container that is gone", func(t *testing.T) {
-		_, err := s.docker.client.ContainerKill(t.Context(), s.node("b1").container.GetContainerID(), client.ContainerKillOptions{Signal: "KILL"})
+		_, err := s.made.engine.client.ContainerKill(t.Context(), s.node(t, "b1").id(), client.ContainerKillOptions{Signal: "KILL"})
 		require.NoError(t, err)
 		watching, stop := context.WithCancel(t.Context())
 		defer stop()
@@ -151,7 +189,7 @@ func TestProof(t *testing.T) {
 // An image that can be neither found, pulled nor built says why, for each way.
 func TestMissingImageSaysWhy(t *testing.T) {
 	s := open(t)
-	_, err := s.docker.Image(t.Context(), plan.Image{Ref: "localhost:1/nothing:here", Packages: []string{"no-such-package-anywhere"}})
+	_, err := s.made.engine.Image(t.Context(), plan.Image{Ref: "localhost:1/nothing:here", Packages: []string{"no-such-package-anywhere"}})
 	require.Error(t, err)
 	for _, want := range []string{"localhost:1/nothing:here", "pull:", "build from Debian packages:", "no-such-package-anywhere"} {
 		assert.True(t, strings.Contains(err.Error(), want), "%q is not in %v", want, err)
@@ -165,21 +203,4 @@ func TestGoMod(t *testing.T) {
 	got, err := goMod(&plan.Module{Path: "m.example/m", Version: "v3.0.0"}, theirs)
 	require.NoError(t, err)
 	assert.Equal(t, "module lbproof.invalid/tools\n\ngo 1.25.0\n\nrequire m.example/m v3.0.0\nreplace a.example  => b.example v1.2.3\nexclude c.example v0.0.1\n", got)
-}
-
-// What balancers complain of is told with the user's file and line; the rest of their logs is not.
-func TestComplaints(t *testing.T) {
-	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "lb.conf", "/etc/haproxy/haproxy.cfg": "lb.cfg"}}
-	f := func(log string, want ...model.Said) {
-		t.Helper()
-		assert.Equal(t, want, complaints(spec, log, false))
-	}
-	f("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\n")
-	f("2026/11/21 [emerg] 1#1: unknown directive \"x\" in /etc/nginx/nginx.conf:7\n",
-		model.Said{Pos: model.Pos{File: "lb.conf", Line: 7}, Text: `2026/11/21 [emerg] 1#1: unknown directive "x" in lb.conf:7`})
-	f("[NOTICE] (1) : hello\n[ALERT] (1) : config : parsing [/etc/haproxy/haproxy.cfg:48] : bad\n[WARNING] (1) : Server b/s is DOWN, reason: x\n",
-		model.Said{Pos: model.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
-	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", model.Said{Text: "2026 ERR no"})
-	assert.Equal(t, []model.Said{{Text: "just this"}}, complaints(spec, "just this\n", true))
-	assert.Equal(t, "HAProxy version 2.6.12 2026/10/17", VersionLine("\nHAProxy version 2.6.12   2026/10/17\nStatus: x\n"))
 }

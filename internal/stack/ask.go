@@ -1,0 +1,147 @@
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// Ask lets the balancer itself look at a configuration: its own checker first, then its start, on nodes without a
+// network in which every upstream host is known. Nothing is left running.
+func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) (answer model.Answered, err error) {
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // never fails
+	r, err := open(ctx, on, Setup{}, World{Run: hex.EncodeToString(id[:]), Isolated: true})
+	if err != nil {
+		return answer, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	spec, made, err := new(Authority).Furnish(balancer, cfg.Needs)
+	if err != nil {
+		return answer, err
+	}
+	files := append(slices.Clone(cfg.Files), made...)
+	hosts := hostNames(cfg)
+	version, err := r.alone(ctx, spec, spec.Version, files, hosts)
+	if err != nil {
+		return answer, err
+	}
+	answer.Version = VersionLine(version.Said)
+	if len(spec.Check) > 0 {
+		checked, err := r.alone(ctx, spec, spec.Check, files, hosts)
+		if err != nil {
+			return answer, err
+		}
+		answer.Said = complaints(spec, checked.Said, checked.Code != 0)
+		if checked.Code != 0 {
+			return answer, nil
+		}
+	}
+	answer.Accepted = true
+	started, said, err := r.tryStart(ctx, spec, files, hosts)
+	answer.Started = started
+	for _, one := range complaints(spec, said, !started) {
+		if !slices.ContainsFunc(answer.Said, func(o model.Said) bool { return o.Text == one.Text }) {
+			answer.Said = append(answer.Said, one)
+		}
+	}
+	return answer, err
+}
+
+// hostNames are the names of servers that the balancer may look up.
+func hostNames(cfg model.Config) []string {
+	var hosts []string
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if !strings.Contains(s.Host, ":") && model.HostFlaw(s.Host) == "" && !slices.Contains(hosts, s.Host) {
+				hosts = append(hosts, s.Host)
+			}
+		}
+	}
+	return hosts
+}
+
+// alone runs a command of the spec's image to its end, without a network.
+func (r *Rig) alone(ctx context.Context, spec plan.Spec, command []string, files []model.File, hosts []string) (did Output, err error) {
+	n, err := r.isolated(ctx, spec, command, files, hosts)
+	if err == nil {
+		did, err = outcome(ctx, n)
+	}
+	if err != nil {
+		return did, fmt.Errorf("run %s: %w", strings.Join(command, " "), err)
+	}
+	return did, nil
+}
+
+// endsWithin is how long a command may take.
+const endsWithin = time.Minute
+
+// outcome waits until a node's process ends, and returns what it printed.
+func outcome(ctx context.Context, n Node) (Output, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, endsWithin, fmt.Errorf("it has not ended within %s", endsWithin))
+	defer cancel()
+	for {
+		state, err := n.State(ctx)
+		if err != nil {
+			return Output{}, err
+		}
+		if !state.Running {
+			var said strings.Builder
+			err := n.Logs(ctx, Logs{Stdout: &said, Stderr: &said})
+			return Output{state.Exit, said.String()}, err
+		}
+		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
+			return Output{}, err
+		}
+	}
+}
+
+// isolated starts a node that sees no network, and knows every upstream host.
+func (r *Rig) isolated(ctx context.Context, spec plan.Spec, command []string, files []model.File, hosts []string) (Node, error) {
+	found, err := r.runtime.Image(ctx, spec.Image)
+	if err != nil {
+		return nil, err
+	}
+	spec.Command, spec.Restarts, spec.Health = command, false, nil
+	s := Start{Spec: spec, Image: found, Files: files, Rights: RightsOf(spec.Role), Isolated: true}
+	for _, name := range hosts {
+		name = strings.TrimSuffix(name, ".")
+		s.Hosts = append(s.Hosts, name, name+".") // which only name servers take for one
+	}
+	return r.stack.Start(ctx, s)
+}
+
+// startsWithin is how long a balancer may take until it listens.
+const startsWithin = "10s"
+
+// tryStart starts the balancer for a moment: it must listen on every port. said is what it printed.
+func (r *Rig) tryStart(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) (started bool, said string, err error) {
+	n, err := r.isolated(ctx, spec, spec.Command, files, hosts)
+	if err != nil {
+		return false, "", fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	reach := []string{"reach", "--within", startsWithin, "--settle", spec.Settle.String()}
+	if len(spec.Ports) > 0 {
+		reach = append(reach, "--ports", joined(spec.Ports))
+	}
+	found, err := n.Run(ctx, Command{Argv: reach, Own: true})
+	reached := err == nil && found.Code == 0
+	state, stateErr := n.State(ctx)
+	if stateErr != nil {
+		return false, "", fmt.Errorf("start %s: %w", spec.Name, stateErr)
+	}
+	if err != nil && state.Running { // else the node to stand beside was gone, which is the answer
+		return false, "", fmt.Errorf("see whether %s listens: %w", spec.Name, err)
+	}
+	var text strings.Builder
+	err = printedBy(ctx, n, spec.Name, &text)
+	return reached && state.Running, text.String(), err
+}

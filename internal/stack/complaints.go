@@ -1,0 +1,72 @@
+package stack
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// Complaints are the warnings and errors that a node has printed so far.
+func (r *Rig) Complaints(ctx context.Context, spec plan.Spec) ([]model.Said, error) {
+	var said strings.Builder
+	err := r.Logs(ctx, spec.Name, &said)
+	return complaints(spec, said.String(), false), err
+}
+
+// VersionLine is the line of a version command's output that has the version in it.
+func VersionLine(said string) string {
+	for line := range strings.Lines(said) {
+		if strings.ContainsAny(line, "0123456789") {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return strings.TrimSpace(said)
+}
+
+// complaint matches the lines in which nginx, HAProxy and Traefik tell of a problem.
+var complaint = regexp.MustCompile(`\[(emerg|alert|crit|error|warn)\]|\[(ALERT|WARNING)\]|\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`)
+
+// colour matches what makes a terminal's text colourful.
+var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
+// complaints are the warnings and errors of a log, with the user's own files and lines. Where all is asked for and none is
+// marked as a complaint, the whole is one.
+func complaints(spec plan.Spec, said string, all bool) []model.Said {
+	var out, plain []model.Said
+	scanner := bufio.NewScanner(strings.NewReader(colour.ReplaceAllString(said, "")))
+	for scanner.Scan() {
+		line := strings.TrimSpace(scanner.Text())
+		if line == "" {
+			continue
+		}
+		one := model.Said{Text: line}
+		for _, at := range slices.Sorted(maps.Keys(spec.Files)) {
+			name := spec.Files[at]
+			for _, mark := range []string{at + ":"} {
+				if _, after, ok := strings.Cut(one.Text, mark); ok {
+					one.Pos.File = name
+					_, _ = fmt.Sscanf(after, "%d", &one.Pos.Line)
+				}
+			}
+			one.Text = strings.ReplaceAll(one.Text, at, name)
+		}
+		if strings.Contains(line, "is DOWN, reason") || strings.Contains(line, "has no server available") {
+			continue // no backend stands here
+		}
+		if complaint.MatchString(line) {
+			out = append(out, one)
+		}
+		plain = append(plain, one)
+	}
+	if all && len(out) == 0 {
+		return plain
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+// Package docker is the runtime of containers. Everything it makes carries the run's label and is removed by the
+// reaper, a container that notices when the harness is gone, however it went. No other package of lbproof speaks with an engine.
+package docker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+	tclog "github.com/testcontainers/testcontainers-go/log"
+
+	"github.com/lbproof/lbproof/internal/stack"
+)
+
+// Labels on everything that a run makes.
+const (
+	labelRun  = "lbproof.run"
+	labelRole = "lbproof.role"
+	labelNode = "lbproof.node"
+)
+
+// Engine is the container engine that the environment names (DOCKER_HOST, or the local socket).
+type Engine struct {
+	Binary   string       // path of a static lbproof, which plays backend, worker and reaper
+	Progress func(string) // told what takes long; may be nil
+
+	client   *client.Client
+	cpus     int // of the machine
+	ownLock  sync.Mutex
+	ownImage stack.Image
+}
+
+var _ stack.Runtime = (*Engine)(nil)
+
+var quiet = sync.OnceFunc(func() {
+	// The library's own reaper cannot be had without a registry and wants a published port; ours does its work.
+	os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
+	// In a container the library would take the default gateway for the engine's host.
+	os.Setenv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
+	tclog.SetDefault(tclog.NewNoopLogger())
+})
+
+// Host finds the engine, or says how to get one.
+func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
+	quiet()
+	if e.Progress == nil {
+		e.Progress = func(string) {}
+	}
+	cli, err := client.New(client.FromEnv)
+	if err != nil {
+		return stack.Host{}, fmt.Errorf("connect to Docker: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	found, err := cli.Info(limited, client.InfoOptions{})
+	if err != nil {
+		cli.Close()
+		return stack.Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use it? DOCKER_HOST names another)", cli.DaemonHost(), err)
+	}
+	info := found.Info
+	e.client, e.cpus = cli, info.NCPU
+	os.Setenv("DOCKER_HOST", cli.DaemonHost()) // so that the library finds the same engine
+	return stack.Host{
+		Runtime: "Docker",
+		Version: info.ServerVersion,
+		System:  strings.TrimSpace(info.OperatingSystem + ", kernel " + info.KernelVersion),
+		CPUs:    info.NCPU,
+		Memory:  info.MemTotal,
+		Can:     abilities(info),
+	}, nil
+}
+
+// abilities are what an engine says that its kernel lets it do. One without root may lack some: it has the controllers that were delegated to it.
+func abilities(info system.Info) []stack.Ability {
+	can := []stack.Ability{stack.Users}
+	if info.CPUCfsQuota {
+		can = append(can, stack.Limits)
+	}
+	if info.MemoryLimit {
+		can = append(can, stack.OOM)
+	}
+	if info.CgroupDriver != "none" {
+		can = append(can, stack.Freeze)
+	}
+	return can
+}

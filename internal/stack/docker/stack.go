@@ -1,0 +1,239 @@
+package docker
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
+)
+
+// Stack is what one run has made.
+type Stack struct {
+	engine   *Engine
+	world    stack.World
+	networks []addressed // the main one first
+	clients  netip.Prefix
+	entering sync.Mutex // a network, see launch
+	reaper   client.HijackedResponse
+	minding  sync.WaitGroup // of the reaper
+
+	mu       sync.Mutex
+	nodes    map[string]*node // by container
+	wills    map[int]will     // that the reaper was told and that still stand
+	lastWill int
+	closed   bool // the reaper's end is wanted
+}
+
+// Open makes the run's networks, and first the reaper that will remove them, after what dead runs have left is gone.
+func (e *Engine) Open(ctx context.Context, w stack.World) (stack.Stack, error) {
+	if !w.Isolated {
+		e.sweep(ctx)
+	}
+	s := e.newStack(w)
+	if err := s.startReaper(ctx); err != nil {
+		return nil, fmt.Errorf("start the reaper: %w", err)
+	}
+	if w.Isolated {
+		return s, nil
+	}
+	if err := s.makeNetworks(ctx, w.Addresses, w.Clients); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// newStack is a stack in which nothing is yet.
+func (e *Engine) newStack(w stack.World) *Stack {
+	return &Stack{engine: e, world: w, nodes: map[string]*node{}, wills: map[int]will{}}
+}
+
+// Start brings up a container and returns when its process runs.
+func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error) {
+	n := &node{stack: s, name: start.Spec.Name}
+	options := s.options(start, nil)
+	var attached client.ContainerAttachResult
+	if start.Streams {
+		attach := func(ctx context.Context, c testcontainers.Container) (err error) {
+			attached, err = s.engine.client.ContainerAttach(ctx, c.GetContainerID(), client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+			return err
+		}
+		options = append(options, testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}))
+	}
+	var networks []testcontainers.ContainerCustomizer
+	if start.Place != nil {
+		networks = s.joined(*start.Place)
+	}
+	var err error
+	if n.container, err = s.launch(ctx, start.Image.Ref, options, networks); err != nil {
+		return nil, err
+	}
+	if start.Streams {
+		n.streams = pump(attached.HijackedResponse)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[n.id()] = n
+	return n, nil
+}
+
+// launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes loses count of
+// a network's containers when several enter or leave it at once, for they share the number in its memory and not its version in
+// its store; and a network that has more than nobody by that count cannot be removed until Docker is restarted.
+func (s *Stack) launch(ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
+	c, err := testcontainers.Run(ctx, image, append(append(options, networks...), testcontainers.WithNoStart())...)
+	if err != nil {
+		return c, err
+	}
+	if len(networks) > 0 {
+		s.entering.Lock()
+		defer s.entering.Unlock()
+	}
+	return c, c.Start(ctx)
+}
+
+// options are all of a container but its network. more, where it is not nil, has the last word about its host's part.
+func (s *Stack) options(start stack.Start, more func(*container.HostConfig)) []testcontainers.ContainerCustomizer {
+	spec := start.Spec
+	return []testcontainers.ContainerCustomizer{
+		testcontainers.CustomizeRequestOption(func(r *testcontainers.GenericContainerRequest) error {
+			r.Entrypoint, r.Cmd = spec.Command[:1], spec.Command[1:]
+			r.Env = spec.Env
+			r.Files = containerFiles(spec, start.Files)
+			r.Labels = map[string]string{labelRun: s.world.Run, labelRole: string(spec.Role), labelNode: spec.Name}
+			return nil
+		}),
+		testcontainers.WithConfigModifier(func(c *container.Config) { configure(c, start) }),
+		testcontainers.WithHostConfigModifier(func(h *container.HostConfig) {
+			s.restrict(h, start)
+			place(h, start)
+			if more != nil {
+				more(h)
+			}
+		}),
+	}
+}
+
+// configure says what runs in a container.
+func configure(c *container.Config, start stack.Start) {
+	spec := start.Spec
+	c.Hostname = spec.Hostname
+	if start.Join != nil {
+		c.Hostname = "" // it has that of the other
+	}
+	c.User = cmp.Or(spec.User, start.Rights.User)
+	if len(start.Keeps) > 0 {
+		c.Volumes = map[string]struct{}{}
+		for _, dir := range start.Keeps {
+			c.Volumes[dir] = struct{}{}
+		}
+	}
+	if spec.Dir != "" {
+		c.WorkingDir = spec.Dir
+	}
+	if len(spec.Health) > 0 {
+		c.Healthcheck = &container.HealthConfig{
+			Test: append([]string{"CMD"}, spec.Health...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
+		}
+	}
+	if start.Streams {
+		c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true
+	}
+}
+
+// restrict gives a container its rights, and its limits.
+func (s *Stack) restrict(h *container.HostConfig, start stack.Start) {
+	spec := start.Spec
+	h.NanoCPUs = int64(spec.CPUs * 1e9)
+	h.Memory, h.MemorySwap = spec.Memory, spec.Memory
+	h.CapDrop = []string{"ALL"}
+	h.CapAdd = slices.Clone(start.Rights.Capabilities)
+	h.SecurityOpt = []string{"no-new-privileges:true"}
+	h.ReadonlyRootfs = start.Rights.ReadOnly && len(containerFiles(spec, start.Files)) == 0
+	bound := s.world.Bound(spec.Role)
+	h.PidsLimit = &bound.PIDs
+	if h.Memory == 0 {
+		h.Memory, h.MemorySwap = bound.Memory, bound.Memory
+	}
+}
+
+// place puts a container beside others, and says where its log goes and whether it comes back.
+func place(h *container.HostConfig, start stack.Start) {
+	h.LogConfig = container.LogConfig{Type: "local", Config: map[string]string{"max-size": "20m", "max-file": "1", "compress": "false"}}
+	if start.Streams {
+		h.LogConfig = container.LogConfig{Type: "none"}
+	}
+	if start.Spec.Restarts {
+		h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
+	}
+	if start.Join != nil {
+		other := start.Join.(*node).id() // nobody mixes nodes of two runtimes
+		h.NetworkMode = container.NetworkMode("container:" + other)
+		if len(start.Spec.Shared) > 0 {
+			h.VolumesFrom = []string{other}
+		}
+	}
+	if start.Isolated {
+		h.NetworkMode = "none"
+		for _, name := range start.Hosts {
+			h.ExtraHosts = append(h.ExtraHosts, name+":127.0.0.1")
+		}
+	}
+}
+
+// containerFiles puts configuration files where the node expects them, before its process starts.
+func containerFiles(spec plan.Spec, files []model.File) []testcontainers.ContainerFile {
+	var out []testcontainers.ContainerFile
+	for at, text := range spec.Made {
+		out = append(out, testcontainers.ContainerFile{Reader: strings.NewReader(text), ContainerFilePath: at, FileMode: 0o644})
+	}
+	for at, name := range spec.Files {
+		i := slices.IndexFunc(files, func(f model.File) bool { return f.Name == name })
+		if i < 0 {
+			continue
+		}
+		out = append(out, testcontainers.ContainerFile{
+			Reader: bytes.NewReader(files[i].Content), ContainerFilePath: at, FileMode: 0o644,
+		})
+	}
+	return out
+}
+
+// kinds are the engine's names of what befalls containers.
+var kinds = map[events.Action]stack.EventKind{"die": stack.Died, "oom": stack.OutOfMemory, "start": stack.Started}
+
+// Watch tells what befalls the run's nodes until ctx ends.
+func (s *Stack) Watch(ctx context.Context, tell func(stack.Event)) error {
+	stream := s.engine.client.Events(ctx, client.EventsListOptions{
+		Filters: make(client.Filters).Add("label", labelRun+"="+s.world.Run).Add("type", "container").Add("event", "die", "oom", "start"),
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-stream.Err:
+			return err
+		case e := <-stream.Messages:
+			s.mu.Lock()
+			n := s.nodes[e.Actor.ID]
+			s.mu.Unlock()
+			if n != nil {
+				tell(stack.Event{Node: n, Kind: kinds[e.Action]})
+			}
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/history"
+)
+
+// Sample says what every node has used so far. Their At is left to the caller. One that is down at the moment is left out.
+func (r *Rig) Sample(ctx context.Context) []history.Sample {
+	names := r.names()
+	samples := make([]*history.Sample, len(names))
+	var asking sync.WaitGroup
+	for i, name := range names {
+		asking.Go(func() { samples[i], _ = r.find(name).sample(ctx) })
+	}
+	asking.Wait()
+	var out []history.Sample
+	for _, one := range samples {
+		if one != nil {
+			out = append(out, *one)
+		}
+	}
+	return out
+}
+
+func (m *Member) sample(ctx context.Context) (*history.Sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := m.Node.Usage(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sample %s: %w", m.Spec.Name, err)
+	}
+	if m.Agent != nil {
+		agents, _ := m.Agent.node.Usage(ctx) // its network is the node's
+		out.Received, out.Sent = agents.Received, agents.Sent
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out.Node, out.Restarts = m.Spec.Name, m.starts
+	return &out, nil
+}
