@@ -5,10 +5,11 @@ import (
 	"fmt"
 
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 var cpu = Fault{
-	Name: plan.FaultCPU, On: anyNode,
+	Name: plan.FaultCPU, On: anyNode, Needs: []stack.Ability{stack.Limits},
 	Doc:  "the node has less of the processor, from now on and without a restart",
 	Args: []Arg{{"cores", Cores, "0.05", "its limit"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {

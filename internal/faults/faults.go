@@ -25,6 +25,8 @@ type Fault struct {
 	Shows func(s Site) agent.Look
 	// Secure: it shows where the node speaks TLS, and nowhere else.
 	Secure bool
+	// Needs is what the host must be able to do.
+	Needs []stack.Ability
 	// Masters: the balancer needs a master process for it.
 	Masters bool
 	// Lasting faults are not seen to be gone when they are taken back: what they did stays done.
@@ -116,6 +118,20 @@ func Check(e plan.Event, target plan.Spec) error {
 		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave", f.Name, e.Target)
 	}
 	return Args(e.With).check(f)
+}
+
+// Possible says why a host cannot have the events of a run; nil where it can.
+func Possible(events []plan.Event, host stack.Host) error {
+	for _, e := range events {
+		f, err := Find(e.Fault)
+		if err != nil {
+			continue // which the run's marks will say
+		}
+		if a, lacks := host.Lacking(f.Needs); lacks {
+			return fmt.Errorf("the fault %s cannot be put on %s: %s", e.Fault, e.Target, a.Lacks())
+		}
+	}
+	return nil
 }
 
 // misbehaves says whether the service itself does it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -330,4 +331,23 @@ func TestNamesAreThePlans(t *testing.T) {
 			assert.Contains(t, outages, one.Name)
 		}
 	}
+}
+
+// What a host cannot do to a node is told before the run, and nothing else is refused.
+func TestPossible(t *testing.T) {
+	can := []stack.Ability{stack.Limits, stack.Freeze, stack.Users, stack.OOM}
+	refused := map[stack.Ability][]plan.Fault{}
+	for _, f := range All {
+		events := []plan.Event{{Fault: f.Name, Target: "b1"}}
+		require.NoError(t, Possible(events, stack.Host{Can: can}), f.Name)
+		for i, missing := range can {
+			err := Possible(events, stack.Host{Can: slices.Delete(slices.Clone(can), i, i+1)})
+			if err == nil {
+				continue
+			}
+			refused[missing] = append(refused[missing], f.Name)
+			assert.EqualError(t, err, "the fault "+string(f.Name)+" cannot be put on b1: "+missing.Lacks())
+		}
+	}
+	assert.Equal(t, map[stack.Ability][]plan.Fault{stack.Limits: {plan.FaultCPU}, stack.Freeze: {plan.FaultPause}, stack.OOM: {plan.FaultMemory}}, refused)
 }

@@ -6,10 +6,11 @@ import (
 
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 var memory = Fault{
-	Name: plan.FaultMemory, On: []plan.Role{plan.Backend}, Lasting: true,
+	Name: plan.FaultMemory, On: []plan.Role{plan.Backend}, Needs: []stack.Ability{stack.OOM}, Lasting: true,
 	Doc: "the process takes memory until the kernel kills it; its container brings it back",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		go func() { _, _ = s.Node.Call(ctx, "/exhaust", nil) }() // it has no answer

@@ -11,7 +11,7 @@ import (
 )
 
 var pause = Fault{
-	Name: plan.FaultPause, On: anyNode,
+	Name: plan.FaultPause, On: anyNode, Needs: []stack.Ability{stack.Freeze},
 	Doc: "freezes the node: its kernel still accepts connections, its processes never answer",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		resume, err := s.Node.Pause(ctx, s.Expires)

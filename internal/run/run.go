@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lbproof/lbproof/internal/faults"
 	"github.com/lbproof/lbproof/internal/folder"
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -54,6 +55,9 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 	host, err := r.Runtime.Host(ctx)
 	if err != nil {
 		return "", err
+	}
+	if err := faults.Possible(p.Events, host); err != nil {
+		return "", fmt.Errorf("plan %q: %w", p.Name, err)
 	}
 	id := runID()
 	f, err := folder.Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", p.Name, time.Now().UTC().Format(folderTime), id)), p)
