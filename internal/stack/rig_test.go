@@ -1,12 +1,19 @@
 package stack
 
 import (
+	"context"
+	"encoding/json"
+	"io"
 	"net/netip"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lbproof/lbproof/backends"
+	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 )
@@ -50,4 +57,168 @@ func TestAddressesOfTheConfiguration(t *testing.T) {
 	assert.Equal(t, []netip.Addr{netip.MustParseAddr("10.0.1.9"), netip.MustParseAddr("10.0.1.1")}, taken)
 	_, err = addressesOf([]plan.Spec{{Name: "x", Address: "::1"}})
 	assert.ErrorContains(t, err, "no IPv4 address")
+}
+
+// memory is a runtime, and the stack that it opens, of which nothing runs. It keeps what is started.
+type memory struct {
+	started []Start
+	events  chan Event
+	closed  bool
+}
+
+func (m *memory) Host(context.Context) (Host, error) { return Host{}, nil }
+
+func (m *memory) Image(_ context.Context, image plan.Image) (Image, error) {
+	return Image{Ref: image.Ref}, nil
+}
+
+func (m *memory) Open(context.Context, World) (Stack, error) { return m, nil }
+
+func (m *memory) Clients() netip.Prefix { return netip.MustParsePrefix("198.18.8.0/21") }
+
+func (m *memory) Start(_ context.Context, s Start) (Node, error) {
+	m.started = append(m.started, s)
+	n := &imagined{running: true, started: time.Unix(1, 0)}
+	if s.Spec.Role == plan.Agent {
+		orders, in := io.Pipe()
+		n.streams = NewStreams(in, func(stdout, _ io.Writer) error {
+			err := json.NewEncoder(stdout).Encode(agent.Answer{}) // ready
+			_, _ = io.Copy(io.Discard, orders)
+			return err
+		})
+	}
+	return n, nil
+}
+
+func (m *memory) Watch(ctx context.Context, tell func(Event)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-m.events:
+			tell(e)
+		}
+	}
+}
+
+func (m *memory) Close() error { m.closed = true; return nil }
+
+// imagined is a node of which only its state is there.
+type imagined struct {
+	Node
+	streams *Streams
+
+	mu         sync.Mutex
+	running    bool
+	started    time.Time
+	bequeathed []Undo
+	revoked    int
+}
+
+func (n *imagined) Streams() *Streams { return n.streams }
+
+func (n *imagined) State(context.Context) (State, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return State{Running: n.running, Started: n.started, Exit: 137}, nil
+}
+
+func (n *imagined) Signal(context.Context, string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.running = false
+	return nil
+}
+
+func (n *imagined) Restart(context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.running, n.started = true, n.started.Add(time.Second)
+	return nil
+}
+
+func (n *imagined) Bequeath(u Undo) (revoke func()) {
+	n.bequeathed = append(n.bequeathed, u)
+	return func() { n.revoked++ }
+}
+
+func (n *imagined) Logs(_ context.Context, l Logs) error {
+	_, err := io.WriteString(l.Stdout, "its last words\n")
+	return err
+}
+
+func rigOf(t *testing.T, m *memory, setup Setup) *Rig {
+	t.Helper()
+	r, err := Open(t.Context(), m, setup)
+	require.NoError(t, err)
+	return r
+}
+
+// A node stands in the network of its agent, which stands where the node would. The run's key is where its doors are, and nowhere else.
+func TestNodesHaveAgents(t *testing.T) {
+	m := &memory{}
+	r := rigOf(t, m, Setup{Run: "one", Agents: true, Local: []plan.Spec{{Name: "redis", Ports: []int{6379}}}})
+	balancer := plan.Spec{Name: "nginx", Role: plan.Balancer, Address: "10.0.0.1", Shared: []string{"/run/x"}, Hostname: "web"}
+	require.NoError(t, r.Start(t.Context(), balancer, nil))
+	require.NoError(t, r.Start(t.Context(), plan.Spec{Name: "b1", Role: plan.Backend, Ports: []int{8000, 8443}}, nil))
+	require.NoError(t, r.Start(t.Context(), plan.Spec{Name: "exporter", Role: plan.Monitor, Beside: "nginx"}, nil))
+	require.Len(t, m.started, 5)
+	its, nginx, hers, b1, exporter := m.started[0], m.started[1], m.started[2], m.started[3], m.started[4]
+	assert.Equal(t, &Place{Address: "10.0.0.1", Hosts: balancer.Hosts(), Everywhere: true}, its.Place)
+	assert.Equal(t, []string{"/lbproof", "agent", "--local", "redis=6379", "--shared", "/run/x"}, its.Spec.Command)
+	assert.Equal(t, []string{"NET_ADMIN", "DAC_OVERRIDE"}, its.Rights.Capabilities)
+	assert.Equal(t, "web", its.Spec.Hostname)
+	assert.Equal(t, []string{"/lbproof", "agent", "--ports", "8000,8443"}, hers.Spec.Command)
+	assert.Equal(t, []string{"NET_ADMIN"}, hers.Rights.Capabilities)
+	for _, s := range []Start{nginx, b1, exporter} {
+		assert.Nil(t, s.Place, s.Spec.Name)
+		assert.NotNil(t, s.Join, s.Spec.Name)
+	}
+	assert.Same(t, nginx.Join, exporter.Join)
+	assert.NotSame(t, nginx.Join, b1.Join)
+	for _, s := range m.started {
+		_, has := s.Spec.Env[backends.KeyVariable]
+		assert.Equal(t, s.Spec.Role == plan.Agent || s.Spec.Role == plan.Backend, has, s.Spec.Name)
+	}
+	require.NoError(t, r.Close())
+	assert.True(t, m.closed)
+}
+
+// The worker has the addresses of clients, which only root may give itself.
+func TestWorkerOwnsClients(t *testing.T) {
+	m := &memory{}
+	r := rigOf(t, m, Setup{Run: "one"})
+	_, err := r.StartAttached(t.Context(), plan.Spec{Name: plan.WorkerName, Role: plan.Worker})
+	require.NoError(t, err)
+	assert.Equal(t, "0", m.started[0].Spec.User)
+	assert.Equal(t, []string{"NET_ADMIN"}, m.started[0].Rights.Capabilities)
+	assert.True(t, m.started[0].Streams)
+}
+
+// Who ends by itself is missed, with its last words; whom a fault keeps down is not, and the reaper is told of it until it is back.
+func TestWhoIsMissed(t *testing.T) {
+	m := &memory{events: make(chan Event)}
+	r := rigOf(t, m, Setup{Run: "one"})
+	require.NoError(t, r.Start(t.Context(), plan.Spec{Name: "b1", Role: plan.Backend}, nil))
+	b1, err := r.Member("b1")
+	require.NoError(t, err)
+	n := b1.Node.(*imagined)
+	watched := make(chan error, 1)
+	go func() { watched <- r.Watch(t.Context()) }()
+
+	start, err := b1.Kill(t.Context(), "SIGKILL", time.Minute)
+	require.NoError(t, err)
+	assert.Equal(t, []Undo{{What: Revive, After: time.Minute}}, n.bequeathed)
+	m.events <- Event{Node: n, Kind: Died}
+	require.NoError(t, r.Running(t.Context()))
+	assert.Zero(t, n.revoked)
+	require.NoError(t, start(t.Context()))
+	require.NoError(t, start(t.Context()), "a second time does nothing")
+	assert.Equal(t, 1, n.revoked)
+	m.events <- Event{Node: n, Kind: Started}
+	m.events <- Event{Node: &imagined{}, Kind: Died} // the configuration check
+
+	require.NoError(t, n.Signal(t.Context(), "SIGSEGV"))
+	m.events <- Event{Node: n, Kind: Died}
+	assert.EqualError(t, <-watched, "the container b1 died: exit status 137; nothing of the harness stopped it; its last lines:\nits last words")
 }
