@@ -49,8 +49,8 @@ func (r *Rig) startAgent(ctx context.Context, spec plan.Spec) (*Agent, error) {
 	return a, nil
 }
 
-// agentCommand is what the agent of a node does by itself: it notes attempts to connect to a backend, has services of others on the
-// loopback address of a balancer, and keeps directories that the node has too.
+// agentCommand is what the agent of a node does by itself: it notes attempts to connect to a backend, has services of
+// others on the loopback address of a balancer, and keeps directories that the node has too.
 func (r *Rig) agentCommand(spec plan.Spec) []string {
 	command := []string{"/lbproof", "agent"}
 	if spec.Role == plan.Backend && len(spec.Ports) > 0 {
@@ -85,10 +85,14 @@ func (r *Rig) attempted(name string) func([]agent.Attempt) {
 	}
 }
 
-// NewAgent speaks with an agent by the streams of its node, and returns when it is ready. tell is told who tried to connect.
+// NewAgent speaks with an agent by the streams of its node, and returns when it is ready. tell is told who tried to
+// connect.
 func NewAgent(ctx context.Context, n Node, tell func([]agent.Attempt)) (*Agent, error) {
 	streams := n.Streams()
-	a := &Agent{node: n, streams: streams, tell: tell, orders: json.NewEncoder(streams.In), waiting: map[int]chan agent.Answer{}}
+	a := &Agent{
+		node: n, streams: streams, tell: tell,
+		orders: json.NewEncoder(streams.In), waiting: map[int]chan agent.Answer{},
+	}
 	ready := a.expect(0)
 	a.reading.Go(a.read)
 	if _, err := a.await(ctx, 0, ready); err != nil {

@@ -28,15 +28,14 @@ func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) 
 	if err != nil {
 		return answer, err
 	}
-	files := append(slices.Clone(cfg.Files), made...)
-	hosts := hostNames(cfg)
-	version, err := r.alone(ctx, spec, spec.Version, files, hosts)
+	g := guest{spec, append(slices.Clone(cfg.Files), made...), hostNames(cfg)}
+	version, err := r.alone(ctx, g, spec.Version)
 	if err != nil {
 		return answer, err
 	}
 	answer.Version = VersionLine(version.Said)
 	if len(spec.Check) > 0 {
-		checked, err := r.alone(ctx, spec, spec.Check, files, hosts)
+		checked, err := r.alone(ctx, g, spec.Check)
 		if err != nil {
 			return answer, err
 		}
@@ -46,7 +45,7 @@ func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) 
 		}
 	}
 	answer.Accepted = true
-	started, said, err := r.tryStart(ctx, spec, files, hosts)
+	started, said, err := r.tryStart(ctx, g)
 	answer.Started = started
 	for _, one := range complaints(spec, said, !started) {
 		if !slices.ContainsFunc(answer.Said, func(o model.Said) bool { return o.Text == one.Text }) {
@@ -69,9 +68,16 @@ func hostNames(cfg model.Config) []string {
 	return hosts
 }
 
-// alone runs a command of the spec's image to its end, without a network.
-func (r *Rig) alone(ctx context.Context, spec plan.Spec, command []string, files []model.File, hosts []string) (did Output, err error) {
-	n, err := r.isolated(ctx, spec, command, files, hosts)
+// guest is a node to be looked at without a network, in which every upstream host is known.
+type guest struct {
+	spec  plan.Spec
+	files []model.File
+	hosts []string
+}
+
+// alone runs a command of a guest's image to its end.
+func (r *Rig) alone(ctx context.Context, g guest, command []string) (did Output, err error) {
+	n, err := r.isolated(ctx, g, command)
 	if err == nil {
 		did, err = outcome(ctx, n)
 	}
@@ -104,15 +110,16 @@ func outcome(ctx context.Context, n Node) (Output, error) {
 	}
 }
 
-// isolated starts a node that sees no network, and knows every upstream host.
-func (r *Rig) isolated(ctx context.Context, spec plan.Spec, command []string, files []model.File, hosts []string) (Node, error) {
+// isolated starts a guest with a command.
+func (r *Rig) isolated(ctx context.Context, g guest, command []string) (Node, error) {
+	spec := g.spec
 	found, err := r.runtime.Image(ctx, spec.Image)
 	if err != nil {
 		return nil, err
 	}
 	spec.Command, spec.Restarts, spec.Health = command, false, nil
-	s := Start{Spec: spec, Image: found, Files: files, Rights: RightsOf(spec.Role), Isolated: true}
-	for _, name := range hosts {
+	s := Start{Spec: spec, Image: found, Files: g.files, Rights: RightsOf(spec.Role), Isolated: true}
+	for _, name := range g.hosts {
 		name = strings.TrimSuffix(name, ".")
 		s.Hosts = append(s.Hosts, name, name+".") // which only name servers take for one
 	}
@@ -123,8 +130,9 @@ func (r *Rig) isolated(ctx context.Context, spec plan.Spec, command []string, fi
 const startsWithin = "10s"
 
 // tryStart starts the balancer for a moment: it must listen on every port. said is what it printed.
-func (r *Rig) tryStart(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) (started bool, said string, err error) {
-	n, err := r.isolated(ctx, spec, spec.Command, files, hosts)
+func (r *Rig) tryStart(ctx context.Context, g guest) (started bool, said string, err error) {
+	spec := g.spec
+	n, err := r.isolated(ctx, g, spec.Command)
 	if err != nil {
 		return false, "", fmt.Errorf("start %s: %w", spec.Name, err)
 	}
@@ -132,8 +140,8 @@ func (r *Rig) tryStart(ctx context.Context, spec plan.Spec, files []model.File, 
 	if len(spec.Ports) > 0 {
 		reach = append(reach, "--ports", joined(spec.Ports))
 	}
-	found, err := n.Run(ctx, Command{Argv: reach, Own: true})
-	reached := err == nil && found.Code == 0
+	did, err := n.Run(ctx, Command{Argv: reach, Own: true})
+	reached := err == nil && did.Code == 0
 	state, stateErr := n.State(ctx)
 	if stateErr != nil {
 		return false, "", fmt.Errorf("start %s: %w", spec.Name, stateErr)

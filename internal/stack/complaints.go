@@ -36,8 +36,8 @@ var complaint = regexp.MustCompile(`\[(emerg|alert|crit|error|warn)\]|\[(ALERT|W
 // colour matches what makes a terminal's text colourful.
 var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// complaints are the warnings and errors of a log, with the user's own files and lines. Where all is asked for and none is
-// marked as a complaint, the whole is one.
+// complaints are the warnings and errors of a log, with the user's own files and lines. Where all is asked for and
+// none is marked as a complaint, the whole is one.
 func complaints(spec plan.Spec, said string, all bool) []model.Said {
 	var out, plain []model.Said
 	scanner := bufio.NewScanner(strings.NewReader(colour.ReplaceAllString(said, "")))

@@ -24,8 +24,8 @@ func printedBy(ctx context.Context, n Node, name string, w io.Writer) error {
 	return nil
 }
 
-// Written are the lines with history.LogMark of a file in a node. printed: the file is a link to Stdout. A file that is not there
-// has none.
+// Written are the lines with history.LogMark of a file in a node. printed: the file is a link to Stdout. A file that
+// is not there has none.
 func (r *Rig) Written(ctx context.Context, name, file string) (lines []string, printed bool, err error) {
 	log, err := r.find(name).Node.Read(ctx, file)
 	switch {
@@ -41,8 +41,8 @@ func (r *Rig) Written(ctx context.Context, name, file string) (lines []string, p
 	return lines, false, err
 }
 
-// Printed tells of the lines with history.LogMark that a node prints, each with its time and a space before it, which make it one of
-// its kind: of those that the runtime still has or, to follow, of those to come until ctx is done.
+// Printed tells of the lines with history.LogMark that a node prints, each with its time and a space before it, which
+// make it one of its kind: of those that the runtime still has or, to follow, of those to come until ctx is done.
 func (r *Rig) Printed(ctx context.Context, name string, follow bool, tell func(line string)) error {
 	n := r.find(name).Node
 	in, out := io.Pipe()

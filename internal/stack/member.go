@@ -16,8 +16,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Member is a node of the run and the agent beside it: what faults break. What it does to a node for a time, the reaper takes back when
-// that is over, whatever has become of the harness.
+// Member is a node of the run and the agent beside it: what faults break. What it does to a node for a time, the
+// reaper takes back when that is over, whatever has become of the harness.
 type Member struct {
 	Spec  plan.Spec
 	Node  Node
@@ -45,7 +45,8 @@ func (m *Member) Addresses(ctx context.Context) ([]netip.Addr, error) {
 	return state.Addresses, err
 }
 
-// workers are the ids of a node's processes whose title begins as its spec says, the first left out where it is a master.
+// workers are the ids of a node's processes whose title begins as its spec says, the first left out where it is a
+// master.
 func (m *Member) workers(ctx context.Context) ([]string, error) {
 	all, err := m.Node.Processes(ctx)
 	if err != nil {
@@ -82,7 +83,8 @@ func (m *Member) aid(ctx context.Context, c Command) error {
 
 // KillWorker kills the node's last process whose title begins as its spec says.
 func (m *Member) KillWorker(ctx context.Context) error {
-	return m.aid(ctx, Command{Argv: []string{"slay", "--title", m.Spec.Title}, Processes: true, Capabilities: []string{"KILL"}})
+	argv := []string{"slay", "--title", m.Spec.Title}
+	return m.aid(ctx, Command{Argv: argv, Processes: true, Capabilities: []string{"KILL"}})
 }
 
 // Write puts files in place, as Node.Write does.
@@ -99,7 +101,8 @@ func (m *Member) Running(ctx context.Context) (bool, error) {
 	return state.Running, err
 }
 
-// bequeath has the reaper undo something, unless revoke is called before its time is up. Without a time nobody undoes it.
+// bequeath has the reaper undo something, unless revoke is called before its time is up. Without a time nobody undoes
+// it.
 func (m *Member) bequeath(u Undo) (revoke func()) {
 	if u.After == 0 {
 		return func() {}
@@ -107,9 +110,12 @@ func (m *Member) bequeath(u Undo) (revoke func()) {
 	return m.Node.Bequeath(u)
 }
 
-// Kill ends the node's processes with a signal and returns when they have ended. A node that restarts by itself does not do so now:
-// start brings it back, with its files as they were, and so does the reaper after a time; 0 is never. It is nil only where nothing was done.
-func (m *Member) Kill(ctx context.Context, signal string, expires time.Duration) (start func(context.Context) error, err error) {
+// Kill ends the node's processes with a signal and returns when they have ended. A node that restarts by itself does
+// not do so now: start brings it back, with its files as they were, and so does the reaper after a time; 0 is never.
+// It is nil only where nothing was done.
+func (m *Member) Kill(
+	ctx context.Context, signal string, expires time.Duration,
+) (start func(context.Context) error, err error) {
 	before, err := m.Node.State(ctx)
 	if err != nil {
 		return nil, err
@@ -181,9 +187,11 @@ func (m *Member) Paused(ctx context.Context) (bool, error) {
 	return state.Frozen, err
 }
 
-// Limit gives the node another processor limit, cores. restore gives it back the one from before, and says which one it had until then; so
-// does the reaper after a time; 0 is never.
-func (m *Member) Limit(ctx context.Context, cores float64, expires time.Duration) (restore func(context.Context) (was float64, err error), err error) {
+// Limit gives the node another processor limit, cores. restore gives it back the one from before, and says which one
+// it had until then; so does the reaper after a time; 0 is never.
+func (m *Member) Limit(
+	ctx context.Context, cores float64, expires time.Duration,
+) (restore func(context.Context) (was float64, err error), err error) {
 	before, err := m.Node.State(ctx)
 	if err != nil {
 		return nil, err
@@ -205,9 +213,11 @@ func (m *Member) Limit(ctx context.Context, cores float64, expires time.Duration
 	}, nil
 }
 
-// Enforce puts a rule in force in the node's network. The rule takes itself back after r.For, if nobody does before. heal says how many
-// packets or connections it touched.
-func (m *Member) Enforce(ctx context.Context, r agent.Rule) (heal func(context.Context) (touched int, err error), err error) {
+// Enforce puts a rule in force in the node's network. The rule takes itself back after r.For, if nobody does before.
+// heal says how many packets or connections it touched.
+func (m *Member) Enforce(
+	ctx context.Context, r agent.Rule,
+) (heal func(context.Context) (touched int, err error), err error) {
 	if m.Agent == nil {
 		return nil, m.unbreakable()
 	}
@@ -259,8 +269,9 @@ func (m *Member) fared(ctx context.Context) (history.Node, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	one := history.Node{
-		Name: m.Spec.Name, Role: m.Spec.Role, Image: m.image.Ref, Source: m.image.Source, CPUs: m.Spec.CPUs, Memory: m.Spec.Memory,
-		ImageID: state.ImageID, Restarts: state.Restarts, OOMKilled: m.outOfRoom || state.OOMKilled,
+		Name: m.Spec.Name, Role: m.Spec.Role, CPUs: m.Spec.CPUs, Memory: m.Spec.Memory,
+		Image: m.image.Ref, Source: m.image.Source, ImageID: state.ImageID,
+		Restarts: state.Restarts, OOMKilled: m.outOfRoom || state.OOMKilled,
 	}
 	if len(own) > 0 {
 		one.Address = own[0].String()

@@ -150,10 +150,12 @@ func (r *Rig) start(ctx context.Context, s Start) (m *Member, err error) {
 
 // placeOf is where a node stands that has a network of its own.
 func placeOf(spec plan.Spec) *Place {
-	return &Place{Address: spec.Address, Hosts: spec.Hosts(), Everywhere: spec.Role == plan.Balancer || spec.Role == plan.Peer}
+	balances := spec.Role == plan.Balancer || spec.Role == plan.Peer
+	return &Place{Address: spec.Address, Hosts: spec.Hosts(), Everywhere: balances}
 }
 
-// launch starts a node with the key of the run where the node has doors that the key opens. Nobody else of the run sees it.
+// launch starts a node with the key of the run where the node has doors that the key opens. Nobody else of the run
+// sees it.
 func (r *Rig) launch(ctx context.Context, s Start) (Node, error) {
 	if s.Spec.Role == plan.Backend || s.Spec.Role == plan.Agent {
 		env := map[string]string{backends.KeyVariable: r.Key}
@@ -196,7 +198,7 @@ func (e *RefusedError) Error() string { return e.Text }
 // Check gives the configuration to the balancer's own checker, on a node without a network in which every upstream
 // host is known. A refusal is a *RefusedError that names the user's file and line.
 func (r *Rig) Check(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) error {
-	checked, err := r.alone(ctx, spec, spec.Check, files, hosts)
+	checked, err := r.alone(ctx, guest{spec, files, hosts}, spec.Check)
 	if err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
@@ -235,8 +237,8 @@ func (r *Rig) Exec(ctx context.Context, name string, command []string) (string, 
 	return strings.TrimSpace(did.Said), nil
 }
 
-// Proof shows that a node's process runs the files it was given: they were put there before it started, they still are
-// what they were, and it was started once, with its plan's command. It returns the digest of the main file.
+// Proof shows that a node's process runs the files it was given: they were put there before it started, they still
+// are what they were, and it was started once, with its plan's command. It returns the digest of the main file.
 func (r *Rig) Proof(ctx context.Context, spec plan.Spec, files []model.File) (digest string, err error) {
 	m := r.find(spec.Name)
 	for at, name := range spec.Files {
@@ -274,8 +276,8 @@ func readFile(ctx context.Context, n Node, at string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// Workers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if that
-// never comes, after two seconds.
+// Workers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if
+// that never comes, after two seconds.
 func (r *Rig) Workers(ctx context.Context, spec plan.Spec, expected int) (int, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	for {
@@ -301,15 +303,15 @@ func (r *Rig) Address(ctx context.Context, name string) (string, error) {
 	return all[0].String(), nil
 }
 
-// RouteClients tells a node that client addresses are reached by way of the worker. Without it the node would ask for each
-// by itself, and the kernel remembers a thousand such answers for the whole machine.
+// RouteClients tells a node that client addresses are reached by way of the worker. Without it the node would ask for
+// each by itself, and the kernel remembers a thousand such answers for the whole machine.
 func (r *Rig) RouteClients(ctx context.Context, name, worker string) error {
 	via, err := r.Address(ctx, worker)
 	if err != nil {
 		return err
 	}
-	command := Command{Argv: []string{"route", "--to", r.Clients().String(), "--via", via}, Capabilities: []string{"NET_ADMIN"}}
-	if err := r.find(name).aid(ctx, command); err != nil {
+	argv := []string{"route", "--to", r.Clients().String(), "--via", via}
+	if err := r.find(name).aid(ctx, Command{Argv: argv, Capabilities: []string{"NET_ADMIN"}}); err != nil {
 		return fmt.Errorf("route the clients' addresses from %s: %w", name, err)
 	}
 	return nil

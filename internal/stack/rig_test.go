@@ -154,7 +154,8 @@ func rigOf(t *testing.T, m *memory, setup Setup) *Rig {
 	return r
 }
 
-// A node stands in the network of its agent, which stands where the node would. The run's key is where its doors are, and nowhere else.
+// A node stands in the network of its agent, which stands where the node would. The run's key is where its doors are,
+// and nowhere else.
 func TestNodesHaveAgents(t *testing.T) {
 	m := &memory{}
 	r := rigOf(t, m, Setup{Run: "one", Agents: true, Local: []plan.Spec{{Name: "redis", Ports: []int{6379}}}})
@@ -195,7 +196,8 @@ func TestWorkerOwnsClients(t *testing.T) {
 	assert.True(t, m.started[0].Streams)
 }
 
-// Who ends by itself is missed, with its last words; whom a fault keeps down is not, and the reaper is told of it until it is back.
+// Who ends by itself is missed, with its last words; whom a fault keeps down is not, and the reaper is told of it
+// until it is back.
 func TestWhoIsMissed(t *testing.T) {
 	m := &memory{events: make(chan Event)}
 	r := rigOf(t, m, Setup{Run: "one"})

@@ -12,8 +12,8 @@ const (
 	Aid    plan.Role = "aid" // runs one command of lbproof's own beside a node, and ends
 )
 
-// Rights are what a node may do. Every node runs without new privileges, with a filter of system calls (Docker's own seccomp profile, or one
-// like it), and with no capability but these.
+// Rights are what a node may do. Every node runs without new privileges, with a filter of system calls (Docker's own
+// seccomp profile, or one like it), and with no capability but these.
 type Rights struct {
 	Capabilities []string
 	User         string // of nodes whose spec names none; empty is the image's
@@ -23,13 +23,15 @@ type Rights struct {
 // nobody is the user of lbproof's own nodes that need no capability.
 const nobody = "65534:65534"
 
-// RightsOf says what a role may do. Which capabilities a balancer needs, its manual says: its first process is root's, binds low ports,
-// gives its directories and sockets to another user and sets their modes then, becomes that user and signals such processes; HAProxy changes its
-// root besides.
+// RightsOf says what a role may do. Which capabilities a balancer needs, its manual says: its first process is
+// root's, binds low ports, gives its directories and sockets to another user and sets their modes then, becomes that
+// user and signals such processes; HAProxy changes its root besides.
 func RightsOf(role plan.Role) Rights {
 	switch role {
 	case plan.Balancer, plan.Peer:
-		return Rights{Capabilities: []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT"}}
+		return Rights{Capabilities: []string{
+			"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT",
+		}}
 	case plan.Backend, plan.Worker:
 		return Rights{User: nobody, ReadOnly: true}
 	case plan.Agent:

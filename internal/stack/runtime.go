@@ -1,6 +1,7 @@
-// Package stack brings up the nodes of a plan, on one private network that has no route out, and shows that they run what they were given.
-// It sends no traffic and knows nothing of claims. What nodes run on is a Runtime: the three interfaces of this file. All else is here
-// and the same for every runtime: an agent beside each node, proof, complaints, faults that take themselves back.
+// Package stack brings up the nodes of a plan, on one private network that has no route out, and shows that they run
+// what they were given. It sends no traffic and knows nothing of claims. What nodes run on is a Runtime: the three
+// interfaces of this file. All else is here and the same for every runtime: an agent beside each node, proof,
+// complaints, faults that take themselves back.
 //
 // A new runtime is a folder below this one; internal/stack/docker is one. Only cmd/lbproof chooses.
 package stack
@@ -20,11 +21,13 @@ import (
 
 // Runtime is what nodes run on.
 type Runtime interface {
-	// Host connects to the runtime's engine and says what that can do. It comes before all else. An error says what to install.
+	// Host connects to the runtime's engine and says what that can do. It comes before all else. An error says what to
+	// install.
 	Host(ctx context.Context) (Host, error)
 	// Image finds an image: one that is here, or can be pulled or built. The zero image holds lbproof's own binary.
 	Image(ctx context.Context, image plan.Image) (Image, error)
-	// Open makes the networks of a run. The reaper comes first: it removes all that the run has made when lbproof is gone, however it went.
+	// Open makes the networks of a run. The reaper comes first: it removes all that the run has made when lbproof is
+	// gone, however it went.
 	Open(ctx context.Context, w World) (Stack, error)
 }
 
@@ -36,7 +39,8 @@ type Stack interface {
 	Clients() netip.Prefix
 	// Watch tells what befalls nodes until ctx ends, which is no error.
 	Watch(ctx context.Context, tell func(Event)) error
-	// Close removes everything that the run made, also where the context of the run has ended. So does the reaper, when lbproof is killed.
+	// Close removes everything that the run made, also where the context of the run has ended. So does the reaper, when
+	// lbproof is killed.
 	Close() error
 }
 
@@ -45,7 +49,8 @@ type Node interface {
 	State(ctx context.Context) (State, error)
 	// Streams are the node's standard streams; nil unless Start asked for them.
 	Streams() *Streams
-	// Signal tells the first process of something, and does not wait for what comes of it. A node that it ends stays down until Restart.
+	// Signal tells the first process of something, and does not wait for what comes of it. A node that it ends stays
+	// down until Restart.
 	Signal(ctx context.Context, signal string) error
 	// Restart starts a process that has ended again, with its files as they are. One that runs is left alone.
 	Restart(ctx context.Context) error
@@ -53,20 +58,24 @@ type Node interface {
 	Freeze(ctx context.Context, frozen bool) error
 	// Limit gives the node so many cores; 0 is no limit.
 	Limit(ctx context.Context, cores float64) error
-	// Bequeath has the reaper undo something when a time is over, unless revoke is called before: lbproof may hang, or be gone.
+	// Bequeath has the reaper undo something when a time is over, unless revoke is called before: lbproof may hang, or
+	// be gone.
 	Bequeath(u Undo) (revoke func())
 	// Processes are those of the node, the first one first.
 	Processes(ctx context.Context) ([]Process, error)
 	// Run carries out a command to its end. Only what keeps it from being run is an error.
 	Run(ctx context.Context, c Command) (Output, error)
-	// Read opens a file of the node. The error is fs.ErrNotExist where there is none, and ErrPrinted where it leads to standard output.
+	// Read opens a file of the node. The error is fs.ErrNotExist where there is none, and ErrPrinted where it leads to
+	// standard output.
 	Read(ctx context.Context, path string) (io.ReadCloser, error)
-	// Write puts files in place, each in one step and in their order: written beside and renamed, as a careful deployment does. A balancer
-	// that watches its files would take over half of one otherwise, or none. Their names are their places.
+	// Write puts files in place, each in one step and in their order: written beside and renamed, as a careful
+	// deployment does. A balancer that watches its files would take over half of one otherwise, or none. Their names are
+	// their places.
 	Write(ctx context.Context, files ...model.File) error
 	// Logs writes what the node has printed.
 	Logs(ctx context.Context, l Logs) error
-	// Usage is what the node has used since its start. Node, At and Restarts are left to the caller. A node that is down is an error.
+	// Usage is what the node has used since its start. Node, At and Restarts are left to the caller. A node that is down
+	// is an error.
 	Usage(ctx context.Context) (history.Sample, error)
 }
 
@@ -130,7 +139,8 @@ type World struct {
 	Bounds    map[plan.Role]plan.Bound
 }
 
-// Bound is the most that a node of a role may use where its spec sets no limit. Roles without one of the World's have plan.DefaultBounds.
+// Bound is the most that a node of a role may use where its spec sets no limit. Roles without one of the World's have
+// plan.DefaultBounds.
 func (w World) Bound(role plan.Role) plan.Bound {
 	for _, bounds := range []map[plan.Role]plan.Bound{w.Bounds, plan.DefaultBounds()} {
 		if b, ok := bounds[role]; ok {
@@ -187,7 +197,8 @@ type Process struct {
 // Command is a command to be run in a node, or beside it.
 type Command struct {
 	Argv []string
-	// Own: it is lbproof's own program, which is not among the node's files: it runs beside the node, in its network. Argv[0] is left out.
+	// Own: it is lbproof's own program, which is not among the node's files: it runs beside the node, in its network.
+	// Argv[0] is left out.
 	Own          bool
 	Processes    bool     // it sees the node's processes
 	Capabilities []string // beyond those of an Aid

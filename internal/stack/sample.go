@@ -9,7 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// Sample says what every node has used so far. Their At is left to the caller. One that is down at the moment is left out.
+// Sample says what every node has used so far. Their At is left to the caller. One that is down at the moment is left
+// out.
 func (r *Rig) Sample(ctx context.Context) []history.Sample {
 	names := r.names()
 	samples := make([]*history.Sample, len(names))

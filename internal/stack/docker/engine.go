@@ -1,5 +1,6 @@
 // Package docker is the runtime of containers. Everything it makes carries the run's label and is removed by the
-// reaper, a container that notices when the harness is gone, however it went. No other package of lbproof speaks with an engine.
+// reaper, a container that notices when the harness is gone, however it went. No other package of lbproof speaks with
+// an engine.
 package docker
 
 import (
@@ -75,7 +76,8 @@ func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
 	}, nil
 }
 
-// abilities are what an engine says that its kernel lets it do. One without root may lack some: it has the controllers that were delegated to it.
+// abilities are what an engine says that its kernel lets it do. One without root may lack some: it has the
+// controllers that were delegated to it.
 func abilities(info system.Info) []stack.Ability {
 	can := []stack.Ability{stack.Users}
 	if info.CPUCfsQuota {

@@ -51,9 +51,10 @@ func (n *node) State(ctx context.Context) (stack.State, error) {
 		return stack.State{}, fmt.Errorf("the engine's time of a start: %w", err)
 	}
 	return stack.State{
-		Running: info.State.Running, Restarting: info.State.Restarting, Frozen: info.State.Paused, OOMKilled: info.State.OOMKilled,
-		Exit: info.State.ExitCode, Restarts: info.RestartCount, Started: started, Argv: append([]string{info.Path}, info.Args...),
-		Cores: float64(info.HostConfig.NanoCPUs) / 1e9, ImageID: info.Image, Addresses: n.addresses(info.NetworkSettings.Networks),
+		Running: info.State.Running, Restarting: info.State.Restarting, Frozen: info.State.Paused,
+		OOMKilled: info.State.OOMKilled, Exit: info.State.ExitCode, Restarts: info.RestartCount, Started: started,
+		Argv: append([]string{info.Path}, info.Args...), Cores: float64(info.HostConfig.NanoCPUs) / 1e9,
+		ImageID: info.Image, Addresses: n.addresses(info.NetworkSettings.Networks),
 	}, nil
 }
 
@@ -79,7 +80,8 @@ func pump(attached client.HijackedResponse) *stack.Streams {
 	})
 }
 
-// Signal has the engine send a signal. One that ends the container is the harness's own wish to the engine, which does not restart it.
+// Signal has the engine send a signal. One that ends the container is the harness's own wish to the engine, which
+// does not restart it.
 func (n *node) Signal(ctx context.Context, signal string) error {
 	_, err := n.api().ContainerKill(ctx, n.id(), client.ContainerKillOptions{Signal: signal})
 	return err
@@ -153,8 +155,8 @@ func (n *node) Run(ctx context.Context, c stack.Command) (stack.Output, error) {
 	return stack.Output{Code: code, Said: string(text)}, err
 }
 
-// aid runs a command of lbproof's own to its end in the container's network, among its processes too if it is to see them, with
-// the capabilities that it needs.
+// aid runs a command of lbproof's own to its end in the container's network, among its processes too if it is to see
+// them, with the capabilities that it needs.
 func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
 	s := n.stack
 	own, err := s.engine.own(ctx)
@@ -165,11 +167,13 @@ func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
 		Spec:   plan.Spec{Name: n.name + "-" + c.Argv[0], Role: stack.Aid, Command: append([]string{"/lbproof"}, c.Argv...)},
 		Rights: stack.RightsOf(stack.Aid).With(c.Capabilities...), Join: n,
 	}
-	r, err := testcontainers.Run(ctx, own.Ref, append(s.options(start, func(h *container.HostConfig) {
+	options := s.options(start, func(h *container.HostConfig) {
 		if c.Processes {
 			h.PidMode = container.PidMode("container:" + n.id())
 		}
-	}), testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20*time.Millisecond)))...)
+	})
+	end := wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20 * time.Millisecond)
+	r, err := testcontainers.Run(ctx, own.Ref, append(options, testcontainers.WithWaitStrategy(end))...)
 	if err != nil {
 		return stack.Output{}, err
 	}
@@ -209,7 +213,9 @@ func (n *node) Read(ctx context.Context, file string) (io.ReadCloser, error) {
 // Write puts files beside their places, and has an aid rename them: the engine itself writes in place.
 func (n *node) Write(ctx context.Context, files ...model.File) error {
 	const suffix = ".lbproof"
-	command := stack.Command{Argv: []string{"rename", "--from-suffix", suffix}, Processes: true, Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"}}
+	command := stack.Command{
+		Argv: []string{"rename", "--from-suffix", suffix}, Processes: true, Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"},
+	}
 	for _, f := range files {
 		if err := n.container.CopyToContainer(ctx, f.Content, f.Name+suffix, 0o644); err != nil {
 			return err
@@ -229,7 +235,9 @@ func (n *node) Logs(ctx context.Context, l stack.Logs) error {
 }
 
 func (e *Engine) copyLogs(ctx context.Context, id string, l stack.Logs) error {
-	what := client.ContainerLogsOptions{ShowStdout: l.Stdout != nil, ShowStderr: l.Stderr != nil, Timestamps: l.Times, Follow: l.Follow}
+	what := client.ContainerLogsOptions{
+		ShowStdout: l.Stdout != nil, ShowStderr: l.Stderr != nil, Timestamps: l.Times, Follow: l.Follow,
+	}
 	logs, err := e.client.ContainerLogs(ctx, id, what)
 	if err != nil {
 		return err
@@ -264,8 +272,9 @@ func (n *node) Usage(ctx context.Context) (history.Sample, error) {
 		return history.Sample{}, errors.New("it is not running")
 	}
 	out := history.Sample{
-		CPU: time.Duration(stats.CPUStats.CPUUsage.TotalUsage), Throttled: time.Duration(stats.CPUStats.ThrottlingData.ThrottledTime),
-		Memory: int64(stats.MemoryStats.Usage) - pageCache(stats.MemoryStats.Stats),
+		CPU:       time.Duration(stats.CPUStats.CPUUsage.TotalUsage),
+		Throttled: time.Duration(stats.CPUStats.ThrottlingData.ThrottledTime),
+		Memory:    int64(stats.MemoryStats.Usage) - pageCache(stats.MemoryStats.Stats),
 	}
 	for _, one := range stats.Networks {
 		out.Received += int64(one.RxBytes)

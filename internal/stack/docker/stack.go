@@ -69,10 +69,12 @@ func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error
 	var attached client.ContainerAttachResult
 	if start.Streams {
 		attach := func(ctx context.Context, c testcontainers.Container) (err error) {
-			attached, err = s.engine.client.ContainerAttach(ctx, c.GetContainerID(), client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+			all := client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true}
+			attached, err = s.engine.client.ContainerAttach(ctx, c.GetContainerID(), all)
 			return err
 		}
-		options = append(options, testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}))
+		before := testcontainers.ContainerLifecycleHooks{PreStarts: []testcontainers.ContainerHook{attach}}
+		options = append(options, testcontainers.WithAdditionalLifecycleHooks(before))
 	}
 	var networks []testcontainers.ContainerCustomizer
 	if start.Place != nil {
@@ -91,10 +93,13 @@ func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error
 	return n, nil
 }
 
-// launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes loses count of
-// a network's containers when several enter or leave it at once, for they share the number in its memory and not its version in
-// its store; and a network that has more than nobody by that count cannot be removed until Docker is restarted.
-func (s *Stack) launch(ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
+// launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes
+// loses count of a network's containers when several enter or leave it at once, for they share the number in its
+// memory and not its version in its store; and a network that has more than nobody by that count cannot be removed
+// until Docker is restarted.
+func (s *Stack) launch(
+	ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer,
+) (testcontainers.Container, error) {
 	c, err := testcontainers.Run(ctx, image, append(append(options, networks...), testcontainers.WithNoStart())...)
 	if err != nil {
 		return c, err
@@ -173,7 +178,9 @@ func (s *Stack) restrict(h *container.HostConfig, start stack.Start) {
 
 // place puts a container beside others, and says where its log goes and whether it comes back.
 func place(h *container.HostConfig, start stack.Start) {
-	h.LogConfig = container.LogConfig{Type: "local", Config: map[string]string{"max-size": "20m", "max-file": "1", "compress": "false"}}
+	h.LogConfig = container.LogConfig{
+		Type: "local", Config: map[string]string{"max-size": "20m", "max-file": "1", "compress": "false"},
+	}
 	if start.Streams {
 		h.LogConfig = container.LogConfig{Type: "none"}
 	}
@@ -199,7 +206,9 @@ func place(h *container.HostConfig, start stack.Start) {
 func containerFiles(spec plan.Spec, files []model.File) []testcontainers.ContainerFile {
 	var out []testcontainers.ContainerFile
 	for at, text := range spec.Made {
-		out = append(out, testcontainers.ContainerFile{Reader: strings.NewReader(text), ContainerFilePath: at, FileMode: 0o644})
+		out = append(out, testcontainers.ContainerFile{
+			Reader: strings.NewReader(text), ContainerFilePath: at, FileMode: 0o644,
+		})
 	}
 	for at, name := range spec.Files {
 		i := slices.IndexFunc(files, func(f model.File) bool { return f.Name == name })
@@ -213,14 +222,16 @@ func containerFiles(spec plan.Spec, files []model.File) []testcontainers.Contain
 	return out
 }
 
-// kinds are the engine's names of what befalls containers.
-var kinds = map[events.Action]stack.EventKind{"die": stack.Died, "oom": stack.OutOfMemory, "start": stack.Started}
+// eventKinds are the engine's names of what befalls containers.
+var eventKinds = map[events.Action]stack.EventKind{"die": stack.Died, "oom": stack.OutOfMemory, "start": stack.Started}
 
 // Watch tells what befalls the run's nodes until ctx ends.
 func (s *Stack) Watch(ctx context.Context, tell func(stack.Event)) error {
-	stream := s.engine.client.Events(ctx, client.EventsListOptions{
-		Filters: make(client.Filters).Add("label", labelRun+"="+s.world.Run).Add("type", "container").Add("event", "die", "oom", "start"),
-	})
+	wanted := make(client.Filters).Add("label", labelRun+"="+s.world.Run).Add("type", "container")
+	for action := range eventKinds {
+		wanted.Add("event", string(action))
+	}
+	stream := s.engine.client.Events(ctx, client.EventsListOptions{Filters: wanted})
 	for {
 		select {
 		case <-ctx.Done():
@@ -232,7 +243,7 @@ func (s *Stack) Watch(ctx context.Context, tell func(stack.Event)) error {
 			n := s.nodes[e.Actor.ID]
 			s.mu.Unlock()
 			if n != nil {
-				tell(stack.Event{Node: n, Kind: kinds[e.Action]})
+				tell(stack.Event{Node: n, Kind: eventKinds[e.Action]})
 			}
 		}
 	}
