@@ -54,7 +54,7 @@ func (r *Rig) startAgent(ctx context.Context, spec plan.Spec) (*Agent, error) {
 func (r *Rig) agentCommand(spec plan.Spec) []string {
 	command := []string{"/lbproof", "agent"}
 	if spec.Role == plan.Backend && len(spec.Ports) > 0 {
-		command = append(command, "--ports", joined(spec.Ports))
+		command = append(command, "--ports", portList(spec.Ports))
 	}
 	for _, d := range r.setup.Local {
 		if spec.Role == plan.Balancer || spec.Role == plan.Peer {
@@ -67,8 +67,8 @@ func (r *Rig) agentCommand(spec plan.Spec) []string {
 	return command
 }
 
-// joined writes ports as lbproof's own commands read them.
-func joined(ports []int) string {
+// portList writes ports as lbproof's own commands read them.
+func portList(ports []int) string {
 	var all []string
 	for _, p := range ports {
 		all = append(all, strconv.Itoa(p))

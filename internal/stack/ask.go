@@ -138,7 +138,7 @@ func (r *Rig) tryStart(ctx context.Context, g guest) (started bool, said string,
 	}
 	reach := []string{"reach", "--within", startsWithin, "--settle", spec.Settle.String()}
 	if len(spec.Ports) > 0 {
-		reach = append(reach, "--ports", joined(spec.Ports))
+		reach = append(reach, "--ports", portList(spec.Ports))
 	}
 	did, err := n.Run(ctx, Command{Argv: reach, Own: true})
 	reached := err == nil && did.Code == 0

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // Remains are the containers and networks of a run that nobody carries out any more.

@@ -14,11 +14,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/stack"
 	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
+
+	"github.com/lbproof/lbproof/internal/stack"
 )
 
 // addressed is a network on which nodes have the addresses that the configuration names.

@@ -105,7 +105,7 @@ func (n *node) Freeze(ctx context.Context, frozen bool) (err error) {
 
 // Limit gives the container so many cores. The engine takes no limit away, so that none is the whole machine.
 func (n *node) Limit(ctx context.Context, cores float64) error {
-	_, err := n.api().ContainerUpdate(ctx, n.id(), client.ContainerUpdateOptions{Resources: n.stack.engine.limited(cores)})
+	_, err := n.api().ContainerUpdate(ctx, n.id(), client.ContainerUpdateOptions{Resources: n.stack.engine.resources(cores)})
 	return err
 }
 
@@ -113,13 +113,13 @@ func (n *node) Limit(ctx context.Context, cores float64) error {
 func (n *node) Bequeath(u stack.Undo) (revoke func()) {
 	w := will{Container: n.id(), Undo: u.What, After: u.After}
 	if u.What == stack.Unlimit {
-		w.NanoCPUs = n.stack.engine.limited(u.Cores).NanoCPUs
+		w.NanoCPUs = n.stack.engine.resources(u.Cores).NanoCPUs
 	}
 	return n.stack.bequeath(w)
 }
 
-// limited is a number of cores as the engine wants it.
-func (e *Engine) limited(cores float64) *container.Resources {
+// resources are a number of cores as the engine wants it.
+func (e *Engine) resources(cores float64) *container.Resources {
 	if cores == 0 {
 		cores = float64(e.cpus)
 	}
@@ -243,14 +243,14 @@ func (e *Engine) copyLogs(ctx context.Context, id string, l stack.Logs) error {
 		return err
 	}
 	defer logs.Close()
-	_, err = stdcopy.StdCopy(orNone(l.Stdout), orNone(l.Stderr), logs)
+	_, err = stdcopy.StdCopy(orDiscard(l.Stdout), orDiscard(l.Stderr), logs)
 	if l.Follow && ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func orNone(w io.Writer) io.Writer {
+func orDiscard(w io.Writer) io.Writer {
 	if w == nil {
 		return io.Discard
 	}
