@@ -46,16 +46,16 @@ var rooms = map[string]room{
 	"internal/load":   acts("internal/history", "internal/plan", "internal/sleep"), // a phase in, hits out
 	"internal/agent":  acts("backends", "internal/sleep"),                          // the clock that all containers share
 	// Specs in, Nodes out, on any runtime. It tells agents what to do, and backends by their environment.
-	"internal/stack": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan"),
+	"internal/stack": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan", "internal/sleep"),
 	// The runtime of containers: stack's interfaces, and what they speak of.
-	"internal/stack/docker": acts("internal/history", "internal/model", "internal/plan", "internal/stack"),
+	"internal/stack/docker": acts("internal/history", "internal/model", "internal/plan", "internal/sleep", "internal/stack"),
 	// A plan in, a history out. backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided.
 	"internal/run": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stats"),
 	// A history in, a folder out, and back.
 	"internal/folder": acts("internal/history", "internal/model", "internal/plan", "internal/source"),
 	// An Event in. stack: the members of a run are what it breaks; agents and services are told what to do.
-	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan", "internal/stack"),
+	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan", "internal/sleep", "internal/stack"),
 
 	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
 	// What readers share. plan: the Spec that runs a balancer.

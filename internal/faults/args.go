@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
 	"github.com/lbproof/lbproof/internal/plan"
 )
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 var crashLoop = Fault{
@@ -34,9 +35,9 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 	var crashing sync.WaitGroup
 	var failed error
 	crashing.Go(func() {
-		for failed == nil && waited(looping, s.Args.time("down")) {
+		for failed == nil && sleep.Until(looping, time.Now().Add(s.Args.time("down"))) {
 			failed = start(context.WithoutCancel(looping))
-			if failed == nil && waited(looping, s.Args.time("up")) {
+			if failed == nil && sleep.Until(looping, time.Now().Add(s.Args.time("up"))) {
 				var again func(context.Context) error
 				if again, failed = down(context.WithoutCancel(looping), s, "SIGKILL"); again != nil {
 					start = again
@@ -53,16 +54,4 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 		}
 		return errors.Join(failed, err)
 	}, nil
-}
-
-// waited is false where ctx ended first.
-func waited(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

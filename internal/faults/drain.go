@@ -7,6 +7,7 @@ import (
 	"github.com/lbproof/lbproof/backends"
 	"github.com/lbproof/lbproof/internal/agent"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 var drain = Fault{
@@ -17,7 +18,7 @@ var drain = Fault{
 		if _, err := tell(ctx, s.Node, backends.Behaviour{Health: true, Status: 503, For: s.For + grace}); err != nil {
 			return nil, err
 		}
-		if !waited(ctx, s.Args.time("notice")) {
+		if !sleep.For(ctx, s.Args.time("notice")) {
 			_, err := tell(context.WithoutCancel(ctx), s.Node, backends.Behaviour{})
 			return nil, errors.Join(context.Cause(ctx), err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 var reload = Fault{
@@ -119,10 +120,10 @@ func takeOver(ctx context.Context, s Site, at string, content []byte, accepted b
 	}
 	switch {
 	case s.Node.Spec.Reload == "":
-		waited(ctx, watched)
+		sleep.For(ctx, watched)
 		return nil
 	case !accepted:
-		waited(ctx, time.Second)
+		sleep.For(ctx, time.Second)
 		return s.same(ctx, before)
 	}
 	return s.another(ctx, before)
@@ -161,7 +162,7 @@ func (s Site) another(ctx context.Context, before []string) error {
 		if slices.ContainsFunc(after, func(p string) bool { return !slices.Contains(before, p) }) {
 			return nil
 		}
-		if !waited(ctx, 5*time.Millisecond) {
+		if !sleep.For(ctx, 5*time.Millisecond) {
 			return errors.New("the balancer has made no new process")
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // Ask lets the balancer itself look at a configuration: its own checker first, then its start, on nodes without a
@@ -104,8 +105,8 @@ func outcome(ctx context.Context, n Node) (Output, error) {
 			err := n.Logs(ctx, Logs{Stdout: &said, Stderr: &said})
 			return Output{state.Exit, said.String()}, err
 		}
-		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
-			return Output{}, err
+		if !sleep.For(ctx, 20*time.Millisecond) {
+			return Output{}, context.Cause(ctx)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // Member is a node of the run and the agent beside it: what faults break. What it does to a node for a time, the
@@ -160,8 +161,8 @@ func (m *Member) wait(ctx context.Context, in func(State) bool) error {
 		if err != nil || in(state) {
 			return err
 		}
-		if err := Sleep(ctx, 2*time.Millisecond); err != nil {
-			return err
+		if !sleep.For(ctx, 2*time.Millisecond) {
+			return context.Cause(ctx)
 		}
 	}
 }

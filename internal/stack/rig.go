@@ -18,6 +18,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // Setup is what a run asks of its rig.
@@ -285,8 +286,8 @@ func (r *Rig) Workers(ctx context.Context, spec plan.Spec, expected int) (int, e
 		if err != nil || len(found) == expected || time.Now().After(deadline) {
 			return len(found), err
 		}
-		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
-			return 0, err
+		if !sleep.For(ctx, 20*time.Millisecond) {
+			return 0, context.Cause(ctx)
 		}
 	}
 }

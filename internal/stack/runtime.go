@@ -255,15 +255,3 @@ const Stdout = "/dev/stdout"
 
 // ErrPrinted is what Read says of a file that is a link to Stdout.
 var ErrPrinted = errors.New("it leads to " + Stdout)
-
-// Sleep waits, or returns why it may not.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"github.com/lbproof/lbproof/internal/sleep"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -96,7 +97,7 @@ func (e *Engine) Remove(ctx context.Context, r Remains) error {
 			return nil
 		}
 		removeAll(ctx, e.client, left)
-		if err := stack.Sleep(ctx, 20*time.Millisecond); err != nil {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			return fmt.Errorf("remove what is left of run %s: still there: %s; restarting Docker frees networks that it does not let go", r.Run, list(left))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/sleep"
 )
 
 // shared are the variables of the environment that every program of the machine needs: where things are, and which proxy to ask.
@@ -70,12 +70,14 @@ func lockFile(ctx context.Context, name string) (*os.File, error) {
 		if err == nil {
 			return f, nil
 		}
-		if err == syscall.EWOULDBLOCK || err == syscall.EINTR {
-			err = stack.Sleep(ctx, lockEvery)
+		held := err == syscall.EWOULDBLOCK || err == syscall.EINTR
+		if held && sleep.For(ctx, lockEvery) {
+			continue
 		}
-		if err != nil {
-			f.Close()
-			return nil, err
+		f.Close()
+		if held {
+			return nil, context.Cause(ctx)
 		}
+		return nil, err
 	}
 }

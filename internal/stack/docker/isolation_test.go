@@ -22,6 +22,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/lbconfigs"
 )
@@ -181,7 +182,7 @@ func (s rig) until(t *testing.T, name, text string) string {
 		if strings.Contains(said.String(), text) {
 			return said.String()
 		}
-		require.NoError(t, stack.Sleep(ctx, 50*time.Millisecond), "%s has not said %q: %s", name, text, said.String())
+		require.True(t, sleep.For(ctx, 50*time.Millisecond), "%s has not said %q: %s", name, text, said.String())
 	}
 }
 

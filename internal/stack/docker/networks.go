@@ -19,6 +19,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
 
+	"github.com/lbproof/lbproof/internal/sleep"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -87,8 +88,8 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 			s.engine.Progress(fmt.Sprintf("waiting for run %s, which has the network %s, in which this configuration has %s", holder, n.config.Subnet, n.taken[0]))
 			told = holder
 		}
-		if err := stack.Sleep(ctx, 200*time.Millisecond); err != nil {
-			return "", err
+		if !sleep.For(ctx, 200*time.Millisecond) {
+			return "", context.Cause(ctx)
 		}
 	}
 }

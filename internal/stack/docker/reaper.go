@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/sleep"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -159,7 +160,7 @@ func (s *Stack) Close() error {
 		if gone || time.Since(began) > itself {
 			removeAll(ctx, s.engine.client, left)
 		}
-		if err := stack.Sleep(ctx, 20*time.Millisecond); err != nil {
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			return fmt.Errorf("clean up run %s: still there: %s", s.world.Run, list(left))
 		}
 	}
@@ -320,7 +321,7 @@ func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 		if len(left) == 0 {
 			again = 100 * time.Millisecond
 		}
-		if err := stack.Sleep(ctx, again); err != nil {
+		if !sleep.For(ctx, again) {
 			return fmt.Errorf("clean up run %s: still there: %s", run, list(left))
 		}
 	}
