@@ -2,6 +2,7 @@ package folder
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -143,7 +144,11 @@ func verdicts(dir string) (string, error) {
 		return "", err
 	}
 	r, err := checks.Judge(h)
-	return fmt.Sprintf("%+v", r), err
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(r)
+	return string(text), err
 }
 
 // A recorded history is judged as it was before.

@@ -21,7 +21,9 @@ type Expectation struct {
 	Share   bool    `json:"share,omitempty"` // Bound is of all hits of the phase
 }
 
-var expectLine = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*(<=|>=|==|<|>)\s*(\S+)$`)
+var expectLine = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*` +
+	`(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*` +
+	`(<=|>=|==|<|>)\s*(\S+)$`)
 
 // What alerts are expected to do.
 const (
@@ -44,7 +46,8 @@ func ParseExpectation(text string) (e Expectation, err error) {
 	}
 	m := expectLine.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
-		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, max{backend: back-01} < 2s, requests{status: 429} == 0, rate >= 240 or alert NAME fires", text)
+		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, "+
+			"max{backend: back-01} < 2s, requests{status: 429} == 0, rate >= 240 or alert NAME fires", text)
 	}
 	e.Source, e.Metric, e.Op = text, m[1], m[4]
 	switch m[2] {
@@ -61,28 +64,34 @@ func ParseExpectation(text string) (e Expectation, err error) {
 			return e, fmt.Errorf("%q: a percentile lies between p0 and p100", text)
 		}
 	}
-	value := m[5]
-	switch {
-	case e.Timed():
-		d, bad := time.ParseDuration(value)
+	err = e.parseBound(m[5])
+	return e, err
+}
+
+// parseBound reads the bound of an expectation that has its metric and its operator.
+func (e *Expectation) parseBound(text string) (err error) {
+	if e.Timed() {
+		d, err := time.ParseDuration(text)
 		if e.Op == "==" {
-			return e, fmt.Errorf("%q: a latency is never exactly a value: write < or >", text)
+			return fmt.Errorf("%q: a latency is never exactly a value: write < or >", e.Source)
 		}
-		if bad != nil {
-			return e, fmt.Errorf("%q: %s is no time, as 250ms", text, value)
+		if err != nil {
+			return fmt.Errorf("%q: %s is no time, as 250ms", e.Source, text)
 		}
 		e.Bound = d.Seconds()
-		return e, nil
-	case strings.HasSuffix(value, "%") && e.Metric != "rate":
-		e.Share, value = true, strings.TrimSuffix(value, "%")
+		return nil
 	}
-	if e.Bound, err = strconv.ParseFloat(value, 64); err != nil {
-		return e, fmt.Errorf("%q: %s is no number", text, m[5])
+	number := text
+	if e.Metric != "rate" {
+		number, e.Share = strings.CutSuffix(text, "%")
+	}
+	if e.Bound, err = strconv.ParseFloat(number, 64); err != nil {
+		return fmt.Errorf("%q: %s is no number", e.Source, text)
 	}
 	if e.Share {
 		e.Bound /= 100
 	}
-	return e, nil
+	return nil
 }
 
 // Timed reports whether the metric is a latency.
