@@ -1,0 +1,46 @@
+package requests
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+func upTo(bytes int64) model.Config {
+	return routed(model.Route{Path: "/up", Pool: "p", Fallback: true, MaxBody: &model.Number{Pos: here, Value: bytes}})
+}
+
+// A body of the limit passes, and one of a byte more does not reach a backend.
+func TestBody(t *testing.T) {
+	a := about(t, Body, upTo(10), "body/up", 2)
+	largest := a.on(t, "as large as allowed", "POST http://any:80/up, 10 bytes")
+	largest(history.Hit{Code: 200, Server: "a"}, "", "a")
+	largest(history.Hit{Code: 500, Server: "a"}, "", "a") // which is no answer to its size
+	largest(history.Hit{Code: 413}, "answered 413 by the balancer")
+	larger := a.on(t, "a byte larger", "POST http://any:80/up, 11 bytes")
+	larger(history.Hit{Code: 413}, "")
+	larger(history.Hit{Code: 413}, "it reached a", "a")
+	larger(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 413", "a")
+	larger(history.Hit{Err: history.Reset}, "no answer (reset)")
+}
+
+// Without a limit a large one passes.
+func TestBodyWithoutLimit(t *testing.T) {
+	large := about(t, Body, upTo(0), "body/up", 1).on(t, "4 MiB", "POST http://any:80/up, 4194304 bytes")
+	large(history.Hit{Code: 200, Server: "a"}, "", "a")
+	large(history.Hit{Code: 413}, "answered 413 by the balancer")
+}
+
+// A limit that nobody reaches is not asked about.
+func TestBodyThatIsTooLargeToSend(t *testing.T) {
+	cfg := upTo(64 << 20)
+	claims := Body.Claims(cfg)
+	require.Len(t, claims, 1)
+	asks, cannot := Body.Questions(cfg, claims[0])
+	assert.Empty(t, asks)
+	assert.Equal(t, "lbproof sends bodies of up to 67,108,864 bytes", cannot)
+}
