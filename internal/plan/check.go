@@ -46,6 +46,16 @@ const (
 	CheckExpect      Check = "expect"      // what the scenario expects of its phases
 )
 
+// Checks are the names of all checks, in the order of the table in scenarios/checks.
+var Checks = []Check{
+	CheckWeights, CheckAlgorithm, CheckBackup, CheckDrained, CheckConns, CheckSplit, CheckSticky, CheckPassive,
+	CheckActive, CheckRetries, CheckFallback, CheckBreaker, CheckLimits, CheckRoutes, CheckRules,
+	CheckRedirects, CheckAccess, CheckAuth, CheckAnswered, CheckOnce, CheckHeaders, CheckResponse,
+	CheckEndpoint, CheckOwn, CheckCounters, CheckLog, CheckTLS, CheckTimeouts, CheckFraming, CheckBody,
+	CheckCompression, CheckWebSocket, CheckMirror, CheckKeepalive, CheckResolve, CheckReload, CheckRestarts,
+	CheckQueries, CheckExpect,
+}
+
 // ChecksOf gives names that somebody wrote their type; it does not look whether there are such checks.
 func ChecksOf(names []string) []Check {
 	var all []Check

@@ -1,17 +1,20 @@
 package checks_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
 func TestEveryCheckIsDocumented(t *testing.T) {
 	seen := map[plan.Check]bool{}
+	assert.Equal(t, units.Joined(plan.Checks, " "), strings.Join(checks.Names(), " "), "the plan's names are those of the table")
 	for _, c := range checks.All {
 		assert.NotEmpty(t, c.Doc, c.Name)
 		assert.NotEmpty(t, c.Law, c.Name)
