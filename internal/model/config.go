@@ -124,7 +124,7 @@ type Pool struct {
 	Name        string     `json:"name"`
 	Method      string     `json:"method"` // RoundRobin or the balancer's own word for another
 	MethodPos   Pos        `json:"method_pos,omitzero"`
-	Key         string     `json:"key,omitempty"`        // what is hashed, in the balancer's notation
+	Key         Key        `json:"key,omitzero"`         // what is hashed
 	Consistent  bool       `json:"consistent,omitempty"` // a change of servers moves only their share of the keys
 	Hash        string     `json:"hash,omitempty"`       // the function, where it is not the balancer's default
 	SharedState bool       `json:"shared_state"`

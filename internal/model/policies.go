@@ -36,7 +36,7 @@ type TLS struct {
 type Split struct {
 	Pos    Pos     `json:"pos"`
 	Name   string  `json:"name"`
-	Key    string  `json:"key,omitempty"` // what is hashed; empty: each request is drawn or takes turns
+	Key    Key     `json:"key,omitzero"` // what is hashed; empty: each request is drawn or takes turns
 	Shares []Share `json:"shares"`
 	Sticky *Sticky `json:"sticky,omitempty"`
 }
@@ -122,7 +122,7 @@ type Limit struct {
 	Pos   Pos     `json:"pos"`
 	Law   string  `json:"law"` // LeakyBucket, CountWindow, TokenBucket or InFlight
 	Name  string  `json:"name,omitempty"`
-	Key   string  `json:"key"`
+	Key   Key     `json:"key"`
 	Rate  float64 `json:"rate,omitempty"` // requests per second
 	Burst int     `json:"burst,omitempty"`
 	// Delay: excess requests beyond so many wait their turn; -1: none waits.
@@ -132,7 +132,7 @@ type Limit struct {
 	Status      int           `json:"status"`
 	StatusIsSet bool          `json:"status_is_set,omitempty"`
 	DryRun      bool          `json:"dry_run,omitempty"`
-	Free        string        `json:"free,omitempty"` // which requests have an empty key, and so no limit
+	Free        Exemption     `json:"free,omitzero"`
 }
 
 // The laws of limits.

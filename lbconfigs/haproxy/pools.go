@@ -26,9 +26,9 @@ func (r *reader) pool(s section) error {
 		pool.Method, pool.MethodPos = strings.Join(l.from(1), " "), l.pos
 		switch l.word(1) {
 		case "source":
-			pool.Key = "the client's address"
+			pool.Key = model.Key{Variable: model.ClientAddress}
 		case "uri", "url_param", "hdr", "hash", "rdp-cookie":
-			pool.Key = strings.Join(l.from(1), " ")
+			pool.Key = readKey(strings.Join(l.from(1), " "))
 		}
 		if hash, ok := s.last("hash-type"); ok {
 			pool.Consistent, pool.Hash = hash.word(1) == "consistent", strings.Join(hash.from(2), " ")

@@ -240,13 +240,13 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	if compare == "ge" {
 		most--
 	}
-	limit := model.Limit{Pos: l.pos, Law: model.CountWindow, Name: counter, Burst: most, Key: "src"}
+	limit := model.Limit{Pos: l.pos, Law: model.CountWindow, Name: counter, Burst: most, Key: readKey("src")}
 	for _, t := range s.own {
 		if strings.HasPrefix(t.word(1), "track-sc") {
-			limit.Key = t.word(2)
+			limit.Key = readKey(t.word(2))
 		}
 	}
-	if reading.IsForgeable(limit.Key) {
+	if reading.IsForgeable(limit.Key.Source) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Differs,
 			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", limit.Key),

@@ -152,19 +152,19 @@ func (r *reader) limit(d item, kind string) model.Limit {
 			Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
 			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
 		})
-		limit.Key = "?"
+		limit.Key = model.Key{Variable: model.Other, Source: "?"}
 		return limit
 	}
 	r.zones[i].used = true
-	limit.Key, limit.Rate = r.zones[i].key, r.zones[i].rate
-	m, mapped := r.maps[limit.Key]
+	limit.Key, limit.Rate = readKey(r.zones[i].key), r.zones[i].rate
+	m, mapped := r.maps[r.zones[i].key]
 	switch {
 	case mapped && m.otherwise == "":
-		limit.Free = fmt.Sprintf("those whose %s the map does not name", m.from)
+		limit.Free = model.Exemption{Kind: model.NotMapped, From: m.from}
 	case mapped && len(m.empty) > 0:
-		limit.Free = fmt.Sprintf("those whose %s is %s", m.from, strings.Join(m.empty, " or "))
-	case strings.HasPrefix(limit.Key, "$http_"), strings.HasPrefix(limit.Key, "$cookie_"), strings.HasPrefix(limit.Key, "$arg_"):
-		limit.Free = "those that do not bring it"
+		limit.Free = model.Exemption{Kind: model.MappedAway, From: m.from, Values: m.empty}
+	case limit.Key.IsSent():
+		limit.Free = model.Exemption{Kind: model.NotSent}
 	}
 	return limit
 }

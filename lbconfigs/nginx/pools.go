@@ -26,10 +26,10 @@ func (r *reader) upstream(up item) error {
 		case "least_conn", "ip_hash", "hash", "random", "least_time":
 			pool.Method, pool.MethodPos = strings.Join(append([]string{name}, randomArgs(d)...), " "), d.pos
 			if name == "hash" {
-				pool.Key, pool.Consistent = d.arg(0), d.arg(1) == "consistent"
+				pool.Key, pool.Consistent = readKey(d.arg(0)), d.arg(1) == "consistent"
 			}
 			if name == "ip_hash" {
-				pool.Key = "the client's address (IPv4: its first three octets)"
+				pool.Key = model.Key{Variable: model.ClientAddress, Prefix: 24}
 			}
 		case "sticky":
 			pool.Sticky = readSticky(d)

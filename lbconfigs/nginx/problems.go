@@ -168,7 +168,7 @@ func (r *reader) authProblem(route model.Route, d item) {
 // limitProblems: of two limits on the same location, one may always be reached first.
 func (r *reader) limitProblems(route model.Route) {
 	for _, l := range route.Limits {
-		if reading.IsForgeable(l.Key) {
+		if reading.IsForgeable(l.Key.Source) {
 			r.problem(model.Problem{
 				Pos: l.Pos, Effect: model.Differs,
 				Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", l.Key),

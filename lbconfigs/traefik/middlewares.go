@@ -68,7 +68,7 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	case "ratelimit":
 		r.rateLimit(m, route)
 	case "inflightreq":
-		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Law: model.InFlight, Most: number(m.Get("amount"), 0), Key: readSource(m, "the request's host"), Status: 429})
+		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Law: model.InFlight, Most: number(m.Get("amount"), 0), Key: readSource(m, model.Host), Status: 429})
 	case "circuitbreaker":
 		route.Breaker = &model.Breaker{
 			Pos: m.Pos, Trips: m.Get("expression").Text(), Every: period(m.Get("checkPeriod"), 100*time.Millisecond),
@@ -154,7 +154,7 @@ func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
 	}
 	each := period(m.Get("period"), time.Second)
 	route.Limits = append(route.Limits, model.Limit{
-		Pos: m.Pos, Law: model.TokenBucket, Key: readSource(m, "the client's address"), Rate: float64(average) / each.Seconds(),
+		Pos: m.Pos, Law: model.TokenBucket, Key: readSource(m, model.ClientAddress), Rate: float64(average) / each.Seconds(),
 		Burst: max(1, number(m.Get("burst"), 1)), Window: each, Status: 429,
 	})
 	if header := m.Get("sourceCriterion", "requestHeaderName"); reading.IsForgeable(header.Text()) {
@@ -167,17 +167,17 @@ func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
 }
 
 // readSource is what a limit counts by.
-func readSource(m *reading.Tree, otherwise string) string {
+func readSource(m *reading.Tree, otherwise model.Variable) model.Key {
 	source := m.Get("sourceCriterion")
 	switch {
 	case source.Get("requestHeaderName") != nil:
-		return "the header " + source.Get("requestHeaderName").Text()
+		return model.Key{Variable: model.RequestHeader, Name: source.Get("requestHeaderName").Text()}
 	case source.Get("requestHost").IsTrue():
-		return "the request's host"
+		return model.Key{Variable: model.Host}
 	case source.Get("ipStrategy") != nil:
-		return "the client's address by ipStrategy"
+		return model.Key{Variable: model.Other, Source: "the client's address by ipStrategy"}
 	}
-	return otherwise
+	return model.Key{Variable: otherwise}
 }
 
 func (r *reader) redirect(m *reading.Tree, route *model.Route) {

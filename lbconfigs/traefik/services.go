@@ -38,7 +38,7 @@ func (r *reader) services() {
 func (r *reader) weighted(s, weighted *reading.Tree) {
 	split := model.Split{Pos: s.Pos, Name: s.Key, Sticky: readSticky(weighted.Get("sticky"))}
 	if strings.EqualFold(weighted.Key, "highestRandomWeight") {
-		split.Key = "the client's address"
+		split.Key = model.Key{Variable: model.ClientAddress}
 	}
 	total := 0
 	for _, one := range weighted.Get("services").Items() {
@@ -91,7 +91,7 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 	if strategy := balancer.Get("strategy"); strategy != nil {
 		pool.Method, pool.MethodPos = strategy.Text(), strategy.Pos
 		if pool.Method == "hrw" {
-			pool.Key, pool.Consistent = "the client's address", true
+			pool.Key, pool.Consistent = model.Key{Variable: model.ClientAddress}, true
 		}
 	}
 	for i, item := range balancer.Get("servers").Items() {

@@ -29,7 +29,7 @@ func Spare(cfg model.Config, l *plan.Phase) {
 	}
 	clients := 1
 	for zone, limit := range limits {
-		if check.IsAddressKey(limit.Key) && l.Engine == plan.Prober { // phases have no address in common
+		if limit.Key.IsAddress() && l.Engine == plan.Prober { // phases have no address in common
 			l.Clients.Count, l.Clients.Addresses = max(1, l.Clients.Count), true
 		}
 		requests := float64(l.Count) * float64(asked[zone]) / float64(len(l.Requests))
@@ -40,11 +40,11 @@ func Spare(cfg model.Config, l *plan.Phase) {
 			requests = float64(l.Concurrency)
 		}
 		need := int(math.Ceil(requests / max(1, spared*float64(check.AdmittedAtOnce(limit)))))
-		switch name, inHeader := check.HeaderOfKey(limit.Key); {
-		case check.IsAddressKey(limit.Key):
+		switch inHeader := limit.Key.Variable == model.RequestHeader; {
+		case limit.Key.IsAddress():
 			clients = max(clients, need)
-		case inHeader && limit.Free == "" && need > 1 && len(l.Keys.Values) == 0:
-			l.Keys = plan.Keys{Header: name, Values: check.MadeUpKeys(need)}
+		case inHeader && !limit.Free.Any() && need > 1 && len(l.Keys.Values) == 0:
+			l.Keys = plan.Keys{Header: limit.Key.Name, Values: check.MadeUpKeys(need)}
 		case need > 1 && limit.Rate > 0 && !inHeader && (!l.Open() || l.Rate > spared*limit.Rate):
 			l.Rate = spared * limit.Rate
 		}

@@ -24,9 +24,9 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		counts = counts && pool.Key == "" && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
+		counts = counts && pool.Key.Empty() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
 		for _, limit := range route.Limits {
-			if limit.Law == model.InFlight || !check.IsAddressKey(limit.Key) {
+			if limit.Law == model.InFlight || !limit.Key.IsAddress() {
 				continue
 			}
 			most := check.AdmittedAtOnce(limit)
@@ -51,7 +51,7 @@ func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		return check.IsAddressKey(pool.Key) && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
+		return pool.Key.IsAddress() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
 	})
 }
 

@@ -16,9 +16,9 @@ func TestInRow(t *testing.T) {
 		cfg := model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Limits: limits, Fallback: true}}}
 		assert.Equal(t, want, InRow(cfg, []plan.Request{{Method: "GET", Port: 80, Path: "/"}}))
 	}
-	address := "$binary_remote_addr"
+	address := model.Key{Variable: model.ClientAddress}
 	f(0)
-	f(0, model.Limit{Law: model.LeakyBucket, Key: "$http_x_key", Rate: 1, Burst: 20, Delay: -1})
+	f(0, model.Limit{Law: model.LeakyBucket, Key: model.Key{Variable: model.RequestHeader, Name: "x-key"}, Rate: 1, Burst: 20, Delay: -1})
 	f(16, model.Limit{Law: model.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: -1})
 	f(4, model.Limit{Law: model.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: 5})
 	f(1, model.Limit{Law: model.LeakyBucket, Key: address, Rate: 1, Burst: 20}) // each waits for its turn

@@ -24,7 +24,7 @@ func HashMembers(cfg model.Config, pool model.Pool) (servers []model.Server, up 
 func MapOf(cfg model.Config, pool model.Pool, servers []model.Server, up []bool) stats.Map {
 	weights := WeightsOf(servers)
 	switch word, _, _ := strings.Cut(pool.Method, " "); {
-	case cfg.Balancer == "nginx" && pool.Key == NetworkKey:
+	case cfg.Balancer == "nginx" && pool.Key.Prefix > 0:
 		return stats.AddressMap(weights, up)
 	case cfg.Balancer == "nginx" && !pool.Consistent:
 		return stats.ModuloMap(weights, up)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -23,48 +22,53 @@ func ClientAddress(h history.History, load int, seq uint64) string {
 	return l.Clients.Address(network, l.Client(int(seq-h.Plan.First(load)))).String()
 }
 
-// Keys that are clients' addresses, in the readers' words.
-const (
-	addressKey  = "the client's address"
-	NetworkKey  = "the client's address (IPv4: its first three octets)"
-	SendsPerKey = 3  // times each key is sent
-	manyKeys    = 96 // distinct ones
-	networkSize = 256
-)
+// SendsPerKey is how many times each key is sent.
+const SendsPerKey = 3
 
-// KeyTrials send many keys, each more than once.
-func KeyTrials(pool model.Pool, r plan.Request) []Trial {
-	t := Trial{Kind: plan.KindKeys, About: pool.Name, Load: plan.Phase{Count: SendsPerKey * manyKeys, Concurrency: TurnsInFlight, Requests: []plan.Request{r}}}
-	t.Shows = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", manyKeys, pool.Key, pool.Name)
-	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(pool.Key, "$http_"), "hdr("), ")")
-	switch {
-	case IsAddressKey(pool.Key):
+// manyKeys is how many distinct keys are sent.
+const manyKeys = 96
+
+// KeyTrials send many keys to a pool or a split, each more than once. There are none where lbproof cannot choose a request's key.
+func KeyTrials(to string, key model.Key, r plan.Request) []Trial {
+	t := Trial{
+		Kind: plan.KindKeys, About: to,
+		Load: plan.Phase{Count: SendsPerKey * manyKeys, Concurrency: TurnsInFlight, Requests: []plan.Request{r}},
+	}
+	t.Shows = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", manyKeys, key, to)
+	switch key.Variable {
+	case model.ClientAddress:
 		t.Load.Clients = plan.Clients{Count: manyKeys, Addresses: true}
-		if pool.Key == NetworkKey {
-			t.Load.Clients.Apart = networkSize
+		if key.Prefix > 0 {
+			t.Load.Clients.Apart = 1 << (addressBits - key.Prefix)
 		}
-	case pool.Key == "$request_uri", pool.Key == "$uri", pool.Key == "uri", strings.HasPrefix(pool.Key, "$arg_"):
-		t.Load.Requests = nil
-		query := "?key="
-		switch argument, is := strings.CutPrefix(pool.Key, "$arg_"); {
-		case is:
-			query = "?" + argument + "="
-		case pool.Key != "$request_uri":
-			query = ""
-		}
-		for i := range manyKeys {
-			one := r
-			one.Path += query + strconv.Itoa(i)
-			t.Load.Requests = append(t.Load.Requests, one)
-		}
-	case strings.HasPrefix(pool.Key, "$http_"), strings.HasPrefix(pool.Key, "hdr("):
-		t.Load.Keys = plan.Keys{Header: strings.ReplaceAll(name, "_", "-"), Values: MadeUpKeys(manyKeys)}
-	case strings.HasPrefix(pool.Key, "$cookie_"):
-		t.Load.Keys = plan.Keys{Cookie: strings.TrimPrefix(pool.Key, "$cookie_"), Values: MadeUpKeys(manyKeys)}
+	case model.URI:
+		t.Load.Requests = numbered(r, "?key=")
+	case model.Path:
+		t.Load.Requests = numbered(r, "")
+	case model.Argument:
+		t.Load.Requests = numbered(r, "?"+key.Name+"=")
+	case model.RequestHeader:
+		t.Load.Keys = plan.Keys{Header: key.Name, Values: MadeUpKeys(manyKeys)}
+	case model.Cookie:
+		t.Load.Keys = plan.Keys{Cookie: key.Name, Values: MadeUpKeys(manyKeys)}
 	default:
 		return nil
 	}
 	return []Trial{t}
+}
+
+// addressBits is the length of an IPv4 address.
+const addressBits = 32
+
+// numbered are requests that are told apart by a number at the end of their path.
+func numbered(r plan.Request, before string) []plan.Request {
+	var all []plan.Request
+	for i := range manyKeys {
+		one := r
+		one.Path += before + strconv.Itoa(i)
+		all = append(all, one)
+	}
+	return all
 }
 
 func MadeUpKeys(n int) []string {
@@ -75,34 +79,27 @@ func MadeUpKeys(n int) []string {
 	return values
 }
 
-func IsAddressKey(key string) bool {
-	return slices.Contains([]string{addressKey, NetworkKey, "$remote_addr", "$binary_remote_addr", "src"}, key)
-}
-
 // KeyOf is the value of a key of a hit's request; ok is false where lbproof does not know how to find it.
-func KeyOf(h history.History, key string, hit history.Hit) (value []byte, ok bool) {
+func KeyOf(h history.History, key model.Key, hit history.Hit) (value []byte, ok bool) {
 	l := h.Plan.Phases[hit.Load]
 	r := l.Request(hit.Index)
 	if value, ok := KeyIn(r, key); ok {
 		return value, true
 	}
-	name, has := strings.CutPrefix(key, "$http_")
-	if inside, is := strings.CutPrefix(key, "hdr("); is {
-		name, has = strings.TrimSuffix(inside, ")"), true
-	}
+	isHost := key.Variable == model.RequestHeader && strings.EqualFold(key.Name, "Host")
 	switch {
-	case IsAddressKey(key):
+	case key.IsAddress():
 		address, err := netip.ParseAddr(ClientAddress(h, hit.Load, hit.Seq))
-		if key == "$remote_addr" {
+		if key.AsText {
 			return []byte(address.String()), err == nil
 		}
 		return address.AsSlice(), err == nil
-	case key == "$host", key == "$http_host":
+	case key.Variable == model.Host, isHost:
 		return []byte(HostOf(h, r)), true
-	case has:
-		return []byte(HeaderSent(l, r, strings.ReplaceAll(name, "_", "-"), hit.Index)), true
-	case strings.HasPrefix(key, "$cookie_"):
-		if l.Keys.Cookie == strings.TrimPrefix(key, "$cookie_") {
+	case key.Variable == model.RequestHeader:
+		return []byte(HeaderSent(l, r, key.Name, hit.Index)), true
+	case key.Variable == model.Cookie:
+		if l.Keys.Cookie == key.Name {
 			return []byte(l.Key(hit.Index)), true
 		}
 		return nil, r.Header["Cookie"] == "" && !l.Clients.Cookies
@@ -111,16 +108,16 @@ func KeyOf(h history.History, key string, hit history.Hit) (value []byte, ok boo
 }
 
 // KeyIn is the value of a key that is a part of a request's path.
-func KeyIn(r plan.Request, key string) (value []byte, ok bool) {
+func KeyIn(r plan.Request, key model.Key) (value []byte, ok bool) {
 	path, query, _ := strings.Cut(r.Path, "?")
-	switch {
-	case key == "$request_uri":
+	switch key.Variable {
+	case model.URI:
 		return []byte(r.Path), true
-	case key == "$uri", key == "uri":
+	case model.Path:
 		return []byte(path), true
-	case strings.HasPrefix(key, "$arg_"):
+	case model.Argument:
 		values, err := url.ParseQuery(query)
-		return []byte(values.Get(strings.TrimPrefix(key, "$arg_"))), err == nil
+		return []byte(values.Get(key.Name)), err == nil
 	}
 	return nil, false
 }
@@ -138,21 +135,10 @@ func HeaderSent(l plan.Phase, r plan.Request, name string, index int) string {
 	return ""
 }
 
-// ReadableKey is a key as people write it.
-func ReadableKey(kind string, key []byte) string {
-	if address, ok := netip.AddrFromSlice(key); ok && IsAddressKey(kind) {
+// ReadableKey is a key's value as people write it.
+func ReadableKey(key model.Key, value []byte) string {
+	if address, ok := netip.AddrFromSlice(value); ok && key.IsAddress() {
 		return address.String()
 	}
-	return string(key)
-}
-
-// HeaderOfKey is the request header field that a key is.
-func HeaderOfKey(key string) (string, bool) {
-	if name, ok := strings.CutPrefix(key, "$http_"); ok {
-		return strings.ReplaceAll(name, "_", "-"), true
-	}
-	if name, ok := strings.CutPrefix(key, "hdr("); ok {
-		return strings.TrimSuffix(name, ")"), true
-	}
-	return strings.CutPrefix(key, "the header ")
+	return string(value)
 }

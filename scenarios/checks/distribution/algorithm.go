@@ -39,7 +39,7 @@ const (
 func lawOf(pool model.Pool) string {
 	word, rest, _ := strings.Cut(pool.Method, " ")
 	switch {
-	case pool.Key != "":
+	case !pool.Key.Empty():
 		return byKey
 	case word == "least_conn" || word == "leastconn":
 		return byFewest
@@ -61,7 +61,7 @@ func algorithmTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 	case byFewest:
 		return []check.Trial{idleTrial(cfg, pool, r, terms), busyTrial(cfg, pool, r)}
 	case byKey:
-		return check.KeyTrials(pool, r)
+		return check.KeyTrials(pool.Name, pool.Key, r)
 	case byChance:
 		return []check.Trial{chanceTrial(cfg, claim, pool, r, terms)}
 	case bySpeed:
@@ -147,9 +147,9 @@ func describeMethod(cfg model.Config, p model.Pool) string {
 		return "fills one server up to its maxconn before it uses the next"
 	case word == "least_time" || word == "leasttime":
 		return "sends each request to the server that answers fastest"
-	case p.Key != "" && p.Consistent:
+	case !p.Key.Empty() && p.Consistent:
 		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; shares by weight: %s", p.Key, shares)
-	case p.Key != "":
+	case !p.Key.Empty():
 		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, keys of other servers may move too; shares by weight: %s", p.Key, shares)
 	}
 	return fmt.Sprintf("balances by %s", p.Method)

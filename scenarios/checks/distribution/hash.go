@@ -18,7 +18,7 @@ import (
 // tunnelTrials are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
 func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []check.Trial {
 	i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
-	if i < 0 || !check.IsAddressKey(pool.Key) {
+	if i < 0 || !pool.Key.IsAddress() {
 		return nil
 	}
 	r, ok := check.WishingRequest(cfg, cfg.Routes[i], "")
@@ -27,7 +27,7 @@ func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []check.T
 	}
 	r = check.Upgrade(r)
 	r.Claim = claim.ID // its way depends on a condition
-	trials := check.KeyTrials(pool, r)
+	trials := check.KeyTrials(pool.Name, pool.Key, r)
 	for i := range trials {
 		trials[i].Load.Engine, trials[i].Load.Timeout = plan.Prober, check.Grace
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
-	"github.com/lbproof/lbproof/scenarios/checks/check"
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
@@ -27,11 +26,14 @@ func TestOddAttempts(t *testing.T) {
 	f(2, true)
 }
 
+// network is the key of a client's network.
+var network = model.Key{Variable: model.ClientAddress, Prefix: 24}
+
 // Where one failure is enough each attempt reaches the count, even if several requests were under way and nobody knows whose it was.
 func TestOneFailureIsEnough(t *testing.T) {
 	f := func(fails, told int, attempts ...time.Duration) {
 		t.Helper()
-		pool := model.Pool{Name: "p", Key: check.NetworkKey, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
+		pool := model.Pool{Name: "p", Key: network, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
 		p := plan.Plan{Phases: []plan.Phase{{Count: 9, Requests: []plan.Request{{Path: "/", Port: 80}}}}, Config: model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 		}}
@@ -103,7 +105,7 @@ func TestEveryWorkerHasMetItsCount(t *testing.T) {
 func TestSparedConnections(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	load := plan.Phase{Count: 100, Requests: []plan.Request{{Path: "/", Port: 80}}}
-	f := func(fresh bool, key string, again float64, want int) {
+	f := func(fresh bool, key model.Key, again float64, want int) {
 		t.Helper()
 		pool := model.Pool{Name: "p", Key: key, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
 		p := plan.Plan{Phases: []plan.Phase{load}, Config: model.Config{
@@ -122,10 +124,10 @@ func TestSparedConnections(t *testing.T) {
 		a.see(e, h, "p")
 		assert.Equal(t, want, a.soon.Total)
 	}
-	f(true, check.NetworkKey, 15, 1)
-	f(false, check.NetworkKey, 15, 0) // it may have left the server alone since the death before
-	f(true, "$request_uri", 15, 0)
-	f(true, check.NetworkKey, 5.0/3, 0) // nothing was seen to go elsewhere before
+	f(true, network, 15, 1)
+	f(false, network, 15, 0) // it may have left the server alone since the death before
+	f(true, model.Key{Variable: model.URI}, 15, 0)
+	f(true, network, 5.0/3, 0) // nothing was seen to go elsewhere before
 }
 
 // Workers that come up while a server is dead count its failures anew: such a death tells nothing of how often it may be asked.

@@ -136,8 +136,8 @@ func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) 
 	if cfg.Dialect.Sticks {
 		clients = plan.Clients{Count: 1, Addresses: true}
 	}
-	trials := check.KeyTrials(pool, r)
-	if pool.Key == "" || len(trials) == 0 {
+	trials := check.KeyTrials(pool.Name, pool.Key, r)
+	if len(trials) == 0 {
 		return requests, clients
 	}
 	keys := trials[0].Load.Clients

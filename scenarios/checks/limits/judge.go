@@ -81,7 +81,7 @@ func collect(h history.History, g check.Group[model.Limit]) (byKey map[string][]
 		switch {
 		case !ok:
 			return nil, odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.What.Key)
-		case key == "" && g.What.Free != "":
+		case key == "" && g.What.Free.Any():
 			if hit.Server == "" && hit.Code == g.What.Status && !rival(j.Route, g.What, h.Plan.Phases[hit.Load]) {
 				odd.Add("request %d was refused with an empty key, which is not limited", hit.Seq)
 			}

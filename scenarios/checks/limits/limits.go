@@ -23,12 +23,12 @@ func limitOf(cfg model.Config, claim plan.Claim) (check.Group[model.Limit], bool
 }
 
 // limitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
-func limitKey(h history.History, key string, hit history.Hit) (string, bool) {
+func limitKey(h history.History, key model.Key, hit history.Hit) (string, bool) {
 	l := h.Plan.Phases[hit.Load]
-	if name, ok := check.HeaderOfKey(key); ok {
-		return check.HeaderSent(l, l.Request(hit.Index), name, hit.Index), true
-	}
-	if key == "the request's host" || key == "$server_name" {
+	switch key.Variable {
+	case model.RequestHeader:
+		return check.HeaderSent(l, l.Request(hit.Index), key.Name, hit.Index), true
+	case model.ServerName:
 		return check.HostOf(h, l.Request(hit.Index)), true
 	}
 	value, ok := check.KeyOf(h, key, hit)
@@ -127,7 +127,7 @@ func perSecond(rate float64) string {
 }
 
 func limitAssumes(l model.Limit) []string {
-	if l.Free == "" {
+	if !l.Free.Any() {
 		return nil
 	}
 	return []string{fmt.Sprintf("the key %s is not empty: requests with an empty one (%s) are not limited", l.Key, l.Free)}

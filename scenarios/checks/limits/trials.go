@@ -41,11 +41,11 @@ func limitTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 	}
 	r, l := g.Routes[i], g.What
 	t := check.Trial{Kind: plan.KindOverload, About: claim.ID, Load: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}}}
-	if check.IsAddressKey(l.Key) { // who believes what clients say of themselves does not limit them
+	if l.Key.IsAddress() { // who believes what clients say of themselves does not limit them
 		t.Load.Clients = plan.Clients{Count: askers, Addresses: true}
 		t.Load.Keys = plan.Keys{Header: "X-Forwarded-For", Values: []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}}
-	} else if name, ok := check.HeaderOfKey(l.Key); ok {
-		t.Load.Keys = plan.Keys{Header: name, Values: check.MadeUpKeys(askers)}
+	} else if l.Key.Variable == model.RequestHeader {
+		t.Load.Keys = plan.Keys{Header: l.Key.Name, Values: check.MadeUpKeys(askers)}
 	} else {
 		return nil
 	}
@@ -64,7 +64,7 @@ func limitTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 		t.Load.Count /= askers
 	}
 	what := claim.ID
-	if t.Apart = l.Law != model.TokenBucket && !slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return !check.IsAddressKey(o.Key) }); t.Apart {
+	if t.Apart = l.Law != model.TokenBucket && !slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return !o.Key.IsAddress() }); t.Apart {
 		what = fmt.Sprintf("by address %s for %s", perSecond(rate), units.Span(lasts))
 	}
 	t.About = what
@@ -105,7 +105,7 @@ func crowdTrial(cfg model.Config, t check.Trial, r model.Route, l model.Limit) [
 	if !ok || each <= l.Most { // another limit refuses before this one can
 		return nil
 	}
-	if check.IsAddressKey(l.Key) {
+	if l.Key.IsAddress() {
 		t.Load.Clients.Count = crowd
 	} else {
 		t.Load.Keys.Values = check.MadeUpKeys(crowd)
@@ -117,7 +117,7 @@ func crowdTrial(cfg model.Config, t check.Trial, r model.Route, l model.Limit) [
 	}
 	t.Shows = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.Most, l.Key)
 	streams := slices.ContainsFunc(cfg.Listeners, func(o model.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
-	if !streams || !check.IsAddressKey(l.Key) {
+	if !streams || !l.Key.IsAddress() {
 		return []check.Trial{t}
 	}
 	one := t

@@ -51,10 +51,9 @@ func keyless(p plan.Plan, pool model.Pool, phase int) bool {
 	if len(l.Keys.Values) > 0 || l.Clients.Cookies {
 		return false
 	}
-	field, inHeader := check.HeaderOfKey(pool.Key)
-	cookie, inCookie := strings.CutPrefix(pool.Key, "$cookie_")
+	inHeader, inCookie := pool.Key.Variable == model.RequestHeader, pool.Key.Variable == model.Cookie
 	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
-		return inHeader && check.HeaderSent(l, r, field, 0) != "" || inCookie && strings.Contains(check.HeaderSent(l, r, "Cookie", 0), cookie+"=")
+		return inHeader && check.HeaderSent(l, r, pool.Key.Name, 0) != "" || inCookie && strings.Contains(check.HeaderSent(l, r, "Cookie", 0), pool.Key.Name+"=")
 	})
 }
 

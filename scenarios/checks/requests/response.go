@@ -77,7 +77,7 @@ func responseQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 			ask("the balancer's 413", plan.KindQuestions, "POST", "", 413, true, func(q *plan.Request) { q.Size = limit.Value + 1 })
 		}
 		for _, l := range r.Limits {
-			if l.Law != model.InFlight && l.Rate > 0 && l.Rate <= 200 && check.AdmittedAtOnce(l) <= 200 && check.IsAddressKey(l.Key) && !l.DryRun {
+			if l.Law != model.InFlight && l.Rate > 0 && l.Rate <= 200 && check.AdmittedAtOnce(l) <= 200 && l.Key.IsAddress() && !l.DryRun {
 				ask(fmt.Sprintf("the limit's %d", l.Status), plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
 				break
 			}

@@ -1,0 +1,42 @@
+package nginx
+
+import (
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// keys are the variables that can be a key and have no name beside them.
+var keys = map[string]model.Key{
+	"$binary_remote_addr": {Variable: model.ClientAddress},
+	"$remote_addr":        {Variable: model.ClientAddress, AsText: true},
+	"$request_uri":        {Variable: model.URI},
+	"$uri":                {Variable: model.Path},
+	"$host":               {Variable: model.Host},
+	"$server_name":        {Variable: model.ServerName},
+	"$request_id":         {Variable: model.RequestID},
+}
+
+// readKey is what stands for a request in a hash, a zone or a split.
+func readKey(text string) model.Key {
+	key, known := keys[text]
+	if !known {
+		key = readNamedKey(text)
+	}
+	key.Source = text
+	return key
+}
+
+// readNamedKey is a key whose variable has a name in it, as $http_NAME.
+func readNamedKey(text string) model.Key {
+	if name, is := strings.CutPrefix(text, "$http_"); is {
+		return model.Key{Variable: model.RequestHeader, Name: strings.ReplaceAll(name, "_", "-")}
+	}
+	if name, is := strings.CutPrefix(text, "$cookie_"); is {
+		return model.Key{Variable: model.Cookie, Name: name}
+	}
+	if name, is := strings.CutPrefix(text, "$arg_"); is {
+		return model.Key{Variable: model.Argument, Name: name}
+	}
+	return model.Key{Variable: model.Other}
+}
