@@ -122,21 +122,14 @@ type Listener struct {
 type Pool struct {
 	Pos         Pos        `json:"pos"`
 	Name        string     `json:"name"`
-	Method      string     `json:"method"` // RoundRobin or the balancer's own word for another
-	MethodPos   Pos        `json:"method_pos,omitzero"`
-	Key         Key        `json:"key,omitzero"`         // what is hashed
-	Consistent  bool       `json:"consistent,omitempty"` // a change of servers moves only their share of the keys
-	Hash        string     `json:"hash,omitempty"`       // the function, where it is not the balancer's default
-	SharedState bool       `json:"shared_state"`
+	Balance     Balance    `json:"balance"`
+	SharedState bool       `json:"shared_state"` // of balancing and of failures: all workers have it in common
 	Servers     []Server   `json:"servers"`
 	Sticky      *Sticky    `json:"sticky,omitempty"`
 	Keepalive   *Keepalive `json:"keepalive,omitempty"`
 	Resolve     *Resolve   `json:"resolve,omitempty"`
 	Queue       *TimeLimit `json:"queue,omitempty"` // how long a request waits for a server below its limit
 }
-
-// RoundRobin is the Method of a pool whose servers take turns in proportion to their weights.
-const RoundRobin = "round robin"
 
 // Server is one member of a pool.
 type Server struct {

@@ -36,7 +36,7 @@ type TLS struct {
 type Split struct {
 	Pos    Pos     `json:"pos"`
 	Name   string  `json:"name"`
-	Key    Key     `json:"key,omitzero"` // what is hashed; empty: each request is drawn or takes turns
+	Hash   *Hash   `json:"hash,omitempty"` // nil: each request is drawn or takes turns
 	Shares []Share `json:"shares"`
 	Sticky *Sticky `json:"sticky,omitempty"`
 }

@@ -26,7 +26,7 @@ func TestNullRuns(t *testing.T) {
 		cfg := model.Config{
 			Balancer: "nginx", Files: []model.File{model.NewFile("nginx.conf", nil)}, Workers: model.Workers{Count: 1},
 			Listeners: []model.Listener{{Port: port}},
-			Pools:     []model.Pool{{Name: "direct", Method: model.RoundRobin, SharedState: true, Servers: []model.Server{{Host: "b1", Port: port, Weight: 1}}}},
+			Pools:     []model.Pool{{Name: "direct", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, SharedState: true, Servers: []model.Server{{Host: "b1", Port: port, Weight: 1}}}},
 			Routes:    []model.Route{{Path: "/", Port: port, Pool: "direct"}},
 		}
 		get := plan.Request{Method: "GET", Port: port, Path: "/"}

@@ -21,19 +21,7 @@ const (
 
 // pool reads the servers of a section and how they are chosen.
 func (r *reader) pool(s section) error {
-	pool := model.Pool{Pos: s.pos, Name: s.name, Method: "roundrobin", SharedState: true, Resolve: &model.Resolve{Pos: s.pos, Implicit: true}}
-	if l, ok := s.last("balance"); ok {
-		pool.Method, pool.MethodPos = strings.Join(l.from(1), " "), l.pos
-		switch l.word(1) {
-		case "source":
-			pool.Key = model.Key{Variable: model.ClientAddress}
-		case "uri", "url_param", "hdr", "hash", "rdp-cookie":
-			pool.Key = readKey(strings.Join(l.from(1), " "))
-		}
-		if hash, ok := s.last("hash-type"); ok {
-			pool.Consistent, pool.Hash = hash.word(1) == "consistent", strings.Join(hash.from(2), " ")
-		}
-	}
+	pool := model.Pool{Pos: s.pos, Name: s.name, Balance: readBalance(s), SharedState: true, Resolve: &model.Resolve{Pos: s.pos, Implicit: true}}
 	defaults := settings{}
 	for _, l := range s.defaults {
 		if l.word(0) == "default-server" {

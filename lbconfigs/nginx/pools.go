@@ -11,7 +11,7 @@ import (
 )
 
 func (r *reader) upstream(up item) error {
-	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Method: model.RoundRobin}
+	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Balance: turns}
 	block := r.block(up)
 	for _, d := range block {
 		switch name := d.Directive.Directive; name {
@@ -24,13 +24,7 @@ func (r *reader) upstream(up item) error {
 		case "zone":
 			pool.SharedState = true
 		case "least_conn", "ip_hash", "hash", "random", "least_time":
-			pool.Method, pool.MethodPos = strings.Join(append([]string{name}, randomArgs(d)...), " "), d.pos
-			if name == "hash" {
-				pool.Key, pool.Consistent = readKey(d.arg(0)), d.arg(1) == "consistent"
-			}
-			if name == "ip_hash" {
-				pool.Key = model.Key{Variable: model.ClientAddress, Prefix: 24}
-			}
+			pool.Balance = readBalance(d)
 		case "sticky":
 			pool.Sticky = readSticky(d)
 		}
@@ -40,14 +34,6 @@ func (r *reader) upstream(up item) error {
 	r.upstreamProblems(pool, block)
 	r.named[strings.ToLower(pool.Name)] = len(r.cfg.Pools)
 	r.cfg.Pools = append(r.cfg.Pools, pool)
-	return nil
-}
-
-// randomArgs are the arguments that make "random two least_conn" another method than "random".
-func randomArgs(d item) []string {
-	if d.Directive.Directive == "random" {
-		return d.Args
-	}
 	return nil
 }
 
@@ -187,7 +173,7 @@ func (r *reader) pools() error {
 		}
 		r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
 		r.cfg.Pools = append(r.cfg.Pools, model.Pool{
-			Pos: route.PoolPos, Name: route.Pool, Method: model.RoundRobin,
+			Pos: route.PoolPos, Name: route.Pool, Balance: turns,
 			Servers: []model.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
 		})
 	}

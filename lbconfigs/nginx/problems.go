@@ -34,7 +34,7 @@ func (r *reader) upstreamProblems(pool model.Pool, block []item) {
 			primaries++
 			continue
 		}
-		if word, _, _ := strings.Cut(pool.Method, " "); slices.Contains([]string{"ip_hash", "hash", "random"}, word) {
+		if word, _, _ := strings.Cut(pool.Balance.Source, " "); slices.Contains([]string{"ip_hash", "hash", "random"}, word) {
 			r.problem(model.Problem{
 				Pos: s.Pos, Effect: model.Rejected,
 				Text:    fmt.Sprintf("backup cannot be had together with %s", word),

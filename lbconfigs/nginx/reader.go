@@ -270,7 +270,7 @@ func (r *reader) unusedZones() {
 
 // split reads split_clients: the shares are of hashes of the key, in the order in which they are written.
 func (r *reader) split(d item) error {
-	s := model.Split{Pos: d.pos, Name: d.arg(1), Key: readKey(d.arg(0))}
+	s := model.Split{Pos: d.pos, Name: d.arg(1), Hash: &model.Hash{Key: readKey(d.arg(0)), Function: model.Murmur2Shares}}
 	rest := 100.0
 	for _, c := range d.Block {
 		pos := model.Pos{File: d.pos.File, Line: c.Line}

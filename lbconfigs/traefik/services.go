@@ -38,7 +38,7 @@ func (r *reader) services() {
 func (r *reader) weighted(s, weighted *reading.Tree) {
 	split := model.Split{Pos: s.Pos, Name: s.Key, Sticky: readSticky(weighted.Get("sticky"))}
 	if strings.EqualFold(weighted.Key, "highestRandomWeight") {
-		split.Key = model.Key{Variable: model.ClientAddress}
+		split.Hash = &model.Hash{Key: model.Key{Variable: model.ClientAddress}, Consistent: true}
 	}
 	total := 0
 	for _, one := range weighted.Get("services").Items() {
@@ -85,14 +85,8 @@ func readSticky(t *reading.Tree) *model.Sticky {
 
 func (r *reader) pool(s, balancer *reading.Tree) {
 	pool := model.Pool{
-		Pos: s.Pos, Name: s.Key, Method: "wrr", SharedState: true, Sticky: readSticky(balancer.Get("sticky")),
+		Pos: s.Pos, Name: s.Key, Balance: readBalance(balancer.Get("strategy")), SharedState: true, Sticky: readSticky(balancer.Get("sticky")),
 		Keepalive: &model.Keepalive{Pos: s.Pos, Implicit: true, Idle: 200}, Resolve: &model.Resolve{Pos: s.Pos, Implicit: true, Every: -1},
-	}
-	if strategy := balancer.Get("strategy"); strategy != nil {
-		pool.Method, pool.MethodPos = strategy.Text(), strategy.Pos
-		if pool.Method == "hrw" {
-			pool.Key, pool.Consistent = model.Key{Variable: model.ClientAddress}, true
-		}
 	}
 	for i, item := range balancer.Get("servers").Items() {
 		server, ok := r.server(item)

@@ -24,7 +24,7 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		counts = counts && pool.Key.Empty() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
+		counts = counts && pool.Balance.Hash == nil && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
 		for _, limit := range route.Limits {
 			if limit.Law == model.InFlight || !limit.Key.IsAddress() {
 				continue
@@ -51,7 +51,7 @@ func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		pool, _ := cfg.Pool(route.Pool)
-		return pool.Key.IsAddress() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
+		return pool.Balance.Key().IsAddress() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
 	})
 }
 

@@ -2,16 +2,15 @@ package check
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
 // HashMembers are the servers that have a place in a pool's hash, and which of them can take requests while nobody has died.
-func HashMembers(cfg model.Config, pool model.Pool) (servers []model.Server, up []bool) {
+func HashMembers(pool model.Pool) (servers []model.Server, up []bool) {
 	for _, s := range pool.Servers {
-		if s.Backup && cfg.Balancer == "nginx" {
+		if s.Backup && !pool.Balance.Hash.WithBackups {
 			continue // in a list of their own
 		}
 		servers = append(servers, s)
@@ -21,31 +20,34 @@ func HashMembers(cfg model.Config, pool model.Pool) (servers []model.Server, up 
 }
 
 // MapOf recomputes where a pool sends keys; nil where lbproof does not know the function.
-func MapOf(cfg model.Config, pool model.Pool, servers []model.Server, up []bool) stats.Map {
-	weights := WeightsOf(servers)
-	switch word, _, _ := strings.Cut(pool.Method, " "); {
-	case cfg.Balancer == "nginx" && pool.Key.Prefix > 0:
+func MapOf(pool model.Pool, servers []model.Server, up []bool) stats.Map {
+	weights, hash := WeightsOf(servers), stats.TextHash
+	if pool.Balance.Key().IsAddress() {
+		hash = stats.AddressHash
+	}
+	switch pool.Balance.Hash.Function {
+	case model.AddressOctets:
 		return stats.AddressMap(weights, up)
-	case cfg.Balancer == "nginx" && !pool.Consistent:
+	case model.CRC32Modulo:
 		return stats.ModuloMap(weights, up)
-	case cfg.Balancer == "nginx":
-		var hosts, ports []string
-		for _, s := range servers {
-			hosts, ports = append(hosts, s.Host), append(ports, strconv.Itoa(s.Port))
-			if s.Port == 80 { // written or not, which the hash minds
-				return nil
-			}
-		}
-		return stats.KetamaMap(hosts, ports, weights, up)
-	case cfg.Balancer == "haproxy" && pool.Hash == "" && (word == "source" || word == "uri" || strings.HasPrefix(word, "hdr(")):
-		hash := stats.TextHash
-		if word == "source" {
-			hash = stats.AddressHash
-		}
-		if pool.Consistent {
-			return stats.RingMap(weights, up, hash)
-		}
+	case model.Ketama:
+		return ketamaOf(servers, weights, up)
+	case model.NumberRing:
+		return stats.RingMap(weights, up, hash)
+	case model.WeightMap:
 		return stats.SpreadMap(weights, up, hash)
 	}
 	return nil
+}
+
+// ketamaOf is a map by the text of servers' addresses; nil where that may have a port or not, which the hash minds.
+func ketamaOf(servers []model.Server, weights []int, up []bool) stats.Map {
+	var hosts, ports []string
+	for _, s := range servers {
+		if s.Port == 80 {
+			return nil
+		}
+		hosts, ports = append(hosts, s.Host), append(ports, strconv.Itoa(s.Port))
+	}
+	return stats.KetamaMap(hosts, ports, weights, up)
 }

@@ -4,11 +4,6 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// TakesTurns says whether servers take turns, which the check weights is about.
-func TakesTurns(method string) bool {
-	return method == model.RoundRobin || method == "roundrobin" || method == "static-rr" || method == "wrr"
-}
-
 // StatesOf is how many balancing states a pool has; 0 where that is not known.
 func StatesOf(cfg model.Config, pool model.Pool, cpus int) int {
 	switch {

@@ -37,15 +37,14 @@ const (
 
 // lawOf says by which law a pool's choice is judged.
 func lawOf(pool model.Pool) string {
-	word, rest, _ := strings.Cut(pool.Method, " ")
-	switch {
-	case !pool.Key.Empty():
+	switch b := pool.Balance; {
+	case b.Kind == model.ByHash:
 		return byKey
-	case word == "least_conn" || word == "leastconn":
-		return byFewest
-	case strings.HasPrefix(word, "random") && !strings.Contains(rest, "least_time"):
+	case isDrawn(b):
 		return byChance
-	case word == "p2c", word == "least_time", word == "leasttime", word == "random":
+	case b.Kind == model.LeastConnections && b.Choices == 0:
+		return byFewest
+	case b.Kind == model.LeastConnections, b.Kind == model.LeastTime:
 		return bySpeed
 	}
 	return byOrder
@@ -61,9 +60,9 @@ func algorithmTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 	case byFewest:
 		return []check.Trial{idleTrial(cfg, pool, r, terms), busyTrial(cfg, pool, r)}
 	case byKey:
-		return check.KeyTrials(pool.Name, pool.Key, r)
+		return check.KeyTrials(pool.Name, pool.Balance.Key(), r)
 	case byChance:
-		return []check.Trial{chanceTrial(cfg, claim, pool, r, terms)}
+		return []check.Trial{chanceTrial(claim, pool, r, terms)}
 	case bySpeed:
 		return []check.Trial{busyTrial(cfg, pool, r)}
 	}
@@ -106,19 +105,19 @@ func indexOf(servers []model.Server) (index map[string]int, twice string) {
 func algorithmClaims(cfg model.Config) []plan.Claim {
 	return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 		active := check.Rotation(p)
-		if check.TakesTurns(p.Method) || len(active) < 2 {
+		if p.Balance.TakesTurns() || len(active) < 2 {
 			return nil
 		}
 		c := plan.Claim{
-			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name, Pos: p.MethodPos, Params: plan.Params{},
-			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(cfg, p)),
+			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name, Pos: p.Balance.Pos, Params: plan.Params{},
+			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(p)),
 		}
 		if c.Pos.File == "" {
 			c.Pos = p.Pos
 		}
 		shares := stats.Shares(check.WeightsOf(active))
 		if lawOf(p) == byChance {
-			shares, _ = chances(cfg, p)
+			shares, _ = chances(p)
 		}
 		for i, share := range shares {
 			c.Params[plan.Param(active[i].Addr())] = plan.Amount(math.Round(1e6*share) / 1e6)
@@ -126,44 +125,43 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 		if !p.SharedState {
 			c.Assumes = append(c.Assumes, states(cfg, p))
 		}
-		if p.Method == "leastconn" {
+		if p.Balance.Rotation == model.Unweighted {
 			c.Assumes = append(c.Assumes, "there are requests in flight: while there are none, the servers take turns whatever their weights")
 		}
 		return []plan.Claim{c}
 	})
 }
 
-func describeMethod(cfg model.Config, p model.Pool) string {
-	word, _, _ := strings.Cut(p.Method, " ")
+func describeMethod(p model.Pool) string {
 	shares := shareList(check.Rotation(p))
-	switch {
-	case word == "least_conn" || word == "leastconn":
+	switch b := p.Balance; {
+	case lawOf(p) == byFewest:
 		return "sends each request to the server with the fewest requests in flight per weight; under even load " + shares
 	case lawOf(p) == byChance:
-		return describeChance(cfg, p)
-	case word == "p2c":
+		return describeChance(p)
+	case b.Kind == model.LeastConnections:
 		return "draws two servers and takes the one with fewer requests in flight"
-	case word == "first":
+	case b.Kind == model.FillFirst:
 		return "fills one server up to its maxconn before it uses the next"
-	case word == "least_time" || word == "leasttime":
+	case b.Kind == model.LeastTime && b.Choices == 0:
 		return "sends each request to the server that answers fastest"
-	case !p.Key.Empty() && p.Consistent:
-		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; shares by weight: %s", p.Key, shares)
-	case !p.Key.Empty():
-		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, keys of other servers may move too; shares by weight: %s", p.Key, shares)
+	case b.Kind == model.ByHash && b.Hash.Consistent:
+		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; shares by weight: %s", b.Hash.Key, shares)
+	case b.Kind == model.ByHash:
+		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, keys of other servers may move too; shares by weight: %s", b.Hash.Key, shares)
 	}
-	return fmt.Sprintf("balances by %s", p.Method)
+	return fmt.Sprintf("balances by %s", p.Balance.Source)
 }
 
 // describeChance says by what shares servers are drawn.
-func describeChance(cfg model.Config, p model.Pool) string {
+func describeChance(p model.Pool) string {
 	var parts []string
-	shares, idle := chances(cfg, p)
+	shares, idle := chances(p)
 	for i, s := range check.Rotation(p) {
 		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), percent3(shares[i])))
 	}
 	how := "by weight"
-	if cfg.Balancer == "haproxy" {
+	if p.Balance.Draw == model.DrawnByArcs {
 		how = "by the arcs of its ring, which weights below 80 give only roughly"
 	}
 	if idle {

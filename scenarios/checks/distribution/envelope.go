@@ -1,7 +1,6 @@
 package distribution
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -23,12 +22,12 @@ const unseen = 2
 // them all along, wherever in their turns they began; nginx's begin anew with its workers.
 func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
-	switch pool.Method {
-	case model.RoundRobin:
+	switch pool.Balance.Rotation {
+	case model.Smooth:
 		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(unseen)
-	case "wrr":
+	case model.EarliestDeadline:
 		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Anywhere().Times(states).Widen(unseen)
-	case "static-rr":
+	case model.StaticMap:
 		return stats.Shares(weights), stats.StaticEnvelope(weights).Anywhere().Times(states).Widen(unseen)
 	}
 	shares, env := stats.FastShares(weights)
@@ -38,7 +37,7 @@ func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64,
 // turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the request.
 func turnsFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
 	shares, env := turnShares(pool, servers, states)
-	if pool.Method != "roundrobin" || picks == 0 || picks > longestReplay {
+	if pool.Balance.Rotation != model.FairWeighted || picks == 0 || picks > longestReplay {
 		return shares, env
 	}
 	for i, n := range stats.FastCounts(check.WeightsOf(servers), picks) {
@@ -54,12 +53,12 @@ const longestReplay = 1 << 22
 // envelopeAround is wider: the sum over several stretches of time, before which servers have come or gone.
 func envelopeAround(pool model.Pool, servers []model.Server, states, stretches int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
-	switch pool.Method {
-	case model.RoundRobin:
+	switch pool.Balance.Rotation {
+	case model.Smooth:
 		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states)
-	case "wrr":
+	case model.EarliestDeadline:
 		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
-	case "static-rr":
+	case model.StaticMap:
 		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * stretches * states)
 	}
 	shares, _ := stats.FastShares(weights)
@@ -100,10 +99,17 @@ func fresh(p plan.Plan, pool model.Pool) bool {
 	return true
 }
 
+// rotationLaws names the laws of turns.
+var rotationLaws = map[model.Rotation]string{
+	model.Smooth:           "smooth weighted round robin",
+	model.EarliestDeadline: "earliest deadline first",
+	model.FairWeighted:     "HAProxy's roundrobin",
+	model.StaticMap:        "HAProxy's static-rr",
+}
+
 // envelopeTest names it.
 func envelopeTest(pool model.Pool, states int) string {
-	law := map[string]string{model.RoundRobin: "smooth weighted round robin", "wrr": "earliest deadline first"}[pool.Method]
-	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", cmp.Or(law, "HAProxy's "+pool.Method), units.Plural(states, "independent state"))
+	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", rotationLaws[pool.Balance.Rotation], units.Plural(states, "independent state"))
 }
 
 // unknownShares says why nothing can be said of shares around faults.

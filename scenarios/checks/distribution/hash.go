@@ -18,7 +18,7 @@ import (
 // tunnelTrials are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
 func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []check.Trial {
 	i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
-	if i < 0 || !pool.Key.IsAddress() {
+	if i < 0 || !pool.Balance.Key().IsAddress() {
 		return nil
 	}
 	r, ok := check.WishingRequest(cfg, cfg.Routes[i], "")
@@ -27,7 +27,7 @@ func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []check.T
 	}
 	r = check.Upgrade(r)
 	r.Claim = claim.ID // its way depends on a condition
-	trials := check.KeyTrials(pool.Name, pool.Key, r)
+	trials := check.KeyTrials(pool.Name, pool.Balance.Key(), r)
 	for i := range trials {
 		trials[i].Load.Engine, trials[i].Load.Timeout = plan.Prober, check.Grace
 	}
@@ -51,7 +51,7 @@ type keyed struct {
 
 func judgeKeys(claim plan.Claim, h history.History, pool model.Pool) check.Finding {
 	k := keyed{h: h, pool: pool, deaths: outage.Episodes(h, pool, outage.Refusing...), maps: map[string]stats.Map{}, home: map[string]string{}}
-	k.servers, k.up = check.HashMembers(h.Plan.Config, pool)
+	k.servers, k.up = check.HashMembers(pool)
 	k.calm = []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, e := range k.deaths {
 		k.calm = leaveOut(k.calm, outage.Window{From: e.Mark.Ordered, To: e.Mark.To + outage.ReturnsWithin(e.Server) + outage.Settling})
@@ -75,7 +75,7 @@ func judgeKeys(claim plan.Claim, h history.History, pool model.Pool) check.Findi
 		Power: fmt.Sprintf("would have caught another map unless it agrees on %s or more of the keys, with probability %g",
 			percent3(1-stats.Smallest(max(1, k.n), 1-h.Plan.Beta)), 1-h.Plan.Beta),
 	}
-	if check.MapOf(h.Plan.Config, pool, k.servers, k.up) == nil {
+	if check.MapOf(pool, k.servers, k.up) == nil {
 		f.Test, f.Predicted = "equal keys at one server", "one server each"
 		f.Note = "which server each key belongs to is not judged: lbproof does not know this hash"
 	}
@@ -87,9 +87,9 @@ func judgeKeys(claim plan.Claim, h history.History, pool model.Pool) check.Findi
 
 // follow compares the server of a hit with the map's.
 func (k *keyed) follow(hit history.Hit) {
-	key, ok := check.KeyOf(k.h, k.pool.Key, hit)
+	key, ok := check.KeyOf(k.h, k.pool.Balance.Key(), hit)
 	if !ok {
-		k.strange = fmt.Sprintf("lbproof cannot tell the key %s of a request", k.pool.Key)
+		k.strange = fmt.Sprintf("lbproof cannot tell the key %s of a request", k.pool.Balance.Key())
 		return
 	}
 	dead, known := k.dead(hit)
@@ -101,7 +101,7 @@ func (k *keyed) follow(hit history.Hit) {
 	}
 	if m := k.mapWithout(dead); m != nil {
 		if i := m(key); i >= 0 && k.servers[i].Host != hit.Server {
-			k.wrong.Add("request %d with the key %s was answered by %s; the map says %s", hit.Seq, check.ReadableKey(k.pool.Key, key), hit.Server, k.servers[i].Host)
+			k.wrong.Add("request %d with the key %s was answered by %s; the map says %s", hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
 		}
 	}
 	place := dead + "|" + string(key)
@@ -111,7 +111,7 @@ func (k *keyed) follow(hit history.Hit) {
 		k.home[place] = hit.Server
 		k.n++
 	case was != hit.Server:
-		k.wrong.Add("request %d with the key %s was answered by %s, and one before by %s", hit.Seq, check.ReadableKey(k.pool.Key, key), hit.Server, was)
+		k.wrong.Add("request %d with the key %s was answered by %s, and one before by %s", hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, was)
 	}
 }
 
@@ -139,6 +139,6 @@ func (k *keyed) mapWithout(dead string) stats.Map {
 	for i, s := range k.servers {
 		up[i] = up[i] && s.Host != dead
 	}
-	k.maps[dead] = check.MapOf(k.h.Plan.Config, k.pool, k.servers, up)
+	k.maps[dead] = check.MapOf(k.pool, k.servers, up)
 	return k.maps[dead]
 }

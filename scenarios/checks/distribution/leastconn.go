@@ -41,10 +41,10 @@ func busyTrial(cfg model.Config, pool model.Pool, r plan.Request) check.Trial {
 	return t
 }
 
-// idleWeights are those by which servers take turns while nobody is busy: HAProxy's all the same.
-func idleWeights(cfg model.Config, pool model.Pool) []int {
+// idleWeights are those by which servers take turns while nobody is busy.
+func idleWeights(pool model.Pool) []int {
 	weights := check.WeightsOf(check.Rotation(pool))
-	if cfg.Balancer == "haproxy" {
+	if pool.Balance.Rotation == model.Unweighted {
 		for i := range weights {
 			weights[i] = 1
 		}
@@ -53,18 +53,18 @@ func idleWeights(cfg model.Config, pool model.Pool) []int {
 }
 
 // idleEnvelope bounds counts of turns that began somewhere.
-func idleEnvelope(cfg model.Config, pool model.Pool, states int) stats.Envelope {
-	weights := idleWeights(cfg, pool)
-	if cfg.Balancer != "nginx" { // one after another, whatever the weights
+func idleEnvelope(pool model.Pool, states int) stats.Envelope {
+	weights := idleWeights(pool)
+	if pool.Balance.Rotation == model.Unweighted {
 		return stats.StaticEnvelope(weights).Anywhere().Widen(unseen)
 	}
 	return stats.SmoothEnvelope(weights).Anywhere().Times(states).Widen(unseen)
 }
 
 func idleTrial(cfg model.Config, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
-	weights := idleWeights(cfg, pool)
+	weights := idleWeights(pool)
 	wrong := stats.Nearest(weights)
-	need := idleEnvelope(cfg, pool, check.StatesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong), 1-terms.Beta)
+	need := idleEnvelope(pool, check.StatesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong), 1-terms.Beta)
 	return check.Trial{
 		Kind: plan.KindSerial, Load: plan.Phase{Count: spareOf(need), Concurrency: 1, Requests: []plan.Request{r}},
 		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g", ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
@@ -122,8 +122,8 @@ func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int)
 			f.N++
 		}
 	}
-	weights := idleWeights(h.Plan.Config, pool)
-	shares, env := stats.Shares(weights), idleEnvelope(h.Plan.Config, pool, states)
+	weights := idleWeights(pool)
+	shares, env := stats.Shares(weights), idleEnvelope(pool, states)
 	for i, over := range env.Outside(counts, shares) {
 		if over != 0 {
 			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests that came alone; turns of %s allow %.1f to %.1f", active[i].Host, units.Number(counts[i]), units.Number(f.N),
@@ -210,7 +210,7 @@ func judgeSpeed(h history.History, pool model.Pool) check.Finding {
 // more for certain, per weight, than another one can have had. It says whether enough picks could have been wrong.
 func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
 	picks := picksOf(h, pool, active)
-	haproxy := h.Plan.Config.Balancer == "haproxy"
+	law := pool.Balance.Load
 	var wrong check.Examples
 	telling, first := 0, 0
 	for i, p := range picks {
@@ -236,7 +236,7 @@ func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []
 		better, could := -1, false
 		for j := range active {
 			for k := range active {
-				worse := load(certain[k], active[k].Weight, haproxy) > load(possible[j], active[j].Weight, haproxy)
+				worse := load(certain[k], active[k].Weight, law) > load(possible[j], active[j].Weight, law)
 				could = could || worse
 				if worse && k == p.server {
 					better = j
@@ -258,16 +258,15 @@ func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []
 	return telling >= check.NeedAll(h)/4
 }
 
-// load is what least connections compares: requests in flight per weight. HAProxy counts the one to come where there is another, and
-// in whole 256ths (lb_fwlc.c).
-func load(inFlight, weight int, haproxy bool) float64 {
+// load is how busy a server with so many requests in flight is taken to be.
+func load(inFlight, weight int, law model.LoadLaw) float64 {
 	switch {
-	case haproxy && inFlight > 0:
-		return float64((inFlight + 1) * 256 / weight)
-	case haproxy:
+	case law != model.NextPerWeight:
+		return float64(inFlight) / float64(weight)
+	case inFlight == 0:
 		return 0
 	}
-	return float64(inFlight) / float64(weight)
+	return float64((inFlight + 1) * 256 / weight)
 }
 
 // picksOf are the picks of a pool in the order of sending, with what is known of their times.

@@ -19,19 +19,25 @@ const within = 0.2
 const patient = 5
 
 // chances are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
-func chances(cfg model.Config, pool model.Pool) (shares []float64, idle bool) {
-	weights := check.WeightsOf(check.Rotation(pool))
+func chances(pool model.Pool) (shares []float64, idle bool) {
+	weights, several := check.WeightsOf(check.Rotation(pool)), pool.Balance.Choices > 1
 	switch {
-	case cfg.Balancer == "haproxy": // of two by default, of which the second is taken while both are idle
-		return stats.RingShares(weights), !strings.HasPrefix(pool.Method, "random(1)")
-	case strings.HasPrefix(pool.Method, "random two"):
+	case pool.Balance.Draw == model.DrawnByArcs: // of several the last is taken while all are idle
+		return stats.RingShares(weights), several
+	case several:
 		return stats.TwoDraws(weights), true
 	}
 	return stats.Shares(weights), false
 }
 
-func chanceTrial(cfg model.Config, claim plan.Claim, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
-	shares, idle := chances(cfg, pool)
+// isDrawn reports whether servers are drawn, by shares that lbproof knows.
+func isDrawn(b model.Balance) bool {
+	few := b.Kind == model.LeastConnections && b.Choices > 0 && b.Draw != model.DrawnAlike
+	return b.Kind == model.Random || few
+}
+
+func chanceTrial(claim plan.Claim, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
+	shares, idle := chances(pool)
 	t := check.Trial{
 		Kind: plan.KindDraws, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", pool.Name, 100*within, 1-terms.Beta),
 		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
@@ -50,7 +56,7 @@ func chanceTrial(cfg model.Config, claim plan.Claim, pool model.Pool, r plan.Req
 // judgeChance counts the answers of a pool's servers one after another, as draws.
 func judgeChance(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
-	shares, idle := chances(h.Plan.Config, pool)
+	shares, idle := chances(pool)
 	index, _ := indexOf(active)
 	test, counts, busy := stats.NewDraws(shares, within), make([]int, len(active)), 0
 	var strangers check.Examples

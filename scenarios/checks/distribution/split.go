@@ -29,8 +29,8 @@ var Split = check.Check{
 				params[plan.Param(share.Pool)] = plan.Amount(share.Share)
 			}
 			by := "request by request"
-			if !s.Key.Empty() {
-				by = fmt.Sprintf("by the hash of %s, the same key always to the same", s.Key)
+			if s.Hash != nil {
+				by = fmt.Sprintf("by the hash of %s, the same key always to the same", s.Key())
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckSplit, s.Name, ""), Check: plan.CheckSplit, Subject: s.Name, Pos: s.Pos, Params: params,
@@ -63,19 +63,19 @@ func sides(cfg model.Config, s model.Split) (of map[string]string, shares []floa
 }
 
 // drawnAnew says whether a split's key is another one for each request.
-func drawnAnew(s model.Split) bool { return s.Key.Variable == model.RequestID }
+func drawnAnew(s model.Split) bool { return s.Key().Variable == model.RequestID }
 
 func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
 	s, _ := cfg.Split(claim.Subject)
 	of, shares, ok := sides(cfg, s)
 	r, reached := check.RequestToPool(cfg, s.Name)
-	if !ok || !reached || !s.Key.Empty() && cfg.Balancer != "nginx" {
+	if !ok || !reached || s.Hash != nil && s.Hash.Function == "" {
 		return nil
 	}
-	if !s.Key.Empty() && !drawnAnew(s) {
-		return check.KeyTrials(s.Name, s.Key, r)
+	if s.Hash != nil && !drawnAnew(s) {
+		return check.KeyTrials(s.Name, s.Key(), r)
 	}
-	if s.Key.Empty() {
+	if s.Hash == nil {
 		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
 		return []check.Trial{{
 			Kind: plan.KindTurns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
@@ -129,7 +129,7 @@ func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 		return check.Finding{Cannot: "the configuration has no split " + claim.Subject}
 	case !ok:
 		return check.Finding{Broken: "its shares are no pools of their own, whose servers would tell which one a request took"}
-	case !s.Key.Empty() && h.Plan.Config.Balancer != "nginx":
+	case s.Hash != nil && s.Hash.Function == "":
 		return check.Finding{Broken: "lbproof does not know its hash"}
 	case check.NodeDied(h) != "":
 		return check.Finding{Broken: check.NodeDied(h)}
@@ -143,8 +143,8 @@ func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 	case drawnAnew(s):
 		return drawnFinding(h, d.test, d.counts, shares, d.strangers, 0)
 	case d.unknown:
-		return check.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key)}
-	case !s.Key.Empty():
+		return check.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key())}
+	case s.Hash != nil:
 		n := sumOf(d.counts)
 		return check.Finding{
 			N: n, Need: check.SendsPerKey * 13, Counter: append(d.wrong.List(), d.strangers.List()...), Test: "every key's side against the hash that is recomputed",
@@ -173,13 +173,13 @@ func (d *divided) follow(h history.History, m stats.Map) {
 		}
 		d.test.Add(i)
 		d.counts[i]++
-		if d.split.Key.Empty() || drawnAnew(d.split) {
+		if d.split.Key().Empty() || drawnAnew(d.split) {
 			continue
 		}
-		key, ok := check.KeyOf(h, d.split.Key, hit)
+		key, ok := check.KeyOf(h, d.split.Key(), hit)
 		d.unknown = d.unknown || !ok
 		if want := m(key); ok && want != i {
-			d.wrong.Add("request %d with the key %s went to %s; its hash says %s", hit.Seq, check.ReadableKey(d.split.Key, key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
+			d.wrong.Add("request %d with the key %s went to %s; its hash says %s", hit.Seq, check.ReadableKey(d.split.Key(), key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
 		}
 	}
 }

@@ -205,7 +205,7 @@ func (s followed) firsts(f *check.Finding, h history.History, pool model.Pool) {
 	if pool.SharedState {
 		states = 1
 	}
-	if !check.TakesTurns(pool.Method) || len(h.Env.Marks) > 0 || states == 0 || len(active) < 2 {
+	if !pool.Balance.TakesTurns() || len(h.Env.Marks) > 0 || states == 0 || len(active) < 2 {
 		return
 	}
 	counts := make([]int, len(active))

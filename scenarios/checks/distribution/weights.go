@@ -50,7 +50,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, pool := range cfg.Pools {
 		active := check.Rotation(pool)
-		if !check.TakesTurns(pool.Method) || len(active) < 2 {
+		if !pool.Balance.TakesTurns() || len(active) < 2 {
 			continue
 		}
 		claim := plan.Claim{

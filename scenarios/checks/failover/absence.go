@@ -161,7 +161,7 @@ func (a *absence) see(e *outage.Episode, h history.History, pool string) {
 		return
 	}
 	p, _ := h.Plan.Config.Pool(pool)
-	keyed := p.Key.IsAddress()                              // all requests of a connection have one server
+	keyed := p.Balance.Key().IsAddress()                    // all requests of a connection have one server
 	failed, taken, owned := map[int][]time.Duration{}, 0, 0 // by connection: when its attempts failed
 	met, reached := map[int]bool{}, 0                       // connections with attempts that failed, and the most in a row
 	sure, all := len(e.Sure(h, pool)), a.states*a.fails

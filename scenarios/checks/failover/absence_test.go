@@ -29,11 +29,19 @@ func TestOddAttempts(t *testing.T) {
 // network is the key of a client's network.
 var network = model.Key{Variable: model.ClientAddress, Prefix: 24}
 
+// hashing is a pool's choice by a key; of no key, one that lbproof does not know.
+func hashing(key model.Key) model.Balance {
+	if key.Empty() {
+		return model.Balance{}
+	}
+	return model.Balance{Kind: model.ByHash, Hash: &model.Hash{Key: key}}
+}
+
 // Where one failure is enough each attempt reaches the count, even if several requests were under way and nobody knows whose it was.
 func TestOneFailureIsEnough(t *testing.T) {
 	f := func(fails, told int, attempts ...time.Duration) {
 		t.Helper()
-		pool := model.Pool{Name: "p", Key: network, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
+		pool := model.Pool{Name: "p", Balance: hashing(network), Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
 		p := plan.Plan{Phases: []plan.Phase{{Count: 9, Requests: []plan.Request{{Path: "/", Port: 80}}}}, Config: model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 		}}
@@ -107,7 +115,7 @@ func TestSparedConnections(t *testing.T) {
 	load := plan.Phase{Count: 100, Requests: []plan.Request{{Path: "/", Port: 80}}}
 	f := func(fresh bool, key model.Key, again float64, want int) {
 		t.Helper()
-		pool := model.Pool{Name: "p", Key: key, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
+		pool := model.Pool{Name: "p", Balance: hashing(key), Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
 		p := plan.Plan{Phases: []plan.Phase{load}, Config: model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
 		}}
@@ -134,7 +142,7 @@ func TestSparedConnections(t *testing.T) {
 func TestTakeoverDuringDeath(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	server := model.Server{Host: "a", Weight: 1, Ejection: &model.Ejection{Fails: 2, Within: 10 * time.Second, Out: 10 * time.Second, Law: model.FailuresInWindow}}
-	pool := model.Pool{Name: "p", Method: model.RoundRobin, SharedState: true, Servers: []model.Server{server, {Host: "b", Weight: 1}}}
+	pool := model.Pool{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, SharedState: true, Servers: []model.Server{server, {Host: "b", Weight: 1}}}
 	p := plan.Plan{
 		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
 		Phases: []plan.Phase{{Kind: plan.KindDeaths, Rate: 10, Count: 600, Requests: []plan.Request{{Path: "/", Port: 80}}}},
@@ -183,7 +191,7 @@ func TestAskedBeforeItIsBack(t *testing.T) {
 	p := plan.Plan{
 		Config: model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
-			Pools: []model.Pool{{Name: "p", Method: model.RoundRobin, Servers: []model.Server{server, {Host: "b", Weight: 1}}}},
+			Pools: []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, Servers: []model.Server{server, {Host: "b", Weight: 1}}}},
 		},
 		Phases: []plan.Phase{{Kind: plan.KindDeaths, Rate: 10, Count: 400, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}

@@ -164,7 +164,7 @@ func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 		if r.Pool != pool.Name || t == nil || t.Wait != model.FixedWait || t.Attempts < 2 {
 			continue
 		}
-		if atOnce := t.Elsewhere() && check.TakesTurns(pool.Method); !atOnce {
+		if atOnce := t.Elsewhere() && pool.Balance.TakesTurns(); !atOnce {
 			wait = max(wait, t.Each)
 		}
 	}

@@ -15,10 +15,10 @@ import (
 // A request that waits for its next attempt when a server is found dead is no evidence that it was found dead late.
 func TestTriedAgain(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	f := func(method string, retry model.Retry, last float64, refuted bool) {
+	f := func(kind model.BalanceKind, retry model.Retry, last float64, refuted bool) {
 		t.Helper()
 		a := model.Active{Interval: second(10), Fast: second(10), Slow: second(10), Fall: 2, Rise: 1}
-		pool := model.Pool{Name: "p", Method: method, Servers: []model.Server{{Host: "a", Active: &a}, {Host: "b", Active: &a}}}
+		pool := model.Pool{Name: "p", Balance: model.Balance{Kind: kind}, Servers: []model.Server{{Host: "a", Active: &a}, {Host: "b", Active: &a}}}
 		cfg := model.Config{Pools: []model.Pool{pool}, Routes: []model.Route{{Pool: "p", Retry: &retry}}}
 		mark := history.Mark{Event: plan.Event{Target: "a"}, Ordered: second(1), From: second(1), Ended: second(24), To: second(24)}
 		e := &outage.Episode{Server: pool.Servers[0], Mark: mark, Alive: second(0.9), Served: second(0.9), Rate: 50, Next: second(60), Back: second(30)}
@@ -33,13 +33,13 @@ func TestTriedAgain(t *testing.T) {
 	waits := model.Retry{Attempts: 4, Wait: model.FixedWait, Each: time.Second, Next: model.NextSame}
 	once := waits
 	once.Attempts = 1
-	f("source", waits, 21.9, false)
-	f("source", waits, 22.1, true)
-	f("source", once, 21.9, true)
-	f("roundrobin", waits, 21.9, false)
+	f(model.ByHash, waits, 21.9, false)
+	f(model.ByHash, waits, 22.1, true)
+	f(model.ByHash, once, 21.9, true)
+	f(model.RoundRobin, waits, 21.9, false)
 	waits.Next = model.NextAtLast
-	f("roundrobin", waits, 21.9, true) // it goes to another one at once
-	f("leastconn", waits, 21.9, false)
+	f(model.RoundRobin, waits, 21.9, true) // it goes to another one at once
+	f(model.LeastConnections, waits, 21.9, false)
 }
 
 // Where other pools' servers die and these would take too long, the report says how to have them die.

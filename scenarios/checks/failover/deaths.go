@@ -136,7 +136,7 @@ func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) 
 	if cfg.Dialect.Sticks {
 		clients = plan.Clients{Count: 1, Addresses: true}
 	}
-	trials := check.KeyTrials(pool.Name, pool.Key, r)
+	trials := check.KeyTrials(pool.Name, pool.Balance.Key(), r)
 	if len(trials) == 0 {
 		return requests, clients
 	}
@@ -154,10 +154,10 @@ func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) 
 		}
 		return requests, clients
 	}
-	servers, up := check.HashMembers(cfg, pool)
-	m := check.MapOf(cfg, pool, servers, up)
+	servers, up := check.HashMembers(pool)
+	m := check.MapOf(pool, servers, up)
 	for _, one := range trials[0].Load.Requests {
-		if key, ok := check.KeyIn(one, pool.Key); ok && m != nil && slices.Contains(hosts, servers[m(key)].Host) {
+		if key, ok := check.KeyIn(one, pool.Balance.Key()); ok && m != nil && slices.Contains(hosts, servers[m(key)].Host) {
 			return []plan.Request{one}, clients
 		}
 	}

@@ -54,7 +54,7 @@ func TestDeathsByTurns(t *testing.T) {
 		cfg := model.Config{
 			Listeners: []model.Listener{{Port: 80}},
 			Routes:    []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: &model.Retry{Wait: model.FixedWait}}},
-			Pools:     []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{{Host: "a", Port: 80, Active: active}, {Host: "b", Port: 80, Active: active}}}},
+			Pools:     []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.FairWeighted}, Servers: []model.Server{{Host: "a", Port: 80, Active: active}, {Host: "b", Port: 80, Active: active}}}},
 		}
 		assert.Equal(t, want, deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Kill)
 	}
@@ -70,7 +70,7 @@ func TestDeathOfTheFirst(t *testing.T) {
 	}
 	cfg := model.Config{
 		Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
-		Pools: []model.Pool{{Name: "p", Method: "roundrobin", Servers: []model.Server{server("a", 1), server("b", 3), server("c", 2), server("d", 3)}}},
+		Pools: []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.FairWeighted}, Servers: []model.Server{server("a", 1), server("b", 3), server("c", 2), server("d", 3)}}},
 	}
 	assert.Equal(t, []string{"b"}, deathTrials(cfg, "p", "", func(model.Server) bool { return true })[0].Kill)
 }

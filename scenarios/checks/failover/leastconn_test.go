@@ -10,6 +10,7 @@ import (
 
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks"
@@ -20,7 +21,7 @@ import (
 func TestDeathsAmongFewestConnections(t *testing.T) {
 	pl, err := fixtures.FailurePlan(true)
 	require.NoError(t, err)
-	pl.Config.Pools[0].Method = "leastconn"
+	pl.Config.Pools[0].Balance.Kind = model.LeastConnections
 	h := fixtures.SimulateFailures(pl, fixtures.Failing{Checked: true}, 1)
 	all := slices.Collect(h.Attempts)
 	h.Attempts = func(yield func(history.Attempt) bool) {

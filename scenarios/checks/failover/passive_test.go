@@ -26,7 +26,7 @@ func TestAskedAboutItself(t *testing.T) {
 		law := &model.Ejection{Law: model.FailuresInWindow, Fails: fails, Out: 10 * time.Second}
 		cfg := model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-			Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Ejection: law}, {Host: "b", Port: 80, Ejection: law}}}},
+			Pools: []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, Servers: []model.Server{{Host: "a", Port: 80, Ejection: law}, {Host: "b", Port: 80, Ejection: law}}}},
 			Routes: []model.Route{
 				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
 				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
@@ -48,7 +48,7 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 	ejects := &model.Ejection{Law: model.FailuresInWindow, Fails: 1, Out: 10 * time.Second}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
-		Pools: []model.Pool{{Name: "p", Method: "round robin", Servers: []model.Server{{Host: "a", Port: 80, Ejection: ejects}, {Host: "b", Port: 80, Ejection: ejects}}}},
+		Pools: []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, Servers: []model.Server{{Host: "a", Port: 80, Ejection: ejects}, {Host: "b", Port: 80, Ejection: ejects}}}},
 		Routes: []model.Route{
 			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 		},

@@ -102,7 +102,7 @@ func retryText(cfg model.Config, g check.Group[*model.Retry]) string {
 // hashedAgain says whether a hash chooses the servers of all pools, so that a request goes to the same one again.
 func hashedAgain(cfg model.Config, g check.Group[*model.Retry]) bool {
 	for _, name := range poolsOf(g.Routes) {
-		if pool, ok := cfg.Pool(name); !ok || pool.Key.Empty() {
+		if pool, ok := cfg.Pool(name); !ok || pool.Balance.Hash == nil {
 			return false
 		}
 	}
@@ -267,7 +267,7 @@ func triedInVain(cfg model.Config, g check.Group[*model.Retry]) (name string, ok
 	for _, one := range poolsOf(g.Routes) {
 		pool, known := cfg.Pool(one)
 		_, waits := waitsOf(g.What, pool)
-		if !g.What.Stays() || !known || g.What.Attempts == model.Unlimited || !pool.Key.Empty() || len(check.Rotation(pool)) < 2 || takenOut(pool) {
+		if !g.What.Stays() || !known || g.What.Attempts == model.Unlimited || pool.Balance.Hash != nil || len(check.Rotation(pool)) < 2 || takenOut(pool) {
 			continue
 		}
 		if len(check.Rotation(pool)) < len(pool.Servers) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -32,7 +31,7 @@ const manyMet = 50
 
 // waitsOf says how often requests to a pool may wait; ok is false where they do not.
 func waitsOf(t *model.Retry, pool model.Pool) (w waited, ok bool) {
-	waits := strings.HasPrefix(pool.Method, "least") || check.TakesTurns(pool.Method) && !t.Elsewhere()
+	waits := pool.Balance.IsGreedy() || pool.Balance.TakesTurns() && !t.Elsewhere()
 	if t.Wait != model.FixedWait || t.Attempts < 2 || !waits || t.On.Seen() {
 		return w, false
 	}

@@ -14,18 +14,18 @@ import (
 )
 
 func TestWaitsOf(t *testing.T) {
-	f := func(law model.WaitLaw, method string, next model.NextServer, attempts, most int) {
+	f := func(law model.WaitLaw, kind model.BalanceKind, next model.NextServer, attempts, most int) {
 		t.Helper()
-		pool := model.Pool{Method: method, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
+		pool := model.Pool{Balance: model.Balance{Kind: kind}, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
 		w, ok := waitsOf(&model.Retry{Wait: law, Each: time.Second, Attempts: attempts, Next: next}, pool)
 		assert.Equal(t, most >= 0, ok)
 		assert.Equal(t, max(0, most), w.most)
 	}
-	f(model.FixedWait, "roundrobin", model.NextAtLast, 4, -1)
-	f(model.FixedWait, "roundrobin", model.NextSame, 4, 3)
-	f(model.FixedWait, "leastconn", model.NextAtLast, 3, 2)
-	f(model.FixedWait, "roundrobin", model.NextAtLast, 1, -1)
-	f(model.NoWait, "roundrobin", model.NextSame, 4, -1)
+	f(model.FixedWait, model.RoundRobin, model.NextAtLast, 4, -1)
+	f(model.FixedWait, model.RoundRobin, model.NextSame, 4, 3)
+	f(model.FixedWait, model.LeastConnections, model.NextAtLast, 3, 2)
+	f(model.FixedWait, model.RoundRobin, model.NextAtLast, 1, -1)
+	f(model.NoWait, model.RoundRobin, model.NextSame, 4, -1)
 }
 
 func TestWaited(t *testing.T) {

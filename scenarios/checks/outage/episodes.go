@@ -2,7 +2,6 @@ package outage
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -40,9 +39,9 @@ func EveryEpisode(h history.History, pool model.Pool, kinds ...plan.Fault) []*Ep
 		all = append(all, &Episode{
 			Server: pool.Servers[i], Mark: m, Alive: m.Before, Next: end, Rate: meant(h, pool, pool.Servers[i], m.Event.Phase),
 			Hangs: slices.Contains(Hanging, m.Event.Fault), Lies: m.Event.Fault.Effect() == plan.Lies,
-			Eager: strings.HasPrefix(pool.Method, "least") && pool.Sticky == nil,
+			Eager: pool.Balance.IsGreedy() && pool.Sticky == nil,
 			rest:  rest(h.Plan, m.Event.Phase), Share: share(pool, pool.Servers[i]),
-			Several: !pool.SharedState && h.Env.Workers != 1, Turns: (check.TakesTurns(pool.Method) || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Phases[m.Event.Phase].Clients.Cookies),
+			Several: !pool.SharedState && h.Env.Workers != 1, Turns: (pool.Balance.TakesTurns() || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Phases[m.Event.Phase].Clients.Cookies),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b *Episode) int { return int(a.Mark.Ordered - b.Mark.Ordered) })

@@ -41,19 +41,19 @@ func share(pool model.Pool, server model.Server) float64 {
 	return float64(max(1, server.Weight)) / float64(total)
 }
 
-// keyless says whether requests of a phase bring nothing that a pool of nginx's hashes, so that its servers take turns
-// (ngx_http_upstream_hash_module.c: an empty key).
+// keyless reports whether requests of a phase bring nothing that a pool hashes, and its servers take turns for it.
 func keyless(p plan.Plan, pool model.Pool, phase int) bool {
-	if p.Config.Balancer != "nginx" || phase >= len(p.Phases) {
+	if pool.Balance.Hash == nil || !pool.Balance.Hash.Rotates || phase >= len(p.Phases) {
 		return false
 	}
 	l := p.Phases[phase]
 	if len(l.Keys.Values) > 0 || l.Clients.Cookies {
 		return false
 	}
-	inHeader, inCookie := pool.Key.Variable == model.RequestHeader, pool.Key.Variable == model.Cookie
+	key := pool.Balance.Hash.Key
+	inHeader, inCookie := key.Variable == model.RequestHeader, key.Variable == model.Cookie
 	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
-		return inHeader && check.HeaderSent(l, r, pool.Key.Name, 0) != "" || inCookie && strings.Contains(check.HeaderSent(l, r, "Cookie", 0), pool.Key.Name+"=")
+		return inHeader && check.HeaderSent(l, r, key.Name, 0) != "" || inCookie && strings.Contains(check.HeaderSent(l, r, "Cookie", 0), key.Name+"=")
 	})
 }
 
