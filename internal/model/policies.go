@@ -119,28 +119,43 @@ const (
 
 // Limit refuses requests beyond a rate, or beyond a number at a time.
 type Limit struct {
-	Pos   Pos     `json:"pos"`
-	Law   string  `json:"law"` // LeakyBucket, CountWindow, TokenBucket or InFlight
-	Name  string  `json:"name,omitempty"`
-	Key   Key     `json:"key"`
-	Rate  float64 `json:"rate,omitempty"` // requests per second
-	Burst int     `json:"burst,omitempty"`
+	Pos    Pos      `json:"pos"`
+	Law    LimitLaw `json:"law"`
+	Counts Counted  `json:"counts,omitempty"` // of CountWindow
+	Name   string   `json:"name,omitempty"`   // limits of the same law and name count together
+	Key    Key      `json:"key"`
+	Rate   float64  `json:"rate,omitempty"` // requests per second
+	Burst  int      `json:"burst,omitempty"`
 	// Delay: excess requests beyond so many wait their turn; -1: none waits.
-	Delay       int           `json:"delay,omitempty"`
-	Window      time.Duration `json:"window_ns,omitempty"` // of CountWindow: Burst requests in it
-	Most        int           `json:"most,omitempty"`      // of InFlight
-	Status      int           `json:"status"`
-	StatusIsSet bool          `json:"status_is_set,omitempty"`
-	DryRun      bool          `json:"dry_run,omitempty"`
-	Free        Exemption     `json:"free,omitzero"`
+	Delay  int           `json:"delay,omitempty"`
+	Window time.Duration `json:"window_ns,omitempty"` // of CountWindow: Burst requests in it
+	Most   int           `json:"most,omitempty"`      // of InFlight
+	Status int           `json:"status"`
+	// StatusImplicit: nobody wrote the status, and the balancer's default is not the one that says why.
+	StatusImplicit bool      `json:"status_implicit,omitempty"`
+	DryRun         bool      `json:"dry_run,omitempty"`
+	Free           Exemption `json:"free,omitzero"`
 }
+
+// LimitLaw is which requests a limit lets in.
+type LimitLaw string
 
 // The laws of limits.
 const (
-	LeakyBucket = "leaky bucket" // nginx limit_req: Burst+1 at once, then Rate; refused requests cost nothing
-	CountWindow = "count window" // HAProxy: Burst in a sliding window; refused requests count too
-	TokenBucket = "token bucket" // Traefik: Burst at once, then Rate
-	InFlight    = "in flight"    // Most at a time
+	LeakyBucket LimitLaw = "leaky bucket" // nginx limit_req: Burst+1 at once, then Rate; refused requests cost nothing
+	CountWindow LimitLaw = "count window" // HAProxy: Burst in a sliding window; refused requests count too
+	TokenBucket LimitLaw = "token bucket" // Traefik: Burst at once, then Rate
+	InFlight    LimitLaw = "in flight"    // Most at a time
+)
+
+// Counted is what a window counts.
+type Counted string
+
+// What can be counted.
+const (
+	CountsRequests    Counted = "requests"
+	CountsConnections Counted = "connections"
+	CountsErrors      Counted = "errors" // requests that the client spoiled, answers from 400 to 499
 )
 
 // TimeLimit is how long the balancer waits for something.

@@ -196,6 +196,13 @@ func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 
 var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)
 
+// counted is what counters of a stick table count (configuration manual, section 4.2, stick-table). conn_cur is how many there are.
+var counted = map[string]model.Counted{
+	"http_req_rate": model.CountsRequests, "http_req_cnt": model.CountsRequests,
+	"conn_rate": model.CountsConnections, "conn_cnt": model.CountsConnections,
+	"http_err_rate": model.CountsErrors,
+}
+
 // deny reads a refusal: a limit where its condition compares a rate, else a rule.
 func (r *reader) deny(s section, l statement, route *model.Route, condition []string, when string) error {
 	status := 403
@@ -222,7 +229,7 @@ func (r *reader) deny(s section, l statement, route *model.Route, condition []st
 			if !ok {
 				return nil
 			}
-			limit.Status, limit.StatusIsSet = status, set
+			limit.Status = status
 			route.Limits = append(slices.Clip(route.Limits), limit)
 			return nil
 		}
@@ -240,7 +247,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	if compare == "ge" {
 		most--
 	}
-	limit := model.Limit{Pos: l.pos, Law: model.CountWindow, Name: counter, Burst: most, Key: readKey("src")}
+	limit := model.Limit{Pos: l.pos, Law: model.CountWindow, Counts: counted[counter], Name: counter, Burst: most, Key: readKey("src")}
 	for _, t := range s.own {
 		if strings.HasPrefix(t.word(1), "track-sc") {
 			limit.Key = readKey(t.word(2))

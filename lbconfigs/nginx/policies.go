@@ -117,7 +117,7 @@ func (r *reader) limits(route *model.Route, in scope) {
 		}
 		for _, d := range in.all(kind) {
 			limit := r.limit(d, kind)
-			limit.Status, limit.StatusIsSet, limit.DryRun = code, set, in.is(kind+"_dry_run", "on")
+			limit.Status, limit.StatusImplicit, limit.DryRun = code, !set, in.is(kind+"_dry_run", "on")
 			if limit.Name != "" {
 				route.Limits = append(route.Limits, limit)
 			}

@@ -20,7 +20,7 @@ func Spare(cfg model.Config, l *plan.Phase) {
 		path, _, _ := strings.Cut(r.Path, "?")
 		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
 		for _, limit := range route.Limits {
-			zone := limit.Law + limit.Name
+			zone := string(limit.Law) + limit.Name
 			if o, known := limits[zone]; !known || check.AdmittedAtOnce(limit) < check.AdmittedAtOnce(o) {
 				limits[zone] = limit
 			}

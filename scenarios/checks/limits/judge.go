@@ -21,7 +21,7 @@ func judged(l model.Limit) bool {
 	case model.InFlight:
 		return l.Most > 0
 	case model.CountWindow:
-		return l.Name == "http_req_rate" && l.Window > 0
+		return l.Counts == model.CountsRequests && l.Window > 0
 	}
 	return l.Rate > 0
 }
@@ -41,7 +41,7 @@ func judgeLimits(claim plan.Claim, h history.History) check.Finding {
 	case g.What.DryRun:
 		return check.Finding{Cannot: "a dry run refuses nothing, and only writes to the log"}
 	case !judged(g.What):
-		return check.Finding{Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", cmp.Or(g.What.Name, g.What.Law))}
+		return check.Finding{Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", cmp.Or(g.What.Name, string(g.What.Law)))}
 	case check.NodeDied(h) != "":
 		return check.Finding{Broken: check.NodeDied(h)}
 	case g.What.Law == model.InFlight:

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -55,12 +56,9 @@ func limitClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, g := range limitGroups(cfg) {
 		l := g.What
-		name := l.Name
-		if name == "" {
-			name = l.Law
-		}
+		name := cmp.Or(l.Name, string(l.Law))
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(cfg, g), Assumes: limitAssumes(l),
+			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(g), Assumes: limitAssumes(l),
 		})
 	}
 	return check.DistinctIDs(claims)
@@ -85,10 +83,10 @@ func limitParams(l model.Limit) plan.Params {
 	return p
 }
 
-func limitText(cfg model.Config, g check.Group[model.Limit]) string {
+func limitText(g check.Group[model.Limit]) string {
 	l := g.What
 	status := fmt.Sprintf("refused with %d", l.Status)
-	if !l.StatusIsSet && cfg.Balancer == "nginx" {
+	if l.StatusImplicit {
 		status += " (the default, not 429)"
 	}
 	if l.DryRun {
