@@ -123,13 +123,23 @@ type Pool struct {
 	Pos         Pos        `json:"pos"`
 	Name        string     `json:"name"`
 	Balance     Balance    `json:"balance"`
-	SharedState bool       `json:"shared_state"` // of balancing and of failures: all workers have it in common
+	Full        FullLaw    `json:"full,omitempty"` // what becomes of requests beyond a server's Conns
+	SharedState bool       `json:"shared_state"`   // of balancing and of failures: all workers have it in common
 	Servers     []Server   `json:"servers"`
 	Sticky      *Sticky    `json:"sticky,omitempty"`
 	Keepalive   *Keepalive `json:"keepalive,omitempty"`
 	Resolve     *Resolve   `json:"resolve,omitempty"`
 	Queue       *TimeLimit `json:"queue,omitempty"` // how long a request waits for a server below its limit
 }
+
+// FullLaw is what becomes of a request whose server has as many in flight as it may have. The zero value is a pool without such limits.
+type FullLaw string
+
+// The laws of full servers.
+const (
+	FullIsPassedOver FullLaw = "passed over" // another server gets it, a backup if there is no other, and nobody where all are full
+	FullQueues       FullLaw = "queues"      // it waits for a server with room, for as long as Queue says
+)
 
 // Server is one member of a pool.
 type Server struct {

@@ -77,6 +77,8 @@ type Resolve struct {
 	Pos      Pos           `json:"pos"`
 	Implicit bool          `json:"implicit,omitempty"`
 	Every    time.Duration `json:"every_ns,omitempty"` // 0: once, at start
+	// EachAddress: a name that has several addresses is as many servers.
+	EachAddress bool `json:"each_address,omitempty"`
 }
 
 // Redirect sends the client elsewhere.

@@ -21,7 +21,10 @@ const (
 
 // pool reads the servers of a section and how they are chosen.
 func (r *reader) pool(s section) error {
-	pool := model.Pool{Pos: s.pos, Name: s.name, Balance: readBalance(s), SharedState: true, Resolve: &model.Resolve{Pos: s.pos, Implicit: true}}
+	pool := model.Pool{
+		Pos: s.pos, Name: s.name, Balance: readBalance(s), Full: model.FullQueues, SharedState: true,
+		Resolve: &model.Resolve{Pos: s.pos, Implicit: true},
+	}
 	defaults := settings{}
 	for _, l := range s.defaults {
 		if l.word(0) == "default-server" {

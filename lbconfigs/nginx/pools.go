@@ -11,7 +11,7 @@ import (
 )
 
 func (r *reader) upstream(up item) error {
-	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Balance: turns}
+	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Balance: turns, Full: model.FullIsPassedOver}
 	block := r.block(up)
 	for _, d := range block {
 		switch name := d.Directive.Directive; name {
@@ -178,7 +178,7 @@ func (r *reader) pools() error {
 		})
 	}
 	for i := range r.cfg.Pools {
-		r.cfg.Pools[i].Resolve = &model.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true}
+		r.cfg.Pools[i].Resolve = &model.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true, EachAddress: true}
 		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, r.cfg.Pools[i].Name) }) {
 			for n := range r.cfg.Pools[i].Servers {
 				r.cfg.Pools[i].Servers[n].TLS = true

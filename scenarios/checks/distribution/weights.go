@@ -58,7 +58,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 			Params:  plan.Params{},
 			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
 		}
-		if check.HasNamedServer(pool) && cfg.Balancer == "nginx" {
+		if check.HasNamedServer(pool) && pool.Resolve != nil && pool.Resolve.EachAddress {
 			claim.Assumes = append(claim.Assumes, "each name has one address: one with several counts as so many servers")
 		}
 		shares := stats.Shares(check.WeightsOf(active))

@@ -29,7 +29,7 @@ var Conns = check.Check{
 				}
 				c := plan.Claim{
 					ID: check.ClaimID(plan.CheckConns, p.Name, check.ServerName(s)), Check: plan.CheckConns, Subject: p.Name, Pos: s.Conns.Pos, Params: plan.Params{plan.ParamMost: plan.Amount(s.Conns.Value)},
-					Text: fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", check.ServerName(s), s.Conns.Value, p.Name, beyond(cfg, p)),
+					Text: fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", check.ServerName(s), s.Conns.Value, p.Name, beyond(p)),
 				}
 				if !p.SharedState {
 					c.Assumes = []string{"each worker counts for itself, so that all together may reach the limit times the workers (no zone)"}
@@ -53,7 +53,7 @@ func connsTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 	}
 	most := 0
 	t := check.Trial{Kind: plan.KindCrowd, About: pool.Name, Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name)}
-	limited := slices.DeleteFunc(outage.Overflow(cfg, pool), func(s model.Server) bool { return s.Conns == nil || s.Conns.Value == 0 })
+	limited := slices.DeleteFunc(outage.Overflow(pool), func(s model.Server) bool { return s.Conns == nil || s.Conns.Value == 0 })
 	for _, s := range append(check.Rotation(pool), limited...) {
 		if s.Conns == nil || s.Conns.Value == 0 || s.Conns.Value > mostCrowd {
 			return nil // it takes all, or more than a trial can ask of it
@@ -123,9 +123,9 @@ func turnedAway(h history.History, pool model.Pool) (wrong check.Examples) {
 	return wrong
 }
 
-// deniedWithRoom are the requests that nginx gave to a backup or to nobody while a server had fewer in flight, counted from when they
-// were sent to when they were answered, than even one worker may give it. They tell where nginx has just begun to count failures, and had
-// none to count.
+// deniedWithRoom are the requests that a backup or nobody got while a server had fewer in flight, counted from when they were sent to
+// when they were answered, than even one worker may give it. They tell where the balancer has just begun to count failures, and had none
+// to count.
 func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wrong check.Examples) {
 	var fresh, slow history.Mark
 	for _, m := range slowMarks(h, server.Host) {
@@ -136,7 +136,7 @@ func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wr
 			fresh = m
 		}
 	}
-	if h.Plan.Config.Balancer != "nginx" || server.Backup || fresh.To == 0 {
+	if pool.Full != model.FullIsPassedOver || server.Backup || fresh.To == 0 {
 		return wrong
 	}
 	find, at := check.Journeys(h), map[uint64]string{}
@@ -159,7 +159,7 @@ func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wr
 		switch {
 		case turned && hit.Done-hit.Sent < time.Second && hit.Sent > slow.From:
 			denied = append(denied, hit)
-		case turned || hit.Err == history.Timeout || hit.Code >= 500: // which nginx may have counted; what it did not answer, it did not send on
+		case turned || hit.Err == history.Timeout || hit.Code >= 500: // which may have been counted as a failure; what was not answered was not sent on
 			return check.Examples{}
 		case host == server.Host:
 			given = append(given, hit)
@@ -238,9 +238,9 @@ type edge struct {
 }
 
 // beyond says what becomes of requests that no server may take.
-func beyond(cfg model.Config, p model.Pool) string {
+func beyond(p model.Pool) string {
 	switch {
-	case cfg.Balancer == "nginx":
+	case p.Full == model.FullIsPassedOver:
 		return "go to other servers, and get 502 where all are full"
 	case p.Queue != nil:
 		return fmt.Sprintf("wait up to %s, then get 503", units.Span(p.Queue.After))

@@ -12,13 +12,13 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Requests that nginx gives to the backup while the server has room refute its limit, where no failures explain them.
+// Requests that the backup gets while the server has room refute its limit, where no failures explain them.
 func TestDeniedWithRoom(t *testing.T) {
 	server := model.Server{Host: "a", Conns: &model.Number{Value: 10}}
-	pool := model.Pool{Name: "p", Servers: []model.Server{server, {Host: "b", Backup: true}}}
+	pool := model.Pool{Name: "p", Full: model.FullIsPassedOver, Servers: []model.Server{server, {Host: "b", Backup: true}}}
 	load := plan.Phase{Count: 40, Requests: []plan.Request{{Path: "/", Port: 80}}}
 	p := plan.Plan{
-		Config: model.Config{Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+		Config: model.Config{Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
 		Phases: []plan.Phase{load},
 	}
 	reload := history.Mark{Event: plan.Event{Fault: plan.FaultReload}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond}

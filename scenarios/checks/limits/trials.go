@@ -112,7 +112,7 @@ func crowdTrial(cfg model.Config, t check.Trial, r model.Route, l model.Limit) [
 	}
 	t.Load.Count = crowd * each
 	t.Load.Concurrency = t.Load.Count
-	for _, s := range append(check.Rotation(pool), outage.Overflow(cfg, pool)...) {
+	for _, s := range append(check.Rotation(pool), outage.Overflow(pool)...) {
 		t.Slow = append(t.Slow, check.Slowed{Host: s.Host, Delay: outage.BearableDelay(cfg, pool, dwell)})
 	}
 	t.Shows = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.Most, l.Key)

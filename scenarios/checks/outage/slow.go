@@ -13,10 +13,10 @@ import (
 // Window is a time from when to when.
 type Window struct{ From, To time.Duration }
 
-// Overflow are the backups to which nginx gives what the others have no room for.
-func Overflow(cfg model.Config, pool model.Pool) []model.Server {
+// Overflow are the backups that get what the others have no room for.
+func Overflow(pool model.Pool) []model.Server {
 	full := func(s model.Server) bool { return s.Conns != nil && s.Conns.Value > 0 }
-	if cfg.Balancer != "nginx" || !slices.ContainsFunc(check.Rotation(pool), full) {
+	if pool.Full != model.FullIsPassedOver || !slices.ContainsFunc(check.Rotation(pool), full) {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return !s.Backup })
@@ -55,7 +55,7 @@ func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 	}
 	for phase := range h.Plan.Phases {
 		s := Sluggish{To: TrafficEnd(h)}
-		for _, server := range append(active, Overflow(h.Plan.Config, pool)...) {
+		for _, server := range append(active, Overflow(pool)...) {
 			for _, m := range h.Env.Marks {
 				delay, ok := m.Event.With.Delay()
 				if m.Event.Phase == phase && m.Event.Fault == plan.FaultSlow && m.Event.Target == server.Host && m.Err == "" && ok && m.Event.With.Whole() {
