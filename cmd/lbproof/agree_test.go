@@ -91,7 +91,7 @@ func TestWordsAgreeWithHAProxy(t *testing.T) {
 			config := "backend b\n stick " + words + "\n server s 10.0.0.1:80\n"
 			cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(config)}}, "haproxy.cfg", "haproxy")
 			require.NoError(t, err, words)
-			ours := append(cfg.Pools[0].Sticky.With[1:], "", "")[n]
+			ours := append(cfg.Pools[0].Sticky.Source[1:], "", "")[n]
 			ours = strings.Replace(ours, `${LBPROOF_NONE-a "b 'c}`, `a "b 'c`, 1) // a variable that is not set
 			assert.Equal(t, theirs[first+i], ours, "word %d of %s", n+1, words)
 		}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 	"time"
@@ -55,11 +56,30 @@ type Log struct {
 	Format Template `json:"format,omitzero"` // of a line
 }
 
-// Sticky keeps a client with its server.
+// Sticky keeps a client with its server: by a cookie, whose name is Cookie or else made up, or by what only Source says.
 type Sticky struct {
-	Pos    Pos      `json:"pos"`
-	Cookie string   `json:"cookie"`
-	With   []string `json:"with,omitempty"` // the cookie's attributes
+	Pos        Pos              `json:"pos"`
+	Cookie     string           `json:"cookie,omitempty"`
+	MadeUp     string           `json:"made_up,omitempty"` // what people call the name that the balancer makes up
+	Sets       bool             `json:"sets,omitempty"`    // it gives the cookie to clients that have none; else only servers do
+	Attributes CookieAttributes `json:"attributes,omitzero"`
+	Source     []string         `json:"source,omitempty"` // what else the user wrote
+}
+
+// HasCookie reports whether a cookie tells clients apart.
+func (s Sticky) HasCookie() bool { return s.Cookie != "" || s.MadeUp != "" }
+
+// CookieName is the cookie's name for people.
+func (s Sticky) CookieName() string { return cmp.Or(s.Cookie, s.MadeUp) }
+
+// CookieAttributes are those that a configuration writes of a cookie; empty ones are not written.
+type CookieAttributes struct {
+	Secure   bool   `json:"secure,omitempty"`
+	HTTPOnly bool   `json:"http_only,omitempty"`
+	SameSite string `json:"same_site,omitempty"`
+	MaxAge   string `json:"max_age,omitempty"` // seconds
+	Domain   string `json:"domain,omitempty"`
+	Path     string `json:"path,omitempty"`
 }
 
 // Keepalive keeps connections to the servers open between requests.

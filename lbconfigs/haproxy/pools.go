@@ -134,7 +134,10 @@ func (r *reader) server(s section, l statement, defaults settings) (model.Server
 
 func (r *reader) sticky(s section, pool *model.Pool) {
 	if l, ok := s.last("cookie"); ok {
-		pool.Sticky = &model.Sticky{Pos: l.pos, Cookie: l.word(1), With: l.from(2)}
+		words := l.from(2)
+		pool.Sticky = &model.Sticky{
+			Pos: l.pos, Cookie: l.word(1), Sets: slices.Contains(words, "insert"), Attributes: reading.CookieAttributes(words), Source: words,
+		}
 		named := slices.ContainsFunc(s.own, func(o statement) bool { return o.word(0) == "server" && o.after("cookie") != "" })
 		if !named && !slices.Contains(l.words, "dynamic") {
 			r.problem(model.Problem{
@@ -146,7 +149,7 @@ func (r *reader) sticky(s section, pool *model.Pool) {
 		}
 	}
 	if l, ok := s.last("stick"); ok && pool.Sticky == nil {
-		pool.Sticky = &model.Sticky{Pos: l.pos, With: l.words}
+		pool.Sticky = &model.Sticky{Pos: l.pos, Source: l.words}
 	}
 }
 

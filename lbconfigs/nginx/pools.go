@@ -39,9 +39,10 @@ func (r *reader) upstream(up item) error {
 
 func readSticky(d item) *model.Sticky {
 	if d.arg(0) != "cookie" || len(d.Args) < 2 {
-		return &model.Sticky{Pos: d.pos, With: d.Args}
+		return &model.Sticky{Pos: d.pos, Source: d.Args}
 	}
-	return &model.Sticky{Pos: d.pos, Cookie: d.arg(1), With: d.Args[2:]}
+	attributes := d.Args[2:]
+	return &model.Sticky{Pos: d.pos, Cookie: d.arg(1), Sets: true, Attributes: reading.CookieAttributes(attributes), Source: attributes}
 }
 
 func (r *reader) keepalive(pool *model.Pool, block []item) {

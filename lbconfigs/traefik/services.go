@@ -66,20 +66,21 @@ func readSticky(t *reading.Tree) *model.Sticky {
 	if cookie == nil {
 		return nil
 	}
-	s := &model.Sticky{Pos: cookie.Pos, Cookie: cookie.Get("name").Text()}
+	s := &model.Sticky{Pos: cookie.Pos, Cookie: cookie.Get("name").Text(), Sets: true}
 	if s.Cookie == "" {
-		s.Cookie = "a name that Traefik makes of the service's"
+		s.MadeUp = "a name that Traefik makes of the service's"
 	}
 	for _, attribute := range []struct{ key, as string }{{"secure", "Secure"}, {"httpOnly", "HttpOnly"}} {
 		if cookie.Get(attribute.key).IsTrue() {
-			s.With = append(s.With, attribute.as)
+			s.Source = append(s.Source, attribute.as)
 		}
 	}
 	for _, attribute := range []struct{ key, as string }{{"sameSite", "SameSite"}, {"maxAge", "Max-Age"}, {"domain", "Domain"}, {"path", "Path"}} {
 		if v := cookie.Get(attribute.key).Text(); v != "" {
-			s.With = append(s.With, attribute.as+"="+v)
+			s.Source = append(s.Source, attribute.as+"="+v)
 		}
 	}
+	s.Attributes = reading.CookieAttributes(s.Source)
 	return s
 }
 

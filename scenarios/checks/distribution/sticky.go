@@ -3,7 +3,6 @@ package distribution
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,12 +27,12 @@ var Sticky = check.Check{
 				return
 			}
 			with := ""
-			if len(s.With) > 0 {
-				with = " (" + strings.Join(s.With, " ") + ")"
+			if len(s.Source) > 0 {
+				with = " (" + strings.Join(s.Source, " ") + ")"
 			}
 			text := fmt.Sprintf("A client of %s stays with its server%s.", name, with)
-			if s.Cookie != "" {
-				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, and another when it is not.", name, s.Cookie, with)
+			if s.HasCookie() {
+				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, and another when it is not.", name, s.CookieName(), with)
 			}
 			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckSticky, name, ""), Check: plan.CheckSticky, Subject: name, Pos: s.Pos, Text: text})
 		}
@@ -71,7 +70,7 @@ func stickyTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tri
 func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
 	pool, ok := cfg.Pool(claim.Subject)
 	r, reached := check.RequestToPool(cfg, claim.Subject)
-	sets := ok && pool.Sticky != nil && pool.Sticky.Cookie != "" && (cfg.Balancer != "haproxy" || slices.Contains(pool.Sticky.With, "insert"))
+	sets := ok && pool.Sticky != nil && pool.Sticky.Sets
 	if !sets || !reached {
 		return nil, ""
 	}
@@ -80,44 +79,54 @@ func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 }
 
 // unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether scripts see it, whether
-// it goes over plain HTTP, and what else the configuration says of it.
+// it goes over plain HTTP, and what else the configuration says of it. It is empty where they are that.
 func unlikeCookie(want model.Sticky, set []string) string {
 	var names []string
 	for _, line := range set {
 		name, _, _ := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)
-		if names = append(names, name); name != want.Cookie && !strings.Contains(want.Cookie, " ") { // which is no name
-			continue
+		if want.Cookie == "" || name == want.Cookie {
+			return unlikeAttributes(want.Attributes, line)
 		}
-		words, given := map[string]string{}, map[string]string{}
-		for i, word := range want.With {
-			name, value, written := strings.Cut(strings.ToLower(word), "=")
-			if !written && i+1 < len(want.With) { // HAProxy's are words that follow
-				value = strings.ToLower(want.With[i+1])
-			}
-			words[name] = value
-		}
-		for _, part := range strings.Split(line, ";")[1:] {
-			name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "=")
-			given[name] = value
-		}
-		for _, name := range []string{"secure", "httponly"} {
-			_, wanted := words[name]
-			if _, is := given[name]; is != wanted {
-				return fmt.Sprintf("with the cookie %q, which is %s %s", line, map[bool]string{true: "to be", false: "not to be"}[wanted], name)
-			}
-		}
-		for _, name := range []string{"samesite", "max-age", "domain", "path"} {
-			if value, wanted := words[name]; wanted && given[name] != value {
-				return fmt.Sprintf("with the cookie %q, which is to have %s=%s", line, name, value)
-			}
-		}
-		return ""
+		names = append(names, name)
 	}
 	if len(names) == 0 {
-		return fmt.Sprintf("without the cookie %s", want.Cookie)
+		return fmt.Sprintf("without the cookie %s", want.CookieName())
 	}
-	return fmt.Sprintf("with the cookie %s instead of %s", strings.Join(names, ", "), want.Cookie)
+	return fmt.Sprintf("with the cookie %s instead of %s", strings.Join(names, ", "), want.CookieName())
+}
+
+// unlikeAttributes says in what a cookie's attributes are not those of the configuration; empty where they are.
+func unlikeAttributes(want model.CookieAttributes, line string) string {
+	given := map[string]string{}
+	for _, part := range strings.Split(line, ";")[1:] {
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "=")
+		given[name] = value
+	}
+	for _, flag := range []struct {
+		name   string
+		wanted bool
+	}{{"secure", want.Secure}, {"httponly", want.HTTPOnly}} {
+		_, is := given[flag.name]
+		switch {
+		case is && !flag.wanted:
+			return fmt.Sprintf("with the cookie %q, which is not to be %s", line, flag.name)
+		case !is && flag.wanted:
+			return fmt.Sprintf("with the cookie %q, which is to be %s", line, flag.name)
+		}
+	}
+	for _, attribute := range []struct{ name, value string }{
+		{"samesite", want.SameSite},
+		{"max-age", want.MaxAge},
+		{"domain", want.Domain},
+		{"path", want.Path},
+	} {
+		value := strings.ToLower(attribute.value)
+		if value != "" && given[attribute.name] != value {
+			return fmt.Sprintf("with the cookie %q, which is to have %s=%s", line, attribute.name, value)
+		}
+	}
+	return ""
 }
 
 // session is where a client that keeps its cookie is served.
@@ -132,7 +141,7 @@ const enoughSessions = 135
 
 func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	if !ok || pool.Sticky == nil || pool.Sticky.Cookie == "" {
+	if !ok || pool.Sticky == nil || !pool.Sticky.HasCookie() {
 		return check.Finding{Broken: check.NoExperiment}
 	}
 	f := check.Finding{Need: enoughSessions, Test: "server of every request that brought the cookie, against the one before, session by session", Predicted: "none elsewhere while its server was up"}

@@ -18,7 +18,7 @@ func TestUnlikeCookie(t *testing.T) {
 		}
 		assert.Contains(t, what, says)
 	}
-	secure := model.Sticky{Cookie: "lb", With: []string{"Secure", "HttpOnly", "SameSite=strict"}}
+	secure := model.Sticky{Cookie: "lb", Attributes: model.CookieAttributes{Secure: true, HTTPOnly: true, SameSite: "strict"}}
 	f("", secure, "theirs=1", "lb=one; Path=/; HttpOnly; Secure; SameSite=Strict")
 	f("without the cookie lb", secure)
 	f("with the cookie other instead of lb", secure, "other=1; HttpOnly; Secure; SameSite=Strict")
@@ -26,8 +26,9 @@ func TestUnlikeCookie(t *testing.T) {
 	f("is to be httponly", secure, "lb=one; Secure; SameSite=Strict")
 	f("is to have samesite=strict", secure, "lb=one; Secure; HttpOnly")
 	f("is not to be secure", model.Sticky{Cookie: "lb"}, "lb=one; Secure")
-	haproxy := model.Sticky{Cookie: "lb", With: []string{"insert", "indirect", "domain", "example.com", "httponly"}}
-	f("", haproxy, "lb=one; domain=example.com; HttpOnly")
-	f("is to have domain=example.com", haproxy, "lb=one; HttpOnly")
-	f("", model.Sticky{Cookie: "a name that Traefik makes of the service's"}, "_1d52e=one")
+	domain := model.Sticky{Cookie: "lb", Attributes: model.CookieAttributes{HTTPOnly: true, Domain: "example.com"}}
+	f("", domain, "lb=one; domain=example.com; HttpOnly")
+	f("is to have domain=example.com", domain, "lb=one; HttpOnly")
+	f("", model.Sticky{MadeUp: "a name of its own"}, "_1d52e=one")
+	f("without the cookie a name of its own", model.Sticky{MadeUp: "a name of its own"})
 }
