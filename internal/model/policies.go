@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -273,11 +274,32 @@ type Upgrade struct {
 // Breaker refuses all requests for a while after too many failed.
 type Breaker struct {
 	Pos      Pos           `json:"pos"`
-	Trips    string        `json:"trips"` // in the balancer's notation
+	Trips    Trip          `json:"trips"`
 	Every    time.Duration `json:"every_ns"`
 	Open     time.Duration `json:"open_ns"`
 	Recovery time.Duration `json:"recovery_ns"`
 	Code     int           `json:"code"`
+}
+
+// Trip is the condition on which a breaker opens.
+type Trip struct {
+	// Shares of answers that the condition looks at, beside whatever else it does.
+	Shares []StatusShare `json:"shares,omitempty"`
+	Source string        `json:"source"` // as the user wrote it
+}
+
+// StatusShare is how many of the answers with a status of Among have one of Of.
+type StatusShare struct {
+	Of    StatusRange `json:"of"`
+	Among StatusRange `json:"among"`
+}
+
+// String is the condition as the user wrote it.
+func (t Trip) String() string { return t.Source }
+
+// ByErrors reports whether answers with status 500 can open the breaker.
+func (t Trip) ByErrors() bool {
+	return slices.ContainsFunc(t.Shares, func(s StatusShare) bool { return s.Of.Has(500) })
 }
 
 // Rule answers requests that meet a condition, or changes their path.

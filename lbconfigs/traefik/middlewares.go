@@ -71,7 +71,7 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Law: model.InFlight, Most: number(m.Get("amount"), 0), Key: readSource(m, model.Host), Status: 429})
 	case "circuitbreaker":
 		route.Breaker = &model.Breaker{
-			Pos: m.Pos, Trips: m.Get("expression").Text(), Every: period(m.Get("checkPeriod"), 100*time.Millisecond),
+			Pos: m.Pos, Trips: readTrip(m.Get("expression").Text()), Every: period(m.Get("checkPeriod"), 100*time.Millisecond),
 			Open: period(m.Get("fallbackDuration"), 10*time.Second), Recovery: period(m.Get("recoveryDuration"), 10*time.Second), Code: number(m.Get("responseCode"), 503),
 		}
 	case "retry":
@@ -107,6 +107,24 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	default:
 		r.unread(m, m.Key, reading.WhyUnread)
 	}
+}
+
+// ratio matches ResponseCodeRatio(from, to, of from, of to), whose ends are not included (vulcand/oxy, cbreaker/predicates.go).
+var ratio = regexp.MustCompile(`ResponseCodeRatio\((\d{1,3}), *(\d{1,3}), *(\d{1,3}), *(\d{1,3})\)`)
+
+// readTrip reads the expression of a circuit breaker.
+func readTrip(expression string) model.Trip {
+	trip := model.Trip{Source: expression}
+	for _, m := range ratio.FindAllStringSubmatch(expression, -1) {
+		var n [4]int
+		for i, text := range m[1:] {
+			n[i], _ = strconv.Atoi(text) // which are digits
+		}
+		trip.Shares = append(trip.Shares, model.StatusShare{
+			Of: model.StatusRange{From: n[0], To: n[1] - 1}, Among: model.StatusRange{From: n[2], To: n[3] - 1},
+		})
+	}
+	return trip
 }
 
 func rewritten(m *reading.Tree) string {

@@ -50,7 +50,7 @@ const trippingRate = 20
 func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Route, ok bool) {
 	shares := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
 	routes := check.CandidateRoutes(cfg, claim, shares)
-	if len(routes) == 0 || !strings.Contains(routes[0].Breaker.Trips, "ResponseCodeRatio(500") {
+	if len(routes) == 0 || !routes[0].Breaker.Trips.ByErrors() {
 		return b, r, false
 	}
 	return *routes[0].Breaker, routes[0], true
