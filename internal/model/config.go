@@ -164,6 +164,7 @@ type Route struct {
 	Exact    bool        `json:"exact,omitempty"`
 	Regex    bool        `json:"regex,omitempty"`
 	Final    bool        `json:"final,omitempty"`    // as longest prefix it wins over any regular expression
+	Named    bool        `json:"named,omitempty"`    // Path is a name and no request's path
 	Internal bool        `json:"internal,omitempty"` // taken by the balancer's own redirects only
 	Port     int         `json:"port"`               // the first of Ports
 	Ports    []int       `json:"ports,omitempty"`    // where it has several

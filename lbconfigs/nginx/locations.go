@@ -56,7 +56,8 @@ func (r *reader) location(location item, s site, in scope) error {
 		route.Final = true
 	}
 	own := in.own()
-	route.Internal = strings.HasPrefix(route.Path, "@") || len(pick(own, "internal")) > 0
+	route.Named = strings.HasPrefix(route.Path, "@")
+	route.Internal = route.Named || len(pick(own, "internal")) > 0
 	for _, d := range own {
 		if err := r.handler(&route, d); err != nil {
 			return err

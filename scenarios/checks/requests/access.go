@@ -39,7 +39,7 @@ var Access = check.Check{
 			}
 		}
 		for _, r := range cfg.Routes {
-			if r.Internal && !strings.HasPrefix(r.Path, "@") {
+			if r.Internal && !r.Named {
 				claims = append(claims, plan.Claim{
 					ID: check.ClaimID(plan.CheckAccess, r.Key(), "internal"), Check: plan.CheckAccess, Subject: r.Key(), Pos: r.Pos,
 					Text: fmt.Sprintf("%s answers clients with 404: only the balancer itself may ask for it.", r.Key()),
