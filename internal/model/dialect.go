@@ -11,6 +11,7 @@ type Dialect struct {
 	Sticks  bool     `json:"sticks,omitempty"`
 	Forgets []Memory `json:"forgets,omitempty"` // by a reload
 	Process Process  `json:"process"`
+	Log     LogForms `json:"log,omitzero"`
 }
 
 // Instances is where a balancer keeps the turns of its pools and the failures of their servers.
@@ -41,6 +42,12 @@ type Process struct {
 	Reload string `json:"reload,omitempty"`
 	// MasterBy are arguments that give a balancer without a master one.
 	MasterBy []string `json:"master_by,omitempty"`
+}
+
+// LogForms are regular expressions of Go's for lines of the balancer's log. An empty one fits no line.
+type LogForms struct {
+	Attempt string `json:"attempt,omitempty"` // an attempt at a server failed, after which the balancer may leave that alone
+	Full    string `json:"full,omitempty"`    // a worker has no connection left for a request
 }
 
 // ForgetsFailures reports whether each instance counts failures by itself, so that one which is seldom asked remembers what

@@ -40,6 +40,7 @@ var dialect = model.Dialect{
 	Sticks:    true,
 	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
 	Process:   model.Process{Title: "nginx: worker process", Master: true, Reload: "HUP"},
+	Log:       model.LogForms{Attempt: "upstream.*while|while.*upstream", Full: "worker_connections"},
 }
 
 func newSpec(cfg model.Config) plan.Spec {

@@ -107,10 +107,9 @@ func attemptFailed(h history.History) string {
 	if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault != plan.FaultSlow }) {
 		return ""
 	}
-	for _, l := range h.Env.Logged {
-		if strings.Contains(l.Text, "upstream") && strings.Contains(l.Text, "while") {
-			return fmt.Sprintf("the balancer's log tells of attempts that failed, after which it leaves a server alone: %s", l.Text)
-		}
+	lines := check.Logged(h, h.Plan.Config.Dialect.Log.Attempt)
+	if len(lines) == 0 {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("the balancer's log tells of attempts that failed, after which it leaves a server alone: %s", lines[0].Text)
 }

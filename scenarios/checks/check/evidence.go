@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -99,6 +100,21 @@ func NodeDied(h history.History) string {
 		}
 	}
 	return ""
+}
+
+// Logged are the lines of the balancer's log that fit one of its Dialect's forms.
+func Logged(h history.History, form string) []history.Logged {
+	expression, err := regexp.Compile(form)
+	if form == "" || err != nil {
+		return nil
+	}
+	var lines []history.Logged
+	for _, l := range h.Env.Logged {
+		if expression.MatchString(l.Text) {
+			lines = append(lines, l)
+		}
+	}
+	return lines
 }
 
 // RepeatableMethods are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).

@@ -2,11 +2,11 @@ package traffic
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/units"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 // overlap counts how many spans of time lie over each other, in memory that does not depend on their number: where they
@@ -105,10 +105,8 @@ func overload(h history.History, load int) string {
 	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once: by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
 		h.Plan.Phases[load].Name, units.Number(c.most), units.Number(c.all.least()), units.Number(c.carried.most()), w.ConnectionsPos, units.Plural(w.Connections, "connection"),
 		units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
-	for _, l := range h.Env.Logged {
-		if strings.Contains(l.Text, "worker_connections") {
-			text += fmt.Sprintf("; the balancer's log says so: %s × %s", units.Number(l.Count), l.Text)
-		}
+	for _, l := range check.Logged(h, h.Plan.Config.Dialect.Log.Full) {
+		text += fmt.Sprintf("; the balancer's log says so: %s × %s", units.Number(l.Count), l.Text)
 	}
 	return text
 }

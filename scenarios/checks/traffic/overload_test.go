@@ -54,6 +54,7 @@ func TestOverloadIsExplained(t *testing.T) {
 			}
 		},
 	}
+	h.Plan.Config.Dialect.Log.Full = "worker_connections"
 	h.Env.Logged = []history.Logged{{Text: "[alert] 100 worker_connections are not enough", Count: 402}}
 	assert.Equal(t, "in the phase spike up to 500 requests were in flight, they failed from 500 on, and at most 98 were carried at once: by nginx.conf:5 a worker has "+
 		"100 connections, and a request that is passed on takes two, which makes 50 in each of 2 workers; the balancer's log says so: 402 × [alert] 100 worker_connections are not enough", overload(h, 0))
