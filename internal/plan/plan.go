@@ -397,6 +397,12 @@ type Request struct {
 	Claim string `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
 }
 
+// RouteIn is the route of a configuration that takes the request by its port, host and path; ok is false where none does.
+func (r Request) RouteIn(cfg model.Config) (route model.Route, ok bool) {
+	path, _, _ := strings.Cut(r.Path, "?")
+	return cfg.Route(r.Port, r.Header["Host"], path)
+}
+
 // Shake is what a client offers in a TLS handshake.
 type Shake struct {
 	Version string `json:"version,omitempty"` // the only one that it speaks, as TLSv1.2; empty is all

@@ -2,7 +2,6 @@ package experiments
 
 import (
 	"math"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -17,8 +16,7 @@ const spared = 0.8
 func Spare(cfg model.Config, l *plan.Phase) {
 	asked, limits := map[string]int{}, map[string]model.Limit{}
 	for _, r := range l.Requests {
-		path, _, _ := strings.Cut(r.Path, "?")
-		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		route, _ := r.RouteIn(cfg)
 		for _, limit := range route.Limits {
 			zone := string(limit.Law) + limit.Name
 			if o, known := limits[zone]; !known || check.AdmittedAtOnce(limit) < check.AdmittedAtOnce(o) {

@@ -2,7 +2,6 @@ package experiments
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -21,8 +20,7 @@ const freeRow = 16
 func InRow(cfg model.Config, requests []plan.Request) int {
 	row, counts := 0, len(requests) > 0
 	for _, r := range requests {
-		path, _, _ := strings.Cut(r.Path, "?")
-		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		route, _ := r.RouteIn(cfg)
 		pool, _ := cfg.Pool(route.Pool)
 		counts = counts && pool.Balance.Hash == nil && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
 		for _, limit := range route.Limits {
@@ -48,8 +46,7 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 // address: how long such a worker leaves a dead server alone shows where it had none to count before.
 func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 	return cfg.Dialect.Sticks && slices.ContainsFunc(requests, func(r plan.Request) bool {
-		path, _, _ := strings.Cut(r.Path, "?")
-		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		route, _ := r.RouteIn(cfg)
 		pool, _ := cfg.Pool(route.Pool)
 		return pool.Balance.Key().IsAddress() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
 	})
@@ -57,8 +54,7 @@ func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 
 // asks says whether a request goes to a pool that has a server.
 func asks(cfg model.Config, r plan.Request, host string) bool {
-	path, _, _ := strings.Cut(r.Path, "?")
-	route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+	route, _ := r.RouteIn(cfg)
 	pool, _ := cfg.Pool(route.Pool)
 	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == host })
 }

@@ -55,8 +55,7 @@ func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
 	cfg, noted := p.Config, true
 	for _, l := range p.Phases {
 		for _, r := range l.Requests {
-			path, _, _ := strings.Cut(r.Path, "?")
-			route, ok := cfg.Route(r.Port, r.Header["Host"], path)
+			route, ok := r.RouteIn(cfg)
 			noted = noted && (!ok || !route.AsksBackend() || r.Header[history.WishHeader] != "")
 		}
 	}

@@ -2,7 +2,6 @@ package check
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -29,8 +28,7 @@ func MaybeLimited(r model.Route, hit history.Hit) bool {
 func refusals(cfg model.Config, requests []plan.Request) int {
 	most := 0
 	for _, r := range requests {
-		path, _, _ := strings.Cut(r.Path, "?")
-		route, _ := cfg.Route(r.Port, r.Header["Host"], path)
+		route, _ := r.RouteIn(cfg)
 		for _, l := range route.Limits {
 			if l.Law != model.InFlight {
 				most = max(most, AdmittedAtOnce(l))

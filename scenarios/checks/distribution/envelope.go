@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -91,8 +90,7 @@ func fresh(p plan.Plan, pool model.Pool) bool {
 			continue
 		}
 		left = left || slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
-			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
+			route, _ := r.RouteIn(p.Config)
 			return route.Pool == pool.Name || splitsTo(p.Config, route, pool)
 		})
 	}

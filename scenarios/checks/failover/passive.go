@@ -3,7 +3,6 @@ package failover
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -220,8 +219,7 @@ func alike(s model.Server, p model.Ejection) bool {
 func sharedWith(p plan.Plan, pool model.Pool) (other string, shared bool) {
 	for _, e := range p.Events {
 		for _, r := range p.Phases[e.Phase].Requests {
-			path, _, _ := strings.Cut(r.Path, "?")
-			route, _ := p.Config.Route(r.Port, r.Header["Host"], path)
+			route, _ := r.RouteIn(p.Config)
 			o, ok := p.Config.Pool(route.Pool)
 			if !ok || o.Name == pool.Name || e.Fault == plan.FaultReload || e.Fault == plan.FaultSlow {
 				continue
