@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -46,15 +47,29 @@ func (i Interval) String() string {
 
 func (i Interval) holds(d time.Duration) bool { return i == Interval{} || d >= i.Least && d <= i.Most }
 
+// response is what came of a question.
+type response struct {
+	history.Hit
+	cfg     model.Config
+	header  url.Values
+	arrived []history.Arrival
+}
+
+// matchers hold a response against what was to come, one part each, and say in what it differs; empty: not at all. The first difference is
+// told.
+var matchers = []func(Reply, response) string{
+	Reply.unlikeStatus, Reply.unlikePool, Reply.unlikeOwn, Reply.unlikeSpared, Reply.unlikeTime, Reply.unlikeArrivals, Reply.unlikePaths,
+	Reply.unlikeFields,
+}
+
 // Differs says in what an answer is not the one that was to come; empty where it is.
 func (r Reply) Differs(h history.History, hit history.Hit, arrived []history.Arrival) string {
-	if what := r.handshake(hit); what != "" || r.Shake != nil {
-		return what
-	}
-	if r.Quiet != (Interval{}) {
+	switch {
+	case r.Shake != nil:
+		return r.handshake(hit)
+	case r.Quiet != Interval{}:
 		return r.silence(hit)
-	}
-	if hit.Err != "" && r.Instead == nil {
+	case hit.Err != "" && r.Instead == nil:
 		return fmt.Sprintf("no answer (%s)", hit.Err)
 	}
 	header, err := url.ParseQuery(hit.Header)
@@ -64,42 +79,95 @@ func (r Reply) Differs(h history.History, hit history.Hit, arrived []history.Arr
 	if r.Instead != nil {
 		return r.Instead(header, arrived)
 	}
-	codes := r.Codes
-	from := h.Env.Client
-	if r.From != "" {
-		from = r.From
-	}
-	if client, err := netip.ParseAddr(from); len(r.Access) > 0 && err == nil && !letIn(r.Access, client) {
-		codes, r.Not = []int{403}, 0
-	}
-	switch took := hit.Done - hit.Sent; {
-	case len(codes) > 0 && !slices.Contains(codes, hit.Code):
-		return fmt.Sprintf("answered %d by %s instead of %s", hit.Code, AnsweredBy(hit), units.Alternatives(codes))
-	case r.Not != 0 && hit.Code == r.Not:
-		return fmt.Sprintf("answered %d by %s", hit.Code, AnsweredBy(hit))
-	case r.Pool != "" && !Serves(h.Plan.Config, r.Pool, hit.Server):
-		return fmt.Sprintf("answered %d by %s, which is no server of %s", hit.Code, AnsweredBy(hit), r.Pool)
-	case (r.Own || r.Self) && hit.Server != "":
-		return fmt.Sprintf("answered %d by %s, where the balancer is to answer by itself", hit.Code, hit.Server)
-	case r.Own && len(arrived) > 0:
-		return fmt.Sprintf("it reached %s", arrived[0].Server)
-	case r.Spared != "" && reaches(h.Plan.Config, r.Spared, arrived) != "":
-		return fmt.Sprintf("answered %d, and it reached %s", hit.Code, reaches(h.Plan.Config, r.Spared, arrived))
-	case !r.Within.holds(took):
-		return fmt.Sprintf("answered %d after %s instead of %s", hit.Code, units.Span(took.Round(time.Millisecond)), r.Within)
-	}
-	if n := len(arrived); r.Arrives[1] > 0 && (n < r.Arrives[0] || n > r.Arrives[1]) {
-		return fmt.Sprintf("answered %d, and reached backends %d times instead of %s", hit.Code, n, units.Times(r.Arrives))
-	}
-	if r.Paths != nil {
-		if seen := paths(arrived); !slices.Equal(seen, slices.Sorted(slices.Values(r.Paths))) {
-			return fmt.Sprintf("answered %d, and backends saw %s instead of %s", hit.Code, units.Join(seen), units.Join(r.Paths))
+	want, got := r.forClient(h.Env.Client), response{hit, h.Plan.Config, header, arrived}
+	for _, differs := range matchers {
+		if what := differs(want, got); what != "" {
+			return what
 		}
 	}
-	if what := r.fields(header); what != "" {
-		return fmt.Sprintf("answered %d by %s %s", hit.Code, AnsweredBy(hit), what)
+	return ""
+}
+
+// forClient is the reply to the client that asks, unless From says another: who is not let in gets 403.
+func (r Reply) forClient(client string) Reply {
+	address, err := netip.ParseAddr(cmp.Or(r.From, client))
+	if len(r.Access) > 0 && err == nil && !letIn(r.Access, address) {
+		r.Codes, r.Not = []int{403}, 0
+	}
+	return r
+}
+
+func (r Reply) unlikeStatus(got response) string {
+	switch {
+	case len(r.Codes) > 0 && !slices.Contains(r.Codes, got.Code):
+		return fmt.Sprintf("answered %d by %s instead of %s", got.Code, AnsweredBy(got.Hit), units.Alternatives(r.Codes))
+	case r.Not != 0 && got.Code == r.Not:
+		return fmt.Sprintf("answered %d by %s", got.Code, AnsweredBy(got.Hit))
 	}
 	return ""
+}
+
+func (r Reply) unlikePool(got response) string {
+	if r.Pool == "" || Serves(got.cfg, r.Pool, got.Server) {
+		return ""
+	}
+	return fmt.Sprintf("answered %d by %s, which is no server of %s", got.Code, AnsweredBy(got.Hit), r.Pool)
+}
+
+func (r Reply) unlikeOwn(got response) string {
+	switch {
+	case (r.Own || r.Self) && got.Server != "":
+		return fmt.Sprintf("answered %d by %s, where the balancer is to answer by itself", got.Code, got.Server)
+	case r.Own && len(got.arrived) > 0:
+		return fmt.Sprintf("it reached %s", got.arrived[0].Server)
+	}
+	return ""
+}
+
+func (r Reply) unlikeSpared(got response) string {
+	if r.Spared == "" {
+		return ""
+	}
+	server := reaches(got.cfg, r.Spared, got.arrived)
+	if server == "" {
+		return ""
+	}
+	return fmt.Sprintf("answered %d, and it reached %s", got.Code, server)
+}
+
+func (r Reply) unlikeTime(got response) string {
+	took := got.Done - got.Sent
+	if r.Within.holds(took) {
+		return ""
+	}
+	return fmt.Sprintf("answered %d after %s instead of %s", got.Code, units.Span(took.Round(time.Millisecond)), r.Within)
+}
+
+func (r Reply) unlikeArrivals(got response) string {
+	n := len(got.arrived)
+	if r.Arrives[1] == 0 || n >= r.Arrives[0] && n <= r.Arrives[1] {
+		return ""
+	}
+	return fmt.Sprintf("answered %d, and reached backends %d times instead of %s", got.Code, n, units.Times(r.Arrives))
+}
+
+func (r Reply) unlikePaths(got response) string {
+	if r.Paths == nil {
+		return ""
+	}
+	seen := paths(got.arrived)
+	if slices.Equal(seen, slices.Sorted(slices.Values(r.Paths))) {
+		return ""
+	}
+	return fmt.Sprintf("answered %d, and backends saw %s instead of %s", got.Code, units.Join(seen), units.Join(r.Paths))
+}
+
+func (r Reply) unlikeFields(got response) string {
+	what := r.fields(got.header)
+	if what == "" {
+		return ""
+	}
+	return fmt.Sprintf("answered %d by %s %s", got.Code, AnsweredBy(got.Hit), what)
 }
 
 // reaches is the first server of a pool that a request arrived at; empty where none did.
@@ -151,9 +219,6 @@ func (r Reply) fields(header url.Values) string {
 
 // handshake says what of a TLS handshake is not as it is to be.
 func (r Reply) handshake(hit history.Hit) string {
-	if r.Shake == nil {
-		return ""
-	}
 	got, err := url.ParseQuery(hit.Shake)
 	if err != nil {
 		return "the handshake cannot be read: " + err.Error()
