@@ -39,67 +39,87 @@ func answeredClaims(cfg model.Config) []plan.Claim {
 }
 
 func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Need: check.NeedAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed"}
-	var failed check.Examples
-	unsure := map[string]int{}
-	during := 0          // while a fault was in force
-	var last history.Hit // that failed
-	find, failedIn := check.Journeys(h), map[int]bool{}
+	t, find := answers{unsure: map[string]int{}, failedIn: map[int]bool{}}, check.Journeys(h)
 	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil || j.Key != claim.Subject {
-			continue
-		}
-		if check.FaultInForce(h, hit) {
-			during++
-			continue
-		}
-		before := failed.Total
-		switch r := j.Request; {
-		case hit.Err == history.Tester:
-			unsure["the sender could not send"]++
-			continue
-		case hit.Err == history.Timeout && saturated(h, j.Load) != "":
-			unsure[saturated(h, j.Load)]++
-			continue
-		case hit.Err != "":
-			failed.Add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
-		case hit.Code >= 500, hit.Code >= 400 && r.Claim == "":
-			failed.Add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, check.AnsweredBy(hit))
-		case hit.Server == "":
-			failed.Add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)
-		}
-		f.N++
-		if failed.Total > before {
-			last, failedIn[j.Load] = hit, true
+		if j := find(hit.Seq); j != nil && j.Key == claim.Subject {
+			t.add(h, hit, j)
 		}
 	}
-	if f.Broken = check.NodeDied(h); f.Broken == "" && failed.Total == 1 && f.N > 1 && lostBetween(h, last) {
-		f.Broken = failed.List()[0] + ", which had tried a server that never saw the request: a kernel resets a new connection now and then; " +
-			"run it again, a balancer that loses requests does so anew"
-	}
-	if f.Broken == "" {
-		f.Counter = failed.List()
+	f := check.Finding{
+		N: t.n, Need: check.NeedAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed",
+		Measured: fmt.Sprintf("%s of %s failed", units.Number(t.failed.Total), units.Number(t.n)), Power: check.PowerAll(t.n, h),
 	}
 	for load := range h.Plan.Phases {
-		if failedIn[load] {
+		if t.failedIn[load] {
 			f.Note = cmp.Or(f.Note, overload(h, load))
 		}
 	}
-	if during > 0 && f.Note == "" {
-		f.Note = units.Plural(during, "request") + " while faults were in force, or only just healed, are left to the promises on failures"
+	if t.during > 0 && f.Note == "" {
+		f.Note = units.Plural(t.during, "request") + " while faults were in force, or only just healed, are left to the promises on failures"
 	}
-	f.Measured = fmt.Sprintf("%s of %s failed", units.Number(failed.Total), units.Number(f.N))
-	f.Power = check.PowerAll(f.N, h)
-	if f.Broken == "" {
-		var reasons []string
-		for reason, n := range unsure {
-			reasons = append(reasons, fmt.Sprintf("%s cannot be counted: %s", units.Plural(n, "request"), reason))
-		}
-		slices.Sort(reasons)
-		f.Broken = strings.Join(reasons, "; ")
+	if f.Broken = cmp.Or(check.NodeDied(h), t.lost(h)); f.Broken != "" {
+		return f
 	}
+	f.Counter, f.Broken = t.failed.List(), t.uncounted()
 	return f
+}
+
+// answers are what the requests to a route came to.
+type answers struct {
+	n        int
+	during   int // requests while a fault was in force, which are not among n
+	failed   check.Examples
+	last     history.Hit    // of those that failed
+	failedIn map[int]bool   // phases
+	unsure   map[string]int // requests that are not among n, by reason
+}
+
+func (t *answers) add(h history.History, hit history.Hit, j *check.Journey) {
+	if check.FaultInForce(h, hit) {
+		t.during++
+		return
+	}
+	switch {
+	case hit.Err == history.Tester:
+		t.unsure["the sender could not send"]++
+		return
+	case hit.Err == history.Timeout && saturated(h, j.Load) != "":
+		t.unsure[saturated(h, j.Load)]++
+		return
+	}
+	t.n++
+	before, r := t.failed.Total, j.Request
+	designed := r.Claim != "" // for a path that backends may not know
+	switch {
+	case hit.Err != "":
+		t.failed.Add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
+	case hit.Code >= 500, hit.Code >= 400 && !designed:
+		t.failed.Add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, check.AnsweredBy(hit))
+	case hit.Server == "":
+		t.failed.Add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)
+	}
+	if t.failed.Total > before {
+		t.last, t.failedIn[j.Load] = hit, true
+	}
+}
+
+// lost excuses a single failure by a connection that a kernel may have reset; empty where there are more, or another cause.
+func (t *answers) lost(h history.History) string {
+	if t.failed.Total != 1 || t.n < 2 || !lostBetween(h, t.last) {
+		return ""
+	}
+	return t.failed.List()[0] + ", which had tried a server that never saw the request: a kernel resets a new connection now and then; " +
+		"run it again, a balancer that loses requests does so anew"
+}
+
+// uncounted says how many requests cannot be counted, and why.
+func (t *answers) uncounted() string {
+	var reasons []string
+	for reason, n := range t.unsure {
+		reasons = append(reasons, fmt.Sprintf("%s cannot be counted: %s", units.Plural(n, "request"), reason))
+	}
+	slices.Sort(reasons)
+	return strings.Join(reasons, "; ")
 }
 
 // lostBetween says whether the balancer answered for a server that it tried to reach while a hit was under way, and that heard nothing
@@ -139,7 +159,8 @@ func saturated(h history.History, load int) string {
 	if sending <= 0 {
 		sending = took
 	}
-	if achieved := float64(p.Hits) / sending; l.Open() && !waited && !p.Broke && !p.Known && achieved < 0.95*l.Rate {
+	owed := l.Open() && !waited && !p.Broke && !p.Known // the phase's whole rate
+	if achieved := float64(p.Hits) / sending; owed && achieved < 0.95*l.Rate {
 		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second", l.Name, achieved, l.Rate)
 	}
 	return ""

@@ -1,60 +1,71 @@
-package traffic_test
+package traffic
 
 import (
 	"slices"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
 	"github.com/lbproof/lbproof/internal/history"
-	"github.com/lbproof/lbproof/internal/report"
-	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A slow tester never convicts the balancer: its timeouts count only while it keeps up.
-func TestASaturatedSenderConvictsNobody(t *testing.T) {
-	timeouts := checkstest.WithErr(history.Timeout)
-	assert.Equal(t, report.Refuted, checkstest.Outcome(t, "answered/", timeouts).Outcome)
-	busy := func(h *history.History) {
-		timeouts(h)
-		for i := range h.Env.Phases {
-			h.Env.Phases[i].CPU = 2 * (h.Env.Phases[i].End - h.Env.Phases[i].Start)
-		}
-	}
-	v := checkstest.Outcome(t, "answered/", busy)
-	assert.Equal(t, report.Undecided, v.Outcome)
-	assert.Contains(t, v.Reason, "the sender was saturated")
-}
-
-// One connection that is lost on its way to a server convicts nobody; two do, and so does one without an attempt, or one that arrived.
-func TestALoneLostConnectionConvictsNobody(t *testing.T) {
-	f := func(want report.Outcome, lost int, tried, arrived bool) {
+func TestJudgeAnswered(t *testing.T) {
+	f := func(counter, broken string, edit func(*history.History, []history.Hit)) {
 		t.Helper()
-		v := checkstest.Outcome(t, "answered/", func(h *history.History) {
-			seqs, attempts := map[uint64]bool{}, []history.Attempt(nil)
-			hits, arrivals := h.Hits, h.Arrivals
-			var bent []history.Hit
-			for x := range hits {
-				if x.Server != "" && len(seqs) < lost {
-					seqs[x.Seq] = true
-					x.Code, x.Server = 502, ""
-					if tried {
-						attempts = append(attempts, history.Attempt{At: (x.Sent + x.Done) / 2, Node: "back-01", From: "10.0.0.9"})
-					}
-				}
-				bent = append(bent, x)
-			}
-			h.Hits, h.Attempts = slices.Values(bent), slices.Values(attempts)
-			h.Arrivals = func(yield func(history.Arrival) bool) {
-				arrivals(func(a history.Arrival) bool { return seqs[a.Seq] && !arrived || yield(a) })
-			}
-		})
-		assert.Equal(t, want, v.Outcome, v.Reason)
-		assert.Equal(t, want == report.Undecided, strings.Contains(v.Reason, "a kernel resets a new connection now and then"))
+		requests := []plan.Request{{Method: "GET", Port: 80, Path: "/a"}, {Method: "GET", Port: 80, Path: "/b", Claim: "routes//"}}
+		h := history.History{
+			Plan: plan.Plan{
+				Config: model.Config{Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+				Phases: []plan.Phase{{Name: "calm", Count: 4, Requests: requests}},
+			},
+			Env:      history.Environment{CPUs: 2, Client: "10.0.0.2", Phases: []history.Phase{{Start: 0, End: time.Second, Hits: 4}}},
+			Arrivals: func(func(history.Arrival) bool) {},
+			Attempts: func(func(history.Attempt) bool) {},
+		}
+		hits := make([]history.Hit, 4)
+		for i := range hits {
+			at := time.Duration(i) * time.Millisecond
+			hits[i] = history.Hit{Seq: h.Plan.First(0) + uint64(i), Index: i, Sent: at, Done: at + time.Millisecond, Code: 200, Server: "b"}
+		}
+		edit(&h, hits)
+		h.Hits = slices.Values(hits)
+		got := judgeAnswered(plan.Claim{Subject: "/"}, h)
+		if counter == "" {
+			assert.Empty(t, got.Counter)
+		} else {
+			assert.Equal(t, []string{counter}, got.Counter)
+		}
+		assert.Equal(t, broken, got.Broken)
 	}
-	f(report.Undecided, 1, true, false)
-	f(report.Refuted, 2, true, false)
-	f(report.Refuted, 1, false, false)
-	f(report.Refuted, 1, true, true)
+	f("", "", func(*history.History, []history.Hit) {})
+	f("request 1 (GET /a) was answered 502 by the balancer", "", func(_ *history.History, hits []history.Hit) {
+		hits[0].Code, hits[0].Server = 502, ""
+	})
+	f("request 1 (GET /a) was answered 404 by b", "", func(_ *history.History, hits []history.Hit) { hits[0].Code = 404 })
+	f("", "", func(_ *history.History, hits []history.Hit) { hits[1].Code = 404 }) // of a path that the backend may not know
+	f("request 2 (GET /b) was answered 200, but by no backend", "", func(_ *history.History, hits []history.Hit) { hits[1].Server = "" })
+	f("request 3 (GET /a) got no answer: closed after 1ms", "", func(_ *history.History, hits []history.Hit) { hits[2].Err = "closed" })
+	f("", "1 request cannot be counted: the sender could not send", func(_ *history.History, hits []history.Hit) {
+		hits[0].Err = history.Tester
+	})
+	f("", "1 request cannot be counted: the sender was saturated in phase calm: it used 2.0 of 2 cores",
+		func(h *history.History, hits []history.Hit) {
+			hits[0].Err, h.Env.Phases[0].CPU = history.Timeout, 2*time.Second
+		})
+	f("", "", func(h *history.History, hits []history.Hit) { // a promise on failures is about it
+		hits[0].Code = 502
+		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultKill}, To: time.Second}}
+	})
+	f("", "nginx ended before the traffic did, with exit status 1", func(h *history.History, hits []history.Hit) {
+		hits[0].Code = 502
+		h.Env.Nodes = []history.Node{{Name: "nginx", Exit: "exit status 1"}}
+	})
+	f("", "request 1 (GET /a) was answered 502 by the balancer, which had tried a server that never saw the request: a kernel resets a new "+
+		"connection now and then; run it again, a balancer that loses requests does so anew", func(h *history.History, hits []history.Hit) {
+		hits[0].Code, hits[0].Server = 502, ""
+		h.Attempts = slices.Values([]history.Attempt{{From: "10.0.0.3", At: hits[0].Sent}})
+	})
 }

@@ -2,7 +2,9 @@ package traffic
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -20,29 +22,35 @@ var Keepalive = check.Check{
 		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is replaced before",
 	Trials: keepaliveTrials,
 	Judge:  judgeKeepalive,
-	Claims: func(cfg model.Config) []plan.Claim {
-		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
-			k := p.Keepalive
-			if k == nil || k.Never && tunnelled(cfg, p) {
-				return nil
-			}
-			text := fmt.Sprintf("Connections to the servers of %s are used again.", p.Name)
-			switch {
-			case k.Never:
-				text = fmt.Sprintf("Each request of %s has a connection to its server of its own.", p.Name)
-			case k.Idle > 0:
-				text = fmt.Sprintf("Connections to the servers of %s are used again; %d idle ones are kept per process", p.Name, k.Idle)
-				if k.Requests > 0 {
-					text += fmt.Sprintf(", each for %d requests and %s", k.Requests, units.Span(k.Within))
-				}
-				text += "."
-			}
-			return []plan.Claim{{
-				ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit, Text: text,
-				Params: plan.Params{plan.ParamIdle: plan.AtMost(int64(k.Idle)), plan.ParamRequests: plan.AtMost(int64(k.Requests))},
-			}}
-		})
-	},
+	Claims: keepaliveClaims,
+}
+
+func keepaliveClaims(cfg model.Config) []plan.Claim {
+	return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
+		k := p.Keepalive
+		if k == nil || k.Never && tunnelled(cfg, p) {
+			return nil
+		}
+		return []plan.Claim{{
+			ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit,
+			Text:   keepaliveText(p.Name, *k),
+			Params: plan.Params{plan.ParamIdle: plan.AtMost(int64(k.Idle)), plan.ParamRequests: plan.AtMost(int64(k.Requests))},
+		}}
+	})
+}
+
+func keepaliveText(pool string, k model.Keepalive) string {
+	switch {
+	case k.Never:
+		return fmt.Sprintf("Each request of %s has a connection to its server of its own.", pool)
+	case k.Idle == 0:
+		return fmt.Sprintf("Connections to the servers of %s are used again.", pool)
+	}
+	text := fmt.Sprintf("Connections to the servers of %s are used again; %d idle ones are kept per process", pool, k.Idle)
+	if k.Requests > 0 {
+		text += fmt.Sprintf(", each for %d requests and %s", k.Requests, units.Span(k.Within))
+	}
+	return text + "."
 }
 
 // tunnelled says whether nothing but tunnels leads to a pool, which have connections of their own in any case.
@@ -72,6 +80,11 @@ func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 	if !ok || pool.Keepalive == nil {
 		return nil
 	}
+	states := check.StatesOf(cfg, model.Pool{}, terms.CPUs)
+	count := fewKept
+	if n := pool.Keepalive.Requests * len(pool.Servers) * states * 3 / 2; n <= mostKept {
+		count = max(count, n)
+	}
 	for _, r := range check.ProxiedRoutes(cfg) {
 		if r.Pool != pool.Name || len(r.Access) > 0 {
 			continue
@@ -79,10 +92,6 @@ func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 		request, ok := check.WishingRequest(cfg, r, "")
 		if !ok {
 			continue
-		}
-		count := fewKept
-		if n := pool.Keepalive.Requests * len(pool.Servers) * check.StatesOf(cfg, model.Pool{}, terms.CPUs) * 3 / 2; n <= mostKept {
-			count = max(count, n)
 		}
 		return []check.Trial{{
 			Kind: plan.KindConnections, Load: plan.Phase{Count: count, Concurrency: 1, Requests: []plan.Request{request}},
@@ -101,45 +110,79 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	if len(check.Rotation(pool)) == 0 && len(pool.Servers) > 0 {
 		return check.Finding{Cannot: outage.NobodyUp}
 	}
-	k := pool.Keepalive
-	f := check.Finding{Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: check.LostWitness(h)}
-	find, served, before := check.Journeys(h), map[string]int{}, false
+	c := connectionsOf(h, pool.Name)
+	_, most := c.busiest()
+	f := check.Finding{
+		N: c.requests, Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: check.LostWitness(h),
+		Predicted: "fewer connections than half the requests",
+		Measured:  fmt.Sprintf("%s for %s, at most %d on one", units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
+		Power:     "would have caught a balancer that keeps connections, or none, against what is configured",
+	}
+	if pool.Keepalive.Never {
+		f.Predicted = "one request each"
+	}
+	if what := c.contradict(*pool.Keepalive, len(pool.Servers), h.Env.Workers); what != "" && f.Broken == "" {
+		f.Counter = []string{what}
+	}
+	return f
+}
+
+// connections are those to a pool's servers that the experiment's requests came over.
+type connections struct {
+	served   map[string]int // requests of each, by server and connection
+	requests int
+	older    bool // other phases came first, so that a connection may have served more requests than are counted
+}
+
+func connectionsOf(h history.History, pool string) connections {
+	c, find := connections{served: map[string]int{}}, check.Journeys(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
-		if j == nil || j.Route.Pool != pool.Name || j.Tunnel || j.Request.Header[history.WishHeader] == "" || h.Plan.Phases[j.Load].Engine == plan.Prober {
+		if j == nil || j.Route.Pool != pool || j.Tunnel {
 			continue
 		}
+		designed := j.Request.Header[history.WishHeader] != "" && h.Plan.Phases[j.Load].Engine != plan.Prober
 		noted, err := url.ParseQuery(a.Header)
-		if conn := noted.Get(history.NotedConn); err == nil && conn != "" {
-			before = before || j.Load > 0
-			f.N++
-			served[a.Server+" "+conn]++
+		name := noted.Get(history.NotedConn)
+		if !designed || err != nil || name == "" {
+			continue
+		}
+		c.requests++
+		c.served[a.Server+" "+name]++
+		c.older = c.older || j.Load > 0
+	}
+	return c
+}
+
+// busiest is the connection with the most requests, of several the first by name.
+func (c connections) busiest() (name string, most int) {
+	for _, conn := range slices.Sorted(maps.Keys(c.served)) {
+		if n := c.served[conn]; n > most {
+			name, most = conn, n
 		}
 	}
-	most, name := 0, ""
-	for conn, n := range served {
-		if n > most || n == most && conn < name {
-			most, name = n, conn
-		}
-	}
-	f.Measured = fmt.Sprintf("%s for %s, at most %d on one", units.Plural(len(served), "connection"), units.Plural(f.N, "request"), most)
-	f.Predicted = "fewer connections than half the requests"
-	switch each := len(pool.Servers) * max(1, h.Env.Workers); {
+	return name, most
+}
+
+// contradict says what the connections of so many servers and workers show against what is configured; empty: nothing.
+func (c connections) contradict(k model.Keepalive, servers, workers int) string {
+	name, most := c.busiest()
+	all := len(c.served)
+	single := c.requests >= fewKept/2 && 2*all > c.requests // most connections served one request
+	bounded := k.Requests > 0
+	kept := bounded && k.Idle >= servers && !c.older                 // each worker has room for one to each server
+	replaced := all > 3*servers*max(1, workers) && most < k.Requests // before they had served their number
+	switch {
+	case k.Never && most > 1:
+		return fmt.Sprintf("%s served %d requests", name, most)
 	case k.Never:
-		f.Predicted = "one request each"
-		if most > 1 {
-			f.Counter = []string{fmt.Sprintf("%s served %d requests", name, most)}
-		}
-	case f.N > 0 && 2*len(served) > f.N && f.N >= f.Need:
-		f.Counter = []string{fmt.Sprintf("%s for %s", units.Plural(len(served), "connection"), units.Plural(f.N, "request"))}
-	case k.Requests > 0 && most > k.Requests:
-		f.Counter = []string{fmt.Sprintf("%s served %d requests, more than %d", name, most, k.Requests)}
-	case !before && k.Requests > 0 && k.Idle >= len(pool.Servers) && len(served) > 3*each && most < k.Requests:
-		f.Counter = []string{fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.Requests)}
+		return ""
+	case single:
+		return fmt.Sprintf("%s for %s", units.Plural(all, "connection"), units.Plural(c.requests, "request"))
+	case bounded && most > k.Requests:
+		return fmt.Sprintf("%s served %d requests, more than %d", name, most, k.Requests)
+	case kept && replaced:
+		return fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.Requests)
 	}
-	if f.Broken != "" {
-		f.Counter = nil
-	}
-	f.Power = "would have caught a balancer that keeps connections, or none, against what is configured"
-	return f
+	return ""
 }
