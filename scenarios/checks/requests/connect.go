@@ -2,6 +2,7 @@ package requests
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -51,29 +52,13 @@ func connects(cfg model.Config, r model.Route, t model.TimeLimit) (n int, cannot
 // one attempt or several. Later requests find servers that are left alone, and connections from before are another matter.
 func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Finding {
 	n, cannot := connects(h.Plan.Config, r, t)
-	pool, _ := h.Plan.Config.Pool(r.Pool)
-	f := check.Finding{Cannot: cannot, Need: check.Often, Test: "when the balancer gives up a request whose servers have vanished"}
-	f.Predicted = fmt.Sprintf("%s for each of up to %d attempts", units.Span(t.After), n)
-	from, first := time.Duration(0), time.Duration(0)
-	for _, m := range h.Env.Marks {
-		if m.Event.Fault == plan.FaultBlackhole && m.Err == "" && check.Serves(h.Plan.Config, r.Pool, m.Event.Target) {
-			from = max(from, m.From)
-		}
+	f := check.Finding{
+		Cannot: cannot, Need: check.Often, Test: "when the balancer gives up a request whose servers have vanished",
+		Predicted: fmt.Sprintf("%s for each of up to %d attempts", units.Span(t.After), n),
 	}
-	gaveUp := t.Answers
-	unnoticed := unnoticed(pool, t)
-	_, via, _ := way(h.Plan.Config, r, "")
-	if via.Key() != r.Key() {
-		gaveUp = []int{via.Auth.Failed}
-	}
-	find := check.Journeys(h)
-	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil || j.Key != via.Key() || !slices.Contains(gaveUp, hit.Code) || hit.Code == 502 && hit.Done-hit.Sent < t.After*3/10 || hit.Server != "" || from == 0 || hit.Sent < from || hit.Sent > from+unnoticed {
-			continue
-		}
-		f.N++
-		if took := hit.Done - hit.Sent; first == 0 || took < first {
+	first := time.Duration(0)
+	for took := range givenUp(h, r, t) {
+		if f.N++; first == 0 || took < first {
 			first = took
 		}
 	}
@@ -81,19 +66,59 @@ func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Fin
 		return f
 	}
 	f.Measured = fmt.Sprintf("the first of %s after %s", units.Plural(f.N, "request"), units.Span(first.Round(time.Millisecond)))
-	fits := false
-	for k := 1; k <= n; k++ {
-		at := time.Duration(k) * t.After
-		fits = fits || first >= at-min(early, t.After/4) && first <= at+firstLate(t.After)
-	}
-	if !fits {
+	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless some attempts of it take as long as some of %s", units.Span(t.After))
+	if f.Broken = check.NodeDied(h); f.Broken == "" && !fitsAttempts(first, t.After, n) {
 		f.Counter = []string{"the balancer gave up after " + units.Span(first.Round(time.Millisecond))}
 	}
-	if f.Broken = check.NodeDied(h); f.Broken != "" {
-		f.Counter = nil
-	}
-	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless some attempts of it take as long as some of %s", units.Span(t.After))
 	return f
+}
+
+// givenUp is how long the requests took that the balancer gave up while nobody could know that the servers had vanished.
+func givenUp(h history.History, r model.Route, t model.TimeLimit) iter.Seq[time.Duration] {
+	pool, _ := h.Plan.Config.Pool(r.Pool)
+	from := vanished(h, r.Pool)
+	until := from + unnoticed(pool, t)
+	_, via, _ := way(h.Plan.Config, r, "")
+	codes := t.Answers
+	if via.Key() != r.Key() {
+		codes = []int{via.Auth.Failed}
+	}
+	find := check.Journeys(h)
+	return func(yield func(time.Duration) bool) {
+		for hit := range h.Hits {
+			j := find(hit.Seq)
+			if j == nil || j.Key != via.Key() || from == 0 || hit.Sent < from || hit.Sent > until {
+				continue
+			}
+			took := hit.Done - hit.Sent
+			gaveUp := hit.Server == "" && slices.Contains(codes, hit.Code)
+			leftAlone := hit.Code == 502 && took < t.After*3/10 // for what happened to another request
+			if gaveUp && !leftAlone && !yield(took) {
+				return
+			}
+		}
+	}
+}
+
+// vanished is when the last server of a pool had vanished; 0 where none has.
+func vanished(h history.History, pool string) (last time.Duration) {
+	for _, m := range h.Env.Marks {
+		if m.Event.Fault == plan.FaultBlackhole && m.Err == "" && check.Serves(h.Plan.Config, pool, m.Event.Target) {
+			last = max(last, m.From)
+		}
+	}
+	return last
+}
+
+// fitsAttempts reports whether a time is that of one of so many attempts, or of several, each as long as after.
+func fitsAttempts(took, after time.Duration, attempts int) bool {
+	for k := 1; k <= attempts; k++ {
+		at := time.Duration(k) * after
+		if took >= at-min(early, after/4) && took <= at+firstLate(after) {
+			return true
+		}
+	}
+	return false
 }
 
 // unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor requests that waited.

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -119,29 +120,46 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 			c.add(e, hit, l)
 		}
 	}
-	f := check.Finding{N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: e.Source}
+	f := check.Finding{
+		N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: e.Source, Power: "counts every request of the phase",
+	}
 	holds, anyway := e.judge(c, &f)
-	switch why := saturated(h, load); {
-	case c.all > 0 && c.all < l.Count && (holds || e.Metric == "requests" || e.Metric == "rate") && !broke(h, load):
+	switch {
+	case e.cutShort(h, load, c, holds):
 		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s", units.Number(c.all), units.Plural(l.Count, "request"))
-	case check.NodeDied(h) != "" && !holds:
-		f.Broken = check.NodeDied(h)
-	case why != "" && !holds:
-		f.Broken = why
-	case plan.Expectation(e).Timed() && !holds && anyway:
-		f.Broken = "the sender itself was late, and without that it would hold"
-	case plan.Expectation(e).Timed() && !holds && held(h, load) != "":
-		f.Broken = held(h, load) + ", which is the cause of the latencies"
-	case !holds && onItsWay(h, load, c.began) != "":
-		f.Broken = onItsWay(h, load, c.began)
 	case !holds:
-		f.Counter = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
-		f.Note = overload(h, load)
+		if f.Broken = e.excuse(h, load, c, anyway); f.Broken == "" {
+			f.Counter = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
+			f.Note = overload(h, load)
+		}
 	case c.unsent > 0:
 		f.Broken = fmt.Sprintf("%s could not be sent", units.Plural(c.unsent, "request"))
 	}
-	f.Power = "counts every request of the phase"
 	return f
+}
+
+// cutShort reports whether a phase lacks requests that could have changed the verdict: an expectation that does not hold may be excused
+// otherwise.
+func (e expectation) cutShort(h history.History, load int, c count, holds bool) bool {
+	ended := c.all > 0 && c.all < h.Plan.Phases[load].Count && !broke(h, load)
+	return ended && (holds || e.Metric == "requests" || e.Metric == "rate")
+}
+
+// excuse is what else than the balancer keeps the expectation from holding; empty: nothing. anyway: it would hold if the sender had not
+// been late.
+func (e expectation) excuse(h history.History, load int, c count, anyway bool) string {
+	if why := cmp.Or(check.NodeDied(h), saturated(h, load)); why != "" {
+		return why
+	}
+	if plan.Expectation(e).Timed() {
+		if anyway {
+			return "the sender itself was late, and without that it would hold"
+		}
+		if why := held(h, load); why != "" {
+			return why + ", which is the cause of the latencies"
+		}
+	}
+	return onItsWay(h, load, c.began)
 }
 
 // onItsWay says which fault of an earlier phase was still coming into force, or still going, when the phase began.

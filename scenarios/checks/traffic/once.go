@@ -169,6 +169,11 @@ func (l *ledger) times(seq uint64) int { return int(*l.cell(seq) & countBits) }
 // refusedBySelf says whether the balancer answered a request that belongs to a backend, without a failure and though nothing that
 // the configuration says lets it: there is no route.
 func refusedBySelf(r model.Route, hit history.Hit) bool {
-	return hit.Server == "" && hit.Err == "" && hit.Code >= 200 && hit.Code < 500 && hit.Code != 413 && !check.MaybeLimited(r, hit) && !check.IsProgrammed(r) &&
-		len(r.Rules) == 0 && len(r.Access) == 0 && len(r.Fallbacks) == 0 && r.Auth == nil
+	bySelf := hit.Server == "" && hit.Err == ""
+	failure := hit.Code < 200 || hit.Code >= 500
+	tooLarge := hit.Code == 413
+	if !bySelf || failure || tooLarge || check.MaybeLimited(r, hit) || check.IsProgrammed(r) {
+		return false
+	}
+	return len(r.Rules)+len(r.Access)+len(r.Fallbacks) == 0 && r.Auth == nil
 }
