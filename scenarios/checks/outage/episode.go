@@ -40,26 +40,32 @@ func (e *Episode) Attempted(from, to time.Duration) bool {
 	return slices.ContainsFunc(e.Attempts, func(at time.Duration) bool { return from <= at && at <= to })
 }
 
-// Episode is one time that a server was dead.
+// Episode is one time that a server was dead, or ill. EveryEpisode fills it in.
 type Episode struct {
-	Server   model.Server
-	Mark     history.Mark
-	Hangs    bool
-	Lies     bool
-	Turns    bool          // the pool's servers take turns, so that it is known how soon each is asked
-	Eager    bool          // or the one with the fewest requests in flight is asked, which one that is back has
-	Rate     float64       // requests per second that were meant for it while it lived
-	rest     time.Duration // between two rows of requests to the pool
-	Share    float64       // of the pool's turns
-	Fresh    bool          // no state knows of an earlier death
-	Attempts []time.Duration
-	Early    time.Duration // the last attempt on it after the fault's end was ordered and before it was back; 0 where there was none
-	Served   time.Duration // the last request that reached it before the fault ended
-	Alive    time.Duration // it still answered then: the last request that reached it, or when the fault was ordered
-	Several  bool          // states, one in each worker
-	Back     time.Duration // the first request that reached it after it came back; 0 where none did
-	Asked    time.Duration // until when, after it came back, somebody asked the pool all the time
-	Next     time.Duration // when the episode is over: the server's next fault, or the end of the traffic
+	// What the fault is, and whose.
+	Server model.Server
+	Mark   history.Mark // of a fault that was in force
+	Hangs  bool         // what is asked of the server is not answered, rather than refused
+	Lies   bool         // only its health checks fail
+
+	// What the phase of the fault asks the pool for. Where Rate is 0, because no open loop asked it, nothing can be said of how soon
+	// the server was asked, and none of the times below but Mark's and Next are evidence.
+	Rate    float64       // requests per second that were meant for it while it lived
+	Share   float64       // of the pool's turns; valid without Rate
+	rest    time.Duration // between two rows of requests to the pool; 0 where there are none
+	Turns   bool          // the pool's servers take turns, so that it is known how soon each is asked
+	Eager   bool          // or the one with the fewest requests in flight is asked, which one that is back has
+	Several bool          // states, one in each worker
+	Fresh   bool          // no state knows of an earlier death
+
+	// What servers and clients saw. Times count from the beginning of the run; 0 where there was none.
+	Attempts []time.Duration // to connect to it after Alive, in order; with Ours those for one pool's requests alone
+	Alive    time.Duration   // it still answered then: the last request that reached it, or when the fault was ordered
+	Served   time.Duration   // the last request that reached it before the fault ended
+	Early    time.Duration   // the last attempt after the fault's end was ordered and before the server was back
+	Back     time.Duration   // the first request that reached it after it came back; where it hung, the first that was sent then
+	Asked    time.Duration   // until when, after it came back, somebody asked the pool all the time
+	Next     time.Duration   // when the episode is over: the server's next fault, or the end of the traffic
 }
 
 func (e *Episode) arrived(at time.Duration) {
@@ -69,9 +75,29 @@ func (e *Episode) arrived(at time.Duration) {
 	if at < e.Mark.Ended {
 		e.Served = max(e.Served, at)
 	}
-	if !e.Hangs && at >= e.Mark.Ended && at < e.Next && (e.Back == 0 || at < e.Back) {
+	if !e.Hangs { // those that had waited reach it first: see returned
+		e.cameBack(at)
+	}
+}
+
+// cameBack enters a request that the server got, or was sent, at a time after it had come back.
+func (e *Episode) cameBack(at time.Duration) {
+	after := at >= e.Mark.Ended && at < e.Next
+	if first := e.Back == 0 || at < e.Back; after && first {
 		e.Back = at
 	}
+}
+
+// touches reports whether a request of the fault's phase was under way between the server's death and the end of the episode.
+func (e *Episode) touches(hit history.Hit) bool {
+	return hit.Load == e.Mark.Event.Phase && hit.Done >= e.Alive && hit.Sent <= e.Next
+}
+
+// within are the places of the attempts between two times, both included: from first on, and before end.
+func (e *Episode) within(from, to time.Duration) (first, end int) {
+	first, _ = slices.BinarySearch(e.Attempts, from)
+	end, _ = slices.BinarySearch(e.Attempts, to+1)
+	return first, end
 }
 
 // Pick is how long it takes, but for one time in a thousand, until the next request is meant for the server.
@@ -117,20 +143,20 @@ func (e *Episode) Waits(cfg model.Config, pool string) time.Duration {
 	return longest
 }
 
-// Sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no request that may have
-// made one was under way by then. Where the balancer is kept from running, several come to the same server before a failure counts.
+// Sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no request that
+// may have made one was under way by then. Where the balancer is kept from running, several come to the same server before a failure counts.
 func (e *Episode) Sure(h history.History, pool string) []time.Duration {
 	made, blind := make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
 	find := check.Journeys(h)
 	for hit := range h.Hits {
-		if hit.Load != e.Mark.Event.Phase || hit.Done < e.Alive || hit.Sent > e.Next {
+		if !e.touches(hit) {
 			continue
 		}
 		if j := find(hit.Seq); j == nil || j.Route.Pool != pool {
 			continue
 		}
-		first, _ := slices.BinarySearch(e.Attempts, hit.Sent-learns)
-		for i := first; i < len(e.Attempts) && e.Attempts[i] <= hit.Done; i++ {
+		first, end := e.within(hit.Sent-learns, hit.Done)
+		for i := first; i < end; i++ {
 			made[i], blind[i] = made[i] || hit.Sent <= e.Attempts[i], blind[i] || i > first
 		}
 	}
@@ -146,8 +172,8 @@ func (e *Episode) Sure(h history.History, pool string) []time.Duration {
 // learns is how soon the balancer knows that an attempt was refused.
 const learns = time.Millisecond
 
-// Ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may have
-// been for either.
+// Ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may
+// have been for either.
 func (e *Episode) Ours(h history.History, pool string) (ok bool) {
 	if e.Hangs || h.Plan.Phases[e.Mark.Event.Phase].InRow < 2 {
 		return false
@@ -155,16 +181,16 @@ func (e *Episode) Ours(h history.History, pool string) (ok bool) {
 	find, mine, others := check.Journeys(h), make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || hit.Load != e.Mark.Event.Phase || hit.Done < e.Alive || hit.Sent > e.Next {
+		if j == nil || !e.touches(hit) {
 			continue
 		}
-		first, _ := slices.BinarySearch(e.Attempts, hit.Sent)
-		for i := first; i < len(e.Attempts) && e.Attempts[i] <= hit.Done; i++ {
-			if j.Route.Pool == pool {
-				mine[i] = true
-			} else {
-				others[i] = true
-			}
+		whose := others
+		if j.Route.Pool == pool {
+			whose = mine
+		}
+		first, end := e.within(hit.Sent, hit.Done)
+		for i := first; i < end; i++ {
+			whose[i] = true
 		}
 	}
 	var left []time.Duration
@@ -181,10 +207,13 @@ func (e *Episode) Ours(h history.History, pool string) (ok bool) {
 }
 
 // Rows says whether each client of the phase sends so many requests one after another that its worker must meet a count of failures
-// of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the attempts are a multiple of the count.
+// of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the attempts are a multiple of
+// the count.
 func (e *Episode) Rows(h history.History, fails int) bool {
 	l := h.Plan.Phases[e.Mark.Event.Phase]
-	return l.InRow > 1 && e.Fresh && (e.Turns || e.Eager) && float64(l.InRow)*e.Share >= float64(fails)
+	soon := e.Turns || e.Eager
+	enough := float64(l.InRow)*e.Share >= float64(fails)
+	return l.InRow > 1 && e.Fresh && soon && enough
 }
 
 // Contact is a request that the balancer sent to a server, and which client's connection it was for.
@@ -200,45 +229,82 @@ type Contact struct {
 // that had reached it when it died failed too, if another server answered them. An
 // attempt at the time of which several connections had a request to the pool under way is nobody's.
 func (e *Episode) Contacts(h history.History, pool string) []Contact {
-	owners, taken := make([][]history.Hit, len(e.Attempts)), map[uint64]time.Duration{}
-	spared := map[int]time.Duration{} // by connection: since when
-	for a := range check.WithoutSubrequests(h).Arrivals {
-		if a.Server == e.Server.Host && a.At >= e.Mark.Ordered && a.At <= e.Alive {
-			taken[a.Seq] = a.At
-		}
-	}
-	var all []Contact
+	c := newContacts(e, h)
 	find := check.Journeys(h)
 	for hit := range h.Hits {
-		if hit.Load != e.Mark.Event.Phase || hit.Done < e.Alive || hit.Sent > e.Next {
+		if !e.touches(hit) {
 			continue
 		}
 		if j := find(hit.Seq); j == nil || j.Route.Pool != pool && j.Route.Pool != "" {
 			continue
 		}
-		first, _ := slices.BinarySearch(e.Attempts, hit.Sent)
-		for i := first; i < len(e.Attempts) && e.Attempts[i] <= hit.Done; i++ {
-			owners[i] = append(owners[i], hit)
-		}
-		if first == len(e.Attempts) || e.Attempts[first] > hit.Done {
-			since, known := spared[hit.Conn]
-			if (!known || hit.Done < since) && hit.Sent > e.Mark.From+time.Second && hit.Server != "" && hit.Server != e.Server.Host {
-				spared[hit.Conn] = hit.Done
-			}
-		}
-		if hit.Server == e.Server.Host && hit.Sent >= e.Mark.Ended {
-			all = append(all, Contact{At: hit.Done, Conn: hit.Conn})
-		}
-		if at, had := taken[hit.Seq]; had && hit.Server != e.Server.Host {
-			all = append(all, Contact{At: at, Conn: hit.Conn, Failed: true, Taken: true})
+		c.add(hit)
+	}
+	c.owned()
+	slices.SortFunc(c.all, func(a, b Contact) int { return int(a.At - b.At) })
+	return c.all
+}
+
+// contacts are those of an episode in the making.
+type contacts struct {
+	*Episode
+	owners [][]history.Hit          // by attempt: the requests that were under way, each of which may have made it
+	taken  map[uint64]time.Duration // requests that had reached the server when it died, and when
+	spared map[int]time.Duration    // connections with a request that went elsewhere without an attempt on the server, and since when
+	all    []Contact
+}
+
+func newContacts(e *Episode, h history.History) *contacts {
+	c := &contacts{
+		Episode: e, owners: make([][]history.Hit, len(e.Attempts)),
+		taken: map[uint64]time.Duration{}, spared: map[int]time.Duration{},
+	}
+	for a := range check.WithoutSubrequests(h).Arrivals {
+		if a.Server == e.Server.Host && a.At >= e.Mark.Ordered && a.At <= e.Alive {
+			c.taken[a.Seq] = a.At
 		}
 	}
-	for i, under := range owners {
-		if len(under) == 1 && under[0].Server != e.Server.Host {
-			since, known := spared[under[0].Conn]
-			all = append(all, Contact{At: e.Attempts[i], Conn: under[0].Conn, Failed: true, Spared: known && since < e.Attempts[i]})
-		}
+	return c
+}
+
+// add enters what a request shows by itself, and that it was under way when attempts were made.
+func (c *contacts) add(hit history.Hit) {
+	first, end := c.within(hit.Sent, hit.Done)
+	for i := first; i < end; i++ {
+		c.owners[i] = append(c.owners[i], hit)
 	}
-	slices.SortFunc(all, func(a, b Contact) int { return int(a.At - b.At) })
-	return all
+	if first >= end {
+		c.spare(hit)
+	}
+	mine := hit.Server == c.Server.Host
+	if mine && hit.Sent >= c.Mark.Ended {
+		c.all = append(c.all, Contact{At: hit.Done, Conn: hit.Conn})
+	}
+	if at, had := c.taken[hit.Seq]; had && !mine {
+		c.all = append(c.all, Contact{At: at, Conn: hit.Conn, Failed: true, Taken: true})
+	}
+}
+
+// spare notes that a request was answered by another server without an attempt on this one, at least a second after it died.
+func (c *contacts) spare(hit history.Hit) {
+	elsewhere := hit.Server != "" && hit.Server != c.Server.Host
+	if !elsewhere || hit.Sent <= c.Mark.From+time.Second {
+		return
+	}
+	if since, known := c.spared[hit.Conn]; !known || hit.Done < since {
+		c.spared[hit.Conn] = hit.Done
+	}
+}
+
+// owned enters the attempts that only one request can have made.
+func (c *contacts) owned() {
+	for i, under := range c.owners {
+		if len(under) != 1 || under[0].Server == c.Server.Host {
+			continue
+		}
+		since, known := c.spared[under[0].Conn]
+		c.all = append(c.all, Contact{
+			At: c.Attempts[i], Conn: under[0].Conn, Failed: true, Spared: known && since < c.Attempts[i],
+		})
+	}
 }

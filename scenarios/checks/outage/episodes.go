@@ -21,9 +21,10 @@ func TrafficEnd(h history.History) time.Duration {
 
 // Episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others were there.
 func Episodes(h history.History, pool model.Pool, kinds ...plan.Fault) []*Episode {
+	together := []plan.Kind{plan.KindBackups, plan.KindNobodyLeft}
 	return slices.DeleteFunc(EveryEpisode(h, pool, kinds...), func(e *Episode) bool {
 		phase := e.Mark.Event.Phase
-		return phase < len(h.Plan.Phases) && slices.Contains([]plan.Kind{plan.KindBackups, plan.KindNobodyLeft}, h.Plan.Phases[phase].Kind)
+		return phase < len(h.Plan.Phases) && slices.Contains(together, h.Plan.Phases[phase].Kind)
 	})
 }
 
@@ -36,34 +37,60 @@ func EveryEpisode(h history.History, pool model.Pool, kinds ...plan.Fault) []*Ep
 		if i < 0 || m.Err != "" || !slices.Contains(kinds, m.Event.Fault) {
 			continue
 		}
-		all = append(all, &Episode{
-			Server: pool.Servers[i], Mark: m, Alive: m.Before, Next: end, Rate: meant(h, pool, pool.Servers[i], m.Event.Phase),
-			Hangs: slices.Contains(Hanging, m.Event.Fault), Lies: m.Event.Fault.Effect() == plan.Lies,
-			Eager: pool.Balance.IsGreedy() && pool.Sticky == nil,
-			rest:  rest(h.Plan, m.Event.Phase), Share: share(pool, pool.Servers[i]),
-			Several: !pool.SharedState && h.Env.Workers != 1, Turns: (pool.Balance.TakesTurns() || keyless(h.Plan, pool, m.Event.Phase)) && (pool.Sticky == nil || !h.Plan.Phases[m.Event.Phase].Clients.Cookies),
-		})
+		e := planned(h, pool, pool.Servers[i], m)
+		e.Alive, e.Next = m.Before, end
+		all = append(all, e)
+	}
+	if len(all) == 0 {
+		return nil
 	}
 	slices.SortStableFunc(all, func(a, b *Episode) int { return int(a.Mark.Ordered - b.Mark.Ordered) })
+	arranged(h, all)
+	hushed(h, pool, all)
+	witnessed(h, all)
+	return all
+}
+
+// planned is what the plan says of a fault of a server, and of the requests that its pool gets meanwhile.
+func planned(h history.History, pool model.Pool, server model.Server, m history.Mark) *Episode {
+	phase := m.Event.Phase
+	turns := pool.Balance.TakesTurns() || keyless(h.Plan, pool, phase)
+	if turns && pool.Sticky != nil { // by which clients with cookies go
+		turns = !h.Plan.Phases[phase].Clients.Cookies
+	}
+	return &Episode{
+		Server:  server,
+		Mark:    m,
+		Hangs:   slices.Contains(Hanging, m.Event.Fault),
+		Lies:    m.Event.Fault.Effect() == plan.Lies,
+		Rate:    meant(h, pool, server, phase),
+		Share:   share(pool, server),
+		rest:    rest(h.Plan, phase),
+		Turns:   turns,
+		Eager:   pool.Balance.IsGreedy() && pool.Sticky == nil,
+		Several: !pool.SharedState && h.Env.Workers != 1,
+	}
+}
+
+// arranged enters of episodes, in their order, when each is over, and whether states know of the one before.
+func arranged(h history.History, all []*Episode) {
 	for i, e := range all {
-		e.Fresh = e.Fresh || i == 0
 		for _, later := range all[i+1:] {
 			if later.Server.Host == e.Server.Host {
 				e.Next = later.Mark.Ordered
 				break
 			}
 		}
-		if i+1 < len(all) {
-			all[i+1].Fresh = slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-				return m.Event.Fault == plan.FaultReload && m.Err == "" && m.Ordered > e.Mark.To && m.To < all[i+1].Mark.Ordered
-			})
-		}
+		e.Fresh = i == 0 || reloadedBetween(h, all[i-1].Mark.To, e.Mark.Ordered)
 	}
-	if len(all) > 0 {
-		hushed(h, pool, all)
-		witnessed(h, all)
-	}
-	return all
+}
+
+// reloadedBetween reports whether the balancer took its configuration over between two times.
+func reloadedBetween(h history.History, from, to time.Duration) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+		reloaded := m.Event.Fault == plan.FaultReload && m.Err == ""
+		return reloaded && m.Ordered > from && m.To < to
+	})
 }
 
 // hush is how long nobody asks a pool where what becomes of a server can no more be seen.
@@ -128,8 +155,8 @@ func witnessed(h history.History, all []*Episode) {
 func returned(h history.History, all []*Episode) {
 	for hit := range h.Hits {
 		for _, e := range all {
-			if e.Hangs && hit.Server == e.Server.Host && hit.Sent >= e.Mark.Ended && hit.Sent < e.Next && (e.Back == 0 || hit.Sent < e.Back) {
-				e.Back = hit.Sent
+			if e.Hangs && hit.Server == e.Server.Host {
+				e.cameBack(hit.Sent)
 			}
 		}
 	}

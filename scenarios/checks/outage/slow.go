@@ -46,7 +46,8 @@ type Sluggish struct {
 	Least    []time.Duration // by host
 }
 
-// Sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others were.
+// Sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others
+// were.
 func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 	var all []Sluggish
 	active := check.Rotation(pool)
@@ -56,13 +57,9 @@ func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 	for phase := range h.Plan.Phases {
 		s := Sluggish{To: TrafficEnd(h)}
 		for _, server := range append(active, Overflow(pool)...) {
-			for _, m := range h.Env.Marks {
-				delay, ok := m.Event.With.Delay()
-				if m.Event.Phase == phase && m.Event.Fault == plan.FaultSlow && m.Event.Target == server.Host && m.Err == "" && ok && m.Event.With.Whole() {
-					s.Hosts, s.Least = append(s.Hosts, server.Host), append(s.Least, delay)
-					s.From, s.To = max(s.From, m.From), min(s.To, m.Ended)
-					break
-				}
+			if m, delay, ok := slowed(h, phase, server.Host); ok {
+				s.Hosts, s.Least = append(s.Hosts, server.Host), append(s.Least, delay)
+				s.From, s.To = max(s.From, m.From), min(s.To, m.Ended)
 			}
 		}
 		if s.From < s.To && !slices.ContainsFunc(active, func(o model.Server) bool { return !slices.Contains(s.Hosts, o.Host) }) {
@@ -70,6 +67,20 @@ func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 		}
 	}
 	return all
+}
+
+// slowed is the first fault of a phase that makes all answers of a server late, and by how much.
+func slowed(h history.History, phase int, host string) (mark history.Mark, delay time.Duration, ok bool) {
+	for _, m := range h.Env.Marks {
+		if m.Event.Phase != phase || m.Event.Target != host || m.Err != "" {
+			continue
+		}
+		delay, ok := m.Event.With.Delay()
+		if ok && m.Event.Fault == plan.FaultSlow && m.Event.With.Whole() {
+			return m, delay, true
+		}
+	}
+	return history.Mark{}, 0, false
 }
 
 // NobodyUp says why no request can show anything of a pool whose servers are all out of rotation.
