@@ -24,16 +24,20 @@ func (a *absence) seeErrors(e *outage.Episode, h history.History, counted bool) 
 	failed, before, out := time.Duration(0), time.Duration(0), false
 	for _, c := range e.Answers(h, counted) {
 		gap := c.At - failed
+		late := before > 0 && c.At-before > e.Pick()+outage.Slack
 		switch {
 		case gap < outage.Slack: // it was under way by then
 		case certain >= a.fails && gap < a.out-outage.Slack:
-			a.wrong.Add("%s was sent a request %.2f s after %s; it is to be left alone for %g s", e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failed attempt"), a.out.Seconds())
-		case e.Turns && possible < a.fails && before > 0 && c.At-before > e.Pick()+outage.Slack:
-			a.wrong.Add("%s was left alone for %.2f s at %.2f s, after %s only", e.Server.Host, (c.At - before).Seconds(), before.Seconds(), units.Plural(possible, "failed attempt"))
+			a.wrong.Add("%s was sent a request %.2f s after %s; it is to be left alone for %g s",
+				e.Server.Host, gap.Seconds(), a.failures(a.fails), a.out.Seconds())
+		case e.Turns && possible < a.fails && late:
+			a.wrong.Add("%s was left alone for %.2f s at %.2f s, after %s only",
+				e.Server.Host, (c.At - before).Seconds(), before.Seconds(), a.failures(possible))
 		case out && gap > a.out-outage.Slack:
 			a.n, a.told, a.away, out = a.n+1, a.told+1, append(a.away, gap), false
 			if e.Turns && gap > a.out+time.Second+e.Pick()+outage.Slack {
-				a.wrong.Add("%s was left alone for %.2f s after %s; %g s is promised at most", e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failed attempt"), a.out.Seconds()+1)
+				a.wrong.Add("%s was left alone for %.2f s after %s; %g s is promised at most",
+					e.Server.Host, gap.Seconds(), a.failures(a.fails), a.out.Seconds()+1)
 			}
 		}
 		before = c.At
@@ -49,6 +53,9 @@ func (a *absence) seeErrors(e *outage.Episode, h history.History, counted bool) 
 	}
 }
 
+// failures is as "3 failed attempts".
+func (a *absence) failures(n int) string { return units.Plural(n, "failed attempt") }
+
 // inRow judges a server that is taken out by so many failures in a row, and comes back by the clock or by its health checks. Where
 // health is checked a check that passes ends the row too, so that one that may have come between makes it no row for certain.
 func (a *absence) inRow(e *outage.Episode, h history.History, soonest, latest time.Duration) {
@@ -59,15 +66,19 @@ func (a *absence) inRow(e *outage.Episode, h history.History, soonest, latest ti
 		if out && e.Server.Active != nil && e.Attempted(first-outage.Slack, failed+outage.Slack) {
 			out, before = false, 0
 		}
+		late := before > 0 && c.At-before > e.Pick()+outage.Slack
 		switch {
 		case out && gap < outage.Slack: // it was under way by then
 			continue
 		case out && gap < soonest-outage.Slack:
-			a.wrong.Add("%s was sent a request %.2f s after %s in a row; it is to be left alone for %g s", e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failure"), soonest.Seconds())
+			a.wrong.Add("%s was sent a request %.2f s after %s in a row; it is to be left alone for %g s",
+				e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failure"), soonest.Seconds())
 		case out && e.Turns && gap > latest+e.Pick()+outage.Slack:
-			a.wrong.Add("%s was left alone for %.2f s after %s in a row; %g s is promised at most", e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failure"), latest.Seconds())
-		case !out && e.Turns && before > 0 && c.At-before > e.Pick()+outage.Slack:
-			a.wrong.Add("%s was left alone for %.2f s at %.2f s, after %s in a row only", e.Server.Host, (c.At - before).Seconds(), before.Seconds(), units.Plural(row, "failure"))
+			a.wrong.Add("%s was left alone for %.2f s after %s in a row; %g s is promised at most",
+				e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failure"), latest.Seconds())
+		case !out && e.Turns && late:
+			a.wrong.Add("%s was left alone for %.2f s at %.2f s, after %s in a row only",
+				e.Server.Host, (c.At - before).Seconds(), before.Seconds(), units.Plural(row, "failure"))
 		}
 		if out {
 			a.n, a.away, row = a.n+1, append(a.away, gap), 0
@@ -103,27 +114,31 @@ type absence struct {
 
 // finding is what all deaths together say.
 func (a *absence) finding(h history.History) check.Finding {
+	asked, most := units.Plural(a.asked, "attempt"), units.Plural(a.most, "attempt")
+	died, states := units.Plural(a.n, "death"), units.Plural(a.states, "independent state")
 	f := check.Finding{
 		N: a.told, Need: check.Often, Broken: noDeaths(h, a.n),
-		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", units.Plural(a.states, "independent state")),
-		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", units.Plural(a.asked, "attempt"), units.Plural(a.n, "death"), spread(a.away)),
-		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", units.Plural(a.most, "attempt"), a.out.Seconds(), a.out.Seconds()+1),
+		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", states),
+		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", asked, died, spread(a.away)),
+		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", most, a.out.Seconds(), a.out.Seconds()+1),
 	}
 	if a.most == 0 && a.n > 0 { // it was never dead
 		f.Measured = fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.n, "time"), spread(a.away))
 		f.Predicted = fmt.Sprintf("back %g s to %g s after it", a.out.Seconds(), a.out.Seconds()+1)
 	}
 	if a.silent > 0 {
-		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom, or too often at a time, for a count of %d to be reached for certain, by %s", units.Plural(a.silent, "death"), a.fails, units.Plural(a.states, "state"))
+		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom, or too often at a time, for a count of %d to be reached "+
+			"for certain, by %s", units.Plural(a.silent, "death"), a.fails, units.Plural(a.states, "state"))
 	}
 	if a.n >= check.Often && a.told < check.Often && len(h.Plan.Checks) == 0 {
 		f.Note += "; --checks passive has it die more often"
 	}
 	if a.odd > 1 { // one may be: a worker was asked the end of a row when the server died, and never again (s(1-s)^50 < 0.01)
-		a.wrong.Add("at %s the dead server was asked a number of times that is no multiple of %d, though every client asked often enough for that", units.Plural(a.odd, "death"), a.fails)
+		a.wrong.Add("at %s the dead server was asked a number of times that is no multiple of %d, "+
+			"though every client asked often enough for that", units.Plural(a.odd, "death"), a.fails)
 	}
 	if a.asked > a.most {
-		a.wrong.Add("%s on dead servers in %s, where %s are promised at most", units.Plural(a.asked, "attempt"), units.Plural(a.n, "death"), units.Number(a.most))
+		a.wrong.Add("%s on dead servers in %s, where %s are promised at most", asked, died, units.Number(a.most))
 	}
 	if a.soon.Total < 2 {
 		a.soon = check.Examples{}
@@ -144,82 +159,150 @@ func (a *absence) finding(h history.History) check.Finding {
 // failed goes there too.
 func (a *absence) see(e *outage.Episode, h history.History, pool string) {
 	a.n++
-	told := len(e.Attempts) >= a.states*a.fails
-	// Of several states one may have made more attempts than its count, at a time, and another none.
-	if told && a.states == 1 && !e.Hangs && e.Back > 0 && e.Back < e.Attempts[a.fails-1]+a.out-outage.Slack {
-		a.wrong.Add("%s was sent a request %.2f s after its count of %d was reached; it is to be left alone for %g s",
-			e.Server.Host, (e.Back - e.Attempts[a.fails-1]).Seconds(), a.fails, a.out.Seconds())
-	}
 	waits := e.Waits(h.Plan.Config, pool)
 	a.most += a.states * (a.fails + int((e.Mark.Ended-e.Alive)/(a.out+waits)))
 	if e.Hangs {
-		a.asked += len(e.Attempts)
-		a.most += stats.PoissonMost(e.Rate*waits.Seconds(), h.Plan.Alpha)
-		a.leftAlone(e, waits)
-		a.returned(e, waits)
-		a.tell(told, 1)
+		a.seeHung(e, h, waits)
 		return
 	}
-	p, _ := h.Plan.Config.Pool(pool)
-	keyed := p.Balance.Key().IsAddress()                    // all requests of a connection have one server
-	failed, taken, owned := map[int][]time.Duration{}, 0, 0 // by connection: when its attempts failed
-	met, reached := map[int]bool{}, 0                       // connections with attempts that failed, and the most in a row
-	sure, all := len(e.Sure(h, pool)), a.states*a.fails
+	a.backTooSoon(e)
+	sure := len(e.Sure(h, pool))
 	a.asked += sure
-	contacts := e.Contacts(h, pool)
-	everyone := sure == all && len(e.Attempts) == all && !slices.ContainsFunc(contacts, func(c outage.Contact) bool { return c.Taken }) // has met its count
-	reloaded := func(by time.Duration) bool {
-		return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-			return m.Event.Fault == plan.FaultReload && m.Ordered > e.Alive && m.Ordered < by
-		})
-	}
-	for _, c := range contacts {
-		mine := failed[c.Conn]
-		if alone := len(mine) >= a.fails; alone && c.At-mine[len(mine)-1] < a.out-outage.Slack {
-			a.wrong.Add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
-				e.Server.Host, (c.At - mine[len(mine)-1]).Seconds(), mine[len(mine)-1].Seconds(), a.out.Seconds())
-		}
-		if everyone && !c.Failed && c.At < e.Attempts[a.fails-1]+a.out-outage.Slack && !reloaded(c.At) {
-			a.soon.Add("%s was sent a request by %.2f s, though every worker had met its count since it died at %.2f s; it is to be left alone for %g s",
-				e.Server.Host, c.At.Seconds(), e.Alive.Seconds(), a.out.Seconds())
-		}
-		if c.Spared && keyed && e.Fresh && c.At < e.Alive+a.out-outage.Slack {
-			a.soon.Add("%s was sent a request at %.2f s, of a connection whose requests had gone elsewhere since it died at %.2f s; it is to be left alone for %g s",
-				e.Server.Host, c.At.Seconds(), e.Alive.Seconds(), a.out.Seconds())
-		}
-		if c.Failed {
-			if c.Taken { // of which there may have been any number at a time
-				taken++
-			} else {
-				owned++
-			}
-			failed[c.Conn] = append(mine, c.At)
-			met[c.Conn] = true
-			reached = max(reached, len(failed[c.Conn]))
-			continue
-		}
-		delete(failed, c.Conn)
-	}
+	counts := a.count(e, h, pool, sure)
 	a.returned(e, 0)
-	n, long := len(e.Attempts), e.Mark.Ended-e.Alive >= a.out // so that it is tried again while it is dead
+	long := e.Mark.Ended-e.Alive >= a.out // so that it is tried again while it is dead
 	if !e.Rows(h, a.fails) || long {
-		within := long || sure <= all
-		if a.fails == 1 && within && sure > 0 { // whoever's attempts they were
-			a.tell(true, min(sure, a.states))
-			return
-		}
-		a.tell(n == owned && len(met) == 1 && reached >= a.fails || n+taken >= all && within, 1)
+		a.tellCounts(e, counts, sure, long)
 		return
 	}
-	multiple := n%a.fails == 0
-	if taken == 0 && n == owned && !multiple {
+	a.tellRows(e, counts, sure)
+}
+
+// all is how many attempts all states make until each has met its count.
+func (a *absence) all() int { return a.states * a.fails }
+
+// seeHung judges a death at which attempts fail only after a time.
+func (a *absence) seeHung(e *outage.Episode, h history.History, waits time.Duration) {
+	a.asked += len(e.Attempts)
+	a.most += stats.PoissonMost(e.Rate*waits.Seconds(), h.Plan.Alpha)
+	a.leftAlone(e, waits)
+	a.returned(e, waits)
+	a.tell(len(e.Attempts) >= a.all(), 1)
+}
+
+// backTooSoon judges when a server was asked again that one state counts for. Of several states one may have made more attempts than
+// its count, at a time, and another none.
+func (a *absence) backTooSoon(e *outage.Episode) {
+	if a.states != 1 || len(e.Attempts) < a.fails || e.Back == 0 {
+		return
+	}
+	if since := e.Back - e.Attempts[a.fails-1]; since < a.out-outage.Slack {
+		a.wrong.Add("%s was sent a request %.2f s after its count of %d was reached; it is to be left alone for %g s",
+			e.Server.Host, since.Seconds(), a.fails, a.out.Seconds())
+	}
+}
+
+// counts are the attempts on a dead server by the connections that they were for.
+type counts struct {
+	failed  map[int][]time.Duration // when a connection's attempts failed, since the last one that did not
+	met     map[int]bool            // connections with attempts that failed
+	reached int                     // the most that failed in a row, on one connection
+	taken   int                     // requests that the server had taken when it died, of which there may have been any number at a time
+	owned   int                     // attempts that one connection alone can have made
+}
+
+// add enters a contact.
+func (n *counts) add(c outage.Contact) {
+	if !c.Failed {
+		delete(n.failed, c.Conn)
+		return
+	}
+	if c.Taken {
+		n.taken++
+	} else {
+		n.owned++
+	}
+	n.failed[c.Conn] = append(n.failed[c.Conn], c.At)
+	n.met[c.Conn] = true
+	n.reached = max(n.reached, len(n.failed[c.Conn]))
+}
+
+// count judges each contact with a server by what its connection had met there before, and counts all.
+func (a *absence) count(e *outage.Episode, h history.History, pool string, sure int) counts {
+	p, _ := h.Plan.Config.Pool(pool)
+	keyed := p.Balance.Key().IsAddress() // all requests of a connection have one server
+	n := counts{failed: map[int][]time.Duration{}, met: map[int]bool{}}
+	contacts := e.Contacts(h, pool)
+	taken := slices.ContainsFunc(contacts, func(c outage.Contact) bool { return c.Taken })
+	everyone := sure == a.all() && len(e.Attempts) == a.all() && !taken // has met its count
+	for _, c := range contacts {
+		a.onSameConnection(e, c, n.failed[c.Conn])
+		if everyone && !c.Failed {
+			a.afterEveryone(e, h, c)
+		}
+		if c.Spared && keyed {
+			a.afterSparing(e, c)
+		}
+		n.add(c)
+	}
+	return n
+}
+
+// onSameConnection judges a contact by when attempts on the same connection had failed before.
+func (a *absence) onSameConnection(e *outage.Episode, c outage.Contact, failed []time.Duration) {
+	if len(failed) < a.fails {
+		return
+	}
+	last := failed[len(failed)-1]
+	if c.At-last < a.out-outage.Slack {
+		a.wrong.Add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
+			e.Server.Host, (c.At - last).Seconds(), last.Seconds(), a.out.Seconds())
+	}
+}
+
+// afterEveryone judges a contact with a server that every worker has met its count of, unless it forgot that by a reload.
+func (a *absence) afterEveryone(e *outage.Episode, h history.History, c outage.Contact) {
+	reloaded := slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+		return m.Event.Fault == plan.FaultReload && m.Ordered > e.Alive && m.Ordered < c.At
+	})
+	if !reloaded && c.At < e.Attempts[a.fails-1]+a.out-outage.Slack {
+		a.soon.Add("%s was sent a request by %.2f s, though every worker had met its count since it died at %.2f s; "+
+			"it is to be left alone for %g s", e.Server.Host, c.At.Seconds(), e.Alive.Seconds(), a.out.Seconds())
+	}
+}
+
+// afterSparing judges a contact on a connection whose requests had gone elsewhere since the server died.
+func (a *absence) afterSparing(e *outage.Episode, c outage.Contact) {
+	if e.Fresh && c.At < e.Alive+a.out-outage.Slack {
+		a.soon.Add("%s was sent a request at %.2f s, of a connection whose requests had gone elsewhere since it died at %.2f s; "+
+			"it is to be left alone for %g s", e.Server.Host, c.At.Seconds(), e.Alive.Seconds(), a.out.Seconds())
+	}
+}
+
+// tellCounts tells which states have reached their counts where no rows of requests show it.
+func (a *absence) tellCounts(e *outage.Episode, n counts, sure int, long bool) {
+	within := long || sure <= a.all()
+	if a.fails == 1 && within && sure > 0 { // whoever's attempts they were
+		a.tell(true, min(sure, a.states))
+		return
+	}
+	oneAlone := len(e.Attempts) == n.owned && len(n.met) == 1 && n.reached >= a.fails
+	everyone := len(e.Attempts)+n.taken >= a.all() && within
+	a.tell(oneAlone || everyone, 1)
+}
+
+// tellRows tells which states have reached their counts where clients send rows, so that attempts are a multiple of the count.
+func (a *absence) tellRows(e *outage.Episode, n counts, sure int) {
+	attempts := len(e.Attempts)
+	multiple := attempts%a.fails == 0
+	if n.taken == 0 && attempts == n.owned && !multiple {
 		a.odd++
 	}
 	states := 1 // at least
-	if sure == n {
-		states = n / a.fails
+	if sure == attempts {
+		states = attempts / a.fails
 	}
-	a.tell(n > 0 && taken == 0 && multiple, states)
+	a.tell(attempts > 0 && n.taken == 0 && multiple, states)
 }
 
 // tell counts a death at which so many states must have reached their counts.
@@ -239,7 +322,8 @@ func (a *absence) leftAlone(e *outage.Episode, waits time.Duration) {
 	known := e.Attempts[a.fails-1] + waits
 	for _, at := range e.Attempts {
 		if at > known+outage.Slack && at < min(known+a.out, e.Mark.Ended)-outage.Slack {
-			a.wrong.Add("%s was sent a request %.2f s after %s on it had failed; it is to be left alone for %g s", e.Server.Host, (at - known).Seconds(), units.Plural(a.fails, "attempt"), a.out.Seconds())
+			a.wrong.Add("%s was sent a request %.2f s after %s on it had failed; it is to be left alone for %g s",
+				e.Server.Host, (at - known).Seconds(), units.Plural(a.fails, "attempt"), a.out.Seconds())
 		}
 	}
 }
