@@ -42,13 +42,6 @@ func (b *backoff) most() time.Duration { return 3 * time.Duration(b.attempts-1) 
 // see takes down how long requests to a pool took while one of its servers refused connections, of those that were sent so early that
 // they must have been answered meanwhile.
 func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool, find func(uint64) *check.Journey) {
-	during := func(at time.Duration) *outage.Episode {
-		i := slices.IndexFunc(dead, func(e *outage.Episode) bool { return e.Rate > 0 && at >= e.Mark.From && at <= e.Mark.Ended })
-		if i < 0 {
-			return nil
-		}
-		return dead[i]
-	}
 	for _, e := range dead {
 		b.share = max(b.share, e.Share)
 		if e.Rate > 0 && !shares(h.Plan.Config, pool.Name) { // attempts may be those of another pool's requests
@@ -56,36 +49,64 @@ func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool
 			b.met += inTime
 		}
 	}
-	arrived := map[uint64]time.Duration{}
-	for a := range h.Arrivals {
-		if at, known := arrived[a.Seq]; a.Seq != 0 && during(a.At) != nil && (!known || a.At < at) {
-			arrived[a.Seq] = a.At
-		}
-	}
+	arrived := firstArrivals(h, dead)
 	for hit := range h.Hits {
-		e, j := during(hit.Sent), find(hit.Seq)
-		if e == nil || j == nil || j.Route.Pool != pool.Name || hit.Sent > e.Mark.Ended-b.most() || hit.Load != e.Mark.Event.Phase || hit.Err != "" {
+		e, j := during(dead, hit.Sent), find(hit.Seq)
+		if e == nil || j == nil || j.Route.Pool != pool.Name {
+			continue
+		}
+		late := hit.Sent > e.Mark.Ended-b.most()
+		if late || hit.Load != e.Mark.Event.Phase || hit.Err != "" {
 			continue
 		}
 		at, answered := arrived[hit.Seq]
-		if !answered {
-			at = hit.Done
-		}
-		tried, _ := slices.BinarySearch(e.Attempts, hit.Sent)
-		inVain := tried < len(e.Attempts) && e.Attempts[tried] <= at
-		switch took := at - hit.Sent; {
-		case !inVain && answered:
-			b.quiet = append(b.quiet, took)
-		case inVain && answered && took >= b.wait/4:
-			b.answered = append(b.answered, took)
-			b.late = append(b.late, took)
-		case inVain && hit.Code == 502 && took >= b.wait/4:
-			b.late = append(b.late, took)
-		}
+		b.add(e, hit, at, answered)
 	}
 	slices.Sort(b.quiet)
 	slices.Sort(b.answered)
 	slices.Sort(b.late)
+}
+
+// during is the death at a time of a server that an open loop asked for; nil where there is none.
+func during(dead []*outage.Episode, at time.Duration) *outage.Episode {
+	i := slices.IndexFunc(dead, func(e *outage.Episode) bool { return e.Rate > 0 && at >= e.Mark.From && at <= e.Mark.Ended })
+	if i < 0 {
+		return nil
+	}
+	return dead[i]
+}
+
+// firstArrivals are when requests reached a server, those that did during a death.
+func firstArrivals(h history.History, dead []*outage.Episode) map[uint64]time.Duration {
+	arrived := map[uint64]time.Duration{}
+	for a := range h.Arrivals {
+		if a.Seq == 0 || during(dead, a.At) == nil {
+			continue
+		}
+		if at, known := arrived[a.Seq]; !known || a.At < at {
+			arrived[a.Seq] = a.At
+		}
+	}
+	return arrived
+}
+
+// add enters a request that reached a server at a time, if it was answered, and that may have met a dead one before.
+func (b *backoff) add(e *outage.Episode, hit history.Hit, at time.Duration, answered bool) {
+	if !answered {
+		at = hit.Done
+	}
+	took := at - hit.Sent
+	met := e.Attempted(hit.Sent, at)
+	late := met && took >= b.wait/4
+	switch {
+	case !met && answered:
+		b.quiet = append(b.quiet, took)
+	case late && answered:
+		b.answered = append(b.answered, took)
+		b.late = append(b.late, took)
+	case late && hit.Code == 502:
+		b.late = append(b.late, took)
+	}
 }
 
 // usual is how long requests take that do not wait, but for one in twenty.
@@ -116,8 +137,9 @@ func (b *backoff) wrong(alpha float64) string {
 		return fmt.Sprintf("%s on dead servers made %s wait, where %s", units.Plural(b.met, "attempt"), units.Plural(len(b.late), "request"), first)
 	}
 	if soon, _ := slices.BinarySearch(b.late, b.wait/2); soon >= check.Often && 10*soon > len(b.late) {
+		least := units.Span(b.late[0].Round(time.Millisecond))
 		return fmt.Sprintf("%s of %s that were tried again waited less than %s, the least %s, where %s",
-			units.Number(soon), units.Plural(len(b.late), "request"), units.Span(b.wait/2), units.Span(b.late[0].Round(time.Millisecond)), first)
+			units.Number(soon), units.Plural(len(b.late), "request"), units.Span(b.wait/2), least, first)
 	}
 	within, _ := slices.BinarySearch(b.answered, b.wait+b.usual()) // of those that met it once, half
 	if _, least := stats.BinomialTails(len(b.answered), within, (1-b.share)/2); least < alpha {
@@ -129,5 +151,6 @@ func (b *backoff) wrong(alpha float64) string {
 
 // String is as "988 requests were tried again, half of them within 108ms".
 func (b *backoff) String() string {
-	return fmt.Sprintf("%s were tried again, half of them within %s", units.Plural(len(b.late), "request"), units.Span(b.late[len(b.late)/2].Round(time.Millisecond)))
+	half := b.late[len(b.late)/2].Round(time.Millisecond)
+	return fmt.Sprintf("%s were tried again, half of them within %s", units.Plural(len(b.late), "request"), units.Span(half))
 }

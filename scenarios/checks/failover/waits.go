@@ -31,8 +31,9 @@ const manyMet = 50
 
 // waitsOf says how often requests to a pool may wait; ok is false where they do not.
 func waitsOf(t *model.Retry, pool model.Pool) (w waited, ok bool) {
-	waits := pool.Balance.IsGreedy() || pool.Balance.TakesTurns() && !t.Elsewhere()
-	if t.Wait != model.FixedWait || t.Attempts < 2 || !waits || t.On.Seen() {
+	stays := pool.Balance.IsGreedy() || pool.Balance.TakesTurns() && !t.Elsewhere()
+	again := t.Attempts > 1 && !t.On.Seen()
+	if t.Wait != model.FixedWait || !stays || !again {
 		return w, false
 	}
 	return waited{wait: t.Each, times: map[int]int{}, most: t.Attempts - 1}, true
@@ -47,7 +48,8 @@ func (w *waited) see(e *outage.Episode, h history.History, pool model.Pool, find
 	w.met += len(e.Attempts)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.Route.Pool != pool.Name || hit.Sent < e.Mark.From || hit.Done > e.Mark.Ended || hit.Err != "" || hit.Load != e.Mark.Event.Phase {
+		inside := hit.Load == e.Mark.Event.Phase && hit.Sent >= e.Mark.From && hit.Done <= e.Mark.Ended
+		if j == nil || j.Route.Pool != pool.Name || hit.Err != "" || !inside {
 			continue
 		}
 		often := math.Round((hit.Done - hit.Sent).Seconds() / w.wait.Seconds())
@@ -65,21 +67,19 @@ func (w *waited) wrong() string {
 			return fmt.Sprintf("%s waited %s for a dead server, %d times at most", units.Plural(n, "request"), units.Span(time.Duration(often)*w.wait), w.most)
 		}
 	}
-	if w.most > 0 && w.long && w.met >= manyMet && w.times[w.most] == 0 {
+	known := w.long && w.met >= manyMet
+	if w.most > 0 && known && w.times[w.most] == 0 {
 		return fmt.Sprintf("%s waited for a dead server, on which there were %s, and none of them %s, as %s come to",
 			units.Plural(total, "request"), units.Plural(w.met, "attempt"), units.Span(time.Duration(w.most)*w.wait), units.Plural(w.most, "time"))
 	}
 	return ""
 }
 
-// inVain counts the attempts that HAProxy makes for requests to a pool of which all servers refuse connections, and are not known to:
-// as many for each as retries allows. requests is how many there were; wrong is empty where the attempts are as configured.
+// inVain counts the attempts that are made for requests to a pool of which all servers refuse connections, and are not known to:
+// as many for each as the promise allows. requests is how many there were; wrong is empty where the attempts are as configured.
 func inVain(h history.History, t *model.Retry, pool model.Pool, find func(uint64) *check.Journey) (requests int, wrong string) {
 	if !t.Stays() || t.Attempts == model.Unlimited || takenOut(pool) {
 		return 0, ""
-	}
-	ours := func(p model.Pool) bool { // another pool with servers of this one
-		return p.Name != pool.Name && slices.ContainsFunc(p.Servers, func(s model.Server) bool { return check.Serves(h.Plan.Config, pool.Name, s.Host) })
 	}
 	every := outage.EveryEpisode(h, pool, outage.Refusing...)
 	for phase := range h.Plan.Phases {
@@ -87,45 +87,69 @@ func inVain(h history.History, t *model.Retry, pool model.Pool, find func(uint64
 		if !ok {
 			continue
 		}
-		inside, touching, others := 0, 0, false
-		for hit := range h.Hits {
-			j := find(hit.Seq)
-			if j == nil || hit.Sent > w.To || hit.Done < w.From {
-				continue
-			}
-			if j.Route.Pool != pool.Name {
-				p, ok := h.Plan.Config.Pool(j.Route.Pool)
-				others = others || ok && ours(p)
-				continue
-			}
-			touching++
-			if hit.Sent >= w.From && hit.Done <= w.To && hit.Code == 503 && hit.Server == "" {
-				inside++
-			}
-		}
-		attempts, checks := 0, 0.
-		for a := range h.Attempts {
-			if a.At >= w.From && a.At <= w.To && a.From != h.Env.Client && slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool { return s.Host == a.Node && s.Port == a.Port }) {
-				attempts++
-			}
-		}
-		for _, p := range h.Plan.Config.Pools {
-			for _, s := range p.Servers {
-				if s.Active != nil && check.Serves(h.Plan.Config, pool.Name, s.Host) {
-					checks += math.Ceil((w.To-w.From).Seconds()/s.Active.Fast.Seconds()+1) * float64(balancers(h.Plan))
-				}
-			}
-		}
-		least, most := int(0.95*float64(inside*t.Attempts)), int(1.05*float64(touching*t.Attempts)+checks)
-		if others {
+		inside, touching, mixed := requestsIn(w, h, pool, find)
+		if mixed {
 			continue
 		}
+		attempts := attemptsIn(w, h, pool)
+		least := int(0.95 * float64(inside*t.Attempts))
+		most := int(1.05*float64(touching*t.Attempts) + checksIn(w, h, pool))
 		if requests += inside; inside >= manyMet && (attempts < least || attempts > most) {
 			wrong = fmt.Sprintf("%s for %s while all servers refused connections, where %s each make %s to %s",
-				units.Plural(attempts, "attempt"), units.Plural(inside, "request"), units.Plural(t.Attempts, "attempt"), units.Number(least), units.Number(most))
+				units.Plural(attempts, "attempt"), units.Plural(inside, "request"), units.Plural(t.Attempts, "attempt"),
+				units.Number(least), units.Number(most))
 		}
 	}
 	return requests, wrong
+}
+
+// requestsIn counts a pool's requests that found no server within a time, and all that were under way then. mixed: so were some to
+// another pool with servers of this one, whose attempts nobody could tell from its.
+func requestsIn(w outage.Window, h history.History, pool model.Pool, find func(uint64) *check.Journey) (inside, touching int, mixed bool) {
+	sharing := func(name string) bool {
+		p, ok := h.Plan.Config.Pool(name)
+		return ok && slices.ContainsFunc(p.Servers, func(s model.Server) bool { return check.Serves(h.Plan.Config, pool.Name, s.Host) })
+	}
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || hit.Sent > w.To || hit.Done < w.From {
+			continue
+		}
+		if j.Route.Pool != pool.Name {
+			mixed = mixed || sharing(j.Route.Pool)
+			continue
+		}
+		touching++
+		whole := hit.Sent >= w.From && hit.Done <= w.To
+		if whole && hit.Code == 503 && hit.Server == "" {
+			inside++
+		}
+	}
+	return inside, touching, mixed
+}
+
+// attemptsIn counts the attempts of the balancer on servers of a pool's rotation within a time.
+func attemptsIn(w outage.Window, h history.History, pool model.Pool) (n int) {
+	active := check.Rotation(pool)
+	for a := range h.Attempts {
+		ours := slices.ContainsFunc(active, func(s model.Server) bool { return s.Host == a.Node && s.Port == a.Port })
+		if ours && a.From != h.Env.Client && a.At >= w.From && a.At <= w.To {
+			n++
+		}
+	}
+	return n
+}
+
+// checksIn is how many attempts on servers of a pool within a time may be health checks.
+func checksIn(w outage.Window, h history.History, pool model.Pool) (n float64) {
+	for _, p := range h.Plan.Config.Pools {
+		for _, s := range p.Servers {
+			if s.Active != nil && check.Serves(h.Plan.Config, pool.Name, s.Host) {
+				n += math.Ceil((w.To-w.From).Seconds()/s.Active.Fast.Seconds()+1) * float64(balancers(h.Plan))
+			}
+		}
+	}
+	return n
 }
 
 // unknownGone is when all servers of a pool's rotation refuse connections in a phase, and no health check can have found it out.
