@@ -106,32 +106,56 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 	if !ok || first < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
-	same := func(a *model.Active) bool { return a != nil && a.Alike(*pool.Servers[first].Active) }
+	checks := *pool.Servers[first].Active
 	d := detection{again: triedAgain(h.Plan.Config, pool)}
 	for _, e := range outage.Episodes(h, pool, slices.Concat(outage.Refusing, outage.Hanging, outage.Lying)...) {
-		if same(e.Server.Active) {
+		if a := e.Server.Active; a != nil && a.Alike(checks) {
 			d.see(e)
 		}
 	}
 	if n := strangers(h, pool); n >= check.Often {
-		d.wrong.Add("the servers were asked %s by nobody but the balancer itself, for something else than %s", units.Plural(n, "time"), pool.Servers[first].Active.Request)
+		d.wrong.Add("the servers were asked %s by nobody but the balancer itself, for something else than %s",
+			units.Plural(n, "time"), checks.Request)
 	}
-	var pace cadence
+	pace := d.pace(h, pool, checks)
+	f := d.finding(claim, h, pace)
+	if f.Broken = noDeaths(h, d.n); d.n == 0 && leftOut(h.Plan, pool) {
+		f.Broken += "; --checks active takes the time"
+	}
+	switch {
+	case f.Broken != "":
+	case pace.known():
+		f.Power = "would have caught any other number of checks, and one more or fewer that it takes"
+	default:
+		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
+	}
+	return f
+}
+
+// pace counts the health checks of all servers of a pool that are checked alike.
+func (d *detection) pace(h history.History, pool model.Pool, checks model.Active) (all cadence) {
 	for _, s := range pool.Servers {
-		if !same(s.Active) {
+		if s.Active == nil || !s.Active.Alike(checks) {
 			continue
 		}
 		one := cadenceOf(h, s)
 		if one.wrong() {
 			d.wrong.Add("%s got %s", check.ServerName(s), one)
 		}
-		pace = cadence{pace.seen + one.seen, pace.least + one.least, pace.most + one.most}
+		all = cadence{all.seen + one.seen, all.least + one.least, all.most + one.most}
 	}
+	return all
+}
+
+// finding is what deaths and the pace of checks say, but for what is missing.
+func (d *detection) finding(claim plan.Claim, h history.History, pace cadence) check.Finding {
+	p := claim.Params
 	f := check.Finding{
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.List(),
-		Test:      "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
-		Measured:  fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
-		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s", claim.Params[plan.ParamDownLeast], claim.Params[plan.ParamDownMost], claim.Params[plan.ParamUpLeast], claim.Params[plan.ParamUpMost]),
+		Test:     "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
+		Measured: fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
+		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s",
+			p[plan.ParamDownLeast], p[plan.ParamDownMost], p[plan.ParamUpLeast], p[plan.ParamUpMost]),
 	}
 	if pace.known() { // the deaths show how many checks it takes
 		f.Need = check.Often
@@ -142,16 +166,7 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", units.Number(d.short)+" series of checks")
 	}
 	if d.passed > 0 {
-		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s passed for health, as configured", units.Number(d.passed)+" series of redirects or late answers"), "; ")
-	}
-	if f.Broken = noDeaths(h, d.n); d.n == 0 && leftOut(h.Plan, pool) {
-		f.Broken += "; --checks active takes the time"
-	}
-	if f.Broken == "" {
-		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
-		if pace.known() {
-			f.Power = "would have caught any other number of checks, and one more or fewer that it takes"
-		}
+		f.Note = joined(f.Note, fmt.Sprintf("%s series of redirects or late answers passed for health, as configured", units.Number(d.passed)))
 	}
 	return f
 }
@@ -211,29 +226,49 @@ func (d *detection) see(e *outage.Episode) {
 		latest = hanging
 	}
 	near := time.Duration(10 / max(1, e.Rate) * float64(time.Second))
-	if e.Served == 0 || e.Rate == 0 || near > min(a.Interval, a.Fast, a.Slow)/2 { // it was never asked, or requests and checks cannot be told apart
+	apart := near <= min(a.Interval, a.Fast, a.Slow)/2 // requests and checks can be told apart
+	if e.Served == 0 || e.Rate == 0 || !apart {
 		return
 	}
-	last, name := e.Last(), e.Server.Host
 	if e.Lies && delay < a.Timeout && a.Expect.Has(e.Mark.Event.With.Status()) {
-		if d.passed++; e.Turns && e.Served < e.Mark.Ended-e.Pick()-outage.Slack {
-			d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which is expected within %s",
-				name, e.Served.Seconds(), e.Mark.Event.With[plan.SettingStatus], units.Span(delay), units.Span(a.Timeout))
-		}
+		d.seePassed(e, delay)
 		return
 	}
-	if out := last - e.Mark.From; out > latest+d.again+outage.Slack {
-		d.wrong.Add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most", name, out.Seconds(), e.Mark.From.Seconds(), latest.Seconds())
+	if out := e.Last() - e.Mark.From; out > latest+d.again+outage.Slack {
+		d.wrong.Add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most",
+			e.Server.Host, out.Seconds(), e.Mark.From.Seconds(), latest.Seconds())
 	}
-	if e.Lies && e.Mark.To-e.Mark.Ordered < soonest-outage.Slack { // so short that it must not be noticed
-		if d.short++; e.Turns && e.Served < e.Mark.Ended-e.Pick()-outage.Slack {
-			d.wrong.Add("%s was sent no request after %.2f s, though its health checks failed for %.2f s only; %.2f s is promised at least", name, e.Served.Seconds(), (e.Mark.To - e.Mark.Ordered).Seconds(), soonest.Seconds())
-		}
+	if e.Lies && e.Mark.To-e.Mark.Ordered < soonest-outage.Slack {
+		d.seeShort(e, soonest)
 		return
 	}
-	if e.Mark.Ended-e.Mark.From < latest+d.again+outage.Slack {
-		return
+	if e.Mark.Ended-e.Mark.From >= latest+d.again+outage.Slack {
+		d.seeLong(e, soonest, delay)
 	}
+}
+
+// leftOff reports whether a server got no request for the last part of a fault in which some must have been meant for it.
+func leftOff(e *outage.Episode) bool { return e.Turns && e.Served < e.Mark.Ended-e.Pick()-outage.Slack }
+
+// seePassed judges a time in which health checks were answered as they expect, though that tells of no health.
+func (d *detection) seePassed(e *outage.Episode, delay time.Duration) {
+	if d.passed++; leftOff(e) {
+		d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which is expected within %s",
+			e.Server.Host, e.Served.Seconds(), e.Mark.Event.With[plan.SettingStatus], units.Span(delay), units.Span(e.Server.Active.Timeout))
+	}
+}
+
+// seeShort judges a sickness so short that it must not be noticed.
+func (d *detection) seeShort(e *outage.Episode, soonest time.Duration) {
+	if d.short++; leftOff(e) {
+		d.wrong.Add("%s was sent no request after %.2f s, though its health checks failed for %.2f s only; %.2f s is promised at least",
+			e.Server.Host, e.Served.Seconds(), (e.Mark.To - e.Mark.Ordered).Seconds(), soonest.Seconds())
+	}
+}
+
+// seeLong judges a death so long that the server must have been out at its end.
+func (d *detection) seeLong(e *outage.Episode, soonest, delay time.Duration) {
+	last := e.Last()
 	if !e.Turns && last-e.Alive < soonest { // it need not have been asked since
 		return
 	}
@@ -242,9 +277,10 @@ func (d *detection) see(e *outage.Episode) {
 		d.out = append(d.out, max(0, last-e.Alive))
 	}
 	if out := last + e.Pick() + outage.Slack - e.Alive; out < soonest {
-		d.wrong.Add("%s was sent no request later than %.2f s after it had died at %.2f s; %.2f s is promised at least", name, (last - e.Alive).Seconds(), e.Alive.Seconds(), soonest.Seconds())
+		d.wrong.Add("%s was sent no request later than %.2f s after it had died at %.2f s; %.2f s is promised at least",
+			e.Server.Host, (last - e.Alive).Seconds(), e.Alive.Seconds(), soonest.Seconds())
 	}
-	d.returned(e, a)
+	d.returned(e, *e.Server.Active)
 }
 
 // returned judges when the server got its first request after it had come back.
@@ -254,14 +290,18 @@ func (d *detection) returned(e *outage.Episode, a model.Active) {
 	if !e.Turns && !e.Eager {
 		within = e.Next // it is asked when its turn comes, and nobody knows when
 	}
+	host, recovered := e.Server.Host, e.Mark.To.Seconds()
 	switch {
 	case e.Back == 0 && e.Next-e.Mark.To > within:
-		d.wrong.Add("%s was sent no request for %.2f s after it had come back at %.2f s; %.2f s is promised at most", e.Server.Host, (e.Next - e.Mark.To).Seconds(), e.Mark.To.Seconds(), latest.Seconds())
+		d.wrong.Add("%s was sent no request for %.2f s after it had come back at %.2f s; %.2f s is promised at most",
+			host, (e.Next - e.Mark.To).Seconds(), recovered, latest.Seconds())
 	case e.Back == 0:
 	case e.Back-e.Mark.To > within:
-		d.wrong.Add("%s was sent its first request %.2f s after it had come back at %.2f s; %.2f s is promised at most", e.Server.Host, (e.Back - e.Mark.To).Seconds(), e.Mark.To.Seconds(), latest.Seconds())
+		d.wrong.Add("%s was sent its first request %.2f s after it had come back at %.2f s; %.2f s is promised at most",
+			host, (e.Back - e.Mark.To).Seconds(), recovered, latest.Seconds())
 	case e.Back-e.Mark.Ended < soonest-outage.Slack:
-		d.wrong.Add("%s was sent a request %.2f s after its recovery at %.2f s; %.2f s is promised at least", e.Server.Host, (e.Back - e.Mark.Ended).Seconds(), e.Mark.Ended.Seconds(), soonest.Seconds())
+		d.wrong.Add("%s was sent a request %.2f s after its recovery at %.2f s; %.2f s is promised at least",
+			host, (e.Back - e.Mark.Ended).Seconds(), e.Mark.Ended.Seconds(), soonest.Seconds())
 	}
 	if e.Back > 0 {
 		d.back = append(d.back, max(0, e.Back-e.Mark.To))

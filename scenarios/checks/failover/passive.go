@@ -23,7 +23,7 @@ func judgeInRow(h history.History, pool model.Pool, server model.Server) check.F
 		}
 		soonest, latest = server.Active.Up()
 	}
-	for _, e := range outage.Episodes(h, pool, "errors") {
+	for _, e := range outage.Episodes(h, pool, plan.FaultErrors) {
 		if q := e.Server.Ejection; q != nil && q.Alike(*p) {
 			a.inRow(e, h, soonest, latest)
 		}
@@ -32,7 +32,8 @@ func judgeInRow(h history.History, pool model.Pool, server model.Server) check.F
 		N: a.n, Need: deaths(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a row, and after fewer",
 		Measured:  fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.n, "time"), spread(a.away)),
 		Predicted: fmt.Sprintf("back %g s to %g s after it", soonest.Seconds(), latest.Seconds()),
-		Power:     fmt.Sprintf("would have caught an absence %.1f times as long with probability %g", swept(max(1, a.n), h.Plan.Beta), 1-h.Plan.Beta),
+		Power: fmt.Sprintf("would have caught an absence %.1f times as long with probability %g",
+			swept(max(1, a.n), h.Plan.Beta), 1-h.Plan.Beta),
 	}
 	switch {
 	case check.NodeDied(h) != "":
@@ -68,33 +69,39 @@ var Passive = check.Check{
 		return !noted || claim.Params[plan.ParamFails] != 1 || !check.AsksItself(cfg, claim.Subject)
 	}},
 	Claims: func(cfg model.Config) []plan.Claim {
-		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
-			var claims []plan.Claim
-			var servers [][]model.Server
-			at := map[string]int{}
-			for _, s := range p.Servers {
-				if s.Ejection == nil || len(check.Rotation(p)) < 2 {
-					continue
-				}
-				text := passiveText(s)
-				i, same := at[text] // one promise for all servers that say the same
-				if !same {
-					i = len(claims)
-					at[text] = i
-					claims = append(claims, plan.Claim{
-						ID: check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)), Check: plan.CheckPassive, Subject: p.Name, Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
-						Params: passiveParams(s.Ejection), Assumes: passiveAssumes(cfg, p),
-					})
-					servers = append(servers, nil)
-				}
-				servers[i] = append(servers[i], s)
-				claims[i].Text = eachOf(p, servers[i]) + text
-			}
-			return claims
-		})
+		return check.EachPool(cfg, func(p model.Pool) []plan.Claim { return passiveClaims(cfg, p) })
 	},
 	Trials: passiveTrials,
 	Judge:  judgePassive,
+}
+
+func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
+	if len(check.Rotation(p)) < 2 {
+		return nil
+	}
+	var claims []plan.Claim
+	var servers [][]model.Server
+	at := map[string]int{}
+	for _, s := range p.Servers {
+		if s.Ejection == nil {
+			continue
+		}
+		text := passiveText(s)
+		i, same := at[text] // one promise for all servers that say the same
+		if !same {
+			i = len(claims)
+			at[text] = i
+			claims = append(claims, plan.Claim{
+				ID:    check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)),
+				Check: plan.CheckPassive, Subject: p.Name, Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
+				Params: passiveParams(s.Ejection), Assumes: passiveAssumes(cfg, p),
+			})
+			servers = append(servers, nil)
+		}
+		servers[i] = append(servers[i], s)
+		claims[i].Text = eachOf(p, servers[i]) + text
+	}
+	return claims
 }
 
 func passiveParams(p *model.Ejection) plan.Params {
@@ -116,11 +123,13 @@ func passiveText(s model.Server) string {
 		if out.Implicit {
 			by = fmt.Sprintf(" (the default %s)", out.Source)
 		}
-		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.", units.Plural(out.Fails, "failed attempt"), on, units.Span(out.Out), units.Span(out.Out+1e9), by)
+		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.",
+			units.Plural(out.Fails, "failed attempt"), on, units.Span(out.Out), units.Span(out.Out+1e9), by)
 	case out.Ends == model.EndsByChecks:
 		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).", units.Plural(out.Fails, "error"), on)
 	}
-	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).", units.Span(out.Out), units.Plural(out.Fails, "failure"), on)
+	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).",
+		units.Span(out.Out), units.Plural(out.Fails, "failure"), on)
 }
 
 func passiveAssumes(cfg model.Config, p model.Pool) []string {
@@ -130,31 +139,46 @@ func passiveAssumes(cfg model.Config, p model.Pool) []string {
 	}
 	for _, s := range p.Servers {
 		if s.Ejection != nil && s.Ejection.Law == model.FailuresInWindow && s.Ejection.On.HasErrors() {
-			return append(assumes, "not all servers fail at once: then all are out together, and clients get 502 for as long although the servers are well again")
+			return append(assumes, "not all servers fail at once: then all are out together, "+
+				"and clients get 502 for as long although the servers are well again")
 		}
 	}
 	return assumes
 }
 
 func judgePassive(claim plan.Claim, h history.History) check.Finding {
-	pool, ok := h.Plan.Config.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
-		return check.ClaimID(plan.CheckPassive, pool.Name, check.ServerName(s)) == claim.ID
-	})
-	if !ok || first < 0 {
+	pool, server, ok := ejectedServer(h.Plan.Config, claim)
+	if !ok {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
-	p := pool.Servers[first].Ejection
-	switch {
-	case check.WhyUnreachable(h.Plan.Config, pool.Name) != "":
-		return check.Finding{Cannot: check.WhyUnreachable(h.Plan.Config, pool.Name)}
+	p := *server.Ejection
+	switch unreachable := check.WhyUnreachable(h.Plan.Config, pool.Name); {
+	case unreachable != "":
+		return check.Finding{Cannot: unreachable}
 	case p.Fails == 0:
 		return check.Finding{Broken: check.NoExperiment}
 	case p.Law != model.FailuresInWindow:
-		return judgeInRow(h, pool, pool.Servers[first])
-	case backupsOnly(pool, *p):
-		return judgeForsaken(h, pool, *p)
+		return judgeInRow(h, pool, server)
+	case backupsOnly(pool, p):
+		return judgeForsaken(h, pool, p)
 	}
+	return judgeCounts(h, pool, p)
+}
+
+// ejectedServer is the first server that a claim is about, with its pool.
+func ejectedServer(cfg model.Config, claim plan.Claim) (pool model.Pool, server model.Server, ok bool) {
+	pool, _ = cfg.Pool(claim.Subject)
+	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
+		return check.ClaimID(plan.CheckPassive, pool.Name, check.ServerName(s)) == claim.ID
+	})
+	if first < 0 {
+		return pool, server, false
+	}
+	return pool, pool.Servers[first], true
+}
+
+// judgeCounts judges a pool whose servers are taken out by failures that add up in a window.
+func judgeCounts(h history.History, pool model.Pool, p model.Ejection) check.Finding {
 	other, shared := sharedWith(h.Plan, pool)
 	mixed := fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)
 	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
@@ -162,28 +186,21 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 		a.states = 1
 	}
 	for _, e := range outage.Episodes(h, pool, slices.Concat(outage.Refusing, outage.Hanging)...) {
-		if waits := e.Waits(h.Plan.Config, pool.Name); e.Hangs && (waits == 0 || e.Mark.Ended-e.Mark.From < waits+outage.Slack) {
-			continue // not one attempt had failed when it was over
-		}
-		if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-			return m.Event.Fault == plan.FaultReload && m.Ordered < e.Mark.Ended && m.To > e.Mark.Ordered
-		}) {
-			continue // states that know nothing of its beginning came up meanwhile, and count anew
-		}
-		if shared && !e.Ours(h, pool.Name) {
+		switch {
+		case !attemptsFailed(h, pool, e), reloadedDuring(h, e):
+		case shared && !e.Ours(h, pool.Name):
 			a.n, a.silent, a.mixed = a.n+1, a.silent+1, a.mixed+1
-			continue
-		}
-		if alike(e.Server, *p) && e.Rate > 0 && e.Served > 0 {
+		case alike(e.Server, p) && e.Rate > 0 && e.Served > 0:
 			a.see(e, h, pool.Name)
 		}
 	}
-	for _, e := range outage.Episodes(h, pool, "errors") {
-		if shared {
-			return check.Finding{Broken: mixed}
-		}
-		if q := e.Server.Ejection; q != nil && a.states == 1 && q.Fails == p.Fails && q.Out == p.Out {
-			a.seeErrors(e, h, q.On.HasStatus(e.Mark.Event.With.Status()))
+	ill := outage.Episodes(h, pool, plan.FaultErrors)
+	if shared && len(ill) > 0 {
+		return check.Finding{Broken: mixed}
+	}
+	for _, e := range ill {
+		if alike(e.Server, p) && a.states == 1 {
+			a.seeErrors(e, h, e.Server.Ejection.On.HasStatus(e.Mark.Event.With.Status()))
 		}
 	}
 	if a.n > 0 && a.mixed == a.n {
@@ -192,22 +209,33 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 	return a.finding(h)
 }
 
-func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
-	pool, _ := cfg.Pool(claim.Subject)
-	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
-		return check.ClaimID(plan.CheckPassive, pool.Name, check.ServerName(s)) == claim.ID
+// attemptsFailed reports whether an attempt on a dead server can have failed before it was over.
+func attemptsFailed(h history.History, pool model.Pool, e *outage.Episode) bool {
+	waits := e.Waits(h.Plan.Config, pool.Name)
+	return !e.Hangs || waits > 0 && e.Mark.Ended-e.Mark.From >= waits+outage.Slack
+}
+
+// reloadedDuring reports whether states that know nothing of a death's beginning came up meanwhile, and counted anew.
+func reloadedDuring(h history.History, e *outage.Episode) bool {
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+		return m.Event.Fault == plan.FaultReload && m.Ordered < e.Mark.Ended && m.To > e.Mark.Ordered
 	})
-	if first < 0 {
+}
+
+func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+	pool, server, ok := ejectedServer(cfg, claim)
+	if !ok {
 		return nil
 	}
-	p := pool.Servers[first].Ejection
+	p := *server.Ejection
 	if p.Law != model.FailuresInWindow || p.Fails == 0 {
 		return nil
 	}
-	if backupsOnly(pool, *p) {
-		return forsakenTrials(cfg, pool, *p, terms.CPUs)
+	if backupsOnly(pool, p) {
+		return forsakenTrials(cfg, pool, p, terms.CPUs)
 	}
-	return deathTrials(cfg, pool.Name, "how often a dead server is asked, and when it is tried again", func(s model.Server) bool { return alike(s, *p) })
+	const shows = "how often a dead server is asked, and when it is tried again"
+	return deathTrials(cfg, pool.Name, shows, func(s model.Server) bool { return alike(s, p) })
 }
 
 // alike says whether failed requests take a server out of nginx's rotation as they do another.
@@ -218,16 +246,18 @@ func alike(s model.Server, p model.Ejection) bool {
 // sharedWith is another pool with servers of this one that phases in which servers die ask too.
 func sharedWith(p plan.Plan, pool model.Pool) (other string, shared bool) {
 	for _, e := range p.Events {
+		if e.Fault == plan.FaultReload || e.Fault == plan.FaultSlow {
+			continue
+		}
+		hit := func(s model.Server) bool {
+			mine := func(o model.Server) bool { return o.Addr() == s.Addr() }
+			return s.Host == e.Target && slices.ContainsFunc(pool.Servers, mine)
+		}
 		for _, r := range p.Phases[e.Phase].Requests {
 			route, _ := r.RouteIn(p.Config)
 			o, ok := p.Config.Pool(route.Pool)
-			if !ok || o.Name == pool.Name || e.Fault == plan.FaultReload || e.Fault == plan.FaultSlow {
-				continue
-			}
-			for _, s := range o.Servers {
-				if slices.ContainsFunc(pool.Servers, func(mine model.Server) bool { return mine.Addr() == s.Addr() && s.Host == e.Target }) {
-					return o.Name, true
-				}
+			if ok && o.Name != pool.Name && slices.ContainsFunc(o.Servers, hit) {
+				return o.Name, true
 			}
 		}
 	}

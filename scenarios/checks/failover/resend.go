@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -45,8 +46,11 @@ func lossesOf(h history.History, g check.Group[*model.Retry]) losses {
 // counts says whether a hit is evidence of what becomes of a pool's requests.
 func (l *losses) counts(hit history.Hit, pool model.Pool, gone []outage.Window) (*check.Journey, bool) {
 	j := l.find(hit.Seq)
+	if j == nil || j.Route.Pool != pool.Name || hit.Err == history.Tester {
+		return nil, false
+	}
 	own := hit.Server == "" && hit.Err == "" && hit.Code < 500 // the balancer's answer, which no server had to do with
-	if j == nil || j.Route.Pool != pool.Name || hit.Err == history.Tester || own || check.MaybeLimited(j.Route, hit) || crossedAnEnd(hit) {
+	if own || check.MaybeLimited(j.Route, hit) || crossedAnEnd(hit) {
 		return nil, false
 	}
 	nobody := slices.ContainsFunc(gone, func(w outage.Window) bool { return hit.Done >= w.From && hit.Sent <= w.To }) // to send it to
@@ -56,7 +60,8 @@ func (l *losses) counts(hit history.Hit, pool model.Pool, gone []outage.Window) 
 // crossedAnEnd says whether a request met the end of a connection that had rested: the balancer's timeout for idle clients, which no
 // server has to do with. What a server's death comes to is an answer.
 func crossedAnEnd(hit history.Hit) bool {
-	return hit.Code == 0 && hit.Connect == 0 && (hit.Err == history.Closed || hit.Err == history.Reset)
+	ended := hit.Err == history.Closed || hit.Err == history.Reset
+	return ended && hit.Code == 0 && hit.Connect == 0
 }
 
 // byMethod counts requests and, of them, those that failed.
@@ -101,7 +106,7 @@ func (l *losses) see(e *outage.Episode, h history.History, pool model.Pool, gone
 		if !ok {
 			continue
 		}
-		failed := hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504
+		failed := hit.Err != "" || gatewayFailed(hit.Code)
 		if hit.Sent < e.Mark.From { // it may have been with the server when that died
 			l.under.add(j.Request.Method, failed)
 			continue
@@ -115,6 +120,9 @@ func (l *losses) see(e *outage.Episode, h history.History, pool model.Pool, gone
 	l.asked += asked
 	l.predict(e, pool, asked)
 }
+
+// gatewayFailed reports whether a status says that a gateway got no answer (RFC 9110, section 15.6.3 on).
+func gatewayFailed(code int) bool { return code >= 502 && code <= 504 }
 
 // predict adds how many of the requests that were sent during a death were meant for the dead server before it was known to be dead.
 func (l *losses) predict(e *outage.Episode, pool model.Pool, asked int) {
@@ -137,14 +145,11 @@ func (l *losses) predict(e *outage.Episode, pool model.Pool, asked int) {
 // seeHung counts what became of a pool's requests while a server hung. One that failed had waited for as long as it may; where
 // timeouts send requests elsewhere, and the server cannot have seen this one or it may be repeated, it does not fail at all.
 func (l *losses) seeHung(e *outage.Episode, h history.History, pool model.Pool, gone []outage.Window) {
-	t, waits := l.what, e.Waits(h.Plan.Config, pool.Name)
+	waits := e.Waits(h.Plan.Config, pool.Name)
 	if e.Rate == 0 || waits == 0 || e.Mark.Ended-e.Mark.From < waits+outage.Slack {
 		return
 	}
 	l.deaths++
-	unseen := e.Mark.Event.Fault.Effect() == plan.Vanishes
-	inTime := t.Within == 0 || waits < t.Within
-	again := inTime && t.Attempts != 1 && (t.Next == model.NextOther && t.On.Has(model.CauseSilence) || unseen && elsewhere(t))
 	for hit := range h.Hits {
 		if hit.Sent < e.Mark.From || hit.Sent > e.Mark.Ended-waits {
 			continue
@@ -154,22 +159,38 @@ func (l *losses) seeHung(e *outage.Episode, h history.History, pool model.Pool, 
 			continue
 		}
 		l.hung++
+		method := j.Request.Method
 		if hit.Server != "" || hit.Err == history.Timeout {
-			l.late.add(j.Request.Method, false)
+			l.late.add(method, false)
 		}
-		if hit.Err == "" && hit.Code != 502 && hit.Code != 503 && hit.Code != 504 || hit.Err == history.Timeout { // the client's own
+		if hit.Err == history.Timeout || hit.Err == "" && !gatewayFailed(hit.Code) { // the client's own, or an answer
 			continue
 		}
-		repeatable := unseen || t.Repeats(j.Request.Method)
 		switch took := hit.Done - hit.Sent; {
-		case again && repeatable:
-			l.wrong.Add("request %d (%s %s), sent while %s hung, came to %s, where it is to be sent to another server", hit.Seq, j.Request.Method, j.Request.Path, e.Server.Host, outcomeOf(hit))
+		case l.resentFrom(e, method, waits):
+			l.wrong.Add("request %d (%s %s), sent while %s hung, came to %s, where it is to be sent to another server",
+				hit.Seq, method, j.Request.Path, e.Server.Host, outcomeOf(hit))
 		case took < waits-outage.Slack:
-			l.wrong.Add("request %d (%s %s), sent while %s hung, came to %s after %.2f s; it may wait for %g s", hit.Seq, j.Request.Method, j.Request.Path, e.Server.Host, outcomeOf(hit), took.Seconds(), waits.Seconds())
+			l.wrong.Add("request %d (%s %s), sent while %s hung, came to %s after %.2f s; it may wait for %g s",
+				hit.Seq, method, j.Request.Path, e.Server.Host, outcomeOf(hit), took.Seconds(), waits.Seconds())
 		default:
-			l.late.add(j.Request.Method, true)
+			l.late.add(method, true)
 		}
 	}
+}
+
+// resentFrom reports whether a request that a hanging server has kept waiting is sent to another one for certain.
+func (l *losses) resentFrom(e *outage.Episode, method string, waits time.Duration) bool {
+	t := l.what
+	if t.Attempts == 1 || t.Within > 0 && waits >= t.Within {
+		return false
+	}
+	unseen := e.Mark.Event.Fault.Effect() == plan.Vanishes // by the server
+	if unseen && elsewhere(t) {
+		return true
+	}
+	byTimeout := t.Next == model.NextOther && t.On.Has(model.CauseSilence)
+	return byTimeout && (unseen || t.Repeats(method))
 }
 
 // outcomeOf is what a client saw: a status, or why there was none.
