@@ -99,6 +99,10 @@ func (f *filler) fill(v reflect.Value, depth int) {
 		for i := range n {
 			f.fill(v.Index(i), depth+1)
 		}
+	case reflect.Array:
+		for i := range v.Len() {
+			f.fill(v.Index(i), depth+1)
+		}
 	case reflect.Map:
 		key, element := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		f.fill(key, depth+1)
