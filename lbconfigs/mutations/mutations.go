@@ -153,7 +153,7 @@ func ofLine(cfg model.Config, edits reading.Edits, pos model.Pos, claims []plan.
 		}
 	}
 	heads := strings.HasPrefix(line, "- ") && len(block(cfg.Files, pos)) > 0
-	if heads || !edits.Removable(cfg, line) {
+	if heads || edits.Removable == nil || !edits.Removable(cfg, line) {
 		return nil
 	}
 	return []Mutation{m}

@@ -18,7 +18,7 @@ type Edits struct {
 	Inner *regexp.Regexp
 	// Nested: what is indented deeper belongs to the line above it, and makes that line's promises too.
 	Nested bool
-	// Removable reports whether a file without the line is still a configuration.
+	// Removable reports whether a file without the line is still a configuration; nil: none ever is.
 	Removable func(cfg model.Config, line string) bool
 }
 

@@ -1,0 +1,142 @@
+// Package toy reads the configurations of a balancer that does not exist: the smallest reader that there can be, to begin another one
+// with, and to show that nothing outside a balancer's folder has to know it. Tests add it to the table of balancers; no program does.
+package toy
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
+)
+
+//go:embed builtin
+var builtin embed.FS
+
+// Balancer is the toy, as a table of balancers has it.
+var Balancer = reading.Balancer{
+	Name:    "toy",
+	Doc:     "toy.conf of a balancer that does not exist",
+	Main:    []string{"toy.conf"},
+	Owns:    func(text string) bool { return reading.HasWord(text, "listen ") && reading.HasWord(text, "route ") },
+	Parse:   parse,
+	Unknown: model.Rejected,
+	Spec: func(model.Config) plan.Spec {
+		return plan.Spec{Name: plan.OwnName("toy"), Role: plan.Balancer, Command: []string{"toy"}, Title: dialect.Process.Title}
+	},
+	Edits: reading.Edits{Parameters: []reading.Edit{
+		{Find: regexp.MustCompile(`^server \S+ \S+ (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights}},
+	}},
+	BuiltIn: reading.Sub(builtin, "builtin"),
+}
+
+// dialect is what the toy does that no line says.
+var dialect = model.Dialect{
+	Instances: model.OneForAll,
+	Forgets:   []model.Memory{model.RotationMemory},
+	Process:   model.Process{Title: "toy", Reload: "HUP"},
+}
+
+// directives are the words that a line may begin with, each with what comes after it.
+var directives = map[string]struct {
+	words int
+	read  func(cfg *model.Config, at model.Pos, words []string) error
+}{
+	"listen": {1, readListen}, // PORT
+	"pool":   {1, readPool},   // NAME: servers that take turns by their weights
+	"server": {3, readServer}, // POOL HOST:PORT WEIGHT
+	"route":  {2, readRoute},  // PATH POOL
+	"answer": {3, readAnswer}, // PATH STATUS TEXT
+}
+
+func parse(fsys fs.FS, names ...string) (model.Config, error) {
+	cfg := model.Config{Balancer: "toy", Dialect: dialect, Workers: model.Workers{Count: 1}}
+	for _, name := range names {
+		text, err := reading.ReadText(fsys, name)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Files = append(cfg.Files, model.NewFile(name, text))
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			if err := readLine(&cfg, model.Pos{File: name, Line: number}, strings.Fields(line)); err != nil {
+				return cfg, err
+			}
+		}
+	}
+	return cfg, nil
+}
+
+func readLine(cfg *model.Config, at model.Pos, words []string) error {
+	if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+		return nil
+	}
+	directive, known := directives[words[0]]
+	if !known {
+		cfg.Unread = append(cfg.Unread, model.Unread{Pos: at, Text: words[0], Why: "lbproof does not know this directive"})
+		return nil
+	}
+	if len(words) != 1+directive.words {
+		return fmt.Errorf("%s: %s has %d words after it, and not %d", at, words[0], directive.words, len(words)-1)
+	}
+	return directive.read(cfg, at, words[1:])
+}
+
+func readListen(cfg *model.Config, at model.Pos, words []string) error {
+	port, err := strconv.Atoi(words[0])
+	if err != nil {
+		return fmt.Errorf("%s: %s is no port", at, words[0])
+	}
+	cfg.Listeners = append(cfg.Listeners, model.Listener{Pos: at, Port: port})
+	return nil
+}
+
+func readPool(cfg *model.Config, at model.Pos, words []string) error {
+	balance := model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}
+	cfg.Pools = append(cfg.Pools, model.Pool{Pos: at, Name: words[0], Balance: balance, SharedState: true})
+	return nil
+}
+
+func readServer(cfg *model.Config, at model.Pos, words []string) error {
+	host, port, err := net.SplitHostPort(words[1])
+	if err != nil {
+		return fmt.Errorf("%s: %s is no HOST:PORT", at, words[1])
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return fmt.Errorf("%s: %s is no port", at, port)
+	}
+	weight, err := strconv.Atoi(words[2])
+	if err != nil {
+		return fmt.Errorf("%s: %s is no weight", at, words[2])
+	}
+	for i := range cfg.Pools {
+		if cfg.Pools[i].Name == words[0] {
+			cfg.Pools[i].Servers = append(cfg.Pools[i].Servers, model.Server{Pos: at, Host: host, Port: number, Weight: weight})
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: there is no pool %s above", at, words[0])
+}
+
+func readRoute(cfg *model.Config, at model.Pos, words []string) error {
+	cfg.Routes = append(cfg.Routes, model.Route{Pos: at, Path: words[0], Port: cfg.Listeners[0].Port, Pool: words[1], PoolPos: at, Fallback: true})
+	return nil
+}
+
+func readAnswer(cfg *model.Config, at model.Pos, words []string) error {
+	status, err := strconv.Atoi(words[1])
+	if err != nil {
+		return fmt.Errorf("%s: %s is no status", at, words[1])
+	}
+	answer := &model.Answer{Pos: at, Code: status, Body: model.Literal(words[2])}
+	cfg.Routes = append(cfg.Routes, model.Route{Pos: at, Path: words[0], Exact: true, Port: cfg.Listeners[0].Port, Answer: answer, Fallback: true})
+	return nil
+}
