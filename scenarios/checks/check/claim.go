@@ -67,6 +67,20 @@ func ClaimID(kind plan.Check, subject, detail string) string {
 	return name
 }
 
+// NewClaim is a promise of a kind about a subject; detail tells it from others about the same one.
+func NewClaim(kind plan.Check, subject, detail string, pos model.Pos, text string) plan.Claim {
+	return plan.Claim{ID: ClaimID(kind, subject, detail), Check: kind, Subject: subject, Pos: pos, Text: text}
+}
+
+// EachRoute collects the claims that f makes of routes.
+func EachRoute(routes []model.Route, f func(model.Route) []plan.Claim) []plan.Claim {
+	var claims []plan.Claim
+	for _, r := range routes {
+		claims = append(claims, f(r)...)
+	}
+	return claims
+}
+
 // DistinctIDs numbers the claims whose ids would be the same otherwise.
 func DistinctIDs(claims []plan.Claim) []plan.Claim {
 	seen := map[string]int{}

@@ -17,37 +17,40 @@ var Access = check.Check{
 	Law:       "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
 	Questions: accessQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
-		var claims []plan.Claim
-		for _, r := range cfg.Routes {
-			if len(r.Access) == 0 || r.Answer != nil {
-				continue
-			}
-			var order []string
-			for _, a := range r.Access {
-				word := "deny"
-				if a.Allow {
-					word = "allow"
-				}
-				order = append(order, word+" "+a.From)
-			}
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckAccess, r.Key(), ""), Check: plan.CheckAccess, Subject: r.Key(), Pos: r.Access[0].Pos,
-				Text: fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.", r.Key(), strings.Join(order, ", ")),
-			})
-			if r.Internal {
-				claims[len(claims)-1].Text = fmt.Sprintf("%s is not to be reached from outside.", r.Key())
-			}
-		}
-		for _, r := range cfg.Routes {
-			if r.Internal && !r.Named {
-				claims = append(claims, plan.Claim{
-					ID: check.ClaimID(plan.CheckAccess, r.Key(), "internal"), Check: plan.CheckAccess, Subject: r.Key(), Pos: r.Pos,
-					Text: fmt.Sprintf("%s answers clients with 404: only the balancer itself may ask for it.", r.Key()),
-				})
-			}
-		}
-		return check.DistinctIDs(claims)
+		addressed := check.EachRoute(cfg.Routes, addressClaims)
+		return check.DistinctIDs(append(addressed, check.EachRoute(cfg.Routes, internalClaims)...))
 	},
+}
+
+func addressClaims(r model.Route) []plan.Claim {
+	if len(r.Access) == 0 || r.Answer != nil {
+		return nil
+	}
+	text := fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.", r.Key(), accessText(r.Access))
+	if r.Internal {
+		text = fmt.Sprintf("%s is not to be reached from outside.", r.Key())
+	}
+	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "", r.Access[0].Pos, text)}
+}
+
+func accessText(rules []model.Access) string {
+	var order []string
+	for _, a := range rules {
+		word := "deny"
+		if a.Allow {
+			word = "allow"
+		}
+		order = append(order, word+" "+a.From)
+	}
+	return strings.Join(order, ", ")
+}
+
+func internalClaims(r model.Route) []plan.Claim {
+	if !r.Internal || r.Named {
+		return nil
+	}
+	text := fmt.Sprintf("%s answers clients with 404: only the balancer itself may ask for it.", r.Key())
+	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "internal", r.Pos, text)}
 }
 
 func accessQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
@@ -64,33 +67,46 @@ func accessQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 			request.Header["Host"] = host
 		}
 		if r.Internal {
-			return []check.Question{{Why: "from outside", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Codes: []int{404}, Own: true}}}, ""
+			want := check.Reply{Codes: []int{404}, Own: true}
+			return []check.Question{{Why: "from outside", Kind: plan.KindQuestions, Ask: request, Want: want}}, ""
 		}
-		forge := request
-		forge.Header = maps.Clone(request.Header)
-		maps.Copy(forge.Header, check.ForgedHeaders)
-		forge.Header["Host"] = request.Header["Host"]
-		if host == "" {
-			delete(forge.Header, "Host")
-		}
-		want := check.Reply{Not: 403, Access: r.Access}
-		asked = []check.Question{{Why: "from the worker's address", Kind: plan.KindQuestions, Ask: request, Want: want}, {Why: "with forged addresses in its header", Kind: plan.KindQuestions, Ask: forge, Want: want}}
-		ask := func(why, from string) {
-			inside, reply := request, want
-			inside.From, reply.From = from, from
-			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: inside, Want: reply})
-		}
-		ask("from the balancer's own host", "127.0.0.1")
-		for _, a := range r.Access {
-			network, err := netip.ParsePrefix(a.From)
-			if addr, alone := netip.ParseAddr(a.From); alone == nil && err != nil && addr.Is4() {
-				network, err = addr.Prefix(32)
-			}
-			if err == nil && network.Addr().Is4() && !network.Addr().IsLoopback() {
-				ask("from "+check.LastAddress(network).String(), check.LastAddress(network).String())
-			}
-		}
-		return asked, ""
+		return addressQuestions(r, request), ""
 	}
 	return nil, ""
+}
+
+// addressQuestions are a request from everywhere: the worker's address, with forged ones in its header, the balancer's own host, and the
+// addresses that the rules name.
+func addressQuestions(r model.Route, request plan.Request) (asked []check.Question) {
+	ask := func(why, from string, q plan.Request) {
+		q.From = from
+		want := check.Reply{Not: 403, Access: r.Access, From: from}
+		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: q, Want: want})
+	}
+	ask("from the worker's address", "", request)
+	ask("with forged addresses in its header", "", forged(request))
+	ask("from the balancer's own host", "127.0.0.1", request)
+	for _, a := range r.Access {
+		network, err := netip.ParsePrefix(a.From)
+		if addr, alone := netip.ParseAddr(a.From); alone == nil && err != nil && addr.Is4() {
+			network, err = addr.Prefix(32)
+		}
+		if err == nil && network.Addr().Is4() && !network.Addr().IsLoopback() {
+			last := check.LastAddress(network).String()
+			ask("from "+last, last, request)
+		}
+	}
+	return asked
+}
+
+// forged is a request that says in its header to come from elsewhere.
+func forged(request plan.Request) plan.Request {
+	host, named := request.Header["Host"]
+	request.Header = maps.Clone(request.Header)
+	maps.Copy(request.Header, check.ForgedHeaders)
+	delete(request.Header, "Host")
+	if named {
+		request.Header["Host"] = host
+	}
+	return request
 }

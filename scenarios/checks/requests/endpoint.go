@@ -20,18 +20,15 @@ var Endpoint = check.Check{
 }
 
 func endpointClaims(cfg model.Config) []plan.Claim {
-	var claims []plan.Claim
-	for _, r := range cfg.Routes {
+	return check.EachRoute(cfg.Routes, func(r model.Route) []plan.Claim {
 		if _, ok := r.Askable(); !ok || r.Answer == nil {
-			continue
+			return nil
 		}
-		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckEndpoint, r.Key(), ""), Check: plan.CheckEndpoint, Subject: r.Key(), Pos: r.Answer.Pos,
-			Text:   fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body.Source),
-			Params: plan.Params{plan.ParamCode: plan.Amount(r.Answer.Code)},
-		})
-	}
-	return claims
+		text := fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body.Source)
+		claim := check.NewClaim(plan.CheckEndpoint, r.Key(), "", r.Answer.Pos, text)
+		claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Answer.Code)}
+		return []plan.Claim{claim}
+	})
 }
 
 func endpointProbes(cfg model.Config, claim plan.Claim) []plan.Request {

@@ -29,19 +29,16 @@ var Headers = check.Check{
 }
 
 func headerClaims(cfg model.Config) []plan.Claim {
-	var claims []plan.Claim
-	for _, r := range check.ProxiedRoutes(cfg) {
+	return check.DistinctIDs(check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) (claims []plan.Claim) {
 		for _, header := range r.SetHeaders {
 			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", r.Key(), header.Name, header.Value)
 			if header.Value.Empty() {
 				text = fmt.Sprintf("Requests to %s reach the backend without %s.", r.Key(), header.Name)
 			}
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckHeaders, r.Key(), header.Name), Check: plan.CheckHeaders, Subject: r.Key(), Pos: header.Pos, Text: text,
-			})
+			claims = append(claims, check.NewClaim(plan.CheckHeaders, r.Key(), header.Name, header.Pos, text))
 		}
-	}
-	return check.DistinctIDs(claims)
+		return claims
+	}))
 }
 
 // observed lists the request headers that backends must keep for the claims to be judged.

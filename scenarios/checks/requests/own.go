@@ -15,23 +15,21 @@ var OwnPages = check.Check{
 	Law:       "one answer from elsewhere refutes",
 	Questions: check.OwnQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
-		var claims []plan.Claim
-		for _, r := range cfg.Routes {
-			if r.Own == nil || r.Internal {
-				continue
-			}
-			who := "anyone who reaches the port"
-			switch {
-			case r.Auth != nil:
-				who = "those whom " + r.Auth.String() + " lets in"
-			case len(r.Access) > 0:
-				who = "those whom its allow and deny lines let in"
-			}
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckOwn, r.Key(), ""), Check: plan.CheckOwn, Subject: r.Key(), Pos: r.Own.Pos,
-				Text: fmt.Sprintf("%s serves %s to %s; no backend sees it.", r.Key(), r.Own.What, who),
-			})
-		}
-		return check.DistinctIDs(claims)
+		return check.DistinctIDs(check.EachRoute(cfg.Routes, ownClaims))
 	},
+}
+
+func ownClaims(r model.Route) []plan.Claim {
+	if r.Own == nil || r.Internal {
+		return nil
+	}
+	who := "anyone who reaches the port"
+	switch {
+	case r.Auth != nil:
+		who = "those whom " + r.Auth.String() + " lets in"
+	case len(r.Access) > 0:
+		who = "those whom its allow and deny lines let in"
+	}
+	text := fmt.Sprintf("%s serves %s to %s; no backend sees it.", r.Key(), r.Own.What, who)
+	return []plan.Claim{check.NewClaim(plan.CheckOwn, r.Key(), "", r.Own.Pos, text)}
 }

@@ -14,25 +14,24 @@ var Redirects = check.Check{
 	Law:       "one that is not refutes, for GET and POST",
 	Questions: redirectQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
-		var claims []plan.Claim
-		for _, r := range cfg.Routes {
-			if r.Redirect == nil || r.Internal {
-				continue
-			}
-			text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
-			switch repeating := codeFor(*r.Redirect, "POST"); {
-			case repeating != r.Redirect.Code:
-				text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
-			case repeating == 301 || repeating == 302:
-				text += " A POST becomes a GET on its way."
-			}
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckRedirects, r.Key(), ""), Check: plan.CheckRedirects, Subject: r.Key(), Pos: r.Redirect.Pos, Text: text,
-				Params: plan.Params{plan.ParamCode: plan.Amount(r.Redirect.Code)},
-			})
-		}
-		return check.DistinctIDs(claims)
+		return check.DistinctIDs(check.EachRoute(cfg.Routes, redirectClaims))
 	},
+}
+
+func redirectClaims(r model.Route) []plan.Claim {
+	if r.Redirect == nil || r.Internal {
+		return nil
+	}
+	text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
+	switch repeating := codeFor(*r.Redirect, "POST"); {
+	case repeating != r.Redirect.Code:
+		text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
+	case repeating == 301 || repeating == 302:
+		text += " A POST becomes a GET on its way."
+	}
+	claim := check.NewClaim(plan.CheckRedirects, r.Key(), "", r.Redirect.Pos, text)
+	claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Redirect.Code)}
+	return []plan.Claim{claim}
 }
 
 func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {

@@ -24,18 +24,15 @@ var Answered = check.Check{
 }
 
 func answeredClaims(cfg model.Config) []plan.Claim {
-	var claims []plan.Claim
-	for _, r := range check.ProxiedRoutes(cfg) {
+	return check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) []plan.Claim {
 		if r.Guarded { // its configuration promises refusals too
-			continue
+			return nil
 		}
-		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckAnswered, r.Key(), ""), Check: plan.CheckAnswered, Subject: r.Key(), Pos: r.PoolPos,
-			Text:    fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool),
-			Assumes: []string{"the requests are ones that a healthy backend answers without an error"},
-		})
-	}
-	return claims
+		text := fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool)
+		claim := check.NewClaim(plan.CheckAnswered, r.Key(), "", r.PoolPos, text)
+		claim.Assumes = []string{"the requests are ones that a healthy backend answers without an error"}
+		return []plan.Claim{claim}
+	})
 }
 
 func judgeAnswered(claim plan.Claim, h history.History) check.Finding {

@@ -92,19 +92,18 @@ func counts(r model.Route) bool {
 
 func counterClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
+	add := func(subject string, pos model.Pos, what string) {
+		claim := check.NewClaim(plan.CheckCounters, subject, "", pos, what+" counts every request that clients send, once.")
+		claim.Implicit = true
+		claims = append(claims, claim)
+	}
 	for _, r := range cfg.Routes {
 		if counts(r) {
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckCounters, r.Key(), ""), Check: plan.CheckCounters, Subject: r.Key(), Pos: r.Own.Pos, Implicit: true,
-				Text: fmt.Sprintf("%s counts every request that clients send, once.", r.Key()),
-			})
+			add(r.Key(), r.Own.Pos, r.Key())
 		}
 	}
 	for _, s := range cfg.Sockets {
-		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckCounters, s.Path, ""), Check: plan.CheckCounters, Subject: s.Path, Pos: s.Pos, Implicit: true,
-			Text: fmt.Sprintf("The command %s on %s counts every request that clients send, once.", s.Command, s.Path),
-		})
+		add(s.Path, s.Pos, fmt.Sprintf("The command %s on %s", s.Command, s.Path))
 	}
 	return check.DistinctIDs(claims)
 }

@@ -24,15 +24,14 @@ var Once = check.Check{
 }
 
 func onceClaims(cfg model.Config) []plan.Claim {
-	var claims []plan.Claim
-	for _, r := range check.ProxiedRoutes(cfg) {
-		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckOnce, r.Key(), ""), Check: plan.CheckOnce, Subject: r.Key(), Pos: r.PoolPos,
-			Text:    fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", r.Key(), r.Pool),
-			Assumes: []string{"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt"},
-		})
-	}
-	return claims
+	return check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) []plan.Claim {
+		text := fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", r.Key(), r.Pool)
+		claim := check.NewClaim(plan.CheckOnce, r.Key(), "", r.PoolPos, text)
+		claim.Assumes = []string{
+			"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt",
+		}
+		return []plan.Claim{claim}
+	})
 }
 
 func judgeOnce(claim plan.Claim, h history.History) check.Finding {
