@@ -29,10 +29,8 @@ var Auth = check.Check{
 			} else if len(g.What.Refusals) > 0 {
 				answer = fmt.Sprintf("its %s, and %d for any other status than 2xx", units.Alternatives(g.What.Refusals), g.What.Failed)
 			}
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckAuth, g.Subject(), ""), Check: plan.CheckAuth, Subject: g.Subject(), Pos: g.What.Pos,
-				Text: fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What, answer),
-			})
+			text := fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What, answer)
+			claims = append(claims, check.NewClaim(plan.CheckAuth, g.Subject(), "", g.What.Pos, text))
 		}
 		return claims
 	},
@@ -65,7 +63,8 @@ func authQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 			}
 			ask("the service lets it pass", "status=200&at="+path, check.Reply{Codes: []int{200}, Pool: r.Pool})
 			for _, code := range r.Auth.Refusals {
-				ask(fmt.Sprintf("the service refuses it with %d", code), fmt.Sprintf("status=%d&at=%s", code, path), check.Reply{Codes: []int{code}})
+				says := fmt.Sprintf("status=%d&at=%s", code, path)
+				ask(fmt.Sprintf("the service refuses it with %d", code), says, check.Reply{Codes: []int{code}})
 			}
 		case model.AuthUsers:
 			for _, password := range []string{"", wrongPassword} { // whatever other requests carry

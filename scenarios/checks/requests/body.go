@@ -33,7 +33,8 @@ var Body = check.Check{
 				text = fmt.Sprintf("Requests to %s may have a body of any size.", g.Paths())
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckBody, g.Subject(), ""), Check: plan.CheckBody, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
+				ID: check.ClaimID(plan.CheckBody, g.Subject(), ""), Check: plan.CheckBody, Subject: g.Subject(),
+				Pos: g.What.Pos, Implicit: g.What.Implicit,
 				Params: plan.Params{plan.ParamBytes: plan.AtMost(g.What.Value)}, Text: text,
 			})
 		}
@@ -50,7 +51,10 @@ func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", units.Number(largest))
 	}
 	shares := func(r model.Route) bool {
-		return r.MaxBody != nil && r.MaxBody.Value == limit && (r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos) && r.Pool != ""
+		if r.Pool == "" || r.MaxBody == nil || r.MaxBody.Value != limit {
+			return false
+		}
+		return r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos
 	}
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		request, _ := check.WishingRequest(cfg, r, "")
@@ -63,7 +67,8 @@ func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 		request.Size = limit
 		asked = append(asked, check.Question{Why: "as large as allowed", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Not: 413}})
 		request.Size++
-		asked = append(asked, check.Question{Why: "a byte larger", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Codes: []int{413}, Own: true}})
+		refused := check.Reply{Codes: []int{413}, Own: true}
+		asked = append(asked, check.Question{Why: "a byte larger", Kind: plan.KindQuestions, Ask: request, Want: refused})
 	}
 	return asked, ""
 }

@@ -34,8 +34,9 @@ var Compression = check.Check{
 				vary = ", with Vary: Accept-Encoding"
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos, Params: plan.Params{plan.ParamLeastBytes: plan.Amount(g.What.Least)},
-				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.Paths(), g.What.Least, types, vary),
+				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos,
+				Params: plan.Params{plan.ParamLeastBytes: plan.Amount(g.What.Least)},
+				Text:   fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.Paths(), g.What.Least, types, vary),
 			})
 		}
 		return claims

@@ -64,7 +64,11 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 	var wrong check.Examples
 	find := check.Journeys(h)
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || hit.Err == history.Tester || j.Key != claim.Subject || check.MaybeLimited(j.Route, hit) {
+		j := find(hit.Seq)
+		if j == nil || j.Key != claim.Subject {
+			continue
+		}
+		if hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
 			continue
 		}
 		f.N++

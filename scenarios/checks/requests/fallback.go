@@ -17,7 +17,8 @@ var Fallback = check.Check{
 	Law:       "one request that should have got the fallback and did not, or the other way, refutes",
 	Questions: fallbackQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Fallback { return r.Fallbacks }, func(f model.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.Fallback { return r.Fallbacks },
+			func(f model.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
 		var claims []plan.Claim
 		for _, g := range found {
 			f := g.What
@@ -27,9 +28,10 @@ var Fallback = check.Check{
 				if f.Backend {
 					whose = "the backend's too"
 				}
-				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.", g.Paths(), codes(f.Codes), whose, f.To, seen(f.Code))
+				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.",
+					g.Paths(), codes(f.Codes), whose, f.To, seen(f.Code))
 			}
-			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckFallback, g.Subject(), f.To), Check: plan.CheckFallback, Subject: g.Subject(), Pos: f.Pos, Text: text})
+			claims = append(claims, check.NewClaim(plan.CheckFallback, g.Subject(), f.To, f.Pos, text))
 		}
 		return check.DistinctIDs(claims)
 	},

@@ -23,7 +23,8 @@ var Response = check.Check{
 }
 
 func responseClaims(cfg model.Config) []plan.Claim {
-	found := check.GroupRoutes(cfg, func(r model.Route) []model.Header { return r.AddHeaders }, func(h model.Header) string { return fmt.Sprint(h) })
+	found := check.GroupRoutes(cfg, func(r model.Route) []model.Header { return r.AddHeaders },
+		func(h model.Header) string { return fmt.Sprint(h) })
 	var claims []plan.Claim
 	for _, g := range found {
 		h := g.What
@@ -34,10 +35,8 @@ func responseClaims(cfg model.Config) []plan.Claim {
 		case h.Statuses != nil:
 			on = "those with status " + units.StatusList(h.Statuses) + "; 4xx and 5xx have it not (no always)"
 		}
-		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckResponse, g.Subject(), h.Name), Check: plan.CheckResponse, Subject: g.Subject(), Pos: h.Pos,
-			Text: fmt.Sprintf("Responses of %s carry %s: %s: %s.", g.Paths(), h.Name, h.Value, on),
-		})
+		text := fmt.Sprintf("Responses of %s carry %s: %s: %s.", g.Paths(), h.Name, h.Value, on)
+		claims = append(claims, check.NewClaim(plan.CheckResponse, g.Subject(), h.Name, h.Pos, text))
 	}
 	return check.DistinctIDs(claims)
 }
@@ -77,7 +76,7 @@ func responseQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 			ask("the balancer's 413", plan.KindQuestions, "POST", "", 413, true, func(q *plan.Request) { q.Size = limit.Value + 1 })
 		}
 		for _, l := range r.Limits {
-			if l.Law != model.InFlight && l.Rate > 0 && l.Rate <= 200 && check.AdmittedAtOnce(l) <= 200 && l.Key.IsAddress() && !l.DryRun {
+			if exceedable(l) {
 				ask(fmt.Sprintf("the limit's %d", l.Status), plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
 				break
 			}
@@ -85,10 +84,20 @@ func responseQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 		ask("a backend's 500", plan.KindFailures, "POST", "status=500", 500, false, nil)
 		ask("the balancer's 502", plan.KindBroken, "POST", "cut", 502, true, nil)
 		if request, ok := unanswered(cfg, r); ok {
-			asked = append(asked, check.Question{Why: "the balancer's 504", Kind: plan.KindWaits, Ask: request, Want: carries(r, request, name, 504, true)})
+			want := carries(r, request, name, 504, true)
+			asked = append(asked, check.Question{Why: "the balancer's 504", Kind: plan.KindWaits, Ask: request, Want: want})
 		}
 	}
 	return asked, ""
+}
+
+// exceedable reports whether one client's requests can be made to go beyond a limit.
+func exceedable(l model.Limit) bool {
+	const most = 200 // requests
+	if l.Law == model.InFlight || l.DryRun || !l.Key.IsAddress() {
+		return false
+	}
+	return l.Rate > 0 && l.Rate <= most && check.AdmittedAtOnce(l) <= most
 }
 
 // carries is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by itself.
@@ -97,7 +106,8 @@ func carries(r model.Route, request plan.Request, name string, code int, own boo
 	field := textproto.CanonicalMIMEHeaderKey(name)
 	var values []string
 	for _, h := range r.AddHeaders {
-		if !strings.EqualFold(h.Name, name) || own && h.Proxied || h.Statuses != nil && !slices.Contains(h.Statuses, code) {
+		elsewhere := own && h.Proxied || h.Statuses != nil && !slices.Contains(h.Statuses, code)
+		if elsewhere || !strings.EqualFold(h.Name, name) {
 			continue
 		}
 		text, known := (exchange{route: r, request: request}).expand(h.Value)

@@ -35,7 +35,7 @@ func routeClaims(cfg model.Config) []plan.Claim {
 			continue
 		}
 		text := fmt.Sprintf("Requests to %s go to %s%s.", r.Key(), r.Pool, precedence(first, r))
-		claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckRoutes, r.Key(), ""), Check: plan.CheckRoutes, Subject: r.Key(), Pos: r.PoolPos, Text: text})
+		claims = append(claims, check.NewClaim(plan.CheckRoutes, r.Key(), "", r.PoolPos, text))
 	}
 	return check.DistinctIDs(claims)
 }
@@ -59,8 +59,12 @@ func precedence(first []model.Route, r model.Route) string {
 
 // meet says whether a request may fit both routes.
 func meet(o, r model.Route) bool {
-	hosts := len(o.Hosts) == 0 || len(r.Hosts) == 0 || slices.ContainsFunc(o.Hosts, func(h string) bool { return slices.Contains(r.Hosts, h) })
-	return hosts && (o.Regex || r.Regex || strings.HasPrefix(o.Path, r.Path) || strings.HasPrefix(r.Path, o.Path))
+	shared := slices.ContainsFunc(o.Hosts, func(h string) bool { return slices.Contains(r.Hosts, h) })
+	if anyHost := len(o.Hosts) == 0 || len(r.Hosts) == 0; !shared && !anyHost {
+		return false
+	}
+	nested := strings.HasPrefix(o.Path, r.Path) || strings.HasPrefix(r.Path, o.Path)
+	return nested || o.Regex || r.Regex
 }
 
 func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
@@ -74,7 +78,8 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 	if !ok {
 		return nil, ""
 	}
-	asked = append(asked, check.Question{Why: "inside", Kind: plan.KindQuestions, Ask: inside, Want: check.Reply{Pool: r.Pool, Codes: []int{200, 101}}})
+	want := check.Reply{Pool: r.Pool, Codes: []int{200, 101}}
+	asked = append(asked, check.Question{Why: "inside", Kind: plan.KindQuestions, Ask: inside, Want: want})
 	ask := func(why, path, host string) {
 		request := inside
 		request.Path, request.Header = path, maps.Clone(inside.Header)
@@ -90,7 +95,8 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 		outside.Header = maps.Clone(inside.Header)
 		if check.Miss(r.When[:1], &outside) {
 			if want, known := taken(cfg, outside); known {
-				asked = append(asked, check.Question{Why: "where " + r.When[0].Source + " does not hold", Kind: plan.KindQuestions, Ask: outside, Want: want})
+				why := "where " + r.When[0].Source + " does not hold"
+				asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: outside, Want: want})
 			}
 		}
 		return asked, ""
@@ -109,17 +115,24 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 	return asked, ""
 }
 
+// mayRefuse reports whether something else than a route decides on a request.
+func mayRefuse(r model.Route, request plan.Request) bool {
+	unknownClient := len(r.Access) > 0 && request.From == ""
+	return unknownClient || r.Auth != nil || len(r.Rules) > 0
+}
+
 // taken is what is to come of a request by the route that takes it; known is false where that is not for certain.
 func taken(cfg model.Config, request plan.Request) (want check.Reply, known bool) {
 	unread := func(c model.Condition) bool { return !c.Readable() }
-	if slices.ContainsFunc(cfg.Routes, func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }) {
+	mayTake := func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }
+	if slices.ContainsFunc(cfg.Routes, mayTake) {
 		return want, false
 	}
 	r, found := cfg.Route(request.Port, request.Header["Host"], request.Path)
 	switch {
 	case !found:
 		return check.Reply{Codes: []int{400, 404, 421, 503}, Own: true}, true
-	case len(r.Access) > 0 && request.From == "" || r.Auth != nil || len(r.Rules) > 0:
+	case mayRefuse(r, request):
 		return want, false
 	case r.Pool != "":
 		return check.Reply{Pool: r.Pool}, true

@@ -17,7 +17,8 @@ var Rules = check.Check{
 	Evidence:  check.Evidence{Subrequests: check.Always},
 	Questions: ruleQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Rule { return r.Rules }, func(r model.Rule) string { return fmt.Sprint(r) })
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.Rule { return r.Rules },
+			func(r model.Rule) string { return fmt.Sprint(r) })
 		var claims []plan.Claim
 		for _, g := range found {
 			r := g.What
@@ -32,9 +33,9 @@ var Rules = check.Check{
 			case r.To != "":
 				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.Paths(), r.Code, r.To, when)
 			}
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckRules, g.Subject(), ""), Check: plan.CheckRules, Subject: g.Subject(), Pos: r.Pos, Text: text, Params: plan.Params{plan.ParamCode: plan.Amount(r.Code)},
-			})
+			claim := check.NewClaim(plan.CheckRules, g.Subject(), "", r.Pos, text)
+			claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Code)}
+			claims = append(claims, claim)
 		}
 		return check.DistinctIDs(claims)
 	},
@@ -67,9 +68,10 @@ func conditionQuestions(cfg model.Config, r model.Route, i int) []check.Question
 	if !ok || !okToo || len(rule.When) == 0 || !check.Meet(rule.When, &met) {
 		return nil
 	}
+	when, refused := conditions(rule), check.Reply{Codes: []int{rule.Code}, Own: true}
 	return []check.Question{
-		{Why: "it meets " + conditions(rule), Kind: plan.KindQuestions, Ask: met, Want: check.Reply{Codes: []int{rule.Code}, Own: true}},
-		{Why: "it does not meet " + conditions(rule), Kind: plan.KindQuestions, Ask: missed, Want: check.Reply{Not: rule.Code}},
+		{Why: "it meets " + when, Kind: plan.KindQuestions, Ask: met, Want: refused},
+		{Why: "it does not meet " + when, Kind: plan.KindQuestions, Ask: missed, Want: check.Reply{Not: rule.Code}},
 	}
 }
 
@@ -78,7 +80,8 @@ func conditionQuestions(cfg model.Config, r model.Route, i int) []check.Question
 func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (asked []check.Question) {
 	if by, ok := check.AskingRoute(cfg, r); ok {
 		request, _ := check.WishingRequest(cfg, by, "")
-		return []check.Question{{Why: "what the service is asked", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}}}
+		want := check.Reply{Paths: []string{by.Seen(by.Path), r.Seen(r.Path)}}
+		return []check.Question{{Why: "what the service is asked", Kind: plan.KindQuestions, Ask: request, Want: want}}
 	}
 	request, ok := check.WishingRequest(cfg, r, "")
 	if !ok || r.AsksBackend() {
@@ -93,9 +96,9 @@ func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (a
 	}
 	for _, path := range paths {
 		if route, ok := cfg.Route(request.Port, request.Header["Host"], path); ok && route.Key() == r.Key() {
-			one := request
+			one, want := request, check.Reply{Codes: []int{200}, Paths: []string{r.Seen(path)}}
 			one.Path = path
-			asked = append(asked, check.Question{Why: "what a backend sees of " + path, Kind: plan.KindQuestions, Ask: one, Want: check.Reply{Codes: []int{200}, Paths: []string{r.Seen(path)}}})
+			asked = append(asked, check.Question{Why: "what a backend sees of " + path, Kind: plan.KindQuestions, Ask: one, Want: want})
 		}
 	}
 	return asked

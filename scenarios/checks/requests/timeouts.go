@@ -38,8 +38,9 @@ var Timeouts = check.Check{
 				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.Paths(), t.For)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), strings.ReplaceAll(t.For, " ", "-")), Check: plan.CheckTimeouts, Subject: g.Subject(), Pos: t.Pos, Implicit: t.Implicit,
-				Params: plan.Params{plan.ParamAfter: plan.Amount(units.Seconds(t.After))}, Text: text,
+				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), detailOf(t)), Check: plan.CheckTimeouts, Subject: g.Subject(), Pos: t.Pos,
+				Implicit: t.Implicit,
+				Params:   plan.Params{plan.ParamAfter: plan.Amount(units.Seconds(t.After))}, Text: text,
 			})
 		}
 		return check.DistinctIDs(claims)
@@ -53,11 +54,15 @@ const (
 	late  = 3 * time.Second
 )
 
+// detailOf is what tells the claim on a time limit from others on the same routes.
+func detailOf(t model.TimeLimit) string { return strings.ReplaceAll(t.For, " ", "-") }
+
 // timeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked about.
 func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.Route, ok bool) {
 	shares := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
-			if strings.Contains(claim.ID, "#"+strings.ReplaceAll(has.For, " ", "-")) && has.After == wait(claim) && (claim.Implicit && has.Implicit || has.Pos == claim.Pos) {
+			same := strings.Contains(claim.ID, "#"+detailOf(has)) && has.After == wait(claim)
+			if written := claim.Implicit && has.Implicit || has.Pos == claim.Pos; same && written {
 				t = has
 				return r.Pool != ""
 			}
@@ -110,7 +115,10 @@ func timeoutTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	rate := max(vanishedRate, 3*check.Often/unnoticed(pool, t).Seconds())
 	trial := check.Trial{
 		Kind: plan.KindVanished, Shows: "when the balancer gives up a connection",
-		Load: plan.Phase{Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.Grace, Requests: []plan.Request{request}},
+		Load: plan.Phase{
+			Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.Grace,
+			Requests: []plan.Request{request},
+		},
 	}
 	for _, s := range pool.Servers {
 		trial.Vanish = append(trial.Vanish, s.Host)
@@ -177,7 +185,8 @@ func (w *waiting) ask(says string, silent plan.Silence, edit func(*plan.Request)
 	if edit != nil {
 		edit(&request)
 	}
-	w.asked = append(w.asked, check.Question{Why: "somebody says nothing for " + units.Span(w.limit.After), Kind: plan.KindWaits, Ask: request, Want: want})
+	why := "somebody says nothing for " + units.Span(w.limit.After)
+	w.asked = append(w.asked, check.Question{Why: why, Kind: plan.KindWaits, Ask: request, Want: want})
 }
 
 // forServers has a backend answer late, or read nothing. POST is not tried elsewhere.
@@ -185,7 +194,8 @@ func (w *waiting) forServers() (cannot string) {
 	if _, asked := check.AskingRoute(w.cfg, w.route); asked {
 		return w.forService()
 	}
-	if i := slices.IndexFunc(w.route.Fallbacks, func(f model.Fallback) bool { return slices.Contains(f.Codes, 504) }); i >= 0 {
+	answers := func(f model.Fallback) bool { return slices.Contains(f.Codes, 504) }
+	if i := slices.IndexFunc(w.route.Fallbacks, answers); i >= 0 {
 		return w.forFallback(w.route.Fallbacks[i])
 	}
 	size := int64(0)
@@ -233,12 +243,13 @@ func (w *waiting) forService() (cannot string) {
 		return "what the service is sent is too little to wait for"
 	}
 	asking, _ := check.AskingRoute(w.cfg, w.route)
-	for _, late := range []struct {
+	for _, service := range []struct {
 		by   time.Duration
 		code int
 	}{{w.limit.After * 3 / 4, 200}, {w.limit.After * 3 / 2, asking.Auth.Failed}} {
-		request, _, _ := way(w.cfg, w.route, fmt.Sprintf("delay=%s", late.by))
-		w.asked = append(w.asked, check.Question{Why: "the service takes " + units.Span(late.by), Kind: plan.KindWaits, Ask: request, Want: check.Reply{Codes: []int{late.code}}})
+		request, _, _ := way(w.cfg, w.route, fmt.Sprintf("delay=%s", service.by))
+		why, want := "the service takes "+units.Span(service.by), check.Reply{Codes: []int{service.code}}
+		w.asked = append(w.asked, check.Question{Why: why, Kind: plan.KindWaits, Ask: request, Want: want})
 	}
 	return ""
 }

@@ -32,14 +32,17 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			name = t.Hosts[0]
 		}
 		add := func(detail, text string, pos model.Pos, implicit bool) {
-			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckTLS, name, detail), Check: plan.CheckTLS, Subject: name, Pos: pos, Text: text, Implicit: implicit})
+			claim := check.NewClaim(plan.CheckTLS, name, detail, pos, text)
+			claim.Implicit = implicit
+			claims = append(claims, claim)
 		}
 		add("versions", versionText(name, t), t.VersionsPos, t.Implicit)
 		if t.Assumes != "" {
 			claims[len(claims)-1].Assumes = []string{t.Assumes}
 		}
 		if t.Ciphers != "" {
-			add("ciphers", fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.", name, t.Ciphers), t.CiphersPos, false)
+			text := fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.", name, t.Ciphers)
+			add("ciphers", text, t.CiphersPos, false)
 		}
 		if t.Certificate != "" {
 			add("certificate", fmt.Sprintf("%s presents the certificate %s, valid for its name.", name, t.Certificate), t.CertPos, false)
@@ -80,9 +83,8 @@ func alpnClaims(cfg model.Config) []plan.Claim {
 	for _, l := range cfg.Listeners {
 		if l.TLS && l.HTTP2 {
 			name := fmt.Sprintf("port %d", l.Port)
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckTLS, name, "h2"), Check: plan.CheckTLS, Subject: name, Pos: l.Pos, Text: fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name),
-			})
+			text := fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name)
+			claims = append(claims, check.NewClaim(plan.CheckTLS, name, "h2", l.Pos, text))
 		}
 	}
 	return claims
@@ -133,14 +135,16 @@ func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 	case "resumption":
 		ask("a client that comes back", plan.Shake{Again: true}, map[string]string{history.ShakenResumed: "yes"})
 	case "tickets":
-		ask("a client that would take a ticket", plan.Shake{Again: true, Version: "TLSv1.2"}, map[string]string{history.ShakenTicket: "", history.ShakenAlert: ""})
+		none := map[string]string{history.ShakenTicket: "", history.ShakenAlert: ""}
+		ask("a client that would take a ticket", plan.Shake{Again: true, Version: "TLSv1.2"}, none)
 	}
 	return asked, ""
 }
 
 func suiteQuestions(t model.TLS, ask func(string, plan.Shake, map[string]string), asked *[]check.Question) ([]check.Question, string) {
 	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
-	explicit := !slices.ContainsFunc(listed, func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") })
+	isGroup := func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") }
+	explicit := !slices.ContainsFunc(listed, isGroup)
 	taken := 0
 	for _, s := range suites {
 		switch {

@@ -22,10 +22,10 @@ var WebSocket = check.Check{
 		}, func(u *model.Upgrade) string { return fmt.Sprint(u.Pos) })
 		var claims []plan.Claim
 		for _, g := range found {
-			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckWebSocket, g.Subject(), ""), Check: plan.CheckWebSocket, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
-				Text: fmt.Sprintf("WebSocket connections to %s are let through to %s.", g.Paths(), g.Routes[0].Pool),
-			})
+			text := fmt.Sprintf("WebSocket connections to %s are let through to %s.", g.Paths(), g.Routes[0].Pool)
+			claim := check.NewClaim(plan.CheckWebSocket, g.Subject(), "", g.What.Pos, text)
+			claim.Implicit = g.What.Implicit
+			claims = append(claims, claim)
 		}
 		return claims
 	},
@@ -35,7 +35,10 @@ func websocketQuestions(cfg model.Config, claim plan.Claim) (asked []check.Quest
 	shares := func(r model.Route) bool { return r.Upgrade != nil && r.Upgrade.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		request, _ := check.WishingRequest(cfg, r, "")
-		asked = append(asked, check.Question{Why: "a handshake, and a message that comes back", Kind: plan.KindQuestions, Ask: check.Upgrade(request), Want: check.Reply{Codes: []int{101}, Pool: r.Pool}})
+		asked = append(asked, check.Question{
+			Why: "a handshake, and a message that comes back", Kind: plan.KindQuestions, Ask: check.Upgrade(request),
+			Want: check.Reply{Codes: []int{101}, Pool: r.Pool},
+		})
 	}
 	return asked, ""
 }
