@@ -71,7 +71,7 @@ func compared(asked []Question, h history.History) (answers []int, wrong Example
 	answers = make([]int, len(asked))
 	for hit := range h.Hits {
 		i, ok := mine(hit.Seq)
-		if !ok || hit.Err == history.Tester || len(asked[i].Want.Given) > 0 && !slices.Contains(asked[i].Want.Given, hit.Code) || asked[i].Want.Backend && hit.Server == "" {
+		if !ok || hit.Err == history.Tester || !asked[i].Want.about(hit) {
 			continue
 		}
 		answers[i]++

@@ -76,7 +76,8 @@ func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
 			pos = r.Mirrors[0].Pos
 		}
 		if pos.File != "" && (claim.Subject == r.Key() || slices.Contains(pools, claim.Subject)) {
-			return fmt.Sprintf("%s: the balancer asks backends with the client's id on its own account too, and lbproof cannot tell those requests apart yet", pos)
+			return pos.String() + ": the balancer asks backends with the client's id on its own account too, " +
+				"and lbproof cannot tell those requests apart yet"
 		}
 	}
 	return ""

@@ -88,7 +88,14 @@ func QuestionTrials(questions questions, cfg model.Config, claim plan.Claim) []T
 }
 
 // together is how many questions of a kind are asked at a time. Those that wait all wait together.
-var together = map[plan.Kind]int{plan.KindQuestions: 8, plan.KindRefusals: 256, plan.KindWaits: 1 << 16, plan.KindFailures: 1, plan.KindErrors: 1, plan.KindBroken: 8}
+var together = map[plan.Kind]int{
+	plan.KindQuestions: 8,
+	plan.KindRefusals:  256,
+	plan.KindWaits:     1 << 16,
+	plan.KindFailures:  1,
+	plan.KindErrors:    1,
+	plan.KindBroken:    8,
+}
 
 // Patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
 const (

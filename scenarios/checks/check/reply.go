@@ -17,25 +17,28 @@ import (
 
 // Reply is what is to come of a question. Fields that are not set do not matter.
 type Reply struct {
-	Given   []int                                                     // answers with other statuses say nothing
-	Backend bool                                                      // answers of the balancer itself say nothing
-	Codes   []int                                                     // the status is one of these
-	Not     int                                                       // the status is not this one
-	Pool    string                                                    // a server of this pool answers
-	Self    bool                                                      // no backend does
-	Own     bool                                                      // no backend does, and none has seen the request
-	Spared  string                                                    // no server of this pool does, and none has seen the request
-	Paths   []string                                                  // that backends see of it, each
-	Arrives [2]int                                                    // at how many backends the request arrives, least and most; 0, 0 is any
-	Has     map[string][]string                                       // fields of the answer, and all their values; none: it is absent
-	Some    []string                                                  // fields of the answer that are there, whatever their value
-	Like    func(header url.Values) string                            // says what else of the answer's fields is not as it is to be; empty: nothing
-	Shake   map[string]string                                         // how the handshake goes
-	Within  Interval                                                  // from sending to the end of the answer
-	Instead func(header url.Values, arrived []history.Arrival) string // says what is wrong in place of all that follows, be there an answer or none
-	Quiet   Interval                                                  // how long the client is silent until the balancer ends it
-	Access  []model.Access                                            // who is let in; others get 403
-	From    string                                                    // the address that it comes from, where that is not the worker\'s
+	Given   []int               // answers with other statuses say nothing
+	Backend bool                // answers of the balancer itself say nothing
+	Codes   []int               // the status is one of these
+	Not     int                 // the status is not this one
+	Pool    string              // a server of this pool answers
+	Self    bool                // no backend does
+	Own     bool                // no backend does, and none has seen the request
+	Spared  string              // no server of this pool does, and none has seen the request
+	Paths   []string            // that backends see of it, each
+	Arrives [2]int              // at how many backends the request arrives, least and most; 0, 0 is any
+	Has     map[string][]string // fields of the answer, and all their values; none: it is absent
+	Some    []string            // fields of the answer that are there, whatever their value
+	Shake   map[string]string   // how the handshake goes
+	Within  Interval            // from sending to the end of the answer
+	Quiet   Interval            // how long the client is silent until the balancer ends it
+	Access  []model.Access      // who is let in; others get 403
+	From    string              // the address that it comes from, where that is not the worker's
+
+	// Like says what else of the answer's fields is not as it is to be; empty: nothing.
+	Like func(header url.Values) string
+	// Instead says what is wrong in place of all that is above but Shake and Quiet, be there an answer or none.
+	Instead func(header url.Values, arrived []history.Arrival) string
 }
 
 // Interval is a time from Least to Most; the zero value is any.
@@ -86,6 +89,12 @@ func (r Reply) Differs(h history.History, hit history.Hit, arrived []history.Arr
 		}
 	}
 	return ""
+}
+
+// about reports whether an answer says anything.
+func (r Reply) about(hit history.Hit) bool {
+	given := len(r.Given) == 0 || slices.Contains(r.Given, hit.Code)
+	return given && (hit.Server != "" || !r.Backend)
 }
 
 // forClient is the reply to the client that asks, unless From says another: who is not let in gets 403.

@@ -137,7 +137,9 @@ func Plain(cfg model.Config) (plan.Request, bool) {
 // Aside is a request that the balancer answers by itself, and as often as one likes.
 func Aside(cfg model.Config) (plan.Request, bool) {
 	for _, r := range cfg.Routes {
-		if r.Internal || r.Regex || r.Answer == nil && r.Redirect == nil || len(r.Access)+len(r.Limits)+len(r.When)+len(r.Rules) > 0 || r.Auth != nil {
+		bySelf := r.Answer != nil || r.Redirect != nil
+		bounded := len(r.Access)+len(r.Limits)+len(r.When)+len(r.Rules) > 0 || r.Auth != nil
+		if !bySelf || bounded || r.Internal || r.Regex {
 			continue
 		}
 		request := RequestTo(r, nil)

@@ -20,7 +20,8 @@ func routeTaken(cfg model.Config, r plan.Request, host string) model.Route {
 	}
 	for _, o := range cfg.Routes {
 		others := func(c model.Condition) bool { return !wantsUpgrade(c, r.Header["Upgrade"]) }
-		here := o.Port == r.Port && strings.HasPrefix(path, o.Path) && (len(o.Hosts) == 0 || slices.Contains(o.Hosts, host))
+		named := len(o.Hosts) == 0 || slices.Contains(o.Hosts, host)
+		here := named && o.Port == r.Port && strings.HasPrefix(path, o.Path)
 		if here && len(o.When) > 0 && !slices.ContainsFunc(o.When, others) {
 			return o
 		}
@@ -89,8 +90,9 @@ func HostOf(h history.History, r plan.Request) string {
 // WhyUnreachable says that no route that lbproof can read leads to a pool, and so no request on purpose; empty where one does.
 func WhyUnreachable(cfg model.Config, pool string) string {
 	named := func(s model.Share) bool { return s.Pool == pool }
-	if slices.ContainsFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }) ||
-		slices.ContainsFunc(cfg.Splits, func(s model.Split) bool { return slices.ContainsFunc(s.Shares, named) }) {
+	leads := func(r model.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }
+	shares := func(s model.Split) bool { return slices.ContainsFunc(s.Shares, named) }
+	if slices.ContainsFunc(cfg.Routes, leads) || slices.ContainsFunc(cfg.Splits, shares) {
 		return ""
 	}
 	return "no route that lbproof can read leads to it"

@@ -21,14 +21,15 @@ var AccessLog = check.Check{
 	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, and one of another form or " +
 		"with another status than the client saw",
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Log { return r.Logs }, func(l model.Log) string { return fmt.Sprint(l.Pos) })
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.Log { return r.Logs },
+			func(l model.Log) string { return fmt.Sprint(l.Pos) })
 		var claims []plan.Claim
 		for _, g := range found {
 			text := fmt.Sprintf("Every request to %s has one line in %s, with its status.", g.Paths(), g.What.File)
 			if g.What.File == "" {
 				text = fmt.Sprintf("Requests to %s have no line in any log.", g.Paths())
 			}
-			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckLog, g.Subject(), g.What.File), Check: plan.CheckLog, Subject: g.Subject(), Pos: g.What.Pos, Text: text})
+			claims = append(claims, check.NewClaim(plan.CheckLog, g.Subject(), g.What.File, g.What.Pos, text))
 		}
 		return check.DistinctIDs(claims)
 	},
@@ -96,27 +97,14 @@ var logMark = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-
 func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	log, _ := logOf(h.Plan.Config, claim)
 	asked, cannot := logQuestions(h.Plan.Config, claim)
-	f := check.Finding{Cannot: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: check.Often * len(asked)}
+	f := check.Finding{
+		Cannot: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: check.Often * len(asked),
+	}
 	if len(asked) == 0 {
 		f.Broken = check.NoExperiment + ": lbproof knows no request that it could mark"
 		return f
 	}
-	answered := map[string][]string{} // mark → statuses
-	unknown := map[string]bool{}
-	find := check.Journeys(h)
-	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil {
-			continue
-		}
-		switch mark := logMark.FindString(j.Request.Path); {
-		case mark == "" || hit.Err == history.Tester:
-		case hit.Err != "":
-			unknown[mark] = true
-		default:
-			answered[mark] = append(answered[mark], strconv.Itoa(hit.Code))
-		}
-	}
+	answered, unknown := statusesOf(h)
 	written := linesOf(log, h.Env.Lines)
 	var wrong check.Examples
 	for _, q := range asked {
@@ -139,6 +127,26 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 		f.Counter = wrong.List()
 	}
 	return f
+}
+
+// statusesOf are the answers to requests with a mark, by mark; unknown has the marks of requests whose status nobody saw.
+func statusesOf(h history.History) (answered map[string][]string, unknown map[string]bool) {
+	answered, unknown = map[string][]string{}, map[string]bool{}
+	find := check.Journeys(h)
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil {
+			continue
+		}
+		switch mark := logMark.FindString(j.Request.Path); {
+		case mark == "" || hit.Err == history.Tester:
+		case hit.Err != "":
+			unknown[mark] = true
+		default:
+			answered[mark] = append(answered[mark], strconv.Itoa(hit.Code))
+		}
+	}
+	return answered, unknown
 }
 
 // linesOf are the lines of a log by their marks; those of every log where there is to be none.

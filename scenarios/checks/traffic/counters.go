@@ -112,7 +112,8 @@ func counterClaims(cfg model.Config) []plan.Claim {
 func countersOf(cfg model.Config, claim plan.Claim) (c model.Counter, look plan.Request, ok bool) {
 	for _, s := range cfg.Sockets {
 		if s.Pos == claim.Pos && s.Path == claim.Subject {
-			return s.Counter, plan.Request{Method: "GET", Path: "/" + url.PathEscape(s.Command), From: claim.Subject, Keep: true}, true
+			look = plan.Request{Method: "GET", Path: "/" + url.PathEscape(s.Command), From: claim.Subject, Keep: true}
+			return s.Counter, look, true
 		}
 	}
 	r, _ := check.RouteOf(cfg, claim)
@@ -177,7 +178,8 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 				counted++
 			}
 			if grown := now - last; grown != counted {
-				wrong.Add("request %d: %g requests more are counted than at the look before, where %d were sent and the page asked for", hit.Seq, grown, sent)
+				wrong.Add("request %d: %g requests more are counted than at the look before, where %d were sent and the page asked for",
+					hit.Seq, grown, sent)
 			}
 		}
 		last, sent = now, 0

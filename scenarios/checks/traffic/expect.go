@@ -44,7 +44,9 @@ func (e expectation) holds(value float64) bool {
 
 // about says whether a hit counts.
 func (e expectation) about(hit history.Hit) bool {
-	return (e.Backend == "" || model.SameHost(hit.Server, e.Backend)) && (e.Status == 0 || hit.Err == "" && hit.Code == e.Status)
+	backend := e.Backend == "" || model.SameHost(hit.Server, e.Backend)
+	status := e.Status == 0 || hit.Err == "" && hit.Code == e.Status
+	return backend && status
 }
 
 // need is how many hits make a percentile more than the largest of them.
@@ -89,7 +91,8 @@ func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
 	c.sum += late
 	c.most, c.mostAnyway = max(c.most, late), max(c.mostAnyway, anyway)
 	beyond := func(d time.Duration) bool {
-		return d.Seconds() > e.Bound || d.Seconds() == e.Bound && (e.Op == "<" || e.Op == ">=")
+		atBound := e.Op == "<" || e.Op == ">=" // is on the slow side
+		return d.Seconds() > e.Bound || atBound && d.Seconds() == e.Bound
 	}
 	if beyond(late) {
 		c.slow++
@@ -188,7 +191,8 @@ func (e expectation) judge(c count, f *check.Finding) (holds, anyway bool) {
 	value := float64(c.n)
 	switch {
 	case e.Rank > 0:
-		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), time.Duration(e.Bound*float64(time.Second)))
+		bound := time.Duration(e.Bound * float64(time.Second))
+		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), bound)
 		slow := e.Op == ">" || e.Op == ">="
 		return e.fast(c.slow, c.n) != slow, e.fast(c.slowAnyway, c.n) != slow
 	case e.Metric == "max":

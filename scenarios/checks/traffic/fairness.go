@@ -45,7 +45,11 @@ func fairness(h history.History) [][]report.Fairness {
 				continue
 			}
 			f := stats.FairnessOf(got, stats.Shares(check.WeightsOf(active)), confidence)
-			out[i] = append(out[i], report.Fairness{Pool: name, Answers: picks, Jain: f.Jain, LowJain: f.LowJain, HighJain: f.HighJain, CV: f.CV, LowCV: f.LowCV, HighCV: f.HighCV})
+			out[i] = append(out[i], report.Fairness{
+				Pool: name, Answers: picks,
+				Jain: f.Jain, LowJain: f.LowJain, HighJain: f.HighJain,
+				CV: f.CV, LowCV: f.LowCV, HighCV: f.HighCV,
+			})
 		}
 	}
 	return out

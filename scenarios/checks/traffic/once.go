@@ -35,7 +35,10 @@ func onceClaims(cfg model.Config) []plan.Claim {
 }
 
 func judgeOnce(claim plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "join of the client's and the backends' ledgers, by request id", Predicted: "each once"}
+	f := check.Finding{
+		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "join of the client's and the backends' ledgers, by request id",
+		Predicted: "each once",
+	}
 	r, ok := check.RouteOf(h.Plan.Config, claim)
 	switch {
 	case ok && outage.IsDeserted(h.Plan.Config, r.Pool):
@@ -73,7 +76,8 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 		f.Counter = wrong.List()
 	}
 	if repeats > 0 && f.Broken == "" {
-		f.Broken = fmt.Sprintf("%s of repeatable requests came again or elsewhere, which is allowed after a failed attempt and otherwise not", units.Plural(repeats, "arrival"))
+		f.Broken = units.Plural(repeats, "arrival") +
+			" of repeatable requests came again or elsewhere, which is allowed after a failed attempt and otherwise not"
 	}
 	f.Measured = fmt.Sprintf("%s of %s not exactly once", units.Number(wrong.Total), units.Number(f.N))
 	f.Power = check.PowerAll(f.N, h)

@@ -102,9 +102,10 @@ func overload(h history.History, load int) string {
 	if w.Connections == 0 || h.Env.Workers == 0 || c.most <= w.Connections/2 {
 		return ""
 	}
-	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once: by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
-		h.Plan.Phases[load].Name, units.Number(c.most), units.Number(c.all.least()), units.Number(c.carried.most()), w.ConnectionsPos, units.Plural(w.Connections, "connection"),
-		units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
+	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once",
+		h.Plan.Phases[load].Name, units.Number(c.most), units.Number(c.all.least()), units.Number(c.carried.most()))
+	text += fmt.Sprintf(": by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
+		w.ConnectionsPos, units.Plural(w.Connections, "connection"), units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
 	for _, l := range check.Logged(h, h.Plan.Config.Dialect.Log.Full) {
 		text += fmt.Sprintf("; the balancer's log says so: %s × %s", units.Number(l.Count), l.Text)
 	}

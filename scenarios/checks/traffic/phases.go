@@ -59,7 +59,10 @@ const longest = time.Hour
 
 func newPhaseTally(l plan.Phase) phaseTally {
 	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
-	return phaseTally{load: l, servers: map[string]int{}, latency: micros(), lag: micros(), shake: micros(), failures: map[string]report.Failure{}, breaker: history.BreakingPoint{Breaks: l.Breaks}, due: map[int]int{}}
+	return phaseTally{
+		load: l, servers: map[string]int{}, failures: map[string]report.Failure{}, due: map[int]int{},
+		latency: micros(), lag: micros(), shake: micros(), breaker: history.BreakingPoint{Breaks: l.Breaks},
+	}
 }
 
 func (t *phaseTally) add(hit history.Hit) {
@@ -195,7 +198,11 @@ func usage(h history.History, load int) []report.Usage {
 		u := report.Usage{
 			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took,
 			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel adds up the processors
-			Memory:    p.memory, Received: max(0, p.to.Received-p.from.Received), Sent: max(0, p.to.Sent-p.from.Sent), Restarts: p.to.Restarts - p.from.Restarts, Window: p.to.At - p.from.At,
+			Memory:    p.memory,
+			Received:  max(0, p.to.Received-p.from.Received),
+			Sent:      max(0, p.to.Sent-p.from.Sent),
+			Restarts:  p.to.Restarts - p.from.Restarts,
+			Window:    p.to.At - p.from.At,
 		}
 		for _, spec := range h.Plan.Specs {
 			if spec.Name == name {

@@ -81,7 +81,8 @@ func judgeAlert(e expectation, h history.History, load int) check.Finding {
 		f.Measured = "fired " + fired(within)
 	}
 	if (len(within) > 0) != (e.Metric == plan.AlertFires) {
-		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s", e.Alert, e.Metric, f.Measured, h.Plan.Phases[load].Name)}
+		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s",
+			e.Alert, e.Metric, f.Measured, h.Plan.Phases[load].Name)}
 	}
 	f.Power = "looks once a second"
 	return f

@@ -53,7 +53,8 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 		}
 		switch {
 		case n.OOMKilled:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s", n.Name, n.Memory>>20, units.Plural(n.Restarts, "time")))
+			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s",
+				n.Name, n.Memory>>20, units.Plural(n.Restarts, "time")))
 		case n.Restarts > 0:
 			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
 		}
