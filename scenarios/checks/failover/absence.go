@@ -168,14 +168,14 @@ func (a *absence) see(e *outage.Episode, h history.History, pool string) {
 	a.backTooSoon(e)
 	sure := len(e.Sure(h, pool))
 	a.asked += sure
-	counts := a.count(e, h, pool, sure)
+	seen := a.count(e, h, pool, sure)
 	a.returned(e, 0)
 	long := e.Mark.Ended-e.Alive >= a.out // so that it is tried again while it is dead
 	if !e.Rows(h, a.fails) || long {
-		a.tellCounts(e, counts, sure, long)
+		a.tellCounts(e, seen, sure, long)
 		return
 	}
-	a.tellRows(e, counts, sure)
+	a.tellRows(e, seen, sure)
 }
 
 // all is how many attempts all states make until each has met its count.
