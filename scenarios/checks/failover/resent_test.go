@@ -22,7 +22,7 @@ func deathOfOne(retry *model.Retry, active *model.Active, failed int) history.Hi
 		Config: model.Config{
 			Listeners: []model.Listener{{Port: 80}},
 			Routes:    []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true, Retry: retry}},
-			Pools:     []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, Servers: []model.Server{{Host: "a", Active: active}, {Host: "b"}}}},
+			Pools:     []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin}, Servers: []model.Server{{Host: "a", Active: active}, {Host: "b"}}}},
 		},
 		Phases: []plan.Phase{{Kind: plan.KindDeaths, Rate: rate, Count: 12 * rate, Requests: []plan.Request{{Method: "GET", Path: "/", Port: 80}}}},
 		Events: []plan.Event{{Fault: plan.FaultKill, Target: "a"}},
