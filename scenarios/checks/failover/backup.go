@@ -113,10 +113,8 @@ func allKnownGone(h history.History, pool model.Pool) (sent []outage.Window) {
 				_, refused, hangs := a.Down()
 				from = e.Mark.From + max(outage.Settling, refused, hangs)
 			}
-			for _, w := range common {
-				if both := (outage.Window{From: max(w.From, from), To: min(w.To, e.Mark.Ended)}); e.Server.Host == s.Host && both.From < both.To {
-					next = append(next, both)
-				}
+			if e.Server.Host == s.Host {
+				next = append(next, both(common, outage.Window{From: from, To: e.Mark.Ended})...)
 			}
 		}
 		common = next
@@ -124,12 +122,25 @@ func allKnownGone(h history.History, pool model.Pool) (sent []outage.Window) {
 	find := check.Journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
+		if j == nil || j.Route.Pool != pool.Name || hit.Err == history.Tester {
+			continue
+		}
 		i := slices.IndexFunc(common, func(w outage.Window) bool { return w.From <= hit.Sent && hit.Done <= w.To })
-		if i >= 0 && j != nil && j.Route.Pool == pool.Name && hit.Err != history.Tester && !slices.Contains(sent, common[i]) {
+		if i >= 0 && !slices.Contains(sent, common[i]) {
 			sent = append(sent, common[i])
 		}
 	}
 	return sent
+}
+
+// both are the parts of times that lie in another one, too.
+func both(times []outage.Window, other outage.Window) (parts []outage.Window) {
+	for _, w := range times {
+		if w = (outage.Window{From: max(w.From, other.From), To: min(w.To, other.To)}); w.From < w.To {
+			parts = append(parts, w)
+		}
+	}
+	return parts
 }
 
 // full says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
@@ -153,11 +164,7 @@ func allGone(h history.History, pool model.Pool) []outage.Window {
 			if e.Back > 0 {
 				until = e.Back
 			}
-			for _, w := range common {
-				if both := (outage.Window{From: max(w.From, e.Mark.Ordered), To: min(w.To, until)}); both.From < both.To {
-					next = append(next, both)
-				}
-			}
+			next = append(next, both(common, outage.Window{From: e.Mark.Ordered, To: until})...)
 		}
 		common = next
 	}
@@ -170,9 +177,9 @@ func severalGone(h history.History, pool model.Pool) []outage.Window {
 	all := outage.Episodes(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...)
 	for i, a := range all {
 		for _, b := range all[i+1:] {
-			both := outage.Window{From: max(a.Mark.Ordered, b.Mark.Ordered), To: min(a.Mark.To, b.Mark.To) + outage.Settling}
-			if a.Server.Host != b.Server.Host && both.From < both.To {
-				out = append(out, both)
+			w := outage.Window{From: max(a.Mark.Ordered, b.Mark.Ordered), To: min(a.Mark.To, b.Mark.To) + outage.Settling}
+			if a.Server.Host != b.Server.Host && w.From < w.To {
+				out = append(out, w)
 			}
 		}
 	}

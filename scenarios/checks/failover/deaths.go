@@ -34,9 +34,9 @@ const (
 	apartRate = 30
 )
 
-// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where HAProxy has one alone, and
-// somebody waits for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool is
-// asked alone, but for nginx's, of which rows of requests tell.
+// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where there is one alone, and
+// requests wait for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool
+// is asked alone, unless rows of requests tell.
 func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) bool) []check.Trial {
 	pool, ok := cfg.Pool(name)
 	request, askable := check.RequestToPool(cfg, name)
@@ -58,21 +58,29 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 	if check.AsksItself(cfg, name) {
 		t.Load.Rate = apartRate
 	}
+	t.Kill = dying(up, mortal, waitedFor(cfg, name))
+	t.Load.Requests, t.Load.Clients = meeting(cfg, pool, request, t.Kill)
+	return []check.Trial{t}
+}
+
+// dying are the hosts of those servers that die, of the mortal ones in rotation: one, or several where requests wait for a server that
+// is dead. Each death shows by itself then, while a balancer that leaves one alone minds the others.
+func dying(up, mortal []model.Server, waited bool) (hosts []string) {
 	most := 1
+	counts := mortal[0].Ejection != nil && mortal[0].Ejection.Law == model.FailuresInWindow
 	switch {
-	case waitedFor(cfg, name): // each death shows by itself, while a balancer that leaves one alone minds the others
-		if most = max(1, min(3, len(up)-1+len(up)/3)); len(up) == 2 && slices.ContainsFunc(mortal, long) { // of three by turns two are dead at a time at most
-			most = 2
-		}
-	case mortal[0].Ejection != nil && mortal[0].Ejection.Law == model.FailuresInWindow: // the line that the promise names is the first of such servers
+	case waited && len(up) == 2 && slices.ContainsFunc(mortal, long):
+		most = 2
+	case waited: // of three by turns two are dead at a time at most
+		most = max(1, min(3, len(up)-1+len(up)/3))
+	case counts: // the line that the promise names is the first of such servers
 		slices.Reverse(mortal)
 		slices.SortStableFunc(mortal, func(a, b model.Server) int { return a.Weight - b.Weight })
 	}
 	for _, s := range mortal[max(0, len(mortal)-most):] {
-		t.Kill = append(t.Kill, s.Host)
+		hosts = append(hosts, s.Host)
 	}
-	t.Load.Requests, t.Load.Clients = meeting(cfg, pool, request, t.Kill)
-	return []check.Trial{t}
+	return hosts
 }
 
 // waitedFor says whether requests to a pool wait for the server that they are meant for while it is dead.
@@ -117,9 +125,13 @@ func sharedBy(cfg model.Config, pool string, others []model.Pool) bool {
 
 // handshake is a request for a tunnel to a pool that nothing else leads to.
 func handshake(cfg model.Config, pool string) (plan.Request, bool) {
+	if cfg.Dialect.Sticks && shares(cfg, pool) {
+		return plan.Request{}, false
+	}
 	for _, r := range cfg.Routes {
 		request, ok := check.WishingRequest(cfg, r, "")
-		if ok && r.Pool == pool && len(r.Access) == 0 && strings.EqualFold(request.Header["Upgrade"], "websocket") && (!cfg.Dialect.Sticks || !shares(cfg, pool)) {
+		upgrades := strings.EqualFold(request.Header["Upgrade"], "websocket")
+		if ok && upgrades && r.Pool == pool && len(r.Access) == 0 {
 			return request, true
 		}
 	}

@@ -54,58 +54,89 @@ func forsakenTrials(cfg model.Config, pool model.Pool, p model.Ejection, cpus in
 
 // judgeForsaken judges how often dead backups were asked while nobody else was there.
 func judgeForsaken(h history.History, pool model.Pool, p model.Ejection) check.Finding {
-	states := h.Env.Workers
+	f := forsaken{Ejection: p, states: h.Env.Workers}
 	if pool.SharedState {
-		states = 1
+		f.states = 1
 	}
-	f := check.Finding{
-		Need: check.Often, Test: fmt.Sprintf("attempts on the backup while all servers are dead, and how long it was left alone, %s", units.Plural(states, "independent state")),
-		Predicted: fmt.Sprintf("at most %s in %s, and one in %s", units.Plural(states*p.Fails, "attempt"), units.Span(p.Out), units.Span(p.Out+time.Second)),
+	for _, e := range outage.EveryEpisode(h, pool, outage.Refusing...) {
+		alone := h.Plan.Phases[e.Mark.Event.Phase].Kind == plan.KindNobodyLeft
+		if alone && e.Rate > 0 && e.Server.Backup && alike(e.Server, p) {
+			f.see(e, h, pool)
+		}
+	}
+	return f.finding(h)
+}
+
+// forsaken is what the deaths of backups have shown while all other servers were dead.
+type forsaken struct {
+	model.Ejection
+	states int // that count for themselves
+	deaths int // that were long enough to show it
+	asked  int // attempts in them
+	wrong  check.Examples
+}
+
+// see judges one death.
+func (f *forsaken) see(e *outage.Episode, h history.History, pool model.Pool) {
+	next := time.Duration(math.Log(1000) * float64(f.states) * e.Share / e.Rate * float64(time.Second)) // until every state is asked again
+	latest := f.Out + time.Second + next + outage.Slack
+	if n := len(e.Attempts); n == 0 || e.Mark.Ended-e.Attempts[0] < latest {
+		return
+	}
+	f.deaths++
+	f.asked += len(e.Attempts)
+	f.tooSoon(e, e.Sure(h, pool.Name))
+	if first, _ := slices.BinarySearch(e.Attempts, e.Attempts[0]+f.Out-outage.Slack); first < f.Fails {
+		f.wrong.Add("%s was left alone after %s in all, of %s that each state makes",
+			e.Server.Host, units.Plural(first, "attempt"), units.Number(f.Fails))
+	}
+	f.tooLate(e, latest)
+}
+
+// tooSoon judges attempts that came before the time was over in which no state makes another.
+func (f *forsaken) tooSoon(e *outage.Episode, sure []time.Duration) {
+	soon, all := 0, f.states*f.Fails
+	for i := all; i < len(sure); i++ {
+		if sure[i]-sure[i-all] < f.Out-outage.Slack {
+			soon++
+		}
+	}
+	if soon >= check.Often {
+		f.wrong.Add("%s was sent %s while it was dead from %.2f s to %.2f s, %s of them sooner than %s after it had failed %s in every state",
+			e.Server.Host, units.Plural(len(e.Attempts), "request"), e.Mark.From.Seconds(), e.Mark.Ended.Seconds(),
+			units.Number(soon), units.Span(f.Out), units.Plural(f.Fails, "time"))
+	}
+}
+
+// tooLate judges how long the backup was left alone between two attempts.
+func (f *forsaken) tooLate(e *outage.Episode, latest time.Duration) {
+	for i, at := range e.Attempts {
+		until := e.Mark.Ended
+		if i+1 < len(e.Attempts) {
+			until = e.Attempts[i+1]
+		}
+		if until-at > latest {
+			f.wrong.Add("%s was sent no request for %.2f s after %.2f s, though nobody else was there; it is tried again after %g s at most",
+				e.Server.Host, (until - at).Seconds(), at.Seconds(), (f.Out + time.Second).Seconds())
+		}
+	}
+}
+
+// finding is what all deaths together say.
+func (f *forsaken) finding(h history.History) check.Finding {
+	states, attempts := units.Plural(f.states, "independent state"), units.Plural(f.states*f.Fails, "attempt")
+	found := check.Finding{
+		N: f.asked, Need: check.Often, Broken: check.NodeDied(h),
+		Test:      fmt.Sprintf("attempts on the backup while all servers are dead, and how long it was left alone, %s", states),
+		Measured:  fmt.Sprintf("%s on dead backups in %s", units.Plural(f.asked, "attempt"), units.Plural(f.deaths, "death")),
+		Predicted: fmt.Sprintf("at most %s in %s, and one in %s", attempts, units.Span(f.Out), units.Span(f.Out+time.Second)),
 		Power:     "would have caught more attempts than that, fewer than one state makes, and an absence that is a second longer, or half as long",
 	}
-	var wrong check.Examples
-	deaths := 0
-	for _, e := range outage.EveryEpisode(h, pool, outage.Refusing...) {
-		if !e.Server.Backup || !alike(e.Server, p) || e.Rate == 0 || h.Plan.Phases[e.Mark.Event.Phase].Kind != plan.KindNobodyLeft {
-			continue
-		}
-		next := time.Duration(math.Log(1000) * float64(states) * e.Share / e.Rate * float64(time.Second)) // until every state is asked again
-		latest := p.Out + time.Second + next + outage.Slack
-		if n := len(e.Attempts); n == 0 || e.Mark.Ended-e.Attempts[0] < latest {
-			continue
-		}
-		deaths++
-		f.N += len(e.Attempts)
-		soon, sure := 0, e.Sure(h, pool.Name)
-		for i := states * p.Fails; i < len(sure); i++ {
-			if sure[i]-sure[i-states*p.Fails] < p.Out-outage.Slack {
-				soon++
-			}
-		}
-		if soon >= check.Often {
-			wrong.Add("%s was sent %s while it was dead from %.2f s to %.2f s, %s of them sooner than %s after it had failed %s in every state",
-				e.Server.Host, units.Plural(len(e.Attempts), "request"), e.Mark.From.Seconds(), e.Mark.Ended.Seconds(), units.Number(soon), units.Span(p.Out), units.Plural(p.Fails, "time"))
-		}
-		if first, _ := slices.BinarySearch(e.Attempts, e.Attempts[0]+p.Out-outage.Slack); first < p.Fails {
-			wrong.Add("%s was left alone after %s in all, of %s that each state makes", e.Server.Host, units.Plural(first, "attempt"), units.Number(p.Fails))
-		}
-		for i, at := range e.Attempts {
-			until := e.Mark.Ended
-			if i+1 < len(e.Attempts) {
-				until = e.Attempts[i+1]
-			}
-			if until-at > latest {
-				wrong.Add("%s was sent no request for %.2f s after %.2f s, though nobody else was there; it is tried again after %g s at most",
-					e.Server.Host, (until - at).Seconds(), at.Seconds(), (p.Out + time.Second).Seconds())
-			}
-		}
+	if found.Broken == "" && f.deaths == 0 {
+		found.Broken = "no backup was dead for long enough while all other servers were, under an open loop, to show it"
 	}
-	f.Measured = fmt.Sprintf("%s on dead backups in %s", units.Plural(f.N, "attempt"), units.Plural(deaths, "death"))
-	if f.Broken = check.NodeDied(h); f.Broken == "" && deaths == 0 {
-		f.Broken = "no backup was dead for long enough while all other servers were, under an open loop, to show it"
+	if found.Broken == "" {
+		found.Counter = f.wrong.List()
 	}
-	if f.Broken == "" {
-		f.Counter = wrong.List()
-	}
-	return f
+	return found
 }

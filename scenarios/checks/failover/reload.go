@@ -48,64 +48,88 @@ func takeovers(h history.History) (during []outage.Window, phases map[int]bool) 
 }
 
 func judgeReload(_ plan.Claim, h history.History) check.Finding {
-	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r model.Route) bool { return r.Pool != "" && !outage.IsDeserted(h.Plan.Config, r.Pool) }) {
+	answers := func(r model.Route) bool { return r.Pool != "" && !outage.IsDeserted(h.Plan.Config, r.Pool) }
+	if !slices.ContainsFunc(h.Plan.Config.Routes, answers) {
 		return check.Finding{Cannot: outage.NobodyUp}
 	}
-	during, disturbed := takeovers(h)
-	f := check.Finding{Need: check.NeedAll(h), Test: "count of failed and repeated requests while the configuration was taken over", Predicted: "0 lost, 0 repeated"}
-	var wrong check.Examples
-	find := check.Journeys(h)
-	near := func(from, to time.Duration) bool {
-		return slices.ContainsFunc(during, func(w outage.Window) bool { return to >= w.From && from <= w.To })
-	}
-	counted, answered := map[uint64]int{}, map[uint64]bool{}
-	before, failedBefore := 0, 0 // requests of the same phases while nothing was taken over
+	t := takenOverRequests{find: check.Journeys(h), answered: map[uint64]bool{}}
+	t.during, t.phases = takeovers(h)
 	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil || j.Route.Pool == "" || hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
-			continue
-		}
-		if !near(hit.Sent, hit.Done) {
-			if disturbed[hit.Load] && !check.FaultInForce(h, hit) {
-				before++
-				if hit.Err != "" || hit.Code >= 500 {
-					failedBefore++
-				}
-			}
-			continue
-		}
-		f.N++
-		answered[hit.Seq] = true
-		unrouted := hit.Code == 404 && hit.Server == "" // the configuration has a route for it
-		if hit.Err != "" || hit.Code >= 500 || unrouted {
-			wrong.Add("request %d (%s %s), sent at %.3f s over connection %d, came to %s", hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, outcomeOf(hit))
-		}
+		t.see(hit, h)
 	}
-	lost := wrong.Total
+	lost := t.wrong.Total
+	t.repeats(h)
+	repeated := t.wrong.Total - lost
+	f := check.Finding{
+		N: t.n, Need: check.NeedAll(h), Power: check.PowerAll(t.n, h), Predicted: "0 lost, 0 repeated",
+		Test: "count of failed and repeated requests while the configuration was taken over",
+		Measured: fmt.Sprintf("%s lost, %s repeated of %s in %s", units.Number(lost), units.Number(repeated),
+			units.Number(t.n), units.Plural(len(t.during), "takeover")),
+	}
+	switch {
+	case check.NodeDied(h) != "":
+		f.Broken = check.NodeDied(h)
+	case len(t.during) == 0:
+		f.Broken = "no configuration was taken over; --scenario reload does that"
+	case t.wrong.Total > 0 && float64(t.failedBefore) > check.FailureRatio*float64(t.before):
+		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too", units.Number(t.failedBefore), units.Plural(t.before, "request"))
+	default:
+		f.Counter = t.wrong.List()
+	}
+	return f
+}
+
+// takenOverRequests are what became of requests around takeovers.
+type takenOverRequests struct {
+	during []outage.Window // the takeovers
+	phases map[int]bool    // in which there were some
+	find   func(seq uint64) *check.Journey
+
+	n                    int             // requests that were under way during a takeover
+	answered             map[uint64]bool // which these are
+	before, failedBefore int             // requests of the same phases while nothing was taken over
+	wrong                check.Examples
+}
+
+// see enters what became of a request.
+func (t *takenOverRequests) see(hit history.Hit, h history.History) {
+	j := t.find(hit.Seq)
+	if j == nil || j.Route.Pool == "" || hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
+		return
+	}
+	failed := hit.Err != "" || hit.Code >= 500
+	if !slices.ContainsFunc(t.during, func(w outage.Window) bool { return hit.Done >= w.From && hit.Sent <= w.To }) {
+		if t.phases[hit.Load] && !check.FaultInForce(h, hit) {
+			t.before++
+			if failed {
+				t.failedBefore++
+			}
+		}
+		return
+	}
+	t.n++
+	t.answered[hit.Seq] = true
+	unrouted := hit.Code == 404 && hit.Server == "" // the configuration has a route for it
+	if failed || unrouted {
+		t.wrong.Add("request %d (%s %s), sent at %.3f s over connection %d, came to %s",
+			hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, outcomeOf(hit))
+	}
+}
+
+// repeats enters which requests reached backends more often than once, though they may not be repeated.
+func (t *takenOverRequests) repeats(h history.History) {
+	counted := map[uint64]int{}
 	for a := range h.Arrivals {
-		if answered[a.Seq] {
+		if t.answered[a.Seq] {
 			counted[a.Seq]++
 		}
 	}
 	for _, seq := range slices.Sorted(maps.Keys(counted)) {
 		times := counted[seq]
-		if j := find(seq); times > 1 && !slices.Contains(check.RepeatableMethods, j.Request.Method) {
-			wrong.Add("request %d (%s %s) reached backends %d times", seq, j.Request.Method, j.Request.Path, times)
+		if j := t.find(seq); times > 1 && !slices.Contains(check.RepeatableMethods, j.Request.Method) {
+			t.wrong.Add("request %d (%s %s) reached backends %d times", seq, j.Request.Method, j.Request.Path, times)
 		}
 	}
-	f.Measured = fmt.Sprintf("%s lost, %s repeated of %s in %s", units.Number(lost), units.Number(wrong.Total-lost), units.Number(f.N), units.Plural(len(during), "takeover"))
-	f.Power = check.PowerAll(f.N, h)
-	switch {
-	case check.NodeDied(h) != "":
-		f.Broken = check.NodeDied(h)
-	case len(during) == 0:
-		f.Broken = "no configuration was taken over; --scenario reload does that"
-	case wrong.Total > 0 && float64(failedBefore) > check.FailureRatio*float64(before):
-		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too", units.Number(failedBefore), units.Plural(before, "request"))
-	default:
-		f.Counter = wrong.List()
-	}
-	return f
 }
 
 // How the trial of a takeover goes: requests per second, and how long before and in all.

@@ -119,7 +119,8 @@ func arrived(h history.History, pool model.Pool, server string, w outage.Window)
 	find := check.Journeys(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
-		if j == nil || j.Route.Pool != pool.Name || a.At < w.From || a.At > w.To {
+		inside := a.At >= w.From && a.At <= w.To
+		if j == nil || j.Route.Pool != pool.Name || !inside {
 			continue
 		}
 		if all++; a.Server == server {
@@ -131,7 +132,8 @@ func arrived(h history.History, pool model.Pool, server string, w outage.Window)
 	}
 	all = 0
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j != nil && j.Route.Pool == pool.Name && hit.Err != history.Tester && hit.Sent >= w.From && hit.Sent <= w.To-underWay {
+		inside := hit.Sent >= w.From && hit.Sent <= w.To-underWay
+		if j := find(hit.Seq); j != nil && j.Route.Pool == pool.Name && inside && hit.Err != history.Tester {
 			all++
 		}
 	}
