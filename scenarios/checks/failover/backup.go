@@ -25,8 +25,10 @@ var Backup = check.Check{
 					continue
 				}
 				claims = append(claims, plan.Claim{
-					ID: check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)), Check: plan.CheckBackup, Subject: p.Name, Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
-					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all of them when none is.", check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),
+					ID:    check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)),
+					Check: plan.CheckBackup, Subject: p.Name, Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
+					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all of them when none is.",
+						check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),
 				})
 			}
 			return claims
@@ -48,7 +50,10 @@ func allDie(cfg model.Config, name, shows string) []check.Trial {
 	if !ok {
 		return nil
 	}
-	t := check.Trial{Kind: plan.KindBackups, Shows: shows, Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}}}
+	t := check.Trial{
+		Kind: plan.KindBackups, Shows: shows,
+		Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}},
+	}
 	for _, s := range check.Rotation(pool) {
 		t.Gone = append(t.Gone, s.Host)
 	}
@@ -63,32 +68,16 @@ func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 	if i < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
-	name, gone, known := pool.Servers[i].Host, allGone(h, pool), allKnownGone(h, pool)
+	name := pool.Servers[i].Host
+	known := allKnownGone(h, pool)
+	all, served, wrong := arrivedAt(name, h, pool)
 	f := check.Finding{
-		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "count of the pool's requests that reached it while a primary server was up",
+		N: all, Need: check.NeedAll(h), Broken: check.LostWitness(h), Power: check.PowerAll(all, h),
+		Test:      "count of the pool's requests that reached it while a primary server was up",
 		Predicted: "0, and some when none is up",
+		Measured: fmt.Sprintf("%s of %s while a primary was up, %s while none was",
+			units.Number(wrong.Total), units.Number(all), units.Number(served)),
 	}
-	var wrong check.Examples
-	find, served := check.Journeys(h), 0
-	for a := range h.Arrivals {
-		j := find(a.Seq)
-		if j == nil || j.Route.Pool != pool.Name {
-			continue
-		}
-		within := slices.ContainsFunc(gone, func(t outage.Window) bool { return t.From <= a.At && a.At <= t.To })
-		switch {
-		case within && a.Server == name:
-			served++
-		case within: // the balancer does not know yet, or not any more
-		case full(pool, h.Plan.Phases[j.Load]): // the primary servers may have taken no more
-		default:
-			if f.N++; a.Server == name {
-				wrong.Add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, name, a.At.Seconds())
-			}
-		}
-	}
-	f.Measured = fmt.Sprintf("%s of %s while a primary was up, %s while none was", units.Number(wrong.Total), units.Number(f.N), units.Number(served))
-	f.Power = check.PowerAll(f.N, h)
 	switch {
 	case f.Broken != "":
 	case wrong.Total > 0:
@@ -96,9 +85,34 @@ func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 	case served == 0 && len(known) == 0:
 		f.Broken = "there was no time at which all primary servers were known to be out of action; --scenario backup makes one"
 	case served == 0:
-		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up", name, known[0].From.Seconds(), known[0].To.Seconds())}
+		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up",
+			name, known[0].From.Seconds(), known[0].To.Seconds())}
 	}
 	return f
+}
+
+// arrivedAt counts the requests to a pool while a primary server was up, of which those that reached a backup are wrong, and those
+// that the backup served while none was.
+func arrivedAt(backup string, h history.History, pool model.Pool) (all, served int, wrong check.Examples) {
+	gone, find := allGone(h, pool), check.Journeys(h)
+	for a := range h.Arrivals {
+		j := find(a.Seq)
+		if j == nil || j.Route.Pool != pool.Name {
+			continue
+		}
+		within := slices.ContainsFunc(gone, func(w outage.Window) bool { return w.From <= a.At && a.At <= w.To })
+		switch {
+		case within && a.Server == backup:
+			served++
+		case within: // the balancer does not know yet, or not any more
+		case full(pool, h.Plan.Phases[j.Load]): // the primary servers may have taken no more
+		default:
+			if all++; a.Server == backup {
+				wrong.Add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, backup, a.At.Seconds())
+			}
+		}
+	}
+	return all, served, wrong
 }
 
 // allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have known, with
