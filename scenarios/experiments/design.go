@@ -2,9 +2,7 @@ package experiments
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -30,66 +28,24 @@ type Setup struct {
 // Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what disturbs
 // others comes after them, from addresses of its own.
 func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan.Plan, error) {
-	only := setup.Checks
 	if len(setup.Header) > 0 {
 		cfg.Routes = check.Opened(cfg.Routes)
 	}
-	s := scenarios.Scenario{Name: name, File: cfg.Files[0].Name, Checks: only}
+	s := scenarios.Scenario{Name: name, File: cfg.Files[0].Name, Checks: setup.Checks}
 	p, err := s.Stage(cfg, specs)
 	if err != nil {
 		return p, err
 	}
 	p.Carried = setup.Header
-	if len(only) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
-		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, units.Joined(only, " or "))
+	if len(setup.Checks) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
+		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, units.Joined(setup.Checks, " or "))
 	}
-	wanted := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
-	terms := check.Terms{Alpha: p.Alpha, Beta: p.Beta, CPUs: setup.CPUs}
-	d := designer{scenario: &s, plan: &p, peers: peers(&p, setup.Balancers)}
-	all := pack(cfg, wanted, checks.Trials(cfg, wanted, terms))
-	if probes := checks.Probes(cfg, wanted); len(probes) > 0 {
-		first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != plan.KindConnections }) // which wants new connections
-		if first < 0 {
-			first = len(all)
-		}
-		all = slices.Insert(all, first, probing(probes, p.Beta))
+	d := designer{scenario: &s, plan: &p, peers: peers(&p, setup.Balancers), most: deathsTake}
+	if setup.Patient {
+		d.most = patientTake
 	}
-	for i, e := range all {
-		if e.most = deathsTake; setup.Patient {
-			e.most = patientTake
-		}
-		e.begins = d.up()
-		e.die(cfg, p.Beta)
-		next := []check.Slowed(nil)
-		if i+1 < len(all) {
-			next = all[i+1].slow
-		}
-		for _, f := range gone(cfg, e, "") {
-			scenarios.Lengthen(&e.load, f.At+f.For+firstDeath)
-		}
-		for _, lasts := range e.move {
-			scenarios.Lengthen(&e.load, lasts+2*firstMove)
-		}
-		for i, f := range ails(e.ail, "") {
-			scenarios.Lengthen(&e.load, f.At+f.For+e.ail[i].After)
-		}
-		d.forget(e)
-		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
-			return p, err
-		}
-		if len(e.vanish) > 0 {
-			d.vanish(e)
-		}
-		if len(e.kill) > 0 {
-			d.kill(e)
-		}
-		for _, host := range slices.Sorted(maps.Keys(e.move)) {
-			s.Faults = append(s.Faults, scenarios.Fault{Fault: plan.FaultMove, Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
-		}
-		s.Faults = slices.Concat(s.Faults, ails(e.ail, e.load.Name), gone(cfg, e, e.load.Name))
-		if e.reload > 0 {
-			s.Faults = append(s.Faults, scenarios.Fault{Fault: plan.FaultReload, Target: scenarios.Balancer(&p).Name, Phase: e.load.Name, At: e.reload, For: time.Second, With: plan.Settings{plan.SettingChange: plan.ChangeNone}})
-		}
+	if err := d.perform(wanted(cfg, p, setup.CPUs)); err != nil {
+		return p, err
 	}
 	for _, l := range p.Phases {
 		for i, r := range l.Requests {
@@ -101,6 +57,21 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 		s.Faults[i].Designed = true
 	}
 	return p, s.Events(&p)
+}
+
+// wanted are the experiments for the promises that a plan sets out to decide, in their order.
+func wanted(cfg model.Config, p plan.Plan, cpus int) []*experiment {
+	claims := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
+	all := pack(cfg, claims, checks.Trials(cfg, claims, check.Terms{Alpha: p.Alpha, Beta: p.Beta, CPUs: cpus}))
+	probes := checks.Probes(cfg, claims)
+	if len(probes) == 0 {
+		return all
+	}
+	first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != plan.KindConnections }) // which wants new connections
+	if first < 0 {
+		first = len(all)
+	}
+	return slices.Insert(all, first, probing(probes, p.Beta))
 }
 
 // probing is the experiment for promises about every request.

@@ -3,6 +3,7 @@ package experiments
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,9 +21,63 @@ const (
 type designer struct {
 	scenario *scenarios.Scenario
 	plan     *plan.Plan
-	free     int      // the next address that no phase has
-	peers    []string // of the balancer
+	free     int           // the next address that no phase has
+	peers    []string      // of the balancer
+	most     time.Duration // that all deaths of one phase may take
 }
+
+// perform adds experiments to the plan, one phase after another, with their faults.
+func (d *designer) perform(all []*experiment) error {
+	for i, e := range all {
+		e.most, e.begins = d.most, d.up()
+		e.die(d.plan.Config, d.plan.Beta)
+		e.outlast(d.plan.Config)
+		next := []check.Slowed(nil)
+		if i+1 < len(all) {
+			next = all[i+1].slow
+		}
+		d.forget(e)
+		if err := d.add(e.load, e.slow, next, e.checks...); err != nil {
+			return err
+		}
+		d.harm(e)
+	}
+	return nil
+}
+
+// harm adds the faults of an experiment, whose phase is the last one.
+func (d *designer) harm(e *experiment) {
+	if len(e.vanish) > 0 {
+		d.vanish(e)
+	}
+	if len(e.kill) > 0 {
+		d.kill(e)
+	}
+	for _, host := range slices.Sorted(maps.Keys(e.move)) {
+		d.fault(scenarios.Fault{Fault: plan.FaultMove, Target: host, Phase: e.load.Name, At: firstMove, For: e.move[host]})
+	}
+	d.fault(ails(e.ail, e.load.Name)...)
+	d.fault(gone(d.plan.Config, e, e.load.Name)...)
+	if e.reload > 0 {
+		d.reload(e.load.Name, e.reload, time.Second)
+	}
+}
+
+// fault adds faults.
+func (d *designer) fault(all ...scenarios.Fault) {
+	d.scenario.Faults = append(d.scenario.Faults, all...)
+}
+
+// reload has the balancer take over its configuration, as it is, at a time in a phase.
+func (d *designer) reload(phase string, at, lasts time.Duration) {
+	d.fault(scenarios.Fault{
+		Fault: plan.FaultReload, Target: scenarios.Balancer(d.plan).Name, Phase: phase, At: at, For: lasts,
+		With: plan.Settings{plan.SettingChange: plan.ChangeNone},
+	})
+}
+
+// last is the last phase so far.
+func (d *designer) last() plan.Phase { return d.plan.Phases[len(d.plan.Phases)-1] }
 
 // peers adds the balancers beyond the first to a plan's nodes, and names them.
 func peers(p *plan.Plan, balancers int) (names []string) {
@@ -119,8 +174,8 @@ func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
 		last += slowing // on a busy machine; before the next crowd failures are forgotten, which takes longer
 	}
 	for _, s := range slow {
-		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
-			Fault: plan.FaultSlow, Target: s.Host, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, For: slowing + last, With: plan.Settings{plan.SettingDelay: s.Delay.String()},
+		d.fault(scenarios.Fault{
+			Fault: plan.FaultSlow, Target: s.Host, Phase: d.last().Name, For: slowing + last, With: plan.Settings{plan.SettingDelay: s.Delay.String()},
 		})
 	}
 	d.plan.Phases = append(d.plan.Phases, l)
@@ -132,9 +187,9 @@ func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
 // vanish has servers vanish from the beginning of the last phase on.
 func (d *designer) vanish(e *experiment) {
 	slices.Sort(e.vanish)
-	last := d.plan.Phases[len(d.plan.Phases)-1]
+	last := d.last()
 	for _, host := range slices.Compact(e.vanish) {
-		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{Fault: plan.FaultBlackhole, Target: host, Phase: last.Name, For: last.Takes()})
+		d.fault(scenarios.Fault{Fault: plan.FaultBlackhole, Target: host, Phase: last.Name, For: last.Takes()})
 	}
 }
 
@@ -146,28 +201,36 @@ const (
 	betweenDeaths = 3 * time.Second // of a server; on a busy machine nginx takes its time
 )
 
-// forget has nginx forget the failures that earlier phases had it count, so that it asks all servers in this one.
+// forget has the balancer forget the failures that earlier phases had it count, so that it asks all servers in this one.
 func (d *designer) forget(e *experiment) {
 	request, ok := check.Plain(d.plan.Config)
-	crowd := e.kind == plan.KindCrowd
-	counted := crowd || slices.Contains([]plan.Kind{plan.KindFailures, plan.KindVanished, plan.KindBackups, plan.KindNobodyLeft}, e.kind) || len(e.kill) > 0 && e.counts(d.plan.Config)
-	if !d.plan.Config.Dialect.ForgetsFailures() || !ok || !counted {
+	if !d.plan.Config.Dialect.ForgetsFailures() || !ok || !d.counted(e) {
 		return
 	}
 	bearsOn := []plan.Check{plan.CheckRestarts}
-	if crowd {
+	if e.kind == plan.KindCrowd {
 		bearsOn = append(bearsOn, plan.CheckConns) // which is told that there were none to count
 	}
-	d.beside(plan.Phase{Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn}, "failures are forgotten", forgetting)
-	d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
-		Fault: plan.FaultReload, Target: scenarios.Balancer(d.plan).Name, Phase: d.plan.Phases[len(d.plan.Phases)-1].Name, At: takesOver, For: takesOver, With: plan.Settings{plan.SettingChange: plan.ChangeNone},
-	})
+	few := plan.Phase{
+		Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn,
+	}
+	d.beside(few, "failures are forgotten", forgetting)
+	d.reload(d.last().Name, takesOver, takesOver)
+}
+
+// counted reports whether failures that were counted before would change what an experiment shows.
+func (d *designer) counted(e *experiment) bool {
+	switch e.kind {
+	case plan.KindCrowd, plan.KindFailures, plan.KindVanished, plan.KindBackups, plan.KindNobodyLeft:
+		return true
+	}
+	return len(e.kill) > 0 && e.counts(d.plan.Config)
 }
 
 // kill has servers die and come back in the last phase.
 func (d *designer) kill(e *experiment) {
-	last := d.plan.Phases[len(d.plan.Phases)-1]
-	d.scenario.Faults = append(d.scenario.Faults, e.deaths(d.plan.Config)...)
+	last := d.last()
+	d.fault(e.deaths(d.plan.Config)...)
 	if e.counts(d.plan.Config) {
 		d.forgetBetween(last.Name, e.cycle())
 	}
@@ -200,9 +263,7 @@ func (d *designer) forgetBetween(phase string, within time.Duration) {
 		}
 	}
 	for _, at := range times[min(1, len(times)):] {
-		d.scenario.Faults = append(d.scenario.Faults, scenarios.Fault{
-			Fault: plan.FaultReload, Target: scenarios.Balancer(d.plan).Name, Phase: phase, At: at - betweenDeaths, For: takesOver, With: plan.Settings{plan.SettingChange: plan.ChangeNone},
-		})
+		d.reload(phase, at-betweenDeaths, takesOver)
 	}
 }
 

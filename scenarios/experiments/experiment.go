@@ -133,12 +133,7 @@ func (e *experiment) die(cfg model.Config, beta float64) {
 		}
 	}
 	if row := InRow(cfg, e.load.Requests); len(all) > 0 && row > 1 && cfg.Dialect.Sticks {
-		asksOthers := func(host string) bool {
-			return slices.ContainsFunc(e.load.Requests, func(r plan.Request) bool { return !asks(cfg, r, host) })
-		}
-		if aside, ok := check.Aside(cfg); ok && slices.ContainsFunc(all, func(f scenarios.Fault) bool { return !asksOthers(f.Target) }) {
-			e.load.Requests = append(e.load.Requests, aside) // so that servers can die while nobody asks them
-		}
+		e.askAside(cfg, all)
 		e.inRows(row, 1.2*float64(stats.NeedToSee(0.01, 1-beta))/dead.Seconds())
 		all = e.deaths(cfg)
 	}
@@ -147,6 +142,29 @@ func (e *experiment) die(cfg model.Config, beta float64) {
 	}
 	if row := max(1, e.load.InRow) * len(e.load.Requests); len(all) > 0 {
 		e.load.Count -= e.load.Count % row
+	}
+}
+
+// askAside adds a request that no pool gets, where one of the servers would be asked by all, so that it can die while nobody asks it.
+func (e *experiment) askAside(cfg model.Config, deaths []scenarios.Fault) {
+	asksAll := func(f scenarios.Fault) bool {
+		return !slices.ContainsFunc(e.load.Requests, func(r plan.Request) bool { return !asks(cfg, r, f.Target) })
+	}
+	if aside, ok := check.Aside(cfg); ok && slices.ContainsFunc(deaths, asksAll) {
+		e.load.Requests = append(e.load.Requests, aside)
+	}
+}
+
+// outlast has the phase last until its other faults are over, too, and known to be.
+func (e *experiment) outlast(cfg model.Config) {
+	for _, f := range gone(cfg, e, "") {
+		scenarios.Lengthen(&e.load, f.At+f.For+firstDeath)
+	}
+	for _, lasts := range e.move {
+		scenarios.Lengthen(&e.load, lasts+2*firstMove)
+	}
+	for i, f := range ails(e.ail, "") {
+		scenarios.Lengthen(&e.load, f.At+f.For+e.ail[i].After)
 	}
 }
 
@@ -216,21 +234,29 @@ func (e *experiment) deaths(cfg model.Config) (all []scenarios.Fault) {
 	return all
 }
 
-// deathsOf are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single failed one
-// until one has succeeded (check.c: "up, but will fall down at first failure").
-func (e *experiment) deathsOf(cfg model.Config, hosts []string) []scenarios.Fault {
-	every, need, checked := time.Duration(0), fixedDeaths, time.Duration(0)
-	if e.most == patientTake {
-		need += spareDeaths
+// deathsOf are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single
+// failed one until one has succeeded (check.c: "up, but will fall down at first failure").
+func (e *experiment) deathsOf(cfg model.Config, hosts []string) (all []scenarios.Fault) {
+	lasts, every := e.rhythm(cfg, hosts)
+	checked, need := e.checked(cfg, hosts)
+	most := max(1, int(e.most/every)) // of one server
+	if most*len(hosts) < need {       // too few to decide that; a few show the rest
+		need = min(need, fixedDeaths)
 	}
-	soonest := time.Duration(0)
-	for _, p := range cfg.Pools { // nginx comes back to a server after fail_timeout, whether it lives again by then or not
-		for _, s := range p.Servers {
-			if s.Ejection != nil && s.Ejection.Law == model.FailuresInWindow && slices.Contains(hosts, s.Host) && (soonest == 0 || s.Ejection.Out < soonest) {
-				soonest = s.Ejection.Out
-			}
-		}
+	for i, host := range hosts {
+		turn := time.Duration(i) * every / time.Duration(len(hosts))
+		all = append(all, scenarios.Fault{
+			Fault: plan.FaultKill, Target: host, Phase: e.load.Name, For: lasts, Every: every, Adapt: true,
+			Times: min(most, (need+len(hosts)-1-i)/len(hosts)), // as many as it needs in all
+			At:    e.betweenRows(cfg, host, firstDeath+checked+turn),
+		})
 	}
+	return all
+}
+
+// rhythm is how long each of the servers is dead, and how far apart the beginnings of its deaths are.
+func (e *experiment) rhythm(cfg model.Config, hosts []string) (lasts, every time.Duration) {
+	soonest := triedAfter(cfg, hosts)
 	lasts, between := max(deathLasts, soonest-deathsApart), time.Duration(0)
 	if soonest > 0 {
 		between = betweenDeaths + e.cycle()
@@ -238,31 +264,45 @@ func (e *experiment) deathsOf(cfg model.Config, hosts []string) []scenarios.Faul
 	for _, host := range hosts {
 		f := scenarios.Fault{For: lasts, Every: lasts + deathsApart, Adapt: true}
 		every = max(every, f.Adapted(cfg, host).Every+between)
-		for _, p := range cfg.Pools {
-			for _, s := range p.Servers {
-				if s.Host != host || s.Active == nil {
-					continue
-				}
-				if checked = max(checked, s.Active.Interval-e.begins); !check.Paced(*s.Active) {
-					need = randomDeaths
-				}
-			}
-		}
 	}
 	if cycle := e.cycle(); cycle > 0 {
 		every = (every + cycle - 1) / cycle * cycle
 	}
-	most := max(1, int(e.most/every)) // of one server
-	if most*len(hosts) < need {       // too few to decide that; a few show the rest
-		need = min(need, fixedDeaths)
+	return lasts, every
+}
+
+// triedAfter is how soon the first of the servers is tried again after it was taken out by failures that add up in a window: whether it
+// lives again by then or not. It is 0 where none is taken out like that.
+func triedAfter(cfg model.Config, hosts []string) (soonest time.Duration) {
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if s.Ejection == nil || s.Ejection.Law != model.FailuresInWindow || !slices.Contains(hosts, s.Host) {
+				continue
+			}
+			if soonest == 0 || s.Ejection.Out < soonest {
+				soonest = s.Ejection.Out
+			}
+		}
 	}
-	var all []scenarios.Fault
-	for i, host := range hosts {
-		times := min(most, (need+len(hosts)-1-i)/len(hosts)) // as many as it needs in all
-		all = append(all, scenarios.Fault{
-			Fault: plan.FaultKill, Target: host, Phase: e.load.Name, For: lasts, Every: every, Times: times, Adapt: true,
-			At: e.betweenRows(cfg, host, firstDeath+checked+time.Duration(i)*every/time.Duration(len(hosts))),
-		})
+	return soonest
+}
+
+// checked is how long it takes, since the phase began, until each of the servers has had a health check, and how many deaths show how
+// long checks take to find one.
+func (e *experiment) checked(cfg model.Config, hosts []string) (by time.Duration, need int) {
+	need = fixedDeaths
+	if e.most == patientTake {
+		need += spareDeaths
 	}
-	return all
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if s.Active == nil || !slices.Contains(hosts, s.Host) {
+				continue
+			}
+			if by = max(by, s.Active.Interval-e.begins); !check.Paced(*s.Active) {
+				need = randomDeaths
+			}
+		}
+	}
+	return by, need
 }
