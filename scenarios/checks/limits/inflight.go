@@ -17,8 +17,10 @@ import (
 func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
 	f := check.Finding{
-		Test:      "requests in flight for certain and at most, key by key, while servers are known to take their time; false alarm rate 0",
-		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.Most), Power: "would have caught one more or less at a time",
+		Test: "requests in flight for certain and at most, key by key, while servers are known to take their time; " +
+			"false alarm rate 0",
+		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.Most),
+		Power:     "would have caught one more or less at a time",
 	}
 	byKey, odd, broken := collect(h, g)
 	f.Broken = broken
@@ -35,8 +37,9 @@ func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding 
 	var wrong check.Examples
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		for _, when := range slow {
-			asked, n, no := inFlight(l, key, byKey[key], arrived, when, rates(g.Routes[0], len(byKey[key])), &wrong)
-			f.N, most, refused = f.N+asked, max(most, n), refused+no
+			c := crowded{all: byKey[key], arrived: arrived, when: when, rated: rates(g.Routes[0], len(byKey[key]))}
+			sent, n, no := c.judge(l, key, &wrong)
+			f.N, most, refused = f.N+sent, max(most, n), refused+no
 		}
 	}
 	f.Counter = append(wrong.List(), odd.List()...)
@@ -52,43 +55,75 @@ func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding 
 	return f
 }
 
-// rates says whether a rate may have refused requests of a key that sent so many.
+// rates reports whether a rate may have refused requests of a key that sent so many.
 func rates(r model.Route, sent int) bool {
-	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return o.Law != model.InFlight && sent > check.AdmittedAtOnce(o) })
+	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool {
+		return o.Law != model.InFlight && sent > check.AdmittedAtOnce(o)
+	})
 }
 
-// inFlight judges one key: the most that were with a server for certain, and refusals while there can have been fewer than may be.
-func inFlight(l model.Limit, key string, all []asked, arrived map[uint64]time.Duration, when outage.Sluggish, rates bool, wrong *check.Examples) (n, most, refused int) {
-	shortest := slices.Min(when.Least)
-	within := func(hit history.Hit) bool { return hit.Sent >= when.From && hit.Done <= when.To }
-	for _, a := range all {
-		if !within(a.hit) {
+// crowded is the requests of one key while servers are known to take their time.
+type crowded struct {
+	all     []asked
+	arrived map[uint64]time.Duration // at a server, by sequence number
+	when    outage.Sluggish
+	rated   bool // a rate may have refused some
+}
+
+// judge judges the key: the most that were with a server for certain, and refusals while there can have been fewer
+// than may be.
+func (c crowded) judge(l model.Limit, key string, wrong *check.Examples) (n, most, refused int) {
+	for _, a := range c.all {
+		if !c.within(a.hit) {
 			continue
 		}
 		n++
-		certain, possible := 0, 0
-		for _, o := range all {
-			if !o.in {
-				continue
-			}
-			at, known := arrived[o.hit.Seq]
-			known = known && slices.Contains(when.Hosts, o.hit.Server) // a backup may have answered long before its client heard
-			if began, mine := arrived[a.hit.Seq]; known && mine && within(o.hit) && at <= began && began < min(at+shortest, o.hit.Done) {
-				certain++
-			}
-			if o.hit.Seq != a.hit.Seq && o.hit.Sent <= a.hit.Done && o.hit.Done+outage.Afterward >= a.hit.Sent {
-				possible++
-			}
-		}
+		certain, possible := c.others(a)
 		switch {
 		case a.in && certain > l.Most:
-			wrong.Add("key %s: %d requests were with servers at a time, request %d the last; at most %d may be", key, certain, a.hit.Seq, l.Most)
-		case !a.in && possible < l.Most && !rates:
-			wrong.Add("key %s: request %d was refused while at most %d others were in flight; %d may be", key, a.hit.Seq, possible, l.Most)
+			wrong.Add("key %s: %d requests were with servers at a time, request %d the last; at most %d may be",
+				key, certain, a.hit.Seq, l.Most)
+		case !a.in && possible < l.Most && !c.rated:
+			wrong.Add("key %s: request %d was refused while at most %d others were in flight; %d may be",
+				key, a.hit.Seq, possible, l.Most)
 		}
-		if most = max(most, certain); !a.in {
+		most = max(most, certain)
+		if !a.in {
 			refused++
 		}
 	}
 	return n, most, refused
+}
+
+func (c crowded) within(hit history.Hit) bool {
+	return hit.Sent >= c.when.From && hit.Done <= c.when.To
+}
+
+// others counts the requests that were with a server when one arrived, that one with them, and those of the others that
+// may have been in flight when its fate was decided.
+func (c crowded) others(a asked) (certain, possible int) {
+	for _, o := range c.all {
+		if !o.in {
+			continue
+		}
+		if c.isWith(o, a) {
+			certain++
+		}
+		overlaps := o.hit.Sent <= a.hit.Done && o.hit.Done+outage.Afterward >= a.hit.Sent
+		if o.hit.Seq != a.hit.Seq && overlaps {
+			possible++
+		}
+	}
+	return certain, possible
+}
+
+// isWith reports whether o was with a server for certain when a arrived. Of a backup, which is not slow, nobody
+// knows: it may have answered long before its client heard.
+func (c crowded) isWith(o, a asked) bool {
+	at, known := c.arrived[o.hit.Seq]
+	began, came := c.arrived[a.hit.Seq]
+	if !known || !came || !slices.Contains(c.when.Hosts, o.hit.Server) || !c.within(o.hit) {
+		return false
+	}
+	return at <= began && began < min(at+slices.Min(c.when.Least), o.hit.Done)
 }

@@ -22,7 +22,7 @@ func TestABackupsAnswersAreNotInFlight(t *testing.T) {
 			{hit: history.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, in: true},
 		}
 		arrived := map[uint64]time.Duration{1: 5 * time.Millisecond, 2: 15 * time.Millisecond}
-		inFlight(model.Limit{Most: 1}, "key", all, arrived, when, false, &wrong)
+		crowded{all: all, arrived: arrived, when: when}.judge(model.Limit{Most: 1}, "key", &wrong)
 		assert.Equal(t, want, wrong.Total, first)
 	}
 }

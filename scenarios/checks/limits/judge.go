@@ -41,7 +41,10 @@ func judgeLimits(claim plan.Claim, h history.History) check.Finding {
 	case g.What.DryRun:
 		return check.Finding{Cannot: "a dry run refuses nothing, and only writes to the log"}
 	case !judged(g.What):
-		return check.Finding{Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", cmp.Or(g.What.Name, string(g.What.Law)))}
+		name := cmp.Or(g.What.Name, string(g.What.Law))
+		return check.Finding{
+			Broken: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", name),
+		}
 	case check.NodeDied(h) != "":
 		return check.Finding{Broken: check.NodeDied(h)}
 	case g.What.Law == model.InFlight:
@@ -50,70 +53,124 @@ func judgeLimits(claim plan.Claim, h history.History) check.Finding {
 	return judgeRate(h, g)
 }
 
-// rival says whether another limit of a route may have refused what a rate is asked about.
+// rival reports whether another limit of a route may have refused what a rate is asked about.
 func rival(r model.Route, l model.Limit, load plan.Phase) bool {
-	return l.Law != model.InFlight && slices.ContainsFunc(r.Limits, func(o model.Limit) bool {
-		return o.Pos != l.Pos && o.Status == l.Status && (o.Law != model.InFlight || load.Concurrency > o.Most)
+	if l.Law == model.InFlight {
+		return false
+	}
+	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool {
+		alike := o.Pos != l.Pos && o.Status == l.Status
+		met := o.Law != model.InFlight || load.Concurrency > o.Most
+		return alike && met
 	})
 }
 
-// collect finds every request that a limit was asked about, by key, in the order of sending.
-func collect(h history.History, g check.Group[model.Limit]) (byKey map[string][]asked, odd check.Examples, broken string) {
-	byKey = map[string][]asked{}
-	mixed := map[string]bool{}
-	find, routes := check.Journeys(h), map[string]bool{}
-	for _, r := range g.Routes {
-		routes[r.Key()] = true
+// collection is the requests that a limit was asked about.
+type collection struct {
+	h      history.History
+	limit  model.Limit
+	routes map[string]bool // that have it, by their keys
+	byKey  map[string][]asked
+	mixed  map[string]bool // keys of which something else than the limit may have refused requests
+	bursts map[int]bool    // of all routes in its zone that were asked
+	odd    check.Examples  // refusals that are wrong whatever was counted
+}
+
+// collect finds every request that a limit was asked about, by key, in the order of sending. broken says why they
+// show nothing.
+func collect(
+	h history.History, g check.Group[model.Limit],
+) (byKey map[string][]asked, odd check.Examples, broken string) {
+	c := collection{
+		h: h, limit: g.What, routes: map[string]bool{}, byKey: map[string][]asked{},
+		mixed: map[string]bool{}, bursts: map[int]bool{g.What.Burst: true},
 	}
-	bursts := map[int]bool{g.What.Burst: true}
+	for _, r := range g.Routes {
+		c.routes[r.Key()] = true
+	}
+	find := check.Journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Tunnel {
 			continue
 		}
-		if !routes[j.Key] {
-			if zone := sharing(j.Route, g.What); zone != nil {
-				bursts[zone.Burst] = true
-			}
-			continue
+		if known := c.see(j, hit); !known {
+			return nil, c.odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.What.Key)
 		}
-		key, ok := limitKey(h, g.What.Key, hit)
-		switch {
-		case !ok:
-			return nil, odd, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.What.Key)
-		case key == "" && g.What.Free.Any():
-			if hit.Server == "" && hit.Code == g.What.Status && !rival(j.Route, g.What, h.Plan.Phases[hit.Load]) {
-				odd.Add("request %d was refused with an empty key, which is not limited", hit.Seq)
-			}
-			continue
-		}
-		if via := h.Plan.Phases[hit.Load].Via; via != "" {
-			key += " through " + via
-		}
-		if rival(j.Route, g.What, h.Plan.Phases[hit.Load]) || hit.Err != "" {
-			mixed[key] = true
-		}
-		in, other := hit.Server != "" || hit.Code != g.What.Status, hit.Server == "" && hit.Code != g.What.Status && slices.Contains([]int{403, 429, 503}, hit.Code)
-		switch {
-		case other && (j.Route.Breaker != nil || check.FaultInForce(h, hit)): // who refused it, and whether the limit was asked, is not known
-			mixed[key] = true
-		case other && len(j.Route.Fallbacks) == 0 && len(j.Route.Access) == 0:
-			odd.Add("request %d was refused with %d, where %d is promised", hit.Seq, hit.Code, g.What.Status)
-			in = false
-		}
-		byKey[key] = append(byKey[key], asked{stats.Instant{After: hit.Sent - stale, Before: hit.Done}, hit, in})
 	}
-	maps.DeleteFunc(byKey, func(key string, _ []asked) bool { return mixed[key] })
-	if len(byKey) == 0 && len(mixed) > 0 {
-		broken = "another limit with the same status may have refused, or requests failed"
-	}
-	if len(bursts) > 1 {
-		broken = "routes with other bursts share its zone, and were asked too"
-	}
-	for _, all := range byKey {
+	maps.DeleteFunc(c.byKey, func(key string, _ []asked) bool { return c.mixed[key] })
+	for _, all := range c.byKey {
 		slices.SortFunc(all, func(a, b asked) int { return cmp.Compare(a.hit.Sent, b.hit.Sent) })
 	}
-	return byKey, odd, broken
+	return c.byKey, c.odd, c.broken()
+}
+
+// broken says why the requests show nothing; empty where they do.
+func (c *collection) broken() string {
+	switch {
+	case len(c.bursts) > 1:
+		return "routes with other bursts share its zone, and were asked too"
+	case len(c.byKey) == 0 && len(c.mixed) > 0:
+		return "another limit with the same status may have refused, or requests failed"
+	}
+	return ""
+}
+
+// see enters a request. known is false where its key is not.
+func (c *collection) see(j *check.Journey, hit history.Hit) (known bool) {
+	if !c.routes[j.Key] {
+		if zone := sharing(j.Route, c.limit); zone != nil {
+			c.bursts[zone.Burst] = true
+		}
+		return true
+	}
+	key, known := limitKey(c.h, c.limit.Key, hit)
+	if !known {
+		return false
+	}
+	load := c.h.Plan.Phases[hit.Load]
+	contested := rival(j.Route, c.limit, load)
+	if key == "" && c.limit.Free.Any() {
+		if refused := hit.Server == "" && hit.Code == c.limit.Status; refused && !contested {
+			c.odd.Add("request %d was refused with an empty key, which is not limited", hit.Seq)
+		}
+		return true
+	}
+	if load.Via != "" {
+		key += " through " + load.Via
+	}
+	if contested || hit.Err != "" {
+		c.mixed[key] = true
+	}
+	let := c.letIn(j, key, hit)
+	c.byKey[key] = append(c.byKey[key], asked{stats.Instant{After: hit.Sent - stale, Before: hit.Done}, hit, let})
+	return true
+}
+
+// refusals are the statuses with which limits refuse.
+var refusals = []int{403, 429, 503}
+
+// letIn reports whether the limit let a request in, and marks keys of which others may have refused some.
+func (c *collection) letIn(j *check.Journey, key string, hit history.Hit) bool {
+	if hit.Server != "" {
+		return true
+	}
+	if hit.Code == c.limit.Status {
+		return false
+	}
+	if !slices.Contains(refusals, hit.Code) {
+		return true
+	}
+	// Who refused it, and whether the limit was asked, is not known.
+	if j.Route.Breaker != nil || check.FaultInForce(c.h, hit) {
+		c.mixed[key] = true
+		return true
+	}
+	if len(j.Route.Fallbacks) > 0 || len(j.Route.Access) > 0 {
+		return true
+	}
+	c.odd.Add("request %d was refused with %d, where %d is promised", hit.Seq, hit.Code, c.limit.Status)
+	return false
 }
 
 // sharing is a limit of a route in the same zone.
@@ -126,8 +183,9 @@ func sharing(r model.Route, l model.Limit) *model.Limit {
 	return nil
 }
 
-// decidedBy is when each request was let in or refused, at the latest. Who is let in may wait for a turn after that; but it was
-// decided on no later than what was sent after it and refused, or else within the time that the slowest refusal took.
+// decidedBy is when each request was let in or refused, at the latest. Who is let in may wait for a turn after that;
+// but it was decided on no later than what was sent after it and refused, or else within the time that the slowest
+// refusal took.
 func decidedBy(all []asked) []time.Duration {
 	out, prompt, next := make([]time.Duration, len(all)), promptness(all), time.Duration(math.MaxInt64)
 	for i, a := range slices.Backward(all) {

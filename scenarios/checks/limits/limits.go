@@ -39,9 +39,10 @@ func limitKey(h history.History, key model.Key, hit history.Hit) (string, bool) 
 var Limits = check.Check{
 	Name: plan.CheckLimits,
 	Doc:  "Requests beyond a rate or a number at a time are refused, no others, key by key.",
-	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's window " +
-		"counts refused requests too; Traefik's bucket has room for half a request more than its burst: what is let in lies in the interval " +
-		"that the times of sending and answering leave, and its false alarm rate is 0",
+	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's " +
+		"window counts refused requests too; Traefik's bucket has room for half a request more than its burst: " +
+		"what is let in lies in the interval that the times of sending and answering leave, and its false alarm " +
+		"rate is 0",
 	Claims: limitClaims,
 	Trials: limitTrials,
 	Judge:  judgeLimits,
@@ -49,7 +50,8 @@ var Limits = check.Check{
 
 // limitGroups are the limits, each with the routes that share it.
 func limitGroups(cfg model.Config) []check.Group[model.Limit] {
-	return check.GroupRoutes(cfg, func(r model.Route) []model.Limit { return r.Limits }, func(l model.Limit) string { return fmt.Sprint(l) })
+	limits := func(r model.Route) []model.Limit { return r.Limits }
+	return check.GroupRoutes(cfg, limits, func(l model.Limit) string { return fmt.Sprint(l) })
 }
 
 func limitClaims(cfg model.Config) []plan.Claim {
@@ -58,7 +60,8 @@ func limitClaims(cfg model.Config) []plan.Claim {
 		l := g.What
 		name := cmp.Or(l.Name, string(l.Law))
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos, Params: limitParams(l), Text: limitText(g), Assumes: limitAssumes(l),
+			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos,
+			Params: limitParams(l), Text: limitText(g), Assumes: limitAssumes(l),
 		})
 	}
 	return check.DistinctIDs(claims)
@@ -96,10 +99,11 @@ func limitText(g check.Group[model.Limit]) string {
 	case model.InFlight:
 		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.Paths(), l.Most, l.Key, status)
 	case model.CountWindow:
-		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: whoever goes on at %s or faster stays refused.",
-			g.Paths(), l.Burst, units.Span(l.Window), l.Key, status, perSecond(l.Rate))
+		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: "+
+			"whoever goes on at %s or faster stays refused.", g.Paths(), l.Burst, units.Span(l.Window), l.Key, status, perSecond(l.Rate))
 	case model.TokenBucket:
-		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.", g.Paths(), l.Burst, perSecond(l.Rate), l.Key, status)
+		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.",
+			g.Paths(), l.Burst, perSecond(l.Rate), l.Key, status)
 	}
 	if l.Rate == 0 {
 		return fmt.Sprintf("Requests to %s are limited by %s, whose rate nothing declares.", g.Paths(), l.Name)
@@ -107,13 +111,15 @@ func limitText(g check.Group[model.Limit]) string {
 	wait := ""
 	switch {
 	case l.Burst == 0:
-		wait = fmt.Sprintf("; without burst the next request must come %.4g ms later, so that simultaneous ones are refused", 1000/l.Rate)
+		const text = "; without burst the next request must come %.4g ms later, so that simultaneous ones are refused"
+		wait = fmt.Sprintf(text, 1000/l.Rate)
 	case l.Delay == 0:
 		wait = fmt.Sprintf("; those beyond the rate wait, up to %.4g s", float64(l.Burst)/l.Rate)
 	case l.Delay > 0:
 		wait = fmt.Sprintf("; those beyond %d wait", l.Delay)
 	}
-	return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s%s; more are %s.", g.Paths(), l.Burst+1, perSecond(l.Rate), l.Key, wait, status)
+	return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s%s; more are %s.",
+		g.Paths(), l.Burst+1, perSecond(l.Rate), l.Key, wait, status)
 }
 
 // perSecond prints a rate as people write it.

@@ -43,8 +43,8 @@ func lawful(l model.Limit, burst, rate float64) admitter {
 	return stats.Bucket{Room: 1 + more(l.Burst), Rate: l.Rate * rate}
 }
 
-// twoSided says whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are refused at a
-// time (golang/go #56924).
+// twoSided says whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are
+// refused at a time (golang/go #56924).
 func twoSided(l model.Limit, all []asked) bool {
 	if l.Law != model.TokenBucket {
 		return true
@@ -74,9 +74,11 @@ func crossed(l model.Limit, law admitter, all []asked) string {
 		}
 		switch since := (a.hit.Sent - all[0].hit.Sent).Seconds(); {
 		case in > most[i]:
-			return fmt.Sprintf("%s of %s let in within %.2f s, request %d the last; at most %d may be", units.Number(in), units.Number(i+1), since, a.hit.Seq, most[i])
+			return fmt.Sprintf("%s of %s let in within %.2f s, request %d the last; at most %d may be",
+				units.Number(in), units.Number(i+1), since, a.hit.Seq, most[i])
 		case both && i+1 == len(all) && in < least[i]:
-			return fmt.Sprintf("only %s of %s let in within %.2f s; at least %d must be", units.Number(in), units.Number(i+1), since, least[i])
+			return fmt.Sprintf("only %s of %s let in within %.2f s; at least %d must be",
+				units.Number(in), units.Number(i+1), since, least[i])
 		}
 	}
 	return ""
@@ -98,53 +100,74 @@ func wrongs(l model.Limit) []struct {
 	return append(out, wrong{1 - off, 1, "a smaller burst"}, wrong{1, 1 - off, "a lower rate"})
 }
 
+// rated is what a limit's keys come to.
+type rated struct {
+	limit       model.Limit
+	in, refused int
+	sighted     bool            // it could be seen who waits for a turn
+	told        map[string]bool // the wrong limits that some key tells from the right one
+	wrong       check.Examples
+}
+
 // judgeRate judges rates, key by key.
 func judgeRate(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
-	f := check.Finding{Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm rate 0"}
 	byKey, odd, broken := collect(h, g)
-	f.Broken = broken
-	var wrong check.Examples
-	told, in, refused, sighted := map[string]bool{}, 0, 0, l.Law != model.LeakyBucket
+	f := check.Finding{
+		Broken: broken,
+		Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm " +
+			"rate 0",
+		Predicted: "each key within its interval",
+		Power:     fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*off),
+	}
+	r := rated{limit: l, sighted: l.Law != model.LeakyBucket, told: map[string]bool{}}
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
-		all := byKey[key]
-		f.N += len(all)
-		for _, a := range all {
-			if a.in {
-				in++
-			} else {
-				refused++
-			}
-		}
-		if why := crossed(l, lawful(l, 1, 1), all); why != "" {
-			wrong.Add("key %s: %s", key, why)
-		}
-		if l.Law == model.LeakyBucket {
-			sighted = delayed(l, key, all, &wrong) || sighted
-		}
-		for _, w := range wrongs(l) {
-			told[w.what] = told[w.what] || crossed(l, lawful(l, w.burst, w.rate), all) != ""
-		}
+		f.N += len(byKey[key])
+		r.see(key, byKey[key])
 	}
-	f.Counter = append(wrong.List(), odd.List()...)
-	f.Measured = fmt.Sprintf("%s let in, %s refused, %s", units.Number(in), units.Number(refused), units.Plural(len(byKey), "key")) + through(byKey)
-	f.Predicted = "each key within its interval"
-	var untold []string
-	for _, w := range wrongs(l) {
-		if !told[w.what] {
-			untold = append(untold, w.what)
-		}
-	}
+	f.Counter = append(r.wrong.List(), odd.List()...)
+	f.Measured = fmt.Sprintf("%s let in, %s refused, %s",
+		units.Number(r.in), units.Number(r.refused), units.Plural(len(byKey), "key")) + through(byKey)
 	f.Need = f.N
-	if !sighted {
+	if !r.sighted {
 		f.Need, f.Note = f.N+1, "answers took too long to tell who waited for a turn"
 	}
-	if len(untold) > 0 && f.N > 0 {
+	if untold := r.untold(); len(untold) > 0 && f.N > 0 {
 		f.Need = f.N + 1
 		f.Note = fmt.Sprintf("these requests cannot tell it from %s (by %.0f %%)", strings.Join(untold, " or "), 100*off)
 	}
-	f.Power = fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*off)
 	return f
+}
+
+// see judges one key.
+func (r *rated) see(key string, all []asked) {
+	for _, a := range all {
+		if a.in {
+			r.in++
+		} else {
+			r.refused++
+		}
+	}
+	if why := crossed(r.limit, lawful(r.limit, 1, 1), all); why != "" {
+		r.wrong.Add("key %s: %s", key, why)
+	}
+	if r.limit.Law == model.LeakyBucket {
+		r.sighted = delayed(r.limit, key, all, &r.wrong) || r.sighted
+	}
+	for _, w := range wrongs(r.limit) {
+		r.told[w.what] = r.told[w.what] || crossed(r.limit, lawful(r.limit, w.burst, w.rate), all) != ""
+	}
+}
+
+// untold names the wrong limits that no key tells from the right one.
+func (r *rated) untold() []string {
+	var names []string
+	for _, w := range wrongs(r.limit) {
+		if !r.told[w.what] {
+			names = append(names, w.what)
+		}
+	}
+	return names
 }
 
 // admitted counts the requests that the balancer, which is "", and its peers let in.
@@ -186,7 +209,8 @@ func promptness(all []asked) time.Duration {
 	return longest
 }
 
-// delayed judges who waits: beyond the delay each request its turn, without one nobody. It says whether that could be seen.
+// delayed judges who waits: beyond the delay each request its turn, without one nobody. It reports whether that could
+// be seen.
 func delayed(l model.Limit, key string, all []asked, wrong *check.Examples) (sighted bool) {
 	var at []stats.Instant
 	var in []asked
@@ -200,21 +224,37 @@ func delayed(l model.Limit, key string, all []asked, wrong *check.Examples) (sig
 			in = append(in, a)
 		}
 	}
-	bucket := stats.Bucket{Room: float64(l.Burst + 1), Rate: l.Rate}
-	if l.Delay >= 0 {
-		for i, turn := range bucket.Waits(at, l.Delay) {
-			if took := in[i].hit.Done - in[i].hit.Sent; took+outage.Slack < turn {
-				wrong.Add("key %s: request %d was let through after %.3f s; its turn came %.3f s after it", key, in[i].hit.Seq, took.Seconds(), turn.Seconds())
-			}
-		}
-		return true
+	if l.Delay < 0 {
+		return undelayed(l, key, at, in, promptly, wrong)
 	}
+	for i, turn := range turnsOf(l).Waits(at, l.Delay) {
+		if took := in[i].hit.Done - in[i].hit.Sent; took+outage.Slack < turn {
+			wrong.Add("key %s: request %d was let through after %.3f s; its turn came %.3f s after it",
+				key, in[i].hit.Seq, took.Seconds(), turn.Seconds())
+		}
+	}
+	return true
+}
+
+// turnsOf is a leaky bucket, whose requests may have a turn each.
+func turnsOf(l model.Limit) stats.Bucket {
+	return stats.Bucket{Room: float64(l.Burst + 1), Rate: l.Rate}
+}
+
+// fewDue is how many requests beyond the rate show whether such requests wait.
+const fewDue = 5
+
+// undelayed judges a limit of which nobody is to wait, by the requests that it let in and the times at which that was
+// decided. It reports whether waits could be seen.
+func undelayed(
+	l model.Limit, key string, at []stats.Instant, in []asked, promptly time.Duration, wrong *check.Examples,
+) (sighted bool) {
 	sent := slices.Clone(at)
 	for i := range sent {
 		sent[i].Before = max(sent[i].After, in[i].hit.Sent)
 	}
-	waited, due, longest := 0, 0, bucket.Waits(sent, 0)
-	for i, turn := range bucket.Waits(at, 0) {
+	waited, due, longest := 0, 0, turnsOf(l).Waits(sent, 0)
+	for i, turn := range turnsOf(l).Waits(at, 0) {
 		took := in[i].hit.Done - in[i].hit.Sent
 		switch {
 		case longest[i] == 0: // who is not beyond the rate waits for nothing either, unless servers are slow
@@ -225,9 +265,10 @@ func delayed(l model.Limit, key string, all []asked, wrong *check.Examples) (sig
 			}
 		}
 	}
-	sighted = due >= 5 && promptly < outage.Slack
+	sighted = due >= fewDue && promptly < outage.Slack
 	if sighted && waited == due {
-		wrong.Add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay", key, units.Plural(due, "request"))
+		wrong.Add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay",
+			key, units.Plural(due, "request"))
 	}
 	short := float64(l.Burst) < l.Rate*(4*outage.Slack).Seconds() // no wait is long enough to be seen
 	return sighted || short

@@ -15,8 +15,8 @@ import (
 const (
 	// stale is how old the balancer's clock may be when it decides: it reads it once for all that it does at a time.
 	stale = 20 * time.Millisecond
-	// unheard is how long a request may have been under way before it was decided where its answer waits for its turn, beside what
-	// the slowest refusal took.
+	// unheard is how long a request may have been under way before it was decided where its answer waits for its
+	// turn, beside what the slowest refusal took.
 	unheard = 50 * time.Millisecond
 	// off is by how much a limit must be wrong for a run to notice it.
 	off = 0.25
@@ -32,56 +32,82 @@ const (
 // limitTrials ask too often, or for too much at a time, by clients of their own.
 func limitTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
 	g, _ := limitOf(cfg, claim)
-	i := slices.IndexFunc(g.Routes, func(r model.Route) bool {
-		_, ok := r.Askable()
-		return ok && r.Pool != "" && r.Redirect == nil && len(r.Access) == 0
-	})
+	i := slices.IndexFunc(g.Routes, reachable)
 	if i < 0 || g.What.DryRun || !judged(g.What) {
 		return nil
 	}
 	r, l := g.Routes[i], g.What
 	t := check.Trial{Kind: plan.KindOverload, About: claim.ID, Load: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}}}
-	if l.Key.IsAddress() { // who believes what clients say of themselves does not limit them
+	switch {
+	case l.Key.IsAddress(): // who believes what clients say of themselves does not limit them
 		t.Load.Clients = plan.Clients{Count: askers, Addresses: true}
-		t.Load.Keys = plan.Keys{Header: "X-Forwarded-For", Values: []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}}
-	} else if l.Key.Variable == model.RequestHeader {
+		t.Load.Keys = plan.Keys{Header: "X-Forwarded-For", Values: slices.Clone(forged)}
+	case l.Key.Variable == model.RequestHeader:
 		t.Load.Keys = plan.Keys{Header: l.Key.Name, Values: check.MadeUpKeys(askers)}
-	} else {
+	default:
 		return nil
 	}
 	if l.Law == model.InFlight {
 		return crowdTrial(cfg, t, r, l)
 	}
 	rate, lasts := pressure(l)
-	t.Load.Rate, t.Load.Count, t.Load.Concurrency = askers*rate, int(askers*rate*lasts.Seconds()), askers*(l.Burst+2)
+	press(&t, r, l)
+	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, "+
+		"a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
+	if keyed := slices.ContainsFunc(r.Limits, byOther); l.Law != model.TokenBucket && !keyed {
+		t.Apart, t.About = true, fmt.Sprintf("by address %s for %s", perSecond(rate), units.Span(lasts))
+	}
+	if l.Law != model.LeakyBucket || l.Delay >= 0 {
+		return []check.Trial{t}
+	}
+	return []check.Trial{t, reloadTrial(t, claim, rate, lasts)}
+}
+
+// forged are the addresses that clients claim to have.
+var forged = []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}
+
+// reachable reports whether a plain request takes the route to a pool, and may.
+func reachable(r model.Route) bool {
+	_, ok := r.Askable()
+	proxied := r.Pool != "" && r.Redirect == nil
+	return ok && proxied && len(r.Access) == 0
+}
+
+// byOther reports whether a limit goes by anything else than addresses.
+func byOther(l model.Limit) bool { return !l.Key.IsAddress() }
+
+// press has clients ask a route as often as shows a rate.
+func press(t *check.Trial, r model.Route, l model.Limit) {
+	rate, lasts := pressure(l)
+	t.Load.Rate = askers * rate
+	t.Load.Count = int(askers * rate * lasts.Seconds())
+	t.Load.Concurrency = askers * (l.Burst + 2)
 	for _, other := range r.Limits {
 		if other.Law == model.InFlight {
 			t.Load.Concurrency = min(t.Load.Concurrency, max(1, other.Most-1))
 		}
 	}
-	if l.Law == model.TokenBucket { // one after another, or refusals cost tokens, see twoSided
-		t.Load.Clients.Count, t.Load.Rate, t.Load.Concurrency, t.Load.Think = min(t.Load.Clients.Count, 1), 0, 1, time.Duration(float64(time.Second)/rate/3)
-		t.Load.Count /= askers
+	if l.Law != model.TokenBucket {
+		return
 	}
-	what := claim.ID
-	if t.Apart = l.Law != model.TokenBucket && !slices.ContainsFunc(r.Limits, func(o model.Limit) bool { return !o.Key.IsAddress() }); t.Apart {
-		what = fmt.Sprintf("by address %s for %s", perSecond(rate), units.Span(lasts))
-	}
-	t.About = what
-	t.Shows = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*off)
-	if l.Law != model.LeakyBucket || l.Delay >= 0 {
-		return []check.Trial{t}
-	}
-	again := t
-	again.Kind, again.Reload, again.Shows = plan.KindReload, lasts/2, "buckets that a reload fills, of "+claim.Subject
-	again.Load.Requests = slices.Clone(t.Load.Requests)
-	again.Load.Fresh, again.Load.Rate, again.Load.Count = true, rate, int(rate*lasts.Seconds())
-	if again.Load.Clients.Addresses {
-		again.Load.Clients.Count = 1
+	// One after another, or refusals cost tokens, see twoSided.
+	t.Load.Clients.Count = min(t.Load.Clients.Count, 1)
+	t.Load.Rate, t.Load.Concurrency = 0, 1
+	t.Load.Think = time.Duration(float64(time.Second) / rate / 3)
+	t.Load.Count /= askers
+}
+
+// reloadTrial asks over a reload, by one client.
+func reloadTrial(t check.Trial, claim plan.Claim, rate float64, lasts time.Duration) check.Trial {
+	t.Kind, t.Reload, t.Shows = plan.KindReload, lasts/2, "buckets that a reload fills, of "+claim.Subject
+	t.Load.Requests = slices.Clone(t.Load.Requests)
+	t.Load.Fresh, t.Load.Rate, t.Load.Count = true, rate, int(rate*lasts.Seconds())
+	if t.Load.Clients.Addresses {
+		t.Load.Clients.Count = 1
 	} else {
-		again.Load.Keys.Values = []string{"key-over-a-reload"}
+		t.Load.Keys.Values = []string{"key-over-a-reload"}
 	}
-	return []check.Trial{t, again}
+	return t
 }
 
 // pressure is how fast a client asks too often, and for how long it must.
@@ -123,6 +149,7 @@ func crowdTrial(cfg model.Config, t check.Trial, r model.Route, l model.Limit) [
 	one := t
 	one.About, one.Shows = t.About+" by HTTP/2 streams", "the same where all requests come over one connection"
 	one.Load.Requests = slices.Clone(t.Load.Requests)
-	one.Load.Engine, one.Load.Clients, one.Load.Keys, one.Load.Count, one.Load.Concurrency = plan.Vegeta, plan.Clients{}, plan.Keys{}, each, each
+	one.Load.Engine, one.Load.Clients, one.Load.Keys = plan.Vegeta, plan.Clients{}, plan.Keys{}
+	one.Load.Count, one.Load.Concurrency = each, each
 	return []check.Trial{t, one}
 }
