@@ -36,7 +36,8 @@ const (
 	EarliestDeadline Rotation = "earliest deadline"
 	// FairWeighted is a tree of servers by the time of their next turn, in whole numbers (HAProxy's lb_fwrr.c).
 	FairWeighted Rotation = "fair weighted"
-	// StaticMap goes through a map that is made once, in which every server has as many places as its weight (HAProxy's lb_map.c).
+	// StaticMap goes through a map that is made once, in which every server has as many places as its weight
+	// (HAProxy's lb_map.c).
 	StaticMap Rotation = "static map"
 	// Unweighted takes one server after another, whatever their weights.
 	Unweighted Rotation = "unweighted"
@@ -49,7 +50,8 @@ type LoadLaw string
 const (
 	// InFlightPerWeight is requests in flight per weight (ngx_http_upstream_least_conn_module.c).
 	InFlightPerWeight LoadLaw = "in flight per weight"
-	// NextPerWeight counts the request to come, unless there is no other, in whole 256ths of a weight (HAProxy's lb_fwlc.c).
+	// NextPerWeight counts the request to come, unless there is no other, in whole 256ths of a weight (HAProxy's
+	// lb_fwlc.c).
 	NextPerWeight LoadLaw = "with the next, per weight"
 )
 
@@ -79,18 +81,23 @@ type HashFunction string
 
 // The functions.
 const (
-	// AddressOctets hashes the first three octets of an IPv4 address, and all of an IPv6 address (ngx_http_upstream_ip_hash_module.c).
+	// AddressOctets hashes the first three octets of an IPv4 address, and all of an IPv6 address
+	// (ngx_http_upstream_ip_hash_module.c).
 	AddressOctets HashFunction = "address octets"
-	// CRC32Modulo is the key's CRC-32 modulo the sum of weights (ngx_http_upstream_hash_module.c, after Cache::Memcached).
+	// CRC32Modulo is the key's CRC-32 modulo the sum of weights (ngx_http_upstream_hash_module.c, after
+	// Cache::Memcached).
 	CRC32Modulo HashFunction = "crc32 modulo"
-	// Ketama is a ring of points that hosts, ports and weights make (ngx_http_upstream_hash_module.c, after Cache::Memcached::Fast).
+	// Ketama is a ring of points that hosts, ports and weights make (ngx_http_upstream_hash_module.c, after
+	// Cache::Memcached::Fast).
 	Ketama HashFunction = "ketama"
-	// WeightMap is a map with as many places for every server as its weight (HAProxy's lb_map.c); of an address its bits count, of
-	// other keys their sdbm hash.
+	// WeightMap is a map with as many places for every server as its weight (HAProxy's lb_map.c); of an address its
+	// bits count, of other keys their sdbm hash.
 	WeightMap HashFunction = "weight map"
-	// NumberRing is a ring of points that servers' numbers and weights make (HAProxy's lb_chash.c), with the same hash of keys.
+	// NumberRing is a ring of points that servers' numbers and weights make (HAProxy's lb_chash.c), with the same
+	// hash of keys.
 	NumberRing HashFunction = "number ring"
-	// Murmur2Shares is the key's MurmurHash2, whose range is cut by the shares of a split (ngx_http_split_clients_module.c).
+	// Murmur2Shares is the key's MurmurHash2, whose range is cut by the shares of a split
+	// (ngx_http_split_clients_module.c).
 	Murmur2Shares HashFunction = "murmur2 shares"
 )
 

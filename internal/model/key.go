@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Key is what requests are told apart by: those with equal keys go to one server, or share a limit. The zero value is no key.
+// Key is what requests are told apart by: those with equal keys go to one server, or share a limit. The zero value is
+// no key.
 type Key struct {
 	Variable Variable `json:"variable,omitempty"`
 	Name     string   `json:"name,omitempty"`    // of a RequestHeader, an Argument or a Cookie

@@ -7,7 +7,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
-// HashMembers are the servers that have a place in a pool's hash, and which of them can take requests while nobody has died.
+// HashMembers are the servers that have a place in a pool's hash, and which of them can take requests while nobody
+// has died.
 func HashMembers(pool model.Pool) (servers []model.Server, up []bool) {
 	for _, s := range pool.Servers {
 		if s.Backup && !pool.Balance.Hash.WithBackups {

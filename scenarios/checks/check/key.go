@@ -28,7 +28,8 @@ const SendsPerKey = 3
 // manyKeys is how many distinct keys are sent.
 const manyKeys = 96
 
-// KeyTrials send many keys to a pool or a split, each more than once. There are none where lbproof cannot choose a request's key.
+// KeyTrials send many keys to a pool or a split, each more than once. There are none where lbproof cannot choose a
+// request's key.
 func KeyTrials(to string, key model.Key, r plan.Request) []Trial {
 	t := Trial{
 		Kind: plan.KindKeys, About: to,

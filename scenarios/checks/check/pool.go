@@ -8,8 +8,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Paced says whether the number of a server's checks shows all its intervals: backends know them by their path, and they are as far apart
-// while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
+// Paced says whether the number of a server's checks shows all its intervals: backends know them by their path, and
+// they are as far apart while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
 func Paced(a model.Active) bool {
 	path := a.Request.Path
 	known := strings.HasPrefix(path, "/") && !strings.Contains(path, "?")

@@ -16,10 +16,11 @@ import (
 var Algorithm = check.Check{
 	Name: plan.CheckAlgorithm,
 	Doc:  "How a pool chooses where it is not by turns.",
-	Law: "fewest connections: no request goes to a server that certainly has more in flight per weight than another one can have, as " +
-		"counted at the backends, and while nobody is busy servers take turns; a hash: every request is where the map that is recomputed " +
-		"sends its key; random: the sequential test of independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); " +
-		"fastest, or of two: a server that is made slow gets less than its share",
+	Law: "fewest connections: no request goes to a server that certainly has more in flight per weight than " +
+		"another one can have, as counted at the backends, and while nobody is busy servers take turns; a hash: " +
+		"every request is where the map that is recomputed sends its key; random: the sequential test of " +
+		"independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); fastest, or of two: a server " +
+		"that is made slow gets less than its share",
 	Evidence: check.Evidence{Undisturbed: true},
 	Claims:   algorithmClaims,
 	Trials:   algorithmTrials,

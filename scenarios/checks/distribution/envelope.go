@@ -13,12 +13,12 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// unseen is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too busy, one in 100,000
-// connections to a backend is reset.
+// unseen is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too
+// busy, one in 100,000 connections to a backend is reset.
 const unseen = 2
 
-// turnShares are the shares that turns by weight come to, and bounds on how far counts are from them while the same servers take
-// them all along, wherever in their turns they began; nginx's begin anew with its workers.
+// turnShares are the shares that turns by weight come to, and bounds on how far counts are from them while the same
+// servers take them all along, wherever in their turns they began; nginx's begin anew with its workers.
 func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
@@ -33,7 +33,8 @@ func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64,
 	return shares, env.Anywhere().Times(states).Widen(unseen)
 }
 
-// turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the request.
+// turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the
+// request.
 func turnsFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
 	shares, env := turnShares(pool, servers, states)
 	if pool.Balance.Rotation != model.FairWeighted || picks == 0 || picks > longestReplay {
@@ -79,7 +80,8 @@ func drifts(active []model.Server, shares []float64) string {
 		percent2(shares[worst]), percent2(stats.Shares(check.WeightsOf(active))[worst]))
 }
 
-// fresh says whether a pool's turns are all known from its start on: no phase that is left out reached it before one that is not.
+// fresh says whether a pool's turns are all known from its start on: no phase that is left out reached it before one
+// that is not.
 func fresh(p plan.Plan, pool model.Pool) bool {
 	left := false
 	for _, l := range p.Phases {

@@ -206,8 +206,9 @@ func judgeSpeed(h history.History, pool model.Pool) check.Finding {
 	return f
 }
 
-// judgeRegret judges every pick against the requests that servers had in flight: one is wrong if the server that was chosen had
-// more for certain, per weight, than another one can have had. It says whether enough picks could have been wrong.
+// judgeRegret judges every pick against the requests that servers had in flight: one is wrong if the server that was
+// chosen had more for certain, per weight, than another one can have had. It says whether enough picks could have
+// been wrong.
 func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
 	picks := picksOf(h, pool, active)
 	law := pool.Balance.Load

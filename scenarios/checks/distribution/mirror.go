@@ -15,8 +15,9 @@ import (
 var Mirror = check.Check{
 	Name: plan.CheckMirror,
 	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees.",
-	Law: "copies are joined to requests by their id: nginx copies every request once, Traefik keeps to its share to two copies, because it copies " +
-		"whenever it is behind it (mirror.go); an answer of a server for copies refutes",
+	Law: "copies are joined to requests by their id: nginx copies every request once, Traefik keeps to its share " +
+		"to two copies, because it copies whenever it is behind it (mirror.go); an answer of a server for copies " +
+		"refutes",
 	Evidence: check.Evidence{Copies: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []model.Share { return r.Mirrors }, func(s model.Share) string { return fmt.Sprint(s) })

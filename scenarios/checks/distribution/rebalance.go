@@ -26,9 +26,9 @@ type stretches struct {
 	cut     int // requests under way at the edges, which may lie on either side
 }
 
-// judgeWeightsAround judges a pool around faults, by the arrivals of the times at which it is known who
-// shares them. Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and
-// one of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
+// judgeWeightsAround judges a pool around faults, by the arrivals of the times at which it is known who shares them.
+// Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and one
+// of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
 func judgeWeightsAround(f *check.Finding, h history.History, pool model.Pool, all []*outage.Episode, states int) {
 	active := check.Rotation(pool)
 	parts := []*stretches{{windows: quiet(h, all), servers: active}}
@@ -80,8 +80,9 @@ func quiet(h history.History, all []*outage.Episode) []outage.Window {
 	return undisturbed(h, out)
 }
 
-// undisturbed leaves out the times of faults other than deaths, and as long after as they may have an effect: reloads, with
-// other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers are left alone.
+// undisturbed leaves out the times of faults other than deaths, and as long after as they may have an effect:
+// reloads, with other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers
+// are left alone.
 func undisturbed(h history.History, out []outage.Window) []outage.Window {
 	for _, m := range h.Env.Marks {
 		if m.Event.Fault.Effect() == plan.Refuses {

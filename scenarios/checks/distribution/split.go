@@ -16,8 +16,8 @@ import (
 var Split = check.Check{
 	Name: plan.CheckSplit,
 	Doc:  "Shares of the traffic go to different pools (canary, A/B).",
-	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the envelope of " +
-		"weighted round robin",
+	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the " +
+		"envelope of weighted round robin",
 	Evidence: check.Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
@@ -43,7 +43,8 @@ var Split = check.Check{
 	Judge:  judgeSplit,
 }
 
-// sides are which share of a split each server stands for; ok is false where its shares are no pools, or have servers in common.
+// sides are which share of a split each server stands for; ok is false where its shares are no pools, or have servers
+// in common.
 func sides(cfg model.Config, s model.Split) (of map[string]string, shares []float64, ok bool) {
 	of = map[string]string{}
 	for _, share := range s.Shares {

@@ -78,8 +78,9 @@ func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 	return []check.Question{{Why: "a client without the cookie", Kind: plan.KindQuestions, Ask: r, Want: check.Reply{Backend: true, Like: like}}}, ""
 }
 
-// unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether scripts see it, whether
-// it goes over plain HTTP, and what else the configuration says of it. It is empty where they are that.
+// unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether
+// scripts see it, whether it goes over plain HTTP, and what else the configuration says of it. It is empty where they
+// are that.
 func unlikeCookie(want model.Sticky, set []string) string {
 	var names []string
 	for _, line := range set {

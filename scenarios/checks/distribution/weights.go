@@ -17,8 +17,9 @@ import (
 var Weights = check.Check{
 	Name: plan.CheckWeights,
 	Doc:  "The servers of a round robin pool share its requests by their weights.",
-	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline first (Traefik), or of " +
-		"a replay of HAProxy's own turns; its false alarm rate is 0, because no honest run can leave it",
+	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline " +
+		"first (Traefik), or of a replay of HAProxy's own turns; its false alarm rate is 0, because no honest run " +
+		"can leave it",
 	Evidence: check.Evidence{Joined: true, Undisturbed: true, Subrequests: func(cfg model.Config, claim plan.Claim) bool {
 		return check.AsksItself(cfg, claim.Subject)
 	}},
