@@ -1,0 +1,106 @@
+package check
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+// A key is found in the request as it was sent; what lbproof cannot know is not guessed.
+func TestKeyOf(t *testing.T) {
+	plain := plan.Phase{Requests: []plan.Request{{Path: "/a?k=v&n=1", Port: 80, Header: map[string]string{"Host": "a.example", "X-Kind": "b"}}}}
+	keyed := func(k plan.Keys) plan.Phase { return plan.Phase{Requests: plain.Requests, Keys: k} }
+	byHeader := plan.Keys{Header: "X-Key", Values: []string{"one"}}
+	byCookie := plan.Keys{Cookie: "id", Values: []string{"two"}}
+	visitors := plan.Phase{Requests: []plan.Request{{Path: "/", Port: 80}}, Clients: plan.Clients{Count: 1, Cookies: true}}
+	address := netip.MustParseAddr("10.0.0.9")
+	for _, c := range []struct {
+		key  model.Key
+		in   plan.Phase
+		want string
+		ok   bool
+	}{
+		{model.Key{Variable: model.URI}, plain, "/a?k=v&n=1", true},
+		{model.Key{Variable: model.Path}, plain, "/a", true},
+		{model.Key{Variable: model.Argument, Name: "k"}, plain, "v", true},
+		{model.Key{Variable: model.Argument, Name: "other"}, plain, "", true},
+		{model.Key{Variable: model.Host}, plain, "a.example", true},
+		{model.Key{Variable: model.RequestHeader, Name: "host"}, plain, "a.example", true},
+		{model.Key{Variable: model.RequestHeader, Name: "x-kind"}, plain, "b", true},
+		{model.Key{Variable: model.RequestHeader, Name: "x-key"}, keyed(byHeader), "one", true},
+		{model.Key{Variable: model.Cookie, Name: "id"}, keyed(byCookie), "two", true},
+		{model.Key{Variable: model.Cookie, Name: "other"}, plain, "", true},
+		{model.Key{Variable: model.Cookie, Name: "id"}, visitors, "", false}, // what the balancer gave them
+		{model.Key{Variable: model.ClientAddress}, plain, string(address.AsSlice()), true},
+		{model.Key{Variable: model.ClientAddress, AsText: true}, plain, "10.0.0.9", true},
+		{model.Key{Variable: model.ServerName}, plain, "", false},
+		{model.Key{Variable: model.Other, Source: "$whatever"}, plain, "", false},
+	} {
+		h := history.History{Plan: plan.Plan{Phases: []plan.Phase{c.in}}, Env: history.Environment{Client: "10.0.0.9"}}
+		value, ok := KeyOf(h, c.key, history.Hit{Seq: h.Plan.First(0)})
+		assert.Equal(t, c.ok, ok, c.key)
+		assert.Equal(t, c.want, string(value), c.key)
+	}
+}
+
+// A trial of keys sends each as often as the others, where the key stands; of a key that nobody can choose there is none.
+func TestKeyTrials(t *testing.T) {
+	f := func(key model.Key) plan.Phase {
+		t.Helper()
+		trials := KeyTrials("p", key, plan.Request{Path: "/x"})
+		if !assert.Len(t, trials, 1) {
+			return plan.Phase{}
+		}
+		assert.Equal(t, SendsPerKey*manyKeys, trials[0].Load.Count)
+		assert.Contains(t, trials[0].Shows, key.String())
+		return trials[0].Load
+	}
+	assert.Equal(t, "/x?key=95", f(model.Key{Variable: model.URI}).Requests[95].Path)
+	assert.Equal(t, "/x7", f(model.Key{Variable: model.Path}).Requests[7].Path)
+	assert.Equal(t, "/x?user=0", f(model.Key{Variable: model.Argument, Name: "user"}).Requests[0].Path)
+	assert.Equal(t, "x-key", f(model.Key{Variable: model.RequestHeader, Name: "x-key"}).Keys.Header)
+	assert.Equal(t, "id", f(model.Key{Variable: model.Cookie, Name: "id"}).Keys.Cookie)
+	assert.Zero(t, f(model.Key{Variable: model.ClientAddress}).Clients.Apart)
+	assert.Equal(t, 256, f(model.Key{Variable: model.ClientAddress, Prefix: 24}).Clients.Apart)
+	for _, v := range []model.Variable{"", model.Other, model.Host, model.ServerName, model.RequestID} {
+		assert.Empty(t, KeyTrials("p", model.Key{Variable: v}, plan.Request{Path: "/x"}))
+	}
+}
+
+func TestReadableKey(t *testing.T) {
+	address := model.Key{Variable: model.ClientAddress}
+	assert.Equal(t, "10.0.0.9", ReadableKey(address, []byte{10, 0, 0, 9}))
+	assert.Equal(t, "10.0.0.9", ReadableKey(model.Key{Variable: model.ClientAddress, AsText: true}, []byte("10.0.0.9")))
+	assert.Equal(t, "four", ReadableKey(model.Key{Variable: model.URI}, []byte("four")))
+}
+
+// Only functions that lbproof knows have a map; servers without a place are in none.
+func TestMapOf(t *testing.T) {
+	servers := []model.Server{{Host: "a", Port: 8000, Weight: 1}, {Host: "b", Port: 8000, Weight: 1}, {Host: "c", Port: 8000, Weight: 1, Backup: true}}
+	f := func(hash model.Hash, members int, known bool) {
+		t.Helper()
+		pool := model.Pool{Balance: model.Balance{Kind: model.ByHash, Hash: &hash}, Servers: servers}
+		in, up := HashMembers(pool)
+		assert.Len(t, in, members)
+		assert.Equal(t, []bool{true, true, false}[:members], up)
+		m := MapOf(pool, in, up)
+		assert.Equal(t, known, m != nil)
+		if m != nil {
+			assert.Contains(t, []int{0, 1}, m([]byte{10, 0, 0, 9})) // the backup gets no keys while others live
+		}
+	}
+	text, address := model.Key{Variable: model.URI}, model.Key{Variable: model.ClientAddress}
+	f(model.Hash{Key: text, Function: model.CRC32Modulo}, 2, true)
+	f(model.Hash{Key: text, Function: model.Ketama, Consistent: true}, 2, true)
+	f(model.Hash{Key: address, Function: model.AddressOctets}, 2, true)
+	f(model.Hash{Key: address, Function: model.WeightMap, WithBackups: true}, 3, true)
+	f(model.Hash{Key: text, Function: model.NumberRing, WithBackups: true}, 3, true)
+	f(model.Hash{Key: address, Consistent: true}, 2, false)
+	servers[0].Port = 80 // written or not
+	f(model.Hash{Key: text, Function: model.Ketama, Consistent: true}, 2, false)
+}
