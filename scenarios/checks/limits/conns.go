@@ -268,7 +268,8 @@ func atATime(h history.History, pool model.Pool, server string) (most int, slowe
 // slowMarks are the times in which a server took longer for every answer.
 func slowMarks(h history.History, server string) (slow []history.Mark) {
 	for _, m := range h.Env.Marks {
-		if m.Event.Fault == plan.FaultSlow && m.Event.Target == server && m.Err == "" && m.Event.With.Whole() {
+		slows := m.Event.Fault == plan.FaultSlow && m.Event.Target == server
+		if slows && m.Err == "" && m.Event.With.Whole() {
 			slow = append(slow, m)
 		}
 	}

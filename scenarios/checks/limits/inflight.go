@@ -122,7 +122,8 @@ func (c crowded) others(a asked) (certain, possible int) {
 func (c crowded) isWith(o, a asked) bool {
 	at, known := c.arrived[o.hit.Seq]
 	began, came := c.arrived[a.hit.Seq]
-	if !known || !came || !slices.Contains(c.when.Hosts, o.hit.Server) || !c.within(o.hit) {
+	slow := slices.Contains(c.when.Hosts, o.hit.Server) && c.within(o.hit)
+	if !known || !came || !slow {
 		return false
 	}
 	return at <= began && began < min(at+slices.Min(c.when.Least), o.hit.Done)
