@@ -110,8 +110,8 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			return nil
 		}
 		c := plan.Claim{
-			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name, Pos: p.Balance.Pos, Params: plan.Params{},
-			Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(p)),
+			ID: check.ClaimID(plan.CheckAlgorithm, p.Name, ""), Check: plan.CheckAlgorithm, Subject: p.Name,
+			Pos: p.Balance.Pos, Params: plan.Params{}, Text: fmt.Sprintf("%s %s.", p.Name, describeMethod(p)),
 		}
 		if c.Pos.File == "" {
 			c.Pos = p.Pos
@@ -124,10 +124,11 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			c.Params[plan.Param(active[i].Addr())] = plan.Amount(math.Round(1e6*share) / 1e6)
 		}
 		if !p.SharedState {
-			c.Assumes = append(c.Assumes, states(cfg, p))
+			c.Assumes = append(c.Assumes, statesAssumed(cfg, p))
 		}
 		if p.Balance.Rotation == model.Unweighted {
-			c.Assumes = append(c.Assumes, "there are requests in flight: while there are none, the servers take turns whatever their weights")
+			const assumed = "there are requests in flight: while there are none, the servers take turns whatever their weights"
+			c.Assumes = append(c.Assumes, assumed)
 		}
 		return []plan.Claim{c}
 	})
@@ -147,9 +148,11 @@ func describeMethod(p model.Pool) string {
 	case b.Kind == model.LeastTime && b.Choices == 0:
 		return "sends each request to the server that answers fastest"
 	case b.Kind == model.ByHash && b.Hash.Consistent:
-		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; shares by weight: %s", b.Hash.Key, shares)
+		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; "+
+			"shares by weight: %s", b.Hash.Key, shares)
 	case b.Kind == model.ByHash:
-		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, keys of other servers may move too; shares by weight: %s", b.Hash.Key, shares)
+		return fmt.Sprintf("sends equal keys (%s) to the same server; "+
+			"when a server goes, keys of other servers may move too; shares by weight: %s", b.Hash.Key, shares)
 	}
 	return fmt.Sprintf("balances by %s", p.Balance.Source)
 }
@@ -166,7 +169,8 @@ func describeChance(p model.Pool) string {
 		how = "by the arcs of its ring, which weights below 80 give only roughly"
 	}
 	if idle {
-		return fmt.Sprintf("draws two servers for each request and takes the one with fewer requests in flight; while nobody is busy %s", units.Join(parts))
+		return fmt.Sprintf("draws two servers for each request and takes the one with fewer requests in flight; "+
+			"while nobody is busy %s", units.Join(parts))
 	}
 	return fmt.Sprintf("draws a server for each request, %s: %s", how, units.Join(parts))
 }
@@ -176,7 +180,8 @@ func shareList(active []model.Server) string {
 	var parts []string
 	shares := stats.Shares(check.WeightsOf(active))
 	for i, s := range active {
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", check.ServerName(s), fraction(s.Weight, active), percent3(shares[i])))
+		parts = append(parts, fmt.Sprintf("%s %s (%s)",
+			check.ServerName(s), fraction(s.Weight, active), percent3(shares[i])))
 	}
 	return strings.Join(parts, ", ")
 }

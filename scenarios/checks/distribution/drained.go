@@ -28,7 +28,8 @@ var Drained = check.Check{
 					why = "its weight is 0"
 				}
 				claims = append(claims, plan.Claim{
-					ID: check.ClaimID(plan.CheckDrained, p.Name, check.ServerName(s)), Check: plan.CheckDrained, Subject: p.Name, Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
+					ID: check.ClaimID(plan.CheckDrained, p.Name, check.ServerName(s)), Check: plan.CheckDrained, Subject: p.Name,
+					Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
 					Text: fmt.Sprintf("%s gets no new request of %s: %s.", check.ServerName(s), p.Name, why),
 				})
 			}
@@ -46,10 +47,14 @@ func judgeDrained(claim plan.Claim, h history.History) check.Finding {
 	if i < 0 {
 		return check.Finding{Cannot: "the configuration has no such server"}
 	}
-	if len(check.Rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Backup }) {
+	isBackup := func(s model.Server) bool { return s.Backup }
+	if len(check.Rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, isBackup) {
 		return check.Finding{Cannot: outage.NobodyUp}
 	}
-	f := check.Finding{Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "count of the pool's requests that reached it", Predicted: "0"}
+	f := check.Finding{
+		Need: check.NeedAll(h), Broken: check.LostWitness(h),
+		Test: "count of the pool's requests that reached it", Predicted: "0",
+	}
 	var wrong check.Examples
 	find := check.Journeys(h)
 	for a := range h.Arrivals {

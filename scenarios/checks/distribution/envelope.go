@@ -51,18 +51,18 @@ func turnsFromStart(pool model.Pool, servers []model.Server, states, picks int) 
 const longestReplay = 1 << 22
 
 // envelopeAround is wider: the sum over several stretches of time, before which servers have come or gone.
-func envelopeAround(pool model.Pool, servers []model.Server, states, stretches int) ([]float64, stats.Envelope) {
+func envelopeAround(pool model.Pool, servers []model.Server, states, times int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
 	case model.Smooth:
 		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states)
 	case model.EarliestDeadline:
-		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * stretches * states)
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * times * states)
 	case model.StaticMap:
-		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * times * states)
 	}
 	shares, _ := stats.FastShares(weights)
-	return shares, stats.PeriodEnvelope(weights).Times(2 * stretches * states)
+	return shares, stats.PeriodEnvelope(weights).Times(2 * times * states)
 }
 
 // drifts says where a balancer's own turns do not quite come to the weights.
@@ -76,7 +76,8 @@ func drifts(active []model.Server, shares []float64) string {
 	if by < 0.002 {
 		return ""
 	}
-	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over", active[worst].Host,
+	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over",
+		active[worst].Host,
 		percent2(shares[worst]), percent2(stats.Shares(check.WeightsOf(active))[worst]))
 }
 
@@ -85,7 +86,7 @@ func drifts(active []model.Server, shares []float64) string {
 func fresh(p plan.Plan, pool model.Pool) bool {
 	left := false
 	for _, l := range p.Phases {
-		if check.BearsOn(l, "weights") {
+		if check.BearsOn(l, plan.CheckWeights) {
 			if left {
 				return false
 			}
@@ -109,7 +110,8 @@ var rotationLaws = map[model.Rotation]string{
 
 // envelopeTest names it.
 func envelopeTest(pool model.Pool, states int) string {
-	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0", rotationLaws[pool.Balance.Rotation], units.Plural(states, "independent state"))
+	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0",
+		rotationLaws[pool.Balance.Rotation], units.Plural(states, "independent state"))
 }
 
 // unknownShares says why nothing can be said of shares around faults.

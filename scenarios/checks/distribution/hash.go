@@ -50,37 +50,58 @@ type keyed struct {
 }
 
 func judgeKeys(claim plan.Claim, h history.History, pool model.Pool) check.Finding {
-	k := keyed{h: h, pool: pool, deaths: outage.Episodes(h, pool, outage.Refusing...), maps: map[string]stats.Map{}, home: map[string]string{}}
-	k.servers, k.up = check.HashMembers(pool)
-	k.calm = []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
-	for _, e := range k.deaths {
-		k.calm = leaveOut(k.calm, outage.Window{From: e.Mark.Ordered, To: e.Mark.To + outage.ReturnsWithin(e.Server) + outage.Settling})
-	}
-	k.calm = undisturbed(h, k.calm)
+	k := newKeyed(h, pool)
 	find := check.Journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Tunnel || hit.Server == "" {
 			continue
 		}
-		if j.Request.Claim == claim.ID || j.Route.Pool == pool.Name && h.Plan.Phases[j.Load].Engine != plan.Prober {
+		byWay := j.Route.Pool == pool.Name && h.Plan.Phases[j.Load].Engine != plan.Prober
+		if j.Request.Claim == claim.ID || byWay {
 			k.follow(hit)
 		}
 	}
-	largest := slices.Max(stats.Shares(check.WeightsOf(check.Rotation(pool))))
-	f := check.Finding{
-		N: k.n, Need: int(math.Ceil(math.Log(h.Plan.Beta) / math.Log(largest))), Broken: k.strange, Counter: k.wrong.List(),
-		Test: "every key's server against the map that is recomputed from the configuration", Predicted: "each where the map says",
-		Measured: fmt.Sprintf("%s, %s elsewhere", units.Plural(k.n, "key"), units.Number(k.wrong.Total)),
-		Power: fmt.Sprintf("would have caught another map unless it agrees on %s or more of the keys, with probability %g",
-			percent3(1-stats.Smallest(max(1, k.n), 1-h.Plan.Beta)), 1-h.Plan.Beta),
+	return k.finding()
+}
+
+// newKeyed begins to follow the keys of a pool.
+func newKeyed(h history.History, pool model.Pool) *keyed {
+	k := &keyed{
+		h: h, pool: pool, deaths: outage.Episodes(h, pool, outage.Refusing...),
+		maps: map[string]stats.Map{}, home: map[string]string{},
 	}
-	if check.MapOf(pool, k.servers, k.up) == nil {
+	k.servers, k.up = check.HashMembers(pool)
+	k.calm = []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
+	for _, e := range k.deaths {
+		back := e.Mark.To + outage.ReturnsWithin(e.Server) + outage.Settling
+		k.calm = leaveOut(k.calm, outage.Window{From: e.Mark.Ordered, To: back})
+	}
+	k.calm = undisturbed(h, k.calm)
+	return k
+}
+
+// finding says what the keys have come to.
+func (k *keyed) finding() check.Finding {
+	beta := k.h.Plan.Beta
+	largest := slices.Max(stats.Shares(check.WeightsOf(check.Rotation(k.pool))))
+	agrees := 1 - stats.Smallest(max(1, k.n), 1-beta)
+	f := check.Finding{
+		N: k.n, Need: int(math.Ceil(math.Log(beta) / math.Log(largest))), Broken: k.strange, Counter: k.wrong.List(),
+		Test:      "every key's server against the map that is recomputed from the configuration",
+		Predicted: "each where the map says",
+		Measured:  fmt.Sprintf("%s, %s elsewhere", units.Plural(k.n, "key"), units.Number(k.wrong.Total)),
+		Power: fmt.Sprintf("would have caught another map unless it agrees on %s or more of the keys, with probability %g",
+			percent3(agrees), 1-beta),
+	}
+	if check.MapOf(k.pool, k.servers, k.up) == nil {
 		f.Test, f.Predicted = "equal keys at one server", "one server each"
 		f.Note = "which server each key belongs to is not judged: lbproof does not know this hash"
 	}
 	if k.far > 0 {
-		f.Note = strings.TrimPrefix(f.Note+fmt.Sprintf("; %s while a server was dead were judged by the map without it", units.Plural(k.far, "request")), "; ")
+		f.Note += fmt.Sprintf("; %s while a server was dead were judged by the map without it",
+			units.Plural(k.far, "request"))
+		f.Note = strings.TrimPrefix(f.Note, "; ")
 	}
 	return f
 }
@@ -101,7 +122,8 @@ func (k *keyed) follow(hit history.Hit) {
 	}
 	if m := k.mapWithout(dead); m != nil {
 		if i := m(key); i >= 0 && k.servers[i].Host != hit.Server {
-			k.wrong.Add("request %d with the key %s was answered by %s; the map says %s", hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
+			k.wrong.Add("request %d with the key %s was answered by %s; the map says %s",
+				hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
 		}
 	}
 	place := dead + "|" + string(key)
@@ -111,7 +133,8 @@ func (k *keyed) follow(hit history.Hit) {
 		k.home[place] = hit.Server
 		k.n++
 	case was != hit.Server:
-		k.wrong.Add("request %d with the key %s was answered by %s, and one before by %s", hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, was)
+		k.wrong.Add("request %d with the key %s was answered by %s, and one before by %s",
+			hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, was)
 	}
 }
 

@@ -27,8 +27,13 @@ const (
 
 func busyTrial(cfg model.Config, pool model.Pool, r plan.Request) check.Trial {
 	t := check.Trial{
-		Kind: plan.KindBusy, About: pool.Name, Load: plan.Phase{Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256, Requests: []plan.Request{r}},
-		Shows: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999", pool.Name, 100*relieved),
+		Kind: plan.KindBusy, About: pool.Name,
+		Load: plan.Phase{
+			Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256,
+			Requests: []plan.Request{r},
+		},
+		Shows: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999",
+			pool.Name, 100*relieved),
 	}
 	active := check.Rotation(pool)
 	for i, s := range active {
@@ -64,10 +69,12 @@ func idleEnvelope(pool model.Pool, states int) stats.Envelope {
 func idleTrial(cfg model.Config, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
 	weights := idleWeights(pool)
 	wrong := stats.Nearest(weights)
-	need := idleEnvelope(pool, check.StatesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong), 1-terms.Beta)
+	need := idleEnvelope(pool, check.StatesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong),
+		1-terms.Beta)
 	return check.Trial{
 		Kind: plan.KindSerial, Load: plan.Phase{Count: spareOf(need), Concurrency: 1, Requests: []plan.Request{r}},
-		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g", ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
+		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g",
+			ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
 	}
 }
 
@@ -86,7 +93,10 @@ func judgeFewest(h history.History, pool model.Pool) check.Finding {
 	if pool.SharedState {
 		states = 1
 	}
-	f := check.Finding{Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)), Test: fmt.Sprintf("turns while idle (envelope, %s)", units.Plural(states, "independent state"))}
+	f := check.Finding{
+		Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)),
+		Test:   fmt.Sprintf("turns while idle (envelope, %s)", units.Plural(states, "independent state")),
+	}
 	if f.Broken != "" {
 		return f
 	}
@@ -117,23 +127,31 @@ func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int)
 	find := check.Journeys(h)
 	for hit := range h.Hits {
 		l := h.Plan.Phases[hit.Load]
-		if i, in := index[hit.Server]; in && !l.Open() && l.Concurrency == 1 && find(hit.Seq).Route.Pool == pool.Name && !check.FaultInForce(h, hit) {
-			counts[i]++
-			f.N++
+		i, in := index[hit.Server]
+		alone := !l.Open() && l.Concurrency == 1
+		mine := in && find(hit.Seq).Route.Pool == pool.Name
+		if !alone || !mine || check.FaultInForce(h, hit) {
+			continue
 		}
+		counts[i]++
+		f.N++
 	}
 	weights := idleWeights(pool)
 	shares, env := stats.Shares(weights), idleEnvelope(pool, states)
 	for i, over := range env.Outside(counts, shares) {
 		if over != 0 {
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests that came alone; turns of %s allow %.1f to %.1f", active[i].Host, units.Number(counts[i]), units.Number(f.N),
-				ratio(weights), float64(f.N)*shares[i]+env.Low[i], float64(f.N)*shares[i]+env.High[i]))
+			centre := float64(f.N) * shares[i]
+			f.Counter = append(f.Counter,
+				fmt.Sprintf("%s got %s of %s requests that came alone; turns of %s allow %.1f to %.1f",
+					active[i].Host, units.Number(counts[i]), units.Number(f.N), ratio(weights), centre+env.Low[i], centre+env.High[i]))
 		}
 	}
 	wrong := stats.Nearest(weights)
 	f.Measured = "idle " + counted(counts)
 	f.Predicted = "idle " + ratio(weights)
-	f.Power = fmt.Sprintf("would have caught turns of %s while idle with probability %s", ratio(wrong), probability(env.Power(f.N, shares, stats.Shares(wrong))))
+	power := env.Power(f.N, shares, stats.Shares(wrong))
+	f.Power = fmt.Sprintf("would have caught turns of %s while idle with probability %s",
+		ratio(wrong), probability(power))
 	return f.N >= env.Need(shares, stats.Shares(wrong), 1-h.Plan.Beta)
 }
 
@@ -169,7 +187,8 @@ func judgeRelief(f *check.Finding, h history.History, pool model.Pool) (n int, e
 	find := check.Journeys(h)
 	for hit := range h.Hits {
 		i, in := index[hit.Server]
-		if !in || find(hit.Seq).Route.Pool != pool.Name || hit.Sent < when.From+slices.Max(when.Least) || hit.Sent > when.To {
+		outside := hit.Sent < when.From+slices.Max(when.Least) || hit.Sent > when.To
+		if !in || outside || find(hit.Seq).Route.Pool != pool.Name {
 			continue
 		}
 		if n++; i == slow {
@@ -180,7 +199,8 @@ func judgeRelief(f *check.Finding, h history.History, pool model.Pool) (n int, e
 		tookOthers += hit.Done - hit.Sent
 	}
 	if got > 0 && float64(took)/float64(got) < 2*float64(tookOthers)/float64(max(1, n-got)) {
-		f.Broken = fmt.Sprintf("%s did not take twice as long as the others for its answers, as it was made to: they were slow by themselves", active[slow].Host)
+		f.Broken = fmt.Sprintf("%s did not take twice as long as the others for its answers, as it was made to: "+
+			"they were slow by themselves", active[slow].Host)
 	}
 	share := stats.Shares(check.WeightsOf(active))[slow]
 	more, less := stats.BinomialTails(n, got, relieved*share)
@@ -192,13 +212,17 @@ func judgeRelief(f *check.Finding, h history.History, pool model.Pool) (n int, e
 
 // judgeSpeed judges pools that mind how fast their servers are.
 func judgeSpeed(h history.History, pool model.Pool) check.Finding {
-	f := check.Finding{Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)), Test: "binomial test of the slow server's share"}
+	f := check.Finding{
+		Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)),
+		Test:   "binomial test of the slow server's share",
+	}
 	n, enough := judgeRelief(&f, h, pool)
 	f.Measured, f.Predicted = strings.TrimPrefix(f.Measured, "; "), strings.TrimPrefix(f.Predicted, "; ")
 	if n == 0 && f.Broken == "" {
 		f.Broken = "no server was slow, which would show whether it gets less; lbproof test CONFIG makes one slow"
 	}
-	f.Power = fmt.Sprintf("would have caught a slow server that gets %.0f %% of its share or more with probability %g", 100*relieved, 1-h.Plan.Beta)
+	f.Power = fmt.Sprintf("would have caught a slow server that gets %.0f %% of its share or more with probability %g",
+		100*relieved, 1-h.Plan.Beta)
 	f.N, f.Need = n, n
 	if !enough {
 		f.Need = n + 1
@@ -207,13 +231,12 @@ func judgeSpeed(h history.History, pool model.Pool) check.Finding {
 }
 
 // judgeRegret judges every pick against the requests that servers had in flight: one is wrong if the server that was
-// chosen had more for certain, per weight, than another one can have had. It says whether enough picks could have
+// chosen had more for certain, per weight, than another one can have had. It reports whether enough picks could have
 // been wrong.
 func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
-	picks := picksOf(h, pool, active)
-	law := pool.Balance.Load
 	var wrong check.Examples
-	telling, first := 0, 0
+	conclusive, first := 0, 0
+	picks := picksOf(h, pool, active)
 	for i, p := range picks {
 		for first < i && picks[first].end < p.sent {
 			first++
@@ -221,46 +244,66 @@ func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []
 		if !p.judged {
 			continue
 		}
-		certain, possible := make([]int, len(active)), make([]int, len(active))
-		for k := first; k < len(picks) && picks[k].sent <= p.at; k++ {
-			o := picks[k]
-			if k == i {
-				continue
-			}
-			if o.at <= p.sent && o.served >= p.at {
-				certain[o.server]++
-			}
-			if o.end >= p.sent {
-				possible[o.server]++
-			}
-		}
-		better, could := -1, false
-		for j := range active {
-			for k := range active {
-				worse := load(certain[k], active[k].Weight, law) > load(possible[j], active[j].Weight, law)
-				could = could || worse
-				if worse && k == p.server {
-					better = j
-				}
-			}
-		}
+		busy := inFlightAt(picks[first:], i-first, len(active))
+		better, could := busy.better(p.server, active, pool.Balance.Load)
 		if could {
-			telling++
+			conclusive++
 		}
 		if better >= 0 {
-			wrong.Add("a request sent at %.3f s went to %s, which had %d in flight for certain; %s had at most %d", p.sent.Seconds(),
-				active[p.server].Host, certain[p.server], active[better].Host, possible[better])
+			wrong.Add("a request sent at %.3f s went to %s, which had %d in flight for certain; %s had at most %d",
+				p.sent.Seconds(), active[p.server].Host, busy.certain[p.server], active[better].Host, busy.possible[better])
 		}
 	}
 	f.Counter = append(f.Counter, wrong.List()...)
-	f.Measured += fmt.Sprintf("; %s of %s wrong", units.Number(wrong.Total), units.Plural(telling, "pick"))
+	f.Measured += fmt.Sprintf("; %s of %s wrong", units.Number(wrong.Total), units.Plural(conclusive, "pick"))
 	f.Predicted += "; none wrong"
-	f.Power += "; " + check.PowerAll(telling, h)
-	return telling >= check.NeedAll(h)/4
+	f.Power += "; " + check.PowerAll(conclusive, h)
+	return conclusive >= check.NeedAll(h)/4
 }
 
-// load is how busy a server with so many requests in flight is taken to be.
-func load(inFlight, weight int, law model.LoadLaw) float64 {
+// busyness is how many requests servers had in flight when one was picked: for certain, and at most.
+type busyness struct{ certain, possible []int }
+
+// inFlightAt counts what was in flight when the pick number i was made. Picks are in the order of sending.
+func inFlightAt(picks []pick, i, servers int) busyness {
+	b := busyness{certain: make([]int, servers), possible: make([]int, servers)}
+	p := picks[i]
+	for k, o := range picks {
+		if o.sent > p.at {
+			break
+		}
+		if k == i {
+			continue
+		}
+		if o.at <= p.sent && o.served >= p.at {
+			b.certain[o.server]++
+		}
+		if o.end >= p.sent {
+			b.possible[o.server]++
+		}
+	}
+	return b
+}
+
+// better is a server that was less busy for certain than the one that was chosen; -1 if there is none. could: a wrong
+// choice would have been seen.
+func (b busyness) better(chosen int, servers []model.Server, law model.LoadLaw) (better int, could bool) {
+	better = -1
+	for j, other := range servers {
+		least := loadOf(b.possible[j], other.Weight, law)
+		for k, server := range servers {
+			worse := loadOf(b.certain[k], server.Weight, law) > least
+			could = could || worse
+			if worse && k == chosen {
+				better = j
+			}
+		}
+	}
+	return better, could
+}
+
+// loadOf is how busy a server with so many requests in flight is taken to be.
+func loadOf(inFlight, weight int, law model.LoadLaw) float64 {
 	switch {
 	case law != model.NextPerWeight:
 		return float64(inFlight) / float64(weight)

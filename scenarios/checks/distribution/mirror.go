@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -20,12 +21,15 @@ var Mirror = check.Check{
 		"refutes",
 	Evidence: check.Evidence{Copies: true},
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Share { return r.Mirrors }, func(s model.Share) string { return fmt.Sprint(s) })
+		mirrors := func(r model.Route) []model.Share { return r.Mirrors }
+		found := check.GroupRoutes(cfg, mirrors, func(s model.Share) string { return fmt.Sprint(s) })
 		var claims []plan.Claim
 		for _, g := range found {
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckMirror, g.Subject(), g.What.Pool), Check: plan.CheckMirror, Subject: g.Subject(), Pos: g.What.Pos, Params: plan.Params{plan.ParamShare: plan.Amount(g.What.Share)},
-				Text: fmt.Sprintf("%.4g %% of the requests to %s are copied to %s, whose answers reach no client.", 100*g.What.Share, g.Paths(), g.What.Pool),
+				ID: check.ClaimID(plan.CheckMirror, g.Subject(), g.What.Pool), Check: plan.CheckMirror, Subject: g.Subject(),
+				Pos: g.What.Pos, Params: plan.Params{plan.ParamShare: plan.Amount(g.What.Share)},
+				Text: fmt.Sprintf("%.4g %% of the requests to %s are copied to %s, whose answers reach no client.",
+					100*g.What.Share, g.Paths(), g.What.Pool),
 			})
 		}
 		return claims
@@ -43,7 +47,11 @@ func mirrorTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check
 		return nil
 	}
 	return []check.Trial{{
-		Kind: plan.KindCopies, Load: plan.Phase{Count: mirrorNeeds(claim, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{check.RequestTo(r, nil)}},
+		Kind: plan.KindCopies,
+		Load: plan.Phase{
+			Count: mirrorNeeds(claim, terms.Beta), Concurrency: check.TurnsInFlight,
+			Requests: []plan.Request{check.RequestTo(r, nil)},
+		},
 		Shows: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
 	}}
 }
@@ -58,50 +66,69 @@ func mirrorNeeds(claim plan.Claim, beta float64) int {
 }
 
 func judgeMirror(claim plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Test: "count of the copies at the backends, joined to the requests by their id; false alarm rate 0", Broken: check.NodeDied(h)}
 	r, _ := check.RouteOf(h.Plan.Config, claim)
 	hosts, share := check.MirrorServers(h.Plan.Config, r), float64(claim.Params[plan.ParamShare])
 	if len(hosts) == 0 {
 		return check.Finding{Cannot: "copies go to servers that lbproof does not know, or to those that get the requests too"}
 	}
-	if f.Broken == "" {
-		f.Broken = check.LostWitness(h)
+	m := mirrored{claim: claim, hosts: hosts, share: share}
+	m.follow(h)
+	if expected := share * float64(m.n); math.Abs(float64(m.made)-expected) > 2 && share < 1 {
+		m.wrong.Add("%s of %s copied, where %.0f are promised, to two",
+			units.Number(m.made), units.Plural(m.n, "request"), expected)
 	}
+	return check.Finding{
+		N: m.n, Need: mirrorNeeds(claim, h.Plan.Beta), Counter: m.wrong.List(),
+		Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)),
+		Test:   "count of the copies at the backends, joined to the requests by their id; false alarm rate 0",
+		Measured: fmt.Sprintf("%s copies of %s, %s wrong",
+			units.Number(m.made), units.Plural(m.n, "request"), units.Number(m.wrong.Total)),
+		Predicted: fmt.Sprintf("%.4g %%, each once, none answered", 100*share),
+		Power:     "would have caught a copy too few or too many of 1 % of the requests, or a share that is a quarter off",
+	}
+}
+
+// mirrored is what became of the requests that are copied.
+type mirrored struct {
+	claim   plan.Claim
+	hosts   []string // that get copies
+	share   float64
+	n, made int // requests, and copies of them
+	wrong   check.Examples
+}
+
+// follow counts requests and their copies.
+func (m *mirrored) follow(h history.History) {
 	find := check.Journeys(h)
 	counts := func(seq uint64) bool {
 		j := find(seq)
-		return j != nil && j.Key == claim.Subject && !j.Tunnel && h.Plan.Phases[j.Load].Engine != plan.Prober
+		mine := j != nil && j.Key == m.claim.Subject
+		return mine && !j.Tunnel && h.Plan.Phases[j.Load].Engine != plan.Prober
 	}
 	copies := map[uint64]int{}
 	for a := range h.Arrivals {
-		if counts(a.Seq) && slices.Contains(hosts, a.Server) {
+		if counts(a.Seq) && slices.Contains(m.hosts, a.Server) {
 			copies[a.Seq]++
 		}
 	}
-	var wrong check.Examples
-	made := 0
 	for hit := range h.Hits {
 		if !counts(hit.Seq) || hit.Err != "" || check.FaultInForce(h, hit) {
 			continue
 		}
-		f.N++
-		n := copies[hit.Seq]
-		made += n
-		switch {
-		case slices.Contains(hosts, hit.Server):
-			wrong.Add("request %d was answered by %s, which is to get copies only", hit.Seq, hit.Server)
-		case n > 1:
-			wrong.Add("request %d was copied %d times", hit.Seq, n)
-		case n == 0 && share == 1:
-			wrong.Add("request %d was not copied", hit.Seq)
-		}
+		m.n++
+		m.made += copies[hit.Seq]
+		m.judge(hit, copies[hit.Seq])
 	}
-	if expected := share * float64(f.N); math.Abs(float64(made)-expected) > 2 && share < 1 {
-		wrong.Add("%s of %s copied, where %.0f are promised, to two", units.Number(made), units.Plural(f.N, "request"), expected)
+}
+
+// judge judges a request and its copies.
+func (m *mirrored) judge(hit history.Hit, copies int) {
+	switch {
+	case slices.Contains(m.hosts, hit.Server):
+		m.wrong.Add("request %d was answered by %s, which is to get copies only", hit.Seq, hit.Server)
+	case copies > 1:
+		m.wrong.Add("request %d was copied %d times", hit.Seq, copies)
+	case copies == 0 && m.share == 1:
+		m.wrong.Add("request %d was not copied", hit.Seq)
 	}
-	f.Counter, f.Need = wrong.List(), mirrorNeeds(claim, h.Plan.Beta)
-	f.Measured = fmt.Sprintf("%s copies of %s, %s wrong", units.Number(made), units.Plural(f.N, "request"), units.Number(wrong.Total))
-	f.Predicted = fmt.Sprintf("%.4g %%, each once, none answered", 100*share)
-	f.Power = "would have caught a copy too few or too many of 1 % of the requests, or a share that is a quarter off"
-	return f
 }

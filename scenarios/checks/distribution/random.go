@@ -39,13 +39,21 @@ func isDrawn(b model.Balance) bool {
 func chanceTrial(claim plan.Claim, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
 	shares, idle := chances(pool)
 	t := check.Trial{
-		Kind: plan.KindDraws, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", pool.Name, 100*within, 1-terms.Beta),
-		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
+		Kind: plan.KindDraws,
+		Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
+			pool.Name, 100*within, 1-terms.Beta),
+		Load: plan.Phase{
+			Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight,
+			Requests: []plan.Request{r},
+		},
 	}
 	if idle {
 		t.About, t.Load.Concurrency = "one at a time", 1
 	}
-	draws := plan.Draws{Claim: claim.ID, Shares: map[string]float64{}, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
+	draws := plan.Draws{
+		Claim: claim.ID, Shares: map[string]float64{}, Within: within, Alpha: terms.Alpha,
+		Beta: terms.Beta,
+	}
 	for i, s := range check.Rotation(pool) {
 		draws.Shares[s.Host] = shares[i]
 	}
@@ -64,7 +72,9 @@ func judgeChance(h history.History, pool model.Pool) check.Finding {
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		switch {
-		case j == nil || j.Route.Pool != pool.Name || j.Tunnel || hit.Server == "" || check.FaultInForce(h, hit):
+		case j == nil || j.Route.Pool != pool.Name || j.Tunnel:
+			continue
+		case hit.Server == "" || check.FaultInForce(h, hit):
 			continue
 		case idle && hit.Flight > 1:
 			busy++
@@ -82,10 +92,12 @@ func judgeChance(h history.History, pool model.Pool) check.Finding {
 }
 
 // drawnFinding says what draws have come to.
-func drawnFinding(h history.History, test *stats.Draws, counts []int, shares []float64, strangers check.Examples, busy int) check.Finding {
+func drawnFinding(
+	h history.History, test *stats.Draws, counts []int, shares []float64, strangers check.Examples, busy int,
+) check.Finding {
 	f := check.Finding{Tested: true, Anytime: true, P: test.P(), Counter: strangers.List()}
-	f.Test = fmt.Sprintf("sequential test of independent draws: refuted where shares are others (alpha %g), upheld where each is within %.0f %% (beta %g)",
-		h.Plan.Alpha, 100*within, h.Plan.Beta)
+	f.Test = fmt.Sprintf("sequential test of independent draws: refuted where shares are others (alpha %g), "+
+		"upheld where each is within %.0f %% (beta %g)", h.Plan.Alpha, 100*within, h.Plan.Beta)
 	var got, want []string
 	for i, n := range counts {
 		f.N += n
@@ -99,7 +111,8 @@ func drawnFinding(h history.History, test *stats.Draws, counts []int, shares []f
 		f.Power = fmt.Sprintf("would have caught a share that is %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta)
 	}
 	if f.N == 0 && busy > 0 {
-		f.Broken = fmt.Sprintf("%s came while others were in flight, whose law is another: lbproof test CONFIG asks one at a time", units.Plural(busy, "request"))
+		f.Broken = fmt.Sprintf("%s came while others were in flight, whose law is another: "+
+			"lbproof test CONFIG asks one at a time", units.Plural(busy, "request"))
 	}
 	return f
 }

@@ -45,7 +45,8 @@ func judgeWeightsAround(f *check.Finding, h history.History, pool model.Pool, al
 	}
 	f.N = parts[0].total
 	if len(parts) > 1 {
-		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be gone, were judged each by its own shares", units.Plural(parts[0].total, "request"), units.Number(sum(parts[1:])))
+		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be gone, "+
+			"were judged each by its own shares", units.Plural(parts[0].total, "request"), units.Number(sum(parts[1:])))
 	}
 }
 
@@ -105,7 +106,9 @@ func undisturbed(h history.History, out []outage.Window) []outage.Window {
 func leaveOut(from []outage.Window, hole outage.Window) []outage.Window {
 	var out []outage.Window
 	for _, w := range from {
-		for _, rest := range []outage.Window{{From: w.From, To: min(w.To, hole.From)}, {From: max(w.From, hole.To), To: w.To}} {
+		before := outage.Window{From: w.From, To: min(w.To, hole.From)}
+		after := outage.Window{From: max(w.From, hole.To), To: w.To}
+		for _, rest := range []outage.Window{before, after} {
 			if rest.From < rest.To {
 				out = append(out, rest)
 			}
@@ -189,12 +192,15 @@ func (p *stretches) judge(f *check.Finding, h history.History, pool string, stat
 		wrong := stats.Nearest(check.WeightsOf(p.servers))
 		f.Need = env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta)
 		f.Measured, f.Predicted = describe(p.servers, poolTally{counts: p.counts, total: p.total}, right, env)
-		f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong), probability(env.Power(p.total, right, stats.Shares(wrong))))
+		f.Power = fmt.Sprintf("would have caught %s with probability %s",
+			ratio(wrong), probability(env.Power(p.total, right, stats.Shares(wrong))))
 	}
 	for i, outside := range env.Outside(p.counts, right) {
 		if outside != 0 {
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests while %s shared them; weight %s allows %s", p.servers[i].Host, units.Number(p.counts[i]),
-				units.Number(p.total), units.Join(check.ServerNames(p.servers)), fraction(p.servers[i].Weight, p.servers), interval(i, poolTally{total: p.total}, right, env)))
+			s := p.servers[i]
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests while %s shared them; weight %s allows %s",
+				s.Host, units.Number(p.counts[i]), units.Number(p.total), units.Join(check.ServerNames(p.servers)),
+				fraction(s.Weight, p.servers), interval(i, poolTally{total: p.total}, right, env)))
 		}
 	}
 }

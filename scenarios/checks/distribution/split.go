@@ -33,8 +33,9 @@ var Split = check.Check{
 				by = fmt.Sprintf("by the hash of %s, the same key always to the same", s.Key())
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckSplit, s.Name, ""), Check: plan.CheckSplit, Subject: s.Name, Pos: s.Pos, Params: params,
-				Text: fmt.Sprintf("%s splits its requests %s: %s.", s.Name, by, strings.Join(parts, ", ")),
+				ID: check.ClaimID(plan.CheckSplit, s.Name, ""), Check: plan.CheckSplit, Subject: s.Name, Pos: s.Pos,
+				Params: params,
+				Text:   fmt.Sprintf("%s splits its requests %s: %s.", s.Name, by, strings.Join(parts, ", ")),
 			})
 		}
 		return claims
@@ -70,7 +71,8 @@ func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 	s, _ := cfg.Split(claim.Subject)
 	of, shares, ok := sides(cfg, s)
 	r, reached := check.RequestToPool(cfg, s.Name)
-	if !ok || !reached || s.Hash != nil && s.Hash.Function == "" {
+	unknown := s.Hash != nil && s.Hash.Function == ""
+	if !ok || !reached || unknown {
 		return nil
 	}
 	if s.Hash != nil && !drawnAnew(s) {
@@ -79,17 +81,28 @@ func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.
 	if s.Hash == nil {
 		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
 		return []check.Trial{{
-			Kind: plan.KindTurns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
+			Kind: plan.KindTurns, Load: plan.Phase{
+				Count: spareOf(need), Concurrency: check.TurnsInFlight,
+				Requests: []plan.Request{r},
+			},
 			Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*within, 1-terms.Beta),
 		}}
 	}
-	draws := plan.Draws{Claim: claim.ID, Shares: map[string]float64{}, Of: of, Within: within, Alpha: terms.Alpha, Beta: terms.Beta}
+	draws := plan.Draws{
+		Claim: claim.ID, Shares: map[string]float64{}, Of: of, Within: within, Alpha: terms.Alpha,
+		Beta: terms.Beta,
+	}
 	for i, share := range s.Shares {
 		draws.Shares[share.Pool] = shares[i]
 	}
 	return []check.Trial{{
-		Kind: plan.KindDraws, Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows", s.Name, 100*within, 1-terms.Beta),
-		Load: plan.Phase{Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}, Draws: []plan.Draws{draws}},
+		Kind: plan.KindDraws,
+		Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
+			s.Name, 100*within, 1-terms.Beta),
+		Load: plan.Phase{
+			Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight,
+			Requests: []plan.Request{r}, Draws: []plan.Draws{draws},
+		},
 	}}
 }
 
@@ -129,13 +142,18 @@ func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 	case !known:
 		return check.Finding{Cannot: "the configuration has no split " + claim.Subject}
 	case !ok:
-		return check.Finding{Broken: "its shares are no pools of their own, whose servers would tell which one a request took"}
+		return check.Finding{
+			Broken: "its shares are no pools of their own, whose servers would tell which one a request took",
+		}
 	case s.Hash != nil && s.Hash.Function == "":
 		return check.Finding{Broken: "lbproof does not know its hash"}
 	case check.NodeDied(h) != "":
 		return check.Finding{Broken: check.NodeDied(h)}
 	}
-	d := divided{split: s, of: of, index: map[string]int{}, test: stats.NewDraws(shares, within), counts: make([]int, len(shares))}
+	d := divided{
+		split: s, of: of, index: map[string]int{}, test: stats.NewDraws(shares, within),
+		counts: make([]int, len(shares)),
+	}
 	for i, share := range s.Shares {
 		d.index[share.Pool] = i
 	}
@@ -148,9 +166,11 @@ func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 	case s.Hash != nil:
 		n := sumOf(d.counts)
 		return check.Finding{
-			N: n, Need: check.SendsPerKey * 13, Counter: append(d.wrong.List(), d.strangers.List()...), Test: "every key's side against the hash that is recomputed",
-			Measured: fmt.Sprintf("%s, %s on the other side", units.Plural(n, "request"), units.Number(d.wrong.Total)), Predicted: "each where its hash says",
-			Power: check.PowerAll(n, h),
+			N: n, Need: check.SendsPerKey * 13, Counter: append(d.wrong.List(), d.strangers.List()...),
+			Test:      "every key's side against the hash that is recomputed",
+			Measured:  fmt.Sprintf("%s, %s on the other side", units.Plural(n, "request"), units.Number(d.wrong.Total)),
+			Predicted: "each where its hash says",
+			Power:     check.PowerAll(n, h),
 		}
 	}
 	return d.byTurns(h, shares)
@@ -161,7 +181,8 @@ func (d *divided) follow(h history.History, m stats.Map) {
 	find := check.Journeys(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.Route.Pool != d.split.Name || hit.Server == "" || check.FaultInForce(h, hit) {
+		answered := hit.Server != "" && !check.FaultInForce(h, hit)
+		if j == nil || j.Route.Pool != d.split.Name || !answered {
 			continue
 		}
 		if d.split.Sticky != nil && h.Plan.Phases[hit.Load].Clients.Cookies {
@@ -180,7 +201,8 @@ func (d *divided) follow(h history.History, m stats.Map) {
 		key, ok := check.KeyOf(h, d.split.Key(), hit)
 		d.unknown = d.unknown || !ok
 		if want := m(key); ok && want != i {
-			d.wrong.Add("request %d with the key %s went to %s; its hash says %s", hit.Seq, check.ReadableKey(d.split.Key(), key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
+			d.wrong.Add("request %d with the key %s went to %s; its hash says %s",
+				hit.Seq, check.ReadableKey(d.split.Key(), key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
 		}
 	}
 }
@@ -188,8 +210,9 @@ func (d *divided) follow(h history.History, m stats.Map) {
 // byTurns judges a split that takes turns.
 func (d *divided) byTurns(h history.History, shares []float64) check.Finding {
 	f := check.Finding{
-		N: sumOf(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(d.counts), Counter: d.strangers.List(),
-		Power: fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta),
+		N: sumOf(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(d.counts),
+		Counter: d.strangers.List(),
+		Power:   fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta),
 	}
 	env := splitEnvelope(shares)
 	f.Need = env.Need(shares, askew(shares), 1-h.Plan.Beta)
@@ -197,7 +220,8 @@ func (d *divided) byTurns(h history.History, shares []float64) check.Finding {
 	for i, over := range env.Outside(d.counts, shares) {
 		want = append(want, fmt.Sprintf("%.1f", float64(f.N)*shares[i]))
 		if over != 0 {
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests, %.1f beyond what turns allow", d.split.Shares[i].Pool, units.Number(d.counts[i]), units.Number(f.N), over))
+			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests, %.1f beyond what turns allow",
+				d.split.Shares[i].Pool, units.Number(d.counts[i]), units.Number(f.N), over))
 		}
 	}
 	f.Predicted = strings.Join(want, " : ")

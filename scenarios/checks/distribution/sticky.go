@@ -32,9 +32,14 @@ var Sticky = check.Check{
 			}
 			text := fmt.Sprintf("A client of %s stays with its server%s.", name, with)
 			if s.HasCookie() {
-				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, and another when it is not.", name, s.CookieName(), with)
+				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, "+
+					"and another when it is not.", name, s.CookieName(), with)
 			}
-			claims = append(claims, plan.Claim{ID: check.ClaimID(plan.CheckSticky, name, ""), Check: plan.CheckSticky, Subject: name, Pos: s.Pos, Text: text})
+			claims = append(claims,
+				plan.Claim{
+					ID: check.ClaimID(plan.CheckSticky, name, ""), Check: plan.CheckSticky, Subject: name, Pos: s.Pos,
+					Text: text,
+				})
 		}
 		for _, p := range cfg.Pools {
 			add(p.Name, p.Sticky)
@@ -61,7 +66,10 @@ func stickyTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tri
 	}
 	return append(check.QuestionTrials(stickyQuestions, cfg, claim), check.Trial{
 		Kind: plan.KindSessions, About: claim.Subject,
-		Load:  plan.Phase{Count: (1 + comesBack) * manySessions, Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}, Clients: plan.Clients{Count: manySessions, Cookies: true}},
+		Load: plan.Phase{
+			Count: (1 + comesBack) * manySessions, Concurrency: check.TurnsInFlight,
+			Requests: []plan.Request{r}, Clients: plan.Clients{Count: manySessions, Cookies: true},
+		},
 		Shows: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
 	})
 }
@@ -75,7 +83,10 @@ func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 		return nil, ""
 	}
 	like := func(header url.Values) string { return unlikeCookie(*pool.Sticky, header["Set-Cookie"]) }
-	return []check.Question{{Why: "a client without the cookie", Kind: plan.KindQuestions, Ask: r, Want: check.Reply{Backend: true, Like: like}}}, ""
+	return []check.Question{{
+		Why: "a client without the cookie", Kind: plan.KindQuestions, Ask: r,
+		Want: check.Reply{Backend: true, Like: like},
+	}}, ""
 }
 
 // unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether
@@ -145,14 +156,22 @@ func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 	if !ok || pool.Sticky == nil || !pool.Sticky.HasCookie() {
 		return check.Finding{Broken: check.NoExperiment}
 	}
-	f := check.Finding{Need: enoughSessions, Test: "server of every request that brought the cookie, against the one before, session by session", Predicted: "none elsewhere while its server was up"}
+	f := check.Finding{
+		Need:      enoughSessions,
+		Test:      "server of every request that brought the cookie, against the one before, session by session",
+		Predicted: "none elsewhere while its server was up",
+	}
 	f.Broken = check.NodeDied(h)
 	s := followSessions(h, pool)
 	f.N = s.back
-	f.Measured = fmt.Sprintf("%s of %s of %s elsewhere; %s moved because their server was gone", units.Number(s.wrong.Total), units.Plural(s.requests, "request"), units.Plural(s.back, "session"), units.Plural(s.moved, "session"))
-	f.Power = fmt.Sprintf("would have caught %s of sessions that move with probability %g", units.Percent(stats.Smallest(s.back, 1-h.Plan.Beta)), 1-h.Plan.Beta)
+	f.Measured = fmt.Sprintf("%s of %s of %s elsewhere; %s moved because their server was gone",
+		units.Number(s.wrong.Total), units.Plural(s.requests, "request"), units.Plural(s.back, "session"),
+		units.Plural(s.moved, "session"))
+	f.Power = fmt.Sprintf("would have caught %s of sessions that move with probability %g",
+		units.Percent(stats.Smallest(s.back, 1-h.Plan.Beta)), 1-h.Plan.Beta)
 	if s.requests == 0 && f.Broken == "" {
-		f.Broken = "no client kept its cookies, as those of lbproof test CONFIG do; where a balancer gives a cookie that browsers refuse, none comes back"
+		f.Broken = "no client kept its cookies, as those of lbproof test CONFIG do; " +
+			"where a balancer gives a cookie that browsers refuse, none comes back"
 	}
 	if f.Broken == "" {
 		s.firsts(&f, h, pool)
@@ -167,9 +186,11 @@ func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 
 // followed is what became of a pool's sessions.
 type followed struct {
-	requests, back, moved int // requests that brought the cookie, sessions that came back, and that moved because their server was gone
-	wrong                 check.Examples
-	first                 map[string]int // servers of first requests, by host
+	requests int // that brought the cookie
+	back     int // sessions that came back
+	moved    int // and that moved because their server was gone
+	wrong    check.Examples
+	first    map[string]int // servers of first requests, by host
 }
 
 func followSessions(h history.History, pool model.Pool) followed {
@@ -177,7 +198,8 @@ func followSessions(h history.History, pool model.Pool) followed {
 	find, sessions, load := check.Journeys(h), map[int]session{}, -1
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		if j == nil || j.Route.Pool != pool.Name || !h.Plan.Phases[hit.Load].Clients.Cookies || hit.Server == "" {
+		answered := j != nil && j.Route.Pool == pool.Name && hit.Server != ""
+		if !answered || !h.Plan.Phases[hit.Load].Clients.Cookies {
 			continue
 		}
 		if hit.Load != load { // other clients
@@ -204,7 +226,8 @@ func followSessions(h history.History, pool model.Pool) followed {
 			f.moved++
 			continue
 		}
-		f.wrong.Add("request %d of client %d, sent at %.2f s, was answered by %s, and the one before by %s, which was up", hit.Seq, hit.Client, hit.Sent.Seconds(), hit.Server, was.server)
+		f.wrong.Add("request %d of client %d, sent at %.2f s, was answered by %s, and the one before by %s, which was up",
+			hit.Seq, hit.Client, hit.Sent.Seconds(), hit.Server, was.server)
 	}
 	return f
 }
@@ -215,7 +238,8 @@ func (s followed) firsts(f *check.Finding, h history.History, pool model.Pool) {
 	if pool.SharedState {
 		states = 1
 	}
-	if !pool.Balance.TakesTurns() || len(h.Env.Marks) > 0 || states == 0 || len(active) < 2 {
+	known := len(h.Env.Marks) == 0 && states > 0 // who shares them
+	if !pool.Balance.TakesTurns() || !known || len(active) < 2 {
 		return
 	}
 	counts := make([]int, len(active))
@@ -225,8 +249,9 @@ func (s followed) firsts(f *check.Finding, h history.History, pool model.Pool) {
 	shares, env := turnShares(pool, active, states)
 	for i, over := range env.Outside(counts, shares) {
 		if over != 0 {
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of the first requests of new clients (%s); turns by weight %s allow no such share",
-				active[i].Host, units.Number(counts[i]), counted(counts), ratio(check.WeightsOf(active))))
+			f.Counter = append(f.Counter,
+				fmt.Sprintf("%s got %s of the first requests of new clients (%s); turns by weight %s allow no such share",
+					active[i].Host, units.Number(counts[i]), counted(counts), ratio(check.WeightsOf(active))))
 		}
 	}
 	f.Measured += "; new clients " + counted(counts)

@@ -18,7 +18,10 @@ func TestUnlikeCookie(t *testing.T) {
 		}
 		assert.Contains(t, what, says)
 	}
-	secure := model.Sticky{Cookie: "lb", Attributes: model.CookieAttributes{Secure: true, HTTPOnly: true, SameSite: "strict"}}
+	secure := model.Sticky{
+		Cookie:     "lb",
+		Attributes: model.CookieAttributes{Secure: true, HTTPOnly: true, SameSite: "strict"},
+	}
 	f("", secure, "theirs=1", "lb=one; Path=/; HttpOnly; Secure; SameSite=Strict")
 	f("without the cookie lb", secure)
 	f("with the cookie other instead of lb", secure, "other=1; HttpOnly; Secure; SameSite=Strict")

@@ -22,12 +22,9 @@ type poolTally struct {
 // tallyPool counts arrivals, and says why the law does not apply to them where it does not.
 func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poolTally, broken string) {
 	t.counts = make([]int, len(active))
-	index := map[string]int{}
-	for i, s := range active {
-		if _, twice := index[s.Host]; twice {
-			return t, fmt.Sprintf("%s stands in the pool twice, and its arrivals cannot be told apart", s.Host)
-		}
-		index[s.Host] = i
+	index, twice := indexOf(active)
+	if twice != "" {
+		return t, fmt.Sprintf("%s stands in the pool twice, and its arrivals cannot be told apart", twice)
 	}
 	find := check.Journeys(h)
 	strays, tunnels := 0, 0
@@ -37,7 +34,7 @@ func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poo
 		}
 		j := find(a.Seq)
 		i, in := index[a.Server]
-		if j == nil || j.Route.Pool != pool.Name && !(in && splitsTo(h.Plan.Config, j.Route, pool)) {
+		if j == nil || !isFor(h.Plan.Config, j.Route, pool, in) {
 			continue
 		}
 		if j.Tunnel {
@@ -58,20 +55,33 @@ func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poo
 	if h.Env.Interrupted != "" {
 		t.slack += float64(mostInFlight(h.Plan))
 	}
+	return t, t.notCovered(h, hits, failed, tunnels, strays)
+}
+
+// isFor reports whether requests of a route are a pool's: all of them, or, by a split, those that reached a server of
+// its rotation.
+func isFor(cfg model.Config, r model.Route, pool model.Pool, reached bool) bool {
+	return r.Pool == pool.Name || reached && splitsTo(cfg, r, pool)
+}
+
+// notCovered says why the law of turns does not cover what was counted; empty where it does.
+func (t poolTally) notCovered(h history.History, hits, failed, tunnels, strays int) string {
+	arrivals := t.total + t.strangers.Total
 	switch {
 	case check.LostWitness(h) != "":
-		broken = check.LostWitness(h)
+		return check.LostWitness(h)
 	case tunnels > 0:
-		broken = "WebSocket connections took turns too, and their messages do not tell how many"
+		return "WebSocket connections took turns too, and their messages do not tell how many"
 	case strays > 0:
-		broken = fmt.Sprintf("%s of unknown origin reached the backends", units.Plural(strays, "request"))
+		return fmt.Sprintf("%s of unknown origin reached the backends", units.Plural(strays, "request"))
 	case failed > 0:
-		broken = fmt.Sprintf("%s failed, so servers may have been out of the rotation, which this law does not cover", units.Plural(failed, "request"))
-	case t.total+t.strangers.Total > hits && h.Env.Interrupted == "":
-		broken = fmt.Sprintf("%s for %s: after a failed attempt servers may have been out of the rotation, which this law does not cover",
-			units.Plural(t.total+t.strangers.Total, "arrival"), units.Plural(hits, "request"))
+		return fmt.Sprintf("%s failed, so servers may have been out of the rotation, which this law does not cover",
+			units.Plural(failed, "request"))
+	case arrivals > hits && h.Env.Interrupted == "":
+		return fmt.Sprintf("%s for %s: after a failed attempt servers may have been out of the rotation, "+
+			"which this law does not cover", units.Plural(arrivals, "arrival"), units.Plural(hits, "request"))
 	}
-	return t, broken
+	return ""
 }
 
 // splitsTo says whether some of a route's requests go to a pool, by a split.
@@ -80,17 +90,20 @@ func splitsTo(cfg model.Config, r model.Route, pool model.Pool) bool {
 	return is && slices.ContainsFunc(s.Shares, func(share model.Share) bool { return share.Pool == pool.Name })
 }
 
+// unserved are the statuses with which balancers answer for servers that do not.
+var unserved = []int{502, 503, 504}
+
 // tallyHits counts a pool's hits, those that the balancer failed, and those that the sender may not have sent.
 func tallyHits(pool model.Pool, h history.History, find func(uint64) *check.Journey) (hits, failed, unsent int) {
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || j.Route.Pool != pool.Name && !splitsTo(h.Plan.Config, j.Route, pool) {
+		if j := find(hit.Seq); j == nil || !isFor(h.Plan.Config, j.Route, pool, true) {
 			continue
 		}
 		hits++
 		switch {
 		case hit.Err == history.Tester:
 			unsent++
-		case hit.Err != "" || hit.Code == 502 || hit.Code == 503 || hit.Code == 504:
+		case hit.Err != "" || slices.Contains(unserved, hit.Code):
 			failed++
 		}
 	}

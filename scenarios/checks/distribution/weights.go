@@ -42,8 +42,12 @@ func weightTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check
 	right, env := turnShares(pool, active, check.StatesOf(cfg, pool, terms.CPUs))
 	need := env.Need(right, stats.Shares(wrong), 1-terms.Beta)
 	return []check.Trial{{
-		Kind: plan.KindTurns, Load: plan.Phase{Count: spareOf(need), Concurrency: check.TurnsInFlight, Requests: []plan.Request{r}},
-		Shows: fmt.Sprintf("%s for %s in %s, with probability %g", ratio(wrong), ratio(check.WeightsOf(active)), claim.Subject, 1-terms.Beta),
+		Kind: plan.KindTurns, Load: plan.Phase{
+			Count: spareOf(need), Concurrency: check.TurnsInFlight,
+			Requests: []plan.Request{r},
+		},
+		Shows: fmt.Sprintf("%s for %s in %s, with probability %g",
+			ratio(wrong), ratio(check.WeightsOf(active)), claim.Subject, 1-terms.Beta),
 	}}
 }
 
@@ -57,7 +61,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 		claim := plan.Claim{
 			ID: "weights/" + pool.Name, Check: plan.CheckWeights, Subject: pool.Name, Pos: pool.Pos,
 			Params:  plan.Params{},
-			Assumes: []string{"every server is up and accepts its requests throughout", states(cfg, pool)},
+			Assumes: []string{"every server is up and accepts its requests throughout", statesAssumed(cfg, pool)},
 		}
 		if check.HasNamedServer(pool) && pool.Resolve != nil && pool.Resolve.EachAddress {
 			claim.Assumes = append(claim.Assumes, "each name has one address: one with several counts as so many servers")
@@ -72,8 +76,8 @@ func weightClaims(cfg model.Config) []plan.Claim {
 	return claims
 }
 
-// states says how many independent balancing states the configuration makes.
-func states(cfg model.Config, pool model.Pool) string {
+// statesAssumed says how many independent balancing states the configuration makes.
+func statesAssumed(cfg model.Config, pool model.Pool) string {
 	switch {
 	case pool.SharedState:
 		return "one balancing state for all requests"
@@ -96,8 +100,8 @@ func fraction(weight int, servers []model.Server) string {
 	return fmt.Sprintf("%d/%d", weight/a, total/a)
 }
 
-// percent3 prints a ratio with a tenth of a per cent, as 16.7 %.
-func percent3(ratio float64) string { return fmt.Sprintf("%.1f %%", 100*ratio) }
+// percent3 prints a share with a tenth of a per cent, as 16.7 %.
+func percent3(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
 func judgeWeights(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
@@ -107,25 +111,31 @@ func judgeWeights(claim plan.Claim, h history.History) check.Finding {
 	if why := check.WhyUnreachable(h.Plan.Config, pool.Name); why != "" {
 		return check.Finding{Cannot: why}
 	}
-	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Clients.Cookies && check.BearsOn(l, "weights") }) {
+	keepsCookies := func(l plan.Phase) bool { return l.Clients.Cookies && check.BearsOn(l, plan.CheckWeights) }
+	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Phases, keepsCookies) {
 		return check.Finding{Broken: "clients that bring their cookie back take no turns"}
 	}
-	active := check.Rotation(pool)
-	m := h.Env.Workers
+	states := h.Env.Workers
 	if pool.SharedState {
-		m = 1
+		states = 1
 	}
-	if len(h.Env.Marks) > 0 && m > 0 {
-		f := check.Finding{Test: envelopeTest(pool, m) + ", where it is known who shares", Broken: unknownShares(h)}
-		if f.Broken == "" {
-			judgeWeightsAround(&f, h, pool, outage.Episodes(h, pool, outage.Refusing...), m)
-		}
-		return f
+	if len(h.Env.Marks) == 0 || states == 0 {
+		return judgeTurns(h, pool, states)
 	}
+	f := check.Finding{Test: envelopeTest(pool, states) + ", where it is known who shares", Broken: unknownShares(h)}
+	if f.Broken == "" {
+		judgeWeightsAround(&f, h, pool, outage.Episodes(h, pool, outage.Refusing...), states)
+	}
+	return f
+}
+
+// judgeTurns judges a pool of whose servers none was missing. states is 0 where it is not known how many there are.
+func judgeTurns(h history.History, pool model.Pool, states int) check.Finding {
+	active := check.Rotation(pool)
 	tally, broken := tallyPool(pool, active, h)
-	right, env := turnShares(pool, active, m)
+	right, env := turnShares(pool, active, states)
 	if fresh(h.Plan, pool) {
-		right, env = turnsFromStart(pool, active, m, tally.total)
+		right, env = turnsFromStart(pool, active, states, tally.total)
 	}
 	env = env.Widen(tally.slack)
 	wrong := stats.Nearest(check.WeightsOf(active))
@@ -133,33 +143,32 @@ func judgeWeights(claim plan.Claim, h history.History) check.Finding {
 		N:      tally.total,
 		Need:   env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta),
 		Broken: broken,
-		Test:   envelopeTest(pool, m),
+		Test:   envelopeTest(pool, states),
 	}
-	if m == 0 {
+	if states == 0 {
 		f.Broken = "it is not known how many workers ran, each with a balancing state of its own"
 	}
 	f.Measured, f.Predicted = describe(active, tally, right, env)
 	if f.Broken != "" {
 		return f
 	}
-	if drift := drifts(active, right); drift != "" {
-		f.Note = drift
-	}
+	f.Note = drifts(active, right)
 	over := env.Outside(tally.counts, right)
 	for i, s := range active {
 		if over[i] != 0 {
 			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests; weight %s allows %s",
-				s.Host, units.Number(tally.counts[i]), units.Number(tally.total), fraction(s.Weight, active), interval(i, tally, right, env)))
+				s.Host, units.Number(tally.counts[i]), units.Number(tally.total), fraction(s.Weight, active),
+				interval(i, tally, right, env)))
 		}
 	}
 	f.Counter = append(f.Counter, tally.strangers.List()...)
-	f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong),
-		probability(env.Power(tally.total, right, stats.Shares(wrong))))
+	power := env.Power(tally.total, right, stats.Shares(wrong))
+	f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong), probability(power))
 	return f
 }
 
-// percent2 prints a ratio with two decimals, as 22.58 %.
-func percent2(ratio float64) string { return fmt.Sprintf("%.2f %%", 100*ratio) }
+// percent2 prints a share with two decimals, as 22.58 %.
+func percent2(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
 
 // describe prints what was counted and what the law allows.
 func describe(active []model.Server, t poolTally, shares []float64, env stats.Envelope) (measured, predicted string) {
