@@ -38,12 +38,15 @@ func Spare(cfg model.Config, l *plan.Phase) {
 			requests = float64(l.Concurrency)
 		}
 		need := int(math.Ceil(requests / max(1, spared*float64(check.AdmittedAtOnce(limit)))))
-		switch inHeader := limit.Key.Variable == model.RequestHeader; {
+		switch {
 		case limit.Key.IsAddress():
 			clients = max(clients, need)
-		case inHeader && !limit.Free.Any() && need > 1 && len(l.Keys.Values) == 0:
-			l.Keys = plan.Keys{Header: limit.Key.Name, Values: check.MadeUpKeys(need)}
-		case need > 1 && limit.Rate > 0 && !inHeader && (!l.Open() || l.Rate > spared*limit.Rate):
+		case need < 2:
+		case limit.Key.Variable == model.RequestHeader:
+			if !limit.Free.Any() && len(l.Keys.Values) == 0 {
+				l.Keys = plan.Keys{Header: limit.Key.Name, Values: check.MadeUpKeys(need)}
+			}
+		case limit.Rate > 0 && (!l.Open() || l.Rate > spared*limit.Rate):
 			l.Rate = spared * limit.Rate
 		}
 	}

@@ -22,7 +22,7 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 	for _, r := range requests {
 		route, _ := r.RouteIn(cfg)
 		pool, _ := cfg.Pool(route.Pool)
-		counts = counts && pool.Balance.Hash == nil && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 1 })
+		counts = counts && pool.Balance.Hash == nil && eachCounts(pool, 2)
 		for _, limit := range route.Limits {
 			if limit.Law == model.InFlight || !limit.Key.IsAddress() {
 				continue
@@ -48,7 +48,14 @@ func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 	return cfg.Dialect.Sticks && slices.ContainsFunc(requests, func(r plan.Request) bool {
 		route, _ := r.RouteIn(cfg)
 		pool, _ := cfg.Pool(route.Pool)
-		return pool.Balance.Key().IsAddress() && !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
+		return pool.Balance.Key().IsAddress() && eachCounts(pool, 1)
+	})
+}
+
+// eachCounts reports whether each worker counts failures of a pool's servers by itself, and one needs so many at least to be out.
+func eachCounts(pool model.Pool, fails int) bool {
+	return !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool {
+		return s.Ejection != nil && s.Ejection.Fails >= fails
 	})
 }
 

@@ -170,9 +170,9 @@ func (a *absence) see(e *outage.Episode, h history.History, pool string) {
 	a.asked += sure
 	seen := a.count(e, h, pool, sure)
 	a.returned(e, 0)
-	long := e.Mark.Ended-e.Alive >= a.out // so that it is tried again while it is dead
-	if !e.Rows(h, a.fails) || long {
-		a.tellCounts(e, seen, sure, long)
+	retried := e.Mark.Ended-e.Alive >= a.out // so that it is tried again while it is dead
+	if !e.Rows(h, a.fails) || retried {
+		a.tellCounts(e, seen, sure, retried)
 		return
 	}
 	a.tellRows(e, seen, sure)
@@ -280,8 +280,8 @@ func (a *absence) afterSparing(e *outage.Episode, c outage.Contact) {
 }
 
 // tellCounts tells which states have reached their counts where no rows of requests show it.
-func (a *absence) tellCounts(e *outage.Episode, n counts, sure int, long bool) {
-	within := long || sure <= a.all()
+func (a *absence) tellCounts(e *outage.Episode, n counts, sure int, retried bool) {
+	within := retried || sure <= a.all()
 	if a.fails == 1 && within && sure > 0 { // whoever's attempts they were
 		a.tell(true, min(sure, a.states))
 		return

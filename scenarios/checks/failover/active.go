@@ -53,12 +53,13 @@ func activeClaims(cfg model.Config) []plan.Claim {
 func activeClaim(p model.Pool, s model.Server) plan.Claim {
 	soonest, refused, hanging := s.Active.Down()
 	upSoonest, upLatest := s.Active.Up()
+	seconds := func(d time.Duration) plan.Amount { return plan.Amount(units.Seconds(d)) }
 	c := plan.Claim{
 		ID: check.ClaimID(plan.CheckActive, p.Name, check.ServerName(s)), Check: plan.CheckActive, Subject: p.Name, Pos: s.Active.Pos,
 		Text: activeText(check.ServerName(s), *s.Active),
 		Params: plan.Params{
-			plan.ParamDownLeast: plan.Amount(units.Seconds(soonest)), plan.ParamDownMost: plan.Amount(units.Seconds(refused)), plan.ParamDownHanging: plan.Amount(units.Seconds(hanging)),
-			plan.ParamUpLeast: plan.Amount(units.Seconds(upSoonest)), plan.ParamUpMost: plan.Amount(units.Seconds(upLatest)),
+			plan.ParamDownLeast: seconds(soonest), plan.ParamDownMost: seconds(refused), plan.ParamDownHanging: seconds(hanging),
+			plan.ParamUpLeast: seconds(upSoonest), plan.ParamUpMost: seconds(upLatest),
 		},
 	}
 	if len(s.Active.Implicit) > 0 {
@@ -78,14 +79,14 @@ func activeText(who string, a model.Active) string {
 	if expected := a.Expect.String(); expected != "" {
 		asks += ", " + expected + " expected"
 	}
-	checks := "check"
+	checks := fmt.Sprintf("%d failed checks in a row", a.Fall)
 	if a.Fall == 1 {
 		checks = "one failed check is enough"
-	} else {
-		checks = fmt.Sprintf("%d failed checks in a row", a.Fall)
 	}
-	return fmt.Sprintf("%s is checked every %s (%s): out %s to %s after it dies, at most %s where it hangs (%s); back %s to %s after it recovers.",
-		who, units.Span(a.Interval), asks, units.Span(soonest), units.Span(refused), units.Span(hanging), checks, units.Span(upSoonest), units.Span(upLatest))
+	out := fmt.Sprintf("out %s to %s after it dies, at most %s where it hangs (%s)",
+		units.Span(soonest), units.Span(refused), units.Span(hanging), checks)
+	back := fmt.Sprintf("back %s to %s after it recovers", units.Span(upSoonest), units.Span(upLatest))
+	return fmt.Sprintf("%s is checked every %s (%s): %s; %s.", who, units.Span(a.Interval), asks, out, back)
 }
 
 // detection is what the deaths of servers have shown of an interval.
@@ -176,7 +177,10 @@ func (d *detection) finding(claim plan.Claim, h history.History, pace cadence) c
 func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	for _, r := range cfg.Routes {
 		t := r.Retry
-		if r.Pool != pool.Name || t == nil || t.Wait != model.FixedWait || t.Attempts < 2 {
+		if r.Pool != pool.Name || t == nil {
+			continue
+		}
+		if t.Wait != model.FixedWait || t.Attempts < 2 {
 			continue
 		}
 		if atOnce := t.Elsewhere() && pool.Balance.TakesTurns(); !atOnce {
@@ -309,7 +313,8 @@ func (d *detection) returned(e *outage.Episode, a model.Active) {
 }
 
 func activeTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	all := deathTrials(cfg, claim.Subject, "when health checks find a server dead, and well again", func(s model.Server) bool { return s.Active != nil })
+	const shows = "when health checks find a server dead, and well again"
+	all := deathTrials(cfg, claim.Subject, shows, func(s model.Server) bool { return s.Active != nil })
 	if len(all) == 0 {
 		return nil
 	}
@@ -327,8 +332,8 @@ const (
 
 // ailing has the health checks of a server that dies answered within their timeout, for as long as so many must have failed otherwise
 // that it is out, and then later than that, until it must be out.
-func ailing(pool model.Pool, dying check.Trial) []check.Trial {
-	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == dying.Kill[0] })
+func ailing(pool model.Pool, death check.Trial) []check.Trial {
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == death.Kill[0] })
 	a := *pool.Servers[i].Active
 	_, _, out := a.Down()
 	_, back := a.Up()
@@ -339,16 +344,19 @@ func ailing(pool model.Pool, dying check.Trial) []check.Trial {
 	if !own || !a.Expect.Has(200) || 2*out+back > mostAils {
 		return nil
 	}
-	t := check.Trial{Kind: plan.KindSlowChecks, Load: dying.Load, Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, units.Span(a.Timeout))}
-	other := dying.Kill[0] // which is in rotation all the time: another server's answers may be late meanwhile
+	t := check.Trial{
+		Kind: plan.KindSlowChecks, Load: death.Load,
+		Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, units.Span(a.Timeout)),
+	}
+	other := death.Kill[0] // which is in rotation all the time: another server's answers may be late meanwhile
 	for _, s := range check.Rotation(pool) {
-		if s.Active != nil && s.Host != dying.Kill[0] && s.Active.Alike(a) {
+		if s.Active != nil && s.Host != death.Kill[0] && s.Active.Alike(a) {
 			other = s.Host
 		}
 	}
 	t.Ail = []check.Ailment{
 		{Host: other, Delay: part(inTime), Lasts: out + time.Second, After: back + 2*time.Second},
-		{Host: dying.Kill[0], Delay: part(tooLate), Lasts: out + time.Second, After: back + 2*time.Second},
+		{Host: death.Kill[0], Delay: part(tooLate), Lasts: out + time.Second, After: back + 2*time.Second},
 	}
 	return []check.Trial{t}
 }

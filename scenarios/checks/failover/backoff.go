@@ -45,11 +45,11 @@ func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool
 	for _, e := range dead {
 		b.share = max(b.share, e.Share)
 		if e.Rate > 0 && !shares(h.Plan.Config, pool.Name) { // attempts may be those of another pool's requests
-			inTime, _ := slices.BinarySearch(e.Attempts, e.Mark.Ended-b.most())
-			b.met += inTime
+			early, _ := slices.BinarySearch(e.Attempts, e.Mark.Ended-b.most())
+			b.met += early
 		}
 	}
-	arrived := firstArrivals(h, dead)
+	reached := firstArrivals(h, dead)
 	for hit := range h.Hits {
 		e, j := during(dead, hit.Sent), find(hit.Seq)
 		if e == nil || j == nil || j.Route.Pool != pool.Name {
@@ -59,7 +59,7 @@ func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool
 		if late || hit.Load != e.Mark.Event.Phase || hit.Err != "" {
 			continue
 		}
-		at, answered := arrived[hit.Seq]
+		at, answered := reached[hit.Seq]
 		b.add(e, hit, at, answered)
 	}
 	slices.Sort(b.quiet)
@@ -78,16 +78,16 @@ func during(dead []*outage.Episode, at time.Duration) *outage.Episode {
 
 // firstArrivals are when requests reached a server, those that did during a death.
 func firstArrivals(h history.History, dead []*outage.Episode) map[uint64]time.Duration {
-	arrived := map[uint64]time.Duration{}
+	reached := map[uint64]time.Duration{}
 	for a := range h.Arrivals {
 		if a.Seq == 0 || during(dead, a.At) == nil {
 			continue
 		}
-		if at, known := arrived[a.Seq]; !known || a.At < at {
-			arrived[a.Seq] = a.At
+		if at, known := reached[a.Seq]; !known || a.At < at {
+			reached[a.Seq] = a.At
 		}
 	}
-	return arrived
+	return reached
 }
 
 // add enters a request that reached a server at a time, if it was answered, and that may have met a dead one before.

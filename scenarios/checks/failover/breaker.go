@@ -48,8 +48,8 @@ const trippingRate = 20
 
 // breakerOf is what a claim is about, with a route to try it on; ok is false where errors of the backends do not trip it.
 func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Route, ok bool) {
-	shares := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
-	routes := check.CandidateRoutes(cfg, claim, shares)
+	same := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
+	routes := check.CandidateRoutes(cfg, claim, same)
 	if len(routes) == 0 || !routes[0].Breaker.Trips.ByErrors() {
 		return b, r, false
 	}
@@ -178,12 +178,16 @@ func (t *trip) looks() {
 	slices.SortFunc(t.calm, bySent)
 	slices.SortFunc(t.tried, bySent)
 	n := len(t.calm)
-	if n < 2 || t.tripped == 0 || t.calm[n-1].Sent-t.calm[n-2].Done < t.Every || t.calm[n-1].Server == "" {
+	if n < 2 || t.tripped == 0 {
 		return
 	}
 	looked := t.calm[n-1]
+	if looked.Sent-t.calm[n-2].Done < t.Every || looked.Server == "" {
+		return
+	}
 	if t.tripped < looked.Sent+t.Every {
-		t.wrong.Add("it tripped %.2f s after it had looked at request %d; it is to look every %s", (t.tripped - looked.Sent).Seconds(), looked.Seq, units.Span(t.Every))
+		t.wrong.Add("it tripped %.2f s after it had looked at request %d; it is to look every %s",
+			(t.tripped - looked.Sent).Seconds(), looked.Seq, units.Span(t.Every))
 	}
 	known := time.Duration(0) // when it must have tripped
 	for _, hit := range t.tried {
@@ -191,7 +195,8 @@ func (t *trip) looks() {
 		case hit.Sent >= t.tripped:
 			return
 		case known > 0 && hit.Sent > known+outage.Slack && hit.Done < t.tripped:
-			t.wrong.Add("request %d was let in %.2f s after it had looked at request %d; it is to look every %s", hit.Seq, (hit.Sent - looked.Done).Seconds(), looked.Seq, units.Span(t.Every))
+			t.wrong.Add("request %d was let in %.2f s after it had looked at request %d; it is to look every %s",
+				hit.Seq, (hit.Sent - looked.Done).Seconds(), looked.Seq, units.Span(t.Every))
 			return
 		case known == 0 && hit.Sent > looked.Done+t.Every+outage.Slack:
 			known = hit.Done

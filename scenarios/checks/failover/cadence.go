@@ -46,7 +46,7 @@ func cadenceOf(h history.History, server model.Server) (c cadence) {
 		}
 	}
 	well := wellness(h, server)
-	counts, any := make([]int, len(well)), false
+	tallies, any := make([]int, len(well)), false
 	for kind := range h.Checks {
 		if kind.Server != server.Host || kind.Path != path {
 			continue
@@ -54,7 +54,7 @@ func cadenceOf(h history.History, server model.Server) (c cadence) {
 		any = true
 		for i, w := range well {
 			if kind.At >= w.From && kind.At <= w.To {
-				counts[i]++
+				tallies[i]++
 			}
 		}
 	}
@@ -63,7 +63,7 @@ func cadenceOf(h history.History, server model.Server) (c cadence) {
 	}
 	for i, w := range well {
 		times := (w.To - w.From).Seconds() * rate
-		c.seen += counts[i]
+		c.seen += tallies[i]
 		c.least += max(0, int(math.Floor(times*0.9))-streams+1)
 		c.most += int(math.Ceil(times*1.05)) + streams
 	}

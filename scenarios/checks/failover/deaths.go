@@ -65,15 +65,15 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 
 // dying are the hosts of those servers that die, of the mortal ones in rotation: one, or several where requests wait for a server that
 // is dead. Each death shows by itself then, while a balancer that leaves one alone minds the others.
-func dying(up, mortal []model.Server, waited bool) (hosts []string) {
+func dying(up, mortal []model.Server, waits bool) (hosts []string) {
 	most := 1
-	counts := mortal[0].Ejection != nil && mortal[0].Ejection.Law == model.FailuresInWindow
+	byCount := mortal[0].Ejection != nil && mortal[0].Ejection.Law == model.FailuresInWindow
 	switch {
-	case waited && len(up) == 2 && slices.ContainsFunc(mortal, long):
+	case waits && len(up) == 2 && slices.ContainsFunc(mortal, long):
 		most = 2
-	case waited: // of three by turns two are dead at a time at most
+	case waits: // of three by turns two are dead at a time at most
 		most = max(1, min(3, len(up)-1+len(up)/3))
-	case counts: // the line that the promise names is the first of such servers
+	case byCount: // the line that the promise names is the first of such servers
 		slices.Reverse(mortal)
 		slices.SortStableFunc(mortal, func(a, b model.Server) int { return a.Weight - b.Weight })
 	}
@@ -129,9 +129,11 @@ func handshake(cfg model.Config, pool string) (plan.Request, bool) {
 		return plan.Request{}, false
 	}
 	for _, r := range cfg.Routes {
+		if r.Pool != pool || len(r.Access) > 0 {
+			continue
+		}
 		request, ok := check.WishingRequest(cfg, r, "")
-		upgrades := strings.EqualFold(request.Header["Upgrade"], "websocket")
-		if ok && upgrades && r.Pool == pool && len(r.Access) == 0 {
+		if ok && strings.EqualFold(request.Header["Upgrade"], "websocket") {
 			return request, true
 		}
 	}

@@ -37,13 +37,16 @@ func forsakenTrials(cfg model.Config, pool model.Pool, p model.Ejection, cpus in
 	}
 	t := check.Trial{
 		Kind: plan.KindNobodyLeft, Lasts: lasts, Shows: "how often a dead backup is asked, and when it is tried again",
-		Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}, Clients: plan.Clients{Count: 16, Addresses: true}}, // so that every worker has some
+		Load: plan.Phase{
+			Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r},
+			Clients: plan.Clients{Count: 16, Addresses: true}, // so that every worker has some
+		},
 	}
 	for _, s := range pool.Servers {
-		elsewhere := func(o model.Pool) bool { return o.Name != pool.Name && check.Serves(cfg, o.Name, s.Host) }
+		inAnother := func(o model.Pool) bool { return o.Name != pool.Name && check.Serves(cfg, o.Name, s.Host) }
 		switch {
 		case s.Down || s.Drain:
-		case s.Backup && slices.ContainsFunc(cfg.Pools, elsewhere): // whose attempts may be among its
+		case s.Backup && slices.ContainsFunc(cfg.Pools, inAnother): // whose attempts may be among its
 			return nil
 		default:
 			t.Gone = append(t.Gone, s.Host)
@@ -60,7 +63,8 @@ func judgeForsaken(h history.History, pool model.Pool, p model.Ejection) check.F
 	}
 	for _, e := range outage.EveryEpisode(h, pool, outage.Refusing...) {
 		alone := h.Plan.Phases[e.Mark.Event.Phase].Kind == plan.KindNobodyLeft
-		if alone && e.Rate > 0 && e.Server.Backup && alike(e.Server, p) {
+		mine := e.Server.Backup && alike(e.Server, p)
+		if alone && mine && e.Rate > 0 {
 			f.see(e, h, pool)
 		}
 	}

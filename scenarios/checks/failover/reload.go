@@ -36,15 +36,17 @@ var Reload = check.Check{
 const takenOver = time.Second
 
 // takeovers are the times at which a configuration was taken over, and the phases in which that was.
-func takeovers(h history.History) (during []outage.Window, phases map[int]bool) {
+func takeovers(h history.History) (times []outage.Window, phases map[int]bool) {
 	phases = map[int]bool{}
 	for _, m := range h.Env.Marks {
 		if m.Event.Fault == plan.FaultReload && m.Err == "" {
-			during = append(during, outage.Window{From: m.Ordered, To: m.From + takenOver}, outage.Window{From: m.Ended, To: m.To + takenOver})
+			times = append(times,
+				outage.Window{From: m.Ordered, To: m.From + takenOver},
+				outage.Window{From: m.Ended, To: m.To + takenOver})
 			phases[m.Event.Phase] = true
 		}
 	}
-	return during, phases
+	return times, phases
 }
 
 func judgeReload(_ plan.Claim, h history.History) check.Finding {
@@ -94,7 +96,10 @@ type takenOverRequests struct {
 // see enters what became of a request.
 func (t *takenOverRequests) see(hit history.Hit, h history.History) {
 	j := t.find(hit.Seq)
-	if j == nil || j.Route.Pool == "" || hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
+	if j == nil || j.Route.Pool == "" {
+		return
+	}
+	if hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
 		return
 	}
 	failed := hit.Err != "" || hit.Code >= 500

@@ -132,8 +132,10 @@ func arrived(h history.History, pool model.Pool, server string, w outage.Window)
 	}
 	all = 0
 	for hit := range h.Hits {
-		inside := hit.Sent >= w.From && hit.Sent <= w.To-underWay
-		if j := find(hit.Seq); j != nil && j.Route.Pool == pool.Name && inside && hit.Err != history.Tester {
+		if hit.Sent < w.From || hit.Sent > w.To-underWay || hit.Err == history.Tester {
+			continue
+		}
+		if j := find(hit.Seq); j != nil && j.Route.Pool == pool.Name {
 			all++
 		}
 	}

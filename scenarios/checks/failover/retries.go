@@ -161,9 +161,9 @@ func retryTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 	}
 	all := check.QuestionTrials(retryQuestions, cfg, claim)
 	for _, name := range poolsOf(g.Routes) { // one of them shows it
-		dying := deathTrials(cfg, name, "what clients meet while a server is dead", func(model.Server) bool { return true })
-		if len(dying) > 0 {
-			all = append(dying, all...)
+		deadly := deathTrials(cfg, name, "what clients meet while a server is dead", func(model.Server) bool { return true })
+		if len(deadly) > 0 {
+			all = append(deadly, all...)
 			break
 		}
 	}
@@ -181,8 +181,11 @@ func triedInVain(cfg model.Config, g check.Group[*model.Retry]) (name string, ok
 	}
 	for _, one := range poolsOf(g.Routes) {
 		pool, known := cfg.Pool(one)
+		if !known || pool.Balance.Hash != nil || takenOut(pool) {
+			continue
+		}
 		primaries := len(check.Rotation(pool))
-		if !known || pool.Balance.Hash != nil || primaries < 2 || takenOut(pool) {
+		if primaries < 2 {
 			continue
 		}
 		if primaries < len(pool.Servers) {

@@ -48,8 +48,10 @@ func (w *waited) see(e *outage.Episode, h history.History, pool model.Pool, find
 	w.met += len(e.Attempts)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		inside := hit.Load == e.Mark.Event.Phase && hit.Sent >= e.Mark.From && hit.Done <= e.Mark.Ended
-		if j == nil || j.Route.Pool != pool.Name || hit.Err != "" || !inside {
+		if j == nil || j.Route.Pool != pool.Name || hit.Err != "" {
+			continue
+		}
+		if hit.Load != e.Mark.Event.Phase || hit.Sent < e.Mark.From || hit.Done > e.Mark.Ended {
 			continue
 		}
 		often := math.Round((hit.Done - hit.Sent).Seconds() / w.wait.Seconds())
@@ -132,8 +134,10 @@ func requestsIn(w outage.Window, h history.History, pool model.Pool, find func(u
 func attemptsIn(w outage.Window, h history.History, pool model.Pool) (n int) {
 	active := check.Rotation(pool)
 	for a := range h.Attempts {
-		ours := slices.ContainsFunc(active, func(s model.Server) bool { return s.Host == a.Node && s.Port == a.Port })
-		if ours && a.From != h.Env.Client && a.At >= w.From && a.At <= w.To {
+		if a.At < w.From || a.At > w.To || a.From == h.Env.Client {
+			continue
+		}
+		if slices.ContainsFunc(active, func(s model.Server) bool { return s.Host == a.Node && s.Port == a.Port }) {
 			n++
 		}
 	}

@@ -211,9 +211,11 @@ func (e *Episode) Ours(h history.History, pool string) (ok bool) {
 // the count.
 func (e *Episode) Rows(h history.History, fails int) bool {
 	l := h.Plan.Phases[e.Mark.Event.Phase]
+	if l.InRow < 2 || !e.Fresh {
+		return false
+	}
 	soon := e.Turns || e.Eager
-	enough := float64(l.InRow)*e.Share >= float64(fails)
-	return l.InRow > 1 && e.Fresh && soon && enough
+	return soon && float64(l.InRow)*e.Share >= float64(fails)
 }
 
 // Contact is a request that the balancer sent to a server, and which client's connection it was for.

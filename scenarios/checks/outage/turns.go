@@ -51,10 +51,16 @@ func keyless(p plan.Plan, pool model.Pool, phase int) bool {
 		return false
 	}
 	key := pool.Balance.Hash.Key
-	inHeader, inCookie := key.Variable == model.RequestHeader, key.Variable == model.Cookie
-	return (inHeader || inCookie) && !slices.ContainsFunc(l.Requests, func(r plan.Request) bool {
-		return inHeader && check.HeaderSent(l, r, key.Name, 0) != "" || inCookie && strings.Contains(check.HeaderSent(l, r, "Cookie", 0), key.Name+"=")
-	})
+	var brought func(plan.Request) bool
+	switch key.Variable {
+	case model.RequestHeader:
+		brought = func(r plan.Request) bool { return check.HeaderSent(l, r, key.Name, 0) != "" }
+	case model.Cookie:
+		brought = func(r plan.Request) bool { return strings.Contains(check.HeaderSent(l, r, "Cookie", 0), key.Name+"=") }
+	default:
+		return false
+	}
+	return !slices.ContainsFunc(l.Requests, brought)
 }
 
 // rest is how long nobody asks a pool between two rows of requests to it.
