@@ -13,7 +13,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// served is the part of a backend's command line that all have in common: what the configuration has them note and answer.
+// served is the part of a backend's command line that all have in common: what the configuration has them note and
+// answer.
 func served(cfg model.Config) (flags []string) {
 	option := func(name string, values []string) {
 		if len(values) > 0 {
@@ -78,8 +79,8 @@ func (s Scenario) limits(host string) Limits {
 	return defaultLimits
 }
 
-// healthPaths are the paths that the balancer itself asks for, which backends answer 200: those of its health checks, and
-// those by which it lets a backend decide whether a request may pass.
+// healthPaths are the paths that the balancer itself asks for, which backends answer 200: those of its health checks,
+// and those by which it lets a backend decide whether a request may pass.
 func healthPaths(cfg model.Config) []string {
 	var paths []string
 	add := func(path string) {

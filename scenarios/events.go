@@ -125,8 +125,8 @@ func mastered(p *plan.Plan) {
 	}
 }
 
-// golden is the golden ratio less one: its multiples, less their whole parts, lie evenly in 0 to 1 however many they are, and
-// keep step with no clock (H. Weyl, Mathematische Annalen 77, 1916).
+// golden is the golden ratio less one: its multiples, less their whole parts, lie evenly in 0 to 1 however many they
+// are, and keep step with no clock (H. Weyl, Mathematische Annalen 77, 1916).
 const golden = 0.6180339887
 
 // Repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
@@ -171,8 +171,8 @@ func peer(p *plan.Plan, name string, target plan.Spec) string {
 	return name
 }
 
-// Called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's own that has it
-// as its short name; -1 where there is none.
+// Called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's
+// own that has it as its short name; -1 where there is none.
 func Called(specs []plan.Spec, name string) int {
 	if i := slices.IndexFunc(specs, func(spec plan.Spec) bool { return model.SameHost(spec.Name, name) }); i >= 0 {
 		return i
@@ -185,8 +185,8 @@ func Balancer(p *plan.Plan) plan.Spec {
 	return p.Specs[i] // every plan has one
 }
 
-// targets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the balancer,
-// or servers of the first pool that has two or more.
+// targets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the
+// balancer, or servers of the first pool that has two or more.
 func targets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 	name := f.Target
 	if name == "balancer" && !f.Designed {

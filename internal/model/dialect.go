@@ -2,8 +2,9 @@ package model
 
 import "slices"
 
-// Dialect is what a balancer does that no line of its configuration says, and that concerns no single part of it: what concerns one
-// stands there. The reader fills it in, and it is stored in plan.json, so that a run can be judged without the reader.
+// Dialect is what a balancer does that no line of its configuration says, and that concerns no single part of it: what
+// concerns one stands there. The reader fills it in, and it is stored in plan.json, so that a run can be judged without
+// the reader.
 type Dialect struct {
 	Instances Instances `json:"instances"`
 	// Sticks: of several instances each has its clients' connections for as long as they last, so that requests on one
@@ -37,8 +38,8 @@ const (
 type Process struct {
 	Title  string `json:"title"`            // that the processes which serve requests have, at least in front
 	Master bool   `json:"master,omitempty"` // one process begins the others, and minds them
-	// Reload is the signal on which the master takes a changed configuration over; empty where none does, because the balancer
-	// watches its files.
+	// Reload is the signal on which the master takes a changed configuration over; empty where none does, because the
+	// balancer watches its files.
 	Reload string `json:"reload,omitempty"`
 	// MasterBy are arguments that give a balancer without a master one.
 	MasterBy []string `json:"master_by,omitempty"`
@@ -50,8 +51,8 @@ type LogForms struct {
 	Full    string `json:"full,omitempty"`    // a worker has no connection left for a request
 }
 
-// ForgetsFailures reports whether each instance counts failures by itself, so that one which is seldom asked remembers what
-// others do not, and a reload makes all forget them.
+// ForgetsFailures reports whether each instance counts failures by itself, so that one which is seldom asked remembers
+// what others do not, and a reload makes all forget them.
 func (d Dialect) ForgetsFailures() bool {
 	return d.Instances == PerWorker && slices.Contains(d.Forgets, FailureMemory)
 }

@@ -25,10 +25,12 @@ type EjectionLaw string
 
 // The laws of ejection.
 const (
-	// FailuresInWindow: Fails of them, until a good answer comes more than Within after the last. The clock counts whole seconds, so
-	// that Out lasts up to one more; then one attempt tells whether it lasts again (nginx: ngx_http_upstream_round_robin.c).
+	// FailuresInWindow: Fails of them, until a good answer comes more than Within after the last. The clock counts
+	// whole seconds, so that Out lasts up to one more; then one attempt tells whether it lasts again (nginx:
+	// ngx_http_upstream_round_robin.c).
 	FailuresInWindow EjectionLaw = "failures in a window"
-	// ConsecutiveErrors: Fails in a row, of which a good answer begins a new one (HAProxy: observe; Traefik: passiveHealthCheck).
+	// ConsecutiveErrors: Fails in a row, of which a good answer begins a new one (HAProxy: observe; Traefik:
+	// passiveHealthCheck).
 	ConsecutiveErrors EjectionLaw = "consecutive errors"
 )
 

@@ -62,8 +62,8 @@ func (a HealthAnswer) String() string {
 	return a.Source
 }
 
-// Down is the interval from a server's death to its leaving the rotation, where a check fails at once, and at the latest
-// where it hangs. Source: HAProxy's check.c; Traefik checks one target after another.
+// Down is the interval from a server's death to its leaving the rotation, where a check fails at once, and at the
+// latest where it hangs. Source: HAProxy's check.c; Traefik checks one target after another.
 func (a Active) Down() (soonest, refused, hanging time.Duration) {
 	soonest = time.Duration(a.Fall-1) * a.Fast
 	refused = soonest + a.Interval

@@ -27,10 +27,11 @@ type WaitLaw string
 // The laws of waiting.
 const (
 	NoWait WaitLaw = "none"
-	// FixedWait: Each before every attempt at the same server. Where that is found dead meanwhile the request waits on, and tries it once
-	// more (HAProxy: back.c, back_handle_st_cer).
+	// FixedWait: Each before every attempt at the same server. Where that is found dead meanwhile the request waits on,
+	// and tries it once more (HAProxy: back.c, back_handle_st_cer).
 	FixedWait WaitLaw = "fixed"
-	// ExponentialWait: by chance 0.5 to 1.5 times Each, longer every time (Traefik: retry.go; cenkalti/backoff's ExponentialBackOff).
+	// ExponentialWait: by chance 0.5 to 1.5 times Each, longer every time (Traefik: retry.go; cenkalti/backoff's
+	// ExponentialBackOff).
 	ExponentialWait WaitLaw = "exponential"
 )
 
@@ -59,8 +60,8 @@ const (
 // Elsewhere reports whether an attempt may go to another server than the one before.
 func (t Retry) Elsewhere() bool { return t.Next != NextSame }
 
-// Stays reports whether the next attempt may be at the same server because the request is meant for that one, and not because its turn
-// has come.
+// Stays reports whether the next attempt may be at the same server because the request is meant for that one, and not
+// because its turn has come.
 func (t Retry) Stays() bool { return t.Next == NextSame || t.Next == NextAtLast }
 
 // Repeats reports whether a method is tried again once the server may have got the request.

@@ -11,8 +11,8 @@ import (
 // spared is the share of what a limit allows that a load takes which is not to meet it.
 const spared = 0.8
 
-// Spare has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit wants it that
-// counts all clients together.
+// Spare has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit
+// wants it that counts all clients together.
 func Spare(cfg model.Config, l *plan.Phase) {
 	asked, limits := map[string]int{}, map[string]model.Limit{}
 	for _, r := range l.Requests {

@@ -25,8 +25,8 @@ type Setup struct {
 	Header    map[string]string // that requests carry, and without which what lbproof cannot read lets none through
 }
 
-// Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what disturbs
-// others comes after them, from addresses of its own.
+// Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what
+// disturbs others comes after them, from addresses of its own.
 func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan.Plan, error) {
 	if len(setup.Header) > 0 {
 		cfg.Routes = check.Opened(cfg.Routes)
@@ -67,7 +67,8 @@ func wanted(cfg model.Config, p plan.Plan, cpus int) []*experiment {
 	if len(probes) == 0 {
 		return all
 	}
-	first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != plan.KindConnections }) // which wants new connections
+	// After those that want new connections.
+	first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != plan.KindConnections })
 	if first < 0 {
 		first = len(all)
 	}
@@ -78,8 +79,10 @@ func wanted(cfg model.Config, p plan.Plan, cpus int) []*experiment {
 func probing(probes []plan.Request, beta float64) *experiment {
 	return &experiment{
 		load: plan.Phase{
-			Name: "probes", Count: stats.NeedToSee(0.01, 1-beta) * len(probes), Concurrency: scenarios.ProbesInFlight, Requests: probes,
-			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g", 1., 1-beta)},
+			Name: "probes", Count: stats.NeedToSee(0.01, 1-beta) * len(probes), Concurrency: scenarios.ProbesInFlight,
+			Requests: probes,
+			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g",
+				1., 1-beta)},
 		},
 		checks: []plan.Check{plan.CheckAnswered, plan.CheckHeaders, plan.CheckEndpoint, plan.CheckWeights},
 	}

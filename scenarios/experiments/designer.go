@@ -95,8 +95,8 @@ func peers(p *plan.Plan, balancers int) (names []string) {
 	return names
 }
 
-// add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are slow, if it is to
-// find them so. next are those of the phase after it: where they are others, these recover meanwhile.
+// add writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are
+// slow, if it is to find them so. next are those of the phase after it: where they are others, these recover meanwhile.
 func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...plan.Check) error {
 	l.Timeout = cmp.Or(l.Timeout, scenarios.DefaultTimeout)
 	l.Checks = append(slices.Clone(about), bystanders...)
@@ -137,17 +137,25 @@ func (d *designer) add(l plan.Phase, slow, next []check.Slowed, about ...plan.Ch
 	return nil
 }
 
-// up is for how long the balancer has run at least, since it started or took its configuration over, when the phases so far are over.
+// up is for how long the balancer has run at least, since it started or took its configuration over, when the phases so
+// far are over.
 func (d *designer) up() (lasts time.Duration) {
 	for _, l := range d.plan.Phases {
 		switch {
-		case slices.ContainsFunc(d.scenario.Faults, func(f scenarios.Fault) bool { return f.Fault == plan.FaultReload && f.Phase == l.Name }):
+		case d.reloads(l):
 			lasts = 0
 		case l.Open():
 			lasts += l.Takes()
 		}
 	}
 	return lasts
+}
+
+// reloads reports whether the balancer takes its configuration over in a phase.
+func (d *designer) reloads(l plan.Phase) bool {
+	return slices.ContainsFunc(d.scenario.Faults, func(f scenarios.Fault) bool {
+		return f.Fault == plan.FaultReload && f.Phase == l.Name
+	})
 }
 
 // through is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
@@ -175,7 +183,8 @@ func (d *designer) slowed(l plan.Phase, slow []check.Slowed, recovers bool) {
 	}
 	for _, s := range slow {
 		d.fault(scenarios.Fault{
-			Fault: plan.FaultSlow, Target: s.Host, Phase: d.last().Name, For: slowing + last, With: plan.Settings{plan.SettingDelay: s.Delay.String()},
+			Fault: plan.FaultSlow, Target: s.Host, Phase: d.last().Name, For: slowing + last,
+			With: plan.Settings{plan.SettingDelay: s.Delay.String()},
 		})
 	}
 	d.plan.Phases = append(d.plan.Phases, l)
@@ -201,7 +210,8 @@ const (
 	betweenDeaths = 3 * time.Second // of a server; on a busy machine nginx takes its time
 )
 
-// forget has the balancer forget the failures that earlier phases had it count, so that it asks all servers in this one.
+// forget has the balancer forget the failures that earlier phases had it count, so that it asks all servers in this
+// one.
 func (d *designer) forget(e *experiment) {
 	request, ok := check.Plain(d.plan.Config)
 	if !d.plan.Config.Dialect.ForgetsFailures() || !ok || !d.counted(e) {
@@ -236,8 +246,8 @@ func (d *designer) kill(e *experiment) {
 	}
 }
 
-// forgetBetween has nginx forget failures between two deaths, where those of all pools come at the same times, or within one: a worker that was
-// asked late would remember them at the next one.
+// forgetBetween has nginx forget failures between two deaths, where those of all pools come at the same times, or
+// within one: a worker that was asked late would remember them at the next one.
 func (d *designer) forgetBetween(phase string, within time.Duration) {
 	var times []time.Duration // of the first of each
 	for _, f := range d.scenario.Faults {
@@ -270,7 +280,8 @@ func (d *designer) forgetBetween(phase string, within time.Duration) {
 // beside is a phase of a few requests before or after another one.
 func (d *designer) beside(l plan.Phase, what string, lasts time.Duration) {
 	few := plan.Phase{
-		Name: l.Name + ": " + what, Engine: plan.Goroutines, Rate: besideRate, Count: int(besideRate * lasts.Seconds()), Concurrency: scenarios.DefaultInFlight,
+		Name: l.Name + ": " + what, Engine: plan.Goroutines, Concurrency: scenarios.DefaultInFlight,
+		Rate: besideRate, Count: int(besideRate * lasts.Seconds()),
 		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks, Via: l.Via,
 	}
 	Spare(d.plan.Config, &few)

@@ -50,7 +50,9 @@ func (e *experiment) join(t check.Trial) {
 		}
 		e.once(t)
 		if c := t.Load.Clients; c.Count > 0 { // one for each request, or as many as it needs
-			e.load.Clients = plan.Clients{Count: max(c.Count, len(e.load.Requests)), Addresses: true, Apart: max(c.Apart, e.load.Clients.Apart)}
+			e.load.Clients = plan.Clients{
+				Count: max(c.Count, len(e.load.Requests)), Addresses: true, Apart: max(c.Apart, e.load.Clients.Apart),
+			}
 		}
 		e.load.Rate = each * float64(len(e.load.Requests))
 		e.load.Count = len(e.load.Requests)
@@ -72,7 +74,8 @@ func (e *experiment) hasRoom(t check.Trial) bool {
 	return !t.Apart || e.load.Rate+t.Load.Rate <= mostApart
 }
 
-// apart has a trial take part beside others, by clients of its own: request i is that of the client i modulo their number.
+// apart has a trial take part beside others, by clients of its own: request i is that of the client i modulo their
+// number.
 func (e *experiment) apart(t check.Trial) {
 	if len(e.load.Requests) > 0 {
 		e.load.Rate += t.Load.Rate
@@ -100,7 +103,9 @@ func gcd(a, b int) int {
 func (e *experiment) ask(t check.Trial) {
 	before, lasts := len(e.load.Requests), max(e.load.Takes(), t.Load.Takes())
 	e.once(t)
-	e.load.Timeout, e.load.Waits, e.load.Rate = max(e.load.Timeout, t.Load.Timeout), max(e.load.Waits, t.Load.Waits), max(e.load.Rate, t.Load.Rate)
+	e.load.Timeout = max(e.load.Timeout, t.Load.Timeout)
+	e.load.Waits = max(e.load.Waits, t.Load.Waits)
+	e.load.Rate = max(e.load.Rate, t.Load.Rate)
 	each := max(check.Often, t.Load.Count/len(t.Load.Requests), e.load.Count/max(1, before))
 	if e.load.Count = each * len(e.load.Requests); e.load.Open() {
 		e.load.Count = max(e.load.Count, int(e.load.Rate*lasts.Seconds()))
@@ -145,7 +150,8 @@ func (e *experiment) die(cfg model.Config, beta float64) {
 	}
 }
 
-// askAside adds a request that no pool gets, where one of the servers would be asked by all, so that it can die while nobody asks it.
+// askAside adds a request that no pool gets, where one of the servers would be asked by all, so that it can die while
+// nobody asks it.
 func (e *experiment) askAside(cfg model.Config, deaths []scenarios.Fault) {
 	asksAll := func(f scenarios.Fault) bool {
 		return !slices.ContainsFunc(e.load.Requests, func(r plan.Request) bool { return !asks(cfg, r, f.Target) })
@@ -168,9 +174,10 @@ func (e *experiment) outlast(cfg model.Config) {
 	}
 }
 
-// inRows has clients that a limit by address lets send a few requests at once send them one after another, on one connection, so
-// that each asks one worker of nginx often enough to see what that makes of a dead server. They must not overtake each other: no more
-// are sent per second than it takes to ask each pool as often as it needs (least, per second), and so that none waits long.
+// inRows has clients that a limit by address lets send a few requests at once send them one after another, on one
+// connection, so that each asks one worker of nginx often enough to see what that makes of a dead server. They must not
+// overtake each other: no more are sent per second than it takes to ask each pool as often as it needs (least, per
+// second), and so that none waits long.
 func (e *experiment) inRows(row int, least float64) {
 	each := max(least, LeastTurns*float64(row))
 	e.load.Rate = min(e.load.Rate, max(rowsRate, each*float64(len(e.load.Requests))))
@@ -191,9 +198,9 @@ func (e *experiment) row() time.Duration {
 	return time.Duration(float64(e.load.InRow) / e.load.Rate * float64(time.Second))
 }
 
-// betweenRows is a time, not before a given one, at which a row to the pools of a server has just been sent, and others' are being sent: a
-// request that a server has taken when it dies is a failure that nginx counts and nobody else sees. Where there are no rows of others it is
-// the given time.
+// betweenRows is a time, not before a given one, at which a row to the pools of a server has just been sent, and
+// others' are being sent: a request that a server has taken when it dies is a failure that nginx counts and nobody else
+// sees. Where there are no rows of others it is the given time.
 func (e *experiment) betweenRows(cfg model.Config, host string, at time.Duration) time.Duration {
 	mine := func(i int) bool { return asks(cfg, e.load.Requests[i%len(e.load.Requests)], host) }
 	row := e.row()
@@ -214,7 +221,8 @@ func (e *experiment) counts(cfg model.Config) bool {
 	return e.load.InRow > 0 || KeyedCount(cfg, e.load.Requests)
 }
 
-// deaths are those of an experiment's servers. Those of a pool that would take too long to be of use are left out, where others die.
+// deaths are those of an experiment's servers. Those of a pool that would take too long to be of use are left out,
+// where others die.
 func (e *experiment) deaths(cfg model.Config) (all []scenarios.Fault) {
 	var few []scenarios.Fault
 	for _, together := range e.kill {
@@ -234,8 +242,8 @@ func (e *experiment) deaths(cfg model.Config) (all []scenarios.Fault) {
 	return all
 }
 
-// deathsOf are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out by a single
-// failed one until one has succeeded (check.c: "up, but will fall down at first failure").
+// deathsOf are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out
+// by a single failed one until one has succeeded (check.c: "up, but will fall down at first failure").
 func (e *experiment) deathsOf(cfg model.Config, hosts []string) (all []scenarios.Fault) {
 	lasts, every := e.rhythm(cfg, hosts)
 	checked, need := e.checked(cfg, hosts)
@@ -271,8 +279,8 @@ func (e *experiment) rhythm(cfg model.Config, hosts []string) (lasts, every time
 	return lasts, every
 }
 
-// triedAfter is how soon the first of the servers is tried again after it was taken out by failures that add up in a window: whether it
-// lives again by then or not. It is 0 where none is taken out like that.
+// triedAfter is how soon the first of the servers is tried again after it was taken out by failures that add up in a
+// window: whether it lives again by then or not. It is 0 where none is taken out like that.
 func triedAfter(cfg model.Config, hosts []string) (soonest time.Duration) {
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
@@ -287,8 +295,8 @@ func triedAfter(cfg model.Config, hosts []string) (soonest time.Duration) {
 	return soonest
 }
 
-// checked is how long it takes, since the phase began, until each of the servers has had a health check, and how many deaths show how
-// long checks take to find one.
+// checked is how long it takes, since the phase began, until each of the servers has had a health check, and how many
+// deaths show how long checks take to find one.
 func (e *experiment) checked(cfg model.Config, hosts []string) (by time.Duration, need int) {
 	need = fixedDeaths
 	if e.most == patientTake {

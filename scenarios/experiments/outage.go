@@ -13,8 +13,8 @@ import (
 // firstMove is when servers move, since their phase began.
 const firstMove = time.Second
 
-// How servers die: when first, for how long at least, how far from the next death, how many deaths show something that happens at
-// random times and at fixed ones, and how long they may take in all.
+// How servers die: when first, for how long at least, how far from the next death, how many deaths show something that
+// happens at random times and at fixed ones, and how long they may take in all.
 const (
 	firstDeath   = time.Second
 	deathLasts   = 5 * time.Second
@@ -44,13 +44,15 @@ func gone(cfg model.Config, e *experiment, phase string) (faults []scenarios.Fau
 	return faults
 }
 
-// ails has the health checks of servers answered late: of each server one time after another, with time to be back between.
+// ails has the health checks of servers answered late: of each server one time after another, with time to be back
+// between.
 func ails(all []check.Ailment, phase string) (faults []scenarios.Fault) {
 	next := map[string]time.Duration{}
 	for _, a := range all {
 		at := max(firstDeath, next[a.Host])
 		faults = append(faults, scenarios.Fault{
-			Fault: plan.FaultSick, Target: a.Host, Phase: phase, At: at, For: a.Lasts, With: plan.Settings{plan.SettingStatus: "200", plan.SettingDelay: a.Delay.String()},
+			Fault: plan.FaultSick, Target: a.Host, Phase: phase, At: at, For: a.Lasts,
+			With: plan.Settings{plan.SettingStatus: "200", plan.SettingDelay: a.Delay.String()},
 		})
 		next[a.Host] = at + a.Lasts + a.After
 	}

@@ -20,32 +20,11 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Trial
 			i := slices.IndexFunc(all, func(e *experiment) bool { return e.isOf(t) && e.hasRoom(t) })
 			if i < 0 {
 				i = len(all)
-				all = append(all, &experiment{kind: t.Kind, about: t.About, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{}})
-				all[i].load.Name, all[i].load.Kind, all[i].load.About = t.Kind.Title(t.About), t.Kind, t.About
-				all[i].load.Requests = nil
-				all[i].load.Draws, all[i].load.Count = nil, 0
-				if parts := count(all[:i], t); parts > 0 { // which had no room
-					all[i].load.Name += fmt.Sprintf(", part %d", parts+1)
-				}
+				all = append(all, begun(t, count(all, t)))
 			}
-			e := all[i]
-			e.vanish = append(e.vanish, t.Vanish...)
-			e.gone, e.lasts = append(e.gone, t.Gone...), max(e.lasts, t.Lasts)
-			if !slices.ContainsFunc(t.Ail, func(a check.Ailment) bool { return slices.Contains(e.ail, a) }) {
-				e.ail = append(e.ail, t.Ail...)
-			}
-			known := func(host string) bool {
-				return slices.ContainsFunc(e.kill, func(o []string) bool { return slices.Contains(o, host) || together.share(host, o) })
-			}
-			if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
-				e.kill = append(e.kill, t.Kill)
-			}
-			if t.Move != "" {
-				e.move[t.Move] = max(e.move[t.Move], t.Moved)
-			}
-			e.join(t)
-			if !slices.Contains(e.checks, claim.Check) {
-				e.checks = append(e.checks, claim.Check)
+			all[i].take(t, together)
+			if !slices.Contains(all[i].checks, claim.Check) {
+				all[i].checks = append(all[i].checks, claim.Check)
 			}
 		}
 	}
@@ -53,6 +32,40 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Trial
 		return cmp.Or(a.kind.Order()-b.kind.Order(), min(len(a.slow), 1)-min(len(b.slow), 1))
 	})
 	return all
+}
+
+// begun is an experiment that trials like one can take part in. There are so many of its kind before it, which have no room.
+func begun(t check.Trial, before int) *experiment {
+	e := &experiment{
+		kind: t.Kind, about: t.About, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{},
+	}
+	e.load.Name, e.load.Kind, e.load.About = t.Kind.Title(t.About), t.Kind, t.About
+	e.load.Requests, e.load.Draws, e.load.Count = nil, nil, 0
+	if before > 0 {
+		e.load.Name += fmt.Sprintf(", part %d", before+1)
+	}
+	return e
+}
+
+// take has a trial take part, with its faults.
+func (e *experiment) take(t check.Trial, together pools) {
+	e.vanish = append(e.vanish, t.Vanish...)
+	e.gone, e.lasts = append(e.gone, t.Gone...), max(e.lasts, t.Lasts)
+	if !slices.ContainsFunc(t.Ail, func(a check.Ailment) bool { return slices.Contains(e.ail, a) }) {
+		e.ail = append(e.ail, t.Ail...)
+	}
+	known := func(host string) bool {
+		return slices.ContainsFunc(e.kill, func(o []string) bool {
+			return slices.Contains(o, host) || together.share(host, o)
+		})
+	}
+	if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
+		e.kill = append(e.kill, t.Kill)
+	}
+	if t.Move != "" {
+		e.move[t.Move] = max(e.move[t.Move], t.Moved)
+	}
+	e.join(t)
 }
 
 // isOf reports whether the experiment is of a trial's kind, and about the same.

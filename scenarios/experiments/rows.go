@@ -14,9 +14,10 @@ const LeastTurns = 1.1
 // freeRow is how many requests clients send in a row where no limit by address stands in the way.
 const freeRow = 16
 
-// InRow is how many requests one client is to send one after another so that its worker of nginx meets its count of failures: as many as
-// it can send at once without any limit by address refusing one or having it wait, and freeRow where there is no such limit; 0 where rows
-// would show nothing: without a limit, where a key chooses the server or one failure is enough.
+// InRow is how many requests one client is to send one after another so that its worker of nginx meets its count of
+// failures: as many as it can send at once without any limit by address refusing one or having it wait, and freeRow
+// where there is no such limit; 0 where rows would show nothing: without a limit, where a key chooses the server or one
+// failure is enough.
 func InRow(cfg model.Config, requests []plan.Request) int {
 	row, counts := 0, len(requests) > 0
 	for _, r := range requests {
@@ -42,8 +43,8 @@ func InRow(cfg model.Config, requests []plan.Request) int {
 	return row
 }
 
-// KeyedCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by the client's
-// address: how long such a worker leaves a dead server alone shows where it had none to count before.
+// KeyedCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by
+// the client's address: how long such a worker leaves a dead server alone shows where it had none to count before.
 func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 	return cfg.Dialect.Sticks && slices.ContainsFunc(requests, func(r plan.Request) bool {
 		route, _ := r.RouteIn(cfg)
@@ -52,7 +53,8 @@ func KeyedCount(cfg model.Config, requests []plan.Request) bool {
 	})
 }
 
-// eachCounts reports whether each worker counts failures of a pool's servers by itself, and one needs so many at least to be out.
+// eachCounts reports whether each worker counts failures of a pool's servers by itself, and one needs so many at least
+// to be out.
 func eachCounts(pool model.Pool, fails int) bool {
 	return !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool {
 		return s.Ejection != nil && s.Ejection.Fails >= fails

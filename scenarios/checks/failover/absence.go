@@ -16,9 +16,9 @@ import (
 
 // What passive health makes of a server that answers, in part with errors.
 
-// seeErrors judges a server of whose answers a part are errors, by what nginx must count, and what it may: failures add up until
-// a good answer to a request that was sent more than fail_timeout after the last of them, in whole seconds; once there are
-// max_fails the server is left alone, and after that time one more failure has it left alone again.
+// seeErrors judges a server of whose answers a part are errors, by what nginx must count, and what it may: failures add
+// up until a good answer to a request that was sent more than fail_timeout after the last of them, in whole seconds;
+// once there are max_fails the server is left alone, and after that time one more failure has it left alone again.
 func (a *absence) seeErrors(e *outage.Episode, h history.History, counted bool) {
 	certain, possible := 0, 0 // failures counted
 	failed, before, out := time.Duration(0), time.Duration(0), false
@@ -56,8 +56,9 @@ func (a *absence) seeErrors(e *outage.Episode, h history.History, counted bool) 
 // failures is as "3 failed attempts".
 func (a *absence) failures(n int) string { return units.Plural(n, "failed attempt") }
 
-// inRow judges a server that is taken out by so many failures in a row, and comes back by the clock or by its health checks. Where
-// health is checked a check that passes ends the row too, so that one that may have come between makes it no row for certain.
+// inRow judges a server that is taken out by so many failures in a row, and comes back by the clock or by its health
+// checks. Where health is checked a check that passes ends the row too, so that one that may have come between makes it
+// no row for certain.
 func (a *absence) inRow(e *outage.Episode, h history.History, soonest, latest time.Duration) {
 	row, first, failed, before := 0, time.Duration(0), time.Duration(0), time.Duration(0)
 	for _, c := range e.Answers(h, true) {
@@ -118,22 +119,25 @@ func (a *absence) finding(h history.History) check.Finding {
 	died, states := units.Plural(a.n, "death"), units.Plural(a.states, "independent state")
 	f := check.Finding{
 		N: a.told, Need: check.Often, Broken: noDeaths(h, a.n),
-		Test:      fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", states),
-		Measured:  fmt.Sprintf("%s on dead servers in %s, back %s after the first", asked, died, spread(a.away)),
-		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first", most, a.out.Seconds(), a.out.Seconds()+1),
+		Test:     fmt.Sprintf("attempts on the dead server and how long it was left alone, %s", states),
+		Measured: fmt.Sprintf("%s on dead servers in %s, back %s after the first", asked, died, spread(a.away)),
+		Predicted: fmt.Sprintf("at most %s, back %g s to %g s after the first",
+			most, a.out.Seconds(), a.out.Seconds()+1),
 	}
 	if a.most == 0 && a.n > 0 { // it was never dead
 		f.Measured = fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.n, "time"), spread(a.away))
 		f.Predicted = fmt.Sprintf("back %g s to %g s after it", a.out.Seconds(), a.out.Seconds()+1)
 	}
 	if a.silent > 0 {
-		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom, or too often at a time, for a count of %d to be reached "+
+		f.Note = fmt.Sprintf("at %s the dead server was asked too seldom, or too often at a time, for a count of %d "+
+			"to be reached "+
 			"for certain, by %s", units.Plural(a.silent, "death"), a.fails, units.Plural(a.states, "state"))
 	}
 	if a.n >= check.Often && a.told < check.Often && len(h.Plan.Checks) == 0 {
 		f.Note += "; --checks passive has it die more often"
 	}
-	if a.odd > 1 { // one may be: a worker was asked the end of a row when the server died, and never again (s(1-s)^50 < 0.01)
+	// One may be: a worker was asked the end of a row when the server died, and never again (s(1-s)^50 < 0.01).
+	if a.odd > 1 {
 		a.wrong.Add("at %s the dead server was asked a number of times that is no multiple of %d, "+
 			"though every client asked often enough for that", units.Plural(a.odd, "death"), a.fails)
 	}
@@ -148,15 +152,16 @@ func (a *absence) finding(h history.History) check.Finding {
 	}
 	if f.Broken == "" {
 		f.Counter = append(a.wrong.List(), a.soon.List()...)
-		f.Power = "would have caught, at every death, more attempts than that and an absence that is a second longer, or shorter"
+		f.Power = "would have caught, at every death, more attempts than that and an absence that is a second " +
+			"longer, or shorter"
 	}
 	return f
 }
 
-// see judges one death by what nginx counts: a state makes so many attempts, then none for more than fail_timeout and at most
-// a second longer, because it counts whole seconds, then one in each such period (ngx_http_upstream_round_robin.c). A client's
-// connection stays with its worker, and so with one state. Where the server hangs, all that is sent until the first attempt has
-// failed goes there too.
+// see judges one death by what nginx counts: a state makes so many attempts, then none for more than fail_timeout and
+// at most a second longer, because it counts whole seconds, then one in each such period
+// (ngx_http_upstream_round_robin.c). A client's connection stays with its worker, and so with one state. Where the
+// server hangs, all that is sent until the first attempt has failed goes there too.
 func (a *absence) see(e *outage.Episode, h history.History, pool string) {
 	a.n++
 	waits := e.Waits(h.Plan.Config, pool)
@@ -190,8 +195,8 @@ func (a *absence) seeHung(e *outage.Episode, h history.History, waits time.Durat
 	a.tell(len(e.Attempts) >= a.all(), 1)
 }
 
-// backTooSoon judges when a server was asked again that one state counts for. Of several states one may have made more attempts than
-// its count, at a time, and another none.
+// backTooSoon judges when a server was asked again that one state counts for. Of several states one may have made more
+// attempts than its count, at a time, and another none.
 func (a *absence) backTooSoon(e *outage.Episode) {
 	if a.states != 1 || len(e.Attempts) < a.fails || e.Back == 0 {
 		return
@@ -207,7 +212,7 @@ type counts struct {
 	failed  map[int][]time.Duration // when a connection's attempts failed, since the last one that did not
 	met     map[int]bool            // connections with attempts that failed
 	reached int                     // the most that failed in a row, on one connection
-	taken   int                     // requests that the server had taken when it died, of which there may have been any number at a time
+	taken   int                     // requests that the server had taken when it died, any number at a time
 	owned   int                     // attempts that one connection alone can have made
 }
 
@@ -255,12 +260,14 @@ func (a *absence) onSameConnection(e *outage.Episode, c outage.Contact, failed [
 	}
 	last := failed[len(failed)-1]
 	if c.At-last < a.out-outage.Slack {
-		a.wrong.Add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be left alone for %g s",
+		a.wrong.Add("%s was sent a request %.2f s after its failure at %.2f s, on the same connection; it is to be "+
+			"left alone for %g s",
 			e.Server.Host, (c.At - last).Seconds(), last.Seconds(), a.out.Seconds())
 	}
 }
 
-// afterEveryone judges a contact with a server that every worker has met its count of, unless it forgot that by a reload.
+// afterEveryone judges a contact with a server that every worker has met its count of, unless it forgot that by a
+// reload.
 func (a *absence) afterEveryone(e *outage.Episode, h history.History, c outage.Contact) {
 	reloaded := slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
 		return m.Event.Fault == plan.FaultReload && m.Ordered > e.Alive && m.Ordered < c.At
@@ -274,7 +281,8 @@ func (a *absence) afterEveryone(e *outage.Episode, h history.History, c outage.C
 // afterSparing judges a contact on a connection whose requests had gone elsewhere since the server died.
 func (a *absence) afterSparing(e *outage.Episode, c outage.Contact) {
 	if e.Fresh && c.At < e.Alive+a.out-outage.Slack {
-		a.soon.Add("%s was sent a request at %.2f s, of a connection whose requests had gone elsewhere since it died at %.2f s; "+
+		a.soon.Add("%s was sent a request at %.2f s, of a connection whose requests had gone elsewhere since it "+
+			"died at %.2f s; "+
 			"it is to be left alone for %g s", e.Server.Host, c.At.Seconds(), e.Alive.Seconds(), a.out.Seconds())
 	}
 }
@@ -291,7 +299,8 @@ func (a *absence) tellCounts(e *outage.Episode, n counts, sure int, retried bool
 	a.tell(oneAlone || everyone, 1)
 }
 
-// tellRows tells which states have reached their counts where clients send rows, so that attempts are a multiple of the count.
+// tellRows tells which states have reached their counts where clients send rows, so that attempts are a multiple of the
+// count.
 func (a *absence) tellRows(e *outage.Episode, n counts, sure int) {
 	attempts := len(e.Attempts)
 	multiple := attempts%a.fails == 0
@@ -328,7 +337,8 @@ func (a *absence) leftAlone(e *outage.Episode, waits time.Duration) {
 	}
 }
 
-// returned judges when the server got its first request after it had come back. An attempt takes as long to fail as waits says.
+// returned judges when the server got its first request after it had come back. An attempt takes as long to fail as
+// waits says.
 func (a *absence) returned(e *outage.Episode, waits time.Duration) {
 	lastAsked := e.Alive
 	if n := len(e.Attempts); n > 0 {
@@ -342,7 +352,8 @@ func (a *absence) returned(e *outage.Episode, waits time.Duration) {
 	}
 	latest := max(lastAsked+a.out+time.Second, e.Mark.To) + e.Pick()*time.Duration(a.states) + outage.Slack
 	if until := cmp.Or(e.Back, e.Next); e.Turns && until > latest && e.Asked > latest {
-		a.wrong.Add("%s was back at %.2f s and sent no request until %.2f s, %.2f s after its last failure; %g s is promised at most",
+		a.wrong.Add("%s was back at %.2f s and sent no request until %.2f s, %.2f s after its last failure; %g s is "+
+			"promised at most",
 			e.Server.Host, e.Mark.To.Seconds(), until.Seconds(), (until - lastAsked).Seconds(), a.out.Seconds()+1)
 	}
 }

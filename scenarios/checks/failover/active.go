@@ -18,8 +18,8 @@ var Active = check.Check{
 	Name: plan.CheckActive,
 	Doc:  "Health checks take a dead server out and a healthy one back in.",
 	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
-		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number; HAProxy's checks " +
-		"are counted while nobody asks anything",
+		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number; " +
+		"HAProxy's checks are counted while nobody asks anything",
 	Claims: activeClaims,
 	Trials: activeTrials,
 	Judge:  judgeActive,
@@ -55,7 +55,8 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 	upSoonest, upLatest := s.Active.Up()
 	seconds := func(d time.Duration) plan.Amount { return plan.Amount(units.Seconds(d)) }
 	c := plan.Claim{
-		ID: check.ClaimID(plan.CheckActive, p.Name, check.ServerName(s)), Check: plan.CheckActive, Subject: p.Name, Pos: s.Active.Pos,
+		ID:    check.ClaimID(plan.CheckActive, p.Name, check.ServerName(s)),
+		Check: plan.CheckActive, Subject: p.Name, Pos: s.Active.Pos,
 		Text: activeText(check.ServerName(s), *s.Active),
 		Params: plan.Params{
 			plan.ParamDownLeast: seconds(soonest), plan.ParamDownMost: seconds(refused), plan.ParamDownHanging: seconds(hanging),
@@ -63,7 +64,8 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 		},
 	}
 	if len(s.Active.Implicit) > 0 {
-		c.Assumes = []string{fmt.Sprintf("the defaults of %s, which nobody wrote: one check in %s, %d failed take it out, %d passed bring it back",
+		c.Assumes = []string{fmt.Sprintf("the defaults of %s, which nobody wrote: one check in %s, %d failed take "+
+			"it out, %d passed bring it back",
 			strings.Join(s.Active.Implicit, ", "), units.Span(s.Active.Interval), s.Active.Fall, s.Active.Rise)}
 	}
 	if s.Active.Expect.Has(302) {
@@ -128,7 +130,8 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 	case pace.known():
 		f.Power = "would have caught any other number of checks, and one more or fewer that it takes"
 	default:
-		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g", swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
+		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g",
+			swept(d.n, h.Plan.Beta), 1-h.Plan.Beta)
 	}
 	return f
 }
@@ -153,7 +156,8 @@ func (d *detection) finding(claim plan.Claim, h history.History, pace cadence) c
 	p := claim.Params
 	f := check.Finding{
 		N: d.n, Need: deaths(h.Plan.Beta), Counter: d.wrong.List(),
-		Test:     "times from each death to the last request for the dead server, and from its recovery to the first, inside the interval",
+		Test: "times from each death to the last request for the dead server, and from its recovery to the " +
+			"first, inside the interval",
 		Measured: fmt.Sprintf("out after %s, back after %s", spread(d.out), spread(d.back)),
 		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s",
 			p[plan.ParamDownLeast], p[plan.ParamDownMost], p[plan.ParamUpLeast], p[plan.ParamUpMost]),
@@ -167,13 +171,15 @@ func (d *detection) finding(claim plan.Claim, h history.History, pace cadence) c
 		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", units.Number(d.short)+" series of checks")
 	}
 	if d.passed > 0 {
-		f.Note = joined(f.Note, fmt.Sprintf("%s series of redirects or late answers passed for health, as configured", units.Number(d.passed)))
+		f.Note = joined(f.Note, fmt.Sprintf("%s series of redirects or late answers passed for health, as configured",
+			units.Number(d.passed)))
 	}
 	return f
 }
 
-// triedAgain is how long a request to a pool waits until it is tried again, where that may be at the same server: HAProxy has it wait on
-// where checks find the server dead meanwhile, and tries that once more (back.c, back_handle_st_cer).
+// triedAgain is how long a request to a pool waits until it is tried again, where that may be at the same server:
+// HAProxy has it wait on where checks find the server dead meanwhile, and tries that once more (back.c,
+// back_handle_st_cer).
 func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	for _, r := range cfg.Routes {
 		t := r.Retry
@@ -190,8 +196,8 @@ func triedAgain(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	return wait
 }
 
-// strangers is how many requests reached a pool's servers that no client sent and that are none of the health checks that the
-// configuration names, which leave no trace.
+// strangers is how many requests reached a pool's servers that no client sent and that are none of the health checks
+// that the configuration names, which leave no trace.
 func strangers(h history.History, pool model.Pool) (n int) {
 	for a := range h.Arrivals {
 		if a.Seq == 0 && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == a.Server }) {
@@ -212,10 +218,12 @@ func noDeaths(h history.History, n int) string {
 	return "no server was out of action for long enough, under an open loop, to show it"
 }
 
-// leftOut says whether experiments let the servers of other pools die, and these not, because that would take too long beside all the rest.
+// leftOut says whether experiments let the servers of other pools die, and these not, because that would take too long
+// beside all the rest.
 func leftOut(p plan.Plan, pool model.Pool) bool {
 	dies := func(e plan.Event) bool {
-		return e.Fault == plan.FaultKill && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target })
+		mine := func(s model.Server) bool { return s.Host == e.Target }
+		return e.Fault == plan.FaultKill && slices.ContainsFunc(pool.Servers, mine)
 	}
 	return len(p.Checks) == 0 && !slices.ContainsFunc(p.Events, dies) &&
 		slices.ContainsFunc(p.Phases, func(l plan.Phase) bool { return l.Kind == plan.KindDeaths && l.About == "" })
@@ -251,21 +259,25 @@ func (d *detection) see(e *outage.Episode) {
 	}
 }
 
-// leftOff reports whether a server got no request for the last part of a fault in which some must have been meant for it.
+// leftOff reports whether a server got no request for the last part of a fault in which some must have been meant for
+// it.
 func leftOff(e *outage.Episode) bool { return e.Turns && e.Served < e.Mark.Ended-e.Pick()-outage.Slack }
 
 // seePassed judges a time in which health checks were answered as they expect, though that tells of no health.
 func (d *detection) seePassed(e *outage.Episode, delay time.Duration) {
 	if d.passed++; leftOff(e) {
-		d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which is expected within %s",
-			e.Server.Host, e.Served.Seconds(), e.Mark.Event.With[plan.SettingStatus], units.Span(delay), units.Span(e.Server.Active.Timeout))
+		d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which "+
+			"is expected within %s",
+			e.Server.Host, e.Served.Seconds(), e.Mark.Event.With[plan.SettingStatus],
+			units.Span(delay), units.Span(e.Server.Active.Timeout))
 	}
 }
 
 // seeShort judges a sickness so short that it must not be noticed.
 func (d *detection) seeShort(e *outage.Episode, soonest time.Duration) {
 	if d.short++; leftOff(e) {
-		d.wrong.Add("%s was sent no request after %.2f s, though its health checks failed for %.2f s only; %.2f s is promised at least",
+		d.wrong.Add("%s was sent no request after %.2f s, though its health checks failed for %.2f s only; %.2f s "+
+			"is promised at least",
 			e.Server.Host, e.Served.Seconds(), (e.Mark.To - e.Mark.Ordered).Seconds(), soonest.Seconds())
 	}
 }
@@ -322,16 +334,16 @@ func activeTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tri
 	return append(all, ailing(pool, all[0])...)
 }
 
-// How late answers to health checks are that are in time, and that are not, as parts of what the configuration gives them; and how long
-// the servers may ail in all.
+// How late answers to health checks are that are in time, and that are not, as parts of what the configuration gives
+// them; and how long the servers may ail in all.
 const (
 	inTime   = 0.75
 	tooLate  = 1.3
 	mostAils = time.Minute
 )
 
-// ailing has the health checks of a server that dies answered within their timeout, for as long as so many must have failed otherwise
-// that it is out, and then later than that, until it must be out.
+// ailing has the health checks of a server that dies answered within their timeout, for as long as so many must have
+// failed otherwise that it is out, and then later than that, until it must be out.
 func ailing(pool model.Pool, death check.Trial) []check.Trial {
 	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == death.Kill[0] })
 	a := *pool.Servers[i].Active
@@ -346,7 +358,8 @@ func ailing(pool model.Pool, death check.Trial) []check.Trial {
 	}
 	t := check.Trial{
 		Kind: plan.KindSlowChecks, Load: death.Load,
-		Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer", pool.Name, units.Span(a.Timeout)),
+		Shows: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer",
+			pool.Name, units.Span(a.Timeout)),
 	}
 	other := death.Kill[0] // which is in rotation all the time: another server's answers may be late meanwhile
 	for _, s := range check.Rotation(pool) {

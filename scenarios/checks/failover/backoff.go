@@ -13,9 +13,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Traefik waits before it tries a request again: by chance 0.5 to 1.5 times initialInterval at first, then longer (retry.go, with
-// github.com/cenkalti/backoff's ExponentialBackOff and its RandomizationFactor of 0.5). So much time passes at least until a request that met
-// a dead server arrives at another, and half of those that met it once have waited for no longer than the interval.
+// Traefik waits before it tries a request again: by chance 0.5 to 1.5 times initialInterval at first, then longer
+// (retry.go, with github.com/cenkalti/backoff's ExponentialBackOff and its RandomizationFactor of 0.5). So much time
+// passes at least until a request that met a dead server arrives at another, and half of those that met it once have
+// waited for no longer than the interval.
 
 // backoff is how long requests took that met a dead server and were tried again.
 type backoff struct {
@@ -39,9 +40,9 @@ func backoffOf(t *model.Retry) (b backoff, ok bool) {
 // most is how long a request may wait in all: no wait is longer than three halves of twice the interval.
 func (b *backoff) most() time.Duration { return 3 * time.Duration(b.attempts-1) * b.wait }
 
-// see takes down how long requests to a pool took while one of its servers refused connections, of those that were sent so early that
-// they must have been answered meanwhile.
-func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool, find func(uint64) *check.Journey) {
+// see takes down how long requests to a pool took while one of its servers refused connections, of those that were sent
+// so early that they must have been answered meanwhile.
+func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool, find finder) {
 	for _, e := range dead {
 		b.share = max(b.share, e.Share)
 		if e.Rate > 0 && !shares(h.Plan.Config, pool.Name) { // attempts may be those of another pool's requests
@@ -69,7 +70,9 @@ func (b *backoff) see(dead []*outage.Episode, h history.History, pool model.Pool
 
 // during is the death at a time of a server that an open loop asked for; nil where there is none.
 func during(dead []*outage.Episode, at time.Duration) *outage.Episode {
-	i := slices.IndexFunc(dead, func(e *outage.Episode) bool { return e.Rate > 0 && at >= e.Mark.From && at <= e.Mark.Ended })
+	i := slices.IndexFunc(dead, func(e *outage.Episode) bool {
+		return e.Rate > 0 && at >= e.Mark.From && at <= e.Mark.Ended
+	})
 	if i < 0 {
 		return nil
 	}
@@ -119,22 +122,24 @@ func (b *backoff) none() bool { return b.met >= manyMet && 2*b.attempts*len(b.la
 func (b *backoff) unseen() string {
 	switch {
 	case len(b.late) < manyLate && !b.none() || len(b.quiet) < manyLate:
-		return fmt.Sprintf("how long requests wait before they are tried again: %s did, and %d would tell", units.Plural(len(b.late), "request"), manyLate)
+		return fmt.Sprintf("how long requests wait before they are tried again: %s did, and %d would tell",
+			units.Plural(len(b.late), "request"), manyLate)
 	case b.usual() >= b.wait/4: // a slow machine may have made the others late
 		return "how long requests wait before they are tried again: those that are not tried again take as long"
 	}
 	return ""
 }
 
-// wrong says in what the waits are not as configured; empty where they are, or where nothing can be said of them. Of the late requests
-// one in ten may be late for another reason.
+// wrong says in what the waits are not as configured; empty where they are, or where nothing can be said of them. Of
+// the late requests one in ten may be late for another reason.
 func (b *backoff) wrong(alpha float64) string {
 	if b.unseen() != "" {
 		return ""
 	}
 	first := fmt.Sprintf("the first wait is %s to %s", units.Span(b.wait/2), units.Span(b.wait*3/2))
 	if b.none() {
-		return fmt.Sprintf("%s on dead servers made %s wait, where %s", units.Plural(b.met, "attempt"), units.Plural(len(b.late), "request"), first)
+		return fmt.Sprintf("%s on dead servers made %s wait, where %s",
+			units.Plural(b.met, "attempt"), units.Plural(len(b.late), "request"), first)
 	}
 	if soon, _ := slices.BinarySearch(b.late, b.wait/2); soon >= check.Often && 10*soon > len(b.late) {
 		least := units.Span(b.late[0].Round(time.Millisecond))
@@ -143,7 +148,8 @@ func (b *backoff) wrong(alpha float64) string {
 	}
 	within, _ := slices.BinarySearch(b.answered, b.wait+b.usual()) // of those that met it once, half
 	if _, least := stats.BinomialTails(len(b.answered), within, (1-b.share)/2); least < alpha {
-		return fmt.Sprintf("%s of %s that were tried again waited no longer than %s, where %s and half of those that met it once wait no longer",
+		return fmt.Sprintf("%s of %s that were tried again waited no longer than %s, where %s and half of those "+
+			"that met it once wait no longer",
 			units.Number(within), units.Plural(len(b.answered), "request"), units.Span(b.wait), first)
 	}
 	return ""
@@ -152,5 +158,6 @@ func (b *backoff) wrong(alpha float64) string {
 // String is as "988 requests were tried again, half of them within 108ms".
 func (b *backoff) String() string {
 	half := b.late[len(b.late)/2].Round(time.Millisecond)
-	return fmt.Sprintf("%s were tried again, half of them within %s", units.Plural(len(b.late), "request"), units.Span(half))
+	return fmt.Sprintf("%s were tried again, half of them within %s",
+		units.Plural(len(b.late), "request"), units.Span(half))
 }

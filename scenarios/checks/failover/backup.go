@@ -27,7 +27,8 @@ var Backup = check.Check{
 				claims = append(claims, plan.Claim{
 					ID:    check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)),
 					Check: plan.CheckBackup, Subject: p.Name, Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
-					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all of them when none is.",
+					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all "+
+						"of them when none is.",
 						check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),
 				})
 			}
@@ -83,7 +84,8 @@ func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 	case wrong.Total > 0:
 		f.Counter = wrong.List()
 	case served == 0 && len(known) == 0:
-		f.Broken = "there was no time at which all primary servers were known to be out of action; --scenario backup makes one"
+		f.Broken = "there was no time at which all primary servers were known to be out of action; --scenario " +
+			"backup makes one"
 	case served == 0:
 		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up",
 			name, known[0].From.Seconds(), known[0].To.Seconds())}
@@ -91,8 +93,8 @@ func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// arrivedAt counts the requests to a pool while a primary server was up, of which those that reached a backup are wrong, and those
-// that the backup served while none was.
+// arrivedAt counts the requests to a pool while a primary server was up, of which those that reached a backup are
+// wrong, and those that the backup served while none was.
 func arrivedAt(backup string, h history.History, pool model.Pool) (all, served int, wrong check.Examples) {
 	gone, find := allGone(h, pool), check.Journeys(h)
 	for a := range h.Arrivals {
@@ -108,15 +110,16 @@ func arrivedAt(backup string, h history.History, pool model.Pool) (all, served i
 		case full(pool, h.Plan.Phases[j.Load]): // the primary servers may have taken no more
 		default:
 			if all++; a.Server == backup {
-				wrong.Add("request %d reached %s at %.2f s, while a primary server was up", a.Seq, backup, a.At.Seconds())
+				wrong.Add("request %d reached %s at %.2f s, while a primary server was up",
+					a.Seq, backup, a.At.Seconds())
 			}
 		}
 	}
 	return all, served, wrong
 }
 
-// allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have known, with
-// requests that were sent to the pool.
+// allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have
+// known, with requests that were sent to the pool.
 func allKnownGone(h history.History, pool model.Pool) (sent []outage.Window) {
 	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, s := range check.Rotation(pool) {
@@ -164,8 +167,8 @@ func full(pool model.Pool, l plan.Phase) bool {
 	})
 }
 
-// allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer may
-// take to find out that one is back.
+// allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer
+// may take to find out that one is back.
 func allGone(h history.History, pool model.Pool) []outage.Window {
 	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, s := range check.Rotation(pool) {

@@ -17,8 +17,9 @@ import (
 var Breaker = check.Check{
 	Name: plan.CheckBreaker,
 	Doc:  "After too many failures all requests are refused for a while, then let in little by little.",
-	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses all for " +
-		"fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below that line",
+	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses " +
+		"all for fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below " +
+		"that line",
 	Trials: breakerTrials,
 	Judge:  judgeBreaker,
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -33,10 +34,15 @@ var Breaker = check.Check{
 			b := g.What
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBreaker, g.Subject(), ""), Check: plan.CheckBreaker, Subject: g.Subject(), Pos: b.Pos,
-				Params: plan.Params{plan.ParamOpen: plan.Amount(units.Seconds(b.Open)), plan.ParamRecovery: plan.Amount(units.Seconds(b.Recovery)), plan.ParamCheckEvery: plan.Amount(units.Seconds(b.Every)), plan.ParamCode: plan.Amount(b.Code)},
-				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every %s), then more and more are let in for %s.",
+				Params: plan.Params{
+					plan.ParamOpen: plan.Amount(units.Seconds(b.Open)), plan.ParamRecovery: plan.Amount(units.Seconds(b.Recovery)),
+					plan.ParamCheckEvery: plan.Amount(units.Seconds(b.Every)), plan.ParamCode: plan.Amount(b.Code),
+				},
+				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every "+
+					"%s), then more and more are let in for %s.",
 					g.Paths(), b.Code, units.Span(b.Open), b.Trips, units.Span(b.Every), units.Span(b.Recovery)),
-				Assumes: []string{"there is no least number of requests: on a quiet route the first failure may trip it"},
+				Assumes: []string{"there is no least number of requests: on a quiet route the first failure may " +
+					"trip it"},
 			})
 		}
 		return claims
@@ -46,7 +52,8 @@ var Breaker = check.Check{
 // trippingRate is how many requests per second show when a breaker trips.
 const trippingRate = 20
 
-// breakerOf is what a claim is about, with a route to try it on; ok is false where errors of the backends do not trip it.
+// breakerOf is what a claim is about, with a route to try it on; ok is false where errors of the backends do not trip
+// it.
 func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Route, ok bool) {
 	same := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
 	routes := check.CandidateRoutes(cfg, claim, same)
@@ -56,8 +63,8 @@ func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Rou
 	return *routes[0].Breaker, routes[0], true
 }
 
-// breakerTrials let backends fail until the breaker must have looked at it, then be well until it has recovered, even if it has
-// tripped twice.
+// breakerTrials let backends fail until the breaker must have looked at it, then be well until it has recovered, even
+// if it has tripped twice.
 func breakerTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
 	b, r, ok := breakerOf(cfg, claim)
 	fails, well := b.Every+2*time.Second, b.Open+b.Recovery+b.Every+check.Grace
@@ -66,7 +73,9 @@ func breakerTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	}
 	trial := func(kind plan.Kind, says, shows string, lasts time.Duration) check.Trial {
 		request, _ := check.WishingRequest(cfg, r, says)
-		return check.Trial{Kind: kind, Shows: shows, Load: plan.Phase{Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []plan.Request{request}}}
+		return check.Trial{Kind: kind, Shows: shows, Load: plan.Phase{
+			Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []plan.Request{request},
+		}}
 	}
 	return []check.Trial{
 		calm(trial(plan.KindCalm, "status=200&for=calm", "that it is closed before, and when it looks", b.Every), b),
@@ -75,7 +84,8 @@ func breakerTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	}
 }
 
-// calm sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look known.
+// calm sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look
+// known.
 func calm(t check.Trial, b model.Breaker) check.Trial {
 	t.Load.Count, t.Load.Rate = 2, 1/(b.Every+time.Second).Seconds()
 	return t
@@ -87,7 +97,8 @@ func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 	if !ok {
 		return check.Finding{Broken: check.NoExperiment + ": lbproof knows no failure that trips it"}
 	}
-	f := check.Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends began to fail, and of every answer between"}
+	f := check.Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends " +
+		"began to fail, and of every answer between"}
 	find := check.Journeys(h)
 	t := trip{Breaker: b, asks: func(hit history.Hit) string {
 		if j := find(hit.Seq); j != nil && j.Key == r.Key() && hit.Err != history.Tester {
@@ -104,12 +115,14 @@ func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 	}
 	t.recovers()
 	f.N = t.n
-	f.Predicted = fmt.Sprintf("trips within %s, refuses all for %s, none after %s more", units.Span(2*b.Every+time.Second), units.Span(b.Open), units.Span(b.Recovery))
+	f.Predicted = fmt.Sprintf("trips within %s, refuses all for %s, none after %s more",
+		units.Span(2*b.Every+time.Second), units.Span(b.Open), units.Span(b.Recovery))
 	f.Power = "would have caught a breaker that does not trip, lets requests in before its time, or does not recover"
 	if f.N == 0 {
 		return f
 	}
-	f.Measured = fmt.Sprintf("tripped %.2f s after the first failure, refused the last request %.2f s after that", (t.tripped - t.failing).Seconds(), (t.latest - t.tripped).Seconds())
+	f.Measured = fmt.Sprintf("tripped %.2f s after the first failure, refused the last request %.2f s after that",
+		(t.tripped - t.failing).Seconds(), (t.latest - t.tripped).Seconds())
 	if f.Broken = check.NodeDied(h); f.Broken == "" {
 		f.Counter = t.contradictions()
 	}
@@ -160,7 +173,8 @@ func (t *trip) see(hit history.Hit) {
 	since := (hit.Sent - t.tripped).Seconds()
 	switch refused := t.refused(hit); {
 	case hit.Sent > t.tripped && hit.Done < t.tripped+t.Open-outage.Slack && !refused:
-		t.wrong.Add("request %d was answered %d by %s %.2f s after the breaker had tripped; it is to refuse all for %s", hit.Seq, hit.Code, check.AnsweredBy(hit), since, units.Span(t.Open))
+		t.wrong.Add("request %d was answered %d by %s %.2f s after the breaker had tripped; it is to refuse all for %s",
+			hit.Seq, hit.Code, check.AnsweredBy(hit), since, units.Span(t.Open))
 	case hit.Sent > max(t.tripped, t.failed)+t.Open+t.Recovery+t.Every+time.Second && refused:
 		t.wrong.Add("request %d was refused %.2f s after the last failure", hit.Seq, (hit.Sent - t.failed).Seconds())
 	case hit.Sent > t.tripped+t.Open+outage.Slack && !refused:
@@ -171,8 +185,8 @@ func (t *trip) see(hit history.Hit) {
 	}
 }
 
-// looks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed since it last looked
-// (oxy, cbreaker.go), so at the second of them, and next at the first answer so long after that.
+// looks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed
+// since it last looked (oxy, cbreaker.go), so at the second of them, and next at the first answer so long after that.
 func (t *trip) looks() {
 	bySent := func(a, b history.Hit) int { return int(a.Sent - b.Sent) }
 	slices.SortFunc(t.calm, bySent)
@@ -204,8 +218,9 @@ func (t *trip) looks() {
 	}
 }
 
-// recovers judges how many it lets in while it recovers: so many that their share of all requests since then stays below a half of the
-// share of recoveryDuration that has passed (oxy, ratio.go). Two requests more or fewer are room for those under way when that began.
+// recovers judges how many it lets in while it recovers: so many that their share of all requests since then stays
+// below a half of the share of recoveryDuration that has passed (oxy, ratio.go). Two requests more or fewer are room
+// for those under way when that began.
 func (t *trip) recovers() {
 	const room = 2
 	first := slices.IndexFunc(t.tried, func(hit history.Hit) bool { return hit.Sent > t.tripped+t.Open })
@@ -220,12 +235,16 @@ func (t *trip) recovers() {
 		all++
 		refused := t.refused(hit)
 		least := 0.5 * max(0, hit.Sent-begun-outage.Slack).Seconds() / t.Recovery.Seconds() * float64(all-room)
-		most := 0.5 * (hit.Done - t.tripped - t.Open + outage.Slack + 2*time.Second/trippingRate).Seconds() / t.Recovery.Seconds() * float64(all+room)
+		recovered := hit.Done - t.tripped - t.Open + outage.Slack + 2*time.Second/trippingRate
+		most := 0.5 * recovered.Seconds() / t.Recovery.Seconds() * float64(all+room)
 		switch {
 		case refused && float64(in+1+room) < least:
-			t.wrong.Add("request %d was refused %.2f s after it had begun to recover, when %s of %s had been let in; %.0f are to be by then", hit.Seq, (hit.Sent - begun).Seconds(), units.Number(in), units.Number(all), least)
+			t.wrong.Add("request %d was refused %.2f s after it had begun to recover, when %s of %s had been let "+
+				"in; %.0f are to be by then", hit.Seq, (hit.Sent - begun).Seconds(), units.Number(in), units.Number(all), least)
 		case !refused && float64(in+1-room) > most:
-			t.wrong.Add("request %d was let in %.2f s after it had begun to recover, and %s of %s before; %.0f are to be by then", hit.Seq, (hit.Sent - begun).Seconds(), units.Number(in), units.Number(all), most)
+			t.wrong.Add("request %d was let in %.2f s after it had begun to recover, and %s of %s before; %.0f are "+
+				"to be by then",
+				hit.Seq, (hit.Sent - begun).Seconds(), units.Number(in), units.Number(all), most)
 		}
 		if !refused {
 			in++

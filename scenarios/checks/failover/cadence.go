@@ -25,8 +25,8 @@ func (c cadence) known() bool { return c.least >= check.Often }
 
 func (c cadence) wrong() bool { return c.seen < c.least || c.seen > c.most }
 
-// cadenceOf counts a server's health checks. Pools that ask the same server the same are counted together. HAProxy counts an interval
-// from the end of a check (check.c), so that slow answers make it longer.
+// cadenceOf counts a server's health checks. Pools that ask the same server the same are counted together. HAProxy
+// counts an interval from the end of a check (check.c), so that slow answers make it longer.
 func cadenceOf(h history.History, server model.Server) (c cadence) {
 	a := server.Active
 	if h.Checks == nil || a == nil || !check.Paced(*a) {
@@ -117,5 +117,6 @@ func wellness(h history.History, server model.Server) (out []outage.Window) {
 }
 
 func (c cadence) String() string {
-	return fmt.Sprintf("%s while well, %s to %s expected", units.Plural(c.seen, "check"), units.Number(c.least), units.Number(c.most))
+	return fmt.Sprintf("%s while well, %s to %s expected",
+		units.Plural(c.seen, "check"), units.Number(c.least), units.Number(c.most))
 }

@@ -27,16 +27,16 @@ func spread(all []time.Duration) string {
 	return fmt.Sprintf("%.2f s to %.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
 }
 
-// deathRate is how many requests per second a pool gets while one of its servers dies, and apartRate where those are alone under way whose
-// attempts would be hard to tell apart.
+// deathRate is how many requests per second a pool gets while one of its servers dies, and apartRate where those are
+// alone under way whose attempts would be hard to tell apart.
 const (
 	deathRate = 100
 	apartRate = 30
 )
 
-// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where there is one alone, and
-// requests wait for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts reach them, so that the pool
-// is asked alone, unless rows of requests tell.
+// deathTrials kill servers of a pool that fit, one after another, the last ones, and never all but where there is one
+// alone, and requests wait for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts
+// reach them, so that the pool is asked alone, unless rows of requests tell.
 func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) bool) []check.Trial {
 	pool, ok := cfg.Pool(name)
 	request, askable := check.RequestToPool(cfg, name)
@@ -63,8 +63,8 @@ func deathTrials(cfg model.Config, name, shows string, fits func(model.Server) b
 	return []check.Trial{t}
 }
 
-// dying are the hosts of those servers that die, of the mortal ones in rotation: one, or several where requests wait for a server that
-// is dead. Each death shows by itself then, while a balancer that leaves one alone minds the others.
+// dying are the hosts of those servers that die, of the mortal ones in rotation: one, or several where requests wait
+// for a server that is dead. Each death shows by itself then, while a balancer that leaves one alone minds the others.
 func dying(up, mortal []model.Server, waits bool) (hosts []string) {
 	most := 1
 	byCount := mortal[0].Ejection != nil && mortal[0].Ejection.Law == model.FailuresInWindow
@@ -90,8 +90,8 @@ func waitedFor(cfg model.Config, pool string) bool {
 	})
 }
 
-// tooLong is for how long a server may be dead and come back for one alone to die as often as it takes. Where it takes longer, another one dies
-// while its checks find it well again.
+// tooLong is for how long a server may be dead and come back for one alone to die as often as it takes. Where it takes
+// longer, another one dies while its checks find it well again.
 const tooLong = 40 * time.Second
 
 // long says whether the health checks of a server take so long.
@@ -140,11 +140,13 @@ func handshake(cfg model.Config, pool string) (plan.Request, bool) {
 	return plan.Request{}, false
 }
 
-// someClients is how many addresses ask a pool whose servers are chosen by them, so that one may lead to the server that dies, and one alone.
+// someClients is how many addresses ask a pool whose servers are chosen by them, so that one may lead to the server
+// that dies, and one alone.
 const someClients = 2
 
-// meeting is how requests get to the given servers of a pool: where a hash decides, with a key of theirs, or with several. To
-// nginx each comes from a client of its own, whose connection stays with one worker and so with one count of failures.
+// meeting is how requests get to the given servers of a pool: where a hash decides, with a key of theirs, or with
+// several. To nginx each comes from a client of its own, whose connection stays with one worker and so with one count
+// of failures.
 func meeting(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) ([]plan.Request, plan.Clients) {
 	requests, clients := []plan.Request{r}, plan.Clients{}
 	if cfg.Dialect.Sticks {

@@ -14,19 +14,21 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Failed requests take a backup out of nginx's rotation as they do a primary server (ngx_http_upstream_round_robin.c: a group of its own, with
-// counts of its own), which shows only while nobody else is there: every state makes so many attempts on it, then none for
-// fail_timeout, then one more.
+// Failed requests take a backup out of nginx's rotation as they do a primary server (ngx_http_upstream_round_robin.c: a
+// group of its own, with counts of its own), which shows only while nobody else is there: every state makes so many
+// attempts on it, then none for fail_timeout, then one more.
 
 // longestForsaken is how long an experiment leaves a pool without servers.
 const longestForsaken = time.Minute
 
-// backupsOnly says whether only backups of a pool are taken out like that, so that it shows only when all others are dead.
+// backupsOnly says whether only backups of a pool are taken out like that, so that it shows only when all others are
+// dead.
 func backupsOnly(pool model.Pool, p model.Ejection) bool {
 	return !slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool { return alike(s, p) })
 }
 
-// forsakenTrials have all servers of a pool die at once, until a backup must have been tried again, and asked often enough.
+// forsakenTrials have all servers of a pool die at once, until a backup must have been tried again, and asked often
+// enough.
 func forsakenTrials(cfg model.Config, pool model.Pool, p model.Ejection, cpus int) []check.Trial {
 	r, ok := check.RequestToPool(cfg, pool.Name)
 	states := max(1, check.StatesOf(cfg, pool, cpus))
@@ -82,7 +84,8 @@ type forsaken struct {
 
 // see judges one death.
 func (f *forsaken) see(e *outage.Episode, h history.History, pool model.Pool) {
-	next := time.Duration(math.Log(1000) * float64(f.states) * e.Share / e.Rate * float64(time.Second)) // until every state is asked again
+	// Until every state is asked again, but for one time in a thousand.
+	next := time.Duration(math.Log(1000) * float64(f.states) * e.Share / e.Rate * float64(time.Second))
 	latest := f.Out + time.Second + next + outage.Slack
 	if n := len(e.Attempts); n == 0 || e.Mark.Ended-e.Attempts[0] < latest {
 		return
@@ -106,7 +109,8 @@ func (f *forsaken) tooSoon(e *outage.Episode, sure []time.Duration) {
 		}
 	}
 	if soon >= check.Often {
-		f.wrong.Add("%s was sent %s while it was dead from %.2f s to %.2f s, %s of them sooner than %s after it had failed %s in every state",
+		f.wrong.Add("%s was sent %s while it was dead from %.2f s to %.2f s, %s of them sooner than %s after it had "+
+			"failed %s in every state",
 			e.Server.Host, units.Plural(len(e.Attempts), "request"), e.Mark.From.Seconds(), e.Mark.Ended.Seconds(),
 			units.Number(soon), units.Span(f.Out), units.Plural(f.Fails, "time"))
 	}
@@ -120,7 +124,8 @@ func (f *forsaken) tooLate(e *outage.Episode, latest time.Duration) {
 			until = e.Attempts[i+1]
 		}
 		if until-at > latest {
-			f.wrong.Add("%s was sent no request for %.2f s after %.2f s, though nobody else was there; it is tried again after %g s at most",
+			f.wrong.Add("%s was sent no request for %.2f s after %.2f s, though nobody else was there; it is tried "+
+				"again after %g s at most",
 				e.Server.Host, (until - at).Seconds(), at.Seconds(), (f.Out + time.Second).Seconds())
 		}
 	}
@@ -131,10 +136,14 @@ func (f *forsaken) finding(h history.History) check.Finding {
 	states, attempts := units.Plural(f.states, "independent state"), units.Plural(f.states*f.Fails, "attempt")
 	found := check.Finding{
 		N: f.asked, Need: check.Often, Broken: check.NodeDied(h),
-		Test:      fmt.Sprintf("attempts on the backup while all servers are dead, and how long it was left alone, %s", states),
-		Measured:  fmt.Sprintf("%s on dead backups in %s", units.Plural(f.asked, "attempt"), units.Plural(f.deaths, "death")),
-		Predicted: fmt.Sprintf("at most %s in %s, and one in %s", attempts, units.Span(f.Out), units.Span(f.Out+time.Second)),
-		Power:     "would have caught more attempts than that, fewer than one state makes, and an absence that is a second longer, or half as long",
+		Test: fmt.Sprintf("attempts on the backup while all servers are dead, and how long it was left alone, %s",
+			states),
+		Measured: fmt.Sprintf("%s on dead backups in %s",
+			units.Plural(f.asked, "attempt"), units.Plural(f.deaths, "death")),
+		Predicted: fmt.Sprintf("at most %s in %s, and one in %s",
+			attempts, units.Span(f.Out), units.Span(f.Out+time.Second)),
+		Power: "would have caught more attempts than that, fewer than one state makes, and an absence that is a " +
+			"second longer, or half as long",
 	}
 	if found.Broken == "" && f.deaths == 0 {
 		found.Broken = "no backup was dead for long enough while all other servers were, under an open loop, to show it"

@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// judgeInRow judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them well, by
-// Traefik for its window.
+// judgeInRow judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them
+// well, by Traefik for its window.
 func judgeInRow(h history.History, pool model.Pool, server model.Server) check.Finding {
 	p, a := server.Ejection, absence{fails: server.Ejection.Fails}
 	soonest, latest := p.Out, p.Out
@@ -29,7 +29,8 @@ func judgeInRow(h history.History, pool model.Pool, server model.Server) check.F
 		}
 	}
 	f := check.Finding{
-		N: a.n, Need: deaths(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a row, and after fewer",
+		N: a.n, Need: deaths(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a " +
+			"row, and after fewer",
 		Measured:  fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.n, "time"), spread(a.away)),
 		Predicted: fmt.Sprintf("back %g s to %g s after it", soonest.Seconds(), latest.Seconds()),
 		Power: fmt.Sprintf("would have caught an absence %.1f times as long with probability %g",
@@ -60,11 +61,12 @@ func eachOf(p model.Pool, servers []model.Server) string {
 var Passive = check.Check{
 	Name: plan.CheckPassive,
 	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
-	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than fail_timeout and at most a " +
-		"second longer, because nginx counts in whole seconds; one attempt per state and period meanwhile; where clients send rows of " +
-		"requests, the attempts at a death are a multiple of the count",
-	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does not matter where each
-	// that fails takes its server out.
+	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or " +
+		"its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than " +
+		"fail_timeout and at most a second longer, because nginx counts in whole seconds; one attempt per state and " +
+		"period meanwhile; where clients send rows of requests, the attempts at a death are a multiple of the count",
+	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does
+	// not matter where each that fails takes its server out.
 	Evidence: check.Evidence{Subrequests: check.Always, Attempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
 		return !noted || claim.Params[plan.ParamFails] != 1 || !check.AsksItself(cfg, claim.Subject)
 	}},
@@ -107,7 +109,8 @@ func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
 func passiveParams(p *model.Ejection) plan.Params {
 	params := plan.Params{plan.ParamFails: plan.Amount(p.Fails)}
 	if p.Law == model.FailuresInWindow && p.Fails > 0 {
-		params[plan.ParamOutLeast], params[plan.ParamOutMost] = plan.Amount(units.Seconds(p.Out)), plan.Amount(units.Seconds(p.Out))+1
+		out := plan.Amount(units.Seconds(p.Out))
+		params[plan.ParamOutLeast], params[plan.ParamOutMost] = out, out+1
 	}
 	return params
 }
@@ -126,7 +129,8 @@ func passiveText(s model.Server) string {
 		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.",
 			units.Plural(out.Fails, "failed attempt"), on, units.Span(out.Out), units.Span(out.Out+1e9), by)
 	case out.Ends == model.EndsByChecks:
-		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).", units.Plural(out.Fails, "error"), on)
+		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).",
+			units.Plural(out.Fails, "error"), on)
 	}
 	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).",
 		units.Span(out.Out), units.Plural(out.Fails, "failure"), on)
@@ -135,7 +139,8 @@ func passiveText(s model.Server) string {
 func passiveAssumes(cfg model.Config, p model.Pool) []string {
 	var assumes []string
 	if cfg.Dialect.Instances == model.PerWorker && !p.SharedState {
-		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once per worker (no zone)")
+		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once "+
+			"per worker (no zone)")
 	}
 	for _, s := range p.Servers {
 		if s.Ejection != nil && s.Ejection.Law == model.FailuresInWindow && s.Ejection.On.HasErrors() {

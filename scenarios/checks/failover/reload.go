@@ -17,14 +17,15 @@ import (
 var Reload = check.Check{
 	Name: plan.CheckReload,
 	Doc:  "A reload loses no request.",
-	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed count only " +
-		"where the client could not know",
+	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed " +
+		"count only where the client could not know",
 	Claims: func(cfg model.Config) []plan.Claim {
 		if cfg.Reload == nil || len(check.ProxiedRoutes(cfg)) == 0 {
 			return nil
 		}
 		return []plan.Claim{{
-			ID: check.ClaimID(plan.CheckReload, cfg.Balancer, ""), Check: plan.CheckReload, Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
+			ID:    check.ClaimID(plan.CheckReload, cfg.Balancer, ""),
+			Check: plan.CheckReload, Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
 			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
 		}}
 	},
@@ -74,7 +75,8 @@ func judgeReload(_ plan.Claim, h history.History) check.Finding {
 	case len(t.during) == 0:
 		f.Broken = "no configuration was taken over; --scenario reload does that"
 	case t.wrong.Total > 0 && float64(t.failedBefore) > check.FailureRatio*float64(t.before):
-		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too", units.Number(t.failedBefore), units.Plural(t.before, "request"))
+		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too",
+			units.Number(t.failedBefore), units.Plural(t.before, "request"))
 	default:
 		f.Counter = t.wrong.List()
 	}
@@ -145,7 +147,8 @@ const (
 )
 
 func reloadTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	t := check.Trial{Kind: plan.KindReload, About: claim.ID, Reload: reloadAt, Shows: "a request that a takeover loses or repeats"}
+	t := check.Trial{Kind: plan.KindReload, About: claim.ID, Reload: reloadAt, Shows: "a request that a takeover " +
+		"loses or repeats"}
 	for _, r := range check.ProxiedRoutes(cfg) {
 		if request, ok := check.WishingRequest(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Load.Requests) < check.Shown {
 			t.Load.Requests = append(t.Load.Requests, request)

@@ -25,9 +25,12 @@ type losses struct {
 	under, late   byMethod       // those under way when it died, and those that hung: all, and those that failed
 	first, wrong  check.Examples // of those that failed when one refused, and of those that should not have when one hung
 
-	find func(seq uint64) *check.Journey // of requests to the routes that the promise is about
+	find finder // of requests to the routes that the promise is about
 	what *model.Retry
 }
+
+// finder finds a request on its way.
+type finder func(seq uint64) *check.Journey
 
 // lossesOf counts the failures of requests to routes that share a promise.
 func lossesOf(h history.History, g check.Group[*model.Retry]) losses {
@@ -53,12 +56,12 @@ func (l *losses) counts(hit history.Hit, pool model.Pool, gone []outage.Window) 
 	if own || check.MaybeLimited(j.Route, hit) || crossedAnEnd(hit) {
 		return nil, false
 	}
-	nobody := slices.ContainsFunc(gone, func(w outage.Window) bool { return hit.Done >= w.From && hit.Sent <= w.To }) // to send it to
-	return j, !nobody
+	nobodyLeft := func(w outage.Window) bool { return hit.Done >= w.From && hit.Sent <= w.To }
+	return j, !slices.ContainsFunc(gone, nobodyLeft)
 }
 
-// crossedAnEnd says whether a request met the end of a connection that had rested: the balancer's timeout for idle clients, which no
-// server has to do with. What a server's death comes to is an answer.
+// crossedAnEnd says whether a request met the end of a connection that had rested: the balancer's timeout for idle
+// clients, which no server has to do with. What a server's death comes to is an answer.
 func crossedAnEnd(hit history.Hit) bool {
 	ended := hit.Err == history.Closed || hit.Err == history.Reset
 	return ended && hit.Code == 0 && hit.Connect == 0
@@ -86,7 +89,8 @@ func (b byMethod) failed() (n int) {
 func (b byMethod) String() string {
 	var parts []string
 	for _, method := range slices.Sorted(maps.Keys(b)) {
-		parts = append(parts, fmt.Sprintf("%s of %s %s", units.Number(b[method][1]), units.Number(b[method][0]), method))
+		parts = append(parts, fmt.Sprintf("%s of %s %s",
+			units.Number(b[method][1]), units.Number(b[method][0]), method))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -113,7 +117,8 @@ func (l *losses) see(e *outage.Episode, h history.History, pool model.Pool, gone
 		}
 		if asked++; failed {
 			l.failed++
-			l.first.Add("request %d (%s %s), sent %.2f s after the death of %s, came to %s", hit.Seq, j.Request.Method, j.Request.Path,
+			l.first.Add("request %d (%s %s), sent %.2f s after the death of %s, came to %s",
+				hit.Seq, j.Request.Method, j.Request.Path,
 				(hit.Sent - e.Mark.From).Seconds(), e.Server.Host, outcomeOf(hit))
 		}
 	}
@@ -124,7 +129,8 @@ func (l *losses) see(e *outage.Episode, h history.History, pool model.Pool, gone
 // gatewayFailed reports whether a status says that a gateway got no answer (RFC 9110, section 15.6.3 on).
 func gatewayFailed(code int) bool { return code >= 502 && code <= 504 }
 
-// predict adds how many of the requests that were sent during a death were meant for the dead server before it was known to be dead.
+// predict adds how many of the requests that were sent during a death were meant for the dead server before it was
+// known to be dead.
 func (l *losses) predict(e *outage.Episode, pool model.Pool, asked int) {
 	a := e.Server.Active
 	if a == nil {
@@ -134,7 +140,7 @@ func (l *losses) predict(e *outage.Episode, pool model.Pool, asked int) {
 	dead := e.Mark.Ended - e.Mark.From
 	share := float64(max(1, e.Server.Weight)) / float64(weightOf(pool))
 	meant := float64(asked) * share / dead.Seconds()          // a second
-	if l.what.Next == model.NextTurn && l.what.Attempts > 1 { // each attempt meets it in its turn (laws of failover: λ·p^attempts·T)
+	if l.what.Next == model.NextTurn && l.what.Attempts > 1 { // each attempt meets it in its turn (λ·p^attempts·T)
 		meant *= math.Pow(share, float64(l.what.Attempts-1))
 		soonest = 0 // where few are under way the next turn is another's
 	}
@@ -142,8 +148,9 @@ func (l *losses) predict(e *outage.Episode, pool model.Pool, asked int) {
 	l.most += meant * min(latest+e.Mark.From-e.Alive+outage.Slack, dead).Seconds()
 }
 
-// seeHung counts what became of a pool's requests while a server hung. One that failed had waited for as long as it may; where
-// timeouts send requests elsewhere, and the server cannot have seen this one or it may be repeated, it does not fail at all.
+// seeHung counts what became of a pool's requests while a server hung. One that failed had waited for as long as it
+// may; where timeouts send requests elsewhere, and the server cannot have seen this one or it may be repeated, it does
+// not fail at all.
 func (l *losses) seeHung(e *outage.Episode, h history.History, pool model.Pool, gone []outage.Window) {
 	waits := e.Waits(h.Plan.Config, pool.Name)
 	if e.Rate == 0 || waits == 0 || e.Mark.Ended-e.Mark.From < waits+outage.Slack {

@@ -14,9 +14,9 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// resent is what outages have shown of a promise on repetition. Four laws look at them: which requests fail (losses), how often they
-// wait for a server that they stay with (waited), how long they wait before the next one (backoff), and how many attempts they make
-// while all servers are dead (inVain).
+// resent is what outages have shown of a promise on repetition. Four laws look at them: which requests fail (losses),
+// how often they wait for a server that they stay with (waited), how long they wait before the next one (backoff), and
+// how many attempts they make while all servers are dead (inVain).
 type resent struct {
 	what   *model.Retry
 	pools  []string
@@ -151,8 +151,9 @@ func (s *resent) foundLosses(h history.History) check.Finding {
 	failed, asked := l.failed+l.late.failed()+l.wrong.Total, l.asked+l.hung
 	f := check.Finding{
 		N: asked, Need: check.NeedAll(h), Broken: noDeaths(h, l.deaths),
-		Test:     "count of failed requests that were sent while a server was dead",
-		Measured: fmt.Sprintf("%s of %s failed in %s", units.Number(failed), units.Number(asked), units.Plural(l.deaths, "death")),
+		Test: "count of failed requests that were sent while a server was dead",
+		Measured: fmt.Sprintf("%s of %s failed in %s",
+			units.Number(failed), units.Number(asked), units.Plural(l.deaths, "death")),
 	}
 	switch {
 	case l.hung > 0:
@@ -172,7 +173,8 @@ func (s *resent) addWaits(f *check.Finding) {
 		f.Broken = s.unseen
 	}
 	if s.vain > 0 {
-		f.Note = joined(f.Note, fmt.Sprintf("attempts for %s counted that found all servers dead", units.Plural(s.vain, "request")))
+		f.Note = joined(f.Note, fmt.Sprintf("attempts for %s counted that found all servers dead",
+			units.Plural(s.vain, "request")))
 	}
 	if s.losses.deaths == 0 && s.waited > 0 { // for a server that nobody stands in for
 		f.N, f.Need, f.Broken = s.waited, check.Often, ""
@@ -181,7 +183,8 @@ func (s *resent) addWaits(f *check.Finding) {
 	}
 }
 
-// compare compares how many requests failed with how many were meant for dead servers until those were known to be dead.
+// compare compares how many requests failed with how many were meant for dead servers until those were known to be
+// dead.
 func (s *resent) compare(f *check.Finding) {
 	l := &s.losses
 	least, most := stats.PoissonLeast(l.least, s.alpha), stats.PoissonMost(l.most, s.alpha)
@@ -212,7 +215,8 @@ func judgeRetried(claim plan.Claim, h history.History) check.Finding {
 	}
 	if q.N > 0 {
 		otherwise := strings.Fields(q.Measured)[0]
-		f.Note = joined(f.Note, fmt.Sprintf("answers with errors: %s of %s tried otherwise", otherwise, units.Number(q.N)))
+		f.Note = joined(f.Note, fmt.Sprintf("answers with errors: %s of %s tried otherwise",
+			otherwise, units.Number(q.N)))
 	}
 	return f
 }

@@ -17,26 +17,31 @@ import (
 var Resolve = check.Check{
 	Name: plan.CheckResolve,
 	Doc:  "The names of servers are looked up when the configuration says.",
-	Law: "after a server has moved to another address: where its name is looked up once, one request that reaches it there refutes; " +
-		"where it is looked up for every connection, none in as many requests as a thousandth chance needs does",
+	Law: "after a server has moved to another address: where its name is looked up once, one request that reaches " +
+		"it there refutes; where it is looked up for every connection, none in as many requests as a thousandth " +
+		"chance needs does",
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 			if p.Resolve == nil || !check.HasNamedServer(p) {
 				return nil
 			}
-			text := fmt.Sprintf("The server names of %s are looked up once, at start: a server that gets another address is not found again until a reload.", p.Name)
+			text := fmt.Sprintf("The server names of %s are looked up once, at start: a server that gets another "+
+				"address is not found again until a reload.", p.Name)
 			if p.Resolve.Every != 0 {
 				text = fmt.Sprintf("The server names of %s are looked up for every new connection.", p.Name)
 			}
-			return []plan.Claim{{ID: check.ClaimID(plan.CheckResolve, p.Name, ""), Check: plan.CheckResolve, Subject: p.Name, Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text}}
+			return []plan.Claim{{
+				ID: check.ClaimID(plan.CheckResolve, p.Name, ""), Check: plan.CheckResolve, Subject: p.Name,
+				Pos: p.Resolve.Pos, Implicit: p.Resolve.Implicit, Text: text,
+			}}
 		})
 	},
 	Trials: resolveTrials,
 	Judge:  judgeResolve,
 }
 
-// How a server moves: requests per second, for how long it is elsewhere once the balancer may use it again, and how long its requests may
-// be under way.
+// How a server moves: requests per second, for how long it is elsewhere once the balancer may use it again, and how
+// long its requests may be under way.
 const (
 	movedRate = 50
 	aloneRate = 10 // where it has nobody beside it, since requests may wait for it then
@@ -61,8 +66,9 @@ func resolveTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 		about, rate = "of a server that is alone", aloneRate
 	}
 	return []check.Trial{{
-		Kind: plan.KindMoves, About: about, Move: last.Host, Moved: outage.ReturnsWithin(last) + movedFor, Shows: "whether the names of servers are looked up again",
-		Load: plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
+		Kind: plan.KindMoves, About: about, Move: last.Host, Moved: outage.ReturnsWithin(last) + movedFor,
+		Shows: "whether the names of servers are looked up again",
+		Load:  plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
 	}}
 }
 
@@ -90,9 +96,11 @@ func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 		f.N, f.Need, reached = f.N+all, max(f.Need, need), reached+mine
 		switch {
 		case mine > 0 && !always:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s of %s reached %s at its new address", units.Number(mine), units.Number(all), e.Server.Host))
+			f.Counter = append(f.Counter, fmt.Sprintf("%s of %s reached %s at its new address",
+				units.Number(mine), units.Number(all), e.Server.Host))
 		case mine == 0 && always && all >= need:
-			f.Counter = append(f.Counter, fmt.Sprintf("none of %s reached %s at its new address", units.Plural(all, "request"), e.Server.Host))
+			f.Counter = append(f.Counter, fmt.Sprintf("none of %s reached %s at its new address",
+				units.Plural(all, "request"), e.Server.Host))
 		}
 	}
 	f.Measured = fmt.Sprintf("%s of %s", units.Number(reached), units.Number(f.N))
@@ -100,7 +108,8 @@ func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 	case check.NodeDied(h) != "":
 		f.Broken = check.NodeDied(h)
 	case f.N == 0:
-		f.Broken = "no server had another address for long enough, under an open loop, to show it; --scenario move gives it one"
+		f.Broken = "no server had another address for long enough, under an open loop, to show it; --scenario move " +
+			"gives it one"
 	}
 	return f
 }
@@ -113,8 +122,8 @@ func weightOf(p model.Pool) int {
 	return max(1, total)
 }
 
-// arrived counts a pool's requests that reached one of its servers within a time, and all that reached any or, where there is no other, were
-// sent early enough for that.
+// arrived counts a pool's requests that reached one of its servers within a time, and all that reached any or, where
+// there is no other, were sent early enough for that.
 func arrived(h history.History, pool model.Pool, server string, w outage.Window) (mine, all int) {
 	find := check.Journeys(h)
 	for a := range h.Arrivals {

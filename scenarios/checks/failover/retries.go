@@ -14,10 +14,11 @@ import (
 var Retries = check.Check{
 	Name: plan.CheckRetries,
 	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
-	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do not, as many fail " +
-		"as are meant for it until its death is known, within the Poisson law at both ends of that interval; with HAProxy how long " +
-		"requests wait, and how many attempts there are where all servers are dead, tells how often they are tried; with Traefik those that met a dead " +
-		"server wait for half of initialInterval at least, and half of those that met it once no longer than it, within the binomial law",
+	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do " +
+		"not, as many fail as are meant for it until its death is known, within the Poisson law at both ends of that " +
+		"interval; with HAProxy how long requests wait, and how many attempts there are where all servers are dead, " +
+		"tells how often they are tried; with Traefik those that met a dead server wait for half of initialInterval " +
+		"at least, and half of those that met it once no longer than it, within the binomial law",
 	Evidence: check.Evidence{Subrequests: check.Always},
 	Claims:   retryClaims,
 	Trials:   retryTrials,
@@ -63,8 +64,10 @@ func retryClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, g := range retryGroups(cfg) {
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckRetries, g.Subject(), ""), Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
-			Params: plan.Params{plan.ParamAttempts: plan.AtMost(max(0, int64(g.What.Attempts)))}, Text: retryText(g) + nextText(cfg, g) + methodsText(g.What),
+			ID:    check.ClaimID(plan.CheckRetries, g.Subject(), ""),
+			Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
+			Params: plan.Params{plan.ParamAttempts: plan.AtMost(max(0, int64(g.What.Attempts)))},
+			Text:   retryText(g) + nextText(cfg, g) + methodsText(g.What),
 		})
 	}
 	return claims
@@ -73,7 +76,8 @@ func retryClaims(cfg model.Config) []plan.Claim {
 func retryText(g check.Group[*model.Retry]) string {
 	t := g.What
 	if t.Attempts == 1 {
-		return fmt.Sprintf("A request to %s is sent once: what fails on its way to the server, fails for the client.", g.Paths())
+		return fmt.Sprintf("A request to %s is sent once: what fails on its way to the server, fails for the client.",
+			g.Paths())
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "A request to %s that fails (%s) is sent again", g.Paths(), t.On.Source)
@@ -102,7 +106,8 @@ func nextText(cfg model.Config, g check.Group[*model.Retry]) string {
 	case g.What.Elsewhere():
 		return ", to another server"
 	case hashedAgain(cfg, g):
-		return ", to the same server, which the hash chooses again: while it is dead and not yet found so, its clients get 503"
+		return ", to the same server, which the hash chooses again: while it is dead and not yet found so, its " +
+			"clients get 503"
 	}
 	return ", to the same server (no redispatch): while it is dead and not yet found so, its clients get 503"
 }
@@ -173,8 +178,8 @@ func retryTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tria
 	return all
 }
 
-// triedInVain is the pool that tells best how often requests are tried: one whose servers die for the sake of their backups anyway,
-// or else the first whose requests do not wait between two attempts.
+// triedInVain is the pool that tells best how often requests are tried: one whose servers die for the sake of their
+// backups anyway, or else the first whose requests do not wait between two attempts.
 func triedInVain(cfg model.Config, g check.Group[*model.Retry]) (name string, ok bool) {
 	if !g.What.Stays() || g.What.Attempts == model.Unlimited {
 		return "", false

@@ -13,9 +13,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// HAProxy tries a server that refused a connection again after a second (or timeout connect), as often as retries says, the last
-// time elsewhere where it may: how long requests wait tells how often they were tried. Where servers take turns it goes elsewhere at
-// once (back.c, back_handle_st_cer), and so it does where retry-on has it repeat requests that were sent.
+// HAProxy tries a server that refused a connection again after a second (or timeout connect), as often as retries says,
+// the last time elsewhere where it may: how long requests wait tells how often they were tried. Where servers take
+// turns it goes elsewhere at once (back.c, back_handle_st_cer), and so it does where retry-on has it repeat requests
+// that were sent.
 
 // waited is how often requests that met a dead server waited before they were tried again.
 type waited struct {
@@ -40,7 +41,7 @@ func waitsOf(t *model.Retry, pool model.Pool) (w waited, ok bool) {
 }
 
 // see counts the waits of requests that were sent while a server was dead.
-func (w *waited) see(e *outage.Episode, h history.History, pool model.Pool, find func(uint64) *check.Journey) {
+func (w *waited) see(e *outage.Episode, h history.History, pool model.Pool, find finder) {
 	if e.Rate == 0 || e.Hangs {
 		return
 	}
@@ -66,20 +67,23 @@ func (w *waited) wrong() string {
 	total := 0
 	for often, n := range w.times {
 		if total += n; often > w.most && n >= check.Often {
-			return fmt.Sprintf("%s waited %s for a dead server, %d times at most", units.Plural(n, "request"), units.Span(time.Duration(often)*w.wait), w.most)
+			return fmt.Sprintf("%s waited %s for a dead server, %d times at most",
+				units.Plural(n, "request"), units.Span(time.Duration(often)*w.wait), w.most)
 		}
 	}
 	known := w.long && w.met >= manyMet
 	if w.most > 0 && known && w.times[w.most] == 0 {
 		return fmt.Sprintf("%s waited for a dead server, on which there were %s, and none of them %s, as %s come to",
-			units.Plural(total, "request"), units.Plural(w.met, "attempt"), units.Span(time.Duration(w.most)*w.wait), units.Plural(w.most, "time"))
+			units.Plural(total, "request"), units.Plural(w.met, "attempt"),
+			units.Span(time.Duration(w.most)*w.wait), units.Plural(w.most, "time"))
 	}
 	return ""
 }
 
-// inVain counts the attempts that are made for requests to a pool of which all servers refuse connections, and are not known to:
-// as many for each as the promise allows. requests is how many there were; wrong is empty where the attempts are as configured.
-func inVain(h history.History, t *model.Retry, pool model.Pool, find func(uint64) *check.Journey) (requests int, wrong string) {
+// inVain counts the attempts that are made for requests to a pool of which all servers refuse connections, and are not
+// known to: as many for each as the promise allows. requests is how many there were; wrong is empty where the attempts
+// are as configured.
+func inVain(h history.History, t *model.Retry, pool model.Pool, find finder) (requests int, wrong string) {
 	if !t.Stays() || t.Attempts == model.Unlimited || takenOut(pool) {
 		return 0, ""
 	}
@@ -105,12 +109,13 @@ func inVain(h history.History, t *model.Retry, pool model.Pool, find func(uint64
 	return requests, wrong
 }
 
-// requestsIn counts a pool's requests that found no server within a time, and all that were under way then. mixed: so were some to
-// another pool with servers of this one, whose attempts nobody could tell from its.
-func requestsIn(w outage.Window, h history.History, pool model.Pool, find func(uint64) *check.Journey) (inside, touching int, mixed bool) {
+// requestsIn counts a pool's requests that found no server within a time, and all that were under way then. mixed: so
+// were some to another pool with servers of this one, whose attempts nobody could tell from its.
+func requestsIn(w outage.Window, h history.History, pool model.Pool, find finder) (inside, touching int, mixed bool) {
+	mine := func(s model.Server) bool { return check.Serves(h.Plan.Config, pool.Name, s.Host) }
 	sharing := func(name string) bool {
 		p, ok := h.Plan.Config.Pool(name)
-		return ok && slices.ContainsFunc(p.Servers, func(s model.Server) bool { return check.Serves(h.Plan.Config, pool.Name, s.Host) })
+		return ok && slices.ContainsFunc(p.Servers, mine)
 	}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
@@ -156,7 +161,8 @@ func checksIn(w outage.Window, h history.History, pool model.Pool) (n float64) {
 	return n
 }
 
-// unknownGone is when all servers of a pool's rotation refuse connections in a phase, and no health check can have found it out.
+// unknownGone is when all servers of a pool's rotation refuse connections in a phase, and no health check can have
+// found it out.
 func unknownGone(every []*outage.Episode, pool model.Pool, phase int) (w outage.Window, ok bool) {
 	dead := map[string]bool{}
 	w.To = math.MaxInt64
@@ -171,10 +177,13 @@ func unknownGone(every []*outage.Episode, pool model.Pool, phase int) (w outage.
 			w.To = min(w.To, e.Mark.Ordered+soonest)
 		}
 	}
-	return w, w.From < w.To && !slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool { return !dead[s.Host] })
+	lives := func(s model.Server) bool { return !dead[s.Host] }
+	return w, w.From < w.To && !slices.ContainsFunc(check.Rotation(pool), lives)
 }
 
 // takenOut says whether failed requests take servers of a pool out before health checks do.
 func takenOut(pool model.Pool) bool {
-	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Ejection != nil && s.Ejection.Fails > 0 })
+	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool {
+		return s.Ejection != nil && s.Ejection.Fails > 0
+	})
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Answers are the requests that reached the episode's server since it was ordered, and which of them failed there: those that
-// came to its status, or were sent again elsewhere.
+// Answers are the requests that reached the episode's server since it was ordered, and which of them failed there:
+// those that came to its status, or were sent again elsewhere.
 func (e *Episode) Answers(h history.History, counted bool) []Contact {
 	var all []Contact
 	at := map[uint64]int{}
@@ -48,8 +48,8 @@ type Episode struct {
 	Hangs  bool         // what is asked of the server is not answered, rather than refused
 	Lies   bool         // only its health checks fail
 
-	// What the phase of the fault asks the pool for. Where Rate is 0, because no open loop asked it, nothing can be said of how soon
-	// the server was asked, and none of the times below but Mark's and Next are evidence.
+	// What the phase of the fault asks the pool for. Where Rate is 0, because no open loop asked it, nothing can be
+	// said of how soon the server was asked, and none of the times below but Mark's and Next are evidence.
 	Rate    float64       // requests per second that were meant for it while it lived
 	Share   float64       // of the pool's turns; valid without Rate
 	rest    time.Duration // between two rows of requests to the pool; 0 where there are none
@@ -63,7 +63,7 @@ type Episode struct {
 	Alive    time.Duration   // it still answered then: the last request that reached it, or when the fault was ordered
 	Served   time.Duration   // the last request that reached it before the fault ended
 	Early    time.Duration   // the last attempt after the fault's end was ordered and before the server was back
-	Back     time.Duration   // the first request that reached it after it came back; where it hung, the first that was sent then
+	Back     time.Duration   // the first request that reached it after it came back, or that was sent then, where it hung
 	Asked    time.Duration   // until when, after it came back, somebody asked the pool all the time
 	Next     time.Duration   // when the episode is over: the server's next fault, or the end of the traffic
 }
@@ -88,7 +88,8 @@ func (e *Episode) cameBack(at time.Duration) {
 	}
 }
 
-// touches reports whether a request of the fault's phase was under way between the server's death and the end of the episode.
+// touches reports whether a request of the fault's phase was under way between the server's death and the end of the
+// episode.
 func (e *Episode) touches(hit history.Hit) bool {
 	return hit.Load == e.Mark.Event.Phase && hit.Done >= e.Alive && hit.Sent <= e.Next
 }
@@ -108,8 +109,8 @@ func (e *Episode) Pick() time.Duration {
 	return e.rest + time.Duration(math.Log(1000)/e.Rate*float64(time.Second))
 }
 
-// Last is when the last request was sent to the dead server: of attempts that lie as close together as requests do. Those of
-// health checks lie apart.
+// Last is when the last request was sent to the dead server: of attempts that lie as close together as requests do.
+// Those of health checks lie apart.
 func (e *Episode) Last() time.Duration {
 	if e.Lies {
 		return e.Served
@@ -143,8 +144,9 @@ func (e *Episode) Waits(cfg model.Config, pool string) time.Duration {
 	return longest
 }
 
-// Sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no request that
-// may have made one was under way by then. Where the balancer is kept from running, several come to the same server before a failure counts.
+// Sure are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no
+// request that may have made one was under way by then. Where the balancer is kept from running, several come to the
+// same server before a failure counts.
 func (e *Episode) Sure(h history.History, pool string) []time.Duration {
 	made, blind := make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
 	find := check.Journeys(h)
@@ -172,8 +174,8 @@ func (e *Episode) Sure(h history.History, pool string) []time.Duration {
 // learns is how soon the balancer knows that an attempt was refused.
 const learns = time.Millisecond
 
-// Ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false where some may
-// have been for either.
+// Ours leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false
+// where some may have been for either.
 func (e *Episode) Ours(h history.History, pool string) (ok bool) {
 	if e.Hangs || h.Plan.Phases[e.Mark.Event.Phase].InRow < 2 {
 		return false
@@ -206,9 +208,9 @@ func (e *Episode) Ours(h history.History, pool string) (ok bool) {
 	return true
 }
 
-// Rows says whether each client of the phase sends so many requests one after another that its worker must meet a count of failures
-// of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the attempts are a multiple of
-// the count.
+// Rows says whether each client of the phase sends so many requests one after another that its worker must meet a count
+// of failures of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the
+// attempts are a multiple of the count.
 func (e *Episode) Rows(h history.History, fails int) bool {
 	l := h.Plan.Phases[e.Mark.Event.Phase]
 	if l.InRow < 2 || !e.Fresh {
@@ -227,9 +229,9 @@ type Contact struct {
 	Spared bool // a request of the same connection had not been tried there before, since it died
 }
 
-// Contacts are the requests that reached or would have reached the episode's server, from its death to the end, in order. Those
-// that had reached it when it died failed too, if another server answered them. An
-// attempt at the time of which several connections had a request to the pool under way is nobody's.
+// Contacts are the requests that reached or would have reached the episode's server, from its death to the end, in
+// order. Those that had reached it when it died failed too, if another server answered them. An attempt at the time of
+// which several connections had a request to the pool under way is nobody's.
 func (e *Episode) Contacts(h history.History, pool string) []Contact {
 	c := newContacts(e, h)
 	find := check.Journeys(h)
@@ -252,7 +254,7 @@ type contacts struct {
 	*Episode
 	owners [][]history.Hit          // by attempt: the requests that were under way, each of which may have made it
 	taken  map[uint64]time.Duration // requests that had reached the server when it died, and when
-	spared map[int]time.Duration    // connections with a request that went elsewhere without an attempt on the server, and since when
+	spared map[int]time.Duration    // connections whose requests went elsewhere without an attempt on the server: since when
 	all    []Contact
 }
 
@@ -287,7 +289,8 @@ func (c *contacts) add(hit history.Hit) {
 	}
 }
 
-// spare notes that a request was answered by another server without an attempt on this one, at least a second after it died.
+// spare notes that a request was answered by another server without an attempt on this one, at least a second after it
+// died.
 func (c *contacts) spare(hit history.Hit) {
 	elsewhere := hit.Server != "" && hit.Server != c.Server.Host
 	if !elsewhere || hit.Sent <= c.Mark.From+time.Second {

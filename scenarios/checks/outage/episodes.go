@@ -19,7 +19,8 @@ func TrafficEnd(h history.History) time.Duration {
 	return last
 }
 
-// Episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others were there.
+// Episodes are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others
+// were there.
 func Episodes(h history.History, pool model.Pool, kinds ...plan.Fault) []*Episode {
 	together := []plan.Kind{plan.KindBackups, plan.KindNobodyLeft}
 	return slices.DeleteFunc(EveryEpisode(h, pool, kinds...), func(e *Episode) bool {
@@ -151,7 +152,8 @@ func witnessed(h history.History, all []*Episode) {
 	}
 }
 
-// returned finds the first request that a server that had hung was sent after it was well: those that had waited reach it first.
+// returned finds the first request that a server that had hung was sent after it was well: those that had waited reach
+// it first.
 func returned(h history.History, all []*Episode) {
 	for hit := range h.Hits {
 		for _, e := range all {

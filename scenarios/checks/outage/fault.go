@@ -7,11 +7,11 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking it
-// until it knows, and again when it has come back.
+// What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking
+// it until it knows, and again when it has come back.
 
-// Refusing are the faults after which connections are refused at once; hanging all after which nothing comes back, or not even a
-// connection comes about. Of lying ones only the health checks know.
+// Refusing are the faults after which connections are refused at once; hanging all after which nothing comes back, or
+// not even a connection comes about. Of lying ones only the health checks know.
 var (
 	Refusing = plan.Faults(plan.Refuses)
 	Hanging  = plan.Faults(plan.Freezes, plan.Vanishes)

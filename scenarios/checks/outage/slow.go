@@ -46,8 +46,8 @@ type Sluggish struct {
 	Least    []time.Duration // by host
 }
 
-// Sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and which others
-// were.
+// Sluggishness are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and
+// which others were.
 func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 	var all []Sluggish
 	active := check.Rotation(pool)
@@ -62,7 +62,8 @@ func Sluggishness(h history.History, pool model.Pool) []Sluggish {
 				s.From, s.To = max(s.From, m.From), min(s.To, m.Ended)
 			}
 		}
-		if s.From < s.To && !slices.ContainsFunc(active, func(o model.Server) bool { return !slices.Contains(s.Hosts, o.Host) }) {
+		quick := func(o model.Server) bool { return !slices.Contains(s.Hosts, o.Host) }
+		if s.From < s.To && !slices.ContainsFunc(active, quick) {
 			all = append(all, s)
 		}
 	}
