@@ -423,7 +423,7 @@ func (s *execution) prove(ctx context.Context) (err error) {
 		return err
 	}
 	s.env.Balancer = stack.VersionLine(said)
-	if s.env.Said, err = s.stack.Complaints(ctx, spec); err != nil {
+	if s.env.Said, err = s.stack.Complaints(ctx, spec, s.plan.Config.Dialect.Log); err != nil {
 		return err
 	}
 	if clients := s.stack.Clients(); clients.IsValid() {
@@ -611,7 +611,7 @@ func (s *execution) finish(ctx context.Context) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
-	s.env.Logged, err = stack.Troubles(s.folder.LogFile(s.balancer().Name), s.env.Said)
+	s.env.Logged, err = stack.Troubles(s.folder.LogFile(s.balancer().Name), s.plan.Config.Dialect.Log, s.env.Said)
 	problems = append(problems, err, s.readLogs(ctx))
 	for _, problem := range problems {
 		if errors.Is(problem, folder.ErrFolder) {

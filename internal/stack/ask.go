@@ -25,6 +25,10 @@ func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) 
 		return answer, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	told, err := readForms(cfg.Dialect.Log)
+	if err != nil {
+		return answer, err
+	}
 	spec, made, err := new(Authority).Furnish(balancer, cfg.Needs)
 	if err != nil {
 		return answer, err
@@ -40,7 +44,7 @@ func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) 
 		if err != nil {
 			return answer, err
 		}
-		answer.Said = complaints(spec, checked.Said, checked.Code != 0)
+		answer.Said = told.complaints(spec, checked.Said, checked.Code != 0)
 		if checked.Code != 0 {
 			return answer, nil
 		}
@@ -48,7 +52,7 @@ func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) 
 	answer.Accepted = true
 	started, said, err := r.tryStart(ctx, g)
 	answer.Started = started
-	for _, one := range complaints(spec, said, !started) {
+	for _, one := range told.complaints(spec, said, !started) {
 		if !slices.ContainsFunc(answer.Said, func(o model.Said) bool { return o.Text == one.Text }) {
 			answer.Said = append(answer.Said, one)
 		}

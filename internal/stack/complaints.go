@@ -13,11 +13,15 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Complaints are the warnings and errors that a node has printed so far.
-func (r *Rig) Complaints(ctx context.Context, spec plan.Spec) ([]model.Said, error) {
+// Complaints are the warnings and errors that the balancer has printed so far. They fail where its log cannot be read, or by its forms.
+func (r *Rig) Complaints(ctx context.Context, spec plan.Spec, log model.LogForms) ([]model.Said, error) {
+	told, err := readForms(log)
+	if err != nil {
+		return nil, err
+	}
 	var said strings.Builder
-	err := r.Logs(ctx, spec.Name, &said)
-	return complaints(spec, said.String(), false), err
+	err = r.Logs(ctx, spec.Name, &said)
+	return told.complaints(spec, said.String(), false), err
 }
 
 // VersionLine is the line of a version command's output that has the version in it.
@@ -30,15 +34,12 @@ func VersionLine(said string) string {
 	return strings.TrimSpace(said)
 }
 
-// complaint matches the lines in which nginx, HAProxy and Traefik tell of a problem.
-var complaint = regexp.MustCompile(`\[(emerg|alert|crit|error|warn)\]|\[(ALERT|WARNING)\]|\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`)
-
 // colour matches what makes a terminal's text colourful.
 var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 // complaints are the warnings and errors of a log, with the user's own files and lines. Where all is asked for and
 // none is marked as a complaint, the whole is one.
-func complaints(spec plan.Spec, said string, all bool) []model.Said {
+func (f forms) complaints(spec plan.Spec, said string, all bool) []model.Said {
 	var out, plain []model.Said
 	scanner := bufio.NewScanner(strings.NewReader(colour.ReplaceAllString(said, "")))
 	for scanner.Scan() {
@@ -57,10 +58,10 @@ func complaints(spec plan.Spec, said string, all bool) []model.Said {
 			}
 			one.Text = strings.ReplaceAll(one.Text, at, name)
 		}
-		if strings.Contains(line, "is DOWN, reason") || strings.Contains(line, "has no server available") {
-			continue // no backend stands here
+		if f.backendless.MatchString(line) {
+			continue
 		}
-		if complaint.MatchString(line) {
+		if f.complaint.MatchString(line) {
 			out = append(out, one)
 		}
 		plain = append(plain, one)

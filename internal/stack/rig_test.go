@@ -37,9 +37,11 @@ func TestTail(t *testing.T) {
 // What balancers complain of is told with the user's file and line; the rest of their logs is not.
 func TestComplaints(t *testing.T) {
 	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "lb.conf", "/etc/haproxy/haproxy.cfg": "lb.cfg"}}
+	told, err := readForms(model.LogForms{Complaint: `\[(emerg|ALERT|WARNING)\]|\bERR\b`, Backendless: "is DOWN, reason"})
+	require.NoError(t, err)
 	f := func(log string, want ...model.Said) {
 		t.Helper()
-		assert.Equal(t, want, complaints(spec, log, false))
+		assert.Equal(t, want, told.complaints(spec, log, false))
 	}
 	f("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\n")
 	f("2026/11/21 [emerg] 1#1: unknown directive \"x\" in /etc/nginx/nginx.conf:7\n",
@@ -47,7 +49,7 @@ func TestComplaints(t *testing.T) {
 	f("[NOTICE] (1) : hello\n[ALERT] (1) : config : parsing [/etc/haproxy/haproxy.cfg:48] : bad\n[WARNING] (1) : Server b/s is DOWN, reason: x\n",
 		model.Said{Pos: model.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
 	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", model.Said{Text: "2026 ERR no"})
-	assert.Equal(t, []model.Said{{Text: "just this"}}, complaints(spec, "just this\n", true))
+	assert.Equal(t, []model.Said{{Text: "just this"}}, told.complaints(spec, "just this\n", true))
 	assert.Equal(t, "HAProxy version 2.6.12 2026/10/17", VersionLine("\nHAProxy version 2.6.12   2026/10/17\nStatus: x\n"))
 }
 

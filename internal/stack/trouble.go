@@ -16,39 +16,37 @@ import (
 // maxTroubles bounds how many kinds of trouble are told.
 const maxTroubles = 10
 
-var (
-	digits = regexp.MustCompile(`[0-9]+`)
-	// detail is what nginx says of the request and its log's head, which differ from line to line.
-	detail = regexp.MustCompile(`, (client|server|request|upstream|host|referrer): .*$`)
-	stamp  = regexp.MustCompile(`^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`)
-)
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // Troubles sums up the lines of a balancer's log that tell of trouble: those that differ in nothing but numbers are one.
 // What it said at its start is left out.
-func Troubles(file string, said []model.Said) ([]history.Logged, error) {
+func Troubles(file string, lines model.LogForms, said []model.Said) ([]history.Logged, error) {
+	told, err := readForms(lines)
+	if err != nil {
+		return nil, err
+	}
 	log, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the balancer's log: %w", err)
 	}
 	defer log.Close()
-	return troubles(log, said)
+	return told.troubles(log, said)
 }
 
-func troubles(log io.Reader, said []model.Said) ([]history.Logged, error) {
+func (f forms) troubles(log io.Reader, said []model.Said) ([]history.Logged, error) {
 	known := map[string]*history.Logged{}
 	kind := func(line string) string { return digits.ReplaceAllString(line, "#") }
-	short := func(line string) string { return detail.ReplaceAllString(stamp.ReplaceAllString(line, "$1 "), "") }
 	for _, s := range said {
-		known[kind(short(s.Text))] = nil
+		known[kind(f.short(s.Text))] = nil
 	}
 	scanner := bufio.NewScanner(log)
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
 		line := colour.ReplaceAllString(scanner.Text(), "")
-		if !complaint.MatchString(line) {
+		if !f.complaint.MatchString(line) {
 			continue
 		}
-		line = short(strings.TrimSpace(line))
+		line = f.short(strings.TrimSpace(line))
 		one, seen := known[kind(line)]
 		switch {
 		case !seen:

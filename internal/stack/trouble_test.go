@@ -9,6 +9,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
 )
 
 func TestTroubles(t *testing.T) {
@@ -19,10 +20,25 @@ func TestTroubles(t *testing.T) {
 2026/11/21 10:12:09 [error] 8#8: *9 limiting requests, excess: 20.978 by zone "per_ip", client: 172.21.0.3
 `
 	said := []model.Said{{Text: "2026/11/21 10:12:07 [alert] 8#8: setrlimit(RLIMIT_NOFILE, 65535) failed (1: Operation not permitted)"}}
-	got, err := troubles(strings.NewReader(log), said)
+	told, err := readForms(model.LogForms{
+		Complaint: `\[(alert|error)\]`,
+		Stamp:     `^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`,
+		Detail:    `, (client|server|request|upstream|host|referrer): .*$`,
+	})
+	require.NoError(t, err)
+	got, err := told.troubles(strings.NewReader(log), said)
 	require.NoError(t, err)
 	assert.Equal(t, []history.Logged{
 		{Text: "[alert] 1024 worker_connections are not enough while connecting to upstream", Count: 2},
 		{Text: `[error] limiting requests, excess: 20.978 by zone "per_ip"`, Count: 1},
 	}, got)
+}
+
+func TestReadForms(t *testing.T) {
+	told, err := readForms(model.LogForms{})
+	require.NoError(t, err)
+	assert.Equal(t, "2026 [error] it", told.short("2026 [error] it"))
+	assert.Empty(t, told.complaints(plan.Spec{}, "[error] it\n", false), "no form fits no line")
+	_, err = readForms(model.LogForms{Stamp: "("})
+	assert.ErrorContains(t, err, "config.dialect.log.stamp: error parsing regexp")
 }

@@ -48,6 +48,7 @@ var dialect = model.Dialect{
 	Instances: model.OneForAll,
 	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory, model.SessionMemory},
 	Process:   model.Process{Title: "haproxy", Reload: "USR2", MasterBy: []string{"-W"}},
+	Log:       model.LogForms{Complaint: `\[(ALERT|WARNING)\]`, Backendless: "is DOWN, reason|has no server available"},
 }
 
 func newSpec(cfg model.Config) plan.Spec {

@@ -40,7 +40,13 @@ var dialect = model.Dialect{
 	Sticks:    true,
 	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
 	Process:   model.Process{Title: "nginx: worker process", Master: true, Reload: "HUP"},
-	Log:       model.LogForms{Attempt: "upstream.*while|while.*upstream", Full: "worker_connections"},
+	Log: model.LogForms{
+		Complaint: `\[(emerg|alert|crit|error|warn)\]`,
+		Stamp:     `^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`,
+		Detail:    `, (client|server|request|upstream|host|referrer): .*$`,
+		Attempt:   "upstream.*while|while.*upstream",
+		Full:      "worker_connections",
+	},
 }
 
 func newSpec(cfg model.Config) plan.Spec {

@@ -40,6 +40,7 @@ var dialect = model.Dialect{
 	Instances: model.OneForAll,
 	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
 	Process:   model.Process{Title: "traefik"},
+	Log:       model.LogForms{Complaint: `\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`},
 }
 
 func newSpec(cfg model.Config) plan.Spec {
