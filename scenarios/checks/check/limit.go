@@ -19,7 +19,7 @@ func AdmittedAtOnce(l model.Limit) int {
 	return l.Burst
 }
 
-// MaybeLimited says whether a request may have been refused by a limit of its route, before any server was asked.
+// MaybeLimited reports whether a request may have been refused by a limit of its route, before any server was asked.
 func MaybeLimited(r model.Route, hit history.Hit) bool {
 	return hit.Server == "" && slices.ContainsFunc(r.Limits, func(l model.Limit) bool { return l.Status == hit.Code })
 }

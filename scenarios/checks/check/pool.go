@@ -8,7 +8,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Paced says whether the number of a server's checks shows all its intervals: backends know them by their path, and
+// Paced reports whether the number of a server's checks shows all its intervals: backends know them by their path, and
 // they are as far apart while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
 func Paced(a model.Active) bool {
 	path := a.Request.Path
@@ -42,7 +42,7 @@ func ServerName(s model.Server) string {
 	return s.Host
 }
 
-// HasNamedServer says whether a server of the pool is given by name and not by address.
+// HasNamedServer reports whether a server of the pool is given by name and not by address.
 func HasNamedServer(p model.Pool) bool {
 	for _, s := range p.Servers {
 		if _, err := netip.ParseAddr(s.Host); err != nil {

@@ -81,7 +81,7 @@ func drifts(active []model.Server, shares []float64) string {
 		percent2(shares[worst]), percent2(stats.Shares(check.WeightsOf(active))[worst]))
 }
 
-// fresh says whether a pool's turns are all known from its start on: no phase that is left out reached it before one
+// fresh reports whether a pool's turns are all known from its start on: no phase that is left out reached it before one
 // that is not.
 func fresh(p plan.Plan, pool model.Pool) bool {
 	left := false

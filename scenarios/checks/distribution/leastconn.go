@@ -119,7 +119,7 @@ func judgeFewest(h history.History, pool model.Pool) check.Finding {
 	return f
 }
 
-// judgeIdle judges turns of requests that were alone. It says whether there were enough.
+// judgeIdle judges turns of requests that were alone. It reports whether there were enough.
 func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int) (enough bool) {
 	active := check.Rotation(pool)
 	index, _ := indexOf(active)

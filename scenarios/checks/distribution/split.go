@@ -64,7 +64,7 @@ func sides(cfg model.Config, s model.Split) (of map[string]string, shares []floa
 	return of, shares, len(shares) > 1
 }
 
-// drawnAnew says whether a split's key is another one for each request.
+// drawnAnew reports whether a split's key is another one for each request.
 func drawnAnew(s model.Split) bool { return s.Key().Variable == model.RequestID }
 
 func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {

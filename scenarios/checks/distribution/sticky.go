@@ -257,7 +257,7 @@ func (s followed) firsts(f *check.Finding, h history.History, pool model.Pool) {
 	f.Measured += "; new clients " + counted(counts)
 }
 
-// excused says whether a session may have left its server: by a fault that was in force on it, or just over, or by a
+// excused reports whether a session may have left its server: by a fault that was in force on it, or just over, or by a
 // configuration without it.
 func excused(h history.History, pool model.Pool, server string, hit history.Hit) bool {
 	for _, m := range h.Env.Marks {
@@ -277,7 +277,7 @@ func excused(h history.History, pool model.Pool, server string, hit history.Hit)
 	return false
 }
 
-// removes says whether a reload takes the server out of the configuration for its time.
+// removes reports whether a reload takes the server out of the configuration for its time.
 func removes(h history.History, m history.Mark, pool model.Pool, server string) bool {
 	if m.Event.Fault != plan.FaultReload || m.Event.With[plan.SettingChange] != plan.ChangeRemove {
 		return false

@@ -84,7 +84,7 @@ func (t poolTally) notCovered(h history.History, hits, failed, tunnels, strays i
 	return ""
 }
 
-// splitsTo says whether some of a route's requests go to a pool, by a split.
+// splitsTo reports whether some of a route's requests go to a pool, by a split.
 func splitsTo(cfg model.Config, r model.Route, pool model.Pool) bool {
 	s, is := cfg.Split(r.Pool)
 	return is && slices.ContainsFunc(s.Shares, func(share model.Share) bool { return share.Pool == pool.Name })

@@ -222,7 +222,7 @@ func givenAndDenied(
 	return given, denied
 }
 
-// missing says whether servers may have been missing, and not only taken, while a hit was under way.
+// missing reports whether servers may have been missing, and not only taken, while a hit was under way.
 func missing(h history.History, hit history.Hit) bool {
 	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
 		return m.Event.Fault != plan.FaultSlow && hit.Done >= m.Ordered && hit.Sent <= m.To+check.HealTime
@@ -233,7 +233,7 @@ func missing(h history.History, hit history.Hit) bool {
 func reached(limit int) int { return limit - limit/10 }
 
 // atATime counts the most requests of a pool that a server had at a time for certain: each for as long as the fault
-// slow makes its answers take at least, and no longer than its client waited. slowed says whether there was such a
+// slow makes its answers take at least, and no longer than its client waited. slowed reports whether there was such a
 // fault.
 func atATime(h history.History, pool model.Pool, server string) (most int, slowed bool) {
 	slow := slowMarks(h, server)

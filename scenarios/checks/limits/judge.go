@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// judged says whether lbproof knows the law of a limit, and its rate.
+// judged reports whether lbproof knows the law of a limit, and its rate.
 func judged(l model.Limit) bool {
 	switch l.Law {
 	case model.InFlight:

@@ -43,7 +43,7 @@ func lawful(l model.Limit, burst, rate float64) admitter {
 	return stats.Bucket{Room: 1 + more(l.Burst), Rate: l.Rate * rate}
 }
 
-// twoSided says whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are
+// twoSided reports whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are
 // refused at a time (golang/go #56924).
 func twoSided(l model.Limit, all []asked) bool {
 	if l.Law != model.TokenBucket {
