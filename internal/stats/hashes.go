@@ -179,7 +179,7 @@ func SpreadMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
 
 // spread is HAProxy's table of servers, as long as the sum of their weights less what those have in common.
 func spread(weights []int, up func(int) bool) []int {
-	divisor := max(1, gcd(weights))
+	divisor := max(1, GCD(weights...))
 	var table []int
 	total, score := 0, make([]int, len(weights))
 	for i, w := range weights {

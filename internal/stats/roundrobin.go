@@ -98,7 +98,7 @@ func SmoothEnvelope(weights []int) Envelope {
 	for _, w := range weights {
 		period += w
 	}
-	if g := gcd(weights); g > 0 {
+	if g := GCD(weights...); g > 0 {
 		period /= g
 	}
 	if period > longestReplay {
@@ -137,7 +137,8 @@ func (e Envelope) Anywhere() Envelope {
 	return out
 }
 
-func gcd(values []int) int {
+// GCD is the greatest common divisor of counts; 0 of none.
+func GCD(values ...int) int {
 	g := 0
 	for _, v := range values {
 		for v != 0 {

@@ -7,6 +7,12 @@ import (
 // Percent prints a ratio with two digits, as 0.34 %.
 func Percent(ratio float64) string { return fmt.Sprintf("%.2g %%", 100*ratio) }
 
+// Tenths prints a share with a tenth of a per cent, as 16.7 %.
+func Tenths(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+
+// Hundredths prints a share with a hundredth of a per cent, as 22.58 %.
+func Hundredths(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
+
 // Number prints a count with thousands apart, as 20,000.
 func Number(n int) string {
 	digits := fmt.Sprint(n)

@@ -86,17 +86,10 @@ func (e *experiment) apart(t check.Trial) {
 	e.load.Count += t.Load.Count
 	e.load.Shows = append(e.load.Shows, t.Shows)
 	for values := t.Load.Keys.Values; len(values) > 1; values = values[1:] { // each client is to send more than one
-		if e.load.Keys.Values = values; gcd(len(values), e.load.Clients.Count) == 1 {
+		if e.load.Keys.Values = values; stats.GCD(len(values), e.load.Clients.Count) == 1 {
 			return
 		}
 	}
-}
-
-func gcd(a, b int) int {
-	for b > 0 {
-		a, b = b, a%b
-	}
-	return a
 }
 
 // ask adds questions, each once: several claims may be about the same.

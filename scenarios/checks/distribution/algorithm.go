@@ -162,7 +162,7 @@ func describeChance(p model.Pool) string {
 	var parts []string
 	shares, idle := chances(p)
 	for i, s := range check.Rotation(p) {
-		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), percent3(shares[i])))
+		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), units.Tenths(shares[i])))
 	}
 	how := "by weight"
 	if p.Balance.Draw == model.DrawnByArcs {
@@ -181,7 +181,7 @@ func shareList(active []model.Server) string {
 	shares := stats.Shares(check.WeightsOf(active))
 	for i, s := range active {
 		parts = append(parts, fmt.Sprintf("%s %s (%s)",
-			check.ServerName(s), fraction(s.Weight, active), percent3(shares[i])))
+			check.ServerName(s), fraction(s.Weight, active), units.Tenths(shares[i])))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -78,7 +78,7 @@ func drifts(active []model.Server, shares []float64) string {
 	}
 	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over",
 		active[worst].Host,
-		percent2(shares[worst]), percent2(stats.Shares(check.WeightsOf(active))[worst]))
+		units.Hundredths(shares[worst]), units.Hundredths(stats.Shares(check.WeightsOf(active))[worst]))
 }
 
 // fresh reports whether a pool's turns are all known from its start on: no phase that is left out reached it before one

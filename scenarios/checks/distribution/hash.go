@@ -92,7 +92,7 @@ func (k *keyed) finding() check.Finding {
 		Predicted: "each where the map says",
 		Measured:  fmt.Sprintf("%s, %s elsewhere", units.Plural(k.n, "key"), units.Number(k.wrong.Total)),
 		Power: fmt.Sprintf("would have caught another map unless it agrees on %s or more of the keys, with probability %g",
-			percent3(agrees), 1-beta),
+			units.Tenths(agrees), 1-beta),
 	}
 	if check.MapOf(k.pool, k.servers, k.up) == nil {
 		f.Test, f.Predicted = "equal keys at one server", "one server each"

@@ -205,7 +205,7 @@ func judgeRelief(f *check.Finding, h history.History, pool model.Pool) (n int, e
 	share := stats.Shares(check.WeightsOf(active))[slow]
 	more, less := stats.BinomialTails(n, got, relieved*share)
 	f.Measured += fmt.Sprintf("; the slow %s %s of %s", active[slow].Host, units.Number(got), units.Number(n))
-	f.Predicted += fmt.Sprintf("; less than %s", percent3(relieved*share))
+	f.Predicted += fmt.Sprintf("; less than %s", units.Tenths(relieved*share))
 	f.Tested, f.Anytime, f.P = true, true, more
 	return n, less < h.Plan.Beta
 }

@@ -102,7 +102,7 @@ func drawnFinding(
 	for i, n := range counts {
 		f.N += n
 		got = append(got, units.Number(n))
-		want = append(want, percent3(shares[i]))
+		want = append(want, units.Tenths(shares[i]))
 	}
 	f.Measured, f.Predicted = strings.Join(got, " : "), strings.Join(want, " : ")
 	f.Need = max(f.N+1, stats.DrawsToShow(shares, within, h.Plan.Beta))

@@ -100,9 +100,6 @@ func fraction(weight int, servers []model.Server) string {
 	return fmt.Sprintf("%d/%d", weight/a, total/a)
 }
 
-// percent3 prints a share with a tenth of a per cent, as 16.7 %.
-func percent3(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
-
 func judgeWeights(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok {
@@ -166,9 +163,6 @@ func judgeTurns(h history.History, pool model.Pool, states int) check.Finding {
 	f.Power = fmt.Sprintf("would have caught %s with probability %s", ratio(wrong), probability(power))
 	return f
 }
-
-// percent2 prints a share with two decimals, as 22.58 %.
-func percent2(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
 
 // describe prints what was counted and what the law allows.
 func describe(active []model.Server, t poolTally, shares []float64, env stats.Envelope) (measured, predicted string) {
