@@ -145,7 +145,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f(`plan.json: schema "lbproof.plan/9"; this lbproof reads lbproof.plan/1: judge the run with the lbproof that recorded it`, edit(PlanFile, "lbproof.plan/1", "lbproof.plan/9"))
+	f(`plan.json: schema "lbproof.plan/9"; this lbproof reads lbproof.plan/2: judge the run with the lbproof that recorded it`, edit(PlanFile, "lbproof.plan/2", "lbproof.plan/9"))
 	f(`plan.json: json: unknown field "nome"; judge the run with the lbproof that recorded it`, edit(PlanFile, `"name": "one"`, `"nome": "one"`))
 	f(`plan.json: configuration file nginx.conf: its content has the SHA-256`, edit(PlanFile, "events {}", "events { }"))
 	f(`plan.json: phase 0 (a): count is -1`, edit(PlanFile, `"count": 2000`, `"count": -1`))

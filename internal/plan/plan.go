@@ -69,7 +69,7 @@ type Query struct {
 }
 
 // PlanSchema is the version of the plan's JSON form.
-const PlanSchema = "lbproof.plan/1"
+const PlanSchema = "lbproof.plan/2"
 
 // Decides says whether the run sets out to decide a claim.
 func (p Plan) Decides(c Claim) bool { return len(p.Checks) == 0 || slices.Contains(p.Checks, c.Check) }

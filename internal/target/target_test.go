@@ -58,7 +58,7 @@ func TestHostilePlans(t *testing.T) {
 	f(`"name": "baseline"`, `"nane": "baseline"`, `plan.json: unknown field "nane": it is no field of a plan`)
 	f(`"alpha": 0.001,`, `"alpha": "0.001",`, `plan.json:4: alpha: a JSON string cannot be a float64`)
 	f(`"alpha": 0.001,`, `"alpha": 0.001`, `plan.json:5: this is no JSON: invalid character`)
-	f(`"schema": "lbproof.plan/1"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not lbproof.plan/1`)
+	f(`"schema": "lbproof.plan/2"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not lbproof.plan/2`)
 	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.PlanSize), `read plan plan.json: the file has more than 64 MiB`)
 }
 
