@@ -60,7 +60,8 @@ func IsProgrammed(r model.Route) bool {
 	return r.Guarded && len(r.Limits)+len(r.Access)+len(r.Rules) == 0 && r.Auth == nil
 }
 
-// IsShut says whether a program or a list of users decides which of a route's requests pass, and nothing that lbproof could meet.
+// IsShut says whether a program or a list of users decides which of a route's requests pass, and nothing that
+// lbproof could meet.
 func IsShut(r model.Route) bool {
 	if byUsers(r) {
 		r.Auth = nil

@@ -37,7 +37,8 @@ func JudgeQuestions(questions questions, claim plan.Claim, h history.History) Fi
 	}
 	f.Predicted = fmt.Sprintf("%s answered as configured", units.Plural(len(asked), "question"))
 	f.Measured = fmt.Sprintf("%s of %s otherwise", units.Number(wrong.Total), units.Number(f.N))
-	f.Power = fmt.Sprintf("would have caught every balancer that answers one of %s otherwise", units.Plural(len(asked), "question"))
+	f.Power = fmt.Sprintf("would have caught every balancer that answers one of %s otherwise",
+		units.Plural(len(asked), "question"))
 	if len(without) > 0 && len(without) < len(asked) {
 		f.Note = "not enough answers that say something: " + strings.Join(slices.Compact(without), "; ")
 	}

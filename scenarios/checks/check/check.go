@@ -17,12 +17,14 @@ type Check struct {
 	Claims func(model.Config) []plan.Claim
 	// Probes are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.
 	Probes func(model.Config, plan.Claim) []plan.Request
-	// Trials are traffic that shows whether the claim holds, where lbproof designs the experiments; nil where Probes will do.
+	// Trials are traffic that shows whether the claim holds, where lbproof designs the experiments; nil where Probes
+	// will do.
 	Trials func(model.Config, plan.Claim, Terms) []Trial
-	// Questions are single requests and what is to come of each, where that is all there is to judge; cannot says why no run
-	// could ask them. A check with questions needs no Trials and no Judge.
+	// Questions are single requests and what is to come of each, where that is all there is to judge; cannot says why
+	// no run could ask them. A check with questions needs no Trials and no Judge.
 	Questions func(model.Config, plan.Claim) (asked []Question, cannot string)
-	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another check asks some of the kind.
+	// Beside is a kind of questions that take too long for what they tell of the claim: they are asked where another
+	// check asks some of the kind.
 	Beside plan.Kind
 	// Observes lists the request headers that backends must keep for its claims to be judged; nil: none.
 	Observes func(model.Config) []string
@@ -40,7 +42,8 @@ func (c Check) AskedIn(p plan.Plan) questions {
 	sent := func(q Question) bool {
 		key := written(Carrying(q.Ask, p.Carried))
 		return slices.ContainsFunc(p.Phases, func(l plan.Phase) bool {
-			return l.Engine == plan.Prober && slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return written(r) == key })
+			same := func(r plan.Request) bool { return written(r) == key }
+			return l.Engine == plan.Prober && slices.ContainsFunc(l.Requests, same)
 		})
 	}
 	return func(cfg model.Config, claim plan.Claim) (asked []Question, cannot string) {

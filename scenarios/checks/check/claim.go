@@ -15,8 +15,8 @@ type Group[T any] struct {
 	Routes []model.Route
 }
 
-// GroupRoutes collects what pick finds on the routes by the line that it stands in. An implicit promise has no line of its own:
-// those of all routes are one.
+// GroupRoutes collects what pick finds on the routes by the line that it stands in. An implicit promise has no line
+// of its own: those of all routes are one.
 func GroupRoutes[T any](cfg model.Config, pick func(model.Route) []T, key func(T) string) []Group[T] {
 	var out []Group[T]
 	at := map[string]int{}

@@ -25,7 +25,9 @@ func Meet(conditions []model.Condition, r *plan.Request) (ok bool) {
 
 // Miss makes a request one that does not meet all conditions; ok is false where lbproof does not know how.
 func Miss(conditions []model.Condition, r *plan.Request) (ok bool) {
-	return slices.ContainsFunc(conditions, func(c model.Condition) bool { return c.Readable() && apply(c.All[0], r, false) })
+	return slices.ContainsFunc(conditions, func(c model.Condition) bool {
+		return c.Readable() && apply(c.All[0], r, false)
+	})
 }
 
 // apply makes a request one for which a term holds, or does not.
@@ -54,7 +56,9 @@ func apply(t model.Term, r *plan.Request, holds bool) (ok bool) {
 
 // OfUpgrade reports whether a condition is one of the header field Upgrade.
 func OfUpgrade(c model.Condition) bool {
-	return slices.ContainsFunc(c.All, func(t model.Term) bool { return t.Variable == model.RequestHeader && t.Name == "Upgrade" })
+	return slices.ContainsFunc(c.All, func(t model.Term) bool {
+		return t.Variable == model.RequestHeader && t.Name == "Upgrade"
+	})
 }
 
 // wantsUpgrade reports whether a condition holds for requests for an upgrade to a protocol, and for them alone.

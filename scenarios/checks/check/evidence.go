@@ -17,7 +17,9 @@ const HealTime = 15 * time.Second
 
 // FaultInForce says whether a fault was in force, or only just healed, while a hit was under way.
 func FaultInForce(h history.History, hit history.Hit) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return hit.Done >= m.Ordered && hit.Sent <= m.To+HealTime })
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+		return hit.Done >= m.Ordered && hit.Sent <= m.To+HealTime
+	})
 }
 
 // AnsweredBy answered a hit.
@@ -37,10 +39,11 @@ type Evidence struct {
 	Subrequests func(model.Config, plan.Claim) bool
 	// Copies: mirrored arrivals count.
 	Copies bool
-	// Joined: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's id on its own account.
+	// Joined: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's
+	// id on its own account.
 	Joined bool
-	// Attempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says what it is
-	// for. nil: the check counts no attempts.
+	// Attempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says
+	// what it is for. nil: the check counts no attempts.
 	Attempts func(cfg model.Config, claim plan.Claim, noted bool) bool
 	// Undisturbed: an attempt that failed unexplained makes a counter-example undecided.
 	Undisturbed bool

@@ -7,8 +7,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// inner is what requests from the balancer's own host wish for that show what is promised of every request to a route that others
-// are kept out of.
+// inner is what requests from the balancer's own host wish for that show what is promised of every request to a
+// route that others are kept out of.
 const inner = "status=200&for=headers"
 
 // InnerTrials ask routes that let in nobody from outside, from the balancer's own host.
@@ -20,7 +20,9 @@ func InnerTrials(cfg model.Config, claim plan.Claim, _ Terms) []Trial {
 	}
 	return []Trial{{
 		Kind: plan.KindQuestions, Shows: "what single requests come to, of each a few",
-		Load: plan.Phase{Engine: plan.Prober, Concurrency: together[plan.KindQuestions], Count: Often, Requests: []plan.Request{request}},
+		Load: plan.Phase{
+			Engine: plan.Prober, Concurrency: together[plan.KindQuestions], Count: Often, Requests: []plan.Request{request},
+		},
 	}}
 }
 
@@ -43,8 +45,8 @@ func OwnQuestions(cfg model.Config, claim plan.Claim) (asked []Question, cannot 
 	return asked, ""
 }
 
-// Question is a single request to the balancer, and what an honest one answers. Where the balancer decides by the request alone, a
-// question on each side of what is promised says as much as thousands on one.
+// Question is a single request to the balancer, and what an honest one answers. Where the balancer decides by the
+// request alone, a question on each side of what is promised says as much as thousands on one.
 type Question struct {
 	Why  string // what it is about, as "just outside of /api"
 	Kind plan.Kind
@@ -62,8 +64,13 @@ const Often = 3
 func QuestionTrials(questions questions, cfg model.Config, claim plan.Claim) []Trial {
 	asked, _ := questions(cfg, claim)
 	var all []Trial
-	for _, kind := range []plan.Kind{plan.KindQuestions, plan.KindRefusals, plan.KindWaits, plan.KindFailures, plan.KindErrors, plan.KindBroken} {
-		t := Trial{Kind: kind, Shows: "what single requests come to, of each a few", Load: plan.Phase{Engine: plan.Prober, Concurrency: together[kind]}}
+	for _, kind := range []plan.Kind{
+		plan.KindQuestions, plan.KindRefusals, plan.KindWaits, plan.KindFailures, plan.KindErrors, plan.KindBroken,
+	} {
+		t := Trial{
+			Kind: kind, Shows: "what single requests come to, of each a few",
+			Load: plan.Phase{Engine: plan.Prober, Concurrency: together[kind]},
+		}
 		for _, q := range asked {
 			if q.Kind == kind {
 				t.Load.Requests = append(t.Load.Requests, q.Ask)

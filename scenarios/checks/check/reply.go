@@ -58,10 +58,16 @@ type response struct {
 	arrived []history.Arrival
 }
 
-// matchers hold a response against what was to come, one part each, and say in what it differs; empty: not at all. The first difference is
-// told.
+// matchers hold a response against what was to come, one part each, and say in what it differs; empty: not at all.
+// The first difference is told.
 var matchers = []func(Reply, response) string{
-	Reply.unlikeStatus, Reply.unlikePool, Reply.unlikeOwn, Reply.unlikeSpared, Reply.unlikeTime, Reply.unlikeArrivals, Reply.unlikePaths,
+	Reply.unlikeStatus,
+	Reply.unlikePool,
+	Reply.unlikeOwn,
+	Reply.unlikeSpared,
+	Reply.unlikeTime,
+	Reply.unlikeArrivals,
+	Reply.unlikePaths,
 	Reply.unlikeFields,
 }
 
@@ -253,6 +259,8 @@ func (r Reply) handshake(hit history.Hit) string {
 
 // silence says whether the balancer ended a silent client's connection at another time.
 func (r Reply) silence(hit history.Hit) string {
+	// The client may have heard the answer late.
+	early := max(hit.Quiet, hit.Done-hit.Sent) < r.Quiet.Least
 	switch {
 	case hit.Quiet == 0 && hit.Err != "":
 		return fmt.Sprintf("no answer (%s)", hit.Err)
@@ -260,15 +268,16 @@ func (r Reply) silence(hit history.Hit) string {
 		return "" // lbproof did not wait long enough, and it was not over before
 	case hit.Err == history.Timeout:
 		return fmt.Sprintf("not ended after %s", units.Span(hit.Quiet.Round(time.Millisecond)))
-	case hit.Quiet > r.Quiet.Most || max(hit.Quiet, hit.Done-hit.Sent) < r.Quiet.Least: // the client may have heard the answer late
+	case early || hit.Quiet > r.Quiet.Most:
 		return fmt.Sprintf("ended after %s instead of %s", units.Span(hit.Quiet.Round(time.Millisecond)), r.Quiet)
-	case len(r.Codes) > 0 && hit.Code != 0 && !slices.Contains(r.Codes, hit.Code):
+	case hit.Code != 0 && len(r.Codes) > 0 && !slices.Contains(r.Codes, hit.Code):
 		return fmt.Sprintf("answered %d instead of %s", hit.Code, units.Alternatives(r.Codes))
 	}
 	return ""
 }
 
-// Serves says whether a server is one of a pool, or of the pools of a split; where the configuration has neither, a program chose it.
+// Serves says whether a server is one of a pool, or of the pools of a split; where the configuration has neither, a
+// program chose it.
 func Serves(cfg model.Config, pool, server string) bool {
 	if split, ok := cfg.Split(pool); ok {
 		return slices.ContainsFunc(split.Shares, func(s model.Share) bool { return Serves(cfg, s.Pool, server) })

@@ -18,8 +18,8 @@ func example(r model.Route) string {
 	return path
 }
 
-// Probe is a request that takes a route and tries to pass for another client's: forged headers must not get through where
-// the configuration sets them, and do no harm elsewhere.
+// Probe is a request that takes a route and tries to pass for another client's: forged headers must not get through
+// where the configuration sets them, and do no harm elsewhere.
 func Probe(cfg model.Config, claim plan.Claim) []plan.Request {
 	r, ok := RouteOf(cfg, claim)
 	if !ok {
@@ -79,7 +79,8 @@ func Carrying(r plan.Request, header map[string]string) plan.Request {
 	return r
 }
 
-// WishingRequest is a request that takes a route and that a backend answers as it is asked to. ok is false where lbproof knows none.
+// WishingRequest is a request that takes a route and that a backend answers as it is asked to. ok is false where
+// lbproof knows none.
 func WishingRequest(cfg model.Config, r model.Route, text string) (request plan.Request, ok bool) {
 	if r.Internal || r.Redirect != nil || IsProgrammed(r) {
 		return request, false
@@ -164,7 +165,10 @@ func RequestToPool(cfg model.Config, pool string) (plan.Request, bool) {
 func Upgrade(r plan.Request) plan.Request {
 	r.Method, r.Header = "GET", maps.Clone(r.Header)
 	maps.Copy(r.Header, map[string]string{
-		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "bGJwcm9vZiBsYnByb29mIQ==",
+		"Connection":            "Upgrade",
+		"Upgrade":               "websocket",
+		"Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key":     "bGJwcm9vZiBsYnByb29mIQ==",
 	})
 	return r
 }

@@ -12,8 +12,8 @@ type Trial struct {
 	Kind  plan.Kind
 	About string     // a claim, a pool, a rate; empty where trials of the kind are not told apart
 	Load  plan.Phase // Requests of one claim, and Count for them; a Name is not needed
-	// Apart is a trial of one request and many clients, which no other trial is to have: where they share a phase, its clients, its rate
-	// and its requests come on top of the others'.
+	// Apart is a trial of one request and many clients, which no other trial is to have: where they share a phase, its
+	// clients, its rate and its requests come on top of the others'.
 	Apart bool
 	// Slow are servers that take longer for every answer while the phase lasts.
 	Slow []Slowed
@@ -41,7 +41,8 @@ type Slowed struct {
 	Delay time.Duration
 }
 
-// Ailment is how late a server's health checks are answered, for how long, and how long after that it is back at the latest.
+// Ailment is how late a server's health checks are answered, for how long, and how long after that it is back at the
+// latest.
 type Ailment struct {
 	Host                string
 	Delay, Lasts, After time.Duration

@@ -47,7 +47,8 @@ func ProxiedRoutes(cfg model.Config) []model.Route {
 	return routes
 }
 
-// CandidateRoutes are routes that single requests can be made for: the claim's subject, then others that share its promise.
+// CandidateRoutes are routes that single requests can be made for: the claim's subject, then others that share its
+// promise.
 func CandidateRoutes(cfg model.Config, claim plan.Claim, shares func(model.Route) bool) []model.Route {
 	const most = 2
 	var out, tunnels []model.Route
@@ -87,7 +88,8 @@ func HostOf(h history.History, r plan.Request) string {
 	return cmp.Or(r.Header["Host"], fmt.Sprintf("%s:%d", h.Plan.Config.Balancer, r.Port))
 }
 
-// WhyUnreachable says that no route that lbproof can read leads to a pool, and so no request on purpose; empty where one does.
+// WhyUnreachable says that no route that lbproof can read leads to a pool, and so no request on purpose; empty where
+// one does.
 func WhyUnreachable(cfg model.Config, pool string) string {
 	named := func(s model.Share) bool { return s.Pool == pool }
 	leads := func(r model.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }

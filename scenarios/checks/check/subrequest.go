@@ -13,7 +13,8 @@ func poolsAt(cfg model.Config, path string) []string {
 	return pools
 }
 
-// AsksItself says whether a pool's servers are those that are asked about all requests to it, so that these take turns with them.
+// AsksItself says whether a pool's servers are those that are asked about all requests to it, so that these take
+// turns with them.
 func AsksItself(cfg model.Config, pool string) bool {
 	itself := false
 	for _, r := range cfg.Routes {

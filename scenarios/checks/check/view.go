@@ -27,7 +27,8 @@ func Journeys(h history.History) func(seq uint64) *Journey {
 		first[i] = h.Plan.First(i)
 		for _, r := range l.Requests {
 			route := routeTaken(h.Plan.Config, r, HostOf(h, r))
-			all[i] = append(all[i], Journey{Load: i, Request: r, Route: route, Key: route.Key(), Tunnel: l.Engine == plan.WebSocket})
+			tunnel := l.Engine == plan.WebSocket
+			all[i] = append(all[i], Journey{Load: i, Request: r, Route: route, Key: route.Key(), Tunnel: tunnel})
 		}
 	}
 	return func(seq uint64) *Journey {
@@ -40,7 +41,8 @@ func Journeys(h history.History) func(seq uint64) *Journey {
 	}
 }
 
-// WithoutSubrequests leaves out the arrivals of requests by which the balancer asks a backend on its own account, where that noted the path.
+// WithoutSubrequests leaves out the arrivals of requests by which the balancer asks a backend on its own account,
+// where that noted the path.
 func WithoutSubrequests(h history.History) history.History {
 	asked := map[string]bool{}
 	for _, r := range h.Plan.Config.Routes {
@@ -94,7 +96,11 @@ func PlainJourneys(h history.History) func(seq uint64) *Journey {
 	find := Journeys(h)
 	return func(seq uint64) *Journey {
 		j := find(seq)
-		if j == nil || h.Plan.Phases[j.Load].Engine == plan.Prober && !strings.HasPrefix(j.Request.Header[history.WishHeader], inner) {
+		if j == nil {
+			return nil
+		}
+		odd := !strings.HasPrefix(j.Request.Header[history.WishHeader], inner)
+		if odd && h.Plan.Phases[j.Load].Engine == plan.Prober {
 			return nil
 		}
 		return j

@@ -26,7 +26,8 @@ func addressClaims(r model.Route) []plan.Claim {
 	if len(r.Access) == 0 || r.Answer != nil {
 		return nil
 	}
-	text := fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.", r.Key(), accessText(r.Access))
+	text := fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.",
+		r.Key(), accessText(r.Access))
 	if r.Internal {
 		text = fmt.Sprintf("%s is not to be reached from outside.", r.Key())
 	}
@@ -75,8 +76,8 @@ func accessQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question
 	return nil, ""
 }
 
-// addressQuestions are a request from everywhere: the worker's address, with forged ones in its header, the balancer's own host, and the
-// addresses that the rules name.
+// addressQuestions are a request from everywhere: the worker's address, with forged ones in its header, the
+// balancer's own host, and the addresses that the rules name.
 func addressQuestions(r model.Route, request plan.Request) (asked []check.Question) {
 	ask := func(why, from string, q plan.Request) {
 		q.From = from

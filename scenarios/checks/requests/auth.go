@@ -27,9 +27,11 @@ var Auth = check.Check{
 			if g.What.Code != 0 {
 				answer = fmt.Sprint(g.What.Code)
 			} else if len(g.What.Refusals) > 0 {
-				answer = fmt.Sprintf("its %s, and %d for any other status than 2xx", units.Alternatives(g.What.Refusals), g.What.Failed)
+				answer = fmt.Sprintf("its %s, and %d for any other status than 2xx",
+					units.Alternatives(g.What.Refusals), g.What.Failed)
 			}
-			text := fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.", g.Paths(), g.What, answer)
+			text := fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.",
+				g.Paths(), g.What, answer)
 			claims = append(claims, check.NewClaim(plan.CheckAuth, g.Subject(), "", g.What.Pos, text))
 		}
 		return claims

@@ -28,7 +28,8 @@ var Body = check.Check{
 		})
 		var claims []plan.Claim
 		for _, g := range found {
-			text := fmt.Sprintf("Requests to %s may have a body of up to %s bytes; a larger one gets 413.", g.Paths(), units.Number(int(g.What.Value)))
+			text := fmt.Sprintf("Requests to %s may have a body of up to %s bytes; a larger one gets 413.",
+				g.Paths(), units.Number(int(g.What.Value)))
 			if g.What.Value == 0 {
 				text = fmt.Sprintf("Requests to %s may have a body of any size.", g.Paths())
 			}

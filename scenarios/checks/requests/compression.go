@@ -12,8 +12,9 @@ import (
 )
 
 var Compression = check.Check{
-	Name:      plan.CheckCompression,
-	Doc:       "Responses of the configured types and sizes come compressed to clients that accept it, others as they are.",
+	Name: plan.CheckCompression,
+	Doc: "Responses of the configured types and sizes come compressed to clients that accept it, " +
+		"others as they are.",
 	Law:       "both sides of the size, one listed and one other type",
 	Questions: compressionQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -36,7 +37,8 @@ var Compression = check.Check{
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos,
 				Params: plan.Params{plan.ParamLeastBytes: plan.Amount(g.What.Least)},
-				Text:   fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.", g.Paths(), g.What.Least, types, vary),
+				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.",
+					g.Paths(), g.What.Least, types, vary),
 			})
 		}
 		return claims
@@ -52,7 +54,8 @@ func compressionQuestions(cfg model.Config, claim plan.Claim) (asked []check.Que
 			listed = c.Types[0]
 		}
 		ask := func(why, accepts, contentType string, size int, packed bool) {
-			request, _ := check.WishingRequest(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s", size, url.QueryEscape(contentType)))
+			request, _ := check.WishingRequest(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s",
+				size, url.QueryEscape(contentType)))
 			request.Header["Accept-Encoding"] = accepts
 			want := check.Reply{Codes: []int{200}, Pool: r.Pool, Has: map[string][]string{"Content-Encoding": nil}}
 			if packed {

@@ -13,7 +13,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile, at least.
+// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile, at
+// least.
 const (
 	vanishTime   = 3 * time.Second
 	vanishedRate = 5.
@@ -43,13 +44,15 @@ func connects(cfg model.Config, r model.Route, t model.TimeLimit) (n int, cannot
 		}
 	}
 	if t.After == 0 || all > check.Patience {
-		return n, fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most", n, units.Span(t.After), units.Span(check.Patience))
+		return n, fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most",
+			n, units.Span(t.After), units.Span(check.Patience))
 	}
 	return n, ""
 }
 
-// judgeConnect looks at the first requests after all servers of a pool have vanished: what is answered by the balancer came after
-// one attempt or several. Later requests find servers that are left alone, and connections from before are another matter.
+// judgeConnect looks at the first requests after all servers of a pool have vanished: what is answered by the
+// balancer came after one attempt or several. Later requests find servers that are left alone, and connections from
+// before are another matter.
 func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Finding {
 	n, cannot := connects(h.Plan.Config, r, t)
 	f := check.Finding{
@@ -65,7 +68,8 @@ func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Fin
 	if f.N == 0 {
 		return f
 	}
-	f.Measured = fmt.Sprintf("the first of %s after %s", units.Plural(f.N, "request"), units.Span(first.Round(time.Millisecond)))
+	f.Measured = fmt.Sprintf("the first of %s after %s",
+		units.Plural(f.N, "request"), units.Span(first.Round(time.Millisecond)))
 	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless some attempts of it take as long as some of %s", units.Span(t.After))
 	if f.Broken = check.NodeDied(h); f.Broken == "" && !fitsAttempts(first, t.After, n) {
 		f.Counter = []string{"the balancer gave up after " + units.Span(first.Round(time.Millisecond))}
@@ -73,7 +77,8 @@ func judgeConnect(h history.History, r model.Route, t model.TimeLimit) check.Fin
 	return f
 }
 
-// givenUp is how long the requests took that the balancer gave up while nobody could know that the servers had vanished.
+// givenUp is how long the requests took that the balancer gave up while nobody could know that the servers had
+// vanished.
 func givenUp(h history.History, r model.Route, t model.TimeLimit) iter.Seq[time.Duration] {
 	pool, _ := h.Plan.Config.Pool(r.Pool)
 	from := vanished(h, r.Pool)
@@ -121,7 +126,8 @@ func fitsAttempts(took, after time.Duration, attempts int) bool {
 	return false
 }
 
-// unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor requests that waited.
+// unnoticed is for how long nobody can know that the servers of a pool have vanished: neither health checks nor
+// requests that waited.
 func unnoticed(pool model.Pool, t model.TimeLimit) time.Duration {
 	lasts := t.After / 2
 	for _, s := range pool.Servers {

@@ -24,7 +24,8 @@ func endpointClaims(cfg model.Config) []plan.Claim {
 		if _, ok := r.Askable(); !ok || r.Answer == nil {
 			return nil
 		}
-		text := fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.", r.Key(), r.Answer.Code, r.Answer.Body.Source)
+		text := fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.",
+			r.Key(), r.Answer.Code, r.Answer.Body.Source)
 		claim := check.NewClaim(plan.CheckEndpoint, r.Key(), "", r.Answer.Pos, text)
 		claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Answer.Code)}
 		return []plan.Claim{claim}
@@ -58,36 +59,12 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 		return check.Finding{Broken: check.NoExperiment + ": the body has variables in it"}
 	}
 	f := check.Finding{
-		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "status, body and absence from every backend's ledger, for every request",
+		Need: check.NeedAll(h), Broken: check.LostWitness(h),
+		Test:      "status, body and absence from every backend's ledger, for every request",
 		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(body)),
 	}
 	var wrong check.Examples
-	find := check.Journeys(h)
-	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil || j.Key != claim.Subject {
-			continue
-		}
-		if hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
-			continue
-		}
-		f.N++
-		switch {
-		case hit.Err != "":
-			wrong.Add("request %d got no answer: %s", hit.Seq, hit.Err)
-		case hit.Code != r.Answer.Code:
-			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.AnsweredBy(hit))
-		case hit.Server != "":
-			wrong.Add("request %d was answered by %s", hit.Seq, hit.Server)
-		case hit.Sum != history.Sum([]byte(body)) || hit.Size != int64(len(body)):
-			wrong.Add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
-		}
-	}
-	for a := range h.Arrivals {
-		if j := find(a.Seq); j != nil && j.Key == claim.Subject {
-			wrong.Add("request %d reached %s", a.Seq, a.Server)
-		}
-	}
+	f.N = unlikeEndpoint(h, claim.Subject, *r.Answer, &wrong)
 	if gone := check.NodeDied(h); gone == "" {
 		f.Counter = wrong.List()
 	} else {
@@ -96,4 +73,37 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 	f.Measured = fmt.Sprintf("%s of %s differ", units.Number(wrong.Total), units.Number(f.N))
 	f.Power = check.PowerAll(f.N, h)
 	return f
+}
+
+// unlikeEndpoint counts the answers to requests for a route that the balancer answers by itself, and notes those that
+// are not the configured one, whose body has no variables.
+func unlikeEndpoint(h history.History, route string, answer model.Answer, wrong *check.Examples) (n int) {
+	body, _ := answer.Body.Fixed()
+	find, sum := check.Journeys(h), history.Sum([]byte(body))
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.Key != route {
+			continue
+		}
+		if hit.Err == history.Tester || check.MaybeLimited(j.Route, hit) {
+			continue
+		}
+		n++
+		switch {
+		case hit.Err != "":
+			wrong.Add("request %d got no answer: %s", hit.Seq, hit.Err)
+		case hit.Code != answer.Code:
+			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.AnsweredBy(hit))
+		case hit.Server != "":
+			wrong.Add("request %d was answered by %s", hit.Seq, hit.Server)
+		case hit.Sum != sum || hit.Size != int64(len(body)):
+			wrong.Add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
+		}
+	}
+	for a := range h.Arrivals {
+		if j := find(a.Seq); j != nil && j.Key == route {
+			wrong.Add("request %d reached %s", a.Seq, a.Server)
+		}
+	}
+	return n
 }

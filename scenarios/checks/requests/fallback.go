@@ -22,7 +22,8 @@ var Fallback = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			f := g.What
-			text := fmt.Sprintf("Requests to %s are answered by %s while %s is down by its health checks.", g.Paths(), f.To, g.Routes[0].Pool)
+			text := fmt.Sprintf("Requests to %s are answered by %s while %s is down by its health checks.",
+				g.Paths(), f.To, g.Routes[0].Pool)
 			if len(f.Codes) > 0 {
 				whose := "the balancer's own; the same status from a backend is passed on as it is"
 				if f.Backend {

@@ -16,7 +16,8 @@ import (
 var Framing = check.Check{
 	Name: plan.CheckFraming,
 	Doc:  "A request whose length can be read in two ways never becomes two requests that the balancer knows nothing of.",
-	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see no more requests than " +
+	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see " +
+		"no more requests than " +
 		"the client gets answers",
 	Questions: framingQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -27,21 +28,24 @@ var Framing = check.Check{
 			}
 			name := fmt.Sprintf("port %d", l.Port)
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckFraming, name, ""), Check: plan.CheckFraming, Subject: name, Pos: l.Pos, Implicit: true, Params: plan.Params{plan.ParamPort: plan.Amount(l.Port)},
-				Text: fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
+				ID: check.ClaimID(plan.CheckFraming, name, ""), Check: plan.CheckFraming, Subject: name, Pos: l.Pos, Implicit: true,
+				Params: plan.Params{plan.ParamPort: plan.Amount(l.Port)},
+				Text:   fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
 			})
 		}
 		return check.DistinctIDs(claims)
 	},
 }
 
-// hidden is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it is sent.
+// hidden is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it
+// is sent.
 func hidden(r plan.Request) string {
 	host := r.Header["Host"]
 	if host == "" {
 		host = plan.AnyHost
 	}
-	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n", r.Path, host, history.IDHeader, history.SameID, history.WishHeader, r.Header[history.WishHeader])
+	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n",
+		r.Path, host, history.IDHeader, history.SameID, history.WishHeader, r.Header[history.WishHeader])
 }
 
 func framingQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {

@@ -17,7 +17,8 @@ import (
 
 var Headers = check.Check{
 	Name: plan.CheckHeaders,
-	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also where " +
+	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also " +
+		"where " +
 		"the client sent such headers itself.",
 	Law:      "one arrival with another value refutes the claim",
 	Evidence: check.Evidence{Joined: true},
@@ -122,7 +123,8 @@ func (v fieldValue) fits(got string) bool {
 	return got == v.text
 }
 
-// wantedValue is what a backend is to see of a header field that the balancer sets, or adds to what the client has sent.
+// wantedValue is what a backend is to see of a header field that the balancer sets, or adds to what the client has
+// sent.
 func wantedValue(header model.Header, e exchange) fieldValue {
 	value := header.Value
 	if before := e.request.Header[textproto.CanonicalMIMEHeaderKey(header.Name)]; header.Adds && before != "" {

@@ -10,7 +10,8 @@ import (
 
 var OwnPages = check.Check{
 	Name: plan.CheckOwn,
-	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration says, to " +
+	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration " +
+		"says, to " +
 		"those whom it lets in.",
 	Law:       "one answer from elsewhere refutes",
 	Questions: check.OwnQuestions,

@@ -14,9 +14,11 @@ import (
 
 var Response = check.Check{
 	Name: plan.CheckResponse,
-	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds them to, " +
+	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds " +
+		"them to, " +
 		"once each.",
-	Law:       "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the balancer's own)",
+	Law: "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the " +
+		"balancer's own)",
 	Questions: responseQuestions,
 	Beside:    plan.KindWaits,
 	Claims:    responseClaims,
@@ -77,7 +79,8 @@ func responseQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 		}
 		for _, l := range r.Limits {
 			if exceedable(l) {
-				ask(fmt.Sprintf("the limit's %d", l.Status), plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
+				ask(fmt.Sprintf("the limit's %d",
+					l.Status), plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
 				break
 			}
 		}
@@ -100,7 +103,8 @@ func exceedable(l model.Limit) bool {
 	return l.Rate > 0 && l.Rate <= most && check.AdmittedAtOnce(l) <= most
 }
 
-// carries is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by itself.
+// carries is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by
+// itself.
 func carries(r model.Route, request plan.Request, name string, code int, own bool) check.Reply {
 	want := check.Reply{Given: []int{code}, Has: map[string][]string{}}
 	field := textproto.CanonicalMIMEHeaderKey(name)

@@ -12,9 +12,10 @@ import (
 )
 
 var Routes = check.Check{
-	Name:      plan.CheckRoutes,
-	Doc:       "A request goes where its host, path and headers send it, also where several routes would fit.",
-	Law:       "one request that another route took refutes; the probes stand on both sides of every boundary between two routes",
+	Name: plan.CheckRoutes,
+	Doc:  "A request goes where its host, path and headers send it, also where several routes would fit.",
+	Law: "one request that another route took refutes; the probes stand on both sides of every boundary between " +
+		"two routes",
 	Questions: routeQuestions,
 	Claims:    routeClaims,
 }

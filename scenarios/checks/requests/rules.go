@@ -11,9 +11,10 @@ import (
 )
 
 var Rules = check.Check{
-	Name:      plan.CheckRules,
-	Doc:       "Requests that meet a condition are refused, redirected or rewritten.",
-	Law:       "one on either side of the condition that is treated like the other refutes, and one that backends see with another path",
+	Name: plan.CheckRules,
+	Doc:  "Requests that meet a condition are refused, redirected or rewritten.",
+	Law: "one on either side of the condition that is treated like the other refutes, and one that backends see " +
+		"with another path",
 	Evidence:  check.Evidence{Subrequests: check.Always},
 	Questions: ruleQuestions,
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -75,8 +76,8 @@ func conditionQuestions(cfg model.Config, r model.Route, i int) []check.Question
 	}
 }
 
-// rewriteQuestions are requests whose path a backend is to see changed. The path of a service that is asked about others is seen
-// beside theirs.
+// rewriteQuestions are requests whose path a backend is to see changed. The path of a service that is asked about
+// others is seen beside theirs.
 func rewriteQuestions(cfg model.Config, r model.Route, rewrite model.Rewrite) (asked []check.Question) {
 	if by, ok := check.AskingRoute(cfg, r); ok {
 		request, _ := check.WishingRequest(cfg, by, "")

@@ -32,7 +32,8 @@ func (e exchange) expand(t model.Template) (text string, ok bool) {
 	return b.String(), true
 }
 
-// shape is an expression that fits a template when it is filled in; ok is false where it has a variable of unknown form.
+// shape is an expression that fits a template when it is filled in; ok is false where it has a variable of unknown
+// form.
 func (e exchange) shape(t model.Template) (expression *regexp.Regexp, ok bool) {
 	var b strings.Builder
 	b.WriteString("^")

@@ -24,7 +24,8 @@ var Timeouts = check.Check{
 	Trials:    timeoutTrials,
 	Judge:     judgeTimeouts,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.TimeLimit { return r.Timeouts }, func(t model.TimeLimit) string {
+		limits := func(r model.Route) []model.TimeLimit { return r.Timeouts }
+		found := check.GroupRoutes(cfg, limits, func(t model.TimeLimit) string {
 			if t.Implicit {
 				t.Pos = model.Pos{}
 			}
@@ -33,22 +34,23 @@ var Timeouts = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			t := g.What
-			text := fmt.Sprintf("For requests to %s the balancer waits at most %s to %s; then %s.", g.Paths(), units.Span(t.After), t.For, t.Then)
+			text := fmt.Sprintf("For requests to %s the balancer waits at most %s to %s; then %s.",
+				g.Paths(), units.Span(t.After), t.For, t.Then)
 			if t.After == 0 {
 				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.Paths(), t.For)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), detailOf(t)), Check: plan.CheckTimeouts, Subject: g.Subject(), Pos: t.Pos,
-				Implicit: t.Implicit,
-				Params:   plan.Params{plan.ParamAfter: plan.Amount(units.Seconds(t.After))}, Text: text,
+				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), detailOf(t)), Check: plan.CheckTimeouts, Subject: g.Subject(),
+				Pos: t.Pos, Implicit: t.Implicit,
+				Params: plan.Params{plan.ParamAfter: plan.Amount(units.Seconds(t.After))}, Text: text,
 			})
 		}
 		return check.DistinctIDs(claims)
 	},
 }
 
-// How far from the configured time the end of a wait may lie: nginx moves no timer by less than 300 ms (NGX_TIMER_LAZY_DELAY), and
-// who is late may have been held up by others on its machine.
+// How far from the configured time the end of a wait may lie: nginx moves no timer by less than 300 ms
+// (NGX_TIMER_LAZY_DELAY), and who is late may have been held up by others on its machine.
 const (
 	early = 400 * time.Millisecond
 	late  = 3 * time.Second
@@ -57,7 +59,8 @@ const (
 // detailOf is what tells the claim on a time limit from others on the same routes.
 func detailOf(t model.TimeLimit) string { return strings.ReplaceAll(t.For, " ", "-") }
 
-// timeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked about.
+// timeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked
+// about.
 func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.Route, ok bool) {
 	shares := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
@@ -71,7 +74,8 @@ func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.R
 	}
 	routes := check.CandidateRoutes(cfg, claim, shares)
 	if len(routes) == 0 {
-		i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Internal && r.Key() == claim.Subject && shares(r) })
+		subject := func(r model.Route) bool { return r.Internal && r.Key() == claim.Subject && shares(r) }
+		i := slices.IndexFunc(cfg.Routes, subject)
 		if i < 0 {
 			return t, r, false
 		}
@@ -83,13 +87,15 @@ func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.R
 	case model.TunnelTimeout:
 		r = routes[len(routes)-1] // that tunnels alone take, if there is one
 	case model.ReadTimeout:
-		r = slices.MinFunc(routes, func(a, b model.Route) int { return attempts(cfg, a) - attempts(cfg, b) }) // it takes each of them
+		fewer := func(a, b model.Route) int { return attempts(cfg, a) - attempts(cfg, b) }
+		r = slices.MinFunc(routes, fewer) // each attempt takes the time
 	}
 	shares(r)
 	return t, r, true
 }
 
-// way is the request that takes a route, and the route that it takes first: another where the route is that of a service that is asked.
+// way is the request that takes a route, and the route that it takes first: another where the route is that of a
+// service that is asked.
 func way(cfg model.Config, r model.Route, says string) (request plan.Request, first model.Route, ok bool) {
 	by, asked := check.AskingRoute(cfg, r)
 	if !asked {
@@ -134,8 +140,8 @@ func judgeTimeouts(claim plan.Claim, h history.History) check.Finding {
 	return judgeConnect(h, r, t)
 }
 
-// firstLate is how late the first of several requests may be of which each waits for a time: an eighth of it, but never less than clocks
-// and schedulers need.
+// firstLate is how late the first of several requests may be of which each waits for a time: an eighth of it, but
+// never less than clocks and schedulers need.
 func firstLate(after time.Duration) time.Duration {
 	return min(late, max(after/8, 250*time.Millisecond), after/4)
 }
@@ -176,7 +182,8 @@ type waiting struct {
 }
 
 func newWaiting(cfg model.Config, r model.Route, t model.TimeLimit) *waiting {
-	return &waiting{cfg: cfg, route: r, limit: t, about: check.Interval{Least: t.After - min(early, t.After/2), Most: t.After + late}}
+	about := check.Interval{Least: t.After - min(early, t.After/2), Most: t.After + late}
+	return &waiting{cfg: cfg, route: r, limit: t, about: about}
 }
 
 func (w *waiting) ask(says string, silent plan.Silence, edit func(*plan.Request), want check.Reply) {
@@ -207,21 +214,24 @@ func (w *waiting) forServers() (cannot string) {
 	}
 	post := func(q *plan.Request) { q.Method, q.Size = "POST", size }
 	if size > 0 {
-		w.ask(fmt.Sprintf("deaf=%s", w.about.Most+check.Grace), "", post, check.Reply{Given: []int{504}, Self: true, Within: w.about})
+		w.ask(fmt.Sprintf("deaf=%s",
+			w.about.Most+check.Grace), "", post, check.Reply{Given: []int{504}, Self: true, Within: w.about})
 		return ""
 	}
 	if n := attempts(w.cfg, w.route); n > 1 {
 		if w.about.Most = time.Duration(n)*w.limit.After + late; w.about.Most > check.Patience {
-			return fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most", n, units.Span(w.limit.After), units.Span(check.Patience))
+			return fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most",
+				n, units.Span(w.limit.After), units.Span(check.Patience))
 		}
 	}
-	w.ask(fmt.Sprintf("delay=%s", w.about.Most+check.Grace), "", post, check.Reply{Codes: []int{504}, Self: true, Within: w.about})
+	w.ask(fmt.Sprintf("delay=%s",
+		w.about.Most+check.Grace), "", post, check.Reply{Codes: []int{504}, Self: true, Within: w.about})
 	w.ask(fmt.Sprintf("delay=%s", w.limit.After*3/4), "", post, check.Reply{Codes: []int{200}})
 	return ""
 }
 
-// unanswered is the request for which the balancer gives up waiting for an answer and says so by itself, with 504: one of those that show
-// how long it waits.
+// unanswered is the request for which the balancer gives up waiting for an answer and says so by itself, with 504:
+// one of those that show how long it waits.
 func unanswered(cfg model.Config, r model.Route) (request plan.Request, ok bool) {
 	i := slices.IndexFunc(r.Timeouts, func(t model.TimeLimit) bool { return t.For == model.ReadTimeout })
 	pool, _ := cfg.Pool(r.Pool)
@@ -274,8 +284,8 @@ func (w *waiting) forFallback(f model.Fallback) (cannot string) {
 	return ""
 }
 
-// forClients has the client fall silent. Where the time for the server runs too while a body is awaited, the header is what tells; where
-// that has a time of its own, nothing does.
+// forClients has the client fall silent. Where the time for the server runs too while a body is awaited, the header
+// is what tells; where that has a time of its own, nothing does.
 func (w *waiting) forClients() (cannot string) {
 	ends := check.Reply{Quiet: w.about}
 	header := slices.ContainsFunc(w.route.Timeouts, func(o model.TimeLimit) bool { return o.For == model.HeaderTimeout })

@@ -16,7 +16,8 @@ var TLS = check.Check{
 	Name: plan.CheckTLS,
 	Doc: "Clients are served with the TLS versions, ciphers and certificate that the configuration names, and refused " +
 		"otherwise.",
-	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not with one of " +
+	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not " +
+		"with one of " +
 		"OpenSSL's security level",
 	Questions: tlsQuestions,
 	Claims:    tlsClaims,
@@ -41,11 +42,13 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			claims[len(claims)-1].Assumes = []string{t.Assumes}
 		}
 		if t.Ciphers != "" {
-			text := fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.", name, t.Ciphers)
+			text := fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.",
+				name, t.Ciphers)
 			add("ciphers", text, t.CiphersPos, false)
 		}
 		if t.Certificate != "" {
-			add("certificate", fmt.Sprintf("%s presents the certificate %s, valid for its name.", name, t.Certificate), t.CertPos, false)
+			add("certificate", fmt.Sprintf("%s presents the certificate %s, valid for its name.",
+				name, t.Certificate), t.CertPos, false)
 		}
 		if t.Sessions != nil {
 			add("resumption", fmt.Sprintf("A client of %s that comes back resumes its session.", name), *t.Sessions, false)
@@ -92,8 +95,10 @@ func alpnClaims(cfg model.Config) []plan.Claim {
 
 // suites are the cipher suites that can be asked for one by one: those that Go speaks with a certificate of RSA.
 var suites = []string{
-	"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA",
-	"ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA256", "AES128-SHA", "AES256-SHA", "DES-CBC3-SHA", "RC4-SHA",
+	"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305",
+	"ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA",
+	"AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA256", "AES128-SHA", "AES256-SHA",
+	"DES-CBC3-SHA", "RC4-SHA",
 }
 
 // The alerts that a configuration has sent (RFC 8446, section 6.2); 80 comes from OpenSSL's own security level.
@@ -116,8 +121,9 @@ func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 	}
 	switch detail {
 	case "h2":
-		ask("a client that prefers HTTP/2", plan.Shake{ALPN: []string{"h2", "http/1.1"}}, map[string]string{history.ShakenALPN: "h2"})
-		ask("a client that speaks HTTP/1.1 only", plan.Shake{ALPN: []string{"http/1.1"}}, map[string]string{history.ShakenALPN: "http/1.1"})
+		both, old := plan.Shake{ALPN: []string{"h2", "http/1.1"}}, plan.Shake{ALPN: []string{"http/1.1"}}
+		ask("a client that prefers HTTP/2", both, map[string]string{history.ShakenALPN: "h2"})
+		ask("a client that speaks HTTP/1.1 only", old, map[string]string{history.ShakenALPN: "http/1.1"})
 	case "versions":
 		for _, v := range tlsVersions {
 			taken := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
@@ -141,7 +147,9 @@ func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 	return asked, ""
 }
 
-func suiteQuestions(t model.TLS, ask func(string, plan.Shake, map[string]string), asked *[]check.Question) ([]check.Question, string) {
+func suiteQuestions(
+	t model.TLS, ask func(string, plan.Shake, map[string]string), asked *[]check.Question,
+) ([]check.Question, string) {
 	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
 	isGroup := func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") }
 	explicit := !slices.ContainsFunc(listed, isGroup)

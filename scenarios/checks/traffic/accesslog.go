@@ -17,8 +17,10 @@ import (
 
 var AccessLog = check.Check{
 	Name: plan.CheckLog,
-	Doc:  "Every request has one line in the log that the configuration names, in its format, and none where it has no log.",
-	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, and one of another form or " +
+	Doc: "Every request has one line in the log that the configuration names, in its format, and none where it has " +
+		"no log.",
+	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, " +
+		"and one of another form or " +
 		"with another status than the client saw",
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []model.Log { return r.Logs },
@@ -129,7 +131,8 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// statusesOf are the answers to requests with a mark, by mark; unknown has the marks of requests whose status nobody saw.
+// statusesOf are the answers to requests with a mark, by mark; unknown has the marks of requests whose status nobody
+// saw.
 func statusesOf(h history.History) (answered map[string][]string, unknown map[string]bool) {
 	answered, unknown = map[string][]string{}, map[string]bool{}
 	find := check.Journeys(h)
@@ -168,7 +171,8 @@ func unlikeLog(log model.Log, lines, statuses []string) string {
 	case log.File == "":
 		return ""
 	case len(lines) != len(statuses):
-		return fmt.Sprintf("%s answered, and %s written", units.Plural(len(statuses), "request"), units.Plural(len(lines), "line"))
+		return fmt.Sprintf("%s answered, and %s written",
+			units.Plural(len(statuses), "request"), units.Plural(len(lines), "line"))
 	}
 	form, status := formOf(log.Format)
 	var said []string
@@ -188,7 +192,8 @@ func unlikeLog(log model.Log, lines, statuses []string) string {
 	return ""
 }
 
-// formOf is an expression for lines of a format, and the number of the group that is the status; 0 where the format has none.
+// formOf is an expression for lines of a format, and the number of the group that is the status; 0 where the format
+// has none.
 func formOf(format model.Template) (form *regexp.Regexp, status int) {
 	var b strings.Builder
 	b.WriteString(`(?s)^`)

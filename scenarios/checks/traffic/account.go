@@ -77,8 +77,8 @@ func settled(sum *report.Ledger, hit history.Hit, times int, whole bool) {
 	}
 }
 
-// stray says whether a server has no business with a route: its requests go to one pool and nowhere else, and the server is
-// not in it.
+// stray says whether a server has no business with a route: its requests go to one pool and nowhere else, and the
+// server is not in it.
 func stray(cfg model.Config, r model.Route, server string) bool {
 	pool, one := cfg.Pool(r.Pool)
 	if !one || r.Guarded || r.Auth != nil || len(r.Fallbacks)+len(r.Mirrors) > 0 {

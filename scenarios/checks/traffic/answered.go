@@ -15,7 +15,8 @@ import (
 
 var Answered = check.Check{
 	Name: plan.CheckAnswered,
-	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the request " +
+	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the " +
+		"request " +
 		"was lbproof's own probe of a path that the backend may not know.",
 	Law:    "one that is not refutes the claim; a lone one that a server was tried for in vain leaves it undecided",
 	Claims: answeredClaims,
@@ -44,7 +45,8 @@ func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
 	}
 	f := check.Finding{
 		N: t.n, Need: check.NeedAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed",
-		Measured: fmt.Sprintf("%s of %s failed", units.Number(t.failed.Total), units.Number(t.n)), Power: check.PowerAll(t.n, h),
+		Measured: fmt.Sprintf("%s of %s failed",
+			units.Number(t.failed.Total), units.Number(t.n)), Power: check.PowerAll(t.n, h),
 	}
 	for load := range h.Plan.Phases {
 		if t.failedIn[load] {
@@ -52,7 +54,8 @@ func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
 		}
 	}
 	if t.during > 0 && f.Note == "" {
-		f.Note = units.Plural(t.during, "request") + " while faults were in force, or only just healed, are left to the promises on failures"
+		f.Note = units.Plural(t.during, "request") + " while faults were in force, or only just healed, are left to the " +
+			"promises on failures"
 	}
 	if f.Broken = cmp.Or(check.NodeDied(h), t.lost(h)); f.Broken != "" {
 		return f
@@ -100,12 +103,14 @@ func (t *answers) add(h history.History, hit history.Hit, j *check.Journey) {
 	}
 }
 
-// lost excuses a single failure by a connection that a kernel may have reset; empty where there are more, or another cause.
+// lost excuses a single failure by a connection that a kernel may have reset; empty where there are more, or another
+// cause.
 func (t *answers) lost(h history.History) string {
 	if t.failed.Total != 1 || t.n < 2 || !lostBetween(h, t.last) {
 		return ""
 	}
-	return t.failed.List()[0] + ", which had tried a server that never saw the request: a kernel resets a new connection now and then; " +
+	return t.failed.List()[0] + ", which had tried a server that never saw the request: a kernel resets a new " +
+		"connection now and then; " +
 		"run it again, a balancer that loses requests does so anew"
 }
 
@@ -119,8 +124,9 @@ func (t *answers) uncounted() string {
 	return strings.Join(reasons, "; ")
 }
 
-// lostBetween says whether the balancer answered for a server that it tried to reach while a hit was under way, and that heard nothing
-// of it: a connection was lost, by the balancer or by the kernels between. It takes the recorder of attempts to tell.
+// lostBetween says whether the balancer answered for a server that it tried to reach while a hit was under way, and
+// that heard nothing of it: a connection was lost, by the balancer or by the kernels between. It takes the recorder
+// of attempts to tell.
 func lostBetween(h history.History, hit history.Hit) bool {
 	if hit.Err != "" || hit.Server != "" || hit.Code != 502 && hit.Code != 503 {
 		return false
@@ -158,7 +164,8 @@ func saturated(h history.History, load int) string {
 	}
 	owed := l.Open() && !waited && !p.Broke && !p.Known // the phase's whole rate
 	if achieved := float64(p.Hits) / sending; owed && achieved < 0.95*l.Rate {
-		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second", l.Name, achieved, l.Rate)
+		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second",
+			l.Name, achieved, l.Rate)
 	}
 	return ""
 }

@@ -15,9 +15,10 @@ import (
 )
 
 var Counters = check.Check{
-	Name:   plan.CheckCounters,
-	Doc:    "The balancer's counters, on a page or a socket, count every request that clients send, once.",
-	Law:    "they are asked for before and after a known number of requests, one after another; a difference that is another number refutes",
+	Name: plan.CheckCounters,
+	Doc:  "The balancer's counters, on a page or a socket, count every request that clients send, once.",
+	Law: "they are asked for before and after a known number of requests, one after another; a difference that is " +
+		"another number refutes",
 	Claims: counterClaims,
 	Trials: counterTrials,
 	Judge:  judgeCounters,
@@ -138,7 +139,8 @@ func counterTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	t.Load = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
 	for i := range between {
 		for _, to := range check.ProxiedRoutes(cfg) {
-			if request, ok := check.WishingRequest(cfg, to, fmt.Sprintf("status=200&for=count-%d", i)); ok && request.From == "" {
+			if request, ok := check.WishingRequest(cfg, to, fmt.Sprintf("status=200&for=count-%d",
+				i)); ok && request.From == "" {
 				t.Load.Requests = append(t.Load.Requests, request)
 				break
 			}
@@ -168,7 +170,8 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 		header, _ := url.ParseQuery(hit.Header) // which cannot be read is unread below
 		now, read := total(c, header.Get(history.KeptBody))
 		if !read {
-			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows", hit.Seq, hit.Code, hit.Size)
+			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows",
+				hit.Seq, hit.Code, hit.Size)
 			continue
 		}
 		if looks++; looks > 1 {
@@ -178,8 +181,8 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 				counted++
 			}
 			if grown := now - last; grown != counted {
-				wrong.Add("request %d: %g requests more are counted than at the look before, where %d were sent and the page asked for",
-					hit.Seq, grown, sent)
+				wrong.Add("request %d: %g requests more are counted than at the look before, where %d were sent "+
+					"and the page asked for", hit.Seq, grown, sent)
 			}
 		}
 		last, sent = now, 0

@@ -17,9 +17,12 @@ import (
 // Expectations is the check of what a scenario expects of its own phases, beside what the configuration promises.
 var Expectations = check.Check{
 	Name: plan.CheckExpect,
-	Doc:  "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend or status.",
-	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a request was due; " +
-		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody; nor what was asked " +
+	Doc: "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend " +
+		"or status.",
+	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a " +
+		"request was due; " +
+		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody; nor " +
+		"what was asked " +
 		"while a fault of an earlier phase was still on its way",
 	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
 	Judge:  judgeExpect,
@@ -129,7 +132,8 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 	holds, anyway := e.judge(c, &f)
 	switch {
 	case e.cutShort(h, load, c, holds):
-		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s", units.Number(c.all), units.Plural(l.Count, "request"))
+		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s",
+			units.Number(c.all), units.Plural(l.Count, "request"))
 	case !holds:
 		if f.Broken = e.excuse(h, load, c, anyway); f.Broken == "" {
 			f.Counter = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
@@ -141,15 +145,15 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// cutShort reports whether a phase lacks requests that could have changed the verdict: an expectation that does not hold may be excused
-// otherwise.
+// cutShort reports whether a phase lacks requests that could have changed the verdict: an expectation that does not
+// hold may be excused otherwise.
 func (e expectation) cutShort(h history.History, load int, c count, holds bool) bool {
 	ended := c.all > 0 && c.all < h.Plan.Phases[load].Count && !broke(h, load)
 	return ended && (holds || e.Metric == "requests" || e.Metric == "rate")
 }
 
-// excuse is what else than the balancer keeps the expectation from holding; empty: nothing. anyway: it would hold if the sender had not
-// been late.
+// excuse is what else than the balancer keeps the expectation from holding; empty: nothing. anyway: it would hold if
+// the sender had not been late.
 func (e expectation) excuse(h history.History, load int, c count, anyway bool) string {
 	if why := cmp.Or(check.NodeDied(h), saturated(h, load)); why != "" {
 		return why
@@ -168,13 +172,16 @@ func (e expectation) excuse(h history.History, load int, c count, anyway bool) s
 // onItsWay says which fault of an earlier phase was still coming into force, or still going, when the phase began.
 func onItsWay(h history.History, load int, began time.Duration) string {
 	for _, m := range h.Env.Marks {
-		name := fmt.Sprintf("%s of %s, ordered in the phase %s,", m.Event.Fault, m.Event.Target, h.Plan.Phases[m.Event.Phase].Name)
+		name := fmt.Sprintf("%s of %s, ordered in the phase %s,",
+			m.Event.Fault, m.Event.Target, h.Plan.Phases[m.Event.Phase].Name)
 		switch {
 		case m.Event.Phase >= load:
 		case m.Ordered <= began && began < m.From:
-			return fmt.Sprintf("%s was in force only %.1f s after this phase began: leave it more time", name, (m.From - began).Seconds())
+			return fmt.Sprintf("%s was in force only %.1f s after this phase began: leave it more time",
+				name, (m.From - began).Seconds())
 		case m.Ended > m.Ordered && m.Ended <= began && began < m.To:
-			return fmt.Sprintf("%s was gone only %.1f s after this phase began: leave it more time", name, (m.To - began).Seconds())
+			return fmt.Sprintf("%s was gone only %.1f s after this phase began: leave it more time",
+				name, (m.To - began).Seconds())
 		}
 	}
 	return ""

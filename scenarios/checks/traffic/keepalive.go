@@ -18,8 +18,10 @@ import (
 var Keepalive = check.Check{
 	Name: plan.CheckKeepalive,
 	Doc:  "Connections to backends are kept and used again, or are not, as configured.",
-	Law: "connections counted at the backends against requests sent one after another: where none is kept, a second request on one refutes; " +
-		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is replaced before",
+	Law: "connections counted at the backends against requests sent one after another: where none is kept, a second " +
+		"request on one refutes; " +
+		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is " +
+		"replaced before",
 	Trials: keepaliveTrials,
 	Judge:  judgeKeepalive,
 	Claims: keepaliveClaims,
@@ -115,8 +117,9 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	f := check.Finding{
 		N: c.requests, Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: check.LostWitness(h),
 		Predicted: "fewer connections than half the requests",
-		Measured:  fmt.Sprintf("%s for %s, at most %d on one", units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
-		Power:     "would have caught a balancer that keeps connections, or none, against what is configured",
+		Measured: fmt.Sprintf("%s for %s, at most %d on one",
+			units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
+		Power: "would have caught a balancer that keeps connections, or none, against what is configured",
 	}
 	if pool.Keepalive.Never {
 		f.Predicted = "one request each"

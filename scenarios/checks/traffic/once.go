@@ -13,8 +13,9 @@ import (
 )
 
 var Once = check.Check{
-	Name:     plan.CheckOnce,
-	Doc:      "The client's ledger and the backends' agree: each request reached the backend that answered it, exactly once.",
+	Name: plan.CheckOnce,
+	Doc: "The client's ledger and the backends' agree: each request reached the backend that answered it, " +
+		"exactly once.",
 	Law:      "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
 	Evidence: check.Evidence{Joined: true},
 	Claims:   onceClaims,
@@ -25,7 +26,8 @@ var Once = check.Check{
 
 func onceClaims(cfg model.Config) []plan.Claim {
 	return check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) []plan.Claim {
-		text := fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.", r.Key(), r.Pool)
+		text := fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.",
+			r.Key(), r.Pool)
 		claim := check.NewClaim(plan.CheckOnce, r.Key(), "", r.PoolPos, text)
 		claim.Assumes = []string{
 			"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt",
@@ -36,7 +38,8 @@ func onceClaims(cfg model.Config) []plan.Claim {
 
 func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	f := check.Finding{
-		Need: check.NeedAll(h), Broken: check.LostWitness(h), Test: "join of the client's and the backends' ledgers, by request id",
+		Need: check.NeedAll(h), Broken: check.LostWitness(h),
+		Test:      "join of the client's and the backends' ledgers, by request id",
 		Predicted: "each once",
 	}
 	r, ok := check.RouteOf(h.Plan.Config, claim)
@@ -53,25 +56,7 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	}
 	find := check.PlainJourneys(h)
 	repeats := countArrivals(claim, h, find, &book, &wrong)
-	for hit := range h.Hits {
-		j := find(hit.Seq)
-		if j == nil || j.Key != claim.Subject {
-			continue
-		}
-		times := book.times(hit.Seq)
-		if refusedBySelf(j.Route, hit) {
-			f.N++
-			wrong.Add("request %d (%s %s) was answered %d by the balancer itself", hit.Seq, j.Request.Method, j.Request.Path, hit.Code)
-			continue
-		}
-		if hit.Server == "" && times == 0 {
-			continue // it reached nobody, which is for other checks to judge
-		}
-		f.N++
-		if hit.Server != "" && times == 0 {
-			wrong.Add("request %d (%s %s) was answered by %s, which has no record of it", hit.Seq, j.Request.Method, j.Request.Path, hit.Server)
-		}
-	}
+	f.N = countAnswers(claim, h, find, &book, &wrong)
 	if f.Broken == "" {
 		f.Counter = wrong.List()
 	}
@@ -84,9 +69,39 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
+// countAnswers counts the requests that reached a backend or should have, and notes those that did not.
+func countAnswers(
+	claim plan.Claim, h history.History, find func(uint64) *check.Journey, book *ledger, wrong *check.Examples,
+) (n int) {
+	for hit := range h.Hits {
+		j := find(hit.Seq)
+		if j == nil || j.Key != claim.Subject {
+			continue
+		}
+		times := book.times(hit.Seq)
+		if refusedBySelf(j.Route, hit) {
+			n++
+			wrong.Add("request %d (%s %s) was answered %d by the balancer itself",
+				hit.Seq, j.Request.Method, j.Request.Path, hit.Code)
+			continue
+		}
+		if hit.Server == "" && times == 0 {
+			continue // it reached nobody, which is for other checks to judge
+		}
+		n++
+		if hit.Server != "" && times == 0 {
+			wrong.Add("request %d (%s %s) was answered by %s, which has no record of it",
+				hit.Seq, j.Request.Method, j.Request.Path, hit.Server)
+		}
+	}
+	return n
+}
+
 // countArrivals enters every arrival into the book, notes those that contradict the client, and counts repetitions that
 // may be allowed.
-func countArrivals(claim plan.Claim, h history.History, find func(uint64) *check.Journey, book *ledger, wrong *check.Examples) (repeats int) {
+func countArrivals(
+	claim plan.Claim, h history.History, find func(uint64) *check.Journey, book *ledger, wrong *check.Examples,
+) (repeats int) {
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.Key != claim.Subject {
@@ -169,8 +184,8 @@ func (l *ledger) arrived(seq uint64) (times int, by string, known bool) {
 
 func (l *ledger) times(seq uint64) int { return int(*l.cell(seq) & countBits) }
 
-// refusedBySelf says whether the balancer answered a request that belongs to a backend, without a failure and though nothing that
-// the configuration says lets it: there is no route.
+// refusedBySelf says whether the balancer answered a request that belongs to a backend, without a failure and though
+// nothing that the configuration says lets it: there is no route.
 func refusedBySelf(r model.Route, hit history.Hit) bool {
 	bySelf := hit.Server == "" && hit.Err == ""
 	failure := hit.Code < 200 || hit.Code >= 500

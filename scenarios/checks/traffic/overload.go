@@ -89,8 +89,8 @@ func (c *crowded) add(hit history.Hit) {
 	c.carried.add(hit.Sent, hit.Done)
 }
 
-// overload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty where
-// it did not.
+// overload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty
+// where it did not.
 func overload(h history.History, load int) string {
 	w := h.Plan.Config.Workers
 	var c crowded

@@ -92,8 +92,8 @@ func (t *phaseTally) add(hit history.Hit) {
 	}
 }
 
-// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it wait, and in a row the
-// one before it may have.
+// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it
+// wait, and in a row the one before it may have.
 func ownLag(hit history.Hit, l plan.Phase) time.Duration {
 	switch {
 	case hit.Flight >= l.Concurrency:
@@ -118,8 +118,8 @@ func (t *phaseTally) fail(hit history.Hit) {
 	t.failures[kind] = f
 }
 
-// broke says how many requests were due in the second of the break or, where that was cut short, in the one before, and the
-// most in any second before those.
+// broke says how many requests were due in the second of the break or, where that was cut short, in the one before,
+// and the most in any second before those.
 func (t *phaseTally) broke() (bore, broke int) {
 	for second, n := range t.due {
 		switch {
@@ -158,7 +158,9 @@ func (t *phaseTally) phase(h history.History, i int) report.Phase {
 	for _, f := range t.failures {
 		p.Failures = append(p.Failures, f)
 	}
-	slices.SortFunc(p.Failures, func(a, b report.Failure) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind)) })
+	slices.SortFunc(p.Failures, func(a, b report.Failure) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind))
+	})
 	p.Bore, p.Broke = t.broke()
 	p.Flight, p.Carried, p.FailedFrom = t.crowd.most, t.crowd.carried.most(), t.crowd.all.least()
 	return p
@@ -223,7 +225,8 @@ func held(h history.History, load int) string {
 			if text != "" {
 				text += ", "
 			}
-			text += fmt.Sprintf("%s was throttled %.0f %% of the time at its limit of %g cores", u.Node, 100*u.Throttled, u.Limit)
+			text += fmt.Sprintf("%s was throttled %.0f %% of the time at its limit of %g cores",
+				u.Node, 100*u.Throttled, u.Limit)
 		}
 	}
 	return text

@@ -15,9 +15,11 @@ import (
 
 // RuleQueries is the check of Prometheus's rules.
 var RuleQueries = check.Check{
-	Name:   plan.CheckQueries,
-	Doc:    "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one never fires, whatever happens.",
-	Law:    "the rules are loaded into Prometheus beside the traffic; a selector that no series fits, or a rule that cannot be evaluated, refutes",
+	Name: plan.CheckQueries,
+	Doc: "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one " +
+		"never fires, whatever happens.",
+	Law: "the rules are loaded into Prometheus beside the traffic; a selector that no series fits, or a rule that " +
+		"cannot be evaluated, refutes",
 	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
 	Judge:  judgeQueries,
 }

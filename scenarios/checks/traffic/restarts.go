@@ -66,5 +66,7 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 
 // exhausted says whether a fault took the node's memory.
 func exhausted(h history.History, node string) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault == plan.FaultMemory && m.Event.Target == node })
+	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+		return m.Event.Fault == plan.FaultMemory && m.Event.Target == node
+	})
 }
