@@ -20,8 +20,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The marks
-// say what really happened.
+// breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The
+// marks say what really happened.
 func (s *execution) breakThings(ctx context.Context) []history.Mark {
 	marks := make([]history.Mark, len(s.plan.Events))
 	var breaking sync.WaitGroup
@@ -80,8 +80,8 @@ func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 	}
 }
 
-// holds are the phases after which no other begins before their faults are over: those that have all their faults to themselves. On a
-// busy machine a fault may take longer than planned, and would reach into what follows.
+// holds are the phases after which no other begins before their faults are over: those that have all their faults to
+// themselves. On a busy machine a fault may take longer than planned, and would reach into what follows.
 func holds(p plan.Plan) map[int]bool {
 	held, longer := map[int]bool{}, map[int]bool{}
 	for _, e := range p.Events {
@@ -135,32 +135,16 @@ const (
 	healWithin = 40 * time.Second
 )
 
-// breakOne puts a fault in force for its time. It is entered in the journal before it is ordered.
+// breakOne puts a fault in force for its time, and heals it.
 func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) history.Mark {
 	mark := history.Mark{Event: e, Ordered: time.Since(s.origin)}
-	fault, err := faults.Find(e.Fault)
+	in, err := s.inject(ctx, number, mark)
 	if err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
-	site, err := s.site(e, fault)
-	if err != nil {
-		mark.Err = err.Error()
-		return mark
-	}
-	s.Progress.Step("fault: " + string(e.Fault) + " " + e.Target)
-	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Ordered, At: mark.Ordered, Fault: e}); err != nil {
-		mark.Err = err.Error()
-		return mark
-	}
-	limited, cancel := context.WithTimeout(ctx, seenWithin)
-	in, err := faults.Inject(limited, fault, site)
-	cancel()
-	if err != nil {
-		mark.Err = err.Error()
-		return mark
-	}
-	mark.Before, mark.From, mark.Seen = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin)), in.Seen
+	mark.Before, mark.From = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin))
+	mark.Seen = in.Seen
 	s.Progress.Step("in force: " + string(e.Fault) + " " + e.Target)
 	sleep.Until(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
 	mark.Ended = time.Since(s.origin)
@@ -172,10 +156,32 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 	}
 	mark.To = cmp.Or(s.at(to), time.Since(s.origin))
 	s.Progress.Step("healed: " + string(e.Fault) + " " + e.Target)
-	if err := s.folder.Journal(folder.Entry{Event: number, Did: folder.Healed, At: mark.To, Fault: e}); err != nil && mark.Err == "" {
+	err = s.folder.Journal(folder.Entry{Event: number, Did: folder.Healed, At: mark.To, Fault: e})
+	if err != nil && mark.Err == "" {
 		mark.Err = err.Error()
 	}
 	return mark
+}
+
+// inject puts the fault of an event in force. It is entered in the journal before it is ordered.
+func (s *execution) inject(ctx context.Context, number int, mark history.Mark) (*faults.InForce, error) {
+	e := mark.Event
+	fault, err := faults.Find(e.Fault)
+	if err != nil {
+		return nil, err
+	}
+	site, err := s.site(e, fault)
+	if err != nil {
+		return nil, err
+	}
+	s.Progress.Step("fault: " + string(e.Fault) + " " + e.Target)
+	entry := folder.Entry{Event: number, Did: folder.Ordered, At: mark.Ordered, Fault: e}
+	if err := s.folder.Journal(entry); err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, seenWithin)
+	defer cancel()
+	return faults.Inject(limited, fault, site)
 }
 
 // at is a time of the host's monotonic clock on the run's.
@@ -188,7 +194,10 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 
 // site is where an event happens.
 func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, err error) {
-	site = faults.Site{For: e.For, Expires: seenWithin + e.For + healWithin, Args: faults.Args(e.With), Config: s.plan.Config}
+	site = faults.Site{
+		For: e.For, Expires: seenWithin + e.For + healWithin,
+		Args: faults.Args(e.With), Config: s.plan.Config,
+	}
 	for _, part := range []struct {
 		name   string
 		member **stack.Member
@@ -245,7 +254,10 @@ func (s *execution) attempted(node string, all []agent.Attempt) {
 		if a.From.Addr().IsLoopback() || s.monotonic.Load() == 0 {
 			continue
 		}
-		s.folder.Attempt(history.Attempt{At: s.at(a.At), Node: node, From: a.From.Addr().String(), Source: int(a.From.Port()), Port: int(a.Port)})
+		s.folder.Attempt(history.Attempt{
+			At: s.at(a.At), Node: node, From: a.From.Addr().String(),
+			Source: int(a.From.Port()), Port: int(a.Port),
+		})
 	}
 }
 
@@ -254,7 +266,8 @@ func notInForce(marks []history.Mark) error {
 	var text []string
 	for _, m := range marks {
 		if m.Err != "" {
-			text = append(text, fmt.Sprintf("the fault %s of %s was not in force as planned: %s", m.Event.Fault, m.Event.Target, m.Err))
+			text = append(text, fmt.Sprintf("the fault %s of %s was not in force as planned: %s",
+				m.Event.Fault, m.Event.Target, m.Err))
 		}
 	}
 	if len(text) == 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// printed are the marked lines that balancers print, by node. A runtime keeps the last of what a node prints only, so that
-// they are followed from the beginning; each line is known by its time.
+// printed are the marked lines that balancers print, by node. A runtime keeps the last of what a node prints only, so
+// that they are followed from the beginning; each line is known by its time.
 type printed struct {
 	mu    sync.Mutex
 	lines map[string]map[string]bool
@@ -53,7 +53,8 @@ func (s *execution) followLogs(ctx context.Context) {
 		return
 	}
 	for _, spec := range s.balancers() {
-		following.Go(func() { _ = s.stack.Printed(ctx, spec.Name, true, s.printed.tell(spec.Name)) }) // what is missing, readLogs may still find
+		// what is missing, readLogs may still find
+		following.Go(func() { _ = s.stack.Printed(ctx, spec.Name, true, s.printed.tell(spec.Name)) })
 	}
 }
 
@@ -71,11 +72,11 @@ func (s *execution) readLogs(ctx context.Context) error {
 			if file == "" || file == stack.Stdout {
 				continue
 			}
-			lines, printed, err := s.stack.Written(ctx, spec.Name, file)
+			lines, isPrinted, err := s.stack.Written(ctx, spec.Name, file)
 			if err != nil {
 				return err
 			}
-			if printed {
+			if isPrinted {
 				stdout = file
 			}
 			for _, line := range lines {
@@ -92,5 +93,7 @@ func (s *execution) readLogs(ctx context.Context) error {
 
 // balancers are those of the plan, both of a pair.
 func (s *execution) balancers() []plan.Spec {
-	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return spec.Role != plan.Balancer && spec.Role != plan.Peer })
+	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return !isBalancer(spec) })
 }
+
+func isBalancer(spec plan.Spec) bool { return spec.Role == plan.Balancer || spec.Role == plan.Peer }

@@ -1,6 +1,7 @@
 // Package run turns a plan into a history: it starts the stack, lets a worker in it send the traffic, keeps what is
 // reported, and leaves nothing behind. It is the only package outside the engines that starts goroutines.
-// The history is a folder (Folder, Open): JSON for what is read by people, Parquet for hits, arrivals, samples and attempts.
+// The history is a folder (Folder, Open): JSON for what is read by people, Parquet for hits, arrivals, samples and
+// attempts.
 package run
 
 import (
@@ -46,8 +47,8 @@ type Runner struct {
 }
 
 // Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
-// returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and none with
-// ErrFolder, because nobody could judge it.
+// returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and none
+// with ErrFolder, because nobody could judge it.
 func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 	if err := p.Validate(); err != nil {
 		return "", fmt.Errorf("plan %q: %w", p.Name, err)
@@ -60,13 +61,18 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 		return "", fmt.Errorf("plan %q: %w", p.Name, err)
 	}
 	id := runID()
-	f, err := folder.Create(filepath.Join(r.Out, fmt.Sprintf("%s-%s-%s", p.Name, time.Now().UTC().Format(folderTime), id)), p)
+	name := fmt.Sprintf("%s-%s-%s", p.Name, time.Now().UTC().Format(folderTime), id)
+	f, err := folder.Create(filepath.Join(r.Out, name), p)
 	if err != nil {
 		return "", err
 	}
-	s := &execution{Runner: r, plan: p, folder: f, boundary: make(chan struct{}, 1), clock: newPhaseClock(), env: history.Environment{
-		Started: time.Now().UTC(), Lbproof: Version(), Host: host.System, Runtime: host.Runtime + " " + host.Version, CPUs: host.CPUs,
-	}}
+	s := &execution{
+		Runner: r, plan: p, folder: f, boundary: make(chan struct{}, 1), clock: newPhaseClock(),
+		env: history.Environment{
+			Started: time.Now().UTC(), Lbproof: Version(),
+			Host: host.System, Runtime: host.Runtime + " " + host.Version, CPUs: host.CPUs,
+		},
+	}
 	return s.settled(s.run(ctx, id))
 }
 
@@ -87,7 +93,8 @@ const folderTime = "20060102T150405"
 
 var folderName = regexp.MustCompile(`-(\d{8}T\d{6})-[0-9a-f]{8}$`)
 
-// FolderTime is when the run of a folder began. ok is false where the folder is no run's: by its name, or for want of a plan in it.
+// FolderTime is when the run of a folder began. ok is false where the folder is no run's: by its name, or for want of a
+// plan in it.
 func FolderTime(dir string) (at time.Time, ok bool) {
 	m := folderName.FindStringSubmatch(dir)
 	if m == nil {
@@ -106,8 +113,8 @@ func runID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Version is the version of this lbproof, as the build recorded it. A build without a version of its own is told from others of the same
-// name by what the linker says of its content: "(devel) 3fJ1xqHn0dU5".
+// Version is the version of this lbproof, as the build recorded it. A build without a version of its own is told from
+// others of the same name by what the linker says of its content: "(devel) 3fJ1xqHn0dU5".
 func Version() string { return version() }
 
 var version = sync.OnceValue(func() string {
@@ -121,7 +128,8 @@ var version = sync.OnceValue(func() string {
 	return name
 })
 
-// buildID is the last part of the build ID that Go's linker put into this program, which is a digest of its content; empty where it has none.
+// buildID is the last part of the build ID that Go's linker put into this program, which is a digest of its content;
+// empty where it has none.
 func buildID() string {
 	program, err := os.Executable()
 	if err != nil {
@@ -200,11 +208,12 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	return errors.Join(cut, finished)
 }
 
-// setup is what the plan asks of the stack. Nodes have agents where something is to be broken, to be asked from inside, or to be found on
-// the loopback address.
+// setup is what the plan asks of the stack. Nodes have agents where something is to be broken, to be asked from inside,
+// or to be found on the loopback address.
 func (s *execution) setup(id string) stack.Setup {
 	setup := stack.Setup{
-		Run: id, Specs: s.plan.Specs, Clients: s.plan.Addresses(), Bounds: s.plan.Bounds, Attempted: s.attempted, Agents: len(s.plan.Events) > 0,
+		Run: id, Specs: s.plan.Specs, Clients: s.plan.Addresses(), Bounds: s.plan.Bounds,
+		Attempted: s.attempted, Agents: len(s.plan.Events) > 0,
 	}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == plan.Dependency {
@@ -249,31 +258,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 		return err
 	}
 	s.furnished, s.files = balancer, append(slices.Clone(s.plan.Config.Files), made...)
-	files := s.files
-	starting, within := errgroup.WithContext(ctx)
-	var hosts []string
-	for _, spec := range s.plan.Specs {
-		if spec.Role != plan.Balancer && spec.Role != plan.Peer && spec.Beside == "" {
-			hosts = append(hosts, spec.Hosts()...)
-			starting.Go(func() error {
-				if spec.Role == plan.Monitor {
-					if err := s.stack.Check(within, spec, []model.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
-						return err
-					}
-				}
-				spec, made, err := s.authority.Furnish(spec, spec.Needs)
-				if err != nil {
-					return err
-				}
-				return s.stack.Start(within, spec, made)
-			})
-		}
-	}
-	if len(balancer.Check) > 0 {
-		starting.Go(func() error { return s.stack.Check(within, balancer, files, hosts) })
-	}
-	starting.Go(func() error { return s.startWorker(within) })
-	if err := starting.Wait(); err != nil {
+	if err := s.startOthers(ctx, balancer); err != nil {
 		return err
 	}
 	if err := s.startBalancers(ctx, balancer); err != nil {
@@ -285,7 +270,42 @@ func (s *execution) bringUp(ctx context.Context) error {
 	return s.cameUp(ctx, s.prove(ctx)) // a balancer may take connections before it finds that it cannot go on
 }
 
-// startBalancers starts the balancer, whose upstream names can be resolved by now, its peers, and what stands beside them.
+// startOthers starts, all at once, the nodes that the balancer needs and the worker, and has the balancer's own checker
+// look at its configuration meanwhile.
+func (s *execution) startOthers(ctx context.Context, balancer plan.Spec) error {
+	files := s.files
+	starting, within := errgroup.WithContext(ctx)
+	var hosts []string
+	for _, spec := range s.plan.Specs {
+		if isBalancer(spec) || spec.Beside != "" {
+			continue
+		}
+		hosts = append(hosts, spec.Hosts()...)
+		starting.Go(func() error { return s.startNode(within, spec) })
+	}
+	if len(balancer.Check) > 0 {
+		starting.Go(func() error { return s.stack.Check(within, balancer, files, hosts) })
+	}
+	starting.Go(func() error { return s.startWorker(within) })
+	return starting.Wait()
+}
+
+// startNode starts a node with the files that it needs. A monitor's rules are checked first.
+func (s *execution) startNode(ctx context.Context, spec plan.Spec) error {
+	if spec.Role == plan.Monitor {
+		if err := s.stack.Check(ctx, spec, []model.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
+			return err
+		}
+	}
+	spec, made, err := s.authority.Furnish(spec, spec.Needs)
+	if err != nil {
+		return err
+	}
+	return s.stack.Start(ctx, spec, made)
+}
+
+// startBalancers starts the balancer, whose upstream names can be resolved by now, its peers, and what stands beside
+// them.
 func (s *execution) startBalancers(ctx context.Context, balancer plan.Spec) error {
 	for _, one := range append([]plan.Spec{balancer}, s.peers()...) {
 		one.Files, one.Needs = balancer.Files, balancer.Needs
@@ -310,7 +330,8 @@ func (s *execution) startBalancers(ctx context.Context, balancer plan.Spec) erro
 }
 
 func (s *execution) startWorker(ctx context.Context) (err error) {
-	s.streams, err = s.stack.StartAttached(ctx, plan.Spec{Name: plan.WorkerName, Role: plan.Worker, Command: []string{"/lbproof", "worker"}})
+	s.streams, err = s.stack.StartAttached(ctx,
+		plan.Spec{Name: plan.WorkerName, Role: plan.Worker, Command: []string{"/lbproof", "worker"}})
 	if err != nil {
 		return err
 	}
@@ -318,19 +339,24 @@ func (s *execution) startWorker(ctx context.Context) (err error) {
 	return nil
 }
 
-// waitReady gives the worker its order, and returns when it has reached everything, or with what became of the balancer.
-func (s *execution) waitReady(ctx context.Context) error {
+// giveOrder tells the worker what to send and to whom, and what must listen before that.
+func (s *execution) giveOrder() error {
 	trust, err := s.authority.PEM()
 	if err != nil {
 		return err
 	}
-	o := order{Key: s.stack.Key, Loads: s.plan.Phases, Holds: holds(s.plan), Asks: s.plan.Config.Balancer, Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().Settle, Clients: s.stack.Clients(), Trust: trust}
+	o := order{
+		Key: s.stack.Key, Loads: s.plan.Phases, Holds: holds(s.plan), Asks: s.plan.Config.Balancer,
+		Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().Settle,
+		Clients: s.stack.Clients(), Trust: trust,
+	}
 	for _, spec := range s.peers() {
 		o.Peers = append(o.Peers, spec.Host())
 	}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == plan.Backend && !spec.Helper {
-			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)})
+			control := fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)
+			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: control})
 		}
 		if spec.Role == plan.Monitor && spec.Beside == "" {
 			o.Monitor, o.Queries = fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]), s.plan.Queries
@@ -342,6 +368,15 @@ func (s *execution) waitReady(ctx context.Context) error {
 	}
 	if err := s.orders.Encode(o); err != nil {
 		return fmt.Errorf("give the worker its order: %w", err)
+	}
+	return nil
+}
+
+// waitReady gives the worker its order, and returns when it has reached everything, or with what became of the
+// balancer.
+func (s *execution) waitReady(ctx context.Context) error {
+	if err := s.giveOrder(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -356,7 +391,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
 	var r message
-	err = s.reports.Decode(&r)
+	err := s.reports.Decode(&r)
 	switch cause := context.Cause(ctx); {
 	case cause != nil: // which is why nothing more can be read
 		return s.whatFailed(context.WithoutCancel(ctx), cause)
@@ -393,7 +428,8 @@ func (s *execution) cameUp(ctx context.Context, err error) error {
 	return err
 }
 
-// DownError is a balancer that accepts its configuration and does not come up with it, or does not listen where it is to.
+// DownError is a balancer that accepts its configuration and does not come up with it, or does not listen where it is
+// to.
 type DownError struct {
 	Balancer string
 	Err      error // how it ended
@@ -443,7 +479,8 @@ func (s *execution) measure(ctx context.Context) error {
 	var around sync.WaitGroup
 	defer around.Wait()
 	defer stop()
-	s.gate = newGate(holds(s.plan), func() { _ = s.orders.Encode(order{Go: true}) }) // a worker that is gone is noticed below
+	// a worker that is gone is noticed below
+	s.gate = newGate(holds(s.plan), func() { _ = s.orders.Encode(order{Go: true}) })
 	died := make(chan error, 1)
 	around.Go(func() {
 		if err := s.stack.Watch(watch); err != nil {
@@ -466,6 +503,12 @@ func (s *execution) measure(ctx context.Context) error {
 	if err := <-sampled; kept == nil {
 		kept = err
 	}
+	return s.cutShort(ctx, kept, died)
+}
+
+// cutShort is why the sending ended before its time; kept is why not all that was reported was kept, and died has what
+// became of a node that is gone, if one is.
+func (s *execution) cutShort(ctx context.Context, kept error, died <-chan error) error {
 	select {
 	case err := <-died:
 		return err // and kept is what became of it

@@ -8,8 +8,9 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// hitBlock is hits on their way from the worker, a few bytes each: gob's general form would cost more time than sending the
-// requests did. Numbers are varints, times differences to the hit before, texts places in a table that grows as they come.
+// hitBlock is hits on their way from the worker, a few bytes each: gob's general form would cost more time than sending
+// the requests did. Numbers are varints, times differences to the hit before, texts places in a table that grows as
+// they come.
 type hitBlock []byte
 
 // packer makes hit blocks. The zero value is ready.

@@ -25,8 +25,8 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// order is what the harness tells its worker: first what to send and to whom, then Go, Go again after each phase in Holds, and perhaps
-// Stop.
+// order is what the harness tells its worker: first what to send and to whom, then Go, Go again after each phase in
+// Holds, and perhaps Stop.
 type order struct {
 	Loads    []plan.Phase
 	Holds    map[int]bool // phases after which no other begins before the harness says so
@@ -114,7 +114,8 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// listen hears the harness until it hangs up: each Go lets the worker go on, and Stop, which may come, or the end stops it.
+// listen hears the harness until it hangs up: each Go lets the worker go on, and Stop, which may come, or the end stops
+// it.
 func listen(orders *gob.Decoder, goOn chan<- struct{}, stop func()) {
 	for {
 		var next order
@@ -176,7 +177,8 @@ func (w *worker) flushLocked() {
 // balancers are the host names of all of them.
 func (w *worker) balancers() []string { return append([]string{w.order.Balancer}, w.order.Peers...) }
 
-// waitReady returns when the balancer accepts connections on every port, every backend answers, and what they need listens.
+// waitReady returns when the balancer accepts connections on every port, every backend answers, and what they need
+// listens.
 func (w *worker) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -217,8 +219,8 @@ func (w *worker) waitReady(ctx context.Context) error {
 // lateCopies is how long after an answer a copy of its request may arrive elsewhere.
 const lateCopies = 50 * time.Millisecond
 
-// settle waits while a balancer that reads its routes after it listens answers 404 to the first request of the load, for as
-// long as it may: a configuration that it never takes over is what the run is to show.
+// settle waits while a balancer that reads its routes after it listens answers 404 to the first request of the load,
+// for as long as it may: a configuration that it never takes over is what the run is to show.
 func (w *worker) settle(ctx context.Context) {
 	if w.order.Settle == 0 || len(w.order.Loads) == 0 {
 		return
