@@ -51,7 +51,8 @@ func (a *Authority) make() error {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lbproof run"}, NotBefore: now.Add(-2 * valid), NotAfter: now.Add(2 * valid),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lbproof run"},
+		NotBefore: now.Add(-2 * valid), NotAfter: now.Add(2 * valid),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -90,7 +91,8 @@ func (a *Authority) issue(hosts []string, flaw Flaw) (chain, key []byte, err err
 		return nil, nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: serial, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	template.NotBefore, template.NotAfter = times(flaw)
 	named(template, hosts, flaw)

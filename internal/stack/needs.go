@@ -9,8 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Furnish makes the files that a node refers to and does not bring: certificates, and directories with a page. It returns the
-// spec with their places, and the files.
+// Furnish makes the files that a node refers to and does not bring: certificates, and directories with a page. It
+// returns the spec with their places, and the files.
 func (a *Authority) Furnish(spec plan.Spec, needs []model.Need) (plan.Spec, []model.File, error) {
 	spec.Files = maps.Clone(spec.Files)
 	if spec.Files == nil {
@@ -37,7 +37,8 @@ func (a *Authority) Furnish(spec plan.Spec, needs []model.Need) (plan.Spec, []mo
 	return spec, files, err
 }
 
-// Certificates makes the certificates among needs, with a flaw. The files' names are where they belong in the container.
+// Certificates makes the certificates among needs, with a flaw. The files' names are where they belong in the
+// container.
 func (a *Authority) Certificates(needs []model.Need, flaw Flaw) ([]model.File, error) {
 	var files []model.File
 	made := map[string]bool{}

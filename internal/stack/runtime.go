@@ -108,7 +108,8 @@ func (a Ability) Lacks() string {
 	case Freeze:
 		return "this host cannot freeze a node: the engine needs a cgroup of its own"
 	case Users:
-		return "the processes of a node cannot become other users on this host: lbproof's user needs subordinate ids (/etc/subuid)"
+		return "the processes of a node cannot become other users on this host: lbproof's user needs subordinate ids " +
+			"(/etc/subuid)"
 	case OOM:
 		return "this host cannot limit the memory of a node: the engine needs the cgroup controller memory"
 	}

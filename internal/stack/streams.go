@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// Streams are the standard streams of a node that the harness talks to. Nothing of them goes through a port or a log file.
+// Streams are the standard streams of a node that the harness talks to. Nothing of them goes through a port or a log
+// file.
 type Streams struct {
 	In   io.WriteCloser
 	Out  *io.PipeReader

@@ -28,10 +28,7 @@ func (r *Rig) Watch(ctx context.Context) error {
 			}
 		})
 	})
-	missing := map[string]time.Time{} // node → when it must be there
-	for _, name := range r.names() {
-		missing[name] = time.Now().Add(time.Second) // who died before the stream of events began is in none of them
-	}
+	missing := r.expected()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -47,15 +44,34 @@ func (r *Rig) Watch(ctx context.Context) error {
 			r.notice(e, missing)
 		case <-tick.C:
 		}
-		for name, until := range missing {
-			if time.Now().After(until) {
-				if err := r.Gone(context.WithoutCancel(ctx), name); err != nil { // what was begun is told
-					return err
-				}
-				delete(missing, name)
-			}
+		if err := r.overdue(context.WithoutCancel(ctx), missing); err != nil { // what was begun is told
+			return err
 		}
 	}
+}
+
+// expected are the run's nodes, and when each must be there: who died before the stream of events began is in none of
+// them.
+func (r *Rig) expected() map[string]time.Time {
+	missing := map[string]time.Time{}
+	for _, name := range r.names() {
+		missing[name] = time.Now().Add(time.Second)
+	}
+	return missing
+}
+
+// overdue is an error where a missing node's time is over and it is gone; else it is missing no more.
+func (r *Rig) overdue(ctx context.Context, missing map[string]time.Time) error {
+	for name, until := range missing {
+		if !time.Now().After(until) {
+			continue
+		}
+		if err := r.Gone(ctx, name); err != nil {
+			return err
+		}
+		delete(missing, name)
+	}
+	return nil
 }
 
 func (r *Rig) notice(e Event, missing map[string]time.Time) {

@@ -26,12 +26,12 @@ func (r Remains) String() string {
 	return fmt.Sprintf("run %s, of %s: %s", r.Run, r.Since.UTC().Format(time.DateTime), list(r.left))
 }
 
-// settledAfter is how long after a run has made something it counts as going on though it has no reaper that runs: its reaper may be about
-// to start, or just have been replaced.
+// settledAfter is how long after a run has made something it counts as going on though it has no reaper that runs: its
+// reaper may be about to start, or just have been replaced.
 const settledAfter = 30 * time.Second
 
-// Remains lists what dead runs have left: those without a reaper that runs. A harness that was killed before its reaper ran leaves
-// such, and a reaper that was killed after its harness.
+// Remains lists what dead runs have left: those without a reaper that runs. A harness that was killed before its reaper
+// ran leaves such, and a reaper that was killed after its harness.
 func (e *Engine) Remains(ctx context.Context) ([]Remains, error) {
 	info, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
@@ -98,12 +98,14 @@ func (e *Engine) Remove(ctx context.Context, r Remains) error {
 		}
 		removeAll(ctx, e.client, left)
 		if !sleep.For(ctx, 20*time.Millisecond) {
-			return fmt.Errorf("remove what is left of run %s: still there: %s; restarting Docker frees networks that it does not let go", r.Run, list(left))
+			return fmt.Errorf("remove what is left of run %s: still there: %s; restarting Docker frees networks that "+
+				"it does not let go", r.Run, list(left))
 		}
 	}
 }
 
-// sweep removes what dead runs have left, before a run begins. What cannot be removed is told of, and disturbs only who needs its addresses.
+// sweep removes what dead runs have left, before a run begins. What cannot be removed is told of, and disturbs only who
+// needs its addresses.
 func (e *Engine) sweep(ctx context.Context) {
 	dead, err := e.Remains(ctx)
 	if err != nil {
@@ -111,7 +113,8 @@ func (e *Engine) sweep(ctx context.Context) {
 		return
 	}
 	for _, r := range dead {
-		if onlyNetworks(r.left) { // it can be used again, see abandoned; Docker may not let it go, which takes time to find out
+		if onlyNetworks(r.left) {
+			// it can be used again, see abandoned; Docker may not let it go, which takes time to find out
 			removeAll(ctx, e.client, r.left)
 			continue
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// A harness that was killed before its reaper ran leaves containers that were made and never started, and networks: they are found, and removed
-// when they are old enough to be nobody's. Those of a run that goes on are not.
+// A harness that was killed before its reaper ran leaves containers that were made and never started, and networks:
+// they are found, and removed when they are old enough to be nobody's. Those of a run that goes on are not.
 func TestRemains(t *testing.T) {
 	s := open(t)
 	d := s.made.engine
@@ -82,7 +82,8 @@ func TestOlderImagesOfLbproofGo(t *testing.T) {
 	}
 }
 
-// An image that was built from Debian packages is built again only where Debian has others, and takes the place of the one before.
+// An image that was built from Debian packages is built again only where Debian has others, and takes the place of the
+// one before.
 func TestRenew(t *testing.T) {
 	s := open(t)
 	d := s.made.engine

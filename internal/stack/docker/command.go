@@ -11,15 +11,17 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// shared are the variables of the environment that every program of the machine needs: where things are, and which proxy to ask.
+// shared are the variables of the environment that every program of the machine needs: where things are, and which
+// proxy to ask.
 var shared = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
-	"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY",
+	"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY",
+	"NO_PROXY", "ALL_PROXY",
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
 }
 
-// environ is what a program gets of lbproof's environment: what is shared, and the variables that are named. Others could have it run
-// something else, as APT_CONFIG, GOFLAGS or GIT_SSH_COMMAND.
+// environ is what a program gets of lbproof's environment: what is shared, and the variables that are named. Others
+// could have it run something else, as APT_CONFIG, GOFLAGS or GIT_SSH_COMMAND.
 func environ(names ...string) []string {
 	var kept []string
 	for _, name := range append(names, shared...) {

@@ -20,20 +20,13 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources and
-// keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's cache. One that was built
-// already is taken as it is, unless fresh: then it is built again where the packages are newer.
+// debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources
+// and keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's
+// cache. One that was built already is taken as it is, unless fresh: then it is built again where the packages are
+// newer.
 func (e *Engine) debian(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
-	if err := image.Validate(); err != nil {
+	if err := buildable(image); err != nil {
 		return stack.Image{}, false, err
-	}
-	if len(image.Packages) == 0 {
-		return stack.Image{}, false, fmt.Errorf("no package of Debian's is named in its place: pull or load %s", image.Ref)
-	}
-	for _, tool := range []string{"apt-get", "dpkg-deb"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return stack.Image{}, false, fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
-		}
 	}
 	cache, err := openAptCache(ctx)
 	if err != nil {
@@ -52,15 +45,43 @@ func (e *Engine) debian(ctx context.Context, image plan.Image, fresh bool) (foun
 	if err != nil {
 		return stack.Image{}, false, err
 	}
-	if i := slices.IndexFunc(before, func(i imagetypes.Summary) bool { return i.Labels[labelPackages] == packages }); i >= 0 {
+	same := func(i imagetypes.Summary) bool { return i.Labels[labelPackages] == packages }
+	if i := slices.IndexFunc(before, same); i >= 0 {
 		e.drop(ctx, slices.Delete(slices.Clone(before), i, i+1))
 		return stack.Image{Ref: before[i].RepoTags[0], Source: before[i].Labels[labelSource]}, false, nil
 	}
-	version := versionOf(image.Packages[0], debs)
-	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", image.Packages[0], version, len(debs)-1)
-	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", image.Packages[0], tagOf(version), recipe(image))
-	labels := map[string]string{labelRecipe: recipe(image), labelSource: source, labelPackages: packages}
-	err = e.load(ctx, ref, labels, func(l layer) error {
+	found, err = e.assemble(ctx, image, debs)
+	if err != nil {
+		return stack.Image{}, false, err
+	}
+	e.drop(ctx, before)
+	return found, true, nil
+}
+
+// buildable is an error where an image cannot be built of Debian packages on this machine.
+func buildable(image plan.Image) error {
+	if err := image.Validate(); err != nil {
+		return err
+	}
+	if len(image.Packages) == 0 {
+		return fmt.Errorf("no package of Debian's is named in its place: pull or load %s", image.Ref)
+	}
+	for _, tool := range []string{"apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
+		}
+	}
+	return nil
+}
+
+// assemble makes the image of the packages' files and gives it to the engine.
+func (e *Engine) assemble(ctx context.Context, image plan.Image, debs []string) (stack.Image, error) {
+	name := image.Packages[0]
+	version := versionOf(name, debs)
+	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", name, version, len(debs)-1)
+	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", name, tagOf(version), recipe(image))
+	labels := map[string]string{labelRecipe: recipe(image), labelSource: source, labelPackages: packagesOf(debs)}
+	err := e.load(ctx, ref, labels, func(l layer) error {
 		if err := furnish(l, image); err != nil { // first, since the packages' own files must not take its place
 			return err
 		}
@@ -71,11 +92,7 @@ func (e *Engine) debian(ctx context.Context, image plan.Image, fresh bool) (foun
 		}
 		return nil
 	})
-	if err != nil {
-		return stack.Image{}, false, err
-	}
-	e.drop(ctx, before)
-	return stack.Image{Ref: ref, Source: source}, true, nil
+	return stack.Image{Ref: ref, Source: source}, err
 }
 
 // drop removes images that others have taken the place of. One that a run uses stays until the next time.
@@ -136,7 +153,8 @@ func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, erro
 	if err := c.apt(ctx, "update"); err != nil {
 		return nil, err
 	}
-	if err := c.apt(ctx, append([]string{"install", "-y", "--no-install-recommends", "--download-only", "--"}, packages...)...); err != nil {
+	install := []string{"install", "-y", "--no-install-recommends", "--download-only", "--"}
+	if err := c.apt(ctx, append(install, packages...)...); err != nil {
 		return nil, err
 	}
 	debs, _ := filepath.Glob(archives)
@@ -149,7 +167,8 @@ func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, erro
 // apt runs apt-get on the machine's package sources and the cache's own state.
 func (c *aptCache) apt(ctx context.Context, args ...string) error {
 	options := []string{
-		"-qq", "-o", "Dir::State=" + filepath.Join(c.dir, "state"), "-o", "Dir::State::status=" + filepath.Join(c.dir, "status"),
+		"-qq", "-o", "Dir::State=" + filepath.Join(c.dir, "state"),
+		"-o", "Dir::State::status=" + filepath.Join(c.dir, "status"),
 		"-o", "Dir::Cache=" + filepath.Join(c.dir, "cache"), "-o", "APT::Sandbox::User=root",
 	}
 	output, err := command(ctx, environ(), "apt-get", append(options, args...)...).CombinedOutput()

@@ -61,7 +61,8 @@ func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
 	found, err := cli.Info(limited, client.InfoOptions{})
 	if err != nil {
 		cli.Close()
-		return stack.Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use it? DOCKER_HOST names another)", cli.DaemonHost(), err)
+		return stack.Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use "+
+			"it? DOCKER_HOST names another)", cli.DaemonHost(), err)
 	}
 	info := found.Info
 	e.client, e.cpus = cli, info.NCPU

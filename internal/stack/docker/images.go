@@ -49,17 +49,20 @@ func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, erro
 		return stack.Image{Ref: image.Ref, Source: "pulled"}, nil
 	}
 	if m := image.Module; m != nil {
-		e.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes the first time", m.Path, m.Version))
+		e.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes "+
+			"the first time", m.Path, m.Version))
 		found, err := e.module(ctx, image)
 		if err != nil {
-			return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
+			return stack.Image{}, fmt.Errorf(
+				"no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
 		}
 		return found, nil
 	}
 	e.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
 	found, _, err := e.debian(ctx, image, false)
 	if err != nil {
-		return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
+		return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w",
+			image.Ref, pulled, err)
 	}
 	return found, nil
 }
@@ -95,8 +98,8 @@ func (e *Engine) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Su
 	return named, nil
 }
 
-// Renew gets the newest of an image: from its registry, else built from Debian packages where these are newer than those of the image that
-// is here. news is what it did, or why it did nothing.
+// Renew gets the newest of an image: from its registry, else built from Debian packages where these are newer than
+// those of the image that is here. news is what it did, or why it did nothing.
 func (e *Engine) Renew(ctx context.Context, image plan.Image) (found stack.Image, news string, err error) {
 	if image.Ref == "" {
 		found, err = e.own(ctx)
@@ -165,9 +168,11 @@ func (e *Engine) forgetOwn() {
 	e.ownImage = stack.Image{}
 }
 
-// dropOlder removes the images of other lbproofs that no container uses; the engine refuses to remove those that one uses.
+// dropOlder removes the images of other lbproofs that no container uses; the engine refuses to remove those that one
+// uses.
 func (e *Engine) dropOlder(ctx context.Context, ref string) {
-	found, err := e.client.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", ownName+":*")})
+	found, err := e.client.ImageList(ctx,
+		client.ImageListOptions{Filters: make(client.Filters).Add("reference", ownName+":*")})
 	if err != nil {
 		return // they take some space, and nothing more
 	}
@@ -243,7 +248,8 @@ func (e *Engine) load(ctx context.Context, ref string, labels map[string]string,
 	for name, value := range labels {
 		changes = append(changes, fmt.Sprintf("LABEL %s=%q", name, value))
 	}
-	imported, err := e.client.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, ref, client.ImageImportOptions{Changes: changes})
+	imported, err := e.client.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, ref,
+		client.ImageImportOptions{Changes: changes})
 	if err == nil {
 		_, err = io.Copy(io.Discard, imported)
 		imported.Close()
@@ -261,7 +267,8 @@ func (e *Engine) load(ctx context.Context, ref string, labels map[string]string,
 	return nil
 }
 
-// layer is an image's files being written. Of two entries with the same path the engine takes neither, so the second is left out.
+// layer is an image's files being written. Of two entries with the same path the engine takes neither, so the second is
+// left out.
 type layer struct {
 	w    *tar.Writer
 	seen map[string]bool
@@ -292,7 +299,8 @@ func (l layer) dir(name string, mode int64) error {
 }
 
 func (l layer) file(name string, mode int64, content []byte) error {
-	return l.add(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))}, bytes.NewReader(content))
+	return l.add(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))},
+		bytes.NewReader(content))
 }
 
 func (l layer) link(name, target string) error {

@@ -27,8 +27,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// A program in a balancer's configuration, as an attacker would write it, reaches the nodes of its own run and nothing else: no address of
-// the machine, no other run, no other network, and not the engine. probe is its language's part.
+// A program in a balancer's configuration, as an attacker would write it, reaches the nodes of its own run and nothing
+// else: no address of the machine, no other run, no other network, and not the engine. probe is its language's part.
 func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 	d := engine(t)
 	server, _ := backend("10.9.0.10")
@@ -188,7 +188,8 @@ func (s rig) until(t *testing.T, name, text string) string {
 
 var update = flag.Bool("update", false, "write the table of docs/safety.md anew")
 
-// What every role may do is what docs/safety.md says: its table is that of the containers of a run, as the engine tells of them.
+// What every role may do is what docs/safety.md says: its table is that of the containers of a run, as the engine tells
+// of them.
 func TestRightsOfRoles(t *testing.T) {
 	s := opened(t, engine(t), stack.Setup{Run: "rights", Clients: 10, Agents: true})
 	for _, role := range []plan.Role{plan.Backend, plan.Balancer, plan.Peer, plan.Monitor, plan.Dependency} {
@@ -278,7 +279,8 @@ func (s rig) rightsTable(t *testing.T) string {
 		strings.Join(slices.Sorted(maps.Keys(rows)), "")
 }
 
-// An engine that does not know the option gives the machine an address in the network, as this one does without it: that is seen.
+// An engine that does not know the option gives the machine an address in the network, as this one does without it:
+// that is seen.
 func TestTheMachineIsSeenInANetwork(t *testing.T) {
 	s := open(t)
 	name := "lbproof-" + s.made.world.Run + "-open"

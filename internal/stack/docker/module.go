@@ -20,8 +20,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads and
-// compiles stays in Go's own caches; the program stays in the image.
+// module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads
+// and compiles stays in Go's own caches; the program stays in the image.
 func (e *Engine) module(ctx context.Context, image plan.Image) (stack.Image, error) {
 	if err := image.Validate(); err != nil {
 		return stack.Image{}, err
@@ -79,7 +79,8 @@ func compile(ctx context.Context, dir string, m *plan.Module) (program string, e
 	program = filepath.Join(dir, m.Name)
 	version := strings.TrimPrefix(m.Version, "v")
 	flags := fmt.Sprintf("-s -w -X %s/pkg/version.Version=%s", m.Path, version)
-	if _, err := goTool(ctx, dir, "build", "-trimpath", "-ldflags", flags, "-o", program, m.Path+"/"+m.Package); err != nil {
+	build := []string{"build", "-trimpath", "-ldflags", flags, "-o", program, m.Path + "/" + m.Package}
+	if _, err := goTool(ctx, dir, build...); err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
 	return program, nil
@@ -103,7 +104,8 @@ func goMod(m *plan.Module, theirs string) (string, error) {
 	fmt.Fprintf(&b, "module lbproof.invalid/tools\n\ngo %s\n\nrequire %s %s\n", version, m.Path, m.Version)
 	for _, r := range parsed.Replace {
 		if r.New.Version == "" { // a folder of this machine's
-			return "", fmt.Errorf("%s replaces %s by the folder %s, which the module proxy does not have", m.Path, r.Old.Path, r.New.Path)
+			return "", fmt.Errorf("%s replaces %s by the folder %s, which the module proxy does not have",
+				m.Path, r.Old.Path, r.New.Path)
 		}
 		fmt.Fprintf(&b, "replace %s %s => %s %s\n", r.Old.Path, r.Old.Version, r.New.Path, r.New.Version)
 	}
@@ -114,11 +116,17 @@ func goMod(m *plan.Module, theirs string) (string, error) {
 }
 
 // goSettings are the variables of the environment that say where Go gets modules and keeps what it makes.
-var goSettings = []string{"GOPATH", "GOMODCACHE", "GOCACHE", "GOROOT", "GOENV", "GOPROXY", "GOSUMDB", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE"}
+var goSettings = []string{
+	"GOPATH", "GOMODCACHE", "GOCACHE", "GOROOT", "GOENV", "GOPROXY", "GOSUMDB", "GOPRIVATE",
+	"GONOPROXY", "GONOSUMDB", "GOINSECURE",
+}
 
-// goFixed has Go compile for this machine with itself alone: without C compiler, version control, another Go, or a tool that
-// somebody's GOFLAGS names. Variables go before what go env -w has written.
-var goFixed = []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "GOVCS=*:off", "GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH}
+// goFixed has Go compile for this machine with itself alone: without C compiler, version control, another Go, or a tool
+// that somebody's GOFLAGS names. Variables go before what go env -w has written.
+var goFixed = []string{
+	"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "GOVCS=*:off",
+	"GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH,
+}
 
 // goTool runs the go command for a module of its own.
 func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
@@ -145,7 +153,10 @@ func (e *Engine) programImage(ctx context.Context, image plan.Image, program str
 	if err != nil {
 		return stack.Image{}, err
 	}
-	found := stack.Image{Ref: fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")), Source: fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version)}
+	found := stack.Image{
+		Ref:    fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")),
+		Source: fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version),
+	}
 	labels := map[string]string{labelRecipe: recipe(image), labelSource: found.Source}
 	err = e.load(ctx, found.Ref, labels, func(l layer) error {
 		if err := furnish(l, image); err != nil {

@@ -29,8 +29,9 @@ type addressed struct {
 	name   string
 }
 
-// makeNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that lie too far
-// apart for it. The machine has no address in them and no route to them, and nothing in them has a route out.
+// makeNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that
+// lie too far apart for it. The machine has no address in them and no route to them, and nothing in them has a route
+// out.
 func (s *Stack) makeNetworks(ctx context.Context, taken []netip.Addr, clients int) error {
 	foreign, err := s.engine.hostAddresses()
 	if err != nil {
@@ -41,8 +42,10 @@ func (s *Stack) makeNetworks(ctx context.Context, taken []netip.Addr, clients in
 		return err
 	}
 	main := -1 // of s.networks
-	// Every run makes networks in the order of their addresses, so that of two that wait for each other's none waits for ever.
-	for _, n := range slices.SortedFunc(slices.Values(nets), func(a, b subnet) int { return a.config.Subnet.Addr().Compare(b.config.Subnet.Addr()) }) {
+	// Every run makes networks in the order of their addresses, so that of two that wait for each other's none waits
+	// for ever.
+	byAddress := func(a, b subnet) int { return a.config.Subnet.Addr().Compare(b.config.Subnet.Addr()) }
+	for _, n := range slices.SortedFunc(slices.Values(nets), byAddress) {
 		made, err := s.makeAddressed(ctx, &n)
 		if err != nil {
 			return err
@@ -60,7 +63,8 @@ func (s *Stack) makeNetworks(ctx context.Context, taken []netip.Addr, clients in
 	return nil
 }
 
-// makeAddressed makes a network with addresses that the configuration names. Where another run has them, it waits until that run is over.
+// makeAddressed makes a network with addresses that the configuration names. Where another run has them, it waits until
+// that run is over.
 func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err error) {
 	told := ""
 	for {
@@ -73,7 +77,8 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 			blocked = n.count
 		}
 		if old, block, ok := s.abandoned(ctx, n.taken, blocked); ok {
-			s.engine.Progress("uses again the network " + old.prefix.String() + " of an earlier run, which Docker has not let go")
+			s.engine.Progress("uses again the network " + old.prefix.String() + " of an earlier run, " +
+				"which Docker has not let go")
 			n.config.Subnet = old.prefix
 			if blocked > 0 {
 				n.clients = block
@@ -82,10 +87,13 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 		}
 		holder, waits := s.holder(ctx, n.config.Subnet)
 		if !waits {
-			return "", fmt.Errorf("make the network %s, in which the configuration has %s: %w%s", n.config.Subnet, n.taken[0], err, holder)
+			return "", fmt.Errorf("make the network %s, in which the configuration has %s: %w%s",
+				n.config.Subnet, n.taken[0], err, holder)
 		}
 		if holder != told {
-			s.engine.Progress(fmt.Sprintf("waiting for run %s, which has the network %s, in which this configuration has %s", holder, n.config.Subnet, n.taken[0]))
+			s.engine.Progress(fmt.Sprintf(
+				"waiting for run %s, which has the network %s, in which this configuration has %s",
+				holder, n.config.Subnet, n.taken[0]))
 			told = holder
 		}
 		if !sleep.For(ctx, 200*time.Millisecond) {
@@ -94,8 +102,8 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 	}
 }
 
-// holder tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting for, else what can
-// be done.
+// holder tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting
+// for, else what can be done.
 func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, waits bool) {
 	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
@@ -109,18 +117,21 @@ func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, wa
 			run := n.Labels[labelRun]
 			switch {
 			case run == "":
-				who = fmt.Sprintf(" (Docker's network %s has %s: remove it with 'docker network rm %s', or give it other addresses)", n.Name, config.Subnet, n.Name)
+				who = fmt.Sprintf(" (Docker's network %s has %s: remove it with 'docker network rm %s', "+
+					"or give it other addresses)", n.Name, config.Subnet, n.Name)
 			case run != s.world.Run && s.lives(ctx, run):
 				return run, true
 			case run != s.world.Run:
-				who = fmt.Sprintf(" (the network %s of the run %s, which is over, has %s: 'lbproof clean --yes' removes it, or restarting Docker)", n.Name, run, config.Subnet)
+				who = fmt.Sprintf(" (the network %s of the run %s, which is over, has %s: "+
+					"'lbproof clean --yes' removes it, or restarting Docker)", n.Name, run, config.Subnet)
 			}
 		}
 	}
 	return who, false
 }
 
-// withoutHost is the option with which Docker gives the machine no address in a network. Engines have it from 20.10 on (libnetwork pull request 2317).
+// withoutHost is the option with which Docker gives the machine no address in a network. Engines have it from 20.10 on
+// (libnetwork pull request 2317).
 const withoutHost = "com.docker.network.bridge.inhibit_ipv4"
 
 // makeNetwork makes a network of the run's, in which the machine has no address, and says its name.
@@ -129,20 +140,24 @@ func (s *Stack) makeNetwork(ctx context.Context, config apinetwork.IPAMConfig) (
 	_, _ = rand.Read(id[:]) // never fails
 	name := fmt.Sprintf("lbproof-%s-%x", s.world.Run, id)
 	made, err := s.engine.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
-		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.world.Run}, Options: map[string]string{withoutHost: "true"},
-		IPAM: &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}},
+		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.world.Run},
+		Options: map[string]string{withoutHost: "true"},
+		IPAM:    &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}},
 	})
 	if err != nil {
 		return "", err
 	}
 	if at, has := s.engine.hostIn(made.ID); has {
-		_, _ = s.engine.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{}) // else the end of the run removes it
-		return "", fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out of it: it does not know the option %s; use Docker Engine 20.10 or later", at, withoutHost)
+		// else the end of the run removes it
+		_, _ = s.engine.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{})
+		return "", fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out "+
+			"of it: it does not know the option %s; use Docker Engine 20.10 or later", at, withoutHost)
 	}
 	return name, nil
 }
 
-// hostIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked at.
+// hostIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked
+// at.
 func (e *Engine) hostIn(network string) (at netip.Addr, has bool) {
 	bridge, err := net.InterfaceByName("br-" + network[:min(12, len(network))])
 	if err != nil || !e.here() {
@@ -163,8 +178,8 @@ func (e *Engine) hostIn(network string) (at netip.Addr, has bool) {
 // here reports whether the engine runs on this machine.
 func (e *Engine) here() bool { return strings.HasPrefix(e.client.DaemonHost(), "unix://") }
 
-// hostAddresses are this machine's own addresses for which its kernel would answer in a run's networks, though it has none there: Linux
-// does unless rp_filter is set. They are in no network of a run.
+// hostAddresses are this machine's own addresses for which its kernel would answer in a run's networks, though it has
+// none there: Linux does unless rp_filter is set. They are in no network of a run.
 func (e *Engine) hostAddresses() ([]netip.Addr, error) {
 	if !e.here() || filtersPaths("all") || filtersPaths("default") {
 		return nil, nil
@@ -188,17 +203,24 @@ func filtersPaths(name string) bool {
 	return err == nil && strings.TrimSpace(string(text)) != "0"
 }
 
-// abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing is any more:
-// Docker 20.10 sometimes does not let go of one (see launch).
-func (s *Stack) abandoned(ctx context.Context, taken []netip.Addr, clients int) (old addressed, block netip.Prefix, ok bool) {
-	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", labelRun)})
+// abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing
+// is any more: Docker 20.10 sometimes does not let go of one (see launch).
+func (s *Stack) abandoned(
+	ctx context.Context, taken []netip.Addr, clients int,
+) (old addressed, block netip.Prefix, ok bool) {
+	ofRuns := make(client.Filters).Add("label", labelRun)
+	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{Filters: ofRuns})
 	if err != nil {
 		return old, block, false
 	}
 	for _, n := range found.Items {
 		run := n.Labels[labelRun]
 		seen, err := s.engine.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
-		if err != nil || run == s.world.Run || len(seen.Network.Containers) > 0 || !n.Internal || n.Options[withoutHost] != "true" || len(n.IPAM.Config) != 1 || s.lives(ctx, run) {
+		if err != nil || run == s.world.Run || len(seen.Network.Containers) > 0 {
+			continue
+		}
+		likeOurs := n.Internal && n.Options[withoutHost] == "true" && len(n.IPAM.Config) == 1
+		if !likeOurs || s.lives(ctx, run) {
 			continue
 		}
 		if block, ok = fits(n.IPAM.Config[0], taken, clients); ok {
@@ -215,8 +237,8 @@ func (s *Stack) lives(ctx context.Context, run string) bool {
 	return err != nil || len(containers.Items) > 0
 }
 
-// fits says whether a network that is there has the addresses, none of them for its gateway or for those who have none of their own,
-// and a block for clients beside them.
+// fits says whether a network that is there has the addresses, none of them for its gateway or for those who have none
+// of their own, and a block for clients beside them.
 func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block netip.Prefix, ok bool) {
 	foreign := func(a netip.Addr) bool {
 		return !there.Subnet.Contains(a) || a == there.Gateway || there.IPRange.Contains(a)
@@ -231,12 +253,13 @@ func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block n
 	return block, err == nil && wide == there.Subnet && !block.Overlaps(there.IPRange)
 }
 
-// benchmarks are the addresses that RFC 6890 keeps for benchmarks: no host has one, and no configuration names one. Docker by
-// itself goes through 172.16.0.0/12 and 192.168.0.0/16, which the configuration of a run beside this one may name.
+// benchmarks are the addresses that RFC 6890 keeps for benchmarks: no host has one, and no configuration names one.
+// Docker by itself goes through 172.16.0.0/12 and 192.168.0.0/16, which the configuration of a run beside this one may
+// name.
 var benchmarks = netip.MustParsePrefix("198.18.0.0/15")
 
-// makeOwnNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made of: the first of
-// its candidates that is free and in which this machine has no address.
+// makeOwnNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made
+// of: the first of its candidates that is free and in which this machine has no address.
 func (s *Stack) makeOwnNetwork(ctx context.Context, clients int, foreign []netip.Addr) error {
 	candidates, err := ownNetworks(s.world.Run, clients)
 	if err != nil {
@@ -268,13 +291,14 @@ type own struct {
 	clients netip.Prefix // invalid where the plan asks for none
 }
 
-// ownNetworks are those of a run in the order in which it tries them, which is another for another run. Each has room for the
-// clients, and for about as many nodes as a bridge has ports (1,023).
+// ownNetworks are those of a run in the order in which it tries them, which is another for another run. Each has room
+// for the clients, and for about as many nodes as a bridge has ports (1,023).
 func ownNetworks(run string, clients int) ([]own, error) {
 	const small, large = 20, 16 // bits of the prefixes
 	length := min(small, 31-bits.Len(uint(clients+1)))
 	if length < large {
-		return nil, fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d", clients, 1<<(31-large)-2)
+		return nil, fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d",
+			clients, 1<<(31-large)-2)
 	}
 	sum := sha256.Sum256([]byte(run))
 	size := uint32(1) << (32 - length)
@@ -304,16 +328,16 @@ type subnet struct {
 	count   int                   // of clients
 }
 
-// layOut makes networks for the addresses that a configuration names, each about as large as they need. The main one has the first address, and
-// the clients; there is none where its place is not free. foreign are addresses that must be in no network.
+// layOut makes networks for the addresses that a configuration names, each about as large as they need. The main one
+// has the first address, and the clients; there is none where its place is not free. foreign are addresses that must be
+// in no network.
 func layOut(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, error) {
 	if len(taken) == 0 {
 		return nil, nil
 	}
-	for _, at := range taken {
-		if slices.Contains(foreign, at) {
-			return nil, ownAddressError(at, at)
-		}
+	isForeign := func(a netip.Addr) bool { return slices.Contains(foreign, a) }
+	if i := slices.IndexFunc(taken, isForeign); i >= 0 {
+		return nil, ownAddressError(taken[i], taken[i])
 	}
 	groups := groupAddresses(taken)
 	var nets []subnet
@@ -321,14 +345,13 @@ func layOut(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, er
 		group := groups[0]
 		main := len(nets) == 0 && slices.Contains(group, taken[0])
 		prefix, block := cover(group), netip.Prefix{}
+		var err error
 		if main && clients > 0 {
-			var err error
 			if prefix, block, err = widen(prefix, group, clients); err != nil {
 				return nil, err
 			}
-			if i := slices.IndexFunc(groups[1:], func(g []netip.Addr) bool { return cover(g).Overlaps(prefix) }); i >= 0 {
-				groups[0] = append(slices.Clone(group), groups[1+i]...) // they share the network
-				groups = slices.Delete(groups, 1+i, 2+i)
+			if together, ok := join(groups, prefix); ok {
+				groups = together
 				continue
 			}
 		}
@@ -340,29 +363,50 @@ func layOut(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, er
 			nets, groups = append(nets, small...), groups[1:]
 			continue
 		}
-		gateway, dynamic, ok := room(prefix, group, block)
-		if !ok {
-			return nil, fmt.Errorf("make the network %s: the configuration names so many addresses in it that none is left for the balancer", prefix)
+		one := subnet{taken: group, main: main, clients: block, count: clients}
+		if one.config, err = configOf(prefix, group, block); err != nil {
+			return nil, err
 		}
-		nets = append(nets, subnet{
-			config: apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic},
-			taken:  group, main: main, clients: block, count: clients,
-		})
-		groups = groups[1:]
+		nets, groups = append(nets, one), groups[1:]
 	}
 	return nets, nil
 }
 
-// squeeze makes networks for addresses beside which lie some that must be in none: the largest that holds them and no foreign one, or
-// several where there is none for all.
+// configOf is a network of that prefix with room for the nodes that have no address of their own.
+func configOf(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (apinetwork.IPAMConfig, error) {
+	gateway, dynamic, ok := room(prefix, taken, clients)
+	if !ok {
+		return apinetwork.IPAMConfig{}, fmt.Errorf("make the network %s: the configuration names so many addresses "+
+			"in it that none is left for the balancer", prefix)
+	}
+	return apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic}, nil
+}
+
+// join puts the first group together with the first of the others whose network would overlap its own, so that they
+// share one. ok is false where there is none.
+func join(groups [][]netip.Addr, first netip.Prefix) (joined [][]netip.Addr, ok bool) {
+	i := slices.IndexFunc(groups[1:], func(g []netip.Addr) bool { return cover(g).Overlaps(first) })
+	if i < 0 {
+		return groups, false
+	}
+	groups[0] = append(slices.Clone(groups[0]), groups[1+i]...)
+	return slices.Delete(groups, 1+i, 2+i), true
+}
+
+// squeeze makes networks for addresses beside which lie some that must be in none: the largest that holds them and no
+// foreign one, or several where there is none for all.
 func squeeze(group, foreign []netip.Addr) ([]subnet, error) {
 	for length := smallest; length <= 29; length++ {
 		prefix := netip.PrefixFrom(group[0], length).Masked()
-		if slices.ContainsFunc(foreign, prefix.Contains) || slices.ContainsFunc(group, func(a netip.Addr) bool { return !prefix.Contains(a) }) {
+		outside := func(a netip.Addr) bool { return !prefix.Contains(a) }
+		if slices.ContainsFunc(foreign, prefix.Contains) || slices.ContainsFunc(group, outside) {
 			continue
 		}
 		if gateway, dynamic, ok := room(prefix, group, netip.Prefix{}); ok {
-			return []subnet{{config: apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic}, taken: group}}, nil
+			return []subnet{{
+				config: apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic},
+				taken:  group,
+			}}, nil
 		}
 	}
 	if len(group) == 1 {
@@ -384,11 +428,14 @@ func squeeze(group, foreign []netip.Addr) ([]subnet, error) {
 }
 
 // ownAddressError says that an address of the configuration is one of this machine's, or too near to one.
-func ownAddressError(at, own netip.Addr) error {
-	return fmt.Errorf("make a network for the configuration's address %s: this machine has the address %s, and its kernel would answer for it inside the run; 'sysctl -w net.ipv4.conf.all.rp_filter=1' keeps it from that, or run lbproof on another machine", at, own)
+func ownAddressError(at, machine netip.Addr) error {
+	return fmt.Errorf("make a network for the configuration's address %s: this machine has the address %s, and its "+
+		"kernel would answer for it inside the run; 'sysctl -w net.ipv4.conf.all.rp_filter=1' keeps it from that, or "+
+		"run lbproof on another machine", at, machine)
 }
 
-// The prefixes of networks made of a configuration's addresses, bits: addresses share one as long as it is no larger than largest.
+// The prefixes of networks made of a configuration's addresses, bits: addresses share one as long as it is no larger
+// than largest.
 const (
 	largest  = 20
 	smallest = 24
@@ -435,9 +482,11 @@ func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block ne
 	return wide, block, fmt.Errorf("make a network with room for %d clients beside %s: there is none", clients, taken[0])
 }
 
-// room finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without an
-// address of their own. ok is false where there is none.
-func room(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
+// room finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without
+// an address of their own. ok is false where there is none.
+func room(
+	prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix,
+) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
 	size := uint32(1) << (32 - prefix.Bits())
 	block := min(32, size/2) // addresses of a /27
 	length := 32 - bits.Len32(block-1)
@@ -473,9 +522,11 @@ func (s *Stack) joined(p stack.Place) []testcontainers.ContainerCustomizer {
 		if n == main {
 			aliases = p.Hosts
 		}
-		out = append(out, network.WithNetworkName(aliases, n.name), testcontainers.WithEndpointSettingsModifier(func(all map[string]*apinetwork.EndpointSettings) {
+		settle := func(all map[string]*apinetwork.EndpointSettings) {
 			all[n.name].IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: at}
-		}))
+		}
+		out = append(out, network.WithNetworkName(aliases, n.name),
+			testcontainers.WithEndpointSettingsModifier(settle))
 		if n == main {
 			return out
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Addresses that the configuration names share a network where they are near each other; nobody else gets one of them, and no network has an
-// address of the machine.
+// Addresses that the configuration names share a network where they are near each other; nobody else gets one of them,
+// and no network has an address of the machine.
 func TestNetworksOfAddresses(t *testing.T) {
 	f := func(want, foreign string, clients int, addresses ...string) {
 		t.Helper()

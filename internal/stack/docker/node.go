@@ -105,7 +105,8 @@ func (n *node) Freeze(ctx context.Context, frozen bool) (err error) {
 
 // Limit gives the container so many cores. The engine takes no limit away, so that none is the whole machine.
 func (n *node) Limit(ctx context.Context, cores float64) error {
-	_, err := n.api().ContainerUpdate(ctx, n.id(), client.ContainerUpdateOptions{Resources: n.stack.engine.resources(cores)})
+	_, err := n.api().ContainerUpdate(ctx, n.id(),
+		client.ContainerUpdateOptions{Resources: n.stack.engine.resources(cores)})
 	return err
 }
 
@@ -159,7 +160,7 @@ func (n *node) Run(ctx context.Context, c stack.Command) (stack.Output, error) {
 // them, with the capabilities that it needs.
 func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
 	s := n.stack
-	own, err := s.engine.own(ctx)
+	image, err := s.engine.own(ctx)
 	if err != nil {
 		return stack.Output{}, err
 	}
@@ -173,7 +174,7 @@ func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
 		}
 	})
 	end := wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20 * time.Millisecond)
-	r, err := testcontainers.Run(ctx, own.Ref, append(options, testcontainers.WithWaitStrategy(end))...)
+	r, err := testcontainers.Run(ctx, image.Ref, append(options, testcontainers.WithWaitStrategy(end))...)
 	if err != nil {
 		return stack.Output{}, err
 	}
@@ -181,9 +182,9 @@ func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
 	if err != nil {
 		return stack.Output{}, err
 	}
-	var said strings.Builder
-	err = s.engine.copyLogs(ctx, r.GetContainerID(), stack.Logs{Stdout: &said, Stderr: &said})
-	return stack.Output{Code: state.ExitCode, Said: said.String()}, err
+	var output strings.Builder
+	err = s.engine.copyLogs(ctx, r.GetContainerID(), stack.Logs{Stdout: &output, Stderr: &output})
+	return stack.Output{Code: state.ExitCode, Said: output.String()}, err
 }
 
 // Read opens a file of the container.
@@ -213,16 +214,17 @@ func (n *node) Read(ctx context.Context, file string) (io.ReadCloser, error) {
 // Write puts files beside their places, and has an aid rename them: the engine itself writes in place.
 func (n *node) Write(ctx context.Context, files ...model.File) error {
 	const suffix = ".lbproof"
-	command := stack.Command{
-		Argv: []string{"rename", "--from-suffix", suffix}, Processes: true, Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"},
+	rename := stack.Command{
+		Argv: []string{"rename", "--from-suffix", suffix}, Processes: true,
+		Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"},
 	}
 	for _, f := range files {
 		if err := n.container.CopyToContainer(ctx, f.Content, f.Name+suffix, 0o644); err != nil {
 			return err
 		}
-		command.Argv = append(command.Argv, "--to", f.Name)
+		rename.Argv = append(rename.Argv, "--to", f.Name)
 	}
-	did, err := n.aid(ctx, command)
+	did, err := n.aid(ctx, rename)
 	if err == nil && did.Code != 0 {
 		err = errors.New(strings.TrimSpace(did.Said))
 	}

@@ -119,7 +119,8 @@ func TestRulesExpire(t *testing.T) {
 	require.NoError(t, look(agent.Answered))
 }
 
-// The reaper may be killed or removed: another takes its place and is told what stands, and everything goes with the run all the same.
+// The reaper may be killed or removed: another takes its place and is told what stands, and everything goes with the
+// run all the same.
 func TestTheReaperDies(t *testing.T) {
 	var mu sync.Mutex
 	var told []string

@@ -27,8 +27,8 @@ const socket = "/var/run/docker.sock"
 // startReaper starts the container that outlives the harness. The harness holds the reaper's standard input; when that
 // ends, because Close closed it or because the harness died, the reaper removes everything with the run's label.
 //
-// Until the reaper runs, a process of this machine stands in for it: a harness that is killed between two of the engine's answers leaves a
-// container that was made and that nobody starts any more.
+// Until the reaper runs, a process of this machine stands in for it: a harness that is killed between two of the
+// engine's answers leaves a container that was made and that nobody starts any more.
 func (s *Stack) startReaper(ctx context.Context) error {
 	leave, err := s.guard()
 	if err != nil {
@@ -62,38 +62,20 @@ func (s *Stack) guard() (leave func(), err error) {
 }
 
 func (s *Stack) tryReaper(ctx context.Context) error {
-	found, err := s.engine.Image(ctx, plan.Image{})
+	id, err := s.makeReaper(ctx)
 	if err != nil {
 		return err
 	}
-	source := socket
-	if at, ok := strings.CutPrefix(s.engine.client.DaemonHost(), "unix://"); ok {
-		source = at
-	}
-	rights := stack.RightsOf(stack.Reaper)
-	host := &container.HostConfig{
-		AutoRemove: true, NetworkMode: "none", Binds: []string{source + ":" + socket}, LogConfig: container.LogConfig{Type: "none"},
-	}
-	s.restrict(host, stack.Start{Spec: plan.Spec{Role: stack.Reaper}, Rights: rights})
-	made, err := s.engine.client.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Config: &container.Config{
-			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.world.Run}, OpenStdin: true, StdinOnce: true, AttachStdin: true,
-			User:   rights.User,
-			Labels: map[string]string{labelRun: s.world.Run, labelRole: string(stack.Reaper)},
-		},
-		HostConfig: host,
-	})
-	if err != nil {
-		return err
-	}
-	attached, err := s.engine.client.ContainerAttach(ctx, made.ID, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
+	attached, err := s.engine.client.ContainerAttach(ctx, id,
+		client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
 	if err == nil {
-		if _, err = s.engine.client.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
+		if _, err = s.engine.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
 			attached.Close()
 		}
 	}
 	if err != nil {
-		_, _ = s.engine.client.ContainerRemove(context.WithoutCancel(ctx), made.ID, client.ContainerRemoveOptions{Force: true})
+		_, _ = s.engine.client.ContainerRemove(context.WithoutCancel(ctx), id,
+			client.ContainerRemoveOptions{Force: true})
 		return err
 	}
 	s.mu.Lock()
@@ -106,9 +88,38 @@ func (s *Stack) tryReaper(ctx context.Context) error {
 	return nil
 }
 
-// mind waits until the reaper ends. Where it ended by itself, or somebody removed it, another takes its place, and is told what it was to do.
-func (s *Stack) mind(said io.Reader) {
-	_, _ = io.Copy(io.Discard, said) // it says nothing; what matters is when it ends
+// makeReaper makes the reaper's container, which is not started yet.
+func (s *Stack) makeReaper(ctx context.Context) (id string, err error) {
+	found, err := s.engine.Image(ctx, plan.Image{})
+	if err != nil {
+		return "", err
+	}
+	source := socket
+	if at, ok := strings.CutPrefix(s.engine.client.DaemonHost(), "unix://"); ok {
+		source = at
+	}
+	rights := stack.RightsOf(stack.Reaper)
+	host := &container.HostConfig{
+		AutoRemove: true, NetworkMode: "none",
+		Binds: []string{source + ":" + socket}, LogConfig: container.LogConfig{Type: "none"},
+	}
+	s.restrict(host, stack.Start{Spec: plan.Spec{Role: stack.Reaper}, Rights: rights})
+	made, err := s.engine.client.ContainerCreate(ctx, client.ContainerCreateOptions{
+		Config: &container.Config{
+			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.world.Run},
+			OpenStdin: true, StdinOnce: true, AttachStdin: true,
+			User:   rights.User,
+			Labels: map[string]string{labelRun: s.world.Run, labelRole: string(stack.Reaper)},
+		},
+		HostConfig: host,
+	})
+	return made.ID, err
+}
+
+// mind waits until the reaper ends. Where it ended by itself, or somebody removed it, another takes its place, and is
+// told what it was to do.
+func (s *Stack) mind(output io.Reader) {
+	_, _ = io.Copy(io.Discard, output) // it says nothing; what matters is when it ends
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
@@ -118,10 +129,12 @@ func (s *Stack) mind(said io.Reader) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := s.startReaper(ctx); err != nil {
-		s.engine.Progress(fmt.Sprintf("the reaper of run %s has ended, and no other can be started: %v; lbproof removes the run itself when it is over", s.world.Run, err))
+		s.engine.Progress(fmt.Sprintf("the reaper of run %s has ended, and no other can be started: %v; "+
+			"lbproof removes the run itself when it is over", s.world.Run, err))
 		return
 	}
-	s.engine.Progress("the reaper of run " + s.world.Run + " has ended before its time (killed, or out of memory?); another has taken its place")
+	s.engine.Progress("the reaper of run " + s.world.Run + " has ended before its time (killed, or out of memory?); " +
+		"another has taken its place")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.wills {
@@ -132,8 +145,9 @@ func (s *Stack) mind(said io.Reader) {
 // itself is after how long Close does the reaper's work, where that does nothing.
 const itself = 15 * time.Second
 
-// Close removes everything that the run made. It works after ctx of the run has ended, and when the reaper does not. A network that Docker
-// never lets go, though nothing is in it, is told of and no error: Docker forgets it when it is restarted.
+// Close removes everything that the run made. It works after ctx of the run has ended, and when the reaper does not. A
+// network that Docker never lets go, though nothing is in it, is told of and no error: Docker forgets it when it is
+// restarted.
 func (s *Stack) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -154,7 +168,8 @@ func (s *Stack) Close() error {
 		}
 		gone := !slices.ContainsFunc(left, func(l leftover) bool { return l.reaper })
 		if onlyNetworks(left) && time.Since(began) > letsGo {
-			s.engine.Progress("Docker does not let go of " + list(left) + ", in which nothing is any more; it is gone when Docker has been restarted")
+			s.engine.Progress("Docker does not let go of " + list(left) + ", in which nothing is any more; " +
+				"it is gone when Docker has been restarted")
 			return nil
 		}
 		if gone || time.Since(began) > itself {
@@ -218,8 +233,8 @@ func onlyNetworks(left []leftover) bool {
 	return !slices.ContainsFunc(left, func(l leftover) bool { return l.what != "network" })
 }
 
-// will is what the reaper does to a container if nobody has done it by a time: a fault that the harness should have healed,
-// and did not because it hangs.
+// will is what the reaper does to a container if nobody has done it by a time: a fault that the harness should have
+// healed, and did not because it hangs.
 type will struct {
 	ID        int
 	Container string
@@ -239,11 +254,13 @@ func (w will) carryOut(ctx context.Context, cli *client.Client) {
 	case stack.Revive:
 		_, _ = cli.ContainerStart(ctx, w.Container, client.ContainerStartOptions{})
 	case stack.Unlimit:
-		_, _ = cli.ContainerUpdate(ctx, w.Container, client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: w.NanoCPUs}})
+		_, _ = cli.ContainerUpdate(ctx, w.Container,
+			client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: w.NanoCPUs}})
 	}
 }
 
-// obey carries out wills that are due, until alive ends. over reports whether the run was, or the harness may have died while it made something.
+// obey carries out wills that are due, until alive ends. over reports whether the run was, or the harness may have died
+// while it made something.
 func obey(ctx context.Context, cli *client.Client, alive io.Reader) (over bool) {
 	timers := map[int]*time.Timer{}
 	wills := json.NewDecoder(alive)
@@ -283,14 +300,14 @@ func (s *Stack) bequeath(w will) (revoke func()) {
 	}
 }
 
-// looksAgain is how long the reaper looks whether something more of the run comes up, where the harness died: what it had just asked
-// the engine for may be made after everything else is gone.
+// looksAgain is how long the reaper looks whether something more of the run comes up, where the harness died: what it
+// had just asked the engine for may be made after everything else is gone.
 const looksAgain = 10 * time.Second
 
-// Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes everything with the run's
-// label but the reaper itself, and tries again until nothing is left, or nothing but a network for long, or a minute is over. It is the reaper's
-// whole life. A guard stands in for the reaper until that runs: it leaves when it is told that the run is over, and the reaper is among what it
-// removes.
+// Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes
+// everything with the run's label but the reaper itself, and tries again until nothing is left, or nothing but a
+// network for long, or a minute is over. It is the reaper's whole life. A guard stands in for the reaper until that
+// runs: it leaves when it is told that the run is over, and the reaper is among what it removes.
 func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
@@ -313,7 +330,8 @@ func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 		if err != nil || !onlyNetworks(left) {
 			alone = time.Now()
 		}
-		if err == nil && time.Now().After(settled) && (len(left) == 0 || onlyNetworks(left) && time.Since(alone) > letsGo) {
+		done := len(left) == 0 || onlyNetworks(left) && time.Since(alone) > letsGo
+		if err == nil && time.Now().After(settled) && done {
 			return nil
 		}
 		removeAll(ctx, cli, left)
@@ -330,7 +348,8 @@ func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 // atOnce is how many containers are removed at a time.
 const atOnce = 8
 
-// removeAll tries to remove containers, those in networks one after another (see launch), and networks once there are no containers.
+// removeAll tries to remove containers, those in networks one after another (see launch), and networks once there are
+// no containers.
 func removeAll(ctx context.Context, cli *client.Client, left []leftover) {
 	bare := onlyNetworks(left)
 	var removing errgroup.Group

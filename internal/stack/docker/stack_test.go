@@ -196,7 +196,8 @@ func TestMissingImageSaysWhy(t *testing.T) {
 	}
 }
 
-// The module that builds a program has what the program's own module replaces and excludes, which a mere require would lose.
+// The module that builds a program has what the program's own module replaces and excludes, which a mere require would
+// lose.
 func TestGoMod(t *testing.T) {
 	theirs := filepath.Join(t.TempDir(), "go.mod")
 	require.NoError(t, os.WriteFile(theirs, []byte("module m.example/m\n\ngo 1.25.0\n\nreplace a.example => b.example v1.2.3\n\nexclude c.example v0.0.1\n"), 0o600))
