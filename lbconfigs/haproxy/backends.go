@@ -42,15 +42,26 @@ func (r *reader) finish(hr lateRoute) error {
 	if len(s.all("server")) == 0 {
 		route.Pool = ""
 	}
-	if l, ok := s.option("forwardfor"); ok && route.Pool != "" && !slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return h.Name == "X-Forwarded-For" }) {
-		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: l.pos, Name: "X-Forwarded-For", Value: readTemplate("%[src]"), Adds: true})
-	}
-	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil
+	r.forwardedFor(s, &route)
+	refuses := slices.ContainsFunc(route.Rules, model.Rule.Refuses)
+	route.Guarded = len(route.Limits)+len(route.Access) > 0 || refuses || route.Auth != nil
 	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {
 		return nil
 	}
 	r.cfg.Routes = append(r.cfg.Routes, route)
 	return nil
+}
+
+// forwardedFor is what option forwardfor tells the servers, unless a rule has set that header.
+func (r *reader) forwardedFor(s section, route *model.Route) {
+	l, ok := s.option("forwardfor")
+	isSet := slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return h.Name == "X-Forwarded-For" })
+	if !ok || route.Pool == "" || isSet {
+		return
+	}
+	route.SetHeaders = append(route.SetHeaders, model.Header{
+		Pos: l.pos, Name: "X-Forwarded-For", Value: readTemplate("%[src]"), Adds: true,
+	})
 }
 
 func (r *reader) retry(s section, route *model.Route) {
@@ -142,7 +153,9 @@ func (r *reader) serverTimeouts(s section, route *model.Route) {
 	}
 	for _, t := range route.Timeouts {
 		if t.For == model.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
-			route.Timeouts = append(route.Timeouts, model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.TunnelTimeout, After: t.After, Then: "the tunnel is closed"})
+			route.Timeouts = append(route.Timeouts, model.TimeLimit{
+				Pos: t.Pos, Implicit: true, For: model.TunnelTimeout, After: t.After, Then: "the tunnel is closed",
+			})
 		}
 	}
 }

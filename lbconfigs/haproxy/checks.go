@@ -57,64 +57,82 @@ func (o settings) time(name string, otherwise time.Duration) (time.Duration, err
 // checks reads a server's health checks and what its own traffic does to it.
 func (r *reader) checks(s section, l statement, o settings, server *model.Server) (err error) {
 	if o.has("check") {
-		_, spread := r.global.last("spread-checks")
-		a := &model.Active{Pos: l.pos, Times: model.TimesCheck, Varies: spread}
-		r.request(s, a)
-		for _, d := range []struct {
-			to        *time.Duration
-			name      string
-			otherwise *time.Duration
-		}{{&a.Interval, "inter", new(defaultInter)}, {&a.Fast, "fastinter", &a.Interval}, {&a.Slow, "downinter", &a.Interval}} {
-			if *d.to, err = o.time(d.name, *d.otherwise); err != nil {
-				return err
-			}
-		}
-		if a.Fall, err = o.number("fall", defaultFall); err != nil {
+		if server.Active, err = r.active(s, l, o); err != nil {
 			return err
 		}
-		if a.Rise, err = o.number("rise", defaultRise); err != nil {
-			return err
-		}
-		for _, name := range []string{"inter", "fall", "rise"} {
-			if !o.has(name) {
-				a.Implicit = append(a.Implicit, name)
-			}
-		}
-		a.Timeout = a.Interval
-		if t, ok := s.last("timeout", "check"); ok {
-			if d, err := parseTime(t.word(2)); err == nil {
-				a.Timeout, a.Times = d, model.TimesAnswer
-			}
-		} else {
-			a.Implicit = append(a.Implicit, "timeout")
-		}
-		server.Active = a
 	}
 	if o.has("observe") {
-		n, err := o.number("error-limit", defaultErrorLimit)
-		if err != nil {
+		if server.Ejection, err = readEjection(l, o); err != nil {
 			return err
-		}
-		then := o["on-error"]
-		if then == "" {
-			then = "fail-check"
-		}
-		on := observed(o["observe"])
-		on.Source = fmt.Sprintf("observe %s, then %s", o["observe"], then)
-		server.Ejection = &model.Ejection{
-			Pos: l.pos, Law: model.ConsecutiveErrors, On: on, Fails: n, Ends: model.EndsByChecks, Then: onError[then],
 		}
 	}
 	return nil
 }
 
-// onError are the words of on-error.
-var onError = map[string]model.EjectionStep{
-	"mark-down": model.StepOut, "fail-check": model.StepFails, "fastinter": model.StepDoubts, "sudden-death": model.StepBrink,
+// active reads how often a server is checked, and how many checks count.
+func (r *reader) active(s section, l statement, o settings) (a *model.Active, err error) {
+	_, spread := r.global.last("spread-checks")
+	a = &model.Active{Pos: l.pos, Times: model.TimesCheck, Varies: spread}
+	r.request(s, a)
+	if a.Interval, err = o.time("inter", defaultInter); err != nil {
+		return nil, err
+	}
+	if a.Fast, err = o.time("fastinter", a.Interval); err != nil {
+		return nil, err
+	}
+	if a.Slow, err = o.time("downinter", a.Interval); err != nil {
+		return nil, err
+	}
+	if a.Fall, err = o.number("fall", defaultFall); err != nil {
+		return nil, err
+	}
+	if a.Rise, err = o.number("rise", defaultRise); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"inter", "fall", "rise"} {
+		if !o.has(name) {
+			a.Implicit = append(a.Implicit, name)
+		}
+	}
+	a.Timeout = a.Interval
+	t, ok := s.last("timeout", "check")
+	if !ok {
+		a.Implicit = append(a.Implicit, "timeout")
+		return a, nil
+	}
+	if d, err := parseTime(t.word(2)); err == nil {
+		a.Timeout, a.Times = d, model.TimesAnswer
+	}
+	return a, nil
 }
 
-// observed is what observe layer4 or layer7 takes for an error (docs.haproxy.org/2.6/configuration.html#5.2-observe: of statuses
-// those from 500 on but 501 and 505).
+// readEjection reads what errors of a server's own traffic do to it.
+func readEjection(l statement, o settings) (*model.Ejection, error) {
+	n, err := o.number("error-limit", defaultErrorLimit)
+	if err != nil {
+		return nil, err
+	}
+	then := o["on-error"]
+	if then == "" {
+		then = "fail-check"
+	}
+	on := observed(o["observe"])
+	on.Source = fmt.Sprintf("observe %s, then %s", o["observe"], then)
+	return &model.Ejection{
+		Pos: l.pos, Law: model.ConsecutiveErrors, On: on, Fails: n, Ends: model.EndsByChecks, Then: onError[then],
+	}, nil
+}
+
+// onError are the words of on-error.
+var onError = map[string]model.EjectionStep{
+	"mark-down":    model.StepOut,
+	"fail-check":   model.StepFails,
+	"fastinter":    model.StepDoubts,
+	"sudden-death": model.StepBrink,
+}
+
+// observed is what observe layer4 or layer7 takes for an error (docs.haproxy.org/2.6/configuration.html#5.2-observe: of
+// statuses those from 500 on but 501 and 505).
 func observed(layer string) model.Failures {
 	if layer != "layer7" {
 		return model.Failures{Causes: []model.Cause{model.CauseConnect}}

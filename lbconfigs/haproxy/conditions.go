@@ -80,9 +80,9 @@ func (r *reader) terms(s section, l statement, condition []string) (unless bool,
 }
 
 // predefined are the ACLs that HAProxy brings (configuration manual, section 7.4).
-var predefined = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT METH_DELETE METH_PUT METH_TRACE
-HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH HTTP_URL_STAR REQ_CONTENT WAIT_END
-RDP_COOKIE`)
+var predefined = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT
+METH_DELETE METH_PUT METH_TRACE HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH
+HTTP_URL_STAR REQ_CONTENT WAIT_END RDP_COOKIE`)
 
 // acl is what an ACL's name stands for.
 func (r *reader) acl(s section, l statement, name string) []string {
@@ -101,13 +101,16 @@ func (r *reader) acl(s section, l statement, name string) []string {
 
 var headerFetch = regexp.MustCompile(`(?i)^(req\.)?hdr(_(beg|dom|end|val|sub|reg|dir|len|cnt|ip))?\((.*)\)$`)
 
+// integerFetches are the endings of header fetches that give an integer.
+var integerFetches = []string{"val", "len", "cnt"}
+
 // criterion tells of a criterion that HAProxy does not take.
 func (r *reader) criterion(l statement, text []string) {
 	if len(text) < 2 {
 		return
 	}
 	m := headerFetch.FindStringSubmatch(text[0])
-	if m == nil || m[3] != "val" && m[3] != "len" && m[3] != "cnt" {
+	if m == nil || !slices.Contains(integerFetches, m[3]) {
 		return
 	}
 	for _, value := range text[1:] {
@@ -116,7 +119,8 @@ func (r *reader) criterion(l statement, text []string) {
 		}
 		if _, err := strconv.Atoi(strings.ReplaceAll(value, ":", "")); err != nil {
 			p := model.Problem{
-				Pos: l.pos, Effect: model.Rejected, Text: fmt.Sprintf("hdr_%s compares integers, and %q is none", m[3], value),
+				Pos: l.pos, Effect: model.Rejected,
+				Text:    fmt.Sprintf("hdr_%s compares integers, and %q is none", m[3], value),
 				Instead: fmt.Sprintf("hdr(%s) -i %s", m[4], value),
 			}
 			if !slices.Contains(r.cfg.Problems, p) {
@@ -149,50 +153,66 @@ func (r *reader) matches(s section, l statement, condition []string) []match {
 
 // narrow adds one term to a match; a path list makes several.
 func (m match) narrow(t term) []match {
-	text := t.text
-	kind, values := "", []string(nil)
-	if len(text) > 0 {
-		kind = text[0]
-		for _, v := range text[1:] {
-			if !strings.HasPrefix(v, "-") {
-				values = append(values, v)
-			}
-		}
-	}
-	if t.not || len(values) == 0 {
-		if kind == "ssl_fc" && t.not {
-			m.plain = true
-			return []match{m}
-		}
-		m.when = append(slices.Clip(m.when), readCondition(t.describe()))
-		return []match{m}
-	}
-	header := headerFetch.FindStringSubmatch(kind)
+	kind, values := t.compares()
 	switch {
+	case t.not && kind == "ssl_fc":
+		m.plain = true
+		return []match{m}
+	case t.not || len(values) == 0:
+		return []match{m.onlyIf(t)}
 	case kind == "path_beg" || kind == "path" || kind == "path_reg":
 		var out []match
 		for _, v := range values {
-			n := m
-			switch {
-			case kind == "path_beg" && (m.path == "" || strings.HasPrefix(v, m.path)):
-				n.path, n.exact, n.regex = v, false, false
-			case kind == "path_beg" && strings.HasPrefix(m.path, v):
-			case m.path == "":
-				n.path, n.exact, n.regex = v, kind == "path", kind == "path_reg"
-			default:
-				n.when = append(slices.Clip(m.when), readCondition(t.describe()))
-			}
-			out = append(out, n)
+			out = append(out, m.at(t, kind, v))
 		}
 		return out
-	case header != nil && header[3] == "" && strings.HasPrefix(strings.ToLower(header[4]), "host") && m.hosts == nil:
+	case m.hosts == nil && fetchesHost(kind):
 		for _, v := range values {
 			m.hosts = append(m.hosts, strings.ToLower(v))
 		}
 		return []match{m}
 	}
+	return []match{m.onlyIf(t)}
+}
+
+// at is the match for one path of a path list.
+func (m match) at(t term, kind, path string) match {
+	isPrefix := kind == "path_beg"
+	switch {
+	case isPrefix && (m.path == "" || strings.HasPrefix(path, m.path)):
+		m.path, m.exact, m.regex = path, false, false
+	case isPrefix && strings.HasPrefix(m.path, path): // which the path that it has implies
+	case m.path == "":
+		m.path, m.exact, m.regex = path, kind == "path", kind == "path_reg"
+	default:
+		return m.onlyIf(t)
+	}
+	return m
+}
+
+// onlyIf is the match where a term holds that is no path and no host.
+func (m match) onlyIf(t term) match {
 	m.when = append(slices.Clip(m.when), readCondition(t.describe()))
-	return []match{m}
+	return m
+}
+
+// compares is what a term fetches and the values that it compares that with; flags as -i are left out.
+func (t term) compares() (kind string, values []string) {
+	if len(t.text) == 0 {
+		return "", nil
+	}
+	for _, v := range t.text[1:] {
+		if !strings.HasPrefix(v, "-") {
+			values = append(values, v)
+		}
+	}
+	return t.text[0], values
+}
+
+// fetchesHost says whether a criterion compares the whole of the header Host.
+func fetchesHost(kind string) bool {
+	header := headerFetch.FindStringSubmatch(kind)
+	return header != nil && header[3] == "" && strings.HasPrefix(strings.ToLower(header[4]), "host")
 }
 
 // describe is the term with its ACL's name resolved.
@@ -223,7 +243,9 @@ var (
 func readCondition(text string) model.Condition {
 	c := model.Condition{Source: text}
 	if m := headerComparison.FindStringSubmatch(text); m != nil {
-		c.All = []model.Term{{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(m[3]), Op: model.Is, Value: m[6]}}
+		c.All = []model.Term{
+			{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(m[3]), Op: model.Is, Value: m[6]},
+		}
 	}
 	if m := methodComparison.FindStringSubmatch(text); m != nil {
 		c.All = []model.Term{{Variable: model.Method, Op: model.Is, Value: m[2]}}

@@ -13,7 +13,9 @@ import (
 // edits change HAProxy's keywords so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight +(\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit}},
+		{Find: regexp.MustCompile(`\bweight +(\d+)`), By: reading.Unlike, Checks: []plan.Check{
+			plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit,
+		}},
 		{Find: regexp.MustCompile(`\bmaxconn (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckConns}},
 		{Find: regexp.MustCompile(`\bfall (\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
 		{Find: regexp.MustCompile(`\brise (\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
@@ -26,7 +28,10 @@ var edits = reading.Edits{
 		{Find: regexp.MustCompile(`\b(no-tlsv11|no-tlsv10|no-sslv3)`), By: reading.Drop},
 		{Find: regexp.MustCompile(`^ssl-default-bind-ciphers .*?([A-Z0-9-]+)$`), By: reading.Put("ECDHE-RSA-AES128-SHA")},
 		{Find: regexp.MustCompile(`\b(h2,http/1\.1)\b`), By: reading.Drop},
-		{Find: regexp.MustCompile(`^(?:http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`), By: reading.Put("lbproof")},
+		{
+			Find: regexp.MustCompile(`^(?:http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`),
+			By:   reading.Put("lbproof"),
+		},
 		{Find: regexp.MustCompile(`^(hash|balance)\b`), By: nil},
 		{Find: regexp.MustCompile(`^(option)\b`), By: nil},
 	},

@@ -10,23 +10,9 @@ import (
 
 // frontend reads the listeners of a section, and what becomes of their requests.
 func (r *reader) frontend(s section) error {
-	base := model.Route{Pos: s.pos, Path: "/"}
-	var plain []int
-	for _, l := range s.all("bind") {
-		listeners, err := r.bind(l)
-		if err != nil {
-			return err
-		}
-		for _, listener := range listeners {
-			if base.Port == 0 {
-				base.Port, base.TLS = listener.Port, listener.TLS
-			}
-			base.Ports = append(base.Ports, listener.Port)
-			if !listener.TLS {
-				plain = append(plain, listener.Port)
-			}
-			r.cfg.Listeners = append(r.cfg.Listeners, listener)
-		}
+	base, plain, err := r.binds(s)
+	if err != nil {
+		return err
 	}
 	if base.Port == 0 {
 		r.problem(model.Problem{
@@ -51,12 +37,36 @@ func (r *reader) frontend(s section) error {
 	return r.branches(s, base)
 }
 
+// binds reads where a section listens: the route of all its requests, and the ports without TLS.
+func (r *reader) binds(s section) (base model.Route, plain []int, err error) {
+	base = model.Route{Pos: s.pos, Path: "/"}
+	for _, l := range s.all("bind") {
+		listeners, err := r.bind(l)
+		if err != nil {
+			return base, nil, err
+		}
+		for _, listener := range listeners {
+			if base.Port == 0 {
+				base.Port, base.TLS = listener.Port, listener.TLS
+			}
+			base.Ports = append(base.Ports, listener.Port)
+			if !listener.TLS {
+				plain = append(plain, listener.Port)
+			}
+		}
+		r.cfg.Listeners = append(r.cfg.Listeners, listeners...)
+	}
+	return base, plain, nil
+}
+
 // tcp is a section that proxies TCP, which is the default: its HTTP rules do nothing.
 func (r *reader) tcp(s section, mode statement, written bool) {
 	if !written {
 		mode = statement{pos: s.pos, words: []string{s.kind, s.name}}
 	}
-	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http"})
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
+		Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http",
+	})
 	for _, l := range s.all("http-request", "http-response", "redirect") {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Inert,
@@ -70,7 +80,9 @@ func (r *reader) tcp(s section, mode statement, written bool) {
 var statistics = model.Counter{Form: model.CounterTable, Number: "req_tot", Rows: [2]string{"svname", "FRONTEND"}}
 
 // exporter is HAProxy's own for Prometheus (addons/promex/README).
-var exporter = model.Counter{Form: model.CounterMetrics, Number: "haproxy_frontend_http_requests_total", Family: "haproxy_", Itself: true}
+var exporter = model.Counter{
+	Form: model.CounterMetrics, Number: "haproxy_frontend_http_requests_total", Family: "haproxy_", Itself: true,
+}
 
 // stats is the statistics page of a section.
 func (r *reader) stats(s section, base model.Route) {
@@ -114,7 +126,9 @@ func (r *reader) frontendTimeouts(s section, base *model.Route) {
 		if l, ok := s.last("timeout", t.word); ok {
 			if after, err := parseTime(l.word(2)); err == nil {
 				headers := t.what == model.ClientTimeout // while a body is awaited timeout server runs too
-				base.Timeouts = append(base.Timeouts, model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then, Headers: headers})
+				base.Timeouts = append(base.Timeouts, model.TimeLimit{
+					Pos: l.pos, For: t.what, After: after, Then: t.then, Headers: headers,
+				})
 			}
 		}
 	}
@@ -137,7 +151,9 @@ func (r *reader) branches(s section, base model.Route) error {
 	for _, l := range s.all("use_backend") {
 		_, condition := splitCondition(l.words)
 		if strings.Contains(l.word(1), "%[") {
-			r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs"})
+			r.cfg.Unread = append(r.cfg.Unread, model.Unread{
+				Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs",
+			})
 			continue
 		}
 		for _, m := range r.matches(s, l, condition) {
@@ -153,13 +169,18 @@ func (r *reader) branches(s section, base model.Route) error {
 	if l, ok := s.last("default_backend"); ok {
 		add(l, l.word(1), match{})
 	} else if _, stats := s.last("stats", "enable"); !stats {
-		r.problem(model.Problem{
-			Pos: s.pos, Effect: model.Differs,
-			Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
-			Instead: "default_backend NAME",
-		})
+		r.noDefault(s)
 	}
 	return nil
+}
+
+// noDefault tells of a frontend that leaves requests without an answer of a server.
+func (r *reader) noDefault(s section) {
+	r.problem(model.Problem{
+		Pos: s.pos, Effect: model.Differs,
+		Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
+		Instead: "default_backend NAME",
+	})
 }
 
 // neverKept are options after which connections to servers end with their request.

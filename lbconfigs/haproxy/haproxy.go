@@ -23,8 +23,7 @@ var Balancer = reading.Balancer{
 	Main: []string{"*.cfg"},
 	Owns: func(text string) bool {
 		for line := range strings.Lines(text) {
-			words := strings.Fields(line)
-			if len(words) > 0 && strings.HasPrefix(line, words[0]) && slices.Contains(sectionWords, words[0]) && !strings.ContainsAny(line, "{;:[=") {
+			if beginsSection(line) {
 				return true
 			}
 		}
@@ -37,13 +36,23 @@ var Balancer = reading.Balancer{
 	BuiltIn: reading.Sub(builtin, "builtin"),
 }
 
-// sectionWords are the words that begin a section.
-var sectionWords = []string{
-	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache", "program", "http-errors", "ring", "fcgi-app", "log-forward", "crt-store",
+// beginsSection says whether a line of a file can begin one of HAProxy's sections: it has no mark of another format.
+func beginsSection(line string) bool {
+	words := strings.Fields(line)
+	if len(words) == 0 || strings.ContainsAny(line, "{;:[=") {
+		return false
+	}
+	return strings.HasPrefix(line, words[0]) && slices.Contains(sectionWords, words[0])
 }
 
-// dialect is what HAProxy does that no line says: docs.haproxy.org/2.6/management.html, "Master-worker" and "Stopping and
-// restarting". A new process knows nothing of the one before.
+// sectionWords are the words that begin a section.
+var sectionWords = []string{
+	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache",
+	"program", "http-errors", "ring", "fcgi-app", "log-forward", "crt-store",
+}
+
+// dialect is what HAProxy does that no line says: docs.haproxy.org/2.6/management.html, "Master-worker" and "Stopping
+// and restarting". A new process knows nothing of the one before.
 var dialect = model.Dialect{
 	Instances: model.OneForAll,
 	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory, model.SessionMemory},

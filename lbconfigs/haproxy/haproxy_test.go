@@ -13,7 +13,8 @@ func TestEdits(t *testing.T) {
 		balancertest.Mutate(t, "haproxy", line, want...)
 	}
 	f("server a 10.0.0.1:80 check inter 5s fall 3 rise 2",
-		"server a 10.0.0.1:80 check inter 5s fall 4 rise 2", "server a 10.0.0.1:80 check inter 5s fall 3 rise 3", "server a 10.0.0.1:80 check inter 10s fall 3 rise 2")
+		"server a 10.0.0.1:80 check inter 5s fall 4 rise 2",
+		"server a 10.0.0.1:80 check inter 5s fall 3 rise 3", "server a 10.0.0.1:80 check inter 10s fall 3 rise 2")
 	f("timeout client 50000ms", "timeout client 30000ms")
 	f("option forwardfor", "")
 	f("backend api")

@@ -61,7 +61,8 @@ func (r *reader) pool(s section) error {
 // idleCheck: option httpchk says how to check, and only check on a server does it.
 func (r *reader) idleCheck(s section, pool model.Pool) {
 	l, ok := s.option("httpchk")
-	if !ok || len(pool.Servers) == 0 || slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.Active != nil }) {
+	checked := slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.Active != nil })
+	if !ok || len(pool.Servers) == 0 || checked {
 		return
 	}
 	r.problem(model.Problem{
@@ -111,7 +112,8 @@ func (r *reader) server(s section, l statement, defaults settings) (model.Server
 	o := maps.Clone(defaults)
 	o.read(l.from(3))
 	server := model.Server{
-		Pos: l.pos, Name: l.word(1), Host: host, Port: port, Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
+		Pos: l.pos, Name: l.word(1), Host: host, Port: port,
+		Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
 	}
 	if ca := o["ca-file"]; strings.HasPrefix(ca, "/") {
 		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: l.pos, Kind: model.NeedAuthority, Path: ca})
@@ -136,9 +138,10 @@ func (r *reader) sticky(s section, pool *model.Pool) {
 	if l, ok := s.last("cookie"); ok {
 		words := l.from(2)
 		pool.Sticky = &model.Sticky{
-			Pos: l.pos, Cookie: l.word(1), Sets: slices.Contains(words, "insert"), Attributes: reading.CookieAttributes(words), Source: words,
+			Pos: l.pos, Cookie: l.word(1), Sets: slices.Contains(words, "insert"),
+			Attributes: reading.CookieAttributes(words), Source: words,
 		}
-		named := slices.ContainsFunc(s.own, func(o statement) bool { return o.word(0) == "server" && o.after("cookie") != "" })
+		named := slices.ContainsFunc(s.all("server"), func(o statement) bool { return o.after("cookie") != "" })
 		if !named && !slices.Contains(l.words, "dynamic") {
 			r.problem(model.Problem{
 				Pos: l.pos, Effect: model.Inert,

@@ -28,12 +28,16 @@ type reader struct {
 type lateRoute struct {
 	route   model.Route
 	backend string
-	closes  model.Pos // where its frontend says that connections to servers end with their request; no line where it does not
+	// closes is where its frontend says that connections to servers end with their request; no line where it does not.
+	closes model.Pos
 }
 
 // readConfig reads files in the order in which HAProxy does: that of their names.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
-	cfg := model.Config{Balancer: "haproxy", Dialect: dialect, Foreground: true, Workers: model.Workers{Pos: model.Pos{File: names[0]}, Count: 1}}
+	cfg := model.Config{
+		Balancer: "haproxy", Dialect: dialect, Foreground: true,
+		Workers: model.Workers{Pos: model.Pos{File: names[0]}, Count: 1},
+	}
 	r := reader{cfg: &cfg, priority: 1 << 20}
 	for _, n := range names {
 		text, err := reading.ReadText(fsys, n)
@@ -70,13 +74,7 @@ func (r *reader) split(file, text string) error {
 		if l.words, err = splitWords(raw); err != nil {
 			return fmt.Errorf("%s: %w", l.pos, err)
 		}
-		if n := len(l.words); n > mostWords {
-			r.problem(model.Problem{
-				Pos: l.pos, Effect: model.Rejected,
-				Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, mostWords),
-				Instead: "several lines; those of an acl may repeat its name",
-			})
-		}
+		r.checkLength(l)
 		switch {
 		case len(l.words) == 0:
 		case slices.Contains(sectionWords, l.word(0)):
@@ -90,6 +88,17 @@ func (r *reader) split(file, text string) error {
 	}
 	keep()
 	return nil
+}
+
+// checkLength tells of a line with more words than HAProxy takes.
+func (r *reader) checkLength(l statement) {
+	if n := len(l.words); n > mostWords {
+		r.problem(model.Problem{
+			Pos: l.pos, Effect: model.Rejected,
+			Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, mostWords),
+			Instead: "several lines; those of an acl may repeat its name",
+		})
+	}
 }
 
 // begin is a new section, with the defaults that it names, else the last ones.
@@ -111,18 +120,8 @@ func (r *reader) begin(l statement, defaults []statement, named map[string][]sta
 func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
 
 func (r *reader) read() error {
-	proxies := 0
 	r.index()
-	for _, s := range r.sections {
-		r.keywords(s)
-		switch s.kind {
-		case "global":
-			r.global.own = append(r.global.own, s.own...)
-		case "frontend", "listen", "backend":
-			proxies++
-		}
-	}
-	if proxies == 0 {
+	if proxies := r.overview(); proxies == 0 {
 		return fmt.Errorf("%s: there is no frontend, backend or listen section in it", r.cfg.Files[0].Name)
 	}
 	r.descriptors()
@@ -146,8 +145,25 @@ func (r *reader) read() error {
 		}
 	}
 	r.closing()
-	r.cfg.Reload = &model.Reload{Pos: model.Pos{File: r.cfg.Files[0].Name}, How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has"}
+	r.cfg.Reload = &model.Reload{
+		Pos: model.Pos{File: r.cfg.Files[0].Name},
+		How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has",
+	}
 	return nil
+}
+
+// overview looks at the keywords of all sections, collects the global ones, and returns how many sections proxy.
+func (r *reader) overview() (proxies int) {
+	for _, s := range r.sections {
+		r.keywords(s)
+		switch s.kind {
+		case "global":
+			r.global.own = append(r.global.own, s.own...)
+		case "frontend", "listen", "backend":
+			proxies++
+		}
+	}
+	return proxies
 }
 
 // index notes what is looked up often.
@@ -183,7 +199,8 @@ func (r *reader) descriptors() {
 	}
 	r.problem(model.Problem{
 		Pos: l.pos, Effect: model.Differs,
-		Text:    fmt.Sprintf("this takes more than %d file descriptors: where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
+		Text: fmt.Sprintf("this takes more than %d file descriptors: where the hard limit is lower, HAProxy does "+
+			"not start although its -c accepts the file", 2*n),
 		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
 	})
 }
@@ -198,7 +215,8 @@ func (r *reader) closing() {
 				from, keeps = hr.closes, keeps || hr.closes.Line == 0
 			}
 		}
-		if p.Keepalive != nil && p.Keepalive.Implicit && from.Line > 0 && !keeps {
+		implicit := p.Keepalive != nil && p.Keepalive.Implicit
+		if implicit && from.Line > 0 && !keeps {
 			r.cfg.Pools[i].Keepalive = &model.Keepalive{Pos: from, Never: true}
 		}
 	}

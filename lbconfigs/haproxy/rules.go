@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
@@ -21,11 +22,7 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 			r.redirect(s, l, l.words, route, plain)
 		case "http-request":
 			if redirected.Line > 0 {
-				r.problem(model.Problem{
-					Pos: l.pos, Effect: model.Differs,
-					Text:    fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: requests that will be redirected are counted and refused too", redirected.Line),
-					Instead: "http-request redirect …, as the first http-request rule",
-				})
+				r.afterRedirect(l, redirected)
 				redirected = model.Pos{}
 			}
 			if err := r.requestRule(s, l, route, plain); err != nil {
@@ -44,11 +41,24 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 		case "monitor-uri":
 			own := *route
 			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, firstOnly
-			own.Answer = &model.Answer{Pos: l.pos, Code: 200, Body: model.Literal("<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n")}
+			own.Answer = &model.Answer{
+				Pos: l.pos, Code: 200,
+				Body: model.Literal("<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"),
+			}
 			r.cfg.Routes = append(r.cfg.Routes, own)
 		}
 	}
 	return nil
+}
+
+// afterRedirect tells of a rule that comes before the redirect that stands above it.
+func (r *reader) afterRedirect(l statement, redirected model.Pos) {
+	r.problem(model.Problem{
+		Pos: l.pos, Effect: model.Differs,
+		Text: fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: "+
+			"requests that will be redirected are counted and refused too", redirected.Line),
+		Instead: "http-request redirect …, as the first http-request rule",
+	})
 }
 
 // redirect reads "redirect scheme https [code N] [if …]" and its kin.
@@ -91,7 +101,8 @@ func (r *reader) redirect(s section, l statement, words []string, route *model.R
 func (r *reader) onlyTLS(route *model.Route) {
 	var left []int
 	for _, port := range append(slices.Clip(route.Ports), route.Port) {
-		if slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == port && l.TLS }) && !slices.Contains(left, port) {
+		isTLS := slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == port && l.TLS })
+		if isTLS && !slices.Contains(left, port) {
 			left = append(left, port)
 		}
 	}
@@ -104,77 +115,103 @@ func (r *reader) onlyTLS(route *model.Route) {
 	}
 }
 
+// requestRule reads one http-request rule; plain are the ports without TLS.
 func (r *reader) requestRule(s section, l statement, route *model.Route, plain []int) error {
 	command, condition := splitCondition(l.words)
 	when := strings.TrimPrefix(strings.Join(condition, " "), "if ")
 	r.matches(s, l, condition) // for what it complains of
-	switch action := l.word(1); action {
-	case "set-header", "add-header":
-		if when == "" {
-			value := readTemplate(strings.Join(statement{words: command}.from(3), " "))
-			route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2), Value: value, Adds: action == "add-header"})
-			return nil
-		}
-	case "del-header":
-		if when == "" {
-			route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2)})
-			return nil
-		}
+	switch l.word(1) {
 	case "redirect":
 		r.redirect(s, l, l.from(1), route, plain)
-		return nil
-	case "set-path", "replace-path":
-		if rewrite, to := readRewrite(command); rewrite != nil && when == "" && s.kind == "backend" { // in a frontend use_backend goes by the new path
-			route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, To: to, Rewrite: rewrite})
-			return nil
-		}
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
-		return nil
 	case "auth":
 		route.Auth = &model.Auth{Pos: l.pos, Kind: model.AuthUsers, Code: 401}
-		return nil
 	case "deny", "tarpit", "reject":
 		return r.deny(s, l, route, condition, when)
+	case "return":
+		r.answer(s, l, route, condition, when)
 	case "use-service":
 		if l.word(2) != "prometheus-exporter" {
+			r.unreadRule(l)
 			break
 		}
-		for _, m := range r.matches(s, l, condition) {
-			own := m.apply(*route)
-			own.Pos, own.Pool, own.Own = l.pos, "", &model.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter", Counter: &exporter}
-			r.priority--
-			own.Priority = firstOnly/2 + r.priority
-			r.cfg.Routes = append(r.cfg.Routes, own)
+		r.branch(s, l, route, condition, func(own *model.Route) {
+			own.Pool = ""
+			own.Own = &model.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter", Counter: &exporter}
+		})
+	default:
+		if when != "" || !changeRequest(s, l, command, route) {
+			r.unreadRule(l)
 		}
-		return nil
-	case "return":
-		code := 200
-		if n, err := strconv.Atoi(l.after("status")); err == nil {
-			code = n
-		}
-		if when == "" {
-			route.Answer = &model.Answer{Pos: l.pos, Code: code, Body: model.Literal(l.after("string"))}
-			route.Pool = ""
-			return nil
-		}
-		for _, m := range r.matches(s, l, condition) {
-			own := m.apply(*route)
-			own.Pos, own.Answer = l.pos, &model.Answer{Pos: l.pos, Code: code, Body: model.Literal(l.after("string"))}
-			r.priority--
-			own.Priority = firstOnly/2 + r.priority
-			r.cfg.Routes = append(r.cfg.Routes, own)
-		}
-		return nil
 	}
-	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
 	return nil
+}
+
+// changeRequest reads a rule without a condition that changes what the servers get; false where lbproof reads none.
+func changeRequest(s section, l statement, command []string, route *model.Route) bool {
+	switch action := l.word(1); action {
+	case "set-header", "add-header":
+		value := readTemplate(strings.Join(statement{words: command}.from(3), " "))
+		route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{
+			Pos: l.pos, Name: l.word(2), Value: value, Adds: action == "add-header",
+		})
+		return true
+	case "del-header":
+		route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{Pos: l.pos, Name: l.word(2)})
+		return true
+	case "set-path", "replace-path":
+		rewrite, to := readRewrite(command)
+		if rewrite == nil || s.kind != "backend" { // in a frontend use_backend goes by the new path
+			return false
+		}
+		route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, To: to, Rewrite: rewrite})
+		return true
+	}
+	return false
+}
+
+// answer reads http-request return.
+func (r *reader) answer(s section, l statement, route *model.Route, condition []string, when string) {
+	code := 200
+	if n, err := strconv.Atoi(l.after("status")); err == nil {
+		code = n
+	}
+	body := model.Literal(l.after("string"))
+	if when == "" {
+		route.Answer = &model.Answer{Pos: l.pos, Code: code, Body: body}
+		route.Pool = ""
+		return
+	}
+	r.branch(s, l, route, condition, func(own *model.Route) {
+		own.Answer = &model.Answer{Pos: l.pos, Code: code, Body: body}
+	})
+}
+
+// branch adds a route for each way in which a rule's condition holds; fill says what becomes of its requests.
+func (r *reader) branch(s section, l statement, route *model.Route, condition []string, fill func(own *model.Route)) {
+	for _, m := range r.matches(s, l, condition) {
+		own := m.apply(*route)
+		own.Pos = l.pos
+		fill(&own)
+		r.priority--
+		own.Priority = firstOnly/2 + r.priority
+		r.cfg.Routes = append(r.cfg.Routes, own)
+	}
+}
+
+// unreadRule lists a rule from which nothing is drawn.
+func (r *reader) unreadRule(l statement) {
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
+		Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule",
+	})
 }
 
 // groups are what a replacement of HAProxy has of the groups of its regular expression.
 var groups = regexp.MustCompile(`\\([0-9])`)
 
-// readRewrite is what set-path PATH and replace-path REGEX PATH make of a path: the whole of it is replaced, its query stays (configuration
-// manual, section 4.2). nil where the new path has parts of the request that lbproof does not know, or the expression parts that Go's lack.
+// readRewrite is what set-path PATH and replace-path REGEX PATH make of a path: the whole of it is replaced, its query
+// stays (configuration manual, section 4.2). nil where the new path has parts of the request that lbproof does not
+// know, or the expression parts that Go's lack.
 func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 	rewrite = &model.Rewrite{Match: "^.*$", Whole: true}
 	if command[1] == "replace-path" && len(command) == 4 {
@@ -194,9 +231,12 @@ func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 	return rewrite, to
 }
 
-var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)
+// rateRule matches the fetch of a counter of a stick table.
+var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)` +
+	`(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)
 
-// counted is what counters of a stick table count (configuration manual, section 4.2, stick-table). conn_cur is how many there are.
+// counted is what counters of a stick table count (configuration manual, section 4.2, stick-table). conn_cur is how
+// many there are.
 var counted = map[string]model.Counted{
 	"http_req_rate": model.CountsRequests, "http_req_cnt": model.CountsRequests,
 	"conn_rate": model.CountsConnections, "conn_cnt": model.CountsConnections,
@@ -247,7 +287,9 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	if compare == "ge" {
 		most--
 	}
-	limit := model.Limit{Pos: l.pos, Law: model.CountWindow, Counts: counted[counter], Name: counter, Burst: most, Key: readKey("src")}
+	limit := model.Limit{
+		Pos: l.pos, Law: model.CountWindow, Counts: counted[counter], Name: counter, Burst: most, Key: readKey("src"),
+	}
 	for _, t := range s.own {
 		if strings.HasPrefix(t.word(1), "track-sc") {
 			limit.Key = readKey(t.word(2))
@@ -256,23 +298,13 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	if reading.IsForgeable(limit.Key.Source) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Differs,
-			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", limit.Key),
+			Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is "+
+				"not limited", limit.Key),
 			Instead: "http-request track-sc0 src",
 		})
 	}
 	table, ok := s.last("stick-table")
-	for _, stored := range table.words {
-		name, args, _ := strings.Cut(stored, "(")
-		for one := range strings.SplitSeq(stored, ",") {
-			n, a, _ := strings.Cut(one, "(")
-			if n == counter {
-				name, args = n, a
-			}
-		}
-		if name == counter {
-			limit.Window, _ = parseTime(strings.TrimSuffix(args, ")"))
-		}
-	}
+	limit.Window = readWindow(table, counter)
 	if counter == "conn_cur" {
 		limit.Law, limit.Most, limit.Burst = model.InFlight, most, 0
 	}
@@ -290,14 +322,33 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	return limit, true
 }
 
+// readWindow is the time over which a stick table counts: store http_req_rate(10s),conn_cur; 0 where it says none.
+func readWindow(table statement, counter string) (window time.Duration) {
+	for _, stored := range table.words {
+		name, args, _ := strings.Cut(stored, "(")
+		for one := range strings.SplitSeq(stored, ",") {
+			n, a, _ := strings.Cut(one, "(")
+			if n == counter {
+				name, args = n, a
+			}
+		}
+		if name == counter {
+			window, _ = parseTime(strings.TrimSuffix(args, ")"))
+		}
+	}
+	return window
+}
+
 func (r *reader) responseRule(l statement, route *model.Route) {
 	command, condition := splitCondition(l.words)
 	action := l.word(1)
-	if (action == "set-header" || action == "add-header") && len(condition) == 0 && len(command) > 3 {
+	sets := action == "set-header" || action == "add-header"
+	if sets && len(condition) == 0 && len(command) > 3 {
 		route.AddHeaders = append(slices.Clip(route.AddHeaders), model.Header{
-			Pos: l.pos, Name: l.word(2), Value: readTemplate(strings.Join(statement{words: command}.from(3), " ")), Proxied: l.word(0) == "http-response",
+			Pos: l.pos, Name: l.word(2), Value: readTemplate(strings.Join(statement{words: command}.from(3), " ")),
+			Proxied: l.word(0) == "http-response",
 		})
 		return
 	}
-	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule"})
+	r.unreadRule(l)
 }

@@ -69,10 +69,17 @@ func (s section) option(name string) (statement, bool) {
 	inOwn := func(l statement) bool {
 		return slices.ContainsFunc(s.own, func(o statement) bool { return o.pos == l.pos })
 	}
-	if isOff && (!isOn || inOwn(off) && !inOwn(on) || inOwn(off) == inOwn(on) && off.pos.Line > on.pos.Line) {
+	if !isOff || !isOn {
+		return on, isOn
+	}
+	overruled := inOwn(off) && !inOwn(on)
+	if inOwn(off) == inOwn(on) {
+		overruled = off.pos.Line > on.pos.Line
+	}
+	if overruled {
 		return statement{}, false
 	}
-	return on, isOn
+	return on, true
 }
 
 // all are the section's own lines that begin with one of the words.

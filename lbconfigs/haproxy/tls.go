@@ -22,7 +22,9 @@ func (r *reader) bind(l statement) ([]model.Listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: bind %s: no port after the colon", l.pos, addr)
 		}
-		out = append(out, model.Listener{Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2")})
+		out = append(out, model.Listener{
+			Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2"),
+		})
 	}
 	if has("ssl") {
 		r.tls(l, out)
@@ -46,20 +48,15 @@ func (r *reader) tls(l statement, listeners []model.Listener) {
 	if slices.Contains(options.words, "no-tls-tickets") {
 		tls.NoTickets = &tls.VersionsPos
 	}
-	if c := l.after("ciphers"); c != "" {
-		tls.Ciphers, tls.CiphersPos = c, l.pos
-	} else if global, ok := r.global.last("ssl-default-bind-ciphers"); ok {
-		tls.Ciphers, tls.CiphersPos = global.word(1), global.pos
-	}
-	if tls.Ciphers != "" && !slices.ContainsFunc(r.cfg.TLS, func(t model.TLS) bool { return t.CiphersPos == tls.CiphersPos }) {
-		r.cfg.Problems = append(r.cfg.Problems, reading.CheckCiphers(tls.CiphersPos, tls.Ciphers)...)
-	}
+	r.ciphers(l, &tls)
 	if crt := l.after("crt"); crt != "" {
 		tls.Certificate, tls.CertPos = crt, l.pos
 		if strings.HasSuffix(crt, "/") { // every file of the directory is a certificate with its key
 			crt += "lbproof.pem"
 		}
-		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: l.pos, Kind: model.NeedCertificate, Path: reading.PathIn(r.certificates(), crt)})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{
+			Pos: l.pos, Kind: model.NeedCertificate, Path: reading.PathIn(r.certificates(), crt),
+		})
 	} else {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
@@ -69,6 +66,19 @@ func (r *reader) tls(l statement, listeners []model.Listener) {
 	}
 	if len(listeners) > 0 { // a socket is not spoken to
 		r.cfg.TLS = append(r.cfg.TLS, tls)
+	}
+}
+
+// ciphers reads a bind's cipher suites, else the default ones, and complains of each list once.
+func (r *reader) ciphers(l statement, tls *model.TLS) {
+	if c := l.after("ciphers"); c != "" {
+		tls.Ciphers, tls.CiphersPos = c, l.pos
+	} else if global, ok := r.global.last("ssl-default-bind-ciphers"); ok {
+		tls.Ciphers, tls.CiphersPos = global.word(1), global.pos
+	}
+	told := slices.ContainsFunc(r.cfg.TLS, func(t model.TLS) bool { return t.CiphersPos == tls.CiphersPos })
+	if tls.Ciphers != "" && !told {
+		r.cfg.Problems = append(r.cfg.Problems, reading.CheckCiphers(tls.CiphersPos, tls.Ciphers)...)
 	}
 }
 

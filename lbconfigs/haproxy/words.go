@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,68 +18,96 @@ const blanks = " \t\v\f"
 const mostWords = 64
 
 // variable matches a whole variable: $NAME, ${NAME}, ${NAME-default} or ${NAME[*]}.
-var variable = regexp.MustCompile(strings.ReplaceAll(`^\$(?:NAME|\{NAME(?:\[\*\])?(?:-[^}]*)?\})$`, "NAME", `(?:[A-Za-z_][A-Za-z0-9_]*|\.(?:FILE|LINE|SECTION))`))
+var variable = regexp.MustCompile(strings.ReplaceAll(`^\$(?:NAME|\{NAME(?:\[\*\])?(?:-[^}]*)?\})$`, "NAME",
+	`(?:[A-Za-z_][A-Za-z0-9_]*|\.(?:FILE|LINE|SECTION))`))
 
-// splitWords splits a line into words and resolves quotes and escapes (configuration manual, section 2.2). A variable stays as it
-// is written: only HAProxy knows its value. A line of blanks or a comment has no words. Errors name no line.
+// splitWords splits a line into words and resolves quotes and escapes (configuration manual, section 2.2). A variable
+// stays as it is written: only HAProxy knows its value. A line of blanks or a comment has no words. Errors name no
+// line.
 func splitWords(line string) ([]string, error) {
 	if end := strings.IndexAny(line, "\r\n"); end >= 0 {
 		line = line[:end]
 	}
-	var words []string
-	var word []byte
-	var quote byte // the open quote; 0: none
-scan:
+	var w wordSplitter
 	for rest := strings.TrimLeft(line, blanks); rest != ""; {
-		c, size := rest[0], 1
-		quoteMark := c == '"' && quote != '\'' || c == '\'' && quote != '"'
-		switch {
-		case quoteMark && quote == 0:
-			quote = c
-		case quoteMark:
-			quote = 0
-		case c == '\\' && quote != '\'':
-			var char byte
-			var err error
-			if char, size, err = escape(rest, quote == '"'); err != nil {
-				return nil, err
-			}
-			word = append(word, char)
-		case c == '$' && quote == '"':
-			size = variableSize(rest)
-			if !variable.MatchString(rest[:size]) {
-				text, _, _ := strings.Cut(rest, `"`)
-				return nil, fmt.Errorf(`%s: $ within double quotes begins a variable; write $NAME, ${NAME} or ${NAME-default}, or \$ for the character`, text)
-			}
-			word = append(word, rest[:size]...)
-		case c == '#' && quote == 0:
-			break scan
-		case strings.IndexByte(blanks, c) >= 0 && quote == 0:
-			size = len(rest) - len(strings.TrimLeft(rest, blanks))
-			words, word = append(words, string(word)), word[:0]
-		default:
-			word = append(word, c)
+		size, err := w.take(rest)
+		if err != nil {
+			return nil, err
 		}
 		rest = rest[size:]
 	}
-	switch quote {
+	switch w.quote {
 	case '"':
 		return nil, errors.New(`a double quote is opened and not closed; close it, or write \" for the character`)
 	case '\'':
 		return nil, errors.New(`a single quote is opened and not closed; close it, or write \' for the character`)
 	}
-	words = append(words, string(word))
+	words := append(w.words, string(w.word))
 	for len(words) > 0 && words[len(words)-1] == "" { // HAProxy takes an empty word at the end for none
 		words = words[:len(words)-1]
 	}
 	if len(words) == 0 || words[0] == "" { // and a line that begins with one for empty
 		return nil, nil
 	}
-	if i := slices.IndexFunc(words, func(w string) bool { return !utf8.ValidString(w) || strings.Contains(w, "\x00") }); i >= 0 {
-		return nil, fmt.Errorf(`%q: an escape makes a byte that is no UTF-8 text; put a regular expression into 'single quotes', where escapes stay; write other text as UTF-8`, words[i])
+	if err := checkText(words); err != nil {
+		return nil, err
 	}
 	return words, nil
 }
+
+// wordSplitter is what is read of a line so far.
+type wordSplitter struct {
+	words []string
+	word  []byte // the one that is not at its end
+	quote byte   // the open quote; 0: none
+}
+
+// take reads one character of the rest of a line, or what stands for one, and returns the length of that.
+func (w *wordSplitter) take(rest string) (size int, err error) {
+	c := rest[0]
+	isQuote := c == '"' || c == '\''
+	switch {
+	case isQuote && w.quote == 0:
+		w.quote = c
+	case isQuote && w.quote == c:
+		w.quote = 0
+	case c == '\\' && w.quote != '\'':
+		char, size, err := escape(rest, w.quote == '"')
+		w.word = append(w.word, char)
+		return size, err
+	case c == '$' && w.quote == '"':
+		size = variableSize(rest)
+		if !variable.MatchString(rest[:size]) {
+			text, _, _ := strings.Cut(rest, `"`)
+			return 0, fmt.Errorf(`%s: $ within double quotes begins a variable; `+
+				`write $NAME, ${NAME} or ${NAME-default}, or \$ for the character`, text)
+		}
+		w.word = append(w.word, rest[:size]...)
+		return size, nil
+	case c == '#' && w.quote == 0: // a comment, up to the end
+		return len(rest), nil
+	case strings.IndexByte(blanks, c) >= 0 && w.quote == 0:
+		w.words, w.word = append(w.words, string(w.word)), w.word[:0]
+		return len(rest) - len(strings.TrimLeft(rest, blanks)), nil
+	default:
+		w.word = append(w.word, c)
+	}
+	return 1, nil
+}
+
+// checkText reports a word that is no text.
+func checkText(words []string) error {
+	for _, word := range words {
+		if !utf8.ValidString(word) || strings.Contains(word, "\x00") {
+			return fmt.Errorf(`%q: an escape makes a byte that is no UTF-8 text; put a regular expression into `+
+				`'single quotes', where escapes stay; write other text as UTF-8`, word)
+		}
+	}
+	return nil
+}
+
+// nameLetters are the characters of a variable's name.
+const nameLetters = "_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // variableSize is the length of what text, which begins with $, has in place of a variable.
 func variableSize(text string) int {
@@ -88,14 +115,12 @@ func variableSize(text string) int {
 		return strings.IndexByte(text, '}') + 1
 	}
 	name := strings.TrimPrefix(text[1:], ".")
-	end := strings.TrimLeftFunc(name, func(c rune) bool {
-		return c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
-	})
+	end := strings.TrimLeft(name, nameLetters)
 	return len(text) - len(end)
 }
 
-// escape is the character that a backslash and what follows it stand for, and the length of both. A backslash before any other
-// character stands for itself.
+// escape is the character that a backslash and what follows it stand for, and the length of both. A backslash before
+// any other character stands for itself.
 func escape(text string, doubleQuoted bool) (char byte, size int, err error) {
 	if len(text) == 1 {
 		return '\\', 1, nil

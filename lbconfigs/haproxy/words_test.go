@@ -54,7 +54,8 @@ func TestWords(t *testing.T) {
 	f("a\\\r\n", `a\`)
 	// Variables stay as they are written, and $ stands for itself outside double quotes.
 	f(`a $b ${c '$d' ^/e$ \$f`, "a", "$b", "${c", "$d", "^/e$", `\$f`)
-	f(`"$A.b" "x${A}y" "${A-}" "${A-b "c' #d}" "${A[*]}" "${A[*]-b c}"`, "$A.b", "x${A}y", "${A-}", `${A-b "c' #d}`, "${A[*]}", "${A[*]-b c}")
+	f(`"$A.b" "x${A}y" "${A-}" "${A-b "c' #d}" "${A[*]}" "${A[*]-b c}"`,
+		"$A.b", "x${A}y", "${A-}", `${A-b "c' #d}`, "${A[*]}", "${A[*]-b c}")
 	f(`"$_a1$.LINE" "${.FILE}" "\$a" "\${"`, "$_a1$.LINE", "${.FILE}", "$a", "${")
 }
 
@@ -98,7 +99,8 @@ func quoteAll(words []string) string {
 // Any line is either refused or made of words that, quoted, give the same words.
 func FuzzHAProxyWords(f *testing.F) {
 	for _, line := range []string{
-		"", `bind "${ADDR-:80}" # x`, `a "b c" 'd e' f\ g\x41\n`, `'it'\''s'`, `"" ''`, `$ '' `, `"$A$.LINE${B[*]}"`, `"\$\"" \\# "${`, "\xff\\xc3\\xa9", `"$`, `\x`,
+		"", `bind "${ADDR-:80}" # x`, `a "b c" 'd e' f\ g\x41\n`, `'it'\''s'`, `"" ''`, `$ '' `, `"$A$.LINE${B[*]}"`,
+		`"\$\"" \\# "${`, "\xff\\xc3\\xa9", `"$`, `\x`,
 	} {
 		f.Add(line)
 	}
