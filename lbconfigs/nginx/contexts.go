@@ -25,23 +25,33 @@ func contexts(name string, block uint) (where string, ok bool) {
 		all |= m
 	}
 	var blocks []string
-	for _, b := range []struct {
-		mask uint
-		name string
-	}{{inMain, "the main context"}, {inHTTP, "http"}, {inServer, "server"}, {inLocation, "location"}, {inUpstream, "upstream"}} {
+	for _, b := range blockNames {
 		if all&b.mask != 0 {
 			blocks = append(blocks, b.name)
 		}
 	}
-	return strings.Join(blocks, " or "), !known || len(blocks) == 0 || block == anywhere || all&block != 0
+	unsure := !known || len(blocks) == 0 || block == anywhere
+	return strings.Join(blocks, " or "), unsure || all&block != 0
+}
+
+// blockNames are the blocks from the outside in, as people call them.
+var blockNames = []struct {
+	mask uint
+	name string
+}{
+	{inMain, "the main context"},
+	{inHTTP, "http"},
+	{inServer, "server"},
+	{inLocation, "location"},
+	{inUpstream, "upstream"},
 }
 
 var misplacedHints = map[string]string{
 	"split_clients": ", and the location proxies to its variable: proxy_pass http://$variant",
 }
 
-// misplaced reads what belongs into the http block and stands further inside: nginx refuses it there, and what it was meant
-// to promise is told all the same.
+// misplaced reads what belongs into the http block and stands further inside: nginx refuses it there, and what it was
+// meant to promise is told all the same.
 func (r *reader) misplaced(block []item) error {
 	for _, d := range block {
 		switch d.Directive.Directive {

@@ -12,7 +12,9 @@ import (
 // edits change nginx's directives so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight=(\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit}},
+		{Find: regexp.MustCompile(`\bweight=(\d+)`), By: reading.Unlike, Checks: []plan.Check{
+			plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit,
+		}},
 		{Find: regexp.MustCompile(`\bmax_fails=(\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckPassive}},
 		{Find: regexp.MustCompile(`\bfail_timeout=(\d+m?s?)`), By: reading.Half, Checks: []plan.Check{plan.CheckPassive}},
 		{Find: regexp.MustCompile(`\bmax_conns=(\d+)`), By: reading.Tighten, Checks: []plan.Check{plan.CheckConns}},

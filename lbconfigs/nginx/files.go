@@ -15,7 +15,8 @@ import (
 // packaged are the files that come with nginx's package: what they hold is known, so they need not lie beside the
 // configuration. Debian's proxy_params is the only one with promises.
 var packaged = map[string]string{
-	"mime.types": "", "fastcgi_params": "", "fastcgi.conf": "", "uwsgi_params": "", "scgi_params": "", "koi-utf": "", "koi-win": "", "win-utf": "",
+	"mime.types": "", "fastcgi_params": "", "fastcgi.conf": "", "uwsgi_params": "", "scgi_params": "", "koi-utf": "",
+	"koi-win": "", "win-utf": "",
 	"proxy_params": "proxy_set_header Host $http_host;\nproxy_set_header X-Real-IP $remote_addr;\n" +
 		"proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header X-Forwarded-Proto $scheme;\n",
 }
@@ -65,7 +66,8 @@ func (f confFiles) read(name string) (string, error) {
 	return string(text), err
 }
 
-// glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes tells of both.
+// glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes
+// tells of both.
 func (f confFiles) glob(pattern string) (found []string, _ error) {
 	names, err := reading.Glob(f.fsys, f.local(pattern))
 	f.failed[pattern] = err

@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// A configuration that stands for more, with every include written out, is none: a file that includes another twice, which does the
-// same with a third, doubles with each.
+// A configuration that stands for more, with every include written out, is none: a file that includes another twice,
+// which does the same with a third, doubles with each.
 const (
 	mostIncludes   = 10_000
 	mostDirectives = 1_000_000
@@ -27,7 +27,8 @@ func (e *extent) add(o extent) {
 	e.includes, e.directives, e.depth = e.includes+o.includes, e.directives+o.directives, max(e.depth, o.depth)
 }
 
-// includes reports, with file and line, an include whose files cannot be read, and those that are more than a configuration has.
+// includes reports, with file and line, an include whose files cannot be read, and those that are more than a
+// configuration has.
 func (r *reader) includes() error {
 	known := map[int]extent{}
 	_, err := r.extent(0, known)
@@ -70,11 +71,14 @@ func (r *reader) extentOf(file string, block crossplane.Directives, known map[in
 		}
 		switch {
 		case e.includes > mostIncludes:
-			return e, fmt.Errorf("%s: with this there are more than %d includes: files that include a file several times, which does so too; name each once", pos, mostIncludes)
+			return e, fmt.Errorf("%s: with this there are more than %d includes: files that include a file several "+
+				"times, which does so too; name each once", pos, mostIncludes)
 		case e.directives > mostDirectives:
-			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: it is no configuration", pos, mostDirectives)
+			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: it is no "+
+				"configuration", pos, mostDirectives)
 		case e.depth > reading.MaxDepth:
-			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: it is no configuration", pos, reading.MaxDepth)
+			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: it is no "+
+				"configuration", pos, reading.MaxDepth)
 		}
 	}
 	return e, nil

@@ -12,13 +12,16 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// Files that include one another again and again are bounded by what they stand for, and their reading by what they are.
+// Files that include one another again and again are bounded by what they stand for, and their reading by what they
+// are.
 func TestIncludesOfIncludes(t *testing.T) {
 	f := func(want, last string, depth int, between string) {
 		t.Helper()
 		files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include 0.conf;\n}\n")}}
 		for i := range depth {
-			files[fmt.Sprintf("%d.conf", i)] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(between, "NEXT", fmt.Sprintf("%d.conf", i+1)))}
+			files[fmt.Sprintf("%d.conf", i)] = &fstest.MapFile{
+				Data: []byte(strings.ReplaceAll(between, "NEXT", fmt.Sprintf("%d.conf", i+1))),
+			}
 		}
 		files[fmt.Sprintf("%d.conf", depth)] = &fstest.MapFile{Data: []byte(last)}
 		_, err := lbconfigs.Read(files, "nginx.conf", "")
@@ -31,7 +34,8 @@ func TestIncludesOfIncludes(t *testing.T) {
 	const server = "server { location / { return 200; } }\n"
 	f("", server, 50, "include NEXT;\n")
 	f(".conf:2: with this there are more than 10000 includes", server, 40, "include NEXT;\ninclude NEXT;\n")
-	f(".conf:1: with this there are more than 1000000 directives", strings.Repeat("gzip on;\n", 100_000), 3, strings.Repeat("include NEXT; ", 10))
+	f(".conf:1: with this there are more than 1000000 directives",
+		strings.Repeat("gzip on;\n", 100_000), 3, strings.Repeat("include NEXT; ", 10))
 	f(".conf:1: with this blocks are nested more than 64 deep", "return 200;", 70, "location / { include NEXT; }")
 }
 

@@ -43,34 +43,17 @@ func (r *reader) location(location item, s site, in scope) error {
 	if len(location.Args) == 0 {
 		return fmt.Errorf("%s: a location has no path", location.pos)
 	}
-	route := s.base(location.pos)
-	route.Path = location.arg(len(location.Args) - 1)
-	switch kind := strings.Join(location.Args[:len(location.Args)-1], ""); {
-	case kind == "=":
-		route.Exact = true
-	case kind == "~":
-		route.Regex = true
-	case kind == "~*":
-		route.Regex, route.Path = true, "(?i)"+route.Path
-	case kind == "^~":
-		route.Final = true
-	}
 	own := in.own()
-	route.Named = strings.HasPrefix(route.Path, "@")
+	route := s.base(location.pos)
+	readPath(location.Args, &route)
 	route.Internal = route.Named || len(pick(own, "internal")) > 0
 	for _, d := range own {
 		if err := r.handler(&route, d); err != nil {
 			return err
 		}
 	}
-	if up, ok := in.one("return"); ok && !route.Internal && !slices.Contains(own, up) { // of the server: it comes before any location
-		if err := r.answer(&route, up); err != nil {
-			return err
-		}
-		route.Pool = ""
-	}
-	if root, ok := in.one("root"); ok && !r.provides(route) && !route.Internal && len(pick(own, "location")) == 0 {
-		r.serves(&route, root)
+	if err := r.inherited(&route, in); err != nil {
+		return err
 	}
 	r.unreadAll(own, inLocation)
 	if err := r.policies(&route, in); err != nil {
@@ -87,9 +70,48 @@ func (r *reader) location(location item, s site, in scope) error {
 	return nil
 }
 
+// readPath reads what a location is called: [= | ~ | ~* | ^~] PATH, or @NAME.
+func readPath(args []string, route *model.Route) {
+	last := len(args) - 1
+	route.Path = args[last]
+	switch strings.Join(args[:last], "") {
+	case "=":
+		route.Exact = true
+	case "~":
+		route.Regex = true
+	case "~*":
+		route.Regex, route.Path = true, "(?i)"+route.Path
+	case "^~":
+		route.Final = true
+	}
+	route.Named = strings.HasPrefix(route.Path, "@")
+}
+
+// inherited reads what the blocks around a location do with its requests.
+func (r *reader) inherited(route *model.Route, in scope) error {
+	if route.Internal {
+		return nil
+	}
+	own := in.own()
+	// A return of the server comes before any location.
+	if up, ok := in.one("return"); ok && !slices.Contains(own, up) {
+		if err := r.answer(route, up); err != nil {
+			return err
+		}
+		route.Pool = ""
+	}
+	root, ok := in.one("root")
+	isLeaf := len(pick(own, "location")) == 0
+	if ok && isLeaf && !r.provides(*route) {
+		r.serves(route, root)
+	}
+	return nil
+}
+
 // provides says whether a location answers or proxies, or guards what its inner locations do.
 func (r *reader) provides(route model.Route) bool {
-	return route.Pool != "" || route.Answer != nil || route.Redirect != nil || route.Own != nil
+	answers := route.Answer != nil || route.Redirect != nil
+	return answers || route.Pool != "" || route.Own != nil
 }
 
 // groups are what an nginx replacement has of the groups of its regular expression.
@@ -105,7 +127,9 @@ func (r *reader) handler(route *model.Route, d item) error {
 	case "rewrite":
 		when := []model.Condition{{Source: "the path matches " + d.arg(0)}}
 		if flag := d.arg(2); flag == "permanent" || flag == "redirect" {
-			route.Rules = append(route.Rules, model.Rule{Pos: d.pos, When: when, Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1)})
+			route.Rules = append(route.Rules, model.Rule{
+				Pos: d.pos, When: when, Code: map[string]int{"permanent": 301, "redirect": 302}[flag], To: d.arg(1),
+			})
 		} else {
 			rule := model.Rule{Pos: d.pos, When: when, To: d.arg(1)}
 			if flag == "break" && !strings.ContainsAny(groups.ReplaceAllString(d.arg(1), ""), "$?") {
@@ -123,9 +147,11 @@ func (r *reader) handler(route *model.Route, d item) error {
 	return nil
 }
 
-// stubStatus is nginx's page (nginx.org/en/docs/http/ngx_http_stub_status_module.html): the third number counts requests.
+// stubStatus is nginx's page (nginx.org/en/docs/http/ngx_http_stub_status_module.html): the third number counts
+// requests.
 var stubStatus = model.Counter{
-	Form: model.CounterText, Number: `server accepts handled requests\s+\d+ \d+ (\d+)`, Itself: true, Exporter: "nginx-exporter",
+	Form: model.CounterText, Number: `server accepts handled requests\s+\d+ \d+ (\d+)`, Itself: true,
+	Exporter: "nginx-exporter",
 }
 
 // serves makes a route serve files of a directory.

@@ -33,8 +33,8 @@ var Balancer = reading.Balancer{
 	BuiltIn: reading.Sub(builtin, "builtin"),
 }
 
-// dialect is what nginx does that no line says: nginx.org/en/docs/control.html on its processes and signals; workers share what
-// stands in a zone, and on HUP new ones begin anew.
+// dialect is what nginx does that no line says: nginx.org/en/docs/control.html on its processes and signals; workers
+// share what stands in a zone, and on HUP new ones begin anew.
 var dialect = model.Dialect{
 	Instances: model.PerWorker,
 	Sticks:    true,
@@ -68,11 +68,16 @@ func newSpec(cfg model.Config) plan.Spec {
 			Packages: []string{"nginx"},
 			Users:    []string{"nobody", "nogroup", "www-data", "nginx"},
 			Dirs:     []string{"/etc/nginx", "/run", "/var/lib/nginx", "/var/log/nginx", "/tmp"},
-			Links:    []string{"/var/run -> /run", "/var/log/nginx/access.log -> /dev/stdout", "/var/log/nginx/error.log -> /dev/stderr"},
+			Links: []string{
+				"/var/run -> /run",
+				"/var/log/nginx/access.log -> /dev/stdout",
+				"/var/log/nginx/error.log -> /dev/stderr",
+			},
 		},
 	}
 	if slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return u.Why == whyLua }) {
-		spec.Image.Ref, spec.Image.Packages = "openresty/openresty", append(spec.Image.Packages, "libnginx-mod-http-lua", "lua-cjson", "lua-nginx-redis")
+		spec.Image.Ref = "openresty/openresty"
+		spec.Image.Packages = append(spec.Image.Packages, "libnginx-mod-http-lua", "lua-cjson", "lua-nginx-redis")
 	}
 	for i, file := range cfg.Files {
 		if i == 0 {

@@ -15,7 +15,8 @@ func TestEdits(t *testing.T) {
 		balancertest.Mutate(t, "nginx", line, want...)
 	}
 	f("server a:80 weight=3 max_fails=3 fail_timeout=30s;",
-		"server a:80 weight=2 max_fails=3 fail_timeout=30s;", "server a:80 weight=3 max_fails=4 fail_timeout=30s;", "server a:80 weight=3 max_fails=3 fail_timeout=15s;")
+		"server a:80 weight=2 max_fails=3 fail_timeout=30s;",
+		"server a:80 weight=3 max_fails=4 fail_timeout=30s;", "server a:80 weight=3 max_fails=3 fail_timeout=15s;")
 	f("server a:80 backup;", "server a:80;")
 	f("limit_req zone=api burst=20 nodelay;", "limit_req zone=api burst=20;", "limit_req zone=api burst=13 nodelay;")
 	f(`add_header X-A "b" always;`, `add_header X-A "b";`)

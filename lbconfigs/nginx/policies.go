@@ -10,7 +10,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
+// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html,
+// ngx_http_core_module.html).
 const (
 	bodyLimit = 1 << 20
 	gzipLeast = 20
@@ -27,7 +28,9 @@ func (r *reader) policies(route *model.Route, in scope) error {
 		return err
 	}
 	if d, ok := in.one("proxy_ssl_trusted_certificate"); ok {
-		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: d.pos, Kind: model.NeedAuthority, Path: reading.PathIn(confDir, d.arg(0))})
+		r.cfg.Needs = append(r.cfg.Needs, model.Need{
+			Pos: d.pos, Kind: model.NeedAuthority, Path: reading.PathIn(confDir, d.arg(0)),
+		})
 	}
 	if route.Pool != "" {
 		if err := r.proxying(route, in); err != nil {
@@ -37,9 +40,20 @@ func (r *reader) policies(route *model.Route, in scope) error {
 	if gzip, ok := in.one("gzip"); ok && gzip.arg(0) == "on" {
 		route.Compress = readGzip(gzip, in)
 	}
-	route.Guarded = len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) || route.Auth != nil || route.Internal ||
-		len(in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")) > 0 || in.programmed()
+	route.Guarded = isGuarded(*route, in)
 	return nil
+}
+
+// isGuarded says whether something comes before the answer that may refuse a request, or send it elsewhere.
+func isGuarded(route model.Route, in scope) bool {
+	if len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) {
+		return true
+	}
+	if route.Auth != nil || route.Internal {
+		return true
+	}
+	guards := in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")
+	return len(guards) > 0 || in.programmed()
 }
 
 // proxying reads what concerns the way to the backend.
@@ -75,7 +89,8 @@ func (r *reader) responseHeaders(route *model.Route, in scope) {
 	if d, ok := in.one("expires"); ok {
 		if t, err := parseTime(d.arg(0)); err == nil {
 			route.AddHeaders = append(route.AddHeaders, model.Header{
-				Pos: d.pos, Name: "Cache-Control", Value: model.Literal(fmt.Sprintf("max-age=%d", int(t.Seconds()))), Statuses: addHeaderStatuses,
+				Pos: d.pos, Name: "Cache-Control", Statuses: addHeaderStatuses,
+				Value: model.Literal(fmt.Sprintf("max-age=%d", int(t.Seconds()))),
 			})
 		}
 	}
@@ -100,7 +115,8 @@ func (r *reader) upgrade(sent []item, in scope) *model.Upgrade {
 	}
 	if !in.is("proxy_http_version", "1.1") {
 		r.problem(model.Problem{
-			Pos: up.Pos, Effect: model.Inert, Until: "1.29.7", Text: "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
+			Pos: up.Pos, Effect: model.Inert, Until: "1.29.7",
+			Text:    "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
 			Instead: "proxy_http_version 1.1;",
 		})
 		return nil
@@ -125,7 +141,35 @@ func (r *reader) limits(route *model.Route, in scope) {
 	}
 }
 
+// limit reads a limit_req or a limit_conn with the zone that it names.
 func (r *reader) limit(d item, kind string) model.Limit {
+	limit := readLimit(d, kind)
+	i := slices.IndexFunc(r.zones, func(z limitZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
+	if i < 0 {
+		r.problem(model.Problem{
+			Pos: d.pos, Effect: model.Rejected,
+			Text:    fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
+			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
+		})
+		limit.Key = model.Key{Variable: model.Other, Source: "?"}
+		return limit
+	}
+	r.zones[i].used = true
+	limit.Key, limit.Rate = readKey(r.zones[i].key), r.zones[i].rate
+	m, mapped := r.maps[r.zones[i].key]
+	switch {
+	case mapped && m.otherwise == "":
+		limit.Free = model.Exemption{Kind: model.NotMapped, From: m.from}
+	case mapped && len(m.empty) > 0:
+		limit.Free = model.Exemption{Kind: model.MappedAway, From: m.from, Values: m.empty}
+	case limit.Key.IsSent():
+		limit.Free = model.Exemption{Kind: model.NotSent}
+	}
+	return limit
+}
+
+// readLimit reads the words of a limit, which name a zone.
+func readLimit(d item, kind string) model.Limit {
 	limit := model.Limit{Pos: d.pos, Law: model.LeakyBucket}
 	if kind == "limit_conn" {
 		limit.Law = model.InFlight
@@ -145,26 +189,6 @@ func (r *reader) limit(d item, kind string) model.Limit {
 		case "nodelay":
 			limit.Delay = -1
 		}
-	}
-	i := slices.IndexFunc(r.zones, func(z limitZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
-	if i < 0 {
-		r.problem(model.Problem{
-			Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
-			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
-		})
-		limit.Key = model.Key{Variable: model.Other, Source: "?"}
-		return limit
-	}
-	r.zones[i].used = true
-	limit.Key, limit.Rate = readKey(r.zones[i].key), r.zones[i].rate
-	m, mapped := r.maps[r.zones[i].key]
-	switch {
-	case mapped && m.otherwise == "":
-		limit.Free = model.Exemption{Kind: model.NotMapped, From: m.from}
-	case mapped && len(m.empty) > 0:
-		limit.Free = model.Exemption{Kind: model.MappedAway, From: m.from, Values: m.empty}
-	case limit.Key.IsSent():
-		limit.Free = model.Exemption{Kind: model.NotSent}
 	}
 	return limit
 }

@@ -42,7 +42,9 @@ func readSticky(d item) *model.Sticky {
 		return &model.Sticky{Pos: d.pos, Source: d.Args}
 	}
 	attributes := d.Args[2:]
-	return &model.Sticky{Pos: d.pos, Cookie: d.arg(1), Sets: true, Attributes: reading.CookieAttributes(attributes), Source: attributes}
+	return &model.Sticky{
+		Pos: d.pos, Cookie: d.arg(1), Sets: true, Attributes: reading.CookieAttributes(attributes), Source: attributes,
+	}
 }
 
 func (r *reader) keepalive(pool *model.Pool, block []item) {
@@ -75,7 +77,8 @@ func (r *reader) upstreamServer(d item) (model.Server, error) {
 		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
 	}
 	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Ejection: &model.Ejection{
-		Pos: d.pos, Implicit: true, Law: model.FailuresInWindow, On: failures(alwaysFailed), Fails: 1, Within: failWindow, Out: failWindow,
+		Pos: d.pos, Implicit: true, Law: model.FailuresInWindow, On: failures(alwaysFailed), Fails: 1,
+		Within: failWindow, Out: failWindow,
 		Ends: model.EndsByTime, Then: model.StepOut, Source: "max_fails=1 fail_timeout=10s",
 	}}
 	for _, arg := range d.rest() {
@@ -123,18 +126,39 @@ func (r *reader) serverParameter(s *model.Server, d item, arg string) error {
 // serverParameterProblem tells of the parameters that not every nginx has.
 func (r *reader) serverParameterProblem(d item, key, arg string) {
 	known := map[string]model.Problem{
-		"resolve":    {Text: "server … resolve is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "a variable in proxy_pass, with a resolver"},
-		"service":    {Text: "server … service= is NGINX Plus's before nginx 1.27.3", Until: "1.27.3", Instead: "name every server"},
-		"slow_start": {Text: "server … slow_start= is NGINX Plus's", Instead: "HAProxy's slowstart"},
-		"drain":      {Text: "server … drain is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "down"},
-		"route":      {Text: "server … route= is NGINX Plus's before nginx 1.29.6", Until: "1.29.6", Instead: "hash $cookie_NAME consistent"},
+		"resolve": {
+			Text:    "server … resolve is NGINX Plus's before nginx 1.27.3",
+			Instead: "a variable in proxy_pass, with a resolver",
+			Until:   "1.27.3",
+		},
+		"service": {
+			Text:    "server … service= is NGINX Plus's before nginx 1.27.3",
+			Instead: "name every server",
+			Until:   "1.27.3",
+		},
+		"slow_start": {
+			Text:    "server … slow_start= is NGINX Plus's",
+			Instead: "HAProxy's slowstart",
+		},
+		"drain": {
+			Text:    "server … drain is NGINX Plus's before nginx 1.29.6",
+			Instead: "down",
+			Until:   "1.29.6",
+		},
+		"route": {
+			Text:    "server … route= is NGINX Plus's before nginx 1.29.6",
+			Instead: "hash $cookie_NAME consistent",
+			Until:   "1.29.6",
+		},
 	}
 	if p, ok := known[key]; ok {
 		p.Pos, p.Effect = d.pos, model.Rejected
 		r.problem(p)
 		return
 	}
-	r.problem(model.Problem{Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg)})
+	r.problem(model.Problem{
+		Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg),
+	})
 }
 
 // spelled is a pool's name as its upstream has it: nginx finds upstreams by names in capitals or small letters.
@@ -152,41 +176,54 @@ func (r *reader) pools() error {
 			split.Shares[i].Pool = r.spelled(split.Shares[i].Pool)
 		}
 	}
-	for i, route := range r.cfg.Routes {
-		route.Pool = r.spelled(route.Pool)
-		r.cfg.Routes[i].Pool = route.Pool
-		_, pool := r.named[strings.ToLower(route.Pool)]
-		_, split := r.cfg.Split(route.Pool)
-		if pool || split || route.Pool == "" || strings.Contains(route.Pool, "$") {
-			continue
+	for i := range r.cfg.Routes {
+		if err := r.ownPool(&r.cfg.Routes[i]); err != nil {
+			return err
 		}
-		host, port, err := reading.SplitHostPort(route.Pool, 80)
-		if err != nil {
-			return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
-		}
-		if _, named := r.named[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
-			r.problem(model.Problem{
-				Pos: route.PoolPos, Effect: model.Rejected, Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here", host, port),
-				Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
-			})
-			r.cfg.Routes[i].Pool = ""
-			continue
-		}
-		r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
-		r.cfg.Pools = append(r.cfg.Pools, model.Pool{
-			Pos: route.PoolPos, Name: route.Pool, Balance: turns,
-			Servers: []model.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
-		})
 	}
 	for i := range r.cfg.Pools {
-		r.cfg.Pools[i].Resolve = &model.Resolve{Pos: r.cfg.Pools[i].Pos, Implicit: true, EachAddress: true}
-		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, r.cfg.Pools[i].Name) }) {
-			for n := range r.cfg.Pools[i].Servers {
-				r.cfg.Pools[i].Servers[n].TLS = true
+		pool := &r.cfg.Pools[i]
+		pool.Resolve = &model.Resolve{Pos: pool.Pos, Implicit: true, EachAddress: true}
+		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, pool.Name) }) {
+			for n := range pool.Servers {
+				pool.Servers[n].TLS = true
 			}
 		}
 	}
 	r.splitPools()
+	return nil
+}
+
+// ownPool adds the pool of a route that names a host, with the port 80 where it names none.
+func (r *reader) ownPool(route *model.Route) error {
+	route.Pool = r.spelled(route.Pool)
+	if route.Pool == "" || strings.Contains(route.Pool, "$") {
+		return nil
+	}
+	_, isPool := r.named[strings.ToLower(route.Pool)]
+	_, isSplit := r.cfg.Split(route.Pool)
+	if isPool || isSplit {
+		return nil
+	}
+	host, port, err := reading.SplitHostPort(route.Pool, 80)
+	if err != nil {
+		return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
+	}
+	if _, named := r.named[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
+		r.problem(model.Problem{
+			Pos: route.PoolPos, Effect: model.Rejected,
+			Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here",
+				host, port),
+			Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
+		})
+		route.Pool = ""
+		return nil
+	}
+	r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
+	r.cfg.Pools = append(r.cfg.Pools, model.Pool{
+		Pos: route.PoolPos, Name: route.Pool, Balance: turns,
+		Servers: []model.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
+	})
 	return nil
 }
 
@@ -195,7 +232,8 @@ func (r *reader) splitPools() {
 	for _, s := range r.cfg.Splits {
 		if !slices.ContainsFunc(r.cfg.Routes, func(route model.Route) bool { return route.Pool == s.Name }) {
 			r.problem(model.Problem{
-				Pos: s.Pos, Effect: model.Inert, Text: fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
+				Pos: s.Pos, Effect: model.Inert,
+				Text:    fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
 				Instead: "proxy_pass http://" + s.Name + ";",
 			})
 		}

@@ -76,57 +76,71 @@ func (r *reader) locationProblems(route model.Route, in scope) {
 	if route.Answer != nil || route.Redirect != nil {
 		r.answerProblems(own)
 	}
-	for _, h := range route.AddHeaders {
-		for _, other := range route.AddHeaders {
-			if strings.EqualFold(h.Name, other.Name) && strings.EqualFold(h.Name, "Cache-Control") && h.Pos.Line < other.Pos.Line {
-				r.problem(model.Problem{
-					Pos: other.Pos, Effect: model.Differs,
-					Text:    fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line),
-					Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value.Source+", "+other.Value.Source),
-				})
-			}
-		}
-	}
+	r.twoCacheControls(route)
 	if route.Pool != "" {
 		r.limitProblems(route)
 		r.proxyProblems(route, in)
 	}
 }
 
+// twoCacheControls: expires and add_header bring a Cache-Control each.
+func (r *reader) twoCacheControls(route model.Route) {
+	isOther := func(h model.Header) bool { return !strings.EqualFold(h.Name, "Cache-Control") }
+	headers := slices.DeleteFunc(slices.Clone(route.AddHeaders), isOther)
+	for _, h := range headers {
+		for _, other := range headers {
+			if h.Pos.Line >= other.Pos.Line {
+				continue
+			}
+			r.problem(model.Problem{
+				Pos: other.Pos, Effect: model.Differs,
+				Text:    fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line),
+				Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value.Source+", "+other.Value.Source),
+			})
+		}
+	}
+}
+
 // proxyProblems tells what on the way to the backends does otherwise than it seems.
 func (r *reader) proxyProblems(route model.Route, in scope) {
-	if strings.Contains(route.Pool, "$") && !slices.ContainsFunc(r.cfg.Splits, func(s model.Split) bool { return s.Name == route.Pool }) {
+	isSplit := slices.ContainsFunc(r.cfg.Splits, func(s model.Split) bool { return s.Name == route.Pool })
+	if strings.Contains(route.Pool, "$") && !isSplit {
 		if _, ok := in.one("resolver"); !ok && r.maps[route.Pool].from == "" {
 			r.problem(model.Problem{
 				Pos: route.PoolPos, Effect: model.Differs,
-				Text:    "a name in a variable is looked up for each request, and there is no resolver: it works only for upstreams and addresses",
+				Text: "a name in a variable is looked up for each request, and there is no resolver: " +
+					"it works only for upstreams and addresses",
 				Instead: "resolver ADDRESS;",
 			})
 		}
 	}
-	var pool model.Pool
-	at, ok := r.named[strings.ToLower(route.Pool)]
-	if ok {
-		pool = r.cfg.Pools[at]
+	var kept *model.Keepalive
+	if at, ok := r.named[strings.ToLower(route.Pool)]; ok {
+		kept = r.cfg.Pools[at].Keepalive
 	}
-	if ok && pool.Keepalive != nil && !(in.is("proxy_http_version", "1.1") && connectionCleared(route)) && route.Upgrade == nil {
+	keeps := in.is("proxy_http_version", "1.1") && connectionCleared(route)
+	if kept != nil && !keeps && route.Upgrade == nil {
 		r.problem(model.Problem{
-			Pos: pool.Keepalive.Pos, Effect: model.Inert, Until: "1.29.7",
-			Text:    fmt.Sprintf("requests of %s go to the servers with HTTP/1.0 or Connection: close, so that no connection is kept", route.Key()),
+			Pos: kept.Pos, Effect: model.Inert, Until: "1.29.7",
+			Text: fmt.Sprintf("requests of %s go to the servers with HTTP/1.0 or Connection: close, so that no "+
+				"connection is kept", route.Key()),
 			Instead: `proxy_http_version 1.1; and proxy_set_header Connection ""; in the location`,
 		})
 	}
 	if route.Upgrade != nil && route.Upgrade.Always {
 		r.problem(model.Problem{
 			Pos: route.Upgrade.Pos, Effect: model.Differs,
-			Text:    "requests that ask for no upgrade reach the backend with Connection: upgrade too, and no connection to it is kept",
-			Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and proxy_set_header Connection $connection_upgrade;`,
+			Text: "requests that ask for no upgrade reach the backend with Connection: upgrade too, and no " +
+				"connection to it is kept",
+			Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and ` +
+				`proxy_set_header Connection $connection_upgrade;`,
 		})
 	}
 }
 
 func connectionCleared(route model.Route) bool {
-	return slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value.Empty() })
+	return slices.ContainsFunc(route.SetHeaders,
+		func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value.Empty() })
 }
 
 // answerProblems: return comes before the access phase, and brings a Content-Type of its own.
@@ -158,7 +172,8 @@ func (r *reader) authProblem(route model.Route, d item) {
 		if !slices.Contains(f.Codes, 500) {
 			r.problem(model.Problem{
 				Pos: f.Pos, Effect: model.Differs,
-				Text:    fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, and this error_page does not cover 500", d.pos.Line),
+				Text: fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, and this "+
+					"error_page does not cover 500", d.pos.Line),
 				Instead: "error_page 500 502 503 504 …",
 			})
 		}
@@ -171,21 +186,23 @@ func (r *reader) limitProblems(route model.Route) {
 		if reading.IsForgeable(l.Key.Source) {
 			r.problem(model.Problem{
 				Pos: l.Pos, Effect: model.Differs,
-				Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", l.Key),
+				Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time "+
+					"is not limited", l.Key),
 				Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy",
 			})
 		}
 	}
 	for _, rate := range route.Limits {
 		for _, conn := range route.Limits {
-			if rate.Law != model.LeakyBucket || conn.Law != model.InFlight || rate.Key != conn.Key || rate.Delay != -1 {
+			together := rate.Law == model.LeakyBucket && conn.Law == model.InFlight
+			if !together || rate.Key != conn.Key || rate.Delay != -1 {
 				continue
 			}
 			if rate.Burst+1 > conn.Most {
 				r.problem(model.Problem{
 					Pos: rate.Pos, Effect: model.Differs,
-					Text: fmt.Sprintf("a burst of %d at once is never let in whole: limit_conn (line %d) takes %d at a time and is reached first",
-						rate.Burst+1, conn.Pos.Line, conn.Most),
+					Text: fmt.Sprintf("a burst of %d at once is never let in whole: "+
+						"limit_conn (line %d) takes %d at a time and is reached first", rate.Burst+1, conn.Pos.Line, conn.Most),
 					Instead: fmt.Sprintf("limit_conn %s %d; or burst=%d", conn.Name, rate.Burst+1, conn.Most-1),
 				})
 			}
@@ -204,12 +221,14 @@ func (r *reader) siteProblems(server item, s site) {
 			plain = l.Port
 		}
 	}
+	_, returns := s.one("return")
+	inClear := plain != 0 && tls && !returns
 	for _, d := range s.all("add_header") {
-		_, returns := s.one("return")
-		if strings.EqualFold(d.arg(0), "Strict-Transport-Security") && plain != 0 && tls && !returns {
+		if strings.EqualFold(d.arg(0), "Strict-Transport-Security") && inClear {
 			r.problem(model.Problem{
 				Pos: d.pos, Effect: model.Differs,
-				Text:    fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, and nothing redirects to https", plain),
+				Text: fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, and "+
+					"nothing redirects to https", plain),
 				Instead: fmt.Sprintf("a server of its own for port %d with return 301 https://$host$request_uri;", plain),
 			})
 		}
@@ -234,7 +253,8 @@ func (r *reader) lostHeaders(server item, s site) {
 				}
 				r.problem(model.Problem{
 					Pos: own[0].pos, Effect: model.Dropped,
-					Text:    fmt.Sprintf("this %s puts the outer ones out of force for %s: %s", name, strings.Join(l.Args, " "), strings.Join(names, ", ")),
+					Text: fmt.Sprintf("this %s puts the outer ones out of force for %s: %s",
+						name, strings.Join(l.Args, " "), strings.Join(names, ", ")),
 					Instead: "repeat them in this location",
 				})
 			}

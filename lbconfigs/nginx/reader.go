@@ -14,7 +14,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// readConfig reads the main file and its includes with crossplane, which checks contexts and argument counts as nginx does.
+// readConfig reads the main file and its includes with crossplane, which checks contexts and argument counts as nginx
+// does.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	name := names[0]
 	files := confFiles{fsys, path.Clean(name), map[string]error{}}
@@ -28,7 +29,8 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
 	if err != nil { // all others it keeps
-		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one that includes it", files.main, err)
+		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one "+
+			"that includes it", files.main, err)
 	}
 	cfg := model.Config{Balancer: "nginx", Dialect: dialect, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := reader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
@@ -86,7 +88,8 @@ func refusedDirective(what string) (text, instead string, ok bool) {
 		return fmt.Sprintf("the directive %s has another number of arguments", name),
 			"is the semicolon at its end missing? Then it has swallowed the next line", true
 	case strings.Contains(what, "is not terminated by"), strings.Contains(what, "has no opening"):
-		return fmt.Sprintf("the directive %s does not end with a semicolon, or has a block that it cannot have", name), "", strings.Contains(what, `";"`)
+		text = fmt.Sprintf("the directive %s does not end with a semicolon, or has a block that it cannot have", name)
+		return text, "", strings.Contains(what, `";"`)
 	}
 	return "", "", false
 }
@@ -156,7 +159,11 @@ func (r *reader) main() error {
 		r.unreadAll(top, inMain)
 	}
 	r.unusedZones()
-	r.cfg.Reload = &model.Reload{Pos: model.Pos{File: r.cfg.Files[0].Name}, How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish what they have"}
+	r.cfg.Reload = &model.Reload{
+		Pos: model.Pos{File: r.cfg.Files[0].Name},
+		How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish " +
+			"what they have",
+	}
 	return r.pools()
 }
 
@@ -174,7 +181,8 @@ func (r *reader) workers(d item) error {
 	return nil
 }
 
-// connections reads how many connections a worker may have (ngx_event.c: 512 by default), clients' and backends' together.
+// connections reads how many connections a worker may have (ngx_event.c: 512 by default), clients' and backends'
+// together.
 func (r *reader) connections(events []item) {
 	w := &r.cfg.Workers
 	w.Connections, w.ConnectionsPos = 512, model.Pos{File: r.cfg.Files[0].Name}
@@ -245,10 +253,10 @@ func (r *reader) zone(d item) error {
 		case "rate":
 			number, per, _ := strings.Cut(value, "r/")
 			n, err := strconv.Atoi(number)
-			if err != nil || n < 1 || per != "s" && per != "m" {
+			seconds, ok := map[string]int{"s": 1, "m": 60}[per]
+			if err != nil || n < 1 || !ok {
 				return fmt.Errorf("%s: rate=%s is no rate, as 10r/s or 30r/m", d.pos, value)
 			}
-			seconds := map[string]int{"s": 1, "m": 60}[per]
 			z.rate, z.declared = float64(1000*n/seconds)/1000, value // nginx counts in thousandths and rounds down
 		}
 	}
@@ -259,10 +267,11 @@ func (r *reader) zone(d item) error {
 func (r *reader) unusedZones() {
 	for _, z := range r.zones {
 		if !z.used {
+			limit := strings.TrimSuffix(z.kind, "_zone")
 			r.problem(model.Problem{
-				Pos: z.pos, Effect: model.Inert, Text: fmt.Sprintf("the zone %s is declared and no %s uses it: nothing is limited by it",
-					z.name, strings.TrimSuffix(z.kind, "_zone")),
-				Instead: fmt.Sprintf("%s zone=%s; in the location that it is meant for", strings.TrimSuffix(z.kind, "_zone"), z.name),
+				Pos: z.pos, Effect: model.Inert,
+				Text:    fmt.Sprintf("the zone %s is declared and no %s uses it: nothing is limited by it", z.name, limit),
+				Instead: fmt.Sprintf("%s zone=%s; in the location that it is meant for", limit, z.name),
 			})
 		}
 	}

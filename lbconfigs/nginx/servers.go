@@ -42,7 +42,9 @@ func (r *reader) listens(server item) ([]model.Listener, error) {
 			return nil, fmt.Errorf("%s: listen %s: %w", d.pos, d.arg(0), err)
 		}
 		has := func(word string) bool { return slices.Contains(d.Args, word) }
-		l := model.Listener{Pos: d.pos, Port: port, Default: has("default_server"), TLS: has("ssl"), HTTP2: http2 || has("http2")}
+		l := model.Listener{
+			Pos: d.pos, Port: port, Default: has("default_server"), TLS: has("ssl"), HTTP2: http2 || has("http2"),
+		}
 		if !slices.ContainsFunc(found, func(f model.Listener) bool { return f.Port == port }) { // [::]:80 beside 80
 			found = append(found, l)
 		}
@@ -114,7 +116,10 @@ func (r *reader) hosts(block []item, fallback bool) []string {
 			switch {
 			case name == "_", name == "":
 			case strings.HasPrefix(name, "~"):
-				r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: "server_name " + name, Why: "a host by regular expression: lbproof does not ask for it"})
+				r.cfg.Unread = append(r.cfg.Unread, model.Unread{
+					Pos: d.pos, Text: "server_name " + name,
+					Why: "a host by regular expression: lbproof does not ask for it",
+				})
 			case strings.HasPrefix(name, "."):
 				hosts = append(hosts, strings.ToLower(name[1:]), "*"+strings.ToLower(name))
 			default:
@@ -185,11 +190,13 @@ func (r *reader) tls(server item, s site) {
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
 
-// noCertificate: the default server of a port needs one; others go without, and their clients get that of the default server.
+// noCertificate: the default server of a port needs one; others go without, and their clients get that of the default
+// server.
 func (r *reader) noCertificate(server item, tls model.TLS) {
 	p := model.Problem{
 		Pos: tls.Pos, Effect: model.Differs,
-		Text:    "the server listens with ssl and has no ssl_certificate: its clients are shown that of the port's default server",
+		Text: "the server listens with ssl and has no ssl_certificate: its clients are shown that of the port's " +
+			"default server",
 		Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
 	}
 	for _, port := range tls.Ports {

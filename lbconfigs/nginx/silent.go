@@ -18,32 +18,39 @@ const (
 )
 
 // silent are directives without a promise of their own, and why. What the reader understands has an empty reason.
-var silent = map[string]string{
-	"worker_processes": "", "daemon": "", "http": "", "events": "", "include": "", "upstream": "", "server": "", "location": "", "listen": "",
-	"server_name": "", "limit_req_zone": "", "limit_conn_zone": "", "limit_req": "", "limit_conn": "", "limit_req_status": "",
-	"limit_conn_status": "", "limit_req_dry_run": "", "limit_conn_dry_run": "", "proxy_pass": "", "proxy_set_header": "", "add_header": "", "expires": "", "return": "", "rewrite": "",
-	"stub_status": "", "alias": "", "root": "", "if": "", "allow": "", "deny": "", "auth_request": "", "auth_basic": "", "error_page": "", "internal": "",
-	"client_max_body_size": "", "proxy_connect_timeout": "", "proxy_send_timeout": "", "proxy_read_timeout": "", "keepalive_timeout": "",
-	"proxy_next_upstream": "", "proxy_next_upstream_tries": "", "proxy_next_upstream_timeout": "", "gzip": "", "gzip_vary": "", "gzip_min_length": "", "gzip_types": "",
-	"ssl_protocols": "", "ssl_ciphers": "", "ssl_certificate": "", "ssl_certificate_key": "", "ssl_session_cache": "", "ssl_session_tickets": "",
-	"zone": "", "least_conn": "", "ip_hash": "", "hash": "", "random": "", "least_time": "", "sticky": "", "keepalive": "", "keepalive_requests": "",
-	"proxy_ssl_trusted_certificate": whyTowards, "proxy_ssl_verify": whyTowards, "proxy_ssl_name": whyTowards, "proxy_ssl_server_name": whyTowards, "proxy_ssl_verify_depth": whyTowards,
-	"proxy_ssl_session_reuse": reading.WhySpeed,
-	"map":                     "", "mirror": "", "split_clients": "", "proxy_http_version": "", "http2": "", "proxy_intercept_errors": "",
+var silent = reading.Reasons(map[string]string{
+	"": `
+		worker_processes daemon http events include upstream server location listen server_name limit_req_zone
+		limit_conn_zone limit_req limit_conn limit_req_status limit_conn_status limit_req_dry_run
+		limit_conn_dry_run proxy_pass proxy_set_header add_header expires return rewrite stub_status alias root
+		if allow deny auth_request auth_basic error_page internal client_max_body_size proxy_connect_timeout
+		proxy_send_timeout proxy_read_timeout keepalive_timeout proxy_next_upstream proxy_next_upstream_tries
+		proxy_next_upstream_timeout gzip gzip_vary gzip_min_length gzip_types ssl_protocols ssl_ciphers
+		ssl_certificate ssl_certificate_key ssl_session_cache ssl_session_tickets zone least_conn ip_hash hash
+		random least_time sticky keepalive keepalive_requests map mirror split_clients proxy_http_version http2
+		proxy_intercept_errors access_log log_format`,
+	whyTowards: `
+		proxy_ssl_trusted_certificate proxy_ssl_verify proxy_ssl_name proxy_ssl_server_name
+		proxy_ssl_verify_depth`,
+	reading.WhyForm: `
+		gzip_proxied ssl_session_timeout ssl_prefer_server_ciphers index try_files auth_basic_user_file
+		load_module proxy_pass_request_body resolver set`,
+	reading.WhyAnswer: "default_type types server_tokens",
+	reading.WhyLog:    "error_log log_not_found",
+	reading.WhyFiles:  "user pid",
+	reading.WhyLimits: "worker_rlimit_nofile worker_connections",
+	reading.WhySpeed: `
+		proxy_ssl_session_reuse use multi_accept accept_mutex sendfile tcp_nopush tcp_nodelay
+		types_hash_max_size types_hash_bucket_size server_names_hash_bucket_size server_names_hash_max_size
+		worker_cpu_affinity worker_priority proxy_buffering proxy_buffer_size proxy_buffers
+		proxy_busy_buffers_size proxy_temp_file_write_size proxy_request_buffering client_body_buffer_size
+		gzip_comp_level`,
+	"there is no proxy_cache that it could bypass":    "proxy_cache_bypass",
+	"there is no proxy_cache that it could keep from": "proxy_no_cache",
+})
 
-	"user": reading.WhyFiles, "pid": reading.WhyFiles, "error_log": reading.WhyLog, "access_log": "", "log_format": "", "log_not_found": reading.WhyLog,
-	"worker_rlimit_nofile": reading.WhyLimits, "worker_connections": reading.WhyLimits, "use": reading.WhySpeed, "multi_accept": reading.WhySpeed, "accept_mutex": reading.WhySpeed,
-	"sendfile": reading.WhySpeed, "tcp_nopush": reading.WhySpeed, "tcp_nodelay": reading.WhySpeed, "types_hash_max_size": reading.WhySpeed, "types_hash_bucket_size": reading.WhySpeed,
-	"server_names_hash_bucket_size": reading.WhySpeed, "server_names_hash_max_size": reading.WhySpeed, "worker_cpu_affinity": reading.WhySpeed, "worker_priority": reading.WhySpeed,
-	"proxy_buffering": reading.WhySpeed, "proxy_buffer_size": reading.WhySpeed, "proxy_buffers": reading.WhySpeed, "proxy_busy_buffers_size": reading.WhySpeed,
-	"proxy_temp_file_write_size": reading.WhySpeed, "proxy_request_buffering": reading.WhySpeed, "client_body_buffer_size": reading.WhySpeed,
-	"gzip_comp_level": reading.WhySpeed, "gzip_proxied": reading.WhyForm, "ssl_session_timeout": reading.WhyForm, "ssl_prefer_server_ciphers": reading.WhyForm,
-	"default_type": reading.WhyAnswer, "index": reading.WhyForm, "try_files": reading.WhyForm, "auth_basic_user_file": reading.WhyForm, "load_module": reading.WhyForm, "types": reading.WhyAnswer, "server_tokens": reading.WhyAnswer, "proxy_pass_request_body": reading.WhyForm, "resolver": reading.WhyForm, "set": reading.WhyForm,
-	"proxy_cache_bypass": "there is no proxy_cache that it could bypass", "proxy_no_cache": "there is no proxy_cache that it could keep from",
-}
-
-// unreadAll lists the directives of a block that carry no claim, what stands in the wrong kind of block, and what nginx does
-// not know.
+// unreadAll lists the directives of a block that carry no claim, what stands in the wrong kind of block, and what nginx
+// does not know.
 func (r *reader) unreadAll(block []item, kind uint) {
 	for _, d := range block {
 		if where, ok := contexts(d.Directive.Directive, kind); !ok {
@@ -84,13 +91,36 @@ func firstLine(text string) string {
 
 // otherModules are directives of other builds, with what to write instead.
 var otherModules = map[string]model.Problem{
-	"check":                   {Text: "check is a directive of Tengine and nginx_upstream_check_module: nginx has no active health checks", Instead: "max_fails and fail_timeout on the servers, which count failed requests; or HAProxy's option httpchk"},
-	"check_http_send":         {Text: "check_http_send is a directive of Tengine and nginx_upstream_check_module", Instead: "leave it out"},
-	"check_http_expect_alive": {Text: "check_http_expect_alive is a directive of Tengine and nginx_upstream_check_module", Instead: "leave it out"},
-	"sticky":                  {Text: "sticky is NGINX Plus's before nginx 1.29.6", Instead: "hash $cookie_NAME consistent; which pins clients by a cookie that they bring", Until: "1.29.6"},
-	"least_time":              {Text: "least_time is NGINX Plus's before nginx 1.31.0", Instead: "least_conn; or random two least_conn;", Until: "1.31.0"},
-	"health_check":            {Text: "health_check is NGINX Plus's", Instead: "max_fails and fail_timeout on the servers, which count failed requests"},
-	"queue":                   {Text: "queue is NGINX Plus's", Instead: "leave it out: a request beyond max_conns of every server gets 502"},
+	"check": {
+		Text:    "check is a directive of Tengine and nginx_upstream_check_module: nginx has no active health checks",
+		Instead: "max_fails and fail_timeout on the servers, which count failed requests; or HAProxy's option httpchk",
+	},
+	"check_http_send": {
+		Text:    "check_http_send is a directive of Tengine and nginx_upstream_check_module",
+		Instead: "leave it out",
+	},
+	"check_http_expect_alive": {
+		Text:    "check_http_expect_alive is a directive of Tengine and nginx_upstream_check_module",
+		Instead: "leave it out",
+	},
+	"sticky": {
+		Text:    "sticky is NGINX Plus's before nginx 1.29.6",
+		Instead: "hash $cookie_NAME consistent; which pins clients by a cookie that they bring",
+		Until:   "1.29.6",
+	},
+	"least_time": {
+		Text:    "least_time is NGINX Plus's before nginx 1.31.0",
+		Instead: "least_conn; or random two least_conn;",
+		Until:   "1.31.0",
+	},
+	"health_check": {
+		Text:    "health_check is NGINX Plus's",
+		Instead: "max_fails and fail_timeout on the servers, which count failed requests",
+	},
+	"queue": {
+		Text:    "queue is NGINX Plus's",
+		Instead: "leave it out: a request beyond max_conns of every server gets 502",
+	},
 }
 
 // quantifier is what is left of a regular expression whose brace opened a block.

@@ -10,7 +10,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html, ngx_http_core_module.html).
+// Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html,
+// ngx_http_core_module.html).
 const (
 	failWindow = 10 * time.Second
 	oneMinute  = time.Minute
@@ -49,7 +50,8 @@ func (r *reader) timeouts(route *model.Route, in scope) error {
 
 func (r *reader) retry(route *model.Route, in scope) error {
 	retry := &model.Retry{
-		Pos: route.PoolPos, Implicit: true, Attempts: model.Unlimited, Wait: model.NoWait, Next: model.NextOther, Methods: model.IdempotentMethods,
+		Pos: route.PoolPos, Implicit: true, Attempts: model.Unlimited, Wait: model.NoWait, Next: model.NextOther,
+		Methods: model.IdempotentMethods,
 	}
 	on := []string{"error", "timeout"}
 	if d, ok := in.one("proxy_next_upstream"); ok {
@@ -89,7 +91,8 @@ func (r *reader) retry(route *model.Route, in scope) error {
 
 // causes are the words of proxy_next_upstream, without statuses.
 var causes = map[string][]model.Cause{
-	"error": {model.CauseConnect, model.CauseBroken}, "timeout": {model.CauseSilence}, "invalid_header": {model.CauseMalformed},
+	"error": {model.CauseConnect, model.CauseBroken}, "timeout": {model.CauseSilence},
+	"invalid_header": {model.CauseMalformed},
 }
 
 // alwaysFailed are the words for what is a failed attempt whatever proxy_next_upstream lists.

@@ -16,11 +16,15 @@ func TestReadTemplate(t *testing.T) {
 	f("")
 	f("keep-alive", model.Piece{Text: "keep-alive"})
 	f("$http_x_forwarded_for", model.Piece{Variable: model.RequestHeader, Name: "X-Forwarded-For"})
-	f("https://$host$request_uri", model.Piece{Text: "https://"}, model.Piece{Variable: model.Host}, model.Piece{Variable: model.URI})
-	f(`{"t":${msec}}`, model.Piece{Text: `{"t":`}, model.Piece{Variable: model.Other, Form: `\d+\.\d{3}`}, model.Piece{Text: "}"})
+	f("https://$host$request_uri", model.Piece{Text: "https://"}, model.Piece{Variable: model.Host},
+		model.Piece{Variable: model.URI})
+	f(`{"t":${msec}}`, model.Piece{Text: `{"t":`}, model.Piece{Variable: model.Other, Form: `\d+\.\d{3}`},
+		model.Piece{Text: "}"})
 	f(`$host}`, model.Piece{Variable: model.Host}, model.Piece{Text: "}"})
 	f("a$1", model.Piece{Text: "a"}, model.Piece{Variable: model.Other})
-	f("$cookie_sid$arg_a", model.Piece{Variable: model.Cookie, Name: "sid"}, model.Piece{Variable: model.Argument, Name: "a"})
+	f("$cookie_sid$arg_a", model.Piece{Variable: model.Cookie, Name: "sid"}, model.Piece{
+		Variable: model.Argument, Name: "a",
+	})
 	f("$ and ${", model.Piece{Text: "$ and ${"})
 }
 
@@ -33,8 +37,12 @@ func TestReadCondition(t *testing.T) {
 	f("$http_x_beta != true", beta)
 	f(`$http_x_beta != "true"`, beta)
 	f("$request_method = POST", model.Term{Variable: model.Method, Op: model.Is, Value: "POST"})
-	f("$request_method !~ ^(GET|HEAD)$", model.Term{Variable: model.Method, Op: model.Fits, Value: "^(GET|HEAD)$", Not: true})
-	f("$http_user_agent ~* bot", model.Term{Variable: model.RequestHeader, Name: "User-Agent", Op: model.Fits, Value: "bot"})
+	f("$request_method !~ ^(GET|HEAD)$", model.Term{
+		Variable: model.Method, Op: model.Fits, Value: "^(GET|HEAD)$", Not: true,
+	})
+	f("$http_user_agent ~* bot", model.Term{
+		Variable: model.RequestHeader, Name: "User-Agent", Op: model.Fits, Value: "bot",
+	})
 	f("$slow")
 	f("$args = a")
 	f("")
