@@ -16,7 +16,8 @@ var bandwidth = Fault{
 		{"way", Choice, "out", "both, in, out: of packets, seen from the node"},
 	},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Delay, Way: s.Args.way(), Shape: agent.Shape{Rate: s.Args.size("rate")}}, false)
+		rate := agent.Shape{Rate: s.Args.size("rate")}
+		return enforce(ctx, s, agent.Rule{Do: agent.Delay, Way: s.Args.way(), Shape: rate}, false)
 	},
 	Shows: func(s Site) agent.Look {
 		const least = 300 // bytes of a look's answer, with all headers

@@ -12,15 +12,16 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// What the faults have in common that a service does by itself: it is told how to misbehave, for how long, and says at the
-// end how often it did.
+// What the faults have in common that a service does by itself: it is told how to misbehave, for how long, and says at
+// the end how often it did.
 
 // onBackends is what they can be put on.
 var onBackends = []plan.Role{plan.Backend}
 
 // behaviours are the names of them.
 var behaviours = []plan.Fault{
-	errorRatio.Name, slowness.Name, hang.Name, promise.Name, early.Name, slowBody.Name, badHeader.Name, closeIdle.Name, sick.Name, flap.Name,
+	errorRatio.Name, slowness.Name, hang.Name, promise.Name, early.Name,
+	slowBody.Name, badHeader.Name, closeIdle.Name, sick.Name, flap.Name,
 }
 
 // some is the setting of faults that concern a part of the requests.

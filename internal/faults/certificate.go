@@ -11,8 +11,10 @@ import (
 
 var certificate = Fault{
 	Name: plan.FaultCertificate, On: speakers, Secure: true, Masters: true,
-	Doc:  "the node's certificates are replaced by ones that no client should take; a balancer is told to take over its configuration",
-	Args: []Arg{{"flaw", Choice, "expired", "expired, early, name, issuer: its time is over; its time has not come; it is for another name; nobody knows who signed it"}},
+	Doc: "the node's certificates are replaced by ones that no client should take; " +
+		"a balancer is told to take over its configuration",
+	Args: []Arg{{"flaw", Choice, "expired", "expired, early, name, issuer: " +
+		"its time is over; its time has not come; it is for another name; nobody knows who signed it"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		put := func(ctx context.Context, flaw string) error {
 			files, err := s.Renew(flaw)
@@ -34,7 +36,10 @@ var certificate = Fault{
 }
 
 // distrusts are what crypto/x509 says of the flaws.
-var distrusts = map[string]string{"expired": " is after ", "early": " is before ", "name": "certificate is valid for ", "issuer": "unknown authority"}
+var distrusts = map[string]string{
+	"expired": " is after ", "early": " is before ",
+	"name": "certificate is valid for ", "issuer": "unknown authority",
+}
 
 // replace puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
 // watches its files would not notice otherwise.

@@ -31,7 +31,7 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 	if err != nil {
 		return nil, err
 	}
-	looping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	looping, leave := context.WithCancel(context.WithoutCancel(ctx))
 	var crashing sync.WaitGroup
 	var failed error
 	crashing.Go(func() {
@@ -46,7 +46,7 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 		}
 	})
 	return func(ctx context.Context) error {
-		stop()
+		leave()
 		crashing.Wait()
 		up, err := s.Node.Running(ctx)
 		if err == nil && !up {

@@ -12,7 +12,8 @@ import (
 
 var drain = Fault{
 	Name: plan.FaultDrain, On: onBackends,
-	Doc:  "health checks fail for a while, requests do not; then the process is asked to end (SIGTERM), as a rolling restart does it",
+	Doc: "health checks fail for a while, requests do not; " +
+		"then the process is asked to end (SIGTERM), as a rolling restart does it",
 	Args: []Arg{{"notice", Time, "5s", "how long health checks fail first"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		if _, err := tell(ctx, s.Node, backends.Behaviour{Health: true, Status: 503, For: s.For + grace}); err != nil {

@@ -19,7 +19,8 @@ type Fault struct {
 	Doc  string
 	On   []plan.Role // the nodes that it can be put on
 	Args []Arg
-	// Order puts the fault in force. undo takes it back; it is called once, and may say what became of the fault meanwhile.
+	// Order puts the fault in force. undo takes it back; it is called once, and may say what became of the fault
+	// meanwhile.
 	Order func(ctx context.Context, s Site) (undo func(context.Context) error, err error)
 	// Shows is what the peer sees of the node while the fault is in force; nil where Order itself makes sure.
 	Shows func(s Site) agent.Look
@@ -111,11 +112,13 @@ func Check(e plan.Event, target plan.Spec) error {
 	case err != nil:
 		return err
 	case !f.can(target.Role):
-		return fmt.Errorf("%s cannot be put on %s: it is a %s, and the fault is for %s", f.Name, e.Target, target.Role, rolesOf(f))
+		return fmt.Errorf("%s cannot be put on %s: it is a %s, and the fault is for %s",
+			f.Name, e.Target, target.Role, rolesOf(f))
 	case f.Secure && len(target.TLS) == 0:
 		return fmt.Errorf("%s cannot be put on %s: it speaks no TLS", f.Name, e.Target)
 	case target.Helper && f.misbehaves():
-		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave", f.Name, e.Target)
+		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave",
+			f.Name, e.Target)
 	}
 	return Args(e.With).check(f)
 }
@@ -154,10 +157,13 @@ var (
 // grace is how much longer than planned a rule stays before it takes itself back: nobody has healed it then.
 const grace = 5 * time.Second
 
-// look is what most looks have in common: every few milliseconds, for as long as a fault may take to show. Of a balancer it
-// only opens a connection: a request would go through to a backend.
+// look is what most looks have in common: every few milliseconds, for as long as a fault may take to show. Of a
+// balancer it only opens a connection: a request would go through to a backend.
 func look(s Site, want agent.Want) agent.Look {
-	l := agent.Look{Timeout: 250 * time.Millisecond, Every: 5 * time.Millisecond, Within: 10 * time.Second, Want: want, TLS: s.TLS}
+	l := agent.Look{
+		Timeout: 250 * time.Millisecond, Every: 5 * time.Millisecond, Within: 10 * time.Second,
+		Want: want, TLS: s.TLS,
+	}
 	if s.Node.Spec.Role == plan.Backend {
 		l.Path = "/health"
 	}

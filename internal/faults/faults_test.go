@@ -293,7 +293,8 @@ func TestCertificate(t *testing.T) {
 	assert.Equal(t, 1, n.generation, "it is told to take over its configuration")
 }
 
-// Who has the node's name moves with it: the name means the new address for its peer and for the worker, until it moves back.
+// Who has the node's name moves with it: the name means the new address for its peer and for the worker, until it moves
+// back.
 func TestMove(t *testing.T) {
 	n, peer, worker := &simulated{}, &simulated{}, &simulated{}
 	s := site(t, n, peer, plan.Backend)

@@ -16,7 +16,9 @@ var flap = Fault{
 		{"failing", Time, "2s", "of it, at its beginning"},
 	},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return behave(ctx, s, backends.Behaviour{Health: true, Status: 503, Every: s.Args.time("every"), On: s.Args.time("failing")})
+		return behave(ctx, s, backends.Behaviour{
+			Health: true, Status: 503, Every: s.Args.time("every"), On: s.Args.time("failing"),
+		})
 	},
 	Shows: func(s Site) agent.Look {
 		l := look(s, agent.Want{Codes: []int{503}})

@@ -14,8 +14,8 @@ import (
 // InForce is a fault that was seen to be in force.
 type InForce struct {
 	Seen string // what the peer saw; empty where the fault itself made sure
-	// From is the latest time, on the host's monotonic clock, at which the fault began: when the first look began that saw it.
-	// It is 0 where nobody looked.
+	// From is the latest time, on the host's monotonic clock, at which the fault began: when the first look began that
+	// saw it. It is 0 where nobody looked.
 	From time.Duration
 	// Before is the earliest: when the last look began that did not see it; 0 where none did.
 	Before time.Duration

@@ -13,7 +13,8 @@ import (
 
 var move = Fault{
 	Name: plan.FaultMove, On: onBackends,
-	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; it moves back at the end",
+	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; " +
+		"it moves back at the end",
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		if s.Node.Spec.Address != "" {
 			return nil, errors.New("the configuration knows it by its address, so that it cannot have another")
@@ -22,14 +23,15 @@ var move = Fault{
 		if err != nil || len(all) == 0 {
 			return nil, errors.Join(errors.New("find out its address"), err)
 		}
-		back, err := restarted(ctx, s, func(ctx context.Context) (func(context.Context) error, error) { return another(ctx, s, all[0]) })
+		var back func(context.Context) error
+		err = restarted(ctx, s, func(ctx context.Context) (err error) {
+			back, err = another(ctx, s, all[0])
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error {
-			_, err := restarted(ctx, s, func(ctx context.Context) (func(context.Context) error, error) { return nil, back(ctx) })
-			return err
-		}, nil
+		return func(ctx context.Context) error { return restarted(ctx, s, back) }, nil
 	},
 	Shows: func(s Site) agent.Look { // it answers under its name, where the old address is nobody's
 		l := look(s, agent.Want{Ends: []agent.End{agent.Answered}, Codes: []int{200}})
@@ -41,16 +43,17 @@ var move = Fault{
 }
 
 // restarted does something while the node's process is down.
-func restarted(ctx context.Context, s Site, meanwhile func(context.Context) (func(context.Context) error, error)) (func(context.Context) error, error) {
+func restarted(ctx context.Context, s Site, meanwhile func(context.Context) error) error {
 	start, err := down(ctx, s, "SIGTERM")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	did, err := meanwhile(ctx)
-	return did, errors.Join(err, start(context.WithoutCancel(ctx)))
+	err = meanwhile(ctx)
+	return errors.Join(err, start(context.WithoutCancel(ctx)))
 }
 
-// another gives the node an address in the part of its network in which the engine gives out none, and its name that address.
+// another gives the node an address in the part of its network in which the engine gives out none, and its name that
+// address.
 func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Context) error, err error) {
 	at := old.As4()
 	at[3] ^= 64
@@ -64,7 +67,7 @@ func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Con
 		}
 		return errors.Join(problems...)
 	}
-	enforce := func(n *stack.Member, r agent.Rule) {
+	put := func(n *stack.Member, r agent.Rule) {
 		if err != nil {
 			return
 		}
@@ -74,9 +77,9 @@ func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Con
 			undo = append(undo, heal)
 		}
 	}
-	enforce(s.Node, agent.Rule{Do: agent.Move, From: old, To: fresh})
+	put(s.Node, agent.Rule{Do: agent.Move, From: old, To: fresh})
 	for _, asks := range []*stack.Member{s.Peer, s.Worker} {
-		enforce(asks, agent.Rule{Do: agent.Resolve, Names: agent.Names{Name: s.Node.Spec.Host(), Give: fresh}})
+		put(asks, agent.Rule{Do: agent.Resolve, Names: agent.Names{Name: s.Node.Spec.Host(), Give: fresh}})
 	}
 	if err != nil {
 		return nil, errors.Join(err, back(context.WithoutCancel(ctx)))

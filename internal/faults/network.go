@@ -9,7 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// What the faults of the network have in common: a rule in the node's network about what comes from its peer or goes there.
+// What the faults of the network have in common: a rule in the node's network about what comes from its peer or goes
+// there.
 
 // way is the setting of a fault that can be put on one direction.
 var way = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the node"}
@@ -47,7 +48,8 @@ func (a Args) way() agent.Way {
 	return agent.Both
 }
 
-// misses is how many looks on end without it show, but for one time in a million, that what shows in a share of looks is gone.
+// misses is how many looks on end without it show, but for one time in a million, that what shows in a share of looks
+// is gone.
 func misses(share float64) int {
 	if share >= 1 {
 		return 1

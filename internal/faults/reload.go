@@ -19,7 +19,9 @@ var reload = Fault{
 	Name: plan.FaultReload, On: []plan.Role{plan.Balancer}, Masters: true,
 	Doc: "the balancer is told to take over its configuration, and at the end the one from before",
 	Args: []Arg{
-		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; without the last server of the first pool with two or more; one that it must reject, going on with the old one"},
+		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; " +
+			"without the last server of the first pool with two or more; " +
+			"one that it must reject, going on with the old one"},
 		{"times", Count, "1", "how often, one right after the other"},
 	},
 	Order: orderReload,
@@ -108,8 +110,8 @@ func without(text []byte, line int) ([]byte, error) {
 	return slices.Concat(slices.Concat(lines[:line-1]...), slices.Concat(lines[end:]...)), nil
 }
 
-// takeOver puts a file in place and has the balancer take it over. It returns when new processes work, where it makes new
-// ones. One that must be rejected makes none.
+// takeOver puts a file in place and has the balancer take it over. It returns when new processes work, where it makes
+// new ones. One that must be rejected makes none.
 func takeOver(ctx context.Context, s Site, at string, content []byte, accepted bool) error {
 	before, err := s.Node.Processes(ctx)
 	if err != nil {
@@ -147,7 +149,8 @@ const watched = 3 * time.Second
 func (s Site) same(ctx context.Context, before []string) error {
 	after, err := s.Node.Processes(ctx)
 	if err == nil && !slices.Equal(before, after) {
-		err = fmt.Errorf("the balancer's processes are %s, and were %s, though it should have rejected the configuration", strings.Join(after, ", "), strings.Join(before, ", "))
+		err = fmt.Errorf("the balancer's processes are %s, and were %s, "+
+			"though it should have rejected the configuration", strings.Join(after, ", "), strings.Join(before, ", "))
 	}
 	return err
 }

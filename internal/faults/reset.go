@@ -12,7 +12,8 @@ var reset = Fault{
 	Doc:  "connections to the peer are reset in the middle of the answer",
 	Args: []Arg{{"after", Size, "20", "bytes of the answer that pass"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: agent.Stream{After: s.Args.size("after"), Reset: true}}, false)
+		cut := agent.Stream{After: s.Args.size("after"), Reset: true}
+		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: cut}, false)
 	},
 	Shows: func(s Site) agent.Look { return ask(s, agent.Want{Ends: broken}) },
 }

@@ -16,7 +16,8 @@ var slice = Fault{
 		{"pause", Time, "5ms", "after each"},
 	},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: agent.Stream{Slice: int(s.Args.size("bytes")), Pause: s.Args.time("pause")}}, false)
+		pieces := agent.Stream{Slice: int(s.Args.size("bytes")), Pause: s.Args.time("pause")}
+		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: pieces}, false)
 	},
 	Shows: func(s Site) agent.Look {
 		l := ask(s, agent.Want{Slower: s.Args.time("pause")})

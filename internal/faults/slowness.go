@@ -17,7 +17,9 @@ var slowness = Fault{
 		{"jitter", Time, "0s", "mean of an exponential delay on top"},
 	},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Delay: s.Args.time("delay"), Jitter: s.Args.time("jitter")})
+		return behave(ctx, s, backends.Behaviour{
+			Ratio: s.Args.share("share"), Delay: s.Args.time("delay"), Jitter: s.Args.time("jitter"),
+		})
 	},
 	Shows: func(s Site) agent.Look {
 		l := traffic(s, agent.Want{Slower: s.Args.time("delay") + s.Args.time("jitter")/10})

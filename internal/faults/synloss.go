@@ -9,10 +9,12 @@ import (
 
 var synLoss = Fault{
 	Name: plan.FaultSynLoss, On: anyNode,
-	Doc:  "a share of the packets that ask for a connection is lost: those connections come about a second later, or not at all",
+	Doc: "a share of the packets that ask for a connection is lost: " +
+		"those connections come about a second later, or not at all",
 	Args: []Arg{{"share", Share, "50%", "of them"}},
 	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Delay, Way: agent.In, Opens: true, Shape: agent.Shape{Loss: s.Args.share("share")}}, false)
+		loss := agent.Shape{Loss: s.Args.share("share")}
+		return enforce(ctx, s, agent.Rule{Do: agent.Delay, Way: agent.In, Opens: true, Shape: loss}, false)
 	},
 	Shows: func(s Site) agent.Look {
 		l := look(s, agent.Want{Ends: unanswered})
