@@ -2,14 +2,16 @@ package model
 
 // Balance is how a pool chooses the server of a request.
 type Balance struct {
-	Pos      Pos         `json:"pos,omitzero"` // zero where nobody wrote it
-	Kind     BalanceKind `json:"kind,omitempty"`
-	Rotation Rotation    `json:"rotation,omitempty"` // of RoundRobin, and of LeastConnections among servers that are equally busy
-	Load     LoadLaw     `json:"load,omitempty"`     // what LeastConnections compares
-	Choices  int         `json:"choices,omitempty"`  // servers that are drawn for each request and then compared; 0: all are
-	Draw     DrawLaw     `json:"draw,omitempty"`     // of those, or of Random's
-	Hash     *Hash       `json:"hash,omitempty"`     // of ByHash
-	Source   string      `json:"source,omitempty"`   // as the user wrote it
+	Pos  Pos         `json:"pos,omitzero"` // zero where nobody wrote it
+	Kind BalanceKind `json:"kind,omitempty"`
+	// Rotation is RoundRobin's, and that of LeastConnections among servers that are equally busy.
+	Rotation Rotation `json:"rotation,omitempty"`
+	Load     LoadLaw  `json:"load,omitempty"` // what LeastConnections compares
+	// Choices are servers that are drawn for each request and then compared; 0: all are.
+	Choices int     `json:"choices,omitempty"`
+	Draw    DrawLaw `json:"draw,omitempty"`   // of those, or of Random's
+	Hash    *Hash   `json:"hash,omitempty"`   // of ByHash
+	Source  string  `json:"source,omitempty"` // as the user wrote it
 }
 
 // BalanceKind is what a choice of a server goes by. The zero value is a way that lbproof does not know.

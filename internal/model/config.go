@@ -103,8 +103,8 @@ type Workers struct {
 	Pos   Pos  `json:"pos"`
 	Count int  `json:"count"` // 0 while Auto
 	Auto  bool `json:"auto"`  // as many as the balancer sees processors
-	// Connections is how many each may have, clients' and backends' together, so that a proxied request takes two; 0 where the
-	// balancer has no such limit or lbproof does not know it.
+	// Connections is how many each may have, clients' and backends' together, so that a proxied request takes two; 0
+	// where the balancer has no such limit or lbproof does not know it.
 	Connections    int `json:"connections,omitempty"`
 	ConnectionsPos Pos `json:"connections_pos,omitzero"`
 }
@@ -132,13 +132,15 @@ type Pool struct {
 	Queue       *TimeLimit `json:"queue,omitempty"` // how long a request waits for a server below its limit
 }
 
-// FullLaw is what becomes of a request whose server has as many in flight as it may have. The zero value is a pool without such limits.
+// FullLaw is what becomes of a request whose server has as many in flight as it may have. The zero value is a pool
+// without such limits.
 type FullLaw string
 
 // The laws of full servers.
 const (
-	FullIsPassedOver FullLaw = "passed over" // another server gets it, a backup if there is no other, and nobody where all are full
-	FullQueues       FullLaw = "queues"      // it waits for a server with room, for as long as Queue says
+	// FullIsPassedOver: another server gets it, a backup if there is no other, and nobody where all are full
+	FullIsPassedOver FullLaw = "passed over"
+	FullQueues       FullLaw = "queues" // it waits for a server with room, for as long as Queue says
 )
 
 // Server is one member of a pool.
@@ -287,8 +289,8 @@ func (c Config) Split(name string) (split Split, ok bool) {
 	return Split{}, false
 }
 
-// Route finds the route that takes a request for a host and path on a port. Among routes whose port, host and path fit, a
-// higher priority wins; among equals an exact path, then a longest prefix that is final, then the first regular
+// Route finds the route that takes a request for a host and path on a port. Among routes whose port, host and path fit,
+// a higher priority wins; among equals an exact path, then a longest prefix that is final, then the first regular
 // expression, then the longest prefix (nginx.org/en/docs/http/ngx_http_core_module.html#location). Routes with further
 // conditions and internal ones are passed over. A request without a host asks for the balancer, as "nginx".
 func (c Config) Route(port int, host, path string) (route Route, ok bool) {

@@ -56,7 +56,10 @@ const (
 
 // Alike reports whether two servers are taken out by the same failures, and for as long.
 func (e Ejection) Alike(o Ejection) bool {
-	return e.Law == o.Law && e.Then == o.Then && e.Fails == o.Fails && e.Within == o.Within && e.Out == o.Out && e.On.equal(o.On)
+	sameLaw := e.Law == o.Law && e.Then == o.Then
+	sameFailures := e.Fails == o.Fails && e.On.equal(o.On)
+	sameTimes := e.Within == o.Within && e.Out == o.Out
+	return sameLaw && sameFailures && sameTimes
 }
 
 // Failures are what counts as a failed attempt at a server.

@@ -27,8 +27,9 @@ type TimeoutLaw string
 
 // The laws of timeouts.
 const (
-	TimesCheck  TimeoutLaw = "the whole check" // from its beginning to the end of the answer
-	TimesAnswer TimeoutLaw = "the answer"      // since the connection was made, for which there is a time of its own (HAProxy: timeout check)
+	TimesCheck TimeoutLaw = "the whole check" // from its beginning to the end of the answer
+	// TimesAnswer: since the connection was made, for which there is a time of its own (HAProxy: timeout check)
+	TimesAnswer TimeoutLaw = "the answer"
 )
 
 // HealthRequest is what a health check asks; the zero value is a connection.

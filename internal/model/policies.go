@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// The policies of a route or a pool. Implicit marks a default that nobody wrote; Pos is then the line that it comes with.
+// The policies of a route or a pool. Implicit marks a default that nobody wrote; Pos is then the line that it comes
+// with.
 
 // Number is a limit that is only a number.
 type Number struct {
@@ -57,12 +58,14 @@ type Log struct {
 	Format Template `json:"format,omitzero"` // of a line
 }
 
-// Sticky keeps a client with its server: by a cookie, whose name is Cookie or else made up, or by what only Source says.
+// Sticky keeps a client with its server: by a cookie, whose name is Cookie or else made up, or by what only Source
+// says.
 type Sticky struct {
-	Pos        Pos              `json:"pos"`
-	Cookie     string           `json:"cookie,omitempty"`
-	MadeUp     string           `json:"made_up,omitempty"` // what people call the name that the balancer makes up
-	Sets       bool             `json:"sets,omitempty"`    // it gives the cookie to clients that have none; else only servers do
+	Pos    Pos    `json:"pos"`
+	Cookie string `json:"cookie,omitempty"`
+	MadeUp string `json:"made_up,omitempty"` // what people call the name that the balancer makes up
+	// Sets: it gives the cookie to clients that have none; else only servers do.
+	Sets       bool             `json:"sets,omitempty"`
 	Attributes CookieAttributes `json:"attributes,omitzero"`
 	Source     []string         `json:"source,omitempty"` // what else the user wrote
 }
@@ -121,11 +124,12 @@ type Own struct {
 // Counter is where the balancer says how many requests clients have sent it: on a page, or in the answer to a command.
 type Counter struct {
 	Form   CounterForm `json:"form"`
-	Number string      `json:"number"`           // an expression whose first group it is, the column, or the metric
-	Rows   [2]string   `json:"rows,omitzero"`    // of a table: the column, and its value in the rows that are added up
-	Family string      `json:"family,omitempty"` // of metrics: how those begin that tell a page without the metric from a foreign one
-	Query  string      `json:"query,omitempty"`  // behind the path of the page: makes it one of plain text
-	Itself bool        `json:"itself,omitempty"` // asking for it is a request that counts, once it is answered
+	Number string      `json:"number"`        // an expression whose first group it is, the column, or the metric
+	Rows   [2]string   `json:"rows,omitzero"` // of a table: the column, and its value in the rows that are added up
+	// Family is, of metrics, how those begin that tell a page without the metric from a foreign one.
+	Family string `json:"family,omitempty"`
+	Query  string `json:"query,omitempty"`  // behind the path of the page: makes it one of plain text
+	Itself bool   `json:"itself,omitempty"` // asking for it is a request that counts, once it is answered
 	// Exporter is the program that makes metrics for Prometheus of a page of another form; empty: there is none.
 	Exporter string `json:"exporter,omitempty"`
 }
@@ -188,9 +192,11 @@ type TimeLimit struct {
 	For      string        `json:"for"`      // ConnectTimeout and so on
 	After    time.Duration `json:"after_ns"` // 0: it waits for ever
 	Then     string        `json:"then"`     // what the client sees, in a sentence
-	// Answers are the statuses that the balancer gives when no server has taken a connection in time. Only for ConnectTimeout.
+	// Answers are the statuses that the balancer gives when no server has taken a connection in time. Only for
+	// ConnectTimeout.
 	Answers []int `json:"answers,omitempty"`
-	// Headers: it is seen while a request's header is awaited, since another time runs beside it while a body is. Only for ClientTimeout.
+	// Headers: it is seen while a request's header is awaited, since another time runs beside it while a body is. Only
+	// for ClientTimeout.
 	Headers bool `json:"headers,omitempty"`
 }
 
@@ -227,8 +233,8 @@ type Auth struct {
 	Kind AuthKind `json:"kind"`
 	By   string   `json:"by,omitempty"`   // the service's address, or the path of the route to it
 	Code int      `json:"code,omitempty"` // that the refused see; 0: the service's own
-	// Refusals are the statuses by which the service refuses a request; nil: all but 2xx. Any other that is not 2xx is a failure of the
-	// service, for which clients see Failed.
+	// Refusals are the statuses by which the service refuses a request; nil: all but 2xx. Any other that is not 2xx is
+	// a failure of the service, for which clients see Failed.
 	Refusals []int `json:"refusals,omitempty"`
 	Failed   int   `json:"failed,omitempty"`
 }

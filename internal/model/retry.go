@@ -40,8 +40,11 @@ type NextServer string
 
 // The servers that may be next.
 const (
-	NextSame   NextServer = "the same"         // where the balancing sends the request again, or to the same (HAProxy without redispatch)
-	NextAtLast NextServer = "another at last"  // the same, and another for the last attempt; where servers take turns another at once (HAProxy: redispatch)
+	// NextSame: where the balancing sends the request again, or to the same (HAProxy without redispatch)
+	NextSame NextServer = "the same"
+	// NextAtLast: the same, and another for the last attempt; where servers take turns another at once (HAProxy:
+	// redispatch)
+	NextAtLast NextServer = "another at last"
 	NextOther  NextServer = "another"          // one that the request has not tried (nginx)
 	NextTurn   NextServer = "whose turn it is" // which may be the same one (Traefik)
 )
@@ -51,10 +54,12 @@ type MethodLaw string
 
 // The laws of methods.
 const (
-	AllMethods        MethodLaw = "all"        // POST too, so that it may be carried out twice
-	IdempotentMethods MethodLaw = "idempotent" // all but POST, LOCK and PATCH (nginx: proxy_next_upstream without non_idempotent)
-	GetMethods        MethodLaw = "GET"        // GET; of others a condition decides that lbproof does not read (HAProxy: disable-l7-retry)
-	NoMethods         MethodLaw = "none"       // a request that was sent is not sent again
+	AllMethods MethodLaw = "all" // POST too, so that it may be carried out twice
+	// IdempotentMethods: all but POST, LOCK and PATCH (nginx: proxy_next_upstream without non_idempotent)
+	IdempotentMethods MethodLaw = "idempotent"
+	// GetMethods: GET; of others a condition decides that lbproof does not read (HAProxy: disable-l7-retry)
+	GetMethods MethodLaw = "GET"
+	NoMethods  MethodLaw = "none" // a request that was sent is not sent again
 )
 
 // Elsewhere reports whether an attempt may go to another server than the one before.

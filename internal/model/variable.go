@@ -2,7 +2,8 @@ package model
 
 import "strings"
 
-// Variable is a part of a request, of its connection or of its answer that a configuration can name: in a condition, a key or a template.
+// Variable is a part of a request, of its connection or of its answer that a configuration can name: in a condition, a
+// key or a template.
 type Variable string
 
 // The variables. RequestHeader, Argument and Cookie need a name beside them.
