@@ -2,8 +2,8 @@ package plan
 
 import "slices"
 
-// Kind is what a designed phase is for. The phases of a plan are in the order of their kinds: what disturbs others comes after them.
-// The zero value is that of phases that a scenario's author wrote.
+// Kind is what a designed phase is for. The phases of a plan are in the order of their kinds: what disturbs others
+// comes after them. The zero value is that of phases that a scenario's author wrote.
 type Kind string
 
 // The kinds of designed phases. Their texts begin the titles of phases.

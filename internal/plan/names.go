@@ -18,8 +18,8 @@ func OwnName(short string) string { return short + ownMark }
 // Short is a node's name without what marks it as lbproof's own.
 func Short(node string) string { return strings.TrimSuffix(node, ownMark) }
 
-// HostOf is the host name of a node that has no address of its own: "nginx.lbproof.internal" of "nginx@lbproof", and a server's name
-// in the one spelling that all of its spellings share.
+// HostOf is the host name of a node that has no address of its own: "nginx.lbproof.internal" of "nginx@lbproof", and a
+// server's name in the one spelling that all of its spellings share.
 func HostOf(node string) string {
 	if short, own := strings.CutSuffix(node, ownMark); own {
 		return short + "." + model.Reserved

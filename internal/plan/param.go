@@ -9,7 +9,8 @@ import (
 // Params are the numbers that a claim predicts.
 type Params map[Param]Amount
 
-// Param names a predicted number. One that is none of the constants is a server's address or a pool's name: its share of the requests.
+// Param names a predicted number. One that is none of the constants is a server's address or a pool's name: its share
+// of the requests.
 type Param string
 
 // The predicted numbers.

@@ -37,7 +37,8 @@ type Plan struct {
 	Claims []Claim      `json:"claims"`
 	// Checks are the kinds of promises that the run sets out to decide; empty is all.
 	Checks []Check `json:"checks,omitempty"`
-	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets it through.
+	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets
+	// it through.
 	Carried map[string]string `json:"carried,omitempty"`
 	Specs   []Spec            `json:"specs"`
 	// Bounds are the most that a node of each role may use where its Spec sets no limit.
@@ -74,8 +75,8 @@ const PlanSchema = "lbproof.plan/2"
 // Decides says whether the run sets out to decide a claim.
 func (p Plan) Decides(c Claim) bool { return len(p.Checks) == 0 || slices.Contains(p.Checks, c.Check) }
 
-// Check says what no run could keep to: phases without requests, faults in phases that are not there, files that are not what
-// their digests say.
+// Check says what no run could keep to: phases without requests, faults in phases that are not there, files that are
+// not what their digests say.
 func (p Plan) Check() error {
 	for i, l := range p.Phases {
 		switch {
@@ -151,7 +152,8 @@ func (s Spec) Host() string {
 	return HostOf(s.Name)
 }
 
-// Hosts are all host names of the node on the run's network: what programs of users need they ask for by its short name.
+// Hosts are all host names of the node on the run's network: what programs of users need they ask for by its short
+// name.
 func (s Spec) Hosts() []string {
 	if s.Role == Dependency {
 		return []string{s.Host(), Short(s.Name)}
@@ -245,7 +247,8 @@ type Phase struct {
 	Seed     uint64    `json:"seed,omitempty"`  // of what is random: Poisson arrivals, keys
 	Requests []Request `json:"requests"`        // sent in turn
 	// InRow is how many requests one after another are the same, and of the same client; 0 is 1.
-	// In an open loop of the engines goroutines and epoll each waits for the answer to the one before, RowPatience at most.
+	// In an open loop of the engines goroutines and epoll each waits for the answer to the one before, RowPatience at
+	// most.
 	InRow int `json:"in_row,omitempty"`
 	// Checks are the kinds of promises that the traffic bears on; empty is all.
 	Checks []Check  `json:"checks,omitempty"`
@@ -295,7 +298,8 @@ const (
 	Prober     Engine = "prober"     // every request over a connection of its own, and all of its answer is kept
 )
 
-// Clients are who sends a load. The zero value is one client with the worker's address and as many connections as it needs.
+// Clients are who sends a load. The zero value is one client with the worker's address and as many connections as it
+// needs.
 type Clients struct {
 	Count     int  `json:"count,omitempty"`     // request i is client i modulo Count's; each has connections of its own
 	Addresses bool `json:"addresses,omitempty"` // each has an address of its own
@@ -307,13 +311,14 @@ type Clients struct {
 // Last is the number of the last client's address.
 func (c Clients) Last() int { return c.First + (c.Count-1)*max(1, c.Apart) }
 
-// Address is what a client sends from, in the network of those with addresses of their own. Clients whose turns come one after
-// another have addresses far apart, so that a hash of parts of the address sends them to different servers.
+// Address is what a client sends from, in the network of those with addresses of their own. Clients whose turns come
+// one after another have addresses far apart, so that a hash of parts of the address sends them to different servers.
 func (c Clients) Address(network netip.Prefix, client int) netip.Addr {
 	return ClientAddress(network, c.First+client*c.stride()%max(1, c.Count)*max(1, c.Apart))
 }
 
-// stride is about 0.618 of the clients' number, and has no divisor in common with it, so that each gets another's place.
+// stride is about 0.618 of the clients' number, and has no divisor in common with it, so that each gets another's
+// place.
 func (c Clients) stride() int {
 	for stride := max(1, c.Count*618/1000); ; stride-- {
 		a, b := c.Count, stride
@@ -397,7 +402,8 @@ type Request struct {
 	Claim string `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
 }
 
-// RouteIn is the route of a configuration that takes the request by its port, host and path; ok is false where none does.
+// RouteIn is the route of a configuration that takes the request by its port, host and path; ok is false where none
+// does.
 func (r Request) RouteIn(cfg model.Config) (route model.Route, ok bool) {
 	path, _, _ := strings.Cut(r.Path, "?")
 	return cfg.Route(r.Port, r.Header["Host"], path)

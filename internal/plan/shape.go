@@ -62,8 +62,8 @@ func (l Phase) Dues() func() time.Duration {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// rampTime is when the integral of a rate that goes from a to b while n requests are sent reaches i, in seconds. The phase
-// takes T = 2n/(a+b); a·t + (b-a)·t²/2T = i is solved in the form that is exact for a = b too.
+// rampTime is when the integral of a rate that goes from a to b while n requests are sent reaches i, in seconds. The
+// phase takes T = 2n/(a+b); a·t + (b-a)·t²/2T = i is solved in the form that is exact for a = b too.
 func rampTime(i, a, b, n float64) float64 {
 	slope := (b - a) * (a + b) / (2 * n) // requests per second, per second
 	if i == 0 {
@@ -86,8 +86,8 @@ func stepTime(i float64, steps []Step) time.Duration {
 	return at
 }
 
-// sineTime is when the integral of mid + amp·sin(2πt/T), which is mid·t + amp·T/2π·(1 - cos(2πt/T)), reaches i. Newton's
-// method begins at the time of the request before; the rate, its slope, is nowhere below From.
+// sineTime is when the integral of mid + amp·sin(2πt/T), which is mid·t + amp·T/2π·(1 - cos(2πt/T)), reaches i.
+// Newton's method begins at the time of the request before; the rate, its slope, is nowhere below From.
 func sineTime(i, before float64, s Shape) float64 {
 	mid, amp, period := (s.From+s.To)/2, (s.To-s.From)/2, s.Every.Seconds()
 	w := 2 * math.Pi / period

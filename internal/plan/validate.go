@@ -30,8 +30,9 @@ const (
 	largestNumber = 1 << 40 // of whatever else is counted, bytes included
 )
 
-// Validate reports the first part of a plan that no run may have, as "path in the JSON form: problem". A plan that comes from elsewhere
-// can then do no more than lbproof's own: run containers, and send requests to them. docs/plan.md says what that means.
+// Validate reports the first part of a plan that no run may have, as "path in the JSON form: problem". A plan that
+// comes from elsewhere can then do no more than lbproof's own: run containers, and send requests to them. docs/plan.md
+// says what that means.
 func (p Plan) Validate() error {
 	if err := plainName("name", p.Name); err != nil {
 		return err
@@ -277,8 +278,8 @@ var (
 	signals       = regexp.MustCompile(`^[A-Z0-9]*$`)
 )
 
-// Validate reports what in an image's description could do more than name an image, or what one is built from: the words end up on the
-// command lines of apt-get and go, and in the files of the image. The error is "field: problem".
+// Validate reports what in an image's description could do more than name an image, or what one is built from: the
+// words end up on the command lines of apt-get and go, and in the files of the image. The error is "field: problem".
 func (i Image) Validate() error {
 	if i.Ref != "" && (!imageRef.MatchString(i.Ref) || strings.Contains(i.Ref, "..")) {
 		return fmt.Errorf("ref: %q is no name of an image", i.Ref)
@@ -356,7 +357,8 @@ func inside(at, name string) error {
 // longestFileName, in bytes, leaves room for what is added to it in the name of a file.
 const longestFileName = 200
 
-// plainName reports what cannot be a part of a file's name: names of plans become those of run folders, names of nodes those of logs.
+// plainName reports what cannot be a part of a file's name: names of plans become those of run folders, names of nodes
+// those of logs.
 func plainName(at, name string) error {
 	control := func(r rune) bool { return r < ' ' || r == 0x7f }
 	isFolder := slices.Contains([]string{"", ".", ".."}, name)
