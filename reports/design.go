@@ -10,8 +10,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// WriteDesign says what the phases of a plan would find out and what they cost, where the plan is one that lbproof designed;
-// nothing where it is not.
+// WriteDesign says what the phases of a plan would find out and what they cost, where the plan is one that lbproof
+// designed; nothing where it is not.
 func WriteDesign(out io.Writer, p plan.Plan) error {
 	designed, requests, takes := false, 0, time.Duration(0)
 	var rows [][]string

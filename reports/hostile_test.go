@@ -27,14 +27,16 @@ import (
 	"github.com/lbproof/lbproof/reports"
 )
 
-// hostile is what no reader may be ordered by: the orders of terminals and of CI systems, and the ends of what formats put values into.
+// hostile is what no reader may be ordered by: the orders of terminals and of CI systems, and the ends of what formats
+// put values into.
 const hostile = "::error::FORGED a\x1b[31mb\x1b]52;c;aGk=\x07c\rFORGED\nFORGED\r\n::set-output name=x::FORGED ::warning::FORGED\n##[error]FORGED ##vso[task.complete]d\x00\x08\x7f" +
 	"\u0085FORGED\u009b31mf\u202eg\u2066h\u200ei\u061cj\u2028FORGED\u2029FORGED\u200bm\ufeffn]]></failure></testcase><testcase name=\"FORGED\"/>, \"\\"
 
 // unreadable is hostile and no UTF-8.
 const unreadable = hostile + "\xff\xc0\xe2\x82"
 
-// filler sets every string of a value, at any depth, to the same, and what is no string so that all parts of a report are written.
+// filler sets every string of a value, at any depth, to the same, and what is no string so that all parts of a report
+// are written.
 type filler struct {
 	text     string
 	random   *rand.Rand
@@ -192,7 +194,8 @@ func mutated(text string) []report.Mutated {
 	return all
 }
 
-// No value of anything that lbproof shows orders the reader's terminal or CI system, or looks like a line of lbproof's own.
+// No value of anything that lbproof shows orders the reader's terminal or CI system, or looks like a line of lbproof's
+// own.
 func TestValuesOrderNobody(t *testing.T) {
 	for name, write := range writers(unreadable) {
 		t.Run(name, func(t *testing.T) {
