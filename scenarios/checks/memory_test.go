@@ -17,6 +17,9 @@ import (
 
 // Memory does not grow with the number of requests, but for the ledger's byte per request.
 func TestJudgeMemoryIsFlat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it judges millions of requests")
+	}
 	heap := func(requests int) uint64 {
 		plan := checkstest.Baseline(t)
 		plan.Phases[1].Count = requests

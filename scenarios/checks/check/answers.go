@@ -12,8 +12,8 @@ import (
 )
 
 // JudgeQuestions holds every answer against what is to come of its question.
-func JudgeQuestions(questions questions, claim plan.Claim, h history.History) Finding {
-	asked, cannot := questions(h.Plan.Config, claim)
+func JudgeQuestions(ask questions, claim plan.Claim, h history.History) Finding {
+	asked, cannot := ask(h.Plan.Config, claim)
 	f := Finding{Cannot: cannot, Test: fmt.Sprintf("every question asked %d times, answers against what the configuration says", Often)}
 	if cannot != "" {
 		return f
@@ -22,7 +22,7 @@ func JudgeQuestions(questions questions, claim plan.Claim, h history.History) Fi
 		f.Broken = NoExperiment + ": lbproof knows no single request that shows it"
 		open := h.Plan.Config
 		open.Routes = Opened(open.Routes)
-		if with, _ := questions(open, claim); len(with) > 0 {
+		if with, _ := ask(open, claim); len(with) > 0 {
 			f.Broken = HowToOpen
 		}
 		return f

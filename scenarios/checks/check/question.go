@@ -61,8 +61,8 @@ type questions func(model.Config, plan.Claim) (asked []Question, cannot string)
 const Often = 3
 
 // QuestionTrials are those of a claim's questions, one for each of their kinds.
-func QuestionTrials(questions questions, cfg model.Config, claim plan.Claim) []Trial {
-	asked, _ := questions(cfg, claim)
+func QuestionTrials(ask questions, cfg model.Config, claim plan.Claim) []Trial {
+	asked, _ := ask(cfg, claim)
 	var all []Trial
 	for _, kind := range []plan.Kind{
 		plan.KindQuestions, plan.KindRefusals, plan.KindWaits, plan.KindFailures, plan.KindErrors, plan.KindBroken,

@@ -89,7 +89,7 @@ func addressQuestions(r model.Route, request plan.Request) (asked []check.Questi
 	ask("from the balancer's own host", "127.0.0.1", request)
 	for _, a := range r.Access {
 		network, err := netip.ParsePrefix(a.From)
-		if addr, alone := netip.ParseAddr(a.From); alone == nil && err != nil && addr.Is4() {
+		if addr, single := netip.ParseAddr(a.From); single == nil && err != nil && addr.Is4() {
 			network, err = addr.Prefix(32)
 		}
 		if err == nil && network.Addr().Is4() && !network.Addr().IsLoopback() {

@@ -84,9 +84,9 @@ func givenUp(h history.History, r model.Route, t model.TimeLimit) iter.Seq[time.
 	from := vanished(h, r.Pool)
 	until := from + unnoticed(pool, t)
 	_, via, _ := way(h.Plan.Config, r, "")
-	codes := t.Answers
+	statuses := t.Answers
 	if via.Key() != r.Key() {
-		codes = []int{via.Auth.Failed}
+		statuses = []int{via.Auth.Failed}
 	}
 	find := check.Journeys(h)
 	return func(yield func(time.Duration) bool) {
@@ -96,7 +96,7 @@ func givenUp(h history.History, r model.Route, t model.TimeLimit) iter.Seq[time.
 				continue
 			}
 			took := hit.Done - hit.Sent
-			gaveUp := hit.Server == "" && slices.Contains(codes, hit.Code)
+			gaveUp := hit.Server == "" && slices.Contains(statuses, hit.Code)
 			leftAlone := hit.Code == 502 && took < t.After*3/10 // for what happened to another request
 			if gaveUp && !leftAlone && !yield(took) {
 				return
@@ -116,8 +116,8 @@ func vanished(h history.History, pool string) (last time.Duration) {
 }
 
 // fitsAttempts reports whether a time is that of one of so many attempts, or of several, each as long as after.
-func fitsAttempts(took, after time.Duration, attempts int) bool {
-	for k := 1; k <= attempts; k++ {
+func fitsAttempts(took, after time.Duration, times int) bool {
+	for k := 1; k <= times; k++ {
 		at := time.Duration(k) * after
 		if took >= at-min(early, after/4) && took <= at+firstLate(after) {
 			return true

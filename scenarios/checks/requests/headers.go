@@ -45,11 +45,11 @@ func headerClaims(cfg model.Config) []plan.Claim {
 // observed lists the request headers that backends must keep for the claims to be judged.
 func observed(cfg model.Config) []string {
 	var names []string
-	seen := map[string]bool{}
+	known := map[string]bool{}
 	for _, r := range check.ProxiedRoutes(cfg) {
 		for _, header := range r.SetHeaders {
-			if name := textproto.CanonicalMIMEHeaderKey(header.Name); !seen[name] {
-				seen[name] = true
+			if name := textproto.CanonicalMIMEHeaderKey(header.Name); !known[name] {
+				known[name] = true
 				names = append(names, name)
 			}
 		}
@@ -73,7 +73,7 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 		f.Need = check.Often
 	}
 	var wrong check.Examples
-	last, seen, field := "", decoded{}, textproto.CanonicalMIMEHeaderKey(header.Name)
+	last, arrived, field := "", decoded{}, textproto.CanonicalMIMEHeaderKey(header.Name)
 	find, wanted := check.PlainJourneys(h), map[*check.Journey]fieldValue{}
 	for a := range h.Arrivals {
 		j := find(a.Seq)
@@ -89,7 +89,7 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 			})
 			wanted[j] = want
 		}
-		if last = seen.get(a.Header, field); !want.fits(last) {
+		if last = arrived.get(a.Header, field); !want.fits(last) {
 			wrong.Add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, header.Name, last, want.text)
 		}
 	}

@@ -61,10 +61,10 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 }
 
 func versionText(name string, t model.TLS) string {
-	var taken, refused []string
+	var accepted, refused []string
 	for _, v := range tlsVersions {
 		if slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1") {
-			taken = append(taken, v)
+			accepted = append(accepted, v)
 		} else {
 			refused = append(refused, v)
 		}
@@ -73,7 +73,7 @@ func versionText(name string, t model.TLS) string {
 	if t.Implicit {
 		by = " by default"
 	}
-	text := fmt.Sprintf("%s speaks %s%s", name, units.Join(taken), by)
+	text := fmt.Sprintf("%s speaks %s%s", name, units.Join(accepted), by)
 	if len(refused) > 0 {
 		text += fmt.Sprintf("; %s is refused with a protocol alert", strings.Join(refused, " or "))
 	}
@@ -126,9 +126,9 @@ func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 		ask("a client that speaks HTTP/1.1 only", old, map[string]string{history.ShakenALPN: "http/1.1"})
 	case "versions":
 		for _, v := range tlsVersions {
-			taken := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
+			accepted := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
 			switch {
-			case !taken:
+			case !accepted:
 				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenAlert: alertVersion})
 			case v >= "TLSv1.2": // those before are refused by OpenSSL's security level, whatever is configured
 				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenVersion: v})
@@ -153,17 +153,17 @@ func suiteQuestions(
 	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
 	isGroup := func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") }
 	explicit := !slices.ContainsFunc(listed, isGroup)
-	taken := 0
+	accepted := 0
 	for _, s := range suites {
 		switch {
 		case slices.Contains(listed, s):
-			taken++
+			accepted++
 			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenSuite: s})
 		case explicit:
 			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenAlert: alertSuite})
 		}
 	}
-	if !explicit && taken == 0 {
+	if !explicit && accepted == 0 {
 		return nil, "which suites " + t.Ciphers + " stands for depends on the balancer's OpenSSL"
 	}
 	return *asked, ""

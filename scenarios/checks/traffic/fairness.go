@@ -16,23 +16,23 @@ const confidence = 0.999
 // fairness says, phase by phase, how far the answers of each pool's servers are from their weights.
 func fairness(h history.History) [][]report.Fairness {
 	out, find := make([][]report.Fairness, len(h.Plan.Phases)), check.Journeys(h)
-	counts := make([]map[string]map[string]int, len(h.Plan.Phases)) // by phase, pool and server
+	byPhase := make([]map[string]map[string]int, len(h.Plan.Phases)) // by phase, pool and server
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || hit.Server == "" || j.Route.Pool == "" {
 			continue
 		}
-		if counts[hit.Load] == nil {
-			counts[hit.Load] = map[string]map[string]int{}
+		if byPhase[hit.Load] == nil {
+			byPhase[hit.Load] = map[string]map[string]int{}
 		}
-		pool := counts[hit.Load][j.Route.Pool]
+		pool := byPhase[hit.Load][j.Route.Pool]
 		if pool == nil {
 			pool = map[string]int{}
-			counts[hit.Load][j.Route.Pool] = pool
+			byPhase[hit.Load][j.Route.Pool] = pool
 		}
 		pool[hit.Server]++
 	}
-	for i, byPool := range counts {
+	for i, byPool := range byPhase {
 		for _, name := range slices.Sorted(maps.Keys(byPool)) {
 			pool, _ := h.Plan.Config.Pool(name)
 			active := check.Rotation(pool)

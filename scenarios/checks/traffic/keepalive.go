@@ -83,9 +83,9 @@ func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 		return nil
 	}
 	states := check.StatesOf(cfg, model.Pool{}, terms.CPUs)
-	count := fewKept
+	times := fewKept
 	if n := pool.Keepalive.Requests * len(pool.Servers) * states * 3 / 2; n <= mostKept {
-		count = max(count, n)
+		times = max(times, n)
 	}
 	for _, r := range check.ProxiedRoutes(cfg) {
 		if r.Pool != pool.Name || len(r.Access) > 0 {
@@ -96,7 +96,7 @@ func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 			continue
 		}
 		return []check.Trial{{
-			Kind: plan.KindConnections, Load: plan.Phase{Count: count, Concurrency: 1, Requests: []plan.Request{request}},
+			Kind: plan.KindConnections, Load: plan.Phase{Count: times, Concurrency: 1, Requests: []plan.Request{request}},
 			Shows: "a connection for each request, where they are kept, and one kept, where they are not",
 		}}
 	}

@@ -37,7 +37,7 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 	for range h.Hits {
 		f.N++
 	}
-	total, limits := 0, 0
+	restarted, limits := 0, 0
 	f.Broken = check.NodeDied(h)
 	if len(h.Env.Nodes) == 0 {
 		f.Broken = "no container was inspected"
@@ -47,7 +47,7 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 			f.Broken = cmp.Or(f.Broken, n.Name+" was made to run out of memory on purpose")
 			continue
 		}
-		total += n.Restarts
+		restarted += n.Restarts
 		if n.Memory > 0 {
 			limits++
 		}
@@ -59,7 +59,7 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
 		}
 	}
-	f.Measured = fmt.Sprintf("%d restarts of %d containers", total, len(h.Env.Nodes))
+	f.Measured = fmt.Sprintf("%d restarts of %d containers", restarted, len(h.Env.Nodes))
 	f.Note = fmt.Sprintf("%d containers ran with a memory limit", limits)
 	return f
 }
