@@ -12,7 +12,9 @@ import (
 // edits change the keys of Traefik's files so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit}},
+		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), By: reading.Unlike, Checks: []plan.Check{
+			plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit,
+		}},
 		{Find: regexp.MustCompile(`^interval: (\d+m?s?)`), By: reading.Double, Checks: []plan.Check{plan.CheckActive}},
 		{Find: regexp.MustCompile(`\bburst: ?(\d+)`), By: reading.Reduce, Checks: nil},
 		{Find: regexp.MustCompile(`\b(?:average|amount): (\d+)`), By: reading.Reduce, Checks: nil},

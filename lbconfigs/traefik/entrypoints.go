@@ -102,8 +102,8 @@ func (r *reader) usedEntries(router *reading.Tree) []entryPoint {
 	return all
 }
 
-// timeouts are those of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing none, idle 180 s) and of
-// the way to the servers (dialing 30 s, no limit on the answer).
+// timeouts are those of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing none, idle 180 s)
+// and of the way to the servers (dialing 30 s, no limit on the answer).
 func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 	entry := r.usedEntries(t)
 	if len(entry) == 0 {
@@ -123,7 +123,12 @@ func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 		})
 	}
 	route.Timeouts = append(route.Timeouts,
-		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504", Answers: []int{502, 504}},
+		model.TimeLimit{
+			Pos: t.Pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504",
+			Answers: []int{502, 504},
+		},
 		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ReadTimeout, Then: "504"})
-	route.Retry = &model.Retry{Pos: t.Pos, Implicit: true, Attempts: 1, Wait: model.NoWait, Next: model.NextTurn, Methods: model.NoMethods}
+	route.Retry = &model.Retry{
+		Pos: t.Pos, Implicit: true, Attempts: 1, Wait: model.NoWait, Next: model.NextTurn, Methods: model.NoMethods,
+	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// middleware adds to a route what a middleware does; false where Traefik leaves the router out. A chain that was followed
-// once is not followed again: chains of chains can stand for more middlewares than anyone could count.
+// middleware adds to a route what a middleware does; false where Traefik leaves the router out. A chain that was
+// followed once is not followed again: chains of chains can stand for more middlewares than anyone could count.
 func (r *reader) middleware(router, name *reading.Tree, route *model.Route, followed chains) bool {
 	m := r.find("middlewares", name.Scalar)
 	if m == nil {
@@ -68,20 +68,14 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	case "ratelimit":
 		r.rateLimit(m, route)
 	case "inflightreq":
-		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Law: model.InFlight, Most: number(m.Get("amount"), 0), Key: readSource(m, model.Host), Status: 429})
+		most, key := number(m.Get("amount"), 0), readSource(m, model.Host)
+		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Law: model.InFlight, Most: most, Key: key, Status: 429})
 	case "circuitbreaker":
-		route.Breaker = &model.Breaker{
-			Pos: m.Pos, Trips: readTrip(m.Get("expression").Text()), Every: period(m.Get("checkPeriod"), 100*time.Millisecond),
-			Open: period(m.Get("fallbackDuration"), 10*time.Second), Recovery: period(m.Get("recoveryDuration"), 10*time.Second), Code: number(m.Get("responseCode"), 503),
-		}
+		route.Breaker = readBreaker(m)
 	case "retry":
 		route.Retry = readRetry(m)
 	case "forwardauth":
-		address := m.Get("address")
-		route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthService, By: address.Text()}
-		_, host, _ := strings.Cut(address.Text(), "://")
-		host, _, _ = strings.Cut(host, "/")
-		r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: address.PosOr(m.Pos), Kind: model.NeedHost, Path: host})
+		r.forwardAuth(m, route)
 	case "basicauth", "digestauth":
 		r.takeAlong(m.Get("usersFile"))
 		route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthUsers, Code: 401}
@@ -90,12 +84,12 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	case "headers":
 		r.headers(m, route)
 	case "ipallowlist", "ipwhitelist":
-		for _, from := range m.Get("sourceRange").Items() {
-			route.Access = append(route.Access, model.Access{Pos: from.Pos, Allow: true, From: from.Scalar})
-		}
-		route.Access = append(route.Access, model.Access{Pos: m.Pos, From: "all"})
+		allowOnly(m, route)
 	case "compress":
-		route.Compress = &model.Compress{Pos: m.Pos, Least: number(m.Get("minResponseBodyBytes"), 1024), Types: m.Get("includedContentTypes").Texts(), Vary: true}
+		route.Compress = &model.Compress{
+			Pos: m.Pos, Least: number(m.Get("minResponseBodyBytes"), 1024),
+			Types: m.Get("includedContentTypes").Texts(), Vary: true,
+		}
 	case "buffering":
 		if most := m.Get("maxRequestBodyBytes"); most != nil {
 			route.MaxBody = &model.Number{Pos: most.Pos, Value: int64(number(most, 0))}
@@ -109,7 +103,37 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	}
 }
 
-// ratio matches ResponseCodeRatio(from, to, of from, of to), whose ends are not included (vulcand/oxy, cbreaker/predicates.go).
+// allowOnly lets in the listed addresses, and refuses all others.
+func allowOnly(m *reading.Tree, route *model.Route) {
+	for _, from := range m.Get("sourceRange").Items() {
+		route.Access = append(route.Access, model.Access{Pos: from.Pos, Allow: true, From: from.Scalar})
+	}
+	route.Access = append(route.Access, model.Access{Pos: m.Pos, From: "all"})
+}
+
+// readBreaker reads a circuit breaker with its defaults (doc.traefik.io, "CircuitBreaker").
+func readBreaker(m *reading.Tree) *model.Breaker {
+	return &model.Breaker{
+		Pos:      m.Pos,
+		Trips:    readTrip(m.Get("expression").Text()),
+		Every:    period(m.Get("checkPeriod"), 100*time.Millisecond),
+		Open:     period(m.Get("fallbackDuration"), 10*time.Second),
+		Recovery: period(m.Get("recoveryDuration"), 10*time.Second),
+		Code:     number(m.Get("responseCode"), 503),
+	}
+}
+
+// forwardAuth has a service decide, which is a host that a run needs.
+func (r *reader) forwardAuth(m *reading.Tree, route *model.Route) {
+	address := m.Get("address")
+	route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthService, By: address.Text()}
+	_, host, _ := strings.Cut(address.Text(), "://")
+	host, _, _ = strings.Cut(host, "/")
+	r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: address.PosOr(m.Pos), Kind: model.NeedHost, Path: host})
+}
+
+// ratio matches ResponseCodeRatio(from, to, of from, of to), whose ends are not included (vulcand/oxy,
+// cbreaker/predicates.go).
 var ratio = regexp.MustCompile(`ResponseCodeRatio\((\d{1,3}), *(\d{1,3}), *(\d{1,3}), *(\d{1,3})\)`)
 
 // readTrip reads the expression of a circuit breaker.
@@ -141,7 +165,8 @@ func rewritten(m *reading.Tree) string {
 	return m.Get("replacement").Text()
 }
 
-// rewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with a slash).
+// rewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with
+// a slash).
 func rewrite(m *reading.Tree) *model.Rewrite {
 	switch strings.ToLower(m.Key) {
 	case "stripprefix":
@@ -178,7 +203,8 @@ func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
 	if header := m.Get("sourceCriterion", "requestHeaderName"); reading.IsForgeable(header.Text()) {
 		r.problem(model.Problem{
 			Pos: header.Pos, Effect: model.Differs,
-			Text:    fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is not limited", header.Text()),
+			Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is "+
+				"not limited", header.Text()),
 			Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy",
 		})
 	}
@@ -214,7 +240,8 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	route.Redirect, route.Pool = redirectTo(m.Pos, code, m.Get("scheme").Text()), ""
 }
 
-// redirectTo sends requests to another scheme. Other methods than GET stay what they are (Traefik's middlewares/redirect).
+// redirectTo sends requests to another scheme. Other methods than GET stay what they are (Traefik's
+// middlewares/redirect).
 func redirectTo(pos model.Pos, code int, scheme string) *model.Redirect {
 	unsafe := map[int]int{301: 308, 302: 307}
 	return &model.Redirect{Pos: pos, Code: code, To: reading.InScheme(scheme), CodeUnsafe: unsafe[code]}
@@ -228,14 +255,19 @@ func (r *reader) headers(m *reading.Tree, route *model.Route) {
 		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: h.Pos, Name: h.Key, Value: model.Literal(h.Scalar)})
 	}
 	for _, h := range []struct{ key, name, value string }{
-		{"frameDeny", "X-Frame-Options", "DENY"}, {"contentTypeNosniff", "X-Content-Type-Options", "nosniff"}, {"browserXssFilter", "X-XSS-Protection", "1; mode=block"},
+		{"frameDeny", "X-Frame-Options", "DENY"},
+		{"contentTypeNosniff", "X-Content-Type-Options", "nosniff"},
+		{"browserXssFilter", "X-XSS-Protection", "1; mode=block"},
 	} {
 		if t := m.Get(h.key); t.IsTrue() {
 			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: model.Literal(h.value)})
 		}
 	}
 	for _, h := range []struct{ key, name string }{
-		{"customFrameOptionsValue", "X-Frame-Options"}, {"contentSecurityPolicy", "Content-Security-Policy"}, {"referrerPolicy", "Referrer-Policy"}, {"permissionsPolicy", "Permissions-Policy"},
+		{"customFrameOptionsValue", "X-Frame-Options"},
+		{"contentSecurityPolicy", "Content-Security-Policy"},
+		{"referrerPolicy", "Referrer-Policy"},
+		{"permissionsPolicy", "Permissions-Policy"},
 	} {
 		if t := m.Get(h.key); t.Text() != "" {
 			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: model.Literal(t.Text())})
@@ -249,7 +281,9 @@ func (r *reader) headers(m *reading.Tree, route *model.Route) {
 		if m.Get("stsPreload").IsTrue() {
 			value += "; preload"
 		}
-		route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: "Strict-Transport-Security", Value: model.Literal(value)})
+		route.AddHeaders = append(route.AddHeaders, model.Header{
+			Pos: t.Pos, Name: "Strict-Transport-Security", Value: model.Literal(value),
+		})
 	}
 }
 
@@ -262,7 +296,10 @@ func (r *reader) errors(m *reading.Tree, route *model.Route) {
 		if !ranged {
 			to, err2 = from, nil
 		}
-		for code := from; err == nil && err2 == nil && code <= to && code < 600; code++ {
+		if err != nil || err2 != nil {
+			continue
+		}
+		for code := from; code <= min(to, 599); code++ {
 			f.Codes = append(f.Codes, code)
 		}
 	}
@@ -273,9 +310,10 @@ func (r *reader) errors(m *reading.Tree, route *model.Route) {
 func readRetry(m *reading.Tree) *model.Retry {
 	retry := &model.Retry{
 		Pos: m.Pos, Attempts: number(m.Get("attempts"), 1), Each: period(m.Get("initialInterval"), 0),
-		On:   model.Failures{Causes: []model.Cause{model.CauseConnect, model.CauseBroken}, Source: "no answer from the server"},
 		Wait: model.ExponentialWait, Next: model.NextTurn, Methods: model.AllMethods,
 	}
+	retry.On.Causes = []model.Cause{model.CauseConnect, model.CauseBroken}
+	retry.On.Source = "no answer from the server"
 	if retry.Each == 0 {
 		retry.Wait = model.NoWait
 	}

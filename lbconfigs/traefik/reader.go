@@ -25,7 +25,10 @@ type reader struct {
 // readConfig reads the static file, and what its file provider names.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	name := names[0]
-	cfg := model.Config{Balancer: "traefik", Dialect: dialect, Foreground: true, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
+	cfg := model.Config{
+		Balancer: "traefik", Dialect: dialect, Foreground: true,
+		Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1},
+	}
 	r := reader{fsys: fsys, cfg: &cfg}
 	root, err := r.load(name)
 	if err != nil {
@@ -43,6 +46,17 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	for _, d := range r.dynamic {
 		dynamicKeys.strangers(d, func(t *reading.Tree, nearest string) { r.problem(stranger(t, nearest, false)) })
 	}
+	r.read()
+	cfg.Reload = &model.Reload{
+		Pos: model.Pos{File: name},
+		How: "the file provider takes over an edited file within its throttle of 2 s; " +
+			"a file with a mistake is left, with one line in the log",
+	}
+	return cfg, nil
+}
+
+// read draws from the files what the configuration says.
+func (r *reader) read() {
 	r.index()
 	r.entryPoints()
 	r.silent()
@@ -55,8 +69,6 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	}
 	r.unusedMiddlewares()
 	r.tlsOptions()
-	cfg.Reload = &model.Reload{Pos: model.Pos{File: name}, How: "the file provider takes over an edited file within its throttle of 2 s; a file with a mistake is left, with one line in the log"}
-	return cfg, nil
 }
 
 func (r *reader) load(name string) (*reading.Tree, error) {
@@ -72,7 +84,8 @@ func (r *reader) load(name string) (*reading.Tree, error) {
 	return root, nil
 }
 
-// localPath is where a file that the configuration names lies: a path below /etc/traefik, or one that begins nowhere, beside the main file.
+// localPath is where a file that the configuration names lies: a path below /etc/traefik, or one that begins nowhere,
+// beside the main file.
 func localPath(main, name string) string {
 	name = path.Clean(name)
 	if rest, ok := strings.CutPrefix(name, confDir); ok && !strings.HasPrefix(main, confDir) {

@@ -15,18 +15,16 @@ func (r *reader) router(t *reading.Tree) {
 	rule := t.Get("rule")
 	matches, problem, instead := parseRule(rule.Text())
 	if problem != "" {
-		pos := t.Pos
-		if rule != nil {
-			pos = rule.Pos
-		}
 		r.problem(model.Problem{
-			Pos: pos, Effect: model.Dropped,
+			Pos: rule.PosOr(t.Pos), Effect: model.Dropped,
 			Text:    fmt.Sprintf("Traefik leaves out the router %s: %s", t.Key, problem),
 			Instead: instead,
 		})
 		return
 	}
-	base := model.Route{Pos: t.Pos, PoolPos: t.Get("service").PosOr(t.Pos), Priority: number(t.Get("priority"), len(rule.Text()))}
+	base := model.Route{
+		Pos: t.Pos, PoolPos: t.Get("service").PosOr(t.Pos), Priority: number(t.Get("priority"), len(rule.Text())),
+	}
 	if !r.leads(t, &base) || !r.listens(t, &base) {
 		return
 	}
@@ -40,7 +38,8 @@ func (r *reader) router(t *reading.Tree) {
 			return
 		}
 	}
-	base.Guarded = len(base.Limits)+len(base.Access) > 0 || slices.ContainsFunc(base.Rules, model.Rule.Refuses) || base.Auth != nil
+	refuses := slices.ContainsFunc(base.Rules, model.Rule.Refuses)
+	base.Guarded = len(base.Limits)+len(base.Access) > 0 || refuses || base.Auth != nil
 	base.Upgrade = &model.Upgrade{Pos: t.Pos, Implicit: true}
 	for _, m := range matches {
 		r.cfg.Routes = append(r.cfg.Routes, m.apply(base))
@@ -71,7 +70,9 @@ func (r *reader) leads(t *reading.Tree, route *model.Route) bool {
 	if mirroring := service.Get("mirroring"); mirroring != nil {
 		route.Pool = mirroring.Get("service").Text()
 		for _, m := range mirroring.Get("mirrors").Items() {
-			route.Mirrors = append(route.Mirrors, model.Share{Pos: m.Pos, Pool: m.Get("name").Text(), Share: float64(number(m.Get("percent"), 0)) / 100})
+			route.Mirrors = append(route.Mirrors, model.Share{
+				Pos: m.Pos, Pool: m.Get("name").Text(), Share: float64(number(m.Get("percent"), 0)) / 100,
+			})
 		}
 	}
 	if failover := service.Get("failover"); failover != nil {
@@ -80,7 +81,8 @@ func (r *reader) leads(t *reading.Tree, route *model.Route) bool {
 		if main := r.find("services", route.Pool); main.Get("loadBalancer", "healthCheck") == nil {
 			r.problem(model.Problem{
 				Pos: failover.Pos, Effect: model.Dropped,
-				Text:    fmt.Sprintf("the service %s has no health check, without which there is no failover: Traefik leaves out the router %s", route.Pool, t.Key),
+				Text: fmt.Sprintf("the service %s has no health check, without which there is no failover: "+
+					"Traefik leaves out the router %s", route.Pool, t.Key),
 				Instead: "loadBalancer.healthCheck in " + route.Pool,
 			})
 			return false
@@ -110,7 +112,8 @@ func (r *reader) listens(t *reading.Tree, route *model.Route) bool {
 		if tls == nil && !e.tls && e.speaks {
 			r.problem(model.Problem{
 				Pos: t.Pos, Effect: model.Differs,
-				Text:    fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only", t.Key, e.name),
+				Text: fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only",
+					t.Key, e.name),
 				Instead: "tls: {}",
 			})
 		}
@@ -128,7 +131,11 @@ func (r *reader) listens(t *reading.Tree, route *model.Route) bool {
 var tlsVersions = []string{"VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"}
 
 func (r *reader) routerTLS(t, use *reading.Tree, route *model.Route) {
-	tls := model.TLS{Pos: use.Pos, VersionsPos: use.Pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"}, Ports: []int{route.Port}}
+	tls := model.TLS{
+		Pos: use.Pos, VersionsPos: use.Pos, Implicit: true,
+		Versions: []string{"TLSv1.2", "TLSv1.3"},
+		Ports:    []int{route.Port},
+	}
 	if matches, _, _ := parseRule(t.Get("rule").Text()); len(matches) > 0 {
 		tls.Hosts = matches[0].hosts
 	}
@@ -156,13 +163,20 @@ func (r *reader) routerTLS(t, use *reading.Tree, route *model.Route) {
 			tls.Ciphers, tls.CiphersPos = strings.Join(c.Texts(), ":"), c.Pos
 		}
 	}
-	if c := use.Get("certResolver"); c != nil && r.static != nil && r.static.Get("certificatesResolvers", c.Text()) == nil {
-		r.problem(model.Problem{
-			Pos: c.Pos, Effect: model.Differs,
-			Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself", c.Text()),
-		})
-	}
+	r.resolver(use.Get("certResolver"))
 	r.cfg.TLS = append(r.cfg.TLS, tls)
+}
+
+// resolver tells of a certificate resolver that is not there.
+func (r *reader) resolver(c *reading.Tree) {
+	if c == nil || r.static == nil || r.static.Get("certificatesResolvers", c.Text()) != nil {
+		return
+	}
+	r.problem(model.Problem{
+		Pos: c.Pos, Effect: model.Differs,
+		Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself",
+			c.Text()),
+	})
 }
 
 // tlsOptions reads the certificates, which are chosen by the host that a client asks for.
@@ -176,7 +190,10 @@ func (r *reader) tlsOptions() {
 					r.cfg.TLS[i].Certificate, r.cfg.TLS[i].CertPos = c.Get("certFile").Text(), c.Pos
 				}
 			}
-			r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: c.Pos, Kind: model.NeedCertificate, Path: reading.PathIn(confDir, c.Get("certFile").Text()), With: reading.PathIn(confDir, c.Get("keyFile").Text()), Hosts: hosts})
+			r.cfg.Needs = append(r.cfg.Needs, model.Need{
+				Pos: c.Pos, Kind: model.NeedCertificate, Path: reading.PathIn(confDir, c.Get("certFile").Text()),
+				With: reading.PathIn(confDir, c.Get("keyFile").Text()), Hosts: hosts,
+			})
 		}
 	}
 }

@@ -24,8 +24,12 @@ type ruleMatch struct {
 
 // ruleFunctions are the matchers of Traefik v3, with how many arguments they take.
 var ruleFunctions = map[string][]int{
-	"Host": {1}, "HostRegexp": {1}, "Path": {1}, "PathPrefix": {1}, "PathRegexp": {1}, "Method": {1}, "Header": {2}, "HeaderRegexp": {2},
-	"Query": {1, 2}, "QueryRegexp": {1, 2}, "ClientIP": {1},
+	"Host": {1}, "HostRegexp": {1},
+	"Path": {1}, "PathPrefix": {1}, "PathRegexp": {1},
+	"Method": {1},
+	"Header": {2}, "HeaderRegexp": {2},
+	"Query": {1, 2}, "QueryRegexp": {1, 2},
+	"ClientIP": {1},
 }
 
 // ruleOld are matchers of Traefik v2, with what v3 calls them.
@@ -131,7 +135,9 @@ func matchOf(name string, args []string) ruleMatch {
 	c := model.Condition{Source: fmt.Sprintf("%s(%s)", name, strings.Join(args, ", "))}
 	switch {
 	case name == "Header" && len(args) == 2:
-		c.All = []model.Term{{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(args[0]), Op: model.Is, Value: args[1]}}
+		c.All = []model.Term{
+			{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(args[0]), Op: model.Is, Value: args[1]},
+		}
 	case name == "Method" && len(args) == 1:
 		c.All = []model.Term{{Variable: model.Method, Op: model.Is, Value: args[0]}}
 	}
@@ -149,7 +155,8 @@ func negated(alternatives []ruleMatch) model.Condition {
 		return c
 	}
 	only := alternatives[0]
-	if only.hosts == nil && only.path == "" && len(only.when) == 1 && len(only.when[0].All) == 1 {
+	isCondition := only.hosts == nil && only.path == "" && len(only.when) == 1
+	if isCondition && len(only.when[0].All) == 1 {
 		is := only.when[0].All[0]
 		is.Not = !is.Not
 		c.All = []model.Term{is}
@@ -159,7 +166,9 @@ func negated(alternatives []ruleMatch) model.Condition {
 
 // and is both matches at once.
 func (m ruleMatch) and(o ruleMatch) ruleMatch {
-	out := ruleMatch{hosts: m.hosts, path: m.path, exact: m.exact, regex: m.regex, when: append(slices.Clip(m.when), o.when...)}
+	out := ruleMatch{
+		hosts: m.hosts, path: m.path, exact: m.exact, regex: m.regex, when: append(slices.Clip(m.when), o.when...),
+	}
 	switch {
 	case m.path == "":
 		out.path, out.exact, out.regex = o.path, o.exact, o.regex

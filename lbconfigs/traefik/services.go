@@ -75,7 +75,12 @@ func readSticky(t *reading.Tree) *model.Sticky {
 			s.Source = append(s.Source, attribute.as)
 		}
 	}
-	for _, attribute := range []struct{ key, as string }{{"sameSite", "SameSite"}, {"maxAge", "Max-Age"}, {"domain", "Domain"}, {"path", "Path"}} {
+	for _, attribute := range []struct{ key, as string }{
+		{"sameSite", "SameSite"},
+		{"maxAge", "Max-Age"},
+		{"domain", "Domain"},
+		{"path", "Path"},
+	} {
 		if v := cookie.Get(attribute.key).Text(); v != "" {
 			s.Source = append(s.Source, attribute.as+"="+v)
 		}
@@ -86,8 +91,11 @@ func readSticky(t *reading.Tree) *model.Sticky {
 
 func (r *reader) pool(s, balancer *reading.Tree) {
 	pool := model.Pool{
-		Pos: s.Pos, Name: s.Key, Balance: readBalance(balancer.Get("strategy")), SharedState: true, Sticky: readSticky(balancer.Get("sticky")),
-		Keepalive: &model.Keepalive{Pos: s.Pos, Implicit: true, Idle: 200}, Resolve: &model.Resolve{Pos: s.Pos, Implicit: true, Every: -1},
+		Pos: s.Pos, Name: s.Key, SharedState: true,
+		Balance:   readBalance(balancer.Get("strategy")),
+		Sticky:    readSticky(balancer.Get("sticky")),
+		Keepalive: &model.Keepalive{Pos: s.Pos, Implicit: true, Idle: 200},
+		Resolve:   &model.Resolve{Pos: s.Pos, Implicit: true, Every: -1},
 	}
 	for i, item := range balancer.Get("servers").Items() {
 		server, ok := r.server(item)
@@ -98,7 +106,9 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 		if passive := balancer.Get("passiveHealthCheck"); passive != nil {
 			window := period(passive.Get("failureWindow"), 10*time.Second)
 			server.Ejection = &model.Ejection{
-				Pos: passive.Pos, Law: model.ConsecutiveErrors, Fails: number(passive.Get("maxFailedAttempts"), 1), Within: window, Out: window,
+				Pos: passive.Pos, Law: model.ConsecutiveErrors,
+				Fails:  number(passive.Get("maxFailedAttempts"), 1),
+				Within: window, Out: window,
 				Ends: model.EndsByTime, Then: model.StepOut,
 				On: model.Failures{
 					Causes: []model.Cause{model.CauseConnect, model.CauseBroken}, Statuses: []model.StatusRange{{From: 500, To: 999}},
@@ -149,7 +159,8 @@ func (r *reader) active(t *reading.Tree, before int) *model.Active {
 		return nil
 	}
 	a := &model.Active{
-		Pos: t.Pos, Interval: period(t.Get("interval"), 30*time.Second), Timeout: period(t.Get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
+		Pos: t.Pos, Interval: period(t.Get("interval"), 30*time.Second),
+		Timeout: period(t.Get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
 		Times: model.TimesCheck, Implicit: []string{"fall", "rise"}, Queued: before,
 		Expect: model.HealthAnswer{Statuses: model.StatusRange{From: 200, To: 399}},
 	}

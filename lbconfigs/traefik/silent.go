@@ -26,7 +26,9 @@ func (r *reader) unreadParts() {
 		list(d.Get("http"), "serversTransports")
 		for _, t := range d.Get("http", "serversTransports").Parts() {
 			for _, ca := range t.Get("rootCAs").Items() {
-				r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: ca.Pos, Kind: model.NeedAuthority, Path: reading.PathIn(confDir, ca.Text())})
+				r.cfg.Needs = append(r.cfg.Needs, model.Need{
+					Pos: ca.Pos, Kind: model.NeedAuthority, Path: reading.PathIn(confDir, ca.Text()),
+				})
 			}
 		}
 		list(d.Get("tls"), "stores")
@@ -46,7 +48,13 @@ func (r *reader) silent() {
 		return
 	}
 	for _, s := range []struct{ key, why string }{
-		{"log", reading.WhyLog}, {"accessLog", reading.WhyLog}, {"global", reading.WhyLog}, {"experimental", reading.WhyUnread}, {"serversTransport", reading.WhyUnread}, {"hostResolver", reading.WhyUnread}, {"tracing", reading.WhyLog},
+		{"log", reading.WhyLog},
+		{"accessLog", reading.WhyLog},
+		{"global", reading.WhyLog},
+		{"experimental", reading.WhyUnread},
+		{"serversTransport", reading.WhyUnread},
+		{"hostResolver", reading.WhyUnread},
+		{"tracing", reading.WhyLog},
 	} {
 		r.unread(r.static.Get(s.key), s.key, s.why)
 	}
@@ -56,14 +64,16 @@ func (r *reader) silent() {
 		}
 		r.problem(model.Problem{
 			Pos: p.Pos, Effect: model.Dropped,
-			Text:    fmt.Sprintf("the %s provider is not there in a run: lbproof gives no balancer access to what it reads, and its routers are missing", p.Key),
+			Text: fmt.Sprintf("the %s provider is not there in a run: lbproof gives no balancer access to what "+
+				"it reads, and its routers are missing", p.Key),
 			Instead: "the same routers in a file of the file provider",
 		})
 	}
 	for _, c := range r.static.Get("certificatesResolvers").Parts() {
 		r.problem(model.Problem{
 			Pos: c.Pos, Effect: model.Dropped,
-			Text:    fmt.Sprintf("the resolver %s reaches no certificate authority in a run: Traefik serves a certificate that it signed itself, and goes on", c.Key),
+			Text: fmt.Sprintf("the resolver %s reaches no certificate authority in a run: Traefik serves a "+
+				"certificate that it signed itself, and goes on", c.Key),
 			Instead: "tls.certificates with certFile and keyFile, where the certificate is to be proven",
 		})
 	}
@@ -74,7 +84,9 @@ func (r *reader) silent() {
 }
 
 // requestsTotal counts the requests of all entry points (doc.traefik.io).
-var requestsTotal = model.Counter{Form: model.CounterMetrics, Number: "traefik_entrypoint_requests_total", Family: "traefik_"}
+var requestsTotal = model.Counter{
+	Form: model.CounterMetrics, Number: "traefik_entrypoint_requests_total", Family: "traefik_",
+}
 
 // ownPages are dashboard, metrics and ping, which Traefik serves on an entry point of its own unless told otherwise.
 func (r *reader) ownPages() {
@@ -97,7 +109,10 @@ func (r *reader) ownPages() {
 			}
 		}
 		if t != nil {
-			r.cfg.Routes = append(r.cfg.Routes, model.Route{Pos: t.Pos, Path: at, Port: on, Priority: 1 << 29, Own: &model.Own{Pos: t.Pos, What: what, Counter: counter}})
+			r.cfg.Routes = append(r.cfg.Routes, model.Route{
+				Pos: t.Pos, Path: at, Port: on, Priority: 1 << 29,
+				Own: &model.Own{Pos: t.Pos, What: what, Counter: counter},
+			})
 		}
 		if t != nil && !slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == on }) {
 			r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: t.Pos, Port: on})

@@ -3,6 +3,7 @@ package traefik
 import (
 	"embed"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
@@ -17,8 +18,9 @@ var builtin embed.FS
 
 // Balancer is Traefik, as the table of balancers has it.
 var Balancer = reading.Balancer{
-	Name:    "traefik",
-	Doc:     "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, else built from the Go module proxy",
+	Name: "traefik",
+	Doc: "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, " +
+		"else built from the Go module proxy",
 	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
 	Owns:    owns,
 	Parse:   readConfig,
@@ -30,8 +32,8 @@ var Balancer = reading.Balancer{
 
 // owns says whether a document reads like a file of Traefik's.
 func owns(text string) bool {
-	return reading.HasWord(text, "entryPoints:", "[entryPoints", "providers:", "[providers", "http:", "[http.", "[http]", "certificatesResolvers:", "tcp:", "[tcp") &&
-		!reading.HasWord(text, "upstream ", "server {", "frontend ")
+	const keyed = "entryPoints: [entryPoints providers: [providers http: [http. [http] certificatesResolvers: tcp: [tcp"
+	return reading.HasWord(text, strings.Fields(keyed)...) && !reading.HasWord(text, "upstream ", "server {", "frontend ")
 }
 
 // dialect is what Traefik does that no line says: it watches its files, and makes the handlers of a changed one anew
@@ -54,9 +56,11 @@ func newSpec(cfg model.Config) plan.Spec {
 		Settle:  2 * time.Second, // it reads its dynamic files after it listens
 		Files:   map[string]string{},
 		Image: plan.Image{
-			Ref:    "traefik:v3.6",
-			Module: &plan.Module{Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik"},
-			Dirs:   []string{"/etc/traefik", "/tmp"},
+			Ref: "traefik:v3.6",
+			Module: &plan.Module{
+				Name: "traefik", Path: "github.com/traefik/traefik/v3", Version: "v3.6.12", Package: "cmd/traefik",
+			},
+			Dirs: []string{"/etc/traefik", "/tmp"},
 		},
 	}
 	for i, file := range cfg.Files {
@@ -87,5 +91,7 @@ func dynamicOnly(cfg model.Config) bool {
 }
 
 func isDynamic(root *reading.Tree) bool {
-	return root.Get("entryPoints") == nil && root.Get("providers") == nil && (root.Get("http") != nil || root.Get("tcp") != nil || root.Get("tls") != nil)
+	isStatic := root.Get("entryPoints") != nil || root.Get("providers") != nil
+	routes := root.Get("http") != nil || root.Get("tcp") != nil || root.Get("tls") != nil
+	return routes && !isStatic
 }
