@@ -57,12 +57,17 @@ func TestCertificates(t *testing.T) {
 		{"expires soon", "a.example", certificate(t, -day, 10*day+time.Hour, true), []string{"in 10 days"}},
 		{"expired", "a.example", certificate(t, -9*day, -day, true), []string{"has expired on"}},
 		{"not yet", "a.example", certificate(t, day, 90*day, true), []string{"is valid only from"}},
-		{"another name", "b.example", certificate(t, -day, 90*day, true), []string{"is for a.example: clients of b.example refuse it"}},
-		{"no chain", "a.example", certificate(t, -day, 90*day, false), []string{"stands alone, and this machine does not know who signed it (CN=nobody's authority)"}},
+		{"another name", "b.example", certificate(t, -day, 90*day, true), []string{
+			"is for a.example: clients of b.example refuse it",
+		}},
+		{"no chain", "a.example", certificate(t, -day, 90*day, false), []string{
+			"stands alone, and this machine does not know who signed it (CN=nobody's authority)",
+		}},
 		{"nothing", "a.example", []byte("no"), []string{"holds no certificate"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			config := strings.ReplaceAll("events {}\nhttp { server { listen 443 ssl; server_name HOST;\nssl_certificate /c/cert.pem; ssl_certificate_key /c/key.pem; return 200; } }\n", "HOST", c.host)
+			config := strings.ReplaceAll("events {}\nhttp { server { listen 443 ssl; server_name HOST;\n"+
+				"ssl_certificate /c/cert.pem; ssl_certificate_key /c/key.pem; return 200; } }\n", "HOST", c.host)
 			fsys := rooted{"nginx.conf": {Data: []byte(config)}, "c/cert.pem": {Data: c.content}}
 			cfg, err := lbconfigs.Read(fsys, "nginx.conf", "")
 			require.NoError(t, err)

@@ -10,19 +10,25 @@ import (
 
 // cipherSuite matches the names of the cipher suites that OpenSSL 1.1 and 3 know, up to TLS 1.2 (openssl-ciphers(1)).
 var cipherSuite = regexp.MustCompile(`^((ECDHE|DHE|RSA-PSK|DHE-PSK|ECDHE-PSK|PSK|SRP|ADH|AECDH)(-(RSA|ECDSA|DSS))?-)?` +
-	`((AES(128|256)|CAMELLIA(128|256)|ARIA(128|256))(-GCM-SHA(256|384)|-SHA(256|384)?|-CCM8?)|(AES128-(GCM-)?SHA256|AES256-(GCM-SHA384|SHA256))|` +
+	`((AES(128|256)|CAMELLIA(128|256)|ARIA(128|256))(-GCM-SHA(256|384)|-SHA(256|384)?|-CCM8?)|` +
+	`(AES128-(GCM-)?SHA256|AES256-(GCM-SHA384|SHA256))|` +
 	`CHACHA20-POLY1305(-SHA256)?|DES-CBC3-SHA|NULL-(SHA(256|384)?|MD5)|SEED-SHA|RC4-(SHA|MD5))$`)
 
-// sharedKeySuite matches the suites of pre-shared keys and passwords, which nobody mistypes: they are let through by their form.
+// sharedKeySuite matches the suites of pre-shared keys and passwords, which nobody mistypes: they are let through by
+// their form.
 var sharedKeySuite = regexp.MustCompile(`^([A-Z]+-)?(PSK|SRP)-[A-Z0-9-]+$`)
 
-// impossibleSuite are names that suite would let through although AES-256-GCM goes with SHA384 and AES-128-GCM with SHA256 only.
-var impossibleSuite = regexp.MustCompile(`(AES256|CAMELLIA256|ARIA256)-GCM-SHA256$|(AES128|CAMELLIA128|ARIA128)-(GCM-SHA384|SHA384)$`)
+// impossibleSuite are names that suite would let through although AES-256-GCM goes with SHA384 and AES-128-GCM with
+// SHA256 only.
+var impossibleSuite = regexp.MustCompile(`(AES256|CAMELLIA256|ARIA256)-GCM-SHA256$|` +
+	`(AES128|CAMELLIA128|ARIA128)-(GCM-SHA384|SHA384)$`)
 
 // cipherKeyword matches what stands for several suites, and the TLS 1.3 names.
-var cipherKeyword = regexp.MustCompile(`^(TLS_.*|PROFILE=.*|(ALL|COMPLEMENTOFALL|DEFAULT|COMPLEMENTOFDEFAULT|HIGH|MEDIUM|LOW|EXP(ORT)?\d*|[ae]?NULL|` +
-	`[ka]?(RSA|DSS|ECDSA|EECDH|ECDHE?r?e?|EDH|DHE|ADH|AECDH|PSK|SRP|GOST\d*)|ECDH|DH|FIPS|TLSv1(\.\d)?|SSLv[23]|AES(128|256)?(GCM|CCM8?)?|CHACHA20|` +
-	`CAMELLIA(128|256)?|ARIA(128|256)?|3?DES|RC[24]|IDEA|SEED|MD5|SHA1?|SHA(256|384)|SUITEB\d*(ONLY)?|CBC|[A-Za-z0-9]+(\+[A-Za-z0-9]+)+))$`)
+var cipherKeyword = regexp.MustCompile(`^(TLS_.*|PROFILE=.*|` +
+	`(ALL|COMPLEMENTOFALL|DEFAULT|COMPLEMENTOFDEFAULT|HIGH|MEDIUM|LOW|EXP(ORT)?\d*|[ae]?NULL|` +
+	`[ka]?(RSA|DSS|ECDSA|EECDH|ECDHE?r?e?|EDH|DHE|ADH|AECDH|PSK|SRP|GOST\d*)|ECDH|DH|FIPS|TLSv1(\.\d)?|SSLv[23]|` +
+	`AES(128|256)?(GCM|CCM8?)?|CHACHA20|CAMELLIA(128|256)?|ARIA(128|256)?|3?DES|RC[24]|IDEA|SEED|` +
+	`MD5|SHA1?|SHA(256|384)|SUITEB\d*(ONLY)?|CBC|[A-Za-z0-9]+(\+[A-Za-z0-9]+)+))$`)
 
 // CheckCiphers tells which names of a cipher list no OpenSSL knows: it leaves them out, and refuses a list of which
 // nothing is left.
@@ -32,23 +38,37 @@ func CheckCiphers(pos model.Pos, list string) []model.Problem {
 		name, _, _ = strings.Cut(name, "@") // @STRENGTH and @SECLEVEL=N
 		bare := strings.TrimLeft(name, "!-+")
 		switch {
-		case name == "", sharedKeySuite.MatchString(bare), cipherKeyword.MatchString(bare), cipherSuite.MatchString(bare) && !impossibleSuite.MatchString(bare):
-			if bare == name && name != "" {
-				known = append(known, name)
-			}
-		default:
+		case name == "":
+		case !isCipher(bare):
 			unknown = append(unknown, name)
+		case bare == name:
+			known = append(known, name)
 		}
 	}
 	if len(unknown) == 0 {
 		return nil
 	}
-	p := model.Problem{Pos: pos, Effect: model.Dropped, Text: fmt.Sprintf("OpenSSL knows no cipher suite %s and leaves it out", strings.Join(unknown, ", "))}
-	if len(known) == 0 {
-		p.Effect, p.Text = model.Rejected, fmt.Sprintf("OpenSSL knows no cipher suite of this list: %s", strings.Join(unknown, ", "))
+	p := model.Problem{
+		Pos: pos, Effect: model.Dropped,
+		Text: fmt.Sprintf("OpenSSL knows no cipher suite %s and leaves it out", strings.Join(unknown, ", ")),
 	}
-	if corrected := strings.NewReplacer("256-GCM-SHA512", "256-GCM-SHA384", "128-GCM-SHA512", "128-GCM-SHA256").Replace(list); corrected != list {
+	if len(known) == 0 {
+		p.Effect = model.Rejected
+		p.Text = fmt.Sprintf("OpenSSL knows no cipher suite of this list: %s", strings.Join(unknown, ", "))
+	}
+	if corrected := fittingHashes.Replace(list); corrected != list {
 		p.Instead = corrected
 	}
 	return []model.Problem{p}
+}
+
+// fittingHashes puts right what is often mistyped: no suite with GCM goes with SHA512.
+var fittingHashes = strings.NewReplacer("256-GCM-SHA512", "256-GCM-SHA384", "128-GCM-SHA512", "128-GCM-SHA256")
+
+// isCipher says whether OpenSSL may know a name of a cipher list.
+func isCipher(name string) bool {
+	if sharedKeySuite.MatchString(name) || cipherKeyword.MatchString(name) {
+		return true
+	}
+	return cipherSuite.MatchString(name) && !impossibleSuite.MatchString(name)
 }

@@ -14,7 +14,9 @@ func TestCookieAttributes(t *testing.T) {
 		assert.Equal(t, want, CookieAttributes(words))
 	}
 	f(model.CookieAttributes{})
-	f(model.CookieAttributes{Secure: true, SameSite: "strict", MaxAge: "60", Path: "/x"}, "Secure", "SameSite=strict", "Max-Age=60", "Path=/x")
-	f(model.CookieAttributes{HTTPOnly: true, Domain: "Example.com"}, "insert", "indirect", "domain", "Example.com", "httponly")
+	f(model.CookieAttributes{Secure: true, SameSite: "strict", MaxAge: "60", Path: "/x"},
+		"Secure", "SameSite=strict", "Max-Age=60", "Path=/x")
+	f(model.CookieAttributes{HTTPOnly: true, Domain: "Example.com"},
+		"insert", "indirect", "domain", "Example.com", "httponly")
 	f(model.CookieAttributes{HTTPOnly: true}, "expires=1h", "httponly")
 }

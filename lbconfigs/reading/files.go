@@ -68,14 +68,17 @@ func (k *kept) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	if k.size += int64(len(text)); k.size > largestTogether {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", largestTogether>>20)}
+		return nil, &fs.PathError{
+			Op: "read", Path: name,
+			Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", largestTogether>>20),
+		}
 	}
 	k.texts[name] = text
 	return text, nil
 }
 
-// Glob is fs.Glob, but says why a folder cannot be looked at, where fs.Glob takes it for an empty one. A wildcard stands for no dot that a
-// name begins with (glob(7)).
+// Glob is fs.Glob, but says why a folder cannot be looked at, where fs.Glob takes it for an empty one. A wildcard
+// stands for no dot that a name begins with (glob(7)).
 func Glob(fsys fs.FS, pattern string) ([]string, error) {
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		_, err := fs.Stat(fsys, pattern)

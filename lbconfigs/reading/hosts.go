@@ -12,8 +12,9 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// CheckHosts looks at the hosts that a configuration names. One in the domain of lbproof's own nodes is an error; one that no name server
-// can know is a problem with the effect that it has on the balancer. Servers whose names are those of one host get the first of them.
+// CheckHosts looks at the hosts that a configuration names. One in the domain of lbproof's own nodes is an error; one
+// that no name server can know is a problem with the effect that it has on the balancer. Servers whose names are those
+// of one host get the first of them.
 func CheckHosts(cfg *model.Config, unknown model.Effect) error {
 	spelled := map[string]string{}
 	for _, pool := range cfg.Pools {
@@ -42,10 +43,11 @@ func CheckHosts(cfg *model.Config, unknown model.Effect) error {
 	return nil
 }
 
-var errReserved = fmt.Errorf("in a run the names under %s are those of lbproof's own nodes: name another host", model.Reserved)
+var errReserved = fmt.Errorf("in a run the names under %s are those of lbproof's own nodes: name another host",
+	model.Reserved)
 
-// elsewhere reports whether a server is no host that has a name: a socket, or what is known only while the balancer runs. lbconfigs.Specs says
-// which.
+// elsewhere reports whether a server is no host that has a name: a socket, or what is known only while the balancer
+// runs. lbconfigs.Specs says which.
 func elsewhere(host string) bool {
 	return host == "" || strings.HasPrefix(host, "unix:") || strings.ContainsAny(host, "$/%{}@")
 }
@@ -54,7 +56,8 @@ func elsewhere(host string) bool {
 func nameless(s model.Server, flaw, balancer string, effect model.Effect) model.Problem {
 	p := model.Problem{
 		Pos: s.Pos, Effect: effect, Text: fmt.Sprintf("no name server can know the host %q: %s", s.Host, flaw),
-		Instead: "an address, or a host name: labels of letters, digits, - and _ with dots between them, as back-01.example.com",
+		Instead: "an address, or a host name: labels of letters, digits, - and _ with dots between them, as " +
+			"back-01.example.com",
 	}
 	if known, err := idna.Lookup.ToASCII(s.Host); err == nil && model.HostFlaw(known) == "" {
 		p.Instead = known + ", which is how name servers know it"

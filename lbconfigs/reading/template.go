@@ -7,8 +7,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Template takes a text with variables apart. notation matches a variable, with its name in one of two groups; known has what each of the
-// names stands for.
+// Template takes a text with variables apart. notation matches a variable, with its name in one of two groups; known
+// has what each of the names stands for.
 func Template(text string, notation *regexp.Regexp, known func(name string) model.Piece) model.Template {
 	t := model.Template{Source: text}
 	literal := func(part string) {

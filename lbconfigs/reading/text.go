@@ -38,12 +38,17 @@ func ReadText(fsys fs.FS, name string) ([]byte, error) {
 	return text, noText(name, text)
 }
 
+// orderMarks are what files in other encodings begin with.
+var orderMarks = map[string]string{
+	"\xff\xfe": "UTF-16", "\xfe\xff": "UTF-16", "\xef\xbb\xbf": "UTF-8 with a byte order mark",
+}
+
 // noText says, with file and line, why content is no text that a balancer could read.
 func noText(name string, text []byte) error {
 	at := func(offset int) model.Pos {
 		return model.Pos{File: name, Line: 1 + bytes.Count(text[:offset], []byte("\n"))}
 	}
-	for mark, encoding := range map[string]string{"\xff\xfe": "UTF-16", "\xfe\xff": "UTF-16", "\xef\xbb\xbf": "UTF-8 with a byte order mark"} {
+	for mark, encoding := range orderMarks {
 		if bytes.HasPrefix(text, []byte(mark)) {
 			return fmt.Errorf("%s: the file is %s, which no balancer reads: save it as plain UTF-8", at(0), encoding)
 		}
@@ -70,8 +75,8 @@ func Cause(err error) error {
 	return err
 }
 
-// CheckDepth reports a text whose brackets are nested deeper than any configuration's: its reader would follow them with a stack as deep. A
-// quote begins, and a comment, after one of between.
+// CheckDepth reports a text whose brackets are nested deeper than any configuration's: its reader would follow them
+// with a stack as deep. A quote begins, and a comment, after one of between.
 func CheckDepth(name string, text []byte, opening, closing, between string) error {
 	depth, line, begins, quote := 0, 1, true, byte(0)
 	for i := 0; i < len(text); i++ {
@@ -87,7 +92,7 @@ func CheckDepth(name string, text []byte, opening, closing, between string) erro
 			}
 			begins = false
 			continue
-		case quote == '#' && c != '\n', quote != 0 && quote != '#' && c != quote:
+		case quote != 0 && c != end(quote):
 			continue
 		case quote != 0:
 			quote = 0
@@ -105,6 +110,14 @@ func CheckDepth(name string, text []byte, opening, closing, between string) erro
 		begins = strings.IndexByte(between, c) >= 0
 	}
 	return nil
+}
+
+// end is what a quote ends with, and # with its line.
+func end(quote byte) byte {
+	if quote == '#' {
+		return '\n'
+	}
+	return quote
 }
 
 // EscapeGroups is a text in which regexp.Expand finds no groups.
