@@ -78,7 +78,10 @@ func TestWordsThatCannotBeRead(t *testing.T) {
 	for _, line := range []string{`a \x`, `a \x4`, `a \x4g`, `a "\x"`, `a \x+1`, `a \xé`} {
 		f(line, `\x wants two hexadecimal digits`)
 	}
-	for _, line := range []string{`a "$"`, `a "$1"`, `a "$ b"`, `a "$.OTHER"`, `a "${}"`, `a "${A"`, `a "${A" b}`, `a "${A b}"`, `a "${A-b"`, `a "${A[1]}"`, `a "${A[*}"`, `a "${`} {
+	for _, line := range []string{
+		`a "$"`, `a "$1"`, `a "$ b"`, `a "$.OTHER"`,
+		`a "${}"`, `a "${A"`, `a "${A" b}`, `a "${A b}"`, `a "${A-b"`, `a "${A[1]}"`, `a "${A[*}"`, `a "${`,
+	} {
 		f(line, "$ within double quotes begins a variable")
 	}
 	f(`a "^/b$" c`, `$: $ within double quotes begins a variable; write $NAME`)
@@ -127,7 +130,10 @@ func FuzzHAProxyWords(f *testing.F) {
 // The time grows as the line does: a line of 4 MiB, which is the most that a file may have, is read at once.
 func TestLongLines(t *testing.T) {
 	ahead := `"` + strings.Repeat("$A", 1<<20)
-	for _, part := range []string{ahead, "a", "a ", " ", `"`, `""`, `'" `, `\`, `\\ `, `\x41`, `"$A`, `"${A`, `"${A}`, `"$`, `"${A-`, `"$A" `, `"${A}" `, `"$.LINE" `, `"#" `} {
+	for _, part := range []string{
+		ahead, "a", "a ", " ", `"`, `""`, `'" `, `\`, `\\ `, `\x41`,
+		`"$A`, `"${A`, `"${A}`, `"$`, `"${A-`, `"$A" `, `"${A}" `, `"$.LINE" `, `"#" `,
+	} {
 		line := strings.Repeat(part, source.Largest/len(part))
 		began := time.Now()
 		_, _ = splitWords(line)

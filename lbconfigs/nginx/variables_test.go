@@ -22,9 +22,8 @@ func TestReadTemplate(t *testing.T) {
 		model.Piece{Text: "}"})
 	f(`$host}`, model.Piece{Variable: model.Host}, model.Piece{Text: "}"})
 	f("a$1", model.Piece{Text: "a"}, model.Piece{Variable: model.Other})
-	f("$cookie_sid$arg_a", model.Piece{Variable: model.Cookie, Name: "sid"}, model.Piece{
-		Variable: model.Argument, Name: "a",
-	})
+	f("$cookie_sid$arg_a", model.Piece{Variable: model.Cookie, Name: "sid"},
+		model.Piece{Variable: model.Argument, Name: "a"})
 	f("$ and ${", model.Piece{Text: "$ and ${"})
 }
 
