@@ -25,7 +25,8 @@ func big(balancer string, n int) (name, text string) {
 		return "nginx.conf", "events {}\nhttp {\n" + b.String() + "server {\n" + c.String() + "}\n}\n"
 	case "haproxy":
 		for i := range n {
-			fmt.Fprintf(&b, " acl a%d path_beg /p%d\n use_backend b%d if a%d\n acl unused%d path /\n wrong%d x\n", i, i, i, i, i, i)
+			fmt.Fprintf(&b, " acl a%d path_beg /p%d\n use_backend b%d if a%d\n acl unused%d path /\n wrong%d x\n",
+				i, i, i, i, i, i)
 			fmt.Fprintf(&c, "backend b%d\n mode http\n server s %s:80 check\n", i, address(i))
 		}
 		return "haproxy.cfg", "frontend f\n mode http\n bind :80\n" + b.String() + c.String()

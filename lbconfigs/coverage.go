@@ -27,8 +27,7 @@ func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 		number := 0
 		for line := range strings.Lines(string(f.Content)) {
 			number++
-			text := strings.TrimSpace(line)
-			if text == "" || strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || text == "}" {
+			if saysNothing(strings.TrimSpace(line)) {
 				continue
 			}
 			n.All++
@@ -44,4 +43,10 @@ func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 		}
 	}
 	return n
+}
+
+// saysNothing says whether a line is a comment, the end of a block, or empty.
+func saysNothing(line string) bool {
+	isComment := strings.HasPrefix(line, "#") || strings.HasPrefix(line, "//")
+	return isComment || line == "" || line == "}"
 }

@@ -13,8 +13,13 @@ import (
 // Every line that says something is counted once: as a promise, as unread, or as a part of other lines.
 func TestLinesAreCounted(t *testing.T) {
 	cfg := model.Config{
-		Files:  []model.File{model.NewFile("a.conf", []byte("# comment\n\none\ntwo\n  three\n}\n")), model.NewFile("b.lua", []byte("a program\n"))},
+		Files: []model.File{
+			model.NewFile("a.conf", []byte("# comment\n\none\ntwo\n  three\n}\n")),
+			model.NewFile("b.lua", []byte("a program\n")),
+		},
 		Unread: []model.Unread{{Pos: model.Pos{File: "a.conf", Line: 4}}},
 	}
-	assert.Equal(t, report.Lines{All: 3, Promises: 1, Unread: 1, Form: 1}, CountLines(cfg, []plan.Claim{{Pos: model.Pos{File: "a.conf", Line: 3}}}))
+	assert.Equal(t, report.Lines{All: 3, Promises: 1, Unread: 1, Form: 1}, CountLines(cfg, []plan.Claim{
+		{Pos: model.Pos{File: "a.conf", Line: 3}},
+	}))
 }

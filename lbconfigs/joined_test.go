@@ -11,5 +11,6 @@ import (
 
 // The folders of all balancers are one file system, and keep the names that claims have of them.
 func TestBuiltInIsAFileSystem(t *testing.T) {
-	require.NoError(t, fstest.TestFS(lbconfigs.BuiltIn, "nginx/order-api/nginx.conf", "haproxy/order-api/haproxy.cfg", "traefik/order-api/traefik.yaml"))
+	require.NoError(t, fstest.TestFS(lbconfigs.BuiltIn,
+		"nginx/order-api/nginx.conf", "haproxy/order-api/haproxy.cfg", "traefik/order-api/traefik.yaml"))
 }

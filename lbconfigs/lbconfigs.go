@@ -1,7 +1,8 @@
 // Package lbconfigs reads balancer configurations into model.Config and says what the runtime starts for them.
 // It draws no claims (scenarios/checks does) and starts nothing (internal/stack does).
 //
-// To add a balancer: a folder with its reader, edits and built-in configurations that gives a reading.Balancer, and one line in All.
+// To add a balancer: a folder with its reader, edits and built-in configurations that gives a reading.Balancer, and one
+// line in All.
 package lbconfigs
 
 import (
@@ -51,9 +52,12 @@ func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 		return parse(b, fsys, name)
 	}
 	for _, b := range All {
+		if balancer != "" && b.Name != balancer {
+			continue
+		}
 		for _, pattern := range b.Main {
 			found, err := reading.Glob(fsys, path.Join(name, pattern))
-			if err == nil && len(found) > 0 && (balancer == "" || b.Name == balancer) {
+			if err == nil && len(found) > 0 {
 				return parse(b, fsys, found...)
 			}
 		}
@@ -63,7 +67,8 @@ func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 			return model.Config{}, err
 		}
 	}
-	return model.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file", name, strings.Join(mains(balancer), ", "))
+	return model.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file",
+		name, strings.Join(mains(balancer), ", "))
 }
 
 // parse reads with one balancer's reader, and puts what it found in the order of the files and lines.

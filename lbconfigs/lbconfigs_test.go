@@ -94,17 +94,27 @@ func TestBadInput(t *testing.T) {
 	f("haproxy.cfg", "global\n  log stdout\n", "haproxy.cfg: there is no frontend, backend or listen section in it")
 	f("traefik.yaml", "entryPoints:\n  web:\n address: x\n", "traefik.yaml:2: this is no YAML")
 	f("traefik.toml", "[entryPoints]\n[entryPoints.web\n", "traefik.toml:2: this is no TOML")
-	f("traefik.yaml", "providers:\n  file:\n    directory: /etc/traefik/none\n", "traefik.yaml:3: providers.file.directory /etc/traefik/none: file does not exist")
+	f("traefik.yaml", "providers:\n  file:\n    directory: /etc/traefik/none\n",
+		"traefik.yaml:3: providers.file.directory /etc/traefik/none: file does not exist")
 	f("traefik.yaml", laughs(), "stands for more than 200000 parts")
 	reserved := "in a run the names under lbproof.internal are those of lbproof's own nodes: name another host"
-	f("nginx.conf", "events {}\nhttp { server { location / {\nproxy_pass http://NGINX.lbproof.Internal; } } }\n", "nginx.conf:3: the upstream server NGINX.lbproof.Internal:80: "+reserved)
-	f("haproxy.cfg", "backend b\n  server a worker.lbproof.internal.:80\n", "haproxy.cfg:2: the upstream server worker.lbproof.internal.:80: "+reserved)
-	f("traefik.yaml", "http:\n  middlewares:\n    m:\n      forwardAuth:\n        address: http://redis.lbproof.internal/a\n  routers:\n    r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}\n  services:\n    s:\n      loadBalancer: {servers: [{url: http://a}]}\n",
+	f("nginx.conf", "events {}\nhttp { server { location / {\nproxy_pass http://NGINX.lbproof.Internal; } } }\n",
+		"nginx.conf:3: the upstream server NGINX.lbproof.Internal:80: "+reserved)
+	f("haproxy.cfg", "backend b\n  server a worker.lbproof.internal.:80\n",
+		"haproxy.cfg:2: the upstream server worker.lbproof.internal.:80: "+reserved)
+	f("traefik.yaml", "http:\n  middlewares:\n"+
+		"    m:\n      forwardAuth:\n        address: http://redis.lbproof.internal/a\n"+
+		"  routers:\n    r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}\n"+
+		"  services:\n    s:\n      loadBalancer: {servers: [{url: http://a}]}\n",
 		"traefik.yaml:5: redis.lbproof.internal: "+reserved)
-	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("[", 3<<20), "traefik.toml:2: this is nested more than 64 deep")
-	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("{a=", 1<<20), "traefik.toml:2: this is nested more than 64 deep")
-	f("nginx.conf", "http {\n"+strings.Repeat("location / {", 1<<16)+strings.Repeat("}", 1<<16)+"}", "nginx.conf:2: this is nested more than 64 deep")
-	f("nginx.conf", "events {}\nhttp { include nginx.conf; }", "nginx.conf: configs contain include cycle; leave out the include")
+	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("[", 3<<20),
+		"traefik.toml:2: this is nested more than 64 deep")
+	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("{a=", 1<<20),
+		"traefik.toml:2: this is nested more than 64 deep")
+	f("nginx.conf", "http {\n"+strings.Repeat("location / {", 1<<16)+strings.Repeat("}", 1<<16)+"}",
+		"nginx.conf:2: this is nested more than 64 deep")
+	f("nginx.conf", "events {}\nhttp { include nginx.conf; }",
+		"nginx.conf: configs contain include cycle; leave out the include")
 	f("notes.txt", "hello\n", "notes.txt: it cannot be told which balancer this is for: say so with --balancer")
 }
 
@@ -112,10 +122,13 @@ func TestBadInput(t *testing.T) {
 func TestSizeOfAllFiles(t *testing.T) {
 	files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include conf.d/*.conf;\n}\n")}}
 	for i := range 9 {
-		files[fmt.Sprintf("conf.d/%d.conf", i)] = &fstest.MapFile{Data: []byte(strings.Repeat("# four megabytes\n", 4<<20/17))}
+		files[fmt.Sprintf("conf.d/%d.conf", i)] = &fstest.MapFile{
+			Data: []byte(strings.Repeat("# four megabytes\n", 4<<20/17)),
+		}
 	}
 	_, err := lbconfigs.Read(files, "nginx.conf", "")
-	assert.ErrorContains(t, err, "nginx.conf:3: include conf.d/*.conf: conf.d/8.conf: with it the configuration's files have more than 32 MiB together")
+	assert.ErrorContains(t, err, "nginx.conf:3: include conf.d/*.conf: conf.d/8.conf: "+
+		"with it the configuration's files have more than 32 MiB together")
 }
 
 // laughs is a YAML document whose aliases stand for a thousand million parts.
@@ -141,8 +154,13 @@ func TestDetect(t *testing.T) {
 			assert.Equal(t, want, cfg.Balancer)
 		}
 	}
-	nginx := &fstest.MapFile{Data: []byte("events {}\nhttp { upstream u { server a; server b; } server { location / { proxy_pass http://u; } } }\n")}
-	haproxy := &fstest.MapFile{Data: []byte("frontend f\n  mode http\n  bind :80\n  default_backend b\nbackend b\n  server s 10.0.0.1:80\n")}
+	nginx := &fstest.MapFile{
+		Data: []byte("events {}\nhttp { upstream u { server a; server b; } " +
+			"server { location / { proxy_pass http://u; } } }\n"),
+	}
+	haproxy := &fstest.MapFile{
+		Data: []byte("frontend f\n  mode http\n  bind :80\n  default_backend b\nbackend b\n  server s 10.0.0.1:80\n"),
+	}
 	traefik := &fstest.MapFile{Data: []byte("entryPoints:\n  web:\n    address: ':80'\n")}
 	f(fstest.MapFS{"a": nginx}, "a", "", "nginx")
 	f(fstest.MapFS{"a": haproxy}, "a", "", "haproxy")

@@ -18,7 +18,8 @@ var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)\.?$`)
 // loopbacks are the names of the balancer's own host that every container knows.
 var loopbacks = []string{"localhost", "ip6-localhost", "ip6-loopback"}
 
-// addressLike reports whether a host is neither a name nor an address in its usual form, and resolvers take it for an address.
+// addressLike reports whether a host is neither a name nor an address in its usual form, and resolvers take it for an
+// address.
 func addressLike(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err != nil && numeric.MatchString(host)
@@ -50,25 +51,7 @@ func Specs(cfg model.Config) ([]plan.Spec, error) {
 // backendSpecs gives each upstream host one container that carries its name or address and listens on every port named
 // with it.
 func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
-	var specs []plan.Spec
-	placed := map[string]int{}
-	place := func(host string, port int, helper bool) *plan.Spec {
-		folded := model.FoldHost(host)
-		at, ok := placed[folded]
-		if !ok {
-			spec := plan.Spec{Name: host, Role: plan.Backend, Restarts: true, Helper: helper}
-			if ip, err := netip.ParseAddr(host); err == nil {
-				spec.Address = ip.String()
-			}
-			specs = append(specs, spec)
-			at = len(specs) - 1
-			placed[folded] = at
-		}
-		if !slices.Contains(specs[at].Ports, port) {
-			specs[at].Ports = append(specs[at].Ports, port)
-		}
-		return &specs[at]
-	}
+	placed := places{at: map[string]int{}}
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {
 			if err := placeable(server); err != nil {
@@ -80,7 +63,7 @@ func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
 			if model.HostFlaw(server.Host) != "" {
 				continue // which is a problem of the configuration
 			}
-			spec := place(server.Host, server.Port, false)
+			spec := placed.take(server.Host, server.Port, false)
 			if server.TLS {
 				secure(spec, server.Port, pool.Name)
 			}
@@ -97,45 +80,87 @@ func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
 		if flaw := model.HostFlaw(host); flaw != "" {
 			return nil, fmt.Errorf("%s: %s: no name server can know this host: %s", need.Pos, need.Path, flaw)
 		}
-		place(host, port, true)
+		placed.take(host, port, true)
 	}
-	return specs, nil
+	return placed.specs, nil
+}
+
+// places are the containers of upstream hosts, in the order in which they were named.
+type places struct {
+	specs []plan.Spec
+	at    map[string]int // folded host → its place in specs
+}
+
+// take is the container of a host, which listens on the port too. It holds until the next call.
+func (p *places) take(host string, port int, helper bool) *plan.Spec {
+	folded := model.FoldHost(host)
+	at, ok := p.at[folded]
+	if !ok {
+		spec := plan.Spec{Name: host, Role: plan.Backend, Restarts: true, Helper: helper}
+		if ip, err := netip.ParseAddr(host); err == nil {
+			spec.Address = ip.String()
+		}
+		at = len(p.specs)
+		p.specs = append(p.specs, spec)
+		p.at[folded] = at
+	}
+	if spec := &p.specs[at]; !slices.Contains(spec.Ports, port) {
+		spec.Ports = append(spec.Ports, port)
+	}
+	return &p.specs[at]
 }
 
 // backendCertificate is where a backend that speaks TLS has its certificate and key.
 const backendCertificate = "/certificate.pem"
 
-// secure has a backend speak TLS on a port, with a certificate for its host and for the pool, whose name nginx asks for.
+// secure has a backend speak TLS on a port, with a certificate for its host and for the pool, whose name nginx asks
+// for.
 func secure(spec *plan.Spec, port int, pool string) {
 	if !slices.Contains(spec.TLS, port) {
 		spec.TLS = append(spec.TLS, port)
 	}
 	if len(spec.Needs) == 0 {
-		spec.Needs = []model.Need{{Kind: model.NeedCertificate, Path: backendCertificate, Hosts: []string{model.FoldHost(spec.Name)}}}
+		spec.Needs = []model.Need{
+			{Kind: model.NeedCertificate, Path: backendCertificate, Hosts: []string{model.FoldHost(spec.Name)}},
+		}
 	}
 	if hosts := &spec.Needs[0].Hosts; !slices.Contains(*hosts, pool) {
 		*hosts = append(*hosts, pool)
 	}
 }
 
+// noHost says whether an IPv4 address is none that a host could have: of a group, of a network or of all its hosts.
+func noHost(ip netip.Addr) bool {
+	last := ip.As4()[3]
+	return ip.IsMulticast() || last == 0 || last == 255
+}
+
 // placeable says whether a container can stand where the configuration says the server is.
 func placeable(s model.Server) error {
 	ip, err := netip.ParseAddr(s.Host)
+	isAddress := err == nil
+	isSelf := ip.IsLoopback() || ip.IsUnspecified() || slices.Contains(loopbacks, model.FoldHost(s.Host))
 	switch {
-	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()) || slices.Contains(loopbacks, model.FoldHost(s.Host)):
-		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name another host", s.Pos, s.Addr())
-	case err == nil && ip.Is6():
-		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: name a host there", s.Pos, s.Addr())
-	case err == nil && (ip.IsMulticast() || ip.As4()[3] == 0 || ip.As4()[3] == 255):
+	case isSelf:
+		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name "+
+			"another host", s.Pos, s.Addr())
+	case isAddress && ip.Is6():
+		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: "+
+			"name a host there", s.Pos, s.Addr())
+	case isAddress && noHost(ip):
 		return fmt.Errorf("%s: the upstream server %s is no address that a host could have", s.Pos, s.Addr())
 	case s.Host == "" || strings.HasPrefix(s.Host, "unix:") || strings.HasPrefix(s.Host, "/"):
-		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can stand: use host:port", s.Pos, s.Host)
+		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can "+
+			"stand: use host:port", s.Pos, s.Host)
 	case strings.Contains(s.Host, "@"):
-		return fmt.Errorf("%s: the upstream server %q is neither a host's name nor an IPv4 address, where alone a backend can stand: use host:port", s.Pos, s.Host)
+		return fmt.Errorf("%s: the upstream server %q is neither a host's name nor an IPv4 address, where alone a "+
+			"backend can stand: use host:port", s.Pos, s.Host)
 	case addressLike(s.Host):
-		return fmt.Errorf("%s: the upstream server %s ends with a number and is no IPv4 address: write all four numbers, as 10.0.0.1, or name a host", s.Pos, s.Addr())
+		return fmt.Errorf("%s: the upstream server %s ends with a number and is no IPv4 address: write all four "+
+			"numbers, as 10.0.0.1, or name a host", s.Pos, s.Addr())
 	case strings.ContainsAny(s.Host, "$/%{}"):
-		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, so no backend can be placed for it", s.Pos, s.Host)
+		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, so no backend can be "+
+			"placed for it", s.Pos, s.Host)
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 func TestUnplaceable(t *testing.T) {
 	f := func(host, want string) {
 		t.Helper()
-		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte("backend b\n  server a " + host + ":80\n")}}, "haproxy.cfg", "")
+		text := "backend b\n  server a " + host + ":80\n"
+		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(text)}}, "haproxy.cfg", "")
 		require.NoError(t, err)
 		_, err = lbconfigs.Specs(cfg)
 		assert.ErrorContains(t, err, "haproxy.cfg:2: the upstream server "+want)
@@ -43,7 +44,8 @@ func TestNodesOfHosts(t *testing.T) {
 		}
 		assert.Equal(t, want, got)
 	}
-	f("backend b\n  server a BACK-01:80\n  server b back-01.:81\n  server c Back-02.:80\n  server d 10.0.0.1:80\n", "haproxy@lbproof is haproxy.lbproof.internal haproxy",
+	f("backend b\n  server a BACK-01:80\n  server b back-01.:81\n  server c Back-02.:80\n  server d 10.0.0.1:80\n",
+		"haproxy@lbproof is haproxy.lbproof.internal haproxy",
 		"BACK-01 is back-01 ", "Back-02. is back-02 ", "10.0.0.1 is at-10-0-0-1.lbproof.internal ")
 	f("backend b\n  server a HAProxy:80\n", "haproxy@lbproof is haproxy.lbproof.internal ", "HAProxy is haproxy ")
 }

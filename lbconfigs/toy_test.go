@@ -19,8 +19,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// A balancer is one folder and one line: nothing but the table has to know the toy for its claims to be drawn, its run to be planned, an
-// honest one to be upheld and a wrong one to be refuted.
+// A balancer is one folder and one line: nothing but the table has to know the toy for its claims to be drawn, its run
+// to be planned, an honest one to be upheld and a wrong one to be refuted.
 func TestABalancerIsOneFolderAndOneLine(t *testing.T) {
 	before := lbconfigs.All
 	lbconfigs.All = append(slices.Clone(before), toy.Balancer) // the line

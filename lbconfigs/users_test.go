@@ -16,8 +16,10 @@ import (
 // Lists of users are not read, but go along; where one is missing, its line is told.
 func TestListsOfUsersGoAlong(t *testing.T) {
 	for main, text := range map[string]string{
-		"deploy/nginx.conf": "events {}\nhttp { server { listen 80; auth_basic a; auth_basic_user_file NAME; location / { proxy_pass http://u:80; } } }",
-		"deploy/traefik.yaml": "http:\n  routers: {r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}}\n  middlewares: {m: {basicAuth: {usersFile: NAME}}}\n" +
+		"deploy/nginx.conf": "events {}\nhttp { server { listen 80; auth_basic a; auth_basic_user_file NAME; " +
+			"location / { proxy_pass http://u:80; } } }",
+		"deploy/traefik.yaml": "http:\n  routers: {r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}}\n" +
+			"  middlewares: {m: {basicAuth: {usersFile: NAME}}}\n" +
 			"  services: {s: {loadBalancer: {servers: [{url: 'http://u:80'}]}}}",
 	} {
 		at := path.Join("/etc", strings.TrimSuffix(path.Base(main), path.Ext(main)), "users")

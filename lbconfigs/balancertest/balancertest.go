@@ -20,8 +20,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// Fuzz reads any content as the balancer's main file, called name. No input makes a reader panic, hang or open what was not given to it,
-// and what it accepts can be handed on.
+// Fuzz reads any content as the balancer's main file, called name. No input makes a reader panic, hang or open what was
+// not given to it, and what it accepts can be handed on.
 func Fuzz(f *testing.F, balancer, name string) {
 	_ = fs.WalkDir(lbconfigs.BuiltIn, balancer, func(file string, d fs.DirEntry, _ error) error {
 		if !d.IsDir() {

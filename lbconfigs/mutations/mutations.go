@@ -84,7 +84,10 @@ func Of(cfg model.Config, claims []plan.Claim) []Mutation {
 }
 
 // byServers are the kinds of promises that the lines of a pool's servers make too.
-var byServers = []plan.Check{plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckBackup, plan.CheckPassive, plan.CheckActive, plan.CheckConns, plan.CheckDrained}
+var byServers = []plan.Check{
+	plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckBackup, plan.CheckPassive, plan.CheckActive,
+	plan.CheckConns, plan.CheckDrained,
+}
 
 // linesOf are the lines that make a promise.
 func linesOf(cfg model.Config, edits reading.Edits, claim plan.Claim) (lines []model.Pos) {

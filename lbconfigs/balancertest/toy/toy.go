@@ -1,5 +1,6 @@
-// Package toy reads the configurations of a balancer that does not exist: the smallest reader that there can be, to begin another one
-// with, and to show that nothing outside a balancer's folder has to know it. Tests add it to the table of balancers; no program does.
+// Package toy reads the configurations of a balancer that does not exist: the smallest reader that there can be, to
+// begin another one with, and to show that nothing outside a balancer's folder has to know it. Tests add it to the
+// table of balancers; no program does.
 package toy
 
 import (
@@ -28,7 +29,9 @@ var Balancer = reading.Balancer{
 	Parse:   parse,
 	Unknown: model.Rejected,
 	Spec: func(model.Config) plan.Spec {
-		return plan.Spec{Name: plan.OwnName("toy"), Role: plan.Balancer, Command: []string{"toy"}, Title: dialect.Process.Title}
+		return plan.Spec{
+			Name: plan.OwnName("toy"), Role: plan.Balancer, Command: []string{"toy"}, Title: dialect.Process.Title,
+		}
 	},
 	Edits: reading.Edits{Parameters: []reading.Edit{
 		{Find: regexp.MustCompile(`^server \S+ \S+ (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights}},
@@ -127,7 +130,9 @@ func readServer(cfg *model.Config, at model.Pos, words []string) error {
 }
 
 func readRoute(cfg *model.Config, at model.Pos, words []string) error {
-	cfg.Routes = append(cfg.Routes, model.Route{Pos: at, Path: words[0], Port: cfg.Listeners[0].Port, Pool: words[1], PoolPos: at, Fallback: true})
+	cfg.Routes = append(cfg.Routes, model.Route{
+		Pos: at, Path: words[0], Port: cfg.Listeners[0].Port, Pool: words[1], PoolPos: at, Fallback: true,
+	})
 	return nil
 }
 
@@ -137,6 +142,8 @@ func readAnswer(cfg *model.Config, at model.Pos, words []string) error {
 		return fmt.Errorf("%s: %s is no status", at, words[1])
 	}
 	answer := &model.Answer{Pos: at, Code: status, Body: model.Literal(words[2])}
-	cfg.Routes = append(cfg.Routes, model.Route{Pos: at, Path: words[0], Exact: true, Port: cfg.Listeners[0].Port, Answer: answer, Fallback: true})
+	cfg.Routes = append(cfg.Routes, model.Route{
+		Pos: at, Path: words[0], Exact: true, Port: cfg.Listeners[0].Port, Answer: answer, Fallback: true,
+	})
 	return nil
 }
