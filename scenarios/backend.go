@@ -28,7 +28,7 @@ func served(cfg model.Config) (flags []string) {
 }
 
 // backend fills in what the harness's own backend needs: its limits and its command line, which ends in what is served.
-func (s Scenario) backend(spec *plan.Spec, served []string) error {
+func (s Scenario) backend(spec *plan.Spec, flags []string) error {
 	limits := s.limits(spec.Name)
 	if limits.Memory != "" {
 		bytes, err := units.RAMInBytes(limits.Memory)
@@ -47,26 +47,34 @@ func (s Scenario) backend(spec *plan.Spec, served []string) error {
 		ports = append(ports, strconv.Itoa(p))
 	}
 	spec.Env = map[string]string{"HOST_TAG": spec.Name}
-	if spec.Memory > 0 { // which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
+	if spec.Memory > 0 {
+		// which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
-	spec.Command = []string{"/lbproof", "backend", "--listen", strings.Join(ports, ","), "--control", strconv.Itoa(spec.Control), "--ledger", plan.LedgerDir + "/arrivals"}
-	if len(spec.TLS) > 0 {
-		spec.Command = append(spec.Command, "--certificate", spec.Needs[0].Path)
-		for _, p := range spec.TLS {
-			spec.Command = append(spec.Command, "--tls", strconv.Itoa(p))
-		}
-	}
-	if spec.Helper {
-		spec.Command = append(spec.Command, "--helper")
-	} else {
-		spec.Command = append(spec.Command, served...)
-	}
+	spec.Command = backendCommand(*spec, ports, flags)
 	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
 	if slices.Contains(spec.TLS, spec.Ports[0]) {
 		spec.Health = append(spec.Health, "--tls", ports[0])
 	}
 	return nil
+}
+
+// backendCommand is a backend's command line. A helper serves none of what the others do.
+func backendCommand(spec plan.Spec, ports, flags []string) []string {
+	line := []string{
+		"/lbproof", "backend", "--listen", strings.Join(ports, ","),
+		"--control", strconv.Itoa(spec.Control), "--ledger", plan.LedgerDir + "/arrivals",
+	}
+	if len(spec.TLS) > 0 {
+		line = append(line, "--certificate", spec.Needs[0].Path)
+		for _, p := range spec.TLS {
+			line = append(line, "--tls", strconv.Itoa(p))
+		}
+	}
+	if spec.Helper {
+		return append(line, "--helper")
+	}
+	return append(line, flags...)
 }
 
 // limits are what the scenario says of a backend, by any of its name's spellings.
@@ -110,14 +118,18 @@ func healthPaths(cfg model.Config) []string {
 
 // prefixes are the paths below which routes lead to backends, which serve their API below each.
 func prefixes(cfg model.Config) []string {
-	var prefixes []string
+	var all []string
 	for _, r := range cfg.Routes {
+		leads := r.Pool != "" && !r.Regex && !r.Exact
+		if !leads {
+			continue
+		}
 		for _, path := range []string{r.Path, r.Seen(r.Path)} {
 			prefix := strings.TrimSuffix(path, "/")
-			if r.Pool != "" && !r.Regex && !r.Exact && strings.HasPrefix(prefix, "/") && !slices.Contains(prefixes, prefix) {
-				prefixes = append(prefixes, prefix)
+			if strings.HasPrefix(prefix, "/") && !slices.Contains(all, prefix) {
+				all = append(all, prefix)
 			}
 		}
 	}
-	return prefixes
+	return all
 }

@@ -8,11 +8,12 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Dependencies are the services that backends can be given to need. The short name of each is that of the backend's flag for its
-// address, and one by which programs of the configuration reach it.
+// Dependencies are the services that backends can be given to need. The short name of each is that of the backend's
+// flag for its address, and one by which programs of the configuration reach it.
 var Dependencies = []plan.Spec{
 	{
-		Name: plan.OwnName("postgres"), Role: plan.Dependency, Ports: []int{5432}, User: "postgres", Env: map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
+		Name: plan.OwnName("postgres"), Role: plan.Dependency, Ports: []int{5432}, User: "postgres",
+		Env:     map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
 		Command: []string{"/bin/sh", "-c", startPostgres},
 		Image: plan.Image{
 			Ref: "postgres:15", Packages: []string{"postgresql-15", "coreutils", "dash"}, Users: []string{"postgres"},
@@ -42,7 +43,8 @@ func (s Scenario) dependOn(p *plan.Plan) error {
 		}
 		for i, spec := range p.Specs {
 			if model.SameHost(spec.Name, short) {
-				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): call that server something else", s.File, short, named(p.Config, spec))
+				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): "+
+					"call that server something else", s.File, short, named(p.Config, spec))
 			}
 			if spec.Role == plan.Backend && !spec.Helper {
 				p.Specs[i].Command = append(slices.Clone(spec.Command), "--"+short, fmt.Sprintf("%s:%d", d.Host(), d.Ports[0]))

@@ -33,7 +33,10 @@ func (s Scenario) Events(p *plan.Plan) error {
 			return fmt.Errorf("%s:%d: the scenario has no phase %s", s.File, f.Line, f.Phase)
 		}
 		for _, node := range nodes {
-			e := plan.Event{Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(p, f.Peer, node), With: plan.Settings(faults.Args(f.With).WithDefaults(fault))}
+			e := plan.Event{
+				Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(p, f.Peer, node),
+				With: plan.Settings(faults.Args(f.With).WithDefaults(fault)),
+			}
 			if err := possible(p, e, node); err != nil {
 				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 			}
@@ -145,7 +148,8 @@ func possible(p *plan.Plan, e plan.Event, target plan.Spec) error {
 	if err := faults.Check(e, target); err != nil {
 		return err
 	}
-	known := e.Peer == plan.WorkerName || slices.ContainsFunc(p.Specs, func(spec plan.Spec) bool { return spec.Name == e.Peer })
+	isPeer := func(spec plan.Spec) bool { return spec.Name == e.Peer }
+	known := e.Peer == plan.WorkerName || slices.ContainsFunc(p.Specs, isPeer)
 	if !known || e.Peer == e.Target {
 		return fmt.Errorf("%s cannot be the other end of a fault on %s: it is no other node of the run", e.Peer, e.Target)
 	}
@@ -156,7 +160,8 @@ func possible(p *plan.Plan, e plan.Event, target plan.Spec) error {
 func peer(p *plan.Plan, name string, target plan.Spec) string {
 	switch {
 	case name == "" && target.Role == plan.Dependency:
-		return p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Backend })].Name // there are always some
+		isBackend := func(spec plan.Spec) bool { return spec.Role == plan.Backend }
+		return p.Specs[slices.IndexFunc(p.Specs, isBackend)].Name // there are always some
 	case name == "balancer", name == "" && target.Role == plan.Backend:
 		return Balancer(p).Name
 	case name == "client", name == "":
@@ -216,15 +221,22 @@ func targets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 	if n := len(primaries); n > 0 {
 		found["last server"] = primaries[n-1:]
 	}
-	number, numbered := strings.CutPrefix(name, "server ")
-	if n, err := strconv.Atoi(number); numbered && err == nil && n > 0 && n <= len(primaries) {
+	if n, ok := serverNumber(name); ok && n <= len(primaries) {
 		found[name] = primaries[n-1 : n]
 	}
 	if len(found[name]) == 0 {
-		return nil, fmt.Errorf("the run has no node %q to break: name one of %s, or balancer, server 1 and so on, last server, primaries, backups of the first pool with two servers or more",
+		return nil, fmt.Errorf("the run has no node %q to break: name one of %s, or balancer, server 1 and so on, "+
+			"last server, primaries, backups of the first pool with two servers or more",
 			name, strings.Join(nodeNames(p), ", "))
 	}
 	return found[name], nil
+}
+
+// serverNumber is the 3 of "server 3". ok is false of other names, and of numbers below 1.
+func serverNumber(name string) (n int, ok bool) {
+	number, numbered := strings.CutPrefix(name, "server ")
+	n, err := strconv.Atoi(number)
+	return n, numbered && err == nil && n > 0
 }
 
 func nodeNames(p *plan.Plan) []string {
@@ -239,7 +251,9 @@ func nodeNames(p *plan.Plan) []string {
 func apart(file string, events []plan.Event) error {
 	for i, a := range events {
 		for _, b := range events[i+1:] {
-			if a.Target == b.Target && a.Fault == b.Fault && a.Phase == b.Phase && a.At < b.At+b.For && b.At < a.At+a.For {
+			same := a.Target == b.Target && a.Fault == b.Fault && a.Phase == b.Phase
+			meet := a.At < b.At+b.For && b.At < a.At+a.For
+			if same && meet {
 				return fmt.Errorf("%s: %s of %s begins at %s, before the one of %s is over", file, b.Fault, b.Target, b.At, a.At)
 			}
 		}

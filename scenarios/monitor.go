@@ -23,16 +23,22 @@ var Prometheus = plan.Spec{
 	Name: plan.OwnName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
 	Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
 	Check:   []string{"promtool", "check", "rules", rulesPath},
-	Image:   plan.Image{Ref: "prom/prometheus:v2.42.0", Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"}},
+	Image: plan.Image{
+		Ref:      "prom/prometheus:v2.42.0",
+		Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"},
+	},
 }
 
-// Exporters tell Prometheus what a page of the balancer says that is not of Prometheus's form. They run beside the balancer, and
-// model.Counter names them.
+// Exporters tell Prometheus what a page of the balancer says that is not of Prometheus's form. They run beside the
+// balancer, and model.Counter names them.
 var Exporters = []plan.Spec{
 	{
 		Name: plan.OwnName("nginx-exporter"), Role: plan.Monitor, Ports: []int{exporterPort},
 		Command: []string{"prometheus-nginx-exporter", "-nginx.ssl-verify=false", "-nginx.scrape-uri"},
-		Image:   plan.Image{Ref: "nginx/nginx-prometheus-exporter:0.11", Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"}},
+		Image: plan.Image{
+			Ref:      "nginx/nginx-prometheus-exporter:0.11",
+			Packages: []string{"prometheus-nginx-exporter"}, Dirs: []string{"/tmp"},
+		},
 	},
 }
 
@@ -55,7 +61,10 @@ func readQueries(name string, text []byte) (all []plan.Query, err error) {
 	}
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			q := plan.Query{Name: r.Record.Value, Expr: strings.TrimSpace(r.Expr.Value), Pos: model.Pos{File: name, Line: r.Record.Line}}
+			q := plan.Query{
+				Name: r.Record.Value, Expr: strings.TrimSpace(r.Expr.Value),
+				Pos: model.Pos{File: name, Line: r.Record.Line},
+			}
 			if r.Alert.Value != "" {
 				q.Name, q.Alert, q.Pos.Line = r.Alert.Value, true, r.Alert.Line
 			}
@@ -119,18 +128,14 @@ func (s Scenario) monitor(p *plan.Plan) (err error) {
 // scrapes is Prometheus's configuration for a plan, and what has to run beside the balancer for it.
 func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n", rulesPath)
-	job := func(name, scheme, path string, targets ...string) {
-		fmt.Fprintf(&b, "  - {job_name: %s, scheme: %s, metrics_path: %s, tls_config: {insecure_skip_verify: true}, static_configs: [{targets: [%s]}]}\n",
-			name, scheme, path, strings.Join(targets, ", "))
+	fmt.Fprintf(&b, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n",
+		rulesPath)
+	job := func(name, scheme, path string, at ...string) {
+		fmt.Fprintf(&b, "  - {job_name: %s, scheme: %s, metrics_path: %s, "+
+			"tls_config: {insecure_skip_verify: true}, static_configs: [{targets: [%s]}]}\n",
+			name, scheme, path, strings.Join(at, ", "))
 	}
-	var backends []string
-	for _, spec := range p.Specs {
-		if spec.Role == plan.Backend && !spec.Helper && len(spec.Ports) > 0 && !slices.Contains(spec.TLS, spec.Ports[0]) {
-			backends = append(backends, fmt.Sprintf("'%s:%d'", spec.Host(), spec.Ports[0]))
-		}
-	}
-	job("backends", "http", "/metrics", backends...)
+	job("backends", "http", "/metrics", scrapedBackends(p)...)
 	balancer := p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })]
 	job("prometheus", "http", "/metrics", fmt.Sprintf("'localhost:%d'", prometheusPort))
 	for _, r := range p.Config.Routes {
@@ -138,10 +143,10 @@ func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 			continue
 		}
 		counter := *r.Own.Counter
-		named := func(spec plan.Spec) bool {
+		reads := func(spec plan.Spec) bool {
 			return counter.Exporter != "" && spec.Name == plan.OwnName(counter.Exporter)
 		}
-		with := slices.IndexFunc(Exporters, named)
+		with := slices.IndexFunc(Exporters, reads)
 		scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
 		switch {
 		case counter.Form == model.CounterMetrics:
@@ -156,4 +161,18 @@ func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 		}
 	}
 	return b.String(), nil
+}
+
+// scrapedBackends are the addresses of the backends whose first port speaks plain HTTP, as YAML has them.
+func scrapedBackends(p plan.Plan) []string {
+	var all []string
+	for _, spec := range p.Specs {
+		if spec.Role != plan.Backend || spec.Helper || len(spec.Ports) == 0 {
+			continue
+		}
+		if !slices.Contains(spec.TLS, spec.Ports[0]) {
+			all = append(all, fmt.Sprintf("'%s:%d'", spec.Host(), spec.Ports[0]))
+		}
+	}
+	return all
 }

@@ -28,7 +28,8 @@ func planWith(t *testing.T, more string, servers ...string) (plan.Plan, error) {
 	return s.Plan(cfg, specs)
 }
 
-// A fault's target is the server that has the name, however it is spelled, else the node of lbproof's own that is called so.
+// A fault's target is the server that has the name, however it is spelled, else the node of lbproof's own that is
+// called so.
 func TestTargetsByName(t *testing.T) {
 	f := func(target, peer, wantTarget, wantPeer string, servers ...string) {
 		t.Helper()

@@ -77,8 +77,13 @@ func (r *Rate) UnmarshalYAML(node *yaml.Node) error {
 func (r Rate) open() bool { return r.Constant > 0 || r.shaped() }
 
 func (r Rate) shaped() bool {
-	return r.Poisson > 0 || r.Ramp != nil || r.Steps != nil || r.Spike != nil || r.Sine != nil || r.Bursts != nil || r.Replay != ""
+	changes := r.Ramp != nil || r.Spike != nil || r.Sine != nil
+	uneven := r.Poisson > 0 || r.Bursts != nil
+	return changes || uneven || r.timed()
 }
+
+// timed says whether the rate says by itself for how long it is.
+func (r Rate) timed() bool { return r.Steps != nil || r.Replay != "" }
 
 // readTimes reads the recorded times that a replay sends at.
 func readTimes(text []byte) ([]time.Duration, error) {
@@ -113,16 +118,13 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 	wrong := func(format string, args ...any) (plan.Phase, error) {
 		return plan.Phase{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
 	}
-	l := plan.Phase{
-		Name: p.Name, Count: p.Requests, Concurrency: cmp.Or(p.Concurrency, DefaultInFlight), Think: p.Think, Timeout: cmp.Or(p.Timeout, DefaultTimeout),
-		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise, Seed: s.Seed,
-		Clients: plan.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies}, Keys: plan.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
-	}
-	for i := range p.Keys.Count {
-		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))
-	}
+	l := p.bare()
+	l.Seed = s.Seed
 	for _, r := range mixed(p.Send) {
-		aimed := aim(cfg, plan.Request{Method: cmp.Or(r.Method, "GET"), Port: r.Port, Path: r.Path, Header: r.Headers, Body: model.Bytes(r.Body)})
+		aimed := aim(cfg, plan.Request{
+			Method: cmp.Or(r.Method, "GET"), Port: r.Port, Path: r.Path,
+			Header: r.Headers, Body: model.Bytes(r.Body),
+		})
 		if p.Verify && !aimed.TLS {
 			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
 		}
@@ -149,6 +151,21 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 		return wrong("%s", err)
 	}
 	return l, nil
+}
+
+// bare is the phase without its requests, rate and engine.
+func (p Phase) bare() plan.Phase {
+	l := plan.Phase{
+		Name: p.Name, Count: p.Requests, Concurrency: cmp.Or(p.Concurrency, DefaultInFlight),
+		Think: p.Think, Timeout: cmp.Or(p.Timeout, DefaultTimeout),
+		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise,
+		Clients: plan.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies},
+		Keys:    plan.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
+	}
+	for i := range p.Keys.Count {
+		l.Keys.Values = append(l.Keys.Values, fmt.Sprintf("key-%d", i+1))
+	}
+	return l
 }
 
 // certified has a request that names no host ask for one that the certificate is for.
@@ -210,7 +227,8 @@ func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 	case (p.Protocol == "websocket") != (picked == plan.WebSocket), p.Protocol == "h2" && picked != plan.Vegeta:
 		return "", fmt.Errorf("the engine %s does not speak %s", picked, cmp.Or(p.Protocol, "HTTP/1.1"))
 	case (picked == plan.Vegeta || picked == plan.WebSocket) && plain:
-		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies", picked)
+		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies",
+			picked)
 	case picked == plan.WebSocket && l.Open():
 		return "", fmt.Errorf("websocket is a closed loop: connections with concurrency, a message of each every think")
 	case picked == plan.Vegeta && l.Think > 0:
@@ -250,7 +268,7 @@ func mixed(send []Request) []Request {
 func (r Rate) shape(l *plan.Phase, d time.Duration) error {
 	within := d.Seconds()
 	counted := l.Count > 0
-	if !counted && d == 0 && r.Steps == nil && r.Replay == "" {
+	if !counted && d == 0 && !r.timed() {
 		return fmt.Errorf("it needs requests, or for how long")
 	}
 	if counted && d > 0 {
@@ -275,22 +293,34 @@ func (r Rate) shape(l *plan.Phase, d time.Duration) error {
 		l.Shape = plan.Shape{Kind: plan.Sine, From: r.Sine.Low, To: r.Sine.High, Every: r.Sine.Period}
 		mean((r.Sine.Low + r.Sine.High) / 2)
 	case r.Bursts != nil:
-		l.Shape = plan.Shape{Kind: plan.Bursts, Size: r.Bursts.Size, Every: r.Bursts.Every}
-		if l.Rate = float64(r.Bursts.Size) / r.Bursts.Every.Seconds(); !counted {
-			l.Count = r.Bursts.Size * int((d+r.Bursts.Every-1)/r.Bursts.Every)
-		}
+		r.Bursts.shape(l, d)
 	case r.Replay != "":
-		l.Shape = plan.Shape{Kind: plan.Replay, Times: r.times}
-		if counted || d > 0 {
-			return fmt.Errorf("replay sends at each of its times: leave out requests and for")
-		}
-		l.Count = len(r.times)
-		l.Rate = float64(l.Count) / r.times[l.Count-1].Seconds()
+		return r.replay(l, d)
 	case r.Steps != nil || r.Spike != nil:
 		return r.steps(l, d)
 	default:
 		mean(r.Constant)
 	}
+	return nil
+}
+
+// shape makes the bursts the load's own.
+func (b Bursts) shape(l *plan.Phase, d time.Duration) {
+	l.Shape = plan.Shape{Kind: plan.Bursts, Size: b.Size, Every: b.Every}
+	l.Rate = float64(b.Size) / b.Every.Seconds()
+	if l.Count < 1 {
+		l.Count = b.Size * int((d+b.Every-1)/b.Every)
+	}
+}
+
+// replay is the shape of a replay, which sends at recorded times.
+func (r Rate) replay(l *plan.Phase, d time.Duration) error {
+	if l.Count > 0 || d > 0 {
+		return fmt.Errorf("replay sends at each of its times: leave out requests and for")
+	}
+	l.Shape = plan.Shape{Kind: plan.Replay, Times: r.times}
+	l.Count = len(r.times)
+	l.Rate = float64(l.Count) / r.times[l.Count-1].Seconds()
 	return nil
 }
 

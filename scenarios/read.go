@@ -201,7 +201,8 @@ func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text s
 	case *kind.AnyOf:
 		return node.Line, where + " needs concurrency (a closed loop) or rate (an open loop)"
 	case *kind.OneOf:
-		return node.Line, where + " is a number of requests per second or one of poisson, ramp, steps, spike, sine, bursts, replay"
+		return node.Line, where + " is a number of requests per second or one of " +
+			"poisson, ramp, steps, spike, sine, bursts, replay"
 	case *kind.Required:
 		slices.Sort(k.Missing)
 		return node.Line, fmt.Sprintf("%s needs %s", where, strings.Join(k.Missing, ", "))

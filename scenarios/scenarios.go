@@ -155,7 +155,8 @@ func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 func (s Scenario) Stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: cmp.Or(s.Alpha, defaultError), Beta: cmp.Or(s.Beta, defaultError), Checks: s.Checks, Bounds: plan.DefaultBounds(),
+		Alpha: cmp.Or(s.Alpha, defaultError), Beta: cmp.Or(s.Beta, defaultError), Checks: s.Checks,
+		Bounds: plan.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
 		return p, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
@@ -215,7 +216,8 @@ func (s Scenario) expectations(pl *plan.Plan) error {
 			}
 			expected = true
 			pl.Claims = append(pl.Claims, plan.Claim{
-				ID: string(plan.CheckExpect) + "/" + p.Name + "#" + text, Check: plan.CheckExpect, Subject: p.Name, Pos: pos, Expects: &e,
+				ID: string(plan.CheckExpect) + "/" + p.Name + "#" + text, Check: plan.CheckExpect, Subject: p.Name,
+				Pos: pos, Expects: &e,
 				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
 			})
 		}
@@ -231,10 +233,12 @@ func (s Scenario) placed(specs []plan.Spec) error {
 	for name, limits := range s.Backends {
 		for other, twice := range s.Backends {
 			if other != name && model.SameHost(other, name) && twice.Line <= limits.Line {
-				return fmt.Errorf("%s:%d: %s is the backend %s of line %d: give its limits once", s.File, limits.Line, name, other, twice.Line)
+				return fmt.Errorf("%s:%d: %s is the backend %s of line %d: give its limits once",
+					s.File, limits.Line, name, other, twice.Line)
 			}
 		}
-		if !slices.ContainsFunc(specs, func(spec plan.Spec) bool { return spec.Role == plan.Backend && model.SameHost(spec.Name, name) }) {
+		isIt := func(spec plan.Spec) bool { return spec.Role == plan.Backend && model.SameHost(spec.Name, name) }
+		if !slices.ContainsFunc(specs, isIt) {
 			return fmt.Errorf("%s:%d: the configuration names no backend %s", s.File, limits.Line, name)
 		}
 	}
@@ -248,7 +252,8 @@ func (s Scenario) loads(pl plan.Plan) ([]plan.Phase, error) {
 	if probes := checks.Probes(pl.Config, decided); len(probes) > 0 {
 		each := stats.NeedToSee(0.01, 1-pl.Beta)
 		loads = append(loads, plan.Phase{
-			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: ProbesInFlight, Timeout: DefaultTimeout, Requests: probes,
+			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: ProbesInFlight,
+			Timeout: DefaultTimeout, Requests: probes,
 		})
 	}
 	for i, p := range s.Phases {
@@ -265,8 +270,8 @@ func (s Scenario) loads(pl plan.Plan) ([]plan.Phase, error) {
 	return loads, nil
 }
 
-// aim sends a request where the configuration takes it to a backend: one that names no port goes to the first route that
-// proxies, under that route's path and host. A port that is named stays.
+// aim sends a request where the configuration takes it to a backend: one that names no port goes to the first route
+// that proxies, under that route's path and host. A port that is named stays.
 func aim(cfg model.Config, r plan.Request) plan.Request {
 	if r.Port != 0 {
 		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l model.Listener) bool { return l.Port == r.Port && l.TLS })
