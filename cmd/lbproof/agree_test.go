@@ -18,8 +18,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// The readers' own cases are put before the real balancers: lbproof says of exactly those that are refused that they would
-// be, and all others start.
+// The readers' own cases are put before the real balancers: lbproof says of exactly those that are refused that they
+// would be, and all others start.
 func TestReadersAgreeWithTheBalancers(t *testing.T) {
 	files, err := filepath.Glob("../../lbconfigs/testdata/*.txtar")
 	require.NoError(t, err)
@@ -56,15 +56,16 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 	}
 }
 
-// haproxyWords are parts of lines with quotes, escapes, comments and blanks wherever they may stand. No word has a line break in it.
+// haproxyWords are parts of lines with quotes, escapes, comments and blanks wherever they may stand. No word has a line
+// break in it.
 var haproxyWords = []string{
 	"a b", "a\tb", "a\vb\fc", "a\u00a0b c", "a\rb", "a #b", "a#b", `a\#b c`, `a\\#b`, `"a # b" c`, `'a # b' c`, `"a b" 'c d'`, `a"b c"d'e f'g h`, `%[str("a b"),lower] c`, `"it's" 'say "x"'`,
 	`'it'\''s' b`, `a "" c`, `"" b`, `a ""`, `a\ b c`, `a\\b "c\\d"`, `a\"b "c\"d"`, `a\'b "c\'d"`, `"a\ b" 'c\ d'`, `'a\\b' 'c\"d'`, `a\tb "\t"c`, `\x41\x7a "\xc3\xa9"`, `'\x41\n' b`, `/\1/\. \[a\]`,
 	`"\é" a\`, "a\\\tb", `$a ${b`, `'$a' ^/b$`, `\$a "\$b"`, `"\${A}" "${LBPROOF_NONE-a "b 'c} d"`,
 }
 
-// HAProxy and lbproof read the same words. HAProxy names the first that it does not expect, of at most 50 lines: "daemon" takes
-// none, "maxconn" one.
+// HAProxy and lbproof read the same words. HAProxy names the first that it does not expect, of at most 50 lines:
+// "daemon" takes none, "maxconn" one.
 func TestWordsAgreeWithHAProxy(t *testing.T) {
 	unexpected := regexp.MustCompile(`cannot handle unexpected argument '(.*)'\.$`)
 	for n, keyword := range []string{"daemon", "maxconn"} {

@@ -26,8 +26,9 @@ import (
 // The tests in this file put every built-in configuration before the real balancer. Without Docker they fail; go test
 // -short leaves them out.
 
-// fates is what the real balancers do with each built-in configuration. says is what the balancer itself complains of, at
-// the place where lbproof has a problem; corrected are the edits after which it accepts the file, as lbproof advises.
+// fates is what the real balancers do with each built-in configuration. says is what the balancer itself complains of,
+// at the place where lbproof has a problem; corrected are the edits after which it accepts the file, as lbproof
+// advises.
 type fate struct {
 	refused   bool
 	says      string
@@ -144,7 +145,8 @@ func written(t *testing.T, name string, edits []string) string {
 	return dir
 }
 
-// claimsOf is what lbproof claims says of a configuration, and how many of its problems are reasons for the balancer to refuse it.
+// claimsOf is what lbproof claims says of a configuration, and how many of its problems are reasons for the balancer to
+// refuse it.
 func claimsOf(t *testing.T, dir string, flags ...string) (r report.Reading, rejected int) {
 	t.Helper()
 	p := start(t, dir, append([]string{"claims", "--json", "config"}, flags...)...)
@@ -221,8 +223,8 @@ func assertOwnNetwork(t *testing.T, address string) {
 // questioned are the kinds of promises that single requests decide within seconds.
 var questioned = []string{"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "own", "redirects", "response", "routes", "rules", "tls", "websocket"}
 
-// Every configuration that its balancer accepts, as it is or edited as lbproof advises, comes up, and lbproof knows no reason why it should not.
-// What single requests can tell of it is decided: what it breaks is known.
+// Every configuration that its balancer accepts, as it is or edited as lbproof advises, comes up, and lbproof knows no
+// reason why it should not. What single requests can tell of it is decided: what it breaks is known.
 func TestEveryValidBuiltInAnswers(t *testing.T) {
 	var addresses sync.Mutex
 	for name, fate := range fates {
@@ -299,8 +301,9 @@ func TestAddressesFarApart(t *testing.T) {
 	p.nothingLeft(t, 0)
 }
 
-// Of two runs whose configurations name the same addresses the second waits for the first, and says so; both prove what they should. Addresses
-// that are somebody's in the world outside, and far from each other, are the run's own; the machine gets none of them, and no route to any.
+// Of two runs whose configurations name the same addresses the second waits for the first, and says so; both prove what
+// they should. Addresses that are somebody's in the world outside, and far from each other, are the run's own; the
+// machine gets none of them, and no route to any.
 func TestTwoRunsWithTheSameAddresses(t *testing.T) {
 	t.Parallel()
 	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "203.0.113.5:8000", "back-02:8000", "203.128.1.1:8000", "back-03:8000", "169.254.169.254:8000"})

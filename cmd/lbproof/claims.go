@@ -18,12 +18,17 @@ func claimsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "claims FILE|DIR",
 		Short: "List the promises of a configuration, with file:line and the numbers they predict",
-		Long: `Reads a configuration and lists its promises, one sentence each, with the line that makes them, the numbers they
-predict and what they assume; those that it makes by default; what in it cannot work, with the cause and what to
-write instead; and the lines that promise nothing, with the reason. That takes no Docker. Where Docker is there, the
-balancer itself is then asked whether it takes the configuration and starts with it; --static leaves that out.
-
-A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or .toml) with all that belongs to it.`,
+		Long: "Reads a configuration and lists its promises, one sentence each, " +
+			"with the line that makes them, the numbers they\n" +
+			"predict and what they assume; those that it makes by default; what in it cannot work, " +
+			"with the cause and what to\n" +
+			"write instead; and the lines that promise nothing, with the reason. That takes no Docker. " +
+			"Where Docker is there, the\n" +
+			"balancer itself is then asked whether it takes the configuration and starts with it; " +
+			"--static leaves that out.\n" +
+			"\n" +
+			"A folder is one configuration: its main file (nginx.conf, *.cfg, " +
+			"traefik.yaml or .toml) with all that belongs to it.",
 		Example: `  lbproof claims nginx.conf
   lbproof claims /etc/haproxy
   lbproof claims builtin:nginx/weighted --json --static`,

@@ -22,9 +22,11 @@ func cleanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what dead runs have left in Docker, and old run folders",
-		Long: `Lists the containers and networks of runs that nobody carries out any more, and removes them with --yes. A run cleans up after itself,
-and its reaper does where lbproof was killed; what remains all the same (the machine went down, both were killed at once) also goes when the next
-run begins. With --runs, run folders that are older go too.`,
+		Long: "Lists the containers and networks of runs that nobody carries out any more, " +
+			"and removes them with --yes. A run cleans up after itself,\n" +
+			"and its reaper does where lbproof was killed; what remains all the same (the machine went " +
+			"down, both were killed at once) also goes when the next\n" +
+			"run begins. With --runs, run folders that are older go too.",
 		Example: `  lbproof clean
   lbproof clean --yes
   lbproof clean --runs 30d --yes`,

@@ -229,8 +229,8 @@ func judgedAlike(t *testing.T, folder string) {
 	assert.Equal(t, before["report.json"], p.stdout.String())
 }
 
-// realMutants are the built-in configuration or stack with one thing broken. They run on the real balancer and are judged
-// by the promises of the file as it was.
+// realMutants are the built-in configuration or stack with one thing broken. They run on the real balancer and are
+// judged by the promises of the file as it was.
 var realMutants = []struct {
 	name, refutes string
 	edit          func(*plan.Plan)
@@ -368,8 +368,8 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 
 var kills = flag.Int("kills", 10, "how often TestKilledAtAnyMoment kills a run")
 
-// Whenever the harness is killed, nothing of the run is there a minute later: half of the moments are in the first second, in which the reaper
-// and the networks are made.
+// Whenever the harness is killed, nothing of the run is there a minute later: half of the moments are in the first
+// second, in which the reaper and the networks are made.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	cli := engineAPI(t)
@@ -402,7 +402,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	t.Logf("nothing left of %d runs", len(killed))
 }
 
-// Prometheus loads a scenario's rules, asks the backends, and what it says of an alert is judged. Rules that it refuses are named.
+// Prometheus loads a scenario's rules, asks the backends, and what it says of an alert is judged. Rules that it refuses
+// are named.
 func TestPrometheusWatches(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -542,7 +543,8 @@ func TestNothingIsPublished(t *testing.T) {
 	assert.Equal(t, 0, p.wait(t))
 }
 
-// A fault is in force when and for as long as the scenario says, clients see it, and it convicts nobody who kept his promises.
+// A fault is in force when and for as long as the scenario says, clients see it, and it convicts nobody who kept his
+// promises.
 func TestPausedBackend(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -17,8 +17,9 @@ func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Say whether this machine can run lbproof, and how each image came",
-		Long: `Connects to Docker and gets every image that a run needs: a local one is used, else it is pulled, else it is built from
-Debian packages. Says which way each came, and why anything is missing.`,
+		Long: "Connects to Docker and gets every image that a run needs: a local one is used, " +
+			"else it is pulled, else it is built from\n" +
+			"Debian packages. Says which way each came, and why anything is missing.",
 		Example: "  lbproof doctor",
 		Args:    usage(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(doctor(cmd)) },

@@ -152,8 +152,8 @@ phases:
   - {name: no verification, rate: 20, for: 500ms, fresh-connections: true, full-handshakes: true, send: [{path: /}], expect: [errors == 0]}
 `
 
-// Redis really goes, and the backends say so; a certificate that is no good costs a server its requests, and the balancer its
-// clients, if they look.
+// Redis really goes, and the backends say so; a certificate that is no good costs a server its requests, and the
+// balancer its clients, if they look.
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	_, r, code := tried(t, trustScenario)

@@ -15,8 +15,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// BenchmarkTenMillionHits records and judges a simulated run of ten million requests, and tells what of memory the process
-// ever had and what a hit takes on disk.
+// BenchmarkTenMillionHits records and judges a simulated run of ten million requests, and tells what of memory the
+// process ever had and what a hit takes on disk.
 func BenchmarkTenMillionHits(b *testing.B) {
 	plan, err := fixtures.Plan("baseline")
 	require.NoError(b, err)

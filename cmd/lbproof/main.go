@@ -93,7 +93,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 var errInterrupted = errors.New("interrupted")
 
-// containers counts what is to be cleaned up before the program ends: runs that have containers, and a node's own work in one.
+// containers counts what is to be cleaned up before the program ends: runs that have containers, and a node's own work
+// in one.
 var containers atomic.Int64
 
 // cleaningUp has the program wait, after an interrupt, until done is called.
@@ -105,7 +106,8 @@ func cleaningUp() (done func()) {
 // grace is how long a verb may take to end by itself after an interrupt.
 const grace = 500 * time.Millisecond
 
-// cutShort ends the program after an interrupt: a verb that reads, computes or prints looks at no context, and loses nothing.
+// cutShort ends the program after an interrupt: a verb that reads, computes or prints looks at no context, and loses
+// nothing.
 func cutShort(ended <-chan struct{}, stderr io.Writer) {
 	select {
 	case <-ended:

@@ -72,7 +72,8 @@ func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
 // order is what a CI system takes for a command, or a line that looks like one of lbproof's own.
 var order = regexp.MustCompile(`^\s*(::[a-z]|FORGED)|##\[|##vso\[`)
 
-// tame wants that nothing in what the last command printed orders the reader's terminal or CI system, and that it has to do with these words.
+// tame wants that nothing in what the last command printed orders the reader's terminal or CI system, and that it has
+// to do with these words.
 func tame(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: tame WORDS")

@@ -16,7 +16,8 @@ import (
 	"github.com/lbproof/lbproof/internal/target"
 )
 
-// TestRealMutantsOfLaws runs real balancers with one line changed and judges them by the promises of the file as it was: make mutants.
+// TestRealMutantsOfLaws runs real balancers with one line changed and judges them by the promises of the file as it
+// was: make mutants.
 func TestRealMutantsOfLaws(t *testing.T) {
 	f := func(config, refutes, old, replacement string) {
 		t.Helper()

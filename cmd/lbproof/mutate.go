@@ -31,11 +31,16 @@ func mutateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mutate CONFIG",
 		Short: "Find the lines of a configuration that no experiment tests",
-		Long: `Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, nodelay goes), runs the real balancer with
-the changed file and judges it by the promises of the file as it was. A change that no promise notices survives: nobody
-tests that line. The first run is of the file as it is; what it refutes counts for no change. Changes that have no promise in common,
-and that the same experiments decide, share a run; where more is broken than their promises, each has its own.
-What is known is kept in mutations.json in the folder of --out, and a second call goes on where the first one stopped.`,
+		Long: "Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, " +
+			"nodelay goes), runs the real balancer with\n" +
+			"the changed file and judges it by the promises of the file as it was. " +
+			"A change that no promise notices survives: nobody\n" +
+			"tests that line. The first run is of the file as it is; what it refutes counts for no change. " +
+			"Changes that have no promise in common,\n" +
+			"and that the same experiments decide, share a run; where more is broken than their promises, " +
+			"each has its own.\n" +
+			"What is known is kept in mutations.json in the folder of --out, " +
+			"and a second call goes on where the first one stopped.",
 		Example: `  lbproof mutate nginx.conf
   lbproof mutate builtin:nginx/order-api --out /tmp/mutations`,
 		Args:              usage(cobra.ExactArgs(1)),
@@ -52,7 +57,8 @@ What is known is kept in mutations.json in the folder of --out, and a second cal
 	return cmd
 }
 
-// mutate runs the mutations of a configuration, whose run folders and results it keeps in dir, and prints the survivors.
+// mutate runs the mutations of a configuration, whose run folders and results it keeps in dir, and prints the
+// survivors.
 func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, parallel int) error {
 	cfg, specs, err := src.Stage(name)
 	if err != nil {

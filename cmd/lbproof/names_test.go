@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// namesakes are configurations whose servers have the names that lbproof's own nodes once had, and its short ones. One server's name
-// is longer than a container's may be.
+// namesakes are configurations whose servers have the names that lbproof's own nodes once had, and its short ones. One
+// server's name is longer than a container's may be.
 const namesakes = `
 -- nginx.conf --
 events {}

@@ -10,7 +10,8 @@ import (
 	"github.com/lbproof/lbproof/internal/target"
 )
 
-// A configuration of many servers is planned in seconds. It took minutes while each promise looked at all routes for each route.
+// A configuration of many servers is planned in seconds. It took minutes while each promise looked at all routes for
+// each route.
 func TestPlanOfManyServers(t *testing.T) {
 	began := time.Now()
 	p, err := target.Reader{Balancers: 1}.Plan(sites(t, 300))

@@ -36,9 +36,11 @@ func pullCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "pull",
 		Short: "Get the newest image of every balancer and service",
-		Long: `Gets the newest of every image that a run needs: from its registry where that answers; else an image that was built from
-Debian packages is built again where Debian has newer ones. A run itself takes the images that are there, whatever their age, and records
-the digest of each.`,
+		Long: "Gets the newest of every image that a run needs: from its registry where that answers; " +
+			"else an image that was built from\n" +
+			"Debian packages is built again where Debian has newer ones. " +
+			"A run itself takes the images that are there, whatever their age, and records\n" +
+			"the digest of each.",
 		Example: "  lbproof pull",
 		Args:    usage(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(pull(cmd)) },

@@ -20,8 +20,10 @@ func reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report RUN",
 		Short: "Print a run's report in another format",
-		Long: `Decides a run from its folder alone and prints it, without touching the folder, or prints what was measured in the form of
-other tools. The exit code is 0 whatever the verdicts. The tables of the folder, *.parquet, are for any tool that reads Parquet.`,
+		Long: "Decides a run from its folder alone and prints it, without touching the folder, " +
+			"or prints what was measured in the form of\n" +
+			"other tools. The exit code is 0 whatever the verdicts. The tables of the folder, *.parquet, " +
+			"are for any tool that reads Parquet.",
 		Example: `  lbproof report lbproof-runs/baseline-20261121T101500-1f2e3d4c --format junit > junit.xml
   lbproof report RUN --format json | jq '.verdicts[] | {id: .claim.id, outcome}'
   lbproof report RUN --format vegeta | vegeta report

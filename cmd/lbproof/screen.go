@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plain"
 )
 
-// screen is standard output or standard error, which a terminal or a CI system may read. What is written to it orders neither; the orders that lbproof
-// itself gives a terminal, and what only programs read, are written to below.
+// screen is standard output or standard error, which a terminal or a CI system may read. What is written to it orders
+// neither; the orders that lbproof itself gives a terminal, and what only programs read, are written to below.
 type screen struct {
 	terminal bool
 

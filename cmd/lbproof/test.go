@@ -23,10 +23,14 @@ func testCommand() *cobra.Command {
 	cmd := planVerb(&cobra.Command{
 		Use:   "test SCENARIO|CONFIG",
 		Short: "Prove a configuration: run it, judge it, report it",
-		Long: `Starts the real balancer with the configuration and its backends in containers, drives the scenario's traffic, decides
-every promise and prints a verdict for each. For a configuration that is named instead of a scenario lbproof designs the
-experiments: it prints beforehand what each would find out and what it costs, and stops those that may as soon as they know.
---scenario puts the configuration under a scenario's traffic instead. The run folder keeps plan, history, logs and reports.`,
+		Long: "Starts the real balancer with the configuration and its backends in containers, " +
+			"drives the scenario's traffic, decides\n" +
+			"every promise and prints a verdict for each. For a configuration that is named instead of a " +
+			"scenario lbproof designs the\n" +
+			"experiments: it prints beforehand what each would find out and what it costs, " +
+			"and stops those that may as soon as they know.\n" +
+			"--scenario puts the configuration under a scenario's traffic instead. " +
+			"The run folder keeps plan, history, logs and reports.",
 		Example: `  lbproof test baseline
   lbproof test nginx.conf
   lbproof test nginx.conf --scenario spike
@@ -46,7 +50,8 @@ experiments: it prints beforehand what each would find out and what it costs, an
 	return cmd
 }
 
-// judgeFolder decides a run, writes its reports into the folder and prints the terminal's. Its error carries the exit code.
+// judgeFolder decides a run, writes its reports into the folder and prints the terminal's. Its error carries the exit
+// code.
 func judgeFolder(cmd *cobra.Command, dir string) error {
 	r, err := judge(dir)
 	if err != nil {

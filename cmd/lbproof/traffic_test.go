@@ -91,7 +91,8 @@ func rounded(counts map[string]int, right ...int) map[string]int {
 	return out
 }
 
-// With 1,024 connections for each worker the same kind of load fails, and the report says from where on and by which line.
+// With 1,024 connections for each worker the same kind of load fails, and the report says from where on and by which
+// line.
 func TestTooManyConnectionsAreExplained(t *testing.T) {
 	_, r, code := tried(t, "", "test", "high-concurrency")
 	assert.Equal(t, 1, code)

@@ -18,7 +18,8 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// explanations say why promises of a kind are broken, with the smallest reproduction: by the beginnings of the claims' ids.
+// explanations say why promises of a kind are broken, with the smallest reproduction: by the beginnings of the claims'
+// ids.
 var explanations = []struct{ id, why, shows string }{
 	{
 		"response/", "nginx gives what `return` answers the type of `default_type`, and `add_header` adds another field beside it. Clients get two " +
@@ -67,8 +68,8 @@ func eachOf(t *testing.T, do func(t *testing.T, name string, fate fate)) {
 	}
 }
 
-// TestMutations writes a page of docs/mutations for each, and their table of contents: which changes of it no experiment notices. What is known is kept in
-// lbproof-mutations, so that a second call goes on: make mutations.
+// TestMutations writes a page of docs/mutations for each, and their table of contents: which changes of it no
+// experiment notices. What is known is kept in lbproof-mutations, so that a second call goes on: make mutations.
 func TestMutations(t *testing.T) {
 	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: which lines of the configurations that come with lbproof no experiment tests.\n\n"+
 		"| configuration | lines tested | of those that promise something | per cent | changes | time of the runs that decided them |\n|---|---|---|---|---|---|\n", coverage)
@@ -124,7 +125,8 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
-// decided is the report of lbproof test on a configuration, whose run folder it keeps, since what a page says rests on it.
+// decided is the report of lbproof test on a configuration, whose run folder it keeps, since what a page says rests on
+// it.
 func decided(t *testing.T, name string, fate fate, args ...string) report.Report {
 	t.Helper()
 	p := start(t, written(t, name, fate.corrected), append([]string{"test", "config"}, args...)...)
