@@ -142,25 +142,25 @@ func placeable(s model.Server) error {
 	isSelf := ip.IsLoopback() || ip.IsUnspecified() || slices.Contains(loopbacks, model.FoldHost(s.Host))
 	switch {
 	case isSelf:
-		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: name "+
-			"another host", s.Pos, s.Addr())
+		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: "+
+			"name another host", s.Pos, s.Addr())
 	case isAddress && ip.Is6():
 		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: "+
 			"name a host there", s.Pos, s.Addr())
 	case isAddress && noHost(ip):
 		return fmt.Errorf("%s: the upstream server %s is no address that a host could have", s.Pos, s.Addr())
 	case s.Host == "" || strings.HasPrefix(s.Host, "unix:") || strings.HasPrefix(s.Host, "/"):
-		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can "+
-			"stand: use host:port", s.Pos, s.Host)
+		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can stand: "+
+			"use host:port", s.Pos, s.Host)
 	case strings.Contains(s.Host, "@"):
-		return fmt.Errorf("%s: the upstream server %q is neither a host's name nor an IPv4 address, where alone a "+
-			"backend can stand: use host:port", s.Pos, s.Host)
+		return fmt.Errorf("%s: the upstream server %q is neither a host's name nor an IPv4 address, "+
+			"where alone a backend can stand: use host:port", s.Pos, s.Host)
 	case addressLike(s.Host):
-		return fmt.Errorf("%s: the upstream server %s ends with a number and is no IPv4 address: write all four "+
-			"numbers, as 10.0.0.1, or name a host", s.Pos, s.Addr())
+		return fmt.Errorf("%s: the upstream server %s ends with a number and is no IPv4 address: "+
+			"write all four numbers, as 10.0.0.1, or name a host", s.Pos, s.Addr())
 	case strings.ContainsAny(s.Host, "$/%{}"):
-		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, so no backend can be "+
-			"placed for it", s.Pos, s.Host)
+		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, "+
+			"so no backend can be placed for it", s.Pos, s.Host)
 	}
 	return nil
 }

@@ -199,8 +199,8 @@ func (r *reader) descriptors() {
 	}
 	r.problem(model.Problem{
 		Pos: l.pos, Effect: model.Differs,
-		Text: fmt.Sprintf("this takes more than %d file descriptors: where the hard limit is lower, HAProxy does "+
-			"not start although its -c accepts the file", 2*n),
+		Text: fmt.Sprintf("this takes more than %d file descriptors: "+
+			"where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
 		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
 	})
 }

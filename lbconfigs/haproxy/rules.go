@@ -298,8 +298,8 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	if reading.IsForgeable(limit.Key.Source) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Differs,
-			Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is "+
-				"not limited", limit.Key),
+			Text: fmt.Sprintf("clients choose the key themselves (%s): "+
+				"whoever sends another value each time is not limited", limit.Key),
 			Instead: "http-request track-sc0 src",
 		})
 	}

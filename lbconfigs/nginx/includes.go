@@ -71,14 +71,14 @@ func (r *reader) extentOf(file string, block crossplane.Directives, known map[in
 		}
 		switch {
 		case e.includes > mostIncludes:
-			return e, fmt.Errorf("%s: with this there are more than %d includes: files that include a file several "+
-				"times, which does so too; name each once", pos, mostIncludes)
+			return e, fmt.Errorf("%s: with this there are more than %d includes: "+
+				"files that include a file several times, which does so too; name each once", pos, mostIncludes)
 		case e.directives > mostDirectives:
-			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: it is no "+
-				"configuration", pos, mostDirectives)
+			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: "+
+				"it is no configuration", pos, mostDirectives)
 		case e.depth > reading.MaxDepth:
-			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: it is no "+
-				"configuration", pos, reading.MaxDepth)
+			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: "+
+				"it is no configuration", pos, reading.MaxDepth)
 		}
 	}
 	return e, nil

@@ -72,8 +72,8 @@ func (r *reader) joined(sent []item, in scope) {
 				}
 				r.problem(model.Problem{
 					Pos: format.pos, Effect: model.Differs,
-					Text: fmt.Sprintf("the log has the %s that clients bring, and backends get %s: its lines and "+
-						"the backends' cannot be joined", name, value),
+					Text: fmt.Sprintf("the log has the %s that clients bring, and backends get %s: "+
+						"its lines and the backends' cannot be joined", name, value),
 					Instead: value + " in place of " + clients,
 				})
 			}

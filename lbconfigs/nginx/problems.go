@@ -85,8 +85,8 @@ func (r *reader) locationProblems(route model.Route, in scope) {
 
 // twoCacheControls: expires and add_header bring a Cache-Control each.
 func (r *reader) twoCacheControls(route model.Route) {
-	isOther := func(h model.Header) bool { return !strings.EqualFold(h.Name, "Cache-Control") }
-	headers := slices.DeleteFunc(slices.Clone(route.AddHeaders), isOther)
+	others := func(h model.Header) bool { return !strings.EqualFold(h.Name, "Cache-Control") }
+	headers := slices.DeleteFunc(slices.Clone(route.AddHeaders), others)
 	for _, h := range headers {
 		for _, other := range headers {
 			if h.Pos.Line >= other.Pos.Line {
@@ -122,16 +122,16 @@ func (r *reader) proxyProblems(route model.Route, in scope) {
 	if kept != nil && !keeps && route.Upgrade == nil {
 		r.problem(model.Problem{
 			Pos: kept.Pos, Effect: model.Inert, Until: "1.29.7",
-			Text: fmt.Sprintf("requests of %s go to the servers with HTTP/1.0 or Connection: close, so that no "+
-				"connection is kept", route.Key()),
+			Text: fmt.Sprintf("requests of %s go to the servers with HTTP/1.0 or Connection: close, "+
+				"so that no connection is kept", route.Key()),
 			Instead: `proxy_http_version 1.1; and proxy_set_header Connection ""; in the location`,
 		})
 	}
 	if route.Upgrade != nil && route.Upgrade.Always {
 		r.problem(model.Problem{
 			Pos: route.Upgrade.Pos, Effect: model.Differs,
-			Text: "requests that ask for no upgrade reach the backend with Connection: upgrade too, and no " +
-				"connection to it is kept",
+			Text: "requests that ask for no upgrade reach the backend with Connection: upgrade too, " +
+				"and no connection to it is kept",
 			Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and ` +
 				`proxy_set_header Connection $connection_upgrade;`,
 		})
@@ -172,8 +172,8 @@ func (r *reader) authProblem(route model.Route, d item) {
 		if !slices.Contains(f.Codes, 500) {
 			r.problem(model.Problem{
 				Pos: f.Pos, Effect: model.Differs,
-				Text: fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, and this "+
-					"error_page does not cover 500", d.pos.Line),
+				Text: fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, "+
+					"and this error_page does not cover 500", d.pos.Line),
 				Instead: "error_page 500 502 503 504 …",
 			})
 		}
@@ -186,8 +186,8 @@ func (r *reader) limitProblems(route model.Route) {
 		if reading.IsForgeable(l.Key.Source) {
 			r.problem(model.Problem{
 				Pos: l.Pos, Effect: model.Differs,
-				Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time "+
-					"is not limited", l.Key),
+				Text: fmt.Sprintf("clients choose the key themselves (%s): "+
+					"whoever sends another value each time is not limited", l.Key),
 				Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy",
 			})
 		}
@@ -227,8 +227,8 @@ func (r *reader) siteProblems(server item, s site) {
 		if strings.EqualFold(d.arg(0), "Strict-Transport-Security") && inClear {
 			r.problem(model.Problem{
 				Pos: d.pos, Effect: model.Differs,
-				Text: fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, and "+
-					"nothing redirects to https", plain),
+				Text: fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, "+
+					"and nothing redirects to https", plain),
 				Instead: fmt.Sprintf("a server of its own for port %d with return 301 https://$host$request_uri;", plain),
 			})
 		}

@@ -29,8 +29,8 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
 	if err != nil { // all others it keeps
-		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, or one "+
-			"that includes it", files.main, err)
+		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, "+
+			"or one that includes it", files.main, err)
 	}
 	cfg := model.Config{Balancer: "nginx", Dialect: dialect, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := reader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
@@ -161,8 +161,8 @@ func (r *reader) main() error {
 	r.unusedZones()
 	r.cfg.Reload = &model.Reload{
 		Pos: model.Pos{File: r.cfg.Files[0].Name},
-		How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; the old ones finish " +
-			"what they have",
+		How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; " +
+			"the old ones finish what they have",
 	}
 	return r.pools()
 }

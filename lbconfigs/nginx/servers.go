@@ -195,8 +195,8 @@ func (r *reader) tls(server item, s site) {
 func (r *reader) noCertificate(server item, tls model.TLS) {
 	p := model.Problem{
 		Pos: tls.Pos, Effect: model.Differs,
-		Text: "the server listens with ssl and has no ssl_certificate: its clients are shown that of the port's " +
-			"default server",
+		Text: "the server listens with ssl and has no ssl_certificate: " +
+			"its clients are shown that of the port's default server",
 		Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
 	}
 	for _, port := range tls.Ports {

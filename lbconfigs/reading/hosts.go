@@ -56,8 +56,8 @@ func elsewhere(host string) bool {
 func nameless(s model.Server, flaw, balancer string, effect model.Effect) model.Problem {
 	p := model.Problem{
 		Pos: s.Pos, Effect: effect, Text: fmt.Sprintf("no name server can know the host %q: %s", s.Host, flaw),
-		Instead: "an address, or a host name: labels of letters, digits, - and _ with dots between them, as " +
-			"back-01.example.com",
+		Instead: "an address, or a host name: " +
+			"labels of letters, digits, - and _ with dots between them, as back-01.example.com",
 	}
 	if known, err := idna.Lookup.ToASCII(s.Host); err == nil && model.HostFlaw(known) == "" {
 		p.Instead = known + ", which is how name servers know it"

@@ -77,8 +77,8 @@ func yamlError(name string, err error) error {
 func (f *filler) fill(t *Tree, n *yaml.Node, depth int) error {
 	t.Pos = model.Pos{File: f.name, Line: max(1, n.Line)}
 	if f.parts++; depth > MaxDepth || f.parts > maxParts {
-		return fmt.Errorf("%s: this is nested more than %d deep, or stands for more than %d parts: it is no "+
-			"configuration", t.Pos, MaxDepth, maxParts)
+		return fmt.Errorf("%s: this is nested more than %d deep, or stands for more than %d parts: "+
+			"it is no configuration", t.Pos, MaxDepth, maxParts)
 	}
 	switch n.Kind {
 	case yaml.AliasNode:

@@ -259,8 +259,8 @@ func distance(a, b string) int {
 // stranger is the problem with a key of another version.
 func stranger(t *reading.Tree, nearest string, static bool) model.Problem {
 	p := model.Problem{Pos: t.Pos, Effect: model.Dropped, Instead: nearest}
-	p.Text = fmt.Sprintf("Traefik v3 has no key %s here and drops the whole file: it starts, and every router of "+
-		"the file answers 404", t.Key)
+	p.Text = fmt.Sprintf("Traefik v3 has no key %s here and drops the whole file: "+
+		"it starts, and every router of the file answers 404", t.Key)
 	if static {
 		p.Effect, p.Text = model.Rejected, fmt.Sprintf("Traefik v3 has no key %s here and does not start", t.Key)
 	}

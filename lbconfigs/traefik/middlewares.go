@@ -203,8 +203,8 @@ func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
 	if header := m.Get("sourceCriterion", "requestHeaderName"); reading.IsForgeable(header.Text()) {
 		r.problem(model.Problem{
 			Pos: header.Pos, Effect: model.Differs,
-			Text: fmt.Sprintf("clients choose the key themselves (%s): whoever sends another value each time is "+
-				"not limited", header.Text()),
+			Text: fmt.Sprintf("clients choose the key themselves (%s): "+
+				"whoever sends another value each time is not limited", header.Text()),
 			Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy",
 		})
 	}

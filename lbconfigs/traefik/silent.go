@@ -64,16 +64,16 @@ func (r *reader) silent() {
 		}
 		r.problem(model.Problem{
 			Pos: p.Pos, Effect: model.Dropped,
-			Text: fmt.Sprintf("the %s provider is not there in a run: lbproof gives no balancer access to what "+
-				"it reads, and its routers are missing", p.Key),
+			Text: fmt.Sprintf("the %s provider is not there in a run: "+
+				"lbproof gives no balancer access to what it reads, and its routers are missing", p.Key),
 			Instead: "the same routers in a file of the file provider",
 		})
 	}
 	for _, c := range r.static.Get("certificatesResolvers").Parts() {
 		r.problem(model.Problem{
 			Pos: c.Pos, Effect: model.Dropped,
-			Text: fmt.Sprintf("the resolver %s reaches no certificate authority in a run: Traefik serves a "+
-				"certificate that it signed itself, and goes on", c.Key),
+			Text: fmt.Sprintf("the resolver %s reaches no certificate authority in a run: "+
+				"Traefik serves a certificate that it signed itself, and goes on", c.Key),
 			Instead: "tls.certificates with certFile and keyFile, where the certificate is to be proven",
 		})
 	}

@@ -19,8 +19,8 @@ var builtin embed.FS
 // Balancer is Traefik, as the table of balancers has it.
 var Balancer = reading.Balancer{
 	Name: "traefik",
-	Doc: "traefik.yaml or .toml of Traefik v3 with the files of its file provider; the image is traefik:v3.6, " +
-		"else built from the Go module proxy",
+	Doc: "traefik.yaml or .toml of Traefik v3 with the files of its file provider; " +
+		"the image is traefik:v3.6, else built from the Go module proxy",
 	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
 	Owns:    owns,
 	Parse:   readConfig,

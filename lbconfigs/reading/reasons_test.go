@@ -1,0 +1,12 @@
+package reading
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestReasons(t *testing.T) {
+	assert.Equal(t, map[string]string{"a": "", "b": "", "c": "why"}, Reasons(map[string]string{"": "a\n\tb", "why": "c"}))
+	assert.PanicsWithValue(t, "two reasons for a", func() { Reasons(map[string]string{"": "a", "why": "b a"}) })
+}
