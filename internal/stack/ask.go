@@ -52,12 +52,18 @@ func Ask(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) 
 	answer.Accepted = true
 	started, said, err := r.tryStart(ctx, g)
 	answer.Started = started
-	for _, one := range told.complaints(spec, said, !started) {
-		if !slices.ContainsFunc(answer.Said, func(o model.Said) bool { return o.Text == one.Text }) {
-			answer.Said = append(answer.Said, one)
+	answer.Said = addNew(answer.Said, told.complaints(spec, said, !started))
+	return answer, err
+}
+
+// addNew adds complaints whose text is not among those that are known.
+func addNew(known, more []model.Said) []model.Said {
+	for _, one := range more {
+		if !slices.ContainsFunc(known, func(o model.Said) bool { return o.Text == one.Text }) {
+			known = append(known, one)
 		}
 	}
-	return answer, err
+	return known
 }
 
 // hostNames are the names of servers that the balancer may look up.

@@ -13,7 +13,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Complaints are the warnings and errors that the balancer has printed so far. They fail where its log cannot be read, or by its forms.
+// Complaints are the warnings and errors that the balancer has printed so far. They fail where its log cannot be read,
+// or by its forms.
 func (r *Rig) Complaints(ctx context.Context, spec plan.Spec, log model.LogForms) ([]model.Said, error) {
 	told, err := readForms(log)
 	if err != nil {

@@ -18,8 +18,8 @@ const maxTroubles = 10
 
 var digits = regexp.MustCompile(`[0-9]+`)
 
-// Troubles sums up the lines of a balancer's log that tell of trouble: those that differ in nothing but numbers are one.
-// What it said at its start is left out.
+// Troubles sums up the lines of a balancer's log that tell of trouble: those that differ in nothing but numbers are
+// one. What it said at its start is left out.
 func Troubles(file string, lines model.LogForms, said []model.Said) ([]history.Logged, error) {
 	told, err := readForms(lines)
 	if err != nil {
