@@ -47,13 +47,16 @@ type Process struct {
 
 // LogForms are regular expressions of Go's for lines of the balancer's log. An empty one fits no line.
 type LogForms struct {
-	Complaint   string `json:"complaint,omitempty"`   // a warning or an error
-	Backendless string `json:"backendless,omitempty"` // a complaint that no server answers, as none does where the balancer is started alone
-	Stamp       string `json:"stamp,omitempty"`       // the beginning of a line, which differs each time; its first group does not
-	Detail      string `json:"detail,omitempty"`      // the end of a line that is about one request
+	Complaint string `json:"complaint,omitempty"` // a warning or an error
+	// Backendless is a complaint that no server answers, as none does where the balancer is started alone.
+	Backendless string `json:"backendless,omitempty"`
+	// Stamp is the beginning of a line, which differs each time; its first group does not.
+	Stamp  string `json:"stamp,omitempty"`
+	Detail string `json:"detail,omitempty"` // the end of a line that is about one request
 
-	Attempt string `json:"attempt,omitempty"` // an attempt at a server failed, after which the balancer may leave that alone
-	Full    string `json:"full,omitempty"`    // a worker has no connection left for a request
+	// Attempt: an attempt at a server failed, after which the balancer may leave that alone.
+	Attempt string `json:"attempt,omitempty"`
+	Full    string `json:"full,omitempty"` // a worker has no connection left for a request
 }
 
 // ForgetsFailures reports whether each instance counts failures by itself, so that one which is seldom asked remembers
