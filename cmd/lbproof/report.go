@@ -29,28 +29,30 @@ func reportCommand() *cobra.Command {
   lbproof report RUN --format vegeta | vegeta report
   lbproof report RUN --format hdr > latencies.hlog`,
 		Args: usage(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			format, err := reports.Find(name)
-			if err != nil {
-				return err
-			}
-			w := cmd.OutOrStdout()
-			if format.Export != nil {
-				return export(w, format, args[0])
-			}
-			r, err := judge(args[0])
-			if err != nil {
-				return err
-			}
-			if name == "terminal" {
-				w = coloured(w)
-			}
-			return environment(format.Write(w, r))
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return writeAs(cmd.OutOrStdout(), name, args[0]) },
 	}
 	cmd.Flags().StringVar(&name, "format", "terminal", "one of "+strings.Join(names, ", "))
 	offer(cmd, "format", names)
 	return cmd
+}
+
+// writeAs prints a run's report, or what it measured, in a format.
+func writeAs(w io.Writer, name, dir string) error {
+	format, err := reports.Find(name)
+	if err != nil {
+		return err
+	}
+	if format.Export != nil {
+		return export(w, format, dir)
+	}
+	r, err := judge(dir)
+	if err != nil {
+		return err
+	}
+	if name == "terminal" {
+		w = coloured(w)
+	}
+	return environment(format.Write(w, r))
 }
 
 // export prints what a run measured.
