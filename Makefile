@@ -68,7 +68,7 @@ mutants: build ## run the real balancers with one line wrong in each, and see th
 
 .PHONY: fuzz
 fuzz: ## fuzz every configuration reader, the reader of answers and what shows foreign text, for a minute
-	for dir in nginx haproxy traefik; do for f in $$($(GO) test -list '^Fuzz' ./lbconfigs/$$dir | grep ^Fuzz); do \
+	for dir in $$(ls -d lbconfigs/*/ | xargs -n1 basename | grep -v testdata); do for f in $$($(GO) test -list '^Fuzz' ./lbconfigs/$$dir | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs/$$dir || exit 1; done; done
 	$(GO) test -run '^$$' -fuzz FuzzAnswer -fuzztime 60s -fuzzminimizetime 10x ./internal/load
 	$(GO) test -run '^$$' -fuzz FuzzWriter -fuzztime 60s -fuzzminimizetime 10x ./internal/plain

@@ -13,12 +13,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // balancers are those whose names only their own rooms know.
-var balancers = []string{"nginx", "haproxy", "traefik", "envoy"}
+var balancers = func() []string {
+	names := []string{"envoy"}
+	for _, b := range lbconfigs.All {
+		names = append(names, b.Name)
+	}
+	return names
+}()
 
 // Outside lbconfigs/<balancer> no code asks which balancer it is: what depends on that is data of the model, which a reader fills in.
 func TestNobodyAsksWhichBalancer(t *testing.T) {

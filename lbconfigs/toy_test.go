@@ -42,12 +42,14 @@ func TestABalancerIsOneFolderAndOneLine(t *testing.T) {
 	}
 	assert.Contains(t, strings.Join(changes, "\n"), `toy.conf:4: "server web web-1:8080 2" instead of`)
 
+	specs, err := lbconfigs.Specs(cfg)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"/etc/toy/toy.conf": "toy/weighted/toy.conf"}, specs[0].Files)
+
 	judged := func(m fixtures.Mutant) map[plan.Check]report.Outcome {
 		s, err := scenarios.Read(scenarios.BuiltIn, "baseline.yaml")
 		require.NoError(t, err)
 		s.Backends = nil
-		specs, err := lbconfigs.Specs(cfg)
-		require.NoError(t, err)
 		p, err := s.Plan(cfg, specs)
 		require.NoError(t, err)
 		r, err := checks.Judge(fixtures.Simulate(p, m, 1))
@@ -75,6 +77,8 @@ func TestToysMistakes(t *testing.T) {
 		_, err := lbconfigs.Read(fstest.MapFS{"toy.conf": {Data: []byte(text)}}, "toy.conf", "toy")
 		assert.ErrorContains(t, err, want)
 	}
+	f("route / web\n", "toy.conf:1: route before listen")
+	f("listen 80\npool web\nserver web a:80 0\n", "toy.conf:3: 0 is no weight")
 	f("listen many\n", "toy.conf:1: many is no port")
 	f("listen 80\nserver web a:80 1\n", "toy.conf:2: there is no pool web above")
 	f("listen 80\npool web extra\n", "toy.conf:2: pool has 1 words after it, and not 2")

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/target"
+	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
@@ -27,9 +30,17 @@ func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cob
 // configFlags are those of every verb that takes a configuration.
 func configFlags(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringVar(&src.Balancer, "balancer", "",
-		"whose configuration it is, where the file does not tell (nginx, haproxy, traefik)")
+		"whose configuration it is, where the file does not tell ("+strings.Join(balancers(), ", ")+")")
 	cmd.Flags().StringSliceVar(&src.Allow, "allow-path", nil,
 		"a folder outside the configuration's own, or the scenario's, from which it may include files")
+}
+
+// balancers are the names of those that can be read.
+func balancers() (names []string) {
+	for _, b := range lbconfigs.All {
+		names = append(names, b.Name)
+	}
+	return names
 }
 
 // headerFlag is that of verbs that design experiments.

@@ -149,7 +149,7 @@ type Server struct {
 	Name     string    `json:"name,omitempty"` // where the balancer gives it one beside its address
 	Host     string    `json:"host"`
 	Port     int       `json:"port"`
-	Weight   int       `json:"weight"`
+	Weight   int       `json:"weight"` // 1 or more; one of 0 is Drain, and its Weight does not matter
 	Backup   bool      `json:"backup,omitempty"`
 	Down     bool      `json:"down,omitempty"`
 	Drain    bool      `json:"drain,omitempty"` // no new traffic, by a weight of 0

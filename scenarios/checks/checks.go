@@ -1,7 +1,8 @@
 // Package checks decides promises. Each check says which claims it makes of a configuration, which requests it needs
 // beyond the scenario's own, and how a history judges a claim. Everything here is a pure function of its arguments.
 //
-// To add a check: one file here with its Claims and Judge, one line in All, and a mutant in fixtures that it refutes.
+// To add a check: its name in internal/plan/check.go, one file in a family, one line in All, and in fixtures what an honest balancer
+// answers, or two mutants.
 package checks
 
 import (

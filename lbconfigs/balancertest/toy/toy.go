@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,11 +29,7 @@ var Balancer = reading.Balancer{
 	Owns:    func(text string) bool { return reading.HasWord(text, "listen ") && reading.HasWord(text, "route ") },
 	Parse:   parse,
 	Unknown: model.Rejected,
-	Spec: func(model.Config) plan.Spec {
-		return plan.Spec{
-			Name: plan.OwnName("toy"), Role: plan.Balancer, Command: []string{"toy"}, Title: dialect.Process.Title,
-		}
-	},
+	Spec:    newSpec,
 	Edits: reading.Edits{Parameters: []reading.Edit{
 		{Find: regexp.MustCompile(`^server \S+ \S+ (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights}},
 	}},
@@ -45,6 +42,22 @@ var dialect = model.Dialect{
 	Forgets:   []model.Memory{model.RotationMemory},
 	Process:   model.Process{Title: "toy", Reload: "HUP"},
 }
+
+func newSpec(cfg model.Config) plan.Spec {
+	spec := plan.Spec{
+		Name: plan.OwnName("toy"), Role: plan.Balancer, Command: []string{"toy"}, Title: dialect.Process.Title,
+		Dir: confDir, Files: map[string]string{},
+	}
+	for _, file := range cfg.Files {
+		at := path.Join(confDir, path.Base(file.Name))
+		spec.Files[at] = file.Name
+		spec.Command = append(spec.Command, at)
+	}
+	return spec
+}
+
+// confDir is where the toy's files stand in its container.
+const confDir = "/etc/toy"
 
 // directives are the words that a line may begin with, each with what comes after it.
 var directives = map[string]struct {
@@ -89,6 +102,9 @@ func readLine(cfg *model.Config, at model.Pos, words []string) error {
 	if len(words) != 1+directive.words {
 		return fmt.Errorf("%s: %s has %d words after it, and not %d", at, words[0], directive.words, len(words)-1)
 	}
+	if words[0] != "listen" && len(cfg.Listeners) == 0 {
+		return fmt.Errorf("%s: %s before listen: say first where requests come in", at, words[0])
+	}
 	return directive.read(cfg, at, words[1:])
 }
 
@@ -117,8 +133,8 @@ func readServer(cfg *model.Config, at model.Pos, words []string) error {
 		return fmt.Errorf("%s: %s is no port", at, port)
 	}
 	weight, err := strconv.Atoi(words[2])
-	if err != nil {
-		return fmt.Errorf("%s: %s is no weight", at, words[2])
+	if err != nil || weight < 1 {
+		return fmt.Errorf("%s: %s is no weight: 1 or more", at, words[2])
 	}
 	for i := range cfg.Pools {
 		if cfg.Pools[i].Name == words[0] {
