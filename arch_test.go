@@ -1,11 +1,8 @@
 package lbproof_test
 
 import (
-	"go/parser"
-	"go/token"
-	"io/fs"
+	"go/ast"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -157,29 +154,12 @@ func ofDocker(name string) bool {
 // readImports lists what the non-test files of each folder import.
 func readImports(t *testing.T) map[string][]string {
 	imports := map[string][]string{}
-	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && name != "."):
-			return filepath.SkipDir
-		case path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go"):
-			return nil
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		dir := filepath.ToSlash(filepath.Dir(name))
+	eachFile(t, func(name string, file *ast.File, _ func(ast.Node) string) {
 		for _, i := range file.Imports {
 			text, err := strconv.Unquote(i.Path.Value)
-			if err != nil {
-				return err
-			}
-			imports[dir] = append(imports[dir], text)
+			require.NoError(t, err)
+			imports[path.Dir(name)] = append(imports[path.Dir(name)], text)
 		}
-		return nil
 	})
-	require.NoError(t, err)
 	return imports
 }
