@@ -25,28 +25,28 @@ import (
 
 // Service is one backend.
 type Service struct {
-	Tag      string   // who it says it is
-	IDHeader string   // request header that joins an arrival to the client's hit
-	Server   string   // response header that carries Tag
-	Size     string   // response header with the body's length, bytes, so that a client sees where some are missing
-	Wish     string   // request header that asks for a certain answer, see Wish
-	Observe  []string // request headers that the ledger keeps
-	Prefixes []string // paths below which the API is served too, as /api
-	Health   []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
-	Key      string   // that requests to the control port bring
-	Helper   bool     // answers 200 to everything and keeps no ledger
-	Ledger   *Ledger  // nil of a Helper
-	Needs    []Dependency
-	// Certificate is a file with a certificate and its key, for the ports that speak TLS. It is read anew for every connection,
+	Tag                string   // who it says it is
+	IDHeader           string   // request header that joins an arrival to the client's hit
+	ServerHeader       string   // response header that carries Tag
+	SizeHeader         string   // response header with the body's length, bytes, so that a client sees where some are missing
+	ResponseSpecHeader string   // request header that asks for a certain answer, see Wish
+	RecordHeaders      []string // request headers that the ledger keeps
+	Prefixes           []string // paths below which the API is served too, as /api
+	HealthPaths        []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
+	Key                string   // that requests to the control port bring
+	Helper             bool     // answers 200 to everything and keeps no ledger
+	Ledger             *Ledger  // nil of a Helper
+	Dependencies       []Dependency
+	// CertFile is a file with a certificate and its key, for the ports that speak TLS. It is read anew for every connection,
 	// so that another may be put in its place.
-	Certificate string
-	Secure      []int
-	Log         *slog.Logger
+	CertFile string
+	TLSPorts []int
+	Log      *slog.Logger
 
-	behaving             atomic.Pointer[behaving]
-	metered              sync.Once
-	metrics              *metrics
-	tunnels, mostTunnels atomic.Int64 // WebSockets that are open, and the most that ever were
+	active                     atomic.Pointer[activeBehaviour]
+	metricsOnce                sync.Once
+	metrics                    *metrics
+	webSockets, peakWebSockets atomic.Int64 // WebSockets that are open, and the most that ever were
 }
 
 // Listen serves the API on every traffic port and the ledger on the control port, until ctx ends.
@@ -81,12 +81,12 @@ func (s *Service) Listen(ctx context.Context, traffic []int, control int) error 
 func (s *Service) serveUntil(ctx context.Context, port int, handler http.Handler) error {
 	server := &http.Server{
 		Addr: ":" + strconv.Itoa(port), Handler: handler,
-		ReadHeaderTimeout: time.Minute, ConnContext: countServed,
+		ReadHeaderTimeout: time.Minute, ConnContext: connContext,
 	}
 	listen := server.ListenAndServe
-	if slices.Contains(s.Secure, port) {
+	if slices.Contains(s.TLSPorts, port) {
 		server.TLSConfig = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(s.Certificate, s.Certificate)
+			pair, err := tls.LoadX509KeyPair(s.CertFile, s.CertFile)
 			return &pair, err
 		}, SessionTicketsDisabled: true}
 		server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)
@@ -117,15 +117,15 @@ func (s *Service) API() http.Handler {
 	mux.HandleFunc("GET /ready", s.ready)
 	mux.HandleFunc("GET /api/health/{$}", s.basicHealth)
 	mux.HandleFunc("GET /api/health/detailed", s.detailedHealth)
-	mux.HandleFunc("GET /api/health/websocket", s.tunnelHealth)
+	mux.HandleFunc("GET /api/health/websocket", s.webSocketHealth)
 	mux.HandleFunc("POST /models", s.createModel)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.notFound(w, r) })
-	return s.measured(s.counted(s.granted(s.misbehave(s.below(mux)))))
+	return s.withMetrics(s.recordArrivals(s.withResponseSpec(s.withBehaviour(s.withPrefixes(mux)))))
 }
 
-// below serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted
+// withPrefixes serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted
 // anywhere.
-func (s *Service) below(next http.Handler) http.Handler {
+func (s *Service) withPrefixes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case isUpgrade(r):
@@ -137,11 +137,11 @@ func (s *Service) below(next http.Handler) http.Handler {
 		case strings.HasPrefix(r.URL.Path, "/api/health/"):
 			next.ServeHTTP(w, r)
 			return
-		case slices.Contains(s.Health, r.URL.Path) && r.URL.Path != "/ready":
+		case slices.Contains(s.HealthPaths, r.URL.Path) && r.URL.Path != "/ready":
 			s.reply(w, http.StatusOK, map[string]string{"status": "ok"})
 			return
 		}
-		if rest, ok := s.inside(r.URL.Path); ok {
+		if rest, ok := s.trimPrefix(r.URL.Path); ok {
 			r = r.Clone(r.Context())
 			r.URL.Path, r.URL.RawPath = rest, ""
 		}
@@ -149,8 +149,8 @@ func (s *Service) below(next http.Handler) http.Handler {
 	})
 }
 
-// inside is what follows the longest prefix of a path.
-func (s *Service) inside(path string) (rest string, ok bool) {
+// trimPrefix is what follows the longest prefix of a path.
+func (s *Service) trimPrefix(path string) (rest string, ok bool) {
 	for _, p := range s.Prefixes {
 		after, has := strings.CutPrefix(path, p)
 		ends := after == "" || after[0] == '/' // the prefix ends where a part of the path does
@@ -174,11 +174,11 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 		return // it has answered
 	}
 	defer conn.CloseNow()
-	open := s.tunnels.Add(1)
-	defer s.tunnels.Add(-1)
+	open := s.webSockets.Add(1)
+	defer s.webSockets.Add(-1)
 	for {
-		most := s.mostTunnels.Load()
-		if open <= most || s.mostTunnels.CompareAndSwap(most, open) {
+		most := s.peakWebSockets.Load()
+		if open <= most || s.peakWebSockets.CompareAndSwap(most, open) {
 			break
 		}
 	}
@@ -202,22 +202,22 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// counted puts every request into the ledger before it is answered, and the tag on every answer.
+// recordArrivals puts every request into the ledger before it is answered, and the tag on every answer.
 // The container's own health check comes from its loopback address and is no arrival.
-func (s *Service) counted(next http.Handler) http.Handler {
+func (s *Service) recordArrivals(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		anonymous := r.Header.Get(s.IDHeader) == ""
-		check := anonymous && slices.Contains(s.Health, r.URL.Path)
+		check := anonymous && slices.Contains(s.HealthPaths, r.URL.Path)
 		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
-		look := r.Header.Get(LookHeader) != ""
+		look := r.Header.Get(PollHeader) != ""
 		switch {
 		case fromLoopback(r), tunnel, look, s.Helper:
 		case check:
-			s.Ledger.AddCheck(r.URL.Path)
+			s.Ledger.AddHealthCheck(r.URL.Path)
 		default:
-			s.Ledger.Add(r, s.IDHeader, s.Observe, r.Header.Get(s.Wish) != "")
+			s.Ledger.Add(r, s.IDHeader, s.RecordHeaders, r.Header.Get(s.ResponseSpecHeader) != "")
 		}
-		w.Header().Set(s.Server, s.Tag)
+		w.Header().Set(s.ServerHeader, s.Tag)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -289,7 +289,7 @@ func (s *Service) reply(w http.ResponseWriter, code int, body any) {
 	}
 	encoded = append(encoded, '\n')
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(s.Size, strconv.Itoa(len(encoded)))
+	w.Header().Set(s.SizeHeader, strconv.Itoa(len(encoded)))
 	w.WriteHeader(code)
 	_, _ = w.Write(encoded) // a client that has gone is no fault of the service
 }

@@ -26,7 +26,7 @@ func service() *Service {
 	if err != nil {
 		panic(err)
 	}
-	return &Service{Ledger: ledger, Tag: "back-01", IDHeader: "X-Id", Server: "X-Server", Size: "X-Size", Observe: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
+	return &Service{Ledger: ledger, Tag: "back-01", IDHeader: "X-Id", ServerHeader: "X-Server", SizeHeader: "X-Size", RecordHeaders: []string{"Host", "X-Real-IP"}, Log: slog.New(slog.DiscardHandler)}
 }
 
 func call(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
@@ -159,14 +159,14 @@ func TestControlPortNeedsTheKey(t *testing.T) {
 			method, path, _ := strings.Cut(path, " ")
 			req, err := http.NewRequest(method, control.URL+path, strings.NewReader(`{"for":1000000000,"status":500}`))
 			require.NoError(t, err)
-			Open(req, key)
+			Authorize(req, key)
 			resp, err := control.Client().Do(req)
 			require.NoError(t, err)
 			resp.Body.Close()
 			assert.Equal(t, http.StatusForbidden, resp.StatusCode, "%s with the key %q", path, key)
 		}
 	}
-	assert.Nil(t, s.behaving.Load())
+	assert.Nil(t, s.active.Load())
 	_, err := (&Reader{URL: control.URL, Client: control.Client()}).Next(t.Context())
 	assert.ErrorContains(t, err, "403")
 	_, err = (&Reader{URL: control.URL, Key: s.Key, Client: control.Client()}).Next(t.Context())
@@ -237,7 +237,7 @@ func freePort(t *testing.T) int {
 // A balancer may send requests on below any path, ask for health wherever its configuration says, and hand on WebSocket.
 func TestWhereverTheBalancerSendsIt(t *testing.T) {
 	s := service()
-	s.Prefixes, s.Health = []string{"/api", "/api/v1", ""}, []string{"/api/health/detailed"}
+	s.Prefixes, s.HealthPaths = []string{"/api", "/api/v1", ""}, []string{"/api/health/detailed"}
 	api := s.API()
 	f := func(method, path string, code int) {
 		t.Helper()
@@ -256,7 +256,7 @@ func TestWhereverTheBalancerSendsIt(t *testing.T) {
 // The balancer's health checks bring no id and are noted as such; a client's request for the same path is an arrival.
 func TestBalancersChecksAreNoted(t *testing.T) {
 	s := service()
-	s.Health = []string{"/health"}
+	s.HealthPaths = []string{"/health"}
 	api := s.API()
 	call(api, "GET", "/health", "")
 	call(api, "GET", "/health", "", "X-Id", "7")
@@ -325,6 +325,6 @@ func TestRedisIsAskedOnce(t *testing.T) {
 	address := gone.Listener.Addr().String()
 	gone.Close()
 	began := time.Now()
-	assert.ErrorContains(t, Redis(address).Ask(t.Context()), "refused")
+	assert.ErrorContains(t, Redis(address).Ping(t.Context()), "refused")
 	assert.Less(t, time.Since(began), 300*time.Millisecond, "the library's default is five attempts, 100 ms apart")
 }

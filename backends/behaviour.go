@@ -18,50 +18,50 @@ import (
 
 // Behaviour is how a service misbehaves. The zero value does not.
 type Behaviour struct {
-	Health  bool          `json:"health,omitempty"`  // it is the paths of health checks that are concerned, and no others
-	Ratio   float64       `json:"ratio,omitempty"`   // share of the requests that are concerned; 0 is all
-	Every   time.Duration `json:"every,omitempty"`   // it comes and goes with this period, and
-	On      time.Duration `json:"on,omitempty"`      // is there for the first so much of it
-	Status  int           `json:"status,omitempty"`  // the answer, instead of the true one
-	Delay   time.Duration `json:"delay,omitempty"`   // before the answer
-	Jitter  time.Duration `json:"jitter,omitempty"`  // mean of an exponential delay on top
-	Hang    bool          `json:"hang,omitempty"`    // there is no answer
-	Promise int           `json:"promise,omitempty"` // bytes by which Content-Length is more than the body; negative: less
-	Early   bool          `json:"early,omitempty"`   // the connection ends in the middle of the body
-	Slow    time.Duration `json:"slow,omitempty"`    // how long the body takes
-	Header  bool          `json:"header,omitempty"`  // a header line that is none
-	Close   bool          `json:"close,omitempty"`   // the second request of a connection finds it closed
-	For     time.Duration `json:"for"`               // after so long it behaves again
+	HealthOnly  bool          `json:"health_only,omitempty"`  // it is the paths of health checks that are concerned, and no others
+	Ratio       float64       `json:"ratio,omitempty"`        // share of the requests that are concerned; 0 is all
+	Period      time.Duration `json:"period,omitempty"`       // it comes and goes with this period, and
+	ActiveFor   time.Duration `json:"active_for,omitempty"`   // is there for the first so much of it
+	Status      int           `json:"status,omitempty"`       // the answer, instead of the true one
+	Delay       time.Duration `json:"delay,omitempty"`        // before the answer
+	Jitter      time.Duration `json:"jitter,omitempty"`       // mean of an exponential delay on top
+	Hang        bool          `json:"hang,omitempty"`         // there is no answer
+	LengthError int           `json:"length_error,omitempty"` // bytes by which Content-Length is more than the body; negative: less
+	EarlyClose  bool          `json:"early_close,omitempty"`  // the connection ends in the middle of the body
+	BodyTime    time.Duration `json:"body_time,omitempty"`    // how long the body takes
+	BadHeader   bool          `json:"bad_header,omitempty"`   // a header line that is none
+	CloseReused bool          `json:"close_reused,omitempty"` // the second request of a connection finds it closed
+	For         time.Duration `json:"for"`                    // after so long it behaves again
 }
 
-// behaving is a behaviour since when and how often it showed.
-type behaving struct {
+// activeBehaviour is a behaviour since when and how often it showed.
+type activeBehaviour struct {
 	Behaviour
 	since time.Duration
 	shown atomic.Int64
 }
 
-// LookHeader marks requests that look whether a service behaves as it should. They are treated as all others are, and are
+// PollHeader marks requests that look whether a service behaves as it should. They are treated as all others are, and are
 // no arrivals.
-const LookHeader = "X-Lbproof-Look"
+const PollHeader = "X-Lbproof-Poll"
 
-// concerns says whether a request is one that is answered wrongly.
-func (b *behaving) concerns(path string, health []string) bool {
+// applies says whether a request is one that is answered wrongly.
+func (b *activeBehaviour) applies(path string, health []string) bool {
 	now := Now() - b.since
 	switch {
-	case now > b.For, b.Health != (slices.Contains(health, path) || strings.HasPrefix(path, "/api/health/")):
+	case now > b.For, b.HealthOnly != (slices.Contains(health, path) || strings.HasPrefix(path, "/api/health/")):
 		return false
-	case b.Every > 0 && now%b.Every >= b.On:
+	case b.Period > 0 && now%b.Period >= b.ActiveFor:
 		return false
 	}
 	return b.Ratio == 0 || rand.Float64() < b.Ratio
 }
 
-// misbehave answers as the service is told to, or not at all.
-func (s *Service) misbehave(next http.Handler) http.Handler {
+// withBehaviour answers as the service is told to, or not at all.
+func (s *Service) withBehaviour(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b := s.behaving.Load()
-		if b == nil || fromLoopback(r) || !b.concerns(r.URL.Path, s.healthPaths()) {
+		b := s.active.Load()
+		if b == nil || fromLoopback(r) || !b.applies(r.URL.Path, s.allHealthPaths()) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -77,10 +77,10 @@ func (s *Service) misbehave(next http.Handler) http.Handler {
 		case b.Hang:
 			sleep.For(r.Context(), b.For)
 			panic(http.ErrAbortHandler)
-		case b.Close:
+		case b.CloseReused:
 			s.closeSecond(w, r, next)
-		case b.Promise != 0, b.Early, b.Slow > 0, b.Header:
-			s.wrongly(w, r, b.Behaviour)
+		case b.LengthError != 0, b.EarlyClose, b.BodyTime > 0, b.BadHeader:
+			s.writeBroken(w, r, b.Behaviour)
 		case b.Status != 0:
 			s.reply(w, b.Status, map[string]string{"detail": http.StatusText(b.Status)})
 		default:
@@ -89,8 +89,10 @@ func (s *Service) misbehave(next http.Handler) http.Handler {
 	})
 }
 
-// healthPaths are those that say how the service is.
-func (s *Service) healthPaths() []string { return append([]string{"/health", "/ready"}, s.Health...) }
+// allHealthPaths are those that say how the service is.
+func (s *Service) allHealthPaths() []string {
+	return append([]string{"/health", "/ready"}, s.HealthPaths...)
+}
 
 // closeSecond answers the first request of a connection, and closes it when the next one comes: the client had every reason
 // to think that it was good.
@@ -105,55 +107,55 @@ func (s *Service) closeSecond(w http.ResponseWriter, r *http.Request, next http.
 // servedKey is where a connection's context counts its requests.
 type servedKey struct{}
 
-// wrongly writes an answer that is no good HTTP.
-func (s *Service) wrongly(w http.ResponseWriter, r *http.Request, b Behaviour) {
+// writeBroken writes an answer that is no good HTTP.
+func (s *Service) writeBroken(w http.ResponseWriter, r *http.Request, b Behaviour) {
 	const body = `{"detail":"this answer is broken on purpose"}` + "\n"
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	defer conn.Close()
-	head := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + s.Server + ": " + s.Tag + "\r\n"
-	if b.Header {
+	head := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + s.ServerHeader + ": " + s.Tag + "\r\n"
+	if b.BadHeader {
 		head += "this is no header line\r\n"
 	}
-	head += "Content-Length: " + strconv.Itoa(len(body)+b.Promise) + "\r\n\r\n"
+	head += "Content-Length: " + strconv.Itoa(len(body)+b.LengthError) + "\r\n\r\n"
 	first := len(body)
-	if b.Early {
+	if b.EarlyClose {
 		first /= 2
 	}
 	if _, err := conn.Write([]byte(head)); err != nil {
 		return
 	}
 	for i := range first {
-		if b.Slow > 0 && !sleep.For(r.Context(), b.Slow/time.Duration(first)) {
+		if b.BodyTime > 0 && !sleep.For(r.Context(), b.BodyTime/time.Duration(first)) {
 			return
 		}
 		if _, err := conn.Write([]byte{body[i]}); err != nil {
 			return
 		}
-		if b.Slow == 0 {
+		if b.BodyTime == 0 {
 			_, _ = conn.Write([]byte(body[i+1 : first]))
 			break
 		}
 	}
 }
 
-// countServed gives every connection a count of its requests, and requests their connection.
-func countServed(ctx context.Context, conn net.Conn) context.Context {
+// connContext gives every connection a count of its requests, and requests their connection.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(context.WithValue(ctx, servedKey{}, &atomic.Int64{}), connKey{}, conn)
 }
 
-// behave takes orders: POST /behave sets a behaviour, and says how often the one before showed; POST /exhaust takes memory
+// setBehaviour takes orders: POST /behave sets a behaviour, and says how often the one before showed; POST /exhaust takes memory
 // until there is none.
-func (s *Service) behave(w http.ResponseWriter, r *http.Request) {
-	next := &behaving{since: Now()}
+func (s *Service) setBehaviour(w http.ResponseWriter, r *http.Request) {
+	next := &activeBehaviour{since: Now()}
 	if err := json.NewDecoder(r.Body).Decode(&next.Behaviour); err != nil {
 		s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("read the behaviour: %v", err)})
 		return
 	}
 	shown := int64(0)
-	if before := s.behaving.Swap(next); before != nil {
+	if before := s.active.Swap(next); before != nil {
 		shown = before.shown.Load()
 	}
 	s.reply(w, http.StatusOK, map[string]int64{"shown": shown})

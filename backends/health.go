@@ -14,12 +14,12 @@ import (
 // Dependency is something that the service needs: a database, a cache.
 type Dependency struct {
 	Name string
-	// Ask returns nil where it answers.
-	Ask func(context.Context) error
+	// Ping returns nil where it answers.
+	Ping func(context.Context) error
 }
 
-// patience is how long a dependency may take to answer before it counts as broken.
-const patience = 2 * time.Second
+// pingTimeout is how long a dependency may take to answer before it counts as broken.
+const pingTimeout = 2 * time.Second
 
 // Postgres is a PostgreSQL server at host:port. It is connected to when it is first asked.
 func Postgres(address string) (Dependency, error) {
@@ -45,23 +45,23 @@ func Redis(address string) Dependency {
 	return Dependency{"redis", func(ctx context.Context) error { return client.Ping(ctx).Err() }}
 }
 
-// asked is what became of a question.
-type asked struct {
+// pingResult is what became of a question.
+type pingResult struct {
 	took time.Duration
 	err  error
 }
 
-// ask asks all dependencies at once.
-func (s *Service) ask(ctx context.Context) []asked {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// pingAll asks all dependencies at once.
+func (s *Service) pingAll(ctx context.Context) []pingResult {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	all := make([]asked, len(s.Needs))
+	all := make([]pingResult, len(s.Dependencies))
 	var asking sync.WaitGroup
-	for i, d := range s.Needs {
+	for i, d := range s.Dependencies {
 		asking.Go(func() {
 			from := time.Now()
-			err := d.Ask(ctx)
-			all[i] = asked{time.Since(from), err}
+			err := d.Ping(ctx)
+			all[i] = pingResult{time.Since(from), err}
 		})
 	}
 	asking.Wait()
@@ -71,10 +71,10 @@ func (s *Service) ask(ctx context.Context) []asked {
 // ready says whether the service can work: 503 where something that it needs does not answer.
 func (s *Service) ready(w http.ResponseWriter, r *http.Request) {
 	status, code, checks := "ready", http.StatusOK, map[string]string{}
-	for i, a := range s.ask(r.Context()) {
-		checks[s.Needs[i].Name] = "ok"
+	for i, a := range s.pingAll(r.Context()) {
+		checks[s.Dependencies[i].Name] = "ok"
 		if a.err != nil {
-			status, code, checks[s.Needs[i].Name] = "degraded", http.StatusServiceUnavailable, fmt.Sprintf("error: %v", a.err)
+			status, code, checks[s.Dependencies[i].Name] = "degraded", http.StatusServiceUnavailable, fmt.Sprintf("error: %v", a.err)
 		}
 	}
 	s.reply(w, code, map[string]any{"status": status, "checks": checks})
@@ -95,12 +95,12 @@ func (s *Service) detailedHealth(w http.ResponseWriter, r *http.Request) {
 		overall = degraded
 	}
 	checks := map[string]any{"agents": agents}
-	for i, a := range s.ask(r.Context()) {
+	for i, a := range s.pingAll(r.Context()) {
 		check := map[string]any{"status": healthy, "latency_ms": milliseconds(a.took), "last_check": now}
 		if a.err != nil {
 			overall, check = unhealthy, map[string]any{"status": unhealthy, "error": a.err.Error(), "last_check": now}
 		}
-		checks[s.Needs[i].Name] = check
+		checks[s.Dependencies[i].Name] = check
 	}
 	answer := map[string]any{
 		"status": overall, "timestamp": now, "checks": checks,
@@ -119,7 +119,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Round(10*time.Micr
 
 // agents are the clients that keep a WebSocket open: how many, of the most there ever were.
 func (s *Service) agents() map[string]any {
-	active, total := s.tunnels.Load(), s.mostTunnels.Load()
+	active, total := s.webSockets.Load(), s.peakWebSockets.Load()
 	ratio := float64(active) / float64(max(total, 1))
 	status := degraded
 	if ratio > 0.8 {
@@ -131,18 +131,18 @@ func (s *Service) agents() map[string]any {
 	}
 }
 
-// maxTunnels is how many WebSockets the service says that it can keep open.
-const maxTunnels = 1000
+// maxWebSockets is how many WebSockets the service says that it can keep open.
+const maxWebSockets = 1000
 
-func (s *Service) tunnelHealth(w http.ResponseWriter, _ *http.Request) {
-	active := s.tunnels.Load()
-	ratio, status := float64(active)/maxTunnels, healthy
+func (s *Service) webSocketHealth(w http.ResponseWriter, _ *http.Request) {
+	active := s.webSockets.Load()
+	ratio, status := float64(active)/maxWebSockets, healthy
 	if ratio > 0.9 {
 		status = degraded
 	}
 	s.reply(w, http.StatusOK, map[string]any{
 		"status": status, "timestamp": time.Now().UTC(),
-		"active_connections": active, "max_connections": maxTunnels, "connection_ratio": ratio,
+		"active_connections": active, "max_connections": maxWebSockets, "connection_ratio": ratio,
 	})
 }
 

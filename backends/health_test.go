@@ -18,7 +18,7 @@ func TestDependencies(t *testing.T) {
 	var broken error
 	ledger, err := OpenLedger("")
 	require.NoError(t, err)
-	s := &Service{Tag: "b1", Ledger: ledger, Health: []string{"/ready", "/api/health/detailed"}, Log: slog.New(slog.DiscardHandler), Needs: []Dependency{
+	s := &Service{Tag: "b1", Ledger: ledger, HealthPaths: []string{"/ready", "/api/health/detailed"}, Log: slog.New(slog.DiscardHandler), Dependencies: []Dependency{
 		{"database", func(context.Context) error { return nil }}, {"redis", func(context.Context) error { return broken }},
 	}}
 	f := func(path string, code int, where ...string) string {
@@ -37,8 +37,8 @@ func TestDependencies(t *testing.T) {
 	assert.Equal(t, "ready", f("/ready", 200, "status"))
 	assert.Equal(t, "ok", f("/ready", 200, "checks", "redis"))
 	assert.Equal(t, "degraded", f("/api/health/detailed", 200, "status"), "no client ever kept a connection open")
-	s.tunnels.Add(1)
-	s.mostTunnels.Add(1)
+	s.webSockets.Add(1)
+	s.peakWebSockets.Add(1)
 	assert.Equal(t, "healthy", f("/api/health/detailed", 200, "status"))
 	broken = errors.New("no route to host")
 	assert.Equal(t, "degraded", f("/ready", 503, "status"))
@@ -48,7 +48,7 @@ func TestDependencies(t *testing.T) {
 	assert.Equal(t, "no route to host", f("/api/health/detailed", 503, "detail", "checks", "redis", "error"))
 	assert.Equal(t, "ok", f("/api/health/", 200, "status"))
 	assert.Equal(t, "healthy", f("/api/health/websocket", 200, "status"))
-	s.tunnels.Add(950)
+	s.webSockets.Add(950)
 	assert.Equal(t, "degraded", f("/api/health/websocket", 200, "status"))
 	_, err = Postgres("not an address")
 	assert.ErrorContains(t, err, "read the address of PostgreSQL")

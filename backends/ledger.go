@@ -61,15 +61,15 @@ func Now() time.Duration {
 // Add records a request with the named header fields, and where it came from and went to if it is to be noted.
 func (l *Ledger) Add(r *http.Request, idHeader string, observe []string, note bool) {
 	id, _ := strconv.ParseUint(r.Header.Get(idHeader), 10, 64)
-	values := observed(r, observe)
+	values := selectHeaders(r, observe)
 	if note {
-		noted(values, r)
+		addConnInfo(values, r)
 	}
 	l.add(Arrival{ID: id, At: Now(), Header: values.Encode()})
 }
 
-// AddCheck records that the balancer asked for a path whether the service is well.
-func (l *Ledger) AddCheck(path string) {
+// AddHealthCheck records that the balancer asked for a path whether the service is well.
+func (l *Ledger) AddHealthCheck(path string) {
 	l.add(Arrival{At: Now(), Header: url.Values{":check": {path}}.Encode()})
 }
 
@@ -87,8 +87,8 @@ func (l *Ledger) add(row Arrival) {
 	}
 }
 
-// observed is the named header fields of a request; absent ones are left out.
-func observed(r *http.Request, names []string) url.Values {
+// selectHeaders is the named header fields of a request; absent ones are left out.
+func selectHeaders(r *http.Request, names []string) url.Values {
 	values := url.Values{}
 	for _, name := range names {
 		if http.CanonicalHeaderKey(name) == "Host" {
@@ -130,12 +130,12 @@ const KeyVariable = "LBPROOF_KEY"
 // keyHeader is where a request to the control port has the key.
 const keyHeader = "X-Lbproof-Key"
 
-// Open puts the key of a control port on a request.
-func Open(r *http.Request, key string) { r.Header.Set(keyHeader, key) }
+// Authorize puts the key of a control port on a request.
+func Authorize(r *http.Request, key string) { r.Header.Set(keyHeader, key) }
 
 // Control hands the ledger out: GET /arrivals?from=N gives its lines from byte N on. A request without the service's key is answered 403.
 func (s *Service) Control() http.Handler {
-	doors := s.doors()
+	doors := s.controlRoutes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get(keyHeader)), []byte(s.Key)) != 1 {
 			s.reply(w, http.StatusForbidden, map[string]string{"detail": "the key is missing or wrong"})
@@ -145,8 +145,8 @@ func (s *Service) Control() http.Handler {
 	})
 }
 
-// doors are what the key opens.
-func (s *Service) doors() http.Handler {
+// controlRoutes are what the key opens.
+func (s *Service) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /arrivals", func(w http.ResponseWriter, r *http.Request) {
 		from, err := strconv.ParseInt(r.FormValue("from"), 10, 64)
@@ -162,7 +162,7 @@ func (s *Service) doors() http.Handler {
 		w.Header().Set(lostHeader, strconv.Itoa(lost))
 		_, _ = w.Write(page) // a reader that has gone asks again
 	})
-	mux.HandleFunc("POST /behave", s.behave)
+	mux.HandleFunc("POST /behave", s.setBehaviour)
 	mux.HandleFunc("POST /exhaust", s.exhaust)
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		s.reply(w, http.StatusOK, map[string]string{"status": "ready", "tag": s.Tag})
@@ -177,8 +177,8 @@ type Reader struct {
 	Client *http.Client
 	Lost   string // why rows are missing; empty while none are
 
-	next int64
-	last string // header fields of the row before: those of most rows are the same
+	next       int64
+	lastHeader string // header fields of the row before: those of most rows are the same
 }
 
 // Next returns the arrivals since the last call, or the first so many of them. A call that fails loses nothing.
@@ -187,7 +187,7 @@ func (r *Reader) Next(ctx context.Context) ([]Arrival, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	Open(req, r.Key)
+	Authorize(req, r.Key)
 	resp, err := r.Client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
@@ -218,10 +218,10 @@ func (r *Reader) rows(page []byte) []Arrival {
 			r.Lost = "a row cannot be read: the service was killed while it wrote"
 			continue
 		}
-		if string(header) != r.last {
-			r.last = string(header)
+		if string(header) != r.lastHeader {
+			r.lastHeader = string(header)
 		}
-		rows = append(rows, Arrival{ID: seq, At: time.Duration(when), Header: r.last})
+		rows = append(rows, Arrival{ID: seq, At: time.Duration(when), Header: r.lastHeader})
 	}
 	return rows
 }

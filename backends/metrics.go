@@ -26,7 +26,7 @@ func (s *Service) newMetrics() *metrics {
 	}
 	tunnels := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sysmanage_active_connections", Help: "Active WebSocket connections",
-	}, func() float64 { return float64(s.tunnels.Load()) })
+	}, func() float64 { return float64(s.webSockets.Load()) })
 	all := prometheus.NewRegistry()
 	all.MustRegister(m.requests, m.took, tunnels)
 	m.page = promhttp.HandlerFor(all, promhttp.HandlerOpts{})
@@ -36,9 +36,9 @@ func (s *Service) newMetrics() *metrics {
 // endpoints are those that are told apart; a counter for whatever clients ask for would grow without end.
 var endpoints = map[string]bool{"/": true, "/health": true, "/ready": true, "/models": true}
 
-// measured counts requests, and serves the page to who asks for it without an id.
-func (s *Service) measured(next http.Handler) http.Handler {
-	s.metered.Do(func() { s.metrics = s.newMetrics() }) // one for all ports
+// withMetrics counts requests, and serves the page to who asks for it without an id.
+func (s *Service) withMetrics(next http.Handler) http.Handler {
+	s.metricsOnce.Do(func() { s.metrics = s.newMetrics() }) // one for all ports
 	m := s.metrics
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/metrics" && r.Header.Get(s.IDHeader) == "" {

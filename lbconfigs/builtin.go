@@ -10,7 +10,7 @@ import (
 )
 
 // BuiltIn holds the configurations that come with lbproof, as <balancer>/<name>.
-var BuiltIn fs.FS = joined{}
+var BuiltIn fs.FS = builtInFS{}
 
 // Names lists the configurations that come with lbproof.
 func Names() []string {
@@ -21,16 +21,16 @@ func Names() []string {
 	return names
 }
 
-// joined is a file system with a folder for each balancer, which holds its BuiltIn.
-type joined struct{}
+// builtInFS is a file system with a folder for each balancer, which holds its BuiltIn.
+type builtInFS struct{}
 
 // Open is fs.FS's.
-func (joined) Open(name string) (fs.File, error) {
+func (builtInFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	if name == "." {
-		return &folders{}, nil
+		return &rootDir{}, nil
 	}
 	balancer, rest, inside := strings.Cut(name, "/")
 	if !inside {
@@ -46,61 +46,61 @@ func (joined) Open(name string) (fs.File, error) {
 			at.Path = name // as it was asked for
 		}
 		if err == nil && !inside {
-			return named{file.(fs.ReadDirFile), balancer}, nil
+			return renamedDir{file.(fs.ReadDirFile), balancer}, nil
 		}
 		return file, err
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// named is a folder under another name.
-type named struct {
+// renamedDir is a folder under another name.
+type renamedDir struct {
 	fs.ReadDirFile
 	name string
 }
 
 // Stat is fs.File's.
-func (n named) Stat() (fs.FileInfo, error) { return folder(n.name), nil }
+func (n renamedDir) Stat() (fs.FileInfo, error) { return dirInfo(n.name), nil }
 
-// folders is the opened root: a folder for each balancer.
-type folders struct{ read int }
+// rootDir is the opened root: a folder for each balancer.
+type rootDir struct{ listed int }
 
 // Stat is fs.File's.
-func (*folders) Stat() (fs.FileInfo, error) { return folder("."), nil }
+func (*rootDir) Stat() (fs.FileInfo, error) { return dirInfo("."), nil }
 
 // Read is fs.File's.
-func (*folders) Read([]byte) (int, error) {
+func (*rootDir) Read([]byte) (int, error) {
 	return 0, &fs.PathError{Op: "read", Path: ".", Err: errors.New("is a directory")}
 }
 
 // Close is fs.File's.
-func (*folders) Close() error { return nil }
+func (*rootDir) Close() error { return nil }
 
 // ReadDir is fs.ReadDirFile's.
-func (f *folders) ReadDir(n int) ([]fs.DirEntry, error) {
+func (f *rootDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	var all []fs.DirEntry
 	for _, b := range All {
-		all = append(all, fs.FileInfoToDirEntry(folder(b.Name)))
+		all = append(all, fs.FileInfoToDirEntry(dirInfo(b.Name)))
 	}
 	slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	rest := all[f.read:]
+	rest := all[f.listed:]
 	if n > 0 && len(rest) == 0 {
 		return nil, io.EOF
 	}
 	if n > 0 {
 		rest = rest[:min(n, len(rest))]
 	}
-	f.read += len(rest)
+	f.listed += len(rest)
 	return rest, nil
 }
 
-// folder is what is known of a folder: its name.
-type folder string
+// dirInfo is what is known of a folder: its name.
+type dirInfo string
 
 // Name is fs.FileInfo's, as are the others.
-func (f folder) Name() string     { return string(f) }
-func (folder) Size() int64        { return 0 }
-func (folder) Mode() fs.FileMode  { return fs.ModeDir | 0o555 }
-func (folder) ModTime() time.Time { return time.Time{} }
-func (folder) IsDir() bool        { return true }
-func (folder) Sys() any           { return nil }
+func (f dirInfo) Name() string     { return string(f) }
+func (dirInfo) Size() int64        { return 0 }
+func (dirInfo) Mode() fs.FileMode  { return fs.ModeDir | 0o555 }
+func (dirInfo) ModTime() time.Time { return time.Time{} }
+func (dirInfo) IsDir() bool        { return true }
+func (dirInfo) Sys() any           { return nil }

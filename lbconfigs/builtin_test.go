@@ -82,7 +82,7 @@ func TestLinesAreReal(t *testing.T) {
 		}
 		for _, u := range cfg.Unread {
 			real(u.Text, u.Pos)
-			assert.NotEmpty(t, u.Why)
+			assert.NotEmpty(t, u.Reason)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 		number := 0
 		for line := range strings.Lines(string(f.Content)) {
 			number++
-			if saysNothing(strings.TrimSpace(line)) {
+			if isBlankLine(strings.TrimSpace(line)) {
 				continue
 			}
 			n.All++
@@ -45,8 +45,8 @@ func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 	return n
 }
 
-// saysNothing says whether a line is a comment, the end of a block, or empty.
-func saysNothing(line string) bool {
+// isBlankLine says whether a line is a comment, the end of a block, or empty.
+func isBlankLine(line string) bool {
 	isComment := strings.HasPrefix(line, "#") || strings.HasPrefix(line, "//")
 	return isComment || line == "" || line == "}"
 }

@@ -43,7 +43,7 @@ func Find(name string) (reading.Balancer, error) {
 // Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
 // whose it is; where it is empty, that is seen from what stands in it.
 func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
-	fsys = reading.Keep(fsys)
+	fsys = reading.CacheFiles(fsys)
 	if !reading.IsDir(fsys, name) {
 		b, err := detect(fsys, name, balancer)
 		if err != nil {
@@ -55,7 +55,7 @@ func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 		if balancer != "" && b.Name != balancer {
 			continue
 		}
-		for _, pattern := range b.Main {
+		for _, pattern := range b.MainFiles {
 			found, err := reading.Glob(fsys, path.Join(name, pattern))
 			if err == nil && len(found) > 0 {
 				return parse(b, fsys, found...)
@@ -68,7 +68,7 @@ func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 		}
 	}
 	return model.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file",
-		name, strings.Join(mains(balancer), ", "))
+		name, strings.Join(mainFileNames(balancer), ", "))
 }
 
 // parse reads with one balancer's reader, and puts what it found in the order of the files and lines.
@@ -77,7 +77,7 @@ func parse(b reading.Balancer, fsys fs.FS, names ...string) (model.Config, error
 	if err != nil {
 		return model.Config{}, err
 	}
-	if err := reading.CheckHosts(&cfg, b.Unknown); err != nil {
+	if err := reading.CheckHosts(&cfg, b.InvalidHostEffect); err != nil {
 		return model.Config{}, err
 	}
 	reading.CheckCertificates(fsys, &cfg, time.Now())
@@ -94,12 +94,12 @@ func parse(b reading.Balancer, fsys fs.FS, names ...string) (model.Config, error
 	return cfg, nil
 }
 
-// mains are the names that main files have.
-func mains(balancer string) []string {
+// mainFileNames are the names that main files have.
+func mainFileNames(balancer string) []string {
 	var names []string
 	for _, b := range All {
 		if balancer == "" || b.Name == balancer {
-			names = append(names, b.Main...)
+			names = append(names, b.MainFiles...)
 		}
 	}
 	return names
@@ -116,7 +116,7 @@ func detect(fsys fs.FS, name, balancer string) (reading.Balancer, error) {
 	}
 	var owners []reading.Balancer
 	for _, b := range All {
-		if b.Owns(string(text)) {
+		if b.Recognizes(string(text)) {
 			owners = append(owners, b)
 		}
 	}
@@ -124,7 +124,7 @@ func detect(fsys fs.FS, name, balancer string) (reading.Balancer, error) {
 		return owners[0], nil
 	}
 	for _, b := range All {
-		for _, pattern := range b.Main {
+		for _, pattern := range b.MainFiles {
 			if ok, err := path.Match(pattern, path.Base(name)); ok && err == nil {
 				return b, nil
 			}
@@ -136,7 +136,7 @@ func detect(fsys fs.FS, name, balancer string) (reading.Balancer, error) {
 // IsDocument reports whether a YAML document reads like a file of a balancer whose configurations are YAML.
 func IsDocument(text string) bool {
 	return slices.ContainsFunc(All, func(b reading.Balancer) bool {
-		documents := slices.ContainsFunc(b.Main, func(name string) bool { return path.Ext(name) == ".yaml" })
-		return documents && b.Owns(text)
+		documents := slices.ContainsFunc(b.MainFiles, func(name string) bool { return path.Ext(name) == ".yaml" })
+		return documents && b.Recognizes(text)
 	})
 }

@@ -36,7 +36,7 @@ func said(fsys fs.FS, name string) txtar.File {
 	r.Lines = lbconfigs.CountLines(cfg, claims)
 	for _, c := range claims {
 		p := report.Promise{Claim: c}
-		if kind, err := checks.Find(c.Check); err == nil && !kind.Decides() {
+		if kind, err := checks.Find(c.Check); err == nil && !kind.CanJudge() {
 			p.Undecided = check.NoExperiment
 		}
 		r.Claims = append(r.Claims, p)

@@ -40,7 +40,7 @@ func TestNodesOfHosts(t *testing.T) {
 		require.NoError(t, err)
 		var got []string
 		for _, s := range specs {
-			got = append(got, s.Name+" is "+s.Host()+" "+s.Hostname)
+			got = append(got, s.Name+" is "+s.Host()+" "+s.ContainerHostname)
 		}
 		assert.Equal(t, want, got)
 	}

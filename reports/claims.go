@@ -58,8 +58,8 @@ func undecided(claims []report.Promise) int {
 
 func writePromise(w io.Writer, p report.Promise) {
 	fmt.Fprintf(w, "%s: %s\n    %s\n", p.Pos, p.ID, p.Text)
-	if len(p.Assumes) > 0 {
-		fmt.Fprintf(w, "    assuming that %s\n", strings.Join(p.Assumes, "; and "))
+	if len(p.Assumptions) > 0 {
+		fmt.Fprintf(w, "    assuming that %s\n", strings.Join(p.Assumptions, "; and "))
 	}
 	var numbers []string
 	for name, value := range p.Params {
@@ -75,10 +75,10 @@ func writePromise(w io.Writer, p report.Promise) {
 }
 
 var effects = map[model.Effect]string{
-	model.Rejected: "the balancer does not start",
-	model.Dropped:  "the balancer leaves it out",
-	model.Inert:    "it has no effect",
-	model.Differs:  "it does something else",
+	model.Rejected:   "the balancer does not start",
+	model.Dropped:    "the balancer leaves it out",
+	model.Inert:      "it has no effect",
+	model.Misleading: "it does something else",
 }
 
 func writeProblems(w io.Writer, r report.Reading) {
@@ -91,8 +91,8 @@ func writeProblems(w io.Writer, r report.Reading) {
 		if p.Instead != "" {
 			fmt.Fprintf(w, "    instead: %s\n", p.Instead)
 		}
-		if p.Until != "" {
-			fmt.Fprintf(w, "    until %s %s\n", r.Balancer, p.Until)
+		if p.FixedIn != "" {
+			fmt.Fprintf(w, "    until %s %s\n", r.Balancer, p.FixedIn)
 		}
 	}
 }
@@ -104,8 +104,8 @@ func writeNeeds(w io.Writer, needs []model.Need) {
 	fmt.Fprintf(w, "\nWhat lbproof makes for it in a run:\n")
 	for _, n := range needs {
 		what := n.Path
-		if n.With != "" {
-			what += " and " + n.With
+		if n.KeyFile != "" {
+			what += " and " + n.KeyFile
 		}
 		if len(n.Hosts) > 0 {
 			what += " for " + strings.Join(n.Hosts, ", ")
@@ -122,14 +122,14 @@ func writeUnread(w io.Writer, unread []model.Unread) {
 	fmt.Fprintf(w, "\nNo promise is drawn from:\n")
 	var reasons []string
 	for _, u := range unread {
-		if !slices.Contains(reasons, u.Why) {
-			reasons = append(reasons, u.Why)
+		if !slices.Contains(reasons, u.Reason) {
+			reasons = append(reasons, u.Reason)
 		}
 	}
 	for _, why := range reasons {
 		fmt.Fprintf(w, "  %s:\n", why)
 		for _, u := range unread {
-			if u.Why == why {
+			if u.Reason == why {
 				fmt.Fprintf(w, "%s: %s\n", u.Pos, u.Text)
 			}
 		}
@@ -148,13 +148,13 @@ func WriteAnswer(out io.Writer, r report.Reading) error {
 		fmt.Fprintf(w, "\n%s refuses the configuration:\n", a.Version)
 	case !a.Started:
 		fmt.Fprintf(w, "\n%s accepts the configuration, and does not start with it:\n", a.Version)
-	case len(a.Said) > 0:
+	case len(a.Messages) > 0:
 		fmt.Fprintf(w, "\n%s starts with the configuration, and says:\n", a.Version)
 	default:
 		fmt.Fprintf(w, "\n%s starts with the configuration, without a complaint\n", a.Version)
 	}
 	if a != nil {
-		for _, s := range a.Said {
+		for _, s := range a.Messages {
 			fmt.Fprintf(w, "| %s\n", s.Text)
 			for _, p := range r.Problems {
 				if s.Pos.Line > 0 && p.Pos == s.Pos {

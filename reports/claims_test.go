@@ -14,8 +14,8 @@ import (
 // The balancer's own words stand beside what lbproof says of the same line, and its version has the last word.
 func TestAnswerOfTheBalancer(t *testing.T) {
 	at := model.Pos{File: "nginx.conf", Line: 42}
-	problems := []model.Problem{{Pos: at, Effect: model.Rejected, Text: "sticky is NGINX Plus's before nginx 1.29.6", Instead: "hash", Until: "1.29.6"}}
-	f := func(want string, a *model.Answered) {
+	problems := []model.Problem{{Pos: at, Effect: model.Rejected, Text: "sticky is NGINX Plus's before nginx 1.29.6", Instead: "hash", FixedIn: "1.29.6"}}
+	f := func(want string, a *model.BalancerAnswer) {
 		t.Helper()
 		var b strings.Builder
 		require.NoError(t, WriteAnswer(&b, report.Reading{Balancer: "nginx", Problems: problems, Checker: a, NotAsked: "no Docker"}))
@@ -24,11 +24,11 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 	f("\nnginx itself was not asked: no Docker\n", nil)
 	f("\nnginx/1.22.1 refuses the configuration:\n| [emerg] unknown directive \"sticky\" in nginx.conf:42\n"+
 		"    that is: sticky is NGINX Plus's before nginx 1.29.6\n    instead: hash\n",
-		&model.Answered{Version: "nginx/1.22.1", Said: []model.Said{{Pos: at, Text: `[emerg] unknown directive "sticky" in nginx.conf:42`}}})
+		&model.BalancerAnswer{Version: "nginx/1.22.1", Messages: []model.StartupMessage{{Pos: at, Text: `[emerg] unknown directive "sticky" in nginx.conf:42`}}})
 	f("\nnginx/1.31.5 starts with the configuration, without a complaint\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
-		&model.Answered{Version: "nginx/1.31.5", Accepted: true, Started: true})
+		&model.BalancerAnswer{Version: "nginx/1.31.5", Accepted: true, Started: true})
 	f("\nhaproxy accepts the configuration, and does not start with it:\n| [ALERT] no\n"+
 		"nginx.conf:42: this version takes it all the same: sticky is NGINX Plus's before nginx 1.29.6\n",
-		&model.Answered{Version: "haproxy", Accepted: true, Said: []model.Said{{Text: "[ALERT] no"}}})
+		&model.BalancerAnswer{Version: "haproxy", Accepted: true, Messages: []model.StartupMessage{{Text: "[ALERT] no"}}})
 }

@@ -16,15 +16,15 @@ func WriteDesign(out io.Writer, p plan.Plan) error {
 	designed, requests, takes := false, 0, time.Duration(0)
 	var rows [][]string
 	for _, l := range plain.Value(p.Phases) {
-		designed = designed || len(l.Shows) > 0
+		designed = designed || len(l.Detects) > 0
 		requests += l.Count
-		takes += l.Takes()
+		takes += l.EstimatedDuration()
 		most := ""
-		if len(l.Draws) > 0 {
+		if len(l.StopRules) > 0 {
 			most = "≤ "
 		}
-		count, lasts := most+fmt.Sprint(l.Count), fmt.Sprintf("%s%.0f s", most, l.Takes().Seconds())
-		rows = append(rows, []string{l.Name, count, lasts, strings.Join(l.Shows, "\n")})
+		count, lasts := most+fmt.Sprint(l.Count), fmt.Sprintf("%s%.0f s", most, l.EstimatedDuration().Seconds())
+		rows = append(rows, []string{l.Name, count, lasts, strings.Join(l.Detects, "\n")})
 	}
 	if !designed {
 		return nil

@@ -47,14 +47,14 @@ func exportHdr(w io.Writer, h history.History) error {
 		return err
 	}
 	for hit := range h.Hits {
-		if hit.Load < 0 || hit.Load >= len(h.Plan.Phases) {
+		if hit.Phase < 0 || hit.Phase >= len(h.Plan.Phases) {
 			return fmt.Errorf("write the histogram log: hit %d is of a phase that the plan has not", hit.Seq)
 		}
-		if at := hit.Done.Truncate(time.Second); at != second || hit.Load != load {
+		if at := hit.Done.Truncate(time.Second); at != second || hit.Phase != load {
 			if err := flush(); err != nil {
 				return fmt.Errorf("write the histogram log: %w", err)
 			}
-			load, second = hit.Load, at
+			load, second = hit.Phase, at
 		}
 		_ = interval.RecordValue(min(hit.Done-hit.Due, time.Hour).Nanoseconds()) // within its range
 	}

@@ -121,7 +121,7 @@ func (f *filler) fill(v reflect.Value, depth int) {
 func happened(text string) history.History {
 	h := filled[history.History](text)
 	hit := filled[history.Hit](text)
-	hit.Load, hit.Code, hit.Due = 1, 200, 0
+	hit.Phase, hit.Code, hit.Due = 1, 200, 0
 	h.Hits = func(yield func(history.Hit) bool) { yield(hit) }
 	h.Err = func() error { return nil }
 	return h
@@ -140,12 +140,12 @@ func writers(text string) map[string]func(io.Writer) error {
 		"answer": func(w io.Writer) error {
 			var problems []error
 			r := filled[report.Reading](text)
-			for _, a := range []model.Answered{{}, {Accepted: true}, {Accepted: true, Started: true}} {
-				a.Version, a.Said = r.Checker.Version, r.Checker.Said
+			for _, a := range []model.BalancerAnswer{{}, {Accepted: true}, {Accepted: true, Started: true}} {
+				a.Version, a.Messages = r.Checker.Version, r.Checker.Messages
 				r.Checker = &a
 				problems = append(problems, reports.WriteAnswer(w, r))
 			}
-			r.Checker.Said = nil
+			r.Checker.Messages = nil
 			problems = append(problems, reports.WriteAnswer(w, r))
 			r.Checker = nil
 			return errors.Join(append(problems, reports.WriteAnswer(w, r))...)
@@ -176,7 +176,7 @@ func reported(text string) report.Report {
 	for i := range r.Phases {
 		r.Env.Phases[i].End = time.Hour
 		if i%2 == 0 {
-			r.Env.Marks[i].Err, r.Phases[i].Broke, r.Phases[i].Offered = "", 0, 0
+			r.Env.Faults[i].Err, r.Phases[i].BreakingRate, r.Phases[i].Offered = "", 0, 0
 		}
 	}
 	return r

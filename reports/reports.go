@@ -42,20 +42,3 @@ func Find(name string) (Format, error) {
 	}
 	return Format{}, fmt.Errorf("no report format is called %q; there are %s", name, strings.Join(names, ", "))
 }
-
-// Summary is the last line of a report: how many claims had which outcome.
-func Summary(r report.Report) string {
-	var parts []string
-	for _, o := range []report.Outcome{report.Upheld, report.Refuted, report.Undecided, report.Untestable} {
-		if n := r.Count(o); n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, o))
-		}
-	}
-	if n := r.Outside(); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d not looked at", n))
-	}
-	if len(parts) == 0 {
-		return "no promises"
-	}
-	return strings.Join(parts, ", ")
-}

@@ -36,10 +36,10 @@ func sample() report.Report {
 		Judged: "v1.3.0",
 		Env: history.Environment{
 			Lbproof: "v1.2.0", Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
-			ConfigSHA: "0123456789abcdef", Client: "10.0.0.9", CPUs: 2,
-			Nodes:  []history.Node{{Name: "nginx", Role: plan.Balancer, Image: "nginx:stable", Source: "local"}},
-			Logged: []history.Logged{{Text: "[alert] 1024 worker_connections are not enough", Count: 9}},
-			Phases: []history.Phase{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
+			ConfigSHA: "0123456789abcdef", ClientAddr: "10.0.0.9", CPUs: 2,
+			Nodes:      []history.NodeRecord{{Name: "nginx", Role: plan.Balancer, Image: "nginx:stable", Source: "local"}},
+			LogEntries: []history.LogEntry{{Text: "[alert] 1024 worker_connections are not enough", Count: 9}},
+			Phases:     []history.Phase{{End: 4 * time.Second, CPU: time.Second, Hits: 1000}},
 		},
 		Verdicts: []report.Verdict{
 			{
@@ -59,14 +59,14 @@ func sample() report.Report {
 			Name: "open loop", Hits: 1000, Errors: 2, Servers: map[string]int{"b": 666, "a": 334}, Offered: 250, Achieved: 249.6,
 			P50: 1500 * time.Microsecond, P99: 20 * time.Millisecond, Max: 31 * time.Millisecond, LagP99: 1100 * time.Microsecond, CPU: 0.12,
 			Engine: plan.Vegeta, Conns: 4, PerConn: 250, Handshakes: 4, Resumed: 3, ShakeP50: time.Millisecond, ShakeP99: 2 * time.Millisecond,
-			Flight: 80, Carried: 70, FailedFrom: 71, Failures: []report.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
-			Bore: 240, Broke: 251, Usage: []report.Usage{
+			Flight: 80, MaxInFlightOK: 70, FailedFrom: 71, Failures: []report.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
+			MaxGoodRate: 240, BreakingRate: 251, Usage: []report.Usage{
 				{Node: "a", CPU: 0.12, Limit: 0.125, Throttled: 0.4, Memory: 7 << 20, Received: 1 << 20, Sent: 3 << 20, Restarts: 1, Window: 4 * time.Second},
 				{Node: "nginx", CPU: 0.5, Memory: 12 << 20, Window: 4 * time.Second},
 			},
 			Fairness: []report.Fairness{{Pool: "backend", Answers: 1000, Jain: 0.9991, LowJain: 0.99, HighJain: 1, CV: 0.03, LowCV: 0, HighCV: 0.1}, {Pool: "few", Answers: 9}},
 		}, {Name: "agents", Engine: plan.WebSocket, Conns: 102, Reopened: 2}},
-		Ledger: report.Ledger{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
+		Delivery: report.Delivery{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
 	}
 }
 
@@ -75,7 +75,7 @@ func measured() history.History {
 	hits := []history.Hit{
 		{Seq: 1, Due: 0, Sent: time.Millisecond, Done: 20 * time.Millisecond, Code: 200, Server: "a", Size: 12},
 		{Seq: 2, Index: 1, Due: 10 * time.Millisecond, Sent: 10 * time.Millisecond, Done: 1030 * time.Millisecond, Code: 503},
-		{Seq: 3, Load: 1, Due: 2 * time.Second, Sent: 2 * time.Second, Done: 2100 * time.Millisecond, Err: history.Reset},
+		{Seq: 3, Phase: 1, Due: 2 * time.Second, Sent: 2 * time.Second, Done: 2100 * time.Millisecond, Err: history.Reset},
 	}
 	requests := []plan.Request{{Method: "POST", Path: "/models", Body: model.Bytes("{}")}}
 	return history.History{

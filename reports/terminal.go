@@ -4,344 +4,279 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"regexp"
 	"strings"
 	"time"
 
-	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/renderer"
-	"github.com/olekukonko/tablewriter/tw"
-
-	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
 var terminal = Format{
 	Name:  "terminal",
-	Doc:   "tables for people: each promise with its line, verdict, evidence and power, then the traffic",
-	Write: writeTerminal,
+	Doc:   "text for people: the summary, then what was refuted, undecided or cannot work; --verbose adds the rest",
+	Write: func(w io.Writer, r report.Report) error { return WriteTerminal(w, r, false) },
 }
 
-func writeTerminal(out io.Writer, r report.Report) error {
+// WriteTerminal writes a report for people, findings first, in 80 columns. Verbose adds every upheld promise with its
+// evidence, and the tables of traffic, containers and fairness.
+func WriteTerminal(out io.Writer, r report.Report, verbose bool) error {
 	r = plain.Value(r)
 	w := &strings.Builder{}
-	fmt.Fprintf(w, "%s on %s (%s)\n\n", r.Name, r.Env.Balancer, provenance(r.Env))
-	if err := errors.Join(writePromises(w, r), writePhases(w, r), containers(w, r), fairness(w, r)); err != nil {
+	fmt.Fprintf(w, "%s\n", Summary(r))
+	if verbose {
+		writeProvenance(w, r)
+	}
+	writeFindings(w, r)
+	writeUpheld(w, r, verbose)
+	writeOutside(w, r, verbose)
+	if err := writeTraffic(w, r, verbose); err != nil {
 		return err
 	}
-	remarks(w, r)
-	fmt.Fprintf(w, "\n%s (alpha %g over all promises, beta %g)\n", Summary(r), r.Alpha, r.Beta)
+	writeRemarks(w, r, verbose)
 	return trimmed(out, w.String())
 }
 
-// writePromises says what came of each promise.
-func writePromises(w io.Writer, r report.Report) error {
-	var rows [][]string
+// Summary is the first line of a report: what was tested, and how many promises had which outcome.
+func Summary(r report.Report) string {
+	text := r.Name
+	if balancer := versionOf(r); balancer != "" {
+		text += " on " + balancer
+	}
+	text += ": " + strings.Join(counts(r), ", ")
+	if took := lasted(r); took > 0 {
+		text += fmt.Sprintf(" (%s)", took.Round(time.Second))
+	}
+	return text
+}
+
+func counts(r report.Report) (parts []string) {
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, units.Number(n)+" "+what)
+		}
+	}
+	add(r.Count(report.Refuted), "refuted")
+	add(r.Count(report.Undecided), "undecided")
+	add(len(r.Problems), "cannot work")
+	add(r.Count(report.Untestable), "untestable")
+	add(r.Count(report.Upheld)+r.Notes(report.Upheld), "upheld")
+	switch notes := len(noted(r)); notes {
+	case 0:
+	case 1:
+		add(1, "note")
+	default:
+		add(notes, "notes")
+	}
+	add(r.Outside(), "not evaluated")
+	if len(parts) == 0 {
+		return []string{"no promises"}
+	}
+	return parts
+}
+
+// versionNumber is what looks like a version in the output of a version command.
+var versionNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
+
+// versionOf is the balancer with its version, as "nginx 1.22.1".
+func versionOf(r report.Report) string {
+	return strings.TrimSpace(r.Balancer + " " + versionNumber.FindString(r.Env.Balancer))
+}
+
+// lasted is how long the run drove traffic.
+func lasted(r report.Report) time.Duration {
+	if n := len(r.Env.Phases); n > 0 {
+		return r.Env.Phases[n-1].End
+	}
+	return 0
+}
+
+// writeFindings writes what needs somebody's attention, the most important first.
+func writeFindings(w io.Writer, r report.Report) {
+	for _, outcome := range []report.Outcome{report.Refuted, report.Undecided} {
+		for _, v := range r.Verdicts {
+			if v.Outcome == outcome && r.Counts(v) {
+				fmt.Fprintln(w)
+				writeVerdict(w, v)
+			}
+		}
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintln(w)
+		writeProblem(w, p)
+	}
 	for _, v := range r.Verdicts {
-		if v.Outside {
-			continue
-		}
-		where := fmt.Sprintf("%s\nn = %d", v.Claim.Pos, v.N)
-		rows = append(rows, []string{strings.ToUpper(v.Outcome.String()), promise(v), where, evidence(v)})
-	}
-	return table(w, []string{"verdict", "promise", "where", "measured, predicted"}, rows)
-}
-
-// writePhases says how each phase of traffic went.
-func writePhases(w io.Writer, r report.Report) error {
-	var rows [][]string
-	for _, p := range r.Phases {
-		rows = append(rows, []string{
-			p.Name + "\n" + string(p.Engine), fmt.Sprint(p.Hits), fmt.Sprint(p.Errors), shares(p.Servers), rate(p),
-			millis(p.P50), millis(p.P99), millis(p.Max), millis(p.LagP99), fmt.Sprintf("%.2f", p.CPU), fmt.Sprint(p.Conns),
-		})
-	}
-	fmt.Fprintln(w)
-	head := []string{
-		"traffic", "hits", "errors", "answered by", "per second", "p50 ms", "p99 ms", "max ms",
-		"sender lag p99 ms", "sender cores", "connections",
-	}
-	return table(w, head, rows, 1, 2, 4, 5, 6, 7, 8, 9, 10)
-}
-
-// telling is how many answers make a phase's fairness worth a line.
-const telling = 100
-
-// fairness says how even each pool was, phase by phase.
-func fairness(w io.Writer, r report.Report) error {
-	var rows [][]string
-	for _, p := range r.Phases {
-		for _, f := range p.Fairness {
-			if f.Answers >= telling {
-				rows = append(rows, []string{
-					p.Name, f.Pool, fmt.Sprint(f.Answers), fmt.Sprintf("%.4f (%.4f to %.4f)", f.Jain, f.LowJain, f.HighJain),
-					fmt.Sprintf("%.1f %% (%.1f to %.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
-				})
-			}
+		if v.Outcome == report.Untestable && r.Counts(v) {
+			fmt.Fprintln(w)
+			writeVerdict(w, v)
 		}
 	}
-	if len(rows) == 0 {
-		return nil
-	}
-	fmt.Fprintln(w)
-	head := []string{"fairness in", "pool", "answers", "Jain's index, by weight", "coefficient of variation"}
-	return table(w, head, rows, 2)
-}
-
-// containers says what each container used, in the phase in which it used most.
-func containers(w io.Writer, r report.Report) error {
-	most := map[string]report.Usage{}
-	for _, p := range r.Phases {
-		for _, u := range p.Usage {
-			m := most[u.Node]
-			most[u.Node] = report.Usage{
-				Node:      u.Node,
-				CPU:       max(m.CPU, u.CPU),
-				Limit:     u.Limit,
-				Throttled: max(m.Throttled, u.Throttled),
-				Memory:    max(m.Memory, u.Memory),
-				Received:  m.Received + u.Received,
-				Sent:      m.Sent + u.Sent,
-				Restarts:  m.Restarts + u.Restarts,
-			}
-		}
-	}
-	if len(most) == 0 {
-		return nil
-	}
-	var rows [][]string
-	for _, name := range slices.Sorted(maps.Keys(most)) {
-		u := most[name]
-		limit, throttled := "", ""
-		if u.Limit > 0 {
-			limit, throttled = fmt.Sprintf("%g", u.Limit), fmt.Sprintf("%.0f %%", 100*u.Throttled)
-		}
-		mib := func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
-		rows = append(rows, []string{
-			u.Node, fmt.Sprintf("%.2f", u.CPU), limit, throttled,
-			mib(u.Memory), mib(u.Received), mib(u.Sent), fmt.Sprint(u.Restarts),
-		})
-	}
-	fmt.Fprintln(w)
-	head := []string{
-		"container", "most cores", "limit", "most throttled",
-		"most MiB", "received MiB", "sent MiB", "restarts",
-	}
-	return table(w, head, rows, 1, 2, 3, 4, 5, 6, 7)
-}
-
-// traffic is what the tables have no column for.
-func traffic(w io.Writer, r report.Report) {
-	for i, p := range r.Phases {
-		writeConnections(w, p)
-		writeFailures(w, p)
-		if i < len(r.Env.Phases) {
-			writeThrottled(w, p, r.Env.Phases[i].End-r.Env.Phases[i].Start)
-		}
-		switch {
-		case p.Broke > 0:
-			fmt.Fprintf(w, "\n%s: broke in a second with %d requests due; the most that it bore in one was %d\n",
-				p.Name, p.Broke, p.Bore)
-		case p.Bore > 0:
-			fmt.Fprintf(w, "\n%s: did not break; the most requests due in one second were %d\n", p.Name, p.Bore)
-		}
-	}
-}
-
-// writeConnections tells of a phase's handshakes and connections.
-func writeConnections(w io.Writer, p report.Phase) {
-	if p.Handshakes > 0 {
-		fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n",
-			p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
-	}
-	if p.Engine == plan.Vegeta && p.Conns > 0 {
-		fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
-	}
-	if p.Engine == plan.WebSocket {
-		fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n",
-			p.Name, p.Conns-p.Reopened, p.Reopened)
-	}
-}
-
-// writeFailures tells how a phase's requests failed, if some did.
-func writeFailures(w io.Writer, p report.Phase) {
-	if len(p.Failures) == 0 {
+	notes := noted(r)
+	if len(notes) == 0 {
 		return
 	}
-	var kinds []string
-	for _, f := range p.Failures {
-		kinds = append(kinds, fmt.Sprintf("%d × %s, the first after %.2f s", f.Count, f.Kind, f.First.Seconds()))
-	}
-	fmt.Fprintf(w, "\n%s: failed: %s; from %d requests in flight on, of up to %d; at most %d were answered at once\n",
-		p.Name, strings.Join(kinds, "; "), p.FailedFrom, p.Flight, p.Carried)
-}
-
-// writeThrottled names the containers that their limits held back in a phase that took so long.
-func writeThrottled(w io.Writer, p report.Phase, took time.Duration) {
-	var held []string
-	for _, u := range p.Usage {
-		if u.Limit > 0 && u.Throttled >= report.Held && u.Fits(took) {
-			held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
-		}
-	}
-	if len(held) > 0 {
-		fmt.Fprintf(w, "\n%s: throttled by their limits, which their latencies show: %s\n",
-			p.Name, strings.Join(held, ", "))
+	fmt.Fprint(w, "\nNotes: implied by defaults, nobody wrote them; --strict counts them\n")
+	for _, v := range notes {
+		writeVerdict(w, v)
 	}
 }
 
-// accounts is what the balancer logged, and the joined ledgers.
-func accounts(w io.Writer, r report.Report) {
-	if len(r.Env.Logged) > 0 {
-		fmt.Fprintln(w, "\nunder the traffic the balancer logged:")
-		for _, l := range r.Env.Logged {
-			fmt.Fprintf(w, " %d × %s\n", l.Count, l.Text)
+// noted are the implied promises that were not upheld and do not count.
+func noted(r report.Report) (notes []report.Verdict) {
+	for _, v := range r.Verdicts {
+		if v.Outcome != report.Upheld && !v.Outside && !r.Counts(v) {
+			notes = append(notes, v)
 		}
 	}
-	b := r.Ledger
-	fmt.Fprintf(w, "\nledger: %d sent, %d arrived; ", b.Sent, b.Arrived)
-	fmt.Fprintf(w, "%d lost, %d unanswered (%d truncated), %d retried, %d duplicated, %d misrouted, %d unknown\n",
-		b.Lost, b.Unanswered, b.Truncated, b.Retried, b.Duplicated, b.Misrouted, b.Unknown)
-	if b.Note != "" {
-		fmt.Fprintln(w, " "+b.Note)
+	return notes
+}
+
+// writeVerdict writes one promise with what was seen and what to do about it.
+func writeVerdict(w io.Writer, v report.Verdict) {
+	writeHead(w, strings.ToUpper(v.Outcome.String()), v.Claim.Pos.String(), v.Claim.ID)
+	writeField(w, "", v.Claim.Text)
+	switch v.Outcome {
+	case report.Refuted:
+		writeField(w, "seen", v.Reason)
+		if v.Measured != v.Reason {
+			writeField(w, "measured", evidence(v))
+		}
+	case report.Undecided, report.Untestable:
+		writeField(w, "needs", v.Reason)
+		writeField(w, "measured", v.Measured)
+	case report.Upheld:
+		writeField(w, "measured", v.Measured)
+		writeField(w, "predicted", v.Predicted)
+		writeField(w, "n", units.Number(v.N))
+		writeField(w, "power", v.Power)
+		writeField(w, "remark", v.Reason)
+	}
+	writeField(w, "why", v.Why)
+	writeField(w, "instead", v.Instead)
+}
+
+// evidence is what was measured and what was predicted.
+func evidence(v report.Verdict) string {
+	if v.Measured == "" || v.Predicted == "" {
+		return v.Measured
+	}
+	return v.Measured + "; predicted: " + v.Predicted
+}
+
+// writeProblem writes a part of the configuration that cannot work as written.
+func writeProblem(w io.Writer, p model.Problem) {
+	writeHead(w, "CANNOT WORK", p.Pos.String(), fmt.Sprintf("%s: %s", p.Effect, effects[p.Effect]))
+	writeField(w, "", p.Text)
+	writeField(w, "instead", p.Instead)
+	if p.FixedIn != "" {
+		writeField(w, "until", "version "+p.FixedIn)
 	}
 }
 
-// remarks is what else there is to know of a run.
-func remarks(w io.Writer, r report.Report) {
-	traffic(w, r)
-	accounts(w, r)
-	if len(r.Env.Said) > 0 {
-		fmt.Fprintln(w, "\nat its start the balancer said:")
-		for _, s := range r.Env.Said {
-			fmt.Fprintln(w, " "+s.Text)
+// writeUpheld folds upheld promises into one line per kind; verbose unfolds them.
+func writeUpheld(w io.Writer, r report.Report, verbose bool) {
+	var upheld []report.Verdict
+	for _, v := range r.Verdicts {
+		if v.Outcome == report.Upheld && !v.Outside {
+			upheld = append(upheld, v)
 		}
 	}
-	for _, m := range r.Env.Marks {
-		fmt.Fprintln(w, "\n"+markLine(m))
+	if len(upheld) == 0 {
+		return
 	}
-	if r.Outside() > 0 {
-		fmt.Fprintf(w, "\nundecided, because %s does not look at them:\n", r.Name)
-		for _, v := range r.Verdicts {
-			if v.Outside {
-				fmt.Fprintf(w, " %s: %s (%s)\n", v.Claim.Pos, v.Claim.ID, v.Reason)
-			}
-		}
+	if !verbose {
+		fmt.Fprintln(w)
+		writeHanging(w, fmt.Sprintf("UPHELD %d: ", len(upheld)), perCheck(upheld))
+		return
 	}
-	if builds := r.Builds(); builds != "" {
-		fmt.Fprintln(w, "\n"+builds)
-	}
-	if r.Env.Interrupted != "" {
-		fmt.Fprintf(w, "\nThe run was cut short: %s\n", r.Env.Interrupted)
+	for _, v := range upheld {
+		fmt.Fprintln(w)
+		writeVerdict(w, v)
 	}
 }
 
-// trimmed writes a text without the spaces that tables put at the ends of lines.
-func trimmed(w io.Writer, text string) error {
-	for line := range strings.Lines(text) {
-		if _, err := io.WriteString(w, strings.TrimRight(line, " \n")+"\n"); err != nil {
-			return err
+// writeOutside names what the scenario does not evaluate.
+func writeOutside(w io.Writer, r report.Report, verbose bool) {
+	var outside []report.Verdict
+	for _, v := range r.Verdicts {
+		if v.Outside {
+			outside = append(outside, v)
+		}
+	}
+	if len(outside) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	if !verbose {
+		writeHanging(w, fmt.Sprintf("Not evaluated by %s: ", r.Name), perCheck(outside))
+		return
+	}
+	fmt.Fprintf(w, "Not evaluated by %s:\n", r.Name)
+	for _, v := range outside {
+		writeHanging(w, "  "+v.Claim.Pos.String()+"  ", v.Claim.ID)
+	}
+}
+
+// perCheck counts verdicts by the check they belong to, in the order of the claims: "weights 3, headers 24".
+func perCheck(verdicts []report.Verdict) string {
+	var order []plan.Check
+	n := map[plan.Check]int{}
+	for _, v := range verdicts {
+		if n[v.Claim.Check] == 0 {
+			order = append(order, v.Claim.Check)
+		}
+		n[v.Claim.Check]++
+	}
+	var parts []string
+	for _, c := range order {
+		parts = append(parts, fmt.Sprintf("%s %d", c, n[c]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// writeTraffic writes the tables that explain the verdicts: all of them if verbose, else those of a scenario that
+// states what its traffic must look like.
+func writeTraffic(w io.Writer, r report.Report, verbose bool) error {
+	if verbose {
+		return errors.Join(writePhases(w, r), writeSenders(w, r), writeContainers(w, r), writeFairness(w, r))
+	}
+	for _, v := range r.Verdicts {
+		if v.Claim.Check == plan.CheckExpect && !v.Outside {
+			return writePhases(w, r)
 		}
 	}
 	return nil
 }
 
-// markLine tells of one fault.
-func markLine(m history.Mark) string {
-	what := fmt.Sprintf("fault: %s %s", m.Event.Fault, m.Event.Target)
-	if m.Err != "" {
-		return fmt.Sprintf("%s was not in force as planned: %s", what, m.Err)
-	}
-	return fmt.Sprintf("%s, in force from %.2f s to %.2f s", what, m.From.Seconds(), m.To.Seconds())
-}
-
-// provenance says where the balancer's image came from and what it ran.
-func provenance(env history.Environment) string {
-	for _, n := range env.Nodes {
-		if n.Role == plan.Balancer {
-			return fmt.Sprintf("image %s, %s; configuration sha256 %.12s; %d workers",
-				n.Image, n.Source, env.ConfigSHA, env.Workers)
+// writeRemarks writes what explains an outcome beside the verdicts; verbose writes all that there is.
+func writeRemarks(w io.Writer, r report.Report, verbose bool) {
+	for i, p := range r.Phases {
+		writeBreakingPoint(w, p)
+		if verbose {
+			writeConnections(w, p)
+			writeFailures(w, p)
+		}
+		if i < len(r.Env.Phases) && (verbose || r.Count(report.Undecided) > 0) {
+			writeThrottled(w, p, r.Env.Phases[i].End-r.Env.Phases[i].Start)
 		}
 	}
-	return "no container"
-}
-
-// promise is the sentence, and what the run would have caught or why it says less.
-func promise(v report.Verdict) string {
-	switch {
-	case v.Power != "":
-		return strings.TrimSuffix(v.Claim.Text+"\n"+v.Power+"\n"+v.Reason, "\n")
-	case v.Reason != "":
-		return v.Claim.Text + "\n" + strings.Join(append([]string{v.Reason}, v.Counter[min(1, len(v.Counter)):]...), "\n")
+	if verbose || r.Count(report.Refuted) > 0 {
+		writeLog(w, r)
 	}
-	return v.Claim.Text
-}
-
-// evidence is measured over predicted.
-func evidence(v report.Verdict) string {
-	if v.Measured == "" {
-		return ""
+	if verbose {
+		writeDelivery(w, r)
+		writeStartup(w, r)
+	} else if r.Delivery.Note != "" {
+		writeHanging(w, "\ndelivery: ", r.Delivery.Note)
 	}
-	return v.Measured + "\n" + v.Predicted
-}
-
-// shares prints who answered how often.
-func shares(servers map[string]int) string {
-	var parts []string
-	for name, n := range servers {
-		parts = append(parts, fmt.Sprintf("%s %d", name, n))
+	writeFaults(w, r, verbose)
+	if builds := r.Builds(); builds != "" {
+		writeHanging(w, "\n", builds)
 	}
-	slices.Sort(parts)
-	return strings.Join(parts, "\n")
-}
-
-func rate(p report.Phase) string {
-	if p.Offered > 0 {
-		return fmt.Sprintf("%.1f of %g", p.Achieved, p.Offered)
+	if r.Env.Interrupted != "" {
+		writeHanging(w, "\nThe run was cut short: ", r.Env.Interrupted)
 	}
-	return fmt.Sprintf("%.0f", p.Achieved)
-}
-
-func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
-
-// Widths of the cells that wrap, in characters.
-const (
-	promiseWidth  = 50
-	evidenceWidth = 36
-)
-
-// table writes rows under a head; the numbered columns are flushed right.
-func table(w io.Writer, head []string, rows [][]string, right ...int) error {
-	align := make([]tw.Align, len(head))
-	for i := range align {
-		align[i] = tw.AlignLeft
-		if slices.Contains(right, i) {
-			align[i] = tw.AlignRight
-		}
-	}
-	t := tablewriter.NewTable(w,
-		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
-			Borders:  tw.BorderNone,
-			Settings: tw.Settings{Separators: tw.Separators{BetweenColumns: tw.Off, BetweenRows: tw.Off}},
-		})),
-		tablewriter.WithConfig(tablewriter.Config{
-			Header: tw.CellConfig{
-				Alignment:  tw.CellAlignment{PerColumn: align},
-				Formatting: tw.CellFormatting{AutoFormat: tw.Off},
-			},
-			Row: tw.CellConfig{
-				Alignment:    tw.CellAlignment{PerColumn: align},
-				Formatting:   tw.CellFormatting{AutoWrap: tw.WrapNormal},
-				ColMaxWidths: tw.CellWidth{PerColumn: tw.Mapper[int, int]{1: promiseWidth, 3: evidenceWidth}},
-			},
-		}),
-	)
-	t.Header(head)
-	if err := t.Bulk(rows); err != nil {
-		return err
-	}
-	return t.Render()
 }

@@ -22,10 +22,10 @@ func exportVegeta(out io.Writer, h history.History) error {
 	w := plain.NewJSONWriter(out)
 	encode := vegeta.NewJSONEncoder(w)
 	for hit := range h.Hits {
-		if hit.Load < 0 || hit.Load >= len(h.Plan.Phases) {
+		if hit.Phase < 0 || hit.Phase >= len(h.Plan.Phases) {
 			return fmt.Errorf("write the results: hit %d is of a phase that the plan has not", hit.Seq)
 		}
-		l := h.Plan.Phases[hit.Load]
+		l := h.Plan.Phases[hit.Phase]
 		r := l.Request(hit.Index)
 		result := vegeta.Result{
 			Attack: l.Name, Seq: hit.Seq, Code: uint16(hit.Code),

@@ -13,23 +13,23 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// served is the part of a backend's command line that all have in common: what the configuration has them note and
+// backendFlags is the part of a backend's command line that all have in common: what the configuration has them note and
 // answer.
-func served(cfg model.Config) (flags []string) {
+func backendFlags(cfg model.Config) (flags []string) {
 	option := func(name string, values []string) {
 		if len(values) > 0 {
 			flags = append(flags, name, strings.Join(values, ","))
 		}
 	}
 	option("--observe", checks.Observed(cfg))
-	option("--prefixes", prefixes(cfg))
+	option("--prefixes", routePrefixes(cfg))
 	option("--health-paths", healthPaths(cfg))
 	return flags
 }
 
-// backend fills in what the harness's own backend needs: its limits and its command line, which ends in what is served.
-func (s Scenario) backend(spec *plan.Spec, flags []string) error {
-	limits := s.limits(spec.Name)
+// prepareBackend fills in what the harness's own backend needs: its limits and its command line, which ends in what is served.
+func (s Scenario) prepareBackend(spec *plan.Spec, flags []string) error {
+	limits := s.limitsOf(spec.Name)
 	if limits.Memory != "" {
 		bytes, err := units.RAMInBytes(limits.Memory)
 		if err != nil {
@@ -38,9 +38,9 @@ func (s Scenario) backend(spec *plan.Spec, flags []string) error {
 		spec.Memory = bytes
 	}
 	spec.CPUs = limits.CPUs
-	spec.Control = 7070
-	for slices.Contains(spec.Ports, spec.Control) {
-		spec.Control++
+	spec.ControlPort = 7070
+	for slices.Contains(spec.Ports, spec.ControlPort) {
+		spec.ControlPort++
 	}
 	var ports []string
 	for _, p := range spec.Ports {
@@ -52,9 +52,9 @@ func (s Scenario) backend(spec *plan.Spec, flags []string) error {
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
 	spec.Command = backendCommand(*spec, ports, flags)
-	spec.Health = []string{"/lbproof", "backend", "--healthy", ports[0]}
-	if slices.Contains(spec.TLS, spec.Ports[0]) {
-		spec.Health = append(spec.Health, "--tls", ports[0])
+	spec.HealthCommand = []string{"/lbproof", "backend", "--healthy", ports[0]}
+	if slices.Contains(spec.TLSPorts, spec.Ports[0]) {
+		spec.HealthCommand = append(spec.HealthCommand, "--tls", ports[0])
 	}
 	return nil
 }
@@ -63,11 +63,11 @@ func (s Scenario) backend(spec *plan.Spec, flags []string) error {
 func backendCommand(spec plan.Spec, ports, flags []string) []string {
 	line := []string{
 		"/lbproof", "backend", "--listen", strings.Join(ports, ","),
-		"--control", strconv.Itoa(spec.Control), "--ledger", plan.LedgerDir + "/arrivals",
+		"--control", strconv.Itoa(spec.ControlPort), "--ledger", plan.LedgerDir + "/arrivals",
 	}
-	if len(spec.TLS) > 0 {
+	if len(spec.TLSPorts) > 0 {
 		line = append(line, "--certificate", spec.Needs[0].Path)
-		for _, p := range spec.TLS {
+		for _, p := range spec.TLSPorts {
 			line = append(line, "--tls", strconv.Itoa(p))
 		}
 	}
@@ -77,8 +77,8 @@ func backendCommand(spec plan.Spec, ports, flags []string) []string {
 	return append(line, flags...)
 }
 
-// limits are what the scenario says of a backend, by any of its name's spellings.
-func (s Scenario) limits(host string) Limits {
+// limitsOf are what the scenario says of a backend, by any of its name's spellings.
+func (s Scenario) limitsOf(host string) Limits {
 	for name, limits := range s.Backends {
 		if model.SameHost(name, host) {
 			return limits
@@ -98,33 +98,33 @@ func healthPaths(cfg model.Config) []string {
 	}
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
-			if s.Active != nil {
-				add(s.Active.Request.Path)
+			if s.HealthCheck != nil {
+				add(s.HealthCheck.Request.Path)
 			}
 		}
 	}
 	for _, r := range cfg.Routes {
-		if !r.AsksBackend() {
+		if !r.HasBackendAuth() {
 			continue
 		}
 		for _, asked := range cfg.Routes {
-			if r.Auth.By == asked.Path {
-				add(asked.Seen(asked.Path))
+			if r.Auth.Target == asked.Path {
+				add(asked.BackendPath(asked.Path))
 			}
 		}
 	}
 	return paths
 }
 
-// prefixes are the paths below which routes lead to backends, which serve their API below each.
-func prefixes(cfg model.Config) []string {
+// routePrefixes are the paths below which routes lead to backends, which serve their API below each.
+func routePrefixes(cfg model.Config) []string {
 	var all []string
 	for _, r := range cfg.Routes {
 		leads := r.Pool != "" && !r.Regex && !r.Exact
 		if !leads {
 			continue
 		}
-		for _, path := range []string{r.Path, r.Seen(r.Path)} {
+		for _, path := range []string{r.Path, r.BackendPath(r.Path)} {
 			prefix := strings.TrimSuffix(path, "/")
 			if strings.HasPrefix(prefix, "/") && !slices.Contains(all, prefix) {
 				all = append(all, prefix)

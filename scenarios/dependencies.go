@@ -12,7 +12,7 @@ import (
 // flag for its address, and one by which programs of the configuration reach it.
 var Dependencies = []plan.Spec{
 	{
-		Name: plan.OwnName("postgres"), Role: plan.Dependency, Ports: []int{5432}, User: "postgres",
+		Name: plan.HarnessName("postgres"), Role: plan.Dependency, Ports: []int{5432}, User: "postgres",
 		Env:     map[string]string{"PATH": "/usr/lib/postgresql/15/bin:/usr/bin:/bin"},
 		Command: []string{"/bin/sh", "-c", startPostgres},
 		Image: plan.Image{
@@ -21,7 +21,7 @@ var Dependencies = []plan.Spec{
 		},
 	},
 	{
-		Name: plan.OwnName("redis"), Role: plan.Dependency, Ports: []int{6379},
+		Name: plan.HarnessName("redis"), Role: plan.Dependency, Ports: []int{6379},
 		Command: []string{"redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"},
 		Image:   plan.Image{Ref: "redis:7", Packages: []string{"redis-server"}, Dirs: []string{"/tmp", "/run"}},
 	},
@@ -34,17 +34,17 @@ data=/tmp/database
 rm -f $data/postmaster.pid
 exec postgres -D $data -k /tmp -c listen_addresses='*' -c fsync=off`
 
-// dependOn adds what the backends need, and tells them where it is.
-func (s Scenario) dependOn(p *plan.Plan) error {
+// addDependencies adds what the backends need, and tells them where it is.
+func (s Scenario) addDependencies(p *plan.Plan) error {
 	for _, d := range Dependencies {
-		short := plan.Short(d.Name)
+		short := plan.ShortName(d.Name)
 		if !slices.Contains(s.Needs, short) {
 			continue
 		}
 		for i, spec := range p.Specs {
 			if model.SameHost(spec.Name, short) {
 				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): "+
-					"call that server something else", s.File, short, named(p.Config, spec))
+					"call that server something else", s.File, short, serverPosition(p.Config, spec))
 			}
 			if spec.Role == plan.Backend && !spec.Helper {
 				p.Specs[i].Command = append(slices.Clone(spec.Command), "--"+short, fmt.Sprintf("%s:%d", d.Host(), d.Ports[0]))
@@ -55,8 +55,8 @@ func (s Scenario) dependOn(p *plan.Plan) error {
 	return nil
 }
 
-// named says where a configuration names the host that a node is.
-func named(cfg model.Config, node plan.Spec) string {
+// serverPosition says where a configuration names the host that a node is.
+func serverPosition(cfg model.Config, node plan.Spec) string {
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {
 			if model.SameHost(server.Host, node.Name) {

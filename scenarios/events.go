@@ -21,7 +21,7 @@ func (s Scenario) Events(p *plan.Plan) error {
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
 		}
-		nodes, err := targets(p, f)
+		nodes, err := findTargets(p, f)
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
@@ -34,32 +34,32 @@ func (s Scenario) Events(p *plan.Plan) error {
 		}
 		for _, node := range nodes {
 			e := plan.Event{
-				Phase: phase, For: f.For, Fault: f.Fault, Target: node.Name, Peer: peer(p, f.Peer, node),
-				With: plan.Settings(faults.Args(f.With).WithDefaults(fault)),
+				Phase: phase, Duration: f.Duration, Fault: f.Fault, Target: node.Name, Peer: peerName(p, f.Peer, node),
+				Settings: plan.Settings(faults.Args(f.With).WithDefaults(fault)),
 			}
-			if err := possible(p, e, node); err != nil {
+			if err := checkEvent(p, e, node); err != nil {
 				return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 			}
-			if fault.Masters && node.Role == plan.Balancer {
-				mastered(p)
+			if fault.NeedsMaster && node.Role == plan.Balancer {
+				enableMaster(p)
 			}
 			f := f
 			if f.Adapt {
-				Lengthen(&p.Phases[phase], f.Lasts(p.Config, node.Name))
+				ExtendPhase(&p.Phases[phase], f.RecoveredAt(p.Config, node.Name))
 				f = f.Adapted(p.Config, node.Name)
-				e.For = f.For
+				e.Duration = f.Duration
 			}
-			p.Events = append(p.Events, f.Repeated(e)...)
+			p.Events = append(p.Events, f.Occurrences(e)...)
 		}
 	}
-	return apart(s.File, p.Events)
+	return checkOverlaps(s.File, p.Events)
 }
 
-// spare is how much longer than the configuration's own times a death lasts, and the time after it.
-const spare = 2 * time.Second
+// outageMargin is how much longer than the configuration's own times a death lasts, and the time after it.
+const outageMargin = 2 * time.Second
 
-// patience is the longest timeout that a fault waits for; longer ones belong to tunnels.
-const patience = 2 * time.Minute
+// maxAwaitedTimeout is the longest timeout that a fault waits for; longer ones belong to tunnels.
+const maxAwaitedTimeout = 2 * time.Minute
 
 // Adapted gives the configuration the time that it asks for to find a server dead, and to find it alive again.
 func (f Fault) Adapted(cfg model.Config, node string) Fault {
@@ -69,18 +69,18 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 			if s.Host != node {
 				continue
 			}
-			if a := s.Active; a != nil {
-				_, refused, hanging := a.Down()
-				_, up := a.Up()
+			if a := s.HealthCheck; a != nil {
+				_, refused, hanging := a.DetectionTime()
+				_, up := a.RecoveryTime()
 				if f.Fault.Hangs() {
 					refused = hanging
 				}
-				f.For, back, f.Sweep = max(f.For, refused+spare), max(back, up+spare), max(f.Sweep, a.Interval)
+				f.Duration, back, f.Sweep = max(f.Duration, refused+outageMargin), max(back, up+outageMargin), max(f.Sweep, a.Interval)
 			}
 			if p := s.Ejection; p != nil {
-				out := p.Out + time.Second + spare
-				if p.Out >= f.For { // otherwise it is tried again while it is dead
-					out -= f.For
+				out := p.Duration + time.Second + outageMargin
+				if p.Duration >= f.Duration { // otherwise it is tried again while it is dead
+					out -= f.Duration
 				}
 				back = max(back, out)
 			}
@@ -89,63 +89,63 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 	if f.Fault.Hangs() { // and to find out that one attempt has failed
 		for _, r := range cfg.Routes {
 			for _, t := range r.Timeouts {
-				if t.For == model.ReadTimeout && t.After <= patience {
-					f.For = max(f.For, t.After+spare)
+				if t.Kind == model.ReadTimeout && t.Duration <= maxAwaitedTimeout {
+					f.Duration = max(f.Duration, t.Duration+outageMargin)
 				}
 			}
 		}
 	}
-	f.Every = max(f.Every, f.For+back+sweeps(f.Sweep))
+	f.Every = max(f.Every, f.Duration+back+maxSweepShift(f.Sweep))
 	return f
 }
 
-// sweeps is the most by which two deaths come closer that each come at another moment.
-func sweeps(d time.Duration) time.Duration { return time.Duration(golden * float64(d)) }
+// maxSweepShift is the most by which two deaths come closer that each come at another moment.
+func maxSweepShift(d time.Duration) time.Duration { return time.Duration(goldenFraction * float64(d)) }
 
-// Lasts is until when a fault that adapts is over for the last time, and known to be, and a while after it.
-func (f Fault) Lasts(cfg model.Config, node string) time.Duration {
+// RecoveredAt is until when a fault that adapts is over for the last time, and known to be, and a while after it.
+func (f Fault) RecoveredAt(cfg model.Config, node string) time.Duration {
 	f = f.Adapted(cfg, node)
 	last := f.At
-	for _, e := range f.Repeated(plan.Event{}) {
+	for _, e := range f.Occurrences(plan.Event{}) {
 		last = max(last, e.At)
 	}
-	return last + f.Every - sweeps(f.Sweep) + 2*spare // no other comes, closer or not
+	return last + f.Every - maxSweepShift(f.Sweep) + 2*outageMargin // no other comes, closer or not
 }
 
-// Lengthen has an open loop go on for a time at least.
-func Lengthen(l *plan.Phase, d time.Duration) {
+// ExtendPhase has an open loop go on for a time at least.
+func ExtendPhase(l *plan.Phase, d time.Duration) {
 	l.Count = max(l.Count, int(l.Rate*d.Seconds()))
 }
 
-// mastered gives the balancer a master process, where it has none by itself and a fault needs one.
-func mastered(p *plan.Plan) {
+// enableMaster gives the balancer a master process, where it has none by itself and a fault needs one.
+func enableMaster(p *plan.Plan) {
 	process := p.Config.Dialect.Process
 	for i, spec := range p.Specs {
-		if spec.Role == plan.Balancer && len(process.MasterBy) > 0 && spec.Reload == "" {
-			p.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, process.MasterBy...)
-			p.Specs[i].Reload, p.Specs[i].Master = process.Reload, true
+		if spec.Role == plan.Balancer && len(process.MasterArgs) > 0 && spec.ReloadSignal == "" {
+			p.Specs[i].Command = slices.Insert(slices.Clone(spec.Command), 1, process.MasterArgs...)
+			p.Specs[i].ReloadSignal, p.Specs[i].HasMaster = process.ReloadSignal, true
 		}
 	}
 }
 
-// golden is the golden ratio less one: its multiples, less their whole parts, lie evenly in 0 to 1 however many they
+// goldenFraction is the golden ratio less one: its multiples, less their whole parts, lie evenly in 0 to 1 however many they
 // are, and keep step with no clock (H. Weyl, Mathematische Annalen 77, 1916).
-const golden = 0.6180339887
+const goldenFraction = 0.6180339887
 
-// Repeated is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
-func (f Fault) Repeated(e plan.Event) []plan.Event {
+// Occurrences is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
+func (f Fault) Occurrences(e plan.Event) []plan.Event {
 	var all []plan.Event
 	for i := range cmp.Or(f.Times, 1) {
-		_, part := math.Modf(float64(i) * golden)
+		_, part := math.Modf(float64(i) * goldenFraction)
 		e.At = f.At + time.Duration(i)*f.Every + time.Duration(part*float64(f.Sweep))
 		all = append(all, e)
 	}
 	return all
 }
 
-// possible says why an event cannot be.
-func possible(p *plan.Plan, e plan.Event, target plan.Spec) error {
-	if err := faults.Check(e, target); err != nil {
+// checkEvent says why an event cannot be.
+func checkEvent(p *plan.Plan, e plan.Event, target plan.Spec) error {
+	if err := faults.Validate(e, target); err != nil {
 		return err
 	}
 	isPeer := func(spec plan.Spec) bool { return spec.Name == e.Peer }
@@ -156,48 +156,48 @@ func possible(p *plan.Plan, e plan.Event, target plan.Spec) error {
 	return nil
 }
 
-// peer is the name of the other end; of the one that asks the node where the fault names none.
-func peer(p *plan.Plan, name string, target plan.Spec) string {
+// peerName is the name of the other end; of the one that asks the node where the fault names none.
+func peerName(p *plan.Plan, name string, target plan.Spec) string {
 	switch {
 	case name == "" && target.Role == plan.Dependency:
 		isBackend := func(spec plan.Spec) bool { return spec.Role == plan.Backend }
 		return p.Specs[slices.IndexFunc(p.Specs, isBackend)].Name // there are always some
 	case name == "balancer", name == "" && target.Role == plan.Backend:
-		return Balancer(p).Name
+		return BalancerSpec(p).Name
 	case name == "client", name == "":
 		return plan.WorkerName
 	}
-	if i := Called(p.Specs, name); i >= 0 {
+	if i := FindNode(p.Specs, name); i >= 0 {
 		return p.Specs[i].Name
 	}
-	if plan.OwnName(name) == plan.WorkerName {
+	if plan.HarnessName(name) == plan.WorkerName {
 		return plan.WorkerName
 	}
 	return name
 }
 
-// Called is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's
+// FindNode is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's
 // own that has it as its short name; -1 where there is none.
-func Called(specs []plan.Spec, name string) int {
+func FindNode(specs []plan.Spec, name string) int {
 	if i := slices.IndexFunc(specs, func(spec plan.Spec) bool { return model.SameHost(spec.Name, name) }); i >= 0 {
 		return i
 	}
-	return slices.IndexFunc(specs, func(spec plan.Spec) bool { return spec.Name == plan.OwnName(name) })
+	return slices.IndexFunc(specs, func(spec plan.Spec) bool { return spec.Name == plan.HarnessName(name) })
 }
 
-func Balancer(p *plan.Plan) plan.Spec {
+func BalancerSpec(p *plan.Plan) plan.Spec {
 	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
 	return p.Specs[i] // every plan has one
 }
 
-// targets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the
+// findTargets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the
 // balancer, or servers of the first pool that has two or more.
-func targets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
+func findTargets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 	name := f.Target
 	if name == "balancer" && !f.Designed {
-		return []plan.Spec{Balancer(p)}, nil
+		return []plan.Spec{BalancerSpec(p)}, nil
 	}
-	if i := Called(p.Specs, name); i >= 0 {
+	if i := FindNode(p.Specs, name); i >= 0 {
 		return p.Specs[i : i+1], nil
 	}
 	var primaries, backups []plan.Spec
@@ -247,12 +247,12 @@ func nodeNames(p *plan.Plan) []string {
 	return names
 }
 
-// apart says where two faults that change the same thing of a node would meet: neither could be taken back as it was.
-func apart(file string, events []plan.Event) error {
+// checkOverlaps says where two faults that change the same thing of a node would meet: neither could be taken back as it was.
+func checkOverlaps(file string, events []plan.Event) error {
 	for i, a := range events {
 		for _, b := range events[i+1:] {
 			same := a.Target == b.Target && a.Fault == b.Fault && a.Phase == b.Phase
-			meet := a.At < b.At+b.For && b.At < a.At+a.For
+			meet := a.At < b.At+b.Duration && b.At < a.At+a.Duration
 			if same && meet {
 				return fmt.Errorf("%s: %s of %s begins at %s, before the one of %s is over", file, b.Fault, b.Target, b.At, a.At)
 			}

@@ -20,9 +20,9 @@ const (
 
 // Prometheus watches a balancer.
 var Prometheus = plan.Spec{
-	Name: plan.OwnName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
-	Command: []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
-	Check:   []string{"promtool", "check", "rules", rulesPath},
+	Name: plan.HarnessName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
+	Command:    []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
+	ConfigTest: []string{"promtool", "check", "rules", rulesPath},
 	Image: plan.Image{
 		Ref:      "prom/prometheus:v2.42.0",
 		Packages: []string{"prometheus"}, Dirs: []string{"/tmp", "/etc/prometheus"},
@@ -33,7 +33,7 @@ var Prometheus = plan.Spec{
 // balancer, and model.Counter names them.
 var Exporters = []plan.Spec{
 	{
-		Name: plan.OwnName("nginx-exporter"), Role: plan.Monitor, Ports: []int{exporterPort},
+		Name: plan.HarnessName("nginx-exporter"), Role: plan.Monitor, Ports: []int{exporterPort},
 		Command: []string{"prometheus-nginx-exporter", "-nginx.ssl-verify=false", "-nginx.scrape-uri"},
 		Image: plan.Image{
 			Ref:      "nginx/nginx-prometheus-exporter:0.11",
@@ -53,11 +53,11 @@ type ruleFile struct {
 	} `yaml:"groups"`
 }
 
-// readQueries reads the rules of a file.
-func readQueries(name string, text []byte) (all []plan.Query, err error) {
+// readRules reads the rules of a file.
+func readRules(name string, text []byte) (all []plan.Query, err error) {
 	var file ruleFile
 	if err := yaml.Unmarshal(text, &file); err != nil {
-		return nil, syntaxError(name, err)
+		return nil, yamlError(name, err)
 	}
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
@@ -99,12 +99,12 @@ func selectors(expr string) (all []string, err error) {
 	return all, nil
 }
 
-// monitor adds Prometheus to a plan, what exports the balancer's counters to it, and the promises of its rules.
-func (s Scenario) monitor(p *plan.Plan) (err error) {
+// addMonitor adds Prometheus to a plan, what exports the balancer's counters to it, and the promises of its rules.
+func (s Scenario) addMonitor(p *plan.Plan) (err error) {
 	if s.Rules == "" {
 		return nil
 	}
-	if p.Queries, err = readQueries(s.Rules, s.RulesText); err != nil {
+	if p.Queries, err = readRules(s.Rules, s.RulesText); err != nil {
 		return err
 	}
 	for _, q := range p.Queries {
@@ -117,16 +117,16 @@ func (s Scenario) monitor(p *plan.Plan) (err error) {
 			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
 		})
 	}
-	jobs, exporters := scrapes(*p)
+	jobs, exporters := scrapeConfig(*p)
 	p.Specs = append(p.Specs, exporters...)
 	watching := Prometheus
-	watching.Made = map[string]string{"/etc/prometheus/prometheus.yml": jobs, rulesPath: string(s.RulesText)}
+	watching.GeneratedFiles = map[string]string{"/etc/prometheus/prometheus.yml": jobs, rulesPath: string(s.RulesText)}
 	p.Specs = append(p.Specs, watching)
 	return nil
 }
 
-// scrapes is Prometheus's configuration for a plan, and what has to run beside the balancer for it.
-func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
+// scrapeConfig is Prometheus's configuration for a plan, and what has to run beside the balancer for it.
+func scrapeConfig(p plan.Plan) (config string, exporters []plan.Spec) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n",
 		rulesPath)
@@ -139,12 +139,12 @@ func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 	balancer := p.Specs[slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })]
 	job("prometheus", "http", "/metrics", fmt.Sprintf("'localhost:%d'", prometheusPort))
 	for _, r := range p.Config.Routes {
-		if r.Own == nil || r.Own.Counter == nil || len(r.When) > 0 {
+		if r.LocalContent == nil || r.LocalContent.Counter == nil || len(r.Conditions) > 0 {
 			continue
 		}
-		counter := *r.Own.Counter
+		counter := *r.LocalContent.Counter
 		reads := func(spec plan.Spec) bool {
-			return counter.Exporter != "" && spec.Name == plan.OwnName(counter.Exporter)
+			return counter.Exporter != "" && spec.Name == plan.HarnessName(counter.Exporter)
 		}
 		with := slices.IndexFunc(Exporters, reads)
 		scheme := map[bool]string{true: "https", false: "http"}[r.TLS]
@@ -155,7 +155,7 @@ func scrapes(p plan.Plan) (config string, exporters []plan.Spec) {
 		case with >= 0:
 			job(p.Config.Balancer, "http", "/metrics", fmt.Sprintf("'%s:%d'", balancer.Host(), exporterPort))
 			exporter := Exporters[with]
-			exporter.Beside = balancer.Name
+			exporter.NetworkOf = balancer.Name
 			exporter.Command = append(slices.Clone(exporter.Command), fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, r.Port, r.Path))
 			return b.String(), []plan.Spec{exporter}
 		}
@@ -170,7 +170,7 @@ func scrapedBackends(p plan.Plan) []string {
 		if spec.Role != plan.Backend || spec.Helper || len(spec.Ports) == 0 {
 			continue
 		}
-		if !slices.Contains(spec.TLS, spec.Ports[0]) {
+		if !slices.Contains(spec.TLSPorts, spec.Ports[0]) {
 			all = append(all, fmt.Sprintf("'%s:%d'", spec.Host(), spec.Ports[0]))
 		}
 	}

@@ -44,9 +44,9 @@ func TestRulesAreWatched(t *testing.T) {
 	named := func(name string) plan.Spec {
 		return p.Specs[slices.IndexFunc(p.Specs, func(s plan.Spec) bool { return s.Name == name })]
 	}
-	assert.Equal(t, "nginx@lbproof", named("nginx-exporter@lbproof").Beside)
+	assert.Equal(t, "nginx@lbproof", named("nginx-exporter@lbproof").NetworkOf)
 	assert.Contains(t, named("nginx-exporter@lbproof").Command[3], "://127.0.0.1:")
-	assert.Contains(t, named("prometheus@lbproof").Made["/etc/prometheus/prometheus.yml"], "'nginx.lbproof.internal:9113'")
+	assert.Contains(t, named("prometheus@lbproof").GeneratedFiles["/etc/prometheus/prometheus.yml"], "'nginx.lbproof.internal:9113'")
 	assert.True(t, slices.ContainsFunc(p.Claims, func(c plan.Claim) bool { return c.ID == "queries/Down" }))
 }
 

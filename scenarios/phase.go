@@ -39,16 +39,16 @@ type Span struct {
 
 // Step is a time at a rate.
 type Step struct {
-	Rate float64       `yaml:"rate"`
-	For  time.Duration `yaml:"for"`
+	Rate     float64       `yaml:"rate"`
+	Duration time.Duration `yaml:"for"`
 }
 
 // Spike is a base rate with a time at a peak.
 type Spike struct {
-	Base float64       `yaml:"base"`
-	Peak float64       `yaml:"peak"`
-	At   time.Duration `yaml:"at"`
-	For  time.Duration `yaml:"for"`
+	Base     float64       `yaml:"base"`
+	Peak     float64       `yaml:"peak"`
+	At       time.Duration `yaml:"at"`
+	Duration time.Duration `yaml:"for"`
 }
 
 // Sine swings between two rates.
@@ -73,20 +73,20 @@ func (r *Rate) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*shapes)(r))
 }
 
-// open says whether there is a rate.
-func (r Rate) open() bool { return r.Constant > 0 || r.shaped() }
+// isOpenLoop says whether there is a rate.
+func (r Rate) isOpenLoop() bool { return r.Constant > 0 || r.hasShape() }
 
-func (r Rate) shaped() bool {
+func (r Rate) hasShape() bool {
 	changes := r.Ramp != nil || r.Spike != nil || r.Sine != nil
 	uneven := r.Poisson > 0 || r.Bursts != nil
-	return changes || uneven || r.timed()
+	return changes || uneven || r.hasOwnDuration()
 }
 
-// timed says whether the rate says by itself for how long it is.
-func (r Rate) timed() bool { return r.Steps != nil || r.Replay != "" }
+// hasOwnDuration says whether the rate says by itself for how long it is.
+func (r Rate) hasOwnDuration() bool { return r.Steps != nil || r.Replay != "" }
 
-// readTimes reads the recorded times that a replay sends at.
-func readTimes(text []byte) ([]time.Duration, error) {
+// readReplayTimes reads the recorded times that a replay sends at.
+func readReplayTimes(text []byte) ([]time.Duration, error) {
 	var times []time.Duration
 	scanner := bufio.NewScanner(bytes.NewReader(text))
 	for line := 1; scanner.Scan(); line++ {
@@ -113,15 +113,15 @@ func readTimes(text []byte) ([]time.Duration, error) {
 	return times, nil
 }
 
-// load writes a phase out.
-func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
+// phase writes a phase out.
+func (s Scenario) phase(p Phase, cfg model.Config) (plan.Phase, error) {
 	wrong := func(format string, args ...any) (plan.Phase, error) {
 		return plan.Phase{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
 	}
-	l := p.bare()
+	l := p.withoutTraffic()
 	l.Seed = s.Seed
-	for _, r := range mixed(p.Send) {
-		aimed := aim(cfg, plan.Request{
+	for _, r := range interleave(p.Send) {
+		aimed := aimAtBackend(cfg, plan.Request{
 			Method: cmp.Or(r.Method, "GET"), Port: r.Port, Path: r.Path,
 			Header: r.Headers, Body: model.Bytes(r.Body),
 		})
@@ -129,23 +129,23 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
 		}
 		if p.Verify {
-			certified(cfg, &aimed)
+			setCertifiedHost(cfg, &aimed)
 		}
 		l.Requests = append(l.Requests, aimed)
 	}
-	l.Breaks.Latency = p.Breaks.P99
-	if p.Breaks.Errors != "" {
-		percent, _ := strconv.ParseFloat(strings.TrimSuffix(p.Breaks.Errors, "%"), 64) // the schema has seen to it
-		l.Breaks.Errors = percent / 100
+	l.BreakLimits.P99 = p.BreakLimits.P99
+	if p.BreakLimits.Errors != "" {
+		percent, _ := strconv.ParseFloat(strings.TrimSuffix(p.BreakLimits.Errors, "%"), 64) // the schema has seen to it
+		l.BreakLimits.ErrorShare = percent / 100
 	}
-	if p.Rate.open() {
-		if err := p.Rate.shape(&l, p.For); err != nil {
+	if p.Rate.isOpenLoop() {
+		if err := p.Rate.applyTo(&l, p.Duration); err != nil {
 			return wrong("%s", err)
 		}
 	}
 	var err error
 	if l.Engine, err = p.ChooseEngine(l); err == nil {
-		err = p.possible(l)
+		err = p.checkConsistent(l)
 	}
 	if err != nil {
 		return wrong("%s", err)
@@ -153,13 +153,13 @@ func (s Scenario) load(p Phase, cfg model.Config) (plan.Phase, error) {
 	return l, nil
 }
 
-// bare is the phase without its requests, rate and engine.
-func (p Phase) bare() plan.Phase {
+// withoutTraffic is the phase without its requests, rate and engine.
+func (p Phase) withoutTraffic() plan.Phase {
 	l := plan.Phase{
-		Name: p.Name, Count: p.Requests, Concurrency: cmp.Or(p.Concurrency, DefaultInFlight),
-		Think: p.Think, Timeout: cmp.Or(p.Timeout, DefaultTimeout),
-		Fresh: p.Fresh, FullHandshakes: p.Full, Verify: p.Verify, Precise: p.Precise,
-		Clients: plan.Clients{Count: p.Clients.Count, Addresses: p.Clients.Addresses, Cookies: p.Clients.Cookies},
+		Name: p.Name, Count: p.Requests, Concurrency: cmp.Or(p.Concurrency, DefaultMaxInFlight),
+		ThinkTime: p.ThinkTime, Timeout: cmp.Or(p.Timeout, DefaultTimeout),
+		NewConnections: p.NewConnections, FullHandshakes: p.FullHandshakes, Verify: p.Verify, PreciseTiming: p.PreciseTiming,
+		Clients: plan.Clients{Count: p.Clients.Count, OwnAddresses: p.Clients.Addresses, Cookies: p.Clients.Cookies},
 		Keys:    plan.Keys{Header: p.Keys.Header, Cookie: p.Keys.Cookie, Values: p.Keys.Values, Zipf: p.Keys.Zipf},
 	}
 	for i := range p.Keys.Count {
@@ -168,12 +168,12 @@ func (p Phase) bare() plan.Phase {
 	return l
 }
 
-// certified has a request that names no host ask for one that the certificate is for.
-func certified(cfg model.Config, r *plan.Request) {
+// setCertifiedHost has a request that names no host ask for one that the certificate is for.
+func setCertifiedHost(cfg model.Config, r *plan.Request) {
 	if r.Header["Host"] != "" {
 		return
 	}
-	host := plan.AnyHost
+	host := plan.CertificateHost
 	if route, ok := cfg.Route(r.Port, "", r.Path); ok && len(route.Hosts) > 0 {
 		host = route.Hosts[0]
 	}
@@ -184,16 +184,16 @@ func certified(cfg model.Config, r *plan.Request) {
 	r.Header["Host"] = host
 }
 
-// possible says what of a phase contradicts itself.
-func (p Phase) possible(l plan.Phase) error {
+// checkConsistent says what of a phase contradicts itself.
+func (p Phase) checkConsistent(l plan.Phase) error {
 	switch {
-	case l.Count < 1 && p.For > 0 && !p.Rate.open():
+	case l.Count < 1 && p.Duration > 0 && !p.Rate.isOpenLoop():
 		return fmt.Errorf("for goes with rate; a closed loop needs requests")
 	case l.Count < 1:
 		return fmt.Errorf("it needs requests, or with a rate for how long")
 	case l.Count > maxRequests:
 		return fmt.Errorf("%d requests are more than the %d that a phase may have", l.Count, maxRequests)
-	case p.Think > 0 && p.Rate.open():
+	case p.ThinkTime > 0 && p.Rate.isOpenLoop():
 		return fmt.Errorf("think is for closed loops; an open loop sends when requests are due")
 	case l.Keys.Zipf != 0 && len(l.Keys.Values) < 2:
 		return fmt.Errorf("zipf needs two keys or more")
@@ -229,22 +229,22 @@ func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 	case (picked == plan.Vegeta || picked == plan.WebSocket) && plain:
 		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies",
 			picked)
-	case picked == plan.WebSocket && l.Open():
+	case picked == plan.WebSocket && l.IsOpenLoop():
 		return "", fmt.Errorf("websocket is a closed loop: connections with concurrency, a message of each every think")
-	case picked == plan.Vegeta && l.Think > 0:
+	case picked == plan.Vegeta && l.ThinkTime > 0:
 		return "", fmt.Errorf("the engine vegeta does not think")
-	case l.Precise && !l.Open():
+	case l.PreciseTiming && !l.IsOpenLoop():
 		return "", fmt.Errorf("precise is for open loops: a closed loop has no due times")
-	case l.Precise && picked == plan.Vegeta:
+	case l.PreciseTiming && picked == plan.Vegeta:
 		return "", fmt.Errorf("the engine vegeta is not precise")
-	case l.Fresh && picked == plan.WebSocket:
+	case l.NewConnections && picked == plan.WebSocket:
 		return "", fmt.Errorf("websocket holds its connections open: leave out fresh-connections")
 	}
 	return picked, nil
 }
 
-// mixed puts requests in an order in which each has its share, as evenly as smooth weighted round robin makes it.
-func mixed(send []Request) []Request {
+// interleave puts requests in an order in which each has its share, as evenly as smooth weighted round robin makes it.
+func interleave(send []Request) []Request {
 	total := 0
 	for _, r := range send {
 		total += cmp.Or(r.Share, 1)
@@ -264,11 +264,11 @@ func mixed(send []Request) []Request {
 	return out
 }
 
-// shape makes the rate the load's own, and counts the requests that fit into a time.
-func (r Rate) shape(l *plan.Phase, d time.Duration) error {
+// applyTo makes the rate the load's own, and counts the requests that fit into a time.
+func (r Rate) applyTo(l *plan.Phase, d time.Duration) error {
 	within := d.Seconds()
 	counted := l.Count > 0
-	if !counted && d == 0 && !r.timed() {
+	if !counted && d == 0 && !r.hasOwnDuration() {
 		return fmt.Errorf("it needs requests, or for how long")
 	}
 	if counted && d > 0 {
@@ -290,31 +290,31 @@ func (r Rate) shape(l *plan.Phase, d time.Duration) error {
 		if r.Sine.Low > r.Sine.High {
 			return fmt.Errorf("sine: low is above high")
 		}
-		l.Shape = plan.Shape{Kind: plan.Sine, From: r.Sine.Low, To: r.Sine.High, Every: r.Sine.Period}
+		l.Shape = plan.Shape{Kind: plan.Sine, From: r.Sine.Low, To: r.Sine.High, Period: r.Sine.Period}
 		mean((r.Sine.Low + r.Sine.High) / 2)
 	case r.Bursts != nil:
-		r.Bursts.shape(l, d)
+		r.Bursts.applyTo(l, d)
 	case r.Replay != "":
-		return r.replay(l, d)
+		return r.applyReplay(l, d)
 	case r.Steps != nil || r.Spike != nil:
-		return r.steps(l, d)
+		return r.applySteps(l, d)
 	default:
 		mean(r.Constant)
 	}
 	return nil
 }
 
-// shape makes the bursts the load's own.
-func (b Bursts) shape(l *plan.Phase, d time.Duration) {
-	l.Shape = plan.Shape{Kind: plan.Bursts, Size: b.Size, Every: b.Every}
+// applyTo makes the bursts the load's own.
+func (b Bursts) applyTo(l *plan.Phase, d time.Duration) {
+	l.Shape = plan.Shape{Kind: plan.Bursts, BurstSize: b.Size, Period: b.Every}
 	l.Rate = float64(b.Size) / b.Every.Seconds()
 	if l.Count < 1 {
 		l.Count = b.Size * int((d+b.Every-1)/b.Every)
 	}
 }
 
-// replay is the shape of a replay, which sends at recorded times.
-func (r Rate) replay(l *plan.Phase, d time.Duration) error {
+// applyReplay is the shape of a replay, which sends at recorded times.
+func (r Rate) applyReplay(l *plan.Phase, d time.Duration) error {
 	if l.Count > 0 || d > 0 {
 		return fmt.Errorf("replay sends at each of its times: leave out requests and for")
 	}
@@ -324,24 +324,24 @@ func (r Rate) replay(l *plan.Phase, d time.Duration) error {
 	return nil
 }
 
-// steps is the shape of steps and of a spike.
-func (r Rate) steps(l *plan.Phase, d time.Duration) error {
+// applySteps is the shape of steps and of a spike.
+func (r Rate) applySteps(l *plan.Phase, d time.Duration) error {
 	steps := r.Steps
 	if s := r.Spike; s != nil {
-		if d < s.At+s.For {
-			return fmt.Errorf("spike: the phase ends (for: %s) before the spike does (%s)", d, s.At+s.For)
+		if d < s.At+s.Duration {
+			return fmt.Errorf("spike: the phase ends (for: %s) before the spike does (%s)", d, s.At+s.Duration)
 		}
-		steps = []Step{{s.Base, s.At}, {s.Peak, s.For}, {s.Base, d - s.At - s.For}}
+		steps = []Step{{s.Base, s.At}, {s.Peak, s.Duration}, {s.Base, d - s.At - s.Duration}}
 	} else if d > 0 || l.Count > 0 {
 		return fmt.Errorf("steps say themselves how long they take: leave out requests and for")
 	}
 	l.Shape.Kind = plan.Steps
 	total, took := 0.0, 0.0
 	for _, s := range steps {
-		if s.For > 0 {
+		if s.Duration > 0 {
 			l.Shape.Steps = append(l.Shape.Steps, plan.Step(s))
-			total += s.Rate * s.For.Seconds()
-			took += s.For.Seconds()
+			total += s.Rate * s.Duration.Seconds()
+			took += s.Duration.Seconds()
 		}
 	}
 	l.Count, l.Rate = int(math.Round(total)), total/took

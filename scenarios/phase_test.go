@@ -18,7 +18,7 @@ import (
 func site(tls bool) model.Config {
 	return model.Config{
 		Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80, TLS: tls}},
-		Routes: []model.Route{{Path: "/", Port: 80, TLS: tls, Pool: "p", Fallback: true}},
+		Routes: []model.Route{{Path: "/", Port: 80, TLS: tls, Pool: "p", DefaultHost: true}},
 	}
 }
 
@@ -51,11 +51,11 @@ func TestShapesOfRates(t *testing.T) {
 	f("rate: 100\nfor: 3s", 300, 100, plan.Shape{})
 	f("rate: {poisson: 50}\nfor: 2s", 100, 50, plan.Shape{Kind: plan.Poisson})
 	f("rate: {ramp: {from: 0, to: 100}}\nfor: 4s", 200, 50, plan.Shape{Kind: plan.Ramp, To: 100})
-	f("rate: {sine: {low: 10, high: 30, period: 2s}}\nfor: 4s", 80, 20, plan.Shape{Kind: plan.Sine, From: 10, To: 30, Every: 2 * time.Second})
-	f("rate: {bursts: {size: 5, every: 2s}}\nfor: 5s", 15, 2.5, plan.Shape{Kind: plan.Bursts, Size: 5, Every: 2 * time.Second})
-	f("rate: {steps: [{rate: 10, for: 2s}, {rate: 40, for: 1s}]}", 60, 20, plan.Shape{Kind: plan.Steps, Steps: []plan.Step{{Rate: 10, For: 2 * time.Second}, {Rate: 40, For: time.Second}}})
+	f("rate: {sine: {low: 10, high: 30, period: 2s}}\nfor: 4s", 80, 20, plan.Shape{Kind: plan.Sine, From: 10, To: 30, Period: 2 * time.Second})
+	f("rate: {bursts: {size: 5, every: 2s}}\nfor: 5s", 15, 2.5, plan.Shape{Kind: plan.Bursts, BurstSize: 5, Period: 2 * time.Second})
+	f("rate: {steps: [{rate: 10, for: 2s}, {rate: 40, for: 1s}]}", 60, 20, plan.Shape{Kind: plan.Steps, Steps: []plan.Step{{Rate: 10, Duration: 2 * time.Second}, {Rate: 40, Duration: time.Second}}})
 	f("rate: {spike: {base: 10, peak: 100, at: 2s, for: 1s}}\nfor: 4s", 130, 32.5, plan.Shape{Kind: plan.Steps, Steps: []plan.Step{
-		{Rate: 10, For: 2 * time.Second}, {Rate: 100, For: time.Second}, {Rate: 10, For: time.Second},
+		{Rate: 10, Duration: 2 * time.Second}, {Rate: 100, Duration: time.Second}, {Rate: 10, Duration: time.Second},
 	}})
 	f("rate: {replay: times.txt}", 3, 1.5, plan.Shape{Kind: plan.Replay, Times: []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}})
 }
@@ -66,8 +66,8 @@ func TestMixes(t *testing.T) {
 	l := p.Phases[0]
 	assert.Equal(t, []string{"key-1", "key-2", "key-3"}, l.Keys.Values)
 	assert.Equal(t, plan.Clients{Count: 4, Cookies: true}, l.Clients)
-	assert.Equal(t, plan.Breaks{Errors: 0.025, Latency: time.Second}, l.Breaks)
-	assert.Equal(t, 5*time.Millisecond, l.Think)
+	assert.Equal(t, plan.BreakLimits{ErrorShare: 0.025, P99: time.Second}, l.BreakLimits)
+	assert.Equal(t, 5*time.Millisecond, l.ThinkTime)
 	assert.Equal(t, uint64(7), l.Seed)
 	text := "name: s\ndoc: d\nconfig: c\nphases: [{name: p, requests: 1, concurrency: 1, send: [{path: /a, share: 3}, {path: /b}]}]"
 	s, err := scenarios.Read(fstest.MapFS{"s.yaml": {Data: []byte(text)}}, "s.yaml")
@@ -102,8 +102,8 @@ func TestExpectationsAreClaims(t *testing.T) {
 	last := p.Claims[len(p.Claims)-1]
 	assert.Equal(t, plan.Claim{
 		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: model.Pos{File: "s.yaml", Line: 12},
-		Text:    "The scenario expects of its phase p: p99 < 250ms.",
-		Expects: &plan.Expectation{Source: "p99 < 250ms", Metric: "p99", Rank: 0.99, Op: "<", Bound: 0.25},
+		Text:        "The scenario expects of its phase p: p99 < 250ms.",
+		Expectation: &plan.Expectation{Source: "p99 < 250ms", Metric: "p99", Quantile: 0.99, Op: "<", Bound: 0.25},
 	}, last)
 	assert.Equal(t, []plan.Check{plan.CheckRestarts, plan.CheckExpect}, p.Checks)
 }
@@ -147,10 +147,10 @@ func TestTwoPhasesOfOneName(t *testing.T) {
 func TestHowLongItLasts(t *testing.T) {
 	s, err := scenarios.Read(scenarios.BuiltIn, "soak.yaml")
 	require.NoError(t, err)
-	require.NoError(t, s.Last(20*time.Second))
-	assert.Equal(t, 20*time.Second, s.Phases[0].For)
+	require.NoError(t, s.OverrideDuration(20*time.Second))
+	assert.Equal(t, 20*time.Second, s.Phases[0].Duration)
 	s, err = scenarios.Read(scenarios.BuiltIn, "baseline.yaml")
 	require.NoError(t, err)
-	assert.ErrorContains(t, s.Last(time.Second), "has no phase that can last so long")
-	assert.NoError(t, s.Last(0))
+	assert.ErrorContains(t, s.OverrideDuration(time.Second), "has no phase that can last so long")
+	assert.NoError(t, s.OverrideDuration(0))
 }

@@ -28,7 +28,7 @@ import (
 //go:embed scenario.schema.json
 var Schema []byte
 
-var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
+var compiledSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema))
 	if err != nil {
 		return nil, fmt.Errorf("read the scenario schema: %w", err)
@@ -42,19 +42,19 @@ var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
 
 // The sizes, in bytes, of the largest files that are read: scenarios and rules, and the times of a replay.
 const (
-	largest       = 1 << 20
-	largestReplay = 16 << 20
+	maxFileSize   = 1 << 20
+	maxReplaySize = 16 << 20
 )
 
 // Read reads a scenario file. Its errors begin with file:line.
 func Read(fsys fs.FS, name string) (Scenario, error) {
-	content, err := source.Read(fsys, name, largest)
+	content, err := source.Read(fsys, name, maxFileSize)
 	if err != nil {
 		return Scenario{}, fmt.Errorf("read scenario %s: %w", name, errors.Unwrap(err))
 	}
 	var document yaml.Node
 	if err := yaml.Unmarshal(content, &document); err != nil {
-		return Scenario{}, syntaxError(name, err)
+		return Scenario{}, yamlError(name, err)
 	}
 	if len(document.Content) == 0 {
 		return Scenario{}, fmt.Errorf("%s: the scenario is empty", name)
@@ -63,55 +63,55 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 	if err := validate(name, root); err != nil {
 		return Scenario{}, err
 	}
-	s := Scenario{File: name, ConfigLine: find(root, []string{"config"}).Line}
+	s := Scenario{File: name, ConfigLine: nodeAt(root, []string{"config"}).Line}
 	if err := root.Decode(&s); err != nil {
-		return Scenario{}, syntaxError(name, err)
+		return Scenario{}, yamlError(name, err)
 	}
 	for backend, limits := range s.Backends {
-		limits.Line = find(root, []string{"backends", backend}).Line
+		limits.Line = nodeAt(root, []string{"backends", backend}).Line
 		s.Backends[backend] = limits
 	}
 	for i := range s.Faults {
-		s.Faults[i].Line = find(root, []string{"faults", strconv.Itoa(i)}).Line
+		s.Faults[i].Line = nodeAt(root, []string{"faults", strconv.Itoa(i)}).Line
 	}
 	if s.Rules != "" {
-		s.Rules = beside(name, s.Rules)
-		if s.RulesText, err = source.Read(fsys, s.Rules, largest); err != nil {
-			return Scenario{}, fmt.Errorf("%s:%d: rules: %w", name, find(root, []string{"rules"}).Line, err)
+		s.Rules = resolvePath(name, s.Rules)
+		if s.RulesText, err = source.Read(fsys, s.Rules, maxFileSize); err != nil {
+			return Scenario{}, fmt.Errorf("%s:%d: rules: %w", name, nodeAt(root, []string{"rules"}).Line, err)
 		}
 	}
 	for i := range s.Phases {
-		if err := s.Phases[i].place(fsys, name, root, i); err != nil {
+		if err := s.Phases[i].locate(fsys, name, root, i); err != nil {
 			return Scenario{}, err
 		}
 	}
 	return s, nil
 }
 
-// beside is where a file lies that a scenario names.
-func beside(scenario, name string) string {
+// resolvePath is where a file lies that a scenario names.
+func resolvePath(scenario, name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
 	}
 	return path.Join(path.Dir(scenario), name)
 }
 
-// place notes where a phase stands, and reads the file that its rate names.
-func (p *Phase) place(fsys fs.FS, name string, root *yaml.Node, i int) error {
+// locate notes where a phase stands, and reads the file that its rate names.
+func (p *Phase) locate(fsys fs.FS, name string, root *yaml.Node, i int) error {
 	at := []string{"phases", strconv.Itoa(i)}
-	p.Line = find(root, at).Line
+	p.Line = nodeAt(root, at).Line
 	for n := range p.Expect {
-		p.ExpectLines = append(p.ExpectLines, find(root, append(slices.Clone(at), "expect", strconv.Itoa(n))).Line)
+		p.ExpectLines = append(p.ExpectLines, nodeAt(root, append(slices.Clone(at), "expect", strconv.Itoa(n))).Line)
 	}
 	if p.Rate.Replay == "" {
 		return nil
 	}
-	file := beside(name, p.Rate.Replay)
-	text, err := source.Read(fsys, file, largestReplay)
+	file := resolvePath(name, p.Rate.Replay)
+	text, err := source.Read(fsys, file, maxReplaySize)
 	if err != nil {
-		return fmt.Errorf("%s:%d: replay: %w", name, find(root, append(at, "rate", "replay")).Line, err)
+		return fmt.Errorf("%s:%d: replay: %w", name, nodeAt(root, append(at, "rate", "replay")).Line, err)
 	}
-	if p.Rate.times, err = readTimes(text); err != nil {
+	if p.Rate.times, err = readReplayTimes(text); err != nil {
 		return fmt.Errorf("%s:%w", file, err)
 	}
 	return nil
@@ -128,8 +128,8 @@ func List() []string {
 	return names
 }
 
-// syntaxError puts file:line in front of what the YAML reader says.
-func syntaxError(name string, err error) error {
+// yamlError puts file:line in front of what the YAML reader says.
+func yamlError(name string, err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if line, rest, ok := strings.Cut(strings.TrimPrefix(text, "line "), ": "); ok {
 		if n, bad := strconv.Atoi(line); bad == nil {
@@ -141,13 +141,13 @@ func syntaxError(name string, err error) error {
 
 // validate holds the file against the schema, and tells every mistake with its line.
 func validate(name string, root *yaml.Node) error {
-	schema, err := compiled()
+	schema, err := compiledSchema()
 	if err != nil {
 		return err
 	}
 	var value any
 	if err := root.Decode(&value); err != nil {
-		return syntaxError(name, err)
+		return yamlError(name, err)
 	}
 	var invalid *jsonschema.ValidationError
 	switch err := schema.Validate(value); {
@@ -161,7 +161,7 @@ func validate(name string, root *yaml.Node) error {
 		text string
 	}
 	var mistakes []mistake
-	for _, leaf := range leaves(invalid) {
+	for _, leaf := range leafErrors(invalid) {
 		line, text := explain(root, leaf)
 		mistakes = append(mistakes, mistake{line, text})
 	}
@@ -173,15 +173,15 @@ func validate(name string, root *yaml.Node) error {
 	return errors.Join(told...)
 }
 
-// leaves are the errors that have no cause below them; alternatives are one error.
-func leaves(err *jsonschema.ValidationError) []*jsonschema.ValidationError {
+// leafErrors are the errors that have no cause below them; alternatives are one error.
+func leafErrors(err *jsonschema.ValidationError) []*jsonschema.ValidationError {
 	_, any := err.ErrorKind.(*kind.AnyOf)
 	if _, one := err.ErrorKind.(*kind.OneOf); any || one || len(err.Causes) == 0 {
 		return []*jsonschema.ValidationError{err}
 	}
 	var out []*jsonschema.ValidationError
 	for _, cause := range err.Causes {
-		out = append(out, leaves(cause)...)
+		out = append(out, leafErrors(cause)...)
 	}
 	return out
 }
@@ -192,11 +192,11 @@ func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text s
 	if where == "" {
 		where = "the scenario"
 	}
-	node := find(root, err.InstanceLocation)
+	node := nodeAt(root, err.InstanceLocation)
 	switch k := err.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		slices.Sort(k.Properties)
-		return find(root, append(slices.Clone(err.InstanceLocation), k.Properties[0])).Line,
+		return nodeAt(root, append(slices.Clone(err.InstanceLocation), k.Properties[0])).Line,
 			fmt.Sprintf("unknown field %s in %s", strings.Join(k.Properties, ", "), where)
 	case *kind.AnyOf:
 		return node.Line, where + " needs concurrency (a closed loop) or rate (an open loop)"
@@ -210,8 +210,8 @@ func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text s
 	return node.Line, where + ": " + err.ErrorKind.LocalizedString(message.NewPrinter(language.English))
 }
 
-// find follows a path of keys and indexes as far as it goes; for a key it gives the key's own node, which has its line.
-func find(node *yaml.Node, location []string) *yaml.Node {
+// nodeAt follows a path of keys and indexes as far as it goes; for a key it gives the key's own node, which has its line.
+func nodeAt(node *yaml.Node, location []string) *yaml.Node {
 	at := node
 	for _, step := range location {
 		if node.Kind == yaml.AliasNode {

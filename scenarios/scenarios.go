@@ -46,18 +46,18 @@ type Scenario struct {
 
 // Fault is something broken on purpose, for a time.
 type Fault struct {
-	Line   int           `yaml:"-"`
-	Fault  plan.Fault    `yaml:"fault"`
-	Target string        `yaml:"target"` // a node, or what nodes of any configuration can be called by, see targets
-	Peer   string        `yaml:"peer"`   // the other end
-	Phase  string        `yaml:"phase"`  // the first where it is not given
-	At     time.Duration `yaml:"at"`     // since that phase began
-	For    time.Duration `yaml:"for"`
-	Times  int           `yaml:"times"` // it comes again so often in all,
-	Every  time.Duration `yaml:"every"` // so far apart,
-	Sweep  time.Duration `yaml:"sweep"` // and later by another part of this each time
-	Adapt  bool          `yaml:"adapt"` // see adapted
-	With   plan.Settings `yaml:"with"`
+	Line     int           `yaml:"-"`
+	Fault    plan.Fault    `yaml:"fault"`
+	Target   string        `yaml:"target"` // a node, or what nodes of any configuration can be called by, see targets
+	Peer     string        `yaml:"peer"`   // the other end
+	Phase    string        `yaml:"phase"`  // the first where it is not given
+	At       time.Duration `yaml:"at"`     // since that phase began
+	Duration time.Duration `yaml:"for"`
+	Times    int           `yaml:"times"` // it comes again so often in all,
+	Every    time.Duration `yaml:"every"` // so far apart,
+	Sweep    time.Duration `yaml:"sweep"` // and later by another part of this each time
+	Adapt    bool          `yaml:"adapt"` // see adapted
+	With     plan.Settings `yaml:"with"`
 
 	Designed bool `yaml:"-"` // by lbproof: Target is a node's own name, be it "balancer"
 }
@@ -71,26 +71,26 @@ type Limits struct {
 
 // Phase is one phase of traffic.
 type Phase struct {
-	Line        int           `yaml:"-"`
-	ExpectLines []int         `yaml:"-"`
-	Name        string        `yaml:"name"`
-	Requests    int           `yaml:"requests"`
-	For         time.Duration `yaml:"for"` // of an open loop, instead of requests
-	Concurrency int           `yaml:"concurrency"`
-	Rate        Rate          `yaml:"rate"`
-	Think       time.Duration `yaml:"think"`
-	Timeout     time.Duration `yaml:"timeout"`
-	Protocol    string        `yaml:"protocol"`
-	Engine      plan.Engine   `yaml:"engine"`
-	Fresh       bool          `yaml:"fresh-connections"`
-	Full        bool          `yaml:"full-handshakes"`
-	Verify      bool          `yaml:"verify"`
-	Precise     bool          `yaml:"precise"`
-	Clients     Clients       `yaml:"clients"`
-	Keys        Keys          `yaml:"keys"`
-	Breaks      Breaks        `yaml:"breaks"`
-	Send        []Request     `yaml:"send"`
-	Expect      []string      `yaml:"expect"`
+	Line           int           `yaml:"-"`
+	ExpectLines    []int         `yaml:"-"`
+	Name           string        `yaml:"name"`
+	Requests       int           `yaml:"requests"`
+	Duration       time.Duration `yaml:"for"` // of an open loop, instead of requests
+	Concurrency    int           `yaml:"concurrency"`
+	Rate           Rate          `yaml:"rate"`
+	ThinkTime      time.Duration `yaml:"think"`
+	Timeout        time.Duration `yaml:"timeout"`
+	Protocol       string        `yaml:"protocol"`
+	Engine         plan.Engine   `yaml:"engine"`
+	NewConnections bool          `yaml:"fresh-connections"`
+	FullHandshakes bool          `yaml:"full-handshakes"`
+	Verify         bool          `yaml:"verify"`
+	PreciseTiming  bool          `yaml:"precise"`
+	Clients        Clients       `yaml:"clients"`
+	Keys           Keys          `yaml:"keys"`
+	BreakLimits    BreakLimits   `yaml:"breaks"`
+	Send           []Request     `yaml:"send"`
+	Expect         []string      `yaml:"expect"`
 }
 
 // Clients are who sends a phase.
@@ -109,8 +109,8 @@ type Keys struct {
 	Zipf   float64  `yaml:"zipf"`
 }
 
-// Breaks ends a phase in the first second that is worse.
-type Breaks struct {
+// BreakLimits ends a phase in the first second that is worse.
+type BreakLimits struct {
 	Errors string        `yaml:"errors"` // as 1%
 	P99    time.Duration `yaml:"p99"`
 }
@@ -127,10 +127,10 @@ type Request struct {
 
 // Defaults, as the schema tells them.
 const (
-	defaultError    = 0.001
-	DefaultTimeout  = 30 * time.Second
-	DefaultInFlight = 256
-	ProbesInFlight  = 10
+	defaultErrorRate   = 0.001
+	DefaultTimeout     = 30 * time.Second
+	DefaultMaxInFlight = 256
+	ProbeConcurrency   = 10
 )
 
 // defaultLimits are those of a backend that the scenario says nothing of.
@@ -138,24 +138,24 @@ var defaultLimits = Limits{CPUs: 0.25, Memory: "256MiB"}
 
 // Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
 func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
-	p, err := s.Stage(cfg, specs)
+	p, err := s.PlanWithoutTraffic(cfg, specs)
 	if err != nil {
 		return p, err
 	}
-	if err := s.expectations(&p); err != nil {
+	if err := s.addExpectations(&p); err != nil {
 		return p, err
 	}
-	if p.Phases, err = s.loads(p); err != nil {
+	if p.Phases, err = s.phases(p); err != nil {
 		return p, err
 	}
 	return p, s.Events(&p)
 }
 
-// Stage is a plan without traffic: the claims and the nodes.
-func (s Scenario) Stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
+// PlanWithoutTraffic is a plan without traffic: the claims and the nodes.
+func (s Scenario) PlanWithoutTraffic(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
-		Alpha: cmp.Or(s.Alpha, defaultError), Beta: cmp.Or(s.Beta, defaultError), Checks: s.Checks,
+		Alpha: cmp.Or(s.Alpha, defaultErrorRate), Beta: cmp.Or(s.Beta, defaultErrorRate), Checks: s.Checks,
 		Bounds: plan.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
@@ -169,33 +169,33 @@ func (s Scenario) Stage(cfg model.Config, specs []plan.Spec) (plan.Plan, error) 
 	if len(p.Claims) == 0 {
 		return p, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
 	}
-	flags := served(cfg)
+	flags := backendFlags(cfg)
 	for _, spec := range specs {
 		if spec.Role == plan.Backend {
-			if err := s.backend(&spec, flags); err != nil {
+			if err := s.prepareBackend(&spec, flags); err != nil {
 				return p, err
 			}
 		}
 		p.Specs = append(p.Specs, spec)
 	}
-	if err := s.placed(specs); err != nil {
+	if err := s.checkBackends(specs); err != nil {
 		return p, err
 	}
-	if err := s.monitor(&p); err != nil {
+	if err := s.addMonitor(&p); err != nil {
 		return p, err
 	}
-	return p, s.dependOn(&p)
+	return p, s.addDependencies(&p)
 }
 
-// Last changes how long the phases last that say for how long; zero changes nothing.
-func (s *Scenario) Last(d time.Duration) error {
+// OverrideDuration changes how long the phases last that say for how long; zero changes nothing.
+func (s *Scenario) OverrideDuration(d time.Duration) error {
 	if d == 0 {
 		return nil
 	}
 	changed := false
 	for i := range s.Phases {
-		if s.Phases[i].For > 0 && s.Phases[i].Rate.Spike == nil {
-			s.Phases[i].For, changed = d, true
+		if s.Phases[i].Duration > 0 && s.Phases[i].Rate.Spike == nil {
+			s.Phases[i].Duration, changed = d, true
 		}
 	}
 	if !changed || d < 0 {
@@ -204,8 +204,8 @@ func (s *Scenario) Last(d time.Duration) error {
 	return nil
 }
 
-// expectations makes a claim of each line that a phase expects. They are always decided.
-func (s Scenario) expectations(pl *plan.Plan) error {
+// addExpectations makes a claim of each line that a phase expects. They are always decided.
+func (s Scenario) addExpectations(pl *plan.Plan) error {
 	expected := false
 	for _, p := range s.Phases {
 		for i, text := range p.Expect {
@@ -217,7 +217,7 @@ func (s Scenario) expectations(pl *plan.Plan) error {
 			expected = true
 			pl.Claims = append(pl.Claims, plan.Claim{
 				ID: string(plan.CheckExpect) + "/" + p.Name + "#" + text, Check: plan.CheckExpect, Subject: p.Name,
-				Pos: pos, Expects: &e,
+				Pos: pos, Expectation: &e,
 				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
 			})
 		}
@@ -228,8 +228,8 @@ func (s Scenario) expectations(pl *plan.Plan) error {
 	return nil
 }
 
-// placed says whether every backend that the scenario limits is one that the configuration names.
-func (s Scenario) placed(specs []plan.Spec) error {
+// checkBackends says whether every backend that the scenario limits is one that the configuration names.
+func (s Scenario) checkBackends(specs []plan.Spec) error {
 	for name, limits := range s.Backends {
 		for other, twice := range s.Backends {
 			if other != name && model.SameHost(other, name) && twice.Line <= limits.Line {
@@ -245,19 +245,19 @@ func (s Scenario) placed(specs []plan.Spec) error {
 	return nil
 }
 
-// loads are the probes that the claims need, then the scenario's own phases.
-func (s Scenario) loads(pl plan.Plan) ([]plan.Phase, error) {
+// phases are the probes that the claims need, then the scenario's own phases.
+func (s Scenario) phases(pl plan.Plan) ([]plan.Phase, error) {
 	var loads []plan.Phase
 	decided := slices.DeleteFunc(slices.Clone(pl.Claims), func(c plan.Claim) bool { return !pl.Decides(c) })
-	if probes := checks.Probes(pl.Config, decided); len(probes) > 0 {
-		each := stats.NeedToSee(0.01, 1-pl.Beta)
+	if probes := checks.ExtraRequests(pl.Config, decided); len(probes) > 0 {
+		each := stats.SamplesToDetect(0.01, 1-pl.Beta)
 		loads = append(loads, plan.Phase{
-			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: ProbesInFlight,
+			Name: "probes", Engine: plan.Goroutines, Count: each * len(probes), Concurrency: ProbeConcurrency,
 			Timeout: DefaultTimeout, Requests: probes,
 		})
 	}
 	for i, p := range s.Phases {
-		load, err := s.load(p, pl.Config)
+		load, err := s.phase(p, pl.Config)
 		if err != nil {
 			return nil, err
 		}
@@ -270,9 +270,9 @@ func (s Scenario) loads(pl plan.Plan) ([]plan.Phase, error) {
 	return loads, nil
 }
 
-// aim sends a request where the configuration takes it to a backend: one that names no port goes to the first route
+// aimAtBackend sends a request where the configuration takes it to a backend: one that names no port goes to the first route
 // that proxies, under that route's path and host. A port that is named stays.
-func aim(cfg model.Config, r plan.Request) plan.Request {
+func aimAtBackend(cfg model.Config, r plan.Request) plan.Request {
 	if r.Port != 0 {
 		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l model.Listener) bool { return l.Port == r.Port && l.TLS })
 		return r
@@ -283,7 +283,7 @@ func aim(cfg model.Config, r plan.Request) plan.Request {
 		return r
 	}
 	for _, route := range cfg.Routes {
-		host, ok := route.Askable()
+		host, ok := route.ProbeHost()
 		if !ok || route.Pool == "" || route.Redirect != nil {
 			continue
 		}

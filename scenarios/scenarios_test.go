@@ -44,17 +44,17 @@ func TestBaselinePlan(t *testing.T) {
 	assert.Equal(t, []string{"probes", "closed loop", "open loop"}, names)
 	assert.Equal(t, 1000, p.Phases[1].Count)
 	assert.Equal(t, 100, p.Phases[1].Concurrency)
-	assert.False(t, p.Phases[1].Open())
+	assert.False(t, p.Phases[1].IsOpenLoop())
 	assert.InDelta(t, 250, p.Phases[2].Rate, 0)
 	limits := map[string][2]float64{}
 	for _, s := range p.Specs {
 		limits[s.Name] = [2]float64{s.CPUs, float64(s.Memory >> 20)}
-		assert.Equal(t, s.Role == plan.Backend, s.Restarts)
-		assert.Equal(t, s.Role == plan.Backend, len(s.Health) > 0)
+		assert.Equal(t, s.Role == plan.Backend, s.AutoRestart)
+		assert.Equal(t, s.Role == plan.Backend, len(s.HealthCommand) > 0)
 	}
 	assert.Equal(t, map[string][2]float64{"nginx@lbproof": {0, 0}, "back-01": {0.125, 64}, "back-02": {0.25, 128}, "back-03": {0.25, 256}}, limits)
-	assert.Equal(t, uint64(1+1376+1000), p.First(2))
-	assert.Equal(t, 3376, p.Requests())
+	assert.Equal(t, uint64(1+1376+1000), p.FirstHit(2))
+	assert.Equal(t, 3376, p.RequestCount())
 }
 
 // A plan survives being written and read.
@@ -123,7 +123,7 @@ func TestSchemaMatchesTypes(t *testing.T) {
 	}
 	f(nested("phase", "clients"), scenarios.Clients{})
 	f(nested("phase", "keys"), scenarios.Keys{})
-	f(nested("phase", "breaks"), scenarios.Breaks{})
+	f(nested("phase", "breaks"), scenarios.BreakLimits{})
 }
 
 func TestPlanRefusesWhatItCannotProve(t *testing.T) {
@@ -133,7 +133,7 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	assert.ErrorContains(t, err, "x.conf: nothing in it listens")
 	_, err = s.Plan(model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}}, nil)
 	assert.ErrorContains(t, err, "x.conf: lbproof finds no promise")
-	cfg := model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/up", Answer: &model.Answer{Code: 200}}}}
+	cfg := model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/up", StaticResponse: &model.StaticResponse{Code: 200}}}}
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, "s.yaml:7: the configuration names no backend b9")
 	s.Backends, s.Faults = nil, []scenarios.Fault{{Line: 8, Fault: "earthquake"}}
@@ -156,14 +156,14 @@ func TestRequestsAreAimed(t *testing.T) {
 		assert.Equal(t, want, p.Phases[0].Requests[0])
 	}
 	plain := []model.Listener{{Port: 80}}
-	f(plan.Request{Port: 80, Path: "/models"}, model.Config{Listeners: plain, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}})
+	f(plan.Request{Port: 80, Path: "/models"}, model.Config{Listeners: plain, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}}})
 	f(plan.Request{Port: 80, Path: "/api/models"}, model.Config{Listeners: plain, Routes: []model.Route{
-		{Path: "/", Port: 80, Fallback: true, Redirect: &model.Redirect{Code: 301}}, {Path: "/api/", Port: 80, Fallback: true, Pool: "p"},
+		{Path: "/", Port: 80, DefaultHost: true, Redirect: &model.Redirect{Code: 301}}, {Path: "/api/", Port: 80, DefaultHost: true, Pool: "p"},
 	}})
 	f(plan.Request{Port: 443, TLS: true, Path: "/models", Header: map[string]string{"Host": "a.example"}}, model.Config{
 		Listeners: []model.Listener{{Port: 80}, {Port: 443, TLS: true}},
 		Routes: []model.Route{
-			{Path: "/", Port: 80, Redirect: &model.Redirect{Code: 301}, Fallback: true},
+			{Path: "/", Port: 80, Redirect: &model.Redirect{Code: 301}, DefaultHost: true},
 			{Path: "/", Port: 443, TLS: true, Hosts: []string{"a.example"}, Pool: "p"},
 		},
 	})
@@ -173,10 +173,10 @@ func TestRequestsAreAimed(t *testing.T) {
 func TestBackendsAnswerTheBalancer(t *testing.T) {
 	cfg := model.Config{
 		Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}},
-		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80, Active: &model.Active{Request: model.HealthRequest{Method: "GET", Path: "/up"}}}}}},
+		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80, HealthCheck: &model.HealthCheck{Request: model.HealthRequest{Method: "GET", Path: "/up"}}}}}},
 		Routes: []model.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}},
-			{Path: "/check", Internal: true, Port: 80, Pool: "p", Rules: []model.Rule{{Rewrite: &model.Rewrite{Match: "^/check", With: "/api/check/it"}}}},
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, Target: "/check"}},
+			{Path: "/check", Internal: true, Port: 80, Pool: "p", Rules: []model.Rule{{Rewrite: &model.Rewrite{Match: "^/check", Replacement: "/api/check/it"}}}},
 		},
 	}
 	s := scenarios.Scenario{Name: "s"}
@@ -206,7 +206,7 @@ func TestAdapted(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, plan.Events, 10)
 		for i, e := range plan.Events[1:] {
-			assert.Equal(t, during, e.For)
+			assert.Equal(t, during, e.Duration)
 			assert.GreaterOrEqual(t, e.At-plan.Events[i].At, apart)
 		}
 		last := plan.Phases[len(plan.Phases)-1]

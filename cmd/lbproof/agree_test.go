@@ -50,8 +50,8 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 					rejected = append(rejected, one.Text)
 				}
 			}
-			assert.Equal(t, len(rejected) == 0, r.Checker.Accepted, "lbproof: %q; the balancer: %v", rejected, r.Checker.Said)
-			assert.Equal(t, r.Checker.Accepted, r.Checker.Started, "%v", r.Checker.Said)
+			assert.Equal(t, len(rejected) == 0, r.Checker.Accepted, "lbproof: %q; the balancer: %v", rejected, r.Checker.Messages)
+			assert.Equal(t, r.Checker.Accepted, r.Checker.Started, "%v", r.Checker.Messages)
 		})
 	}
 }
@@ -82,7 +82,7 @@ func TestWordsAgreeWithHAProxy(t *testing.T) {
 		require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
 		require.NotNil(t, r.Checker, r.NotAsked)
 		theirs := map[int]string{} // line → word
-		for _, said := range r.Checker.Said {
+		for _, said := range r.Checker.Messages {
 			if m := unexpected.FindStringSubmatch(said.Text); m != nil {
 				theirs[said.Pos.Line] = m[1]
 			}

@@ -9,7 +9,7 @@ import (
 )
 
 // askBalancer lets the balancer itself look at a configuration; why says what kept it from being asked.
-func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.Answered, why string) {
+func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.BalancerAnswer, why string) {
 	specs, err := lbconfigs.Specs(cfg)
 	if len(specs) == 0 { // else a backend cannot be placed, which keeps nobody from asking
 		return nil, err.Error()
@@ -22,7 +22,7 @@ func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.Answered, 
 	}
 	defer cleaningUp()()
 	p.Step("asking " + cfg.Balancer + " itself")
-	said, err := stack.Ask(cmd.Context(), engine, specs[0], cfg)
+	said, err := stack.TryConfig(cmd.Context(), engine, specs[0], cfg)
 	if err != nil {
 		return nil, err.Error()
 	}

@@ -170,12 +170,12 @@ func TestBalancersOwnAnswer(t *testing.T) {
 			t.Parallel()
 			r, rejected := claimsOf(t, written(t, name, nil))
 			require.NotNil(t, r.Checker, "%v", r.NotAsked)
-			assert.Equal(t, !fate.refused, r.Checker.Accepted, "%v", r.Checker.Said)
-			assert.Equal(t, !fate.refused, r.Checker.Started, "%v", r.Checker.Said)
+			assert.Equal(t, !fate.refused, r.Checker.Accepted, "%v", r.Checker.Messages)
+			assert.Equal(t, !fate.refused, r.Checker.Started, "%v", r.Checker.Messages)
 			assert.NotEmpty(t, r.Checker.Version)
 			assert.Equal(t, fate.refused, rejected > 0, "%v", r.Problems)
 			found, told := false, false
-			for _, s := range r.Checker.Said {
+			for _, s := range r.Checker.Messages {
 				if !strings.Contains(s.Text, fate.says) {
 					continue
 				}
@@ -185,7 +185,7 @@ func TestBalancersOwnAnswer(t *testing.T) {
 					told = told || p.Pos == s.Pos
 				}
 			}
-			assert.True(t, found, "%v", r.Checker.Said)
+			assert.True(t, found, "%v", r.Checker.Messages)
 			assert.True(t, told, "lbproof tells it of another line: %v", r.Problems)
 		})
 	}
@@ -251,7 +251,7 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 			_, rep := reportOf(t, dir)
 			assert.Empty(t, rep.Env.Interrupted)
 			if !named {
-				assertOwnNetwork(t, rep.Env.Client)
+				assertOwnNetwork(t, rep.Env.ClientAddr)
 			}
 			upheld, refuted := 0, []string{}
 			for _, v := range rep.Verdicts {
@@ -278,10 +278,10 @@ func TestAcceptedAndNotStarted(t *testing.T) {
 	t.Parallel()
 	dir := written(t, "haproxy/weighted", []string{"maxconn 4096", "chroot /nowhere"})
 	r, _ := claimsOf(t, dir)
-	assert.True(t, r.Checker.Accepted, "%v", r.Checker.Said)
+	assert.True(t, r.Checker.Accepted, "%v", r.Checker.Messages)
 	assert.False(t, r.Checker.Started)
-	require.NotEmpty(t, r.Checker.Said)
-	assert.Contains(t, r.Checker.Said[len(r.Checker.Said)-1].Text, "Cannot chroot")
+	require.NotEmpty(t, r.Checker.Messages)
+	assert.Contains(t, r.Checker.Messages[len(r.Checker.Messages)-1].Text, "Cannot chroot")
 	p := start(t, dir, "test", "config")
 	assert.Equal(t, 4, p.wait(t))
 	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration and does not come up with it: the container haproxy@lbproof died")

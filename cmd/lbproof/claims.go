@@ -80,7 +80,7 @@ func reading(cfg model.Config) report.Reading {
 	}
 	for _, c := range made {
 		p := report.Promise{Claim: c}
-		if kind, err := checks.Find(c.Check); err == nil && !kind.Decides() {
+		if kind, err := checks.Find(c.Check); err == nil && !kind.CanJudge() {
 			p.Undecided = check.NoExperiment
 		}
 		r.Claims = append(r.Claims, p)

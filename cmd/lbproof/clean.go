@@ -35,7 +35,7 @@ func cleanCommand() *cobra.Command {
 			if err := cleanFolders(cmd, out, time.Duration(older), yes); err != nil {
 				return err
 			}
-			return environment(cleanEngine(cmd, yes))
+			return environment(cleanDocker(cmd, yes))
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "remove what is listed")
@@ -71,14 +71,14 @@ func (a *age) Set(text string) error {
 	return nil
 }
 
-func cleanEngine(cmd *cobra.Command, yes bool) error {
+func cleanDocker(cmd *cobra.Command, yes bool) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
 	engine, _, err := connect(cmd, p)
 	if err != nil {
 		return err
 	}
-	dead, err := engine.Remains(cmd.Context())
+	dead, err := engine.StaleRuns(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func cleanEngine(cmd *cobra.Command, yes bool) error {
 			fmt.Fprintln(cmd.OutOrStdout(), "would remove what is left of", r)
 			continue
 		}
-		if err := engine.Remove(cmd.Context(), r); err != nil {
+		if err := engine.RemoveStaleRun(cmd.Context(), r); err != nil {
 			failed = append(failed, err)
 			continue
 		}
@@ -114,7 +114,7 @@ func cleanFolders(cmd *cobra.Command, out string, older time.Duration, yes bool)
 	}
 	for _, e := range entries {
 		dir := filepath.Join(out, e.Name())
-		at, ok := run.FolderTime(dir)
+		at, ok := run.ParseFolderTime(dir)
 		if !ok || time.Since(at) < older {
 			continue
 		}

@@ -551,11 +551,11 @@ func TestPausedBackend(t *testing.T) {
 	p := start(t, dir, "test", "pause")
 	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	_, r := reportOf(t, dir)
-	require.Len(t, r.Env.Marks, 1)
-	mark := r.Env.Marks[0]
+	require.Len(t, r.Env.Faults, 1)
+	mark := r.Env.Faults[0]
 	assert.Empty(t, mark.Err)
-	assert.GreaterOrEqual(t, mark.Ended-mark.Ordered, time.Second)
-	assert.Less(t, mark.From, mark.Ended, "it was seen meanwhile")
+	assert.GreaterOrEqual(t, mark.EndsAfter-mark.RequestedAt, time.Second)
+	assert.Less(t, mark.StartsBy, mark.EndsAfter, "it was seen meanwhile")
 	assert.Greater(t, r.Phases[1].Max, 900*time.Millisecond, "latency counts from when a request was due")
 	assert.Less(t, r.Phases[1].P50, 500*time.Millisecond)
 }

@@ -57,7 +57,7 @@ func doctor(cmd *cobra.Command) error {
 	memory := float64(host.Memory) / (1 << 30)
 	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, memory)
 	missing := false
-	for _, one := range parts() {
+	for _, one := range knownImages() {
 		found, err := engine.Image(cmd.Context(), one.image)
 		if err != nil {
 			missing = true

@@ -26,7 +26,7 @@ func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Du
 	for _, f := range all {
 		lane := slices.Index(free, slices.Min(free[:3]))
 		target := fmt.Sprintf("back-0%d", lane+1)
-		if !slices.Contains(f.On, plan.Backend) {
+		if !slices.Contains(f.Roles, plan.Backend) {
 			lane, target = 3, "balancer"
 		}
 		with, during := "", time.Second
@@ -50,7 +50,7 @@ func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Du
 
 // inClear are the faults that need no TLS.
 func inClear() []faults.Fault {
-	return slices.DeleteFunc(slices.Clone(faults.All), func(f faults.Fault) bool { return f.Secure })
+	return slices.DeleteFunc(slices.Clone(faults.All), func(f faults.Fault) bool { return f.NeedsTLS })
 }
 
 func faultScenario(events []string, last time.Duration) string {
@@ -62,14 +62,14 @@ func faultScenario(events []string, last time.Duration) string {
 func TestEveryFaultTakesEffect(t *testing.T) {
 	t.Parallel()
 	folder, r, _ := tried(t, faultScenario(lanes(inClear(), 3500*time.Millisecond)))
-	require.Len(t, r.Env.Marks, len(inClear()))
-	for _, m := range r.Env.Marks {
+	require.Len(t, r.Env.Faults, len(inClear()))
+	for _, m := range r.Env.Faults {
 		assert.Empty(t, m.Err, m.Event.Fault)
-		assert.LessOrEqual(t, m.Ordered, m.Before, m.Event.Fault)
-		assert.LessOrEqual(t, m.Before, m.From, m.Event.Fault)
-		assert.Less(t, m.From, m.To, m.Event.Fault)
+		assert.LessOrEqual(t, m.RequestedAt, m.StartsAfter, m.Event.Fault)
+		assert.LessOrEqual(t, m.StartsAfter, m.StartsBy, m.Event.Fault)
+		assert.Less(t, m.StartsBy, m.EndsBy, m.Event.Fault)
 	}
-	assert.Empty(t, r.Ledger.Note, "no arrival is lost, though backends were killed")
+	assert.Empty(t, r.Delivery.Note, "no arrival is lost, though backends were killed")
 	journal, err := os.ReadFile(filepath.Join(folder, "journal.jsonl"))
 	require.NoError(t, err)
 	assert.Equal(t, 2*len(inClear()), strings.Count(string(journal), "\n"), "each is ordered and healed")
@@ -89,7 +89,7 @@ func everyKilledInside(t *testing.T) {
 		for i, f := range three {
 			names = append(names, string(f.Name))
 			target := fmt.Sprintf("back-0%d", i+1)
-			if !slices.Contains(f.On, plan.Backend) {
+			if !slices.Contains(f.Roles, plan.Backend) {
 				target = "balancer"
 			}
 			with := ""
@@ -157,12 +157,12 @@ phases:
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	_, r, code := tried(t, trustScenario)
-	for _, m := range r.Env.Marks {
+	for _, m := range r.Env.Faults {
 		assert.Empty(t, m.Err, m.Event.Fault)
 	}
-	require.Len(t, r.Env.Marks, 3)
-	assert.Contains(t, r.Env.Marks[1].Seen, "unknown authority")
-	assert.Contains(t, r.Env.Marks[2].Seen, "valid for another.lbproof.test")
+	require.Len(t, r.Env.Faults, 3)
+	assert.Contains(t, r.Env.Faults[1].Observed, "unknown authority")
+	assert.Contains(t, r.Env.Faults[2].Observed, "valid for another.lbproof.test")
 	for _, v := range r.Verdicts {
 		if v.Claim.Check == plan.CheckExpect {
 			assert.Equal(t, report.Upheld, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)

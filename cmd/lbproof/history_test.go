@@ -29,7 +29,7 @@ func BenchmarkTenMillionHits(b *testing.B) {
 		hits := 0
 		for h := range simulated.Hits {
 			hits++
-			h.Conn, h.Flight = 1+h.Index%100, 100
+			h.Conn, h.InFlight = 1+h.Index%100, 100
 			require.NoError(b, f.Hit(h))
 		}
 		for a := range simulated.Arrivals {

@@ -90,7 +90,7 @@ func listConfigurations(row func(name, doc string)) error {
 			return err
 		}
 		promises, problems := len(checks.Claims(cfg)), len(cfg.Problems)
-		row(target.BuiltIn+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", promises, problems))
+		row(target.BuiltInPrefix+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", promises, problems))
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func listBalancers(row func(name, doc string)) error {
 func listChecks(row func(name, doc string)) error {
 	for _, c := range checks.All {
 		law := c.Law
-		if !c.Decides() {
+		if !c.CanJudge() {
 			law += " (" + check.NoExperiment + ")"
 		}
 		row(string(c.Name), c.Doc)
@@ -118,7 +118,7 @@ func listFaults(row func(name, doc string)) error {
 	for _, f := range faults.All {
 		row(string(f.Name), f.Doc)
 		for _, a := range f.Args {
-			row("", fmt.Sprintf("%s: %s %s", a.Name, a.Kind, a.Said()))
+			row("", fmt.Sprintf("%s: %s %s", a.Name, a.Kind, a.Describe()))
 		}
 	}
 	return nil

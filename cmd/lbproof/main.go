@@ -150,8 +150,8 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(),
 		reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
 	for _, hidden := range []*cobra.Command{
-		backendCommand(), workerCommand(), agentCommand(), slayCommand(),
-		renameCommand(), reaperCommand(), reachCommand(), routeCommand(),
+		backendCommand(), workerCommand(), agentCommand(), killProcessCommand(),
+		renameFilesCommand(), reaperCommand(), waitPortsCommand(), addRouteCommand(),
 	} {
 		// It ends by itself, when it has finished what it has begun.
 		hidden.PersistentPreRun = func(*cobra.Command, []string) { cleaningUp() }

@@ -60,20 +60,20 @@ func mutateCommand() *cobra.Command {
 // mutate runs the mutations of a configuration, whose run folders and results it keeps in dir, and prints the
 // survivors.
 func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, parallel int) error {
-	cfg, specs, err := src.Stage(name)
+	cfg, specs, err := src.ConfigAndNodes(name)
 	if err != nil {
 		return err
 	}
 	header := strings.Join(src.Header, "\n")
 	m := &prove.Mutator{
-		Config: cfg, Dir: dir, Basis: header + run.Version(),
+		Config: cfg, Dir: dir, CacheKey: header + run.Version(),
 		Read: func(files []model.File) (model.Config, error) { return src.Config(name, files...) },
 		Design: func(kinds []plan.Check) (plan.Plan, error) {
-			carried, err := src.Carried()
+			carried, err := src.ProbeHeader()
 			if err != nil {
 				return plan.Plan{}, err
 			}
-			setup := experiments.Setup{CPUs: runtime.NumCPU(), Checks: kinds, Header: carried}
+			setup := experiments.Setup{CPUs: runtime.NumCPU(), Checks: kinds, ProbeHeader: carried}
 			return experiments.Design("mutation", cfg, specs, setup)
 		},
 		Run: func(ctx context.Context, p plan.Plan) (string, error) {
@@ -86,7 +86,7 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 		return environment(err)
 	}
 	if parallel == 0 {
-		parallel = prove.AtOnce(specs)
+		parallel = prove.MaxParallel(specs)
 	}
 	if err := m.Mutate(cmd.Context(), parallel); err != nil {
 		return harness(err)
@@ -118,7 +118,7 @@ func (p mutationProgress) Unchanged(takes time.Duration) {
 
 func (p mutationProgress) Begin(work prove.Work) {
 	fmt.Fprintf(p.w, "%d mutations, %d of them known; the others take about %s in %d runs, %d at a time\n",
-		work.Mutations, work.Known, work.Takes.Round(time.Second), work.Runs, work.Parallel)
+		work.Mutations, work.Decided, work.Estimate.Round(time.Second), work.Runs, work.Parallel)
 }
 
 func (p mutationProgress) Decided(i, of int, m report.Mutated) {

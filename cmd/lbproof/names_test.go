@@ -108,13 +108,13 @@ phases:
 			require.Len(t, folders, 1)
 			h, err := folder.Open(folders[0])
 			require.NoError(t, err)
-			require.Len(t, h.Env.Marks, 2)
-			server, frozen := h.Env.Marks[0].Event, h.Env.Marks[1].Event
+			require.Len(t, h.Env.Faults, 2)
+			server, frozen := h.Env.Faults[0].Event, h.Env.Faults[1].Event
 			assert.True(t, strings.EqualFold("haproxy", server.Target), server.Target)
 			assert.Equal(t, "worker", server.Peer, "the server that has this name, and not the node that the traffic comes from")
 			balancer, _, _ := strings.Cut(name, ".")
-			assert.Equal(t, plan.OwnName(balancer), frozen.Target)
-			for _, m := range h.Env.Marks {
+			assert.Equal(t, plan.HarnessName(balancer), frozen.Target)
+			for _, m := range h.Env.Faults {
 				assert.Empty(t, m.Err)
 			}
 			p.nothingLeft(t, 0)

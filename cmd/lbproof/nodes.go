@@ -29,16 +29,16 @@ import (
 
 // The parts that lbproof plays in containers. They are hidden: plans and the harness call them.
 
-// node makes a hidden verb, which takes no arguments.
-func node(use, short string, do func(cmd *cobra.Command) error) *cobra.Command {
+// hiddenCommand makes a hidden verb, which takes no arguments.
+func hiddenCommand(use, short string, do func(cmd *cobra.Command) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: usage(cobra.NoArgs), Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return do(cmd) },
 	}
 }
 
-// serving is how a backend serves, from its flags.
-type serving struct {
+// backendFlags is how a backend serves, from its flags.
+type backendFlags struct {
 	service                 backends.Service
 	listen                  []int
 	control                 int
@@ -46,11 +46,11 @@ type serving struct {
 }
 
 func backendCommand() *cobra.Command {
-	var s serving
+	var s backendFlags
 	var healthy int
-	cmd := node("backend", "Serve as a backend", func(cmd *cobra.Command) error {
+	cmd := hiddenCommand("backend", "Serve as a backend", func(cmd *cobra.Command) error {
 		if healthy != 0 {
-			return environment(checkHealth(cmd.Context(), healthy, slices.Contains(s.service.Secure, healthy)))
+			return environment(checkHealth(cmd.Context(), healthy, slices.Contains(s.service.TLSPorts, healthy)))
 		}
 		return environment(s.serve(cmd))
 	})
@@ -60,11 +60,11 @@ func backendCommand() *cobra.Command {
 	flags.IntVar(&s.control, "control", 7070, "port on which the ledger is handed out")
 	flags.StringVar(&s.ledger, "ledger", "",
 		"file of the ledger, which outlives the process; without it the ledger does not")
-	flags.StringSliceVar(&s.service.Observe, "observe", nil, "request headers to keep in the ledger")
+	flags.StringSliceVar(&s.service.RecordHeaders, "observe", nil, "request headers to keep in the ledger")
 	flags.StringSliceVar(&s.service.Prefixes, "prefixes", nil, "paths below which the API is served too")
-	flags.StringSliceVar(&s.service.Health, "health-paths", nil, "paths that are answered as /health is")
-	flags.IntSliceVar(&s.service.Secure, "tls", nil, "traffic ports that speak TLS")
-	flags.StringVar(&s.service.Certificate, "certificate", "", "file with their certificate and its key")
+	flags.StringSliceVar(&s.service.HealthPaths, "health-paths", nil, "paths that are answered as /health is")
+	flags.IntSliceVar(&s.service.TLSPorts, "tls", nil, "traffic ports that speak TLS")
+	flags.StringVar(&s.service.CertFile, "certificate", "", "file with their certificate and its key")
 	flags.StringVar(&s.postgres, "postgres", "", "host:port of a PostgreSQL that /ready and /api/health/detailed ask")
 	flags.StringVar(&s.redis, "redis", "", "host:port of a Redis that they ask")
 	flags.BoolVar(&s.service.Helper, "helper", false, "answer 200 to everything and keep no ledger")
@@ -73,11 +73,11 @@ func backendCommand() *cobra.Command {
 }
 
 // serve serves until the command's context ends. A helper has neither ledger nor dependencies.
-func (s *serving) serve(cmd *cobra.Command) error {
+func (s *backendFlags) serve(cmd *cobra.Command) error {
 	service := &s.service
 	service.Tag, service.Key = os.Getenv("HOST_TAG"), os.Getenv(backends.KeyVariable)
-	service.IDHeader, service.Server = history.IDHeader, history.ServerHeader
-	service.Size, service.Wish = history.SizeHeader, history.WishHeader
+	service.IDHeader, service.ServerHeader = history.IDHeader, history.ServerHeader
+	service.SizeHeader, service.ResponseSpecHeader = history.SizeHeader, history.ResponseSpecHeader
 	service.Log = slog.New(slog.NewJSONHandler(raw(cmd.OutOrStdout()), nil))
 	if service.Helper {
 		return service.Listen(cmd.Context(), s.listen, s.control)
@@ -91,10 +91,10 @@ func (s *serving) serve(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		service.Needs = append(service.Needs, need)
+		service.Dependencies = append(service.Dependencies, need)
 	}
 	if s.redis != "" {
-		service.Needs = append(service.Needs, backends.Redis(s.redis))
+		service.Dependencies = append(service.Dependencies, backends.Redis(s.redis))
 	}
 	return service.Listen(cmd.Context(), s.listen, s.control)
 }
@@ -123,7 +123,7 @@ func checkHealth(ctx context.Context, port int, secure bool) error {
 }
 
 func workerCommand() *cobra.Command {
-	return node("worker", "Send traffic as standard input orders", func(cmd *cobra.Command) error {
+	return hiddenCommand("worker", "Send traffic as standard input orders", func(cmd *cobra.Command) error {
 		return environment(run.Work(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout())))
 	})
 }
@@ -132,10 +132,10 @@ func agentCommand() *cobra.Command {
 	var ports []int
 	var local map[string]int
 	var shared []string
-	cmd := node("agent", "Break and watch a node's network as standard input orders", func(cmd *cobra.Command) error {
-		var services []agent.Local
+	cmd := hiddenCommand("agent", "Break and watch a node's network as standard input orders", func(cmd *cobra.Command) error {
+		var services []agent.LocalForward
 		for host, port := range local {
-			services = append(services, agent.Local{Port: port, Host: host})
+			services = append(services, agent.LocalForward{Port: port, Host: host})
 		}
 		for _, dir := range shared {
 			if err := os.Chmod(dir, 0o1777); err != nil { // the node's process may be any user's
@@ -157,16 +157,16 @@ func agentCommand() *cobra.Command {
 	return cmd
 }
 
-func slayCommand() *cobra.Command {
+func killProcessCommand() *cobra.Command {
 	var title string
-	cmd := node("slay", "Kill a process by its title", func(*cobra.Command) error { return environment(slay(title)) })
+	cmd := hiddenCommand("slay", "Kill a process by its title", func(*cobra.Command) error { return environment(killProcess(title)) })
 	cmd.Flags().StringVar(&title, "title", "", "what its command line begins with")
 	_ = cmd.MarkFlagRequired("title")
 	return cmd
 }
 
-// slay kills the last process whose command line begins so, but the first of all: a master is not its worker.
-func slay(title string) error {
+// killProcess kills the last process whose command line begins so, but the first of all: a master is not its worker.
+func killProcess(title string) error {
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return fmt.Errorf("list the processes: %w", err)
@@ -188,10 +188,10 @@ func slay(title string) error {
 	return nil
 }
 
-func renameCommand() *cobra.Command {
+func renameFilesCommand() *cobra.Command {
 	var suffix string
 	var to []string
-	cmd := node("rename", "Put files in place in the container whose processes are seen", func(*cobra.Command) error {
+	cmd := hiddenCommand("rename", "Put files in place in the container whose processes are seen", func(*cobra.Command) error {
 		const root = "/proc/1/root"
 		for _, name := range to {
 			if err := os.Rename(root+name+suffix, root+name); err != nil {
@@ -205,11 +205,11 @@ func renameCommand() *cobra.Command {
 	return cmd
 }
 
-func reachCommand() *cobra.Command {
+func waitPortsCommand() *cobra.Command {
 	var ports []int
 	var within, settle time.Duration
-	cmd := node("reach", "Wait until ports of this host listen", func(cmd *cobra.Command) error {
-		return environment(reach(cmd.Context(), ports, within, settle))
+	cmd := hiddenCommand("reach", "Wait until ports of this host listen", func(cmd *cobra.Command) error {
+		return environment(waitPorts(cmd.Context(), ports, within, settle))
 	})
 	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports")
 	cmd.Flags().DurationVar(&within, "within", 10*time.Second, "how long to wait")
@@ -217,8 +217,8 @@ func reachCommand() *cobra.Command {
 	return cmd
 }
 
-// reach waits until every port takes a connection, then for a time to settle.
-func reach(ctx context.Context, ports []int, within, settle time.Duration) error {
+// waitPorts waits until every port takes a connection, then for a time to settle.
+func waitPorts(ctx context.Context, ports []int, within, settle time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for _, port := range ports {
@@ -237,9 +237,9 @@ func reach(ctx context.Context, ports []int, within, settle time.Duration) error
 	return nil
 }
 
-func routeCommand() *cobra.Command {
+func addRouteCommand() *cobra.Command {
 	var to, via string
-	cmd := node("route", "Send what goes to a network by way of a node", func(*cobra.Command) error {
+	cmd := hiddenCommand("route", "Send what goes to a network by way of a node", func(*cobra.Command) error {
 		network, err := netip.ParsePrefix(to)
 		if err != nil {
 			return err
@@ -248,7 +248,7 @@ func routeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return environment(run.Route(network, gateway))
+		return environment(run.AddRoute(network, gateway))
 	})
 	cmd.Flags().StringVar(&to, "to", "", "the network")
 	cmd.Flags().StringVar(&via, "via", "", "address of the node")
@@ -258,7 +258,7 @@ func routeCommand() *cobra.Command {
 func reaperCommand() *cobra.Command {
 	var id string
 	var guard bool
-	cmd := node("reaper", "Remove a run when standard input ends", func(cmd *cobra.Command) error {
+	cmd := hiddenCommand("reaper", "Remove a run when standard input ends", func(cmd *cobra.Command) error {
 		signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
 		return environment(docker.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
 	})

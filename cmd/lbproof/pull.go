@@ -14,20 +14,20 @@ import (
 	"github.com/lbproof/lbproof/scenarios"
 )
 
-// part is an image that runs may need, by the name of what it is for.
-type part struct {
+// namedImage is an image that runs may need, by the name of what it is for.
+type namedImage struct {
 	name  string
 	image plan.Image
 }
 
-// parts are the images that lbproof's own runs need.
-func parts() []part {
-	all := []part{{name: "backends and worker"}}
+// knownImages are the images that lbproof's own runs need.
+func knownImages() []namedImage {
+	all := []namedImage{{name: "backends and worker"}}
 	for _, b := range lbconfigs.All {
-		all = append(all, part{b.Name, b.Spec(model.Config{}).Image})
+		all = append(all, namedImage{b.Name, b.Spec(model.Config{}).Image})
 	}
 	for _, d := range slices.Concat(scenarios.Dependencies, []plan.Spec{scenarios.Prometheus}, scenarios.Exporters) {
-		all = append(all, part{d.Name, d.Image})
+		all = append(all, namedImage{d.Name, d.Image})
 	}
 	return all
 }
@@ -56,8 +56,8 @@ func pull(cmd *cobra.Command) error {
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	var failed error
-	for _, one := range parts() {
-		found, news, err := engine.Renew(cmd.Context(), one.image)
+	for _, one := range knownImages() {
+		found, news, err := engine.Update(cmd.Context(), one.image)
 		if err != nil {
 			failed = fmt.Errorf("the image of %s is not renewed: %w", one.name, err)
 			fmt.Fprintf(w, "%s\tfailed\t%s\n", one.name, plain.Lines(err.Error()))

@@ -31,7 +31,7 @@ func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cob
 func configFlags(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringVar(&src.Balancer, "balancer", "",
 		"whose configuration it is, where the file does not tell ("+strings.Join(balancers(), ", ")+")")
-	cmd.Flags().StringSliceVar(&src.Allow, "allow-path", nil,
+	cmd.Flags().StringSliceVar(&src.AllowPaths, "allow-path", nil,
 		"a folder outside the configuration's own, or the scenario's, from which it may include files")
 }
 
@@ -64,7 +64,7 @@ func planFlags(cmd *cobra.Command, src *target.Reader) {
 	offer(cmd, "checks", checks.Names())
 	cmd.Flags().IntVar(&src.Balancers, "balancers", 1,
 		"how many balancers have the configuration: experiments ask the limits of each of them")
-	cmd.Flags().DurationVar(&src.Lasts, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
+	cmd.Flags().DurationVar(&src.PhaseDuration, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
 }
 
 // offer completes the value of a flag, which cmd has, with these words.

@@ -49,7 +49,7 @@ func phaseOf(t *testing.T, r report.Report, name string) report.Phase {
 // whole says that every request was answered by the backend that it reached, once.
 func whole(t *testing.T, r report.Report, sent int) {
 	t.Helper()
-	assert.Equal(t, report.Ledger{Sent: sent, Arrived: r.Ledger.Arrived}, r.Ledger)
+	assert.Equal(t, report.Delivery{Sent: sent, Arrived: r.Delivery.Arrived}, r.Delivery)
 }
 
 // 10,000 connections at once through an nginx that has room for them: no error, no loss, and a small sender.
@@ -106,8 +106,8 @@ func TestTooManyConnectionsAreExplained(t *testing.T) {
 	}
 	p := phaseOf(t, r, "high concurrency")
 	assert.Positive(t, p.FailedFrom)
-	assert.InDelta(t, 1024, p.Carried, 120)
-	assert.Zero(t, r.Ledger.Duplicated+r.Ledger.Misrouted+r.Ledger.Unknown)
+	assert.InDelta(t, 1024, p.MaxInFlightOK, 120)
+	assert.Zero(t, r.Delivery.Duplicated+r.Delivery.Misrouted+r.Delivery.Unknown)
 }
 
 const clientsScenario = `
@@ -131,7 +131,7 @@ func TestFiveThousandClientAddresses(t *testing.T) {
 	assert.Zero(t, code)
 	whole(t, r, 10688)
 	assert.GreaterOrEqual(t, phaseOf(t, r, "many").Conns, 5000)
-	clients, err := netip.ParsePrefix(r.Env.Clients)
+	clients, err := netip.ParsePrefix(r.Env.ClientNetwork)
 	require.NoError(t, err)
 	assertOwnNetwork(t, clients.Addr().String())
 }
@@ -247,8 +247,8 @@ phases:
     send: [{path: /}]
 `)
 	up := phaseOf(t, r, "up")
-	assert.Positive(t, up.Broke)
-	assert.Positive(t, up.Bore)
+	assert.Positive(t, up.BreakingRate)
+	assert.Positive(t, up.MaxGoodRate)
 	assert.Less(t, up.Hits, 100_000)
 }
 

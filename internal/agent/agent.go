@@ -23,12 +23,12 @@ import (
 	"github.com/lbproof/lbproof/backends"
 )
 
-// Order is what an agent is told to do. One of Rule, Heal, Look and Call is set.
-type Order struct {
+// Request is what an agent is told to do. One of Rule, Heal, Look and Call is set.
+type Request struct {
 	ID   int
 	Rule *Rule `json:",omitempty"`
-	Heal int   `json:",omitempty"` // the order whose rule is to go
-	Look *Look `json:",omitempty"`
+	Undo int   `json:",omitempty"` // the order whose rule is to go
+	Poll *Poll `json:",omitempty"`
 	Call *Call `json:",omitempty"`
 }
 
@@ -39,15 +39,15 @@ type Call struct {
 	Body []byte
 }
 
-// Answer says how an order went; with ID 0, what the agent saw by itself.
-type Answer struct {
+// Response says how an order went; with ID 0, what the agent saw by itself.
+type Response struct {
 	ID       int
 	At       time.Duration // on the host's monotonic clock: when it was done
 	Err      string        `json:",omitempty"`
-	Seen     *Seen         `json:",omitempty"`
-	Said     []byte        `json:",omitempty"` // in answer to a call
+	Observed *Observation  `json:",omitempty"`
+	Body     []byte        `json:",omitempty"` // in answer to a call
 	Attempts []Attempt     `json:",omitempty"`
-	Dropped  int           `json:",omitempty"` // of a rule that is gone: packets that it touched
+	Affected int           `json:",omitempty"` // of a rule that is gone: packets that it touched
 }
 
 // Attempt is a connection that somebody tried to open to the node.
@@ -59,19 +59,19 @@ type Attempt struct {
 
 // Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded; local are services
 // that are to be found on its loopback address; key opens the gateway, and the node's control port.
-func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []Local, key string) error {
+func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []LocalForward, key string) error {
 	ctx, stop := context.WithCancel(ctx)
 	a := &agent{
 		key: key, out: json.NewEncoder(out),
-		rules: map[int]*inForce{}, relays: newRelays(ctx), names: &resolver{ctx: ctx},
+		rules: map[int]*activeRule{}, relays: newRelays(ctx), resolver: &resolver{ctx: ctx},
 	}
 	defer func() {
 		stop()
 		a.working.Wait()
-		a.healAll()
+		a.undoAll()
 	}()
 	if len(ports) > 0 {
-		recorded, err := a.record(ctx, ports)
+		recorded, err := a.recordAttempts(ctx, ports)
 		if err != nil {
 			return fmt.Errorf("record attempts to connect: %w", err)
 		}
@@ -81,59 +81,59 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local 
 	for _, l := range local {
 		a.working.Go(func() {
 			if err := l.serve(ctx); err != nil {
-				a.answer(Answer{Err: err.Error()})
+				a.send(Response{Err: err.Error()})
 			}
 		})
 	}
 	orders := json.NewDecoder(in)
-	a.answer(Answer{At: backends.Now()}) // ready
+	a.send(Response{At: backends.Now()}) // ready
 	for {
-		var o Order
+		var o Request
 		if err := orders.Decode(&o); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return fmt.Errorf("read an order: %w", err)
 		}
-		a.working.Go(func() { a.answer(a.do(ctx, o)) })
+		a.working.Go(func() { a.send(a.handle(ctx, o)) })
 	}
 }
 
 type agent struct {
-	key     string
-	relays  *relays
-	names   *resolver
-	working sync.WaitGroup
+	key      string
+	relays   *relays
+	resolver *resolver
+	working  sync.WaitGroup
 
 	mu    sync.Mutex
 	out   *json.Encoder
-	rules map[int]*inForce
+	rules map[int]*activeRule
 }
 
-// inForce is a rule that has taken effect.
-type inForce struct {
+// activeRule is a rule that has taken effect.
+type activeRule struct {
 	undo  func() (touched int, err error)
 	timer *time.Timer
 }
 
-func (a *agent) answer(w Answer) {
+func (a *agent) send(w Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_ = a.out.Encode(w) // a harness that has gone ends the input too
 }
 
-func (a *agent) do(ctx context.Context, o Order) Answer {
-	w := Answer{ID: o.ID}
+func (a *agent) handle(ctx context.Context, o Request) Response {
+	w := Response{ID: o.ID}
 	var err error
 	switch {
 	case o.Rule != nil:
-		err = a.enforce(ctx, o.ID, *o.Rule)
-	case o.Heal != 0:
-		w.Dropped, err = a.heal(o.Heal)
-	case o.Look != nil:
-		w.Seen, err = o.Look.until(ctx)
+		err = a.apply(ctx, o.ID, *o.Rule)
+	case o.Undo != 0:
+		w.Affected, err = a.undo(o.Undo)
+	case o.Poll != nil:
+		w.Observed, err = o.Poll.run(ctx)
 	case o.Call != nil:
-		w.Said, err = o.Call.make(ctx, a.key)
+		w.Body, err = o.Call.do(ctx, a.key)
 	}
 	w.At = backends.Now()
 	if err != nil {
@@ -142,24 +142,24 @@ func (a *agent) do(ctx context.Context, o Order) Answer {
 	return w
 }
 
-// enforce puts a rule in force, for its time at most.
-func (a *agent) enforce(ctx context.Context, id int, r Rule) error {
-	undo, err := a.put(ctx, id, r)
+// apply puts a rule in force, for its time at most.
+func (a *agent) apply(ctx context.Context, id int, r Rule) error {
+	undo, err := a.install(ctx, id, r)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	rule := &inForce{undo: undo}
-	if r.For > 0 {
-		rule.timer = time.AfterFunc(r.For, func() { _, _ = a.heal(id) })
+	rule := &activeRule{undo: undo}
+	if r.ExpiresAfter > 0 {
+		rule.timer = time.AfterFunc(r.ExpiresAfter, func() { _, _ = a.undo(id) })
 	}
 	a.rules[id] = rule
 	return nil
 }
 
-// heal takes a rule back. One that is gone already is no error.
-func (a *agent) heal(id int) (touched int, err error) {
+// undo takes a rule back. One that is gone already is no error.
+func (a *agent) undo(id int) (touched int, err error) {
 	a.mu.Lock()
 	rule := a.rules[id]
 	delete(a.rules, id)
@@ -173,7 +173,7 @@ func (a *agent) heal(id int) (touched int, err error) {
 	return rule.undo()
 }
 
-func (a *agent) healAll() {
+func (a *agent) undoAll() {
 	a.mu.Lock()
 	var all []int
 	for id := range a.rules {
@@ -181,22 +181,22 @@ func (a *agent) healAll() {
 	}
 	a.mu.Unlock()
 	for _, id := range all {
-		_, _ = a.heal(id)
+		_, _ = a.undo(id)
 	}
 }
 
-// patience is how long the node may take to answer a call.
-const patience = 5 * time.Second
+// callTimeout is how long the node may take to answer a call.
+const callTimeout = 5 * time.Second
 
-func (c Call) make(ctx context.Context, key string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (c Call) do(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	url := fmt.Sprintf("http://127.0.0.1:%d%s", c.Port, c.Path)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(c.Body))
 	if err != nil {
 		return nil, fmt.Errorf("call the node: %w", err)
 	}
-	backends.Open(req, key)
+	backends.Authorize(req, key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("call the node: %w", err)

@@ -18,25 +18,25 @@ func TestShapes(t *testing.T) {
 	mean := func(s Shape) float64 {
 		r, sum := rand.New(rand.NewPCG(1, 2)), 0.0
 		for range 100_000 {
-			sum += s.delay(r).Seconds()
+			sum += s.sampleDelay(r).Seconds()
 		}
 		return sum / 100_000
 	}
 	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond}), 1e-9)
 	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond}), 1e-4)
-	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Spread: Normal}), 1e-3)
-	assert.InDelta(t, 0.055, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Spread: Pareto}), 1e-3) // the mean of Pareto(3) is 3/2
+	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: Normal}), 1e-3)
+	assert.InDelta(t, 0.055, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: Pareto}), 1e-3) // the mean of Pareto(3) is 3/2
 
 	lost := func(s Shape) int {
 		q, n := queue{shape: s, rand: rand.New(rand.NewPCG(1, 2))}, 0
 		for range 1000 {
-			if _, gone := q.plan(nil); gone {
+			if _, gone := q.schedule(nil); gone {
 				n++
 			}
 		}
 		return n
 	}
-	assert.Equal(t, 100, lost(Shape{Every: 10}))
+	assert.Equal(t, 100, lost(Shape{DropEvery: 10}))
 	assert.InDelta(t, 300, lost(Shape{Loss: 0.3}), 60) // four standard deviations
 	assert.Zero(t, lost(Shape{}))
 }
@@ -46,14 +46,14 @@ func TestPacketsQueueUp(t *testing.T) {
 	q := queue{shape: Shape{Rate: 1000}, rand: rand.New(rand.NewPCG(1, 2))}
 	packet := []byte{0x45, 0, 0, 100}
 	for i := range 5 {
-		wait, lost := q.plan(packet)
+		wait, lost := q.schedule(packet)
 		assert.False(t, lost)
 		assert.InDelta(t, 0.1*float64(i+1), wait.Seconds(), 0.02)
 	}
 	q = queue{shape: Shape{Delay: 50 * time.Millisecond, Jitter: 40 * time.Millisecond}, rand: rand.New(rand.NewPCG(1, 2))}
 	var last time.Time
 	for range 100 {
-		wait, _ := q.plan(packet)
+		wait, _ := q.schedule(packet)
 		leaves := time.Now().Add(wait)
 		assert.False(t, leaves.Before(last.Add(-time.Millisecond)))
 		last = leaves
@@ -64,74 +64,74 @@ func TestAttempts(t *testing.T) {
 	packet := append([]byte{0x46, 0, 0, 48}, make([]byte, 60)...)
 	copy(packet[sourceAt:], []byte{10, 0, 0, 9})
 	copy(packet[24:], []byte{0x9c, 0x40, 0x1f, 0x40, 0, 0, 1, 2}) // after 24 bytes of header
-	one, first, ok := attemptOf(packet, 7)
+	one, first, ok := parseAttempt(packet, 7)
 	require.True(t, ok)
 	assert.Equal(t, uint32(0x102), first)
-	r := &attempts{last: map[netip.AddrPort]uint32{}}
-	r.note(one, first)
-	r.note(one, first)
-	assert.Len(t, r.seen, 1, "it came again")
-	r.note(one, first+1)
-	assert.Len(t, r.seen, 2, "the port's next connection")
+	r := &attemptLog{lastSeq: map[netip.AddrPort]uint32{}}
+	r.add(one, first)
+	r.add(one, first)
+	assert.Len(t, r.pending, 1, "it came again")
+	r.add(one, first+1)
+	assert.Len(t, r.pending, 2, "the port's next connection")
 	assert.Equal(t, Attempt{At: 7, From: netip.MustParseAddrPort("10.0.0.9:40000"), Port: 8000}, one)
-	_, _, ok = attemptOf(packet[:19], 7)
+	_, _, ok = parseAttempt(packet[:19], 7)
 	assert.False(t, ok)
-	_, _, ok = attemptOf(packet[:31], 7)
+	_, _, ok = parseAttempt(packet[:31], 7)
 	assert.False(t, ok)
 }
 
 // An attempt was made before the server could see it, even where the recorder is kept from running in between.
 func TestAttemptsComeFirst(t *testing.T) {
 	packet := append([]byte{0x45, 0, 0, 40}, make([]byte, 40)...)
-	r := attempts{last: map[netip.AddrPort]uint32{}}
+	r := attemptLog{lastSeq: map[netip.AddrPort]uint32{}}
 	var arrived time.Duration
-	r.take(packet, func() { arrived = backends.Now() })
-	require.Len(t, r.seen, 1)
-	assert.LessOrEqual(t, r.seen[0].At, arrived)
+	r.handle(packet, func() { arrived = backends.Now() })
+	require.Len(t, r.pending, 1)
+	assert.LessOrEqual(t, r.pending[0].At, arrived)
 }
 
 func TestPieces(t *testing.T) {
 	f := func(s Stream, passed int64, n, want int, end bool) {
 		t.Helper()
-		got, ended := s.piece(make([]byte, n), passed)
+		got, ended := s.nextChunk(make([]byte, n), passed)
 		assert.Equal(t, want, got)
 		assert.Equal(t, end, ended)
 	}
 	f(Stream{}, 0, 500, 500, false)
-	f(Stream{Slice: 16}, 0, 500, 16, false)
-	f(Stream{Slice: 16}, 0, 5, 5, false)
-	f(Stream{After: 100}, 0, 500, 100, true)
-	f(Stream{After: 100}, 90, 5, 5, false)
-	f(Stream{After: 100}, 90, 50, 10, true)
+	f(Stream{ChunkSize: 16}, 0, 500, 16, false)
+	f(Stream{ChunkSize: 16}, 0, 5, 5, false)
+	f(Stream{CutAfter: 100}, 0, 500, 100, true)
+	f(Stream{CutAfter: 100}, 90, 5, 5, false)
+	f(Stream{CutAfter: 100}, 90, 50, 10, true)
 	f(Stream{Reset: true}, 0, 50, 0, true)
 }
 
 func TestNames(t *testing.T) {
-	ask := func(n Names, name string) (m dnsmessage.Message, ours bool, answered bool) {
+	ask := func(n DNSOverride, name string) (m dnsmessage.Message, ours bool, answered bool) {
 		q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7}, Questions: []dnsmessage.Question{{
 			Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET,
 		}}}
 		packed, err := q.Pack()
 		require.NoError(t, err)
-		answer, ours := n.answer(packed)
+		answer, ours := n.reply(packed)
 		if len(answer) > 0 {
 			require.NoError(t, m.Unpack(answer))
 		}
 		return m, ours, len(answer) > 0
 	}
 	other := netip.MustParseAddr("192.0.2.1")
-	m, ours, _ := ask(Names{Name: "b1", Give: other}, "B1.")
+	m, ours, _ := ask(DNSOverride{Name: "b1", Address: other}, "B1.")
 	assert.True(t, ours)
 	assert.Equal(t, uint16(7), m.ID)
 	assert.Equal(t, &dnsmessage.AResource{A: other.As4()}, m.Answers[0].Body)
-	m, _, _ = ask(Names{Name: "b1", Fail: true}, "b1.")
+	m, _, _ = ask(DNSOverride{Name: "b1", ServFail: true}, "b1.")
 	assert.Equal(t, dnsmessage.RCodeServerFailure, m.RCode)
-	_, ours, answered := ask(Names{Name: "b1", Mute: true}, "b1.")
+	_, ours, answered := ask(DNSOverride{Name: "b1", NoReply: true}, "b1.")
 	assert.True(t, ours)
 	assert.False(t, answered)
-	_, ours, _ = ask(Names{Name: "b1", Give: other}, "b2.")
+	_, ours, _ = ask(DNSOverride{Name: "b1", Address: other}, "b2.")
 	assert.False(t, ours)
-	_, ours = Names{Name: "b1"}.answer([]byte("no question"))
+	_, ours = DNSOverride{Name: "b1"}.reply([]byte("no question"))
 	assert.False(t, ours)
 }
 
@@ -151,18 +151,18 @@ func TestLooks(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	look := Look{At: at, Path: "/", Timeout: time.Second, Every: 5 * time.Millisecond, Within: 5 * time.Second, Want: Want{Codes: []int{503}}, InARow: 3}
-	seen, err := look.until(t.Context())
+	look := Poll{Addr: at, Path: "/", Timeout: time.Second, Interval: 5 * time.Millisecond, GiveUpAfter: 5 * time.Second, Expect: Expectation{Codes: []int{503}}, Consecutive: 3}
+	seen, err := look.run(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, Answered, seen.End)
-	assert.GreaterOrEqual(t, seen.Looks, 3)
+	assert.Equal(t, Answered, seen.Outcome)
+	assert.GreaterOrEqual(t, seen.Tries, 3)
 	time.AfterFunc(50*time.Millisecond, func() { l.Close() })
-	look.Want, look.InARow = Want{Ends: []End{Refused}}, 1
-	seen, err = look.until(t.Context())
+	look.Expect, look.Consecutive = Expectation{Outcomes: []Outcome{Refused}}, 1
+	seen, err = look.run(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, Refused, seen.End)
-	look.Want, look.Within = Want{Ends: []End{Answered}}, 50*time.Millisecond
-	_, err = look.until(t.Context())
+	assert.Equal(t, Refused, seen.Outcome)
+	look.Expect, look.GiveUpAfter = Expectation{Outcomes: []Outcome{Answered}}, 50*time.Millisecond
+	_, err = look.run(t.Context())
 	assert.ErrorContains(t, err, "not seen in 50ms")
 	assert.ErrorContains(t, err, "the last: ")
 }

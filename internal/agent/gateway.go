@@ -24,9 +24,9 @@ import (
 // given for them.
 const GatewayPort = 7072
 
-// Knock makes what a client of the gateway sends first: the key, a port of the node, and where the connection is to come from, an address
+// Preamble makes what a client of the gateway sends first: the key, a port of the node, and where the connection is to come from, an address
 // or a Unix socket of the node, whose answers to commands are a page then: GET /show%20stat.
-func Knock(key string) func(port int, from string) []byte {
+func Preamble(key string) func(port int, from string) []byte {
 	return func(port int, from string) []byte { return fmt.Appendf(nil, "%q %d %s\n", key, port, from) }
 }
 
@@ -37,7 +37,7 @@ func gateway(ctx context.Context, key string) error {
 		return fmt.Errorf("open the gateway: %w", err)
 	}
 	accept(ctx, listener, func(conn net.Conn) {
-		_ = enter(ctx, key, conn) // the client sees that its connection ends
+		_ = serveGateway(ctx, key, conn) // the client sees that its connection ends
 	})
 	return nil
 }
@@ -60,8 +60,8 @@ func accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// enter connects a client with the port that it asks for.
-func enter(ctx context.Context, key string, client net.Conn) error {
+// serveGateway connects a client with the port that it asks for.
+func serveGateway(ctx context.Context, key string, client net.Conn) error {
 	r := bufio.NewReader(client)
 	_ = client.SetReadDeadline(time.Now().Add(5 * time.Second)) // it knocks at once
 	var port int
@@ -74,7 +74,7 @@ func enter(ctx context.Context, key string, client net.Conn) error {
 	}
 	_ = client.SetReadDeadline(time.Time{})
 	if path.IsAbs(text) {
-		return command(ctx, client, r, text)
+		return runSocketCommand(ctx, client, r, text)
 	}
 	from, err := netip.ParseAddr(text)
 	if err != nil {
@@ -83,7 +83,7 @@ func enter(ctx context.Context, key string, client net.Conn) error {
 	to := net.IPv4(127, 0, 0, 1)
 	if !from.IsLoopback() {
 		to = client.LocalAddr().(*net.TCPAddr).IP
-		if err := own(from); err != nil {
+		if err := claimAddress(from); err != nil {
 			return err
 		}
 	}
@@ -92,12 +92,12 @@ func enter(ctx context.Context, key string, client net.Conn) error {
 	if err != nil {
 		return err
 	}
-	join(ctx, client, node, r)
+	proxy(ctx, client, node, r)
 	return nil
 }
 
-// command has a Unix socket carry out a request's path, and answers with what it says.
-func command(ctx context.Context, client net.Conn, r *bufio.Reader, socket string) error {
+// runSocketCommand has a Unix socket carry out a request's path, and answers with what it says.
+func runSocketCommand(ctx context.Context, client net.Conn, r *bufio.Reader, socket string) error {
 	asked, err := http.ReadRequest(r)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func command(ctx context.Context, client net.Conn, r *bufio.Reader, socket strin
 		return err
 	}
 	defer node.Close()
-	_ = node.SetDeadline(time.Now().Add(patience))
+	_ = node.SetDeadline(time.Now().Add(callTimeout))
 	if _, err := fmt.Fprintln(node, strings.TrimPrefix(asked.URL.Path, "/")); err != nil {
 		return err
 	}
@@ -124,8 +124,8 @@ func command(ctx context.Context, client net.Conn, r *bufio.Reader, socket strin
 	return answer.Write(client)
 }
 
-// join passes on what a client says, read from says, and what the other answers, until one of them ends.
-func join(ctx context.Context, client, other net.Conn, says io.Reader) {
+// proxy passes on what a client says, read from says, and what the other answers, until one of them ends.
+func proxy(ctx context.Context, client, other net.Conn, says io.Reader) {
 	defer other.Close()
 	stop := context.AfterFunc(ctx, func() { other.Close(); client.Close() })
 	defer stop()
@@ -140,8 +140,8 @@ func join(ctx context.Context, client, other net.Conn, says io.Reader) {
 	<-done
 }
 
-// own gives the node an address, as local routes do.
-func own(addr netip.Addr) error {
+// claimAddress gives the node an address, as local routes do.
+func claimAddress(addr netip.Addr) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func TestGateway(t *testing.T) {
 		return err == nil
 	}, 5*time.Second, 10*time.Millisecond)
 	defer conn.Close()
-	_, err := conn.Write(append(Knock("key")(port, "127.0.0.77"), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"...))
+	_, err := conn.Write(append(Preamble("key")(port, "127.0.0.77"), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"...))
 	require.NoError(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
@@ -49,9 +49,9 @@ func TestGatewayIsLocked(t *testing.T) {
 		entered := make(chan error, 1)
 		go func() {
 			defer gate.Close()
-			entered <- enter(t.Context(), "key", gate)
+			entered <- serveGateway(t.Context(), "key", gate)
 		}()
-		_, err := client.Write(Knock(key)(80, "127.0.0.1"))
+		_, err := client.Write(Preamble(key)(80, "127.0.0.1"))
 		require.NoError(t, err)
 		assert.ErrorContains(t, <-entered, "the key is wrong")
 		client.Close()
@@ -77,9 +77,9 @@ func TestCommand(t *testing.T) {
 	defer client.Close()
 	go func() {
 		defer gate.Close()
-		_ = enter(t.Context(), "key", gate)
+		_ = serveGateway(t.Context(), "key", gate)
 	}()
-	_, err = client.Write(append(Knock("key")(0, at), "GET /show%20stat HTTP/1.1\r\nHost: x\r\n\r\n"...))
+	_, err = client.Write(append(Preamble("key")(0, at), "GET /show%20stat HTTP/1.1\r\nHost: x\r\n\r\n"...))
 	require.NoError(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(client), nil)
 	require.NoError(t, err)

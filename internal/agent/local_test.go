@@ -27,7 +27,7 @@ func TestLocal(t *testing.T) {
 	}()
 	ctx, stop := context.WithCancel(t.Context())
 	closed := make(chan error)
-	go func() { closed <- Local{Port: port, Host: "127.0.0.2"}.serve(ctx) }()
+	go func() { closed <- LocalForward{Port: port, Host: "127.0.0.2"}.serve(ctx) }()
 	at := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}).String()
 	var conn net.Conn
 	require.Eventually(t, func() bool {

@@ -18,30 +18,30 @@ import (
 
 // Shape is what Delay does to packets. The zero value does nothing.
 type Shape struct {
-	Delay  time.Duration `json:",omitempty"`
-	Jitter time.Duration `json:",omitempty"`
-	Spread Spread        `json:",omitempty"` // how Jitter is spread
-	Loss   float64       `json:",omitempty"` // share of the packets, at random
-	Every  int           `json:",omitempty"` // every nth packet is lost
-	Rate   int64         `json:",omitempty"` // bytes per second
-	Seed   uint64        `json:",omitempty"`
+	Delay        time.Duration `json:",omitempty"`
+	Jitter       time.Duration `json:",omitempty"`
+	Distribution Distribution  `json:",omitempty"` // how Jitter is spread
+	Loss         float64       `json:",omitempty"` // share of the packets, at random
+	DropEvery    int           `json:",omitempty"` // every nth packet is lost
+	Rate         int64         `json:",omitempty"` // bytes per second
+	Seed         uint64        `json:",omitempty"`
 }
 
-// Spread is a distribution of delays.
-type Spread string
+// Distribution is a distribution of delays.
+type Distribution string
 
 // The distributions: Jitter is half the width of the uniform one, the standard deviation of the normal one, and the scale
 // of the Pareto one, whose shape is 3, so that one packet in a thousand waits nine times as long.
 const (
-	Uniform Spread = "uniform"
-	Normal  Spread = "normal"
-	Pareto  Spread = "pareto"
+	Uniform Distribution = "uniform"
+	Normal  Distribution = "normal"
+	Pareto  Distribution = "pareto"
 )
 
-// delay draws how long a packet waits.
-func (s Shape) delay(r *rand.Rand) time.Duration {
+// sampleDelay draws how long a packet waits.
+func (s Shape) sampleDelay(r *rand.Rand) time.Duration {
 	jitter := float64(s.Jitter)
-	switch s.Spread {
+	switch s.Distribution {
 	case Normal:
 		jitter *= r.NormFloat64()
 	case Pareto:
@@ -60,37 +60,37 @@ const (
 
 // queue holds packets that the kernel has handed over.
 type queue struct {
-	stop    func()
-	shape   Shape
-	touched atomic.Int64
+	stop     func()
+	shape    Shape
+	affected atomic.Int64
 
-	mu      sync.Mutex
-	rand    *rand.Rand
-	n       int
-	free    time.Time              // when the packet before has left: none overtakes another
-	waiting map[uint32]*time.Timer // packets, by the kernel's numbers
-	nf      *nfqueue.Nfqueue
+	mu       sync.Mutex
+	rand     *rand.Rand
+	n        int
+	nextFree time.Time              // when the packet before has left: none overtakes another
+	waiting  map[uint32]*time.Timer // packets, by the kernel's numbers
+	nf       *nfqueue.Nfqueue
 }
 
 func newQueue(ctx context.Context, number uint16, shape Shape) (*queue, error) {
 	q := &queue{shape: shape, rand: rand.New(rand.NewPCG(shape.Seed, uint64(number))), waiting: map[uint32]*time.Timer{}}
 	var err error
-	q.stop, err = receive(ctx, number, q.take)
+	q.stop, err = openQueue(ctx, number, q.handle)
 	return q, err
 }
 
-// longestQueue is how many packets may wait; the kernel drops those beyond.
-const longestQueue = 1 << 16
+// maxQueueLen is how many packets may wait; the kernel drops those beyond.
+const maxQueueLen = 1 << 16
 
-// headers is how much of a packet a program sees: IPv4 and TCP headers with options fit in.
-const headers = 128
+// copiedBytes is how much of a packet a program sees: IPv4 and TCP headers with options fit in.
+const copiedBytes = 128
 
-// receive hands every packet of a queue to take, which must see to its verdict, until stop is called.
-func receive(ctx context.Context, number uint16,
+// openQueue hands every packet of a queue to take, which must see to its verdict, until stop is called.
+func openQueue(ctx context.Context, number uint16,
 	take func(nf *nfqueue.Nfqueue, id uint32, packet []byte),
 ) (stop func(), err error) {
 	nf, err := nfqueue.Open(&nfqueue.Config{
-		NfQueue: number, MaxPacketLen: headers, MaxQueueLen: longestQueue, Copymode: nfqueue.NfQnlCopyPacket,
+		NfQueue: number, MaxPacketLen: copiedBytes, MaxQueueLen: maxQueueLen, Copymode: nfqueue.NfQnlCopyPacket,
 		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen,
 	})
 	if err != nil {
@@ -115,10 +115,10 @@ func receive(ctx context.Context, number uint16,
 	return stop, nil
 }
 
-// take decides on a packet when it comes.
-func (q *queue) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
-	q.touched.Add(1)
-	wait, lost := q.plan(packet)
+// handle decides on a packet when it comes.
+func (q *queue) handle(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
+	q.affected.Add(1)
+	wait, lost := q.schedule(packet)
 	if lost {
 		_ = nf.SetVerdict(id, nfqueue.NfDrop)
 		return
@@ -130,11 +130,11 @@ func (q *queue) take(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.nf = nf
-	q.waiting[id] = time.AfterFunc(wait, func() { q.pass(id) })
+	q.waiting[id] = time.AfterFunc(wait, func() { q.release(id) })
 }
 
-// pass lets a packet go on that has waited.
-func (q *queue) pass(id uint32) {
+// release lets a packet go on that has waited.
+func (q *queue) release(id uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if timer := q.waiting[id]; timer != nil {
@@ -144,30 +144,30 @@ func (q *queue) pass(id uint32) {
 	}
 }
 
-// plan says how long a packet waits, or that it is lost.
-func (q *queue) plan(packet []byte) (wait time.Duration, lost bool) {
+// schedule says how long a packet waits, or that it is lost.
+func (q *queue) schedule(packet []byte) (wait time.Duration, lost bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.n++
 	byChance := q.shape.Loss > 0 && q.rand.Float64() < q.shape.Loss
-	byTurn := q.shape.Every > 0 && q.n%q.shape.Every == 0
+	byTurn := q.shape.DropEvery > 0 && q.n%q.shape.DropEvery == 0
 	if byChance || byTurn {
 		return 0, true
 	}
 	now := time.Now()
-	leaves := now.Add(q.shape.delay(q.rand))
-	if leaves.Before(q.free) {
-		leaves = q.free
+	leaves := now.Add(q.shape.sampleDelay(q.rand))
+	if leaves.Before(q.nextFree) {
+		leaves = q.nextFree
 	}
 	if q.shape.Rate > 0 {
-		leaves = leaves.Add(time.Duration(float64(size(packet)) / float64(q.shape.Rate) * float64(time.Second)))
+		leaves = leaves.Add(time.Duration(float64(packetSize(packet)) / float64(q.shape.Rate) * float64(time.Second)))
 	}
-	q.free = leaves
+	q.nextFree = leaves
 	return leaves.Sub(now), false
 }
 
-// size is what an IPv4 packet says of its own length, bytes.
-func size(packet []byte) int {
+// packetSize is what an IPv4 packet says of its own length, bytes.
+func packetSize(packet []byte) int {
 	if len(packet) < 4 {
 		return len(packet)
 	}
@@ -180,8 +180,8 @@ func (q *queue) close() int {
 	left := slices.Sorted(maps.Keys(q.waiting))
 	q.mu.Unlock()
 	for _, id := range left {
-		q.pass(id)
+		q.release(id)
 	}
 	q.stop()
-	return int(q.touched.Load())
+	return int(q.affected.Load())
 }

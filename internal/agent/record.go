@@ -16,26 +16,26 @@ import (
 	"github.com/lbproof/lbproof/backends"
 )
 
-// looksFrom is the first source port of the agents' own looks. The kernel gives out lower ones to everybody else
+// firstPollPort is the first source port of the agents' own looks. The kernel gives out lower ones to everybody else
 // (net.ipv4.ip_local_port_range ends at 60999), so that a look is never taken for an attempt.
-const looksFrom = 61000
+const firstPollPort = 61000
 
-// reportEvery is how long attempts are gathered until they are told.
-const reportEvery = 200 * time.Millisecond
+// reportInterval is how long attempts are gathered until they are told.
+const reportInterval = 200 * time.Millisecond
 
-// attempts gathers who asks for a connection.
-type attempts struct {
-	mu   sync.Mutex
-	seen []Attempt
-	// last has an attempt's first sequence number: a SYN that comes again has the same, the port's next connection another.
-	last map[netip.AddrPort]uint32
+// attemptLog gathers who asks for a connection.
+type attemptLog struct {
+	mu      sync.Mutex
+	pending []Attempt
+	// lastSeq has an attempt's first sequence number: a SYN that comes again has the same, the port's next connection another.
+	lastSeq map[netip.AddrPort]uint32
 }
 
-// record tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
-func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error) {
-	r := &attempts{last: map[netip.AddrPort]uint32{}}
-	close, err := receive(ctx, recordQueue, func(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
-		r.take(packet, func() { _ = nf.SetVerdict(id, nfqueue.NfAccept) })
+// recordAttempts tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
+func (a *agent) recordAttempts(ctx context.Context, ports []int) (stop func(), err error) {
+	r := &attemptLog{lastSeq: map[netip.AddrPort]uint32{}}
+	close, err := openQueue(ctx, recordQueue, func(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
+		r.handle(packet, func() { _ = nf.SetVerdict(id, nfqueue.NfAccept) })
 	})
 	if err != nil {
 		return nil, err
@@ -50,19 +50,19 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 		Name: "in", Table: mine, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: &before,
 	})
 	for _, port := range ports {
-		exprs := append(tcp(),
+		exprs := append(matchTCP(),
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPortAt, Len: 2},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: sourcePortAt, Len: 2},
-			&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binaryutil.BigEndian.PutUint16(looksFrom)})
-		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(append(exprs, syn()...), toQueue(recordQueue))})
+			&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binaryutil.BigEndian.PutUint16(firstPollPort)})
+		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(append(exprs, matchSYN()...), toQueue(recordQueue))})
 	}
 	if err := c.Flush(); err != nil {
 		close()
 		return nil, fmt.Errorf("tell nftables: %w", err)
 	}
 	telling, ended := context.WithCancel(ctx)
-	a.working.Go(func() { r.tell(telling, a.answer) })
+	a.working.Go(func() { r.report(telling, a.send) })
 	return func() {
 		ended()
 		c.DelTable(mine)
@@ -71,29 +71,29 @@ func (a *agent) record(ctx context.Context, ports []int) (stop func(), err error
 	}, nil
 }
 
-// take lets a packet pass. The attempt that it is was made before, however long the recorder is kept from running then: before the request
+// handle lets a packet pass. The attempt that it is was made before, however long the recorder is kept from running then: before the request
 // that follows it arrives.
-func (r *attempts) take(packet []byte, pass func()) {
+func (r *attemptLog) handle(packet []byte, pass func()) {
 	now := backends.Now()
 	pass()
-	if one, first, ok := attemptOf(packet, now); ok {
-		r.note(one, first)
+	if one, first, ok := parseAttempt(packet, now); ok {
+		r.add(one, first)
 	}
 }
 
-// note keeps an attempt that is a new one.
-func (r *attempts) note(one Attempt, first uint32) {
+// add keeps an attempt that is a new one.
+func (r *attemptLog) add(one Attempt, first uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, known := r.last[one.From]
-	r.last[one.From] = first
+	before, known := r.lastSeq[one.From]
+	r.lastSeq[one.From] = first
 	if !known || first != before {
-		r.seen = append(r.seen, one)
+		r.pending = append(r.pending, one)
 	}
 }
 
-// attemptOf reads an IPv4 packet that asks for a TCP connection; first is the sequence number that it begins with (RFC 9293, section 3.1).
-func attemptOf(packet []byte, now time.Duration) (one Attempt, first uint32, ok bool) {
+// parseAttempt reads an IPv4 packet that asks for a TCP connection; first is the sequence number that it begins with (RFC 9293, section 3.1).
+func parseAttempt(packet []byte, now time.Duration) (one Attempt, first uint32, ok bool) {
 	if len(packet) < 20 {
 		return one, 0, false
 	}
@@ -108,9 +108,9 @@ func attemptOf(packet []byte, now time.Duration) (one Attempt, first uint32, ok 
 	}, binary.BigEndian.Uint32(packet[ip+sequenceAt:]), true
 }
 
-// tell reports what was gathered, until ctx ends.
-func (r *attempts) tell(ctx context.Context, answer func(Answer)) {
-	tick := time.NewTicker(reportEvery)
+// report reports what was gathered, until ctx ends.
+func (r *attemptLog) report(ctx context.Context, answer func(Response)) {
+	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
 	for {
 		ended := false
@@ -120,11 +120,11 @@ func (r *attempts) tell(ctx context.Context, answer func(Answer)) {
 		case <-tick.C:
 		}
 		r.mu.Lock()
-		seen := r.seen
-		r.seen = nil
+		seen := r.pending
+		r.pending = nil
 		r.mu.Unlock()
 		if len(seen) > 0 {
-			answer(Answer{Attempts: seen})
+			answer(Response{Attempts: seen})
 		}
 		if ended {
 			return

@@ -19,11 +19,11 @@ import (
 
 // Stream is what Relay does to the bytes that the node answers. The zero value passes them on.
 type Stream struct {
-	Hold  bool          `json:",omitempty"` // connections are accepted and nothing comes back
-	After int64         `json:",omitempty"` // so many bytes of an answer pass, then the connection ends
-	Reset bool          `json:",omitempty"` // it ends with a TCP reset; otherwise as if all had been sent
-	Slice int           `json:",omitempty"` // bytes are passed on so many at a time
-	Pause time.Duration `json:",omitempty"` // between slices, and before a connection that the node has ended is closed
+	Stall     bool          `json:",omitempty"` // connections are accepted and nothing comes back
+	CutAfter  int64         `json:",omitempty"` // so many bytes of an answer pass, then the connection ends
+	Reset     bool          `json:",omitempty"` // it ends with a TCP reset; otherwise as if all had been sent
+	ChunkSize int           `json:",omitempty"` // bytes are passed on so many at a time
+	Pause     time.Duration `json:",omitempty"` // between slices, and before a connection that the node has ended is closed
 }
 
 // relays stand before the node's ports from the moment on that a rule may need them: connections that are open when a fault
@@ -40,30 +40,30 @@ func newRelays(ctx context.Context) *relays { return &relays{ctx: ctx, ports: ma
 
 // relay passes on the connections of one port.
 type relay struct {
-	to      netip.AddrPort
-	stream  atomic.Pointer[Stream]
-	touched atomic.Int64
+	to       netip.AddrPort
+	stream   atomic.Pointer[Stream]
+	affected atomic.Int64
 }
 
 // set gives the relays of the rule's ports their task, and makes those that are missing.
 func (all *relays) set(r Rule) (undo func() (int, error), err error) {
-	if len(r.Ports) == 0 || len(r.With) == 0 {
+	if len(r.Ports) == 0 || len(r.Peers) == 0 {
 		return nil, errors.New("a relay needs ports, and to know whose connections it takes")
 	}
 	var mine []*relay
 	for _, port := range r.Ports {
-		one, err := all.get(r.With, port)
+		one, err := all.get(r.Peers, port)
 		if err != nil {
 			return nil, err
 		}
-		one.touched.Store(0)
+		one.affected.Store(0)
 		one.stream.Store(&r.Stream)
 		mine = append(mine, one)
 	}
 	return func() (touched int, _ error) {
 		for _, one := range mine {
 			one.stream.Store(&Stream{})
-			touched += int(one.touched.Load())
+			touched += int(one.affected.Load())
 		}
 		return touched, nil
 	}, nil
@@ -108,7 +108,7 @@ func redirect(with []netip.Addr, from, to int) error {
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
 	})
 	for _, other := range with {
-		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(match(In, other, from, false),
+		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(matchPackets(In, other, from, false),
 			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(to))},
 			&expr.Redir{RegisterProtoMin: 1, Flags: natSpecified})})
 	}
@@ -163,14 +163,14 @@ func (r *relay) serve(ctx context.Context, client *net.TCPConn) {
 		_, _ = server.ReadFrom(client)
 		_ = server.CloseWrite()
 	})
-	r.answers(ctx, client, server)
+	r.copyResponses(ctx, client, server)
 	client.Close()
 	server.Close()
 	passing.Wait()
 }
 
-// answers passes on what the node says, as the stream that is set now wants it.
-func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
+// copyResponses passes on what the node says, as the stream that is set now wants it.
+func (r *relay) copyResponses(ctx context.Context, client, server *net.TCPConn) {
 	buf := make([]byte, 32<<10)
 	passed, last := int64(0), (*Stream)(nil)
 	for {
@@ -180,15 +180,15 @@ func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
 			passed, last = 0, s
 		}
 		if *s != (Stream{}) {
-			r.touched.Add(1)
+			r.affected.Add(1)
 		}
 		rest := buf[:n]
-		for s.Hold && ctx.Err() == nil {
+		for s.Stall && ctx.Err() == nil {
 			sleep.For(ctx, 10*time.Millisecond)
 			s = r.stream.Load()
 		}
 		for len(rest) > 0 {
-			piece, end := s.piece(rest, passed)
+			piece, end := s.nextChunk(rest, passed)
 			if _, err := client.Write(rest[:piece]); err != nil {
 				return
 			}
@@ -198,7 +198,7 @@ func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
 				}
 				return
 			}
-			if rest = rest[piece:]; s.Slice > 0 {
+			if rest = rest[piece:]; s.ChunkSize > 0 {
 				sleep.For(ctx, s.Pause)
 			}
 		}
@@ -209,14 +209,14 @@ func (r *relay) answers(ctx context.Context, client, server *net.TCPConn) {
 	}
 }
 
-// piece says how much of what is to be passed on goes at once, and whether the connection ends with it.
-func (s *Stream) piece(rest []byte, passed int64) (n int, end bool) {
+// nextChunk says how much of what is to be passed on goes at once, and whether the connection ends with it.
+func (s *Stream) nextChunk(rest []byte, passed int64) (n int, end bool) {
 	n = len(rest)
-	if s.Slice > 0 {
-		n = min(n, s.Slice)
+	if s.ChunkSize > 0 {
+		n = min(n, s.ChunkSize)
 	}
-	if limited := s.After > 0 || s.Reset; limited && passed+int64(n) >= s.After {
-		return int(max(0, s.After-passed)), true
+	if limited := s.CutAfter > 0 || s.Reset; limited && passed+int64(n) >= s.CutAfter {
+		return int(max(0, s.CutAfter-passed)), true
 	}
 	return n, false
 }

@@ -16,59 +16,59 @@ import (
 
 // Rule is a fault of the node's network.
 type Rule struct {
-	Do   Deed
-	With []netip.Addr // the other ends; empty is everybody but the node itself
+	Action Action
+	Peers  []netip.Addr // the other ends; empty is everybody but the node itself
 	// Ports are the node's own that it is about; empty is all traffic between the two, whichever opened the connection.
-	Ports []int `json:",omitempty"`
-	Way   Way   `json:",omitempty"`
-	Opens bool  `json:",omitempty"` // only packets that ask for a connection
-	// For is when the rule takes itself back; 0 is when it is told to.
-	For    time.Duration
-	Shape  Shape      `json:",omitzero"` // of Delay
-	Stream Stream     `json:",omitzero"` // of Relay
-	Names  Names      `json:",omitzero"` // of Resolve
-	From   netip.Addr `json:",omitzero"` // of Move: the address that the node has,
-	To     netip.Addr `json:",omitzero"` // and the one that it gets
+	Ports     []int     `json:",omitempty"`
+	Direction Direction `json:",omitempty"`
+	SYNOnly   bool      `json:",omitempty"` // only packets that ask for a connection
+	// ExpiresAfter is when the rule takes itself back; 0 is when it is told to.
+	ExpiresAfter time.Duration
+	Shape        Shape       `json:",omitzero"` // of Delay
+	Stream       Stream      `json:",omitzero"` // of Relay
+	DNS          DNSOverride `json:",omitzero"` // of Resolve
+	From         netip.Addr  `json:",omitzero"` // of Move: the address that the node has,
+	To           netip.Addr  `json:",omitzero"` // and the one that it gets
 }
 
-// Deed is what becomes of the packets.
-type Deed string
+// Action is what becomes of the packets.
+type Action string
 
 // The deeds.
 const (
-	Refuse  Deed = "refuse"  // answered with a TCP reset
-	Drop    Deed = "drop"    // without a trace
-	Delay   Deed = "delay"   // late, at a rate or in part not at all, as Shape says
-	Relay   Deed = "relay"   // connections are taken apart, as Stream says
-	Resolve Deed = "resolve" // the node's questions for names are answered as Names says
-	Move    Deed = "move"    // the node has another address
+	Refuse  Action = "refuse"  // answered with a TCP reset
+	Drop    Action = "drop"    // without a trace
+	Delay   Action = "delay"   // late, at a rate or in part not at all, as Shape says
+	Relay   Action = "relay"   // connections are taken apart, as Stream says
+	Resolve Action = "resolve" // the node's questions for names are answered as Names says
+	Move    Action = "move"    // the node has another address
 )
 
-// Way is the direction of the packets, seen from the node.
-type Way string
+// Direction is the direction of the packets, seen from the node.
+type Direction string
 
 // The ways.
 const (
-	Both Way = ""
-	In   Way = "in"
-	Out  Way = "out"
+	Both Direction = ""
+	In   Direction = "in"
+	Out  Direction = "out"
 )
 
-// put makes a rule the kernel's. undo takes it back, and says how many packets or connections it touched.
-func (a *agent) put(ctx context.Context, id int, r Rule) (undo func() (int, error), err error) {
-	t := table{name: fmt.Sprintf("lbproof-%d", id)}
-	switch r.Do {
+// install makes a rule the kernel's. undo takes it back, and says how many packets or connections it touched.
+func (a *agent) install(ctx context.Context, id int, r Rule) (undo func() (int, error), err error) {
+	t := nftTable{name: fmt.Sprintf("lbproof-%d", id)}
+	switch r.Action {
 	case Refuse:
-		return t.filter(r, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
+		return t.addRules(r, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
 	case Drop:
-		return t.filter(r, &expr.Verdict{Kind: expr.VerdictDrop})
+		return t.addRules(r, &expr.Verdict{Kind: expr.VerdictDrop})
 	case Delay:
 		number := uint16(firstQueue + id)
 		q, err := newQueue(ctx, number, r.Shape)
 		if err != nil {
 			return nil, err
 		}
-		off, err := t.filter(r, toQueue(number))
+		off, err := t.addRules(r, toQueue(number))
 		if err != nil {
 			q.close()
 			return nil, err
@@ -80,19 +80,19 @@ func (a *agent) put(ctx context.Context, id int, r Rule) (undo func() (int, erro
 	case Relay:
 		return a.relays.set(r)
 	case Resolve:
-		return a.names.set(r.Names)
+		return a.resolver.add(r.DNS)
 	case Move:
-		return move(r.From, r.To)
+		return changeAddress(r.From, r.To)
 	}
-	return nil, fmt.Errorf("no rule does %q", r.Do)
+	return nil, fmt.Errorf("no rule does %q", r.Action)
 }
 
-// table is an nftables table of one rule's own.
-type table struct{ name string }
+// nftTable is an nftables table of one rule's own.
+type nftTable struct{ name string }
 
-// filter catches packets as the rule describes them.
-func (t table) filter(r Rule, verdict expr.Any) (undo func() (int, error), err error) {
-	if len(r.With) == 0 {
+// addRules catches packets as the rule describes them.
+func (t nftTable) addRules(r Rule, verdict expr.Any) (undo func() (int, error), err error) {
+	if len(r.Peers) == 0 {
 		return nil, errors.New("a rule needs to know between whom")
 	}
 	c, err := nftables.New()
@@ -100,21 +100,21 @@ func (t table) filter(r Rule, verdict expr.Any) (undo func() (int, error), err e
 		return nil, fmt.Errorf("reach nftables: %w", err)
 	}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
-	chains := map[Way]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput}
+	chains := map[Direction]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput}
 	for way, hook := range chains {
-		concerned := r.Way == Both || r.Way == way
-		if !concerned || way == Out && refuses(verdict) {
+		concerned := r.Direction == Both || r.Direction == way
+		if !concerned || way == Out && isReject(verdict) {
 			continue
 		}
 		chain := c.AddChain(&nftables.Chain{
 			Name: string(way), Table: mine, Type: nftables.ChainTypeFilter,
 			Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 		})
-		for _, other := range r.With {
+		for _, other := range r.Peers {
 			for _, port := range portsOf(r) {
 				c.AddRule(&nftables.Rule{
 					Table: mine, Chain: chain,
-					Exprs: append(match(way, other, port, r.Opens), &expr.Counter{}, verdict),
+					Exprs: append(matchPackets(way, other, port, r.SYNOnly), &expr.Counter{}, verdict),
 				})
 			}
 		}
@@ -122,11 +122,11 @@ func (t table) filter(r Rule, verdict expr.Any) (undo func() (int, error), err e
 	if err := c.Flush(); err != nil {
 		return nil, fmt.Errorf("tell nftables: %w", err)
 	}
-	return func() (int, error) { return t.remove(c, mine) }, nil
+	return func() (int, error) { return t.delete(c, mine) }, nil
 }
 
-// refuses: a reset answers what comes in; what goes out is then answered by the other end.
-func refuses(verdict expr.Any) bool {
+// isReject: a reset answers what comes in; what goes out is then answered by the other end.
+func isReject(verdict expr.Any) bool {
 	_, is := verdict.(*expr.Reject)
 	return is
 }
@@ -139,8 +139,8 @@ func portsOf(r Rule) []int {
 	return r.Ports
 }
 
-// remove deletes the table, and counts what its rules caught.
-func (t table) remove(c *nftables.Conn, mine *nftables.Table) (touched int, err error) {
+// delete deletes the table, and counts what its rules caught.
+func (t nftTable) delete(c *nftables.Conn, mine *nftables.Table) (touched int, err error) {
 	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
 		return 0, fmt.Errorf("count what was caught: %w", err)
@@ -177,8 +177,8 @@ const (
 	flagSYN, flagACK                = 0x02, 0x10
 )
 
-// match selects packets that go one way between the node and another address. port is the node's own, 0 is any protocol.
-func match(way Way, other netip.Addr, port int, opens bool) []expr.Any {
+// matchPackets selects packets that go one way between the node and another address. port is the node's own, 0 is any protocol.
+func matchPackets(way Direction, other netip.Addr, port int, opens bool) []expr.Any {
 	address, portAt := uint32(sourceAt), uint32(destinationPortAt)
 	if way == Out {
 		address, portAt = destinationAt, sourcePortAt
@@ -189,7 +189,7 @@ func match(way Way, other netip.Addr, port int, opens bool) []expr.Any {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: at[:]},
 	}
 	if port != 0 || opens {
-		out = append(out, tcp()...)
+		out = append(out, matchTCP()...)
 	}
 	if port != 0 {
 		out = append(out,
@@ -197,19 +197,19 @@ func match(way Way, other netip.Addr, port int, opens bool) []expr.Any {
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))})
 	}
 	if opens {
-		out = append(out, syn()...)
+		out = append(out, matchSYN()...)
 	}
 	return out
 }
 
-func tcp() []expr.Any {
+func matchTCP() []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
 	}
 }
 
-func syn() []expr.Any {
+func matchSYN() []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: flagsAt, Len: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{flagSYN | flagACK}, Xor: []byte{0}},

@@ -20,8 +20,8 @@ type Arg struct {
 	Doc     string
 }
 
-// Said is what there is to know of a setting.
-func (one Arg) Said() string {
+// Describe is what there is to know of a setting.
+func (one Arg) Describe() string {
 	if one.Default == "" {
 		return one.Doc
 	}
@@ -45,14 +45,14 @@ const (
 // Args are the settings of an event.
 type Args plan.Settings
 
-// check says which setting is wrong.
-func (a Args) check(f Fault) error {
+// validate says which setting is wrong.
+func (a Args) validate(f Fault) error {
 	for name, value := range a {
 		i := slices.IndexFunc(f.Args, func(one Arg) bool { return one.Name == name })
 		if i < 0 {
-			return fmt.Errorf("%s has no setting %q; it has %s", f.Name, name, namesOf(f.Args))
+			return fmt.Errorf("%s has no setting %q; it has %s", f.Name, name, argNames(f.Args))
 		}
-		if err := f.Args[i].check(value); err != nil {
+		if err := f.Args[i].validate(value); err != nil {
 			return fmt.Errorf("%s: %s: %w", f.Name, name, err)
 		}
 	}
@@ -64,7 +64,7 @@ func (a Args) check(f Fault) error {
 	return nil
 }
 
-func namesOf(args []Arg) string {
+func argNames(args []Arg) string {
 	if len(args) == 0 {
 		return "none"
 	}
@@ -75,13 +75,13 @@ func namesOf(args []Arg) string {
 	return strings.Join(names, ", ")
 }
 
-func (one Arg) check(value string) (err error) {
+func (one Arg) validate(value string) (err error) {
 	switch one.Kind {
 	case Time:
 		_, err = time.ParseDuration(value)
 	case Share:
 		var share float64
-		share, err = shareOf(value)
+		share, err = parseShare(value)
 		if err == nil && (share <= 0 || share > 1) {
 			err = fmt.Errorf("%s is no share between 0%% and 100%%", value)
 		}
@@ -103,7 +103,7 @@ func (one Arg) check(value string) (err error) {
 	return err
 }
 
-func shareOf(text string) (float64, error) {
+func parseShare(text string) (float64, error) {
 	percent, ok := strings.CutSuffix(text, "%")
 	if !ok {
 		return 0, fmt.Errorf("%s is no share, as 10%%", text)
@@ -131,7 +131,7 @@ func (a Args) time(name plan.Setting) time.Duration {
 }
 
 func (a Args) share(name plan.Setting) float64 {
-	n, _ := shareOf(a[name])
+	n, _ := parseShare(a[name])
 	return n
 }
 

@@ -9,11 +9,11 @@ import (
 )
 
 var badHeader = Fault{
-	Name: plan.FaultBadHeader, On: onBackends,
+	Name: plan.FaultBadHeader, Roles: backendOnly,
 	Doc:  "the answer has a header line that is none",
-	Args: []Arg{some},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Header: true})
+	Args: []Arg{shareArg},
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), BadHeader: true})
 	},
-	Shows: func(s Site) agent.Look { return traffic(s, agent.Want{Ends: broken}) },
+	Detect: func(s Site) agent.Poll { return pollTraffic(s, agent.Expectation{Outcomes: brokenResponse}) },
 }

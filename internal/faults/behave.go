@@ -15,25 +15,25 @@ import (
 // What the faults have in common that a service does by itself: it is told how to misbehave, for how long, and says at
 // the end how often it did.
 
-// onBackends is what they can be put on.
-var onBackends = []plan.Role{plan.Backend}
+// backendOnly is what they can be put on.
+var backendOnly = []plan.Role{plan.Backend}
 
-// behaviours are the names of them.
-var behaviours = []plan.Fault{
-	errorRatio.Name, slowness.Name, hang.Name, promise.Name, early.Name,
+// serviceFaults are the names of them.
+var serviceFaults = []plan.Fault{
+	errorRatio.Name, slow.Name, hang.Name, wrongLength.Name, earlyClose.Name,
 	slowBody.Name, badHeader.Name, closeIdle.Name, sick.Name, flap.Name,
 }
 
-// some is the setting of faults that concern a part of the requests.
-var some = Arg{"share", Share, "100%", "of the requests"}
+// shareArg is the setting of faults that concern a part of the requests.
+var shareArg = Arg{"share", Share, "100%", "of the requests"}
 
 func behave(ctx context.Context, s Site, b backends.Behaviour) (func(context.Context) error, error) {
-	b.For = s.For + grace
-	if _, err := tell(ctx, s.Node, b); err != nil {
+	b.For = s.Duration + undoGrace
+	if _, err := setBehaviour(ctx, s.Node, b); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		shown, err := tell(ctx, s.Node, backends.Behaviour{})
+		shown, err := setBehaviour(ctx, s.Node, backends.Behaviour{})
 		if err == nil && shown == 0 {
 			err = errors.New("no request met it while it was in force, so it had no effect")
 		}
@@ -41,8 +41,8 @@ func behave(ctx context.Context, s Site, b backends.Behaviour) (func(context.Con
 	}, nil
 }
 
-// tell gives the service a behaviour, and returns how often the one before showed.
-func tell(ctx context.Context, node *stack.Member, b backends.Behaviour) (shown int, err error) {
+// setBehaviour gives the service a behaviour, and returns how often the one before showed.
+func setBehaviour(ctx context.Context, node *stack.Member, b backends.Behaviour) (shown int, err error) {
 	order, err := json.Marshal(b)
 	if err != nil {
 		return 0, fmt.Errorf("write the behaviour: %w", err)
@@ -58,12 +58,12 @@ func tell(ctx context.Context, node *stack.Member, b backends.Behaviour) (shown 
 	return answer.Shown, nil
 }
 
-// traffic is a look at what the node does with requests, not with health checks.
-func traffic(s Site, want agent.Want) agent.Look {
-	l := look(s, want)
+// pollTraffic is a look at what the node does with requests, not with health checks.
+func pollTraffic(s Site, want agent.Expectation) agent.Poll {
+	l := pollHealth(s, want)
 	l.Path = "/"
 	if share := s.Args.share("share"); share > 0 {
-		l.Misses = misses(share)
+		l.MissesWhenHealed = missesWhenHealed(share)
 	}
 	return l
 }

@@ -8,11 +8,11 @@ import (
 )
 
 var blackhole = Fault{
-	Name: plan.FaultBlackhole, On: anyNode,
+	Name: plan.FaultBlackhole, Roles: anyRole,
 	Doc:  "packets between the peer and the node's ports vanish without a trace",
-	Args: []Arg{way},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Drop, Way: s.Args.way()}, false)
+	Args: []Arg{directionArg},
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return applyRule(ctx, s, agent.Rule{Action: agent.Drop, Direction: s.Args.direction()}, false)
 	},
-	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: unanswered}) },
+	Detect: func(s Site) agent.Poll { return pollHealth(s, agent.Expectation{Outcomes: noResponse}) },
 }

@@ -10,40 +10,40 @@ import (
 )
 
 var certificate = Fault{
-	Name: plan.FaultCertificate, On: speakers, Secure: true, Masters: true,
+	Name: plan.FaultCertificate, Roles: httpRoles, NeedsTLS: true, NeedsMaster: true,
 	Doc: "the node's certificates are replaced by ones that no client should take; " +
 		"a balancer is told to take over its configuration",
 	Args: []Arg{{"flaw", Choice, "expired", "expired, early, name, issuer: " +
 		"its time is over; its time has not come; it is for another name; nobody knows who signed it"}},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		put := func(ctx context.Context, flaw string) error {
-			files, err := s.Renew(flaw)
+			files, err := s.RenewCerts(flaw)
 			if err != nil {
 				return err
 			}
-			return s.replace(ctx, files)
+			return s.replaceFiles(ctx, files)
 		}
 		if err := put(ctx, s.Args["flaw"]); err != nil {
 			return nil, errors.Join(err, put(context.WithoutCancel(ctx), ""))
 		}
 		return func(ctx context.Context) error { return put(ctx, "") }, nil
 	},
-	Shows: func(s Site) agent.Look {
-		l := ask(s, agent.Want{Ends: []agent.End{agent.Distrust}, Says: distrusts[s.Args["flaw"]]})
-		l.Trust, l.Host = s.Trust, s.Host
+	Detect: func(s Site) agent.Poll {
+		l := pollHTTP(s, agent.Expectation{Outcomes: []agent.Outcome{agent.UntrustedCert}, Contains: certErrors[s.Args["flaw"]]})
+		l.CA, l.ServerName = s.CA, s.Host
 		return l
 	},
 }
 
-// distrusts are what crypto/x509 says of the flaws.
-var distrusts = map[string]string{
+// certErrors are what crypto/x509 says of the flaws.
+var certErrors = map[string]string{
 	"expired": " is after ", "early": " is before ",
 	"name": "certificate is valid for ", "issuer": "unknown authority",
 }
 
-// replace puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
+// replaceFiles puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
 // watches its files would not notice otherwise.
-func (s Site) replace(ctx context.Context, files []model.File) error {
+func (s Site) replaceFiles(ctx context.Context, files []model.File) error {
 	if s.Node.Spec.Role != plan.Balancer {
 		return s.Node.Write(ctx, files...)
 	}
@@ -51,5 +51,5 @@ func (s Site) replace(ctx context.Context, files []model.File) error {
 	if err != nil {
 		return err
 	}
-	return s.order(ctx, append(files, model.NewFile(main.at, main.file.Content))...)
+	return s.writeAndReload(ctx, append(files, model.NewFile(main.path, main.file.Content))...)
 }

@@ -9,15 +9,15 @@ import (
 )
 
 var closeIdle = Fault{
-	Name: plan.FaultCloseIdle, On: onBackends,
+	Name: plan.FaultCloseIdle, Roles: backendOnly,
 	Doc:  "a kept connection is closed, without an answer, when its second request comes: the race that makes 502s",
-	Args: []Arg{some},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Close: true})
+	Args: []Arg{shareArg},
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), CloseReused: true})
 	},
-	Shows: func(s Site) agent.Look {
-		l := traffic(s, agent.Want{Ends: broken})
-		l.Twice = true
+	Detect: func(s Site) agent.Poll {
+		l := pollTraffic(s, agent.Expectation{Outcomes: brokenResponse})
+		l.SecondRequest = true
 		return l
 	},
 }

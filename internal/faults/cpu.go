@@ -9,12 +9,12 @@ import (
 )
 
 var cpu = Fault{
-	Name: plan.FaultCPU, On: anyNode, Needs: []stack.Ability{stack.Limits},
+	Name: plan.FaultCPU, Roles: anyRole, Needs: []stack.HostFeature{stack.CPULimits},
 	Doc:  "the node has less of the processor, from now on and without a restart",
 	Args: []Arg{{"cores", Cores, "0.05", "its limit"}},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		want := s.Args.cores("cores")
-		restore, err := s.Node.Limit(ctx, want, s.Expires)
+		restore, err := s.Node.LimitCPU(ctx, want, s.UndoAfter)
 		if err != nil {
 			return nil, err
 		}

@@ -12,22 +12,22 @@ import (
 )
 
 var crashLoop = Fault{
-	Name: plan.FaultCrashLoop, On: anyNode,
+	Name: plan.FaultCrashLoop, Roles: anyRole,
 	Doc: "the process ends at once, comes back, and ends again, over and over",
 	Args: []Arg{
 		{"up", Time, "500ms", "how long it lives"},
 		{"down", Time, "500ms", "how long it is gone"},
 	},
-	Order: orderCrashLoop,
-	Shows: func(s Site) agent.Look {
-		l := look(s, agent.Want{Ends: []agent.End{agent.Refused}})
-		l.Misses = int(2 * s.Args.time("up") / l.Every)
+	Start: startCrashLoop,
+	Detect: func(s Site) agent.Poll {
+		l := pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Refused}})
+		l.MissesWhenHealed = int(2 * s.Args.time("up") / l.Interval)
 		return l
 	},
 }
 
-func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, error) {
-	start, err := down(ctx, s, "SIGKILL")
+func startCrashLoop(ctx context.Context, s Site) (func(context.Context) error, error) {
+	start, err := stopProcess(ctx, s, "SIGKILL")
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 			failed = start(context.WithoutCancel(looping))
 			if failed == nil && sleep.Until(looping, time.Now().Add(s.Args.time("up"))) {
 				var again func(context.Context) error
-				if again, failed = down(context.WithoutCancel(looping), s, "SIGKILL"); again != nil {
+				if again, failed = stopProcess(context.WithoutCancel(looping), s, "SIGKILL"); again != nil {
 					start = again
 				}
 			}
@@ -48,7 +48,7 @@ func orderCrashLoop(ctx context.Context, s Site) (func(context.Context) error, e
 	return func(ctx context.Context) error {
 		leave()
 		crashing.Wait()
-		up, err := s.Node.Running(ctx)
+		up, err := s.Node.IsRunning(ctx)
 		if err == nil && !up {
 			err = start(ctx)
 		}

@@ -11,19 +11,21 @@ import (
 )
 
 var drain = Fault{
-	Name: plan.FaultDrain, On: onBackends,
+	Name: plan.FaultDrain, Roles: backendOnly,
 	Doc: "health checks fail for a while, requests do not; " +
 		"then the process is asked to end (SIGTERM), as a rolling restart does it",
 	Args: []Arg{{"notice", Time, "5s", "how long health checks fail first"}},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		if _, err := tell(ctx, s.Node, backends.Behaviour{Health: true, Status: 503, For: s.For + grace}); err != nil {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		if _, err := setBehaviour(ctx, s.Node, backends.Behaviour{HealthOnly: true, Status: 503, For: s.Duration + undoGrace}); err != nil {
 			return nil, err
 		}
 		if !sleep.For(ctx, s.Args.time("notice")) {
-			_, err := tell(context.WithoutCancel(ctx), s.Node, backends.Behaviour{})
+			_, err := setBehaviour(context.WithoutCancel(ctx), s.Node, backends.Behaviour{})
 			return nil, errors.Join(context.Cause(ctx), err)
 		}
-		return down(ctx, s, "SIGTERM")
+		return stopProcess(ctx, s, "SIGTERM")
 	},
-	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: []agent.End{agent.Refused}}) },
+	Detect: func(s Site) agent.Poll {
+		return pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Refused}})
+	},
 }

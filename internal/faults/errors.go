@@ -9,14 +9,16 @@ import (
 )
 
 var errorRatio = Fault{
-	Name: plan.FaultErrors, On: onBackends,
+	Name: plan.FaultErrors, Roles: backendOnly,
 	Doc: "answers requests with an error, and health checks as before",
 	Args: []Arg{
 		{"share", Share, "100%", "of the requests"},
 		{"status", Count, "500", "of the answers"},
 	},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Status: s.Args.count("status")})
 	},
-	Shows: func(s Site) agent.Look { return traffic(s, agent.Want{Codes: []int{s.Args.count("status")}}) },
+	Detect: func(s Site) agent.Poll {
+		return pollTraffic(s, agent.Expectation{Codes: []int{s.Args.count("status")}})
+	},
 }

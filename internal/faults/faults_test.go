@@ -36,7 +36,7 @@ type simulated struct {
 	streams      *stack.Streams
 
 	shut  bool // it sees nothing, else whatever it looks for
-	looks []agent.Look
+	looks []agent.Poll
 }
 
 func (n *simulated) State(context.Context) (stack.State, error) {
@@ -88,11 +88,11 @@ func (n *simulated) Processes(context.Context) ([]stack.Process, error) {
 // serve carries out the orders of the node's agent.
 func (n *simulated) serve(in io.Reader, out io.Writer) error {
 	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
-	if err := answers.Encode(agent.Answer{}); err != nil { // ready
+	if err := answers.Encode(agent.Response{}); err != nil { // ready
 		return err
 	}
 	for {
-		var o agent.Order
+		var o agent.Request
 		if err := orders.Decode(&o); err != nil {
 			return err
 		}
@@ -102,8 +102,8 @@ func (n *simulated) serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-func (n *simulated) do(o agent.Order) agent.Answer {
-	w := agent.Answer{ID: o.ID}
+func (n *simulated) do(o agent.Request) agent.Response {
+	w := agent.Response{ID: o.ID}
 	if n.broken != nil {
 		w.Err = n.broken.Error()
 	}
@@ -114,18 +114,18 @@ func (n *simulated) do(o agent.Order) agent.Answer {
 	switch {
 	case o.Rule != nil:
 		n.rules++
-	case o.Heal != 0:
+	case o.Undo != 0:
 		n.rules--
-		w.Dropped = shown
+		w.Affected = shown
 	case o.Call != nil:
 		n.said = o.Call.Path + " " + string(o.Call.Body)
-		w.Said = fmt.Appendf(nil, `{"shown":%d}`, shown)
+		w.Body = fmt.Appendf(nil, `{"shown":%d}`, shown)
 	case n.shut:
-		n.looks = append(n.looks, *o.Look)
+		n.looks = append(n.looks, *o.Poll)
 		w.Err = "not seen"
 	default:
-		n.looks = append(n.looks, *o.Look)
-		w.Seen = &agent.Seen{From: time.Duration(len(n.looks)), To: time.Minute, End: agent.Refused}
+		n.looks = append(n.looks, *o.Poll)
+		w.Observed = &agent.Observation{Start: time.Duration(len(n.looks)), End: time.Minute, Outcome: agent.Refused}
 	}
 	return w
 }
@@ -145,10 +145,10 @@ func (n *simulated) member(t *testing.T, spec plan.Spec) *stack.Member {
 func site(t *testing.T, n, peer *simulated, role plan.Role) Site {
 	t.Helper()
 	return Site{
-		Node: n.member(t, plan.Spec{Name: "b1", Role: role, Ports: []int{8000}, Reload: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}}),
+		Node: n.member(t, plan.Spec{Name: "b1", Role: role, Ports: []int{8000}, ReloadSignal: "HUP", Files: map[string]string{"/etc/x.conf": "x.conf"}}),
 		Peer: peer.member(t, plan.Spec{Name: "peer"}), Worker: new(simulated).member(t, plan.Spec{Name: plan.WorkerName}),
-		Port: 8000, For: time.Second, Args: Args{"notice": "10ms"},
-		Renew: func(flaw string) ([]model.File, error) {
+		Port: 8000, Duration: time.Second, Args: Args{"notice": "10ms"},
+		RenewCerts: func(flaw string) ([]model.File, error) {
 			return []model.File{model.NewFile("/tls.pem", []byte("flaw: "+flaw))}, nil
 		},
 		Config: model.Config{
@@ -167,18 +167,18 @@ func TestEveryFault(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, f.Name, found.Name)
 			n, e := &simulated{cores: 1}, &simulated{}
-			in, err := Inject(t.Context(), f, site(t, n, e, f.On[0]))
+			in, err := Inject(t.Context(), f, site(t, n, e, f.Roles[0]))
 			require.NoError(t, err)
 			_, err = in.Heal(t.Context())
 			require.NoError(t, err)
 			assert.Zero(t, n.rules)
 			assert.False(t, n.down || n.frozen)
 			assert.InDelta(t, 1, n.cores, 0)
-			if f.Shows != nil && !f.Lasting {
+			if f.Detect != nil && !f.SkipHealCheck {
 				require.Len(t, e.looks, 2)
-				assert.False(t, e.looks[0].Want.Not)
-				assert.True(t, e.looks[1].Want.Not)
-				assert.GreaterOrEqual(t, e.looks[1].InARow, 1)
+				assert.False(t, e.looks[0].Expect.Not)
+				assert.True(t, e.looks[1].Expect.Not)
+				assert.GreaterOrEqual(t, e.looks[1].Consecutive, 1)
 			}
 		})
 	}
@@ -187,11 +187,11 @@ func TestEveryFault(t *testing.T) {
 // A fault that nobody sees is no fault, and is taken back.
 func TestNoEffect(t *testing.T) {
 	for _, f := range All {
-		if f.Shows == nil {
+		if f.Detect == nil {
 			continue
 		}
 		n := &simulated{cores: 1}
-		_, err := Inject(t.Context(), f, site(t, n, &simulated{shut: true}, f.On[0]))
+		_, err := Inject(t.Context(), f, site(t, n, &simulated{shut: true}, f.Roles[0]))
 		assert.ErrorContains(t, err, string(f.Name)+" took no effect: not seen")
 		assert.Zero(t, n.rules)
 		assert.False(t, n.down || n.frozen, f.Name)
@@ -223,7 +223,7 @@ func TestCheck(t *testing.T) {
 	backend := plan.Spec{Name: "b1", Role: plan.Backend}
 	f := func(want, fault string, target plan.Spec, with plan.Settings) {
 		t.Helper()
-		err := Check(plan.Event{Fault: plan.Fault(fault), Target: target.Name, With: with}, target)
+		err := Validate(plan.Event{Fault: plan.Fault(fault), Target: target.Name, Settings: with}, target)
 		if want == "" {
 			assert.NoError(t, err)
 			return
@@ -234,7 +234,7 @@ func TestCheck(t *testing.T) {
 	f(`no fault is called "earthquake"`, "earthquake", backend, nil)
 	f("it is a balancer, and the fault is for backends", "hang", plan.Spec{Name: "nginx", Role: plan.Balancer}, nil)
 	f("it speaks no TLS", "certificate", backend, nil)
-	f("", "certificate", plan.Spec{Name: "b1", Role: plan.Backend, TLS: []int{8443}}, nil)
+	f("", "certificate", plan.Spec{Name: "b1", Role: plan.Backend, TLSPorts: []int{8443}}, nil)
 	f("", "pause", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
 	f("it is a dependency, and the fault is for backends and balancers", "cut", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
 	f("does not misbehave", "hang", plan.Spec{Name: "auth", Role: plan.Backend, Helper: true}, nil)
@@ -278,12 +278,12 @@ func TestReload(t *testing.T) {
 func TestCertificate(t *testing.T) {
 	n, e := &simulated{}, &simulated{}
 	s := site(t, n, e, plan.Backend)
-	s.Args, s.Trust, s.Host = Args{"flaw": "early"}, []byte("ours"), "a.example"
+	s.Args, s.CA, s.Host = Args{"flaw": "early"}, []byte("ours"), "a.example"
 	in, err := Inject(t.Context(), certificate, s)
 	require.NoError(t, err)
 	assert.Equal(t, "/tls.pem\nflaw: early", n.said)
-	assert.Equal(t, agent.Want{Ends: []agent.End{agent.Distrust}, Says: " is before "}, e.looks[0].Want)
-	assert.Equal(t, "a.example", e.looks[0].Host)
+	assert.Equal(t, agent.Expectation{Outcomes: []agent.Outcome{agent.UntrustedCert}, Contains: " is before "}, e.looks[0].Expect)
+	assert.Equal(t, "a.example", e.looks[0].ServerName)
 	_, err = in.Heal(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "/tls.pem\nflaw: ", n.said)
@@ -323,7 +323,7 @@ func TestNamesAreThePlans(t *testing.T) {
 		assert.False(t, known[f.Name], "two faults are called %s", f.Name)
 		known[f.Name] = true
 	}
-	outages := plan.Faults(plan.Refuses, plan.Vanishes, plan.Freezes, plan.Stalls, plan.Lies, plan.Slows)
+	outages := plan.FaultsWithEffect(plan.EffectRefused, plan.EffectUnreachable, plan.EffectFrozen, plan.EffectNoResponse, plan.EffectUnhealthy, plan.EffectSlow)
 	for _, f := range outages {
 		assert.True(t, known[f], "no fault is called %s, which has an effect in the plan", f)
 	}
@@ -336,19 +336,19 @@ func TestNamesAreThePlans(t *testing.T) {
 
 // What a host cannot do to a node is told before the run, and nothing else is refused.
 func TestPossible(t *testing.T) {
-	can := []stack.Ability{stack.Limits, stack.Freeze, stack.Users, stack.OOM}
-	refused := map[stack.Ability][]plan.Fault{}
+	can := []stack.HostFeature{stack.CPULimits, stack.Freeze, stack.UserSwitching, stack.MemoryLimits}
+	refused := map[stack.HostFeature][]plan.Fault{}
 	for _, f := range All {
 		events := []plan.Event{{Fault: f.Name, Target: "b1"}}
-		require.NoError(t, Possible(events, stack.Host{Can: can}), f.Name)
+		require.NoError(t, ValidateHost(events, stack.Host{Features: can}), f.Name)
 		for i, missing := range can {
-			err := Possible(events, stack.Host{Can: slices.Delete(slices.Clone(can), i, i+1)})
+			err := ValidateHost(events, stack.Host{Features: slices.Delete(slices.Clone(can), i, i+1)})
 			if err == nil {
 				continue
 			}
 			refused[missing] = append(refused[missing], f.Name)
-			assert.EqualError(t, err, "the fault "+string(f.Name)+" cannot be put on b1: "+missing.Lacks())
+			assert.EqualError(t, err, "the fault "+string(f.Name)+" cannot be put on b1: "+missing.MissingText())
 		}
 	}
-	assert.Equal(t, map[stack.Ability][]plan.Fault{stack.Limits: {plan.FaultCPU}, stack.Freeze: {plan.FaultPause}, stack.OOM: {plan.FaultMemory}}, refused)
+	assert.Equal(t, map[stack.HostFeature][]plan.Fault{stack.CPULimits: {plan.FaultCPU}, stack.Freeze: {plan.FaultPause}, stack.MemoryLimits: {plan.FaultMemory}}, refused)
 }

@@ -9,21 +9,21 @@ import (
 )
 
 var flap = Fault{
-	Name: plan.FaultFlap, On: onBackends,
+	Name: plan.FaultFlap, Roles: backendOnly,
 	Doc: "health checks fail and pass by turns, requests are answered as before",
 	Args: []Arg{
 		{"every", Time, "4s", "one turn"},
 		{"failing", Time, "2s", "of it, at its beginning"},
 	},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{
-			Health: true, Status: 503, Every: s.Args.time("every"), On: s.Args.time("failing"),
+			HealthOnly: true, Status: 503, Period: s.Args.time("every"), ActiveFor: s.Args.time("failing"),
 		})
 	},
-	Shows: func(s Site) agent.Look {
-		l := look(s, agent.Want{Codes: []int{503}})
-		l.Within += s.Args.time("every")
-		l.Misses = int(s.Args.time("every") / l.Every)
+	Detect: func(s Site) agent.Poll {
+		l := pollHealth(s, agent.Expectation{Codes: []int{503}})
+		l.GiveUpAfter += s.Args.time("every")
+		l.MissesWhenHealed = int(s.Args.time("every") / l.Interval)
 		return l
 	},
 }

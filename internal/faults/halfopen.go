@@ -8,10 +8,10 @@ import (
 )
 
 var halfOpen = Fault{
-	Name: plan.FaultHalfOpen, On: anyNode,
+	Name: plan.FaultHalfOpen, Roles: anyRole,
 	Doc: "connections from the peer are accepted and nothing ever comes back",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: agent.Stream{Hold: true}}, false)
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: agent.Stream{Stall: true}}, false)
 	},
-	Shows: func(s Site) agent.Look { return ask(s, agent.Want{Ends: unanswered}) },
+	Detect: func(s Site) agent.Poll { return pollHTTP(s, agent.Expectation{Outcomes: noResponse}) },
 }

@@ -9,11 +9,11 @@ import (
 )
 
 var hang = Fault{
-	Name: plan.FaultHang, On: onBackends,
+	Name: plan.FaultHang, Roles: backendOnly,
 	Doc:  "requests get no answer, health checks do",
-	Args: []Arg{some},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Args: []Arg{shareArg},
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Hang: true})
 	},
-	Shows: func(s Site) agent.Look { return traffic(s, agent.Want{Ends: unanswered}) },
+	Detect: func(s Site) agent.Poll { return pollTraffic(s, agent.Expectation{Outcomes: noResponse}) },
 }

@@ -8,7 +8,7 @@ import (
 )
 
 var latency = Fault{
-	Name: plan.FaultLatency, On: anyNode,
+	Name: plan.FaultLatency, Roles: anyRole,
 	Doc: "packets between the peer and the node's ports are late",
 	Args: []Arg{
 		{"delay", Time, "50ms", "of every packet"},
@@ -16,13 +16,13 @@ var latency = Fault{
 		{"spread", Choice, "uniform", "uniform, normal, pareto: how the jitter is spread"},
 		{"way", Choice, "in", "both, in, out: of packets, seen from the node"},
 	},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Delay, Way: s.Args.way(), Shape: agent.Shape{
-			Delay: s.Args.time("delay"), Jitter: s.Args.time("jitter"), Spread: agent.Spread(s.Args["spread"]),
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return applyRule(ctx, s, agent.Rule{Action: agent.Delay, Direction: s.Args.direction(), Shape: agent.Shape{
+			Delay: s.Args.time("delay"), Jitter: s.Args.time("jitter"), Distribution: agent.Distribution(s.Args["spread"]),
 		}}, false)
 	},
-	Shows: func(s Site) agent.Look { // a look takes the delay twice or more: to connect and to ask
-		l := look(s, agent.Want{Slower: s.Args.time("delay")})
+	Detect: func(s Site) agent.Poll { // a look takes the delay twice or more: to connect and to ask
+		l := pollHealth(s, agent.Expectation{MinDuration: s.Args.time("delay")})
 		l.Timeout += 20 * (s.Args.time("delay") + s.Args.time("jitter"))
 		return l
 	},

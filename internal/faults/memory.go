@@ -10,15 +10,15 @@ import (
 )
 
 var memory = Fault{
-	Name: plan.FaultMemory, On: []plan.Role{plan.Backend}, Needs: []stack.Ability{stack.OOM}, Lasting: true,
+	Name: plan.FaultMemory, Roles: []plan.Role{plan.Backend}, Needs: []stack.HostFeature{stack.MemoryLimits}, SkipHealCheck: true,
 	Doc: "the process takes memory until the kernel kills it; its container brings it back",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		go func() { _, _ = s.Node.Call(ctx, "/exhaust", nil) }() // it has no answer
 		return func(context.Context) error { return nil }, nil
 	},
-	Shows: func(s Site) agent.Look {
-		l := look(s, agent.Want{Ends: []agent.End{agent.Refused, agent.Closed}})
-		l.Within = 30 * time.Second // at a limited processor, memory fills slowly
+	Detect: func(s Site) agent.Poll {
+		l := pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Refused, agent.Closed}})
+		l.GiveUpAfter = 30 * time.Second // at a limited processor, memory fills slowly
 		return l
 	},
 }

@@ -12,10 +12,10 @@ import (
 )
 
 var move = Fault{
-	Name: plan.FaultMove, On: onBackends,
+	Name: plan.FaultMove, Roles: backendOnly,
 	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; " +
 		"it moves back at the end",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		if s.Node.Spec.Address != "" {
 			return nil, errors.New("the configuration knows it by its address, so that it cannot have another")
 		}
@@ -24,27 +24,27 @@ var move = Fault{
 			return nil, errors.Join(errors.New("find out its address"), err)
 		}
 		var back func(context.Context) error
-		err = restarted(ctx, s, func(ctx context.Context) (err error) {
-			back, err = another(ctx, s, all[0])
+		err = whileStopped(ctx, s, func(ctx context.Context) (err error) {
+			back, err = assignAddress(ctx, s, all[0])
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error { return restarted(ctx, s, back) }, nil
+		return func(ctx context.Context) error { return whileStopped(ctx, s, back) }, nil
 	},
-	Shows: func(s Site) agent.Look { // it answers under its name, where the old address is nobody's
-		l := look(s, agent.Want{Ends: []agent.End{agent.Answered}, Codes: []int{200}})
-		l.Name, l.At = s.Node.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
-		l.Header = map[string]string{backends.LookHeader: "1"}
+	Detect: func(s Site) agent.Poll { // it answers under its name, where the old address is nobody's
+		l := pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Answered}, Codes: []int{200}})
+		l.LookupName, l.Addr = s.Node.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
+		l.Header = map[string]string{backends.PollHeader: "1"}
 		return l
 	},
-	Lasting: true, // it answers under its name again, too
+	SkipHealCheck: true, // it answers under its name again, too
 }
 
-// restarted does something while the node's process is down.
-func restarted(ctx context.Context, s Site, meanwhile func(context.Context) error) error {
-	start, err := down(ctx, s, "SIGTERM")
+// whileStopped does something while the node's process is down.
+func whileStopped(ctx context.Context, s Site, meanwhile func(context.Context) error) error {
+	start, err := stopProcess(ctx, s, "SIGTERM")
 	if err != nil {
 		return err
 	}
@@ -52,9 +52,9 @@ func restarted(ctx context.Context, s Site, meanwhile func(context.Context) erro
 	return errors.Join(err, start(context.WithoutCancel(ctx)))
 }
 
-// another gives the node an address in the part of its network in which the engine gives out none, and its name that
+// assignAddress gives the node an address in the part of its network in which the engine gives out none, and its name that
 // address.
-func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Context) error, err error) {
+func assignAddress(ctx context.Context, s Site, old netip.Addr) (back func(context.Context) error, err error) {
 	at := old.As4()
 	at[3] ^= 64
 	fresh := netip.AddrFrom4(at)
@@ -71,15 +71,15 @@ func another(ctx context.Context, s Site, old netip.Addr) (back func(context.Con
 		if err != nil {
 			return
 		}
-		r.For = s.For + grace
+		r.ExpiresAfter = s.Duration + undoGrace
 		var heal func(context.Context) (int, error)
-		if heal, err = n.Enforce(ctx, r); err == nil {
+		if heal, err = n.ApplyRule(ctx, r); err == nil {
 			undo = append(undo, heal)
 		}
 	}
-	put(s.Node, agent.Rule{Do: agent.Move, From: old, To: fresh})
+	put(s.Node, agent.Rule{Action: agent.Move, From: old, To: fresh})
 	for _, asks := range []*stack.Member{s.Peer, s.Worker} {
-		put(asks, agent.Rule{Do: agent.Resolve, Names: agent.Names{Name: s.Node.Spec.Host(), Give: fresh}})
+		put(asks, agent.Rule{Action: agent.Resolve, DNS: agent.DNSOverride{Name: s.Node.Spec.Host(), Address: fresh}})
 	}
 	if err != nil {
 		return nil, errors.Join(err, back(context.WithoutCancel(ctx)))

@@ -12,23 +12,23 @@ import (
 // What the faults of the network have in common: a rule in the node's network about what comes from its peer or goes
 // there.
 
-// way is the setting of a fault that can be put on one direction.
-var way = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the node"}
+// directionArg is the setting of a fault that can be put on one direction.
+var directionArg = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the node"}
 
-// enforce orders a rule between the node and its peer. Where nothing met it while it was there, it had no effect.
-func enforce(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.Context) error, error) {
-	for _, peer := range append([]*stack.Member{s.Peer}, s.Others...) {
+// applyRule orders a rule between the node and its peer. Where nothing met it while it was there, it had no effect.
+func applyRule(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.Context) error, error) {
+	for _, peer := range append([]*stack.Member{s.Peer}, s.OtherPeers...) {
 		at, err := peer.Addresses(ctx)
 		if err != nil {
 			return nil, err
 		}
-		r.With = append(r.With, at...)
+		r.Peers = append(r.Peers, at...)
 	}
 	if !all {
 		r.Ports = s.Node.Spec.Ports
 	}
-	r.For = s.For + grace
-	heal, err := s.Node.Enforce(ctx, r)
+	r.ExpiresAfter = s.Duration + undoGrace
+	heal, err := s.Node.ApplyRule(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -41,21 +41,21 @@ func enforce(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.
 	}, nil
 }
 
-func (a Args) way() agent.Way {
+func (a Args) direction() agent.Direction {
 	if w := a["way"]; w != "both" {
-		return agent.Way(w)
+		return agent.Direction(w)
 	}
 	return agent.Both
 }
 
-// misses is how many looks on end without it show, but for one time in a million, that what shows in a share of looks
+// missesWhenHealed is how many looks on end without it show, but for one time in a million, that what shows in a share of looks
 // is gone.
-func misses(share float64) int {
+func missesWhenHealed(share float64) int {
 	if share >= 1 {
 		return 1
 	}
 	return min(500, int(math.Ceil(math.Log(1e-6)/math.Log1p(-share))))
 }
 
-// unanswered are the ends of looks whose packets vanish.
-var unanswered = []agent.End{agent.TimedOut}
+// noResponse are the ends of looks whose packets vanish.
+var noResponse = []agent.Outcome{agent.TimedOut}

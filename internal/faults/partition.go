@@ -8,11 +8,11 @@ import (
 )
 
 var partition = Fault{
-	Name: plan.FaultPartition, On: anyNode,
+	Name: plan.FaultPartition, Roles: anyRole,
 	Doc:  "all packets between the node and its peer vanish, whatever they are about",
-	Args: []Arg{way},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Drop, Way: s.Args.way()}, true)
+	Args: []Arg{directionArg},
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return applyRule(ctx, s, agent.Rule{Action: agent.Drop, Direction: s.Args.direction()}, true)
 	},
-	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: unanswered}) },
+	Detect: func(s Site) agent.Poll { return pollHealth(s, agent.Expectation{Outcomes: noResponse}) },
 }

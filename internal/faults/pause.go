@@ -11,29 +11,29 @@ import (
 )
 
 var pause = Fault{
-	Name: plan.FaultPause, On: anyNode, Needs: []stack.Ability{stack.Freeze},
+	Name: plan.FaultPause, Roles: anyRole, Needs: []stack.HostFeature{stack.Freeze},
 	Doc: "freezes the node: its kernel still accepts connections, its processes never answer",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		resume, err := s.Node.Pause(ctx, s.Expires)
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		resume, err := s.Node.Pause(ctx, s.UndoAfter)
 		if err != nil {
 			return nil, err
 		}
-		if err := frozen(ctx, s.Node, true); err != nil {
+		if err := confirmFrozen(ctx, s.Node, true); err != nil {
 			return nil, errors.Join(err, resume(ctx))
 		}
 		return func(ctx context.Context) error {
 			if err := resume(ctx); err != nil {
 				return err
 			}
-			return frozen(ctx, s.Node, false)
+			return confirmFrozen(ctx, s.Node, false)
 		}, nil
 	},
-	Shows: func(s Site) agent.Look { return ask(s, agent.Want{Ends: unanswered}) },
+	Detect: func(s Site) agent.Poll { return pollHTTP(s, agent.Expectation{Outcomes: noResponse}) },
 }
 
-// frozen looks whether the order was carried out.
-func frozen(ctx context.Context, node *stack.Member, want bool) error {
-	is, err := node.Paused(ctx)
+// confirmFrozen looks whether the order was carried out.
+func confirmFrozen(ctx context.Context, node *stack.Member, want bool) error {
+	is, err := node.IsPaused(ctx)
 	if err != nil {
 		return fmt.Errorf("see whether the node is paused: %w", err)
 	}

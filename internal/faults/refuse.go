@@ -8,10 +8,12 @@ import (
 )
 
 var refuse = Fault{
-	Name: plan.FaultRefuse, On: anyNode,
+	Name: plan.FaultRefuse, Roles: anyRole,
 	Doc: "connections from the peer are refused, and those that are open are reset",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Refuse}, false)
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return applyRule(ctx, s, agent.Rule{Action: agent.Refuse}, false)
 	},
-	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: []agent.End{agent.Refused}}) },
+	Detect: func(s Site) agent.Poll {
+		return pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Refused}})
+	},
 }

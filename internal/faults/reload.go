@@ -16,7 +16,7 @@ import (
 )
 
 var reload = Fault{
-	Name: plan.FaultReload, On: []plan.Role{plan.Balancer}, Masters: true,
+	Name: plan.FaultReload, Roles: []plan.Role{plan.Balancer}, NeedsMaster: true,
 	Doc: "the balancer is told to take over its configuration, and at the end the one from before",
 	Args: []Arg{
 		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; " +
@@ -24,53 +24,53 @@ var reload = Fault{
 			"one that it must reject, going on with the old one"},
 		{"times", Count, "1", "how often, one right after the other"},
 	},
-	Order: orderReload,
+	Start: startReload,
 }
 
-func orderReload(ctx context.Context, s Site) (func(context.Context) error, error) {
+func startReload(ctx context.Context, s Site) (func(context.Context) error, error) {
 	old, err := mainFile(s)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := change(s.Args["change"], *old.file, s.Config)
+	changed, err := changedConfig(s.Args["change"], *old.file, s.Config)
 	if err != nil {
 		return nil, err
 	}
 	for i := range s.Args.count("times") {
-		put := func() error { return takeOver(ctx, s, old.at, changed, s.Args["change"] != "broken") }
-		if s.Node.Spec.Reload == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
-			put = func() error { return s.order(ctx, model.NewFile(old.at, changed)) }
+		put := func() error { return applyConfig(ctx, s, old.path, changed, s.Args["change"] != "broken") }
+		if s.Node.Spec.ReloadSignal == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
+			put = func() error { return s.writeAndReload(ctx, model.NewFile(old.path, changed)) }
 		}
 		if err := put(); err != nil {
-			return nil, errors.Join(err, s.order(context.WithoutCancel(ctx), model.NewFile(old.at, old.file.Content)))
+			return nil, errors.Join(err, s.writeAndReload(context.WithoutCancel(ctx), model.NewFile(old.path, old.file.Content)))
 		}
 	}
-	return func(ctx context.Context) error { return takeOver(ctx, s, old.at, old.file.Content, true) }, nil
+	return func(ctx context.Context) error { return applyConfig(ctx, s, old.path, old.file.Content, true) }, nil
 }
 
-// placed is a file of the configuration, and where it is in the container.
-type placed struct {
-	at   string
+// placedFile is a file of the configuration, and where it is in the container.
+type placedFile struct {
+	path string
 	file *model.File
 }
 
 // mainFile is the file that is changed: the one that the first pool with two servers stands in.
-func mainFile(s Site) (placed, error) {
+func mainFile(s Site) (placedFile, error) {
 	name := s.Config.Files[0].Name
-	if pool := widest(s.Config); pool != nil {
+	if pool := firstRedundantPool(s.Config); pool != nil {
 		name = pool.Servers[0].Pos.File
 	}
 	for at, file := range s.Node.Spec.Files {
 		i := slices.IndexFunc(s.Config.Files, func(f model.File) bool { return f.Name == name })
 		if file == name && i >= 0 {
-			return placed{at, &s.Config.Files[i]}, nil
+			return placedFile{at, &s.Config.Files[i]}, nil
 		}
 	}
-	return placed{}, fmt.Errorf("%s is in no place of the container", name)
+	return placedFile{}, fmt.Errorf("%s is in no place of the container", name)
 }
 
-// widest is the first pool with two servers or more; nil where there is none.
-func widest(cfg model.Config) *model.Pool {
+// firstRedundantPool is the first pool with two servers or more; nil where there is none.
+func firstRedundantPool(cfg model.Config) *model.Pool {
 	for i := range cfg.Pools {
 		if len(cfg.Pools[i].Servers) > 1 {
 			return &cfg.Pools[i]
@@ -79,25 +79,25 @@ func widest(cfg model.Config) *model.Pool {
 	return nil
 }
 
-// change writes a configuration anew.
-func change(how string, file model.File, cfg model.Config) ([]byte, error) {
+// changedConfig writes a configuration anew.
+func changedConfig(how string, file model.File, cfg model.Config) ([]byte, error) {
 	switch how {
 	case "comment":
 		return append(slices.Clone(file.Content), "\n# taken over\n"...), nil
 	case "broken":
 		return append(slices.Clone(file.Content), "\nbroken on purpose {\n"...), nil
 	case "remove":
-		pool := widest(cfg)
+		pool := firstRedundantPool(cfg)
 		if pool == nil {
 			return nil, errors.New("no pool of the configuration can do without a server")
 		}
-		return without(file.Content, pool.Servers[len(pool.Servers)-1].Pos.Line)
+		return removeLine(file.Content, pool.Servers[len(pool.Servers)-1].Pos.Line)
 	}
 	return file.Content, nil
 }
 
-// without leaves out a line and those that belong to it, being further in.
-func without(text []byte, line int) ([]byte, error) {
+// removeLine leaves out a line and those that belong to it, being further in.
+func removeLine(text []byte, line int) ([]byte, error) {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	if line < 1 || line > len(lines) {
 		return nil, fmt.Errorf("the file has no line %d", line)
@@ -110,43 +110,43 @@ func without(text []byte, line int) ([]byte, error) {
 	return slices.Concat(slices.Concat(lines[:line-1]...), slices.Concat(lines[end:]...)), nil
 }
 
-// takeOver puts a file in place and has the balancer take it over. It returns when new processes work, where it makes
+// applyConfig puts a file in place and has the balancer take it over. It returns when new processes work, where it makes
 // new ones. One that must be rejected makes none.
-func takeOver(ctx context.Context, s Site, at string, content []byte, accepted bool) error {
+func applyConfig(ctx context.Context, s Site, at string, content []byte, accepted bool) error {
 	before, err := s.Node.Processes(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.order(ctx, model.NewFile(at, content)); err != nil {
+	if err := s.writeAndReload(ctx, model.NewFile(at, content)); err != nil {
 		return err
 	}
 	switch {
-	case s.Node.Spec.Reload == "":
-		sleep.For(ctx, watched)
+	case s.Node.Spec.ReloadSignal == "":
+		sleep.For(ctx, watchDelay)
 		return nil
 	case !accepted:
 		sleep.For(ctx, time.Second)
-		return s.same(ctx, before)
+		return s.confirmSameWorkers(ctx, before)
 	}
-	return s.another(ctx, before)
+	return s.awaitNewWorker(ctx, before)
 }
 
-// order puts files in place and tells the balancer.
-func (s Site) order(ctx context.Context, files ...model.File) error {
+// writeAndReload puts files in place and tells the balancer.
+func (s Site) writeAndReload(ctx context.Context, files ...model.File) error {
 	if err := s.Node.Write(ctx, files...); err != nil {
 		return fmt.Errorf("put %s in place: %w", path.Base(files[len(files)-1].Name), err)
 	}
-	if s.Node.Spec.Reload == "" {
+	if s.Node.Spec.ReloadSignal == "" {
 		return nil
 	}
-	return s.Node.Signal(ctx, s.Node.Spec.Reload)
+	return s.Node.Signal(ctx, s.Node.Spec.ReloadSignal)
 }
 
-// watched is how long a balancer that watches its files may take to take one over.
-const watched = 3 * time.Second
+// watchDelay is how long a balancer that watches its files may take to take one over.
+const watchDelay = 3 * time.Second
 
-// same is an error where the workers are others than before.
-func (s Site) same(ctx context.Context, before []string) error {
+// confirmSameWorkers is an error where the workers are others than before.
+func (s Site) confirmSameWorkers(ctx context.Context, before []string) error {
 	after, err := s.Node.Processes(ctx)
 	if err == nil && !slices.Equal(before, after) {
 		err = fmt.Errorf("the balancer's processes are %s, and were %s, "+
@@ -155,8 +155,8 @@ func (s Site) same(ctx context.Context, before []string) error {
 	return err
 }
 
-// another waits until a worker runs that was not there before.
-func (s Site) another(ctx context.Context, before []string) error {
+// awaitNewWorker waits until a worker runs that was not there before.
+func (s Site) awaitNewWorker(ctx context.Context, before []string) error {
 	for {
 		after, err := s.Node.Processes(ctx)
 		if err != nil {

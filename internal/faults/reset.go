@@ -8,15 +8,15 @@ import (
 )
 
 var reset = Fault{
-	Name: plan.FaultReset, On: speakers,
+	Name: plan.FaultReset, Roles: httpRoles,
 	Doc:  "connections to the peer are reset in the middle of the answer",
 	Args: []Arg{{"after", Size, "20", "bytes of the answer that pass"}},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		cut := agent.Stream{After: s.Args.size("after"), Reset: true}
-		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: cut}, false)
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		cut := agent.Stream{CutAfter: s.Args.size("after"), Reset: true}
+		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: cut}, false)
 	},
-	Shows: func(s Site) agent.Look { return ask(s, agent.Want{Ends: broken}) },
+	Detect: func(s Site) agent.Poll { return pollHTTP(s, agent.Expectation{Outcomes: brokenResponse}) },
 }
 
-// broken are the ends of looks whose answers are.
-var broken = []agent.End{agent.Closed, agent.Garbled}
+// brokenResponse are the ends of looks whose answers are.
+var brokenResponse = []agent.Outcome{agent.Closed, agent.Malformed}

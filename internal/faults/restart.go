@@ -8,10 +8,10 @@ import (
 )
 
 var restart = Fault{
-	Name: plan.FaultRestart, On: anyNode, Lasting: true,
+	Name: plan.FaultRestart, Roles: anyRole, SkipHealCheck: true,
 	Doc: "asks the process to end (SIGTERM) and starts it again as soon as it has",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		undo, err := down(ctx, s, "SIGTERM")
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		undo, err := stopProcess(ctx, s, "SIGTERM")
 		if err != nil {
 			return nil, err
 		}

@@ -10,21 +10,21 @@ import (
 )
 
 var sick = Fault{
-	Name: plan.FaultSick, On: onBackends,
+	Name: plan.FaultSick, Roles: backendOnly,
 	Doc: "health checks are answered with an error, or late, requests as before",
 	Args: []Arg{
 		{"status", Count, "503", "of the answers; 200 leaves them as they are"},
 		{"delay", Time, "0s", "before them"},
 	},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		b := backends.Behaviour{Health: true, Status: s.Args.count("status"), Delay: s.Args.time("delay")}
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		b := backends.Behaviour{HealthOnly: true, Status: s.Args.count("status"), Delay: s.Args.time("delay")}
 		if b.Status == http.StatusOK {
 			b.Status = 0
 		}
 		return behave(ctx, s, b)
 	},
-	Shows: func(s Site) agent.Look {
-		l := look(s, agent.Want{Codes: []int{s.Args.count("status")}, Slower: s.Args.time("delay")})
+	Detect: func(s Site) agent.Poll {
+		l := pollHealth(s, agent.Expectation{Codes: []int{s.Args.count("status")}, MinDuration: s.Args.time("delay")})
 		l.Timeout += s.Args.time("delay")
 		return l
 	},

@@ -9,17 +9,17 @@ import (
 )
 
 var slowBody = Fault{
-	Name: plan.FaultSlowBody, On: onBackends,
+	Name: plan.FaultSlowBody, Roles: backendOnly,
 	Doc: "the body takes its time",
 	Args: []Arg{
-		some,
+		shareArg,
 		{"time", Time, "2s", "from its first byte to its last"},
 	},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Slow: s.Args.time("time")})
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), BodyTime: s.Args.time("time")})
 	},
-	Shows: func(s Site) agent.Look {
-		l := traffic(s, agent.Want{Slower: s.Args.time("time") / 2})
+	Detect: func(s Site) agent.Poll {
+		l := pollTraffic(s, agent.Expectation{MinDuration: s.Args.time("time") / 2})
 		l.Timeout += 2 * s.Args.time("time")
 		return l
 	},

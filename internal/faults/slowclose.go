@@ -8,15 +8,15 @@ import (
 )
 
 var slowClose = Fault{
-	Name: plan.FaultSlowClose, On: []plan.Role{plan.Backend},
+	Name: plan.FaultSlowClose, Roles: []plan.Role{plan.Backend},
 	Doc:  "connections that the node ends are closed later",
 	Args: []Arg{{"delay", Time, "500ms", "by how much"}},
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return enforce(ctx, s, agent.Rule{Do: agent.Relay, Stream: agent.Stream{Pause: s.Args.time("delay")}}, false)
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: agent.Stream{Pause: s.Args.time("delay")}}, false)
 	},
-	Shows: func(s Site) agent.Look {
-		l := look(s, agent.Want{Slower: s.Args.time("delay")})
-		l.ToTheEnd = true
+	Detect: func(s Site) agent.Poll {
+		l := pollHealth(s, agent.Expectation{MinDuration: s.Args.time("delay")})
+		l.UntilClose = true
 		l.Timeout += s.Args.time("delay")
 		return l
 	},

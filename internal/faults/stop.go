@@ -8,8 +8,12 @@ import (
 )
 
 var stop = Fault{
-	Name: plan.FaultStop, On: anyNode,
-	Doc:   "asks the process to end (SIGTERM): it takes no more connections and finishes what it has begun",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) { return down(ctx, s, "SIGTERM") },
-	Shows: func(s Site) agent.Look { return look(s, agent.Want{Ends: []agent.End{agent.Refused}}) },
+	Name: plan.FaultStop, Roles: anyRole,
+	Doc: "asks the process to end (SIGTERM): it takes no more connections and finishes what it has begun",
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		return stopProcess(ctx, s, "SIGTERM")
+	},
+	Detect: func(s Site) agent.Poll {
+		return pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Refused}})
+	},
 }

@@ -8,19 +8,19 @@ import (
 )
 
 var workerKill = Fault{
-	Name: plan.FaultWorkerKill, On: []plan.Role{plan.Balancer}, Masters: true, Lasting: true,
+	Name: plan.FaultWorkerKill, Roles: []plan.Role{plan.Balancer}, NeedsMaster: true, SkipHealCheck: true,
 	Doc: "one of the balancer's worker processes is killed; its master starts another",
-	Order: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		before, err := s.Node.Processes(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if len(before) == 0 || s.Node.Spec.Reload == "" {
+		if len(before) == 0 || s.Node.Spec.ReloadSignal == "" {
 			return nil, errors.New("the balancer has no worker beside its master")
 		}
 		if err := s.Node.KillWorker(ctx); err != nil {
 			return nil, err
 		}
-		return func(context.Context) error { return nil }, s.another(ctx, before)
+		return func(context.Context) error { return nil }, s.awaitNewWorker(ctx, before)
 	},
 }

@@ -19,7 +19,7 @@ func BenchmarkVerify(b *testing.B) {
 	f, err := Create(dir, plan)
 	require.NoError(b, err)
 	for h := range simulated.Hits {
-		h.Conn, h.Flight = 1+h.Index%100, 100
+		h.Conn, h.InFlight = 1+h.Index%100, 100
 		require.NoError(b, f.Hit(h))
 	}
 	for a := range simulated.Arrivals {

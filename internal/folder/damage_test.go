@@ -88,7 +88,7 @@ func recording(t testing.TB, name string) (dir string, h history.History) {
 		require.NoError(t, err)
 		h = fixtures.Simulate(plan, fixtures.Mutant{}, 1)
 	}
-	for _, e := range fixtures.Experiments {
+	for _, e := range fixtures.ScenarioBalancers {
 		if e.Name == name {
 			var err error
 			h, err = e.History(1)
@@ -124,9 +124,9 @@ func recording(t testing.TB, name string) (dir string, h history.History) {
 			f.Attempt(a)
 		}
 	}
-	for i, m := range h.Env.Marks {
-		require.NoError(t, f.Journal(Entry{Event: i, Did: Ordered, At: m.Ordered, Fault: m.Event}))
-		require.NoError(t, f.Journal(Entry{Event: i, Did: Healed, At: m.To, Fault: m.Event}))
+	for i, m := range h.Env.Faults {
+		require.NoError(t, f.Journal(Entry{Event: i, Action: Injected, At: m.RequestedAt, Fault: m.Event}))
+		require.NoError(t, f.Journal(Entry{Event: i, Action: Healed, At: m.EndsBy, Fault: m.Event}))
 	}
 	log, err := f.Log("nginx")
 	require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestRecordingsKeepTheirVerdicts(t *testing.T) {
 		got, err := checks.Judge(h)
 		require.NoError(t, err)
 		assert.Equal(t, want.Verdicts, got.Verdicts)
-		assert.Equal(t, want.Ledger, got.Ledger)
+		assert.Equal(t, want.Delivery, got.Delivery)
 		assert.Equal(t, want.Phases, got.Phases)
 	}
 }
@@ -316,7 +316,7 @@ func damageFiles(t *testing.T, found *damages, dirs []string, i int) {
 func resealed(t *testing.T, dir string, m manifest, file string) {
 	t.Helper()
 	m.Files = slices.Clone(m.Files)
-	place := slices.IndexFunc(m.Files, func(b bound) bool { return b.Name == file })
+	place := slices.IndexFunc(m.Files, func(b fileEntry) bool { return b.Name == file })
 	text, err := os.ReadFile(filepath.Join(dir, file))
 	require.NoError(t, err)
 	m.Files[place].Size, m.Files[place].SHA256 = int64(len(text)), model.Digest(text)

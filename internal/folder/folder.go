@@ -28,8 +28,8 @@ const (
 	LogsFolder      = "logs"
 )
 
-// filesOf are those that a run of the plan leaves, beside the logs and the manifest.
-func filesOf(p plan.Plan) []string {
+// expectedFiles are those that a run of the plan leaves, beside the logs and the manifest.
+func expectedFiles(p plan.Plan) []string {
 	files := []string{PlanFile, environmentFile, hitsFile, arrivalsFile, samplesFile}
 	if len(p.Events) > 0 {
 		files = append(files, attemptsFile, journalFile)
@@ -49,13 +49,13 @@ type Folder struct {
 	mu         sync.Mutex // of what is told from several sides
 	attempts   *table[attemptRow]
 	journal    *output
-	journalErr error   // the first
-	files      []bound // that are whole
+	journalErr error       // the first
+	files      []fileEntry // that are whole
 }
 
 // Create makes the folder of a run, which must not exist. Where it fails it leaves none.
 func Create(dir string, p plan.Plan) (*Folder, error) {
-	if err := p.Check(); err != nil {
+	if err := p.CheckRunnable(); err != nil {
 		return nil, fmt.Errorf("the plan: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
@@ -65,14 +65,14 @@ func Create(dir string, p plan.Plan) (*Folder, error) {
 		return nil, unwritable(err)
 	}
 	f := &Folder{Dir: dir}
-	if err := f.begin(p); err != nil {
+	if err := f.create(p); err != nil {
 		_ = f.Discard() // what keeps a folder from being written may keep it from being removed
 		return nil, unwritable(err)
 	}
 	return f, nil
 }
 
-func (f *Folder) begin(p plan.Plan) (err error) {
+func (f *Folder) create(p plan.Plan) (err error) {
 	if err := f.writeJSON(PlanFile, p); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (f *Folder) begin(p plan.Plan) (err error) {
 	if f.attempts, err = createTable[attemptRow](f.Path(attemptsFile)); err != nil {
 		return err
 	}
-	f.journal, err = inPlace(f.Path(journalFile))
+	f.journal, err = createInPlace(f.Path(journalFile))
 	return err
 }
 
@@ -99,16 +99,16 @@ func (f *Folder) Path(name string) string { return filepath.Join(f.Dir, name) }
 
 // Entry is a line of the journal: what is about to be broken, and what has been healed.
 type Entry struct {
-	Event int           `json:"event"` // number in the plan
-	Did   string        `json:"did"`   // order or heal
-	At    time.Duration `json:"at_ns"`
-	Fault plan.Event    `json:"fault"`
+	Event  int           `json:"event"`  // number in the plan
+	Action string        `json:"action"` // order or heal
+	At     time.Duration `json:"at_ns"`
+	Fault  plan.Event    `json:"fault"`
 }
 
 // What an entry says was done.
 const (
-	Ordered = "order"
-	Healed  = "heal"
+	Injected = "inject"
+	Healed   = "heal"
 )
 
 // Journal writes a line down, for good before it returns.
@@ -121,7 +121,7 @@ func (f *Folder) Journal(e Entry) error {
 	defer f.mu.Unlock()
 	if f.journalErr == nil {
 		_, err = f.journal.Write(append(line, '\n'))
-		f.journalErr = unwritable(first(err, f.journal.file.Sync()))
+		f.journalErr = unwritable(firstError(err, f.journal.file.Sync()))
 	}
 	return f.journalErr
 }
@@ -139,12 +139,12 @@ func (f *Folder) Attempt(a history.Attempt) {
 func (f *Folder) Discard() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.hits.abandon()
-	f.arrivals.abandon()
-	f.samples.abandon()
-	f.attempts.abandon()
+	f.hits.discard()
+	f.arrivals.discard()
+	f.samples.discard()
+	f.attempts.discard()
 	if f.journal != nil {
-		f.journal.abandon()
+		f.journal.discard()
 	}
 	f.attempts, f.journal = nil, nil
 	if err := os.RemoveAll(f.Dir); err != nil {
@@ -167,7 +167,7 @@ func (f *Folder) Log(node string) (io.WriteCloser, error) {
 	if err := os.MkdirAll(f.Path(LogsFolder), 0o755); err != nil {
 		return nil, unwritable(err)
 	}
-	o, err := aside(f.LogFile(node))
+	o, err := createTemp(f.LogFile(node))
 	if err != nil {
 		return nil, unwritable(err)
 	}
@@ -186,21 +186,23 @@ type logWriter struct {
 // Write is io.Writer's.
 func (w *logWriter) Write(p []byte) (int, error) {
 	n, err := w.output.Write(p)
-	w.err = first(w.err, unwritable(err))
+	w.err = firstError(w.err, unwritable(err))
 	return n, w.err
 }
 
 // Close makes the log one of the folder's files. It repeats an error of Write's, which needs no more than itself to be understood.
-func (w *logWriter) Close() error { return first(w.err, unwritable(w.folder.keep(w.output, 0))) }
+func (w *logWriter) Close() error {
+	return firstError(w.err, unwritable(w.folder.addFile(w.output, 0)))
+}
 
-// keep makes a file one of the folder's.
-func (f *Folder) keep(o *output, count int64) error {
-	if err := o.settle(); err != nil {
-		o.abandon()
+// addFile makes a file one of the folder's.
+func (f *Folder) addFile(o *output, count int64) error {
+	if err := o.commit(); err != nil {
+		o.discard()
 		return err
 	}
 	name, err := filepath.Rel(f.Dir, o.name)
-	f.files = append(f.files, bound{Name: filepath.ToSlash(name), Size: o.size, SHA256: o.digest(), Rows: count})
+	f.files = append(f.files, fileEntry{Name: filepath.ToSlash(name), Size: o.size, SHA256: o.digest(), Rows: count})
 	return err
 }
 
@@ -208,9 +210,9 @@ func (f *Folder) keep(o *output, count int64) error {
 func (f *Folder) Finish(env history.Environment) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := first(keepTable(f, f.hits), keepTable(f, f.arrivals), keepTable(f, f.samples))
+	err := firstError(addTable(f, f.hits), addTable(f, f.arrivals), addTable(f, f.samples))
 	if err == nil && f.journal != nil {
-		err = first(f.journalErr, keepTable(f, f.attempts), f.keep(f.journal, 0))
+		err = firstError(f.journalErr, addTable(f, f.attempts), f.addFile(f.journal, 0))
 		f.attempts, f.journal = nil, nil
 	}
 	if err == nil {
@@ -222,16 +224,16 @@ func (f *Folder) Finish(env history.Environment) error {
 	return unwritable(err)
 }
 
-func keepTable[R any](f *Folder, t *table[R]) error {
+func addTable[R any](f *Folder, t *table[R]) error {
 	if err := t.finish(); err != nil {
-		t.abandon()
+		t.discard()
 		return err
 	}
-	return f.keep(t.out, t.count)
+	return f.addFile(t.out, t.count)
 }
 
 func (f *Folder) writeManifest(lbproof string) error {
-	slices.SortFunc(f.files, func(a, b bound) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(f.files, func(a, b fileEntry) int { return strings.Compare(a.Name, b.Name) })
 	text, err := manifest{Schema: manifestSchema, Lbproof: lbproof, Files: f.files}.text()
 	if err != nil {
 		return err
@@ -255,13 +257,13 @@ func (f *Folder) writeJSON(name string, value any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	o, err := aside(f.Path(name))
+	o, err := createTemp(f.Path(name))
 	if err != nil {
 		return err
 	}
 	if _, err := o.Write(append(text, '\n')); err != nil {
-		o.abandon()
+		o.discard()
 		return err
 	}
-	return f.keep(o, 0)
+	return f.addFile(o, 0)
 }

@@ -33,8 +33,8 @@ func written(t testing.TB, n int) string {
 	}
 	f, err := Create(dir, p)
 	require.NoError(t, err)
-	require.NoError(t, f.Journal(Entry{Did: Ordered, Fault: p.Events[0]}))
-	require.NoError(t, f.Journal(Entry{Did: Healed, Fault: p.Events[0]}))
+	require.NoError(t, f.Journal(Entry{Action: Injected, Fault: p.Events[0]}))
+	require.NoError(t, f.Journal(Entry{Action: Healed, Fault: p.Events[0]}))
 	for i := range n {
 		require.NoError(t, f.Hit(hit(i)))
 		require.NoError(t, f.Arrival(arrival(i)))
@@ -47,8 +47,8 @@ func written(t testing.TB, n int) string {
 func hit(i int) history.Hit {
 	at := time.Duration(i) * 123457
 	return history.Hit{
-		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31,
-		Client: i % 7, Conn: i % 64, Flight: 64, Connect: 5, Handshake: 6, Resumed: i%2 == 0, Err: history.Reset,
+		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Checksum: 1 << 31,
+		Client: i % 7, Conn: i % 64, InFlight: 64, ConnectTime: 5, HandshakeTime: 6, Resumed: i%2 == 0, Err: history.Reset,
 	}
 }
 
@@ -135,13 +135,13 @@ func TestFoldersThatAreRefused(t *testing.T) {
 	f("manifest.json: it does not name samples.parquet", func(t *testing.T, dir string) {
 		m, err := readManifest(dir)
 		require.NoError(t, err)
-		m.Files = slices.DeleteFunc(m.Files, func(b bound) bool { return b.Name == samplesFile })
+		m.Files = slices.DeleteFunc(m.Files, func(b fileEntry) bool { return b.Name == samplesFile })
 		text, err := m.text()
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
 	f("manifest.json: it names ../other, which is outside the folder", func(t *testing.T, dir string) {
-		text, err := manifest{Schema: manifestSchema, Files: []bound{{Name: "../other"}}}.text()
+		text, err := manifest{Schema: manifestSchema, Files: []fileEntry{{Name: "../other"}}}.text()
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
@@ -160,7 +160,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 	f("hits.parquet: it has 2000 rows instead of 1999", func(t *testing.T, dir string) {
 		m, err := readManifest(dir)
 		require.NoError(t, err)
-		m.Files[slices.IndexFunc(m.Files, func(b bound) bool { return b.Name == hitsFile })].Rows--
+		m.Files[slices.IndexFunc(m.Files, func(b fileEntry) bool { return b.Name == hitsFile })].Rows--
 		resealed(t, dir, m, hitsFile)
 	})
 	f("hits.parquet: it is a named pipe: name a regular file", func(t *testing.T, dir string) { // which would keep its reader waiting for ever
@@ -237,8 +237,8 @@ func TestRowsThatCannotBe(t *testing.T) {
 		assert.Equal(t, 3, n)
 		assert.ErrorContains(t, h.Err(), "hits.parquet: row 4: "+want)
 	}
-	f("the hit is of phase 2, and the plan has 2", func(h *history.Hit) { h.Load = 2 })
-	f("the hit is of phase -1, and the plan has 2", func(h *history.Hit) { h.Load = -1 })
+	f("the hit is of phase 2, and the plan has 2", func(h *history.Hit) { h.Phase = 2 })
+	f("the hit is of phase -1, and the plan has 2", func(h *history.Hit) { h.Phase = -1 })
 	f("hit 6 is none of phase 0", func(h *history.Hit) { h.Seq = 6 })
 	f("hit 0 is none of phase 0", func(h *history.Hit) { h.Seq = 0 })
 	f("code is 1000, which is not from 0 to 999", func(h *history.Hit) { h.Code = 1000 })
@@ -303,7 +303,7 @@ func TestUnfinishedRun(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	f, err := Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
 	require.NoError(t, err)
-	f.hits.abandon()
+	f.hits.discard()
 	require.NoError(t, os.Symlink("/dev/full", f.Path(hitsFile)+Partial)) // a link, so that what removes the file spares the device
 	f.hits, err = createTable[hitRow](f.Path(hitsFile))
 	require.NoError(t, err)
@@ -323,15 +323,15 @@ func TestFullDisk(t *testing.T) {
 // What is written in place is nobody's to remove: it may be more than a file.
 func TestOnlyPartsAreRemoved(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "a")
-	o, err := inPlace(name)
+	o, err := createInPlace(name)
 	require.NoError(t, err)
-	o.abandon()
+	o.discard()
 	assert.FileExists(t, name)
-	_, err = inPlace(name)
+	_, err = createInPlace(name)
 	assert.ErrorIs(t, err, os.ErrExist, "and what is there already is not written to")
-	o, err = aside(name)
+	o, err = createTemp(name)
 	require.NoError(t, err)
-	o.abandon()
+	o.discard()
 	assert.FileExists(t, name)
 	assert.NoFileExists(t, name+Partial)
 }

@@ -20,14 +20,14 @@ import (
 // manifest binds the files of a run folder: what is not as it says was changed after the run. Its text is what marshalling it gives, to
 // the byte, and it has a digest of its own, so that a damage to itself is noticed too. Reports are written later, and not bound.
 type manifest struct {
-	Schema  string  `json:"schema"`  // manifestSchema
-	Lbproof string  `json:"lbproof"` // the version that recorded the run
-	Files   []bound `json:"files"`
-	SHA256  string  `json:"sha256"` // of this text with an empty sha256
+	Schema  string      `json:"schema"`  // manifestSchema
+	Lbproof string      `json:"lbproof"` // the version that recorded the run
+	Files   []fileEntry `json:"files"`
+	SHA256  string      `json:"sha256"` // of this text with an empty sha256
 }
 
-// bound is a file as the run left it.
-type bound struct {
+// fileEntry is a file as the run left it.
+type fileEntry struct {
 	Name   string `json:"name"` // within the folder
 	Size   int64  `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
@@ -49,19 +49,19 @@ func (m manifest) text() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// copyOrRepeat is the way out of a damage.
-const copyOrRepeat = "take the folder from a copy, or run it again"
+// restoreOrRerun is the way out of a damage.
+const restoreOrRerun = "take the folder from a copy, or run it again"
 
-func changed(file, problem string) error {
-	return fmt.Errorf("%s: it was changed after the run: %s; %s", file, problem, copyOrRepeat)
+func changedError(file, problem string) error {
+	return fmt.Errorf("%s: it was changed after the run: %s; %s", file, problem, restoreOrRerun)
 }
 
 // readManifest tells folders that are none, runs that did not end, and those of other versions from each other.
 func readManifest(dir string) (m manifest, err error) {
 	name := filepath.Join(dir, manifestFile)
-	text, err := source.ReadFile(name, largestText)
+	text, err := source.ReadFile(name, maxTextSize)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, withoutManifest(dir)
+		return m, missingManifestError(dir)
 	}
 	if err != nil {
 		return m, fmt.Errorf("read the run: %w", err)
@@ -72,10 +72,10 @@ func readManifest(dir string) (m manifest, err error) {
 			name, form.Schema, manifestSchema, form.Lbproof)
 	}
 	if err := decode(text, &m); err != nil {
-		return m, changed(name, err.Error())
+		return m, changedError(name, err.Error())
 	}
 	if whole, err := m.text(); err != nil || !bytes.Equal(whole, text) {
-		return m, changed(name, "it is not what its own digest says")
+		return m, changedError(name, "it is not what its own digest says")
 	}
 	return m, nil
 }
@@ -83,7 +83,7 @@ func readManifest(dir string) (m manifest, err error) {
 // ErrNoRun is a folder that no run has left.
 var ErrNoRun = errors.New("it is no run folder: a run folder is what lbproof run or lbproof test leaves")
 
-func withoutManifest(dir string) error {
+func missingManifestError(dir string) error {
 	has := func(file string) bool {
 		_, err := os.Stat(filepath.Join(dir, file))
 		return err == nil
@@ -98,22 +98,22 @@ func withoutManifest(dir string) error {
 	return fmt.Errorf("%s: %w", dir, ErrNoRun)
 }
 
-// recorded is a run folder whose files were as its manifest says when they were looked at.
-type recorded struct {
+// verifiedFolder is a run folder whose files were as its manifest says when they were looked at.
+type verifiedFolder struct {
 	dir   string
-	files map[string]stamped
+	files map[string]verifiedFile
 	err   error // the first of reading it
 }
 
-// stamped is a file, and what the file system said of it when its digest was right.
-type stamped struct {
-	bound
+// verifiedFile is a file, and what the file system said of it when its digest was right.
+type verifiedFile struct {
+	fileEntry
 	info fs.FileInfo
 }
 
 // verify compares every file with the manifest.
-func verify(dir string, m manifest) (*recorded, error) {
-	r := &recorded{dir: dir, files: map[string]stamped{}}
+func verify(dir string, m manifest) (*verifiedFolder, error) {
+	r := &verifiedFolder{dir: dir, files: map[string]verifiedFile{}}
 	for _, b := range m.Files { // first what costs nothing
 		if !filepath.IsLocal(b.Name) {
 			return nil, fmt.Errorf("%s: it names %s, which is outside the folder", r.path(manifestFile), b.Name)
@@ -121,13 +121,13 @@ func verify(dir string, m manifest) (*recorded, error) {
 		info, err := os.Stat(r.path(b.Name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, changed(r.path(b.Name), "it is missing")
+			return nil, changedError(r.path(b.Name), "it is missing")
 		case err != nil:
 			return nil, fmt.Errorf("read the run: %w", err)
 		case info.Size() != b.Size:
-			return nil, changed(r.path(b.Name), fmt.Sprintf("it has %d bytes instead of %d", info.Size(), b.Size))
+			return nil, changedError(r.path(b.Name), fmt.Sprintf("it has %d bytes instead of %d", info.Size(), b.Size))
 		}
-		r.files[b.Name] = stamped{b, info}
+		r.files[b.Name] = verifiedFile{b, info}
 	}
 	for _, b := range m.Files {
 		sum, err := r.digest(b.Name)
@@ -135,14 +135,14 @@ func verify(dir string, m manifest) (*recorded, error) {
 			return nil, err
 		}
 		if sum != b.SHA256 {
-			return nil, changed(r.path(b.Name), "its SHA-256 is not that in "+manifestFile)
+			return nil, changedError(r.path(b.Name), "its SHA-256 is not that in "+manifestFile)
 		}
 	}
 	return r, nil
 }
 
 // digest reads a file once, in memory that does not depend on its size.
-func (r *recorded) digest(name string) (string, error) {
+func (r *verifiedFolder) digest(name string) (string, error) {
 	file, err := r.open(name)
 	if err != nil {
 		return "", err
@@ -155,13 +155,15 @@ func (r *recorded) digest(name string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-func (r *recorded) path(name string) string { return filepath.Join(r.dir, filepath.FromSlash(name)) }
+func (r *verifiedFolder) path(name string) string {
+	return filepath.Join(r.dir, filepath.FromSlash(name))
+}
 
 // open opens a file that is still the one that was verified.
-func (r *recorded) open(name string) (*os.File, error) {
+func (r *verifiedFolder) open(name string) (*os.File, error) {
 	known, named := r.files[name]
 	if !named {
-		return nil, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
+		return nil, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, restoreOrRerun)
 	}
 	file, err := source.OpenFile(r.path(name))
 	if err != nil {
@@ -174,18 +176,18 @@ func (r *recorded) open(name string) (*os.File, error) {
 	}
 	if !os.SameFile(info, known.info) || info.Size() != known.Size || !info.ModTime().Equal(known.info.ModTime()) {
 		file.Close()
-		return nil, fmt.Errorf("%s: somebody changed it while it was judged; %s", r.path(name), copyOrRepeat)
+		return nil, fmt.Errorf("%s: somebody changed it while it was judged; %s", r.path(name), restoreOrRerun)
 	}
 	return file, nil
 }
 
-// largestText is the size, bytes, of the largest file of a run folder that is read as a whole.
-const largestText = plan.PlanSize
+// maxTextSize is the size, bytes, of the largest file of a run folder that is read as a whole.
+const maxTextSize = plan.MaxPlanSize
 
 // read reads a file that is small enough.
-func (r *recorded) read(name string) ([]byte, error) {
-	if r.files[name].Size > largestText {
-		return nil, fmt.Errorf("%s: %w", r.path(name), &source.LargeError{Most: largestText})
+func (r *verifiedFolder) read(name string) ([]byte, error) {
+	if r.files[name].Size > maxTextSize {
+		return nil, fmt.Errorf("%s: %w", r.path(name), &source.TooLargeError{MaxBytes: maxTextSize})
 	}
 	file, err := r.open(name)
 	if err != nil {

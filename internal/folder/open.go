@@ -26,9 +26,9 @@ func Open(dir string) (history.History, error) {
 	if err != nil {
 		return history.History{}, err
 	}
-	for _, name := range filesOf(plan) {
+	for _, name := range expectedFiles(plan) {
 		if _, named := r.files[name]; !named {
-			return history.History{}, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, copyOrRepeat)
+			return history.History{}, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, restoreOrRerun)
 		}
 	}
 	env, err := r.environment(plan)
@@ -45,7 +45,7 @@ func Open(dir string) (history.History, error) {
 }
 
 // plan is the run's plan, which holds the configuration.
-func (r *recorded) plan() (plan.Plan, error) {
+func (r *verifiedFolder) plan() (plan.Plan, error) {
 	var p plan.Plan
 	text, err := r.read(PlanFile)
 	if err != nil {
@@ -56,14 +56,14 @@ func (r *recorded) plan() (plan.Plan, error) {
 		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it",
 			r.path(PlanFile), form.Schema, plan.PlanSchema)
 	}
-	if err := first(decode(text, &p), p.Check()); err != nil {
+	if err := firstError(decode(text, &p), p.CheckRunnable()); err != nil {
 		return p, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(PlanFile), err)
 	}
 	return p, nil
 }
 
 // environment is how the run of a plan fared.
-func (r *recorded) environment(p plan.Plan) (history.Environment, error) {
+func (r *verifiedFolder) environment(p plan.Plan) (history.Environment, error) {
 	var env history.Environment
 	text, err := r.read(environmentFile)
 	if err != nil {
@@ -73,7 +73,7 @@ func (r *recorded) environment(p plan.Plan) (history.Environment, error) {
 	if problem == nil && len(env.Phases) > len(p.Phases) {
 		problem = fmt.Errorf("it tells of %d phases, and the plan has %d", len(env.Phases), len(p.Phases))
 	}
-	for _, mark := range env.Marks {
+	for _, mark := range env.Faults {
 		if phase := mark.Event.Phase; problem == nil && (phase < 0 || phase >= len(p.Phases)) {
 			problem = fmt.Errorf("it tells of a fault in phase %d, and the plan has %d", phase, len(p.Phases))
 		}
@@ -85,7 +85,7 @@ func (r *recorded) environment(p plan.Plan) (history.Environment, error) {
 }
 
 // checkJournal reads the journal of so many events.
-func (r *recorded) checkJournal(events int) error {
+func (r *verifiedFolder) checkJournal(events int) error {
 	text, err := r.read(journalFile)
 	if err != nil {
 		return err
@@ -98,34 +98,34 @@ func (r *recorded) checkJournal(events int) error {
 		switch {
 		case err == nil && !bytes.HasSuffix(line, []byte("\n")):
 			err = errors.New("it does not end")
-		case err == nil && e.Did != Ordered && e.Did != Healed:
-			err = fmt.Errorf("%q is neither %s nor %s", e.Did, Ordered, Healed)
+		case err == nil && e.Action != Injected && e.Action != Healed:
+			err = fmt.Errorf("%q is neither %s nor %s", e.Action, Injected, Healed)
 		case err == nil && (e.Event < 0 || e.Event >= events):
 			err = fmt.Errorf("event %d, and the plan has %d", e.Event, events)
 		}
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w; %s", r.path(journalFile), number, err, copyOrRepeat)
+			return fmt.Errorf("%s:%d: %w; %s", r.path(journalFile), number, err, restoreOrRerun)
 		}
 	}
 	return nil
 }
 
 // history reads the tables in each loop.
-func (r *recorded) history(p plan.Plan, env history.Environment) history.History {
+func (r *verifiedFolder) history(p plan.Plan, env history.Environment) history.History {
 	arrivals := rows(r, arrivalsFile, arrivalRow.arrival)
 	h := history.History{
 		Plan: p, Env: env, Err: func() error { return r.err },
-		Hits: rows(r, hitsFile, sentBy(p).hit),
+		Hits: rows(r, hitsFile, newPhaseBounds(p).check),
 		Arrivals: func(yield func(history.Arrival) bool) {
 			for a := range arrivals {
-				if _, check := a.Check(); !check && !yield(a) {
+				if _, check := a.HealthCheck(); !check && !yield(a) {
 					return
 				}
 			}
 		},
-		Checks: func(yield func(history.Check) bool) {
+		HealthChecks: func(yield func(history.HealthCheck) bool) {
 			for a := range arrivals {
-				if c, check := a.Check(); check && !yield(c) {
+				if c, check := a.HealthCheck(); check && !yield(c) {
 					return
 				}
 			}
@@ -140,7 +140,7 @@ func (r *recorded) history(p plan.Plan, env history.Environment) history.History
 }
 
 // checkTables looks at the columns of every table, and at its first row.
-func (r *recorded) checkTables(h history.History) error {
+func (r *verifiedFolder) checkTables(h history.History) error {
 	for range h.Hits {
 		break
 	}

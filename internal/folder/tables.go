@@ -20,85 +20,85 @@ import (
 
 // hitRow is history.Hit, but for its Index, which Seq tells.
 type hitRow struct {
-	Seq       int64  `parquet:"seq,delta"`
-	Load      int32  `parquet:"load,delta"`
-	Due       int64  `parquet:"due_ns,delta"`
-	Sent      int64  `parquet:"sent_ns,delta"`
-	Done      int64  `parquet:"done_ns,delta"`
-	Code      int32  `parquet:"code,delta"`
-	Server    string `parquet:"server,dict"`
-	Size      int64  `parquet:"size,delta"`
-	Sum       int64  `parquet:"crc32c,delta"`
-	Client    int32  `parquet:"client,delta"`
-	Conn      int32  `parquet:"conn,delta"`
-	Flight    int32  `parquet:"in_flight,delta"`
-	Connect   int64  `parquet:"connect_ns,delta"`
-	Handshake int64  `parquet:"handshake_ns,delta"`
-	Resumed   bool   `parquet:"resumed"`
-	Err       string `parquet:"error,dict"`
-	Header    string `parquet:"headers,dict"`
-	Shake     string `parquet:"handshake,dict"`
-	Quiet     int64  `parquet:"quiet_ns,delta"`
+	Seq           int64  `parquet:"seq,delta"`
+	Phase         int32  `parquet:"phase,delta"`
+	Due           int64  `parquet:"due_ns,delta"`
+	Sent          int64  `parquet:"sent_ns,delta"`
+	Done          int64  `parquet:"done_ns,delta"`
+	Code          int32  `parquet:"code,delta"`
+	Server        string `parquet:"server,dict"`
+	Size          int64  `parquet:"size,delta"`
+	Checksum      int64  `parquet:"crc32c,delta"`
+	Client        int32  `parquet:"client,delta"`
+	Conn          int32  `parquet:"conn,delta"`
+	InFlight      int32  `parquet:"in_flight,delta"`
+	ConnectTime   int64  `parquet:"connect_ns,delta"`
+	HandshakeTime int64  `parquet:"handshake_ns,delta"`
+	Resumed       bool   `parquet:"resumed"`
+	Err           string `parquet:"error,dict"`
+	Header        string `parquet:"headers,dict"`
+	HandshakeInfo string `parquet:"handshake_info,dict"`
+	Silence       int64  `parquet:"silence_ns,delta"`
 }
 
 func rowOfHit(h history.Hit) hitRow {
 	return hitRow{
-		Seq: int64(h.Seq), Load: int32(h.Load), Due: int64(h.Due), Sent: int64(h.Sent), Done: int64(h.Done),
-		Code: int32(h.Code), Server: h.Server, Size: h.Size, Sum: int64(h.Sum), Header: h.Header, Err: string(h.Err),
-		Client: int32(h.Client), Conn: int32(h.Conn), Flight: int32(h.Flight), Connect: int64(h.Connect),
-		Handshake: int64(h.Handshake), Resumed: h.Resumed, Shake: h.Shake, Quiet: int64(h.Quiet),
+		Seq: int64(h.Seq), Phase: int32(h.Phase), Due: int64(h.Due), Sent: int64(h.Sent), Done: int64(h.Done),
+		Code: int32(h.Code), Server: h.Server, Size: h.Size, Checksum: int64(h.Checksum), Header: h.Header, Err: string(h.Err),
+		Client: int32(h.Client), Conn: int32(h.Conn), InFlight: int32(h.InFlight), ConnectTime: int64(h.ConnectTime),
+		HandshakeTime: int64(h.HandshakeTime), Resumed: h.Resumed, HandshakeInfo: h.HandshakeInfo, Silence: int64(h.Silence),
 	}
 }
 
-// sent is what the rows of hits must keep to: the plan's phases, and the number of the first hit of each.
-type sent struct {
-	loads []plan.Phase
-	first []uint64
+// phaseBounds is what the rows of hits must keep to: the plan's phases, and the number of the first hit of each.
+type phaseBounds struct {
+	phases []plan.Phase
+	first  []uint64
 }
 
-func sentBy(p plan.Plan) sent {
-	s := sent{loads: p.Phases}
+func newPhaseBounds(p plan.Plan) phaseBounds {
+	s := phaseBounds{phases: p.Phases}
 	for i := range p.Phases {
-		s.first = append(s.first, p.First(i))
+		s.first = append(s.first, p.FirstHit(i))
 	}
 	return s
 }
 
-// hit gives an error where a row cannot be of the plan.
-func (s sent) hit(r hitRow) (history.Hit, error) {
-	switch load := int(r.Load); {
-	case load < 0 || load >= len(s.loads):
-		return history.Hit{}, fmt.Errorf("the hit is of phase %d, and the plan has %d", load, len(s.loads))
-	case r.Seq < int64(s.first[load]) || r.Seq >= int64(s.first[load])+int64(s.loads[load].Count):
+// check gives an error where a row cannot be of the plan.
+func (s phaseBounds) check(r hitRow) (history.Hit, error) {
+	switch load := int(r.Phase); {
+	case load < 0 || load >= len(s.phases):
+		return history.Hit{}, fmt.Errorf("the hit is of phase %d, and the plan has %d", load, len(s.phases))
+	case r.Seq < int64(s.first[load]) || r.Seq >= int64(s.first[load])+int64(s.phases[load].Count):
 		return history.Hit{}, fmt.Errorf("hit %d is none of phase %d", r.Seq, load)
 	}
-	err := first(
-		within("due_ns", r.Due, longestRun),
-		within("sent_ns", r.Sent, longestRun),
-		within("done_ns", r.Done, longestRun),
-		within("code", int64(r.Code), 999),
-		within("size", r.Size, math.MaxInt64),
-		within("crc32c", r.Sum, math.MaxUint32),
-		within("client", int64(r.Client), math.MaxInt32),
-		within("conn", int64(r.Conn), math.MaxInt32),
-		within("in_flight", int64(r.Flight), math.MaxInt32),
-		within("connect_ns", r.Connect, longestRun),
-		within("handshake_ns", r.Handshake, longestRun),
-		within("quiet_ns", r.Quiet, longestRun),
+	err := firstError(
+		checkRange("due_ns", r.Due, maxRunTime),
+		checkRange("sent_ns", r.Sent, maxRunTime),
+		checkRange("done_ns", r.Done, maxRunTime),
+		checkRange("code", int64(r.Code), 999),
+		checkRange("size", r.Size, math.MaxInt64),
+		checkRange("crc32c", r.Checksum, math.MaxUint32),
+		checkRange("client", int64(r.Client), math.MaxInt32),
+		checkRange("conn", int64(r.Conn), math.MaxInt32),
+		checkRange("in_flight", int64(r.InFlight), math.MaxInt32),
+		checkRange("connect_ns", r.ConnectTime, maxRunTime),
+		checkRange("handshake_ns", r.HandshakeTime, maxRunTime),
+		checkRange("quiet_ns", r.Silence, maxRunTime),
 	)
-	if err == nil && !history.Err(r.Err).Known() {
+	if err == nil && !history.Err(r.Err).IsValid() {
 		err = fmt.Errorf("error is %q, which is none", r.Err)
 	}
 	h := r.hit()
-	h.Index = int(h.Seq - s.first[r.Load])
+	h.Index = int(h.Seq - s.first[r.Phase])
 	return h, err
 }
 
-// longestRun is how long after the origin anything of a run happens at most.
-const longestRun = int64(366 * 24 * time.Hour)
+// maxRunTime is how long after the origin anything of a run happens at most.
+const maxRunTime = int64(366 * 24 * time.Hour)
 
-// within says which column has a value that it cannot have.
-func within(column string, value, most int64) error {
+// checkRange says which column has a value that it cannot have.
+func checkRange(column string, value, most int64) error {
 	if value < 0 || value > most {
 		return fmt.Errorf("%s is %d, which is not from 0 to %d", column, value, most)
 	}
@@ -107,11 +107,11 @@ func within(column string, value, most int64) error {
 
 func (r hitRow) hit() history.Hit {
 	return history.Hit{
-		Seq: uint64(r.Seq), Load: int(r.Load),
+		Seq: uint64(r.Seq), Phase: int(r.Phase),
 		Due: time.Duration(r.Due), Sent: time.Duration(r.Sent), Done: time.Duration(r.Done),
-		Code: int(r.Code), Server: r.Server, Size: r.Size, Sum: uint32(r.Sum), Header: r.Header, Err: history.Err(r.Err),
-		Client: int(r.Client), Conn: int(r.Conn), Flight: int(r.Flight), Connect: time.Duration(r.Connect),
-		Handshake: time.Duration(r.Handshake), Resumed: r.Resumed, Shake: r.Shake, Quiet: time.Duration(r.Quiet),
+		Code: int(r.Code), Server: r.Server, Size: r.Size, Checksum: uint32(r.Checksum), Header: r.Header, Err: history.Err(r.Err),
+		Client: int(r.Client), Conn: int(r.Conn), InFlight: int(r.InFlight), ConnectTime: time.Duration(r.ConnectTime),
+		HandshakeTime: time.Duration(r.HandshakeTime), Resumed: r.Resumed, HandshakeInfo: r.HandshakeInfo, Silence: time.Duration(r.Silence),
 	}
 }
 
@@ -150,14 +150,14 @@ func rowOfSample(s history.Sample) sampleRow {
 }
 
 func (r sampleRow) sample() (history.Sample, error) {
-	err := first(
-		within("at_ns", r.At, longestRun),
-		within("cpu_ns", r.CPU, math.MaxInt64),
-		within("throttled_ns", r.Throttled, math.MaxInt64),
-		within("memory", r.Memory, math.MaxInt64),
-		within("received", r.Received, math.MaxInt64),
-		within("sent", r.Sent, math.MaxInt64),
-		within("restarts", int64(r.Restarts), math.MaxInt32),
+	err := firstError(
+		checkRange("at_ns", r.At, maxRunTime),
+		checkRange("cpu_ns", r.CPU, math.MaxInt64),
+		checkRange("throttled_ns", r.Throttled, math.MaxInt64),
+		checkRange("memory", r.Memory, math.MaxInt64),
+		checkRange("received", r.Received, math.MaxInt64),
+		checkRange("sent", r.Sent, math.MaxInt64),
+		checkRange("restarts", int64(r.Restarts), math.MaxInt32),
 	)
 	return history.Sample{
 		At: time.Duration(r.At), Node: r.Node, CPU: time.Duration(r.CPU), Throttled: time.Duration(r.Throttled),
@@ -166,22 +166,22 @@ func (r sampleRow) sample() (history.Sample, error) {
 }
 
 type attemptRow struct {
-	At     int64  `parquet:"at_ns,delta"`
-	Node   string `parquet:"node,dict"`
-	From   string `parquet:"from,dict"`
-	Source int32  `parquet:"source_port,delta"`
-	Port   int32  `parquet:"port,delta"`
+	At         int64  `parquet:"at_ns,delta"`
+	Node       string `parquet:"node,dict"`
+	SourceAddr string `parquet:"source_address,dict"`
+	SourcePort int32  `parquet:"source_port,delta"`
+	Port       int32  `parquet:"port,delta"`
 }
 
 func rowOfAttempt(a history.Attempt) attemptRow {
-	return attemptRow{At: int64(a.At), Node: a.Node, From: a.From, Source: int32(a.Source), Port: int32(a.Port)}
+	return attemptRow{At: int64(a.At), Node: a.Node, SourceAddr: a.SourceAddr, SourcePort: int32(a.SourcePort), Port: int32(a.Port)}
 }
 
 // attempt takes any time: the balancer asks for health before the origin too.
 func (r attemptRow) attempt() (history.Attempt, error) {
-	err := first(within("source_port", int64(r.Source), math.MaxUint16), within("port", int64(r.Port), math.MaxUint16))
+	err := firstError(checkRange("source_port", int64(r.SourcePort), math.MaxUint16), checkRange("port", int64(r.Port), math.MaxUint16))
 	return history.Attempt{
-		At: time.Duration(r.At), Node: r.Node, From: r.From, Source: int(r.Source), Port: int(r.Port),
+		At: time.Duration(r.At), Node: r.Node, SourceAddr: r.SourceAddr, SourcePort: int(r.SourcePort), Port: int(r.Port),
 	}, err
 }
 
@@ -201,7 +201,7 @@ type table[R any] struct {
 }
 
 func createTable[R any](name string) (*table[R], error) {
-	out, err := aside(name)
+	out, err := createTemp(name)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (t *table[R]) flush() error {
 	t.count += int64(len(t.next))
 	t.next = t.next[:0]
 	_, gone := os.Lstat(t.out.file.Name()) // what is written to a file that was removed is lost
-	t.err = unwritable(first(err, gone))
+	t.err = unwritable(firstError(err, gone))
 	return t.err
 }
 
@@ -241,16 +241,16 @@ func (t *table[R]) finish() error {
 	return t.err
 }
 
-// abandon is safe on a table that was never made.
-func (t *table[R]) abandon() {
+// discard is safe on a table that was never made.
+func (t *table[R]) discard() {
 	if t != nil {
-		t.out.abandon()
+		t.out.discard()
 	}
 }
 
 // rows reads a table from disk in each loop. Why one ended early stands in r.err, after which no loop has any rows: half of a
 // history is none.
-func rows[R, T any](r *recorded, name string, convert func(R) (T, error)) iter.Seq[T] {
+func rows[R, T any](r *verifiedFolder, name string, convert func(R) (T, error)) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		if r.err != nil {
 			return
@@ -266,22 +266,22 @@ func rows[R, T any](r *recorded, name string, convert func(R) (T, error)) iter.S
 }
 
 // readTable calls each for every row, until it says stop.
-func readTable[R any](r *recorded, name string, each func(R) (bool, error)) error {
+func readTable[R any](r *verifiedFolder, name string, each func(R) (bool, error)) error {
 	file, err := r.open(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	problem := func(err error) error { return fmt.Errorf("%s: %w; %s", r.path(name), err, copyOrRepeat) }
+	problem := func(err error) error { return fmt.Errorf("%s: %w; %s", r.path(name), err, restoreOrRerun) }
 	reader, err := openTable[R](file, r.files[name])
 	if err != nil {
 		return problem(err)
 	}
-	defer func() { _ = guarded(reader.Close) }() // all is read by then
+	defer func() { _ = recoverPanic(reader.Close) }() // all is read by then
 	batch, read := make([]R, RowBatch), int64(0)
 	for {
 		n := 0
-		err := guarded(func() (err error) {
+		err := recoverPanic(func() (err error) {
 			n, err = reader.Read(batch)
 			return err
 		})
@@ -305,8 +305,8 @@ func readTable[R any](r *recorded, name string, each func(R) (bool, error)) erro
 }
 
 // openTable opens a table that has the columns of R, and as many rows as the manifest says.
-func openTable[R any](file *os.File, known stamped) (reader *parquet.GenericReader[R], err error) {
-	err = guarded(func() error {
+func openTable[R any](file *os.File, known verifiedFile) (reader *parquet.GenericReader[R], err error) {
+	err = recoverPanic(func() error {
 		opened, err := parquet.OpenFile(file, known.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 		if err != nil {
 			return err
@@ -333,7 +333,7 @@ func sameColumns(has, needs *parquet.Schema) error {
 		case got.Name() != want.Name():
 			return fmt.Errorf("its column %d is %q instead of %q", i+1, got.Name(), want.Name())
 		case !parquet.EqualNodes(got, want):
-			return fmt.Errorf("its column %q is %s instead of %s", want.Name(), kind(got), kind(want))
+			return fmt.Errorf("its column %q is %s instead of %s", want.Name(), typeName(got), typeName(want))
 		}
 	}
 	if extra := has.Fields()[len(needs.Fields()):]; len(extra) > 0 {
@@ -342,8 +342,8 @@ func sameColumns(has, needs *parquet.Schema) error {
 	return nil
 }
 
-// kind is the type of a column.
-func kind(n parquet.Node) string {
+// typeName is the type of a column.
+func typeName(n parquet.Node) string {
 	switch {
 	case !n.Leaf():
 		return "a group"
@@ -355,8 +355,8 @@ func kind(n parquet.Node) string {
 	return n.Type().String()
 }
 
-// guarded makes an error of the library's crash on a damaged file.
-func guarded(read func() error) (err error) {
+// recoverPanic makes an error of the library's crash on a damaged file.
+func recoverPanic(read func() error) (err error) {
 	defer func() {
 		if crash := recover(); crash != nil {
 			err = fmt.Errorf("%v", crash)

@@ -76,10 +76,10 @@ func TestBadBackends(t *testing.T) {
 		}
 		f("", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", true))
 		f("", says("HTTP/1.1 200 OK\r\n\r\nto the end", false))
-		f(history.Garbage, says("\x00\x01\x02 hello", true))
-		f(history.Garbage, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", true))
-		f(history.Garbage, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", true))
-		f(history.Garbage, says("HTTP/1.1 200 OK\r\n"+strings.Repeat("A: endless\r\n", 10000), true))
+		f(history.Malformed, says("\x00\x01\x02 hello", true))
+		f(history.Malformed, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", true))
+		f(history.Malformed, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", true))
+		f(history.Malformed, says("HTTP/1.1 200 OK\r\n"+strings.Repeat("A: endless\r\n", 10000), true))
 		f(history.Truncated, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", false))
 		f(history.Truncated, says("HTTP/1.1 200 OK\r\nConte", false))
 		f(history.Truncated, says("HTTP/1.1 200 OK\r\nX-Lbproof-Size: 20\r\n\r\nhi", false))
@@ -125,7 +125,7 @@ func TestLargeBodies(t *testing.T) {
 		for _, h := range hits {
 			assert.Equal(t, history.Err(""), h.Err)
 			assert.Equal(t, int64(len(body)), h.Size)
-			assert.Equal(t, history.Sum(body), h.Sum)
+			assert.Equal(t, history.Checksum(body), h.Checksum)
 		}
 	})
 }
@@ -133,7 +133,7 @@ func TestLargeBodies(t *testing.T) {
 // An idle connection that the other side ended meanwhile is noticed before a request is sent over it.
 func TestConnectionsThatEndedMeanwhile(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
-		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, Think: 1200 * time.Millisecond, Timeout: 5 * time.Second, Requests: get("/")},
+		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, ThinkTime: 1200 * time.Millisecond, Timeout: 5 * time.Second, Requests: get("/")},
 			raw(t, func(conn net.Conn) {
 				go func() { time.Sleep(500 * time.Millisecond); conn.Close() }()
 				says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true)(conn)
@@ -150,7 +150,7 @@ func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
 	server.Config.IdleTimeout = 20 * time.Millisecond
 	server.StartTLS()
 	defer server.Close()
-	hits := sendTo(t, t.Context(), plan.Phase{Engine: plan.Goroutines, Count: 5, Concurrency: 1, Think: 200 * time.Millisecond, Timeout: 5 * time.Second, Requests: []plan.Request{
+	hits := sendTo(t, t.Context(), plan.Phase{Engine: plan.Goroutines, Count: 5, Concurrency: 1, ThinkTime: 200 * time.Millisecond, Timeout: 5 * time.Second, Requests: []plan.Request{
 		{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
 	}}, server.URL)
 	require.Len(t, hits, 5)
@@ -162,12 +162,12 @@ func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
 func TestFreshConnections(t *testing.T) {
 	each(t, func(t *testing.T, engine plan.Engine) {
 		var conns sync.Map
-		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 20, Concurrency: 4, Fresh: true, Timeout: time.Second, Requests: get("/")},
+		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 20, Concurrency: 4, NewConnections: true, Timeout: time.Second, Requests: get("/")},
 			func(_ http.ResponseWriter, r *http.Request) { conns.Store(r.RemoteAddr, true) })
 		seen := map[int]bool{}
 		for _, h := range hits {
 			assert.Empty(t, h.Err)
-			assert.Positive(t, h.Connect)
+			assert.Positive(t, h.ConnectTime)
 			seen[h.Conn] = true
 		}
 		assert.Len(t, seen, 20)
@@ -185,7 +185,7 @@ func TestClients(t *testing.T) {
 		keys := map[string]int{}
 		l := plan.Phase{
 			Engine: engine, Count: 60, Concurrency: 1, Timeout: time.Second, Requests: get("/a?b=c"),
-			Clients: plan.Clients{Count: 20, Addresses: true, Cookies: true}, Keys: plan.Keys{Header: "X-User", Values: []string{"u1", "u2"}},
+			Clients: plan.Clients{Count: 20, OwnAddresses: true, Cookies: true}, Keys: plan.Keys{Header: "X-User", Values: []string{"u1", "u2"}},
 		}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			host, _, _ := net.SplitHostPort(r.RemoteAddr)
@@ -202,7 +202,7 @@ func TestClients(t *testing.T) {
 		var hits []history.Hit
 		at := strings.TrimPrefix(server.URL, "http://")
 		l.Requests[0].Port = int(netip.MustParseAddrPort(at).Port())
-		For(l).Send(t.Context(), Phase{Phase: l, First: 1, Host: "127.0.0.1", Origin: time.Now(), Address: func(client int) netip.Addr {
+		EngineFor(l).Send(t.Context(), Phase{Phase: l, FirstSeq: 1, DefaultHost: "127.0.0.1", Origin: time.Now(), ClientAddr: func(client int) netip.Addr {
 			return netip.AddrFrom4([4]byte{127, 1, 0, byte(1 + client)})
 		}}, func(h history.Hit) { hits = append(hits, h) })
 		require.Len(t, hits, 60)
@@ -269,7 +269,7 @@ func TestTLS(t *testing.T) {
 		for _, h := range hits {
 			assert.Equal(t, 200, h.Code)
 			conns[h.Conn]++
-			if h.Handshake > 0 {
+			if h.HandshakeTime > 0 {
 				shaken++
 			}
 		}
@@ -285,12 +285,12 @@ func TestHandshakesAreResumed(t *testing.T) {
 		server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		defer server.Close()
 		for _, full := range []bool{true, false} {
-			l := plan.Phase{Engine: engine, Count: 10, Concurrency: 1, Fresh: true, FullHandshakes: full, Timeout: time.Minute, Requests: []plan.Request{
+			l := plan.Phase{Engine: engine, Count: 10, Concurrency: 1, NewConnections: true, FullHandshakes: full, Timeout: time.Minute, Requests: []plan.Request{
 				{Method: "GET", TLS: true, Path: "/", Header: map[string]string{"Host": "a.example"}},
 			}}
 			resumed := 0
 			for _, h := range sendTo(t, t.Context(), l, server.URL) {
-				assert.Positive(t, h.Handshake)
+				assert.Positive(t, h.HandshakeTime)
 				if h.Resumed {
 					resumed++
 				}
@@ -309,7 +309,7 @@ func TestFailedHandshake(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Vegeta} {
 		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Method: "GET", TLS: true, Path: "/"}}}, server.URL)
 		for _, h := range hits {
-			assert.Equal(t, history.Handshake, h.Err)
+			assert.Equal(t, history.HandshakeFailed, h.Err)
 		}
 	}
 }
@@ -322,7 +322,7 @@ func TestEnough(t *testing.T) {
 		at := netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "http://"))
 		l := plan.Phase{Engine: engine, Count: 100000, Concurrency: 4, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: int(at.Port()), Path: "/"}}}
 		var n atomic.Int64
-		For(l).Send(t.Context(), Phase{Phase: l, First: 1, Host: "127.0.0.1", Origin: time.Now(), Enough: func() bool { return n.Load() >= 50 }}, func(h history.Hit) {
+		EngineFor(l).Send(t.Context(), Phase{Phase: l, FirstSeq: 1, DefaultHost: "127.0.0.1", Origin: time.Now(), ShouldStop: func() bool { return n.Load() >= 50 }}, func(h history.Hit) {
 			assert.Empty(t, h.Err)
 			n.Add(1)
 		})
@@ -344,6 +344,6 @@ func TestManyConnections(t *testing.T) {
 			conns[h.Conn] = true
 		}
 		assert.LessOrEqual(t, len(conns), 600)
-		assert.GreaterOrEqual(t, slices.MaxFunc(hits, func(a, b history.Hit) int { return a.Flight - b.Flight }).Flight, 500)
+		assert.GreaterOrEqual(t, slices.MaxFunc(hits, func(a, b history.Hit) int { return a.InFlight - b.InFlight }).InFlight, 500)
 	}
 }

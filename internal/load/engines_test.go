@@ -52,7 +52,7 @@ func sendTo(t *testing.T, ctx context.Context, l plan.Phase, where string) []his
 		l.Requests[i].Port = port
 	}
 	var hits []history.Hit
-	For(l).Send(ctx, Phase{Phase: l, Number: 3, First: 100, Host: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { hits = append(hits, h) })
+	EngineFor(l).Send(ctx, Phase{Phase: l, Number: 3, FirstSeq: 100, DefaultHost: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { hits = append(hits, h) })
 	slices.SortFunc(hits, func(a, b history.Hit) int { return int(a.Seq) - int(b.Seq) })
 	return hits
 }
@@ -80,13 +80,13 @@ func TestClosedLoop(t *testing.T) {
 		for i, h := range hits {
 			assert.Equal(t, uint64(100+i), h.Seq)
 			assert.Equal(t, i, h.Index)
-			assert.Equal(t, 3, h.Load)
+			assert.Equal(t, 3, h.Phase)
 			assert.Equal(t, h.Due, h.Sent)
 			assert.Less(t, h.Sent, h.Done)
 			assert.Positive(t, h.Conn)
-			assert.True(t, h.Flight >= 1 && h.Flight <= 8)
-			want := history.Hit{Seq: h.Seq, Load: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Sum: history.Sum([]byte("hello"))}
-			want.Conn, want.Flight, want.Connect, want.Header = h.Conn, h.Flight, h.Connect, h.Header
+			assert.True(t, h.InFlight >= 1 && h.InFlight <= 8)
+			want := history.Hit{Seq: h.Seq, Phase: 3, Index: i, Due: h.Due, Sent: h.Sent, Done: h.Done, Code: 200, Server: "b1", Size: 5, Checksum: history.Checksum([]byte("hello"))}
+			want.Conn, want.InFlight, want.ConnectTime, want.Header = h.Conn, h.InFlight, h.ConnectTime, h.Header
 			assert.Equal(t, want, h)
 			assert.Equal(t, []string{"POST/aaone", "GET/b"}[i%2], paths[strconv.Itoa(100+i)])
 		}
@@ -128,7 +128,7 @@ func TestRowsWait(t *testing.T) {
 		f := func(first time.Duration) []history.Hit {
 			var asked atomic.Int64
 			l := plan.Phase{
-				Engine: engine, Count: 20, Concurrency: 64, Rate: 500, Timeout: time.Minute, Requests: get("/"), InRow: 5, Clients: plan.Clients{Count: 4},
+				Engine: engine, Count: 20, Concurrency: 64, Rate: 500, Timeout: time.Minute, Requests: get("/"), BurstLen: 5, Clients: plan.Clients{Count: 4},
 			}
 			return send(t, t.Context(), l, func(http.ResponseWriter, *http.Request) {
 				if time.Sleep(4 * time.Millisecond); asked.Add(1) == 1 {
@@ -143,14 +143,14 @@ func TestRowsWait(t *testing.T) {
 				if i%5 == 0 {
 					continue
 				}
-				if before := hits[i-1]; h.Sent-h.Due < plan.RowPatience { // else this machine is slow
+				if before := hits[i-1]; h.Sent-h.Due < plan.BurstTimeout { // else this machine is slow
 					assert.GreaterOrEqual(t, h.Sent, before.Done)
 					assert.Equal(t, before.Conn, h.Conn)
 				}
 			}
-			hits = f(4 * plan.RowPatience)
+			hits = f(4 * plan.BurstTimeout)
 			require.Len(t, hits, 20)
-			assert.GreaterOrEqual(t, hits[1].Sent-hits[1].Due, plan.RowPatience)
+			assert.GreaterOrEqual(t, hits[1].Sent-hits[1].Due, plan.BurstTimeout)
 			assert.Less(t, hits[1].Sent, hits[0].Done)
 		})
 	}
@@ -190,7 +190,7 @@ func TestVegetasErrorsAreClassified(t *testing.T) {
 	assert.Equal(t, history.Tester, classifyText("socket: too many open files"))
 	assert.Equal(t, history.Tester, classifyText("dial tcp: connect: cannot assign requested address"))
 	assert.Equal(t, history.Tester, classifyText("dial tcp 172.18.0.3:80: operation was canceled"))
-	assert.Equal(t, history.Garbage, classifyText("malformed HTTP response"))
+	assert.Equal(t, history.Malformed, classifyText("malformed HTTP response"))
 	assert.Equal(t, history.Other, classifyText("something new"))
 }
 
@@ -242,7 +242,7 @@ func TestHostIsNotTheAddress(t *testing.T) {
 			require.NoError(t, err)
 			l := plan.Phase{Engine: e, Count: 1, Concurrency: 1, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Path: "/", Port: port}}}
 			code := 0
-			For(l).Send(t.Context(), Phase{Phase: l, First: 1, Host: "nginx", At: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { code = h.Code })
+			EngineFor(l).Send(t.Context(), Phase{Phase: l, FirstSeq: 1, DefaultHost: "nginx", Addr: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { code = h.Code })
 			assert.Equal(t, http.StatusOK, code)
 			assert.Equal(t, "nginx:"+at.Port(), asked.Load())
 		})

@@ -15,8 +15,8 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// errCut is a connection that the sender itself ended.
-var errCut = errors.New("cut by the sender")
+// errAborted is a connection that the sender itself ended.
+var errAborted = errors.New("cut by the sender")
 
 // classify finds the kind of a failure.
 func classify(err error) history.Err {
@@ -24,7 +24,7 @@ func classify(err error) history.Err {
 	switch {
 	case err == nil:
 		return ""
-	case isAny(err, errCut, context.Canceled, net.ErrClosed),
+	case isAny(err, errAborted, context.Canceled, net.ErrClosed),
 		isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
 		return history.Tester
 	case isAny(err, syscall.ECONNREFUSED):
@@ -36,7 +36,7 @@ func classify(err error) history.Err {
 	case errors.As(err, &dns):
 		return history.DNS
 	case isTLS(err):
-		return history.Handshake
+		return history.HandshakeFailed
 	case isAny(err, io.ErrUnexpectedEOF):
 		return history.Truncated
 	case isAny(err, io.EOF):

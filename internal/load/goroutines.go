@@ -22,44 +22,44 @@ import (
 // goroutineEngine sends HTTP/1.1 with one goroutine for each request in flight, on Go's own connections: plain text and TLS.
 type goroutineEngine struct{}
 
-// crowd is a phase that the engine sends.
-type crowd struct {
+// senderPool is a phase that the engine sends.
+type senderPool struct {
 	*Phase
-	ctx      context.Context
-	letters  *letters
-	resolver *resolver
-	sessions tls.ClientSessionCache
+	ctx       context.Context
+	templates *requestTemplates
+	resolver  *resolver
+	sessions  tls.ClientSessionCache
 
-	turn    sync.Mutex // held by who takes the next request, in an open loop until that is due
-	table   *timetable
-	waiting atomic.Int64 // for their turn
-	flight  atomic.Int64
-	dialled atomic.Int64
+	turnMu    sync.Mutex // held by who takes the next request, in an open loop until that is due
+	schedule  *schedule
+	waiting   atomic.Int64 // for their turn
+	inFlight  atomic.Int64
+	dialCount atomic.Int64
 
-	mu     sync.Mutex
-	all    []*sender
-	idle   [][]*line // by client
-	emit   func(history.Hit)
-	within sync.WaitGroup
+	mu      sync.Mutex
+	senders []*sender
+	idle    [][]*clientConn // by client
+	emit    func(history.Hit)
+	running sync.WaitGroup
 }
 
 // Send is Engine's.
 func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
-	c := &crowd{
-		Phase: &p, ctx: ctx, letters: newLetters(&p), resolver: &resolver{host: p.at()}, table: newTimetable(&p),
-		sessions: tls.NewLRUClientSessionCache(0), idle: make([][]*line, max(1, p.Clients.Count)), emit: emit,
+	c := &senderPool{
+		Phase: &p, ctx: ctx, templates: newTemplates(&p), resolver: &resolver{host: p.balancerAddr()}, schedule: newSchedule(&p),
+		sessions: tls.NewLRUClientSessionCache(0), idle: make([][]*clientConn, max(1, p.Clients.Count)), emit: emit,
 	}
 	begin := 1 // in an open loop; others come when they are needed
-	if !p.Open() {
+	if !p.IsOpenLoop() {
 		begin = min(p.Concurrency, p.Count)
 	}
 	for range begin {
-		c.join(begin)
+		c.addSender(begin)
 	}
 	stop := make(chan struct{})
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { c.sweep(stop) })
-	c.within.Wait()
+	sweeping.Go(func() { c.expireOverdue(stop) })
+	c.running.Wait()
 	close(stop)
 	sweeping.Wait()
 	for _, lines := range c.idle {
@@ -69,63 +69,63 @@ func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)
 	}
 }
 
-// join adds a sender, unless there are as many as may be.
-func (c *crowd) join(most int) {
+// addSender adds a sender, unless there are as many as may be.
+func (c *senderPool) addSender(most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.all) >= most {
+	if len(c.senders) >= most {
 		return
 	}
-	s := &sender{crowd: c, buf: make([]byte, 8<<10), answer: answer{names: map[string]string{}}}
-	c.all = append(c.all, s)
-	c.within.Go(s.work)
+	s := &sender{senderPool: c, recvBuf: make([]byte, 8<<10), response: response{serverNames: map[string]string{}}}
+	c.senders = append(c.senders, s)
+	c.running.Go(s.work)
 }
 
-// next waits until the next request is due, and lets the others wait meanwhile.
-func (c *crowd) next() (i int, due time.Duration, flight int, ok bool) {
+// nextRequest waits until the next request is due, and lets the others wait meanwhile.
+func (c *senderPool) nextRequest() (i int, due time.Duration, flight int, ok bool) {
 	c.waiting.Add(1)
-	c.turn.Lock()
-	defer c.turn.Unlock()
+	c.turnMu.Lock()
+	defer c.turnMu.Unlock()
 	c.waiting.Add(-1)
-	if !c.table.more() || c.ctx.Err() != nil {
+	if !c.schedule.hasMore() || c.ctx.Err() != nil {
 		return 0, 0, 0, false
 	}
-	if c.Open() && !c.sleepUntil(c.table.due) || !c.table.more() {
+	if c.IsOpenLoop() && !c.sleepUntil(c.schedule.due) || !c.schedule.hasMore() {
 		return 0, 0, 0, false
 	}
-	for c.Open() && c.table.inRow() && c.flight.Load() > 0 {
-		if c.now() >= c.table.due+plan.RowPatience || c.ctx.Err() != nil {
+	for c.IsOpenLoop() && c.schedule.inBurst() && c.inFlight.Load() > 0 {
+		if c.now() >= c.schedule.due+plan.BurstTimeout || c.ctx.Err() != nil {
 			break
 		}
-		sleep.For(c.ctx, rowLook)
+		sleep.For(c.ctx, burstPoll)
 	}
-	i, due = c.table.take()
-	return i, due, int(c.flight.Add(1)), true
+	i, due = c.schedule.pop()
+	return i, due, int(c.inFlight.Add(1)), true
 }
 
-// rowLook is how often a request looks whether the one before it in its row has been answered.
-const rowLook = 200 * time.Microsecond
+// burstPoll is how often a request looks whether the one before it in its row has been answered.
+const burstPoll = 200 * time.Microsecond
 
 // sleepUntil is false where ctx ended first. Go's timers are a millisecond coarse; precision is the kernel's own clock.
-func (c *crowd) sleepUntil(due time.Duration) bool {
+func (c *senderPool) sleepUntil(due time.Duration) bool {
 	const coarse = 1500 * time.Microsecond
 	wait := due - c.now()
-	if c.Precise {
+	if c.PreciseTiming {
 		wait -= coarse
 	}
 	sleep.For(c.ctx, wait)
 	if c.ctx.Err() != nil {
 		return false
 	}
-	if wait = due - c.now(); c.Precise && wait > 0 {
+	if wait = due - c.now(); c.PreciseTiming && wait > 0 {
 		ts := unix.NsecToTimespec(int64(wait))
 		_ = unix.Nanosleep(&ts, nil) // woken early it is early by less than it was ever late
 	}
 	return true
 }
 
-// sweep ends what has taken too long, and everything when ctx ends.
-func (c *crowd) sweep(stop chan struct{}) {
+// expireOverdue ends what has taken too long, and everything when ctx ends.
+func (c *senderPool) expireOverdue(stop chan struct{}) {
 	tick := time.NewTicker(min(50*time.Millisecond, max(time.Millisecond, c.Timeout/10)))
 	defer tick.Stop()
 	done := c.ctx.Done()
@@ -139,9 +139,9 @@ func (c *crowd) sweep(stop chan struct{}) {
 		}
 		now := c.now()
 		c.mu.Lock()
-		for _, s := range c.all {
-			if until := s.until.Load(); until != 0 && (time.Duration(until) < now || c.ctx.Err() != nil) {
-				if l := s.line.Load(); l != nil {
+		for _, s := range c.senders {
+			if until := s.deadline.Load(); until != 0 && (time.Duration(until) < now || c.ctx.Err() != nil) {
+				if l := s.current.Load(); l != nil {
 					_ = l.SetDeadline(time.Unix(1, 0)) // wakes its reader, who looks at the clock
 				}
 			}
@@ -150,63 +150,63 @@ func (c *crowd) sweep(stop chan struct{}) {
 	}
 }
 
-// line is a connection.
-type line struct {
+// clientConn is a connection.
+type clientConn struct {
 	net.Conn
-	number int
-	client int
-	tls    bool
-	port   int
-	name   string // asked for in the handshake
-	used   time.Duration
+	number     int
+	client     int
+	tls        bool
+	port       int
+	serverName string // asked for in the handshake
+	lastUsed   time.Duration
 }
 
 // sender is one goroutine of the crowd.
 type sender struct {
-	*crowd
-	line   atomic.Pointer[line]
-	until  atomic.Int64 // when the exchange under way has taken too long; 0 where there is none
-	answer answer
-	buf    []byte
-	out    []byte
+	*senderPool
+	current  atomic.Pointer[clientConn]
+	deadline atomic.Int64 // when the exchange under way has taken too long; 0 where there is none
+	response response
+	recvBuf  []byte
+	sendBuf  []byte
 }
 
 func (s *sender) work() {
 	for {
-		i, due, flight, ok := s.next()
+		i, due, flight, ok := s.nextRequest()
 		if !ok {
 			break
 		}
-		if s.Open() && s.waiting.Load() == 0 {
-			s.join(s.Concurrency) // someone must be there for the request after this one
+		if s.IsOpenLoop() && s.waiting.Load() == 0 {
+			s.addSender(s.Concurrency) // someone must be there for the request after this one
 		}
 		h := s.exchange(i, due, flight)
 		s.mu.Lock()
 		s.emit(h)
 		s.mu.Unlock()
-		sleep.For(s.ctx, s.Think)
+		sleep.For(s.ctx, s.ThinkTime)
 	}
-	if l := s.line.Load(); l != nil {
+	if l := s.current.Load(); l != nil {
 		l.Close()
 	}
 }
 
 // exchange sends request number i and reads its answer. With it so many are in flight.
 func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
-	defer s.flight.Add(-1)
-	h := s.hit(i, due)
-	h.Flight = flight
+	defer s.inFlight.Add(-1)
+	h := s.newHit(i, due)
+	h.InFlight = flight
 	deadline := h.Sent + s.Timeout
-	l, err := s.take(i, deadline, &h)
+	l, err := s.acquireConn(i, deadline, &h)
 	if err == nil {
-		s.until.Store(int64(deadline))
-		s.answer.reset(s.letters.letter(i).request.Method == http.MethodHead)
-		s.out = s.letters.write(s.out[:0], i, h.Seq)
+		s.deadline.Store(int64(deadline))
+		s.response.reset(s.templates.template(i).request.Method == http.MethodHead)
+		s.sendBuf = s.templates.write(s.sendBuf[:0], i, h.Seq)
 		err = s.write(l, deadline)
 		if err == nil || s.ctx.Err() == nil { // who refuses a body may have answered before
 			err = s.receive(l, deadline, err, &h)
 		}
-		s.until.Store(0)
+		s.deadline.Store(0)
 	}
 	h.Done = s.now()
 	if err != nil && h.Err == "" {
@@ -218,12 +218,12 @@ func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 	if l == nil {
 		return h
 	}
-	switch l.used = h.Done; {
-	case h.Err != "" || s.answer.close || s.Fresh:
-		s.line.Store(nil)
+	switch l.lastUsed = h.Done; {
+	case h.Err != "" || s.response.closeAfter || s.NewConnections:
+		s.current.Store(nil)
 		l.Close()
 	case s.Clients.Count > 1: // another sender may have the client's next request
-		s.line.Store(nil)
+		s.current.Store(nil)
 		s.mu.Lock()
 		s.idle[l.client] = append(s.idle[l.client], l)
 		s.mu.Unlock()
@@ -231,8 +231,8 @@ func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 	return h
 }
 
-// early says whether a connection was woken for the exchange before this one, and if so puts it right.
-func (s *sender) early(l *line, err error, deadline time.Duration) bool {
+// wokenEarly says whether a connection was woken for the exchange before this one, and if so puts it right.
+func (s *sender) wokenEarly(l *clientConn, err error, deadline time.Duration) bool {
 	if classify(err) != history.Timeout || s.now() >= deadline || s.ctx.Err() != nil {
 		return false
 	}
@@ -241,10 +241,10 @@ func (s *sender) early(l *line, err error, deadline time.Duration) bool {
 }
 
 // write sends what is in s.out.
-func (s *sender) write(l *line, deadline time.Duration) error {
-	for left := s.out; len(left) > 0; {
+func (s *sender) write(l *clientConn, deadline time.Duration) error {
+	for left := s.sendBuf; len(left) > 0; {
 		n, err := l.Write(left)
-		if left = left[n:]; err != nil && !s.early(l, err, deadline) {
+		if left = left[n:]; err != nil && !s.wokenEarly(l, err, deadline) {
 			return err
 		}
 	}
@@ -252,20 +252,20 @@ func (s *sender) write(l *line, deadline time.Duration) error {
 }
 
 // receive reads until the answer is whole. failed is why it could not be written to its end.
-func (s *sender) receive(l *line, deadline time.Duration, failed error, h *history.Hit) error {
-	a, err := &s.answer, failed
+func (s *sender) receive(l *clientConn, deadline time.Duration, failed error, h *history.Hit) error {
+	a, err := &s.response, failed
 	for !a.done() {
-		n, reading := l.Read(s.buf)
-		used, odd := a.feed(s.buf[:n])
+		n, reading := l.Read(s.recvBuf)
+		used, odd := a.feed(s.recvBuf[:n])
 		if odd != nil || used < n {
-			h.Err = history.Garbage
+			h.Err = history.Malformed
 			break
 		}
-		if reading == nil || s.early(l, reading, deadline) {
+		if reading == nil || s.wokenEarly(l, reading, deadline) {
 			continue
 		}
 		if err = reading; reading == io.EOF {
-			if h.Err, err = a.end(), failed; h.Err == "" {
+			if h.Err, err = a.handleEOF(), failed; h.Err == "" {
 				err = nil
 			}
 		}
@@ -274,51 +274,51 @@ func (s *sender) receive(l *line, deadline time.Duration, failed error, h *histo
 	if a.done() {
 		err = nil
 	}
-	a.report(h)
-	s.letters.keep(h.Index, a.cookies)
+	a.fillHit(h)
+	s.templates.storeCookies(h.Index, a.cookies)
 	return err
 }
 
-// report fills in what the answer was.
-func (a *answer) report(h *history.Hit) {
-	h.Code, h.Server, h.Size, h.Sum = a.code, a.server, a.size, a.sum
-	if h.Err == "" && a.done() && a.short() {
+// fillHit fills in what the answer was.
+func (a *response) fillHit(h *history.Hit) {
+	h.Code, h.Server, h.Size, h.Checksum = a.code, a.server, a.size, a.sum
+	if h.Err == "" && a.done() && a.isShort() {
 		h.Err = history.Truncated
 	}
 }
 
-// take gives a connection for request number i: the sender's own if it fits, one that is idle, or a new one.
-func (s *sender) take(i int, deadline time.Duration, h *history.Hit) (*line, error) {
-	want := s.letters.letter(i)
-	fits := func(l *line) bool {
-		there := l.port == want.request.Port && l.tls == want.request.TLS && l.name == want.name
+// acquireConn gives a connection for request number i: the sender's own if it fits, one that is idle, or a new one.
+func (s *sender) acquireConn(i int, deadline time.Duration, h *history.Hit) (*clientConn, error) {
+	want := s.templates.template(i)
+	fits := func(l *clientConn) bool {
+		there := l.port == want.request.Port && l.tls == want.request.TLS && l.serverName == want.serverName
 		return there && l.client == h.Client
 	}
-	own := s.line.Load()
+	own := s.current.Load()
 	if own == nil || !fits(own) {
-		own = s.swap(own, h.Client, fits)
+		own = s.swapConn(own, h.Client, fits)
 	}
-	if own != nil && s.now()-own.used > atRest && gone(own.Conn) {
+	if own != nil && s.now()-own.lastUsed > idleCheckAge && isPeerClosed(own.Conn) {
 		own.Close()
 		own = nil
 	}
 	if own == nil {
 		var err error
 		if own, err = s.dial(want, deadline, h); err != nil {
-			s.line.Store(nil)
+			s.current.Store(nil)
 			return nil, err
 		}
 	}
-	s.line.Store(own)
+	s.current.Store(own)
 	h.Conn = own.number
 	return own, nil
 }
 
-// atRest is how long a connection may rest until it is looked at before its next use, which costs a system call.
-const atRest = time.Millisecond
+// idleCheckAge is how long a connection may rest until it is looked at before its next use, which costs a system call.
+const idleCheckAge = time.Millisecond
 
-// swap gives the sender's connection to the idle ones, and takes one of the client's from there.
-func (s *sender) swap(own *line, client int, fits func(*line) bool) *line {
+// swapConn gives the sender's connection to the idle ones, and takes one of the client's from there.
+func (s *sender) swapConn(own *clientConn, client int, fits func(*clientConn) bool) *clientConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if own != nil {
@@ -334,8 +334,8 @@ func (s *sender) swap(own *line, client int, fits func(*line) bool) *line {
 	return nil
 }
 
-// gone says whether the other side has ended a connection that nobody reads, or said something on it.
-func gone(conn net.Conn) bool {
+// isPeerClosed says whether the other side has ended a connection that nobody reads, or said something on it.
+func isPeerClosed(conn net.Conn) bool {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
@@ -353,7 +353,7 @@ func gone(conn net.Conn) bool {
 }
 
 // dial opens a connection, and times it.
-func (s *sender) dial(want *letter, deadline time.Duration, h *history.Hit) (*line, error) {
+func (s *sender) dial(want *requestTemplate, deadline time.Duration, h *history.Hit) (*clientConn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, deadline-s.now())
 	defer cancel()
 	to, err := s.resolver.lookup(ctx)
@@ -361,36 +361,36 @@ func (s *sender) dial(want *letter, deadline time.Duration, h *history.Hit) (*li
 		return nil, err
 	}
 	began := s.now()
-	conn, err := dialFrom(ctx, s.from(h.Client), netip.AddrPortFrom(to, uint16(want.request.Port)))
+	conn, err := dialFrom(ctx, s.sourceAddr(h.Client), netip.AddrPortFrom(to, uint16(want.request.Port)))
 	if err != nil {
 		return nil, err
 	}
-	h.Connect = s.now() - began
-	l := &line{
-		Conn: conn, number: int(s.dialled.Add(1)), client: h.Client,
-		tls: want.request.TLS, port: want.request.Port, name: want.name,
+	h.ConnectTime = s.now() - began
+	l := &clientConn{
+		Conn: conn, number: int(s.dialCount.Add(1)), client: h.Client,
+		tls: want.request.TLS, port: want.request.Port, serverName: want.serverName,
 	}
 	h.Conn = l.number
 	if !l.tls {
 		return l, nil
 	}
 	began = s.now()
-	shaken := tls.Client(conn, s.tlsConfig(l.name))
+	shaken := tls.Client(conn, s.tlsConfig(l.serverName))
 	if err := shaken.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		if kind := classify(err); kind == history.Other || kind == history.Closed {
-			h.Err = history.Handshake
+			h.Err = history.HandshakeFailed
 		}
 		return nil, err
 	}
-	h.Handshake, h.Resumed = s.now()-began, shaken.ConnectionState().DidResume
+	h.HandshakeTime, h.Resumed = s.now()-began, shaken.ConnectionState().DidResume
 	l.Conn = shaken
 	return l, nil
 }
 
 // tlsConfig is what a connection asks for.
-func (c *crowd) tlsConfig(name string) *tls.Config {
-	config := c.secure(name)
+func (c *senderPool) tlsConfig(name string) *tls.Config {
+	config := c.tlsConfigFor(name)
 	config.NextProtos = []string{"http/1.1"}
 	if !c.FullHandshakes {
 		config.ClientSessionCache = c.sessions

@@ -24,23 +24,23 @@ import (
 // Phase is a load being sent.
 type Phase struct {
 	plan.Phase
-	Number  int       // of the phase in its plan
-	First   uint64    // number of its first hit
-	Host    string    // that requests ask for which name none
-	At      string    // host name or address of the balancer, where that is not Host
-	Origin  time.Time // of the hits' times
-	Address func(client int) netip.Addr
-	Trust   *x509.CertPool // whose certificates TLS takes; nil is any
-	// Authority is whose certificates are told to be trusted, whether or not others are taken.
-	Authority *x509.CertPool
-	Gateway   Gateway     // to the balancer's own host
-	Enough    func() bool // no more requests are to be begun; nil is never
+	Number      int       // of the phase in its plan
+	FirstSeq    uint64    // number of its first hit
+	DefaultHost string    // that requests ask for which name none
+	Addr        string    // host name or address of the balancer, where that is not Host
+	Origin      time.Time // of the hits' times
+	ClientAddr  func(client int) netip.Addr
+	RootCAs     *x509.CertPool // whose certificates TLS takes; nil is any
+	// RunCA is whose certificates are told to be trusted, whether or not others are taken.
+	RunCA      *x509.CertPool
+	Gateway    Gateway     // to the balancer's own host
+	ShouldStop func() bool // no more requests are to be begun; nil is never
 }
 
 // Gateway passes connections on that are to come from the balancer's own host.
 type Gateway struct {
-	Port  uint16
-	Knock func(port int, from string) []byte // what it is sent first
+	Port     uint16
+	Preamble func(port int, from string) []byte // what it is sent first
 }
 
 // Engine sends a phase and calls emit for every hit, from one goroutine at a time, in the order of completion. It returns
@@ -49,8 +49,8 @@ type Engine interface {
 	Send(ctx context.Context, p Phase, emit func(history.Hit))
 }
 
-// For gives the engine that a load names.
-func For(l plan.Phase) Engine {
+// EngineFor gives the engine that a load names.
+func EngineFor(l plan.Phase) Engine {
 	switch l.Engine {
 	case plan.Vegeta:
 		return vegetaEngine{}
@@ -64,69 +64,69 @@ func For(l plan.Phase) Engine {
 	return goroutineEngine{}
 }
 
-// secure is what a TLS connection that asks for a name wants. Without Trust it takes any certificate: whether it is the right
+// tlsConfigFor is what a TLS connection that asks for a name wants. Without Trust it takes any certificate: whether it is the right
 // one is a promise of its own, and no reason not to measure the others.
-func (p *Phase) secure(name string) *tls.Config {
-	return &tls.Config{InsecureSkipVerify: p.Trust == nil, RootCAs: p.Trust, ServerName: name}
+func (p *Phase) tlsConfigFor(name string) *tls.Config {
+	return &tls.Config{InsecureSkipVerify: p.RootCAs == nil, RootCAs: p.RootCAs, ServerName: name}
 }
 
-// at is where the balancer is.
-func (p *Phase) at() string { return cmp.Or(p.At, p.Host) }
+// balancerAddr is where the balancer is.
+func (p *Phase) balancerAddr() string { return cmp.Or(p.Addr, p.DefaultHost) }
 
 // now is the time since the origin.
 func (p *Phase) now() time.Duration { return time.Since(p.Origin) }
 
-// hit begins the record of request number i.
-func (p *Phase) hit(i int, due time.Duration) history.Hit {
-	h := history.Hit{Seq: p.First + uint64(i), Load: p.Number, Index: i, Client: p.Client(i), Due: due, Sent: p.now()}
-	if !p.Open() {
+// newHit begins the record of request number i.
+func (p *Phase) newHit(i int, due time.Duration) history.Hit {
+	h := history.Hit{Seq: p.FirstSeq + uint64(i), Phase: p.Number, Index: i, Client: p.ClientIndex(i), Due: due, Sent: p.now()}
+	if !p.IsOpenLoop() {
 		h.Due = h.Sent
 	}
 	return h
 }
 
-// from is the address that a client sends from; the zero value leaves it to the system.
-func (p *Phase) from(client int) netip.Addr {
-	if p.Address == nil || !p.Clients.Addresses {
+// sourceAddr is the address that a client sends from; the zero value leaves it to the system.
+func (p *Phase) sourceAddr(client int) netip.Addr {
+	if p.ClientAddr == nil || !p.Clients.OwnAddresses {
 		return netip.Addr{}
 	}
-	return p.Address(client)
+	return p.ClientAddr(client)
 }
 
-// timetable hands out the requests of a phase in order. It is not safe for use by several goroutines.
-type timetable struct {
-	phase *Phase
-	next  int
-	due   time.Duration // of next, since the origin
-	clock func() time.Duration
-	began time.Duration
+// schedule hands out the requests of a phase in order. It is not safe for use by several goroutines.
+type schedule struct {
+	phase   *Phase
+	next    int
+	due     time.Duration // of next, since the origin
+	nextDue func() time.Duration
+	start   time.Duration
 }
 
-func newTimetable(p *Phase) *timetable {
-	t := &timetable{phase: p, began: p.now()}
-	if p.Open() {
-		t.clock = p.Dues()
+func newSchedule(p *Phase) *schedule {
+	t := &schedule{phase: p, start: p.now()}
+	if p.IsOpenLoop() {
+		t.nextDue = p.DueTimes()
 	}
 	t.advance()
 	return t
 }
 
-func (t *timetable) advance() {
-	if t.clock != nil && t.next < t.phase.Count {
-		t.due = t.began + t.clock()
+func (t *schedule) advance() {
+	if t.nextDue != nil && t.next < t.phase.Count {
+		t.due = t.start + t.nextDue()
 	}
 }
 
-// more says whether there are requests to come.
-func (t *timetable) more() bool {
-	return t.next < t.phase.Count && (t.phase.Enough == nil || !t.phase.Enough())
+// hasMore says whether there are requests to come.
+func (t *schedule) hasMore() bool {
+	return t.next < t.phase.Count && (t.phase.ShouldStop == nil || !t.phase.ShouldStop())
 }
 
-// inRow says whether the next request is of the same row as the one before.
-func (t *timetable) inRow() bool { return t.phase.InRow > 1 && t.next%t.phase.InRow != 0 }
+// inBurst says whether the next request is of the same row as the one before.
+func (t *schedule) inBurst() bool { return t.phase.BurstLen > 1 && t.next%t.phase.BurstLen != 0 }
 
-// take is the next request and, in an open loop, when it is due.
-func (t *timetable) take() (i int, due time.Duration) {
+// pop is the next request and, in an open loop, when it is due.
+func (t *schedule) pop() (i int, due time.Duration) {
 	i, due = t.next, t.due
 	t.next++
 	t.advance()
@@ -135,11 +135,11 @@ func (t *timetable) take() (i int, due time.Duration) {
 
 // resolver looks a host up, at most once a second.
 type resolver struct {
-	mu   sync.Mutex
-	host string
-	addr netip.Addr
-	err  error
-	at   time.Time
+	mu       sync.Mutex
+	host     string
+	addr     netip.Addr
+	err      error
+	lookedUp time.Time
 }
 
 func (r *resolver) lookup(ctx context.Context) (netip.Addr, error) {
@@ -148,9 +148,9 @@ func (r *resolver) lookup(ctx context.Context) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(r.host); err == nil {
 		return addr, nil
 	}
-	if r.at.IsZero() || time.Since(r.at) > time.Second {
+	if r.lookedUp.IsZero() || time.Since(r.lookedUp) > time.Second {
 		r.addr, r.err = resolve(ctx, r.host)
-		r.at = time.Now()
+		r.lookedUp = time.Now()
 	}
 	return r.addr, r.err
 }

@@ -44,14 +44,14 @@ func TestProberKeepsTheAnswer(t *testing.T) {
 		_, _ = w.Write([]byte("body"))
 	}))
 	defer server.Close()
-	hits := probed(t, server.URL, plan.Request{Method: "POST", Body: model.Bytes("xxxx"), Size: 400})
+	hits := probed(t, server.URL, plan.Request{Method: "POST", Body: model.Bytes("xxxx"), PaddingSize: 400})
 	require.Len(t, hits, 1)
 	header, err := url.ParseQuery(hits[0].Header)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a", "b"}, header["X-Twice"])
 	assert.Equal(t, 404, hits[0].Code, "the length of the body")
 	assert.Equal(t, "back-01", hits[0].Server)
-	assert.Equal(t, history.Sum([]byte("body")), hits[0].Sum)
+	assert.Equal(t, history.Checksum([]byte("body")), hits[0].Checksum)
 	assert.Empty(t, hits[0].Err)
 }
 
@@ -63,12 +63,12 @@ func TestProberCountsAnswers(t *testing.T) {
 		ids = append(ids, r.Header.Get(history.IDHeader))
 	}))
 	defer server.Close()
-	second := "GET / HTTP/1.1\r\nHost: a\r\n" + history.IDHeader + ": " + history.SameID + "\r\n\r\n"
-	hits := probed(t, server.URL, plan.Request{Method: "POST", Header: map[string]string{"Content-Length": "0"}, Body: model.Bytes(second), Silent: plan.AfterMore})
+	second := "GET / HTTP/1.1\r\nHost: a\r\n" + history.IDHeader + ": " + history.IDPlaceholder + "\r\n\r\n"
+	hits := probed(t, server.URL, plan.Request{Method: "POST", Header: map[string]string{"Content-Length": "0"}, Body: model.Bytes(second), StallAt: plan.StallAfterResponses})
 	require.Len(t, hits, 1)
 	header, err := url.ParseQuery(hits[0].Header)
 	require.NoError(t, err)
-	assert.Equal(t, "2", header.Get(history.KeptAnswers))
+	assert.Equal(t, "2", header.Get(history.ResponseCountField))
 	assert.Equal(t, []string{"100", "0000000000000000100"}, ids)
 }
 
@@ -78,27 +78,27 @@ func TestProberShakesHands(t *testing.T) {
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
 	server.StartTLS()
 	defer server.Close()
-	f := func(shake plan.Shake, want url.Values) {
+	f := func(shake plan.Handshake, want url.Values) {
 		t.Helper()
-		hits := probed(t, server.URL, plan.Request{TLS: true, Header: map[string]string{"Host": "other.example"}, Shake: &shake})
+		hits := probed(t, server.URL, plan.Request{TLS: true, Header: map[string]string{"Host": "other.example"}, Handshake: &shake})
 		require.Len(t, hits, 1)
-		got, err := url.ParseQuery(hits[0].Shake)
+		got, err := url.ParseQuery(hits[0].HandshakeInfo)
 		require.NoError(t, err)
 		for name := range want {
 			assert.Equal(t, want.Get(name), got.Get(name), "%s of %v", name, shake)
 		}
-		assert.Equal(t, want.Has(history.ShakenAlert), hits[0].Err == history.Handshake, "%v: %s", shake, hits[0].Err)
+		assert.Equal(t, want.Has(history.HandshakeAlert), hits[0].Err == history.HandshakeFailed, "%v: %s", shake, hits[0].Err)
 	}
-	f(plan.Shake{}, url.Values{history.ShakenVersion: {"TLSv1.3"}})
-	f(plan.Shake{ALPN: []string{"h2"}}, url.Values{history.ShakenALPN: {"h2"}})
-	f(plan.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES128-GCM-SHA256"}, url.Values{history.ShakenVersion: {"TLSv1.2"}, history.ShakenSuite: {"ECDHE-RSA-AES128-GCM-SHA256"}})
-	f(plan.Shake{Version: "TLSv1.1"}, url.Values{history.ShakenAlert: {"70"}})
-	f(plan.Shake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES256-GCM-SHA384"}, url.Values{history.ShakenAlert: {"40"}})
-	f(plan.Shake{Again: true}, url.Values{history.ShakenTicket: {"yes"}, history.ShakenResumed: {"yes"}})
+	f(plan.Handshake{}, url.Values{history.HandshakeVersion: {"TLSv1.3"}})
+	f(plan.Handshake{ALPN: []string{"h2"}}, url.Values{history.HandshakeALPN: {"h2"}})
+	f(plan.Handshake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES128-GCM-SHA256"}, url.Values{history.HandshakeVersion: {"TLSv1.2"}, history.HandshakeSuite: {"ECDHE-RSA-AES128-GCM-SHA256"}})
+	f(plan.Handshake{Version: "TLSv1.1"}, url.Values{history.HandshakeAlert: {"70"}})
+	f(plan.Handshake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES256-GCM-SHA384"}, url.Values{history.HandshakeAlert: {"40"}})
+	f(plan.Handshake{Resume: true}, url.Values{history.HandshakeTicket: {"yes"}, history.HandshakeResumed: {"yes"}})
 	hits := probed(t, server.URL, plan.Request{TLS: true, Header: map[string]string{"Host": "other.example"}})
-	got, err := url.ParseQuery(hits[0].Shake)
+	got, err := url.ParseQuery(hits[0].HandshakeInfo)
 	require.NoError(t, err)
-	assert.Contains(t, got.Get(history.ShakenTrust), "certificate")
+	assert.Contains(t, got.Get(history.HandshakeTrust), "certificate")
 }
 
 func TestProberFallsSilent(t *testing.T) {
@@ -125,10 +125,10 @@ func TestProberFallsSilent(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	tunnel := map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "bGJwcm9vZiBsYnByb29mIQ=="}
-	hits := probed(t, server.URL, plan.Request{Silent: plan.InHeader}, plan.Request{Method: "POST", Size: 10, Silent: plan.InBody}, plan.Request{Silent: plan.AfterAnswer}, plan.Request{Header: tunnel, Silent: plan.InTunnel})
+	hits := probed(t, server.URL, plan.Request{StallAt: plan.StallInHeader}, plan.Request{Method: "POST", PaddingSize: 10, StallAt: plan.StallInBody}, plan.Request{StallAt: plan.StallAfterResponse}, plan.Request{Header: tunnel, StallAt: plan.StallInTunnel})
 	require.Len(t, hits, 4)
 	for i, h := range hits {
-		assert.InDelta(t, 0.3, h.Quiet.Seconds(), 0.25, "%d: %+v", i, h)
+		assert.InDelta(t, 0.3, h.Silence.Seconds(), 0.25, "%d: %+v", i, h)
 	}
 	assert.Equal(t, 200, hits[2].Code)
 	assert.Equal(t, 101, hits[3].Code)
@@ -137,12 +137,12 @@ func TestProberFallsSilent(t *testing.T) {
 // Where the gateway cannot be reached nobody but lbproof is at fault.
 func TestProberWithoutGateway(t *testing.T) {
 	var hits []history.Hit
-	l := plan.Phase{Engine: plan.Prober, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Method: "GET", Path: "/", Port: 80, From: "127.0.0.1"}}}
+	l := plan.Phase{Engine: plan.Prober, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Method: "GET", Path: "/", Port: 80, LocalEndpoint: "127.0.0.1"}}}
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	closed := uint16(listener.Addr().(*net.TCPAddr).Port)
 	require.NoError(t, listener.Close())
-	For(l).Send(t.Context(), Phase{Phase: l, Host: "127.0.0.1", Origin: time.Now(), Gateway: Gateway{Port: closed}}, func(h history.Hit) { hits = append(hits, h) })
+	EngineFor(l).Send(t.Context(), Phase{Phase: l, DefaultHost: "127.0.0.1", Origin: time.Now(), Gateway: Gateway{Port: closed}}, func(h history.Hit) { hits = append(hits, h) })
 	require.Len(t, hits, 1)
 	assert.Equal(t, history.Tester, hits[0].Err)
 }

@@ -16,26 +16,26 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// letter is a request in HTTP/1.1's form, but for its id, key and cookies.
-type letter struct {
-	request plan.Request
-	head    []byte // up to the id
-	cookie  string // that the request has of its own
-	url     *url.URL
-	name    string // that is asked for in TLS handshakes
+// requestTemplate is a request in HTTP/1.1's form, but for its id, key and cookies.
+type requestTemplate struct {
+	request    plan.Request
+	head       []byte // up to the id
+	cookie     string // that the request has of its own
+	url        *url.URL
+	serverName string // that is asked for in TLS handshakes
 }
 
-// letters are a phase's requests, rendered once.
-type letters struct {
+// requestTemplates are a phase's requests, rendered once.
+type requestTemplates struct {
 	phase *Phase
-	all   []letter
+	all   []requestTemplate
 	jars  []*cookiejar.Jar // of each client; nil where none keeps cookies
 }
 
-func newLetters(p *Phase) *letters {
-	out := &letters{phase: p}
+func newTemplates(p *Phase) *requestTemplates {
+	out := &requestTemplates{phase: p}
 	for _, r := range p.Requests {
-		out.all = append(out.all, render(p, r))
+		out.all = append(out.all, newTemplate(p, r))
 	}
 	if p.Clients.Cookies {
 		out.jars = make([]*cookiejar.Jar, max(1, p.Clients.Count))
@@ -46,15 +46,15 @@ func newLetters(p *Phase) *letters {
 	return out
 }
 
-func render(p *Phase, r plan.Request) letter {
-	l := letter{request: r}
-	host := net.JoinHostPort(p.Host, strconv.Itoa(r.Port))
+func newTemplate(p *Phase, r plan.Request) requestTemplate {
+	l := requestTemplate{request: r}
+	host := net.JoinHostPort(p.DefaultHost, strconv.Itoa(r.Port))
 	fields := map[string]string{"User-Agent": "lbproof"}
 	hasBody := slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, r.Method)
-	if size := int64(len(r.Body)) + r.Size; size > 0 || hasBody {
+	if size := int64(len(r.Body)) + r.PaddingSize; size > 0 || hasBody {
 		fields["Content-Length"] = strconv.FormatInt(size, 10)
 	}
-	if p.Fresh {
+	if p.NewConnections {
 		fields["Connection"] = "close"
 	}
 	for name, value := range r.Header {
@@ -68,7 +68,7 @@ func render(p *Phase, r plan.Request) letter {
 		}
 	}
 	if r.TLS {
-		l.name, _, _ = strings.Cut(host, ":")
+		l.serverName, _, _ = strings.Cut(host, ":")
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, host)
@@ -84,27 +84,27 @@ func render(p *Phase, r plan.Request) letter {
 	return l
 }
 
-// letter is the one that request number i sends.
-func (l *letters) letter(i int) *letter { return &l.all[l.phase.Which(i)] }
+// template is the one that request number i sends.
+func (l *requestTemplates) template(i int) *requestTemplate { return &l.all[l.phase.RequestIndex(i)] }
 
 // write appends request number i to buf.
-func (l *letters) write(buf []byte, i int, seq uint64) []byte {
-	one := l.letter(i)
+func (l *requestTemplates) write(buf []byte, i int, seq uint64) []byte {
+	one := l.template(i)
 	buf = append(buf, one.head...)
 	buf = strconv.AppendUint(buf, seq, 10)
 	key := l.phase.Key(i)
 	if key != "" && l.phase.Keys.Header != "" {
 		buf = append(append(append(append(buf, "\r\n"...), l.phase.Keys.Header...), ": "...), key...)
 	}
-	if cookie := l.cookies(i, one, key); cookie != "" {
+	if cookie := l.cookieHeader(i, one, key); cookie != "" {
 		buf = append(append(buf, "\r\nCookie: "...), cookie...)
 	}
 	buf = append(buf, "\r\n\r\n"...)
 	return append(buf, one.request.Body...)
 }
 
-// cookies are those that request number i carries: its own, its key, and what its client was given before.
-func (l *letters) cookies(i int, one *letter, key string) string {
+// cookieHeader are those that request number i carries: its own, its key, and what its client was given before.
+func (l *requestTemplates) cookieHeader(i int, one *requestTemplate, key string) string {
 	if l.jars == nil && l.phase.Keys.Cookie == "" {
 		return one.cookie
 	}
@@ -116,15 +116,15 @@ func (l *letters) cookies(i int, one *letter, key string) string {
 		all = append(all, l.phase.Keys.Cookie+"="+key)
 	}
 	if l.jars != nil {
-		for _, c := range l.jars[l.phase.Client(i)].Cookies(one.url) {
+		for _, c := range l.jars[l.phase.ClientIndex(i)].Cookies(one.url) {
 			all = append(all, c.Name+"="+c.Value)
 		}
 	}
 	return strings.Join(all, "; ")
 }
 
-// keep puts the cookies of an answer to request number i into its client's jar, by a browser's rules.
-func (l *letters) keep(i int, set []string) {
+// storeCookies puts the cookies of an answer to request number i into its client's jar, by a browser's rules.
+func (l *requestTemplates) storeCookies(i int, set []string) {
 	if l.jars == nil || len(set) == 0 {
 		return
 	}
@@ -134,5 +134,5 @@ func (l *letters) keep(i int, set []string) {
 			cookies = append(cookies, c)
 		}
 	}
-	l.jars[l.phase.Client(i)].SetCookies(l.letter(i).url, cookies)
+	l.jars[l.phase.ClientIndex(i)].SetCookies(l.template(i).url, cookies)
 }

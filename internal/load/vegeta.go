@@ -28,13 +28,13 @@ type vegetaEngine struct{}
 
 // Send is Engine's.
 func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
-	c := &courier{
-		Phase: &p, ctx: ctx, table: newTimetable(&p),
-		notes: map[uint64]history.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{},
+	c := &vegetaTransport{
+		Phase: &p, ctx: ctx, schedule: newSchedule(&p),
+		pending: map[uint64]history.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{},
 	}
 	defer c.close()
 	blank := func(t *vegeta.Target) error { // the courier fills it in, because only then its number is known
-		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + p.Host}
+		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + p.DefaultHost}
 		return nil
 	}
 	attacker := vegeta.NewAttacker(
@@ -48,11 +48,11 @@ func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	)
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
 	for r := range attacker.Attack(blank, c, 0, "") {
-		h := c.note(r.Seq)
+		h := c.takeHit(r.Seq)
 		h.Sent, h.Done = r.Timestamp.Sub(p.Origin), r.Timestamp.Add(r.Latency).Sub(p.Origin)
 		h.Code, h.Server = int(r.Code), r.Headers.Get(history.ServerHeader)
-		h.Size, h.Sum = int64(len(r.Body)), history.Sum(r.Body)
-		if !p.Open() {
+		h.Size, h.Checksum = int64(len(r.Body)), history.Checksum(r.Body)
+		if !p.IsOpenLoop() {
 			h.Due = h.Sent
 		}
 		if r.Code == 0 {
@@ -65,96 +65,96 @@ func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	}
 }
 
-// courier turns vegeta's blank requests into the load's own: hit number n carries request number n and its id. It is also
+// vegetaTransport turns vegeta's blank requests into the load's own: hit number n carries request number n and its id. It is also
 // the pacer that says when.
-type courier struct {
+type vegetaTransport struct {
 	*Phase
-	ctx   context.Context
-	table *timetable // belongs to Pace's goroutine
+	ctx      context.Context
+	schedule *schedule // belongs to Pace's goroutine
 
-	mu      sync.Mutex
-	notes   map[uint64]history.Hit // what is known of hits under way, by vegeta's number
-	flight  int
-	clients map[string]*http.Transport // by the name that they ask for in the TLS handshake
-	conns   map[net.Conn]int
+	mu       sync.Mutex
+	pending  map[uint64]history.Hit // what is known of hits under way, by vegeta's number
+	inFlight int
+	clients  map[string]*http.Transport // by the name that they ask for in the TLS handshake
+	conns    map[net.Conn]int
 }
 
 // Pace says how long to wait before hit number sent, and stops after the last or when the load is stopped: vegeta's own
 // Stop comes later, and what it sends meanwhile fails at once, by the dozen. It is vegeta's Pacer.
-func (c *courier) Pace(time.Duration, uint64) (time.Duration, bool) {
-	if !c.table.more() || c.ctx.Err() != nil {
+func (c *vegetaTransport) Pace(time.Duration, uint64) (time.Duration, bool) {
+	if !c.schedule.hasMore() || c.ctx.Err() != nil {
 		return 0, true
 	}
-	wait := max(0, c.table.due-c.now())
-	i, due := c.table.take()
-	c.edit(uint64(i), func(h *history.Hit) {
-		*h = c.hit(i, due)
+	wait := max(0, c.schedule.due-c.now())
+	i, due := c.schedule.pop()
+	c.updateHit(uint64(i), func(h *history.Hit) {
+		*h = c.newHit(i, due)
 	})
-	if !c.Open() {
+	if !c.IsOpenLoop() {
 		return 0, false
 	}
 	return wait, false
 }
 
 // Rate is part of vegeta's Pacer interface; Attack does not call it.
-func (c *courier) Rate(time.Duration) float64 { return c.Phase.Rate }
+func (c *vegetaTransport) Rate(time.Duration) float64 { return c.Phase.Rate }
 
-// edit changes what is known of a hit.
-func (c *courier) edit(seq uint64, change func(*history.Hit)) {
+// updateHit changes what is known of a hit.
+func (c *vegetaTransport) updateHit(seq uint64, change func(*history.Hit)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.notes[seq]
+	h := c.pending[seq]
 	change(&h)
-	c.notes[seq] = h
+	c.pending[seq] = h
 }
 
-// note hands out what is known of a hit, and forgets it.
-func (c *courier) note(seq uint64) history.Hit {
+// takeHit hands out what is known of a hit, and forgets it.
+func (c *vegetaTransport) takeHit(seq uint64) history.Hit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.notes[seq]
-	delete(c.notes, seq)
+	h := c.pending[seq]
+	delete(c.pending, seq)
 	return h
 }
 
 // RoundTrip is http.RoundTripper's.
-func (c *courier) RoundTrip(blank *http.Request) (*http.Response, error) {
+func (c *vegetaTransport) RoundTrip(blank *http.Request) (*http.Response, error) {
 	seq, err := strconv.ParseUint(blank.Header.Get("X-Vegeta-Seq"), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("read the number that vegeta gave the request: %w", err)
 	}
-	c.edit(seq, func(h *history.Hit) {
-		c.flight++
-		h.Flight = c.flight
+	c.updateHit(seq, func(h *history.Hit) {
+		c.inFlight++
+		h.InFlight = c.inFlight
 	})
 	defer func() {
 		c.mu.Lock()
-		c.flight--
+		c.inFlight--
 		c.mu.Unlock()
 	}()
-	req, client, err := c.request(blank.Context(), seq)
+	req, client, err := c.buildRequest(blank.Context(), seq)
 	if err != nil {
 		return nil, err
 	}
-	return client.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), c.trace(seq))))
+	return client.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), c.clientTrace(seq))))
 }
 
-func (c *courier) request(ctx context.Context, seq uint64) (*http.Request, *http.Transport, error) {
+func (c *vegetaTransport) buildRequest(ctx context.Context, seq uint64) (*http.Request, *http.Transport, error) {
 	want := c.Request(int(seq))
 	port := strconv.Itoa(want.Port)
-	at, host := "http://", cmp.Or(want.Header["Host"], net.JoinHostPort(c.Host, port))
+	at, host := "http://", cmp.Or(want.Header["Host"], net.JoinHostPort(c.DefaultHost, port))
 	name := ""
 	if want.TLS {
 		at = "https://"
 		name, _, _ = strings.Cut(host, ":")
 	}
-	at += net.JoinHostPort(c.at(), port) + want.Path
+	at += net.JoinHostPort(c.balancerAddr(), port) + want.Path
 	req, err := http.NewRequestWithContext(ctx, want.Method, at, bytes.NewReader(want.Body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the request: %w", err)
 	}
 	if len(want.Body) == 0 {
-		req.Body, req.GetBody = empty{}, nil // else net/http would send a GET again on its own
+		req.Body, req.GetBody = emptyBody{}, nil // else net/http would send a GET again on its own
 	}
 	for name, value := range want.Header {
 		req.Header.Set(name, value)
@@ -163,25 +163,25 @@ func (c *courier) request(ctx context.Context, seq uint64) (*http.Request, *http
 	if key := c.Key(int(seq)); key != "" && c.Keys.Header != "" {
 		req.Header.Set(c.Keys.Header, key)
 	}
-	req.Close = c.Fresh
-	req.Header.Set(history.IDHeader, strconv.FormatUint(c.First+seq, 10))
-	return req, c.named(name), nil
+	req.Close = c.NewConnections
+	req.Header.Set(history.IDHeader, strconv.FormatUint(c.FirstSeq+seq, 10))
+	return req, c.clientFor(name), nil
 }
 
-// trace notes which connection a hit took, and what that waited for.
-func (c *courier) trace(seq uint64) *httptrace.ClientTrace {
+// clientTrace notes which connection a hit took, and what that waited for.
+func (c *vegetaTransport) clientTrace(seq uint64) *httptrace.ClientTrace {
 	var dialled, shaking time.Time
 	return &httptrace.ClientTrace{
 		ConnectStart: func(string, string) { dialled = time.Now() },
 		ConnectDone: func(string, string, error) {
-			c.edit(seq, func(h *history.Hit) { h.Connect = time.Since(dialled) })
+			c.updateHit(seq, func(h *history.Hit) { h.ConnectTime = time.Since(dialled) })
 		},
 		TLSHandshakeStart: func() { shaking = time.Now() },
 		TLSHandshakeDone: func(state tls.ConnectionState, _ error) {
-			c.edit(seq, func(h *history.Hit) { h.Handshake, h.Resumed = time.Since(shaking), state.DidResume })
+			c.updateHit(seq, func(h *history.Hit) { h.HandshakeTime, h.Resumed = time.Since(shaking), state.DidResume })
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
-			c.edit(seq, func(h *history.Hit) {
+			c.updateHit(seq, func(h *history.Hit) {
 				if _, known := c.conns[info.Conn]; !known {
 					c.conns[info.Conn] = len(c.conns) + 1
 				}
@@ -191,14 +191,14 @@ func (c *courier) trace(seq uint64) *httptrace.ClientTrace {
 	}
 }
 
-// named is the client that asks for a name in its handshakes (SNI): plain sockets, kept alive, as many as requests in
+// clientFor is the client that asks for a name in its handshakes (SNI): plain sockets, kept alive, as many as requests in
 // flight, cut when ctx ends.
-func (c *courier) named(name string) *http.Transport {
+func (c *vegetaTransport) clientFor(name string) *http.Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	client, ok := c.clients[name]
 	if !ok {
-		config := c.secure(name)
+		config := c.tlsConfigFor(name)
 		if !c.FullHandshakes {
 			config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 		}
@@ -211,7 +211,7 @@ func (c *courier) named(name string) *http.Transport {
 	return client
 }
 
-func (c *courier) dial(dialing context.Context, _, addr string) (net.Conn, error) {
+func (c *vegetaTransport) dial(dialing context.Context, _, addr string) (net.Conn, error) {
 	dialing, cancel := context.WithTimeout(dialing, c.Timeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
@@ -231,32 +231,32 @@ func (c *courier) dial(dialing context.Context, _, addr string) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	return &stoppable{conn, context.AfterFunc(c.ctx, func() { conn.Close() })}, nil
+	return &abortableConn{conn, context.AfterFunc(c.ctx, func() { conn.Close() })}, nil
 }
 
-func (c *courier) close() {
+func (c *vegetaTransport) close() {
 	for _, client := range c.clients {
 		client.CloseIdleConnections()
 	}
 }
 
-// stoppable is a connection that something else closes unless Close comes first.
-type stoppable struct {
+// abortableConn is a connection that something else closes unless Close comes first.
+type abortableConn struct {
 	net.Conn
-	forget func() bool
+	stopWatch func() bool
 }
 
-func (s *stoppable) Close() error {
-	s.forget()
+func (s *abortableConn) Close() error {
+	s.stopWatch()
 	return s.Conn.Close()
 }
 
-// empty is a body without content that cannot be sent twice.
-type empty struct{}
+// emptyBody is a body without content that cannot be sent twice.
+type emptyBody struct{}
 
-func (empty) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 
-func (empty) Close() error { return nil }
+func (emptyBody) Close() error { return nil }
 
 // classifyText finds the kind of a failure in its text: vegeta hands on nothing else.
 func classifyText(text string) history.Err {
@@ -272,8 +272,8 @@ func classifyText(text string) history.Err {
 		{history.Reset, []string{"connection reset", "broken pipe", "stream error", "GOAWAY"}},
 		{history.Timeout, []string{"deadline exceeded", "Client.Timeout", "i/o timeout", "connection timed out"}},
 		{history.DNS, []string{"no such host", "server misbehaving"}},
-		{history.Handshake, []string{"tls:", "x509:"}},
-		{history.Garbage, []string{"malformed HTTP", "malformed MIME"}},
+		{history.HandshakeFailed, []string{"tls:", "x509:"}},
+		{history.Malformed, []string{"malformed HTTP", "malformed MIME"}},
 		{history.Truncated, []string{"unexpected EOF"}},
 		{history.Closed, []string{"EOF", "server closed idle connection"}},
 	} {

@@ -5,13 +5,13 @@ type Balance struct {
 	Pos  Pos         `json:"pos,omitzero"` // zero where nobody wrote it
 	Kind BalanceKind `json:"kind,omitempty"`
 	// Rotation is RoundRobin's, and that of LeastConnections among servers that are equally busy.
-	Rotation Rotation `json:"rotation,omitempty"`
-	Load     LoadLaw  `json:"load,omitempty"` // what LeastConnections compares
+	Rotation Rotation   `json:"rotation,omitempty"`
+	Load     LoadMetric `json:"load,omitempty"` // what LeastConnections compares
 	// Choices are servers that are drawn for each request and then compared; 0: all are.
-	Choices int     `json:"choices,omitempty"`
-	Draw    DrawLaw `json:"draw,omitempty"`   // of those, or of Random's
-	Hash    *Hash   `json:"hash,omitempty"`   // of ByHash
-	Source  string  `json:"source,omitempty"` // as the user wrote it
+	Choices int           `json:"choices,omitempty"`
+	Draw    DrawWeighting `json:"draw,omitempty"`   // of those, or of Random's
+	Hash    *Hash         `json:"hash,omitempty"`   // of ByHash
+	Source  string        `json:"source,omitempty"` // as the user wrote it
 }
 
 // BalanceKind is what a choice of a server goes by. The zero value is a way that lbproof does not know.
@@ -45,26 +45,26 @@ const (
 	Unweighted Rotation = "unweighted"
 )
 
-// LoadLaw is how busy a server is taken to be.
-type LoadLaw string
+// LoadMetric is how busy a server is taken to be.
+type LoadMetric string
 
 // The laws of load.
 const (
 	// InFlightPerWeight is requests in flight per weight (ngx_http_upstream_least_conn_module.c).
-	InFlightPerWeight LoadLaw = "in flight per weight"
+	InFlightPerWeight LoadMetric = "in flight per weight"
 	// NextPerWeight counts the request to come, unless there is no other, in whole 256ths of a weight (HAProxy's
 	// lb_fwlc.c).
-	NextPerWeight LoadLaw = "with the next, per weight"
+	NextPerWeight LoadMetric = "with the next, per weight"
 )
 
-// DrawLaw is by which shares servers are drawn.
-type DrawLaw string
+// DrawWeighting is by which shares servers are drawn.
+type DrawWeighting string
 
 // The laws of draws.
 const (
-	DrawnByWeight DrawLaw = "weights"
-	DrawnByArcs   DrawLaw = "arcs"  // of a ring on which every server has points by its weight (HAProxy's lb_chash.c)
-	DrawnAlike    DrawLaw = "alike" // whatever the weights
+	DrawnByWeight  DrawWeighting = "weights"
+	DrawnByArcs    DrawWeighting = "arcs"  // of a ring on which every server has points by its weight (HAProxy's lb_chash.c)
+	DrawnUniformly DrawWeighting = "alike" // whatever the weights
 )
 
 // Hash sends requests with equal keys to the same server, or to the same share of a split.
@@ -72,10 +72,10 @@ type Hash struct {
 	Key        Key          `json:"key"`
 	Function   HashFunction `json:"function,omitempty"`
 	Consistent bool         `json:"consistent,omitempty"` // a change of servers moves only their share of the keys
-	// Rotates: requests with an empty key take turns.
-	Rotates bool `json:"rotates,omitempty"`
-	// WithBackups: backups have places of their own, where keys go while the server they belong to is dead.
-	WithBackups bool `json:"with_backups,omitempty"`
+	// RotatesEmptyKeys: requests with an empty key take turns.
+	RotatesEmptyKeys bool `json:"rotates_empty_keys,omitempty"`
+	// IncludesBackups: backups have places of their own, where keys go while the server they belong to is dead.
+	IncludesBackups bool `json:"includes_backups,omitempty"`
 }
 
 // HashFunction is where keys go. The zero value is a function that lbproof does not know.
@@ -103,21 +103,21 @@ const (
 	Murmur2Shares HashFunction = "murmur2 shares"
 )
 
-// TakesTurns reports whether servers take turns by their weights, whoever asks and however busy they are.
-func (b Balance) TakesTurns() bool { return b.Kind == RoundRobin }
+// IsRoundRobin reports whether servers take turns by their weights, whoever asks and however busy they are.
+func (b Balance) IsRoundRobin() bool { return b.Kind == RoundRobin }
 
-// IsGreedy reports whether all servers are compared and the least busy or the fastest is taken.
-func (b Balance) IsGreedy() bool {
+// ComparesAllServers reports whether all servers are compared and the least busy or the fastest is taken.
+func (b Balance) ComparesAllServers() bool {
 	return (b.Kind == LeastConnections || b.Kind == LeastTime) && b.Choices == 0
 }
 
 // Key is what is hashed; empty where nothing is.
-func (b Balance) Key() Key { return b.Hash.key() }
+func (b Balance) Key() Key { return b.Hash.hashedKey() }
 
 // Key is what is hashed; empty where nothing is.
-func (s Split) Key() Key { return s.Hash.key() }
+func (s Split) Key() Key { return s.Hash.hashedKey() }
 
-func (h *Hash) key() Key {
+func (h *Hash) hashedKey() Key {
 	if h == nil {
 		return Key{}
 	}

@@ -2,8 +2,8 @@ package model
 
 // Condition is one that requests meet or miss.
 type Condition struct {
-	All    []Term `json:"all,omitempty"` // that must hold; none: lbproof cannot read the condition
-	Source string `json:"source"`        // as the user wrote it
+	Terms  []Term `json:"terms,omitempty"` // that must hold; none: lbproof cannot read the condition
+	Source string `json:"source"`          // as the user wrote it
 }
 
 // Term compares a part of a request.
@@ -12,7 +12,7 @@ type Term struct {
 	Name     string   `json:"name,omitempty"` // of a RequestHeader in its canonical form, an Argument or a Cookie
 	Op       Op       `json:"op"`
 	Value    string   `json:"value"`
-	Not      bool     `json:"not,omitempty"` // it holds where the comparison does not
+	Negated  bool     `json:"negated,omitempty"` // it holds where the comparison does not
 }
 
 // Op is how a term compares.
@@ -20,15 +20,15 @@ type Op string
 
 // The comparisons.
 const (
-	Is   Op = "is"   // the variable is the value
-	Fits Op = "fits" // some part of the variable fits the value, a regular expression
+	OpEquals  Op = "is"   // the variable is the value
+	OpMatches Op = "fits" // some part of the variable fits the value, a regular expression
 )
 
 // String is the condition as the user wrote it.
 func (c Condition) String() string { return c.Source }
 
-// Readable reports whether lbproof knows which requests meet the condition.
-func (c Condition) Readable() bool { return len(c.All) > 0 }
+// IsReadable reports whether lbproof knows which requests meet the condition.
+func (c Condition) IsReadable() bool { return len(c.Terms) > 0 }
 
 // Sources are the texts of conditions.
 func Sources(conditions []Condition) []string {

@@ -120,87 +120,87 @@ type Listener struct {
 
 // Pool is a group of servers that share traffic (nginx: upstream, HAProxy: backend, Traefik: service).
 type Pool struct {
-	Pos         Pos        `json:"pos"`
-	Name        string     `json:"name"`
-	Balance     Balance    `json:"balance"`
-	Full        FullLaw    `json:"full,omitempty"` // what becomes of requests beyond a server's Conns
-	SharedState bool       `json:"shared_state"`   // of balancing and of failures: all workers have it in common
-	Servers     []Server   `json:"servers"`
-	Sticky      *Sticky    `json:"sticky,omitempty"`
-	Keepalive   *Keepalive `json:"keepalive,omitempty"`
-	Resolve     *Resolve   `json:"resolve,omitempty"`
-	Queue       *TimeLimit `json:"queue,omitempty"` // how long a request waits for a server below its limit
+	Pos         Pos              `json:"pos"`
+	Name        string           `json:"name"`
+	Balance     Balance          `json:"balance"`
+	WhenFull    FullServerPolicy `json:"when_full,omitempty"` // what becomes of requests beyond a server's Conns
+	SharedState bool             `json:"shared_state"`        // of balancing and of failures: all workers have it in common
+	Servers     []Server         `json:"servers"`
+	Sticky      *Sticky          `json:"sticky,omitempty"`
+	Keepalive   *Keepalive       `json:"keepalive,omitempty"`
+	Resolve     *Resolve         `json:"resolve,omitempty"`
+	Queue       *Timeout         `json:"queue,omitempty"` // how long a request waits for a server below its limit
 }
 
-// FullLaw is what becomes of a request whose server has as many in flight as it may have. The zero value is a pool
+// FullServerPolicy is what becomes of a request whose server has as many in flight as it may have. The zero value is a pool
 // without such limits.
-type FullLaw string
+type FullServerPolicy string
 
 // The laws of full servers.
 const (
-	// FullIsPassedOver: another server gets it, a backup if there is no other, and nobody where all are full
-	FullIsPassedOver FullLaw = "passed over"
-	FullQueues       FullLaw = "queues" // it waits for a server with room, for as long as Queue says
+	// SkipFullServers: another server gets it, a backup if there is no other, and nobody where all are full
+	SkipFullServers FullServerPolicy = "passed over"
+	QueueForServer  FullServerPolicy = "queues" // it waits for a server with room, for as long as Queue says
 )
 
 // Server is one member of a pool.
 type Server struct {
-	Pos      Pos       `json:"pos"`
-	Name     string    `json:"name,omitempty"` // where the balancer gives it one beside its address
-	Host     string    `json:"host"`
-	Port     int       `json:"port"`
-	Weight   int       `json:"weight"` // 1 or more; one of 0 is Drain, and its Weight does not matter
-	Backup   bool      `json:"backup,omitempty"`
-	Down     bool      `json:"down,omitempty"`
-	Drain    bool      `json:"drain,omitempty"` // no new traffic, by a weight of 0
-	TLS      bool      `json:"tls,omitempty"`   // the balancer speaks TLS to it
-	Ejection *Ejection `json:"ejection,omitempty"`
-	Active   *Active   `json:"active,omitempty"`
-	Conns    *Number   `json:"conns,omitempty"` // requests that it is given at a time
+	Pos         Pos          `json:"pos"`
+	Name        string       `json:"name,omitempty"` // where the balancer gives it one beside its address
+	Host        string       `json:"host"`
+	Port        int          `json:"port"`
+	Weight      int          `json:"weight"` // 1 or more; one of 0 is Drain, and its Weight does not matter
+	Backup      bool         `json:"backup,omitempty"`
+	Down        bool         `json:"down,omitempty"`
+	Drain       bool         `json:"drain,omitempty"` // no new traffic, by a weight of 0
+	TLS         bool         `json:"tls,omitempty"`   // the balancer speaks TLS to it
+	Ejection    *Ejection    `json:"ejection,omitempty"`
+	HealthCheck *HealthCheck `json:"health_check,omitempty"`
+	MaxConns    *Number      `json:"max_conns,omitempty"` // requests that it is given at a time
 }
 
 // Route is what the balancer does with the requests that it matches: proxy to Pool, or answer by itself.
 type Route struct {
-	Pos      Pos         `json:"pos"`
-	Path     string      `json:"path"`
-	Exact    bool        `json:"exact,omitempty"`
-	Regex    bool        `json:"regex,omitempty"`
-	Final    bool        `json:"final,omitempty"`    // as longest prefix it wins over any regular expression
-	Named    bool        `json:"named,omitempty"`    // Path is a name and no request's path
-	Internal bool        `json:"internal,omitempty"` // taken by the balancer's own redirects only
-	Port     int         `json:"port"`               // the first of Ports
-	Ports    []int       `json:"ports,omitempty"`    // where it has several
-	TLS      bool        `json:"tls,omitempty"`      // Port speaks TLS
-	Hosts    []string    `json:"hosts,omitempty"`    // the request's host; any where it is empty
-	Fallback bool        `json:"fallback,omitempty"` // also for hosts that no route names
-	When     []Condition `json:"when,omitempty"`     // further conditions, which must all hold
-	Priority int         `json:"priority,omitempty"` // the higher is tried first
+	Pos         Pos         `json:"pos"`
+	Path        string      `json:"path"`
+	Exact       bool        `json:"exact,omitempty"`
+	Regex       bool        `json:"regex,omitempty"`
+	BeatsRegex  bool        `json:"beats_regex,omitempty"`  // as longest prefix it wins over any regular expression
+	Named       bool        `json:"named,omitempty"`        // Path is a name and no request's path
+	Internal    bool        `json:"internal,omitempty"`     // taken by the balancer's own redirects only
+	Port        int         `json:"port"`                   // the first of Ports
+	Ports       []int       `json:"ports,omitempty"`        // where it has several
+	TLS         bool        `json:"tls,omitempty"`          // Port speaks TLS
+	Hosts       []string    `json:"hosts,omitempty"`        // the request's host; any where it is empty
+	DefaultHost bool        `json:"default_host,omitempty"` // also for hosts that no route names
+	Conditions  []Condition `json:"conditions,omitempty"`   // further conditions, which must all hold
+	Priority    int         `json:"priority,omitempty"`     // the higher is tried first
 
-	Pool       string      `json:"pool,omitempty"` // the name of a Pool or a Split
-	PoolPos    Pos         `json:"pool_pos,omitzero"`
-	Answer     *Answer     `json:"answer,omitempty"`
-	Redirect   *Redirect   `json:"redirect,omitempty"`
-	Own        *Own        `json:"own,omitempty"`
-	SetHeaders []Header    `json:"set_headers,omitempty"` // on the request to the backend
-	AddHeaders []Header    `json:"add_headers,omitempty"` // on the response to the client
-	Limits     []Limit     `json:"limits,omitempty"`
-	Retry      *Retry      `json:"retry,omitempty"`
-	Timeouts   []TimeLimit `json:"timeouts,omitempty"`
-	MaxBody    *Number     `json:"max_body,omitempty"` // bytes; 0 is no limit
-	Compress   *Compress   `json:"compress,omitempty"`
-	Access     []Access    `json:"access,omitempty"`
-	Auth       *Auth       `json:"auth,omitempty"`
-	Fallbacks  []Fallback  `json:"fallbacks,omitempty"`
-	Upgrade    *Upgrade    `json:"upgrade,omitempty"`
-	Breaker    *Breaker    `json:"breaker,omitempty"`
-	Mirrors    []Share     `json:"mirrors,omitempty"`
-	Rules      []Rule      `json:"rules,omitempty"`
-	Logs       []Log       `json:"logs,omitempty"`
-	Guarded    bool        `json:"guarded,omitempty"` // limits, access rules or rewrites may answer in the pool's place
+	Pool           string          `json:"pool,omitempty"` // the name of a Pool or a Split
+	PoolPos        Pos             `json:"pool_pos,omitzero"`
+	StaticResponse *StaticResponse `json:"static_response,omitempty"`
+	Redirect       *Redirect       `json:"redirect,omitempty"`
+	LocalContent   *LocalContent   `json:"local_content,omitempty"`
+	SetHeaders     []Header        `json:"set_headers,omitempty"` // on the request to the backend
+	AddHeaders     []Header        `json:"add_headers,omitempty"` // on the response to the client
+	Limits         []Limit         `json:"limits,omitempty"`
+	Retry          *Retry          `json:"retry,omitempty"`
+	Timeouts       []Timeout       `json:"timeouts,omitempty"`
+	MaxBody        *Number         `json:"max_body,omitempty"` // bytes; 0 is no limit
+	Compress       *Compress       `json:"compress,omitempty"`
+	Access         []Access        `json:"access,omitempty"`
+	Auth           *Auth           `json:"auth,omitempty"`
+	ErrorPages     []ErrorPage     `json:"error_pages,omitempty"`
+	Upgrade        *Upgrade        `json:"upgrade,omitempty"`
+	Breaker        *Breaker        `json:"breaker,omitempty"`
+	Mirrors        []Share         `json:"mirrors,omitempty"`
+	Rules          []Rule          `json:"rules,omitempty"`
+	Logs           []Log           `json:"logs,omitempty"`
+	MayRefuse      bool            `json:"may_refuse,omitempty"` // limits, access rules or rewrites may answer in the pool's place
 }
 
-// Answer is a response that the balancer gives without a backend.
-type Answer struct {
+// StaticResponse is a response that the balancer gives without a backend.
+type StaticResponse struct {
 	Pos  Pos      `json:"pos"`
 	Code int      `json:"code"`
 	Body Template `json:"body,omitzero"`
@@ -211,19 +211,19 @@ type Header struct {
 	Pos   Pos      `json:"pos"`
 	Name  string   `json:"name"`
 	Value Template `json:"value"` // empty: the field is taken away
-	// Adds: it stands beside what the client sent under this name, and does not replace it.
-	Adds bool `json:"adds,omitempty"`
+	// Append: it stands beside what the client sent under this name, and does not replace it.
+	Append bool `json:"append,omitempty"`
 	// Statuses of the responses that carry it; nil is all. Only for response headers.
 	Statuses []int `json:"statuses,omitempty"`
-	// Proxied: a response that the balancer makes by itself does not carry it. Only for response headers.
-	Proxied bool `json:"proxied,omitempty"`
+	// ProxiedOnly: a response that the balancer makes by itself does not carry it. Only for response headers.
+	ProxiedOnly bool `json:"proxied_only,omitempty"`
 }
 
 // Unread is a part of the configuration that lbproof draws no claim from, and why.
 type Unread struct {
-	Pos  Pos    `json:"pos"`
-	Text string `json:"text"`
-	Why  string `json:"why"`
+	Pos    Pos    `json:"pos"`
+	Text   string `json:"text"`
+	Reason string `json:"reason"`
 }
 
 // Effect is what becomes of a part that cannot work.
@@ -231,28 +231,28 @@ type Effect string
 
 // The effects.
 const (
-	Rejected Effect = "rejected" // the balancer does not start with it
-	Dropped  Effect = "dropped"  // the balancer starts without it
-	Inert    Effect = "inert"    // accepted, and never has an effect
-	Differs  Effect = "differs"  // does something else than it seems to
+	Rejected   Effect = "rejected" // the balancer does not start with it
+	Dropped    Effect = "dropped"  // the balancer starts without it
+	Inert      Effect = "inert"    // accepted, and never has an effect
+	Misleading Effect = "differs"  // does something else than it seems to
 )
 
 // Problem is a part of the configuration that cannot work.
 type Problem struct {
 	Pos     Pos    `json:"pos"`
 	Effect  Effect `json:"effect"`
-	Text    string `json:"text"`              // the cause, one sentence
-	Instead string `json:"instead,omitempty"` // the nearest valid equivalent
-	Until   string `json:"until,omitempty"`   // from this version of the balancer on there is no problem
+	Text    string `json:"text"`               // the cause, one sentence
+	Instead string `json:"instead,omitempty"`  // the nearest valid equivalent
+	FixedIn string `json:"fixed_in,omitempty"` // from this version of the balancer on there is no problem
 }
 
 // Need is something of the balancer's own host that the configuration refers to, and that the stack makes for it.
 type Need struct {
-	Pos   Pos      `json:"pos"`
-	Kind  NeedKind `json:"kind"`
-	Path  string   `json:"path"`            // in the balancer's file system; of a NeedHost, host:port
-	Hosts []string `json:"hosts,omitempty"` // of a certificate: the names it is for
-	With  string   `json:"with,omitempty"`  // of a certificate: the file that holds its key, where that is another
+	Pos     Pos      `json:"pos"`
+	Kind    NeedKind `json:"kind"`
+	Path    string   `json:"path"`               // in the balancer's file system; of a NeedHost, host:port
+	Hosts   []string `json:"hosts,omitempty"`    // of a certificate: the names it is for
+	KeyFile string   `json:"key_file,omitempty"` // of a certificate: the file that holds its key, where that is another
 }
 
 // NeedKind is what must be made.
@@ -297,17 +297,17 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 	if host == "" {
 		host = c.Balancer
 	}
-	host = bare(host)
-	named := c.named(port, host)
+	host = normalizeRequestHost(host)
+	named := c.namesHost(port, host)
 	var prefix, regex *Route
 	best := 0
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		open := !r.Internal && len(r.When) == 0
-		if !open || !r.on(port) || !r.serves(host, named) {
+		open := !r.Internal && len(r.Conditions) == 0
+		if !open || !r.listensOn(port) || !r.servesHost(host, named) {
 			continue
 		}
-		if r.Priority != 0 && !r.fits(path) {
+		if r.Priority != 0 && !r.matchesPath(path) {
 			continue
 		}
 		switch {
@@ -319,23 +319,23 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 				return *r, true
 			}
 		case r.Regex:
-			if regex == nil && r.fits(path) {
+			if regex == nil && r.matchesPath(path) {
 				regex = r
 			}
-		case r.fits(path) && (prefix == nil || len(r.Path) > len(prefix.Path)):
+		case r.matchesPath(path) && (prefix == nil || len(r.Path) > len(prefix.Path)):
 			prefix = r
 		}
 	}
 	if ok {
 		return route, true
 	}
-	return choose(prefix, regex)
+	return pickRoute(prefix, regex)
 }
 
-// choose prefers the first regular expression to the longest prefix, unless that is final. Either may be nil.
-func choose(prefix, regex *Route) (route Route, ok bool) {
+// pickRoute prefers the first regular expression to the longest prefix, unless that is final. Either may be nil.
+func pickRoute(prefix, regex *Route) (route Route, ok bool) {
 	switch {
-	case prefix != nil && (prefix.Final || regex == nil):
+	case prefix != nil && (prefix.BeatsRegex || regex == nil):
 		return *prefix, true
 	case regex != nil:
 		return *regex, true
@@ -343,39 +343,39 @@ func choose(prefix, regex *Route) (route Route, ok bool) {
 	return Route{}, false
 }
 
-// bare is a request's host as routes name hosts: in lower case, without a port.
-func bare(host string) string {
+// normalizeRequestHost is a request's host as routes name hosts: in lower case, without a port.
+func normalizeRequestHost(host string) string {
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
 	return host
 }
 
-// named says whether a route of the port asks for this host, a bare one, by name.
-func (c Config) named(port int, host string) bool {
+// namesHost says whether a route of the port asks for this host, a bare one, by name.
+func (c Config) namesHost(port int, host string) bool {
 	for i := range c.Routes {
-		if r := &c.Routes[i]; r.on(port) && len(r.Hosts) > 0 && r.serves(host, true) {
+		if r := &c.Routes[i]; r.listensOn(port) && len(r.Hosts) > 0 && r.servesHost(host, true) {
 			return true
 		}
 	}
 	return false
 }
 
-func (r *Route) on(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
+func (r *Route) listensOn(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
 
-// serves says whether the route takes requests for the host, a bare one. named: some route asks for it by name.
-func (r *Route) serves(host string, named bool) bool {
+// servesHost says whether the route takes requests for the host, a bare one. named: some route asks for it by name.
+func (r *Route) servesHost(host string, named bool) bool {
 	for _, h := range r.Hosts {
 		if h == host || strings.HasPrefix(h, "*.") && strings.HasSuffix(host, h[1:]) {
 			return true
 		}
 	}
-	if !named && r.Fallback {
+	if !named && r.DefaultHost {
 		return true
 	}
 	return len(r.Hosts) == 0 && (!named || r.Priority > 0)
 }
 
-// fits says whether the route's path takes a request's.
-func (r *Route) fits(path string) bool {
+// matchesPath says whether the route's path takes a request's.
+func (r *Route) matchesPath(path string) bool {
 	switch {
 	case r.Exact:
 		return r.Path == path
@@ -408,33 +408,33 @@ func (r Route) Key() string {
 	default:
 		key += r.Path
 	}
-	if len(r.When) > 0 {
-		key += " if " + strings.Join(Sources(r.When), " and ")
+	if len(r.Conditions) > 0 {
+		key += " if " + strings.Join(Sources(r.Conditions), " and ")
 	}
 	return key
 }
 
-// Askable says whether a plain request takes the route for certain, and which host it must name; empty is any.
-func (r Route) Askable() (host string, ok bool) {
+// ProbeHost says whether a plain request takes the route for certain, and which host it must name; empty is any.
+func (r Route) ProbeHost() (host string, ok bool) {
 	if len(r.Hosts) > 0 {
 		host = strings.Replace(r.Hosts[0], "*", "lbproof", 1)
 		if host == "" {
 			return "", false
 		}
 	}
-	return host, !r.Regex && !r.Internal && len(r.When) == 0
+	return host, !r.Regex && !r.Internal && len(r.Conditions) == 0
 }
 
-// Answered is what the balancer itself said to a configuration: its own checker, then its start.
-type Answered struct {
-	Version  string `json:"version"`
-	Accepted bool   `json:"accepted"` // by the checker; true where it has none
-	Started  bool   `json:"started"`
-	Said     []Said `json:"said,omitempty"` // warnings and errors
+// BalancerAnswer is what the balancer itself said to a configuration: its own checker, then its start.
+type BalancerAnswer struct {
+	Version  string           `json:"version"`
+	Accepted bool             `json:"accepted"` // by the checker; true where it has none
+	Started  bool             `json:"started"`
+	Messages []StartupMessage `json:"messages,omitempty"` // warnings and errors
 }
 
-// Said is one line that the balancer printed.
-type Said struct {
+// StartupMessage is one line that the balancer printed.
+type StartupMessage struct {
 	Pos  Pos    `json:"pos,omitzero"` // in the user's files, where the line names one
 	Text string `json:"text"`
 }

@@ -9,13 +9,13 @@ import (
 // The matching order of nginx (nginx.org/en/docs/http/ngx_http_core_module.html#location), hosts first.
 func TestRouteAsNginxDoes(t *testing.T) {
 	cfg := Config{Routes: []Route{
-		{Path: "/", Port: 80, Fallback: true, Pool: "root"},
-		{Path: "/exact", Exact: true, Port: 80, Fallback: true, Pool: "exact"},
-		{Path: "/images/", Final: true, Port: 80, Fallback: true, Pool: "images"},
-		{Path: "/docs/", Port: 80, Fallback: true, Pool: "docs"},
-		{Path: `\.png$`, Regex: true, Port: 80, Fallback: true, Pool: "png"},
-		{Path: `^/docs/.*\.p`, Regex: true, Port: 80, Fallback: true, Pool: "second expression"},
-		{Path: "/docs/secret", Internal: true, Port: 80, Fallback: true, Pool: "internal"},
+		{Path: "/", Port: 80, DefaultHost: true, Pool: "root"},
+		{Path: "/exact", Exact: true, Port: 80, DefaultHost: true, Pool: "exact"},
+		{Path: "/images/", BeatsRegex: true, Port: 80, DefaultHost: true, Pool: "images"},
+		{Path: "/docs/", Port: 80, DefaultHost: true, Pool: "docs"},
+		{Path: `\.png$`, Regex: true, Port: 80, DefaultHost: true, Pool: "png"},
+		{Path: `^/docs/.*\.p`, Regex: true, Port: 80, DefaultHost: true, Pool: "second expression"},
+		{Path: "/docs/secret", Internal: true, Port: 80, DefaultHost: true, Pool: "internal"},
 		{Path: "/", Hosts: []string{"a.example"}, Port: 80, Ports: []int{80, 443}, Pool: "a"},
 		{Path: "/", Hosts: []string{"*.b.example"}, Port: 80, Pool: "b"},
 	}}
@@ -48,7 +48,7 @@ func TestRouteByPriority(t *testing.T) {
 		{Path: "/", Port: 80, Priority: 1, Pool: "rest"},
 		{Path: "/api", Port: 80, Priority: 20, Pool: "api"},
 		{Path: "/api/v1", Port: 80, Priority: 10, Pool: "never"},
-		{Path: "/", Port: 80, Priority: 30, When: []Condition{{Source: "a header"}}, Pool: "header"},
+		{Path: "/", Port: 80, Priority: 30, Conditions: []Condition{{Source: "a header"}}, Pool: "header"},
 		{Path: "/", Port: 80, Priority: 40, Hosts: []string{"h.example"}, Pool: "host"},
 	}}
 	f := func(host, path, want string) {
@@ -71,13 +71,13 @@ func TestKeysTellRoutesApart(t *testing.T) {
 	f(":8080~ ^/x", Route{Path: "^/x", Regex: true, Port: 8080})
 	f("https:/", Route{Path: "/", Port: 443, TLS: true})
 	f("https://a.example:8443/api", Route{Path: "/api", Port: 8443, TLS: true, Hosts: []string{"a.example", "b.example"}})
-	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, When: []Condition{{Source: "not x"}}})
+	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, Conditions: []Condition{{Source: "not x"}}})
 }
 
 func TestIntervalsOfHealthChecks(t *testing.T) {
-	a := Active{Interval: 5e9, Fast: 1e9, Slow: 30e9, Timeout: 3e9, Fall: 3, Rise: 2}
-	soonest, refused, hanging := a.Down()
+	a := HealthCheck{Interval: 5e9, FastInterval: 1e9, DownInterval: 30e9, Timeout: 3e9, Fall: 3, Rise: 2}
+	soonest, refused, hanging := a.DetectionTime()
 	assert.Equal(t, []float64{2, 7, 16}, []float64{soonest.Seconds(), refused.Seconds(), hanging.Seconds()})
-	upSoonest, upLatest := a.Up()
+	upSoonest, upLatest := a.RecoveryTime()
 	assert.Equal(t, []float64{1, 31}, []float64{upSoonest.Seconds(), upLatest.Seconds()})
 }

@@ -8,30 +8,30 @@ import (
 
 // Ejection takes a server out of rotation by what its requests come to.
 type Ejection struct {
-	Pos      Pos           `json:"pos"`
-	Implicit bool          `json:"implicit,omitempty"`
-	Law      EjectionLaw   `json:"law"`
-	On       Failures      `json:"on"`                  // what is a failed attempt
-	Fails    int           `json:"fails"`               // failed attempts; 0 never takes it out
-	Within   time.Duration `json:"within_ns,omitempty"` // in which FailuresInWindow counts them
-	Out      time.Duration `json:"out_ns,omitempty"`    // how long it is out, where Ends is EndsByTime
-	Ends     EjectionEnd   `json:"ends"`
-	Then     EjectionStep  `json:"then"`
-	Source   string        `json:"source,omitempty"` // Fails and Out where they are defaults
+	Pos      Pos            `json:"pos"`
+	Implicit bool           `json:"implicit,omitempty"`
+	Rule     EjectionRule   `json:"rule"`
+	Failures Failures       `json:"failures"`              // what is a failed attempt
+	MaxFails int            `json:"max_fails"`             // failed attempts; 0 never takes it out
+	Window   time.Duration  `json:"window_ns,omitempty"`   // in which FailuresInWindow counts them
+	Duration time.Duration  `json:"duration_ns,omitempty"` // how long it is out, where Ends is EndsByTime
+	EndedBy  EjectionEnd    `json:"ended_by"`
+	Action   EjectionAction `json:"action"`
+	Source   string         `json:"source,omitempty"` // Fails and Out where they are defaults
 }
 
-// EjectionLaw is how failed attempts are counted.
-type EjectionLaw string
+// EjectionRule is how failed attempts are counted.
+type EjectionRule string
 
 // The laws of ejection.
 const (
 	// FailuresInWindow: Fails of them, until a good answer comes more than Within after the last. The clock counts
 	// whole seconds, so that Out lasts up to one more; then one attempt tells whether it lasts again (nginx:
 	// ngx_http_upstream_round_robin.c).
-	FailuresInWindow EjectionLaw = "failures in a window"
+	FailuresInWindow EjectionRule = "failures in a window"
 	// ConsecutiveErrors: Fails in a row, of which a good answer begins a new one (HAProxy: observe; Traefik:
 	// passiveHealthCheck).
-	ConsecutiveErrors EjectionLaw = "consecutive errors"
+	ConsecutiveErrors EjectionRule = "consecutive errors"
 )
 
 // EjectionEnd is what brings a server back.
@@ -39,26 +39,26 @@ type EjectionEnd string
 
 // The ends of an ejection.
 const (
-	EndsByTime   EjectionEnd = "time"          // Out is over
-	EndsByChecks EjectionEnd = "health checks" // as many as Active.Rise passed
+	EndedByTime         EjectionEnd = "time"          // Out is over
+	EndedByHealthChecks EjectionEnd = "health checks" // as many as Active.Rise passed
 )
 
-// EjectionStep is what becomes of a server whose requests failed often enough.
-type EjectionStep string
+// EjectionAction is what becomes of a server whose requests failed often enough.
+type EjectionAction string
 
 // What becomes of it (but for the first, HAProxy's on-error).
 const (
-	StepOut    EjectionStep = "out"             // it is out of rotation
-	StepFails  EjectionStep = "failed check"    // as after one more failed health check
-	StepDoubts EjectionStep = "faster checks"   // its health checks come as fast as in doubt
-	StepBrink  EjectionStep = "last check left" // one failed health check takes it out
+	ActionEject        EjectionAction = "out"             // it is out of rotation
+	ActionFailCheck    EjectionAction = "failed check"    // as after one more failed health check
+	ActionFastChecks   EjectionAction = "faster checks"   // its health checks come as fast as in doubt
+	ActionOneCheckLeft EjectionAction = "last check left" // one failed health check takes it out
 )
 
-// Alike reports whether two servers are taken out by the same failures, and for as long.
-func (e Ejection) Alike(o Ejection) bool {
-	sameLaw := e.Law == o.Law && e.Then == o.Then
-	sameFailures := e.Fails == o.Fails && e.On.equal(o.On)
-	sameTimes := e.Within == o.Within && e.Out == o.Out
+// Equivalent reports whether two servers are taken out by the same failures, and for as long.
+func (e Ejection) Equivalent(o Ejection) bool {
+	sameLaw := e.Rule == o.Rule && e.Action == o.Action
+	sameFailures := e.MaxFails == o.MaxFails && e.Failures.equal(o.Failures)
+	sameTimes := e.Window == o.Window && e.Duration == o.Duration
 	return sameLaw && sameFailures && sameTimes
 }
 
@@ -75,28 +75,28 @@ type Cause string
 // The causes.
 const (
 	CauseConnect   Cause = "no connection came about"
-	CauseBroken    Cause = "the connection ended without an answer"
-	CauseSilence   Cause = "the server was silent for too long"
+	CauseClosed    Cause = "the connection ended without an answer"
+	CauseTimeout   Cause = "the server was silent for too long"
 	CauseMalformed Cause = "the answer is no HTTP"
 	CauseEarlyData Cause = "the server refused early data"
 	CauseOther     Cause = "something that lbproof does not know"
 )
 
-// Has reports whether a cause counts.
-func (f Failures) Has(c Cause) bool { return slices.Contains(f.Causes, c) }
+// HasCause reports whether a cause counts.
+func (f Failures) HasCause(c Cause) bool { return slices.Contains(f.Causes, c) }
 
 // HasStatus reports whether an answer with a status counts.
 func (f Failures) HasStatus(code int) bool {
 	return slices.ContainsFunc(f.Statuses, func(r StatusRange) bool { return r.Has(code) })
 }
 
-// HasErrors reports whether answers of a server that says it is in trouble count (RFC 9110, section 15.6).
-func (f Failures) HasErrors() bool {
+// HasServerErrors reports whether answers of a server that says it is in trouble count (RFC 9110, section 15.6).
+func (f Failures) HasServerErrors() bool {
 	return slices.ContainsFunc(f.Statuses, func(r StatusRange) bool { return r.To >= 500 })
 }
 
-// Seen reports whether failures count that come after the server has got the request.
-func (f Failures) Seen() bool {
+// CoversSentRequests reports whether failures count that come after the server has got the request.
+func (f Failures) CoversSentRequests() bool {
 	return len(f.Statuses) > 0 || slices.ContainsFunc(f.Causes, func(c Cause) bool { return c != CauseConnect })
 }
 

@@ -15,14 +15,14 @@ type Key struct {
 	Source   string   `json:"source,omitempty"`  // as the user wrote it; empty where the balancer has no word for it
 }
 
-// Empty reports whether there is no key at all.
-func (k Key) Empty() bool { return k.Variable == "" }
+// IsEmpty reports whether there is no key at all.
+func (k Key) IsEmpty() bool { return k.Variable == "" }
 
 // IsAddress reports whether the key is the client's address, which no client can choose freely.
 func (k Key) IsAddress() bool { return k.Variable == ClientAddress }
 
-// IsSent reports whether clients may leave the key out of their requests.
-func (k Key) IsSent() bool {
+// IsOptional reports whether clients may leave the key out of their requests.
+func (k Key) IsOptional() bool {
 	return k.Variable == RequestHeader || k.Variable == Argument || k.Variable == Cookie
 }
 
@@ -32,7 +32,7 @@ func (k Key) String() string {
 	case k.Source != "":
 		return k.Source
 	case k.IsAddress() && k.Prefix > 0:
-		return fmt.Sprintf("the client's address (IPv4: %s)", firstBits(k.Prefix))
+		return fmt.Sprintf("the client's address (IPv4: %s)", describePrefix(k.Prefix))
 	case k.IsAddress():
 		return "the client's address"
 	case k.Variable == Host:
@@ -43,8 +43,8 @@ func (k Key) String() string {
 	return strings.TrimSpace(fmt.Sprintf("the %s %s", k.Variable, k.Name))
 }
 
-// firstBits names the first bits of an IPv4 address.
-func firstBits(n int) string {
+// describePrefix names the first bits of an IPv4 address.
+func describePrefix(n int) string {
 	octets := map[int]string{8: "its first octet", 16: "its first two octets", 24: "its first three octets"}
 	if text, whole := octets[n]; whole {
 		return text
@@ -64,22 +64,22 @@ type ExemptionKind string
 
 // The kinds of exemptions.
 const (
-	NotSent    ExemptionKind = "not sent"   // the request does not bring it
-	MappedAway ExemptionKind = "mapped"     // its From is one of Values
-	NotMapped  ExemptionKind = "not mapped" // its From is in no line of the map
+	KeyNotSent     ExemptionKind = "not sent"   // the request does not bring it
+	KeyMappedEmpty ExemptionKind = "mapped"     // its From is one of Values
+	KeyNotMapped   ExemptionKind = "not mapped" // its From is in no line of the map
 )
 
-// Any reports whether the limit lets requests with an empty key through.
-func (e Exemption) Any() bool { return e.Kind != "" }
+// IsSet reports whether the limit lets requests with an empty key through.
+func (e Exemption) IsSet() bool { return e.Kind != "" }
 
 // String says which requests these are; empty where there are none.
 func (e Exemption) String() string {
 	switch e.Kind {
-	case NotSent:
+	case KeyNotSent:
 		return "those that do not bring it"
-	case MappedAway:
+	case KeyMappedEmpty:
 		return fmt.Sprintf("those whose %s is %s", e.From, strings.Join(e.Values, " or "))
-	case NotMapped:
+	case KeyNotMapped:
 		return fmt.Sprintf("those whose %s the map does not name", e.From)
 	}
 	return ""

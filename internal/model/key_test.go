@@ -18,20 +18,20 @@ func TestKeysAsText(t *testing.T) {
 		"the server name": {Variable: ServerName},
 	} {
 		assert.Equal(t, want, k.String())
-		assert.False(t, k.Empty())
+		assert.False(t, k.IsEmpty())
 	}
-	assert.True(t, Key{}.Empty())
+	assert.True(t, Key{}.IsEmpty())
 }
 
 func TestExemptionsAsText(t *testing.T) {
 	for want, e := range map[string]Exemption{
-		"those that do not bring it":           {Kind: NotSent},
-		"those whose $a is x or y":             {Kind: MappedAway, From: "$a", Values: []string{"x", "y"}},
-		"those whose $a the map does not name": {Kind: NotMapped, From: "$a"},
+		"those that do not bring it":           {Kind: KeyNotSent},
+		"those whose $a is x or y":             {Kind: KeyMappedEmpty, From: "$a", Values: []string{"x", "y"}},
+		"those whose $a the map does not name": {Kind: KeyNotMapped, From: "$a"},
 	} {
 		assert.Equal(t, want, e.String())
-		assert.True(t, e.Any())
+		assert.True(t, e.IsSet())
 	}
 	assert.Empty(t, Exemption{}.String())
-	assert.False(t, Exemption{}.Any())
+	assert.False(t, Exemption{}.IsSet())
 }

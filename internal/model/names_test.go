@@ -10,7 +10,7 @@ import (
 func TestHostFlaw(t *testing.T) {
 	f := func(host, want string) {
 		t.Helper()
-		assert.Equal(t, want, HostFlaw(host))
+		assert.Equal(t, want, InvalidHostReason(host))
 	}
 	long := strings.Repeat("a", 63)
 	f("back-01", "")
@@ -33,7 +33,7 @@ func TestHostFlaw(t *testing.T) {
 // A request that names no host is no request for a host that has no name, nor for one that another route names.
 func TestRouteWithoutHost(t *testing.T) {
 	c := Config{Balancer: "nginx", Routes: []Route{
-		{Path: "/", Port: 80, Hosts: []string{"a.example"}, Pool: "a", Fallback: true}, {Path: "/", Port: 80, Hosts: []string{""}, Pool: "nameless"},
+		{Path: "/", Port: 80, Hosts: []string{"a.example"}, Pool: "a", DefaultHost: true}, {Path: "/", Port: 80, Hosts: []string{""}, Pool: "nameless"},
 	}}
 	r, _ := c.Route(80, "", "/x")
 	assert.Equal(t, "a", r.Pool)

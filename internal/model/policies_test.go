@@ -13,16 +13,16 @@ func TestSeen(t *testing.T) {
 		for i := range rewrites {
 			r.Rules = append(r.Rules, Rule{Rewrite: &rewrites[i]})
 		}
-		assert.Equal(t, want, r.Seen(path))
+		assert.Equal(t, want, r.BackendPath(path))
 	}
 	strip := Rewrite{Match: "^(?:/api|/v1)"}
 	f("/a", "/a")
 	f("/api/a", "/a", strip)
 	f("/api", "/", strip)
 	f("/other/api", "/other/api", strip)
-	f("/api/a", "/x/a", strip, Rewrite{Match: "^", With: "/x"})
-	f("/api/a", "/v2/a", Rewrite{Match: "^/api/", With: "/v2/"})
-	f("/a/b", "/cost$", Rewrite{Match: "^", With: "/cost$$", Whole: true})
-	f("/old/1/b", "/new/b/1", Rewrite{Match: "^/old/([0-9]+)/(.*)$", With: "/new/${2}/${1}", Whole: true})
+	f("/api/a", "/x/a", strip, Rewrite{Match: "^", Replacement: "/x"})
+	f("/api/a", "/v2/a", Rewrite{Match: "^/api/", Replacement: "/v2/"})
+	f("/a/b", "/cost$", Rewrite{Match: "^", Replacement: "/cost$$", ReplacesAll: true})
+	f("/old/1/b", "/new/b/1", Rewrite{Match: "^/old/([0-9]+)/(.*)$", Replacement: "/new/${2}/${1}", ReplacesAll: true})
 	f("/a", "/a", Rewrite{Match: "("}) // which the balancer would refuse
 }

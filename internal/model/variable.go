@@ -8,23 +8,23 @@ type Variable string
 
 // The variables. RequestHeader, Argument and Cookie need a name beside them.
 const (
-	Host          Variable = "host"     // that the request asks for: in lower case, without a port
-	Path          Variable = "path"     // without the query
-	Query         Variable = "query"    // all arguments, without the question mark
-	URI           Variable = "uri"      // path and query, as the client sent them
-	Argument      Variable = "argument" // one of the query's
-	Method        Variable = "method"
-	RequestLine   Variable = "request line"   // method, URI and protocol
-	RequestHeader Variable = "request header" // a field of it; several values are joined by commas
-	Cookie        Variable = "cookie"
-	Scheme        Variable = "scheme"         // http or https
-	Port          Variable = "port"           // of the listener
-	ServerName    Variable = "server name"    // the first host of the route
-	ClientAddress Variable = "client address" // of the connection's other end
-	ForwardedFor  Variable = "forwarded for"  // the X-Forwarded-For of the request, with the client's address behind it
-	RequestID     Variable = "request id"     // made by the balancer, another for each request
-	AnswerStatus  Variable = "status"         // of the answer
-	Other         Variable = "other"          // lbproof does not know what it stands for
+	Host           Variable = "host"     // that the request asks for: in lower case, without a port
+	Path           Variable = "path"     // without the query
+	Query          Variable = "query"    // all arguments, without the question mark
+	URI            Variable = "uri"      // path and query, as the client sent them
+	Argument       Variable = "argument" // one of the query's
+	Method         Variable = "method"
+	RequestLine    Variable = "request line"   // method, URI and protocol
+	RequestHeader  Variable = "request header" // a field of it; several values are joined by commas
+	Cookie         Variable = "cookie"
+	Scheme         Variable = "scheme"         // http or https
+	Port           Variable = "port"           // of the listener
+	ServerName     Variable = "server name"    // the first host of the route
+	ClientAddress  Variable = "client address" // of the connection's other end
+	ForwardedFor   Variable = "forwarded for"  // the X-Forwarded-For of the request, with the client's address behind it
+	RequestID      Variable = "request id"     // made by the balancer, another for each request
+	ResponseStatus Variable = "status"         // of the answer
+	OtherVariable  Variable = "other"          // lbproof does not know what it stands for
 )
 
 // Template is text with variables in it, as of a header field's value, a redirect's target or a log's line.
@@ -38,8 +38,8 @@ type Piece struct {
 	Text     string   `json:"text,omitempty"`
 	Variable Variable `json:"variable,omitempty"`
 	Name     string   `json:"name,omitempty"` // of a RequestHeader in its canonical form, an Argument or a Cookie
-	// Form is a regular expression of Go's for a value that nobody can predict.
-	Form string `json:"form,omitempty"`
+	// Pattern is a regular expression of Go's for a value that nobody can predict.
+	Pattern string `json:"pattern,omitempty"`
 }
 
 // Literal is a template without variables.
@@ -53,11 +53,11 @@ func Literal(text string) Template {
 // String is the template as the user wrote it.
 func (t Template) String() string { return t.Source }
 
-// Empty reports whether the template makes no text at all.
-func (t Template) Empty() bool { return len(t.Pieces) == 0 }
+// IsEmpty reports whether the template makes no text at all.
+func (t Template) IsEmpty() bool { return len(t.Pieces) == 0 }
 
-// Fixed is the text of a template without variables; ok is false where it has some.
-func (t Template) Fixed() (text string, ok bool) {
+// FixedText is the text of a template without variables; ok is false where it has some.
+func (t Template) FixedText() (text string, ok bool) {
 	var b strings.Builder
 	for _, p := range t.Pieces {
 		if p.Variable != "" {

@@ -9,10 +9,10 @@ import (
 func TestTemplate(t *testing.T) {
 	f := func(template Template, wantText string, wantFixed bool) {
 		t.Helper()
-		text, ok := template.Fixed()
+		text, ok := template.FixedText()
 		assert.Equal(t, wantText, text)
 		assert.Equal(t, wantFixed, ok)
-		assert.Equal(t, wantText == "" && wantFixed, template.Empty())
+		assert.Equal(t, wantText == "" && wantFixed, template.IsEmpty())
 	}
 	f(Template{}, "", true)
 	f(Literal(""), "", true)

@@ -41,11 +41,11 @@ func Lines(text string) string {
 
 // Value is a copy of a value in which each string is shown by Text, keys of maps too. Bytes and unexported fields are as they were.
 func Value[T any](value T) T {
-	shown, _ := copied(reflect.ValueOf(&value).Elem()).Interface().(T) // it is of its type
+	shown, _ := quoteStrings(reflect.ValueOf(&value).Elem()).Interface().(T) // it is of its type
 	return shown
 }
 
-func copied(v reflect.Value) reflect.Value {
+func quoteStrings(v reflect.Value) reflect.Value {
 	shown := reflect.New(v.Type()).Elem()
 	shown.Set(v)
 	switch v.Kind() {
@@ -54,7 +54,7 @@ func copied(v reflect.Value) reflect.Value {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				shown.Field(i).Set(copied(v.Field(i)))
+				shown.Field(i).Set(quoteStrings(v.Field(i)))
 			}
 		}
 	case reflect.Slice:
@@ -62,67 +62,67 @@ func copied(v reflect.Value) reflect.Value {
 			break
 		}
 		shown.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
-		copyElements(shown, v)
+		quoteElements(shown, v)
 	case reflect.Array:
-		copyElements(shown, v)
+		quoteElements(shown, v)
 	case reflect.Map:
 		if v.IsNil() {
 			break
 		}
 		shown.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
 		for key, element := range v.Seq2() {
-			shown.SetMapIndex(copied(key), copied(element))
+			shown.SetMapIndex(quoteStrings(key), quoteStrings(element))
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
 			shown.Set(reflect.New(v.Type().Elem()))
-			shown.Elem().Set(copied(v.Elem()))
+			shown.Elem().Set(quoteStrings(v.Elem()))
 		}
 	case reflect.Interface:
 		if !v.IsNil() {
-			shown.Set(copied(v.Elem()))
+			shown.Set(quoteStrings(v.Elem()))
 		}
 	}
 	return shown
 }
 
-// copyElements shows each element of a slice or an array in one that is as long.
-func copyElements(shown, v reflect.Value) {
+// quoteElements shows each element of a slice or an array in one that is as long.
+func quoteElements(shown, v reflect.Value) {
 	for i := range v.Len() {
-		shown.Index(i).Set(copied(v.Index(i)))
+		shown.Index(i).Set(quoteStrings(v.Index(i)))
 	}
 }
 
 // NewWriter shows what is written to it, but newlines and tabs, and what would begin a CI system's command. Close writes what may be held back until
 // the next character; it does not close w.
 func NewWriter(w io.Writer) io.WriteCloser {
-	return transform.NewWriter(w, &quoter{escape: escapeText, lines: true})
+	return transform.NewWriter(w, &quoter{escape: escapeText, multiline: true})
 }
 
 // NewJSONWriter takes JSON and writes the same values, in which everything that Text would quote is escaped. Close is NewWriter's.
 func NewJSONWriter(w io.Writer) io.WriteCloser {
-	return transform.NewWriter(w, &quoter{escape: escapeJSON, lines: true})
+	return transform.NewWriter(w, &quoter{escape: escapeJSON, multiline: true})
 }
 
 // quoter is the transform.Transformer of all of them.
 type quoter struct {
-	escape func(r rune, raw byte) string // raw is the byte where there is no rune
-	lines  bool                          // newlines and tabs are the text's own
-	begins bool                          // nothing but space is in the line so far
+	escape      func(r rune, raw byte) string // raw is the byte where there is no rune
+	multiline   bool                          // newlines and tabs are the text's own
+	atLineStart bool                          // nothing but space is in the line so far
 }
 
 // Reset is transform.Transformer's.
-func (q *quoter) Reset() { q.begins = q.lines }
+func (q *quoter) Reset() { q.atLineStart = q.multiline }
 
 // Transform is transform.Transformer's.
 func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
 	for nSrc < len(src) {
-		if n := copy(dst[nDst:], src[nSrc:nSrc+usual(src[nSrc:])]); n > 0 {
-			q.begins = q.begins && len(bytes.TrimLeft(dst[nDst:nDst+n], " ")) == 0
+		if n := copy(dst[nDst:], src[nSrc:nSrc+passingPrefix(src[nSrc:])]); n > 0 {
+			q.atLineStart = q.atLineStart && len(bytes.TrimLeft(dst[nDst:nDst+n], " ")) == 0
 			nDst, nSrc = nDst+n, nSrc+n
 			continue
 		}
-		size, passes := q.next(src[nSrc:], atEOF)
+		size, passes := q.nextRune(src[nSrc:], atEOF)
 		if size == 0 {
 			return nDst, nSrc, transform.ErrShortSrc
 		}
@@ -136,14 +136,14 @@ func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 		}
 		nDst += copy(dst[nDst:], text)
 		nSrc += size
-		spaces := q.begins && passes && unicode.IsSpace(r)
-		q.begins = q.lines && (r == '\n' || spaces)
+		spaces := q.atLineStart && passes && unicode.IsSpace(r)
+		q.atLineStart = q.multiline && (r == '\n' || spaces)
 	}
 	return nDst, nSrc, nil
 }
 
-// usual is how many characters text begins with that pass wherever they are.
-func usual(text []byte) int {
+// passingPrefix is how many characters text begins with that pass wherever they are.
+func passingPrefix(text []byte) int {
 	for i, b := range text {
 		printable := ' ' <= b && b < 0x7f
 		if !printable || b == '#' || b == ':' {
@@ -153,17 +153,17 @@ func usual(text []byte) int {
 	return len(text)
 }
 
-// next says how many bytes the first character of text has, and whether it needs no quotes. It has none where what follows decides that.
-func (q *quoter) next(text []byte, atEOF bool) (size int, passes bool) {
+// nextRune says how many bytes the first character of text has, and whether it needs no quotes. It has none where what follows decides that.
+func (q *quoter) nextRune(text []byte, atEOF bool) (size int, passes bool) {
 	whole := true
 	switch b := text[0]; {
 	case b == '\n' || b == '\t':
-		return 1, q.lines
+		return 1, q.multiline
 	case b == '#':
-		passes, whole = harmlessHash(text[1:])
+		passes, whole = isHarmlessHash(text[1:])
 		size = 1
-	case b == ':' && q.begins:
-		passes, whole = harmlessColon(text[1:])
+	case b == ':' && q.atLineStart:
+		passes, whole = isHarmlessColon(text[1:])
 		size = 1
 	case b < utf8.RuneSelf:
 		return 1, ' ' <= b && b < 0x7f
@@ -177,12 +177,12 @@ func (q *quoter) next(text []byte, atEOF bool) (size int, passes bool) {
 	return size, passes
 }
 
-// longestName is how many letters are looked at between ## and [.
-const longestName = 16
+// maxCommandName is how many letters are looked at between ## and [.
+const maxCommandName = 16
 
-// harmlessHash says whether a # with this after it begins none of the commands ##[error], ##vso[task.setvariable] and ##teamcity[message], which
+// isHarmlessHash says whether a # with this after it begins none of the commands ##[error], ##vso[task.setvariable] and ##teamcity[message], which
 // GitHub, Azure Pipelines and TeamCity find anywhere in a line; whole whether that can be told.
-func harmlessHash(after []byte) (harmless, whole bool) {
+func isHarmlessHash(after []byte) (harmless, whole bool) {
 	if len(after) == 0 || after[0] != '#' {
 		return true, len(after) > 0
 	}
@@ -190,15 +190,15 @@ func harmlessHash(after []byte) (harmless, whole bool) {
 		switch {
 		case b == '[':
 			return false, true
-		case !isLetter(b) || i == longestName:
+		case !isLetter(b) || i == maxCommandName:
 			return true, true
 		}
 	}
 	return true, false
 }
 
-// harmlessColon says whether a colon that begins a line begins no command, as ::error:: of GitHub; an IPv6 address such as ::1 is none.
-func harmlessColon(after []byte) (harmless, whole bool) {
+// isHarmlessColon says whether a colon that begins a line begins no command, as ::error:: of GitHub; an IPv6 address such as ::1 is none.
+func isHarmlessColon(after []byte) (harmless, whole bool) {
 	switch {
 	case len(after) == 0:
 		return true, false

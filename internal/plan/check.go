@@ -28,7 +28,7 @@ const (
 	CheckHeaders     Check = "headers"     // request headers that reach the backend
 	CheckResponse    Check = "response"    // response headers that reach the client
 	CheckEndpoint    Check = "endpoint"    // what the balancer answers by itself
-	CheckOwn         Check = "own"         // the balancer's own pages
+	CheckAdmin       Check = "admin"       // the balancer's own pages
 	CheckCounters    Check = "counters"    // what those count
 	CheckLog         Check = "log"         // what is written of requests
 	CheckTLS         Check = "tls"         // versions, ciphers, certificates
@@ -51,13 +51,13 @@ var Checks = []Check{
 	CheckWeights, CheckAlgorithm, CheckBackup, CheckDrained, CheckConns, CheckSplit, CheckSticky, CheckPassive,
 	CheckActive, CheckRetries, CheckFallback, CheckBreaker, CheckLimits, CheckRoutes, CheckRules,
 	CheckRedirects, CheckAccess, CheckAuth, CheckAnswered, CheckOnce, CheckHeaders, CheckResponse,
-	CheckEndpoint, CheckOwn, CheckCounters, CheckLog, CheckTLS, CheckTimeouts, CheckFraming, CheckBody,
+	CheckEndpoint, CheckAdmin, CheckCounters, CheckLog, CheckTLS, CheckTimeouts, CheckFraming, CheckBody,
 	CheckCompression, CheckWebSocket, CheckMirror, CheckKeepalive, CheckResolve, CheckReload, CheckRestarts,
 	CheckQueries, CheckExpect,
 }
 
-// ChecksOf gives names that somebody wrote their type; it does not look whether there are such checks.
-func ChecksOf(names []string) []Check {
+// ToChecks gives names that somebody wrote their type; it does not look whether there are such checks.
+func ToChecks(names []string) []Check {
 	var all []Check
 	for _, name := range names {
 		all = append(all, Check(name))

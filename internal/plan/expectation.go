@@ -10,18 +10,18 @@ import (
 
 // Expectation is one line of a phase's expect.
 type Expectation struct {
-	Source  string  `json:"source"`            // the line
-	Metric  string  `json:"metric"`            // p50 … p99.9, max, mean, errors, requests, rate
-	Rank    float64 `json:"rank,omitempty"`    // of a percentile, in 0 to 1
-	Alert   string  `json:"alert,omitempty"`   // instead: an alert of Prometheus, and Metric is AlertFires or AlertSilent
-	Backend string  `json:"backend,omitempty"` // only hits that it answered
-	Status  int     `json:"status,omitempty"`  // only hits with it
-	Op      string  `json:"op,omitempty"`
-	Bound   float64 `json:"bound,omitempty"` // seconds, a number, or a share
-	Share   bool    `json:"share,omitempty"` // Bound is of all hits of the phase
+	Source       string  `json:"source"`             // the line
+	Metric       string  `json:"metric"`             // p50 … p99.9, max, mean, errors, requests, rate
+	Quantile     float64 `json:"quantile,omitempty"` // of a percentile, in 0 to 1
+	Alert        string  `json:"alert,omitempty"`    // instead: an alert of Prometheus, and Metric is AlertFires or AlertSilent
+	Backend      string  `json:"backend,omitempty"`  // only hits that it answered
+	Status       int     `json:"status,omitempty"`   // only hits with it
+	Op           string  `json:"op,omitempty"`
+	Bound        float64 `json:"bound,omitempty"`          // seconds, a number, or a share
+	BoundIsShare bool    `json:"bound_is_share,omitempty"` // Bound is of all hits of the phase
 }
 
-var expectLine = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*` +
+var expectationPattern = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*` +
 	`(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*` +
 	`(<=|>=|==|<|>)\s*(\S+)$`)
 
@@ -31,7 +31,7 @@ const (
 	AlertSilent = "is silent"
 )
 
-var alertLine = regexp.MustCompile(`^alert (\w+) (` + AlertFires + `|` + AlertSilent + `)$`)
+var alertPattern = regexp.MustCompile(`^alert (\w+) (` + AlertFires + `|` + AlertSilent + `)$`)
 
 // ParseExpectation reads a line such as "p99 < 250ms", "errors == 0", "errors{backend: back-01} < 1%",
 // "requests{status: 429} == 0" or "alert BackendDown fires":
@@ -41,10 +41,10 @@ var alertLine = regexp.MustCompile(`^alert (\w+) (` + AlertFires + `|` + AlertSi
 //	op     = "<" | "<=" | ">" | ">=" | "=="
 //	bound  = time | number | number "%"
 func ParseExpectation(text string) (e Expectation, err error) {
-	if m := alertLine.FindStringSubmatch(strings.TrimSpace(text)); m != nil {
+	if m := alertPattern.FindStringSubmatch(strings.TrimSpace(text)); m != nil {
 		return Expectation{Source: text, Alert: m[1], Metric: m[2]}, nil
 	}
-	m := expectLine.FindStringSubmatch(strings.TrimSpace(text))
+	m := expectationPattern.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
 		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, "+
 			"max{backend: back-01} < 2s, requests{status: 429} == 0, rate >= 240 or alert NAME fires", text)
@@ -60,7 +60,7 @@ func ParseExpectation(text string) (e Expectation, err error) {
 	}
 	if rank, ok := strings.CutPrefix(e.Metric, "p"); ok {
 		percent, _ := strconv.ParseFloat(rank, 64) // the expression has seen to it
-		if e.Rank = percent / 100; e.Rank <= 0 || e.Rank >= 1 {
+		if e.Quantile = percent / 100; e.Quantile <= 0 || e.Quantile >= 1 {
 			return e, fmt.Errorf("%q: a percentile lies between p0 and p100", text)
 		}
 	}
@@ -70,7 +70,7 @@ func ParseExpectation(text string) (e Expectation, err error) {
 
 // parseBound reads the bound of an expectation that has its metric and its operator.
 func (e *Expectation) parseBound(text string) (err error) {
-	if e.Timed() {
+	if e.IsLatency() {
 		d, err := time.ParseDuration(text)
 		if e.Op == "==" {
 			return fmt.Errorf("%q: a latency is never exactly a value: write < or >", e.Source)
@@ -83,18 +83,18 @@ func (e *Expectation) parseBound(text string) (err error) {
 	}
 	number := text
 	if e.Metric != "rate" {
-		number, e.Share = strings.CutSuffix(text, "%")
+		number, e.BoundIsShare = strings.CutSuffix(text, "%")
 	}
 	if e.Bound, err = strconv.ParseFloat(number, 64); err != nil {
 		return fmt.Errorf("%q: %s is no number", e.Source, text)
 	}
-	if e.Share {
+	if e.BoundIsShare {
 		e.Bound /= 100
 	}
 	return nil
 }
 
-// Timed reports whether the metric is a latency.
-func (e Expectation) Timed() bool {
+// IsLatency reports whether the metric is a latency.
+func (e Expectation) IsLatency() bool {
 	return e.Metric == "max" || e.Metric == "mean" || strings.HasPrefix(e.Metric, "p")
 }

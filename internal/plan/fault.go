@@ -55,32 +55,34 @@ type Effect int
 
 // The effects.
 const (
-	Spoils   Effect = iota // some answers, some connections or the node's work; it is no outage
-	Refuses                // connections are refused at once
-	Vanishes               // not even a connection comes about
-	Freezes                // connections come about, and nothing comes back
-	Stalls                 // requests are read, and have no answer
-	Lies                   // only health checks fail
-	Slows                  // answers take longer
+	EffectPartial     Effect = iota // some answers, some connections or the node's work; it is no outage
+	EffectRefused                   // connections are refused at once
+	EffectUnreachable               // not even a connection comes about
+	EffectFrozen                    // connections come about, and nothing comes back
+	EffectNoResponse                // requests are read, and have no answer
+	EffectUnhealthy                 // only health checks fail
+	EffectSlow                      // answers take longer
 )
 
 var effects = map[Fault]Effect{
-	FaultKill: Refuses, FaultStop: Refuses, FaultRefuse: Refuses,
-	FaultBlackhole: Vanishes, FaultPartition: Vanishes,
-	FaultPause: Freezes, FaultHalfOpen: Freezes,
-	FaultHang: Stalls,
-	FaultSick: Lies,
-	FaultSlow: Slows,
+	FaultKill: EffectRefused, FaultStop: EffectRefused, FaultRefuse: EffectRefused,
+	FaultBlackhole: EffectUnreachable, FaultPartition: EffectUnreachable,
+	FaultPause: EffectFrozen, FaultHalfOpen: EffectFrozen,
+	FaultHang: EffectNoResponse,
+	FaultSick: EffectUnhealthy,
+	FaultSlow: EffectSlow,
 }
 
 // Effect is the fault's.
 func (f Fault) Effect() Effect { return effects[f] }
 
 // Hangs reports whether what is asked of a node under the fault is not answered, rather than refused.
-func (f Fault) Hangs() bool { return slices.Contains([]Effect{Vanishes, Freezes, Stalls}, f.Effect()) }
+func (f Fault) Hangs() bool {
+	return slices.Contains([]Effect{EffectUnreachable, EffectFrozen, EffectNoResponse}, f.Effect())
+}
 
-// Faults are those with one of the effects.
-func Faults(with ...Effect) (all []Fault) {
+// FaultsWithEffect are those with one of the effects.
+func FaultsWithEffect(with ...Effect) (all []Fault) {
 	for f, effect := range effects {
 		if slices.Contains(with, effect) {
 			all = append(all, f)
@@ -126,8 +128,8 @@ func (s Settings) Share() float64 {
 	return n / 100
 }
 
-// Whole reports whether all answers are concerned.
-func (s Settings) Whole() bool { return s.Share() == 1 }
+// AffectsAll reports whether all answers are concerned.
+func (s Settings) AffectsAll() bool { return s.Share() == 1 }
 
 // Status is SettingStatus; 0 where there is none.
 func (s Settings) Status() int {

@@ -10,20 +10,20 @@ import (
 
 // What has no limit is no 0, and what is 0 has one: both survive a plan that is written and read.
 func TestParamsRoundTrip(t *testing.T) {
-	params := Params{ParamAttempts: AtMost(0), ParamBytes: AtMost(1 << 20), ParamShare: 0, "10.0.0.1:80": 0.25}
+	params := Params{ParamAttempts: LimitAmount(0), ParamMaxBytes: LimitAmount(1 << 20), ParamShare: 0, "10.0.0.1:80": 0.25}
 	text, err := json.Marshal(params)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"attempts": 0, "bytes": 1048576, "share": 0, "10.0.0.1:80": 0.25}`, string(text))
 	var again Params
 	require.NoError(t, json.Unmarshal(text, &again))
 	assert.Equal(t, params, again)
-	assert.False(t, again[ParamAttempts].Limited())
-	assert.True(t, again[ParamShare].Limited())
-	assert.Zero(t, again[ParamAttempts].Whole())
+	assert.False(t, again[ParamAttempts].IsLimited())
+	assert.True(t, again[ParamShare].IsLimited())
+	assert.Zero(t, again[ParamAttempts].Int())
 }
 
 func TestUnits(t *testing.T) {
-	assert.Equal(t, Bytes, ParamBytes.Unit())
-	assert.Equal(t, Share, Param("10.0.0.1:80").Unit())
+	assert.Equal(t, UnitBytes, ParamMaxBytes.Unit())
+	assert.Equal(t, UnitShare, Param("10.0.0.1:80").Unit())
 	assert.Error(t, json.Unmarshal([]byte(`{"bytes": "many"}`), new(Params)))
 }

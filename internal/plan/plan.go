@@ -14,15 +14,16 @@ import (
 
 // Claim is one promise of a configuration.
 type Claim struct {
-	ID      string    `json:"id"`      // stable and human: "weights/backend"
-	Check   Check     `json:"check"`   // the name of the check that judges it
-	Subject string    `json:"subject"` // the pool, path or container it is about
-	Text    string    `json:"text"`    // one English sentence
-	Pos     model.Pos `json:"pos"`
-	Params  Params    `json:"params,omitempty"`  // the numbers it predicts
-	Assumes []string  `json:"assumes,omitempty"` // what must hold for the law that judges it
-	// Expects is what a claim of CheckExpect is about; nil of all others.
-	Expects *Expectation `json:"expects,omitempty"`
+	ID          string    `json:"id"`               // stable and human: "weights/backend"
+	Check       Check     `json:"check"`            // the name of the check that judges it
+	Subject     string    `json:"subject"`          // the pool, path or container it is about
+	Detail      string    `json:"detail,omitempty"` // what of the subject, if a claim is about a part of it: a header's name, "versions"
+	Text        string    `json:"text"`             // one English sentence
+	Pos         model.Pos `json:"pos"`
+	Params      Params    `json:"params,omitempty"`      // the numbers it predicts
+	Assumptions []string  `json:"assumptions,omitempty"` // what must hold for the law that judges it
+	// Expectation is what a claim of CheckExpect is about; nil of all others.
+	Expectation *Expectation `json:"expectation,omitempty"`
 	// Implicit: nobody wrote it, it is a default; Pos is the line that it comes with.
 	Implicit bool `json:"implicit,omitempty"`
 }
@@ -37,27 +38,27 @@ type Plan struct {
 	Claims []Claim      `json:"claims"`
 	// Checks are the kinds of promises that the run sets out to decide; empty is all.
 	Checks []Check `json:"checks,omitempty"`
-	// Carried is the header that every request of designed experiments carries, so that what lbproof cannot read lets
+	// ProbeHeader is the header that every request of designed experiments carries, so that what lbproof cannot read lets
 	// it through.
-	Carried map[string]string `json:"carried,omitempty"`
-	Specs   []Spec            `json:"specs"`
+	ProbeHeader map[string]string `json:"probe_header,omitempty"`
+	Specs       []Spec            `json:"specs"`
 	// Bounds are the most that a node of each role may use where its Spec sets no limit.
 	Bounds map[Role]Bound `json:"bounds,omitempty"`
 	// Queries are the rules that Prometheus has.
 	Queries []Query `json:"queries,omitempty"`
-	Phases  []Phase `json:"loads"`
+	Phases  []Phase `json:"phases"`
 	Events  []Event `json:"events,omitempty"`
 }
 
 // Event is a fault, at a time since a phase of traffic began.
 type Event struct {
-	Phase  int           `json:"phase"` // index in Plan.Loads
-	At     time.Duration `json:"at_ns"`
-	For    time.Duration `json:"for_ns"`
-	Fault  Fault         `json:"fault"`
-	Target string        `json:"target"` // a Spec's name
-	Peer   string        `json:"peer"`   // the other end: with whom the target's network is broken, and who looks
-	With   Settings      `json:"with,omitempty"`
+	Phase    int           `json:"phase"` // index in Plan.Loads
+	At       time.Duration `json:"at_ns"`
+	Duration time.Duration `json:"duration_ns"`
+	Fault    Fault         `json:"fault"`
+	Target   string        `json:"target"` // a Spec's name
+	Peer     string        `json:"peer"`   // the other end: with whom the target's network is broken, and who looks
+	Settings Settings      `json:"settings,omitempty"`
 }
 
 // Query is an alerting or a recording rule of Prometheus.
@@ -70,14 +71,14 @@ type Query struct {
 }
 
 // PlanSchema is the version of the plan's JSON form.
-const PlanSchema = "lbproof.plan/2"
+const PlanSchema = "lbproof.plan/3"
 
 // Decides says whether the run sets out to decide a claim.
 func (p Plan) Decides(c Claim) bool { return len(p.Checks) == 0 || slices.Contains(p.Checks, c.Check) }
 
-// Check says what no run could keep to: phases without requests, faults in phases that are not there, files that are
+// CheckRunnable says what no run could keep to: phases without requests, faults in phases that are not there, files that are
 // not what their digests say.
-func (p Plan) Check() error {
+func (p Plan) CheckRunnable() error {
 	for i, l := range p.Phases {
 		switch {
 		case l.Count < 0:
@@ -99,8 +100,8 @@ func (p Plan) Check() error {
 	return nil
 }
 
-// Requests is how many requests the plan sends.
-func (p Plan) Requests() int {
+// RequestCount is how many requests the plan sends.
+func (p Plan) RequestCount() int {
 	n := 0
 	for _, l := range p.Phases {
 		n += l.Count
@@ -110,53 +111,53 @@ func (p Plan) Requests() int {
 
 // Spec is one node of the stack.
 type Spec struct {
-	Name    string   `json:"name"` // a server's host as the configuration writes it, or an OwnName
-	Role    Role     `json:"role"`
-	Image   Image    `json:"image"`
-	Command []string `json:"command,omitempty"`
-	Check   []string `json:"check,omitempty"`   // the balancer's own configuration checker
-	Version []string `json:"version,omitempty"` // command that prints the balancer's version
-	Dir     string   `json:"dir,omitempty"`     // in which the commands run; empty is the image's own
-	Title   string   `json:"title,omitempty"`   // what a worker process calls itself, to count them
-	// Reload: signal that makes its first process, the master, take over its configuration.
-	Reload string            `json:"reload,omitempty"`
-	Env    map[string]string `json:"env,omitempty"`
-	Files  map[string]string `json:"files,omitempty"`  // path in the container → File.Name of the configuration
-	Made   map[string]string `json:"made,omitempty"`   // path in the container → text, beside Files
-	Shared []string          `json:"shared,omitempty"` // directories that lbproof's agent beside the node sees too
-	Master bool              `json:"master,omitempty"` // its first process has the Title too, and is no worker
-	Ports  []int             `json:"ports,omitempty"`
-	TLS    []int             `json:"tls,omitempty"` // those of Ports that speak TLS
+	Name           string   `json:"name"` // a server's host as the configuration writes it, or an OwnName
+	Role           Role     `json:"role"`
+	Image          Image    `json:"image"`
+	Command        []string `json:"command,omitempty"`
+	ConfigTest     []string `json:"config_test,omitempty"`     // the balancer's own configuration checker
+	VersionCommand []string `json:"version_command,omitempty"` // command that prints the balancer's version
+	WorkDir        string   `json:"work_dir,omitempty"`        // in which the commands run; empty is the image's own
+	WorkerTitle    string   `json:"worker_title,omitempty"`    // what a worker process calls itself, to count them
+	// ReloadSignal: signal that makes its first process, the master, take over its configuration.
+	ReloadSignal   string            `json:"reload_signal,omitempty"`
+	Env            map[string]string `json:"env,omitempty"`
+	Files          map[string]string `json:"files,omitempty"`           // path in the container → File.Name of the configuration
+	GeneratedFiles map[string]string `json:"generated_files,omitempty"` // path in the container → text, beside Files
+	SharedDirs     []string          `json:"shared_dirs,omitempty"`     // directories that lbproof's agent beside the node sees too
+	HasMaster      bool              `json:"has_master,omitempty"`      // its first process has the Title too, and is no worker
+	Ports          []int             `json:"ports,omitempty"`
+	TLSPorts       []int             `json:"tls_ports,omitempty"` // those of Ports that speak TLS
 	// Needs: of a backend: files that the stack makes for it; a balancer's are in Config.Needs.
-	Needs  []model.Need `json:"needs,omitempty"`
-	Beside string       `json:"beside,omitempty"` // name of a node in whose network it is, and has its addresses
-	// Hostname: that its container calls itself; empty: the engine makes one up.
-	Hostname string `json:"hostname,omitempty"`
-	Address  string `json:"address,omitempty"` // that the configuration knows it by, where that is no name
+	Needs     []model.Need `json:"needs,omitempty"`
+	NetworkOf string       `json:"network_of,omitempty"` // name of a node in whose network it is, and has its addresses
+	// ContainerHostname: that its container calls itself; empty: the engine makes one up.
+	ContainerHostname string `json:"container_hostname,omitempty"`
+	Address           string `json:"address,omitempty"` // that the configuration knows it by, where that is no name
 	// Helper: answers 200 to everything and keeps no ledger: auth services, mirrors.
-	Helper   bool          `json:"helper,omitempty"`
-	Control  int           `json:"control,omitempty"` // port on which a backend hands out its ledger
-	CPUs     float64       `json:"cpus,omitempty"`    // cores; 0 is no limit
-	Memory   int64         `json:"memory,omitempty"`  // bytes; 0 is no limit
-	Health   []string      `json:"health,omitempty"`  // the container's health check
-	User     string        `json:"user,omitempty"`    // that its processes run as; root where it is empty
-	Restarts bool          `json:"restarts,omitempty"`
-	Settle   time.Duration `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
+	Helper        bool          `json:"helper,omitempty"`
+	ControlPort   int           `json:"control_port,omitempty"`   // port on which a backend hands out its ledger
+	CPUs          float64       `json:"cpus,omitempty"`           // cores; 0 is no limit
+	Memory        int64         `json:"memory,omitempty"`         // bytes; 0 is no limit
+	HealthCommand []string      `json:"health_command,omitempty"` // the container's health check
+	User          string        `json:"user,omitempty"`           // that its processes run as; root where it is empty
+	AutoRestart   bool          `json:"auto_restart,omitempty"`
+	SettleTime    time.Duration `json:"settle_ns,omitempty"` // after it listens, until it has said what it does not like
 }
 
 // Host is the node's host name on the run's network.
 func (s Spec) Host() string {
 	if s.Address != "" {
-		return "at-" + strings.ReplaceAll(s.Address, ".", "-") + "." + model.Reserved
+		return "at-" + strings.ReplaceAll(s.Address, ".", "-") + "." + model.ReservedDomain
 	}
-	return HostOf(s.Name)
+	return HostName(s.Name)
 }
 
 // Hosts are all host names of the node on the run's network: what programs of users need they ask for by its short
 // name.
 func (s Spec) Hosts() []string {
 	if s.Role == Dependency {
-		return []string{s.Host(), Short(s.Name)}
+		return []string{s.Host(), ShortName(s.Name)}
 	}
 	return []string{s.Host()}
 }
@@ -164,8 +165,8 @@ func (s Spec) Hosts() []string {
 // LedgerDir is where a backend keeps its ledger.
 const LedgerDir = "/ledger"
 
-// AnyHost is a name that every certificate of a run is for.
-const AnyHost = "lbproof.test"
+// CertificateHost is a name that every certificate of a run is for.
+const CertificateHost = "lbproof.test"
 
 // Role is the part a node plays.
 type Role string
@@ -221,69 +222,69 @@ type Module struct {
 
 // Phase is one phase of traffic: closed loop (Concurrency) or open loop (Rate). It ends after Count requests.
 type Phase struct {
-	Kind        Kind          `json:"kind,omitempty"`  // of a designed phase: what decides about it; Name is for people
-	About       string        `json:"about,omitempty"` // of a designed phase that is about one claim, or some: which
-	Name        string        `json:"name"`
-	Engine      Engine        `json:"engine"`        // what sends it
-	Via         string        `json:"via,omitempty"` // the peer that it is sent through; empty is the balancer
-	Count       int           `json:"count"`
-	Concurrency int           `json:"concurrency"`        // closed loop: requests in flight; open loop: the most in flight
-	Rate        float64       `json:"rate,omitempty"`     // requests per second, of a Shape their mean; 0 is closed loop
-	Shape       Shape         `json:"shape,omitzero"`     // of an open loop whose rate is not constant
-	Think       time.Duration `json:"think_ns,omitempty"` // closed loop: pause of each client between answer and request
-	Waits       time.Duration `json:"waits_ns,omitempty"` // closed loop: how long the slowest answer is awaited at most
-	Timeout     time.Duration `json:"timeout_ns"`         // of one request
-	Fresh       bool          `json:"fresh,omitempty"`    // a connection for every request
-	// Precise: open loop: sent to a tenth of a millisecond, at the price of processor time.
-	Precise bool    `json:"precise,omitempty"`
-	Clients Clients `json:"clients,omitzero"`
-	Keys    Keys    `json:"keys,omitzero"`
+	Kind           PhaseKind     `json:"kind,omitempty"`  // of a designed phase: what decides about it; Name is for people
+	About          string        `json:"about,omitempty"` // of a designed phase that is about one claim, or some: which
+	Name           string        `json:"name"`
+	Engine         Engine        `json:"engine"`             // what sends it
+	ViaPeer        string        `json:"via_peer,omitempty"` // the peer that it is sent through; empty is the balancer
+	Count          int           `json:"count"`
+	Concurrency    int           `json:"concurrency"`               // closed loop: requests in flight; open loop: the most in flight
+	Rate           float64       `json:"rate,omitempty"`            // requests per second, of a Shape their mean; 0 is closed loop
+	Shape          Shape         `json:"shape,omitzero"`            // of an open loop whose rate is not constant
+	ThinkTime      time.Duration `json:"think_ns,omitempty"`        // closed loop: pause of each client between answer and request
+	MaxWait        time.Duration `json:"max_wait_ns,omitempty"`     // closed loop: how long the slowest answer is awaited at most
+	Timeout        time.Duration `json:"timeout_ns"`                // of one request
+	NewConnections bool          `json:"new_connections,omitempty"` // a connection for every request
+	// PreciseTiming: open loop: sent to a tenth of a millisecond, at the price of processor time.
+	PreciseTiming bool    `json:"precise_timing,omitempty"`
+	Clients       Clients `json:"clients,omitzero"`
+	Keys          Keys    `json:"keys,omitzero"`
 	// FullHandshakes: no TLS session is taken up again.
 	FullHandshakes bool `json:"full_handshakes,omitempty"`
 	// Verify: a certificate that is not the run's own, for the name asked for and valid now, ends the request.
-	Verify   bool      `json:"verify,omitempty"`
-	Breaks   Breaks    `json:"breaks,omitzero"` // when the phase ends before Count, because it is too much
-	Draws    []Draws   `json:"draws,omitempty"` // when it ends before Count, because enough is known
-	Seed     uint64    `json:"seed,omitempty"`  // of what is random: Poisson arrivals, keys
-	Requests []Request `json:"requests"`        // sent in turn
-	// InRow is how many requests one after another are the same, and of the same client; 0 is 1.
+	Verify      bool        `json:"verify,omitempty"`
+	BreakLimits BreakLimits `json:"break_limits,omitzero"` // when the phase ends before Count, because it is too much
+	StopRules   []StopRule  `json:"stop_rules,omitempty"`  // when it ends before Count, because enough is known
+	Seed        uint64      `json:"seed,omitempty"`        // of what is random: Poisson arrivals, keys
+	Requests    []Request   `json:"requests"`              // sent in turn
+	// BurstLen is how many requests one after another are the same, and of the same client; 0 is 1.
 	// In an open loop of the engines goroutines and epoll each waits for the answer to the one before, RowPatience at
 	// most.
-	InRow int `json:"in_row,omitempty"`
+	BurstLen int `json:"burst_len,omitempty"`
 	// Checks are the kinds of promises that the traffic bears on; empty is all.
-	Checks []Check  `json:"checks,omitempty"`
-	Shows  []string `json:"shows,omitempty"` // what it is designed to show, a sentence each
+	Checks  []Check  `json:"checks,omitempty"`
+	Detects []string `json:"detects,omitempty"` // what it is designed to show, a sentence each
 }
 
-// RowPatience is how long after it is due a request of a row waits for the answer to the one before.
-const RowPatience = 100 * time.Millisecond
+// BurstTimeout is how long after it is due a request of a row waits for the answer to the one before.
+const BurstTimeout = 100 * time.Millisecond
 
-// Draws are shares that a phase tests hit by hit, so that it can stop when it knows (see stats.Draws).
-type Draws struct {
-	Claim  string             `json:"claim"`        // of the requests that are drawn
-	Shares map[string]float64 `json:"shares"`       // by server
-	Of     map[string]string  `json:"of,omitempty"` // whose share a server's answers count for, where it is not its own
-	Within float64            `json:"within"`       // relative deviation to be excluded
-	Alpha  float64            `json:"alpha"`
-	Beta   float64            `json:"beta"`
+// StopRule are shares that a phase tests hit by hit, so that it can stop when it knows (see stats.Draws).
+type StopRule struct {
+	Claim     string             `json:"claim"`                // of the requests that are drawn
+	Shares    map[string]float64 `json:"shares"`               // by server
+	CountsFor map[string]string  `json:"counts_for,omitempty"` // whose share a server's answers count for, where it is not its own
+	Tolerance float64            `json:"tolerance"`            // relative deviation to be excluded
+	Alpha     float64            `json:"alpha"`
+	Beta      float64            `json:"beta"`
 }
 
-// Open says whether the load keeps its rate whatever the balancer does.
-func (l Phase) Open() bool { return l.Rate > 0 }
+// IsOpenLoop says whether the load keeps its rate whatever the balancer does.
+func (l Phase) IsOpenLoop() bool { return l.Rate > 0 }
 
 // What a closed loop is taken to get done, requests per second: for each in flight, and in all.
 const (
-	closedRate = 100
-	closedMost = 800
+	closedRatePerClient = 100
+	maxClosedRate       = 800
 )
 
-// Takes is how long the load takes at most, roughly.
-func (l Phase) Takes() time.Duration {
+// EstimatedDuration is how long the load takes at most, roughly.
+func (l Phase) EstimatedDuration() time.Duration {
 	rate := l.Rate
-	if !l.Open() {
-		rate = min(closedRate*float64(l.Concurrency), closedMost)
+	if !l.IsOpenLoop() {
+		rate = min(closedRatePerClient*float64(l.Concurrency), maxClosedRate)
 	}
-	return l.Waits + time.Duration(float64(l.Count)/rate*float64(time.Second))
+	return l.MaxWait + time.Duration(float64(l.Count)/rate*float64(time.Second))
 }
 
 // Engine is a way to send requests.
@@ -301,20 +302,20 @@ const (
 // Clients are who sends a load. The zero value is one client with the worker's address and as many connections as it
 // needs.
 type Clients struct {
-	Count     int  `json:"count,omitempty"`     // request i is client i modulo Count's; each has connections of its own
-	Addresses bool `json:"addresses,omitempty"` // each has an address of its own
-	First     int  `json:"first,omitempty"`     // number of the first one's address, so that phases need share none
-	Apart     int  `json:"apart,omitempty"`     // how far two addresses lie apart; 0 is 1
-	Cookies   bool `json:"cookies,omitempty"`   // each keeps cookies and sends them back
+	Count        int  `json:"count,omitempty"`         // request i is client i modulo Count's; each has connections of its own
+	OwnAddresses bool `json:"own_addresses,omitempty"` // each has an address of its own
+	FirstAddress int  `json:"first_address,omitempty"` // number of the first one's address, so that phases need share none
+	AddressStep  int  `json:"address_step,omitempty"`  // how far two addresses lie apart; 0 is 1
+	Cookies      bool `json:"cookies,omitempty"`       // each keeps cookies and sends them back
 }
 
-// Last is the number of the last client's address.
-func (c Clients) Last() int { return c.First + (c.Count-1)*max(1, c.Apart) }
+// LastAddress is the number of the last client's address.
+func (c Clients) LastAddress() int { return c.FirstAddress + (c.Count-1)*max(1, c.AddressStep) }
 
 // Address is what a client sends from, in the network of those with addresses of their own. Clients whose turns come
 // one after another have addresses far apart, so that a hash of parts of the address sends them to different servers.
 func (c Clients) Address(network netip.Prefix, client int) netip.Addr {
-	return ClientAddress(network, c.First+client*c.stride()%max(1, c.Count)*max(1, c.Apart))
+	return ClientAddress(network, c.FirstAddress+client*c.stride()%max(1, c.Count)*max(1, c.AddressStep))
 }
 
 // stride is about 0.618 of the clients' number, and has no divisor in common with it, so that each gets another's
@@ -341,19 +342,19 @@ func ClientAddress(network netip.Prefix, client int) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// Addresses is how many client addresses the plan needs.
-func (p Plan) Addresses() int {
+// AddressCount is how many client addresses the plan needs.
+func (p Plan) AddressCount() int {
 	n := 0
 	for _, l := range p.Phases {
-		if l.Clients.Addresses {
-			n = max(n, l.Clients.Last()+1)
+		if l.Clients.OwnAddresses {
+			n = max(n, l.Clients.LastAddress()+1)
 		}
 	}
 	return n
 }
 
-// Client is whose request number i is.
-func (l Phase) Client(i int) int { return i / max(1, l.InRow) % max(1, l.Clients.Count) }
+// ClientIndex is whose request number i is.
+func (l Phase) ClientIndex(i int) int { return i / max(1, l.BurstLen) % max(1, l.Clients.Count) }
 
 // Keys puts a key into every request, in a header or a cookie.
 type Keys struct {
@@ -377,29 +378,29 @@ func (l Phase) Key(i int) string {
 	}
 }
 
-// Breaks ends a phase before its count, in the first second that is worse than it says. The zero value never does.
-type Breaks struct {
-	Errors float64 `json:"errors,omitempty"` // share of the second's requests that failed
-	// Latency: that more than 1 % of them exceeded, counted from when they were due.
-	Latency time.Duration `json:"latency_ns,omitempty"`
+// BreakLimits ends a phase before its count, in the first second that is worse than it says. The zero value never does.
+type BreakLimits struct {
+	ErrorShare float64 `json:"error_share,omitempty"` // share of the second's requests that failed
+	// P99: that more than 1 % of them exceeded, counted from when they were due.
+	P99 time.Duration `json:"p99_ns,omitempty"`
 }
 
 // Request is what one hit sends.
 type Request struct {
-	Method string            `json:"method"`
-	Port   int               `json:"port"` // of the balancer
-	TLS    bool              `json:"tls,omitempty"`
-	Path   string            `json:"path"`
-	Header map[string]string `json:"header,omitempty"`
-	Body   model.Bytes       `json:"body,omitempty"`
-	Size   int64             `json:"size,omitempty"` // bytes that follow Body, all alike
-	// Shake: the TLS handshake, where it is a certain one; of the engine prober.
-	Shake  *Shake  `json:"shake,omitempty"`
-	Silent Silence `json:"silent,omitempty"` // of the engine prober
-	Keep   bool    `json:"keep,omitempty"`   // the body of the answer is kept; of the engine prober
-	// From: address of the balancer's own host that it comes from, or a Socket that it goes to; of the engine prober.
-	From  string `json:"from,omitempty"`
-	Claim string `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
+	Method      string            `json:"method"`
+	Port        int               `json:"port"` // of the balancer
+	TLS         bool              `json:"tls,omitempty"`
+	Path        string            `json:"path"`
+	Header      map[string]string `json:"header,omitempty"`
+	Body        model.Bytes       `json:"body,omitempty"`
+	PaddingSize int64             `json:"padding_size,omitempty"` // bytes that follow Body, all alike
+	// Handshake: the TLS handshake, where it is a certain one; of the engine prober.
+	Handshake *Handshake `json:"handshake,omitempty"`
+	StallAt   Stall      `json:"stall_at,omitempty"`  // of the engine prober
+	KeepBody  bool       `json:"keep_body,omitempty"` // the body of the answer is kept; of the engine prober
+	// LocalEndpoint: address of the balancer's own host that it comes from, or a Socket that it goes to; of the engine prober.
+	LocalEndpoint string `json:"local_endpoint,omitempty"`
+	Claim         string `json:"claim,omitempty"` // the claim it was sent for; empty for the scenario's own traffic
 }
 
 // RouteIn is the route of a configuration that takes the request by its port, host and path; ok is false where none
@@ -409,35 +410,35 @@ func (r Request) RouteIn(cfg model.Config) (route model.Route, ok bool) {
 	return cfg.Route(r.Port, r.Header["Host"], path)
 }
 
-// Shake is what a client offers in a TLS handshake.
-type Shake struct {
+// Handshake is what a client offers in a TLS handshake.
+type Handshake struct {
 	Version string `json:"version,omitempty"` // the only one that it speaks, as TLSv1.2; empty is all
 	// Suite: the only one that it offers up to TLSv1.2, by OpenSSL's name; empty is all.
-	Suite string   `json:"suite,omitempty"`
-	ALPN  []string `json:"alpn,omitempty"`
-	Again bool     `json:"again,omitempty"` // it comes a second time, and brings the session of the first
+	Suite  string   `json:"suite,omitempty"`
+	ALPN   []string `json:"alpn,omitempty"`
+	Resume bool     `json:"resume,omitempty"` // it comes a second time, and brings the session of the first
 }
 
-// Silence is where a client says nothing more and waits until the connection ends.
-type Silence string
+// Stall is where a client says nothing more and waits until the connection ends.
+type Stall string
 
 // The silences.
 const (
-	InHeader    Silence = "header" // before the end of the request's header
-	InBody      Silence = "body"   // before the first byte of the request's body
-	AfterAnswer Silence = "answer"
-	InTunnel    Silence = "tunnel"
-	AfterMore   Silence = "more" // after the answer, and after any that follow it for a second
+	StallInHeader       Stall = "header" // before the end of the request's header
+	StallInBody         Stall = "body"   // before the first byte of the request's body
+	StallAfterResponse  Stall = "response"
+	StallInTunnel       Stall = "tunnel"
+	StallAfterResponses Stall = "responses" // after the answer, and after any that follow it for a second
 )
 
 // Request is the request that hit number i (from 0) of the load sends.
-func (l Phase) Request(i int) Request { return l.Requests[l.Which(i)] }
+func (l Phase) Request(i int) Request { return l.Requests[l.RequestIndex(i)] }
 
-// Which is the place of request number i among Requests.
-func (l Phase) Which(i int) int { return i / max(1, l.InRow) % len(l.Requests) }
+// RequestIndex is the place of request number i among Requests.
+func (l Phase) RequestIndex(i int) int { return i / max(1, l.BurstLen) % len(l.Requests) }
 
-// First is the number of the first hit of a phase.
-func (p Plan) First(load int) uint64 {
+// FirstHit is the number of the first hit of a phase.
+func (p Plan) FirstHit(load int) uint64 {
 	first := uint64(1)
 	for _, l := range p.Phases[:load] {
 		first += uint64(l.Count)

@@ -11,7 +11,7 @@ import (
 func TestPlanCheck(t *testing.T) {
 	f := func(want string, p Plan) {
 		t.Helper()
-		if err := p.Check(); want != "" {
+		if err := p.CheckRunnable(); want != "" {
 			assert.ErrorContains(t, err, want)
 		} else {
 			assert.NoError(t, err)

@@ -11,12 +11,12 @@ func TestRows(t *testing.T) {
 	l := Phase{Requests: []Request{{Path: "/a"}, {Path: "/b"}}, Clients: Clients{Count: 3}}
 	f := func(row int, paths string, clients ...int) {
 		t.Helper()
-		l.InRow = row
+		l.BurstLen = row
 		var got []int
 		said := ""
 		for i := range len(clients) {
 			said += l.Request(i).Path
-			got = append(got, l.Client(i))
+			got = append(got, l.ClientIndex(i))
 		}
 		assert.Equal(t, paths, said)
 		assert.Equal(t, clients, got)

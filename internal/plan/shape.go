@@ -8,19 +8,19 @@ import (
 
 // Shape is how the rate of an open loop changes over time. The zero value keeps Load.Rate.
 type Shape struct {
-	Kind  ShapeKind       `json:"kind,omitempty"`
-	From  float64         `json:"from,omitempty"` // requests per second: Ramp's first, Sine's lowest
-	To    float64         `json:"to,omitempty"`   // Ramp's last, Sine's highest
-	Every time.Duration   `json:"every_ns,omitempty"`
-	Size  int             `json:"size,omitempty"` // of a burst
-	Steps []Step          `json:"steps,omitempty"`
-	Times []time.Duration `json:"times_ns,omitempty"` // of a replay, since its first
+	Kind      ShapeKind       `json:"kind,omitempty"`
+	From      float64         `json:"from,omitempty"` // requests per second: Ramp's first, Sine's lowest
+	To        float64         `json:"to,omitempty"`   // Ramp's last, Sine's highest
+	Period    time.Duration   `json:"period_ns,omitempty"`
+	BurstSize int             `json:"burst_size,omitempty"` // of a burst
+	Steps     []Step          `json:"steps,omitempty"`
+	Times     []time.Duration `json:"times_ns,omitempty"` // of a replay, since its first
 }
 
 // Step is a time at a constant rate.
 type Step struct {
-	Rate float64       `json:"rate"` // requests per second
-	For  time.Duration `json:"for_ns"`
+	Rate     float64       `json:"rate"` // requests per second
+	Duration time.Duration `json:"duration_ns"`
 }
 
 // ShapeKind names a shape.
@@ -36,9 +36,9 @@ const (
 	Replay  ShapeKind = "replay"  // at recorded Times
 )
 
-// Dues gives the load's due times, in order, each since the phase began: call it Count times. Request i is due when the
+// DueTimes gives the load's due times, in order, each since the phase began: call it Count times. Request i is due when the
 // integral of the rate reaches i; Poisson's gaps come from the seed.
-func (l Phase) Dues() func() time.Duration {
+func (l Phase) DueTimes() func() time.Duration {
 	i := -1
 	next := func() float64 { i++; return float64(i) }
 	switch s := l.Shape; s.Kind {
@@ -53,7 +53,7 @@ func (l Phase) Dues() func() time.Duration {
 		at := 0.0
 		return func() time.Duration { at = sineTime(next(), at, s); return seconds(at) }
 	case Bursts:
-		return func() time.Duration { return time.Duration(int(next())/s.Size) * s.Every }
+		return func() time.Duration { return time.Duration(int(next())/s.BurstSize) * s.Period }
 	case Replay:
 		return func() time.Duration { return s.Times[int(next())] }
 	}
@@ -76,12 +76,12 @@ func rampTime(i, a, b, n float64) float64 {
 func stepTime(i float64, steps []Step) time.Duration {
 	at := time.Duration(0)
 	for n, s := range steps {
-		holds := s.Rate * s.For.Seconds()
+		holds := s.Rate * s.Duration.Seconds()
 		if i < holds || n == len(steps)-1 {
 			return at + seconds(i/s.Rate)
 		}
 		i -= holds
-		at += s.For
+		at += s.Duration
 	}
 	return at
 }
@@ -89,7 +89,7 @@ func stepTime(i float64, steps []Step) time.Duration {
 // sineTime is when the integral of mid + amp·sin(2πt/T), which is mid·t + amp·T/2π·(1 - cos(2πt/T)), reaches i.
 // Newton's method begins at the time of the request before; the rate, its slope, is nowhere below From.
 func sineTime(i, before float64, s Shape) float64 {
-	mid, amp, period := (s.From+s.To)/2, (s.To-s.From)/2, s.Every.Seconds()
+	mid, amp, period := (s.From+s.To)/2, (s.To-s.From)/2, s.Period.Seconds()
 	w := 2 * math.Pi / period
 	rate := func(t float64) float64 { return mid + amp*math.Sin(w*t) }
 	t := before

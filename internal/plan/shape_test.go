@@ -14,7 +14,7 @@ import (
 func TestDuesFollowTheRate(t *testing.T) {
 	f := func(l plan.Phase, rate func(t float64) float64) {
 		t.Helper()
-		next, sum, at := l.Dues(), 0.0, 0.0
+		next, sum, at := l.DueTimes(), 0.0, 0.0
 		const dt = 1e-5
 		for i := range l.Count {
 			due := next().Seconds()
@@ -30,28 +30,28 @@ func TestDuesFollowTheRate(t *testing.T) {
 	f(ramp, func(t float64) float64 { return 100 + 900*t/2 })
 	f(plan.Phase{Count: 100, Rate: 50, Shape: plan.Shape{Kind: plan.Ramp, From: 50, To: 50}}, func(float64) float64 { return 50 })
 	f(plan.Phase{Count: 100, Rate: 50, Shape: plan.Shape{Kind: plan.Ramp, From: 0, To: 100}}, func(t float64) float64 { return 100 * t / 2 })
-	f(plan.Phase{Count: 900, Rate: 300, Shape: plan.Shape{Kind: plan.Steps, Steps: []plan.Step{{Rate: 100, For: time.Second}, {Rate: 700, For: time.Second}, {Rate: 100, For: time.Second}}}},
+	f(plan.Phase{Count: 900, Rate: 300, Shape: plan.Shape{Kind: plan.Steps, Steps: []plan.Step{{Rate: 100, Duration: time.Second}, {Rate: 700, Duration: time.Second}, {Rate: 100, Duration: time.Second}}}},
 		func(t float64) float64 { return []float64{100, 700, 100}[min(2, int(t))] })
-	f(plan.Phase{Count: 1000, Rate: 500, Shape: plan.Shape{Kind: plan.Sine, From: 10, To: 990, Every: time.Second}},
+	f(plan.Phase{Count: 1000, Rate: 500, Shape: plan.Shape{Kind: plan.Sine, From: 10, To: 990, Period: time.Second}},
 		func(t float64) float64 { return 500 + 490*math.Sin(2*math.Pi*t) })
 }
 
 func TestBurstsAndReplay(t *testing.T) {
 	f := func(l plan.Phase, want ...time.Duration) {
 		t.Helper()
-		next := l.Dues()
+		next := l.DueTimes()
 		for _, w := range want {
 			assert.Equal(t, w, next())
 		}
 	}
-	f(plan.Phase{Rate: 2, Shape: plan.Shape{Kind: plan.Bursts, Size: 2, Every: time.Second}}, 0, 0, time.Second, time.Second, 2*time.Second)
+	f(plan.Phase{Rate: 2, Shape: plan.Shape{Kind: plan.Bursts, BurstSize: 2, Period: time.Second}}, 0, 0, time.Second, time.Second, 2*time.Second)
 	f(plan.Phase{Rate: 2, Shape: plan.Shape{Kind: plan.Replay, Times: []time.Duration{0, 3, 3, 9}}}, 0, 3, 3, 9)
 }
 
 // Poisson arrivals: mean and variance of the gaps, and the same ones for the same seed.
 func TestPoissonArrivals(t *testing.T) {
 	l := plan.Phase{Rate: 100, Seed: 7, Shape: plan.Shape{Kind: plan.Poisson}}
-	a, b := l.Dues(), l.Dues()
+	a, b := l.DueTimes(), l.DueTimes()
 	var sum, squares, last float64
 	const n = 20000
 	for range n {

@@ -19,29 +19,29 @@ import (
 
 // The bounds of a plan. PlanSize, in bytes, is that of its JSON form.
 const (
-	PlanSize = 64 << 20
+	MaxPlanSize = 64 << 20
 
-	mostNodes     = 10_000
-	mostLoads     = 10_000
-	mostEvents    = 100_000
-	mostRequests  = 10_000_000_000
-	mostAddresses = 1 << 24
-	longest       = 30 * 24 * time.Hour
-	largestNumber = 1 << 40 // of whatever else is counted, bytes included
+	maxNodes     = 10_000
+	maxPhases    = 10_000
+	maxEvents    = 100_000
+	maxRequests  = 10_000_000_000
+	maxAddresses = 1 << 24
+	maxDuration  = 30 * 24 * time.Hour
+	maxNumber    = 1 << 40 // of whatever else is counted, bytes included
 )
 
 // Validate reports the first part of a plan that no run may have, as "path in the JSON form: problem". A plan that
 // comes from elsewhere can then do no more than lbproof's own: run containers, and send requests to them. docs/plan.md
 // says what that means.
 func (p Plan) Validate() error {
-	if err := plainName("name", p.Name); err != nil {
+	if err := checkName("name", p.Name); err != nil {
 		return err
 	}
 	for _, part := range []struct {
 		at    string
 		value any
 	}{{"specs", p.Specs}, {"loads", p.Phases}, {"events", p.Events}} {
-		if err := bounded(part.at, reflect.ValueOf(part.value)); err != nil {
+		if err := checkNumbers(part.at, reflect.ValueOf(part.value)); err != nil {
 			return err
 		}
 	}
@@ -60,10 +60,10 @@ func (p Plan) Validate() error {
 	if err := p.validateSpecs(); err != nil {
 		return err
 	}
-	if err := p.validateLoads(); err != nil {
+	if err := p.validatePhases(); err != nil {
 		return err
 	}
-	return p.Check()
+	return p.CheckRunnable()
 }
 
 // validateFiles: a plan's files are named so that each can be told from the others, and together they fit.
@@ -76,15 +76,15 @@ func (p Plan) validateFiles() error {
 		size += len(f.Content)
 	}
 	for _, s := range p.Specs {
-		for _, text := range s.Made {
+		for _, text := range s.GeneratedFiles {
 			size += len(text)
 		}
 	}
-	if size > PlanSize {
-		return fmt.Errorf("config.files, specs: the files have more than %d MiB together", PlanSize>>20)
+	if size > MaxPlanSize {
+		return fmt.Errorf("config.files, specs: the files have more than %d MiB together", MaxPlanSize>>20)
 	}
 	for i, n := range p.Config.Needs {
-		if err := needed(fmt.Sprintf("config.needs[%d]", i), n); err != nil {
+		if err := checkNeed(fmt.Sprintf("config.needs[%d]", i), n); err != nil {
 			return err
 		}
 	}
@@ -92,8 +92,8 @@ func (p Plan) validateFiles() error {
 }
 
 func (p Plan) validateSpecs() error {
-	if len(p.Specs) > mostNodes {
-		return fmt.Errorf("specs: there are %d nodes; a run has %d at most", len(p.Specs), mostNodes)
+	if len(p.Specs) > maxNodes {
+		return fmt.Errorf("specs: there are %d nodes; a run has %d at most", len(p.Specs), maxNodes)
 	}
 	names, balancers := map[string]bool{}, 0
 	for i, s := range p.Specs {
@@ -113,15 +113,15 @@ func (p Plan) validateSpecs() error {
 		return fmt.Errorf("specs: %d nodes have the role balancer; a run has one", balancers)
 	}
 	for i, s := range p.Specs {
-		if s.Beside != "" && !names[s.Beside] {
-			return fmt.Errorf("specs[%d].beside: there is no node called %s", i, s.Beside)
+		if s.NetworkOf != "" && !names[s.NetworkOf] {
+			return fmt.Errorf("specs[%d].beside: there is no node called %s", i, s.NetworkOf)
 		}
 	}
 	return nil
 }
 
 func (s Spec) validate(at string, p Plan) error {
-	if err := plainName(at+".name", s.Name); err != nil {
+	if err := checkName(at+".name", s.Name); err != nil {
 		return err
 	}
 	serves := s.Role == Dependency || s.Role == Monitor
@@ -134,10 +134,10 @@ func (s Spec) validate(at string, p Plan) error {
 		return fmt.Errorf("%s.role: a monitor is there for the plan's queries, and there are none", at)
 	case len(s.Command) == 0:
 		return fmt.Errorf("%s.command: there is none", at)
-	case !signals.MatchString(s.Reload):
-		return fmt.Errorf("%s.reload: %q is no signal, as HUP", at, s.Reload)
-	case s.Control != 0 && !isPort(s.Control):
-		return fmt.Errorf("%s.control: %w", at, noPort(s.Control))
+	case !signalName.MatchString(s.ReloadSignal):
+		return fmt.Errorf("%s.reload: %q is no signal, as HUP", at, s.ReloadSignal)
+	case s.ControlPort != 0 && !isPort(s.ControlPort):
+		return fmt.Errorf("%s.control: %w", at, errNoPort(s.ControlPort))
 	}
 	if err := s.validatePorts(at); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (s Spec) validate(at string, p Plan) error {
 		return err
 	}
 	for i, n := range s.Needs {
-		if err := needed(fmt.Sprintf("%s.needs[%d]", at, i), n); err != nil {
+		if err := checkNeed(fmt.Sprintf("%s.needs[%d]", at, i), n); err != nil {
 			return err
 		}
 	}
@@ -159,10 +159,10 @@ func (s Spec) validate(at string, p Plan) error {
 func (s Spec) validatePorts(at string) error {
 	for i, port := range s.Ports {
 		if !isPort(port) {
-			return fmt.Errorf("%s.ports[%d]: %w", at, i, noPort(port))
+			return fmt.Errorf("%s.ports[%d]: %w", at, i, errNoPort(port))
 		}
 	}
-	for i, port := range s.TLS {
+	for i, port := range s.TLSPorts {
 		if !slices.Contains(s.Ports, port) {
 			return fmt.Errorf("%s.tls[%d]: %d is none of the node's ports", at, i, port)
 		}
@@ -174,15 +174,15 @@ func (s Spec) validatePaths(at string) error {
 	for _, files := range []struct {
 		at    string
 		paths map[string]string
-	}{{"files", s.Files}, {"made", s.Made}} {
+	}{{"files", s.Files}, {"made", s.GeneratedFiles}} {
 		for _, name := range slices.Sorted(maps.Keys(files.paths)) {
-			if err := inside(at+"."+files.at, name); err != nil {
+			if err := checkPath(at+"."+files.at, name); err != nil {
 				return err
 			}
 		}
 	}
-	for i, dir := range s.Shared {
-		if err := inside(fmt.Sprintf("%s.shared[%d]", at, i), dir); err != nil {
+	for i, dir := range s.SharedDirs {
+		if err := checkPath(fmt.Sprintf("%s.shared[%d]", at, i), dir); err != nil {
 			return err
 		}
 		if strings.Contains(dir, ":") {
@@ -190,48 +190,48 @@ func (s Spec) validatePaths(at string) error {
 				"and nothing of the host's is mounted", at, i, dir)
 		}
 	}
-	if s.Dir != "" {
-		return inside(at+".dir", s.Dir)
+	if s.WorkDir != "" {
+		return checkPath(at+".dir", s.WorkDir)
 	}
 	return nil
 }
 
-func (p Plan) validateLoads() error {
+func (p Plan) validatePhases() error {
 	switch {
-	case len(p.Phases) > mostLoads:
-		return fmt.Errorf("loads: there are %d; a run has %d at most", len(p.Phases), mostLoads)
-	case len(p.Events) > mostEvents:
-		return fmt.Errorf("events: there are %d; a run has %d at most", len(p.Events), mostEvents)
+	case len(p.Phases) > maxPhases:
+		return fmt.Errorf("loads: there are %d; a run has %d at most", len(p.Phases), maxPhases)
+	case len(p.Events) > maxEvents:
+		return fmt.Errorf("events: there are %d; a run has %d at most", len(p.Events), maxEvents)
 	}
 	total := 0
 	for i, l := range p.Phases {
 		if err := l.validate(fmt.Sprintf("loads[%d]", i)); err != nil {
 			return err
 		}
-		if total += l.Count; total > mostRequests {
-			return fmt.Errorf("loads[%d].count: the plan sends more than %d requests", i, mostRequests)
+		if total += l.Count; total > maxRequests {
+			return fmt.Errorf("loads[%d].count: the plan sends more than %d requests", i, maxRequests)
 		}
 	}
 	return nil
 }
 
 func (l Phase) validate(at string) error {
-	addresses := max(l.Clients.Count, l.Clients.First, l.Clients.Apart, l.Clients.Last())
+	addresses := max(l.Clients.Count, l.Clients.FirstAddress, l.Clients.AddressStep, l.Clients.LastAddress())
 	switch {
 	case !slices.Contains([]Engine{Goroutines, Epoll, Vegeta, WebSocket, Prober}, l.Engine):
 		return fmt.Errorf("%s.engine: there is no engine %q", at, l.Engine)
 	case len(l.Requests) == 0:
 		return fmt.Errorf("%s.requests: there are none to send", at)
-	case !l.Open() && l.Concurrency == 0:
+	case !l.IsOpenLoop() && l.Concurrency == 0:
 		return fmt.Errorf("%s.concurrency: a load has a rate or a concurrency", at)
-	case addresses > mostAddresses:
-		return fmt.Errorf("%s.clients: they take more than %d addresses", at, mostAddresses)
+	case addresses > maxAddresses:
+		return fmt.Errorf("%s.clients: they take more than %d addresses", at, maxAddresses)
 	case l.Keys.Zipf != 0 && l.Keys.Zipf <= 1:
 		return fmt.Errorf("%s.keys.zipf: %v is not above 1", at, l.Keys.Zipf)
 	}
 	for i, r := range l.Requests {
-		if toSocket := r.From != "" && r.Port == 0; !isPort(r.Port) && !toSocket {
-			return fmt.Errorf("%s.requests[%d].port: %w", at, i, noPort(r.Port))
+		if toSocket := r.LocalEndpoint != "" && r.Port == 0; !isPort(r.Port) && !toSocket {
+			return fmt.Errorf("%s.requests[%d].port: %w", at, i, errNoPort(r.Port))
 		}
 	}
 	if err := l.Shape.validate(l); err != nil {
@@ -254,11 +254,11 @@ func (s Shape) validate(l Phase) error {
 			return fmt.Errorf("a step has a rate above 0, and there is one at least")
 		}
 	case Sine:
-		if s.From <= 0 || s.To < s.From || s.Every <= 0 {
+		if s.From <= 0 || s.To < s.From || s.Period <= 0 {
 			return fmt.Errorf("a sine needs a lowest rate above 0, a highest that is no lower, and a period")
 		}
 	case Bursts:
-		if s.Size <= 0 || s.Every <= 0 {
+		if s.BurstSize <= 0 || s.Period <= 0 {
 			return fmt.Errorf("bursts need a size and a time between them above 0")
 		}
 	case Replay:
@@ -275,7 +275,7 @@ var (
 	debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian policy manual, 5.6.7
 	imageRef      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 	userName      = regexp.MustCompile(`^[a-z_][a-z0-9_-]*$`)
-	signals       = regexp.MustCompile(`^[A-Z0-9]*$`)
+	signalName    = regexp.MustCompile(`^[A-Z0-9]*$`)
 )
 
 // Validate reports what in an image's description could do more than name an image, or what one is built from: the
@@ -295,13 +295,13 @@ func (i Image) Validate() error {
 		}
 	}
 	for n, dir := range i.Dirs {
-		if err := inside(fmt.Sprintf("dirs[%d]", n), dir); err != nil {
+		if err := checkPath(fmt.Sprintf("dirs[%d]", n), dir); err != nil {
 			return err
 		}
 	}
 	for n, link := range i.Links {
 		name, target, ok := strings.Cut(link, " -> ")
-		if err := inside(fmt.Sprintf("links[%d]", n), name); !ok || target == "" || err != nil {
+		if err := checkPath(fmt.Sprintf("links[%d]", n), name); !ok || target == "" || err != nil {
 			return fmt.Errorf("links[%d]: %q is no link; write it as /var/run -> /run", n, link)
 		}
 	}
@@ -315,7 +315,7 @@ func (i Image) Validate() error {
 }
 
 func (m Module) validate() error {
-	if err := plainName("name", m.Name); err != nil || !debianPackage.MatchString(m.Name) {
+	if err := checkName("name", m.Name); err != nil || !debianPackage.MatchString(m.Name) {
 		return fmt.Errorf("name: %q is no name of a program: lowercase letters, digits, +, . and -", m.Name)
 	}
 	if err := module.CheckPath(m.Path); err != nil {
@@ -333,12 +333,12 @@ func (m Module) validate() error {
 	return nil
 }
 
-// needed reports a place of a made file that leads out of the container's root.
-func needed(at string, n model.Need) error {
+// checkNeed reports a place of a made file that leads out of the container's root.
+func checkNeed(at string, n model.Need) error {
 	if n.Kind == model.NeedHost {
 		return nil
 	}
-	for _, name := range []string{n.Path, n.With} {
+	for _, name := range []string{n.Path, n.KeyFile} {
 		if strings.ContainsRune(name, 0) || slices.Contains(strings.Split(name, "/"), "..") {
 			return fmt.Errorf("%s.path: %q leads out of a folder", at, name)
 		}
@@ -346,45 +346,45 @@ func needed(at string, n model.Need) error {
 	return nil
 }
 
-// inside reports what is no absolute, clean path.
-func inside(at, name string) error {
+// checkPath reports what is no absolute, clean path.
+func checkPath(at, name string) error {
 	if !path.IsAbs(name) || path.Clean(name) != name || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%s: %q is no absolute path in the container, without dots between slashes", at, name)
 	}
 	return nil
 }
 
-// longestFileName, in bytes, leaves room for what is added to it in the name of a file.
-const longestFileName = 200
+// maxNameLength, in bytes, leaves room for what is added to it in the name of a file.
+const maxNameLength = 200
 
-// plainName reports what cannot be a part of a file's name: names of plans become those of run folders, names of nodes
+// checkName reports what cannot be a part of a file's name: names of plans become those of run folders, names of nodes
 // those of logs.
-func plainName(at, name string) error {
+func checkName(at, name string) error {
 	control := func(r rune) bool { return r < ' ' || r == 0x7f }
 	isFolder := slices.Contains([]string{"", ".", ".."}, name)
 	foreign := strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, control)
-	if isFolder || foreign || len(name) > longestFileName {
+	if isFolder || foreign || len(name) > maxNameLength {
 		return fmt.Errorf("%s: %q is no plain name: up to %d bytes, without slashes and control characters",
-			at, name, longestFileName)
+			at, name, maxNameLength)
 	}
 	return nil
 }
 
 func isPort(n int) bool { return n >= 1 && n <= 65535 }
 
-func noPort(n int) error { return fmt.Errorf("%d is no port: 1 to 65535", n) }
+func errNoPort(n int) error { return fmt.Errorf("%d is no port: 1 to 65535", n) }
 
-// bounded reports the first number within v that is negative, or larger than any that a run could have.
-func bounded(at string, v reflect.Value) error {
+// checkNumbers reports the first number within v that is negative, or larger than any that a run could have.
+func checkNumbers(at string, v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return bounded(at, v.Elem())
+			return checkNumbers(at, v.Elem())
 		}
 	case reflect.Struct:
 		for field, value := range v.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if err := bounded(at+"."+name, value); err != nil {
+			if err := checkNumbers(at+"."+name, value); err != nil {
 				return err
 			}
 		}
@@ -393,20 +393,20 @@ func bounded(at string, v reflect.Value) error {
 			return nil
 		}
 		for i := range v.Len() {
-			if err := bounded(fmt.Sprintf("%s[%d]", at, i), v.Index(i)); err != nil {
+			if err := checkNumbers(fmt.Sprintf("%s[%d]", at, i), v.Index(i)); err != nil {
 				return err
 			}
 		}
 	case reflect.Int, reflect.Int64:
-		if d, ok := v.Interface().(time.Duration); ok && (d < 0 || d > longest) {
-			return fmt.Errorf("%s: %s is not between 0 and %.0f days", at, d, longest.Hours()/24)
+		if d, ok := v.Interface().(time.Duration); ok && (d < 0 || d > maxDuration) {
+			return fmt.Errorf("%s: %s is not between 0 and %.0f days", at, d, maxDuration.Hours()/24)
 		}
-		if n := v.Int(); v.Type() != reflect.TypeFor[time.Duration]() && (n < 0 || n > largestNumber) {
-			return fmt.Errorf("%s: %d is not between 0 and %d", at, n, int64(largestNumber))
+		if n := v.Int(); v.Type() != reflect.TypeFor[time.Duration]() && (n < 0 || n > maxNumber) {
+			return fmt.Errorf("%s: %d is not between 0 and %d", at, n, int64(maxNumber))
 		}
 	case reflect.Float64:
-		if n := v.Float(); math.IsNaN(n) || n < 0 || n > largestNumber {
-			return fmt.Errorf("%s: %v is not between 0 and %d", at, n, int64(largestNumber))
+		if n := v.Float(); math.IsNaN(n) || n < 0 || n > maxNumber {
+			return fmt.Errorf("%s: %v is not between 0 and %d", at, n, int64(maxNumber))
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ func valid() Plan {
 		Schema: PlanSchema, Name: "p", Alpha: 0.001, Beta: 0.001, Config: model.Config{Files: []model.File{model.NewFile("nginx.conf", []byte("events {}"))}},
 		Specs: []Spec{
 			{
-				Name: "nginx", Role: Balancer, Command: []string{"nginx"}, Ports: []int{80, 443}, TLS: []int{443}, Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"},
+				Name: "nginx", Role: Balancer, Command: []string{"nginx"}, Ports: []int{80, 443}, TLSPorts: []int{443}, Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"},
 				Image: Image{Ref: "nginx:stable", Packages: []string{"nginx", "libstdc++6"}, Users: []string{"www-data"}, Dirs: []string{"/tmp"}, Links: []string{"/var/run -> /run"}},
 			},
 			{
@@ -75,39 +75,39 @@ func TestWhatNoPlanMayHave(t *testing.T) {
 	f(`specs[1].role: a monitor is there for the plan's queries`, func(p *Plan) { p.Specs[1].Role, p.Specs[1].Ports = Monitor, []int{9090} })
 	f(`specs[1].ports: a node of the role dependency has one at least`, func(p *Plan) { p.Specs[1].Role = Dependency })
 	f(`specs[1].command: there is none`, func(p *Plan) { p.Specs[1].Command = nil })
-	f(`specs[1].beside: there is no node called x`, func(p *Plan) { p.Specs[1].Beside = "x" })
+	f(`specs[1].beside: there is no node called x`, func(p *Plan) { p.Specs[1].NetworkOf = "x" })
 	f(`specs[0].files: "/etc/../../x" is no absolute path`, func(p *Plan) { p.Specs[0].Files["/etc/../../x"] = "nginx.conf" })
-	f(`specs[1].made: "x" is no absolute path`, func(p *Plan) { p.Specs[1].Made = map[string]string{"x": ""} })
-	f(`specs[1].shared[0]: "/etc:/host" has a colon`, func(p *Plan) { p.Specs[1].Shared = []string{"/etc:/host"} })
-	f(`specs[1].dir: "x" is no absolute path`, func(p *Plan) { p.Specs[1].Dir = "x" })
+	f(`specs[1].made: "x" is no absolute path`, func(p *Plan) { p.Specs[1].GeneratedFiles = map[string]string{"x": ""} })
+	f(`specs[1].shared[0]: "/etc:/host" has a colon`, func(p *Plan) { p.Specs[1].SharedDirs = []string{"/etc:/host"} })
+	f(`specs[1].dir: "x" is no absolute path`, func(p *Plan) { p.Specs[1].WorkDir = "x" })
 	f(`specs[1].needs[0].path: "/a/../b" leads out`, func(p *Plan) { p.Specs[1].Needs = []model.Need{{Path: "/a/../b"}} })
-	f(`config.needs[0].path: "../b" leads out`, func(p *Plan) { p.Config.Needs = []model.Need{{Path: "/a", With: "../b"}} })
-	f(`specs[0].reload: "HUP;x" is no signal`, func(p *Plan) { p.Specs[0].Reload = "HUP;x" })
+	f(`config.needs[0].path: "../b" leads out`, func(p *Plan) { p.Config.Needs = []model.Need{{Path: "/a", KeyFile: "../b"}} })
+	f(`specs[0].reload: "HUP;x" is no signal`, func(p *Plan) { p.Specs[0].ReloadSignal = "HUP;x" })
 
 	f(`specs[0].ports[0]: 0 is no port`, func(p *Plan) { p.Specs[0].Ports[0] = 0 })
 	f(`specs[0].ports[1]: 65536 is no port`, func(p *Plan) { p.Specs[0].Ports[1] = 65536 })
-	f(`specs[0].tls[0]: 444 is none of the node's ports`, func(p *Plan) { p.Specs[0].TLS[0] = 444 })
-	f(`specs[1].control: 70000 is no port`, func(p *Plan) { p.Specs[1].Control = 70000 })
+	f(`specs[0].tls[0]: 444 is none of the node's ports`, func(p *Plan) { p.Specs[0].TLSPorts[0] = 444 })
+	f(`specs[1].control: 70000 is no port`, func(p *Plan) { p.Specs[1].ControlPort = 70000 })
 	f(`loads[0].requests[0].port: 0 is no port`, func(p *Plan) { p.Phases[0].Requests[0].Port = 0 })
 	f(`specs[0].cpus: -1 is not between`, func(p *Plan) { p.Specs[0].CPUs = -1 })
 	f(`specs[0].memory: -1 is not between`, func(p *Plan) { p.Specs[0].Memory = -1 })
-	f(`specs[0].settle_ns: -1s is not between`, func(p *Plan) { p.Specs[0].Settle = -time.Second })
+	f(`specs[0].settle_ns: -1s is not between`, func(p *Plan) { p.Specs[0].SettleTime = -time.Second })
 	f(`loads[0].count: -1 is not between`, func(p *Plan) { p.Phases[0].Count = -1 })
 	f(`loads[0].rate: -1 is not between`, func(p *Plan) { p.Phases[0].Rate = -1 })
 	f(`loads[0].timeout_ns: -1ns is not between`, func(p *Plan) { p.Phases[0].Timeout = -1 })
-	f(`loads[0].think_ns: 721h0m0s is not between 0 and 30 days`, func(p *Plan) { p.Phases[0].Think = 721 * time.Hour })
-	f(`loads[0].breaks.errors: -1 is not between`, func(p *Plan) { p.Phases[0].Breaks.Errors = -1 })
+	f(`loads[0].think_ns: 721h0m0s is not between 0 and 30 days`, func(p *Plan) { p.Phases[0].ThinkTime = 721 * time.Hour })
+	f(`loads[0].breaks.errors: -1 is not between`, func(p *Plan) { p.Phases[0].BreakLimits.ErrorShare = -1 })
 	f(`loads[0].concurrency: a load has a rate or a concurrency`, func(p *Plan) { p.Phases[0].Concurrency = 0 })
 	f(`loads[0].requests: there are none`, func(p *Plan) { p.Phases[0].Requests = nil })
 	f(`loads[0].engine: there is no engine "x"`, func(p *Plan) { p.Phases[0].Engine = "x" })
-	f(`loads[0].clients: they take more than`, func(p *Plan) { p.Phases[0].Clients = Clients{Count: 1 << 20, Apart: 1 << 20} })
+	f(`loads[0].clients: they take more than`, func(p *Plan) { p.Phases[0].Clients = Clients{Count: 1 << 20, AddressStep: 1 << 20} })
 	f(`loads[0].shape: bursts need`, func(p *Plan) { p.Phases[0].Shape.Kind = Bursts })
 	f(`loads[0].shape: a replay of 10 requests needs as many times`, func(p *Plan) { p.Phases[0].Shape = Shape{Kind: Replay, Times: []time.Duration{1}} })
 	f(`loads[0].shape: there is no shape "x"`, func(p *Plan) { p.Phases[0].Shape.Kind = "x" })
-	f(`loads[0].count: the plan sends more than`, func(p *Plan) { p.Phases[0].Count = mostRequests + 1 })
+	f(`loads[0].count: the plan sends more than`, func(p *Plan) { p.Phases[0].Count = maxRequests + 1 })
 	f(`event 0 (): it is in phase 1, and there are 1`, func(p *Plan) { p.Events = []Event{{Phase: 1}} })
 	f(`events[0].phase: -1 is not between`, func(p *Plan) { p.Events = []Event{{Phase: -1}} })
 	f(`alpha, beta: 0 and 0.001`, func(p *Plan) { p.Alpha = 0 })
 	f(`config.files: there is no configuration`, func(p *Plan) { p.Config.Files = nil })
-	f(`the files have more than 64 MiB`, func(p *Plan) { p.Specs[1].Made = map[string]string{"/x": strings.Repeat("x", PlanSize)} })
+	f(`the files have more than 64 MiB`, func(p *Plan) { p.Specs[1].GeneratedFiles = map[string]string{"/x": strings.Repeat("x", MaxPlanSize)} })
 }

@@ -24,9 +24,9 @@ import (
 
 // Mutator runs the mutations of a configuration. Open it before anything else.
 type Mutator struct {
-	Config model.Config
-	Dir    string // keeps mutations.json; it is made if there is none
-	Basis  string // what the results depend on beside the configuration's files, in any form
+	Config   model.Config
+	Dir      string // keeps mutations.json; it is made if there is none
+	CacheKey string // what the results depend on beside the configuration's files, in any form
 
 	// Read reads the configuration with other files. One that it cannot read is a mutation like any other.
 	Read func([]model.File) (model.Config, error)
@@ -40,7 +40,7 @@ type Mutator struct {
 	Progress Progress
 
 	mu    sync.Mutex
-	known known
+	state state
 }
 
 // Progress is told how the runs of mutations get on. No two of its methods are called at once.
@@ -55,9 +55,9 @@ type Progress interface {
 
 // Work is what is left to do.
 type Work struct {
-	Mutations, Known int           // Known of all Mutations are decided
-	Runs, Parallel   int           // so many runs decide the others, Parallel at a time
-	Takes            time.Duration // about how long that is
+	Mutations, Decided int           // Known of all Mutations are decided
+	Runs, Parallel     int           // so many runs decide the others, Parallel at a time
+	Estimate           time.Duration // about how long that is
 }
 
 // HarnessError is a failure of the machine or of lbproof, or an interruption: no mistake in the configuration.
@@ -67,8 +67,8 @@ func (e *HarnessError) Error() string { return e.Err.Error() }
 
 func (e *HarnessError) Unwrap() error { return e.Err }
 
-// AtOnce is how many runs the machine and the addresses that the configuration names allow: two cannot have the same.
-func AtOnce(specs []plan.Spec) int {
+// MaxParallel is how many runs the machine and the addresses that the configuration names allow: two cannot have the same.
+func MaxParallel(specs []plan.Spec) int {
 	for _, s := range specs {
 		if _, err := netip.ParseAddr(s.Address); err == nil {
 			return 1
@@ -78,16 +78,16 @@ func AtOnce(specs []plan.Spec) int {
 }
 
 // Mutations are all mutations, with what is known of them.
-func (m *Mutator) Mutations() []report.Mutated { return m.known.Mutations }
+func (m *Mutator) Mutations() []report.Mutated { return m.state.Mutations }
 
 // Mutate runs the file as it is, then every mutation that is not known yet, so many runs at a time. Its error is a *HarnessError, or what
 // Design, Run or Judge returned.
 func (m *Mutator) Mutate(ctx context.Context, parallel int) error {
-	if len(m.known.Mutations) == 0 {
+	if len(m.state.Mutations) == 0 {
 		return fmt.Errorf("%s: no line of it makes a promise that could be changed", m.Config.Files[0].Name)
 	}
-	if !m.known.Judged {
-		if err := m.runUnchanged(ctx); err != nil {
+	if !m.state.BaselineJudged {
+		if err := m.runBaseline(ctx); err != nil {
 			return err
 		}
 	}
@@ -95,27 +95,27 @@ func (m *Mutator) Mutate(ctx context.Context, parallel int) error {
 	if err := m.save(); err != nil {
 		return err
 	}
-	m.Progress.Begin(m.work(batches, parallel))
+	m.Progress.Begin(m.remainingWork(batches, parallel))
 	next, failed := make(chan batch), make(chan error, parallel)
 	var running sync.WaitGroup
 	for range parallel {
 		running.Go(func() {
 			for b := range next {
-				if err := m.try(ctx, b); err != nil {
+				if err := m.runBatch(ctx, b); err != nil {
 					failed <- err
 					return
 				}
 			}
 		})
 	}
-	err := handOut(ctx, batches, next, failed)
+	err := dispatch(ctx, batches, next, failed)
 	running.Wait()
 	close(failed)
 	return errors.Join(err, <-failed)
 }
 
-// handOut gives out the batches, until one fails or ctx ends.
-func handOut(ctx context.Context, batches []batch, next chan<- batch, failed <-chan error) error {
+// dispatch gives out the batches, until one fails or ctx ends.
+func dispatch(ctx context.Context, batches []batch, next chan<- batch, failed <-chan error) error {
 	defer close(next)
 	for _, b := range batches {
 		select {
@@ -129,83 +129,83 @@ func handOut(ctx context.Context, batches []batch, next chan<- batch, failed <-c
 	return nil
 }
 
-// runUnchanged runs the file as it is, and writes down what it breaks.
-func (m *Mutator) runUnchanged(ctx context.Context) error {
+// runBaseline runs the file as it is, and writes down what it breaks.
+func (m *Mutator) runBaseline(ctx context.Context) error {
 	var made []string
-	for _, change := range m.known.Mutations {
+	for _, change := range m.state.Mutations {
 		made = append(made, change.Claims...)
 	}
-	kinds := m.kinds(made)
-	m.Progress.Unchanged(m.lasts(kinds))
-	r, err := m.test(ctx, m.Config.Files, kinds)
+	kinds := m.checksOf(made)
+	m.Progress.Unchanged(m.estimateRun(kinds))
+	r, err := m.runAndJudge(ctx, m.Config.Files, kinds)
 	if err != nil {
 		return err
 	}
-	m.known.Judged = true
+	m.state.BaselineJudged = true
 	for _, v := range r.Verdicts {
 		if v.Outcome == report.Refuted {
-			m.known.Refuted = append(m.known.Refuted, v.Claim.ID)
+			m.state.Refuted = append(m.state.Refuted, v.Claim.ID)
 		}
 	}
 	return m.save()
 }
 
-// try runs a batch of mutations and writes down what came of each. Where the balancer does not start with them, or promises are broken that
+// runBatch runs a batch of mutations and writes down what came of each. Where the balancer does not start with them, or promises are broken that
 // are none of theirs, each is run by itself.
-func (m *Mutator) try(ctx context.Context, b batch) error {
+func (m *Mutator) runBatch(ctx context.Context, b batch) error {
 	files, began := m.Config.Files, time.Now()
-	for _, i := range b.numbers {
-		files = m.change(i).Apply(files)
+	for _, i := range b.mutations {
+		files = m.edit(i).Apply(files)
 	}
-	r, err := m.test(ctx, files, b.kinds)
+	r, err := m.runAndJudge(ctx, files, b.checks)
 	switch {
 	case ctx.Err() != nil:
 		return &HarnessError{context.Cause(ctx)}
-	case err != nil && !doesNotStart(err):
-		return fmt.Errorf("%s: %w", m.change(b.numbers[0]), err)
+	case err != nil && !isStartupFailure(err):
+		return fmt.Errorf("%s: %w", m.edit(b.mutations[0]), err)
 	}
-	others := m.newlyBroken(r.Verdicts, m.claims(b))
-	if several := len(b.numbers) > 1; several && (err != nil || len(others) > 0) {
-		return m.tryEach(ctx, b)
+	others := m.newlyRefuted(r.Verdicts, m.claimsOf(b))
+	if several := len(b.mutations) > 1; several && (err != nil || len(others) > 0) {
+		return m.runEach(ctx, b)
 	}
-	took := (time.Since(began) / time.Duration(len(b.numbers))).Round(100 * time.Millisecond)
-	for _, i := range b.numbers {
-		found := m.mutated(i)
+	took := (time.Since(began) / time.Duration(len(b.mutations))).Round(100 * time.Millisecond)
+	for _, i := range b.mutations {
+		found := m.mutation(i)
 		found.Took, found.Others = took, others
 		if err != nil {
 			found.Outcome, found.Why = report.Unstartable, err.Error()
 		} else {
-			decide(&found, r.Verdicts, m.known.Refuted)
+			judgeMutation(&found, r.Verdicts, m.state.Refuted)
 		}
-		if err := m.write(i, found); err != nil {
+		if err := m.record(i, found); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tryEach runs each mutation of a batch by itself.
-func (m *Mutator) tryEach(ctx context.Context, b batch) error {
-	for _, i := range b.numbers {
-		if err := m.try(ctx, batch{kinds: m.kinds(m.mutated(i).Claims), numbers: []int{i}}); err != nil {
+// runEach runs each mutation of a batch by itself.
+func (m *Mutator) runEach(ctx context.Context, b batch) error {
+	for _, i := range b.mutations {
+		if err := m.runBatch(ctx, batch{checks: m.checksOf(m.mutation(i).Claims), mutations: []int{i}}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// doesNotStart reports whether an error of a run is the balancer's answer to its configuration.
-func doesNotStart(err error) bool {
+// isStartupFailure reports whether an error of a run is the balancer's answer to its configuration.
+func isStartupFailure(err error) bool {
 	var refused *stack.RefusedError
 	var down *run.DownError
 	return errors.As(err, &refused) || errors.As(err, &down)
 }
 
-// newlyBroken are the promises that verdicts refute, that the file as it is keeps, and that are none of ours.
-func (m *Mutator) newlyBroken(verdicts []report.Verdict, ours []string) []string {
+// newlyRefuted are the promises that verdicts refute, that the file as it is keeps, and that are none of ours.
+func (m *Mutator) newlyRefuted(verdicts []report.Verdict, ours []string) []string {
 	var others []string
 	for _, v := range verdicts {
-		old := slices.Contains(m.known.Refuted, v.Claim.ID)
+		old := slices.Contains(m.state.Refuted, v.Claim.ID)
 		if v.Outcome == report.Refuted && !old && !slices.Contains(ours, v.Claim.ID) {
 			others = append(others, v.Claim.ID)
 		}
@@ -213,8 +213,8 @@ func (m *Mutator) newlyBroken(verdicts []report.Verdict, ours []string) []string
 	return others
 }
 
-// decide says whether verdicts notice a mutation. What the file as it is breaks, broken, notices nothing.
-func decide(found *report.Mutated, verdicts []report.Verdict, broken []string) {
+// judgeMutation says whether verdicts notice a mutation. What the file as it is breaks, broken, notices nothing.
+func judgeMutation(found *report.Mutated, verdicts []report.Verdict, broken []string) {
 	found.Outcome = report.Beyond
 	for _, v := range verdicts {
 		if slices.Contains(found.Claims, v.Claim.ID) && v.Outcome != report.Untestable {
@@ -233,8 +233,8 @@ func decide(found *report.Mutated, verdicts []report.Verdict, broken []string) {
 	}
 }
 
-// test runs files under the experiments for kinds of the configuration's promises.
-func (m *Mutator) test(ctx context.Context, files []model.File, kinds []plan.Check) (report.Report, error) {
+// runAndJudge runs files under the experiments for kinds of the configuration's promises.
+func (m *Mutator) runAndJudge(ctx context.Context, files []model.File, kinds []plan.Check) (report.Report, error) {
 	p, err := m.Design(kinds)
 	if err != nil {
 		return report.Report{}, err
@@ -247,15 +247,15 @@ func (m *Mutator) test(ctx context.Context, files []model.File, kinds []plan.Che
 	return m.Judge(dir)
 }
 
-// mutated is mutation number i and what is known of it.
-func (m *Mutator) mutated(i int) report.Mutated {
+// mutation is mutation number i and what is known of it.
+func (m *Mutator) mutation(i int) report.Mutated {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.known.Mutations[i]
+	return m.state.Mutations[i]
 }
 
-// change is mutation number i.
-func (m *Mutator) change(i int) mutations.Mutation {
-	found := m.mutated(i)
+// edit is mutation number i.
+func (m *Mutator) edit(i int) mutations.Mutation {
+	found := m.mutation(i)
 	return mutations.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}
 }

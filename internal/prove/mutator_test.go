@@ -56,11 +56,11 @@ func newBench(t *testing.T, dir string) *bench {
 	b.answer = func(string, []plan.Check) (report.Report, error) { return report.Report{}, nil }
 	b.Read = func(files []model.File) (model.Config, error) {
 		below := fstest.MapFS{"nginx.conf": {Data: []byte(twoHeaders)}}
-		return lbconfigs.Read(source.Overlay{Below: below, Files: files}, "nginx.conf", "")
+		return lbconfigs.Read(source.Overlay{Base: below, Files: files}, "nginx.conf", "")
 	}
 	cfg, err := b.Read(nil)
 	require.NoError(t, err)
-	b.Config, b.Dir, b.Basis = cfg, dir, "version 1"
+	b.Config, b.Dir, b.CacheKey = cfg, dir, "version 1"
 	b.Design = func(kinds []plan.Check) (plan.Plan, error) {
 		return plan.Plan{Config: cfg, Checks: kinds, Phases: []plan.Phase{{Requests: []plan.Request{{}}}}}, nil
 	}
@@ -125,7 +125,7 @@ func TestBatches(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	require.NoError(t, b.Open())
 	made := map[plan.Check][]string{} // ids
-	for _, c := range b.Mutator.decided() {
+	for _, c := range b.Mutator.decidableClaims() {
 		made[c.Check] = append(made[c.Check], c.ID)
 	}
 	headers, weights := made["response"], made["weights"]
@@ -133,10 +133,10 @@ func TestBatches(t *testing.T) {
 	require.NotEmpty(t, weights)
 	f := func(all []report.Mutated, want ...[]int) {
 		t.Helper()
-		b.known.Mutations = all
+		b.state.Mutations = all
 		var got [][]int
 		for _, one := range b.batches() {
-			got = append(got, one.numbers)
+			got = append(got, one.mutations)
 		}
 		assert.Equal(t, want, got)
 	}
@@ -153,16 +153,16 @@ func TestBatches(t *testing.T) {
 	f(known, []int{1})
 	f(unknown("1", "2", "3", "4", "5", "6", "7", "8", "9"), []int{0, 1, 2, 3, 4, 5, 6, 7}, []int{8})
 
-	b.known.Refuted = []string{one}
+	b.state.Refuted = []string{one}
 	f(unknown(one, one+" "+two), []int{1})
-	assert.Equal(t, report.Broken, b.known.Mutations[0].Outcome)
+	assert.Equal(t, report.Broken, b.state.Mutations[0].Outcome)
 }
 
 func TestDecide(t *testing.T) {
 	f := func(r report.Report, want, why string, killers ...string) {
 		t.Helper()
 		found := report.Mutated{Claims: []string{"a", "b", "broken"}}
-		decide(&found, r.Verdicts, []string{"broken"})
+		judgeMutation(&found, r.Verdicts, []string{"broken"})
 		assert.Equal(t, want, found.Outcome)
 		assert.Equal(t, why, found.Why)
 		assert.Equal(t, killers, found.Killers)
@@ -201,8 +201,8 @@ func TestResume(t *testing.T) {
 	assert.NotContains(t, second.runs, twoHeaders)
 	assert.NotContains(t, second.runs, first.runs[1])
 	assert.Equal(t, Work{
-		Mutations: len(second.Mutations()), Known: len(first.decided), Runs: len(second.runs), Parallel: 2,
-		Takes: time.Duration(len(second.runs)) * bringingUp / 2,
+		Mutations: len(second.Mutations()), Decided: len(first.decided), Runs: len(second.runs), Parallel: 2,
+		Estimate: time.Duration(len(second.runs)) * stackOverhead / 2,
 	}, second.begun[0])
 	assert.NotContains(t, second.outcomes(), "")
 
@@ -212,9 +212,9 @@ func TestResume(t *testing.T) {
 	assert.Empty(t, third.runs)
 
 	other := newBench(t, dir)
-	other.Basis = "version 2"
+	other.CacheKey = "version 2"
 	require.NoError(t, other.Open())
-	assert.False(t, other.known.Judged)
+	assert.False(t, other.state.BaselineJudged)
 	for _, m := range other.Mutations() {
 		assert.Empty(t, m.Outcome)
 	}
@@ -313,8 +313,8 @@ func TestRunFails(t *testing.T) {
 }
 
 func TestAtOnce(t *testing.T) {
-	assert.Equal(t, 1, AtOnce([]plan.Spec{{Name: "cat-1"}, {Address: "10.0.0.1"}}))
-	assert.Positive(t, AtOnce([]plan.Spec{{Name: "cat-1"}}))
+	assert.Equal(t, 1, MaxParallel([]plan.Spec{{Name: "cat-1"}, {Address: "10.0.0.1"}}))
+	assert.Positive(t, MaxParallel([]plan.Spec{{Name: "cat-1"}}))
 }
 
 // A change is about the promises that are no longer the same, to the last digit.
@@ -324,7 +324,7 @@ func TestDependents(t *testing.T) {
 	f := func(line string, want ...string) {
 		t.Helper()
 		change := mutations.Mutation{Pos: model.Pos{File: "nginx.conf", Line: 6}, Old: old, New: line}
-		assert.Equal(t, want, b.dependents(change))
+		assert.Equal(t, want, b.affectedClaims(change))
 	}
 	f(old)
 	f("add_header X-One 2 always;", "response/#X-One")
@@ -332,12 +332,12 @@ func TestDependents(t *testing.T) {
 
 	below := strings.Replace(twoHeaders, old, "client_max_body_size 1048576;", 1)
 	b.Read = func(files []model.File) (model.Config, error) {
-		fsys := source.Overlay{Below: fstest.MapFS{"nginx.conf": {Data: []byte(below)}}, Files: files}
+		fsys := source.Overlay{Base: fstest.MapFS{"nginx.conf": {Data: []byte(below)}}, Files: files}
 		return lbconfigs.Read(fsys, "nginx.conf", "")
 	}
 	var err error
 	b.Config, err = b.Read(nil)
 	require.NoError(t, err)
 	change := mutations.Mutation{Pos: model.Pos{File: "nginx.conf", Line: 6}, Old: "1048576", New: "1048577"}
-	assert.Equal(t, []string{"body/"}, b.dependents(change))
+	assert.Equal(t, []string{"body/"}, b.affectedClaims(change))
 }

@@ -7,14 +7,14 @@ import (
 
 // Reading is all that is said of a configuration before anything runs.
 type Reading struct {
-	Balancer string          `json:"balancer"`
-	Claims   []Promise       `json:"claims"`
-	Problems []model.Problem `json:"problems"`
-	Needs    []model.Need    `json:"needs"`
-	Unread   []model.Unread  `json:"unread"`
-	Lines    Lines           `json:"lines"`
-	Checker  *model.Answered `json:"checker"`             // nil where the balancer itself was not asked
-	NotAsked string          `json:"not_asked,omitempty"` // why
+	Balancer string                `json:"balancer"`
+	Claims   []Promise             `json:"claims"`
+	Problems []model.Problem       `json:"problems"`
+	Needs    []model.Need          `json:"needs"`
+	Unread   []model.Unread        `json:"unread"`
+	Lines    Lines                 `json:"lines"`
+	Checker  *model.BalancerAnswer `json:"checker"`             // nil where the balancer itself was not asked
+	NotAsked string                `json:"not_asked,omitempty"` // why
 }
 
 // Promise is a claim, and whether lbproof can judge it.

@@ -3,9 +3,11 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
@@ -51,35 +53,47 @@ type Verdict struct {
 	Power     string     `json:"power,omitempty"`
 	Reason    string     `json:"reason"`
 	Counter   []string   `json:"counter_examples,omitempty"`
-	// Outside: the scenario did not set out to decide this kind of promise. It is told, and changes no exit code.
+	// Why and Instead explain a refuted promise: the usual cause, and what to write instead.
+	Why     string `json:"why,omitempty"`
+	Instead string `json:"instead,omitempty"`
+	// Outside: the scenario does not evaluate this kind of promise, so the verdict does not affect the exit code.
 	Outside bool `json:"outside,omitempty"`
+}
+
+// Gate decides which findings fail a run.
+type Gate struct {
+	Strict bool           `json:"strict,omitempty"` // promises that only defaults imply count as well
+	FailOn []model.Effect `json:"fail_on"`          // problems with these effects count
 }
 
 // Report is all that is said of a run.
 type Report struct {
 	Schema   string              `json:"schema"` // ReportSchema
 	Name     string              `json:"name"`
+	Balancer string              `json:"balancer"` // its name; Env.Balancer is its version in its own words
 	Alpha    float64             `json:"alpha"`
 	Beta     float64             `json:"beta"`
 	Env      history.Environment `json:"environment"`
 	Judged   string              `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
+	Gate     Gate                `json:"gate"`
 	Verdicts []Verdict           `json:"verdicts"`
+	Problems []model.Problem     `json:"problems"` // parts of the configuration that cannot work as written
 	Phases   []Phase             `json:"phases"`
-	Ledger   Ledger              `json:"ledger"`
+	Delivery Delivery            `json:"delivery"`
 }
 
-// Builds says which lbproof recorded the run and which judged it, where these were two. It is empty where one did both.
+// Builds names the builds of lbproof that recorded and judged the run; empty if one build did both.
 func (r Report) Builds() string {
 	if r.Judged == r.Env.Lbproof {
 		return ""
 	}
-	const unknown = "of no known version"
+	const unknown = "(unknown version)"
 	recorder, judge := cmp.Or(r.Env.Lbproof, unknown), cmp.Or(r.Judged, unknown)
 	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", recorder, judge)
 }
 
 // ReportSchema is the version of the report's JSON form.
-const ReportSchema = "lbproof.report/1"
+const ReportSchema = "lbproof.report/2"
 
 // Phase sums up one phase of traffic. Latencies count from when a request was due.
 type Phase struct {
@@ -97,22 +111,22 @@ type Phase struct {
 	Engine   plan.Engine    `json:"engine"`
 	Conns    int            `json:"connections"` // opened
 	// The most requests that one connection carried at a time is 1, except over HTTP/2, whose streams share connections.
-	PerConn    float64       `json:"requests_per_connection"`
-	Reopened   int           `json:"reopened,omitempty"` // WebSocket connections that took the place of one that ended
-	Handshakes int           `json:"tls_handshakes,omitempty"`
-	Resumed    int           `json:"tls_resumed,omitempty"`
-	ShakeP50   time.Duration `json:"tls_handshake_p50_ns,omitempty"`
-	ShakeP99   time.Duration `json:"tls_handshake_p99_ns,omitempty"`
-	Failures   []Failure     `json:"failures,omitempty"`
-	Usage      []Usage       `json:"usage,omitempty"`
-	Fairness   []Fairness    `json:"fairness,omitempty"`
-	Flight     int           `json:"in_flight"`             // the most requests in flight
-	Carried    int           `json:"carried"`               // the most in flight that were answered without an error
-	FailedFrom int           `json:"failed_from,omitempty"` // the fewest in flight when one failed
-	// Bore and Broke are, of a phase that ends where its load becomes too much: how many requests were due in the last second
+	PerConn       float64       `json:"requests_per_connection"`
+	Reopened      int           `json:"reopened,omitempty"` // WebSocket connections that took the place of one that ended
+	Handshakes    int           `json:"tls_handshakes,omitempty"`
+	Resumed       int           `json:"tls_resumed,omitempty"`
+	ShakeP50      time.Duration `json:"tls_handshake_p50_ns,omitempty"`
+	ShakeP99      time.Duration `json:"tls_handshake_p99_ns,omitempty"`
+	Failures      []Failure     `json:"failures,omitempty"`
+	Usage         []Usage       `json:"usage,omitempty"`
+	Fairness      []Fairness    `json:"fairness,omitempty"`
+	Flight        int           `json:"in_flight"`             // the most requests in flight
+	MaxInFlightOK int           `json:"max_in_flight_ok"`      // the most in flight that were answered without an error
+	FailedFrom    int           `json:"failed_from,omitempty"` // the fewest in flight when one failed
+	// MaxGoodRate and Broke are, of a phase that ends where its load becomes too much: how many requests were due in the last second
 	// that was good, and in the first that was not. Broke is 0 where there was none.
-	Bore  int `json:"bore,omitempty"`
-	Broke int `json:"broke,omitempty"`
+	MaxGoodRate  int `json:"max_good_rate,omitempty"`
+	BreakingRate int `json:"breaking_rate,omitempty"`
 }
 
 // Failure is one kind of failed requests of a phase.
@@ -153,11 +167,11 @@ type Usage struct {
 // Fits says whether usage is that of a phase which took so long, and of little else.
 func (u Usage) Fits(took time.Duration) bool { return u.Window <= 3*took }
 
-// Held is a share of throttled time from which on a container's limit is what its latencies show.
-const Held = 0.05
+// ThrottledShare is a share of throttled time from which on a container's limit is what its latencies show.
+const ThrottledShare = 0.05
 
-// Ledger is the client's account of requests joined with the backends': every request, by its number.
-type Ledger struct {
+// Delivery is the client's account of requests joined with the backends': every request, by its number.
+type Delivery struct {
 	Sent       int `json:"sent"`
 	Arrived    int `json:"arrived"`    // arrivals of them at backends
 	Lost       int `json:"lost"`       // requests without a whole answer that reached no backend
@@ -172,37 +186,45 @@ type Ledger struct {
 	Note string `json:"note,omitempty"`
 }
 
-// Count says how many verdicts that the scenario set out for have the outcome.
+// Counts reports whether a verdict affects the exit code. A promise that only defaults imply is a note unless the gate
+// is strict; one that the scenario does not evaluate never counts.
+func (r Report) Counts(v Verdict) bool { return !v.Outside && (r.Gate.Strict || !v.Claim.Implicit) }
+
+// Count is the number of verdicts with an outcome that affect the exit code.
 func (r Report) Count(o Outcome) int {
+	return r.number(func(v Verdict) bool { return v.Outcome == o && r.Counts(v) })
+}
+
+// Notes are the implied promises with an outcome; they do not affect the exit code.
+func (r Report) Notes(o Outcome) int {
+	return r.number(func(v Verdict) bool { return v.Outcome == o && !v.Outside && !r.Counts(v) })
+}
+
+// Outside is the number of promises that the scenario does not evaluate.
+func (r Report) Outside() int { return r.number(func(v Verdict) bool { return v.Outside }) }
+
+func (r Report) number(has func(Verdict) bool) int {
 	n := 0
 	for _, v := range r.Verdicts {
-		if v.Outcome == o && !v.Outside {
+		if has(v) {
 			n++
 		}
 	}
 	return n
 }
 
-// Outside says how many promises the scenario did not set out to decide.
-func (r Report) Outside() int {
-	n := 0
-	for _, v := range r.Verdicts {
-		if v.Outside {
-			n++
-		}
-	}
-	return n
-}
+// Fails reports whether a problem affects the exit code.
+func (g Gate) Fails(p model.Problem) bool { return slices.Contains(g.FailOn, p.Effect) }
 
-// ExitCode is 1 where a claim is refuted, 4 where the run was cut short, 3 where a claim is undecided or nothing was
-// judged, else 0.
+// ExitCode is 1 if a promise is refuted or a problem fails the gate, 4 if the run was cut short, 3 if a promise is
+// undecided or nothing was upheld, else 0.
 func (r Report) ExitCode() int {
 	switch {
-	case r.Count(Refuted) > 0:
+	case r.Count(Refuted) > 0 || slices.ContainsFunc(r.Problems, r.Gate.Fails):
 		return 1
 	case r.Env.Interrupted != "":
 		return 4
-	case r.Count(Undecided) > 0 || r.Count(Upheld) == 0:
+	case r.Count(Undecided) > 0 || r.Count(Upheld)+r.Notes(Upheld) == 0:
 		return 3
 	}
 	return 0

@@ -15,15 +15,15 @@ import (
 )
 
 // able is a runtime of a host that can so much, and on which nothing is ever opened.
-type able struct{ can []stack.Ability }
+type able struct{ can []stack.HostFeature }
 
 var errOpened = errors.New("a stack is opened")
 
-func (a able) Host(context.Context) (stack.Host, error) { return stack.Host{Can: a.can}, nil }
+func (a able) Host(context.Context) (stack.Host, error) { return stack.Host{Features: a.can}, nil }
 
 func (able) Image(context.Context, plan.Image) (stack.Image, error) { return stack.Image{}, nil }
 
-func (able) Open(context.Context, stack.World) (stack.Stack, error) { return nil, errOpened }
+func (able) Open(context.Context, stack.RunConfig) (stack.Stack, error) { return nil, errOpened }
 
 // silent tells nobody.
 type silent struct{}
@@ -39,20 +39,20 @@ func TestFaultsThatTheHostCannot(t *testing.T) {
 		Schema: plan.PlanSchema, Name: "faults", Alpha: 0.01, Beta: 0.01,
 		Config: model.Config{Files: []model.File{model.NewFile("lb.conf", nil)}},
 		Specs: []plan.Spec{
-			{Name: "balancer", Role: plan.Balancer, Command: command, Version: command, Ports: []int{80}},
+			{Name: "balancer", Role: plan.Balancer, Command: command, VersionCommand: command, Ports: []int{80}},
 			{Name: "b1", Role: plan.Backend, Command: command, Ports: []int{8000}},
 		},
 		Phases: []plan.Phase{{Name: "load", Engine: plan.Goroutines, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Port: 80}}}},
 		Events: []plan.Event{{Fault: "kill", Target: "b1", Peer: "balancer"}, {Fault: "pause", Target: "b1", Peer: "balancer"}},
 	}
-	run := func(can ...stack.Ability) error {
+	run := func(can ...stack.HostFeature) error {
 		out := t.TempDir()
 		dir, err := Runner{Runtime: able{can}, Progress: silent{}, Out: out}.Run(t.Context(), p)
 		assert.Empty(t, dir)
 		return err
 	}
 	require.ErrorIs(t, run(stack.Freeze), errOpened)
-	err := run(stack.Limits, stack.Users, stack.OOM)
+	err := run(stack.CPULimits, stack.UserSwitching, stack.MemoryLimits)
 	assert.EqualError(t, err, `plan "faults": the fault pause cannot be put on b1: this host cannot freeze a node: the engine needs a cgroup of its own`)
 	p.Events = p.Events[:1]
 	assert.ErrorIs(t, run(), errOpened, "a kill needs nothing of the host")

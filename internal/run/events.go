@@ -20,18 +20,18 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// breakThings puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The
+// injectAll puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The
 // marks say what really happened.
-func (s *execution) breakThings(ctx context.Context) []history.Mark {
-	marks := make([]history.Mark, len(s.plan.Events))
+func (s *execution) injectAll(ctx context.Context) []history.FaultWindow {
+	marks := make([]history.FaultWindow, len(s.plan.Events))
 	var breaking sync.WaitGroup
 	for i, e := range s.plan.Events {
 		breaking.Go(func() {
-			marks[i] = history.Mark{Event: e, Err: "the traffic ended before it was due"}
-			if s.clock.wait(ctx, e.Phase) && sleep.Until(ctx, s.clock.began(e.Phase).Add(e.At)) {
-				s.gate.enter(e.Phase)
-				marks[i] = s.breakOne(ctx, i, e)
-				s.gate.leave(e.Phase)
+			marks[i] = history.FaultWindow{Event: e, Err: "the traffic ended before it was due"}
+			if s.clock.wait(ctx, e.Phase) && sleep.Until(ctx, s.clock.startOf(e.Phase).Add(e.At)) {
+				s.barrier.faultStarted(e.Phase)
+				marks[i] = s.injectOne(ctx, i, e)
+				s.barrier.faultEnded(e.Phase)
 			}
 		})
 	}
@@ -41,23 +41,23 @@ func (s *execution) breakThings(ctx context.Context) []history.Mark {
 
 // phaseClock says when each phase of traffic began.
 type phaseClock struct {
-	mu     sync.Mutex
-	starts []time.Time
-	news   chan struct{} // closed, and made anew, at every start
+	mu      sync.Mutex
+	starts  []time.Time
+	started chan struct{} // closed, and made anew, at every start
 }
 
-func newPhaseClock() *phaseClock { return &phaseClock{news: make(chan struct{})} }
+func newPhaseClock() *phaseClock { return &phaseClock{started: make(chan struct{})} }
 
 // start begins the next phase.
 func (c *phaseClock) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.starts = append(c.starts, time.Now())
-	close(c.news)
-	c.news = make(chan struct{})
+	close(c.started)
+	c.started = make(chan struct{})
 }
 
-func (c *phaseClock) began(phase int) time.Time {
+func (c *phaseClock) startOf(phase int) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.starts[phase]
@@ -67,7 +67,7 @@ func (c *phaseClock) began(phase int) time.Time {
 func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 	for {
 		c.mu.Lock()
-		begun, news := len(c.starts) > phase, c.news
+		begun, news := len(c.starts) > phase, c.started
 		c.mu.Unlock()
 		if begun {
 			return true
@@ -80,83 +80,83 @@ func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 	}
 }
 
-// holds are the phases after which no other begins before their faults are over: those that have all their faults to
+// barrierPhases are the phases after which no other begins before their faults are over: those that have all their faults to
 // themselves. On a busy machine a fault may take longer than planned, and would reach into what follows.
-func holds(p plan.Plan) map[int]bool {
+func barrierPhases(p plan.Plan) map[int]bool {
 	held, longer := map[int]bool{}, map[int]bool{}
 	for _, e := range p.Events {
 		if e.Phase < len(p.Phases) {
 			held[e.Phase] = true
-			longer[e.Phase] = longer[e.Phase] || e.At+e.For > p.Phases[e.Phase].Takes()
+			longer[e.Phase] = longer[e.Phase] || e.At+e.Duration > p.Phases[e.Phase].EstimatedDuration()
 		}
 	}
 	maps.DeleteFunc(held, func(phase int, _ bool) bool { return longer[phase] })
 	return held
 }
 
-// gate tells the worker to go on after a phase that holds, once the faults that have begun in it are over.
-type gate struct {
-	mu    sync.Mutex
-	holds map[int]bool // those that have ended and gone on are not among them any more
-	under map[int]int  // faults under way, by phase
-	over  map[int]bool
-	open  func()
+// phaseBarrier tells the worker to go on after a phase that holds, once the faults that have begun in it are over.
+type phaseBarrier struct {
+	mu      sync.Mutex
+	pending map[int]bool // those that have ended and gone on are not among them any more
+	active  map[int]int  // faults under way, by phase
+	ended   map[int]bool
+	release func()
 }
 
-func newGate(phases map[int]bool, open func()) *gate {
-	return &gate{holds: phases, under: map[int]int{}, over: map[int]bool{}, open: open}
+func newPhaseBarrier(phases map[int]bool, open func()) *phaseBarrier {
+	return &phaseBarrier{pending: phases, active: map[int]int{}, ended: map[int]bool{}, release: open}
 }
 
-func (g *gate) enter(phase int) { g.change(phase, 1) }
+func (g *phaseBarrier) faultStarted(phase int) { g.update(phase, 1) }
 
-func (g *gate) leave(phase int) { g.change(phase, -1) }
+func (g *phaseBarrier) faultEnded(phase int) { g.update(phase, -1) }
 
-// ended says that the worker has sent the phase's last request.
-func (g *gate) ended(phase int) {
+// phaseSent says that the worker has sent the phase's last request.
+func (g *phaseBarrier) phaseSent(phase int) {
 	g.mu.Lock()
-	g.over[phase] = true
+	g.ended[phase] = true
 	g.mu.Unlock()
-	g.change(phase, 0)
+	g.update(phase, 0)
 }
 
-func (g *gate) change(phase, by int) {
+func (g *phaseBarrier) update(phase, by int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.under[phase] += by
-	if g.holds[phase] && g.over[phase] && g.under[phase] == 0 {
-		delete(g.holds, phase)
-		g.open()
+	g.active[phase] += by
+	if g.pending[phase] && g.ended[phase] && g.active[phase] == 0 {
+		delete(g.pending, phase)
+		g.release()
 	}
 }
 
 // Bounds of what a fault may take: the first until it is seen, the second to go.
 const (
-	seenWithin = 40 * time.Second
-	healWithin = 40 * time.Second
+	detectTimeout = 40 * time.Second
+	healTimeout   = 40 * time.Second
 )
 
-// breakOne puts a fault in force for its time, and heals it.
-func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) history.Mark {
-	mark := history.Mark{Event: e, Ordered: time.Since(s.origin)}
+// injectOne puts a fault in force for its time, and heals it.
+func (s *execution) injectOne(ctx context.Context, number int, e plan.Event) history.FaultWindow {
+	mark := history.FaultWindow{Event: e, RequestedAt: time.Since(s.origin)}
 	in, err := s.inject(ctx, number, mark)
 	if err != nil {
 		mark.Err = err.Error()
 		return mark
 	}
-	mark.Before, mark.From = max(mark.Ordered, s.at(in.Before)), cmp.Or(s.at(in.From), time.Since(s.origin))
-	mark.Seen = in.Seen
+	mark.StartsAfter, mark.StartsBy = max(mark.RequestedAt, s.sinceOrigin(in.StartsAfter)), cmp.Or(s.sinceOrigin(in.StartsBy), time.Since(s.origin))
+	mark.Observed = in.Observed
 	s.Progress.Step("in force: " + string(e.Fault) + " " + e.Target)
-	sleep.Until(ctx, time.Now().Add(e.For-(time.Since(s.origin)-mark.Ordered)))
-	mark.Ended = time.Since(s.origin)
-	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
+	sleep.Until(ctx, time.Now().Add(e.Duration-(time.Since(s.origin)-mark.RequestedAt)))
+	mark.EndsAfter = time.Since(s.origin)
+	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
 	defer cancel()
 	to, err := in.Heal(healing)
 	if err != nil {
 		mark.Err = err.Error()
 	}
-	mark.To = cmp.Or(s.at(to), time.Since(s.origin))
+	mark.EndsBy = cmp.Or(s.sinceOrigin(to), time.Since(s.origin))
 	s.Progress.Step("healed: " + string(e.Fault) + " " + e.Target)
-	err = s.folder.Journal(folder.Entry{Event: number, Did: folder.Healed, At: mark.To, Fault: e})
+	err = s.folder.Journal(folder.Entry{Event: number, Action: folder.Healed, At: mark.EndsBy, Fault: e})
 	if err != nil && mark.Err == "" {
 		mark.Err = err.Error()
 	}
@@ -164,7 +164,7 @@ func (s *execution) breakOne(ctx context.Context, number int, e plan.Event) hist
 }
 
 // inject puts the fault of an event in force. It is entered in the journal before it is ordered.
-func (s *execution) inject(ctx context.Context, number int, mark history.Mark) (*faults.InForce, error) {
+func (s *execution) inject(ctx context.Context, number int, mark history.FaultWindow) (*faults.Active, error) {
 	e := mark.Event
 	fault, err := faults.Find(e.Fault)
 	if err != nil {
@@ -175,17 +175,17 @@ func (s *execution) inject(ctx context.Context, number int, mark history.Mark) (
 		return nil, err
 	}
 	s.Progress.Step("fault: " + string(e.Fault) + " " + e.Target)
-	entry := folder.Entry{Event: number, Did: folder.Ordered, At: mark.Ordered, Fault: e}
+	entry := folder.Entry{Event: number, Action: folder.Injected, At: mark.RequestedAt, Fault: e}
 	if err := s.folder.Journal(entry); err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, seenWithin)
+	limited, cancel := context.WithTimeout(ctx, detectTimeout)
 	defer cancel()
 	return faults.Inject(limited, fault, site)
 }
 
-// at is a time of the host's monotonic clock on the run's.
-func (s *execution) at(monotonic time.Duration) time.Duration {
+// sinceOrigin is a time of the host's monotonic clock on the run's.
+func (s *execution) sinceOrigin(monotonic time.Duration) time.Duration {
 	if monotonic == 0 {
 		return 0
 	}
@@ -195,8 +195,8 @@ func (s *execution) at(monotonic time.Duration) time.Duration {
 // site is where an event happens.
 func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, err error) {
 	site = faults.Site{
-		For: e.For, Expires: seenWithin + e.For + healWithin,
-		Args: faults.Args(e.With), Config: s.plan.Config,
+		Duration: e.Duration, UndoAfter: detectTimeout + e.Duration + healTimeout,
+		Args: faults.Args(e.Settings), Config: s.plan.Config,
 	}
 	for _, part := range []struct {
 		name   string
@@ -218,51 +218,53 @@ func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, er
 			if err != nil {
 				return site, err
 			}
-			site.Others = append(site.Others, other)
+			site.OtherPeers = append(site.OtherPeers, other)
 		}
 	}
-	s.secure(&site, fault)
+	s.addTLS(&site, fault)
 	return site, nil
 }
 
-// secure adds what is to be known of a node that speaks TLS, and finds a balancer's port.
-func (s *execution) secure(site *faults.Site, fault faults.Fault) {
+// addTLS adds what is to be known of a node that speaks TLS, and finds a balancer's port.
+func (s *execution) addTLS(site *faults.Site, fault faults.Fault) {
 	spec := site.Node.Spec
 	needs := spec.Needs
 	if spec.Role == plan.Balancer {
 		needs = s.plan.Config.Needs
 		listeners := s.plan.Config.Listeners
-		l := listeners[max(0, slices.IndexFunc(listeners, func(l model.Listener) bool { return l.TLS == fault.Secure }))]
+		l := listeners[max(0, slices.IndexFunc(listeners, func(l model.Listener) bool { return l.TLS == fault.NeedsTLS }))]
 		site.Port, site.TLS = l.Port, l.TLS
-	} else if len(spec.TLS) > 0 && (fault.Secure || slices.Contains(spec.TLS, site.Port)) {
-		site.Port, site.TLS = spec.TLS[0], true
+	} else if len(spec.TLSPorts) > 0 && (fault.NeedsTLS || slices.Contains(spec.TLSPorts, site.Port)) {
+		site.Port, site.TLS = spec.TLSPorts[0], true
 	}
-	site.Host = plan.AnyHost
+	site.Host = plan.CertificateHost
 	for _, n := range needs {
 		if n.Kind == model.NeedCertificate && len(n.Hosts) > 0 && n.Hosts[0] != "" {
 			site.Host = strings.Replace(n.Hosts[0], "*", "any", 1)
 			break
 		}
 	}
-	site.Renew = func(flaw string) ([]model.File, error) { return s.authority.Certificates(needs, stack.Flaw(flaw)) }
-	site.Trust, _ = s.authority.PEM() // which the worker has been given already
+	site.RenewCerts = func(flaw string) ([]model.File, error) {
+		return s.authority.Certificates(needs, stack.CertificateFlaw(flaw))
+	}
+	site.CA, _ = s.authority.PEM() // which the worker has been given already
 }
 
-// attempted keeps who tried to connect to a backend, but for the host's own checks.
-func (s *execution) attempted(node string, all []agent.Attempt) {
+// recordAttempts keeps who tried to connect to a backend, but for the host's own checks.
+func (s *execution) recordAttempts(node string, all []agent.Attempt) {
 	for _, a := range all {
 		if a.From.Addr().IsLoopback() || s.monotonic.Load() == 0 {
 			continue
 		}
 		s.folder.Attempt(history.Attempt{
-			At: s.at(a.At), Node: node, From: a.From.Addr().String(),
-			Source: int(a.From.Port()), Port: int(a.Port),
+			At: s.sinceOrigin(a.At), Node: node, SourceAddr: a.From.Addr().String(),
+			SourcePort: int(a.From.Port()), Port: int(a.Port),
 		})
 	}
 }
 
-// notInForce says which faults were not there as planned; empty where all were.
-func notInForce(marks []history.Mark) error {
+// faultErrors says which faults were not there as planned; empty where all were.
+func faultErrors(marks []history.FaultWindow) error {
 	var text []string
 	for _, m := range marks {
 		if m.Err != "" {

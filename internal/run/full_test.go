@@ -34,8 +34,8 @@ func TestFullFileSystem(t *testing.T) {
 		assert.ErrorContains(t, err, "no space left on device; free some space")
 		assert.NotContains(t, err.Error(), "\n")
 		if f != nil {
-			s := execution{folder: f, measuring: true}
-			dir, told := s.settled(err)
+			s := execution{folder: f, trafficStarted: true}
+			dir, told := s.result(err)
 			assert.Empty(t, dir)
 			assert.Equal(t, err, told)
 		}
@@ -95,8 +95,8 @@ func TestFolderRemovedDuringTheRun(t *testing.T) {
 		assert.ErrorIs(t, err, folder.ErrFolder)
 		assert.ErrorContains(t, err, "no such file or directory; somebody removed it during the run")
 		assert.NotContains(t, err.Error(), "\n")
-		s := execution{folder: folder0, measuring: true}
-		_, told := s.settled(err)
+		s := execution{folder: folder0, trafficStarted: true}
+		_, told := s.result(err)
 		assert.Equal(t, err, told)
 		assert.NoDirExists(t, dir)
 	}

@@ -12,14 +12,14 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// printed are the marked lines that balancers print, by node. A runtime keeps the last of what a node prints only, so
+// logCollector are the marked lines that balancers print, by node. A runtime keeps the last of what a node prints only, so
 // that they are followed from the beginning; each line is known by its time.
-type printed struct {
+type logCollector struct {
 	mu    sync.Mutex
 	lines map[string]map[string]bool
 }
 
-func (p *printed) tell(node string) func(line string) {
+func (p *logCollector) collect(node string) func(line string) {
 	return func(line string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -33,8 +33,8 @@ func (p *printed) tell(node string) func(line string) {
 	}
 }
 
-// logs are the files in which balancers have lines of requests.
-func (s *execution) logs() []string {
+// logFiles are the files in which balancers have lines of requests.
+func (s *execution) logFiles() []string {
 	var files []string
 	for _, r := range s.plan.Config.Routes {
 		for _, l := range r.Logs {
@@ -49,30 +49,30 @@ func (s *execution) logs() []string {
 func (s *execution) followLogs(ctx context.Context) {
 	var following sync.WaitGroup
 	defer following.Wait()
-	if len(s.logs()) == 0 {
+	if len(s.logFiles()) == 0 {
 		return
 	}
 	for _, spec := range s.balancers() {
 		// what is missing, readLogs may still find
-		following.Go(func() { _ = s.stack.Printed(ctx, spec.Name, true, s.printed.tell(spec.Name)) })
+		following.Go(func() { _ = s.stack.StreamMarkedLines(ctx, spec.Name, true, s.logLines.collect(spec.Name)) })
 	}
 }
 
 // readLogs keeps what the balancers' logs say of marked requests.
 func (s *execution) readLogs(ctx context.Context) error {
-	if len(s.logs()) == 0 {
+	if len(s.logFiles()) == 0 {
 		return nil
 	}
 	for _, spec := range s.balancers() {
-		if err := s.stack.Printed(ctx, spec.Name, false, s.printed.tell(spec.Name)); err != nil {
+		if err := s.stack.StreamMarkedLines(ctx, spec.Name, false, s.logLines.collect(spec.Name)); err != nil {
 			return err
 		}
 		stdout := stack.Stdout // or the file that is a link to it
-		for _, file := range s.logs() {
+		for _, file := range s.logFiles() {
 			if file == "" || file == stack.Stdout {
 				continue
 			}
-			lines, isPrinted, err := s.stack.Written(ctx, spec.Name, file)
+			lines, isPrinted, err := s.stack.MarkedLines(ctx, spec.Name, file)
 			if err != nil {
 				return err
 			}
@@ -80,12 +80,12 @@ func (s *execution) readLogs(ctx context.Context) error {
 				stdout = file
 			}
 			for _, line := range lines {
-				s.env.Lines = append(s.env.Lines, history.Line{File: file, Text: line})
+				s.env.AccessLog = append(s.env.AccessLog, history.AccessLogLine{File: file, Text: line})
 			}
 		}
-		for _, line := range slices.Sorted(maps.Keys(s.printed.lines[spec.Name])) {
+		for _, line := range slices.Sorted(maps.Keys(s.logLines.lines[spec.Name])) {
 			_, text, _ := strings.Cut(line, " ")
-			s.env.Lines = append(s.env.Lines, history.Line{File: stdout, Text: text})
+			s.env.AccessLog = append(s.env.AccessLog, history.AccessLogLine{File: stdout, Text: text})
 		}
 	}
 	return nil

@@ -22,19 +22,19 @@ type monitor struct {
 	origin, now time.Time
 }
 
-// queried says what became of every rule of the plan.
-func (w *worker) queried(ctx context.Context) (all []history.Queried, err error) {
-	if w.order.Monitor == "" {
+// ruleResults says what became of every rule of the plan.
+func (w *worker) ruleResults(ctx context.Context) (all []history.RuleResult, err error) {
+	if w.request.Monitor == "" {
 		return nil, nil
 	}
 	now := time.Now()
-	m := monitor{at: w.order.Monitor, origin: now.Add(w.origin - backends.Now()), now: now}
-	health, err := m.health(ctx)
+	m := monitor{at: w.request.Monitor, origin: now.Add(w.origin - backends.Now()), now: now}
+	health, err := m.ruleErrors(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, q := range w.order.Queries {
-		one := history.Queried{Err: health[q.Name]}
+	for _, q := range w.request.Queries {
+		one := history.RuleResult{Err: health[q.Name]}
 		for _, selector := range q.Selectors {
 			found, err := m.series(ctx, selector)
 			if err != nil {
@@ -48,7 +48,7 @@ func (w *worker) queried(ctx context.Context) (all []history.Queried, err error)
 			if found, err = m.series(ctx, name); err == nil && len(found) > 0 && name != "" {
 				near = found[0]
 			}
-			one.Missing = append(one.Missing, history.Missing{Selector: selector, Near: near})
+			one.Missing = append(one.Missing, history.MissingSeries{Selector: selector, Similar: near})
 		}
 		if q.Alert {
 			if one.Firing, err = m.firing(ctx, q.Name); err != nil {
@@ -60,8 +60,8 @@ func (w *worker) queried(ctx context.Context) (all []history.Queried, err error)
 	return all, nil
 }
 
-// ask decodes the data of an answer.
-func (m monitor) ask(ctx context.Context, path string, query url.Values, data any) error {
+// query decodes the data of an answer.
+func (m monitor) query(ctx context.Context, path string, query url.Values, data any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.at+"/api/v1/"+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return err
@@ -84,19 +84,19 @@ func (m monitor) ask(ctx context.Context, path string, query url.Values, data an
 	return nil
 }
 
-func (m monitor) since() url.Values {
+func (m monitor) timeRange() url.Values {
 	return url.Values{"start": {m.origin.Format(time.RFC3339)}, "end": {m.now.Add(time.Second).Format(time.RFC3339)}}
 }
 
-// health is why rules cannot be evaluated, by their names.
-func (m monitor) health(ctx context.Context) (map[string]string, error) {
+// ruleErrors is why rules cannot be evaluated, by their names.
+func (m monitor) ruleErrors(ctx context.Context) (map[string]string, error) {
 	var data struct {
 		Groups []struct {
 			Rules []struct{ Name, LastError string }
 		}
 	}
 	failed := map[string]string{}
-	err := m.ask(ctx, "rules", nil, &data)
+	err := m.query(ctx, "rules", nil, &data)
 	for _, g := range data.Groups {
 		for _, r := range g.Rules {
 			failed[r.Name] = r.LastError
@@ -107,10 +107,10 @@ func (m monitor) health(ctx context.Context) (map[string]string, error) {
 
 // series are those that a selector finds, as selectors.
 func (m monitor) series(ctx context.Context, selector string) (all []string, err error) {
-	query := m.since()
+	query := m.timeRange()
 	query.Set("match[]", selector)
 	var data []map[string]string
-	if err := m.ask(ctx, "series", query, &data); err != nil {
+	if err := m.query(ctx, "series", query, &data); err != nil {
 		return nil, err
 	}
 	for _, labels := range data {
@@ -127,13 +127,13 @@ func (m monitor) series(ctx context.Context, selector string) (all []string, err
 
 // firing is when an alert fired, by Prometheus's own series about it.
 func (m monitor) firing(ctx context.Context, alert string) (spans []history.Span, err error) {
-	query := m.since()
+	query := m.timeRange()
 	query.Set("query", fmt.Sprintf(`max(ALERTS{alertname=%q, alertstate="firing"})`, alert))
 	query.Set("step", "1")
 	var data struct {
 		Result []struct{ Values [][2]any }
 	}
-	if err := m.ask(ctx, "query_range", query, &data); err != nil {
+	if err := m.query(ctx, "query_range", query, &data); err != nil {
 		return nil, err
 	}
 	for _, r := range data.Result {

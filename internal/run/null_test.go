@@ -34,19 +34,19 @@ func TestNullRuns(t *testing.T) {
 		p := plan.Plan{Alpha: 0.001, Beta: 0.001, Config: cfg, Claims: checks.Claims(cfg), Phases: []plan.Phase{
 			{Name: "closed", Engine: plan.Epoll, Count: 700, Concurrency: 16, Timeout: 10 * time.Second, Requests: []plan.Request{get, post}},
 			{Name: "open", Engine: plan.Goroutines, Count: 300, Rate: 1500, Concurrency: 64, Timeout: 10 * time.Second, Requests: []plan.Request{get}},
-			{Name: "fresh", Engine: plan.Goroutines, Count: 100, Concurrency: 4, Fresh: true, Timeout: 10 * time.Second, Requests: []plan.Request{get}},
+			{Name: "fresh", Engine: plan.Goroutines, Count: 100, Concurrency: 4, NewConnections: true, Timeout: 10 * time.Second, Requests: []plan.Request{get}},
 		}}
 		o := hire(t)
-		require.NoError(t, o.orders.Encode(order{Loads: p.Phases, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-		var ready message
+		require.NoError(t, o.orders.Encode(workerRequest{Phases: p.Phases, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+		var ready workerEvent
 		require.NoError(t, o.reports.Decode(&ready))
 		require.True(t, ready.Ready, ready.Err)
-		require.NoError(t, o.orders.Encode(order{Go: true}))
+		require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
 		hits, arrivals, phases, last := o.all(t)
 		o.hangUp()
 		require.NoError(t, <-o.done)
 		verdicts, err := checks.Judge(history.History{
-			Plan: p, Env: history.Environment{Workers: 1, CPUs: 2, Phases: phases, Lost: last.Lost}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals),
+			Plan: p, Env: history.Environment{Workers: 1, CPUs: 2, Phases: phases, LedgerGaps: last.LedgerGaps}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals),
 			Samples: func(func(history.Sample) bool) {}, Attempts: func(func(history.Attempt) bool) {}, Err: func() error { return nil },
 		})
 		require.NoError(t, err)
@@ -54,6 +54,6 @@ func TestNullRuns(t *testing.T) {
 			assert.NotEqual(t, report.Refuted, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 		}
 		assert.Equal(t, 2, verdicts.Count(report.Upheld), "answered and once")
-		assert.Equal(t, report.Ledger{Sent: len(hits), Arrived: len(hits)}, verdicts.Ledger)
+		assert.Equal(t, report.Delivery{Sent: len(hits), Arrived: len(hits)}, verdicts.Delivery)
 	}
 }

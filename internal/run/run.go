@@ -57,7 +57,7 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := faults.Possible(p.Events, host); err != nil {
+	if err := faults.ValidateHost(p.Events, host); err != nil {
 		return "", fmt.Errorf("plan %q: %w", p.Name, err)
 	}
 	id := runID()
@@ -67,22 +67,22 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 		return "", err
 	}
 	s := &execution{
-		Runner: r, plan: p, folder: f, boundary: make(chan struct{}, 1), clock: newPhaseClock(),
+		Runner: r, plan: p, folder: f, phaseEnded: make(chan struct{}, 1), clock: newPhaseClock(),
 		env: history.Environment{
 			Started: time.Now().UTC(), Lbproof: Version(),
 			Host: host.System, Runtime: host.Runtime + " " + host.Version, CPUs: host.CPUs,
 		},
 	}
-	return s.settled(s.run(ctx, id))
+	return s.result(s.run(ctx, id))
 }
 
-// settled is what Run returns: a folder that nobody could judge is removed.
-func (s *execution) settled(err error) (dir string, _ error) {
+// result is what Run returns: a folder that nobody could judge is removed.
+func (s *execution) result(err error) (dir string, _ error) {
 	switch {
 	case errors.Is(err, folder.ErrFolder):
 		_ = s.folder.Discard() // what keeps a folder from being written may keep it from being removed
 		return "", err
-	case !s.measuring:
+	case !s.trafficStarted:
 		return "", errors.Join(err, s.folder.Discard())
 	}
 	return s.folder.Dir, err
@@ -93,9 +93,9 @@ const folderTime = "20060102T150405"
 
 var folderName = regexp.MustCompile(`-(\d{8}T\d{6})-[0-9a-f]{8}$`)
 
-// FolderTime is when the run of a folder began. ok is false where the folder is no run's: by its name, or for want of a
+// ParseFolderTime is when the run of a folder began. ok is false where the folder is no run's: by its name, or for want of a
 // plan in it.
-func FolderTime(dir string) (at time.Time, ok bool) {
+func ParseFolderTime(dir string) (at time.Time, ok bool) {
 	m := folderName.FindStringSubmatch(dir)
 	if m == nil {
 		return at, false
@@ -156,23 +156,23 @@ func buildID() string {
 // execution is one run under way.
 type execution struct {
 	Runner
-	plan      plan.Plan
-	folder    *folder.Folder
-	env       history.Environment
-	stack     *stack.Rig
-	authority stack.Authority // of the run's certificates
-	furnished plan.Spec       // the balancer, with the files that were made for it
-	files     []model.File    // the configuration's, and those
-	streams   *stack.Streams
-	orders    *gob.Encoder
-	reports   *gob.Decoder
-	origin    time.Time    // of the worker's clock, to within the time that a message takes
-	monotonic atomic.Int64 // the same in nanoseconds of the clock that all containers share; 0 until it is known
-	clock     *phaseClock
-	gate      *gate
-	measuring bool          // traffic has begun, so the folder is worth keeping
-	boundary  chan struct{} // a phase has ended
-	printed   printed
+	plan           plan.Plan
+	folder         *folder.Folder
+	env            history.Environment
+	stack          *stack.Rig
+	authority      stack.Authority // of the run's certificates
+	balancerSpec   plan.Spec       // the balancer, with the files that were made for it
+	files          []model.File    // the configuration's, and those
+	streams        *stack.Streams
+	orders         *gob.Encoder
+	reports        *gob.Decoder
+	origin         time.Time    // of the worker's clock, to within the time that a message takes
+	monotonic      atomic.Int64 // the same in nanoseconds of the clock that all containers share; 0 until it is known
+	clock          *phaseClock
+	barrier        *phaseBarrier
+	trafficStarted bool          // traffic has begun, so the folder is worth keeping
+	phaseEnded     chan struct{} // a phase has ended
+	logLines       logCollector
 }
 
 func (s *execution) run(ctx context.Context, id string) (err error) {
@@ -187,10 +187,10 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 		}
 		err = errors.Join(err, s.stack.Close())
 	}()
-	if err := s.bringUp(ctx); err != nil {
+	if err := s.start(ctx); err != nil {
 		return interrupted(ctx, err)
 	}
-	s.measuring = true
+	s.trafficStarted = true
 	cut := s.measure(ctx)
 	if errors.Is(cut, folder.ErrFolder) {
 		return cut
@@ -212,16 +212,16 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 // or to be found on the loopback address.
 func (s *execution) setup(id string) stack.Setup {
 	setup := stack.Setup{
-		Run: id, Specs: s.plan.Specs, Clients: s.plan.Addresses(), Bounds: s.plan.Bounds,
-		Attempted: s.attempted, Agents: len(s.plan.Events) > 0,
+		Run: id, Specs: s.plan.Specs, ClientCount: s.plan.AddressCount(), Bounds: s.plan.Bounds,
+		OnAttempts: s.recordAttempts, Agents: len(s.plan.Events) > 0,
 	}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == plan.Dependency {
-			setup.Local, setup.Agents = append(setup.Local, spec), true
+			setup.LoopbackServices, setup.Agents = append(setup.LoopbackServices, spec), true
 		}
 	}
 	for _, l := range s.plan.Phases {
-		setup.Agents = setup.Agents || slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.From != "" })
+		setup.Agents = setup.Agents || slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.LocalEndpoint != "" })
 	}
 	return setup
 }
@@ -251,13 +251,13 @@ func (s *execution) peers() []plan.Spec {
 	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return spec.Role != plan.Peer })
 }
 
-// bringUp starts every node, asks the balancer's own checker, and returns when all is ready and proven.
-func (s *execution) bringUp(ctx context.Context) error {
-	balancer, made, err := s.authority.Furnish(s.balancer(), s.plan.Config.Needs)
+// start starts every node, asks the balancer's own checker, and returns when all is ready and proven.
+func (s *execution) start(ctx context.Context) error {
+	balancer, made, err := s.authority.ProvisionFiles(s.balancer(), s.plan.Config.Needs)
 	if err != nil {
 		return err
 	}
-	s.furnished, s.files = balancer, append(slices.Clone(s.plan.Config.Files), made...)
+	s.balancerSpec, s.files = balancer, append(slices.Clone(s.plan.Config.Files), made...)
 	if err := s.startOthers(ctx, balancer); err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (s *execution) bringUp(ctx context.Context) error {
 	if err := s.waitReady(ctx); err != nil {
 		return err
 	}
-	return s.cameUp(ctx, s.prove(ctx)) // a balancer may take connections before it finds that it cannot go on
+	return s.explainDown(ctx, s.verify(ctx)) // a balancer may take connections before it finds that it cannot go on
 }
 
 // startOthers starts, all at once, the nodes that the balancer needs and the worker, and has the balancer's own checker
@@ -277,14 +277,14 @@ func (s *execution) startOthers(ctx context.Context, balancer plan.Spec) error {
 	starting, within := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
-		if isBalancer(spec) || spec.Beside != "" {
+		if isBalancer(spec) || spec.NetworkOf != "" {
 			continue
 		}
 		hosts = append(hosts, spec.Hosts()...)
 		starting.Go(func() error { return s.startNode(within, spec) })
 	}
-	if len(balancer.Check) > 0 {
-		starting.Go(func() error { return s.stack.Check(within, balancer, files, hosts) })
+	if len(balancer.ConfigTest) > 0 {
+		starting.Go(func() error { return s.stack.TestConfig(within, balancer, files, hosts) })
 	}
 	starting.Go(func() error { return s.startWorker(within) })
 	return starting.Wait()
@@ -293,11 +293,11 @@ func (s *execution) startOthers(ctx context.Context, balancer plan.Spec) error {
 // startNode starts a node with the files that it needs. A monitor's rules are checked first.
 func (s *execution) startNode(ctx context.Context, spec plan.Spec) error {
 	if spec.Role == plan.Monitor {
-		if err := s.stack.Check(ctx, spec, []model.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
+		if err := s.stack.TestConfig(ctx, spec, []model.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
 			return err
 		}
 	}
-	spec, made, err := s.authority.Furnish(spec, spec.Needs)
+	spec, made, err := s.authority.ProvisionFiles(spec, spec.Needs)
 	if err != nil {
 		return err
 	}
@@ -312,14 +312,14 @@ func (s *execution) startBalancers(ctx context.Context, balancer plan.Spec) erro
 		if err := s.stack.Start(ctx, one, s.files); err != nil {
 			return err
 		}
-		if s.stack.Clients().IsValid() {
+		if s.stack.ClientNetwork().IsValid() {
 			if err := s.stack.RouteClients(ctx, one.Name, plan.WorkerName); err != nil {
-				return s.cameUp(ctx, err)
+				return s.explainDown(ctx, err)
 			}
 		}
 	}
 	for _, spec := range s.plan.Specs {
-		if spec.Beside == "" {
+		if spec.NetworkOf == "" {
 			continue
 		}
 		if err := s.stack.Start(ctx, spec, nil); err != nil {
@@ -345,25 +345,25 @@ func (s *execution) giveOrder() error {
 	if err != nil {
 		return err
 	}
-	o := order{
-		Key: s.stack.Key, Loads: s.plan.Phases, Holds: holds(s.plan), Asks: s.plan.Config.Balancer,
-		Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().Settle,
-		Clients: s.stack.Clients(), Trust: trust,
+	o := workerRequest{
+		Key: s.stack.Key, Phases: s.plan.Phases, Barriers: barrierPhases(s.plan), DefaultHost: s.plan.Config.Balancer,
+		Balancer: s.balancer().Host(), Ports: s.balancer().Ports, Settle: s.balancer().SettleTime,
+		Clients: s.stack.ClientNetwork(), CA: trust,
 	}
 	for _, spec := range s.peers() {
 		o.Peers = append(o.Peers, spec.Host())
 	}
 	for _, spec := range s.plan.Specs {
 		if spec.Role == plan.Backend && !spec.Helper {
-			control := fmt.Sprintf("http://%s:%d", spec.Host(), spec.Control)
-			o.Ledgers = append(o.Ledgers, ledger{Server: spec.Name, URL: control})
+			control := fmt.Sprintf("http://%s:%d", spec.Host(), spec.ControlPort)
+			o.Ledgers = append(o.Ledgers, ledgerAddr{Server: spec.Name, URL: control})
 		}
-		if spec.Role == plan.Monitor && spec.Beside == "" {
+		if spec.Role == plan.Monitor && spec.NetworkOf == "" {
 			o.Monitor, o.Queries = fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]), s.plan.Queries
-			o.Needed = append(o.Needed, o.Monitor)
+			o.WaitFor = append(o.WaitFor, o.Monitor)
 		}
 		if spec.Role == plan.Dependency {
-			o.Needed = append(o.Needed, fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]))
+			o.WaitFor = append(o.WaitFor, fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]))
 		}
 	}
 	if err := s.orders.Encode(o); err != nil {
@@ -390,11 +390,11 @@ func (s *execution) waitReady(ctx context.Context) error {
 	defer watching.Wait()
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
-	var r message
+	var r workerEvent
 	err := s.reports.Decode(&r)
 	switch cause := context.Cause(ctx); {
 	case cause != nil: // which is why nothing more can be read
-		return s.whatFailed(context.WithoutCancel(ctx), cause)
+		return s.explainFailure(context.WithoutCancel(ctx), cause)
 	case err != nil:
 		return fmt.Errorf("wait for the stack: %w", err)
 	case r.Ready:
@@ -403,26 +403,26 @@ func (s *execution) waitReady(ctx context.Context) error {
 		s.env.Origin = s.origin.UTC()
 		return nil
 	}
-	if err := s.stack.Running(ctx); err != nil {
-		return s.whatFailed(ctx, err)
+	if err := s.stack.CheckAllRunning(ctx); err != nil {
+		return s.explainFailure(ctx, err)
 	}
-	if r.Deaf {
+	if r.NotListening {
 		return &DownError{s.plan.Config.Balancer, errors.New(r.Err)}
 	}
 	return errors.New(r.Err)
 }
 
-// whatFailed says of a balancer that came up and went again that it did so by its own doing.
-func (s *execution) whatFailed(ctx context.Context, err error) error {
-	if told := s.cameUp(ctx, err); told != err {
+// explainFailure says of a balancer that came up and went again that it did so by its own doing.
+func (s *execution) explainFailure(ctx context.Context, err error) error {
+	if told := s.explainDown(ctx, err); told != err {
 		return told
 	}
 	return fmt.Errorf("wait for the stack: %w", err)
 }
 
-// cameUp adds to an error that the balancer is gone, which explains it.
-func (s *execution) cameUp(ctx context.Context, err error) error {
-	if err != nil && s.stack.Gone(ctx, s.balancer().Name) != nil {
+// explainDown adds to an error that the balancer is gone, which explains it.
+func (s *execution) explainDown(ctx context.Context, err error) error {
+	if err != nil && s.stack.CheckRunning(ctx, s.balancer().Name) != nil {
 		return &DownError{s.plan.Config.Balancer, err}
 	}
 	return err
@@ -441,38 +441,38 @@ func (e *DownError) Error() string {
 
 func (e *DownError) Unwrap() error { return e.Err }
 
-// prove shows that what is about to be measured is what the plan says, and records it.
-func (s *execution) prove(ctx context.Context) (err error) {
-	spec := s.furnished
-	if s.env.ConfigSHA, err = s.stack.Proof(ctx, spec, s.files); err != nil {
+// verify shows that what is about to be measured is what the plan says, and records it.
+func (s *execution) verify(ctx context.Context) (err error) {
+	spec := s.balancerSpec
+	if s.env.ConfigSHA, err = s.stack.VerifyConfig(ctx, spec, s.files); err != nil {
 		return err
 	}
 	expected := s.plan.Config.Workers.Count
 	if s.plan.Config.Workers.Auto {
 		expected = s.env.CPUs
 	}
-	if s.env.Workers, err = s.stack.Workers(ctx, spec, expected); err != nil {
+	if s.env.Workers, err = s.stack.CountWorkers(ctx, spec, expected); err != nil {
 		return err
 	}
-	said, err := s.stack.Exec(ctx, spec.Name, spec.Version)
+	said, err := s.stack.Exec(ctx, spec.Name, spec.VersionCommand)
 	if err != nil {
 		return err
 	}
 	s.env.Balancer = stack.VersionLine(said)
-	if s.env.Said, err = s.stack.Complaints(ctx, spec, s.plan.Config.Dialect.Log); err != nil {
+	if s.env.StartupMessages, err = s.stack.StartupMessages(ctx, spec, s.plan.Config.Dialect.Log); err != nil {
 		return err
 	}
-	if clients := s.stack.Clients(); clients.IsValid() {
-		s.env.Clients = clients.String()
+	if clients := s.stack.ClientNetwork(); clients.IsValid() {
+		s.env.ClientNetwork = clients.String()
 	}
-	s.env.Client, err = s.stack.Address(ctx, plan.WorkerName)
+	s.env.ClientAddr, err = s.stack.Address(ctx, plan.WorkerName)
 	return err
 }
 
 // measure lets the worker send, and keeps what it reports until it is done. The error says why it was cut short.
 func (s *execution) measure(ctx context.Context) error {
-	s.env.Lost = []string{"they were not read to their end"} // until the worker says otherwise
-	if err := s.orders.Encode(order{Go: true}); err != nil {
+	s.env.LedgerGaps = []string{"they were not read to their end"} // until the worker says otherwise
+	if err := s.orders.Encode(workerRequest{Go: true}); err != nil {
 		return fmt.Errorf("tell the worker to go: %w", err)
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -480,23 +480,23 @@ func (s *execution) measure(ctx context.Context) error {
 	defer around.Wait()
 	defer stop()
 	// a worker that is gone is noticed below
-	s.gate = newGate(holds(s.plan), func() { _ = s.orders.Encode(order{Go: true}) })
+	s.barrier = newPhaseBarrier(barrierPhases(s.plan), func() { _ = s.orders.Encode(workerRequest{Go: true}) })
 	died := make(chan error, 1)
 	around.Go(func() {
 		if err := s.stack.Watch(watch); err != nil {
 			died <- err
-			s.hangUp(watch)
+			s.stopWorker(watch)
 		}
 	})
-	defer context.AfterFunc(ctx, func() { s.hangUp(watch) })()
+	defer context.AfterFunc(ctx, func() { s.stopWorker(watch) })()
 	var breaking sync.WaitGroup
 	events, calm := context.WithCancel(ctx) // an interrupt heals at once
 	defer calm()
-	breaking.Go(func() { s.env.Marks = s.breakThings(events) })
+	breaking.Go(func() { s.env.Faults = s.injectAll(events) })
 	sampled := make(chan error, 1)
 	around.Go(func() { sampled <- s.sample(watch) })
 	around.Go(func() { s.followLogs(watch) })
-	kept := s.keep()
+	kept := s.receive()
 	calm()
 	stop()
 	breaking.Wait()
@@ -514,49 +514,49 @@ func (s *execution) cutShort(ctx context.Context, kept error, died <-chan error)
 		return err // and kept is what became of it
 	default:
 	}
-	if err := s.stack.Running(context.WithoutCancel(ctx)); err != nil {
+	if err := s.stack.CheckAllRunning(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	if kept == nil && ctx.Err() == nil && len(s.plan.Events) > 0 {
-		if err := s.restored(ctx); err != nil {
+		if err := s.verifyRestored(ctx); err != nil {
 			return err
 		}
 	}
-	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errHungUp)) {
+	if ctx.Err() != nil && (kept == nil || errors.Is(kept, errStopTimeout)) {
 		return errInterrupted
 	}
 	return kept
 }
 
-// restored says which faults were not in force as planned, or that the balancer runs something else than before them.
-func (s *execution) restored(ctx context.Context) error {
-	if err := notInForce(s.env.Marks); err != nil {
+// verifyRestored says which faults were not in force as planned, or that the balancer runs something else than before them.
+func (s *execution) verifyRestored(ctx context.Context) error {
+	if err := faultErrors(s.env.Faults); err != nil {
 		return err
 	}
-	if _, err := s.stack.Proof(ctx, s.balancer(), s.plan.Config.Files); err != nil {
+	if _, err := s.stack.VerifyConfig(ctx, s.balancer(), s.plan.Config.Files); err != nil {
 		return fmt.Errorf("after the faults: %w", err)
 	}
 	return nil
 }
 
-var errHungUp = errors.New("the worker did not stop in time")
+var errStopTimeout = errors.New("the worker did not stop in time")
 
-// hangUp asks the worker to stop and tell what it has, and cuts it off where it does not.
-func (s *execution) hangUp(ctx context.Context) {
-	_ = s.orders.Encode(order{Stop: true})
+// stopWorker asks the worker to stop and tell what it has, and cuts it off where it does not.
+func (s *execution) stopWorker(ctx context.Context) {
+	_ = s.orders.Encode(workerRequest{Stop: true})
 	select {
 	case <-ctx.Done():
 	case <-time.After(5 * time.Second):
-		s.streams.Out.CloseWithError(errHungUp)
+		s.streams.Out.CloseWithError(errStopTimeout)
 	}
 }
 
-// sampleEvery is how often the containers are looked at, beside the beginning and the end of each phase.
-const sampleEvery = time.Second
+// sampleInterval is how often the containers are looked at, beside the beginning and the end of each phase.
+const sampleInterval = time.Second
 
 // sample keeps what every container uses, until ctx ends.
 func (s *execution) sample(ctx context.Context) error {
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
 		samples := s.stack.Sample(context.WithoutCancel(ctx))
@@ -572,17 +572,17 @@ func (s *execution) sample(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-s.boundary:
+		case <-s.phaseEnded:
 		case <-tick.C:
 		}
 	}
 }
 
-// keep writes reports to the folder until the worker is done.
-func (s *execution) keep() error {
-	t := tally{execution: s}
+// receive writes reports to the folder until the worker is done.
+func (s *execution) receive() error {
+	t := eventCounter{execution: s}
 	for {
-		var r message
+		var r workerEvent
 		if err := s.reports.Decode(&r); err != nil {
 			return fmt.Errorf("listen to the worker: %w", err)
 		}
@@ -590,19 +590,19 @@ func (s *execution) keep() error {
 			return err
 		}
 		if r.Done {
-			s.env.Lost, s.env.Queried = r.Lost, r.Queried
+			s.env.LedgerGaps, s.env.RuleResults = r.LedgerGaps, r.RuleResults
 			return nil
 		}
 	}
 }
 
-// tally keeps reports and counts them for the progress.
-type tally struct {
+// eventCounter keeps reports and counts them for the progress.
+type eventCounter struct {
 	*execution
 	phase, hits, errs int
 }
 
-func (t *tally) add(r message) error {
+func (t *eventCounter) add(r workerEvent) error {
 	if err := r.Hits.each(t.hit); err != nil {
 		return err
 	}
@@ -611,14 +611,14 @@ func (t *tally) add(r message) error {
 			return err
 		}
 	}
-	if r.Begins {
+	if r.PhaseStarted {
 		t.clock.start()
 	}
 	if r.Phase != nil {
-		t.gate.ended(len(t.env.Phases))
+		t.barrier.phaseSent(len(t.env.Phases))
 		t.env.Phases = append(t.env.Phases, *r.Phase)
 		select {
-		case t.boundary <- struct{}{}:
+		case t.phaseEnded <- struct{}{}:
 		default: // a sample is being taken
 		}
 	}
@@ -629,9 +629,9 @@ func (t *tally) add(r message) error {
 	return nil
 }
 
-func (t *tally) hit(h history.Hit) error {
-	if h.Load != t.phase {
-		t.phase, t.hits, t.errs = h.Load, 0, 0
+func (t *eventCounter) hit(h history.Hit) error {
+	if h.Phase != t.phase {
+		t.phase, t.hits, t.errs = h.Phase, 0, 0
 	}
 	t.hits++
 	if h.Failed() {
@@ -644,7 +644,7 @@ func (t *tally) hit(h history.Hit) error {
 func (s *execution) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	nodes, err := s.stack.Nodes(ctx)
+	nodes, err := s.stack.NodeRecords(ctx)
 	s.env.Nodes = nodes
 	problems := []error{err}
 	for _, spec := range s.plan.Specs {
@@ -654,7 +654,7 @@ func (s *execution) finish(ctx context.Context) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
-	s.env.Logged, err = stack.Troubles(s.folder.LogFile(s.balancer().Name), s.plan.Config.Dialect.Log, s.env.Said)
+	s.env.LogEntries, err = stack.SummarizeLog(s.folder.LogFile(s.balancer().Name), s.plan.Config.Dialect.Log, s.env.StartupMessages)
 	problems = append(problems, err, s.readLogs(ctx))
 	for _, problem := range problems {
 		if errors.Is(problem, folder.ErrFolder) {

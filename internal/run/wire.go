@@ -42,17 +42,17 @@ func (p *packer) add(h history.Hit) {
 		resumed = 1
 	}
 	for _, v := range [...]int64{
-		int64(h.Seq - p.last.Seq), int64(h.Load), int64(h.Index - p.last.Index),
+		int64(h.Seq - p.last.Seq), int64(h.Phase), int64(h.Index - p.last.Index),
 		int64(h.Due - p.last.Due), int64(h.Sent - h.Due), int64(h.Done - h.Sent),
-		int64(h.Code), h.Size, int64(h.Sum), int64(h.Client), int64(h.Conn), int64(h.Flight),
-		int64(h.Connect), int64(h.Handshake), resumed, int64(h.Quiet),
+		int64(h.Code), h.Size, int64(h.Checksum), int64(h.Client), int64(h.Conn), int64(h.InFlight),
+		int64(h.ConnectTime), int64(h.HandshakeTime), resumed, int64(h.Silence),
 	} {
 		p.block = binary.AppendVarint(p.block, v)
 	}
 	p.text(h.Server)
 	p.text(string(h.Err))
 	p.text(h.Header)
-	p.text(h.Shake)
+	p.text(h.HandshakeInfo)
 	p.last = h
 	p.n++
 }
@@ -98,13 +98,13 @@ func (r *unpacker) hit(last history.Hit) history.Hit {
 		v[i] = int64(u>>1) ^ -int64(u&1) // binary.Varint's zigzag
 	}
 	h := history.Hit{
-		Seq: last.Seq + uint64(v[0]), Load: int(v[1]), Index: last.Index + int(v[2]), Due: last.Due + time.Duration(v[3]),
-		Code: int(v[6]), Size: v[7], Sum: uint32(v[8]), Client: int(v[9]), Conn: int(v[10]), Flight: int(v[11]),
-		Connect: time.Duration(v[12]), Handshake: time.Duration(v[13]), Resumed: v[14] == 1, Quiet: time.Duration(v[15]),
+		Seq: last.Seq + uint64(v[0]), Phase: int(v[1]), Index: last.Index + int(v[2]), Due: last.Due + time.Duration(v[3]),
+		Code: int(v[6]), Size: v[7], Checksum: uint32(v[8]), Client: int(v[9]), Conn: int(v[10]), InFlight: int(v[11]),
+		ConnectTime: time.Duration(v[12]), HandshakeTime: time.Duration(v[13]), Resumed: v[14] == 1, Silence: time.Duration(v[15]),
 	}
 	h.Sent = h.Due + time.Duration(v[4])
 	h.Done = h.Sent + time.Duration(v[5])
-	h.Server, h.Err, h.Header, h.Shake = r.text(), history.Err(r.text()), r.text(), r.text()
+	h.Server, h.Err, h.Header, h.HandshakeInfo = r.text(), history.Err(r.text()), r.text(), r.text()
 	return h
 }
 

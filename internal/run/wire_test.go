@@ -18,8 +18,8 @@ var sends = []plan.Request{{Method: "GET", Path: "/"}}
 func hit(i int) history.Hit {
 	at := time.Duration(i) * 123457
 	return history.Hit{
-		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Sum: 1 << 31,
-		Client: i % 7, Conn: i % 64, Flight: 64, Connect: 5, Handshake: 6, Resumed: i%2 == 0, Err: history.Reset,
+		Seq: uint64(i + 1), Index: i, Due: at, Sent: at + 1, Done: at + 2, Code: 200, Server: "back-01", Size: 9, Checksum: 1 << 31,
+		Client: i % 7, Conn: i % 64, InFlight: 64, ConnectTime: 5, HandshakeTime: 6, Resumed: i%2 == 0, Err: history.Reset,
 	}
 }
 
@@ -29,7 +29,7 @@ func TestHitBlocks(t *testing.T) {
 		var want, got []history.Hit
 		for _, i := range []int{7, 3, 1000, 4} {
 			h := hit(i)
-			h.Load, h.Err = i%2, []history.Err{"", history.Timeout}[i%2]
+			h.Phase, h.Err = i%2, []history.Err{"", history.Timeout}[i%2]
 			want = append(want, h)
 			p.add(h)
 		}

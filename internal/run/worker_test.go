@@ -43,10 +43,10 @@ func hire(t *testing.T) office {
 }
 
 // all reads reports until the worker is done.
-func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arrival, phases []history.Phase, last message) {
+func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arrival, phases []history.Phase, last workerEvent) {
 	t.Helper()
 	for {
-		var r message
+		var r workerEvent
 		require.NoError(t, o.reports.Decode(&r))
 		require.NoError(t, r.Hits.each(func(h history.Hit) error { hits = append(hits, h); return nil }))
 		arrivals = append(arrivals, r.Arrivals...)
@@ -60,9 +60,9 @@ func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arriva
 }
 
 // site is a backend that clients reach directly, so that there is traffic without a balancer.
-func site(t *testing.T) (host string, port int, ledgers []ledger) {
+func site(t *testing.T) (host string, port int, ledgers []ledgerAddr) {
 	t.Helper()
-	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: history.IDHeader, Server: history.ServerHeader, Size: history.SizeHeader, Wish: history.WishHeader, Observe: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
+	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: history.IDHeader, ServerHeader: history.ServerHeader, SizeHeader: history.SizeHeader, ResponseSpecHeader: history.ResponseSpecHeader, RecordHeaders: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
 	api := s.API()
 	traffic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "192.0.2.1:9" // an arrival from loopback would be a health check
@@ -74,7 +74,7 @@ func site(t *testing.T) (host string, port int, ledgers []ledger) {
 	require.NoError(t, err)
 	port, err = strconv.Atoi(at.Port())
 	require.NoError(t, err)
-	return at.Hostname(), port, []ledger{{Server: "b1", URL: control.URL}}
+	return at.Hostname(), port, []ledgerAddr{{Server: "b1", URL: control.URL}}
 }
 
 func TestWorker(t *testing.T) {
@@ -84,13 +84,13 @@ func TestWorker(t *testing.T) {
 		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}},
 	}
 	o := hire(t)
-	require.NoError(t, o.orders.Encode(order{Loads: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-	var ready message
+	require.NoError(t, o.orders.Encode(workerRequest{Phases: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	var ready workerEvent
 	require.NoError(t, o.reports.Decode(&ready))
 	require.True(t, ready.Ready, ready.Err)
-	require.NoError(t, o.orders.Encode(order{Go: true}))
+	require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
 	hits, arrivals, phases, last := o.all(t)
-	assert.Empty(t, last.Lost)
+	assert.Empty(t, last.LedgerGaps)
 	require.Len(t, hits, 650)
 	require.Len(t, arrivals, 650)
 	require.Len(t, phases, 2)
@@ -115,12 +115,12 @@ func TestWorkerHolds(t *testing.T) {
 	host, port, ledgers := site(t)
 	load := plan.Phase{Name: "a", Count: 5, Concurrency: 1, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
 	o := hire(t)
-	require.NoError(t, o.orders.Encode(order{Loads: []plan.Phase{load, load}, Holds: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-	var ready message
+	require.NoError(t, o.orders.Encode(workerRequest{Phases: []plan.Phase{load, load}, Barriers: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	var ready workerEvent
 	require.NoError(t, o.reports.Decode(&ready))
-	require.NoError(t, o.orders.Encode(order{Go: true}))
+	require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
 	const held = 300 * time.Millisecond
-	time.AfterFunc(held, func() { _ = o.orders.Encode(order{Go: true}) })
+	time.AfterFunc(held, func() { _ = o.orders.Encode(workerRequest{Go: true}) })
 	_, _, phases, _ := o.all(t)
 	require.Len(t, phases, 2)
 	assert.Greater(t, phases[1].Start-phases[0].End, held/2)
@@ -133,39 +133,39 @@ func TestGate(t *testing.T) {
 	p := plan.Plan{
 		Phases: []plan.Phase{{Count: 100, Rate: 10}, {Count: 100, Rate: 10}, {Count: 100, Rate: 10}},
 		Events: []plan.Event{
-			{Phase: 0, At: time.Second, For: 9 * time.Second},
-			{Phase: 0, At: time.Second, For: time.Second},
-			{Phase: 1, At: 5 * time.Second, For: 6 * time.Second},
-			{Phase: 1, At: time.Second, For: time.Second},
+			{Phase: 0, At: time.Second, Duration: 9 * time.Second},
+			{Phase: 0, At: time.Second, Duration: time.Second},
+			{Phase: 1, At: 5 * time.Second, Duration: 6 * time.Second},
+			{Phase: 1, At: time.Second, Duration: time.Second},
 		},
 	}
-	assert.Equal(t, map[int]bool{0: true}, holds(p))
+	assert.Equal(t, map[int]bool{0: true}, barrierPhases(p))
 	opened := 0
-	g := newGate(holds(p), func() { opened++ })
-	g.enter(0)
-	g.enter(1)
-	g.enter(0)
-	g.leave(0)
-	g.ended(0)
+	g := newPhaseBarrier(barrierPhases(p), func() { opened++ })
+	g.faultStarted(0)
+	g.faultStarted(1)
+	g.faultStarted(0)
+	g.faultEnded(0)
+	g.phaseSent(0)
 	assert.Equal(t, 0, opened)
-	g.leave(0)
+	g.faultEnded(0)
 	assert.Equal(t, 1, opened)
-	g.ended(1)
-	g.leave(1)
-	g.ended(2)
-	g.enter(0)
-	g.leave(0)
+	g.phaseSent(1)
+	g.faultEnded(1)
+	g.phaseSent(2)
+	g.faultStarted(0)
+	g.faultEnded(0)
 	assert.Equal(t, 1, opened)
 }
 
 func TestWorkerSaysWhatIsNotReady(t *testing.T) {
-	old := readyWithin
-	readyWithin = 200 * time.Millisecond
-	defer func() { readyWithin = old }()
+	old := readyTimeout
+	readyTimeout = 200 * time.Millisecond
+	defer func() { readyTimeout = old }()
 	host, port, _ := site(t)
 	o := hire(t)
-	require.NoError(t, o.orders.Encode(order{Balancer: host, Ports: []int{port}, Ledgers: []ledger{{Server: "b9", URL: "http://127.0.0.1:1"}}}))
-	var r message
+	require.NoError(t, o.orders.Encode(workerRequest{Balancer: host, Ports: []int{port}, Ledgers: []ledgerAddr{{Server: "b9", URL: "http://127.0.0.1:1"}}}))
+	var r workerEvent
 	require.NoError(t, o.reports.Decode(&r))
 	assert.False(t, r.Ready)
 	assert.Contains(t, r.Err, "b9 is not ready")
@@ -176,21 +176,21 @@ func TestWorkerSaysWhatIsNotReady(t *testing.T) {
 // A worker that is told to stop tells what it has; one whose harness is gone ends.
 func TestWorkerStops(t *testing.T) {
 	for how, stop := range map[string]func(office){
-		"stopped": func(o office) { _ = o.orders.Encode(order{Stop: true}) },
+		"stopped": func(o office) { _ = o.orders.Encode(workerRequest{Stop: true}) },
 		"hung up": func(o office) { o.hangUp() },
 	} {
 		host, port, ledgers := site(t)
 		o := hire(t)
 		load := plan.Phase{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
-		require.NoError(t, o.orders.Encode(order{Loads: []plan.Phase{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
-		var r message
+		require.NoError(t, o.orders.Encode(workerRequest{Phases: []plan.Phase{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+		var r workerEvent
 		require.NoError(t, o.reports.Decode(&r))
-		require.NoError(t, o.orders.Encode(order{Go: true}))
-		var first message
+		require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
+		var first workerEvent
 		require.NoError(t, o.reports.Decode(&first))
 		stop(o)
 		_, _, _, last := o.all(t)
-		assert.Empty(t, last.Lost)
+		assert.Empty(t, last.LedgerGaps)
 		if how == "stopped" {
 			assert.Empty(t, o.done, "a worker that was stopped waits until the harness hangs up")
 		}
@@ -201,7 +201,7 @@ func TestWorkerStops(t *testing.T) {
 
 func TestUntilTriesAgain(t *testing.T) {
 	var tries atomic.Int64
-	assert.NoError(t, until(context.Background(), func() error {
+	assert.NoError(t, retry(context.Background(), func() error {
 		if tries.Add(1) < 3 {
 			return io.EOF
 		}

@@ -9,7 +9,7 @@ import (
 
 // Overlay has files instead of those that lie at the same place.
 type Overlay struct {
-	Below fs.FS
+	Base  fs.FS
 	Files []model.File
 }
 
@@ -20,5 +20,5 @@ func (o Overlay) Open(name string) (fs.File, error) {
 			return fstest.MapFS{"file": {Data: f.Content}}.Open("file")
 		}
 	}
-	return o.Below.Open(name)
+	return o.Base.Open(name)
 }

@@ -15,20 +15,20 @@ import (
 // Folders opens files by the path that the user gave, so that errors and claims name them the same way. What it opens lies, symbolic
 // links followed, in one of its folders.
 type Folders struct {
-	of      string // whose folder the first one is
-	named   string // what the user named, wherever a link of this name leads
-	folders []folder
+	owner    string // whose folder the first one is
+	userFile string // what the user named, wherever a link of this name leads
+	folders  []folder
 }
 
 // folder is one that may be read from.
 type folder struct {
-	at   string // its path from the root, without symbolic links
+	path string // its path from the root, without symbolic links
 	root *os.Root
 }
 
-// Confine opens folders, the first of which belongs to what is called of: "configuration". Close them.
-func Confine(of string, folders ...string) (*Folders, error) {
-	f := &Folders{of: of}
+// OpenFolders opens folders, the first of which belongs to what is called of: "configuration". Close them.
+func OpenFolders(of string, folders ...string) (*Folders, error) {
+	f := &Folders{owner: of}
 	for _, name := range folders {
 		at, err := realPath(name)
 		if err != nil {
@@ -36,16 +36,16 @@ func Confine(of string, folders ...string) (*Folders, error) {
 		}
 		root, err := os.OpenRoot(at)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read %s %s: %w", of, name, cause(err)), f.Close())
+			return nil, errors.Join(fmt.Errorf("read %s %s: %w", of, name, unwrapPathError(err)), f.Close())
 		}
 		f.folders = append(f.folders, folder{at, root})
 	}
 	return f, nil
 }
 
-// Naming lets a name be opened wherever a link of this name leads, because the user gave it.
-func (f *Folders) Naming(name string) *Folders {
-	f.named = name
+// AllowFile lets a name be opened wherever a link of this name leads, because the user gave it.
+func (f *Folders) AllowFile(name string) *Folders {
+	f.userFile = name
 	return f
 }
 
@@ -68,29 +68,29 @@ func (f *Folders) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	for _, one := range f.folders {
-		if inside, err := filepath.Rel(one.at, at); err == nil && filepath.IsLocal(inside) {
-			return file(openRegular(one.root, inside, name))
+		if inside, err := filepath.Rel(one.path, at); err == nil && filepath.IsLocal(inside) {
+			return fileOrNil(openRegular(one.root, inside, name))
 		}
 	}
-	if name == f.named {
-		return file(openAt(at, name))
+	if name == f.userFile {
+		return fileOrNil(openAt(at, name))
 	}
 	return nil, &fs.PathError{
 		Op: "open", Path: name,
-		Err: fmt.Errorf("it lies outside the %s's folder; %w", f.of, ErrOutside),
+		Err: fmt.Errorf("it lies outside the %s's folder; %w", f.owner, ErrOutside),
 	}
 }
 
 // ReadFile reads a file of the host that has at most so many bytes.
-func ReadFile(name string, most int64) ([]byte, error) { return Read(host{}, name, most) }
+func ReadFile(name string, most int64) ([]byte, error) { return Read(hostFS{}, name, most) }
 
-// host opens any file by its name.
-type host struct{}
+// hostFS opens any file by its name.
+type hostFS struct{}
 
-func (host) Open(name string) (fs.File, error) { return file(OpenFile(name)) }
+func (hostFS) Open(name string) (fs.File, error) { return fileOrNil(OpenFile(name)) }
 
-// file is a file that is none where there is an error.
-func file(f *os.File, err error) (fs.File, error) {
+// fileOrNil is a file that is none where there is an error.
+func fileOrNil(f *os.File, err error) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func OpenFile(name string) (*os.File, error) {
 // Read reads a file that has at most so many bytes. Its errors are fsys's, or *fs.PathError.
 func Read(fsys fs.FS, name string, most int64) ([]byte, error) {
 	wrong := func(err error) ([]byte, error) {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: cause(err)}
+		return nil, &fs.PathError{Op: "read", Path: name, Err: unwrapPathError(err)}
 	}
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -128,21 +128,23 @@ func Read(fsys fs.FS, name string, most int64) ([]byte, error) {
 	case err != nil:
 		return wrong(err)
 	case int64(len(text)) > most:
-		return wrong(&LargeError{Most: most})
+		return wrong(&TooLargeError{MaxBytes: most})
 	}
 	return text, nil
 }
 
-// LargeError is a file that has more bytes than are read.
-type LargeError struct{ Most int64 }
+// TooLargeError is a file that has more bytes than are read.
+type TooLargeError struct{ MaxBytes int64 }
 
-func (e *LargeError) Error() string { return fmt.Sprintf("the file has more than %d MiB", e.Most>>20) }
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the file has more than %d MiB", e.MaxBytes>>20)
+}
 
 // realPath is a path from the root, without symbolic links.
 func realPath(name string) (string, error) {
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil {
-		return "", cause(err)
+		return "", unwrapPathError(err)
 	}
 	return filepath.Abs(real)
 }
@@ -150,7 +152,7 @@ func realPath(name string) (string, error) {
 func openAt(at, name string) (*os.File, error) {
 	root, err := os.OpenRoot(filepath.Dir(at))
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: unwrapPathError(err)}
 	}
 	defer root.Close()
 	return openRegular(root, filepath.Base(at), name)
@@ -159,11 +161,11 @@ func openAt(at, name string) (*os.File, error) {
 // openRegular opens a file beneath root, or a directory. name is what errors call it.
 func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 	wrong := func(err error) (*os.File, error) {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: unwrapPathError(err)}
 	}
 	info, err := root.Stat(inside)
 	if err == nil {
-		err = regular(info.Mode())
+		err = checkRegular(info.Mode())
 	}
 	if err != nil {
 		return wrong(err)
@@ -173,7 +175,7 @@ func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 		return wrong(err)
 	}
 	if info, err = f.Stat(); err == nil {
-		err = regular(info.Mode())
+		err = checkRegular(info.Mode())
 	}
 	if err != nil {
 		f.Close()
@@ -182,8 +184,8 @@ func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 	return f, nil
 }
 
-// regular says what a file is that is no file to read.
-func regular(mode fs.FileMode) error {
+// checkRegular says what a file is that is no file to read.
+func checkRegular(mode fs.FileMode) error {
 	for _, kind := range []struct {
 		bit  fs.FileMode
 		name string
@@ -198,8 +200,8 @@ func regular(mode fs.FileMode) error {
 	return nil
 }
 
-// cause is an error without the operation and path that its wrapper repeats.
-func cause(err error) error {
+// unwrapPathError is an error without the operation and path that its wrapper repeats.
+func unwrapPathError(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return at.Err
@@ -207,5 +209,5 @@ func cause(err error) error {
 	return err
 }
 
-// Largest is the size, in bytes, of the largest configuration file that is read. Configurations of thousands of servers are smaller.
-const Largest = 4 << 20
+// MaxConfigBytes is the size, in bytes, of the largest configuration file that is read. Configurations of thousands of servers are smaller.
+const MaxConfigBytes = 4 << 20

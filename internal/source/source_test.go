@@ -50,7 +50,7 @@ func TestOnlyRegularFilesAreRead(t *testing.T) {
 	f(".", "it is a directory")
 	f("missing", "no such file or directory")
 	_, err = ReadFile("file", 3)
-	var large *LargeError
+	var large *TooLargeError
 	assert.ErrorAs(t, err, &large)
 }
 
@@ -64,7 +64,7 @@ func TestFoldersOpenWhatLiesInThem(t *testing.T) {
 	require.NoError(t, os.Symlink("../secret/file", "own/out"))
 	require.NoError(t, os.Symlink(there, "own/allowed"))
 	require.NoError(t, os.Symlink("../secret", "own/folder"))
-	folders, err := Confine("scenario", "own", "other")
+	folders, err := OpenFolders("scenario", "own", "other")
 	require.NoError(t, err)
 	defer folders.Close()
 	f := func(name, want, wrong string) {
@@ -89,10 +89,10 @@ func TestFoldersOpenWhatLiesInThem(t *testing.T) {
 	f("/dev/zero", "", outside)
 	_, err = fs.ReadDir(folders, "own/folder")
 	assert.ErrorIs(t, err, ErrOutside)
-	_, err = Confine("configuration", "own", "missing")
+	_, err = OpenFolders("configuration", "own", "missing")
 	assert.EqualError(t, err, "read configuration missing: no such file or directory")
 
-	folders.Naming("own/out")
+	folders.AllowFile("own/out")
 	f("own/out", "secret", "")
 }
 
@@ -101,7 +101,7 @@ func TestSwappedFolderIsNotFollowed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "own/sub/file", "own")
 	write(t, "secret/file", "secret")
-	folders, err := Confine("configuration", "own")
+	folders, err := OpenFolders("configuration", "own")
 	require.NoError(t, err)
 	defer folders.Close()
 	require.NoError(t, os.Rename("own/sub", "own/gone"))

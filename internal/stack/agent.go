@@ -15,24 +15,24 @@ import (
 
 // Agent speaks with the agent of a node, in whose network the node itself runs. A node that may be broken has one.
 type Agent struct {
-	node    Node
-	streams *Streams
-	tell    func([]agent.Attempt)
-	reading sync.WaitGroup
+	node       Node
+	streams    *Streams
+	onAttempts func([]agent.Attempt)
+	readers    sync.WaitGroup
 
 	mu      sync.Mutex
 	orders  *json.Encoder
-	last    int
-	waiting map[int]chan agent.Answer
+	lastID  int
+	waiting map[int]chan agent.Response
 	err     error // why there are no more answers
 }
 
 // startAgent brings up the agent of a node, which has the node's names and addresses.
 func (r *Rig) startAgent(ctx context.Context, spec plan.Spec) (*Agent, error) {
-	own := plan.Spec{Name: spec.Name + "-agent", Role: plan.Agent, Command: r.agentCommand(spec), Hostname: spec.Hostname}
-	s := Start{Spec: own, Rights: RightsOf(plan.Agent), Place: placeOf(spec), Keeps: spec.Shared, Streams: true}
-	if len(spec.Shared) > 0 { // where sockets of other users' may be
-		s.Rights = s.Rights.With("DAC_OVERRIDE")
+	own := plan.Spec{Name: spec.Name + "-agent", Role: plan.Agent, Command: r.agentCommand(spec), ContainerHostname: spec.ContainerHostname}
+	s := Start{Spec: own, Privileges: PrivilegesOf(plan.Agent), Placement: placementOf(spec), Volumes: spec.SharedDirs, AttachStreams: true}
+	if len(spec.SharedDirs) > 0 { // where sockets of other users' may be
+		s.Privileges = s.Privileges.WithCapabilities("DAC_OVERRIDE")
 	}
 	var err error
 	if s.Image, err = r.runtime.Image(ctx, own.Image); err != nil {
@@ -42,7 +42,7 @@ func (r *Rig) startAgent(ctx context.Context, spec plan.Spec) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := NewAgent(ctx, n, r.attempted(spec.Name))
+	a, err := NewAgent(ctx, n, r.reportAttempts(spec.Name))
 	if err != nil {
 		return nil, fmt.Errorf("start the agent of %s: %w", spec.Name, err)
 	}
@@ -56,12 +56,12 @@ func (r *Rig) agentCommand(spec plan.Spec) []string {
 	if spec.Role == plan.Backend && len(spec.Ports) > 0 {
 		command = append(command, "--ports", portList(spec.Ports))
 	}
-	for _, d := range r.setup.Local {
+	for _, d := range r.setup.LoopbackServices {
 		if spec.Role == plan.Balancer || spec.Role == plan.Peer {
 			command = append(command, "--local", fmt.Sprintf("%s=%d", d.Host(), d.Ports[0]))
 		}
 	}
-	for _, dir := range spec.Shared {
+	for _, dir := range spec.SharedDirs {
 		command = append(command, "--shared", dir)
 	}
 	return command
@@ -76,11 +76,11 @@ func portList(ports []int) string {
 	return strings.Join(all, ",")
 }
 
-// attempted passes on who tried to connect to a node.
-func (r *Rig) attempted(name string) func([]agent.Attempt) {
+// reportAttempts passes on who tried to connect to a node.
+func (r *Rig) reportAttempts(name string) func([]agent.Attempt) {
 	return func(all []agent.Attempt) {
-		if r.setup.Attempted != nil {
-			r.setup.Attempted(name, all)
+		if r.setup.OnAttempts != nil {
+			r.setup.OnAttempts(name, all)
 		}
 	}
 }
@@ -90,11 +90,11 @@ func (r *Rig) attempted(name string) func([]agent.Attempt) {
 func NewAgent(ctx context.Context, n Node, tell func([]agent.Attempt)) (*Agent, error) {
 	streams := n.Streams()
 	a := &Agent{
-		node: n, streams: streams, tell: tell,
-		orders: json.NewEncoder(streams.In), waiting: map[int]chan agent.Answer{},
+		node: n, streams: streams, onAttempts: tell,
+		orders: json.NewEncoder(streams.In), waiting: map[int]chan agent.Response{},
 	}
-	ready := a.expect(0)
-	a.reading.Go(a.read)
+	ready := a.register(0)
+	a.readers.Go(a.read)
 	if _, err := a.await(ctx, 0, ready); err != nil {
 		streams.Close()
 		return nil, fmt.Errorf("%w: %s", err, tail(string(streams.Log.Bytes()), 3))
@@ -102,10 +102,10 @@ func NewAgent(ctx context.Context, n Node, tell func([]agent.Attempt)) (*Agent, 
 	return a, nil
 }
 
-func (a *Agent) expect(id int) chan agent.Answer {
+func (a *Agent) register(id int) chan agent.Response {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := make(chan agent.Answer, 1)
+	c := make(chan agent.Response, 1)
 	a.waiting[id] = c
 	return c
 }
@@ -114,7 +114,7 @@ func (a *Agent) expect(id int) chan agent.Answer {
 func (a *Agent) read() {
 	answers := json.NewDecoder(a.streams.Out)
 	for {
-		var w agent.Answer
+		var w agent.Response
 		if err := answers.Decode(&w); err != nil {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -126,7 +126,7 @@ func (a *Agent) read() {
 			return
 		}
 		if len(w.Attempts) > 0 {
-			a.tell(w.Attempts)
+			a.onAttempts(w.Attempts)
 			continue
 		}
 		a.mu.Lock()
@@ -138,10 +138,10 @@ func (a *Agent) read() {
 	}
 }
 
-func (a *Agent) await(ctx context.Context, id int, c chan agent.Answer) (agent.Answer, error) {
+func (a *Agent) await(ctx context.Context, id int, c chan agent.Response) (agent.Response, error) {
 	select {
 	case <-ctx.Done():
-		return agent.Answer{}, context.Cause(ctx)
+		return agent.Response{}, context.Cause(ctx)
 	case w, ok := <-c:
 		switch {
 		case !ok:
@@ -154,15 +154,15 @@ func (a *Agent) await(ctx context.Context, id int, c chan agent.Answer) (agent.A
 }
 
 // do gives the agent an order and waits until it is carried out. id names the order.
-func (a *Agent) do(ctx context.Context, o agent.Order) (id int, w agent.Answer, err error) {
+func (a *Agent) do(ctx context.Context, o agent.Request) (id int, w agent.Response, err error) {
 	a.mu.Lock()
 	if a.err != nil {
 		a.mu.Unlock()
 		return 0, w, a.err
 	}
-	a.last++
-	o.ID = a.last
-	c := make(chan agent.Answer, 1)
+	a.lastID++
+	o.ID = a.lastID
+	c := make(chan agent.Response, 1)
 	a.waiting[o.ID] = c
 	err = a.orders.Encode(o)
 	a.mu.Unlock()
@@ -176,5 +176,5 @@ func (a *Agent) do(ctx context.Context, o agent.Order) (id int, w agent.Answer, 
 // close ends the agent, which heals what it broke.
 func (a *Agent) close() {
 	a.streams.Close()
-	a.reading.Wait()
+	a.readers.Wait()
 }

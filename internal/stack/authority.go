@@ -25,21 +25,21 @@ type Authority struct {
 	key  crypto.Signer
 }
 
-// Flaw is what is wrong with a certificate; the zero value is nothing.
-type Flaw string
+// CertificateFlaw is what is wrong with a certificate; the zero value is nothing.
+type CertificateFlaw string
 
 // The flaws.
 const (
-	Expired   Flaw = "expired"
-	Early     Flaw = "early"  // not valid yet
-	OtherName Flaw = "name"   // for another name
-	Unknown   Flaw = "issuer" // from an authority that nobody knows
+	Expired       CertificateFlaw = "expired"
+	NotYetValid   CertificateFlaw = "early"  // not valid yet
+	WrongName     CertificateFlaw = "name"   // for another name
+	UnknownIssuer CertificateFlaw = "issuer" // from an authority that nobody knows
 )
 
-const valid = 90 * 24 * time.Hour
+const certificateLifetime = 90 * 24 * time.Hour
 
-// make gives the authority its certificate, unless it has one.
-func (a *Authority) make() error {
+// ensureCertificate gives the authority its certificate, unless it has one.
+func (a *Authority) ensureCertificate() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.cert != nil {
@@ -52,7 +52,7 @@ func (a *Authority) make() error {
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lbproof run"},
-		NotBefore: now.Add(-2 * valid), NotAfter: now.Add(2 * valid),
+		NotBefore: now.Add(-2 * certificateLifetime), NotAfter: now.Add(2 * certificateLifetime),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -68,18 +68,18 @@ func (a *Authority) make() error {
 
 // PEM is the authority's own certificate.
 func (a *Authority) PEM() ([]byte, error) {
-	if err := a.make(); err != nil {
+	if err := a.ensureCertificate(); err != nil {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), nil
 }
 
 // issue makes a certificate with its chain, and its key, both as PEM.
-func (a *Authority) issue(hosts []string, flaw Flaw) (chain, key []byte, err error) {
-	if flaw == Unknown {
+func (a *Authority) issue(hosts []string, flaw CertificateFlaw) (chain, key []byte, err error) {
+	if flaw == UnknownIssuer {
 		return new(Authority).issue(hosts, "")
 	}
-	if err := a.make(); err != nil {
+	if err := a.ensureCertificate(); err != nil {
 		return nil, nil, err
 	}
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -94,8 +94,8 @@ func (a *Authority) issue(hosts []string, flaw Flaw) (chain, key []byte, err err
 		SerialNumber: serial, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	template.NotBefore, template.NotAfter = times(flaw)
-	named(template, hosts, flaw)
+	template.NotBefore, template.NotAfter = validityOf(flaw)
+	setNames(template, hosts, flaw)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
 	if err != nil {
 		return nil, nil, err
@@ -113,24 +113,24 @@ func (a *Authority) issue(hosts []string, flaw Flaw) (chain, key []byte, err err
 	return out.Bytes(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }
 
-// times are from when to when a certificate is valid.
-func times(flaw Flaw) (from, to time.Time) {
+// validityOf are from when to when a certificate is valid.
+func validityOf(flaw CertificateFlaw) (from, to time.Time) {
 	now := time.Now()
 	switch flaw {
 	case Expired:
-		return now.Add(-valid), now.Add(-time.Hour)
-	case Early:
-		return now.Add(time.Hour), now.Add(valid)
+		return now.Add(-certificateLifetime), now.Add(-time.Hour)
+	case NotYetValid:
+		return now.Add(time.Hour), now.Add(certificateLifetime)
 	}
-	return now.Add(-time.Hour), now.Add(valid)
+	return now.Add(-time.Hour), now.Add(certificateLifetime)
 }
 
-// named makes out a certificate to hosts: names and addresses.
-func named(template *x509.Certificate, hosts []string, flaw Flaw) {
-	if flaw == OtherName {
+// setNames makes out a certificate to hosts: names and addresses.
+func setNames(template *x509.Certificate, hosts []string, flaw CertificateFlaw) {
+	if flaw == WrongName {
 		hosts, template.DNSNames = nil, []string{"another.lbproof.test"}
 	} else {
-		template.DNSNames = []string{plan.AnyHost}
+		template.DNSNames = []string{plan.CertificateHost}
 	}
 	template.Subject = pkix.Name{CommonName: template.DNSNames[0]}
 	for _, h := range hosts {

@@ -23,16 +23,16 @@ import (
 
 // Setup is what a run asks of its rig.
 type Setup struct {
-	Run     string
-	Specs   []plan.Spec // whose addresses the networks have
-	Clients int         // addresses that the traffic may come from beside the worker's own
-	Bounds  map[plan.Role]plan.Bound
+	Run         string
+	Specs       []plan.Spec // whose addresses the networks have
+	ClientCount int         // addresses that the traffic may come from beside the worker's own
+	Bounds      map[plan.Role]plan.Bound
 	// Agents gives every node that is started an agent in whose network it runs, so that faults can be put on it.
 	Agents bool
-	// Local are nodes whose services the balancer finds on its own loopback address too. Only with Agents.
-	Local []plan.Spec
-	// Attempted is told who tried to connect to a backend; nil where nobody wants to know. Only with Agents.
-	Attempted func(node string, all []agent.Attempt)
+	// LoopbackServices are nodes whose services the balancer finds on its own loopback address too. Only with Agents.
+	LoopbackServices []plan.Spec
+	// OnAttempts is told who tried to connect to a backend; nil where nobody wants to know. Only with Agents.
+	OnAttempts func(node string, all []agent.Attempt)
 }
 
 // Rig is the nodes of one run, on whatever runtime.
@@ -50,14 +50,14 @@ type Rig struct {
 
 // Open makes what a run needs before it has nodes. The caller must Close what Open returns.
 func Open(ctx context.Context, on Runtime, setup Setup) (*Rig, error) {
-	taken, err := addressesOf(setup.Specs)
+	taken, err := configuredAddresses(setup.Specs)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, on, setup, World{Run: setup.Run, Addresses: taken, Clients: setup.Clients, Bounds: setup.Bounds})
+	return open(ctx, on, setup, RunConfig{Run: setup.Run, Addresses: taken, ClientCount: setup.ClientCount, Bounds: setup.Bounds})
 }
 
-func open(ctx context.Context, on Runtime, setup Setup, w World) (*Rig, error) {
+func open(ctx context.Context, on Runtime, setup Setup, w RunConfig) (*Rig, error) {
 	made, err := on.Open(ctx, w)
 	if err != nil {
 		return nil, err
@@ -65,8 +65,8 @@ func open(ctx context.Context, on Runtime, setup Setup, w World) (*Rig, error) {
 	return &Rig{Key: rand.Text(), runtime: on, stack: made, setup: setup, members: map[string]*Member{}}, nil
 }
 
-// addressesOf are the addresses that the configuration names, without repeats, those of the first node first.
-func addressesOf(specs []plan.Spec) ([]netip.Addr, error) {
+// configuredAddresses are the addresses that the configuration names, without repeats, those of the first node first.
+func configuredAddresses(specs []plan.Spec) ([]netip.Addr, error) {
 	var taken []netip.Addr
 	for _, spec := range specs {
 		if spec.Address == "" {
@@ -96,23 +96,23 @@ func (r *Rig) Close() error {
 	return err
 }
 
-// Clients is the network of client addresses; invalid where the run has none.
-func (r *Rig) Clients() netip.Prefix { return r.stack.Clients() }
+// ClientNetwork is the network of client addresses; invalid where the run has none.
+func (r *Rig) ClientNetwork() netip.Prefix { return r.stack.ClientNetwork() }
 
 // Start brings up a node and returns when its process runs. It does not wait until the node serves.
 func (r *Rig) Start(ctx context.Context, spec plan.Spec, files []model.File) error {
-	_, err := r.start(ctx, Start{Spec: spec, Files: files, Rights: RightsOf(spec.Role)})
+	_, err := r.start(ctx, Start{Spec: spec, Files: files, Privileges: PrivilegesOf(spec.Role)})
 	return err
 }
 
 // StartAttached brings up a node like Start, with its standard streams in the caller's hands.
 func (r *Rig) StartAttached(ctx context.Context, spec plan.Spec) (*Streams, error) {
-	rights := RightsOf(spec.Role)
-	if r.Clients().IsValid() {
-		rights = rights.With("NET_ADMIN") // for the route that makes the addresses its own, and which only root is given
+	rights := PrivilegesOf(spec.Role)
+	if r.ClientNetwork().IsValid() {
+		rights = rights.WithCapabilities("NET_ADMIN") // for the route that makes the addresses its own, and which only root is given
 		spec.User = "0"
 	}
-	m, err := r.start(ctx, Start{Spec: spec, Rights: rights, Streams: true})
+	m, err := r.start(ctx, Start{Spec: spec, Privileges: rights, AttachStreams: true})
 	if err != nil {
 		return nil, err
 	}
@@ -125,19 +125,19 @@ func (r *Rig) start(ctx context.Context, s Start) (m *Member, err error) {
 	if s.Image, err = r.runtime.Image(ctx, s.Spec.Image); err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Spec.Name, err)
 	}
-	switch host := r.find(s.Spec.Beside); {
+	switch host := r.find(s.Spec.NetworkOf); {
 	case host != nil:
-		s.Join = host.holder()
+		s.NetworkOf = host.networkNode()
 	case r.setup.Agents:
 		if m.Agent, err = r.startAgent(ctx, s.Spec); err != nil {
 			return nil, err
 		}
-		s.Join = m.Agent.node
+		s.NetworkOf = m.Agent.node
 	default:
-		s.Place = placeOf(s.Spec)
+		s.Placement = placementOf(s.Spec)
 	}
 	if s.Spec.Role == plan.Backend {
-		s.Keeps = []string{plan.LedgerDir} // which outlives the process, and is the only place that it writes to
+		s.Volumes = []string{plan.LedgerDir} // which outlives the process, and is the only place that it writes to
 	}
 	m.image = s.Image
 	if m.Node, err = r.launch(ctx, s); err != nil {
@@ -149,10 +149,10 @@ func (r *Rig) start(ctx context.Context, s Start) (m *Member, err error) {
 	return m, nil
 }
 
-// placeOf is where a node stands that has a network of its own.
-func placeOf(spec plan.Spec) *Place {
+// placementOf is where a node stands that has a network of its own.
+func placementOf(spec plan.Spec) *Placement {
 	balances := spec.Role == plan.Balancer || spec.Role == plan.Peer
-	return &Place{Address: spec.Address, Hosts: spec.Hosts(), Everywhere: balances}
+	return &Placement{Address: spec.Address, Hosts: spec.Hosts(), AllNetworks: balances}
 }
 
 // launch starts a node with the key of the run where the node has doors that the key opens. Nobody else of the run
@@ -196,21 +196,21 @@ type RefusedError struct{ Text string }
 
 func (e *RefusedError) Error() string { return e.Text }
 
-// Check gives the configuration to the balancer's own checker, on a node without a network in which every upstream
+// TestConfig gives the configuration to the balancer's own checker, on a node without a network in which every upstream
 // host is known. A refusal is a *RefusedError that names the user's file and line.
-func (r *Rig) Check(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) error {
-	checked, err := r.alone(ctx, guest{spec, files, hosts}, spec.Check)
+func (r *Rig) TestConfig(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) error {
+	checked, err := r.runIsolated(ctx, isolatedNode{spec, files, hosts}, spec.ConfigTest)
 	if err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
-	if checked.Code == 0 {
+	if checked.ExitCode == 0 {
 		return nil
 	}
-	return &RefusedError{Text: refusal(spec, files, checked.Said)}
+	return &RefusedError{Text: refusalText(spec, files, checked.Text)}
 }
 
-// refusal names the user's file in place of the path in the container.
-func refusal(spec plan.Spec, files []model.File, said string) string {
+// refusalText names the user's file in place of the path in the container.
+func refusalText(spec plan.Spec, files []model.File, said string) string {
 	said = strings.TrimSpace(said)
 	pos := model.Pos{}
 	if len(files) > 0 {
@@ -223,7 +223,7 @@ func refusal(spec plan.Spec, files []model.File, said string) string {
 		}
 		said = strings.ReplaceAll(said, at, name)
 	}
-	return fmt.Sprintf("%s: refused by %s:\n%s", pos, strings.Join(spec.Check, " "), said)
+	return fmt.Sprintf("%s: refused by %s:\n%s", pos, strings.Join(spec.ConfigTest, " "), said)
 }
 
 // Exec runs a command in a node and returns what it printed.
@@ -232,15 +232,15 @@ func (r *Rig) Exec(ctx context.Context, name string, command []string) (string, 
 	if err != nil {
 		return "", fmt.Errorf("run %s in %s: %w", command[0], name, err)
 	}
-	if did.Code != 0 {
-		return "", fmt.Errorf("run %s in %s: exit status %d: %s", strings.Join(command, " "), name, did.Code, did.Said)
+	if did.ExitCode != 0 {
+		return "", fmt.Errorf("run %s in %s: exit status %d: %s", strings.Join(command, " "), name, did.ExitCode, did.Text)
 	}
-	return strings.TrimSpace(did.Said), nil
+	return strings.TrimSpace(did.Text), nil
 }
 
-// Proof shows that a node's process runs the files it was given: they were put there before it started, they still
+// VerifyConfig shows that a node's process runs the files it was given: they were put there before it started, they still
 // are what they were, and it was started once, with its plan's command. It returns the digest of the main file.
-func (r *Rig) Proof(ctx context.Context, spec plan.Spec, files []model.File) (digest string, err error) {
+func (r *Rig) VerifyConfig(ctx context.Context, spec plan.Spec, files []model.File) (digest string, err error) {
 	m := r.find(spec.Name)
 	for at, name := range spec.Files {
 		i := slices.IndexFunc(files, func(f model.File) bool { return f.Name == name })
@@ -260,7 +260,7 @@ func (r *Rig) Proof(ctx context.Context, spec plan.Spec, files []model.File) (di
 		return "", fmt.Errorf("prove the configuration of %s: %w", spec.Name, err)
 	}
 	if !state.Running || state.Restarts > 0 {
-		return "", m.dead(ctx, state)
+		return "", m.exitError(ctx, state)
 	}
 	if !slices.Equal(state.Argv, spec.Command) {
 		return "", fmt.Errorf("prove the configuration of %s: it runs %q instead of %q", spec.Name, state.Argv, spec.Command)
@@ -277,9 +277,9 @@ func readFile(ctx context.Context, n Node, at string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// Workers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if
+// CountWorkers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if
 // that never comes, after two seconds.
-func (r *Rig) Workers(ctx context.Context, spec plan.Spec, expected int) (int, error) {
+func (r *Rig) CountWorkers(ctx context.Context, spec plan.Spec, expected int) (int, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	for {
 		found, err := r.find(spec.Name).workers(ctx)
@@ -311,18 +311,18 @@ func (r *Rig) RouteClients(ctx context.Context, name, worker string) error {
 	if err != nil {
 		return err
 	}
-	argv := []string{"route", "--to", r.Clients().String(), "--via", via}
-	if err := r.find(name).aid(ctx, Command{Argv: argv, Capabilities: []string{"NET_ADMIN"}}); err != nil {
+	argv := []string{"route", "--to", r.ClientNetwork().String(), "--via", via}
+	if err := r.find(name).runSidecar(ctx, Command{Argv: argv, Capabilities: []string{"NET_ADMIN"}}); err != nil {
 		return fmt.Errorf("route the clients' addresses from %s: %w", name, err)
 	}
 	return nil
 }
 
-// Nodes says how every node has fared so far.
-func (r *Rig) Nodes(ctx context.Context) ([]history.Node, error) {
-	var out []history.Node
+// NodeRecords says how every node has fared so far.
+func (r *Rig) NodeRecords(ctx context.Context) ([]history.NodeRecord, error) {
+	var out []history.NodeRecord
 	for _, name := range r.names() {
-		one, err := r.find(name).fared(ctx)
+		one, err := r.find(name).nodeRecord(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("inspect %s: %w", name, err)
 		}

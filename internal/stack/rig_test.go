@@ -19,11 +19,11 @@ import (
 )
 
 func TestRefusalNamesTheUsersFile(t *testing.T) {
-	spec := plan.Spec{Check: []string{"nginx", "-t"}, Files: map[string]string{"/etc/nginx/nginx.conf": "deploy/lb.conf"}}
+	spec := plan.Spec{ConfigTest: []string{"nginx", "-t"}, Files: map[string]string{"/etc/nginx/nginx.conf": "deploy/lb.conf"}}
 	files := []model.File{{Name: "deploy/lb.conf"}}
 	f := func(said, want string) {
 		t.Helper()
-		assert.Equal(t, want, refusal(spec, files, said))
+		assert.Equal(t, want, refusalText(spec, files, said))
 	}
 	f("[emerg] no such thing in /etc/nginx/nginx.conf:12\n", "deploy/lb.conf:12: refused by nginx -t:\n[emerg] no such thing in deploy/lb.conf:12")
 	f("[emerg] getpwnam failed", "deploy/lb.conf: refused by nginx -t:\n[emerg] getpwnam failed")
@@ -37,27 +37,27 @@ func TestTail(t *testing.T) {
 // What balancers complain of is told with the user's file and line; the rest of their logs is not.
 func TestComplaints(t *testing.T) {
 	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "lb.conf", "/etc/haproxy/haproxy.cfg": "lb.cfg"}}
-	told, err := readForms(model.LogForms{Complaint: `\[(emerg|ALERT|WARNING)\]|\bERR\b`, Backendless: "is DOWN, reason"})
+	told, err := compilePatterns(model.LogPatterns{Warning: `\[(emerg|ALERT|WARNING)\]|\bERR\b`, NoServer: "is DOWN, reason"})
 	require.NoError(t, err)
-	f := func(log string, want ...model.Said) {
+	f := func(log string, want ...model.StartupMessage) {
 		t.Helper()
-		assert.Equal(t, want, told.complaints(spec, log, false))
+		assert.Equal(t, want, told.startupMessages(spec, log, false))
 	}
 	f("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\n")
 	f("2026/11/21 [emerg] 1#1: unknown directive \"x\" in /etc/nginx/nginx.conf:7\n",
-		model.Said{Pos: model.Pos{File: "lb.conf", Line: 7}, Text: `2026/11/21 [emerg] 1#1: unknown directive "x" in lb.conf:7`})
+		model.StartupMessage{Pos: model.Pos{File: "lb.conf", Line: 7}, Text: `2026/11/21 [emerg] 1#1: unknown directive "x" in lb.conf:7`})
 	f("[NOTICE] (1) : hello\n[ALERT] (1) : config : parsing [/etc/haproxy/haproxy.cfg:48] : bad\n[WARNING] (1) : Server b/s is DOWN, reason: x\n",
-		model.Said{Pos: model.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
-	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", model.Said{Text: "2026 ERR no"})
-	assert.Equal(t, []model.Said{{Text: "just this"}}, told.complaints(spec, "just this\n", true))
+		model.StartupMessage{Pos: model.Pos{File: "lb.cfg", Line: 48}, Text: "[ALERT] (1) : config : parsing [lb.cfg:48] : bad"})
+	f("\x1b[90m2026\x1b[0m \x1b[31mERR\x1b[0m no\n", model.StartupMessage{Text: "2026 ERR no"})
+	assert.Equal(t, []model.StartupMessage{{Text: "just this"}}, told.startupMessages(spec, "just this\n", true))
 	assert.Equal(t, "HAProxy version 2.6.12 2026/10/17", VersionLine("\nHAProxy version 2.6.12   2026/10/17\nStatus: x\n"))
 }
 
 func TestAddressesOfTheConfiguration(t *testing.T) {
-	taken, err := addressesOf([]plan.Spec{{Address: "10.0.1.9"}, {Name: "b1"}, {Address: "10.0.1.1"}, {Address: "10.0.1.9"}})
+	taken, err := configuredAddresses([]plan.Spec{{Address: "10.0.1.9"}, {Name: "b1"}, {Address: "10.0.1.1"}, {Address: "10.0.1.9"}})
 	require.NoError(t, err)
 	assert.Equal(t, []netip.Addr{netip.MustParseAddr("10.0.1.9"), netip.MustParseAddr("10.0.1.1")}, taken)
-	_, err = addressesOf([]plan.Spec{{Name: "x", Address: "::1"}})
+	_, err = configuredAddresses([]plan.Spec{{Name: "x", Address: "::1"}})
 	assert.ErrorContains(t, err, "no IPv4 address")
 }
 
@@ -74,9 +74,9 @@ func (m *memory) Image(_ context.Context, image plan.Image) (Image, error) {
 	return Image{Ref: image.Ref}, nil
 }
 
-func (m *memory) Open(context.Context, World) (Stack, error) { return m, nil }
+func (m *memory) Open(context.Context, RunConfig) (Stack, error) { return m, nil }
 
-func (m *memory) Clients() netip.Prefix { return netip.MustParsePrefix("198.18.8.0/21") }
+func (m *memory) ClientNetwork() netip.Prefix { return netip.MustParsePrefix("198.18.8.0/21") }
 
 func (m *memory) Start(_ context.Context, s Start) (Node, error) {
 	m.started = append(m.started, s)
@@ -84,7 +84,7 @@ func (m *memory) Start(_ context.Context, s Start) (Node, error) {
 	if s.Spec.Role == plan.Agent {
 		orders, in := io.Pipe()
 		n.streams = NewStreams(in, func(stdout, _ io.Writer) error {
-			err := json.NewEncoder(stdout).Encode(agent.Answer{}) // ready
+			err := json.NewEncoder(stdout).Encode(agent.Response{}) // ready
 			_, _ = io.Copy(io.Discard, orders)
 			return err
 		})
@@ -122,7 +122,7 @@ func (n *imagined) Streams() *Streams { return n.streams }
 func (n *imagined) State(context.Context) (State, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return State{Running: n.running, Started: n.started, Exit: 137}, nil
+	return State{Running: n.running, Started: n.started, ExitCode: 137}, nil
 }
 
 func (n *imagined) Signal(context.Context, string) error {
@@ -144,7 +144,7 @@ func (n *imagined) Bequeath(u Undo) (revoke func()) {
 	return func() { n.revoked++ }
 }
 
-func (n *imagined) Logs(_ context.Context, l Logs) error {
+func (n *imagined) Logs(_ context.Context, l LogOptions) error {
 	_, err := io.WriteString(l.Stdout, "its last words\n")
 	return err
 }
@@ -160,25 +160,25 @@ func rigOf(t *testing.T, m *memory, setup Setup) *Rig {
 // and nowhere else.
 func TestNodesHaveAgents(t *testing.T) {
 	m := &memory{}
-	r := rigOf(t, m, Setup{Run: "one", Agents: true, Local: []plan.Spec{{Name: "redis", Ports: []int{6379}}}})
-	balancer := plan.Spec{Name: "nginx", Role: plan.Balancer, Address: "10.0.0.1", Shared: []string{"/run/x"}, Hostname: "web"}
+	r := rigOf(t, m, Setup{Run: "one", Agents: true, LoopbackServices: []plan.Spec{{Name: "redis", Ports: []int{6379}}}})
+	balancer := plan.Spec{Name: "nginx", Role: plan.Balancer, Address: "10.0.0.1", SharedDirs: []string{"/run/x"}, ContainerHostname: "web"}
 	require.NoError(t, r.Start(t.Context(), balancer, nil))
 	require.NoError(t, r.Start(t.Context(), plan.Spec{Name: "b1", Role: plan.Backend, Ports: []int{8000, 8443}}, nil))
-	require.NoError(t, r.Start(t.Context(), plan.Spec{Name: "exporter", Role: plan.Monitor, Beside: "nginx"}, nil))
+	require.NoError(t, r.Start(t.Context(), plan.Spec{Name: "exporter", Role: plan.Monitor, NetworkOf: "nginx"}, nil))
 	require.Len(t, m.started, 5)
 	its, nginx, hers, b1, exporter := m.started[0], m.started[1], m.started[2], m.started[3], m.started[4]
-	assert.Equal(t, &Place{Address: "10.0.0.1", Hosts: balancer.Hosts(), Everywhere: true}, its.Place)
+	assert.Equal(t, &Placement{Address: "10.0.0.1", Hosts: balancer.Hosts(), AllNetworks: true}, its.Placement)
 	assert.Equal(t, []string{"/lbproof", "agent", "--local", "redis=6379", "--shared", "/run/x"}, its.Spec.Command)
-	assert.Equal(t, []string{"NET_ADMIN", "DAC_OVERRIDE"}, its.Rights.Capabilities)
-	assert.Equal(t, "web", its.Spec.Hostname)
+	assert.Equal(t, []string{"NET_ADMIN", "DAC_OVERRIDE"}, its.Privileges.Capabilities)
+	assert.Equal(t, "web", its.Spec.ContainerHostname)
 	assert.Equal(t, []string{"/lbproof", "agent", "--ports", "8000,8443"}, hers.Spec.Command)
-	assert.Equal(t, []string{"NET_ADMIN"}, hers.Rights.Capabilities)
+	assert.Equal(t, []string{"NET_ADMIN"}, hers.Privileges.Capabilities)
 	for _, s := range []Start{nginx, b1, exporter} {
-		assert.Nil(t, s.Place, s.Spec.Name)
-		assert.NotNil(t, s.Join, s.Spec.Name)
+		assert.Nil(t, s.Placement, s.Spec.Name)
+		assert.NotNil(t, s.NetworkOf, s.Spec.Name)
 	}
-	assert.Same(t, nginx.Join, exporter.Join)
-	assert.NotSame(t, nginx.Join, b1.Join)
+	assert.Same(t, nginx.NetworkOf, exporter.NetworkOf)
+	assert.NotSame(t, nginx.NetworkOf, b1.NetworkOf)
 	for _, s := range m.started {
 		_, has := s.Spec.Env[backends.KeyVariable]
 		assert.Equal(t, s.Spec.Role == plan.Agent || s.Spec.Role == plan.Backend, has, s.Spec.Name)
@@ -194,8 +194,8 @@ func TestWorkerOwnsClients(t *testing.T) {
 	_, err := r.StartAttached(t.Context(), plan.Spec{Name: plan.WorkerName, Role: plan.Worker})
 	require.NoError(t, err)
 	assert.Equal(t, "0", m.started[0].Spec.User)
-	assert.Equal(t, []string{"NET_ADMIN"}, m.started[0].Rights.Capabilities)
-	assert.True(t, m.started[0].Streams)
+	assert.Equal(t, []string{"NET_ADMIN"}, m.started[0].Privileges.Capabilities)
+	assert.True(t, m.started[0].AttachStreams)
 }
 
 // Who ends by itself is missed, with its last words; whom a fault keeps down is not, and the reaper is told of it
@@ -212,17 +212,17 @@ func TestWhoIsMissed(t *testing.T) {
 
 	start, err := b1.Kill(t.Context(), "SIGKILL", time.Minute)
 	require.NoError(t, err)
-	assert.Equal(t, []Undo{{What: Revive, After: time.Minute}}, n.bequeathed)
-	m.events <- Event{Node: n, Kind: Died}
-	require.NoError(t, r.Running(t.Context()))
+	assert.Equal(t, []Undo{{Kind: Restart, After: time.Minute}}, n.bequeathed)
+	m.events <- Event{Node: n, Kind: Exited}
+	require.NoError(t, r.CheckAllRunning(t.Context()))
 	assert.Zero(t, n.revoked)
 	require.NoError(t, start(t.Context()))
 	require.NoError(t, start(t.Context()), "a second time does nothing")
 	assert.Equal(t, 1, n.revoked)
 	m.events <- Event{Node: n, Kind: Started}
-	m.events <- Event{Node: &imagined{}, Kind: Died} // the configuration check
+	m.events <- Event{Node: &imagined{}, Kind: Exited} // the configuration check
 
 	require.NoError(t, n.Signal(t.Context(), "SIGSEGV"))
-	m.events <- Event{Node: n, Kind: Died}
+	m.events <- Event{Node: n, Kind: Exited}
 	assert.EqualError(t, <-watched, "the container b1 died: exit status 137; nothing of the harness stopped it; its last lines:\nits last words")
 }

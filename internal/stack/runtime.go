@@ -28,15 +28,15 @@ type Runtime interface {
 	Image(ctx context.Context, image plan.Image) (Image, error)
 	// Open makes the networks of a run. The reaper comes first: it removes all that the run has made when lbproof is
 	// gone, however it went.
-	Open(ctx context.Context, w World) (Stack, error)
+	Open(ctx context.Context, w RunConfig) (Stack, error)
 }
 
 // Stack is what a runtime has made for one run.
 type Stack interface {
 	// Start brings up a node and returns when its process runs. It does not wait until the node serves.
 	Start(ctx context.Context, s Start) (Node, error)
-	// Clients is the network of client addresses; invalid where the World asks for none.
-	Clients() netip.Prefix
+	// ClientNetwork is the network of client addresses; invalid where the World asks for none.
+	ClientNetwork() netip.Prefix
 	// Watch tells what befalls nodes until ctx ends, which is no error.
 	Watch(ctx context.Context, tell func(Event)) error
 	// Close removes everything that the run made, also where the context of the run has ended. So does the reaper, when
@@ -56,11 +56,11 @@ type Node interface {
 	Restart(ctx context.Context) error
 	// Freeze stops all processes where they are, or lets them go on.
 	Freeze(ctx context.Context, frozen bool) error
-	// Limit gives the node so many cores; 0 is no limit.
-	Limit(ctx context.Context, cores float64) error
-	// Bequeath has the reaper undo something when a time is over, unless revoke is called before: lbproof may hang, or
+	// LimitCPU gives the node so many cores; 0 is no limit.
+	LimitCPU(ctx context.Context, cores float64) error
+	// ScheduleUndo has the reaper undo something when a time is over, unless revoke is called before: lbproof may hang, or
 	// be gone.
-	Bequeath(u Undo) (revoke func())
+	ScheduleUndo(u Undo) (revoke func())
 	// Processes are those of the node, the first one first.
 	Processes(ctx context.Context) ([]Process, error)
 	// Run carries out a command to its end. Only what keeps it from being run is an error.
@@ -73,7 +73,7 @@ type Node interface {
 	// their places.
 	Write(ctx context.Context, files ...model.File) error
 	// Logs writes what the node has printed.
-	Logs(ctx context.Context, l Logs) error
+	Logs(ctx context.Context, l LogOptions) error
 	// Usage is what the node has used since its start. Node, At and Restarts are left to the caller. A node that is down
 	// is an error.
 	Usage(ctx context.Context) (history.Sample, error)
@@ -81,44 +81,44 @@ type Node interface {
 
 // Host is the machine that nodes run on.
 type Host struct {
-	Runtime string // its name, "Docker"
-	Version string // of the runtime's engine
-	System  string // operating system and kernel
-	CPUs    int
-	Memory  int64 // bytes
-	Can     []Ability
+	Runtime  string // its name, "Docker"
+	Version  string // of the runtime's engine
+	System   string // operating system and kernel
+	CPUs     int
+	Memory   int64 // bytes
+	Features []HostFeature
 }
 
-// Ability is something that not every host can do with a node.
-type Ability string
+// HostFeature is something that not every host can do with a node.
+type HostFeature string
 
 // The abilities.
 const (
-	Limits Ability = "limits" // its processor is limited, and limited otherwise while it runs
-	Freeze Ability = "freeze" // all its processes are stopped where they are
-	Users  Ability = "users"  // its processes become other users
-	OOM    Ability = "oom"    // its memory is limited: the kernel kills a process that takes more
+	CPULimits     HostFeature = "limits" // its processor is limited, and limited otherwise while it runs
+	Freeze        HostFeature = "freeze" // all its processes are stopped where they are
+	UserSwitching HostFeature = "users"  // its processes become other users
+	MemoryLimits  HostFeature = "oom"    // its memory is limited: the kernel kills a process that takes more
 )
 
-// Lacks says of a host that it has not the ability, and what gives it that.
-func (a Ability) Lacks() string {
+// MissingText says of a host that it has not the ability, and what gives it that.
+func (a HostFeature) MissingText() string {
 	switch a {
-	case Limits:
+	case CPULimits:
 		return "this host cannot limit the processor of a node: the engine needs the cgroup controller cpu"
 	case Freeze:
 		return "this host cannot freeze a node: the engine needs a cgroup of its own"
-	case Users:
+	case UserSwitching:
 		return "the processes of a node cannot become other users on this host: lbproof's user needs subordinate ids " +
 			"(/etc/subuid)"
-	case OOM:
+	case MemoryLimits:
 		return "this host cannot limit the memory of a node: the engine needs the cgroup controller memory"
 	}
 	return "this host lacks " + string(a)
 }
 
-// Lacking is the first of some abilities that the host has not; ok is false where it has them all.
-func (h Host) Lacking(needs []Ability) (a Ability, ok bool) {
-	i := slices.IndexFunc(needs, func(a Ability) bool { return !slices.Contains(h.Can, a) })
+// FirstMissing is the first of some abilities that the host has not; ok is false where it has them all.
+func (h Host) FirstMissing(needs []HostFeature) (a HostFeature, ok bool) {
+	i := slices.IndexFunc(needs, func(a HostFeature) bool { return !slices.Contains(h.Features, a) })
 	if i < 0 {
 		return "", false
 	}
@@ -131,18 +131,18 @@ type Image struct {
 	Source string // how it came: local, pulled, or what it was built from
 }
 
-// World is what a run needs beside its nodes.
-type World struct {
-	Run       string       // its id
-	Isolated  bool         // no node has a network: there is none to be made
-	Addresses []netip.Addr // that the configuration names, without repeats: nodes have them
-	Clients   int          // addresses that the traffic may come from beside the worker's own
-	Bounds    map[plan.Role]plan.Bound
+// RunConfig is what a run needs beside its nodes.
+type RunConfig struct {
+	Run         string       // its id
+	Isolated    bool         // no node has a network: there is none to be made
+	Addresses   []netip.Addr // that the configuration names, without repeats: nodes have them
+	ClientCount int          // addresses that the traffic may come from beside the worker's own
+	Bounds      map[plan.Role]plan.Bound
 }
 
-// Bound is the most that a node of a role may use where its spec sets no limit. Roles without one of the World's have
+// BoundFor is the most that a node of a role may use where its spec sets no limit. Roles without one of the World's have
 // plan.DefaultBounds.
-func (w World) Bound(role plan.Role) plan.Bound {
+func (w RunConfig) BoundFor(role plan.Role) plan.Bound {
 	for _, bounds := range []map[plan.Role]plan.Bound{w.Bounds, plan.DefaultBounds()} {
 		if b, ok := bounds[role]; ok {
 			return b
@@ -153,25 +153,25 @@ func (w World) Bound(role plan.Role) plan.Bound {
 
 // Start is a node to be started. Exactly one of Place, Join and Isolated says where.
 type Start struct {
-	Spec   plan.Spec // with its command and environment as they are to be
-	Image  Image
-	Files  []model.File // those that Spec.Files names
-	Rights Rights
+	Spec       plan.Spec // with its command and environment as they are to be
+	Image      Image
+	Files      []model.File // those that Spec.Files names
+	Privileges Privileges
 
-	Place    *Place
-	Join     Node // in whose network it is; it also sees what that one keeps, where its spec shares directories
-	Isolated bool // it sees no network
+	Placement *Placement
+	NetworkOf Node // in whose network it is; it also sees what that one keeps, where its spec shares directories
+	Isolated  bool // it sees no network
 
-	Hosts   []string // names of others that lead to itself, where it is isolated
-	Keeps   []string // directories that outlive its process, and that those who join it may see
-	Streams bool     // its standard streams are the caller's, and its log keeps nothing
+	LoopbackHosts []string // names of others that lead to itself, where it is isolated
+	Volumes       []string // directories that outlive its process, and that those who join it may see
+	AttachStreams bool     // its standard streams are the caller's, and its log keeps nothing
 }
 
-// Place is where a node stands in the run's networks.
-type Place struct {
-	Address    string   // that the configuration knows it by; empty: any of the main network's
-	Hosts      []string // its names in the main network
-	Everywhere bool     // in all networks, and not in the one of its address and the main one alone
+// Placement is where a node stands in the run's networks.
+type Placement struct {
+	Address     string   // that the configuration knows it by; empty: any of the main network's
+	Hosts       []string // its names in the main network
+	AllNetworks bool     // in all networks, and not in the one of its address and the main one alone
 }
 
 // State is how a node fares.
@@ -180,7 +180,7 @@ type State struct {
 	Restarting bool // it has ended, and is about to be brought back
 	Frozen     bool
 	OOMKilled  bool // it ended because the kernel killed it for memory
-	Exit       int  // status with which it ended
+	ExitCode   int  // status with which it ended
 	Restarts   int  // by the runtime itself, where the spec says that it restarts
 	Started    time.Time
 	Argv       []string
@@ -198,23 +198,23 @@ type Process struct {
 // Command is a command to be run in a node, or beside it.
 type Command struct {
 	Argv []string
-	// Own: it is lbproof's own program, which is not among the node's files: it runs beside the node, in its network.
+	// RunLbproof: it is lbproof's own program, which is not among the node's files: it runs beside the node, in its network.
 	// Argv[0] is left out.
-	Own          bool
-	Processes    bool     // it sees the node's processes
+	RunLbproof   bool
+	SharePIDs    bool     // it sees the node's processes
 	Capabilities []string // beyond those of an Aid
 }
 
 // Output is what became of a command.
 type Output struct {
-	Code int // exit status
-	Said string
+	ExitCode int // exit status
+	Text     string
 }
 
-// Logs says what is wanted of a log, and where it goes.
-type Logs struct {
+// LogOptions says what is wanted of a log, and where it goes.
+type LogOptions struct {
 	Stdout, Stderr io.Writer // nil: not wanted
-	Times          bool      // each line begins with its time and a space, which make it one of its kind
+	Timestamps     bool      // each line begins with its time and a space, which make it one of its kind
 	Follow         bool      // those to come until ctx is done, which is no error
 }
 
@@ -230,13 +230,13 @@ type EventKind string
 // The kinds of events.
 const (
 	Started     EventKind = "started"
-	Died        EventKind = "died"
+	Exited      EventKind = "exited"
 	OutOfMemory EventKind = "out of memory" // the kernel killed one of its processes for memory
 )
 
 // Undo is what the reaper does to a node when lbproof does not do it in time.
 type Undo struct {
-	What  UndoKind
+	Kind  UndoKind
 	Cores float64       // of Unlimit: the limit from before; 0 is none
 	After time.Duration // from now on
 }
@@ -246,13 +246,13 @@ type UndoKind string
 
 // The kinds of Undo.
 const (
-	Unfreeze UndoKind = "unfreeze"
-	Revive   UndoKind = "revive"
-	Unlimit  UndoKind = "unlimit"
+	Unfreeze     UndoKind = "unfreeze"
+	Restart      UndoKind = "restart"
+	RestoreLimit UndoKind = "restore-limit"
 )
 
 // Stdout is where the images of balancers have their logs of requests lead to.
 const Stdout = "/dev/stdout"
 
-// ErrPrinted is what Read says of a file that is a link to Stdout.
-var ErrPrinted = errors.New("it leads to " + Stdout)
+// ErrLinksToStdout is what Read says of a file that is a link to Stdout.
+var ErrLinksToStdout = errors.New("it leads to " + Stdout)

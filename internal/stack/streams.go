@@ -11,28 +11,28 @@ import (
 type Streams struct {
 	In   io.WriteCloser
 	Out  *io.PipeReader
-	Log  Log // what the node wrote to its standard error
+	Log  LogBuffer // what the node wrote to its standard error
 	done chan struct{}
 }
 
-// Log keeps text that is written while it is read.
-type Log struct {
+// LogBuffer keeps text that is written while it is read.
+type LogBuffer struct {
 	mu   sync.Mutex
 	text []byte
 }
 
-// maxLog bounds what a node that talks without end makes the harness hold.
-const maxLog = 1 << 20
+// maxLogBytes bounds what a node that talks without end makes the harness hold.
+const maxLogBytes = 1 << 20
 
-func (l *Log) Write(p []byte) (int, error) {
+func (l *LogBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.text = append(l.text, p[:min(len(p), maxLog-len(l.text))]...)
+	l.text = append(l.text, p[:min(len(p), maxLogBytes-len(l.text))]...)
 	return len(p), nil
 }
 
 // Bytes is what was written so far.
-func (l *Log) Bytes() []byte {
+func (l *LogBuffer) Bytes() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.text)

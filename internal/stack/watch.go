@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// patience is how long a node that may restart has to come back.
-const patience = 5 * time.Second
+// restartTimeout is how long a node that may restart has to come back.
+const restartTimeout = 5 * time.Second
 
 // Watch returns when a node of the run is gone for good, with an error that names it and says what it last printed,
 // or when ctx ends, with nil. Kills for memory are kept for Nodes.
@@ -28,7 +28,7 @@ func (r *Rig) Watch(ctx context.Context) error {
 			}
 		})
 	})
-	missing := r.expected()
+	missing := r.expectedNodes()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -41,18 +41,18 @@ func (r *Rig) Watch(ctx context.Context) error {
 			}
 			return fmt.Errorf("watch the containers: %w", err)
 		case e := <-events:
-			r.notice(e, missing)
+			r.handleEvent(e, missing)
 		case <-tick.C:
 		}
-		if err := r.overdue(context.WithoutCancel(ctx), missing); err != nil { // what was begun is told
+		if err := r.checkMissing(context.WithoutCancel(ctx), missing); err != nil { // what was begun is told
 			return err
 		}
 	}
 }
 
-// expected are the run's nodes, and when each must be there: who died before the stream of events began is in none of
+// expectedNodes are the run's nodes, and when each must be there: who died before the stream of events began is in none of
 // them.
-func (r *Rig) expected() map[string]time.Time {
+func (r *Rig) expectedNodes() map[string]time.Time {
 	missing := map[string]time.Time{}
 	for _, name := range r.names() {
 		missing[name] = time.Now().Add(time.Second)
@@ -60,13 +60,13 @@ func (r *Rig) expected() map[string]time.Time {
 	return missing
 }
 
-// overdue is an error where a missing node's time is over and it is gone; else it is missing no more.
-func (r *Rig) overdue(ctx context.Context, missing map[string]time.Time) error {
+// checkMissing is an error where a missing node's time is over and it is gone; else it is missing no more.
+func (r *Rig) checkMissing(ctx context.Context, missing map[string]time.Time) error {
 	for name, until := range missing {
 		if !time.Now().After(until) {
 			continue
 		}
-		if err := r.Gone(ctx, name); err != nil {
+		if err := r.CheckRunning(ctx, name); err != nil {
 			return err
 		}
 		delete(missing, name)
@@ -74,8 +74,8 @@ func (r *Rig) overdue(ctx context.Context, missing map[string]time.Time) error {
 	return nil
 }
 
-func (r *Rig) notice(e Event, missing map[string]time.Time) {
-	m := r.who(e.Node)
+func (r *Rig) handleEvent(e Event, missing map[string]time.Time) {
+	m := r.memberOf(e.Node)
 	if m == nil {
 		return // the configuration check, which ends by itself
 	}
@@ -83,20 +83,20 @@ func (r *Rig) notice(e Event, missing map[string]time.Time) {
 	defer m.mu.Unlock()
 	switch e.Kind {
 	case OutOfMemory:
-		m.outOfRoom = true
+		m.oomKilled = true
 	case Started:
 		delete(missing, m.Spec.Name)
 		m.starts++
-	case Died:
+	case Exited:
 		missing[m.Spec.Name] = time.Now()
-		if m.Spec.Restarts {
-			missing[m.Spec.Name] = time.Now().Add(patience)
+		if m.Spec.AutoRestart {
+			missing[m.Spec.Name] = time.Now().Add(restartTimeout)
 		}
 	}
 }
 
-// who is the member whose node this is; nil where it is none's.
-func (r *Rig) who(n Node) *Member {
+// memberOf is the member whose node this is; nil where it is none's.
+func (r *Rig) memberOf(n Node) *Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range r.members {
@@ -107,27 +107,27 @@ func (r *Rig) who(n Node) *Member {
 	return nil
 }
 
-// Gone is an error where a node neither runs nor is about to, with what it last printed.
-func (r *Rig) Gone(ctx context.Context, name string) error {
+// CheckRunning is an error where a node neither runs nor is about to, with what it last printed.
+func (r *Rig) CheckRunning(ctx context.Context, name string) error {
 	m := r.find(name)
 	state, err := m.Node.State(ctx)
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", name, err)
 	}
-	if state.Running || state.Restarting || m.isHeld() {
+	if state.Running || state.Restarting || m.isDownByFault() {
 		return nil
 	}
-	return m.dead(ctx, state)
+	return m.exitError(ctx, state)
 }
 
-// dead tells how a node ended and what to do.
-func (m *Member) dead(ctx context.Context, state State) error {
-	name, how, advice := m.Spec.Name, fmt.Sprintf("exit status %d", state.Exit), "nothing of the harness stopped it"
+// exitError tells how a node ended and what to do.
+func (m *Member) exitError(ctx context.Context, state State) error {
+	name, how, advice := m.Spec.Name, fmt.Sprintf("exit status %d", state.ExitCode), "nothing of the harness stopped it"
 	if state.OOMKilled {
 		how, advice = "killed for memory", "raise its memory limit in the scenario"
 	}
 	var log bytes.Buffer
-	if err := printedBy(ctx, m.Node, name, &log); err != nil {
+	if err := writeLog(ctx, m.Node, name, &log); err != nil {
 		return fmt.Errorf("the container %s died: %s", name, how)
 	}
 	return fmt.Errorf("the container %s died: %s; %s; its last lines:\n%s", name, how, advice, tail(log.String(), 10))
@@ -139,10 +139,10 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// Running is an error where a node of the run neither runs nor is about to.
-func (r *Rig) Running(ctx context.Context) error {
+// CheckAllRunning is an error where a node of the run neither runs nor is about to.
+func (r *Rig) CheckAllRunning(ctx context.Context) error {
 	for _, name := range r.names() {
-		if err := r.Gone(ctx, name); err != nil {
+		if err := r.CheckRunning(ctx, name); err != nil {
 			return err
 		}
 	}

@@ -11,15 +11,15 @@ import (
 // Map sends a key to a server: the index of one.
 type Map func(key []byte) int
 
-// tries is after how many servers that are down nginx's maps fall back to turns.
-const tries = 20
+// maxTries is after how many servers that are down nginx's maps fall back to turns.
+const maxTries = 20
 
 // AddressMap is nginx's ip_hash: of an IPv4 address only the first three octets count (ngx_http_upstream_ip_hash_module.c).
 // up says which servers take requests; those that do not keep their place in the map. The index is -1 where it is not known.
 func AddressMap(weights []int, up []bool) Map {
 	return func(address []byte) int {
 		hash := 89
-		return walk(weights, up, func(int) int {
+		return pickByWeight(weights, up, func(int) int {
 			for _, octet := range address[:min(3, len(address))] {
 				hash = (hash*113 + int(octet)) % 6271
 			}
@@ -32,7 +32,7 @@ func AddressMap(weights []int, up []bool) Map {
 func ModuloMap(weights []int, up []bool) Map {
 	return func(key []byte) int {
 		hash := 0
-		return walk(weights, up, func(again int) int {
+		return pickByWeight(weights, up, func(again int) int {
 			var prefix []byte
 			if again > 0 {
 				prefix = strconv.AppendInt(nil, int64(again), 10)
@@ -43,13 +43,13 @@ func ModuloMap(weights []int, up []bool) Map {
 	}
 }
 
-// walk finds the server whose part of the weights a hash falls into, and hashes again where that one is down.
-func walk(weights []int, up []bool, hash func(again int) int) int {
+// pickByWeight finds the server whose part of the weights a hash falls into, and hashes again where that one is down.
+func pickByWeight(weights []int, up []bool, hash func(again int) int) int {
 	total := 0
 	for _, w := range weights {
 		total += w
 	}
-	for again := range tries {
+	for again := range maxTries {
 		rest := hash(again) % total
 		for i, w := range weights {
 			if rest -= w; rest >= 0 {
@@ -70,16 +70,16 @@ type point struct {
 	server int
 }
 
-// ring sorts points; of equal ones the first stays.
-func ring(points []point) []point {
+// sortRing sorts points; of equal ones the first stays.
+func sortRing(points []point) []point {
 	slices.SortFunc(points, func(a, b point) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.server, b.server))
 	})
 	return slices.CompactFunc(points, func(a, b point) bool { return a.at == b.at })
 }
 
-// next is the first point at or after a place.
-func next(points []point, at uint32) int {
+// findNext is the first point at or after a place.
+func findNext(points []point, at uint32) int {
 	i, _ := slices.BinarySearchFunc(points, at, func(p point, at uint32) int { return cmp.Compare(p.at, at) })
 	return i % len(points)
 }
@@ -97,9 +97,9 @@ func KetamaMap(hosts, ports []string, weights []int, up []bool) Map {
 			binary.LittleEndian.PutUint32(before, at)
 		}
 	}
-	points = ring(points)
+	points = sortRing(points)
 	return func(key []byte) int {
-		first := next(points, crc32.ChecksumIEEE(key))
+		first := findNext(points, crc32.ChecksumIEEE(key))
 		for k := range points {
 			if p := points[(first+k)%len(points)]; up[p.server] {
 				return p.server
@@ -109,8 +109,8 @@ func KetamaMap(hosts, ports []string, weights []int, up []bool) Map {
 	}
 }
 
-// mix spreads an integer (Bob Jenkins's full avalanche, as HAProxy has it in hash.h).
-func mix(a uint32) uint32 {
+// avalanche spreads an integer (Bob Jenkins's full avalanche, as HAProxy has it in hash.h).
+func avalanche(a uint32) uint32 {
 	a += 0x7ed55d16 + a<<12
 	a = a ^ 0xc761c23c ^ a>>19
 	a += 0x165667b1 + a<<5
@@ -122,26 +122,26 @@ func mix(a uint32) uint32 {
 
 // scale is how many points of HAProxy's ring a unit of weight has, and pitch how far the numbers of two servers' points lie apart.
 const (
-	scale = 16
-	pitch = 256 * scale
+	weightScale  = 16
+	serverStride = 256 * weightScale
 )
 
-// hapRing is HAProxy's consistent hash: 16 points a unit of weight, made of the server's number from 1 (lb_chash.c).
-func hapRing(weights []int, up []bool) []point {
+// haproxyRing is HAProxy's consistent hash: 16 points a unit of weight, made of the server's number from 1 (lb_chash.c).
+func haproxyRing(weights []int, up []bool) []point {
 	var points []point
 	for i, w := range weights {
-		for n := range scale * w {
+		for n := range weightScale * w {
 			if up[i] {
-				points = append(points, point{mix(uint32((i+1)*pitch + n)), i})
+				points = append(points, point{avalanche(uint32((i+1)*serverStride + n)), i})
 			}
 		}
 	}
-	return ring(points)
+	return sortRing(points)
 }
 
-// nearest is the server of the nearest point on the ring, the later one where two are as near.
-func nearest(points []point, at uint32) int {
-	after := next(points, at)
+// findNearest is the server of the nearest point on the ring, the later one where two are as near.
+func findNearest(points []point, at uint32) int {
+	after := findNext(points, at)
 	before := (after + len(points) - 1) % len(points)
 	if points[after].at-at <= at-points[before].at {
 		return points[after].server
@@ -151,8 +151,8 @@ func nearest(points []point, at uint32) int {
 
 // RingMap is HAProxy's hash-type consistent over a hash that is mixed. up says which servers are on the ring.
 func RingMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
-	points := hapRing(weights, up)
-	return func(key []byte) int { return nearest(points, mix(hash(key))) }
+	points := haproxyRing(weights, up)
+	return func(key []byte) int { return findNearest(points, avalanche(hash(key))) }
 }
 
 // RingShares are the parts of HAProxy's ring that are nearest to each server: the shares of balance random, which the weights give
@@ -162,7 +162,7 @@ func RingShares(weights []int) []float64 {
 	for i := range up {
 		up[i] = true
 	}
-	points, out := hapRing(weights, up), make([]float64, len(weights))
+	points, out := haproxyRing(weights, up), make([]float64, len(weights))
 	for k, p := range points {
 		gap := float64(points[(k+1)%len(points)].at-p.at) / (1 << 32) / 2
 		out[p.server] += gap
@@ -171,14 +171,14 @@ func RingShares(weights []int) []float64 {
 	return out
 }
 
-// SpreadMap is HAProxy's hash-type map-based: a table in which servers take turns (lb_map.c).
-func SpreadMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
-	table := spread(weights, func(i int) bool { return up[i] })
+// TableMap is HAProxy's hash-type map-based: a table in which servers take turns (lb_map.c).
+func TableMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
+	table := buildTable(weights, func(i int) bool { return up[i] })
 	return func(key []byte) int { return table[hash(key)%uint32(len(table))] }
 }
 
-// spread is HAProxy's table of servers, as long as the sum of their weights less what those have in common.
-func spread(weights []int, up func(int) bool) []int {
+// buildTable is HAProxy's table of servers, as long as the sum of their weights less what those have in common.
+func buildTable(weights []int, up func(int) bool) []int {
 	divisor := max(1, GCD(weights...))
 	var table []int
 	total, score := 0, make([]int, len(weights))
@@ -207,8 +207,8 @@ func spread(weights []int, up func(int) bool) []int {
 // AddressHash is HAProxy's of an IPv4 address: the address itself (backend.c).
 func AddressHash(address []byte) uint32 { return binary.BigEndian.Uint32(address) }
 
-// TextHash is HAProxy's of a text: sdbm (hash.c).
-func TextHash(key []byte) uint32 {
+// SDBMHash is HAProxy's of a text: sdbm (hash.c).
+func SDBMHash(key []byte) uint32 {
 	h := uint32(0)
 	for _, c := range key {
 		h = uint32(c) + h<<6 + h<<16 - h

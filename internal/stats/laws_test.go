@@ -27,7 +27,7 @@ func drawn(r *rand.Rand, q []float64) int {
 func TestDrawsAgainstTheClosedForm(t *testing.T) {
 	shares := []float64{1. / 6, 2. / 6, 3. / 6}
 	r := rand.New(rand.NewPCG(1, 1))
-	d, counts, most := stats.NewDraws(shares, 0.2), make([]int, 3), 0.0
+	d, counts, most := stats.NewSequentialTest(shares, 0.2), make([]int, 3), 0.0
 	logBeta := func(a []float64) float64 {
 		sum, total := 0.0, 0.0
 		for _, v := range a {
@@ -55,7 +55,7 @@ func TestDrawsAgainstTheClosedForm(t *testing.T) {
 // Shares are upheld by the likelihood ratios of all counts, whatever their order.
 func TestDrawsNearAgainstTheClosedForm(t *testing.T) {
 	shares := []float64{0.7, 0.3}
-	d := stats.NewDraws(shares, 0.1)
+	d := stats.NewSequentialTest(shares, 0.1)
 	for n := range 20_000 {
 		d.Add(map[bool]int{true: 0, false: 1}[n%10 < 7])
 		a, b := float64(7*((n+1)/10)+min(7, (n+1)%10)), 0.0
@@ -64,9 +64,9 @@ func TestDrawsNearAgainstTheClosedForm(t *testing.T) {
 		for _, q := range []float64{0.63, 0.77, 1 - 0.27, 1 - 0.33} {
 			least = min(least, a*math.Log(0.7/q)+b*math.Log(0.3/(1-q)))
 		}
-		if d.Near(0.001) {
+		if d.Accepts(0.001) {
 			assert.GreaterOrEqual(t, least, math.Log(1000)-0.7)
-			assert.Greater(t, n, stats.DrawsToShow(shares, 0.1, 0.001)*9/10)
+			assert.Greater(t, n, stats.DrawsToAccept(shares, 0.1, 0.001)*9/10)
 			return
 		}
 		assert.Less(t, least, math.Log(1000)+1e-9)
@@ -81,23 +81,23 @@ func TestBucketHoldsEveryHonestCount(t *testing.T) {
 	for range 300 {
 		perMilli, burst := []int{10_000, 1_666, 100_000}[r.IntN(3)], r.IntN(20)
 		blur := time.Duration(r.IntN(10)+1) * time.Millisecond
-		var at []stats.Instant
+		var at []stats.TimeBounds
 		var real []time.Duration
 		for now := time.Duration(0); now < 3*time.Second; now += time.Duration(r.ExpFloat64() * float64(10*time.Millisecond)) {
 			real = append(real, now)
-			at = append(at, stats.Instant{After: now - time.Millisecond - time.Duration(r.Float64()*float64(blur)), Before: now + time.Duration(r.Float64()*float64(blur))})
+			at = append(at, stats.TimeBounds{Earliest: now - time.Millisecond - time.Duration(r.Float64()*float64(blur)), Latest: now + time.Duration(r.Float64()*float64(blur))})
 		}
 		admitted := limitReq(real, perMilli, burst)
 		order := make([]int, len(at))
 		for i := range order {
 			order[i] = i
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return int(at[a].After - at[b].After) })
-		sorted, count := make([]stats.Instant, len(at)), 0
+		slices.SortStableFunc(order, func(a, b int) int { return int(at[a].Earliest - at[b].Earliest) })
+		sorted, count := make([]stats.TimeBounds, len(at)), 0
 		for k, i := range order {
 			sorted[k] = at[i]
 		}
-		least, most := stats.Bucket{Room: float64(burst + 1), Rate: float64(perMilli) / 1000}.Admits(sorted)
+		least, most := stats.Bucket{Capacity: float64(burst + 1), Rate: float64(perMilli) / 1000}.Admits(sorted)
 		for k, i := range order {
 			if admitted[i] {
 				count++
@@ -130,17 +130,17 @@ func limitReq(at []time.Duration, rate, burst int) []bool {
 
 // Exact times give exact counts, and waits that grow with the excess.
 func TestBucketOfExactTimes(t *testing.T) {
-	var at []stats.Instant
+	var at []stats.TimeBounds
 	for i := range 30 {
 		now := time.Duration(i) * 10 * time.Millisecond
-		at = append(at, stats.Instant{After: now, Before: now})
+		at = append(at, stats.TimeBounds{Earliest: now, Latest: now})
 	}
-	least, most := stats.Bucket{Room: 3, Rate: 10}.Admits(at)
+	least, most := stats.Bucket{Capacity: 3, Rate: 10}.Admits(at)
 	assert.Equal(t, most, least)
 	assert.Equal(t, 5, most[29], "3 at once, and 10 a second for 0.29 s")
-	waits := stats.Bucket{Room: 3, Rate: 10}.Waits(at[:3], 0)
+	waits := stats.Bucket{Capacity: 3, Rate: 10}.MinWaits(at[:3], 0)
 	assert.Equal(t, []time.Duration{0, 90 * time.Millisecond, 180 * time.Millisecond}, waits)
-	assert.Equal(t, []time.Duration{0, 0, 80 * time.Millisecond}, stats.Bucket{Room: 3, Rate: 10}.Waits(at[:3], 1))
+	assert.Equal(t, []time.Duration{0, 0, 80 * time.Millisecond}, stats.Bucket{Capacity: 3, Rate: 10}.MinWaits(at[:3], 1))
 }
 
 // An honest frequency counter that knows the exact times stays within what is known of them.
@@ -150,14 +150,14 @@ func TestWindowHoldsEveryHonestCount(t *testing.T) {
 	for range 500 {
 		w := stats.Window{Period: 2 * time.Second, Limit: 20}
 		mean := []time.Duration{50, 95, 100, 110, 400}[r.IntN(5)] * time.Millisecond
-		var at []stats.Instant
+		var at []stats.TimeBounds
 		var real []time.Duration
 		for now := time.Second; now < 20*time.Second; now += time.Duration(r.ExpFloat64() * float64(mean)) {
 			real = append(real, now)
 			blur := time.Duration(r.Float64() * float64(5*time.Millisecond))
-			at = append(at, stats.Instant{After: now - blur - time.Millisecond, Before: now + blur + 5*time.Millisecond})
+			at = append(at, stats.TimeBounds{Earliest: now - blur - time.Millisecond, Latest: now + blur + 5*time.Millisecond})
 		}
-		slices.SortStableFunc(at, func(a, b stats.Instant) int { return int(a.After - b.After) })
+		slices.SortStableFunc(at, func(a, b stats.TimeBounds) int { return int(a.Earliest - b.Earliest) })
 		least, most := w.Admits(at)
 		admitted := 0
 		for _, ok := range requestRate(real, w) {
@@ -203,9 +203,9 @@ func TestWindowLocksOut(t *testing.T) {
 	f := func(perPeriod, want int) {
 		t.Helper()
 		w := stats.Window{Period: 10 * time.Second, Limit: 20}
-		var at []stats.Instant
+		var at []stats.TimeBounds
 		for now := time.Duration(0); now < time.Minute; now += w.Period / time.Duration(perPeriod) {
-			at = append(at, stats.Instant{After: now, Before: now})
+			at = append(at, stats.TimeBounds{Earliest: now, Latest: now})
 		}
 		least, most := w.Admits(at)
 		assert.Equal(t, want, most[len(at)-1])
@@ -278,17 +278,17 @@ func TestMapsWhenAServerGoes(t *testing.T) {
 	})
 	assert.InDelta(t, 1000, own, 200)
 	assert.Zero(t, others)
-	own, others = moved(func(up []bool) stats.Map { return stats.RingMap(weights, up, stats.TextHash) })
+	own, others = moved(func(up []bool) stats.Map { return stats.RingMap(weights, up, stats.SDBMHash) })
 	assert.InDelta(t, 900, own, 250)
 	assert.Zero(t, others)
 	_, others = moved(func(up []bool) stats.Map { return stats.ModuloMap(weights, up) })
 	assert.Zero(t, others, "nginx keeps the place of a server that is only down")
-	_, others = moved(func(up []bool) stats.Map { return stats.SpreadMap(weights, up, stats.TextHash) })
+	_, others = moved(func(up []bool) stats.Map { return stats.TableMap(weights, up, stats.SDBMHash) })
 	assert.Greater(t, others, 500)
 }
 
 func TestSpreadMapTakesTurns(t *testing.T) {
-	m := stats.SpreadMap([]int{20, 40, 60}, []bool{true, true, true}, stats.AddressHash)
+	m := stats.TableMap([]int{20, 40, 60}, []bool{true, true, true}, stats.AddressHash)
 	counts := make([]int, 3)
 	for i := range 6 {
 		counts[m([]byte{10, 0, 0, byte(i)})]++
@@ -310,7 +310,7 @@ func TestSplitMap(t *testing.T) {
 }
 
 func TestTwoDraws(t *testing.T) {
-	assert.InDeltaSlice(t, []float64{0.25, 0.4, 0.35}, stats.TwoDraws([]int{1, 2, 3}), 1e-9)
+	assert.InDeltaSlice(t, []float64{0.25, 0.4, 0.35}, stats.TwoChoiceShares([]int{1, 2, 3}), 1e-9)
 	r, weights, counts := rand.New(rand.NewPCG(6, 6)), []int{1, 2, 5, 1}, make([]float64, 4)
 	for range 200_000 {
 		first := drawn(r, stats.Shares(weights))
@@ -320,7 +320,7 @@ func TestTwoDraws(t *testing.T) {
 		}
 		counts[second] += 1. / 200_000
 	}
-	assert.InDeltaSlice(t, counts, stats.TwoDraws(weights), 0.005)
+	assert.InDeltaSlice(t, counts, stats.TwoChoiceShares(weights), 0.005)
 }
 
 // The interval of Jain's index covers the truth about as often as it says.
@@ -393,7 +393,7 @@ func TestFastRoundRobin(t *testing.T) {
 		next, counts := stats.FastRoundRobin(weights), make([]int, len(weights))
 		for n := range 200_000 {
 			counts[next()]++
-			for _, over := range env.Widen(1).Outside(counts, shares) {
+			for _, over := range env.Widen(1).Excess(counts, shares) {
 				assert.Zero(t, over, "%v after %d picks", weights, n+1)
 			}
 		}

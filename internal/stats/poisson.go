@@ -2,8 +2,8 @@ package stats
 
 import "gonum.org/v1/gonum/stat/distuv"
 
-// PoissonMost is the smallest count that a Poisson variable of the given mean exceeds with a probability of at most alpha.
-func PoissonMost(mean, alpha float64) int {
+// PoissonUpper is the smallest count that a Poisson variable of the given mean exceeds with a probability of at most alpha.
+func PoissonUpper(mean, alpha float64) int {
 	if mean <= 0 {
 		return 0
 	}
@@ -15,8 +15,8 @@ func PoissonMost(mean, alpha float64) int {
 	return n
 }
 
-// PoissonLeast is the largest count below which it falls with a probability of at most alpha.
-func PoissonLeast(mean, alpha float64) int {
+// PoissonLower is the largest count below which it falls with a probability of at most alpha.
+func PoissonLower(mean, alpha float64) int {
 	if mean <= 0 {
 		return 0
 	}

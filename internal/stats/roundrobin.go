@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// longestReplay bounds the picks replayed for an exact envelope; longer periods use the proven bound.
-const longestReplay = 1 << 20
+// maxReplay bounds the picks replayed for an exact envelope; longer periods use the proven bound.
+const maxReplay = 1 << 20
 
 // Envelope bounds, per server, how far its count may be from its share of all picks.
 type Envelope struct{ Low, High []float64 }
@@ -30,8 +30,8 @@ func (e Envelope) Widen(slack float64) Envelope {
 	return out
 }
 
-// Outside gives, per server, by how much count exceeds the envelope around its share of the total: 0 is inside.
-func (e Envelope) Outside(counts []int, shares []float64) []float64 {
+// Excess gives, per server, by how much count exceeds the envelope around its share of the total: 0 is inside.
+func (e Envelope) Excess(counts []int, shares []float64) []float64 {
 	total := 0
 	for _, c := range counts {
 		total += c
@@ -101,7 +101,7 @@ func SmoothEnvelope(weights []int) Envelope {
 	if g := GCD(weights...); g > 0 {
 		period /= g
 	}
-	if period > longestReplay {
+	if period > maxReplay {
 		harmonic := 0.0
 		for i := 2; i <= k; i++ {
 			harmonic += 1 / float64(i)
@@ -111,11 +111,11 @@ func SmoothEnvelope(weights []int) Envelope {
 		}
 		return env
 	}
-	return replayed(SmoothRoundRobin(weights), Shares(weights), period)
+	return replayEnvelope(SmoothRoundRobin(weights), Shares(weights), period)
 }
 
-// replayed bounds counts − picks × shares over so many picks from the start.
-func replayed(pick func() int, shares []float64, picks int) Envelope {
+// replayEnvelope bounds counts − picks × shares over so many picks from the start.
+func replayEnvelope(pick func() int, shares []float64, picks int) Envelope {
 	k := len(shares)
 	env, counts := Envelope{Low: make([]float64, k), High: make([]float64, k)}, make([]int, k)
 	for t := 1; t <= picks; t++ {
@@ -128,8 +128,8 @@ func replayed(pick func() int, shares []float64, picks int) Envelope {
 	return env
 }
 
-// Anywhere is the envelope of picks between any two moments: what there is between the lowest and the highest.
-func (e Envelope) Anywhere() Envelope {
+// AnyStart is the envelope of picks between any two moments: what there is between the lowest and the highest.
+func (e Envelope) AnyStart() Envelope {
 	out := Envelope{Low: make([]float64, len(e.Low)), High: make([]float64, len(e.Low))}
 	for i := range e.Low {
 		out.Low[i], out.High[i] = e.Low[i]-e.High[i], e.High[i]-e.Low[i]
@@ -148,9 +148,9 @@ func GCD(values ...int) int {
 	return g
 }
 
-// Nearest is the wrong weights that are hardest to tell from the right ones, among those in which one weight is off by
+// NearestWrong is the wrong weights that are hardest to tell from the right ones, among those in which one weight is off by
 // a tenth, or by one where a tenth is less. It needs two servers or more.
-func Nearest(weights []int) []int {
+func NearestWrong(weights []int) []int {
 	var closest []int
 	smallest := 2.0
 	shares := Shares(weights)
@@ -199,8 +199,8 @@ func (e Envelope) Power(n int, right, wrong []float64) float64 {
 	return min(1, max(0, 1-inside))
 }
 
-// Need is the number of picks from which Power is at least the one asked for.
-func (e Envelope) Need(right, wrong []float64, power float64) int {
+// SampleSize is the number of picks from which Power is at least the one asked for.
+func (e Envelope) SampleSize(right, wrong []float64, power float64) int {
 	high := 1
 	for e.Power(high, right, wrong) < power {
 		if high *= 2; high > 1<<40 {
@@ -231,73 +231,75 @@ func DeadlineEnvelope(shares []float64) Envelope {
 	return e
 }
 
-// waiting is a server of HAProxy's roundrobin: where its next turn is, and what the division has left over.
-type waiting struct{ index, weight, turn, rest int }
+// fwrrServer is a server of HAProxy's roundrobin: where its next turn is, and what the division has left over.
+type fwrrServer struct{ index, weight, nextPos, remainder int }
 
-// fast is HAProxy's roundrobin under way.
-type fast struct {
-	total, now         int
-	fresh, line, later []*waiting
-	rounds             int // that are over
+// fwrr is HAProxy's roundrobin under way.
+type fwrr struct {
+	total, pos                int
+	initial, queue, nextRound []*fwrrServer
+	rounds                    int // that are over
 }
 
-func newFast(weights []int) *fast {
-	f := &fast{}
+func newFWRR(weights []int) *fwrr {
+	f := &fwrr{}
 	for i, w := range weights {
 		if w > 0 {
-			f.fresh = append(f.fresh, &waiting{index: i, weight: scale * w})
-			f.total += scale * w
+			f.initial = append(f.initial, &fwrrServer{index: i, weight: weightScale * w})
+			f.total += weightScale * w
 		}
 	}
-	slices.SortStableFunc(f.fresh, heavier)
-	f.now = f.total
+	slices.SortStableFunc(f.initial, compareWeight)
+	f.pos = f.total
 	return f
 }
 
-func heavier(a, b *waiting) int { return b.weight - a.weight }
+func compareWeight(a, b *fwrrServer) int { return b.weight - a.weight }
 
-// position orders the line: by turn, then by what the division has left over.
-func (s *waiting) position() int { return 256*s.turn + (256*scale+s.rest-s.weight)/scale }
+// sortKey orders the line: by turn, then by what the division has left over.
+func (s *fwrrServer) sortKey() int {
+	return 256*s.nextPos + (256*weightScale+s.remainder-s.weight)/weightScale
+}
 
 // next is the next pick (fwrr_get_next_server and what it calls).
-func (f *fast) next() int {
-	if len(f.fresh)+len(f.line) == 0 {
-		f.fresh, f.later, f.now = f.later, nil, f.total
-		slices.SortStableFunc(f.fresh, heavier)
+func (f *fwrr) next() int {
+	if len(f.initial)+len(f.queue) == 0 {
+		f.initial, f.nextRound, f.pos = f.nextRound, nil, f.total
+		slices.SortStableFunc(f.initial, compareWeight)
 		f.rounds++
 	}
-	var s *waiting
-	if len(f.line) > 0 && (f.line[0].turn <= f.now || len(f.fresh) == 0) {
-		s, f.line = f.line[0], f.line[1:]
+	var s *fwrrServer
+	if len(f.queue) > 0 && (f.queue[0].nextPos <= f.pos || len(f.initial) == 0) {
+		s, f.queue = f.queue[0], f.queue[1:]
 	} else {
-		s, f.fresh = f.fresh[0], f.fresh[1:]
-		s.turn, s.rest = f.now, 0
+		s, f.initial = f.initial[0], f.initial[1:]
+		s.nextPos, s.remainder = f.pos, 0
 	}
-	s.turn += f.total / s.weight
-	if s.rest += f.total % s.weight; s.rest >= s.weight {
-		s.rest -= s.weight
-		s.turn++
+	s.nextPos += f.total / s.weight
+	if s.remainder += f.total % s.weight; s.remainder >= s.weight {
+		s.remainder -= s.weight
+		s.nextPos++
 	}
-	f.now++
-	if s.turn >= 2*f.total {
-		f.later = append(f.later, s)
+	f.pos++
+	if s.nextPos >= 2*f.total {
+		f.nextRound = append(f.nextRound, s)
 		return s.index
 	}
-	at, _ := slices.BinarySearchFunc(f.line, s.position()+1, func(o *waiting, p int) int { return o.position() - p })
-	f.line = slices.Insert(f.line, at, s)
+	at, _ := slices.BinarySearchFunc(f.queue, s.sortKey()+1, func(o *fwrrServer, p int) int { return o.sortKey() - p })
+	f.queue = slices.Insert(f.queue, at, s)
 	return s.index
 }
 
 // FastRoundRobin is a generator of HAProxy's roundrobin (lb_fwrr.c): servers wait in a line ordered by their next turn, those that
 // have had none in this round in another by weight, and those whose turn lies beyond it for the next round.
-func FastRoundRobin(weights []int) func() int { return newFast(weights).next }
+func FastRoundRobin(weights []int) func() int { return newFWRR(weights).next }
 
 // FastShares are what HAProxy's roundrobin comes to, which is not quite the weights: at the end of a round what its divisions have left
 // over is lost (7:11:13 gives 22.4 %, 35.6 % and 42.0 %, measured and replayed). The envelope bounds counts − picks × shares.
 func FastShares(weights []int) ([]float64, Envelope) {
 	const rounds = 16
-	f, counts, picks := newFast(weights), make([]int, len(weights)), 0
-	for f.rounds < rounds && picks < longestReplay {
+	f, counts, picks := newFWRR(weights), make([]int, len(weights)), 0
+	for f.rounds < rounds && picks < maxReplay {
 		if i := f.next(); f.rounds < rounds {
 			counts[i]++
 			picks++
@@ -307,7 +309,7 @@ func FastShares(weights []int) ([]float64, Envelope) {
 	for i, n := range counts {
 		shares[i] = float64(n) / float64(picks)
 	}
-	return shares, replayed(FastRoundRobin(weights), shares, picks)
+	return shares, replayEnvelope(FastRoundRobin(weights), shares, picks)
 }
 
 // FastCounts are so many picks of HAProxy's roundrobin from its start.
@@ -321,7 +323,7 @@ func FastCounts(weights []int, picks int) []int {
 
 // StaticRoundRobin is a generator of HAProxy's static-rr: turns by the table of SpreadMap (lb_map.c).
 func StaticRoundRobin(weights []int) func() int {
-	table, at := spread(weights, func(int) bool { return true }), -1
+	table, at := buildTable(weights, func(int) bool { return true }), -1
 	return func() int {
 		at++
 		return table[at%len(table)]
@@ -334,7 +336,7 @@ func StaticEnvelope(weights []int) Envelope {
 	for _, w := range weights {
 		total += w
 	}
-	return replayed(StaticRoundRobin(weights), Shares(weights), total)
+	return replayEnvelope(StaticRoundRobin(weights), Shares(weights), total)
 }
 
 // PeriodEnvelope bounds counts − picks × shares where nothing is known but that the weights' sum of picks is divided exactly by

@@ -37,17 +37,17 @@ func Holm(p []float64) []float64 {
 	return adjusted
 }
 
-// Smallest is the smallest share that n independent observations show at least once with the given power; 1 for n = 0.
-func Smallest(n int, power float64) float64 {
+// DetectableShare is the smallest share that n independent observations show at least once with the given power; 1 for n = 0.
+func DetectableShare(n int, power float64) float64 {
 	if n <= 0 {
 		return 1
 	}
 	return -math.Expm1(math.Log1p(-power) / float64(n))
 }
 
-// NeedToSee is the number of independent observations that show a kind of the given share at least once with the given
+// SamplesToDetect is the number of independent observations that show a kind of the given share at least once with the given
 // power: the inverse of Smallest.
-func NeedToSee(share, power float64) int {
+func SamplesToDetect(share, power float64) int {
 	return int(math.Ceil(math.Log1p(-power) / math.Log1p(-share)))
 }
 

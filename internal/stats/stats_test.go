@@ -50,16 +50,16 @@ func TestNeedToSee(t *testing.T) {
 	// The counts that 0.999 detection of a leak needs, computed independently by exact powers.
 	f := func(share float64, need int) {
 		t.Helper()
-		assert.Equal(t, need, NeedToSee(share, 0.999))
+		assert.Equal(t, need, SamplesToDetect(share, 0.999))
 		assert.GreaterOrEqual(t, 1-math.Pow(1-share, float64(need)), 0.999)
 		assert.Less(t, 1-math.Pow(1-share, float64(need-1)), 0.999)
-		assert.InDelta(t, 0.999, 1-math.Pow(1-Smallest(need, 0.999), float64(need)), 1e-9)
+		assert.InDelta(t, 0.999, 1-math.Pow(1-DetectableShare(need, 0.999), float64(need)), 1e-9)
 	}
 	f(0.02, 342)
 	f(0.01, 688)
 	f(0.001, 6905)
-	assert.InDelta(t, 0.01, Smallest(688, 0.999), 1e-4)
-	assert.Equal(t, 1.0, Smallest(0, 0.999))
+	assert.InDelta(t, 0.01, DetectableShare(688, 0.999), 1e-4)
+	assert.Equal(t, 1.0, DetectableShare(0, 0.999))
 }
 
 func TestSmoothRoundRobinSequence(t *testing.T) {
@@ -112,16 +112,16 @@ func TestSmoothEnvelopeHoldsForManyStates(t *testing.T) {
 		for range r.IntN(400) {
 			counts[states[min(r.IntN(len(states)), r.IntN(len(states)))]()]++
 		}
-		for i, over := range SmoothEnvelope(weights).Times(len(states)).Outside(counts, Shares(weights)) {
+		for i, over := range SmoothEnvelope(weights).Times(len(states)).Excess(counts, Shares(weights)) {
 			assert.Zero(t, over, "weights %v states %d counts %v server %d", weights, len(states), counts, i)
 		}
 	}
 }
 
 func TestNearest(t *testing.T) {
-	assert.Equal(t, []int{1, 2, 4}, Nearest([]int{1, 2, 3}))
-	assert.Equal(t, []int{110, 200, 300}, Nearest([]int{100, 200, 300}))
-	assert.Nil(t, Nearest([]int{1}))
+	assert.Equal(t, []int{1, 2, 4}, NearestWrong([]int{1, 2, 3}))
+	assert.Equal(t, []int{110, 200, 300}, NearestWrong([]int{100, 200, 300}))
+	assert.Nil(t, NearestWrong([]int{1}))
 }
 
 // Power is checked against drawing.
@@ -150,7 +150,7 @@ func TestEnvelopePower(t *testing.T) {
 func TestEnvelopeNeed(t *testing.T) {
 	right, wrong := Shares([]int{1, 2, 3}), Shares([]int{1, 2, 4})
 	env := SmoothEnvelope([]int{1, 2, 3}).Times(2)
-	n := env.Need(right, wrong, 0.999)
+	n := env.SampleSize(right, wrong, 0.999)
 	assert.GreaterOrEqual(t, env.Power(n, right, wrong), 0.999)
 	assert.Less(t, env.Power(n-1, right, wrong), 0.999)
 	// (z·σ/δ)² of the normal approximation, z = 3.09, σ² = 4/7·3/7, δ = 4/7 − 1/2.
@@ -159,8 +159,8 @@ func TestEnvelopeNeed(t *testing.T) {
 
 func TestWiden(t *testing.T) {
 	env := SmoothEnvelope([]int{1, 1}).Widen(2)
-	assert.Equal(t, []float64{0, 0}, env.Outside([]int{12, 8}, Shares([]int{1, 1})))
-	assert.Equal(t, []float64{1.5, -1.5}, env.Outside([]int{14, 6}, Shares([]int{1, 1})))
+	assert.Equal(t, []float64{0, 0}, env.Excess([]int{12, 8}, Shares([]int{1, 1})))
+	assert.Equal(t, []float64{1.5, -1.5}, env.Excess([]int{14, 6}, Shares([]int{1, 1})))
 }
 
 func BenchmarkSmoothEnvelope(b *testing.B) {
@@ -185,7 +185,7 @@ func TestDeadlineEnvelope(t *testing.T) {
 				}
 			}
 			counts[best]++
-			for i, outside := range env.Outside(counts, shares) {
+			for i, outside := range env.Excess(counts, shares) {
 				assert.Zero(t, outside, "%v: server %d after %d picks: %v", weights, i, picks, counts)
 			}
 		}
@@ -208,7 +208,7 @@ func TestPeriodEnvelope(t *testing.T) {
 			r.Shuffle(len(period), func(a, b int) { period[a], period[b] = period[b], period[a] })
 			for _, i := range period {
 				counts[i]++
-				for _, outside := range env.Outside(counts, shares) {
+				for _, outside := range env.Excess(counts, shares) {
 					assert.Zero(t, outside)
 				}
 			}

@@ -14,7 +14,7 @@ import (
 // readPlan reads a plan that lbproof plan printed. What it says is checked by plan.Plan.Validate.
 func readPlan(name string) (plan.Plan, error) {
 	var p plan.Plan
-	text, err := source.ReadFile(name, plan.PlanSize)
+	text, err := source.ReadFile(name, plan.MaxPlanSize)
 	if err != nil {
 		return p, fmt.Errorf("read plan %s: %w", name, errors.Unwrap(err))
 	}

@@ -20,7 +20,7 @@ import (
 func TestPlansAreReadAgain(t *testing.T) {
 	targets := scenarios.List()
 	for _, name := range lbconfigs.Names() {
-		targets = append(targets, BuiltIn+name)
+		targets = append(targets, BuiltInPrefix+name)
 	}
 	file := filepath.Join(t.TempDir(), "plan.json")
 	for _, name := range targets {
@@ -59,7 +59,7 @@ func TestHostilePlans(t *testing.T) {
 	f(`"alpha": 0.001,`, `"alpha": "0.001",`, `plan.json:4: alpha: a JSON string cannot be a float64`)
 	f(`"alpha": 0.001,`, `"alpha": 0.001`, `plan.json:5: this is no JSON: invalid character`)
 	f(`"schema": "lbproof.plan/2"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not lbproof.plan/2`)
-	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.PlanSize), `read plan plan.json: the file has more than 64 MiB`)
+	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.MaxPlanSize), `read plan plan.json: the file has more than 64 MiB`)
 }
 
 // What does not go with what the user named is refused.
@@ -78,8 +78,8 @@ func TestWrongTargets(t *testing.T) {
 	}
 	f("baseline", Reader{Scenario: "spike"}, "baseline says its traffic itself: --scenario is for configurations")
 	f("plan.json", Reader{Scenario: "spike"}, "plan.json says its traffic itself: --scenario is for configurations")
-	f("plan.json", Reader{Lasts: 1}, "plan.json: --for changes scenarios; a plan says all itself")
-	f("nginx.conf", Reader{Lasts: time.Minute}, "--for 1m0s: lbproof designs the experiments for nginx.conf itself")
+	f("plan.json", Reader{PhaseDuration: 1}, "plan.json: --for changes scenarios; a plan says all itself")
+	f("nginx.conf", Reader{PhaseDuration: time.Minute}, "--for 1m0s: lbproof designs the experiments for nginx.conf itself")
 	f("nginx.conf", Reader{Balancers: -1}, "--balancers -1: there has to be one at least")
 	f("nginx.conf", Reader{Scenario: "nothing"}, "no scenario is called nothing; there are alerts, ")
 	f("nothing", Reader{}, "no scenario and no file is called nothing; the scenarios are alerts, ")
@@ -102,7 +102,7 @@ func TestRunName(t *testing.T) {
 func TestCarried(t *testing.T) {
 	f := func(want map[string]string, header ...string) {
 		t.Helper()
-		got, err := Reader{Header: header}.Carried()
+		got, err := Reader{Header: header}.ProbeHeader()
 		if want == nil {
 			assert.Error(t, err)
 			return

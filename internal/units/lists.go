@@ -24,8 +24,8 @@ func StatusList(codes []int) string {
 	return strings.Join(out, ", ")
 }
 
-// Joined is strings.Join for strings of any type.
-func Joined[S ~string](all []S, separator string) string {
+// JoinWith is strings.Join for strings of any type.
+func JoinWith[S ~string](all []S, separator string) string {
 	texts := make([]string, len(all))
 	for i, one := range all {
 		texts[i] = string(one)

@@ -7,11 +7,11 @@ import (
 // Percent prints a ratio with two digits, as 0.34 %.
 func Percent(ratio float64) string { return fmt.Sprintf("%.2g %%", 100*ratio) }
 
-// Tenths prints a share with a tenth of a per cent, as 16.7 %.
-func Tenths(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+// PercentTenths prints a share with a tenth of a per cent, as 16.7 %.
+func PercentTenths(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
-// Hundredths prints a share with a hundredth of a per cent, as 22.58 %.
-func Hundredths(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
+// PercentHundredths prints a share with a hundredth of a per cent, as 22.58 %.
+func PercentHundredths(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }
 
 // Number prints a count with thousands apart, as 20,000.
 func Number(n int) string {
@@ -22,8 +22,8 @@ func Number(n int) string {
 	return digits
 }
 
-// Times prints how often.
-func Times(least [2]int) string {
+// CountRange prints how often.
+func CountRange(least [2]int) string {
 	if least[0] == least[1] {
 		return fmt.Sprint(least[0])
 	}

@@ -31,7 +31,7 @@ func Fuzz(f *testing.F, balancer, name string) {
 		return nil
 	})
 	f.Fuzz(func(t *testing.T, content []byte) {
-		fsys := only{name: name, inner: fstest.MapFS{name: {Data: content}}}
+		fsys := singleFileFS{name: name, inner: fstest.MapFS{name: {Data: content}}}
 		began := time.Now()
 		cfg, err := lbconfigs.Read(fsys, name, balancer)
 		if err != nil {
@@ -49,13 +49,13 @@ func Fuzz(f *testing.F, balancer, name string) {
 	})
 }
 
-// only is a file system with nothing outside it: asking for a path that leads out of it is answered, never followed.
-type only struct {
+// singleFileFS is a file system with nothing outside it: asking for a path that leads out of it is answered, never followed.
+type singleFileFS struct {
 	name  string
 	inner fstest.MapFS
 }
 
-func (o only) Open(name string) (fs.File, error) {
+func (o singleFileFS) Open(name string) (fs.File, error) {
 	if path.Clean(name) != o.name && path.Clean(name) != "." {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("outside")}
 	}

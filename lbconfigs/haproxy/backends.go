@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// finish adds to a route what its backend says.
-func (r *reader) finish(hr lateRoute) error {
+// finishRoute adds to a route what its backend says.
+func (r *reader) finishRoute(hr pendingRoute) error {
 	route := hr.route
 	i, ok := r.backends[hr.backend]
 	if !ok {
@@ -43,9 +43,9 @@ func (r *reader) finish(hr lateRoute) error {
 		route.Pool = ""
 	}
 	r.forwardedFor(s, &route)
-	refuses := slices.ContainsFunc(route.Rules, model.Rule.Refuses)
-	route.Guarded = len(route.Limits)+len(route.Access) > 0 || refuses || route.Auth != nil
-	if route.Pool == "" && route.Answer == nil && route.Redirect == nil {
+	refuses := slices.ContainsFunc(route.Rules, model.Rule.MayRefuse)
+	route.MayRefuse = len(route.Limits)+len(route.Access) > 0 || refuses || route.Auth != nil
+	if route.Pool == "" && route.StaticResponse == nil && route.Redirect == nil {
 		return nil
 	}
 	r.cfg.Routes = append(r.cfg.Routes, route)
@@ -60,14 +60,14 @@ func (r *reader) forwardedFor(s section, route *model.Route) {
 		return
 	}
 	route.SetHeaders = append(route.SetHeaders, model.Header{
-		Pos: l.pos, Name: "X-Forwarded-For", Value: readTemplate("%[src]"), Adds: true,
+		Pos: l.pos, Name: "X-Forwarded-For", Value: readTemplate("%[src]"), Append: true,
 	})
 }
 
 func (r *reader) retry(s section, route *model.Route) {
 	retry := &model.Retry{
-		Pos: route.PoolPos, Implicit: true, On: failures([]string{"conn-failure"}), Attempts: 4,
-		Wait: model.FixedWait, Each: time.Second, Next: model.NextSame, Methods: model.NoMethods,
+		Pos: route.PoolPos, Implicit: true, Failures: failures([]string{"conn-failure"}), Attempts: 4,
+		Backoff: model.FixedBackoff, Delay: time.Second, Next: model.NextSame, Methods: model.NoMethods,
 	}
 	if l, ok := s.last("retries"); ok {
 		if n, err := strconv.Atoi(l.word(1)); err == nil {
@@ -75,15 +75,15 @@ func (r *reader) retry(s section, route *model.Route) {
 		}
 	}
 	if l, ok := s.last("retry-on"); ok {
-		retry.Pos, retry.Implicit, retry.On, retry.Methods = l.pos, false, failures(l.from(1)), model.AllMethods
+		retry.Pos, retry.Implicit, retry.Failures, retry.Methods = l.pos, false, failures(l.wordsFrom(1)), model.AllMethods
 		if slices.ContainsFunc(s.all("http-request"), func(l statement) bool { return l.word(1) == "disable-l7-retry" }) {
 			retry.Methods = model.GetMethods
 		}
 	}
 	balance, _ := s.last("balance")
 	if l, ok := s.option("redispatch"); ok && len(s.all("server")) > 1 {
-		if !hashKey(balance.word(1)) { // which chooses the same one again until checks have found it dead
-			retry.Next = model.NextAtLast
+		if !isHashAlgorithm(balance.word(1)) { // which chooses the same one again until checks have found it dead
+			retry.Next = model.NextOtherOnLast
 		}
 		if retry.Implicit {
 			retry.Pos, retry.Implicit = l.pos, false
@@ -94,8 +94,8 @@ func (r *reader) retry(s section, route *model.Route) {
 
 // causes are the words of retry-on, without statuses (docs.haproxy.org/2.6/configuration.html#4.2-retry-on).
 var causes = map[string]model.Cause{
-	"conn-failure": model.CauseConnect, "empty-response": model.CauseBroken, "junk-response": model.CauseMalformed,
-	"response-timeout": model.CauseSilence, "0rtt-rejected": model.CauseEarlyData,
+	"conn-failure": model.CauseConnect, "empty-response": model.CauseClosed, "junk-response": model.CauseMalformed,
+	"response-timeout": model.CauseTimeout, "0rtt-rejected": model.CauseEarlyData,
 }
 
 // failures are those that words of retry-on stand for.
@@ -119,8 +119,8 @@ func failures(words []string) model.Failures {
 	return f
 }
 
-// hashKey says whether a balance algorithm hashes something of the request.
-func hashKey(algorithm string) bool {
+// isHashAlgorithm says whether a balance algorithm hashes something of the request.
+func isHashAlgorithm(algorithm string) bool {
 	for _, name := range []string{"source", "uri", "url_param", "hdr(", "rdp-cookie", "hash"} {
 		if strings.HasPrefix(algorithm, name) {
 			return true
@@ -141,9 +141,9 @@ func (r *reader) serverTimeouts(s section, route *model.Route) {
 			continue
 		}
 		if after, err := parseTime(l.word(2)); err == nil {
-			limit := model.TimeLimit{Pos: l.pos, For: t.what, After: after, Then: t.then}
+			limit := model.Timeout{Pos: l.pos, Kind: t.what, Duration: after, Result: t.then}
 			if t.what == model.ConnectTimeout {
-				limit.Answers = []int{503, 504}
+				limit.Statuses = []int{503, 504}
 			}
 			route.Timeouts = append(route.Timeouts, limit)
 		}
@@ -152,9 +152,9 @@ func (r *reader) serverTimeouts(s section, route *model.Route) {
 		return
 	}
 	for _, t := range route.Timeouts {
-		if t.For == model.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
-			route.Timeouts = append(route.Timeouts, model.TimeLimit{
-				Pos: t.Pos, Implicit: true, For: model.TunnelTimeout, After: t.After, Then: "the tunnel is closed",
+		if t.Kind == model.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
+			route.Timeouts = append(route.Timeouts, model.Timeout{
+				Pos: t.Pos, Implicit: true, Kind: model.TunnelTimeout, Duration: t.Duration, Result: "the tunnel is closed",
 			})
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// drawnByDefault is how many servers random draws (configuration manual, section 4.2, balance).
-const drawnByDefault = 2
+// defaultDraws is how many servers random draws (configuration manual, section 4.2, balance).
+const defaultDraws = 2
 
 // readBalance reads how a section chooses its servers.
 func readBalance(s section) model.Balance {
@@ -16,7 +16,7 @@ func readBalance(s section) model.Balance {
 	if !ok {
 		return model.Balance{Kind: model.RoundRobin, Rotation: model.FairWeighted}
 	}
-	b := model.Balance{Pos: l.pos, Source: strings.Join(l.from(1), " ")}
+	b := model.Balance{Pos: l.pos, Source: strings.Join(l.wordsFrom(1), " ")}
 	switch word := l.word(1); word {
 	case "roundrobin":
 		b.Kind, b.Rotation = model.RoundRobin, model.FairWeighted
@@ -27,9 +27,9 @@ func readBalance(s section) model.Balance {
 	case "first":
 		b.Kind = model.FillFirst
 	case "source":
-		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: model.Key{Variable: model.ClientAddress}, WithBackups: true}
+		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: model.Key{Variable: model.ClientAddress}, IncludesBackups: true}
 	case "uri", "url_param", "hdr", "hash", "rdp-cookie":
-		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: readKey(b.Source), WithBackups: true}
+		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: readKey(b.Source), IncludesBackups: true}
 	default:
 		if strings.HasPrefix(word, "random") {
 			b.Kind, b.Draw, b.Choices = readRandom(word)
@@ -45,7 +45,7 @@ func readBalance(s section) model.Balance {
 func readHashType(s section, word string, hash *model.Hash) {
 	l, ok := s.last("hash-type")
 	hash.Consistent = ok && l.word(1) == "consistent"
-	isDefault := !ok || len(l.from(2)) == 0
+	isDefault := !ok || len(l.wordsFrom(2)) == 0
 	switch {
 	case !isDefault || word != "source" && word != "uri":
 	case hash.Consistent:
@@ -56,8 +56,8 @@ func readHashType(s section, word string, hash *model.Hash) {
 }
 
 // readRandom reads random or random(DRAWS): the least busy of those is taken.
-func readRandom(word string) (kind model.BalanceKind, draw model.DrawLaw, choices int) {
-	choices = drawnByDefault
+func readRandom(word string) (kind model.BalanceKind, draw model.DrawWeighting, choices int) {
+	choices = defaultDraws
 	number := strings.TrimSuffix(strings.TrimPrefix(word, "random("), ")")
 	if n, err := strconv.Atoi(number); err == nil && n > 0 {
 		choices = n

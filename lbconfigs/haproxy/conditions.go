@@ -11,36 +11,36 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// firstOnly is the priority of what comes before any rule; redirects and answers come before use_backend.
-const firstOnly = 1 << 24
+// topPriority is the priority of what comes before any rule; redirects and answers come before use_backend.
+const topPriority = 1 << 24
 
-// match is one way in which a condition can hold: path, hosts, and what lbproof cannot ask for by a plain request.
-type match struct {
-	path  string
-	exact bool
-	regex bool
-	hosts []string
-	when  []model.Condition
-	plain bool // only requests without TLS
+// ruleMatch is one way in which a condition can hold: path, hosts, and what lbproof cannot ask for by a plain request.
+type ruleMatch struct {
+	path      string
+	exact     bool
+	regex     bool
+	hosts     []string
+	when      []model.Condition
+	plainOnly bool // only requests without TLS
 }
 
 // apply narrows a route to the match.
-func (m match) apply(route model.Route) model.Route {
+func (m ruleMatch) apply(route model.Route) model.Route {
 	if m.path != "" {
 		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex
 	}
 	if m.hosts != nil {
 		route.Hosts = m.hosts
 	}
-	route.When = append(slices.Clip(route.When), m.when...)
+	route.Conditions = append(slices.Clip(route.Conditions), m.when...)
 	return route
 }
 
 // term is one criterion of a condition, perhaps negated.
 type term struct {
-	not  bool
-	text []string // of the criterion, ACL names resolved
-	name string   // as it was written
+	negated bool
+	text    []string // of the criterion, ACL names resolved
+	name    string   // as it was written
 }
 
 // terms takes a condition apart: alternatives, each a list of terms. ACL names become what they stand for.
@@ -57,7 +57,7 @@ func (r *reader) terms(s section, l statement, condition []string) (unless bool,
 			alternatives = append(alternatives, nil)
 			continue
 		}
-		t := term{not: strings.HasPrefix(word, "!"), name: strings.TrimPrefix(word, "!")}
+		t := term{negated: strings.HasPrefix(word, "!"), name: strings.TrimPrefix(word, "!")}
 		if t.name == "" && i+1 < len(words) { // "! name"
 			i++
 			t.name = words[i]
@@ -69,7 +69,7 @@ func (r *reader) terms(s section, l statement, condition []string) (unless bool,
 			}
 			t.text, i = words[i+1:end], end
 			t.name = "{ " + strings.Join(t.text, " ") + " }"
-			r.criterion(l, t.text)
+			r.checkCriterion(l, t.text)
 		} else {
 			t.text = r.acl(s, l, t.name)
 		}
@@ -79,8 +79,8 @@ func (r *reader) terms(s section, l statement, condition []string) (unless bool,
 	return unless, alternatives
 }
 
-// predefined are the ACLs that HAProxy brings (configuration manual, section 7.4).
-var predefined = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT
+// predefinedACLs are the ACLs that HAProxy brings (configuration manual, section 7.4).
+var predefinedACLs = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT
 METH_DELETE METH_PUT METH_TRACE HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH
 HTTP_URL_STAR REQ_CONTENT WAIT_END RDP_COOKIE`)
 
@@ -89,7 +89,7 @@ func (r *reader) acl(s section, l statement, name string) []string {
 	if text, ok := r.acls[s.pos][name]; ok {
 		return text
 	}
-	if !slices.Contains(predefined, name) {
+	if !slices.Contains(predefinedACLs, name) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
 			Text:    "there is no ACL called " + name,
@@ -104,8 +104,8 @@ var headerFetch = regexp.MustCompile(`(?i)^(req\.)?hdr(_(beg|dom|end|val|sub|reg
 // integerFetches are the endings of header fetches that give an integer.
 var integerFetches = []string{"val", "len", "cnt"}
 
-// criterion tells of a criterion that HAProxy does not take.
-func (r *reader) criterion(l statement, text []string) {
+// checkCriterion tells of a criterion that HAProxy does not take.
+func (r *reader) checkCriterion(l statement, text []string) {
 	if len(text) < 2 {
 		return
 	}
@@ -131,16 +131,16 @@ func (r *reader) criterion(l statement, text []string) {
 }
 
 // matches are the ways in which a condition can hold.
-func (r *reader) matches(s section, l statement, condition []string) []match {
+func (r *reader) matches(s section, l statement, condition []string) []ruleMatch {
 	unless, alternatives := r.terms(s, l, condition)
 	if unless {
-		return []match{{when: []model.Condition{{Source: "not (" + strings.Join(condition[1:], " ") + ")"}}}}
+		return []ruleMatch{{when: []model.Condition{{Source: "not (" + strings.Join(condition[1:], " ") + ")"}}}}
 	}
-	var out []match
+	var out []ruleMatch
 	for _, terms := range alternatives {
-		found := []match{{}}
+		found := []ruleMatch{{}}
 		for _, t := range terms {
-			var next []match
+			var next []ruleMatch
 			for _, m := range found {
 				next = append(next, m.narrow(t)...)
 			}
@@ -152,31 +152,31 @@ func (r *reader) matches(s section, l statement, condition []string) []match {
 }
 
 // narrow adds one term to a match; a path list makes several.
-func (m match) narrow(t term) []match {
-	kind, values := t.compares()
+func (m ruleMatch) narrow(t term) []ruleMatch {
+	kind, values := t.fetchAndValues()
 	switch {
-	case t.not && kind == "ssl_fc":
-		m.plain = true
-		return []match{m}
-	case t.not || len(values) == 0:
-		return []match{m.onlyIf(t)}
+	case t.negated && kind == "ssl_fc":
+		m.plainOnly = true
+		return []ruleMatch{m}
+	case t.negated || len(values) == 0:
+		return []ruleMatch{m.withCondition(t)}
 	case kind == "path_beg" || kind == "path" || kind == "path_reg":
-		var out []match
+		var out []ruleMatch
 		for _, v := range values {
-			out = append(out, m.at(t, kind, v))
+			out = append(out, m.withPath(t, kind, v))
 		}
 		return out
-	case m.hosts == nil && fetchesHost(kind):
+	case m.hosts == nil && isHostFetch(kind):
 		for _, v := range values {
 			m.hosts = append(m.hosts, strings.ToLower(v))
 		}
-		return []match{m}
+		return []ruleMatch{m}
 	}
-	return []match{m.onlyIf(t)}
+	return []ruleMatch{m.withCondition(t)}
 }
 
-// at is the match for one path of a path list.
-func (m match) at(t term, kind, path string) match {
+// withPath is the match for one path of a path list.
+func (m ruleMatch) withPath(t term, kind, path string) ruleMatch {
 	isPrefix := kind == "path_beg"
 	switch {
 	case isPrefix && (m.path == "" || strings.HasPrefix(path, m.path)):
@@ -185,19 +185,19 @@ func (m match) at(t term, kind, path string) match {
 	case m.path == "":
 		m.path, m.exact, m.regex = path, kind == "path", kind == "path_reg"
 	default:
-		return m.onlyIf(t)
+		return m.withCondition(t)
 	}
 	return m
 }
 
-// onlyIf is the match where a term holds that is no path and no host.
-func (m match) onlyIf(t term) match {
+// withCondition is the match where a term holds that is no path and no host.
+func (m ruleMatch) withCondition(t term) ruleMatch {
 	m.when = append(slices.Clip(m.when), readCondition(t.describe()))
 	return m
 }
 
-// compares is what a term fetches and the values that it compares that with; flags as -i are left out.
-func (t term) compares() (kind string, values []string) {
+// fetchAndValues is what a term fetches and the values that it compares that with; flags as -i are left out.
+func (t term) fetchAndValues() (kind string, values []string) {
 	if len(t.text) == 0 {
 		return "", nil
 	}
@@ -209,8 +209,8 @@ func (t term) compares() (kind string, values []string) {
 	return t.text[0], values
 }
 
-// fetchesHost says whether a criterion compares the whole of the header Host.
-func fetchesHost(kind string) bool {
+// isHostFetch says whether a criterion compares the whole of the header Host.
+func isHostFetch(kind string) bool {
 	header := headerFetch.FindStringSubmatch(kind)
 	return header != nil && header[3] == "" && strings.HasPrefix(strings.ToLower(header[4]), "host")
 }
@@ -218,7 +218,7 @@ func fetchesHost(kind string) bool {
 // describe is the term with its ACL's name resolved.
 func (t term) describe() string {
 	text := strings.Join(t.text, " ")
-	if t.not {
+	if t.negated {
 		return "not " + text
 	}
 	return text
@@ -243,12 +243,12 @@ var (
 func readCondition(text string) model.Condition {
 	c := model.Condition{Source: text}
 	if m := headerComparison.FindStringSubmatch(text); m != nil {
-		c.All = []model.Term{
-			{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(m[3]), Op: model.Is, Value: m[6]},
+		c.Terms = []model.Term{
+			{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(m[3]), Op: model.OpEquals, Value: m[6]},
 		}
 	}
 	if m := methodComparison.FindStringSubmatch(text); m != nil {
-		c.All = []model.Term{{Variable: model.Method, Op: model.Is, Value: m[2]}}
+		c.Terms = []model.Term{{Variable: model.Method, Op: model.OpEquals, Value: m[2]}}
 	}
 	return c
 }

@@ -13,29 +13,29 @@ import (
 // edits change HAProxy's keywords so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight +(\d+)`), By: reading.Unlike, Checks: []plan.Check{
+		{Find: regexp.MustCompile(`\bweight +(\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{
 			plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit,
 		}},
-		{Find: regexp.MustCompile(`\bmaxconn (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckConns}},
-		{Find: regexp.MustCompile(`\bfall (\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
-		{Find: regexp.MustCompile(`\brise (\d+)`), By: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
-		{Find: regexp.MustCompile(`\binter (\d+m?s?)`), By: reading.Double, Checks: []plan.Check{plan.CheckActive}},
-		{Find: regexp.MustCompile(`( backup)\b`), By: reading.Drop, Checks: []plan.Check{plan.CheckBackup}},
-		{Find: regexp.MustCompile(`\b(?:gt|ge) (\d+)`), By: reading.Reduce, Checks: nil},
+		{Find: regexp.MustCompile(`\bmaxconn (\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{plan.CheckConns}},
+		{Find: regexp.MustCompile(`\bfall (\d+)`), Replace: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`\brise (\d+)`), Replace: reading.Increment, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`\binter (\d+m?s?)`), Replace: reading.Double, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`( backup)\b`), Replace: reading.Delete, Checks: []plan.Check{plan.CheckBackup}},
+		{Find: regexp.MustCompile(`\b(?:gt|ge) (\d+)`), Replace: reading.Reduce, Checks: nil},
 	},
-	Whole: []reading.Edit{
-		{Find: regexp.MustCompile(`\bssl-min-ver (TLSv1\.2)`), By: reading.Put("TLSv1.3")},
-		{Find: regexp.MustCompile(`\b(no-tlsv11|no-tlsv10|no-sslv3)`), By: reading.Drop},
-		{Find: regexp.MustCompile(`^ssl-default-bind-ciphers .*?([A-Z0-9-]+)$`), By: reading.Put("ECDHE-RSA-AES128-SHA")},
-		{Find: regexp.MustCompile(`\b(h2,http/1\.1)\b`), By: reading.Drop},
+	WholeLine: []reading.Edit{
+		{Find: regexp.MustCompile(`\bssl-min-ver (TLSv1\.2)`), Replace: reading.ReplaceWith("TLSv1.3")},
+		{Find: regexp.MustCompile(`\b(no-tlsv11|no-tlsv10|no-sslv3)`), Replace: reading.Delete},
+		{Find: regexp.MustCompile(`^ssl-default-bind-ciphers .*?([A-Z0-9-]+)$`), Replace: reading.ReplaceWith("ECDHE-RSA-AES128-SHA")},
+		{Find: regexp.MustCompile(`\b(h2,http/1\.1)\b`), Replace: reading.Delete},
 		{
-			Find: regexp.MustCompile(`^(?:http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`),
-			By:   reading.Put("lbproof"),
+			Find:    regexp.MustCompile(`^(?:http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`),
+			Replace: reading.ReplaceWith("lbproof"),
 		},
-		{Find: regexp.MustCompile(`^(hash|balance)\b`), By: nil},
-		{Find: regexp.MustCompile(`^(option)\b`), By: nil},
+		{Find: regexp.MustCompile(`^(hash|balance)\b`), Replace: nil},
+		{Find: regexp.MustCompile(`^(option)\b`), Replace: nil},
 	},
-	Removable: func(_ model.Config, line string) bool {
+	IsRemovable: func(_ model.Config, line string) bool {
 		first, _, _ := strings.Cut(line, " ")
 		return !slices.Contains([]string{"global", "defaults", "frontend", "backend", "listen", "bind", "server"}, first)
 	},

@@ -13,23 +13,23 @@ const uuid = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 // fetches are the sample fetches whose meaning, or form, lbproof knows (configuration manual, section 7.3).
 var fetches = map[string]model.Piece{
 	"src":      {Variable: model.ClientAddress},
-	"src_port": {Variable: model.Other, Form: `\d+`},
-	"pid":      {Variable: model.Other, Form: `\d+`},
-	"uuid":     {Variable: model.RequestID, Form: uuid},
-	"uuid()":   {Variable: model.RequestID, Form: uuid},
-	"date()":   {Variable: model.Other, Form: `\d+`},
-	"rand()":   {Variable: model.Other, Form: `\d+`},
+	"src_port": {Variable: model.OtherVariable, Pattern: `\d+`},
+	"pid":      {Variable: model.OtherVariable, Pattern: `\d+`},
+	"uuid":     {Variable: model.RequestID, Pattern: uuid},
+	"uuid()":   {Variable: model.RequestID, Pattern: uuid},
+	"date()":   {Variable: model.OtherVariable, Pattern: `\d+`},
+	"rand()":   {Variable: model.OtherVariable, Pattern: `\d+`},
 }
 
-// notation matches %[fetch].
-var notation = regexp.MustCompile(`%\[([^]]+)\]`)
+// fetchNotation matches %[fetch].
+var fetchNotation = regexp.MustCompile(`%\[([^]]+)\]`)
 
 // readTemplate takes text with sample fetches apart.
 func readTemplate(text string) model.Template {
-	return reading.Template(text, notation, func(name string) model.Piece {
+	return reading.Template(text, fetchNotation, func(name string) model.Piece {
 		if p, ok := fetches[name]; ok {
 			return p
 		}
-		return model.Piece{Variable: model.Other}
+		return model.Piece{Variable: model.OtherVariable}
 	})
 }

@@ -65,7 +65,7 @@ func (r *reader) tcp(s section, mode statement, written bool) {
 		mode = statement{pos: s.pos, words: []string{s.kind, s.name}}
 	}
 	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-		Pos: mode.pos, Text: mode.text(), Why: "TCP mode, which is the default: lbproof draws promises from mode http",
+		Pos: mode.pos, Text: mode.text(), Reason: "TCP mode, which is the default: lbproof draws promises from mode http",
 	})
 	for _, l := range s.all("http-request", "http-response", "redirect") {
 		r.problem(model.Problem{
@@ -77,11 +77,11 @@ func (r *reader) tcp(s section, mode statement, written bool) {
 }
 
 // statistics are HAProxy's (management guide, section 9.1): frontends count the requests of clients.
-var statistics = model.Counter{Form: model.CounterTable, Number: "req_tot", Rows: [2]string{"svname", "FRONTEND"}}
+var statistics = model.Counter{Form: model.CounterTable, Selector: "req_tot", RowFilter: [2]string{"svname", "FRONTEND"}}
 
 // exporter is HAProxy's own for Prometheus (addons/promex/README).
 var exporter = model.Counter{
-	Form: model.CounterMetrics, Number: "haproxy_frontend_http_requests_total", Family: "haproxy_", Itself: true,
+	Form: model.CounterMetrics, Selector: "haproxy_frontend_http_requests_total", MetricPrefix: "haproxy_", CountsItself: true,
 }
 
 // stats is the statistics page of a section.
@@ -92,23 +92,23 @@ func (r *reader) stats(s section, base model.Route) {
 		return
 	}
 	route := base
-	route.Path, route.Pos, route.Priority = "/haproxy?stats", enable.pos, firstOnly
+	route.Path, route.Pos, route.Priority = "/haproxy?stats", enable.pos, topPriority
 	if named {
 		route.Path, route.Pos = uri.word(2), uri.pos
 	}
 	counter := statistics
-	counter.Query, counter.Itself = ";csv", true
-	route.Own = &model.Own{Pos: route.Pos, What: "HAProxy's statistics page", Counter: &counter}
+	counter.Query, counter.CountsItself = ";csv", true
+	route.LocalContent = &model.LocalContent{Pos: route.Pos, Description: "HAProxy's statistics page", Counter: &counter}
 	if auth, ok := s.last("stats", "auth"); ok {
-		route.Auth = &model.Auth{Pos: auth.pos, Kind: model.AuthUsers, Code: 401}
+		route.Auth = &model.Auth{Pos: auth.pos, Kind: model.AuthUsers, DeniedCode: 401}
 	}
 	if admin, ok := s.last("stats", "admin"); ok {
 		_, condition := splitCondition(admin.words)
 		when := strings.Join(condition, " ")
-		route.Own.What += "; servers can be disabled on it " + when
+		route.LocalContent.Description += "; servers can be disabled on it " + when
 		if slices.Contains(condition, "TRUE") && route.Auth == nil {
 			r.problem(model.Problem{
-				Pos: admin.pos, Effect: model.Differs,
+				Pos: admin.pos, Effect: model.Misleading,
 				Text:    "anyone who reaches this port may disable servers: there is no password, and the condition is always true",
 				Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST",
 			})
@@ -126,8 +126,8 @@ func (r *reader) frontendTimeouts(s section, base *model.Route) {
 		if l, ok := s.last("timeout", t.word); ok {
 			if after, err := parseTime(l.word(2)); err == nil {
 				headers := t.what == model.ClientTimeout // while a body is awaited timeout server runs too
-				base.Timeouts = append(base.Timeouts, model.TimeLimit{
-					Pos: l.pos, For: t.what, After: after, Then: t.then, Headers: headers,
+				base.Timeouts = append(base.Timeouts, model.Timeout{
+					Pos: l.pos, Kind: t.what, Duration: after, Result: t.then, HeaderOnly: headers,
 				})
 			}
 		}
@@ -137,22 +137,22 @@ func (r *reader) frontendTimeouts(s section, base *model.Route) {
 // branches reads use_backend rules in their order, then the default.
 func (r *reader) branches(s section, base model.Route) error {
 	var closes model.Pos
-	for _, never := range neverKept {
+	for _, never := range closeOptions {
 		if l, ok := s.option(never); ok && closes.Line == 0 {
 			closes = l.pos
 		}
 	}
-	add := func(l statement, backend string, m match) {
+	add := func(l statement, backend string, m ruleMatch) {
 		route := m.apply(base)
 		r.priority--
 		route.Priority, route.PoolPos, route.Pos = r.priority, l.pos, l.pos
-		r.routes = append(r.routes, lateRoute{route, backend, closes})
+		r.routes = append(r.routes, pendingRoute{route, backend, closes})
 	}
 	for _, l := range s.all("use_backend") {
 		_, condition := splitCondition(l.words)
 		if strings.Contains(l.word(1), "%[") {
 			r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-				Pos: l.pos, Text: l.text(), Why: "the backend is known only while HAProxy runs",
+				Pos: l.pos, Text: l.text(), Reason: "the backend is known only while HAProxy runs",
 			})
 			continue
 		}
@@ -162,26 +162,26 @@ func (r *reader) branches(s section, base model.Route) error {
 	}
 	if s.kind == "listen" {
 		if len(s.all("server")) > 0 {
-			add(statement{pos: s.pos}, s.name, match{})
+			add(statement{pos: s.pos}, s.name, ruleMatch{})
 		}
 		return nil
 	}
 	if l, ok := s.last("default_backend"); ok {
-		add(l, l.word(1), match{})
+		add(l, l.word(1), ruleMatch{})
 	} else if _, stats := s.last("stats", "enable"); !stats {
-		r.noDefault(s)
+		r.reportNoDefault(s)
 	}
 	return nil
 }
 
-// noDefault tells of a frontend that leaves requests without an answer of a server.
-func (r *reader) noDefault(s section) {
+// reportNoDefault tells of a frontend that leaves requests without an answer of a server.
+func (r *reader) reportNoDefault(s section) {
 	r.problem(model.Problem{
-		Pos: s.pos, Effect: model.Differs,
+		Pos: s.pos, Effect: model.Misleading,
 		Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
 		Instead: "default_backend NAME",
 	})
 }
 
-// neverKept are options after which connections to servers end with their request.
-var neverKept = []string{"httpclose", "http-server-close"}
+// closeOptions are options after which connections to servers end with their request.
+var closeOptions = []string{"httpclose", "http-server-close"}

@@ -17,5 +17,5 @@ func readKey(text string) model.Key {
 	case inHeader:
 		return model.Key{Variable: model.RequestHeader, Name: strings.TrimSuffix(name, ")"), Source: text}
 	}
-	return model.Key{Variable: model.Other, Source: text}
+	return model.Key{Variable: model.OtherVariable, Source: text}
 }

@@ -10,35 +10,35 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// silent are the keywords of proxies that promise nothing of their own, and why; an empty reason is one that is read.
-var silent = reading.Reasons(map[string]string{
+// unreadReasons are the keywords of proxies that promise nothing of their own, and why; an empty reason is one that is read.
+var unreadReasons = reading.IndexReasons(map[string]string{
 	"": `
 		acl balance bind compression cookie default-server default_backend hash-type http-after-response
 		http-check http-request http-response mode monitor-uri redirect retries retry-on server stats stick
 		stick-table timeout use_backend`,
-	reading.WhyForm:   "description id enabled disabled",
-	reading.WhyAnswer: "errorfile errorfiles errorloc errorloc302 errorloc303 http-error",
-	reading.WhyLog:    "log log-format log-format-sd log-tag error-log-format capture email-alert declare",
-	reading.WhyFiles:  "load-server-state-from-file server-state-file-name",
-	reading.WhyLimits: "maxconn backlog fullconn",
-	reading.WhySpeed: `
+	reading.ReasonForm:    "description id enabled disabled",
+	reading.ReasonContent: "errorfile errorfiles errorloc errorloc302 errorloc303 http-error",
+	reading.ReasonLog:     "log log-format log-format-sd log-tag error-log-format capture email-alert declare",
+	reading.ReasonFiles:   "load-server-state-from-file server-state-file-name",
+	reading.ReasonLimits:  "maxconn backlog fullconn",
+	reading.ReasonSpeed: `
 		http-reuse max-keep-alive-queue clitcpka-cnt clitcpka-idle clitcpka-intvl srvtcpka-cnt srvtcpka-idle
 		srvtcpka-intvl`,
-	reading.WhyUnread: `
+	reading.ReasonUnread: `
 		unique-id-format unique-id-header rate-limit http-send-name-header source use-server server-template
 		external-check filter force-persist ignore-persist persist hash-balance-factor monitor tcp-check
 		tcp-request tcp-response use-fcgi-app dispatch transparent`,
 })
 
 // knownOptions are the options of proxies.
-var knownOptions = reading.Reasons(map[string]string{
+var knownOptions = reading.IndexReasons(map[string]string{
 	"": "forwardfor httpchk redispatch http-server-close httpclose http-keep-alive",
-	reading.WhyLog: `
+	reading.ReasonLog: `
 		httplog tcplog dontlognull dontlog-normal log-health-checks log-separate-errors logasap httpslog clf`,
-	reading.WhySpeed: `
+	reading.ReasonSpeed: `
 		clitcpka contstats http-no-delay nolinger socket-stats splice-auto splice-request splice-response
 		srvtcpka tcp-smart-accept tcp-smart-connect tcpka`,
-	reading.WhyUnread: `
+	reading.ReasonUnread: `
 		abortonclose accept-invalid-http-request accept-invalid-http-response allbackups checkcache
 		disable-h2-upgrade forceclose http-buffer-request http-ignore-probes http-pretend-keepalive
 		http-restrict-req-hdr-names http-use-proxy-header http-use-htx h1-case-adjust-bogus-client
@@ -70,8 +70,8 @@ observe on-error on-marked-down on-marked-up pool-low-conn pool-max-conn pool-pu
 proxy-v2-options redir resolve-net resolve-opts resolve-prefer resolvers rise set-proxy-v2-tlv-fmt shard sigalgs
 slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-ut track usesrc verify verifyhost weight ws`)
 
-// goneKeywords are keywords that HAProxy had once or has under another name.
-var goneKeywords = map[string]string{
+// replacedKeywords are keywords that HAProxy had once or has under another name.
+var replacedKeywords = map[string]string{
 	"nbproc":          "nbthread: one process with several threads",
 	"reqadd":          "http-request add-header NAME VALUE",
 	"reqrep":          "http-request replace-header or replace-path",
@@ -97,10 +97,10 @@ func (r *reader) keywords(s section) {
 			r.globalKeyword(l)
 		case "defaults", "frontend", "backend", "listen":
 			if word == "no" && l.word(1) == "option" {
-				r.negated(l)
+				r.readNegatedOption(l)
 				continue
 			}
-			why, known := silent[word]
+			why, known := unreadReasons[word]
 			if word == "option" {
 				word = "option " + l.word(1)
 				why, known = knownOptions[l.word(1)]
@@ -108,12 +108,12 @@ func (r *reader) keywords(s section) {
 			r.keyword(l, word, why, known)
 		default:
 			r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-				Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from a section " + s.kind,
+				Pos: l.pos, Text: l.text(), Reason: "lbproof draws no promise from a section " + s.kind,
 			})
 		}
 		if word == "acl" && len(l.words) > 2 {
-			r.criterion(l, l.from(2))
-			r.unusedACL(s, l)
+			r.checkCriterion(l, l.wordsFrom(2))
+			r.checkUnusedACL(s, l)
 		}
 	}
 }
@@ -123,12 +123,12 @@ func (r *reader) keyword(l statement, word, why string, known bool) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("HAProxy 2.6 has no keyword %s here", word),
-			Instead: goneKeywords[word],
+			Instead: replacedKeywords[word],
 		})
-		why = reading.WhyUnread
+		why = reading.ReasonUnread
 	}
 	if why != "" {
-		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Why: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Reason: why})
 	}
 }
 
@@ -137,8 +137,8 @@ func (r *reader) globalKeyword(l statement) {
 	if word == "ssl-default-bind-ciphers" || word == "ssl-default-bind-options" {
 		return // read with the binds
 	}
-	if l.starts("stats", "socket") {
-		if at := strings.TrimPrefix(l.word(2), "unix@"); ownDir(path.Dir(at)) {
+	if l.startsWith("stats", "socket") {
+		if at := strings.TrimPrefix(l.word(2), "unix@"); isSocketDir(path.Dir(at)) {
 			r.cfg.Sockets = append(r.cfg.Sockets, model.Socket{Pos: l.pos, Path: at, Command: "show stat", Counter: statistics})
 			return
 		}
@@ -147,32 +147,32 @@ func (r *reader) globalKeyword(l statement) {
 	for _, family := range globalFamilies {
 		known = known || strings.HasPrefix(word, family)
 	}
-	why := reading.WhySpeed
+	why := reading.ReasonSpeed
 	switch word {
 	case "log", "log-tag", "log-send-hostname":
-		why = reading.WhyLog
+		why = reading.ReasonLog
 	case "maxconn", "ulimit-n", "maxsslconn":
-		why = reading.WhyLimits
+		why = reading.ReasonLimits
 	case "user", "group", "uid", "gid", "chroot", "pidfile", "daemon", "stats", "ca-base", "crt-base":
-		why = reading.WhyFiles
+		why = reading.ReasonFiles
 	}
 	r.keyword(l, word, why, known)
 }
 
-// ownDir says whether a directory may be one of the sockets' own, which nothing else needs.
-func ownDir(dir string) bool {
+// isSocketDir says whether a directory may be one of the sockets' own, which nothing else needs.
+func isSocketDir(dir string) bool {
 	shared := dir == "/var/run" || dir == "/var/lib"
 	return path.IsAbs(dir) && strings.Count(dir, "/") > 1 && !shared
 }
 
-// unusedACL tells of an ACL that no line of its section asks for.
-func (r *reader) unusedACL(s section, l statement) {
+// checkUnusedACL tells of an ACL that no line of its section asks for.
+func (r *reader) checkUnusedACL(s section, l statement) {
 	name := l.word(1)
 	if r.words[s.pos][name] {
 		return
 	}
-	if !r.told[name] {
-		r.told[name] = true
+	if !r.reportedACLs[name] {
+		r.reportedACLs[name] = true
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Inert,
 			Text:    "no line of this section asks for the ACL " + name,
@@ -181,19 +181,19 @@ func (r *reader) unusedACL(s section, l statement) {
 	}
 }
 
-// fixedOptions are the options that "no" cannot put off again: what they put on in a defaults section stays on.
-var fixedOptions = strings.Fields(`forwardfor httpchk httplog tcplog httpslog clf http-restrict-req-hdr-names
+// permanentOptions are the options that "no" cannot put off again: what they put on in a defaults section stays on.
+var permanentOptions = strings.Fields(`forwardfor httpchk httplog tcplog httpslog clf http-restrict-req-hdr-names
 ldap-check external-check mysql-check originalto pgsql-check redis-check smtpchk spop-check ssl-hello-chk
 tcp-check tcpka`)
 
-// negated tells of an option that cannot be put off.
-func (r *reader) negated(l statement) {
+// readNegatedOption tells of an option that cannot be put off.
+func (r *reader) readNegatedOption(l statement) {
 	option := l.word(2)
 	if _, known := knownOptions[option]; !known {
-		r.keyword(l, "option "+option, reading.WhyUnread, false)
+		r.keyword(l, "option "+option, reading.ReasonUnread, false)
 		return
 	}
-	if slices.Contains(fixedOptions, option) {
+	if slices.Contains(permanentOptions, option) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("HAProxy 2.6 takes no \"no\" before option %s", option),

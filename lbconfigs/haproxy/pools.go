@@ -22,20 +22,20 @@ const (
 // pool reads the servers of a section and how they are chosen.
 func (r *reader) pool(s section) error {
 	pool := model.Pool{
-		Pos: s.pos, Name: s.name, Balance: readBalance(s), Full: model.FullQueues, SharedState: true,
+		Pos: s.pos, Name: s.name, Balance: readBalance(s), WhenFull: model.QueueForServer, SharedState: true,
 		Resolve: &model.Resolve{Pos: s.pos, Implicit: true},
 	}
-	defaults := settings{}
+	defaults := serverOptions{}
 	for _, l := range s.defaults {
 		if l.word(0) == "default-server" {
-			defaults.read(l.from(1))
+			defaults.read(l.wordsFrom(1))
 		}
 	}
 	for _, l := range s.own {
 		switch l.word(0) {
 		case "default-server":
-			defaults.read(l.from(1))
-			r.lateDefault(s, l)
+			defaults.read(l.wordsFrom(1))
+			r.checkLateDefaultServer(s, l)
 		case "server":
 			server, err := r.server(s, l, defaults)
 			if err != nil {
@@ -44,12 +44,12 @@ func (r *reader) pool(s section) error {
 			pool.Servers = append(pool.Servers, server)
 		}
 	}
-	r.idleCheck(s, pool)
+	r.checkUnusedHTTPCheck(s, pool)
 	r.sticky(s, &pool)
-	r.reuse(s, &pool)
+	r.readKeepalive(s, &pool)
 	if l, ok := s.last("timeout", "queue"); ok {
 		if after, err := parseTime(l.word(2)); err == nil {
-			pool.Queue = &model.TimeLimit{Pos: l.pos, For: model.QueueTimeout, After: after, Then: "503"}
+			pool.Queue = &model.Timeout{Pos: l.pos, Kind: model.QueueTimeout, Duration: after, Result: "503"}
 		}
 	}
 	if len(pool.Servers) > 0 {
@@ -58,10 +58,10 @@ func (r *reader) pool(s section) error {
 	return nil
 }
 
-// idleCheck: option httpchk says how to check, and only check on a server does it.
-func (r *reader) idleCheck(s section, pool model.Pool) {
+// checkUnusedHTTPCheck: option httpchk says how to check, and only check on a server does it.
+func (r *reader) checkUnusedHTTPCheck(s section, pool model.Pool) {
 	l, ok := s.option("httpchk")
-	checked := slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.Active != nil })
+	checked := slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.HealthCheck != nil })
 	if !ok || len(pool.Servers) == 0 || checked {
 		return
 	}
@@ -72,8 +72,8 @@ func (r *reader) idleCheck(s section, pool model.Pool) {
 	})
 }
 
-// lateDefault: default-server applies to the servers after it only.
-func (r *reader) lateDefault(s section, l statement) {
+// checkLateDefaultServer: default-server applies to the servers after it only.
+func (r *reader) checkLateDefaultServer(s section, l statement) {
 	before, after := 0, 0
 	for _, o := range s.own {
 		switch {
@@ -93,7 +93,7 @@ func (r *reader) lateDefault(s section, l statement) {
 	}
 }
 
-func (r *reader) server(s section, l statement, defaults settings) (model.Server, error) {
+func (r *reader) server(s section, l statement, defaults serverOptions) (model.Server, error) {
 	if len(l.words) < 3 {
 		return model.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
 	}
@@ -104,13 +104,13 @@ func (r *reader) server(s section, l statement, defaults settings) (model.Server
 	if port == 0 && !strings.HasPrefix(host, "/") {
 		port = 80
 		r.problem(model.Problem{
-			Pos: l.pos, Effect: model.Differs,
+			Pos: l.pos, Effect: model.Misleading,
 			Text:    fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)),
 			Instead: l.word(2) + ":80",
 		})
 	}
 	o := maps.Clone(defaults)
-	o.read(l.from(3))
+	o.read(l.wordsFrom(3))
 	server := model.Server{
 		Pos: l.pos, Name: l.word(1), Host: host, Port: port,
 		Backup: o.has("backup"), Down: o.has("disabled"), TLS: o.has("ssl"),
@@ -126,7 +126,7 @@ func (r *reader) server(s section, l statement, defaults settings) (model.Server
 	}
 	server.Drain = server.Weight == 0
 	if n, err := o.number("maxconn", 0); err == nil && n > 0 {
-		server.Conns = &model.Number{Pos: l.pos, Value: int64(n)}
+		server.MaxConns = &model.Number{Pos: l.pos, Value: int64(n)}
 	}
 	if err := r.checks(s, l, o, &server); err != nil {
 		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
@@ -136,12 +136,12 @@ func (r *reader) server(s section, l statement, defaults settings) (model.Server
 
 func (r *reader) sticky(s section, pool *model.Pool) {
 	if l, ok := s.last("cookie"); ok {
-		words := l.from(2)
+		words := l.wordsFrom(2)
 		pool.Sticky = &model.Sticky{
-			Pos: l.pos, Cookie: l.word(1), Sets: slices.Contains(words, "insert"),
+			Pos: l.pos, Cookie: l.word(1), SetsCookie: slices.Contains(words, "insert"),
 			Attributes: reading.CookieAttributes(words), Source: words,
 		}
-		named := slices.ContainsFunc(s.all("server"), func(o statement) bool { return o.after("cookie") != "" })
+		named := slices.ContainsFunc(s.all("server"), func(o statement) bool { return o.wordAfter("cookie") != "" })
 		if !named && !slices.Contains(l.words, "dynamic") {
 			r.problem(model.Problem{
 				Pos: l.pos, Effect: model.Inert,
@@ -156,12 +156,12 @@ func (r *reader) sticky(s section, pool *model.Pool) {
 	}
 }
 
-// reuse is how connections to servers are kept.
-func (r *reader) reuse(s section, pool *model.Pool) {
+// readKeepalive is how connections to servers are kept.
+func (r *reader) readKeepalive(s section, pool *model.Pool) {
 	pool.Keepalive = &model.Keepalive{Pos: s.pos, Implicit: true}
-	for _, never := range neverKept {
+	for _, never := range closeOptions {
 		if l, ok := s.option(never); ok {
-			pool.Keepalive = &model.Keepalive{Pos: l.pos, Never: true}
+			pool.Keepalive = &model.Keepalive{Pos: l.pos, Disabled: true}
 			return
 		}
 	}

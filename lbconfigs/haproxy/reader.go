@@ -13,23 +13,23 @@ import (
 
 // reader turns sections into model.Config.
 type reader struct {
-	cfg      *model.Config
-	sections []section
-	global   section
-	routes   []lateRoute
-	priority int
-	acls     map[model.Pos]map[string][]string // section → ACL → what it stands for
-	words    map[model.Pos]map[string]bool     // section → every word outside its ACLs, without negation
-	told     map[string]bool                   // unused ACLs that were told, of several lines each
-	backends map[string]int                    // backend → its place in sections
+	cfg          *model.Config
+	sections     []section
+	global       section
+	routes       []pendingRoute
+	priority     int
+	acls         map[model.Pos]map[string][]string // section → ACL → what it stands for
+	words        map[model.Pos]map[string]bool     // section → every word outside its ACLs, without negation
+	reportedACLs map[string]bool                   // unused ACLs that were told, of several lines each
+	backends     map[string]int                    // backend → its place in sections
 }
 
-// lateRoute is a route with the backend that it leads to.
-type lateRoute struct {
+// pendingRoute is a route with the backend that it leads to.
+type pendingRoute struct {
 	route   model.Route
 	backend string
-	// closes is where its frontend says that connections to servers end with their request; no line where it does not.
-	closes model.Pos
+	// closesConnections is where its frontend says that connections to servers end with their request; no line where it does not.
+	closesConnections model.Pos
 }
 
 // readConfig reads files in the order in which HAProxy does: that of their names.
@@ -79,7 +79,7 @@ func (r *reader) split(file, text string) error {
 		case len(l.words) == 0:
 		case slices.Contains(sectionWords, l.word(0)):
 			keep()
-			current = r.begin(l, defaults, named)
+			current = r.beginSection(l, defaults, named)
 		case current == nil:
 			return fmt.Errorf("%s: %q stands before any section (global, defaults, frontend, backend, listen)", l.pos, l.text())
 		default:
@@ -92,19 +92,19 @@ func (r *reader) split(file, text string) error {
 
 // checkLength tells of a line with more words than HAProxy takes.
 func (r *reader) checkLength(l statement) {
-	if n := len(l.words); n > mostWords {
+	if n := len(l.words); n > maxWords {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, mostWords),
+			Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, maxWords),
 			Instead: "several lines; those of an acl may repeat its name",
 		})
 	}
 }
 
-// begin is a new section, with the defaults that it names, else the last ones.
-func (r *reader) begin(l statement, defaults []statement, named map[string][]statement) *section {
+// beginSection is a new section, with the defaults that it names, else the last ones.
+func (r *reader) beginSection(l statement, defaults []statement, named map[string][]statement) *section {
 	s := &section{pos: l.pos, kind: l.word(0), name: l.word(1), defaults: defaults}
-	if from := l.after("from"); from != "" {
+	if from := l.wordAfter("from"); from != "" {
 		inherited, ok := named[from]
 		if !ok {
 			r.problem(model.Problem{Pos: l.pos, Effect: model.Rejected, Text: "there is no defaults section called " + from})
@@ -121,10 +121,10 @@ func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Proble
 
 func (r *reader) read() error {
 	r.index()
-	if proxies := r.overview(); proxies == 0 {
+	if proxies := r.readKeywords(); proxies == 0 {
 		return fmt.Errorf("%s: there is no frontend, backend or listen section in it", r.cfg.Files[0].Name)
 	}
-	r.descriptors()
+	r.checkDescriptors()
 	for _, s := range r.sections {
 		if s.kind == "backend" || s.kind == "listen" {
 			if err := r.pool(s); err != nil {
@@ -140,20 +140,20 @@ func (r *reader) read() error {
 		}
 	}
 	for _, hr := range r.routes {
-		if err := r.finish(hr); err != nil {
+		if err := r.finishRoute(hr); err != nil {
 			return err
 		}
 	}
-	r.closing()
+	r.finishKeepalive()
 	r.cfg.Reload = &model.Reload{
-		Pos: model.Pos{File: r.cfg.Files[0].Name},
-		How: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has",
+		Pos:         model.Pos{File: r.cfg.Files[0].Name},
+		Description: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has",
 	}
 	return nil
 }
 
-// overview looks at the keywords of all sections, collects the global ones, and returns how many sections proxy.
-func (r *reader) overview() (proxies int) {
+// readKeywords looks at the keywords of all sections, collects the global ones, and returns how many sections proxy.
+func (r *reader) readKeywords() (proxies int) {
 	for _, s := range r.sections {
 		r.keywords(s)
 		switch s.kind {
@@ -168,7 +168,7 @@ func (r *reader) overview() (proxies int) {
 
 // index notes what is looked up often.
 func (r *reader) index() {
-	r.told = map[string]bool{}
+	r.reportedACLs = map[string]bool{}
 	r.acls, r.words, r.backends = map[model.Pos]map[string][]string{}, map[model.Pos]map[string]bool{}, map[string]int{}
 	for i, s := range r.sections {
 		if s.kind == "backend" || s.kind == "listen" {
@@ -190,34 +190,34 @@ func (r *reader) index() {
 	}
 }
 
-// descriptors: HAProxy wants two for each connection, and does not start where it may not have them.
-func (r *reader) descriptors() {
+// checkDescriptors: HAProxy wants two for each connection, and does not start where it may not have them.
+func (r *reader) checkDescriptors() {
 	l, ok := r.global.last("maxconn")
 	n, err := strconv.Atoi(l.word(1))
 	if !ok || err != nil || n < 32768 {
 		return
 	}
 	r.problem(model.Problem{
-		Pos: l.pos, Effect: model.Differs,
+		Pos: l.pos, Effect: model.Misleading,
 		Text: fmt.Sprintf("this takes more than %d file descriptors: "+
 			"where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
 		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
 	})
 }
 
-// closing gives pools what all frontends that lead to them say of connections to servers, which is enough (mux_h1.c).
-func (r *reader) closing() {
+// finishKeepalive gives pools what all frontends that lead to them say of connections to servers, which is enough (mux_h1.c).
+func (r *reader) finishKeepalive() {
 	for i, p := range r.cfg.Pools {
 		var from model.Pos
 		keeps := false
 		for _, hr := range r.routes {
 			if hr.backend == p.Name {
-				from, keeps = hr.closes, keeps || hr.closes.Line == 0
+				from, keeps = hr.closesConnections, keeps || hr.closesConnections.Line == 0
 			}
 		}
 		implicit := p.Keepalive != nil && p.Keepalive.Implicit
 		if implicit && from.Line > 0 && !keeps {
-			r.cfg.Pools[i].Keepalive = &model.Keepalive{Pos: from, Never: true}
+			r.cfg.Pools[i].Keepalive = &model.Keepalive{Pos: from, Disabled: true}
 		}
 	}
 }

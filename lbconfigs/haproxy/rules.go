@@ -22,7 +22,7 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 			r.redirect(s, l, l.words, route, plain)
 		case "http-request":
 			if redirected.Line > 0 {
-				r.afterRedirect(l, redirected)
+				r.reportRuleAfterRedirect(l, redirected)
 				redirected = model.Pos{}
 			}
 			if err := r.requestRule(s, l, route, plain); err != nil {
@@ -36,12 +36,12 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 				route.Compress = &model.Compress{Pos: l.pos}
 			}
 			if l.word(1) == "type" && route.Compress != nil {
-				route.Compress.Types = l.from(2)
+				route.Compress.Types = l.wordsFrom(2)
 			}
 		case "monitor-uri":
 			own := *route
-			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, firstOnly
-			own.Answer = &model.Answer{
+			own.Path, own.Exact, own.Pos, own.Priority = l.word(1), true, l.pos, topPriority
+			own.StaticResponse = &model.StaticResponse{
 				Pos: l.pos, Code: 200,
 				Body: model.Literal("<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"),
 			}
@@ -51,10 +51,10 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 	return nil
 }
 
-// afterRedirect tells of a rule that comes before the redirect that stands above it.
-func (r *reader) afterRedirect(l statement, redirected model.Pos) {
+// reportRuleAfterRedirect tells of a rule that comes before the redirect that stands above it.
+func (r *reader) reportRuleAfterRedirect(l statement, redirected model.Pos) {
 	r.problem(model.Problem{
-		Pos: l.pos, Effect: model.Differs,
+		Pos: l.pos, Effect: model.Misleading,
 		Text: fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: "+
 			"requests that will be redirected are counted and refused too", redirected.Line),
 		Instead: "http-request redirect …, as the first http-request rule",
@@ -66,22 +66,22 @@ func (r *reader) redirect(s section, l statement, words []string, route *model.R
 	command, condition := splitCondition(words)
 	at := statement{pos: l.pos, words: command}
 	code := 302
-	if n, err := strconv.Atoi(at.after("code")); err == nil {
+	if n, err := strconv.Atoi(at.wordAfter("code")); err == nil {
 		code = n
 	}
-	to := readTemplate(at.after("location"))
-	if scheme := at.after("scheme"); scheme != "" {
-		to = reading.InScheme(scheme)
-	} else if prefix := at.after("prefix"); prefix != "" {
+	to := readTemplate(at.wordAfter("location"))
+	if scheme := at.wordAfter("scheme"); scheme != "" {
+		to = reading.SameURLInScheme(scheme)
+	} else if prefix := at.wordAfter("prefix"); prefix != "" {
 		to = readTemplate(prefix)
 	}
 	for _, m := range r.matches(s, l, condition) {
 		own := m.apply(*route)
 		own.Pos, own.Redirect = l.pos, &model.Redirect{Pos: l.pos, Code: code, To: to}
 		r.priority--
-		own.Priority = firstOnly/2 + r.priority
+		own.Priority = topPriority/2 + r.priority
 		own.Retry, own.Timeouts, own.Rules = nil, nil, nil
-		if m.plain {
+		if m.plainOnly {
 			if len(plain) == 0 {
 				continue
 			}
@@ -90,15 +90,15 @@ func (r *reader) redirect(s section, l statement, words []string, route *model.R
 				own.Ports = nil
 			}
 			if m.path == "" && len(m.when) == 0 {
-				r.onlyTLS(route)
+				r.keepTLSPorts(route)
 			}
 		}
 		r.cfg.Routes = append(r.cfg.Routes, own)
 	}
 }
 
-// onlyTLS takes the ports without TLS from a route: what comes in there is redirected before anything else.
-func (r *reader) onlyTLS(route *model.Route) {
+// keepTLSPorts takes the ports without TLS from a route: what comes in there is redirected before anything else.
+func (r *reader) keepTLSPorts(route *model.Route) {
 	var left []int
 	for _, port := range append(slices.Clip(route.Ports), route.Port) {
 		isTLS := slices.ContainsFunc(r.cfg.Listeners, func(l model.Listener) bool { return l.Port == port && l.TLS })
@@ -122,10 +122,10 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 	r.matches(s, l, condition) // for what it complains of
 	switch l.word(1) {
 	case "redirect":
-		r.redirect(s, l, l.from(1), route, plain)
+		r.redirect(s, l, l.wordsFrom(1), route, plain)
 	case "track-sc0", "track-sc1", "track-sc2", "disable-l7-retry":
 	case "auth":
-		route.Auth = &model.Auth{Pos: l.pos, Kind: model.AuthUsers, Code: 401}
+		route.Auth = &model.Auth{Pos: l.pos, Kind: model.AuthUsers, DeniedCode: 401}
 	case "deny", "tarpit", "reject":
 		return r.deny(s, l, route, condition, when)
 	case "return":
@@ -137,7 +137,7 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 		}
 		r.branch(s, l, route, condition, func(own *model.Route) {
 			own.Pool = ""
-			own.Own = &model.Own{Pos: l.pos, What: "HAProxy's Prometheus exporter", Counter: &exporter}
+			own.LocalContent = &model.LocalContent{Pos: l.pos, Description: "HAProxy's Prometheus exporter", Counter: &exporter}
 		})
 	default:
 		if when != "" || !changeRequest(s, l, command, route) {
@@ -151,9 +151,9 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 func changeRequest(s section, l statement, command []string, route *model.Route) bool {
 	switch action := l.word(1); action {
 	case "set-header", "add-header":
-		value := readTemplate(strings.Join(statement{words: command}.from(3), " "))
+		value := readTemplate(strings.Join(statement{words: command}.wordsFrom(3), " "))
 		route.SetHeaders = append(slices.Clip(route.SetHeaders), model.Header{
-			Pos: l.pos, Name: l.word(2), Value: value, Adds: action == "add-header",
+			Pos: l.pos, Name: l.word(2), Value: value, Append: action == "add-header",
 		})
 		return true
 	case "del-header":
@@ -173,17 +173,17 @@ func changeRequest(s section, l statement, command []string, route *model.Route)
 // answer reads http-request return.
 func (r *reader) answer(s section, l statement, route *model.Route, condition []string, when string) {
 	code := 200
-	if n, err := strconv.Atoi(l.after("status")); err == nil {
+	if n, err := strconv.Atoi(l.wordAfter("status")); err == nil {
 		code = n
 	}
-	body := model.Literal(l.after("string"))
+	body := model.Literal(l.wordAfter("string"))
 	if when == "" {
-		route.Answer = &model.Answer{Pos: l.pos, Code: code, Body: body}
+		route.StaticResponse = &model.StaticResponse{Pos: l.pos, Code: code, Body: body}
 		route.Pool = ""
 		return
 	}
 	r.branch(s, l, route, condition, func(own *model.Route) {
-		own.Answer = &model.Answer{Pos: l.pos, Code: code, Body: body}
+		own.StaticResponse = &model.StaticResponse{Pos: l.pos, Code: code, Body: body}
 	})
 }
 
@@ -194,7 +194,7 @@ func (r *reader) branch(s section, l statement, route *model.Route, condition []
 		own.Pos = l.pos
 		fill(&own)
 		r.priority--
-		own.Priority = firstOnly/2 + r.priority
+		own.Priority = topPriority/2 + r.priority
 		r.cfg.Routes = append(r.cfg.Routes, own)
 	}
 }
@@ -202,30 +202,30 @@ func (r *reader) branch(s section, l statement, route *model.Route, condition []
 // unreadRule lists a rule from which nothing is drawn.
 func (r *reader) unreadRule(l statement) {
 	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-		Pos: l.pos, Text: l.text(), Why: "lbproof draws no promise from this rule",
+		Pos: l.pos, Text: l.text(), Reason: "lbproof draws no promise from this rule",
 	})
 }
 
-// groups are what a replacement of HAProxy has of the groups of its regular expression.
-var groups = regexp.MustCompile(`\\([0-9])`)
+// groupReferences are what a replacement of HAProxy has of the groups of its regular expression.
+var groupReferences = regexp.MustCompile(`\\([0-9])`)
 
 // readRewrite is what set-path PATH and replace-path REGEX PATH make of a path: the whole of it is replaced, its query
 // stays (configuration manual, section 4.2). nil where the new path has parts of the request that lbproof does not
 // know, or the expression parts that Go's lack.
 func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
-	rewrite = &model.Rewrite{Match: "^.*$", Whole: true}
+	rewrite = &model.Rewrite{Match: "^.*$", ReplacesAll: true}
 	if command[1] == "replace-path" && len(command) == 4 {
 		rewrite.Match = command[2]
 	} else if len(command) != 3 {
 		return nil, ""
 	}
 	to = command[len(command)-1]
-	rewrite.With = strings.ReplaceAll(reading.EscapeGroups(to), "%[path]", "${0}")
+	rewrite.Replacement = strings.ReplaceAll(reading.EscapeGroups(to), "%[path]", "${0}")
 	if command[1] == "replace-path" {
-		rewrite.With = groups.ReplaceAllString(reading.EscapeGroups(to), "$${$1}")
+		rewrite.Replacement = groupReferences.ReplaceAllString(reading.EscapeGroups(to), "$${$1}")
 		to += " in place of a path that fits " + rewrite.Match
 	}
-	if _, err := regexp.Compile(rewrite.Match); err != nil || strings.Contains(rewrite.With, "%") {
+	if _, err := regexp.Compile(rewrite.Match); err != nil || strings.Contains(rewrite.Replacement, "%") {
 		return nil, ""
 	}
 	return rewrite, to
@@ -235,9 +235,9 @@ func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)` +
 	`(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)
 
-// counted is what counters of a stick table count (configuration manual, section 4.2, stick-table). conn_cur is how
+// countedEvents is what counters of a stick table count (configuration manual, section 4.2, stick-table). conn_cur is how
 // many there are.
-var counted = map[string]model.Counted{
+var countedEvents = map[string]model.CountedEvent{
 	"http_req_rate": model.CountsRequests, "http_req_cnt": model.CountsRequests,
 	"conn_rate": model.CountsConnections, "conn_cnt": model.CountsConnections,
 	"http_err_rate": model.CountsErrors,
@@ -246,7 +246,7 @@ var counted = map[string]model.Counted{
 // deny reads a refusal: a limit where its condition compares a rate, else a rule.
 func (r *reader) deny(s section, l statement, route *model.Route, condition []string, when string) error {
 	status := 403
-	n, err := strconv.Atoi(l.after("deny_status"))
+	n, err := strconv.Atoi(l.wordAfter("deny_status"))
 	set := err == nil
 	if set {
 		status = n
@@ -257,7 +257,7 @@ func (r *reader) deny(s section, l statement, route *model.Route, condition []st
 	_, alternatives := r.terms(s, l, condition)
 	for _, terms := range alternatives {
 		for _, t := range terms {
-			if len(t.text) < 3 || t.not {
+			if len(t.text) < 3 || t.negated {
 				continue
 			}
 			m := rateRule.FindStringSubmatch(t.text[0])
@@ -276,7 +276,7 @@ func (r *reader) deny(s section, l statement, route *model.Route, condition []st
 	}
 	rule := model.Rule{Pos: l.pos, Code: status}
 	if when != "" {
-		rule.When = []model.Condition{readCondition(when)}
+		rule.Conditions = []model.Condition{readCondition(when)}
 	}
 	route.Rules = append(slices.Clip(route.Rules), rule)
 	return nil
@@ -288,7 +288,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 		most--
 	}
 	limit := model.Limit{
-		Pos: l.pos, Law: model.CountWindow, Counts: counted[counter], Name: counter, Burst: most, Key: readKey("src"),
+		Pos: l.pos, Algorithm: model.CountWindow, Counts: countedEvents[counter], Name: counter, Burst: most, Key: readKey("src"),
 	}
 	for _, t := range s.own {
 		if strings.HasPrefix(t.word(1), "track-sc") {
@@ -297,7 +297,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	}
 	if reading.IsForgeable(limit.Key.Source) {
 		r.problem(model.Problem{
-			Pos: l.pos, Effect: model.Differs,
+			Pos: l.pos, Effect: model.Misleading,
 			Text: fmt.Sprintf("clients choose the key themselves (%s): "+
 				"whoever sends another value each time is not limited", limit.Key),
 			Instead: "http-request track-sc0 src",
@@ -306,7 +306,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	table, ok := s.last("stick-table")
 	limit.Window = readWindow(table, counter)
 	if counter == "conn_cur" {
-		limit.Law, limit.Most, limit.Burst = model.InFlight, most, 0
+		limit.Algorithm, limit.MaxInFlight, limit.Burst = model.InFlight, most, 0
 	}
 	if !ok && !strings.Contains(l.text(), ",") {
 		r.problem(model.Problem{
@@ -345,8 +345,8 @@ func (r *reader) responseRule(l statement, route *model.Route) {
 	sets := action == "set-header" || action == "add-header"
 	if sets && len(condition) == 0 && len(command) > 3 {
 		route.AddHeaders = append(slices.Clip(route.AddHeaders), model.Header{
-			Pos: l.pos, Name: l.word(2), Value: readTemplate(strings.Join(statement{words: command}.from(3), " ")),
-			Proxied: l.word(0) == "http-response",
+			Pos: l.pos, Name: l.word(2), Value: readTemplate(strings.Join(statement{words: command}.wordsFrom(3), " ")),
+			ProxiedOnly: l.word(0) == "http-response",
 		})
 		return
 	}

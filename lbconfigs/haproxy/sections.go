@@ -20,24 +20,24 @@ func (l statement) word(n int) string {
 	return ""
 }
 
-// from are the words from one on.
-func (l statement) from(n int) []string { return l.words[min(n, len(l.words)):] }
+// wordsFrom are the words from one on.
+func (l statement) wordsFrom(n int) []string { return l.words[min(n, len(l.words)):] }
 
 func (l statement) text() string { return controls.Replace(strings.Join(l.words, " ")) }
 
 // controls writes control characters as HAProxy's configurations do.
 var controls = strings.NewReplacer("\t", `\t`, "\r", `\r`, "\n", `\n`)
 
-// after is the word that follows another one.
-func (l statement) after(word string) string {
+// wordAfter is the word that follows another one.
+func (l statement) wordAfter(word string) string {
 	if i := slices.Index(l.words, word); i >= 0 {
 		return l.word(i + 1)
 	}
 	return ""
 }
 
-// starts says whether the line begins with the words.
-func (l statement) starts(words ...string) bool {
+// startsWith says whether the line begins with the words.
+func (l statement) startsWith(words ...string) bool {
 	return len(l.words) >= len(words) && slices.Equal(l.words[:len(words)], words)
 }
 
@@ -54,7 +54,7 @@ type section struct {
 func (s section) last(words ...string) (statement, bool) {
 	for _, lines := range [][]statement{s.own, s.defaults} {
 		for _, l := range slices.Backward(lines) {
-			if l.starts(words...) {
+			if l.startsWith(words...) {
 				return l, true
 			}
 		}

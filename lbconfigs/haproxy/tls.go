@@ -23,7 +23,7 @@ func (r *reader) bind(l statement) ([]model.Listener, error) {
 			return nil, fmt.Errorf("%s: bind %s: no port after the colon", l.pos, addr)
 		}
 		out = append(out, model.Listener{
-			Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.after("alpn"), "h2"),
+			Pos: l.pos, Port: int(port), TLS: has("ssl"), HTTP2: strings.Contains(l.wordAfter("alpn"), "h2"),
 		})
 	}
 	if has("ssl") {
@@ -46,10 +46,10 @@ func (r *reader) tls(l statement, listeners []model.Listener) {
 		tls.Versions, tls.Implicit = versions, false
 	}
 	if slices.Contains(options.words, "no-tls-tickets") {
-		tls.NoTickets = &tls.VersionsPos
+		tls.TicketsOff = &tls.VersionsPos
 	}
 	r.ciphers(l, &tls)
-	if crt := l.after("crt"); crt != "" {
+	if crt := l.wordAfter("crt"); crt != "" {
 		tls.Certificate, tls.CertPos = crt, l.pos
 		if strings.HasSuffix(crt, "/") { // every file of the directory is a certificate with its key
 			crt += "lbproof.pem"
@@ -71,7 +71,7 @@ func (r *reader) tls(l statement, listeners []model.Listener) {
 
 // ciphers reads a bind's cipher suites, else the default ones, and complains of each list once.
 func (r *reader) ciphers(l statement, tls *model.TLS) {
-	if c := l.after("ciphers"); c != "" {
+	if c := l.wordAfter("ciphers"); c != "" {
 		tls.Ciphers, tls.CiphersPos = c, l.pos
 	} else if global, ok := r.global.last("ssl-default-bind-ciphers"); ok {
 		tls.Ciphers, tls.CiphersPos = global.word(1), global.pos
@@ -96,7 +96,7 @@ func tlsVersions(options statement) []string {
 	words := []string{"no-tlsv10", "no-tlsv11", "no-tlsv12", "no-tlsv13"}
 	var left []string
 	said := false
-	low, high := slices.Index(all, options.after("ssl-min-ver")), slices.Index(all, options.after("ssl-max-ver"))
+	low, high := slices.Index(all, options.wordAfter("ssl-min-ver")), slices.Index(all, options.wordAfter("ssl-max-ver"))
 	for i, v := range all {
 		switch {
 		case low >= 0 && i < low, high >= 0 && i > high, slices.Contains(options.words, words[i]):

@@ -14,11 +14,11 @@ import (
 // blanks separate words.
 const blanks = " \t\v\f"
 
-// mostWords is how many words a line may have (MAX_LINE_ARGS).
-const mostWords = 64
+// maxWords is how many words a line may have (MAX_LINE_ARGS).
+const maxWords = 64
 
-// variable matches a whole variable: $NAME, ${NAME}, ${NAME-default} or ${NAME[*]}.
-var variable = regexp.MustCompile(strings.ReplaceAll(`^\$(?:NAME|\{NAME(?:\[\*\])?(?:-[^}]*)?\})$`, "NAME",
+// variablePattern matches a whole variable: $NAME, ${NAME}, ${NAME-default} or ${NAME[*]}.
+var variablePattern = regexp.MustCompile(strings.ReplaceAll(`^\$(?:NAME|\{NAME(?:\[\*\])?(?:-[^}]*)?\})$`, "NAME",
 	`(?:[A-Za-z_][A-Za-z0-9_]*|\.(?:FILE|LINE|SECTION))`))
 
 // splitWords splits a line into words and resolves quotes and escapes (configuration manual, section 2.2). A variable
@@ -72,12 +72,12 @@ func (w *wordSplitter) take(rest string) (size int, err error) {
 	case isQuote && w.quote == c:
 		w.quote = 0
 	case c == '\\' && w.quote != '\'':
-		char, size, err := escape(rest, w.quote == '"')
+		char, size, err := unescape(rest, w.quote == '"')
 		w.word = append(w.word, char)
 		return size, err
 	case c == '$' && w.quote == '"':
 		size = variableSize(rest)
-		if !variable.MatchString(rest[:size]) {
+		if !variablePattern.MatchString(rest[:size]) {
 			text, _, _ := strings.Cut(rest, `"`)
 			return 0, fmt.Errorf(`%s: $ within double quotes begins a variable; `+
 				`write $NAME, ${NAME} or ${NAME-default}, or \$ for the character`, text)
@@ -119,9 +119,9 @@ func variableSize(text string) int {
 	return len(text) - len(end)
 }
 
-// escape is the character that a backslash and what follows it stand for, and the length of both. A backslash before
+// unescape is the character that a backslash and what follows it stand for, and the length of both. A backslash before
 // any other character stands for itself.
-func escape(text string, doubleQuoted bool) (char byte, size int, err error) {
+func unescape(text string, doubleQuoted bool) (char byte, size int, err error) {
 	if len(text) == 1 {
 		return '\\', 1, nil
 	}

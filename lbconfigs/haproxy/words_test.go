@@ -134,7 +134,7 @@ func TestLongLines(t *testing.T) {
 		ahead, "a", "a ", " ", `"`, `""`, `'" `, `\`, `\\ `, `\x41`,
 		`"$A`, `"${A`, `"${A}`, `"$`, `"${A-`, `"$A" `, `"${A}" `, `"$.LINE" `, `"#" `,
 	} {
-		line := strings.Repeat(part, source.Largest/len(part))
+		line := strings.Repeat(part, source.MaxConfigBytes/len(part))
 		began := time.Now()
 		_, _ = splitWords(line)
 		assert.Less(t, time.Since(began), time.Minute, "%.9q: what grows with the square takes hours", part)

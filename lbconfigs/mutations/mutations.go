@@ -46,11 +46,11 @@ func (m Mutation) String() string {
 	return fmt.Sprintf("%s: %q instead of %q", m.Pos, m.New, m.Old)
 }
 
-// numbers are tried last on a line that no edit of its balancer fits.
-var numbers = []reading.Edit{
-	{Find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), By: reading.Shorter},
-	{Find: regexp.MustCompile(`\b(\d+[kKmMgG])\b`), By: reading.Half},
-	{Find: regexp.MustCompile(`(?:^| |: )(\d+);?$`), By: reading.Half},
+// numberEdits are tried last on a line that no edit of its balancer fits.
+var numberEdits = []reading.Edit{
+	{Find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), Replace: reading.ShortenTime},
+	{Find: regexp.MustCompile(`\b(\d+[kKmMgG])\b`), Replace: reading.Half},
+	{Find: regexp.MustCompile(`(?:^| |: )(\d+);?$`), Replace: reading.Half},
 }
 
 // Of changes each line that makes one of the promises: a number to another, a word left out, or the line itself. The
@@ -72,7 +72,7 @@ func Of(cfg model.Config, claims []plan.Claim) []Mutation {
 	var all []Mutation
 	seen := map[string]bool{} // servers of a pool have the same parameters: the first shows what they do
 	for _, pos := range order {
-		for _, m := range ofLine(cfg, b.Edits, pos, byLine[pos]) {
+		for _, m := range lineMutations(cfg, b.Edits, pos, byLine[pos]) {
 			key := fmt.Sprint(m.parameter, m.Claims)
 			if m.parameter == "" || !seen[key] {
 				all = append(all, m)
@@ -83,8 +83,8 @@ func Of(cfg model.Config, claims []plan.Claim) []Mutation {
 	return all
 }
 
-// byServers are the kinds of promises that the lines of a pool's servers make too.
-var byServers = []plan.Check{
+// serverChecks are the kinds of promises that the lines of a pool's servers make too.
+var serverChecks = []plan.Check{
 	plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckBackup, plan.CheckPassive, plan.CheckActive,
 	plan.CheckConns, plan.CheckDrained,
 }
@@ -94,7 +94,7 @@ func linesOf(cfg model.Config, edits reading.Edits, claim plan.Claim) (lines []m
 	if !claim.Implicit && claim.Pos.Line > 0 {
 		lines = append(lines, claim.Pos)
 	}
-	if pool, ok := cfg.Pool(claim.Subject); ok && slices.Contains(byServers, claim.Check) {
+	if pool, ok := cfg.Pool(claim.Subject); ok && slices.Contains(serverChecks, claim.Check) {
 		for _, s := range pool.Servers {
 			if s.Pos != claim.Pos {
 				lines = append(lines, s.Pos)
@@ -102,13 +102,13 @@ func linesOf(cfg model.Config, edits reading.Edits, claim plan.Claim) (lines []m
 		}
 	}
 	if edits.Nested {
-		lines = append(lines, block(cfg.Files, claim.Pos)...)
+		lines = append(lines, indentedBlock(cfg.Files, claim.Pos)...)
 	}
 	return lines
 }
 
-// block are the lines below one that are indented deeper.
-func block(files []model.File, pos model.Pos) []model.Pos {
+// indentedBlock are the lines below one that are indented deeper.
+func indentedBlock(files []model.File, pos model.Pos) []model.Pos {
 	var out []model.Pos
 	for _, f := range files {
 		lines := strings.Split(string(f.Content), "\n")
@@ -123,8 +123,8 @@ func block(files []model.File, pos model.Pos) []model.Pos {
 	return out
 }
 
-// ofLine are those of one line.
-func ofLine(cfg model.Config, edits reading.Edits, pos model.Pos, claims []plan.Claim) []Mutation {
+// lineMutations are those of one line.
+func lineMutations(cfg model.Config, edits reading.Edits, pos model.Pos, claims []plan.Claim) []Mutation {
 	line, ok := lineAt(cfg.Files, pos, edits.Inner)
 	if !ok {
 		return nil
@@ -149,14 +149,14 @@ func ofLine(cfg model.Config, edits reading.Edits, pos model.Pos, claims []plan.
 	for _, c := range claims {
 		m.Claims = append(m.Claims, c.ID)
 	}
-	for _, e := range slices.Concat(edits.Whole, numbers) {
+	for _, e := range slices.Concat(edits.WholeLine, numberEdits) {
 		if changed, fits := e.Apply(line); fits {
 			m.New = changed
 			return []Mutation{m}
 		}
 	}
-	heads := strings.HasPrefix(line, "- ") && len(block(cfg.Files, pos)) > 0
-	if heads || edits.Removable == nil || !edits.Removable(cfg, line) {
+	heads := strings.HasPrefix(line, "- ") && len(indentedBlock(cfg.Files, pos)) > 0
+	if heads || edits.IsRemovable == nil || !edits.IsRemovable(cfg, line) {
 		return nil
 	}
 	return []Mutation{m}

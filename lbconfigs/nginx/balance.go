@@ -6,8 +6,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// turns is how servers are chosen where no line says anything else.
-var turns = model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}
+// roundRobin is how servers are chosen where no line says anything else.
+var roundRobin = model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}
 
 // readBalance reads a line that says how servers are chosen. Of several the last counts.
 func readBalance(d item) model.Balance {
@@ -21,7 +21,7 @@ func readBalance(d item) model.Balance {
 		b.Source = strings.Join(append([]string{"random"}, d.Args...), " ")
 		b.Kind, b.Draw, b.Choices = readRandom(d.Args)
 	case "hash":
-		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: readKey(d.arg(0)), Function: model.CRC32Modulo, Rotates: true}
+		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: readKey(d.arg(0)), Function: model.CRC32Modulo, RotatesEmptyKeys: true}
 		if d.arg(1) == "consistent" {
 			b.Hash.Function, b.Hash.Consistent = model.Ketama, true
 		}
@@ -33,7 +33,7 @@ func readBalance(d item) model.Balance {
 }
 
 // readRandom reads random [two [least_conn | least_time=…]].
-func readRandom(args []string) (kind model.BalanceKind, draw model.DrawLaw, choices int) {
+func readRandom(args []string) (kind model.BalanceKind, draw model.DrawWeighting, choices int) {
 	switch {
 	case len(args) == 0 || args[0] != "two":
 		return model.Random, model.DrawnByWeight, 1

@@ -14,11 +14,11 @@ const (
 	inServer   = 1 << 26
 	inLocation = 1 << 27
 	inUpstream = 1 << 28
-	anywhere   = 0 // not looked at
+	anyContext = 0 // not looked at
 )
 
-// contexts names the blocks in which a directive of nginx may stand; ok says whether block is one of them.
-func contexts(name string, block uint) (where string, ok bool) {
+// allowedIn names the blocks in which a directive of nginx may stand; ok says whether block is one of them.
+func allowedIn(name string, block uint) (where string, ok bool) {
 	masks, known := crossplane.MatchOssLatest(name)
 	var all uint
 	for _, m := range masks {
@@ -30,7 +30,7 @@ func contexts(name string, block uint) (where string, ok bool) {
 			blocks = append(blocks, b.name)
 		}
 	}
-	unsure := !known || len(blocks) == 0 || block == anywhere
+	unsure := !known || len(blocks) == 0 || block == anyContext
 	return strings.Join(blocks, " or "), unsure || all&block != 0
 }
 
@@ -50,9 +50,9 @@ var misplacedHints = map[string]string{
 	"split_clients": ", and the location proxies to its variable: proxy_pass http://$variant",
 }
 
-// misplaced reads what belongs into the http block and stands further inside: nginx refuses it there, and what it was
+// readMisplaced reads what belongs into the http block and stands further inside: nginx refuses it there, and what it was
 // meant to promise is told all the same.
-func (r *reader) misplaced(block []item) error {
+func (r *reader) readMisplaced(block []item) error {
 	for _, d := range block {
 		switch d.Directive.Directive {
 		case "server", "location":
@@ -63,7 +63,7 @@ func (r *reader) misplaced(block []item) error {
 					}
 				}
 			}
-			if err := r.misplaced(r.block(d)); err != nil {
+			if err := r.readMisplaced(r.block(d)); err != nil {
 				return err
 			}
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// packaged are the files that come with nginx's package: what they hold is known, so they need not lie beside the
+// packagedFiles are the files that come with nginx's package: what they hold is known, so they need not lie beside the
 // configuration. Debian's proxy_params is the only one with promises.
-var packaged = map[string]string{
+var packagedFiles = map[string]string{
 	"mime.types": "", "fastcgi_params": "", "fastcgi.conf": "", "uwsgi_params": "", "scgi_params": "", "koi-utf": "",
 	"koi-win": "", "win-utf": "",
 	"proxy_params": "proxy_set_header Host $http_host;\nproxy_set_header X-Real-IP $remote_addr;\n" +
@@ -28,8 +28,8 @@ type confFiles struct {
 	failed map[string]error // of includes with a wildcard, what kept something from being read
 }
 
-// local is where an included path lies beside the main file.
-func (f confFiles) local(name string) string {
+// localPath is where an included path lies beside the main file.
+func (f confFiles) localPath(name string) string {
 	name = path.Clean(name)
 	if rest, ok := strings.CutPrefix(name, confDir+"/"); ok && !strings.HasPrefix(f.main, confDir+"/") {
 		return path.Join(path.Dir(f.main), rest)
@@ -37,15 +37,15 @@ func (f confFiles) local(name string) string {
 	return name
 }
 
-// own gives the content of a file that comes with nginx.
-func (f confFiles) own(name string) (content string, ok bool) {
-	if path.Dir(f.local(name)) != path.Dir(f.main) {
+// packagedContent gives the content of a file that comes with nginx.
+func (f confFiles) packagedContent(name string) (content string, ok bool) {
+	if path.Dir(f.localPath(name)) != path.Dir(f.main) {
 		return "", false
 	}
-	if _, err := fs.Stat(f.fsys, f.local(name)); err == nil {
+	if _, err := fs.Stat(f.fsys, f.localPath(name)); err == nil {
 		return "", false
 	}
-	content, ok = packaged[path.Base(name)]
+	content, ok = packagedFiles[path.Base(name)]
 	return content, ok
 }
 
@@ -56,12 +56,12 @@ func (f confFiles) open(name string) (io.ReadCloser, error) {
 }
 
 func (f confFiles) read(name string) (string, error) {
-	if content, ok := f.own(name); ok {
+	if content, ok := f.packagedContent(name); ok {
 		return content, nil
 	}
-	text, err := reading.ReadText(f.fsys, f.local(name))
+	text, err := reading.ReadText(f.fsys, f.localPath(name))
 	if err == nil {
-		err = reading.CheckDepth(f.local(name), text, "{", "}", " \t\r\n;{}")
+		err = reading.CheckDepth(f.localPath(name), text, "{", "}", " \t\r\n;{}")
 	}
 	return string(text), err
 }
@@ -69,7 +69,7 @@ func (f confFiles) read(name string) (string, error) {
 // glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes
 // tells of both.
 func (f confFiles) glob(pattern string) (found []string, _ error) {
-	names, err := reading.Glob(f.fsys, f.local(pattern))
+	names, err := reading.Glob(f.fsys, f.localPath(pattern))
 	f.failed[pattern] = err
 	for _, name := range names {
 		if _, err := f.read(name); err != nil {
@@ -81,8 +81,8 @@ func (f confFiles) glob(pattern string) (found []string, _ error) {
 	return found, nil
 }
 
-// takeAlong has nginx find a file that a directive names, unread: a program, a list of users.
-func (r *reader) takeAlong(d item) {
+// attachFile has nginx find a file that a directive names, unread: a program, a list of users.
+func (r *reader) attachFile(d item) {
 	name := d.arg(0)
 	if strings.Contains(name, "$") {
 		return
@@ -90,7 +90,7 @@ func (r *reader) takeAlong(d item) {
 	if !path.IsAbs(name) {
 		name = path.Join(confDir, name)
 	}
-	file := r.files.local(name)
+	file := r.files.localPath(name)
 	if slices.ContainsFunc(r.cfg.Files, func(f model.File) bool { return f.Name == file }) {
 		return
 	}

@@ -14,41 +14,41 @@ import (
 // A configuration that stands for more, with every include written out, is none: a file that includes another twice,
 // which does the same with a third, doubles with each.
 const (
-	mostIncludes   = 10_000
-	mostDirectives = 1_000_000
+	maxIncludes   = 10_000
+	maxDirectives = 1_000_000
 )
 
-// extent is how much a file stands for, with every include written out.
-type extent struct {
+// expansion is how much a file stands for, with every include written out.
+type expansion struct {
 	includes, directives, depth int
 }
 
-func (e *extent) add(o extent) {
+func (e *expansion) add(o expansion) {
 	e.includes, e.directives, e.depth = e.includes+o.includes, e.directives+o.directives, max(e.depth, o.depth)
 }
 
-// includes reports, with file and line, an include whose files cannot be read, and those that are more than a
+// checkIncludes reports, with file and line, an include whose files cannot be read, and those that are more than a
 // configuration has.
-func (r *reader) includes() error {
-	known := map[int]extent{}
-	_, err := r.extent(0, known)
+func (r *reader) checkIncludes() error {
+	known := map[int]expansion{}
+	_, err := r.expandFile(0, known)
 	return err
 }
 
-func (r *reader) extent(file int, known map[int]extent) (extent, error) {
+func (r *reader) expandFile(file int, known map[int]expansion) (expansion, error) {
 	if e, ok := known[file]; ok {
 		return e, nil
 	}
-	e, err := r.extentOf(r.payload.Config[file].File, r.payload.Config[file].Parsed, known)
+	e, err := r.expandBlock(r.payload.Config[file].File, r.payload.Config[file].Parsed, known)
 	known[file] = e
 	return e, err
 }
 
-func (r *reader) extentOf(file string, block crossplane.Directives, known map[int]extent) (e extent, err error) {
+func (r *reader) expandBlock(file string, block crossplane.Directives, known map[int]expansion) (e expansion, err error) {
 	for _, d := range block {
 		e.directives++
 		pos := model.Pos{File: file, Line: d.Line}
-		inner, err := r.extentOf(file, d.Block, known)
+		inner, err := r.expandBlock(file, d.Block, known)
 		if err != nil {
 			return e, err
 		}
@@ -57,12 +57,12 @@ func (r *reader) extentOf(file string, block crossplane.Directives, known map[in
 		}
 		e.add(inner)
 		if d.Directive == "include" && len(d.Args) > 0 {
-			if err := r.unreadable(d.Args[0]); err != nil {
+			if err := r.unreadableInclude(d.Args[0]); err != nil {
 				return e, fmt.Errorf("%s: include %s: %s", pos, d.Args[0], strings.TrimPrefix(err.Error(), "read configuration "))
 			}
 		}
 		for _, i := range d.Includes {
-			included, err := r.extent(i, known)
+			included, err := r.expandFile(i, known)
 			if err != nil {
 				return e, err
 			}
@@ -70,12 +70,12 @@ func (r *reader) extentOf(file string, block crossplane.Directives, known map[in
 			e.add(included)
 		}
 		switch {
-		case e.includes > mostIncludes:
+		case e.includes > maxIncludes:
 			return e, fmt.Errorf("%s: with this there are more than %d includes: "+
-				"files that include a file several times, which does so too; name each once", pos, mostIncludes)
-		case e.directives > mostDirectives:
+				"files that include a file several times, which does so too; name each once", pos, maxIncludes)
+		case e.directives > maxDirectives:
 			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: "+
-				"it is no configuration", pos, mostDirectives)
+				"it is no configuration", pos, maxDirectives)
 		case e.depth > reading.MaxDepth:
 			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: "+
 				"it is no configuration", pos, reading.MaxDepth)
@@ -84,8 +84,8 @@ func (r *reader) extentOf(file string, block crossplane.Directives, known map[in
 	return e, nil
 }
 
-// unreadable is why an include with a wildcard could not be read.
-func (r *reader) unreadable(pattern string) error {
+// unreadableInclude is why an include with a wildcard could not be read.
+func (r *reader) unreadableInclude(pattern string) error {
 	if !path.IsAbs(pattern) {
 		pattern = path.Join(path.Dir(r.files.main), pattern)
 	}

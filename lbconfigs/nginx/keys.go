@@ -6,8 +6,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// keys are the variables that can be a key and have no name beside them.
-var keys = map[string]model.Key{
+// keyVariables are the variables that can be a key and have no name beside them.
+var keyVariables = map[string]model.Key{
 	"$binary_remote_addr": {Variable: model.ClientAddress},
 	"$remote_addr":        {Variable: model.ClientAddress, AsText: true},
 	"$request_uri":        {Variable: model.URI},
@@ -19,7 +19,7 @@ var keys = map[string]model.Key{
 
 // readKey is what stands for a request in a hash, a zone or a split.
 func readKey(text string) model.Key {
-	key, known := keys[text]
+	key, known := keyVariables[text]
 	if !known {
 		key = readNamedKey(text)
 	}
@@ -38,5 +38,5 @@ func readNamedKey(text string) model.Key {
 	if name, is := strings.CutPrefix(text, "$arg_"); is {
 		return model.Key{Variable: model.Argument, Name: name}
 	}
-	return model.Key{Variable: model.Other}
+	return model.Key{Variable: model.OtherVariable}
 }

@@ -9,20 +9,20 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// combined is the format of a log that names none (nginx.org/en/docs/http/ngx_http_log_module.html).
-const combined = `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent ` +
+// combinedFormat is the format of a log that names none (nginx.org/en/docs/http/ngx_http_log_module.html).
+const combinedFormat = `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent ` +
 	`"$http_referer" "$http_user_agent"`
 
 // logs reads where requests have their lines. A log that nobody asked for is no promise.
 func (r *reader) logs(route *model.Route, in scope) {
-	for _, d := range in.all("access_log") {
+	for _, d := range in.directives("access_log") {
 		switch {
 		case d.arg(0) == "off":
 			route.Logs = append(route.Logs, model.Log{Pos: d.pos})
 		case !isPlainLog(d):
 			late := model.Unread{
 				Pos: d.pos, Text: firstLine(d.text()),
-				Why: "lbproof reads logs in files of one name that have every line at once",
+				Reason: "lbproof reads logs in files of one name that have every line at once",
 			}
 			if !slices.Contains(r.cfg.Unread, late) {
 				r.cfg.Unread = append(r.cfg.Unread, late)
@@ -44,21 +44,21 @@ func isPlainLog(d item) bool {
 
 // logFormat is the text of a log's format.
 func logFormat(log item, in scope) string {
-	for _, format := range in.all("log_format") {
+	for _, format := range in.directives("log_format") {
 		if log.arg(1) == format.arg(0) && log.arg(1) != "" {
 			text := slices.DeleteFunc(slices.Clone(format.Args[1:]),
 				func(part string) bool { return strings.HasPrefix(part, "escape=") })
 			return strings.Join(text, "")
 		}
 	}
-	return combined
+	return combinedFormat
 }
 
-// joined complains of a log in which a request has another id than backends get: that of the client, which need not
+// checkRequestIDLog complains of a log in which a request has another id than backends get: that of the client, which need not
 // bring one.
-func (r *reader) joined(sent []item, in scope) {
-	for _, log := range in.all("access_log") {
-		for _, format := range in.all("log_format") {
+func (r *reader) checkRequestIDLog(sent []item, in scope) {
+	for _, log := range in.directives("access_log") {
+		for _, format := range in.directives("log_format") {
 			text := strings.Join(format.Args, " ")
 			for _, d := range sent {
 				name, value := d.arg(0), d.arg(1)
@@ -71,7 +71,7 @@ func (r *reader) joined(sent []item, in scope) {
 					continue
 				}
 				r.problem(model.Problem{
-					Pos: format.pos, Effect: model.Differs,
+					Pos: format.pos, Effect: model.Misleading,
 					Text: fmt.Sprintf("the log has the %s that clients bring, and backends get %s: "+
 						"its lines and the backends' cannot be joined", name, value),
 					Instead: value + " in place of " + clients,

@@ -20,32 +20,32 @@ var builtin embed.FS
 
 // Balancer is nginx, as the table of balancers has it.
 var Balancer = reading.Balancer{
-	Name: "nginx",
-	Doc:  "nginx.conf with all that it includes; the image is nginx:stable, else Debian's package",
-	Main: []string{"nginx.conf"},
-	Owns: func(text string) bool {
-		return reading.HasWord(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
+	Name:      "nginx",
+	Doc:       "nginx.conf with all that it includes; the image is nginx:stable, else Debian's package",
+	MainFiles: []string{"nginx.conf"},
+	Recognizes: func(text string) bool {
+		return reading.HasLinePrefix(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
 	},
-	Parse:   readConfig,
-	Unknown: model.Rejected,
-	Spec:    newSpec,
-	Edits:   edits,
-	BuiltIn: reading.Sub(builtin, "builtin"),
+	Parse:             readConfig,
+	InvalidHostEffect: model.Rejected,
+	Spec:              newSpec,
+	Edits:             edits,
+	BuiltIn:           reading.SubFS(builtin, "builtin"),
 }
 
 // dialect is what nginx does that no line says: nginx.org/en/docs/control.html on its processes and signals; workers
 // share what stands in a zone, and on HUP new ones begin anew.
 var dialect = model.Dialect{
-	Instances: model.PerWorker,
-	Sticks:    true,
-	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
-	Process:   model.Process{Title: "nginx: worker process", Master: true, Reload: "HUP"},
-	Log: model.LogForms{
-		Complaint: `\[(emerg|alert|crit|error|warn)\]`,
-		Stamp:     `^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`,
-		Detail:    `, (client|server|request|upstream|host|referrer): .*$`,
-		Attempt:   "upstream.*while|while.*upstream",
-		Full:      "worker_connections",
+	Instances:       model.InstancePerWorker,
+	PinsConnections: true,
+	ForgetsOnReload: []model.Memory{model.FailureMemory, model.RotationMemory},
+	Process:         model.Process{Title: "nginx: worker process", Master: true, ReloadSignal: "HUP"},
+	Log: model.LogPatterns{
+		Warning:       `\[(emerg|alert|crit|error|warn)\]`,
+		Prefix:        `^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`,
+		RequestDetail: `, (client|server|request|upstream|host|referrer): .*$`,
+		FailedAttempt: "upstream.*while|while.*upstream",
+		NoConnections: "worker_connections",
 	},
 }
 
@@ -55,14 +55,14 @@ func newSpec(cfg model.Config) plan.Spec {
 		command = append(command, "-g", "daemon off;")
 	}
 	spec := plan.Spec{
-		Name:    plan.OwnName("nginx"),
-		Role:    plan.Balancer,
-		Command: command,
-		Check:   []string{"nginx", "-t", "-q"},
-		Version: []string{"nginx", "-v"},
-		Title:   dialect.Process.Title,
-		Reload:  dialect.Process.Reload,
-		Files:   map[string]string{},
+		Name:           plan.HarnessName("nginx"),
+		Role:           plan.Balancer,
+		Command:        command,
+		ConfigTest:     []string{"nginx", "-t", "-q"},
+		VersionCommand: []string{"nginx", "-v"},
+		WorkerTitle:    dialect.Process.Title,
+		ReloadSignal:   dialect.Process.ReloadSignal,
+		Files:          map[string]string{},
 		Image: plan.Image{
 			Ref:      "nginx:stable",
 			Packages: []string{"nginx"},
@@ -75,7 +75,7 @@ func newSpec(cfg model.Config) plan.Spec {
 			},
 		},
 	}
-	if slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return u.Why == whyLua }) {
+	if slices.ContainsFunc(cfg.Unread, func(u model.Unread) bool { return u.Reason == reasonLua }) {
 		spec.Image.Ref = "openresty/openresty"
 		spec.Image.Packages = append(spec.Image.Packages, "libnginx-mod-http-lua", "lua-cjson", "lua-nginx-redis")
 	}

@@ -13,8 +13,8 @@ import (
 // Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html,
 // ngx_http_core_module.html).
 const (
-	bodyLimit = 1 << 20
-	gzipLeast = 20
+	defaultMaxBody       = 1 << 20
+	defaultGzipMinLength = 20
 )
 
 // policies reads what is in force in a location, its own or inherited.
@@ -27,7 +27,7 @@ func (r *reader) policies(route *model.Route, in scope) error {
 	if err := r.body(route, in); err != nil {
 		return err
 	}
-	if d, ok := in.one("proxy_ssl_trusted_certificate"); ok {
+	if d, ok := in.directive("proxy_ssl_trusted_certificate"); ok {
 		r.cfg.Needs = append(r.cfg.Needs, model.Need{
 			Pos: d.pos, Kind: model.NeedAuthority, Path: reading.PathIn(confDir, d.arg(0)),
 		})
@@ -37,34 +37,34 @@ func (r *reader) policies(route *model.Route, in scope) error {
 			return err
 		}
 	}
-	if gzip, ok := in.one("gzip"); ok && gzip.arg(0) == "on" {
+	if gzip, ok := in.directive("gzip"); ok && gzip.arg(0) == "on" {
 		route.Compress = readGzip(gzip, in)
 	}
-	route.Guarded = isGuarded(*route, in)
+	route.MayRefuse = mayRefuse(*route, in)
 	return nil
 }
 
-// isGuarded says whether something comes before the answer that may refuse a request, or send it elsewhere.
-func isGuarded(route model.Route, in scope) bool {
-	if len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.Refuses) {
+// mayRefuse says whether something comes before the answer that may refuse a request, or send it elsewhere.
+func mayRefuse(route model.Route, in scope) bool {
+	if len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.MayRefuse) {
 		return true
 	}
 	if route.Auth != nil || route.Internal {
 		return true
 	}
-	guards := in.all("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")
-	return len(guards) > 0 || in.programmed()
+	guards := in.directives("auth_basic", "auth_jwt", "limit_except", "rewrite", "try_files", "satisfy", "if")
+	return len(guards) > 0 || in.runsLua()
 }
 
 // proxying reads what concerns the way to the backend.
 func (r *reader) proxying(route *model.Route, in scope) error {
-	sent := in.all("proxy_set_header")
+	sent := in.directives("proxy_set_header")
 	for _, d := range sent {
 		route.SetHeaders = append(route.SetHeaders, model.Header{Pos: d.pos, Name: d.arg(0), Value: readTemplate(d.arg(1))})
 	}
 	route.Upgrade = r.upgrade(sent, in)
-	r.joined(sent, in)
-	for _, d := range in.all("mirror") {
+	r.checkRequestIDLog(sent, in)
+	for _, d := range in.directives("mirror") {
 		if d.arg(0) != "off" {
 			route.Mirrors = append(route.Mirrors, model.Share{Pos: d.pos, Pool: d.arg(0), Share: 1})
 		}
@@ -79,14 +79,14 @@ func (r *reader) proxying(route *model.Route, in scope) error {
 var addHeaderStatuses = []int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
 
 func (r *reader) responseHeaders(route *model.Route, in scope) {
-	for _, d := range in.all("add_header") {
+	for _, d := range in.directives("add_header") {
 		h := model.Header{Pos: d.pos, Name: d.arg(0), Value: readTemplate(d.arg(1))}
 		if d.arg(2) != "always" {
 			h.Statuses = addHeaderStatuses
 		}
 		route.AddHeaders = append(route.AddHeaders, h)
 	}
-	if d, ok := in.one("expires"); ok {
+	if d, ok := in.directive("expires"); ok {
 		if t, err := parseTime(d.arg(0)); err == nil {
 			route.AddHeaders = append(route.AddHeaders, model.Header{
 				Pos: d.pos, Name: "Cache-Control", Statuses: addHeaderStatuses,
@@ -107,15 +107,15 @@ func (r *reader) upgrade(sent []item, in scope) *model.Upgrade {
 		case "connection":
 			m, mapped := r.maps[value]
 			connection = strings.EqualFold(value, "upgrade") || mapped && m.from == "$http_upgrade"
-			up.Always = !mapped
+			up.Unconditional = !mapped
 		}
 	}
 	if !upgrades || !connection {
 		return nil
 	}
-	if !in.is("proxy_http_version", "1.1") {
+	if !in.hasValue("proxy_http_version", "1.1") {
 		r.problem(model.Problem{
-			Pos: up.Pos, Effect: model.Inert, Until: "1.29.7",
+			Pos: up.Pos, Effect: model.Inert, FixedIn: "1.29.7",
 			Text:    "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
 			Instead: "proxy_http_version 1.1;",
 		})
@@ -126,14 +126,14 @@ func (r *reader) upgrade(sent []item, in scope) *model.Upgrade {
 
 func (r *reader) limits(route *model.Route, in scope) {
 	for _, kind := range []string{"limit_req", "limit_conn"} {
-		status, set := in.one(kind + "_status")
+		status, set := in.directive(kind + "_status")
 		code := 503
-		if n, err := strconv.Atoi(status.arg2()); set && err == nil {
+		if n, err := strconv.Atoi(status.firstArg()); set && err == nil {
 			code = n
 		}
-		for _, d := range in.all(kind) {
+		for _, d := range in.directives(kind) {
 			limit := r.limit(d, kind)
-			limit.Status, limit.StatusImplicit, limit.DryRun = code, !set, in.is(kind+"_dry_run", "on")
+			limit.Status, limit.StatusImplicit, limit.DryRun = code, !set, in.hasValue(kind+"_dry_run", "on")
 			if limit.Name != "" {
 				route.Limits = append(route.Limits, limit)
 			}
@@ -151,30 +151,30 @@ func (r *reader) limit(d item, kind string) model.Limit {
 			Text:    fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
 			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
 		})
-		limit.Key = model.Key{Variable: model.Other, Source: "?"}
+		limit.Key = model.Key{Variable: model.OtherVariable, Source: "?"}
 		return limit
 	}
 	r.zones[i].used = true
 	limit.Key, limit.Rate = readKey(r.zones[i].key), r.zones[i].rate
 	m, mapped := r.maps[r.zones[i].key]
 	switch {
-	case mapped && m.otherwise == "":
-		limit.Free = model.Exemption{Kind: model.NotMapped, From: m.from}
+	case mapped && m.defaultValue == "":
+		limit.Exempt = model.Exemption{Kind: model.KeyNotMapped, From: m.from}
 	case mapped && len(m.empty) > 0:
-		limit.Free = model.Exemption{Kind: model.MappedAway, From: m.from, Values: m.empty}
-	case limit.Key.IsSent():
-		limit.Free = model.Exemption{Kind: model.NotSent}
+		limit.Exempt = model.Exemption{Kind: model.KeyMappedEmpty, From: m.from, Values: m.empty}
+	case limit.Key.IsOptional():
+		limit.Exempt = model.Exemption{Kind: model.KeyNotSent}
 	}
 	return limit
 }
 
 // readLimit reads the words of a limit, which name a zone.
 func readLimit(d item, kind string) model.Limit {
-	limit := model.Limit{Pos: d.pos, Law: model.LeakyBucket}
+	limit := model.Limit{Pos: d.pos, Algorithm: model.LeakyBucket}
 	if kind == "limit_conn" {
-		limit.Law = model.InFlight
+		limit.Algorithm = model.InFlight
 		limit.Name = d.arg(0)
-		limit.Most, _ = strconv.Atoi(d.arg(1))
+		limit.MaxInFlight, _ = strconv.Atoi(d.arg(1))
 	}
 	for _, arg := range d.Args {
 		key, value, _ := strings.Cut(arg, "=")
@@ -194,20 +194,20 @@ func readLimit(d item, kind string) model.Limit {
 }
 
 func (r *reader) access(route *model.Route, in scope) {
-	for _, d := range in.all("allow", "deny") {
-		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", From: d.arg(0)})
+	for _, d := range in.directives("allow", "deny") {
+		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", Clients: d.arg(0)})
 	}
-	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
-		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthRoute, By: d.arg(0), Refusals: []int{401, 403}, Failed: 500}
+	if d, ok := in.directive("auth_request"); ok && d.arg(0) != "off" {
+		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthRoute, Target: d.arg(0), DenyCodes: []int{401, 403}, FailureCode: 500}
 	}
-	if d, ok := in.one("auth_basic"); ok && d.arg(0) != "off" {
-		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthUsers, Code: 401}
+	if d, ok := in.directive("auth_basic"); ok && d.arg(0) != "off" {
+		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthUsers, DeniedCode: 401}
 	}
 }
 
 func (r *reader) fallbacks(route *model.Route, in scope) {
-	for _, d := range in.all("error_page") {
-		f := model.Fallback{Pos: d.pos, Code: -1, Backend: in.is("proxy_intercept_errors", "on")}
+	for _, d := range in.directives("error_page") {
+		f := model.ErrorPage{Pos: d.pos, Code: -1, InterceptsBackend: in.hasValue("proxy_intercept_errors", "on")}
 		for _, arg := range d.Args[:max(0, len(d.Args)-1)] {
 			if text, ok := strings.CutPrefix(arg, "="); ok {
 				f.Code, _ = strconv.Atoi(text)
@@ -215,14 +215,14 @@ func (r *reader) fallbacks(route *model.Route, in scope) {
 				f.Codes = append(f.Codes, n)
 			}
 		}
-		f.To = d.arg(len(d.Args) - 1)
-		route.Fallbacks = append(route.Fallbacks, f)
+		f.Target = d.arg(len(d.Args) - 1)
+		route.ErrorPages = append(route.ErrorPages, f)
 	}
 }
 
 func (r *reader) body(route *model.Route, in scope) error {
-	route.MaxBody = &model.Number{Pos: route.Pos, Implicit: true, Value: bodyLimit}
-	d, ok := in.one("client_max_body_size")
+	route.MaxBody = &model.Number{Pos: route.Pos, Implicit: true, Value: defaultMaxBody}
+	d, ok := in.directive("client_max_body_size")
 	if !ok {
 		if route.Pool == "" {
 			route.MaxBody = nil
@@ -241,11 +241,11 @@ func (r *reader) body(route *model.Route, in scope) error {
 }
 
 func readGzip(gzip item, in scope) *model.Compress {
-	c := &model.Compress{Pos: gzip.pos, Least: gzipLeast, Types: []string{"text/html"}, Vary: in.is("gzip_vary", "on")}
-	if d, ok := in.one("gzip_min_length"); ok {
-		c.Least, _ = strconv.Atoi(d.arg(0))
+	c := &model.Compress{Pos: gzip.pos, MinBytes: defaultGzipMinLength, Types: []string{"text/html"}, Vary: in.hasValue("gzip_vary", "on")}
+	if d, ok := in.directive("gzip_min_length"); ok {
+		c.MinBytes, _ = strconv.Atoi(d.arg(0))
 	}
-	if d, ok := in.one("gzip_types"); ok {
+	if d, ok := in.directive("gzip_types"); ok {
 		c.Types = append(c.Types, d.Args...)
 	}
 	return c

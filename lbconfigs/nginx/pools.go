@@ -11,7 +11,7 @@ import (
 )
 
 func (r *reader) upstream(up item) error {
-	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Balance: turns, Full: model.FullIsPassedOver}
+	pool := model.Pool{Pos: up.pos, Name: up.arg(0), Balance: roundRobin, WhenFull: model.SkipFullServers}
 	block := r.block(up)
 	for _, d := range block {
 		switch name := d.Directive.Directive; name {
@@ -32,7 +32,7 @@ func (r *reader) upstream(up item) error {
 	r.keepalive(&pool, block)
 	r.unreadAll(block, inUpstream)
 	r.upstreamProblems(pool, block)
-	r.named[strings.ToLower(pool.Name)] = len(r.cfg.Pools)
+	r.poolIndex[strings.ToLower(pool.Name)] = len(r.cfg.Pools)
 	r.cfg.Pools = append(r.cfg.Pools, pool)
 	return nil
 }
@@ -43,7 +43,7 @@ func readSticky(d item) *model.Sticky {
 	}
 	attributes := d.Args[2:]
 	return &model.Sticky{
-		Pos: d.pos, Cookie: d.arg(1), Sets: true, Attributes: reading.CookieAttributes(attributes), Source: attributes,
+		Pos: d.pos, Cookie: d.arg(1), SetsCookie: true, Attributes: reading.CookieAttributes(attributes), Source: attributes,
 	}
 }
 
@@ -51,7 +51,7 @@ func (r *reader) keepalive(pool *model.Pool, block []item) {
 	for _, d := range block {
 		n, err := strconv.Atoi(d.arg(0))
 		if pool.Keepalive == nil && d.Directive.Directive == "keepalive" && err == nil {
-			pool.Keepalive = &model.Keepalive{Pos: d.pos, Idle: n, Requests: 1000, Within: oneMinute}
+			pool.Keepalive = &model.Keepalive{Pos: d.pos, MaxIdle: n, MaxRequests: 1000, IdleTimeout: oneMinute}
 		}
 	}
 	if pool.Keepalive == nil {
@@ -61,11 +61,11 @@ func (r *reader) keepalive(pool *model.Pool, block []item) {
 		switch d.Directive.Directive {
 		case "keepalive_requests":
 			if n, err := strconv.Atoi(d.arg(0)); err == nil {
-				pool.Keepalive.Requests = n
+				pool.Keepalive.MaxRequests = n
 			}
 		case "keepalive_timeout":
 			if t, err := parseTime(d.arg(0)); err == nil {
-				pool.Keepalive.Within = t
+				pool.Keepalive.IdleTimeout = t
 			}
 		}
 	}
@@ -77,9 +77,9 @@ func (r *reader) upstreamServer(d item) (model.Server, error) {
 		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
 	}
 	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Ejection: &model.Ejection{
-		Pos: d.pos, Implicit: true, Law: model.FailuresInWindow, On: failures(alwaysFailed), Fails: 1,
-		Within: failWindow, Out: failWindow,
-		Ends: model.EndsByTime, Then: model.StepOut, Source: "max_fails=1 fail_timeout=10s",
+		Pos: d.pos, Implicit: true, Rule: model.FailuresInWindow, Failures: failures(alwaysFailed), MaxFails: 1,
+		Window: defaultFailTimeout, Duration: defaultFailTimeout,
+		EndedBy: model.EndedByTime, Action: model.ActionEject, Source: "max_fails=1 fail_timeout=10s",
 	}}
 	for _, arg := range d.rest() {
 		if err := r.serverParameter(&s, d, arg); err != nil {
@@ -108,15 +108,15 @@ func (r *reader) serverParameter(s *model.Server, d item, arg string) error {
 		s.Down = true
 	case "max_fails":
 		s.Ejection.Implicit = false
-		s.Ejection.Fails, err = number(0)
+		s.Ejection.MaxFails, err = number(0)
 	case "fail_timeout":
 		s.Ejection.Implicit = false
-		s.Ejection.Within, err = parseTime(value)
-		s.Ejection.Out = s.Ejection.Within
+		s.Ejection.Window, err = parseTime(value)
+		s.Ejection.Duration = s.Ejection.Window
 	case "max_conns":
 		var n int
 		n, err = number(0)
-		s.Conns = &model.Number{Pos: d.pos, Value: int64(n)}
+		s.MaxConns = &model.Number{Pos: d.pos, Value: int64(n)}
 	default:
 		r.serverParameterProblem(d, key, arg)
 	}
@@ -129,12 +129,12 @@ func (r *reader) serverParameterProblem(d item, key, arg string) {
 		"resolve": {
 			Text:    "server … resolve is NGINX Plus's before nginx 1.27.3",
 			Instead: "a variable in proxy_pass, with a resolver",
-			Until:   "1.27.3",
+			FixedIn: "1.27.3",
 		},
 		"service": {
 			Text:    "server … service= is NGINX Plus's before nginx 1.27.3",
 			Instead: "name every server",
-			Until:   "1.27.3",
+			FixedIn: "1.27.3",
 		},
 		"slow_start": {
 			Text:    "server … slow_start= is NGINX Plus's",
@@ -143,12 +143,12 @@ func (r *reader) serverParameterProblem(d item, key, arg string) {
 		"drain": {
 			Text:    "server … drain is NGINX Plus's before nginx 1.29.6",
 			Instead: "down",
-			Until:   "1.29.6",
+			FixedIn: "1.29.6",
 		},
 		"route": {
 			Text:    "server … route= is NGINX Plus's before nginx 1.29.6",
 			Instead: "hash $cookie_NAME consistent",
-			Until:   "1.29.6",
+			FixedIn: "1.29.6",
 		},
 	}
 	if p, ok := known[key]; ok {
@@ -161,46 +161,46 @@ func (r *reader) serverParameterProblem(d item, key, arg string) {
 	})
 }
 
-// spelled is a pool's name as its upstream has it: nginx finds upstreams by names in capitals or small letters.
-func (r *reader) spelled(pool string) string {
-	if i, ok := r.named[strings.ToLower(pool)]; ok {
+// canonicalPool is a pool's name as its upstream has it: nginx finds upstreams by names in capitals or small letters.
+func (r *reader) canonicalPool(pool string) string {
+	if i, ok := r.poolIndex[strings.ToLower(pool)]; ok {
 		return r.cfg.Pools[i].Name
 	}
 	return pool
 }
 
-// pools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
-func (r *reader) pools() error {
+// finishPools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
+func (r *reader) finishPools() error {
 	for _, split := range r.cfg.Splits {
 		for i := range split.Shares {
-			split.Shares[i].Pool = r.spelled(split.Shares[i].Pool)
+			split.Shares[i].Pool = r.canonicalPool(split.Shares[i].Pool)
 		}
 	}
 	for i := range r.cfg.Routes {
-		if err := r.ownPool(&r.cfg.Routes[i]); err != nil {
+		if err := r.addHostPool(&r.cfg.Routes[i]); err != nil {
 			return err
 		}
 	}
 	for i := range r.cfg.Pools {
 		pool := &r.cfg.Pools[i]
-		pool.Resolve = &model.Resolve{Pos: pool.Pos, Implicit: true, EachAddress: true}
-		if slices.ContainsFunc(r.secure, func(name string) bool { return strings.EqualFold(name, pool.Name) }) {
+		pool.Resolve = &model.Resolve{Pos: pool.Pos, Implicit: true, ServerPerAddress: true}
+		if slices.ContainsFunc(r.tlsPools, func(name string) bool { return strings.EqualFold(name, pool.Name) }) {
 			for n := range pool.Servers {
 				pool.Servers[n].TLS = true
 			}
 		}
 	}
-	r.splitPools()
+	r.checkSplits()
 	return nil
 }
 
-// ownPool adds the pool of a route that names a host, with the port 80 where it names none.
-func (r *reader) ownPool(route *model.Route) error {
-	route.Pool = r.spelled(route.Pool)
+// addHostPool adds the pool of a route that names a host, with the port 80 where it names none.
+func (r *reader) addHostPool(route *model.Route) error {
+	route.Pool = r.canonicalPool(route.Pool)
 	if route.Pool == "" || strings.Contains(route.Pool, "$") {
 		return nil
 	}
-	_, isPool := r.named[strings.ToLower(route.Pool)]
+	_, isPool := r.poolIndex[strings.ToLower(route.Pool)]
 	_, isSplit := r.cfg.Split(route.Pool)
 	if isPool || isSplit {
 		return nil
@@ -209,7 +209,7 @@ func (r *reader) ownPool(route *model.Route) error {
 	if err != nil {
 		return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
 	}
-	if _, named := r.named[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
+	if _, named := r.poolIndex[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
 		r.problem(model.Problem{
 			Pos: route.PoolPos, Effect: model.Rejected,
 			Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here",
@@ -219,16 +219,16 @@ func (r *reader) ownPool(route *model.Route) error {
 		route.Pool = ""
 		return nil
 	}
-	r.named[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
+	r.poolIndex[strings.ToLower(route.Pool)] = len(r.cfg.Pools)
 	r.cfg.Pools = append(r.cfg.Pools, model.Pool{
-		Pos: route.PoolPos, Name: route.Pool, Balance: turns,
+		Pos: route.PoolPos, Name: route.Pool, Balance: roundRobin,
 		Servers: []model.Server{{Pos: route.PoolPos, Host: host, Port: port, Weight: 1}},
 	})
 	return nil
 }
 
-// splitPools warns of splits that lead to no upstream.
-func (r *reader) splitPools() {
+// checkSplits warns of splits that lead to no upstream.
+func (r *reader) checkSplits() {
 	for _, s := range r.cfg.Splits {
 		if !slices.ContainsFunc(r.cfg.Routes, func(route model.Route) bool { return route.Pool == s.Name }) {
 			r.problem(model.Problem{

@@ -15,7 +15,7 @@ import (
 func (r *reader) upstreamProblems(pool model.Pool, block []item) {
 	for _, name := range []string{"sticky", "least_time"} {
 		for _, d := range pick(block, name) {
-			p := otherModules[name]
+			p := foreignDirectives[name]
 			p.Pos, p.Effect = d.pos, model.Rejected
 			r.problem(p)
 		}
@@ -51,8 +51,8 @@ func (r *reader) upstreamProblems(pool model.Pool, block []item) {
 	}
 }
 
-// duplicates tells of locations that a server block has twice.
-func (r *reader) duplicates(locations []item) {
+// checkDuplicates tells of locations that a server block has twice.
+func (r *reader) checkDuplicates(locations []item) {
 	seen := map[string]model.Pos{}
 	for _, l := range locations {
 		key := strings.Join(l.Args, " ")
@@ -69,22 +69,22 @@ func (r *reader) duplicates(locations []item) {
 
 // locationProblems tells what in a location does otherwise than it seems.
 func (r *reader) locationProblems(route model.Route, in scope) {
-	own := in.own()
-	if d, ok := in.one("auth_request"); ok && d.arg(0) != "off" {
+	own := in.innermost()
+	if d, ok := in.directive("auth_request"); ok && d.arg(0) != "off" {
 		r.authProblem(route, d)
 	}
-	if route.Answer != nil || route.Redirect != nil {
+	if route.StaticResponse != nil || route.Redirect != nil {
 		r.answerProblems(own)
 	}
-	r.twoCacheControls(route)
+	r.checkCacheControl(route)
 	if route.Pool != "" {
 		r.limitProblems(route)
 		r.proxyProblems(route, in)
 	}
 }
 
-// twoCacheControls: expires and add_header bring a Cache-Control each.
-func (r *reader) twoCacheControls(route model.Route) {
+// checkCacheControl: expires and add_header bring a Cache-Control each.
+func (r *reader) checkCacheControl(route model.Route) {
 	others := func(h model.Header) bool { return !strings.EqualFold(h.Name, "Cache-Control") }
 	headers := slices.DeleteFunc(slices.Clone(route.AddHeaders), others)
 	for _, h := range headers {
@@ -93,7 +93,7 @@ func (r *reader) twoCacheControls(route model.Route) {
 				continue
 			}
 			r.problem(model.Problem{
-				Pos: other.Pos, Effect: model.Differs,
+				Pos: other.Pos, Effect: model.Misleading,
 				Text:    fmt.Sprintf("the response has two %s headers: the other is of line %d (expires)", h.Name, h.Pos.Line),
 				Instead: fmt.Sprintf("one add_header Cache-Control %q; without expires", h.Value.Source+", "+other.Value.Source),
 			})
@@ -105,9 +105,9 @@ func (r *reader) twoCacheControls(route model.Route) {
 func (r *reader) proxyProblems(route model.Route, in scope) {
 	isSplit := slices.ContainsFunc(r.cfg.Splits, func(s model.Split) bool { return s.Name == route.Pool })
 	if strings.Contains(route.Pool, "$") && !isSplit {
-		if _, ok := in.one("resolver"); !ok && r.maps[route.Pool].from == "" {
+		if _, ok := in.directive("resolver"); !ok && r.maps[route.Pool].from == "" {
 			r.problem(model.Problem{
-				Pos: route.PoolPos, Effect: model.Differs,
+				Pos: route.PoolPos, Effect: model.Misleading,
 				Text: "a name in a variable is looked up for each request, and there is no resolver: " +
 					"it works only for upstreams and addresses",
 				Instead: "resolver ADDRESS;",
@@ -115,21 +115,21 @@ func (r *reader) proxyProblems(route model.Route, in scope) {
 		}
 	}
 	var kept *model.Keepalive
-	if at, ok := r.named[strings.ToLower(route.Pool)]; ok {
+	if at, ok := r.poolIndex[strings.ToLower(route.Pool)]; ok {
 		kept = r.cfg.Pools[at].Keepalive
 	}
-	keeps := in.is("proxy_http_version", "1.1") && connectionCleared(route)
+	keeps := in.hasValue("proxy_http_version", "1.1") && clearsConnection(route)
 	if kept != nil && !keeps && route.Upgrade == nil {
 		r.problem(model.Problem{
-			Pos: kept.Pos, Effect: model.Inert, Until: "1.29.7",
+			Pos: kept.Pos, Effect: model.Inert, FixedIn: "1.29.7",
 			Text: fmt.Sprintf("requests of %s go to the servers with HTTP/1.0 or Connection: close, "+
 				"so that no connection is kept", route.Key()),
 			Instead: `proxy_http_version 1.1; and proxy_set_header Connection ""; in the location`,
 		})
 	}
-	if route.Upgrade != nil && route.Upgrade.Always {
+	if route.Upgrade != nil && route.Upgrade.Unconditional {
 		r.problem(model.Problem{
-			Pos: route.Upgrade.Pos, Effect: model.Differs,
+			Pos: route.Upgrade.Pos, Effect: model.Misleading,
 			Text: "requests that ask for no upgrade reach the backend with Connection: upgrade too, " +
 				"and no connection to it is kept",
 			Instead: `map $http_upgrade $connection_upgrade { default upgrade; "" ""; } and ` +
@@ -138,9 +138,9 @@ func (r *reader) proxyProblems(route model.Route, in scope) {
 	}
 }
 
-func connectionCleared(route model.Route) bool {
+func clearsConnection(route model.Route) bool {
 	return slices.ContainsFunc(route.SetHeaders,
-		func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value.Empty() })
+		func(h model.Header) bool { return strings.EqualFold(h.Name, "Connection") && h.Value.IsEmpty() })
 }
 
 // answerProblems: return comes before the access phase, and brings a Content-Type of its own.
@@ -158,7 +158,7 @@ func (r *reader) answerProblems(own []item) {
 	for _, d := range pick(own, "add_header") {
 		if strings.EqualFold(d.arg(0), "Content-Type") {
 			r.problem(model.Problem{
-				Pos: d.pos, Effect: model.Differs,
+				Pos: d.pos, Effect: model.Misleading,
 				Text:    "the answer has two Content-Type headers: return brings its own",
 				Instead: "default_type " + d.arg(1) + ";",
 			})
@@ -168,10 +168,10 @@ func (r *reader) answerProblems(own []item) {
 
 // authProblem: auth_request turns every status but 2xx, 401 and 403 into 500.
 func (r *reader) authProblem(route model.Route, d item) {
-	for _, f := range route.Fallbacks {
+	for _, f := range route.ErrorPages {
 		if !slices.Contains(f.Codes, 500) {
 			r.problem(model.Problem{
-				Pos: f.Pos, Effect: model.Differs,
+				Pos: f.Pos, Effect: model.Misleading,
 				Text: fmt.Sprintf("auth_request (line %d) makes 500 of any status but 2xx, 401 and 403, "+
 					"and this error_page does not cover 500", d.pos.Line),
 				Instead: "error_page 500 502 503 504 …",
@@ -185,7 +185,7 @@ func (r *reader) limitProblems(route model.Route) {
 	for _, l := range route.Limits {
 		if reading.IsForgeable(l.Key.Source) {
 			r.problem(model.Problem{
-				Pos: l.Pos, Effect: model.Differs,
+				Pos: l.Pos, Effect: model.Misleading,
 				Text: fmt.Sprintf("clients choose the key themselves (%s): "+
 					"whoever sends another value each time is not limited", l.Key),
 				Instead: "$binary_remote_addr, with set_real_ip_from and real_ip_header behind a trusted proxy",
@@ -194,16 +194,16 @@ func (r *reader) limitProblems(route model.Route) {
 	}
 	for _, rate := range route.Limits {
 		for _, conn := range route.Limits {
-			together := rate.Law == model.LeakyBucket && conn.Law == model.InFlight
+			together := rate.Algorithm == model.LeakyBucket && conn.Algorithm == model.InFlight
 			if !together || rate.Key != conn.Key || rate.Delay != -1 {
 				continue
 			}
-			if rate.Burst+1 > conn.Most {
+			if rate.Burst+1 > conn.MaxInFlight {
 				r.problem(model.Problem{
-					Pos: rate.Pos, Effect: model.Differs,
+					Pos: rate.Pos, Effect: model.Misleading,
 					Text: fmt.Sprintf("a burst of %d at once is never let in whole: "+
-						"limit_conn (line %d) takes %d at a time and is reached first", rate.Burst+1, conn.Pos.Line, conn.Most),
-					Instead: fmt.Sprintf("limit_conn %s %d; or burst=%d", conn.Name, rate.Burst+1, conn.Most-1),
+						"limit_conn (line %d) takes %d at a time and is reached first", rate.Burst+1, conn.Pos.Line, conn.MaxInFlight),
+					Instead: fmt.Sprintf("limit_conn %s %d; or burst=%d", conn.Name, rate.Burst+1, conn.MaxInFlight-1),
 				})
 			}
 		}
@@ -212,7 +212,7 @@ func (r *reader) limitProblems(route model.Route) {
 
 // siteProblems tells what a whole server block does otherwise than it seems.
 func (r *reader) siteProblems(server item, s site) {
-	r.lostHeaders(server, s)
+	r.checkLostHeaders(server, s)
 	plain, tls := 0, false
 	for _, l := range s.listens {
 		if l.TLS {
@@ -221,12 +221,12 @@ func (r *reader) siteProblems(server item, s site) {
 			plain = l.Port
 		}
 	}
-	_, returns := s.one("return")
+	_, returns := s.directive("return")
 	inClear := plain != 0 && tls && !returns
-	for _, d := range s.all("add_header") {
+	for _, d := range s.directives("add_header") {
 		if strings.EqualFold(d.arg(0), "Strict-Transport-Security") && inClear {
 			r.problem(model.Problem{
-				Pos: d.pos, Effect: model.Differs,
+				Pos: d.pos, Effect: model.Misleading,
 				Text: fmt.Sprintf("port %d serves the same site in clear, where browsers ignore this header, "+
 					"and nothing redirects to https", plain),
 				Instead: fmt.Sprintf("a server of its own for port %d with return 301 https://$host$request_uri;", plain),
@@ -235,15 +235,15 @@ func (r *reader) siteProblems(server item, s site) {
 	}
 }
 
-// lostHeaders: a location's own add_header or proxy_set_header puts all outer ones out of force.
-func (r *reader) lostHeaders(server item, s site) {
+// checkLostHeaders: a location's own add_header or proxy_set_header puts all outer ones out of force.
+func (r *reader) checkLostHeaders(server item, s site) {
 	var walk func(locations []item, outer scope)
 	walk = func(locations []item, outer scope) {
 		for _, l := range locations {
-			in := outer.with(r.block(l))
+			in := outer.nested(r.block(l))
 			for _, name := range []string{"add_header", "proxy_set_header"} {
-				own := pick(in.own(), name)
-				lost := unrepeated(in.replaced(name), own)
+				own := pick(in.innermost(), name)
+				lost := unrepeated(in.overridden(name), own)
 				if len(own) == 0 || len(lost) == 0 {
 					continue
 				}

@@ -33,13 +33,13 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 			"or one that includes it", files.main, err)
 	}
 	cfg := model.Config{Balancer: "nginx", Dialect: dialect, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
-	r := reader{cfg: &cfg, files: files, payload: payload, named: map[string]int{}}
+	r := reader{cfg: &cfg, files: files, payload: payload, poolIndex: map[string]int{}}
 	for i := range payload.Config {
 		file := &payload.Config[i]
-		if _, own := files.own(file.File); own {
+		if _, own := files.packagedContent(file.File); own {
 			continue
 		}
-		file.File = files.local(file.File)
+		file.File = files.localPath(file.File)
 		content, err := reading.ReadText(fsys, file.File)
 		if err != nil {
 			return model.Config{}, err
@@ -49,7 +49,7 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	if err := r.syntax(); err != nil {
 		return model.Config{}, err
 	}
-	if err := r.includes(); err != nil {
+	if err := r.checkIncludes(); err != nil {
 		return model.Config{}, err
 	}
 	return cfg, r.main()
@@ -59,7 +59,7 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 // past, becomes a problem.
 func (r *reader) syntax() error {
 	for _, e := range r.payload.Errors {
-		pos := model.Pos{File: r.files.local(e.File)}
+		pos := model.Pos{File: r.files.localPath(e.File)}
 		if e.Line != nil {
 			pos.Line = *e.Line
 		}
@@ -96,14 +96,14 @@ func refusedDirective(what string) (text, instead string, ok bool) {
 
 // reader turns directives into model.Config. What it does not understand it lists as unread, with its line.
 type reader struct {
-	payload  *crossplane.Payload
-	files    confFiles
-	cfg      *model.Config
-	zones    []limitZone
-	maps     map[string]mapBlock
-	named    map[string]int    // upstream → its place in cfg.Pools
-	secure   []string          // upstreams that are spoken to in TLS
-	defaults map[int]model.Pos // port → the server block that answers a Host that no other names
+	payload   *crossplane.Payload
+	files     confFiles
+	cfg       *model.Config
+	zones     []limitZone
+	maps      map[string]mapBlock
+	poolIndex map[string]int    // upstream → its place in cfg.Pools
+	tlsPools  []string          // upstreams that are spoken to in TLS
+	defaults  map[int]model.Pos // port → the server block that answers a Host that no other names
 }
 
 // limitZone is a shared memory zone of limits.
@@ -119,9 +119,9 @@ type limitZone struct {
 
 // mapBlock is a map block.
 type mapBlock struct {
-	from      string
-	otherwise string
-	empty     []string // the values of from for which it is empty
+	from         string
+	defaultValue string
+	empty        []string // the values of from for which it is empty
 }
 
 func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
@@ -142,7 +142,7 @@ func (r *reader) main() error {
 				return err
 			}
 		case "events":
-			r.unreadAll(r.block(d), anywhere)
+			r.unreadAll(r.block(d), anyContext)
 			r.connections(r.block(d))
 		}
 	}
@@ -158,13 +158,13 @@ func (r *reader) main() error {
 	} else {
 		r.unreadAll(top, inMain)
 	}
-	r.unusedZones()
+	r.checkUnusedZones()
 	r.cfg.Reload = &model.Reload{
 		Pos: model.Pos{File: r.cfg.Files[0].Name},
-		How: "SIGHUP: new workers take over, and begin their turns and failure counts anew; " +
+		Description: "SIGHUP: new workers take over, and begin their turns and failure counts anew; " +
 			"the old ones finish what they have",
 	}
-	return r.pools()
+	return r.finishPools()
 }
 
 func (r *reader) workers(d item) error {
@@ -206,7 +206,7 @@ func (r *reader) http(block []item) error {
 	if err := r.findDefaults(servers); err != nil {
 		return err
 	}
-	if err := r.misplaced(block); err != nil {
+	if err := r.readMisplaced(block); err != nil {
 		return err
 	}
 	outer := scope{newLevel(block)}
@@ -231,7 +231,7 @@ func (r *reader) httpDirective(d item) error {
 			switch {
 			case len(c.Args) != 1:
 			case c.Directive == "default":
-				m.otherwise = c.Args[0]
+				m.defaultValue = c.Args[0]
 			case c.Args[0] == "":
 				m.empty = append(m.empty, c.Directive)
 			}
@@ -264,7 +264,7 @@ func (r *reader) zone(d item) error {
 	return nil
 }
 
-func (r *reader) unusedZones() {
+func (r *reader) checkUnusedZones() {
 	for _, z := range r.zones {
 		if !z.used {
 			limit := strings.TrimSuffix(z.kind, "_zone")

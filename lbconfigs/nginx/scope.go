@@ -80,8 +80,8 @@ func (l level) pick(names ...string) []item {
 	return nil
 }
 
-// all are the directives in force that have one of the names.
-func (s scope) all(names ...string) []item {
+// directives are the directives in force that have one of the names.
+func (s scope) directives(names ...string) []item {
 	for i := len(s) - 1; i >= 0; i-- {
 		if found := s[i].pick(names...); len(found) > 0 {
 			return found
@@ -90,8 +90,8 @@ func (s scope) all(names ...string) []item {
 	return nil
 }
 
-// programmed says whether a program has a hand in a location's requests.
-func (s scope) programmed() bool {
+// runsLua says whether a program has a hand in a location's requests.
+func (s scope) runsLua() bool {
 	for _, l := range s {
 		for name := range l.named {
 			if strings.Contains(name, "_by_lua") && !strings.HasPrefix(name, "init_") && !strings.HasPrefix(name, "log_") {
@@ -102,25 +102,25 @@ func (s scope) programmed() bool {
 	return false
 }
 
-// own are the directives of the innermost block.
-func (s scope) own() []item { return s[len(s)-1].items }
+// innermost are the directives of the innermost block.
+func (s scope) innermost() []item { return s[len(s)-1].items }
 
-// one is the directive in force; ok is false where there is none.
-func (s scope) one(name string) (d item, ok bool) {
-	if found := s.all(name); len(found) > 0 {
+// directive is the directive in force; ok is false where there is none.
+func (s scope) directive(name string) (d item, ok bool) {
+	if found := s.directives(name); len(found) > 0 {
 		return found[len(found)-1], true
 	}
 	return item{}, false
 }
 
-// is says whether a directive's first argument is the value.
-func (s scope) is(name, value string) bool {
-	d, ok := s.one(name)
+// hasValue says whether a directive's first argument is the value.
+func (s scope) hasValue(name, value string) bool {
+	d, ok := s.directive(name)
 	return ok && d.arg(0) == value
 }
 
-// replaced are the directives of the name that an inner block has put out of force.
-func (s scope) replaced(name string) []item {
+// overridden are the directives of the name that an inner block has put out of force.
+func (s scope) overridden(name string) []item {
 	var lost, inner []item
 	for _, block := range s {
 		if found := block.pick(name); len(found) > 0 {
@@ -130,7 +130,7 @@ func (s scope) replaced(name string) []item {
 	return lost
 }
 
-func (s scope) with(block []item) scope { return append(slices.Clip(s), newLevel(block)) }
+func (s scope) nested(block []item) scope { return append(slices.Clip(s), newLevel(block)) }
 
 // pick are the directives of a block with one of the names.
 func pick(block []item, names ...string) []item {
@@ -143,8 +143,8 @@ func pick(block []item, names ...string) []item {
 	return found
 }
 
-// arg2 is the first argument of an item that may not be there.
-func (i item) arg2() string {
+// firstArg is the first argument of an item that may not be there.
+func (i item) firstArg() string {
 	if i.Directive == nil {
 		return ""
 	}

@@ -32,7 +32,7 @@ func (r *reader) listens(server item) ([]model.Listener, error) {
 	var found []model.Listener
 	block := r.block(server)
 	listens := pick(block, "listen")
-	http2 := scope{newLevel(block)}.is("http2", "on")
+	http2 := scope{newLevel(block)}.hasValue("http2", "on")
 	for _, d := range listens {
 		if strings.HasPrefix(d.arg(0), "unix:") {
 			continue
@@ -67,26 +67,26 @@ func listenPort(addr string) (int, error) {
 // site is what a server block leaves to its locations.
 type site struct {
 	scope
-	listens  []model.Listener
-	hosts    []string
-	fallback bool
-	rules    []model.Rule // of its own if and rewrite, which come before any location
+	listens   []model.Listener
+	hosts     []string
+	isDefault bool
+	rules     []model.Rule // of its own if and rewrite, which come before any location
 }
 
 func (r *reader) server(server item, outer scope) error {
 	block := r.block(server)
-	s := site{scope: outer.with(block)}
+	s := site{scope: outer.nested(block)}
 	var err error
 	if s.listens, err = r.listens(server); err != nil {
 		return err
 	}
 	for _, l := range s.listens {
-		s.fallback = s.fallback || r.defaults[l.Port] == server.pos
+		s.isDefault = s.isDefault || r.defaults[l.Port] == server.pos
 		if !slices.ContainsFunc(r.cfg.Listeners, func(f model.Listener) bool { return f.Port == l.Port }) {
 			r.cfg.Listeners = append(r.cfg.Listeners, l)
 		}
 	}
-	s.hosts = r.hosts(block, s.fallback)
+	s.hosts = r.hosts(block, s.isDefault)
 	var first model.Route
 	for _, d := range pick(block, "if", "rewrite") {
 		if err := r.handler(&first, d); err != nil {
@@ -97,7 +97,7 @@ func (r *reader) server(server item, outer scope) error {
 	r.tls(server, s)
 	r.unreadAll(block, inServer)
 	locations := pick(block, "location")
-	r.duplicates(locations)
+	r.checkDuplicates(locations)
 	if err := r.locations(locations, s, s.scope); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (r *reader) hosts(block []item, fallback bool) []string {
 			case strings.HasPrefix(name, "~"):
 				r.cfg.Unread = append(r.cfg.Unread, model.Unread{
 					Pos: d.pos, Text: "server_name " + name,
-					Why: "a host by regular expression: lbproof does not ask for it",
+					Reason: "a host by regular expression: lbproof does not ask for it",
 				})
 			case strings.HasPrefix(name, "."):
 				hosts = append(hosts, strings.ToLower(name[1:]), "*"+strings.ToLower(name))
@@ -135,13 +135,13 @@ func (r *reader) hosts(block []item, fallback bool) []string {
 
 // serverRoot is the route of a server that answers or serves files without any location.
 func (r *reader) serverRoot(server item, s site, locations []item) *model.Route {
-	route := s.base(server.pos)
+	route := s.newRoute(server.pos)
 	route.Path = "/"
 	if slices.ContainsFunc(locations, func(l item) bool { return l.arg(len(l.Args)-1) == "/" }) {
 		return nil
 	}
-	if up, ok := s.one("return"); ok {
-		if err := r.answer(&route, up); err != nil {
+	if up, ok := s.directive("return"); ok {
+		if err := r.readReturn(&route, up); err != nil {
 			return nil
 		}
 		_ = r.policies(&route, s.scope) // what it could complain of, the locations have
@@ -154,7 +154,7 @@ func (r *reader) serverRoot(server item, s site, locations []item) *model.Route 
 func (r *reader) tls(server item, s site) {
 	tls := model.TLS{
 		Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"},
-		Assumes: "nginx 1.27.3 or later: before that TLSv1.0 and TLSv1.1 are on by default, and before 1.23.4 TLSv1.3 is off",
+		Assumption: "nginx 1.27.3 or later: before that TLSv1.0 and TLSv1.1 are on by default, and before 1.23.4 TLSv1.3 is off",
 	}
 	for _, l := range s.listens {
 		if l.TLS {
@@ -164,37 +164,37 @@ func (r *reader) tls(server item, s site) {
 	if len(tls.Ports) == 0 {
 		return
 	}
-	if d, ok := s.one("ssl_protocols"); ok {
-		tls.Versions, tls.VersionsPos, tls.Implicit, tls.Assumes = d.Args, d.pos, false, ""
+	if d, ok := s.directive("ssl_protocols"); ok {
+		tls.Versions, tls.VersionsPos, tls.Implicit, tls.Assumption = d.Args, d.pos, false, ""
 	}
-	if d, ok := s.one("ssl_ciphers"); ok {
+	if d, ok := s.directive("ssl_ciphers"); ok {
 		tls.Ciphers, tls.CiphersPos = d.arg(0), d.pos
 		r.cfg.Problems = append(r.cfg.Problems, reading.CheckCiphers(d.pos, d.arg(0))...)
 	}
-	if d, ok := s.one("ssl_certificate"); ok {
+	if d, ok := s.directive("ssl_certificate"); ok {
 		tls.Certificate, tls.CertPos = d.arg(0), d.pos
 		need := model.Need{Pos: d.pos, Kind: model.NeedCertificate, Path: reading.PathIn(confDir, d.arg(0)), Hosts: s.hosts}
-		if key, ok := s.one("ssl_certificate_key"); ok {
-			need.With = reading.PathIn(confDir, key.arg(0))
+		if key, ok := s.directive("ssl_certificate_key"); ok {
+			need.KeyFile = reading.PathIn(confDir, key.arg(0))
 		}
 		r.cfg.Needs = append(r.cfg.Needs, need)
 	} else {
-		r.noCertificate(server, tls)
+		r.reportNoCertificate(server, tls)
 	}
-	if d, ok := s.one("ssl_session_cache"); ok && d.arg(0) != "off" && d.arg(0) != "none" {
-		tls.Sessions = &d.pos
+	if d, ok := s.directive("ssl_session_cache"); ok && d.arg(0) != "off" && d.arg(0) != "none" {
+		tls.SessionCache = &d.pos
 	}
-	if d, ok := s.one("ssl_session_tickets"); ok && d.arg(0) == "off" {
-		tls.NoTickets = &d.pos
+	if d, ok := s.directive("ssl_session_tickets"); ok && d.arg(0) == "off" {
+		tls.TicketsOff = &d.pos
 	}
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
 
-// noCertificate: the default server of a port needs one; others go without, and their clients get that of the default
+// reportNoCertificate: the default server of a port needs one; others go without, and their clients get that of the default
 // server.
-func (r *reader) noCertificate(server item, tls model.TLS) {
+func (r *reader) reportNoCertificate(server item, tls model.TLS) {
 	p := model.Problem{
-		Pos: tls.Pos, Effect: model.Differs,
+		Pos: tls.Pos, Effect: model.Misleading,
 		Text: "the server listens with ssl and has no ssl_certificate: " +
 			"its clients are shown that of the port's default server",
 		Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",

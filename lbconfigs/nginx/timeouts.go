@@ -13,9 +13,9 @@ import (
 // Defaults of nginx (nginx.org/en/docs/http/ngx_http_proxy_module.html, ngx_http_upstream_module.html,
 // ngx_http_core_module.html).
 const (
-	failWindow = 10 * time.Second
-	oneMinute  = time.Minute
-	idleClient = 75 * time.Second
+	defaultFailTimeout      = 10 * time.Second
+	oneMinute               = time.Minute
+	defaultKeepaliveTimeout = 75 * time.Second
 )
 
 func (r *reader) timeouts(route *model.Route, in scope) error {
@@ -25,23 +25,23 @@ func (r *reader) timeouts(route *model.Route, in scope) error {
 		{"proxy_read_timeout", model.ReadTimeout, "504, or another server"},
 		{"keepalive_timeout", model.IdleTimeout, "the connection is closed"},
 	} {
-		limit := model.TimeLimit{Pos: route.PoolPos, Implicit: true, For: t.what, After: oneMinute, Then: t.then}
+		limit := model.Timeout{Pos: route.PoolPos, Implicit: true, Kind: t.what, Duration: oneMinute, Result: t.then}
 		switch t.what {
 		case model.IdleTimeout:
-			limit.After = idleClient
+			limit.Duration = defaultKeepaliveTimeout
 		case model.ConnectTimeout:
-			limit.Answers = []int{502, 504} // 502: it has left the others alone meanwhile, or all
+			limit.Statuses = []int{502, 504} // 502: it has left the others alone meanwhile, or all
 		}
-		if d, ok := in.one(t.directive); ok {
+		if d, ok := in.directive(t.directive); ok {
 			after, err := parseTime(d.arg(0))
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", d.pos, t.directive, err)
 			}
-			limit.Pos, limit.Implicit, limit.After = d.pos, false, after
+			limit.Pos, limit.Implicit, limit.Duration = d.pos, false, after
 		}
 		route.Timeouts = append(route.Timeouts, limit)
 		if t.what == model.ReadTimeout && route.Upgrade != nil {
-			limit.For, limit.Then, limit.Implicit = model.TunnelTimeout, "the tunnel is closed", true
+			limit.Kind, limit.Result, limit.Implicit = model.TunnelTimeout, "the tunnel is closed", true
 			route.Timeouts = append(route.Timeouts, limit)
 		}
 	}
@@ -50,11 +50,11 @@ func (r *reader) timeouts(route *model.Route, in scope) error {
 
 func (r *reader) retry(route *model.Route, in scope) error {
 	retry := &model.Retry{
-		Pos: route.PoolPos, Implicit: true, Attempts: model.Unlimited, Wait: model.NoWait, Next: model.NextOther,
+		Pos: route.PoolPos, Implicit: true, Attempts: model.Unlimited, Backoff: model.NoBackoff, Next: model.NextOther,
 		Methods: model.IdempotentMethods,
 	}
 	on := []string{"error", "timeout"}
-	if d, ok := in.one("proxy_next_upstream"); ok {
+	if d, ok := in.directive("proxy_next_upstream"); ok {
 		retry.Pos, retry.Implicit, on = d.pos, false, nil
 		for _, arg := range d.Args {
 			switch arg {
@@ -67,7 +67,7 @@ func (r *reader) retry(route *model.Route, in scope) error {
 			}
 		}
 	}
-	if d, ok := in.one("proxy_next_upstream_tries"); ok {
+	if d, ok := in.directive("proxy_next_upstream_tries"); ok {
 		n, err := strconv.Atoi(d.arg(0))
 		if err != nil || n < 0 {
 			return fmt.Errorf("%s: proxy_next_upstream_tries %s is no number", d.pos, d.arg(0))
@@ -76,14 +76,14 @@ func (r *reader) retry(route *model.Route, in scope) error {
 			retry.Attempts = model.Unlimited
 		}
 	}
-	if d, ok := in.one("proxy_next_upstream_timeout"); ok {
+	if d, ok := in.directive("proxy_next_upstream_timeout"); ok {
 		within, err := parseTime(d.arg(0))
 		if err != nil {
 			return fmt.Errorf("%s: proxy_next_upstream_timeout: %w", d.pos, err)
 		}
-		retry.Within = within
+		retry.Timeout = within
 	}
-	retry.On = failures(on)
+	retry.Failures = failures(on)
 	route.Retry = retry
 	r.countFailures(route.Pool, on)
 	return nil
@@ -91,7 +91,7 @@ func (r *reader) retry(route *model.Route, in scope) error {
 
 // causes are the words of proxy_next_upstream, without statuses.
 var causes = map[string][]model.Cause{
-	"error": {model.CauseConnect, model.CauseBroken}, "timeout": {model.CauseSilence},
+	"error": {model.CauseConnect, model.CauseClosed}, "timeout": {model.CauseTimeout},
 	"invalid_header": {model.CauseMalformed},
 }
 
@@ -126,14 +126,14 @@ func (r *reader) countFailures(pool string, on []string) {
 			counted = append(counted, cause)
 		}
 	}
-	i, ok := r.named[strings.ToLower(pool)]
+	i, ok := r.poolIndex[strings.ToLower(pool)]
 	if !ok {
 		return
 	}
 	all := failures(counted)
 	for _, s := range r.cfg.Pools[i].Servers {
-		if s.Ejection != nil && len(all.Source) > len(s.Ejection.On.Source) { // of several routes the one that lists most
-			s.Ejection.On = all
+		if s.Ejection != nil && len(all.Source) > len(s.Ejection.Failures.Source) { // of several routes the one that lists most
+			s.Ejection.Failures = all
 		}
 	}
 }

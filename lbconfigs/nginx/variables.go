@@ -24,22 +24,24 @@ var variables = map[string]model.Piece{
 	"query_string":              {Variable: model.Query},
 	"server_port":               {Variable: model.Port},
 	"server_name":               {Variable: model.ServerName},
-	"status":                    {Variable: model.AnswerStatus},
-	"request_id":                {Variable: model.RequestID, Form: "[0-9a-f]{32}"},
-	"msec":                      {Variable: model.Other, Form: `\d+\.\d{3}`},
-	"request_time":              {Variable: model.Other, Form: `\d+\.\d{3}`},
-	"pid":                       {Variable: model.Other, Form: `\d+`},
-	"connection":                {Variable: model.Other, Form: `\d+`},
-	"remote_port":               {Variable: model.Other, Form: `\d+`},
-	"ssl_protocol":              {Variable: model.Other, Form: `TLSv1(\.\d)?`},
-	"ssl_cipher":                {Variable: model.Other, Form: `[\w-]+`},
+	"status":                    {Variable: model.ResponseStatus},
+	"request_id":                {Variable: model.RequestID, Pattern: "[0-9a-f]{32}"},
+	"msec":                      {Variable: model.OtherVariable, Pattern: `\d+\.\d{3}`},
+	"request_time":              {Variable: model.OtherVariable, Pattern: `\d+\.\d{3}`},
+	"pid":                       {Variable: model.OtherVariable, Pattern: `\d+`},
+	"connection":                {Variable: model.OtherVariable, Pattern: `\d+`},
+	"remote_port":               {Variable: model.OtherVariable, Pattern: `\d+`},
+	"ssl_protocol":              {Variable: model.OtherVariable, Pattern: `TLSv1(\.\d)?`},
+	"ssl_cipher":                {Variable: model.OtherVariable, Pattern: `[\w-]+`},
 }
 
-// notation matches $name and ${name}.
-var notation = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
+// variableNotation matches $name and ${name}.
+var variableNotation = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
 
 // readTemplate takes text with variables apart.
-func readTemplate(text string) model.Template { return reading.Template(text, notation, readVariable) }
+func readTemplate(text string) model.Template {
+	return reading.Template(text, variableNotation, readVariable)
+}
 
 // readVariable is what a variable stands for, by its name without the dollar sign.
 func readVariable(name string) model.Piece {
@@ -55,7 +57,7 @@ func readVariable(name string) model.Piece {
 	if cookie, ok := strings.CutPrefix(name, "cookie_"); ok {
 		return model.Piece{Variable: model.Cookie, Name: cookie}
 	}
-	return model.Piece{Variable: model.Other}
+	return model.Piece{Variable: model.OtherVariable}
 }
 
 // fieldName is the header field that nginx's variables call by that name: as x_forwarded_for.
@@ -73,13 +75,13 @@ func readCondition(text string) model.Condition {
 	if m == nil {
 		return c
 	}
-	is := model.Term{Variable: model.Method, Op: model.Is, Value: m[4], Not: m[3][0] == '!'}
+	is := model.Term{Variable: model.Method, Op: model.OpEquals, Value: m[4], Negated: m[3][0] == '!'}
 	if m[2] != "" {
 		is.Variable, is.Name = model.RequestHeader, fieldName(m[2])
 	}
 	if strings.Contains(m[3], "~") {
-		is.Op = model.Fits
+		is.Op = model.OpMatches
 	}
-	c.All = []model.Term{is}
+	c.Terms = []model.Term{is}
 	return c
 }

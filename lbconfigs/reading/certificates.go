@@ -12,9 +12,9 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// expiresSoon is how long before its end a certificate should have been renewed: with a third of 90 days left, as
+// renewalWindow is how long before its end a certificate should have been renewed: with a third of 90 days left, as
 // certbot does it.
-const expiresSoon = 30 * 24 * time.Hour
+const renewalWindow = 30 * 24 * time.Hour
 
 // CheckCertificates complains of certificates that clients will not take, or not for long. Those that cannot be read
 // here, because they lie elsewhere than the configuration, are passed over: for runs others are made in their places.
@@ -26,7 +26,7 @@ func CheckCertificates(fsys fs.FS, cfg *model.Config, now time.Time) {
 		}
 		complain := func(instead, format string, args ...any) {
 			cfg.Problems = append(cfg.Problems, model.Problem{
-				Pos: t.CertPos, Effect: model.Differs,
+				Pos: t.CertPos, Effect: model.Misleading,
 				Text:    fmt.Sprintf("%s %s", t.Certificate, fmt.Sprintf(format, args...)),
 				Instead: instead,
 			})
@@ -42,24 +42,24 @@ func CheckCertificates(fsys fs.FS, cfg *model.Config, now time.Time) {
 	}
 }
 
-// complaint tells what is wrong with a certificate, and what should stand in its place.
-type complaint func(instead, format string, args ...any)
+// reportProblem tells what is wrong with a certificate, and what should stand in its place.
+type reportProblem func(instead, format string, args ...any)
 
 // checkDates complains of a certificate that is not valid now, or soon will not be.
-func checkDates(leaf *x509.Certificate, now time.Time, complain complaint) {
+func checkDates(leaf *x509.Certificate, now time.Time, complain reportProblem) {
 	from, until := leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly)
 	switch left := leaf.NotAfter.Sub(now); {
 	case now.Before(leaf.NotBefore):
 		complain("one that is valid now", "is valid only from %s on: clients refuse it until then", from)
 	case left < 0:
 		complain("a renewed one", "has expired on %s: clients refuse it", until)
-	case left < expiresSoon:
+	case left < renewalWindow:
 		complain("a renewed one", "expires on %s, in %d days", until, int(left.Hours()/24))
 	}
 }
 
 // checkNames complains of hosts for which a certificate does not hold.
-func checkNames(leaf *x509.Certificate, hosts []string, complain complaint) {
+func checkNames(leaf *x509.Certificate, hosts []string, complain reportProblem) {
 	for _, host := range hosts {
 		if host == "" || leaf.VerifyHostname(strings.Replace(host, "*", "any", 1)) == nil {
 			continue
@@ -69,7 +69,7 @@ func checkNames(leaf *x509.Certificate, hosts []string, complain complaint) {
 }
 
 // checkChain complains of a certificate that comes without those that lead to a root.
-func checkChain(chain []*x509.Certificate, complain complaint) {
+func checkChain(chain []*x509.Certificate, complain reportProblem) {
 	leaf := chain[0]
 	known := x509.NewCertPool()
 	for _, c := range chain[1:] {

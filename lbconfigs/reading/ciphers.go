@@ -18,9 +18,9 @@ var cipherSuite = regexp.MustCompile(`^((ECDHE|DHE|RSA-PSK|DHE-PSK|ECDHE-PSK|PSK
 // their form.
 var sharedKeySuite = regexp.MustCompile(`^([A-Z]+-)?(PSK|SRP)-[A-Z0-9-]+$`)
 
-// impossibleSuite are names that suite would let through although AES-256-GCM goes with SHA384 and AES-128-GCM with
+// invalidSuite are names that suite would let through although AES-256-GCM goes with SHA384 and AES-128-GCM with
 // SHA256 only.
-var impossibleSuite = regexp.MustCompile(`(AES256|CAMELLIA256|ARIA256)-GCM-SHA256$|` +
+var invalidSuite = regexp.MustCompile(`(AES256|CAMELLIA256|ARIA256)-GCM-SHA256$|` +
 	`(AES128|CAMELLIA128|ARIA128)-(GCM-SHA384|SHA384)$`)
 
 // cipherKeyword matches what stands for several suites, and the TLS 1.3 names.
@@ -56,19 +56,19 @@ func CheckCiphers(pos model.Pos, list string) []model.Problem {
 		p.Effect = model.Rejected
 		p.Text = fmt.Sprintf("OpenSSL knows no cipher suite of this list: %s", strings.Join(unknown, ", "))
 	}
-	if corrected := fittingHashes.Replace(list); corrected != list {
+	if corrected := correctHashes.Replace(list); corrected != list {
 		p.Instead = corrected
 	}
 	return []model.Problem{p}
 }
 
-// fittingHashes puts right what is often mistyped: no suite with GCM goes with SHA512.
-var fittingHashes = strings.NewReplacer("256-GCM-SHA512", "256-GCM-SHA384", "128-GCM-SHA512", "128-GCM-SHA256")
+// correctHashes puts right what is often mistyped: no suite with GCM goes with SHA512.
+var correctHashes = strings.NewReplacer("256-GCM-SHA512", "256-GCM-SHA384", "128-GCM-SHA512", "128-GCM-SHA256")
 
 // isCipher says whether OpenSSL may know a name of a cipher list.
 func isCipher(name string) bool {
 	if sharedKeySuite.MatchString(name) || cipherKeyword.MatchString(name) {
 		return true
 	}
-	return cipherSuite.MatchString(name) && !impossibleSuite.MatchString(name)
+	return cipherSuite.MatchString(name) && !invalidSuite.MatchString(name)
 }

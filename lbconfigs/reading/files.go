@@ -15,7 +15,7 @@ import (
 // UnreadableFile is the problem of a line that names a file that cannot be read.
 func UnreadableFile(pos model.Pos, err error) model.Problem {
 	return model.Problem{
-		Pos: pos, Effect: model.Differs, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
+		Pos: pos, Effect: model.Misleading, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
 		Instead: "put it beside the configuration, or name its folder with --allow-path",
 	}
 }
@@ -36,18 +36,18 @@ func PathIn(dir, name string) string {
 	return path.Join(dir, name)
 }
 
-// largestTogether is the size, in bytes, of all files of a configuration.
-const largestTogether = 32 << 20
+// maxTotalBytes is the size, in bytes, of all files of a configuration.
+const maxTotalBytes = 32 << 20
 
-// kept holds what was read of a file, so that what is parsed, judged and run is the same.
-type kept struct {
+// fileCache holds what was read of a file, so that what is parsed, judged and run is the same.
+type fileCache struct {
 	fs.FS
 	texts map[string][]byte
 	size  int64
 }
 
-// Sub gives a folder of embedded files, which is there.
-func Sub(files embed.FS, folder string) fs.FS {
+// SubFS gives a folder of embedded files, which is there.
+func SubFS(files embed.FS, folder string) fs.FS {
 	sub, err := fs.Sub(files, folder)
 	if err != nil {
 		panic(err) // the name is good
@@ -55,22 +55,22 @@ func Sub(files embed.FS, folder string) fs.FS {
 	return sub
 }
 
-// Keep gives a file system that reads each file of fsys once.
-func Keep(fsys fs.FS) fs.FS { return &kept{FS: fsys, texts: map[string][]byte{}} }
+// CacheFiles gives a file system that reads each file of fsys once.
+func CacheFiles(fsys fs.FS) fs.FS { return &fileCache{FS: fsys, texts: map[string][]byte{}} }
 
 // ReadFile is fs.ReadFileFS's.
-func (k *kept) ReadFile(name string) ([]byte, error) {
+func (k *fileCache) ReadFile(name string) ([]byte, error) {
 	if text, ok := k.texts[name]; ok {
 		return text, nil
 	}
-	text, err := source.Read(k.FS, name, source.Largest)
+	text, err := source.Read(k.FS, name, source.MaxConfigBytes)
 	if err != nil {
 		return nil, err
 	}
-	if k.size += int64(len(text)); k.size > largestTogether {
+	if k.size += int64(len(text)); k.size > maxTotalBytes {
 		return nil, &fs.PathError{
 			Op: "read", Path: name,
-			Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", largestTogether>>20),
+			Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", maxTotalBytes>>20),
 		}
 	}
 	k.texts[name] = text
@@ -86,7 +86,7 @@ func Glob(fsys fs.FS, pattern string) ([]string, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", pattern, Cause(err))
+			return nil, fmt.Errorf("%s: %w", pattern, UnwrapPathError(err))
 		}
 		return []string{pattern}, nil
 	}
@@ -102,7 +102,7 @@ func Glob(fsys fs.FS, pattern string) ([]string, error) {
 		}
 		entries, err := fs.ReadDir(fsys, dir)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, Cause(err))
+			return nil, fmt.Errorf("%s: %w", dir, UnwrapPathError(err))
 		}
 		for _, e := range entries {
 			hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(last, ".")
@@ -119,7 +119,7 @@ func Glob(fsys fs.FS, pattern string) ([]string, error) {
 }
 
 // Stat is fs.StatFS's.
-func (k *kept) Stat(name string) (fs.FileInfo, error) { return fs.Stat(k.FS, name) }
+func (k *fileCache) Stat(name string) (fs.FileInfo, error) { return fs.Stat(k.FS, name) }
 
 // IsDir says whether a name is a directory of fsys.
 func IsDir(fsys fs.FS, name string) bool {

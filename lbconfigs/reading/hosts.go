@@ -20,23 +20,23 @@ func CheckHosts(cfg *model.Config, unknown model.Effect) error {
 	for _, pool := range cfg.Pools {
 		for i := range pool.Servers {
 			s := &pool.Servers[i]
-			if model.InReserved(s.Host) {
+			if model.IsReservedHost(s.Host) {
 				return fmt.Errorf("%s: the upstream server %s: %w", s.Pos, s.Addr(), errReserved)
 			}
-			if elsewhere(s.Host) {
+			if hasNoHostName(s.Host) {
 				continue
 			}
-			if flaw := model.HostFlaw(s.Host); flaw != "" {
-				cfg.Problems = append(cfg.Problems, nameless(*s, flaw, cfg.Balancer, unknown))
+			if flaw := model.InvalidHostReason(s.Host); flaw != "" {
+				cfg.Problems = append(cfg.Problems, invalidHostProblem(*s, flaw, cfg.Balancer, unknown))
 				continue
 			}
-			folded := model.FoldHost(s.Host)
+			folded := model.NormalizeHost(s.Host)
 			spelled[folded] = cmp.Or(spelled[folded], s.Host)
 			s.Host = spelled[folded]
 		}
 	}
 	for _, need := range cfg.Needs {
-		if host, _, err := SplitHostPort(need.Path, 0); need.Kind == model.NeedHost && err == nil && model.InReserved(host) {
+		if host, _, err := SplitHostPort(need.Path, 0); need.Kind == model.NeedHost && err == nil && model.IsReservedHost(host) {
 			return fmt.Errorf("%s: %s: %w", need.Pos, need.Path, errReserved)
 		}
 	}
@@ -44,22 +44,22 @@ func CheckHosts(cfg *model.Config, unknown model.Effect) error {
 }
 
 var errReserved = fmt.Errorf("in a run the names under %s are those of lbproof's own nodes: name another host",
-	model.Reserved)
+	model.ReservedDomain)
 
-// elsewhere reports whether a server is no host that has a name: a socket, or what is known only while the balancer
+// hasNoHostName reports whether a server is no host that has a name: a socket, or what is known only while the balancer
 // runs. lbconfigs.Specs says which.
-func elsewhere(host string) bool {
+func hasNoHostName(host string) bool {
 	return host == "" || strings.HasPrefix(host, "unix:") || strings.ContainsAny(host, "$/%{}@")
 }
 
-// nameless is the problem of a server whose host no name server can know.
-func nameless(s model.Server, flaw, balancer string, effect model.Effect) model.Problem {
+// invalidHostProblem is the problem of a server whose host no name server can know.
+func invalidHostProblem(s model.Server, flaw, balancer string, effect model.Effect) model.Problem {
 	p := model.Problem{
 		Pos: s.Pos, Effect: effect, Text: fmt.Sprintf("no name server can know the host %q: %s", s.Host, flaw),
 		Instead: "an address, or a host name: " +
 			"labels of letters, digits, - and _ with dots between them, as back-01.example.com",
 	}
-	if known, err := idna.Lookup.ToASCII(s.Host); err == nil && model.HostFlaw(known) == "" {
+	if known, err := idna.Lookup.ToASCII(s.Host); err == nil && model.InvalidHostReason(known) == "" {
 		p.Instead = known + ", which is how name servers know it"
 	}
 	return p

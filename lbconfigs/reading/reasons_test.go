@@ -7,6 +7,6 @@ import (
 )
 
 func TestReasons(t *testing.T) {
-	assert.Equal(t, map[string]string{"a": "", "b": "", "c": "why"}, Reasons(map[string]string{"": "a\n\tb", "why": "c"}))
-	assert.PanicsWithValue(t, "two reasons for a", func() { Reasons(map[string]string{"": "a", "why": "b a"}) })
+	assert.Equal(t, map[string]string{"a": "", "b": "", "c": "why"}, IndexReasons(map[string]string{"": "a\n\tb", "why": "c"}))
+	assert.PanicsWithValue(t, "two reasons for a", func() { IndexReasons(map[string]string{"": "a", "why": "b a"}) })
 }

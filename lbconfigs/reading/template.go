@@ -30,8 +30,8 @@ func Template(text string, notation *regexp.Regexp, known func(name string) mode
 	return t
 }
 
-// InScheme is what a request asks for, in another scheme.
-func InScheme(scheme string) model.Template {
+// SameURLInScheme is what a request asks for, in another scheme.
+func SameURLInScheme(scheme string) model.Template {
 	t := model.Literal(scheme + "://")
 	t.Pieces = append(t.Pieces, model.Piece{Variable: model.Host}, model.Piece{Variable: model.URI})
 	return t

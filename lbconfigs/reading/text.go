@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 )
 
-// HasWord says whether a line of the text begins with one of the words, comments aside.
-func HasWord(text string, words ...string) bool {
+// HasLinePrefix says whether a line of the text begins with one of the words, comments aside.
+func HasLinePrefix(text string, words ...string) bool {
 	for line := range strings.Lines(text) {
 		line = strings.TrimLeft(line, " \t")
 		for _, w := range words {
@@ -28,27 +28,27 @@ func HasWord(text string, words ...string) bool {
 // ReadText reads a configuration file and refuses what is no text, with the line.
 func ReadText(fsys fs.FS, name string) ([]byte, error) {
 	text, err := fs.ReadFile(fsys, name)
-	var large *source.LargeError
+	var large *source.TooLargeError
 	switch {
 	case errors.As(err, &large):
 		return nil, fmt.Errorf("%s:1: %w: this is no configuration", name, large)
 	case err != nil:
-		return nil, fmt.Errorf("read configuration %s: %w", name, Cause(err))
+		return nil, fmt.Errorf("read configuration %s: %w", name, UnwrapPathError(err))
 	}
-	return text, noText(name, text)
+	return text, checkEncoding(name, text)
 }
 
-// orderMarks are what files in other encodings begin with.
-var orderMarks = map[string]string{
+// byteOrderMarks are what files in other encodings begin with.
+var byteOrderMarks = map[string]string{
 	"\xff\xfe": "UTF-16", "\xfe\xff": "UTF-16", "\xef\xbb\xbf": "UTF-8 with a byte order mark",
 }
 
-// noText says, with file and line, why content is no text that a balancer could read.
-func noText(name string, text []byte) error {
+// checkEncoding says, with file and line, why content is no text that a balancer could read.
+func checkEncoding(name string, text []byte) error {
 	at := func(offset int) model.Pos {
 		return model.Pos{File: name, Line: 1 + bytes.Count(text[:offset], []byte("\n"))}
 	}
-	for mark, encoding := range orderMarks {
+	for mark, encoding := range byteOrderMarks {
 		if bytes.HasPrefix(text, []byte(mark)) {
 			return fmt.Errorf("%s: the file is %s, which no balancer reads: save it as plain UTF-8", at(0), encoding)
 		}
@@ -66,8 +66,8 @@ func noText(name string, text []byte) error {
 	return nil
 }
 
-// Cause is an error without the operation and path that its wrapper repeats.
-func Cause(err error) error {
+// UnwrapPathError is an error without the operation and path that its wrapper repeats.
+func UnwrapPathError(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return at.Err
@@ -92,7 +92,7 @@ func CheckDepth(name string, text []byte, opening, closing, between string) erro
 			}
 			begins = false
 			continue
-		case quote != 0 && c != end(quote):
+		case quote != 0 && c != quoteEnd(quote):
 			continue
 		case quote != 0:
 			quote = 0
@@ -112,8 +112,8 @@ func CheckDepth(name string, text []byte, opening, closing, between string) erro
 	return nil
 }
 
-// end is what a quote ends with, and # with its line.
-func end(quote byte) byte {
+// quoteEnd is what a quote ends with, and # with its line.
+func quoteEnd(quote byte) byte {
 	if quote == '#' {
 		return '\n'
 	}

@@ -18,11 +18,11 @@ func parseTOML(name string, text []byte) (*Tree, error) {
 	}
 	p := unstable.Parser{}
 	p.Reset(text)
-	lines := newlines(text)
+	lines := findNewlines(text)
 	table := root
 	for p.NextExpression() {
 		e := p.Expression()
-		line := lines.of(e)
+		line := lines.lineOf(e)
 		keys := keysOf(e)
 		if len(keys) > MaxDepth {
 			return nil, fmt.Errorf("%s:%d: nested more than %d deep", name, line, MaxDepth)
@@ -37,7 +37,7 @@ func parseTOML(name string, text []byte) (*Tree, error) {
 			table = &Tree{Pos: pos, IsMap: true}
 			array.list = append(array.list, table)
 		case unstable.KeyValue:
-			table.put(pos, keys, e.Value(), 0)
+			table.setPath(pos, keys, e.Value(), 0)
 		}
 	}
 	if err := p.Error(); err != nil {
@@ -59,11 +59,11 @@ func keysOf(e *unstable.Node) []string {
 	return keys
 }
 
-// offsets are where the newlines of a text stand.
-type offsets []int
+// newlineOffsets are where the newlines of a text stand.
+type newlineOffsets []int
 
-func newlines(text []byte) offsets {
-	var at offsets
+func findNewlines(text []byte) newlineOffsets {
+	var at newlineOffsets
 	for i, b := range text {
 		if b == '\n' {
 			at = append(at, i)
@@ -72,8 +72,8 @@ func newlines(text []byte) offsets {
 	return at
 }
 
-// of is the line of an expression: that of its first key.
-func (o offsets) of(e *unstable.Node) int {
+// lineOf is the line of an expression: that of its first key.
+func (o newlineOffsets) lineOf(e *unstable.Node) int {
 	it := e.Key()
 	if !it.Next() || it.Node().Raw.Length == 0 {
 		return 1
@@ -98,30 +98,30 @@ func (t *Tree) descend(pos model.Pos, keys []string) *Tree {
 	return t
 }
 
-// put takes over a TOML value.
-func (t *Tree) put(pos model.Pos, keys []string, value *unstable.Node, depth int) {
+// setPath takes over a TOML value.
+func (t *Tree) setPath(pos model.Pos, keys []string, value *unstable.Node, depth int) {
 	if len(keys) == 0 || depth > MaxDepth {
 		return
 	}
 	at := t.descend(pos, keys[:len(keys)-1])
 	child := &Tree{Pos: pos, Key: keys[len(keys)-1]}
-	child.take(pos, value, depth)
+	child.setValue(pos, value, depth)
 	at.fields = append(at.fields, child)
 }
 
-func (t *Tree) take(pos model.Pos, value *unstable.Node, depth int) {
+func (t *Tree) setValue(pos model.Pos, value *unstable.Node, depth int) {
 	switch value.Kind {
 	case unstable.Array:
 		t.isList = true
 		for it := value.Children(); it.Next(); {
 			child := &Tree{Pos: pos}
-			child.take(pos, it.Node(), depth+1)
+			child.setValue(pos, it.Node(), depth+1)
 			t.list = append(t.list, child)
 		}
 	case unstable.InlineTable:
 		t.IsMap = true
 		for it := value.Children(); it.Next(); {
-			t.put(pos, keysOf(it.Node()), it.Node().Value(), depth+1)
+			t.setPath(pos, keysOf(it.Node()), it.Node().Value(), depth+1)
 		}
 	default:
 		t.Scalar = string(value.Data)

@@ -51,12 +51,12 @@ func ParseTree(name string, text []byte) (*Tree, error) {
 	if len(doc.Content) == 0 {
 		return root, nil
 	}
-	f := filler{name: name}
+	f := treeBuilder{name: name}
 	return root, f.fill(root, doc.Content[0], 0)
 }
 
-// filler takes over YAML nodes, and counts them: aliases of aliases can stand for more than fits into memory.
-type filler struct {
+// treeBuilder takes over YAML nodes, and counts them: aliases of aliases can stand for more than fits into memory.
+type treeBuilder struct {
 	name  string
 	parts int
 }
@@ -74,7 +74,7 @@ func yamlError(name string, err error) error {
 	return fmt.Errorf("%s: this is no YAML: %w", pos, err)
 }
 
-func (f *filler) fill(t *Tree, n *yaml.Node, depth int) error {
+func (f *treeBuilder) fill(t *Tree, n *yaml.Node, depth int) error {
 	t.Pos = model.Pos{File: f.name, Line: max(1, n.Line)}
 	if f.parts++; depth > MaxDepth || f.parts > maxParts {
 		return fmt.Errorf("%s: this is nested more than %d deep, or stands for more than %d parts: "+

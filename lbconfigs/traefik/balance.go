@@ -15,7 +15,7 @@ func readBalance(strategy *reading.Tree) model.Balance {
 	case "wrr":
 		b.Kind, b.Rotation = model.RoundRobin, model.EarliestDeadline
 	case "p2c":
-		b.Kind, b.Draw, b.Choices = model.LeastConnections, model.DrawnAlike, 2
+		b.Kind, b.Draw, b.Choices = model.LeastConnections, model.DrawnUniformly, 2
 	case "hrw":
 		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: model.Key{Variable: model.ClientAddress}, Consistent: true}
 	case "leasttime":

@@ -12,15 +12,15 @@ import (
 // edits change the keys of Traefik's files so that they promise something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), By: reading.Unlike, Checks: []plan.Check{
+		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{
 			plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckSplit,
 		}},
-		{Find: regexp.MustCompile(`^interval: (\d+m?s?)`), By: reading.Double, Checks: []plan.Check{plan.CheckActive}},
-		{Find: regexp.MustCompile(`\bburst: ?(\d+)`), By: reading.Reduce, Checks: nil},
-		{Find: regexp.MustCompile(`\b(?:average|amount): (\d+)`), By: reading.Reduce, Checks: nil},
+		{Find: regexp.MustCompile(`^interval: (\d+m?s?)`), Replace: reading.Double, Checks: []plan.Check{plan.CheckActive}},
+		{Find: regexp.MustCompile(`\bburst: ?(\d+)`), Replace: reading.Reduce, Checks: nil},
+		{Find: regexp.MustCompile(`\b(?:average|amount): (\d+)`), Replace: reading.Reduce, Checks: nil},
 	},
 	Nested: true,
-	Removable: func(cfg model.Config, line string) bool {
+	IsRemovable: func(cfg model.Config, line string) bool {
 		if strings.HasPrefix(line, "entryPoints:") && len(cfg.Listeners) < 2 {
 			return false // without it a router is at the same ones
 		}

@@ -13,12 +13,12 @@ import (
 
 // entry is an entry point.
 type entryPoint struct {
-	t    *reading.Tree
+	tree *reading.Tree
 	name string
 	port int
 	tls  bool // of every router on it
 
-	speaks bool // TLS, because it says so or a router on it does
+	servesTLS bool // TLS, because it says so or a router on it does
 }
 
 func (r *reader) readEntries() []entryPoint {
@@ -41,7 +41,7 @@ func (r *reader) readEntries() []entryPoint {
 			continue
 		}
 		tls := e.Get("http", "tls") != nil
-		out = append(out, entryPoint{t: e, name: e.Key, port: int(port), tls: tls, speaks: tls})
+		out = append(out, entryPoint{tree: e, name: e.Key, port: int(port), tls: tls, servesTLS: tls})
 	}
 	return out
 }
@@ -50,11 +50,11 @@ func (r *reader) readEntries() []entryPoint {
 func (r *reader) entryPoints() {
 	for _, e := range r.entries {
 		pos := model.Pos{File: r.cfg.Files[0].Name}
-		if e.t != nil {
-			pos = e.t.Pos
+		if e.tree != nil {
+			pos = e.tree.Pos
 		}
-		r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: pos, Port: e.port, TLS: e.speaks, HTTP2: e.speaks})
-		redirect := e.t.Get("http", "redirections", "entryPoint")
+		r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: pos, Port: e.port, TLS: e.servesTLS, HTTP2: e.servesTLS})
+		redirect := e.tree.Get("http", "redirections", "entryPoint")
 		if redirect == nil {
 			continue
 		}
@@ -89,7 +89,7 @@ func (r *reader) usedEntries(router *reading.Tree) []entryPoint {
 		if slices.Contains(names, e.name) {
 			out = append(out, e)
 		}
-		if e.t.Get("asDefault").IsTrue() {
+		if e.tree.Get("asDefault").IsTrue() {
 			defaults = append(defaults, e)
 		}
 	}
@@ -109,7 +109,7 @@ func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 	if len(entry) == 0 {
 		return
 	}
-	at := entry[0].t.Get("transport", "respondingTimeouts")
+	at := entry[0].tree.Get("transport", "respondingTimeouts")
 	for _, x := range []struct {
 		key, what, then string
 		after           time.Duration
@@ -118,17 +118,17 @@ func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 		{"idleTimeout", model.IdleTimeout, "the connection is closed", 3 * time.Minute},
 	} {
 		set := at.Get(x.key)
-		route.Timeouts = append(route.Timeouts, model.TimeLimit{
-			Pos: set.PosOr(t.Pos), Implicit: set == nil, For: x.what, After: period(set, x.after), Then: x.then,
+		route.Timeouts = append(route.Timeouts, model.Timeout{
+			Pos: set.PosOr(t.Pos), Implicit: set == nil, Kind: x.what, Duration: readDuration(set, x.after), Result: x.then,
 		})
 	}
 	route.Timeouts = append(route.Timeouts,
-		model.TimeLimit{
-			Pos: t.Pos, Implicit: true, For: model.ConnectTimeout, After: 30 * time.Second, Then: "504",
-			Answers: []int{502, 504},
+		model.Timeout{
+			Pos: t.Pos, Implicit: true, Kind: model.ConnectTimeout, Duration: 30 * time.Second, Result: "504",
+			Statuses: []int{502, 504},
 		},
-		model.TimeLimit{Pos: t.Pos, Implicit: true, For: model.ReadTimeout, Then: "504"})
+		model.Timeout{Pos: t.Pos, Implicit: true, Kind: model.ReadTimeout, Result: "504"})
 	route.Retry = &model.Retry{
-		Pos: t.Pos, Implicit: true, Attempts: 1, Wait: model.NoWait, Next: model.NextTurn, Methods: model.NoMethods,
+		Pos: t.Pos, Implicit: true, Attempts: 1, Backoff: model.NoBackoff, Next: model.NextInRotation, Methods: model.NoMethods,
 	}
 }

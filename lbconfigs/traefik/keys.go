@@ -8,16 +8,16 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// keys are the keys that Traefik v3 takes in one place; a nil value is a scalar, a list of scalars or something that is
+// keySchema are the keys that Traefik v3 takes in one place; a nil value is a scalar, a list of scalars or something that is
 // not looked into. "*" is any name. Lists of maps take the keys of their elements.
-type keys map[string]keys
+type keySchema map[string]keySchema
 
 // any is a place whose keys are not looked at.
-var anyKeys = keys{"*": nil}
+var anyKey = keySchema{"*": nil}
 
-// flat are keys without anything below.
-func flat(names string) keys {
-	k := keys{}
+// leafKeys are keys without anything below.
+func leafKeys(names string) keySchema {
+	k := keySchema{}
 	for _, n := range strings.Fields(names) {
 		k[n] = nil
 	}
@@ -25,165 +25,165 @@ func flat(names string) keys {
 }
 
 // with adds places to keys.
-func (k keys) with(name string, below keys) keys {
+func (k keySchema) with(name string, below keySchema) keySchema {
 	k[name] = below
 	return k
 }
 
 var (
-	cookieKeys = keys{"cookie": flat("name secure httpOnly sameSite maxAge path domain")}
-	sourceKeys = flat("requestHeaderName requestHost").with("ipStrategy", flat("depth excludedIPs ipv6Subnet"))
-	domainKeys = flat("main sans")
-	tlsUseKeys = flat("options certResolver").with("domains", domainKeys)
-	healthKeys = flat(`scheme mode path method status port interval unhealthyInterval timeout hostname
-		followRedirects`).with("headers", anyKeys)
-	observeKeys = flat("accessLogs metrics tracing traceVerbosity")
+	cookieSchema      = keySchema{"cookie": leafKeys("name secure httpOnly sameSite maxAge path domain")}
+	sourceSchema      = leafKeys("requestHeaderName requestHost").with("ipStrategy", leafKeys("depth excludedIPs ipv6Subnet"))
+	domainSchema      = leafKeys("main sans")
+	routerTLSSchema   = leafKeys("options certResolver").with("domains", domainSchema)
+	healthCheckSchema = leafKeys(`scheme mode path method status port interval unhealthyInterval timeout hostname
+		followRedirects`).with("headers", anyKey)
+	observabilitySchema = leafKeys("accessLogs metrics tracing traceVerbosity")
 )
 
-// dynamicKeys is the routing configuration
+// dynamicSchema is the routing configuration
 // (doc.traefik.io/traefik/reference/routing-configuration/other-providers/file).
-var dynamicKeys = keys{
+var dynamicSchema = keySchema{
 	"http": {
-		"routers":           {"*": routerKeys},
-		"services":          {"*": serviceKeys},
-		"middlewares":       {"*": middlewareKeys},
-		"serversTransports": anyKeys,
+		"routers":           {"*": routerSchema},
+		"services":          {"*": serviceSchema},
+		"middlewares":       {"*": middlewareSchema},
+		"serversTransports": anyKey,
 	},
-	"tcp": anyKeys,
-	"udp": anyKeys,
+	"tcp": anyKey,
+	"udp": anyKey,
 	"tls": {
-		"certificates": flat("certFile keyFile stores"),
-		"options": {"*": flat(`minVersion maxVersion cipherSuites curvePreferences sniStrict alpnProtocols
+		"certificates": leafKeys("certFile keyFile stores"),
+		"options": {"*": leafKeys(`minVersion maxVersion cipherSuites curvePreferences sniStrict alpnProtocols
 			disableSessionTickets preferServerCipherSuites`).
-			with("clientAuth", flat("caFiles clientAuthType"))},
-		"stores": anyKeys,
+			with("clientAuth", leafKeys("caFiles clientAuthType"))},
+		"stores": anyKey,
 	},
 }
 
-var routerKeys = flat("entryPoints middlewares service parentRefs rule ruleSyntax priority").
-	with("tls", tlsUseKeys).
-	with("observability", observeKeys)
+var routerSchema = leafKeys("entryPoints middlewares service parentRefs rule ruleSyntax priority").
+	with("tls", routerTLSSchema).
+	with("observability", observabilitySchema)
 
-var serviceKeys = keys{
-	"loadBalancer": flat("passHostHeader serversTransport strategy").
-		with("sticky", cookieKeys).
-		with("servers", flat("url weight preservePath")).
-		with("healthCheck", healthKeys).
-		with("passiveHealthCheck", flat("failureWindow maxFailedAttempts")).
-		with("responseForwarding", flat("flushInterval")),
-	"weighted":            {"services": flat("name weight"), "sticky": cookieKeys, "healthCheck": anyKeys},
-	"highestRandomWeight": {"services": flat("name weight"), "healthCheck": anyKeys},
-	"mirroring": flat("service mirrorBody maxBodySize").
-		with("mirrors", flat("name percent")).
-		with("healthCheck", anyKeys),
-	"failover": flat("service fallback").with("healthCheck", anyKeys),
+var serviceSchema = keySchema{
+	"loadBalancer": leafKeys("passHostHeader serversTransport strategy").
+		with("sticky", cookieSchema).
+		with("servers", leafKeys("url weight preservePath")).
+		with("healthCheck", healthCheckSchema).
+		with("passiveHealthCheck", leafKeys("failureWindow maxFailedAttempts")).
+		with("responseForwarding", leafKeys("flushInterval")),
+	"weighted":            {"services": leafKeys("name weight"), "sticky": cookieSchema, "healthCheck": anyKey},
+	"highestRandomWeight": {"services": leafKeys("name weight"), "healthCheck": anyKey},
+	"mirroring": leafKeys("service mirrorBody maxBodySize").
+		with("mirrors", leafKeys("name percent")).
+		with("healthCheck", anyKey),
+	"failover": leafKeys("service fallback").with("healthCheck", anyKey),
 }
 
-var middlewareKeys = keys{
-	"addPrefix":        flat("prefix"),
-	"stripPrefix":      flat("prefixes forceSlash"),
-	"stripPrefixRegex": flat("regex"),
-	"replacePath":      flat("path"),
-	"replacePathRegex": flat("regex replacement"),
-	"chain":            flat("middlewares"),
-	"ipWhiteList":      flat("sourceRange").with("ipStrategy", flat("depth excludedIPs ipv6Subnet")),
-	"ipAllowList":      flat("sourceRange rejectStatusCode").with("ipStrategy", flat("depth excludedIPs ipv6Subnet")),
-	"headers": flat(`accessControlAllowCredentials accessControlAllowHeaders accessControlAllowMethods
+var middlewareSchema = keySchema{
+	"addPrefix":        leafKeys("prefix"),
+	"stripPrefix":      leafKeys("prefixes forceSlash"),
+	"stripPrefixRegex": leafKeys("regex"),
+	"replacePath":      leafKeys("path"),
+	"replacePathRegex": leafKeys("regex replacement"),
+	"chain":            leafKeys("middlewares"),
+	"ipWhiteList":      leafKeys("sourceRange").with("ipStrategy", leafKeys("depth excludedIPs ipv6Subnet")),
+	"ipAllowList":      leafKeys("sourceRange rejectStatusCode").with("ipStrategy", leafKeys("depth excludedIPs ipv6Subnet")),
+	"headers": leafKeys(`accessControlAllowCredentials accessControlAllowHeaders accessControlAllowMethods
 		accessControlAllowOriginList accessControlAllowOriginListRegex accessControlExposeHeaders
 		accessControlMaxAge addVaryHeader allowedHosts hostsProxyHeaders stsSeconds stsIncludeSubdomains
 		stsPreload forceSTSHeader frameDeny customFrameOptionsValue contentTypeNosniff browserXssFilter
 		customBrowserXSSValue contentSecurityPolicy contentSecurityPolicyReportOnly publicKey referrerPolicy
 		permissionsPolicy isDevelopment featurePolicy sslRedirect sslTemporaryRedirect sslHost sslForceHost`).
-		with("customRequestHeaders", anyKeys).
-		with("customResponseHeaders", anyKeys).
-		with("sslProxyHeaders", anyKeys),
-	"errors":         flat("status service query").with("statusRewrites", anyKeys),
-	"rateLimit":      flat("average period burst").with("sourceCriterion", sourceKeys).with("redis", anyKeys),
-	"redirectRegex":  flat("regex replacement permanent"),
-	"redirectScheme": flat("scheme port permanent"),
-	"basicAuth":      flat("users usersFile realm removeHeader headerField"),
-	"digestAuth":     flat("users usersFile realm removeHeader headerField"),
-	"forwardAuth": flat(`address trustForwardHeader authResponseHeaders authResponseHeadersRegex
+		with("customRequestHeaders", anyKey).
+		with("customResponseHeaders", anyKey).
+		with("sslProxyHeaders", anyKey),
+	"errors":         leafKeys("status service query").with("statusRewrites", anyKey),
+	"rateLimit":      leafKeys("average period burst").with("sourceCriterion", sourceSchema).with("redis", anyKey),
+	"redirectRegex":  leafKeys("regex replacement permanent"),
+	"redirectScheme": leafKeys("scheme port permanent"),
+	"basicAuth":      leafKeys("users usersFile realm removeHeader headerField"),
+	"digestAuth":     leafKeys("users usersFile realm removeHeader headerField"),
+	"forwardAuth": leafKeys(`address trustForwardHeader authResponseHeaders authResponseHeadersRegex
 		authRequestHeaders maxResponseBodySize addAuthCookiesToResponse headerField forwardBody maxBodySize
 		preserveLocationHeader preserveRequestMethod`).
-		with("tls", flat("ca cert key insecureSkipVerify caOptional")),
-	"inFlightReq": flat("amount").with("sourceCriterion", sourceKeys),
-	"buffering": flat(`maxRequestBodyBytes memRequestBodyBytes maxResponseBodyBytes memResponseBodyBytes
+		with("tls", leafKeys("ca cert key insecureSkipVerify caOptional")),
+	"inFlightReq": leafKeys("amount").with("sourceCriterion", sourceSchema),
+	"buffering": leafKeys(`maxRequestBodyBytes memRequestBodyBytes maxResponseBodyBytes memResponseBodyBytes
 		retryExpression`),
-	"circuitBreaker": flat("expression checkPeriod fallbackDuration recoveryDuration responseCode"),
-	"compress": flat(`excludedContentTypes includedContentTypes minResponseBodyBytes encodings
+	"circuitBreaker": leafKeys("expression checkPeriod fallbackDuration recoveryDuration responseCode"),
+	"compress": leafKeys(`excludedContentTypes includedContentTypes minResponseBodyBytes encodings
 		defaultEncoding`),
-	"passTLSClientCert":      anyKeys,
-	"retry":                  flat("attempts initialInterval"),
-	"contentType":            flat("autoDetect"),
-	"grpcWeb":                flat("allowOrigins"),
-	"plugin":                 anyKeys,
-	"requestHeaderModifier":  anyKeys,
-	"responseHeaderModifier": anyKeys,
-	"requestRedirect":        anyKeys,
-	"URLRewrite":             anyKeys,
+	"passTLSClientCert":      anyKey,
+	"retry":                  leafKeys("attempts initialInterval"),
+	"contentType":            leafKeys("autoDetect"),
+	"grpcWeb":                leafKeys("allowOrigins"),
+	"plugin":                 anyKey,
+	"requestHeaderModifier":  anyKey,
+	"responseHeaderModifier": anyKey,
+	"requestRedirect":        anyKey,
+	"URLRewrite":             anyKey,
 }
 
-// staticKeys is the install configuration (doc.traefik.io/traefik/reference/install-configuration).
-var staticKeys = keys{
-	"global":                flat("checkNewVersion sendAnonymousUsage"),
-	"serversTransport":      anyKeys,
-	"tcpServersTransport":   anyKeys,
-	"entryPoints":           {"*": entryPointKeys},
-	"providers":             providerKeys,
-	"api":                   flat("basePath insecure dashboard debug disableDashboardAd dashboardName"),
-	"metrics":               anyKeys,
-	"ping":                  flat("entryPoint manualRouting terminatingStatusCode"),
-	"log":                   anyKeys,
-	"accessLog":             anyKeys,
-	"tracing":               anyKeys,
-	"hostResolver":          anyKeys,
-	"certificatesResolvers": anyKeys,
-	"experimental":          anyKeys,
-	"core":                  flat("defaultRuleSyntax"),
-	"spiffe":                anyKeys,
-	"ocsp":                  anyKeys,
+// staticSchema is the install configuration (doc.traefik.io/traefik/reference/install-configuration).
+var staticSchema = keySchema{
+	"global":                leafKeys("checkNewVersion sendAnonymousUsage"),
+	"serversTransport":      anyKey,
+	"tcpServersTransport":   anyKey,
+	"entryPoints":           {"*": entryPointSchema},
+	"providers":             providerSchema,
+	"api":                   leafKeys("basePath insecure dashboard debug disableDashboardAd dashboardName"),
+	"metrics":               anyKey,
+	"ping":                  leafKeys("entryPoint manualRouting terminatingStatusCode"),
+	"log":                   anyKey,
+	"accessLog":             anyKey,
+	"tracing":               anyKey,
+	"hostResolver":          anyKey,
+	"certificatesResolvers": anyKey,
+	"experimental":          anyKey,
+	"core":                  leafKeys("defaultRuleSyntax"),
+	"spiffe":                anyKey,
+	"ocsp":                  anyKey,
 }
 
-var entryPointKeys = flat("address allowACMEByPass reusePort asDefault").
-	with("transport", flat("keepAliveMaxTime keepAliveMaxRequests").
-		with("lifeCycle", flat("requestAcceptGraceTimeout graceTimeOut")).
-		with("respondingTimeouts", flat("readTimeout writeTimeout idleTimeout"))).
-	with("proxyProtocol", flat("insecure trustedIPs")).
-	with("forwardedHeaders", flat("insecure trustedIPs connection")).
-	with("http", flat("middlewares encodeQuerySemicolons sanitizePath maxHeaderBytes").
-		with("tls", tlsUseKeys).
-		with("encodedCharacters", anyKeys).
-		with("redirections", keys{"entryPoint": flat("to scheme permanent priority")})).
-	with("http2", flat("maxConcurrentStreams maxDecoderHeaderTableSize maxEncoderHeaderTableSize")).
-	with("http3", flat("advertisedPort")).
-	with("udp", flat("timeout")).
-	with("observability", observeKeys)
+var entryPointSchema = leafKeys("address allowACMEByPass reusePort asDefault").
+	with("transport", leafKeys("keepAliveMaxTime keepAliveMaxRequests").
+		with("lifeCycle", leafKeys("requestAcceptGraceTimeout graceTimeOut")).
+		with("respondingTimeouts", leafKeys("readTimeout writeTimeout idleTimeout"))).
+	with("proxyProtocol", leafKeys("insecure trustedIPs")).
+	with("forwardedHeaders", leafKeys("insecure trustedIPs connection")).
+	with("http", leafKeys("middlewares encodeQuerySemicolons sanitizePath maxHeaderBytes").
+		with("tls", routerTLSSchema).
+		with("encodedCharacters", anyKey).
+		with("redirections", keySchema{"entryPoint": leafKeys("to scheme permanent priority")})).
+	with("http2", leafKeys("maxConcurrentStreams maxDecoderHeaderTableSize maxEncoderHeaderTableSize")).
+	with("http3", leafKeys("advertisedPort")).
+	with("udp", leafKeys("timeout")).
+	with("observability", observabilitySchema)
 
-var providerKeys = keys{
+var providerSchema = keySchema{
 	"providersThrottleDuration": nil,
-	"docker":                    anyKeys,
-	"swarm":                     anyKeys,
-	"file":                      flat("directory watch filename debugLogGeneratedTemplate"),
-	"kubernetesIngress":         anyKeys,
-	"kubernetesIngressNGINX":    anyKeys,
-	"kubernetesCRD":             anyKeys,
-	"kubernetesGateway":         anyKeys,
-	"knative":                   anyKeys,
-	"rest":                      anyKeys,
-	"consulCatalog":             anyKeys,
-	"nomad":                     anyKeys,
-	"ecs":                       anyKeys,
-	"consul":                    anyKeys,
-	"etcd":                      anyKeys,
-	"zooKeeper":                 anyKeys,
-	"redis":                     anyKeys,
-	"http":                      anyKeys,
-	"plugin":                    anyKeys,
+	"docker":                    anyKey,
+	"swarm":                     anyKey,
+	"file":                      leafKeys("directory watch filename debugLogGeneratedTemplate"),
+	"kubernetesIngress":         anyKey,
+	"kubernetesIngressNGINX":    anyKey,
+	"kubernetesCRD":             anyKey,
+	"kubernetesGateway":         anyKey,
+	"knative":                   anyKey,
+	"rest":                      anyKey,
+	"consulCatalog":             anyKey,
+	"nomad":                     anyKey,
+	"ecs":                       anyKey,
+	"consul":                    anyKey,
+	"etcd":                      anyKey,
+	"zooKeeper":                 anyKey,
+	"redis":                     anyKey,
+	"http":                      anyKey,
+	"plugin":                    anyKey,
 }
 
-// oldKeys are keys of other versions, with what v3 has instead.
-var oldKeys = map[string]string{
+// replacedKeys are keys of other versions, with what v3 has instead.
+var replacedKeys = map[string]string{
 	"frontends":          "http.routers (Traefik v2 and later)",
 	"backends":           "http.services (Traefik v2 and later)",
 	"defaultentrypoints": "entryPoints.NAME.asDefault: true",
@@ -195,10 +195,10 @@ var oldKeys = map[string]string{
 	"acme":               "certificatesResolvers.NAME.acme",
 }
 
-// strangers lists the parts that Traefik v3 takes no such key for.
-func (k keys) strangers(t *reading.Tree, found func(t *reading.Tree, nearest string)) {
+// unknownKeys lists the parts that Traefik v3 takes no such key for.
+func (k keySchema) unknownKeys(t *reading.Tree, found func(t *reading.Tree, nearest string)) {
 	for _, e := range t.Items() {
-		k.strangers(e, found)
+		k.unknownKeys(e, found)
 	}
 	for _, f := range t.Parts() {
 		below, ok := k.find(f.Key)
@@ -207,12 +207,12 @@ func (k keys) strangers(t *reading.Tree, found func(t *reading.Tree, nearest str
 			continue
 		}
 		if below != nil {
-			below.strangers(f, found)
+			below.unknownKeys(f, found)
 		}
 	}
 }
 
-func (k keys) find(name string) (keys, bool) {
+func (k keySchema) find(name string) (keySchema, bool) {
 	for known, below := range k {
 		if strings.EqualFold(known, name) {
 			return below, true
@@ -223,8 +223,8 @@ func (k keys) find(name string) (keys, bool) {
 }
 
 // nearest is the key that a stranger was probably meant to be.
-func (k keys) nearest(name string) string {
-	if now, ok := oldKeys[strings.ToLower(name)]; ok {
+func (k keySchema) nearest(name string) string {
+	if now, ok := replacedKeys[strings.ToLower(name)]; ok {
 		return now
 	}
 	best, at := "", 4
@@ -256,8 +256,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// stranger is the problem with a key of another version.
-func stranger(t *reading.Tree, nearest string, static bool) model.Problem {
+// unknownKeyProblem is the problem with a key of another version.
+func unknownKeyProblem(t *reading.Tree, nearest string, static bool) model.Problem {
 	p := model.Problem{Pos: t.Pos, Effect: model.Dropped, Instead: nearest}
 	p.Text = fmt.Sprintf("Traefik v3 has no key %s here and drops the whole file: "+
 		"it starts, and every router of the file answers 404", t.Key)

@@ -9,6 +9,6 @@ import (
 func TestNearestKey(t *testing.T) {
 	assert.Equal(t, 0, distance("retry", "retry"))
 	assert.Equal(t, 2, distance("recoverduration", "recoveryduratio"))
-	below, _ := dynamicKeys["http"]["middlewares"].find("any")
+	below, _ := dynamicSchema["http"]["middlewares"].find("any")
 	assert.Equal(t, "recoveryDuration", below["circuitBreaker"].nearest("recoverDuration"))
 }

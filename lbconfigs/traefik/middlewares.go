@@ -13,7 +13,7 @@ import (
 
 // middleware adds to a route what a middleware does; false where Traefik leaves the router out. A chain that was
 // followed once is not followed again: chains of chains can stand for more middlewares than anyone could count.
-func (r *reader) middleware(router, name *reading.Tree, route *model.Route, followed chains) bool {
+func (r *reader) middleware(router, name *reading.Tree, route *model.Route, followed followedChains) bool {
 	m := r.find("middlewares", name.Scalar)
 	if m == nil {
 		r.problem(model.Problem{
@@ -35,11 +35,11 @@ func (r *reader) middleware(router, name *reading.Tree, route *model.Route, foll
 	return true
 }
 
-// chains are the chains that were begun, and whether they were followed to their end.
-type chains map[*reading.Tree]bool
+// followedChains are the chains that were begun, and whether they were followed to their end.
+type followedChains map[*reading.Tree]bool
 
 // chain adds to a route what the middlewares of a chain do.
-func (r *reader) chain(router, m, kind *reading.Tree, route *model.Route, followed chains) bool {
+func (r *reader) chain(router, m, kind *reading.Tree, route *model.Route, followed followedChains) bool {
 	ended, begun := followed[m]
 	if begun && !ended {
 		r.problem(model.Problem{
@@ -68,8 +68,8 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	case "ratelimit":
 		r.rateLimit(m, route)
 	case "inflightreq":
-		most, key := number(m.Get("amount"), 0), readSource(m, model.Host)
-		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Law: model.InFlight, Most: most, Key: key, Status: 429})
+		most, key := readNumber(m.Get("amount"), 0), readSource(m, model.Host)
+		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Algorithm: model.InFlight, MaxInFlight: most, Key: key, Status: 429})
 	case "circuitbreaker":
 		route.Breaker = readBreaker(m)
 	case "retry":
@@ -77,8 +77,8 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	case "forwardauth":
 		r.forwardAuth(m, route)
 	case "basicauth", "digestauth":
-		r.takeAlong(m.Get("usersFile"))
-		route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthUsers, Code: 401}
+		r.attachFile(m.Get("usersFile"))
+		route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthUsers, DeniedCode: 401}
 	case "redirectscheme", "redirectregex":
 		r.redirect(m, route)
 	case "headers":
@@ -87,71 +87,71 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 		allowOnly(m, route)
 	case "compress":
 		route.Compress = &model.Compress{
-			Pos: m.Pos, Least: number(m.Get("minResponseBodyBytes"), 1024),
+			Pos: m.Pos, MinBytes: readNumber(m.Get("minResponseBodyBytes"), 1024),
 			Types: m.Get("includedContentTypes").Texts(), Vary: true,
 		}
 	case "buffering":
 		if most := m.Get("maxRequestBodyBytes"); most != nil {
-			route.MaxBody = &model.Number{Pos: most.Pos, Value: int64(number(most, 0))}
+			route.MaxBody = &model.Number{Pos: most.Pos, Value: int64(readNumber(most, 0))}
 		}
 	case "stripprefix", "stripprefixregex", "addprefix", "replacepath", "replacepathregex":
-		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, To: rewritten(m), Rewrite: rewrite(m)})
+		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, To: describeRewrite(m), Rewrite: readRewrite(m)})
 	case "errors":
 		r.errors(m, route)
 	default:
-		r.unread(m, m.Key, reading.WhyUnread)
+		r.unread(m, m.Key, reading.ReasonUnread)
 	}
 }
 
 // allowOnly lets in the listed addresses, and refuses all others.
 func allowOnly(m *reading.Tree, route *model.Route) {
 	for _, from := range m.Get("sourceRange").Items() {
-		route.Access = append(route.Access, model.Access{Pos: from.Pos, Allow: true, From: from.Scalar})
+		route.Access = append(route.Access, model.Access{Pos: from.Pos, Allow: true, Clients: from.Scalar})
 	}
-	route.Access = append(route.Access, model.Access{Pos: m.Pos, From: "all"})
+	route.Access = append(route.Access, model.Access{Pos: m.Pos, Clients: "all"})
 }
 
 // readBreaker reads a circuit breaker with its defaults (doc.traefik.io, "CircuitBreaker").
 func readBreaker(m *reading.Tree) *model.Breaker {
 	return &model.Breaker{
-		Pos:      m.Pos,
-		Trips:    readTrip(m.Get("expression").Text()),
-		Every:    period(m.Get("checkPeriod"), 100*time.Millisecond),
-		Open:     period(m.Get("fallbackDuration"), 10*time.Second),
-		Recovery: period(m.Get("recoveryDuration"), 10*time.Second),
-		Code:     number(m.Get("responseCode"), 503),
+		Pos:              m.Pos,
+		Trip:             readTrip(m.Get("expression").Text()),
+		CheckPeriod:      readDuration(m.Get("checkPeriod"), 100*time.Millisecond),
+		OpenDuration:     readDuration(m.Get("fallbackDuration"), 10*time.Second),
+		RecoveryDuration: readDuration(m.Get("recoveryDuration"), 10*time.Second),
+		Code:             readNumber(m.Get("responseCode"), 503),
 	}
 }
 
 // forwardAuth has a service decide, which is a host that a run needs.
 func (r *reader) forwardAuth(m *reading.Tree, route *model.Route) {
 	address := m.Get("address")
-	route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthService, By: address.Text()}
+	route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthService, Target: address.Text()}
 	_, host, _ := strings.Cut(address.Text(), "://")
 	host, _, _ = strings.Cut(host, "/")
 	r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: address.PosOr(m.Pos), Kind: model.NeedHost, Path: host})
 }
 
-// ratio matches ResponseCodeRatio(from, to, of from, of to), whose ends are not included (vulcand/oxy,
+// responseCodeRatio matches ResponseCodeRatio(from, to, of from, of to), whose ends are not included (vulcand/oxy,
 // cbreaker/predicates.go).
-var ratio = regexp.MustCompile(`ResponseCodeRatio\((\d{1,3}), *(\d{1,3}), *(\d{1,3}), *(\d{1,3})\)`)
+var responseCodeRatio = regexp.MustCompile(`ResponseCodeRatio\((\d{1,3}), *(\d{1,3}), *(\d{1,3}), *(\d{1,3})\)`)
 
 // readTrip reads the expression of a circuit breaker.
 func readTrip(expression string) model.Trip {
 	trip := model.Trip{Source: expression}
-	for _, m := range ratio.FindAllStringSubmatch(expression, -1) {
+	for _, m := range responseCodeRatio.FindAllStringSubmatch(expression, -1) {
 		var n [4]int
 		for i, text := range m[1:] {
 			n[i], _ = strconv.Atoi(text) // which are digits
 		}
 		trip.Shares = append(trip.Shares, model.StatusShare{
-			Of: model.StatusRange{From: n[0], To: n[1] - 1}, Among: model.StatusRange{From: n[2], To: n[3] - 1},
+			Numerator: model.StatusRange{From: n[0], To: n[1] - 1}, Denominator: model.StatusRange{From: n[2], To: n[3] - 1},
 		})
 	}
 	return trip
 }
 
-func rewritten(m *reading.Tree) string {
+func describeRewrite(m *reading.Tree) string {
 	switch strings.ToLower(m.Key) {
 	case "stripprefix":
 		return "its path without " + strings.Join(m.Get("prefixes").Texts(), " or ")
@@ -165,9 +165,9 @@ func rewritten(m *reading.Tree) string {
 	return m.Get("replacement").Text()
 }
 
-// rewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with
+// readRewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with
 // a slash).
-func rewrite(m *reading.Tree) *model.Rewrite {
+func readRewrite(m *reading.Tree) *model.Rewrite {
 	switch strings.ToLower(m.Key) {
 	case "stripprefix":
 		var prefixes []string
@@ -178,15 +178,15 @@ func rewrite(m *reading.Tree) *model.Rewrite {
 	case "stripprefixregex":
 		return &model.Rewrite{Match: "^(?:" + strings.Join(m.Get("regex").Texts(), "|") + ")"}
 	case "addprefix":
-		return &model.Rewrite{Match: "^", With: reading.EscapeGroups(m.Get("prefix").Text())}
+		return &model.Rewrite{Match: "^", Replacement: reading.EscapeGroups(m.Get("prefix").Text())}
 	case "replacepath":
-		return &model.Rewrite{Match: "^", With: reading.EscapeGroups(m.Get("path").Text()), Whole: true}
+		return &model.Rewrite{Match: "^", Replacement: reading.EscapeGroups(m.Get("path").Text()), ReplacesAll: true}
 	}
-	return &model.Rewrite{Match: m.Get("regex").Text(), With: m.Get("replacement").Text()}
+	return &model.Rewrite{Match: m.Get("regex").Text(), Replacement: m.Get("replacement").Text()}
 }
 
 func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
-	average := number(m.Get("average"), 0)
+	average := readNumber(m.Get("average"), 0)
 	if average == 0 {
 		r.problem(model.Problem{
 			Pos: m.Pos, Effect: model.Inert,
@@ -195,14 +195,14 @@ func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
 		})
 		return
 	}
-	each := period(m.Get("period"), time.Second)
+	each := readDuration(m.Get("period"), time.Second)
 	route.Limits = append(route.Limits, model.Limit{
-		Pos: m.Pos, Law: model.TokenBucket, Key: readSource(m, model.ClientAddress), Rate: float64(average) / each.Seconds(),
-		Burst: max(1, number(m.Get("burst"), 1)), Window: each, Status: 429,
+		Pos: m.Pos, Algorithm: model.TokenBucket, Key: readSource(m, model.ClientAddress), Rate: float64(average) / each.Seconds(),
+		Burst: max(1, readNumber(m.Get("burst"), 1)), Window: each, Status: 429,
 	})
 	if header := m.Get("sourceCriterion", "requestHeaderName"); reading.IsForgeable(header.Text()) {
 		r.problem(model.Problem{
-			Pos: header.Pos, Effect: model.Differs,
+			Pos: header.Pos, Effect: model.Misleading,
 			Text: fmt.Sprintf("clients choose the key themselves (%s): "+
 				"whoever sends another value each time is not limited", header.Text()),
 			Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy",
@@ -219,7 +219,7 @@ func readSource(m *reading.Tree, otherwise model.Variable) model.Key {
 	case source.Get("requestHost").IsTrue():
 		return model.Key{Variable: model.Host}
 	case source.Get("ipStrategy") != nil:
-		return model.Key{Variable: model.Other, Source: "the client's address by ipStrategy"}
+		return model.Key{Variable: model.OtherVariable, Source: "the client's address by ipStrategy"}
 	}
 	return model.Key{Variable: otherwise}
 }
@@ -231,7 +231,7 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	}
 	if strings.EqualFold(m.Key, "redirectRegex") {
 		when := []model.Condition{{Source: "the URL matches " + m.Get("regex").Text()}}
-		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, When: when, Code: code, To: m.Get("replacement").Text()})
+		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, Conditions: when, Code: code, To: m.Get("replacement").Text()})
 		return
 	}
 	if m.Get("scheme").Text() == "https" && route.TLS {
@@ -244,7 +244,7 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 // middlewares/redirect).
 func redirectTo(pos model.Pos, code int, scheme string) *model.Redirect {
 	unsafe := map[int]int{301: 308, 302: 307}
-	return &model.Redirect{Pos: pos, Code: code, To: reading.InScheme(scheme), CodeUnsafe: unsafe[code]}
+	return &model.Redirect{Pos: pos, Code: code, To: reading.SameURLInScheme(scheme), NonGetCode: unsafe[code]}
 }
 
 func (r *reader) headers(m *reading.Tree, route *model.Route) {
@@ -273,7 +273,7 @@ func (r *reader) headers(m *reading.Tree, route *model.Route) {
 			route.AddHeaders = append(route.AddHeaders, model.Header{Pos: t.Pos, Name: h.name, Value: model.Literal(t.Text())})
 		}
 	}
-	if t := m.Get("stsSeconds"); number(t, 0) > 0 && (route.TLS || m.Get("forceSTSHeader").IsTrue()) {
+	if t := m.Get("stsSeconds"); readNumber(t, 0) > 0 && (route.TLS || m.Get("forceSTSHeader").IsTrue()) {
 		value := "max-age=" + t.Text()
 		if m.Get("stsIncludeSubdomains").IsTrue() {
 			value += "; includeSubDomains"
@@ -288,7 +288,7 @@ func (r *reader) headers(m *reading.Tree, route *model.Route) {
 }
 
 func (r *reader) errors(m *reading.Tree, route *model.Route) {
-	f := model.Fallback{Pos: m.Pos, To: m.Get("service").Text(), Code: -1, Backend: true}
+	f := model.ErrorPage{Pos: m.Pos, Target: m.Get("service").Text(), Code: -1, InterceptsBackend: true}
 	for _, s := range m.Get("status").Texts() {
 		low, high, ranged := strings.Cut(s, "-")
 		from, err := strconv.Atoi(low)
@@ -303,19 +303,19 @@ func (r *reader) errors(m *reading.Tree, route *model.Route) {
 			f.Codes = append(f.Codes, code)
 		}
 	}
-	route.Fallbacks = append(route.Fallbacks, f)
+	route.ErrorPages = append(route.ErrorPages, f)
 }
 
 // readRetry is what the middleware retry does: whose turn it is gets the next attempt.
 func readRetry(m *reading.Tree) *model.Retry {
 	retry := &model.Retry{
-		Pos: m.Pos, Attempts: number(m.Get("attempts"), 1), Each: period(m.Get("initialInterval"), 0),
-		Wait: model.ExponentialWait, Next: model.NextTurn, Methods: model.AllMethods,
+		Pos: m.Pos, Attempts: readNumber(m.Get("attempts"), 1), Delay: readDuration(m.Get("initialInterval"), 0),
+		Backoff: model.ExponentialBackoff, Next: model.NextInRotation, Methods: model.AllMethods,
 	}
-	retry.On.Causes = []model.Cause{model.CauseConnect, model.CauseBroken}
-	retry.On.Source = "no answer from the server"
-	if retry.Each == 0 {
-		retry.Wait = model.NoWait
+	retry.Failures.Causes = []model.Cause{model.CauseConnect, model.CauseClosed}
+	retry.Failures.Source = "no answer from the server"
+	if retry.Delay == 0 {
+		retry.Backoff = model.NoBackoff
 	}
 	if retry.Attempts == 0 {
 		retry.Attempts = model.Unlimited

@@ -13,11 +13,11 @@ func TestReadTrip(t *testing.T) {
 		t.Helper()
 		trip := readTrip(expression)
 		assert.Equal(t, want, trip.Shares)
-		assert.Equal(t, byErrors, trip.ByErrors())
+		assert.Equal(t, byErrors, trip.OpensOnErrors())
 		assert.Equal(t, expression, trip.String())
 	}
 	share := func(from, to int) model.StatusShare {
-		return model.StatusShare{Of: model.StatusRange{From: from, To: to}, Among: model.StatusRange{From: 0, To: 599}}
+		return model.StatusShare{Numerator: model.StatusRange{From: from, To: to}, Denominator: model.StatusRange{From: 0, To: 599}}
 	}
 	f("ResponseCodeRatio(500, 600, 0, 600) > 0.25", true, share(500, 599))
 	f("NetworkErrorRatio() > 0.10 || ResponseCodeRatio(500,600,0,600) > 0.5", true, share(500, 599))

@@ -38,18 +38,18 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 		r.dynamic = []*reading.Tree{root}
 	} else {
 		r.static = root
-		staticKeys.strangers(root, func(t *reading.Tree, nearest string) { r.problem(stranger(t, nearest, true)) })
-		if err := r.provided(name); err != nil {
+		staticSchema.unknownKeys(root, func(t *reading.Tree, nearest string) { r.problem(unknownKeyProblem(t, nearest, true)) })
+		if err := r.loadProvided(name); err != nil {
 			return model.Config{}, err
 		}
 	}
 	for _, d := range r.dynamic {
-		dynamicKeys.strangers(d, func(t *reading.Tree, nearest string) { r.problem(stranger(t, nearest, false)) })
+		dynamicSchema.unknownKeys(d, func(t *reading.Tree, nearest string) { r.problem(unknownKeyProblem(t, nearest, false)) })
 	}
 	r.read()
 	cfg.Reload = &model.Reload{
 		Pos: model.Pos{File: name},
-		How: "the file provider takes over an edited file within its throttle of 2 s; " +
+		Description: "the file provider takes over an edited file within its throttle of 2 s; " +
 			"a file with a mistake is left, with one line in the log",
 	}
 	return cfg, nil
@@ -59,8 +59,8 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 func (r *reader) read() {
 	r.index()
 	r.entryPoints()
-	r.silent()
-	r.unreadParts()
+	r.readStaticParts()
+	r.listUnreadParts()
 	r.services()
 	for _, d := range r.dynamic {
 		for _, router := range d.Get("http", "routers").Parts() {
@@ -97,8 +97,8 @@ func localPath(main, name string) string {
 	return name
 }
 
-// takeAlong has Traefik find a file that a part names, unread.
-func (r *reader) takeAlong(t *reading.Tree) {
+// attachFile has Traefik find a file that a part names, unread.
+func (r *reader) attachFile(t *reading.Tree) {
 	if t.Text() == "" {
 		return
 	}
@@ -114,8 +114,8 @@ func (r *reader) takeAlong(t *reading.Tree) {
 	r.cfg.Files = append(r.cfg.Files, model.NewFile(file, text))
 }
 
-// provided loads the files of the file provider.
-func (r *reader) provided(main string) error {
+// loadProvided loads the files of the file provider.
+func (r *reader) loadProvided(main string) error {
 	file := r.static.Get("providers", "file")
 	local := func(name string) string { return localPath(main, name) }
 	if one := file.Get("filename"); one.Text() != "" {
@@ -140,7 +140,7 @@ func (r *reader) provided(main string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s: providers.file.directory %s: %w", dir.Pos, dir.Text(), reading.Cause(err))
+		return fmt.Errorf("%s: providers.file.directory %s: %w", dir.Pos, dir.Text(), reading.UnwrapPathError(err))
 	}
 	for _, name := range names {
 		root, err := r.load(name)
@@ -156,7 +156,7 @@ func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Proble
 
 func (r *reader) unread(t *reading.Tree, text, why string) {
 	if t != nil {
-		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: t.Pos, Text: text, Why: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: t.Pos, Text: text, Reason: why})
 	}
 }
 
@@ -178,7 +178,7 @@ func (r *reader) index() {
 			}
 			for _, u := range r.usedEntries(router) {
 				for i := range r.entries {
-					r.entries[i].speaks = r.entries[i].speaks || r.entries[i].name == u.name
+					r.entries[i].servesTLS = r.entries[i].servesTLS || r.entries[i].name == u.name
 				}
 			}
 		}

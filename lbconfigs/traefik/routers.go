@@ -23,36 +23,36 @@ func (r *reader) router(t *reading.Tree) {
 		return
 	}
 	base := model.Route{
-		Pos: t.Pos, PoolPos: t.Get("service").PosOr(t.Pos), Priority: number(t.Get("priority"), len(rule.Text())),
+		Pos: t.Pos, PoolPos: t.Get("service").PosOr(t.Pos), Priority: readNumber(t.Get("priority"), len(rule.Text())),
 	}
-	if !r.leads(t, &base) || !r.listens(t, &base) {
+	if !r.resolveService(t, &base) || !r.resolveEntryPoints(t, &base) {
 		return
 	}
 	r.timeouts(t, &base)
 	names := t.Get("middlewares").Items()
 	for _, e := range r.usedEntries(t) {
-		names = append(e.t.Get("http", "middlewares").Items(), names...)
+		names = append(e.tree.Get("http", "middlewares").Items(), names...)
 	}
 	for _, name := range names {
-		if !r.middleware(t, name, &base, chains{}) {
+		if !r.middleware(t, name, &base, followedChains{}) {
 			return
 		}
 	}
-	refuses := slices.ContainsFunc(base.Rules, model.Rule.Refuses)
-	base.Guarded = len(base.Limits)+len(base.Access) > 0 || refuses || base.Auth != nil
+	refuses := slices.ContainsFunc(base.Rules, model.Rule.MayRefuse)
+	base.MayRefuse = len(base.Limits)+len(base.Access) > 0 || refuses || base.Auth != nil
 	base.Upgrade = &model.Upgrade{Pos: t.Pos, Implicit: true}
 	for _, m := range matches {
 		r.cfg.Routes = append(r.cfg.Routes, m.apply(base))
 	}
 	if service := t.Get("service").Text(); strings.HasSuffix(service, "@internal") {
 		for i := len(r.cfg.Routes) - len(matches); i < len(r.cfg.Routes); i++ {
-			r.cfg.Routes[i].Own, r.cfg.Routes[i].Pool = &model.Own{Pos: base.PoolPos, What: service}, ""
+			r.cfg.Routes[i].LocalContent, r.cfg.Routes[i].Pool = &model.LocalContent{Pos: base.PoolPos, Description: service}, ""
 		}
 	}
 }
 
-// leads finds the router's service; false where Traefik leaves the router out.
-func (r *reader) leads(t *reading.Tree, route *model.Route) bool {
+// resolveService finds the router's service; false where Traefik leaves the router out.
+func (r *reader) resolveService(t *reading.Tree, route *model.Route) bool {
 	name := t.Get("service").Text()
 	if strings.HasSuffix(name, "@internal") {
 		return true
@@ -71,13 +71,13 @@ func (r *reader) leads(t *reading.Tree, route *model.Route) bool {
 		route.Pool = mirroring.Get("service").Text()
 		for _, m := range mirroring.Get("mirrors").Items() {
 			route.Mirrors = append(route.Mirrors, model.Share{
-				Pos: m.Pos, Pool: m.Get("name").Text(), Share: float64(number(m.Get("percent"), 0)) / 100,
+				Pos: m.Pos, Pool: m.Get("name").Text(), Share: float64(readNumber(m.Get("percent"), 0)) / 100,
 			})
 		}
 	}
 	if failover := service.Get("failover"); failover != nil {
 		route.Pool = failover.Get("service").Text()
-		route.Fallbacks = append(route.Fallbacks, model.Fallback{Pos: failover.Pos, To: failover.Get("fallback").Text()})
+		route.ErrorPages = append(route.ErrorPages, model.ErrorPage{Pos: failover.Pos, Target: failover.Get("fallback").Text()})
 		if main := r.find("services", route.Pool); main.Get("loadBalancer", "healthCheck") == nil {
 			r.problem(model.Problem{
 				Pos: failover.Pos, Effect: model.Dropped,
@@ -91,8 +91,8 @@ func (r *reader) leads(t *reading.Tree, route *model.Route) bool {
 	return true
 }
 
-// listens finds the router's entry points, and how it speaks TLS there.
-func (r *reader) listens(t *reading.Tree, route *model.Route) bool {
+// resolveEntryPoints finds the router's entry points, and how it speaks TLS there.
+func (r *reader) resolveEntryPoints(t *reading.Tree, route *model.Route) bool {
 	entries := r.usedEntries(t)
 	for _, name := range t.Get("entryPoints").Items() {
 		if !slices.ContainsFunc(r.entries, func(e entryPoint) bool { return e.name == name.Scalar }) {
@@ -109,9 +109,9 @@ func (r *reader) listens(t *reading.Tree, route *model.Route) bool {
 			route.Port, route.TLS = e.port, tls != nil || e.tls
 		}
 		route.Ports = append(route.Ports, e.port)
-		if tls == nil && !e.tls && e.speaks {
+		if tls == nil && !e.tls && e.servesTLS {
 			r.problem(model.Problem{
-				Pos: t.Pos, Effect: model.Differs,
+				Pos: t.Pos, Effect: model.Misleading,
 				Text: fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only",
 					t.Key, e.name),
 				Instead: "tls: {}",
@@ -163,17 +163,17 @@ func (r *reader) routerTLS(t, use *reading.Tree, route *model.Route) {
 			tls.Ciphers, tls.CiphersPos = strings.Join(c.Texts(), ":"), c.Pos
 		}
 	}
-	r.resolver(use.Get("certResolver"))
+	r.checkResolver(use.Get("certResolver"))
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
 
-// resolver tells of a certificate resolver that is not there.
-func (r *reader) resolver(c *reading.Tree) {
+// checkResolver tells of a certificate resolver that is not there.
+func (r *reader) checkResolver(c *reading.Tree) {
 	if c == nil || r.static == nil || r.static.Get("certificatesResolvers", c.Text()) != nil {
 		return
 	}
 	r.problem(model.Problem{
-		Pos: c.Pos, Effect: model.Differs,
+		Pos: c.Pos, Effect: model.Misleading,
 		Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself",
 			c.Text()),
 	})
@@ -192,7 +192,7 @@ func (r *reader) tlsOptions() {
 			}
 			r.cfg.Needs = append(r.cfg.Needs, model.Need{
 				Pos: c.Pos, Kind: model.NeedCertificate, Path: reading.PathIn(confDir, c.Get("certFile").Text()),
-				With: reading.PathIn(confDir, c.Get("keyFile").Text()), Hosts: hosts,
+				KeyFile: reading.PathIn(confDir, c.Get("keyFile").Text()), Hosts: hosts,
 			})
 		}
 	}

@@ -22,8 +22,8 @@ type ruleMatch struct {
 	when  []model.Condition
 }
 
-// ruleFunctions are the matchers of Traefik v3, with how many arguments they take.
-var ruleFunctions = map[string][]int{
+// matchers are the matchers of Traefik v3, with how many arguments they take.
+var matchers = map[string][]int{
 	"Host": {1}, "HostRegexp": {1},
 	"Path": {1}, "PathPrefix": {1}, "PathRegexp": {1},
 	"Method": {1},
@@ -32,8 +32,8 @@ var ruleFunctions = map[string][]int{
 	"ClientIP": {1},
 }
 
-// ruleOld are matchers of Traefik v2, with what v3 calls them.
-var ruleOld = map[string]string{"Headers": "Header", "HeadersRegexp": "HeaderRegexp", "HostHeader": "Host"}
+// v2Matchers are matchers of Traefik v2, with what v3 calls them.
+var v2Matchers = map[string]string{"Headers": "Header", "HeadersRegexp": "HeaderRegexp", "HostHeader": "Host"}
 
 // parseRule takes a router's rule apart; its syntax is that of Go expressions. problem says what v3 does not take.
 func parseRule(rule string) (matches []ruleMatch, problem, instead string) {
@@ -93,15 +93,15 @@ func (r *ruleReader) call(e *ast.CallExpr) ruleMatch {
 		}
 	}
 	known := name
-	for f := range ruleFunctions {
+	for f := range matchers {
 		if strings.EqualFold(f, name) {
 			known = f
 		}
 	}
-	counts, ok := ruleFunctions[known]
+	counts, ok := matchers[known]
 	switch {
-	case !ok && ruleOld[name] != "":
-		r.problem, r.instead = fmt.Sprintf("%s is a matcher of Traefik v2", name), ruleOld[name]
+	case !ok && v2Matchers[name] != "":
+		r.problem, r.instead = fmt.Sprintf("%s is a matcher of Traefik v2", name), v2Matchers[name]
 	case !ok:
 		r.problem = fmt.Sprintf("Traefik v3 has no matcher %s", name)
 	case !slices.Contains(counts, len(args)):
@@ -116,10 +116,10 @@ func (r *ruleReader) call(e *ast.CallExpr) ruleMatch {
 	case strings.HasPrefix(known, "Path") && !strings.HasSuffix(known, "Regexp") && strings.Contains(args[0], "{"):
 		r.problem, r.instead = "a pattern in braces in a path is Traefik v2's", "PathRegexp"
 	}
-	return matchOf(known, args)
+	return readMatcher(known, args)
 }
 
-func matchOf(name string, args []string) ruleMatch {
+func readMatcher(name string, args []string) ruleMatch {
 	if len(args) == 1 {
 		switch name {
 		case "Host":
@@ -135,11 +135,11 @@ func matchOf(name string, args []string) ruleMatch {
 	c := model.Condition{Source: fmt.Sprintf("%s(%s)", name, strings.Join(args, ", "))}
 	switch {
 	case name == "Header" && len(args) == 2:
-		c.All = []model.Term{
-			{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(args[0]), Op: model.Is, Value: args[1]},
+		c.Terms = []model.Term{
+			{Variable: model.RequestHeader, Name: textproto.CanonicalMIMEHeaderKey(args[0]), Op: model.OpEquals, Value: args[1]},
 		}
 	case name == "Method" && len(args) == 1:
-		c.All = []model.Term{{Variable: model.Method, Op: model.Is, Value: args[0]}}
+		c.Terms = []model.Term{{Variable: model.Method, Op: model.OpEquals, Value: args[0]}}
 	}
 	return ruleMatch{when: []model.Condition{c}}
 }
@@ -156,10 +156,10 @@ func negated(alternatives []ruleMatch) model.Condition {
 	}
 	only := alternatives[0]
 	isCondition := only.hosts == nil && only.path == "" && len(only.when) == 1
-	if isCondition && len(only.when[0].All) == 1 {
-		is := only.when[0].All[0]
-		is.Not = !is.Not
-		c.All = []model.Term{is}
+	if isCondition && len(only.when[0].Terms) == 1 {
+		is := only.when[0].Terms[0]
+		is.Negated = !is.Negated
+		c.Terms = []model.Term{is}
 	}
 	return c
 }
@@ -200,6 +200,6 @@ func (m ruleMatch) apply(route model.Route) model.Route {
 	if m.path != "" {
 		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex
 	}
-	route.Hosts, route.When = m.hosts, m.when
+	route.Hosts, route.Conditions = m.hosts, m.when
 	return route
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// ascii reports whether a text has no other letters than English ones.
-func ascii(text string) bool {
+// isASCII reports whether a text has no other letters than English ones.
+func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
@@ -42,7 +42,7 @@ func (r *reader) weighted(s, weighted *reading.Tree) {
 	}
 	total := 0
 	for _, one := range weighted.Get("services").Items() {
-		total += number(one.Get("weight"), 1)
+		total += readNumber(one.Get("weight"), 1)
 	}
 	for _, one := range weighted.Get("services").Items() {
 		name := one.Get("name").Text()
@@ -54,7 +54,7 @@ func (r *reader) weighted(s, weighted *reading.Tree) {
 		}
 		share := model.Share{Pos: one.Pos, Pool: name}
 		if total > 0 {
-			share.Share = float64(number(one.Get("weight"), 1)) / float64(total)
+			share.Share = float64(readNumber(one.Get("weight"), 1)) / float64(total)
 		}
 		split.Shares = append(split.Shares, share)
 	}
@@ -66,9 +66,9 @@ func readSticky(t *reading.Tree) *model.Sticky {
 	if cookie == nil {
 		return nil
 	}
-	s := &model.Sticky{Pos: cookie.Pos, Cookie: cookie.Get("name").Text(), Sets: true}
+	s := &model.Sticky{Pos: cookie.Pos, Cookie: cookie.Get("name").Text(), SetsCookie: true}
 	if s.Cookie == "" {
-		s.MadeUp = "a name that Traefik makes of the service's"
+		s.GeneratedName = "a name that Traefik makes of the service's"
 	}
 	for _, attribute := range []struct{ key, as string }{{"secure", "Secure"}, {"httpOnly", "HttpOnly"}} {
 		if cookie.Get(attribute.key).IsTrue() {
@@ -94,24 +94,24 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 		Pos: s.Pos, Name: s.Key, SharedState: true,
 		Balance:   readBalance(balancer.Get("strategy")),
 		Sticky:    readSticky(balancer.Get("sticky")),
-		Keepalive: &model.Keepalive{Pos: s.Pos, Implicit: true, Idle: 200},
-		Resolve:   &model.Resolve{Pos: s.Pos, Implicit: true, Every: -1},
+		Keepalive: &model.Keepalive{Pos: s.Pos, Implicit: true, MaxIdle: 200},
+		Resolve:   &model.Resolve{Pos: s.Pos, Implicit: true, Interval: -1},
 	}
 	for i, item := range balancer.Get("servers").Items() {
 		server, ok := r.server(item)
 		if !ok {
 			continue
 		}
-		server.Active = r.active(balancer.Get("healthCheck"), i)
+		server.HealthCheck = r.active(balancer.Get("healthCheck"), i)
 		if passive := balancer.Get("passiveHealthCheck"); passive != nil {
-			window := period(passive.Get("failureWindow"), 10*time.Second)
+			window := readDuration(passive.Get("failureWindow"), 10*time.Second)
 			server.Ejection = &model.Ejection{
-				Pos: passive.Pos, Law: model.ConsecutiveErrors,
-				Fails:  number(passive.Get("maxFailedAttempts"), 1),
-				Within: window, Out: window,
-				Ends: model.EndsByTime, Then: model.StepOut,
-				On: model.Failures{
-					Causes: []model.Cause{model.CauseConnect, model.CauseBroken}, Statuses: []model.StatusRange{{From: 500, To: 999}},
+				Pos: passive.Pos, Rule: model.ConsecutiveErrors,
+				MaxFails: readNumber(passive.Get("maxFailedAttempts"), 1),
+				Window:   window, Duration: window,
+				EndedBy: model.EndedByTime, Action: model.ActionEject,
+				Failures: model.Failures{
+					Causes: []model.Cause{model.CauseConnect, model.CauseClosed}, Statuses: []model.StatusRange{{From: 500, To: 999}},
 					Source: "no answer, or a status from 500 on",
 				},
 			}
@@ -120,7 +120,7 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 	}
 	if len(pool.Servers) == 0 {
 		r.problem(model.Problem{
-			Pos: s.Pos, Effect: model.Differs,
+			Pos: s.Pos, Effect: model.Misleading,
 			Text: fmt.Sprintf("the service %s has no servers: it answers 503", s.Key),
 		})
 	}
@@ -138,10 +138,10 @@ func (r *reader) server(t *reading.Tree) (model.Server, bool) {
 		return model.Server{}, false
 	}
 	host := u.Hostname()
-	if known, err := idna.Lookup.ToASCII(host); err == nil && !ascii(host) {
+	if known, err := idna.Lookup.ToASCII(host); err == nil && !isASCII(host) {
 		host = known // which Traefik asks for
 	}
-	server := model.Server{Pos: t.Pos, Host: host, Port: 80, Weight: number(t.Get("weight"), 1), TLS: u.Scheme == "https"}
+	server := model.Server{Pos: t.Pos, Host: host, Port: 80, Weight: readNumber(t.Get("weight"), 1), TLS: u.Scheme == "https"}
 	if server.TLS {
 		server.Port = 443
 	}
@@ -154,30 +154,30 @@ func (r *reader) server(t *reading.Tree) (model.Server, bool) {
 
 // active is Traefik's health check: one failure takes a server out, one success brings it back, and the servers of a
 // service are asked one after another.
-func (r *reader) active(t *reading.Tree, before int) *model.Active {
+func (r *reader) active(t *reading.Tree, before int) *model.HealthCheck {
 	if t == nil {
 		return nil
 	}
-	a := &model.Active{
-		Pos: t.Pos, Interval: period(t.Get("interval"), 30*time.Second),
-		Timeout: period(t.Get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
-		Times: model.TimesCheck, Implicit: []string{"fall", "rise"}, Queued: before,
-		Expect: model.HealthAnswer{Statuses: model.StatusRange{From: 200, To: 399}},
+	a := &model.HealthCheck{
+		Pos: t.Pos, Interval: readDuration(t.Get("interval"), 30*time.Second),
+		Timeout: readDuration(t.Get("timeout"), 5*time.Second), Fall: 1, Rise: 1,
+		TimeoutScope: model.TimeoutOfCheck, Implicit: []string{"fall", "rise"}, CheckedBefore: before,
+		Expect: model.HealthExpectation{Statuses: model.StatusRange{From: 200, To: 399}},
 	}
 	for _, key := range []string{"interval", "timeout"} {
 		if t.Get(key) == nil {
 			a.Implicit = append(a.Implicit, key)
 		}
 	}
-	a.Fast = a.Interval
-	a.Slow = period(t.Get("unhealthyInterval"), a.Interval)
+	a.FastInterval = a.Interval
+	a.DownInterval = readDuration(t.Get("unhealthyInterval"), a.Interval)
 	method := t.Get("method").Text()
 	if method == "" {
 		method = "GET"
 	}
 	a.Request = model.HealthRequest{Method: method, Path: t.Get("path").Text()}
 	if status := t.Get("status"); status != nil {
-		a.Expect = model.HealthAnswer{Source: "status " + status.Text()}
+		a.Expect = model.HealthExpectation{Source: "status " + status.Text()}
 	}
 	return a
 }

@@ -21,40 +21,40 @@ var Balancer = reading.Balancer{
 	Name: "traefik",
 	Doc: "traefik.yaml or .toml of Traefik v3 with the files of its file provider; " +
 		"the image is traefik:v3.6, else built from the Go module proxy",
-	Main:    []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
-	Owns:    owns,
-	Parse:   readConfig,
-	Unknown: model.Differs,
-	Spec:    newSpec,
-	Edits:   edits,
-	BuiltIn: reading.Sub(builtin, "builtin"),
+	MainFiles:         []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
+	Recognizes:        recognize,
+	Parse:             readConfig,
+	InvalidHostEffect: model.Misleading,
+	Spec:              newSpec,
+	Edits:             edits,
+	BuiltIn:           reading.SubFS(builtin, "builtin"),
 }
 
-// owns says whether a document reads like a file of Traefik's.
-func owns(text string) bool {
+// recognize says whether a document reads like a file of Traefik's.
+func recognize(text string) bool {
 	const keyed = "entryPoints: [entryPoints providers: [providers http: [http. [http] certificatesResolvers: tcp: [tcp"
-	return reading.HasWord(text, strings.Fields(keyed)...) && !reading.HasWord(text, "upstream ", "server {", "frontend ")
+	return reading.HasLinePrefix(text, strings.Fields(keyed)...) && !reading.HasLinePrefix(text, "upstream ", "server {", "frontend ")
 }
 
 // dialect is what Traefik does that no line says: it watches its files, and makes the handlers of a changed one anew
 // (pkg/server/router, pkg/server/service).
 var dialect = model.Dialect{
-	Instances: model.OneForAll,
-	Forgets:   []model.Memory{model.FailureMemory, model.RotationMemory},
-	Process:   model.Process{Title: "traefik"},
-	Log:       model.LogForms{Complaint: `\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`},
+	Instances:       model.SharedInstance,
+	ForgetsOnReload: []model.Memory{model.FailureMemory, model.RotationMemory},
+	Process:         model.Process{Title: "traefik"},
+	Log:             model.LogPatterns{Warning: `\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`},
 }
 
 func newSpec(cfg model.Config) plan.Spec {
 	spec := plan.Spec{
-		Name:    plan.OwnName("traefik"),
-		Role:    plan.Balancer,
-		Command: []string{"traefik"},
-		Version: []string{"traefik", "version"},
-		Dir:     confDir,
-		Title:   dialect.Process.Title,
-		Settle:  2 * time.Second, // it reads its dynamic files after it listens
-		Files:   map[string]string{},
+		Name:           plan.HarnessName("traefik"),
+		Role:           plan.Balancer,
+		Command:        []string{"traefik"},
+		VersionCommand: []string{"traefik", "version"},
+		WorkDir:        confDir,
+		WorkerTitle:    dialect.Process.Title,
+		SettleTime:     2 * time.Second, // it reads its dynamic files after it listens
+		Files:          map[string]string{},
 		Image: plan.Image{
 			Ref: "traefik:v3.6",
 			Module: &plan.Module{
@@ -67,7 +67,7 @@ func newSpec(cfg model.Config) plan.Spec {
 		at := path.Join(confDir, path.Base(file.Name))
 		if i > 0 {
 			at = reading.PathInContainer(path.Join(confDir, path.Base(cfg.Files[0].Name)), cfg.Files[0].Name, file.Name)
-		} else if dynamicOnly(cfg) {
+		} else if isDynamicOnly(cfg) {
 			at = path.Join(confDir, "dynamic", path.Base(file.Name)) // beside itself Traefik would take it for its static file
 		}
 		spec.Files[at] = file.Name
@@ -75,7 +75,7 @@ func newSpec(cfg model.Config) plan.Spec {
 			spec.Command = append(spec.Command, "--configFile="+at)
 		}
 	}
-	if len(cfg.Files) > 0 && dynamicOnly(cfg) {
+	if len(cfg.Files) > 0 && isDynamicOnly(cfg) {
 		spec.Command = []string{
 			"traefik", "--entryPoints.web.address=:80", "--entryPoints.websecure.address=:443",
 			"--providers.file.filename=" + path.Join(confDir, "dynamic", path.Base(cfg.Files[0].Name)),
@@ -84,8 +84,8 @@ func newSpec(cfg model.Config) plan.Spec {
 	return spec
 }
 
-// dynamicOnly says whether a configuration has no static part, whose place the command line then takes.
-func dynamicOnly(cfg model.Config) bool {
+// isDynamicOnly says whether a configuration has no static part, whose place the command line then takes.
+func isDynamicOnly(cfg model.Config) bool {
 	root, err := reading.ParseTree(cfg.Files[0].Name, cfg.Files[0].Content)
 	return err == nil && isDynamic(root)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// number is a scalar as a number, or otherwise where it is none.
-func number(t *reading.Tree, otherwise int) int {
+// readNumber is a scalar as a number, or otherwise where it is none.
+func readNumber(t *reading.Tree, otherwise int) int {
 	n, err := strconv.Atoi(t.Text())
 	if err != nil {
 		return otherwise
@@ -17,8 +17,8 @@ func number(t *reading.Tree, otherwise int) int {
 	return n
 }
 
-// period is a scalar as a time, or otherwise where it is none.
-func period(t *reading.Tree, otherwise time.Duration) time.Duration {
+// readDuration is a scalar as a time, or otherwise where it is none.
+func readDuration(t *reading.Tree, otherwise time.Duration) time.Duration {
 	d, err := parseTime(t.Text())
 	if err != nil {
 		return otherwise

@@ -43,7 +43,7 @@ var All = []check.Check{
 	requests.Headers,       // the request headers that the configuration sets reach the backend
 	requests.Response,      // the response headers that it adds reach the client
 	requests.Endpoint,      // what the balancer answers by itself
-	requests.OwnPages,      // the balancer's own pages
+	requests.AdminPages,    // the balancer's own pages
 	traffic.Counters,       // what those count
 	traffic.AccessLog,      // what is written of requests
 	requests.TLS,           // versions, ciphers, certificates
@@ -92,23 +92,23 @@ func Claims(cfg model.Config) []plan.Claim {
 // Observed lists the request headers that backends must keep for the claims of a configuration to be judged.
 func Observed(cfg model.Config) (names []string) {
 	for _, c := range All {
-		if c.Observes != nil {
-			names = append(names, c.Observes(cfg)...)
+		if c.ObservedHeaders != nil {
+			names = append(names, c.ObservedHeaders(cfg)...)
 		}
 	}
 	return names
 }
 
-// Probes lists the requests that the claims need beyond a scenario's own, each once.
-func Probes(cfg model.Config, claims []plan.Claim) []plan.Request {
+// ExtraRequests lists the requests that the claims need beyond a scenario's own, each once.
+func ExtraRequests(cfg model.Config, claims []plan.Claim) []plan.Request {
 	var probes []plan.Request
 	seen := map[string]bool{}
 	for _, claim := range claims {
 		check, err := Find(claim.Check)
-		if err != nil || check.Probes == nil {
+		if err != nil || check.ExtraRequests == nil {
 			continue
 		}
-		for _, r := range check.Probes(cfg, claim) {
+		for _, r := range check.ExtraRequests(cfg, claim) {
 			if key := fmt.Sprint(r); !seen[key] {
 				seen[key] = true
 				r.Claim = claim.ID

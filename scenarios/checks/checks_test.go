@@ -14,7 +14,7 @@ import (
 
 func TestEveryCheckIsDocumented(t *testing.T) {
 	seen := map[plan.Check]bool{}
-	assert.Equal(t, units.Joined(plan.Checks, " "), strings.Join(checks.Names(), " "), "the plan's names are those of the table")
+	assert.Equal(t, units.JoinWith(plan.Checks, " "), strings.Join(checks.Names(), " "), "the plan's names are those of the table")
 	for _, c := range checks.All {
 		assert.NotEmpty(t, c.Doc, c.Name)
 		assert.NotEmpty(t, c.Law, c.Name)
@@ -28,20 +28,20 @@ func TestEveryCheckHasMutants(t *testing.T) {
 	for _, m := range fixtures.Mutants {
 		killed[m.Refutes]++
 	}
-	for _, m := range fixtures.FailureMutants {
+	for _, m := range fixtures.FailoverMutants {
 		killed[m.Refutes]++
 	}
-	for _, e := range fixtures.Experiments {
+	for _, e := range fixtures.ScenarioBalancers {
 		killed[e.Refutes]++
 	}
 	for _, b := range fixtures.Balancers {
 		killed[b.Refutes]++
 	}
-	for _, r := range fixtures.Repliers() {
+	for _, r := range fixtures.ProbeBalancers() {
 		killed[r.Refutes]++
 	}
 	for _, c := range checks.All {
-		if c.Decides() {
+		if c.CanJudge() {
 			assert.GreaterOrEqual(t, killed[c.Name], 2, "the check %s has fewer than two mutants that it refutes: add one to fixtures", c.Name)
 		}
 	}

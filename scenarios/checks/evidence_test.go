@@ -65,15 +65,15 @@ func histories(t *testing.T) []simulated {
 		}
 	}
 	for _, checked := range []bool{false, true} {
-		plan, err := fixtures.FailurePlan(checked)
+		plan, err := fixtures.FailoverPlan(checked)
 		require.NoError(t, err)
-		for i, m := range append([]fixtures.Failing{{Name: "(honest)", Checked: checked}}, fixtures.FailureMutants...) {
-			if i%every == 0 && m.Checked == checked {
-				add("failure: "+m.Name, fixtures.SimulateFailures(plan, m, 1), nil)
+		for i, m := range append([]fixtures.FailoverBalancer{{Name: "(honest)", HealthChecks: checked}}, fixtures.FailoverMutants...) {
+			if i%every == 0 && m.HealthChecks == checked {
+				add("failure: "+m.Name, fixtures.SimulateFailover(plan, m, 1), nil)
 			}
 		}
 	}
-	for i, e := range fixtures.Experiments {
+	for i, e := range fixtures.ScenarioBalancers {
 		if i%every == 0 || honest && e.Refutes == "" {
 			h, err := e.History(1)
 			add("experiment: "+e.Name, h, err)
@@ -85,7 +85,7 @@ func histories(t *testing.T) []simulated {
 			add("law: "+b.Name, h, err)
 		}
 	}
-	for i, r := range fixtures.Repliers() {
+	for i, r := range fixtures.ProbeBalancers() {
 		if i%every == 0 || honest && r.Refutes == "" {
 			h, err := r.History()
 			add("reply: "+r.Name+" "+r.Config, h, err)

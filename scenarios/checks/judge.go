@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
@@ -20,20 +21,20 @@ func Judge(h history.History) (report.Report, error) {
 	if err != nil {
 		return report.Report{}, err
 	}
-	book, err := traffic.Account(check.WithoutCopies(h))
+	book, err := traffic.SumDelivery(check.WithoutCopies(h))
 	if err != nil {
 		return report.Report{}, fmt.Errorf("join the ledgers: %w", err)
 	}
 	findings := make([]check.Finding, len(h.Plan.Claims))
 	for i, claim := range h.Plan.Claims {
-		if findings[i] = outside(claim, h.Plan); findings[i].Broken != "" {
+		if findings[i] = whyNotEvaluated(claim, h.Plan); findings[i].Inconclusive != "" {
 			continue
 		}
 		seen := h
 		if c, err := Find(claim.Check); err == nil && c.Evidence.Subrequests != nil && c.Evidence.Subrequests(h.Plan.Config, claim) {
 			seen = all
 		}
-		findings[i] = find(claim, seen)
+		findings[i] = runCheck(claim, seen)
 		if err := h.Err(); err != nil {
 			return report.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
 		}
@@ -41,15 +42,18 @@ func Judge(h history.History) (report.Report, error) {
 	r := report.Report{
 		Schema:   report.ReportSchema,
 		Name:     h.Plan.Name,
+		Balancer: h.Plan.Config.Balancer,
 		Alpha:    h.Plan.Alpha,
 		Beta:     h.Plan.Beta,
 		Env:      h.Env,
 		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
+		Problems: append([]model.Problem{}, h.Plan.Config.Problems...),
 		Phases:   phases,
-		Ledger:   book,
+		Delivery: book,
 	}
 	for i, claim := range h.Plan.Claims {
 		r.Verdicts[i].Outside = !h.Plan.Decides(claim)
+		explain(&r.Verdicts[i], h.Plan.Config.Dialect)
 	}
 	if err := h.Err(); err != nil {
 		return report.Report{}, err
@@ -57,57 +61,67 @@ func Judge(h history.History) (report.Report, error) {
 	return r, nil
 }
 
-// outside says why a claim is not looked at in a run that did not set out to decide it.
-func outside(claim plan.Claim, p plan.Plan) check.Finding {
+// explain adds the usual cause of a refuted promise on this balancer, and what to write instead.
+func explain(v *report.Verdict, d model.Dialect) {
+	if v.Outcome != report.Refuted {
+		return
+	}
+	if advice, ok := d.AdviceFor(string(v.Claim.Check), v.Claim.Detail); ok {
+		v.Why, v.Instead = advice.Why, advice.Instead
+	}
+}
+
+// whyNotEvaluated says why a claim is not looked at in a run that did not set out to decide it.
+func whyNotEvaluated(claim plan.Claim, p plan.Plan) check.Finding {
 	if p.Decides(claim) {
 		return check.Finding{}
 	}
-	if c, err := Find(claim.Check); err == nil && !c.Decides() {
-		return check.Finding{Broken: check.NoExperiment}
+	if c, err := Find(claim.Check); err == nil && !c.CanJudge() {
+		return check.Finding{Inconclusive: check.NoExperiment}
 	}
-	return check.Finding{Broken: "not what the scenario " + p.Name + " looks at"}
+	return check.Finding{Inconclusive: "not what the scenario " + p.Name + " looks at"}
 }
 
-// find runs one check. A crash of a check says nothing about the balancer.
-func find(claim plan.Claim, h history.History) (f check.Finding) {
+// runCheck runs one check. A crash of a check says nothing about the balancer.
+func runCheck(claim plan.Claim, h history.History) (f check.Finding) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			f = check.Finding{Broken: fmt.Sprintf("the check crashed: %v", crash)}
+			f = check.Finding{Inconclusive: fmt.Sprintf("the check crashed: %v", crash)}
 		}
 	}()
 	c, err := Find(claim.Check)
 	if err != nil {
-		return check.Finding{Cannot: err.Error() + " in this version of lbproof"}
+		return check.Finding{Untestable: err.Error() + " in this version of lbproof"}
 	}
-	if !c.Decides() {
-		return check.Finding{Broken: check.NoExperiment}
+	if !c.CanJudge() {
+		return check.Finding{Inconclusive: check.NoExperiment}
 	}
-	if why := c.Evidence.Mixed(h.Plan, claim); why != "" {
-		return check.Finding{Broken: why}
+	if why := c.Evidence.WhyAmbiguous(h.Plan, claim); why != "" {
+		return check.Finding{Inconclusive: why}
 	}
-	h = check.FocusOn(h, claim.Check)
+	h = check.FilterPhases(h, claim.Check)
 	if !c.Evidence.Copies {
 		h = check.WithoutCopies(h)
 	}
 	if c.Judge == nil {
-		return check.JudgeQuestions(c.AskedIn(h.Plan), claim, h)
+		return check.JudgeProbes(c.ProbesIn(h.Plan), claim, h)
 	}
 	f = c.Judge(claim, h)
-	if why := attemptFailed(h); why != "" && len(f.Counter) > 0 && c.Evidence.Undisturbed {
-		f.Counter, f.Broken = nil, why
+	if why := findLoggedFailure(h); why != "" && len(f.CounterExamples) > 0 && c.Evidence.Undisturbed {
+		f.CounterExamples, f.Inconclusive = nil, why
 	}
-	if f.N == 0 && f.Cannot == "" && len(h.Plan.Carried) == 0 && slices.ContainsFunc(h.Plan.Config.Routes, check.IsShut) {
-		f.Note = strings.TrimPrefix(f.Note+"; "+check.HowToOpen, "; ")
+	if f.N == 0 && f.Untestable == "" && len(h.Plan.ProbeHeader) == 0 && slices.ContainsFunc(h.Plan.Config.Routes, check.NeedsCredentials) {
+		f.Note = strings.TrimPrefix(f.Note+"; "+check.CredentialsHint, "; ")
 	}
 	return f
 }
 
-// attemptFailed says where the balancer's log tells of a failed attempt that nobody made fail.
-func attemptFailed(h history.History) string {
-	if slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return m.Event.Fault != plan.FaultSlow }) {
+// findLoggedFailure says where the balancer's log tells of a failed attempt that nobody made fail.
+func findLoggedFailure(h history.History) string {
+	if slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool { return m.Event.Fault != plan.FaultSlow }) {
 		return ""
 	}
-	lines := check.Logged(h, h.Plan.Config.Dialect.Log.Attempt)
+	lines := check.MatchLog(h, h.Plan.Config.Dialect.Log.FailedAttempt)
 	if len(lines) == 0 {
 		return ""
 	}

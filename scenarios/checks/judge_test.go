@@ -69,7 +69,7 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	f("weights/backend", "how many workers", func(h *history.History) { h.Env.Workers = 0 })
-	lost := func(h *history.History) { h.Env.Lost = []string{"back-01: the service was restarted"} }
+	lost := func(h *history.History) { h.Env.LedgerGaps = []string{"back-01: the service was restarted"} }
 	f("weights/backend", "ledger is not whole", lost)
 	f("once/", "ledger is not whole", lost)
 	f("endpoint/nginx-health", "ledger is not whole", lost)
@@ -85,7 +85,7 @@ func TestUndecided(t *testing.T) {
 	f("restarts/stack", "ended before the traffic did", func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
 	f("restarts/stack", "was made to run out of memory on purpose", func(h *history.History) {
 		h.Env.Nodes[1].OOMKilled = true
-		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultMemory, Target: h.Env.Nodes[1].Name}}}
+		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultMemory, Target: h.Env.Nodes[1].Name}}}
 	})
 	f("answered/", "the sender could not send", checkstest.WithErr(history.Tester))
 }
@@ -96,7 +96,7 @@ func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
 	judged := func(logged string) report.Verdict {
 		return checkstest.Outcome(t, "weights/backend", func(h *history.History) {
 			*h = fixtures.Simulate(h.Plan, fixtures.Mutant{Weights: []int{1, 2, 2}}, 1)
-			h.Env.Logged = []history.Logged{{Text: logged, Count: 1}}
+			h.Env.LogEntries = []history.LogEntry{{Text: logged, Count: 1}}
 		})
 	}
 	reset := "[error] recv() failed (104: Connection reset by peer) while reading response header from upstream"
@@ -123,7 +123,7 @@ func TestSubrequestsConvictNobody(t *testing.T) {
 		assert.Contains(t, v.Reason, "cannot tell those requests apart")
 	}
 	auth := func(r *model.Route) {
-		r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, Kind: model.AuthRoute, By: "/check"}
+		r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, Kind: model.AuthRoute, Target: "/check"}
 	}
 	mirrored := func(r *model.Route) { r.Mirrors = []model.Share{{Pos: model.Pos{File: "f", Line: 2}, Pool: "/copy"}} }
 	for _, id := range []string{"weights/backend", "once/", "headers/#Host"} {
@@ -166,11 +166,11 @@ func TestDeserted(t *testing.T) {
 			Hits: func(func(history.Hit) bool) {}, Arrivals: func(func(history.Arrival) bool) {}, Attempts: func(func(history.Attempt) bool) {},
 			Plan: plan.Plan{Config: model.Config{Pools: []model.Pool{{Name: "p", Servers: servers}}, Routes: []model.Route{route}}},
 		}
-		assert.Equal(t, cannot, traffic.Once.Judge(plan.Claim{Subject: route.Key()}, h).Cannot)
-		assert.Equal(t, cannot, failover.Reload.Judge(plan.Claim{}, h).Cannot)
+		assert.Equal(t, cannot, traffic.Once.Judge(plan.Claim{Subject: route.Key()}, h).Untestable)
+		assert.Equal(t, cannot, failover.Reload.Judge(plan.Claim{}, h).Untestable)
 	}
-	f(outage.NobodyUp, model.Server{Host: "a", Down: true})
-	f(outage.NobodyUp, model.Server{Host: "a", Drain: true}, model.Server{Host: "b", Down: true})
+	f(outage.NoServerUp, model.Server{Host: "a", Down: true})
+	f(outage.NoServerUp, model.Server{Host: "a", Drain: true}, model.Server{Host: "b", Down: true})
 	f("", model.Server{Host: "a", Down: true}, model.Server{Host: "b", Backup: true})
 	f("", model.Server{Host: "a"})
 }
@@ -181,5 +181,5 @@ func BenchmarkJudge(b *testing.B) {
 	for b.Loop() {
 		judge(b, pl, fixtures.Mutant{}, 1)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pl.Requests()), "ns/request")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pl.RequestCount()), "ns/request")
 }

@@ -178,19 +178,19 @@ func TestKillMatrix(t *testing.T) {
 func TestFailureMatrix(t *testing.T) {
 	var m matrix
 	for _, checked := range []bool{false, true} {
-		pl, err := fixtures.FailurePlan(checked)
+		pl, err := fixtures.FailoverPlan(checked)
 		require.NoError(t, err)
 		config := "nginx with a backup and a server that is down"
 		if checked {
 			config = "haproxy/weighted"
 		}
-		for i, of := range append([]fixtures.Failing{{Name: "(honest)", Checked: checked}}, fixtures.FailureMutants...) {
-			if of.Checked != checked || testing.Short() && i%5 > 0 {
+		for i, of := range append([]fixtures.FailoverBalancer{{Name: "(honest)", HealthChecks: checked}}, fixtures.FailoverMutants...) {
+			if of.HealthChecks != checked || testing.Short() && i%5 > 0 {
 				continue
 			}
 			m.add(t, row{
 				config: config, name: of.Name, refutes: of.Refutes, runs: seeds(3),
-				history: func(seed uint64) (history.History, error) { return fixtures.SimulateFailures(pl, of, seed), nil },
+				history: func(seed uint64) (history.History, error) { return fixtures.SimulateFailover(pl, of, seed), nil },
 			})
 		}
 	}
@@ -200,7 +200,7 @@ func TestFailureMatrix(t *testing.T) {
 // What other scenarios show is refuted where it is wrong, and nowhere else.
 func TestExperiments(t *testing.T) {
 	var m matrix
-	for _, of := range fixtures.Experiments {
+	for _, of := range fixtures.ScenarioBalancers {
 		config := "scenario " + of.Scenario
 		if of.Config != "" {
 			config += " of " + of.Config
@@ -213,7 +213,7 @@ func TestExperiments(t *testing.T) {
 // Every check that asks questions refutes balancers that answer them otherwise, and upholds one that does not.
 func TestReplies(t *testing.T) {
 	var m matrix
-	for _, of := range fixtures.Repliers() {
+	for _, of := range fixtures.ProbeBalancers() {
 		m.add(t, row{
 			config: of.Config, name: of.Name, refutes: of.Refutes, runs: 1, counted: true,
 			history: func(uint64) (history.History, error) { return of.History() },
@@ -228,7 +228,7 @@ func TestReplies(t *testing.T) {
 // The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs,
 // and no honest one.
 func TestLaws(t *testing.T) {
-	m := matrix{only: fixtures.Lawful}
+	m := matrix{only: fixtures.LawChecks}
 	for i, of := range fixtures.Balancers {
 		if testing.Short() && i%5 > 0 {
 			continue

@@ -27,7 +27,7 @@ func Decide(claims []plan.Claim, findings []check.Finding, alpha float64) []repo
 		outcome, reason := decide(f, adjusted[i], alpha)
 		verdicts[i] = report.Verdict{
 			Claim: claims[i], Outcome: outcome, Test: f.Test, N: f.N, Need: f.Need,
-			Measured: f.Measured, Predicted: f.Predicted, Reason: reason, Counter: f.Counter,
+			Measured: f.Measured, Predicted: f.Predicted, Reason: reason, Counter: f.CounterExamples,
 		}
 		if f.Tested {
 			verdicts[i].P = &adjusted[i]
@@ -45,13 +45,13 @@ func Decide(claims []plan.Claim, findings []check.Finding, alpha float64) []repo
 // decide is the one place where evidence becomes an outcome.
 func decide(f check.Finding, p, alpha float64) (report.Outcome, string) {
 	switch {
-	case f.Cannot != "":
-		return report.Untestable, f.Cannot
-	case len(f.Counter) > 0:
-		return report.Refuted, f.Counter[0]
-	case f.Broken != "":
-		return report.Undecided, f.Broken
-	case f.Tested && f.Anytime && p < alpha:
+	case f.Untestable != "":
+		return report.Untestable, f.Untestable
+	case len(f.CounterExamples) > 0:
+		return report.Refuted, f.CounterExamples[0]
+	case f.Inconclusive != "":
+		return report.Undecided, f.Inconclusive
+	case f.Tested && f.AnytimeValid && p < alpha:
 		return report.Refuted, fmt.Sprintf("p = %.2g after correction, below %g", p, alpha)
 	case f.N == 0:
 		return report.Undecided, fmt.Sprintf("no request bears on it; %s would do", units.Number(max(1, f.Need)))

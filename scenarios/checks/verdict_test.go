@@ -21,14 +21,14 @@ func TestDecide(t *testing.T) {
 	f(check.Finding{}, report.Undecided)
 	f(check.Finding{N: 10, Need: 11}, report.Undecided)
 	f(check.Finding{N: 11, Need: 11}, report.Upheld)
-	f(check.Finding{N: 1, Need: 11, Counter: []string{"one is enough"}}, report.Refuted)
-	f(check.Finding{N: 11, Broken: "the law does not apply"}, report.Undecided)
-	f(check.Finding{N: 11, Cannot: "no way"}, report.Untestable)
+	f(check.Finding{N: 1, Need: 11, CounterExamples: []string{"one is enough"}}, report.Refuted)
+	f(check.Finding{N: 11, Inconclusive: "the law does not apply"}, report.Undecided)
+	f(check.Finding{N: 11, Untestable: "no way"}, report.Untestable)
 	f(check.Finding{N: 11, Tested: true, P: 0.0009}, report.Refuted)
 	f(check.Finding{N: 11, Tested: true, P: 0.0011}, report.Upheld)
 	f(check.Finding{N: 10, Need: 11, Tested: true, P: 0.0009}, report.Undecided)
-	f(check.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0009}, report.Refuted)
-	f(check.Finding{N: 10, Need: 11, Tested: true, Anytime: true, P: 0.0011}, report.Undecided)
+	f(check.Finding{N: 10, Need: 11, Tested: true, AnytimeValid: true, P: 0.0009}, report.Refuted)
+	f(check.Finding{N: 10, Need: 11, Tested: true, AnytimeValid: true, P: 0.0011}, report.Undecided)
 }
 
 // One p-value of 0.0009 convicts alone, and does not among two.

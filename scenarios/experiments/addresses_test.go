@@ -14,7 +14,7 @@ import (
 
 // Limits by address that are asked at the same rate share a phase: each of its clients asks one of them, under several names, and they
 // ask no faster than one machine can.
-func TestDesignAsksLimitsTogether(t *testing.T) {
+func TestDesignTestsLimitsTogether(t *testing.T) {
 	conf := "events {}\nhttp {\n  limit_req_zone $binary_remote_addr zone=all:1m rate=10r/s;\n  upstream u { server a:8000; }\n  server {\n    listen 80;\n"
 	for path := range 7 {
 		conf += fmt.Sprintf("    location /%d/ { limit_req zone=all burst=5 nodelay; proxy_pass http://u; }\n", path)
@@ -37,7 +37,7 @@ func TestDesignAsksLimitsTogether(t *testing.T) {
 			for client := range l.Clients.Count {
 				asked, names := map[int]bool{}, map[string]bool{}
 				for i := client; i < l.Count; i += l.Clients.Count {
-					asked[l.Which(i)], names[l.Key(i)] = true, true
+					asked[l.RequestIndex(i)], names[l.Key(i)] = true, true
 				}
 				assert.Len(t, asked, 1, l.Name)
 				assert.Greater(t, len(names), 1, l.Name)
@@ -48,15 +48,15 @@ func TestDesignAsksLimitsTogether(t *testing.T) {
 }
 
 // No two phases share a client's address, and none that is not about a limit asks one address for more than it allows.
-func TestDesignStarvesNobody(t *testing.T) {
+func TestDesignStaysBelowLimits(t *testing.T) {
 	for _, name := range []string{"nginx/limits", "haproxy/limits", "traefik/limits", "nginx/order-api", "nginx/orchestry", "haproxy/sysmanage", "traefik/order-api"} {
 		p := designed(t, name)
 		owner := map[int]string{}
 		for _, l := range p.Phases {
-			if !l.Clients.Addresses {
+			if !l.Clients.OwnAddresses {
 				continue
 			}
-			for c := l.Clients.First; c <= l.Clients.Last(); c += max(1, l.Clients.Apart) {
+			for c := l.Clients.FirstAddress; c <= l.Clients.LastAddress(); c += max(1, l.Clients.AddressStep) {
 				assert.Empty(t, owner[c], "%s: address %d of %s", name, c, l.Name)
 				owner[c] = l.Name
 			}
@@ -65,11 +65,11 @@ func TestDesignStarvesNobody(t *testing.T) {
 			if l.Kind.Order() >= plan.KindOverload.Order() {
 				continue
 			}
-			if l.Clients.Addresses {
+			if l.Clients.OwnAddresses {
 				assert.NotEqual(t, plan.Vegeta, l.Engine, "%s: %s: it sends from one address", name, l.Name)
 			}
 			spared := l
-			experiments.Spare(p.Config, &spared)
+			experiments.SpreadClients(p.Config, &spared)
 			assert.Equal(t, l, spared, "%s: %s could be refused", name, l.Name)
 		}
 	}

@@ -13,93 +13,93 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// bystanders are the kinds of promises that any traffic bears on.
-var bystanders = []plan.Check{plan.CheckOnce, plan.CheckLimits, plan.CheckRestarts, plan.CheckDrained, plan.CheckBackup}
+// alwaysChecked are the kinds of promises that any traffic bears on.
+var alwaysChecked = []plan.Check{plan.CheckOnce, plan.CheckLimits, plan.CheckRestarts, plan.CheckDrained, plan.CheckBackup}
 
 // Setup is what experiments are designed for.
 type Setup struct {
-	CPUs      int               // that a balancer sees
-	Balancers int               // with the same configuration; 0 is 1. The rate limits of each are asked.
-	Checks    []plan.Check      // the kinds of promises to decide; empty is all
-	Patient   bool              // deaths may take longer, so that those of every pool are enough
-	Header    map[string]string // that requests carry, and without which what lbproof cannot read lets none through
+	CPUs         int               // that a balancer sees
+	Balancers    int               // with the same configuration; 0 is 1. The rate limits of each are asked.
+	Checks       []plan.Check      // the kinds of promises to decide; empty is all
+	ExtendedTime bool              // deaths may take longer, so that those of every pool are enough
+	ProbeHeader  map[string]string // that requests carry, and without which what lbproof cannot read lets none through
 }
 
 // Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what
 // disturbs others comes after them, from addresses of its own.
 func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan.Plan, error) {
-	if len(setup.Header) > 0 {
-		cfg.Routes = check.Opened(cfg.Routes)
+	if len(setup.ProbeHeader) > 0 {
+		cfg.Routes = check.AssumeCredentials(cfg.Routes)
 	}
 	s := scenarios.Scenario{Name: name, File: cfg.Files[0].Name, Checks: setup.Checks}
-	p, err := s.Stage(cfg, specs)
+	p, err := s.PlanWithoutTraffic(cfg, specs)
 	if err != nil {
 		return p, err
 	}
-	p.Carried = setup.Header
+	p.ProbeHeader = setup.ProbeHeader
 	if len(setup.Checks) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
-		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, units.Joined(setup.Checks, " or "))
+		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, units.JoinWith(setup.Checks, " or "))
 	}
-	d := designer{scenario: &s, plan: &p, peers: peers(&p, setup.Balancers), most: deathsTake}
-	if setup.Patient {
-		d.most = patientTake
+	d := designer{scenario: &s, plan: &p, peers: addPeers(&p, setup.Balancers), outageBudget: outageBudget}
+	if setup.ExtendedTime {
+		d.outageBudget = extendedOutageBudget
 	}
-	if err := d.perform(wanted(cfg, p, setup.CPUs)); err != nil {
+	if err := d.addPhases(draftPhases(cfg, p, setup.CPUs)); err != nil {
 		return p, err
 	}
 	for _, l := range p.Phases {
 		for i, r := range l.Requests {
-			l.Requests[i] = check.Carrying(r, setup.Header)
+			l.Requests[i] = check.WithHeader(r, setup.ProbeHeader)
 		}
 	}
-	correct(p.Phases)
+	correctAlphas(p.Phases)
 	for i := range s.Faults {
 		s.Faults[i].Designed = true
 	}
 	return p, s.Events(&p)
 }
 
-// wanted are the experiments for the promises that a plan sets out to decide, in their order.
-func wanted(cfg model.Config, p plan.Plan, cpus int) []*experiment {
+// draftPhases are the experiments for the promises that a plan sets out to decide, in their order.
+func draftPhases(cfg model.Config, p plan.Plan, cpus int) []*draft {
 	claims := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
-	all := pack(cfg, claims, checks.Trials(cfg, claims, check.Terms{Alpha: p.Alpha, Beta: p.Beta, CPUs: cpus}))
-	probes := checks.Probes(cfg, claims)
+	all := pack(cfg, claims, checks.Requirements(cfg, claims, check.DesignParams{Alpha: p.Alpha, Beta: p.Beta, CPUs: cpus}))
+	probes := checks.ExtraRequests(cfg, claims)
 	if len(probes) == 0 {
 		return all
 	}
 	// After those that want new connections.
-	first := slices.IndexFunc(all, func(e *experiment) bool { return e.kind != plan.KindConnections })
+	first := slices.IndexFunc(all, func(e *draft) bool { return e.kind != plan.KindConnections })
 	if first < 0 {
 		first = len(all)
 	}
-	return slices.Insert(all, first, probing(probes, p.Beta))
+	return slices.Insert(all, first, draftForAllRequests(probes, p.Beta))
 }
 
-// probing is the experiment for promises about every request.
-func probing(probes []plan.Request, beta float64) *experiment {
-	return &experiment{
-		load: plan.Phase{
-			Name: "probes", Count: stats.NeedToSee(0.01, 1-beta) * len(probes), Concurrency: scenarios.ProbesInFlight,
+// draftForAllRequests is the experiment for promises about every request.
+func draftForAllRequests(probes []plan.Request, beta float64) *draft {
+	return &draft{
+		phase: plan.Phase{
+			Name: "probes", Count: stats.SamplesToDetect(0.01, 1-beta) * len(probes), Concurrency: scenarios.ProbeConcurrency,
 			Requests: probes,
-			Shows: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g",
+			Detects: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g",
 				1., 1-beta)},
 		},
 		checks: []plan.Check{plan.CheckAnswered, plan.CheckHeaders, plan.CheckEndpoint, plan.CheckWeights},
 	}
 }
 
-// correct has phases of draws end only when what they know will stand the correction for so many tests.
-func correct(loads []plan.Phase) {
+// correctAlphas has phases of draws end only when what they know will stand the correction for so many tests.
+func correctAlphas(loads []plan.Phase) {
 	tested := 0 // by p-values
 	for _, l := range loads {
-		tested += len(l.Draws)
-		if l.Kind == plan.KindBusy && len(l.Shows) > 0 {
+		tested += len(l.StopRules)
+		if l.Kind == plan.KindBusy && len(l.Detects) > 0 {
 			tested++
 		}
 	}
 	for _, l := range loads {
-		for i := range l.Draws {
-			l.Draws[i].Alpha /= float64(max(1, tested))
+		for i := range l.StopRules {
+			l.StopRules[i].Alpha /= float64(max(1, tested))
 		}
 	}
 }

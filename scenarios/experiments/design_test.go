@@ -42,7 +42,7 @@ func phaseNames(p plan.Plan) []string {
 }
 
 // Each rate is asked of the second balancer too, from the same addresses.
-func TestDesignOfAPair(t *testing.T) {
+func TestDesignOfTwoBalancers(t *testing.T) {
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/limits", "")
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
@@ -55,15 +55,15 @@ func TestDesignOfAPair(t *testing.T) {
 	for _, l := range p.Phases {
 		name, peered := strings.CutSuffix(l.Name, " through "+peer.Name)
 		switch {
-		case l.Via == "":
+		case l.ViaPeer == "":
 			first[l.Name] = l
 		case peered:
 			both++
-			assert.Equal(t, peer.Name, l.Via)
+			assert.Equal(t, peer.Name, l.ViaPeer)
 			assert.Equal(t, first[name].Clients, l.Clients)
 		default: // which finds its servers slow, and well again, by itself
 			slowed++
-			assert.Equal(t, peer.Name, l.Via)
+			assert.Equal(t, peer.Name, l.ViaPeer)
 		}
 	}
 	assert.Equal(t, 4, both, "three rates, and how many at a time")
@@ -121,22 +121,22 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 		}
 		if e.Fault == plan.FaultReload {
 			assert.Contains(t, []int{8, 9, 10, 12, 13, 16}, e.Phase)
-			assert.Less(t, e.At+e.For, planned.Phases[e.Phase].Takes())
+			assert.Less(t, e.At+e.Duration, planned.Phases[e.Phase].EstimatedDuration())
 			continue
 		}
 		assert.Equal(t, 5, e.Phase)
-		assert.Greater(t, e.For, planned.Phases[5].Takes())
+		assert.Greater(t, e.Duration, planned.Phases[5].EstimatedDuration())
 	}
 }
 
 // Who chooses the kinds of promises has time for more deaths.
-func TestDesignOfThePatient(t *testing.T) {
+func TestDesignWithExtendedTime(t *testing.T) {
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/orchestry", "")
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
 	for patient, want := range map[bool]int{false: 3, true: 5} {
-		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []plan.Check{plan.CheckPassive}, Patient: patient})
+		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []plan.Check{plan.CheckPassive}, ExtendedTime: patient})
 		require.NoError(t, err)
 		deaths := 0
 		for _, e := range planned.Events {
@@ -150,7 +150,7 @@ func TestDesignOfThePatient(t *testing.T) {
 
 // The first server dies when health checks must have found it well since the balancer started or took its configuration over, and at once
 // where phases before have taken that long.
-func TestDesignOfFirstDeaths(t *testing.T) {
+func TestDesignOfFirstOutages(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
 		planned, first := designed(t, name), time.Duration(0)
 		for _, e := range planned.Events {
@@ -168,7 +168,7 @@ func TestDesignCrowdsBackups(t *testing.T) {
 	planned := designed(t, "nginx/orchestry")
 	i := slices.Index(phaseNames(planned), "crowd pay_upstream")
 	require.Positive(t, i)
-	assert.True(t, planned.Phases[i].Fresh)
+	assert.True(t, planned.Phases[i].NewConnections)
 	var slow []string
 	for _, e := range planned.Events {
 		if e.Phase == i-1 && e.Fault == plan.FaultSlow {
@@ -179,21 +179,21 @@ func TestDesignCrowdsBackups(t *testing.T) {
 }
 
 // A phase that waits for the balancer to give up takes as long as that.
-func TestWaitsTakeTheirTime(t *testing.T) {
+func TestWaitPhasesTakeTheirTime(t *testing.T) {
 	p := designed(t, "haproxy/impatient")
 	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "waits" })
 	require.GreaterOrEqual(t, i, 0)
-	assert.InDelta(t, 33, p.Phases[i].Takes().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
+	assert.InDelta(t, 33, p.Phases[i].EstimatedDuration().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
 }
 
 // What lbproof cannot read lets requests through that carry what it asks for: all of them do.
-func TestDesignCarriesAHeader(t *testing.T) {
+func TestDesignSendsTheProbeHeader(t *testing.T) {
 	assert.Equal(t, []string{"probes"}, phaseNames(designed(t, "nginx/sysmanage-lua")))
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/sysmanage-lua", "")
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Header: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
+	planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, ProbeHeader: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(planned))
 	upgraded := 0
@@ -213,12 +213,12 @@ func TestDesignMerges(t *testing.T) {
 	planned := designed(t, "nginx/algorithms")
 	draws := planned.Phases[2]
 	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
-	require.Len(t, draws.Draws, 2)
-	assert.InDelta(t, 0.001/4, draws.Draws[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
+	require.Len(t, draws.StopRules, 2)
+	assert.InDelta(t, 0.001/4, draws.StopRules[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
 	assert.Contains(t, draws.Checks, plan.CheckAlgorithm)
 	assert.Contains(t, draws.Checks, plan.CheckSplit)
 	assert.NotContains(t, draws.Checks, "weights")
-	assert.Len(t, draws.Shows, 2)
+	assert.Len(t, draws.Detects, 2)
 }
 
 // Every built-in configuration has a design, or a reason why not.
@@ -236,24 +236,24 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 		for _, l := range planned.Phases {
 			assert.NotEmpty(t, l.Checks, "%s: %s", name, l.Name)
 			assert.Positive(t, l.Count, "%s: %s", name, l.Name)
-			if l.Open() {
+			if l.IsOpenLoop() {
 				continue
 			}
-			assert.Equal(t, 0, l.Count%len(l.Requests)*min(1, len(l.Shows)), "%s: %s: each request as often", name, l.Name)
+			assert.Equal(t, 0, l.Count%len(l.Requests)*min(1, len(l.Detects)), "%s: %s: each request as often", name, l.Name)
 		}
 	}
 }
 
 // A server of nginx's dies while rows of requests are sent to other pools, or to none, every time: nobody sees the failure of a request that
 // it has taken.
-func TestDeathsBetweenRows(t *testing.T) {
+func TestOutagesBetweenBursts(t *testing.T) {
 	for name, servers := range map[string]int{"nginx/orchestry": 4, "nginx/sysmanage": 1, "nginx/order-api": 1, "nginx/phoenix": 1} {
 		planned := designed(t, name)
 		died, reloads := map[string]int{}, 0
 		for _, e := range planned.Events {
 			l := planned.Phases[e.Phase]
 			switch {
-			case l.InRow == 0 || e.Fault != plan.FaultKill && e.Fault != plan.FaultReload:
+			case l.BurstLen == 0 || e.Fault != plan.FaultKill && e.Fault != plan.FaultReload:
 				continue
 			case e.Fault == plan.FaultReload:
 				reloads++
@@ -261,7 +261,7 @@ func TestDeathsBetweenRows(t *testing.T) {
 			}
 			died[e.Target]++
 			for _, at := range []time.Duration{e.At, e.At + 100*time.Millisecond} {
-				sent := l.Requests[l.Which(int(at.Seconds()*l.Rate))]
+				sent := l.Requests[l.RequestIndex(int(at.Seconds()*l.Rate))]
 				path, _, _ := strings.Cut(sent.Path, "?")
 				route, _ := planned.Config.Route(sent.Port, sent.Header["Host"], path)
 				pool, _ := planned.Config.Pool(route.Pool)

@@ -12,82 +12,82 @@ import (
 )
 
 // pack puts trials of the same kind into one phase, and the phases in order.
-func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Trial) []*experiment {
-	var all []*experiment
-	together := dyingTogether(cfg)
+func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Requirement) []*draft {
+	var all []*draft
+	together := sharedOutagePools(cfg)
 	for _, claim := range claims {
 		for _, t := range trials[claim.ID] {
-			i := slices.IndexFunc(all, func(e *experiment) bool { return e.isOf(t) && e.hasRoom(t) })
+			i := slices.IndexFunc(all, func(e *draft) bool { return e.matches(t) && e.hasRoomFor(t) })
 			if i < 0 {
 				i = len(all)
-				all = append(all, begun(t, count(all, t)))
+				all = append(all, newDraft(t, countMatching(all, t)))
 			}
-			all[i].take(t, together)
+			all[i].add(t, together)
 			if !slices.Contains(all[i].checks, claim.Check) {
 				all[i].checks = append(all[i].checks, claim.Check)
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *experiment) int {
+	slices.SortStableFunc(all, func(a, b *draft) int {
 		return cmp.Or(a.kind.Order()-b.kind.Order(), min(len(a.slow), 1)-min(len(b.slow), 1))
 	})
 	return all
 }
 
-// begun is an experiment that trials like one can take part in. There are so many of its kind before it, which have no room.
-func begun(t check.Trial, before int) *experiment {
-	e := &experiment{
-		kind: t.Kind, about: t.About, load: t.Load, slow: t.Slow, reload: t.Reload, move: map[string]time.Duration{},
+// newDraft is an experiment that trials like one can take part in. There are so many of its kind before it, which have no room.
+func newDraft(t check.Requirement, before int) *draft {
+	e := &draft{
+		kind: t.Kind, about: t.About, phase: t.Phase, slow: t.SlowServers, reloadAt: t.ReloadAt, moves: map[string]time.Duration{},
 	}
-	e.load.Name, e.load.Kind, e.load.About = t.Kind.Title(t.About), t.Kind, t.About
-	e.load.Requests, e.load.Draws, e.load.Count = nil, nil, 0
+	e.phase.Name, e.phase.Kind, e.phase.About = t.Kind.Title(t.About), t.Kind, t.About
+	e.phase.Requests, e.phase.StopRules, e.phase.Count = nil, nil, 0
 	if before > 0 {
-		e.load.Name += fmt.Sprintf(", part %d", before+1)
+		e.phase.Name += fmt.Sprintf(", part %d", before+1)
 	}
 	return e
 }
 
-// take has a trial take part, with its faults.
-func (e *experiment) take(t check.Trial, together pools) {
-	e.vanish = append(e.vanish, t.Vanish...)
-	e.gone, e.lasts = append(e.gone, t.Gone...), max(e.lasts, t.Lasts)
-	if !slices.ContainsFunc(t.Ail, func(a check.Ailment) bool { return slices.Contains(e.ail, a) }) {
-		e.ail = append(e.ail, t.Ail...)
+// add has a trial take part, with its faults.
+func (e *draft) add(t check.Requirement, together poolsByHost) {
+	e.unreachable = append(e.unreachable, t.Unreachable...)
+	e.allDown, e.allDownFor = append(e.allDown, t.AllDown...), max(e.allDownFor, t.AllDownFor)
+	if !slices.ContainsFunc(t.LateChecks, func(a check.LateHealthChecks) bool { return slices.Contains(e.slowChecks, a) }) {
+		e.slowChecks = append(e.slowChecks, t.LateChecks...)
 	}
 	known := func(host string) bool {
-		return slices.ContainsFunc(e.kill, func(o []string) bool {
-			return slices.Contains(o, host) || together.share(host, o)
+		return slices.ContainsFunc(e.outageGroups, func(o []string) bool {
+			return slices.Contains(o, host) || together.sharePool(host, o)
 		})
 	}
-	if len(t.Kill) > 0 && !slices.ContainsFunc(t.Kill, known) {
-		e.kill = append(e.kill, t.Kill)
+	if len(t.Outages) > 0 && !slices.ContainsFunc(t.Outages, known) {
+		e.outageGroups = append(e.outageGroups, t.Outages)
 	}
-	if t.Move != "" {
-		e.move[t.Move] = max(e.move[t.Move], t.Moved)
+	if t.MovedHost != "" {
+		e.moves[t.MovedHost] = max(e.moves[t.MovedHost], t.MovedFor)
 	}
-	e.join(t)
+	e.merge(t)
 }
 
-// isOf reports whether the experiment is of a trial's kind, and about the same.
-func (e *experiment) isOf(t check.Trial) bool { return e.kind == t.Kind && e.about == t.About }
+// matches reports whether the experiment is of a trial's kind, and about the same.
+func (e *draft) matches(t check.Requirement) bool { return e.kind == t.Kind && e.about == t.About }
 
-// count is how many experiments are of the trial's kind, and about the same.
-func count(all []*experiment, t check.Trial) (n int) {
+// countMatching is how many experiments are of the trial's kind, and about the same.
+func countMatching(all []*draft, t check.Requirement) (n int) {
 	for _, e := range all {
-		if e.isOf(t) {
+		if e.matches(t) {
 			n++
 		}
 	}
 	return n
 }
 
-// pools are the numbers of those that have a server, by its host.
-type pools map[string][]int
+// poolsByHost are the numbers of those that have a server, by its host.
+type poolsByHost map[string][]int
 
-// dyingTogether are the pools whose deaths come all at once, which are nginx's.
-func dyingTogether(cfg model.Config) pools {
-	of := pools{}
-	if !cfg.Dialect.Sticks {
+// sharedOutagePools are the pools whose deaths come all at once, which are nginx's.
+func sharedOutagePools(cfg model.Config) poolsByHost {
+	of := poolsByHost{}
+	if !cfg.Dialect.PinsConnections {
 		return of
 	}
 	for i, p := range cfg.Pools {
@@ -98,8 +98,8 @@ func dyingTogether(cfg model.Config) pools {
 	return of
 }
 
-// share says whether one of the pools has a server and one of others.
-func (of pools) share(host string, others []string) bool {
+// sharePool says whether one of the pools has a server and one of others.
+func (of poolsByHost) sharePool(host string, others []string) bool {
 	mine := of[host]
 	return len(mine) > 0 && slices.ContainsFunc(others, func(other string) bool {
 		return slices.ContainsFunc(of[other], func(i int) bool { return slices.Contains(mine, i) })

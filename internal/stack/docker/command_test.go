@@ -22,7 +22,7 @@ func TestCommandEndsWithItsChildren(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cmd := command(ctx, environ(), "sh", "-c", "sleep 600 & echo ready >&3; wait")
+	cmd := newCommand(ctx, childEnv(), "sh", "-c", "sleep 600 & echo ready >&3; wait")
 	cmd.ExtraFiles = []*os.File{w}
 	require.NoError(t, cmd.Start())
 	require.NoError(t, w.Close())
@@ -30,7 +30,7 @@ func TestCommandEndsWithItsChildren(t *testing.T) {
 	_, err = io.ReadFull(r, buffer)
 	require.NoError(t, err)
 	cancel(errors.New("interrupted"))
-	err = ended(ctx, cmd.Wait())
+	err = exitCause(ctx, cmd.Wait())
 	assert.EqualError(t, err, "interrupted")
 	require.NoError(t, r.SetReadDeadline(time.Now().Add(30*time.Second)))
 	_, err = io.ReadAll(r)
@@ -62,10 +62,10 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 	require.NoError(t, os.WriteFile(config, []byte(`APT::Update::Pre-Invoke { "touch `+marker+`"; };`), 0o600))
 	t.Setenv("APT_CONFIG", config)
 	update := func(env []string) {
-		cmd := command(t.Context(), env, "apt-get", "-o", "Dir::State="+dir, "-o", "Dir::Cache="+dir, "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=/dev/null", "update")
+		cmd := newCommand(t.Context(), env, "apt-get", "-o", "Dir::State="+dir, "-o", "Dir::Cache="+dir, "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=/dev/null", "update")
 		_ = cmd.Run() // whether there are sources is nobody's concern here
 	}
-	update(environ())
+	update(childEnv())
 	assert.NoFileExists(t, marker)
 	update(os.Environ())
 	assert.FileExists(t, marker, "the hook runs where the environment has it")
@@ -74,11 +74,11 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 // Packages and modules that are none never reach a command line.
 func TestHostileImagesAreNotBuilt(t *testing.T) {
 	d := &Engine{}
-	_, _, err := d.debian(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
+	_, _, err := d.buildFromDebian(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
 	assert.ErrorContains(t, err, `packages[0]: "-o" is no name of a Debian package`)
-	_, _, err = d.debian(t.Context(), plan.Image{Ref: "x"}, false)
+	_, _, err = d.buildFromDebian(t.Context(), plan.Image{Ref: "x"}, false)
 	assert.EqualError(t, err, "no package of Debian's is named in its place: pull or load x")
-	_, err = d.module(t.Context(), plan.Image{Ref: "x", Module: &plan.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}})
+	_, err = d.buildFromModule(t.Context(), plan.Image{Ref: "x", Module: &plan.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}})
 	assert.ErrorContains(t, err, "module.path: malformed module path")
 }
 
@@ -86,7 +86,7 @@ func TestGoHasSettingsOfItsOwn(t *testing.T) {
 	for name, value := range map[string]string{"GOTOOLCHAIN": "go1.999.0", "GOFLAGS": "-toolexec=id", "GOOS": "plan9", "CGO_ENABLED": "1", "GOVCS": "*:all", "GOEXPERIMENT": "none"} {
 		t.Setenv(name, value)
 	}
-	out, err := goTool(t.Context(), t.TempDir(), "env", "GOFLAGS", "GOTOOLCHAIN", "GOOS", "CGO_ENABLED", "GOVCS", "GOEXPERIMENT")
+	out, err := runGo(t.Context(), t.TempDir(), "env", "GOFLAGS", "GOTOOLCHAIN", "GOOS", "CGO_ENABLED", "GOVCS", "GOEXPERIMENT")
 	require.NoError(t, err)
 	assert.Equal(t, "-mod=mod\nlocal\nlinux\n0\n*:off\n\n", string(out))
 }
@@ -95,10 +95,10 @@ func TestModulesThatReplaceByFolders(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "go.mod")
 	m := &plan.Module{Name: "x", Path: "example.com/x", Version: "v1.0.0", Package: "cmd/x"}
 	require.NoError(t, os.WriteFile(name, []byte("module example.com/x\n\nreplace example.com/y => /home/me/y\n"), 0o600))
-	_, err := goMod(m, name)
+	_, err := goModText(m, name)
 	assert.EqualError(t, err, "example.com/x replaces example.com/y by the folder /home/me/y, which the module proxy does not have")
 	require.NoError(t, os.WriteFile(name, []byte("module example.com/x\n"), 0o600))
-	text, err := goMod(m, name)
+	text, err := goModText(m, name)
 	require.NoError(t, err)
 	assert.Equal(t, "module lbproof.invalid/tools\n\ngo 1.16\n\nrequire example.com/x v1.0.0\n", text)
 }

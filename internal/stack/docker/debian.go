@@ -20,46 +20,46 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// debian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources
+// buildFromDebian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources
 // and keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's
 // cache. One that was built already is taken as it is, unless fresh: then it is built again where the packages are
 // newer.
-func (e *Engine) debian(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
-	if err := buildable(image); err != nil {
+func (e *Engine) buildFromDebian(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
+	if err := checkBuildable(image); err != nil {
 		return stack.Image{}, false, err
 	}
 	cache, err := openAptCache(ctx)
 	if err != nil {
 		return stack.Image{}, false, err
 	}
-	defer cache.unlock()
-	if found, ok, err := e.local(ctx, image); err != nil || ok && !fresh {
+	defer cache.close()
+	if found, ok, err := e.findLocal(ctx, image); err != nil || ok && !fresh {
 		return found, false, err // another run built it meanwhile
 	}
-	debs, err := cache.fetch(ctx, image.Packages)
+	debs, err := cache.download(ctx, image.Packages)
 	if err != nil {
 		return stack.Image{}, false, err
 	}
-	packages := packagesOf(debs)
-	before, err := e.builtAs(ctx, image)
+	packages := packagesDigest(debs)
+	before, err := e.listBuilt(ctx, image)
 	if err != nil {
 		return stack.Image{}, false, err
 	}
 	same := func(i imagetypes.Summary) bool { return i.Labels[labelPackages] == packages }
 	if i := slices.IndexFunc(before, same); i >= 0 {
-		e.drop(ctx, slices.Delete(slices.Clone(before), i, i+1))
+		e.removeImages(ctx, slices.Delete(slices.Clone(before), i, i+1))
 		return stack.Image{Ref: before[i].RepoTags[0], Source: before[i].Labels[labelSource]}, false, nil
 	}
-	found, err = e.assemble(ctx, image, debs)
+	found, err = e.assembleImage(ctx, image, debs)
 	if err != nil {
 		return stack.Image{}, false, err
 	}
-	e.drop(ctx, before)
+	e.removeImages(ctx, before)
 	return found, true, nil
 }
 
-// buildable is an error where an image cannot be built of Debian packages on this machine.
-func buildable(image plan.Image) error {
+// checkBuildable is an error where an image cannot be built of Debian packages on this machine.
+func checkBuildable(image plan.Image) error {
 	if err := image.Validate(); err != nil {
 		return err
 	}
@@ -74,15 +74,15 @@ func buildable(image plan.Image) error {
 	return nil
 }
 
-// assemble makes the image of the packages' files and gives it to the engine.
-func (e *Engine) assemble(ctx context.Context, image plan.Image, debs []string) (stack.Image, error) {
+// assembleImage makes the image of the packages' files and gives it to the engine.
+func (e *Engine) assembleImage(ctx context.Context, image plan.Image, debs []string) (stack.Image, error) {
 	name := image.Packages[0]
-	version := versionOf(name, debs)
+	version := packageVersion(name, debs)
 	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", name, version, len(debs)-1)
-	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", name, tagOf(version), recipe(image))
-	labels := map[string]string{labelRecipe: recipe(image), labelSource: source, labelPackages: packagesOf(debs)}
-	err := e.load(ctx, ref, labels, func(l layer) error {
-		if err := furnish(l, image); err != nil { // first, since the packages' own files must not take its place
+	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", name, tagFor(version), recipeDigest(image))
+	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: source, labelPackages: packagesDigest(debs)}
+	err := e.importImage(ctx, ref, labels, func(l layer) error {
+		if err := addBaseFiles(l, image); err != nil { // first, since the packages' own files must not take its place
 			return err
 		}
 		for _, deb := range debs {
@@ -95,15 +95,15 @@ func (e *Engine) assemble(ctx context.Context, image plan.Image, debs []string) 
 	return stack.Image{Ref: ref, Source: source}, err
 }
 
-// drop removes images that others have taken the place of. One that a run uses stays until the next time.
-func (e *Engine) drop(ctx context.Context, images []imagetypes.Summary) {
+// removeImages removes images that others have taken the place of. One that a run uses stays until the next time.
+func (e *Engine) removeImages(ctx context.Context, images []imagetypes.Summary) {
 	for _, i := range images {
 		_, _ = e.client.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
 	}
 }
 
-// packagesOf tells packages in their versions from all others.
-func packagesOf(debs []string) string {
+// packagesDigest tells packages in their versions from all others.
+func packagesDigest(debs []string) string {
 	var names []string
 	for _, deb := range debs {
 		names = append(names, filepath.Base(deb))
@@ -139,10 +139,10 @@ func openAptCache(ctx context.Context) (*aptCache, error) {
 	return c, nil
 }
 
-func (c *aptCache) unlock() { c.lock.Close() }
+func (c *aptCache) close() { c.lock.Close() }
 
-// fetch downloads packages with all that they depend on, and returns the files. They stay until the next fetch.
-func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, error) {
+// download downloads packages with all that they depend on, and returns the files. They stay until the next fetch.
+func (c *aptCache) download(ctx context.Context, packages []string) ([]string, error) {
 	archives := filepath.Join(c.dir, "cache", "archives", "*.deb")
 	old, _ := filepath.Glob(archives) // the pattern is good
 	for _, deb := range old {
@@ -150,11 +150,11 @@ func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, erro
 			return nil, fmt.Errorf("make room for packages: %w", err)
 		}
 	}
-	if err := c.apt(ctx, "update"); err != nil {
+	if err := c.run(ctx, "update"); err != nil {
 		return nil, err
 	}
 	install := []string{"install", "-y", "--no-install-recommends", "--download-only", "--"}
-	if err := c.apt(ctx, append(install, packages...)...); err != nil {
+	if err := c.run(ctx, append(install, packages...)...); err != nil {
 		return nil, err
 	}
 	debs, _ := filepath.Glob(archives)
@@ -164,22 +164,22 @@ func (c *aptCache) fetch(ctx context.Context, packages []string) ([]string, erro
 	return debs, nil
 }
 
-// apt runs apt-get on the machine's package sources and the cache's own state.
-func (c *aptCache) apt(ctx context.Context, args ...string) error {
+// run runs apt-get on the machine's package sources and the cache's own state.
+func (c *aptCache) run(ctx context.Context, args ...string) error {
 	options := []string{
 		"-qq", "-o", "Dir::State=" + filepath.Join(c.dir, "state"),
 		"-o", "Dir::State::status=" + filepath.Join(c.dir, "status"),
 		"-o", "Dir::Cache=" + filepath.Join(c.dir, "cache"), "-o", "APT::Sandbox::User=root",
 	}
-	output, err := command(ctx, environ(), "apt-get", append(options, args...)...).CombinedOutput()
+	output, err := newCommand(ctx, childEnv(), "apt-get", append(options, args...)...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("apt-get %s: %w: %s", args[0], ended(ctx, err), said(output))
+		return fmt.Errorf("apt-get %s: %w: %s", args[0], exitCause(ctx, err), outputTail(output))
 	}
 	return nil
 }
 
-// versionOf finds a package's version in the name of its file, package_version_architecture.deb.
-func versionOf(name string, debs []string) string {
+// packageVersion finds a package's version in the name of its file, package_version_architecture.deb.
+func packageVersion(name string, debs []string) string {
 	for _, deb := range debs {
 		parts := strings.Split(filepath.Base(deb), "_")
 		if len(parts) == 3 && parts[0] == name {
@@ -189,8 +189,8 @@ func versionOf(name string, debs []string) string {
 	return "unknown"
 }
 
-// tagOf makes a version fit for an image's tag.
-func tagOf(version string) string {
+// tagFor makes a version fit for an image's tag.
+func tagFor(version string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune("+:~", r) {
 			return '-'
@@ -201,7 +201,7 @@ func tagOf(version string) string {
 
 // unpack copies a package's files into the image.
 func unpack(ctx context.Context, l layer, deb string) error {
-	cmd := command(ctx, environ(), "dpkg-deb", "--fsys-tarfile", deb)
+	cmd := newCommand(ctx, childEnv(), "dpkg-deb", "--fsys-tarfile", deb)
 	files, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
@@ -232,8 +232,8 @@ func copyTar(l layer, r *tar.Reader) error {
 	}
 }
 
-// furnish adds what the packages' installation scripts would have made: users, directories and links.
-func furnish(l layer, image plan.Image) error {
+// addBaseFiles adds what the packages' installation scripts would have made: users, directories and links.
+func addBaseFiles(l layer, image plan.Image) error {
 	passwd, group := "root:x:0:0:root:/root:/bin/sh\n", "root:x:0:\n"
 	for i, user := range image.Users {
 		passwd += fmt.Sprintf("%s:x:%d:%d::/:/bin/false\n", user, 101+i, 101+i)

@@ -30,15 +30,15 @@ type Engine struct {
 	Binary   string       // path of a static lbproof, which plays backend, worker and reaper
 	Progress func(string) // told what takes long; may be nil
 
-	client   *client.Client
-	cpus     int // of the machine
-	ownLock  sync.Mutex
-	ownImage stack.Image
+	client          *client.Client
+	cpus            int // of the machine
+	nodeImageMu     sync.Mutex
+	cachedNodeImage stack.Image
 }
 
 var _ stack.Runtime = (*Engine)(nil)
 
-var quiet = sync.OnceFunc(func() {
+var configureLibrary = sync.OnceFunc(func() {
 	// The library's own reaper cannot be had without a registry and wants a published port; ours does its work.
 	os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
 	// In a container the library would take the default gateway for the engine's host.
@@ -48,7 +48,7 @@ var quiet = sync.OnceFunc(func() {
 
 // Host finds the engine, or says how to get one.
 func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
-	quiet()
+	configureLibrary()
 	if e.Progress == nil {
 		e.Progress = func(string) {}
 	}
@@ -68,24 +68,24 @@ func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
 	e.client, e.cpus = cli, info.NCPU
 	os.Setenv("DOCKER_HOST", cli.DaemonHost()) // so that the library finds the same engine
 	return stack.Host{
-		Runtime: "Docker",
-		Version: info.ServerVersion,
-		System:  strings.TrimSpace(info.OperatingSystem + ", kernel " + info.KernelVersion),
-		CPUs:    info.NCPU,
-		Memory:  info.MemTotal,
-		Can:     abilities(info),
+		Runtime:  "Docker",
+		Version:  info.ServerVersion,
+		System:   strings.TrimSpace(info.OperatingSystem + ", kernel " + info.KernelVersion),
+		CPUs:     info.NCPU,
+		Memory:   info.MemTotal,
+		Features: featuresOf(info),
 	}, nil
 }
 
-// abilities are what an engine says that its kernel lets it do. One without root may lack some: it has the
+// featuresOf are what an engine says that its kernel lets it do. One without root may lack some: it has the
 // controllers that were delegated to it.
-func abilities(info system.Info) []stack.Ability {
-	can := []stack.Ability{stack.Users}
+func featuresOf(info system.Info) []stack.HostFeature {
+	can := []stack.HostFeature{stack.UserSwitching}
 	if info.CPUCfsQuota {
-		can = append(can, stack.Limits)
+		can = append(can, stack.CPULimits)
 	}
 	if info.MemoryLimit {
-		can = append(can, stack.OOM)
+		can = append(can, stack.MemoryLimits)
 	}
 	if info.CgroupDriver != "none" {
 		can = append(can, stack.Freeze)

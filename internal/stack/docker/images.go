@@ -38,9 +38,9 @@ const (
 // that holds lbproof's own binary.
 func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, error) {
 	if image.Ref == "" {
-		return e.own(ctx)
+		return e.nodeImage(ctx)
 	}
-	if found, ok, err := e.local(ctx, image); err != nil || ok {
+	if found, ok, err := e.findLocal(ctx, image); err != nil || ok {
 		return found, err
 	}
 	e.Progress("pulling " + image.Ref)
@@ -51,7 +51,7 @@ func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, erro
 	if m := image.Module; m != nil {
 		e.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes "+
 			"the first time", m.Path, m.Version))
-		found, err := e.module(ctx, image)
+		found, err := e.buildFromModule(ctx, image)
 		if err != nil {
 			return stack.Image{}, fmt.Errorf(
 				"no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
@@ -59,7 +59,7 @@ func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, erro
 		return found, nil
 	}
 	e.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
-	found, _, err := e.debian(ctx, image, false)
+	found, _, err := e.buildFromDebian(ctx, image, false)
 	if err != nil {
 		return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w",
 			image.Ref, pulled, err)
@@ -67,8 +67,8 @@ func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, erro
 	return found, nil
 }
 
-// local looks for the image by its name, then for one that was built in its place.
-func (e *Engine) local(ctx context.Context, image plan.Image) (stack.Image, bool, error) {
+// findLocal looks for the image by its name, then for one that was built in its place.
+func (e *Engine) findLocal(ctx context.Context, image plan.Image) (stack.Image, bool, error) {
 	_, err := e.client.ImageInspect(ctx, image.Ref)
 	if err == nil {
 		return stack.Image{Ref: image.Ref, Source: "local"}, true, nil
@@ -76,17 +76,17 @@ func (e *Engine) local(ctx context.Context, image plan.Image) (stack.Image, bool
 	if !errdefs.IsNotFound(err) {
 		return stack.Image{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
 	}
-	built, err := e.builtAs(ctx, image)
+	built, err := e.listBuilt(ctx, image)
 	if err != nil || len(built) == 0 {
 		return stack.Image{}, false, err
 	}
 	return stack.Image{Ref: built[0].RepoTags[0], Source: built[0].Labels[labelSource]}, true, nil
 }
 
-// builtAs lists the images that were built in an image's place, the newest first.
-func (e *Engine) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Summary, error) {
+// listBuilt lists the images that were built in an image's place, the newest first.
+func (e *Engine) listBuilt(ctx context.Context, image plan.Image) ([]imagetypes.Summary, error) {
 	built, err := e.client.ImageList(ctx, client.ImageListOptions{
-		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipe(image)),
+		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipeDigest(image)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for image %s: %w", image.Ref, err)
@@ -98,11 +98,11 @@ func (e *Engine) builtAs(ctx context.Context, image plan.Image) ([]imagetypes.Su
 	return named, nil
 }
 
-// Renew gets the newest of an image: from its registry, else built from Debian packages where these are newer than
+// Update gets the newest of an image: from its registry, else built from Debian packages where these are newer than
 // those of the image that is here. news is what it did, or why it did nothing.
-func (e *Engine) Renew(ctx context.Context, image plan.Image) (found stack.Image, news string, err error) {
+func (e *Engine) Update(ctx context.Context, image plan.Image) (found stack.Image, news string, err error) {
 	if image.Ref == "" {
-		found, err = e.own(ctx)
+		found, err = e.nodeImage(ctx)
 		return found, "holds this lbproof", err
 	}
 	e.Progress("pulling " + image.Ref)
@@ -118,7 +118,7 @@ func (e *Engine) Renew(ctx context.Context, image plan.Image) (found stack.Image
 		return found, "built from the version that this lbproof names", err
 	}
 	e.Progress("no registry answers; looking for newer Debian packages of " + strings.Join(image.Packages, ", "))
-	found, built, err := e.debian(ctx, image, true)
+	found, built, err := e.buildFromDebian(ctx, image, true)
 	switch {
 	case err != nil:
 		return found, "", fmt.Errorf("renew image %s: pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
@@ -128,8 +128,8 @@ func (e *Engine) Renew(ctx context.Context, image plan.Image) (found stack.Image
 	return found, "up to date: Debian has no newer packages", nil
 }
 
-// recipe tells images built in one way from those built in another.
-func recipe(image plan.Image) string {
+// recipeDigest tells images built in one way from those built in another.
+func recipeDigest(image plan.Image) string {
 	text, _ := json.Marshal(image) // plain strings never fail
 	return model.Digest(text)[:12]
 }
@@ -146,33 +146,33 @@ func (e *Engine) pull(ctx context.Context, ref string) error {
 	return progress.Wait(ctx)
 }
 
-// own is the image that holds lbproof and nothing else, named by the binary's digest. It is looked for once.
-func (e *Engine) own(ctx context.Context) (stack.Image, error) {
-	e.ownLock.Lock()
-	defer e.ownLock.Unlock()
-	if e.ownImage.Ref != "" {
-		return e.ownImage, nil
+// nodeImage is the image that holds lbproof and nothing else, named by the binary's digest. It is looked for once.
+func (e *Engine) nodeImage(ctx context.Context) (stack.Image, error) {
+	e.nodeImageMu.Lock()
+	defer e.nodeImageMu.Unlock()
+	if e.cachedNodeImage.Ref != "" {
+		return e.cachedNodeImage, nil
 	}
-	found, err := e.makeOwn(ctx)
+	found, err := e.buildNodeImage(ctx)
 	if err != nil {
 		return stack.Image{}, fmt.Errorf("make the image of lbproof: %w", err)
 	}
-	e.ownImage = found
+	e.cachedNodeImage = found
 	return found, nil
 }
 
-// forgetOwn has the image looked for again.
-func (e *Engine) forgetOwn() {
-	e.ownLock.Lock()
-	defer e.ownLock.Unlock()
-	e.ownImage = stack.Image{}
+// forgetNodeImage has the image looked for again.
+func (e *Engine) forgetNodeImage() {
+	e.nodeImageMu.Lock()
+	defer e.nodeImageMu.Unlock()
+	e.cachedNodeImage = stack.Image{}
 }
 
-// dropOlder removes the images of other lbproofs that no container uses; the engine refuses to remove those that one
+// removeOlderNodeImages removes the images of other lbproofs that no container uses; the engine refuses to remove those that one
 // uses.
-func (e *Engine) dropOlder(ctx context.Context, ref string) {
+func (e *Engine) removeOlderNodeImages(ctx context.Context, ref string) {
 	found, err := e.client.ImageList(ctx,
-		client.ImageListOptions{Filters: make(client.Filters).Add("reference", ownName+":*")})
+		client.ImageListOptions{Filters: make(client.Filters).Add("reference", nodeImageName+":*")})
 	if err != nil {
 		return // they take some space, and nothing more
 	}
@@ -185,10 +185,10 @@ func (e *Engine) dropOlder(ctx context.Context, ref string) {
 	}
 }
 
-// ownName is the name of the images that hold lbproof itself.
-const ownName = "lbproof/node"
+// nodeImageName is the name of the images that hold lbproof itself.
+const nodeImageName = "lbproof/node"
 
-func (e *Engine) makeOwn(ctx context.Context) (stack.Image, error) {
+func (e *Engine) buildNodeImage(ctx context.Context) (stack.Image, error) {
 	binary, err := os.Open(e.Binary)
 	if err != nil {
 		return stack.Image{}, err
@@ -199,7 +199,7 @@ func (e *Engine) makeOwn(ctx context.Context) (stack.Image, error) {
 	if err != nil {
 		return stack.Image{}, err
 	}
-	found := stack.Image{Ref: fmt.Sprintf("%s:%.12x", ownName, digest.Sum(nil)), Source: "this lbproof"}
+	found := stack.Image{Ref: fmt.Sprintf("%s:%.12x", nodeImageName, digest.Sum(nil)), Source: "this lbproof"}
 	if _, err := e.client.ImageInspect(ctx, found.Ref); err == nil {
 		return found, nil
 	}
@@ -209,8 +209,8 @@ func (e *Engine) makeOwn(ctx context.Context) (stack.Image, error) {
 	if _, err := binary.Seek(0, io.SeekStart); err != nil {
 		return stack.Image{}, err
 	}
-	defer e.dropOlder(ctx, found.Ref)
-	return found, e.load(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
+	defer e.removeOlderNodeImages(ctx, found.Ref)
+	return found, e.importImage(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
 		program := &tar.Header{Name: "lbproof", Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
 		return errors.Join(l.dir("tmp", 0o1777), l.dir(plan.LedgerDir, 0o1777), l.add(program, binary))
 	})
@@ -231,8 +231,8 @@ func static(binary string) error {
 	return nil
 }
 
-// load makes an image of the files that fill writes.
-func (e *Engine) load(ctx context.Context, ref string, labels map[string]string, fill func(layer) error) error {
+// importImage makes an image of the files that fill writes.
+func (e *Engine) importImage(ctx context.Context, ref string, labels map[string]string, fill func(layer) error) error {
 	r, w := io.Pipe()
 	filled := make(chan error, 1)
 	go func() {
@@ -270,17 +270,17 @@ func (e *Engine) load(ctx context.Context, ref string, labels map[string]string,
 // layer is an image's files being written. Of two entries with the same path the engine takes neither, so the second is
 // left out.
 type layer struct {
-	w    *tar.Writer
-	seen map[string]bool
+	w       *tar.Writer
+	written map[string]bool
 }
 
 // add writes an entry with its content, which may be nil.
 func (l layer) add(h *tar.Header, content io.Reader) error {
 	h.Name = path.Clean(strings.TrimPrefix(h.Name, "/"))
-	if l.seen[h.Name] {
+	if l.written[h.Name] {
 		return nil
 	}
-	l.seen[h.Name] = true
+	l.written[h.Name] = true
 	if h.Typeflag == tar.TypeDir {
 		h.Name += "/"
 	}

@@ -77,7 +77,7 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 			targets := []string{"10.9.0.10 8000", elsewhere + " 8000", "1.1.1.1 53"}
 			targets = append(targets, s.hostsTargets(t, port)...)
 			spec, files := attacker(t, name, attack.config, attack.script)
-			spec.Made = map[string]string{attack.script: attack.text, "/targets": strings.Join(targets, "\n") + "\n"}
+			spec.GeneratedFiles = map[string]string{attack.script: attack.text, "/targets": strings.Join(targets, "\n") + "\n"}
 			require.NoError(t, s.Start(t.Context(), spec, files))
 			said := s.until(t, spec.Name, "probe done")
 			for _, target := range targets {
@@ -191,7 +191,7 @@ var update = flag.Bool("update", false, "write the table of docs/safety.md anew"
 // What every role may do is what docs/safety.md says: its table is that of the containers of a run, as the engine tells
 // of them.
 func TestRightsOfRoles(t *testing.T) {
-	s := opened(t, engine(t), stack.Setup{Run: "rights", Clients: 10, Agents: true})
+	s := opened(t, engine(t), stack.Setup{Run: "rights", ClientCount: 10, Agents: true})
 	for _, role := range []plan.Role{plan.Backend, plan.Balancer, plan.Peer, plan.Monitor, plan.Dependency} {
 		spec, files := backend(string(role))
 		spec.Role = role
@@ -200,22 +200,22 @@ func TestRightsOfRoles(t *testing.T) {
 			spec.Command = append(spec.Command, "--ledger", plan.LedgerDir+"/arrivals")
 		}
 		if role == plan.Balancer {
-			spec.Shared = []string{"/run/shared"}
+			spec.SharedDirs = []string{"/run/shared"}
 		}
 		require.NoError(t, s.Start(t.Context(), spec, files))
 	}
-	for _, clients := range []netip.Prefix{{}, s.made.clients} {
-		s.made.clients = clients
+	for _, clients := range []netip.Prefix{{}, s.made.clientNetwork} {
+		s.made.clientNetwork = clients
 		streams, err := s.StartAttached(t.Context(), plan.Spec{Name: "worker" + clients.String(), Role: plan.Worker, Command: []string{"/lbproof", "worker"}})
 		require.NoError(t, err)
 		defer streams.Close()
 	}
 	balancer := s.member(t, "balancer")
-	balancer.Spec.Title = "nothing"
+	balancer.Spec.WorkerTitle = "nothing"
 	assert.ErrorContains(t, balancer.KillWorker(t.Context()), "no process is called")
 	require.NoError(t, balancer.Write(t.Context(), model.NewFile("/conf", []byte("anew"))))
-	require.NoError(t, s.RouteClients(t.Context(), "balancer", "worker"+s.made.clients.String()))
-	_, err := balancer.Node.Run(t.Context(), stack.Command{Argv: []string{"reach", "--ports", "8000"}, Own: true})
+	require.NoError(t, s.RouteClients(t.Context(), "balancer", "worker"+s.made.clientNetwork.String()))
+	_, err := balancer.Node.Run(t.Context(), stack.Command{Argv: []string{"reach", "--ports", "8000"}, RunLbproof: true})
 	require.NoError(t, err)
 
 	const from, to = "<!-- roles -->\n", "<!-- end of roles -->"
@@ -237,7 +237,7 @@ func TestRightsOfRoles(t *testing.T) {
 // rightsTable is what the engine says of the containers of a run, one row for each kind of them.
 func (s rig) rightsTable(t *testing.T) string {
 	t.Helper()
-	all, err := s.made.engine.client.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", labelRun+"="+s.made.world.Run)})
+	all, err := s.made.engine.client.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", labelRun+"="+s.made.config.Run)})
 	require.NoError(t, err)
 	rows := map[string]bool{}
 	for _, one := range all.Items {
@@ -251,7 +251,7 @@ func (s rig) rightsTable(t *testing.T) string {
 		assert.Equal(t, []string{"no-new-privileges:true"}, h.SecurityOpt, one.Names)
 		assert.Equal(t, h.Memory, h.MemorySwap)
 		role := c.Config.Labels[labelRole]
-		if role == string(stack.Aid) {
+		if role == string(stack.Sidecar) {
 			role += ": " + c.Args[0]
 		}
 		var mounts []string
@@ -283,16 +283,16 @@ func (s rig) rightsTable(t *testing.T) string {
 // that is seen.
 func TestTheMachineIsSeenInANetwork(t *testing.T) {
 	s := open(t)
-	name := "lbproof-" + s.made.world.Run + "-open"
-	made, err := s.made.engine.client.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.made.world.Run}})
+	name := "lbproof-" + s.made.config.Run + "-open"
+	made, err := s.made.engine.client.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.made.config.Run}})
 	require.NoError(t, err)
-	at, has := s.made.engine.hostIn(made.ID)
+	at, has := s.made.engine.hostAddressIn(made.ID)
 	assert.True(t, has)
 	assert.True(t, at.Is4())
 	for _, n := range s.made.networks {
 		seen, err := s.made.engine.client.NetworkInspect(t.Context(), n.name, client.NetworkInspectOptions{})
 		require.NoError(t, err)
-		_, has := s.made.engine.hostIn(seen.Network.ID)
+		_, has := s.made.engine.hostAddressIn(seen.Network.ID)
 		assert.False(t, has)
 	}
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// module builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads
+// buildFromModule builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads
 // and compiles stays in Go's own caches; the program stays in the image.
-func (e *Engine) module(ctx context.Context, image plan.Image) (stack.Image, error) {
+func (e *Engine) buildFromModule(ctx context.Context, image plan.Image) (stack.Image, error) {
 	if err := image.Validate(); err != nil {
 		return stack.Image{}, err
 	}
@@ -43,19 +43,19 @@ func (e *Engine) module(ctx context.Context, image plan.Image) (stack.Image, err
 		return stack.Image{}, fmt.Errorf("lock the folder to build in: %w", err)
 	}
 	defer lock.Close()
-	if found, ok, err := e.local(ctx, image); err != nil || ok {
+	if found, ok, err := e.findLocal(ctx, image); err != nil || ok {
 		return found, err // another run built it meanwhile
 	}
 	program, err := compile(ctx, dir, m)
 	if err != nil {
 		return stack.Image{}, err
 	}
-	return e.programImage(ctx, image, program)
+	return e.importProgram(ctx, image, program)
 }
 
 // compile builds the program, as its own module would: with that module's replacements and exclusions.
 func compile(ctx context.Context, dir string, m *plan.Module) (program string, err error) {
-	out, err := goTool(ctx, dir, "mod", "download", "-json", m.Path+"@"+m.Version)
+	out, err := runGo(ctx, dir, "mod", "download", "-json", m.Path+"@"+m.Version)
 	if err != nil {
 		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
 	}
@@ -63,7 +63,7 @@ func compile(ctx context.Context, dir string, m *plan.Module) (program string, e
 	if err := json.Unmarshal(out, &got); err != nil {
 		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
 	}
-	text, err := goMod(m, got.GoMod)
+	text, err := goModText(m, got.GoMod)
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
@@ -73,21 +73,21 @@ func compile(ctx context.Context, dir string, m *plan.Module) (program string, e
 			return "", fmt.Errorf("build %s: %w", m.Name, err)
 		}
 	}
-	if _, err := goTool(ctx, dir, "mod", "tidy"); err != nil {
+	if _, err := runGo(ctx, dir, "mod", "tidy"); err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
 	program = filepath.Join(dir, m.Name)
 	version := strings.TrimPrefix(m.Version, "v")
 	flags := fmt.Sprintf("-s -w -X %s/pkg/version.Version=%s", m.Path, version)
 	build := []string{"build", "-trimpath", "-ldflags", flags, "-o", program, m.Path + "/" + m.Package}
-	if _, err := goTool(ctx, dir, build...); err != nil {
+	if _, err := runGo(ctx, dir, build...); err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
 	return program, nil
 }
 
-// goMod writes the module that builds the program.
-func goMod(m *plan.Module, theirs string) (string, error) {
+// goModText writes the module that builds the program.
+func goModText(m *plan.Module, theirs string) (string, error) {
 	text, err := os.ReadFile(theirs)
 	if err != nil {
 		return "", err
@@ -115,34 +115,34 @@ func goMod(m *plan.Module, theirs string) (string, error) {
 	return b.String(), nil
 }
 
-// goSettings are the variables of the environment that say where Go gets modules and keeps what it makes.
-var goSettings = []string{
+// goEnvPassed are the variables of the environment that say where Go gets modules and keeps what it makes.
+var goEnvPassed = []string{
 	"GOPATH", "GOMODCACHE", "GOCACHE", "GOROOT", "GOENV", "GOPROXY", "GOSUMDB", "GOPRIVATE",
 	"GONOPROXY", "GONOSUMDB", "GOINSECURE",
 }
 
-// goFixed has Go compile for this machine with itself alone: without C compiler, version control, another Go, or a tool
+// goEnvFixed has Go compile for this machine with itself alone: without C compiler, version control, another Go, or a tool
 // that somebody's GOFLAGS names. Variables go before what go env -w has written.
-var goFixed = []string{
+var goEnvFixed = []string{
 	"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "GOVCS=*:off",
 	"GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH,
 }
 
-// goTool runs the go command for a module of its own.
-func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	cmd := command(ctx, append(environ(goSettings...), goFixed...), "go", args...)
+// runGo runs the go command for a module of its own.
+func runGo(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	cmd := newCommand(ctx, append(childEnv(goEnvPassed...), goEnvFixed...), "go", args...)
 	cmd.Dir = dir
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("go %s: %w: %s", args[0], ended(ctx, err), said(problems.Bytes()))
+		return nil, fmt.Errorf("go %s: %w: %s", args[0], exitCause(ctx, err), outputTail(problems.Bytes()))
 	}
 	return out, nil
 }
 
-// programImage makes an image of one static program.
-func (e *Engine) programImage(ctx context.Context, image plan.Image, program string) (stack.Image, error) {
+// importProgram makes an image of one static program.
+func (e *Engine) importProgram(ctx context.Context, image plan.Image, program string) (stack.Image, error) {
 	m := image.Module
 	f, err := os.Open(program)
 	if err != nil {
@@ -157,9 +157,9 @@ func (e *Engine) programImage(ctx context.Context, image plan.Image, program str
 		Ref:    fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")),
 		Source: fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version),
 	}
-	labels := map[string]string{labelRecipe: recipe(image), labelSource: found.Source}
-	err = e.load(ctx, found.Ref, labels, func(l layer) error {
-		if err := furnish(l, image); err != nil {
+	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: found.Source}
+	err = e.importImage(ctx, found.Ref, labels, func(l layer) error {
+		if err := addBaseFiles(l, image); err != nil {
 			return err
 		}
 		header := &tar.Header{Name: "bin/" + m.Name, Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size()}

@@ -23,21 +23,21 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// addressed is a network on which nodes have the addresses that the configuration names.
-type addressed struct {
+// runNetwork is a network on which nodes have the addresses that the configuration names.
+type runNetwork struct {
 	prefix netip.Prefix // zero where the configuration names no address in it
 	name   string
 }
 
-// makeNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that
+// createNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that
 // lie too far apart for it. The machine has no address in them and no route to them, and nothing in them has a route
 // out.
-func (s *Stack) makeNetworks(ctx context.Context, taken []netip.Addr, clients int) error {
+func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients int) error {
 	foreign, err := s.engine.hostAddresses()
 	if err != nil {
 		return err
 	}
-	nets, err := layOut(taken, clients, foreign)
+	nets, err := planSubnets(taken, clients, foreign)
 	if err != nil {
 		return err
 	}
@@ -46,37 +46,37 @@ func (s *Stack) makeNetworks(ctx context.Context, taken []netip.Addr, clients in
 	// for ever.
 	byAddress := func(a, b subnet) int { return a.config.Subnet.Addr().Compare(b.config.Subnet.Addr()) }
 	for _, n := range slices.SortedFunc(slices.Values(nets), byAddress) {
-		made, err := s.makeAddressed(ctx, &n)
+		made, err := s.createAddressedNetwork(ctx, &n)
 		if err != nil {
 			return err
 		}
 		if n.main {
-			main, s.clients = len(s.networks), n.clients
+			main, s.clientNetwork = len(s.networks), n.clients
 		}
-		s.networks = append(s.networks, addressed{prefix: n.config.Subnet, name: made})
+		s.networks = append(s.networks, runNetwork{prefix: n.config.Subnet, name: made})
 	}
 	if main < 0 {
-		return s.makeOwnNetwork(ctx, clients, foreign)
+		return s.createDefaultNetwork(ctx, clients, foreign)
 	}
 	first := s.networks[main]
-	s.networks = append([]addressed{first}, slices.Delete(s.networks, main, main+1)...)
+	s.networks = append([]runNetwork{first}, slices.Delete(s.networks, main, main+1)...)
 	return nil
 }
 
-// makeAddressed makes a network with addresses that the configuration names. Where another run has them, it waits until
+// createAddressedNetwork makes a network with addresses that the configuration names. Where another run has them, it waits until
 // that run is over.
-func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err error) {
+func (s *Stack) createAddressedNetwork(ctx context.Context, n *subnet) (name string, err error) {
 	told := ""
 	for {
-		name, err := s.makeNetwork(ctx, n.config)
+		name, err := s.createNetwork(ctx, n.config)
 		if err == nil || ctx.Err() != nil {
 			return name, err
 		}
 		blocked := 0 // clients that need addresses in it
 		if n.main && n.clients.IsValid() {
-			blocked = n.count
+			blocked = n.clientCount
 		}
-		if old, block, ok := s.abandoned(ctx, n.taken, blocked); ok {
+		if old, block, ok := s.findReusable(ctx, n.addresses, blocked); ok {
 			s.engine.Progress("uses again the network " + old.prefix.String() + " of an earlier run, " +
 				"which Docker has not let go")
 			n.config.Subnet = old.prefix
@@ -85,15 +85,15 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 			}
 			return old.name, nil
 		}
-		holder, waits := s.holder(ctx, n.config.Subnet)
+		holder, waits := s.networkOwner(ctx, n.config.Subnet)
 		if !waits {
 			return "", fmt.Errorf("make the network %s, in which the configuration has %s: %w%s",
-				n.config.Subnet, n.taken[0], err, holder)
+				n.config.Subnet, n.addresses[0], err, holder)
 		}
 		if holder != told {
 			s.engine.Progress(fmt.Sprintf(
 				"waiting for run %s, which has the network %s, in which this configuration has %s",
-				holder, n.config.Subnet, n.taken[0]))
+				holder, n.config.Subnet, n.addresses[0]))
 			told = holder
 		}
 		if !sleep.For(ctx, 200*time.Millisecond) {
@@ -102,9 +102,9 @@ func (s *Stack) makeAddressed(ctx context.Context, n *subnet) (name string, err 
 	}
 }
 
-// holder tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting
+// networkOwner tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting
 // for, else what can be done.
-func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, waits bool) {
+func (s *Stack) networkOwner(ctx context.Context, prefix netip.Prefix) (who string, waits bool) {
 	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return "", false
@@ -119,9 +119,9 @@ func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, wa
 			case run == "":
 				who = fmt.Sprintf(" (Docker's network %s has %s: remove it with 'docker network rm %s', "+
 					"or give it other addresses)", n.Name, config.Subnet, n.Name)
-			case run != s.world.Run && s.lives(ctx, run):
+			case run != s.config.Run && s.hasContainers(ctx, run):
 				return run, true
-			case run != s.world.Run:
+			case run != s.config.Run:
 				who = fmt.Sprintf(" (the network %s of the run %s, which is over, has %s: "+
 					"'lbproof clean --yes' removes it, or restarting Docker)", n.Name, run, config.Subnet)
 			}
@@ -130,37 +130,37 @@ func (s *Stack) holder(ctx context.Context, prefix netip.Prefix) (who string, wa
 	return who, false
 }
 
-// withoutHost is the option with which Docker gives the machine no address in a network. Engines have it from 20.10 on
+// optionNoHostAddress is the option with which Docker gives the machine no address in a network. Engines have it from 20.10 on
 // (libnetwork pull request 2317).
-const withoutHost = "com.docker.network.bridge.inhibit_ipv4"
+const optionNoHostAddress = "com.docker.network.bridge.inhibit_ipv4"
 
-// makeNetwork makes a network of the run's, in which the machine has no address, and says its name.
-func (s *Stack) makeNetwork(ctx context.Context, config apinetwork.IPAMConfig) (string, error) {
+// createNetwork makes a network of the run's, in which the machine has no address, and says its name.
+func (s *Stack) createNetwork(ctx context.Context, config apinetwork.IPAMConfig) (string, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	name := fmt.Sprintf("lbproof-%s-%x", s.world.Run, id)
+	name := fmt.Sprintf("lbproof-%s-%x", s.config.Run, id)
 	made, err := s.engine.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
-		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.world.Run},
-		Options: map[string]string{withoutHost: "true"},
+		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.config.Run},
+		Options: map[string]string{optionNoHostAddress: "true"},
 		IPAM:    &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}},
 	})
 	if err != nil {
 		return "", err
 	}
-	if at, has := s.engine.hostIn(made.ID); has {
+	if at, has := s.engine.hostAddressIn(made.ID); has {
 		// else the end of the run removes it
 		_, _ = s.engine.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{})
 		return "", fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out "+
-			"of it: it does not know the option %s; use Docker Engine 20.10 or later", at, withoutHost)
+			"of it: it does not know the option %s; use Docker Engine 20.10 or later", at, optionNoHostAddress)
 	}
 	return name, nil
 }
 
-// hostIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked
+// hostAddressIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked
 // at.
-func (e *Engine) hostIn(network string) (at netip.Addr, has bool) {
+func (e *Engine) hostAddressIn(network string) (at netip.Addr, has bool) {
 	bridge, err := net.InterfaceByName("br-" + network[:min(12, len(network))])
-	if err != nil || !e.here() {
+	if err != nil || !e.isLocal() {
 		return at, false
 	}
 	all, err := bridge.Addrs()
@@ -175,13 +175,13 @@ func (e *Engine) hostIn(network string) (at netip.Addr, has bool) {
 	return at, false
 }
 
-// here reports whether the engine runs on this machine.
-func (e *Engine) here() bool { return strings.HasPrefix(e.client.DaemonHost(), "unix://") }
+// isLocal reports whether the engine runs on this machine.
+func (e *Engine) isLocal() bool { return strings.HasPrefix(e.client.DaemonHost(), "unix://") }
 
 // hostAddresses are this machine's own addresses for which its kernel would answer in a run's networks, though it has
 // none there: Linux does unless rp_filter is set. They are in no network of a run.
 func (e *Engine) hostAddresses() ([]netip.Addr, error) {
-	if !e.here() || filtersPaths("all") || filtersPaths("default") {
+	if !e.isLocal() || hasReversePathFilter("all") || hasReversePathFilter("default") {
 		return nil, nil
 	}
 	all, err := net.InterfaceAddrs()
@@ -197,17 +197,17 @@ func (e *Engine) hostAddresses() ([]netip.Addr, error) {
 	return out, nil
 }
 
-// filtersPaths reports whether the kernel drops what comes from where it would not answer to.
-func filtersPaths(name string) bool {
+// hasReversePathFilter reports whether the kernel drops what comes from where it would not answer to.
+func hasReversePathFilter(name string) bool {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
 	return err == nil && strings.TrimSpace(string(text)) != "0"
 }
 
-// abandoned finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing
+// findReusable finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing
 // is any more: Docker 20.10 sometimes does not let go of one (see launch).
-func (s *Stack) abandoned(
+func (s *Stack) findReusable(
 	ctx context.Context, taken []netip.Addr, clients int,
-) (old addressed, block netip.Prefix, ok bool) {
+) (old runNetwork, block netip.Prefix, ok bool) {
 	ofRuns := make(client.Filters).Add("label", labelRun)
 	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{Filters: ofRuns})
 	if err != nil {
@@ -216,30 +216,30 @@ func (s *Stack) abandoned(
 	for _, n := range found.Items {
 		run := n.Labels[labelRun]
 		seen, err := s.engine.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
-		if err != nil || run == s.world.Run || len(seen.Network.Containers) > 0 {
+		if err != nil || run == s.config.Run || len(seen.Network.Containers) > 0 {
 			continue
 		}
-		likeOurs := n.Internal && n.Options[withoutHost] == "true" && len(n.IPAM.Config) == 1
-		if !likeOurs || s.lives(ctx, run) {
+		likeOurs := n.Internal && n.Options[optionNoHostAddress] == "true" && len(n.IPAM.Config) == 1
+		if !likeOurs || s.hasContainers(ctx, run) {
 			continue
 		}
-		if block, ok = fits(n.IPAM.Config[0], taken, clients); ok {
-			return addressed{prefix: n.IPAM.Config[0].Subnet, name: n.Name}, block, true
+		if block, ok = fitsNetwork(n.IPAM.Config[0], taken, clients); ok {
+			return runNetwork{prefix: n.IPAM.Config[0].Subnet, name: n.Name}, block, true
 		}
 	}
 	return old, block, false
 }
 
-// lives says whether a run has a container.
-func (s *Stack) lives(ctx context.Context, run string) bool {
+// hasContainers says whether a run has a container.
+func (s *Stack) hasContainers(ctx context.Context, run string) bool {
 	mine := make(client.Filters).Add("label", labelRun+"="+run)
 	containers, err := s.engine.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	return err != nil || len(containers.Items) > 0
 }
 
-// fits says whether a network that is there has the addresses, none of them for its gateway or for those who have none
+// fitsNetwork says whether a network that is there has the addresses, none of them for its gateway or for those who have none
 // of their own, and a block for clients beside them.
-func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block netip.Prefix, ok bool) {
+func fitsNetwork(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block netip.Prefix, ok bool) {
 	foreign := func(a netip.Addr) bool {
 		return !there.Subnet.Contains(a) || a == there.Gateway || there.IPRange.Contains(a)
 	}
@@ -249,19 +249,19 @@ func fits(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block n
 	if clients == 0 {
 		return block, true
 	}
-	wide, block, err := widen(there.Subnet, append(slices.Clone(taken), there.Gateway, there.IPRange.Addr()), clients)
+	wide, block, err := widenForClients(there.Subnet, append(slices.Clone(taken), there.Gateway, there.IPRange.Addr()), clients)
 	return block, err == nil && wide == there.Subnet && !block.Overlaps(there.IPRange)
 }
 
-// benchmarks are the addresses that RFC 6890 keeps for benchmarks: no host has one, and no configuration names one.
+// benchmarkRange are the addresses that RFC 6890 keeps for benchmarks: no host has one, and no configuration names one.
 // Docker by itself goes through 172.16.0.0/12 and 192.168.0.0/16, which the configuration of a run beside this one may
 // name.
-var benchmarks = netip.MustParsePrefix("198.18.0.0/15")
+var benchmarkRange = netip.MustParsePrefix("198.18.0.0/15")
 
-// makeOwnNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made
+// createDefaultNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made
 // of: the first of its candidates that is free and in which this machine has no address.
-func (s *Stack) makeOwnNetwork(ctx context.Context, clients int, foreign []netip.Addr) error {
-	candidates, err := ownNetworks(s.world.Run, clients)
+func (s *Stack) createDefaultNetwork(ctx context.Context, clients int, foreign []netip.Addr) error {
+	candidates, err := networkCandidates(s.config.Run, clients)
 	if err != nil {
 		return err
 	}
@@ -270,9 +270,9 @@ func (s *Stack) makeOwnNetwork(ctx context.Context, clients int, foreign []netip
 		if slices.ContainsFunc(foreign, candidate.config.Subnet.Contains) {
 			continue
 		}
-		name, err := s.makeNetwork(ctx, candidate.config)
+		name, err := s.createNetwork(ctx, candidate.config)
 		if err == nil {
-			s.networks, s.clients = append([]addressed{{name: name}}, s.networks...), candidate.clients
+			s.networks, s.clientNetwork = append([]runNetwork{{name: name}}, s.networks...), candidate.clients
 			return nil
 		}
 		if first == nil {
@@ -282,18 +282,18 @@ func (s *Stack) makeOwnNetwork(ctx context.Context, clients int, foreign []netip
 			break
 		}
 	}
-	return fmt.Errorf("make the run's network, one of %d in %s: %w", len(candidates), benchmarks, first)
+	return fmt.Errorf("make the run's network, one of %d in %s: %w", len(candidates), benchmarkRange, first)
 }
 
-// own is a network that a run may make: nodes are in its first quarter, clients in its second half.
-type own struct {
+// networkCandidate is a network that a run may make: nodes are in its first quarter, clients in its second half.
+type networkCandidate struct {
 	config  apinetwork.IPAMConfig
 	clients netip.Prefix // invalid where the plan asks for none
 }
 
-// ownNetworks are those of a run in the order in which it tries them, which is another for another run. Each has room
+// networkCandidates are those of a run in the order in which it tries them, which is another for another run. Each has room
 // for the clients, and for about as many nodes as a bridge has ports (1,023).
-func ownNetworks(run string, clients int) ([]own, error) {
+func networkCandidates(run string, clients int) ([]networkCandidate, error) {
 	const small, large = 20, 16 // bits of the prefixes
 	length := min(small, 31-bits.Len(uint(clients+1)))
 	if length < large {
@@ -302,69 +302,69 @@ func ownNetworks(run string, clients int) ([]own, error) {
 	}
 	sum := sha256.Sum256([]byte(run))
 	size := uint32(1) << (32 - length)
-	out := make([]own, 1<<(length-benchmarks.Bits()))
+	out := make([]networkCandidate, 1<<(length-benchmarkRange.Bits()))
 	for i := range out {
 		n := (int(sum[0]) + i*int(sum[1]|1)) % len(out) // an odd step leads to each of a power of two
-		at := after(benchmarks.Addr(), uint32(n)*size)
+		at := addOffset(benchmarkRange.Addr(), uint32(n)*size)
 		out[i].config = apinetwork.IPAMConfig{
 			Subnet: netip.PrefixFrom(at, length), Gateway: at.Next(), IPRange: netip.PrefixFrom(at, length+2),
 		}
 		if clients > 0 {
-			out[i].clients = netip.PrefixFrom(after(at, size/2), length+1)
+			out[i].clients = netip.PrefixFrom(addOffset(at, size/2), length+1)
 		}
 	}
 	return out, nil
 }
 
-// Clients is the network of client addresses; invalid where the run asks for none.
-func (s *Stack) Clients() netip.Prefix { return s.clients }
+// ClientNetwork is the network of client addresses; invalid where the run asks for none.
+func (s *Stack) ClientNetwork() netip.Prefix { return s.clientNetwork }
 
 // subnet is a network of the run's, as it is to be made.
 type subnet struct {
-	config  apinetwork.IPAMConfig // IPRange: for nodes without an address of their own
-	taken   []netip.Addr          // that the configuration names in it
-	main    bool                  // all nodes are in it
-	clients netip.Prefix          // of the main one: the clients' addresses; invalid where there are none
-	count   int                   // of clients
+	config      apinetwork.IPAMConfig // IPRange: for nodes without an address of their own
+	addresses   []netip.Addr          // that the configuration names in it
+	main        bool                  // all nodes are in it
+	clients     netip.Prefix          // of the main one: the clients' addresses; invalid where there are none
+	clientCount int                   // of clients
 }
 
-// layOut makes networks for the addresses that a configuration names, each about as large as they need. The main one
+// planSubnets makes networks for the addresses that a configuration names, each about as large as they need. The main one
 // has the first address, and the clients; there is none where its place is not free. foreign are addresses that must be
 // in no network.
-func layOut(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, error) {
+func planSubnets(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, error) {
 	if len(taken) == 0 {
 		return nil, nil
 	}
 	isForeign := func(a netip.Addr) bool { return slices.Contains(foreign, a) }
 	if i := slices.IndexFunc(taken, isForeign); i >= 0 {
-		return nil, ownAddressError(taken[i], taken[i])
+		return nil, hostAddressError(taken[i], taken[i])
 	}
 	groups := groupAddresses(taken)
 	var nets []subnet
 	for len(groups) > 0 {
 		group := groups[0]
 		main := len(nets) == 0 && slices.Contains(group, taken[0])
-		prefix, block := cover(group), netip.Prefix{}
+		prefix, block := coveringPrefix(group), netip.Prefix{}
 		var err error
 		if main && clients > 0 {
-			if prefix, block, err = widen(prefix, group, clients); err != nil {
+			if prefix, block, err = widenForClients(prefix, group, clients); err != nil {
 				return nil, err
 			}
-			if together, ok := join(groups, prefix); ok {
+			if together, ok := mergeOverlapping(groups, prefix); ok {
 				groups = together
 				continue
 			}
 		}
 		if slices.ContainsFunc(foreign, prefix.Contains) {
-			small, err := squeeze(group, foreign)
+			small, err := splitAround(group, foreign)
 			if err != nil {
 				return nil, err
 			}
 			nets, groups = append(nets, small...), groups[1:]
 			continue
 		}
-		one := subnet{taken: group, main: main, clients: block, count: clients}
-		if one.config, err = configOf(prefix, group, block); err != nil {
+		one := subnet{addresses: group, main: main, clients: block, clientCount: clients}
+		if one.config, err = ipamConfig(prefix, group, block); err != nil {
 			return nil, err
 		}
 		nets, groups = append(nets, one), groups[1:]
@@ -372,9 +372,9 @@ func layOut(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, er
 	return nets, nil
 }
 
-// configOf is a network of that prefix with room for the nodes that have no address of their own.
-func configOf(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (apinetwork.IPAMConfig, error) {
-	gateway, dynamic, ok := room(prefix, taken, clients)
+// ipamConfig is a network of that prefix with room for the nodes that have no address of their own.
+func ipamConfig(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (apinetwork.IPAMConfig, error) {
+	gateway, dynamic, ok := findFreeRanges(prefix, taken, clients)
 	if !ok {
 		return apinetwork.IPAMConfig{}, fmt.Errorf("make the network %s: the configuration names so many addresses "+
 			"in it that none is left for the balancer", prefix)
@@ -382,10 +382,10 @@ func configOf(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (ap
 	return apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic}, nil
 }
 
-// join puts the first group together with the first of the others whose network would overlap its own, so that they
+// mergeOverlapping puts the first group together with the first of the others whose network would overlap its own, so that they
 // share one. ok is false where there is none.
-func join(groups [][]netip.Addr, first netip.Prefix) (joined [][]netip.Addr, ok bool) {
-	i := slices.IndexFunc(groups[1:], func(g []netip.Addr) bool { return cover(g).Overlaps(first) })
+func mergeOverlapping(groups [][]netip.Addr, first netip.Prefix) (joined [][]netip.Addr, ok bool) {
+	i := slices.IndexFunc(groups[1:], func(g []netip.Addr) bool { return coveringPrefix(g).Overlaps(first) })
 	if i < 0 {
 		return groups, false
 	}
@@ -393,19 +393,19 @@ func join(groups [][]netip.Addr, first netip.Prefix) (joined [][]netip.Addr, ok 
 	return slices.Delete(groups, 1+i, 2+i), true
 }
 
-// squeeze makes networks for addresses beside which lie some that must be in none: the largest that holds them and no
+// splitAround makes networks for addresses beside which lie some that must be in none: the largest that holds them and no
 // foreign one, or several where there is none for all.
-func squeeze(group, foreign []netip.Addr) ([]subnet, error) {
-	for length := smallest; length <= 29; length++ {
+func splitAround(group, foreign []netip.Addr) ([]subnet, error) {
+	for length := narrowestBits; length <= 29; length++ {
 		prefix := netip.PrefixFrom(group[0], length).Masked()
 		outside := func(a netip.Addr) bool { return !prefix.Contains(a) }
 		if slices.ContainsFunc(foreign, prefix.Contains) || slices.ContainsFunc(group, outside) {
 			continue
 		}
-		if gateway, dynamic, ok := room(prefix, group, netip.Prefix{}); ok {
+		if gateway, dynamic, ok := findFreeRanges(prefix, group, netip.Prefix{}); ok {
 			return []subnet{{
-				config: apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic},
-				taken:  group,
+				config:    apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic},
+				addresses: group,
 			}}, nil
 		}
 	}
@@ -416,19 +416,19 @@ func squeeze(group, foreign []netip.Addr) ([]subnet, error) {
 				beside = f
 			}
 		}
-		return nil, ownAddressError(group[0], beside)
+		return nil, hostAddressError(group[0], beside)
 	}
 	half := len(group) / 2
-	low, err := squeeze(group[:half], foreign)
+	low, err := splitAround(group[:half], foreign)
 	if err != nil {
 		return nil, err
 	}
-	high, err := squeeze(group[half:], foreign)
+	high, err := splitAround(group[half:], foreign)
 	return append(low, high...), err
 }
 
-// ownAddressError says that an address of the configuration is one of this machine's, or too near to one.
-func ownAddressError(at, machine netip.Addr) error {
+// hostAddressError says that an address of the configuration is one of this machine's, or too near to one.
+func hostAddressError(at, machine netip.Addr) error {
 	return fmt.Errorf("make a network for the configuration's address %s: this machine has the address %s, and its "+
 		"kernel would answer for it inside the run; 'sysctl -w net.ipv4.conf.all.rp_filter=1' keeps it from that, or "+
 		"run lbproof on another machine", at, machine)
@@ -437,15 +437,15 @@ func ownAddressError(at, machine netip.Addr) error {
 // The prefixes of networks made of a configuration's addresses, bits: addresses share one as long as it is no larger
 // than largest.
 const (
-	largest  = 20
-	smallest = 24
+	widestBits    = 20
+	narrowestBits = 24
 )
 
 // groupAddresses puts addresses together that fit into one network. The group of the first address comes first.
 func groupAddresses(taken []netip.Addr) [][]netip.Addr {
 	var groups [][]netip.Addr
 	for _, at := range slices.SortedFunc(slices.Values(taken), netip.Addr.Compare) {
-		if last := len(groups) - 1; last >= 0 && cover(append(slices.Clone(groups[last]), at)).Bits() >= largest {
+		if last := len(groups) - 1; last >= 0 && coveringPrefix(append(slices.Clone(groups[last]), at)).Bits() >= widestBits {
 			groups[last] = append(groups[last], at)
 			continue
 		}
@@ -456,9 +456,9 @@ func groupAddresses(taken []netip.Addr) [][]netip.Addr {
 	return groups
 }
 
-// cover is the smallest network, but no smaller than a /24, that has all the addresses.
-func cover(all []netip.Addr) netip.Prefix {
-	for bits := smallest; ; bits-- {
+// coveringPrefix is the smallest network, but no smaller than a /24, that has all the addresses.
+func coveringPrefix(all []netip.Addr) netip.Prefix {
+	for bits := narrowestBits; ; bits-- {
 		prefix := netip.PrefixFrom(all[0], bits).Masked()
 		if !slices.ContainsFunc(all, func(a netip.Addr) bool { return !prefix.Contains(a) }) {
 			return prefix
@@ -466,14 +466,14 @@ func cover(all []netip.Addr) netip.Prefix {
 	}
 }
 
-// widen makes a network so large that it has a block for clients without a taken address.
-func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block netip.Prefix, err error) {
+// widenForClients makes a network so large that it has a block for clients without a taken address.
+func widenForClients(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block netip.Prefix, err error) {
 	size := 32 - bits.Len(uint(clients+1)) // of the block: its first address is no client's
 	for length := prefix.Bits(); length >= 8; length-- {
 		wide = netip.PrefixFrom(prefix.Addr(), length).Masked()
 		n, step := uint32(1)<<(32-length), uint32(1)<<(32-size)
 		for at := n; at >= 2*step; at -= step { // the highest, and not the lowest, in which the gateway is
-			block = netip.PrefixFrom(after(wide.Addr(), at-step), size)
+			block = netip.PrefixFrom(addOffset(wide.Addr(), at-step), size)
 			if !slices.ContainsFunc(taken, block.Contains) {
 				return wide, block, nil
 			}
@@ -482,35 +482,35 @@ func widen(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block ne
 	return wide, block, fmt.Errorf("make a network with room for %d clients beside %s: there is none", clients, taken[0])
 }
 
-// room finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without
+// findFreeRanges finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without
 // an address of their own. ok is false where there is none.
-func room(
+func findFreeRanges(
 	prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix,
 ) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
 	size := uint32(1) << (32 - prefix.Bits())
 	block := min(32, size/2) // addresses of a /27
 	length := 32 - bits.Len32(block-1)
 	for n := size - block; !ok && n >= block; n -= block { // the highest block without a taken address, and not the lowest
-		dynamic = netip.PrefixFrom(after(prefix.Addr(), n), length)
+		dynamic = netip.PrefixFrom(addOffset(prefix.Addr(), n), length)
 		ok = !slices.ContainsFunc(taken, dynamic.Contains) && !dynamic.Overlaps(clients)
 	}
 	for n := uint32(1); n < block; n++ {
-		if gateway = after(prefix.Addr(), n); !slices.Contains(taken, gateway) {
+		if gateway = addOffset(prefix.Addr(), n); !slices.Contains(taken, gateway) {
 			return gateway, dynamic, ok
 		}
 	}
 	return gateway, dynamic, false
 }
 
-// after is the address that comes n after another.
-func after(addr netip.Addr, n uint32) netip.Addr {
+// addOffset is the address that comes n after another.
+func addOffset(addr netip.Addr, n uint32) netip.Addr {
 	b := addr.As4()
 	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+n)
 	return netip.AddrFrom4(b)
 }
 
-// joined are the networks of a node: the one that has its own address first, then the run's main network.
-func (s *Stack) joined(p stack.Place) []testcontainers.ContainerCustomizer {
+// networkOptions are the networks of a node: the one that has its own address first, then the run's main network.
+func (s *Stack) networkOptions(p stack.Placement) []testcontainers.ContainerCustomizer {
 	var out []testcontainers.ContainerCustomizer
 	main := s.networks[0]
 	at, err := netip.ParseAddr(p.Address)
@@ -532,7 +532,7 @@ func (s *Stack) joined(p stack.Place) []testcontainers.ContainerCustomizer {
 		}
 	}
 	out = append(out, network.WithNetworkName(p.Hosts, main.name))
-	if p.Everywhere {
+	if p.AllNetworks {
 		for _, n := range s.networks[1:] {
 			out = append(out, network.WithNetworkName(nil, n.name))
 		}

@@ -20,19 +20,19 @@ func TestNetworksOfAddresses(t *testing.T) {
 	f := func(want, foreign string, clients int, addresses ...string) {
 		t.Helper()
 		taken, others := parseAll(addresses), parseAll(strings.Fields(foreign))
-		nets, err := layOut(taken, clients, others)
+		nets, err := planSubnets(taken, clients, others)
 		require.NoError(t, err)
 		got := ""
 		for i, n := range nets {
 			got += n.config.Subnet.String() + " "
 			if n.main {
-				assert.Contains(t, n.taken, taken[0])
+				assert.Contains(t, n.addresses, taken[0])
 				got += "main "
 			}
 			assert.True(t, n.config.Subnet.Contains(n.config.Gateway) && n.config.Subnet.Overlaps(n.config.IPRange))
 			assert.False(t, n.config.IPRange.Contains(n.config.Gateway))
 			for _, a := range taken {
-				assert.Equal(t, slices.Contains(n.taken, a), n.config.Subnet.Contains(a))
+				assert.Equal(t, slices.Contains(n.addresses, a), n.config.Subnet.Contains(a))
 				assert.NotEqual(t, a, n.config.Gateway)
 				assert.False(t, n.config.IPRange.Contains(a), "%s could be given away", a)
 			}
@@ -62,10 +62,10 @@ func TestNetworksOfAddresses(t *testing.T) {
 	f("10.0.0.8/29 10.0.0.128/25", "10.0.0.5 10.0.0.17", 100, "10.0.0.10", "10.0.0.200")
 
 	taken := parseAll([]string{"192.0.2.10", "192.0.2.2"})
-	_, err := layOut(taken, 0, parseAll([]string{"192.0.2.2"}))
+	_, err := planSubnets(taken, 0, parseAll([]string{"192.0.2.2"}))
 	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.2")
 	assert.ErrorContains(t, err, "rp_filter=1")
-	_, err = layOut(taken, 0, parseAll([]string{"192.0.2.3"}))
+	_, err = planSubnets(taken, 0, parseAll([]string{"192.0.2.3"}))
 	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.3")
 }
 
@@ -82,7 +82,7 @@ func TestNoRoom(t *testing.T) {
 	for i := 1; i < 255; i++ {
 		all = append(all, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 	}
-	_, _, ok := room(cover(all), all, netip.Prefix{})
+	_, _, ok := findFreeRanges(coveringPrefix(all), all, netip.Prefix{})
 	assert.False(t, ok)
 }
 
@@ -94,10 +94,10 @@ func TestNetworkWithRoomForClients(t *testing.T) {
 		for _, a := range addresses {
 			taken = append(taken, netip.MustParseAddr(a))
 		}
-		gotWide, gotBlock, err := widen(cover(taken), taken, clients)
+		gotWide, gotBlock, err := widenForClients(coveringPrefix(taken), taken, clients)
 		require.NoError(t, err)
 		assert.Equal(t, wide+" "+block, fmt.Sprint(gotWide, " ", gotBlock))
-		gateway, dynamic, ok := room(gotWide, taken, gotBlock)
+		gateway, dynamic, ok := findFreeRanges(gotWide, taken, gotBlock)
 		require.True(t, ok)
 		assert.False(t, gotBlock.Contains(gateway) || gotBlock.Overlaps(dynamic))
 		last := plan.ClientAddress(gotBlock, clients-1)
@@ -112,7 +112,7 @@ func TestNetworkWithRoomForClients(t *testing.T) {
 	f("10.0.1.0/24", "10.0.1.128/25", 100, "10.0.1.10")
 	f("10.0.0.0/22", "10.0.2.0/23", 300, "10.0.1.10")
 	f("10.0.0.0/8", "10.255.0.0/16", 40000, "10.0.0.1", "10.200.0.1")
-	_, _, err := widen(cover([]netip.Addr{netip.MustParseAddr("10.0.0.1")}), []netip.Addr{netip.MustParseAddr("10.0.0.1")}, 1<<24)
+	_, _, err := widenForClients(coveringPrefix([]netip.Addr{netip.MustParseAddr("10.0.0.1")}), []netip.Addr{netip.MustParseAddr("10.0.0.1")}, 1<<24)
 	assert.ErrorContains(t, err, "there is none")
 }
 
@@ -121,16 +121,16 @@ func TestOwnNetworks(t *testing.T) {
 	f := func(length, clients int) {
 		t.Helper()
 		for _, run := range []string{"1341860c", "b2e0", ""} {
-			candidates, err := ownNetworks(run, clients)
+			candidates, err := networkCandidates(run, clients)
 			require.NoError(t, err)
 			assert.Len(t, candidates, 1<<(length-15))
 			for i, one := range candidates {
 				subnet := one.config.Subnet
 				assert.Equal(t, length, subnet.Bits())
 				assert.Equal(t, subnet, subnet.Masked())
-				assert.True(t, benchmarks.Contains(subnet.Addr()))
+				assert.True(t, benchmarkRange.Contains(subnet.Addr()))
 				assert.True(t, one.config.IPRange.Contains(one.config.Gateway))
-				assert.False(t, slices.ContainsFunc(candidates[:i], func(o own) bool { return o.config.Subnet.Overlaps(subnet) }))
+				assert.False(t, slices.ContainsFunc(candidates[:i], func(o networkCandidate) bool { return o.config.Subnet.Overlaps(subnet) }))
 				if assert.Equal(t, clients > 0, one.clients.IsValid()); clients == 0 {
 					continue
 				}
@@ -147,11 +147,11 @@ func TestOwnNetworks(t *testing.T) {
 	f(19, 2047)
 	f(18, 5000)
 	f(16, 32766)
-	_, err := ownNetworks("1341860c", 32767)
+	_, err := networkCandidates("1341860c", 32767)
 	assert.ErrorContains(t, err, "32767 client addresses are asked for, and there can be 32766")
-	one, err := ownNetworks("one", 0)
+	one, err := networkCandidates("one", 0)
 	require.NoError(t, err)
-	other, err := ownNetworks("other", 0)
+	other, err := networkCandidates("other", 0)
 	require.NoError(t, err)
 	assert.NotEqual(t, one, other)
 }
@@ -167,7 +167,7 @@ func TestAbandonedNetworkFits(t *testing.T) {
 		for _, a := range addresses {
 			taken = append(taken, netip.MustParseAddr(a))
 		}
-		block, ok := fits(there, taken, clients)
+		block, ok := fitsNetwork(there, taken, clients)
 		assert.Equal(t, want, ok)
 		if ok && clients > 0 {
 			assert.False(t, slices.ContainsFunc(append(taken, there.Gateway), block.Contains) || block.Overlaps(there.IPRange))

@@ -52,7 +52,7 @@ func (n *node) State(ctx context.Context) (stack.State, error) {
 	}
 	return stack.State{
 		Running: info.State.Running, Restarting: info.State.Restarting, Frozen: info.State.Paused,
-		OOMKilled: info.State.OOMKilled, Exit: info.State.ExitCode, Restarts: info.RestartCount, Started: started,
+		OOMKilled: info.State.OOMKilled, ExitCode: info.State.ExitCode, Restarts: info.RestartCount, Started: started,
 		Argv: append([]string{info.Path}, info.Args...), Cores: float64(info.HostConfig.NanoCPUs) / 1e9,
 		ImageID: info.Image, Addresses: n.addresses(info.NetworkSettings.Networks),
 	}, nil
@@ -72,8 +72,8 @@ func (n *node) addresses(in map[string]*apinetwork.EndpointSettings) []netip.Add
 // Streams are nil unless the container was started with them.
 func (n *node) Streams() *stack.Streams { return n.streams }
 
-// pump takes the engine's multiplexed stream apart.
-func pump(attached client.HijackedResponse) *stack.Streams {
+// demultiplex takes the engine's multiplexed stream apart.
+func demultiplex(attached client.HijackedResponse) *stack.Streams {
 	return stack.NewStreams(attached.Conn, func(stdout, stderr io.Writer) error {
 		_, err := stdcopy.StdCopy(stdout, stderr, attached.Reader)
 		return err
@@ -103,20 +103,20 @@ func (n *node) Freeze(ctx context.Context, frozen bool) (err error) {
 	return err
 }
 
-// Limit gives the container so many cores. The engine takes no limit away, so that none is the whole machine.
-func (n *node) Limit(ctx context.Context, cores float64) error {
+// LimitCPU gives the container so many cores. The engine takes no limit away, so that none is the whole machine.
+func (n *node) LimitCPU(ctx context.Context, cores float64) error {
 	_, err := n.api().ContainerUpdate(ctx, n.id(),
 		client.ContainerUpdateOptions{Resources: n.stack.engine.resources(cores)})
 	return err
 }
 
-// Bequeath tells the reaper what to do to the container, unless revoke is called before its time is up.
-func (n *node) Bequeath(u stack.Undo) (revoke func()) {
-	w := will{Container: n.id(), Undo: u.What, After: u.After}
-	if u.What == stack.Unlimit {
+// ScheduleUndo tells the reaper what to do to the container, unless revoke is called before its time is up.
+func (n *node) ScheduleUndo(u stack.Undo) (revoke func()) {
+	w := pendingUndo{Container: n.id(), Kind: u.Kind, After: u.After}
+	if u.Kind == stack.RestoreLimit {
 		w.NanoCPUs = n.stack.engine.resources(u.Cores).NanoCPUs
 	}
-	return n.stack.bequeath(w)
+	return n.stack.scheduleUndo(w)
 }
 
 // resources are a number of cores as the engine wants it.
@@ -145,31 +145,31 @@ func (n *node) Processes(ctx context.Context) ([]stack.Process, error) {
 
 // Run carries out a command in the container, or lbproof's own in one beside it.
 func (n *node) Run(ctx context.Context, c stack.Command) (stack.Output, error) {
-	if c.Own {
-		return n.aid(ctx, c)
+	if c.RunLbproof {
+		return n.runSidecar(ctx, c)
 	}
 	code, output, err := n.container.Exec(ctx, c.Argv, tcexec.Multiplexed())
 	if err != nil {
 		return stack.Output{}, err
 	}
 	text, err := io.ReadAll(output)
-	return stack.Output{Code: code, Said: string(text)}, err
+	return stack.Output{ExitCode: code, Text: string(text)}, err
 }
 
-// aid runs a command of lbproof's own to its end in the container's network, among its processes too if it is to see
+// runSidecar runs a command of lbproof's own to its end in the container's network, among its processes too if it is to see
 // them, with the capabilities that it needs.
-func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
+func (n *node) runSidecar(ctx context.Context, c stack.Command) (stack.Output, error) {
 	s := n.stack
-	image, err := s.engine.own(ctx)
+	image, err := s.engine.nodeImage(ctx)
 	if err != nil {
 		return stack.Output{}, err
 	}
 	start := stack.Start{
-		Spec:   plan.Spec{Name: n.name + "-" + c.Argv[0], Role: stack.Aid, Command: append([]string{"/lbproof"}, c.Argv...)},
-		Rights: stack.RightsOf(stack.Aid).With(c.Capabilities...), Join: n,
+		Spec:       plan.Spec{Name: n.name + "-" + c.Argv[0], Role: stack.Sidecar, Command: append([]string{"/lbproof"}, c.Argv...)},
+		Privileges: stack.PrivilegesOf(stack.Sidecar).WithCapabilities(c.Capabilities...), NetworkOf: n,
 	}
 	options := s.options(start, func(h *container.HostConfig) {
-		if c.Processes {
+		if c.SharePIDs {
 			h.PidMode = container.PidMode("container:" + n.id())
 		}
 	})
@@ -183,8 +183,8 @@ func (n *node) aid(ctx context.Context, c stack.Command) (stack.Output, error) {
 		return stack.Output{}, err
 	}
 	var output strings.Builder
-	err = s.engine.copyLogs(ctx, r.GetContainerID(), stack.Logs{Stdout: &output, Stderr: &output})
-	return stack.Output{Code: state.ExitCode, Said: output.String()}, err
+	err = s.engine.copyLogs(ctx, r.GetContainerID(), stack.LogOptions{Stdout: &output, Stderr: &output})
+	return stack.Output{ExitCode: state.ExitCode, Text: output.String()}, err
 }
 
 // Read opens a file of the container.
@@ -198,7 +198,7 @@ func (n *node) Read(ctx context.Context, file string) (io.ReadCloser, error) {
 	}
 	if got.Stat.LinkTarget == stack.Stdout {
 		got.Content.Close()
-		return nil, stack.ErrPrinted
+		return nil, stack.ErrLinksToStdout
 	}
 	archive := tar.NewReader(got.Content)
 	if _, err := archive.Next(); err != nil {
@@ -215,7 +215,7 @@ func (n *node) Read(ctx context.Context, file string) (io.ReadCloser, error) {
 func (n *node) Write(ctx context.Context, files ...model.File) error {
 	const suffix = ".lbproof"
 	rename := stack.Command{
-		Argv: []string{"rename", "--from-suffix", suffix}, Processes: true,
+		Argv: []string{"rename", "--from-suffix", suffix}, SharePIDs: true,
 		Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"},
 	}
 	for _, f := range files {
@@ -224,21 +224,21 @@ func (n *node) Write(ctx context.Context, files ...model.File) error {
 		}
 		rename.Argv = append(rename.Argv, "--to", f.Name)
 	}
-	did, err := n.aid(ctx, rename)
-	if err == nil && did.Code != 0 {
-		err = errors.New(strings.TrimSpace(did.Said))
+	did, err := n.runSidecar(ctx, rename)
+	if err == nil && did.ExitCode != 0 {
+		err = errors.New(strings.TrimSpace(did.Text))
 	}
 	return err
 }
 
 // Logs writes what the engine keeps of the container's log.
-func (n *node) Logs(ctx context.Context, l stack.Logs) error {
+func (n *node) Logs(ctx context.Context, l stack.LogOptions) error {
 	return n.stack.engine.copyLogs(ctx, n.id(), l)
 }
 
-func (e *Engine) copyLogs(ctx context.Context, id string, l stack.Logs) error {
+func (e *Engine) copyLogs(ctx context.Context, id string, l stack.LogOptions) error {
 	what := client.ContainerLogsOptions{
-		ShowStdout: l.Stdout != nil, ShowStderr: l.Stderr != nil, Timestamps: l.Times, Follow: l.Follow,
+		ShowStdout: l.Stdout != nil, ShowStderr: l.Stderr != nil, Timestamps: l.Timestamps, Follow: l.Follow,
 	}
 	logs, err := e.client.ContainerLogs(ctx, id, what)
 	if err != nil {

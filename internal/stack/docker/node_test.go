@@ -42,7 +42,7 @@ func TestFaultsExpire(t *testing.T) {
 	require.NoError(t, err)
 	healed(func(now stack.State) bool { return now.Running && !now.Started.Equal(lived.Started) })
 	assert.InDelta(t, 0.5, lived.Cores, 0)
-	_, err = b1.Limit(t.Context(), 0.1, soon)
+	_, err = b1.LimitCPU(t.Context(), 0.1, soon)
 	require.NoError(t, err)
 	healed(func(now stack.State) bool { return now.Cores == 0.5 })
 
@@ -59,11 +59,11 @@ func TestFaultsExpire(t *testing.T) {
 func TestDeathBeforeTheWatch(t *testing.T) {
 	s := open(t)
 	spec, files := backend("b1")
-	spec.Restarts = false
+	spec.AutoRestart = false
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	_, err := s.made.engine.client.ContainerKill(t.Context(), s.node(t, "b1").id(), client.ContainerKillOptions{Signal: "SIGKILL"})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return s.Gone(t.Context(), "b1") != nil }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return s.CheckRunning(t.Context(), "b1") != nil }, 5*time.Second, 20*time.Millisecond)
 	watched, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	assert.ErrorContains(t, s.Watch(watched), "the container b1 died: exit status 137")
@@ -72,7 +72,7 @@ func TestDeathBeforeTheWatch(t *testing.T) {
 // A container that is not the run's cannot be named.
 func TestForeignContainersCannotBeNamed(t *testing.T) {
 	s := open(t)
-	own, err := s.made.engine.own(t.Context())
+	own, err := s.made.engine.nodeImage(t.Context())
 	require.NoError(t, err)
 	made, err := s.made.engine.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{
 		Config: &container.Config{Image: own.Ref, Cmd: []string{"/lbproof", "reach"}},
@@ -88,7 +88,7 @@ func TestForeignContainersCannotBeNamed(t *testing.T) {
 	}
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
-	_, err = s.member(t, "b1").Enforce(t.Context(), agent.Rule{})
+	_, err = s.member(t, "b1").ApplyRule(t.Context(), agent.Rule{})
 	assert.ErrorContains(t, err, "the run has no node b1 that can be broken", "it has no agent")
 }
 
@@ -96,7 +96,7 @@ func TestForeignContainersCannotBeNamed(t *testing.T) {
 func TestRulesExpire(t *testing.T) {
 	s := opened(t, engine(t), stack.Setup{Run: "stacktest", Agents: true})
 	spec, files := backend("b1")
-	spec.Ports, spec.Control = []int{8000}, 7070
+	spec.Ports, spec.ControlPort = []int{8000}, 7070
 	spec.Command = append(spec.Command, "--ledger", plan.LedgerDir+"/arrivals")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	peer, _ := backend("b2")
@@ -105,15 +105,15 @@ func TestRulesExpire(t *testing.T) {
 	require.NoError(t, err)
 	with, err := s.member(t, "b2").Addresses(t.Context())
 	require.NoError(t, err)
-	look := func(want agent.End) error {
-		_, err := s.member(t, "b2").Look(t.Context(), agent.Look{
-			At: netip.AddrPortFrom(at[0], 8000), Path: "/", Timeout: time.Second, Every: 5 * time.Millisecond, Within: 10 * time.Second,
-			Want: agent.Want{Ends: []agent.End{want}},
+	look := func(want agent.Outcome) error {
+		_, err := s.member(t, "b2").Probe(t.Context(), agent.Poll{
+			Addr: netip.AddrPortFrom(at[0], 8000), Path: "/", Timeout: time.Second, Interval: 5 * time.Millisecond, GiveUpAfter: 10 * time.Second,
+			Expect: agent.Expectation{Outcomes: []agent.Outcome{want}},
 		})
 		return err
 	}
 	require.NoError(t, look(agent.Answered))
-	_, err = s.member(t, "b1").Enforce(t.Context(), agent.Rule{Do: agent.Refuse, With: with, Ports: []int{8000}, For: 500 * time.Millisecond})
+	_, err = s.member(t, "b1").ApplyRule(t.Context(), agent.Rule{Action: agent.Refuse, Peers: with, Ports: []int{8000}, ExpiresAfter: 500 * time.Millisecond})
 	require.NoError(t, err)
 	require.NoError(t, look(agent.Refused))
 	require.NoError(t, look(agent.Answered))
@@ -130,10 +130,10 @@ func TestTheReaperDies(t *testing.T) {
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	reaper := func() string {
-		left, err := leftovers(t.Context(), d.client, s.made.world.Run, true)
+		left, err := listLeftovers(t.Context(), d.client, s.made.config.Run, true)
 		require.NoError(t, err)
 		for _, l := range left {
-			if l.reaper {
+			if l.isReaper {
 				return l.id
 			}
 		}
@@ -145,7 +145,7 @@ func TestTheReaperDies(t *testing.T) {
 	_, err = d.client.ContainerKill(t.Context(), first, client.ContainerKillOptions{Signal: "KILL"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		paused, err := s.member(t, "b1").Paused(t.Context())
+		paused, err := s.member(t, "b1").IsPaused(t.Context())
 		next := reaper()
 		return err == nil && !paused && next != "" && next != first
 	}, 20*time.Second, 20*time.Millisecond, "another reaper does what the first was told")
@@ -157,7 +157,7 @@ func TestTheReaperDies(t *testing.T) {
 	_, err = d.client.ContainerPause(t.Context(), reaper(), client.ContainerPauseOptions{})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	left, err := leftovers(t.Context(), d.client, s.made.world.Run, true)
+	left, err := listLeftovers(t.Context(), d.client, s.made.config.Run, true)
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }

@@ -24,25 +24,25 @@ import (
 
 // Stack is what one run has made.
 type Stack struct {
-	engine   *Engine
-	world    stack.World
-	networks []addressed // the main one first
-	clients  netip.Prefix
-	entering sync.Mutex // a network, see launch
-	reaper   client.HijackedResponse
-	minding  sync.WaitGroup // of the reaper
+	engine         *Engine
+	config         stack.RunConfig
+	networks       []runNetwork // the main one first
+	clientNetwork  netip.Prefix
+	joinMu         sync.Mutex // a network, see launch
+	reaper         client.HijackedResponse
+	reaperWatchers sync.WaitGroup // of the reaper
 
-	mu       sync.Mutex
-	nodes    map[string]*node // by container
-	wills    map[int]will     // that the reaper was told and that still stand
-	lastWill int
-	closed   bool // the reaper's end is wanted
+	mu         sync.Mutex
+	nodes      map[string]*node    // by container
+	undos      map[int]pendingUndo // that the reaper was told and that still stand
+	lastUndoID int
+	closed     bool // the reaper's end is wanted
 }
 
 // Open makes the run's networks, and first the reaper that will remove them, after what dead runs have left is gone.
-func (e *Engine) Open(ctx context.Context, w stack.World) (stack.Stack, error) {
+func (e *Engine) Open(ctx context.Context, w stack.RunConfig) (stack.Stack, error) {
 	if !w.Isolated {
-		e.sweep(ctx)
+		e.removeStaleRuns(ctx)
 	}
 	s := e.newStack(w)
 	if err := s.startReaper(ctx); err != nil {
@@ -51,15 +51,15 @@ func (e *Engine) Open(ctx context.Context, w stack.World) (stack.Stack, error) {
 	if w.Isolated {
 		return s, nil
 	}
-	if err := s.makeNetworks(ctx, w.Addresses, w.Clients); err != nil {
+	if err := s.createNetworks(ctx, w.Addresses, w.ClientCount); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
 // newStack is a stack in which nothing is yet.
-func (e *Engine) newStack(w stack.World) *Stack {
-	return &Stack{engine: e, world: w, nodes: map[string]*node{}, wills: map[int]will{}}
+func (e *Engine) newStack(w stack.RunConfig) *Stack {
+	return &Stack{engine: e, config: w, nodes: map[string]*node{}, undos: map[int]pendingUndo{}}
 }
 
 // Start brings up a container and returns when its process runs.
@@ -67,7 +67,7 @@ func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error
 	n := &node{stack: s, name: start.Spec.Name}
 	options := s.options(start, nil)
 	var attached client.ContainerAttachResult
-	if start.Streams {
+	if start.AttachStreams {
 		attach := func(ctx context.Context, c testcontainers.Container) (err error) {
 			all := client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true}
 			attached, err = s.engine.client.ContainerAttach(ctx, c.GetContainerID(), all)
@@ -77,15 +77,15 @@ func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error
 		options = append(options, testcontainers.WithAdditionalLifecycleHooks(before))
 	}
 	var networks []testcontainers.ContainerCustomizer
-	if start.Place != nil {
-		networks = s.joined(*start.Place)
+	if start.Placement != nil {
+		networks = s.networkOptions(*start.Placement)
 	}
 	var err error
 	if n.container, err = s.launch(ctx, start.Image.Ref, options, networks); err != nil {
 		return nil, err
 	}
-	if start.Streams {
-		n.streams = pump(attached.HijackedResponse)
+	if start.AttachStreams {
+		n.streams = demultiplex(attached.HijackedResponse)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +105,8 @@ func (s *Stack) launch(
 		return c, err
 	}
 	if len(networks) > 0 {
-		s.entering.Lock()
-		defer s.entering.Unlock()
+		s.joinMu.Lock()
+		defer s.joinMu.Unlock()
 	}
 	return c, c.Start(ctx)
 }
@@ -119,13 +119,13 @@ func (s *Stack) options(start stack.Start, more func(*container.HostConfig)) []t
 			r.Entrypoint, r.Cmd = spec.Command[:1], spec.Command[1:]
 			r.Env = spec.Env
 			r.Files = containerFiles(spec, start.Files)
-			r.Labels = map[string]string{labelRun: s.world.Run, labelRole: string(spec.Role), labelNode: spec.Name}
+			r.Labels = map[string]string{labelRun: s.config.Run, labelRole: string(spec.Role), labelNode: spec.Name}
 			return nil
 		}),
-		testcontainers.WithConfigModifier(func(c *container.Config) { configure(c, start) }),
+		testcontainers.WithConfigModifier(func(c *container.Config) { configureContainer(c, start) }),
 		testcontainers.WithHostConfigModifier(func(h *container.HostConfig) {
-			s.restrict(h, start)
-			place(h, start)
+			s.applyLimits(h, start)
+			placeContainer(h, start)
 			if more != nil {
 				more(h)
 			}
@@ -133,70 +133,70 @@ func (s *Stack) options(start stack.Start, more func(*container.HostConfig)) []t
 	}
 }
 
-// configure says what runs in a container.
-func configure(c *container.Config, start stack.Start) {
+// configureContainer says what runs in a container.
+func configureContainer(c *container.Config, start stack.Start) {
 	spec := start.Spec
-	c.Hostname = spec.Hostname
-	if start.Join != nil {
+	c.Hostname = spec.ContainerHostname
+	if start.NetworkOf != nil {
 		c.Hostname = "" // it has that of the other
 	}
-	c.User = cmp.Or(spec.User, start.Rights.User)
-	if len(start.Keeps) > 0 {
+	c.User = cmp.Or(spec.User, start.Privileges.User)
+	if len(start.Volumes) > 0 {
 		c.Volumes = map[string]struct{}{}
-		for _, dir := range start.Keeps {
+		for _, dir := range start.Volumes {
 			c.Volumes[dir] = struct{}{}
 		}
 	}
-	if spec.Dir != "" {
-		c.WorkingDir = spec.Dir
+	if spec.WorkDir != "" {
+		c.WorkingDir = spec.WorkDir
 	}
-	if len(spec.Health) > 0 {
+	if len(spec.HealthCommand) > 0 {
 		c.Healthcheck = &container.HealthConfig{
-			Test: append([]string{"CMD"}, spec.Health...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
+			Test: append([]string{"CMD"}, spec.HealthCommand...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
 		}
 	}
-	if start.Streams {
+	if start.AttachStreams {
 		c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true
 	}
 }
 
-// restrict gives a container its rights, and its limits.
-func (s *Stack) restrict(h *container.HostConfig, start stack.Start) {
+// applyLimits gives a container its rights, and its limits.
+func (s *Stack) applyLimits(h *container.HostConfig, start stack.Start) {
 	spec := start.Spec
 	h.NanoCPUs = int64(spec.CPUs * 1e9)
 	h.Memory, h.MemorySwap = spec.Memory, spec.Memory
 	h.CapDrop = []string{"ALL"}
-	h.CapAdd = slices.Clone(start.Rights.Capabilities)
+	h.CapAdd = slices.Clone(start.Privileges.Capabilities)
 	h.SecurityOpt = []string{"no-new-privileges:true"}
-	h.ReadonlyRootfs = start.Rights.ReadOnly && len(containerFiles(spec, start.Files)) == 0
-	bound := s.world.Bound(spec.Role)
+	h.ReadonlyRootfs = start.Privileges.ReadOnly && len(containerFiles(spec, start.Files)) == 0
+	bound := s.config.BoundFor(spec.Role)
 	h.PidsLimit = &bound.PIDs
 	if h.Memory == 0 {
 		h.Memory, h.MemorySwap = bound.Memory, bound.Memory
 	}
 }
 
-// place puts a container beside others, and says where its log goes and whether it comes back.
-func place(h *container.HostConfig, start stack.Start) {
+// placeContainer puts a container beside others, and says where its log goes and whether it comes back.
+func placeContainer(h *container.HostConfig, start stack.Start) {
 	h.LogConfig = container.LogConfig{
 		Type: "local", Config: map[string]string{"max-size": "20m", "max-file": "1", "compress": "false"},
 	}
-	if start.Streams {
+	if start.AttachStreams {
 		h.LogConfig = container.LogConfig{Type: "none"}
 	}
-	if start.Spec.Restarts {
+	if start.Spec.AutoRestart {
 		h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 	}
-	if start.Join != nil {
-		other := start.Join.(*node).id() // nobody mixes nodes of two runtimes
+	if start.NetworkOf != nil {
+		other := start.NetworkOf.(*node).id() // nobody mixes nodes of two runtimes
 		h.NetworkMode = container.NetworkMode("container:" + other)
-		if len(start.Spec.Shared) > 0 {
+		if len(start.Spec.SharedDirs) > 0 {
 			h.VolumesFrom = []string{other}
 		}
 	}
 	if start.Isolated {
 		h.NetworkMode = "none"
-		for _, name := range start.Hosts {
+		for _, name := range start.LoopbackHosts {
 			h.ExtraHosts = append(h.ExtraHosts, name+":127.0.0.1")
 		}
 	}
@@ -205,7 +205,7 @@ func place(h *container.HostConfig, start stack.Start) {
 // containerFiles puts configuration files where the node expects them, before its process starts.
 func containerFiles(spec plan.Spec, files []model.File) []testcontainers.ContainerFile {
 	var out []testcontainers.ContainerFile
-	for at, text := range spec.Made {
+	for at, text := range spec.GeneratedFiles {
 		out = append(out, testcontainers.ContainerFile{
 			Reader: strings.NewReader(text), ContainerFilePath: at, FileMode: 0o644,
 		})
@@ -223,11 +223,11 @@ func containerFiles(spec plan.Spec, files []model.File) []testcontainers.Contain
 }
 
 // eventKinds are the engine's names of what befalls containers.
-var eventKinds = map[events.Action]stack.EventKind{"die": stack.Died, "oom": stack.OutOfMemory, "start": stack.Started}
+var eventKinds = map[events.Action]stack.EventKind{"die": stack.Exited, "oom": stack.OutOfMemory, "start": stack.Started}
 
 // Watch tells what befalls the run's nodes until ctx ends.
 func (s *Stack) Watch(ctx context.Context, tell func(stack.Event)) error {
-	wanted := make(client.Filters).Add("label", labelRun+"="+s.world.Run).Add("type", "container")
+	wanted := make(client.Filters).Add("label", labelRun+"="+s.config.Run).Add("type", "container")
 	for action := range eventKinds {
 		wanted.Add("event", string(action))
 	}

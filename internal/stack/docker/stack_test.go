@@ -21,9 +21,9 @@ import (
 
 func TestVersionsOfPackages(t *testing.T) {
 	debs := []string{"/x/libc6_2.36_amd64.deb", "/x/nginx_1%3a1.22.1-9+deb12u10_amd64.deb"}
-	assert.Equal(t, "1:1.22.1-9+deb12u10", versionOf("nginx", debs))
-	assert.Equal(t, "unknown", versionOf("haproxy", debs))
-	assert.Equal(t, "1-1.22.1-9-deb12u10", tagOf("1:1.22.1-9+deb12u10"))
+	assert.Equal(t, "1:1.22.1-9+deb12u10", packageVersion("nginx", debs))
+	assert.Equal(t, "unknown", packageVersion("haproxy", debs))
+	assert.Equal(t, "1-1.22.1-9-deb12u10", tagFor("1:1.22.1-9+deb12u10"))
 }
 
 func TestLayerTakesEachPathOnce(t *testing.T) {
@@ -55,8 +55,8 @@ func TestRecipesDiffer(t *testing.T) {
 	a := plan.Image{Packages: []string{"nginx"}}
 	b := a
 	b.Users = []string{"nobody"}
-	assert.NotEqual(t, recipe(a), recipe(b))
-	assert.Equal(t, recipe(a), recipe(plan.Image{Packages: []string{"nginx"}}))
+	assert.NotEqual(t, recipeDigest(a), recipeDigest(b))
+	assert.Equal(t, recipeDigest(a), recipeDigest(plan.Image{Packages: []string{"nginx"}}))
 }
 
 func built(t *testing.T) string {
@@ -81,7 +81,7 @@ type opener struct {
 	made *Stack
 }
 
-func (o *opener) Open(ctx context.Context, w stack.World) (stack.Stack, error) {
+func (o *opener) Open(ctx context.Context, w stack.RunConfig) (stack.Stack, error) {
 	made, err := o.Engine.Open(ctx, w)
 	if err == nil {
 		o.made = made.(*Stack)
@@ -142,7 +142,7 @@ func backend(name string) (plan.Spec, []model.File) {
 	file := model.NewFile("a.conf", []byte("as it was given\x00\xff"))
 	return plan.Spec{
 		Name: name, Role: plan.Backend, Command: []string{"/lbproof", "backend", "--listen", "8000"}, Files: map[string]string{"/conf": "a.conf"},
-		Title: "/lbproof",
+		WorkerTitle: "/lbproof",
 	}, []model.File{file}
 }
 
@@ -150,18 +150,18 @@ func TestProof(t *testing.T) {
 	s := open(t)
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
-	digest, err := s.Proof(t.Context(), spec, files)
+	digest, err := s.VerifyConfig(t.Context(), spec, files)
 	require.NoError(t, err)
 	assert.Equal(t, files[0].SHA256, digest, "byte for byte")
-	n, err := s.Workers(t.Context(), spec, 1)
+	n, err := s.CountWorkers(t.Context(), spec, 1)
 	require.NoError(t, err)
 	assert.Equal(t, 1, n)
-	assert.NoError(t, s.Running(t.Context()))
+	assert.NoError(t, s.CheckAllRunning(t.Context()))
 
 	t.Run("another command", func(t *testing.T) {
 		other := spec
 		other.Command = []string{"/lbproof", "backend"}
-		_, err := s.Proof(t.Context(), other, files)
+		_, err := s.VerifyConfig(t.Context(), other, files)
 		assert.ErrorContains(t, err, "it runs")
 	})
 	t.Run("a file that was changed", func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestProof(t *testing.T) {
 		_, err := s.made.engine.client.CopyToContainer(t.Context(), s.node(t, "b1").id(),
 			client.CopyToContainerOptions{DestinationPath: "/", Content: &archive})
 		require.NoError(t, err)
-		_, err = s.Proof(t.Context(), spec, files)
+		_, err = s.VerifyConfig(t.Context(), spec, files)
 		assert.ErrorContains(t, err, "/conf is not the file a.conf that it was given")
 	})
 	t.Run("a container that is gone", func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestProof(t *testing.T) {
 		require.NoError(t, err)
 		watching, stop := context.WithCancel(t.Context())
 		defer stop()
-		err = s.Gone(watching, "b1")
+		err = s.CheckRunning(watching, "b1")
 		assert.ErrorContains(t, err, "the container b1 died: exit status 137")
 		assert.ErrorContains(t, err, "listening", "its last lines are told")
 	})
@@ -201,7 +201,7 @@ func TestMissingImageSaysWhy(t *testing.T) {
 func TestGoMod(t *testing.T) {
 	theirs := filepath.Join(t.TempDir(), "go.mod")
 	require.NoError(t, os.WriteFile(theirs, []byte("module m.example/m\n\ngo 1.25.0\n\nreplace a.example => b.example v1.2.3\n\nexclude c.example v0.0.1\n"), 0o600))
-	got, err := goMod(&plan.Module{Path: "m.example/m", Version: "v3.0.0"}, theirs)
+	got, err := goModText(&plan.Module{Path: "m.example/m", Version: "v3.0.0"}, theirs)
 	require.NoError(t, err)
 	assert.Equal(t, "module lbproof.invalid/tools\n\ngo 1.25.0\n\nrequire m.example/m v3.0.0\nreplace a.example  => b.example v1.2.3\nexclude c.example v0.0.1\n", got)
 }

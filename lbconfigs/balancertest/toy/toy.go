@@ -23,30 +23,32 @@ var builtin embed.FS
 
 // Balancer is the toy, as a table of balancers has it.
 var Balancer = reading.Balancer{
-	Name:    "toy",
-	Doc:     "toy.conf of a balancer that does not exist",
-	Main:    []string{"toy.conf"},
-	Owns:    func(text string) bool { return reading.HasWord(text, "listen ") && reading.HasWord(text, "route ") },
-	Parse:   parse,
-	Unknown: model.Rejected,
-	Spec:    newSpec,
+	Name:      "toy",
+	Doc:       "toy.conf of a balancer that does not exist",
+	MainFiles: []string{"toy.conf"},
+	Recognizes: func(text string) bool {
+		return reading.HasLinePrefix(text, "listen ") && reading.HasLinePrefix(text, "route ")
+	},
+	Parse:             parse,
+	InvalidHostEffect: model.Rejected,
+	Spec:              newSpec,
 	Edits: reading.Edits{Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`^server \S+ \S+ (\d+)`), By: reading.Unlike, Checks: []plan.Check{plan.CheckWeights}},
+		{Find: regexp.MustCompile(`^server \S+ \S+ (\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{plan.CheckWeights}},
 	}},
-	BuiltIn: reading.Sub(builtin, "builtin"),
+	BuiltIn: reading.SubFS(builtin, "builtin"),
 }
 
 // dialect is what the toy does that no line says.
 var dialect = model.Dialect{
-	Instances: model.OneForAll,
-	Forgets:   []model.Memory{model.RotationMemory},
-	Process:   model.Process{Title: "toy", Reload: "HUP"},
+	Instances:       model.SharedInstance,
+	ForgetsOnReload: []model.Memory{model.RotationMemory},
+	Process:         model.Process{Title: "toy", ReloadSignal: "HUP"},
 }
 
 func newSpec(cfg model.Config) plan.Spec {
 	spec := plan.Spec{
-		Name: plan.OwnName("toy"), Role: plan.Balancer, Command: []string{"toy"}, Title: dialect.Process.Title,
-		Dir: confDir, Files: map[string]string{},
+		Name: plan.HarnessName("toy"), Role: plan.Balancer, Command: []string{"toy"}, WorkerTitle: dialect.Process.Title,
+		WorkDir: confDir, Files: map[string]string{},
 	}
 	for _, file := range cfg.Files {
 		at := path.Join(confDir, path.Base(file.Name))
@@ -96,7 +98,7 @@ func readLine(cfg *model.Config, at model.Pos, words []string) error {
 	}
 	directive, known := directives[words[0]]
 	if !known {
-		cfg.Unread = append(cfg.Unread, model.Unread{Pos: at, Text: words[0], Why: "lbproof does not know this directive"})
+		cfg.Unread = append(cfg.Unread, model.Unread{Pos: at, Text: words[0], Reason: "lbproof does not know this directive"})
 		return nil
 	}
 	if len(words) != 1+directive.words {
@@ -147,7 +149,7 @@ func readServer(cfg *model.Config, at model.Pos, words []string) error {
 
 func readRoute(cfg *model.Config, at model.Pos, words []string) error {
 	cfg.Routes = append(cfg.Routes, model.Route{
-		Pos: at, Path: words[0], Port: cfg.Listeners[0].Port, Pool: words[1], PoolPos: at, Fallback: true,
+		Pos: at, Path: words[0], Port: cfg.Listeners[0].Port, Pool: words[1], PoolPos: at, DefaultHost: true,
 	})
 	return nil
 }
@@ -157,9 +159,9 @@ func readAnswer(cfg *model.Config, at model.Pos, words []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %s is no status", at, words[1])
 	}
-	answer := &model.Answer{Pos: at, Code: status, Body: model.Literal(words[2])}
+	answer := &model.StaticResponse{Pos: at, Code: status, Body: model.Literal(words[2])}
 	cfg.Routes = append(cfg.Routes, model.Route{
-		Pos: at, Path: words[0], Exact: true, Port: cfg.Listeners[0].Port, Answer: answer, Fallback: true,
+		Pos: at, Path: words[0], Exact: true, Port: cfg.Listeners[0].Port, StaticResponse: answer, DefaultHost: true,
 	})
 	return nil
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Meet makes a request one that meets all conditions; ok is false where lbproof does not know how.
-func Meet(conditions []model.Condition, r *plan.Request) (ok bool) {
+// Satisfy makes a request one that meets all conditions; ok is false where lbproof does not know how.
+func Satisfy(conditions []model.Condition, r *plan.Request) (ok bool) {
 	for _, c := range conditions {
-		if !c.Readable() {
+		if !c.IsReadable() {
 			return false
 		}
-		for _, t := range c.All {
-			if !apply(t, r, true) {
+		for _, t := range c.Terms {
+			if !applyTerm(t, r, true) {
 				return false
 			}
 		}
@@ -23,22 +23,22 @@ func Meet(conditions []model.Condition, r *plan.Request) (ok bool) {
 	return true
 }
 
-// Miss makes a request one that does not meet all conditions; ok is false where lbproof does not know how.
-func Miss(conditions []model.Condition, r *plan.Request) (ok bool) {
+// Violate makes a request one that does not meet all conditions; ok is false where lbproof does not know how.
+func Violate(conditions []model.Condition, r *plan.Request) (ok bool) {
 	return slices.ContainsFunc(conditions, func(c model.Condition) bool {
-		return c.Readable() && apply(c.All[0], r, false)
+		return c.IsReadable() && applyTerm(c.Terms[0], r, false)
 	})
 }
 
-// apply makes a request one for which a term holds, or does not.
-func apply(t model.Term, r *plan.Request, holds bool) (ok bool) {
+// applyTerm makes a request one for which a term holds, or does not.
+func applyTerm(t model.Term, r *plan.Request, holds bool) (ok bool) {
 	value := t.Value
-	if t.Op == model.Fits {
+	if t.Op == model.OpMatches {
 		if value, ok = Sample(value); !ok {
 			return false
 		}
 	}
-	if holds == t.Not {
+	if holds == t.Negated {
 		value = "lbproof" // is not what is asked for
 	}
 	switch {
@@ -46,7 +46,7 @@ func apply(t model.Term, r *plan.Request, holds bool) (ok bool) {
 		r.Header[t.Name] = value
 	case t.Variable != model.Method:
 		return false
-	case holds != t.Not:
+	case holds != t.Negated:
 		r.Method = t.Value
 	case t.Value == "GET":
 		r.Method = "POST"
@@ -54,16 +54,16 @@ func apply(t model.Term, r *plan.Request, holds bool) (ok bool) {
 	return true
 }
 
-// OfUpgrade reports whether a condition is one of the header field Upgrade.
-func OfUpgrade(c model.Condition) bool {
-	return slices.ContainsFunc(c.All, func(t model.Term) bool {
+// IsUpgradeCondition reports whether a condition is one of the header field Upgrade.
+func IsUpgradeCondition(c model.Condition) bool {
+	return slices.ContainsFunc(c.Terms, func(t model.Term) bool {
 		return t.Variable == model.RequestHeader && t.Name == "Upgrade"
 	})
 }
 
-// wantsUpgrade reports whether a condition holds for requests for an upgrade to a protocol, and for them alone.
-func wantsUpgrade(c model.Condition, protocol string) bool {
-	return OfUpgrade(c) && !slices.ContainsFunc(c.All, func(t model.Term) bool {
-		return t.Not || t.Op != model.Is || !strings.EqualFold(t.Value, protocol)
+// requiresUpgrade reports whether a condition holds for requests for an upgrade to a protocol, and for them alone.
+func requiresUpgrade(c model.Condition, protocol string) bool {
+	return IsUpgradeCondition(c) && !slices.ContainsFunc(c.Terms, func(t model.Term) bool {
+		return t.Negated || t.Op != model.OpEquals || !strings.EqualFold(t.Value, protocol)
 	})
 }

@@ -10,12 +10,12 @@ import (
 )
 
 func TestMeetAndMiss(t *testing.T) {
-	beta := model.Term{Variable: model.RequestHeader, Name: "X-Beta", Op: model.Is, Value: "true"}
-	post := model.Term{Variable: model.Method, Op: model.Is, Value: "POST"}
-	get := model.Term{Variable: model.Method, Op: model.Is, Value: "GET"}
-	bot := model.Term{Variable: model.RequestHeader, Name: "User-Agent", Op: model.Fits, Value: "bot"}
-	not := func(t model.Term) model.Term { t.Not = !t.Not; return t }
-	when := func(terms ...model.Term) []model.Condition { return []model.Condition{{All: terms, Source: "c"}} }
+	beta := model.Term{Variable: model.RequestHeader, Name: "X-Beta", Op: model.OpEquals, Value: "true"}
+	post := model.Term{Variable: model.Method, Op: model.OpEquals, Value: "POST"}
+	get := model.Term{Variable: model.Method, Op: model.OpEquals, Value: "GET"}
+	bot := model.Term{Variable: model.RequestHeader, Name: "User-Agent", Op: model.OpMatches, Value: "bot"}
+	not := func(t model.Term) model.Term { t.Negated = !t.Negated; return t }
+	when := func(terms ...model.Term) []model.Condition { return []model.Condition{{Terms: terms, Source: "c"}} }
 
 	f := func(set func([]model.Condition, *plan.Request) bool, conditions []model.Condition, wantMethod string, wantHeader map[string]string) {
 		t.Helper()
@@ -26,19 +26,19 @@ func TestMeetAndMiss(t *testing.T) {
 			assert.Equal(t, wantHeader, r.Header)
 		}
 	}
-	f(Meet, nil, "GET", map[string]string{})
-	f(Miss, nil, "", nil)
-	f(Meet, when(beta), "GET", map[string]string{"X-Beta": "true"})
-	f(Miss, when(beta), "GET", map[string]string{"X-Beta": "lbproof"})
-	f(Meet, when(not(beta)), "GET", map[string]string{"X-Beta": "lbproof"})
-	f(Miss, when(not(beta)), "GET", map[string]string{"X-Beta": "true"})
-	f(Meet, when(bot), "GET", map[string]string{"User-Agent": "bot"})
-	f(Meet, when(post), "POST", map[string]string{})
-	f(Miss, when(post), "GET", map[string]string{})
-	f(Miss, when(get), "POST", map[string]string{})
-	f(Meet, when(not(get)), "POST", map[string]string{})
-	f(Meet, append(when(beta), when(post)...), "POST", map[string]string{"X-Beta": "true"})
-	f(Meet, append(when(beta), when()...), "", nil)
-	f(Miss, when(), "", nil)
-	f(Miss, append(when(), when(beta)...), "GET", map[string]string{"X-Beta": "lbproof"})
+	f(Satisfy, nil, "GET", map[string]string{})
+	f(Violate, nil, "", nil)
+	f(Satisfy, when(beta), "GET", map[string]string{"X-Beta": "true"})
+	f(Violate, when(beta), "GET", map[string]string{"X-Beta": "lbproof"})
+	f(Satisfy, when(not(beta)), "GET", map[string]string{"X-Beta": "lbproof"})
+	f(Violate, when(not(beta)), "GET", map[string]string{"X-Beta": "true"})
+	f(Satisfy, when(bot), "GET", map[string]string{"User-Agent": "bot"})
+	f(Satisfy, when(post), "POST", map[string]string{})
+	f(Violate, when(post), "GET", map[string]string{})
+	f(Violate, when(get), "POST", map[string]string{})
+	f(Satisfy, when(not(get)), "POST", map[string]string{})
+	f(Satisfy, append(when(beta), when(post)...), "POST", map[string]string{"X-Beta": "true"})
+	f(Satisfy, append(when(beta), when()...), "", nil)
+	f(Violate, when(), "", nil)
+	f(Violate, append(when(), when(beta)...), "GET", map[string]string{"X-Beta": "lbproof"})
 }

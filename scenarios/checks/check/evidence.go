@@ -15,15 +15,15 @@ import (
 // HealTime is how long after a fault requests may still meet its effects.
 const HealTime = 15 * time.Second
 
-// FaultInForce says whether a fault was in force, or only just healed, while a hit was under way.
-func FaultInForce(h history.History, hit history.Hit) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-		return hit.Done >= m.Ordered && hit.Sent <= m.To+HealTime
+// IsDuringFault says whether a fault was in force, or only just healed, while a hit was under way.
+func IsDuringFault(h history.History, hit history.Hit) bool {
+	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
+		return hit.Done >= m.RequestedAt && hit.Sent <= m.EndsBy+HealTime
 	})
 }
 
-// AnsweredBy answered a hit.
-func AnsweredBy(hit history.Hit) string {
+// ResponderOf answered a hit.
+func ResponderOf(hit history.Hit) string {
 	switch {
 	case hit.Err != "":
 		return "nobody"
@@ -39,12 +39,12 @@ type Evidence struct {
 	Subrequests func(model.Config, plan.Claim) bool
 	// Copies: mirrored arrivals count.
 	Copies bool
-	// Joined: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's
+	// MatchedArrivals: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's
 	// id on its own account.
-	Joined bool
-	// Attempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says
+	MatchedArrivals bool
+	// FailedAttempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says
 	// what it is for. nil: the check counts no attempts.
-	Attempts func(cfg model.Config, claim plan.Claim, noted bool) bool
+	FailedAttempts func(cfg model.Config, claim plan.Claim, noted bool) bool
 	// Undisturbed: an attempt that failed unexplained makes a counter-example undecided.
 	Undisturbed bool
 }
@@ -52,28 +52,28 @@ type Evidence struct {
 // Always is the evidence of a check that takes it for every claim.
 func Always(model.Config, plan.Claim) bool { return true }
 
-// Mixed says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
+// WhyAmbiguous says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
 // account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
-func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
+func (e Evidence) WhyAmbiguous(p plan.Plan, claim plan.Claim) string {
 	cfg, noted := p.Config, true
 	for _, l := range p.Phases {
 		for _, r := range l.Requests {
 			route, ok := r.RouteIn(cfg)
-			noted = noted && (!ok || !route.AsksBackend() || r.Header[history.WishHeader] != "")
+			noted = noted && (!ok || !route.HasBackendAuth() || r.Header[history.ResponseSpecHeader] != "")
 		}
 	}
-	attempts := e.Attempts != nil && e.Attempts(cfg, claim, noted)
-	if !e.Joined && !attempts {
+	attempts := e.FailedAttempts != nil && e.FailedAttempts(cfg, claim, noted)
+	if !e.MatchedArrivals && !attempts {
 		return ""
 	}
 	for _, r := range cfg.Routes {
 		pos, pools := model.Pos{}, []string{r.Pool}
-		if (!noted || attempts) && r.AsksBackend() {
+		if (!noted || attempts) && r.HasBackendAuth() {
 			pos = r.Auth.Pos
 			if attempts {
 				pools = nil
 			}
-			pools = append(pools, poolsAt(cfg, r.Auth.By)...)
+			pools = append(pools, poolsAt(cfg, r.Auth.Target)...)
 		}
 		if len(r.Mirrors) > 0 && len(MirrorServers(cfg, r)) == 0 {
 			pos = r.Mirrors[0].Pos
@@ -86,17 +86,17 @@ func (e Evidence) Mixed(p plan.Plan, claim plan.Claim) string {
 	return ""
 }
 
-// LostWitness says which backends' ledgers have rows missing; empty where none has.
-func LostWitness(h history.History) string {
-	if len(h.Env.Lost) == 0 {
+// WhyLedgerIncomplete says which backends' ledgers have rows missing; empty where none has.
+func WhyLedgerIncomplete(h history.History) string {
+	if len(h.Env.LedgerGaps) == 0 {
 		return ""
 	}
-	return "the backends' ledger is not whole: " + strings.Join(h.Env.Lost, "; ")
+	return "the backends' ledger is not whole: " + strings.Join(h.Env.LedgerGaps, "; ")
 }
 
-// NodeDied says which container was gone before the traffic ended; empty where none was. What failed then may be the
+// WhyNodeExited says which container was gone before the traffic ended; empty where none was. What failed then may be the
 // environment's doing.
-func NodeDied(h history.History) string {
+func WhyNodeExited(h history.History) string {
 	for _, n := range h.Env.Nodes {
 		if n.Exit != "" {
 			return fmt.Sprintf("%s ended before the traffic did, with %s", n.Name, n.Exit)
@@ -105,14 +105,14 @@ func NodeDied(h history.History) string {
 	return ""
 }
 
-// Logged are the lines of the balancer's log that fit one of its Dialect's forms.
-func Logged(h history.History, form string) []history.Logged {
+// MatchLog are the lines of the balancer's log that fit one of its Dialect's forms.
+func MatchLog(h history.History, form string) []history.LogEntry {
 	expression, err := regexp.Compile(form)
 	if form == "" || err != nil {
 		return nil
 	}
-	var lines []history.Logged
-	for _, l := range h.Env.Logged {
+	var lines []history.LogEntry
+	for _, l := range h.Env.LogEntries {
 		if expression.MatchString(l.Text) {
 			lines = append(lines, l)
 		}
@@ -120,5 +120,5 @@ func Logged(h history.History, form string) []history.Logged {
 	return lines
 }
 
-// RepeatableMethods are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).
-var RepeatableMethods = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
+// IdempotentMethods are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).
+var IdempotentMethods = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}

@@ -8,19 +8,21 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// FailureRatio is the ratio of wrong requests that a claim about every request must be able to show.
-const FailureRatio = 0.01
+// MinFailureRatio is the ratio of wrong requests that a claim about every request must be able to show.
+const MinFailureRatio = 0.01
 
-// NeedAll is how many requests a claim about every request needs.
-func NeedAll(h history.History) int { return stats.NeedToSee(FailureRatio, 1-h.Plan.Beta) }
+// RequestsNeeded is how many requests a claim about every request needs.
+func RequestsNeeded(h history.History) int {
+	return stats.SamplesToDetect(MinFailureRatio, 1-h.Plan.Beta)
+}
 
-// PowerAll says what n requests without a counter-example have shown.
-func PowerAll(n int, h history.History) string {
+// RequestPower says what n requests without a counter-example have shown.
+func RequestPower(n int, h history.History) string {
 	if n == 0 {
 		return ""
 	}
 	return fmt.Sprintf("would have caught a failure of %s of requests with probability %g",
-		units.Percent(stats.Smallest(n, 1-h.Plan.Beta)), 1-h.Plan.Beta)
+		units.Percent(stats.DetectableShare(n, 1-h.Plan.Beta)), 1-h.Plan.Beta)
 }
 
 // Examples keeps the first few contradictions, and counts all.
@@ -29,10 +31,10 @@ type Examples struct {
 	Total int
 }
 
-const Shown = 5
+const MaxExamples = 5
 
 func (e *Examples) Add(format string, args ...any) {
-	if e.Total++; len(e.first) < Shown {
+	if e.Total++; len(e.first) < MaxExamples {
 		e.first = append(e.first, fmt.Sprintf(format, args...))
 	}
 }
@@ -47,17 +49,17 @@ func (e *Examples) List() []string {
 
 // Finding is the evidence on one claim.
 type Finding struct {
-	N         int     // observations that bear on the claim
-	Need      int     // observations that make an Upheld worth its name
-	P         float64 // p-value, read only where Tested
-	Tested    bool
-	Anytime   bool     // P holds however few observations there are
-	Counter   []string // observations that contradict the claim whatever the chance
-	Broken    string   // why the law does not apply to this run
-	Cannot    string   // why no run of this harness can decide it
-	Test      string   // the law used
-	Measured  string
-	Predicted string
-	Power     string // what the run would have caught
-	Note      string
+	N               int     // observations that bear on the claim
+	Need            int     // observations that make an Upheld worth its name
+	P               float64 // p-value, read only where Tested
+	Tested          bool
+	AnytimeValid    bool     // P holds however few observations there are
+	CounterExamples []string // observations that contradict the claim whatever the chance
+	Inconclusive    string   // why the law does not apply to this run
+	Untestable      string   // why no run of this harness can decide it
+	Test            string   // the law used
+	Measured        string
+	Predicted       string
+	Power           string // what the run would have caught
+	Note            string
 }

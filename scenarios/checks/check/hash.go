@@ -11,7 +11,7 @@ import (
 // has died.
 func HashMembers(pool model.Pool) (servers []model.Server, up []bool) {
 	for _, s := range pool.Servers {
-		if s.Backup && !pool.Balance.Hash.WithBackups {
+		if s.Backup && !pool.Balance.Hash.IncludesBackups {
 			continue // in a list of their own
 		}
 		servers = append(servers, s)
@@ -20,9 +20,9 @@ func HashMembers(pool model.Pool) (servers []model.Server, up []bool) {
 	return servers, up
 }
 
-// MapOf recomputes where a pool sends keys; nil where lbproof does not know the function.
-func MapOf(pool model.Pool, servers []model.Server, up []bool) stats.Map {
-	weights, hash := WeightsOf(servers), stats.TextHash
+// NewHashMap recomputes where a pool sends keys; nil where lbproof does not know the function.
+func NewHashMap(pool model.Pool, servers []model.Server, up []bool) stats.Map {
+	weights, hash := WeightsOf(servers), stats.SDBMHash
 	if pool.Balance.Key().IsAddress() {
 		hash = stats.AddressHash
 	}
@@ -32,17 +32,17 @@ func MapOf(pool model.Pool, servers []model.Server, up []bool) stats.Map {
 	case model.CRC32Modulo:
 		return stats.ModuloMap(weights, up)
 	case model.Ketama:
-		return ketamaOf(servers, weights, up)
+		return newKetamaMap(servers, weights, up)
 	case model.NumberRing:
 		return stats.RingMap(weights, up, hash)
 	case model.WeightMap:
-		return stats.SpreadMap(weights, up, hash)
+		return stats.TableMap(weights, up, hash)
 	}
 	return nil
 }
 
-// ketamaOf is a map by the text of servers' addresses; nil where that may have a port or not, which the hash minds.
-func ketamaOf(servers []model.Server, weights []int, up []bool) stats.Map {
+// newKetamaMap is a map by the text of servers' addresses; nil where that may have a port or not, which the hash minds.
+func newKetamaMap(servers []model.Server, weights []int, up []bool) stats.Map {
 	var hosts, ports []string
 	for _, s := range servers {
 		if s.Port == 80 {

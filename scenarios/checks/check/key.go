@@ -15,56 +15,56 @@ import (
 // ClientAddress is where a request came from.
 func ClientAddress(h history.History, load int, seq uint64) string {
 	l := h.Plan.Phases[load]
-	network, err := netip.ParsePrefix(h.Env.Clients)
-	if !l.Clients.Addresses || err != nil {
-		return h.Env.Client
+	network, err := netip.ParsePrefix(h.Env.ClientNetwork)
+	if !l.Clients.OwnAddresses || err != nil {
+		return h.Env.ClientAddr
 	}
-	return l.Clients.Address(network, l.Client(int(seq-h.Plan.First(load)))).String()
+	return l.Clients.Address(network, l.ClientIndex(int(seq-h.Plan.FirstHit(load)))).String()
 }
 
-// SendsPerKey is how many times each key is sent.
-const SendsPerKey = 3
+// RequestsPerKey is how many times each key is sent.
+const RequestsPerKey = 3
 
-// manyKeys is how many distinct keys are sent.
-const manyKeys = 96
+// keyCount is how many distinct keys are sent.
+const keyCount = 96
 
-// KeyTrials send many keys to a pool or a split, each more than once. There are none where lbproof cannot choose a
+// KeyRequirements send many keys to a pool or a split, each more than once. There are none where lbproof cannot choose a
 // request's key.
-func KeyTrials(to string, key model.Key, r plan.Request) []Trial {
-	t := Trial{
+func KeyRequirements(to string, key model.Key, r plan.Request) []Requirement {
+	t := Requirement{
 		Kind: plan.KindKeys, About: to,
-		Load: plan.Phase{Count: SendsPerKey * manyKeys, Concurrency: TurnsInFlight, Requests: []plan.Request{r}},
+		Phase: plan.Phase{Count: RequestsPerKey * keyCount, Concurrency: RotationInFlight, Requests: []plan.Request{r}},
 	}
-	t.Shows = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", manyKeys, key, to)
+	t.Detects = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", keyCount, key, to)
 	switch key.Variable {
 	case model.ClientAddress:
-		t.Load.Clients = plan.Clients{Count: manyKeys, Addresses: true}
+		t.Phase.Clients = plan.Clients{Count: keyCount, OwnAddresses: true}
 		if key.Prefix > 0 {
-			t.Load.Clients.Apart = 1 << (addressBits - key.Prefix)
+			t.Phase.Clients.AddressStep = 1 << (addressBits - key.Prefix)
 		}
 	case model.URI:
-		t.Load.Requests = numbered(r, "?key=")
+		t.Phase.Requests = numberPaths(r, "?key=")
 	case model.Path:
-		t.Load.Requests = numbered(r, "")
+		t.Phase.Requests = numberPaths(r, "")
 	case model.Argument:
-		t.Load.Requests = numbered(r, "?"+key.Name+"=")
+		t.Phase.Requests = numberPaths(r, "?"+key.Name+"=")
 	case model.RequestHeader:
-		t.Load.Keys = plan.Keys{Header: key.Name, Values: MadeUpKeys(manyKeys)}
+		t.Phase.Keys = plan.Keys{Header: key.Name, Values: GenerateKeys(keyCount)}
 	case model.Cookie:
-		t.Load.Keys = plan.Keys{Cookie: key.Name, Values: MadeUpKeys(manyKeys)}
+		t.Phase.Keys = plan.Keys{Cookie: key.Name, Values: GenerateKeys(keyCount)}
 	default:
 		return nil
 	}
-	return []Trial{t}
+	return []Requirement{t}
 }
 
 // addressBits is the length of an IPv4 address.
 const addressBits = 32
 
-// numbered are requests that are told apart by a number at the end of their path.
-func numbered(r plan.Request, before string) []plan.Request {
+// numberPaths are requests that are told apart by a number at the end of their path.
+func numberPaths(r plan.Request, before string) []plan.Request {
 	var all []plan.Request
-	for i := range manyKeys {
+	for i := range keyCount {
 		one := r
 		one.Path += before + strconv.Itoa(i)
 		all = append(all, one)
@@ -72,7 +72,7 @@ func numbered(r plan.Request, before string) []plan.Request {
 	return all
 }
 
-func MadeUpKeys(n int) []string {
+func GenerateKeys(n int) []string {
 	values := make([]string, n)
 	for i := range values {
 		values[i] = fmt.Sprintf("key-%d", i+1)
@@ -82,15 +82,15 @@ func MadeUpKeys(n int) []string {
 
 // KeyOf is the value of a key of a hit's request; ok is false where lbproof does not know how to find it.
 func KeyOf(h history.History, key model.Key, hit history.Hit) (value []byte, ok bool) {
-	l := h.Plan.Phases[hit.Load]
+	l := h.Plan.Phases[hit.Phase]
 	r := l.Request(hit.Index)
-	if value, ok := KeyIn(r, key); ok {
+	if value, ok := PathKey(r, key); ok {
 		return value, true
 	}
 	isHost := key.Variable == model.RequestHeader && strings.EqualFold(key.Name, "Host")
 	switch {
 	case key.IsAddress():
-		address, err := netip.ParseAddr(ClientAddress(h, hit.Load, hit.Seq))
+		address, err := netip.ParseAddr(ClientAddress(h, hit.Phase, hit.Seq))
 		if key.AsText {
 			return []byte(address.String()), err == nil
 		}
@@ -98,7 +98,7 @@ func KeyOf(h history.History, key model.Key, hit history.Hit) (value []byte, ok 
 	case key.Variable == model.Host, isHost:
 		return []byte(HostOf(h, r)), true
 	case key.Variable == model.RequestHeader:
-		return []byte(HeaderSent(l, r, key.Name, hit.Index)), true
+		return []byte(SentHeader(l, r, key.Name, hit.Index)), true
 	case key.Variable == model.Cookie:
 		if l.Keys.Cookie == key.Name {
 			return []byte(l.Key(hit.Index)), true
@@ -108,8 +108,8 @@ func KeyOf(h history.History, key model.Key, hit history.Hit) (value []byte, ok 
 	return nil, false
 }
 
-// KeyIn is the value of a key that is a part of a request's path.
-func KeyIn(r plan.Request, key model.Key) (value []byte, ok bool) {
+// PathKey is the value of a key that is a part of a request's path.
+func PathKey(r plan.Request, key model.Key) (value []byte, ok bool) {
 	path, query, _ := strings.Cut(r.Path, "?")
 	switch key.Variable {
 	case model.URI:
@@ -123,8 +123,8 @@ func KeyIn(r plan.Request, key model.Key) (value []byte, ok bool) {
 	return nil, false
 }
 
-// HeaderSent is the value of a header field that a request was sent with.
-func HeaderSent(l plan.Phase, r plan.Request, name string, index int) string {
+// SentHeader is the value of a header field that a request was sent with.
+func SentHeader(l plan.Phase, r plan.Request, name string, index int) string {
 	if strings.EqualFold(l.Keys.Header, name) {
 		return l.Key(index)
 	}
@@ -136,8 +136,8 @@ func HeaderSent(l plan.Phase, r plan.Request, name string, index int) string {
 	return ""
 }
 
-// ReadableKey is a key's value as people write it.
-func ReadableKey(key model.Key, value []byte) string {
+// FormatKey is a key's value as people write it.
+func FormatKey(key model.Key, value []byte) string {
 	if address, ok := netip.AddrFromSlice(value); ok && key.IsAddress() {
 		return address.String()
 	}

@@ -39,10 +39,10 @@ func TestKeyOf(t *testing.T) {
 		{model.Key{Variable: model.ClientAddress}, plain, string(address.AsSlice()), true},
 		{model.Key{Variable: model.ClientAddress, AsText: true}, plain, "10.0.0.9", true},
 		{model.Key{Variable: model.ServerName}, plain, "", false},
-		{model.Key{Variable: model.Other, Source: "$whatever"}, plain, "", false},
+		{model.Key{Variable: model.OtherVariable, Source: "$whatever"}, plain, "", false},
 	} {
-		h := history.History{Plan: plan.Plan{Phases: []plan.Phase{c.in}}, Env: history.Environment{Client: "10.0.0.9"}}
-		value, ok := KeyOf(h, c.key, history.Hit{Seq: h.Plan.First(0)})
+		h := history.History{Plan: plan.Plan{Phases: []plan.Phase{c.in}}, Env: history.Environment{ClientAddr: "10.0.0.9"}}
+		value, ok := KeyOf(h, c.key, history.Hit{Seq: h.Plan.FirstHit(0)})
 		assert.Equal(t, c.ok, ok, c.key)
 		assert.Equal(t, c.want, string(value), c.key)
 	}
@@ -52,31 +52,31 @@ func TestKeyOf(t *testing.T) {
 func TestKeyTrials(t *testing.T) {
 	f := func(key model.Key) plan.Phase {
 		t.Helper()
-		trials := KeyTrials("p", key, plan.Request{Path: "/x"})
+		trials := KeyRequirements("p", key, plan.Request{Path: "/x"})
 		if !assert.Len(t, trials, 1) {
 			return plan.Phase{}
 		}
-		assert.Equal(t, SendsPerKey*manyKeys, trials[0].Load.Count)
-		assert.Contains(t, trials[0].Shows, key.String())
-		return trials[0].Load
+		assert.Equal(t, RequestsPerKey*keyCount, trials[0].Phase.Count)
+		assert.Contains(t, trials[0].Detects, key.String())
+		return trials[0].Phase
 	}
 	assert.Equal(t, "/x?key=95", f(model.Key{Variable: model.URI}).Requests[95].Path)
 	assert.Equal(t, "/x7", f(model.Key{Variable: model.Path}).Requests[7].Path)
 	assert.Equal(t, "/x?user=0", f(model.Key{Variable: model.Argument, Name: "user"}).Requests[0].Path)
 	assert.Equal(t, "x-key", f(model.Key{Variable: model.RequestHeader, Name: "x-key"}).Keys.Header)
 	assert.Equal(t, "id", f(model.Key{Variable: model.Cookie, Name: "id"}).Keys.Cookie)
-	assert.Zero(t, f(model.Key{Variable: model.ClientAddress}).Clients.Apart)
-	assert.Equal(t, 256, f(model.Key{Variable: model.ClientAddress, Prefix: 24}).Clients.Apart)
-	for _, v := range []model.Variable{"", model.Other, model.Host, model.ServerName, model.RequestID} {
-		assert.Empty(t, KeyTrials("p", model.Key{Variable: v}, plan.Request{Path: "/x"}))
+	assert.Zero(t, f(model.Key{Variable: model.ClientAddress}).Clients.AddressStep)
+	assert.Equal(t, 256, f(model.Key{Variable: model.ClientAddress, Prefix: 24}).Clients.AddressStep)
+	for _, v := range []model.Variable{"", model.OtherVariable, model.Host, model.ServerName, model.RequestID} {
+		assert.Empty(t, KeyRequirements("p", model.Key{Variable: v}, plan.Request{Path: "/x"}))
 	}
 }
 
 func TestReadableKey(t *testing.T) {
 	address := model.Key{Variable: model.ClientAddress}
-	assert.Equal(t, "10.0.0.9", ReadableKey(address, []byte{10, 0, 0, 9}))
-	assert.Equal(t, "10.0.0.9", ReadableKey(model.Key{Variable: model.ClientAddress, AsText: true}, []byte("10.0.0.9")))
-	assert.Equal(t, "four", ReadableKey(model.Key{Variable: model.URI}, []byte("four")))
+	assert.Equal(t, "10.0.0.9", FormatKey(address, []byte{10, 0, 0, 9}))
+	assert.Equal(t, "10.0.0.9", FormatKey(model.Key{Variable: model.ClientAddress, AsText: true}, []byte("10.0.0.9")))
+	assert.Equal(t, "four", FormatKey(model.Key{Variable: model.URI}, []byte("four")))
 }
 
 // Only functions that lbproof knows have a map; servers without a place are in none.
@@ -88,7 +88,7 @@ func TestMapOf(t *testing.T) {
 		in, up := HashMembers(pool)
 		assert.Len(t, in, members)
 		assert.Equal(t, []bool{true, true, false}[:members], up)
-		m := MapOf(pool, in, up)
+		m := NewHashMap(pool, in, up)
 		assert.Equal(t, known, m != nil)
 		if m != nil {
 			assert.Contains(t, []int{0, 1}, m([]byte{10, 0, 0, 9})) // the backup gets no keys while others live
@@ -98,8 +98,8 @@ func TestMapOf(t *testing.T) {
 	f(model.Hash{Key: text, Function: model.CRC32Modulo}, 2, true)
 	f(model.Hash{Key: text, Function: model.Ketama, Consistent: true}, 2, true)
 	f(model.Hash{Key: address, Function: model.AddressOctets}, 2, true)
-	f(model.Hash{Key: address, Function: model.WeightMap, WithBackups: true}, 3, true)
-	f(model.Hash{Key: text, Function: model.NumberRing, WithBackups: true}, 3, true)
+	f(model.Hash{Key: address, Function: model.WeightMap, IncludesBackups: true}, 3, true)
+	f(model.Hash{Key: text, Function: model.NumberRing, IncludesBackups: true}, 3, true)
 	f(model.Hash{Key: address, Consistent: true}, 2, false)
 	servers[0].Port = 80 // written or not
 	f(model.Hash{Key: text, Function: model.Ketama, Consistent: true}, 2, false)

@@ -8,12 +8,12 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Paced reports whether the number of a server's checks shows all its intervals: backends know them by their path, and
+// HasCountableChecks reports whether the number of a server's checks shows all its intervals: backends know them by their path, and
 // they are as far apart while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
-func Paced(a model.Active) bool {
+func HasCountableChecks(a model.HealthCheck) bool {
 	path := a.Request.Path
 	known := strings.HasPrefix(path, "/") && !strings.Contains(path, "?")
-	steady := a.Fast == a.Interval && a.Slow == a.Interval && !a.Varies
+	steady := a.FastInterval == a.Interval && a.DownInterval == a.Interval && !a.Jitter
 	return known && steady
 }
 

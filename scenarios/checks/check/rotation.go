@@ -4,8 +4,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// StatesOf is how many balancing states a pool has; 0 where that is not known.
-func StatesOf(cfg model.Config, pool model.Pool, cpus int) int {
+// CountInstances is how many balancing states a pool has; 0 where that is not known.
+func CountInstances(cfg model.Config, pool model.Pool, cpus int) int {
 	switch {
 	case pool.SharedState:
 		return 1
@@ -15,8 +15,8 @@ func StatesOf(cfg model.Config, pool model.Pool, cpus int) int {
 	return max(1, cfg.Workers.Count)
 }
 
-// TurnsInFlight is how many requests of a trial of turns are in flight.
-const TurnsInFlight = 8
+// RotationInFlight is how many requests of a trial of turns are in flight.
+const RotationInFlight = 8
 
 // Rotation is the servers that take turns: no backups, none marked down or with the weight 0.
 func Rotation(pool model.Pool) []model.Server {

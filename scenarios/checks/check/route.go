@@ -11,18 +11,18 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// routeTaken is the route that a request takes: handshakes may have one of their own.
-func routeTaken(cfg model.Config, r plan.Request, host string) model.Route {
+// findRoute is the route that a request takes: handshakes may have one of their own.
+func findRoute(cfg model.Config, r plan.Request, host string) model.Route {
 	path, _, _ := strings.Cut(r.Path, "?")
 	plain, _ := cfg.Route(r.Port, host, path)
 	if r.Header["Upgrade"] == "" {
 		return plain
 	}
 	for _, o := range cfg.Routes {
-		others := func(c model.Condition) bool { return !wantsUpgrade(c, r.Header["Upgrade"]) }
+		others := func(c model.Condition) bool { return !requiresUpgrade(c, r.Header["Upgrade"]) }
 		named := len(o.Hosts) == 0 || slices.Contains(o.Hosts, host)
 		here := named && o.Port == r.Port && strings.HasPrefix(path, o.Path)
-		if here && len(o.When) > 0 && !slices.ContainsFunc(o.When, others) {
+		if here && len(o.Conditions) > 0 && !slices.ContainsFunc(o.Conditions, others) {
 			return o
 		}
 	}
@@ -35,9 +35,9 @@ func ProxiedRoutes(cfg model.Config) []model.Route {
 	for _, r := range cfg.Routes {
 		literal := r
 		literal.Regex = false
-		host, ok := literal.Askable()
+		host, ok := literal.ProbeHost()
 		if ok && r.Regex {
-			taken, found := cfg.Route(r.Port, host, example(r))
+			taken, found := cfg.Route(r.Port, host, examplePath(r))
 			ok = found && taken.Key() == r.Key()
 		}
 		if ok && r.Pool != "" && r.Redirect == nil {
@@ -53,7 +53,7 @@ func CandidateRoutes(cfg model.Config, claim plan.Claim, shares func(model.Route
 	const most = 2
 	var out, tunnels []model.Route
 	add := func(r model.Route) {
-		switch request, ok := WishingRequest(cfg, r, ""); {
+		switch request, ok := RequestWithSpec(cfg, r, ""); {
 		case !ok || len(out) == most:
 		case request.Header["Upgrade"] != "":
 			tunnels = append(tunnels, r)

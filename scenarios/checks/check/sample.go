@@ -13,7 +13,7 @@ func Sample(expression string) (text string, ok bool) {
 		return "", false
 	}
 	var b strings.Builder
-	write(&b, parsed)
+	writeShortest(&b, parsed)
 	text = b.String()
 	re, err := regexp.Compile(expression)
 	if err != nil {
@@ -25,8 +25,8 @@ func Sample(expression string) (text string, ok bool) {
 	return text, re.MatchString(text)
 }
 
-// write appends what an expression needs at least.
-func write(b *strings.Builder, re *syntax.Regexp) {
+// writeShortest appends what an expression needs at least.
+func writeShortest(b *strings.Builder, re *syntax.Regexp) {
 	switch re.Op {
 	case syntax.OpLiteral:
 		b.WriteString(string(re.Rune))
@@ -37,16 +37,16 @@ func write(b *strings.Builder, re *syntax.Regexp) {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		b.WriteByte('x')
 	case syntax.OpCapture, syntax.OpPlus:
-		write(b, re.Sub[0])
+		writeShortest(b, re.Sub[0])
 	case syntax.OpRepeat:
 		for range re.Min {
-			write(b, re.Sub[0])
+			writeShortest(b, re.Sub[0])
 		}
 	case syntax.OpConcat:
 		for _, s := range re.Sub {
-			write(b, s)
+			writeShortest(b, s)
 		}
 	case syntax.OpAlternate:
-		write(b, re.Sub[0])
+		writeShortest(b, re.Sub[0])
 	}
 }

@@ -13,12 +13,12 @@ func poolsAt(cfg model.Config, path string) []string {
 	return pools
 }
 
-// AsksItself says whether a pool's servers are those that are asked about all requests to it, so that these take
+// IsOwnAuthService says whether a pool's servers are those that are asked about all requests to it, so that these take
 // turns with them.
-func AsksItself(cfg model.Config, pool string) bool {
+func IsOwnAuthService(cfg model.Config, pool string) bool {
 	itself := false
 	for _, r := range cfg.Routes {
-		by, asked := AskingRoute(cfg, r)
+		by, asked := AuthenticatedRoute(cfg, r)
 		if asked && (by.Pool == pool) != (r.Pool == pool) {
 			return false
 		}
@@ -34,7 +34,7 @@ func MirrorServers(cfg model.Config, r model.Route) []string {
 		for _, name := range append(poolsAt(cfg, m.Pool), m.Pool) { // nginx names a location
 			pool, _ := cfg.Pool(name)
 			for _, s := range pool.Servers {
-				if !Serves(cfg, r.Pool, s.Host) {
+				if !HasServer(cfg, r.Pool, s.Host) {
 					hosts = append(hosts, s.Host)
 				}
 			}
@@ -43,17 +43,17 @@ func MirrorServers(cfg model.Config, r model.Route) []string {
 	return hosts
 }
 
-// AskingRoute is a route whose requests a route of the balancer's own is asked about.
-func AskingRoute(cfg model.Config, r model.Route) (by model.Route, ok bool) {
+// AuthenticatedRoute is a route whose requests a route of the balancer's own is asked about.
+func AuthenticatedRoute(cfg model.Config, r model.Route) (by model.Route, ok bool) {
 	if !r.Internal {
 		return model.Route{}, false
 	}
 	for i := range cfg.Routes {
 		o := &cfg.Routes[i]
-		if !o.AsksBackend() || o.Auth.By != r.Path {
+		if !o.HasBackendAuth() || o.Auth.Target != r.Path {
 			continue
 		}
-		if _, askable := WishingRequest(cfg, *o, ""); askable {
+		if _, askable := RequestWithSpec(cfg, *o, ""); askable {
 			return *o, true
 		}
 	}

@@ -21,51 +21,51 @@ var Algorithm = check.Check{
 		"every request is where the map that is recomputed sends its key; random: the sequential test of " +
 		"independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); fastest, or of two: a server " +
 		"that is made slow gets less than its share",
-	Evidence: check.Evidence{Undisturbed: true},
-	Claims:   algorithmClaims,
-	Trials:   algorithmTrials,
-	Judge:    judgeAlgorithm,
+	Evidence:     check.Evidence{Undisturbed: true},
+	Claims:       algorithmClaims,
+	Requirements: algorithmRequirements,
+	Judge:        judgeAlgorithm,
 }
 
 // The kinds of algorithms, as far as they are judged by different laws.
 const (
-	byFewest = "fewest" // requests in flight
-	byKey    = "key"
-	byChance = "chance"
-	bySpeed  = "speed" // of the servers, by whatever measure
-	byOrder  = "order" // fills one server after another
+	lawLeastconn = "fewest" // requests in flight
+	lawHash      = "key"
+	lawRandom    = "chance"
+	lawFastest   = "speed" // of the servers, by whatever measure
+	lawFill      = "order" // fills one server after another
 )
 
 // lawOf says by which law a pool's choice is judged.
 func lawOf(pool model.Pool) string {
 	switch b := pool.Balance; {
 	case b.Kind == model.ByHash:
-		return byKey
-	case isDrawn(b):
-		return byChance
+		return lawHash
+	case isRandom(b):
+		return lawRandom
 	case b.Kind == model.LeastConnections && b.Choices == 0:
-		return byFewest
+		return lawLeastconn
 	case b.Kind == model.LeastConnections, b.Kind == model.LeastTime:
-		return bySpeed
+		return lawFastest
 	}
-	return byOrder
+	return lawFill
 }
 
-func algorithmTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+func algorithmRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, claim.Subject)
 	if !ok {
-		return tunnelTrials(cfg, claim, pool)
+		return tunnelRequirements(cfg, claim, pool)
 	}
 	switch lawOf(pool) {
-	case byFewest:
-		return []check.Trial{idleTrial(cfg, pool, r, terms), busyTrial(cfg, pool, r)}
-	case byKey:
-		return check.KeyTrials(pool.Name, pool.Balance.Key(), r)
-	case byChance:
-		return []check.Trial{chanceTrial(claim, pool, r, terms)}
-	case bySpeed:
-		return []check.Trial{busyTrial(cfg, pool, r)}
+	case lawLeastconn:
+		return []check.Requirement{idleRequirement(cfg, pool, r, terms), slowRequirement(cfg, pool, r)}
+	case lawHash:
+		return check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
+	case lawRandom:
+		return []check.Requirement{randomRequirement(claim, pool, r, terms)}
+	case lawFastest:
+		return []check.Requirement{slowRequirement(cfg, pool, r)}
 	}
 	return nil
 }
@@ -73,26 +73,26 @@ func algorithmTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 func judgeAlgorithm(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok {
-		return check.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+		return check.Finding{Untestable: "the configuration has no pool " + claim.Subject}
 	}
-	if _, twice := indexOf(pool.Servers); twice != "" {
-		return check.Finding{Broken: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
+	if _, twice := indexServers(pool.Servers); twice != "" {
+		return check.Finding{Inconclusive: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
 	}
 	switch lawOf(pool) {
-	case byFewest:
-		return judgeFewest(h, pool)
-	case byKey:
-		return judgeKeys(claim, h, pool)
-	case byChance:
-		return judgeChance(h, pool)
-	case bySpeed:
-		return judgeSpeed(h, pool)
+	case lawLeastconn:
+		return judgeLeastconn(h, pool)
+	case lawHash:
+		return judgeHash(claim, h, pool)
+	case lawRandom:
+		return judgeRandom(h, pool)
+	case lawFastest:
+		return judgeFastest(h, pool)
 	}
-	return check.Finding{Broken: check.NoExperiment}
+	return check.Finding{Inconclusive: check.NoExperiment}
 }
 
-// indexOf numbers servers by host; twice is one that is there more than once.
-func indexOf(servers []model.Server) (index map[string]int, twice string) {
+// indexServers numbers servers by host; twice is one that is there more than once.
+func indexServers(servers []model.Server) (index map[string]int, twice string) {
 	index = map[string]int{}
 	for i, s := range servers {
 		if _, known := index[s.Host]; known {
@@ -106,7 +106,7 @@ func indexOf(servers []model.Server) (index map[string]int, twice string) {
 func algorithmClaims(cfg model.Config) []plan.Claim {
 	return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 		active := check.Rotation(p)
-		if p.Balance.TakesTurns() || len(active) < 2 {
+		if p.Balance.IsRoundRobin() || len(active) < 2 {
 			return nil
 		}
 		c := plan.Claim{
@@ -117,30 +117,30 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			c.Pos = p.Pos
 		}
 		shares := stats.Shares(check.WeightsOf(active))
-		if lawOf(p) == byChance {
-			shares, _ = chances(p)
+		if lawOf(p) == lawRandom {
+			shares, _ = drawShares(p)
 		}
 		for i, share := range shares {
 			c.Params[plan.Param(active[i].Addr())] = plan.Amount(math.Round(1e6*share) / 1e6)
 		}
 		if !p.SharedState {
-			c.Assumes = append(c.Assumes, statesAssumed(cfg, p))
+			c.Assumptions = append(c.Assumptions, assumeInstances(cfg, p))
 		}
 		if p.Balance.Rotation == model.Unweighted {
 			const assumed = "there are requests in flight: while there are none, the servers take turns whatever their weights"
-			c.Assumes = append(c.Assumes, assumed)
+			c.Assumptions = append(c.Assumptions, assumed)
 		}
 		return []plan.Claim{c}
 	})
 }
 
 func describeMethod(p model.Pool) string {
-	shares := shareList(check.Rotation(p))
+	shares := formatShares(check.Rotation(p))
 	switch b := p.Balance; {
-	case lawOf(p) == byFewest:
+	case lawOf(p) == lawLeastconn:
 		return "sends each request to the server with the fewest requests in flight per weight; under even load " + shares
-	case lawOf(p) == byChance:
-		return describeChance(p)
+	case lawOf(p) == lawRandom:
+		return describeRandom(p)
 	case b.Kind == model.LeastConnections:
 		return "draws two servers and takes the one with fewer requests in flight"
 	case b.Kind == model.FillFirst:
@@ -157,12 +157,12 @@ func describeMethod(p model.Pool) string {
 	return fmt.Sprintf("balances by %s", p.Balance.Source)
 }
 
-// describeChance says by what shares servers are drawn.
-func describeChance(p model.Pool) string {
+// describeRandom says by what shares servers are drawn.
+func describeRandom(p model.Pool) string {
 	var parts []string
-	shares, idle := chances(p)
+	shares, idle := drawShares(p)
 	for i, s := range check.Rotation(p) {
-		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), units.Tenths(shares[i])))
+		parts = append(parts, fmt.Sprintf("%s %s", check.ServerName(s), units.PercentTenths(shares[i])))
 	}
 	how := "by weight"
 	if p.Balance.Draw == model.DrawnByArcs {
@@ -175,13 +175,13 @@ func describeChance(p model.Pool) string {
 	return fmt.Sprintf("draws a server for each request, %s: %s", how, units.Join(parts))
 }
 
-// shareList prints shares as a 1/2 (50.0 %), b 1/2 (50.0 %).
-func shareList(active []model.Server) string {
+// formatShares prints shares as a 1/2 (50.0 %), b 1/2 (50.0 %).
+func formatShares(active []model.Server) string {
 	var parts []string
 	shares := stats.Shares(check.WeightsOf(active))
 	for i, s := range active {
 		parts = append(parts, fmt.Sprintf("%s %s (%s)",
-			check.ServerName(s), fraction(s.Weight, active), units.Tenths(shares[i])))
+			check.ServerName(s), formatFraction(s.Weight, active), units.PercentTenths(shares[i])))
 	}
 	return strings.Join(parts, ", ")
 }

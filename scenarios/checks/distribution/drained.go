@@ -45,18 +45,18 @@ func judgeDrained(claim plan.Claim, h history.History) check.Finding {
 		return check.ClaimID(plan.CheckDrained, pool.Name, check.ServerName(s)) == claim.ID
 	})
 	if i < 0 {
-		return check.Finding{Cannot: "the configuration has no such server"}
+		return check.Finding{Untestable: "the configuration has no such server"}
 	}
 	isBackup := func(s model.Server) bool { return s.Backup }
 	if len(check.Rotation(pool)) == 0 && !slices.ContainsFunc(pool.Servers, isBackup) {
-		return check.Finding{Cannot: outage.NobodyUp}
+		return check.Finding{Untestable: outage.NoServerUp}
 	}
 	f := check.Finding{
-		Need: check.NeedAll(h), Broken: check.LostWitness(h),
+		Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h),
 		Test: "count of the pool's requests that reached it", Predicted: "0",
 	}
 	var wrong check.Examples
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for a := range h.Arrivals {
 		if j := find(a.Seq); j == nil || j.Route.Pool != pool.Name {
 			continue
@@ -65,14 +65,14 @@ func judgeDrained(claim plan.Claim, h history.History) check.Finding {
 			wrong.Add("request %d reached %s at %.2f s", a.Seq, a.Server, a.At.Seconds())
 		}
 	}
-	f.Measured, f.Power = fmt.Sprintf("%s of %s", units.Number(wrong.Total), units.Number(f.N)), check.PowerAll(f.N, h)
+	f.Measured, f.Power = fmt.Sprintf("%s of %s", units.Number(wrong.Total), units.Number(f.N)), check.RequestPower(f.N, h)
 	for k, s := range pool.Servers {
 		if k != i && s.Host == pool.Servers[i].Host {
-			f.Broken = "another server of the pool has the same host, and their arrivals cannot be told apart"
+			f.Inconclusive = "another server of the pool has the same host, and their arrivals cannot be told apart"
 		}
 	}
-	if f.Broken == "" {
-		f.Counter = wrong.List()
+	if f.Inconclusive == "" {
+		f.CounterExamples = wrong.List()
 	}
 	return f
 }

@@ -13,45 +13,45 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// unseen is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too
+// allowedMissed is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too
 // busy, one in 100,000 connections to a backend is reset.
-const unseen = 2
+const allowedMissed = 2
 
-// turnShares are the shares that turns by weight come to, and bounds on how far counts are from them while the same
+// rotationEnvelope are the shares that turns by weight come to, and bounds on how far counts are from them while the same
 // servers take them all along, wherever in their turns they began; nginx's begin anew with its workers.
-func turnShares(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
+func rotationEnvelope(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
 	case model.Smooth:
-		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(unseen)
+		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(allowedMissed)
 	case model.EarliestDeadline:
-		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Anywhere().Times(states).Widen(unseen)
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).AnyStart().Times(states).Widen(allowedMissed)
 	case model.StaticMap:
-		return stats.Shares(weights), stats.StaticEnvelope(weights).Anywhere().Times(states).Widen(unseen)
+		return stats.Shares(weights), stats.StaticEnvelope(weights).AnyStart().Times(states).Widen(allowedMissed)
 	}
 	shares, env := stats.FastShares(weights)
-	return shares, env.Anywhere().Times(states).Widen(unseen)
+	return shares, env.AnyStart().Times(states).Widen(allowedMissed)
 }
 
-// turnsFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the
+// rotationFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the
 // request.
-func turnsFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
-	shares, env := turnShares(pool, servers, states)
-	if pool.Balance.Rotation != model.FairWeighted || picks == 0 || picks > longestReplay {
+func rotationFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
+	shares, env := rotationEnvelope(pool, servers, states)
+	if pool.Balance.Rotation != model.FairWeighted || picks == 0 || picks > maxReplay {
 		return shares, env
 	}
 	for i, n := range stats.FastCounts(check.WeightsOf(servers), picks) {
 		shares[i] = float64(n) / float64(picks)
-		env.Low[i], env.High[i] = -unseen, unseen
+		env.Low[i], env.High[i] = -allowedMissed, allowedMissed
 	}
 	return shares, env
 }
 
-// longestReplay bounds the turns that are replayed.
-const longestReplay = 1 << 22
+// maxReplay bounds the turns that are replayed.
+const maxReplay = 1 << 22
 
-// envelopeAround is wider: the sum over several stretches of time, before which servers have come or gone.
-func envelopeAround(pool model.Pool, servers []model.Server, states, times int) ([]float64, stats.Envelope) {
+// outageEnvelope is wider: the sum over several stretches of time, before which servers have come or gone.
+func outageEnvelope(pool model.Pool, servers []model.Server, states, times int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
 	case model.Smooth:
@@ -65,8 +65,8 @@ func envelopeAround(pool model.Pool, servers []model.Server, states, times int) 
 	return shares, stats.PeriodEnvelope(weights).Times(2 * times * states)
 }
 
-// drifts says where a balancer's own turns do not quite come to the weights.
-func drifts(active []model.Server, shares []float64) string {
+// describeDrift says where a balancer's own turns do not quite come to the weights.
+func describeDrift(active []model.Server, shares []float64) string {
 	worst, by := 0, 0.0
 	for i, p := range stats.Shares(check.WeightsOf(active)) {
 		if d := math.Abs(shares[i]-p) / p; d > by {
@@ -78,15 +78,15 @@ func drifts(active []model.Server, shares []float64) string {
 	}
 	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over",
 		active[worst].Host,
-		units.Hundredths(shares[worst]), units.Hundredths(stats.Shares(check.WeightsOf(active))[worst]))
+		units.PercentHundredths(shares[worst]), units.PercentHundredths(stats.Shares(check.WeightsOf(active))[worst]))
 }
 
-// fresh reports whether a pool's turns are all known from its start on: no phase that is left out reached it before one
+// coversStart reports whether a pool's turns are all known from its start on: no phase that is left out reached it before one
 // that is not.
-func fresh(p plan.Plan, pool model.Pool) bool {
+func coversStart(p plan.Plan, pool model.Pool) bool {
 	left := false
 	for _, l := range p.Phases {
-		if check.BearsOn(l, plan.CheckWeights) {
+		if check.IsRelevant(l, plan.CheckWeights) {
 			if left {
 				return false
 			}
@@ -100,8 +100,8 @@ func fresh(p plan.Plan, pool model.Pool) bool {
 	return true
 }
 
-// rotationLaws names the laws of turns.
-var rotationLaws = map[model.Rotation]string{
+// rotationNames names the laws of turns.
+var rotationNames = map[model.Rotation]string{
 	model.Smooth:           "smooth weighted round robin",
 	model.EarliestDeadline: "earliest deadline first",
 	model.FairWeighted:     "HAProxy's roundrobin",
@@ -111,15 +111,15 @@ var rotationLaws = map[model.Rotation]string{
 // envelopeTest names it.
 func envelopeTest(pool model.Pool, states int) string {
 	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0",
-		rotationLaws[pool.Balance.Rotation], units.Plural(states, "independent state"))
+		rotationNames[pool.Balance.Rotation], units.Plural(states, "independent state"))
 }
 
-// unknownShares says why nothing can be said of shares around faults.
-func unknownShares(h history.History) string {
-	if why := check.LostWitness(h); why != "" {
+// whyUnknown says why nothing can be said of shares around faults.
+func whyUnknown(h history.History) string {
+	if why := check.WhyLedgerIncomplete(h); why != "" {
 		return why
 	}
-	for _, m := range h.Env.Marks {
+	for _, m := range h.Env.Faults {
 		if m.Err != "" {
 			return fmt.Sprintf("it is not known how long %s of %s was in force", m.Event.Fault, m.Event.Target)
 		}

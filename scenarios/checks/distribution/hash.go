@@ -15,146 +15,146 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// tunnelTrials are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
-func tunnelTrials(cfg model.Config, claim plan.Claim, pool model.Pool) []check.Trial {
+// tunnelRequirements are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
+func tunnelRequirements(cfg model.Config, claim plan.Claim, pool model.Pool) []check.Requirement {
 	i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
 	if i < 0 || !pool.Balance.Key().IsAddress() {
 		return nil
 	}
-	r, ok := check.WishingRequest(cfg, cfg.Routes[i], "")
+	r, ok := check.RequestWithSpec(cfg, cfg.Routes[i], "")
 	if !ok || r.Header["Upgrade"] == "" {
 		return nil
 	}
-	r = check.Upgrade(r)
+	r = check.WebSocketHandshake(r)
 	r.Claim = claim.ID // its way depends on a condition
-	trials := check.KeyTrials(pool.Name, pool.Balance.Key(), r)
+	trials := check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
 	for i := range trials {
-		trials[i].Load.Engine, trials[i].Load.Timeout = plan.Prober, check.Grace
+		trials[i].Phase.Engine, trials[i].Phase.Timeout = plan.Prober, check.WaitMargin
 	}
 	return trials
 }
 
-// keyed follows keys to their servers.
-type keyed struct {
-	h       history.History
-	pool    model.Pool
-	servers []model.Server
-	up      []bool
-	deaths  []*outage.Episode
-	calm    []outage.Window
-	maps    map[string]stats.Map // by the server that is dead
-	home    map[string]string    // by dead server and key
-	wrong   check.Examples
-	n, far  int // keys, and requests while a server was dead
-	strange string
+// keyTracker follows keys to their servers.
+type keyTracker struct {
+	h                  history.History
+	pool               model.Pool
+	servers            []model.Server
+	up                 []bool
+	outages            []*outage.Outage
+	quiet              []outage.Window
+	maps               map[string]stats.Map // by the server that is dead
+	firstServer        map[string]string    // by dead server and key
+	wrong              check.Examples
+	keys, duringOutage int // keys, and requests while a server was dead
+	unknownKey         string
 }
 
-func judgeKeys(claim plan.Claim, h history.History, pool model.Pool) check.Finding {
-	k := newKeyed(h, pool)
-	find := check.Journeys(h)
+func judgeHash(claim plan.Claim, h history.History, pool model.Pool) check.Finding {
+	k := newKeyTracker(h, pool)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Tunnel || hit.Server == "" {
 			continue
 		}
-		byWay := j.Route.Pool == pool.Name && h.Plan.Phases[j.Load].Engine != plan.Prober
+		byWay := j.Route.Pool == pool.Name && h.Plan.Phases[j.Phase].Engine != plan.Prober
 		if j.Request.Claim == claim.ID || byWay {
-			k.follow(hit)
+			k.add(hit)
 		}
 	}
 	return k.finding()
 }
 
-// newKeyed begins to follow the keys of a pool.
-func newKeyed(h history.History, pool model.Pool) *keyed {
-	k := &keyed{
-		h: h, pool: pool, deaths: outage.Episodes(h, pool, outage.Refusing...),
-		maps: map[string]stats.Map{}, home: map[string]string{},
+// newKeyTracker begins to follow the keys of a pool.
+func newKeyTracker(h history.History, pool model.Pool) *keyTracker {
+	k := &keyTracker{
+		h: h, pool: pool, outages: outage.FindPartial(h, pool, outage.RefusingFaults...),
+		maps: map[string]stats.Map{}, firstServer: map[string]string{},
 	}
 	k.servers, k.up = check.HashMembers(pool)
-	k.calm = []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
-	for _, e := range k.deaths {
-		back := e.Mark.To + outage.ReturnsWithin(e.Server) + outage.Settling
-		k.calm = leaveOut(k.calm, outage.Window{From: e.Mark.Ordered, To: back})
+	k.quiet = []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
+	for _, e := range k.outages {
+		back := e.Fault.EndsBy + outage.MaxReturnTime(e.Server) + outage.SettleTime
+		k.quiet = subtractWindow(k.quiet, outage.Window{From: e.Fault.RequestedAt, To: back})
 	}
-	k.calm = undisturbed(h, k.calm)
+	k.quiet = withoutFaults(h, k.quiet)
 	return k
 }
 
 // finding says what the keys have come to.
-func (k *keyed) finding() check.Finding {
+func (k *keyTracker) finding() check.Finding {
 	beta := k.h.Plan.Beta
 	largest := slices.Max(stats.Shares(check.WeightsOf(check.Rotation(k.pool))))
-	agrees := 1 - stats.Smallest(max(1, k.n), 1-beta)
+	agrees := 1 - stats.DetectableShare(max(1, k.keys), 1-beta)
 	f := check.Finding{
-		N: k.n, Need: int(math.Ceil(math.Log(beta) / math.Log(largest))), Broken: k.strange, Counter: k.wrong.List(),
+		N: k.keys, Need: int(math.Ceil(math.Log(beta) / math.Log(largest))), Inconclusive: k.unknownKey, CounterExamples: k.wrong.List(),
 		Test:      "every key's server against the map that is recomputed from the configuration",
 		Predicted: "each where the map says",
-		Measured:  fmt.Sprintf("%s, %s elsewhere", units.Plural(k.n, "key"), units.Number(k.wrong.Total)),
+		Measured:  fmt.Sprintf("%s, %s elsewhere", units.Plural(k.keys, "key"), units.Number(k.wrong.Total)),
 		Power: fmt.Sprintf("would have caught another map unless it agrees on %s or more of the keys, with probability %g",
-			units.Tenths(agrees), 1-beta),
+			units.PercentTenths(agrees), 1-beta),
 	}
-	if check.MapOf(k.pool, k.servers, k.up) == nil {
+	if check.NewHashMap(k.pool, k.servers, k.up) == nil {
 		f.Test, f.Predicted = "equal keys at one server", "one server each"
 		f.Note = "which server each key belongs to is not judged: lbproof does not know this hash"
 	}
-	if k.far > 0 {
+	if k.duringOutage > 0 {
 		f.Note += fmt.Sprintf("; %s while a server was dead were judged by the map without it",
-			units.Plural(k.far, "request"))
+			units.Plural(k.duringOutage, "request"))
 		f.Note = strings.TrimPrefix(f.Note, "; ")
 	}
 	return f
 }
 
-// follow compares the server of a hit with the map's.
-func (k *keyed) follow(hit history.Hit) {
+// add compares the server of a hit with the map's.
+func (k *keyTracker) add(hit history.Hit) {
 	key, ok := check.KeyOf(k.h, k.pool.Balance.Key(), hit)
 	if !ok {
-		k.strange = fmt.Sprintf("lbproof cannot tell the key %s of a request", k.pool.Balance.Key())
+		k.unknownKey = fmt.Sprintf("lbproof cannot tell the key %s of a request", k.pool.Balance.Key())
 		return
 	}
-	dead, known := k.dead(hit)
+	dead, known := k.serverDown(hit)
 	if !known || len(key) == 0 { // without a key servers take turns
 		return
 	}
 	if dead != "" {
-		k.far++
+		k.duringOutage++
 	}
 	if m := k.mapWithout(dead); m != nil {
 		if i := m(key); i >= 0 && k.servers[i].Host != hit.Server {
 			k.wrong.Add("request %d with the key %s was answered by %s; the map says %s",
-				hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
+				hit.Seq, check.FormatKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
 		}
 	}
 	place := dead + "|" + string(key)
-	was, seen := k.home[place]
+	was, seen := k.firstServer[place]
 	switch {
 	case !seen:
-		k.home[place] = hit.Server
-		k.n++
+		k.firstServer[place] = hit.Server
+		k.keys++
 	case was != hit.Server:
 		k.wrong.Add("request %d with the key %s was answered by %s, and one before by %s",
-			hit.Seq, check.ReadableKey(k.pool.Balance.Key(), key), hit.Server, was)
+			hit.Seq, check.FormatKey(k.pool.Balance.Key(), key), hit.Server, was)
 	}
 }
 
-// dead is the one server that was known to be dead while a hit was under way; known is false where that is uncertain.
-func (k *keyed) dead(hit history.Hit) (name string, known bool) {
+// serverDown is the one server that was known to be dead while a hit was under way; known is false where that is uncertain.
+func (k *keyTracker) serverDown(hit history.Hit) (name string, known bool) {
 	in := func(windows []outage.Window) bool {
 		return slices.ContainsFunc(windows, func(w outage.Window) bool { return hit.Sent >= w.From && hit.Done <= w.To })
 	}
-	if in(k.calm) {
+	if in(k.quiet) {
 		return "", true
 	}
 	for _, s := range check.Rotation(k.pool) {
-		if in(knownDead(k.h, k.deaths, s)) {
+		if in(outageWindows(k.h, k.outages, s)) {
 			return s.Host, true
 		}
 	}
 	return "", false
 }
 
-func (k *keyed) mapWithout(dead string) stats.Map {
+func (k *keyTracker) mapWithout(dead string) stats.Map {
 	if m, made := k.maps[dead]; made {
 		return m
 	}
@@ -162,6 +162,6 @@ func (k *keyed) mapWithout(dead string) stats.Map {
 	for i, s := range k.servers {
 		up[i] = up[i] && s.Host != dead
 	}
-	k.maps[dead] = check.MapOf(k.pool, k.servers, up)
+	k.maps[dead] = check.NewHashMap(k.pool, k.servers, up)
 	return k.maps[dead]
 }

@@ -18,30 +18,30 @@ import (
 
 // How servers are made busy: one takes longer than the others, so that whoever minds how busy they are gives it less.
 const (
-	busyRate = 80 // requests per second
-	busyFor  = 14 * time.Second
-	quick    = 400 * time.Millisecond
-	slowest  = 1600 * time.Millisecond
-	relieved = 0.8 // of its share by weight: a sluggish server must get less than this
+	slowRate     = 80 // requests per second
+	slowDuration = 14 * time.Second
+	fastDelay    = 400 * time.Millisecond
+	slowDelay    = 1600 * time.Millisecond
+	maxSlowShare = 0.8 // of its share by weight: a sluggish server must get less than this
 )
 
-func busyTrial(cfg model.Config, pool model.Pool, r plan.Request) check.Trial {
-	t := check.Trial{
+func slowRequirement(cfg model.Config, pool model.Pool, r plan.Request) check.Requirement {
+	t := check.Requirement{
 		Kind: plan.KindBusy, About: pool.Name,
-		Load: plan.Phase{
-			Count: int(busyRate * busyFor.Seconds()), Rate: busyRate, Concurrency: 256,
+		Phase: plan.Phase{
+			Count: int(slowRate * slowDuration.Seconds()), Rate: slowRate, Concurrency: 256,
 			Requests: []plan.Request{r},
 		},
-		Shows: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999",
-			pool.Name, 100*relieved),
+		Detects: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999",
+			pool.Name, 100*maxSlowShare),
 	}
 	active := check.Rotation(pool)
 	for i, s := range active {
-		delay := outage.BearableDelay(cfg, pool, slowest)
+		delay := outage.ToleratedDelay(cfg, pool, slowDelay)
 		if i < len(active)-1 {
-			delay = delay * quick / slowest
+			delay = delay * fastDelay / slowDelay
 		}
-		t.Slow = append(t.Slow, check.Slowed{Host: s.Host, Delay: delay})
+		t.SlowServers = append(t.SlowServers, check.SlowServer{Host: s.Host, Delay: delay})
 	}
 	return t
 }
@@ -61,53 +61,53 @@ func idleWeights(pool model.Pool) []int {
 func idleEnvelope(pool model.Pool, states int) stats.Envelope {
 	weights := idleWeights(pool)
 	if pool.Balance.Rotation == model.Unweighted {
-		return stats.StaticEnvelope(weights).Anywhere().Widen(unseen)
+		return stats.StaticEnvelope(weights).AnyStart().Widen(allowedMissed)
 	}
-	return stats.SmoothEnvelope(weights).Anywhere().Times(states).Widen(unseen)
+	return stats.SmoothEnvelope(weights).AnyStart().Times(states).Widen(allowedMissed)
 }
 
-func idleTrial(cfg model.Config, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
+func idleRequirement(cfg model.Config, pool model.Pool, r plan.Request, terms check.DesignParams) check.Requirement {
 	weights := idleWeights(pool)
-	wrong := stats.Nearest(weights)
-	need := idleEnvelope(pool, check.StatesOf(cfg, pool, terms.CPUs)).Need(stats.Shares(weights), stats.Shares(wrong),
+	wrong := stats.NearestWrong(weights)
+	need := idleEnvelope(pool, check.CountInstances(cfg, pool, terms.CPUs)).SampleSize(stats.Shares(weights), stats.Shares(wrong),
 		1-terms.Beta)
-	return check.Trial{
-		Kind: plan.KindSerial, Load: plan.Phase{Count: spareOf(need), Concurrency: 1, Requests: []plan.Request{r}},
-		Shows: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g",
-			ratio(wrong), ratio(weights), pool.Name, 1-terms.Beta),
+	return check.Requirement{
+		Kind: plan.KindSequential, Phase: plan.Phase{Count: withMargin(need), Concurrency: 1, Requests: []plan.Request{r}},
+		Detects: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g",
+			formatRatio(wrong), formatRatio(weights), pool.Name, 1-terms.Beta),
 	}
 }
 
-// pick is one choice of a server, by what is known of it.
-type pick struct {
-	server      int
-	sent, at    time.Duration // by the client, to the server: it was chosen in between
-	served, end time.Duration // at least until then it was with the server, at most until then the balancer counted it
-	judged      bool          // it fell into the times at which all is known
+// selection is one choice of a server, by what is known of it.
+type selection struct {
+	server                      int
+	sent, arrived               time.Duration // by the client, to the server: it was chosen in between
+	inFlightUntil, countedUntil time.Duration // at least until then it was with the server, at most until then the balancer counted it
+	bounded                     bool          // it fell into the times at which all is known
 }
 
-// judgeFewest judges picks while servers were busy, and turns while they were not.
-func judgeFewest(h history.History, pool model.Pool) check.Finding {
+// judgeLeastconn judges picks while servers were busy, and turns while they were not.
+func judgeLeastconn(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
 	states := max(1, h.Env.Workers)
 	if pool.SharedState {
 		states = 1
 	}
 	f := check.Finding{
-		Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)),
-		Test:   fmt.Sprintf("turns while idle (envelope, %s)", units.Plural(states, "independent state")),
+		Inconclusive: cmp.Or(check.WhyNodeExited(h), check.WhyLedgerIncomplete(h)),
+		Test:         fmt.Sprintf("turns while idle (envelope, %s)", units.Plural(states, "independent state")),
 	}
-	if f.Broken != "" {
+	if f.Inconclusive != "" {
 		return f
 	}
 	idle := judgeIdle(&f, h, pool, states)
-	busy, enough := judgeRelief(&f, h, pool)
+	busy, enough := judgeSlowShare(&f, h, pool)
 	switch {
 	case busy == 0:
 		f.Note = "nothing is said of busy servers, because none was known to be: lbproof test CONFIG makes one slow"
 	case states == 1:
 		f.Test += "; picks while servers were busy, by the requests that each had in flight for certain and at most"
-		enough = judgeRegret(&f, h, pool, active) && enough
+		enough = judgeSelections(&f, h, pool, active) && enough
 	default:
 		f.Note = fmt.Sprintf("that each pick was right is not judged: %d workers count each for themselves", states)
 	}
@@ -122,15 +122,15 @@ func judgeFewest(h history.History, pool model.Pool) check.Finding {
 // judgeIdle judges turns of requests that were alone. It reports whether there were enough.
 func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int) (enough bool) {
 	active := check.Rotation(pool)
-	index, _ := indexOf(active)
+	index, _ := indexServers(active)
 	counts := make([]int, len(active))
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
-		l := h.Plan.Phases[hit.Load]
+		l := h.Plan.Phases[hit.Phase]
 		i, in := index[hit.Server]
-		alone := !l.Open() && l.Concurrency == 1
+		alone := !l.IsOpenLoop() && l.Concurrency == 1
 		mine := in && find(hit.Seq).Route.Pool == pool.Name
-		if !alone || !mine || check.FaultInForce(h, hit) {
+		if !alone || !mine || check.IsDuringFault(h, hit) {
 			continue
 		}
 		counts[i]++
@@ -138,25 +138,25 @@ func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int)
 	}
 	weights := idleWeights(pool)
 	shares, env := stats.Shares(weights), idleEnvelope(pool, states)
-	for i, over := range env.Outside(counts, shares) {
+	for i, over := range env.Excess(counts, shares) {
 		if over != 0 {
 			centre := float64(f.N) * shares[i]
-			f.Counter = append(f.Counter,
+			f.CounterExamples = append(f.CounterExamples,
 				fmt.Sprintf("%s got %s of %s requests that came alone; turns of %s allow %.1f to %.1f",
-					active[i].Host, units.Number(counts[i]), units.Number(f.N), ratio(weights), centre+env.Low[i], centre+env.High[i]))
+					active[i].Host, units.Number(counts[i]), units.Number(f.N), formatRatio(weights), centre+env.Low[i], centre+env.High[i]))
 		}
 	}
-	wrong := stats.Nearest(weights)
-	f.Measured = "idle " + counted(counts)
-	f.Predicted = "idle " + ratio(weights)
+	wrong := stats.NearestWrong(weights)
+	f.Measured = "idle " + formatCounts(counts)
+	f.Predicted = "idle " + formatRatio(weights)
 	power := env.Power(f.N, shares, stats.Shares(wrong))
 	f.Power = fmt.Sprintf("would have caught turns of %s while idle with probability %s",
-		ratio(wrong), probability(power))
-	return f.N >= env.Need(shares, stats.Shares(wrong), 1-h.Plan.Beta)
+		formatRatio(wrong), formatProbability(power))
+	return f.N >= env.SampleSize(shares, stats.Shares(wrong), 1-h.Plan.Beta)
 }
 
-// counted prints counts as 1,234 : 5.
-func counted(counts []int) string {
+// formatCounts prints counts as 1,234 : 5.
+func formatCounts(counts []int) string {
 	var out []string
 	for _, n := range counts {
 		out = append(out, units.Number(n))
@@ -164,30 +164,30 @@ func counted(counts []int) string {
 	return strings.Join(out, " : ")
 }
 
-// uneven is the time in which one server was slower than the others.
-func uneven(h history.History, pool model.Pool) (outage.Sluggish, bool) {
-	for _, s := range outage.Sluggishness(h, pool) {
-		if slices.Max(s.Least) > slices.Min(s.Least) {
+// findSlowWindow is the time in which one server was slower than the others.
+func findSlowWindow(h history.History, pool model.Pool) (outage.SlowPeriod, bool) {
+	for _, s := range outage.SlowPeriods(h, pool) {
+		if slices.Max(s.MinDelays) > slices.Min(s.MinDelays) {
 			return s, true
 		}
 	}
-	return outage.Sluggish{}, false
+	return outage.SlowPeriod{}, false
 }
 
-// judgeRelief judges how much the slowest server got. It says how many requests there were, and whether that is enough.
-func judgeRelief(f *check.Finding, h history.History, pool model.Pool) (n int, enough bool) {
-	when, ok := uneven(h, pool)
+// judgeSlowShare judges how much the slowest server got. It says how many requests there were, and whether that is enough.
+func judgeSlowShare(f *check.Finding, h history.History, pool model.Pool) (n int, enough bool) {
+	when, ok := findSlowWindow(h, pool)
 	if !ok {
 		return 0, false
 	}
-	slow := slices.Index(when.Least, slices.Max(when.Least))
+	slow := slices.Index(when.MinDelays, slices.Max(when.MinDelays))
 	active := check.Rotation(pool)
-	index, _ := indexOf(active)
+	index, _ := indexServers(active)
 	got, took, tookOthers := 0, time.Duration(0), time.Duration(0)
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		i, in := index[hit.Server]
-		outside := hit.Sent < when.From+slices.Max(when.Least) || hit.Sent > when.To
+		outside := hit.Sent < when.From+slices.Max(when.MinDelays) || hit.Sent > when.To
 		if !in || outside || find(hit.Seq).Route.Pool != pool.Name {
 			continue
 		}
@@ -199,30 +199,30 @@ func judgeRelief(f *check.Finding, h history.History, pool model.Pool) (n int, e
 		tookOthers += hit.Done - hit.Sent
 	}
 	if got > 0 && float64(took)/float64(got) < 2*float64(tookOthers)/float64(max(1, n-got)) {
-		f.Broken = fmt.Sprintf("%s did not take twice as long as the others for its answers, as it was made to: "+
+		f.Inconclusive = fmt.Sprintf("%s did not take twice as long as the others for its answers, as it was made to: "+
 			"they were slow by themselves", active[slow].Host)
 	}
 	share := stats.Shares(check.WeightsOf(active))[slow]
-	more, less := stats.BinomialTails(n, got, relieved*share)
+	more, less := stats.BinomialTails(n, got, maxSlowShare*share)
 	f.Measured += fmt.Sprintf("; the slow %s %s of %s", active[slow].Host, units.Number(got), units.Number(n))
-	f.Predicted += fmt.Sprintf("; less than %s", units.Tenths(relieved*share))
-	f.Tested, f.Anytime, f.P = true, true, more
+	f.Predicted += fmt.Sprintf("; less than %s", units.PercentTenths(maxSlowShare*share))
+	f.Tested, f.AnytimeValid, f.P = true, true, more
 	return n, less < h.Plan.Beta
 }
 
-// judgeSpeed judges pools that mind how fast their servers are.
-func judgeSpeed(h history.History, pool model.Pool) check.Finding {
+// judgeFastest judges pools that mind how fast their servers are.
+func judgeFastest(h history.History, pool model.Pool) check.Finding {
 	f := check.Finding{
-		Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)),
-		Test:   "binomial test of the slow server's share",
+		Inconclusive: cmp.Or(check.WhyNodeExited(h), check.WhyLedgerIncomplete(h)),
+		Test:         "binomial test of the slow server's share",
 	}
-	n, enough := judgeRelief(&f, h, pool)
+	n, enough := judgeSlowShare(&f, h, pool)
 	f.Measured, f.Predicted = strings.TrimPrefix(f.Measured, "; "), strings.TrimPrefix(f.Predicted, "; ")
-	if n == 0 && f.Broken == "" {
-		f.Broken = "no server was slow, which would show whether it gets less; lbproof test CONFIG makes one slow"
+	if n == 0 && f.Inconclusive == "" {
+		f.Inconclusive = "no server was slow, which would show whether it gets less; lbproof test CONFIG makes one slow"
 	}
 	f.Power = fmt.Sprintf("would have caught a slow server that gets %.0f %% of its share or more with probability %g",
-		100*relieved, 1-h.Plan.Beta)
+		100*maxSlowShare, 1-h.Plan.Beta)
 	f.N, f.Need = n, n
 	if !enough {
 		f.Need = n + 1
@@ -230,69 +230,69 @@ func judgeSpeed(h history.History, pool model.Pool) check.Finding {
 	return f
 }
 
-// judgeRegret judges every pick against the requests that servers had in flight: one is wrong if the server that was
+// judgeSelections judges every pick against the requests that servers had in flight: one is wrong if the server that was
 // chosen had more for certain, per weight, than another one can have had. It reports whether enough picks could have
 // been wrong.
-func judgeRegret(f *check.Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
+func judgeSelections(f *check.Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
 	var wrong check.Examples
 	conclusive, first := 0, 0
-	picks := picksOf(h, pool, active)
+	picks := collectSelections(h, pool, active)
 	for i, p := range picks {
-		for first < i && picks[first].end < p.sent {
+		for first < i && picks[first].countedUntil < p.sent {
 			first++
 		}
-		if !p.judged {
+		if !p.bounded {
 			continue
 		}
-		busy := inFlightAt(picks[first:], i-first, len(active))
-		better, could := busy.better(p.server, active, pool.Balance.Load)
+		busy := countInFlight(picks[first:], i-first, len(active))
+		better, could := busy.lessLoaded(p.server, active, pool.Balance.Load)
 		if could {
 			conclusive++
 		}
 		if better >= 0 {
 			wrong.Add("a request sent at %.3f s went to %s, which had %d in flight for certain; %s had at most %d",
-				p.sent.Seconds(), active[p.server].Host, busy.certain[p.server], active[better].Host, busy.possible[better])
+				p.sent.Seconds(), active[p.server].Host, busy.atLeast[p.server], active[better].Host, busy.atMost[better])
 		}
 	}
-	f.Counter = append(f.Counter, wrong.List()...)
+	f.CounterExamples = append(f.CounterExamples, wrong.List()...)
 	f.Measured += fmt.Sprintf("; %s of %s wrong", units.Number(wrong.Total), units.Plural(conclusive, "pick"))
 	f.Predicted += "; none wrong"
-	f.Power += "; " + check.PowerAll(conclusive, h)
-	return conclusive >= check.NeedAll(h)/4
+	f.Power += "; " + check.RequestPower(conclusive, h)
+	return conclusive >= check.RequestsNeeded(h)/4
 }
 
-// busyness is how many requests servers had in flight when one was picked: for certain, and at most.
-type busyness struct{ certain, possible []int }
+// inFlightBounds is how many requests servers had in flight when one was picked: for certain, and at most.
+type inFlightBounds struct{ atLeast, atMost []int }
 
-// inFlightAt counts what was in flight when the pick number i was made. Picks are in the order of sending.
-func inFlightAt(picks []pick, i, servers int) busyness {
-	b := busyness{certain: make([]int, servers), possible: make([]int, servers)}
+// countInFlight counts what was in flight when the pick number i was made. Picks are in the order of sending.
+func countInFlight(picks []selection, i, servers int) inFlightBounds {
+	b := inFlightBounds{atLeast: make([]int, servers), atMost: make([]int, servers)}
 	p := picks[i]
 	for k, o := range picks {
-		if o.sent > p.at {
+		if o.sent > p.arrived {
 			break
 		}
 		if k == i {
 			continue
 		}
-		if o.at <= p.sent && o.served >= p.at {
-			b.certain[o.server]++
+		if o.arrived <= p.sent && o.inFlightUntil >= p.arrived {
+			b.atLeast[o.server]++
 		}
-		if o.end >= p.sent {
-			b.possible[o.server]++
+		if o.countedUntil >= p.sent {
+			b.atMost[o.server]++
 		}
 	}
 	return b
 }
 
-// better is a server that was less busy for certain than the one that was chosen; -1 if there is none. could: a wrong
+// lessLoaded is a server that was less busy for certain than the one that was chosen; -1 if there is none. could: a wrong
 // choice would have been seen.
-func (b busyness) better(chosen int, servers []model.Server, law model.LoadLaw) (better int, could bool) {
+func (b inFlightBounds) lessLoaded(chosen int, servers []model.Server, law model.LoadMetric) (better int, could bool) {
 	better = -1
 	for j, other := range servers {
-		least := loadOf(b.possible[j], other.Weight, law)
+		least := loadPerWeight(b.atMost[j], other.Weight, law)
 		for k, server := range servers {
-			worse := loadOf(b.certain[k], server.Weight, law) > least
+			worse := loadPerWeight(b.atLeast[k], server.Weight, law) > least
 			could = could || worse
 			if worse && k == chosen {
 				better = j
@@ -302,8 +302,8 @@ func (b busyness) better(chosen int, servers []model.Server, law model.LoadLaw) 
 	return better, could
 }
 
-// loadOf is how busy a server with so many requests in flight is taken to be.
-func loadOf(inFlight, weight int, law model.LoadLaw) float64 {
+// loadPerWeight is how busy a server with so many requests in flight is taken to be.
+func loadPerWeight(inFlight, weight int, law model.LoadMetric) float64 {
 	switch {
 	case law != model.NextPerWeight:
 		return float64(inFlight) / float64(weight)
@@ -313,29 +313,29 @@ func loadOf(inFlight, weight int, law model.LoadLaw) float64 {
 	return float64((inFlight + 1) * 256 / weight)
 }
 
-// picksOf are the picks of a pool in the order of sending, with what is known of their times.
-func picksOf(h history.History, pool model.Pool, active []model.Server) []pick {
-	when, _ := uneven(h, pool)
-	index, _ := indexOf(active)
+// collectSelections are the picks of a pool in the order of sending, with what is known of their times.
+func collectSelections(h history.History, pool model.Pool, active []model.Server) []selection {
+	when, _ := findSlowWindow(h, pool)
+	index, _ := indexServers(active)
 	arrived := map[uint64]time.Duration{}
 	for a := range h.Arrivals {
 		if _, twice := arrived[a.Seq]; !twice {
 			arrived[a.Seq] = a.At
 		}
 	}
-	var out []pick
-	find := check.Journeys(h)
+	var out []selection
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		i, in := index[hit.Server]
 		if !in || find(hit.Seq).Route.Pool != pool.Name {
 			continue
 		}
-		p := pick{server: i, sent: hit.Sent, at: hit.Done, served: hit.Sent, end: hit.Done + outage.Afterward}
+		p := selection{server: i, sent: hit.Sent, arrived: hit.Done, inFlightUntil: hit.Sent, countedUntil: hit.Done + outage.ReleaseDelay}
 		if at, known := arrived[hit.Seq]; known && hit.Sent >= when.From && hit.Done <= when.To {
-			p.at, p.served, p.judged = at, min(at+when.Least[i], hit.Done), true
+			p.arrived, p.inFlightUntil, p.bounded = at, min(at+when.MinDelays[i], hit.Done), true
 		}
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b pick) int { return cmp.Compare(a.sent, b.sent) })
+	slices.SortFunc(out, func(a, b selection) int { return cmp.Compare(a.sent, b.sent) })
 	return out
 }

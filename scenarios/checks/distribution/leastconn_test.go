@@ -12,24 +12,24 @@ import (
 // What was with a server all the time that a pick may have taken counts for certain, what may have been there at most.
 func TestInFlightAt(t *testing.T) {
 	at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
-	long := pick{server: 0, sent: at(0), at: at(1), served: at(400), end: at(420)}
-	mayBeOver := pick{server: 1, sent: at(5), at: at(6), served: at(90), end: at(110)}
-	over := pick{server: 1, sent: at(7), at: at(8), served: at(50), end: at(60)}
-	picked := pick{server: 0, sent: at(100), at: at(103), served: at(500), end: at(520)}
-	between := pick{server: 1, sent: at(101), at: at(104), served: at(300), end: at(320)}
-	later := pick{server: 1, sent: at(104), at: at(105), served: at(300), end: at(320)}
-	busy := inFlightAt([]pick{long, mayBeOver, over, picked, between, later}, 3, 2)
-	assert.Equal(t, []int{1, 0}, busy.certain)
-	assert.Equal(t, []int{1, 2}, busy.possible)
+	long := selection{server: 0, sent: at(0), arrived: at(1), inFlightUntil: at(400), countedUntil: at(420)}
+	mayBeOver := selection{server: 1, sent: at(5), arrived: at(6), inFlightUntil: at(90), countedUntil: at(110)}
+	over := selection{server: 1, sent: at(7), arrived: at(8), inFlightUntil: at(50), countedUntil: at(60)}
+	picked := selection{server: 0, sent: at(100), arrived: at(103), inFlightUntil: at(500), countedUntil: at(520)}
+	between := selection{server: 1, sent: at(101), arrived: at(104), inFlightUntil: at(300), countedUntil: at(320)}
+	later := selection{server: 1, sent: at(104), arrived: at(105), inFlightUntil: at(300), countedUntil: at(320)}
+	busy := countInFlight([]selection{long, mayBeOver, over, picked, between, later}, 3, 2)
+	assert.Equal(t, []int{1, 0}, busy.atLeast)
+	assert.Equal(t, []int{1, 2}, busy.atMost)
 }
 
 // A pick is wrong where the chosen server was busier for certain than another one can have been.
 func TestBetter(t *testing.T) {
 	equal := []model.Server{{Host: "a", Weight: 1}, {Host: "b", Weight: 1}}
 	double := []model.Server{{Host: "a", Weight: 2}, {Host: "b", Weight: 1}}
-	f := func(servers []model.Server, law model.LoadLaw, certain, possible []int, chosen, want int, told bool) {
+	f := func(servers []model.Server, law model.LoadMetric, certain, possible []int, chosen, want int, told bool) {
 		t.Helper()
-		better, could := busyness{certain, possible}.better(chosen, servers, law)
+		better, could := inFlightBounds{certain, possible}.lessLoaded(chosen, servers, law)
 		assert.Equal(t, want, better)
 		assert.Equal(t, told, could)
 	}
@@ -44,27 +44,27 @@ func TestBetter(t *testing.T) {
 }
 
 func TestLoadOf(t *testing.T) {
-	assert.InDelta(t, 1.5, loadOf(3, 2, model.InFlightPerWeight), 0)
-	assert.InDelta(t, 0, loadOf(0, 2, model.NextPerWeight), 0)
-	assert.InDelta(t, 4*256/3, loadOf(3, 3, model.NextPerWeight), 0) // in whole 256ths
+	assert.InDelta(t, 1.5, loadPerWeight(3, 2, model.InFlightPerWeight), 0)
+	assert.InDelta(t, 0, loadPerWeight(0, 2, model.NextPerWeight), 0)
+	assert.InDelta(t, 4*256/3, loadPerWeight(3, 3, model.NextPerWeight), 0) // in whole 256ths
 }
 
 // Each way of choosing has a law, and the pools of no law are only told of.
 func TestLawOf(t *testing.T) {
 	for want, all := range map[string][]model.Balance{
-		byKey:    {{Kind: model.ByHash}},
-		byFewest: {{Kind: model.LeastConnections}},
-		byChance: {
+		lawHash:      {{Kind: model.ByHash}},
+		lawLeastconn: {{Kind: model.LeastConnections}},
+		lawRandom: {
 			{Kind: model.Random, Draw: model.DrawnByWeight, Choices: 1},
 			{Kind: model.LeastConnections, Draw: model.DrawnByWeight, Choices: 2},
 			{Kind: model.LeastConnections, Draw: model.DrawnByArcs, Choices: 2},
 		},
-		bySpeed: {
+		lawFastest: {
 			{Kind: model.LeastTime},
 			{Kind: model.LeastTime, Choices: 2},
-			{Kind: model.LeastConnections, Draw: model.DrawnAlike, Choices: 2},
+			{Kind: model.LeastConnections, Draw: model.DrawnUniformly, Choices: 2},
 		},
-		byOrder: {{Kind: model.FillFirst}, {}},
+		lawFill: {{Kind: model.FillFirst}, {}},
 	} {
 		for _, b := range all {
 			assert.Equal(t, want, lawOf(model.Pool{Balance: b}), b)

@@ -34,33 +34,33 @@ var Mirror = check.Check{
 		}
 		return claims
 	},
-	Trials: mirrorTrials,
-	Judge:  judgeMirror,
+	Requirements: mirrorRequirements,
+	Judge:        judgeMirror,
 }
 
-// tell is how many copies more or less show a share that is a quarter off, two copies aside.
-const tell = 16
+// detectableCopies is how many copies more or less show a share that is a quarter off, two copies aside.
+const detectableCopies = 16
 
-func mirrorTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+func mirrorRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	r, ok := check.RouteOf(cfg, claim)
-	if _, askable := r.Askable(); !ok || !askable || len(r.Access) > 0 {
+	if _, askable := r.ProbeHost(); !ok || !askable || len(r.Access) > 0 {
 		return nil
 	}
-	return []check.Trial{{
-		Kind: plan.KindCopies,
-		Load: plan.Phase{
-			Count: mirrorNeeds(claim, terms.Beta), Concurrency: check.TurnsInFlight,
+	return []check.Requirement{{
+		Kind: plan.KindMirroring,
+		Phase: plan.Phase{
+			Count: mirrorSampleSize(claim, terms.Beta), Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{check.RequestTo(r, nil)},
 		},
-		Shows: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
+		Detects: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
 	}}
 }
 
-// mirrorNeeds is how many requests decide: enough to see what 1 % of them break, or a share that is a quarter off.
-func mirrorNeeds(claim plan.Claim, beta float64) int {
+// mirrorSampleSize is how many requests decide: enough to see what 1 % of them break, or a share that is a quarter off.
+func mirrorSampleSize(claim plan.Claim, beta float64) int {
 	need := math.Log(beta) / math.Log(1-0.01)
 	if share := claim.Params[plan.ParamShare]; share < 1 {
-		need = tell / float64(share)
+		need = detectableCopies / float64(share)
 	}
 	return int(math.Ceil(need))
 }
@@ -69,41 +69,41 @@ func judgeMirror(claim plan.Claim, h history.History) check.Finding {
 	r, _ := check.RouteOf(h.Plan.Config, claim)
 	hosts, share := check.MirrorServers(h.Plan.Config, r), float64(claim.Params[plan.ParamShare])
 	if len(hosts) == 0 {
-		return check.Finding{Cannot: "copies go to servers that lbproof does not know, or to those that get the requests too"}
+		return check.Finding{Untestable: "copies go to servers that lbproof does not know, or to those that get the requests too"}
 	}
-	m := mirrored{claim: claim, hosts: hosts, share: share}
-	m.follow(h)
-	if expected := share * float64(m.n); math.Abs(float64(m.made)-expected) > 2 && share < 1 {
+	m := mirrorTally{claim: claim, hosts: hosts, share: share}
+	m.count(h)
+	if expected := share * float64(m.requests); math.Abs(float64(m.copies)-expected) > 2 && share < 1 {
 		m.wrong.Add("%s of %s copied, where %.0f are promised, to two",
-			units.Number(m.made), units.Plural(m.n, "request"), expected)
+			units.Number(m.copies), units.Plural(m.requests, "request"), expected)
 	}
 	return check.Finding{
-		N: m.n, Need: mirrorNeeds(claim, h.Plan.Beta), Counter: m.wrong.List(),
-		Broken: cmp.Or(check.NodeDied(h), check.LostWitness(h)),
-		Test:   "count of the copies at the backends, joined to the requests by their id; false alarm rate 0",
+		N: m.requests, Need: mirrorSampleSize(claim, h.Plan.Beta), CounterExamples: m.wrong.List(),
+		Inconclusive: cmp.Or(check.WhyNodeExited(h), check.WhyLedgerIncomplete(h)),
+		Test:         "count of the copies at the backends, joined to the requests by their id; false alarm rate 0",
 		Measured: fmt.Sprintf("%s copies of %s, %s wrong",
-			units.Number(m.made), units.Plural(m.n, "request"), units.Number(m.wrong.Total)),
+			units.Number(m.copies), units.Plural(m.requests, "request"), units.Number(m.wrong.Total)),
 		Predicted: fmt.Sprintf("%.4g %%, each once, none answered", 100*share),
 		Power:     "would have caught a copy too few or too many of 1 % of the requests, or a share that is a quarter off",
 	}
 }
 
-// mirrored is what became of the requests that are copied.
-type mirrored struct {
-	claim   plan.Claim
-	hosts   []string // that get copies
-	share   float64
-	n, made int // requests, and copies of them
-	wrong   check.Examples
+// mirrorTally is what became of the requests that are copied.
+type mirrorTally struct {
+	claim            plan.Claim
+	hosts            []string // that get copies
+	share            float64
+	requests, copies int // requests, and copies of them
+	wrong            check.Examples
 }
 
-// follow counts requests and their copies.
-func (m *mirrored) follow(h history.History) {
-	find := check.Journeys(h)
+// count counts requests and their copies.
+func (m *mirrorTally) count(h history.History) {
+	find := check.RouteFinder(h)
 	counts := func(seq uint64) bool {
 		j := find(seq)
 		mine := j != nil && j.Key == m.claim.Subject
-		return mine && !j.Tunnel && h.Plan.Phases[j.Load].Engine != plan.Prober
+		return mine && !j.Tunnel && h.Plan.Phases[j.Phase].Engine != plan.Prober
 	}
 	copies := map[uint64]int{}
 	for a := range h.Arrivals {
@@ -112,17 +112,17 @@ func (m *mirrored) follow(h history.History) {
 		}
 	}
 	for hit := range h.Hits {
-		if !counts(hit.Seq) || hit.Err != "" || check.FaultInForce(h, hit) {
+		if !counts(hit.Seq) || hit.Err != "" || check.IsDuringFault(h, hit) {
 			continue
 		}
-		m.n++
-		m.made += copies[hit.Seq]
+		m.requests++
+		m.copies += copies[hit.Seq]
 		m.judge(hit, copies[hit.Seq])
 	}
 }
 
 // judge judges a request and its copies.
-func (m *mirrored) judge(hit history.Hit, copies int) {
+func (m *mirrorTally) judge(hit history.Hit, copies int) {
 	switch {
 	case slices.Contains(m.hosts, hit.Server):
 		m.wrong.Add("request %d was answered by %s, which is to get copies only", hit.Seq, hit.Server)

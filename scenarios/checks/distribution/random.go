@@ -12,71 +12,71 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// within is the relative deviation of a share that draws must be able to exclude.
-const within = 0.2
+// tolerance is the relative deviation of a share that draws must be able to exclude.
+const tolerance = 0.2
 
-// patient is how many times the draws that are needed on average a trial may take.
-const patient = 5
+// maxDrawFactor is how many times the draws that are needed on average a trial may take.
+const maxDrawFactor = 5
 
-// chances are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
-func chances(pool model.Pool) (shares []float64, idle bool) {
+// drawShares are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
+func drawShares(pool model.Pool) (shares []float64, idle bool) {
 	weights, several := check.WeightsOf(check.Rotation(pool)), pool.Balance.Choices > 1
 	switch {
 	case pool.Balance.Draw == model.DrawnByArcs: // of several the last is taken while all are idle
 		return stats.RingShares(weights), several
 	case several:
-		return stats.TwoDraws(weights), true
+		return stats.TwoChoiceShares(weights), true
 	}
 	return stats.Shares(weights), false
 }
 
-// isDrawn reports whether servers are drawn, by shares that lbproof knows.
-func isDrawn(b model.Balance) bool {
-	few := b.Kind == model.LeastConnections && b.Choices > 0 && b.Draw != model.DrawnAlike
+// isRandom reports whether servers are drawn, by shares that lbproof knows.
+func isRandom(b model.Balance) bool {
+	few := b.Kind == model.LeastConnections && b.Choices > 0 && b.Draw != model.DrawnUniformly
 	return b.Kind == model.Random || few
 }
 
-func chanceTrial(claim plan.Claim, pool model.Pool, r plan.Request, terms check.Terms) check.Trial {
-	shares, idle := chances(pool)
-	t := check.Trial{
-		Kind: plan.KindDraws,
-		Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
-			pool.Name, 100*within, 1-terms.Beta),
-		Load: plan.Phase{
-			Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight,
+func randomRequirement(claim plan.Claim, pool model.Pool, r plan.Request, terms check.DesignParams) check.Requirement {
+	shares, idle := drawShares(pool)
+	t := check.Requirement{
+		Kind: plan.KindSampling,
+		Detects: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
+			pool.Name, 100*tolerance, 1-terms.Beta),
+		Phase: plan.Phase{
+			Count: maxDrawFactor * stats.DrawsToAccept(shares, tolerance, terms.Beta), Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{r},
 		},
 	}
 	if idle {
-		t.About, t.Load.Concurrency = "one at a time", 1
+		t.About, t.Phase.Concurrency = "one at a time", 1
 	}
-	draws := plan.Draws{
-		Claim: claim.ID, Shares: map[string]float64{}, Within: within, Alpha: terms.Alpha,
+	draws := plan.StopRule{
+		Claim: claim.ID, Shares: map[string]float64{}, Tolerance: tolerance, Alpha: terms.Alpha,
 		Beta: terms.Beta,
 	}
 	for i, s := range check.Rotation(pool) {
 		draws.Shares[s.Host] = shares[i]
 	}
-	t.Load.Draws = []plan.Draws{draws}
+	t.Phase.StopRules = []plan.StopRule{draws}
 	return t
 }
 
-// judgeChance counts the answers of a pool's servers one after another, as draws.
-func judgeChance(h history.History, pool model.Pool) check.Finding {
+// judgeRandom counts the answers of a pool's servers one after another, as draws.
+func judgeRandom(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
-	shares, idle := chances(pool)
-	index, _ := indexOf(active)
-	test, counts, busy := stats.NewDraws(shares, within), make([]int, len(active)), 0
+	shares, idle := drawShares(pool)
+	index, _ := indexServers(active)
+	test, counts, busy := stats.NewSequentialTest(shares, tolerance), make([]int, len(active)), 0
 	var strangers check.Examples
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		switch {
 		case j == nil || j.Route.Pool != pool.Name || j.Tunnel:
 			continue
-		case hit.Server == "" || check.FaultInForce(h, hit):
+		case hit.Server == "" || check.IsDuringFault(h, hit):
 			continue
-		case idle && hit.Flight > 1:
+		case idle && hit.InFlight > 1:
 			busy++
 			continue
 		}
@@ -88,30 +88,30 @@ func judgeChance(h history.History, pool model.Pool) check.Finding {
 		test.Add(i)
 		counts[i]++
 	}
-	return drawnFinding(h, test, counts, shares, strangers, busy)
+	return sequentialFinding(h, test, counts, shares, strangers, busy)
 }
 
-// drawnFinding says what draws have come to.
-func drawnFinding(
-	h history.History, test *stats.Draws, counts []int, shares []float64, strangers check.Examples, busy int,
+// sequentialFinding says what draws have come to.
+func sequentialFinding(
+	h history.History, test *stats.SequentialTest, counts []int, shares []float64, strangers check.Examples, busy int,
 ) check.Finding {
-	f := check.Finding{Tested: true, Anytime: true, P: test.P(), Counter: strangers.List()}
+	f := check.Finding{Tested: true, AnytimeValid: true, P: test.P(), CounterExamples: strangers.List()}
 	f.Test = fmt.Sprintf("sequential test of independent draws: refuted where shares are others (alpha %g), "+
-		"upheld where each is within %.0f %% (beta %g)", h.Plan.Alpha, 100*within, h.Plan.Beta)
+		"upheld where each is within %.0f %% (beta %g)", h.Plan.Alpha, 100*tolerance, h.Plan.Beta)
 	var got, want []string
 	for i, n := range counts {
 		f.N += n
 		got = append(got, units.Number(n))
-		want = append(want, units.Tenths(shares[i]))
+		want = append(want, units.PercentTenths(shares[i]))
 	}
 	f.Measured, f.Predicted = strings.Join(got, " : "), strings.Join(want, " : ")
-	f.Need = max(f.N+1, stats.DrawsToShow(shares, within, h.Plan.Beta))
-	if test.Near(h.Plan.Beta) {
+	f.Need = max(f.N+1, stats.DrawsToAccept(shares, tolerance, h.Plan.Beta))
+	if test.Accepts(h.Plan.Beta) {
 		f.Need = f.N
-		f.Power = fmt.Sprintf("would have caught a share that is %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta)
+		f.Power = fmt.Sprintf("would have caught a share that is %.0f %% off with probability %g", 100*tolerance, 1-h.Plan.Beta)
 	}
 	if f.N == 0 && busy > 0 {
-		f.Broken = fmt.Sprintf("%s came while others were in flight, whose law is another: "+
+		f.Inconclusive = fmt.Sprintf("%s came while others were in flight, whose law is another: "+
 			"lbproof test CONFIG asks one at a time", units.Plural(busy, "request"))
 	}
 	return f

@@ -17,26 +17,26 @@ import (
 // Where servers die, the weights hold twice: for all servers while all are up, and for those that are left while one is
 // known to be dead. In between nothing is said.
 
-// stretches are times in which the same servers share a pool's requests.
-type stretches struct {
+// period are times in which the same servers share a pool's requests.
+type period struct {
 	windows []outage.Window
 	servers []model.Server // that share them
 	counts  []int
 	total   int
-	cut     int // requests under way at the edges, which may lie on either side
+	atEdges int // requests under way at the edges, which may lie on either side
 }
 
-// judgeWeightsAround judges a pool around faults, by the arrivals of the times at which it is known who shares them.
+// judgeAroundFaults judges a pool around faults, by the arrivals of the times at which it is known who shares them.
 // Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and one
 // of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
-func judgeWeightsAround(f *check.Finding, h history.History, pool model.Pool, all []*outage.Episode, states int) {
+func judgeAroundFaults(f *check.Finding, h history.History, pool model.Pool, all []*outage.Outage, states int) {
 	active := check.Rotation(pool)
-	parts := []*stretches{{windows: quiet(h, all), servers: active}}
+	parts := []*period{{windows: quietWindows(h, all), servers: active}}
 	for _, s := range active {
 		left := slices.DeleteFunc(slices.Clone(active), func(other model.Server) bool { return other.Host == s.Host })
-		known := append(knownDead(h, all, s), removed(h, pool, s)...)
+		known := append(outageWindows(h, all, s), removedWindows(h, pool, s)...)
 		if len(known) > 0 && len(left) > 1 {
-			parts = append(parts, &stretches{windows: known, servers: left})
+			parts = append(parts, &period{windows: known, servers: left})
 		}
 	}
 	for _, part := range parts {
@@ -46,11 +46,11 @@ func judgeWeightsAround(f *check.Finding, h history.History, pool model.Pool, al
 	f.N = parts[0].total
 	if len(parts) > 1 {
 		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be gone, "+
-			"were judged each by its own shares", units.Plural(parts[0].total, "request"), units.Number(sum(parts[1:])))
+			"were judged each by its own shares", units.Plural(parts[0].total, "request"), units.Number(sumTotals(parts[1:])))
 	}
 }
 
-func sum(parts []*stretches) int {
+func sumTotals(parts []*period) int {
 	n := 0
 	for _, p := range parts {
 		n += p.total
@@ -58,52 +58,52 @@ func sum(parts []*stretches) int {
 	return n
 }
 
-// quiet are the times at which no server was dead or only just back.
-func quiet(h history.History, all []*outage.Episode) []outage.Window {
+// quietWindows are the times at which no server was dead or only just back.
+func quietWindows(h history.History, all []*outage.Outage) []outage.Window {
 	out, from := []outage.Window(nil), time.Duration(0)
 	for _, e := range all {
-		if e.Mark.Ordered > from {
-			out = append(out, outage.Window{From: from, To: e.Mark.Ordered})
+		if e.Fault.RequestedAt > from {
+			out = append(out, outage.Window{From: from, To: e.Fault.RequestedAt})
 		}
-		until := e.Next
-		if e.Back > 0 {
-			last := e.Back
-			if e.Several { // each finds out by itself that the server is back, by its own clock
-				last = max(last, e.Mark.To+outage.ReturnsWithin(e.Server))
+		until := e.End
+		if e.ReturnedAt > 0 {
+			last := e.ReturnedAt
+			if e.PerWorker { // each finds out by itself that the server is back, by its own clock
+				last = max(last, e.Fault.EndsBy+outage.MaxReturnTime(e.Server))
 			}
-			until = min(e.Next, last+outage.Settling)
+			until = min(e.End, last+outage.SettleTime)
 		}
 		from = max(from, until)
 	}
 	if end := outage.TrafficEnd(h); from < end {
 		out = append(out, outage.Window{From: from, To: end})
 	}
-	return undisturbed(h, out)
+	return withoutFaults(h, out)
 }
 
-// undisturbed leaves out the times of faults other than deaths, and as long after as they may have an effect:
+// withoutFaults leaves out the times of faults other than deaths, and as long after as they may have an effect:
 // reloads, with other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers
 // are left alone.
-func undisturbed(h history.History, out []outage.Window) []outage.Window {
-	for _, m := range h.Env.Marks {
-		if m.Event.Fault.Effect() == plan.Refuses {
+func withoutFaults(h history.History, out []outage.Window) []outage.Window {
+	for _, m := range h.Env.Faults {
+		if m.Event.Fault.Effect() == plan.EffectRefused {
 			continue
 		}
-		after := outage.Settling
+		after := outage.SettleTime
 		for _, pool := range h.Plan.Config.Pools {
 			for _, s := range pool.Servers {
 				if m.Event.Fault != plan.FaultReload && m.Event.Fault != plan.FaultWorkerKill {
-					after = max(after, outage.ReturnsWithin(s))
+					after = max(after, outage.MaxReturnTime(s))
 				}
 			}
 		}
-		out = leaveOut(out, outage.Window{From: m.Ordered, To: m.To + after})
+		out = subtractWindow(out, outage.Window{From: m.RequestedAt, To: m.EndsBy + after})
 	}
 	return out
 }
 
-// leaveOut takes a time out of others.
-func leaveOut(from []outage.Window, hole outage.Window) []outage.Window {
+// subtractWindow takes a time out of others.
+func subtractWindow(from []outage.Window, hole outage.Window) []outage.Window {
 	var out []outage.Window
 	for _, w := range from {
 		before := outage.Window{From: w.From, To: min(w.To, hole.From)}
@@ -117,23 +117,23 @@ func leaveOut(from []outage.Window, hole outage.Window) []outage.Window {
 	return out
 }
 
-// knownDead are the times at which one server was dead, known to be so, and no other was.
-func knownDead(h history.History, all []*outage.Episode, s model.Server) []outage.Window {
+// outageWindows are the times at which one server was dead, known to be so, and no other was.
+func outageWindows(h history.History, all []*outage.Outage, s model.Server) []outage.Window {
 	var out []outage.Window
 	for _, e := range all {
 		if e.Server.Host != s.Host {
 			continue
 		}
-		w := outage.Window{From: e.Mark.From + outage.Settling, To: e.Mark.Ended}
-		if a := e.Server.Active; a != nil { // until then some requests go there first
-			_, latest, _ := a.Down()
-			w.From = e.Mark.From + max(outage.Settling, latest)
+		w := outage.Window{From: e.Fault.StartsBy + outage.SettleTime, To: e.Fault.EndsAfter}
+		if a := e.Server.HealthCheck; a != nil { // until then some requests go there first
+			_, latest, _ := a.DetectionTime()
+			w.From = e.Fault.StartsBy + max(outage.SettleTime, latest)
 		}
-		if p := e.Server.Ejection; p != nil && p.Law == model.FailuresInWindow {
-			w.To = min(w.To, e.Alive+p.Out)
+		if p := e.Server.Ejection; p != nil && p.Rule == model.FailuresInWindow {
+			w.To = min(w.To, e.LastAlive+p.Duration)
 		}
 		for _, other := range all {
-			if other != e && other.Mark.Ordered < w.To && other.Mark.To > w.From {
+			if other != e && other.Fault.RequestedAt < w.To && other.Fault.EndsBy > w.From {
 				w.To = w.From
 			}
 		}
@@ -141,14 +141,14 @@ func knownDead(h history.History, all []*outage.Episode, s model.Server) []outag
 			out = append(out, w)
 		}
 	}
-	return undisturbed(h, out)
+	return withoutFaults(h, out)
 }
 
-// removed are the times at which the configuration was one without a server.
-func removed(h history.History, pool model.Pool, s model.Server) []outage.Window {
+// removedWindows are the times at which the configuration was one without a server.
+func removedWindows(h history.History, pool model.Pool, s model.Server) []outage.Window {
 	var out []outage.Window
-	for _, m := range h.Env.Marks {
-		if w := (outage.Window{From: m.From + outage.Settling, To: m.Ended}); removes(h, m, pool, s.Host) && w.From < w.To {
+	for _, m := range h.Env.Faults {
+		if w := (outage.Window{From: m.StartsBy + outage.SettleTime, To: m.EndsAfter}); removesServer(h, m, pool, s.Host) && w.From < w.To {
 			out = append(out, w)
 		}
 	}
@@ -156,9 +156,9 @@ func removed(h history.History, pool model.Pool, s model.Server) []outage.Window
 }
 
 // count enters the pool's arrivals within the times, and the requests that were under way at their edges.
-func (p *stretches) count(h history.History, pool model.Pool) {
+func (p *period) count(h history.History, pool model.Pool) {
 	p.counts = make([]int, len(p.servers))
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for a := range h.Arrivals {
 		if !slices.ContainsFunc(p.windows, func(w outage.Window) bool { return w.From < a.At && a.At <= w.To }) {
 			continue
@@ -175,37 +175,37 @@ func (p *stretches) count(h history.History, pool model.Pool) {
 		for _, w := range p.windows {
 			for _, edge := range []time.Duration{w.From, w.To} {
 				if hit.Sent <= edge && edge <= hit.Done {
-					p.cut++
+					p.atEdges++
 				}
 			}
 		}
 	}
 }
 
-// perEdge is how many picks of a state an edge may shift.
-const perEdge = 3
+// selectionsPerEdge is how many picks of a state an edge may shift.
+const selectionsPerEdge = 3
 
-func (p *stretches) judge(f *check.Finding, h history.History, pool string, states int) {
-	right, env := envelopeAround(poolNamed(h, pool), p.servers, states, max(1, len(p.windows)))
-	env = env.Widen(float64(p.cut + 2*perEdge*states*len(p.windows)))
-	if len(p.servers) == len(check.Rotation(poolNamed(h, pool))) {
-		wrong := stats.Nearest(check.WeightsOf(p.servers))
-		f.Need = env.Need(right, stats.Shares(wrong), 1-h.Plan.Beta)
+func (p *period) judge(f *check.Finding, h history.History, pool string, states int) {
+	right, env := outageEnvelope(findPool(h, pool), p.servers, states, max(1, len(p.windows)))
+	env = env.Widen(float64(p.atEdges + 2*selectionsPerEdge*states*len(p.windows)))
+	if len(p.servers) == len(check.Rotation(findPool(h, pool))) {
+		wrong := stats.NearestWrong(check.WeightsOf(p.servers))
+		f.Need = env.SampleSize(right, stats.Shares(wrong), 1-h.Plan.Beta)
 		f.Measured, f.Predicted = describe(p.servers, poolTally{counts: p.counts, total: p.total}, right, env)
 		f.Power = fmt.Sprintf("would have caught %s with probability %s",
-			ratio(wrong), probability(env.Power(p.total, right, stats.Shares(wrong))))
+			formatRatio(wrong), formatProbability(env.Power(p.total, right, stats.Shares(wrong))))
 	}
-	for i, outside := range env.Outside(p.counts, right) {
+	for i, outside := range env.Excess(p.counts, right) {
 		if outside != 0 {
 			s := p.servers[i]
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests while %s shared them; weight %s allows %s",
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s got %s of %s requests while %s shared them; weight %s allows %s",
 				s.Host, units.Number(p.counts[i]), units.Number(p.total), units.Join(check.ServerNames(p.servers)),
-				fraction(s.Weight, p.servers), interval(i, poolTally{total: p.total}, right, env)))
+				formatFraction(s.Weight, p.servers), formatInterval(i, poolTally{total: p.total}, right, env)))
 		}
 	}
 }
 
-func poolNamed(h history.History, name string) model.Pool {
+func findPool(h history.History, name string) model.Pool {
 	pool, _ := h.Plan.Config.Pool(name)
 	return pool
 }

@@ -40,13 +40,13 @@ var Split = check.Check{
 		}
 		return claims
 	},
-	Trials: splitTrials,
-	Judge:  judgeSplit,
+	Requirements: splitRequirements,
+	Judge:        judgeSplit,
 }
 
-// sides are which share of a split each server stands for; ok is false where its shares are no pools, or have servers
+// splitServers are which share of a split each server stands for; ok is false where its shares are no pools, or have servers
 // in common.
-func sides(cfg model.Config, s model.Split) (of map[string]string, shares []float64, ok bool) {
+func splitServers(cfg model.Config, s model.Split) (of map[string]string, shares []float64, ok bool) {
 	of = map[string]string{}
 	for _, share := range s.Shares {
 		pool, known := cfg.Pool(share.Pool)
@@ -64,58 +64,58 @@ func sides(cfg model.Config, s model.Split) (of map[string]string, shares []floa
 	return of, shares, len(shares) > 1
 }
 
-// drawnAnew reports whether a split's key is another one for each request.
-func drawnAnew(s model.Split) bool { return s.Key().Variable == model.RequestID }
+// isPerRequest reports whether a split's key is another one for each request.
+func isPerRequest(s model.Split) bool { return s.Key().Variable == model.RequestID }
 
-func splitTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+func splitRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	s, _ := cfg.Split(claim.Subject)
-	of, shares, ok := sides(cfg, s)
+	of, shares, ok := splitServers(cfg, s)
 	r, reached := check.RequestToPool(cfg, s.Name)
 	unknown := s.Hash != nil && s.Hash.Function == ""
 	if !ok || !reached || unknown {
 		return nil
 	}
-	if s.Hash != nil && !drawnAnew(s) {
-		return check.KeyTrials(s.Name, s.Key(), r)
+	if s.Hash != nil && !isPerRequest(s) {
+		return check.KeyRequirements(s.Name, s.Key(), r)
 	}
 	if s.Hash == nil {
-		need := splitEnvelope(shares).Need(shares, askew(shares), 1-terms.Beta)
-		return []check.Trial{{
-			Kind: plan.KindTurns, Load: plan.Phase{
-				Count: spareOf(need), Concurrency: check.TurnsInFlight,
+		need := splitEnvelope(shares).SampleSize(shares, skewShares(shares), 1-terms.Beta)
+		return []check.Requirement{{
+			Kind: plan.KindRotation, Phase: plan.Phase{
+				Count: withMargin(need), Concurrency: check.RotationInFlight,
 				Requests: []plan.Request{r},
 			},
-			Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*within, 1-terms.Beta),
+			Detects: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*tolerance, 1-terms.Beta),
 		}}
 	}
-	draws := plan.Draws{
-		Claim: claim.ID, Shares: map[string]float64{}, Of: of, Within: within, Alpha: terms.Alpha,
+	draws := plan.StopRule{
+		Claim: claim.ID, Shares: map[string]float64{}, CountsFor: of, Tolerance: tolerance, Alpha: terms.Alpha,
 		Beta: terms.Beta,
 	}
 	for i, share := range s.Shares {
 		draws.Shares[share.Pool] = shares[i]
 	}
-	return []check.Trial{{
-		Kind: plan.KindDraws,
-		Shows: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
-			s.Name, 100*within, 1-terms.Beta),
-		Load: plan.Phase{
-			Count: patient * stats.DrawsToShow(shares, within, terms.Beta), Concurrency: check.TurnsInFlight,
-			Requests: []plan.Request{r}, Draws: []plan.Draws{draws},
+	return []check.Requirement{{
+		Kind: plan.KindSampling,
+		Detects: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
+			s.Name, 100*tolerance, 1-terms.Beta),
+		Phase: plan.Phase{
+			Count: maxDrawFactor * stats.DrawsToAccept(shares, tolerance, terms.Beta), Concurrency: check.RotationInFlight,
+			Requests: []plan.Request{r}, StopRules: []plan.StopRule{draws},
 		},
 	}}
 }
 
 // splitEnvelope bounds counts of a split by turns that began somewhere.
 func splitEnvelope(shares []float64) stats.Envelope {
-	return stats.DeadlineEnvelope(shares).Anywhere().Widen(unseen)
+	return stats.DeadlineEnvelope(shares).AnyStart().Widen(allowedMissed)
 }
 
-// askew are shares of which the smallest is off by as much as a run must notice.
-func askew(shares []float64) []float64 {
+// skewShares are shares of which the smallest is off by as much as a run must notice.
+func skewShares(shares []float64) []float64 {
 	out := slices.Clone(shares)
 	least := slices.Index(out, slices.Min(out))
-	more := out[least] * within
+	more := out[least] * tolerance
 	for i := range out {
 		out[i] -= more * out[i] / (1 - shares[least])
 	}
@@ -123,104 +123,104 @@ func askew(shares []float64) []float64 {
 	return out
 }
 
-// divided is what became of a split's requests.
-type divided struct {
-	split     model.Split
-	of        map[string]string
-	index     map[string]int // of a side
-	test      *stats.Draws
-	counts    []int
-	wrong     check.Examples // on another side than their key's hash says
-	strangers check.Examples
-	unknown   bool // the key of a request is not known
+// splitTally is what became of a split's requests.
+type splitTally struct {
+	split      model.Split
+	shareOf    map[string]string
+	index      map[string]int // of a side
+	test       *stats.SequentialTest
+	counts     []int
+	misrouted  check.Examples // on another side than their key's hash says
+	unexpected check.Examples
+	unknownKey bool // the key of a request is not known
 }
 
 func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 	s, known := h.Plan.Config.Split(claim.Subject)
-	of, shares, ok := sides(h.Plan.Config, s)
+	of, shares, ok := splitServers(h.Plan.Config, s)
 	switch {
 	case !known:
-		return check.Finding{Cannot: "the configuration has no split " + claim.Subject}
+		return check.Finding{Untestable: "the configuration has no split " + claim.Subject}
 	case !ok:
 		return check.Finding{
-			Broken: "its shares are no pools of their own, whose servers would tell which one a request took",
+			Inconclusive: "its shares are no pools of their own, whose servers would tell which one a request took",
 		}
 	case s.Hash != nil && s.Hash.Function == "":
-		return check.Finding{Broken: "lbproof does not know its hash"}
-	case check.NodeDied(h) != "":
-		return check.Finding{Broken: check.NodeDied(h)}
+		return check.Finding{Inconclusive: "lbproof does not know its hash"}
+	case check.WhyNodeExited(h) != "":
+		return check.Finding{Inconclusive: check.WhyNodeExited(h)}
 	}
-	d := divided{
-		split: s, of: of, index: map[string]int{}, test: stats.NewDraws(shares, within),
+	d := splitTally{
+		split: s, shareOf: of, index: map[string]int{}, test: stats.NewSequentialTest(shares, tolerance),
 		counts: make([]int, len(shares)),
 	}
 	for i, share := range s.Shares {
 		d.index[share.Pool] = i
 	}
-	d.follow(h, stats.SplitMap(shares))
+	d.count(h, stats.SplitMap(shares))
 	switch {
-	case drawnAnew(s):
-		return drawnFinding(h, d.test, d.counts, shares, d.strangers, 0)
-	case d.unknown:
-		return check.Finding{Broken: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key())}
+	case isPerRequest(s):
+		return sequentialFinding(h, d.test, d.counts, shares, d.unexpected, 0)
+	case d.unknownKey:
+		return check.Finding{Inconclusive: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key())}
 	case s.Hash != nil:
-		n := sumOf(d.counts)
+		n := sumCounts(d.counts)
 		return check.Finding{
-			N: n, Need: check.SendsPerKey * 13, Counter: append(d.wrong.List(), d.strangers.List()...),
+			N: n, Need: check.RequestsPerKey * 13, CounterExamples: append(d.misrouted.List(), d.unexpected.List()...),
 			Test:      "every key's side against the hash that is recomputed",
-			Measured:  fmt.Sprintf("%s, %s on the other side", units.Plural(n, "request"), units.Number(d.wrong.Total)),
+			Measured:  fmt.Sprintf("%s, %s on the other side", units.Plural(n, "request"), units.Number(d.misrouted.Total)),
 			Predicted: "each where its hash says",
-			Power:     check.PowerAll(n, h),
+			Power:     check.RequestPower(n, h),
 		}
 	}
-	return d.byTurns(h, shares)
+	return d.judgeRotation(h, shares)
 }
 
-// follow counts the sides that requests took, and compares them with the hash of their keys.
-func (d *divided) follow(h history.History, m stats.Map) {
-	find := check.Journeys(h)
+// count counts the sides that requests took, and compares them with the hash of their keys.
+func (d *splitTally) count(h history.History, m stats.Map) {
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		answered := hit.Server != "" && !check.FaultInForce(h, hit)
+		answered := hit.Server != "" && !check.IsDuringFault(h, hit)
 		if j == nil || j.Route.Pool != d.split.Name || !answered {
 			continue
 		}
-		if d.split.Sticky != nil && h.Plan.Phases[hit.Load].Clients.Cookies {
+		if d.split.Sticky != nil && h.Plan.Phases[hit.Phase].Clients.Cookies {
 			continue // who comes back takes no turn
 		}
-		i, in := d.index[d.of[hit.Server]]
+		i, in := d.index[d.shareOf[hit.Server]]
 		if !in {
-			d.strangers.Add("request %d was answered by %s, which is on no side of the split", hit.Seq, hit.Server)
+			d.unexpected.Add("request %d was answered by %s, which is on no side of the split", hit.Seq, hit.Server)
 			continue
 		}
 		d.test.Add(i)
 		d.counts[i]++
-		if d.split.Key().Empty() || drawnAnew(d.split) {
+		if d.split.Key().IsEmpty() || isPerRequest(d.split) {
 			continue
 		}
 		key, ok := check.KeyOf(h, d.split.Key(), hit)
-		d.unknown = d.unknown || !ok
+		d.unknownKey = d.unknownKey || !ok
 		if want := m(key); ok && want != i {
-			d.wrong.Add("request %d with the key %s went to %s; its hash says %s",
-				hit.Seq, check.ReadableKey(d.split.Key(), key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
+			d.misrouted.Add("request %d with the key %s went to %s; its hash says %s",
+				hit.Seq, check.FormatKey(d.split.Key(), key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
 		}
 	}
 }
 
-// byTurns judges a split that takes turns.
-func (d *divided) byTurns(h history.History, shares []float64) check.Finding {
+// judgeRotation judges a split that takes turns.
+func (d *splitTally) judgeRotation(h history.History, shares []float64) check.Finding {
 	f := check.Finding{
-		N: sumOf(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: counted(d.counts),
-		Counter: d.strangers.List(),
-		Power:   fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*within, 1-h.Plan.Beta),
+		N: sumCounts(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: formatCounts(d.counts),
+		CounterExamples: d.unexpected.List(),
+		Power:           fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*tolerance, 1-h.Plan.Beta),
 	}
 	env := splitEnvelope(shares)
-	f.Need = env.Need(shares, askew(shares), 1-h.Plan.Beta)
+	f.Need = env.SampleSize(shares, skewShares(shares), 1-h.Plan.Beta)
 	var want []string
-	for i, over := range env.Outside(d.counts, shares) {
+	for i, over := range env.Excess(d.counts, shares) {
 		want = append(want, fmt.Sprintf("%.1f", float64(f.N)*shares[i]))
 		if over != 0 {
-			f.Counter = append(f.Counter, fmt.Sprintf("%s got %s of %s requests, %.1f beyond what turns allow",
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s got %s of %s requests, %.1f beyond what turns allow",
 				d.split.Shares[i].Pool, units.Number(d.counts[i]), units.Number(f.N), over))
 		}
 	}
@@ -228,7 +228,7 @@ func (d *divided) byTurns(h history.History, shares []float64) check.Finding {
 	return f
 }
 
-func sumOf(counts []int) int {
+func sumCounts(counts []int) int {
 	n := 0
 	for _, c := range counts {
 		n += c

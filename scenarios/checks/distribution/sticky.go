@@ -49,56 +49,56 @@ var Sticky = check.Check{
 		}
 		return claims
 	},
-	Trials: stickyTrials,
-	Judge:  judgeSticky,
+	Requirements: stickyRequirements,
+	Judge:        judgeSticky,
 }
 
 // manySessions show that fewer than one in a hundred moves; each comes back so often.
 const (
-	manySessions = 688
-	comesBack    = 3
+	sessionCount      = 688
+	returnsPerSession = 3
 )
 
-func stickyTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+func stickyRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	r, ok := check.RequestToPool(cfg, claim.Subject)
 	if !ok {
 		return nil
 	}
-	return append(check.QuestionTrials(stickyQuestions, cfg, claim), check.Trial{
+	return append(check.ProbeRequirements(stickyProbes, cfg, claim), check.Requirement{
 		Kind: plan.KindSessions, About: claim.Subject,
-		Load: plan.Phase{
-			Count: (1 + comesBack) * manySessions, Concurrency: check.TurnsInFlight,
-			Requests: []plan.Request{r}, Clients: plan.Clients{Count: manySessions, Cookies: true},
+		Phase: plan.Phase{
+			Count: (1 + returnsPerSession) * sessionCount, Concurrency: check.RotationInFlight,
+			Requests: []plan.Request{r}, Clients: plan.Clients{Count: sessionCount, Cookies: true},
 		},
-		Shows: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
+		Detects: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
 	})
 }
 
-// stickyQuestions come without the cookie, so that the balancer sets it.
-func stickyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+// stickyProbes come without the cookie, so that the balancer sets it.
+func stickyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	pool, ok := cfg.Pool(claim.Subject)
 	r, reached := check.RequestToPool(cfg, claim.Subject)
-	sets := ok && pool.Sticky != nil && pool.Sticky.Sets
+	sets := ok && pool.Sticky != nil && pool.Sticky.SetsCookie
 	if !sets || !reached {
 		return nil, ""
 	}
-	like := func(header url.Values) string { return unlikeCookie(*pool.Sticky, header["Set-Cookie"]) }
-	return []check.Question{{
-		Why: "a client without the cookie", Kind: plan.KindQuestions, Ask: r,
-		Want: check.Reply{Backend: true, Like: like},
+	like := func(header url.Values) string { return cookieMismatch(*pool.Sticky, header["Set-Cookie"]) }
+	return []check.Probe{{
+		Case: "a client without the cookie", Kind: plan.KindProbes, Request: r,
+		Want: check.Want{OnlyIfBackend: true, HeaderMismatch: like},
 	}}, ""
 }
 
-// unlikeCookie says in what the cookies that an answer sets are not the one that was to come: its name, whether
+// cookieMismatch says in what the cookies that an answer sets are not the one that was to come: its name, whether
 // scripts see it, whether it goes over plain HTTP, and what else the configuration says of it. It is empty where they
 // are that.
-func unlikeCookie(want model.Sticky, set []string) string {
+func cookieMismatch(want model.Sticky, set []string) string {
 	var names []string
 	for _, line := range set {
 		name, _, _ := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)
 		if want.Cookie == "" || name == want.Cookie {
-			return unlikeAttributes(want.Attributes, line)
+			return attributeMismatch(want.Attributes, line)
 		}
 		names = append(names, name)
 	}
@@ -108,8 +108,8 @@ func unlikeCookie(want model.Sticky, set []string) string {
 	return fmt.Sprintf("with the cookie %s instead of %s", strings.Join(names, ", "), want.CookieName())
 }
 
-// unlikeAttributes says in what a cookie's attributes are not those of the configuration; empty where they are.
-func unlikeAttributes(want model.CookieAttributes, line string) string {
+// attributeMismatch says in what a cookie's attributes are not those of the configuration; empty where they are.
+func attributeMismatch(want model.CookieAttributes, line string) string {
 	given := map[string]string{}
 	for _, part := range strings.Split(line, ";")[1:] {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "=")
@@ -143,78 +143,78 @@ func unlikeAttributes(want model.CookieAttributes, line string) string {
 
 // session is where a client that keeps its cookie is served.
 type session struct {
-	server string
-	since  time.Duration // requests sent before may have gone without the cookie
-	back   bool          // it has come back
+	server   string
+	since    time.Duration // requests sent before may have gone without the cookie
+	returned bool          // it has come back
 }
 
-// enoughSessions is how many sessions must have come back: fewer than one in twenty moves, then.
-const enoughSessions = 135
+// minSessions is how many sessions must have come back: fewer than one in twenty moves, then.
+const minSessions = 135
 
 func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Sticky == nil || !pool.Sticky.HasCookie() {
-		return check.Finding{Broken: check.NoExperiment}
+		return check.Finding{Inconclusive: check.NoExperiment}
 	}
 	f := check.Finding{
-		Need:      enoughSessions,
+		Need:      minSessions,
 		Test:      "server of every request that brought the cookie, against the one before, session by session",
 		Predicted: "none elsewhere while its server was up",
 	}
-	f.Broken = check.NodeDied(h)
-	s := followSessions(h, pool)
-	f.N = s.back
+	f.Inconclusive = check.WhyNodeExited(h)
+	s := tallySessions(h, pool)
+	f.N = s.returned
 	f.Measured = fmt.Sprintf("%s of %s of %s elsewhere; %s moved because their server was gone",
-		units.Number(s.wrong.Total), units.Plural(s.requests, "request"), units.Plural(s.back, "session"),
+		units.Number(s.wrong.Total), units.Plural(s.requests, "request"), units.Plural(s.returned, "session"),
 		units.Plural(s.moved, "session"))
 	f.Power = fmt.Sprintf("would have caught %s of sessions that move with probability %g",
-		units.Percent(stats.Smallest(s.back, 1-h.Plan.Beta)), 1-h.Plan.Beta)
-	if s.requests == 0 && f.Broken == "" {
-		f.Broken = "no client kept its cookies, as those of lbproof test CONFIG do; " +
+		units.Percent(stats.DetectableShare(s.returned, 1-h.Plan.Beta)), 1-h.Plan.Beta)
+	if s.requests == 0 && f.Inconclusive == "" {
+		f.Inconclusive = "no client kept its cookies, as those of lbproof test CONFIG do; " +
 			"where a balancer gives a cookie that browsers refuse, none comes back"
 	}
-	if f.Broken == "" {
-		s.firsts(&f, h, pool)
-		f.Counter = append(f.Counter, s.wrong.List()...)
+	if f.Inconclusive == "" {
+		s.judgeFirst(&f, h, pool)
+		f.CounterExamples = append(f.CounterExamples, s.wrong.List()...)
 	}
-	if q := check.JudgeQuestions(stickyQuestions, claim, h); q.N > 0 {
-		f.Counter = append(f.Counter, q.Counter...)
+	if q := check.JudgeProbes(stickyProbes, claim, h); q.N > 0 {
+		f.CounterExamples = append(f.CounterExamples, q.CounterExamples...)
 		f.Measured += fmt.Sprintf("; the cookie set %s times, %s", units.Number(q.N), q.Measured)
 	}
 	return f
 }
 
-// followed is what became of a pool's sessions.
-type followed struct {
-	requests int // that brought the cookie
-	back     int // sessions that came back
-	moved    int // and that moved because their server was gone
-	wrong    check.Examples
-	first    map[string]int // servers of first requests, by host
+// sessionTally is what became of a pool's sessions.
+type sessionTally struct {
+	requests     int // that brought the cookie
+	returned     int // sessions that came back
+	moved        int // and that moved because their server was gone
+	wrong        check.Examples
+	firstServers map[string]int // servers of first requests, by host
 }
 
-func followSessions(h history.History, pool model.Pool) followed {
-	f := followed{first: map[string]int{}}
-	find, sessions, load := check.Journeys(h), map[int]session{}, -1
+func tallySessions(h history.History, pool model.Pool) sessionTally {
+	f := sessionTally{firstServers: map[string]int{}}
+	find, sessions, load := check.RouteFinder(h), map[int]session{}, -1
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		answered := j != nil && j.Route.Pool == pool.Name && hit.Server != ""
-		if !answered || !h.Plan.Phases[hit.Load].Clients.Cookies {
+		if !answered || !h.Plan.Phases[hit.Phase].Clients.Cookies {
 			continue
 		}
-		if hit.Load != load { // other clients
-			load, sessions = hit.Load, map[int]session{}
+		if hit.Phase != load { // other clients
+			load, sessions = hit.Phase, map[int]session{}
 		}
 		was, known := sessions[hit.Client]
 		switch {
 		case !known:
 			sessions[hit.Client] = session{server: hit.Server, since: hit.Done}
-			f.first[hit.Server]++
+			f.firstServers[hit.Server]++
 			continue
 		case hit.Sent < was.since:
 			continue
-		case !was.back:
-			f.back++
+		case !was.returned:
+			f.returned++
 		}
 		f.requests++
 		if hit.Server == was.server {
@@ -222,7 +222,7 @@ func followSessions(h history.History, pool model.Pool) followed {
 			continue
 		}
 		sessions[hit.Client] = session{hit.Server, hit.Done, true}
-		if excused(h, pool, was.server, hit) {
+		if mayMove(h, pool, was.server, hit) {
 			f.moved++
 			continue
 		}
@@ -232,54 +232,54 @@ func followSessions(h history.History, pool model.Pool) followed {
 	return f
 }
 
-// firsts judges who gets new clients, where they take turns and nobody is broken.
-func (s followed) firsts(f *check.Finding, h history.History, pool model.Pool) {
+// judgeFirst judges who gets new clients, where they take turns and nobody is broken.
+func (s sessionTally) judgeFirst(f *check.Finding, h history.History, pool model.Pool) {
 	active, states := check.Rotation(pool), h.Env.Workers
 	if pool.SharedState {
 		states = 1
 	}
-	known := len(h.Env.Marks) == 0 && states > 0 // who shares them
-	if !pool.Balance.TakesTurns() || !known || len(active) < 2 {
+	known := len(h.Env.Faults) == 0 && states > 0 // who shares them
+	if !pool.Balance.IsRoundRobin() || !known || len(active) < 2 {
 		return
 	}
 	counts := make([]int, len(active))
 	for i, server := range active {
-		counts[i] = s.first[server.Host]
+		counts[i] = s.firstServers[server.Host]
 	}
-	shares, env := turnShares(pool, active, states)
-	for i, over := range env.Outside(counts, shares) {
+	shares, env := rotationEnvelope(pool, active, states)
+	for i, over := range env.Excess(counts, shares) {
 		if over != 0 {
-			f.Counter = append(f.Counter,
+			f.CounterExamples = append(f.CounterExamples,
 				fmt.Sprintf("%s got %s of the first requests of new clients (%s); turns by weight %s allow no such share",
-					active[i].Host, units.Number(counts[i]), counted(counts), ratio(check.WeightsOf(active))))
+					active[i].Host, units.Number(counts[i]), formatCounts(counts), formatRatio(check.WeightsOf(active))))
 		}
 	}
-	f.Measured += "; new clients " + counted(counts)
+	f.Measured += "; new clients " + formatCounts(counts)
 }
 
-// excused reports whether a session may have left its server: by a fault that was in force on it, or just over, or by a
+// mayMove reports whether a session may have left its server: by a fault that was in force on it, or just over, or by a
 // configuration without it.
-func excused(h history.History, pool model.Pool, server string, hit history.Hit) bool {
-	for _, m := range h.Env.Marks {
-		after := outage.Settling
+func mayMove(h history.History, pool model.Pool, server string, hit history.Hit) bool {
+	for _, m := range h.Env.Faults {
+		after := outage.SettleTime
 		for _, s := range pool.Servers {
 			if s.Host == server {
-				after = outage.ReturnsWithin(s)
+				after = outage.MaxReturnTime(s)
 			}
 		}
-		if hit.Done < m.Ordered || hit.Sent > m.To+after {
+		if hit.Done < m.RequestedAt || hit.Sent > m.EndsBy+after {
 			continue
 		}
-		if m.Event.Target == server || removes(h, m, pool, server) {
+		if m.Event.Target == server || removesServer(h, m, pool, server) {
 			return true
 		}
 	}
 	return false
 }
 
-// removes reports whether a reload takes the server out of the configuration for its time.
-func removes(h history.History, m history.Mark, pool model.Pool, server string) bool {
-	if m.Event.Fault != plan.FaultReload || m.Event.With[plan.SettingChange] != plan.ChangeRemove {
+// removesServer reports whether a reload takes the server out of the configuration for its time.
+func removesServer(h history.History, m history.FaultWindow, pool model.Pool, server string) bool {
+	if m.Event.Fault != plan.FaultReload || m.Event.Settings[plan.SettingChange] != plan.ChangeRemove {
 		return false
 	}
 	for _, p := range h.Plan.Config.Pools {

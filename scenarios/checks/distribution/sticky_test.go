@@ -11,7 +11,7 @@ import (
 func TestUnlikeCookie(t *testing.T) {
 	f := func(says string, want model.Sticky, set ...string) {
 		t.Helper()
-		what := unlikeCookie(want, set)
+		what := cookieMismatch(want, set)
 		if says == "" {
 			assert.Empty(t, what)
 			return
@@ -32,6 +32,6 @@ func TestUnlikeCookie(t *testing.T) {
 	domain := model.Sticky{Cookie: "lb", Attributes: model.CookieAttributes{HTTPOnly: true, Domain: "example.com"}}
 	f("", domain, "lb=one; domain=example.com; HttpOnly")
 	f("is to have domain=example.com", domain, "lb=one; HttpOnly")
-	f("", model.Sticky{MadeUp: "a name of its own"}, "_1d52e=one")
-	f("without the cookie a name of its own", model.Sticky{MadeUp: "a name of its own"})
+	f("", model.Sticky{GeneratedName: "a name of its own"}, "_1d52e=one")
+	f("without the cookie a name of its own", model.Sticky{GeneratedName: "a name of its own"})
 }

@@ -13,20 +13,20 @@ import (
 
 // poolTally counts a pool's arrivals per server of the rotation.
 type poolTally struct {
-	counts    []int
-	total     int
-	slack     float64 // picks that may or may not have reached a backend
-	strangers check.Examples
+	counts     []int
+	total      int
+	slack      float64 // picks that may or may not have reached a backend
+	unexpected check.Examples
 }
 
 // tallyPool counts arrivals, and says why the law does not apply to them where it does not.
 func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poolTally, broken string) {
 	t.counts = make([]int, len(active))
-	index, twice := indexOf(active)
+	index, twice := indexServers(active)
 	if twice != "" {
 		return t, fmt.Sprintf("%s stands in the pool twice, and its arrivals cannot be told apart", twice)
 	}
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	strays, tunnels := 0, 0
 	for a := range h.Arrivals {
 		if a.Seq == 0 {
@@ -34,42 +34,42 @@ func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poo
 		}
 		j := find(a.Seq)
 		i, in := index[a.Server]
-		if j == nil || !isFor(h.Plan.Config, j.Route, pool, in) {
+		if j == nil || !belongsToPool(h.Plan.Config, j.Route, pool, in) {
 			continue
 		}
 		if j.Tunnel {
 			tunnels++
 		}
 		if !in {
-			t.strangers.Add("request %d reached %s, which is not in the rotation", a.Seq, a.Server)
+			t.unexpected.Add("request %d reached %s, which is not in the rotation", a.Seq, a.Server)
 			continue
 		}
 		t.counts[i]++
 		t.total++
 	}
 	hits, failed, unsent := tallyHits(pool, h, find)
-	if check.AsksItself(h.Plan.Config, pool.Name) { // twice for each
+	if check.IsOwnAuthService(h.Plan.Config, pool.Name) { // twice for each
 		hits *= 2
 	}
 	t.slack = float64(unsent)
 	if h.Env.Interrupted != "" {
-		t.slack += float64(mostInFlight(h.Plan))
+		t.slack += float64(maxConcurrency(h.Plan))
 	}
-	return t, t.notCovered(h, hits, failed, tunnels, strays)
+	return t, t.whyNotCovered(h, hits, failed, tunnels, strays)
 }
 
-// isFor reports whether requests of a route are a pool's: all of them, or, by a split, those that reached a server of
+// belongsToPool reports whether requests of a route are a pool's: all of them, or, by a split, those that reached a server of
 // its rotation.
-func isFor(cfg model.Config, r model.Route, pool model.Pool, reached bool) bool {
+func belongsToPool(cfg model.Config, r model.Route, pool model.Pool, reached bool) bool {
 	return r.Pool == pool.Name || reached && splitsTo(cfg, r, pool)
 }
 
-// notCovered says why the law of turns does not cover what was counted; empty where it does.
-func (t poolTally) notCovered(h history.History, hits, failed, tunnels, strays int) string {
-	arrivals := t.total + t.strangers.Total
+// whyNotCovered says why the law of turns does not cover what was counted; empty where it does.
+func (t poolTally) whyNotCovered(h history.History, hits, failed, tunnels, strays int) string {
+	arrivals := t.total + t.unexpected.Total
 	switch {
-	case check.LostWitness(h) != "":
-		return check.LostWitness(h)
+	case check.WhyLedgerIncomplete(h) != "":
+		return check.WhyLedgerIncomplete(h)
 	case tunnels > 0:
 		return "WebSocket connections took turns too, and their messages do not tell how many"
 	case strays > 0:
@@ -90,27 +90,27 @@ func splitsTo(cfg model.Config, r model.Route, pool model.Pool) bool {
 	return is && slices.ContainsFunc(s.Shares, func(share model.Share) bool { return share.Pool == pool.Name })
 }
 
-// unserved are the statuses with which balancers answer for servers that do not.
-var unserved = []int{502, 503, 504}
+// gatewayErrors are the statuses with which balancers answer for servers that do not.
+var gatewayErrors = []int{502, 503, 504}
 
 // tallyHits counts a pool's hits, those that the balancer failed, and those that the sender may not have sent.
-func tallyHits(pool model.Pool, h history.History, find func(uint64) *check.Journey) (hits, failed, unsent int) {
+func tallyHits(pool model.Pool, h history.History, find func(uint64) *check.RequestRoute) (hits, failed, unsent int) {
 	for hit := range h.Hits {
-		if j := find(hit.Seq); j == nil || !isFor(h.Plan.Config, j.Route, pool, true) {
+		if j := find(hit.Seq); j == nil || !belongsToPool(h.Plan.Config, j.Route, pool, true) {
 			continue
 		}
 		hits++
 		switch {
 		case hit.Err == history.Tester:
 			unsent++
-		case hit.Err != "" || slices.Contains(unserved, hit.Code):
+		case hit.Err != "" || slices.Contains(gatewayErrors, hit.Code):
 			failed++
 		}
 	}
 	return hits, failed, unsent
 }
 
-func mostInFlight(p plan.Plan) int {
+func maxConcurrency(p plan.Plan) int {
 	most := 0
 	for _, l := range p.Phases {
 		most = max(most, l.Concurrency)

@@ -19,14 +19,14 @@ import (
 // Where servers do not take turns, one that is asked no more after its death may not have been out yet: nobody is convicted of
 // having noticed too soon.
 func TestDeathsAmongFewestConnections(t *testing.T) {
-	pl, err := fixtures.FailurePlan(true)
+	pl, err := fixtures.FailoverPlan(true)
 	require.NoError(t, err)
 	pl.Config.Pools[0].Balance.Kind = model.LeastConnections
-	h := fixtures.SimulateFailures(pl, fixtures.Failing{Checked: true}, 1)
+	h := fixtures.SimulateFailover(pl, fixtures.FailoverBalancer{HealthChecks: true}, 1)
 	all := slices.Collect(h.Attempts)
 	h.Attempts = func(yield func(history.Attempt) bool) {
 		for _, a := range all {
-			early := slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool { return a.At > m.From+time.Second && a.At < m.Ended })
+			early := slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool { return a.At > m.StartsBy+time.Second && a.At < m.EndsAfter })
 			if !early && !yield(a) {
 				return
 			}

@@ -35,30 +35,30 @@ var Backup = check.Check{
 			return claims
 		})
 	},
-	Trials: backupTrials,
-	Judge:  judgeBackup,
+	Requirements: backupRequirements,
+	Judge:        judgeBackup,
 }
 
-// backupTrials have all primary servers die at once.
-func backupTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	return allDie(cfg, claim.Subject, "who serves while no primary server is up")
+// backupRequirements have all primary servers die at once.
+func backupRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
+	return allDownRequirements(cfg, claim.Subject, "who serves while no primary server is up")
 }
 
-// allDie has all primary servers of a pool die at once.
-func allDie(cfg model.Config, name, shows string) []check.Trial {
+// allDownRequirements has all primary servers of a pool die at once.
+func allDownRequirements(cfg model.Config, name, shows string) []check.Requirement {
 	pool, _ := cfg.Pool(name)
 	r, ok := check.RequestToPool(cfg, name)
 	if !ok {
 		return nil
 	}
-	t := check.Trial{
-		Kind: plan.KindBackups, Shows: shows,
-		Load: plan.Phase{Rate: deathRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}},
+	t := check.Requirement{
+		Kind: plan.KindBackups, Detects: shows,
+		Phase: plan.Phase{Rate: outageRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}},
 	}
 	for _, s := range check.Rotation(pool) {
-		t.Gone = append(t.Gone, s.Host)
+		t.AllDown = append(t.AllDown, s.Host)
 	}
-	return []check.Trial{t}
+	return []check.Requirement{t}
 }
 
 func judgeBackup(claim plan.Claim, h history.History) check.Finding {
@@ -67,36 +67,36 @@ func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 		return check.ClaimID(plan.CheckBackup, pool.Name, check.ServerName(s)) == claim.ID
 	})
 	if i < 0 {
-		return check.Finding{Cannot: "the configuration has no such server"}
+		return check.Finding{Untestable: "the configuration has no such server"}
 	}
 	name := pool.Servers[i].Host
-	known := allKnownGone(h, pool)
-	all, served, wrong := arrivedAt(name, h, pool)
+	known := knownAllDown(h, pool)
+	all, served, wrong := countBackupRequests(name, h, pool)
 	f := check.Finding{
-		N: all, Need: check.NeedAll(h), Broken: check.LostWitness(h), Power: check.PowerAll(all, h),
+		N: all, Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h), Power: check.RequestPower(all, h),
 		Test:      "count of the pool's requests that reached it while a primary server was up",
 		Predicted: "0, and some when none is up",
 		Measured: fmt.Sprintf("%s of %s while a primary was up, %s while none was",
 			units.Number(wrong.Total), units.Number(all), units.Number(served)),
 	}
 	switch {
-	case f.Broken != "":
+	case f.Inconclusive != "":
 	case wrong.Total > 0:
-		f.Counter = wrong.List()
+		f.CounterExamples = wrong.List()
 	case served == 0 && len(known) == 0:
-		f.Broken = "there was no time at which all primary servers were known to be out of action; --scenario " +
+		f.Inconclusive = "there was no time at which all primary servers were known to be out of action; --scenario " +
 			"backup makes one"
 	case served == 0:
-		f.Counter = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up",
+		f.CounterExamples = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up",
 			name, known[0].From.Seconds(), known[0].To.Seconds())}
 	}
 	return f
 }
 
-// arrivedAt counts the requests to a pool while a primary server was up, of which those that reached a backup are
+// countBackupRequests counts the requests to a pool while a primary server was up, of which those that reached a backup are
 // wrong, and those that the backup served while none was.
-func arrivedAt(backup string, h history.History, pool model.Pool) (all, served int, wrong check.Examples) {
-	gone, find := allGone(h, pool), check.Journeys(h)
+func countBackupRequests(backup string, h history.History, pool model.Pool) (all, served int, wrong check.Examples) {
+	gone, find := allDownWindows(h, pool), check.RouteFinder(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.Route.Pool != pool.Name {
@@ -107,7 +107,7 @@ func arrivedAt(backup string, h history.History, pool model.Pool) (all, served i
 		case within && a.Server == backup:
 			served++
 		case within: // the balancer does not know yet, or not any more
-		case full(pool, h.Plan.Phases[j.Load]): // the primary servers may have taken no more
+		case mayBeFull(pool, h.Plan.Phases[j.Phase]): // the primary servers may have taken no more
 		default:
 			if all++; a.Server == backup {
 				wrong.Add("request %d reached %s at %.2f s, while a primary server was up",
@@ -118,25 +118,25 @@ func arrivedAt(backup string, h history.History, pool model.Pool) (all, served i
 	return all, served, wrong
 }
 
-// allKnownGone are the times at which every server of a pool's rotation was out of action and the balancer must have
+// knownAllDown are the times at which every server of a pool's rotation was out of action and the balancer must have
 // known, with requests that were sent to the pool.
-func allKnownGone(h history.History, pool model.Pool) (sent []outage.Window) {
+func knownAllDown(h history.History, pool model.Pool) (sent []outage.Window) {
 	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, s := range check.Rotation(pool) {
 		var next []outage.Window
-		for _, e := range outage.EveryEpisode(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...) {
-			from := e.Mark.From + outage.Settling
-			if a := e.Server.Active; a != nil {
-				_, refused, hangs := a.Down()
-				from = e.Mark.From + max(outage.Settling, refused, hangs)
+		for _, e := range outage.FindAll(h, pool, append(slices.Clone(outage.RefusingFaults), outage.HangingFaults...)...) {
+			from := e.Fault.StartsBy + outage.SettleTime
+			if a := e.Server.HealthCheck; a != nil {
+				_, refused, hangs := a.DetectionTime()
+				from = e.Fault.StartsBy + max(outage.SettleTime, refused, hangs)
 			}
 			if e.Server.Host == s.Host {
-				next = append(next, both(common, outage.Window{From: from, To: e.Mark.Ended})...)
+				next = append(next, intersect(common, outage.Window{From: from, To: e.Fault.EndsAfter})...)
 			}
 		}
 		common = next
 	}
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Route.Pool != pool.Name || hit.Err == history.Tester {
@@ -150,8 +150,8 @@ func allKnownGone(h history.History, pool model.Pool) (sent []outage.Window) {
 	return sent
 }
 
-// both are the parts of times that lie in another one, too.
-func both(times []outage.Window, other outage.Window) (parts []outage.Window) {
+// intersect are the parts of times that lie in another one, too.
+func intersect(times []outage.Window, other outage.Window) (parts []outage.Window) {
 	for _, w := range times {
 		if w = (outage.Window{From: max(w.From, other.From), To: min(w.To, other.To)}); w.From < w.To {
 			parts = append(parts, w)
@@ -160,41 +160,41 @@ func both(times []outage.Window, other outage.Window) (parts []outage.Window) {
 	return parts
 }
 
-// full says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
-func full(pool model.Pool, l plan.Phase) bool {
+// mayBeFull says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
+func mayBeFull(pool model.Pool, l plan.Phase) bool {
 	return slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool {
-		return s.Conns != nil && s.Conns.Value > 0 && int64(l.Concurrency) >= s.Conns.Value
+		return s.MaxConns != nil && s.MaxConns.Value > 0 && int64(l.Concurrency) >= s.MaxConns.Value
 	})
 }
 
-// allGone are the times at which every server of a pool's rotation was out of action, and as long after as the balancer
+// allDownWindows are the times at which every server of a pool's rotation was out of action, and as long after as the balancer
 // may take to find out that one is back.
-func allGone(h history.History, pool model.Pool) []outage.Window {
+func allDownWindows(h history.History, pool model.Pool) []outage.Window {
 	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, s := range check.Rotation(pool) {
 		var next []outage.Window
-		for _, e := range outage.EveryEpisode(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...) {
+		for _, e := range outage.FindAll(h, pool, append(slices.Clone(outage.RefusingFaults), outage.HangingFaults...)...) {
 			if e.Server.Host != s.Host {
 				continue
 			}
-			until := e.Next
-			if e.Back > 0 {
-				until = e.Back
+			until := e.End
+			if e.ReturnedAt > 0 {
+				until = e.ReturnedAt
 			}
-			next = append(next, both(common, outage.Window{From: e.Mark.Ordered, To: until})...)
+			next = append(next, intersect(common, outage.Window{From: e.Fault.RequestedAt, To: until})...)
 		}
 		common = next
 	}
 	return common
 }
 
-// severalGone is when two servers of a pool were dead at once: what is sent elsewhere may meet the other.
-func severalGone(h history.History, pool model.Pool) []outage.Window {
+// severalDownWindows is when two servers of a pool were dead at once: what is sent elsewhere may meet the other.
+func severalDownWindows(h history.History, pool model.Pool) []outage.Window {
 	var out []outage.Window
-	all := outage.Episodes(h, pool, append(slices.Clone(outage.Refusing), outage.Hanging...)...)
+	all := outage.FindPartial(h, pool, append(slices.Clone(outage.RefusingFaults), outage.HangingFaults...)...)
 	for i, a := range all {
 		for _, b := range all[i+1:] {
-			w := outage.Window{From: max(a.Mark.Ordered, b.Mark.Ordered), To: min(a.Mark.To, b.Mark.To) + outage.Settling}
+			w := outage.Window{From: max(a.Fault.RequestedAt, b.Fault.RequestedAt), To: min(a.Fault.EndsBy, b.Fault.EndsBy) + outage.SettleTime}
 			if a.Server.Host != b.Server.Host && w.From < w.To {
 				out = append(out, w)
 			}

@@ -20,8 +20,8 @@ var Breaker = check.Check{
 	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses " +
 		"all for fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below " +
 		"that line",
-	Trials: breakerTrials,
-	Judge:  judgeBreaker,
+	Requirements: breakerRequirements,
+	Judge:        judgeBreaker,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Breaker {
 			if r.Breaker == nil {
@@ -35,13 +35,13 @@ var Breaker = check.Check{
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBreaker, g.Subject(), ""), Check: plan.CheckBreaker, Subject: g.Subject(), Pos: b.Pos,
 				Params: plan.Params{
-					plan.ParamOpen: plan.Amount(units.Seconds(b.Open)), plan.ParamRecovery: plan.Amount(units.Seconds(b.Recovery)),
-					plan.ParamCheckEvery: plan.Amount(units.Seconds(b.Every)), plan.ParamCode: plan.Amount(b.Code),
+					plan.ParamOpen: plan.Amount(units.Seconds(b.OpenDuration)), plan.ParamRecovery: plan.Amount(units.Seconds(b.RecoveryDuration)),
+					plan.ParamCheckInterval: plan.Amount(units.Seconds(b.CheckPeriod)), plan.ParamCode: plan.Amount(b.Code),
 				},
 				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every "+
 					"%s), then more and more are let in for %s.",
-					g.Paths(), b.Code, units.Span(b.Open), b.Trips, units.Span(b.Every), units.Span(b.Recovery)),
-				Assumes: []string{"there is no least number of requests: on a quiet route the first failure may " +
+					g.Paths(), b.Code, units.Duration(b.OpenDuration), b.Trip, units.Duration(b.CheckPeriod), units.Duration(b.RecoveryDuration)),
+				Assumptions: []string{"there is no least number of requests: on a quiet route the first failure may " +
 					"trip it"},
 			})
 		}
@@ -57,37 +57,37 @@ const trippingRate = 20
 func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Route, ok bool) {
 	same := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
 	routes := check.CandidateRoutes(cfg, claim, same)
-	if len(routes) == 0 || !routes[0].Breaker.Trips.ByErrors() {
+	if len(routes) == 0 || !routes[0].Breaker.Trip.OpensOnErrors() {
 		return b, r, false
 	}
 	return *routes[0].Breaker, routes[0], true
 }
 
-// breakerTrials let backends fail until the breaker must have looked at it, then be well until it has recovered, even
+// breakerRequirements let backends fail until the breaker must have looked at it, then be well until it has recovered, even
 // if it has tripped twice.
-func breakerTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+func breakerRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	b, r, ok := breakerOf(cfg, claim)
-	fails, well := b.Every+2*time.Second, b.Open+b.Recovery+b.Every+check.Grace
-	if !ok || fails+well > 2*check.Patience {
+	fails, well := b.CheckPeriod+2*time.Second, b.OpenDuration+b.RecoveryDuration+b.CheckPeriod+check.WaitMargin
+	if !ok || fails+well > 2*check.MaxWait {
 		return nil
 	}
-	trial := func(kind plan.Kind, says, shows string, lasts time.Duration) check.Trial {
-		request, _ := check.WishingRequest(cfg, r, says)
-		return check.Trial{Kind: kind, Shows: shows, Load: plan.Phase{
+	trial := func(kind plan.PhaseKind, says, shows string, lasts time.Duration) check.Requirement {
+		request, _ := check.RequestWithSpec(cfg, r, says)
+		return check.Requirement{Kind: kind, Detects: shows, Phase: plan.Phase{
 			Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []plan.Request{request},
 		}}
 	}
-	return []check.Trial{
-		calm(trial(plan.KindCalm, "status=200&for=calm", "that it is closed before, and when it looks", b.Every), b),
-		trial(plan.KindTripping, "status=500&for=tripping", "when the breaker trips", fails),
-		trial(plan.KindTripped, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
+	return []check.Requirement{
+		calmRequirement(trial(plan.KindBreakerClosed, "status=200&for=calm", "that it is closed before, and when it looks", b.CheckPeriod), b),
+		trial(plan.KindBreakerTripping, "status=500&for=tripping", "when the breaker trips", fails),
+		trial(plan.KindBreakerRecovery, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
 	}
 }
 
-// calm sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look
+// calmRequirement sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look
 // known.
-func calm(t check.Trial, b model.Breaker) check.Trial {
-	t.Load.Count, t.Load.Rate = 2, 1/(b.Every+time.Second).Seconds()
+func calmRequirement(t check.Requirement, b model.Breaker) check.Requirement {
+	t.Phase.Count, t.Phase.Rate = 2, 1/(b.CheckPeriod+time.Second).Seconds()
 	return t
 }
 
@@ -95,36 +95,36 @@ func calm(t check.Trial, b model.Breaker) check.Trial {
 func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 	b, r, ok := breakerOf(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Broken: check.NoExperiment + ": lbproof knows no failure that trips it"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": lbproof knows no failure that trips it"}
 	}
 	f := check.Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends " +
 		"began to fail, and of every answer between"}
-	find := check.Journeys(h)
-	t := trip{Breaker: b, asks: func(hit history.Hit) string {
+	find := check.RouteFinder(h)
+	t := trip{Breaker: b, specOf: func(hit history.Hit) string {
 		if j := find(hit.Seq); j != nil && j.Key == r.Key() && hit.Err != history.Tester {
-			return j.Request.Header[history.WishHeader]
+			return j.Request.Header[history.ResponseSpecHeader]
 		}
 		return ""
 	}}
 	for hit := range h.Hits {
-		t.time(hit)
+		t.addTime(hit)
 	}
-	t.looks()
+	t.judgeChecks()
 	for hit := range h.Hits {
-		t.see(hit)
+		t.judgeHit(hit)
 	}
-	t.recovers()
+	t.judgeRecovery()
 	f.N = t.n
 	f.Predicted = fmt.Sprintf("trips within %s, refuses all for %s, none after %s more",
-		units.Span(2*b.Every+time.Second), units.Span(b.Open), units.Span(b.Recovery))
+		units.Duration(2*b.CheckPeriod+time.Second), units.Duration(b.OpenDuration), units.Duration(b.RecoveryDuration))
 	f.Power = "would have caught a breaker that does not trip, lets requests in before its time, or does not recover"
 	if f.N == 0 {
 		return f
 	}
 	f.Measured = fmt.Sprintf("tripped %.2f s after the first failure, refused the last request %.2f s after that",
-		(t.tripped - t.failing).Seconds(), (t.latest - t.tripped).Seconds())
-	if f.Broken = check.NodeDied(h); f.Broken == "" {
-		f.Counter = t.contradictions()
+		(t.tripped - t.firstFailure).Seconds(), (t.lastRefusal - t.tripped).Seconds())
+	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" {
+		f.CounterExamples = t.contradictions()
 	}
 	return f
 }
@@ -132,111 +132,111 @@ func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 // trip is what became of a breaker: when backends failed first and last, when it refused first and last.
 type trip struct {
 	model.Breaker
-	asks func(history.Hit) string // what a hit of the experiment asks backends for
+	specOf func(history.Hit) string // what a hit of the experiment asks backends for
 
-	n, again                         int // hits, and those let in after it had been open
-	failing, failed, tripped, latest time.Duration
-	calm                             []history.Hit // before, in the order in which they were sent
-	tried                            []history.Hit // since the backends began to fail, in that order
-	wrong                            check.Examples
+	n, readmitted                                   int // hits, and those let in after it had been open
+	firstFailure, lastFailure, tripped, lastRefusal time.Duration
+	calmHits                                        []history.Hit // before, in the order in which they were sent
+	trippingHits                                    []history.Hit // since the backends began to fail, in that order
+	wrong                                           check.Examples
 }
 
-func (t *trip) refused(hit history.Hit) bool { return hit.Server == "" && hit.Code == t.Code }
+func (t *trip) isRefusal(hit history.Hit) bool { return hit.Server == "" && hit.Code == t.Code }
 
-// time notes when it began.
-func (t *trip) time(hit history.Hit) {
-	asks := t.asks(hit)
+// addTime notes when it began.
+func (t *trip) addTime(hit history.Hit) {
+	asks := t.specOf(hit)
 	if strings.Contains(asks, "&for=calm") {
-		t.calm = append(t.calm, hit)
+		t.calmHits = append(t.calmHits, hit)
 	}
 	if !strings.Contains(asks, "&for=tripp") {
 		return
 	}
 	t.n++
-	t.tried = append(t.tried, hit)
+	t.trippingHits = append(t.trippingHits, hit)
 	if strings.Contains(asks, "for=tripping") {
-		t.failed = max(t.failed, hit.Sent)
-		if t.failing == 0 || hit.Sent < t.failing {
-			t.failing = hit.Sent
+		t.lastFailure = max(t.lastFailure, hit.Sent)
+		if t.firstFailure == 0 || hit.Sent < t.firstFailure {
+			t.firstFailure = hit.Sent
 		}
 	}
-	if t.refused(hit) && (t.tripped == 0 || hit.Done < t.tripped) {
+	if t.isRefusal(hit) && (t.tripped == 0 || hit.Done < t.tripped) {
 		t.tripped = hit.Done
 	}
 }
 
-// see judges a hit by that.
-func (t *trip) see(hit history.Hit) {
-	if t.tripped == 0 || !strings.Contains(t.asks(hit), "&for=tripp") {
+// judgeHit judges a hit by that.
+func (t *trip) judgeHit(hit history.Hit) {
+	if t.tripped == 0 || !strings.Contains(t.specOf(hit), "&for=tripp") {
 		return
 	}
 	since := (hit.Sent - t.tripped).Seconds()
-	switch refused := t.refused(hit); {
-	case hit.Sent > t.tripped && hit.Done < t.tripped+t.Open-outage.Slack && !refused:
+	switch refused := t.isRefusal(hit); {
+	case hit.Sent > t.tripped && hit.Done < t.tripped+t.OpenDuration-outage.Tolerance && !refused:
 		t.wrong.Add("request %d was answered %d by %s %.2f s after the breaker had tripped; it is to refuse all for %s",
-			hit.Seq, hit.Code, check.AnsweredBy(hit), since, units.Span(t.Open))
-	case hit.Sent > max(t.tripped, t.failed)+t.Open+t.Recovery+t.Every+time.Second && refused:
-		t.wrong.Add("request %d was refused %.2f s after the last failure", hit.Seq, (hit.Sent - t.failed).Seconds())
-	case hit.Sent > t.tripped+t.Open+outage.Slack && !refused:
-		t.again++
+			hit.Seq, hit.Code, check.ResponderOf(hit), since, units.Duration(t.OpenDuration))
+	case hit.Sent > max(t.tripped, t.lastFailure)+t.OpenDuration+t.RecoveryDuration+t.CheckPeriod+time.Second && refused:
+		t.wrong.Add("request %d was refused %.2f s after the last failure", hit.Seq, (hit.Sent - t.lastFailure).Seconds())
+	case hit.Sent > t.tripped+t.OpenDuration+outage.Tolerance && !refused:
+		t.readmitted++
 	}
-	if t.refused(hit) {
-		t.latest = max(t.latest, hit.Sent)
+	if t.isRefusal(hit) {
+		t.lastRefusal = max(t.lastRefusal, hit.Sent)
 	}
 }
 
-// looks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed
+// judgeChecks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed
 // since it last looked (oxy, cbreaker.go), so at the second of them, and next at the first answer so long after that.
-func (t *trip) looks() {
+func (t *trip) judgeChecks() {
 	bySent := func(a, b history.Hit) int { return int(a.Sent - b.Sent) }
-	slices.SortFunc(t.calm, bySent)
-	slices.SortFunc(t.tried, bySent)
-	n := len(t.calm)
+	slices.SortFunc(t.calmHits, bySent)
+	slices.SortFunc(t.trippingHits, bySent)
+	n := len(t.calmHits)
 	if n < 2 || t.tripped == 0 {
 		return
 	}
-	looked := t.calm[n-1]
-	if looked.Sent-t.calm[n-2].Done < t.Every || looked.Server == "" {
+	looked := t.calmHits[n-1]
+	if looked.Sent-t.calmHits[n-2].Done < t.CheckPeriod || looked.Server == "" {
 		return
 	}
-	if t.tripped < looked.Sent+t.Every {
+	if t.tripped < looked.Sent+t.CheckPeriod {
 		t.wrong.Add("it tripped %.2f s after it had looked at request %d; it is to look every %s",
-			(t.tripped - looked.Sent).Seconds(), looked.Seq, units.Span(t.Every))
+			(t.tripped - looked.Sent).Seconds(), looked.Seq, units.Duration(t.CheckPeriod))
 	}
 	known := time.Duration(0) // when it must have tripped
-	for _, hit := range t.tried {
+	for _, hit := range t.trippingHits {
 		switch {
 		case hit.Sent >= t.tripped:
 			return
-		case known > 0 && hit.Sent > known+outage.Slack && hit.Done < t.tripped:
+		case known > 0 && hit.Sent > known+outage.Tolerance && hit.Done < t.tripped:
 			t.wrong.Add("request %d was let in %.2f s after it had looked at request %d; it is to look every %s",
-				hit.Seq, (hit.Sent - looked.Done).Seconds(), looked.Seq, units.Span(t.Every))
+				hit.Seq, (hit.Sent - looked.Done).Seconds(), looked.Seq, units.Duration(t.CheckPeriod))
 			return
-		case known == 0 && hit.Sent > looked.Done+t.Every+outage.Slack:
+		case known == 0 && hit.Sent > looked.Done+t.CheckPeriod+outage.Tolerance:
 			known = hit.Done
 		}
 	}
 }
 
-// recovers judges how many it lets in while it recovers: so many that their share of all requests since then stays
+// judgeRecovery judges how many it lets in while it recovers: so many that their share of all requests since then stays
 // below a half of the share of recoveryDuration that has passed (oxy, ratio.go). Two requests more or fewer are room
 // for those under way when that began.
-func (t *trip) recovers() {
+func (t *trip) judgeRecovery() {
 	const room = 2
-	first := slices.IndexFunc(t.tried, func(hit history.Hit) bool { return hit.Sent > t.tripped+t.Open })
-	if first < 0 || t.tripped == 0 || t.failed > t.tripped+t.Open {
+	first := slices.IndexFunc(t.trippingHits, func(hit history.Hit) bool { return hit.Sent > t.tripped+t.OpenDuration })
+	if first < 0 || t.tripped == 0 || t.lastFailure > t.tripped+t.OpenDuration {
 		return
 	}
-	begun, in, all := t.tried[first].Done, 0, 0
-	for _, hit := range t.tried[first:] {
-		if hit.Sent > t.tripped+t.Open+t.Recovery {
+	begun, in, all := t.trippingHits[first].Done, 0, 0
+	for _, hit := range t.trippingHits[first:] {
+		if hit.Sent > t.tripped+t.OpenDuration+t.RecoveryDuration {
 			return
 		}
 		all++
-		refused := t.refused(hit)
-		least := 0.5 * max(0, hit.Sent-begun-outage.Slack).Seconds() / t.Recovery.Seconds() * float64(all-room)
-		recovered := hit.Done - t.tripped - t.Open + outage.Slack + 2*time.Second/trippingRate
-		most := 0.5 * recovered.Seconds() / t.Recovery.Seconds() * float64(all+room)
+		refused := t.isRefusal(hit)
+		least := 0.5 * max(0, hit.Sent-begun-outage.Tolerance).Seconds() / t.RecoveryDuration.Seconds() * float64(all-room)
+		recovered := hit.Done - t.tripped - t.OpenDuration + outage.Tolerance + 2*time.Second/trippingRate
+		most := 0.5 * recovered.Seconds() / t.RecoveryDuration.Seconds() * float64(all+room)
 		switch {
 		case refused && float64(in+1+room) < least:
 			t.wrong.Add("request %d was refused %.2f s after it had begun to recover, when %s of %s had been let "+
@@ -255,12 +255,12 @@ func (t *trip) recovers() {
 // contradictions are what it did otherwise.
 func (t *trip) contradictions() []string {
 	switch {
-	case t.failing > 0 && t.tripped == 0:
-		t.wrong.Add("no request was refused, though the backends failed from %.2f s on", t.failing.Seconds())
-	case t.tripped-t.failing > 2*t.Every+check.Grace:
-		t.wrong.Add("it tripped %.2f s after the first failure", (t.tripped - t.failing).Seconds())
-	case t.again == 0:
-		t.wrong.Add("no request was let in after it had been open for %s", units.Span(t.Open))
+	case t.firstFailure > 0 && t.tripped == 0:
+		t.wrong.Add("no request was refused, though the backends failed from %.2f s on", t.firstFailure.Seconds())
+	case t.tripped-t.firstFailure > 2*t.CheckPeriod+check.WaitMargin:
+		t.wrong.Add("it tripped %.2f s after the first failure", (t.tripped - t.firstFailure).Seconds())
+	case t.readmitted == 0:
+		t.wrong.Add("no request was let in after it had been open for %s", units.Duration(t.OpenDuration))
 	}
 	return t.wrong.List()
 }

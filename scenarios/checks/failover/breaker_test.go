@@ -16,15 +16,15 @@ import (
 
 // A breaker whose times are others than the configuration's is refuted, each by its own.
 func TestBreakersTimes(t *testing.T) {
-	i := slices.IndexFunc(fixtures.Repliers(), func(r fixtures.Replier) bool { return r.Check == plan.CheckBreaker && r.Refutes == "" })
+	i := slices.IndexFunc(fixtures.ProbeBalancers(), func(r fixtures.ProbeBalancer) bool { return r.Check == plan.CheckBreaker && r.Refutes == "" })
 	for name, change := range map[string]func(*model.Breaker){
-		"looks more often":     func(b *model.Breaker) { b.Every = b.Every * 21 / 20 },
-		"looks less often":     func(b *model.Breaker) { b.Every = b.Every * 3 / 5 },
-		"is open for less":     func(b *model.Breaker) { b.Open = b.Open * 5 / 3 },
-		"recovers faster":      func(b *model.Breaker) { b.Recovery = b.Recovery * 5 / 3 },
-		"recovers more slowly": func(b *model.Breaker) { b.Recovery = b.Recovery * 3 / 5 },
+		"looks more often":     func(b *model.Breaker) { b.CheckPeriod = b.CheckPeriod * 21 / 20 },
+		"looks less often":     func(b *model.Breaker) { b.CheckPeriod = b.CheckPeriod * 3 / 5 },
+		"is open for less":     func(b *model.Breaker) { b.OpenDuration = b.OpenDuration * 5 / 3 },
+		"recovers faster":      func(b *model.Breaker) { b.RecoveryDuration = b.RecoveryDuration * 5 / 3 },
+		"recovers more slowly": func(b *model.Breaker) { b.RecoveryDuration = b.RecoveryDuration * 3 / 5 },
 	} {
-		h, err := fixtures.Repliers()[i].History()
+		h, err := fixtures.ProbeBalancers()[i].History()
 		require.NoError(t, err)
 		for i, r := range h.Plan.Config.Routes {
 			if r.Breaker != nil {

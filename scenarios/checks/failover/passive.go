@@ -12,43 +12,43 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// judgeInRow judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them
+// judgeConsecutive judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them
 // well, by Traefik for its window.
-func judgeInRow(h history.History, pool model.Pool, server model.Server) check.Finding {
-	p, a := server.Ejection, absence{fails: server.Ejection.Fails}
-	soonest, latest := p.Out, p.Out
-	if p.Ends == model.EndsByChecks {
-		if server.Active == nil || p.Then != model.StepOut {
-			return check.Finding{Broken: check.NoExperiment + " for what errors do to health checks"}
+func judgeConsecutive(h history.History, pool model.Pool, server model.Server) check.Finding {
+	p, a := server.Ejection, ejections{fails: server.Ejection.MaxFails}
+	soonest, latest := p.Duration, p.Duration
+	if p.EndedBy == model.EndedByHealthChecks {
+		if server.HealthCheck == nil || p.Action != model.ActionEject {
+			return check.Finding{Inconclusive: check.NoExperiment + " for what errors do to health checks"}
 		}
-		soonest, latest = server.Active.Up()
+		soonest, latest = server.HealthCheck.RecoveryTime()
 	}
-	for _, e := range outage.Episodes(h, pool, plan.FaultErrors) {
-		if q := e.Server.Ejection; q != nil && q.Alike(*p) {
-			a.inRow(e, h, soonest, latest)
+	for _, e := range outage.FindPartial(h, pool, plan.FaultErrors) {
+		if q := e.Server.Ejection; q != nil && q.Equivalent(*p) {
+			a.addConsecutive(e, h, soonest, latest)
 		}
 	}
 	f := check.Finding{
-		N: a.n, Need: deaths(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a " +
+		N: a.outages, Need: outagesNeeded(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a " +
 			"row, and after fewer",
-		Measured:  fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.n, "time"), spread(a.away)),
+		Measured:  fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.outages, "time"), formatRange(a.returnTimes)),
 		Predicted: fmt.Sprintf("back %g s to %g s after it", soonest.Seconds(), latest.Seconds()),
 		Power: fmt.Sprintf("would have caught an absence %.1f times as long with probability %g",
-			swept(max(1, a.n), h.Plan.Beta), 1-h.Plan.Beta),
+			detectableWidth(max(1, a.outages), h.Plan.Beta), 1-h.Plan.Beta),
 	}
 	switch {
-	case check.NodeDied(h) != "":
-		f.Broken = check.NodeDied(h)
+	case check.WhyNodeExited(h) != "":
+		f.Inconclusive = check.WhyNodeExited(h)
 	case a.wrong.Total > 0:
-		f.Counter = a.wrong.List()
-	case a.n == 0:
-		f.Broken = "no server failed often enough in a row; --scenario brown-out has one do so"
+		f.CounterExamples = a.wrong.List()
+	case a.outages == 0:
+		f.Inconclusive = "no server failed often enough in a row; --scenario brown-out has one do so"
 	}
 	return f
 }
 
-// eachOf names servers of a pool as the subject of a sentence in the singular.
-func eachOf(p model.Pool, servers []model.Server) string {
+// subjectOf names servers of a pool as the subject of a sentence in the singular.
+func subjectOf(p model.Pool, servers []model.Server) string {
 	switch {
 	case len(servers) == 1:
 		return check.ServerName(servers[0])
@@ -67,14 +67,14 @@ var Passive = check.Check{
 		"period meanwhile; where clients send rows of requests, the attempts at a death are a multiple of the count",
 	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does
 	// not matter where each that fails takes its server out.
-	Evidence: check.Evidence{Subrequests: check.Always, Attempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
-		return !noted || claim.Params[plan.ParamFails] != 1 || !check.AsksItself(cfg, claim.Subject)
+	Evidence: check.Evidence{Subrequests: check.Always, FailedAttempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
+		return !noted || claim.Params[plan.ParamFails] != 1 || !check.IsOwnAuthService(cfg, claim.Subject)
 	}},
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim { return passiveClaims(cfg, p) })
 	},
-	Trials: passiveTrials,
-	Judge:  judgePassive,
+	Requirements: passiveRequirements,
+	Judge:        judgePassive,
 }
 
 func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
@@ -96,54 +96,54 @@ func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
 			claims = append(claims, plan.Claim{
 				ID:    check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)),
 				Check: plan.CheckPassive, Subject: p.Name, Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
-				Params: passiveParams(s.Ejection), Assumes: passiveAssumes(cfg, p),
+				Params: passiveParams(s.Ejection), Assumptions: passiveAssumes(cfg, p),
 			})
 			servers = append(servers, nil)
 		}
 		servers[i] = append(servers[i], s)
-		claims[i].Text = eachOf(p, servers[i]) + text
+		claims[i].Text = subjectOf(p, servers[i]) + text
 	}
 	return claims
 }
 
 func passiveParams(p *model.Ejection) plan.Params {
-	params := plan.Params{plan.ParamFails: plan.Amount(p.Fails)}
-	if p.Law == model.FailuresInWindow && p.Fails > 0 {
-		out := plan.Amount(units.Seconds(p.Out))
-		params[plan.ParamOutLeast], params[plan.ParamOutMost] = out, out+1
+	params := plan.Params{plan.ParamFails: plan.Amount(p.MaxFails)}
+	if p.Rule == model.FailuresInWindow && p.MaxFails > 0 {
+		out := plan.Amount(units.Seconds(p.Duration))
+		params[plan.ParamEjectionMin], params[plan.ParamEjectionMax] = out, out+1
 	}
 	return params
 }
 
 // passiveText goes on after the name of the server.
 func passiveText(s model.Server) string {
-	out, on := s.Ejection, s.Ejection.On.Source
+	out, on := s.Ejection, s.Ejection.Failures.Source
 	switch {
-	case out.Fails == 0:
+	case out.MaxFails == 0:
 		return " is never taken out of rotation, whatever its requests come to (max_fails=0)."
-	case out.Law == model.FailuresInWindow:
+	case out.Rule == model.FailuresInWindow:
 		by := ""
 		if out.Implicit {
 			by = fmt.Sprintf(" (the default %s)", out.Source)
 		}
 		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.",
-			units.Plural(out.Fails, "failed attempt"), on, units.Span(out.Out), units.Span(out.Out+1e9), by)
-	case out.Ends == model.EndsByChecks:
+			units.Plural(out.MaxFails, "failed attempt"), on, units.Duration(out.Duration), units.Duration(out.Duration+1e9), by)
+	case out.EndedBy == model.EndedByHealthChecks:
 		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).",
-			units.Plural(out.Fails, "error"), on)
+			units.Plural(out.MaxFails, "error"), on)
 	}
 	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).",
-		units.Span(out.Out), units.Plural(out.Fails, "failure"), on)
+		units.Duration(out.Duration), units.Plural(out.MaxFails, "failure"), on)
 }
 
 func passiveAssumes(cfg model.Config, p model.Pool) []string {
 	var assumes []string
-	if cfg.Dialect.Instances == model.PerWorker && !p.SharedState {
+	if cfg.Dialect.Instances == model.InstancePerWorker && !p.SharedState {
 		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once "+
 			"per worker (no zone)")
 	}
 	for _, s := range p.Servers {
-		if s.Ejection != nil && s.Ejection.Law == model.FailuresInWindow && s.Ejection.On.HasErrors() {
+		if s.Ejection != nil && s.Ejection.Rule == model.FailuresInWindow && s.Ejection.Failures.HasServerErrors() {
 			return append(assumes, "not all servers fail at once: then all are out together, "+
 				"and clients get 502 for as long although the servers are well again")
 		}
@@ -154,20 +154,20 @@ func passiveAssumes(cfg model.Config, p model.Pool) []string {
 func judgePassive(claim plan.Claim, h history.History) check.Finding {
 	pool, server, ok := ejectedServer(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Cannot: "the configuration has no such server"}
+		return check.Finding{Untestable: "the configuration has no such server"}
 	}
 	p := *server.Ejection
 	switch unreachable := check.WhyUnreachable(h.Plan.Config, pool.Name); {
 	case unreachable != "":
-		return check.Finding{Cannot: unreachable}
-	case p.Fails == 0:
-		return check.Finding{Broken: check.NoExperiment}
-	case p.Law != model.FailuresInWindow:
-		return judgeInRow(h, pool, server)
-	case backupsOnly(pool, p):
-		return judgeForsaken(h, pool, p)
+		return check.Finding{Untestable: unreachable}
+	case p.MaxFails == 0:
+		return check.Finding{Inconclusive: check.NoExperiment}
+	case p.Rule != model.FailuresInWindow:
+		return judgeConsecutive(h, pool, server)
+	case concernsOnlyBackups(pool, p):
+		return judgeBackupEjection(h, pool, p)
 	}
-	return judgeCounts(h, pool, p)
+	return judgeWindow(h, pool, p)
 }
 
 // ejectedServer is the first server that a claim is about, with its pool.
@@ -182,74 +182,74 @@ func ejectedServer(cfg model.Config, claim plan.Claim) (pool model.Pool, server 
 	return pool, pool.Servers[first], true
 }
 
-// judgeCounts judges a pool whose servers are taken out by failures that add up in a window.
-func judgeCounts(h history.History, pool model.Pool, p model.Ejection) check.Finding {
-	other, shared := sharedWith(h.Plan, pool)
+// judgeWindow judges a pool whose servers are taken out by failures that add up in a window.
+func judgeWindow(h history.History, pool model.Pool, p model.Ejection) check.Finding {
+	other, shared := findSharedPool(h.Plan, pool)
 	mixed := fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)
-	a := absence{fails: p.Fails, out: p.Out, states: h.Env.Workers}
+	a := ejections{fails: p.MaxFails, ejectedFor: p.Duration, instances: h.Env.Workers}
 	if pool.SharedState {
-		a.states = 1
+		a.instances = 1
 	}
-	for _, e := range outage.Episodes(h, pool, slices.Concat(outage.Refusing, outage.Hanging)...) {
+	for _, e := range outage.FindPartial(h, pool, slices.Concat(outage.RefusingFaults, outage.HangingFaults)...) {
 		switch {
-		case !attemptsFailed(h, pool, e), reloadedDuring(h, e):
-		case shared && !e.Ours(h, pool.Name):
-			a.n, a.silent, a.mixed = a.n+1, a.silent+1, a.mixed+1
-		case alike(e.Server, p) && e.Rate > 0 && e.Served > 0:
-			a.see(e, h, pool.Name)
+		case !canFail(h, pool, e), hasReloadDuring(h, e):
+		case shared && !e.KeepAttemptsFor(h, pool.Name):
+			a.outages, a.inconclusive, a.ambiguous = a.outages+1, a.inconclusive+1, a.ambiguous+1
+		case hasSameEjection(e.Server, p) && e.Rate > 0 && e.LastArrival > 0:
+			a.addOutage(e, h, pool.Name)
 		}
 	}
-	ill := outage.Episodes(h, pool, plan.FaultErrors)
+	ill := outage.FindPartial(h, pool, plan.FaultErrors)
 	if shared && len(ill) > 0 {
-		return check.Finding{Broken: mixed}
+		return check.Finding{Inconclusive: mixed}
 	}
 	for _, e := range ill {
-		if alike(e.Server, p) && a.states == 1 {
-			a.seeErrors(e, h, e.Server.Ejection.On.HasStatus(e.Mark.Event.With.Status()))
+		if hasSameEjection(e.Server, p) && a.instances == 1 {
+			a.addErrors(e, h, e.Server.Ejection.Failures.HasStatus(e.Fault.Event.Settings.Status()))
 		}
 	}
-	if a.n > 0 && a.mixed == a.n {
-		return check.Finding{Broken: mixed}
+	if a.outages > 0 && a.ambiguous == a.outages {
+		return check.Finding{Inconclusive: mixed}
 	}
 	return a.finding(h)
 }
 
-// attemptsFailed reports whether an attempt on a dead server can have failed before it was over.
-func attemptsFailed(h history.History, pool model.Pool, e *outage.Episode) bool {
-	waits := e.Waits(h.Plan.Config, pool.Name)
-	return !e.Hangs || waits > 0 && e.Mark.Ended-e.Mark.From >= waits+outage.Slack
+// canFail reports whether an attempt on a dead server can have failed before it was over.
+func canFail(h history.History, pool model.Pool, e *outage.Outage) bool {
+	waits := e.AttemptTimeout(h.Plan.Config, pool.Name)
+	return !e.Hangs || waits > 0 && e.Fault.EndsAfter-e.Fault.StartsBy >= waits+outage.Tolerance
 }
 
-// reloadedDuring reports whether states that know nothing of a death's beginning came up meanwhile, and counted anew.
-func reloadedDuring(h history.History, e *outage.Episode) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-		return m.Event.Fault == plan.FaultReload && m.Ordered < e.Mark.Ended && m.To > e.Mark.Ordered
+// hasReloadDuring reports whether states that know nothing of a death's beginning came up meanwhile, and counted anew.
+func hasReloadDuring(h history.History, e *outage.Outage) bool {
+	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
+		return m.Event.Fault == plan.FaultReload && m.RequestedAt < e.Fault.EndsAfter && m.EndsBy > e.Fault.RequestedAt
 	})
 }
 
-func passiveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+func passiveRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	pool, server, ok := ejectedServer(cfg, claim)
 	if !ok {
 		return nil
 	}
 	p := *server.Ejection
-	if p.Law != model.FailuresInWindow || p.Fails == 0 {
+	if p.Rule != model.FailuresInWindow || p.MaxFails == 0 {
 		return nil
 	}
-	if backupsOnly(pool, p) {
-		return forsakenTrials(cfg, pool, p, terms.CPUs)
+	if concernsOnlyBackups(pool, p) {
+		return backupEjectionRequirements(cfg, pool, p, terms.CPUs)
 	}
 	const shows = "how often a dead server is asked, and when it is tried again"
-	return deathTrials(cfg, pool.Name, shows, func(s model.Server) bool { return alike(s, p) })
+	return outageRequirements(cfg, pool.Name, shows, func(s model.Server) bool { return hasSameEjection(s, p) })
 }
 
-// alike says whether failed requests take a server out of nginx's rotation as they do another.
-func alike(s model.Server, p model.Ejection) bool {
-	return s.Ejection != nil && s.Ejection.Fails == p.Fails && s.Ejection.Out == p.Out
+// hasSameEjection says whether failed requests take a server out of nginx's rotation as they do another.
+func hasSameEjection(s model.Server, p model.Ejection) bool {
+	return s.Ejection != nil && s.Ejection.MaxFails == p.MaxFails && s.Ejection.Duration == p.Duration
 }
 
-// sharedWith is another pool with servers of this one that phases in which servers die ask too.
-func sharedWith(p plan.Plan, pool model.Pool) (other string, shared bool) {
+// findSharedPool is another pool with servers of this one that phases in which servers die ask too.
+func findSharedPool(p plan.Plan, pool model.Pool) (other string, shared bool) {
 	for _, e := range p.Events {
 		if e.Fault == plan.FaultReload || e.Fault == plan.FaultSlow {
 			continue

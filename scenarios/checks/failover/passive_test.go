@@ -23,20 +23,20 @@ import (
 func TestAskedAboutItself(t *testing.T) {
 	f := func(fails int, wish string, known bool) {
 		t.Helper()
-		law := &model.Ejection{Law: model.FailuresInWindow, Fails: fails, Out: 10 * time.Second}
+		law := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: fails, Duration: 10 * time.Second}
 		cfg := model.Config{
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
 			Pools: []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, Servers: []model.Server{{Host: "a", Port: 80, Ejection: law}, {Host: "b", Port: 80, Ejection: law}}}},
 			Routes: []model.Route{
-				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check", Pos: model.Pos{File: "f", Line: 1}}},
+				{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, Target: "/check", Pos: model.Pos{File: "f", Line: 1}}},
 				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 			},
 		}
-		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: wish}}
+		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.ResponseSpecHeader: wish}}
 		p := plan.Plan{Config: cfg, Phases: []plan.Phase{{Count: 1, Requests: []plan.Request{request}}}}
 		claim := failover.Passive.Claims(cfg)[0]
-		assert.Equal(t, known, failover.Passive.Evidence.Mixed(p, claim) == "")
-		assert.InDelta(t, 30, failover.Passive.Trials(cfg, claim, check.Terms{CPUs: 1})[0].Load.Rate, 0)
+		assert.Equal(t, known, failover.Passive.Evidence.WhyAmbiguous(p, claim) == "")
+		assert.InDelta(t, 30, failover.Passive.Requirements(cfg, claim, check.DesignParams{CPUs: 1})[0].Phase.Rate, 0)
 	}
 	f(1, "note", true)
 	f(1, "", false)
@@ -45,37 +45,37 @@ func TestAskedAboutItself(t *testing.T) {
 
 // What a server was asked about a request shows that it still lived.
 func TestAServiceThatAnswersLives(t *testing.T) {
-	ejects := &model.Ejection{Law: model.FailuresInWindow, Fails: 1, Out: 10 * time.Second}
+	ejects := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 1, Duration: 10 * time.Second}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
 		Pools: []model.Pool{{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, Servers: []model.Server{{Host: "a", Port: 80, Ejection: ejects}, {Host: "b", Port: 80, Ejection: ejects}}}},
 		Routes: []model.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
+			{Path: "/api/", Port: 80, Pool: "p", Auth: &model.Auth{Kind: model.AuthRoute, Target: "/check"}}, {Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 		},
 	}
-	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.WishHeader: "note"}}
+	request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.ResponseSpecHeader: "note"}}
 	p := plan.Plan{
-		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindDeaths, Count: 100, Rate: 20, InRow: 16, Requests: []plan.Request{request}}},
+		Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindOutages, Count: 100, Rate: 20, BurstLen: 16, Requests: []plan.Request{request}}},
 		Claims: failover.Passive.Claims(cfg),
 	}
 	var hits []history.Hit
 	for i := range 100 {
 		at := time.Second + time.Duration(i)*50*time.Millisecond
-		hits = append(hits, history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: at, Done: at + 5*time.Millisecond, Code: 200, Server: "b", Conn: 1})
+		hits = append(hits, history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Sent: at, Done: at + 5*time.Millisecond, Code: 200, Server: "b", Conn: 1})
 	}
-	kill := history.Mark{
-		Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, Ordered: 1040 * time.Millisecond, Before: 1040 * time.Millisecond,
-		From: 1120 * time.Millisecond, Ended: 6 * time.Second, To: 6 * time.Second,
+	kill := history.FaultWindow{
+		Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, RequestedAt: 1040 * time.Millisecond, StartsAfter: 1040 * time.Millisecond,
+		StartsBy: 1120 * time.Millisecond, EndsAfter: 6 * time.Second, EndsBy: 6 * time.Second,
 	}
 	arrived := []history.Arrival{
 		{Seq: hits[0].Seq, At: time.Second, Server: "a"},
-		{Seq: hits[1].Seq, At: 1052 * time.Millisecond, Server: "a", Header: url.Values{history.NotedPath: {"/check"}}.Encode()},
+		{Seq: hits[1].Seq, At: 1052 * time.Millisecond, Server: "a", Header: url.Values{history.PathField: {"/check"}}.Encode()},
 	}
-	attempts := []history.Attempt{{At: 1051 * time.Millisecond, Node: "a", From: "nginx"}, {At: 1101 * time.Millisecond, Node: "a", From: "nginx"}}
+	attempts := []history.Attempt{{At: 1051 * time.Millisecond, Node: "a", SourceAddr: "nginx"}, {At: 1101 * time.Millisecond, Node: "a", SourceAddr: "nginx"}}
 	r, err := checks.Judge(history.History{
-		Plan: p, Env: history.Environment{Workers: 1, Marks: []history.Mark{kill}, Phases: []history.Phase{{End: 7 * time.Second}}},
+		Plan: p, Env: history.Environment{Workers: 1, Faults: []history.FaultWindow{kill}, Phases: []history.Phase{{End: 7 * time.Second}}},
 		Hits: slices.Values(hits), Arrivals: slices.Values(arrived), Attempts: slices.Values(attempts),
-		Checks: func(func(history.Check) bool) {}, Err: func() error { return nil },
+		HealthChecks: func(func(history.HealthCheck) bool) {}, Err: func() error { return nil },
 	})
 	require.NoError(t, err)
 	assert.Equal(t, report.Undecided, r.Verdicts[0].Outcome, r.Verdicts[0].Reason)
@@ -84,33 +84,33 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 // A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
 func TestForsaken(t *testing.T) {
 	const workers, fails, claimed = 2, 3, 10 * time.Second
-	ejects := &model.Ejection{Law: model.FailuresInWindow, Fails: fails, Out: claimed}
-	other := &model.Ejection{Law: model.FailuresInWindow, Fails: 5, Out: 30 * time.Second}
+	ejects := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: fails, Duration: claimed}
+	other := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 5, Duration: 30 * time.Second}
 	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, Ejection: other}, {Host: "b", Port: 80, Ejection: other}, {Host: "c", Port: 80, Backup: true, Ejection: ejects}}}
 	cfg := model.Config{
-		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}},
 	}
 	claim := plan.Claim{ID: check.ClaimID(plan.CheckPassive, "p", "c"), Check: "passive", Subject: "p"}
-	trials := failover.Passive.Trials(cfg, claim, check.Terms{})
-	assert.Equal(t, []string{"a", "b", "c"}, trials[0].Gone)
-	lasts := trials[0].Lasts
-	pool.Servers[2].Ejection = &model.Ejection{Law: model.FailuresInWindow, Fails: 1, Out: claimed}
+	trials := failover.Passive.Requirements(cfg, claim, check.DesignParams{})
+	assert.Equal(t, []string{"a", "b", "c"}, trials[0].AllDown)
+	lasts := trials[0].AllDownFor
+	pool.Servers[2].Ejection = &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 1, Duration: claimed}
 	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
 		auto := model.Config{Balancer: "nginx", Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners, Pools: []model.Pool{pool}}
-		assert.Equal(t, want, failover.Passive.Trials(auto, claim, check.Terms{CPUs: cpus})[0].Lasts)
+		assert.Equal(t, want, failover.Passive.Requirements(auto, claim, check.DesignParams{CPUs: cpus})[0].AllDownFor)
 	}
 	pool.Servers[2].Ejection = ejects
 
 	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
 	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
 		t.Helper()
-		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindNobodyLeft, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
+		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindAllDown, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
 		var attempts []history.Attempt
 		for worker := range workers {
 			at, times := time.Second+time.Duration(worker)*100*time.Millisecond, first
 			for at < time.Second+dead {
 				for range times {
-					attempts = append(attempts, history.Attempt{At: at, Node: "c", From: "nginx", Port: 80})
+					attempts = append(attempts, history.Attempt{At: at, Node: "c", SourceAddr: "nginx", Port: 80})
 					at += 40 * time.Millisecond
 				}
 				times, at = 1, at+out+500*time.Millisecond
@@ -118,7 +118,7 @@ func TestForsaken(t *testing.T) {
 		}
 		var hits []history.Hit
 		send := func(at, lasts time.Duration) {
-			hits = append(hits, history.Hit{Seq: p.First(0) + uint64(len(hits)), Index: len(hits), Sent: at, Done: at + lasts, Code: 502})
+			hits = append(hits, history.Hit{Seq: p.FirstHit(0) + uint64(len(hits)), Index: len(hits), Sent: at, Done: at + lasts, Code: 502})
 		}
 		for _, a := range attempts {
 			send(a.At-time.Millisecond, 2*time.Millisecond)
@@ -131,9 +131,9 @@ func TestForsaken(t *testing.T) {
 			Plan: p, Attempts: slices.Values(attempts), Hits: slices.Values(hits), Arrivals: func(func(history.Arrival) bool) {},
 			Env: history.Environment{Workers: workers, Phases: []history.Phase{{End: time.Minute}}},
 		}
-		for _, host := range trials[0].Gone {
-			h.Env.Marks = append(h.Env.Marks, history.Mark{
-				Event: plan.Event{Fault: plan.FaultKill, Target: host}, Ordered: time.Second, Before: time.Second - 1, From: time.Second, Ended: time.Second + dead, To: time.Second + dead,
+		for _, host := range trials[0].AllDown {
+			h.Env.Faults = append(h.Env.Faults, history.FaultWindow{
+				Event: plan.Event{Fault: plan.FaultKill, Target: host}, RequestedAt: time.Second, StartsAfter: time.Second - 1, StartsBy: time.Second, EndsAfter: time.Second + dead, EndsBy: time.Second + dead,
 			})
 		}
 		got, why := checkstest.Decide(failover.Passive.Judge(claim, h), p.Alpha)

@@ -26,24 +26,24 @@ var Reload = check.Check{
 		return []plan.Claim{{
 			ID:    check.ClaimID(plan.CheckReload, cfg.Balancer, ""),
 			Check: plan.CheckReload, Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
-			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.How),
+			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.Description),
 		}}
 	},
-	Trials: reloadTrials,
-	Judge:  judgeReload,
+	Requirements: reloadRequirements,
+	Judge:        judgeReload,
 }
 
-// takenOver is how long after a takeover what fails is held against it.
-const takenOver = time.Second
+// reloadGrace is how long after a takeover what fails is held against it.
+const reloadGrace = time.Second
 
-// takeovers are the times at which a configuration was taken over, and the phases in which that was.
-func takeovers(h history.History) (times []outage.Window, phases map[int]bool) {
+// findReloads are the times at which a configuration was taken over, and the phases in which that was.
+func findReloads(h history.History) (times []outage.Window, phases map[int]bool) {
 	phases = map[int]bool{}
-	for _, m := range h.Env.Marks {
+	for _, m := range h.Env.Faults {
 		if m.Event.Fault == plan.FaultReload && m.Err == "" {
 			times = append(times,
-				outage.Window{From: m.Ordered, To: m.From + takenOver},
-				outage.Window{From: m.Ended, To: m.To + takenOver})
+				outage.Window{From: m.RequestedAt, To: m.StartsBy + reloadGrace},
+				outage.Window{From: m.EndsAfter, To: m.EndsBy + reloadGrace})
 			phases[m.Event.Phase] = true
 		}
 	}
@@ -51,52 +51,52 @@ func takeovers(h history.History) (times []outage.Window, phases map[int]bool) {
 }
 
 func judgeReload(_ plan.Claim, h history.History) check.Finding {
-	answers := func(r model.Route) bool { return r.Pool != "" && !outage.IsDeserted(h.Plan.Config, r.Pool) }
+	answers := func(r model.Route) bool { return r.Pool != "" && !outage.IsAllDown(h.Plan.Config, r.Pool) }
 	if !slices.ContainsFunc(h.Plan.Config.Routes, answers) {
-		return check.Finding{Cannot: outage.NobodyUp}
+		return check.Finding{Untestable: outage.NoServerUp}
 	}
-	t := takenOverRequests{find: check.Journeys(h), answered: map[uint64]bool{}}
-	t.during, t.phases = takeovers(h)
+	t := reloadRequests{find: check.RouteFinder(h), counted: map[uint64]bool{}}
+	t.reloads, t.phases = findReloads(h)
 	for hit := range h.Hits {
-		t.see(hit, h)
+		t.add(hit, h)
 	}
 	lost := t.wrong.Total
-	t.repeats(h)
+	t.addRepeats(h)
 	repeated := t.wrong.Total - lost
 	f := check.Finding{
-		N: t.n, Need: check.NeedAll(h), Power: check.PowerAll(t.n, h), Predicted: "0 lost, 0 repeated",
+		N: t.n, Need: check.RequestsNeeded(h), Power: check.RequestPower(t.n, h), Predicted: "0 lost, 0 repeated",
 		Test: "count of failed and repeated requests while the configuration was taken over",
 		Measured: fmt.Sprintf("%s lost, %s repeated of %s in %s", units.Number(lost), units.Number(repeated),
-			units.Number(t.n), units.Plural(len(t.during), "takeover")),
+			units.Number(t.n), units.Plural(len(t.reloads), "takeover")),
 	}
 	switch {
-	case check.NodeDied(h) != "":
-		f.Broken = check.NodeDied(h)
-	case len(t.during) == 0:
-		f.Broken = "no configuration was taken over; --scenario reload does that"
-	case t.wrong.Total > 0 && float64(t.failedBefore) > check.FailureRatio*float64(t.before):
-		f.Broken = fmt.Sprintf("%s of %s failed while nothing was taken over, too",
+	case check.WhyNodeExited(h) != "":
+		f.Inconclusive = check.WhyNodeExited(h)
+	case len(t.reloads) == 0:
+		f.Inconclusive = "no configuration was taken over; --scenario reload does that"
+	case t.wrong.Total > 0 && float64(t.failedBefore) > check.MinFailureRatio*float64(t.before):
+		f.Inconclusive = fmt.Sprintf("%s of %s failed while nothing was taken over, too",
 			units.Number(t.failedBefore), units.Plural(t.before, "request"))
 	default:
-		f.Counter = t.wrong.List()
+		f.CounterExamples = t.wrong.List()
 	}
 	return f
 }
 
-// takenOverRequests are what became of requests around takeovers.
-type takenOverRequests struct {
-	during []outage.Window // the takeovers
-	phases map[int]bool    // in which there were some
-	find   func(seq uint64) *check.Journey
+// reloadRequests are what became of requests around takeovers.
+type reloadRequests struct {
+	reloads []outage.Window // the takeovers
+	phases  map[int]bool    // in which there were some
+	find    func(seq uint64) *check.RequestRoute
 
 	n                    int             // requests that were under way during a takeover
-	answered             map[uint64]bool // which these are
+	counted              map[uint64]bool // which these are
 	before, failedBefore int             // requests of the same phases while nothing was taken over
 	wrong                check.Examples
 }
 
-// see enters what became of a request.
-func (t *takenOverRequests) see(hit history.Hit, h history.History) {
+// add enters what became of a request.
+func (t *reloadRequests) add(hit history.Hit, h history.History) {
 	j := t.find(hit.Seq)
 	if j == nil || j.Route.Pool == "" {
 		return
@@ -105,8 +105,8 @@ func (t *takenOverRequests) see(hit history.Hit, h history.History) {
 		return
 	}
 	failed := hit.Err != "" || hit.Code >= 500
-	if !slices.ContainsFunc(t.during, func(w outage.Window) bool { return hit.Done >= w.From && hit.Sent <= w.To }) {
-		if t.phases[hit.Load] && !check.FaultInForce(h, hit) {
+	if !slices.ContainsFunc(t.reloads, func(w outage.Window) bool { return hit.Done >= w.From && hit.Sent <= w.To }) {
+		if t.phases[hit.Phase] && !check.IsDuringFault(h, hit) {
 			t.before++
 			if failed {
 				t.failedBefore++
@@ -115,25 +115,25 @@ func (t *takenOverRequests) see(hit history.Hit, h history.History) {
 		return
 	}
 	t.n++
-	t.answered[hit.Seq] = true
+	t.counted[hit.Seq] = true
 	unrouted := hit.Code == 404 && hit.Server == "" // the configuration has a route for it
 	if failed || unrouted {
 		t.wrong.Add("request %d (%s %s), sent at %.3f s over connection %d, came to %s",
-			hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, outcomeOf(hit))
+			hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, formatOutcome(hit))
 	}
 }
 
-// repeats enters which requests reached backends more often than once, though they may not be repeated.
-func (t *takenOverRequests) repeats(h history.History) {
+// addRepeats enters which requests reached backends more often than once, though they may not be repeated.
+func (t *reloadRequests) addRepeats(h history.History) {
 	counted := map[uint64]int{}
 	for a := range h.Arrivals {
-		if t.answered[a.Seq] {
+		if t.counted[a.Seq] {
 			counted[a.Seq]++
 		}
 	}
 	for _, seq := range slices.Sorted(maps.Keys(counted)) {
 		times := counted[seq]
-		if j := t.find(seq); times > 1 && !slices.Contains(check.RepeatableMethods, j.Request.Method) {
+		if j := t.find(seq); times > 1 && !slices.Contains(check.IdempotentMethods, j.Request.Method) {
 			t.wrong.Add("request %d (%s %s) reached backends %d times", seq, j.Request.Method, j.Request.Path, times)
 		}
 	}
@@ -146,17 +146,17 @@ const (
 	reloadTime = 6 * time.Second
 )
 
-func reloadTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	t := check.Trial{Kind: plan.KindReload, About: claim.ID, Reload: reloadAt, Shows: "a request that a takeover " +
+func reloadRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
+	t := check.Requirement{Kind: plan.KindReload, About: claim.ID, ReloadAt: reloadAt, Detects: "a request that a takeover " +
 		"loses or repeats"}
 	for _, r := range check.ProxiedRoutes(cfg) {
-		if request, ok := check.WishingRequest(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Load.Requests) < check.Shown {
-			t.Load.Requests = append(t.Load.Requests, request)
+		if request, ok := check.RequestWithSpec(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Phase.Requests) < check.MaxExamples {
+			t.Phase.Requests = append(t.Phase.Requests, request)
 		}
 	}
-	if len(t.Load.Requests) == 0 {
+	if len(t.Phase.Requests) == 0 {
 		return nil
 	}
-	t.Load.Rate, t.Load.Count, t.Load.Concurrency = reloadRate, int(reloadRate*reloadTime.Seconds()), 256
-	return []check.Trial{t}
+	t.Phase.Rate, t.Phase.Count, t.Phase.Concurrency = reloadRate, int(reloadRate*reloadTime.Seconds()), 256
+	return []check.Requirement{t}
 }

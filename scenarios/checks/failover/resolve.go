@@ -27,7 +27,7 @@ var Resolve = check.Check{
 			}
 			text := fmt.Sprintf("The server names of %s are looked up once, at start: a server that gets another "+
 				"address is not found again until a reload.", p.Name)
-			if p.Resolve.Every != 0 {
+			if p.Resolve.Interval != 0 {
 				text = fmt.Sprintf("The server names of %s are looked up for every new connection.", p.Name)
 			}
 			return []plan.Claim{{
@@ -36,21 +36,21 @@ var Resolve = check.Check{
 			}}
 		})
 	},
-	Trials: resolveTrials,
-	Judge:  judgeResolve,
+	Requirements: resolveRequirements,
+	Judge:        judgeResolve,
 }
 
 // How a server moves: requests per second, for how long it is elsewhere once the balancer may use it again, and how
 // long its requests may be under way.
 const (
-	movedRate = 50
-	aloneRate = 10 // where it has nobody beside it, since requests may wait for it then
-	movedFor  = 3 * time.Second
-	underWay  = time.Second
+	moveRate         = 50
+	singleServerRate = 10 // where it has nobody beside it, since requests may wait for it then
+	moveTime         = 3 * time.Second
+	maxLatency       = time.Second
 )
 
-// resolveTrials give the last server of a pool another address. One that is alone does so in a phase of its own.
-func resolveTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+// resolveRequirements give the last server of a pool another address. One that is alone does so in a phase of its own.
+func resolveRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	pool, ok := cfg.Pool(claim.Subject)
 	request, askable := check.RequestToPool(cfg, claim.Subject)
 	up := check.Rotation(pool)
@@ -61,60 +61,60 @@ func resolveTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Tr
 	if _, err := netip.ParseAddr(last.Host); err == nil {
 		return nil
 	}
-	about, rate := "", float64(movedRate)
+	about, rate := "", float64(moveRate)
 	if len(up) == 1 {
-		about, rate = "of a server that is alone", aloneRate
+		about, rate = "of a server that is alone", singleServerRate
 	}
-	return []check.Trial{{
-		Kind: plan.KindMoves, About: about, Move: last.Host, Moved: outage.ReturnsWithin(last) + movedFor,
-		Shows: "whether the names of servers are looked up again",
-		Load:  plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
+	return []check.Requirement{{
+		Kind: plan.KindAddressChanges, About: about, MovedHost: last.Host, MovedFor: outage.MaxReturnTime(last) + moveTime,
+		Detects: "whether the names of servers are looked up again",
+		Phase:   plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
 	}}
 }
 
 func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Resolve == nil {
-		return check.Finding{Cannot: "the configuration has no such pool"}
+		return check.Finding{Untestable: "the configuration has no such pool"}
 	}
 	f := check.Finding{
 		Test: "requests that reached a server at its new address", Predicted: "none of them",
 		Power: fmt.Sprintf("would have caught the contrary with probability %g", 1-h.Plan.Beta),
 	}
-	always := pool.Resolve.Every != 0
+	always := pool.Resolve.Interval != 0
 	if always {
 		f.Predicted = "some of them"
 	}
 	reached := 0
-	for _, e := range outage.Episodes(h, pool, "move") {
-		w := outage.Window{From: e.Mark.From + outage.ReturnsWithin(e.Server), To: e.Mark.Ended}
+	for _, e := range outage.FindPartial(h, pool, "move") {
+		w := outage.Window{From: e.Fault.StartsBy + outage.MaxReturnTime(e.Server), To: e.Fault.EndsAfter}
 		if e.Rate == 0 || w.From >= w.To {
 			continue
 		}
-		mine, all := arrived(h, pool, e.Server.Host, w)
-		need := int(math.Ceil(-math.Log(h.Plan.Beta) * float64(weightOf(pool)) / float64(max(1, e.Server.Weight))))
+		mine, all := countMoved(h, pool, e.Server.Host, w)
+		need := int(math.Ceil(-math.Log(h.Plan.Beta) * float64(totalWeight(pool)) / float64(max(1, e.Server.Weight))))
 		f.N, f.Need, reached = f.N+all, max(f.Need, need), reached+mine
 		switch {
 		case mine > 0 && !always:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s of %s reached %s at its new address",
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s of %s reached %s at its new address",
 				units.Number(mine), units.Number(all), e.Server.Host))
 		case mine == 0 && always && all >= need:
-			f.Counter = append(f.Counter, fmt.Sprintf("none of %s reached %s at its new address",
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("none of %s reached %s at its new address",
 				units.Plural(all, "request"), e.Server.Host))
 		}
 	}
 	f.Measured = fmt.Sprintf("%s of %s", units.Number(reached), units.Number(f.N))
 	switch {
-	case check.NodeDied(h) != "":
-		f.Broken = check.NodeDied(h)
+	case check.WhyNodeExited(h) != "":
+		f.Inconclusive = check.WhyNodeExited(h)
 	case f.N == 0:
-		f.Broken = "no server had another address for long enough, under an open loop, to show it; --scenario move " +
+		f.Inconclusive = "no server had another address for long enough, under an open loop, to show it; --scenario move " +
 			"gives it one"
 	}
 	return f
 }
 
-func weightOf(p model.Pool) int {
+func totalWeight(p model.Pool) int {
 	total := 0
 	for _, s := range check.Rotation(p) {
 		total += max(1, s.Weight)
@@ -122,10 +122,10 @@ func weightOf(p model.Pool) int {
 	return max(1, total)
 }
 
-// arrived counts a pool's requests that reached one of its servers within a time, and all that reached any or, where
+// countMoved counts a pool's requests that reached one of its servers within a time, and all that reached any or, where
 // there is no other, were sent early enough for that.
-func arrived(h history.History, pool model.Pool, server string, w outage.Window) (mine, all int) {
-	find := check.Journeys(h)
+func countMoved(h history.History, pool model.Pool, server string, w outage.Window) (mine, all int) {
+	find := check.RouteFinder(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		inside := a.At >= w.From && a.At <= w.To
@@ -141,7 +141,7 @@ func arrived(h history.History, pool model.Pool, server string, w outage.Window)
 	}
 	all = 0
 	for hit := range h.Hits {
-		if hit.Sent < w.From || hit.Sent > w.To-underWay || hit.Err == history.Tester {
+		if hit.Sent < w.From || hit.Sent > w.To-maxLatency || hit.Err == history.Tester {
 			continue
 		}
 		if j := find(hit.Seq); j != nil && j.Route.Pool == pool.Name {

@@ -19,10 +19,10 @@ var Retries = check.Check{
 		"interval; with HAProxy how long requests wait, and how many attempts there are where all servers are dead, " +
 		"tells how often they are tried; with Traefik those that met a dead server wait for half of initialInterval " +
 		"at least, and half of those that met it once no longer than it, within the binomial law",
-	Evidence: check.Evidence{Subrequests: check.Always},
-	Claims:   retryClaims,
-	Trials:   retryTrials,
-	Judge:    judgeRetried,
+	Evidence:     check.Evidence{Subrequests: check.Always},
+	Claims:       retryClaims,
+	Requirements: retryRequirements,
+	Judge:        judgeRetriesAndProbes,
 }
 
 // retryGroups are the promises on repetition, each with the routes that share it.
@@ -66,7 +66,7 @@ func retryClaims(cfg model.Config) []plan.Claim {
 		claims = append(claims, plan.Claim{
 			ID:    check.ClaimID(plan.CheckRetries, g.Subject(), ""),
 			Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
-			Params: plan.Params{plan.ParamAttempts: plan.AtMost(max(0, int64(g.What.Attempts)))},
+			Params: plan.Params{plan.ParamAttempts: plan.LimitAmount(max(0, int64(g.What.Attempts)))},
 			Text:   retryText(g) + nextText(cfg, g) + methodsText(g.What),
 		})
 	}
@@ -80,18 +80,18 @@ func retryText(g check.Group[*model.Retry]) string {
 			g.Paths())
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "A request to %s that fails (%s) is sent again", g.Paths(), t.On.Source)
+	fmt.Fprintf(&b, "A request to %s that fails (%s) is sent again", g.Paths(), t.Failures.Source)
 	switch {
 	case t.Attempts == model.Unlimited:
 		b.WriteString(", until every server was tried")
 	default:
 		fmt.Fprintf(&b, ", up to %s in all", units.Plural(t.Attempts, "attempt"))
 	}
-	if t.Each > 0 {
-		fmt.Fprintf(&b, ", %s apart at first", units.Span(t.Each))
+	if t.Delay > 0 {
+		fmt.Fprintf(&b, ", %s apart at first", units.Duration(t.Delay))
 	}
-	if t.Within > 0 {
-		fmt.Fprintf(&b, ", none later than %s", units.Span(t.Within))
+	if t.Timeout > 0 {
+		fmt.Fprintf(&b, ", none later than %s", units.Duration(t.Timeout))
 	}
 	return b.String()
 }
@@ -101,11 +101,11 @@ func nextText(cfg model.Config, g check.Group[*model.Retry]) string {
 	switch {
 	case g.What.Attempts == 1:
 		return ""
-	case g.What.Next == model.NextTurn:
+	case g.What.Next == model.NextInRotation:
 		return ", to the server whose turn it is then, which may be the dead one again"
-	case g.What.Elsewhere():
+	case g.What.MayChangeServer():
 		return ", to another server"
-	case hashedAgain(cfg, g):
+	case rehashesToSame(cfg, g):
 		return ", to the same server, which the hash chooses again: while it is dead and not yet found so, its " +
 			"clients get 503"
 	}
@@ -117,7 +117,7 @@ func methodsText(t *model.Retry) string {
 	switch {
 	case t.Attempts == 1:
 		return ""
-	case t.Methods == model.AllMethods && t.On.Seen():
+	case t.Methods == model.AllMethods && t.Failures.CoversSentRequests():
 		return "; POST too, even after the server has seen it: it may be carried out twice."
 	case t.Methods == model.IdempotentMethods:
 		return "; POST, LOCK and PATCH only where they had not been sent."
@@ -125,8 +125,8 @@ func methodsText(t *model.Retry) string {
 	return "."
 }
 
-// hashedAgain says whether a hash chooses the servers of all pools, so that a request goes to the same one again.
-func hashedAgain(cfg model.Config, g check.Group[*model.Retry]) bool {
+// rehashesToSame says whether a hash chooses the servers of all pools, so that a request goes to the same one again.
+func rehashesToSame(cfg model.Config, g check.Group[*model.Retry]) bool {
 	for _, name := range poolsOf(g.Routes) {
 		if pool, ok := cfg.Pool(name); !ok || pool.Balance.Hash == nil {
 			return false
@@ -135,14 +135,14 @@ func hashedAgain(cfg model.Config, g check.Group[*model.Retry]) bool {
 	return true
 }
 
-// elsewhere says whether a request whose server refuses the connection is sent to another one for certain.
-func elsewhere(t *model.Retry) bool {
-	another := t.Next == model.NextOther || t.Next == model.NextAtLast
-	return another && t.Attempts != 1 && t.On.Has(model.CauseConnect)
+// retriesElsewhere says whether a request whose server refuses the connection is sent to another one for certain.
+func retriesElsewhere(t *model.Retry) bool {
+	another := t.Next == model.NextOther || t.Next == model.NextOtherOnLast
+	return another && t.Attempts != 1 && t.Failures.HasCause(model.CauseConnect)
 }
 
-// isPool says whether a name is that of a pool or a split of the configuration.
-func isPool(cfg model.Config, name string) bool {
+// isPoolOrSplit says whether a name is that of a pool or a split of the configuration.
+func isPoolOrSplit(cfg model.Config, name string) bool {
 	_, pool := cfg.Pool(name)
 	_, split := cfg.Split(name)
 	return pool || split
@@ -159,34 +159,34 @@ func poolsOf(routes []model.Route) []string {
 	return names
 }
 
-func retryTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
+func retryRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	g, ok := retryGroup(cfg, claim)
 	if !ok {
 		return nil
 	}
-	all := check.QuestionTrials(retryQuestions, cfg, claim)
+	all := check.ProbeRequirements(retryProbes, cfg, claim)
 	for _, name := range poolsOf(g.Routes) { // one of them shows it
-		deadly := deathTrials(cfg, name, "what clients meet while a server is dead", func(model.Server) bool { return true })
+		deadly := outageRequirements(cfg, name, "what clients meet while a server is dead", func(model.Server) bool { return true })
 		if len(deadly) > 0 {
 			all = append(deadly, all...)
 			break
 		}
 	}
-	if in, ok := triedInVain(cfg, g); ok {
-		all = append(all, allDie(cfg, in, "how often a request is tried while all servers are dead")...)
+	if in, ok := poolToExhaust(cfg, g); ok {
+		all = append(all, allDownRequirements(cfg, in, "how often a request is tried while all servers are dead")...)
 	}
 	return all
 }
 
-// triedInVain is the pool that tells best how often requests are tried: one whose servers die for the sake of their
+// poolToExhaust is the pool that tells best how often requests are tried: one whose servers die for the sake of their
 // backups anyway, or else the first whose requests do not wait between two attempts.
-func triedInVain(cfg model.Config, g check.Group[*model.Retry]) (name string, ok bool) {
-	if !g.What.Stays() || g.What.Attempts == model.Unlimited {
+func poolToExhaust(cfg model.Config, g check.Group[*model.Retry]) (name string, ok bool) {
+	if !g.What.KeepsServer() || g.What.Attempts == model.Unlimited {
 		return "", false
 	}
 	for _, one := range poolsOf(g.Routes) {
 		pool, known := cfg.Pool(one)
-		if !known || pool.Balance.Hash != nil || takenOut(pool) {
+		if !known || pool.Balance.Hash != nil || ejectsServers(pool) {
 			continue
 		}
 		primaries := len(check.Rotation(pool))
@@ -196,22 +196,22 @@ func triedInVain(cfg model.Config, g check.Group[*model.Retry]) (name string, ok
 		if primaries < len(pool.Servers) {
 			return one, true
 		}
-		if _, waits := waitsOf(g.What, pool); name == "" && !waits {
+		if _, waits := newFixedWaits(g.What, pool); name == "" && !waits {
 			name = one
 		}
 	}
 	return name, name != ""
 }
 
-// retryQuestions have backends answer with errors, and count at how many the request arrives.
-func retryQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+// retryProbes have backends answer with errors, and count at how many the request arrives.
+func retryProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	for _, r := range cfg.Routes {
-		if _, ok := check.WishingRequest(cfg, r, ""); r.Key() != claim.Subject || !ok || r.Retry == nil {
+		if _, ok := check.RequestWithSpec(cfg, r, ""); r.Key() != claim.Subject || !ok || r.Retry == nil {
 			continue
 		}
 		for _, code := range []int{500, 503} {
 			for _, method := range []string{"GET", "POST"} {
-				asked = append(asked, errorQuestion(cfg, r, method, code))
+				asked = append(asked, errorProbe(cfg, r, method, code))
 			}
 		}
 		return asked, ""
@@ -219,19 +219,19 @@ func retryQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 	return nil, ""
 }
 
-// errorQuestion has a backend answer a route's request with an error.
-func errorQuestion(cfg model.Config, r model.Route, method string, code int) check.Question {
+// errorProbe has a backend answer a route's request with an error.
+func errorProbe(cfg model.Config, r model.Route, method string, code int) check.Probe {
 	pool, _ := cfg.Pool(r.Pool)
-	request, _ := check.WishingRequest(cfg, r, fmt.Sprintf("status=%d", code))
+	request, _ := check.RequestWithSpec(cfg, r, fmt.Sprintf("status=%d", code))
 	request.Method = method
-	q := check.Question{
-		Why: fmt.Sprintf("a backend answers a %s with %d", method, code), Kind: plan.KindFailures, Ask: request,
-		Want: check.Reply{Given: []int{code}, Backend: true, Arrives: [2]int{1, 1}},
+	q := check.Probe{
+		Case: fmt.Sprintf("a backend answers a %s with %d", method, code), Kind: plan.KindFailures, Request: request,
+		Want: check.Want{OnlyIfCodes: []int{code}, OnlyIfBackend: true, Arrivals: [2]int{1, 1}},
 	}
 	another := r.Retry.Attempts != 1 && len(pool.Servers) > 1
-	if another && r.Retry.On.HasStatus(code) && r.Retry.Repeats(method) {
+	if another && r.Retry.Failures.HasStatus(code) && r.Retry.RetriesMethod(method) {
 		q.Kind = plan.KindErrors
-		q.Want.Arrives = [2]int{2, max(2, r.Retry.Attempts, len(pool.Servers))}
+		q.Want.Arrivals = [2]int{2, max(2, r.Retry.Attempts, len(pool.Servers))}
 	}
 	return q
 }

@@ -16,13 +16,13 @@ import (
 
 // What a limit refuses was never with a server: it is no failure of a dead one, and no evidence of anything either.
 func TestRefusedByALimitIsNoFailure(t *testing.T) {
-	pl, err := fixtures.FailurePlan(false)
+	pl, err := fixtures.FailoverPlan(false)
 	require.NoError(t, err)
 	for i := range pl.Config.Routes {
-		pl.Config.Routes[i].Limits = []model.Limit{{Law: model.LeakyBucket, Status: 503}}
+		pl.Config.Routes[i].Limits = []model.Limit{{Algorithm: model.LeakyBucket, Status: 503}}
 	}
 	n := func(every int, code int) (outcome report.Outcome, n int) {
-		h := fixtures.SimulateFailures(pl, fixtures.Failing{}, 1)
+		h := fixtures.SimulateFailover(pl, fixtures.FailoverBalancer{}, 1)
 		hits := h.Hits
 		h.Hits = func(yield func(history.Hit) bool) {
 			for hit := range hits {

@@ -24,63 +24,63 @@ var Conns = check.Check{
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 			var claims []plan.Claim
 			for _, s := range p.Servers {
-				if isLimited(s) {
+				if hasLimit(s) {
 					claims = append(claims, connsClaim(p, s))
 				}
 			}
 			return claims
 		})
 	},
-	Trials: connsTrials,
-	Judge:  judgeConns,
+	Requirements: connsRequirements,
+	Judge:        judgeConns,
 }
 
-// isLimited reports whether a server is given only so many requests at a time.
-func isLimited(s model.Server) bool { return s.Conns != nil && s.Conns.Value > 0 }
+// hasLimit reports whether a server is given only so many requests at a time.
+func hasLimit(s model.Server) bool { return s.MaxConns != nil && s.MaxConns.Value > 0 }
 
 func connsClaim(p model.Pool, s model.Server) plan.Claim {
 	name := check.ServerName(s)
 	c := plan.Claim{
-		ID: check.ClaimID(plan.CheckConns, p.Name, name), Check: plan.CheckConns, Subject: p.Name, Pos: s.Conns.Pos,
-		Params: plan.Params{plan.ParamMost: plan.Amount(s.Conns.Value)},
-		Text:   fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", name, s.Conns.Value, p.Name, beyond(p)),
+		ID: check.ClaimID(plan.CheckConns, p.Name, name), Check: plan.CheckConns, Subject: p.Name, Pos: s.MaxConns.Pos,
+		Params: plan.Params{plan.ParamMaxConcurrent: plan.Amount(s.MaxConns.Value)},
+		Text:   fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", name, s.MaxConns.Value, p.Name, describeOverflow(p)),
 	}
 	if !p.SharedState {
-		c.Assumes = []string{"each worker counts for itself, so that all together may reach the limit times the workers (no zone)"}
+		c.Assumptions = []string{"each worker counts for itself, so that all together may reach the limit times the workers (no zone)"}
 	}
 	return c
 }
 
-// connsTrials ask a pool for more at a time than all its servers may be given, while they take their time. One does
+// connsRequirements ask a pool for more at a time than all its servers may be given, while they take their time. One does
 // for all.
-func connsTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, pool.Name)
-	first := slices.IndexFunc(pool.Servers, isLimited)
+	first := slices.IndexFunc(pool.Servers, hasLimit)
 	if !ok || check.ClaimID(plan.CheckConns, pool.Name, check.ServerName(pool.Servers[first])) != claim.ID {
 		return nil
 	}
 	most := 0
-	t := check.Trial{
-		Kind: plan.KindCrowd, About: pool.Name,
-		Shows: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name),
+	t := check.Requirement{
+		Kind: plan.KindSaturation, About: pool.Name,
+		Detects: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name),
 	}
-	limited := slices.DeleteFunc(outage.Overflow(pool), func(s model.Server) bool { return !isLimited(s) })
+	limited := slices.DeleteFunc(outage.OverflowBackups(pool), func(s model.Server) bool { return !hasLimit(s) })
 	for _, s := range append(check.Rotation(pool), limited...) {
-		if !isLimited(s) || s.Conns.Value > mostCrowd {
+		if !hasLimit(s) || s.MaxConns.Value > maxTestedLimit {
 			return nil // it takes all, or more than a trial can ask of it
 		}
-		most += int(s.Conns.Value) * check.StatesOf(cfg, pool, terms.CPUs)
-		t.Slow = append(t.Slow, check.Slowed{Host: s.Host, Delay: outage.BearableDelay(cfg, pool, dwell)})
+		most += int(s.MaxConns.Value) * check.CountInstances(cfg, pool, terms.CPUs)
+		t.SlowServers = append(t.SlowServers, check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
 	}
 	// Who is denied comes back over another connection, to a worker that may have room: with multi_accept one takes
 	// most of what comes at once.
-	t.Load = plan.Phase{Count: 4 * most, Concurrency: 2 * most, Requests: []plan.Request{r}, Fresh: !pool.SharedState}
-	return []check.Trial{t}
+	t.Phase = plan.Phase{Count: 4 * most, Concurrency: 2 * most, Requests: []plan.Request{r}, NewConnections: !pool.SharedState}
+	return []check.Requirement{t}
 }
 
-// mostCrowd is the largest limit at a time that a trial goes beyond.
-const mostCrowd = 500
+// maxTestedLimit is the largest limit at a time that a trial goes beyond.
+const maxTestedLimit = 500
 
 func judgeConns(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
@@ -88,74 +88,74 @@ func judgeConns(claim plan.Claim, h history.History) check.Finding {
 		return check.ClaimID(plan.CheckConns, pool.Name, check.ServerName(s)) == claim.ID
 	})
 	if !ok || i < 0 {
-		return check.Finding{Cannot: "the configuration has no such server"}
+		return check.Finding{Untestable: "the configuration has no such server"}
 	}
 	server, states := pool.Servers[i], max(1, h.Env.Workers)
 	if pool.SharedState {
 		states = 1
 	}
-	limit := int(server.Conns.Value) * states
-	most, slowed := atATime(h, pool, server.Host)
+	limit := int(server.MaxConns.Value) * states
+	most, slowed := maxInFlight(h, pool, server.Host)
 	f := check.Finding{
-		N: most, Need: reached(limit), Test: fmt.Sprintf("the most requests at a time, %s", units.Plural(states, "independent state")),
+		N: most, Need: minToReach(limit), Test: fmt.Sprintf("the most requests at a time, %s", units.Plural(states, "independent state")),
 		Measured: units.Number(most) + " at a time", Predicted: fmt.Sprintf("at most %s", units.Number(limit)),
 		Power: "would have caught one more at a time",
 	}
-	impatient, denied := turnedAway(h, pool), deniedWithRoom(h, pool, server)
+	impatient, denied := findRefusedEarly(h, pool), findRefusedWithRoom(h, pool, server)
 	switch {
-	case check.NodeDied(h) != "" || h.Env.Workers == 0:
-		f.Broken = cmp.Or(check.NodeDied(h), "it is not known how many workers ran, each with a count of its own")
+	case check.WhyNodeExited(h) != "" || h.Env.Workers == 0:
+		f.Inconclusive = cmp.Or(check.WhyNodeExited(h), "it is not known how many workers ran, each with a count of its own")
 	case most > limit:
-		f.Counter = []string{fmt.Sprintf("%s had %s in flight, where %s are promised at most",
+		f.CounterExamples = []string{fmt.Sprintf("%s had %s in flight, where %s are promised at most",
 			server.Host, units.Plural(most, "request"), units.Number(limit))}
 	case impatient.Total > 0:
-		f.Counter = impatient.List()
-	case denied.Total >= check.Often:
-		f.Counter = denied.List()
+		f.CounterExamples = impatient.List()
+	case denied.Total >= check.Repetitions:
+		f.CounterExamples = denied.List()
 	case !slowed:
-		f.Broken = "it is not known how long the server took for its answers; --scenario queue makes it known"
-	case most < reached(limit):
-		f.Broken = fmt.Sprintf("at most %s at a time were asked of it, too few to meet its limit of %s",
+		f.Inconclusive = "it is not known how long the server took for its answers; --scenario queue makes it known"
+	case most < minToReach(limit):
+		f.Inconclusive = fmt.Sprintf("at most %s at a time were asked of it, too few to meet its limit of %s",
 			units.Plural(most, "request"), units.Number(limit))
 	}
 	return f
 }
 
-// turnedAway are the requests that got no server though they had not waited in line for as long as they may.
-func turnedAway(h history.History, pool model.Pool) (wrong check.Examples) {
+// findRefusedEarly are the requests that got no server though they had not waited in line for as long as they may.
+func findRefusedEarly(h history.History, pool model.Pool) (wrong check.Examples) {
 	if pool.Queue == nil {
 		return wrong
 	}
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		refused := hit.Code == 503 && hit.Server == ""
 		if j == nil || j.Route.Pool != pool.Name || !refused {
 			continue
 		}
-		if check.MaybeLimited(j.Route, hit) || missing(h, hit) {
+		if check.MaybeLimited(j.Route, hit) || mayBeDown(h, hit) {
 			continue
 		}
-		if waited := hit.Done - hit.Sent; waited < pool.Queue.After-outage.Slack {
+		if waited := hit.Done - hit.Sent; waited < pool.Queue.Duration-outage.Tolerance {
 			wrong.Add("request %d got 503 after %.2f s in line; it may wait for %g s",
-				hit.Seq, waited.Seconds(), pool.Queue.After.Seconds())
+				hit.Seq, waited.Seconds(), pool.Queue.Duration.Seconds())
 		}
 	}
 	return wrong
 }
 
-// deniedWithRoom are the requests that a backup or nobody got while a server had fewer in flight, counted from when
+// findRefusedWithRoom are the requests that a backup or nobody got while a server had fewer in flight, counted from when
 // they were sent to when they were answered, than even one worker may give it. They tell where the balancer has just
 // begun to count failures, and had none to count.
-func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wrong check.Examples) {
-	if pool.Full != model.FullIsPassedOver || server.Backup {
+func findRefusedWithRoom(h history.History, pool model.Pool, server model.Server) (wrong check.Examples) {
+	if pool.WhenFull != model.SkipFullServers || server.Backup {
 		return wrong
 	}
-	fresh, slow, ok := freshAndSlow(h, server)
+	fresh, slow, ok := findReloadAndSlow(h, server)
 	if !ok {
 		return wrong
 	}
-	given, denied := givenAndDenied(h, pool, server, fresh, slow)
+	given, denied := collectForwarded(h, pool, server, fresh, slow)
 	for _, hit := range denied {
 		inFlight := 0
 		for _, other := range given {
@@ -163,33 +163,33 @@ func deniedWithRoom(h history.History, pool model.Pool, server model.Server) (wr
 				inFlight++
 			}
 		}
-		if inFlight < reached(int(server.Conns.Value)) {
+		if inFlight < minToReach(int(server.MaxConns.Value)) {
 			wrong.Add("request %d was not given to %s, which had %s in flight at most, where %d are promised",
-				hit.Seq, server.Host, units.Number(inFlight), server.Conns.Value)
+				hit.Seq, server.Host, units.Number(inFlight), server.MaxConns.Value)
 		}
 	}
 	return wrong
 }
 
-// freshAndSlow are the last time in which a server was slow, and the last reload before it.
-func freshAndSlow(h history.History, server model.Server) (fresh, slow history.Mark, ok bool) {
-	for _, m := range slowMarks(h, server.Host) {
+// findReloadAndSlow are the last time in which a server was slow, and the last reload before it.
+func findReloadAndSlow(h history.History, server model.Server) (fresh, slow history.FaultWindow, ok bool) {
+	for _, m := range slowWindows(h, server.Host) {
 		slow = m
 	}
-	for _, m := range h.Env.Marks {
-		if m.Event.Fault == plan.FaultReload && m.Err == "" && m.To < slow.Ordered {
+	for _, m := range h.Env.Faults {
+		if m.Event.Fault == plan.FaultReload && m.Err == "" && m.EndsBy < slow.RequestedAt {
 			fresh = m
 		}
 	}
-	return fresh, slow, fresh.To != 0
+	return fresh, slow, fresh.EndsBy != 0
 }
 
-// givenAndDenied are the requests between two marks that a server got, and those that a backup or nobody got for want
+// collectForwarded are the requests between two marks that a server got, and those that a backup or nobody got for want
 // of room. There are none where the balancer may have counted a failure.
-func givenAndDenied(
-	h history.History, pool model.Pool, server model.Server, fresh, slow history.Mark,
+func collectForwarded(
+	h history.History, pool model.Pool, server model.Server, fresh, slow history.FaultWindow,
 ) (given, denied []history.Hit) {
-	find, at := check.Journeys(h), map[uint64]string{}
+	find, at := check.RouteFinder(h), map[uint64]string{}
 	for a := range h.Arrivals {
 		if j := find(a.Seq); j != nil && j.Route.Pool == pool.Name {
 			at[a.Seq] = a.Server
@@ -200,14 +200,14 @@ func givenAndDenied(
 	}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		outside := hit.Done < fresh.Ordered || hit.Sent > slow.Ended
+		outside := hit.Done < fresh.RequestedAt || hit.Sent > slow.EndsAfter
 		if j == nil || j.Route.Pool != pool.Name || outside {
 			continue
 		}
 		host, arrived := at[hit.Seq]
 		overflowed, unserved := arrived && isBackup(host), !arrived && hit.Code == 502
 		turned := overflowed || unserved
-		atOnce := hit.Done-hit.Sent < time.Second && hit.Sent > slow.From
+		atOnce := hit.Done-hit.Sent < time.Second && hit.Sent > slow.StartsBy
 		// What was not answered was not sent on, and may have been counted as a failure.
 		failed := hit.Err == history.Timeout || hit.Code >= 500
 		switch {
@@ -222,25 +222,25 @@ func givenAndDenied(
 	return given, denied
 }
 
-// missing reports whether servers may have been missing, and not only taken, while a hit was under way.
-func missing(h history.History, hit history.Hit) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-		return m.Event.Fault != plan.FaultSlow && hit.Done >= m.Ordered && hit.Sent <= m.To+check.HealTime
+// mayBeDown reports whether servers may have been missing, and not only taken, while a hit was under way.
+func mayBeDown(h history.History, hit history.Hit) bool {
+	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
+		return m.Event.Fault != plan.FaultSlow && hit.Done >= m.RequestedAt && hit.Sent <= m.EndsBy+check.HealTime
 	})
 }
 
-// reached is how many requests at a time show that a limit was met, and held.
-func reached(limit int) int { return limit - limit/10 }
+// minToReach is how many requests at a time show that a limit was met, and held.
+func minToReach(limit int) int { return limit - limit/10 }
 
-// atATime counts the most requests of a pool that a server had at a time for certain: each for as long as the fault
+// maxInFlight counts the most requests of a pool that a server had at a time for certain: each for as long as the fault
 // slow makes its answers take at least, and no longer than its client waited. slowed reports whether there was such a
 // fault.
-func atATime(h history.History, pool model.Pool, server string) (most int, slowed bool) {
-	slow := slowMarks(h, server)
+func maxInFlight(h history.History, pool model.Pool, server string) (most int, slowed bool) {
+	slow := slowWindows(h, server)
 	if len(slow) == 0 {
 		return 0, false
 	}
-	find, began := check.Journeys(h), map[uint64]time.Duration{}
+	find, began := check.RouteFinder(h), map[uint64]time.Duration{}
 	for a := range h.Arrivals {
 		if j := find(a.Seq); a.Server == server && j != nil && j.Route.Pool == pool.Name {
 			began[a.Seq] = a.At
@@ -249,11 +249,11 @@ func atATime(h history.History, pool model.Pool, server string) (most int, slowe
 	var edges []edge
 	for hit := range h.Hits {
 		at, mine := began[hit.Seq]
-		k := slices.IndexFunc(slow, func(m history.Mark) bool { return at > m.From && at < m.Ended })
+		k := slices.IndexFunc(slow, func(m history.FaultWindow) bool { return at > m.StartsBy && at < m.EndsAfter })
 		if !mine || k < 0 || hit.Done <= at {
 			continue
 		}
-		least, _ := slow[k].Event.With.Delay()
+		least, _ := slow[k].Event.Settings.Delay()
 		edges = append(edges, edge{at, 1}, edge{min(at+least, hit.Done), -1})
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), a.step-b.step) })
@@ -265,11 +265,11 @@ func atATime(h history.History, pool model.Pool, server string) (most int, slowe
 	return most, true
 }
 
-// slowMarks are the times in which a server took longer for every answer.
-func slowMarks(h history.History, server string) (slow []history.Mark) {
-	for _, m := range h.Env.Marks {
+// slowWindows are the times in which a server took longer for every answer.
+func slowWindows(h history.History, server string) (slow []history.FaultWindow) {
+	for _, m := range h.Env.Faults {
 		slows := m.Event.Fault == plan.FaultSlow && m.Event.Target == server
-		if slows && m.Err == "" && m.Event.With.Whole() {
+		if slows && m.Err == "" && m.Event.Settings.AffectsAll() {
 			slow = append(slow, m)
 		}
 	}
@@ -282,13 +282,13 @@ type edge struct {
 	step int
 }
 
-// beyond says what becomes of requests that no server may take.
-func beyond(p model.Pool) string {
+// describeOverflow says what becomes of requests that no server may take.
+func describeOverflow(p model.Pool) string {
 	switch {
-	case p.Full == model.FullIsPassedOver:
+	case p.WhenFull == model.SkipFullServers:
 		return "go to other servers, and get 502 where all are full"
 	case p.Queue != nil:
-		return fmt.Sprintf("wait up to %s, then get 503", units.Span(p.Queue.After))
+		return fmt.Sprintf("wait up to %s, then get 503", units.Duration(p.Queue.Duration))
 	}
 	return "wait in a queue, as long as timeout connect allows"
 }

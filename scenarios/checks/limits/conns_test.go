@@ -14,32 +14,32 @@ import (
 
 // Requests that the backup gets while the server has room refute its limit, where no failures explain them.
 func TestDeniedWithRoom(t *testing.T) {
-	server := model.Server{Host: "a", Conns: &model.Number{Value: 10}}
+	server := model.Server{Host: "a", MaxConns: &model.Number{Value: 10}}
 	pool := model.Pool{
-		Name: "p", Full: model.FullIsPassedOver, Servers: []model.Server{server, {Host: "b", Backup: true}},
+		Name: "p", WhenFull: model.SkipFullServers, Servers: []model.Server{server, {Host: "b", Backup: true}},
 	}
 	load := plan.Phase{Count: 40, Requests: []plan.Request{{Path: "/", Port: 80}}}
 	p := plan.Plan{
 		Config: model.Config{
 			Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool},
-			Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+			Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}},
 		},
 		Phases: []plan.Phase{load},
 	}
-	reload := history.Mark{
-		Event: plan.Event{Fault: plan.FaultReload}, Ordered: 100 * time.Millisecond, To: 200 * time.Millisecond,
+	reload := history.FaultWindow{
+		Event: plan.Event{Fault: plan.FaultReload}, RequestedAt: 100 * time.Millisecond, EndsBy: 200 * time.Millisecond,
 	}
-	slow := history.Mark{
-		Event:   plan.Event{Fault: plan.FaultSlow, Target: "a", With: plan.Settings{plan.SettingShare: "100%"}},
-		Ordered: time.Second, From: time.Second, Ended: 20 * time.Second,
+	slow := history.FaultWindow{
+		Event:       plan.Event{Fault: plan.FaultSlow, Target: "a", Settings: plan.Settings{plan.SettingShare: "100%"}},
+		RequestedAt: time.Second, StartsBy: time.Second, EndsAfter: 20 * time.Second,
 	}
-	f := func(places int, want int, change func(hits []history.Hit), marks ...history.Mark) {
+	f := func(places int, want int, change func(hits []history.Hit), marks ...history.FaultWindow) {
 		t.Helper()
 		var hits []history.Hit
 		var arrivals []history.Arrival
 		for i := range load.Count { // rows of 20 a second, of which the server is given its places
 			sent := 2*time.Second + time.Duration(i/20)*2*time.Second
-			h := history.Hit{Seq: p.First(0) + uint64(i), Index: i, Sent: sent, Code: 200, Server: "a"}
+			h := history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Sent: sent, Code: 200, Server: "a"}
 			h.Done = h.Sent + time.Second
 			if i%20 >= places {
 				h.Server, h.Done = "b", h.Sent+time.Millisecond
@@ -49,9 +49,9 @@ func TestDeniedWithRoom(t *testing.T) {
 		}
 		change(hits)
 		h := history.History{
-			Plan: p, Env: history.Environment{Marks: marks}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals),
+			Plan: p, Env: history.Environment{Faults: marks}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals),
 		}
-		wrong := deniedWithRoom(h, pool, server)
+		wrong := findRefusedWithRoom(h, pool, server)
 		assert.Equal(t, want, wrong.Total)
 	}
 	as := func([]history.Hit) {}

@@ -19,15 +19,15 @@ func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding 
 	f := check.Finding{
 		Test: "requests in flight for certain and at most, key by key, while servers are known to take their time; " +
 			"false alarm rate 0",
-		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.Most),
+		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.MaxInFlight),
 		Power:     "would have caught one more or less at a time",
 	}
 	byKey, odd, broken := collect(h, g)
-	f.Broken = broken
+	f.Inconclusive = broken
 	pool, _ := h.Plan.Config.Pool(g.Routes[0].Pool)
-	slow := outage.Sluggishness(h, pool)
-	if len(slow) == 0 && f.Broken == "" {
-		f.Broken = "it is not known how long the servers took for their answers; lbproof test CONFIG makes them slow"
+	slow := outage.SlowPeriods(h, pool)
+	if len(slow) == 0 && f.Inconclusive == "" {
+		f.Inconclusive = "it is not known how long the servers took for their answers; lbproof test CONFIG makes them slow"
 	}
 	arrived := map[uint64]time.Duration{}
 	for a := range h.Arrivals {
@@ -37,79 +37,79 @@ func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding 
 	var wrong check.Examples
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		for _, when := range slow {
-			c := crowded{all: byKey[key], arrived: arrived, when: when, rated: rates(g.Routes[0], len(byKey[key]))}
+			c := inFlightTally{all: byKey[key], arrived: arrived, window: when, rateLimited: mayRateLimit(g.Routes[0], len(byKey[key]))}
 			sent, n, no := c.judge(l, key, &wrong)
 			f.N, most, refused = f.N+sent, max(most, n), refused+no
 		}
 	}
-	f.Counter = append(wrong.List(), odd.List()...)
+	f.CounterExamples = append(wrong.List(), odd.List()...)
 	f.Measured = fmt.Sprintf("at most %d at a time, %s refused", most, units.Number(refused))
-	if n := len(admitted(byKey)); n > 1 {
+	if n := len(countAdmitted(byKey)); n > 1 {
 		f.Measured += fmt.Sprintf(", through each of %d balancers in turn", n)
 	}
 	f.Need = f.N
-	if most < l.Most || refused == 0 {
+	if most < l.MaxInFlight || refused == 0 {
 		f.Need = f.N + 1
 		f.Note = "too few were in flight to meet the limit"
 	}
 	return f
 }
 
-// rates reports whether a rate may have refused requests of a key that sent so many.
-func rates(r model.Route, sent int) bool {
+// mayRateLimit reports whether a rate may have refused requests of a key that sent so many.
+func mayRateLimit(r model.Route, sent int) bool {
 	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool {
-		return o.Law != model.InFlight && sent > check.AdmittedAtOnce(o)
+		return o.Algorithm != model.InFlight && sent > check.AdmittedAtOnce(o)
 	})
 }
 
-// crowded is the requests of one key while servers are known to take their time.
-type crowded struct {
-	all     []asked
-	arrived map[uint64]time.Duration // at a server, by sequence number
-	when    outage.Sluggish
-	rated   bool // a rate may have refused some
+// inFlightTally is the requests of one key while servers are known to take their time.
+type inFlightTally struct {
+	all         []limitedRequest
+	arrived     map[uint64]time.Duration // at a server, by sequence number
+	window      outage.SlowPeriod
+	rateLimited bool // a rate may have refused some
 }
 
 // judge judges the key: the most that were with a server for certain, and refusals while there can have been fewer
 // than may be.
-func (c crowded) judge(l model.Limit, key string, wrong *check.Examples) (n, most, refused int) {
+func (c inFlightTally) judge(l model.Limit, key string, wrong *check.Examples) (n, most, refused int) {
 	for _, a := range c.all {
-		if !c.within(a.hit) {
+		if !c.isWithin(a.hit) {
 			continue
 		}
 		n++
-		certain, possible := c.others(a)
+		certain, possible := c.countOthers(a)
 		switch {
-		case a.in && certain > l.Most:
+		case a.admitted && certain > l.MaxInFlight:
 			wrong.Add("key %s: %d requests were with servers at a time, request %d the last; at most %d may be",
-				key, certain, a.hit.Seq, l.Most)
-		case !a.in && possible < l.Most && !c.rated:
+				key, certain, a.hit.Seq, l.MaxInFlight)
+		case !a.admitted && possible < l.MaxInFlight && !c.rateLimited:
 			wrong.Add("key %s: request %d was refused while at most %d others were in flight; %d may be",
-				key, a.hit.Seq, possible, l.Most)
+				key, a.hit.Seq, possible, l.MaxInFlight)
 		}
 		most = max(most, certain)
-		if !a.in {
+		if !a.admitted {
 			refused++
 		}
 	}
 	return n, most, refused
 }
 
-func (c crowded) within(hit history.Hit) bool {
-	return hit.Sent >= c.when.From && hit.Done <= c.when.To
+func (c inFlightTally) isWithin(hit history.Hit) bool {
+	return hit.Sent >= c.window.From && hit.Done <= c.window.To
 }
 
-// others counts the requests that were with a server when one arrived, that one with them, and those of the others that
+// countOthers counts the requests that were with a server when one arrived, that one with them, and those of the others that
 // may have been in flight when its fate was decided.
-func (c crowded) others(a asked) (certain, possible int) {
+func (c inFlightTally) countOthers(a limitedRequest) (certain, possible int) {
 	for _, o := range c.all {
-		if !o.in {
+		if !o.admitted {
 			continue
 		}
-		if c.isWith(o, a) {
+		if c.isAtServer(o, a) {
 			certain++
 		}
-		overlaps := o.hit.Sent <= a.hit.Done && o.hit.Done+outage.Afterward >= a.hit.Sent
+		overlaps := o.hit.Sent <= a.hit.Done && o.hit.Done+outage.ReleaseDelay >= a.hit.Sent
 		if o.hit.Seq != a.hit.Seq && overlaps {
 			possible++
 		}
@@ -117,14 +117,14 @@ func (c crowded) others(a asked) (certain, possible int) {
 	return certain, possible
 }
 
-// isWith reports whether o was with a server for certain when a arrived. Of a backup, which is not slow, nobody
+// isAtServer reports whether o was with a server for certain when a arrived. Of a backup, which is not slow, nobody
 // knows: it may have answered long before its client heard.
-func (c crowded) isWith(o, a asked) bool {
+func (c inFlightTally) isAtServer(o, a limitedRequest) bool {
 	at, known := c.arrived[o.hit.Seq]
 	began, came := c.arrived[a.hit.Seq]
-	slow := slices.Contains(c.when.Hosts, o.hit.Server) && c.within(o.hit)
+	slow := slices.Contains(c.window.Hosts, o.hit.Server) && c.isWithin(o.hit)
 	if !known || !came || !slow {
 		return false
 	}
-	return at <= began && began < min(at+slices.Min(c.when.Least), o.hit.Done)
+	return at <= began && began < min(at+slices.Min(c.window.MinDelays), o.hit.Done)
 }

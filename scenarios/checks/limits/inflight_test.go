@@ -14,15 +14,15 @@ import (
 
 // Who was answered by a backup, which is not slow, may be gone from the balancer before its client knows it.
 func TestABackupsAnswersAreNotInFlight(t *testing.T) {
-	when := outage.Sluggish{To: time.Second, Hosts: []string{"a"}, Least: []time.Duration{400 * time.Millisecond}}
+	when := outage.SlowPeriod{To: time.Second, Hosts: []string{"a"}, MinDelays: []time.Duration{400 * time.Millisecond}}
 	for first, want := range map[string]int{"a": 1, "spare": 0} {
 		var wrong check.Examples
-		all := []asked{
-			{hit: history.Hit{Seq: 1, Sent: 0, Done: 300 * time.Millisecond, Server: first}, in: true},
-			{hit: history.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, in: true},
+		all := []limitedRequest{
+			{hit: history.Hit{Seq: 1, Sent: 0, Done: 300 * time.Millisecond, Server: first}, admitted: true},
+			{hit: history.Hit{Seq: 2, Sent: 10 * time.Millisecond, Done: 450 * time.Millisecond, Server: "a"}, admitted: true},
 		}
 		arrived := map[uint64]time.Duration{1: 5 * time.Millisecond, 2: 15 * time.Millisecond}
-		crowded{all: all, arrived: arrived, when: when}.judge(model.Limit{Most: 1}, "key", &wrong)
+		inFlightTally{all: all, arrived: arrived, window: when}.judge(model.Limit{MaxInFlight: 1}, "key", &wrong)
 		assert.Equal(t, want, wrong.Total, first)
 	}
 }

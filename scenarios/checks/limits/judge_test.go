@@ -30,14 +30,14 @@ type sent struct {
 // In what a limit was asked about, only what it decided by itself counts.
 func TestCollect(t *testing.T) {
 	byClient := model.Limit{
-		Law: model.LeakyBucket, Key: model.Key{Variable: model.ClientAddress}, Rate: 1, Burst: 2, Status: 429,
+		Algorithm: model.LeakyBucket, Key: model.Key{Variable: model.ClientAddress}, Rate: 1, Burst: 2, Status: 429,
 		Pos: model.Pos{File: "f", Line: 1},
 	}
 	byHeader, elsewhere := byClient, model.Pos{File: "f", Line: 2}
 	byHeader.Key = model.Key{Variable: model.RequestHeader, Name: "x-key"}
-	byHeader.Free = model.Exemption{Kind: model.NotSent}
+	byHeader.Exempt = model.Exemption{Kind: model.KeyNotSent}
 	unknown := byClient
-	unknown.Key = model.Key{Variable: model.Other, Source: "$whatever"}
+	unknown.Key = model.Key{Variable: model.OtherVariable, Source: "$whatever"}
 	served, refused := history.Hit{Code: 200, Server: "a"}, history.Hit{Code: 429}
 	const client, mixed = "10.0.0.9", "another limit with the same status may have refused, or requests failed"
 	for name, c := range map[string]sent{
@@ -46,7 +46,7 @@ func TestCollect(t *testing.T) {
 		"an error of its own":       {limit: byClient, hits: []history.Hit{{Code: 500}}, key: client, counted: 1, in: 1},
 		"no code for a limit, which an access rule may have given": {
 			limit: byClient, hits: []history.Hit{{Code: 403}}, key: client, counted: 1, in: 1,
-			route: func(r *model.Route) { r.Access = []model.Access{{From: "all"}} },
+			route: func(r *model.Route) { r.Access = []model.Access{{Clients: "all"}} },
 		},
 		"a breaker may have refused": {
 			limit: byClient, hits: []history.Hit{{Code: 503}}, broken: mixed,
@@ -57,16 +57,16 @@ func TestCollect(t *testing.T) {
 			broken: mixed,
 		},
 		"another rate with the same status": {
-			limit: byClient, others: []model.Limit{{Law: model.TokenBucket, Status: 429, Pos: elsewhere}},
+			limit: byClient, others: []model.Limit{{Algorithm: model.TokenBucket, Status: 429, Pos: elsewhere}},
 			hits: []history.Hit{served}, broken: mixed,
 		},
 		"a number at a time that nobody reaches": {
-			limit: byClient, others: []model.Limit{{Law: model.InFlight, Most: 5, Status: 429, Pos: elsewhere}},
+			limit: byClient, others: []model.Limit{{Algorithm: model.InFlight, MaxInFlight: 5, Status: 429, Pos: elsewhere}},
 			hits: []history.Hit{served}, key: client, counted: 1, in: 1,
 		},
 		"through a peer": {
 			limit: byClient, hits: []history.Hit{served}, key: client + " through lb-2", counted: 1, in: 1,
-			phase: func(p *plan.Phase) { p.Via = "lb-2" },
+			phase: func(p *plan.Phase) { p.ViaPeer = "lb-2" },
 		},
 		"without a key":           {limit: byHeader, hits: []history.Hit{served}},
 		"refused without a key":   {limit: byHeader, hits: []history.Hit{refused}, odd: 1},
@@ -79,7 +79,7 @@ func TestCollect(t *testing.T) {
 		assert.Len(t, byKey[c.key], c.counted, name)
 		let := 0
 		for _, a := range byKey[c.key] {
-			if a.in {
+			if a.admitted {
 				let++
 			}
 		}
@@ -93,7 +93,7 @@ func carrying(key string) func(*plan.Phase) {
 }
 
 func (c sent) routed() model.Route {
-	r := model.Route{Path: "/", Port: 80, Pool: "p", Fallback: true, Limits: append([]model.Limit{c.limit}, c.others...)}
+	r := model.Route{Path: "/", Port: 80, Pool: "p", DefaultHost: true, Limits: append([]model.Limit{c.limit}, c.others...)}
 	if c.route != nil {
 		c.route(&r)
 	}
@@ -111,55 +111,55 @@ func (c sent) history() history.History {
 	}
 	hits := slices.Clone(c.hits)
 	for i := range hits {
-		hits[i].Seq, hits[i].Index = p.First(0)+uint64(i), i
+		hits[i].Seq, hits[i].Index = p.FirstHit(0)+uint64(i), i
 		hits[i].Sent = time.Duration(i) * 100 * time.Millisecond
 		hits[i].Done = hits[i].Sent + time.Millisecond
 	}
 	return history.History{
-		Plan: p, Env: history.Environment{Client: "10.0.0.9"},
+		Plan: p, Env: history.Environment{ClientAddr: "10.0.0.9"},
 		Hits: slices.Values(hits), Arrivals: slices.Values([]history.Arrival(nil)),
 	}
 }
 
 // Only rates and numbers that the configuration gives are judged.
 func TestJudged(t *testing.T) {
-	assert.True(t, judged(model.Limit{Law: model.InFlight, Most: 1}))
-	assert.False(t, judged(model.Limit{Law: model.InFlight}))
-	assert.True(t, judged(model.Limit{Law: model.CountWindow, Counts: model.CountsRequests, Window: time.Second}))
-	assert.False(t, judged(model.Limit{Law: model.CountWindow, Counts: model.CountsRequests}))
-	assert.False(t, judged(model.Limit{Law: model.CountWindow, Counts: model.CountsErrors, Window: time.Second}))
-	assert.True(t, judged(model.Limit{Law: model.LeakyBucket, Rate: 1}))
-	assert.False(t, judged(model.Limit{Law: model.LeakyBucket}))
+	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.InFlight, MaxInFlight: 1}))
+	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.InFlight}))
+	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.CountWindow, Counts: model.CountsRequests, Window: time.Second}))
+	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.CountWindow, Counts: model.CountsRequests}))
+	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.CountWindow, Counts: model.CountsErrors, Window: time.Second}))
+	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.LeakyBucket, Rate: 1}))
+	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.LeakyBucket}))
 }
 
 // Who is let in and waits was decided on no later than what was sent after it and refused.
 func TestDecidedBy(t *testing.T) {
 	at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
-	one := func(sent, done int, in bool) asked {
-		a := asked{hit: history.Hit{Sent: at(sent), Done: at(done)}, in: in}
-		a.Before = a.hit.Done
+	one := func(sent, done int, in bool) limitedRequest {
+		a := limitedRequest{hit: history.Hit{Sent: at(sent), Done: at(done)}, admitted: in}
+		a.Latest = a.hit.Done
 		return a
 	}
 	waits, refused, alone := one(0, 2000, true), one(100, 110, false), one(500, 2500, true)
-	got := decidedBy([]asked{waits, refused, alone})
-	assert.Equal(t, at(110)+unheard, got[0])
+	got := latestDecisions([]limitedRequest{waits, refused, alone})
+	assert.Equal(t, at(110)+decisionSlack, got[0])
 	assert.Equal(t, at(110), got[1])
 	assert.Equal(t, at(2500), got[2])
 }
 
 // What is let in leaves the bounds of a leaky bucket one request beyond them, on either side.
 func TestCrossed(t *testing.T) {
-	limit := model.Limit{Law: model.LeakyBucket, Rate: 1, Burst: 2, Delay: -1}
+	limit := model.Limit{Algorithm: model.LeakyBucket, Rate: 1, Burst: 2, Delay: -1}
 	f := func(says string, in ...bool) {
 		t.Helper()
-		var all []asked
+		var all []limitedRequest
 		for i, let := range in { // all at once, each decided within a millisecond
 			sent := time.Second + time.Duration(i)*time.Millisecond
-			a := asked{hit: history.Hit{Seq: uint64(i + 1), Sent: sent, Done: sent + time.Millisecond}, in: let}
-			a.After, a.Before = sent, a.hit.Done
+			a := limitedRequest{hit: history.Hit{Seq: uint64(i + 1), Sent: sent, Done: sent + time.Millisecond}, admitted: let}
+			a.Earliest, a.Latest = sent, a.hit.Done
 			all = append(all, a)
 		}
-		if why := crossed(limit, lawful(limit, 1, 1), all); says == "" {
+		if why := findViolation(limit, lawOf(limit, 1, 1), all); says == "" {
 			assert.Empty(t, why)
 		} else {
 			assert.Contains(t, why, says)

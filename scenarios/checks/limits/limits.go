@@ -25,15 +25,15 @@ func limitOf(cfg model.Config, claim plan.Claim) (check.Group[model.Limit], bool
 
 // limitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
 func limitKey(h history.History, key model.Key, hit history.Hit) (string, bool) {
-	l := h.Plan.Phases[hit.Load]
+	l := h.Plan.Phases[hit.Phase]
 	switch key.Variable {
 	case model.RequestHeader:
-		return check.HeaderSent(l, l.Request(hit.Index), key.Name, hit.Index), true
+		return check.SentHeader(l, l.Request(hit.Index), key.Name, hit.Index), true
 	case model.ServerName:
 		return check.HostOf(h, l.Request(hit.Index)), true
 	}
 	value, ok := check.KeyOf(h, key, hit)
-	return check.ReadableKey(key, value), ok
+	return check.FormatKey(key, value), ok
 }
 
 var Limits = check.Check{
@@ -43,9 +43,9 @@ var Limits = check.Check{
 		"window counts refused requests too; Traefik's bucket has room for half a request more than its burst: " +
 		"what is let in lies in the interval that the times of sending and answering leave, and its false alarm " +
 		"rate is 0",
-	Claims: limitClaims,
-	Trials: limitTrials,
-	Judge:  judgeLimits,
+	Claims:       limitClaims,
+	Requirements: limitRequirements,
+	Judge:        judgeLimits,
 }
 
 // limitGroups are the limits, each with the routes that share it.
@@ -58,10 +58,10 @@ func limitClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, g := range limitGroups(cfg) {
 		l := g.What
-		name := cmp.Or(l.Name, string(l.Law))
+		name := cmp.Or(l.Name, string(l.Algorithm))
 		claims = append(claims, plan.Claim{
 			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos,
-			Params: limitParams(l), Text: limitText(g), Assumes: limitAssumes(l),
+			Params: limitParams(l), Text: limitText(g), Assumptions: limitAssumes(l),
 		})
 	}
 	return check.DistinctIDs(claims)
@@ -72,16 +72,16 @@ func limitParams(l model.Limit) plan.Params {
 	if l.Rate > 0 {
 		p[plan.ParamRate] = plan.Amount(l.Rate)
 	}
-	switch l.Law {
+	switch l.Algorithm {
 	case model.InFlight:
-		p[plan.ParamMost] = plan.Amount(l.Most)
+		p[plan.ParamMaxConcurrent] = plan.Amount(l.MaxInFlight)
 	case model.LeakyBucket:
-		p[plan.ParamAtOnce] = plan.Amount(l.Burst + 1)
+		p[plan.ParamBurst] = plan.Amount(l.Burst + 1)
 		if l.Rate > 0 { // its zone is known
 			p[plan.ParamSpacing] = plan.Amount(math.Round(1e6/l.Rate) / 1e3)
 		}
 	default:
-		p[plan.ParamAtOnce] = plan.Amount(l.Burst)
+		p[plan.ParamBurst] = plan.Amount(l.Burst)
 	}
 	return p
 }
@@ -95,15 +95,15 @@ func limitText(g check.Group[model.Limit]) string {
 	if l.DryRun {
 		status = "only written to the log (dry run)"
 	}
-	switch l.Law {
+	switch l.Algorithm {
 	case model.InFlight:
-		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.Paths(), l.Most, l.Key, status)
+		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.Paths(), l.MaxInFlight, l.Key, status)
 	case model.CountWindow:
 		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: "+
-			"whoever goes on at %s or faster stays refused.", g.Paths(), l.Burst, units.Span(l.Window), l.Key, status, perSecond(l.Rate))
+			"whoever goes on at %s or faster stays refused.", g.Paths(), l.Burst, units.Duration(l.Window), l.Key, status, formatRate(l.Rate))
 	case model.TokenBucket:
 		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.",
-			g.Paths(), l.Burst, perSecond(l.Rate), l.Key, status)
+			g.Paths(), l.Burst, formatRate(l.Rate), l.Key, status)
 	}
 	if l.Rate == 0 {
 		return fmt.Sprintf("Requests to %s are limited by %s, whose rate nothing declares.", g.Paths(), l.Name)
@@ -119,11 +119,11 @@ func limitText(g check.Group[model.Limit]) string {
 		wait = fmt.Sprintf("; those beyond %d wait", l.Delay)
 	}
 	return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s%s; more are %s.",
-		g.Paths(), l.Burst+1, perSecond(l.Rate), l.Key, wait, status)
+		g.Paths(), l.Burst+1, formatRate(l.Rate), l.Key, wait, status)
 }
 
-// perSecond prints a rate as people write it.
-func perSecond(rate float64) string {
+// formatRate prints a rate as people write it.
+func formatRate(rate float64) string {
 	if rate < 5 && rate > 0 {
 		return fmt.Sprintf("%.4g per minute", rate*60)
 	}
@@ -131,8 +131,8 @@ func perSecond(rate float64) string {
 }
 
 func limitAssumes(l model.Limit) []string {
-	if !l.Free.Any() {
+	if !l.Exempt.IsSet() {
 		return nil
 	}
-	return []string{fmt.Sprintf("the key %s is not empty: requests with an empty one (%s) are not limited", l.Key, l.Free)}
+	return []string{fmt.Sprintf("the key %s is not empty: requests with an empty one (%s) are not limited", l.Key, l.Exempt)}
 }

@@ -18,11 +18,11 @@ import (
 
 // admitter bounds how many requests are let in.
 type admitter interface {
-	Admits([]stats.Instant) (least, most []int)
+	Admits([]stats.TimeBounds) (least, most []int)
 }
 
-// lawful is the law of a limit whose burst and rate are so many times what it says.
-func lawful(l model.Limit, burst, rate float64) admitter {
+// lawOf is the law of a limit whose burst and rate are so many times what it says.
+func lawOf(l model.Limit, burst, rate float64) admitter {
 	more := func(n int) float64 { // at least by one
 		step := math.Round(float64(n) * (burst - 1))
 		if burst != 1 && step == 0 {
@@ -30,7 +30,7 @@ func lawful(l model.Limit, burst, rate float64) admitter {
 		}
 		return max(0, float64(n)+step)
 	}
-	switch l.Law {
+	switch l.Algorithm {
 	case model.CountWindow:
 		return stats.Window{Period: time.Duration(float64(l.Window) / rate), Limit: int(more(l.Burst))}
 	case model.TokenBucket: // who waits for less than half a request's time is let in (Traefik's rate_limiter.go)
@@ -38,15 +38,15 @@ func lawful(l model.Limit, burst, rate float64) admitter {
 		if r >= 1 {
 			patience = 0.5 / math.Floor(r)
 		}
-		return stats.Bucket{Room: max(1, more(l.Burst)+r*patience), Rate: r}
+		return stats.Bucket{Capacity: max(1, more(l.Burst)+r*patience), Rate: r}
 	}
-	return stats.Bucket{Room: 1 + more(l.Burst), Rate: l.Rate * rate}
+	return stats.Bucket{Capacity: 1 + more(l.Burst), Rate: l.Rate * rate}
 }
 
-// twoSided reports whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are
+// hasLowerBound reports whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are
 // refused at a time (golang/go #56924).
-func twoSided(l model.Limit, all []asked) bool {
-	if l.Law != model.TokenBucket {
+func hasLowerBound(l model.Limit, all []limitedRequest) bool {
+	if l.Algorithm != model.TokenBucket {
 		return true
 	}
 	for i := 1; i < len(all); i++ {
@@ -57,19 +57,19 @@ func twoSided(l model.Limit, all []asked) bool {
 	return true
 }
 
-// crossed says where a key's count leaves the bounds of a law; empty where it does not.
-func crossed(l model.Limit, law admitter, all []asked) string {
-	at, decided := make([]stats.Instant, len(all)), decidedBy(all)
+// findViolation says where a key's count leaves the bounds of a law; empty where it does not.
+func findViolation(l model.Limit, law admitter, all []limitedRequest) string {
+	at, decided := make([]stats.TimeBounds, len(all)), latestDecisions(all)
 	for i, a := range all {
-		at[i] = a.Instant
-		if l.Delay >= 0 && l.Law == model.LeakyBucket {
-			at[i].Before = decided[i]
+		at[i] = a.TimeBounds
+		if l.Delay >= 0 && l.Algorithm == model.LeakyBucket {
+			at[i].Latest = decided[i]
 		}
 	}
 	least, most := law.Admits(at)
-	both, in := twoSided(l, all), 0
+	both, in := hasLowerBound(l, all), 0
 	for i, a := range all {
-		if a.in {
+		if a.admitted {
 			in++
 		}
 		switch since := (a.hit.Sent - all[0].hit.Sent).Seconds(); {
@@ -84,8 +84,8 @@ func crossed(l model.Limit, law admitter, all []asked) string {
 	return ""
 }
 
-// wrongs are the wrong limits that a run must tell from the right one: factors of burst and rate, and their names.
-func wrongs(l model.Limit) []struct {
+// wrongLimits are the wrong limits that a run must tell from the right one: factors of burst and rate, and their names.
+func wrongLimits(l model.Limit) []struct {
 	burst, rate float64
 	what        string
 } {
@@ -93,20 +93,20 @@ func wrongs(l model.Limit) []struct {
 		burst, rate float64
 		what        string
 	}
-	out := []wrong{{1 + off, 1, "a larger burst"}, {1, 1 + off, "a higher rate"}}
-	if l.Law == model.CountWindow {
-		return append(out, wrong{1 - off, 1, "a smaller burst"}) // a longer period shows only after it
+	out := []wrong{{1 + tolerance, 1, "a larger burst"}, {1, 1 + tolerance, "a higher rate"}}
+	if l.Algorithm == model.CountWindow {
+		return append(out, wrong{1 - tolerance, 1, "a smaller burst"}) // a longer period shows only after it
 	}
-	return append(out, wrong{1 - off, 1, "a smaller burst"}, wrong{1, 1 - off, "a lower rate"})
+	return append(out, wrong{1 - tolerance, 1, "a smaller burst"}, wrong{1, 1 - tolerance, "a lower rate"})
 }
 
-// rated is what a limit's keys come to.
-type rated struct {
-	limit       model.Limit
-	in, refused int
-	sighted     bool            // it could be seen who waits for a turn
-	told        map[string]bool // the wrong limits that some key tells from the right one
-	wrong       check.Examples
+// rateTally is what a limit's keys come to.
+type rateTally struct {
+	limit             model.Limit
+	admitted, refused int
+	waitsVisible      bool            // it could be seen who waits for a turn
+	distinguished     map[string]bool // the wrong limits that some key tells from the right one
+	wrong             check.Examples
 }
 
 // judgeRate judges rates, key by key.
@@ -114,69 +114,69 @@ func judgeRate(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
 	byKey, odd, broken := collect(h, g)
 	f := check.Finding{
-		Broken: broken,
+		Inconclusive: broken,
 		Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm " +
 			"rate 0",
 		Predicted: "each key within its interval",
-		Power:     fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*off),
+		Power:     fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*tolerance),
 	}
-	r := rated{limit: l, sighted: l.Law != model.LeakyBucket, told: map[string]bool{}}
+	r := rateTally{limit: l, waitsVisible: l.Algorithm != model.LeakyBucket, distinguished: map[string]bool{}}
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		f.N += len(byKey[key])
-		r.see(key, byKey[key])
+		r.add(key, byKey[key])
 	}
-	f.Counter = append(r.wrong.List(), odd.List()...)
+	f.CounterExamples = append(r.wrong.List(), odd.List()...)
 	f.Measured = fmt.Sprintf("%s let in, %s refused, %s",
-		units.Number(r.in), units.Number(r.refused), units.Plural(len(byKey), "key")) + through(byKey)
+		units.Number(r.admitted), units.Number(r.refused), units.Plural(len(byKey), "key")) + describePeers(byKey)
 	f.Need = f.N
-	if !r.sighted {
+	if !r.waitsVisible {
 		f.Need, f.Note = f.N+1, "answers took too long to tell who waited for a turn"
 	}
-	if untold := r.untold(); len(untold) > 0 && f.N > 0 {
+	if untold := r.undistinguished(); len(untold) > 0 && f.N > 0 {
 		f.Need = f.N + 1
-		f.Note = fmt.Sprintf("these requests cannot tell it from %s (by %.0f %%)", strings.Join(untold, " or "), 100*off)
+		f.Note = fmt.Sprintf("these requests cannot tell it from %s (by %.0f %%)", strings.Join(untold, " or "), 100*tolerance)
 	}
 	return f
 }
 
-// see judges one key.
-func (r *rated) see(key string, all []asked) {
+// add judges one key.
+func (r *rateTally) add(key string, all []limitedRequest) {
 	for _, a := range all {
-		if a.in {
-			r.in++
+		if a.admitted {
+			r.admitted++
 		} else {
 			r.refused++
 		}
 	}
-	if why := crossed(r.limit, lawful(r.limit, 1, 1), all); why != "" {
+	if why := findViolation(r.limit, lawOf(r.limit, 1, 1), all); why != "" {
 		r.wrong.Add("key %s: %s", key, why)
 	}
-	if r.limit.Law == model.LeakyBucket {
-		r.sighted = delayed(r.limit, key, all, &r.wrong) || r.sighted
+	if r.limit.Algorithm == model.LeakyBucket {
+		r.waitsVisible = judgeDelay(r.limit, key, all, &r.wrong) || r.waitsVisible
 	}
-	for _, w := range wrongs(r.limit) {
-		r.told[w.what] = r.told[w.what] || crossed(r.limit, lawful(r.limit, w.burst, w.rate), all) != ""
+	for _, w := range wrongLimits(r.limit) {
+		r.distinguished[w.what] = r.distinguished[w.what] || findViolation(r.limit, lawOf(r.limit, w.burst, w.rate), all) != ""
 	}
 }
 
-// untold names the wrong limits that no key tells from the right one.
-func (r *rated) untold() []string {
+// undistinguished names the wrong limits that no key tells from the right one.
+func (r *rateTally) undistinguished() []string {
 	var names []string
-	for _, w := range wrongs(r.limit) {
-		if !r.told[w.what] {
+	for _, w := range wrongLimits(r.limit) {
+		if !r.distinguished[w.what] {
 			names = append(names, w.what)
 		}
 	}
 	return names
 }
 
-// admitted counts the requests that the balancer, which is "", and its peers let in.
-func admitted(byKey map[string][]asked) map[string]int {
+// countAdmitted counts the requests that the balancer, which is "", and its peers let in.
+func countAdmitted(byKey map[string][]limitedRequest) map[string]int {
 	let := map[string]int{}
 	for key, all := range byKey {
 		_, peer, _ := strings.Cut(key, " through ")
 		for _, a := range all {
-			if a.in {
+			if a.admitted {
 				let[peer]++
 			}
 		}
@@ -184,9 +184,9 @@ func admitted(byKey map[string][]asked) map[string]int {
 	return let
 }
 
-// through says how many requests peers of the balancer let in beside it; empty where there are none.
-func through(byKey map[string][]asked) string {
-	let, text := admitted(byKey), ""
+// describePeers says how many requests peers of the balancer let in beside it; empty where there are none.
+func describePeers(byKey map[string][]limitedRequest) string {
+	let, text := countAdmitted(byKey), ""
 	for _, peer := range slices.Sorted(maps.Keys(let)) {
 		if peer != "" {
 			text += fmt.Sprintf(", of which %s let in %s", peer, units.Number(let[peer]))
@@ -198,37 +198,37 @@ func through(byKey map[string][]asked) string {
 	return text
 }
 
-// promptness is the longest that a refusal took, which waits for nothing.
-func promptness(all []asked) time.Duration {
+// slowestRefusal is the longest that a refusal took, which waits for nothing.
+func slowestRefusal(all []limitedRequest) time.Duration {
 	longest := time.Duration(0)
 	for _, a := range all {
-		if !a.in {
+		if !a.admitted {
 			longest = max(longest, a.hit.Done-a.hit.Sent)
 		}
 	}
 	return longest
 }
 
-// delayed judges who waits: beyond the delay each request its turn, without one nobody. It reports whether that could
+// judgeDelay judges who waits: beyond the delay each request its turn, without one nobody. It reports whether that could
 // be seen.
-func delayed(l model.Limit, key string, all []asked, wrong *check.Examples) (sighted bool) {
-	var at []stats.Instant
-	var in []asked
-	promptly, decided := promptness(all), decidedBy(all)
+func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Examples) (sighted bool) {
+	var at []stats.TimeBounds
+	var in []limitedRequest
+	promptly, decided := slowestRefusal(all), latestDecisions(all)
 	for i, a := range all {
 		if l.Delay < 0 { // nobody is to wait, so that those who do not tell how fast it decides
-			decided[i] = min(a.Before, a.hit.Sent+unheard+promptly)
+			decided[i] = min(a.Latest, a.hit.Sent+decisionSlack+promptly)
 		}
-		if a.in {
-			at = append(at, stats.Instant{After: a.After, Before: decided[i]})
+		if a.admitted {
+			at = append(at, stats.TimeBounds{Earliest: a.Earliest, Latest: decided[i]})
 			in = append(in, a)
 		}
 	}
 	if l.Delay < 0 {
-		return undelayed(l, key, at, in, promptly, wrong)
+		return judgeNoDelay(l, key, at, in, promptly, wrong)
 	}
-	for i, turn := range turnsOf(l).Waits(at, l.Delay) {
-		if took := in[i].hit.Done - in[i].hit.Sent; took+outage.Slack < turn {
+	for i, turn := range bucketOf(l).MinWaits(at, l.Delay) {
+		if took := in[i].hit.Done - in[i].hit.Sent; took+outage.Tolerance < turn {
 			wrong.Add("key %s: request %d was let through after %.3f s; its turn came %.3f s after it",
 				key, in[i].hit.Seq, took.Seconds(), turn.Seconds())
 		}
@@ -236,40 +236,40 @@ func delayed(l model.Limit, key string, all []asked, wrong *check.Examples) (sig
 	return true
 }
 
-// turnsOf is a leaky bucket, whose requests may have a turn each.
-func turnsOf(l model.Limit) stats.Bucket {
-	return stats.Bucket{Room: float64(l.Burst + 1), Rate: l.Rate}
+// bucketOf is a leaky bucket, whose requests may have a turn each.
+func bucketOf(l model.Limit) stats.Bucket {
+	return stats.Bucket{Capacity: float64(l.Burst + 1), Rate: l.Rate}
 }
 
-// fewDue is how many requests beyond the rate show whether such requests wait.
-const fewDue = 5
+// minDue is how many requests beyond the rate show whether such requests wait.
+const minDue = 5
 
-// undelayed judges a limit of which nobody is to wait, by the requests that it let in and the times at which that was
+// judgeNoDelay judges a limit of which nobody is to wait, by the requests that it let in and the times at which that was
 // decided. It reports whether waits could be seen.
-func undelayed(
-	l model.Limit, key string, at []stats.Instant, in []asked, promptly time.Duration, wrong *check.Examples,
+func judgeNoDelay(
+	l model.Limit, key string, at []stats.TimeBounds, in []limitedRequest, promptly time.Duration, wrong *check.Examples,
 ) (sighted bool) {
 	sent := slices.Clone(at)
 	for i := range sent {
-		sent[i].Before = max(sent[i].After, in[i].hit.Sent)
+		sent[i].Latest = max(sent[i].Earliest, in[i].hit.Sent)
 	}
-	waited, due, longest := 0, 0, turnsOf(l).Waits(sent, 0)
-	for i, turn := range turnsOf(l).Waits(at, 0) {
+	waited, due, longest := 0, 0, bucketOf(l).MinWaits(sent, 0)
+	for i, turn := range bucketOf(l).MinWaits(at, 0) {
 		took := in[i].hit.Done - in[i].hit.Sent
 		switch {
 		case longest[i] == 0: // who is not beyond the rate waits for nothing either, unless servers are slow
 			promptly = max(promptly, took)
-		case turn >= 2*outage.Slack:
+		case turn >= 2*outage.Tolerance:
 			if due++; took >= turn {
 				waited++
 			}
 		}
 	}
-	sighted = due >= fewDue && promptly < outage.Slack
+	sighted = due >= minDue && promptly < outage.Tolerance
 	if sighted && waited == due {
 		wrong.Add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay",
 			key, units.Plural(due, "request"))
 	}
-	short := float64(l.Burst) < l.Rate*(4*outage.Slack).Seconds() // no wait is long enough to be seen
+	short := float64(l.Burst) < l.Rate*(4*outage.Tolerance).Seconds() // no wait is long enough to be seen
 	return sighted || short
 }

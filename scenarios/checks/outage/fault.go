@@ -13,26 +13,26 @@ import (
 // Refusing are the faults after which connections are refused at once; hanging all after which nothing comes back, or
 // not even a connection comes about. Of lying ones only the health checks know.
 var (
-	Refusing = plan.Faults(plan.Refuses)
-	Hanging  = plan.Faults(plan.Freezes, plan.Vanishes)
-	Lying    = plan.Faults(plan.Lies)
+	RefusingFaults  = plan.FaultsWithEffect(plan.EffectRefused)
+	HangingFaults   = plan.FaultsWithEffect(plan.EffectFrozen, plan.EffectUnreachable)
+	CheckOnlyFaults = plan.FaultsWithEffect(plan.EffectUnhealthy)
 )
 
-// Slack is what the clocks and the schedulers of a loaded machine may add.
-const Slack = 50 * time.Millisecond
+// Tolerance is what the clocks and the schedulers of a loaded machine may add.
+const Tolerance = 50 * time.Millisecond
 
-// Settling is how long after a server's return its share may still grow: nginx gives it back a step with every pick.
-const Settling = time.Second
+// SettleTime is how long after a server's return its share may still grow: nginx gives it back a step with every pick.
+const SettleTime = time.Second
 
-// ReturnsWithin is how long a server that is back may be kept out of rotation for what happened before.
-func ReturnsWithin(s model.Server) time.Duration {
-	d := Settling
-	if s.Active != nil {
-		_, latest := s.Active.Up()
+// MaxReturnTime is how long a server that is back may be kept out of rotation for what happened before.
+func MaxReturnTime(s model.Server) time.Duration {
+	d := SettleTime
+	if s.HealthCheck != nil {
+		_, latest := s.HealthCheck.RecoveryTime()
 		d = max(d, latest)
 	}
 	if s.Ejection != nil {
-		d = max(d, s.Ejection.Out+time.Second)
+		d = max(d, s.Ejection.Duration+time.Second)
 	}
 	return d
 }

@@ -12,10 +12,10 @@ import (
 )
 
 var Access = check.Check{
-	Name:      plan.CheckAccess,
-	Doc:       "Clients are let in or kept out by their address.",
-	Law:       "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
-	Questions: accessQuestions,
+	Name:   plan.CheckAccess,
+	Doc:    "Clients are let in or kept out by their address.",
+	Law:    "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
+	Probes: accessProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		addressed := check.EachRoute(cfg.Routes, addressClaims)
 		return check.DistinctIDs(append(addressed, check.EachRoute(cfg.Routes, internalClaims)...))
@@ -23,7 +23,7 @@ var Access = check.Check{
 }
 
 func addressClaims(r model.Route) []plan.Claim {
-	if len(r.Access) == 0 || r.Answer != nil {
+	if len(r.Access) == 0 || r.StaticResponse != nil {
 		return nil
 	}
 	text := fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.",
@@ -41,7 +41,7 @@ func accessText(rules []model.Access) string {
 		if a.Allow {
 			word = "allow"
 		}
-		order = append(order, word+" "+a.From)
+		order = append(order, word+" "+a.Clients)
 	}
 	return strings.Join(order, ", ")
 }
@@ -54,42 +54,42 @@ func internalClaims(r model.Route) []plan.Claim {
 	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "internal", r.Pos, text)}
 }
 
-func accessQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func accessProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	for _, r := range cfg.Routes {
-		host, ok := r.Askable()
+		host, ok := r.ProbeHost()
 		if r.Internal {
 			host, ok = strings.Join(r.Hosts[:min(1, len(r.Hosts))], ""), !r.Regex
 		}
 		if r.Key() != claim.Subject || !ok {
 			continue
 		}
-		request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: check.Wish("")}
+		request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: check.RespondWith("")}
 		if host != "" {
 			request.Header["Host"] = host
 		}
 		if r.Internal {
-			want := check.Reply{Codes: []int{404}, Own: true}
-			return []check.Question{{Why: "from outside", Kind: plan.KindQuestions, Ask: request, Want: want}}, ""
+			want := check.Want{Codes: []int{404}, NotForwarded: true}
+			return []check.Probe{{Case: "from outside", Kind: plan.KindProbes, Request: request, Want: want}}, ""
 		}
-		return addressQuestions(r, request), ""
+		return addressProbes(r, request), ""
 	}
 	return nil, ""
 }
 
-// addressQuestions are a request from everywhere: the worker's address, with forged ones in its header, the
+// addressProbes are a request from everywhere: the worker's address, with forged ones in its header, the
 // balancer's own host, and the addresses that the rules name.
-func addressQuestions(r model.Route, request plan.Request) (asked []check.Question) {
+func addressProbes(r model.Route, request plan.Request) (asked []check.Probe) {
 	ask := func(why, from string, q plan.Request) {
-		q.From = from
-		want := check.Reply{Not: 403, Access: r.Access, From: from}
-		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: q, Want: want})
+		q.LocalEndpoint = from
+		want := check.Want{NotCode: 403, Access: r.Access, ClientAddress: from}
+		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: q, Want: want})
 	}
 	ask("from the worker's address", "", request)
-	ask("with forged addresses in its header", "", forged(request))
+	ask("with forged addresses in its header", "", withForgedHeaders(request))
 	ask("from the balancer's own host", "127.0.0.1", request)
 	for _, a := range r.Access {
-		network, err := netip.ParsePrefix(a.From)
-		if addr, single := netip.ParseAddr(a.From); single == nil && err != nil && addr.Is4() {
+		network, err := netip.ParsePrefix(a.Clients)
+		if addr, single := netip.ParseAddr(a.Clients); single == nil && err != nil && addr.Is4() {
 			network, err = addr.Prefix(32)
 		}
 		if err == nil && network.Addr().Is4() && !network.Addr().IsLoopback() {
@@ -100,8 +100,8 @@ func addressQuestions(r model.Route, request plan.Request) (asked []check.Questi
 	return asked
 }
 
-// forged is a request that says in its header to come from elsewhere.
-func forged(request plan.Request) plan.Request {
+// withForgedHeaders is a request that says in its header to come from elsewhere.
+func withForgedHeaders(request plan.Request) plan.Request {
 	host, named := request.Header["Host"]
 	request.Header = maps.Clone(request.Header)
 	maps.Copy(request.Header, check.ForgedHeaders)

@@ -9,44 +9,44 @@ import (
 
 // Addresses on both sides of each rule are asked from, and what a client writes into its header changes nothing.
 func TestAccess(t *testing.T) {
-	a := about(t, Access, routed(model.Route{
-		Path: "/in", Pool: "p", Fallback: true,
-		Access: []model.Access{{Pos: here, From: "10.0.0.0/24", Allow: true}, {Pos: here, From: "all"}},
+	a := probesFor(t, Access, configOf(model.Route{
+		Path: "/in", Pool: "p", DefaultHost: true,
+		Access: []model.Access{{Pos: testPos, Clients: "10.0.0.0/24", Allow: true}, {Pos: testPos, Clients: "all"}},
 	}), "access/in", 4)
-	outside := a.on(t, "from the worker's address", "GET http://any:80/in")
+	outside := a.find(t, "from the worker's address", "GET http://any:80/in")
 	outside(history.Hit{Code: 403}, "")
 	outside(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
-	forged := a.on(t, "with forged addresses in its header", "GET http://any:80/in")
+	forged := a.find(t, "with forged addresses in its header", "GET http://any:80/in")
 	forged(history.Hit{Code: 403}, "")
 	forged(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
-	own := a.on(t, "from the balancer's own host", "GET http://any:80/in, from 127.0.0.1")
+	own := a.find(t, "from the balancer's own host", "GET http://any:80/in, from 127.0.0.1")
 	own(history.Hit{Code: 403}, "")
 	own(history.Hit{Code: 404}, "answered 404 by the balancer instead of 403")
-	inside := a.on(t, "from 10.0.0.254", "GET http://any:80/in, from 10.0.0.254")
+	inside := a.find(t, "from 10.0.0.254", "GET http://any:80/in, from 10.0.0.254")
 	inside(history.Hit{Code: 200, Server: "a"}, "", "a")
 	inside(history.Hit{Code: 403}, "answered 403 by the balancer")
 }
 
 // The first rule that fits counts, whatever follows.
-func TestAccessByTheFirstRule(t *testing.T) {
-	a := about(t, Access, routed(model.Route{
-		Path: "/", Pool: "p", Fallback: true,
+func TestAccessFirstRuleWins(t *testing.T) {
+	a := probesFor(t, Access, configOf(model.Route{
+		Path: "/", Pool: "p", DefaultHost: true,
 		Access: []model.Access{
-			{Pos: here, From: "127.0.0.1"},
-			{Pos: here, From: "127.0.0.0/8", Allow: true},
-			{Pos: here, From: "all"},
+			{Pos: testPos, Clients: "127.0.0.1"},
+			{Pos: testPos, Clients: "127.0.0.0/8", Allow: true},
+			{Pos: testPos, Clients: "all"},
 		},
 	}), "access/", 3)
-	own := a.on(t, "from the balancer's own host", "GET http://any:80/, from 127.0.0.1")
+	own := a.find(t, "from the balancer's own host", "GET http://any:80/, from 127.0.0.1")
 	own(history.Hit{Code: 403}, "")
 	own(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
 }
 
 // What only the balancer may ask for is not there for others.
 func TestAccessToInternalRoutes(t *testing.T) {
-	cfg := routed(model.Route{Pos: here, Path: "/copy", Exact: true, Internal: true, Pool: "p"})
-	a := about(t, Access, cfg, "access/= /copy#internal", 1)
-	outside := a.on(t, "from outside", "GET http://any:80/copy")
+	cfg := configOf(model.Route{Pos: testPos, Path: "/copy", Exact: true, Internal: true, Pool: "p"})
+	a := probesFor(t, Access, cfg, "access/= /copy#internal", 1)
+	outside := a.find(t, "from outside", "GET http://any:80/copy")
 	outside(history.Hit{Code: 404}, "")
 	outside(history.Hit{Code: 404}, "it reached a", "a")
 	outside(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 404", "a")

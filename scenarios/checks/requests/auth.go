@@ -10,13 +10,13 @@ import (
 )
 
 var Auth = check.Check{
-	Name:      plan.CheckAuth,
-	Doc:       "Only requests that another service or a list of users lets pass reach a backend.",
-	Law:       "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
-	Questions: authQuestions,
+	Name:   plan.CheckAuth,
+	Doc:    "Only requests that another service or a list of users lets pass reach a backend.",
+	Law:    "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
+	Probes: authProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Auth {
-			if r.Auth == nil || r.Own != nil {
+			if r.Auth == nil || r.LocalContent != nil {
 				return nil
 			}
 			return []*model.Auth{r.Auth}
@@ -24,11 +24,11 @@ var Auth = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			answer := "the service's own answer"
-			if g.What.Code != 0 {
-				answer = fmt.Sprint(g.What.Code)
-			} else if len(g.What.Refusals) > 0 {
+			if g.What.DeniedCode != 0 {
+				answer = fmt.Sprint(g.What.DeniedCode)
+			} else if len(g.What.DenyCodes) > 0 {
 				answer = fmt.Sprintf("its %s, and %d for any other status than 2xx",
-					units.Alternatives(g.What.Refusals), g.What.Failed)
+					units.Alternatives(g.What.DenyCodes), g.What.FailureCode)
 			}
 			text := fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.",
 				g.Paths(), g.What, answer)
@@ -41,37 +41,37 @@ var Auth = check.Check{
 // wrongPassword is one of somebody whom no list of users names (RFC 7617).
 const wrongPassword = "Basic bGJwcm9vZjp3cm9uZw=="
 
-func authQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func authProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	shares := func(r model.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		ask := func(why, says string, want check.Reply) {
-			request, _ := check.WishingRequest(cfg, r, says)
-			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
+		ask := func(why, says string, want check.Want) {
+			request, _ := check.RequestWithSpec(cfg, r, says)
+			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
 		}
 		switch r.Auth.Kind {
 		case model.AuthService:
-			ask("the service lets it pass", "status=200&helper=200", check.Reply{Codes: []int{200}, Pool: r.Pool})
-			want := check.Reply{Codes: []int{r.Auth.Code}, Own: true}
-			if r.Auth.Code == 0 { // the service's own answer, with its header fields
-				want = check.Reply{Codes: []int{401}, Spared: r.Pool}
+			ask("the service lets it pass", "status=200&helper=200", check.Want{Codes: []int{200}, Pool: r.Pool})
+			want := check.Want{Codes: []int{r.Auth.DeniedCode}, NotForwarded: true}
+			if r.Auth.DeniedCode == 0 { // the service's own answer, with its header fields
+				want = check.Want{Codes: []int{401}, NotForwardedTo: r.Pool}
 			}
 			ask("the service refuses it with 401", "status=200&helper=401", want)
 		case model.AuthRoute:
-			path := r.Auth.By
+			path := r.Auth.Target
 			for _, by := range cfg.Routes {
-				if by.Path == r.Auth.By {
-					path = by.Seen(by.Path)
+				if by.Path == r.Auth.Target {
+					path = by.BackendPath(by.Path)
 				}
 			}
-			ask("the service lets it pass", "status=200&at="+path, check.Reply{Codes: []int{200}, Pool: r.Pool})
-			for _, code := range r.Auth.Refusals {
+			ask("the service lets it pass", "status=200&at="+path, check.Want{Codes: []int{200}, Pool: r.Pool})
+			for _, code := range r.Auth.DenyCodes {
 				says := fmt.Sprintf("status=%d&at=%s", code, path)
-				ask(fmt.Sprintf("the service refuses it with %d", code), says, check.Reply{Codes: []int{code}})
+				ask(fmt.Sprintf("the service refuses it with %d", code), says, check.Want{Codes: []int{code}})
 			}
 		case model.AuthUsers:
 			for _, password := range []string{"", wrongPassword} { // whatever other requests carry
-				ask("without a password that is right", "", check.Reply{Codes: []int{401}, Own: true})
-				asked[len(asked)-1].Ask.Header["Authorization"] = password
+				ask("without a password that is right", "", check.Want{Codes: []int{401}, NotForwarded: true})
+				asked[len(asked)-1].Request.Header["Authorization"] = password
 			}
 		}
 	}

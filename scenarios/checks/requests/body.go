@@ -10,10 +10,10 @@ import (
 )
 
 var Body = check.Check{
-	Name:      plan.CheckBody,
-	Doc:       "Request bodies up to the limit pass, larger ones get 413.",
-	Law:       "both sides of the limit, one byte apart",
-	Questions: bodyQuestions,
+	Name:   plan.CheckBody,
+	Doc:    "Request bodies up to the limit pass, larger ones get 413.",
+	Law:    "both sides of the limit, one byte apart",
+	Probes: bodyProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []model.Number {
 			if r.MaxBody == nil || r.Internal {
@@ -36,20 +36,20 @@ var Body = check.Check{
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBody, g.Subject(), ""), Check: plan.CheckBody, Subject: g.Subject(),
 				Pos: g.What.Pos, Implicit: g.What.Implicit,
-				Params: plan.Params{plan.ParamBytes: plan.AtMost(g.What.Value)}, Text: text,
+				Params: plan.Params{plan.ParamMaxBytes: plan.LimitAmount(g.What.Value)}, Text: text,
 			})
 		}
 		return check.DistinctIDs(claims)
 	},
 }
 
-// largest is the largest body that lbproof sends, bytes.
-const largest = 64 << 20
+// maxBodySent is the largest body that lbproof sends, bytes.
+const maxBodySent = 64 << 20
 
-func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
-	limit := claim.Params[plan.ParamBytes].Whole()
-	if limit >= largest {
-		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", units.Number(largest))
+func bodyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+	limit := claim.Params[plan.ParamMaxBytes].Int()
+	if limit >= maxBodySent {
+		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", units.Number(maxBodySent))
 	}
 	shares := func(r model.Route) bool {
 		if r.Pool == "" || r.MaxBody == nil || r.MaxBody.Value != limit {
@@ -58,18 +58,18 @@ func bodyQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, 
 		return r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos
 	}
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		request, _ := check.WishingRequest(cfg, r, "")
+		request, _ := check.RequestWithSpec(cfg, r, "")
 		request.Method = "POST"
 		if limit == 0 {
-			request.Size = 4 << 20
-			asked = append(asked, check.Question{Why: "4 MiB", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Not: 413}})
+			request.PaddingSize = 4 << 20
+			asked = append(asked, check.Probe{Case: "4 MiB", Kind: plan.KindProbes, Request: request, Want: check.Want{NotCode: 413}})
 			continue
 		}
-		request.Size = limit
-		asked = append(asked, check.Question{Why: "as large as allowed", Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Not: 413}})
-		request.Size++
-		refused := check.Reply{Codes: []int{413}, Own: true}
-		asked = append(asked, check.Question{Why: "a byte larger", Kind: plan.KindQuestions, Ask: request, Want: refused})
+		request.PaddingSize = limit
+		asked = append(asked, check.Probe{Case: "as large as allowed", Kind: plan.KindProbes, Request: request, Want: check.Want{NotCode: 413}})
+		request.PaddingSize++
+		refused := check.Want{Codes: []int{413}, NotForwarded: true}
+		asked = append(asked, check.Probe{Case: "a byte larger", Kind: plan.KindProbes, Request: request, Want: refused})
 	}
 	return asked, ""
 }

@@ -11,17 +11,17 @@ import (
 )
 
 func upTo(bytes int64) model.Config {
-	return routed(model.Route{Path: "/up", Pool: "p", Fallback: true, MaxBody: &model.Number{Pos: here, Value: bytes}})
+	return configOf(model.Route{Path: "/up", Pool: "p", DefaultHost: true, MaxBody: &model.Number{Pos: testPos, Value: bytes}})
 }
 
 // A body of the limit passes, and one of a byte more does not reach a backend.
 func TestBody(t *testing.T) {
-	a := about(t, Body, upTo(10), "body/up", 2)
-	largest := a.on(t, "as large as allowed", "POST http://any:80/up, 10 bytes")
+	a := probesFor(t, Body, upTo(10), "body/up", 2)
+	largest := a.find(t, "as large as allowed", "POST http://any:80/up, 10 bytes")
 	largest(history.Hit{Code: 200, Server: "a"}, "", "a")
 	largest(history.Hit{Code: 500, Server: "a"}, "", "a") // which is no answer to its size
 	largest(history.Hit{Code: 413}, "answered 413 by the balancer")
-	larger := a.on(t, "a byte larger", "POST http://any:80/up, 11 bytes")
+	larger := a.find(t, "a byte larger", "POST http://any:80/up, 11 bytes")
 	larger(history.Hit{Code: 413}, "")
 	larger(history.Hit{Code: 413}, "it reached a", "a")
 	larger(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 413", "a")
@@ -30,17 +30,17 @@ func TestBody(t *testing.T) {
 
 // Without a limit a large one passes.
 func TestBodyWithoutLimit(t *testing.T) {
-	large := about(t, Body, upTo(0), "body/up", 1).on(t, "4 MiB", "POST http://any:80/up, 4194304 bytes")
+	large := probesFor(t, Body, upTo(0), "body/up", 1).find(t, "4 MiB", "POST http://any:80/up, 4194304 bytes")
 	large(history.Hit{Code: 200, Server: "a"}, "", "a")
 	large(history.Hit{Code: 413}, "answered 413 by the balancer")
 }
 
 // A limit that nobody reaches is not asked about.
-func TestBodyThatIsTooLargeToSend(t *testing.T) {
+func TestBodyTooLargeToSend(t *testing.T) {
 	cfg := upTo(64 << 20)
 	claims := Body.Claims(cfg)
 	require.Len(t, claims, 1)
-	asks, cannot := Body.Questions(cfg, claims[0])
+	asks, cannot := Body.Probes(cfg, claims[0])
 	assert.Empty(t, asks)
 	assert.Equal(t, "lbproof sends bodies of up to 67,108,864 bytes", cannot)
 }

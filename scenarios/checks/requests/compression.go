@@ -15,8 +15,8 @@ var Compression = check.Check{
 	Name: plan.CheckCompression,
 	Doc: "Responses of the configured types and sizes come compressed to clients that accept it, " +
 		"others as they are.",
-	Law:       "both sides of the size, one listed and one other type",
-	Questions: compressionQuestions,
+	Law:    "both sides of the size, one listed and one other type",
+	Probes: compressionProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Compress {
 			if r.Compress == nil || r.Internal {
@@ -36,35 +36,35 @@ var Compression = check.Check{
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos,
-				Params: plan.Params{plan.ParamLeastBytes: plan.Amount(g.What.Least)},
+				Params: plan.Params{plan.ParamMinBytes: plan.Amount(g.What.MinBytes)},
 				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.",
-					g.Paths(), g.What.Least, types, vary),
+					g.Paths(), g.What.MinBytes, types, vary),
 			})
 		}
 		return claims
 	},
 }
 
-func compressionQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func compressionProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	shares := func(r model.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		c := r.Compress
-		listed, least := "text/html", max(c.Least, 1)
+		listed, least := "text/html", max(c.MinBytes, 1)
 		if len(c.Types) > 0 {
 			listed = c.Types[0]
 		}
 		ask := func(why, accepts, contentType string, size int, packed bool) {
-			request, _ := check.WishingRequest(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s",
+			request, _ := check.RequestWithSpec(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s",
 				size, url.QueryEscape(contentType)))
 			request.Header["Accept-Encoding"] = accepts
-			want := check.Reply{Codes: []int{200}, Pool: r.Pool, Has: map[string][]string{"Content-Encoding": nil}}
+			want := check.Want{Codes: []int{200}, Pool: r.Pool, Headers: map[string][]string{"Content-Encoding": nil}}
 			if packed {
-				want.Has["Content-Encoding"] = []string{"gzip"}
+				want.Headers["Content-Encoding"] = []string{"gzip"}
 				if c.Vary {
-					want.Some = []string{"Vary"}
+					want.HeadersPresent = []string{"Vary"}
 				}
 			}
-			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
+			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
 		}
 		ask(fmt.Sprintf("%d bytes of %s", least, listed), "gzip", listed, least, true)
 		ask("for a client that accepts no gzip", "identity", listed, 2*least, false)

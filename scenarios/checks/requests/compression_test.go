@@ -12,13 +12,13 @@ import (
 // Answers are compressed from the least size on, of a listed type, for who accepts it, and with Vary where that is
 // promised.
 func TestCompression(t *testing.T) {
-	a := about(t, Compression, routed(model.Route{
-		Path: "/", Pool: "p", Fallback: true,
-		Compress: &model.Compress{Pos: here, Least: 100, Types: []string{"text/css", "text/html"}, Vary: true},
+	a := probesFor(t, Compression, configOf(model.Route{
+		Path: "/", Pool: "p", DefaultHost: true,
+		Compress: &model.Compress{Pos: testPos, MinBytes: 100, Types: []string{"text/css", "text/html"}, Vary: true},
 	}), "compression/", 4)
 	told := map[string]string{}
-	for _, q := range a.asks {
-		told[q.Why] = q.Ask.Header["Accept-Encoding"] + " " + q.Ask.Header[history.WishHeader]
+	for _, q := range a.probes {
+		told[q.Case] = q.Request.Header["Accept-Encoding"] + " " + q.Request.Header[history.ResponseSpecHeader]
 	}
 	assert.Equal(t, map[string]string{
 		"100 bytes of text/css":             "gzip status=200&size=100&type=text%2Fcss",
@@ -28,15 +28,15 @@ func TestCompression(t *testing.T) {
 	}, told)
 
 	plain := history.Hit{Code: 200, Server: "a"}
-	packed := history.Hit{Code: 200, Server: "a", Header: header("Content-Encoding", "gzip", "Vary", "Accept-Encoding")}
-	silent := history.Hit{Code: 200, Server: "a", Header: header("Content-Encoding", "gzip")}
-	large := a.on(t, "100 bytes of text/css", "GET http://any:80/")
+	packed := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip", "Vary", "Accept-Encoding")}
+	silent := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}
+	large := a.find(t, "100 bytes of text/css", "GET http://any:80/")
 	large(packed, "", "a")
 	large(plain, "answered 200 by a without Content-Encoding: gzip", "a")
 	large(silent, "answered 200 by a without Vary", "a")
 	large(history.Hit{Code: 502}, "answered 502 by the balancer instead of 200")
 	for _, why := range []string{"for a client that accepts no gzip", "a byte smaller", "a type that is not listed"} {
-		other := a.on(t, why, "GET http://any:80/")
+		other := a.find(t, why, "GET http://any:80/")
 		other(plain, "", "a")
 		other(packed, `answered 200 by a with Content-Encoding: "gzip", which is not to be there`, "a")
 	}
@@ -44,10 +44,10 @@ func TestCompression(t *testing.T) {
 
 // Of any size and type there are fewer boundaries, and without Vary nobody looks for it.
 func TestCompressionOfEverything(t *testing.T) {
-	a := about(t, Compression, routed(model.Route{
-		Path: "/", Pool: "p", Fallback: true, Compress: &model.Compress{Pos: here},
+	a := probesFor(t, Compression, configOf(model.Route{
+		Path: "/", Pool: "p", DefaultHost: true, Compress: &model.Compress{Pos: testPos},
 	}), "compression/", 2)
-	one := a.on(t, "1 bytes of text/html", "GET http://any:80/")
-	one(history.Hit{Code: 200, Server: "a", Header: header("Content-Encoding", "gzip")}, "", "a")
+	one := a.find(t, "1 bytes of text/html", "GET http://any:80/")
+	one(history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}, "", "a")
 	one(history.Hit{Code: 200, Server: "a"}, "answered 200 by a without Content-Encoding: gzip", "a")
 }

@@ -11,75 +11,75 @@ import (
 )
 
 var Endpoint = check.Check{
-	Name:   plan.CheckEndpoint,
-	Doc:    "What the balancer answers by itself has the configured status and body, and no backend sees the request.",
-	Law:    "one that differs refutes the claim",
-	Claims: endpointClaims,
-	Probes: endpointProbes,
-	Judge:  judgeEndpoint,
+	Name:          plan.CheckEndpoint,
+	Doc:           "What the balancer answers by itself has the configured status and body, and no backend sees the request.",
+	Law:           "one that differs refutes the claim",
+	Claims:        endpointClaims,
+	ExtraRequests: endpointRequests,
+	Judge:         judgeEndpoint,
 }
 
 func endpointClaims(cfg model.Config) []plan.Claim {
 	return check.EachRoute(cfg.Routes, func(r model.Route) []plan.Claim {
-		if _, ok := r.Askable(); !ok || r.Answer == nil {
+		if _, ok := r.ProbeHost(); !ok || r.StaticResponse == nil {
 			return nil
 		}
 		text := fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.",
-			r.Key(), r.Answer.Code, r.Answer.Body.Source)
-		claim := check.NewClaim(plan.CheckEndpoint, r.Key(), "", r.Answer.Pos, text)
-		claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Answer.Code)}
+			r.Key(), r.StaticResponse.Code, r.StaticResponse.Body.Source)
+		claim := check.NewClaim(plan.CheckEndpoint, r.Key(), "", r.StaticResponse.Pos, text)
+		claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.StaticResponse.Code)}
 		return []plan.Claim{claim}
 	})
 }
 
-func endpointProbes(cfg model.Config, claim plan.Claim) []plan.Request {
+func endpointRequests(cfg model.Config, claim plan.Claim) []plan.Request {
 	r, ok := check.RouteOf(cfg, claim)
-	if !ok || guarded(r) || r.Answer == nil {
+	if !ok || mayBeRefused(r) || r.StaticResponse == nil {
 		return nil
 	}
-	if _, fixed := r.Answer.Body.Fixed(); !fixed {
+	if _, fixed := r.StaticResponse.Body.FixedText(); !fixed {
 		return nil
 	}
 	return []plan.Request{check.RequestTo(r, nil)}
 }
 
-// guarded says whether something else than a limit may keep requests from being answered.
-func guarded(r model.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
+// mayBeRefused says whether something else than a limit may keep requests from being answered.
+func mayBeRefused(r model.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
 
 func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 	r, ok := check.RouteOf(h.Plan.Config, claim)
-	if !ok || r.Answer == nil {
-		return check.Finding{Cannot: "the configuration has no endpoint " + claim.Subject}
+	if !ok || r.StaticResponse == nil {
+		return check.Finding{Untestable: "the configuration has no endpoint " + claim.Subject}
 	}
-	if guarded(r) {
-		return check.Finding{Broken: check.NoExperiment + ": conditions may refuse requests before they are answered"}
+	if mayBeRefused(r) {
+		return check.Finding{Inconclusive: check.NoExperiment + ": conditions may refuse requests before they are answered"}
 	}
-	body, fixed := r.Answer.Body.Fixed()
+	body, fixed := r.StaticResponse.Body.FixedText()
 	if !fixed {
-		return check.Finding{Broken: check.NoExperiment + ": the body has variables in it"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": the body has variables in it"}
 	}
 	f := check.Finding{
-		Need: check.NeedAll(h), Broken: check.LostWitness(h),
+		Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h),
 		Test:      "status, body and absence from every backend's ledger, for every request",
-		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.Answer.Code, len(body)),
+		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.StaticResponse.Code, len(body)),
 	}
 	var wrong check.Examples
-	f.N = unlikeEndpoint(h, claim.Subject, *r.Answer, &wrong)
-	if gone := check.NodeDied(h); gone == "" {
-		f.Counter = wrong.List()
+	f.N = countWrongAnswers(h, claim.Subject, *r.StaticResponse, &wrong)
+	if gone := check.WhyNodeExited(h); gone == "" {
+		f.CounterExamples = wrong.List()
 	} else {
-		f.Broken = gone
+		f.Inconclusive = gone
 	}
 	f.Measured = fmt.Sprintf("%s of %s differ", units.Number(wrong.Total), units.Number(f.N))
-	f.Power = check.PowerAll(f.N, h)
+	f.Power = check.RequestPower(f.N, h)
 	return f
 }
 
-// unlikeEndpoint counts the answers to requests for a route that the balancer answers by itself, and notes those that
+// countWrongAnswers counts the answers to requests for a route that the balancer answers by itself, and notes those that
 // are not the configured one, whose body has no variables.
-func unlikeEndpoint(h history.History, route string, answer model.Answer, wrong *check.Examples) (n int) {
-	body, _ := answer.Body.Fixed()
-	find, sum := check.Journeys(h), history.Sum([]byte(body))
+func countWrongAnswers(h history.History, route string, answer model.StaticResponse, wrong *check.Examples) (n int) {
+	body, _ := answer.Body.FixedText()
+	find, sum := check.RouteFinder(h), history.Checksum([]byte(body))
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Key != route {
@@ -93,10 +93,10 @@ func unlikeEndpoint(h history.History, route string, answer model.Answer, wrong 
 		case hit.Err != "":
 			wrong.Add("request %d got no answer: %s", hit.Seq, hit.Err)
 		case hit.Code != answer.Code:
-			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.AnsweredBy(hit))
+			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.ResponderOf(hit))
 		case hit.Server != "":
 			wrong.Add("request %d was answered by %s", hit.Seq, hit.Server)
-		case hit.Sum != sum || hit.Size != int64(len(body)):
+		case hit.Checksum != sum || hit.Size != int64(len(body)):
 			wrong.Add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
 		}
 	}

@@ -13,11 +13,11 @@ import (
 )
 
 // An answer that limits may refuse is no promise that every request gets it.
-func TestLimitedEndpointConvictsNobody(t *testing.T) {
+func TestLimitedEndpointIsNotRefuted(t *testing.T) {
 	v := checkstest.Outcome(t, "endpoint/nginx-health", func(h *history.History) {
 		h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)
 		for i := range h.Plan.Config.Routes {
-			h.Plan.Config.Routes[i].Access = []model.Access{{From: "all"}}
+			h.Plan.Config.Routes[i].Access = []model.Access{{Clients: "all"}}
 		}
 		hits := h.Hits
 		h.Hits = func(yield func(history.Hit) bool) {

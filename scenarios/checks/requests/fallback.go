@@ -12,34 +12,34 @@ import (
 )
 
 var Fallback = check.Check{
-	Name:      plan.CheckFallback,
-	Doc:       "Where a status comes up or a service is down, another answers.",
-	Law:       "one request that should have got the fallback and did not, or the other way, refutes",
-	Questions: fallbackQuestions,
+	Name:   plan.CheckFallback,
+	Doc:    "Where a status comes up or a service is down, another answers.",
+	Law:    "one request that should have got the fallback and did not, or the other way, refutes",
+	Probes: fallbackProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Fallback { return r.Fallbacks },
-			func(f model.Fallback) string { return fmt.Sprint(f.Pos, f.To) })
+		found := check.GroupRoutes(cfg, func(r model.Route) []model.ErrorPage { return r.ErrorPages },
+			func(f model.ErrorPage) string { return fmt.Sprint(f.Pos, f.Target) })
 		var claims []plan.Claim
 		for _, g := range found {
 			f := g.What
 			text := fmt.Sprintf("Requests to %s are answered by %s while %s is down by its health checks.",
-				g.Paths(), f.To, g.Routes[0].Pool)
+				g.Paths(), f.Target, g.Routes[0].Pool)
 			if len(f.Codes) > 0 {
 				whose := "the balancer's own; the same status from a backend is passed on as it is"
-				if f.Backend {
+				if f.InterceptsBackend {
 					whose = "the backend's too"
 				}
 				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.",
-					g.Paths(), codes(f.Codes), whose, f.To, seen(f.Code))
+					g.Paths(), statusRange(f.Codes), whose, f.Target, clientStatusText(f.Code))
 			}
-			claims = append(claims, check.NewClaim(plan.CheckFallback, g.Subject(), f.To, f.Pos, text))
+			claims = append(claims, check.NewClaim(plan.CheckFallback, g.Subject(), f.Target, f.Pos, text))
 		}
 		return check.DistinctIDs(claims)
 	},
 }
 
-// seen is the status that a client gets.
-func seen(code int) string {
+// clientStatusText is the status that a client gets.
+func clientStatusText(code int) string {
 	switch code {
 	case -1:
 		return "the first status"
@@ -49,19 +49,19 @@ func seen(code int) string {
 	return fmt.Sprint(code)
 }
 
-// codes prints statuses, and a run of them as first to last.
-func codes(list []int) string {
+// statusRange prints statuses, and a run of them as first to last.
+func statusRange(list []int) string {
 	if len(list) > 5 {
 		return fmt.Sprintf("%d to %d", list[0], list[len(list)-1])
 	}
 	return units.StatusList(list)
 }
 
-func fallbackQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
-	var f model.Fallback
+func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+	var f model.ErrorPage
 	shares := func(r model.Route) bool {
-		for _, has := range r.Fallbacks {
-			if has.Pos == claim.Pos && strings.HasSuffix(claim.ID, "#"+has.To) && r.Pool != "" {
+		for _, has := range r.ErrorPages {
+			if has.Pos == claim.Pos && strings.HasSuffix(claim.ID, "#"+has.Target) && r.Pool != "" {
 				f = has
 				return true
 			}
@@ -70,23 +70,23 @@ func fallbackQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 	}
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		shares(r)
-		want := fallenBack(cfg, r, f)
+		want := wantFallback(cfg, r, f)
 		for _, code := range f.Codes {
 			says, why := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
 			reply := want
 			switch {
-			case !f.Backend && code == 502:
+			case !f.InterceptsBackend && code == 502:
 				says, why = "cut", "a backend closes the connection"
-			case !f.Backend:
-				reply = check.Reply{Codes: []int{code}, Pool: r.Pool}
+			case !f.InterceptsBackend:
+				reply = check.Want{Codes: []int{code}, Pool: r.Pool}
 			}
-			if len(asked) >= 6 || !f.Backend && code == 504 {
+			if len(asked) >= 6 || !f.InterceptsBackend && code == 504 {
 				continue
 			}
-			kind := plan.KindQuestions
+			kind := plan.KindProbes
 			switch {
 			case says == "cut":
-				kind = plan.KindBroken
+				kind = plan.KindNoResponse
 			case code >= 500:
 				kind = plan.KindFailures
 			}
@@ -95,28 +95,28 @@ func fallbackQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questi
 			for _, s := range pool.Servers {
 				hosts = append(hosts, s.Host)
 			}
-			request, _ := check.WishingRequest(cfg, r, says+"&by="+strings.Join(hosts, ","))
+			request, _ := check.RequestWithSpec(cfg, r, says+"&by="+strings.Join(hosts, ","))
 			request.Method = "POST" // which is not tried elsewhere
-			asked = append(asked, check.Question{Why: why, Kind: kind, Ask: request, Want: reply})
+			asked = append(asked, check.Probe{Case: why, Kind: kind, Request: request, Want: reply})
 		}
 	}
 	return asked, ""
 }
 
-// fallenBack is what the client gets from a fallback.
-func fallenBack(cfg model.Config, from model.Route, f model.Fallback) (want check.Reply) {
+// wantFallback is what the client gets from a fallback.
+func wantFallback(cfg model.Config, from model.Route, f model.ErrorPage) (want check.Want) {
 	if f.Code > 0 {
 		want.Codes = []int{f.Code}
 	}
 	for _, r := range cfg.Routes {
-		if r.Path != f.To || len(r.Hosts) > 0 && !slices.Equal(r.Hosts, from.Hosts) {
+		if r.Path != f.Target || len(r.Hosts) > 0 && !slices.Equal(r.Hosts, from.Hosts) {
 			continue
 		}
 		switch {
 		case r.Pool != "":
 			want.Pool = r.Pool
-		case r.Answer != nil && f.Code == 0:
-			want.Codes = []int{r.Answer.Code}
+		case r.StaticResponse != nil && f.Code == 0:
+			want.Codes = []int{r.StaticResponse.Code}
 		}
 	}
 	return want

@@ -12,35 +12,35 @@ import (
 
 // The balancer's own 502 brings the fallback; a backend's own answer of the same status is passed on.
 func TestFallback(t *testing.T) {
-	a := about(t, Fallback, routed(
+	a := probesFor(t, Fallback, configOf(
 		model.Route{
-			Path: "/api/", Pool: "p", Fallback: true,
-			Fallbacks: []model.Fallback{{Pos: here, Codes: []int{502, 503, 504}, To: "@spare"}},
+			Path: "/api/", Pool: "p", DefaultHost: true,
+			ErrorPages: []model.ErrorPage{{Pos: testPos, Codes: []int{502, 503, 504}, Target: "@spare"}},
 		},
 		model.Route{Path: "@spare", Pool: "q", Internal: true},
 	), "fallback/api/#@spare", 2)
-	assert.Equal(t, "cut&by=a", a.asks[0].Ask.Header[history.WishHeader], "and not by the fallback's server")
-	assert.Equal(t, []plan.Kind{plan.KindBroken, plan.KindFailures}, []plan.Kind{a.asks[0].Kind, a.asks[1].Kind})
+	assert.Equal(t, "cut&by=a", a.probes[0].Request.Header[history.ResponseSpecHeader], "and not by the fallback's server")
+	assert.Equal(t, []plan.PhaseKind{plan.KindNoResponse, plan.KindFailures}, []plan.PhaseKind{a.probes[0].Kind, a.probes[1].Kind})
 
-	cut := a.on(t, "a backend closes the connection", "POST http://any:80/api/")
+	cut := a.find(t, "a backend closes the connection", "POST http://any:80/api/")
 	cut(history.Hit{Code: 200, Server: "b"}, "", "a", "b")
 	cut(history.Hit{Code: 502}, "answered 502 by the balancer, which is no server of q", "a")
-	answered := a.on(t, "a backend answers 503", "POST http://any:80/api/")
+	answered := a.find(t, "a backend answers 503", "POST http://any:80/api/")
 	answered(history.Hit{Code: 503, Server: "a"}, "", "a")
 	answered(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 503", "a", "b")
 }
 
 // Where a backend's status counts too, each of them brings the page, with the status that is promised for it.
 func TestFallbackToAPage(t *testing.T) {
-	a := about(t, Fallback, routed(
+	a := probesFor(t, Fallback, configOf(
 		model.Route{
-			Path: "/", Pool: "p", Fallback: true,
-			Fallbacks: []model.Fallback{{Pos: here, Codes: []int{404, 500}, Backend: true, Code: 200, To: "/sorry"}},
+			Path: "/", Pool: "p", DefaultHost: true,
+			ErrorPages: []model.ErrorPage{{Pos: testPos, Codes: []int{404, 500}, InterceptsBackend: true, Code: 200, Target: "/sorry"}},
 		},
-		model.Route{Path: "/sorry", Exact: true, Answer: &model.Answer{Pos: here, Code: 203}, Fallback: true},
+		model.Route{Path: "/sorry", Exact: true, StaticResponse: &model.StaticResponse{Pos: testPos, Code: 203}, DefaultHost: true},
 	), "fallback/#/sorry", 2)
 	for _, why := range []string{"a backend answers 404", "a backend answers 500"} {
-		page := a.on(t, why, "POST http://any:80/")
+		page := a.find(t, why, "POST http://any:80/")
 		page(history.Hit{Code: 200}, "", "a")
 		page(history.Hit{Code: 404, Server: "a"}, "answered 404 by a instead of 200", "a")
 	}

@@ -19,7 +19,7 @@ var Framing = check.Check{
 	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see " +
 		"no more requests than " +
 		"the client gets answers",
-	Questions: framingQuestions,
+	Probes: framingProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
 		for _, l := range cfg.Listeners {
@@ -37,31 +37,31 @@ var Framing = check.Check{
 	},
 }
 
-// hidden is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it
+// smuggledRequest is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it
 // is sent.
-func hidden(r plan.Request) string {
+func smuggledRequest(r plan.Request) string {
 	host := r.Header["Host"]
 	if host == "" {
-		host = plan.AnyHost
+		host = plan.CertificateHost
 	}
 	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n",
-		r.Path, host, history.IDHeader, history.SameID, history.WishHeader, r.Header[history.WishHeader])
+		r.Path, host, history.IDHeader, history.IDPlaceholder, history.ResponseSpecHeader, r.Header[history.ResponseSpecHeader])
 }
 
-func framingQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func framingProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	routes := check.CandidateRoutes(cfg, claim, func(r model.Route) bool {
 		return plan.Amount(r.Port) == claim.Params[plan.ParamPort] && r.Pool != "" && len(r.Access) == 0
 	})
 	for _, r := range routes[:min(1, len(routes))] {
-		plain, _ := check.WishingRequest(cfg, r, "")
-		second := hidden(plain)
+		plain, _ := check.RequestWithSpec(cfg, r, "")
+		second := smuggledRequest(plain)
 		ask := func(why, body string, fields ...string) {
-			request, _ := check.WishingRequest(cfg, r, "")
-			request.Method, request.Body, request.Silent = "POST", model.Bytes(body), plan.AfterMore
+			request, _ := check.RequestWithSpec(cfg, r, "")
+			request.Method, request.Body, request.StallAt = "POST", model.Bytes(body), plan.StallAfterResponses
 			for i := 0; i < len(fields); i += 2 {
 				request.Header[fields[i]] = fields[i+1]
 			}
-			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Instead: alone}})
+			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: check.Want{CustomMismatch: describeSmuggling}})
 		}
 		whole, short := "0\r\n\r\n"+second, fmt.Sprintf("%x\r\n", len(second))
 		ask("chunks that end before the Content-Length", whole, "Transfer-Encoding", "chunked", "Content-Length", strconv.Itoa(len(whole)))
@@ -72,9 +72,9 @@ func framingQuestions(cfg model.Config, claim plan.Claim) (asked []check.Questio
 	return asked, ""
 }
 
-// alone says whether backends saw more requests than the client got answers.
-func alone(header url.Values, arrived []history.Arrival) string {
-	answers, _ := strconv.Atoi(header.Get(history.KeptAnswers)) // none where the connection ended
+// describeSmuggling says whether backends saw more requests than the client got answers.
+func describeSmuggling(header url.Values, arrived []history.Arrival) string {
+	answers, _ := strconv.Atoi(header.Get(history.ResponseCountField)) // none where the connection ended
 	if n := len(arrived); n > max(1, answers) {
 		return fmt.Sprintf("reached backends %d times, and %s came", n, units.Plural(answers, "answer"))
 	}

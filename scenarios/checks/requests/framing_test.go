@@ -12,25 +12,25 @@ import (
 
 // A request whose length can be read in two ways becomes no second one that nobody answered for.
 func TestFraming(t *testing.T) {
-	a := about(t, Framing, routed(model.Route{Path: "/", Pool: "p", Fallback: true}), "framing/port 80", 4)
+	a := probesFor(t, Framing, configOf(model.Route{Path: "/", Pool: "p", DefaultHost: true}), "framing/port 80", 4)
 	const second = "GET / HTTP/1.1\r\nHost: lbproof.test\r\n" +
-		history.IDHeader + ": " + history.SameID + "\r\n" + history.WishHeader + ": status=200\r\n\r\n"
+		history.IDHeader + ": " + history.IDPlaceholder + "\r\n" + history.ResponseSpecHeader + ": status=200\r\n\r\n"
 	f := func(i int, why, body, encoding, length string) {
 		t.Helper()
-		q := a.asks[i]
-		assert.Equal(t, why, q.Why)
-		assert.Equal(t, body, string(q.Ask.Body))
-		assert.Equal(t, encoding, q.Ask.Header["Transfer-Encoding"])
-		assert.Equal(t, length, q.Ask.Header["Content-Length"])
-		assert.Equal(t, plan.AfterMore, q.Ask.Silent)
+		q := a.probes[i]
+		assert.Equal(t, why, q.Case)
+		assert.Equal(t, body, string(q.Request.Body))
+		assert.Equal(t, encoding, q.Request.Header["Transfer-Encoding"])
+		assert.Equal(t, length, q.Request.Header["Content-Length"])
+		assert.Equal(t, plan.StallAfterResponses, q.Request.StallAt)
 
-		ends := a.on(t, why, "POST http://any:80/")
-		ends(history.Hit{Code: 400, Header: header(history.KeptAnswers, "1")}, "")
+		ends := a.find(t, why, "POST http://any:80/")
+		ends(history.Hit{Code: 400, Header: encodeHeader(history.ResponseCountField, "1")}, "")
 		ends(history.Hit{Err: history.Closed}, "")
-		once := history.Hit{Code: 200, Server: "a", Header: header(history.KeptAnswers, "1")}
+		once := history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "1")}
 		ends(once, "", "a")
 		ends(once, "reached backends 2 times, and 1 answer came", "a", "a")
-		ends(history.Hit{Code: 200, Server: "a", Header: header(history.KeptAnswers, "2")}, "", "a", "a") // it is known
+		ends(history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "2")}, "", "a", "a") // it is known
 		ends(history.Hit{Err: history.Closed}, "reached backends 2 times, and 0 answers came", "a", "a")
 	}
 	f(0, "chunks that end before the Content-Length", "0\r\n\r\n"+second, "chunked", "106")
@@ -41,5 +41,5 @@ func TestFraming(t *testing.T) {
 
 // Where no backend can be asked there is nothing to hide a request from.
 func TestFramingOfOtherPorts(t *testing.T) {
-	assert.Empty(t, Framing.Claims(routed(model.Route{Path: "/", Answer: &model.Answer{Pos: here, Code: 200}})))
+	assert.Empty(t, Framing.Claims(configOf(model.Route{Path: "/", StaticResponse: &model.StaticResponse{Pos: testPos, Code: 200}})))
 }

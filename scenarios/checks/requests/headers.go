@@ -20,20 +20,20 @@ var Headers = check.Check{
 	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also " +
 		"where " +
 		"the client sent such headers itself.",
-	Law:      "one arrival with another value refutes the claim",
-	Evidence: check.Evidence{Joined: true},
-	Observes: observed,
-	Claims:   headerClaims,
-	Probes:   check.Probe,
-	Trials:   check.InnerTrials,
-	Judge:    judgeHeaders,
+	Law:             "one arrival with another value refutes the claim",
+	Evidence:        check.Evidence{MatchedArrivals: true},
+	ObservedHeaders: observedHeaders,
+	Claims:          headerClaims,
+	ExtraRequests:   check.ForgedRequests,
+	Requirements:    check.LocalRequirements,
+	Judge:           judgeHeaders,
 }
 
 func headerClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) (claims []plan.Claim) {
 		for _, header := range r.SetHeaders {
 			text := fmt.Sprintf("Requests to %s reach the backend with %s: %s.", r.Key(), header.Name, header.Value)
-			if header.Value.Empty() {
+			if header.Value.IsEmpty() {
 				text = fmt.Sprintf("Requests to %s reach the backend without %s.", r.Key(), header.Name)
 			}
 			claims = append(claims, check.NewClaim(plan.CheckHeaders, r.Key(), header.Name, header.Pos, text))
@@ -42,8 +42,8 @@ func headerClaims(cfg model.Config) []plan.Claim {
 	}))
 }
 
-// observed lists the request headers that backends must keep for the claims to be judged.
-func observed(cfg model.Config) []string {
+// observedHeaders lists the request headers that backends must keep for the claims to be judged.
+func observedHeaders(cfg model.Config) []string {
 	var names []string
 	known := map[string]bool{}
 	for _, r := range check.ProxiedRoutes(cfg) {
@@ -60,21 +60,21 @@ func observed(cfg model.Config) []string {
 func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 	r, ok := check.RouteOf(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Cannot: "the configuration has no route " + claim.Subject}
+		return check.Finding{Untestable: "the configuration has no route " + claim.Subject}
 	}
-	header := headerOf(r, claim)
-	if _, ok := (exchange{route: r}).shape(header.Value); !ok {
-		return check.Finding{Broken: check.NoExperiment + ": lbproof cannot say what " + header.Value.Source + " should be"}
+	header := claimedHeader(r, claim)
+	if _, ok := (exchange{route: r}).pattern(header.Value); !ok {
+		return check.Finding{Inconclusive: check.NoExperiment + ": lbproof cannot say what " + header.Value.Source + " should be"}
 	}
 	f := check.Finding{
-		Need: check.NeedAll(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value.Source,
+		Need: check.RequestsNeeded(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value.Source,
 	}
 	if len(r.Access) > 0 {
-		f.Need = check.Often
+		f.Need = check.Repetitions
 	}
 	var wrong check.Examples
-	last, arrived, field := "", decoded{}, textproto.CanonicalMIMEHeaderKey(header.Name)
-	find, wanted := check.PlainJourneys(h), map[*check.Journey]fieldValue{}
+	last, arrived, field := "", headerCache{}, textproto.CanonicalMIMEHeaderKey(header.Name)
+	find, wanted := check.TrafficRouteFinder(h), map[*check.RequestRoute]fieldValue{}
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.Key != claim.Subject || j.Tunnel {
@@ -82,25 +82,25 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 		}
 		f.N++
 		want, known := wanted[j]
-		if !known || h.Plan.Phases[j.Load].Clients.Addresses {
+		if !known || h.Plan.Phases[j.Phase].Clients.OwnAddresses {
 			want = wantedValue(header, exchange{
 				route: r, request: j.Request, host: check.HostOf(h, j.Request),
-				client: cmp.Or(j.Request.From, check.ClientAddress(h, j.Load, a.Seq)),
+				client: cmp.Or(j.Request.LocalEndpoint, check.ClientAddress(h, j.Phase, a.Seq)),
 			})
 			wanted[j] = want
 		}
-		if last = arrived.get(a.Header, field); !want.fits(last) {
+		if last = arrived.get(a.Header, field); !want.matches(last) {
 			wrong.Add("request %d reached %s with %s: %q instead of %q", a.Seq, a.Server, header.Name, last, want.text)
 		}
 	}
-	f.Counter = wrong.List()
+	f.CounterExamples = wrong.List()
 	f.Measured = fmt.Sprintf("%s of %s wrong, last %q", units.Number(wrong.Total), units.Number(f.N), last)
-	f.Power = check.PowerAll(f.N, h)
+	f.Power = check.RequestPower(f.N, h)
 	return f
 }
 
-// headerOf is the header field that a claim is about.
-func headerOf(r model.Route, claim plan.Claim) (header model.Header) {
+// claimedHeader is the header field that a claim is about.
+func claimedHeader(r model.Route, claim plan.Claim) (header model.Header) {
 	_, name, _ := strings.Cut(claim.ID, "#")
 	for _, set := range r.SetHeaders {
 		if set.Name == name || set.Pos == claim.Pos {
@@ -112,13 +112,13 @@ func headerOf(r model.Route, claim plan.Claim) (header model.Header) {
 
 // fieldValue is what a backend is to see of a header field.
 type fieldValue struct {
-	text string
-	form *regexp.Regexp // that the value has where nobody can predict it; text is then the expression
+	text    string
+	pattern *regexp.Regexp // that the value has where nobody can predict it; text is then the expression
 }
 
-func (v fieldValue) fits(got string) bool {
-	if v.form != nil {
-		return v.form.MatchString(got)
+func (v fieldValue) matches(got string) bool {
+	if v.pattern != nil {
+		return v.pattern.MatchString(got)
 	}
 	return got == v.text
 }
@@ -127,28 +127,28 @@ func (v fieldValue) fits(got string) bool {
 // sent.
 func wantedValue(header model.Header, e exchange) fieldValue {
 	value := header.Value
-	if before := e.request.Header[textproto.CanonicalMIMEHeaderKey(header.Name)]; header.Adds && before != "" {
+	if before := e.request.Header[textproto.CanonicalMIMEHeaderKey(header.Name)]; header.Append && before != "" {
 		value.Pieces = append([]model.Piece{{Text: before + ", "}}, value.Pieces...)
 	}
 	if text, ok := e.expand(value); ok {
 		return fieldValue{text: text}
 	}
-	form, _ := e.shape(value) // which has one
-	return fieldValue{text: form.String(), form: form}
+	form, _ := e.pattern(value) // which has one
+	return fieldValue{text: form.String(), pattern: form}
 }
 
-// decoded remembers the header sets that it has taken apart: most rows have one of a few.
-type decoded map[string]url.Values
+// headerCache remembers the header sets that it has taken apart: most rows have one of a few.
+type headerCache map[string]url.Values
 
-// maxDecoded bounds what is remembered where every request has a set of its own.
-const maxDecoded = 100
+// maxCachedHeaders bounds what is remembered where every request has a set of its own.
+const maxCachedHeaders = 100
 
 // get gives one field of a header set, several values joined as HTTP joins them; empty where it is absent.
-func (d decoded) get(set, name string) string {
+func (d headerCache) get(set, name string) string {
 	values, known := d[set]
 	if !known {
 		values, _ = url.ParseQuery(set) // what cannot be read is absent, and so contradicts the claim
-		if len(d) >= maxDecoded {
+		if len(d) >= maxCachedHeaders {
 			clear(d)
 		}
 		d[set] = values

@@ -9,10 +9,10 @@ import (
 )
 
 var Redirects = check.Check{
-	Name:      plan.CheckRedirects,
-	Doc:       "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
-	Law:       "one that is not refutes, for GET and POST",
-	Questions: redirectQuestions,
+	Name:   plan.CheckRedirects,
+	Doc:    "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
+	Law:    "one that is not refutes, for GET and POST",
+	Probes: redirectProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.DistinctIDs(check.EachRoute(cfg.Routes, redirectClaims))
 	},
@@ -23,7 +23,7 @@ func redirectClaims(r model.Route) []plan.Claim {
 		return nil
 	}
 	text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
-	switch repeating := codeFor(*r.Redirect, "POST"); {
+	switch repeating := redirectCode(*r.Redirect, "POST"); {
 	case repeating != r.Redirect.Code:
 		text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
 	case repeating == 301 || repeating == 302:
@@ -34,39 +34,39 @@ func redirectClaims(r model.Route) []plan.Claim {
 	return []plan.Claim{claim}
 }
 
-func redirectQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func redirectProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	r, ok := check.RouteOf(cfg, claim)
-	host, askable := r.Askable()
+	host, askable := r.ProbeHost()
 	if !ok || !askable {
 		return nil, ""
 	}
 	ask := func(why, method, host string) {
-		request := plan.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: check.Wish("")}
+		request := plan.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: check.RespondWith("")}
 		if r.Exact {
 			request.Path = r.Path + "?a=1&b=2"
 		}
 		request.Header["Host"] = host
-		want := check.Reply{Codes: []int{codeFor(*r.Redirect, method)}, Own: true, Some: []string{"Location"}}
+		want := check.Want{Codes: []int{redirectCode(*r.Redirect, method)}, NotForwarded: true, HeadersPresent: []string{"Location"}}
 		if to, known := (exchange{route: r, request: request}).expand(r.Redirect.To); known {
-			want.Has, want.Some = map[string][]string{"Location": {to}}, nil
+			want.Headers, want.HeadersPresent = map[string][]string{"Location": {to}}, nil
 		}
-		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
+		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
 	}
 	if host == "" {
-		host = plan.AnyHost
+		host = plan.CertificateHost
 	}
 	ask("path and query are kept", "GET", host)
 	ask("a POST", "POST", host)
-	if len(r.Hosts) == 0 || r.Fallback {
+	if len(r.Hosts) == 0 || r.DefaultHost {
 		ask("a host that is nobody's", "GET", "evil.example")
 	}
 	return asked, ""
 }
 
-// codeFor is the status by which requests of a method are redirected.
-func codeFor(to model.Redirect, method string) int {
-	if method != "GET" && to.CodeUnsafe != 0 {
-		return to.CodeUnsafe
+// redirectCode is the status by which requests of a method are redirected.
+func redirectCode(to model.Redirect, method string) int {
+	if method != "GET" && to.NonGetCode != 0 {
+		return to.NonGetCode
 	}
 	return to.Code
 }

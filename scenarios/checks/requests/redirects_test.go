@@ -12,17 +12,17 @@ var toHTTPS = model.Template{Pieces: []model.Piece{{Text: "https://"}, {Variable
 
 // Path and query are kept on the way, the host is the client's, and no backend sees the request.
 func TestRedirects(t *testing.T) {
-	a := about(t, Redirects, routed(model.Route{
-		Path: "/", Fallback: true, Redirect: &model.Redirect{Pos: here, Code: 301, To: toHTTPS},
+	a := probesFor(t, Redirects, configOf(model.Route{
+		Path: "/", DefaultHost: true, Redirect: &model.Redirect{Pos: testPos, Code: 301, To: toHTTPS},
 	}), "redirects/", 3)
 	f := func(why, request, to string) {
 		t.Helper()
-		reply := a.on(t, why, request)
-		reply(history.Hit{Code: 301, Header: header("Location", to)}, "")
-		reply(history.Hit{Code: 302, Header: header("Location", to)}, "answered 302 by the balancer instead of 301")
+		reply := a.find(t, why, request)
+		reply(history.Hit{Code: 301, Header: encodeHeader("Location", to)}, "")
+		reply(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "answered 302 by the balancer instead of 301")
 		reply(history.Hit{Code: 301}, "answered 301 by the balancer without Location: "+to)
-		reply(history.Hit{Code: 301, Header: header("Location", to)}, "it reached a", "a")
-		reply(history.Hit{Code: 301, Header: header("Location", "https://lbproof.test/")},
+		reply(history.Hit{Code: 301, Header: encodeHeader("Location", to)}, "it reached a", "a")
+		reply(history.Hit{Code: 301, Header: encodeHeader("Location", "https://lbproof.test/")},
 			`answered 301 by the balancer with Location: ["https://lbproof.test/"] instead of ["`+to+`"]`)
 	}
 	f("path and query are kept", "GET http://lbproof.test:80/lbproof?a=1&b=2", "https://lbproof.test/lbproof?a=1&b=2")
@@ -32,34 +32,34 @@ func TestRedirects(t *testing.T) {
 
 // A route of one path and one host is asked for just these.
 func TestRedirectsOfOnePath(t *testing.T) {
-	a := about(t, Redirects, routed(model.Route{
+	a := probesFor(t, Redirects, configOf(model.Route{
 		Path: "/old", Exact: true, Hosts: []string{"shop.example"},
-		Redirect: &model.Redirect{Pos: here, Code: 302, To: model.Literal("/new")},
+		Redirect: &model.Redirect{Pos: testPos, Code: 302, To: model.Literal("/new")},
 	}), "redirects/http://shop.example= /old", 2)
-	moved := a.on(t, "path and query are kept", "GET http://shop.example:80/old?a=1&b=2")
-	moved(history.Hit{Code: 302, Header: header("Location", "/new")}, "")
+	moved := a.find(t, "path and query are kept", "GET http://shop.example:80/old?a=1&b=2")
+	moved(history.Hit{Code: 302, Header: encodeHeader("Location", "/new")}, "")
 	moved(history.Hit{Code: 404}, "answered 404 by the balancer instead of 302")
 }
 
 // Where lbproof cannot say what a target comes to, any will do.
-func TestRedirectsToWhoKnowsWhere(t *testing.T) {
-	unknown := model.Template{Pieces: []model.Piece{{Variable: model.Other}}}
-	a := about(t, Redirects, routed(model.Route{
-		Path: "/", Fallback: true, Redirect: &model.Redirect{Pos: here, Code: 301, To: unknown},
+func TestRedirectsToUnknownTargets(t *testing.T) {
+	unknown := model.Template{Pieces: []model.Piece{{Variable: model.OtherVariable}}}
+	a := probesFor(t, Redirects, configOf(model.Route{
+		Path: "/", DefaultHost: true, Redirect: &model.Redirect{Pos: testPos, Code: 301, To: unknown},
 	}), "redirects/", 3)
-	moved := a.on(t, "a POST", "POST http://lbproof.test:80/lbproof?a=1&b=2")
-	moved(history.Hit{Code: 301, Header: header("Location", "https://elsewhere.example/")}, "")
+	moved := a.find(t, "a POST", "POST http://lbproof.test:80/lbproof?a=1&b=2")
+	moved(history.Hit{Code: 301, Header: encodeHeader("Location", "https://elsewhere.example/")}, "")
 	moved(history.Hit{Code: 301}, "answered 301 by the balancer without Location")
 }
 
 // Methods that are not safe to change may have a status of their own, with which a POST stays one.
 func TestRedirectsOfUnsafeMethods(t *testing.T) {
-	a := about(t, Redirects, routed(model.Route{
-		Path: "/", Fallback: true, Redirect: &model.Redirect{Pos: here, Code: 302, CodeUnsafe: 307, To: toHTTPS},
+	a := probesFor(t, Redirects, configOf(model.Route{
+		Path: "/", DefaultHost: true, Redirect: &model.Redirect{Pos: testPos, Code: 302, NonGetCode: 307, To: toHTTPS},
 	}), "redirects/", 3)
 	const request, to = "http://lbproof.test:80/lbproof?a=1&b=2", "https://lbproof.test/lbproof?a=1&b=2"
-	a.on(t, "path and query are kept", "GET "+request)(history.Hit{Code: 302, Header: header("Location", to)}, "")
-	posted := a.on(t, "a POST", "POST "+request)
-	posted(history.Hit{Code: 307, Header: header("Location", to)}, "")
-	posted(history.Hit{Code: 302, Header: header("Location", to)}, "answered 302 by the balancer instead of 307")
+	a.find(t, "path and query are kept", "GET "+request)(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "")
+	posted := a.find(t, "a POST", "POST "+request)
+	posted(history.Hit{Code: 307, Header: encodeHeader("Location", to)}, "")
+	posted(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "answered 302 by the balancer instead of 307")
 }

@@ -13,14 +13,14 @@ import (
 )
 
 // What the balancer answers when a backend does not is asked wherever it says so by itself, and carries what such answers do.
-func TestResponsesOfTheBalancersOwn(t *testing.T) {
+func TestResponsesOfTheBalancer(t *testing.T) {
 	at := model.Pos{File: "x", Line: 1}
 	f := func(asks bool, values []string, edit func(*model.Route)) {
 		t.Helper()
 		r := model.Route{
-			Path: "/", Port: 80, Pool: "p", Fallback: true,
+			Path: "/", Port: 80, Pool: "p", DefaultHost: true,
 			AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: model.Literal("1")}},
-			Timeouts:   []model.TimeLimit{{For: model.ReadTimeout, After: 5 * time.Second}},
+			Timeouts:   []model.Timeout{{Kind: model.ReadTimeout, Duration: 5 * time.Second}},
 		}
 		edit(&r)
 		cfg := model.Config{
@@ -28,22 +28,22 @@ func TestResponsesOfTheBalancersOwn(t *testing.T) {
 			Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		}
 		claim := plan.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Pos: at}
-		asked, cannot := responseQuestions(cfg, claim)
+		asked, cannot := responseProbes(cfg, claim)
 		assert.Empty(t, cannot)
-		i := slices.IndexFunc(asked, func(q check.Question) bool { return slices.Equal(q.Want.Given, []int{504}) })
+		i := slices.IndexFunc(asked, func(q check.Probe) bool { return slices.Equal(q.Want.OnlyIfCodes, []int{504}) })
 		if assert.Equal(t, asks, i >= 0) && asks {
-			assert.Equal(t, plan.KindWaits, asked[i].Kind)
-			assert.Contains(t, asked[i].Want.Has, "X-A")
-			assert.Equal(t, values, asked[i].Want.Has["X-A"])
-			waits, _ := timeoutQuestions(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: plan.Params{plan.ParamAfter: 5}})
-			assert.Equal(t, waits[0].Ask, asked[i].Ask, "one request shows both")
+			assert.Equal(t, plan.KindTimeouts, asked[i].Kind)
+			assert.Contains(t, asked[i].Want.Headers, "X-A")
+			assert.Equal(t, values, asked[i].Want.Headers["X-A"])
+			waits, _ := timeoutProbes(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: plan.Params{plan.ParamTimeout: 5}})
+			assert.Equal(t, waits[0].Request, asked[i].Request, "one request shows both")
 		}
 	}
 	f(true, []string{"1"}, func(*model.Route) {})
 	f(true, nil, func(r *model.Route) { r.AddHeaders[0].Statuses = []int{200} })
-	f(true, nil, func(r *model.Route) { r.AddHeaders[0].Proxied = true })
+	f(true, nil, func(r *model.Route) { r.AddHeaders[0].ProxiedOnly = true })
 	f(false, nil, func(r *model.Route) { r.Timeouts = nil })
 	f(true, []string{"1"}, func(r *model.Route) { r.Timeouts[0].Implicit = true })
-	f(false, nil, func(r *model.Route) { r.Timeouts[0].After = 2 * check.Patience })
-	f(false, nil, func(r *model.Route) { r.Fallbacks = []model.Fallback{{Codes: []int{504}, To: "other"}} })
+	f(false, nil, func(r *model.Route) { r.Timeouts[0].Duration = 2 * check.MaxWait })
+	f(false, nil, func(r *model.Route) { r.ErrorPages = []model.ErrorPage{{Codes: []int{504}, Target: "other"}} })
 }

@@ -16,8 +16,8 @@ var Routes = check.Check{
 	Doc:  "A request goes where its host, path and headers send it, also where several routes would fit.",
 	Law: "one request that another route took refutes; the probes stand on both sides of every boundary between " +
 		"two routes",
-	Questions: routeQuestions,
-	Claims:    routeClaims,
+	Probes: routeProbes,
+	Claims: routeClaims,
 }
 
 func routeClaims(cfg model.Config) []plan.Claim {
@@ -35,31 +35,31 @@ func routeClaims(cfg model.Config) []plan.Claim {
 		if r.Pool == "" || r.Internal {
 			continue
 		}
-		text := fmt.Sprintf("Requests to %s go to %s%s.", r.Key(), r.Pool, precedence(first, r))
+		text := fmt.Sprintf("Requests to %s go to %s%s.", r.Key(), r.Pool, precedenceText(first, r))
 		claims = append(claims, check.NewClaim(plan.CheckRoutes, r.Key(), "", r.PoolPos, text))
 	}
 	return check.DistinctIDs(claims)
 }
 
-// looked bounds how many other routes are looked at for each.
-const looked = 500
+// maxCompared bounds how many other routes are looked at for each.
+const maxCompared = 500
 
-// precedence names a route that takes what this one would otherwise get.
-func precedence(first []model.Route, r model.Route) string {
-	for _, o := range first[:min(looked, len(first))] {
+// precedenceText names a route that takes what this one would otherwise get.
+func precedenceText(first []model.Route, r model.Route) string {
+	for _, o := range first[:min(maxCompared, len(first))] {
 		switch {
-		case o.Pool == r.Pool || o.Port != r.Port || !meet(o, r):
+		case o.Pool == r.Pool || o.Port != r.Port || !mayOverlap(o, r):
 		case r.Priority > 0 && o.Priority > r.Priority:
 			return fmt.Sprintf(", unless %s takes them first", o.Key())
-		case r.Priority == 0 && o.Regex && !r.Exact && !r.Regex && !r.Final:
+		case r.Priority == 0 && o.Regex && !r.Exact && !r.Regex && !r.BeatsRegex:
 			return fmt.Sprintf(", unless the regular expression %s fits", o.Path)
 		}
 	}
 	return ""
 }
 
-// meet says whether a request may fit both routes.
-func meet(o, r model.Route) bool {
+// mayOverlap says whether a request may fit both routes.
+func mayOverlap(o, r model.Route) bool {
 	shared := slices.ContainsFunc(o.Hosts, func(h string) bool { return slices.Contains(r.Hosts, h) })
 	if anyHost := len(o.Hosts) == 0 || len(r.Hosts) == 0; !shared && !anyHost {
 		return false
@@ -68,36 +68,36 @@ func meet(o, r model.Route) bool {
 	return nested || o.Regex || r.Regex
 }
 
-func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	var r model.Route
 	for _, is := range cfg.Routes {
 		if is.Key() == claim.Subject && is.PoolPos == claim.Pos {
 			r = is
 		}
 	}
-	inside, ok := check.WishingRequest(cfg, r, "")
+	inside, ok := check.RequestWithSpec(cfg, r, "")
 	if !ok {
 		return nil, ""
 	}
-	want := check.Reply{Pool: r.Pool, Codes: []int{200, 101}}
-	asked = append(asked, check.Question{Why: "inside", Kind: plan.KindQuestions, Ask: inside, Want: want})
+	want := check.Want{Pool: r.Pool, Codes: []int{200, 101}}
+	asked = append(asked, check.Probe{Case: "inside", Kind: plan.KindProbes, Request: inside, Want: want})
 	ask := func(why, path, host string) {
 		request := inside
 		request.Path, request.Header = path, maps.Clone(inside.Header)
 		if host != "" {
 			request.Header["Host"] = host
 		}
-		if want, known := taken(cfg, request); known && path != "" {
-			asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: want})
+		if want, known := wantByRoute(cfg, request); known && path != "" {
+			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
 		}
 	}
-	if len(r.When) > 0 {
+	if len(r.Conditions) > 0 {
 		outside := inside
 		outside.Header = maps.Clone(inside.Header)
-		if check.Miss(r.When[:1], &outside) {
-			if want, known := taken(cfg, outside); known {
-				why := "where " + r.When[0].Source + " does not hold"
-				asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: outside, Want: want})
+		if check.Violate(r.Conditions[:1], &outside) {
+			if want, known := wantByRoute(cfg, outside); known {
+				why := "where " + r.Conditions[0].Source + " does not hold"
+				asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: outside, Want: want})
 			}
 		}
 		return asked, ""
@@ -118,29 +118,29 @@ func routeQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question,
 
 // mayRefuse reports whether something else than a route decides on a request.
 func mayRefuse(r model.Route, request plan.Request) bool {
-	unknownClient := len(r.Access) > 0 && request.From == ""
+	unknownClient := len(r.Access) > 0 && request.LocalEndpoint == ""
 	return unknownClient || r.Auth != nil || len(r.Rules) > 0
 }
 
-// taken is what is to come of a request by the route that takes it; known is false where that is not for certain.
-func taken(cfg model.Config, request plan.Request) (want check.Reply, known bool) {
-	unread := func(c model.Condition) bool { return !c.Readable() }
-	mayTake := func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.When, unread) }
+// wantByRoute is what is to come of a request by the route that takes it; known is false where that is not for certain.
+func wantByRoute(cfg model.Config, request plan.Request) (want check.Want, known bool) {
+	unread := func(c model.Condition) bool { return !c.IsReadable() }
+	mayTake := func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.Conditions, unread) }
 	if slices.ContainsFunc(cfg.Routes, mayTake) {
 		return want, false
 	}
 	r, found := cfg.Route(request.Port, request.Header["Host"], request.Path)
 	switch {
 	case !found:
-		return check.Reply{Codes: []int{400, 404, 421, 503}, Own: true}, true
+		return check.Want{Codes: []int{400, 404, 421, 503}, NotForwarded: true}, true
 	case mayRefuse(r, request):
 		return want, false
 	case r.Pool != "":
-		return check.Reply{Pool: r.Pool}, true
-	case r.Answer != nil:
-		return check.Reply{Codes: []int{r.Answer.Code}, Own: true}, true
+		return check.Want{Pool: r.Pool}, true
+	case r.StaticResponse != nil:
+		return check.Want{Codes: []int{r.StaticResponse.Code}, NotForwarded: true}, true
 	case r.Redirect != nil:
-		return check.Reply{Codes: []int{r.Redirect.Code}, Own: true}, true
+		return check.Want{Codes: []int{r.Redirect.Code}, NotForwarded: true}, true
 	}
-	return check.Reply{Own: true}, true
+	return check.Want{NotForwarded: true}, true
 }

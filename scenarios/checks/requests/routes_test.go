@@ -11,14 +11,14 @@ import (
 
 // Requests on both sides of a route's path and host go where the routes send them.
 func TestRoutes(t *testing.T) {
-	cfg := routed(
-		model.Route{Path: "/", Pool: "p", PoolPos: here, Fallback: true},
-		model.Route{Path: "/api/", Pool: "q", PoolPos: here, Fallback: true},
+	cfg := configOf(
+		model.Route{Path: "/", Pool: "p", PoolPos: testPos, DefaultHost: true},
+		model.Route{Path: "/api/", Pool: "q", PoolPos: testPos, DefaultHost: true},
 	)
-	a := about(t, Routes, cfg, "routes/api/", 5)
+	a := probesFor(t, Routes, cfg, "routes/api/", 5)
 	f := func(why, request, server, other string) {
 		t.Helper()
-		reply, pool := a.on(t, why, request), map[string]string{"a": "p", "b": "q"}[server]
+		reply, pool := a.find(t, why, request), map[string]string{"a": "p", "b": "q"}[server]
 		reply(history.Hit{Code: 200, Server: server}, "", server)
 		reply(history.Hit{Code: 200, Server: other}, "answered 200 by "+other+", which is no server of "+pool, other)
 		reply(history.Hit{Err: history.Refused}, "no answer (refused)")
@@ -28,29 +28,29 @@ func TestRoutes(t *testing.T) {
 	f("a letter less", "GET http://any:80/ap", "a", "b")
 	f("in another case", "GET http://any:80/API/", "a", "b")
 	f("below another path", "GET http://any:80/lbproof/api/", "a", "b")
-	inside := a.on(t, "inside", "GET http://any:80/api/")
+	inside := a.find(t, "inside", "GET http://any:80/api/")
 	inside(history.Hit{Code: 404}, "answered 404 by the balancer instead of 200 or 101")
 	inside(history.Hit{Code: 404, Server: "b"}, "answered 404 by b instead of 200 or 101", "b")
 }
 
 // What no route takes is the balancer's to refuse, and what another route answers by itself reaches nobody.
-func TestRoutesThatOthersTake(t *testing.T) {
-	cfg := routed(
-		model.Route{Path: "/", Hosts: []string{"shop.example"}, Pool: "p", PoolPos: here},
-		model.Route{Path: "/api", Hosts: []string{"shop.example"}, Pool: "q", PoolPos: here},
-		model.Route{Path: "/ap", Exact: true, Hosts: []string{"shop.example"}, Answer: &model.Answer{Pos: here, Code: 204}},
+func TestRoutesTakenByOthers(t *testing.T) {
+	cfg := configOf(
+		model.Route{Path: "/", Hosts: []string{"shop.example"}, Pool: "p", PoolPos: testPos},
+		model.Route{Path: "/api", Hosts: []string{"shop.example"}, Pool: "q", PoolPos: testPos},
+		model.Route{Path: "/ap", Exact: true, Hosts: []string{"shop.example"}, StaticResponse: &model.StaticResponse{Pos: testPos, Code: 204}},
 	)
-	a := about(t, Routes, cfg, "routes/http://shop.example/api", 6)
-	page := a.on(t, "a letter less", "GET http://shop.example:80/ap")
+	a := probesFor(t, Routes, cfg, "routes/http://shop.example/api", 6)
+	page := a.find(t, "a letter less", "GET http://shop.example:80/ap")
 	page(history.Hit{Code: 204}, "")
 	page(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 204", "a")
-	nobody := a.on(t, "for another host", "GET http://lbproof.invalid:80/api")
+	nobody := a.find(t, "for another host", "GET http://lbproof.invalid:80/api")
 	nobody(history.Hit{Code: 404}, "")
 	nobody(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 400 or 404 or 421 or 503", "b")
 	nobody(history.Hit{Code: 404}, "it reached b", "b")
 }
 
 // A single route has no boundary.
-func TestRoutesAreSeveral(t *testing.T) {
-	assert.Empty(t, Routes.Claims(routed(model.Route{Path: "/", Pool: "p", PoolPos: here, Fallback: true})))
+func TestRoutesNeedTwoPools(t *testing.T) {
+	assert.Empty(t, Routes.Claims(configOf(model.Route{Path: "/", Pool: "p", PoolPos: testPos, DefaultHost: true})))
 }

@@ -14,25 +14,25 @@ import (
 )
 
 // What backends see of rewritten paths is asked from inside, from below and of what a service is asked.
-func TestRewriteQuestions(t *testing.T) {
-	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, Rewrite: &model.Rewrite{Match: "^/api/", With: "/v2/"}}
-	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, Rewrite: &model.Rewrite{Match: "^/check", With: "/up"}}
+func TestRewriteProbes(t *testing.T) {
+	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, Rewrite: &model.Rewrite{Match: "^/api/", Replacement: "/v2/"}}
+	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, Rewrite: &model.Rewrite{Match: "^/check", Replacement: "/up"}}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		Routes: []model.Route{
-			{Path: "/api/", Port: 80, Pool: "p", Fallback: true, Rules: []model.Rule{rewritten}},
-			{Path: "/in/", Port: 80, Pool: "p", Fallback: true, Auth: &model.Auth{Kind: model.AuthRoute, By: "/check"}},
+			{Path: "/api/", Port: 80, Pool: "p", DefaultHost: true, Rules: []model.Rule{rewritten}},
+			{Path: "/in/", Port: 80, Pool: "p", DefaultHost: true, Auth: &model.Auth{Kind: model.AuthRoute, Target: "/check"}},
 			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []model.Rule{asked}},
 		},
 	}
 	f := func(line int, subject string, want map[string][]string) {
 		t.Helper()
-		questions, cannot := ruleQuestions(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
+		questions, cannot := ruleProbes(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
 		require.Empty(t, cannot)
 		assert.Len(t, questions, len(want), "each question once")
 		got := map[string][]string{}
 		for _, q := range questions {
-			got[q.Ask.Path] = q.Want.Paths
+			got[q.Request.Path] = q.Want.BackendPaths
 		}
 		assert.Equal(t, want, got)
 	}
@@ -40,10 +40,10 @@ func TestRewriteQuestions(t *testing.T) {
 	f(2, "/check", map[string][]string{"/in/": {"/in/", "/up"}})
 
 	arrived := func(path string) history.Arrival {
-		return history.Arrival{Server: "b", Header: url.Values{history.NotedPath: {path}}.Encode()}
+		return history.Arrival{Server: "b", Header: url.Values{history.PathField: {path}}.Encode()}
 	}
-	want := check.Reply{Paths: []string{"/in/", "/up"}}
+	want := check.Want{BackendPaths: []string{"/in/", "/up"}}
 	hit := history.Hit{Code: 200, Server: "b"}
-	assert.Empty(t, want.Differs(history.History{}, hit, []history.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
-	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.Differs(history.History{}, hit, []history.Arrival{arrived("/in/")}))
+	assert.Empty(t, want.Mismatch(history.History{}, hit, []history.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
+	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.Mismatch(history.History{}, hit, []history.Arrival{arrived("/in/")}))
 }

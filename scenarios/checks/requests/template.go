@@ -32,9 +32,9 @@ func (e exchange) expand(t model.Template) (text string, ok bool) {
 	return b.String(), true
 }
 
-// shape is an expression that fits a template when it is filled in; ok is false where it has a variable of unknown
+// pattern is an expression that fits a template when it is filled in; ok is false where it has a variable of unknown
 // form.
-func (e exchange) shape(t model.Template) (expression *regexp.Regexp, ok bool) {
+func (e exchange) pattern(t model.Template) (expression *regexp.Regexp, ok bool) {
 	var b strings.Builder
 	b.WriteString("^")
 	for _, p := range t.Pieces {
@@ -42,8 +42,8 @@ func (e exchange) shape(t model.Template) (expression *regexp.Regexp, ok bool) {
 		switch {
 		case known:
 			b.WriteString(regexp.QuoteMeta(is))
-		case p.Form != "":
-			b.WriteString(p.Form)
+		case p.Pattern != "":
+			b.WriteString(p.Pattern)
 		default:
 			return nil, false
 		}

@@ -19,13 +19,13 @@ var Timeouts = check.Check{
 	Name: plan.CheckTimeouts,
 	Doc: "The balancer waits as long as configured for a connection, an answer, a client or a tunnel, no longer and no " +
 		"shorter.",
-	Law:       "the moment at which it gives up, between send and receive, holds the configured time",
-	Questions: timeoutQuestions,
-	Trials:    timeoutTrials,
-	Judge:     judgeTimeouts,
+	Law:          "the moment at which it gives up, between send and receive, holds the configured time",
+	Probes:       timeoutProbes,
+	Requirements: timeoutRequirements,
+	Judge:        judgeTimeouts,
 	Claims: func(cfg model.Config) []plan.Claim {
-		limits := func(r model.Route) []model.TimeLimit { return r.Timeouts }
-		found := check.GroupRoutes(cfg, limits, func(t model.TimeLimit) string {
+		limits := func(r model.Route) []model.Timeout { return r.Timeouts }
+		found := check.GroupRoutes(cfg, limits, func(t model.Timeout) string {
 			if t.Implicit {
 				t.Pos = model.Pos{}
 			}
@@ -35,14 +35,14 @@ var Timeouts = check.Check{
 		for _, g := range found {
 			t := g.What
 			text := fmt.Sprintf("For requests to %s the balancer waits at most %s to %s; then %s.",
-				g.Paths(), units.Span(t.After), t.For, t.Then)
-			if t.After == 0 {
-				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.Paths(), t.For)
+				g.Paths(), units.Duration(t.Duration), t.Kind, t.Result)
+			if t.Duration == 0 {
+				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.Paths(), t.Kind)
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), detailOf(t)), Check: plan.CheckTimeouts, Subject: g.Subject(),
+				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), limitDetail(t)), Check: plan.CheckTimeouts, Subject: g.Subject(),
 				Pos: t.Pos, Implicit: t.Implicit,
-				Params: plan.Params{plan.ParamAfter: plan.Amount(units.Seconds(t.After))}, Text: text,
+				Params: plan.Params{plan.ParamTimeout: plan.Amount(units.Seconds(t.Duration))}, Text: text,
 			})
 		}
 		return check.DistinctIDs(claims)
@@ -52,19 +52,19 @@ var Timeouts = check.Check{
 // How far from the configured time the end of a wait may lie: nginx moves no timer by less than 300 ms
 // (NGX_TIMER_LAZY_DELAY), and who is late may have been held up by others on its machine.
 const (
-	early = 400 * time.Millisecond
-	late  = 3 * time.Second
+	earlyTolerance = 400 * time.Millisecond
+	lateTolerance  = 3 * time.Second
 )
 
-// detailOf is what tells the claim on a time limit from others on the same routes.
-func detailOf(t model.TimeLimit) string { return strings.ReplaceAll(t.For, " ", "-") }
+// limitDetail is what tells the claim on a time limit from others on the same routes.
+func limitDetail(t model.Timeout) string { return strings.ReplaceAll(t.Kind, " ", "-") }
 
-// timeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked
+// findTimeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked
 // about.
-func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.Route, ok bool) {
+func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model.Route, ok bool) {
 	shares := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
-			same := strings.Contains(claim.ID, "#"+detailOf(has)) && has.After == wait(claim)
+			same := strings.Contains(claim.ID, "#"+limitDetail(has)) && has.Duration == claimedWait(claim)
 			if written := claim.Implicit && has.Implicit || has.Pos == claim.Pos; same && written {
 				t = has
 				return r.Pool != ""
@@ -79,194 +79,194 @@ func timeLimit(cfg model.Config, claim plan.Claim) (t model.TimeLimit, r model.R
 		if i < 0 {
 			return t, r, false
 		}
-		_, ok = check.AskingRoute(cfg, cfg.Routes[i])
+		_, ok = check.AuthenticatedRoute(cfg, cfg.Routes[i])
 		return t, cfg.Routes[i], ok
 	}
 	r = routes[0]
-	switch shares(r); t.For {
+	switch shares(r); t.Kind {
 	case model.TunnelTimeout:
 		r = routes[len(routes)-1] // that tunnels alone take, if there is one
 	case model.ReadTimeout:
-		fewer := func(a, b model.Route) int { return attempts(cfg, a) - attempts(cfg, b) }
+		fewer := func(a, b model.Route) int { return postAttempts(cfg, a) - postAttempts(cfg, b) }
 		r = slices.MinFunc(routes, fewer) // each attempt takes the time
 	}
 	shares(r)
 	return t, r, true
 }
 
-// way is the request that takes a route, and the route that it takes first: another where the route is that of a
+// entryRequest is the request that takes a route, and the route that it takes first: another where the route is that of a
 // service that is asked.
-func way(cfg model.Config, r model.Route, says string) (request plan.Request, first model.Route, ok bool) {
-	by, asked := check.AskingRoute(cfg, r)
+func entryRequest(cfg model.Config, r model.Route, says string) (request plan.Request, first model.Route, ok bool) {
+	by, asked := check.AuthenticatedRoute(cfg, r)
 	if !asked {
-		request, ok = check.WishingRequest(cfg, r, says)
+		request, ok = check.RequestWithSpec(cfg, r, says)
 		return request, r, ok
 	}
-	request, ok = check.WishingRequest(cfg, by, says+"&at="+r.Seen(r.Path))
+	request, ok = check.RequestWithSpec(cfg, by, says+"&at="+r.BackendPath(r.Path))
 	return request, by, ok
 }
 
-func timeoutTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	t, r, ok := timeLimit(cfg, claim)
-	if !ok || t.For != model.ConnectTimeout {
-		return check.QuestionTrials(timeoutQuestions, cfg, claim)
+func timeoutRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
+	t, r, ok := findTimeLimit(cfg, claim)
+	if !ok || t.Kind != model.ConnectTimeout {
+		return check.ProbeRequirements(timeoutProbes, cfg, claim)
 	}
-	n, cannot := connects(cfg, r, t)
+	n, cannot := connectAttempts(cfg, r, t)
 	pool, _ := cfg.Pool(r.Pool)
-	request, _, askable := way(cfg, r, "")
+	request, _, askable := entryRequest(cfg, r, "")
 	if cannot != "" || !askable || len(pool.Servers) == 0 {
 		return nil
 	}
-	lasts := vanishTime + time.Duration(n)*t.After + late
-	rate := max(vanishedRate, 3*check.Often/unnoticed(pool, t).Seconds())
-	trial := check.Trial{
-		Kind: plan.KindVanished, Shows: "when the balancer gives up a connection",
-		Load: plan.Phase{
-			Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.Grace,
+	lasts := unreachableDelay + time.Duration(n)*t.Duration + lateTolerance
+	rate := max(unreachableRate, 3*check.Repetitions/undetectedTime(pool, t).Seconds())
+	trial := check.Requirement{
+		Kind: plan.KindUnreachable, Detects: "when the balancer gives up a connection",
+		Phase: plan.Phase{
+			Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.WaitMargin,
 			Requests: []plan.Request{request},
 		},
 	}
 	for _, s := range pool.Servers {
-		trial.Vanish = append(trial.Vanish, s.Host)
+		trial.Unreachable = append(trial.Unreachable, s.Host)
 	}
-	return []check.Trial{trial}
+	return []check.Requirement{trial}
 }
 
 func judgeTimeouts(claim plan.Claim, h history.History) check.Finding {
-	t, r, ok := timeLimit(h.Plan.Config, claim)
-	if !ok || t.For != model.ConnectTimeout {
-		return check.JudgeQuestions(timeoutQuestions, claim, h)
+	t, r, ok := findTimeLimit(h.Plan.Config, claim)
+	if !ok || t.Kind != model.ConnectTimeout {
+		return check.JudgeProbes(timeoutProbes, claim, h)
 	}
 	return judgeConnect(h, r, t)
 }
 
-// firstLate is how late the first of several requests may be of which each waits for a time: an eighth of it, but
+// firstTolerance is how late the first of several requests may be of which each waits for a time: an eighth of it, but
 // never less than clocks and schedulers need.
-func firstLate(after time.Duration) time.Duration {
-	return min(late, max(after/8, 250*time.Millisecond), after/4)
+func firstTolerance(after time.Duration) time.Duration {
+	return min(lateTolerance, max(after/8, 250*time.Millisecond), after/4)
 }
 
-func timeoutQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
-	t, r, ok := timeLimit(cfg, claim)
+func timeoutProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+	t, r, ok := findTimeLimit(cfg, claim)
 	if !ok {
 		return nil, ""
 	}
 	pool, _ := cfg.Pool(r.Pool)
-	toServers := t.For == model.ReadTimeout || t.For == model.SendTimeout
+	toServers := t.Kind == model.ReadTimeout || t.Kind == model.SendTimeout
 	switch {
-	case t.After == 0:
+	case t.Duration == 0:
 		return nil, "no run is long enough for what lasts for ever"
 	case toServers && len(pool.Servers) > 0 && len(check.Rotation(pool)) == 0:
-		return nil, outage.NobodyUp
+		return nil, outage.NoServerUp
 	}
-	if t.After > check.Patience {
-		return nil, fmt.Sprintf("it takes %s, and lbproof waits %s at most", units.Span(t.After), units.Span(check.Patience))
+	if t.Duration > check.MaxWait {
+		return nil, fmt.Sprintf("it takes %s, and lbproof waits %s at most", units.Duration(t.Duration), units.Duration(check.MaxWait))
 	}
-	w := newWaiting(cfg, r, t)
-	switch t.For {
+	w := newTimeoutCases(cfg, r, t)
+	switch t.Kind {
 	case model.ReadTimeout, model.SendTimeout:
-		cannot = w.forServers()
+		cannot = w.addServers()
 	default:
-		cannot = w.forClients()
+		cannot = w.addClients()
 	}
-	return w.asked, cannot
+	return w.probes, cannot
 }
 
-// waiting are the questions about one time limit.
-type waiting struct {
-	cfg   model.Config
-	route model.Route
-	limit model.TimeLimit
-	about check.Interval
-	asked []check.Question
+// timeoutCases are the questions about one time limit.
+type timeoutCases struct {
+	cfg    model.Config
+	route  model.Route
+	limit  model.Timeout
+	window check.Interval
+	probes []check.Probe
 }
 
-func newWaiting(cfg model.Config, r model.Route, t model.TimeLimit) *waiting {
-	about := check.Interval{Least: t.After - min(early, t.After/2), Most: t.After + late}
-	return &waiting{cfg: cfg, route: r, limit: t, about: about}
+func newTimeoutCases(cfg model.Config, r model.Route, t model.Timeout) *timeoutCases {
+	about := check.Interval{Min: t.Duration - min(earlyTolerance, t.Duration/2), Max: t.Duration + lateTolerance}
+	return &timeoutCases{cfg: cfg, route: r, limit: t, window: about}
 }
 
-func (w *waiting) ask(says string, silent plan.Silence, edit func(*plan.Request), want check.Reply) {
-	request, _ := check.WishingRequest(w.cfg, w.route, says)
-	request.Silent = silent
+func (w *timeoutCases) add(says string, silent plan.Stall, edit func(*plan.Request), want check.Want) {
+	request, _ := check.RequestWithSpec(w.cfg, w.route, says)
+	request.StallAt = silent
 	if edit != nil {
 		edit(&request)
 	}
-	why := "somebody says nothing for " + units.Span(w.limit.After)
-	w.asked = append(w.asked, check.Question{Why: why, Kind: plan.KindWaits, Ask: request, Want: want})
+	why := "somebody says nothing for " + units.Duration(w.limit.Duration)
+	w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
 }
 
-// forServers has a backend answer late, or read nothing. POST is not tried elsewhere.
-func (w *waiting) forServers() (cannot string) {
-	if _, asked := check.AskingRoute(w.cfg, w.route); asked {
-		return w.forService()
+// addServers has a backend answer late, or read nothing. POST is not tried elsewhere.
+func (w *timeoutCases) addServers() (cannot string) {
+	if _, asked := check.AuthenticatedRoute(w.cfg, w.route); asked {
+		return w.addService()
 	}
-	answers := func(f model.Fallback) bool { return slices.Contains(f.Codes, 504) }
-	if i := slices.IndexFunc(w.route.Fallbacks, answers); i >= 0 {
-		return w.forFallback(w.route.Fallbacks[i])
+	answers := func(f model.ErrorPage) bool { return slices.Contains(f.Codes, 504) }
+	if i := slices.IndexFunc(w.route.ErrorPages, answers); i >= 0 {
+		return w.addFallback(w.route.ErrorPages[i])
 	}
 	size := int64(0)
-	if w.limit.For == model.SendTimeout {
+	if w.limit.Kind == model.SendTimeout {
 		size = 8 << 20
 		if limit := w.route.MaxBody; limit != nil && limit.Value > 0 {
 			size = min(size, limit.Value)
 		}
 	}
-	post := func(q *plan.Request) { q.Method, q.Size = "POST", size }
+	post := func(q *plan.Request) { q.Method, q.PaddingSize = "POST", size }
 	if size > 0 {
-		w.ask(fmt.Sprintf("deaf=%s",
-			w.about.Most+check.Grace), "", post, check.Reply{Given: []int{504}, Self: true, Within: w.about})
+		w.add(fmt.Sprintf("deaf=%s",
+			w.window.Max+check.WaitMargin), "", post, check.Want{OnlyIfCodes: []int{504}, FromBalancer: true, Latency: w.window})
 		return ""
 	}
-	if n := attempts(w.cfg, w.route); n > 1 {
-		if w.about.Most = time.Duration(n)*w.limit.After + late; w.about.Most > check.Patience {
+	if n := postAttempts(w.cfg, w.route); n > 1 {
+		if w.window.Max = time.Duration(n)*w.limit.Duration + lateTolerance; w.window.Max > check.MaxWait {
 			return fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most",
-				n, units.Span(w.limit.After), units.Span(check.Patience))
+				n, units.Duration(w.limit.Duration), units.Duration(check.MaxWait))
 		}
 	}
-	w.ask(fmt.Sprintf("delay=%s",
-		w.about.Most+check.Grace), "", post, check.Reply{Codes: []int{504}, Self: true, Within: w.about})
-	w.ask(fmt.Sprintf("delay=%s", w.limit.After*3/4), "", post, check.Reply{Codes: []int{200}})
+	w.add(fmt.Sprintf("delay=%s",
+		w.window.Max+check.WaitMargin), "", post, check.Want{Codes: []int{504}, FromBalancer: true, Latency: w.window})
+	w.add(fmt.Sprintf("delay=%s", w.limit.Duration*3/4), "", post, check.Want{Codes: []int{200}})
 	return ""
 }
 
-// unanswered is the request for which the balancer gives up waiting for an answer and says so by itself, with 504:
+// gatewayTimeoutRequest is the request for which the balancer gives up waiting for an answer and says so by itself, with 504:
 // one of those that show how long it waits.
-func unanswered(cfg model.Config, r model.Route) (request plan.Request, ok bool) {
-	i := slices.IndexFunc(r.Timeouts, func(t model.TimeLimit) bool { return t.For == model.ReadTimeout })
+func gatewayTimeoutRequest(cfg model.Config, r model.Route) (request plan.Request, ok bool) {
+	i := slices.IndexFunc(r.Timeouts, func(t model.Timeout) bool { return t.Kind == model.ReadTimeout })
 	pool, _ := cfg.Pool(r.Pool)
-	if i < 0 || r.Timeouts[i].After == 0 || r.Timeouts[i].After > check.Patience || len(check.Rotation(pool)) == 0 {
+	if i < 0 || r.Timeouts[i].Duration == 0 || r.Timeouts[i].Duration > check.MaxWait || len(check.Rotation(pool)) == 0 {
 		return request, false
 	}
-	w := newWaiting(cfg, r, r.Timeouts[i])
-	w.forServers()
-	i = slices.IndexFunc(w.asked, func(q check.Question) bool { return slices.Equal(q.Want.Codes, []int{504}) })
+	w := newTimeoutCases(cfg, r, r.Timeouts[i])
+	w.addServers()
+	i = slices.IndexFunc(w.probes, func(q check.Probe) bool { return slices.Equal(q.Want.Codes, []int{504}) })
 	if i < 0 {
 		return request, false
 	}
-	return w.asked[i].Ask, true
+	return w.probes[i].Request, true
 }
 
-// forService has a service answer late that is asked about requests: where it does not answer in time they fail.
-func (w *waiting) forService() (cannot string) {
-	if w.limit.For == model.SendTimeout {
+// addService has a service answer late that is asked about requests: where it does not answer in time they fail.
+func (w *timeoutCases) addService() (cannot string) {
+	if w.limit.Kind == model.SendTimeout {
 		return "what the service is sent is too little to wait for"
 	}
-	asking, _ := check.AskingRoute(w.cfg, w.route)
+	asking, _ := check.AuthenticatedRoute(w.cfg, w.route)
 	for _, service := range []struct {
 		by   time.Duration
 		code int
-	}{{w.limit.After * 3 / 4, 200}, {w.limit.After * 3 / 2, asking.Auth.Failed}} {
-		request, _, _ := way(w.cfg, w.route, fmt.Sprintf("delay=%s", service.by))
-		why, want := "the service takes "+units.Span(service.by), check.Reply{Codes: []int{service.code}}
-		w.asked = append(w.asked, check.Question{Why: why, Kind: plan.KindWaits, Ask: request, Want: want})
+	}{{w.limit.Duration * 3 / 4, 200}, {w.limit.Duration * 3 / 2, asking.Auth.FailureCode}} {
+		request, _, _ := entryRequest(w.cfg, w.route, fmt.Sprintf("delay=%s", service.by))
+		why, want := "the service takes "+units.Duration(service.by), check.Want{Codes: []int{service.code}}
+		w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
 	}
 	return ""
 }
 
-// forFallback has a pool's servers answer late, and those of its fallback at once.
-func (w *waiting) forFallback(f model.Fallback) (cannot string) {
-	if w.limit.For == model.SendTimeout {
+// addFallback has a pool's servers answer late, and those of its fallback at once.
+func (w *timeoutCases) addFallback(f model.ErrorPage) (cannot string) {
+	if w.limit.Kind == model.SendTimeout {
 		return "the fallback answers in any case, and does not say what the balancer waited for"
 	}
 	pool, _ := w.cfg.Pool(w.route.Pool)
@@ -276,44 +276,44 @@ func (w *waiting) forFallback(f model.Fallback) (cannot string) {
 	}
 	post := func(q *plan.Request) { q.Method = "POST" }
 	says := fmt.Sprintf("by=%s&delay=", strings.Join(hosts, ","))
-	want := fallenBack(w.cfg, w.route, f)
-	w.about.Most += time.Duration(attempts(w.cfg, w.route)-1) * w.limit.After
-	want.Within = w.about
-	w.ask(says+(w.about.Most+check.Grace).String(), "", post, want)
-	w.ask(says+(w.limit.After*3/4).String(), "", post, check.Reply{Pool: w.route.Pool})
+	want := wantFallback(w.cfg, w.route, f)
+	w.window.Max += time.Duration(postAttempts(w.cfg, w.route)-1) * w.limit.Duration
+	want.Latency = w.window
+	w.add(says+(w.window.Max+check.WaitMargin).String(), "", post, want)
+	w.add(says+(w.limit.Duration*3/4).String(), "", post, check.Want{Pool: w.route.Pool})
 	return ""
 }
 
-// forClients has the client fall silent. Where the time for the server runs too while a body is awaited, the header
+// addClients has the client fall silent. Where the time for the server runs too while a body is awaited, the header
 // is what tells; where that has a time of its own, nothing does.
-func (w *waiting) forClients() (cannot string) {
-	ends := check.Reply{Quiet: w.about}
-	header := slices.ContainsFunc(w.route.Timeouts, func(o model.TimeLimit) bool { return o.For == model.HeaderTimeout })
+func (w *timeoutCases) addClients() (cannot string) {
+	ends := check.Want{Silence: w.window}
+	header := slices.ContainsFunc(w.route.Timeouts, func(o model.Timeout) bool { return o.Kind == model.HeaderTimeout })
 	switch {
-	case w.limit.For == model.IdleTimeout:
-		w.ask("", plan.AfterAnswer, nil, ends)
-	case w.limit.For == model.HeaderTimeout, w.limit.Headers && !header:
-		w.ask("", plan.InHeader, nil, ends)
-	case w.limit.Headers:
+	case w.limit.Kind == model.IdleTimeout:
+		w.add("", plan.StallAfterResponse, nil, ends)
+	case w.limit.Kind == model.HeaderTimeout, w.limit.HeaderOnly && !header:
+		w.add("", plan.StallInHeader, nil, ends)
+	case w.limit.HeaderOnly:
 		return "headers have a time of their own, and while a body is waited for the server's time runs too"
-	case w.limit.For == model.ClientTimeout:
-		w.ask("", plan.InBody, func(q *plan.Request) { q.Method, q.Size = "POST", 1000 }, ends)
-	case w.limit.For == model.TunnelTimeout && tunnelsElsewhere(w.cfg, w.route):
+	case w.limit.Kind == model.ClientTimeout:
+		w.add("", plan.StallInBody, func(q *plan.Request) { q.Method, q.PaddingSize = "POST", 1000 }, ends)
+	case w.limit.Kind == model.TunnelTimeout && tunnelsTakeOtherRoute(w.cfg, w.route):
 		return "requests for tunnels take another route"
-	case w.limit.For == model.TunnelTimeout:
-		w.ask("", plan.InTunnel, func(q *plan.Request) { *q = check.Upgrade(*q) }, ends)
+	case w.limit.Kind == model.TunnelTimeout:
+		w.add("", plan.StallInTunnel, func(q *plan.Request) { *q = check.WebSocketHandshake(*q) }, ends)
 	}
 	return ""
 }
 
-// wait is the time that a claim is about.
-func wait(claim plan.Claim) time.Duration {
-	return time.Duration(math.Round(float64(claim.Params[plan.ParamAfter]) * 1e9))
+// claimedWait is the time that a claim is about.
+func claimedWait(claim plan.Claim) time.Duration {
+	return time.Duration(math.Round(float64(claim.Params[plan.ParamTimeout]) * 1e9))
 }
 
-// attempts is how often a POST that a backend has seen is sent when its answer does not come.
-func attempts(cfg model.Config, r model.Route) int {
-	if r.Retry == nil || !r.Retry.Repeats("POST") {
+// postAttempts is how often a POST that a backend has seen is sent when its answer does not come.
+func postAttempts(cfg model.Config, r model.Route) int {
+	if r.Retry == nil || !r.Retry.RetriesMethod("POST") {
 		return 1
 	}
 	if r.Retry.Attempts > 0 {
@@ -323,11 +323,11 @@ func attempts(cfg model.Config, r model.Route) int {
 	return max(1, len(pool.Servers))
 }
 
-// tunnelsElsewhere says whether another route takes the handshakes of tunnels.
-func tunnelsElsewhere(cfg model.Config, r model.Route) bool {
+// tunnelsTakeOtherRoute says whether another route takes the handshakes of tunnels.
+func tunnelsTakeOtherRoute(cfg model.Config, r model.Route) bool {
 	return slices.ContainsFunc(cfg.Routes, func(o model.Route) bool {
-		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.When, func(c model.Condition) bool {
-			return !c.Readable() || check.OfUpgrade(c)
+		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.Conditions, func(c model.Condition) bool {
+			return !c.IsReadable() || check.IsUpgradeCondition(c)
 		})
 	})
 }

@@ -11,16 +11,16 @@ import (
 )
 
 // Two attempts of 3 s are none of 5 s, and clocks need some time.
-func TestFirstLate(t *testing.T) {
-	assert.Less(t, firstLate(5*time.Second), time.Second)
-	assert.Equal(t, 250*time.Millisecond, firstLate(time.Second))
-	assert.Equal(t, 125*time.Millisecond, firstLate(500*time.Millisecond))
-	assert.Equal(t, late, firstLate(time.Minute))
+func TestFirstTolerance(t *testing.T) {
+	assert.Less(t, firstTolerance(5*time.Second), time.Second)
+	assert.Equal(t, 250*time.Millisecond, firstTolerance(time.Second))
+	assert.Equal(t, 125*time.Millisecond, firstTolerance(500*time.Millisecond))
+	assert.Equal(t, lateTolerance, firstTolerance(time.Minute))
 }
 
 // How long the balancer waits for a server is shown where it waits for one of them, and not for several after each other.
-func TestReadTimeoutsOfFewestAttempts(t *testing.T) {
-	read := []model.TimeLimit{{For: model.ReadTimeout, After: 50 * time.Second}}
+func TestReadTimeoutUsesFewestAttempts(t *testing.T) {
+	read := []model.Timeout{{Kind: model.ReadTimeout, Duration: 50 * time.Second}}
 	cfg := model.Config{
 		Balancer: "haproxy", Listeners: []model.Listener{{Port: 80}},
 		Routes: []model.Route{
@@ -29,15 +29,15 @@ func TestReadTimeoutsOfFewestAttempts(t *testing.T) {
 		},
 		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
-	claim := plan.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: plan.Params{plan.ParamAfter: 50}}
-	asked, cannot := timeoutQuestions(cfg, claim)
+	claim := plan.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: plan.Params{plan.ParamTimeout: 50}}
+	asked, cannot := timeoutProbes(cfg, claim)
 	assert.Empty(t, cannot)
 	for _, q := range asked {
-		assert.Equal(t, "/static/", q.Ask.Path)
+		assert.Equal(t, "/static/", q.Request.Path)
 	}
 	assert.Len(t, asked, 2)
 
 	cfg.Routes = cfg.Routes[:1]
-	_, cannot = timeoutQuestions(cfg, claim)
+	_, cannot = timeoutProbes(cfg, claim)
 	assert.Equal(t, "it takes 4 attempts of 50s, and lbproof waits 1m20s at most", cannot)
 }

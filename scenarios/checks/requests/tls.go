@@ -19,8 +19,8 @@ var TLS = check.Check{
 	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not " +
 		"with one of " +
 		"OpenSSL's security level",
-	Questions: tlsQuestions,
-	Claims:    tlsClaims,
+	Probes: tlsProbes,
+	Claims: tlsClaims,
 }
 
 var tlsVersions = []string{"TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"}
@@ -38,8 +38,8 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			claims = append(claims, claim)
 		}
 		add("versions", versionText(name, t), t.VersionsPos, t.Implicit)
-		if t.Assumes != "" {
-			claims[len(claims)-1].Assumes = []string{t.Assumes}
+		if t.Assumption != "" {
+			claims[len(claims)-1].Assumptions = []string{t.Assumption}
 		}
 		if t.Ciphers != "" {
 			text := fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.",
@@ -50,11 +50,11 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			add("certificate", fmt.Sprintf("%s presents the certificate %s, valid for its name.",
 				name, t.Certificate), t.CertPos, false)
 		}
-		if t.Sessions != nil {
-			add("resumption", fmt.Sprintf("A client of %s that comes back resumes its session.", name), *t.Sessions, false)
+		if t.SessionCache != nil {
+			add("resumption", fmt.Sprintf("A client of %s that comes back resumes its session.", name), *t.SessionCache, false)
 		}
-		if t.NoTickets != nil {
-			add("tickets", fmt.Sprintf("%s gives out no session tickets.", name), *t.NoTickets, false)
+		if t.TicketsOff != nil {
+			add("tickets", fmt.Sprintf("%s gives out no session tickets.", name), *t.TicketsOff, false)
 		}
 	}
 	return append(check.DistinctIDs(claims), alpnClaims(cfg)...)
@@ -93,8 +93,8 @@ func alpnClaims(cfg model.Config) []plan.Claim {
 	return claims
 }
 
-// suites are the cipher suites that can be asked for one by one: those that Go speaks with a certificate of RSA.
-var suites = []string{
+// testedSuites are the cipher suites that can be asked for one by one: those that Go speaks with a certificate of RSA.
+var testedSuites = []string{
 	"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305",
 	"ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA",
 	"AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA256", "AES128-SHA", "AES256-SHA",
@@ -107,60 +107,60 @@ const (
 	alertSuite   = "40"
 )
 
-func tlsQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func tlsProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	_, detail, _ := strings.Cut(claim.ID, "#")
 	detail, _, _ = strings.Cut(detail, "~")
-	host, port, t, ok := tlsSubject(cfg, claim, detail)
+	host, port, t, ok := findTLSSubject(cfg, claim, detail)
 	if !ok {
 		return nil, ""
 	}
-	ask := func(why string, shake plan.Shake, want map[string]string) {
-		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: check.Wish(""), Shake: &shake}
+	ask := func(why string, shake plan.Handshake, want map[string]string) {
+		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: check.RespondWith(""), Handshake: &shake}
 		request.Header["Host"] = host
-		asked = append(asked, check.Question{Why: why, Kind: plan.KindQuestions, Ask: request, Want: check.Reply{Shake: want}})
+		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: check.Want{Handshake: want}})
 	}
 	switch detail {
 	case "h2":
-		both, old := plan.Shake{ALPN: []string{"h2", "http/1.1"}}, plan.Shake{ALPN: []string{"http/1.1"}}
-		ask("a client that prefers HTTP/2", both, map[string]string{history.ShakenALPN: "h2"})
-		ask("a client that speaks HTTP/1.1 only", old, map[string]string{history.ShakenALPN: "http/1.1"})
+		both, old := plan.Handshake{ALPN: []string{"h2", "http/1.1"}}, plan.Handshake{ALPN: []string{"http/1.1"}}
+		ask("a client that prefers HTTP/2", both, map[string]string{history.HandshakeALPN: "h2"})
+		ask("a client that speaks HTTP/1.1 only", old, map[string]string{history.HandshakeALPN: "http/1.1"})
 	case "versions":
 		for _, v := range tlsVersions {
 			accepted := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
 			switch {
 			case !accepted:
-				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenAlert: alertVersion})
+				ask(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeAlert: alertVersion})
 			case v >= "TLSv1.2": // those before are refused by OpenSSL's security level, whatever is configured
-				ask(v, plan.Shake{Version: v}, map[string]string{history.ShakenVersion: v})
+				ask(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeVersion: v})
 			}
 		}
 	case "ciphers":
-		return suiteQuestions(t, ask, &asked)
+		return suiteProbes(t, ask, &asked)
 	case "certificate":
-		ask("the name "+host, plan.Shake{}, map[string]string{history.ShakenTrust: "", history.ShakenAlert: ""})
+		ask("the name "+host, plan.Handshake{}, map[string]string{history.HandshakeTrust: "", history.HandshakeAlert: ""})
 	case "resumption":
-		ask("a client that comes back", plan.Shake{Again: true}, map[string]string{history.ShakenResumed: "yes"})
+		ask("a client that comes back", plan.Handshake{Resume: true}, map[string]string{history.HandshakeResumed: "yes"})
 	case "tickets":
-		none := map[string]string{history.ShakenTicket: "", history.ShakenAlert: ""}
-		ask("a client that would take a ticket", plan.Shake{Again: true, Version: "TLSv1.2"}, none)
+		none := map[string]string{history.HandshakeTicket: "", history.HandshakeAlert: ""}
+		ask("a client that would take a ticket", plan.Handshake{Resume: true, Version: "TLSv1.2"}, none)
 	}
 	return asked, ""
 }
 
-func suiteQuestions(
-	t model.TLS, ask func(string, plan.Shake, map[string]string), asked *[]check.Question,
-) ([]check.Question, string) {
+func suiteProbes(
+	t model.TLS, ask func(string, plan.Handshake, map[string]string), asked *[]check.Probe,
+) ([]check.Probe, string) {
 	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
 	isGroup := func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") }
 	explicit := !slices.ContainsFunc(listed, isGroup)
 	accepted := 0
-	for _, s := range suites {
+	for _, s := range testedSuites {
 		switch {
 		case slices.Contains(listed, s):
 			accepted++
-			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenSuite: s})
+			ask(s, plan.Handshake{Version: "TLSv1.2", Suite: s}, map[string]string{history.HandshakeSuite: s})
 		case explicit:
-			ask(s, plan.Shake{Version: "TLSv1.2", Suite: s}, map[string]string{history.ShakenAlert: alertSuite})
+			ask(s, plan.Handshake{Version: "TLSv1.2", Suite: s}, map[string]string{history.HandshakeAlert: alertSuite})
 		}
 	}
 	if !explicit && accepted == 0 {
@@ -169,9 +169,9 @@ func suiteQuestions(
 	return *asked, ""
 }
 
-// tlsSubject is whom a claim is about: a host and a port to ask it at.
-func tlsSubject(cfg model.Config, claim plan.Claim, detail string) (host string, port int, t model.TLS, ok bool) {
-	host = plan.AnyHost
+// findTLSSubject is whom a claim is about: a host and a port to ask it at.
+func findTLSSubject(cfg model.Config, claim plan.Claim, detail string) (host string, port int, t model.TLS, ok bool) {
+	host = plan.CertificateHost
 	if detail == "h2" {
 		_, err := fmt.Sscanf(claim.Subject, "port %d", &port)
 		for _, t := range cfg.TLS {
@@ -186,11 +186,11 @@ func tlsSubject(cfg model.Config, claim plan.Claim, detail string) (host string,
 			host = t.Hosts[0]
 		}
 		positions := map[string]model.Pos{"versions": t.VersionsPos, "ciphers": t.CiphersPos, "certificate": t.CertPos}
-		if t.Sessions != nil {
-			positions["resumption"] = *t.Sessions
+		if t.SessionCache != nil {
+			positions["resumption"] = *t.SessionCache
 		}
-		if t.NoTickets != nil {
-			positions["tickets"] = *t.NoTickets
+		if t.TicketsOff != nil {
+			positions["tickets"] = *t.TicketsOff
 		}
 		if positions[detail] == claim.Pos && (claim.Subject == host || claim.Subject == fmt.Sprintf("port %d", t.Ports[0])) {
 			return strings.Replace(host, "*", "lbproof", 1), t.Ports[0], t, true

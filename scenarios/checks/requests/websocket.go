@@ -9,10 +9,10 @@ import (
 )
 
 var WebSocket = check.Check{
-	Name:      plan.CheckWebSocket,
-	Doc:       "A WebSocket handshake passes (101) and messages come back.",
-	Law:       "one handshake refused or one message lost refutes",
-	Questions: websocketQuestions,
+	Name:   plan.CheckWebSocket,
+	Doc:    "A WebSocket handshake passes (101) and messages come back.",
+	Law:    "one handshake refused or one message lost refutes",
+	Probes: websocketProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Upgrade {
 			if r.Upgrade == nil || r.Pool == "" {
@@ -31,13 +31,13 @@ var WebSocket = check.Check{
 	},
 }
 
-func websocketQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
+func websocketProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	shares := func(r model.Route) bool { return r.Upgrade != nil && r.Upgrade.Pos == claim.Pos && r.Pool != "" }
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		request, _ := check.WishingRequest(cfg, r, "")
-		asked = append(asked, check.Question{
-			Why: "a handshake, and a message that comes back", Kind: plan.KindQuestions, Ask: check.Upgrade(request),
-			Want: check.Reply{Codes: []int{101}, Pool: r.Pool},
+		request, _ := check.RequestWithSpec(cfg, r, "")
+		asked = append(asked, check.Probe{
+			Case: "a handshake, and a message that comes back", Kind: plan.KindProbes, Request: check.WebSocketHandshake(request),
+			Want: check.Want{Codes: []int{101}, Pool: r.Pool},
 		})
 	}
 	return asked, ""

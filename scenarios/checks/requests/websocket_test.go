@@ -11,16 +11,16 @@ import (
 
 // A handshake reaches a server of the pool and comes back with 101.
 func TestWebSocket(t *testing.T) {
-	cfg := routed(
-		model.Route{Path: "/", Pool: "p", Fallback: true},
-		model.Route{Path: "/live", Pool: "q", Fallback: true, Upgrade: &model.Upgrade{Pos: here}},
+	cfg := configOf(
+		model.Route{Path: "/", Pool: "p", DefaultHost: true},
+		model.Route{Path: "/live", Pool: "q", DefaultHost: true, Upgrade: &model.Upgrade{Pos: testPos}},
 	)
-	a := about(t, WebSocket, cfg, "websocket/live", 1)
-	sent := a.asks[0].Ask.Header
+	a := probesFor(t, WebSocket, cfg, "websocket/live", 1)
+	sent := a.probes[0].Request.Header
 	assert.Equal(t, "Upgrade", sent["Connection"])
 	assert.Equal(t, "websocket", sent["Upgrade"])
 	assert.Equal(t, "13", sent["Sec-WebSocket-Version"])
-	shake := a.on(t, "a handshake, and a message that comes back", "GET http://any:80/live")
+	shake := a.find(t, "a handshake, and a message that comes back", "GET http://any:80/live")
 	shake(history.Hit{Code: 101, Server: "b"}, "", "b")
 	shake(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 101", "b")
 	shake(history.Hit{Code: 101, Server: "a"}, "answered 101 by a, which is no server of q", "a")

@@ -35,18 +35,18 @@ var AccessLog = check.Check{
 		}
 		return check.DistinctIDs(claims)
 	},
-	Trials: func(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-		all := check.QuestionTrials(logQuestions, cfg, claim)
+	Requirements: func(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
+		all := check.ProbeRequirements(logProbes, cfg, claim)
 		for i := range all {
-			all[i].Shows = "a request that is not in the log once"
+			all[i].Detects = "a request that is not in the log once"
 		}
 		return all
 	},
 	Judge: judgeLog,
 }
 
-// logOf is the log that a claim is about.
-func logOf(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
+// claimedLog is the log that a claim is about.
+func claimedLog(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
 	for _, r := range cfg.Routes {
 		if i := slices.IndexFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos }); i >= 0 {
 			return r.Logs[i], true
@@ -55,17 +55,17 @@ func logOf(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
 	return model.Log{}, false
 }
 
-// tellsQuery reports whether the query of a request can be seen in its line.
-func tellsQuery(log model.Log) bool {
+// logsQuery reports whether the query of a request can be seen in its line.
+func logsQuery(log model.Log) bool {
 	return slices.ContainsFunc(log.Format.Pieces, func(p model.Piece) bool {
 		return slices.Contains([]model.Variable{model.RequestLine, model.URI, model.Query}, p.Variable)
 	})
 }
 
-// logQuestions are requests with a mark of their own each; of what comes of them only the status is of interest.
-func logQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, cannot string) {
-	log, _ := logOf(cfg, claim)
-	if log.File != "" && !tellsQuery(log) {
+// logProbes are requests with a mark of their own each; of what comes of them only the status is of interest.
+func logProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+	log, _ := claimedLog(cfg, claim)
+	if log.File != "" && !logsQuery(log) {
 		return nil, "its format has nothing by which lbproof could tell the line of a request"
 	}
 	hash := fnv.New32a()
@@ -79,7 +79,7 @@ func logQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 			codes = codes[:1]
 		}
 		for _, says := range codes {
-			request, _ := check.WishingRequest(cfg, r, says)
+			request, _ := check.RequestWithSpec(cfg, r, says)
 			if request.Header["Upgrade"] != "" {
 				continue // a tunnel has its line when it ends
 			}
@@ -87,36 +87,36 @@ func logQuestions(cfg model.Config, claim plan.Claim) (asked []check.Question, c
 			if request.Path += "?" + mark; strings.Count(request.Path, "?") > 1 {
 				request.Path = strings.Replace(request.Path, "?"+mark, "&"+mark, 1)
 			}
-			asked = append(asked, check.Question{Why: "a request with the mark " + mark, Kind: plan.KindQuestions, Ask: request})
+			asked = append(asked, check.Probe{Case: "a request with the mark " + mark, Kind: plan.KindProbes, Request: request})
 		}
 	}
 	return asked, ""
 }
 
-var logMark = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-[0-9]+`)
+var logMarkPattern = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-[0-9]+`)
 
 // judgeLog holds the marked lines of the log against the answers to the requests with the same marks.
 func judgeLog(claim plan.Claim, h history.History) check.Finding {
-	log, _ := logOf(h.Plan.Config, claim)
-	asked, cannot := logQuestions(h.Plan.Config, claim)
+	log, _ := claimedLog(h.Plan.Config, claim)
+	asked, cannot := logProbes(h.Plan.Config, claim)
 	f := check.Finding{
-		Cannot: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: check.Often * len(asked),
+		Untestable: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: check.Repetitions * len(asked),
 	}
 	if len(asked) == 0 {
-		f.Broken = check.NoExperiment + ": lbproof knows no request that it could mark"
+		f.Inconclusive = check.NoExperiment + ": lbproof knows no request that it could mark"
 		return f
 	}
-	answered, unknown := statusesOf(h)
-	written := linesOf(log, h.Env.Lines)
+	answered, unknown := statusesByMark(h)
+	written := linesByMark(log, h.Env.AccessLog)
 	var wrong check.Examples
 	for _, q := range asked {
-		mark := logMark.FindString(q.Ask.Path)
+		mark := logMarkPattern.FindString(q.Request.Path)
 		if unknown[mark] {
 			continue
 		}
-		f.N += min(len(answered[mark]), check.Often)
-		if what := unlikeLog(log, written[mark], answered[mark]); what != "" {
-			wrong.Add("%s: %s", check.RequestText(q.Ask), what)
+		f.N += min(len(answered[mark]), check.Repetitions)
+		if what := describeLogMismatch(log, written[mark], answered[mark]); what != "" {
+			wrong.Add("%s: %s", check.RequestText(q.Request), what)
 		}
 	}
 	f.Predicted = "one line for each answer"
@@ -125,23 +125,23 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	}
 	f.Measured = fmt.Sprintf("%s of %s otherwise", units.Number(wrong.Total), units.Plural(len(asked), "request"))
 	f.Power = "would have caught a log that misses requests, repeats them, has another form or another status"
-	if f.Broken = check.NodeDied(h); f.Broken == "" {
-		f.Counter = wrong.List()
+	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" {
+		f.CounterExamples = wrong.List()
 	}
 	return f
 }
 
-// statusesOf are the answers to requests with a mark, by mark; unknown has the marks of requests whose status nobody
+// statusesByMark are the answers to requests with a mark, by mark; unknown has the marks of requests whose status nobody
 // saw.
-func statusesOf(h history.History) (answered map[string][]string, unknown map[string]bool) {
+func statusesByMark(h history.History) (answered map[string][]string, unknown map[string]bool) {
 	answered, unknown = map[string][]string{}, map[string]bool{}
-	find := check.Journeys(h)
+	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil {
 			continue
 		}
-		switch mark := logMark.FindString(j.Request.Path); {
+		switch mark := logMarkPattern.FindString(j.Request.Path); {
 		case mark == "" || hit.Err == history.Tester:
 		case hit.Err != "":
 			unknown[mark] = true
@@ -152,19 +152,19 @@ func statusesOf(h history.History) (answered map[string][]string, unknown map[st
 	return answered, unknown
 }
 
-// linesOf are the lines of a log by their marks; those of every log where there is to be none.
-func linesOf(log model.Log, all []history.Line) map[string][]string {
+// linesByMark are the lines of a log by their marks; those of every log where there is to be none.
+func linesByMark(log model.Log, all []history.AccessLogLine) map[string][]string {
 	by := map[string][]string{}
 	for _, l := range all {
-		if mark := logMark.FindString(l.Text); log.File == "" || l.File == log.File {
+		if mark := logMarkPattern.FindString(l.Text); log.File == "" || l.File == log.File {
 			by[mark] = append(by[mark], l.Text)
 		}
 	}
 	return by
 }
 
-// unlikeLog says in what the lines of a mark are not those of its answers; empty where they are.
-func unlikeLog(log model.Log, lines, statuses []string) string {
+// describeLogMismatch says in what the lines of a mark are not those of its answers; empty where they are.
+func describeLogMismatch(log model.Log, lines, statuses []string) string {
 	switch {
 	case log.File == "" && len(lines) > 0:
 		return "it has a line: " + lines[0]
@@ -174,7 +174,7 @@ func unlikeLog(log model.Log, lines, statuses []string) string {
 		return fmt.Sprintf("%s answered, and %s written",
 			units.Plural(len(statuses), "request"), units.Plural(len(lines), "line"))
 	}
-	form, status := formOf(log.Format)
+	form, status := linePattern(log.Format)
 	var said []string
 	for _, line := range lines {
 		m := form.FindStringSubmatch(line)
@@ -192,16 +192,16 @@ func unlikeLog(log model.Log, lines, statuses []string) string {
 	return ""
 }
 
-// formOf is an expression for lines of a format, and the number of the group that is the status; 0 where the format
+// linePattern is an expression for lines of a format, and the number of the group that is the status; 0 where the format
 // has none.
-func formOf(format model.Template) (form *regexp.Regexp, status int) {
+func linePattern(format model.Template) (form *regexp.Regexp, status int) {
 	var b strings.Builder
 	b.WriteString(`(?s)^`)
 	for _, p := range format.Pieces {
 		switch {
 		case p.Variable == "":
 			b.WriteString(regexp.QuoteMeta(p.Text))
-		case p.Variable == model.AnswerStatus && status == 0:
+		case p.Variable == model.ResponseStatus && status == 0:
 			b.WriteString(`(\d+)`)
 			status = 1
 		default:

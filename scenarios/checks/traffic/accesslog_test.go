@@ -8,20 +8,20 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-func TestUnlikeLog(t *testing.T) {
+func TestDescribeLogMismatch(t *testing.T) {
 	log := model.Log{File: "/var/log/nginx/access.log", Format: model.Template{Pieces: []model.Piece{
 		{Variable: model.ClientAddress},
 		{Text: ` "`},
 		{Variable: model.RequestLine},
 		{Text: `" `},
-		{Variable: model.AnswerStatus},
+		{Variable: model.ResponseStatus},
 		{Text: ` in "`},
-		{Variable: model.Other},
+		{Variable: model.OtherVariable},
 		{Text: `"`},
 	}}}
 	f := func(log model.Log, lines, statuses []string, want string) {
 		t.Helper()
-		assert.Equal(t, want, unlikeLog(log, lines, statuses))
+		assert.Equal(t, want, describeLogMismatch(log, lines, statuses))
 	}
 	good, bad := `10.0.0.1 "GET /?a HTTP/1.1" 200 in "0.001"`, `10.0.0.1 "GET /?a HTTP/1.1" 404 in "-"`
 	f(log, []string{good, bad}, []string{"404", "200"}, "")

@@ -18,73 +18,73 @@ var Answered = check.Check{
 	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the " +
 		"request " +
 		"was lbproof's own probe of a path that the backend may not know.",
-	Law:    "one that is not refutes the claim; a lone one that a server was tried for in vain leaves it undecided",
-	Claims: answeredClaims,
-	Probes: check.Probe,
-	Judge:  judgeAnswered,
+	Law:           "one that is not refutes the claim; a lone one that a server was tried for in vain leaves it undecided",
+	Claims:        answeredClaims,
+	ExtraRequests: check.ForgedRequests,
+	Judge:         judgeAnswered,
 }
 
 func answeredClaims(cfg model.Config) []plan.Claim {
 	return check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) []plan.Claim {
-		if r.Guarded { // its configuration promises refusals too
+		if r.MayRefuse { // its configuration promises refusals too
 			return nil
 		}
 		text := fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool)
 		claim := check.NewClaim(plan.CheckAnswered, r.Key(), "", r.PoolPos, text)
-		claim.Assumes = []string{"the requests are ones that a healthy backend answers without an error"}
+		claim.Assumptions = []string{"the requests are ones that a healthy backend answers without an error"}
 		return []plan.Claim{claim}
 	})
 }
 
 func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
-	t, find := answers{unsure: map[string]int{}, failedIn: map[int]bool{}}, check.Journeys(h)
+	t, find := answerTally{excluded: map[string]int{}, failedPhases: map[int]bool{}}, check.RouteFinder(h)
 	for hit := range h.Hits {
 		if j := find(hit.Seq); j != nil && j.Key == claim.Subject {
 			t.add(h, hit, j)
 		}
 	}
 	f := check.Finding{
-		N: t.n, Need: check.NeedAll(h), Test: "count of failed requests, none allowed", Predicted: "0 failed",
+		N: t.n, Need: check.RequestsNeeded(h), Test: "count of failed requests, none allowed", Predicted: "0 failed",
 		Measured: fmt.Sprintf("%s of %s failed",
-			units.Number(t.failed.Total), units.Number(t.n)), Power: check.PowerAll(t.n, h),
+			units.Number(t.failed.Total), units.Number(t.n)), Power: check.RequestPower(t.n, h),
 	}
 	for load := range h.Plan.Phases {
-		if t.failedIn[load] {
-			f.Note = cmp.Or(f.Note, overload(h, load))
+		if t.failedPhases[load] {
+			f.Note = cmp.Or(f.Note, explainOverload(h, load))
 		}
 	}
-	if t.during > 0 && f.Note == "" {
-		f.Note = units.Plural(t.during, "request") + " while faults were in force, or only just healed, are left to the " +
+	if t.duringFaults > 0 && f.Note == "" {
+		f.Note = units.Plural(t.duringFaults, "request") + " while faults were in force, or only just healed, are left to the " +
 			"promises on failures"
 	}
-	if f.Broken = cmp.Or(check.NodeDied(h), t.lost(h)); f.Broken != "" {
+	if f.Inconclusive = cmp.Or(check.WhyNodeExited(h), t.explainLostConnection(h)); f.Inconclusive != "" {
 		return f
 	}
-	f.Counter, f.Broken = t.failed.List(), t.uncounted()
+	f.CounterExamples, f.Inconclusive = t.failed.List(), t.explainExcluded()
 	return f
 }
 
-// answers are what the requests to a route came to.
-type answers struct {
-	n        int
-	during   int // requests while a fault was in force, which are not among n
-	failed   check.Examples
-	last     history.Hit    // of those that failed
-	failedIn map[int]bool   // phases
-	unsure   map[string]int // requests that are not among n, by reason
+// answerTally are what the requests to a route came to.
+type answerTally struct {
+	n            int
+	duringFaults int // requests while a fault was in force, which are not among n
+	failed       check.Examples
+	lastFailed   history.Hit    // of those that failed
+	failedPhases map[int]bool   // phases
+	excluded     map[string]int // requests that are not among n, by reason
 }
 
-func (t *answers) add(h history.History, hit history.Hit, j *check.Journey) {
-	if check.FaultInForce(h, hit) {
-		t.during++
+func (t *answerTally) add(h history.History, hit history.Hit, j *check.RequestRoute) {
+	if check.IsDuringFault(h, hit) {
+		t.duringFaults++
 		return
 	}
 	switch {
 	case hit.Err == history.Tester:
-		t.unsure["the sender could not send"]++
+		t.excluded["the sender could not send"]++
 		return
-	case hit.Err == history.Timeout && saturated(h, j.Load) != "":
-		t.unsure[saturated(h, j.Load)]++
+	case hit.Err == history.Timeout && explainSaturation(h, j.Phase) != "":
+		t.excluded[explainSaturation(h, j.Phase)]++
 		return
 	}
 	t.n++
@@ -94,19 +94,19 @@ func (t *answers) add(h history.History, hit history.Hit, j *check.Journey) {
 	case hit.Err != "":
 		t.failed.Add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
 	case hit.Code >= 500, hit.Code >= 400 && !designed:
-		t.failed.Add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, check.AnsweredBy(hit))
+		t.failed.Add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, check.ResponderOf(hit))
 	case hit.Server == "":
 		t.failed.Add("request %d (%s %s) was answered %d, but by no backend", hit.Seq, r.Method, r.Path, hit.Code)
 	}
 	if t.failed.Total > before {
-		t.last, t.failedIn[j.Load] = hit, true
+		t.lastFailed, t.failedPhases[j.Phase] = hit, true
 	}
 }
 
-// lost excuses a single failure by a connection that a kernel may have reset; empty where there are more, or another
+// explainLostConnection excuses a single failure by a connection that a kernel may have reset; empty where there are more, or another
 // cause.
-func (t *answers) lost(h history.History) string {
-	if t.failed.Total != 1 || t.n < 2 || !lostBetween(h, t.last) {
+func (t *answerTally) explainLostConnection(h history.History) string {
+	if t.failed.Total != 1 || t.n < 2 || !isLostConnection(h, t.lastFailed) {
 		return ""
 	}
 	return t.failed.List()[0] + ", which had tried a server that never saw the request: a kernel resets a new " +
@@ -114,20 +114,20 @@ func (t *answers) lost(h history.History) string {
 		"run it again, a balancer that loses requests does so anew"
 }
 
-// uncounted says how many requests cannot be counted, and why.
-func (t *answers) uncounted() string {
+// explainExcluded says how many requests cannot be counted, and why.
+func (t *answerTally) explainExcluded() string {
 	var reasons []string
-	for reason, n := range t.unsure {
+	for reason, n := range t.excluded {
 		reasons = append(reasons, fmt.Sprintf("%s cannot be counted: %s", units.Plural(n, "request"), reason))
 	}
 	slices.Sort(reasons)
 	return strings.Join(reasons, "; ")
 }
 
-// lostBetween says whether the balancer answered for a server that it tried to reach while a hit was under way, and
+// isLostConnection says whether the balancer answered for a server that it tried to reach while a hit was under way, and
 // that heard nothing of it: a connection was lost, by the balancer or by the kernels between. It takes the recorder
 // of attempts to tell.
-func lostBetween(h history.History, hit history.Hit) bool {
+func isLostConnection(h history.History, hit history.Hit) bool {
 	if hit.Err != "" || hit.Server != "" || hit.Code != 502 && hit.Code != 503 {
 		return false
 	}
@@ -137,15 +137,15 @@ func lostBetween(h history.History, hit history.Hit) bool {
 		}
 	}
 	for a := range h.Attempts {
-		if a.From != h.Env.Client && a.At >= hit.Sent && a.At <= hit.Done {
+		if a.SourceAddr != h.Env.ClientAddr && a.At >= hit.Sent && a.At <= hit.Done {
 			return true
 		}
 	}
 	return false
 }
 
-// saturated says why the sender could not keep up in a phase; empty where it could.
-func saturated(h history.History, load int) string {
+// explainSaturation says why the sender could not keep up in a phase; empty where it could.
+func explainSaturation(h history.History, load int) string {
 	if load >= len(h.Env.Phases) {
 		return "" // the phase never ended, which Interrupted tells
 	}
@@ -157,12 +157,12 @@ func saturated(h history.History, load int) string {
 	if cores := p.CPU.Seconds() / took; cores > 0.9*float64(h.Env.CPUs) {
 		return fmt.Sprintf("the sender was saturated in phase %s: it used %.1f of %d cores", l.Name, cores, h.Env.CPUs)
 	}
-	waited := p.Capped > p.Hits/20 // for answers, which is not the sender's doing
+	waited := p.AtMaxInFlight > p.Hits/20 // for answers, which is not the sender's doing
 	sending := (p.LastSent - p.Start).Seconds()
 	if sending <= 0 {
 		sending = took
 	}
-	owed := l.Open() && !waited && !p.Broke && !p.Known // the phase's whole rate
+	owed := l.IsOpenLoop() && !waited && !p.Broken && !p.DecidedEarly // the phase's whole rate
 	if achieved := float64(p.Hits) / sending; owed && achieved < 0.95*l.Rate {
 		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second",
 			l.Name, achieved, l.Rate)

@@ -18,27 +18,27 @@ func TestJudgeAnswered(t *testing.T) {
 		requests := []plan.Request{{Method: "GET", Port: 80, Path: "/a"}, {Method: "GET", Port: 80, Path: "/b", Claim: "routes//"}}
 		h := history.History{
 			Plan: plan.Plan{
-				Config: model.Config{Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}}},
+				Config: model.Config{Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}}},
 				Phases: []plan.Phase{{Name: "calm", Count: 4, Requests: requests}},
 			},
-			Env:      history.Environment{CPUs: 2, Client: "10.0.0.2", Phases: []history.Phase{{Start: 0, End: time.Second, Hits: 4}}},
+			Env:      history.Environment{CPUs: 2, ClientAddr: "10.0.0.2", Phases: []history.Phase{{Start: 0, End: time.Second, Hits: 4}}},
 			Arrivals: func(func(history.Arrival) bool) {},
 			Attempts: func(func(history.Attempt) bool) {},
 		}
 		hits := make([]history.Hit, 4)
 		for i := range hits {
 			at := time.Duration(i) * time.Millisecond
-			hits[i] = history.Hit{Seq: h.Plan.First(0) + uint64(i), Index: i, Sent: at, Done: at + time.Millisecond, Code: 200, Server: "b"}
+			hits[i] = history.Hit{Seq: h.Plan.FirstHit(0) + uint64(i), Index: i, Sent: at, Done: at + time.Millisecond, Code: 200, Server: "b"}
 		}
 		edit(&h, hits)
 		h.Hits = slices.Values(hits)
 		got := judgeAnswered(plan.Claim{Subject: "/"}, h)
 		if counter == "" {
-			assert.Empty(t, got.Counter)
+			assert.Empty(t, got.CounterExamples)
 		} else {
-			assert.Equal(t, []string{counter}, got.Counter)
+			assert.Equal(t, []string{counter}, got.CounterExamples)
 		}
-		assert.Equal(t, broken, got.Broken)
+		assert.Equal(t, broken, got.Inconclusive)
 	}
 	f("", "", func(*history.History, []history.Hit) {})
 	f("request 1 (GET /a) was answered 502 by the balancer", "", func(_ *history.History, hits []history.Hit) {
@@ -57,15 +57,15 @@ func TestJudgeAnswered(t *testing.T) {
 		})
 	f("", "", func(h *history.History, hits []history.Hit) { // a promise on failures is about it
 		hits[0].Code = 502
-		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultKill}, To: time.Second}}
+		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultKill}, EndsBy: time.Second}}
 	})
 	f("", "nginx ended before the traffic did, with exit status 1", func(h *history.History, hits []history.Hit) {
 		hits[0].Code = 502
-		h.Env.Nodes = []history.Node{{Name: "nginx", Exit: "exit status 1"}}
+		h.Env.Nodes = []history.NodeRecord{{Name: "nginx", Exit: "exit status 1"}}
 	})
 	f("", "request 1 (GET /a) was answered 502 by the balancer, which had tried a server that never saw the request: a kernel resets a new "+
 		"connection now and then; run it again, a balancer that loses requests does so anew", func(h *history.History, hits []history.Hit) {
 		hits[0].Code, hits[0].Server = 502, ""
-		h.Attempts = slices.Values([]history.Attempt{{From: "10.0.0.3", At: hits[0].Sent}})
+		h.Attempts = slices.Values([]history.Attempt{{SourceAddr: "10.0.0.3", At: hits[0].Sent}})
 	})
 }

@@ -19,26 +19,26 @@ var Counters = check.Check{
 	Doc:  "The balancer's counters, on a page or a socket, count every request that clients send, once.",
 	Law: "they are asked for before and after a known number of requests, one after another; a difference that is " +
 		"another number refutes",
-	Claims: counterClaims,
-	Trials: counterTrials,
-	Judge:  judgeCounters,
+	Claims:       counterClaims,
+	Requirements: counterRequirements,
+	Judge:        judgeCounters,
 }
 
-// total is the number that a counter has in a text; ok is false where the text is none with this counter.
-func total(c model.Counter, text string) (n float64, ok bool) {
+// readCounter is the number that a counter has in a text; ok is false where the text is none with this counter.
+func readCounter(c model.Counter, text string) (n float64, ok bool) {
 	switch c.Form {
 	case model.CounterText:
-		return numberIn(c, text)
+		return readNumber(c, text)
 	case model.CounterTable:
-		return sumOfTable(c, text)
+		return sumTable(c, text)
 	case model.CounterMetrics:
-		return sumOfMetrics(c, text)
+		return sumMetrics(c, text)
 	}
 	return 0, false
 }
 
-func numberIn(c model.Counter, text string) (n float64, ok bool) {
-	expression, err := regexp.Compile(c.Number)
+func readNumber(c model.Counter, text string) (n float64, ok bool) {
+	expression, err := regexp.Compile(c.Selector)
 	if err != nil || expression.NumSubexp() == 0 {
 		return 0, false
 	}
@@ -50,16 +50,16 @@ func numberIn(c model.Counter, text string) (n float64, ok bool) {
 	return n, err == nil
 }
 
-func sumOfTable(c model.Counter, text string) (sum float64, ok bool) {
+func sumTable(c model.Counter, text string) (sum float64, ok bool) {
 	head, rows, _ := strings.Cut(strings.TrimPrefix(text, "# "), "\n")
 	names := strings.Split(head, ",")
-	kind, column := slices.Index(names, c.Rows[0]), slices.Index(names, c.Number)
+	kind, column := slices.Index(names, c.RowFilter[0]), slices.Index(names, c.Selector)
 	if kind < 0 || column < 0 {
 		return 0, false
 	}
 	for line := range strings.Lines(rows) {
 		fields := strings.Split(strings.TrimSpace(line), ",")
-		if len(fields) <= max(kind, column) || fields[kind] != c.Rows[1] {
+		if len(fields) <= max(kind, column) || fields[kind] != c.RowFilter[1] {
 			continue
 		}
 		if n, err := strconv.ParseFloat(fields[column], 64); err == nil {
@@ -69,13 +69,13 @@ func sumOfTable(c model.Counter, text string) (sum float64, ok bool) {
 	return sum, ok
 }
 
-// sumOfMetrics adds up a metric, which is 0 on a page that has others of its family only.
-func sumOfMetrics(c model.Counter, text string) (sum float64, ok bool) {
+// sumMetrics adds up a metric, which is 0 on a page that has others of its family only.
+func sumMetrics(c model.Counter, text string) (sum float64, ok bool) {
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "# TYPE "+c.Family) {
+		if strings.HasPrefix(line, "# TYPE "+c.MetricPrefix) {
 			ok = true
 		}
-		if !strings.HasPrefix(line, c.Number+"{") {
+		if !strings.HasPrefix(line, c.Selector+"{") {
 			continue
 		}
 		fields := strings.Fields(line)
@@ -86,9 +86,9 @@ func sumOfMetrics(c model.Counter, text string) (sum float64, ok bool) {
 	return sum, ok
 }
 
-// counts reports whether a route is a page of counters that anyone may ask for.
-func counts(r model.Route) bool {
-	return r.Own != nil && r.Own.Counter != nil && !r.Internal && r.Auth == nil
+// isCounterPage reports whether a route is a page of counters that anyone may ask for.
+func isCounterPage(r model.Route) bool {
+	return r.LocalContent != nil && r.LocalContent.Counter != nil && !r.Internal && r.Auth == nil
 }
 
 func counterClaims(cfg model.Config) []plan.Claim {
@@ -99,8 +99,8 @@ func counterClaims(cfg model.Config) []plan.Claim {
 		claims = append(claims, claim)
 	}
 	for _, r := range cfg.Routes {
-		if counts(r) {
-			add(r.Key(), r.Own.Pos, r.Key())
+		if isCounterPage(r) {
+			add(r.Key(), r.LocalContent.Pos, r.Key())
 		}
 	}
 	for _, s := range cfg.Sockets {
@@ -109,66 +109,66 @@ func counterClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(claims)
 }
 
-// countersOf are the counters that a claim is about, and the request that asks for them.
-func countersOf(cfg model.Config, claim plan.Claim) (c model.Counter, look plan.Request, ok bool) {
+// claimedCounter are the counters that a claim is about, and the request that asks for them.
+func claimedCounter(cfg model.Config, claim plan.Claim) (c model.Counter, look plan.Request, ok bool) {
 	for _, s := range cfg.Sockets {
 		if s.Pos == claim.Pos && s.Path == claim.Subject {
-			look = plan.Request{Method: "GET", Path: "/" + url.PathEscape(s.Command), From: claim.Subject, Keep: true}
+			look = plan.Request{Method: "GET", Path: "/" + url.PathEscape(s.Command), LocalEndpoint: claim.Subject, KeepBody: true}
 			return s.Counter, look, true
 		}
 	}
 	r, _ := check.RouteOf(cfg, claim)
-	asked, _ := check.OwnQuestions(cfg, claim)
-	if !counts(r) || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
+	asked, _ := check.AdminPageProbes(cfg, claim)
+	if !isCounterPage(r) || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
 		return c, look, false
 	}
-	c, look = *r.Own.Counter, asked[0].Ask
-	look.Path, look.Keep = look.Path+c.Query, true
+	c, look = *r.LocalContent.Counter, asked[0].Request
+	look.Path, look.KeepBody = look.Path+c.Query, true
 	return c, look, true
 }
 
-// between is how many requests are sent between two looks at the page.
-const between = 5
+// requestsBetweenReads is how many requests are sent between two looks at the page.
+const requestsBetweenReads = 5
 
-func counterTrials(cfg model.Config, claim plan.Claim, _ check.Terms) []check.Trial {
-	_, look, ok := countersOf(cfg, claim)
+func counterRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
+	_, look, ok := claimedCounter(cfg, claim)
 	if !ok {
 		return nil
 	}
-	t := check.Trial{Kind: plan.KindCounters, About: claim.ID, Shows: "a request that " + claim.Subject + " does not count, or counts twice"}
-	t.Load = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
-	for i := range between {
+	t := check.Requirement{Kind: plan.KindCounters, About: claim.ID, Detects: "a request that " + claim.Subject + " does not count, or counts twice"}
+	t.Phase = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
+	for i := range requestsBetweenReads {
 		for _, to := range check.ProxiedRoutes(cfg) {
-			if request, ok := check.WishingRequest(cfg, to, fmt.Sprintf("status=200&for=count-%d",
-				i)); ok && request.From == "" {
-				t.Load.Requests = append(t.Load.Requests, request)
+			if request, ok := check.RequestWithSpec(cfg, to, fmt.Sprintf("status=200&for=count-%d",
+				i)); ok && request.LocalEndpoint == "" {
+				t.Phase.Requests = append(t.Phase.Requests, request)
 				break
 			}
 		}
 	}
-	t.Load.Count = check.Often * len(t.Load.Requests) // a look, requests, a look, requests, a look; what follows shows nothing
-	return []check.Trial{t}
+	t.Phase.Count = check.Repetitions * len(t.Phase.Requests) // a look, requests, a look, requests, a look; what follows shows nothing
+	return []check.Requirement{t}
 }
 
 func judgeCounters(claim plan.Claim, h history.History) check.Finding {
-	c, _, ok := countersOf(h.Plan.Config, claim)
+	c, _, ok := claimedCounter(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Cannot: "the counters are not for everybody"}
+		return check.Finding{Untestable: "the counters are not for everybody"}
 	}
-	f := check.Finding{Need: check.Often - 1, Test: "counters before and after requests that were sent one after another"}
-	find, sent, last, looks := check.Journeys(h), 0, 0., 0
+	f := check.Finding{Need: check.Repetitions - 1, Test: "counters before and after requests that were sent one after another"}
+	find, sent, last, looks := check.RouteFinder(h), 0, 0., 0
 	var wrong check.Examples
 	var unread string
 	for hit := range h.Hits {
-		if l := h.Plan.Phases[hit.Load]; l.Kind != plan.KindCounters || l.About != claim.ID || hit.Err == history.Tester {
+		if l := h.Plan.Phases[hit.Phase]; l.Kind != plan.KindCounters || l.About != claim.ID || hit.Err == history.Tester {
 			continue
 		}
-		if j := find(hit.Seq); j == nil || !j.Request.Keep {
+		if j := find(hit.Seq); j == nil || !j.Request.KeepBody {
 			sent++
 			continue
 		}
 		header, _ := url.ParseQuery(hit.Header) // which cannot be read is unread below
-		now, read := total(c, header.Get(history.KeptBody))
+		now, read := readCounter(c, header.Get(history.BodyField))
 		if !read {
 			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows",
 				hit.Seq, hit.Code, hit.Size)
@@ -177,7 +177,7 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 		if looks++; looks > 1 {
 			f.N++
 			counted := float64(sent)
-			if c.Itself {
+			if c.CountsItself {
 				counted++
 			}
 			if grown := now - last; grown != counted {
@@ -190,11 +190,11 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 	f.Predicted = "each time as many more as were sent"
 	f.Measured = fmt.Sprintf("%d of %d differences are others", wrong.Total, f.N)
 	f.Power = "would have caught a request that is not counted, or counted twice"
-	if f.Broken = check.NodeDied(h); f.Broken == "" && f.N == 0 {
-		f.Broken = unread
+	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && f.N == 0 {
+		f.Inconclusive = unread
 	}
-	if f.Broken == "" {
-		f.Counter = wrong.List()
+	if f.Inconclusive == "" {
+		f.CounterExamples = wrong.List()
 	}
 	return f
 }

@@ -31,7 +31,7 @@ var Expectations = check.Check{
 // expectation is what one line of a phase's expect says, as it is judged.
 type expectation plan.Expectation
 
-func (e expectation) holds(value float64) bool {
+func (e expectation) isMet(value float64) bool {
 	switch e.Op {
 	case "<":
 		return value < e.Bound
@@ -45,40 +45,40 @@ func (e expectation) holds(value float64) bool {
 	return math.Abs(value-e.Bound) < 1e-9
 }
 
-// about says whether a hit counts.
-func (e expectation) about(hit history.Hit) bool {
+// appliesTo says whether a hit counts.
+func (e expectation) appliesTo(hit history.Hit) bool {
 	backend := e.Backend == "" || model.SameHost(hit.Server, e.Backend)
 	status := e.Status == 0 || hit.Err == "" && hit.Code == e.Status
 	return backend && status
 }
 
-// need is how many hits make a percentile more than the largest of them.
-func (e expectation) need() int {
-	if e.Rank == 0 {
+// minHits is how many hits make a percentile more than the largest of them.
+func (e expectation) minHits() int {
+	if e.Quantile == 0 {
 		return 1
 	}
-	return int(math.Ceil(1/(1-e.Rank) - 1e-9))
+	return int(math.Ceil(1/(1-e.Quantile) - 1e-9))
 }
 
-// count is what a phase's hits come to.
-type count struct {
-	all, n, errors, unsent int
-	slow, slowAnyway       int // at or beyond the bound; also without the sender's own lateness
-	sum, most, mostAnyway  time.Duration
-	first, last            time.Duration
-	began                  time.Duration // when the phase's first request was due
+// phaseCount is what a phase's hits come to.
+type phaseCount struct {
+	total, n, errors, unsent        int
+	slow, slowWithoutLag            int // at or beyond the bound; also without the sender's own lateness
+	sum, longest, longestWithoutLag time.Duration
+	first, last                     time.Duration
+	start                           time.Duration // when the phase's first request was due
 }
 
-func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
-	if c.all == 0 || hit.Due < c.began {
-		c.began = hit.Due
+func (c *phaseCount) add(e expectation, hit history.Hit, l plan.Phase) {
+	if c.total == 0 || hit.Due < c.start {
+		c.start = hit.Due
 	}
-	c.all++
+	c.total++
 	if hit.Err == history.Tester {
 		c.unsent++
 		return
 	}
-	if !e.about(hit) {
+	if !e.appliesTo(hit) {
 		return
 	}
 	if c.n == 0 || hit.Sent < c.first {
@@ -90,9 +90,9 @@ func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
 		c.errors++
 	}
 	late := hit.Done - hit.Due
-	anyway := late - ownLag(hit, l)
+	anyway := late - senderLag(hit, l)
 	c.sum += late
-	c.most, c.mostAnyway = max(c.most, late), max(c.mostAnyway, anyway)
+	c.longest, c.longestWithoutLag = max(c.longest, late), max(c.longestWithoutLag, anyway)
 	beyond := func(d time.Duration) bool {
 		atBound := e.Op == "<" || e.Op == ">=" // is on the slow side
 		return d.Seconds() > e.Bound || atBound && d.Seconds() == e.Bound
@@ -101,134 +101,134 @@ func (c *count) add(e expectation, hit history.Hit, l plan.Phase) {
 		c.slow++
 	}
 	if beyond(anyway) {
-		c.slowAnyway++
+		c.slowWithoutLag++
 	}
 }
 
-// fast says whether a percentile is within its bound where so many of n hits are beyond it: the value at rank ⌈q·n⌉.
-func (e expectation) fast(beyond, n int) bool {
-	return n-beyond >= int(math.Ceil(e.Rank*float64(n)-1e-9))
+// isPercentileBelow says whether a percentile is within its bound where so many of n hits are beyond it: the value at rank ⌈q·n⌉.
+func (e expectation) isPercentileBelow(beyond, n int) bool {
+	return n-beyond >= int(math.Ceil(e.Quantile*float64(n)-1e-9))
 }
 
 func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 	load := slices.IndexFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Name == claim.Subject })
-	if claim.Expects == nil || load < 0 {
-		return check.Finding{Cannot: "the plan has no such phase, or this version of lbproof does not know the expectation"}
+	if claim.Expectation == nil || load < 0 {
+		return check.Finding{Untestable: "the plan has no such phase, or this version of lbproof does not know the expectation"}
 	}
-	e := expectation(*claim.Expects)
+	e := expectation(*claim.Expectation)
 	if e.Alert != "" {
 		return judgeAlert(e, h, load)
 	}
 	l := h.Plan.Phases[load]
-	var c count
+	var c phaseCount
 	for hit := range h.Hits {
-		if hit.Load == load {
+		if hit.Phase == load {
 			c.add(e, hit, l)
 		}
 	}
 	f := check.Finding{
-		N: c.n, Need: e.need(), Test: "count over the phase's own requests", Predicted: e.Source, Power: "counts every request of the phase",
+		N: c.n, Need: e.minHits(), Test: "count over the phase's own requests", Predicted: e.Source, Power: "counts every request of the phase",
 	}
 	holds, anyway := e.judge(c, &f)
 	switch {
-	case e.cutShort(h, load, c, holds):
-		f.Broken = fmt.Sprintf("the phase did not run to its end: %s of %s",
-			units.Number(c.all), units.Plural(l.Count, "request"))
+	case e.isCutShort(h, load, c, holds):
+		f.Inconclusive = fmt.Sprintf("the phase did not run to its end: %s of %s",
+			units.Number(c.total), units.Plural(l.Count, "request"))
 	case !holds:
-		if f.Broken = e.excuse(h, load, c, anyway); f.Broken == "" {
-			f.Counter = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
-			f.Note = overload(h, load)
+		if f.Inconclusive = e.excuse(h, load, c, anyway); f.Inconclusive == "" {
+			f.CounterExamples = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
+			f.Note = explainOverload(h, load)
 		}
 	case c.unsent > 0:
-		f.Broken = fmt.Sprintf("%s could not be sent", units.Plural(c.unsent, "request"))
+		f.Inconclusive = fmt.Sprintf("%s could not be sent", units.Plural(c.unsent, "request"))
 	}
 	return f
 }
 
-// cutShort reports whether a phase lacks requests that could have changed the verdict: an expectation that does not
+// isCutShort reports whether a phase lacks requests that could have changed the verdict: an expectation that does not
 // hold may be excused otherwise.
-func (e expectation) cutShort(h history.History, load int, c count, holds bool) bool {
-	ended := c.all > 0 && c.all < h.Plan.Phases[load].Count && !broke(h, load)
+func (e expectation) isCutShort(h history.History, load int, c phaseCount, holds bool) bool {
+	ended := c.total > 0 && c.total < h.Plan.Phases[load].Count && !hasBroken(h, load)
 	return ended && (holds || e.Metric == "requests" || e.Metric == "rate")
 }
 
 // excuse is what else than the balancer keeps the expectation from holding; empty: nothing. anyway: it would hold if
 // the sender had not been late.
-func (e expectation) excuse(h history.History, load int, c count, anyway bool) string {
-	if why := cmp.Or(check.NodeDied(h), saturated(h, load)); why != "" {
+func (e expectation) excuse(h history.History, load int, c phaseCount, anyway bool) string {
+	if why := cmp.Or(check.WhyNodeExited(h), explainSaturation(h, load)); why != "" {
 		return why
 	}
-	if plan.Expectation(e).Timed() {
+	if plan.Expectation(e).IsLatency() {
 		if anyway {
 			return "the sender itself was late, and without that it would hold"
 		}
-		if why := held(h, load); why != "" {
+		if why := explainThrottling(h, load); why != "" {
 			return why + ", which is the cause of the latencies"
 		}
 	}
-	return onItsWay(h, load, c.began)
+	return explainPendingFault(h, load, c.start)
 }
 
-// onItsWay says which fault of an earlier phase was still coming into force, or still going, when the phase began.
-func onItsWay(h history.History, load int, began time.Duration) string {
-	for _, m := range h.Env.Marks {
+// explainPendingFault says which fault of an earlier phase was still coming into force, or still going, when the phase began.
+func explainPendingFault(h history.History, load int, began time.Duration) string {
+	for _, m := range h.Env.Faults {
 		name := fmt.Sprintf("%s of %s, ordered in the phase %s,",
 			m.Event.Fault, m.Event.Target, h.Plan.Phases[m.Event.Phase].Name)
 		switch {
 		case m.Event.Phase >= load:
-		case m.Ordered <= began && began < m.From:
+		case m.RequestedAt <= began && began < m.StartsBy:
 			return fmt.Sprintf("%s was in force only %.1f s after this phase began: leave it more time",
-				name, (m.From - began).Seconds())
-		case m.Ended > m.Ordered && m.Ended <= began && began < m.To:
+				name, (m.StartsBy - began).Seconds())
+		case m.EndsAfter > m.RequestedAt && m.EndsAfter <= began && began < m.EndsBy:
 			return fmt.Sprintf("%s was gone only %.1f s after this phase began: leave it more time",
-				name, (m.To - began).Seconds())
+				name, (m.EndsBy - began).Seconds())
 		}
 	}
 	return ""
 }
 
-// broke says whether a phase ended early because its load became too much, as the plan wants it to.
-func broke(h history.History, load int) bool {
-	return load < len(h.Env.Phases) && h.Env.Phases[load].Broke
+// hasBroken says whether a phase ended early because its load became too much, as the plan wants it to.
+func hasBroken(h history.History, load int) bool {
+	return load < len(h.Env.Phases) && h.Env.Phases[load].Broken
 }
 
 // judge says whether the expectation holds, and whether it would if the sender had not been late.
-func (e expectation) judge(c count, f *check.Finding) (holds, anyway bool) {
+func (e expectation) judge(c phaseCount, f *check.Finding) (holds, anyway bool) {
 	millis := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
 	value := float64(c.n)
 	switch {
-	case e.Rank > 0:
+	case e.Quantile > 0:
 		bound := time.Duration(e.Bound * float64(time.Second))
 		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), bound)
 		slow := e.Op == ">" || e.Op == ">="
-		return e.fast(c.slow, c.n) != slow, e.fast(c.slowAnyway, c.n) != slow
+		return e.isPercentileBelow(c.slow, c.n) != slow, e.isPercentileBelow(c.slowWithoutLag, c.n) != slow
 	case e.Metric == "max":
-		f.Measured = "max " + millis(c.most)
-		return e.holds(c.most.Seconds()), e.holds(c.mostAnyway.Seconds())
+		f.Measured = "max " + millis(c.longest)
+		return e.isMet(c.longest.Seconds()), e.isMet(c.longestWithoutLag.Seconds())
 	case e.Metric == "mean":
 		mean := c.sum / time.Duration(max(1, c.n))
 		f.Measured = "mean " + millis(mean)
-		return e.holds(mean.Seconds()), false
+		return e.isMet(mean.Seconds()), false
 	case e.Metric == "rate":
 		value = float64(c.n) / max(1e-9, (c.last-c.first).Seconds())
 		f.Measured = fmt.Sprintf("%.1f per second", value)
-		return e.holds(value), false
+		return e.isMet(value), false
 	case e.Metric == "errors":
 		value = float64(c.errors)
 	}
-	f.Measured = fmt.Sprintf("%s of %s", units.Number(int(value)), units.Number(c.all))
+	f.Measured = fmt.Sprintf("%s of %s", units.Number(int(value)), units.Number(c.total))
 	if e.Metric == "errors" {
 		f.Measured = fmt.Sprintf("%s of %s failed", units.Number(c.errors), units.Number(c.n))
 	}
-	if e.Share {
-		of := c.all
+	if e.BoundIsShare {
+		of := c.total
 		if e.Metric == "errors" {
 			of = c.n
 		}
 		value /= float64(max(1, of))
 	}
 	if e.Metric == "requests" { // none of a kind is an observation too
-		f.N = c.all
+		f.N = c.total
 	}
-	return e.holds(value), false
+	return e.isMet(value), false
 }

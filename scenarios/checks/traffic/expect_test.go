@@ -27,7 +27,7 @@ func expecting(text string, hits []history.Hit) history.History {
 	return history.History{
 		Plan: plan.Plan{
 			Alpha: 0.001, Beta: 0.001, Phases: []plan.Phase{load}, Specs: []plan.Spec{{Name: "b1", CPUs: 0.1}},
-			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: plan.CheckExpect, Subject: "p", Expects: &expects}},
+			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: plan.CheckExpect, Subject: "p", Expectation: &expects}},
 		},
 		Env:      history.Environment{CPUs: 2, Phases: []history.Phase{{End: 10 * time.Second, Hits: len(hits)}}},
 		Hits:     func(yield func(history.Hit) bool) { each(hits, yield) },
@@ -50,7 +50,7 @@ func some(n int, latency time.Duration, edit func(i int, h *history.Hit)) []hist
 	hits := make([]history.Hit, n)
 	for i := range hits {
 		at := time.Duration(i) * time.Millisecond
-		hits[i] = history.Hit{Due: at, Sent: at, Done: at + latency, Code: 200, Server: "b1", Flight: 1}
+		hits[i] = history.Hit{Due: at, Sent: at, Done: at + latency, Code: 200, Server: "b1", InFlight: 1}
 		if edit != nil {
 			edit(i, &hits[i])
 		}
@@ -124,7 +124,7 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 	as := func(*history.History) {}
 	late := some(200, time.Millisecond, func(_ int, h *history.Hit) { h.Sent, h.Done = h.Sent+time.Second, h.Done+time.Second })
 	f("the sender itself was late", "p99 < 250ms", late, as)
-	waiting := some(200, time.Millisecond, func(_ int, h *history.Hit) { h.Sent, h.Done, h.Flight = h.Sent+time.Second, h.Done+time.Second, 10 })
+	waiting := some(200, time.Millisecond, func(_ int, h *history.Hit) { h.Sent, h.Done, h.InFlight = h.Sent+time.Second, h.Done+time.Second, 10 })
 	assert.Equal(t, report.Refuted, verdictOf(t, expecting("p99 < 250ms", waiting)).Outcome, "they waited for others to be answered")
 	f("could not be sent", "errors == 0", some(200, 1, func(i int, h *history.Hit) {
 		if i == 7 {
@@ -136,13 +136,13 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 			h.Err, h.Code = history.Refused, 0
 		}
 	}), func(h *history.History) {
-		h.Env.Nodes = append(h.Env.Nodes, history.Node{Name: "b1", Exit: "exit status 137"})
+		h.Env.Nodes = append(h.Env.Nodes, history.NodeRecord{Name: "b1", Exit: "exit status 137"})
 	})
 	f("did not run to its end: 200 of 300 requests", "errors == 0", some(200, 1, nil), func(h *history.History) { h.Plan.Phases[0].Count = 300 })
 	f("the sender was saturated", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) { h.Env.Phases[0].CPU = 19 * time.Second })
 	f("it sent 20 of 100 requests per second", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) { h.Plan.Phases[0].Rate = 100 })
 	f("b1 was throttled 40 % of the time at its limit of 0.1 cores, which is the cause", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) {
-		h.Plan.Phases[0].Rate, h.Env.Phases[0].Capped = 100, 150 // the stack could not take more
+		h.Plan.Phases[0].Rate, h.Env.Phases[0].AtMaxInFlight = 100, 150 // the stack could not take more
 		h.Samples = iter.Seq[history.Sample](func(yield func(history.Sample) bool) {
 			each([]history.Sample{{Node: "b1"}, {At: 5 * time.Second, Node: "b1", Throttled: time.Second}, {At: 10 * time.Second, Node: "b1", Throttled: 4 * time.Second}}, yield)
 		})
@@ -155,11 +155,11 @@ func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
 	f := func(ordered, from, ended, to time.Duration) report.Verdict {
 		t.Helper()
 		h := expecting("errors == 100%", some(200, 1, func(i int, h *history.Hit) {
-			h.Load, h.Due, h.Sent, h.Done = 1, h.Due+time.Second, h.Sent+time.Second, h.Done+time.Second
+			h.Phase, h.Due, h.Sent, h.Done = 1, h.Due+time.Second, h.Sent+time.Second, h.Done+time.Second
 		}))
 		h.Plan.Phases = append([]plan.Phase{{Name: "before"}}, h.Plan.Phases...)
 		h.Env.Phases = append([]history.Phase{{}}, h.Env.Phases...)
-		h.Env.Marks = []history.Mark{{Event: plan.Event{Fault: plan.FaultKill, Target: "b1"}, Ordered: ordered, From: from, Ended: ended, To: to}}
+		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultKill, Target: "b1"}, RequestedAt: ordered, StartsBy: from, EndsAfter: ended, EndsBy: to}}
 		return verdictOf(t, h)
 	}
 	ms := time.Millisecond

@@ -13,22 +13,22 @@ import (
 // confidence is that of the intervals of fairness.
 const confidence = 0.999
 
-// fairness says, phase by phase, how far the answers of each pool's servers are from their weights.
-func fairness(h history.History) [][]report.Fairness {
-	out, find := make([][]report.Fairness, len(h.Plan.Phases)), check.Journeys(h)
+// measureFairness says, phase by phase, how far the answers of each pool's servers are from their weights.
+func measureFairness(h history.History) [][]report.Fairness {
+	out, find := make([][]report.Fairness, len(h.Plan.Phases)), check.RouteFinder(h)
 	byPhase := make([]map[string]map[string]int, len(h.Plan.Phases)) // by phase, pool and server
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || hit.Server == "" || j.Route.Pool == "" {
 			continue
 		}
-		if byPhase[hit.Load] == nil {
-			byPhase[hit.Load] = map[string]map[string]int{}
+		if byPhase[hit.Phase] == nil {
+			byPhase[hit.Phase] = map[string]map[string]int{}
 		}
-		pool := byPhase[hit.Load][j.Route.Pool]
+		pool := byPhase[hit.Phase][j.Route.Pool]
 		if pool == nil {
 			pool = map[string]int{}
-			byPhase[hit.Load][j.Route.Pool] = pool
+			byPhase[hit.Phase][j.Route.Pool] = pool
 		}
 		pool[hit.Server]++
 	}

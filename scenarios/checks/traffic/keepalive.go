@@ -22,47 +22,47 @@ var Keepalive = check.Check{
 		"request on one refutes; " +
 		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is " +
 		"replaced before",
-	Trials: keepaliveTrials,
-	Judge:  judgeKeepalive,
-	Claims: keepaliveClaims,
+	Requirements: keepaliveRequirements,
+	Judge:        judgeKeepalive,
+	Claims:       keepaliveClaims,
 }
 
 func keepaliveClaims(cfg model.Config) []plan.Claim {
 	return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 		k := p.Keepalive
-		if k == nil || k.Never && tunnelled(cfg, p) {
+		if k == nil || k.Disabled && hasOnlyTunnels(cfg, p) {
 			return nil
 		}
 		return []plan.Claim{{
 			ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit,
 			Text:   keepaliveText(p.Name, *k),
-			Params: plan.Params{plan.ParamIdle: plan.AtMost(int64(k.Idle)), plan.ParamRequests: plan.AtMost(int64(k.Requests))},
+			Params: plan.Params{plan.ParamIdleConnections: plan.LimitAmount(int64(k.MaxIdle)), plan.ParamRequests: plan.LimitAmount(int64(k.MaxRequests))},
 		}}
 	})
 }
 
 func keepaliveText(pool string, k model.Keepalive) string {
 	switch {
-	case k.Never:
+	case k.Disabled:
 		return fmt.Sprintf("Each request of %s has a connection to its server of its own.", pool)
-	case k.Idle == 0:
+	case k.MaxIdle == 0:
 		return fmt.Sprintf("Connections to the servers of %s are used again.", pool)
 	}
-	text := fmt.Sprintf("Connections to the servers of %s are used again; %d idle ones are kept per process", pool, k.Idle)
-	if k.Requests > 0 {
-		text += fmt.Sprintf(", each for %d requests and %s", k.Requests, units.Span(k.Within))
+	text := fmt.Sprintf("Connections to the servers of %s are used again; %d idle ones are kept per process", pool, k.MaxIdle)
+	if k.MaxRequests > 0 {
+		text += fmt.Sprintf(", each for %d requests and %s", k.MaxRequests, units.Duration(k.IdleTimeout))
 	}
 	return text + "."
 }
 
-// tunnelled says whether nothing but tunnels leads to a pool, which have connections of their own in any case.
-func tunnelled(cfg model.Config, pool model.Pool) bool {
+// hasOnlyTunnels says whether nothing but tunnels leads to a pool, which have connections of their own in any case.
+func hasOnlyTunnels(cfg model.Config, pool model.Pool) bool {
 	some := false
 	for _, r := range cfg.Routes {
 		if r.Pool != pool.Name {
 			continue
 		}
-		request, ok := check.WishingRequest(cfg, r, "")
+		request, ok := check.RequestWithSpec(cfg, r, "")
 		if !ok || !strings.EqualFold(request.Header["Upgrade"], "websocket") {
 			return false
 		}
@@ -73,31 +73,31 @@ func tunnelled(cfg model.Config, pool model.Pool) bool {
 
 // Bounds on how many requests count connections.
 const (
-	fewKept  = 300
-	mostKept = 12_000
+	minCountedRequests = 300
+	maxCountedRequests = 12_000
 )
 
-func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []check.Trial {
+func keepaliveRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	pool, ok := cfg.Pool(claim.Subject)
 	if !ok || pool.Keepalive == nil {
 		return nil
 	}
-	states := check.StatesOf(cfg, model.Pool{}, terms.CPUs)
-	times := fewKept
-	if n := pool.Keepalive.Requests * len(pool.Servers) * states * 3 / 2; n <= mostKept {
+	states := check.CountInstances(cfg, model.Pool{}, terms.CPUs)
+	times := minCountedRequests
+	if n := pool.Keepalive.MaxRequests * len(pool.Servers) * states * 3 / 2; n <= maxCountedRequests {
 		times = max(times, n)
 	}
 	for _, r := range check.ProxiedRoutes(cfg) {
 		if r.Pool != pool.Name || len(r.Access) > 0 {
 			continue
 		}
-		request, ok := check.WishingRequest(cfg, r, "")
+		request, ok := check.RequestWithSpec(cfg, r, "")
 		if !ok {
 			continue
 		}
-		return []check.Trial{{
-			Kind: plan.KindConnections, Load: plan.Phase{Count: times, Concurrency: 1, Requests: []plan.Request{request}},
-			Shows: "a connection for each request, where they are kept, and one kept, where they are not",
+		return []check.Requirement{{
+			Kind: plan.KindConnections, Phase: plan.Phase{Count: times, Concurrency: 1, Requests: []plan.Request{request}},
+			Detects: "a connection for each request, where they are kept, and one kept, where they are not",
 		}}
 	}
 	return nil
@@ -107,52 +107,52 @@ func keepaliveTrials(cfg model.Config, claim plan.Claim, terms check.Terms) []ch
 func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Keepalive == nil {
-		return check.Finding{Cannot: "the configuration has no pool " + claim.Subject}
+		return check.Finding{Untestable: "the configuration has no pool " + claim.Subject}
 	}
 	if len(check.Rotation(pool)) == 0 && len(pool.Servers) > 0 {
-		return check.Finding{Cannot: outage.NobodyUp}
+		return check.Finding{Untestable: outage.NoServerUp}
 	}
 	c := connectionsOf(h, pool.Name)
 	_, most := c.busiest()
 	f := check.Finding{
-		N: c.requests, Need: fewKept / 2, Test: "requests of each connection, counted at the backends", Broken: check.LostWitness(h),
+		N: c.requests, Need: minCountedRequests / 2, Test: "requests of each connection, counted at the backends", Inconclusive: check.WhyLedgerIncomplete(h),
 		Predicted: "fewer connections than half the requests",
 		Measured: fmt.Sprintf("%s for %s, at most %d on one",
 			units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
 		Power: "would have caught a balancer that keeps connections, or none, against what is configured",
 	}
-	if pool.Keepalive.Never {
+	if pool.Keepalive.Disabled {
 		f.Predicted = "one request each"
 	}
-	if what := c.contradict(*pool.Keepalive, len(pool.Servers), h.Env.Workers); what != "" && f.Broken == "" {
-		f.Counter = []string{what}
+	if what := c.describeContradiction(*pool.Keepalive, len(pool.Servers), h.Env.Workers); what != "" && f.Inconclusive == "" {
+		f.CounterExamples = []string{what}
 	}
 	return f
 }
 
 // connections are those to a pool's servers that the experiment's requests came over.
 type connections struct {
-	served   map[string]int // requests of each, by server and connection
-	requests int
-	older    bool // other phases came first, so that a connection may have served more requests than are counted
+	served           map[string]int // requests of each, by server and connection
+	requests         int
+	afterOtherPhases bool // other phases came first, so that a connection may have served more requests than are counted
 }
 
 func connectionsOf(h history.History, pool string) connections {
-	c, find := connections{served: map[string]int{}}, check.Journeys(h)
+	c, find := connections{served: map[string]int{}}, check.RouteFinder(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.Route.Pool != pool || j.Tunnel {
 			continue
 		}
-		designed := j.Request.Header[history.WishHeader] != "" && h.Plan.Phases[j.Load].Engine != plan.Prober
+		designed := j.Request.Header[history.ResponseSpecHeader] != "" && h.Plan.Phases[j.Phase].Engine != plan.Prober
 		noted, err := url.ParseQuery(a.Header)
-		name := noted.Get(history.NotedConn)
+		name := noted.Get(history.PeerField)
 		if !designed || err != nil || name == "" {
 			continue
 		}
 		c.requests++
 		c.served[a.Server+" "+name]++
-		c.older = c.older || j.Load > 0
+		c.afterOtherPhases = c.afterOtherPhases || j.Phase > 0
 	}
 	return c
 }
@@ -167,25 +167,25 @@ func (c connections) busiest() (name string, most int) {
 	return name, most
 }
 
-// contradict says what the connections of so many servers and workers show against what is configured; empty: nothing.
-func (c connections) contradict(k model.Keepalive, servers, workers int) string {
+// describeContradiction says what the connections of so many servers and workers show against what is configured; empty: nothing.
+func (c connections) describeContradiction(k model.Keepalive, servers, workers int) string {
 	name, most := c.busiest()
 	all := len(c.served)
-	single := c.requests >= fewKept/2 && 2*all > c.requests // most connections served one request
-	bounded := k.Requests > 0
-	kept := bounded && k.Idle >= servers && !c.older                 // each worker has room for one to each server
-	replaced := all > 3*servers*max(1, workers) && most < k.Requests // before they had served their number
+	single := c.requests >= minCountedRequests/2 && 2*all > c.requests // most connections served one request
+	bounded := k.MaxRequests > 0
+	kept := bounded && k.MaxIdle >= servers && !c.afterOtherPhases      // each worker has room for one to each server
+	replaced := all > 3*servers*max(1, workers) && most < k.MaxRequests // before they had served their number
 	switch {
-	case k.Never && most > 1:
+	case k.Disabled && most > 1:
 		return fmt.Sprintf("%s served %d requests", name, most)
-	case k.Never:
+	case k.Disabled:
 		return ""
 	case single:
 		return fmt.Sprintf("%s for %s", units.Plural(all, "connection"), units.Plural(c.requests, "request"))
-	case bounded && most > k.Requests:
-		return fmt.Sprintf("%s served %d requests, more than %d", name, most, k.Requests)
+	case bounded && most > k.MaxRequests:
+		return fmt.Sprintf("%s served %d requests, more than %d", name, most, k.MaxRequests)
 	case kept && replaced:
-		return fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.Requests)
+		return fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.MaxRequests)
 	}
 	return ""
 }

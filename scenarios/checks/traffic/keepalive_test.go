@@ -18,12 +18,12 @@ import (
 // requests a connection serves.
 func connected(k model.Keepalive, requests, each int) history.History {
 	servers := []model.Server{{Host: "a", Port: 80, Weight: 1}, {Host: "b", Port: 80, Weight: 1}}
-	request := plan.Request{Method: "GET", Port: 80, Path: "/", Header: check.Wish("")}
+	request := plan.Request{Method: "GET", Port: 80, Path: "/", Header: check.RespondWith("")}
 	h := history.History{
 		Plan: plan.Plan{
 			Config: model.Config{
 				Pools:  []model.Pool{{Name: "p", Servers: servers, Keepalive: &k}},
-				Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", Fallback: true}},
+				Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}},
 			},
 			Phases: []plan.Phase{{Kind: plan.KindConnections, Count: requests, Requests: []plan.Request{request}}},
 		},
@@ -31,8 +31,8 @@ func connected(k model.Keepalive, requests, each int) history.History {
 	}
 	h.Arrivals = func(yield func(history.Arrival) bool) {
 		for i := range requests {
-			conn := url.Values{history.NotedConn: {fmt.Sprintf("10.0.0.9:%d", i/2/each)}}
-			if !yield(history.Arrival{Seq: h.Plan.First(0) + uint64(i), Server: servers[i%2].Host, Header: conn.Encode()}) {
+			conn := url.Values{history.PeerField: {fmt.Sprintf("10.0.0.9:%d", i/2/each)}}
+			if !yield(history.Arrival{Seq: h.Plan.FirstHit(0) + uint64(i), Server: servers[i%2].Host, Header: conn.Encode()}) {
 				return
 			}
 		}
@@ -50,12 +50,12 @@ func TestJudgeKeepalive(t *testing.T) {
 		got := judgeKeepalive(plan.Claim{Subject: "p"}, h)
 		assert.Equal(t, requests, got.N)
 		if counter == "" {
-			assert.Empty(t, got.Counter)
+			assert.Empty(t, got.CounterExamples)
 			return
 		}
-		assert.Equal(t, []string{counter}, got.Counter)
+		assert.Equal(t, []string{counter}, got.CounterExamples)
 	}
-	never, kept, bounded := model.Keepalive{Never: true}, model.Keepalive{Idle: 16}, model.Keepalive{Idle: 16, Requests: 100}
+	never, kept, bounded := model.Keepalive{Disabled: true}, model.Keepalive{MaxIdle: 16}, model.Keepalive{MaxIdle: 16, MaxRequests: 100}
 	f(never, 300, 1, "")
 	f(never, 300, 2, "a 10.0.0.9:0 served 2 requests")
 	f(kept, 300, 150, "")
@@ -66,8 +66,8 @@ func TestJudgeKeepalive(t *testing.T) {
 	f(bounded, 300, 150, "a 10.0.0.9:0 served 150 requests, more than 100")
 	f(bounded, 300, 10, "connections were replaced after 10 requests at most, before they had served 100")
 	f(bounded, 300, 10, "", func(h *history.History) { h.Env.Workers = 10 }) // each has connections of its own
-	f(model.Keepalive{Idle: 1, Requests: 100}, 300, 10, "")                  // there is no room for one to each server
-	lost := func(h *history.History) { h.Env.Lost = []string{"a: the service was restarted"} }
+	f(model.Keepalive{MaxIdle: 1, MaxRequests: 100}, 300, 10, "")            // there is no room for one to each server
+	lost := func(h *history.History) { h.Env.LedgerGaps = []string{"a: the service was restarted"} }
 	f(never, 300, 2, "", lost)
 }
 
@@ -75,11 +75,11 @@ func TestJudgeKeepalive(t *testing.T) {
 func TestConnectionsOf(t *testing.T) {
 	f := func(want int, older bool, edit func(*history.History)) {
 		t.Helper()
-		h := connected(model.Keepalive{Idle: 16}, 10, 5)
+		h := connected(model.Keepalive{MaxIdle: 16}, 10, 5)
 		edit(&h)
 		c := connectionsOf(h, "p")
 		assert.Equal(t, want, c.requests)
-		assert.Equal(t, older, c.older)
+		assert.Equal(t, older, c.afterOtherPhases)
 	}
 	f(10, false, func(*history.History) {})
 	f(0, false, func(h *history.History) { h.Plan.Phases[0].Engine = plan.Prober })

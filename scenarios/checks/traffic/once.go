@@ -16,12 +16,12 @@ var Once = check.Check{
 	Name: plan.CheckOnce,
 	Doc: "The client's ledger and the backends' agree: each request reached the backend that answered it, " +
 		"exactly once.",
-	Law:      "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
-	Evidence: check.Evidence{Joined: true},
-	Claims:   onceClaims,
-	Probes:   check.Probe,
-	Trials:   check.InnerTrials,
-	Judge:    judgeOnce,
+	Law:           "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
+	Evidence:      check.Evidence{MatchedArrivals: true},
+	Claims:        onceClaims,
+	ExtraRequests: check.ForgedRequests,
+	Requirements:  check.LocalRequirements,
+	Judge:         judgeOnce,
 }
 
 func onceClaims(cfg model.Config) []plan.Claim {
@@ -29,7 +29,7 @@ func onceClaims(cfg model.Config) []plan.Claim {
 		text := fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.",
 			r.Key(), r.Pool)
 		claim := check.NewClaim(plan.CheckOnce, r.Key(), "", r.PoolPos, text)
-		claim.Assumes = []string{
+		claim.Assumptions = []string{
 			"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt",
 		}
 		return []plan.Claim{claim}
@@ -38,48 +38,48 @@ func onceClaims(cfg model.Config) []plan.Claim {
 
 func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	f := check.Finding{
-		Need: check.NeedAll(h), Broken: check.LostWitness(h),
+		Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h),
 		Test:      "join of the client's and the backends' ledgers, by request id",
 		Predicted: "each once",
 	}
 	r, ok := check.RouteOf(h.Plan.Config, claim)
 	switch {
-	case ok && outage.IsDeserted(h.Plan.Config, r.Pool):
-		return check.Finding{Cannot: outage.NobodyUp}
+	case ok && outage.IsAllDown(h.Plan.Config, r.Pool):
+		return check.Finding{Untestable: outage.NoServerUp}
 	case ok && len(r.Access) > 0:
-		f.Need = check.Often
+		f.Need = check.Repetitions
 	}
 	var wrong check.Examples
-	book := ledger{names: []string{""}}
+	book := deliveryIndex{names: []string{""}}
 	for hit := range h.Hits {
-		book.answered(hit)
+		book.recordHit(hit)
 	}
-	find := check.PlainJourneys(h)
+	find := check.TrafficRouteFinder(h)
 	repeats := countArrivals(claim, h, find, &book, &wrong)
 	f.N = countAnswers(claim, h, find, &book, &wrong)
-	if f.Broken == "" {
-		f.Counter = wrong.List()
+	if f.Inconclusive == "" {
+		f.CounterExamples = wrong.List()
 	}
-	if repeats > 0 && f.Broken == "" {
-		f.Broken = units.Plural(repeats, "arrival") +
+	if repeats > 0 && f.Inconclusive == "" {
+		f.Inconclusive = units.Plural(repeats, "arrival") +
 			" of repeatable requests came again or elsewhere, which is allowed after a failed attempt and otherwise not"
 	}
 	f.Measured = fmt.Sprintf("%s of %s not exactly once", units.Number(wrong.Total), units.Number(f.N))
-	f.Power = check.PowerAll(f.N, h)
+	f.Power = check.RequestPower(f.N, h)
 	return f
 }
 
 // countAnswers counts the requests that reached a backend or should have, and notes those that did not.
 func countAnswers(
-	claim plan.Claim, h history.History, find func(uint64) *check.Journey, book *ledger, wrong *check.Examples,
+	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, book *deliveryIndex, wrong *check.Examples,
 ) (n int) {
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Key != claim.Subject {
 			continue
 		}
-		times := book.times(hit.Seq)
-		if refusedBySelf(j.Route, hit) {
+		times := book.arrivals(hit.Seq)
+		if isRefusedByBalancer(j.Route, hit) {
 			n++
 			wrong.Add("request %d (%s %s) was answered %d by the balancer itself",
 				hit.Seq, j.Request.Method, j.Request.Path, hit.Code)
@@ -100,7 +100,7 @@ func countAnswers(
 // countArrivals enters every arrival into the book, notes those that contradict the client, and counts repetitions that
 // may be allowed.
 func countArrivals(
-	claim plan.Claim, h history.History, find func(uint64) *check.Journey, book *ledger, wrong *check.Examples,
+	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, book *deliveryIndex, wrong *check.Examples,
 ) (repeats int) {
 	for a := range h.Arrivals {
 		j := find(a.Seq)
@@ -108,13 +108,13 @@ func countArrivals(
 			continue
 		}
 		r := j.Request
-		if slices.Contains(check.RepeatableMethods, r.Method) && book.answeredElsewhere(a) && broken(h, a) {
+		if slices.Contains(check.IdempotentMethods, r.Method) && book.isAnsweredElsewhere(a) && arrivedDuringFault(h, a) {
 			continue // the attempt that failed
 		}
-		times, by, known := book.arrived(a.Seq)
+		times, by, known := book.recordArrival(a.Seq)
 		elsewhere := known && by != a.Server
 		switch {
-		case (times > 1 || elsewhere) && slices.Contains(check.RepeatableMethods, r.Method):
+		case (times > 1 || elsewhere) && slices.Contains(check.IdempotentMethods, r.Method):
 			repeats++ // perhaps the attempt that failed before the one that was answered
 		case times > 1:
 			wrong.Add("request %d (%s %s) arrived again, at %s", a.Seq, r.Method, r.Path, a.Server)
@@ -125,15 +125,15 @@ func countArrivals(
 	return repeats
 }
 
-// broken says whether a fault was in force on the server that a request arrived at, or only just over.
-func broken(h history.History, a history.Arrival) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
-		return m.Event.Target == a.Server && a.At >= m.Ordered && a.At <= m.To+outage.Settling
+// arrivedDuringFault says whether a fault was in force on the server that a request arrived at, or only just over.
+func arrivedDuringFault(h history.History, a history.Arrival) bool {
+	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
+		return m.Event.Target == a.Server && a.At >= m.RequestedAt && a.At <= m.EndsBy+outage.SettleTime
 	})
 }
 
-// ledger joins hits and arrivals by number in one byte a request: who answered, and how often it arrived.
-type ledger struct {
+// deliveryIndex joins hits and arrivals by number in one byte a request: who answered, and how often it arrived.
+type deliveryIndex struct {
 	names []string // who answers; 0 is nobody
 	pages map[uint64]*[pageSize]uint8
 }
@@ -145,7 +145,7 @@ const (
 	maxNames   = 1<<(8-serverBits) - 1
 )
 
-func (l *ledger) cell(seq uint64) *uint8 {
+func (l *deliveryIndex) cell(seq uint64) *uint8 {
 	if l.pages == nil {
 		l.pages = map[uint64]*[pageSize]uint8{}
 	}
@@ -157,7 +157,7 @@ func (l *ledger) cell(seq uint64) *uint8 {
 	return &page[seq%pageSize]
 }
 
-func (l *ledger) answered(hit history.Hit) {
+func (l *deliveryIndex) recordHit(hit history.Hit) {
 	i := slices.Index(l.names, hit.Server)
 	if i < 0 && len(l.names) < maxNames {
 		i = len(l.names)
@@ -166,14 +166,14 @@ func (l *ledger) answered(hit history.Hit) {
 	*l.cell(hit.Seq) = uint8(max(0, i)) << serverBits
 }
 
-// answeredElsewhere says whether another server than the one that it arrived at is known to have answered.
-func (l *ledger) answeredElsewhere(a history.Arrival) bool {
+// isAnsweredElsewhere says whether another server than the one that it arrived at is known to have answered.
+func (l *deliveryIndex) isAnsweredElsewhere(a history.Arrival) bool {
 	i := int(*l.cell(a.Seq) >> serverBits)
 	return i > 0 && l.names[i] != a.Server
 }
 
-// arrived counts one arrival; times stops at 3. known is false where more backends answered than the ledger can name.
-func (l *ledger) arrived(seq uint64) (times int, by string, known bool) {
+// recordArrival counts one arrival; times stops at 3. known is false where more backends answered than the ledger can name.
+func (l *deliveryIndex) recordArrival(seq uint64) (times int, by string, known bool) {
 	c := l.cell(seq)
 	if *c&countBits < countBits {
 		*c++
@@ -182,16 +182,16 @@ func (l *ledger) arrived(seq uint64) (times int, by string, known bool) {
 	return int(*c & countBits), l.names[i], i > 0
 }
 
-func (l *ledger) times(seq uint64) int { return int(*l.cell(seq) & countBits) }
+func (l *deliveryIndex) arrivals(seq uint64) int { return int(*l.cell(seq) & countBits) }
 
-// refusedBySelf says whether the balancer answered a request that belongs to a backend, without a failure and though
+// isRefusedByBalancer says whether the balancer answered a request that belongs to a backend, without a failure and though
 // nothing that the configuration says lets it: there is no route.
-func refusedBySelf(r model.Route, hit history.Hit) bool {
+func isRefusedByBalancer(r model.Route, hit history.Hit) bool {
 	bySelf := hit.Server == "" && hit.Err == ""
 	failure := hit.Code < 200 || hit.Code >= 500
 	tooLarge := hit.Code == 413
-	if !bySelf || failure || tooLarge || check.MaybeLimited(r, hit) || check.IsProgrammed(r) {
+	if !bySelf || failure || tooLarge || check.MaybeLimited(r, hit) || check.IsOpaque(r) {
 		return false
 	}
-	return len(r.Rules)+len(r.Access)+len(r.Fallbacks) == 0 && r.Auth == nil
+	return len(r.Rules)+len(r.Access)+len(r.ErrorPages) == 0 && r.Auth == nil
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// overlap counts how many spans of time lie over each other, in memory that does not depend on their number: where they
+// inFlight counts how many spans of time lie over each other, in memory that does not depend on their number: where they
 // take longer than its cells, two cells become one.
-type overlap struct {
+type inFlight struct {
 	cell   time.Duration
 	delta  []int  // spans that begin less spans that ended, by cell
 	marked []bool // cells of which least is asked
 }
 
 const (
-	finest   = 100 * time.Microsecond
+	minCell  = 100 * time.Microsecond
 	maxCells = 1 << 16
 )
 
 // add enters a span.
-func (o *overlap) add(from, to time.Duration) {
+func (o *inFlight) add(from, to time.Duration) {
 	if o.cell == 0 {
-		o.cell = finest
+		o.cell = minCell
 	}
 	for int(to/o.cell)+1 >= maxCells {
 		o.coarsen()
@@ -38,7 +38,7 @@ func (o *overlap) add(from, to time.Duration) {
 	o.delta[last]--
 }
 
-func (o *overlap) coarsen() {
+func (o *inFlight) coarsen() {
 	o.cell *= 2
 	half, marked := make([]int, len(o.delta)/2+1), make([]bool, len(o.delta)/2+1)
 	for i, d := range o.delta {
@@ -49,10 +49,10 @@ func (o *overlap) coarsen() {
 }
 
 // mark notes the end of a span that was entered.
-func (o *overlap) mark(to time.Duration) { o.marked[int(to/o.cell)] = true }
+func (o *inFlight) mark(to time.Duration) { o.marked[int(to/o.cell)] = true }
 
-// least is the smallest number of spans at a marked time; 0 where there is none.
-func (o *overlap) least() int {
+// minMarked is the smallest number of spans at a marked time; 0 where there is none.
+func (o *inFlight) minMarked() int {
 	now, least := 0, 0
 	for i, d := range o.delta {
 		if now += d; o.marked[i] && (least == 0 || now < least) {
@@ -62,8 +62,8 @@ func (o *overlap) least() int {
 	return least
 }
 
-// most is the largest number of spans at a time, to within a cell.
-func (o *overlap) most() int {
+// peak is the largest number of spans at a time, to within a cell.
+func (o *inFlight) peak() int {
 	now, most := 0, 0
 	for _, d := range o.delta {
 		now += d
@@ -72,41 +72,41 @@ func (o *overlap) most() int {
 	return most
 }
 
-// crowded is how many requests of a phase were in flight at once.
-type crowded struct {
-	most    int     // as the sender counted
-	all     overlap // marked where one failed
-	carried overlap // those that were answered without an error
+// phaseInFlight is how many requests of a phase were in flight at once.
+type phaseInFlight struct {
+	peak      int      // as the sender counted
+	all       inFlight // marked where one failed
+	succeeded inFlight // those that were answered without an error
 }
 
-func (c *crowded) add(hit history.Hit) {
-	c.most = max(c.most, hit.Flight)
+func (c *phaseInFlight) add(hit history.Hit) {
+	c.peak = max(c.peak, hit.InFlight)
 	c.all.add(hit.Sent, hit.Done)
 	if hit.Failed() {
 		c.all.mark(hit.Done)
 		return
 	}
-	c.carried.add(hit.Sent, hit.Done)
+	c.succeeded.add(hit.Sent, hit.Done)
 }
 
-// overload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty
+// explainOverload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty
 // where it did not.
-func overload(h history.History, load int) string {
+func explainOverload(h history.History, load int) string {
 	w := h.Plan.Config.Workers
-	var c crowded
+	var c phaseInFlight
 	for hit := range h.Hits {
-		if hit.Load == load {
+		if hit.Phase == load {
 			c.add(hit)
 		}
 	}
-	if w.Connections == 0 || h.Env.Workers == 0 || c.most <= w.Connections/2 {
+	if w.Connections == 0 || h.Env.Workers == 0 || c.peak <= w.Connections/2 {
 		return ""
 	}
 	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once",
-		h.Plan.Phases[load].Name, units.Number(c.most), units.Number(c.all.least()), units.Number(c.carried.most()))
+		h.Plan.Phases[load].Name, units.Number(c.peak), units.Number(c.all.minMarked()), units.Number(c.succeeded.peak()))
 	text += fmt.Sprintf(": by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
 		w.ConnectionsPos, units.Plural(w.Connections, "connection"), units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
-	for _, l := range check.Logged(h, h.Plan.Config.Dialect.Log.Full) {
+	for _, l := range check.MatchLog(h, h.Plan.Config.Dialect.Log.NoConnections) {
 		text += fmt.Sprintf("; the balancer's log says so: %s × %s", units.Number(l.Count), l.Text)
 	}
 	return text

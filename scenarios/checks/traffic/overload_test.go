@@ -13,10 +13,10 @@ import (
 )
 
 // The most spans at a time, against counting at every beginning.
-func TestOverlap(t *testing.T) {
+func TestInFlight(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, scale := range []time.Duration{time.Second, time.Hour} {
-		var o overlap
+		var o inFlight
 		var spans [][2]time.Duration
 		for range 300 {
 			from := time.Duration(r.Int64N(int64(scale)))
@@ -33,7 +33,7 @@ func TestOverlap(t *testing.T) {
 			}
 			want = max(want, n)
 		}
-		assert.InDelta(t, want, o.most(), 1)
+		assert.InDelta(t, want, o.peak(), 1)
 		assert.Less(t, len(o.delta), maxCells+1)
 	}
 }
@@ -44,7 +44,7 @@ func TestOverloadIsExplained(t *testing.T) {
 		Env:  history.Environment{Workers: 2},
 		Hits: func(yield func(history.Hit) bool) {
 			for i := range 500 {
-				h := history.Hit{Flight: i + 1, Sent: 0, Done: time.Second, Code: 200}
+				h := history.Hit{InFlight: i + 1, Sent: 0, Done: time.Second, Code: 200}
 				if i >= 98 {
 					h.Code, h.Err = 0, history.Closed
 				}
@@ -54,10 +54,10 @@ func TestOverloadIsExplained(t *testing.T) {
 			}
 		},
 	}
-	h.Plan.Config.Dialect.Log.Full = "worker_connections"
-	h.Env.Logged = []history.Logged{{Text: "[alert] 100 worker_connections are not enough", Count: 402}}
+	h.Plan.Config.Dialect.Log.NoConnections = "worker_connections"
+	h.Env.LogEntries = []history.LogEntry{{Text: "[alert] 100 worker_connections are not enough", Count: 402}}
 	assert.Equal(t, "in the phase spike up to 500 requests were in flight, they failed from 500 on, and at most 98 were carried at once: by nginx.conf:5 a worker has "+
-		"100 connections, and a request that is passed on takes two, which makes 50 in each of 2 workers; the balancer's log says so: 402 × [alert] 100 worker_connections are not enough", overload(h, 0))
+		"100 connections, and a request that is passed on takes two, which makes 50 in each of 2 workers; the balancer's log says so: 402 × [alert] 100 worker_connections are not enough", explainOverload(h, 0))
 	h.Plan.Config.Workers.Connections = 1000
-	assert.Empty(t, overload(h, 0))
+	assert.Empty(t, explainOverload(h, 0))
 }

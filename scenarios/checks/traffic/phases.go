@@ -22,46 +22,46 @@ func SumPhases(h history.History) ([]report.Phase, error) {
 		tallies[i] = newPhaseTally(h.Plan.Phases[i])
 	}
 	for hit := range h.Hits {
-		if hit.Load < 0 || hit.Load >= len(tallies) {
-			return nil, fmt.Errorf("hit %d belongs to phase %d, of %d", hit.Seq, hit.Load, len(tallies))
+		if hit.Phase < 0 || hit.Phase >= len(tallies) {
+			return nil, fmt.Errorf("hit %d belongs to phase %d, of %d", hit.Seq, hit.Phase, len(tallies))
 		}
-		tallies[hit.Load].add(hit)
+		tallies[hit.Phase].add(hit)
 	}
 	if err := h.Err(); err != nil {
 		return nil, fmt.Errorf("sum up the phases: %w", err)
 	}
 	var out []report.Phase
-	fair := fairness(h)
+	fair := measureFairness(h)
 	for i, t := range tallies {
-		p := t.phase(h, i)
-		p.Usage, p.Fairness = usage(h, i), fair[i]
+		p := t.summary(h, i)
+		p.Usage, p.Fairness = nodeUsage(h, i), fair[i]
 		out = append(out, p)
 	}
 	return out, h.Err()
 }
 
 type phaseTally struct {
-	load           plan.Phase
+	planned        plan.Phase
 	hits, errors   int
 	servers        map[string]int
 	latency, lag   *hdrhistogram.Histogram // microseconds
-	shake          *hdrhistogram.Histogram
+	handshake      *hdrhistogram.Histogram
 	first, last    time.Duration
 	conns, resumed int
-	crowd          crowded
+	inFlight       phaseInFlight
 	failures       map[string]report.Failure
 	breaker        history.BreakingPoint
-	due            map[int]int // of a phase that may break: hits due in each second
+	dueBySecond    map[int]int // of a phase that may break: hits due in each second
 }
 
-// longest is the largest latency that the histograms tell apart.
-const longest = time.Hour
+// maxLatency is the largest latency that the histograms tell apart.
+const maxLatency = time.Hour
 
 func newPhaseTally(l plan.Phase) phaseTally {
-	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
+	micros := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency.Microseconds(), 3) }
 	return phaseTally{
-		load: l, servers: map[string]int{}, failures: map[string]report.Failure{}, due: map[int]int{},
-		latency: micros(), lag: micros(), shake: micros(), breaker: history.BreakingPoint{Breaks: l.Breaks},
+		planned: l, servers: map[string]int{}, failures: map[string]report.Failure{}, dueBySecond: map[int]int{},
+		latency: micros(), lag: micros(), handshake: micros(), breaker: history.BreakingPoint{Breaks: l.BreakLimits},
 	}
 }
 
@@ -75,31 +75,31 @@ func (t *phaseTally) add(hit history.Hit) {
 		t.errors++
 		t.fail(hit)
 	}
-	t.servers[check.AnsweredBy(hit)]++
-	_ = t.latency.RecordValue(min(hit.Done-hit.Due, longest).Microseconds())
-	_ = t.lag.RecordValue(min(ownLag(hit, t.load), longest).Microseconds())
+	t.servers[check.ResponderOf(hit)]++
+	_ = t.latency.RecordValue(min(hit.Done-hit.Due, maxLatency).Microseconds())
+	_ = t.lag.RecordValue(min(senderLag(hit, t.planned), maxLatency).Microseconds())
 	t.conns = max(t.conns, hit.Conn)
-	t.crowd.add(hit)
-	if hit.Handshake > 0 {
-		_ = t.shake.RecordValue(min(hit.Handshake, longest).Microseconds())
+	t.inFlight.add(hit)
+	if hit.HandshakeTime > 0 {
+		_ = t.handshake.RecordValue(min(hit.HandshakeTime, maxLatency).Microseconds())
 	}
 	if hit.Resumed {
 		t.resumed++
 	}
-	if t.load.Breaks != (plan.Breaks{}) {
-		t.breaker.See(hit)
-		t.due[int(hit.Due/time.Second)]++
+	if t.planned.BreakLimits != (plan.BreakLimits{}) {
+		t.breaker.Add(hit)
+		t.dueBySecond[int(hit.Due/time.Second)]++
 	}
 }
 
-// ownLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it
+// senderLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it
 // wait, and in a row the one before it may have.
-func ownLag(hit history.Hit, l plan.Phase) time.Duration {
+func senderLag(hit history.Hit, l plan.Phase) time.Duration {
 	switch {
-	case hit.Flight >= l.Concurrency:
+	case hit.InFlight >= l.Concurrency:
 		return 0
-	case l.InRow > 1:
-		return max(0, hit.Sent-hit.Due-plan.RowPatience)
+	case l.BurstLen > 1:
+		return max(0, hit.Sent-hit.Due-plan.BurstTimeout)
 	}
 	return hit.Sent - hit.Due
 }
@@ -118,10 +118,10 @@ func (t *phaseTally) fail(hit history.Hit) {
 	t.failures[kind] = f
 }
 
-// broke says how many requests were due in the second of the break or, where that was cut short, in the one before,
+// breakingRates says how many requests were due in the second of the break or, where that was cut short, in the one before,
 // and the most in any second before those.
-func (t *phaseTally) broke() (bore, broke int) {
-	for second, n := range t.due {
+func (t *phaseTally) breakingRates() (bore, broke int) {
+	for second, n := range t.dueBySecond {
 		switch {
 		case t.breaker.Broken && second >= t.breaker.Second-1:
 			broke = max(broke, n)
@@ -132,14 +132,14 @@ func (t *phaseTally) broke() (bore, broke int) {
 	return bore, broke
 }
 
-func (t *phaseTally) phase(h history.History, i int) report.Phase {
+func (t *phaseTally) summary(h history.History, i int) report.Phase {
 	micro := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 	p := report.Phase{
-		Name: t.load.Name, Engine: t.load.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.load.Rate,
+		Name: t.planned.Name, Engine: t.planned.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.planned.Rate,
 		P50: micro(t.latency.ValueAtQuantile(50)), P99: micro(t.latency.ValueAtQuantile(99)), Max: micro(t.latency.Max()),
 		LagP99: micro(t.lag.ValueAtQuantile(99)), Conns: t.conns,
-		Handshakes: int(t.shake.TotalCount()), Resumed: t.resumed,
-		ShakeP50: micro(t.shake.ValueAtQuantile(50)), ShakeP99: micro(t.shake.ValueAtQuantile(99)),
+		Handshakes: int(t.handshake.TotalCount()), Resumed: t.resumed,
+		ShakeP50: micro(t.handshake.ValueAtQuantile(50)), ShakeP99: micro(t.handshake.ValueAtQuantile(99)),
 	}
 	if t.conns > 0 {
 		p.PerConn = float64(t.hits) / float64(t.conns)
@@ -152,8 +152,8 @@ func (t *phaseTally) phase(h history.History, i int) report.Phase {
 			p.CPU = h.Env.Phases[i].CPU.Seconds() / took
 		}
 	}
-	if t.load.Engine == plan.WebSocket {
-		p.Reopened = max(0, t.conns-min(t.load.Concurrency, t.load.Count))
+	if t.planned.Engine == plan.WebSocket {
+		p.Reopened = max(0, t.conns-min(t.planned.Concurrency, t.planned.Count))
 	}
 	for _, f := range t.failures {
 		p.Failures = append(p.Failures, f)
@@ -161,13 +161,13 @@ func (t *phaseTally) phase(h history.History, i int) report.Phase {
 	slices.SortFunc(p.Failures, func(a, b report.Failure) int {
 		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind))
 	})
-	p.Bore, p.Broke = t.broke()
-	p.Flight, p.Carried, p.FailedFrom = t.crowd.most, t.crowd.carried.most(), t.crowd.all.least()
+	p.MaxGoodRate, p.BreakingRate = t.breakingRates()
+	p.Flight, p.MaxInFlightOK, p.FailedFrom = t.inFlight.peak, t.inFlight.succeeded.peak(), t.inFlight.all.minMarked()
 	return p
 }
 
-// usage is what each container used during a phase, from the last sample before it to the first after it.
-func usage(h history.History, load int) []report.Usage {
+// nodeUsage is what each container used during a phase, from the last sample before it to the first after it.
+func nodeUsage(h history.History, load int) []report.Usage {
 	if h.Samples == nil || load >= len(h.Env.Phases) {
 		return nil
 	}
@@ -217,11 +217,11 @@ func usage(h history.History, load int) []report.Usage {
 	return out
 }
 
-// held says which containers' processor limits slowed a phase down; empty where none did.
-func held(h history.History, load int) string {
+// explainThrottling says which containers' processor limits slowed a phase down; empty where none did.
+func explainThrottling(h history.History, load int) string {
 	text := ""
-	for _, u := range usage(h, load) {
-		if u.Limit > 0 && u.Throttled >= report.Held {
+	for _, u := range nodeUsage(h, load) {
+		if u.Limit > 0 && u.Throttled >= report.ThrottledShare {
 			if text != "" {
 				text += ", "
 			}

@@ -25,35 +25,35 @@ var RuleQueries = check.Check{
 }
 
 func judgeQueries(claim plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Test: "every selector of the rule, asked of Prometheus after the traffic", Need: 1, Broken: check.NodeDied(h)}
+	f := check.Finding{Test: "every selector of the rule, asked of Prometheus after the traffic", Need: 1, Inconclusive: check.WhyNodeExited(h)}
 	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Name == claim.Subject && q.Pos == claim.Pos })
-	if i < 0 || i >= len(h.Env.Queried) {
-		f.Broken = "Prometheus was not asked"
+	if i < 0 || i >= len(h.Env.RuleResults) {
+		f.Inconclusive = "Prometheus was not asked"
 		return f
 	}
-	q, got := h.Plan.Queries[i], h.Env.Queried[i]
+	q, got := h.Plan.Queries[i], h.Env.RuleResults[i]
 	f.N = len(q.Selectors)
 	f.Measured = fmt.Sprintf("%s series for %s", units.Number(got.Series), units.Plural(f.N, "selector"))
 	f.Predicted = "a series for each"
 	f.Power = "would have caught a name or a label that nothing has"
 	for _, m := range got.Missing {
 		near := "nothing here has that name"
-		if m.Near != "" {
-			near = "there is " + m.Near
+		if m.Similar != "" {
+			near = "there is " + m.Similar
 		}
-		f.Counter = append(f.Counter, fmt.Sprintf("no series fits %s: %s", m.Selector, near))
+		f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("no series fits %s: %s", m.Selector, near))
 	}
 	if got.Err != "" {
-		f.Counter = append(f.Counter, "Prometheus cannot evaluate it: "+got.Err)
+		f.CounterExamples = append(f.CounterExamples, "Prometheus cannot evaluate it: "+got.Err)
 	}
 	if len(got.Firing) > 0 {
-		f.Measured += "; fired " + fired(got.Firing)
+		f.Measured += "; fired " + spansText(got.Firing)
 	}
 	return f
 }
 
-// fired prints when an alert did.
-func fired(spans []history.Span) string {
+// spansText prints when an alert did.
+func spansText(spans []history.Span) string {
 	var all []string
 	for _, s := range spans {
 		all = append(all, fmt.Sprintf("from %.0f s to %.0f s", s.From.Seconds(), s.To.Seconds()))
@@ -63,27 +63,27 @@ func fired(spans []history.Span) string {
 
 // judgeAlert judges "alert NAME fires" and "alert NAME is silent" of a phase. Prometheus looks once a second.
 func judgeAlert(e expectation, h history.History, load int) check.Finding {
-	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.Metric, Broken: check.NodeDied(h)}
+	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.Metric, Inconclusive: check.WhyNodeExited(h)}
 	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.Alert })
 	if i < 0 {
-		return check.Finding{Cannot: "the scenario's rules have no alert " + e.Alert}
+		return check.Finding{Untestable: "the scenario's rules have no alert " + e.Alert}
 	}
-	if i >= len(h.Env.Queried) || load >= len(h.Env.Phases) {
-		f.Broken = "Prometheus was not asked, or the phase did not run"
+	if i >= len(h.Env.RuleResults) || load >= len(h.Env.Phases) {
+		f.Inconclusive = "Prometheus was not asked, or the phase did not run"
 		return f
 	}
 	var within []history.Span
-	for _, s := range h.Env.Queried[i].Firing {
+	for _, s := range h.Env.RuleResults[i].Firing {
 		if p := h.Env.Phases[load]; s.From < p.End && s.To > p.Start+time.Second {
 			within = append(within, s)
 		}
 	}
 	f.Measured = "silent"
 	if len(within) > 0 {
-		f.Measured = "fired " + fired(within)
+		f.Measured = "fired " + spansText(within)
 	}
 	if (len(within) > 0) != (e.Metric == plan.AlertFires) {
-		f.Counter = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s",
+		f.CounterExamples = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s",
 			e.Alert, e.Metric, f.Measured, h.Plan.Phases[load].Name)}
 	}
 	f.Power = "looks once a second"

@@ -27,24 +27,24 @@ func restartClaims(cfg model.Config) []plan.Claim {
 	}
 	return []plan.Claim{{
 		ID: "restarts/stack", Check: plan.CheckRestarts, Subject: "stack", Pos: model.Pos{File: cfg.Files[0].Name},
-		Text:    "No container restarts or is killed for memory under the traffic.",
-		Assumes: []string{"the processor and memory limits of the scenario"},
+		Text:        "No container restarts or is killed for memory under the traffic.",
+		Assumptions: []string{"the processor and memory limits of the scenario"},
 	}}
 }
 
 func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Need: check.NeedAll(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
+	f := check.Finding{Need: check.RequestsNeeded(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
 	for range h.Hits {
 		f.N++
 	}
 	restarted, limits := 0, 0
-	f.Broken = check.NodeDied(h)
+	f.Inconclusive = check.WhyNodeExited(h)
 	if len(h.Env.Nodes) == 0 {
-		f.Broken = "no container was inspected"
+		f.Inconclusive = "no container was inspected"
 	}
 	for _, n := range h.Env.Nodes {
-		if exhausted(h, n.Name) {
-			f.Broken = cmp.Or(f.Broken, n.Name+" was made to run out of memory on purpose")
+		if hadMemoryFault(h, n.Name) {
+			f.Inconclusive = cmp.Or(f.Inconclusive, n.Name+" was made to run out of memory on purpose")
 			continue
 		}
 		restarted += n.Restarts
@@ -53,10 +53,10 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 		}
 		switch {
 		case n.OOMKilled:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s",
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s",
 				n.Name, n.Memory>>20, units.Plural(n.Restarts, "time")))
 		case n.Restarts > 0:
-			f.Counter = append(f.Counter, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
 		}
 	}
 	f.Measured = fmt.Sprintf("%d restarts of %d containers", restarted, len(h.Env.Nodes))
@@ -64,9 +64,9 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// exhausted says whether a fault took the node's memory.
-func exhausted(h history.History, node string) bool {
-	return slices.ContainsFunc(h.Env.Marks, func(m history.Mark) bool {
+// hadMemoryFault says whether a fault took the node's memory.
+func hadMemoryFault(h history.History, node string) bool {
+	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		return m.Event.Fault == plan.FaultMemory && m.Event.Target == node
 	})
 }

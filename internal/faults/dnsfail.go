@@ -1,0 +1,21 @@
+package faults
+
+import (
+	"context"
+
+	"github.com/lbproof/lbproof/internal/agent"
+	"github.com/lbproof/lbproof/internal/plan"
+)
+
+var dnsFail = Fault{
+	Name: plan.FaultDNSFail, Roles: backendOnly,
+	Doc:  "the peer's resolver knows the node's name no more",
+	Args: []Arg{{"how", Choice, "fail", "fail, mute: it says that it failed, or nothing"}},
+	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
+		how := s.Args["how"]
+		return overrideDNS(ctx, s, agent.DNSOverride{Name: s.Node.Spec.Host(), ServFail: how == "fail", NoReply: how == "mute"})
+	},
+	Detect: func(s Site) agent.Poll {
+		return pollName(s, agent.Expectation{Outcomes: []agent.Outcome{agent.NameNotFound}})
+	},
+}

@@ -1,0 +1,292 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/units"
+)
+
+// writeProvenance writes where the balancer's image came from and what it ran.
+func writeProvenance(w io.Writer, r report.Report) {
+	env := r.Env
+	for _, n := range env.Nodes {
+		if n.Role == plan.Balancer {
+			fmt.Fprintln(w)
+			writeField(w, "balancer", env.Balancer)
+			writeField(w, "image", n.Image+", "+n.Source)
+			writeField(w, "config", fmt.Sprintf("sha256 %.12s; %d workers", env.ConfigSHA, env.Workers))
+		}
+	}
+	writeField(w, "error rates", fmt.Sprintf("alpha %g over all promises, beta %g", r.Alpha, r.Beta))
+}
+
+// writePhases writes how each phase of traffic went, as its clients saw it.
+func writePhases(w io.Writer, r report.Report) error {
+	var rows [][]string
+	for _, p := range r.Phases {
+		rows = append(rows, []string{
+			p.Name, units.Number(p.Hits), units.Number(p.Errors), rate(p), millis(p.P50), millis(p.P99), millis(p.Max),
+		})
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"traffic", "requests", "failed", "per second", "p50 ms", "p99 ms", "max ms"}, rows, 1, 2, 3, 4, 5, 6)
+}
+
+// writeSenders writes who answered each phase, and what sending it took.
+func writeSenders(w io.Writer, r report.Report) error {
+	var rows [][]string
+	for _, p := range r.Phases {
+		rows = append(rows, []string{
+			p.Name, string(p.Engine), shares(p.Servers), fmt.Sprintf("%.2f", p.CPU), millis(p.LagP99), units.Number(p.Conns),
+		})
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"sent", "engine", "answered by", "cores", "lag p99 ms", "connections"}, rows, 3, 4, 5)
+}
+
+// telling is how many answers make a phase's fairness worth a line.
+const telling = 100
+
+// writeFairness writes how evenly each pool was loaded, phase by phase.
+func writeFairness(w io.Writer, r report.Report) error {
+	var rows [][]string
+	for _, p := range r.Phases {
+		for _, f := range p.Fairness {
+			if f.Answers >= telling {
+				rows = append(rows, []string{
+					p.Name, f.Pool, fmt.Sprint(f.Answers), fmt.Sprintf("%.4f (%.4f to %.4f)", f.Jain, f.LowJain, f.HighJain),
+					fmt.Sprintf("%.1f %% (%.1f to %.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
+				})
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	head := []string{"fairness", "pool", "answers", "Jain's index, weighted", "variation"}
+	return table(w, head, rows, 2)
+}
+
+// writeContainers writes what each container used, in the phase in which it used most.
+func writeContainers(w io.Writer, r report.Report) error {
+	most := map[string]report.Usage{}
+	for _, p := range r.Phases {
+		for _, u := range p.Usage {
+			m := most[u.Node]
+			most[u.Node] = report.Usage{
+				Node:      u.Node,
+				CPU:       max(m.CPU, u.CPU),
+				Limit:     u.Limit,
+				Throttled: max(m.Throttled, u.Throttled),
+				Memory:    max(m.Memory, u.Memory),
+				Received:  m.Received + u.Received,
+				Sent:      m.Sent + u.Sent,
+				Restarts:  m.Restarts + u.Restarts,
+			}
+		}
+	}
+	if len(most) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(most)) {
+		u := most[name]
+		limit, throttled := "", ""
+		if u.Limit > 0 {
+			limit, throttled = fmt.Sprintf("%g", u.Limit), fmt.Sprintf("%.0f %%", 100*u.Throttled)
+		}
+		mib := func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
+		rows = append(rows, []string{
+			u.Node, fmt.Sprintf("%.2f", u.CPU), limit, throttled,
+			mib(u.Memory), mib(u.Received), mib(u.Sent), fmt.Sprint(u.Restarts),
+		})
+	}
+	fmt.Fprintln(w)
+	head := []string{
+		"container", "cores", "limit", "throttled", "MiB", "MiB in", "MiB out", "restarts",
+	}
+	return table(w, head, rows, 1, 2, 3, 4, 5, 6, 7)
+}
+
+// writeBreakingPoint writes the load at which a phase broke, if it looks for that.
+func writeBreakingPoint(w io.Writer, p report.Phase) {
+	switch {
+	case p.BreakingRate > 0:
+		writeHanging(w, "\n", fmt.Sprintf("%s: breaking point %d req/s (highest sustained: %d req/s)", p.Name, p.BreakingRate, p.MaxGoodRate))
+	case p.MaxGoodRate > 0:
+		writeHanging(w, "\n", fmt.Sprintf("%s: no breaking point (highest sustained: %d req/s)", p.Name, p.MaxGoodRate))
+	}
+}
+
+// writeConnections writes the handshakes and connections of a phase.
+func writeConnections(w io.Writer, p report.Phase) {
+	if p.Handshakes > 0 {
+		fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n",
+			p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
+	}
+	if p.Engine == plan.Vegeta && p.Conns > 0 {
+		fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
+	}
+	if p.Engine == plan.WebSocket {
+		fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n",
+			p.Name, p.Conns-p.Reopened, p.Reopened)
+	}
+}
+
+// writeFailures writes how requests of a phase failed.
+func writeFailures(w io.Writer, p report.Phase) {
+	if len(p.Failures) == 0 {
+		return
+	}
+	var kinds []string
+	for _, f := range p.Failures {
+		kinds = append(kinds, fmt.Sprintf("%d × %s, the first after %.2f s", f.Count, f.Kind, f.First.Seconds()))
+	}
+	fmt.Fprintf(w, "\n%s: failed: %s; from %d requests in flight on, of up to %d; at most %d were answered at once\n",
+		p.Name, strings.Join(kinds, "; "), p.FailedFrom, p.Flight, p.MaxInFlightOK)
+}
+
+// writeThrottled names the containers that their limits held back in a phase that took so long.
+func writeThrottled(w io.Writer, p report.Phase, took time.Duration) {
+	var held []string
+	for _, u := range p.Usage {
+		if u.Limit > 0 && u.Throttled >= report.ThrottledShare && u.Fits(took) {
+			held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
+		}
+	}
+	if len(held) > 0 {
+		fmt.Fprintf(w, "\n%s: throttled by their limits, which their latencies show: %s\n",
+			p.Name, strings.Join(held, ", "))
+	}
+}
+
+// writeLog writes what the balancer complained of under the traffic.
+func writeLog(w io.Writer, r report.Report) {
+	if len(r.Env.LogEntries) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nLogged by the balancer during the run:")
+	for _, l := range r.Env.LogEntries {
+		writeIndented(w, fmt.Sprintf("  %d × ", l.Count), "      ", l.Text)
+	}
+}
+
+// writeDelivery writes the account of every request: the client's record joined with the backends' ledgers.
+func writeDelivery(w io.Writer, r report.Report) {
+	d := r.Delivery
+	text := fmt.Sprintf("%s sent, %s arrived; ", units.Number(d.Sent), units.Number(d.Arrived)) +
+		fmt.Sprintf("%d lost, %d unanswered (%d truncated), %d retried, %d duplicated, %d misrouted, %d unknown",
+			d.Lost, d.Unanswered, d.Truncated, d.Retried, d.Duplicated, d.Misrouted, d.Unknown)
+	if d.Note != "" {
+		text += "\n" + d.Note
+	}
+	writeHanging(w, "\ndelivery: ", text)
+}
+
+// writeStartup writes what the balancer printed when it started.
+func writeStartup(w io.Writer, r report.Report) {
+	if len(r.Env.StartupMessages) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nBalancer startup messages:")
+	for _, s := range r.Env.StartupMessages {
+		writeIndented(w, "  ", "    ", s.Text)
+	}
+}
+
+// writeFaults writes when each fault was in force; unless verbose, only those that were not as planned.
+func writeFaults(w io.Writer, r report.Report, verbose bool) {
+	first := true
+	for _, m := range r.Env.Faults {
+		if !verbose && m.Err == "" {
+			continue
+		}
+		lead := "  "
+		if first {
+			lead, first = "\nFaults:\n  ", false
+		}
+		writeIndented(w, lead, "    ", faultLine(m))
+	}
+}
+
+func faultLine(m history.FaultWindow) string {
+	what := fmt.Sprintf("%s %s", m.Event.Fault, m.Event.Target)
+	if m.Err != "" {
+		return fmt.Sprintf("%s: not in force as planned: %s", what, m.Err)
+	}
+	return fmt.Sprintf("%s: in force from %.2f s to %.2f s", what, m.StartsBy.Seconds(), m.EndsBy.Seconds())
+}
+
+// shares prints who answered how often.
+func shares(servers map[string]int) string {
+	var parts []string
+	for name, n := range servers {
+		parts = append(parts, fmt.Sprintf("%s %d", name, n))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "\n")
+}
+
+func rate(p report.Phase) string {
+	if p.Offered > 0 {
+		return fmt.Sprintf("%.1f of %g", p.Achieved, p.Offered)
+	}
+	return fmt.Sprintf("%.0f", p.Achieved)
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
+
+// cellWidth is how wide a cell of text may be, in characters.
+const cellWidth = 24
+
+// table writes rows under a head; the numbered columns are flushed right.
+func table(w io.Writer, head []string, rows [][]string, right ...int) error {
+	align := make([]tw.Align, len(head))
+	for i := range align {
+		align[i] = tw.AlignLeft
+		if slices.Contains(right, i) {
+			align[i] = tw.AlignRight
+		}
+	}
+	widths := tw.Mapper[int, int]{}
+	for i := range head {
+		if !slices.Contains(right, i) {
+			widths[i] = cellWidth
+		}
+	}
+	t := tablewriter.NewTable(w,
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Borders:  tw.BorderNone,
+			Settings: tw.Settings{Separators: tw.Separators{BetweenColumns: tw.Off, BetweenRows: tw.Off}},
+		})),
+		tablewriter.WithConfig(tablewriter.Config{
+			Header: tw.CellConfig{
+				Alignment:  tw.CellAlignment{PerColumn: align},
+				Formatting: tw.CellFormatting{AutoFormat: tw.Off},
+			},
+			Row: tw.CellConfig{
+				Alignment:    tw.CellAlignment{PerColumn: align},
+				Formatting:   tw.CellFormatting{AutoWrap: tw.WrapNormal},
+				ColMaxWidths: tw.CellWidth{PerColumn: widths},
+			},
+		}),
+	)
+	t.Header(head)
+	if err := t.Bulk(rows); err != nil {
+		return err
+	}
+	return t.Render()
+}

@@ -1,0 +1,75 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// width is how many columns text for people has. It is the same on every terminal and in a pipe, so that two outputs can be
+// compared.
+const width = 80
+
+// indent is the width of the column of labels, as "   measured  ".
+const indent = 13
+
+// writeHead writes the first line of a finding: the word, the line of the configuration, and its name, which goes to
+// a line of its own if it does not fit.
+func writeHead(w io.Writer, word, pos, name string) {
+	head := strings.TrimSpace(word + "  " + pos)
+	if utf8.RuneCountInString(head)+2+utf8.RuneCountInString(name) <= width {
+		fmt.Fprintf(w, "%s  %s\n", head, name)
+		return
+	}
+	fmt.Fprintf(w, "%s\n   %s\n", head, name)
+}
+
+// writeField writes a labelled text of a finding, wrapped; nothing if the text is empty.
+func writeField(w io.Writer, label, text string) {
+	if text == "" {
+		return
+	}
+	if label == "" {
+		writeIndented(w, "   ", "   ", text)
+		return
+	}
+	writeIndented(w, fmt.Sprintf("   %-*s", indent-3, label), strings.Repeat(" ", indent), text)
+}
+
+// writeHanging writes a text behind a lead, whose later lines are indented by two.
+func writeHanging(w io.Writer, lead, text string) { writeIndented(w, lead, "  ", text) }
+
+// writeIndented wraps each line of a text at width. A word that is too long for a line has one to itself.
+func writeIndented(w io.Writer, first, rest, text string) {
+	lead := first
+	for line := range strings.SplitSeq(text, "\n") {
+		column, empty := utf8.RuneCountInString(strings.TrimPrefix(lead, "\n")), true
+		fmt.Fprint(w, lead)
+		for word := range strings.FieldsSeq(line) {
+			long := utf8.RuneCountInString(word)
+			if !empty && column+1+long > width {
+				fmt.Fprint(w, "\n", rest)
+				column, empty = utf8.RuneCountInString(rest), true
+			}
+			if !empty {
+				fmt.Fprint(w, " ")
+				column++
+			}
+			fmt.Fprint(w, word)
+			column, empty = column+long, false
+		}
+		fmt.Fprintln(w)
+		lead = rest
+	}
+}
+
+// trimmed writes a text without spaces at the ends of its lines.
+func trimmed(w io.Writer, text string) error {
+	for line := range strings.Lines(text) {
+		if _, err := io.WriteString(w, strings.TrimRight(line, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package requests
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/history"
+	"github.com/lbproof/lbproof/internal/model"
+)
+
+// The balancer's own pages come from itself, for those whom it lets in.
+func TestAdminPages(t *testing.T) {
+	page := model.Route{
+		Path: "/metrics", Port: 8405, Exact: true, DefaultHost: true,
+		LocalContent: &model.LocalContent{Pos: testPos, Description: "counters"},
+	}
+	f := func(page model.Route, request string) checkReply {
+		t.Helper()
+		return probesFor(t, AdminPages, configOf(page), "own/:8405= /metrics", 1).find(t, "as anyone may ask", request)
+	}
+	open := f(page, "GET http://any:8405/metrics")
+	open(history.Hit{Code: 200}, "")
+	open(history.Hit{Code: 404}, "answered 404 by the balancer instead of 200")
+	open(history.Hit{Code: 200, Server: "a"}, "answered 200 by a, where the balancer is to answer by itself", "a")
+	open(history.Hit{Code: 200}, "it reached a", "a")
+
+	limited := page
+	limited.Access = []model.Access{{Pos: testPos, Clients: "127.0.0.1", Allow: true}, {Pos: testPos, Clients: "all"}}
+	inside := f(limited, "GET http://any:8405/metrics, from 127.0.0.1")
+	inside(history.Hit{Code: 200}, "")
+	inside(history.Hit{Code: 403}, "answered 403 by the balancer instead of 200")
+
+	locked := page
+	locked.Auth = &model.Auth{Pos: testPos, Target: "a password"}
+	stranger := f(locked, "GET http://any:8405/metrics")
+	stranger(history.Hit{Code: 401}, "")
+	stranger(history.Hit{Code: 200}, "answered 200 by the balancer instead of 401")
+
+	internal := page
+	internal.Internal = true
+	assert.Empty(t, AdminPages.Claims(configOf(internal)))
+}

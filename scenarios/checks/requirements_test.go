@@ -1,0 +1,45 @@
+package checks
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+	"github.com/lbproof/lbproof/scenarios/checks/requests"
+)
+
+// Nobody waits for a 504 only to see its fields: it is asked for where its time is, and without it the others decide.
+func TestResponsesWaitWithOthers(t *testing.T) {
+	at := model.Pos{File: "x", Line: 1}
+	r := model.Route{
+		Path: "/", Port: 80, Pool: "p", DefaultHost: true,
+		AddHeaders: []model.Header{{Pos: at, Name: "X-A", Value: model.Literal("1")}},
+		Timeouts:   []model.Timeout{{Kind: model.ReadTimeout, Duration: 5 * time.Second}},
+	}
+	cfg := model.Config{
+		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{r},
+		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
+	}
+	own := plan.Claim{ID: "response/:80/#X-A", Check: "response", Subject: r.Key(), Pos: at}
+	waits := plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Check: "timeouts", Subject: r.Key(), Params: plan.Params{plan.ParamTimeout: 5}}
+	f := func(asked bool, claims ...plan.Claim) {
+		t.Helper()
+		p := plan.Plan{Config: cfg}
+		var kinds []plan.PhaseKind
+		for _, trial := range Requirements(cfg, claims, check.DesignParams{})[own.ID] {
+			trial.Phase.Kind = trial.Kind
+			p.Phases, kinds = append(p.Phases, trial.Phase), append(kinds, trial.Kind)
+		}
+		assert.Equal(t, asked, slices.Contains(kinds, plan.KindTimeouts))
+		questions, _ := requests.Response.ProbesIn(p)(cfg, own)
+		assert.Equal(t, asked, slices.ContainsFunc(questions, func(q check.Probe) bool { return q.Kind == plan.KindTimeouts }))
+		assert.NotEmpty(t, questions)
+	}
+	f(false, own)
+	f(true, own, waits)
+}

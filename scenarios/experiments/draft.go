@@ -1,0 +1,309 @@
+package experiments
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks/check"
+)
+
+// draft is a phase in the making.
+type draft struct {
+	kind          plan.PhaseKind
+	about         string // see check.Trial
+	phase         plan.Phase
+	slow          []check.SlowServer
+	unreachable   []string
+	outageGroups  [][]string    // those of a pool
+	outageBudget  time.Duration // that all deaths may take
+	earliestStart time.Duration // at the soonest, since the balancer runs
+	allDown       []string
+	allDownFor    time.Duration // that those are dead, at least
+	slowChecks    []check.LateHealthChecks
+	moves         map[string]time.Duration
+	reloadAt      time.Duration
+	checks        []plan.Check
+}
+
+// merge has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.
+func (e *draft) merge(t check.Requirement) {
+	switch {
+	case t.Phase.Engine == plan.Prober && t.Kind == plan.KindCounters: // which are sent in their order
+		e.phase.Requests, e.phase.Count, e.phase.Detects = t.Phase.Requests, t.Phase.Count, []string{t.Detects}
+		return
+	case t.Phase.Engine == plan.Prober:
+		e.mergeProbes(t)
+		return
+	case t.Isolated:
+		e.mergeIsolated(t)
+		return
+	case len(t.Outages) > 0, len(t.AllDown) > 0, len(t.LateChecks) > 0, t.MovedHost != "": // claims of the same pool need no more than one
+		each := t.Phase.Rate // requests per second to each pool
+		if before := len(e.phase.Requests); before > 0 {
+			each = min(each, e.phase.Rate/float64(before))
+		}
+		e.addRequests(t)
+		if c := t.Phase.Clients; c.Count > 0 { // one for each request, or as many as it needs
+			e.phase.Clients = plan.Clients{
+				Count: max(c.Count, len(e.phase.Requests)), OwnAddresses: true, AddressStep: max(c.AddressStep, e.phase.Clients.AddressStep),
+			}
+		}
+		e.phase.Rate = each * float64(len(e.phase.Requests))
+		e.phase.Count = len(e.phase.Requests)
+		return
+	}
+	before := max(1, len(e.phase.Requests))
+	each := max((e.phase.Count+before-1)/before, (t.Phase.Count+len(t.Phase.Requests)-1)/len(t.Phase.Requests))
+	e.phase.Requests = append(e.phase.Requests, t.Phase.Requests...)
+	e.phase.Count = each * len(e.phase.Requests)
+	e.phase.StopRules = append(e.phase.StopRules, t.Phase.StopRules...)
+	e.phase.Detects = append(e.phase.Detects, t.Detects)
+}
+
+// maxIsolatedRate is how many requests per second trials send that have clients of their own, in one phase.
+const maxIsolatedRate = 500
+
+// hasRoomFor says whether a trial can share the phase with those that are in it.
+func (e *draft) hasRoomFor(t check.Requirement) bool {
+	return !t.Isolated || e.phase.Rate+t.Phase.Rate <= maxIsolatedRate
+}
+
+// mergeIsolated has a trial take part beside others, by clients of its own: request i is that of the client i modulo their
+// number.
+func (e *draft) mergeIsolated(t check.Requirement) {
+	if len(e.phase.Requests) > 0 {
+		e.phase.Rate += t.Phase.Rate
+		e.phase.Clients.Count += t.Phase.Clients.Count
+		e.phase.Concurrency = min(e.phase.Concurrency, t.Phase.Concurrency)
+	}
+	e.phase.Requests = append(e.phase.Requests, t.Phase.Requests...)
+	e.phase.Count += t.Phase.Count
+	e.phase.Detects = append(e.phase.Detects, t.Detects)
+	for values := t.Phase.Keys.Values; len(values) > 1; values = values[1:] { // each client is to send more than one
+		if e.phase.Keys.Values = values; stats.GCD(len(values), e.phase.Clients.Count) == 1 {
+			return
+		}
+	}
+}
+
+// mergeProbes adds questions, each once: several claims may be about the same.
+func (e *draft) mergeProbes(t check.Requirement) {
+	before, lasts := len(e.phase.Requests), max(e.phase.EstimatedDuration(), t.Phase.EstimatedDuration())
+	e.addRequests(t)
+	e.phase.Timeout = max(e.phase.Timeout, t.Phase.Timeout)
+	e.phase.MaxWait = max(e.phase.MaxWait, t.Phase.MaxWait)
+	e.phase.Rate = max(e.phase.Rate, t.Phase.Rate)
+	each := max(check.Repetitions, t.Phase.Count/len(t.Phase.Requests), e.phase.Count/max(1, before))
+	if e.phase.Count = each * len(e.phase.Requests); e.phase.IsOpenLoop() {
+		e.phase.Count = max(e.phase.Count, int(e.phase.Rate*lasts.Seconds()))
+	}
+}
+
+// addRequests adds the requests of a trial that are not there yet.
+func (e *draft) addRequests(t check.Requirement) {
+	for _, r := range t.Phase.Requests {
+		same := func(o plan.Request) bool {
+			o.Claim = r.Claim
+			return o.Path == r.Path && o.Header["Host"] == r.Header["Host"] && reflect.DeepEqual(o, r)
+		}
+		if !slices.ContainsFunc(e.phase.Requests, same) {
+			e.phase.Requests = append(e.phase.Requests, r)
+		}
+	}
+	if !slices.Contains(e.phase.Detects, t.Detects) {
+		e.phase.Detects = append(e.phase.Detects, t.Detects)
+	}
+}
+
+// scheduleOutages has the phase last until all servers that die are back, and clients enough send it.
+func (e *draft) scheduleOutages(cfg model.Config, beta float64) {
+	all := e.outages(cfg)
+	dead := time.Duration(0) // all deaths of a pool together, the shortest
+	for _, f := range all {
+		if mine := time.Duration(cmp.Or(f.Times, 1)) * f.Duration; dead == 0 || mine < dead {
+			dead = mine
+		}
+	}
+	if row := burstLen(cfg, e.phase.Requests); len(all) > 0 && row > 1 && cfg.Dialect.PinsConnections {
+		e.addLocalRequest(cfg, all)
+		e.sendInBursts(row, 1.2*float64(stats.SamplesToDetect(0.01, 1-beta))/dead.Seconds())
+		all = e.outages(cfg)
+	}
+	for _, f := range all {
+		scenarios.ExtendPhase(&e.phase, f.RecoveredAt(cfg, f.Target))
+	}
+	if row := max(1, e.phase.BurstLen) * len(e.phase.Requests); len(all) > 0 {
+		e.phase.Count -= e.phase.Count % row
+	}
+}
+
+// addLocalRequest adds a request that no pool gets, where one of the servers would be asked by all, so that it can die while
+// nobody asks it.
+func (e *draft) addLocalRequest(cfg model.Config, deaths []scenarios.Fault) {
+	asksAll := func(f scenarios.Fault) bool {
+		return !slices.ContainsFunc(e.phase.Requests, func(r plan.Request) bool { return !goesToHost(cfg, r, f.Target) })
+	}
+	if aside, ok := check.LocalRequest(cfg); ok && slices.ContainsFunc(deaths, asksAll) {
+		e.phase.Requests = append(e.phase.Requests, aside)
+	}
+}
+
+// extendForFaults has the phase last until its other faults are over, too, and known to be.
+func (e *draft) extendForFaults(cfg model.Config) {
+	for _, f := range allDownFaults(cfg, e, "") {
+		scenarios.ExtendPhase(&e.phase, f.At+f.Duration+firstOutageAt)
+	}
+	for _, lasts := range e.moves {
+		scenarios.ExtendPhase(&e.phase, lasts+2*firstMoveAt)
+	}
+	for i, f := range slowCheckFaults(e.slowChecks, "") {
+		scenarios.ExtendPhase(&e.phase, f.At+f.Duration+e.slowChecks[i].RecoverWithin)
+	}
+}
+
+// sendInBursts has clients that a limit by address lets send a few requests at once send them one after another, on one
+// connection, so that each asks one worker of nginx often enough to see what that makes of a dead server. They must not
+// overtake each other: no more are sent per second than it takes to ask each pool as often as it needs (least, per
+// second), and so that none waits long.
+func (e *draft) sendInBursts(row int, least float64) {
+	each := max(least, minPoolRate*float64(row))
+	e.phase.Rate = min(e.phase.Rate, max(burstRate, each*float64(len(e.phase.Requests))))
+	e.phase.BurstLen = row
+	e.phase.Clients.Count = max(e.phase.Clients.Count, burstClients)
+}
+
+// burstCycle is how long it takes until requests in rows begin anew with the first row; 0 where there are no rows.
+func (e *draft) burstCycle() time.Duration {
+	return time.Duration(len(e.phase.Requests)) * e.burstTime()
+}
+
+// burstTime is how long one row is being sent; 0 where there are none.
+func (e *draft) burstTime() time.Duration {
+	if e.phase.BurstLen == 0 {
+		return 0
+	}
+	return time.Duration(float64(e.phase.BurstLen) / e.phase.Rate * float64(time.Second))
+}
+
+// betweenBursts is a time, not before a given one, at which a row to the pools of a server has just been sent, and
+// others' are being sent: a request that a server has taken when it dies is a failure that nginx counts and nobody else
+// sees. Where there are no rows of others it is the given time.
+func (e *draft) betweenBursts(cfg model.Config, host string, at time.Duration) time.Duration {
+	mine := func(i int) bool { return goesToHost(cfg, e.phase.Requests[i%len(e.phase.Requests)], host) }
+	row := e.burstTime()
+	if row == 0 {
+		return at
+	}
+	first := int(at / row)
+	for i := first + 1; i <= first+len(e.phase.Requests); i++ {
+		if mine(i-1) && !mine(i) {
+			return time.Duration(i)*row + row/8
+		}
+	}
+	return at
+}
+
+// countsFailures says whether the experiment meets the count of failures that each worker of nginx has.
+func (e *draft) countsFailures(cfg model.Config) bool {
+	return e.phase.BurstLen > 0 || hasKeyedFailureCount(cfg, e.phase.Requests)
+}
+
+// outages are those of an experiment's servers. Those of a pool that would take too long to be of use are left out,
+// where others die.
+func (e *draft) outages(cfg model.Config) (all []scenarios.Fault) {
+	var few []scenarios.Fault
+	for _, together := range e.outageGroups {
+		mine, times := e.groupOutages(cfg, together), 0
+		for _, f := range mine {
+			times += cmp.Or(f.Times, 1)
+		}
+		if times < fixedOutages {
+			few = append(few, mine...)
+			continue
+		}
+		all = append(all, mine...)
+	}
+	if len(all) == 0 {
+		return few
+	}
+	return all
+}
+
+// groupOutages are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out
+// by a single failed one until one has succeeded (check.c: "up, but will fall down at first failure").
+func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.Fault) {
+	lasts, every := e.outageTiming(cfg, hosts)
+	checked, need := e.checkTiming(cfg, hosts)
+	most := max(1, int(e.outageBudget/every)) // of one server
+	if most*len(hosts) < need {               // too few to decide that; a few show the rest
+		need = min(need, fixedOutages)
+	}
+	for i, host := range hosts {
+		turn := time.Duration(i) * every / time.Duration(len(hosts))
+		all = append(all, scenarios.Fault{
+			Fault: plan.FaultKill, Target: host, Phase: e.phase.Name, Duration: lasts, Every: every, Adapt: true,
+			Times: min(most, (need+len(hosts)-1-i)/len(hosts)), // as many as it needs in all
+			At:    e.betweenBursts(cfg, host, firstOutageAt+checked+turn),
+		})
+	}
+	return all
+}
+
+// outageTiming is how long each of the servers is dead, and how far apart the beginnings of its deaths are.
+func (e *draft) outageTiming(cfg model.Config, hosts []string) (lasts, every time.Duration) {
+	soonest := earliestRetry(cfg, hosts)
+	lasts, between := max(minOutage, soonest-outageSpacing), time.Duration(0)
+	if soonest > 0 {
+		between = outageGap + e.burstCycle()
+	}
+	for _, host := range hosts {
+		f := scenarios.Fault{Duration: lasts, Every: lasts + outageSpacing, Adapt: true}
+		every = max(every, f.Adapted(cfg, host).Every+between)
+	}
+	if cycle := e.burstCycle(); cycle > 0 {
+		every = (every + cycle - 1) / cycle * cycle
+	}
+	return lasts, every
+}
+
+// earliestRetry is how soon the first of the servers is tried again after it was taken out by failures that add up in a
+// window: whether it lives again by then or not. It is 0 where none is taken out like that.
+func earliestRetry(cfg model.Config, hosts []string) (soonest time.Duration) {
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if s.Ejection == nil || s.Ejection.Rule != model.FailuresInWindow || !slices.Contains(hosts, s.Host) {
+				continue
+			}
+			if soonest == 0 || s.Ejection.Duration < soonest {
+				soonest = s.Ejection.Duration
+			}
+		}
+	}
+	return soonest
+}
+
+// checkTiming is how long it takes, since the phase began, until each of the servers has had a health check, and how many
+// deaths show how long checks take to find one.
+func (e *draft) checkTiming(cfg model.Config, hosts []string) (by time.Duration, need int) {
+	need = fixedOutages
+	if e.outageBudget == extendedOutageBudget {
+		need += spareOutages
+	}
+	for _, p := range cfg.Pools {
+		for _, s := range p.Servers {
+			if s.HealthCheck == nil || !slices.Contains(hosts, s.Host) {
+				continue
+			}
+			if by = max(by, s.HealthCheck.Interval-e.earliestStart); !check.HasCountableChecks(*s.HealthCheck) {
+				need = randomOutages
+			}
+		}
+	}
+	return by, need
+}
