@@ -66,7 +66,8 @@ var rooms = map[string]room{
 	"lbconfigs/balancertest": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/mutations", "scenarios/checks"),
 	// A reader that tests add to the table.
 	"lbconfigs/balancertest/toy": acts("internal/model", "internal/plan", "lbconfigs/reading"),
-	"reports":                    pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report"), // a Report in, text out
+	// A Report in, text out.
+	"reports": pure("internal/history", "internal/model", "internal/plain", "internal/plan", "internal/report", "internal/units"),
 
 	// A History in, Findings out. The table of checks sees the families, and no family sees another or the table.
 	"scenarios/checks": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats", "internal/units",

@@ -41,7 +41,7 @@ func said(fsys fs.FS, name string) txtar.File {
 		}
 		r.Claims = append(r.Claims, p)
 	}
-	_ = reports.WriteReading(&b, r) // a buffer takes everything
+	_ = reports.WriteReading(&b, r, true) // a buffer takes everything
 	if _, err := lbconfigs.Specs(cfg); err != nil {
 		fmt.Fprintf(&b, "cannot be run: %v\n", err)
 	}

@@ -3,105 +3,200 @@ package reports
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
-// WriteReading writes for people what a configuration promises, what in it cannot work, and what is not read.
-func WriteReading(out io.Writer, r report.Reading) error {
-	r = plain.Value(r)
+// WriteReading writes for people what a configuration promises, findings first: what cannot work, what the balancer
+// itself says of it, then the promises folded into one line per kind. Verbose lists each promise, what a run needs and
+// the lines without a claim.
+func WriteReading(out io.Writer, raw report.Reading, verbose bool) error {
+	r := plain.Value(raw)
 	w := &strings.Builder{}
-	written, implicit := 0, 0
-	for _, p := range r.Claims {
-		if p.Implicit {
-			implicit++
-			continue
-		}
-		written++
-		writePromise(w, p)
+	writeIndented(w, "", "  ", readingSummary(r))
+	for _, p := range r.Problems {
+		fmt.Fprintln(w)
+		writeProblem(w, p)
 	}
-	if implicit > 0 {
-		fmt.Fprintf(w, "\nPromised by default, though nobody wrote it:\n")
-		for _, p := range r.Claims {
-			if p.Implicit {
-				writePromise(w, p)
-			}
-		}
+	r.NotAsked = plain.Lines(raw.NotAsked)
+	writeAnswer(w, r)
+	writePromises(w, r, verbose)
+	writeNeeds(w, r.Needs, verbose)
+	writeUnread(w, r.Unread, verbose)
+	fmt.Fprintf(w, "\n%s\n", linesUsed(r.Lines))
+	if !verbose {
+		fmt.Fprintln(w, "--verbose lists each promise with its line and numbers, and the unused lines")
 	}
-	writeProblems(w, r)
-	writeNeeds(w, r.Needs)
-	writeUnread(w, r.Unread)
-	fmt.Fprintf(w, "\n%d promises of %s, %d of them by default", written+implicit, r.Balancer, implicit)
-	if n := undecided(r.Claims); n > 0 {
-		fmt.Fprintf(w, ", %d that lbproof has no experiment for yet", n)
-	}
-	fmt.Fprintln(w)
-	fmt.Fprintf(w, "%d lines: %d promise something, %d are part of what others promise, %d promise nothing (above)\n",
-		r.Lines.All, r.Lines.Promises, r.Lines.Form, r.Lines.Unread)
-	_, err := io.WriteString(out, w.String())
-	return err
+	return trimmed(out, w.String())
 }
 
-func undecided(claims []report.Promise) int {
-	n := 0
-	for _, p := range claims {
+// readingSummary is the first line: how much is promised, and how much cannot work.
+func readingSummary(r report.Reading) string {
+	implied, open := 0, 0
+	for _, p := range r.Claims {
+		if p.Implicit {
+			implied++
+		}
 		if p.Undecided != "" {
-			n++
+			open++
 		}
 	}
-	return n
+	text := fmt.Sprintf("%s: %s", r.Balancer, units.Plural(len(r.Claims), "promise"))
+	if implied > 0 {
+		text += fmt.Sprintf(", %s implied by defaults", units.Number(implied))
+	}
+	if open > 0 {
+		text += fmt.Sprintf(", %s without an experiment", units.Number(open))
+	}
+	if n := len(r.Problems); n > 0 {
+		return text + fmt.Sprintf("; %s cannot work", units.Plural(n, "part"))
+	}
+	return text + "; nothing that cannot work"
+}
+
+// linesUsed is what lbproof makes of the lines of the configuration.
+func linesUsed(l report.Lines) string {
+	return fmt.Sprintf("%s: %s make claims, %s support other claims, %s unused",
+		units.Plural(l.All, "line"), units.Number(l.Promises), units.Number(l.Form), units.Number(l.Unread))
+}
+
+// writePromises writes the promises, those that somebody wrote before those that defaults imply.
+func writePromises(w io.Writer, r report.Reading, verbose bool) {
+	for _, implied := range []bool{false, true} {
+		var group []report.Promise
+		for _, p := range r.Claims {
+			if p.Implicit == implied {
+				group = append(group, p)
+			}
+		}
+		if len(group) == 0 {
+			continue
+		}
+		title := "Promises"
+		if implied {
+			title = "Implied by defaults"
+		}
+		if !verbose {
+			fmt.Fprintln(w)
+			writeList(w, title+": ", promisesPerCheck(group))
+			continue
+		}
+		fmt.Fprintf(w, "\n%s:\n", title)
+		for _, p := range group {
+			writePromise(w, p)
+		}
+	}
+}
+
+func promisesPerCheck(promises []report.Promise) []string {
+	var of []plan.Check
+	for _, p := range promises {
+		of = append(of, p.Check)
+	}
+	return countPerCheck(of)
+}
+
+// countPerCheck counts claims by their check, in the order in which the checks come first: "weights 3, headers 24".
+func countPerCheck(of []plan.Check) []string {
+	var order []plan.Check
+	n := map[plan.Check]int{}
+	for _, c := range of {
+		if n[c] == 0 {
+			order = append(order, c)
+		}
+		n[c]++
+	}
+	var parts []string
+	for _, c := range order {
+		parts = append(parts, fmt.Sprintf("%s %d", c, n[c]))
+	}
+	return parts
 }
 
 func writePromise(w io.Writer, p report.Promise) {
-	fmt.Fprintf(w, "%s: %s\n    %s\n", p.Pos, p.ID, p.Text)
-	if len(p.Assumptions) > 0 {
-		fmt.Fprintf(w, "    assuming that %s\n", strings.Join(p.Assumptions, "; and "))
+	fmt.Fprintf(w, "%s: %s\n", p.Pos, p.ID)
+	field := func(lead, text string) {
+		if text != "" {
+			writeIndented(w, "    "+lead, "      ", text)
+		}
 	}
+	field("", p.Text)
+	field("assumes that ", strings.Join(p.Assumptions, "; "))
+	field("predicts ", predictions(p.Params))
+	field("undecided: ", p.Undecided)
+}
+
+// predictions are the numbers of a claim with their units, in the order of their names.
+func predictions(params plan.Params) string {
 	var numbers []string
-	for name, value := range p.Params {
-		numbers = append(numbers, fmt.Sprintf("%s = %s", name, value))
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		numbers = append(numbers, amount(name, params[name]))
 	}
-	slices.Sort(numbers)
-	if len(numbers) > 0 {
-		fmt.Fprintf(w, "    predicts %s\n", strings.Join(numbers, ", "))
+	return strings.Join(numbers, ", ")
+}
+
+// amount is a predicted number with its name and unit, as "timeout = 60 s".
+func amount(name plan.Param, value plan.Amount) string {
+	label, text := string(name), ""
+	switch name.Unit() {
+	case plan.UnitSeconds:
+		label, text = strings.TrimSuffix(label, "_s"), units.Decimal(float64(value))+" s"
+	case plan.UnitMilliseconds:
+		label, text = strings.TrimSuffix(label, "_ms"), units.Decimal(float64(value))+" ms"
+	case plan.UnitPerSecond:
+		label, text = strings.TrimSuffix(label, "_per_s"), units.Decimal(float64(value))+"/s"
+	case plan.UnitBytes:
+		text = units.Bytes(value.Int())
+	case plan.UnitShare:
+		text = units.PercentHundredths(float64(value))
+	case plan.UnitCount:
+		text = units.Decimal(float64(value))
+	case plan.UnitCode:
+		text = fmt.Sprint(value.Int())
 	}
-	if p.Undecided != "" {
-		fmt.Fprintf(w, "    undecided: %s\n", p.Undecided)
+	if !value.IsLimited() {
+		text = "unlimited"
 	}
+	return fmt.Sprintf("%s = %s", label, text)
 }
 
 var effects = map[model.Effect]string{
-	model.Rejected:   "the balancer does not start",
-	model.Dropped:    "the balancer leaves it out",
+	model.Rejected:   "the balancer does not start with it",
+	model.Dropped:    "the balancer starts without it",
 	model.Inert:      "it has no effect",
-	model.Misleading: "it does something else",
+	model.Misleading: "it does not do what it seems to",
 }
 
-func writeProblems(w io.Writer, r report.Reading) {
-	if len(r.Problems) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\nWhat cannot work:\n")
-	for _, p := range r.Problems {
-		fmt.Fprintf(w, "%s: %s: %s\n    %s\n", p.Pos, p.Effect, effects[p.Effect], p.Text)
-		if p.Instead != "" {
-			fmt.Fprintf(w, "    instead: %s\n", p.Instead)
-		}
-		if p.FixedIn != "" {
-			fmt.Fprintf(w, "    until %s %s\n", r.Balancer, p.FixedIn)
-		}
-	}
-}
-
-func writeNeeds(w io.Writer, needs []model.Need) {
+// writeNeeds writes what a run provides in the balancer's place of work: certificates, directories, services.
+func writeNeeds(w io.Writer, needs []model.Need, verbose bool) {
 	if len(needs) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nWhat lbproof makes for it in a run:\n")
+	fmt.Fprintln(w)
+	if !verbose {
+		var order []string
+		n := map[string]int{}
+		for _, need := range needs {
+			kind := string(need.Kind)
+			if n[kind]++; n[kind] == 1 {
+				order = append(order, kind)
+			}
+		}
+		var parts []string
+		for _, kind := range order {
+			parts = append(parts, fmt.Sprintf("%s %d", kind, n[kind]))
+		}
+		writeList(w, "Provided in a run: ", parts)
+		return
+	}
+	fmt.Fprintln(w, "Provided in a run:")
 	for _, n := range needs {
 		what := n.Path
 		if n.KeyFile != "" {
@@ -114,12 +209,15 @@ func writeNeeds(w io.Writer, needs []model.Need) {
 	}
 }
 
-// writeUnread groups what is not read by the reason.
-func writeUnread(w io.Writer, unread []model.Unread) {
+// writeUnread writes the lines without a claim, grouped by the reason.
+func writeUnread(w io.Writer, unread []model.Unread, verbose bool) {
 	if len(unread) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nNo promise is drawn from:\n")
+	if !verbose {
+		return // the last line counts them
+	}
+	fmt.Fprint(w, "\nNo claims derived from:\n")
 	var reasons []string
 	for _, u := range unread {
 		if !slices.Contains(reasons, u.Reason) {
@@ -127,7 +225,7 @@ func writeUnread(w io.Writer, unread []model.Unread) {
 		}
 	}
 	for _, why := range reasons {
-		fmt.Fprintf(w, "  %s:\n", why)
+		writeIndented(w, "  ", "    ", why+":")
 		for _, u := range unread {
 			if u.Reason == why {
 				fmt.Fprintf(w, "%s: %s\n", u.Pos, u.Text)
@@ -136,41 +234,34 @@ func writeUnread(w io.Writer, unread []model.Unread) {
 	}
 }
 
-// WriteAnswer writes what the balancer itself said to the configuration.
-func WriteAnswer(out io.Writer, r report.Reading) error {
-	why := plain.Lines(r.NotAsked)
-	r = plain.Value(r)
-	w, a := &strings.Builder{}, r.Checker
+// writeAnswer writes what the balancer itself says of the configuration.
+func writeAnswer(w io.Writer, r report.Reading) {
+	a := r.Checker
 	switch {
 	case a == nil:
-		fmt.Fprintf(w, "\n%s itself was not asked: %s\n", r.Balancer, why)
+		fmt.Fprintf(w, "\n%s was not run: %s\n", r.Balancer, r.NotAsked)
+		return
 	case !a.Accepted:
-		fmt.Fprintf(w, "\n%s refuses the configuration:\n", a.Version)
+		fmt.Fprintf(w, "\nREFUSED  %s rejects the configuration:\n", a.Version)
 	case !a.Started:
-		fmt.Fprintf(w, "\n%s accepts the configuration, and does not start with it:\n", a.Version)
+		fmt.Fprintf(w, "\nREFUSED  %s accepts the configuration but does not start:\n", a.Version)
 	case len(a.Messages) > 0:
-		fmt.Fprintf(w, "\n%s starts with the configuration, and says:\n", a.Version)
+		fmt.Fprintf(w, "\n%s starts with the configuration and prints:\n", a.Version)
 	default:
-		fmt.Fprintf(w, "\n%s starts with the configuration, without a complaint\n", a.Version)
+		fmt.Fprintf(w, "\n%s starts with the configuration\n", a.Version)
 	}
-	if a != nil {
-		for _, s := range a.Messages {
-			fmt.Fprintf(w, "| %s\n", s.Text)
-			for _, p := range r.Problems {
-				if s.Pos.Line > 0 && p.Pos == s.Pos {
-					fmt.Fprintf(w, "    that is: %s\n", p.Text)
-					if p.Instead != "" {
-						fmt.Fprintf(w, "    instead: %s\n", p.Instead)
-					}
-				}
+	for _, m := range a.Messages {
+		fmt.Fprintf(w, "| %s\n", m.Text)
+		for _, p := range r.Problems {
+			if m.Pos.Line > 0 && p.Pos == m.Pos {
+				writeField(w, "that is", p.Text)
+				writeField(w, "instead", p.Instead)
 			}
 		}
 	}
 	for _, p := range r.Problems {
-		if a != nil && a.Accepted && p.Effect == model.Rejected {
-			fmt.Fprintf(w, "%s: this version takes it all the same: %s\n", p.Pos, p.Text)
+		if a.Accepted && p.Effect == model.Rejected {
+			writeHanging(w, p.Pos.String()+": accepted by this version: ", p.Text)
 		}
 	}
-	_, err := io.WriteString(out, w.String())
-	return err
 }

@@ -8,31 +8,48 @@ import (
 
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
-// WriteDesign says what the phases of a plan would find out and what they cost, where the plan is one that lbproof
-// designed; nothing where it is not.
-func WriteDesign(out io.Writer, p plan.Plan) error {
-	designed, requests, takes := false, 0, time.Duration(0)
+// WriteDesign writes the phases of a plan that lbproof designed: what each costs, and what it detects. It writes nothing
+// for the plan of a scenario. Unless verbose, phases are named in one line each.
+func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
+	designed, requests, took := false, 0, time.Duration(0)
+	w := &strings.Builder{}
 	var rows [][]string
-	for _, l := range plain.Value(p.Phases) {
-		designed = designed || len(l.Detects) > 0
-		requests += l.Count
-		takes += l.EstimatedDuration()
+	for _, phase := range plain.Value(p.Phases) {
+		designed = designed || len(phase.Detects) > 0
+		requests += phase.Count
+		took += phase.EstimatedDuration()
 		most := ""
-		if len(l.StopRules) > 0 {
+		if len(phase.StopRules) > 0 {
 			most = "≤ "
 		}
-		count, lasts := most+fmt.Sprint(l.Count), fmt.Sprintf("%s%.0f s", most, l.EstimatedDuration().Seconds())
-		rows = append(rows, []string{l.Name, count, lasts, strings.Join(l.Detects, "\n")})
+		rows = append(rows, []string{
+			phase.Name, most + units.Number(phase.Count), fmt.Sprintf("%s%.0f s", most, phase.EstimatedDuration().Seconds()),
+			units.Number(len(phase.Detects)),
+		})
 	}
 	if !designed {
 		return nil
 	}
-	w := &strings.Builder{}
-	if err := table(w, []string{"experiment", "requests", "takes", "would find out"}, rows, 1, 2); err != nil {
+	if err := table(w, []string{"experiment", "requests", "duration", "detects"}, rows, 1, 2, 3); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%d requests at most, in about %s beside start and stop\n\n", requests, takes.Round(time.Second))
+	if verbose {
+		writeDetects(w, plain.Value(p.Phases))
+	}
+	fmt.Fprintf(w, "%s requests at most, about %s beside start and stop\n\n", units.Number(requests), took.Round(time.Second))
 	return trimmed(out, w.String())
+}
+
+// writeDetects writes what each phase would detect, a line each.
+func writeDetects(w io.Writer, phases []plan.Phase) {
+	for _, phase := range phases {
+		fmt.Fprintf(w, "\n%s detects:\n", phase.Name)
+		for _, d := range phase.Detects {
+			writeIndented(w, "  ", "    ", d)
+		}
+	}
+	fmt.Fprintln(w)
 }

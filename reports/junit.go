@@ -6,14 +6,15 @@ import (
 	"io"
 	"strings"
 
+	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/report"
 )
 
 var junit = Format{
 	Name: "junit",
-	Doc: "JUnit XML: a refuted promise is a failure, an undecided one an error, " +
-		"one that is untestable or not looked at is skipped",
+	Doc: "JUnit XML: refuted promises and parts that cannot work are failures; undecided, untestable and implied " +
+		"ones are skipped, with the reason",
 	File:  "junit.xml",
 	Write: writeJUnit,
 }
@@ -23,7 +24,6 @@ type junitSuite struct {
 	Name     string      `xml:"name,attr"`
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
-	Errors   int         `xml:"errors,attr"`
 	Skipped  int         `xml:"skipped,attr"`
 	Time     string      `xml:"time,attr"`
 	Stamp    string      `xml:"timestamp,attr"`
@@ -36,7 +36,6 @@ type junitCase struct {
 	File    string        `xml:"file,attr"`
 	Line    int           `xml:"line,attr,omitempty"`
 	Failure *junitProblem `xml:"failure,omitempty"`
-	Error   *junitProblem `xml:"error,omitempty"`
 	Skipped *junitProblem `xml:"skipped,omitempty"`
 	Output  string        `xml:"system-out,omitempty"`
 }
@@ -49,12 +48,8 @@ type junitProblem struct {
 func writeJUnit(w io.Writer, r report.Report) error {
 	r = plain.Value(r)
 	suite := junitSuite{
-		Name:     "lbproof." + r.Name,
-		Tests:    len(r.Verdicts),
-		Failures: r.Count(report.Refuted),
-		Errors:   r.Count(report.Undecided),
-		Skipped:  r.Count(report.Untestable) + r.Outside(),
-		Stamp:    r.Env.Started.Format("2006-01-02T15:04:05"),
+		Name:  "lbproof." + r.Name,
+		Stamp: r.Env.Started.Format("2006-01-02T15:04:05"),
 	}
 	seconds := 0.0
 	for _, p := range r.Env.Phases {
@@ -62,7 +57,10 @@ func writeJUnit(w io.Writer, r report.Report) error {
 	}
 	suite.Time = fmt.Sprintf("%.3f", seconds)
 	for _, v := range r.Verdicts {
-		suite.Cases = append(suite.Cases, junitOf(v))
+		suite.add(junitVerdict(r, v))
+	}
+	for _, p := range r.Problems {
+		suite.add(junitOf(r, p))
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -76,31 +74,71 @@ func writeJUnit(w io.Writer, r report.Report) error {
 	return err
 }
 
-func junitOf(v report.Verdict) junitCase {
+func (s *junitSuite) add(c junitCase) {
+	s.Tests++
+	switch {
+	case c.Failure != nil:
+		s.Failures++
+	case c.Skipped != nil:
+		s.Skipped++
+	}
+	s.Cases = append(s.Cases, c)
+}
+
+// junitVerdict is the test case of a promise.
+func junitVerdict(r report.Report, v report.Verdict) junitCase {
 	c := junitCase{
 		Name: v.Claim.ID, Class: "lbproof." + string(v.Claim.Check),
 		File: v.Claim.Pos.File, Line: v.Claim.Pos.Line,
 	}
+	text := v.Claim.Text + lines(
+		"measured", v.Measured, "predicted", v.Predicted, "test", v.Test, "power", v.Power, "why", v.Why, "instead", v.Instead)
 	problem := &junitProblem{
-		Message: fmt.Sprintf("%s: %s", v.Claim.Pos, v.Reason),
-		Text: strings.Join(append([]string{
-			v.Claim.Text, "measured:  " + v.Measured, "predicted: " + v.Predicted, "test:      " + v.Test,
-		}, v.Counter...), "\n"),
+		Message: fmt.Sprintf("%s: %s: %s", v.Claim.Pos, v.Outcome, v.Reason),
+		Text:    strings.Join(append([]string{text}, v.Counter...), "\n"),
 	}
-	if v.Outside {
+	switch {
+	case v.Outside:
+		problem.Message = fmt.Sprintf("%s: not evaluated: %s", v.Claim.Pos, v.Reason)
 		c.Skipped = problem
-		return c
-	}
-	switch v.Outcome {
-	case report.Refuted:
+	case v.Outcome == report.Upheld:
+		c.Output = text
+	case v.Outcome == report.Refuted && r.Counts(v):
 		c.Failure = problem
-	case report.Undecided:
-		c.Error = problem
-	case report.Untestable:
+	case r.Counts(v):
 		c.Skipped = problem
-	case report.Upheld:
-		c.Output = fmt.Sprintf("%s\nmeasured:  %s\npredicted: %s\ntest:      %s\n%s",
-			v.Claim.Text, v.Measured, v.Predicted, v.Test, v.Power)
+	default:
+		problem.Message += " (implied by defaults: a note, unless --strict)"
+		c.Skipped = problem
 	}
 	return c
+}
+
+// junitOf is the test case of a part of the configuration that cannot work as written.
+func junitOf(r report.Report, p model.Problem) junitCase {
+	c := junitCase{
+		Name:  fmt.Sprintf("%s %s", p.Effect, p.Pos),
+		Class: "lbproof.problems", File: p.Pos.File, Line: p.Pos.Line,
+	}
+	problem := &junitProblem{
+		Message: fmt.Sprintf("%s: %s: %s", p.Pos, p.Effect, p.Text),
+		Text:    effects[p.Effect] + lines("instead", p.Instead),
+	}
+	if r.Gate.Fails(p) {
+		c.Failure = problem
+	} else {
+		c.Skipped = problem
+	}
+	return c
+}
+
+// lines are labels, each followed by its text, on lines of their own; those with an empty text are left out.
+func lines(labelled ...string) string {
+	var b strings.Builder
+	for i := 0; i < len(labelled); i += 2 {
+		if label, text := labelled[i], labelled[i+1]; text != "" {
+			fmt.Fprintf(&b, "\n%-11s%s", label+":", text)
+		}
+	}
+	return b.String()
 }

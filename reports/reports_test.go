@@ -8,8 +8,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/stretchr/testify/assert"
@@ -54,6 +57,20 @@ func sample() report.Report {
 			},
 			{Claim: claim("once/", "once", "A request reaches one backend once.", 18), Reason: "12 of the 688 observations that it needs", N: 12, Need: 688},
 			{Claim: claim("x/", "x", "Something else.", 0), Outcome: report.Untestable, Reason: "no check is called \"x\""},
+			implied(report.Verdict{
+				Claim: claim("reload/nginx", "reload", "No request is lost during a reload.", 0), Outcome: report.Refuted, N: 400,
+				Measured: "2 of 400 failed", Predicted: "0 failed", Reason: "request 31 (GET /) failed: connection reset",
+				Why: "old workers close idle client connections", Instead: "nginx 1.27.4 or later with keepalive_min_timeout",
+			}),
+			{Claim: claim("tls/api#versions", "tls", "TLS 1.2 and 1.3.", 4), Outside: true, Reason: "not evaluated by scenario \"baseline\""},
+		},
+		Balancer: "nginx", Gate: report.Gate{FailOn: []model.Effect{model.Dropped}},
+		Problems: []model.Problem{
+			{
+				Pos: model.Pos{File: "nginx.conf", Line: 91}, Effect: model.Dropped,
+				Text: "add_header in this location drops the headers of the server block", Instead: "repeat them here",
+			},
+			{Pos: model.Pos{File: "nginx.conf", Line: 37}, Effect: model.Inert, Text: "the zone per_token limits nothing", FixedIn: "1.29.7"},
 		},
 		Phases: []report.Phase{{
 			Name: "open loop", Hits: 1000, Errors: 2, Servers: map[string]int{"b": 666, "a": 334}, Offered: 250, Achieved: 249.6,
@@ -68,6 +85,11 @@ func sample() report.Report {
 		}, {Name: "agents", Engine: plan.WebSocket, Conns: 102, Reopened: 2}},
 		Delivery: report.Delivery{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
 	}
+}
+
+func implied(v report.Verdict) report.Verdict {
+	v.Claim.Implicit = true
+	return v
 }
 
 // measured is a short history.
@@ -131,6 +153,16 @@ func TestExportsAreRead(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
+	compare := func(name string, got []byte) {
+		t.Helper()
+		file := filepath.Join("testdata", name+".golden")
+		if *update {
+			require.NoError(t, os.WriteFile(file, got, 0o644))
+		}
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(got), name)
+	}
 	for _, f := range reports.All {
 		var got bytes.Buffer
 		if f.Export != nil {
@@ -138,14 +170,37 @@ func TestGolden(t *testing.T) {
 		} else {
 			require.NoError(t, f.Write(&got, sample()))
 		}
-		file := filepath.Join("testdata", f.Name+".golden")
-		if *update {
-			require.NoError(t, os.WriteFile(file, got.Bytes(), 0o644))
-		}
-		want, err := os.ReadFile(file)
-		require.NoError(t, err)
-		assert.Equal(t, string(want), got.String(), f.Name)
+		compare(f.Name, got.Bytes())
 	}
+	var verbose bytes.Buffer
+	require.NoError(t, reports.WriteTerminal(&verbose, sample(), true))
+	compare("verbose", verbose.Bytes())
+	for line := range strings.SplitSeq(verbose.String(), "\n") {
+		assert.LessOrEqual(t, utf8.RuneCountInString(line), 80, line)
+	}
+}
+
+// The gate decides what affects the exit code; everything is shown in any case.
+func TestGate(t *testing.T) {
+	f := func(want int, change func(*report.Report)) {
+		t.Helper()
+		r := sample()
+		r.Verdicts = slices.DeleteFunc(r.Verdicts, func(v report.Verdict) bool {
+			return v.Outcome != report.Upheld && !v.Outside && !v.Claim.Implicit
+		})
+		change(&r)
+		assert.Equal(t, want, r.ExitCode())
+	}
+	f(1, func(*report.Report) {})                                                                  // dropped counts, the note does not
+	f(0, func(r *report.Report) { r.Gate.FailOn = nil })                                           // nothing counts
+	f(0, func(r *report.Report) { r.Gate.FailOn = []model.Effect{model.Rejected} })                // no such problem
+	f(1, func(r *report.Report) { r.Gate = report.Gate{Strict: true} })                            // the note counts
+	f(3, func(r *report.Report) { r.Gate.FailOn, r.Verdicts = nil, r.Verdicts[1:] })               // nothing upheld
+	f(4, func(r *report.Report) { r.Gate.FailOn, r.Env.Interrupted = nil, "interrupted" })         // cut short
+	f(3, func(r *report.Report) { r.Gate.FailOn = nil; r.Verdicts[0].Outcome = report.Undecided }) // undecided
+	f(0, func(r *report.Report) { r.Gate.FailOn = nil; r.Verdicts[1].Outcome = report.Undecided }) // an undecided note
+	f(0, func(r *report.Report) { r.Gate.FailOn = nil; r.Verdicts[2].Outcome = report.Refuted })   // not evaluated
+	f(1, func(r *report.Report) { r.Gate.FailOn = nil; r.Verdicts[1].Claim.Implicit = false })     // written
 }
 
 func TestJSONRoundTrip(t *testing.T) {
@@ -166,11 +221,11 @@ func TestJUnitCountsAgree(t *testing.T) {
 	var suite struct {
 		Tests    int        `xml:"tests,attr"`
 		Failures int        `xml:"failures,attr"`
-		Errors   int        `xml:"errors,attr"`
+		Skipped  int        `xml:"skipped,attr"`
 		Cases    []struct{} `xml:"testcase"`
 	}
 	require.NoError(t, xml.Unmarshal(text.Bytes(), &suite))
-	assert.Equal(t, []int{4, 1, 1, 4}, []int{suite.Tests, suite.Failures, suite.Errors, len(suite.Cases)})
+	assert.Equal(t, []int{8, 2, 5, 8}, []int{suite.Tests, suite.Failures, suite.Skipped, len(suite.Cases)})
 }
 
 func TestUnknownFormat(t *testing.T) {

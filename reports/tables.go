@@ -29,7 +29,7 @@ func writeProvenance(w io.Writer, r report.Report) {
 			writeField(w, "config", fmt.Sprintf("sha256 %.12s; %d workers", env.ConfigSHA, env.Workers))
 		}
 	}
-	writeField(w, "error rates", fmt.Sprintf("alpha %g over all promises, beta %g", r.Alpha, r.Beta))
+	writeField(w, "rates", fmt.Sprintf("alpha %g over all promises, beta %g", r.Alpha, r.Beta))
 }
 
 // writePhases writes how each phase of traffic went, as its clients saw it.
@@ -66,8 +66,8 @@ func writeFairness(w io.Writer, r report.Report) error {
 		for _, f := range p.Fairness {
 			if f.Answers >= telling {
 				rows = append(rows, []string{
-					p.Name, f.Pool, fmt.Sprint(f.Answers), fmt.Sprintf("%.4f (%.4f to %.4f)", f.Jain, f.LowJain, f.HighJain),
-					fmt.Sprintf("%.1f %% (%.1f to %.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
+					p.Name, f.Pool, units.Number(f.Answers), fmt.Sprintf("%.4f (%.4f–%.4f)", f.Jain, f.LowJain, f.HighJain),
+					fmt.Sprintf("%.1f %% (%.1f–%.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
 				})
 			}
 		}
@@ -125,25 +125,31 @@ func writeContainers(w io.Writer, r report.Report) error {
 func writeBreakingPoint(w io.Writer, p report.Phase) {
 	switch {
 	case p.BreakingRate > 0:
-		writeHanging(w, "\n", fmt.Sprintf("%s: breaking point %d req/s (highest sustained: %d req/s)", p.Name, p.BreakingRate, p.MaxGoodRate))
+		writeNote(w, p, "breaking point %s req/s (highest sustained: %s req/s)",
+			units.Number(p.BreakingRate), units.Number(p.MaxGoodRate))
 	case p.MaxGoodRate > 0:
-		writeHanging(w, "\n", fmt.Sprintf("%s: no breaking point (highest sustained: %d req/s)", p.Name, p.MaxGoodRate))
+		writeNote(w, p, "no breaking point (highest sustained: %s req/s)", units.Number(p.MaxGoodRate))
 	}
 }
 
 // writeConnections writes the handshakes and connections of a phase.
 func writeConnections(w io.Writer, p report.Phase) {
 	if p.Handshakes > 0 {
-		fmt.Fprintf(w, "\n%s: %d TLS handshakes, %d of them resumed, p50 %s ms, p99 %s ms\n",
-			p.Name, p.Handshakes, p.Resumed, millis(p.ShakeP50), millis(p.ShakeP99))
+		writeNote(w, p, "%s TLS handshakes, %s of them resumed, p50 %s ms, p99 %s ms",
+			units.Number(p.Handshakes), units.Number(p.Resumed), millis(p.ShakeP50), millis(p.ShakeP99))
 	}
 	if p.Engine == plan.Vegeta && p.Conns > 0 {
-		fmt.Fprintf(w, "\n%s: %d connections, %.1f requests (HTTP/2: streams) on each\n", p.Name, p.Conns, p.PerConn)
+		writeNote(w, p, "%s connections, %.1f requests (HTTP/2: streams) on each", units.Number(p.Conns), p.PerConn)
 	}
 	if p.Engine == plan.WebSocket {
-		fmt.Fprintf(w, "\n%s: %d connections were held open; %d of them ended and were opened again\n",
-			p.Name, p.Conns-p.Reopened, p.Reopened)
+		writeNote(w, p, "%s connections held open, %s of them reopened",
+			units.Number(p.Conns-p.Reopened), units.Number(p.Reopened))
 	}
+}
+
+// writeNote writes a remark on a phase.
+func writeNote(w io.Writer, p report.Phase, format string, args ...any) {
+	writeHanging(w, "\n", p.Name+": "+fmt.Sprintf(format, args...))
 }
 
 // writeFailures writes how requests of a phase failed.
@@ -153,23 +159,22 @@ func writeFailures(w io.Writer, p report.Phase) {
 	}
 	var kinds []string
 	for _, f := range p.Failures {
-		kinds = append(kinds, fmt.Sprintf("%d × %s, the first after %.2f s", f.Count, f.Kind, f.First.Seconds()))
+		kinds = append(kinds, fmt.Sprintf("%s × %s (first after %.2f s)", units.Number(f.Count), f.Kind, f.First.Seconds()))
 	}
-	fmt.Fprintf(w, "\n%s: failed: %s; from %d requests in flight on, of up to %d; at most %d were answered at once\n",
-		p.Name, strings.Join(kinds, "; "), p.FailedFrom, p.Flight, p.MaxInFlightOK)
+	writeNote(w, p, "failed: %s; first failure with %s requests in flight, peak %s in flight, %s without failures",
+		strings.Join(kinds, ", "), units.Number(p.FailedFrom), units.Number(p.Flight), units.Number(p.MaxInFlightOK))
 }
 
-// writeThrottled names the containers that their limits held back in a phase that took so long.
+// writeThrottled names the containers whose CPU limit slowed down a phase of the given duration.
 func writeThrottled(w io.Writer, p report.Phase, took time.Duration) {
-	var held []string
+	var slowed []string
 	for _, u := range p.Usage {
 		if u.Limit > 0 && u.Throttled >= report.ThrottledShare && u.Fits(took) {
-			held = append(held, fmt.Sprintf("%s %.0f %% of the time (at %g cores)", u.Node, 100*u.Throttled, u.Limit))
+			slowed = append(slowed, fmt.Sprintf("%s %.0f %% of the time (limit %g cores)", u.Node, 100*u.Throttled, u.Limit))
 		}
 	}
-	if len(held) > 0 {
-		fmt.Fprintf(w, "\n%s: throttled by their limits, which their latencies show: %s\n",
-			p.Name, strings.Join(held, ", "))
+	if len(slowed) > 0 {
+		writeNote(w, p, "CPU-throttled (affects latencies): %s", strings.Join(slowed, ", "))
 	}
 }
 
@@ -250,7 +255,7 @@ func rate(p report.Phase) string {
 func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
 // cellWidth is how wide a cell of text may be, in characters.
-const cellWidth = 24
+const cellWidth = 26
 
 // table writes rows under a head; the numbered columns are flushed right.
 func table(w io.Writer, head []string, rows [][]string, right ...int) error {

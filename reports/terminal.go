@@ -26,7 +26,7 @@ var terminal = Format{
 func WriteTerminal(out io.Writer, r report.Report, verbose bool) error {
 	r = plain.Value(r)
 	w := &strings.Builder{}
-	fmt.Fprintf(w, "%s\n", Summary(r))
+	writeHanging(w, "", Summary(r))
 	if verbose {
 		writeProvenance(w, r)
 	}
@@ -145,7 +145,7 @@ func writeVerdict(w io.Writer, v report.Verdict) {
 			writeField(w, "measured", evidence(v))
 		}
 	case report.Undecided, report.Untestable:
-		writeField(w, "needs", v.Reason)
+		writeField(w, "reason", v.Reason)
 		writeField(w, "measured", v.Measured)
 	case report.Upheld:
 		writeField(w, "measured", v.Measured)
@@ -189,7 +189,7 @@ func writeUpheld(w io.Writer, r report.Report, verbose bool) {
 	}
 	if !verbose {
 		fmt.Fprintln(w)
-		writeHanging(w, fmt.Sprintf("UPHELD %d: ", len(upheld)), perCheck(upheld))
+		writeList(w, fmt.Sprintf("UPHELD %d: ", len(upheld)), perCheck(upheld))
 		return
 	}
 	for _, v := range upheld {
@@ -211,7 +211,7 @@ func writeOutside(w io.Writer, r report.Report, verbose bool) {
 	}
 	fmt.Fprintln(w)
 	if !verbose {
-		writeHanging(w, fmt.Sprintf("Not evaluated by %s: ", r.Name), perCheck(outside))
+		writeList(w, fmt.Sprintf("Not evaluated by %s: ", r.Name), perCheck(outside))
 		return
 	}
 	fmt.Fprintf(w, "Not evaluated by %s:\n", r.Name)
@@ -220,21 +220,13 @@ func writeOutside(w io.Writer, r report.Report, verbose bool) {
 	}
 }
 
-// perCheck counts verdicts by the check they belong to, in the order of the claims: "weights 3, headers 24".
-func perCheck(verdicts []report.Verdict) string {
-	var order []plan.Check
-	n := map[plan.Check]int{}
+// perCheck counts verdicts by their check.
+func perCheck(verdicts []report.Verdict) []string {
+	var of []plan.Check
 	for _, v := range verdicts {
-		if n[v.Claim.Check] == 0 {
-			order = append(order, v.Claim.Check)
-		}
-		n[v.Claim.Check]++
+		of = append(of, v.Claim.Check)
 	}
-	var parts []string
-	for _, c := range order {
-		parts = append(parts, fmt.Sprintf("%s %d", c, n[c]))
-	}
-	return strings.Join(parts, ", ")
+	return countPerCheck(of)
 }
 
 // writeTraffic writes the tables that explain the verdicts: all of them if verbose, else those of a scenario that

@@ -40,6 +40,30 @@ func writeField(w io.Writer, label, text string) {
 // writeHanging writes a text behind a lead, whose later lines are indented by two.
 func writeHanging(w io.Writer, lead, text string) { writeIndented(w, lead, "  ", text) }
 
+// writeList wraps a list of items, which are not broken, behind a lead.
+func writeList(w io.Writer, lead string, items []string) {
+	fmt.Fprint(w, lead)
+	column := utf8.RuneCountInString(lead)
+	for i, item := range items {
+		if i < len(items)-1 {
+			item += ","
+		}
+		long := utf8.RuneCountInString(item)
+		switch {
+		case i == 0:
+		case column+1+long > width:
+			fmt.Fprint(w, "\n  ")
+			column = 2
+		default:
+			fmt.Fprint(w, " ")
+			column++
+		}
+		fmt.Fprint(w, item)
+		column += long
+	}
+	fmt.Fprintln(w)
+}
+
 // writeIndented wraps each line of a text at width. A word that is too long for a line has one to itself.
 func writeIndented(w io.Writer, first, rest, text string) {
 	lead := first

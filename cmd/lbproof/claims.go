@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/model"
@@ -14,60 +16,66 @@ import (
 
 func claimsCommand() *cobra.Command {
 	var asJSON, static bool
+	var o output
 	var src target.Reader
+	known := append(problemEffects(), failOnRefusal)
 	cmd := &cobra.Command{
-		Use:   "claims FILE|DIR",
-		Short: "List the promises of a configuration, with file:line and the numbers they predict",
-		Long: "Reads a configuration and lists its promises, one sentence each, " +
-			"with the line that makes them, the numbers they\n" +
-			"predict and what they assume; those that it makes by default; what in it cannot work, " +
-			"with the cause and what to\n" +
-			"write instead; and the lines that promise nothing, with the reason. That takes no Docker. " +
-			"Where Docker is there, the\n" +
-			"balancer itself is then asked whether it takes the configuration and starts with it; " +
-			"--static leaves that out.\n" +
-			"\n" +
-			"A folder is one configuration: its main file (nginx.conf, *.cfg, " +
-			"traefik.yaml or .toml) with all that belongs to it.",
+		Use:     "claims FILE|DIR",
+		Aliases: []string{"lint"},
+		Short:   "List what a configuration promises, and what in it cannot work",
+		Long: `Reads a configuration and prints what in it cannot work, with the cause and what to write instead; then its
+promises, written ones and those that defaults imply, folded into one line per kind. --verbose lists each with
+its line, the numbers it predicts and its assumptions, and the lines without a claim.
+
+Does not require Docker. If Docker is available, the balancer itself is run: its own checker, and whether it
+starts (--static skips that). A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
+.toml) with all that belongs to it.
+
+The exit code is 1 if a part cannot work or the balancer refuses the configuration.`,
 		Example: `  lbproof claims nginx.conf
-  lbproof claims /etc/haproxy
+  lbproof lint nginx.conf --static --fail-on rejected,dropped
+  lbproof claims /etc/haproxy --verbose
   lbproof claims builtin:nginx/weighted --json --static`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			gate, err := o.gate(known)
+			if err != nil {
+				return err
+			}
 			cfg, err := src.Config(args[0])
 			if err != nil {
 				return err
 			}
-			return environment(claims(cmd, cfg, asJSON, static))
+			r := reading(cfg)
+			r.NotAsked = "--static"
+			if !static {
+				r.Checker, r.NotAsked = askBalancer(cmd, cfg)
+			}
+			if err := printReading(cmd, r, asJSON, o.verbose); err != nil {
+				return environment(err)
+			}
+			if r.Fails(gate) || r.Refused() && slices.Contains(o.failOn, failOnRefusal) {
+				return &exitError{code: 1}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&static, "static", false, "do not ask the balancer itself")
+	cmd.Flags().BoolVar(&static, "static", false, "do not run the balancer itself")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list each promise with its line, numbers and assumptions")
+	failOnFlag(cmd, &o, known)
 	configFlags(cmd, &src)
 	return cmd
 }
 
-// claims prints the promises of a configuration, and what the balancer itself says of it unless static is set.
-func claims(cmd *cobra.Command, cfg model.Config, asJSON, static bool) error {
-	r := reading(cfg)
-	ask := func() {
-		r.NotAsked = "--static was given"
-		if !static {
-			r.Checker, r.NotAsked = askBalancer(cmd, cfg)
-		}
-	}
+func printReading(cmd *cobra.Command, r report.Reading, asJSON, verbose bool) error {
 	if asJSON {
-		ask()
 		return reports.WriteJSON(cmd.OutOrStdout(), r)
 	}
-	if err := reports.WriteReading(cmd.OutOrStdout(), r); err != nil {
-		return err
-	}
-	ask()
-	return reports.WriteAnswer(cmd.OutOrStdout(), r)
+	return reports.WriteReading(coloured(cmd.OutOrStdout()), r, verbose)
 }
 
-// reading is what the configuration alone says.
+// reading is what lbproof reads in the configuration.
 func reading(cfg model.Config) report.Reading {
 	made := checks.Claims(cfg)
 	r := report.Reading{ // with empty lists instead of none, for JSON

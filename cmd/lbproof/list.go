@@ -9,6 +9,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/faults"
 	"github.com/lbproof/lbproof/internal/target"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/reports"
 	"github.com/lbproof/lbproof/scenarios"
@@ -16,7 +17,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// lists are what lbproof list lists, a row each: a name and what it is.
+// lists are the topics of lbproof list; each prints rows of a name and a description.
 var lists = []struct {
 	kind string
 	list func(row func(name, doc string)) error
@@ -36,7 +37,7 @@ func listCommand() *cobra.Command {
 	}
 	return &cobra.Command{
 		Use:   "list [scenarios|configurations|balancers|checks|faults|formats]",
-		Short: "List what lbproof knows",
+		Short: "List scenarios, configurations, balancers, checks, faults and formats",
 		Example: `  lbproof list
   lbproof list checks`,
 		Args:      usage(cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs)),
@@ -90,7 +91,7 @@ func listConfigurations(row func(name, doc string)) error {
 			return err
 		}
 		promises, problems := len(checks.Claims(cfg)), len(cfg.Problems)
-		row(target.BuiltInPrefix+name, fmt.Sprintf("promises: %d; parts that do not work as written: %d", promises, problems))
+		row(target.BuiltInPrefix+name, fmt.Sprintf("%s, %s cannot work", units.Plural(promises, "promise"), units.Plural(problems, "part")))
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func listFormats(row func(name, doc string)) error {
 	return nil
 }
 
-// completeTarget offers the built-in scenarios beside files.
+// completeTarget completes built-in scenarios and files.
 func completeTarget(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return scenarios.List(), cobra.ShellCompDirectiveDefault
 }

@@ -31,16 +31,13 @@ func mutateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mutate CONFIG",
 		Short: "Find the lines of a configuration that no experiment tests",
-		Long: "Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, " +
-			"nodelay goes), runs the real balancer with\n" +
-			"the changed file and judges it by the promises of the file as it was. " +
-			"A change that no promise notices survives: nobody\n" +
-			"tests that line. The first run is of the file as it is; what it refutes counts for no change. " +
-			"Changes that have no promise in common,\n" +
-			"and that the same experiments decide, share a run; where more is broken than their promises, " +
-			"each has its own.\n" +
-			"What is known is kept in mutations.json in the folder of --out, " +
-			"and a second call goes on where the first one stopped.",
+		Long: `Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, nodelay is removed),
+runs the real balancer with the changed file and judges it by the promises of the original. A mutation that refutes
+no claim survives: that line is untested, by lbproof and so by its verdicts.
+
+The original is run first; whatever it refutes counts for no mutation. Mutations that affect different promises
+share a run. Takes minutes to hours and prints an estimate first. Progress is stored in mutations.json in the
+folder of --out; rerun to resume. The exit code is 1 if a mutation survives.`,
 		Example: `  lbproof mutate nginx.conf
   lbproof mutate builtin:nginx/order-api --out /tmp/mutations`,
 		Args:              usage(cobra.ExactArgs(1)),
@@ -49,9 +46,9 @@ func mutateCommand() *cobra.Command {
 			return mutate(cmd, args[0], src, filepath.Join(out, target.RunName(args[0])), parallel)
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "lbproof-mutations", "folder in which run folders and mutations.json are kept")
+	cmd.Flags().StringVar(&out, "out", "lbproof-mutations", "folder for run folders and mutations.json")
 	cmd.Flags().IntVar(&parallel, "parallel", 0,
-		"how many run at a time; 0 is as many as the machine and the configuration's addresses allow")
+		"concurrent runs (default: as many as the machine and the configuration's addresses allow)")
 	configFlags(cmd, &src)
 	headerFlag(cmd, &src)
 	return cmd
@@ -113,11 +110,11 @@ func harness(err error) error {
 type mutationProgress struct{ w io.Writer }
 
 func (p mutationProgress) Unchanged(takes time.Duration) {
-	fmt.Fprintf(p.w, "first the file as it is, which takes about %s\n", takes.Round(time.Second))
+	fmt.Fprintf(p.w, "running the original first, about %s\n", takes.Round(time.Second))
 }
 
 func (p mutationProgress) Begin(work prove.Work) {
-	fmt.Fprintf(p.w, "%d mutations, %d of them known; the others take about %s in %d runs, %d at a time\n",
+	fmt.Fprintf(p.w, "%d mutations, %d decided already; the others take about %s in %d runs, %d concurrent\n",
 		work.Mutations, work.Decided, work.Estimate.Round(time.Second), work.Runs, work.Parallel)
 }
 

@@ -7,24 +7,28 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
-// progress tells on standard error how a run gets on: one line that changes on a terminal, plain lines elsewhere.
+// progress prints on standard error how a run gets on: one line that changes on a terminal, plain lines elsewhere.
 type progress struct {
-	w     *screen
-	began time.Time
+	w      *screen
+	began  time.Time
+	phases []plan.Phase // of the run, in order; without them the remaining time is not printed
 
-	mu    sync.Mutex
-	open  bool // the terminal's line is not ended yet
-	phase string
-	last  time.Time
+	mu      sync.Mutex
+	open    bool // the terminal's line is not ended yet
+	phase   string
+	current int // index of the phase in phases
+	last    time.Time
 }
 
 func newProgress(w io.Writer) *progress {
-	return &progress{w: screenOf(w), began: time.Now()}
+	return &progress{w: screenOf(w), began: time.Now(), current: -1}
 }
 
-// Step tells of something that begins.
+// Step prints something that begins.
 func (p *progress) Step(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,7 +37,7 @@ func (p *progress) Step(what string) {
 	fmt.Fprintf(p.w, "%5.1fs  %s\n", time.Since(p.began).Seconds(), plain.Text(what))
 }
 
-// Phase tells how far a phase of traffic is: ten times a second on a terminal, else when it begins and ends.
+// Phase prints how far a phase of traffic is: ten times a second on a terminal, else when it begins and ends.
 func (p *progress) Phase(name string, hits, of, errs int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,10 +48,17 @@ func (p *progress) Phase(name string, hits, of, errs int) {
 	}
 	if p.phase != name {
 		p.endLine()
+		p.advance(name)
 	}
 	p.phase, p.last = name, time.Now()
-	line := fmt.Sprintf("%5.1fs  %s: %d of %d requests, %d failed",
-		time.Since(p.began).Seconds(), plain.Text(name), hits, of, errs)
+	line := fmt.Sprintf("%5.1fs  %s: %s of %s requests",
+		time.Since(p.began).Seconds(), plain.Text(name), units.Number(hits), units.Number(of))
+	if errs > 0 {
+		line += fmt.Sprintf(", %s failed", units.Number(errs))
+	}
+	if left := p.remaining(hits, of); left >= time.Second {
+		line += fmt.Sprintf(", about %s left", left.Round(time.Second))
+	}
 	if !p.w.terminal {
 		fmt.Fprintln(p.w, line)
 		return
@@ -55,6 +66,31 @@ func (p *progress) Phase(name string, hits, of, errs int) {
 	p.w.again()
 	fmt.Fprint(p.w, line)
 	p.open = true
+}
+
+// advance finds the phase of a name behind the current one.
+func (p *progress) advance(name string) {
+	for i := p.current + 1; i < len(p.phases); i++ {
+		if p.phases[i].Name == name {
+			p.current = i
+			return
+		}
+	}
+}
+
+// remaining is an estimate of how long the rest of the current phase and the later phases take; 0 if unknown.
+func (p *progress) remaining(hits, of int) (left time.Duration) {
+	if p.current < 0 || of == 0 {
+		return 0
+	}
+	for i, phase := range p.phases[p.current:] {
+		takes := phase.EstimatedDuration()
+		if i == 0 {
+			takes = time.Duration(float64(takes) * float64(of-hits) / float64(of))
+		}
+		left += takes
+	}
+	return left
 }
 
 func (p *progress) endLine() {

@@ -13,6 +13,7 @@ import (
 
 func reportCommand() *cobra.Command {
 	var name string
+	var o output
 	var names []string
 	for _, f := range reports.All {
 		names = append(names, f.Name)
@@ -20,25 +21,34 @@ func reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report RUN",
 		Short: "Print a run's report in another format",
-		Long: "Decides a run from its folder alone and prints it, without touching the folder, " +
-			"or prints what was measured in the form of\n" +
-			"other tools. The exit code is 0 whatever the verdicts. The tables of the folder, *.parquet, " +
-			"are for any tool that reads Parquet.",
-		Example: `  lbproof report lbproof-runs/baseline-20261121T101500-1f2e3d4c --format junit > junit.xml
+		Long: `Decides a run from its folder alone and prints it without changing the folder, or prints the measurements in the
+format of another tool. The exit code is 0 whatever the verdicts. The folder's tables (*.parquet) can be read by
+any Parquet tool.`,
+		Example: `  lbproof report lbproof-runs/baseline-20261121T101500-1f2e3d4c --verbose
+  lbproof report RUN --format junit > junit.xml
   lbproof report RUN --format json | jq '.verdicts[] | {id: .claim.id, outcome}'
   lbproof report RUN --format vegeta | vegeta report
   lbproof report RUN --format hdr > latencies.hlog`,
 		Args: usage(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return writeAs(cmd.OutOrStdout(), name, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return writeAs(cmd.OutOrStdout(), name, args[0], o)
+		},
 	}
 	cmd.Flags().StringVar(&name, "format", "terminal", "one of "+strings.Join(names, ", "))
 	offer(cmd, "format", names)
+	verboseFlag(cmd, &o)
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "count promises that only defaults imply")
+	failOnFlag(cmd, &o, problemEffects())
 	return cmd
 }
 
-// writeAs prints a run's report, or what it measured, in a format.
-func writeAs(w io.Writer, name, dir string) error {
+// writeAs prints a run's report, or its measurements, in a format.
+func writeAs(w io.Writer, name, dir string, o output) error {
 	format, err := reports.Find(name)
+	if err != nil {
+		return err
+	}
+	gate, err := o.gate(problemEffects())
 	if err != nil {
 		return err
 	}
@@ -49,13 +59,14 @@ func writeAs(w io.Writer, name, dir string) error {
 	if err != nil {
 		return err
 	}
+	r.Gate = gate
 	if name == "terminal" {
-		w = coloured(w)
+		return environment(reports.WriteTerminal(coloured(w), r, o.verbose))
 	}
 	return environment(format.Write(w, r))
 }
 
-// export prints what a run measured.
+// export prints the measurements of a run.
 func export(w io.Writer, format reports.Format, dir string) error {
 	h, err := open(dir)
 	if err != nil {

@@ -19,8 +19,7 @@ func runCommand() *cobra.Command {
 	cmd := planVerb(&cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Start the stack, drive the traffic and keep the history, without judging it",
-		Long: "Carries out a plan and prints the folder with what happened. " +
-			"lbproof judge decides it, now or later, here or elsewhere.",
+		Long:  `Carries out a plan and prints the run folder. lbproof judge decides it later, on any machine.`,
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
 	}, func(cmd *cobra.Command, p plan.Plan) error {
@@ -37,18 +36,19 @@ func runCommand() *cobra.Command {
 	return cmd
 }
 
-// outFlag is that of verbs that carry out a plan.
+// outFlag is the flag of verbs that carry out a plan.
 func outFlag(cmd *cobra.Command, out *string) {
-	cmd.Flags().StringVar(out, "out", "lbproof-runs", "folder in which run folders are made")
+	cmd.Flags().StringVar(out, "out", "lbproof-runs", "folder for run folders")
 }
 
 // carryOut runs a plan with progress on standard error.
 func carryOut(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err error) {
 	p := newProgress(cmd.ErrOrStderr())
+	p.phases = pl.Phases
 	defer p.end()
 	defer context.AfterFunc(cmd.Context(), func() {
-		p.Step("interrupted: healing what is broken, keeping what was measured, removing the run; " +
-			"a second Ctrl-C ends lbproof at once, and the reaper removes it")
+		p.Step("interrupted: healing faults, keeping the measurements, removing the run; " +
+			"a second Ctrl-C ends lbproof at once, and the reaper removes the run")
 	})()
 	dir, err = execute(cmd.Context(), pl, out, p)
 	return dir, environment(explained(err, pl.Config.Problems))
@@ -65,7 +65,7 @@ func execute(ctx context.Context, p plan.Plan, out string, told run.Progress) (d
 	return runner.Run(ctx, p)
 }
 
-// explained adds to a balancer's refusal what lbproof knows of it.
+// explained adds to a balancer's refusal the problems that lbproof found.
 func explained(err error, problems []model.Problem) error {
 	var refused *stack.RefusedError
 	if !errors.As(err, &refused) {

@@ -79,6 +79,8 @@ type painter struct {
 var paint = strings.NewReplacer(
 	"UPHELD", "\x1b[32mUPHELD\x1b[0m",
 	"REFUTED", "\x1b[31mREFUTED\x1b[0m",
+	"REFUSED", "\x1b[31mREFUSED\x1b[0m",
+	"CANNOT WORK", "\x1b[35mCANNOT WORK\x1b[0m",
 	"UNDECIDED", "\x1b[33mUNDECIDED\x1b[0m",
 	"UNTESTABLE", "\x1b[2mUNTESTABLE\x1b[0m",
 )

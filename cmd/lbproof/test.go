@@ -20,41 +20,56 @@ import (
 
 func testCommand() *cobra.Command {
 	var out string
+	var o output
+	var dryRun bool
 	cmd := planVerb(&cobra.Command{
-		Use:   "test SCENARIO|CONFIG",
+		Use:   "test SCENARIO|CONFIG|PLAN",
 		Short: "Prove a configuration: run it, judge it, report it",
-		Long: "Starts the real balancer with the configuration and its backends in containers, " +
-			"drives the scenario's traffic, decides\n" +
-			"every promise and prints a verdict for each. For a configuration that is named instead of a " +
-			"scenario lbproof designs the\n" +
-			"experiments: it prints beforehand what each would find out and what it costs, " +
-			"and stops those that may as soon as they know.\n" +
-			"--scenario puts the configuration under a scenario's traffic instead. " +
-			"The run folder keeps plan, history, logs and reports.",
+		Long: `Starts the real balancer with the configuration and its backends in containers, drives traffic, decides every
+promise and prints the findings: refuted promises first, then undecided ones, then parts that cannot work.
+
+For a configuration, lbproof designs the experiments: it prints what each costs and how many mistakes it
+detects, and stops adaptive ones once conclusive. With --scenario the configuration gets the traffic and the
+expectations of a scenario instead. The run folder keeps plan, history, logs and reports.
+
+Promises that only defaults imply are notes: they do not affect the exit code unless --strict is set.`,
 		Example: `  lbproof test baseline
   lbproof test nginx.conf
+  lbproof test nginx.conf --dry-run
   lbproof test nginx.conf --scenario spike
   lbproof test soak --for 8h
   lbproof test scenario.yaml --out /tmp/runs`,
 	}, func(cmd *cobra.Command, p plan.Plan) error {
-		if err := reports.WriteDesign(cmd.ErrOrStderr(), p); err != nil {
-			return environment(err)
+		if _, err := o.gate(problemEffects()); err != nil {
+			return err
+		}
+		if dryRun {
+			return environment(reports.WriteDesign(cmd.OutOrStdout(), p, true))
+		}
+		if !o.quiet {
+			if err := reports.WriteDesign(cmd.ErrOrStderr(), p, o.verbose); err != nil {
+				return environment(err)
+			}
 		}
 		dir, ran := carryOut(cmd, p, out)
 		if dir == "" {
 			return ran
 		}
-		return errors.Join(ran, judgeFolder(cmd, dir))
+		return errors.Join(ran, judgeFolder(cmd, dir, o))
 	})
 	outFlag(cmd, &out)
+	outputFlags(cmd, &o)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the phases with their cost and what they detect, and run nothing")
 	return cmd
 }
 
-// judgeFolder decides a run, writes its reports into the folder and prints the terminal's. Its error carries the exit
-// code.
-func judgeFolder(cmd *cobra.Command, dir string) error {
+// judgeFolder decides a run, writes its reports into the folder and prints one. Its error carries the exit code.
+func judgeFolder(cmd *cobra.Command, dir string, o output) error {
 	r, err := judge(dir)
 	if err != nil {
+		return err
+	}
+	if r.Gate, err = o.gate(problemEffects()); err != nil {
 		return err
 	}
 	for _, format := range reports.All {
@@ -65,14 +80,16 @@ func judgeFolder(cmd *cobra.Command, dir string) error {
 			return environment(err)
 		}
 	}
-	terminal, err := reports.Find("terminal")
-	if err != nil {
-		return err
-	}
-	if err := terminal.Write(coloured(cmd.OutOrStdout()), r); err != nil {
+	if err := o.print(cmd, r); err != nil {
 		return environment(err)
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), "run folder:", plain.Text(dir))
+	if !o.quiet {
+		told := cmd.OutOrStdout()
+		if o.asJSON {
+			told = cmd.ErrOrStderr()
+		}
+		fmt.Fprintln(told, "\nrun folder:", plain.Text(dir))
+	}
 	if code := r.ExitCode(); code != 0 {
 		return &exitError{code: code}
 	}
@@ -101,7 +118,7 @@ func open(dir string) (history.History, error) {
 
 func writeReport(name string, format reports.Format, r report.Report) error {
 	if err := folder.WriteFile(name, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
-		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it and writes nothing",
+		return fmt.Errorf("write the report %s: %w; lbproof report %s --format %s prints it instead",
 			name, err, filepath.Dir(name), format.Name)
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Reading is all that is said of a configuration before anything runs.
+// Reading is what lbproof, and if asked the balancer itself, say of a configuration before a run.
 type Reading struct {
 	Balancer string                `json:"balancer"`
 	Claims   []Promise             `json:"claims"`
@@ -13,7 +13,7 @@ type Reading struct {
 	Needs    []model.Need          `json:"needs"`
 	Unread   []model.Unread        `json:"unread"`
 	Lines    Lines                 `json:"lines"`
-	Checker  *model.BalancerAnswer `json:"checker"`             // nil where the balancer itself was not asked
+	Checker  *model.BalancerAnswer `json:"checker"`             // nil if the balancer was not run
 	NotAsked string                `json:"not_asked,omitempty"` // why
 }
 
@@ -23,10 +23,26 @@ type Promise struct {
 	Undecided string `json:"undecided,omitempty"` // why no run decides it yet
 }
 
-// Lines counts the lines of a configuration that say something.
+// Refused reports whether the balancer itself refuses the configuration, or does not start with it.
+func (r Reading) Refused() bool {
+	return r.Checker != nil && !(r.Checker.Accepted && r.Checker.Started)
+}
+
+// Fails reports whether a problem fails the gate. The balancer has the last word on what it rejects.
+func (r Reading) Fails(g Gate) bool {
+	for _, p := range r.Problems {
+		accepted := p.Effect == model.Rejected && r.Checker != nil && r.Checker.Accepted
+		if g.Fails(p) && !accepted {
+			return true
+		}
+	}
+	return false
+}
+
+// Lines counts the lines of a configuration that are neither empty nor comments.
 type Lines struct {
-	All      int `json:"all"`      // neither empty nor comment
-	Promises int `json:"promises"` // that a promise comes from
-	Unread   int `json:"unread"`   // that none comes from, each with a reason
-	Form     int `json:"form"`     // the rest: blocks, names and parts of what other lines promise
+	All      int `json:"all"`
+	Promises int `json:"promises"` // make claims
+	Unread   int `json:"unread"`   // no claim is derived from them, each with a reason
+	Form     int `json:"form"`     // support other claims: blocks, names, parts
 }

@@ -47,7 +47,7 @@ func Judge(h history.History) (report.Report, error) {
 		Beta:     h.Plan.Beta,
 		Env:      h.Env,
 		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
-		Problems: append([]model.Problem{}, h.Plan.Config.Problems...),
+		Problems: problems(h.Plan.Config),
 		Phases:   phases,
 		Delivery: book,
 	}
@@ -59,6 +59,12 @@ func Judge(h history.History) (report.Report, error) {
 		return report.Report{}, err
 	}
 	return r, nil
+}
+
+// problems are the parts of a configuration that cannot work as written. The balancer started, so it rejected none.
+func problems(cfg model.Config) []model.Problem {
+	isRejected := func(p model.Problem) bool { return p.Effect == model.Rejected }
+	return slices.DeleteFunc(append([]model.Problem{}, cfg.Problems...), isRejected)
 }
 
 // explain adds the usual cause of a refuted promise on this balancer, and what to write instead.

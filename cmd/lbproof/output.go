@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/plain"
+	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/reports"
+)
+
+// output is how a verb prints a report, and what makes its exit code 1.
+type output struct {
+	verbose, quiet, asJSON bool
+	strict                 bool
+	failOn                 []string
+}
+
+// outputFlags are those of verbs that judge a run.
+func outputFlags(cmd *cobra.Command, o *output) {
+	verboseFlag(cmd, o)
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print the summary line only")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print the report as JSON")
+	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
+	cmd.Flags().BoolVar(&o.strict, "strict", false,
+		"let promises that only defaults imply affect the exit code")
+	failOnFlag(cmd, o, problemEffects())
+}
+
+func verboseFlag(cmd *cobra.Command, o *output) {
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false,
+		"print every promise with its evidence, and the tables of traffic, containers and fairness")
+}
+
+// failOnFlag is that of verbs whose findings include the parts of a configuration that cannot work.
+func failOnFlag(cmd *cobra.Command, o *output, effects []string) {
+	cmd.Flags().StringSliceVar(&o.failOn, "fail-on", effects,
+		"findings that make the exit code 1, beside refuted promises; none: no finding does")
+	offer(cmd, "fail-on", append(slices.Clone(effects), failOnNothing))
+}
+
+const (
+	failOnNothing = "none"    // of --fail-on
+	failOnRefusal = "refused" // of --fail-on: the balancer itself refuses the configuration
+)
+
+// problemEffects are the words of --fail-on.
+func problemEffects() (words []string) {
+	for _, e := range []model.Effect{model.Rejected, model.Dropped, model.Inert, model.Misleading} {
+		words = append(words, string(e))
+	}
+	return words
+}
+
+// gate is what the flags make of the findings.
+func (o output) gate(known []string) (report.Gate, error) {
+	g := report.Gate{Strict: o.strict, FailOn: []model.Effect{}}
+	for _, word := range o.failOn {
+		switch {
+		case word == failOnNothing && len(o.failOn) == 1:
+		case slices.Contains(known, word):
+			g.FailOn = append(g.FailOn, model.Effect(word))
+		default:
+			return g, fmt.Errorf("--fail-on %s: unknown finding; choose from %s, or %s alone",
+				word, strings.Join(known, ", "), failOnNothing)
+		}
+	}
+	return g, nil
+}
+
+// print writes a report to standard output.
+func (o output) print(cmd *cobra.Command, r report.Report) error {
+	switch {
+	case o.quiet:
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), plain.Text(reports.Summary(r)))
+		return err
+	case o.asJSON:
+		return reports.WriteJSON(cmd.OutOrStdout(), r)
+	}
+	return reports.WriteTerminal(coloured(cmd.OutOrStdout()), r, o.verbose)
+}
