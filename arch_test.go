@@ -110,7 +110,8 @@ var rooms = map[string]room{
 	// What its verbs are made of.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
-		"internal/sleep", "internal/stack", "internal/stack/docker", "internal/target", "lbconfigs", "lbconfigs/mutations", "reports", "scenarios",
+		"internal/sleep", "internal/stack", "internal/stack/docker", "internal/target", "internal/units", "lbconfigs", "lbconfigs/mutations", "reports",
+		"scenarios",
 		"scenarios/checks", "scenarios/checks/check", "scenarios/experiments"),
 }
 

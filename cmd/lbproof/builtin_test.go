@@ -26,10 +26,10 @@ import (
 // The tests in this file put every built-in configuration before the real balancer. Without Docker they fail; go test
 // -short leaves them out.
 
-// fates is what the real balancers do with each built-in configuration. says is what the balancer itself complains of,
+// builtinExpectations is what the real balancers do with each built-in configuration. says is what the balancer itself complains of,
 // at the place where lbproof has a problem; corrected are the edits after which it accepts the file, as lbproof
 // advises.
-type fate struct {
+type expectation struct {
 	refused   bool
 	says      string
 	corrected []string // old, new
@@ -40,7 +40,7 @@ type fate struct {
 	elsewhere bool     // the balancer names the end of the block, lbproof its beginning
 }
 
-var fates = map[string]fate{
+var builtinExpectations = map[string]expectation{
 	"nginx/weighted":         {},
 	"nginx/many-connections": {},
 	"nginx/backup":           {},
@@ -112,8 +112,8 @@ var fates = map[string]fate{
 	"traefik/order-api": {says: "field not found, node: recoverDuration", corrected: []string{"recoverDuration", "recoveryDuration"}},
 }
 
-func TestEveryBuiltInHasAFate(t *testing.T) {
-	assert.Equal(t, lbconfigs.Names(), slices.Sorted(maps.Keys(fates)))
+func TestEveryBuiltInHasAnExpectation(t *testing.T) {
+	assert.Equal(t, lbconfigs.Names(), slices.Sorted(maps.Keys(builtinExpectations)))
 }
 
 // written puts a built-in configuration, edited, into a folder.
@@ -149,7 +149,7 @@ func written(t *testing.T, name string, edits []string) string {
 // refuse it.
 func claimsOf(t *testing.T, dir string, flags ...string) (r report.Reading, rejected int) {
 	t.Helper()
-	p := start(t, dir, append([]string{"claims", "--json", "config"}, flags...)...)
+	p := start(t, dir, append([]string{"claims", "--json", "--fail-on", "none", "config"}, flags...)...)
 	require.Equal(t, 0, p.wait(t), p.stderr.String())
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
 	for _, problem := range r.Problems {
@@ -162,25 +162,25 @@ func claimsOf(t *testing.T, dir string, flags ...string) (r report.Reading, reje
 
 // What the balancer refuses or complains of, lbproof has told before, at the same line.
 func TestBalancersOwnAnswer(t *testing.T) {
-	for name, fate := range fates {
+	for name, want := range builtinExpectations {
 		t.Run(name, func(t *testing.T) {
-			if fate.says == "" {
+			if want.says == "" {
 				t.Skip("another test runs it, and so sees that the balancer accepts it")
 			}
 			t.Parallel()
 			r, rejected := claimsOf(t, written(t, name, nil))
 			require.NotNil(t, r.Checker, "%v", r.NotAsked)
-			assert.Equal(t, !fate.refused, r.Checker.Accepted, "%v", r.Checker.Messages)
-			assert.Equal(t, !fate.refused, r.Checker.Started, "%v", r.Checker.Messages)
+			assert.Equal(t, !want.refused, r.Checker.Accepted, "%v", r.Checker.Messages)
+			assert.Equal(t, !want.refused, r.Checker.Started, "%v", r.Checker.Messages)
 			assert.NotEmpty(t, r.Checker.Version)
-			assert.Equal(t, fate.refused, rejected > 0, "%v", r.Problems)
+			assert.Equal(t, want.refused, rejected > 0, "%v", r.Problems)
 			found, told := false, false
 			for _, s := range r.Checker.Messages {
-				if !strings.Contains(s.Text, fate.says) {
+				if !strings.Contains(s.Text, want.says) {
 					continue
 				}
 				found = true
-				told = s.Pos.Line == 0 || fate.elsewhere
+				told = s.Pos.Line == 0 || want.elsewhere
 				for _, p := range r.Problems {
 					told = told || p.Pos == s.Pos
 				}
@@ -221,15 +221,15 @@ func assertOwnNetwork(t *testing.T, address string) {
 }
 
 // questioned are the kinds of promises that single requests decide within seconds.
-var questioned = []string{"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "own", "redirects", "response", "routes", "rules", "tls", "websocket"}
+var questioned = []string{"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "admin", "redirects", "response", "routes", "rules", "tls", "websocket"}
 
 // Every configuration that its balancer accepts, as it is or edited as lbproof advises, comes up, and lbproof knows no
 // reason why it should not. What single requests can tell of it is decided: what it breaks is known.
 func TestEveryValidBuiltInAnswers(t *testing.T) {
 	var addresses sync.Mutex
-	for name, fate := range fates {
+	for name, want := range builtinExpectations {
 		t.Run(name, func(t *testing.T) {
-			if fate.proven || fate.refused && fate.corrected == nil {
+			if want.proven || want.refused && want.corrected == nil {
 				t.Skip("the balancer refuses it, or another test runs it")
 			}
 			t.Parallel() // most of its time containers come up and go
@@ -238,12 +238,12 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 				addresses.Lock()
 				defer addresses.Unlock()
 			}
-			dir := written(t, name, fate.corrected)
+			dir := written(t, name, want.corrected)
 			r, rejected := claimsOf(t, dir, "--static")
 			assert.Zero(t, rejected, "%v", r.Problems)
 			args := []string{"test", "config", "--checks", strings.Join(questioned, ",")}
-			if fate.header != "" {
-				args = append(args, "--header", fate.header)
+			if want.header != "" {
+				args = append(args, "--header", want.header)
 			}
 			p := start(t, dir, args...)
 			code := p.wait(t)
@@ -264,10 +264,10 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 				}
 			}
 			assert.Positive(t, upheld)
-			if fate.header != "" {
+			if want.header != "" {
 				assert.Equal(t, 0, code, "%s", p.stdout.String())
 			}
-			assert.ElementsMatch(t, fate.breaks, refuted)
+			assert.ElementsMatch(t, want.breaks, refuted)
 			p.nothingLeft(t, 0)
 		})
 	}

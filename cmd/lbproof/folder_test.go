@@ -80,7 +80,7 @@ func TestReportWithoutAPlace(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "report.json"), 0o755))
 	code, _, stderr := called("judge", dir)
 	assert.Equal(t, exitEnvironment, code)
-	assert.Contains(t, stderr, "lbproof report "+dir+" --format json prints it and writes nothing")
+	assert.Contains(t, stderr, "lbproof report "+dir+" --format json prints it instead")
 	left, err := filepath.Glob(filepath.Join(dir, "*.part"))
 	require.NoError(t, err)
 	assert.Empty(t, left)

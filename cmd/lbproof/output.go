@@ -39,7 +39,7 @@ func verboseFlag(cmd *cobra.Command, o *output) {
 // failOnFlag is that of verbs whose findings include the parts of a configuration that cannot work.
 func failOnFlag(cmd *cobra.Command, o *output, effects []string) {
 	cmd.Flags().StringSliceVar(&o.failOn, "fail-on", effects,
-		"findings that make the exit code 1, beside refuted promises; none: no finding does")
+		"what makes the exit code 1, beside refuted promises; none: nothing else (default for scenarios)")
 	offer(cmd, "fail-on", append(slices.Clone(effects), failOnNothing))
 }
 
@@ -70,6 +70,15 @@ func (o output) gate(known []string) (report.Gate, error) {
 		}
 	}
 	return g, nil
+}
+
+// gateOf is the gate of a report. The run of a scenario fails by what the scenario evaluates: unless --fail-on is given,
+// parts of the configuration that cannot work are shown and do not count.
+func (o output) gateOf(cmd *cobra.Command, r report.Report) (report.Gate, error) {
+	if !r.Designed && !cmd.Flags().Changed("fail-on") {
+		o.failOn = nil
+	}
+	return o.gate(problemEffects())
 }
 
 // print writes a report to standard output.

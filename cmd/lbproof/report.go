@@ -31,7 +31,7 @@ any Parquet tool.`,
   lbproof report RUN --format hdr > latencies.hlog`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return writeAs(cmd.OutOrStdout(), name, args[0], o)
+			return writeAs(cmd, name, args[0], o)
 		},
 	}
 	cmd.Flags().StringVar(&name, "format", "terminal", "one of "+strings.Join(names, ", "))
@@ -43,12 +43,9 @@ any Parquet tool.`,
 }
 
 // writeAs prints a run's report, or its measurements, in a format.
-func writeAs(w io.Writer, name, dir string, o output) error {
+func writeAs(cmd *cobra.Command, name, dir string, o output) error {
+	w := cmd.OutOrStdout()
 	format, err := reports.Find(name)
-	if err != nil {
-		return err
-	}
-	gate, err := o.gate(problemEffects())
 	if err != nil {
 		return err
 	}
@@ -59,7 +56,9 @@ func writeAs(w io.Writer, name, dir string, o output) error {
 	if err != nil {
 		return err
 	}
-	r.Gate = gate
+	if r.Gate, err = o.gateOf(cmd, r); err != nil {
+		return err
+	}
 	if name == "terminal" {
 		return environment(reports.WriteTerminal(coloured(w), r, o.verbose))
 	}

@@ -69,7 +69,7 @@ func judgeFolder(cmd *cobra.Command, dir string, o output) error {
 	if err != nil {
 		return err
 	}
-	if r.Gate, err = o.gate(problemEffects()); err != nil {
+	if r.Gate, err = o.gateOf(cmd, r); err != nil {
 		return err
 	}
 	for _, format := range reports.All {

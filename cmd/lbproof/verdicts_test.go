@@ -18,53 +18,17 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// explanations say why promises of a kind are broken, with the smallest reproduction: by the beginnings of the claims'
-// ids.
-var explanations = []struct{ id, why, shows string }{
-	{
-		"response/", "nginx gives what `return` answers the type of `default_type`, and `add_header` adds another field beside it. Clients get two " +
-			"Content-Type lines, and each takes the one that it likes. `default_type text/plain;` in the location sets the only one.",
-		"location /health { return 200 \"healthy\\n\"; add_header Content-Type text/plain; }    # curl -i …/health",
-	},
-	{
-		"reload/nginx", "When a new configuration is taken over, the old workers close the connections that clients keep open between two requests. A request that " +
-			"is just on its way on one of them is lost; browsers send a GET again by themselves, other clients and POSTs do not. From 1.27.4 on " +
-			"`keepalive_min_timeout` leaves such connections open for a while.",
-		"400 requests per second over kept connections; nginx -s reload",
-	},
-	{
-		"reload/haproxy", "The old process closes the connections that clients keep open between two requests once the new one listens. A request that is just on its " +
-			"way on one of them is lost, unless its client sends it again.",
-		"400 requests per second over kept connections; kill -USR2 of the master",
-	},
-	{
-		"keepalive/", "`keepalive` keeps connections to the servers only for locations that speak HTTP/1.1 to them and send no Connection field. Without both lines " +
-			"every request opens a connection of its own, until nginx 1.29.7 made them the default.",
-		"upstream u { …; keepalive 32; }  location / { proxy_pass http://u; }    # without proxy_http_version 1.1; proxy_set_header Connection \"\";",
-	},
-	{
-		"answered/", "The upstream has no server that could answer: without one nginx does not start, and with one that is `down` every request is answered 502 until " +
-			"somebody writes servers into it.",
-		"upstream u { server 127.0.0.1:1 down; }    # curl -i …/",
-	},
-	{
-		"fallback/", "`auth_request` turns every status but 2xx, 401 and 403 of the service that it asks into 500, and `error_page` lists 502, 503 and 504: the fallback " +
-			"never answers where the health service says 503. `error_page 500 502 503 504 = @fallback;` does.",
-		"auth_request /backend-health; error_page 502 503 504 = @fallback;    # with a backend whose health is 503",
-	},
-}
-
 // ofOneLaw end the names of configurations that are made to show one law, of which docs/laws.md tells.
 var ofOneLaw = []string{"algorithms", "limits", "hash", "impatient", "backup", "queue", "sticky", "tls", "websocket", "many-connections", "metrics", "mirror"}
 
 // eachOf runs something for every built-in configuration that its balancer accepts, as it is or corrected.
-func eachOf(t *testing.T, do func(t *testing.T, name string, fate fate)) {
-	for _, name := range slices.Sorted(maps.Keys(fates)) {
-		fate := fates[name]
-		if slices.Contains(ofOneLaw, filepath.Base(name)) || fate.refused && fate.corrected == nil {
+func eachOf(t *testing.T, do func(t *testing.T, name string, want expectation)) {
+	for _, name := range slices.Sorted(maps.Keys(builtinExpectations)) {
+		want := builtinExpectations[name]
+		if slices.Contains(ofOneLaw, filepath.Base(name)) || want.refused && want.corrected == nil {
 			continue
 		}
-		t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) { do(t, name, fate) })
+		t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) { do(t, name, want) })
 	}
 }
 
@@ -73,13 +37,13 @@ func eachOf(t *testing.T, do func(t *testing.T, name string, fate fate)) {
 func TestMutations(t *testing.T) {
 	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: which lines of the configurations that come with lbproof no experiment tests.\n\n"+
 		"| configuration | lines tested | of those that promise something | per cent | changes | time of the runs that decided them |\n|---|---|---|---|---|---|\n", coverage)
-	eachOf(t, func(t *testing.T, name string, fate fate) {
+	eachOf(t, func(t *testing.T, name string, want expectation) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
 		require.NoError(t, err)
-		p := start(t, written(t, name, fate.corrected), append([]string{"mutate", "config", "--out", out}, fate.carries()...)...)
+		p := start(t, written(t, name, want.corrected), append([]string{"mutate", "config", "--out", out}, want.carries()...)...)
 		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
-		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate%s` says of the configuration on the real balancer.\n\n```\n%s```\n", name, fate.spoken(), p.stdout.String())
+		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate%s` says of the configuration on the real balancer.\n\n```\n%s```\n", name, want.spoken(), p.stdout.String())
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
 	})
 }
@@ -112,14 +76,14 @@ func contents(t *testing.T, folder, head string, line *regexp.Regexp) {
 func TestVerdicts(t *testing.T) {
 	defer contents(t, "verdicts", "# Verdicts\n\n`make verdicts` writes these pages: what `lbproof test` decides of the configurations that come with lbproof.\n\n"+
 		"| configuration | balancer | requests | seconds, start and stop included | upheld | refuted | undecided | untestable |\n|---|---|---|---|---|---|---|---|\n", summary)
-	eachOf(t, func(t *testing.T, name string, fate fate) {
+	eachOf(t, func(t *testing.T, name string, want expectation) {
 		began := time.Now()
-		r := decided(t, name, fate, fate.carries()...)
+		r := decided(t, name, want, want.carries()...)
 		var b strings.Builder
-		verdictsOf(&b, name, fate, r, time.Since(began))
-		if fate.scenario != "" {
-			fmt.Fprintf(&b, "## Under the scenario %s\n\n", fate.scenario)
-			table(&b, decided(t, name, fate, "--scenario", fate.scenario).Verdicts)
+		verdictsOf(&b, name, want, r, time.Since(began))
+		if want.scenario != "" {
+			fmt.Fprintf(&b, "## Under the scenario %s\n\n", want.scenario)
+			table(&b, decided(t, name, want, "--scenario", want.scenario).Verdicts)
 		}
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "verdicts", strings.ReplaceAll(name, "/", "-")+".md"), []byte(b.String()), 0o644))
 	})
@@ -127,9 +91,9 @@ func TestVerdicts(t *testing.T) {
 
 // decided is the report of lbproof test on a configuration, whose run folder it keeps, since what a page says rests on
 // it.
-func decided(t *testing.T, name string, fate fate, args ...string) report.Report {
+func decided(t *testing.T, name string, want expectation, args ...string) report.Report {
 	t.Helper()
-	p := start(t, written(t, name, fate.corrected), append([]string{"test", "config"}, args...)...)
+	p := start(t, written(t, name, want.corrected), append([]string{"test", "config"}, args...)...)
 	code := p.wait(t)
 	require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
 	folder, r := reportOf(t, p.cmd.Dir)
@@ -139,21 +103,21 @@ func decided(t *testing.T, name string, fate fate, args ...string) report.Report
 }
 
 // carries is the flag for what requests carry, and spoken the same as one types it.
-func (f fate) carries() []string {
-	if f.header == "" {
+func (e expectation) carries() []string {
+	if e.header == "" {
 		return nil
 	}
-	return []string{"--header", f.header}
+	return []string{"--header", e.header}
 }
 
-func (f fate) spoken() string {
-	if f.header == "" {
+func (e expectation) spoken() string {
+	if e.header == "" {
 		return ""
 	}
-	return fmt.Sprintf(" --header '%s'", f.header)
+	return fmt.Sprintf(" --header '%s'", e.header)
 }
 
-func verdictsOf(b *strings.Builder, name string, fate fate, r report.Report, took time.Duration) {
+func verdictsOf(b *strings.Builder, name string, want expectation, r report.Report, took time.Duration) {
 	requests, count := 0, map[report.Outcome]int{}
 	for _, p := range r.Phases {
 		requests += p.Hits
@@ -161,21 +125,19 @@ func verdictsOf(b *strings.Builder, name string, fate fate, r report.Report, too
 	for _, v := range r.Verdicts {
 		count[v.Outcome]++
 	}
-	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: what `lbproof test%s` decides of the configuration on the real balancer", name, fate.spoken())
-	if fate.corrected != nil {
+	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: what `lbproof test%s` decides of the configuration on the real balancer", name, want.spoken())
+	if want.corrected != nil {
 		b.WriteString(", which refuses it as it is, and accepts it\ncorrected as `lbproof claims` advises")
 	}
 	b.WriteString(".\n\n")
 	fmt.Fprintf(b, "%s; %d requests, %.0f s; %d upheld, %d refuted, %d undecided, %d untestable.\n\n", r.Env.Balancer, requests, took.Seconds(),
 		count[report.Upheld], count[report.Refuted], count[report.Undecided], count[report.Untestable])
 	table(b, r.Verdicts)
-	told := map[string]bool{}
+	explained := map[string]bool{}
 	for _, v := range r.Verdicts {
-		for _, e := range explanations {
-			if v.Outcome == report.Refuted && strings.HasPrefix(v.Claim.ID, e.id) && !told[e.id] {
-				told[e.id] = true
-				fmt.Fprintf(b, "`%s`: %s\n\n```\n%s\n```\n\n", v.Claim.ID, e.why, e.shows)
-			}
+		if text := v.Why + " " + v.Instead; v.Outcome == report.Refuted && !explained[text] {
+			explained[text] = true
+			fmt.Fprintf(b, "`%s`: %s Instead: %s\n\n", v.Claim.ID, v.Why, v.Instead)
 		}
 	}
 }

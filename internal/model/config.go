@@ -234,7 +234,7 @@ const (
 	Rejected   Effect = "rejected" // the balancer does not start with it
 	Dropped    Effect = "dropped"  // the balancer starts without it
 	Inert      Effect = "inert"    // accepted, and never has an effect
-	Misleading Effect = "differs"  // does something else than it seems to
+	Misleading Effect = "misleading"  // does something else than it seems to
 )
 
 // Problem is a part of the configuration that cannot work.

@@ -75,6 +75,7 @@ type Report struct {
 	Beta     float64             `json:"beta"`
 	Env      history.Environment `json:"environment"`
 	Judged   string              `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
+	Designed bool                `json:"designed"`  // lbproof designed the experiments for the configuration; else: a scenario
 	Gate     Gate                `json:"gate"`
 	Verdicts []Verdict           `json:"verdicts"`
 	Problems []model.Problem     `json:"problems"` // parts of the configuration that cannot work as written

@@ -47,6 +47,7 @@ func Judge(h history.History) (report.Report, error) {
 		Beta:     h.Plan.Beta,
 		Env:      h.Env,
 		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
+		Designed: slices.ContainsFunc(h.Plan.Phases, func(p plan.Phase) bool { return p.Kind != "" }),
 		Problems: problems(h.Plan.Config),
 		Phases:   phases,
 		Delivery: book,
