@@ -12,16 +12,23 @@ import (
 
 	"github.com/lbproof/lbproof/fixtures"
 	"github.com/lbproof/lbproof/internal/folder"
+	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/run"
 )
 
-// recorded is the folder of a simulated run, recorded by a version.
+// recorded is the folder of a simulated run of an honest balancer, recorded by a version.
 func recorded(t *testing.T, version string) string {
+	t.Helper()
+	return recordedOf(t, fixtures.Mutant{}, func(env *history.Environment) { env.Lbproof = version })
+}
+
+// recordedOf is the folder of a simulated run.
+func recordedOf(t *testing.T, m fixtures.Mutant, change func(*history.Environment)) string {
 	t.Helper()
 	plan, err := fixtures.Plan("baseline")
 	require.NoError(t, err)
-	h := fixtures.Simulate(plan, fixtures.Mutant{}, 1)
-	h.Env.Lbproof = version
+	h := fixtures.Simulate(plan, m, 1)
+	change(&h.Env)
 	dir := filepath.Join(t.TempDir(), "run")
 	f, err := folder.Create(dir, plan)
 	require.NoError(t, err)
