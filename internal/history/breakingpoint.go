@@ -6,19 +6,19 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// BreakingPoint finds the first second that is worse than Breaks says, of hits in the order of their answers.
+// BreakingPoint finds the first second whose hits exceed the thresholds in Breaks. Hits are added in order of
+// completion.
 type BreakingPoint struct {
 	Breaks plan.BreakLimits
 	Broken bool
-	Second int // in which it broke, by the run's clock
+	Second int // of the run's clock in which it broke
 
 	hits, failed, slow int
 }
 
-// minHitsToBreak is how many hits a second must have before it is judged.
+// minHitsToBreak is how many hits a second needs to be judged.
 const minHitsToBreak = 20
 
-// Add counts a hit.
 func (b *BreakingPoint) Add(h Hit) {
 	if b.Broken || b.Breaks == (plan.BreakLimits{}) {
 		return

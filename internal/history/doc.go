@@ -1,4 +1,4 @@
-// Package history is the third of the four documents: what happened in a run. Clients' requests are Hits, what backends saw of
-// them Arrivals, and faults Marks. Everything that is judged is a pure function of a History.
-// It is plain data; internal/folder writes and reads it.
+// Package history is the third of the four documents: what happened in a run. A Hit is a client's request, an Arrival
+// is what a backend saw of it, a FaultWindow is an injected fault. Every verdict is a pure function of a History. The
+// package is plain data; internal/folder writes and reads it.
 package history

@@ -1,4 +1,4 @@
-// Package sleep waits, unless a context ends first.
+// Package sleep waits for a duration or until a context ends.
 package sleep
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// For waits so long. It reports false if ctx ended first; a wait of no time does not ask ctx.
+// For waits for d. It reports false if ctx ended first; if d is not positive, it returns true without checking ctx.
 func For(ctx context.Context, d time.Duration) bool {
 	return d <= 0 || wait(ctx, d)
 }
