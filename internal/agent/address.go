@@ -8,16 +8,16 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// changeAddress gives the node another address in the place of one that it has, in the same network.
+// changeAddress replaces one of the node's addresses by another in the same network.
 func changeAddress(from, to netip.Addr) (undo func() (int, error), err error) {
 	links, err := netlink.LinkList()
 	if err != nil {
-		return nil, fmt.Errorf("list the interfaces: %w", err)
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	for _, link := range links {
 		addresses, err := netlink.AddrList(link, netlink.FAMILY_V4)
 		if err != nil {
-			return nil, fmt.Errorf("list the addresses: %w", err)
+			return nil, fmt.Errorf("list addresses: %w", err)
 		}
 		for _, a := range addresses {
 			if a.IP.Equal(from.AsSlice()) {
@@ -31,13 +31,13 @@ func changeAddress(from, to netip.Addr) (undo func() (int, error), err error) {
 	return nil, fmt.Errorf("the node has no address %s", from)
 }
 
-// replaceAddress gives up an address first: a second one of the same network would go with it.
+// replaceAddress removes the old address first: a second address in the same network would be removed with it.
 func replaceAddress(link netlink.Link, mask net.IPMask, from, to netip.Addr) error {
 	if err := netlink.AddrDel(link, &netlink.Addr{IPNet: &net.IPNet{IP: from.AsSlice(), Mask: mask}}); err != nil {
-		return fmt.Errorf("give up the address %s: %w", from, err)
+		return fmt.Errorf("remove address %s: %w", from, err)
 	}
 	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: to.AsSlice(), Mask: mask}}); err != nil {
-		return fmt.Errorf("take the address %s: %w", to, err)
+		return fmt.Errorf("add address %s: %w", to, err)
 	}
 	return nil
 }

@@ -1,11 +1,10 @@
-// Package agent is lbproof inside the network namespace of a node: it breaks the node's network, looks at other nodes from
-// there, and keeps a record of who tried to connect. It knows neither Docker nor the plan.
+// Package agent is lbproof inside the network namespace of a node: it breaks the node's network, polls other nodes from
+// there, and records connection attempts. It knows neither Docker nor the plan.
 //
-// An agent holds the namespace too: a node whose process is killed keeps its address, and its kernel refuses connections as
-// a host does whose service has died.
+// An agent also owns the namespace: a node whose process is killed keeps its address, and its kernel refuses
+// connections, as on a host whose service has crashed.
 //
-// What an agent put in force it takes back when it is told to, when the rule's own time is over, and when its input ends:
-// nobody has to be alive for that.
+// An agent undoes a rule on request, when the rule expires, and when its input ends, so that cleanup depends on nobody.
 package agent
 
 import (
@@ -23,11 +22,11 @@ import (
 	"github.com/lbproof/lbproof/backends"
 )
 
-// Request is what an agent is told to do. One of Rule, Heal, Look and Call is set.
+// Request is a command to an agent. One of Rule, Undo, Poll and Call is set.
 type Request struct {
 	ID   int
 	Rule *Rule `json:",omitempty"`
-	Undo int   `json:",omitempty"` // the order whose rule is to go
+	Undo int   `json:",omitempty"` // ID of the request whose rule to undo
 	Poll *Poll `json:",omitempty"`
 	Call *Call `json:",omitempty"`
 }
@@ -39,26 +38,26 @@ type Call struct {
 	Body []byte
 }
 
-// Response says how an order went; with ID 0, what the agent saw by itself.
+// Response is the result of a request; with ID 0, an event that the agent reports by itself.
 type Response struct {
 	ID       int
-	At       time.Duration // on the host's monotonic clock: when it was done
+	At       time.Duration // on the host's monotonic clock
 	Err      string        `json:",omitempty"`
 	Observed *Observation  `json:",omitempty"`
-	Body     []byte        `json:",omitempty"` // in answer to a call
+	Body     []byte        `json:",omitempty"` // of a call's response
 	Attempts []Attempt     `json:",omitempty"`
-	Affected int           `json:",omitempty"` // of a rule that is gone: packets that it touched
+	Affected int           `json:",omitempty"` // packets that an undone rule matched
 }
 
-// Attempt is a connection that somebody tried to open to the node.
+// Attempt is a connection attempt to the node.
 type Attempt struct {
 	At   time.Duration // on the host's monotonic clock
 	From netip.AddrPort
 	Port uint16
 }
 
-// Serve carries out orders until in ends. ports are the node's own, attempts to connect to which are recorded; local are services
-// that are to be found on its loopback address; key opens the gateway, and the node's control port.
+// Serve handles requests until in ends. It records connection attempts to ports, forwards the services in local from
+// the node's loopback address, and requires key at the gateway and the node's control port.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local []LocalForward, key string) error {
 	ctx, stop := context.WithCancel(ctx)
 	a := &agent{
@@ -73,11 +72,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local 
 	if len(ports) > 0 {
 		recorded, err := a.recordAttempts(ctx, ports)
 		if err != nil {
-			return fmt.Errorf("record attempts to connect: %w", err)
+			return fmt.Errorf("record connection attempts: %w", err)
 		}
 		defer recorded()
 	}
-	a.working.Go(func() { _ = gateway(ctx, key) }) // where the port is taken, those who need the gateway see that
+	a.working.Go(func() { _ = gateway(ctx, key) }) // if the port is taken, clients of the gateway notice
 	for _, l := range local {
 		a.working.Go(func() {
 			if err := l.serve(ctx); err != nil {
@@ -85,17 +84,17 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ports []int, local 
 			}
 		})
 	}
-	orders := json.NewDecoder(in)
+	requests := json.NewDecoder(in)
 	a.send(Response{At: backends.Now()}) // ready
 	for {
-		var o Request
-		if err := orders.Decode(&o); err != nil {
+		var r Request
+		if err := requests.Decode(&r); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			return fmt.Errorf("read an order: %w", err)
+			return fmt.Errorf("read request: %w", err)
 		}
-		a.working.Go(func() { a.send(a.handle(ctx, o)) })
+		a.working.Go(func() { a.send(a.handle(ctx, r)) })
 	}
 }
 
@@ -110,7 +109,7 @@ type agent struct {
 	rules map[int]*activeRule
 }
 
-// activeRule is a rule that has taken effect.
+// activeRule is a rule in force.
 type activeRule struct {
 	undo  func() (touched int, err error)
 	timer *time.Timer
@@ -119,7 +118,7 @@ type activeRule struct {
 func (a *agent) send(w Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_ = a.out.Encode(w) // a harness that has gone ends the input too
+	_ = a.out.Encode(w) // if lbproof is gone, the input ends too
 }
 
 func (a *agent) handle(ctx context.Context, o Request) Response {
@@ -142,7 +141,7 @@ func (a *agent) handle(ctx context.Context, o Request) Response {
 	return w
 }
 
-// apply puts a rule in force, for its time at most.
+// apply installs a rule until it expires.
 func (a *agent) apply(ctx context.Context, id int, r Rule) error {
 	undo, err := a.install(ctx, id, r)
 	if err != nil {
@@ -158,7 +157,7 @@ func (a *agent) apply(ctx context.Context, id int, r Rule) error {
 	return nil
 }
 
-// undo takes a rule back. One that is gone already is no error.
+// undo removes a rule. It is no error if the rule has expired.
 func (a *agent) undo(id int) (touched int, err error) {
 	a.mu.Lock()
 	rule := a.rules[id]
@@ -185,7 +184,7 @@ func (a *agent) undoAll() {
 	}
 }
 
-// callTimeout is how long the node may take to answer a call.
+// callTimeout limits calls to the node.
 const callTimeout = 5 * time.Second
 
 func (c Call) do(ctx context.Context, key string) ([]byte, error) {
@@ -202,9 +201,9 @@ func (c Call) do(ctx context.Context, key string) ([]byte, error) {
 		return nil, fmt.Errorf("call the node: %w", err)
 	}
 	defer resp.Body.Close()
-	said, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("call the node: %s: %s", resp.Status, said)
+		err = fmt.Errorf("call the node: %s: %s", resp.Status, body)
 	}
-	return said, err
+	return body, err
 }

@@ -25,7 +25,7 @@ func TestShapes(t *testing.T) {
 	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond}), 1e-9)
 	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond}), 1e-4)
 	assert.InDelta(t, 0.05, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: Normal}), 1e-3)
-	assert.InDelta(t, 0.055, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: Pareto}), 1e-3) // the mean of Pareto(3) is 3/2
+	assert.InDelta(t, 0.055, mean(Shape{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Distribution: Pareto}), 1e-3) // Pareto(3) has mean 3/2
 
 	lost := func(s Shape) int {
 		q, n := queue{shape: s, rand: rand.New(rand.NewPCG(1, 2))}, 0
@@ -41,8 +41,8 @@ func TestShapes(t *testing.T) {
 	assert.Zero(t, lost(Shape{}))
 }
 
-// No packet overtakes another, and a rate is kept.
-func TestPacketsQueueUp(t *testing.T) {
+// Packets keep their order, and the rate is limited.
+func TestBandwidth(t *testing.T) {
 	q := queue{shape: Shape{Rate: 1000}, rand: rand.New(rand.NewPCG(1, 2))}
 	packet := []byte{0x45, 0, 0, 100}
 	for i := range 5 {
@@ -70,7 +70,7 @@ func TestAttempts(t *testing.T) {
 	r := &attemptLog{lastSeq: map[netip.AddrPort]uint32{}}
 	r.add(one, first)
 	r.add(one, first)
-	assert.Len(t, r.pending, 1, "it came again")
+	assert.Len(t, r.pending, 1, "retransmitted")
 	r.add(one, first+1)
 	assert.Len(t, r.pending, 2, "the port's next connection")
 	assert.Equal(t, Attempt{At: 7, From: netip.MustParseAddrPort("10.0.0.9:40000"), Port: 8000}, one)
@@ -80,8 +80,8 @@ func TestAttempts(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// An attempt was made before the server could see it, even where the recorder is kept from running in between.
-func TestAttemptsComeFirst(t *testing.T) {
+// An attempt's timestamp precedes its request, even if the recorder is delayed.
+func TestAttemptPrecedesRequest(t *testing.T) {
 	packet := append([]byte{0x45, 0, 0, 40}, make([]byte, 40)...)
 	r := attemptLog{lastSeq: map[netip.AddrPort]uint32{}}
 	var arrived time.Duration
@@ -90,7 +90,7 @@ func TestAttemptsComeFirst(t *testing.T) {
 	assert.LessOrEqual(t, r.pending[0].At, arrived)
 }
 
-func TestPieces(t *testing.T) {
+func TestChunks(t *testing.T) {
 	f := func(s Stream, passed int64, n, want int, end bool) {
 		t.Helper()
 		got, ended := s.nextChunk(make([]byte, n), passed)
@@ -106,7 +106,7 @@ func TestPieces(t *testing.T) {
 	f(Stream{Reset: true}, 0, 50, 0, true)
 }
 
-func TestNames(t *testing.T) {
+func TestDNSOverrides(t *testing.T) {
 	ask := func(n DNSOverride, name string) (m dnsmessage.Message, ours bool, answered bool) {
 		q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7}, Questions: []dnsmessage.Question{{
 			Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET,
@@ -135,8 +135,8 @@ func TestNames(t *testing.T) {
 	assert.False(t, ours)
 }
 
-// A look tells how its node does, and finds out when that changes.
-func TestLooks(t *testing.T) {
+// A poll reports its node's state and notices when that changes.
+func TestPoll(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	at := netip.MustParseAddrPort(l.Addr().String())
@@ -163,6 +163,6 @@ func TestLooks(t *testing.T) {
 	assert.Equal(t, Refused, seen.Outcome)
 	look.Expect, look.GiveUpAfter = Expectation{Outcomes: []Outcome{Answered}}, 50*time.Millisecond
 	_, err = look.run(t.Context())
-	assert.ErrorContains(t, err, "not seen in 50ms")
-	assert.ErrorContains(t, err, "the last: ")
+	assert.ErrorContains(t, err, "not observed within 50ms")
+	assert.ErrorContains(t, err, "last: ")
 }

@@ -19,39 +19,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DNSOverride is how the node's questions for names are answered; other questions are passed on.
+// DNSOverride changes the node's DNS responses for a name; other queries are forwarded.
 type DNSOverride struct {
 	Name     string     `json:",omitempty"`
-	Address  netip.Addr `json:",omitzero"`  // in place of the true address
-	ServFail bool       `json:",omitempty"` // a server failure
-	NoReply  bool       `json:",omitempty"` // no answer at all
+	Address  netip.Addr `json:",omitzero"`  // instead of the real address
+	ServFail bool       `json:",omitempty"` // SERVFAIL
+	NoReply  bool       `json:",omitempty"` // drop the query
 }
 
-// passMark is on the packets of questions that are passed on, so that they are not taken back.
+// passMark marks packets of forwarded queries, so that they are not redirected again.
 const passMark = 0x1b
 
-// nameServer is where Docker answers in a container.
+// nameServer is Docker's DNS server inside a container.
 const nameServer = "127.0.0.11:53"
 
-// resolver answers the node's questions while any name is to be answered otherwise: one for all of them, since a question
-// comes by once only.
+// resolver answers the node's DNS queries while overrides exist. All share one, because a query can be redirected only
+// once.
 type resolver struct {
 	ctx context.Context
 
-	changeMu sync.Mutex // held while names come and go
+	changeMu sync.Mutex // held while overrides are added or removed
 	stop     func() error
 
 	mu        sync.Mutex
-	overrides []*activeOverride // the latest last
+	overrides []*activeOverride // latest last
 }
 
-// activeOverride is a name with an answer of its own, and how often that was given.
+// activeOverride is an override and how often it was used.
 type activeOverride struct {
 	DNSOverride
 	affected int
 }
 
-// add has a name answered otherwise. undo says how often it was.
+// add installs an override. undo returns how often it was used.
 func (r *resolver) add(names DNSOverride) (undo func() (int, error), err error) {
 	r.changeMu.Lock()
 	defer r.changeMu.Unlock()
@@ -83,21 +83,21 @@ func (r *resolver) remove(one *activeOverride) (touched int, err error) {
 	return one.affected, err
 }
 
-// start takes the node's questions.
+// start redirects the node's DNS queries to the resolver.
 func (r *resolver) start() (stop func() error, err error) {
 	listener, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("listen for questions: %w", err)
+		return nil, fmt.Errorf("listen for DNS queries: %w", err)
 	}
 	c, err := nftables.New()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reach nftables: %w", err), listener.Close())
+		return nil, errors.Join(fmt.Errorf("connect to nftables: %w", err), listener.Close())
 	}
 	t := nftTable{name: "lbproof-names"}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
 	redirectQueries(c, mine, listener.LocalAddr().(*net.UDPAddr).Port)
 	if err := c.Flush(); err != nil {
-		return nil, errors.Join(fmt.Errorf("tell nftables: %w", err), listener.Close())
+		return nil, errors.Join(fmt.Errorf("apply nftables rules: %w", err), listener.Close())
 	}
 	done := make(chan struct{})
 	go func() {
@@ -112,9 +112,9 @@ func (r *resolver) start() (stop func() error, err error) {
 	}, nil
 }
 
-// redirectQueries sends the host's questions for names to a port, but those with passMark.
+// redirectQueries redirects the node's DNS queries to a port, except those with passMark.
 func redirectQueries(c *nftables.Conn, mine *nftables.Table, port int) {
-	before := *nftables.ChainPriorityNATDest - 1 // Docker's own translation comes after
+	before := *nftables.ChainPriorityNATDest - 1 // before Docker's own translation
 	chain := c.AddChain(&nftables.Chain{
 		Name: "out", Table: mine, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookOutput, Priority: &before,
@@ -138,11 +138,11 @@ func (r *resolver) serve(listener net.PacketConn) {
 		if err != nil {
 			return
 		}
-		question := append([]byte(nil), buf[:n]...)
-		answer, ours := r.reply(question)
+		query := append([]byte(nil), buf[:n]...)
+		answer, ours := r.reply(query)
 		go func() {
 			if !ours {
-				answer, _ = forwardQuery(r.ctx, question)
+				answer, _ = forwardQuery(r.ctx, query)
 			}
 			if len(answer) > 0 {
 				_, _ = listener.WriteTo(answer, from)
@@ -151,12 +151,12 @@ func (r *resolver) serve(listener net.PacketConn) {
 	}
 }
 
-// reply asks the names, the latest first.
-func (r *resolver) reply(question []byte) (answer []byte, ours bool) {
+// reply answers a query by the latest override that matches.
+func (r *resolver) reply(query []byte) (answer []byte, ours bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, one := range slices.Backward(r.overrides) {
-		if answer, ours = one.reply(question); ours {
+		if answer, ours = one.reply(query); ours {
 			one.affected++
 			return answer, true
 		}
@@ -164,15 +164,15 @@ func (r *resolver) reply(question []byte) (answer []byte, ours bool) {
 	return nil, false
 }
 
-// reply says what a question gets; ours is false where it is not about the name.
-func (n DNSOverride) reply(question []byte) (answer []byte, ours bool) {
+// reply answers a query; ours is false if it is for another name.
+func (n DNSOverride) reply(query []byte) (answer []byte, ours bool) {
 	var m dnsmessage.Message
-	if m.Unpack(question) != nil || len(m.Questions) != 1 {
+	if m.Unpack(query) != nil || len(m.Questions) != 1 {
 		return nil, false
 	}
 	q := m.Questions[0]
-	asked := strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")
-	if n.Name != "" && asked != n.Name {
+	name := strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")
+	if n.Name != "" && name != n.Name {
 		return nil, false
 	}
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
@@ -191,20 +191,20 @@ func (n DNSOverride) reply(question []byte) (answer []byte, ours bool) {
 	return answer, err == nil
 }
 
-// forwardQuery asks the true name server.
-func forwardQuery(ctx context.Context, question []byte) ([]byte, error) {
+// forwardQuery forwards a query to the real DNS server.
+func forwardQuery(ctx context.Context, query []byte) ([]byte, error) {
 	d := net.Dialer{Timeout: time.Second, Control: func(_, _ string, c syscall.RawConn) (err error) {
 		mark := func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, passMark) }
 		return errors.Join(c.Control(mark), err)
 	}}
 	conn, err := d.DialContext(ctx, "udp4", nameServer)
 	if err != nil {
-		return nil, fmt.Errorf("ask the name server: %w", err)
+		return nil, fmt.Errorf("query the DNS server: %w", err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	if _, err := conn.Write(question); err != nil {
-		return nil, fmt.Errorf("ask the name server: %w", err)
+	if _, err := conn.Write(query); err != nil {
+		return nil, fmt.Errorf("query the DNS server: %w", err)
 	}
 	buf := make([]byte, 4096)
 	n, err := conn.Read(buf)

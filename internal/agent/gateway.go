@@ -20,29 +20,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// GatewayPort is where the agent takes connections that are to come from its node itself, or from an address that the node is
-// given for them.
+// GatewayPort accepts connections to be forwarded as if they came from the node itself, or from an address that the
+// node claims for them.
 const GatewayPort = 7072
 
-// Preamble makes what a client of the gateway sends first: the key, a port of the node, and where the connection is to come from, an address
-// or a Unix socket of the node, whose answers to commands are a page then: GET /show%20stat.
+// Preamble returns what a client sends first to the gateway: the key, a port of the node, and the source of the
+// connection. The source is an address, or a Unix socket of the node, which then serves its commands as pages: GET
+// /show%20stat.
 func Preamble(key string) func(port int, from string) []byte {
 	return func(port int, from string) []byte { return fmt.Appendf(nil, "%q %d %s\n", key, port, from) }
 }
 
-// gateway passes connections that bring the key on to the node's ports, until ctx ends.
+// gateway forwards connections that present the key, until ctx ends.
 func gateway(ctx context.Context, key string) error {
 	listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", GatewayPort))
 	if err != nil {
-		return fmt.Errorf("open the gateway: %w", err)
+		return fmt.Errorf("open gateway: %w", err)
 	}
 	accept(ctx, listener, func(conn net.Conn) {
-		_ = serveGateway(ctx, key, conn) // the client sees that its connection ends
+		_ = serveGateway(ctx, key, conn) // the client sees the connection end
 	})
 	return nil
 }
 
-// accept has each connection served until ctx ends, and returns when all are.
+// accept serves connections until ctx ends and returns once all are closed.
 func accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
@@ -51,7 +52,7 @@ func accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
-			return // it was closed
+			return // closed
 		}
 		serving.Go(func() {
 			defer conn.Close()
@@ -60,17 +61,17 @@ func accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// serveGateway connects a client with the port that it asks for.
+// serveGateway connects a client to the requested port.
 func serveGateway(ctx context.Context, key string, client net.Conn) error {
 	r := bufio.NewReader(client)
-	_ = client.SetReadDeadline(time.Now().Add(5 * time.Second)) // it knocks at once
+	_ = client.SetReadDeadline(time.Now().Add(5 * time.Second)) // the preamble is sent at once
 	var port int
-	var brought, text string
-	if _, err := fmt.Fscanf(r, "%q %d %s\n", &brought, &port, &text); err != nil {
+	var given, text string
+	if _, err := fmt.Fscanf(r, "%q %d %s\n", &given, &port, &text); err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare([]byte(brought), []byte(key)) != 1 {
-		return errors.New("the key is wrong")
+	if subtle.ConstantTimeCompare([]byte(given), []byte(key)) != 1 {
+		return errors.New("wrong key")
 	}
 	_ = client.SetReadDeadline(time.Time{})
 	if path.IsAbs(text) {
@@ -96,9 +97,9 @@ func serveGateway(ctx context.Context, key string, client net.Conn) error {
 	return nil
 }
 
-// runSocketCommand has a Unix socket carry out a request's path, and answers with what it says.
+// runSocketCommand sends a request's path to a Unix socket as a command and responds with the output.
 func runSocketCommand(ctx context.Context, client net.Conn, r *bufio.Reader, socket string) error {
-	asked, err := http.ReadRequest(r)
+	req, err := http.ReadRequest(r)
 	if err != nil {
 		return err
 	}
@@ -109,22 +110,22 @@ func runSocketCommand(ctx context.Context, client net.Conn, r *bufio.Reader, soc
 	}
 	defer node.Close()
 	_ = node.SetDeadline(time.Now().Add(callTimeout))
-	if _, err := fmt.Fprintln(node, strings.TrimPrefix(asked.URL.Path, "/")); err != nil {
+	if _, err := fmt.Fprintln(node, strings.TrimPrefix(req.URL.Path, "/")); err != nil {
 		return err
 	}
-	said, err := io.ReadAll(node)
+	output, err := io.ReadAll(node)
 	if err != nil {
 		return err
 	}
-	answer := http.Response{
+	resp := http.Response{
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Close: true,
 		Header:        http.Header{"Content-Type": {"text/plain"}},
-		ContentLength: int64(len(said)), Body: io.NopCloser(bytes.NewReader(said)),
+		ContentLength: int64(len(output)), Body: io.NopCloser(bytes.NewReader(output)),
 	}
-	return answer.Write(client)
+	return resp.Write(client)
 }
 
-// proxy passes on what a client says, read from says, and what the other answers, until one of them ends.
+// proxy copies from says to other and from other to client until one of them ends.
 func proxy(ctx context.Context, client, other net.Conn, says io.Reader) {
 	defer other.Close()
 	stop := context.AfterFunc(ctx, func() { other.Close(); client.Close() })
@@ -132,15 +133,15 @@ func proxy(ctx context.Context, client, other net.Conn, says io.Reader) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(other, says) // whoever ends it, the other sees the end
+		_, _ = io.Copy(other, says) // the peer sees the end, whoever caused it
 		_ = other.(*net.TCPConn).CloseWrite()
 	}()
 	_, _ = io.Copy(client, other)
-	client.Close() // which ends the other direction too
+	client.Close() // ends the other direction too
 	<-done
 }
 
-// claimAddress gives the node an address, as local routes do.
+// claimAddress adds a local route, so that the node accepts the address as its own.
 func claimAddress(addr netip.Addr) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {

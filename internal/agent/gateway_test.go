@@ -42,8 +42,8 @@ func TestGateway(t *testing.T) {
 	require.NoError(t, <-closed)
 }
 
-// Who does not bring the key of the run gets nothing.
-func TestGatewayIsLocked(t *testing.T) {
+// Clients without the run's key get nothing.
+func TestGatewayNeedsTheKey(t *testing.T) {
 	for _, key := range []string{"", "other", "key2"} {
 		client, gate := net.Pipe()
 		entered := make(chan error, 1)
@@ -53,13 +53,13 @@ func TestGatewayIsLocked(t *testing.T) {
 		}()
 		_, err := client.Write(Preamble(key)(80, "127.0.0.1"))
 		require.NoError(t, err)
-		assert.ErrorContains(t, <-entered, "the key is wrong")
+		assert.ErrorContains(t, <-entered, "wrong key")
 		client.Close()
 	}
 }
 
-// A Unix socket that takes a command and says something is a page.
-func TestCommand(t *testing.T) {
+// A Unix socket that accepts commands is served as a page.
+func TestSocketCommand(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "admin.sock")
 	listener, err := net.Listen("unix", at)
 	require.NoError(t, err)

@@ -7,18 +7,18 @@ import (
 	"strconv"
 )
 
-// LocalForward is a service of another node that is to be found on the node's own loopback address too, at the same port: where a
-// configuration asks 127.0.0.1 for a cache, that is where the cache is.
+// LocalForward makes another node's service available at the same port of the node's loopback address, e.g. a cache
+// that the configuration expects at 127.0.0.1.
 type LocalForward struct {
 	Port int
-	Host string // of the node that has it
+	Host string // of the other node
 }
 
-// serve takes connections to the loopback address and passes each on to the other node. Where that refuses them, they are reset.
+// serve forwards connections to the other node. If that refuses them, they are reset.
 func (l LocalForward) serve(ctx context.Context) error {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Port)))
 	if err != nil {
-		return fmt.Errorf("take the place of %s on the loopback address: %w", l.Host, err)
+		return fmt.Errorf("listen on the loopback address for %s: %w", l.Host, err)
 	}
 	accept(ctx, listener, func(conn net.Conn) {
 		var d net.Dialer

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What another node serves is found on the loopback address, and where it refuses connections they are reset there.
-func TestLocal(t *testing.T) {
+// Another node's service is available on the loopback address; if it refuses connections, they are reset there.
+func TestLocalForward(t *testing.T) {
 	other, err := net.Listen("tcp4", "127.0.0.2:0")
 	require.NoError(t, err)
 	port := other.Addr().(*net.TCPAddr).Port
@@ -41,7 +41,7 @@ func TestLocal(t *testing.T) {
 	assert.Equal(t, "heard hello\n", line)
 	require.NoError(t, conn.Close())
 	require.NoError(t, other.Close())
-	// The reset may overtake the answer to who connects, too.
+	// The reset may arrive before the connect returns.
 	conn, err = net.Dial("tcp4", at)
 	if err == nil {
 		_, err = conn.Read(make([]byte, 1))

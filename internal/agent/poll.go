@@ -21,58 +21,58 @@ import (
 	"github.com/lbproof/lbproof/backends"
 )
 
-// Poll asks another node for a page, again and again, until what comes back is as Want says.
+// Poll requests a page from another node repeatedly until the result matches Expect.
 type Poll struct {
 	Addr             netip.AddrPort
-	LookupName       string            `json:",omitempty"` // where the address is to be found out by the node's own resolver
+	LookupName       string            `json:",omitempty"` // resolve this name instead of using Addr's address
 	Path             string            `json:",omitempty"`
 	Header           map[string]string `json:",omitempty"`
 	TLS              bool              `json:",omitempty"`
-	CA               []byte            `json:",omitempty"` // PEM of the authority whose certificates are taken; empty is any
-	ServerName       string            `json:",omitempty"` // that the certificate is to be for
-	Timeout          time.Duration     // of one look
-	Interval         time.Duration     // how far the looks lie apart
-	GiveUpAfter      time.Duration     // when to give up
+	CA               []byte            `json:",omitempty"` // PEM of the accepted CA; empty: any
+	ServerName       string            `json:",omitempty"` // that the certificate must be valid for
+	Timeout          time.Duration     // of one try
+	Interval         time.Duration     // between tries
+	GiveUpAfter      time.Duration     // in total
 	Expect           Expectation
-	SecondRequest    bool `json:",omitempty"` // a second request on the same connection, whose answer counts
-	UntilClose       bool `json:",omitempty"` // the look ends when the connection does
-	Consecutive      int  `json:",omitempty"` // so many looks on end; 0 is one
-	MissesWhenHealed int  `json:"-"`          // so many looks on end without it show that what comes now and then is gone
+	SecondRequest    bool `json:",omitempty"` // send a second request on the same connection; its response counts
+	UntilClose       bool `json:",omitempty"` // a try ends when the connection does
+	Consecutive      int  `json:",omitempty"` // matching tries needed; 0: one
+	MissesWhenHealed int  `json:"-"`          // misses in a row that show that an intermittent fault is gone
 }
 
-// Expectation is what a look is to see. Fields that are not set do not matter.
+// Expectation is what a poll waits for. Unset fields match anything.
 type Expectation struct {
-	Not         bool          `json:",omitempty"` // anything else
+	Not         bool          `json:",omitempty"` // invert the match
 	Outcomes    []Outcome     `json:",omitempty"`
 	Codes       []int         `json:",omitempty"`
 	MinDuration time.Duration `json:",omitempty"`
-	Contains    string        `json:",omitempty"` // that Detail has in it
-	Address     netip.Addr    `json:",omitzero"`  // that the name has
+	Contains    string        `json:",omitempty"` // in Observation.Detail
+	Address     netip.Addr    `json:",omitzero"`  // that the name resolves to
 }
 
-// Outcome is how a look ended.
+// Outcome is how a try ended.
 type Outcome string
 
-// The ends of looks.
+// The outcomes.
 const (
 	Answered      Outcome = "answered"
 	Refused       Outcome = "refused"
 	TimedOut      Outcome = "timed out"
-	Closed        Outcome = "closed" // or reset, before the answer was whole
-	Malformed     Outcome = "garbled"
-	NameNotFound  Outcome = "unnamed"    // the name has no address
-	UntrustedCert Outcome = "distrusted" // the certificate is not taken
-	Failed        Outcome = "failed"     // in another way
+	Closed        Outcome = "closed" // or reset, before the response was complete
+	Malformed     Outcome = "malformed"
+	NameNotFound  Outcome = "name not found"
+	UntrustedCert Outcome = "untrusted certificate"
+	Failed        Outcome = "failed" // any other error
 )
 
-// Observation is what a look saw.
+// Observation is the result of a try.
 type Observation struct {
 	Start, End time.Duration // on the host's monotonic clock
-	LastMiss   time.Duration // when the latest earlier look began that did not see it; 0 where there was none
+	LastMiss   time.Duration // start of the latest earlier try that did not match; 0 if none
 	Outcome    Outcome
 	Code       int        `json:",omitempty"`
 	Detail     string     `json:",omitempty"`
-	Tries      int        // how many it took
+	Tries      int        // number of tries
 	Address    netip.Addr `json:",omitzero"`
 }
 
@@ -88,25 +88,25 @@ func (s Observation) String() string {
 	return text
 }
 
-// matches says whether it is what was wanted.
+// matches reports whether an observation is the expected one.
 func (w Expectation) matches(s Observation) bool {
 	end := len(w.Outcomes) == 0 || slices.Contains(w.Outcomes, s.Outcome)
 	code := len(w.Codes) == 0 || slices.Contains(w.Codes, s.Code)
 	address := !w.Address.IsValid() || w.Address == s.Address
 	slow, says := s.End-s.Start >= w.MinDuration, strings.Contains(s.Detail, w.Contains)
-	answer := end && code && says
-	return (answer && address && slow) != w.Not
+	response := end && code && says
+	return (response && address && slow) != w.Not
 }
 
-// maxConcurrentTries is how many looks may be under way at once: those that hang do not hold up the next.
+// maxConcurrentTries limits concurrent tries; one that hangs does not delay the next.
 const maxConcurrentTries = 32
 
-// run looks until it sees what is wanted. Seen.From is when the look began that saw it, or the first of those in a row.
+// run polls until the expectation is met. Observation.Start is the start of the first matching try.
 func (l Poll) run(ctx context.Context) (*Observation, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.GiveUpAfter)
 	defer cancel()
-	looks := make(chan Observation)
-	under := make(chan struct{}, maxConcurrentTries)
+	tries := make(chan Observation)
+	slots := make(chan struct{}, maxConcurrentTries)
 	go func() {
 		tick := time.NewTicker(max(l.Interval, time.Millisecond))
 		defer tick.Stop()
@@ -114,13 +114,13 @@ func (l Poll) run(ctx context.Context) (*Observation, error) {
 			select {
 			case <-ctx.Done():
 				return
-			case under <- struct{}{}:
+			case slots <- struct{}{}:
 			}
 			go func() {
 				seen := l.try(ctx)
-				<-under
+				<-slots
 				select {
-				case looks <- seen:
+				case tries <- seen:
 				case <-ctx.Done():
 				}
 			}()
@@ -130,39 +130,39 @@ func (l Poll) run(ctx context.Context) (*Observation, error) {
 			}
 		}
 	}()
-	return l.await(ctx, looks)
+	return l.await(ctx, tries)
 }
 
-func (l Poll) await(ctx context.Context, looks <-chan Observation) (*Observation, error) {
-	n, row := 0, 0
+func (l Poll) await(ctx context.Context, tries <-chan Observation) (*Observation, error) {
+	n, streak := 0, 0
 	var first, last Observation
-	without := time.Duration(0)
+	missed := time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("not seen in %s and %d looks; the last: %s", l.GiveUpAfter, n, last)
-		case last = <-looks:
+			return nil, fmt.Errorf("not observed within %s in %d polls; last: %s", l.GiveUpAfter, n, last)
+		case last = <-tries:
 		}
 		n++
 		if !l.Expect.matches(last) {
-			row, without = 0, max(without, last.Start)
+			streak, missed = 0, max(missed, last.Start)
 			continue
 		}
-		if row++; row == 1 || last.Start < first.Start {
+		if streak++; streak == 1 || last.Start < first.Start {
 			first.Start = last.Start
 		}
-		if row >= max(1, l.Consecutive) {
+		if streak >= max(1, l.Consecutive) {
 			last.Start, last.Tries = first.Start, n
-			last.LastMiss = min(without, first.Start)
+			last.LastMiss = min(missed, first.Start)
 			return &last, nil
 		}
 	}
 }
 
-// pollPort is the source port of the next look.
+// pollPort is the source port of the next try.
 var pollPort atomic.Uint32
 
-// try looks one time, from a port that tells looks from attempts.
+// try polls once, from a source port that distinguishes polls from connection attempts.
 func (l Poll) try(ctx context.Context) (s Observation) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
@@ -198,7 +198,7 @@ func (l Poll) try(ctx context.Context) (s Observation) {
 	return s
 }
 
-// dial connects from one of the looks' own ports.
+// dial connects from a source port reserved for polls.
 func dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	for range 100 {
 		port := firstPollPort + int(pollPort.Add(1)%(1<<16-firstPollPort))
@@ -212,9 +212,9 @@ func dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	return nil, syscall.EADDRINUSE
 }
 
-var errMalformed = errors.New("no HTTP answer")
+var errMalformed = errors.New("not an HTTP response")
 
-// request sends the request and reads the answer to its end.
+// request sends the request and reads the whole response.
 func (l Poll) request(ctx context.Context, conn net.Conn, s *Observation) error {
 	if l.TLS {
 		config := &tls.Config{InsecureSkipVerify: len(l.CA) == 0, ServerName: l.ServerName}
@@ -241,7 +241,7 @@ func (l Poll) request(ctx context.Context, conn net.Conn, s *Observation) error 
 	return err
 }
 
-// get asks once on an open connection; last says that nothing follows.
+// get sends one request on an open connection; last: no request follows.
 func (l Poll) get(ctx context.Context, conn net.Conn, from *bufio.Reader, last bool, s *Observation) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+conn.RemoteAddr().String()+l.Path, nil)
 	if err != nil {
@@ -272,7 +272,7 @@ func (l Poll) get(ctx context.Context, conn net.Conn, from *bufio.Reader, last b
 	return nil
 }
 
-// outcomeOf classifies how a look failed.
+// outcomeOf maps an error to an outcome.
 func outcomeOf(err error) Outcome {
 	var timeout net.Error
 	var distrusted *tls.CertificateVerificationError

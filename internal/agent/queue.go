@@ -16,13 +16,13 @@ import (
 	"github.com/florianl/go-nfqueue/v2"
 )
 
-// Shape is what Delay does to packets. The zero value does nothing.
+// Shape is what the action Delay does to packets. The zero value does nothing.
 type Shape struct {
 	Delay        time.Duration `json:",omitempty"`
 	Jitter       time.Duration `json:",omitempty"`
-	Distribution Distribution  `json:",omitempty"` // how Jitter is spread
-	Loss         float64       `json:",omitempty"` // share of the packets, at random
-	DropEvery    int           `json:",omitempty"` // every nth packet is lost
+	Distribution Distribution  `json:",omitempty"` // of Jitter
+	Loss         float64       `json:",omitempty"` // share of packets dropped at random
+	DropEvery    int           `json:",omitempty"` // drop every nth packet
 	Rate         int64         `json:",omitempty"` // bytes per second
 	Seed         uint64        `json:",omitempty"`
 }
@@ -30,15 +30,15 @@ type Shape struct {
 // Distribution is a distribution of delays.
 type Distribution string
 
-// The distributions: Jitter is half the width of the uniform one, the standard deviation of the normal one, and the scale
-// of the Pareto one, whose shape is 3, so that one packet in a thousand waits nine times as long.
+// The distributions. Jitter is half the width of the uniform one, the standard deviation of the normal one, and the
+// scale of the Pareto one, which has shape 3: one packet in a thousand is delayed nine times as long.
 const (
 	Uniform Distribution = "uniform"
 	Normal  Distribution = "normal"
 	Pareto  Distribution = "pareto"
 )
 
-// sampleDelay draws how long a packet waits.
+// sampleDelay returns a packet's random delay.
 func (s Shape) sampleDelay(r *rand.Rand) time.Duration {
 	jitter := float64(s.Jitter)
 	switch s.Distribution {
@@ -52,13 +52,13 @@ func (s Shape) sampleDelay(r *rand.Rand) time.Duration {
 	return max(0, s.Delay+time.Duration(jitter))
 }
 
-// firstQueue is the number of the first rule's queue; recordQueue is that of the record of attempts.
+// recordQueue is the kernel queue for connection attempts; rules use queues from firstQueue on.
 const (
 	recordQueue = 1
 	firstQueue  = 100
 )
 
-// queue holds packets that the kernel has handed over.
+// queue delays packets handed over by the kernel.
 type queue struct {
 	stop     func()
 	shape    Shape
@@ -67,25 +67,27 @@ type queue struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	n        int
-	nextFree time.Time              // when the packet before has left: none overtakes another
-	waiting  map[uint32]*time.Timer // packets, by the kernel's numbers
+	nextFree time.Time              // when the previous packet leaves: packets keep their order
+	waiting  map[uint32]*time.Timer // by the kernel's packet ID
 	nf       *nfqueue.Nfqueue
 }
 
 func newQueue(ctx context.Context, number uint16, shape Shape) (*queue, error) {
-	q := &queue{shape: shape, rand: rand.New(rand.NewPCG(shape.Seed, uint64(number))), waiting: map[uint32]*time.Timer{}}
+	q := &queue{
+		shape: shape, rand: rand.New(rand.NewPCG(shape.Seed, uint64(number))), waiting: map[uint32]*time.Timer{},
+	}
 	var err error
 	q.stop, err = openQueue(ctx, number, q.handle)
 	return q, err
 }
 
-// maxQueueLen is how many packets may wait; the kernel drops those beyond.
+// maxQueueLen limits queued packets; the kernel drops further ones.
 const maxQueueLen = 1 << 16
 
-// copiedBytes is how much of a packet a program sees: IPv4 and TCP headers with options fit in.
+// copiedBytes is how much of each packet is copied: enough for IPv4 and TCP headers with options.
 const copiedBytes = 128
 
-// openQueue hands every packet of a queue to take, which must see to its verdict, until stop is called.
+// openQueue passes every packet of a queue to take, which must set its verdict, until stop is called.
 func openQueue(ctx context.Context, number uint16,
 	take func(nf *nfqueue.Nfqueue, id uint32, packet []byte),
 ) (stop func(), err error) {
@@ -94,9 +96,9 @@ func openQueue(ctx context.Context, number uint16,
 		Flags: nfqueue.NfQaCfgFlagGSO | nfqueue.NfQaCfgFlagFailOpen,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the kernel's packet queue: %w", err)
+		return nil, fmt.Errorf("open kernel packet queue: %w", err)
 	}
-	_ = nf.Con.SetReadBuffer(4 << 20) // so that a burst is not lost
+	_ = nf.Con.SetReadBuffer(4 << 20) // absorbs bursts
 	hook := func(p nfqueue.Attribute) int {
 		if p.PacketID != nil && p.Payload != nil {
 			take(nf, *p.PacketID, *p.Payload)
@@ -105,17 +107,17 @@ func openQueue(ctx context.Context, number uint16,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop = func() {
-		cancel() // without which Close waits for ever
+		cancel() // otherwise Close never returns
 		nf.Close()
 	}
 	if err := nf.RegisterWithErrorFunc(ctx, hook, func(error) int { return 0 }); err != nil {
 		stop()
-		return nil, fmt.Errorf("listen to the kernel's packet queue: %w", err)
+		return nil, fmt.Errorf("read kernel packet queue: %w", err)
 	}
 	return stop, nil
 }
 
-// handle decides on a packet when it comes.
+// handle drops, delays or accepts a packet.
 func (q *queue) handle(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
 	q.affected.Add(1)
 	wait, lost := q.schedule(packet)
@@ -133,7 +135,7 @@ func (q *queue) handle(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
 	q.waiting[id] = time.AfterFunc(wait, func() { q.release(id) })
 }
 
-// release lets a packet go on that has waited.
+// release accepts a delayed packet.
 func (q *queue) release(id uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -144,14 +146,14 @@ func (q *queue) release(id uint32) {
 	}
 }
 
-// schedule says how long a packet waits, or that it is lost.
+// schedule returns a packet's delay, or that it is to be dropped.
 func (q *queue) schedule(packet []byte) (wait time.Duration, lost bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.n++
-	byChance := q.shape.Loss > 0 && q.rand.Float64() < q.shape.Loss
-	byTurn := q.shape.DropEvery > 0 && q.n%q.shape.DropEvery == 0
-	if byChance || byTurn {
+	isRandom := q.shape.Loss > 0 && q.rand.Float64() < q.shape.Loss
+	isNth := q.shape.DropEvery > 0 && q.n%q.shape.DropEvery == 0
+	if isRandom || isNth {
 		return 0, true
 	}
 	now := time.Now()
@@ -166,7 +168,7 @@ func (q *queue) schedule(packet []byte) (wait time.Duration, lost bool) {
 	return leaves.Sub(now), false
 }
 
-// packetSize is what an IPv4 packet says of its own length, bytes.
+// packetSize returns the length in the IPv4 header, in bytes.
 func packetSize(packet []byte) int {
 	if len(packet) < 4 {
 		return len(packet)
@@ -174,7 +176,7 @@ func packetSize(packet []byte) int {
 	return cmp.Or(int(binary.BigEndian.Uint16(packet[2:])), len(packet))
 }
 
-// close lets go of what still waits, and says how many packets came.
+// close releases all waiting packets and returns the number of packets handled.
 func (q *queue) close() int {
 	q.mu.Lock()
 	left := slices.Sorted(maps.Keys(q.waiting))

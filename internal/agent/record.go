@@ -16,22 +16,23 @@ import (
 	"github.com/lbproof/lbproof/backends"
 )
 
-// firstPollPort is the first source port of the agents' own looks. The kernel gives out lower ones to everybody else
-// (net.ipv4.ip_local_port_range ends at 60999), so that a look is never taken for an attempt.
+// firstPollPort is the lowest source port of polls. Other connections get lower ports from the kernel
+// (net.ipv4.ip_local_port_range ends at 60999), so a poll is never recorded as an attempt.
 const firstPollPort = 61000
 
-// reportInterval is how long attempts are gathered until they are told.
+// reportInterval is the interval at which attempts are sent.
 const reportInterval = 200 * time.Millisecond
 
-// attemptLog gathers who asks for a connection.
+// attemptLog collects connection attempts.
 type attemptLog struct {
 	mu      sync.Mutex
 	pending []Attempt
-	// lastSeq has an attempt's first sequence number: a SYN that comes again has the same, the port's next connection another.
+	// lastSeq is the initial sequence number of an address's latest attempt: a retransmitted SYN has the same, a new
+	// connection another.
 	lastSeq map[netip.AddrPort]uint32
 }
 
-// recordAttempts tells of every attempt to connect to the ports, whatever becomes of it. stop ends it.
+// recordAttempts sends every connection attempt to the ports, whatever its outcome, until stop is called.
 func (a *agent) recordAttempts(ctx context.Context, ports []int) (stop func(), err error) {
 	r := &attemptLog{lastSeq: map[netip.AddrPort]uint32{}}
 	close, err := openQueue(ctx, recordQueue, func(nf *nfqueue.Nfqueue, id uint32, packet []byte) {
@@ -42,10 +43,10 @@ func (a *agent) recordAttempts(ctx context.Context, ports []int) (stop func(), e
 	}
 	c, err := nftables.New()
 	if err != nil {
-		return nil, fmt.Errorf("reach nftables: %w", err)
+		return nil, fmt.Errorf("connect to nftables: %w", err)
 	}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "lbproof-record"})
-	before := *nftables.ChainPriorityFilter - 10 // a rule that drops it comes later
+	before := *nftables.ChainPriorityFilter - 10 // before rules that drop packets
 	chain := c.AddChain(&nftables.Chain{
 		Name: "in", Table: mine, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: &before,
 	})
@@ -55,24 +56,25 @@ func (a *agent) recordAttempts(ctx context.Context, ports []int) (stop func(), e
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: sourcePortAt, Len: 2},
 			&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binaryutil.BigEndian.PutUint16(firstPollPort)})
-		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: append(append(exprs, matchSYN()...), toQueue(recordQueue))})
+		exprs = append(append(exprs, matchSYN()...), toQueue(recordQueue))
+		c.AddRule(&nftables.Rule{Table: mine, Chain: chain, Exprs: exprs})
 	}
 	if err := c.Flush(); err != nil {
 		close()
-		return nil, fmt.Errorf("tell nftables: %w", err)
+		return nil, fmt.Errorf("apply nftables rules: %w", err)
 	}
-	telling, ended := context.WithCancel(ctx)
-	a.working.Go(func() { r.report(telling, a.send) })
+	reporting, stop := context.WithCancel(ctx)
+	a.working.Go(func() { r.report(reporting, a.send) })
 	return func() {
-		ended()
+		stop()
 		c.DelTable(mine)
-		_ = c.Flush() // the namespace goes too
+		_ = c.Flush() // the namespace goes away too
 		close()
 	}, nil
 }
 
-// handle lets a packet pass. The attempt that it is was made before, however long the recorder is kept from running then: before the request
-// that follows it arrives.
+// handle accepts a packet and records its attempt. The timestamp is taken first: it precedes the request on that
+// connection, even if the recorder is delayed afterwards.
 func (r *attemptLog) handle(packet []byte, pass func()) {
 	now := backends.Now()
 	pass()
@@ -81,7 +83,7 @@ func (r *attemptLog) handle(packet []byte, pass func()) {
 	}
 }
 
-// add keeps an attempt that is a new one.
+// add records an attempt unless it is a retransmission.
 func (r *attemptLog) add(one Attempt, first uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +94,7 @@ func (r *attemptLog) add(one Attempt, first uint32) {
 	}
 }
 
-// parseAttempt reads an IPv4 packet that asks for a TCP connection; first is the sequence number that it begins with (RFC 9293, section 3.1).
+// parseAttempt parses an IPv4 packet with a TCP SYN; first is its initial sequence number (RFC 9293, section 3.1).
 func parseAttempt(packet []byte, now time.Duration) (one Attempt, first uint32, ok bool) {
 	if len(packet) < 20 {
 		return one, 0, false
@@ -108,8 +110,8 @@ func parseAttempt(packet []byte, now time.Duration) (one Attempt, first uint32, 
 	}, binary.BigEndian.Uint32(packet[ip+sequenceAt:]), true
 }
 
-// report reports what was gathered, until ctx ends.
-func (r *attemptLog) report(ctx context.Context, answer func(Response)) {
+// report sends collected attempts until ctx ends.
+func (r *attemptLog) report(ctx context.Context, send func(Response)) {
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
 	for {
@@ -124,7 +126,7 @@ func (r *attemptLog) report(ctx context.Context, answer func(Response)) {
 		r.pending = nil
 		r.mu.Unlock()
 		if len(seen) > 0 {
-			answer(Response{Attempts: seen})
+			send(Response{Attempts: seen})
 		}
 		if ended {
 			return

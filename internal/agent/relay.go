@@ -17,17 +17,17 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// Stream is what Relay does to the bytes that the node answers. The zero value passes them on.
+// Stream is what the action Relay does to the node's responses. The zero value forwards them unchanged.
 type Stream struct {
-	Stall     bool          `json:",omitempty"` // connections are accepted and nothing comes back
-	CutAfter  int64         `json:",omitempty"` // so many bytes of an answer pass, then the connection ends
-	Reset     bool          `json:",omitempty"` // it ends with a TCP reset; otherwise as if all had been sent
-	ChunkSize int           `json:",omitempty"` // bytes are passed on so many at a time
-	Pause     time.Duration `json:",omitempty"` // between slices, and before a connection that the node has ended is closed
+	Stall     bool          `json:",omitempty"` // accept connections, forward nothing back
+	CutAfter  int64         `json:",omitempty"` // close a connection after this many bytes of response
+	Reset     bool          `json:",omitempty"` // close with a TCP reset instead of a normal end
+	ChunkSize int           `json:",omitempty"` // forward at most this many bytes at once
+	Pause     time.Duration `json:",omitempty"` // after each chunk, and before a close
 }
 
-// relays stand before the node's ports from the moment on that a rule may need them: connections that are open when a fault
-// begins have its effect too.
+// relays are inserted before the node's ports as soon as a rule needs one and stay, so that connections already open
+// when a fault begins are affected too.
 type relays struct {
 	ctx context.Context
 
@@ -38,17 +38,17 @@ type relays struct {
 
 func newRelays(ctx context.Context) *relays { return &relays{ctx: ctx, ports: map[int]*relay{}} }
 
-// relay passes on the connections of one port.
+// relay forwards the connections of one port.
 type relay struct {
 	to       netip.AddrPort
 	stream   atomic.Pointer[Stream]
 	affected atomic.Int64
 }
 
-// set gives the relays of the rule's ports their task, and makes those that are missing.
+// set applies a rule's stream to its ports, creating missing relays.
 func (all *relays) set(r Rule) (undo func() (int, error), err error) {
 	if len(r.Ports) == 0 || len(r.Peers) == 0 {
-		return nil, errors.New("a relay needs ports, and to know whose connections it takes")
+		return nil, errors.New("relay rule: needs ports and peers")
 	}
 	var mine []*relay
 	for _, port := range r.Ports {
@@ -69,7 +69,7 @@ func (all *relays) set(r Rule) (undo func() (int, error), err error) {
 	}, nil
 }
 
-// get finds or makes the relay of a port.
+// get returns the relay of a port, creating it if needed.
 func (all *relays) get(with []netip.Addr, port int) (*relay, error) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -80,11 +80,11 @@ func (all *relays) get(with []netip.Addr, port int) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	one := &relay{to: netip.AddrPortFrom(host, uint16(port))} // not by loopback: what comes from there is no traffic
+	one := &relay{to: netip.AddrPortFrom(host, uint16(port))} // loopback connections are no traffic
 	one.stream.Store(&Stream{})
 	listener, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
-		return nil, fmt.Errorf("listen for the relay: %w", err)
+		return nil, fmt.Errorf("listen for relay: %w", err)
 	}
 	if err := redirect(with, port, listener.Addr().(*net.TCPAddr).Port); err != nil {
 		listener.Close()
@@ -96,11 +96,11 @@ func (all *relays) get(with []netip.Addr, port int) (*relay, error) {
 	return one, nil
 }
 
-// redirect sends connections for a port to another one. It stays as long as the namespace does.
+// redirect redirects connections to another port, for the lifetime of the namespace.
 func redirect(with []netip.Addr, from, to int) error {
 	c, err := nftables.New()
 	if err != nil {
-		return fmt.Errorf("reach nftables: %w", err)
+		return fmt.Errorf("connect to nftables: %w", err)
 	}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: fmt.Sprintf("lbproof-relay-%d", from)})
 	chain := c.AddChain(&nftables.Chain{
@@ -113,26 +113,26 @@ func redirect(with []netip.Addr, from, to int) error {
 			&expr.Redir{RegisterProtoMin: 1, Flags: natSpecified})})
 	}
 	if err := c.Flush(); err != nil {
-		return fmt.Errorf("tell nftables: %w", err)
+		return fmt.Errorf("apply nftables rules: %w", err)
 	}
 	return nil
 }
 
-// natSpecified is NF_NAT_RANGE_PROTO_SPECIFIED of the kernel.
+// natSpecified is the kernel's NF_NAT_RANGE_PROTO_SPECIFIED.
 const natSpecified = 2
 
-// ownAddress is the node's first address that is not loopback.
+// ownAddress returns the node's first address that is not loopback.
 func ownAddress() (netip.Addr, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find the node's address: %w", err)
+		return netip.Addr{}, fmt.Errorf("find node address: %w", err)
 	}
 	for _, a := range addresses {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
 			return p.Addr(), nil
 		}
 	}
-	return netip.Addr{}, errors.New("find the node's address: it has none")
+	return netip.Addr{}, errors.New("find node address: none")
 }
 
 func (r *relay) accept(ctx context.Context, listener net.Listener) {
@@ -147,7 +147,7 @@ func (r *relay) accept(ctx context.Context, listener net.Listener) {
 	}
 }
 
-// serve passes a connection on. What cannot be reached refuses here, as it would have without the relay.
+// serve forwards a connection. If the node does not accept it, it is reset, as without the relay.
 func (r *relay) serve(ctx context.Context, client *net.TCPConn) {
 	defer client.Close()
 	dialed, err := net.DialTimeout("tcp4", r.to.String(), 10*time.Second)
@@ -159,7 +159,7 @@ func (r *relay) serve(ctx context.Context, client *net.TCPConn) {
 	defer server.Close()
 	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
 	var passing sync.WaitGroup
-	passing.Go(func() { // questions pass as they are
+	passing.Go(func() { // requests are forwarded unchanged
 		_, _ = server.ReadFrom(client)
 		_ = server.CloseWrite()
 	})
@@ -169,7 +169,7 @@ func (r *relay) serve(ctx context.Context, client *net.TCPConn) {
 	passing.Wait()
 }
 
-// copyResponses passes on what the node says, as the stream that is set now wants it.
+// copyResponses forwards the node's responses as the current stream specifies.
 func (r *relay) copyResponses(ctx context.Context, client, server *net.TCPConn) {
 	buf := make([]byte, 32<<10)
 	passed, last := int64(0), (*Stream)(nil)
@@ -209,7 +209,7 @@ func (r *relay) copyResponses(ctx context.Context, client, server *net.TCPConn) 
 	}
 }
 
-// nextChunk says how much of what is to be passed on goes at once, and whether the connection ends with it.
+// nextChunk returns how many bytes to forward next, and whether the connection ends after them.
 func (s *Stream) nextChunk(rest []byte, passed int64) (n int, end bool) {
 	n = len(rest)
 	if s.ChunkSize > 0 {

@@ -14,47 +14,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rule is a fault of the node's network.
+// Rule is a network fault of the node.
 type Rule struct {
 	Action Action
-	Peers  []netip.Addr // the other ends; empty is everybody but the node itself
-	// Ports are the node's own that it is about; empty is all traffic between the two, whichever opened the connection.
+	Peers  []netip.Addr // the other ends; empty: everybody but the node itself
+	// Ports are the affected ports of the node; empty: all traffic with the peers, whichever side opened the
+	// connection.
 	Ports     []int     `json:",omitempty"`
 	Direction Direction `json:",omitempty"`
-	SYNOnly   bool      `json:",omitempty"` // only packets that ask for a connection
-	// ExpiresAfter is when the rule takes itself back; 0 is when it is told to.
+	SYNOnly   bool      `json:",omitempty"` // only packets that open a connection
+	// ExpiresAfter undoes the rule automatically; 0: never.
 	ExpiresAfter time.Duration
-	Shape        Shape       `json:",omitzero"` // of Delay
-	Stream       Stream      `json:",omitzero"` // of Relay
-	DNS          DNSOverride `json:",omitzero"` // of Resolve
-	From         netip.Addr  `json:",omitzero"` // of Move: the address that the node has,
-	To           netip.Addr  `json:",omitzero"` // and the one that it gets
+	Shape        Shape       `json:",omitzero"` // for Delay
+	Stream       Stream      `json:",omitzero"` // for Relay
+	DNS          DNSOverride `json:",omitzero"` // for Resolve
+	From         netip.Addr  `json:",omitzero"` // for Move: the current address
+	To           netip.Addr  `json:",omitzero"` // for Move: the new address
 }
 
-// Action is what becomes of the packets.
+// Action is what a rule does.
 type Action string
 
-// The deeds.
+// The actions.
 const (
-	Refuse  Action = "refuse"  // answered with a TCP reset
-	Drop    Action = "drop"    // without a trace
-	Delay   Action = "delay"   // late, at a rate or in part not at all, as Shape says
-	Relay   Action = "relay"   // connections are taken apart, as Stream says
-	Resolve Action = "resolve" // the node's questions for names are answered as Names says
-	Move    Action = "move"    // the node has another address
+	Refuse  Action = "refuse"  // respond with a TCP reset
+	Drop    Action = "drop"    // drop packets silently
+	Delay   Action = "delay"   // delay, limit or drop packets by Shape
+	Relay   Action = "relay"   // forward connections by Stream
+	Resolve Action = "resolve" // answer DNS queries by DNS
+	Move    Action = "move"    // change the node's address
 )
 
-// Direction is the direction of the packets, seen from the node.
+// Direction is the direction of packets as seen from the node.
 type Direction string
 
-// The ways.
+// The directions.
 const (
 	Both Direction = ""
 	In   Direction = "in"
 	Out  Direction = "out"
 )
 
-// install makes a rule the kernel's. undo takes it back, and says how many packets or connections it touched.
+// install puts a rule in force. undo removes it and returns how many packets or connections it affected.
 func (a *agent) install(ctx context.Context, id int, r Rule) (undo func() (int, error), err error) {
 	t := nftTable{name: fmt.Sprintf("lbproof-%d", id)}
 	switch r.Action {
@@ -84,20 +85,20 @@ func (a *agent) install(ctx context.Context, id int, r Rule) (undo func() (int, 
 	case Move:
 		return changeAddress(r.From, r.To)
 	}
-	return nil, fmt.Errorf("no rule does %q", r.Action)
+	return nil, fmt.Errorf("unknown action %q", r.Action)
 }
 
-// nftTable is an nftables table of one rule's own.
+// nftTable is the nftables table of one rule.
 type nftTable struct{ name string }
 
-// addRules catches packets as the rule describes them.
+// addRules matches the rule's packets in the kernel.
 func (t nftTable) addRules(r Rule, verdict expr.Any) (undo func() (int, error), err error) {
 	if len(r.Peers) == 0 {
-		return nil, errors.New("a rule needs to know between whom")
+		return nil, errors.New("rule: needs peers")
 	}
 	c, err := nftables.New()
 	if err != nil {
-		return nil, fmt.Errorf("reach nftables: %w", err)
+		return nil, fmt.Errorf("connect to nftables: %w", err)
 	}
 	mine := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: t.name})
 	chains := map[Direction]*nftables.ChainHook{In: nftables.ChainHookInput, Out: nftables.ChainHookOutput}
@@ -120,18 +121,19 @@ func (t nftTable) addRules(r Rule, verdict expr.Any) (undo func() (int, error), 
 		}
 	}
 	if err := c.Flush(); err != nil {
-		return nil, fmt.Errorf("tell nftables: %w", err)
+		return nil, fmt.Errorf("apply nftables rules: %w", err)
 	}
 	return func() (int, error) { return t.delete(c, mine) }, nil
 }
 
-// isReject: a reset answers what comes in; what goes out is then answered by the other end.
+// isReject reports whether a verdict sends a reset. It is used for incoming packets only; outgoing ones are answered by
+// the peer.
 func isReject(verdict expr.Any) bool {
 	_, is := verdict.(*expr.Reject)
 	return is
 }
 
-// portsOf are the ports of a rule; 0 is any.
+// portsOf returns the rule's ports; 0: any.
 func portsOf(r Rule) []int {
 	if len(r.Ports) == 0 {
 		return []int{0}
@@ -139,11 +141,11 @@ func portsOf(r Rule) []int {
 	return r.Ports
 }
 
-// delete deletes the table, and counts what its rules caught.
+// delete deletes the table and returns how many packets its rules matched.
 func (t nftTable) delete(c *nftables.Conn, mine *nftables.Table) (touched int, err error) {
 	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
-		return 0, fmt.Errorf("count what was caught: %w", err)
+		return 0, fmt.Errorf("count matched packets: %w", err)
 	}
 	for _, chain := range chains {
 		if chain.Table.Name != t.name {
@@ -151,7 +153,7 @@ func (t nftTable) delete(c *nftables.Conn, mine *nftables.Table) (touched int, e
 		}
 		rules, err := c.GetRules(mine, chain)
 		if err != nil {
-			return 0, fmt.Errorf("count what was caught: %w", err)
+			return 0, fmt.Errorf("count matched packets: %w", err)
 		}
 		for _, rule := range rules {
 			for _, e := range rule.Exprs {
@@ -163,7 +165,7 @@ func (t nftTable) delete(c *nftables.Conn, mine *nftables.Table) (touched int, e
 	}
 	c.DelTable(mine)
 	if err := c.Flush(); err != nil {
-		return touched, fmt.Errorf("take back a rule: %w", err)
+		return touched, fmt.Errorf("remove rule: %w", err)
 	}
 	return touched, nil
 }
@@ -177,7 +179,8 @@ const (
 	flagSYN, flagACK                = 0x02, 0x10
 )
 
-// matchPackets selects packets that go one way between the node and another address. port is the node's own, 0 is any protocol.
+// matchPackets matches packets in one direction between the node and another address. port is the node's own; 0: any
+// protocol.
 func matchPackets(way Direction, other netip.Addr, port int, opens bool) []expr.Any {
 	address, portAt := uint32(sourceAt), uint32(destinationPortAt)
 	if way == Out {
@@ -217,12 +220,12 @@ func matchSYN() []expr.Any {
 	}
 }
 
-// toQueue hands packets to a program, and lets them pass where it is gone. The kernel at hand may lack nftables' own queue
-// expression, and has the target of iptables (struct xt_NFQ_info_v2: queue, how many, bypass).
+// toQueue passes packets to a queue, or accepts them if nobody reads it. Some kernels lack nftables' own queue
+// expression, so it uses the iptables target (struct xt_NFQ_info_v2: queue, number of queues, bypass).
 func toQueue(number uint16) expr.Any {
 	info := xt.Unknown(binaryutil.NativeEndian.PutUint16(number))
 	info = append(info, binaryutil.NativeEndian.PutUint16(1)...)
 	info = append(info, binaryutil.NativeEndian.PutUint16(1)...)
-	info = append(info, 0, 0) // to the alignment of its size
+	info = append(info, 0, 0) // padding to the struct's alignment
 	return &expr.Target{Name: "NFQUEUE", Rev: 2, Info: &info}
 }
