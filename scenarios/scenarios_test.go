@@ -138,7 +138,7 @@ func TestPlanRefusesWhatItCannotProve(t *testing.T) {
 	assert.ErrorContains(t, err, "s.yaml:7: the configuration names no backend b9")
 	s.Backends, s.Faults = nil, []scenarios.Fault{{Line: 8, Fault: "earthquake"}}
 	_, err = s.Plan(cfg, nil)
-	assert.ErrorContains(t, err, `s.yaml:8: no fault is called "earthquake"`)
+	assert.ErrorContains(t, err, `s.yaml:8: unknown fault "earthquake"`)
 	s.Faults[0] = scenarios.Fault{Line: 9, Fault: plan.FaultPause, Target: "b7"}
 	_, err = s.Plan(cfg, nil)
 	assert.ErrorContains(t, err, "s.yaml:9: the run has no node \"b7\"")

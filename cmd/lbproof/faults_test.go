@@ -128,7 +128,7 @@ func killedInside(t *testing.T, scenario string, n int) {
 	require.Len(t, journals, 1)
 	journal, err := os.ReadFile(journals[0])
 	require.NoError(t, err)
-	assert.Equal(t, n, strings.Count(string(journal), `"did":"order"`), "it was written down before it was done")
+	assert.Equal(t, n, strings.Count(string(journal), `"action":"inject"`), "it was written down before it was done")
 }
 
 const trustScenario = `
@@ -224,9 +224,9 @@ func TestImpossibleFaultsAreToldBefore(t *testing.T) {
 		assert.Equal(t, 2, p.wait(t))
 		assert.Contains(t, p.stderr.String(), "scenario.yaml:5: "+want)
 	}
-	f("hang cannot be put on nginx@lbproof: it is a balancer, and the fault is for backends", "{fault: hang, target: balancer, at: 1s, for: 1s}")
+	f("hang: cannot be applied to nginx@lbproof, a balancer; it is for backends", "{fault: hang, target: balancer, at: 1s, for: 1s}")
 	f(`the run has no node "back-09" to break: name one of nginx@lbproof, back-01, back-02, back-03, or balancer`, "{fault: kill, target: back-09, at: 1s, for: 1s}")
-	f(`no fault is called "earthquake"`, "{fault: earthquake, target: back-01, at: 1s, for: 1s}")
+	f(`unknown fault "earthquake"`, "{fault: earthquake, target: back-01, at: 1s, for: 1s}")
 	f(`latency: delay: time: invalid duration "soon"`, "{fault: latency, target: back-01, at: 1s, for: 1s, with: {delay: soon}}")
 	f("the scenario has no phase later", "{fault: kill, target: back-01, phase: later, at: 1s, for: 1s}")
 	f("back-01 cannot be the other end of a fault on back-01", "{fault: refuse, target: back-01, peer: back-01, at: 1s, for: 1s}")

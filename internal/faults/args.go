@@ -20,15 +20,15 @@ type Arg struct {
 	Doc     string
 }
 
-// Describe is what there is to know of a setting.
+// Describe returns the setting's documentation with its default.
 func (one Arg) Describe() string {
 	if one.Default == "" {
 		return one.Doc
 	}
-	return fmt.Sprintf("%s (%s where it is not given)", one.Doc, one.Default)
+	return fmt.Sprintf("%s (default: %s)", one.Doc, one.Default)
 }
 
-// Kind is how a setting is written.
+// Kind is the syntax of a setting.
 type Kind string
 
 // The kinds of settings.
@@ -38,19 +38,19 @@ const (
 	Count  Kind = "count"  // 4
 	Size   Kind = "size"   // 64KiB
 	Cores  Kind = "cores"  // 0.1
-	Choice Kind = "choice" // one of the words before the colon of Doc
+	Choice Kind = "choice" // one of the words before the colon in Doc
 	Text   Kind = "text"
 )
 
 // Args are the settings of an event.
 type Args plan.Settings
 
-// validate says which setting is wrong.
+// validate returns what is wrong with the settings, or nil.
 func (a Args) validate(f Fault) error {
 	for name, value := range a {
 		i := slices.IndexFunc(f.Args, func(one Arg) bool { return one.Name == name })
 		if i < 0 {
-			return fmt.Errorf("%s has no setting %q; it has %s", f.Name, name, argNames(f.Args))
+			return fmt.Errorf("%s: unknown setting %q; settings: %s", f.Name, name, argNames(f.Args))
 		}
 		if err := f.Args[i].validate(value); err != nil {
 			return fmt.Errorf("%s: %s: %w", f.Name, name, err)
@@ -58,7 +58,7 @@ func (a Args) validate(f Fault) error {
 	}
 	for _, one := range f.Args {
 		if one.Default == "" && a[one.Name] == "" && one.Kind != Text {
-			return fmt.Errorf("%s needs the setting %s: %s", f.Name, one.Name, one.Doc)
+			return fmt.Errorf("%s: setting %s is required: %s", f.Name, one.Name, one.Doc)
 		}
 	}
 	return nil
@@ -83,12 +83,12 @@ func (one Arg) validate(value string) (err error) {
 		var share float64
 		share, err = parseShare(value)
 		if err == nil && (share <= 0 || share > 1) {
-			err = fmt.Errorf("%s is no share between 0%% and 100%%", value)
+			err = fmt.Errorf("%q is not a share above 0%% and up to 100%%", value)
 		}
 	case Count:
 		var n int
 		if n, err = strconv.Atoi(value); err == nil && n < 1 {
-			err = fmt.Errorf("%s is no count", value)
+			err = fmt.Errorf("%q is not a count of at least 1", value)
 		}
 	case Size:
 		_, err = units.RAMInBytes(value)
@@ -97,7 +97,7 @@ func (one Arg) validate(value string) (err error) {
 	case Choice:
 		words, _, _ := strings.Cut(one.Doc, ":")
 		if !slices.Contains(strings.Split(words, ", "), value) {
-			err = fmt.Errorf("%s is none of %s", value, words)
+			err = fmt.Errorf("%q is none of %s", value, words)
 		}
 	}
 	return err
@@ -106,13 +106,13 @@ func (one Arg) validate(value string) (err error) {
 func parseShare(text string) (float64, error) {
 	percent, ok := strings.CutSuffix(text, "%")
 	if !ok {
-		return 0, fmt.Errorf("%s is no share, as 10%%", text)
+		return 0, fmt.Errorf("%q is not a share (e.g. 10%%)", text)
 	}
 	n, err := strconv.ParseFloat(percent, 64)
 	return n / 100, err
 }
 
-// WithDefaults gives every setting that is missing its default.
+// WithDefaults returns all settings of the fault, with defaults for the missing ones.
 func (a Args) WithDefaults(f Fault) Args {
 	out := Args{}
 	for _, one := range f.Args {
@@ -123,7 +123,7 @@ func (a Args) WithDefaults(f Fault) Args {
 	return out
 }
 
-// The settings as values. They were checked when the plan was made.
+// Typed values of the settings, which were validated with the plan.
 
 func (a Args) time(name plan.Setting) time.Duration {
 	d, _ := time.ParseDuration(a[name])

@@ -10,7 +10,7 @@ import (
 
 var badHeader = Fault{
 	Name: plan.FaultBadHeader, Roles: backendOnly,
-	Doc:  "the answer has a header line that is none",
+	Doc:  "responses contain an invalid header line",
 	Args: []Arg{shareArg},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), BadHeader: true})

@@ -12,20 +12,20 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// What the faults have in common that a service does by itself: it is told how to misbehave, for how long, and says at
-// the end how often it did.
+// Faults implemented by the backend service itself: it is told how to misbehave and for how long, and reports how often
+// it did.
 
-// backendOnly is what they can be put on.
+// backendOnly are the roles of these faults.
 var backendOnly = []plan.Role{plan.Backend}
 
-// serviceFaults are the names of them.
+// serviceFaults are the names of these faults.
 var serviceFaults = []plan.Fault{
 	errorRatio.Name, slow.Name, hang.Name, wrongLength.Name, earlyClose.Name,
 	slowBody.Name, badHeader.Name, closeIdle.Name, sick.Name, flap.Name,
 }
 
-// shareArg is the setting of faults that concern a part of the requests.
-var shareArg = Arg{"share", Share, "100%", "of the requests"}
+// shareArg is the setting of faults that affect a share of requests.
+var shareArg = Arg{"share", Share, "100%", "of requests"}
 
 func behave(ctx context.Context, s Site, b backends.Behaviour) (func(context.Context) error, error) {
 	b.For = s.Duration + undoGrace
@@ -35,30 +35,30 @@ func behave(ctx context.Context, s Site, b backends.Behaviour) (func(context.Con
 	return func(ctx context.Context) error {
 		shown, err := setBehaviour(ctx, s.Node, backends.Behaviour{})
 		if err == nil && shown == 0 {
-			err = errors.New("no request met it while it was in force, so it had no effect")
+			err = errors.New("no effect: no request arrived while it was in force")
 		}
 		return err
 	}, nil
 }
 
-// setBehaviour gives the service a behaviour, and returns how often the one before showed.
+// setBehaviour sets the service's behaviour and returns how often the previous one took effect.
 func setBehaviour(ctx context.Context, node *stack.Member, b backends.Behaviour) (shown int, err error) {
 	order, err := json.Marshal(b)
 	if err != nil {
-		return 0, fmt.Errorf("write the behaviour: %w", err)
+		return 0, fmt.Errorf("encode behaviour: %w", err)
 	}
-	said, err := node.Call(ctx, "/behave", order)
+	body, err := node.Call(ctx, "/behave", order)
 	if err != nil {
 		return 0, err
 	}
-	var answer struct{ Shown int }
-	if err := json.Unmarshal(said, &answer); err != nil {
-		return 0, fmt.Errorf("read how often the behaviour showed: %w", err)
+	var result struct{ Shown int }
+	if err := json.Unmarshal(body, &result); err != nil {
+		return 0, fmt.Errorf("decode the number of affected requests: %w", err)
 	}
-	return answer.Shown, nil
+	return result.Shown, nil
 }
 
-// pollTraffic is a look at what the node does with requests, not with health checks.
+// pollTraffic returns a poll of the node's responses to requests other than health checks.
 func pollTraffic(s Site, want agent.Expectation) agent.Poll {
 	l := pollHealth(s, want)
 	l.Path = "/"

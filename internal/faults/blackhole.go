@@ -9,7 +9,7 @@ import (
 
 var blackhole = Fault{
 	Name: plan.FaultBlackhole, Roles: anyRole,
-	Doc:  "packets between the peer and the node's ports vanish without a trace",
+	Doc:  "drops packets between the peer and the node's ports",
 	Args: []Arg{directionArg},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return applyRule(ctx, s, agent.Rule{Action: agent.Drop, Direction: s.Args.direction()}, false)

@@ -11,10 +11,10 @@ import (
 
 var certificate = Fault{
 	Name: plan.FaultCertificate, Roles: httpRoles, NeedsTLS: true, NeedsMaster: true,
-	Doc: "the node's certificates are replaced by ones that no client should take; " +
-		"a balancer is told to take over its configuration",
+	Doc: "replaces the node's certificates by invalid ones; " +
+		"a balancer reloads",
 	Args: []Arg{{"flaw", Choice, "expired", "expired, early, name, issuer: " +
-		"its time is over; its time has not come; it is for another name; nobody knows who signed it"}},
+		"expired; not yet valid; for another name; signed by an unknown authority"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		put := func(ctx context.Context, flaw string) error {
 			files, err := s.RenewCerts(flaw)
@@ -29,20 +29,22 @@ var certificate = Fault{
 		return func(ctx context.Context) error { return put(ctx, "") }, nil
 	},
 	Detect: func(s Site) agent.Poll {
-		l := pollHTTP(s, agent.Expectation{Outcomes: []agent.Outcome{agent.UntrustedCert}, Contains: certErrors[s.Args["flaw"]]})
+		l := pollHTTP(s, agent.Expectation{
+			Outcomes: []agent.Outcome{agent.UntrustedCert}, Contains: certErrors[s.Args["flaw"]],
+		})
 		l.CA, l.ServerName = s.CA, s.Host
 		return l
 	},
 }
 
-// certErrors are what crypto/x509 says of the flaws.
+// certErrors maps flaws to the matching text of crypto/x509's error.
 var certErrors = map[string]string{
 	"expired": " is after ", "early": " is before ",
 	"name": "certificate is valid for ", "issuer": "unknown authority",
 }
 
-// replaceFiles puts files in place. A balancer takes them over with its configuration, which is written anew, since one that
-// watches its files would not notice otherwise.
+// replaceFiles replaces files of the node. A balancer reloads; its main configuration is rewritten too, because a
+// balancer that watches its files would not notice a new certificate otherwise.
 func (s Site) replaceFiles(ctx context.Context, files []model.File) error {
 	if s.Node.Spec.Role != plan.Balancer {
 		return s.Node.Write(ctx, files...)

@@ -10,7 +10,7 @@ import (
 
 var closeIdle = Fault{
 	Name: plan.FaultCloseIdle, Roles: backendOnly,
-	Doc:  "a kept connection is closed, without an answer, when its second request comes: the race that makes 502s",
+	Doc:  "closes a kept connection when its second request arrives, without a response: the race behind 502s",
 	Args: []Arg{shareArg},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), CloseReused: true})

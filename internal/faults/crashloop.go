@@ -13,10 +13,10 @@ import (
 
 var crashLoop = Fault{
 	Name: plan.FaultCrashLoop, Roles: anyRole,
-	Doc: "the process ends at once, comes back, and ends again, over and over",
+	Doc: "kills and restarts the process repeatedly",
 	Args: []Arg{
-		{"up", Time, "500ms", "how long it lives"},
-		{"down", Time, "500ms", "how long it is gone"},
+		{"up", Time, "500ms", "running"},
+		{"down", Time, "500ms", "stopped"},
 	},
 	Start: startCrashLoop,
 	Detect: func(s Site) agent.Poll {

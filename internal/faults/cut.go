@@ -9,10 +9,11 @@ import (
 
 var cut = Fault{
 	Name: plan.FaultCut, Roles: httpRoles,
-	Doc:  "answers to the peer end after so many bytes, as if they were whole",
-	Args: []Arg{{"after", Size, "100", "bytes of the answer that pass"}},
+	Doc:  "closes connections to the peer within a response, as if it were complete",
+	Args: []Arg{{"after", Size, "100", "bytes of the response before that"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: agent.Stream{CutAfter: s.Args.size("after")}}, false)
+		cut := agent.Stream{CutAfter: s.Args.size("after")}
+		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: cut}, false)
 	},
 	Detect: func(s Site) agent.Poll { return pollHTTP(s, agent.Expectation{Outcomes: brokenResponse}) },
 }

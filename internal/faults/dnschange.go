@@ -10,8 +10,8 @@ import (
 
 var dnsChange = Fault{
 	Name: plan.FaultDNSChange, Roles: backendOnly,
-	Doc:  "the peer's resolver gives another address for the node's name, one that nobody has",
-	Args: []Arg{{"address", Text, "192.0.2.1", "the address"}},
+	Doc:  "the peer resolves the node's name to another address, which is unused",
+	Args: []Arg{{"address", Text, "192.0.2.1", "new address"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		address, err := netip.ParseAddr(s.Args["address"])
 		if err != nil {
@@ -20,14 +20,15 @@ var dnsChange = Fault{
 		return overrideDNS(ctx, s, agent.DNSOverride{Name: s.Node.Spec.Host(), Address: address})
 	},
 	Detect: func(s Site) agent.Poll {
-		address, _ := netip.ParseAddr(s.Args["address"]) // Order has seen to it
+		address, _ := netip.ParseAddr(s.Args["address"]) // checked by Start
 		return pollName(s, agent.Expectation{Address: address})
 	},
 }
 
-// overrideDNS answers the peer's questions for the node's name.
-func overrideDNS(ctx context.Context, s Site, names agent.DNSOverride) (func(context.Context) error, error) {
-	heal, err := s.Peer.ApplyRule(ctx, agent.Rule{Action: agent.Resolve, DNS: names, ExpiresAfter: s.Duration + undoGrace})
+// overrideDNS changes the peer's DNS responses for the node's name.
+func overrideDNS(ctx context.Context, s Site, override agent.DNSOverride) (func(context.Context) error, error) {
+	rule := agent.Rule{Action: agent.Resolve, DNS: override, ExpiresAfter: s.Duration + undoGrace}
+	heal, err := s.Peer.ApplyRule(ctx, rule)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func overrideDNS(ctx context.Context, s Site, names agent.DNSOverride) (func(con
 	}, nil
 }
 
-// pollName is a look that asks for the name only.
+// pollName returns a poll that only resolves the name.
 func pollName(s Site, want agent.Expectation) agent.Poll {
 	l := pollHealth(s, want)
 	l.LookupName, l.Path = s.Node.Spec.Host(), ""

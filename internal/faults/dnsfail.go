@@ -9,11 +9,13 @@ import (
 
 var dnsFail = Fault{
 	Name: plan.FaultDNSFail, Roles: backendOnly,
-	Doc:  "the peer's resolver knows the node's name no more",
-	Args: []Arg{{"how", Choice, "fail", "fail, mute: it says that it failed, or nothing"}},
+	Doc:  "the peer cannot resolve the node's name",
+	Args: []Arg{{"how", Choice, "fail", "fail, mute: SERVFAIL, or no response"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		how := s.Args["how"]
-		return overrideDNS(ctx, s, agent.DNSOverride{Name: s.Node.Spec.Host(), ServFail: how == "fail", NoReply: how == "mute"})
+		return overrideDNS(ctx, s, agent.DNSOverride{
+			Name: s.Node.Spec.Host(), ServFail: how == "fail", NoReply: how == "mute",
+		})
 	},
 	Detect: func(s Site) agent.Poll {
 		return pollName(s, agent.Expectation{Outcomes: []agent.Outcome{agent.NameNotFound}})

@@ -12,11 +12,12 @@ import (
 
 var drain = Fault{
 	Name: plan.FaultDrain, Roles: backendOnly,
-	Doc: "health checks fail for a while, requests do not; " +
-		"then the process is asked to end (SIGTERM), as a rolling restart does it",
-	Args: []Arg{{"notice", Time, "5s", "how long health checks fail first"}},
+	Doc: "fails health checks but not requests for a while, " +
+		"then stops the process (SIGTERM), like a rolling restart",
+	Args: []Arg{{"notice", Time, "5s", "how long health checks fail before the stop"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		if _, err := setBehaviour(ctx, s.Node, backends.Behaviour{HealthOnly: true, Status: 503, For: s.Duration + undoGrace}); err != nil {
+		unhealthy := backends.Behaviour{HealthOnly: true, Status: 503, For: s.Duration + undoGrace}
+		if _, err := setBehaviour(ctx, s.Node, unhealthy); err != nil {
 			return nil, err
 		}
 		if !sleep.For(ctx, s.Args.time("notice")) {

@@ -10,7 +10,7 @@ import (
 
 var earlyClose = Fault{
 	Name: plan.FaultEarlyClose, Roles: backendOnly,
-	Doc:  "the connection ends in the middle of the body",
+	Doc:  "closes connections in the middle of the body",
 	Args: []Arg{shareArg},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), EarlyClose: true})

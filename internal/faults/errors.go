@@ -10,10 +10,10 @@ import (
 
 var errorRatio = Fault{
 	Name: plan.FaultErrors, Roles: backendOnly,
-	Doc: "answers requests with an error, and health checks as before",
+	Doc: "responds to requests with an error, but not to health checks",
 	Args: []Arg{
-		{"share", Share, "100%", "of the requests"},
-		{"status", Count, "500", "of the answers"},
+		{"share", Share, "100%", "of requests"},
+		{"status", Count, "500", "of the responses"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Status: s.Args.count("status")})

@@ -13,131 +13,131 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Fault is one way to break a node.
+// Fault is a way to break a node.
 type Fault struct {
 	Name  plan.Fault
 	Doc   string
-	Roles []plan.Role // the nodes that it can be put on
+	Roles []plan.Role // of nodes that it can be applied to
 	Args  []Arg
-	// Start puts the fault in force. undo takes it back; it is called once, and may say what became of the fault
-	// meanwhile.
+	// Start puts the fault in force. undo reverts it; it is called once and returns an error if the fault had no
+	// effect.
 	Start func(ctx context.Context, s Site) (undo func(context.Context) error, err error)
-	// Detect is what the peer sees of the node while the fault is in force; nil where Order itself makes sure.
+	// Detect returns the poll by which the peer sees the fault in force; nil if Start verifies it.
 	Detect func(s Site) agent.Poll
-	// NeedsTLS: it shows where the node speaks TLS, and nowhere else.
+	// NeedsTLS: the fault only shows on a node that speaks TLS.
 	NeedsTLS bool
-	// Needs is what the host must be able to do.
+	// Needs are the host features that the fault requires.
 	Needs []stack.HostFeature
-	// NeedsMaster: the balancer needs a master process for it.
+	// NeedsMaster: the balancer needs a master process.
 	NeedsMaster bool
-	// SkipHealCheck faults are not seen to be gone when they are taken back: what they did stays done.
+	// SkipHealCheck: the effect is permanent, so Heal does not wait for it to vanish.
 	SkipHealCheck bool
 }
 
-// All is every fault.
+// All lists every fault.
 var All = []Fault{
-	kill,        // the process is gone at once
-	stop,        // it is asked to go, and may finish
-	restart,     // it is gone for a moment
-	drain,       // it says so first
-	move,        // it comes back with another address
-	pause,       // it is frozen
-	crashLoop,   // it comes up and goes again
-	memory,      // it runs out of memory
-	cpu,         // it has less of the processor
-	refuse,      // connections are refused
-	blackhole,   // packets vanish
-	partition,   // all packets vanish, both ways
-	synLoss,     // some connections do not come about
-	loss,        // packets are lost
-	latency,     // packets are late
-	bandwidth,   // packets queue up
-	halfOpen,    // connections are accepted, and nothing comes back
-	reset,       // answers end in a reset
-	cut,         // answers end early
-	slowClose,   // connections end late
-	slice,       // answers come in small pieces
-	errorRatio,  // some answers are errors
-	slow,        // answers take longer
-	hang,        // there is no answer
-	wrongLength, // Content-Length is wrong
-	earlyClose,  // the connection ends in the middle of a body
-	slowBody,    // a body takes its time
-	badHeader,   // a header is none
-	closeIdle,   // a kept connection is closed when its next request comes
-	sick,        // health checks fail, requests do not
-	flap,        // health checks fail now and then
-	dnsChange,   // a name has another address
-	dnsFail,     // a name has no address
-	certificate, // a certificate is one that no client should take
-	reload,      // the balancer takes over a configuration
-	workerKill,  // one of its workers is gone
+	kill,        // ends the process at once
+	stop,        // ends the process gracefully
+	restart,     // ends and starts the process
+	drain,       // fails health checks first, then stops
+	move,        // restarts with another address
+	pause,       // freezes the node
+	crashLoop,   // crashes repeatedly
+	memory,      // is killed for lack of memory
+	cpu,         // gets less CPU
+	refuse,      // refuses connections
+	blackhole,   // drops packets
+	partition,   // drops all packets, in both directions
+	synLoss,     // drops packets that open connections
+	loss,        // drops packets at random
+	latency,     // delays packets
+	bandwidth,   // limits the bandwidth
+	halfOpen,    // accepts connections, sends nothing
+	reset,       // resets connections within a response
+	cut,         // ends responses early
+	slowClose,   // closes connections late
+	slice,       // sends responses in small pieces
+	errorRatio,  // returns errors
+	slow,        // responds late
+	hang,        // never responds
+	wrongLength, // sends a wrong Content-Length
+	earlyClose,  // closes the connection within a body
+	slowBody,    // sends the body slowly
+	badHeader,   // sends an invalid header line
+	closeIdle,   // closes a kept connection on its next request
+	sick,        // fails health checks only
+	flap,        // fails health checks intermittently
+	dnsChange,   // its name resolves to another address
+	dnsFail,     // its name does not resolve
+	certificate, // presents an invalid certificate
+	reload,      // reloads its configuration
+	workerKill,  // loses a worker process
 }
 
-// Find gives the fault of that name.
+// Find returns the fault with that name.
 func Find(name plan.Fault) (Fault, error) {
 	for _, f := range All {
 		if f.Name == name {
 			return f, nil
 		}
 	}
-	return Fault{}, fmt.Errorf("no fault is called %q", name)
+	return Fault{}, fmt.Errorf("unknown fault %q", name)
 }
 
-// Site is where a fault is put: on a node, between it and its peer, which also looks whether it is there.
+// Site is where a fault is applied: a node, and the peer that verifies it.
 type Site struct {
 	Node, Peer *stack.Member
 	OtherPeers []*stack.Member // further peers
-	Worker     *stack.Member   // who sends the traffic, and reads the ledgers
+	Worker     *stack.Member   // sends the traffic and reads the ledgers
 	Config     model.Config
-	Port       int    // of Node, to look at
-	TLS        bool   // which that port speaks
-	Host       string // that its certificate is for
-	CA         []byte // PEM of the authority that signed it
-	// RenewCerts makes the node's certificates anew, with a flaw; the files' names are their places.
+	Port       int    // of Node, to poll
+	TLS        bool   // whether Port speaks TLS
+	Host       string // that the certificate is for
+	CA         []byte // PEM of its certificate authority
+	// RenewCerts returns new certificates for the node, with a flaw; file names are paths on the node.
 	RenewCerts func(flaw string) ([]model.File, error)
 	Duration   time.Duration
-	// UndoAfter is after how long the reaper takes the fault back, where it is one of the node and nobody has; 0 is never.
+	// UndoAfter is when the reaper undoes a fault on the node if nobody else has; 0: never.
 	UndoAfter time.Duration
 	Args      Args
 }
 
-// On says whether a fault can be put on a node.
+// supports reports whether the fault can be applied to a role.
 func (f Fault) supports(role plan.Role) bool { return slices.Contains(f.Roles, role) }
 
-// Validate says why an event cannot be; nil where it can.
+// Validate returns why an event is not possible, or nil.
 func Validate(e plan.Event, target plan.Spec) error {
 	f, err := Find(e.Fault)
 	switch {
 	case err != nil:
 		return err
 	case !f.supports(target.Role):
-		return fmt.Errorf("%s cannot be put on %s: it is a %s, and the fault is for %s",
+		return fmt.Errorf("%s: cannot be applied to %s, a %s; it is for %s",
 			f.Name, e.Target, target.Role, roleNames(f))
 	case f.NeedsTLS && len(target.TLSPorts) == 0:
-		return fmt.Errorf("%s cannot be put on %s: it speaks no TLS", f.Name, e.Target)
+		return fmt.Errorf("%s: cannot be applied to %s, which does not speak TLS", f.Name, e.Target)
 	case target.Helper && f.inService():
-		return fmt.Errorf("%s cannot be put on %s: it is a service beside the pools, which does not misbehave",
+		return fmt.Errorf("%s: cannot be applied to %s, a helper service outside the pools",
 			f.Name, e.Target)
 	}
 	return Args(e.Settings).validate(f)
 }
 
-// ValidateHost says why a host cannot have the events of a run; nil where it can.
+// ValidateHost returns why a host cannot inject the faults of a run, or nil.
 func ValidateHost(events []plan.Event, host stack.Host) error {
 	for _, e := range events {
 		f, err := Find(e.Fault)
 		if err != nil {
-			continue // which the run's marks will say
+			continue // reported when it is injected
 		}
 		if a, lacks := host.FirstMissing(f.Needs); lacks {
-			return fmt.Errorf("the fault %s cannot be put on %s: %s", e.Fault, e.Target, a.MissingText())
+			return fmt.Errorf("%s: cannot be applied to %s on this host: %s", e.Fault, e.Target, a.MissingText())
 		}
 	}
 	return nil
 }
 
-// inService says whether the service itself does it.
+// inService reports whether the backend service implements the fault.
 func (f Fault) inService() bool { return slices.Contains(serviceFaults, f.Name) }
 
 func roleNames(f Fault) string {
@@ -148,17 +148,17 @@ func roleNames(f Fault) string {
 	return strings.Join(names, " and ")
 }
 
-// What faults are for: those that work on all nodes, and those that show in answers to HTTP.
+// Roles of faults: any node, or nodes that speak HTTP.
 var (
 	anyRole   = []plan.Role{plan.Backend, plan.Balancer, plan.Dependency}
 	httpRoles = []plan.Role{plan.Backend, plan.Balancer}
 )
 
-// undoGrace is how much longer than planned a rule stays before it takes itself back: nobody has healed it then.
+// undoGrace is how long after its planned end a rule undoes itself if nobody healed it.
 const undoGrace = 5 * time.Second
 
-// pollHealth is what most looks have in common: every few milliseconds, for as long as a fault may take to show. Of a
-// balancer it only opens a connection: a request would go through to a backend.
+// pollHealth returns the usual poll: every few milliseconds, for as long as a fault may take to show. For a balancer it
+// only opens a connection, since a request would reach a backend.
 func pollHealth(s Site, want agent.Expectation) agent.Poll {
 	l := agent.Poll{
 		Timeout: 250 * time.Millisecond, Interval: 5 * time.Millisecond, GiveUpAfter: 10 * time.Second,
@@ -170,7 +170,7 @@ func pollHealth(s Site, want agent.Expectation) agent.Poll {
 	return l
 }
 
-// pollHTTP is a look that asks a balancer too, for faults that show in answers only.
+// pollHTTP returns a poll that sends requests to a balancer too, for faults that show only in responses.
 func pollHTTP(s Site, want agent.Expectation) agent.Poll {
 	l := pollHealth(s, want)
 	if l.Path == "" {

@@ -22,20 +22,20 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// simulated is a node in memory, and its agent. Its fields say what orders do not work on it.
+// simulated is a node in memory with its agent. Its fields say which operations have no effect.
 type simulated struct {
-	stack.Node   // what no fault uses
+	stack.Node   // unused by faults
 	down, frozen bool
 	cores        float64
 	rules        int
 	generation   int  // of its workers
-	deaf         bool // takes orders and does nothing
-	idle         bool // nothing meets its rules
+	deaf         bool // ignores all operations
+	idle         bool // nothing matches its rules
 	said         string
 	broken       error
 	streams      *stack.Streams
 
-	shut  bool // it sees nothing, else whatever it looks for
+	shut  bool // sees nothing; otherwise sees whatever it polls for
 	looks []agent.Poll
 }
 
@@ -62,7 +62,7 @@ func (n *simulated) Freeze(_ context.Context, frozen bool) error {
 	return n.broken
 }
 
-func (n *simulated) Limit(_ context.Context, cores float64) error {
+func (n *simulated) LimitCPU(_ context.Context, cores float64) error {
 	if !n.deaf {
 		n.cores = cores
 	}
@@ -85,7 +85,7 @@ func (n *simulated) Processes(context.Context) ([]stack.Process, error) {
 	return []stack.Process{{ID: strconv.Itoa(100 + n.generation)}}, n.broken
 }
 
-// serve carries out the orders of the node's agent.
+// serve handles requests like the node's agent.
 func (n *simulated) serve(in io.Reader, out io.Writer) error {
 	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
 	if err := answers.Encode(agent.Response{}); err != nil { // ready
@@ -130,7 +130,7 @@ func (n *simulated) do(o agent.Request) agent.Response {
 	return w
 }
 
-// member is the node with its agent, as a run has it.
+// member returns the node with its agent, as in a run.
 func (n *simulated) member(t *testing.T, spec plan.Spec) *stack.Member {
 	t.Helper()
 	orders, in := io.Pipe()
@@ -141,7 +141,7 @@ func (n *simulated) member(t *testing.T, spec plan.Spec) *stack.Member {
 	return &stack.Member{Spec: spec, Node: n, Agent: speaking}
 }
 
-// site is a node of a role, with a peer that looks at it.
+// site returns a node with a role, and a peer that polls it.
 func site(t *testing.T, n, peer *simulated, role plan.Role) Site {
 	t.Helper()
 	return Site{
@@ -158,7 +158,7 @@ func site(t *testing.T, n, peer *simulated, role plan.Role) Site {
 	}
 }
 
-// Every fault is put in force, seen, taken back and seen to be gone, and leaves the node as it was.
+// Every fault is injected, seen, undone and seen to be gone, and leaves the node as it was.
 func TestEveryFault(t *testing.T) {
 	for _, f := range All {
 		t.Run(string(f.Name), func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-// A fault that nobody sees is no fault, and is taken back.
+// A fault that nobody sees is an error and is undone.
 func TestNoEffect(t *testing.T) {
 	for _, f := range All {
 		if f.Detect == nil {
@@ -192,18 +192,18 @@ func TestNoEffect(t *testing.T) {
 		}
 		n := &simulated{cores: 1}
 		_, err := Inject(t.Context(), f, site(t, n, &simulated{shut: true}, f.Roles[0]))
-		assert.ErrorContains(t, err, string(f.Name)+" took no effect: not seen")
+		assert.ErrorContains(t, err, string(f.Name)+" had no effect: not seen")
 		assert.Zero(t, n.rules)
 		assert.False(t, n.down || n.frozen, f.Name)
 	}
 	_, err := Inject(t.Context(), pause, site(t, &simulated{deaf: true}, &simulated{}, plan.Backend))
-	assert.ErrorContains(t, err, "the node is paused: false, after it was ordered: true")
+	assert.ErrorContains(t, err, "the node's paused state is false instead of true")
 	_, err = Inject(t.Context(), kill, site(t, &simulated{broken: errors.New("no such container")}, &simulated{}, plan.Backend))
 	assert.ErrorContains(t, err, "no such container")
 }
 
-// What nothing met while it was there had no effect either.
-func TestNothingMetIt(t *testing.T) {
+// A fault that affected nothing is an error.
+func TestNothingAffected(t *testing.T) {
 	f := func(fault Fault, want string) {
 		t.Helper()
 		in, err := Inject(t.Context(), fault, site(t, &simulated{idle: true}, &simulated{}, plan.Backend))
@@ -211,15 +211,15 @@ func TestNothingMetIt(t *testing.T) {
 		_, err = in.Heal(t.Context())
 		assert.ErrorContains(t, err, want)
 	}
-	f(blackhole, "nothing passed while it was in force")
-	f(errorRatio, "no request met it while it was in force")
+	f(blackhole, "no effect: no packet arrived while it was in force")
+	f(errorRatio, "no effect: no request arrived while it was in force")
 	in, err := Inject(t.Context(), cpu, site(t, &simulated{deaf: true, cores: 1}, &simulated{}, plan.Backend))
 	require.NoError(t, err)
 	_, err = in.Heal(t.Context())
-	assert.ErrorContains(t, err, "its limit was 1 cores when it should have been 0.05")
+	assert.ErrorContains(t, err, "the CPU limit was 1 cores instead of 0.05")
 }
 
-func TestCheck(t *testing.T) {
+func TestValidate(t *testing.T) {
 	backend := plan.Spec{Name: "b1", Role: plan.Backend}
 	f := func(want, fault string, target plan.Spec, with plan.Settings) {
 		t.Helper()
@@ -231,24 +231,24 @@ func TestCheck(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 	f("", "latency", backend, plan.Settings{"delay": "20ms", "spread": "normal"})
-	f(`no fault is called "earthquake"`, "earthquake", backend, nil)
-	f("it is a balancer, and the fault is for backends", "hang", plan.Spec{Name: "nginx", Role: plan.Balancer}, nil)
-	f("it speaks no TLS", "certificate", backend, nil)
+	f(`unknown fault "earthquake"`, "earthquake", backend, nil)
+	f("cannot be applied to nginx, a balancer; it is for backends", "hang", plan.Spec{Name: "nginx", Role: plan.Balancer}, nil)
+	f("cannot be applied to b1, which does not speak TLS", "certificate", backend, nil)
 	f("", "certificate", plan.Spec{Name: "b1", Role: plan.Backend, TLSPorts: []int{8443}}, nil)
 	f("", "pause", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
-	f("it is a dependency, and the fault is for backends and balancers", "cut", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
-	f("does not misbehave", "hang", plan.Spec{Name: "auth", Role: plan.Backend, Helper: true}, nil)
-	f(`latency has no setting "duration"; it has delay, jitter, spread, way`, "latency", backend, plan.Settings{"duration": "1s"})
+	f("cannot be applied to redis, a dependency; it is for backends and balancers", "cut", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
+	f("cannot be applied to auth, a helper service outside the pools", "hang", plan.Spec{Name: "auth", Role: plan.Backend, Helper: true}, nil)
+	f(`latency: unknown setting "duration"; settings: delay, jitter, spread, way`, "latency", backend, plan.Settings{"duration": "1s"})
 	f("invalid duration", "latency", backend, plan.Settings{"delay": "soon"})
-	f("sideways is none of both, in, out", "latency", backend, plan.Settings{"way": "sideways"})
-	f("half is no share, as 10%", "loss", backend, plan.Settings{"share": "half"})
-	f("120% is no share between 0% and 100%", "loss", backend, plan.Settings{"share": "120%"})
-	f("0 is no count", "errors", backend, plan.Settings{"status": "0"})
+	f(`"sideways" is none of both, in, out`, "latency", backend, plan.Settings{"way": "sideways"})
+	f(`"half" is not a share (e.g. 10%)`, "loss", backend, plan.Settings{"share": "half"})
+	f(`"120%" is not a share above 0% and up to 100%`, "loss", backend, plan.Settings{"share": "120%"})
+	f(`"0" is not a count`, "errors", backend, plan.Settings{"status": "0"})
 	f("invalid size", "bandwidth", backend, plan.Settings{"rate": "wide"})
 	f("invalid syntax", "cpu", backend, plan.Settings{"cores": "few"})
 }
 
-// A configuration is changed as asked for, taken over, and put back as it was.
+// A configuration is changed as requested, reloaded, and restored.
 func TestReload(t *testing.T) {
 	f := func(change, want string) {
 		t.Helper()
@@ -264,17 +264,17 @@ func TestReload(t *testing.T) {
 	}
 	whole := "pool {\n  server a\n  server b\n    weight 2\n}\n"
 	f("none", whole)
-	f("comment", whole+"\n# taken over\n")
+	f("comment", whole+"\n# reloaded\n")
 	f("remove", "pool {\n  server a\n}\n")
 	f("broken", whole+"\nbroken on purpose {\n")
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := Inject(ctx, reload, site(t, &simulated{deaf: true}, &simulated{}, plan.Balancer))
-	assert.ErrorContains(t, err, "the balancer has made no new process")
+	assert.ErrorContains(t, err, "the balancer started no new process")
 }
 
-// A certificate is replaced where it lies, the balancer told, and a good one put back.
+// A certificate is replaced in place, the balancer reloads, and a valid one is restored.
 func TestCertificate(t *testing.T) {
 	n, e := &simulated{}, &simulated{}
 	s := site(t, n, e, plan.Backend)
@@ -290,11 +290,10 @@ func TestCertificate(t *testing.T) {
 	s = site(t, n, e, plan.Balancer)
 	_, err = Inject(t.Context(), certificate, s)
 	require.NoError(t, err)
-	assert.Equal(t, 1, n.generation, "it is told to take over its configuration")
+	assert.Equal(t, 1, n.generation, "it reloads")
 }
 
-// Who has the node's name moves with it: the name means the new address for its peer and for the worker, until it moves
-// back.
+// The node's name moves with it: it resolves to the new address for the peer and the worker until the node moves back.
 func TestMove(t *testing.T) {
 	n, peer, worker := &simulated{}, &simulated{}, &simulated{}
 	s := site(t, n, peer, plan.Backend)
@@ -309,23 +308,23 @@ func TestMove(t *testing.T) {
 	worker.broken = errors.New("no agent")
 	_, err = Inject(t.Context(), move, s)
 	assert.ErrorContains(t, err, "no agent")
-	assert.Equal(t, []int{0, 0}, []int{n.rules, peer.rules}, "nothing of it stays")
+	assert.Equal(t, []int{0, 0}, []int{n.rules, peer.rules}, "no rule remains")
 	assert.False(t, n.down)
 	s.Node.Spec.Address = "192.0.2.7"
 	_, err = Inject(t.Context(), move, s)
-	assert.ErrorContains(t, err, "the configuration knows it by its address")
+	assert.ErrorContains(t, err, "the configuration refers to the node by address, so it cannot move")
 }
 
-// The plan knows every fault's name and no other; those that are outages have one effect each.
-func TestNamesAreThePlans(t *testing.T) {
+// The plan has the same fault names; those that are outages have one effect each.
+func TestNamesMatchPlan(t *testing.T) {
 	known := map[plan.Fault]bool{}
 	for _, f := range All {
-		assert.False(t, known[f.Name], "two faults are called %s", f.Name)
+		assert.False(t, known[f.Name], "duplicate fault %s", f.Name)
 		known[f.Name] = true
 	}
 	outages := plan.FaultsWithEffect(plan.EffectRefused, plan.EffectUnreachable, plan.EffectFrozen, plan.EffectNoResponse, plan.EffectUnhealthy, plan.EffectSlow)
 	for _, f := range outages {
-		assert.True(t, known[f], "no fault is called %s, which has an effect in the plan", f)
+		assert.True(t, known[f], "unknown fault %s, which has an effect in the plan", f)
 	}
 	for _, one := range All {
 		if one.Name.Hangs() {
@@ -334,8 +333,8 @@ func TestNamesAreThePlans(t *testing.T) {
 	}
 }
 
-// What a host cannot do to a node is told before the run, and nothing else is refused.
-func TestPossible(t *testing.T) {
+// A fault that the host cannot inject is rejected before the run; others are not.
+func TestValidateHost(t *testing.T) {
 	can := []stack.HostFeature{stack.CPULimits, stack.Freeze, stack.UserSwitching, stack.MemoryLimits}
 	refused := map[stack.HostFeature][]plan.Fault{}
 	for _, f := range All {
@@ -347,7 +346,7 @@ func TestPossible(t *testing.T) {
 				continue
 			}
 			refused[missing] = append(refused[missing], f.Name)
-			assert.EqualError(t, err, "the fault "+string(f.Name)+" cannot be put on b1: "+missing.MissingText())
+			assert.EqualError(t, err, string(f.Name)+": cannot be applied to b1 on this host: "+missing.MissingText())
 		}
 	}
 	assert.Equal(t, map[stack.HostFeature][]plan.Fault{stack.CPULimits: {plan.FaultCPU}, stack.Freeze: {plan.FaultPause}, stack.MemoryLimits: {plan.FaultMemory}}, refused)

@@ -10,10 +10,10 @@ import (
 
 var flap = Fault{
 	Name: plan.FaultFlap, Roles: backendOnly,
-	Doc: "health checks fail and pass by turns, requests are answered as before",
+	Doc: "health checks fail and pass alternately; requests are not affected",
 	Args: []Arg{
-		{"every", Time, "4s", "one turn"},
-		{"failing", Time, "2s", "of it, at its beginning"},
+		{"every", Time, "4s", "period"},
+		{"failing", Time, "2s", "failing part, at the start of the period"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{

@@ -9,7 +9,7 @@ import (
 
 var halfOpen = Fault{
 	Name: plan.FaultHalfOpen, Roles: anyRole,
-	Doc: "connections from the peer are accepted and nothing ever comes back",
+	Doc: "accepts connections from the peer, but never sends anything",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: agent.Stream{Stall: true}}, false)
 	},

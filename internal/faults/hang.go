@@ -10,7 +10,7 @@ import (
 
 var hang = Fault{
 	Name: plan.FaultHang, Roles: backendOnly,
-	Doc:  "requests get no answer, health checks do",
+	Doc:  "never responds to requests, only to health checks",
 	Args: []Arg{shareArg},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), Hang: true})

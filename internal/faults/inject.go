@@ -11,13 +11,13 @@ import (
 	"github.com/lbproof/lbproof/internal/agent"
 )
 
-// Active is a fault that was seen to be in force.
+// Active is a fault in force.
 type Active struct {
-	Observed string // what the peer saw; empty where the fault itself made sure
-	// StartsBy is the latest time, on the host's monotonic clock, at which the fault began: when the first look began that
-	// saw it. It is 0 where nobody looked.
+	Observed string // what the peer saw; empty if the fault verified itself
+	// StartsBy is the latest time at which the fault began, on the host's monotonic clock: the start of the first poll
+	// that saw it; 0 without a poll.
 	StartsBy time.Duration
-	// StartsAfter is the earliest: when the last look began that did not see it; 0 where none did.
+	// StartsAfter is the earliest time: the start of the last poll that did not see it; 0 without one.
 	StartsAfter time.Duration
 
 	fault Fault
@@ -25,7 +25,7 @@ type Active struct {
 	undo  func(context.Context) error
 }
 
-// Inject puts a fault in force, and returns when it is seen to be there. What does not take effect is taken back.
+// Inject starts a fault and returns when the peer sees it. A fault without effect is undone.
 func Inject(ctx context.Context, f Fault, s Site) (*Active, error) {
 	s.Args = s.Args.WithDefaults(f)
 	undo, err := f.Start(ctx, s)
@@ -44,28 +44,28 @@ func Inject(ctx context.Context, f Fault, s Site) (*Active, error) {
 			return in, nil
 		}
 	}
-	return nil, errors.Join(fmt.Errorf("%s took no effect: %w", f.Name, err), undo(context.WithoutCancel(ctx)))
+	return nil, errors.Join(fmt.Errorf("%s had no effect: %w", f.Name, err), undo(context.WithoutCancel(ctx)))
 }
 
-// addressPoll points a look at the node.
+// addressPoll fills in the node's address.
 func addressPoll(ctx context.Context, s Site, l agent.Poll) (agent.Poll, error) {
 	if l.LookupName != "" || l.Addr.IsValid() {
 		return l, nil
 	}
 	at, err := s.Node.Addresses(ctx)
 	if err != nil || len(at) == 0 || s.Port == 0 {
-		return l, errors.Join(errors.New("it has no address to look at"), err)
+		return l, errors.Join(errors.New("the node has no address to poll"), err)
 	}
 	l.Addr = netip.AddrPortFrom(at[0], uint16(s.Port))
 	l.Header = map[string]string{backends.PollHeader: "1"}
 	return l, nil
 }
 
-// Heal takes the fault back, and returns when it is seen to be gone. to is when the last look began that may still have
-// seen it, 0 where nobody looked.
+// Heal undoes the fault and returns when the peer no longer sees it. to is the start of the first poll without it; 0
+// without a poll.
 func (in *Active) Heal(ctx context.Context) (to time.Duration, err error) {
 	if err := in.undo(ctx); err != nil {
-		return 0, fmt.Errorf("take %s back: %w", in.fault.Name, err)
+		return 0, fmt.Errorf("heal %s: %w", in.fault.Name, err)
 	}
 	if in.fault.Detect == nil || in.fault.SkipHealCheck {
 		return 0, nil
@@ -77,7 +77,7 @@ func (in *Active) Heal(ctx context.Context) (to time.Duration, err error) {
 	l.Expect.Not, l.Consecutive = !l.Expect.Not, max(1, l.MissesWhenHealed)
 	seen, err := in.site.Peer.Probe(ctx, l)
 	if err != nil {
-		return 0, fmt.Errorf("%s is still there after it was taken back: %w", in.fault.Name, err)
+		return 0, fmt.Errorf("%s: still in force after undo: %w", in.fault.Name, err)
 	}
 	return seen.Start, nil
 }

@@ -9,7 +9,7 @@ import (
 
 var kill = Fault{
 	Name: plan.FaultKill, Roles: anyRole,
-	Doc: "ends the process at once (SIGKILL); its host goes on and refuses connections",
+	Doc: "kills the process (SIGKILL); its host stays up and refuses connections",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return stopProcess(ctx, s, "SIGKILL")
 	},
@@ -18,7 +18,8 @@ var kill = Fault{
 	},
 }
 
-// stopProcess ends the node's process with a signal. What it returns brings it back; that is nil only where nothing was done.
+// stopProcess ends the node's process with a signal. The returned function starts it again; it is nil only if nothing
+// was done.
 func stopProcess(ctx context.Context, s Site, signal string) (func(context.Context) error, error) {
 	return s.Node.Kill(ctx, signal, s.UndoAfter)
 }

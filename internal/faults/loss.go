@@ -10,10 +10,10 @@ import (
 
 var loss = Fault{
 	Name: plan.FaultLoss, Roles: anyRole,
-	Doc: "packets between the peer and the node's ports are lost, a share of them at random or every nth",
+	Doc: "drops packets between the peer and the node's ports, at random or every nth",
 	Args: []Arg{
-		{"share", Share, "10%", "of the packets, at random"},
-		{"every", Text, "", "instead: 10 for every tenth packet"},
+		{"share", Share, "10%", "of packets, at random"},
+		{"every", Text, "", "every nth packet instead (e.g. 10)"},
 		directionArg,
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
@@ -23,7 +23,7 @@ var loss = Fault{
 		}
 		return applyRule(ctx, s, agent.Rule{Action: agent.Delay, Direction: s.Args.direction(), Shape: shape}, false)
 	},
-	Detect: func(s Site) agent.Poll { // one lost packet costs a look 200 ms, the shortest time in which TCP repeats
+	Detect: func(s Site) agent.Poll { // a lost packet costs a poll 200 ms, TCP's minimum retransmission timeout
 		l := pollHTTP(s, agent.Expectation{MinDuration: 150 * time.Millisecond})
 		l.Timeout = 5 * time.Second
 		l.MissesWhenHealed = missesWhenHealed(s.Args.share("share"))

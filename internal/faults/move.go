@@ -13,15 +13,15 @@ import (
 
 var move = Fault{
 	Name: plan.FaultMove, Roles: backendOnly,
-	Doc: "asks the process to end and starts it again with another address, which is its name's from then on; " +
-		"it moves back at the end",
+	Doc: "restarts the process with another address and updates its DNS name; " +
+		"reverted at the end",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		if s.Node.Spec.Address != "" {
-			return nil, errors.New("the configuration knows it by its address, so that it cannot have another")
+			return nil, errors.New("the configuration refers to the node by address, so it cannot move")
 		}
 		all, err := s.Node.Addresses(ctx)
 		if err != nil || len(all) == 0 {
-			return nil, errors.Join(errors.New("find out its address"), err)
+			return nil, errors.Join(errors.New("find the node's address"), err)
 		}
 		var back func(context.Context) error
 		err = whileStopped(ctx, s, func(ctx context.Context) (err error) {
@@ -33,16 +33,16 @@ var move = Fault{
 		}
 		return func(ctx context.Context) error { return whileStopped(ctx, s, back) }, nil
 	},
-	Detect: func(s Site) agent.Poll { // it answers under its name, where the old address is nobody's
+	Detect: func(s Site) agent.Poll { // it answers by name; nobody has the old address
 		l := pollHealth(s, agent.Expectation{Outcomes: []agent.Outcome{agent.Answered}, Codes: []int{200}})
 		l.LookupName, l.Addr = s.Node.Spec.Host(), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
 		l.Header = map[string]string{backends.PollHeader: "1"}
 		return l
 	},
-	SkipHealCheck: true, // it answers under its name again, too
+	SkipHealCheck: true, // after healing, it answers by name as well
 }
 
-// whileStopped does something while the node's process is down.
+// whileStopped runs a function while the node's process is stopped.
 func whileStopped(ctx context.Context, s Site, meanwhile func(context.Context) error) error {
 	start, err := stopProcess(ctx, s, "SIGTERM")
 	if err != nil {
@@ -52,8 +52,8 @@ func whileStopped(ctx context.Context, s Site, meanwhile func(context.Context) e
 	return errors.Join(err, start(context.WithoutCancel(ctx)))
 }
 
-// assignAddress gives the node an address in the part of its network in which the engine gives out none, and its name that
-// address.
+// assignAddress moves the node to an address from a part of its network that the engine does not assign, and updates
+// its DNS name.
 func assignAddress(ctx context.Context, s Site, old netip.Addr) (back func(context.Context) error, err error) {
 	at := old.As4()
 	at[3] ^= 64
@@ -78,8 +78,8 @@ func assignAddress(ctx context.Context, s Site, old netip.Addr) (back func(conte
 		}
 	}
 	put(s.Node, agent.Rule{Action: agent.Move, From: old, To: fresh})
-	for _, asks := range []*stack.Member{s.Peer, s.Worker} {
-		put(asks, agent.Rule{Action: agent.Resolve, DNS: agent.DNSOverride{Name: s.Node.Spec.Host(), Address: fresh}})
+	for _, client := range []*stack.Member{s.Peer, s.Worker} {
+		put(client, agent.Rule{Action: agent.Resolve, DNS: agent.DNSOverride{Name: s.Node.Spec.Host(), Address: fresh}})
 	}
 	if err != nil {
 		return nil, errors.Join(err, back(context.WithoutCancel(ctx)))

@@ -9,13 +9,12 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// What the faults of the network have in common: a rule in the node's network about what comes from its peer or goes
-// there.
+// Network faults: rules in the node's namespace for traffic with its peer.
 
-// directionArg is the setting of a fault that can be put on one direction.
-var directionArg = Arg{"way", Choice, "both", "both, in, out: of packets, seen from the node"}
+// directionArg is the setting of faults that can affect one direction.
+var directionArg = Arg{"way", Choice, "both", "both, in, out: direction of packets, seen from the node"}
 
-// applyRule orders a rule between the node and its peer. Where nothing met it while it was there, it had no effect.
+// applyRule applies a rule between the node and its peers. undo returns an error if the rule affected nothing.
 func applyRule(ctx context.Context, s Site, r agent.Rule, all bool) (func(context.Context) error, error) {
 	for _, peer := range append([]*stack.Member{s.Peer}, s.OtherPeers...) {
 		at, err := peer.Addresses(ctx)
@@ -35,7 +34,7 @@ func applyRule(ctx context.Context, s Site, r agent.Rule, all bool) (func(contex
 	return func(ctx context.Context) error {
 		touched, err := heal(ctx)
 		if err == nil && touched == 0 {
-			err = errors.New("nothing passed while it was in force, so it had no effect")
+			err = errors.New("no effect: no packet arrived while it was in force")
 		}
 		return err
 	}, nil
@@ -48,8 +47,8 @@ func (a Args) direction() agent.Direction {
 	return agent.Both
 }
 
-// missesWhenHealed is how many looks on end without it show, but for one time in a million, that what shows in a share of looks
-// is gone.
+// missesWhenHealed returns how many misses in a row show, with error probability 1e-6, that a fault visible in a share
+// of polls is gone.
 func missesWhenHealed(share float64) int {
 	if share >= 1 {
 		return 1
@@ -57,5 +56,5 @@ func missesWhenHealed(share float64) int {
 	return min(500, int(math.Ceil(math.Log(1e-6)/math.Log1p(-share))))
 }
 
-// noResponse are the ends of looks whose packets vanish.
+// noResponse are the outcomes of polls whose packets are dropped.
 var noResponse = []agent.Outcome{agent.TimedOut}

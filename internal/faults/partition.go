@@ -9,7 +9,7 @@ import (
 
 var partition = Fault{
 	Name: plan.FaultPartition, Roles: anyRole,
-	Doc:  "all packets between the node and its peer vanish, whatever they are about",
+	Doc:  "drops all packets between the node and its peer",
 	Args: []Arg{directionArg},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return applyRule(ctx, s, agent.Rule{Action: agent.Drop, Direction: s.Args.direction()}, true)

@@ -12,7 +12,7 @@ import (
 
 var pause = Fault{
 	Name: plan.FaultPause, Roles: anyRole, Needs: []stack.HostFeature{stack.Freeze},
-	Doc: "freezes the node: its kernel still accepts connections, its processes never answer",
+	Doc: "freezes the node: its kernel accepts connections, its processes never respond",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		resume, err := s.Node.Pause(ctx, s.UndoAfter)
 		if err != nil {
@@ -31,14 +31,14 @@ var pause = Fault{
 	Detect: func(s Site) agent.Poll { return pollHTTP(s, agent.Expectation{Outcomes: noResponse}) },
 }
 
-// confirmFrozen looks whether the order was carried out.
+// confirmFrozen returns an error unless the node is in the wanted state.
 func confirmFrozen(ctx context.Context, node *stack.Member, want bool) error {
 	is, err := node.IsPaused(ctx)
 	if err != nil {
-		return fmt.Errorf("see whether the node is paused: %w", err)
+		return fmt.Errorf("check whether the node is paused: %w", err)
 	}
 	if is != want {
-		return fmt.Errorf("the node is paused: %t, after it was ordered: %t", is, want)
+		return fmt.Errorf("the node's paused state is %t instead of %t", is, want)
 	}
 	return nil
 }

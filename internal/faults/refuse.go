@@ -9,7 +9,7 @@ import (
 
 var refuse = Fault{
 	Name: plan.FaultRefuse, Roles: anyRole,
-	Doc: "connections from the peer are refused, and those that are open are reset",
+	Doc: "refuses new connections from the peer and resets open ones",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return applyRule(ctx, s, agent.Rule{Action: agent.Refuse}, false)
 	},

@@ -17,12 +17,12 @@ import (
 
 var reload = Fault{
 	Name: plan.FaultReload, Roles: []plan.Role{plan.Balancer}, NeedsMaster: true,
-	Doc: "the balancer is told to take over its configuration, and at the end the one from before",
+	Doc: "makes the balancer reload a changed configuration, and the original one at the end",
 	Args: []Arg{
-		{"change", Choice, "comment", "none, comment, remove, broken: none; a comment; " +
-			"without the last server of the first pool with two or more; " +
-			"one that it must reject, going on with the old one"},
-		{"times", Count, "1", "how often, one right after the other"},
+		{"change", Choice, "comment", "none, comment, remove, broken: unchanged; with a comment added; " +
+			"without the last server of the first pool with two or more servers; " +
+			"invalid, so that the balancer must keep the old one"},
+		{"times", Count, "1", "number of reloads in a row"},
 	},
 	Start: startReload,
 }
@@ -38,23 +38,24 @@ func startReload(ctx context.Context, s Site) (func(context.Context) error, erro
 	}
 	for i := range s.Args.count("times") {
 		put := func() error { return applyConfig(ctx, s, old.path, changed, s.Args["change"] != "broken") }
-		if s.Node.Spec.ReloadSignal == "" && i < s.Args.count("times")-1 { // nobody knows when it has taken this one over
+		if s.Node.Spec.ReloadSignal == "" && i < s.Args.count("times")-1 { // there is no signal to wait for
 			put = func() error { return s.writeAndReload(ctx, model.NewFile(old.path, changed)) }
 		}
 		if err := put(); err != nil {
-			return nil, errors.Join(err, s.writeAndReload(context.WithoutCancel(ctx), model.NewFile(old.path, old.file.Content)))
+			original := model.NewFile(old.path, old.file.Content)
+			return nil, errors.Join(err, s.writeAndReload(context.WithoutCancel(ctx), original))
 		}
 	}
 	return func(ctx context.Context) error { return applyConfig(ctx, s, old.path, old.file.Content, true) }, nil
 }
 
-// placedFile is a file of the configuration, and where it is in the container.
+// placedFile is a file of the configuration and its path in the container.
 type placedFile struct {
 	path string
 	file *model.File
 }
 
-// mainFile is the file that is changed: the one that the first pool with two servers stands in.
+// mainFile returns the file to change: the one that declares the first pool with two servers.
 func mainFile(s Site) (placedFile, error) {
 	name := s.Config.Files[0].Name
 	if pool := firstRedundantPool(s.Config); pool != nil {
@@ -66,10 +67,10 @@ func mainFile(s Site) (placedFile, error) {
 			return placedFile{at, &s.Config.Files[i]}, nil
 		}
 	}
-	return placedFile{}, fmt.Errorf("%s is in no place of the container", name)
+	return placedFile{}, fmt.Errorf("%s: not in the container", name)
 }
 
-// firstRedundantPool is the first pool with two servers or more; nil where there is none.
+// firstRedundantPool returns the first pool with two or more servers, or nil.
 func firstRedundantPool(cfg model.Config) *model.Pool {
 	for i := range cfg.Pools {
 		if len(cfg.Pools[i].Servers) > 1 {
@@ -79,28 +80,28 @@ func firstRedundantPool(cfg model.Config) *model.Pool {
 	return nil
 }
 
-// changedConfig writes a configuration anew.
+// changedConfig returns the changed content of the file.
 func changedConfig(how string, file model.File, cfg model.Config) ([]byte, error) {
 	switch how {
 	case "comment":
-		return append(slices.Clone(file.Content), "\n# taken over\n"...), nil
+		return append(slices.Clone(file.Content), "\n# reloaded\n"...), nil
 	case "broken":
 		return append(slices.Clone(file.Content), "\nbroken on purpose {\n"...), nil
 	case "remove":
 		pool := firstRedundantPool(cfg)
 		if pool == nil {
-			return nil, errors.New("no pool of the configuration can do without a server")
+			return nil, errors.New("no pool has two servers, so none can be removed")
 		}
 		return removeLine(file.Content, pool.Servers[len(pool.Servers)-1].Pos.Line)
 	}
 	return file.Content, nil
 }
 
-// removeLine leaves out a line and those that belong to it, being further in.
+// removeLine removes a line and the more deeply indented lines after it.
 func removeLine(text []byte, line int) ([]byte, error) {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	if line < 1 || line > len(lines) {
-		return nil, fmt.Errorf("the file has no line %d", line)
+		return nil, fmt.Errorf("no line %d in the file", line)
 	}
 	indent := func(l []byte) int { return len(l) - len(bytes.TrimLeft(l, " \t")) }
 	end := line
@@ -110,8 +111,8 @@ func removeLine(text []byte, line int) ([]byte, error) {
 	return slices.Concat(slices.Concat(lines[:line-1]...), slices.Concat(lines[end:]...)), nil
 }
 
-// applyConfig puts a file in place and has the balancer take it over. It returns when new processes work, where it makes
-// new ones. One that must be rejected makes none.
+// applyConfig writes a file and makes the balancer reload. It returns once new workers run, if the balancer starts new
+// ones; an invalid configuration starts none.
 func applyConfig(ctx context.Context, s Site, at string, content []byte, accepted bool) error {
 	before, err := s.Node.Processes(ctx)
 	if err != nil {
@@ -131,10 +132,10 @@ func applyConfig(ctx context.Context, s Site, at string, content []byte, accepte
 	return s.awaitNewWorker(ctx, before)
 }
 
-// writeAndReload puts files in place and tells the balancer.
+// writeAndReload writes files and signals the balancer.
 func (s Site) writeAndReload(ctx context.Context, files ...model.File) error {
 	if err := s.Node.Write(ctx, files...); err != nil {
-		return fmt.Errorf("put %s in place: %w", path.Base(files[len(files)-1].Name), err)
+		return fmt.Errorf("write %s: %w", path.Base(files[len(files)-1].Name), err)
 	}
 	if s.Node.Spec.ReloadSignal == "" {
 		return nil
@@ -142,20 +143,20 @@ func (s Site) writeAndReload(ctx context.Context, files ...model.File) error {
 	return s.Node.Signal(ctx, s.Node.Spec.ReloadSignal)
 }
 
-// watchDelay is how long a balancer that watches its files may take to take one over.
+// watchDelay is how long a balancer that watches its files may take to reload.
 const watchDelay = 3 * time.Second
 
-// confirmSameWorkers is an error where the workers are others than before.
+// confirmSameWorkers returns an error if the worker processes have changed.
 func (s Site) confirmSameWorkers(ctx context.Context, before []string) error {
 	after, err := s.Node.Processes(ctx)
 	if err == nil && !slices.Equal(before, after) {
-		err = fmt.Errorf("the balancer's processes are %s, and were %s, "+
-			"though it should have rejected the configuration", strings.Join(after, ", "), strings.Join(before, ", "))
+		err = fmt.Errorf("the balancer should have rejected the configuration, "+
+			"but its processes changed from %s to %s", strings.Join(before, ", "), strings.Join(after, ", "))
 	}
 	return err
 }
 
-// awaitNewWorker waits until a worker runs that was not there before.
+// awaitNewWorker waits for a worker process that is not in before.
 func (s Site) awaitNewWorker(ctx context.Context, before []string) error {
 	for {
 		after, err := s.Node.Processes(ctx)
@@ -166,7 +167,7 @@ func (s Site) awaitNewWorker(ctx context.Context, before []string) error {
 			return nil
 		}
 		if !sleep.For(ctx, 5*time.Millisecond) {
-			return errors.New("the balancer has made no new process")
+			return errors.New("the balancer started no new process")
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 var restart = Fault{
 	Name: plan.FaultRestart, Roles: anyRole, SkipHealCheck: true,
-	Doc: "asks the process to end (SIGTERM) and starts it again as soon as it has",
+	Doc: "stops the process (SIGTERM) and starts it again at once",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		undo, err := stopProcess(ctx, s, "SIGTERM")
 		if err != nil {

@@ -11,10 +11,10 @@ import (
 
 var sick = Fault{
 	Name: plan.FaultSick, Roles: backendOnly,
-	Doc: "health checks are answered with an error, or late, requests as before",
+	Doc: "responds to health checks with an error or late; requests are not affected",
 	Args: []Arg{
-		{"status", Count, "503", "of the answers; 200 leaves them as they are"},
-		{"delay", Time, "0s", "before them"},
+		{"status", Count, "503", "of the responses; 200: unchanged"},
+		{"delay", Time, "0s", "before the response"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		b := backends.Behaviour{HealthOnly: true, Status: s.Args.count("status"), Delay: s.Args.time("delay")}

@@ -10,10 +10,10 @@ import (
 
 var slice = Fault{
 	Name: plan.FaultSlice, Roles: httpRoles,
-	Doc: "answers reach the peer in small pieces",
+	Doc: "sends responses to the peer in small pieces",
 	Args: []Arg{
-		{"bytes", Size, "16", "of a piece"},
-		{"pause", Time, "5ms", "after each"},
+		{"bytes", Size, "16", "per piece"},
+		{"pause", Time, "5ms", "after each piece"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		pieces := agent.Stream{ChunkSize: int(s.Args.size("bytes")), Pause: s.Args.time("pause")}

@@ -10,11 +10,11 @@ import (
 
 var slow = Fault{
 	Name: plan.FaultSlow, Roles: backendOnly,
-	Doc: "answers take longer, those to health checks as before",
+	Doc: "delays responses, but not those to health checks",
 	Args: []Arg{
 		shareArg,
-		{"delay", Time, "1s", "before the answer"},
-		{"jitter", Time, "0s", "mean of an exponential delay on top"},
+		{"delay", Time, "1s", "before the response"},
+		{"jitter", Time, "0s", "mean of an additional exponential delay"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{

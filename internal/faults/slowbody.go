@@ -10,10 +10,10 @@ import (
 
 var slowBody = Fault{
 	Name: plan.FaultSlowBody, Roles: backendOnly,
-	Doc: "the body takes its time",
+	Doc: "sends the body slowly",
 	Args: []Arg{
 		shareArg,
-		{"time", Time, "2s", "from its first byte to its last"},
+		{"time", Time, "2s", "from first to last byte"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), BodyTime: s.Args.time("time")})

@@ -9,10 +9,11 @@ import (
 
 var slowClose = Fault{
 	Name: plan.FaultSlowClose, Roles: []plan.Role{plan.Backend},
-	Doc:  "connections that the node ends are closed later",
-	Args: []Arg{{"delay", Time, "500ms", "by how much"}},
+	Doc:  "delays the close of connections",
+	Args: []Arg{{"delay", Time, "500ms", "by this much"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
-		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: agent.Stream{Pause: s.Args.time("delay")}}, false)
+		late := agent.Stream{Pause: s.Args.time("delay")}
+		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: late}, false)
 	},
 	Detect: func(s Site) agent.Poll {
 		l := pollHealth(s, agent.Expectation{MinDuration: s.Args.time("delay")})

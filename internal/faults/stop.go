@@ -9,7 +9,7 @@ import (
 
 var stop = Fault{
 	Name: plan.FaultStop, Roles: anyRole,
-	Doc: "asks the process to end (SIGTERM): it takes no more connections and finishes what it has begun",
+	Doc: "stops the process (SIGTERM), which finishes requests in flight",
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return stopProcess(ctx, s, "SIGTERM")
 	},

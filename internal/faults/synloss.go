@@ -9,12 +9,13 @@ import (
 
 var synLoss = Fault{
 	Name: plan.FaultSynLoss, Roles: anyRole,
-	Doc: "a share of the packets that ask for a connection is lost: " +
-		"those connections come about a second later, or not at all",
-	Args: []Arg{{"share", Share, "50%", "of them"}},
+	Doc: "drops a share of the packets that open connections: " +
+		"these connections open a second later, or not at all",
+	Args: []Arg{{"share", Share, "50%", "of these packets"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		loss := agent.Shape{Loss: s.Args.share("share")}
-		return applyRule(ctx, s, agent.Rule{Action: agent.Delay, Direction: agent.In, SYNOnly: true, Shape: loss}, false)
+		rule := agent.Rule{Action: agent.Delay, Direction: agent.In, SYNOnly: true, Shape: loss}
+		return applyRule(ctx, s, rule, false)
 	},
 	Detect: func(s Site) agent.Poll {
 		l := pollHealth(s, agent.Expectation{Outcomes: noResponse})

@@ -10,10 +10,10 @@ import (
 
 var wrongLength = Fault{
 	Name: plan.FaultWrongLength, Roles: backendOnly,
-	Doc: "Content-Length is not the length of the body",
+	Doc: "sends a wrong Content-Length",
 	Args: []Arg{
 		shareArg,
-		{"bytes", Text, "100", "by which it is too large, or with a minus too small"},
+		{"bytes", Text, "100", "added to the true length; may be negative"},
 	},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		return behave(ctx, s, backends.Behaviour{Ratio: s.Args.share("share"), LengthError: s.Args.count("bytes")})
