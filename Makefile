@@ -70,7 +70,7 @@ mutants: build ## run the real balancers with one line wrong in each, and see th
 fuzz: ## fuzz every configuration reader, the reader of answers and what shows foreign text, for a minute
 	for dir in $$(ls -d lbconfigs/*/ | xargs -n1 basename | grep -v testdata); do for f in $$($(GO) test -list '^Fuzz' ./lbconfigs/$$dir | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs/$$dir || exit 1; done; done
-	$(GO) test -run '^$$' -fuzz FuzzAnswer -fuzztime 60s -fuzzminimizetime 10x ./internal/load
+	$(GO) test -run '^$$' -fuzz FuzzResponse -fuzztime 60s -fuzzminimizetime 10x ./internal/load
 	$(GO) test -run '^$$' -fuzz FuzzWriter -fuzztime 60s -fuzzminimizetime 10x ./internal/plain
 
 .PHONY: clean
@@ -85,7 +85,7 @@ kills: engine ## kill 60 runs of five kinds at random moments, and see that noth
 	$(GO) test -count=1 -timeout 60m -v -run TestKilledAtAnyMoment ./cmd/lbproof -kills 60
 
 .PHONY: damage
-damage: ## damage each file of four run folders 200 times in each way, and write docs/damage.md
+damage: ## test 200 random damages of each kind per file of four run folders, and update docs/damage.md
 	$(GO) test -count=1 -run TestDamages ./internal/folder -update
 
 .PHONY: failures

@@ -23,7 +23,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// engines are those that send plain HTTP. What is promised of an engine is tested on each.
+// engines are the engines for plain HTTP. The rules of an engine are tested on each.
 var engines = []plan.Engine{plan.Goroutines, plan.Epoll, plan.Vegeta, plan.Prober}
 
 // each runs a test on every engine.
@@ -33,7 +33,7 @@ func each(t *testing.T, test func(t *testing.T, engine plan.Engine)) {
 	}
 }
 
-// send runs a load against a handler and returns the hits in the order of sending.
+// send runs a phase against a handler and returns the hits in sending order.
 func send(t *testing.T, ctx context.Context, l plan.Phase, handler http.HandlerFunc) []history.Hit {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -41,7 +41,7 @@ func send(t *testing.T, ctx context.Context, l plan.Phase, handler http.HandlerF
 	return sendTo(t, ctx, l, server.URL)
 }
 
-// sendTo runs a load against a server.
+// sendTo runs a phase against a server.
 func sendTo(t *testing.T, ctx context.Context, l plan.Phase, where string) []history.Hit {
 	t.Helper()
 	at, err := url.Parse(where)
@@ -93,8 +93,8 @@ func TestClosedLoop(t *testing.T) {
 	})
 }
 
-// When the server stops for a while, the hits that were due meanwhile count from when they were due.
-func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
+// While the server stalls, latency counts from the due time.
+func TestLatencyCountsFromDue(t *testing.T) {
 	each(t, func(t *testing.T, engine plan.Engine) {
 		const stall = 300 * time.Millisecond
 		var once sync.Once
@@ -118,12 +118,12 @@ func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
 				late++
 			}
 		}
-		assert.GreaterOrEqual(t, late, 80, "with four workers the sender itself would have seen four late answers")
+		assert.GreaterOrEqual(t, late, 80, "latency from the send time would show only four late responses")
 	})
 }
 
-// In a row each request waits for the answer to the one before and comes on the same connection; but it does not wait for ever.
-func TestRowsWait(t *testing.T) {
+// Within a burst each request waits for the previous response and uses the same connection, but does not wait forever.
+func TestBursts(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		f := func(first time.Duration) []history.Hit {
 			var asked atomic.Int64
@@ -143,7 +143,7 @@ func TestRowsWait(t *testing.T) {
 				if i%5 == 0 {
 					continue
 				}
-				if before := hits[i-1]; h.Sent-h.Due < plan.BurstTimeout { // else this machine is slow
+				if before := hits[i-1]; h.Sent-h.Due < plan.BurstTimeout { // otherwise this machine is slow
 					assert.GreaterOrEqual(t, h.Sent, before.Done)
 					assert.Equal(t, before.Conn, h.Conn)
 				}
@@ -184,7 +184,7 @@ func TestErrorsAreClassified(t *testing.T) {
 	})
 }
 
-func TestVegetasErrorsAreClassified(t *testing.T) {
+func TestVegetaErrorsAreClassified(t *testing.T) {
 	assert.Equal(t, history.Refused, classifyText("dial tcp 127.0.0.1:1: connect: connection refused"))
 	assert.Equal(t, history.DNS, classifyText("dial tcp: lookup nginx: no such host"))
 	assert.Equal(t, history.Tester, classifyText("socket: too many open files"))
@@ -194,13 +194,13 @@ func TestVegetasErrorsAreClassified(t *testing.T) {
 	assert.Equal(t, history.Other, classifyText("something new"))
 }
 
-// A request is sent once, whatever net/http would do for an idempotent one.
+// A request is sent once, even if net/http would repeat an idempotent one.
 func TestNothingIsSentTwice(t *testing.T) {
 	each(t, func(t *testing.T, engine plan.Engine) {
 		var arrived atomic.Int64
 		l := plan.Phase{Engine: engine, Count: 10, Concurrency: 1, Timeout: time.Second, Requests: get("/")}
 		send(t, t.Context(), l, func(w http.ResponseWriter, _ *http.Request) {
-			if arrived.Add(1)%2 == 0 { // the second on a kept-alive connection dies unanswered
+			if arrived.Add(1)%2 == 0 { // the second on a kept connection gets no response
 				conn, _, _ := w.(http.Hijacker).Hijack()
 				conn.Close()
 			}
@@ -209,7 +209,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 	})
 }
 
-func TestStopCutsRequestsInFlight(t *testing.T) {
+func TestStopAbortsRequestsInFlight(t *testing.T) {
 	each(t, func(t *testing.T, engine plan.Engine) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := plan.Phase{Engine: engine, Count: 1000, Concurrency: 4, Timeout: time.Minute, Requests: get("/")}
@@ -229,8 +229,8 @@ func TestStopCutsRequestsInFlight(t *testing.T) {
 
 // TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate.
 
-// What a request asks for and where the balancer is are two things.
-func TestHostIsNotTheAddress(t *testing.T) {
+// The Host header and the balancer's address are independent.
+func TestHostDiffersFromAddress(t *testing.T) {
 	for _, e := range append(slices.Clone(engines), plan.WebSocket) {
 		t.Run(string(e), func(t *testing.T) {
 			var asked atomic.Value

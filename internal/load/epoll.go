@@ -16,11 +16,11 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// epollEngine sends HTTP/1.1 in plain text from one thread, over non-blocking sockets: some hundred bytes a connection, and
-// no goroutine. It is for thousands of connections, and for open loops that must not cost much.
+// epollEngine sends plain HTTP/1.1 from a single thread over non-blocking sockets: a few hundred bytes per connection,
+// no goroutines. It serves thousands of connections, and open loops that must be cheap.
 type epollEngine struct{}
 
-// epollLoop is a phase that the engine sends. Everything in it belongs to one goroutine.
+// epollLoop is one phase being sent. All its state belongs to one goroutine.
 type epollLoop struct {
 	*Phase
 	ctx       context.Context
@@ -30,13 +30,13 @@ type epollLoop struct {
 	emit      func(history.Hit)
 
 	epoll     int
-	sockets   []*socket   // by the number that the kernel gives back with an event
-	freeSlots []int       // free numbers
-	idle      [][]*socket // by client
+	sockets   []*socket   // indexed by socket.slot, which epoll events carry
+	freeSlots []int       // unused indexes of sockets
+	idle      [][]*socket // per client
 	names     map[string]string
 	dialCount int
 	inFlight  int
-	thinkEnds []time.Duration // when each client that thinks has thought, in order
+	thinkEnds []time.Duration // when each thinking client continues, ascending
 	recvBuf   []byte
 	sendBuf   []byte
 	lastSweep time.Duration
@@ -46,13 +46,13 @@ type epollLoop struct {
 type socket struct {
 	fd        int
 	slot      int
-	number    int // tells its events from those of the connection that had the slot before
+	number    int // distinguishes its events from those of the slot's previous connection
 	client    int
 	port      int
-	dialStart time.Duration // to connect; 0 once it is connected
+	dialStart time.Duration // when the connect started; 0 once connected
 	busy      bool
 	closed    bool
-	unsent    []byte // of the request
+	unsent    []byte // rest of the request
 	response  response
 	hit       history.Hit
 	deadline  time.Duration
@@ -63,9 +63,9 @@ const (
 	maxEvents  = 256
 )
 
-// Send is Engine's.
+// Send implements Engine.
 func (epollEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
-	runtime.LockOSThread() // the timer slack is the thread's
+	runtime.LockOSThread() // timer slack is a property of the thread
 	defer runtime.UnlockOSThread()
 	l := &epollLoop{
 		Phase: &p, ctx: ctx, templates: newTemplates(&p), resolver: &resolver{host: p.balancerAddr()}, emit: emit,
@@ -73,7 +73,7 @@ func (epollEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	}
 	slack, _, _ := unix.Syscall(unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK, 0, 0)
 	if p.PreciseTiming {
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // where it cannot be had, lag shows it
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // if it fails, the measured lag shows it
 		defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, slack, 0, 0, 0) }()
 	}
 	var err error
@@ -94,7 +94,7 @@ func (epollEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	}
 }
 
-// run goes on until every request is answered or has failed, or ctx ends.
+// run returns when every request has completed or failed, or ctx ends.
 func (l *epollLoop) run() {
 	events := make([]unix.EpollEvent, maxEvents)
 	for {
@@ -121,7 +121,7 @@ func (l *epollLoop) run() {
 	}
 }
 
-// startDue begins every request whose time has come.
+// startDue starts every request that is due.
 func (l *epollLoop) startDue() {
 	for l.inFlight+len(l.thinkEnds) < l.Concurrency && l.schedule.hasMore() && l.ctx.Err() == nil {
 		if l.IsOpenLoop() && l.nextDue() > l.now() {
@@ -138,7 +138,7 @@ func (l *epollLoop) startDue() {
 	}
 }
 
-// nextDue is when the next request is to be begun at the latest: in a row it waits for the answer to the one before.
+// nextDue returns the latest start of the next request: within a burst, it waits for the previous response.
 func (l *epollLoop) nextDue() time.Duration {
 	if l.inFlight > 0 && l.schedule.inBurst() {
 		return l.schedule.due + plan.BurstTimeout
@@ -146,7 +146,7 @@ func (l *epollLoop) nextDue() time.Duration {
 	return l.schedule.due
 }
 
-// wait sleeps until something happens, a request is due, or it is time to sweep.
+// wait blocks until an event, the next due request, or the next sweep.
 func (l *epollLoop) wait(events []unix.EpollEvent) int {
 	now := l.now()
 	until := now + sweepEvery
@@ -164,7 +164,7 @@ func (l *epollLoop) wait(events []unix.EpollEvent) int {
 	return max(0, n)
 }
 
-// waitExactly is epoll_pwait2, whose timeout is in nanoseconds.
+// waitExactly calls epoll_pwait2, whose timeout has nanosecond resolution.
 func (l *epollLoop) waitExactly(events []unix.EpollEvent, left time.Duration) int {
 	ts := unix.NsecToTimespec(int64(left))
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])),
@@ -175,17 +175,17 @@ func (l *epollLoop) waitExactly(events []unix.EpollEvent, left time.Duration) in
 	return int(n)
 }
 
-// startRequest sends the next request, over an idle connection of its client if there is one.
+// startRequest sends the next request, on an idle connection of its client if there is one.
 func (l *epollLoop) startRequest() {
 	i, due := l.schedule.pop()
 	h := l.newHit(i, due)
 	l.inFlight++
 	h.InFlight = l.inFlight
-	want := l.templates.template(i)
-	s := l.idleConn(h.Client, want.request.Port)
+	tmpl := l.templates.template(i)
+	s := l.idleConn(h.Client, tmpl.request.Port)
 	if s == nil {
 		var err error
-		if s, err = l.dial(h.Client, want.request.Port); err != nil {
+		if s, err = l.dial(h.Client, tmpl.request.Port); err != nil {
 			h.Err = classify(err)
 			l.finish(&h)
 			return
@@ -193,13 +193,13 @@ func (l *epollLoop) startRequest() {
 	}
 	h.Conn = s.number
 	s.hit, s.deadline, s.busy = h, h.Sent+l.Timeout, true
-	s.response.reset(want.request.Method == http.MethodHead)
+	s.response.reset(tmpl.request.Method == http.MethodHead)
 	if s.dialStart == 0 {
 		l.write(s)
 	}
 }
 
-// failNext is for a request that cannot even be begun.
+// failNext records the next request as failed without sending it.
 func (l *epollLoop) failNext(err error) {
 	i, due := l.schedule.pop()
 	h := l.newHit(i, due)
@@ -208,12 +208,12 @@ func (l *epollLoop) failNext(err error) {
 	l.finish(&h)
 }
 
-// finish tells of a hit.
+// finish completes a hit and emits it.
 func (l *epollLoop) finish(h *history.Hit) {
 	l.inFlight--
 	h.Done = l.now()
 	if h.Err != "" && l.ctx.Err() != nil {
-		h.Err = history.Tester // cut by us, whatever it looked like
+		h.Err = history.Tester // cancelled by the sender, whatever the error looks like
 	}
 	if l.ThinkTime > 0 {
 		l.thinkEnds = append(l.thinkEnds, h.Done+l.ThinkTime)
@@ -221,7 +221,7 @@ func (l *epollLoop) finish(h *history.Hit) {
 	l.emit(*h)
 }
 
-// idleConn gives the client's connection that was used last.
+// idleConn returns the client's most recently used connection to port, or nil.
 func (l *epollLoop) idleConn(client, port int) *socket {
 	for n := len(l.idle[client]) - 1; n >= 0; n-- {
 		s := l.idle[client][n]
@@ -236,7 +236,7 @@ func (l *epollLoop) idleConn(client, port int) *socket {
 	return nil
 }
 
-// dial begins a connection.
+// dial starts a connection.
 func (l *epollLoop) dial(client, port int) (*socket, error) {
 	to, err := l.resolver.lookup(l.ctx)
 	if err != nil {
@@ -248,7 +248,10 @@ func (l *epollLoop) dial(client, port int) (*socket, error) {
 		return nil, err
 	}
 	l.dialCount++
-	s := &socket{fd: fd, number: l.dialCount, client: client, port: port, dialStart: began, response: response{serverNames: l.names}}
+	s := &socket{
+		fd: fd, number: l.dialCount, client: client, port: port, dialStart: began,
+		response: response{serverNames: l.names},
+	}
 	l.assignSlot(s)
 	if connected {
 		s.dialStart = 0
@@ -264,7 +267,7 @@ func (l *epollLoop) dial(client, port int) (*socket, error) {
 	return s, nil
 }
 
-// assignSlot gives a connection a number by which events name it.
+// assignSlot assigns the slot by which events refer to the connection.
 func (l *epollLoop) assignSlot(s *socket) {
 	if n := len(l.freeSlots); n > 0 {
 		s.slot = l.freeSlots[n-1]
@@ -276,7 +279,7 @@ func (l *epollLoop) assignSlot(s *socket) {
 	l.sockets = append(l.sockets, s)
 }
 
-// connect opens a socket that never blocks.
+// connect opens a non-blocking socket.
 func connect(from netip.Addr, to netip.AddrPort) (fd int, connected bool, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -284,7 +287,7 @@ func connect(from netip.Addr, to netip.AddrPort) (fd int, connected bool, err er
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if from.IsValid() {
-		// Ports are chosen with the destination in mind.
+		// Choose the port at connect, so that each destination has its own port range.
 		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()})
 	}
@@ -299,7 +302,7 @@ func connect(from netip.Addr, to netip.AddrPort) (fd int, connected bool, err er
 	return fd, connected, nil
 }
 
-// handleEvent does what an event is about.
+// handleEvent handles an epoll event.
 func (l *epollLoop) handleEvent(s *socket, what uint32) {
 	if s.dialStart > 0 {
 		if what&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) == 0 {
@@ -319,13 +322,13 @@ func (l *epollLoop) handleEvent(s *socket, what uint32) {
 	}
 }
 
-// write sends the request of a connection's hit.
+// write sends the request of the connection's hit.
 func (l *epollLoop) write(s *socket) {
 	l.sendBuf = l.templates.write(l.sendBuf[:0], s.hit.Index, s.hit.Seq)
 	l.push(s, l.sendBuf)
 }
 
-// push sends what the kernel takes, and keeps the rest until it takes more.
+// push writes as much as the kernel accepts and stores the rest in s.unsent.
 func (l *epollLoop) push(s *socket, p []byte) {
 	for len(p) > 0 {
 		n, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(s.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
@@ -344,7 +347,7 @@ func (l *epollLoop) push(s *socket, p []byte) {
 	s.unsent = append(s.unsent[:0], p...)
 }
 
-// writeFailed is a connection that takes no more of the request; its answer may have come before.
+// writeFailed handles a connection that accepts no more of the request; the response may have arrived before.
 func (l *epollLoop) writeFailed(s *socket, errno syscall.Errno) {
 	s.unsent = nil
 	l.read(s, true)
@@ -353,7 +356,7 @@ func (l *epollLoop) writeFailed(s *socket, errno syscall.Errno) {
 	}
 }
 
-// read takes what has come. last says that nothing will follow it.
+// read reads what has arrived. last: nothing will follow.
 func (l *epollLoop) read(s *socket, last bool) {
 	for {
 		n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(s.fd),
@@ -370,7 +373,7 @@ func (l *epollLoop) read(s *socket, last bool) {
 			l.peerClosed(s)
 			return
 		case !s.busy:
-			l.closeConn(s) // nobody asked for this
+			l.closeConn(s) // data without a request
 			return
 		}
 		used, err := s.response.feed(l.recvBuf[:n])
@@ -382,12 +385,12 @@ func (l *epollLoop) read(s *socket, last bool) {
 			return
 		}
 		if int(n) < len(l.recvBuf) && !last {
-			return // it was all there was, and more will be told
+			return // all there was; epoll reports more
 		}
 	}
 }
 
-// peerClosed is a connection that the other side has closed.
+// peerClosed handles a connection closed by the peer.
 func (l *epollLoop) peerClosed(s *socket) {
 	if !s.busy {
 		l.closeConn(s)
@@ -397,7 +400,7 @@ func (l *epollLoop) peerClosed(s *socket) {
 	l.complete(s, true)
 }
 
-// complete is a hit that has its answer, or all of it that there will be.
+// complete finishes a hit whose response is complete, or will not continue.
 func (l *epollLoop) complete(s *socket, last bool) {
 	s.response.fillHit(&s.hit)
 	l.templates.storeCookies(s.hit.Index, s.response.cookies)
@@ -411,7 +414,7 @@ func (l *epollLoop) complete(s *socket, last bool) {
 	l.finish(&s.hit)
 }
 
-// failConn is a connection that failed.
+// failConn closes a failed connection.
 func (l *epollLoop) failConn(s *socket, err error) {
 	if !s.busy {
 		l.closeConn(s)
@@ -424,14 +427,14 @@ func (l *epollLoop) failConn(s *socket, err error) {
 	l.finish(&s.hit)
 }
 
-// closeConn closes a connection. Its slot can be had once more.
+// closeConn closes a connection and frees its slot.
 func (l *epollLoop) closeConn(s *socket) {
 	unix.Close(s.fd)
 	s.closed, s.unsent = true, nil
 	l.freeSlots = append(l.freeSlots, s.slot)
 }
 
-// expireOverdue ends what has taken too long.
+// expireOverdue fails every request past its deadline.
 func (l *epollLoop) expireOverdue(now time.Duration) {
 	for _, s := range l.sockets {
 		if s.busy && s.deadline < now {
@@ -440,7 +443,7 @@ func (l *epollLoop) expireOverdue(now time.Duration) {
 	}
 }
 
-// abortAll ends everything.
+// abortAll fails every request in flight.
 func (l *epollLoop) abortAll() {
 	for _, s := range l.sockets {
 		if s.busy {

@@ -15,10 +15,10 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// errAborted is a connection that the sender itself ended.
-var errAborted = errors.New("cut by the sender")
+// errAborted marks a connection closed by the sender itself.
+var errAborted = errors.New("cancelled by the sender")
 
-// classify finds the kind of a failure.
+// classify maps an error to a kind of failure.
 func classify(err error) history.Err {
 	var dns *net.DNSError
 	switch {
@@ -45,12 +45,12 @@ func classify(err error) history.Err {
 	return history.Other
 }
 
-// isAny reports whether an error is one of these kinds.
+// isAny reports whether err is one of kinds.
 func isAny(err error, kinds ...error) bool {
 	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// isTLS says whether the other side or its certificate was at fault in a handshake.
+// isTLS reports whether a handshake failed because of the peer or its certificate.
 func isTLS(err error) bool {
 	var alert tls.AlertError
 	var record tls.RecordHeaderError
@@ -65,7 +65,7 @@ func isTLS(err error) bool {
 	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
 }
 
-// resolve looks up the IPv4 address of a host.
+// resolve returns the IPv4 address of a host.
 func resolve(ctx context.Context, host string) (netip.Addr, error) {
 	all, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
 	if err != nil {

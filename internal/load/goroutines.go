@@ -19,10 +19,10 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// goroutineEngine sends HTTP/1.1 with one goroutine for each request in flight, on Go's own connections: plain text and TLS.
+// goroutineEngine sends HTTP/1.1, plain and TLS, with one goroutine per request in flight on Go's own connections.
 type goroutineEngine struct{}
 
-// senderPool is a phase that the engine sends.
+// senderPool is one phase being sent.
 type senderPool struct {
 	*Phase
 	ctx       context.Context
@@ -30,26 +30,27 @@ type senderPool struct {
 	resolver  *resolver
 	sessions  tls.ClientSessionCache
 
-	turnMu    sync.Mutex // held by who takes the next request, in an open loop until that is due
+	turnMu    sync.Mutex // held while taking the next request; in an open loop, until it is due
 	schedule  *schedule
-	waiting   atomic.Int64 // for their turn
+	waiting   atomic.Int64 // senders waiting for turnMu
 	inFlight  atomic.Int64
 	dialCount atomic.Int64
 
 	mu      sync.Mutex
 	senders []*sender
-	idle    [][]*clientConn // by client
+	idle    [][]*clientConn // per client
 	emit    func(history.Hit)
 	running sync.WaitGroup
 }
 
-// Send is Engine's.
+// Send implements Engine.
 func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	c := &senderPool{
-		Phase: &p, ctx: ctx, templates: newTemplates(&p), resolver: &resolver{host: p.balancerAddr()}, schedule: newSchedule(&p),
+		Phase: &p, ctx: ctx, templates: newTemplates(&p), resolver: &resolver{host: p.balancerAddr()},
+		schedule: newSchedule(&p),
 		sessions: tls.NewLRUClientSessionCache(0), idle: make([][]*clientConn, max(1, p.Clients.Count)), emit: emit,
 	}
-	begin := 1 // in an open loop; others come when they are needed
+	begin := 1 // in an open loop; more are added on demand
 	if !p.IsOpenLoop() {
 		begin = min(p.Concurrency, p.Count)
 	}
@@ -69,7 +70,7 @@ func (goroutineEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)
 	}
 }
 
-// addSender adds a sender, unless there are as many as may be.
+// addSender adds a sender unless the pool has most of them.
 func (c *senderPool) addSender(most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +82,7 @@ func (c *senderPool) addSender(most int) {
 	c.running.Go(s.work)
 }
 
-// nextRequest waits until the next request is due, and lets the others wait meanwhile.
+// nextRequest blocks until the next request is due, while other senders queue behind it.
 func (c *senderPool) nextRequest() (i int, due time.Duration, flight int, ok bool) {
 	c.waiting.Add(1)
 	c.turnMu.Lock()
@@ -103,10 +104,10 @@ func (c *senderPool) nextRequest() (i int, due time.Duration, flight int, ok boo
 	return i, due, int(c.inFlight.Add(1)), true
 }
 
-// burstPoll is how often a request looks whether the one before it in its row has been answered.
+// burstPoll is the interval for checking whether the previous request of a burst has completed.
 const burstPoll = 200 * time.Microsecond
 
-// sleepUntil is false where ctx ended first. Go's timers are a millisecond coarse; precision is the kernel's own clock.
+// sleepUntil reports false if ctx ended first. Go's timers have millisecond resolution; Precise uses nanosleep.
 func (c *senderPool) sleepUntil(due time.Duration) bool {
 	const coarse = 1500 * time.Microsecond
 	wait := due - c.now()
@@ -119,12 +120,12 @@ func (c *senderPool) sleepUntil(due time.Duration) bool {
 	}
 	if wait = due - c.now(); c.PreciseTiming && wait > 0 {
 		ts := unix.NsecToTimespec(int64(wait))
-		_ = unix.Nanosleep(&ts, nil) // woken early it is early by less than it was ever late
+		_ = unix.Nanosleep(&ts, nil) // if interrupted, it wakes by less too early than it would be late
 	}
 	return true
 }
 
-// expireOverdue ends what has taken too long, and everything when ctx ends.
+// expireOverdue interrupts requests past their deadline, and all of them once ctx ends.
 func (c *senderPool) expireOverdue(stop chan struct{}) {
 	tick := time.NewTicker(min(50*time.Millisecond, max(time.Millisecond, c.Timeout/10)))
 	defer tick.Stop()
@@ -142,7 +143,7 @@ func (c *senderPool) expireOverdue(stop chan struct{}) {
 		for _, s := range c.senders {
 			if until := s.deadline.Load(); until != 0 && (time.Duration(until) < now || c.ctx.Err() != nil) {
 				if l := s.current.Load(); l != nil {
-					_ = l.SetDeadline(time.Unix(1, 0)) // wakes its reader, who looks at the clock
+					_ = l.SetDeadline(time.Unix(1, 0)) // wakes the reader, which checks the deadline
 				}
 			}
 		}
@@ -157,15 +158,15 @@ type clientConn struct {
 	client     int
 	tls        bool
 	port       int
-	serverName string // asked for in the handshake
+	serverName string // for SNI
 	lastUsed   time.Duration
 }
 
-// sender is one goroutine of the crowd.
+// sender is one goroutine of the pool.
 type sender struct {
 	*senderPool
 	current  atomic.Pointer[clientConn]
-	deadline atomic.Int64 // when the exchange under way has taken too long; 0 where there is none
+	deadline atomic.Int64 // of the current request; 0 if none
 	response response
 	recvBuf  []byte
 	sendBuf  []byte
@@ -178,7 +179,7 @@ func (s *sender) work() {
 			break
 		}
 		if s.IsOpenLoop() && s.waiting.Load() == 0 {
-			s.addSender(s.Concurrency) // someone must be there for the request after this one
+			s.addSender(s.Concurrency) // somebody must be ready for the next request
 		}
 		h := s.exchange(i, due, flight)
 		s.mu.Lock()
@@ -191,7 +192,7 @@ func (s *sender) work() {
 	}
 }
 
-// exchange sends request number i and reads its answer. With it so many are in flight.
+// exchange sends request number i and reads its response.
 func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 	defer s.inFlight.Add(-1)
 	h := s.newHit(i, due)
@@ -203,7 +204,7 @@ func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 		s.response.reset(s.templates.template(i).request.Method == http.MethodHead)
 		s.sendBuf = s.templates.write(s.sendBuf[:0], i, h.Seq)
 		err = s.write(l, deadline)
-		if err == nil || s.ctx.Err() == nil { // who refuses a body may have answered before
+		if err == nil || s.ctx.Err() == nil { // a server that rejects a body may have responded before its end
 			err = s.receive(l, deadline, err, &h)
 		}
 		s.deadline.Store(0)
@@ -213,7 +214,7 @@ func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 		h.Err = classify(err)
 	}
 	if h.Err != "" && s.ctx.Err() != nil {
-		h.Err = history.Tester // cut by us, whatever it looked like
+		h.Err = history.Tester // cancelled by the sender, whatever the error looks like
 	}
 	if l == nil {
 		return h
@@ -222,7 +223,7 @@ func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 	case h.Err != "" || s.response.closeAfter || s.NewConnections:
 		s.current.Store(nil)
 		l.Close()
-	case s.Clients.Count > 1: // another sender may have the client's next request
+	case s.Clients.Count > 1: // another sender may get the client's next request
 		s.current.Store(nil)
 		s.mu.Lock()
 		s.idle[l.client] = append(s.idle[l.client], l)
@@ -231,7 +232,7 @@ func (s *sender) exchange(i int, due time.Duration, flight int) history.Hit {
 	return h
 }
 
-// wokenEarly says whether a connection was woken for the exchange before this one, and if so puts it right.
+// wokenEarly reports whether the connection was interrupted for the previous request; if so, it resets the deadline.
 func (s *sender) wokenEarly(l *clientConn, err error, deadline time.Duration) bool {
 	if classify(err) != history.Timeout || s.now() >= deadline || s.ctx.Err() != nil {
 		return false
@@ -240,7 +241,7 @@ func (s *sender) wokenEarly(l *clientConn, err error, deadline time.Duration) bo
 	return true
 }
 
-// write sends what is in s.out.
+// write sends s.sendBuf.
 func (s *sender) write(l *clientConn, deadline time.Duration) error {
 	for left := s.sendBuf; len(left) > 0; {
 		n, err := l.Write(left)
@@ -251,20 +252,20 @@ func (s *sender) write(l *clientConn, deadline time.Duration) error {
 	return nil
 }
 
-// receive reads until the answer is whole. failed is why it could not be written to its end.
+// receive reads until the response is complete. failed is the error of writing the request, if any.
 func (s *sender) receive(l *clientConn, deadline time.Duration, failed error, h *history.Hit) error {
 	a, err := &s.response, failed
 	for !a.done() {
-		n, reading := l.Read(s.recvBuf)
-		used, odd := a.feed(s.recvBuf[:n])
-		if odd != nil || used < n {
+		n, readErr := l.Read(s.recvBuf)
+		used, invalid := a.feed(s.recvBuf[:n])
+		if invalid != nil || used < n {
 			h.Err = history.Malformed
 			break
 		}
-		if reading == nil || s.wokenEarly(l, reading, deadline) {
+		if readErr == nil || s.wokenEarly(l, readErr, deadline) {
 			continue
 		}
-		if err = reading; reading == io.EOF {
+		if err = readErr; readErr == io.EOF {
 			if h.Err, err = a.handleEOF(), failed; h.Err == "" {
 				err = nil
 			}
@@ -279,7 +280,7 @@ func (s *sender) receive(l *clientConn, deadline time.Duration, failed error, h 
 	return err
 }
 
-// fillHit fills in what the answer was.
+// fillHit copies the response's numbers into the hit.
 func (a *response) fillHit(h *history.Hit) {
 	h.Code, h.Server, h.Size, h.Checksum = a.code, a.server, a.size, a.sum
 	if h.Err == "" && a.done() && a.isShort() {
@@ -287,11 +288,11 @@ func (a *response) fillHit(h *history.Hit) {
 	}
 }
 
-// acquireConn gives a connection for request number i: the sender's own if it fits, one that is idle, or a new one.
+// acquireConn returns a connection for request number i: the sender's own if it fits, an idle one, or a new one.
 func (s *sender) acquireConn(i int, deadline time.Duration, h *history.Hit) (*clientConn, error) {
-	want := s.templates.template(i)
+	tmpl := s.templates.template(i)
 	fits := func(l *clientConn) bool {
-		there := l.port == want.request.Port && l.tls == want.request.TLS && l.serverName == want.serverName
+		there := l.port == tmpl.request.Port && l.tls == tmpl.request.TLS && l.serverName == tmpl.serverName
 		return there && l.client == h.Client
 	}
 	own := s.current.Load()
@@ -304,7 +305,7 @@ func (s *sender) acquireConn(i int, deadline time.Duration, h *history.Hit) (*cl
 	}
 	if own == nil {
 		var err error
-		if own, err = s.dial(want, deadline, h); err != nil {
+		if own, err = s.dial(tmpl, deadline, h); err != nil {
 			s.current.Store(nil)
 			return nil, err
 		}
@@ -314,10 +315,10 @@ func (s *sender) acquireConn(i int, deadline time.Duration, h *history.Hit) (*cl
 	return own, nil
 }
 
-// idleCheckAge is how long a connection may rest until it is looked at before its next use, which costs a system call.
+// idleCheckAge is the idle time after which a connection is checked before reuse, which costs a system call.
 const idleCheckAge = time.Millisecond
 
-// swapConn gives the sender's connection to the idle ones, and takes one of the client's from there.
+// swapConn returns the sender's connection to the idle ones and takes one of the client's from there.
 func (s *sender) swapConn(own *clientConn, client int, fits func(*clientConn) bool) *clientConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -334,7 +335,7 @@ func (s *sender) swapConn(own *clientConn, client int, fits func(*clientConn) bo
 	return nil
 }
 
-// isPeerClosed says whether the other side has ended a connection that nobody reads, or said something on it.
+// isPeerClosed reports whether the peer has closed an idle connection, or sent data on it.
 func isPeerClosed(conn net.Conn) bool {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -352,8 +353,8 @@ func isPeerClosed(conn net.Conn) bool {
 	return ended || err != nil
 }
 
-// dial opens a connection, and times it.
-func (s *sender) dial(want *requestTemplate, deadline time.Duration, h *history.Hit) (*clientConn, error) {
+// dial opens a connection and records how long that took.
+func (s *sender) dial(tmpl *requestTemplate, deadline time.Duration, h *history.Hit) (*clientConn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, deadline-s.now())
 	defer cancel()
 	to, err := s.resolver.lookup(ctx)
@@ -361,34 +362,34 @@ func (s *sender) dial(want *requestTemplate, deadline time.Duration, h *history.
 		return nil, err
 	}
 	began := s.now()
-	conn, err := dialFrom(ctx, s.sourceAddr(h.Client), netip.AddrPortFrom(to, uint16(want.request.Port)))
+	conn, err := dialFrom(ctx, s.sourceAddr(h.Client), netip.AddrPortFrom(to, uint16(tmpl.request.Port)))
 	if err != nil {
 		return nil, err
 	}
 	h.ConnectTime = s.now() - began
 	l := &clientConn{
 		Conn: conn, number: int(s.dialCount.Add(1)), client: h.Client,
-		tls: want.request.TLS, port: want.request.Port, serverName: want.serverName,
+		tls: tmpl.request.TLS, port: tmpl.request.Port, serverName: tmpl.serverName,
 	}
 	h.Conn = l.number
 	if !l.tls {
 		return l, nil
 	}
 	began = s.now()
-	shaken := tls.Client(conn, s.tlsConfig(l.serverName))
-	if err := shaken.HandshakeContext(ctx); err != nil {
+	tlsConn := tls.Client(conn, s.tlsConfig(l.serverName))
+	if err := tlsConn.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		if kind := classify(err); kind == history.Other || kind == history.Closed {
 			h.Err = history.HandshakeFailed
 		}
 		return nil, err
 	}
-	h.HandshakeTime, h.Resumed = s.now()-began, shaken.ConnectionState().DidResume
-	l.Conn = shaken
+	h.HandshakeTime, h.Resumed = s.now()-began, tlsConn.ConnectionState().DidResume
+	l.Conn = tlsConn
 	return l, nil
 }
 
-// tlsConfig is what a connection asks for.
+// tlsConfig returns the TLS configuration of a connection with that server name.
 func (c *senderPool) tlsConfig(name string) *tls.Config {
 	config := c.tlsConfigFor(name)
 	config.NextProtos = []string{"http/1.1"}
@@ -398,8 +399,8 @@ func (c *senderPool) tlsConfig(name string) *tls.Config {
 	return config
 }
 
-// dialFrom connects from an address, or from any where that is the zero value. The port is chosen with the destination in
-// mind, so that connections to several destinations, or from several addresses, do not share one stock of ports.
+// dialFrom connects from an address, or from any if it is invalid. The kernel chooses the port at connect, so that
+// connections to several destinations, or from several addresses, do not share one port range.
 func dialFrom(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	var d net.Dialer
 	if from.IsValid() {

@@ -1,11 +1,11 @@
-// Package load sends traffic: an engine takes a phase of a plan.Phase and yields a history.Hit for every request.
-// It knows nothing of containers, claims or verdicts.
+// Package load sends traffic: an engine takes a Phase and emits a history.Hit per request. It knows nothing of
+// containers, claims or verdicts.
 //
-// Every engine keeps to the same rules: a request is sent once, whatever becomes of it; an open loop sends when requests are
-// due and never because others were answered; latency is to be counted from Due, and Sent − Due is the sender's own delay
-// unless Flight says that all connections were taken; what goes wrong is a kind of history.Err.
+// All engines follow the same rules. A request is sent once, whatever its outcome. An open loop sends requests when
+// they are due, never because others have completed. Latency counts from Due; Sent − Due is the sender's own lag,
+// unless InFlight shows that all connections were busy. A failure is classified as a history.Err.
 //
-// To add an engine: one file here with its Send, one line in For, and one in engines_test.go.
+// To add an engine: one file here with its Send, one line in EngineFor, one in engines_test.go.
 package load
 
 import (
@@ -21,35 +21,35 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Phase is a load being sent.
+// Phase is a phase of a plan, ready to be sent.
 type Phase struct {
 	plan.Phase
-	Number      int       // of the phase in its plan
+	Number      int       // index of the phase in its plan
 	FirstSeq    uint64    // number of its first hit
-	DefaultHost string    // that requests ask for which name none
-	Addr        string    // host name or address of the balancer, where that is not Host
+	DefaultHost string    // host name in requests that set none
+	Addr        string    // host name or address of the balancer; default: DefaultHost
 	Origin      time.Time // of the hits' times
 	ClientAddr  func(client int) netip.Addr
-	RootCAs     *x509.CertPool // whose certificates TLS takes; nil is any
-	// RunCA is whose certificates are told to be trusted, whether or not others are taken.
+	RootCAs     *x509.CertPool // to verify certificates against; nil accepts any
+	// RunCA is the run's certificate authority; the prober reports whether a certificate is signed by it.
 	RunCA      *x509.CertPool
-	Gateway    Gateway     // to the balancer's own host
-	ShouldStop func() bool // no more requests are to be begun; nil is never
+	Gateway    Gateway     // on the balancer's own host
+	ShouldStop func() bool // stops starting requests once true; nil: never
 }
 
-// Gateway passes connections on that are to come from the balancer's own host.
+// Gateway forwards connections so that they originate from the balancer's own host.
 type Gateway struct {
 	Port     uint16
-	Preamble func(port int, from string) []byte // what it is sent first
+	Preamble func(port int, from string) []byte // first bytes sent to the gateway
 }
 
-// Engine sends a phase and calls emit for every hit, from one goroutine at a time, in the order of completion. It returns
-// early when ctx ends, and then cuts what is in flight, which are hits with the error history.Tester.
+// Engine sends a phase. It calls emit for every hit, never concurrently, in the order of completion. When ctx ends it
+// returns early; requests in flight become hits with the error history.Tester.
 type Engine interface {
 	Send(ctx context.Context, p Phase, emit func(history.Hit))
 }
 
-// EngineFor gives the engine that a load names.
+// EngineFor returns the engine of a phase.
 func EngineFor(l plan.Phase) Engine {
 	switch l.Engine {
 	case plan.Vegeta:
@@ -64,28 +64,30 @@ func EngineFor(l plan.Phase) Engine {
 	return goroutineEngine{}
 }
 
-// tlsConfigFor is what a TLS connection that asks for a name wants. Without Trust it takes any certificate: whether it is the right
-// one is a promise of its own, and no reason not to measure the others.
+// tlsConfigFor returns the TLS configuration for a server name. Without RootCAs it accepts any certificate: whether the
+// certificate is valid is a claim of its own and must not prevent measuring the others.
 func (p *Phase) tlsConfigFor(name string) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: p.RootCAs == nil, RootCAs: p.RootCAs, ServerName: name}
 }
 
-// balancerAddr is where the balancer is.
+// balancerAddr returns the host name or address to connect to.
 func (p *Phase) balancerAddr() string { return cmp.Or(p.Addr, p.DefaultHost) }
 
-// now is the time since the origin.
+// now returns the time since the origin.
 func (p *Phase) now() time.Duration { return time.Since(p.Origin) }
 
-// newHit begins the record of request number i.
+// newHit starts the record of request number i.
 func (p *Phase) newHit(i int, due time.Duration) history.Hit {
-	h := history.Hit{Seq: p.FirstSeq + uint64(i), Phase: p.Number, Index: i, Client: p.ClientIndex(i), Due: due, Sent: p.now()}
+	h := history.Hit{
+		Seq: p.FirstSeq + uint64(i), Phase: p.Number, Index: i, Client: p.ClientIndex(i), Due: due, Sent: p.now(),
+	}
 	if !p.IsOpenLoop() {
 		h.Due = h.Sent
 	}
 	return h
 }
 
-// sourceAddr is the address that a client sends from; the zero value leaves it to the system.
+// sourceAddr returns the address that a client sends from; invalid: the system chooses.
 func (p *Phase) sourceAddr(client int) netip.Addr {
 	if p.ClientAddr == nil || !p.Clients.OwnAddresses {
 		return netip.Addr{}
@@ -93,7 +95,7 @@ func (p *Phase) sourceAddr(client int) netip.Addr {
 	return p.ClientAddr(client)
 }
 
-// schedule hands out the requests of a phase in order. It is not safe for use by several goroutines.
+// schedule hands out the requests of a phase in order. It is not safe for concurrent use.
 type schedule struct {
 	phase   *Phase
 	next    int
@@ -117,15 +119,15 @@ func (t *schedule) advance() {
 	}
 }
 
-// hasMore says whether there are requests to come.
+// hasMore reports whether requests remain.
 func (t *schedule) hasMore() bool {
 	return t.next < t.phase.Count && (t.phase.ShouldStop == nil || !t.phase.ShouldStop())
 }
 
-// inBurst says whether the next request is of the same row as the one before.
+// inBurst reports whether the next request belongs to the same burst as the previous one.
 func (t *schedule) inBurst() bool { return t.phase.BurstLen > 1 && t.next%t.phase.BurstLen != 0 }
 
-// pop is the next request and, in an open loop, when it is due.
+// pop returns the next request and, in an open loop, its due time.
 func (t *schedule) pop() (i int, due time.Duration) {
 	i, due = t.next, t.due
 	t.next++
@@ -133,7 +135,7 @@ func (t *schedule) pop() (i int, due time.Duration) {
 	return i, due
 }
 
-// resolver looks a host up, at most once a second.
+// resolver resolves a host, at most once a second.
 type resolver struct {
 	mu       sync.Mutex
 	host     string

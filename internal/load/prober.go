@@ -25,11 +25,11 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// proberEngine sends every request over a connection of its own, and keeps all of its answer: for what a configuration says of
-// single requests. It makes the handshakes and the silences that a request asks for.
+// proberEngine sends every request over its own connection and records the whole response, for claims that single
+// requests decide. It performs the TLS handshakes and stalls that a request specifies.
 type proberEngine struct{}
 
-// prober is a phase that the engine sends.
+// prober is one phase being sent.
 type prober struct {
 	*Phase
 	ctx       context.Context
@@ -42,15 +42,15 @@ type prober struct {
 	inFlight int
 }
 
-// Send is Engine's.
+// Send implements Engine.
 func (proberEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	all := &prober{
 		Phase: &p, ctx: ctx, templates: newTemplates(&p), resolver: &resolver{host: p.balancerAddr()},
 		schedule: newSchedule(&p), emit: emit,
 	}
-	var asking sync.WaitGroup
+	var probing sync.WaitGroup
 	for range min(p.Concurrency, p.Count) {
-		asking.Go(func() {
+		probing.Go(func() {
 			for ctx.Err() == nil {
 				h, more := all.nextRequest()
 				if !more {
@@ -64,10 +64,10 @@ func (proberEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 			}
 		})
 	}
-	asking.Wait()
+	probing.Wait()
 }
 
-// nextRequest is the next request to be sent, and waits until it is due.
+// nextRequest returns the next request once it is due.
 func (p *prober) nextRequest() (h history.Hit, more bool) {
 	p.mu.Lock()
 	if !p.schedule.hasMore() {
@@ -86,7 +86,7 @@ func (p *prober) nextRequest() (h history.Hit, more bool) {
 	return h, true
 }
 
-// probe sends a request and keeps what comes of it.
+// probe sends a request and records the result.
 func (p *prober) probe(h *history.Hit) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.Timeout)
 	defer cancel()
@@ -101,130 +101,131 @@ func (p *prober) probe(h *history.Hit) {
 }
 
 func (p *prober) connectAndSend(ctx context.Context, h *history.Hit) error {
-	want := p.templates.template(h.Index)
-	conn, err := p.connect(ctx, want, h)
+	tmpl := p.templates.template(h.Index)
+	conn, err := p.connect(ctx, tmpl, h)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	return p.exchange(conn, want, h)
+	return p.exchange(conn, tmpl, h)
 }
 
-// connect opens a connection and makes the handshake that is asked for, twice where a session is to be taken up.
-func (p *prober) connect(ctx context.Context, want *requestTemplate, h *history.Hit) (net.Conn, error) {
+// connect opens a connection and performs the requested handshake, twice to test session resumption.
+func (p *prober) connect(ctx context.Context, tmpl *requestTemplate, h *history.Hit) (net.Conn, error) {
 	to, err := p.resolver.lookup(ctx)
 	if err != nil {
 		return nil, err
 	}
 	began := p.now()
-	conn, err := p.dial(ctx, to, want, h)
+	conn, err := p.dial(ctx, to, tmpl, h)
 	h.ConnectTime = p.now() - began
-	if err != nil || !want.request.TLS {
+	if err != nil || !tmpl.request.TLS {
 		return conn, err
 	}
-	greeting := &tlsHandshake{
-		template: want, sessions: &sessionCache{ClientSessionCache: tls.NewLRUClientSessionCache(0)}, info: url.Values{},
+	tlsProbe := &tlsHandshake{
+		template: tmpl, info: url.Values{},
+		sessions: &sessionCache{ClientSessionCache: tls.NewLRUClientSessionCache(0)},
 	}
-	if want.request.Handshake != nil {
-		greeting.Handshake = *want.request.Handshake
+	if tmpl.request.Handshake != nil {
+		tlsProbe.Handshake = *tmpl.request.Handshake
 	}
-	defer func() { h.HandshakeInfo = greeting.info.Encode() }()
-	shaken, err := p.doHandshake(ctx, conn, greeting)
+	defer func() { h.HandshakeInfo = tlsProbe.info.Encode() }()
+	tlsConn, err := p.doHandshake(ctx, conn, tlsProbe)
 	h.HandshakeTime = p.now() - began - h.ConnectTime
-	if err != nil || !greeting.Resume {
-		return shaken, err
+	if err != nil || !tlsProbe.Resume {
+		return tlsConn, err
 	}
-	err = p.exchange(shaken, want, h) // tickets of TLS 1.3 come with the first answer
-	shaken.Close()
+	err = p.exchange(tlsConn, tmpl, h) // TLS 1.3 tickets arrive with the first response
+	tlsConn.Close()
 	if err != nil {
 		return nil, err
 	}
-	return p.resume(ctx, to, greeting, h)
+	return p.resume(ctx, to, tlsProbe, h)
 }
 
-// resume makes a handshake again with what the server gave out in the one before. The hit has only the answer that comes then.
-func (p *prober) resume(ctx context.Context, to netip.Addr, greeting *tlsHandshake, h *history.Hit) (net.Conn, error) {
+// resume repeats the handshake with the session received before. The hit records only the second response.
+func (p *prober) resume(ctx context.Context, to netip.Addr, tlsProbe *tlsHandshake, h *history.Hit) (net.Conn, error) {
 	*h = history.Hit{
 		Seq: h.Seq, Phase: h.Phase, Index: h.Index, Client: h.Client, Due: h.Due, Sent: h.Sent,
 		Conn: h.Conn, InFlight: h.InFlight, ConnectTime: h.ConnectTime, HandshakeTime: h.HandshakeTime,
 	}
-	if greeting.sessions.gotTicket {
-		greeting.info.Set(history.HandshakeTicket, "yes")
+	if tlsProbe.sessions.gotTicket {
+		tlsProbe.info.Set(history.HandshakeTicket, "yes")
 	}
-	conn, err := p.dial(ctx, to, greeting.template, h)
+	conn, err := p.dial(ctx, to, tlsProbe.template, h)
 	if err != nil {
 		return nil, err
 	}
-	shaken, err := p.doHandshake(ctx, conn, greeting)
-	if err == nil && shaken.ConnectionState().DidResume {
+	tlsConn, err := p.doHandshake(ctx, conn, tlsProbe)
+	if err == nil && tlsConn.ConnectionState().DidResume {
 		h.Resumed = true
-		greeting.info.Set(history.HandshakeResumed, "yes")
+		tlsProbe.info.Set(history.HandshakeResumed, "yes")
 	}
-	return shaken, err
+	return tlsConn, err
 }
 
-// dial connects to the balancer, by way of its own host where the request is to come from there.
-func (p *prober) dial(ctx context.Context, to netip.Addr, want *requestTemplate, h *history.Hit) (net.Conn, error) {
-	if want.request.LocalEndpoint == "" {
-		return dialFrom(ctx, p.sourceAddr(h.Client), netip.AddrPortFrom(to, uint16(want.request.Port)))
+// dial connects to the balancer, through the gateway if the request must come from the balancer's own host.
+func (p *prober) dial(ctx context.Context, to netip.Addr, tmpl *requestTemplate, h *history.Hit) (net.Conn, error) {
+	if tmpl.request.LocalEndpoint == "" {
+		return dialFrom(ctx, p.sourceAddr(h.Client), netip.AddrPortFrom(to, uint16(tmpl.request.Port)))
 	}
 	conn, err := dialFrom(ctx, netip.Addr{}, netip.AddrPortFrom(to, p.Gateway.Port))
 	if err == nil {
-		_, err = conn.Write(p.Gateway.Preamble(want.request.Port, want.request.LocalEndpoint))
+		_, err = conn.Write(p.Gateway.Preamble(tmpl.request.Port, tmpl.request.LocalEndpoint))
 	}
 	if err != nil {
-		h.Err = history.Tester // the gateway is lbproof's own
+		h.Err = history.Tester // the gateway belongs to lbproof
 	}
 	return conn, err
 }
 
-// sessionCache notes whether the server gave out anything to resume with.
+// sessionCache records whether the server issued a session.
 type sessionCache struct {
 	tls.ClientSessionCache
 	gotTicket bool
 }
 
-// Put is tls.ClientSessionCache's.
+// Put implements tls.ClientSessionCache.
 func (b *sessionCache) Put(key string, state *tls.ClientSessionState) {
 	b.gotTicket = b.gotTicket || state != nil
 	b.ClientSessionCache.Put(key, state)
 }
 
-// tlsHandshake is a TLS handshake as a request wants it.
+// tlsHandshake is a TLS handshake as specified by a request.
 type tlsHandshake struct {
 	plan.Handshake
 	template *requestTemplate
 	sessions *sessionCache
-	info     url.Values // how it went
+	info     url.Values // what was negotiated, by history's Handshake names
 }
 
-// doHandshake makes a handshake and writes down how it went. It closes the connection where that fails.
-func (p *prober) doHandshake(ctx context.Context, conn net.Conn, greeting *tlsHandshake) (*tls.Conn, error) {
-	shaken := tls.Client(conn, greeting.config())
-	if err := shaken.HandshakeContext(ctx); err != nil {
+// doHandshake performs a handshake and records the result. On failure it closes the connection.
+func (p *prober) doHandshake(ctx context.Context, conn net.Conn, tlsProbe *tlsHandshake) (*tls.Conn, error) {
+	tlsConn := tls.Client(conn, tlsProbe.config())
+	if err := tlsConn.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		var alert tls.AlertError
 		var op *net.OpError
 		if errors.As(err, &alert) {
-			greeting.info.Set(history.HandshakeAlert, strconv.Itoa(int(alert)))
+			tlsProbe.info.Set(history.HandshakeAlert, strconv.Itoa(int(alert)))
 		} else if errors.As(err, &op) && op.Op == "remote error" {
-			greeting.info.Set(history.HandshakeAlert, alertNumber(op.Err))
+			tlsProbe.info.Set(history.HandshakeAlert, alertNumber(op.Err))
 		}
 		return nil, err
 	}
-	state := shaken.ConnectionState()
-	greeting.info.Set(history.HandshakeVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
-	greeting.info.Set(history.HandshakeSuite, suiteName(state.CipherSuite))
-	greeting.info.Set(history.HandshakeALPN, state.NegotiatedProtocol)
-	if err := p.verifyChain(state.PeerCertificates, greeting.template.serverName); err != nil {
-		greeting.info.Set(history.HandshakeTrust, err.Error())
+	state := tlsConn.ConnectionState()
+	tlsProbe.info.Set(history.HandshakeVersion, strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"))
+	tlsProbe.info.Set(history.HandshakeSuite, suiteName(state.CipherSuite))
+	tlsProbe.info.Set(history.HandshakeALPN, state.NegotiatedProtocol)
+	if err := p.verifyChain(state.PeerCertificates, tlsProbe.template.serverName); err != nil {
+		tlsProbe.info.Set(history.HandshakeTrust, err.Error())
 	}
-	return shaken, nil
+	return tlsConn, nil
 }
 
-// config is what a client says that wants this handshake. It takes any certificate.
+// config returns the client configuration for this handshake. It accepts any certificate.
 func (s *tlsHandshake) config() *tls.Config {
 	config := &tls.Config{
 		InsecureSkipVerify: true, ServerName: s.template.serverName, NextProtos: s.ALPN,
@@ -244,7 +245,7 @@ func (s *tlsHandshake) config() *tls.Config {
 	return config
 }
 
-// verifyChain says why certificates, of which the first is the server's own, are not to be trusted for a name.
+// verifyChain returns why a certificate chain, leaf first, is not valid for a server name.
 func (p *prober) verifyChain(chain []*x509.Certificate, name string) error {
 	if len(chain) == 0 {
 		return nil
@@ -257,7 +258,7 @@ func (p *prober) verifyChain(chain []*x509.Certificate, name string) error {
 	return err
 }
 
-// alertNumber is the number of an alert that crypto/tls has only as an unexported type, a byte.
+// alertNumber returns the number of a TLS alert, which crypto/tls exposes only as an unexported byte type.
 func alertNumber(err error) string {
 	for n := range 256 {
 		if tls.AlertError(n).Error() == err.Error() {
@@ -267,29 +268,29 @@ func alertNumber(err error) string {
 	return "?"
 }
 
-// exchange sends the request, reads the answer, and keeps silent where that is asked for.
-func (p *prober) exchange(conn net.Conn, want *requestTemplate, h *history.Hit) error {
+// exchange sends the request, reads the response, and stalls if the request says so.
+func (p *prober) exchange(conn net.Conn, tmpl *requestTemplate, h *history.Hit) error {
 	id := fmt.Appendf(nil, "%0*d", len(history.IDPlaceholder), h.Seq)
 	text := bytes.ReplaceAll(p.templates.write(nil, h.Index, h.Seq), []byte(history.IDPlaceholder), id)
 	end := bytes.Index(text, []byte("\r\n\r\n")) + 4
 	r := bufio.NewReader(conn)
-	switch want.request.StallAt {
+	switch tmpl.request.StallAt {
 	case plan.StallInHeader:
 		if _, err := conn.Write(text[:end-4]); err != nil {
 			return err
 		}
-		return p.awaitResponse(r, want, h)
+		return p.awaitResponse(r, tmpl, h)
 	case plan.StallInBody:
 		if _, err := conn.Write(text[:end]); err != nil {
 			return err
 		}
-		return p.awaitResponse(r, want, h)
+		return p.awaitResponse(r, tmpl, h)
 	}
 	_, failed := conn.Write(text)
 	if failed == nil {
-		_, failed = io.CopyN(conn, fillReader{}, want.request.PaddingSize)
+		_, failed = io.CopyN(conn, fillReader{}, tmpl.request.PaddingSize)
 	}
-	if err := p.readResponse(r, want, h); err != nil { // who refuses a body may have answered before its end
+	if err := p.readResponse(r, tmpl, h); err != nil { // a server that rejects a body may respond early
 		return errors.Join(failed, err)
 	}
 	if h.Code == http.StatusSwitchingProtocols {
@@ -298,7 +299,7 @@ func (p *prober) exchange(conn net.Conn, want *requestTemplate, h *history.Hit) 
 			return err
 		}
 	}
-	switch want.request.StallAt {
+	switch tmpl.request.StallAt {
 	case plan.StallAfterResponses:
 		p.countExtraResponses(conn, r, h)
 	case "":
@@ -308,10 +309,10 @@ func (p *prober) exchange(conn net.Conn, want *requestTemplate, h *history.Hit) 
 	return nil
 }
 
-// fillReader is a body without an end.
+// fillReader is an endless request body.
 type fillReader struct{}
 
-// Read is io.Reader's.
+// Read implements io.Reader.
 func (fillReader) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = 'x'
@@ -319,18 +320,18 @@ func (fillReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxKeptBody bounds how much of a body is kept, bytes.
+// maxKeptBody is how much of a body is recorded, in bytes.
 const maxKeptBody = 1 << 20
 
-// readResponse reads one answer.
-func (p *prober) readResponse(r *bufio.Reader, want *requestTemplate, h *history.Hit) error {
+// readResponse reads one final response.
+func (p *prober) readResponse(r *bufio.Reader, tmpl *requestTemplate, h *history.Hit) error {
 	var resp *http.Response
 	for resp == nil || resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
 		if _, err := r.Peek(1); err != nil {
 			return err
 		}
 		var err error
-		if resp, err = http.ReadResponse(r, &http.Request{Method: want.request.Method}); err != nil {
+		if resp, err = http.ReadResponse(r, &http.Request{Method: tmpl.request.Method}); err != nil {
 			if classify(err) == history.Other {
 				h.Err = history.Malformed
 			}
@@ -342,7 +343,7 @@ func (p *prober) readResponse(r *bufio.Reader, want *requestTemplate, h *history
 		resp.Header["Transfer-Encoding"] = resp.TransferEncoding
 	}
 	body := resp.Body
-	if want.request.KeepBody {
+	if tmpl.request.KeepBody {
 		text, err := io.ReadAll(io.LimitReader(resp.Body, maxKeptBody))
 		if err != nil {
 			return err
@@ -360,49 +361,49 @@ func (p *prober) readResponse(r *bufio.Reader, want *requestTemplate, h *history
 	return err
 }
 
-// extraResponseTimeout is how long further answers are waited for.
+// extraResponseTimeout is how long to wait for each further response.
 const extraResponseTimeout = time.Second
 
-// countExtraResponses counts the answers that come after the first, until none comes.
+// countExtraResponses counts responses until no more arrive.
 func (p *prober) countExtraResponses(conn net.Conn, r *bufio.Reader, h *history.Hit) {
-	answers := 1
+	responses := 1
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(extraResponseTimeout))
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
 			break
 		}
-		answers++
+		responses++
 		if _, err = io.Copy(io.Discard, resp.Body); err != nil {
 			break
 		}
 	}
-	h.Header += "&" + url.Values{history.ResponseCountField: {strconv.Itoa(answers)}}.Encode()
+	h.Header += "&" + url.Values{history.ResponseCountField: {strconv.Itoa(responses)}}.Encode()
 }
 
-// awaitResponse hears how a balancer ends a request that does not come.
-func (p *prober) awaitResponse(r *bufio.Reader, want *requestTemplate, h *history.Hit) error {
+// awaitResponse records how the balancer ends a request that stalls.
+func (p *prober) awaitResponse(r *bufio.Reader, tmpl *requestTemplate, h *history.Hit) error {
 	began := p.now()
 	_, err := r.Peek(1)
 	h.Silence = p.now() - began
 	if err != nil {
 		return err
 	}
-	return p.readResponse(r, want, h)
+	return p.readResponse(r, tmpl, h)
 }
 
-// awaitClose hears when the connection ends on which nobody says anything.
+// awaitClose records when the balancer closes an idle connection.
 func (p *prober) awaitClose(r *bufio.Reader, h *history.Hit) error {
 	began := p.now()
 	_, err := r.Peek(1)
 	h.Silence = p.now() - began
 	if classify(err) == history.Timeout {
-		return err // it is still open
+		return err // still open
 	}
 	return nil
 }
 
-// echoWebSocket sends one WebSocket message and waits for it to come back (RFC 6455, section 5.2).
+// echoWebSocket sends a WebSocket message and waits for its echo (RFC 6455, section 5.2).
 func echoWebSocket(conn io.Writer, r io.Reader, seq uint64) error {
 	text := []byte("lbproof " + strconv.FormatUint(seq, 10))
 	frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...) // masked with zeros
@@ -414,7 +415,7 @@ func echoWebSocket(conn io.Writer, r io.Reader, seq uint64) error {
 		return err
 	}
 	if binary.BigEndian.Uint16(back) != 0x8100|uint16(len(text)) || !bytes.Equal(back[2:], text) {
-		return errors.New("another message came back")
+		return errors.New("WebSocket echo differs from the message")
 	}
 	return nil
 }

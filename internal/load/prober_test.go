@@ -34,7 +34,7 @@ func probed(t *testing.T, where string, requests ...plan.Request) []history.Hit 
 	return sendTo(t, t.Context(), l, where)
 }
 
-func TestProberKeepsTheAnswer(t *testing.T) {
+func TestProberRecordsResponse(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		w.Header().Add("X-Twice", "a")
@@ -55,8 +55,8 @@ func TestProberKeepsTheAnswer(t *testing.T) {
 	assert.Empty(t, hits[0].Err)
 }
 
-// What follows the answer is counted, and a body can say the request's own number.
-func TestProberCountsAnswers(t *testing.T) {
+// Responses after the first are counted, and a body can contain the request's own ID.
+func TestProberCountsResponses(t *testing.T) {
 	var ids []string
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -72,7 +72,7 @@ func TestProberCountsAnswers(t *testing.T) {
 	assert.Equal(t, []string{"100", "0000000000000000100"}, ids)
 }
 
-func TestProberShakesHands(t *testing.T) {
+func TestProberHandshakes(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.EnableHTTP2 = true
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
@@ -101,7 +101,7 @@ func TestProberShakesHands(t *testing.T) {
 	assert.Contains(t, got.Get(history.HandshakeTrust), "certificate")
 }
 
-func TestProberFallsSilent(t *testing.T) {
+func TestProberStalls(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -134,7 +134,7 @@ func TestProberFallsSilent(t *testing.T) {
 	assert.Equal(t, 101, hits[3].Code)
 }
 
-// Where the gateway cannot be reached nobody but lbproof is at fault.
+// An unreachable gateway is the load generator's error.
 func TestProberWithoutGateway(t *testing.T) {
 	var hits []history.Hit
 	l := plan.Phase{Engine: plan.Prober, Count: 1, Concurrency: 1, Timeout: time.Second, Requests: []plan.Request{{Method: "GET", Path: "/", Port: 80, LocalEndpoint: "127.0.0.1"}}}

@@ -16,20 +16,20 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// requestTemplate is a request in HTTP/1.1's form, but for its id, key and cookies.
+// requestTemplate is an encoded HTTP/1.1 request without its ID, key and cookies.
 type requestTemplate struct {
 	request    plan.Request
-	head       []byte // up to the id
-	cookie     string // that the request has of its own
+	head       []byte // up to the ID
+	cookie     string // the request's own
 	url        *url.URL
-	serverName string // that is asked for in TLS handshakes
+	serverName string // for SNI
 }
 
-// requestTemplates are a phase's requests, rendered once.
+// requestTemplates are the encoded requests of a phase.
 type requestTemplates struct {
 	phase *Phase
 	all   []requestTemplate
-	jars  []*cookiejar.Jar // of each client; nil where none keeps cookies
+	jars  []*cookiejar.Jar // per client; nil without cookies
 }
 
 func newTemplates(p *Phase) *requestTemplates {
@@ -84,7 +84,7 @@ func newTemplate(p *Phase, r plan.Request) requestTemplate {
 	return l
 }
 
-// template is the one that request number i sends.
+// template returns the template of request number i.
 func (l *requestTemplates) template(i int) *requestTemplate { return &l.all[l.phase.RequestIndex(i)] }
 
 // write appends request number i to buf.
@@ -103,7 +103,7 @@ func (l *requestTemplates) write(buf []byte, i int, seq uint64) []byte {
 	return append(buf, one.request.Body...)
 }
 
-// cookieHeader are those that request number i carries: its own, its key, and what its client was given before.
+// cookieHeader returns the cookies of request number i: its own, its key, and those its client has received.
 func (l *requestTemplates) cookieHeader(i int, one *requestTemplate, key string) string {
 	if l.jars == nil && l.phase.Keys.Cookie == "" {
 		return one.cookie
@@ -123,14 +123,14 @@ func (l *requestTemplates) cookieHeader(i int, one *requestTemplate, key string)
 	return strings.Join(all, "; ")
 }
 
-// storeCookies puts the cookies of an answer to request number i into its client's jar, by a browser's rules.
+// storeCookies stores the cookies of a response in its client's jar, by browser rules.
 func (l *requestTemplates) storeCookies(i int, set []string) {
 	if l.jars == nil || len(set) == 0 {
 		return
 	}
 	var cookies []*http.Cookie
 	for _, field := range set {
-		if c, err := http.ParseSetCookie(field); err == nil { // what a browser cannot read it does not keep
+		if c, err := http.ParseSetCookie(field); err == nil { // ignore invalid cookies, as browsers do
 			cookies = append(cookies, c)
 		}
 	}

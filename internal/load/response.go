@@ -12,21 +12,21 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// response is an HTTP/1.1 answer being read. It is fed what arrives, in pieces of any size, and keeps nothing of it but the
-// numbers of a hit, so that it takes the same memory whatever is sent; it is used again for the next answer.
-// Heads of the kind that servers send are read in place; any other is left to net/http, whose judgement is this reader's too.
+// response parses an HTTP/1.1 response incrementally, from pieces of any size. It keeps only the numbers of a hit, so
+// memory does not depend on the body, and it is reused for the next response. Common headers are parsed in place;
+// unusual ones are left to net/http, which decides what is valid.
 type response struct {
 	head
 	size int64
 	sum  uint32
 
-	toHEAD        bool // it answers HEAD
-	started       bool // something of it has come
+	toHEAD        bool // the request was HEAD
+	started       bool // some bytes have arrived
 	stage         stage
-	left          int64  // bytes to come of the body or chunk
-	pending       []byte // lines whose end has not come
-	searched      int    // bytes of held that have been searched for it
-	chunkOverhead int64  // bytes of chunk lines beyond what sane chunks need
+	left          int64  // remaining bytes of the body or chunk
+	pending       []byte // incomplete lines
+	searched      int    // bytes of pending already searched for the end
+	chunkOverhead int64  // bytes of chunk lines beyond what normal chunks need
 	serverNames   map[string]string
 }
 
@@ -35,7 +35,7 @@ type stage uint8
 const (
 	inHead stage = iota
 	inBody
-	inUntilClose // of the connection
+	inUntilClose // body ends with the connection
 	inChunkLine
 	inChunk
 	inChunkEnd
@@ -43,28 +43,28 @@ const (
 	isDone
 )
 
-// Bounds, in bytes, of what is held back until its end comes: a head or trailer, and the line before a chunk.
+// Limits for buffered text, in bytes: a header or trailer, and a chunk line.
 const (
 	maxHead = 64 << 10
 	maxLine = 4 << 10
 )
 
 var (
-	errEndless = errors.New("header lines without an end")
+	errEndless = errors.New("header too large")
 	errChunk   = errors.New("malformed chunk")
-	errNotHTTP = errors.New("no HTTP answer")
+	errNotHTTP = errors.New("not an HTTP response")
 )
 
-// reset makes it ready for the answer to a request.
+// reset prepares for the response to the next request.
 func (a *response) reset(toHEAD bool) {
 	held := a.pending[:0]
 	if cap(held) > maxLine {
-		held = nil // what an odd answer needed is not kept
+		held = nil // drop an unusually large buffer
 	}
 	*a = response{toHEAD: toHEAD, pending: held, serverNames: a.serverNames, head: head{cookies: a.cookies[:0]}}
 }
 
-// feed reads on and returns how many of the bytes are the answer's; those behind its end are not.
+// feed parses p and returns how many bytes belong to the response.
 func (a *response) feed(p []byte) (n int, err error) {
 	a.started = a.started || len(p) > 0
 	for a.stage != isDone && n < len(p) && err == nil {
@@ -82,10 +82,10 @@ func (a *response) feed(p []byte) (n int, err error) {
 	return n, err
 }
 
-// done says whether the answer is whole.
+// done reports whether the response is complete.
 func (a *response) done() bool { return a.stage == isDone }
 
-// handleEOF is told that the other side ended the connection. The error is empty where the answer ends with it.
+// handleEOF handles the end of the connection. It returns "" if the response is complete with it.
 func (a *response) handleEOF() history.Err {
 	switch {
 	case a.stage == inUntilClose:
@@ -97,7 +97,7 @@ func (a *response) handleEOF() history.Err {
 	return history.Closed
 }
 
-// isShort says whether a whole answer has less than its backend says that it sent.
+// isShort reports whether a complete body is shorter than the backend declared.
 func (a *response) isShort() bool {
 	if bodiless := a.toHEAD || a.code == http.StatusNotModified; bodiless || a.compressed {
 		return false
@@ -107,7 +107,7 @@ func (a *response) isShort() bool {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// readBody counts what comes of the body.
+// readBody counts and hashes a piece of the body.
 func (a *response) readBody(p []byte) int {
 	if a.stage != inUntilClose {
 		p = p[:min(a.left, int64(len(p)))]
@@ -122,9 +122,11 @@ func (a *response) readBody(p []byte) int {
 	return len(p)
 }
 
-// accumulate joins p to what is held. Where the end of what is wanted is in it, it gives the whole and how many bytes of p
-// belong to it; else it keeps p for the next time, unless that is more than it may.
-func (a *response) accumulate(p []byte, limit int, end func(text []byte, from int) int) (whole []byte, n int, err error) {
+// accumulate appends p to the pending text. If the text now contains its end, it returns the whole text and how many
+// bytes of p belong to it; otherwise it keeps p, up to limit bytes.
+func (a *response) accumulate(
+	p []byte, limit int, end func(text []byte, from int) int,
+) (whole []byte, n int, err error) {
 	before := len(a.pending)
 	whole = p
 	if before > 0 {
@@ -144,7 +146,7 @@ func (a *response) accumulate(p []byte, limit int, end func(text []byte, from in
 	return nil, len(p), nil
 }
 
-// readLines reads the head, or the trailer, up to its empty line.
+// readLines reads the header or trailer up to its empty line.
 func (a *response) readLines(p []byte) (n int, err error) {
 	const begins = "HTTP/"
 	if a.stage == inHead && len(a.pending) < len(begins) {
@@ -169,7 +171,7 @@ func (a *response) readLines(p []byte) (n int, err error) {
 	return n, a.readHead(whole)
 }
 
-// endOfHead is the number of bytes up to and with the first empty line; -1 where there is none yet.
+// endOfHead returns the length of text up to and including the first empty line, or -1.
 func endOfHead(text []byte, from int) int {
 	for {
 		i := bytes.IndexByte(text[from:], '\n')
@@ -186,7 +188,7 @@ func endOfHead(text []byte, from int) int {
 	}
 }
 
-// endOfLine is the number of bytes up to and with the end of the line; -1 where it has not come.
+// endOfLine returns the length of text up to and including the first line end, or -1.
 func endOfLine(text []byte, from int) int {
 	i := bytes.IndexByte(text[from:], '\n')
 	if i < 0 {
@@ -195,8 +197,8 @@ func endOfLine(text []byte, from int) int {
 	return from + i + 1
 }
 
-// readChunkLine reads the line before a chunk, or the line end after it. Like net/http it wants CRLF, takes any extension, and
-// not too many of them.
+// readChunkLine reads a chunk's size line or the line end after a chunk. Like net/http it requires CRLF and allows a
+// limited amount of extensions.
 func (a *response) readChunkLine(p []byte) (n int, err error) {
 	const end = "\r\n"
 	if at := len(a.pending); a.stage == inChunkEnd && at < len(end) && p[0] != end[at] {
@@ -230,7 +232,7 @@ func (a *response) readChunkLine(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// checkTrailer reads the fields after the last chunk as net/http does, and forgets them.
+// checkTrailer validates the trailer as net/http does and discards it.
 func checkTrailer(text []byte) error {
 	if string(text) == "\r\n" {
 		return nil
@@ -239,7 +241,7 @@ func checkTrailer(text []byte) error {
 	return err
 }
 
-// endOfTrailer is the number of bytes up to and with the empty line, for which only CRLF counts; -1 where it has not come.
+// endOfTrailer returns the length of text up to and including the empty line (CRLF only), or -1.
 func endOfTrailer(text []byte, from int) int {
 	if bytes.HasPrefix(text, []byte("\r\n")) {
 		return 2
@@ -250,7 +252,7 @@ func endOfTrailer(text []byte, from int) int {
 	return -1
 }
 
-// readHead takes a head apart and decides what follows it.
+// readHead parses a header and decides what follows it.
 func (a *response) readHead(text []byte) error {
 	a.head = head{length: -1, cookies: a.cookies[:0]}
 	if !a.parse(text, a.serverNames) {
@@ -260,8 +262,8 @@ func (a *response) readHead(text []byte) error {
 		}
 	}
 	switch {
-	case a.code/100 == 1 && a.code != http.StatusSwitchingProtocols: // the answer proper is to come
-	case a.code == http.StatusSwitchingProtocols: // what comes after it is no HTTP
+	case a.code/100 == 1 && a.code != http.StatusSwitchingProtocols: // an interim response; the final one follows
+	case a.code == http.StatusSwitchingProtocols: // what follows is not HTTP
 		a.stage, a.closeAfter = isDone, true
 	case a.toHEAD, a.code == http.StatusNoContent, a.code == http.StatusNotModified:
 		a.stage = isDone
@@ -277,20 +279,19 @@ func (a *response) readHead(text []byte) error {
 	return nil
 }
 
-// head is what matters of an answer's status line and header fields.
+// head is the relevant part of a status line and header.
 type head struct {
 	code         int
-	length       int64 // of the body, -1 where it is not said
+	length       int64 // of the body; -1 if unknown
 	chunked      bool
-	compressed   bool  // the body is compressed, so that its size is not the backend's
-	closeAfter   bool  // the connection ends with the answer
-	declaredSize int64 // what the backend says that the body has, bytes
+	compressed   bool  // Content-Encoding is set: the size is not the backend's
+	closeAfter   bool  // the connection ends with the response
+	declaredSize int64 // body size as sent by the backend, in bytes
 	server       string
-	cookies      []string // the values of Set-Cookie
+	cookies      []string // values of Set-Cookie
 }
 
-// parse reads a head whose lines are of the kind that servers send; false where net/http should look at it. names saves
-// making the same string for every answer.
+// parse parses a header of common form; false: leave it to net/http. names interns server names.
 func (h *head) parse(text []byte, names map[string]string) bool {
 	status, text := cutLine(text)
 	const version = "HTTP/1.1 "
@@ -319,7 +320,7 @@ func (h *head) parse(text []byte, names map[string]string) bool {
 	return !h.chunked || h.length < 0
 }
 
-// parseField takes one header field; false where net/http should look at it.
+// parseField parses one header field; false: leave it to net/http.
 func (h *head) parseField(name, value []byte, names map[string]string) bool {
 	switch len(name) {
 	case len("Connection"):
@@ -355,7 +356,7 @@ func (h *head) parseField(name, value []byte, names map[string]string) bool {
 	return true
 }
 
-// parseWithNetHTTP lets net/http read a head.
+// parseWithNetHTTP parses a header with net/http.
 func (h *head) parseWithNetHTTP(text []byte, toHEAD bool) error {
 	method := http.MethodGet
 	if toHEAD {
@@ -374,10 +375,10 @@ func (h *head) parseWithNetHTTP(text []byte, toHEAD bool) error {
 	return nil
 }
 
-// maxInterned bounds how many names are remembered where every answer brings another.
+// maxInterned limits interned names, in case every response brings a new one.
 const maxInterned = 1000
 
-// intern gives equal names one string.
+// intern returns one string for equal names.
 func intern(names map[string]string, name []byte) string {
 	if same, ok := names[string(name)]; ok {
 		return same
@@ -389,7 +390,7 @@ func intern(names map[string]string, name []byte) string {
 	return s
 }
 
-// cutLine takes the first line off a text, without its end.
+// cutLine splits off the first line, without its line end.
 func cutLine(text []byte) (line, rest []byte) {
 	i := bytes.IndexByte(text, '\n')
 	if i < 0 {
@@ -398,7 +399,7 @@ func cutLine(text []byte) (line, rest []byte) {
 	return bytes.TrimSuffix(text[:i], []byte("\r")), text[i+1:]
 }
 
-// equalFold compares ASCII text without regard to case.
+// equalFold compares ASCII text, ignoring case.
 func equalFold(text []byte, lower string) bool {
 	if len(text) != len(lower) {
 		return false
@@ -411,7 +412,7 @@ func equalFold(text []byte, lower string) bool {
 	return true
 }
 
-// tokenChars has true for what may stand in a field's name (RFC 9110, section 5.6.2).
+// tokenChars marks the characters of a field name (RFC 9110, section 5.6.2).
 var tokenChars = func() (t [256]bool) {
 	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
 		t[c] = true
@@ -419,7 +420,7 @@ var tokenChars = func() (t [256]bool) {
 	return t
 }()
 
-// isText says whether a value has no control characters.
+// isText reports whether a value has no control characters.
 func isText(value []byte) bool {
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {

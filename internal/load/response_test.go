@@ -16,7 +16,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// read feeds an answer in pieces and ends the connection.
+// read feeds a response in pieces and ends the connection.
 func read(text string, toHEAD bool, piece int) (a response, rest string, err error) {
 	a.serverNames = map[string]string{}
 	a.reset(toHEAD)
@@ -35,7 +35,7 @@ func read(text string, toHEAD bool, piece int) (a response, rest string, err err
 	return a, rest, nil
 }
 
-func TestAnswers(t *testing.T) {
+func TestResponses(t *testing.T) {
 	f := func(text string, code int, body string, closes bool, rest string) {
 		t.Helper()
 		for piece := 1; piece <= len(text); piece++ {
@@ -67,22 +67,22 @@ func TestAnswers(t *testing.T) {
 	f("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", false, "")
 }
 
-func TestAnswersToHEAD(t *testing.T) {
+func TestResponsesToHEAD(t *testing.T) {
 	a, _, err := read("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", true, 1000)
 	require.NoError(t, err)
 	assert.Equal(t, 200, a.code)
 	assert.Zero(t, a.size)
 }
 
-func TestAnswerKeepsWhatAHitNeeds(t *testing.T) {
+func TestResponseFillsHit(t *testing.T) {
 	a, _, err := read("HTTP/1.1 200 OK\r\nx-lbproof-server: back-01\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-Lbproof-Size: 9\r\nContent-Length: 5\r\n\r\nhello", false, 1000)
 	require.NoError(t, err)
 	assert.Equal(t, "back-01", a.server)
 	assert.Equal(t, []string{"a=1; Path=/", "b=2"}, a.cookies)
-	assert.True(t, a.isShort(), "the backend said that it sent 9 bytes")
+	assert.True(t, a.isShort(), "the backend declared 9 bytes")
 }
 
-func TestBadAnswers(t *testing.T) {
+func TestInvalidResponses(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
 		for _, piece := range []int{1, 7, len(text) + 1} {
@@ -96,19 +96,19 @@ func TestBadAnswers(t *testing.T) {
 	f("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "truncated")
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", "truncated")
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "truncated")
-	f("SSH-2.0-OpenSSH\r\n", "no HTTP answer")
+	f("SSH-2.0-OpenSSH\r\n", "not an HTTP response")
 	f("HTTP/1.1 ???\r\n\r\n", "malformed")
 	f("HTTP/1.1 200 OK\r\nContent-Length: nine\r\n\r\n", "bad Content-Length")
 	f("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", "Content-Length")
 	f("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "malformed")
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "malformed chunk")
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n", "malformed chunk")
-	f("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-Padding: very much of it\r\n", 4000), "without an end")
-	f("HTTP/1.1 200 OK\r\nX-Long: "+strings.Repeat("x", maxHead), "without an end")
+	f("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-Padding: very much of it\r\n", 4000), "header too large")
+	f("HTTP/1.1 200 OK\r\nX-Long: "+strings.Repeat("x", maxHead), "header too large")
 }
 
-// Endless header lines in small pieces take time in proportion to their length.
-func TestEndlessHeadersAreCheap(t *testing.T) {
+// Endless header lines in small pieces take time proportional to their length.
+func TestEndlessHeadersTakeLinearTime(t *testing.T) {
 	var a response
 	a.reset(false)
 	_, err := a.feed([]byte("HTTP/1.1 200 OK\r\n"))
@@ -117,10 +117,10 @@ func TestEndlessHeadersAreCheap(t *testing.T) {
 	}
 	assert.ErrorIs(t, err, errEndless)
 	a.reset(false)
-	assert.LessOrEqual(t, cap(a.pending), maxLine, "what an odd answer needed is given back")
+	assert.LessOrEqual(t, cap(a.pending), maxLine, "a large buffer is released")
 }
 
-// oracle is what net/http makes of an answer; 1xx answers before the proper one are skipped.
+// oracle returns how net/http parses a response, skipping interim responses.
 func oracle(text []byte, method string) (code int, body []byte, closes bool, err error) {
 	r := bufio.NewReader(bytes.NewReader(text))
 	for {
@@ -137,7 +137,7 @@ func oracle(text []byte, method string) (code int, body []byte, closes bool, err
 	}
 }
 
-func FuzzAnswer(f *testing.F) {
+func FuzzResponse(f *testing.F) {
 	for _, text := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
 		"HTTP/1.0 200 OK\r\nConnection: Keep-Alive, close\r\n\r\nhello",
@@ -150,12 +150,12 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(text), true, 100)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, toHEAD bool, piece int) {
-		if piece < 1 || len(text) > 4000 { // net/http's buffer, beyond which its trailers and chunk lines are refused
+		if piece < 1 || len(text) > 4000 { // beyond net/http's buffer, its trailers and chunk lines are refused
 			return
 		}
 		method := map[bool]string{true: http.MethodHead, false: http.MethodGet}[toHEAD]
 		code, body, closes, want := oracle(text, method)
-		closes = closes || code == http.StatusSwitchingProtocols // for our purposes
+		closes = closes || code == http.StatusSwitchingProtocols // as in response.readHead
 		a, _, got := read(string(text), toHEAD, piece)
 		if want != nil || got != nil {
 			assert.Equal(t, want == nil, got == nil, "net/http: %v, here: %v", want, got)

@@ -21,19 +21,19 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// vegetaEngine sends with the vegeta library, over HTTP/2 where the other side speaks it. Its traps are guarded against:
-// workers are bounded, connections are made without binding a local address, and latency counts from the intended time, not
+// vegetaEngine sends with the vegeta library, over HTTP/2 if the server supports it. It avoids vegeta's pitfalls: the
+// number of workers is limited, connections bind no local address, and latency counts from the due time rather than
 // from when a worker was free.
 type vegetaEngine struct{}
 
-// Send is Engine's.
+// Send implements Engine.
 func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	c := &vegetaTransport{
 		Phase: &p, ctx: ctx, schedule: newSchedule(&p),
 		pending: map[uint64]history.Hit{}, clients: map[string]*http.Transport{}, conns: map[net.Conn]int{},
 	}
 	defer c.close()
-	blank := func(t *vegeta.Target) error { // the courier fills it in, because only then its number is known
+	blank := func(t *vegeta.Target) error { // vegetaTransport fills it in once the hit's number is known
 		*t = vegeta.Target{Method: http.MethodGet, URL: "http://" + p.DefaultHost}
 		return nil
 	}
@@ -58,29 +58,29 @@ func (vegetaEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 		if r.Code == 0 {
 			h.Err = classifyText(r.Error)
 			if ctx.Err() != nil {
-				h.Err = history.Tester // cut by us, whatever it looked like
+				h.Err = history.Tester // cancelled by the sender, whatever the error looks like
 			}
 		}
 		emit(h)
 	}
 }
 
-// vegetaTransport turns vegeta's blank requests into the load's own: hit number n carries request number n and its id. It is also
-// the pacer that says when.
+// vegetaTransport replaces vegeta's blank requests by those of the phase: hit number n carries request number n and its
+// ID. It is also vegeta's pacer.
 type vegetaTransport struct {
 	*Phase
 	ctx      context.Context
-	schedule *schedule // belongs to Pace's goroutine
+	schedule *schedule // used only by Pace's goroutine
 
 	mu       sync.Mutex
-	pending  map[uint64]history.Hit // what is known of hits under way, by vegeta's number
+	pending  map[uint64]history.Hit // hits in flight, by vegeta's number
 	inFlight int
-	clients  map[string]*http.Transport // by the name that they ask for in the TLS handshake
+	clients  map[string]*http.Transport // by server name
 	conns    map[net.Conn]int
 }
 
-// Pace says how long to wait before hit number sent, and stops after the last or when the load is stopped: vegeta's own
-// Stop comes later, and what it sends meanwhile fails at once, by the dozen. It is vegeta's Pacer.
+// Pace implements vegeta.Pacer. It stops after the last request or when the phase is stopped: vegeta's own Stop takes
+// effect later, and requests sent in between fail by the dozen.
 func (c *vegetaTransport) Pace(time.Duration, uint64) (time.Duration, bool) {
 	if !c.schedule.hasMore() || c.ctx.Err() != nil {
 		return 0, true
@@ -96,10 +96,10 @@ func (c *vegetaTransport) Pace(time.Duration, uint64) (time.Duration, bool) {
 	return wait, false
 }
 
-// Rate is part of vegeta's Pacer interface; Attack does not call it.
+// Rate implements vegeta.Pacer; Attack does not call it.
 func (c *vegetaTransport) Rate(time.Duration) float64 { return c.Phase.Rate }
 
-// updateHit changes what is known of a hit.
+// updateHit modifies a pending hit.
 func (c *vegetaTransport) updateHit(seq uint64, change func(*history.Hit)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +108,7 @@ func (c *vegetaTransport) updateHit(seq uint64, change func(*history.Hit)) {
 	c.pending[seq] = h
 }
 
-// takeHit hands out what is known of a hit, and forgets it.
+// takeHit removes and returns a pending hit.
 func (c *vegetaTransport) takeHit(seq uint64) history.Hit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,11 +117,11 @@ func (c *vegetaTransport) takeHit(seq uint64) history.Hit {
 	return h
 }
 
-// RoundTrip is http.RoundTripper's.
+// RoundTrip implements http.RoundTripper.
 func (c *vegetaTransport) RoundTrip(blank *http.Request) (*http.Response, error) {
 	seq, err := strconv.ParseUint(blank.Header.Get("X-Vegeta-Seq"), 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("read the number that vegeta gave the request: %w", err)
+		return nil, fmt.Errorf("parse vegeta's request number: %w", err)
 	}
 	c.updateHit(seq, func(h *history.Hit) {
 		c.inFlight++
@@ -140,23 +140,23 @@ func (c *vegetaTransport) RoundTrip(blank *http.Request) (*http.Response, error)
 }
 
 func (c *vegetaTransport) buildRequest(ctx context.Context, seq uint64) (*http.Request, *http.Transport, error) {
-	want := c.Request(int(seq))
-	port := strconv.Itoa(want.Port)
-	at, host := "http://", cmp.Or(want.Header["Host"], net.JoinHostPort(c.DefaultHost, port))
+	planned := c.Request(int(seq))
+	port := strconv.Itoa(planned.Port)
+	at, host := "http://", cmp.Or(planned.Header["Host"], net.JoinHostPort(c.DefaultHost, port))
 	name := ""
-	if want.TLS {
+	if planned.TLS {
 		at = "https://"
 		name, _, _ = strings.Cut(host, ":")
 	}
-	at += net.JoinHostPort(c.balancerAddr(), port) + want.Path
-	req, err := http.NewRequestWithContext(ctx, want.Method, at, bytes.NewReader(want.Body))
+	at += net.JoinHostPort(c.balancerAddr(), port) + planned.Path
+	req, err := http.NewRequestWithContext(ctx, planned.Method, at, bytes.NewReader(planned.Body))
 	if err != nil {
-		return nil, nil, fmt.Errorf("make the request: %w", err)
+		return nil, nil, fmt.Errorf("create request: %w", err)
 	}
-	if len(want.Body) == 0 {
-		req.Body, req.GetBody = emptyBody{}, nil // else net/http would send a GET again on its own
+	if len(planned.Body) == 0 {
+		req.Body, req.GetBody = emptyBody{}, nil // otherwise net/http would retry a GET by itself
 	}
-	for name, value := range want.Header {
+	for name, value := range planned.Header {
 		req.Header.Set(name, value)
 	}
 	req.Host = host
@@ -168,17 +168,19 @@ func (c *vegetaTransport) buildRequest(ctx context.Context, seq uint64) (*http.R
 	return req, c.clientFor(name), nil
 }
 
-// clientTrace notes which connection a hit took, and what that waited for.
+// clientTrace records a hit's connection and the time it took to open.
 func (c *vegetaTransport) clientTrace(seq uint64) *httptrace.ClientTrace {
-	var dialled, shaking time.Time
+	var dialStart, tlsStart time.Time
 	return &httptrace.ClientTrace{
-		ConnectStart: func(string, string) { dialled = time.Now() },
+		ConnectStart: func(string, string) { dialStart = time.Now() },
 		ConnectDone: func(string, string, error) {
-			c.updateHit(seq, func(h *history.Hit) { h.ConnectTime = time.Since(dialled) })
+			c.updateHit(seq, func(h *history.Hit) { h.ConnectTime = time.Since(dialStart) })
 		},
-		TLSHandshakeStart: func() { shaking = time.Now() },
+		TLSHandshakeStart: func() { tlsStart = time.Now() },
 		TLSHandshakeDone: func(state tls.ConnectionState, _ error) {
-			c.updateHit(seq, func(h *history.Hit) { h.HandshakeTime, h.Resumed = time.Since(shaking), state.DidResume })
+			c.updateHit(seq, func(h *history.Hit) {
+				h.HandshakeTime, h.Resumed = time.Since(tlsStart), state.DidResume
+			})
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			c.updateHit(seq, func(h *history.Hit) {
@@ -191,8 +193,8 @@ func (c *vegetaTransport) clientTrace(seq uint64) *httptrace.ClientTrace {
 	}
 }
 
-// clientFor is the client that asks for a name in its handshakes (SNI): plain sockets, kept alive, as many as requests in
-// flight, cut when ctx ends.
+// clientFor returns the HTTP client for a server name (SNI): plain sockets, keep-alive, one per request in flight,
+// closed when ctx ends.
 func (c *vegetaTransport) clientFor(name string) *http.Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,7 +242,7 @@ func (c *vegetaTransport) close() {
 	}
 }
 
-// abortableConn is a connection that something else closes unless Close comes first.
+// abortableConn is a connection that is closed by a context unless Close comes first.
 type abortableConn struct {
 	net.Conn
 	stopWatch func() bool
@@ -251,14 +253,14 @@ func (s *abortableConn) Close() error {
 	return s.Conn.Close()
 }
 
-// emptyBody is a body without content that cannot be sent twice.
+// emptyBody is an empty body that cannot be sent twice.
 type emptyBody struct{}
 
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 
 func (emptyBody) Close() error { return nil }
 
-// classifyText finds the kind of a failure in its text: vegeta hands on nothing else.
+// classifyText classifies a failure by its text, which is all that vegeta reports.
 func classifyText(text string) history.Err {
 	for _, k := range []struct {
 		kind  history.Err

@@ -18,18 +18,18 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// socketEngine holds WebSocket connections open. Each of Concurrency connections sends a message every Think, carrying the
-// hit's number, and waits for its echo, which names the backend. A connection that ends is opened again by its next message:
-// Conn tells how often that was.
+// socketEngine keeps WebSocket connections open. Each of Concurrency connections sends a message every Think with the
+// hit's number and waits for its echo, which names the backend. A closed connection is reopened by its next message;
+// Hit.Conn is the number of the connection.
 type socketEngine struct{}
 
-// EchoMessage is what the engine sends, and a backend returns with its name in it.
+// EchoMessage is sent by the engine and returned by a backend with its name.
 type EchoMessage struct {
 	ID     uint64 `json:"id"`
 	Server string `json:"server,omitempty"`
 }
 
-// wsClients is a phase that the engine sends.
+// wsClients is one phase being sent.
 type wsClients struct {
 	*Phase
 	ctx       context.Context
@@ -42,17 +42,17 @@ type wsClients struct {
 	emit     func(history.Hit)
 }
 
-// Send is Engine's.
+// Send implements Engine.
 func (socketEngine) Send(ctx context.Context, p Phase, emit func(history.Hit)) {
 	c := &wsClients{Phase: &p, ctx: ctx, templates: newTemplates(&p), schedule: newSchedule(&p), emit: emit}
-	var singing sync.WaitGroup
+	var conns sync.WaitGroup
 	for range min(p.Concurrency, p.Count) {
-		singing.Go(c.runConn)
+		conns.Go(c.runConn)
 	}
-	singing.Wait()
+	conns.Wait()
 }
 
-// runConn is the life of one connection, and of those that come after it.
+// runConn sends messages over one connection, reopening it as needed.
 func (c *wsClients) runConn() {
 	v := &wsConn{wsClients: c}
 	for c.ctx.Err() == nil {
@@ -67,11 +67,11 @@ func (c *wsClients) runConn() {
 		sleep.For(c.ctx, c.ThinkTime)
 	}
 	if v.conn != nil {
-		_ = v.conn.Close(websocket.StatusNormalClosure, "") // all is said
+		_ = v.conn.Close(websocket.StatusNormalClosure, "") // nothing more to send
 	}
 }
 
-// nextMessage is the next message to send.
+// nextMessage returns the number of the next message.
 func (c *wsClients) nextMessage() (i int, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func (c *wsClients) nextMessage() (i int, more bool) {
 	return i, true
 }
 
-// wsConn holds one connection open.
+// wsConn keeps one connection open.
 type wsConn struct {
 	*wsClients
 	conn   *websocket.Conn
@@ -122,38 +122,39 @@ func (c *wsClients) errorKind(err error) history.Err {
 	case c.ctx.Err() != nil:
 		return history.Tester
 	case errors.As(err, &status):
-		return "" // it was answered, with another code than 101
+		return "" // answered, with a status other than 101
 	case errors.As(err, &closed):
 		return history.Closed
 	}
 	return classify(err)
 }
 
-// upgradeError is an answer that is no upgrade.
+// upgradeError is a response that refuses the upgrade.
 type upgradeError int
 
-func (s upgradeError) Error() string { return "answered " + strconv.Itoa(int(s)) }
+func (s upgradeError) Error() string { return "response status " + strconv.Itoa(int(s)) }
 
-// dial opens a connection with request number i's path and headers.
+// dial opens a connection with request number i's path and header.
 func (c *wsClients) dial(h *history.Hit) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.Timeout)
 	defer cancel()
-	want := c.templates.template(h.Index)
+	tmpl := c.templates.template(h.Index)
 	header := http.Header{}
-	for name, value := range want.request.Header {
+	for name, value := range tmpl.request.Header {
 		header.Set(name, value)
 	}
 	if key := c.Key(h.Index); key != "" {
 		header.Set(c.Keys.Header, key)
 	}
 	scheme := "ws://"
-	if want.request.TLS {
+	if tmpl.request.TLS {
 		scheme = "wss://"
 	}
-	transport := &http.Transport{TLSClientConfig: c.tlsConfigFor(want.serverName)}
-	port := strconv.Itoa(want.request.Port)
+	transport := &http.Transport{TLSClientConfig: c.tlsConfigFor(tmpl.serverName)}
+	port := strconv.Itoa(tmpl.request.Port)
 	began := c.now()
-	conn, resp, err := websocket.Dial(ctx, scheme+net.JoinHostPort(c.balancerAddr(), port)+want.request.Path, &websocket.DialOptions{
+	url := scheme + net.JoinHostPort(c.balancerAddr(), port) + tmpl.request.Path
+	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header,
 		Host: cmp.Or(header.Get("Host"), net.JoinHostPort(c.DefaultHost, port)),
 	})

@@ -23,7 +23,7 @@ func socketLoad(count, conns int) plan.Phase {
 	}
 }
 
-// Connections stay open, and each message comes back with the name of who answered.
+// Connections stay open, and each message returns with the name of its backend.
 func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
 	service := backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: history.IDHeader, ServerHeader: history.ServerHeader, SizeHeader: history.SizeHeader, Log: slog.New(slog.DiscardHandler)}
 	var kind atomic.Value
@@ -44,8 +44,8 @@ func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
 	assert.Equal(t, "agent", kind.Load())
 }
 
-// A connection that dies is a failed message, and the next one opens another.
-func TestWebSocketSurvival(t *testing.T) {
+// A closed connection is a failed message; the next one opens another.
+func TestWebSocketReconnects(t *testing.T) {
 	service := backends.Service{Ledger: openLedger(t), Tag: "b1", ServerHeader: history.ServerHeader, SizeHeader: history.SizeHeader, Log: slog.New(slog.DiscardHandler)}
 	api := service.API()
 	var opened atomic.Int64

@@ -25,7 +25,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// raw is a server that does anything with the connections that it takes. It gives its URL.
+// raw starts a server that handles connections with serve, and returns its URL.
 func raw(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +46,7 @@ func raw(t *testing.T, serve func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// says is a server that reads a request, writes a text, and then keeps the connection or ends it.
+// says reads a request and writes a text, then keeps or closes the connection.
 func says(text string, keep bool) func(net.Conn) {
 	return func(conn net.Conn) {
 		r := bufio.NewReader(conn)
@@ -61,7 +61,7 @@ func says(text string, keep bool) func(net.Conn) {
 	}
 }
 
-// Whatever a backend does is a classified error in the history, never a crash or a hang.
+// Whatever a backend does becomes a classified error in the history, never a crash or a hang.
 func TestBadBackends(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		f := func(want history.Err, serve func(net.Conn)) {
@@ -90,7 +90,7 @@ func TestBadBackends(t *testing.T) {
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestConnectionRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l.Close()
@@ -113,7 +113,7 @@ func TestUnknownHost(t *testing.T) {
 	})
 }
 
-// A body that the kernel does not take at once arrives whole.
+// A body that exceeds the kernel's buffers arrives completely.
 func TestLargeBodies(t *testing.T) {
 	body := model.Bytes(strings.Repeat("0123456789abcdef", 1<<18)) // 4 MiB
 	each(t, func(t *testing.T, engine plan.Engine) {
@@ -130,8 +130,8 @@ func TestLargeBodies(t *testing.T) {
 	})
 }
 
-// An idle connection that the other side ended meanwhile is noticed before a request is sent over it.
-func TestConnectionsThatEndedMeanwhile(t *testing.T) {
+// An idle connection that the peer has closed is noticed before its next use.
+func TestClosedIdleConnections(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, ThinkTime: 1200 * time.Millisecond, Timeout: 5 * time.Second, Requests: get("/")},
 			raw(t, func(conn net.Conn) {
@@ -144,8 +144,8 @@ func TestConnectionsThatEndedMeanwhile(t *testing.T) {
 	}
 }
 
-// So it is in TLS, however short the rest was: a balancer that is reloaded closes what its clients keep.
-func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
+// Likewise with TLS, however short the idle time: a reloading balancer closes kept connections.
+func TestClosedIdleTLSConnections(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.Config.IdleTimeout = 20 * time.Millisecond
 	server.StartTLS()
@@ -159,7 +159,7 @@ func TestTLSConnectionsThatEndedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestFreshConnections(t *testing.T) {
+func TestNewConnections(t *testing.T) {
 	each(t, func(t *testing.T, engine plan.Engine) {
 		var conns sync.Map
 		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 20, Concurrency: 4, NewConnections: true, Timeout: time.Second, Requests: get("/")},
@@ -181,7 +181,7 @@ func TestFreshConnections(t *testing.T) {
 func TestClients(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		var mu sync.Mutex
-		seen := map[string]map[string]int{} // address → cookies → times
+		seen := map[string]map[string]int{} // address → cookies → count
 		keys := map[string]int{}
 		l := plan.Phase{
 			Engine: engine, Count: 60, Concurrency: 1, Timeout: time.Second, Requests: get("/a?b=c"),
@@ -206,7 +206,7 @@ func TestClients(t *testing.T) {
 			return netip.AddrFrom4([4]byte{127, 1, 0, byte(1 + client)})
 		}}, func(h history.Hit) { hits = append(hits, h) })
 		require.Len(t, hits, 60)
-		mu.Lock() // what handlers wrote is seen from here on
+		mu.Lock() // for what the handlers wrote
 		defer mu.Unlock()
 		require.Len(t, seen, 20)
 		for host, cookies := range seen {
@@ -222,7 +222,7 @@ func TestClients(t *testing.T) {
 			byClient[h.Client][h.Conn] = true
 		}
 		for _, conns := range byClient {
-			assert.Len(t, conns, 1, "a client's requests share its connection")
+			assert.Len(t, conns, 1, "a client's requests share one connection")
 		}
 	}
 }
@@ -239,7 +239,7 @@ func TestKeysInCookies(t *testing.T) {
 	}
 }
 
-// tlsServer counts the names and protocols that are asked for.
+// tlsServer counts server names and protocols.
 func tlsServer(t *testing.T, names map[string]int) *httptest.Server {
 	var mu sync.Mutex
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -253,8 +253,8 @@ func tlsServer(t *testing.T, names map[string]int) *httptest.Server {
 	return server
 }
 
-// TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate. Vegeta takes HTTP/2,
-// whose requests share connections.
+// A request with TLS uses TLS, with the host as server name and any certificate. Vegeta uses HTTP/2, whose requests
+// share connections.
 func TestTLS(t *testing.T) {
 	for engine, proto := range map[plan.Engine]string{plan.Goroutines: "HTTP/1.1", plan.Vegeta: "HTTP/2.0"} {
 		names := map[string]int{}
@@ -279,8 +279,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Handshakes of new connections take up the session of the one before, unless they must not.
-func TestHandshakesAreResumed(t *testing.T) {
+// New connections resume the previous session unless the phase forbids it.
+func TestSessionResumption(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Vegeta} {
 		server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		defer server.Close()
@@ -314,8 +314,8 @@ func TestFailedHandshake(t *testing.T) {
 	}
 }
 
-// A phase ends early where it is told that it is enough, and what is in flight is answered.
-func TestEnough(t *testing.T) {
+// A phase ends early when told to stop; requests in flight complete.
+func TestShouldStop(t *testing.T) {
 	each(t, func(t *testing.T, engine plan.Engine) {
 		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		defer server.Close()
@@ -331,7 +331,7 @@ func TestEnough(t *testing.T) {
 	})
 }
 
-// Many connections at once, more than one batch of events.
+// Many concurrent connections, more than one batch of events.
 func TestManyConnections(t *testing.T) {
 	for _, engine := range []plan.Engine{plan.Goroutines, plan.Epoll} {
 		hits := send(t, t.Context(), plan.Phase{Engine: engine, Count: 3000, Concurrency: 600, Timeout: 20 * time.Second, Requests: get("/")},
