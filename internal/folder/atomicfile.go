@@ -12,19 +12,19 @@ import (
 	"syscall"
 )
 
-// Partial ends the name of a file while it is written beside its place.
+// Partial is the suffix of a file while it is being written.
 const Partial = ".part"
 
-// output is a file being written. It counts and digests what is written, in memory that does not depend on how much that is.
+// output is a file being written, with its size and digest. Memory use does not depend on the size.
 type output struct {
 	file *os.File
-	part string // its name beside its place; empty where it is written in place, and so is never renamed or removed
-	name string // its place, which it takes when it is whole
+	part string // temporary name; empty if written in place, which is then never renamed or removed
+	name string // final name
 	size int64
 	sum  hash.Hash
 }
 
-// createTemp begins a file that takes its place when settle is called.
+// createTemp creates a file that gets its final name on commit.
 func createTemp(name string) (*output, error) {
 	file, err := os.OpenFile(name+Partial, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -33,7 +33,7 @@ func createTemp(name string) (*output, error) {
 	return &output{file: file, part: name + Partial, name: name, sum: sha256.New()}, nil
 }
 
-// createInPlace makes a file, which must not exist, that is to be read while it is written.
+// createInPlace creates a new file under its final name, so that it can be read while being written.
 func createInPlace(name string) (*output, error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -42,7 +42,7 @@ func createInPlace(name string) (*output, error) {
 	return &output{file: file, name: name, sum: sha256.New()}, nil
 }
 
-// Write is io.Writer's.
+// Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
 	n, err := o.file.Write(p)
 	o.sum.Write(p[:n])
@@ -50,7 +50,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// commit brings the file to the disk and to its place.
+// commit syncs the file and renames it to its final name.
 func (o *output) commit() error {
 	err := firstError(o.file.Sync(), o.file.Close())
 	if err == nil && o.part != "" {
@@ -59,7 +59,7 @@ func (o *output) commit() error {
 	return err
 }
 
-// discard removes what was written beside its place.
+// discard removes the temporary file.
 func (o *output) discard() {
 	_ = o.file.Close()
 	if o.part != "" {
@@ -69,7 +69,7 @@ func (o *output) discard() {
 
 func (o *output) digest() string { return hex.EncodeToString(o.sum.Sum(nil)) }
 
-// WriteFile writes a file beside its place and renames it when it is whole, so that no reader ever sees half of it.
+// WriteFile writes a file atomically: readers see either nothing or the whole file.
 func WriteFile(name string, write func(io.Writer) error) error {
 	o, err := createTemp(name)
 	if err != nil {
@@ -86,7 +86,7 @@ func WriteFile(name string, write func(io.Writer) error) error {
 	return nil
 }
 
-// firstError is the first error: later ones are its consequences.
+// firstError returns the first error; later ones are its consequences.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -96,18 +96,18 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// ErrFolder is a run folder that cannot be written.
-var ErrFolder = errors.New("the run folder cannot be written")
+// ErrFolder means that the run folder cannot be written. It is an environment error, not a usage error.
+var ErrFolder = errors.New("cannot write the run folder")
 
-// unwritable says what keeps the run folder from being written, and what to do.
+// unwritable wraps an error of writing the run folder with a remedy.
 func unwritable(err error) error {
 	switch {
 	case err == nil || errors.Is(err, ErrFolder):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %w; somebody removed it during the run: name another place with --out", ErrFolder, err)
+		return fmt.Errorf("%w: %w; it was removed during the run; choose another place with --out", ErrFolder, err)
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG):
-		return fmt.Errorf("%w: %w; free some space, or name another place with --out", ErrFolder, err)
+		return fmt.Errorf("%w: %w; free some space, or choose another place with --out", ErrFolder, err)
 	}
-	return fmt.Errorf("%w: %w; name another place with --out", ErrFolder, err)
+	return fmt.Errorf("%w: %w; choose another place with --out", ErrFolder, err)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/fixtures"
 )
 
-// BenchmarkVerify is what comparing a run of a million hits and arrivals with its manifest costs, before any row is read.
+// BenchmarkVerify measures comparing a run of a million hits and arrivals with its manifest.
 func BenchmarkVerify(b *testing.B) {
 	plan, err := fixtures.Plan("baseline")
 	require.NoError(b, err)

@@ -25,10 +25,9 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-var update = flag.Bool("update", false, "damage each file 200 times instead of 20, and write docs/damage.md anew")
+var update = flag.Bool("update", false, "damage each file 200 times instead of 20, and update docs/damage.md")
 
-// damagesEach is how many damages of each random kind every file gets; those that have to be read to be noticed, which takes longer, are
-// fewer.
+// damagesEach is the number of random damages of each kind per file; fewer where the file must be read to notice.
 func damagesEach() int {
 	if *update {
 		return 200
@@ -39,28 +38,28 @@ func damagesEach() int {
 	return 20
 }
 
-// kinds are the random damages. Each is tried until it changes the file.
+// kinds are the kinds of random damage. Each is repeated until it changes the file.
 var kinds = []struct {
 	name   string
 	damage func(r *rand.Rand, text []byte) []byte
 }{
-	{"a bit flipped", func(r *rand.Rand, text []byte) []byte {
+	{"bit flip", func(r *rand.Rand, text []byte) []byte {
 		text[r.IntN(len(text))] ^= 1 << r.IntN(8)
 		return text
 	}},
-	{"cut short", func(r *rand.Rand, text []byte) []byte { return text[:r.IntN(len(text))] }},
-	{"made longer", func(r *rand.Rand, text []byte) []byte {
+	{"truncated", func(r *rand.Rand, text []byte) []byte { return text[:r.IntN(len(text))] }},
+	{"bytes appended", func(r *rand.Rand, text []byte) []byte {
 		for range 1 + r.IntN(64) {
 			text = append(text, byte(r.IntN(256)))
 		}
 		return text
 	}},
-	{"a block of zeros", func(r *rand.Rand, text []byte) []byte {
+	{"zeroed block", func(r *rand.Rand, text []byte) []byte {
 		at := r.IntN(len(text))
 		clear(text[at:min(len(text), at+1+r.IntN(512))])
 		return text
 	}},
-	{"two blocks swapped", func(r *rand.Rand, text []byte) []byte {
+	{"swapped blocks", func(r *rand.Rand, text []byte) []byte {
 		n := 1 + r.IntN(max(1, min(512, len(text)/4)))
 		a := r.IntN(len(text) - 2*n + 1)
 		b := a + n + r.IntN(len(text)-a-2*n+1)
@@ -68,7 +67,7 @@ var kinds = []struct {
 	}},
 }
 
-// damaged is a copy of a text that differs from it.
+// damaged returns a damaged copy of a text.
 func damaged(r *rand.Rand, damage func(*rand.Rand, []byte) []byte, text []byte) []byte {
 	for {
 		if other := damage(r, slices.Clone(text)); !bytes.Equal(other, text) {
@@ -77,10 +76,10 @@ func damaged(r *rand.Rand, damage func(*rand.Rand, []byte) []byte, text []byte) 
 	}
 }
 
-// recordings are the runs that are damaged: honest balancers and one that breaks a promise, with faults and without.
+// recordings are the runs that are damaged: correct balancers and one that breaks a claim, with and without faults.
 var recordings = []string{"baseline", "brown-out: never left alone", "hang: (honest)", "keys: (honest)"}
 
-// recording makes one of them with the writer that runs use.
+// recording writes one of them like a run does.
 func recording(t testing.TB, name string) (dir string, h history.History) {
 	t.Helper()
 	if name == "baseline" {
@@ -95,6 +94,7 @@ func recording(t testing.TB, name string) (dir string, h history.History) {
 			require.NoError(t, err)
 		}
 	}
+	require.NotNil(t, h.Hits, "no fixture %q", name)
 	h.Env.Lbproof = "v0.0.0"
 	h.Samples = func(yield func(history.Sample) bool) {
 		for i, phase := range h.Env.Phases {
@@ -137,7 +137,7 @@ func recording(t testing.TB, name string) (dir string, h history.History) {
 	return dir, h
 }
 
-// verdicts are those of a folder, as text.
+// verdicts returns a folder's verdicts as text.
 func verdicts(dir string) (string, error) {
 	h, err := Open(dir)
 	if err != nil {
@@ -151,7 +151,7 @@ func verdicts(dir string) (string, error) {
 	return string(text), err
 }
 
-// A recorded history is judged as it was before.
+// A recorded history gets the same verdicts as before recording.
 func TestRecordingsKeepTheirVerdicts(t *testing.T) {
 	for _, name := range recordings {
 		dir, h := recording(t, name)
@@ -167,7 +167,7 @@ func TestRecordingsKeepTheirVerdicts(t *testing.T) {
 	}
 }
 
-// damages count what became of those of a file and kind.
+// damages counts outcomes by file and kind.
 type damages struct {
 	outcomes []string
 	counts   map[[2]string]map[string]int
@@ -186,10 +186,10 @@ func (d *damages) add(file, kind, outcome string) {
 	d.counts[key][""]++
 }
 
-// table is Markdown.
+// table returns a Markdown table.
 func (d *damages) table() string {
 	text := &strings.Builder{}
-	fmt.Fprintf(text, "| file | damage | damages | %s |\n|---|---|--:%s|\n", strings.Join(d.outcomes, " | "), strings.Repeat("|--:", len(d.outcomes)))
+	fmt.Fprintf(text, "| file | damage | cases | %s |\n|---|---|--:%s|\n", strings.Join(d.outcomes, " | "), strings.Repeat("|--:", len(d.outcomes)))
 	for _, key := range slices.SortedFunc(maps.Keys(d.counts), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
 		fmt.Fprintf(text, "| `%s` | %s | %d |", key[0], key[1], d.counts[key][""])
 		for _, outcome := range d.outcomes {
@@ -202,29 +202,29 @@ func (d *damages) table() string {
 
 const damageDoc = `# Damaged run folders
 
-A run folder is whole, or it is refused. Below are the outcomes of random damages to each file of recorded runs, a simulated balancer each:
-%s.
-` + "`make damage`" + ` damages them and writes this page.
+lbproof either reads a run folder exactly as recorded, or refuses it. The tables show what it does with random damage to each file of recorded
+runs of simulated balancers: %s.
+` + "`make damage`" + ` repeats the test and writes this page.
 
-## Files that were changed after the run
+## Files changed after the run
 
-` + "`lbproof judge`" + ` compares every file with ` + "`manifest.json`" + ` before it believes any. Refused is exit code 4 and one sentence that names the file.
-
-%s
-## Tables whose manifest was written over the damage
-
-Here the manifest has the damaged file's size and digest, so that only the table's own form is left to tell: its columns, its rows' number and
-values, and the checksums of its pages. Parquet has no checksum of its headers, so that some damages change rows; the manifest is what notices those.
+` + "`lbproof judge`" + ` compares every file with ` + "`manifest.json`" + ` before it reads any. "Refused" means exit code 4 and a one-line error that names the file.
 
 %s
-## JSON whose manifest was written over the damage
+## Tables with a rewritten manifest
 
-Of the run *%s*. JSON has no checksum at all: a digit that became another is another run's. No such damage crashes or hangs lbproof.
+Here the manifest was rewritten with the damaged file's size and digest. Only the table itself can reveal the damage: its columns, the number and
+range of its rows, and page checksums. Parquet has no checksum for headers, so some damage changes rows; the manifest is what detects it.
+
+%s
+## JSON with a rewritten manifest
+
+Of the run *%s*. JSON has no checksum: a changed digit is a valid, different file. No damage crashes or hangs lbproof.
 
 %s`
 
-// Damages of every file of every run are refused. What the manifest does not notice, because it was written over the damaged file, crashes
-// nobody, and rows that cannot be read end no loop in silence.
+// Every damage to a file is refused. Damage hidden by a rewritten manifest crashes nothing, and unreadable rows never
+// end a loop without an error.
 func TestDamages(t *testing.T) {
 	whole := newDamages("refused", "same verdicts", "other verdicts")
 	tables := newDamages("refused", "same rows", "other rows")
@@ -255,7 +255,7 @@ func TestDamages(t *testing.T) {
 	}
 }
 
-// filesIn are the names of a folder's files.
+// filesIn returns the names of a folder's files.
 func filesIn(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	m, err := readManifest(dir)
@@ -266,7 +266,7 @@ func filesIn(t *testing.T, dir string) (names []string) {
 	return append(names, manifestFile)
 }
 
-// damageFiles damages every file of a folder in every way.
+// damageFiles applies every kind of damage to every file of a folder.
 func damageFiles(t *testing.T, found *damages, dirs []string, i int) {
 	dir := dirs[i]
 	want, err := verdicts(dir)
@@ -285,7 +285,7 @@ func damageFiles(t *testing.T, found *damages, dirs []string, i int) {
 			}
 			found.add(file, kind, "refused")
 			assert.NotContains(t, err.Error(), "\n", kind)
-			if file != manifestFile || kind != "another run's" { // by which the others are the wrong ones
+			if file != manifestFile || kind != "file of another run" { // then the other files do not match it
 				assert.ErrorContains(t, err, file, kind)
 			}
 		}
@@ -303,7 +303,7 @@ func damageFiles(t *testing.T, found *damages, dirs []string, i int) {
 				continue
 			}
 			require.NoError(t, os.WriteFile(name, text, 0o644))
-			try("another run's")
+			try("file of another run")
 		}
 		require.NoError(t, os.WriteFile(name, whole, 0o644))
 	}
@@ -312,7 +312,7 @@ func damageFiles(t *testing.T, found *damages, dirs []string, i int) {
 	assert.Equal(t, want, got, "put back")
 }
 
-// resealed writes a folder's manifest over a file that has changed.
+// resealed rewrites a folder's manifest for a changed file.
 func resealed(t *testing.T, dir string, m manifest, file string) {
 	t.Helper()
 	m.Files = slices.Clone(m.Files)
@@ -349,9 +349,9 @@ func damageTable[T comparable](t *testing.T, found *damages, dir, file string, s
 			case err != nil:
 				found.add(file, k.name, "refused")
 				assert.ErrorContains(t, err, file)
-				if h.Hits != nil { // it is an error that a loop has met
-					assert.Empty(t, slices.Collect(table(h)), "nothing is read any more")
-					assert.Equal(t, err, h.Err(), "for ever")
+				if h.Hits != nil { // the error came from a loop
+					assert.Empty(t, slices.Collect(table(h)), "no more rows")
+					assert.Equal(t, err, h.Err(), "the error is kept")
 				}
 			case slices.Equal(got, want):
 				found.add(file, k.name, "same rows")

@@ -2,8 +2,10 @@ package folder
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +17,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// The files of a run folder.
+// Files of a run folder.
 const (
 	PlanFile        = "plan.json"
 	hitsFile        = "hits.parquet"
@@ -28,7 +30,7 @@ const (
 	LogsFolder      = "logs"
 )
 
-// expectedFiles are those that a run of the plan leaves, beside the logs and the manifest.
+// expectedFiles returns the files that a run of the plan writes, besides the logs and the manifest.
 func expectedFiles(p plan.Plan) []string {
 	files := []string{PlanFile, environmentFile, hitsFile, arrivalsFile, samplesFile}
 	if len(p.Events) > 0 {
@@ -37,26 +39,26 @@ func expectedFiles(p plan.Plan) []string {
 	return files
 }
 
-// Folder is a run being written: the plan first, rows as they come, the environment last but one, and the manifest last, which
-// says that the folder is whole. Every file is written beside its place and renamed when it is whole, but the journal, which is
-// there for those who look after lbproof was killed.
+// Folder is a run folder being written: the plan first, rows as they arrive, then the environment, and last the
+// manifest, which marks the folder as complete. Every file is written atomically, except the journal, which must be
+// readable if lbproof is killed.
 type Folder struct {
 	Dir      string
 	hits     *table[hitRow]
 	arrivals *table[arrivalRow]
 	samples  *table[sampleRow]
 
-	mu         sync.Mutex // of what is told from several sides
+	mu         sync.Mutex // guards the fields below, which several goroutines use
 	attempts   *table[attemptRow]
 	journal    *output
 	journalErr error       // the first
-	files      []fileEntry // that are whole
+	files      []fileEntry // complete files
 }
 
-// Create makes the folder of a run, which must not exist. Where it fails it leaves none.
+// Create creates a run folder, which must not exist. On error it leaves none.
 func Create(dir string, p plan.Plan) (*Folder, error) {
 	if err := p.CheckRunnable(); err != nil {
-		return nil, fmt.Errorf("the plan: %w", err)
+		return nil, fmt.Errorf("plan: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, unwritable(err)
@@ -66,7 +68,7 @@ func Create(dir string, p plan.Plan) (*Folder, error) {
 	}
 	f := &Folder{Dir: dir}
 	if err := f.create(p); err != nil {
-		_ = f.Discard() // what keeps a folder from being written may keep it from being removed
+		_ = f.Discard() // whatever prevents writing may prevent this too
 		return nil, unwritable(err)
 	}
 	return f, nil
@@ -97,25 +99,25 @@ func (f *Folder) create(p plan.Plan) (err error) {
 
 func (f *Folder) Path(name string) string { return filepath.Join(f.Dir, name) }
 
-// Entry is a line of the journal: what is about to be broken, and what has been healed.
+// Entry is a line of the journal: a fault injected or healed.
 type Entry struct {
-	Event  int           `json:"event"`  // number in the plan
-	Action string        `json:"action"` // order or heal
+	Event  int           `json:"event"`  // index in the plan
+	Action string        `json:"action"` // Injected or Healed
 	At     time.Duration `json:"at_ns"`
 	Fault  plan.Event    `json:"fault"`
 }
 
-// What an entry says was done.
+// Values of Entry.Action.
 const (
 	Injected = "inject"
 	Healed   = "heal"
 )
 
-// Journal writes a line down, for good before it returns.
+// Journal appends an entry and syncs it before returning.
 func (f *Folder) Journal(e Entry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("write the journal: %w", err)
+		return fmt.Errorf("write journal: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,16 +128,16 @@ func (f *Folder) Journal(e Entry) error {
 	return f.journalErr
 }
 
-// Attempt adds a row. It may be called from several sides; that one could not be written is told when the folder is finished.
+// Attempt adds a row. It may be called concurrently; Finish returns its error.
 func (f *Folder) Attempt(a history.Attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.attempts != nil { // else all is written, and an agent had something more to tell
-		_ = f.attempts.write(rowOfAttempt(a)) // which the table remembers
+	if f.attempts != nil { // otherwise all is written, and an agent reported late
+		_ = f.attempts.write(rowOfAttempt(a)) // the table keeps the error
 	}
 }
 
-// Discard removes a folder that nobody can judge.
+// Discard removes a folder that cannot be judged.
 func (f *Folder) Discard() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,23 +150,21 @@ func (f *Folder) Discard() error {
 	}
 	f.attempts, f.journal = nil, nil
 	if err := os.RemoveAll(f.Dir); err != nil {
-		return fmt.Errorf("remove the run's folder: %w", err)
+		return fmt.Errorf("remove the run folder: %w", err)
 	}
 	return nil
 }
 
-// Hit adds a row.
 func (f *Folder) Hit(h history.Hit) error { return f.hits.write(rowOfHit(h)) }
 
-// Arrival adds a row.
 func (f *Folder) Arrival(a history.Arrival) error { return f.arrivals.write(rowOfArrival(a)) }
 
-// Sample adds a row.
 func (f *Folder) Sample(s history.Sample) error { return f.samples.write(rowOfSample(s)) }
 
-// Log opens a file for what a node printed, which has to be closed before the folder is finished.
+// Log creates a file for a node's log. It must be closed before Finish.
 func (f *Folder) Log(node string) (io.WriteCloser, error) {
-	if err := os.MkdirAll(f.Path(LogsFolder), 0o755); err != nil {
+	err := os.Mkdir(f.Path(LogsFolder), 0o755) // not MkdirAll, which would restore a folder removed during the run
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, unwritable(err)
 	}
 	o, err := createTemp(f.LogFile(node))
@@ -180,22 +180,22 @@ func (f *Folder) LogFile(node string) string { return f.Path(filepath.Join(LogsF
 type logWriter struct {
 	*output
 	folder *Folder
-	err    error // the first of writing
+	err    error // the first write error
 }
 
-// Write is io.Writer's.
+// Write implements io.Writer.
 func (w *logWriter) Write(p []byte) (int, error) {
 	n, err := w.output.Write(p)
 	w.err = firstError(w.err, unwritable(err))
 	return n, w.err
 }
 
-// Close makes the log one of the folder's files. It repeats an error of Write's, which needs no more than itself to be understood.
+// Close adds the log to the folder. It returns the first error of Write, if any.
 func (w *logWriter) Close() error {
 	return firstError(w.err, unwritable(w.folder.addFile(w.output, 0)))
 }
 
-// addFile makes a file one of the folder's.
+// addFile commits a file and adds it to the manifest.
 func (f *Folder) addFile(o *output, count int64) error {
 	if err := o.commit(); err != nil {
 		o.discard()
@@ -206,7 +206,8 @@ func (f *Folder) addFile(o *output, count int64) error {
 	return err
 }
 
-// Finish writes the environment, and the manifest, which says that the folder is whole. Its error is the first of writing the folder.
+// Finish writes the environment and the manifest, which marks the folder as complete. It returns the first error of
+// writing the folder.
 func (f *Folder) Finish(env history.Environment) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -246,7 +247,7 @@ func (f *Folder) writeManifest(lbproof string) error {
 		return err
 	}
 	if dir, err := os.Open(f.Dir); err == nil {
-		_ = dir.Sync() // which not every file system can
+		_ = dir.Sync() // not supported by every file system
 		_ = dir.Close()
 	}
 	return nil

@@ -20,10 +20,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// sends is what a phase sends.
+// sends are the requests of a phase.
 var sends = []plan.Request{{Method: "GET", Path: "/"}}
 
-// written makes a folder of n hits and arrivals.
+// written creates a folder with n hits and arrivals.
 func written(t testing.TB, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "runs", "one")
@@ -60,12 +60,12 @@ func arrival(i int) history.Arrival {
 	return history.Arrival{Seq: uint64(i + 1), At: time.Duration(i), Server: `odd "name", really`, Header: "Host=nginx&X-Real-Ip=10.0.0.1"}
 }
 
-func TestFolderKeepsEverything(t *testing.T) {
+func TestRoundTrip(t *testing.T) {
 	h, err := Open(written(t, 100))
 	require.NoError(t, err)
 	assert.Equal(t, "one", h.Plan.Name)
 	assert.Equal(t, 2, h.Env.Workers)
-	for range 2 { // each loop reads anew
+	for range 2 { // each loop reads again
 		hits, arrivals, samples := slices.Collect(h.Hits), slices.Collect(h.Arrivals), slices.Collect(h.Samples)
 		require.Len(t, samples, 100)
 		require.Len(t, hits, 100)
@@ -82,8 +82,8 @@ func TestFolderKeepsEverything(t *testing.T) {
 	assert.NoError(t, h.Err())
 }
 
-// Each way in which a folder is none, not whole or another's is told apart, and with the way out.
-func TestFoldersThatAreRefused(t *testing.T) {
+// A folder that is not a run, incomplete, damaged or of another version is refused with a specific error and a remedy.
+func TestRefusedFolders(t *testing.T) {
 	f := func(want string, damage func(t *testing.T, dir string)) {
 		t.Helper()
 		dir := written(t, 2000)
@@ -105,7 +105,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 			}
 		}
 	}
-	// edit writes the manifest over the change.
+	// edit changes a file and rewrites the manifest.
 	edit := func(file, old, new string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			m, err := readManifest(dir)
@@ -117,22 +117,22 @@ func TestFoldersThatAreRefused(t *testing.T) {
 			resealed(t, dir, m, file)
 		}
 	}
-	f("the run did not end: it has no manifest.json; run it again", remove(manifestFile, environmentFile))
-	f("it has no manifest.json: the run did not end, the file was removed, or an lbproof recorded it that wrote none yet", remove(manifestFile))
-	f("it is no run folder: a run folder is what lbproof run or lbproof test leaves", func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(dir)) })
-	f("hits.parquet: it was changed after the run: it is missing; take the folder from a copy, or run it again", remove(hitsFile))
-	f(`schema "lbproof.run/9"; this lbproof reads lbproof.run/1: judge the run with the lbproof that recorded it, "v9"`, func(t *testing.T, dir string) {
+	f("the run did not finish (no manifest.json); run it again", remove(manifestFile, environmentFile))
+	f("no manifest.json: the run did not finish, the file was removed, or an older lbproof recorded it; run it again", remove(manifestFile))
+	f("not a run folder; run folders are created by lbproof run and lbproof test", func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(dir)) })
+	f("hits.parquet: changed after the run (missing); the run cannot be judged; restore the folder from a copy, or run it again", remove(hitsFile))
+	f(`schema "lbproof.run/9", but this lbproof reads lbproof.run/2; judge the run with lbproof "v9", which recorded it`, func(t *testing.T, dir string) {
 		text, err := manifest{Schema: "lbproof.run/9", Lbproof: "v9"}.text()
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f("manifest.json: it was changed after the run: it is not what its own digest says", func(t *testing.T, dir string) {
+	f("manifest.json: changed after the run (its own digest does not match)", func(t *testing.T, dir string) {
 		name := filepath.Join(dir, manifestFile)
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(name, bytes.Replace(text, []byte("{"), []byte("{ "), 1), 0o644))
 	})
-	f("manifest.json: it does not name samples.parquet", func(t *testing.T, dir string) {
+	f("manifest.json: does not list samples.parquet", func(t *testing.T, dir string) {
 		m, err := readManifest(dir)
 		require.NoError(t, err)
 		m.Files = slices.DeleteFunc(m.Files, func(b fileEntry) bool { return b.Name == samplesFile })
@@ -140,30 +140,36 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f("manifest.json: it names ../other, which is outside the folder", func(t *testing.T, dir string) {
+	f("manifest.json: lists ../other, which is outside the folder", func(t *testing.T, dir string) {
 		text, err := manifest{Schema: manifestSchema, Files: []fileEntry{{Name: "../other"}}}.text()
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, manifestFile), text, 0o644))
 	})
-	f(`plan.json: schema "lbproof.plan/9"; this lbproof reads lbproof.plan/2: judge the run with the lbproof that recorded it`, edit(PlanFile, "lbproof.plan/2", "lbproof.plan/9"))
+	f(`plan.json: schema "lbproof.plan/9", but this lbproof reads lbproof.plan/3; judge the run with the lbproof that recorded it`, edit(PlanFile, "lbproof.plan/3", "lbproof.plan/9"))
 	f(`plan.json: json: unknown field "nome"; judge the run with the lbproof that recorded it`, edit(PlanFile, `"name": "one"`, `"nome": "one"`))
 	f(`plan.json: configuration file nginx.conf: its content has the SHA-256`, edit(PlanFile, "events {}", "events { }"))
 	f(`plan.json: phase 0 (a): count is -1`, edit(PlanFile, `"count": 2000`, `"count": -1`))
 	f(`environment.json: json: unknown field "werkers"`, edit(environmentFile, `"workers"`, `"werkers"`))
-	f("environment.json: something follows the end of the JSON text", edit(environmentFile, "\n}\n", "\n}\n{}\n"))
-	f(`environment.json: it tells of 3 phases, and the plan has 2`, edit(environmentFile, `"phases": null`, `"phases": [{}, {}, {}]`))
-	f(`journal.jsonl:2: json: unknown field "whom"`, edit(journalFile, `"did":"heal"`, `"whom":"heal"`))
-	f(`journal.jsonl:2: "hea1" is neither order nor heal`, edit(journalFile, `"did":"heal"`, `"did":"hea1"`))
-	f(`journal.jsonl:1: event 7, and the plan has 1`, edit(journalFile, `{"event":0`, `{"event":7`))
-	f(`hits.parquet: its column 2 is "lead" instead of "load"`, edit(hitsFile, "load", "lead")) // a bit or two, and the phase of every hit was 0
-	f(`hits.parquet: its column 7 is "sErver" instead of "server"`, edit(hitsFile, "server", "sErver"))
-	f("hits.parquet: it has 2000 rows instead of 1999", func(t *testing.T, dir string) {
+	f("environment.json: data after the JSON value", edit(environmentFile, "\n}\n", "\n}\n{}\n"))
+	f(`environment.json: 3 phases, but the plan has 2`, edit(environmentFile, `"phases": null`, `"phases": [{}, {}, {}]`))
+	f(`journal.jsonl:2: json: unknown field "whom"`, edit(journalFile, `"action":"heal"`, `"whom":"heal"`))
+	f(`journal.jsonl:2: "hea1" is neither inject nor heal`, edit(journalFile, `"action":"heal"`, `"action":"hea1"`))
+	f(`journal.jsonl:1: event 7, but the plan has 1`, edit(journalFile, `{"event":0`, `{"event":7`))
+	f(`hits.parquet: damaged (column 2 is "phage" instead of "phase"); the run cannot be judged`, edit(hitsFile, "phase", "phage")) // a bit or two, and every hit's phase would be 0
+	f(`hits.parquet: damaged (column 7 is "sErver" instead of "server"`, edit(hitsFile, "server", "sErver"))
+	f("hits.parquet: damaged (invalid magic footer of parquet file", func(t *testing.T, dir string) {
+		m, err := readManifest(dir)
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(filepath.Join(dir, hitsFile), 1000))
+		resealed(t, dir, m, hitsFile)
+	})
+	f("hits.parquet: damaged (2000 rows instead of 1999)", func(t *testing.T, dir string) {
 		m, err := readManifest(dir)
 		require.NoError(t, err)
 		m.Files[slices.IndexFunc(m.Files, func(b fileEntry) bool { return b.Name == hitsFile })].Rows--
 		resealed(t, dir, m, hitsFile)
 	})
-	f("hits.parquet: it is a named pipe: name a regular file", func(t *testing.T, dir string) { // which would keep its reader waiting for ever
+	f("hits.parquet: it is a named pipe: name a regular file", func(t *testing.T, dir string) { // whose reader would wait forever
 		name := filepath.Join(dir, hitsFile)
 		info, err := os.Stat(name)
 		require.NoError(t, err)
@@ -182,12 +188,12 @@ func TestFoldersThatAreRefused(t *testing.T) {
 	})
 }
 
-// A table without a column that its rows need is refused by name: the library fills in zeros.
+// A missing column is refused by name: the library would fill in zeros.
 func TestColumnsAreCompared(t *testing.T) {
 	type more struct {
 		At     int64  `parquet:"at_ns,delta"`
 		Node   string `parquet:"node,dict"`
-		From   string `parquet:"from,dict"`
+		From   string `parquet:"source_address,dict"`
 		Source int32  `parquet:"source_port,delta"`
 		Port   int32  `parquet:"port,delta"`
 		To     int32  `parquet:"to,delta"`
@@ -195,7 +201,7 @@ func TestColumnsAreCompared(t *testing.T) {
 	type less struct {
 		At     int64  `parquet:"at_ns,delta"`
 		Node   string `parquet:"node,dict"`
-		From   string `parquet:"from,dict"`
+		From   string `parquet:"source_address,dict"`
 		Source int32  `parquet:"source_port,delta"`
 	}
 	type wide struct {
@@ -207,14 +213,14 @@ func TestColumnsAreCompared(t *testing.T) {
 	}
 	needs := parquet.SchemaOf(attemptRow{})
 	assert.NoError(t, sameColumns(parquet.SchemaOf(attemptRow{}), needs))
-	assert.EqualError(t, sameColumns(parquet.SchemaOf(more{}), needs), `its column "to" is none of this lbproof's`)
-	assert.EqualError(t, sameColumns(parquet.SchemaOf(less{}), needs), `it has no column "port"`)
-	assert.EqualError(t, sameColumns(parquet.SchemaOf(wide{}), needs), `its column "node" is BYTE_ARRAY instead of STRING`)
-	assert.EqualError(t, sameColumns(parquet.SchemaOf(optional{}), needs), `its column "at_ns" is optional INT(64,true) instead of INT(64,true)`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(more{}), needs), `unknown column "to"`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(less{}), needs), `no column "port"`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(wide{}), needs), `column "node" is BYTE_ARRAY instead of STRING`)
+	assert.EqualError(t, sameColumns(parquet.SchemaOf(optional{}), needs), `column "at_ns" is optional INT(64,true) instead of INT(64,true)`)
 }
 
-// Rows that can be of no run are errors, though the file is whole.
-func TestRowsThatCannotBe(t *testing.T) {
+// Impossible rows are errors even if the file is intact.
+func TestImpossibleRows(t *testing.T) {
 	f := func(want string, change func(*history.Hit)) {
 		t.Helper()
 		dir := filepath.Join(t.TempDir(), "run")
@@ -235,18 +241,18 @@ func TestRowsThatCannotBe(t *testing.T) {
 			n++
 		}
 		assert.Equal(t, 3, n)
-		assert.ErrorContains(t, h.Err(), "hits.parquet: row 4: "+want)
+		assert.ErrorContains(t, h.Err(), "hits.parquet: damaged (row 4: "+want)
 	}
-	f("the hit is of phase 2, and the plan has 2", func(h *history.Hit) { h.Phase = 2 })
-	f("the hit is of phase -1, and the plan has 2", func(h *history.Hit) { h.Phase = -1 })
-	f("hit 6 is none of phase 0", func(h *history.Hit) { h.Seq = 6 })
-	f("hit 0 is none of phase 0", func(h *history.Hit) { h.Seq = 0 })
-	f("code is 1000, which is not from 0 to 999", func(h *history.Hit) { h.Code = 1000 })
-	f("done_ns is -1, which is not from 0 to", func(h *history.Hit) { h.Done = -1 })
-	f(`error is "tired", which is none`, func(h *history.Hit) { h.Err = "tired" })
+	f("phase 2, but the plan has 2", func(h *history.Hit) { h.Phase = 2 })
+	f("phase -1, but the plan has 2", func(h *history.Hit) { h.Phase = -1 })
+	f("hit 6 is not in phase 0", func(h *history.Hit) { h.Seq = 6 })
+	f("hit 0 is not in phase 0", func(h *history.Hit) { h.Seq = 0 })
+	f("code is 1000, outside 0 to 999", func(h *history.Hit) { h.Code = 1000 })
+	f("done_ns is -1, outside 0 to", func(h *history.Hit) { h.Done = -1 })
+	f(`unknown error "tired"`, func(h *history.Hit) { h.Err = "tired" })
 }
 
-// The first error of reading is kept for ever: loops that go well after it do not make it good.
+// The first read error is kept; later successful loops do not clear it.
 func TestFirstErrorIsKept(t *testing.T) {
 	dir := written(t, 100)
 	h, err := Open(dir)
@@ -258,13 +264,13 @@ func TestFirstErrorIsKept(t *testing.T) {
 	for range h.Arrivals {
 		break
 	}
-	assert.Empty(t, slices.Collect(h.Samples), "half of a history is none")
+	assert.Empty(t, slices.Collect(h.Samples), "no loop yields rows any more")
 	assert.Equal(t, want, h.Err())
 	_, err = checks.Judge(h)
 	assert.ErrorIs(t, err, want)
 }
 
-// What changes between being verified and being read is noticed.
+// A change between verification and reading is noticed.
 func TestChangedWhileJudged(t *testing.T) {
 	dir := written(t, 100)
 	h, err := Open(dir)
@@ -272,15 +278,15 @@ func TestChangedWhileJudged(t *testing.T) {
 	name := filepath.Join(dir, samplesFile)
 	text, err := os.ReadFile(name)
 	require.NoError(t, err)
-	require.NoError(t, WriteFile(name, func(w io.Writer) error { // the same, but another file
+	require.NoError(t, WriteFile(name, func(w io.Writer) error { // same content, but another file
 		_, err := w.Write(text)
 		return err
 	}))
 	assert.Empty(t, slices.Collect(h.Samples))
-	assert.ErrorContains(t, h.Err(), "samples.parquet: somebody changed it while it was judged")
+	assert.ErrorContains(t, h.Err(), "samples.parquet: changed while it was being judged")
 }
 
-// Until a run has ended nothing of it looks whole, and what a run that was killed leaves is said to be unfinished.
+// A run looks incomplete until it ends; what a killed run leaves is reported as unfinished.
 func TestUnfinishedRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "one")
 	f, err := Create(dir, plan.Plan{Schema: plan.PlanSchema, Phases: []plan.Phase{{Count: 5000, Requests: sends}}})
@@ -290,7 +296,7 @@ func TestUnfinishedRun(t *testing.T) {
 	}
 	assert.NoFileExists(t, filepath.Join(dir, hitsFile))
 	_, err = Open(dir)
-	assert.ErrorContains(t, err, "the run did not end")
+	assert.ErrorContains(t, err, "the run did not finish")
 	require.NoError(t, f.Finish(history.Environment{}))
 	left, err := filepath.Glob(filepath.Join(dir, "*"+Partial))
 	require.NoError(t, err)
@@ -299,20 +305,20 @@ func TestUnfinishedRun(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// A full disk is told as such, whenever the rows reach it.
+// A full disk is reported as such, whenever rows reach it.
 func TestFullDisk(t *testing.T) {
 	f, err := Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
 	require.NoError(t, err)
 	f.hits.discard()
-	require.NoError(t, os.Symlink("/dev/full", f.Path(hitsFile)+Partial)) // a link, so that what removes the file spares the device
+	require.NoError(t, os.Symlink("/dev/full", f.Path(hitsFile)+Partial)) // a link, so that removing the file does not remove the device
 	f.hits, err = createTable[hitRow](f.Path(hitsFile))
 	require.NoError(t, err)
 	for i := 0; err == nil && i < 1_000_000; i++ {
 		err = f.Hit(hit(i))
 	}
 	assert.ErrorIs(t, err, ErrFolder)
-	assert.ErrorContains(t, err, "no space left on device; free some space, or name another place with --out")
-	assert.Equal(t, err, f.Hit(hit(1)), "and nothing is added to what has a gap")
+	assert.ErrorContains(t, err, "no space left on device; free some space, or choose another place with --out")
+	assert.Equal(t, err, f.Hit(hit(1)), "nothing is appended after a gap")
 	assert.Equal(t, err, f.Finish(history.Environment{}))
 	assert.NoFileExists(t, f.Path(manifestFile))
 	info, err := os.Stat("/dev/full")
@@ -320,8 +326,8 @@ func TestFullDisk(t *testing.T) {
 	assert.NotZero(t, info.Mode()&os.ModeCharDevice, "it is still there")
 }
 
-// What is written in place is nobody's to remove: it may be more than a file.
-func TestOnlyPartsAreRemoved(t *testing.T) {
+// A file written in place is never removed: it may be a device.
+func TestOnlyTempFilesAreRemoved(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "a")
 	o, err := createInPlace(name)
 	require.NoError(t, err)
@@ -336,19 +342,19 @@ func TestOnlyPartsAreRemoved(t *testing.T) {
 	assert.NoFileExists(t, name+Partial)
 }
 
-// A folder in which nothing can be made is told as such.
-func TestPlacesWithoutFolders(t *testing.T) {
+// A place where no folder can be created is reported as such.
+func TestUnwritablePlaces(t *testing.T) {
 	inTheWay := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(inTheWay, nil, 0o644))
 	_, err := Create(filepath.Join(inTheWay, "one"), plan.Plan{})
 	assert.ErrorIs(t, err, ErrFolder)
-	assert.ErrorContains(t, err, inTheWay+": not a directory; name another place with --out")
+	assert.ErrorContains(t, err, inTheWay+": not a directory; choose another place with --out")
 	if os.Getuid() != 0 {
 		readOnly := t.TempDir()
 		require.NoError(t, os.Chmod(readOnly, 0o500))
 		_, err := Create(filepath.Join(readOnly, "one"), plan.Plan{})
 		assert.ErrorIs(t, err, ErrFolder)
-		assert.ErrorContains(t, err, "permission denied; name another place with --out")
+		assert.ErrorContains(t, err, "permission denied; choose another place with --out")
 		return
 	}
 	readOnly := t.TempDir()
@@ -356,7 +362,7 @@ func TestPlacesWithoutFolders(t *testing.T) {
 	defer func() { assert.NoError(t, syscall.Unmount(readOnly, 0)) }()
 	_, err = Create(filepath.Join(readOnly, "one"), plan.Plan{})
 	assert.ErrorIs(t, err, ErrFolder)
-	assert.ErrorContains(t, err, "read-only file system; name another place with --out")
+	assert.ErrorContains(t, err, "read-only file system; choose another place with --out")
 }
 
 func TestDiscardLeavesNothing(t *testing.T) {

@@ -17,27 +17,27 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 )
 
-// manifest binds the files of a run folder: what is not as it says was changed after the run. Its text is what marshalling it gives, to
-// the byte, and it has a digest of its own, so that a damage to itself is noticed too. Reports are written later, and not bound.
+// manifest lists the files of a run folder with their digests, to detect later changes. Its encoding is canonical and
+// includes its own digest. Reports are written later and not listed.
 type manifest struct {
 	Schema  string      `json:"schema"`  // manifestSchema
-	Lbproof string      `json:"lbproof"` // the version that recorded the run
+	Lbproof string      `json:"lbproof"` // version that recorded the run
 	Files   []fileEntry `json:"files"`
 	SHA256  string      `json:"sha256"` // of this text with an empty sha256
 }
 
-// fileEntry is a file as the run left it.
+// fileEntry is a file as written by the run.
 type fileEntry struct {
-	Name   string `json:"name"` // within the folder
-	Size   int64  `json:"size"` // bytes
+	Name   string `json:"name"` // relative to the folder
+	Size   int64  `json:"size"` // in bytes
 	SHA256 string `json:"sha256"`
 	Rows   int64  `json:"rows,omitempty"` // of a table
 }
 
-// manifestSchema is the version of the form of run folders.
-const manifestSchema = "lbproof.run/1"
+// manifestSchema is the version of the run folder format.
+const manifestSchema = "lbproof.run/2"
 
-// text is the manifest's own, with its digest.
+// text returns the canonical encoding, with the digest.
 func (m manifest) text() ([]byte, error) {
 	m.SHA256 = ""
 	bare, err := json.MarshalIndent(m, "", "  ")
@@ -49,14 +49,14 @@ func (m manifest) text() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// restoreOrRerun is the way out of a damage.
-const restoreOrRerun = "take the folder from a copy, or run it again"
+// restoreOrRerun is the remedy for a damaged file.
+const restoreOrRerun = "the run cannot be judged; restore the folder from a copy, or run it again"
 
 func changedError(file, problem string) error {
-	return fmt.Errorf("%s: it was changed after the run: %s; %s", file, problem, restoreOrRerun)
+	return fmt.Errorf("%s: changed after the run (%s); %s", file, problem, restoreOrRerun)
 }
 
-// readManifest tells folders that are none, runs that did not end, and those of other versions from each other.
+// readManifest reads the manifest, or returns why the folder is not a run, not complete, or of another version.
 func readManifest(dir string) (m manifest, err error) {
 	name := filepath.Join(dir, manifestFile)
 	text, err := source.ReadFile(name, maxTextSize)
@@ -68,20 +68,20 @@ func readManifest(dir string) (m manifest, err error) {
 	}
 	var form struct{ Schema, Lbproof string }
 	if json.Unmarshal(text, &form) == nil && form.Schema != "" && form.Schema != manifestSchema {
-		return m, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it, %q",
-			name, form.Schema, manifestSchema, form.Lbproof)
+		const wrong = "%s: schema %q, but this lbproof reads %s; judge the run with lbproof %q, which recorded it"
+		return m, fmt.Errorf(wrong, name, form.Schema, manifestSchema, form.Lbproof)
 	}
 	if err := decode(text, &m); err != nil {
 		return m, changedError(name, err.Error())
 	}
 	if whole, err := m.text(); err != nil || !bytes.Equal(whole, text) {
-		return m, changedError(name, "it is not what its own digest says")
+		return m, changedError(name, "its own digest does not match")
 	}
 	return m, nil
 }
 
-// ErrNoRun is a folder that no run has left.
-var ErrNoRun = errors.New("it is no run folder: a run folder is what lbproof run or lbproof test leaves")
+// ErrNoRun means that a folder is not a run folder.
+var ErrNoRun = errors.New("not a run folder; run folders are created by lbproof run and lbproof test")
 
 func missingManifestError(dir string) error {
 	has := func(file string) bool {
@@ -90,22 +90,22 @@ func missingManifestError(dir string) error {
 	}
 	switch {
 	case has(environmentFile):
-		return fmt.Errorf("%s: it has no %s: the run did not end, the file was removed, "+
-			"or an lbproof recorded it that wrote none yet; run it again", dir, manifestFile)
+		return fmt.Errorf("%s: no %s: the run did not finish, the file was removed, "+
+			"or an older lbproof recorded it; run it again", dir, manifestFile)
 	case has(PlanFile):
-		return fmt.Errorf("%s: the run did not end: it has no %s; run it again", dir, manifestFile)
+		return fmt.Errorf("%s: the run did not finish (no %s); run it again", dir, manifestFile)
 	}
 	return fmt.Errorf("%s: %w", dir, ErrNoRun)
 }
 
-// verifiedFolder is a run folder whose files were as its manifest says when they were looked at.
+// verifiedFolder is a run folder whose files matched the manifest when it was opened.
 type verifiedFolder struct {
 	dir   string
 	files map[string]verifiedFile
-	err   error // the first of reading it
+	err   error // the first read error
 }
 
-// verifiedFile is a file, and what the file system said of it when its digest was right.
+// verifiedFile is a file and its metadata at the time its digest was verified.
 type verifiedFile struct {
 	fileEntry
 	info fs.FileInfo
@@ -114,18 +114,18 @@ type verifiedFile struct {
 // verify compares every file with the manifest.
 func verify(dir string, m manifest) (*verifiedFolder, error) {
 	r := &verifiedFolder{dir: dir, files: map[string]verifiedFile{}}
-	for _, b := range m.Files { // first what costs nothing
+	for _, b := range m.Files { // cheap checks first
 		if !filepath.IsLocal(b.Name) {
-			return nil, fmt.Errorf("%s: it names %s, which is outside the folder", r.path(manifestFile), b.Name)
+			return nil, fmt.Errorf("%s: lists %s, which is outside the folder", r.path(manifestFile), b.Name)
 		}
 		info, err := os.Stat(r.path(b.Name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, changedError(r.path(b.Name), "it is missing")
+			return nil, changedError(r.path(b.Name), "missing")
 		case err != nil:
 			return nil, fmt.Errorf("read the run: %w", err)
 		case info.Size() != b.Size:
-			return nil, changedError(r.path(b.Name), fmt.Sprintf("it has %d bytes instead of %d", info.Size(), b.Size))
+			return nil, changedError(r.path(b.Name), fmt.Sprintf("%d bytes instead of %d", info.Size(), b.Size))
 		}
 		r.files[b.Name] = verifiedFile{b, info}
 	}
@@ -135,13 +135,13 @@ func verify(dir string, m manifest) (*verifiedFolder, error) {
 			return nil, err
 		}
 		if sum != b.SHA256 {
-			return nil, changedError(r.path(b.Name), "its SHA-256 is not that in "+manifestFile)
+			return nil, changedError(r.path(b.Name), "its SHA-256 differs from that in "+manifestFile)
 		}
 	}
 	return r, nil
 }
 
-// digest reads a file once, in memory that does not depend on its size.
+// digest returns a file's SHA-256.
 func (r *verifiedFolder) digest(name string) (string, error) {
 	file, err := r.open(name)
 	if err != nil {
@@ -159,11 +159,11 @@ func (r *verifiedFolder) path(name string) string {
 	return filepath.Join(r.dir, filepath.FromSlash(name))
 }
 
-// open opens a file that is still the one that was verified.
+// open opens a file, unless it has changed since it was verified.
 func (r *verifiedFolder) open(name string) (*os.File, error) {
 	known, named := r.files[name]
 	if !named {
-		return nil, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, restoreOrRerun)
+		return nil, fmt.Errorf("%s: does not list %s; %s", r.path(manifestFile), name, restoreOrRerun)
 	}
 	file, err := source.OpenFile(r.path(name))
 	if err != nil {
@@ -176,15 +176,15 @@ func (r *verifiedFolder) open(name string) (*os.File, error) {
 	}
 	if !os.SameFile(info, known.info) || info.Size() != known.Size || !info.ModTime().Equal(known.info.ModTime()) {
 		file.Close()
-		return nil, fmt.Errorf("%s: somebody changed it while it was judged; %s", r.path(name), restoreOrRerun)
+		return nil, fmt.Errorf("%s: changed while it was being judged; %s", r.path(name), restoreOrRerun)
 	}
 	return file, nil
 }
 
-// maxTextSize is the size, bytes, of the largest file of a run folder that is read as a whole.
+// maxTextSize limits files that are read as a whole, in bytes.
 const maxTextSize = plan.MaxPlanSize
 
-// read reads a file that is small enough.
+// read reads a whole file of limited size.
 func (r *verifiedFolder) read(name string) ([]byte, error) {
 	if r.files[name].Size > maxTextSize {
 		return nil, fmt.Errorf("%s: %w", r.path(name), &source.TooLargeError{MaxBytes: maxTextSize})
@@ -201,7 +201,7 @@ func (r *verifiedFolder) read(name string) ([]byte, error) {
 	return text, nil
 }
 
-// decode reads JSON that holds what the value has fields for, and nothing else.
+// decode decodes JSON strictly: no unknown fields, nothing after the value.
 func decode(text []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -209,7 +209,7 @@ func decode(text []byte, into any) error {
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the end of the JSON text")
+		return errors.New("data after the JSON value")
 	}
 	return nil
 }

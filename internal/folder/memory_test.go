@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A history of ten times as many hits takes no more memory to write and to read.
-func TestHistoryMemoryIsFlat(t *testing.T) {
+// Writing and reading ten times as many hits takes no more memory.
+func TestHistoryMemoryIsConstant(t *testing.T) {
 	heap := func(n int) uint64 {
 		var most uint64
 		look := func(i int) {
@@ -44,7 +44,7 @@ func TestHistoryMemoryIsFlat(t *testing.T) {
 		require.Equal(t, n, i)
 		return most
 	}
-	heap(rowGroup) // buffers that stay grow to their size
+	heap(rowGroup) // buffers grow to their final size
 	small, large := heap(4*rowGroup), heap(40*rowGroup)
 	t.Logf("live heap at most %d KiB for %d hits, %d KiB for %d", small>>10, 4*rowGroup, large>>10, 40*rowGroup)
 	assert.Less(t, large, small+small/2)

@@ -10,9 +10,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Open reads a run folder that is as the run left it: every file is compared with the manifest before anything of it is believed.
-// Its tables are read from disk by each loop over them; what goes wrong then stands in the history's Err, for ever. ErrNoRun is a
-// folder that no run has left.
+// Open reads a run folder. Every file is compared with the manifest first. Loops over the history read tables from
+// disk; a read error ends them and remains in the history's Err. ErrNoRun: the folder is not a run folder.
 func Open(dir string) (history.History, error) {
 	m, err := readManifest(dir)
 	if err != nil {
@@ -28,7 +27,7 @@ func Open(dir string) (history.History, error) {
 	}
 	for _, name := range expectedFiles(plan) {
 		if _, named := r.files[name]; !named {
-			return history.History{}, fmt.Errorf("%s: it does not name %s; %s", r.path(manifestFile), name, restoreOrRerun)
+			return history.History{}, fmt.Errorf("%s: does not list %s; %s", r.path(manifestFile), name, restoreOrRerun)
 		}
 	}
 	env, err := r.environment(plan)
@@ -44,7 +43,10 @@ func Open(dir string) (history.History, error) {
 	return h, r.checkTables(h)
 }
 
-// plan is the run's plan, which holds the configuration.
+// useRecordingVersion is the remedy for a file of another version.
+const useRecordingVersion = "judge the run with the lbproof that recorded it"
+
+// plan returns the run's plan, which contains the configuration.
 func (r *verifiedFolder) plan() (plan.Plan, error) {
 	var p plan.Plan
 	text, err := r.read(PlanFile)
@@ -53,16 +55,16 @@ func (r *verifiedFolder) plan() (plan.Plan, error) {
 	}
 	var form struct{ Schema string }
 	if json.Unmarshal(text, &form) == nil && form.Schema != plan.PlanSchema {
-		return p, fmt.Errorf("%s: schema %q; this lbproof reads %s: judge the run with the lbproof that recorded it",
-			r.path(PlanFile), form.Schema, plan.PlanSchema)
+		return p, fmt.Errorf("%s: schema %q, but this lbproof reads %s; %s",
+			r.path(PlanFile), form.Schema, plan.PlanSchema, useRecordingVersion)
 	}
 	if err := firstError(decode(text, &p), p.CheckRunnable()); err != nil {
-		return p, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(PlanFile), err)
+		return p, fmt.Errorf("%s: %w; %s", r.path(PlanFile), err, useRecordingVersion)
 	}
 	return p, nil
 }
 
-// environment is how the run of a plan fared.
+// environment returns the run's environment.
 func (r *verifiedFolder) environment(p plan.Plan) (history.Environment, error) {
 	var env history.Environment
 	text, err := r.read(environmentFile)
@@ -71,20 +73,20 @@ func (r *verifiedFolder) environment(p plan.Plan) (history.Environment, error) {
 	}
 	problem := decode(text, &env)
 	if problem == nil && len(env.Phases) > len(p.Phases) {
-		problem = fmt.Errorf("it tells of %d phases, and the plan has %d", len(env.Phases), len(p.Phases))
+		problem = fmt.Errorf("%d phases, but the plan has %d", len(env.Phases), len(p.Phases))
 	}
 	for _, mark := range env.Faults {
 		if phase := mark.Event.Phase; problem == nil && (phase < 0 || phase >= len(p.Phases)) {
-			problem = fmt.Errorf("it tells of a fault in phase %d, and the plan has %d", phase, len(p.Phases))
+			problem = fmt.Errorf("fault in phase %d, but the plan has %d phases", phase, len(p.Phases))
 		}
 	}
 	if problem != nil {
-		return env, fmt.Errorf("%s: %w; judge the run with the lbproof that recorded it", r.path(environmentFile), problem)
+		return env, fmt.Errorf("%s: %w; %s", r.path(environmentFile), problem, useRecordingVersion)
 	}
 	return env, nil
 }
 
-// checkJournal reads the journal of so many events.
+// checkJournal validates the journal of a plan with that many events.
 func (r *verifiedFolder) checkJournal(events int) error {
 	text, err := r.read(journalFile)
 	if err != nil {
@@ -97,11 +99,11 @@ func (r *verifiedFolder) checkJournal(events int) error {
 		err := decode(line, &e)
 		switch {
 		case err == nil && !bytes.HasSuffix(line, []byte("\n")):
-			err = errors.New("it does not end")
+			err = errors.New("incomplete line")
 		case err == nil && e.Action != Injected && e.Action != Healed:
 			err = fmt.Errorf("%q is neither %s nor %s", e.Action, Injected, Healed)
 		case err == nil && (e.Event < 0 || e.Event >= events):
-			err = fmt.Errorf("event %d, and the plan has %d", e.Event, events)
+			err = fmt.Errorf("event %d, but the plan has %d", e.Event, events)
 		}
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w; %s", r.path(journalFile), number, err, restoreOrRerun)
@@ -110,7 +112,7 @@ func (r *verifiedFolder) checkJournal(events int) error {
 	return nil
 }
 
-// history reads the tables in each loop.
+// history returns the history, whose loops read the tables.
 func (r *verifiedFolder) history(p plan.Plan, env history.Environment) history.History {
 	arrivals := rows(r, arrivalsFile, arrivalRow.arrival)
 	h := history.History{
@@ -139,7 +141,7 @@ func (r *verifiedFolder) history(p plan.Plan, env history.Environment) history.H
 	return h
 }
 
-// checkTables looks at the columns of every table, and at its first row.
+// checkTables checks the columns and the first row of every table.
 func (r *verifiedFolder) checkTables(h history.History) error {
 	for range h.Hits {
 		break

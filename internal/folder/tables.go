@@ -15,10 +15,10 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// The tables of a run folder are Parquet files, which most tools for data read. Numbers are kept as differences to the row
-// before, texts by their place in a dictionary: a hit takes a dozen bytes.
+// The tables of a run folder are Parquet files, which most data tools can read. Numbers are delta-encoded and strings
+// dictionary-encoded: a hit takes about a dozen bytes.
 
-// hitRow is history.Hit, but for its Index, which Seq tells.
+// hitRow is history.Hit without its Index, which follows from Seq.
 type hitRow struct {
 	Seq           int64  `parquet:"seq,delta"`
 	Phase         int32  `parquet:"phase,delta"`
@@ -44,13 +44,15 @@ type hitRow struct {
 func rowOfHit(h history.Hit) hitRow {
 	return hitRow{
 		Seq: int64(h.Seq), Phase: int32(h.Phase), Due: int64(h.Due), Sent: int64(h.Sent), Done: int64(h.Done),
-		Code: int32(h.Code), Server: h.Server, Size: h.Size, Checksum: int64(h.Checksum), Header: h.Header, Err: string(h.Err),
+		Code: int32(h.Code), Server: h.Server, Size: h.Size, Checksum: int64(h.Checksum), Header: h.Header,
+		Err:    string(h.Err),
 		Client: int32(h.Client), Conn: int32(h.Conn), InFlight: int32(h.InFlight), ConnectTime: int64(h.ConnectTime),
-		HandshakeTime: int64(h.HandshakeTime), Resumed: h.Resumed, HandshakeInfo: h.HandshakeInfo, Silence: int64(h.Silence),
+		HandshakeTime: int64(h.HandshakeTime), Resumed: h.Resumed, HandshakeInfo: h.HandshakeInfo,
+		Silence: int64(h.Silence),
 	}
 }
 
-// phaseBounds is what the rows of hits must keep to: the plan's phases, and the number of the first hit of each.
+// phaseBounds validates hits against the plan's phases and the number of each phase's first hit.
 type phaseBounds struct {
 	phases []plan.Phase
 	first  []uint64
@@ -64,13 +66,13 @@ func newPhaseBounds(p plan.Plan) phaseBounds {
 	return s
 }
 
-// check gives an error where a row cannot be of the plan.
+// check converts a row, or returns why it cannot belong to the plan.
 func (s phaseBounds) check(r hitRow) (history.Hit, error) {
 	switch load := int(r.Phase); {
 	case load < 0 || load >= len(s.phases):
-		return history.Hit{}, fmt.Errorf("the hit is of phase %d, and the plan has %d", load, len(s.phases))
+		return history.Hit{}, fmt.Errorf("phase %d, but the plan has %d", load, len(s.phases))
 	case r.Seq < int64(s.first[load]) || r.Seq >= int64(s.first[load])+int64(s.phases[load].Count):
-		return history.Hit{}, fmt.Errorf("hit %d is none of phase %d", r.Seq, load)
+		return history.Hit{}, fmt.Errorf("hit %d is not in phase %d", r.Seq, load)
 	}
 	err := firstError(
 		checkRange("due_ns", r.Due, maxRunTime),
@@ -87,20 +89,20 @@ func (s phaseBounds) check(r hitRow) (history.Hit, error) {
 		checkRange("quiet_ns", r.Silence, maxRunTime),
 	)
 	if err == nil && !history.Err(r.Err).IsValid() {
-		err = fmt.Errorf("error is %q, which is none", r.Err)
+		err = fmt.Errorf("unknown error %q", r.Err)
 	}
 	h := r.hit()
 	h.Index = int(h.Seq - s.first[r.Phase])
 	return h, err
 }
 
-// maxRunTime is how long after the origin anything of a run happens at most.
+// maxRunTime limits times since the origin.
 const maxRunTime = int64(366 * 24 * time.Hour)
 
-// checkRange says which column has a value that it cannot have.
+// checkRange returns an error if a column's value is out of range.
 func checkRange(column string, value, most int64) error {
 	if value < 0 || value > most {
-		return fmt.Errorf("%s is %d, which is not from 0 to %d", column, value, most)
+		return fmt.Errorf("%s is %d, outside 0 to %d", column, value, most)
 	}
 	return nil
 }
@@ -109,9 +111,11 @@ func (r hitRow) hit() history.Hit {
 	return history.Hit{
 		Seq: uint64(r.Seq), Phase: int(r.Phase),
 		Due: time.Duration(r.Due), Sent: time.Duration(r.Sent), Done: time.Duration(r.Done),
-		Code: int(r.Code), Server: r.Server, Size: r.Size, Checksum: uint32(r.Checksum), Header: r.Header, Err: history.Err(r.Err),
+		Code: int(r.Code), Server: r.Server, Size: r.Size, Checksum: uint32(r.Checksum), Header: r.Header,
+		Err:    history.Err(r.Err),
 		Client: int(r.Client), Conn: int(r.Conn), InFlight: int(r.InFlight), ConnectTime: time.Duration(r.ConnectTime),
-		HandshakeTime: time.Duration(r.HandshakeTime), Resumed: r.Resumed, HandshakeInfo: r.HandshakeInfo, Silence: time.Duration(r.Silence),
+		HandshakeTime: time.Duration(r.HandshakeTime), Resumed: r.Resumed, HandshakeInfo: r.HandshakeInfo,
+		Silence: time.Duration(r.Silence),
 	}
 }
 
@@ -126,7 +130,7 @@ func rowOfArrival(a history.Arrival) arrivalRow {
 	return arrivalRow{Seq: int64(a.Seq), At: int64(a.At), Server: a.Server, Header: a.Header}
 }
 
-// arrival takes any number and any time: health checks come before the origin too, and what reaches a backend may have any id.
+// arrival accepts any number and time: health checks may precede the origin, and requests may carry any ID.
 func (r arrivalRow) arrival() (history.Arrival, error) {
 	return history.Arrival{Seq: uint64(r.Seq), At: time.Duration(r.At), Server: r.Server, Header: r.Header}, nil
 }
@@ -174,18 +178,24 @@ type attemptRow struct {
 }
 
 func rowOfAttempt(a history.Attempt) attemptRow {
-	return attemptRow{At: int64(a.At), Node: a.Node, SourceAddr: a.SourceAddr, SourcePort: int32(a.SourcePort), Port: int32(a.Port)}
+	return attemptRow{
+		At: int64(a.At), Node: a.Node, SourceAddr: a.SourceAddr, SourcePort: int32(a.SourcePort), Port: int32(a.Port),
+	}
 }
 
-// attempt takes any time: the balancer asks for health before the origin too.
+// attempt accepts any time: health checks may precede the origin.
 func (r attemptRow) attempt() (history.Attempt, error) {
-	err := firstError(checkRange("source_port", int64(r.SourcePort), math.MaxUint16), checkRange("port", int64(r.Port), math.MaxUint16))
+	err := firstError(
+		checkRange("source_port", int64(r.SourcePort), math.MaxUint16),
+		checkRange("port", int64(r.Port), math.MaxUint16),
+	)
 	return history.Attempt{
-		At: time.Duration(r.At), Node: r.Node, SourceAddr: r.SourceAddr, SourcePort: int(r.SourcePort), Port: int(r.Port),
+		At: time.Duration(r.At), Node: r.Node,
+		SourceAddr: r.SourceAddr, SourcePort: int(r.SourcePort), Port: int(r.Port),
 	}, err
 }
 
-// Rows are written and read in batches, and a group of them is what a table holds in memory.
+// Rows are read and written in batches; a row group is held in memory.
 const (
 	RowBatch = 1 << 10
 	rowGroup = 1 << 16
@@ -209,7 +219,7 @@ func createTable[R any](name string) (*table[R], error) {
 	return &table[R]{out: out, rows: writer, next: make([]R, 0, RowBatch)}, nil
 }
 
-// write adds a row. After an error it adds none, and gives that error again.
+// write adds a row. After an error it keeps returning that error.
 func (t *table[R]) write(row R) error {
 	if t.err != nil {
 		return t.err
@@ -224,12 +234,12 @@ func (t *table[R]) flush() error {
 	_, err := t.rows.Write(t.next)
 	t.count += int64(len(t.next))
 	t.next = t.next[:0]
-	_, gone := os.Lstat(t.out.file.Name()) // what is written to a file that was removed is lost
+	_, gone := os.Lstat(t.out.file.Name()) // writing to a removed file would lose data silently
 	t.err = unwritable(firstError(err, gone))
 	return t.err
 }
 
-// finish writes all that is left; the file is not in its place yet.
+// finish writes the remaining rows, but does not commit the file.
 func (t *table[R]) finish() error {
 	if t.err != nil {
 		return t.err
@@ -241,15 +251,15 @@ func (t *table[R]) finish() error {
 	return t.err
 }
 
-// discard is safe on a table that was never made.
+// discard may be called on a nil table.
 func (t *table[R]) discard() {
 	if t != nil {
 		t.out.discard()
 	}
 }
 
-// rows reads a table from disk in each loop. Why one ended early stands in r.err, after which no loop has any rows: half of a
-// history is none.
+// rows returns a loop that reads a table from disk. A read error is kept in r.err and ends all loops: half a history
+// must not be judged.
 func rows[R, T any](r *verifiedFolder, name string, convert func(R) (T, error)) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		if r.err != nil {
@@ -259,25 +269,25 @@ func rows[R, T any](r *verifiedFolder, name string, convert func(R) (T, error)) 
 			value, err := convert(row)
 			return err == nil && yield(value), err
 		})
-		if err != nil && r.err == nil { // a loop within the loop may have met one
+		if err != nil && r.err == nil { // a nested loop may have set it
 			r.err = err
 		}
 	}
 }
 
-// readTable calls each for every row, until it says stop.
+// readTable calls each for every row until it returns false.
 func readTable[R any](r *verifiedFolder, name string, each func(R) (bool, error)) error {
 	file, err := r.open(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	problem := func(err error) error { return fmt.Errorf("%s: %w; %s", r.path(name), err, restoreOrRerun) }
+	problem := func(err error) error { return fmt.Errorf("%s: damaged (%w); %s", r.path(name), err, restoreOrRerun) }
 	reader, err := openTable[R](file, r.files[name])
 	if err != nil {
 		return problem(err)
 	}
-	defer func() { _ = recoverPanic(reader.Close) }() // all is read by then
+	defer func() { _ = recoverPanic(reader.Close) }() // everything has been read
 	batch, read := make([]R, RowBatch), int64(0)
 	for {
 		n := 0
@@ -297,14 +307,14 @@ func readTable[R any](r *verifiedFolder, name string, each func(R) (bool, error)
 		case errors.Is(err, io.EOF) && read == whole:
 			return nil
 		case errors.Is(err, io.EOF), err == nil && n == 0, err == nil && read > whole:
-			return problem(fmt.Errorf("it has %d rows instead of %d", read, whole))
+			return problem(fmt.Errorf("%d rows instead of %d", read, whole))
 		case err != nil:
 			return problem(err)
 		}
 	}
 }
 
-// openTable opens a table that has the columns of R, and as many rows as the manifest says.
+// openTable opens a table and checks its columns and number of rows.
 func openTable[R any](file *os.File, known verifiedFile) (reader *parquet.GenericReader[R], err error) {
 	err = recoverPanic(func() error {
 		opened, err := parquet.OpenFile(file, known.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
@@ -315,7 +325,7 @@ func openTable[R any](file *os.File, known verifiedFile) (reader *parquet.Generi
 			return err
 		}
 		if opened.NumRows() != known.Rows {
-			return fmt.Errorf("it has %d rows instead of %d", opened.NumRows(), known.Rows)
+			return fmt.Errorf("%d rows instead of %d", opened.NumRows(), known.Rows)
 		}
 		reader = parquet.NewGenericReader[R](opened)
 		return nil
@@ -323,26 +333,26 @@ func openTable[R any](file *os.File, known verifiedFile) (reader *parquet.Generi
 	return reader, err
 }
 
-// sameColumns compares the columns of a file with those that its rows need: the library would fill in zeros for what is missing.
+// sameColumns compares columns; the library would fill missing ones with zeros.
 func sameColumns(has, needs *parquet.Schema) error {
 	for i, want := range needs.Fields() {
 		if i >= len(has.Fields()) {
-			return fmt.Errorf("it has no column %q", want.Name())
+			return fmt.Errorf("no column %q", want.Name())
 		}
 		switch got := has.Fields()[i]; {
 		case got.Name() != want.Name():
-			return fmt.Errorf("its column %d is %q instead of %q", i+1, got.Name(), want.Name())
+			return fmt.Errorf("column %d is %q instead of %q", i+1, got.Name(), want.Name())
 		case !parquet.EqualNodes(got, want):
-			return fmt.Errorf("its column %q is %s instead of %s", want.Name(), typeName(got), typeName(want))
+			return fmt.Errorf("column %q is %s instead of %s", want.Name(), typeName(got), typeName(want))
 		}
 	}
 	if extra := has.Fields()[len(needs.Fields()):]; len(extra) > 0 {
-		return fmt.Errorf("its column %q is none of this lbproof's", extra[0].Name())
+		return fmt.Errorf("unknown column %q", extra[0].Name())
 	}
 	return nil
 }
 
-// typeName is the type of a column.
+// typeName returns the type of a column.
 func typeName(n parquet.Node) string {
 	switch {
 	case !n.Leaf():
@@ -355,7 +365,7 @@ func typeName(n parquet.Node) string {
 	return n.Type().String()
 }
 
-// recoverPanic makes an error of the library's crash on a damaged file.
+// recoverPanic returns the library's panics on damaged files as errors.
 func recoverPanic(read func() error) (err error) {
 	defer func() {
 		if crash := recover(); crash != nil {
