@@ -284,7 +284,7 @@ func TestAcceptedAndNotStarted(t *testing.T) {
 	assert.Contains(t, r.Checker.Messages[len(r.Checker.Messages)-1].Text, "Cannot chroot")
 	p := start(t, dir, "test", "config")
 	assert.Equal(t, 4, p.wait(t))
-	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration and does not come up with it: the container haproxy@lbproof died")
+	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration but does not start with it: the container haproxy@lbproof died")
 	assert.Contains(t, p.stderr.String(), "Cannot chroot")
 	p.nothingLeft(t, 0)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// able is a runtime of a host that can so much, and on which nothing is ever opened.
+// able is a runtime with some host features, on which no stack can be opened.
 type able struct{ can []stack.HostFeature }
 
 var errOpened = errors.New("a stack is opened")
@@ -25,15 +25,15 @@ func (able) Image(context.Context, plan.Image) (stack.Image, error) { return sta
 
 func (able) Open(context.Context, stack.RunConfig) (stack.Stack, error) { return nil, errOpened }
 
-// silent tells nobody.
+// silent ignores progress.
 type silent struct{}
 
 func (silent) Step(string) {}
 
 func (silent) Phase(string, int, int, int) {}
 
-// A fault that the host cannot put in force ends the run before anything of it is there.
-func TestFaultsThatTheHostCannot(t *testing.T) {
+// A fault that the host cannot inject ends the run before anything is started.
+func TestUnsupportedFaults(t *testing.T) {
 	command := []string{"/lbproof", "backend"}
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: "faults", Alpha: 0.01, Beta: 0.01,
@@ -53,7 +53,7 @@ func TestFaultsThatTheHostCannot(t *testing.T) {
 	}
 	require.ErrorIs(t, run(stack.Freeze), errOpened)
 	err := run(stack.CPULimits, stack.UserSwitching, stack.MemoryLimits)
-	assert.EqualError(t, err, `plan "faults": the fault pause cannot be put on b1: this host cannot freeze a node: the engine needs a cgroup of its own`)
+	assert.EqualError(t, err, `plan "faults": pause: cannot be applied to b1 on this host: this host cannot freeze a node: the engine needs a cgroup of its own`)
 	p.Events = p.Events[:1]
-	assert.ErrorIs(t, run(), errOpened, "a kill needs nothing of the host")
+	assert.ErrorIs(t, run(), errOpened, "kill needs no host feature")
 }

@@ -20,35 +20,35 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// injectAll puts every event of the plan in force when it is due, and heals it when it is over or when ctx ends. The
-// marks say what really happened.
+// injectAll injects every fault of the plan when it is due and heals it at its end or when ctx ends. It returns the
+// measured windows.
 func (s *execution) injectAll(ctx context.Context) []history.FaultWindow {
-	marks := make([]history.FaultWindow, len(s.plan.Events))
-	var breaking sync.WaitGroup
+	windows := make([]history.FaultWindow, len(s.plan.Events))
+	var injecting sync.WaitGroup
 	for i, e := range s.plan.Events {
-		breaking.Go(func() {
-			marks[i] = history.FaultWindow{Event: e, Err: "the traffic ended before it was due"}
+		injecting.Go(func() {
+			windows[i] = history.FaultWindow{Event: e, Err: "traffic ended before it was due"}
 			if s.clock.wait(ctx, e.Phase) && sleep.Until(ctx, s.clock.startOf(e.Phase).Add(e.At)) {
 				s.barrier.faultStarted(e.Phase)
-				marks[i] = s.injectOne(ctx, i, e)
+				windows[i] = s.injectOne(ctx, i, e)
 				s.barrier.faultEnded(e.Phase)
 			}
 		})
 	}
-	breaking.Wait()
-	return marks
+	injecting.Wait()
+	return windows
 }
 
-// phaseClock says when each phase of traffic began.
+// phaseClock records when each phase began.
 type phaseClock struct {
 	mu      sync.Mutex
 	starts  []time.Time
-	started chan struct{} // closed, and made anew, at every start
+	started chan struct{} // closed and replaced at every start
 }
 
 func newPhaseClock() *phaseClock { return &phaseClock{started: make(chan struct{})} }
 
-// start begins the next phase.
+// start records the start of the next phase.
 func (c *phaseClock) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *phaseClock) startOf(phase int) time.Time {
 	return c.starts[phase]
 }
 
-// wait is false where ctx ends before the phase begins.
+// wait reports false if ctx ends before the phase begins.
 func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 	for {
 		c.mu.Lock()
@@ -80,8 +80,8 @@ func (c *phaseClock) wait(ctx context.Context, phase int) bool {
 	}
 }
 
-// barrierPhases are the phases after which no other begins before their faults are over: those that have all their faults to
-// themselves. On a busy machine a fault may take longer than planned, and would reach into what follows.
+// barrierPhases returns the phases whose faults all end within them. The next phase then waits for these faults, which
+// may take longer than planned on a busy machine.
 func barrierPhases(p plan.Plan) map[int]bool {
 	held, longer := map[int]bool{}, map[int]bool{}
 	for _, e := range p.Events {
@@ -94,11 +94,11 @@ func barrierPhases(p plan.Plan) map[int]bool {
 	return held
 }
 
-// phaseBarrier tells the worker to go on after a phase that holds, once the faults that have begun in it are over.
+// phaseBarrier releases the worker after a barrier phase once the phase's faults are over.
 type phaseBarrier struct {
 	mu      sync.Mutex
-	pending map[int]bool // those that have ended and gone on are not among them any more
-	active  map[int]int  // faults under way, by phase
+	pending map[int]bool // phases not released yet
+	active  map[int]int  // faults in force, by phase
 	ended   map[int]bool
 	release func()
 }
@@ -111,7 +111,7 @@ func (g *phaseBarrier) faultStarted(phase int) { g.update(phase, 1) }
 
 func (g *phaseBarrier) faultEnded(phase int) { g.update(phase, -1) }
 
-// phaseSent says that the worker has sent the phase's last request.
+// phaseSent records that the worker has sent the phase's last request.
 func (g *phaseBarrier) phaseSent(phase int) {
 	g.mu.Lock()
 	g.ended[phase] = true
@@ -129,43 +129,44 @@ func (g *phaseBarrier) update(phase, by int) {
 	}
 }
 
-// Bounds of what a fault may take: the first until it is seen, the second to go.
+// Limits for a fault to take effect and to vanish.
 const (
 	detectTimeout = 40 * time.Second
 	healTimeout   = 40 * time.Second
 )
 
-// injectOne puts a fault in force for its time, and heals it.
+// injectOne injects a fault, waits, and heals it.
 func (s *execution) injectOne(ctx context.Context, number int, e plan.Event) history.FaultWindow {
-	mark := history.FaultWindow{Event: e, RequestedAt: time.Since(s.origin)}
-	in, err := s.inject(ctx, number, mark)
+	window := history.FaultWindow{Event: e, RequestedAt: time.Since(s.origin)}
+	in, err := s.inject(ctx, number, window)
 	if err != nil {
-		mark.Err = err.Error()
-		return mark
+		window.Err = err.Error()
+		return window
 	}
-	mark.StartsAfter, mark.StartsBy = max(mark.RequestedAt, s.sinceOrigin(in.StartsAfter)), cmp.Or(s.sinceOrigin(in.StartsBy), time.Since(s.origin))
-	mark.Observed = in.Observed
-	s.Progress.Step("in force: " + string(e.Fault) + " " + e.Target)
-	sleep.Until(ctx, time.Now().Add(e.Duration-(time.Since(s.origin)-mark.RequestedAt)))
-	mark.EndsAfter = time.Since(s.origin)
+	window.StartsAfter = max(window.RequestedAt, s.sinceOrigin(in.StartsAfter))
+	window.StartsBy = cmp.Or(s.sinceOrigin(in.StartsBy), time.Since(s.origin))
+	window.Observed = in.Observed
+	s.Progress.Step("in force: " + string(e.Fault) + " on " + e.Target)
+	sleep.Until(ctx, time.Now().Add(e.Duration-(time.Since(s.origin)-window.RequestedAt)))
+	window.EndsAfter = time.Since(s.origin)
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
 	defer cancel()
 	to, err := in.Heal(healing)
 	if err != nil {
-		mark.Err = err.Error()
+		window.Err = err.Error()
 	}
-	mark.EndsBy = cmp.Or(s.sinceOrigin(to), time.Since(s.origin))
-	s.Progress.Step("healed: " + string(e.Fault) + " " + e.Target)
-	err = s.folder.Journal(folder.Entry{Event: number, Action: folder.Healed, At: mark.EndsBy, Fault: e})
-	if err != nil && mark.Err == "" {
-		mark.Err = err.Error()
+	window.EndsBy = cmp.Or(s.sinceOrigin(to), time.Since(s.origin))
+	s.Progress.Step("healed: " + string(e.Fault) + " on " + e.Target)
+	err = s.folder.Journal(folder.Entry{Event: number, Action: folder.Healed, At: window.EndsBy, Fault: e})
+	if err != nil && window.Err == "" {
+		window.Err = err.Error()
 	}
-	return mark
+	return window
 }
 
-// inject puts the fault of an event in force. It is entered in the journal before it is ordered.
-func (s *execution) inject(ctx context.Context, number int, mark history.FaultWindow) (*faults.Active, error) {
-	e := mark.Event
+// inject injects the fault of an event. The journal records it first.
+func (s *execution) inject(ctx context.Context, number int, window history.FaultWindow) (*faults.Active, error) {
+	e := window.Event
 	fault, err := faults.Find(e.Fault)
 	if err != nil {
 		return nil, err
@@ -174,8 +175,8 @@ func (s *execution) inject(ctx context.Context, number int, mark history.FaultWi
 	if err != nil {
 		return nil, err
 	}
-	s.Progress.Step("fault: " + string(e.Fault) + " " + e.Target)
-	entry := folder.Entry{Event: number, Action: folder.Injected, At: mark.RequestedAt, Fault: e}
+	s.Progress.Step("injecting " + string(e.Fault) + " on " + e.Target)
+	entry := folder.Entry{Event: number, Action: folder.Injected, At: window.RequestedAt, Fault: e}
 	if err := s.folder.Journal(entry); err != nil {
 		return nil, err
 	}
@@ -184,7 +185,7 @@ func (s *execution) inject(ctx context.Context, number int, mark history.FaultWi
 	return faults.Inject(limited, fault, site)
 }
 
-// sinceOrigin is a time of the host's monotonic clock on the run's.
+// sinceOrigin converts a time of the host's monotonic clock to the run's clock.
 func (s *execution) sinceOrigin(monotonic time.Duration) time.Duration {
 	if monotonic == 0 {
 		return 0
@@ -192,7 +193,7 @@ func (s *execution) sinceOrigin(monotonic time.Duration) time.Duration {
 	return monotonic - time.Duration(s.monotonic.Load())
 }
 
-// site is where an event happens.
+// site returns where an event applies.
 func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, err error) {
 	site = faults.Site{
 		Duration: e.Duration, UndoAfter: detectTimeout + e.Duration + healTimeout,
@@ -209,7 +210,7 @@ func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, er
 	if spec := site.Node.Spec; len(spec.Ports) > 0 {
 		site.Port = spec.Ports[0]
 	}
-	if site.Node.Spec.Role == plan.Dependency { // whom all backends ask
+	if site.Node.Spec.Role == plan.Dependency { // used by all backends
 		for _, spec := range s.plan.Specs {
 			if spec.Role != plan.Backend || spec.Name == e.Peer {
 				continue
@@ -225,14 +226,15 @@ func (s *execution) site(e plan.Event, fault faults.Fault) (site faults.Site, er
 	return site, nil
 }
 
-// addTLS adds what is to be known of a node that speaks TLS, and finds a balancer's port.
+// addTLS fills in the TLS settings of the target, and a balancer's port.
 func (s *execution) addTLS(site *faults.Site, fault faults.Fault) {
 	spec := site.Node.Spec
 	needs := spec.Needs
 	if spec.Role == plan.Balancer {
 		needs = s.plan.Config.Needs
 		listeners := s.plan.Config.Listeners
-		l := listeners[max(0, slices.IndexFunc(listeners, func(l model.Listener) bool { return l.TLS == fault.NeedsTLS }))]
+		i := slices.IndexFunc(listeners, func(l model.Listener) bool { return l.TLS == fault.NeedsTLS })
+		l := listeners[max(0, i)]
 		site.Port, site.TLS = l.Port, l.TLS
 	} else if len(spec.TLSPorts) > 0 && (fault.NeedsTLS || slices.Contains(spec.TLSPorts, site.Port)) {
 		site.Port, site.TLS = spec.TLSPorts[0], true
@@ -247,10 +249,10 @@ func (s *execution) addTLS(site *faults.Site, fault faults.Fault) {
 	site.RenewCerts = func(flaw string) ([]model.File, error) {
 		return s.authority.Certificates(needs, stack.CertificateFlaw(flaw))
 	}
-	site.CA, _ = s.authority.PEM() // which the worker has been given already
+	site.CA, _ = s.authority.PEM() // has been passed to the worker before
 }
 
-// recordAttempts keeps who tried to connect to a backend, but for the host's own checks.
+// recordAttempts records connection attempts to a backend, except from its own host.
 func (s *execution) recordAttempts(node string, all []agent.Attempt) {
 	for _, a := range all {
 		if a.From.Addr().IsLoopback() || s.monotonic.Load() == 0 {
@@ -263,12 +265,12 @@ func (s *execution) recordAttempts(node string, all []agent.Attempt) {
 	}
 }
 
-// faultErrors says which faults were not there as planned; empty where all were.
-func faultErrors(marks []history.FaultWindow) error {
+// faultErrors returns an error for the faults that were not in force as planned.
+func faultErrors(windows []history.FaultWindow) error {
 	var text []string
-	for _, m := range marks {
+	for _, m := range windows {
 		if m.Err != "" {
-			text = append(text, fmt.Sprintf("the fault %s of %s was not in force as planned: %s",
+			text = append(text, fmt.Sprintf("fault %s on %s: not in force as planned: %s",
 				m.Event.Fault, m.Event.Target, m.Err))
 		}
 	}

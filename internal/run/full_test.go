@@ -18,7 +18,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// On a real file system that is full a run ends with one sentence and no folder, from its first file to its last.
+// On a full file system a run ends with one clear error and no folder, whichever file fails.
 func TestFullFileSystem(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can mount a small file system")
@@ -81,7 +81,7 @@ func TestFullFileSystem(t *testing.T) {
 	ended(f.Finish(history.Environment{Interrupted: string(make([]byte, 1<<16))}), f)
 }
 
-// A folder that somebody removes during the run is noticed while hits come, and at the end by all that was to be in it.
+// A folder removed during the run is noticed while hits arrive, or at the latest in Finish.
 func TestFolderRemovedDuringTheRun(t *testing.T) {
 	f := func(end func(*folder.Folder) error) {
 		t.Helper()
@@ -93,7 +93,7 @@ func TestFolderRemovedDuringTheRun(t *testing.T) {
 		require.NoError(t, os.RemoveAll(dir))
 		err = end(folder0)
 		assert.ErrorIs(t, err, folder.ErrFolder)
-		assert.ErrorContains(t, err, "no such file or directory; somebody removed it during the run")
+		assert.ErrorContains(t, err, "no such file or directory; it was removed during the run")
 		assert.NotContains(t, err.Error(), "\n")
 		s := execution{folder: folder0, trafficStarted: true}
 		_, told := s.result(err)
@@ -109,7 +109,7 @@ func TestFolderRemovedDuringTheRun(t *testing.T) {
 	f(func(folder0 *folder.Folder) error { return folder0.Finish(history.Environment{}) })
 }
 
-// What keeps a log from being written is told as it is, not as what it kept from being read.
+// A log that cannot be written is reported as such, not as the read error that it causes.
 func TestFullLog(t *testing.T) {
 	f, err := folder.Create(filepath.Join(t.TempDir(), "one"), plan.Plan{})
 	require.NoError(t, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// logCollector are the marked lines that balancers print, by node. A runtime keeps the last of what a node prints only, so
-// that they are followed from the beginning; each line is known by its time.
+// logCollector collects marked log lines by node. A runtime keeps only the most recent output, so lines are followed
+// from the start; timestamps make them unique.
 type logCollector struct {
 	mu    sync.Mutex
 	lines map[string]map[string]bool
@@ -33,7 +33,7 @@ func (p *logCollector) collect(node string) func(line string) {
 	}
 }
 
-// logFiles are the files in which balancers have lines of requests.
+// logFiles returns the access-log files of the configuration.
 func (s *execution) logFiles() []string {
 	var files []string
 	for _, r := range s.plan.Config.Routes {
@@ -45,7 +45,7 @@ func (s *execution) logFiles() []string {
 	return slices.Compact(files)
 }
 
-// followLogs keeps what balancers print of marked requests, until ctx is done.
+// followLogs collects marked lines from the balancers' output until ctx ends.
 func (s *execution) followLogs(ctx context.Context) {
 	var following sync.WaitGroup
 	defer following.Wait()
@@ -53,12 +53,12 @@ func (s *execution) followLogs(ctx context.Context) {
 		return
 	}
 	for _, spec := range s.balancers() {
-		// what is missing, readLogs may still find
+		// readLogs may still find what is missed here
 		following.Go(func() { _ = s.stack.StreamMarkedLines(ctx, spec.Name, true, s.logLines.collect(spec.Name)) })
 	}
 }
 
-// readLogs keeps what the balancers' logs say of marked requests.
+// readLogs adds the marked lines of all access logs to the environment.
 func (s *execution) readLogs(ctx context.Context) error {
 	if len(s.logFiles()) == 0 {
 		return nil
@@ -67,7 +67,7 @@ func (s *execution) readLogs(ctx context.Context) error {
 		if err := s.stack.StreamMarkedLines(ctx, spec.Name, false, s.logLines.collect(spec.Name)); err != nil {
 			return err
 		}
-		stdout := stack.Stdout // or the file that is a link to it
+		stdout := stack.Stdout // or the file that links to it
 		for _, file := range s.logFiles() {
 			if file == "" || file == stack.Stdout {
 				continue
@@ -91,7 +91,7 @@ func (s *execution) readLogs(ctx context.Context) error {
 	return nil
 }
 
-// balancers are those of the plan, both of a pair.
+// balancers returns all balancers of the plan.
 func (s *execution) balancers() []plan.Spec {
 	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return !isBalancer(spec) })
 }

@@ -16,13 +16,13 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// monitor asks Prometheus what it has seen (prometheus.io/docs/prometheus/latest/querying/api).
+// monitor queries Prometheus (prometheus.io/docs/prometheus/latest/querying/api).
 type monitor struct {
 	at          string // host:port
 	origin, now time.Time
 }
 
-// ruleResults says what became of every rule of the plan.
+// ruleResults returns the result of every rule in the plan.
 func (w *worker) ruleResults(ctx context.Context) (all []history.RuleResult, err error) {
 	if w.request.Monitor == "" {
 		return nil, nil
@@ -44,11 +44,11 @@ func (w *worker) ruleResults(ctx context.Context) (all []history.RuleResult, err
 				continue
 			}
 			name, _, _ := strings.Cut(selector, "{")
-			near := ""
+			similar := ""
 			if found, err = m.series(ctx, name); err == nil && len(found) > 0 && name != "" {
-				near = found[0]
+				similar = found[0]
 			}
-			one.Missing = append(one.Missing, history.MissingSeries{Selector: selector, Similar: near})
+			one.Missing = append(one.Missing, history.MissingSeries{Selector: selector, Similar: similar})
 		}
 		if q.Alert {
 			if one.Firing, err = m.firing(ctx, q.Name); err != nil {
@@ -60,26 +60,26 @@ func (w *worker) ruleResults(ctx context.Context) (all []history.RuleResult, err
 	return all, nil
 }
 
-// query decodes the data of an answer.
+// query decodes the data of a response.
 func (m monitor) query(ctx context.Context, path string, query url.Values, data any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.at+"/api/v1/"+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return fmt.Errorf("ask Prometheus: %w", err)
+		return fmt.Errorf("query Prometheus: %w", err)
 	}
-	defer answer.Body.Close()
-	said := struct {
+	defer resp.Body.Close()
+	response := struct {
 		Data  any    `json:"data"`
 		Error string `json:"error"`
 	}{Data: data}
-	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
-		return fmt.Errorf("ask Prometheus for %s: %w", path, err)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil {
+		return fmt.Errorf("query Prometheus %s: %w", path, err)
 	}
-	if said.Error != "" {
-		return fmt.Errorf("ask Prometheus for %s: %s", path, said.Error)
+	if response.Error != "" {
+		return fmt.Errorf("query Prometheus %s: %s", path, response.Error)
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (m monitor) timeRange() url.Values {
 	return url.Values{"start": {m.origin.Format(time.RFC3339)}, "end": {m.now.Add(time.Second).Format(time.RFC3339)}}
 }
 
-// ruleErrors is why rules cannot be evaluated, by their names.
+// ruleErrors returns why rules could not be evaluated, by name.
 func (m monitor) ruleErrors(ctx context.Context) (map[string]string, error) {
 	var data struct {
 		Groups []struct {
@@ -105,7 +105,7 @@ func (m monitor) ruleErrors(ctx context.Context) (map[string]string, error) {
 	return failed, err
 }
 
-// series are those that a selector finds, as selectors.
+// series returns the series that match a selector.
 func (m monitor) series(ctx context.Context, selector string) (all []string, err error) {
 	query := m.timeRange()
 	query.Set("match[]", selector)
@@ -125,7 +125,7 @@ func (m monitor) series(ctx context.Context, selector string) (all []string, err
 	return all, nil
 }
 
-// firing is when an alert fired, by Prometheus's own series about it.
+// firing returns when an alert was firing, from Prometheus's own ALERTS series.
 func (m monitor) firing(ctx context.Context, alert string) (spans []history.Span, err error) {
 	query := m.timeRange()
 	query.Set("query", fmt.Sprintf(`max(ALERTS{alertname=%q, alertstate="firing"})`, alert))

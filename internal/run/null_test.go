@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// Where clients reach a backend directly there is no balancer to blame: worker, ledger and judges convict nobody.
+// Without a balancer between clients and backend, worker, ledger and checks refute nothing.
 func TestNullRuns(t *testing.T) {
 	runs := 20
 	if testing.Short() {
@@ -30,7 +30,7 @@ func TestNullRuns(t *testing.T) {
 			Routes:    []model.Route{{Path: "/", Port: port, Pool: "direct"}},
 		}
 		get := plan.Request{Method: "GET", Port: port, Path: "/"}
-		post := plan.Request{Method: "POST", Port: port, Path: "/models", Body: model.Bytes(`{"name": "x"}`), Claim: "answered/"} // refused, as it should be
+		post := plan.Request{Method: "POST", Port: port, Path: "/models", Body: model.Bytes(`{"name": "x"}`), Claim: "answered/"} // refused, as expected
 		p := plan.Plan{Alpha: 0.001, Beta: 0.001, Config: cfg, Claims: checks.Claims(cfg), Phases: []plan.Phase{
 			{Name: "closed", Engine: plan.Epoll, Count: 700, Concurrency: 16, Timeout: 10 * time.Second, Requests: []plan.Request{get, post}},
 			{Name: "open", Engine: plan.Goroutines, Count: 300, Rate: 1500, Concurrency: 64, Timeout: 10 * time.Second, Requests: []plan.Request{get}},

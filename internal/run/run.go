@@ -1,7 +1,6 @@
-// Package run turns a plan into a history: it starts the stack, lets a worker in it send the traffic, keeps what is
-// reported, and leaves nothing behind. It is the only package outside the engines that starts goroutines.
-// The history is a folder (Folder, Open): JSON for what is read by people, Parquet for hits, arrivals, samples and
-// attempts.
+// Package run turns a plan into a history: it starts the stack, makes a worker in it send the traffic, records the
+// results and cleans up. Besides the runtimes it is the only package that starts goroutines. The result is a run
+// folder, see internal/folder.
 package run
 
 import (
@@ -33,22 +32,24 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Progress is told how a run gets on.
+// Progress reports the progress of a run.
 type Progress interface {
-	Step(what string)                      // something that takes a moment begins
-	Phase(name string, hits, of, errs int) // traffic; called often
+	Step(what string) // a step begins
+	// Phase reports traffic; it is called often. failed is 0 for the engine prober, whose error responses may be
+	// expected.
+	Phase(name string, hits, of, failed int)
 }
 
 // Runner runs plans.
 type Runner struct {
 	Runtime  stack.Runtime
 	Progress Progress
-	Out      string // run folders are made in here
+	Out      string // parent of run folders
 }
 
-// Run carries out a plan and returns its folder. Where traffic has begun the folder is whole even if an error is
-// returned too, or ctx ended, and its environment says why it was cut short. Before that there is no folder, and none
-// with ErrFolder, because nobody could judge it.
+// Run executes a plan and returns its run folder. Once traffic has begun, the folder is complete even if Run also
+// returns an error or ctx ends; its environment then says why the run was interrupted. Before that, and with ErrFolder,
+// Run leaves no folder.
 func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 	if err := p.Validate(); err != nil {
 		return "", fmt.Errorf("plan %q: %w", p.Name, err)
@@ -76,11 +77,11 @@ func (r Runner) Run(ctx context.Context, p plan.Plan) (dir string, err error) {
 	return s.result(s.run(ctx, id))
 }
 
-// result is what Run returns: a folder that nobody could judge is removed.
+// result returns what Run returns. It removes a folder that cannot be judged.
 func (s *execution) result(err error) (dir string, _ error) {
 	switch {
 	case errors.Is(err, folder.ErrFolder):
-		_ = s.folder.Discard() // what keeps a folder from being written may keep it from being removed
+		_ = s.folder.Discard() // whatever prevents writing may prevent this too
 		return "", err
 	case !s.trafficStarted:
 		return "", errors.Join(err, s.folder.Discard())
@@ -88,13 +89,13 @@ func (s *execution) result(err error) (dir string, _ error) {
 	return s.folder.Dir, err
 }
 
-// folderTime is the time in a run folder's name, NAME-TIME-ID.
+// folderTime is the layout of the time in a run folder's name, NAME-TIME-ID.
 const folderTime = "20060102T150405"
 
 var folderName = regexp.MustCompile(`-(\d{8}T\d{6})-[0-9a-f]{8}$`)
 
-// ParseFolderTime is when the run of a folder began. ok is false where the folder is no run's: by its name, or for want of a
-// plan in it.
+// ParseFolderTime returns when a run folder was created. ok is false if the name is not that of a run folder, or the
+// folder contains no plan.
 func ParseFolderTime(dir string) (at time.Time, ok bool) {
 	m := folderName.FindStringSubmatch(dir)
 	if m == nil {
@@ -113,8 +114,8 @@ func runID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Version is the version of this lbproof, as the build recorded it. A build without a version of its own is told from
-// others of the same name by what the linker says of its content: "(devel) 3fJ1xqHn0dU5".
+// Version returns the version of this binary. A build without a version gets its build ID as well: "(devel)
+// 3fJ1xqHn0dU5".
 func Version() string { return version() }
 
 var version = sync.OnceValue(func() string {
@@ -128,8 +129,7 @@ var version = sync.OnceValue(func() string {
 	return name
 })
 
-// buildID is the last part of the build ID that Go's linker put into this program, which is a digest of its content;
-// empty where it has none.
+// buildID returns the last part of the Go build ID, which is a digest of the binary, or "".
 func buildID() string {
 	program, err := os.Executable()
 	if err != nil {
@@ -153,7 +153,7 @@ func buildID() string {
 	return id[:min(12, len(id))]
 }
 
-// execution is one run under way.
+// execution is a run in progress.
 type execution struct {
 	Runner
 	plan           plan.Plan
@@ -161,17 +161,17 @@ type execution struct {
 	env            history.Environment
 	stack          *stack.Rig
 	authority      stack.Authority // of the run's certificates
-	balancerSpec   plan.Spec       // the balancer, with the files that were made for it
-	files          []model.File    // the configuration's, and those
+	balancerSpec   plan.Spec       // with the files provisioned for it
+	files          []model.File    // of the configuration, including the provisioned ones
 	streams        *stack.Streams
 	orders         *gob.Encoder
 	reports        *gob.Decoder
-	origin         time.Time    // of the worker's clock, to within the time that a message takes
-	monotonic      atomic.Int64 // the same in nanoseconds of the clock that all containers share; 0 until it is known
+	origin         time.Time    // of the worker's clock, to ctx a message's latency
+	monotonic      atomic.Int64 // the same on the host's monotonic clock, in nanoseconds; 0 until known
 	clock          *phaseClock
 	barrier        *phaseBarrier
-	trafficStarted bool          // traffic has begun, so the folder is worth keeping
-	phaseEnded     chan struct{} // a phase has ended
+	trafficStarted bool          // the folder is worth keeping
+	phaseEnded     chan struct{} // signals the end of a phase
 	logLines       logCollector
 }
 
@@ -203,13 +203,13 @@ func (s *execution) run(ctx context.Context, id string) (err error) {
 	}
 	finished := s.finish(context.WithoutCancel(ctx))
 	if errors.Is(finished, folder.ErrFolder) {
-		return finished // whatever else went wrong, there is nothing to look at
+		return finished // without a folder there is nothing to judge
 	}
 	return errors.Join(cut, finished)
 }
 
-// setup is what the plan asks of the stack. Nodes have agents where something is to be broken, to be asked from inside,
-// or to be found on the loopback address.
+// setup returns the stack that the plan needs. Nodes get agents if the plan injects faults, sends requests from inside,
+// or has services on the loopback address.
 func (s *execution) setup(id string) stack.Setup {
 	setup := stack.Setup{
 		Run: id, Specs: s.plan.Specs, ClientCount: s.plan.AddressCount(), Bounds: s.plan.Bounds,
@@ -221,14 +221,15 @@ func (s *execution) setup(id string) stack.Setup {
 		}
 	}
 	for _, l := range s.plan.Phases {
-		setup.Agents = setup.Agents || slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.LocalEndpoint != "" })
+		isLocal := func(r plan.Request) bool { return r.LocalEndpoint != "" }
+		setup.Agents = setup.Agents || slices.ContainsFunc(l.Requests, isLocal)
 	}
 	return setup
 }
 
 var errInterrupted = errors.New("interrupted")
 
-// interrupted prefers the user's wish over the failures that it caused.
+// interrupted prefers the user's interrupt to the errors that it causes.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w before any traffic", errInterrupted)
@@ -236,7 +237,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// balancer is the plan's balancer.
+// balancer returns the plan's balancer.
 func (s *execution) balancer() plan.Spec {
 	for _, spec := range s.plan.Specs {
 		if spec.Role == plan.Balancer {
@@ -246,12 +247,12 @@ func (s *execution) balancer() plan.Spec {
 	return plan.Spec{}
 }
 
-// peers are the plan's other balancers.
+// peers returns the plan's other balancers.
 func (s *execution) peers() []plan.Spec {
 	return slices.DeleteFunc(slices.Clone(s.plan.Specs), func(spec plan.Spec) bool { return spec.Role != plan.Peer })
 }
 
-// start starts every node, asks the balancer's own checker, and returns when all is ready and proven.
+// start starts every node, runs the balancer's configuration test, and returns when everything is ready and verified.
 func (s *execution) start(ctx context.Context) error {
 	balancer, made, err := s.authority.ProvisionFiles(s.balancer(), s.plan.Config.Needs)
 	if err != nil {
@@ -267,30 +268,30 @@ func (s *execution) start(ctx context.Context) error {
 	if err := s.waitReady(ctx); err != nil {
 		return err
 	}
-	return s.explainDown(ctx, s.verify(ctx)) // a balancer may take connections before it finds that it cannot go on
+	return s.explainDown(ctx, s.verify(ctx)) // a balancer may accept connections before it fails
 }
 
-// startOthers starts, all at once, the nodes that the balancer needs and the worker, and has the balancer's own checker
-// look at its configuration meanwhile.
+// startOthers starts the worker and the nodes that the balancer depends on, and runs the balancer's configuration test
+// meanwhile.
 func (s *execution) startOthers(ctx context.Context, balancer plan.Spec) error {
 	files := s.files
-	starting, within := errgroup.WithContext(ctx)
+	starting, ctx := errgroup.WithContext(ctx)
 	var hosts []string
 	for _, spec := range s.plan.Specs {
 		if isBalancer(spec) || spec.NetworkOf != "" {
 			continue
 		}
 		hosts = append(hosts, spec.Hosts()...)
-		starting.Go(func() error { return s.startNode(within, spec) })
+		starting.Go(func() error { return s.startNode(ctx, spec) })
 	}
 	if len(balancer.ConfigTest) > 0 {
-		starting.Go(func() error { return s.stack.TestConfig(within, balancer, files, hosts) })
+		starting.Go(func() error { return s.stack.TestConfig(ctx, balancer, files, hosts) })
 	}
-	starting.Go(func() error { return s.startWorker(within) })
+	starting.Go(func() error { return s.startWorker(ctx) })
 	return starting.Wait()
 }
 
-// startNode starts a node with the files that it needs. A monitor's rules are checked first.
+// startNode starts a node with its files. A monitor's rules are tested first.
 func (s *execution) startNode(ctx context.Context, spec plan.Spec) error {
 	if spec.Role == plan.Monitor {
 		if err := s.stack.TestConfig(ctx, spec, []model.File{{Name: s.plan.Queries[0].Pos.File}}, nil); err != nil {
@@ -304,8 +305,7 @@ func (s *execution) startNode(ctx context.Context, spec plan.Spec) error {
 	return s.stack.Start(ctx, spec, made)
 }
 
-// startBalancers starts the balancer, whose upstream names can be resolved by now, its peers, and what stands beside
-// them.
+// startBalancers starts the balancer, its peers, and their helpers; upstream names resolve by now.
 func (s *execution) startBalancers(ctx context.Context, balancer plan.Spec) error {
 	for _, one := range append([]plan.Spec{balancer}, s.peers()...) {
 		one.Files, one.Needs = balancer.Files, balancer.Needs
@@ -339,8 +339,8 @@ func (s *execution) startWorker(ctx context.Context) (err error) {
 	return nil
 }
 
-// giveOrder tells the worker what to send and to whom, and what must listen before that.
-func (s *execution) giveOrder() error {
+// sendPhases tells the worker what to send, where, and what to wait for.
+func (s *execution) sendPhases() error {
 	trust, err := s.authority.PEM()
 	if err != nil {
 		return err
@@ -367,15 +367,14 @@ func (s *execution) giveOrder() error {
 		}
 	}
 	if err := s.orders.Encode(o); err != nil {
-		return fmt.Errorf("give the worker its order: %w", err)
+		return fmt.Errorf("send the phases to the worker: %w", err)
 	}
 	return nil
 }
 
-// waitReady gives the worker its order, and returns when it has reached everything, or with what became of the
-// balancer.
+// waitReady returns when the worker has reached everything, or why the balancer is down.
 func (s *execution) waitReady(ctx context.Context) error {
-	if err := s.giveOrder(); err != nil {
+	if err := s.sendPhases(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -393,7 +392,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	var r workerEvent
 	err := s.reports.Decode(&r)
 	switch cause := context.Cause(ctx); {
-	case cause != nil: // which is why nothing more can be read
+	case cause != nil: // nothing more can be read because of it
 		return s.explainFailure(context.WithoutCancel(ctx), cause)
 	case err != nil:
 		return fmt.Errorf("wait for the stack: %w", err)
@@ -412,15 +411,15 @@ func (s *execution) waitReady(ctx context.Context) error {
 	return errors.New(r.Err)
 }
 
-// explainFailure says of a balancer that came up and went again that it did so by its own doing.
+// explainFailure attributes an error to the balancer if it is down.
 func (s *execution) explainFailure(ctx context.Context, err error) error {
-	if told := s.explainDown(ctx, err); told != err {
-		return told
+	if down := s.explainDown(ctx, err); down != err {
+		return down
 	}
 	return fmt.Errorf("wait for the stack: %w", err)
 }
 
-// explainDown adds to an error that the balancer is gone, which explains it.
+// explainDown turns an error into a DownError if the balancer is down.
 func (s *execution) explainDown(ctx context.Context, err error) error {
 	if err != nil && s.stack.CheckRunning(ctx, s.balancer().Name) != nil {
 		return &DownError{s.plan.Config.Balancer, err}
@@ -428,20 +427,19 @@ func (s *execution) explainDown(ctx context.Context, err error) error {
 	return err
 }
 
-// DownError is a balancer that accepts its configuration and does not come up with it, or does not listen where it is
-// to.
+// DownError is a balancer that accepts its configuration but then exits or does not listen.
 type DownError struct {
 	Balancer string
 	Err      error // how it ended
 }
 
 func (e *DownError) Error() string {
-	return fmt.Sprintf("%s accepts the configuration and does not come up with it: %v", e.Balancer, e.Err)
+	return fmt.Sprintf("%s accepts the configuration but does not start with it: %v", e.Balancer, e.Err)
 }
 
 func (e *DownError) Unwrap() error { return e.Err }
 
-// verify shows that what is about to be measured is what the plan says, and records it.
+// verify checks that the stack is what the plan describes, and records it.
 func (s *execution) verify(ctx context.Context) (err error) {
 	spec := s.balancerSpec
 	if s.env.ConfigSHA, err = s.stack.VerifyConfig(ctx, spec, s.files); err != nil {
@@ -454,11 +452,11 @@ func (s *execution) verify(ctx context.Context) (err error) {
 	if s.env.Workers, err = s.stack.CountWorkers(ctx, spec, expected); err != nil {
 		return err
 	}
-	said, err := s.stack.Exec(ctx, spec.Name, spec.VersionCommand)
+	output, err := s.stack.Exec(ctx, spec.Name, spec.VersionCommand)
 	if err != nil {
 		return err
 	}
-	s.env.Balancer = stack.VersionLine(said)
+	s.env.Balancer = stack.VersionLine(output)
 	if s.env.StartupMessages, err = s.stack.StartupMessages(ctx, spec, s.plan.Config.Dialect.Log); err != nil {
 		return err
 	}
@@ -469,49 +467,49 @@ func (s *execution) verify(ctx context.Context) (err error) {
 	return err
 }
 
-// measure lets the worker send, and keeps what it reports until it is done. The error says why it was cut short.
+// measure makes the worker send and records its events until it is done. The error is why it ended early.
 func (s *execution) measure(ctx context.Context) error {
-	s.env.LedgerGaps = []string{"they were not read to their end"} // until the worker says otherwise
+	s.env.LedgerGaps = []string{"not read to the end"} // until the worker reports otherwise
 	if err := s.orders.Encode(workerRequest{Go: true}); err != nil {
-		return fmt.Errorf("tell the worker to go: %w", err)
+		return fmt.Errorf("start the worker's traffic: %w", err)
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var around sync.WaitGroup
 	defer around.Wait()
 	defer stop()
-	// a worker that is gone is noticed below
+	// if the worker is gone, that is noticed below
 	s.barrier = newPhaseBarrier(barrierPhases(s.plan), func() { _ = s.orders.Encode(workerRequest{Go: true}) })
-	died := make(chan error, 1)
+	exited := make(chan error, 1)
 	around.Go(func() {
 		if err := s.stack.Watch(watch); err != nil {
-			died <- err
+			exited <- err
 			s.stopWorker(watch)
 		}
 	})
 	defer context.AfterFunc(ctx, func() { s.stopWorker(watch) })()
-	var breaking sync.WaitGroup
-	events, calm := context.WithCancel(ctx) // an interrupt heals at once
-	defer calm()
-	breaking.Go(func() { s.env.Faults = s.injectAll(events) })
+	var injecting sync.WaitGroup
+	events, stopFaults := context.WithCancel(ctx) // an interrupt heals at once
+	defer stopFaults()
+	injecting.Go(func() { s.env.Faults = s.injectAll(events) })
 	sampled := make(chan error, 1)
 	around.Go(func() { sampled <- s.sample(watch) })
 	around.Go(func() { s.followLogs(watch) })
 	kept := s.receive()
-	calm()
+	stopFaults()
 	stop()
-	breaking.Wait()
+	injecting.Wait()
 	if err := <-sampled; kept == nil {
 		kept = err
 	}
-	return s.cutShort(ctx, kept, died)
+	return s.cutShort(ctx, kept, exited)
 }
 
-// cutShort is why the sending ended before its time; kept is why not all that was reported was kept, and died has what
-// became of a node that is gone, if one is.
-func (s *execution) cutShort(ctx context.Context, kept error, died <-chan error) error {
+// cutShort returns why sending ended early. kept is the error of recording events; exited receives the error of a node
+// that exited.
+func (s *execution) cutShort(ctx context.Context, kept error, exited <-chan error) error {
 	select {
-	case err := <-died:
-		return err // and kept is what became of it
+	case err := <-exited:
+		return err // which also explains kept
 	default:
 	}
 	if err := s.stack.CheckAllRunning(context.WithoutCancel(ctx)); err != nil {
@@ -528,7 +526,8 @@ func (s *execution) cutShort(ctx context.Context, kept error, died <-chan error)
 	return kept
 }
 
-// verifyRestored says which faults were not in force as planned, or that the balancer runs something else than before them.
+// verifyRestored returns an error if a fault was not in force as planned, or the balancer no longer runs the
+// configuration.
 func (s *execution) verifyRestored(ctx context.Context) error {
 	if err := faultErrors(s.env.Faults); err != nil {
 		return err
@@ -539,9 +538,9 @@ func (s *execution) verifyRestored(ctx context.Context) error {
 	return nil
 }
 
-var errStopTimeout = errors.New("the worker did not stop in time")
+var errStopTimeout = errors.New("the worker did not stop ctx 5 s")
 
-// stopWorker asks the worker to stop and tell what it has, and cuts it off where it does not.
+// stopWorker asks the worker to stop, and disconnects it after a timeout.
 func (s *execution) stopWorker(ctx context.Context) {
 	_ = s.orders.Encode(workerRequest{Stop: true})
 	select {
@@ -551,23 +550,23 @@ func (s *execution) stopWorker(ctx context.Context) {
 	}
 }
 
-// sampleInterval is how often the containers are looked at, beside the beginning and the end of each phase.
+// sampleInterval is how often resource use is sampled, besides the start and end of each phase.
 const sampleInterval = time.Second
 
-// sample keeps what every container uses, until ctx ends.
+// sample records the resource use of all containers until ctx ends.
 func (s *execution) sample(ctx context.Context) error {
 	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
 		samples := s.stack.Sample(context.WithoutCancel(ctx))
-		at := time.Since(s.origin) // the engine looks once a second at most, and answers when it has
+		at := time.Since(s.origin) // the engine responds when it has measured, about once a second
 		for _, one := range samples {
 			one.At = at
 			if err := s.folder.Sample(one); err != nil {
 				return err
 			}
 		}
-		if ctx.Err() != nil { // and this was the last look
+		if ctx.Err() != nil { // that was the last sample
 			return nil
 		}
 		select {
@@ -578,13 +577,13 @@ func (s *execution) sample(ctx context.Context) error {
 	}
 }
 
-// receive writes reports to the folder until the worker is done.
+// receive records the worker's events until it is done.
 func (s *execution) receive() error {
 	t := eventCounter{execution: s}
 	for {
 		var r workerEvent
 		if err := s.reports.Decode(&r); err != nil {
-			return fmt.Errorf("listen to the worker: %w", err)
+			return fmt.Errorf("read worker events: %w", err)
 		}
 		if err := t.add(r); err != nil {
 			return err
@@ -596,10 +595,10 @@ func (s *execution) receive() error {
 	}
 }
 
-// eventCounter keeps reports and counts them for the progress.
+// eventCounter records events and counts hits for the progress.
 type eventCounter struct {
 	*execution
-	phase, hits, errs int
+	phase, hits, failed int
 }
 
 func (t *eventCounter) add(r workerEvent) error {
@@ -619,28 +618,28 @@ func (t *eventCounter) add(r workerEvent) error {
 		t.env.Phases = append(t.env.Phases, *r.Phase)
 		select {
 		case t.phaseEnded <- struct{}{}:
-		default: // a sample is being taken
+		default: // a sample is already being taken
 		}
 	}
 	if len(r.Hits) > 0 {
 		l := t.plan.Phases[t.phase]
-		t.Progress.Phase(l.Name, t.hits, l.Count, t.errs)
+		t.Progress.Phase(l.Name, t.hits, l.Count, t.failed)
 	}
 	return nil
 }
 
 func (t *eventCounter) hit(h history.Hit) error {
 	if h.Phase != t.phase {
-		t.phase, t.hits, t.errs = h.Phase, 0, 0
+		t.phase, t.hits, t.failed = h.Phase, 0, 0
 	}
 	t.hits++
-	if h.Failed() {
-		t.errs++
+	if h.Failed() && t.plan.Phases[h.Phase].Engine != plan.Prober {
+		t.failed++
 	}
 	return t.folder.Hit(h)
 }
 
-// finish records how the containers fared and what they printed, and completes the folder.
+// finish records the state and logs of the containers and completes the folder.
 func (s *execution) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -648,13 +647,15 @@ func (s *execution) finish(ctx context.Context) error {
 	s.env.Nodes = nodes
 	problems := []error{err}
 	for _, spec := range s.plan.Specs {
-		problems = append(problems, s.keepLog(spec.Name, func(w io.Writer) error { return s.stack.Logs(ctx, spec.Name, w) }))
+		write := func(w io.Writer) error { return s.stack.Logs(ctx, spec.Name, w) }
+		problems = append(problems, s.keepLog(spec.Name, write))
 	}
 	problems = append(problems, s.keepLog(plan.WorkerName, func(w io.Writer) error {
 		_, err := w.Write(s.streams.Log.Bytes())
 		return err
 	}))
-	s.env.LogEntries, err = stack.SummarizeLog(s.folder.LogFile(s.balancer().Name), s.plan.Config.Dialect.Log, s.env.StartupMessages)
+	log := s.folder.LogFile(s.balancer().Name)
+	s.env.LogEntries, err = stack.SummarizeLog(log, s.plan.Config.Dialect.Log, s.env.StartupMessages)
 	problems = append(problems, err, s.readLogs(ctx))
 	for _, problem := range problems {
 		if errors.Is(problem, folder.ErrFolder) {
@@ -674,7 +675,7 @@ func (s *execution) keepLog(node string, write func(io.Writer) error) error {
 	}
 	written := write(w)
 	if err := w.Close(); errors.Is(err, folder.ErrFolder) {
-		return err // and not what it kept from being done
+		return err // rather than its consequences
 	}
 	return written
 }

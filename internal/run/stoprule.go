@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
-// sequentialStop follows the draws of a phase, and says when all of them are decided. A phase without any is never.
+// sequentialStop ends a phase early once all its stop rules are conclusive; without rules, never.
 type sequentialStop struct {
 	phase   plan.Phase
 	tests   map[string]*runningTest // by claim
@@ -19,7 +19,7 @@ type sequentialStop struct {
 type runningTest struct {
 	plan.StopRule
 	test        *stats.SequentialTest
-	serverIndex map[string]int // of a server
+	serverIndex map[string]int // by server
 }
 
 func newSequentialStop(l plan.Phase) *sequentialStop {
@@ -35,7 +35,7 @@ func newSequentialStop(l plan.Phase) *sequentialStop {
 	return d
 }
 
-// add counts a hit where it is a draw.
+// add evaluates a hit.
 func (d *sequentialStop) add(h history.Hit) {
 	if len(d.tests) == 0 || d.decided {
 		return

@@ -9,8 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A phase is known when every one of its draws is, by the servers of its own requests alone.
-func TestDrawing(t *testing.T) {
+// A phase stops once all its stop rules are conclusive, each by its own requests only.
+func TestSequentialStop(t *testing.T) {
 	load := plan.Phase{
 		Requests: []plan.Request{{Claim: "a"}, {Claim: "b"}},
 		StopRules: []plan.StopRule{

@@ -8,12 +8,12 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// hitBlock is hits on their way from the worker, a few bytes each: gob's general form would cost more time than sending
-// the requests did. Numbers are varints, times differences to the hit before, texts places in a table that grows as
-// they come.
+// hitBlock encodes hits on the way from the worker, in a few bytes each; gob would cost more than sending the requests.
+// Numbers are varints, times are relative to the previous hit, and strings are indexes into a table built along the
+// way.
 type hitBlock []byte
 
-// packer makes hit blocks. The zero value is ready.
+// packer encodes hit blocks. The zero value is ready to use.
 type packer struct {
 	block hitBlock
 	texts map[string]int
@@ -57,7 +57,7 @@ func (p *packer) add(h history.Hit) {
 	p.n++
 }
 
-// take is what was added since the last take. It is good until the next add.
+// take returns the hits added since the last take. It is valid until the next add.
 func (p *packer) take() hitBlock {
 	block := p.block
 	clear(p.texts)
@@ -65,7 +65,7 @@ func (p *packer) take() hitBlock {
 	return block
 }
 
-var errBlock = errors.New("a block of hits from the worker cannot be read")
+var errBlock = errors.New("invalid block of hits from the worker")
 
 // each calls yield for every hit of a block.
 func (b hitBlock) each(yield func(history.Hit) error) error {
@@ -84,7 +84,7 @@ func (b hitBlock) each(yield func(history.Hit) error) error {
 	return nil
 }
 
-// unpacker reads a block.
+// unpacker decodes a block.
 type unpacker struct {
 	rest   hitBlock
 	texts  []string
@@ -95,12 +95,14 @@ func (r *unpacker) hit(last history.Hit) history.Hit {
 	var v [16]int64
 	for i := range v {
 		u := r.uvarint()
-		v[i] = int64(u>>1) ^ -int64(u&1) // binary.Varint's zigzag
+		v[i] = int64(u>>1) ^ -int64(u&1) // zigzag, as in binary.Varint
 	}
 	h := history.Hit{
-		Seq: last.Seq + uint64(v[0]), Phase: int(v[1]), Index: last.Index + int(v[2]), Due: last.Due + time.Duration(v[3]),
+		Seq: last.Seq + uint64(v[0]), Phase: int(v[1]), Index: last.Index + int(v[2]),
+		Due:  last.Due + time.Duration(v[3]),
 		Code: int(v[6]), Size: v[7], Checksum: uint32(v[8]), Client: int(v[9]), Conn: int(v[10]), InFlight: int(v[11]),
-		ConnectTime: time.Duration(v[12]), HandshakeTime: time.Duration(v[13]), Resumed: v[14] == 1, Silence: time.Duration(v[15]),
+		ConnectTime: time.Duration(v[12]), HandshakeTime: time.Duration(v[13]), Resumed: v[14] == 1,
+		Silence: time.Duration(v[15]),
 	}
 	h.Sent = h.Due + time.Duration(v[4])
 	h.Done = h.Sent + time.Duration(v[5])

@@ -11,10 +11,10 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// sends is what a phase sends.
+// sends are the requests of a phase.
 var sends = []plan.Request{{Method: "GET", Path: "/"}}
 
-// hit is a hit with every column that a run writes.
+// hit returns a hit with every column set.
 func hit(i int) history.Hit {
 	at := time.Duration(i) * 123457
 	return history.Hit{
@@ -25,7 +25,7 @@ func hit(i int) history.Hit {
 
 func TestHitBlocks(t *testing.T) {
 	var p packer
-	for range 2 { // a packer is used again
+	for range 2 { // a packer can be reused
 		var want, got []history.Hit
 		for _, i := range []int{7, 3, 1000, 4} {
 			h := hit(i)
@@ -40,7 +40,7 @@ func TestHitBlocks(t *testing.T) {
 	}
 }
 
-func TestDamagedBlocksAreErrors(t *testing.T) {
+func TestDamagedBlocks(t *testing.T) {
 	var p packer
 	p.add(hit(1))
 	p.add(hit(2))

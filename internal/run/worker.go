@@ -25,64 +25,64 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// workerRequest is what the harness tells its worker: first what to send and to whom, then Go, Go again after each phase in
-// Holds, and perhaps Stop.
+// workerRequest is a message to the worker: first the phases, then Go to start, Go after each phase in Barriers, and
+// optionally Stop.
 type workerRequest struct {
 	Phases      []plan.Phase
-	Barriers    map[int]bool // phases after which no other begins before the harness says so
-	DefaultHost string       // the host that requests ask for which name none
+	Barriers    map[int]bool // phases after which the worker waits for Go
+	DefaultHost string       // host name in requests that set none
 	Balancer    string       // its host name
-	Peers       []string     // of the balancer, their host names
+	Peers       []string     // host names of further balancers
 	Ports       []int
-	Settle      time.Duration // how long the balancer may answer 404 after it listens
+	Settle      time.Duration // how long the balancer may return 404 after it listens
 	Ledgers     []ledgerAddr
-	Key         string       // of the ledgers, and of the gateway to the balancer's own host
-	WaitFor     []string     // host:port of what the backends need
-	Monitor     string       // host:port of Prometheus; empty where there is none
+	Key         string       // of the ledgers, and of the gateway on the balancer's host
+	WaitFor     []string     // host:port of the backends' dependencies
+	Monitor     string       // host:port of Prometheus; empty if none
 	Queries     []plan.Query // its rules
-	CA          []byte       // certificate of the run's authority, PEM
-	Clients     netip.Prefix // addresses that the worker may send from; invalid where it has only its own
+	CA          []byte       // of the run, PEM
+	Clients     netip.Prefix // source addresses of clients; invalid: only the worker's own
 	Go, Stop    bool
 }
 
-// ledgerAddr is where a backend hands out its arrivals.
+// ledgerAddr is where a backend serves its ledger.
 type ledgerAddr struct{ Server, URL string }
 
-// workerEvent is what the worker tells the harness, in the order in which it happens.
+// workerEvent is a message from the worker, in the order of events.
 type workerEvent struct {
-	Ready        bool          // everything answers
-	At           time.Duration // with Ready: since the run's origin
-	Origin       time.Duration // with Ready: the run's, on the host's monotonic clock
-	PhaseStarted bool          // the next phase does
+	Ready        bool          // everything responds
+	At           time.Duration // with Ready: time since the run's origin
+	Origin       time.Duration // with Ready: the origin on the host's monotonic clock
+	PhaseStarted bool          // the next phase begins
 	Hits         hitBlock
 	Arrivals     []history.Arrival
-	Phase        *history.Phase // one phase ended
+	Phase        *history.Phase // a phase ended
 	Done         bool
-	LedgerGaps   []string             // with Done: ledgers with rows missing
-	RuleResults  []history.RuleResult // with Done: of order.Queries
+	LedgerGaps   []string             // with Done: incomplete ledgers
+	RuleResults  []history.RuleResult // with Done: of workerRequest.Queries
 	Err          string               // instead of Ready
 	NotListening bool                 // with Err: a balancer does not listen
 }
 
-// notListeningError is a balancer that does not listen on a port that the configuration promises.
+// notListeningError is a balancer that does not listen on a configured port.
 type notListeningError struct{ error }
 
 const (
-	batch          = 256 // hits in one report
+	batch          = 256 // hits per event
 	ledgerInterval = 200 * time.Millisecond
 )
 
-// readyTimeout is how long the stack may take to answer; tests shorten it.
+// readyTimeout is how long the stack may take to respond; tests shorten it.
 var readyTimeout = 30 * time.Second
 
-// Work is the worker's whole life: orders come in, reports go out. It ends when in does.
+// Work runs the worker: it reads requests and writes events until in ends.
 func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	orders := gob.NewDecoder(in)
 	var o workerRequest
 	if err := orders.Decode(&o); err != nil {
-		return fmt.Errorf("read the order: %w", err)
+		return fmt.Errorf("read the phases: %w", err)
 	}
 	w := &worker{request: o, out: gob.NewEncoder(out), origin: backends.Now()}
 	w.start = time.Now()
@@ -110,12 +110,11 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := w.run(ctx, goOn); err != nil {
 		return err
 	}
-	listening.Wait() // the harness hangs up when it has everything
+	listening.Wait() // lbproof disconnects when it has everything
 	return nil
 }
 
-// listen hears the harness until it hangs up: each Go lets the worker go on, and Stop, which may come, or the end stops
-// it.
+// listen handles requests until lbproof disconnects: Go continues, Stop and the end of input stop the worker.
 func listen(orders *gob.Decoder, goOn chan<- struct{}, stop func()) {
 	for {
 		var next workerRequest
@@ -134,7 +133,7 @@ func listen(orders *gob.Decoder, goOn chan<- struct{}, stop func()) {
 type worker struct {
 	request workerRequest
 	start   time.Time     // the origin
-	origin  time.Duration // the same, on the host's monotonic clock
+	origin  time.Duration // the same on the host's monotonic clock
 	readers []*backends.Reader
 
 	mu   sync.Mutex
@@ -152,13 +151,13 @@ func (w *worker) send(r workerEvent) error {
 func (w *worker) sendLocked(r workerEvent) error {
 	if w.err == nil {
 		if err := w.out.Encode(r); err != nil {
-			w.err = fmt.Errorf("tell the harness: %w", err)
+			w.err = fmt.Errorf("send event: %w", err)
 		}
 	}
 	return w.err
 }
 
-// emit keeps a hit until there is a batch.
+// emit collects hits and sends them in batches.
 func (w *worker) emit(h history.Hit) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -170,17 +169,17 @@ func (w *worker) emit(h history.Hit) {
 
 func (w *worker) flushLocked() {
 	if w.hits.n > 0 {
-		_ = w.sendLocked(workerEvent{Hits: w.hits.take()}) // kept in w.err
+		_ = w.sendLocked(workerEvent{Hits: w.hits.take()}) // the error is kept in w.err
 	}
 }
 
-// balancers are the host names of all of them.
+// balancers returns the host names of all balancers.
 func (w *worker) balancers() []string {
 	return append([]string{w.request.Balancer}, w.request.Peers...)
 }
 
-// waitReady returns when the balancer accepts connections on every port, every backend answers, and what they need
-// listens.
+// waitReady returns when the balancer accepts connections on every port, every backend responds, and their dependencies
+// listen.
 func (w *worker) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -197,7 +196,7 @@ func (w *worker) waitReady(ctx context.Context) error {
 			switch err := dialUntilOpen(ctx, at); {
 			case err == nil:
 			case i < len(w.request.WaitFor):
-				failed[i] = fmt.Errorf("what the backends need does not listen: %w", err)
+				failed[i] = fmt.Errorf("a dependency of the backends does not listen: %w", err)
 			default:
 				failed[i] = notListeningError{fmt.Errorf("the balancer does not listen: %w", err)}
 			}
@@ -218,11 +217,11 @@ func (w *worker) waitReady(ctx context.Context) error {
 	return nil
 }
 
-// mirrorDelay is how long after an answer a copy of its request may arrive elsewhere.
+// mirrorDelay is how long after a response a mirrored copy of its request may still arrive.
 const mirrorDelay = 50 * time.Millisecond
 
-// awaitRoutes waits while a balancer that reads its routes after it listens answers 404 to the first request of the load,
-// for as long as it may: a configuration that it never takes over is what the run is to show.
+// awaitRoutes waits while a balancer that loads its routes after it listens returns 404 to the first request, up to its
+// limit; a configuration that it never loads is for the run to show.
 func (w *worker) awaitRoutes(ctx context.Context) {
 	if w.request.Settle == 0 || len(w.request.Phases) == 0 {
 		return
@@ -238,13 +237,13 @@ func (w *worker) awaitRoutes(ctx context.Context) {
 			p := load.Phase{Phase: first, DefaultHost: w.request.DefaultHost, Addr: host, Origin: w.start}
 			load.EngineFor(first).Send(ctx, p, func(h history.Hit) { code = h.Code })
 			if code == http.StatusNotFound || code == 0 {
-				return errors.New("not there yet")
+				return errors.New("no response yet")
 			}
 			return nil
 		})
 	}
 	time.Sleep(mirrorDelay)
-	for _, r := range w.readers { // what has arrived so far belongs to no hit, and one page has it
+	for _, r := range w.readers { // arrivals so far belong to no hit; one page holds them
 		_, _ = r.Next(ctx)
 	}
 }
@@ -271,7 +270,7 @@ func ready(ctx context.Context, r *backends.Reader) error {
 	return resp.Body.Close()
 }
 
-// retry tries again, a hundred times a second, until it succeeds or ctx ends; then the last failure is the error.
+// retry calls try every 10 ms until it succeeds or ctx ends; then it returns the last error.
 func retry(ctx context.Context, try func() error) error {
 	for {
 		err := try()
@@ -284,7 +283,7 @@ func retry(ctx context.Context, try func() error) error {
 	}
 }
 
-// run sends every phase, follows the ledgers meanwhile, and says when all is told.
+// run sends every phase, follows the ledgers meanwhile, and reports when everything is collected.
 func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var follow sync.WaitGroup
@@ -313,9 +312,9 @@ func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
 	return w.send(workerEvent{Done: true, LedgerGaps: lost, RuleResults: queried})
 }
 
-// phase sends the phase of this number, whose first request has the number first, and tells how it went.
+// phase sends a phase, whose first request has the number first, and reports the result.
 func (w *worker) phase(ctx context.Context, number int, first uint64, l plan.Phase) {
-	_ = w.send(workerEvent{PhaseStarted: true}) // kept in w.err
+	_ = w.send(workerEvent{PhaseStarted: true}) // the error is kept in w.err
 	stats := history.Phase{Start: backends.Now() - w.origin, CPU: -cpu()}
 	limit, draws := history.BreakingPoint{Breaks: l.BreakLimits}, newSequentialStop(l)
 	var enough atomic.Bool
@@ -342,7 +341,7 @@ func (w *worker) phase(ctx context.Context, number int, first uint64, l plan.Pha
 	_ = w.sendLocked(workerEvent{Phase: &stats})
 }
 
-// loadPhase is a phase's load, but for its place in the run.
+// loadPhase returns a phase for the load generator, without its position in the run.
 func (w *worker) loadPhase(l plan.Phase) load.Phase {
 	authority := x509.NewCertPool()
 	authority.AppendCertsFromPEM(w.request.CA)
@@ -360,7 +359,7 @@ func (w *worker) loadPhase(l plan.Phase) load.Phase {
 	return p
 }
 
-// cpu is the processor time that this process has used.
+// cpu returns the CPU time of this process.
 func cpu() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -369,7 +368,7 @@ func cpu() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// follow reads the ledgers and passes on what is batched, until ctx ends.
+// follow reads the ledgers and sends batched hits until ctx ends.
 func (w *worker) follow(ctx context.Context) {
 	tick := time.NewTicker(ledgerInterval)
 	defer tick.Stop()
@@ -383,12 +382,12 @@ func (w *worker) follow(ctx context.Context) {
 		w.flushLocked()
 		w.mu.Unlock()
 		for i := range w.readers {
-			_ = w.read(ctx, i) // a backend that is down for a moment is asked again
+			_ = w.read(ctx, i) // a backend that is down is polled again
 		}
 	}
 }
 
-// read passes on what is new in a ledger, and returns when it is at its end.
+// read sends the new arrivals of a ledger, up to its current end.
 func (w *worker) read(ctx context.Context, i int) error {
 	for {
 		rows, err := w.readers[i].Next(ctx)
@@ -411,10 +410,10 @@ func (w *worker) sendArrivals(i int, rows []backends.Arrival) error {
 	return w.send(r)
 }
 
-// collectTimeout is how long a backend has to hand out the end of its ledger.
+// collectTimeout is how long a backend has to serve the rest of its ledger.
 const collectTimeout = 10 * time.Second
 
-// collect reads every ledger to its end, and says which have rows missing.
+// collect reads every ledger to its end and returns the incomplete ones.
 func (w *worker) collect(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()

@@ -42,7 +42,7 @@ func hire(t *testing.T) office {
 	return o
 }
 
-// all reads reports until the worker is done.
+// all reads events until the worker is done.
 func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arrival, phases []history.Phase, last workerEvent) {
 	t.Helper()
 	for {
@@ -59,13 +59,13 @@ func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arriva
 	}
 }
 
-// site is a backend that clients reach directly, so that there is traffic without a balancer.
+// site starts a backend that clients reach without a balancer.
 func site(t *testing.T) (host string, port int, ledgers []ledgerAddr) {
 	t.Helper()
 	s := &backends.Service{Ledger: openLedger(t), Tag: "b1", IDHeader: history.IDHeader, ServerHeader: history.ServerHeader, SizeHeader: history.SizeHeader, ResponseSpecHeader: history.ResponseSpecHeader, RecordHeaders: []string{"Host"}, Log: slog.New(slog.DiscardHandler)}
 	api := s.API()
 	traffic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.RemoteAddr = "192.0.2.1:9" // an arrival from loopback would be a health check
+		r.RemoteAddr = "192.0.2.1:9" // a request from loopback would be a health check
 		api.ServeHTTP(w, r)
 	}))
 	control := httptest.NewServer(s.Control())
@@ -110,8 +110,8 @@ func TestWorker(t *testing.T) {
 	assert.NoError(t, <-o.done)
 }
 
-// After a phase that holds, the next one begins when the harness says so.
-func TestWorkerHolds(t *testing.T) {
+// After a barrier phase, the next one waits for Go.
+func TestWorkerBarrier(t *testing.T) {
 	host, port, ledgers := site(t)
 	load := plan.Phase{Name: "a", Count: 5, Concurrency: 1, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
 	o := hire(t)
@@ -128,8 +128,9 @@ func TestWorkerHolds(t *testing.T) {
 	assert.NoError(t, <-o.done)
 }
 
-// A phase goes on once, when it has ended and its faults are over; it does not hold where a fault is to outlast it.
-func TestGate(t *testing.T) {
+// A barrier is released once, when its phase has ended and its faults are over; a fault that outlasts its phase sets
+// none.
+func TestPhaseBarrier(t *testing.T) {
 	p := plan.Plan{
 		Phases: []plan.Phase{{Count: 100, Rate: 10}, {Count: 100, Rate: 10}, {Count: 100, Rate: 10}},
 		Events: []plan.Event{
@@ -158,7 +159,7 @@ func TestGate(t *testing.T) {
 	assert.Equal(t, 1, opened)
 }
 
-func TestWorkerSaysWhatIsNotReady(t *testing.T) {
+func TestWorkerReportsWhatIsNotReady(t *testing.T) {
 	old := readyTimeout
 	readyTimeout = 200 * time.Millisecond
 	defer func() { readyTimeout = old }()
@@ -173,7 +174,7 @@ func TestWorkerSaysWhatIsNotReady(t *testing.T) {
 	assert.NoError(t, <-o.done)
 }
 
-// A worker that is told to stop tells what it has; one whose harness is gone ends.
+// A worker told to stop reports what it has; one whose connection ends exits.
 func TestWorkerStops(t *testing.T) {
 	for how, stop := range map[string]func(office){
 		"stopped": func(o office) { _ = o.orders.Encode(workerRequest{Stop: true}) },
@@ -192,14 +193,14 @@ func TestWorkerStops(t *testing.T) {
 		_, _, _, last := o.all(t)
 		assert.Empty(t, last.LedgerGaps)
 		if how == "stopped" {
-			assert.Empty(t, o.done, "a worker that was stopped waits until the harness hangs up")
+			assert.Empty(t, o.done, "a stopped worker waits until its input ends")
 		}
 		o.hangUp()
 		assert.NoError(t, <-o.done)
 	}
 }
 
-func TestUntilTriesAgain(t *testing.T) {
+func TestRetry(t *testing.T) {
 	var tries atomic.Int64
 	assert.NoError(t, retry(context.Background(), func() error {
 		if tries.Add(1) < 3 {
