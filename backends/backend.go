@@ -1,6 +1,6 @@
-// Package backends is the service that stands behind the balancer: the API of a small LEGO catalogue, health and
-// readiness, and a ledger of every request that arrived. It imports nothing else of lbproof, so that it stays as small
-// as the services it stands for.
+// Package backends is the service behind the balancer: the API of a small LEGO catalogue, health and readiness
+// endpoints, and a ledger of all arrivals. It imports nothing else of lbproof but sleep, so it stays as small as the
+// services that it stands for.
 package backends
 
 import (
@@ -25,20 +25,19 @@ import (
 
 // Service is one backend.
 type Service struct {
-	Tag                string   // who it says it is
+	Tag                string   // its name
 	IDHeader           string   // request header that joins an arrival to the client's hit
-	ServerHeader       string   // response header that carries Tag
-	SizeHeader         string   // response header with the body's length, bytes, so that a client sees where some are missing
-	ResponseSpecHeader string   // request header that asks for a certain answer, see Wish
-	RecordHeaders      []string // request headers that the ledger keeps
-	Prefixes           []string // paths below which the API is served too, as /api
-	HealthPaths        []string // paths that are answered as /health is; those that carry no id are health checks and no arrivals
-	Key                string   // that requests to the control port bring
-	Helper             bool     // answers 200 to everything and keeps no ledger
-	Ledger             *Ledger  // nil of a Helper
+	ServerHeader       string   // response header with Tag
+	SizeHeader         string   // response header with the body size in bytes, to detect truncation
+	ResponseSpecHeader string   // request header with a ResponseSpec
+	RecordHeaders      []string // request headers that the ledger records
+	Prefixes           []string // also serve the API below these paths (e.g. /api)
+	HealthPaths        []string // served like /health; without an ID they are health checks, not arrivals
+	Key                string   // required on the control port
+	Helper             bool     // responds 200 to everything and has no ledger
+	Ledger             *Ledger  // nil for a Helper
 	Dependencies       []Dependency
-	// CertFile is a file with a certificate and its key, for the ports that speak TLS. It is read anew for every connection,
-	// so that another may be put in its place.
+	// CertFile contains the certificate and key for TLSPorts. It is read for every connection, so it can be replaced.
 	CertFile string
 	TLSPorts []int
 	Log      *slog.Logger
@@ -46,13 +45,13 @@ type Service struct {
 	active                     atomic.Pointer[activeBehaviour]
 	metricsOnce                sync.Once
 	metrics                    *metrics
-	webSockets, peakWebSockets atomic.Int64 // WebSockets that are open, and the most that ever were
+	webSockets, peakWebSockets atomic.Int64 // open now, and the maximum so far
 }
 
-// Listen serves the API on every traffic port and the ledger on the control port, until ctx ends.
+// Listen serves the API on every traffic port and the ledger on the control port until ctx ends.
 func (s *Service) Listen(ctx context.Context, traffic []int, control int) error {
 	if slices.Contains(traffic, control) {
-		return fmt.Errorf("the control port %d is a traffic port too", control)
+		return fmt.Errorf("control port %d is also a traffic port", control)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -105,7 +104,7 @@ func (s *Service) serveUntil(ctx context.Context, port int, handler http.Handler
 	return <-done
 }
 
-// API is what the balancer's clients see.
+// API returns the handler for the balancer's clients.
 func (s *Service) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -123,8 +122,8 @@ func (s *Service) API() http.Handler {
 	return s.withMetrics(s.recordArrivals(s.withResponseSpec(s.withBehaviour(s.withPrefixes(mux)))))
 }
 
-// withPrefixes serves the API below every prefix too, and health where the balancer asks for it; a wish for WebSocket is granted
-// anywhere.
+// withPrefixes also serves the API below every prefix, health on the balancer's health-check paths, and WebSocket on
+// any path.
 func (s *Service) withPrefixes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -149,11 +148,11 @@ func (s *Service) withPrefixes(next http.Handler) http.Handler {
 	})
 }
 
-// trimPrefix is what follows the longest prefix of a path.
+// trimPrefix returns the rest of a path after its longest prefix.
 func (s *Service) trimPrefix(path string) (rest string, ok bool) {
 	for _, p := range s.Prefixes {
 		after, has := strings.CutPrefix(path, p)
-		ends := after == "" || after[0] == '/' // the prefix ends where a part of the path does
+		ends := after == "" || after[0] == '/' // a prefix ends at a path segment
 		if p == "" || !has || !ends {
 			continue
 		}
@@ -167,11 +166,12 @@ func (s *Service) trimPrefix(path string) (rest string, ok bool) {
 	return rest, ok
 }
 
-// echo sends every WebSocket message back. One that is JSON with an id is an arrival, and comes back with the service's name.
+// echo returns every WebSocket message. A JSON message with an ID is recorded as an arrival and returned with the
+// service's name.
 func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin
 	if err != nil {
-		return // it has answered
+		return // it has responded
 	}
 	defer conn.CloseNow()
 	open := s.webSockets.Add(1)
@@ -194,7 +194,7 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 		if json.Unmarshal(message, &arrival) == nil && arrival.ID > 0 {
 			s.Ledger.AddMessage(arrival.ID)
 			arrival.Server = s.Tag
-			message, _ = json.Marshal(arrival) // a number and a text never fail
+			message, _ = json.Marshal(arrival) // cannot fail for a number and a string
 		}
 		if conn.Write(r.Context(), kind, message) != nil {
 			return
@@ -202,13 +202,13 @@ func (s *Service) echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recordArrivals puts every request into the ledger before it is answered, and the tag on every answer.
-// The container's own health check comes from its loopback address and is no arrival.
+// recordArrivals records every request in the ledger before responding, and adds the tag to every response. The
+// container's own health check comes from the loopback address and is not recorded.
 func (s *Service) recordArrivals(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		anonymous := r.Header.Get(s.IDHeader) == ""
 		check := anonymous && slices.Contains(s.HealthPaths, r.URL.Path)
-		tunnel := anonymous && isUpgrade(r) // whose messages are arrivals
+		tunnel := anonymous && isUpgrade(r) // its messages are arrivals
 		look := r.Header.Get(PollHeader) != ""
 		switch {
 		case fromLoopback(r), tunnel, look, s.Helper:
@@ -230,7 +230,7 @@ func fromLoopback(r *http.Request) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// notFound answers as FastAPI does: 405 for a known path with another method, else 404.
+// notFound responds like FastAPI: 405 for a known path with another method, else 404.
 func (s *Service) notFound(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains([]string{"/", "/health", "/ready", "/models"}, r.URL.Path) {
 		s.reply(w, http.StatusMethodNotAllowed, map[string]string{"detail": "Method Not Allowed"})
@@ -239,7 +239,7 @@ func (s *Service) notFound(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
 }
 
-// maxBody bounds what a client can make the service hold in memory, bytes.
+// maxBody limits request bodies held in memory, in bytes.
 const maxBody = 1 << 20
 
 type created struct {
@@ -273,7 +273,7 @@ func (s *Service) refuse(w http.ResponseWriter, host string, invalid *Invalid) {
 	}})
 }
 
-// localAddress is the address on which the request came in.
+// localAddress returns the address that received the request.
 func localAddress(r *http.Request) string {
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		host, _, _ := net.SplitHostPort(addr.String())
@@ -291,5 +291,5 @@ func (s *Service) reply(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set(s.SizeHeader, strconv.Itoa(len(encoded)))
 	w.WriteHeader(code)
-	_, _ = w.Write(encoded) // a client that has gone is no fault of the service
+	_, _ = w.Write(encoded) // a client that has disconnected is no error of the service
 }

@@ -126,7 +126,7 @@ func TestLedger(t *testing.T) {
 	assert.Equal(t, uint64(8), rows[0].ID)
 }
 
-// rows is a service's whole ledger.
+// rows returns a service's whole ledger.
 func rows(t *testing.T, s *Service) []Arrival {
 	t.Helper()
 	page, lost, err := s.Ledger.read(0)
@@ -138,7 +138,7 @@ func rows(t *testing.T, s *Service) []Arrival {
 	return all
 }
 
-// A reply that is lost on the way is asked for again, and nothing is lost or doubled.
+// A lost response is requested again; nothing is lost or duplicated.
 func TestLedgerReadIsRepeatable(t *testing.T) {
 	s := service()
 	call(s.API(), "GET", "/", "", "X-Id", "1")
@@ -148,7 +148,8 @@ func TestLedgerReadIsRepeatable(t *testing.T) {
 	assert.Len(t, rows(t, s), 2)
 }
 
-// The control port is for the harness alone: nobody behind the balancer or in front of it reads the ledger or has the service misbehave.
+// The control port requires the key: nobody in front of or behind the balancer can read the ledger or change the
+// behaviour.
 func TestControlPortNeedsTheKey(t *testing.T) {
 	s := service()
 	s.Key = "key of the run"
@@ -173,7 +174,7 @@ func TestControlPortNeedsTheKey(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// A service that is killed and started again has lost nothing.
+// A ledger survives a kill and restart of its service.
 func TestLedgerOutlivesTheService(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ledger")
 	var s *Service
@@ -193,19 +194,19 @@ func TestLedgerOutlivesTheService(t *testing.T) {
 		assert.Len(t, rows, 3)
 	}
 	assert.Empty(t, reader.Lost)
-	require.NoError(t, os.WriteFile(file, append(must(os.ReadFile(file)), "6 to"...), 0o600)) // it was killed while it wrote
+	require.NoError(t, os.WriteFile(file, append(must(os.ReadFile(file)), "6 to"...), 0o600)) // killed while writing it
 	call(s.API(), "GET", "/", "", "X-Id", "7")
 	rows, err := reader.Next(context.Background())
 	require.NoError(t, err)
 	assert.Empty(t, rows)
-	assert.Contains(t, reader.Lost, "killed while it wrote")
+	assert.Contains(t, reader.Lost, "killed while writing it")
 }
 
 func must(b []byte, _ error) []byte { return b }
 
 func TestHealthCheckIsNoArrival(t *testing.T) {
 	s := service()
-	server := httptest.NewServer(s.API()) // on loopback, as the container's own check is
+	server := httptest.NewServer(s.API()) // on loopback, like the container's own health check
 	defer server.Close()
 	resp, err := server.Client().Get(server.URL + "/health")
 	require.NoError(t, err)
@@ -214,9 +215,9 @@ func TestHealthCheckIsNoArrival(t *testing.T) {
 	assert.Empty(t, rows(t, s))
 }
 
-func TestListenTellsWhichPortIsTaken(t *testing.T) {
+func TestListenReportsPortConflict(t *testing.T) {
 	err := service().Listen(context.Background(), []int{8000}, 8000)
-	assert.ErrorContains(t, err, "control port 8000 is a traffic port too")
+	assert.ErrorContains(t, err, "control port 8000 is also a traffic port")
 }
 
 func TestListenStops(t *testing.T) {
@@ -225,7 +226,7 @@ func TestListenStops(t *testing.T) {
 	assert.NoError(t, service().Listen(ctx, []int{0}, freePort(t)))
 }
 
-// freePort is a port that nobody listens on now.
+// freePort returns an unused port.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -234,8 +235,8 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// A balancer may send requests on below any path, ask for health wherever its configuration says, and hand on WebSocket.
-func TestWhereverTheBalancerSendsIt(t *testing.T) {
+// A balancer may forward to any prefix, check health on any configured path, and forward WebSocket.
+func TestPrefixes(t *testing.T) {
 	s := service()
 	s.Prefixes, s.HealthPaths = []string{"/api", "/api/v1", ""}, []string{"/api/health/detailed"}
 	api := s.API()
@@ -253,8 +254,8 @@ func TestWhereverTheBalancerSendsIt(t *testing.T) {
 	f("GET", "/health/detailed", 404)
 }
 
-// The balancer's health checks bring no id and are noted as such; a client's request for the same path is an arrival.
-func TestBalancersChecksAreNoted(t *testing.T) {
+// Health checks carry no ID and are recorded as such; a client's request for the same path is an arrival.
+func TestHealthChecksAreRecorded(t *testing.T) {
 	s := service()
 	s.HealthPaths = []string{"/health"}
 	api := s.API()
@@ -270,7 +271,7 @@ func TestBalancersChecksAreNoted(t *testing.T) {
 	}
 }
 
-func TestHelperAnswersEverything(t *testing.T) {
+func TestHelperRespondsToEverything(t *testing.T) {
 	s := service()
 	s.Helper = true
 	w := call(s.API(), "GET", "/validate", "", "X-Id", "7")
@@ -297,7 +298,7 @@ func TestWebSocketEcho(t *testing.T) {
 	assert.JSONEq(t, `{"id":7,"server":"back-01"}`, string(got))
 }
 
-// Of a tunnel, messages with an id are arrivals, and the wish for it is none.
+// WebSocket messages with an ID are arrivals; the upgrade request is not.
 func TestMessagesAreArrivals(t *testing.T) {
 	s := service()
 	api := s.API()
@@ -319,8 +320,8 @@ func TestMessagesAreArrivals(t *testing.T) {
 	assert.Equal(t, []uint64{7, 8}, []uint64{got[0].ID, got[1].ID})
 }
 
-// A Redis that is gone is found gone at the first attempt: one that is tried for half a second may be back meanwhile.
-func TestRedisIsAskedOnce(t *testing.T) {
+// An unavailable Redis is reported on the first attempt: it may be back after half a second of retries.
+func TestRedisIsPingedOnce(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	address := gone.Listener.Addr().String()
 	gone.Close()

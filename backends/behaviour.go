@@ -16,36 +16,35 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// Behaviour is how a service misbehaves. The zero value does not.
+// Behaviour is how a service misbehaves. The zero value is normal behaviour.
 type Behaviour struct {
-	HealthOnly  bool          `json:"health_only,omitempty"`  // it is the paths of health checks that are concerned, and no others
-	Ratio       float64       `json:"ratio,omitempty"`        // share of the requests that are concerned; 0 is all
-	Period      time.Duration `json:"period,omitempty"`       // it comes and goes with this period, and
-	ActiveFor   time.Duration `json:"active_for,omitempty"`   // is there for the first so much of it
-	Status      int           `json:"status,omitempty"`       // the answer, instead of the true one
-	Delay       time.Duration `json:"delay,omitempty"`        // before the answer
-	Jitter      time.Duration `json:"jitter,omitempty"`       // mean of an exponential delay on top
-	Hang        bool          `json:"hang,omitempty"`         // there is no answer
-	LengthError int           `json:"length_error,omitempty"` // bytes by which Content-Length is more than the body; negative: less
-	EarlyClose  bool          `json:"early_close,omitempty"`  // the connection ends in the middle of the body
-	BodyTime    time.Duration `json:"body_time,omitempty"`    // how long the body takes
-	BadHeader   bool          `json:"bad_header,omitempty"`   // a header line that is none
-	CloseReused bool          `json:"close_reused,omitempty"` // the second request of a connection finds it closed
-	For         time.Duration `json:"for"`                    // after so long it behaves again
+	HealthOnly  bool          `json:"health_only,omitempty"`  // affects health-check paths, and only those
+	Ratio       float64       `json:"ratio,omitempty"`        // share of requests affected; 0: all
+	Period      time.Duration `json:"period,omitempty"`       // if set, active periodically,
+	ActiveFor   time.Duration `json:"active_for,omitempty"`   // for this long at the start of each period
+	Status      int           `json:"status,omitempty"`       // of the response
+	Delay       time.Duration `json:"delay,omitempty"`        // before the response
+	Jitter      time.Duration `json:"jitter,omitempty"`       // mean of an additional exponential delay
+	Hang        bool          `json:"hang,omitempty"`         // no response
+	LengthError int           `json:"length_error,omitempty"` // added to the true Content-Length
+	EarlyClose  bool          `json:"early_close,omitempty"`  // close the connection within the body
+	BodyTime    time.Duration `json:"body_time,omitempty"`    // time to send the body
+	BadHeader   bool          `json:"bad_header,omitempty"`   // send an invalid header line
+	CloseReused bool          `json:"close_reused,omitempty"` // close a connection on its second request
+	For         time.Duration `json:"for"`                    // until it expires
 }
 
-// activeBehaviour is a behaviour since when and how often it showed.
+// activeBehaviour is a behaviour, when it started, and how often it took effect.
 type activeBehaviour struct {
 	Behaviour
 	since time.Duration
 	shown atomic.Int64
 }
 
-// PollHeader marks requests that look whether a service behaves as it should. They are treated as all others are, and are
-// no arrivals.
+// PollHeader marks requests that verify a fault. They are handled like others but not recorded as arrivals.
 const PollHeader = "X-Lbproof-Poll"
 
-// applies says whether a request is one that is answered wrongly.
+// applies reports whether the behaviour affects a request.
 func (b *activeBehaviour) applies(path string, health []string) bool {
 	now := Now() - b.since
 	switch {
@@ -57,7 +56,7 @@ func (b *activeBehaviour) applies(path string, health []string) bool {
 	return b.Ratio == 0 || rand.Float64() < b.Ratio
 }
 
-// withBehaviour answers as the service is told to, or not at all.
+// withBehaviour responds as the active behaviour specifies.
 func (s *Service) withBehaviour(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := s.active.Load()
@@ -89,13 +88,13 @@ func (s *Service) withBehaviour(next http.Handler) http.Handler {
 	})
 }
 
-// allHealthPaths are those that say how the service is.
+// allHealthPaths returns the paths that report the service's health.
 func (s *Service) allHealthPaths() []string {
 	return append([]string{"/health", "/ready"}, s.HealthPaths...)
 }
 
-// closeSecond answers the first request of a connection, and closes it when the next one comes: the client had every reason
-// to think that it was good.
+// closeSecond serves the first request of a connection and closes the connection on the second, when the client has
+// every reason to expect a response.
 func (s *Service) closeSecond(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	served, ok := r.Context().Value(servedKey{}).(*atomic.Int64)
 	if ok && served.Add(1) > 1 {
@@ -104,10 +103,10 @@ func (s *Service) closeSecond(w http.ResponseWriter, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// servedKey is where a connection's context counts its requests.
+// servedKey is the context key of a connection's request count.
 type servedKey struct{}
 
-// writeBroken writes an answer that is no good HTTP.
+// writeBroken writes an invalid HTTP response.
 func (s *Service) writeBroken(w http.ResponseWriter, r *http.Request, b Behaviour) {
 	const body = `{"detail":"this answer is broken on purpose"}` + "\n"
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -117,7 +116,7 @@ func (s *Service) writeBroken(w http.ResponseWriter, r *http.Request, b Behaviou
 	defer conn.Close()
 	head := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + s.ServerHeader + ": " + s.Tag + "\r\n"
 	if b.BadHeader {
-		head += "this is no header line\r\n"
+		head += "this is not a header line\r\n"
 	}
 	head += "Content-Length: " + strconv.Itoa(len(body)+b.LengthError) + "\r\n\r\n"
 	first := len(body)
@@ -141,17 +140,16 @@ func (s *Service) writeBroken(w http.ResponseWriter, r *http.Request, b Behaviou
 	}
 }
 
-// connContext gives every connection a count of its requests, and requests their connection.
+// connContext adds a connection and its request count to the context of its requests.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(context.WithValue(ctx, servedKey{}, &atomic.Int64{}), connKey{}, conn)
 }
 
-// setBehaviour takes orders: POST /behave sets a behaviour, and says how often the one before showed; POST /exhaust takes memory
-// until there is none.
+// setBehaviour handles POST /behave: it sets a behaviour and returns how often the previous one took effect.
 func (s *Service) setBehaviour(w http.ResponseWriter, r *http.Request) {
 	next := &activeBehaviour{since: Now()}
 	if err := json.NewDecoder(r.Body).Decode(&next.Behaviour); err != nil {
-		s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("read the behaviour: %v", err)})
+		s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("decode behaviour: %v", err)})
 		return
 	}
 	shown := int64(0)
@@ -161,7 +159,7 @@ func (s *Service) setBehaviour(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusOK, map[string]int64{"shown": shown})
 }
 
-// exhaust fills memory a mebibyte at a time, fast enough for no collector.
+// exhaust allocates memory, 1 MiB at a time and faster than garbage collection, until the process is killed.
 func (s *Service) exhaust(http.ResponseWriter, *http.Request) {
 	var all [][]byte
 	for {
@@ -171,7 +169,7 @@ func (s *Service) exhaust(http.ResponseWriter, *http.Request) {
 		}
 		all = append(all, block)
 		if len(all) > 1<<16 {
-			return // 64 GiB: nothing limits it
+			return // 64 GiB: there is no limit
 		}
 	}
 }

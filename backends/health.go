@@ -11,17 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Dependency is something that the service needs: a database, a cache.
+// Dependency is a service that the backend needs, e.g. a database or a cache.
 type Dependency struct {
 	Name string
-	// Ping returns nil where it answers.
+	// Ping returns nil if the dependency responds.
 	Ping func(context.Context) error
 }
 
-// pingTimeout is how long a dependency may take to answer before it counts as broken.
+// pingTimeout is how long a dependency may take to respond.
 const pingTimeout = 2 * time.Second
 
-// Postgres is a PostgreSQL server at host:port. It is connected to when it is first asked.
+// Postgres returns a PostgreSQL server at host:port as a dependency. It connects on the first Ping.
 func Postgres(address string) (Dependency, error) {
 	const form = "postgres://postgres@%s/postgres?sslmode=disable&connect_timeout=2"
 	config, err := pgxpool.ParseConfig(fmt.Sprintf(form, address))
@@ -38,20 +38,19 @@ func Postgres(address string) (Dependency, error) {
 	}}, nil
 }
 
-// Redis is a Redis server at host:port.
+// Redis returns a Redis server at host:port as a dependency.
 func Redis(address string) Dependency {
 	once := &redis.Options{Addr: address, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}
-	client := redis.NewClient(once) // one question, one attempt
+	client := redis.NewClient(once) // no retries
 	return Dependency{"redis", func(ctx context.Context) error { return client.Ping(ctx).Err() }}
 }
 
-// pingResult is what became of a question.
 type pingResult struct {
 	took time.Duration
 	err  error
 }
 
-// pingAll asks all dependencies at once.
+// pingAll pings all dependencies concurrently.
 func (s *Service) pingAll(ctx context.Context) []pingResult {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -68,26 +67,27 @@ func (s *Service) pingAll(ctx context.Context) []pingResult {
 	return all
 }
 
-// ready says whether the service can work: 503 where something that it needs does not answer.
+// ready reports whether the service can work: 503 if a dependency does not respond.
 func (s *Service) ready(w http.ResponseWriter, r *http.Request) {
 	status, code, checks := "ready", http.StatusOK, map[string]string{}
 	for i, a := range s.pingAll(r.Context()) {
 		checks[s.Dependencies[i].Name] = "ok"
 		if a.err != nil {
-			status, code, checks[s.Dependencies[i].Name] = "degraded", http.StatusServiceUnavailable, fmt.Sprintf("error: %v", a.err)
+			status, code = "degraded", http.StatusServiceUnavailable
+			checks[s.Dependencies[i].Name] = fmt.Sprintf("error: %v", a.err)
 		}
 	}
 	s.reply(w, code, map[string]any{"status": status, "checks": checks})
 }
 
-// The words for how something is.
+// The health states.
 const (
 	healthy   = "healthy"
 	degraded  = "degraded"
 	unhealthy = "unhealthy"
 )
 
-// detailedHealth says how each part is: 503 where one is broken, 200 where one is only worse than it should be.
+// detailedHealth reports the state of each part: 503 if one is unhealthy, 200 if one is only degraded.
 func (s *Service) detailedHealth(w http.ResponseWriter, r *http.Request) {
 	overall, now := healthy, time.Now().UTC()
 	agents := s.agents()
@@ -102,22 +102,22 @@ func (s *Service) detailedHealth(w http.ResponseWriter, r *http.Request) {
 		}
 		checks[s.Dependencies[i].Name] = check
 	}
-	answer := map[string]any{
+	health := map[string]any{
 		"status": overall, "timestamp": now, "checks": checks,
 		"uptime_seconds": milliseconds(time.Since(started)) / 1000,
 	}
 	if overall == unhealthy {
-		s.reply(w, http.StatusServiceUnavailable, map[string]any{"detail": answer})
+		s.reply(w, http.StatusServiceUnavailable, map[string]any{"detail": health})
 		return
 	}
-	s.reply(w, http.StatusOK, answer)
+	s.reply(w, http.StatusOK, health)
 }
 
 var started = time.Now()
 
 func milliseconds(d time.Duration) float64 { return float64(d.Round(10*time.Microsecond)) / 1e6 }
 
-// agents are the clients that keep a WebSocket open: how many, of the most there ever were.
+// agents reports the clients with an open WebSocket, and the maximum so far.
 func (s *Service) agents() map[string]any {
 	active, total := s.webSockets.Load(), s.peakWebSockets.Load()
 	ratio := float64(active) / float64(max(total, 1))
@@ -131,7 +131,7 @@ func (s *Service) agents() map[string]any {
 	}
 }
 
-// maxWebSockets is how many WebSockets the service says that it can keep open.
+// maxWebSockets is the limit of open WebSockets that the service reports.
 const maxWebSockets = 1000
 
 func (s *Service) webSocketHealth(w http.ResponseWriter, _ *http.Request) {

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A service says what it misses: it is not ready then, and unhealthy; that clients have left is only a degradation.
+// A service without a dependency is not ready and unhealthy; with disconnected clients it is only degraded.
 func TestDependencies(t *testing.T) {
 	var broken error
 	ledger, err := OpenLedger("")

@@ -17,48 +17,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Arrival is one request that reached the service.
+// Arrival is a request that reached the service.
 type Arrival struct {
-	ID     uint64        // 0 where the request carried none
+	ID     uint64        // 0 if the request had none
 	At     time.Duration // on the host's monotonic clock
-	Header string        // observed fields
+	Header string        // recorded fields
 }
 
-// Ledger is a file of arrivals, a line each. A row is written before its request is answered, so that it outlives the
-// service: one that is killed and started again goes on where its file ends.
+// Ledger is a file with one arrival per line. A line is written before the response is sent, so the ledger survives a
+// crash: a restarted service appends to the file.
 type Ledger struct {
 	mu   sync.Mutex
 	file *os.File
 	line []byte
-	lost int // rows that could not be written
+	lost int // arrivals that could not be written
 }
 
-// OpenLedger goes on with the file at a path, or begins it; an empty path is a file that ends with the process.
+// OpenLedger opens or creates a ledger; an empty path means a temporary file that is removed with the process.
 func OpenLedger(path string) (*Ledger, error) {
 	if path == "" {
 		file, err := os.CreateTemp("", "lbproof-ledger-")
 		if err != nil {
-			return nil, fmt.Errorf("open the ledger: %w", err)
+			return nil, fmt.Errorf("open ledger: %w", err)
 		}
 		return &Ledger{file: file}, os.Remove(file.Name())
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger: %w", err)
+		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	return &Ledger{file: file}, nil
 }
 
-// Now is the time on the host's monotonic clock, which all containers of a machine share.
+// Now returns the time on the host's monotonic clock, which all containers of a machine share.
 func Now() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(fmt.Sprintf("read the monotonic clock: %v", err)) // no kernel that runs Go lacks it
+		panic(fmt.Sprintf("read the monotonic clock: %v", err)) // every kernel that runs Go has it
 	}
 	return time.Duration(ts.Nano())
 }
 
-// Add records a request with the named header fields, and where it came from and went to if it is to be noted.
+// Add records a request with the named header fields and, if note is set, its path and the peer's address.
 func (l *Ledger) Add(r *http.Request, idHeader string, observe []string, note bool) {
 	id, _ := strconv.ParseUint(r.Header.Get(idHeader), 10, 64)
 	values := selectHeaders(r, observe)
@@ -68,12 +68,12 @@ func (l *Ledger) Add(r *http.Request, idHeader string, observe []string, note bo
 	l.add(Arrival{ID: id, At: Now(), Header: values.Encode()})
 }
 
-// AddHealthCheck records that the balancer asked for a path whether the service is well.
+// AddHealthCheck records a health check.
 func (l *Ledger) AddHealthCheck(path string) {
 	l.add(Arrival{At: Now(), Header: url.Values{":check": {path}}.Encode()})
 }
 
-// AddMessage records a message of a tunnel.
+// AddMessage records a WebSocket message.
 func (l *Ledger) AddMessage(id uint64) { l.add(Arrival{ID: id, At: Now()}) }
 
 func (l *Ledger) add(row Arrival) {
@@ -81,13 +81,13 @@ func (l *Ledger) add(row Arrival) {
 	defer l.mu.Unlock()
 	l.line = strconv.AppendUint(l.line[:0], row.ID, 10)
 	l.line = strconv.AppendInt(append(l.line, ' '), int64(row.At), 10)
-	l.line = append(append(append(l.line, ' '), row.Header...), '\n') // in URL encoding, so without blanks and line ends
+	l.line = append(append(append(l.line, ' '), row.Header...), '\n') // encoded, so without blanks and newlines
 	if _, err := l.file.Write(l.line); err != nil {
 		l.lost++
 	}
 }
 
-// selectHeaders is the named header fields of a request; absent ones are left out.
+// selectHeaders returns the named header fields of a request.
 func selectHeaders(r *http.Request, names []string) url.Values {
 	values := url.Values{}
 	for _, name := range names {
@@ -102,10 +102,10 @@ func selectHeaders(r *http.Request, names []string) url.Values {
 	return values
 }
 
-// maxPage bounds what one answer of the control port holds, bytes.
+// maxPage limits a response of the control port, in bytes.
 const maxPage = 4 << 20
 
-// read gives whole lines from an offset of the file on.
+// read returns complete lines from an offset on.
 func (l *Ledger) read(from int64) (page []byte, lost int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,31 +121,32 @@ func (l *Ledger) read(from int64) (page []byte, lost int, err error) {
 	return page[:bytes.LastIndexByte(page[:n], '\n')+1], l.lost, nil
 }
 
-// lostHeader is how many arrivals could not be written.
+// lostHeader carries the number of arrivals that could not be written.
 const lostHeader = "X-Lost"
 
-// KeyVariable is the environment variable with the key of the run.
+// KeyVariable is the environment variable with the run's key.
 const KeyVariable = "LBPROOF_KEY"
 
-// keyHeader is where a request to the control port has the key.
+// keyHeader carries the key in requests to the control port.
 const keyHeader = "X-Lbproof-Key"
 
-// Authorize puts the key of a control port on a request.
+// Authorize adds the key of a control port to a request.
 func Authorize(r *http.Request, key string) { r.Header.Set(keyHeader, key) }
 
-// Control hands the ledger out: GET /arrivals?from=N gives its lines from byte N on. A request without the service's key is answered 403.
+// Control returns the handler of the control port: GET /arrivals?from=N returns the ledger from byte N on. Requests
+// without the key get 403.
 func (s *Service) Control() http.Handler {
 	doors := s.controlRoutes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get(keyHeader)), []byte(s.Key)) != 1 {
-			s.reply(w, http.StatusForbidden, map[string]string{"detail": "the key is missing or wrong"})
+			s.reply(w, http.StatusForbidden, map[string]string{"detail": "missing or wrong key"})
 			return
 		}
 		doors.ServeHTTP(w, r)
 	})
 }
 
-// controlRoutes are what the key opens.
+// controlRoutes returns the routes that require the key.
 func (s *Service) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /arrivals", func(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +161,7 @@ func (s *Service) controlRoutes() http.Handler {
 			return
 		}
 		w.Header().Set(lostHeader, strconv.Itoa(lost))
-		_, _ = w.Write(page) // a reader that has gone asks again
+		_, _ = w.Write(page) // a client that has disconnected reads again
 	})
 	mux.HandleFunc("POST /behave", s.setBehaviour)
 	mux.HandleFunc("POST /exhaust", s.exhaust)
@@ -175,22 +176,22 @@ type Reader struct {
 	URL    string
 	Key    string
 	Client *http.Client
-	Lost   string // why rows are missing; empty while none are
+	Lost   string // why arrivals are missing; empty if none are
 
 	next       int64
-	lastHeader string // header fields of the row before: those of most rows are the same
+	lastHeader string // of the previous arrival; most are the same
 }
 
-// Next returns the arrivals since the last call, or the first so many of them. A call that fails loses nothing.
+// Next returns the next arrivals. After an error, the next call returns the same ones.
 func (r *Reader) Next(ctx context.Context) ([]Arrival, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/arrivals?from=%d", r.URL, r.next), nil)
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
+		return nil, fmt.Errorf("read ledger: %w", err)
 	}
 	Authorize(req, r.Key)
 	resp, err := r.Client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
+		return nil, fmt.Errorf("read ledger: %w", err)
 	}
 	defer resp.Body.Close()
 	page, err := io.ReadAll(resp.Body)
@@ -198,7 +199,7 @@ func (r *Reader) Next(ctx context.Context) ([]Arrival, error) {
 		err = fmt.Errorf("%s: %s", resp.Status, page)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger at %s: %w", r.URL, err)
+		return nil, fmt.Errorf("read ledger at %s: %w", r.URL, err)
 	}
 	if lost := resp.Header.Get(lostHeader); lost != "0" {
 		r.Lost = lost + " arrivals could not be written"
@@ -215,7 +216,7 @@ func (r *Reader) rows(page []byte) []Arrival {
 		seq, err := strconv.ParseUint(string(id), 10, 64)
 		when, err2 := strconv.ParseInt(string(at), 10, 64)
 		if err != nil || err2 != nil || !ok {
-			r.Lost = "a row cannot be read: the service was killed while it wrote"
+			r.Lost = "an arrival is incomplete: the service was killed while writing it"
 			continue
 		}
 		if string(header) != r.lastHeader {

@@ -8,11 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics are what a service tells Prometheus on /metrics.
+// metrics are the Prometheus metrics on /metrics.
 type metrics struct {
 	page     http.Handler
 	requests *prometheus.CounterVec // by method and endpoint
-	took     prometheus.Histogram   // seconds until the answer's header
+	took     prometheus.Histogram   // seconds until the response header
 }
 
 func (s *Service) newMetrics() *metrics {
@@ -33,12 +33,12 @@ func (s *Service) newMetrics() *metrics {
 	return m
 }
 
-// endpoints are those that are told apart; a counter for whatever clients ask for would grow without end.
+// endpoints are the endpoints counted separately; other paths share a counter, so their number stays limited.
 var endpoints = map[string]bool{"/": true, "/health": true, "/ready": true, "/models": true}
 
-// withMetrics counts requests, and serves the page to who asks for it without an id.
+// withMetrics counts requests and serves the metrics to requests without an ID.
 func (s *Service) withMetrics(next http.Handler) http.Handler {
-	s.metricsOnce.Do(func() { s.metrics = s.newMetrics() }) // one for all ports
+	s.metricsOnce.Do(func() { s.metrics = s.newMetrics() }) // shared by all ports
 	m := s.metrics
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/metrics" && r.Header.Get(s.IDHeader) == "" {

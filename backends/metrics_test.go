@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The page for Prometheus counts requests by what they ask for, and is not among them.
+// The metrics count requests by endpoint, without those for the metrics.
 func TestMetrics(t *testing.T) {
 	s := service()
 	api, another := s.API(), s.API()

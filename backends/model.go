@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Model is a LEGO model. Numbers keep the client's own digits.
+// Model is a LEGO model. Numbers keep the client's digits.
 type Model struct {
 	Name       string      `json:"name"`
 	Pieces     json.Number `json:"pieces"`
@@ -18,11 +18,11 @@ type Model struct {
 	Year       json.Number `json:"year"`
 }
 
-// Invalid says which property of a request body is wrong, and why, in Pydantic's words.
+// Invalid is the first invalid property of a request body, with the reason in Pydantic's words.
 type Invalid struct{ Property, Reason string }
 
-// ParseModel reads a request body with Pydantic's strict types: no string stands for a number, no number for a string,
-// an integer is a float but no float is an integer. The first property that is wrong, in the model's order, is told.
+// ParseModel parses a request body by Pydantic's strict types: strings and numbers are not converted, and an integer is
+// a valid float but not vice versa. It returns the first invalid property in the model's order.
 func ParseModel(body []byte) (Model, *Invalid) {
 	var fields map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(body))
@@ -91,7 +91,7 @@ func integer(fields map[string]any, name string, into *json.Number) *Invalid {
 	return nil
 }
 
-// float keeps a whole number as Python prints a float: 199 becomes 199.0.
+// float formats a whole number like Python prints a float: 199 becomes 199.0.
 func float(fields map[string]any, name string, into *json.Number) *Invalid {
 	value, there := fields[name]
 	if !there {

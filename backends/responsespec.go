@@ -16,18 +16,18 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// ResponseSpec is the answer that a client asks for, in a request header in url.Values encoding. It concerns this request alone, so that
-// many can be tried at once. The zero value is 200 with a short body, whatever the method and path.
+// ResponseSpec tells the service how to respond to one request. It is sent in a request header, url.Values encoded. The
+// zero value means 200 with a short body, whatever the method and path.
 type ResponseSpec struct {
 	Status    int           // status
-	Helper    int           // helper: the status of a Helper, which heeds nothing else
-	Path      string        // at: it concerns requests to this path only; empty is all
-	Backends  []string      // by: it concerns these services only, by their tags; none is all
-	Delay     time.Duration // delay, before the answer
-	ReadDelay time.Duration // deaf: so long nothing of the body is read
-	Size      int           // size of the body, bytes
-	Type      string        // type of the body
-	Close     bool          // cut: the connection ends without an answer
+	Helper    int           // helper: status of a Helper, which ignores the rest
+	Path      string        // at: apply only to this path; empty: any
+	Backends  []string      // by: apply only to the services with these tags; empty: all
+	Delay     time.Duration // delay: before the response
+	ReadDelay time.Duration // deaf: before reading the body
+	Size      int           // size: of the body, in bytes
+	Type      string        // type: Content-Type
+	Close     bool          // cut: close the connection without a response
 }
 
 func parseResponseSpec(header string) (ResponseSpec, error) {
@@ -63,7 +63,7 @@ func parseResponseSpec(header string) (ResponseSpec, error) {
 	return w, err
 }
 
-// withResponseSpec answers requests that wish for an answer.
+// withResponseSpec responds to requests with a response spec.
 func (s *Service) withResponseSpec(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := r.Header.Get(s.ResponseSpecHeader)
@@ -71,60 +71,61 @@ func (s *Service) withResponseSpec(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		wish, err := parseResponseSpec(header)
+		spec, err := parseResponseSpec(header)
 		switch {
 		case err != nil:
-			s.reply(w, http.StatusBadRequest, map[string]string{"detail": fmt.Sprintf("read the wish %q: %v", header, err)})
-		case !s.applies(wish, r.URL.Path):
+			detail := fmt.Sprintf("parse response spec %q: %v", header, err)
+			s.reply(w, http.StatusBadRequest, map[string]string{"detail": detail})
+		case !s.applies(spec, r.URL.Path):
 			next.ServeHTTP(w, r)
 		case s.Helper:
-			s.reply(w, wish.Helper, map[string]string{"helper": s.Tag})
+			s.reply(w, spec.Helper, map[string]string{"helper": s.Tag})
 		default:
-			s.respondAsSpecified(w, r, wish)
+			s.respondAsSpecified(w, r, spec)
 		}
 	})
 }
 
-// applies reports whether a wish in a request to a path concerns the service.
-func (s *Service) applies(wish ResponseSpec, path string) bool {
-	here := wish.Path == "" || wish.Path == path
-	mine := len(wish.Backends) == 0 || slices.Contains(wish.Backends, s.Tag)
-	silent := s.Helper && wish.Helper == 0
+// applies reports whether a spec in a request to path applies to this service.
+func (s *Service) applies(spec ResponseSpec, path string) bool {
+	here := spec.Path == "" || spec.Path == path
+	mine := len(spec.Backends) == 0 || slices.Contains(spec.Backends, s.Tag)
+	silent := s.Helper && spec.Helper == 0
 	return here && mine && !silent
 }
 
-func (s *Service) respondAsSpecified(w http.ResponseWriter, r *http.Request, wish ResponseSpec) {
-	if wish.ReadDelay > 0 {
+func (s *Service) respondAsSpecified(w http.ResponseWriter, r *http.Request, spec ResponseSpec) {
+	if spec.ReadDelay > 0 {
 		shrinkReadBuffer(r.Context())
-		if !sleep.For(r.Context(), wish.ReadDelay) {
+		if !sleep.For(r.Context(), spec.ReadDelay) {
 			return
 		}
 	}
-	_, _ = io.Copy(io.Discard, r.Body) // one that goes away is no fault of the service
-	if !sleep.For(r.Context(), wish.Delay) {
+	_, _ = io.Copy(io.Discard, r.Body) // a client that has disconnected is no error of the service
+	if !sleep.For(r.Context(), spec.Delay) {
 		return
 	}
-	if wish.Close {
+	if spec.Close {
 		panic(http.ErrAbortHandler)
 	}
-	if wish.Size == 0 && wish.Type == "" {
-		s.reply(w, wish.Status, map[string]string{"detail": http.StatusText(wish.Status)})
+	if spec.Size == 0 && spec.Type == "" {
+		s.reply(w, spec.Status, map[string]string{"detail": http.StatusText(spec.Status)})
 		return
 	}
-	if wish.Type != "" {
-		w.Header().Set("Content-Type", wish.Type)
+	if spec.Type != "" {
+		w.Header().Set("Content-Type", spec.Type)
 	}
-	w.Header().Set(s.SizeHeader, strconv.Itoa(wish.Size))
-	w.Header().Set("Content-Length", strconv.Itoa(wish.Size))
-	w.WriteHeader(wish.Status)
-	_, _ = io.WriteString(w, strings.Repeat("x", wish.Size))
+	w.Header().Set(s.SizeHeader, strconv.Itoa(spec.Size))
+	w.Header().Set("Content-Length", strconv.Itoa(spec.Size))
+	w.WriteHeader(spec.Status)
+	_, _ = io.WriteString(w, strings.Repeat("x", spec.Size))
 }
 
-// connKey is where a request's context holds its connection.
+// connKey is the context key of a request's connection.
 type connKey struct{}
 
-// shrinkReadBuffer has the kernel take little of a connection that nobody reads, and no less than it has offered to take: what it drops of that
-// is sent again later and later, and each time that some of it fits in after all, who sends it begins to wait anew.
+// shrinkReadBuffer shrinks the receive buffer so that the peer observes back-pressure. It keeps what has been
+// advertised: packets dropped beyond that would be retransmitted, and each partial read would reset the peer's timer.
 func shrinkReadBuffer(ctx context.Context) {
 	conn, _ := ctx.Value(connKey{}).(net.Conn)
 	if t, ok := conn.(*tls.Conn); ok {
@@ -135,7 +136,7 @@ func shrinkReadBuffer(ctx context.Context) {
 	}
 }
 
-// addConnInfo adds what the ledger keeps of requests with a wish.
+// addConnInfo adds the fields that the ledger records of requests with a response spec.
 func addConnInfo(values url.Values, r *http.Request) {
 	values.Set(":path", r.RequestURI)
 	values.Set(":conn", r.RemoteAddr)

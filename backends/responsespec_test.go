@@ -11,16 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWishes(t *testing.T) {
+func TestResponseSpecs(t *testing.T) {
 	s := service()
-	s.ResponseSpecHeader = "X-Wish"
+	s.ResponseSpecHeader = "X-Respond"
 	api := s.API()
-	f := func(method, path, wish string, code int, size int) {
+	f := func(method, path, spec string, code int, size int) {
 		t.Helper()
-		w := call(api, method, path, "body", "X-Wish", wish)
-		assert.Equal(t, code, w.Code, wish)
+		w := call(api, method, path, "body", "X-Respond", spec)
+		assert.Equal(t, code, w.Code, spec)
 		if size > 0 {
-			assert.Equal(t, size, w.Body.Len(), wish)
+			assert.Equal(t, size, w.Body.Len(), spec)
 		}
 	}
 	f("GET", "/nothing", "status=200", 200, 0)
@@ -35,41 +35,41 @@ func TestWishes(t *testing.T) {
 	began := time.Now()
 	f("GET", "/", "delay=50ms", 200, 0)
 	assert.GreaterOrEqual(t, time.Since(began), 50*time.Millisecond)
-	assert.Equal(t, "text/css", call(api, "GET", "/", "", "X-Wish", "size=1&type=text/css").Header().Get("Content-Type"))
+	assert.Equal(t, "text/css", call(api, "GET", "/", "", "X-Respond", "size=1&type=text/css").Header().Get("Content-Type"))
 }
 
-func TestAWishMayCutTheConnection(t *testing.T) {
+func TestResponseSpecMayCloseTheConnection(t *testing.T) {
 	s := service()
-	s.ResponseSpecHeader = "X-Wish"
+	s.ResponseSpecHeader = "X-Respond"
 	server := httptest.NewServer(s.API())
 	defer server.Close()
 	r, err := http.NewRequest(http.MethodPost, server.URL+"/", strings.NewReader("x"))
 	require.NoError(t, err)
-	r.Header.Set("X-Wish", "cut")
+	r.Header.Set("X-Respond", "cut")
 	_, err = http.DefaultClient.Do(r)
 	assert.ErrorContains(t, err, "EOF")
 }
 
-// A helper heeds no wish but the one that is for it.
-func TestWishesOfHelpers(t *testing.T) {
+// A helper ignores response specs that do not address it.
+func TestResponseSpecsOfHelpers(t *testing.T) {
 	s := service()
-	s.ResponseSpecHeader, s.Helper = "X-Wish", true
-	assert.Equal(t, 200, call(s.API(), "GET", "/", "", "X-Wish", "status=500").Code)
-	assert.Equal(t, 401, call(s.API(), "GET", "/", "", "X-Wish", "status=200&helper=401").Code)
+	s.ResponseSpecHeader, s.Helper = "X-Respond", true
+	assert.Equal(t, 200, call(s.API(), "GET", "/", "", "X-Respond", "status=500").Code)
+	assert.Equal(t, 401, call(s.API(), "GET", "/", "", "X-Respond", "status=200&helper=401").Code)
 }
 
-// The ledger notes where a request with a wish came from and went to, and of no other.
-func TestWishesAreNoted(t *testing.T) {
+// The ledger records path and connection of requests with a response spec only.
+func TestResponseSpecsAreRecorded(t *testing.T) {
 	s := service()
-	s.ResponseSpecHeader = "X-Wish"
+	s.ResponseSpecHeader = "X-Respond"
 	server := httptest.NewServer(s.API())
 	defer server.Close()
 	control := httptest.NewServer(s.Control())
 	defer control.Close()
-	for _, wish := range []string{"", "status=200"} {
+	for _, spec := range []string{"", "status=200"} {
 		r := httptest.NewRequest(http.MethodPost, "/models?a=1", nil)
 		r.RemoteAddr = "10.0.0.9:1234"
-		r.Header.Set("X-Wish", wish)
+		r.Header.Set("X-Respond", spec)
 		r.Header.Set("X-Id", "7")
 		s.API().ServeHTTP(httptest.NewRecorder(), r)
 	}
