@@ -120,10 +120,10 @@ func (s *server) openLoops(ctx context.Context, rounds int) error {
 			}
 		}
 	}
-	fmt.Printf("\n### Open loop, %d per second for %d s\n\n", openRate, openSeconds)
+	fmt.Printf("\n### Open loop, %d requests/s for %d s\n\n", openRate, openSeconds)
 	return table([]string{
-		"lbproof", "machine", "lag p50 ms", "lag p99 ms (range)",
-		"CPU µs per request", "p99 ms where the server stopped for 1 s",
+		"engine", "machine", "lag p50 ms", "lag p99 ms (range)",
+		"CPU µs per request", "p99 ms with a server stall of 1 s",
 	}, rows)
 }
 
@@ -151,7 +151,7 @@ func (s *server) openLoop(ctx context.Context, rounds int, engine plan.Engine, p
 		}
 		stalled = append(stalled, p99)
 	}
-	manner := map[bool]string{true: "precise", false: "thrifty"}[precise]
+	manner := map[bool]string{true: "precise", false: "default"}[precise]
 	return []string{
 		fmt.Sprintf("%s, %s", engine, manner), map[bool]string{true: "loaded", false: "idle"}[loaded],
 		fmt.Sprintf("%.2f", medianOf(lag50)),
