@@ -6,11 +6,12 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Fairness says how far counts are from shares: V is the squared coefficient of variation of counts per share (chi-square over the
-// number of picks), and Jain's weighted index is 1/(1+V), 1 where nobody is favoured (Jain, Chiu and Hawe 1984).
+// Fairness measures the distance of counts from shares: V is the squared coefficient of variation of counts per share
+// (chi-square over the number of picks), and Jain's weighted index is 1/(1+V), which is 1 for exact shares (Jain, Chiu
+// and Hawe 1984).
 type Fairness struct {
 	Jain, LowJain, HighJain float64
-	CV, LowCV, HighCV       float64 // V's root
+	CV, LowCV, HighCV       float64 // the root of V
 }
 
 // FairnessOf is that of counts under shares above 0. The interval covers the truth of independent picks with the given confidence:
@@ -37,7 +38,8 @@ func FairnessOf(counts []int, shares []float64, confidence float64) Fairness {
 	return f
 }
 
-// noncentrality is the parameter at which a value of chi-square is the quantile of the given probability; 0 where none is so low.
+// noncentrality returns the parameter for which value is the quantile of the given probability; 0 if no parameter gives
+// such a low one.
 func noncentrality(value, dof, probability float64) float64 {
 	if dof == 0 || noncentralCDF(value, dof, 0) < probability {
 		return 0
@@ -56,14 +58,14 @@ func noncentrality(value, dof, probability float64) float64 {
 	return (low + high) / 2
 }
 
-// noncentralCDF is the distribution of chi-square with a non-centrality of shift, a Poisson mixture of central ones (Johnson, Kotz and Balakrishnan,
-// Continuous Univariate Distributions 2, chapter 29).
+// noncentralCDF is the cumulative distribution function of chi-square with non-centrality shift, a Poisson mixture of
+// central ones (Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 2, chapter 29).
 func noncentralCDF(value, dof, shift float64) float64 {
 	if shift == 0 {
 		return distuv.ChiSquared{K: dof}.CDF(value)
 	}
 	weights := distuv.Poisson{Lambda: shift / 2}
-	width := 7*math.Sqrt(shift/2) + 12 // beyond which a Poisson variable is once in 10¹¹
+	width := 7*math.Sqrt(shift/2) + 12 // exceeded by a Poisson variable with probability 10⁻¹¹
 	sum := 0.0
 	for j := math.Floor(max(0, shift/2-width)); j <= shift/2+width; j++ {
 		sum += weights.Prob(j) * distuv.ChiSquared{K: dof + 2*j}.CDF(value)

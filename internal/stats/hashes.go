@@ -8,14 +8,14 @@ import (
 	"strconv"
 )
 
-// Map sends a key to a server: the index of one.
+// Map returns the index of a key's server, or -1 if it is unknown.
 type Map func(key []byte) int
 
-// maxTries is after how many servers that are down nginx's maps fall back to turns.
+// maxTries is the number of servers that are down after which nginx's maps fall back to round robin.
 const maxTries = 20
 
-// AddressMap is nginx's ip_hash: of an IPv4 address only the first three octets count (ngx_http_upstream_ip_hash_module.c).
-// up says which servers take requests; those that do not keep their place in the map. The index is -1 where it is not known.
+// AddressMap is nginx's ip_hash: only the first three octets of an IPv4 address count
+// (ngx_http_upstream_ip_hash_module.c). Servers that are not up keep their place in the map.
 func AddressMap(weights []int, up []bool) Map {
 	return func(address []byte) int {
 		hash := 89
@@ -43,7 +43,7 @@ func ModuloMap(weights []int, up []bool) Map {
 	}
 }
 
-// pickByWeight finds the server whose part of the weights a hash falls into, and hashes again where that one is down.
+// pickByWeight returns the server whose part of the weights a hash falls into, and rehashes if that server is down.
 func pickByWeight(weights []int, up []bool, hash func(again int) int) int {
 	total := 0
 	for _, w := range weights {
@@ -64,13 +64,13 @@ func pickByWeight(weights []int, up []bool, hash func(again int) int) int {
 	return -1
 }
 
-// point is where a server stands on a ring.
+// point is a server's position on a ring.
 type point struct {
 	at     uint32
 	server int
 }
 
-// sortRing sorts points; of equal ones the first stays.
+// sortRing sorts points and keeps the first of equal ones.
 func sortRing(points []point) []point {
 	slices.SortFunc(points, func(a, b point) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.server, b.server))
@@ -78,14 +78,14 @@ func sortRing(points []point) []point {
 	return slices.CompactFunc(points, func(a, b point) bool { return a.at == b.at })
 }
 
-// findNext is the first point at or after a place.
+// findNext returns the first point at or after a position.
 func findNext(points []point, at uint32) int {
 	i, _ := slices.BinarySearchFunc(points, at, func(p point, at uint32) int { return cmp.Compare(p.at, at) })
 	return i % len(points)
 }
 
-// KetamaMap is nginx's hash with consistent: 160 points a unit of weight, each the CRC-32 of host, a zero byte, port and the
-// point before it (ngx_http_upstream_hash_module.c). A server that is down gives way to the next point.
+// KetamaMap is nginx's hash with consistent: 160 points per unit of weight, each the CRC-32 of host, a zero byte, port
+// and the previous point (ngx_http_upstream_hash_module.c). The keys of a server that is down go to the next point.
 func KetamaMap(hosts, ports []string, weights []int, up []bool) Map {
 	var points []point
 	for i, host := range hosts {
@@ -109,7 +109,7 @@ func KetamaMap(hosts, ports []string, weights []int, up []bool) Map {
 	}
 }
 
-// avalanche spreads an integer (Bob Jenkins's full avalanche, as HAProxy has it in hash.h).
+// avalanche mixes an integer (Bob Jenkins's full avalanche, as in HAProxy's hash.h).
 func avalanche(a uint32) uint32 {
 	a += 0x7ed55d16 + a<<12
 	a = a ^ 0xc761c23c ^ a>>19
@@ -120,13 +120,15 @@ func avalanche(a uint32) uint32 {
 	return a * 3221225473
 }
 
-// scale is how many points of HAProxy's ring a unit of weight has, and pitch how far the numbers of two servers' points lie apart.
+// weightScale is the number of points on HAProxy's ring per unit of weight; serverStride separates the numbers of two
+// servers' points.
 const (
 	weightScale  = 16
 	serverStride = 256 * weightScale
 )
 
-// haproxyRing is HAProxy's consistent hash: 16 points a unit of weight, made of the server's number from 1 (lb_chash.c).
+// haproxyRing is HAProxy's consistent hash: 16 points per unit of weight, derived from the server's number, from 1
+// (lb_chash.c).
 func haproxyRing(weights []int, up []bool) []point {
 	var points []point
 	for i, w := range weights {
@@ -139,7 +141,7 @@ func haproxyRing(weights []int, up []bool) []point {
 	return sortRing(points)
 }
 
-// findNearest is the server of the nearest point on the ring, the later one where two are as near.
+// findNearest returns the server of the nearest point on the ring, the later one of two at the same distance.
 func findNearest(points []point, at uint32) int {
 	after := findNext(points, at)
 	before := (after + len(points) - 1) % len(points)
@@ -149,14 +151,14 @@ func findNearest(points []point, at uint32) int {
 	return points[before].server
 }
 
-// RingMap is HAProxy's hash-type consistent over a hash that is mixed. up says which servers are on the ring.
+// RingMap is HAProxy's hash-type consistent over a mixed hash. up tells which servers are on the ring.
 func RingMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
 	points := haproxyRing(weights, up)
 	return func(key []byte) int { return findNearest(points, avalanche(hash(key))) }
 }
 
-// RingShares are the parts of HAProxy's ring that are nearest to each server: the shares of balance random, which the weights give
-// only roughly.
+// RingShares returns the part of HAProxy's ring that is nearest to each server: the shares of balance random, which
+// only approximate the weights.
 func RingShares(weights []int) []float64 {
 	up := make([]bool, len(weights))
 	for i := range up {
@@ -171,13 +173,14 @@ func RingShares(weights []int) []float64 {
 	return out
 }
 
-// TableMap is HAProxy's hash-type map-based: a table in which servers take turns (lb_map.c).
+// TableMap is HAProxy's hash-type map-based: a table of interleaved servers (lb_map.c).
 func TableMap(weights []int, up []bool, hash func(key []byte) uint32) Map {
 	table := buildTable(weights, func(i int) bool { return up[i] })
 	return func(key []byte) int { return table[hash(key)%uint32(len(table))] }
 }
 
-// buildTable is HAProxy's table of servers, as long as the sum of their weights less what those have in common.
+// buildTable returns HAProxy's table of servers, whose length is the sum of the weights over their greatest common
+// divisor.
 func buildTable(weights []int, up func(int) bool) []int {
 	divisor := max(1, GCD(weights...))
 	var table []int
@@ -204,10 +207,10 @@ func buildTable(weights []int, up func(int) bool) []int {
 	return table
 }
 
-// AddressHash is HAProxy's of an IPv4 address: the address itself (backend.c).
+// AddressHash is HAProxy's hash of an IPv4 address: the address itself (backend.c).
 func AddressHash(address []byte) uint32 { return binary.BigEndian.Uint32(address) }
 
-// SDBMHash is HAProxy's of a text: sdbm (hash.c).
+// SDBMHash is HAProxy's hash of a string (hash.c).
 func SDBMHash(key []byte) uint32 {
 	h := uint32(0)
 	for _, c := range key {
@@ -216,8 +219,8 @@ func SDBMHash(key []byte) uint32 {
 	return h
 }
 
-// SplitMap is nginx's split_clients: MurmurHash2 of the key, compared with the shares of all 32 bits; the last takes the rest
-// (ngx_http_split_clients_module.c).
+// SplitMap is nginx's split_clients: MurmurHash2 of the key, compared with the shares of the 32-bit range; the last
+// share takes the rest (ngx_http_split_clients_module.c).
 func SplitMap(shares []float64) Map {
 	return func(key []byte) int {
 		h := murmur2(key)
@@ -231,7 +234,7 @@ func SplitMap(shares []float64) Map {
 	}
 }
 
-// murmur2 is MurmurHash2 with its seed 0 replaced by the length, as nginx has it (Austin Appleby, public domain algorithm).
+// murmur2 is MurmurHash2 seeded with the length, as in nginx (Austin Appleby, public domain algorithm).
 func murmur2(data []byte) uint32 {
 	const m = 0x5bd1e995
 	h := uint32(len(data))

@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
-// drawn is an index drawn with the probabilities q.
+// drawn returns an index drawn with the probabilities q.
 func drawn(r *rand.Rand, q []float64) int {
 	u := r.Float64()
 	for i, p := range q {
@@ -23,7 +23,7 @@ func drawn(r *rand.Rand, q []float64) int {
 	return len(q) - 1
 }
 
-// The evidence against shares is what its formula says: the ratio of the mixture's probability of all counts to theirs.
+// The evidence against shares follows its formula: the ratio of the mixture's probability of all counts to theirs.
 func TestDrawsAgainstTheClosedForm(t *testing.T) {
 	shares := []float64{1. / 6, 2. / 6, 3. / 6}
 	r := rand.New(rand.NewPCG(1, 1))
@@ -52,7 +52,7 @@ func TestDrawsAgainstTheClosedForm(t *testing.T) {
 	}
 }
 
-// Shares are upheld by the likelihood ratios of all counts, whatever their order.
+// Shares are accepted by the likelihood ratios of all counts, regardless of order.
 func TestDrawsNearAgainstTheClosedForm(t *testing.T) {
 	shares := []float64{0.7, 0.3}
 	d := stats.NewSequentialTest(shares, 0.1)
@@ -74,7 +74,8 @@ func TestDrawsNearAgainstTheClosedForm(t *testing.T) {
 	t.Fatal("never upheld")
 }
 
-// An honest bucket that knows the exact times stays within what is known of them; nginx counts in thousandths and milliseconds.
+// A correct bucket with exact times stays within the bounds from inexact ones; nginx counts in thousandths and
+// milliseconds.
 func TestBucketHoldsEveryHonestCount(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	widest := 0
@@ -112,7 +113,8 @@ func TestBucketHoldsEveryHonestCount(t *testing.T) {
 	assert.Positive(t, widest)
 }
 
-// limitReq is nginx's own arithmetic (ngx_http_limit_req_module.c): excess in thousandths of a request, time in milliseconds.
+// limitReq is nginx's own arithmetic (ngx_http_limit_req_module.c): excess in thousandths of a request, time in
+// milliseconds.
 func limitReq(at []time.Duration, rate, burst int) []bool {
 	out, excess, last := make([]bool, len(at)), 0, int64(-1)
 	for i, t := range at {
@@ -128,7 +130,7 @@ func limitReq(at []time.Duration, rate, burst int) []bool {
 	return out
 }
 
-// Exact times give exact counts, and waits that grow with the excess.
+// Exact times give exact counts, and delays that grow with the excess.
 func TestBucketOfExactTimes(t *testing.T) {
 	var at []stats.TimeBounds
 	for i := range 30 {
@@ -143,7 +145,7 @@ func TestBucketOfExactTimes(t *testing.T) {
 	assert.Equal(t, []time.Duration{0, 0, 80 * time.Millisecond}, stats.Bucket{Capacity: 3, Rate: 10}.MinWaits(at[:3], 1))
 }
 
-// An honest frequency counter that knows the exact times stays within what is known of them.
+// A correct frequency counter with exact times stays within the bounds from inexact ones.
 func TestWindowHoldsEveryHonestCount(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	unknown, all := 0, 0
@@ -198,7 +200,7 @@ func requestRate(at []time.Duration, w stats.Window) []bool {
 	return out
 }
 
-// Whoever asks at the limit's own rate or faster is let in so often, once, and then no more.
+// A client at the limit's own rate or faster is admitted up to the limit once, and then never again.
 func TestWindowLocksOut(t *testing.T) {
 	f := func(perPeriod, want int) {
 		t.Helper()
@@ -240,7 +242,8 @@ func TestRing(t *testing.T) {
 	near([]float64{0.8852, 0.1148}, []int{9, 1})
 }
 
-// Of 256 networks behind each of two prefixes nginx sends so many to servers of 1:2:3; every address of one network goes to one.
+// Measured on nginx: the distribution of 256 networks behind each of two prefixes over servers of 1:2:3. All addresses
+// of a network go to the same server.
 func TestAddressMap(t *testing.T) {
 	m := stats.AddressMap([]int{1, 2, 3}, []bool{true, true, true})
 	count := func(a, b byte) []int {
@@ -255,7 +258,7 @@ func TestAddressMap(t *testing.T) {
 	assert.Equal(t, m([]byte{127, 0, 0, 1}), m([]byte{127, 0, 0, 99}))
 }
 
-// When a server goes, consistent maps move its keys alone, and others many more.
+// Removing a server moves only its own keys in consistent maps, and many others in the rest.
 func TestMapsWhenAServerGoes(t *testing.T) {
 	moved := func(m func(up []bool) stats.Map) (own, others int) {
 		before, after := m([]bool{true, true, true}), m([]bool{true, false, true})
@@ -296,7 +299,7 @@ func TestSpreadMapTakesTurns(t *testing.T) {
 	assert.Equal(t, []int{1, 2, 3}, counts)
 }
 
-// The shares of a split are those of its map, over random keys.
+// Over random keys, the shares of a split are those of its map.
 func TestSplitMap(t *testing.T) {
 	m, r, counts := stats.SplitMap([]float64{0.05, 0.15, 0.8}), rand.New(rand.NewPCG(5, 5)), make([]float64, 3)
 	for range 100_000 {
@@ -323,7 +326,7 @@ func TestTwoDraws(t *testing.T) {
 	assert.InDeltaSlice(t, counts, stats.TwoChoiceShares(weights), 0.005)
 }
 
-// The interval of Jain's index covers the truth about as often as it says.
+// The interval of Jain's index has its nominal coverage.
 func TestFairnessCovers(t *testing.T) {
 	r, shares := rand.New(rand.NewPCG(7, 7)), stats.Shares([]int{1, 2, 3})
 	f := func(truth []float64) {
@@ -354,7 +357,7 @@ func TestFairnessCovers(t *testing.T) {
 	assert.InDelta(t, 1, exact.Jain, 1e-12)
 }
 
-// HAProxy's turns as measured on 2.6.12; the envelopes hold them.
+// HAProxy's roundrobin as measured on 2.6.12; the envelopes contain it.
 func TestFastRoundRobin(t *testing.T) {
 	sequence := func(next func() int, n int) string {
 		out := make([]byte, n)
@@ -388,7 +391,7 @@ func TestFastRoundRobin(t *testing.T) {
 	f([]int{1, 2, 3}, -0.667, 0.5)
 	f([]int{5, 1, 1}, -0.857, 0.857)
 	f([]int{1, 2, 4, 8, 16, 32}, -0.746, 0.984)
-	for _, weights := range [][]int{{7, 11, 13}, {100, 100, 80}} { // whose shares are others
+	for _, weights := range [][]int{{7, 11, 13}, {100, 100, 80}} { // with other shares
 		shares, env := stats.FastShares(weights)
 		next, counts := stats.FastRoundRobin(weights), make([]int, len(weights))
 		for n := range 200_000 {

@@ -2,7 +2,8 @@ package stats
 
 import "gonum.org/v1/gonum/stat/distuv"
 
-// PoissonUpper is the smallest count that a Poisson variable of the given mean exceeds with a probability of at most alpha.
+// PoissonUpper returns the smallest count that a Poisson variable with the given mean exceeds with probability at most
+// alpha.
 func PoissonUpper(mean, alpha float64) int {
 	if mean <= 0 {
 		return 0
@@ -15,7 +16,8 @@ func PoissonUpper(mean, alpha float64) int {
 	return n
 }
 
-// PoissonLower is the largest count below which it falls with a probability of at most alpha.
+// PoissonLower returns the largest count below which a Poisson variable with the given mean falls with probability at
+// most alpha.
 func PoissonLower(mean, alpha float64) int {
 	if mean <= 0 {
 		return 0

@@ -5,18 +5,20 @@ import (
 	"time"
 )
 
-// TimeBounds is when something happened, as far as it is known.
+// TimeBounds bound the time of an event.
 type TimeBounds struct{ Earliest, Latest time.Duration }
 
-// Bucket admits Room requests at once and Rate per second after that; what it refuses costs nothing. It begins full.
+// Bucket admits Capacity requests at once and Rate per second after that. Refused requests cost nothing. It starts
+// full.
 type Bucket struct{ Capacity, Rate float64 }
 
-// Admits bounds, after each request, how many of those so far the bucket has admitted. The requests are in the order of After.
+// Admits bounds, after each request, the number of requests that the bucket has admitted so far. The requests are
+// ordered by Earliest.
 //
-// A set of requests is admissible iff each part of it that lies between two of its requests i and j is at most
-// room + rate·(tⱼ−tᵢ), and who admits whenever that allows it admits the most. With the latest time so far for tⱼ and the earliest
-// for tᵢ that is no less than the real number, the other way round no more. Of the requests so far a later one may have taken
-// the room, unless it is known to be later: least is that of the last such time.
+// A set of requests is admissible iff each part of it between two of its requests i and j is at most capacity +
+// rate·(tⱼ−tᵢ), and the greedy rule admits the most. With the latest time so far for tⱼ and the earliest for tᵢ the
+// greedy count is no less than the real one, the other way round no more. A later request may have taken the place of
+// an earlier one unless it certainly came after it: least is the count at the last request for which that is certain.
 func (b Bucket) Admits(at []TimeBounds) (least, most []int) {
 	least, most = make([]int, len(at)), make([]int, len(at))
 	loose, tight := bucketFill{b, math.Inf(1), 0}, bucketFill{b, math.Inf(1), 0}
@@ -33,14 +35,15 @@ func (b Bucket) Admits(at []TimeBounds) (least, most []int) {
 	return least, most
 }
 
-// bucketFill is a bucket under way: lowest is the least of (number of an admitted request) − rate·(its time).
+// bucketFill is the state of a bucket: lowest is the minimum over admitted requests of (number of the request) −
+// rate·(its time).
 type bucketFill struct {
 	Bucket
 	lowest float64
 	n      int
 }
 
-// admit admits a request where there is room: from is its time for those after it, to for those before.
+// admit admits a request if there is room: from is its time for later requests, to its time for earlier ones.
 func (f *bucketFill) admit(from, to time.Duration) {
 	const rounding = 1e-9
 	if float64(f.n+2)-f.Rate*to.Seconds() > f.Capacity+f.lowest+rounding {
@@ -50,7 +53,8 @@ func (f *bucketFill) admit(from, to time.Duration) {
 	f.lowest = min(f.lowest, float64(f.n)-f.Rate*from.Seconds())
 }
 
-// MinWaits bounds from below how long each admitted request waits for its turn where delay requests beyond the rate need not.
+// MinWaits returns a lower bound on the delay of each admitted request, if delay requests beyond the rate are not
+// delayed.
 func (b Bucket) MinWaits(admitted []TimeBounds, delay int) []time.Duration {
 	out := make([]time.Duration, len(admitted))
 	lowest, latest := math.Inf(1), time.Duration(math.MinInt64)
@@ -63,22 +67,23 @@ func (b Bucket) MinWaits(admitted []TimeBounds, delay int) []time.Duration {
 	return out
 }
 
-// Window admits while the requests of the last Period, itself included, are at most Limit. What it refuses counts too.
+// Window admits a request while those of the last Period, including itself, are at most Limit. Refused requests count
+// too.
 type Window struct {
 	Period time.Duration
 	Limit  int
 }
 
-// freqCounter is HAProxy's frequency counter (freq_ctr.c): requests since a tick, and in the period before it. When the tick was is
-// known from and to.
+// freqCounter is HAProxy's frequency counter (freq_ctr.c): the requests since a tick and in the period before it. The
+// tick lies between tickFrom and tickTo.
 type freqCounter struct {
 	tickFrom, tickTo  time.Duration
 	current, previous int
 }
 
-// Admits bounds, after each request, how many of those so far the window has admitted. The requests are in the order of After.
-// The estimate that decides is now + before·(rest of the period)/period, rounded down. A request that may have come on
-// either side of a tick is followed on both.
+// Admits bounds, after each request, the number of requests that the window has admitted so far. The requests are
+// ordered by Earliest. The estimate that decides is current + previous·(rest of the period)/period, rounded down. A
+// request that may have come on either side of a tick is followed on both.
 func (w Window) Admits(at []TimeBounds) (least, most []int) {
 	least, most = make([]int, len(at)), make([]int, len(at))
 	var states []freqCounter
@@ -114,7 +119,7 @@ func countReordered(others []TimeBounds, may func(TimeBounds) bool) int {
 	return n
 }
 
-// advance is what the counter may be after a request.
+// advance returns the possible counters after a request.
 func (w Window) advance(states []freqCounter, t TimeBounds) []freqCounter {
 	if len(states) == 0 {
 		return []freqCounter{{tickFrom: t.Earliest - 2*time.Millisecond, tickTo: t.Latest, current: 1}}
@@ -144,7 +149,7 @@ func (w Window) advance(states []freqCounter, t TimeBounds) []freqCounter {
 	return out
 }
 
-// estimate is the rate that the counter gives, in requests per period, at a time when its tick was at another.
+// estimate returns the counter's rate, in requests per period, at time t if its tick was at tick.
 func (w Window) estimate(c freqCounter, tick, t time.Duration) float64 {
 	rest := min(max(0, tick+w.Period-t), w.Period)
 	return float64(c.current) + float64(c.previous)*float64(rest)/float64(w.Period)

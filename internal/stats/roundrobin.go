@@ -6,13 +6,13 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// maxReplay bounds the picks replayed for an exact envelope; longer periods use the proven bound.
+// maxReplay limits the picks replayed for an exact envelope; longer periods use the proven bound.
 const maxReplay = 1 << 20
 
-// Envelope bounds, per server, how far its count may be from its share of all picks.
+// Envelope bounds, per server, the deviation of its count from its share of all picks.
 type Envelope struct{ Low, High []float64 }
 
-// Times is the envelope of the sum over m independent states, each of which starts afresh.
+// Times returns the envelope of the sum over m independent instances, each from its own start.
 func (e Envelope) Times(m int) Envelope {
 	out := Envelope{Low: make([]float64, len(e.Low)), High: make([]float64, len(e.High))}
 	for i := range e.Low {
@@ -21,7 +21,7 @@ func (e Envelope) Times(m int) Envelope {
 	return out
 }
 
-// Widen adds slack on both sides: picks that may or may not have been counted.
+// Widen adds slack on both sides, for picks that may or may not have been counted.
 func (e Envelope) Widen(slack float64) Envelope {
 	out := Envelope{Low: make([]float64, len(e.Low)), High: make([]float64, len(e.High))}
 	for i := range e.Low {
@@ -30,7 +30,7 @@ func (e Envelope) Widen(slack float64) Envelope {
 	return out
 }
 
-// Excess gives, per server, by how much count exceeds the envelope around its share of the total: 0 is inside.
+// Excess returns, per server, by how much its count exceeds the envelope around its share of the total; 0 is inside.
 func (e Envelope) Excess(counts []int, shares []float64) []float64 {
 	total := 0
 	for _, c := range counts {
@@ -50,7 +50,7 @@ func (e Envelope) Excess(counts []int, shares []float64) []float64 {
 	return out
 }
 
-// Shares are the weights divided by their sum. A sum of 0 gives zeros.
+// Shares returns the weights divided by their sum, or zeros if the sum is 0.
 func Shares(weights []int) []float64 {
 	total := 0
 	for _, w := range weights {
@@ -65,9 +65,9 @@ func Shares(weights []int) []float64 {
 	return shares
 }
 
-// SmoothRoundRobin is a generator of nginx's smooth weighted round robin: each call is the index of the next pick.
-// Each pick adds its weight to every server's current weight, takes the largest (the first among equals) and subtracts
-// the sum of all weights from it (nginx ngx_http_upstream_get_peer).
+// SmoothRoundRobin returns a generator of nginx's smooth weighted round robin: each call returns the index of the next
+// pick. Each pick adds its weight to every server's current weight, takes the largest (the first among equals) and
+// subtracts the sum of all weights from it (nginx ngx_http_upstream_get_peer).
 func SmoothRoundRobin(weights []int) func() int {
 	current := make([]int, len(weights))
 	total := 0
@@ -88,7 +88,7 @@ func SmoothRoundRobin(weights []int) func() int {
 }
 
 // SmoothEnvelope bounds counts − picks × shares of smooth weighted round robin from a cold start, at every number of
-// picks. The state is periodic with sum/gcd picks, so one replayed period is exact; where that is too long, the proven
+// picks. The state is periodic with sum/gcd picks, so one replayed period is exact; if that is too long, the proven
 // bound −(H_k − 1) ≤ d ≤ 1 − 1/k with H_k = 1 + 1/2 + … + 1/k is used (k servers; the upper half is immediate, the
 // lower is the greedy bound of the chairman assignment problem, Tijdeman 1980).
 func SmoothEnvelope(weights []int) Envelope {
@@ -114,7 +114,7 @@ func SmoothEnvelope(weights []int) Envelope {
 	return replayEnvelope(SmoothRoundRobin(weights), Shares(weights), period)
 }
 
-// replayEnvelope bounds counts − picks × shares over so many picks from the start.
+// replayEnvelope bounds counts − picks × shares over the first picks of a generator.
 func replayEnvelope(pick func() int, shares []float64, picks int) Envelope {
 	k := len(shares)
 	env, counts := Envelope{Low: make([]float64, k), High: make([]float64, k)}, make([]int, k)
@@ -128,7 +128,8 @@ func replayEnvelope(pick func() int, shares []float64, picks int) Envelope {
 	return env
 }
 
-// AnyStart is the envelope of picks between any two moments: what there is between the lowest and the highest.
+// AnyStart returns the envelope of picks between any two moments: the distance between the lowest and the highest
+// deviation.
 func (e Envelope) AnyStart() Envelope {
 	out := Envelope{Low: make([]float64, len(e.Low)), High: make([]float64, len(e.Low))}
 	for i := range e.Low {
@@ -137,7 +138,7 @@ func (e Envelope) AnyStart() Envelope {
 	return out
 }
 
-// GCD is the greatest common divisor of counts; 0 of none.
+// GCD returns the greatest common divisor; 0 for no values.
 func GCD(values ...int) int {
 	g := 0
 	for _, v := range values {
@@ -148,8 +149,8 @@ func GCD(values ...int) int {
 	return g
 }
 
-// NearestWrong is the wrong weights that are hardest to tell from the right ones, among those in which one weight is off by
-// a tenth, or by one where a tenth is less. It needs two servers or more.
+// NearestWrong returns the wrong weights that are hardest to distinguish from the right ones, among those with one
+// weight off by a tenth, or by one if a tenth is less. It needs at least two servers.
 func NearestWrong(weights []int) []int {
 	var closest []int
 	smallest := 2.0
@@ -170,7 +171,7 @@ func NearestWrong(weights []int) []int {
 	return closest
 }
 
-// distance is the largest difference between two lists of shares.
+// distance returns the largest difference between two lists of shares.
 func distance(p, q []float64) float64 {
 	largest := 0.0
 	for i := range p {
@@ -179,9 +180,9 @@ func distance(p, q []float64) float64 {
 	return largest
 }
 
-// Power is the probability that n picks drawn independently with the wrong shares leave the envelope around the right
-// ones. It is computed for the server whose share differs most, so it is a lower bound; and independent draws are the
-// noisiest selector, a balancer that spreads the wrong weights smoothly is caught sooner.
+// Power returns the probability that n picks drawn independently with the wrong shares leave the envelope around the
+// right ones. It considers only the server whose share differs most, so it is a lower bound; and independent draws are
+// the noisiest selector: a balancer that spreads the wrong weights smoothly is detected sooner.
 func (e Envelope) Power(n int, right, wrong []float64) float64 {
 	worst := 0
 	for i := range right {
@@ -199,7 +200,7 @@ func (e Envelope) Power(n int, right, wrong []float64) float64 {
 	return min(1, max(0, 1-inside))
 }
 
-// SampleSize is the number of picks from which Power is at least the one asked for.
+// SampleSize returns the number of picks that gives at least the power.
 func (e Envelope) SampleSize(right, wrong []float64, power float64) int {
 	high := 1
 	for e.Power(high, right, wrong) < power {
@@ -220,9 +221,9 @@ func (e Envelope) SampleSize(right, wrong []float64, power float64) int {
 
 func abs(x float64) float64 { return max(x, -x) }
 
-// DeadlineEnvelope bounds counts − picks × shares of earliest deadline first, whose server i comes up every 1/wᵢ of a virtual
-// time: after the time u it has had ⌊u·wᵢ⌋ picks, so that the deviation is pᵢ·Σⱼ≠ᵢfⱼ − fᵢ·(1−pᵢ) with fractions f from 0 to 1
-// (the method of Jefferson and D'Hondt; Balinski and Young, Fair Representation, 1982).
+// DeadlineEnvelope bounds counts − picks × shares of earliest deadline first, which picks server i every 1/wᵢ of a
+// virtual time: by time u it has had ⌊u·wᵢ⌋ picks, so that the deviation is pᵢ·Σⱼ≠ᵢfⱼ − fᵢ·(1−pᵢ) with fractions f from
+// 0 to 1 (the method of Jefferson and D'Hondt; Balinski and Young, Fair Representation, 1982).
 func DeadlineEnvelope(shares []float64) Envelope {
 	e := Envelope{Low: make([]float64, len(shares)), High: make([]float64, len(shares))}
 	for i, p := range shares {
@@ -231,14 +232,14 @@ func DeadlineEnvelope(shares []float64) Envelope {
 	return e
 }
 
-// fwrrServer is a server of HAProxy's roundrobin: where its next turn is, and what the division has left over.
+// fwrrServer is a server of HAProxy's roundrobin: its next position and the remainder of the division.
 type fwrrServer struct{ index, weight, nextPos, remainder int }
 
-// fwrr is HAProxy's roundrobin under way.
+// fwrr is the state of HAProxy's roundrobin.
 type fwrr struct {
 	total, pos                int
 	initial, queue, nextRound []*fwrrServer
-	rounds                    int // that are over
+	rounds                    int // completed
 }
 
 func newFWRR(weights []int) *fwrr {
@@ -256,12 +257,12 @@ func newFWRR(weights []int) *fwrr {
 
 func compareWeight(a, b *fwrrServer) int { return b.weight - a.weight }
 
-// sortKey orders the line: by turn, then by what the division has left over.
+// sortKey orders the queue: by next position, then by remainder.
 func (s *fwrrServer) sortKey() int {
 	return 256*s.nextPos + (256*weightScale+s.remainder-s.weight)/weightScale
 }
 
-// next is the next pick (fwrr_get_next_server and what it calls).
+// next returns the next pick (fwrr_get_next_server and its callees).
 func (f *fwrr) next() int {
 	if len(f.initial)+len(f.queue) == 0 {
 		f.initial, f.nextRound, f.pos = f.nextRound, nil, f.total
@@ -290,12 +291,14 @@ func (f *fwrr) next() int {
 	return s.index
 }
 
-// FastRoundRobin is a generator of HAProxy's roundrobin (lb_fwrr.c): servers wait in a line ordered by their next turn, those that
-// have had none in this round in another by weight, and those whose turn lies beyond it for the next round.
+// FastRoundRobin returns a generator of HAProxy's roundrobin, its "fast weighted round robin" (lb_fwrr.c): one queue
+// holds servers by their next position, another by weight those without a pick in this round, a third those whose
+// position lies in the next round.
 func FastRoundRobin(weights []int) func() int { return newFWRR(weights).next }
 
-// FastShares are what HAProxy's roundrobin comes to, which is not quite the weights: at the end of a round what its divisions have left
-// over is lost (7:11:13 gives 22.4 %, 35.6 % and 42.0 %, measured and replayed). The envelope bounds counts − picks × shares.
+// FastShares returns the shares of HAProxy's roundrobin, which differ slightly from the weights: at the end of a round
+// the remainders of its divisions are lost (7:11:13 gives 22.4 %, 35.6 % and 42.0 %, measured and replayed). The
+// envelope bounds counts − picks × shares.
 func FastShares(weights []int) ([]float64, Envelope) {
 	const rounds = 16
 	f, counts, picks := newFWRR(weights), make([]int, len(weights)), 0
@@ -312,7 +315,7 @@ func FastShares(weights []int) ([]float64, Envelope) {
 	return shares, replayEnvelope(FastRoundRobin(weights), shares, picks)
 }
 
-// FastCounts are so many picks of HAProxy's roundrobin from its start.
+// FastCounts returns the counts of the first picks of HAProxy's roundrobin.
 func FastCounts(weights []int, picks int) []int {
 	pick, counts := FastRoundRobin(weights), make([]int, len(weights))
 	for range picks {
@@ -321,7 +324,7 @@ func FastCounts(weights []int, picks int) []int {
 	return counts
 }
 
-// StaticRoundRobin is a generator of HAProxy's static-rr: turns by the table of SpreadMap (lb_map.c).
+// StaticRoundRobin returns a generator of HAProxy's static-rr, which cycles through the table of TableMap (lb_map.c).
 func StaticRoundRobin(weights []int) func() int {
 	table, at := buildTable(weights, func(int) bool { return true }), -1
 	return func() int {
@@ -339,8 +342,8 @@ func StaticEnvelope(weights []int) Envelope {
 	return replayEnvelope(StaticRoundRobin(weights), Shares(weights), total)
 }
 
-// PeriodEnvelope bounds counts − picks × shares where nothing is known but that the weights' sum of picks is divided exactly by
-// the weights, each time: within such a period a server has had between none and all of its own.
+// PeriodEnvelope bounds counts − picks × shares of any algorithm that is exact after each period of as many picks as
+// the sum of the weights: within a period a server has had between none and all of its picks.
 func PeriodEnvelope(weights []int) Envelope {
 	shares := Shares(weights)
 	e := Envelope{Low: make([]float64, len(weights)), High: make([]float64, len(weights))}

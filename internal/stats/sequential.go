@@ -2,25 +2,26 @@ package stats
 
 import "math"
 
-// priorStrength is the strength of the belief in the shares from which the evidence against them is counted: of 10, 100 and 1,000 the one
-// that costs the fewest draws for most deviations that are worth finding.
+// priorStrength weights the prior belief in the shares in the mixture: of 10, 100 and 1,000 it needs the fewest draws
+// for most relevant deviations.
 const priorStrength = 100
 
-// SequentialTest tests, draw by draw, whether independent draws have given shares. It may be asked after every draw, and stopped as soon as
-// it knows: its error rates hold at all times at once. The zero value is not usable; NewDraws is.
+// SequentialTest tests, draw by draw, whether independent draws have given shares. It may be evaluated after every draw
+// and stopped once conclusive: its error rates hold at all times simultaneously. Create it with NewSequentialTest.
 type SequentialTest struct {
 	shares         []float64
 	counts         []int
 	n              int
-	logEvidence    float64      // logarithm of the evidence against the shares
-	maxLogEvidence float64      // the highest that it has been
-	logRatios      [][2]float64 // per server: logarithms of the evidence against a share that is lower, and higher
-	hitRatios      [][2]float64 // what a draw of the server adds to them
-	missRatios     [][2]float64 // what a draw of another one adds
-	maxLogRatio    float64      // the highest that the lowest of apart has been
+	logEvidence    float64      // log evidence against the shares
+	maxLogEvidence float64      // its maximum so far
+	logRatios      [][2]float64 // per server: log evidence against a lower, and against a higher share
+	hitRatios      [][2]float64 // added by a draw of the server
+	missRatios     [][2]float64 // added by a draw of another server
+	maxLogRatio    float64      // maximum so far of the lowest of logRatios
 }
 
-// NewSequentialTest is a test of shares that are above 0 and sum to 1. within is the relative deviation that it is to exclude, below 1.
+// NewSequentialTest returns a test of shares that are positive and sum to 1. within, below 1, is the relative deviation
+// that it must exclude to accept.
 func NewSequentialTest(shares []float64, within float64) *SequentialTest {
 	d := &SequentialTest{shares: shares, counts: make([]int, len(shares)), logRatios: make([][2]float64, len(shares))}
 	for _, p := range shares {
@@ -33,10 +34,11 @@ func NewSequentialTest(shares []float64, within float64) *SequentialTest {
 
 // Add counts a draw of server i.
 //
-// Evidence against the shares is the ratio of a Dirichlet-multinomial mixture around them to themselves, a martingale under them,
-// which ever exceeds 1/α with a probability of at most α (Ville 1939; Lindon and Malek 2022, arXiv:2011.03567).
-// Evidence for them is that for each server, in both directions, the likelihood ratio against the share that is off by as much as is
-// to be excluded exceeds 1/β: an intersection of Wald's sequential tests, which needs no correction for their number (Berger 1982).
+// Evidence against the shares is the ratio of a Dirichlet-multinomial mixture around them to the shares themselves, a
+// martingale under them that ever exceeds 1/α with probability at most α (Ville 1939; Lindon and Malek 2022,
+// arXiv:2011.03567). Evidence for them is that for each server, in both directions, the likelihood ratio against the
+// share off by the excluded deviation exceeds 1/β: an intersection of Wald's sequential tests, which needs no
+// correction for their number (Berger 1982).
 func (d *SequentialTest) Add(i int) {
 	d.logEvidence += math.Log((priorStrength*d.shares[i] + float64(d.counts[i])) / (priorStrength + float64(d.n)) / d.shares[i])
 	d.maxLogEvidence = max(d.maxLogEvidence, d.logEvidence)
@@ -55,19 +57,19 @@ func (d *SequentialTest) Add(i int) {
 	d.maxLogRatio = max(d.maxLogRatio, lowest)
 }
 
-// P is a p-value against the shares that holds whenever the draws are stopped.
+// P returns a p-value against the shares that is valid at any stopping time.
 func (d *SequentialTest) P() float64 { return math.Exp(-d.maxLogEvidence) }
 
-// Accepts says whether every share has been shown to be as near as within, with an error of at most beta.
+// Accepts reports whether every share was shown to lie within the deviation, with error at most beta.
 func (d *SequentialTest) Accepts(beta float64) bool { return d.maxLogRatio >= -math.Log(beta) }
 
-// IsConclusive says whether further draws can change nothing at these error rates.
+// IsConclusive reports whether the test refutes or accepts, so that further draws change nothing.
 func (d *SequentialTest) IsConclusive(alpha, beta float64) bool {
 	return d.P() < alpha || d.Accepts(beta)
 }
 
-// DrawsToAccept is how many draws show on average, at least, that shares are within a relative deviation, with an error of at most
-// beta: the hardest of the tests' information bounds (Wald 1945). Measured means are 1.3 to 1.4 times as many.
+// DrawsToAccept returns a lower bound on the mean number of draws until the test accepts: the largest of the tests'
+// information bounds (Wald 1945). Measured means are 1.3 to 1.4 times as high.
 func DrawsToAccept(shares []float64, within, beta float64) int {
 	least := math.Inf(1)
 	for _, p := range shares {
@@ -78,8 +80,8 @@ func DrawsToAccept(shares []float64, within, beta float64) int {
 	return int(math.Ceil(-math.Log(beta) / least))
 }
 
-// TwoChoiceShares are the shares where two different servers are drawn, by weight, and the second is taken unless the first is better,
-// which it never is while nobody is busy (nginx: random two): server j's is Σᵢ≠ⱼ pᵢ·pⱼ/(1−pᵢ).
+// TwoChoiceShares returns the shares if two different servers are drawn by weight and the second one is used unless the
+// first has less load, which never happens at idle (nginx: random two): server j's share is Σᵢ≠ⱼ pᵢ·pⱼ/(1−pᵢ).
 func TwoChoiceShares(weights []int) []float64 {
 	p := Shares(weights)
 	out := make([]float64, len(p))

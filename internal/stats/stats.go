@@ -1,6 +1,6 @@
 // Package stats holds tests, envelopes and sample sizes over plain numbers. It knows nothing of load balancers beyond
-// the arithmetic of their algorithms, does no I/O, and is the only user of gonum.
-// Every formula names its source; every function is checked against a second method in its tests.
+// the arithmetic of their algorithms, does no I/O, and is the only user of gonum. Every formula names its source, and
+// tests check every function against a second method.
 package stats
 
 import (
@@ -10,8 +10,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Holm gives the p-values of a family adjusted for its size, in the order of p: reject where the result is at most
-// alpha and the chance of any false rejection is at most alpha (Holm 1979). NaN is no member of the family.
+// Holm returns the p-values of a family adjusted for its size, in the order of p: rejecting those at most alpha keeps
+// the probability of any false rejection at most alpha (Holm 1979). NaN is not part of the family.
 func Holm(p []float64) []float64 {
 	order := make([]int, 0, len(p))
 	for i, v := range p {
@@ -37,7 +37,8 @@ func Holm(p []float64) []float64 {
 	return adjusted
 }
 
-// DetectableShare is the smallest share that n independent observations show at least once with the given power; 1 for n = 0.
+// DetectableShare returns the smallest share that n independent observations show at least once with the given power; 1
+// for n = 0.
 func DetectableShare(n int, power float64) float64 {
 	if n <= 0 {
 		return 1
@@ -45,13 +46,14 @@ func DetectableShare(n int, power float64) float64 {
 	return -math.Expm1(math.Log1p(-power) / float64(n))
 }
 
-// SamplesToDetect is the number of independent observations that show a kind of the given share at least once with the given
-// power: the inverse of Smallest.
+// SamplesToDetect returns the number of independent observations that show a given share at least once with the given
+// power: the inverse of DetectableShare.
 func SamplesToDetect(share, power float64) int {
 	return int(math.Ceil(math.Log1p(-power) / math.Log1p(-share)))
 }
 
-// BinomialTails are the probabilities of at least k, and of at most k, successes in n independent trials of probability p.
+// BinomialTails returns the probabilities of at least k, and of at most k, successes in n independent trials of
+// probability p.
 func BinomialTails(n, k int, p float64) (most, least float64) {
 	d := distuv.Binomial{N: float64(n), P: p}
 	return 1 - d.CDF(float64(k)-1), d.CDF(float64(k))

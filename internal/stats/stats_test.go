@@ -26,7 +26,7 @@ func TestHolmLeavesOutTheUntested(t *testing.T) {
 	assert.True(t, math.IsNaN(got[0]))
 }
 
-// Under the null of every hypothesis the chance of any rejection is at most alpha, checked by simulation.
+// With every hypothesis true, the probability of any rejection is at most alpha, by simulation.
 func TestHolmFamilyError(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const runs, alpha = 20_000, 0.05
@@ -47,7 +47,7 @@ func TestHolmFamilyError(t *testing.T) {
 }
 
 func TestNeedToSee(t *testing.T) {
-	// The counts that 0.999 detection of a leak needs, computed independently by exact powers.
+	// The sample sizes for detecting a leak with power 0.999, computed independently by exact powers.
 	f := func(share float64, need int) {
 		t.Helper()
 		assert.Equal(t, need, SamplesToDetect(share, 0.999))
@@ -71,7 +71,7 @@ func TestSmoothRoundRobinSequence(t *testing.T) {
 		}
 		assert.Equal(t, want, got)
 	}
-	f([]int{1, 2, 3}, "cbacbccbacbc") // seen live on nginx 1.22.1
+	f([]int{1, 2, 3}, "cbacbccbacbc") // observed on nginx 1.22.1
 	f([]int{5, 1, 1}, "aabacaa")      // the example in nginx's source
 	f([]int{1}, "aaa")
 }
@@ -96,7 +96,7 @@ func TestSmoothEnvelope(t *testing.T) {
 	f([]int{1_000_003, 1_000_033}, -0.5, 0.5)
 }
 
-// Whatever the number of states, the skew among them and the moment of stopping, counts stay inside.
+// For any number of instances, skew among them and stopping time, counts stay inside.
 func TestSmoothEnvelopeHoldsForManyStates(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 2000 {
@@ -124,7 +124,7 @@ func TestNearest(t *testing.T) {
 	assert.Nil(t, NearestWrong([]int{1}))
 }
 
-// Power is checked against drawing.
+// Power is checked against simulated draws.
 func TestEnvelopePower(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	right, wrong := Shares([]int{1, 2, 3}), Shares([]int{1, 2, 4})
@@ -170,7 +170,7 @@ func BenchmarkSmoothEnvelope(b *testing.B) {
 	}
 }
 
-// Earliest deadline first never leaves its envelope, whatever way equal deadlines go, and comes to its edges.
+// Earliest deadline first never leaves its envelope, however ties are broken, and reaches its edges.
 func TestDeadlineEnvelope(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, weights := range [][]int{{1, 2, 3}, {1, 1, 1}, {5, 1, 1}, {10, 1, 1, 1, 1, 1}} {
@@ -192,7 +192,7 @@ func TestDeadlineEnvelope(t *testing.T) {
 	}
 }
 
-// Any order of picks that is exact after each period keeps to the envelope of periods.
+// Any order of picks that is exact after each period stays within the envelope of periods.
 func TestPeriodEnvelope(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
 	for _, weights := range [][]int{{1, 2, 3}, {1, 9}, {2, 2}, {7, 11, 13}} {

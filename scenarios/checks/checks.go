@@ -1,8 +1,8 @@
-// Package checks decides promises. Each check says which claims it makes of a configuration, which requests it needs
-// beyond the scenario's own, and how a history judges a claim. Everything here is a pure function of its arguments.
+// Package checks decides claims. Each check lists the claims it makes of a configuration, the traffic that they need
+// and how to judge a claim from a history. Everything here is a pure function of its arguments.
 //
-// To add a check: its name in internal/plan/check.go, one file in a family, one line in All, and in fixtures what an honest balancer
-// answers, or two mutants.
+// To add a check: its name in internal/plan/check.go, one file in a family, one line in All, and in fixtures either the
+// answers of an honest balancer or two mutants.
 package checks
 
 import (
@@ -18,50 +18,50 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
-// All is every check, in the order of reports.
+// All lists every check, in report order.
 var All = []check.Check{
-	distribution.Weights,   // a pool's servers share its requests by their weights
-	distribution.Algorithm, // how a pool chooses where it is not by turns
-	failover.Backup,        // backups wait for the others to fail
-	distribution.Drained,   // servers out of rotation get nothing
+	distribution.Weights,   // weighted round robin
+	distribution.Algorithm, // every other balancing algorithm
+	failover.Backup,        // backups are idle until the other servers fail
+	distribution.Drained,   // servers out of rotation receive nothing
 	limits.Conns,           // requests in flight per server
-	distribution.Split,     // canaries: shares of the traffic to different pools
-	distribution.Sticky,    // a client stays with its server
-	failover.Passive,       // failed requests take a server out
-	failover.Active,        // health checks take a server out
-	failover.Retries,       // what is sent again
-	requests.Fallback,      // who answers instead
-	failover.Breaker,       // everything is refused after too many failures
-	limits.Limits,          // rates and numbers at a time
-	requests.Routes,        // which request goes where
-	requests.Rules,         // what a condition refuses, redirects or rewrites
-	requests.Redirects,     // what is sent elsewhere
-	requests.Access,        // who is let in, by address
-	requests.Auth,          // who is let in, by another service or a password
-	traffic.Answered,       // no request is lost or failed
+	distribution.Split,     // traffic split between pools (canary)
+	distribution.Sticky,    // session affinity
+	failover.Passive,       // failed requests eject a server
+	failover.Active,        // health checks eject a server
+	failover.Retries,       // which requests are retried
+	requests.Fallback,      // fallback responses
+	failover.Breaker,       // circuit breaking
+	limits.Limits,          // rate and concurrency limits
+	requests.Routes,        // routing
+	requests.Rules,         // conditional refusals, redirects and rewrites
+	requests.Redirects,     // redirects
+	requests.Access,        // access by client address
+	requests.Auth,          // access by external service or password
+	traffic.Answered,       // no request is lost or fails
 	traffic.Once,           // no request is delivered twice
-	requests.Headers,       // the request headers that the configuration sets reach the backend
-	requests.Response,      // the response headers that it adds reach the client
-	requests.Endpoint,      // what the balancer answers by itself
-	requests.AdminPages,    // the balancer's own pages
-	traffic.Counters,       // what those count
-	traffic.AccessLog,      // what is written of requests
+	requests.Headers,       // request headers set by the configuration
+	requests.Response,      // response headers added by the configuration
+	requests.Endpoint,      // static responses
+	requests.AdminPages,    // status, statistics and metrics pages
+	traffic.Counters,       // the balancer's counters
+	traffic.AccessLog,      // access logs
 	requests.TLS,           // versions, ciphers, certificates
-	requests.Timeouts,      // how long the balancer waits
-	requests.Framing,       // where a request ends
-	requests.Body,          // how large requests may be
-	requests.Compression,   // what is made smaller
-	requests.WebSocket,     // tunnels
-	distribution.Mirror,    // copies of requests
-	traffic.Keepalive,      // connections to backends
-	failover.Resolve,       // when names are looked up
-	failover.Reload,        // a changed file loses no request
+	requests.Timeouts,      // timeouts of every kind
+	requests.Framing,       // request smuggling
+	requests.Body,          // body size limits
+	requests.Compression,   // response compression
+	requests.WebSocket,     // WebSocket tunnels
+	distribution.Mirror,    // traffic mirroring
+	traffic.Keepalive,      // connection reuse to backends
+	failover.Resolve,       // DNS resolution of servers
+	failover.Reload,        // a reload loses no request
 	traffic.Restarts,       // no container restarts or runs out of memory
-	traffic.RuleQueries,    // what rules of Prometheus ask for
-	traffic.Expectations,   // what the scenario expects of its phases
+	traffic.RuleQueries,    // Prometheus rules
+	traffic.Expectations,   // expectations of the scenario
 }
 
-// Names are those of all checks.
+// Names returns the names of all checks.
 func Names() []string {
 	var names []string
 	for _, c := range All {
@@ -70,7 +70,7 @@ func Names() []string {
 	return names
 }
 
-// Find gives the check of that name.
+// Find returns the check with the given name.
 func Find(name plan.Check) (check.Check, error) {
 	for _, c := range All {
 		if c.Name == name {
@@ -80,7 +80,7 @@ func Find(name plan.Check) (check.Check, error) {
 	return check.Check{}, fmt.Errorf("no check is called %q", name)
 }
 
-// Claims lists every promise that the configuration makes.
+// Claims lists every claim of the configuration.
 func Claims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, c := range All {
@@ -89,7 +89,7 @@ func Claims(cfg model.Config) []plan.Claim {
 	return claims
 }
 
-// Observed lists the request headers that backends must keep for the claims of a configuration to be judged.
+// Observed lists the request headers that backends must record so that the claims of cfg can be judged.
 func Observed(cfg model.Config) (names []string) {
 	for _, c := range All {
 		if c.ObservedHeaders != nil {

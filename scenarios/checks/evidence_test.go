@@ -15,8 +15,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// The matrices tell who refutes; testdata/evidence.golden tells on how much: of an honest and a wrong balancer of each matrix, what
-// every claim came to, from how many observations of how many that it needs, and with which p-value.
+// The matrices show which checks refute; testdata/evidence.golden shows on what evidence: for the honest and some wrong
+// balancers of each matrix, the outcome of every claim, its number of observations, how many it needs, and its p-value.
 func TestEvidence(t *testing.T) {
 	var evidence strings.Builder
 	for _, run := range histories(t) {
@@ -40,16 +40,16 @@ func TestEvidence(t *testing.T) {
 	golden(t, "testdata/evidence.golden", evidence.String())
 }
 
-// simulated is a history and which balancer it is of.
+// simulated is the history of a named balancer.
 type simulated struct {
 	name string
 	h    history.History
 }
 
-// histories are of the honest and of some wrong balancers of each matrix.
+// histories returns the honest and some wrong balancers of each matrix.
 func histories(t *testing.T) []simulated {
 	t.Helper()
-	every, honest := 3, !testing.Short() // of the wrong ones, and all that are not
+	every, honest := 3, !testing.Short() // of the wrong ones, and every honest one
 	if testing.Short() {
 		every = 20
 	}
@@ -94,7 +94,7 @@ func histories(t *testing.T) []simulated {
 	return all
 }
 
-// A phase's title is for people: with other titles every verdict is the same.
+// Phase titles are for people: renaming the phases changes no verdict.
 func TestTitlesDecideNothing(t *testing.T) {
 	for _, run := range histories(t) {
 		before, err := checks.Judge(run.h)
@@ -107,7 +107,7 @@ func TestTitlesDecideNothing(t *testing.T) {
 		}
 		run.h.Plan.Claims = slices.Clone(run.h.Plan.Claims)
 		for i, c := range run.h.Plan.Claims {
-			if c.Check == plan.CheckExpect { // it is about a phase that its author named
+			if c.Check == plan.CheckExpect { // its subject is a phase name
 				run.h.Plan.Claims[i].Subject = renamed[c.Subject]
 			}
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
-// Judge decides every claim of a history's plan. It fails only where the history cannot be read.
+// Judge decides every claim of a history's plan. It returns an error only if the history cannot be read.
 func Judge(h history.History) (report.Report, error) {
 	all := h
 	h = check.WithoutSubrequests(h)
@@ -78,7 +78,7 @@ func explain(v *report.Verdict, d model.Dialect) {
 	}
 }
 
-// whyNotEvaluated says why a claim is not looked at in a run that did not set out to decide it.
+// whyNotEvaluated explains why the run does not evaluate a claim; the zero Finding if it does.
 func whyNotEvaluated(claim plan.Claim, p plan.Plan) check.Finding {
 	if p.Decides(claim) {
 		return check.Finding{}
@@ -89,7 +89,7 @@ func whyNotEvaluated(claim plan.Claim, p plan.Plan) check.Finding {
 	return check.Finding{Inconclusive: "not what the scenario " + p.Name + " looks at"}
 }
 
-// runCheck runs one check. A crash of a check says nothing about the balancer.
+// runCheck runs one check. A crash leaves the claim undecided: it says nothing about the balancer.
 func runCheck(claim plan.Claim, h history.History) (f check.Finding) {
 	defer func() {
 		if crash := recover(); crash != nil {
@@ -123,7 +123,7 @@ func runCheck(claim plan.Claim, h history.History) (f check.Finding) {
 	return f
 }
 
-// findLoggedFailure says where the balancer's log tells of a failed attempt that nobody made fail.
+// findLoggedFailure quotes a failed attempt from the balancer's log that no fault of the run explains, or returns "".
 func findLoggedFailure(h history.History) string {
 	if slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool { return m.Event.Fault != plan.FaultSlow }) {
 		return ""

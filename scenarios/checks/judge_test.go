@@ -20,9 +20,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/traffic"
 )
 
-// A promise that the scenario does not look at is told, is undecided whatever its check could say, and changes no exit code.
+// A claim that the scenario does not evaluate is listed as undecided, whatever its check could say, and does not affect
+// the exit code.
 func TestOutsideTheScenario(t *testing.T) {
-	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutants[0], 1) // whose weights are wrong
+	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutants[0], 1) // with wrong weights
 	h.Plan.Checks = []plan.Check{plan.CheckAnswered}
 	r, err := checks.Judge(h)
 	require.NoError(t, err)
@@ -37,7 +38,7 @@ func TestOutsideTheScenario(t *testing.T) {
 	}
 }
 
-// What the harness cannot know, it does not decide.
+// Missing data leaves a claim undecided.
 func TestUndecided(t *testing.T) {
 	f := func(id, reason string, edit func(*history.History)) {
 		t.Helper()
@@ -64,7 +65,7 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	for _, claim := range checkstest.Baseline(t).Claims {
-		if checkstest.Baseline(t).Decides(claim) && claim.Check != plan.CheckExpect { // it is about the requests that there were
+		if checkstest.Baseline(t).Decides(claim) && claim.Check != plan.CheckExpect { // it counts the requests that were sent
 			f(claim.ID, "observations that it needs", few)
 		}
 	}
@@ -90,8 +91,8 @@ func TestUndecided(t *testing.T) {
 	f("answered/", "the sender could not send", checkstest.WithErr(history.Tester))
 }
 
-// A server that was left alone for an attempt that failed by itself convicts nobody, where nginx's log tells of the attempt; a log of
-// refusals by a limit tells of none.
+// A failed attempt in nginx's log prevents a refutation, because nginx may have ejected the server; a rate limit's log
+// entry does not.
 func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
 	judged := func(logged string) report.Verdict {
 		return checkstest.Outcome(t, "weights/backend", func(h *history.History) {
@@ -105,7 +106,7 @@ func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
 	assert.Equal(t, report.Refuted, judged(`[error] limiting requests, excess: 30.640 by zone "tokens"`).Outcome)
 }
 
-// What the balancer asks on its own account, with the client's id, convicts nobody.
+// Subrequests of the balancer that carry the client's request ID refute nothing.
 func TestSubrequestsConvictNobody(t *testing.T) {
 	f := func(id string, edit func(*model.Route)) {
 		t.Helper()
@@ -145,7 +146,7 @@ func TestACrashIsUndecided(t *testing.T) {
 	arrivals := 0
 	whole := h.Arrivals
 	h.Arrivals = func(yield func(history.Arrival) bool) {
-		if arrivals++; arrivals == 2 { // the first account is the report's own
+		if arrivals++; arrivals == 2 { // the first pass is for the report's own delivery check
 			panic("boom")
 		}
 		whole(yield)
@@ -157,7 +158,7 @@ func TestACrashIsUndecided(t *testing.T) {
 	assert.Equal(t, report.Untestable, r.Verdicts[len(r.Verdicts)-1].Outcome)
 }
 
-// Of a pool that nobody can answer for no run shows anything, whatever is done to it.
+// A pool without a server that can answer is untestable, whatever the faults.
 func TestDeserted(t *testing.T) {
 	f := func(cannot string, servers ...model.Server) {
 		t.Helper()

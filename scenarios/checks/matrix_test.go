@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// An honest balancer is never convicted, and with the scenario's traffic every promise is upheld.
+// An honest balancer is never refuted, and the scenario's traffic decides every claim that the scenario evaluates.
 func TestHonestBalancerIsUpheld(t *testing.T) {
 	pl := checkstest.Baseline(t)
 	for seed := range seeds(50) {
@@ -41,12 +41,12 @@ func TestHonestBalancerIsUpheld(t *testing.T) {
 	}
 }
 
-// A matrix has a section for each configuration, a row for each balancer, the honest one first, and a column for each
-// check that has promises there. A cell is what the check's promises came to. An honest row has no cell that says refuted; a
-// mutant's has one in the column of the check that is to kill it.
+// A matrix has one section per configuration, one row per balancer (the honest one first) and one column per check with
+// claims there. A cell is the outcome of the check's claims. No cell of an honest row is refuted; in a mutant's row the
+// cell of the check that must detect it is.
 type matrix struct {
 	sections []*section
-	only     []plan.Check // nil: all that the runs decide
+	only     []plan.Check // nil: every check that the runs decide
 }
 
 type section struct {
@@ -55,16 +55,16 @@ type section struct {
 	cells  []map[plan.Check]string // by row
 }
 
-// row is a balancer of a matrix.
+// row is one balancer of a matrix.
 type row struct {
 	config, name string
-	refutes      plan.Check // empty is an honest one
-	runs         uint64     // with seeds from 0
+	refutes      plan.Check // empty: an honest balancer
+	runs         uint64     // one per seed, from 0
 	history      func(seed uint64) (history.History, error)
-	counted      bool // a cell says how many promises came to each outcome
+	counted      bool // cells count the claims per outcome
 }
 
-// add judges the runs of a balancer and writes its row.
+// add judges the runs of a balancer and appends its row.
 func (m *matrix) add(t *testing.T, r row) {
 	t.Helper()
 	cells := map[plan.Check]outcomes{}
@@ -110,7 +110,7 @@ func (m *matrix) String() string {
 	return strings.Join(all, "\n")
 }
 
-// String writes a section as a table whose columns are as wide as they need to be.
+// String formats the section as an aligned table.
 func (s *section) String() string {
 	lines := make([]string, 1+len(s.names))
 	column := func(head string, cell func(row int) string) {
@@ -132,10 +132,10 @@ func (s *section) String() string {
 	return "# " + s.config + "\n" + strings.Join(lines, "\n") + "\n"
 }
 
-// outcomes are those of one check's promises.
+// outcomes are the outcomes of one check's claims.
 type outcomes []report.Outcome
 
-// cell is refuted where any promise was, in any run, and undecided where none was decided.
+// cell is refuted if any claim was in any run, and undecided if all were.
 func (o outcomes) cell() string {
 	if slices.Contains(o, report.Refuted) {
 		return report.Refuted.String()
@@ -144,7 +144,7 @@ func (o outcomes) cell() string {
 	return o[max(0, i)].String()
 }
 
-// counted is how many promises came to each outcome.
+// counted counts the claims per outcome.
 func (o outcomes) counted() string {
 	var parts []string
 	for _, kind := range []report.Outcome{report.Refuted, report.Undecided, report.Untestable, report.Upheld} {
@@ -161,7 +161,7 @@ func (o outcomes) counted() string {
 	return strings.Join(parts, ", ")
 }
 
-// Every check refutes its mutants, whatever the seed.
+// Every check refutes its mutants, with every seed.
 func TestKillMatrix(t *testing.T) {
 	pl := checkstest.Baseline(t)
 	var m matrix
@@ -174,7 +174,7 @@ func TestKillMatrix(t *testing.T) {
 	golden(t, "testdata/kill-matrix.golden", m.String())
 }
 
-// The same for what balancers do when servers die.
+// The same for the handling of outages.
 func TestFailureMatrix(t *testing.T) {
 	var m matrix
 	for _, checked := range []bool{false, true} {
@@ -197,7 +197,7 @@ func TestFailureMatrix(t *testing.T) {
 	golden(t, "testdata/failure-matrix.golden", m.String())
 }
 
-// What other scenarios show is refuted where it is wrong, and nowhere else.
+// Mutants of the other scenarios are refuted by their own check and by no other.
 func TestExperiments(t *testing.T) {
 	var m matrix
 	for _, of := range fixtures.ScenarioBalancers {
@@ -210,7 +210,7 @@ func TestExperiments(t *testing.T) {
 	golden(t, "testdata/experiments.golden", m.String())
 }
 
-// Every check that asks questions refutes balancers that answer them otherwise, and upholds one that does not.
+// Every check with probes refutes balancers that answer them incorrectly and upholds an honest one.
 func TestReplies(t *testing.T) {
 	var m matrix
 	for _, of := range fixtures.ProbeBalancers() {
@@ -225,8 +225,8 @@ func TestReplies(t *testing.T) {
 	golden(t, "testdata/replies.golden", m.String())
 }
 
-// The laws of distribution, limits and sessions refute each wrong balancer under the experiments that lbproof designs,
-// and no honest one.
+// The laws of distribution, limits and sessions refute each wrong balancer under the generated experiments, and no
+// honest one.
 func TestLaws(t *testing.T) {
 	m := matrix{only: fixtures.LawChecks}
 	for i, of := range fixtures.Balancers {
@@ -251,7 +251,7 @@ func judge(t testing.TB, p plan.Plan, m fixtures.Mutant, seed uint64) report.Rep
 	return r
 }
 
-// seeds is how many runs of each kind there are: under -short, which the race detector runs with, a few are enough.
+// seeds is the number of runs of each kind; -short, also used with the race detector, runs a tenth.
 func seeds(n uint64) uint64 {
 	if testing.Short() {
 		return max(1, n/10)
@@ -262,7 +262,7 @@ func seeds(n uint64) uint64 {
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if testing.Short() {
-		return // it is of all the seeds
+		return // the golden file covers all seeds
 	}
 	var lines []string
 	for line := range strings.Lines(got) {

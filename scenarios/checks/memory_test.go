@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// Memory does not grow with the number of requests, but for the ledger's byte per request.
+// Memory does not grow with the number of requests, except for the ledger's one byte per request.
 func TestJudgeMemoryIsFlat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it judges millions of requests")

@@ -16,7 +16,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// wrongWants make what a question wants wrong, each in one respect; ok is false where it does not want anything of it.
+// wrongWants falsify one expectation of a probe each; ok is false if the probe has no such expectation.
 var wrongWants = map[string]func(model.Config, *check.Want) (ok bool){
 	"status": func(_ model.Config, want *check.Want) bool {
 		had := len(want.Codes) > 0
@@ -78,8 +78,8 @@ func double(i *check.Interval) bool {
 	return had
 }
 
-// The honest balancers of TestReplies answer what is written down, not what the checks want: whatever a check wants
-// wrongly of any one of its requests convicts them.
+// The honest balancers of TestReplies answer from written data, not from the checks' expectations: a check with a
+// single wrong expectation refutes them.
 func TestWrongWantsConvictTheHonest(t *testing.T) {
 	seen := map[string]int{}
 	for _, r := range fixtures.ProbeBalancers() {
@@ -107,8 +107,8 @@ func TestWrongWantsConvictTheHonest(t *testing.T) {
 	}
 }
 
-// wrongable are the respects in which a check can be wrong about a claim, each with the number of a question that its
-// plan asks.
+// falsifiable yields every expectation of a claim's probes that can be falsified, with the number of the probe in its
+// plan.
 func wrongable(right check.Check, p plan.Plan, claim plan.Claim) iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		if claim.Check != right.Name {
@@ -126,10 +126,10 @@ func wrongable(right check.Check, p plan.Plan, claim plan.Claim) iter.Seq2[strin
 	}
 }
 
-// wanting is a check that is wrong about one question of a claim.
+// falsified returns a copy of the check with one wrong expectation in one probe of a claim.
 func wanting(right check.Check, about plan.Claim, n int, spoil func(model.Config, *check.Want) bool) check.Check {
 	wrong := right
-	wrong.Judge = nil // which asks the right ones
+	wrong.Judge = nil // it uses the right probes
 	wrong.Probes = func(cfg model.Config, claim plan.Claim) ([]check.Probe, string) {
 		asked, cannot := right.Probes(cfg, claim)
 		if claim.ID == about.ID {
@@ -140,7 +140,7 @@ func wanting(right check.Check, about plan.Claim, n int, spoil func(model.Config
 	return wrong
 }
 
-// isSent says whether a plan sends a request.
+// isSent reports whether the plan sends the request.
 func isSent(p plan.Plan, r plan.Request) bool {
 	return slices.ContainsFunc(p.Phases, func(l plan.Phase) bool {
 		return slices.ContainsFunc(l.Requests, func(sent plan.Request) bool { return assert.ObjectsAreEqual(sent, r) })

@@ -8,7 +8,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Requirements are those of every claim that has some.
+// Requirements returns the requirements of the claims, by claim ID.
 func Requirements(cfg model.Config, claims []plan.Claim, terms check.DesignParams) map[string][]check.Requirement {
 	all, needed := map[string][]check.Requirement{}, map[plan.PhaseKind]bool{}
 	for _, claim := range claims {
@@ -23,7 +23,7 @@ func Requirements(cfg model.Config, claims []plan.Claim, terms check.DesignParam
 		}
 		for _, t := range found {
 			for i := range t.Phase.Requests {
-				if t.Phase.Engine != plan.Prober { // whose requests may be several claims' questions
+				if t.Phase.Engine != plan.Prober { // a prober's requests may serve several claims
 					t.Phase.Requests[i].Claim = claim.ID
 				}
 			}

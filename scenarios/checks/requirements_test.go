@@ -13,7 +13,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/requests"
 )
 
-// Nobody waits for a 504 only to see its fields: it is asked for where its time is, and without it the others decide.
+// A check of response headers never waits for a 504 by itself: it uses the 504 of a timeout test if there is one, and
+// otherwise is decided without.
 func TestResponsesWaitWithOthers(t *testing.T) {
 	at := model.Pos{File: "x", Line: 1}
 	r := model.Route{

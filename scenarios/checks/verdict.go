@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Decide turns findings into verdicts, claim by claim, after one correction for the size of the family (Holm).
+// Decide turns findings into verdicts, after one correction over all claims (Holm).
 func Decide(claims []plan.Claim, findings []check.Finding, alpha float64) []report.Verdict {
 	p := make([]float64, len(findings))
 	for i, f := range findings {
@@ -42,7 +42,7 @@ func Decide(claims []plan.Claim, findings []check.Finding, alpha float64) []repo
 	return verdicts
 }
 
-// decide is the one place where evidence becomes an outcome.
+// decide turns a finding into an outcome and its reason. No other code does.
 func decide(f check.Finding, p, alpha float64) (report.Outcome, string) {
 	switch {
 	case f.Untestable != "":

@@ -31,7 +31,7 @@ func TestDecide(t *testing.T) {
 	f(check.Finding{N: 10, Need: 11, Tested: true, AnytimeValid: true, P: 0.0011}, report.Undecided)
 }
 
-// One p-value of 0.0009 convicts alone, and does not among two.
+// A p-value of 0.0009 refutes alone, but not among two.
 func TestDecideCorrectsForTheFamily(t *testing.T) {
 	one := check.Finding{N: 1, Tested: true, P: 0.0009}
 	other := check.Finding{N: 1, Tested: true, P: 0.5}

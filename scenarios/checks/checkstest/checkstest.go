@@ -1,5 +1,5 @@
-// Package checkstest is what the tests of checks share: a run of an honest balancer in which one thing is changed, and
-// what the checks make of it. No program imports it.
+// Package checkstest is shared by the tests of checks: it judges a run of an honest balancer with one thing changed. No
+// program imports it.
 package checkstest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Baseline is the plan of the scenario baseline.
+// Baseline returns the plan of the scenario "baseline".
 func Baseline(t testing.TB) plan.Plan {
 	t.Helper()
 	p, err := fixtures.Plan("baseline")
@@ -23,7 +23,7 @@ func Baseline(t testing.TB) plan.Plan {
 	return p
 }
 
-// Outcome judges one claim of the baseline on an honest balancer whose history edit has changed.
+// Outcome judges one claim of the baseline for an honest balancer, after edit has changed the history.
 func Outcome(t *testing.T, id string, edit func(*history.History)) report.Verdict {
 	t.Helper()
 	h := fixtures.Simulate(Baseline(t), fixtures.Mutant{}, 1)
@@ -39,13 +39,13 @@ func Outcome(t *testing.T, id string, edit func(*history.History)) report.Verdic
 	return report.Verdict{}
 }
 
-// Decide is what a finding comes to where it is the only one, and why.
+// Decide returns the outcome and the reason of a single finding.
 func Decide(f check.Finding, alpha float64) (report.Outcome, string) {
 	v := checks.Decide(make([]plan.Claim, 1), []check.Finding{f}, alpha)[0]
 	return v.Outcome, v.Reason
 }
 
-// Refuted names the checks that refute a claim of a report.
+// Refuted returns the checks that refute a claim of the report.
 func Refuted(r report.Report) map[plan.Check]bool {
 	names := map[plan.Check]bool{}
 	for _, v := range r.Verdicts {
@@ -56,7 +56,7 @@ func Refuted(r report.Report) map[plan.Check]bool {
 	return names
 }
 
-// WithErr makes every tenth proxied hit end with the error.
+// WithErr makes every tenth proxied hit fail with the error.
 func WithErr(kind history.Err) func(*history.History) {
 	return func(h *history.History) {
 		hits := h.Hits

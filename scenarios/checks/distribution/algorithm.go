@@ -27,16 +27,16 @@ var Algorithm = check.Check{
 	Judge:        judgeAlgorithm,
 }
 
-// The kinds of algorithms, as far as they are judged by different laws.
+// Algorithms, grouped by the law that judges them.
 const (
-	lawLeastconn = "fewest" // requests in flight
+	lawLeastconn = "fewest" // fewest requests in flight
 	lawHash      = "key"
 	lawRandom    = "chance"
-	lawFastest   = "speed" // of the servers, by whatever measure
-	lawFill      = "order" // fills one server after another
+	lawFastest   = "speed" // fastest server, by any measure
+	lawFill      = "order" // one server after another
 )
 
-// lawOf says by which law a pool's choice is judged.
+// lawOf returns the law that judges the pool's algorithm.
 func lawOf(pool model.Pool) string {
 	switch b := pool.Balance; {
 	case b.Kind == model.ByHash:
@@ -91,7 +91,7 @@ func judgeAlgorithm(claim plan.Claim, h history.History) check.Finding {
 	return check.Finding{Inconclusive: check.NoExperiment}
 }
 
-// indexServers numbers servers by host; twice is one that is there more than once.
+// indexServers maps hosts to positions; twice is a host that is listed more than once.
 func indexServers(servers []model.Server) (index map[string]int, twice string) {
 	index = map[string]int{}
 	for i, s := range servers {
@@ -157,7 +157,7 @@ func describeMethod(p model.Pool) string {
 	return fmt.Sprintf("balances by %s", p.Balance.Source)
 }
 
-// describeRandom says by what shares servers are drawn.
+// describeRandom describes a random choice and its shares.
 func describeRandom(p model.Pool) string {
 	var parts []string
 	shares, idle := drawShares(p)
@@ -175,7 +175,7 @@ func describeRandom(p model.Pool) string {
 	return fmt.Sprintf("draws a server for each request, %s: %s", how, units.Join(parts))
 }
 
-// formatShares prints shares as a 1/2 (50.0 %), b 1/2 (50.0 %).
+// formatShares formats shares as a 1/2 (50.0 %), b 1/2 (50.0 %).
 func formatShares(active []model.Server) string {
 	var parts []string
 	shares := stats.Shares(check.WeightsOf(active))

@@ -13,12 +13,12 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// allowedMissed is how many attempts may have failed without a trace, each of which took a turn: at a machine that is too
-// busy, one in 100,000 connections to a backend is reset.
+// allowedMissed is the number of attempts that may have failed without a trace after taking a turn: on an overloaded
+// machine one in 100,000 connections to a backend is reset.
 const allowedMissed = 2
 
-// rotationEnvelope are the shares that turns by weight come to, and bounds on how far counts are from them while the same
-// servers take them all along, wherever in their turns they began; nginx's begin anew with its workers.
+// rotationEnvelope returns the shares of weighted round robin and the bounds on counts while the same servers are in
+// rotation, wherever the rotation started: nginx starts anew with its workers.
 func rotationEnvelope(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
@@ -33,8 +33,8 @@ func rotationEnvelope(pool model.Pool, servers []model.Server, states int) ([]fl
 	return shares, env.AnyStart().Times(states).Widen(allowedMissed)
 }
 
-// rotationFromStart are the same for so many turns since the balancer's start, which HAProxy's own replay knows to the
-// request.
+// rotationFromStart is rotationEnvelope for a number of requests since the balancer started, which the replay of
+// HAProxy knows to the request.
 func rotationFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
 	shares, env := rotationEnvelope(pool, servers, states)
 	if pool.Balance.Rotation != model.FairWeighted || picks == 0 || picks > maxReplay {
@@ -47,10 +47,11 @@ func rotationFromStart(pool model.Pool, servers []model.Server, states, picks in
 	return shares, env
 }
 
-// maxReplay bounds the turns that are replayed.
+// maxReplay limits the length of a replay.
 const maxReplay = 1 << 22
 
-// outageEnvelope is wider: the sum over several stretches of time, before which servers have come or gone.
+// outageEnvelope is wider: it covers the sum over several periods, before each of which the servers in rotation
+// changed.
 func outageEnvelope(pool model.Pool, servers []model.Server, states, times int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
@@ -65,7 +66,7 @@ func outageEnvelope(pool model.Pool, servers []model.Server, states, times int) 
 	return shares, stats.PeriodEnvelope(weights).Times(2 * times * states)
 }
 
-// describeDrift says where a balancer's own turns do not quite come to the weights.
+// describeDrift describes a rotation whose shares differ from the weights, or returns "".
 func describeDrift(active []model.Server, shares []float64) string {
 	worst, by := 0, 0.0
 	for i, p := range stats.Shares(check.WeightsOf(active)) {
@@ -81,8 +82,8 @@ func describeDrift(active []model.Server, shares []float64) string {
 		units.PercentHundredths(shares[worst]), units.PercentHundredths(stats.Shares(check.WeightsOf(active))[worst]))
 }
 
-// coversStart reports whether a pool's turns are all known from its start on: no phase that is left out reached it before one
-// that is not.
+// coversStart reports whether the judged phases cover all requests to the pool since the balancer started: no excluded
+// phase reached the pool before an included one.
 func coversStart(p plan.Plan, pool model.Pool) bool {
 	left := false
 	for _, l := range p.Phases {
@@ -100,7 +101,7 @@ func coversStart(p plan.Plan, pool model.Pool) bool {
 	return true
 }
 
-// rotationNames names the laws of turns.
+// rotationNames are the names of the round-robin algorithms.
 var rotationNames = map[model.Rotation]string{
 	model.Smooth:           "smooth weighted round robin",
 	model.EarliestDeadline: "earliest deadline first",
@@ -108,13 +109,13 @@ var rotationNames = map[model.Rotation]string{
 	model.StaticMap:        "HAProxy's static-rr",
 }
 
-// envelopeTest names it.
+// envelopeTest describes the test.
 func envelopeTest(pool model.Pool, states int) string {
 	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0",
 		rotationNames[pool.Balance.Rotation], units.Plural(states, "independent state"))
 }
 
-// whyUnknown says why nothing can be said of shares around faults.
+// whyUnknown explains why shares around faults cannot be judged, or returns "".
 func whyUnknown(h history.History) string {
 	if why := check.WhyLedgerIncomplete(h); why != "" {
 		return why

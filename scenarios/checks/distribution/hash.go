@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// tunnelRequirements are those of a pool to which only handshakes of WebSocket connections lead, by clients' addresses.
+// tunnelRequirements are for a pool that only WebSocket handshakes reach, keyed by client address.
 func tunnelRequirements(cfg model.Config, claim plan.Claim, pool model.Pool) []check.Requirement {
 	i := slices.IndexFunc(cfg.Routes, func(r model.Route) bool { return r.Pool == pool.Name && len(r.Access) == 0 })
 	if i < 0 || !pool.Balance.Key().IsAddress() {
@@ -26,7 +26,7 @@ func tunnelRequirements(cfg model.Config, claim plan.Claim, pool model.Pool) []c
 		return nil
 	}
 	r = check.WebSocketHandshake(r)
-	r.Claim = claim.ID // its way depends on a condition
+	r.Claim = claim.ID // the route depends on a condition
 	trials := check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
 	for i := range trials {
 		trials[i].Phase.Engine, trials[i].Phase.Timeout = plan.Prober, check.WaitMargin
@@ -42,10 +42,10 @@ type keyTracker struct {
 	up                 []bool
 	outages            []*outage.Outage
 	quiet              []outage.Window
-	maps               map[string]stats.Map // by the server that is dead
-	firstServer        map[string]string    // by dead server and key
+	maps               map[string]stats.Map // by the server that is down
+	firstServer        map[string]string    // by the server that is down, and key
 	wrong              check.Examples
-	keys, duringOutage int // keys, and requests while a server was dead
+	keys, duringOutage int // keys, and requests during an outage
 	unknownKey         string
 }
 
@@ -65,7 +65,7 @@ func judgeHash(claim plan.Claim, h history.History, pool model.Pool) check.Findi
 	return k.finding()
 }
 
-// newKeyTracker begins to follow the keys of a pool.
+// newKeyTracker returns a tracker of the pool's keys.
 func newKeyTracker(h history.History, pool model.Pool) *keyTracker {
 	k := &keyTracker{
 		h: h, pool: pool, outages: outage.FindPartial(h, pool, outage.RefusingFaults...),
@@ -81,7 +81,7 @@ func newKeyTracker(h history.History, pool model.Pool) *keyTracker {
 	return k
 }
 
-// finding says what the keys have come to.
+// finding summarises the keys.
 func (k *keyTracker) finding() check.Finding {
 	beta := k.h.Plan.Beta
 	largest := slices.Max(stats.Shares(check.WeightsOf(check.Rotation(k.pool))))
@@ -114,7 +114,7 @@ func (k *keyTracker) add(hit history.Hit) {
 		return
 	}
 	dead, known := k.serverDown(hit)
-	if !known || len(key) == 0 { // without a key servers take turns
+	if !known || len(key) == 0 { // requests without a key use round robin
 		return
 	}
 	if dead != "" {
@@ -138,7 +138,8 @@ func (k *keyTracker) add(hit history.Hit) {
 	}
 }
 
-// serverDown is the one server that was known to be dead while a hit was under way; known is false where that is uncertain.
+// serverDown returns the only server that was certainly down during a hit, "" if all were up; known is false if that is
+// uncertain.
 func (k *keyTracker) serverDown(hit history.Hit) (name string, known bool) {
 	in := func(windows []outage.Window) bool {
 		return slices.ContainsFunc(windows, func(w outage.Window) bool { return hit.Sent >= w.From && hit.Done <= w.To })

@@ -16,13 +16,13 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// How servers are made busy: one takes longer than the others, so that whoever minds how busy they are gives it less.
+// Traffic to one server that is slower than the others: an algorithm that considers load or speed sends it less.
 const (
 	slowRate     = 80 // requests per second
 	slowDuration = 14 * time.Second
 	fastDelay    = 400 * time.Millisecond
 	slowDelay    = 1600 * time.Millisecond
-	maxSlowShare = 0.8 // of its share by weight: a sluggish server must get less than this
+	maxSlowShare = 0.8 // of its share by weight: a slowed server must get less than this
 )
 
 func slowRequirement(cfg model.Config, pool model.Pool, r plan.Request) check.Requirement {
@@ -46,7 +46,7 @@ func slowRequirement(cfg model.Config, pool model.Pool, r plan.Request) check.Re
 	return t
 }
 
-// idleWeights are those by which servers take turns while nobody is busy.
+// idleWeights returns the weights of round robin at idle.
 func idleWeights(pool model.Pool) []int {
 	weights := check.WeightsOf(check.Rotation(pool))
 	if pool.Balance.Rotation == model.Unweighted {
@@ -57,7 +57,7 @@ func idleWeights(pool model.Pool) []int {
 	return weights
 }
 
-// idleEnvelope bounds counts of turns that began somewhere.
+// idleEnvelope bounds the counts of round robin at idle, from any starting point.
 func idleEnvelope(pool model.Pool, states int) stats.Envelope {
 	weights := idleWeights(pool)
 	if pool.Balance.Rotation == model.Unweighted {
@@ -78,15 +78,15 @@ func idleRequirement(cfg model.Config, pool model.Pool, r plan.Request, terms ch
 	}
 }
 
-// selection is one choice of a server, by what is known of it.
+// selection is one choice of a server, with the bounds on its times.
 type selection struct {
 	server                      int
-	sent, arrived               time.Duration // by the client, to the server: it was chosen in between
-	inFlightUntil, countedUntil time.Duration // at least until then it was with the server, at most until then the balancer counted it
-	bounded                     bool          // it fell into the times at which all is known
+	sent, arrived               time.Duration // sent by the client, arrived at the server: the choice was in between
+	inFlightUntil, countedUntil time.Duration // at the server at least until, counted by the balancer at most until
+	bounded                     bool          // it lies where all times are bounded
 }
 
-// judgeLeastconn judges picks while servers were busy, and turns while they were not.
+// judgeLeastconn judges single selections under load, and round robin at idle.
 func judgeLeastconn(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
 	states := max(1, h.Env.Workers)
@@ -119,7 +119,7 @@ func judgeLeastconn(h history.History, pool model.Pool) check.Finding {
 	return f
 }
 
-// judgeIdle judges turns of requests that were alone. It reports whether there were enough.
+// judgeIdle judges the counts of requests without others in flight. It reports whether there were enough.
 func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int) (enough bool) {
 	active := check.Rotation(pool)
 	index, _ := indexServers(active)
@@ -155,7 +155,7 @@ func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int)
 	return f.N >= env.SampleSize(shares, stats.Shares(wrong), 1-h.Plan.Beta)
 }
 
-// formatCounts prints counts as 1,234 : 5.
+// formatCounts formats counts as 1,234 : 5.
 func formatCounts(counts []int) string {
 	var out []string
 	for _, n := range counts {
@@ -164,7 +164,7 @@ func formatCounts(counts []int) string {
 	return strings.Join(out, " : ")
 }
 
-// findSlowWindow is the time in which one server was slower than the others.
+// findSlowWindow returns the time during which one server was slower than the others.
 func findSlowWindow(h history.History, pool model.Pool) (outage.SlowPeriod, bool) {
 	for _, s := range outage.SlowPeriods(h, pool) {
 		if slices.Max(s.MinDelays) > slices.Min(s.MinDelays) {
@@ -174,7 +174,7 @@ func findSlowWindow(h history.History, pool model.Pool) (outage.SlowPeriod, bool
 	return outage.SlowPeriod{}, false
 }
 
-// judgeSlowShare judges how much the slowest server got. It says how many requests there were, and whether that is enough.
+// judgeSlowShare judges the share of the slowest server. It returns the number of requests, and whether that is enough.
 func judgeSlowShare(f *check.Finding, h history.History, pool model.Pool) (n int, enough bool) {
 	when, ok := findSlowWindow(h, pool)
 	if !ok {
@@ -210,7 +210,7 @@ func judgeSlowShare(f *check.Finding, h history.History, pool model.Pool) (n int
 	return n, less < h.Plan.Beta
 }
 
-// judgeFastest judges pools that mind how fast their servers are.
+// judgeFastest judges pools that prefer fast servers.
 func judgeFastest(h history.History, pool model.Pool) check.Finding {
 	f := check.Finding{
 		Inconclusive: cmp.Or(check.WhyNodeExited(h), check.WhyLedgerIncomplete(h)),
@@ -230,9 +230,8 @@ func judgeFastest(h history.History, pool model.Pool) check.Finding {
 	return f
 }
 
-// judgeSelections judges every pick against the requests that servers had in flight: one is wrong if the server that was
-// chosen had more for certain, per weight, than another one can have had. It reports whether enough picks could have
-// been wrong.
+// judgeSelections judges every selection by the requests in flight: it is wrong if the chosen server certainly had more
+// in flight, per weight, than another one can have had. It reports whether enough selections could have been wrong.
 func judgeSelections(f *check.Finding, h history.History, pool model.Pool, active []model.Server) (enough bool) {
 	var wrong check.Examples
 	conclusive, first := 0, 0
@@ -261,10 +260,10 @@ func judgeSelections(f *check.Finding, h history.History, pool model.Pool, activ
 	return conclusive >= check.RequestsNeeded(h)/4
 }
 
-// inFlightBounds is how many requests servers had in flight when one was picked: for certain, and at most.
+// inFlightBounds bounds the requests that each server had in flight when one was selected.
 type inFlightBounds struct{ atLeast, atMost []int }
 
-// countInFlight counts what was in flight when the pick number i was made. Picks are in the order of sending.
+// countInFlight bounds the requests in flight at selection i. Selections are ordered by time of sending.
 func countInFlight(picks []selection, i, servers int) inFlightBounds {
 	b := inFlightBounds{atLeast: make([]int, servers), atMost: make([]int, servers)}
 	p := picks[i]
@@ -285,8 +284,8 @@ func countInFlight(picks []selection, i, servers int) inFlightBounds {
 	return b
 }
 
-// lessLoaded is a server that was less busy for certain than the one that was chosen; -1 if there is none. could: a wrong
-// choice would have been seen.
+// lessLoaded returns a server that certainly had less load than the chosen one, or -1. could reports whether a wrong
+// choice would have been visible.
 func (b inFlightBounds) lessLoaded(chosen int, servers []model.Server, law model.LoadMetric) (better int, could bool) {
 	better = -1
 	for j, other := range servers {
@@ -302,7 +301,7 @@ func (b inFlightBounds) lessLoaded(chosen int, servers []model.Server, law model
 	return better, could
 }
 
-// loadPerWeight is how busy a server with so many requests in flight is taken to be.
+// loadPerWeight returns the load that the balancer assigns to a server with that many requests in flight.
 func loadPerWeight(inFlight, weight int, law model.LoadMetric) float64 {
 	switch {
 	case law != model.NextPerWeight:
@@ -313,7 +312,7 @@ func loadPerWeight(inFlight, weight int, law model.LoadMetric) float64 {
 	return float64((inFlight + 1) * 256 / weight)
 }
 
-// collectSelections are the picks of a pool in the order of sending, with what is known of their times.
+// collectSelections returns the pool's selections by time of sending, with bounds on their times.
 func collectSelections(h history.History, pool model.Pool, active []model.Server) []selection {
 	when, _ := findSlowWindow(h, pool)
 	index, _ := indexServers(active)

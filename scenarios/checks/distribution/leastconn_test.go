@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// What was with a server all the time that a pick may have taken counts for certain, what may have been there at most.
+// A request at a server for the whole time of a selection counts as certain, one that may have been there as possible.
 func TestInFlightAt(t *testing.T) {
 	at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 	long := selection{server: 0, sent: at(0), arrived: at(1), inFlightUntil: at(400), countedUntil: at(420)}
@@ -23,7 +23,7 @@ func TestInFlightAt(t *testing.T) {
 	assert.Equal(t, []int{1, 2}, busy.atMost)
 }
 
-// A pick is wrong where the chosen server was busier for certain than another one can have been.
+// A selection is wrong if the chosen server certainly had more load than another one can have had.
 func TestBetter(t *testing.T) {
 	equal := []model.Server{{Host: "a", Weight: 1}, {Host: "b", Weight: 1}}
 	double := []model.Server{{Host: "a", Weight: 2}, {Host: "b", Weight: 1}}
@@ -35,10 +35,10 @@ func TestBetter(t *testing.T) {
 	}
 	f(equal, model.InFlightPerWeight, []int{2, 0}, []int{2, 1}, 0, 1, true)
 	f(equal, model.InFlightPerWeight, []int{2, 0}, []int{2, 1}, 1, -1, true)
-	f(equal, model.InFlightPerWeight, []int{1, 0}, []int{2, 1}, 0, -1, false) // they may be equal
+	f(equal, model.InFlightPerWeight, []int{1, 0}, []int{2, 1}, 0, -1, false) // the loads may be equal
 	f(double, model.InFlightPerWeight, []int{2, 0}, []int{2, 1}, 0, -1, false)
 	f(double, model.InFlightPerWeight, []int{0, 1}, []int{1, 1}, 1, 0, true)
-	// With the request to come 3/2 is more than 1/1 would be, but b is idle or has 2/1.
+	// Counting the next request, 3/2 exceeds 1/1, but b is idle or at 2/1.
 	f(double, model.NextPerWeight, []int{2, 0}, []int{2, 0}, 0, 1, true)
 	f(double, model.NextPerWeight, []int{2, 0}, []int{2, 1}, 0, -1, false)
 }
@@ -46,10 +46,10 @@ func TestBetter(t *testing.T) {
 func TestLoadOf(t *testing.T) {
 	assert.InDelta(t, 1.5, loadPerWeight(3, 2, model.InFlightPerWeight), 0)
 	assert.InDelta(t, 0, loadPerWeight(0, 2, model.NextPerWeight), 0)
-	assert.InDelta(t, 4*256/3, loadPerWeight(3, 3, model.NextPerWeight), 0) // in whole 256ths
+	assert.InDelta(t, 4*256/3, loadPerWeight(3, 3, model.NextPerWeight), 0) // in units of 1/256
 }
 
-// Each way of choosing has a law, and the pools of no law are only told of.
+// Every algorithm has a law; pools without one are only reported.
 func TestLawOf(t *testing.T) {
 	for want, all := range map[string][]model.Balance{
 		lawHash:      {{Kind: model.ByHash}},
@@ -72,7 +72,7 @@ func TestLawOf(t *testing.T) {
 	}
 }
 
-// Servers that are idle take turns by weight, or all alike.
+// Round robin at idle is by weight, or ignores weights.
 func TestIdleWeights(t *testing.T) {
 	f := func(rotation model.Rotation, want ...int) {
 		t.Helper()

@@ -38,7 +38,7 @@ var Mirror = check.Check{
 	Judge:        judgeMirror,
 }
 
-// detectableCopies is how many copies more or less show a share that is a quarter off, two copies aside.
+// detectableCopies is the number of copies that shows a share off by a quarter, apart from two copies of slack.
 const detectableCopies = 16
 
 func mirrorRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
@@ -56,7 +56,7 @@ func mirrorRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPa
 	}}
 }
 
-// mirrorSampleSize is how many requests decide: enough to see what 1 % of them break, or a share that is a quarter off.
+// mirrorSampleSize is the number of requests that shows a fault on 1 % of them, or a share off by a quarter.
 func mirrorSampleSize(claim plan.Claim, beta float64) int {
 	need := math.Log(beta) / math.Log(1-0.01)
 	if share := claim.Params[plan.ParamShare]; share < 1 {
@@ -88,12 +88,12 @@ func judgeMirror(claim plan.Claim, h history.History) check.Finding {
 	}
 }
 
-// mirrorTally is what became of the requests that are copied.
+// mirrorTally counts mirrored requests and their copies.
 type mirrorTally struct {
 	claim            plan.Claim
-	hosts            []string // that get copies
+	hosts            []string // that receive copies
 	share            float64
-	requests, copies int // requests, and copies of them
+	requests, copies int // of them
 	wrong            check.Examples
 }
 
@@ -121,7 +121,7 @@ func (m *mirrorTally) count(h history.History) {
 	}
 }
 
-// judge judges a request and its copies.
+// judge judges one request and its copies.
 func (m *mirrorTally) judge(hit history.Hit, copies int) {
 	switch {
 	case slices.Contains(m.hosts, hit.Server):

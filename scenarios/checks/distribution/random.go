@@ -12,17 +12,17 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// tolerance is the relative deviation of a share that draws must be able to exclude.
+// tolerance is the relative deviation of a share that a test must exclude.
 const tolerance = 0.2
 
-// maxDrawFactor is how many times the draws that are needed on average a trial may take.
+// maxDrawFactor limits a phase to this multiple of the draws needed on average.
 const maxDrawFactor = 5
 
-// drawShares are the shares by which a pool's servers are drawn. idle: only while nobody is busy.
+// drawShares returns the shares with which servers are drawn. idle: they only hold without other requests in flight.
 func drawShares(pool model.Pool) (shares []float64, idle bool) {
 	weights, several := check.WeightsOf(check.Rotation(pool)), pool.Balance.Choices > 1
 	switch {
-	case pool.Balance.Draw == model.DrawnByArcs: // of several the last is taken while all are idle
+	case pool.Balance.Draw == model.DrawnByArcs: // of several candidates, the last wins at idle
 		return stats.RingShares(weights), several
 	case several:
 		return stats.TwoChoiceShares(weights), true
@@ -30,7 +30,7 @@ func drawShares(pool model.Pool) (shares []float64, idle bool) {
 	return stats.Shares(weights), false
 }
 
-// isRandom reports whether servers are drawn, by shares that lbproof knows.
+// isRandom reports whether servers are drawn at random, with shares that lbproof knows.
 func isRandom(b model.Balance) bool {
 	few := b.Kind == model.LeastConnections && b.Choices > 0 && b.Draw != model.DrawnUniformly
 	return b.Kind == model.Random || few
@@ -61,7 +61,7 @@ func randomRequirement(claim plan.Claim, pool model.Pool, r plan.Request, terms 
 	return t
 }
 
-// judgeRandom counts the answers of a pool's servers one after another, as draws.
+// judgeRandom treats the responses of a pool's servers as independent draws.
 func judgeRandom(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
 	shares, idle := drawShares(pool)
@@ -91,7 +91,7 @@ func judgeRandom(h history.History, pool model.Pool) check.Finding {
 	return sequentialFinding(h, test, counts, shares, strangers, busy)
 }
 
-// sequentialFinding says what draws have come to.
+// sequentialFinding summarises a sequential test of draws.
 func sequentialFinding(
 	h history.History, test *stats.SequentialTest, counts []int, shares []float64, strangers check.Examples, busy int,
 ) check.Finding {

@@ -14,21 +14,21 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Where servers die, the weights hold twice: for all servers while all are up, and for those that are left while one is
-// known to be dead. In between nothing is said.
+// Around outages the weights hold twice: among all servers while all are up, and among the remaining ones while one is
+// certainly out of rotation. Requests in between are not judged.
 
-// period are times in which the same servers share a pool's requests.
+// period is a set of time windows with the same servers in rotation.
 type period struct {
 	windows []outage.Window
-	servers []model.Server // that share them
+	servers []model.Server // in rotation
 	counts  []int
 	total   int
-	atEdges int // requests under way at the edges, which may lie on either side
+	atEdges int // requests in flight at the edges, which may count on either side
 }
 
-// judgeAroundFaults judges a pool around faults, by the arrivals of the times at which it is known who shares them.
-// Every edge of such a time may shift a pick or three per state: one under way in the turn, one that failed, and one
-// of the weight that nginx takes away and gives back (ngx_http_upstream_round_robin.c).
+// judgeAroundFaults judges the arrivals of the times at which the servers in rotation are known. Every edge of such a
+// time may shift up to three selections per instance: one in flight, one that failed, and one for the weight that nginx
+// takes away and gives back (ngx_http_upstream_round_robin.c).
 func judgeAroundFaults(f *check.Finding, h history.History, pool model.Pool, all []*outage.Outage, states int) {
 	active := check.Rotation(pool)
 	parts := []*period{{windows: quietWindows(h, all), servers: active}}
@@ -58,7 +58,7 @@ func sumTotals(parts []*period) int {
 	return n
 }
 
-// quietWindows are the times at which no server was dead or only just back.
+// quietWindows returns the times without an outage or a recent recovery.
 func quietWindows(h history.History, all []*outage.Outage) []outage.Window {
 	out, from := []outage.Window(nil), time.Duration(0)
 	for _, e := range all {
@@ -68,7 +68,7 @@ func quietWindows(h history.History, all []*outage.Outage) []outage.Window {
 		until := e.End
 		if e.ReturnedAt > 0 {
 			last := e.ReturnedAt
-			if e.PerWorker { // each finds out by itself that the server is back, by its own clock
+			if e.PerWorker { // each instance detects the recovery by its own clock
 				last = max(last, e.Fault.EndsBy+outage.MaxReturnTime(e.Server))
 			}
 			until = min(e.End, last+outage.SettleTime)
@@ -81,9 +81,8 @@ func quietWindows(h history.History, all []*outage.Outage) []outage.Window {
 	return withoutFaults(h, out)
 }
 
-// withoutFaults leaves out the times of faults other than deaths, and as long after as they may have an effect:
-// reloads, with other servers, perhaps, and turns that begin anew; answers that fail or are late, for which servers
-// are left alone.
+// withoutFaults removes the times of faults other than outages, and the time that they may take effect: a reload may
+// change servers and restarts the rotation; failed and late responses may eject a server.
 func withoutFaults(h history.History, out []outage.Window) []outage.Window {
 	for _, m := range h.Env.Faults {
 		if m.Event.Fault.Effect() == plan.EffectRefused {
@@ -102,7 +101,7 @@ func withoutFaults(h history.History, out []outage.Window) []outage.Window {
 	return out
 }
 
-// subtractWindow takes a time out of others.
+// subtractWindow removes one window from others.
 func subtractWindow(from []outage.Window, hole outage.Window) []outage.Window {
 	var out []outage.Window
 	for _, w := range from {
@@ -117,7 +116,7 @@ func subtractWindow(from []outage.Window, hole outage.Window) []outage.Window {
 	return out
 }
 
-// outageWindows are the times at which one server was dead, known to be so, and no other was.
+// outageWindows returns the times at which one server was certainly out of rotation, and no other was.
 func outageWindows(h history.History, all []*outage.Outage, s model.Server) []outage.Window {
 	var out []outage.Window
 	for _, e := range all {
@@ -125,7 +124,7 @@ func outageWindows(h history.History, all []*outage.Outage, s model.Server) []ou
 			continue
 		}
 		w := outage.Window{From: e.Fault.StartsBy + outage.SettleTime, To: e.Fault.EndsAfter}
-		if a := e.Server.HealthCheck; a != nil { // until then some requests go there first
+		if a := e.Server.HealthCheck; a != nil { // until then some requests are tried there first
 			_, latest, _ := a.DetectionTime()
 			w.From = e.Fault.StartsBy + max(outage.SettleTime, latest)
 		}
@@ -144,7 +143,7 @@ func outageWindows(h history.History, all []*outage.Outage, s model.Server) []ou
 	return withoutFaults(h, out)
 }
 
-// removedWindows are the times at which the configuration was one without a server.
+// removedWindows returns the times during which the configuration lacked a server.
 func removedWindows(h history.History, pool model.Pool, s model.Server) []outage.Window {
 	var out []outage.Window
 	for _, m := range h.Env.Faults {
@@ -155,7 +154,7 @@ func removedWindows(h history.History, pool model.Pool, s model.Server) []outage
 	return out
 }
 
-// count enters the pool's arrivals within the times, and the requests that were under way at their edges.
+// count counts the pool's arrivals within the windows, and the requests in flight at their edges.
 func (p *period) count(h history.History, pool model.Pool) {
 	p.counts = make([]int, len(p.servers))
 	find := check.RouteFinder(h)
@@ -182,7 +181,7 @@ func (p *period) count(h history.History, pool model.Pool) {
 	}
 }
 
-// selectionsPerEdge is how many picks of a state an edge may shift.
+// selectionsPerEdge is the number of selections per instance that an edge may shift.
 const selectionsPerEdge = 3
 
 func (p *period) judge(f *check.Finding, h history.History, pool string, states int) {

@@ -44,8 +44,8 @@ var Split = check.Check{
 	Judge:        judgeSplit,
 }
 
-// splitServers are which share of a split each server stands for; ok is false where its shares are no pools, or have servers
-// in common.
+// splitServers maps hosts to the share that they stand for; ok is false if the shares are not pools or have servers in
+// common.
 func splitServers(cfg model.Config, s model.Split) (of map[string]string, shares []float64, ok bool) {
 	of = map[string]string{}
 	for _, share := range s.Shares {
@@ -64,7 +64,7 @@ func splitServers(cfg model.Config, s model.Split) (of map[string]string, shares
 	return of, shares, len(shares) > 1
 }
 
-// isPerRequest reports whether a split's key is another one for each request.
+// isPerRequest reports whether every request has a new key.
 func isPerRequest(s model.Split) bool { return s.Key().Variable == model.RequestID }
 
 func splitRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
@@ -106,12 +106,12 @@ func splitRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPar
 	}}
 }
 
-// splitEnvelope bounds counts of a split by turns that began somewhere.
+// splitEnvelope bounds the counts of a round-robin split from any starting point.
 func splitEnvelope(shares []float64) stats.Envelope {
 	return stats.DeadlineEnvelope(shares).AnyStart().Widen(allowedMissed)
 }
 
-// skewShares are shares of which the smallest is off by as much as a run must notice.
+// skewShares returns shares whose smallest is off by as much as a run must detect.
 func skewShares(shares []float64) []float64 {
 	out := slices.Clone(shares)
 	least := slices.Index(out, slices.Min(out))
@@ -123,16 +123,16 @@ func skewShares(shares []float64) []float64 {
 	return out
 }
 
-// splitTally is what became of a split's requests.
+// splitTally counts a split's requests by side.
 type splitTally struct {
 	split      model.Split
 	shareOf    map[string]string
-	index      map[string]int // of a side
+	index      map[string]int // of a share
 	test       *stats.SequentialTest
 	counts     []int
-	misrouted  check.Examples // on another side than their key's hash says
+	misrouted  check.Examples // not on the side of the key's hash
 	unexpected check.Examples
-	unknownKey bool // the key of a request is not known
+	unknownKey bool // the key of some request is unknown
 }
 
 func judgeSplit(claim plan.Claim, h history.History) check.Finding {
@@ -186,7 +186,7 @@ func (d *splitTally) count(h history.History, m stats.Map) {
 			continue
 		}
 		if d.split.Sticky != nil && h.Plan.Phases[hit.Phase].Clients.Cookies {
-			continue // who comes back takes no turn
+			continue // returning clients bypass the split
 		}
 		i, in := d.index[d.shareOf[hit.Server]]
 		if !in {
@@ -207,7 +207,7 @@ func (d *splitTally) count(h history.History, m stats.Map) {
 	}
 }
 
-// judgeRotation judges a split that takes turns.
+// judgeRotation judges a round-robin split.
 func (d *splitTally) judgeRotation(h history.History, shares []float64) check.Finding {
 	f := check.Finding{
 		N: sumCounts(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: formatCounts(d.counts),

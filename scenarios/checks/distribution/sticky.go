@@ -53,7 +53,7 @@ var Sticky = check.Check{
 	Judge:        judgeSticky,
 }
 
-// manySessions show that fewer than one in a hundred moves; each comes back so often.
+// Enough sessions to show that fewer than one in a hundred moves, and how often each returns.
 const (
 	sessionCount      = 688
 	returnsPerSession = 3
@@ -74,7 +74,7 @@ func stickyRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams
 	})
 }
 
-// stickyProbes come without the cookie, so that the balancer sets it.
+// stickyProbes are sent without the cookie, so that the balancer sets it.
 func stickyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	pool, ok := cfg.Pool(claim.Subject)
 	r, reached := check.RequestToPool(cfg, claim.Subject)
@@ -89,9 +89,8 @@ func stickyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cann
 	}}, ""
 }
 
-// cookieMismatch says in what the cookies that an answer sets are not the one that was to come: its name, whether
-// scripts see it, whether it goes over plain HTTP, and what else the configuration says of it. It is empty where they
-// are that.
+// cookieMismatch describes how the cookies that a response sets differ from the configured one in name or attributes,
+// or returns "".
 func cookieMismatch(want model.Sticky, set []string) string {
 	var names []string
 	for _, line := range set {
@@ -108,7 +107,7 @@ func cookieMismatch(want model.Sticky, set []string) string {
 	return fmt.Sprintf("with the cookie %s instead of %s", strings.Join(names, ", "), want.CookieName())
 }
 
-// attributeMismatch says in what a cookie's attributes are not those of the configuration; empty where they are.
+// attributeMismatch describes how a cookie's attributes differ from the configured ones, or returns "".
 func attributeMismatch(want model.CookieAttributes, line string) string {
 	given := map[string]string{}
 	for _, part := range strings.Split(line, ";")[1:] {
@@ -141,14 +140,14 @@ func attributeMismatch(want model.CookieAttributes, line string) string {
 	return ""
 }
 
-// session is where a client that keeps its cookie is served.
+// session is the state of a client that keeps its cookie.
 type session struct {
 	server   string
-	since    time.Duration // requests sent before may have gone without the cookie
-	returned bool          // it has come back
+	since    time.Duration // requests sent earlier may lack the cookie
+	returned bool          // it has sent a request with the cookie
 }
 
-// minSessions is how many sessions must have come back: fewer than one in twenty moves, then.
+// minSessions is the number of returning sessions that shows that fewer than one in twenty moves.
 const minSessions = 135
 
 func judgeSticky(claim plan.Claim, h history.History) check.Finding {
@@ -184,13 +183,13 @@ func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// sessionTally is what became of a pool's sessions.
+// sessionTally summarises a pool's sessions.
 type sessionTally struct {
-	requests     int // that brought the cookie
-	returned     int // sessions that came back
-	moved        int // and that moved because their server was gone
+	requests     int // with the cookie
+	returned     int // sessions that returned
+	moved        int // of them, moved while their server was unavailable
 	wrong        check.Examples
-	firstServers map[string]int // servers of first requests, by host
+	firstServers map[string]int // first requests by server
 }
 
 func tallySessions(h history.History, pool model.Pool) sessionTally {
@@ -232,13 +231,13 @@ func tallySessions(h history.History, pool model.Pool) sessionTally {
 	return f
 }
 
-// judgeFirst judges who gets new clients, where they take turns and nobody is broken.
+// judgeFirst judges the distribution of new clients in a round-robin pool without faults.
 func (s sessionTally) judgeFirst(f *check.Finding, h history.History, pool model.Pool) {
 	active, states := check.Rotation(pool), h.Env.Workers
 	if pool.SharedState {
 		states = 1
 	}
-	known := len(h.Env.Faults) == 0 && states > 0 // who shares them
+	known := len(h.Env.Faults) == 0 && states > 0 // the servers in rotation are known
 	if !pool.Balance.IsRoundRobin() || !known || len(active) < 2 {
 		return
 	}
@@ -257,8 +256,8 @@ func (s sessionTally) judgeFirst(f *check.Finding, h history.History, pool model
 	f.Measured += "; new clients " + formatCounts(counts)
 }
 
-// mayMove reports whether a session may have left its server: by a fault that was in force on it, or just over, or by a
-// configuration without it.
+// mayMove reports whether a session may have left its server: because of a fault on it that was active or just over, or
+// a configuration without it.
 func mayMove(h history.History, pool model.Pool, server string, hit history.Hit) bool {
 	for _, m := range h.Env.Faults {
 		after := outage.SettleTime
@@ -277,13 +276,13 @@ func mayMove(h history.History, pool model.Pool, server string, hit history.Hit)
 	return false
 }
 
-// removesServer reports whether a reload takes the server out of the configuration for its time.
+// removesServer reports whether a reload removes the server from the configuration for its duration.
 func removesServer(h history.History, m history.FaultWindow, pool model.Pool, server string) bool {
 	if m.Event.Fault != plan.FaultReload || m.Event.Settings[plan.SettingChange] != plan.ChangeRemove {
 		return false
 	}
 	for _, p := range h.Plan.Config.Pools {
-		if len(p.Servers) > 1 { // the first such
+		if len(p.Servers) > 1 { // the reload changes the first such pool
 			return p.Name == pool.Name && p.Servers[len(p.Servers)-1].Host == server
 		}
 	}

@@ -11,15 +11,15 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// poolTally counts a pool's arrivals per server of the rotation.
+// poolTally counts a pool's arrivals per server in rotation.
 type poolTally struct {
 	counts     []int
 	total      int
-	slack      float64 // picks that may or may not have reached a backend
+	slack      float64 // requests that may or may not have reached a backend
 	unexpected check.Examples
 }
 
-// tallyPool counts arrivals, and says why the law does not apply to them where it does not.
+// tallyPool counts arrivals; broken explains why the law does not apply to them.
 func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poolTally, broken string) {
 	t.counts = make([]int, len(active))
 	index, twice := indexServers(active)
@@ -48,7 +48,7 @@ func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poo
 		t.total++
 	}
 	hits, failed, unsent := tallyHits(pool, h, find)
-	if check.IsOwnAuthService(h.Plan.Config, pool.Name) { // twice for each
+	if check.IsOwnAuthService(h.Plan.Config, pool.Name) { // a subrequest and the request itself
 		hits *= 2
 	}
 	t.slack = float64(unsent)
@@ -58,13 +58,13 @@ func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poo
 	return t, t.whyNotCovered(h, hits, failed, tunnels, strays)
 }
 
-// belongsToPool reports whether requests of a route are a pool's: all of them, or, by a split, those that reached a server of
-// its rotation.
+// belongsToPool reports whether requests of a route belong to a pool: all of them or, with a split, those that reached
+// a server in its rotation.
 func belongsToPool(cfg model.Config, r model.Route, pool model.Pool, reached bool) bool {
 	return r.Pool == pool.Name || reached && splitsTo(cfg, r, pool)
 }
 
-// whyNotCovered says why the law of turns does not cover what was counted; empty where it does.
+// whyNotCovered explains why the law of round robin does not cover the counted requests, or returns "".
 func (t poolTally) whyNotCovered(h history.History, hits, failed, tunnels, strays int) string {
 	arrivals := t.total + t.unexpected.Total
 	switch {
@@ -84,16 +84,16 @@ func (t poolTally) whyNotCovered(h history.History, hits, failed, tunnels, stray
 	return ""
 }
 
-// splitsTo reports whether some of a route's requests go to a pool, by a split.
+// splitsTo reports whether a split sends some of a route's requests to the pool.
 func splitsTo(cfg model.Config, r model.Route, pool model.Pool) bool {
 	s, is := cfg.Split(r.Pool)
 	return is && slices.ContainsFunc(s.Shares, func(share model.Share) bool { return share.Pool == pool.Name })
 }
 
-// gatewayErrors are the statuses with which balancers answer for servers that do not.
+// gatewayErrors are the statuses that balancers return for servers that do not answer.
 var gatewayErrors = []int{502, 503, 504}
 
-// tallyHits counts a pool's hits, those that the balancer failed, and those that the sender may not have sent.
+// tallyHits counts a pool's hits, those that the balancer failed, and those that the load generator may not have sent.
 func tallyHits(pool model.Pool, h history.History, find func(uint64) *check.RequestRoute) (hits, failed, unsent int) {
 	for hit := range h.Hits {
 		if j := find(hit.Seq); j == nil || !belongsToPool(h.Plan.Config, j.Route, pool, true) {

@@ -28,7 +28,7 @@ var Weights = check.Check{
 	Judge:        judgeWeights,
 }
 
-// withMargin is a few requests more than are needed: those at a phase's edges may not count.
+// withMargin adds a few requests to the number needed, because those at a phase's edges may not count.
 func withMargin(need int) int { return need + need/50 + 3 }
 
 func weightRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
@@ -76,7 +76,7 @@ func weightClaims(cfg model.Config) []plan.Claim {
 	return claims
 }
 
-// assumeInstances says how many independent balancing states the configuration makes.
+// assumeInstances describes the number of independent balancing instances.
 func assumeInstances(cfg model.Config, pool model.Pool) string {
 	switch {
 	case pool.SharedState:
@@ -87,7 +87,7 @@ func assumeInstances(cfg model.Config, pool model.Pool) string {
 	return fmt.Sprintf("one balancing state per worker process, %d of them", cfg.Workers.Count)
 }
 
-// formatFraction prints a weight's share of all as 1/6, reduced.
+// formatFraction formats a weight's share of the total as a reduced fraction, e.g. 1/6.
 func formatFraction(weight int, servers []model.Server) string {
 	total := 0
 	for _, s := range servers {
@@ -126,7 +126,7 @@ func judgeWeights(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// judgeRotation judges a pool of whose servers none was missing. states is 0 where it is not known how many there are.
+// judgeRotation judges a pool whose servers were all up. states is 0 if unknown.
 func judgeRotation(h history.History, pool model.Pool, states int) check.Finding {
 	active := check.Rotation(pool)
 	tally, broken := tallyPool(pool, active, h)
@@ -164,7 +164,7 @@ func judgeRotation(h history.History, pool model.Pool, states int) check.Finding
 	return f
 }
 
-// describe prints what was counted and what the law allows.
+// describe formats the counts and what the law allows.
 func describe(active []model.Server, t poolTally, shares []float64, env stats.Envelope) (measured, predicted string) {
 	var got, want []string
 	low, high := 0.0, 0.0
@@ -181,12 +181,12 @@ func formatInterval(i int, t poolTally, shares []float64, env stats.Envelope) st
 	return fmt.Sprintf("%.1f to %.1f", centre+env.Low[i], centre+env.High[i])
 }
 
-// formatRatio prints weights as 1:2:3.
+// formatRatio formats weights as 1:2:3.
 func formatRatio(weights []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(weights), " ", ":"), "[]")
 }
 
-// formatProbability prints a probability near 1 without rounding it up to certainty.
+// formatProbability formats a probability near 1 without rounding it up to certainty.
 func formatProbability(p float64) string {
 	if p > 0.9999 {
 		return "above 0.9999"

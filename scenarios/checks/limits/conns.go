@@ -35,7 +35,7 @@ var Conns = check.Check{
 	Judge:        judgeConns,
 }
 
-// hasLimit reports whether a server is given only so many requests at a time.
+// hasLimit reports whether a server's requests in flight are limited.
 func hasLimit(s model.Server) bool { return s.MaxConns != nil && s.MaxConns.Value > 0 }
 
 func connsClaim(p model.Pool, s model.Server) plan.Claim {
@@ -51,8 +51,8 @@ func connsClaim(p model.Pool, s model.Server) plan.Claim {
 	return c
 }
 
-// connsRequirements ask a pool for more at a time than all its servers may be given, while they take their time. One does
-// for all.
+// connsRequirements send a slowed pool more concurrent requests than all its servers may be given. One requirement
+// serves all limits of the pool.
 func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, pool.Name)
@@ -68,18 +68,18 @@ func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPar
 	limited := slices.DeleteFunc(outage.OverflowBackups(pool), func(s model.Server) bool { return !hasLimit(s) })
 	for _, s := range append(check.Rotation(pool), limited...) {
 		if !hasLimit(s) || s.MaxConns.Value > maxTestedLimit {
-			return nil // it takes all, or more than a trial can ask of it
+			return nil // it has no limit, or one too large to test
 		}
 		most += int(s.MaxConns.Value) * check.CountInstances(cfg, pool, terms.CPUs)
 		t.SlowServers = append(t.SlowServers, check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
 	}
-	// Who is denied comes back over another connection, to a worker that may have room: with multi_accept one takes
-	// most of what comes at once.
+	// Refused clients retry over another connection, to a worker that may have room: with multi_accept one worker takes
+	// most simultaneous connections.
 	t.Phase = plan.Phase{Count: 4 * most, Concurrency: 2 * most, Requests: []plan.Request{r}, NewConnections: !pool.SharedState}
 	return []check.Requirement{t}
 }
 
-// maxTestedLimit is the largest limit at a time that a trial goes beyond.
+// maxTestedLimit is the largest concurrency limit that is tested.
 const maxTestedLimit = 500
 
 func judgeConns(claim plan.Claim, h history.History) check.Finding {
@@ -121,7 +121,7 @@ func judgeConns(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// findRefusedEarly are the requests that got no server though they had not waited in line for as long as they may.
+// findRefusedEarly returns the requests that got no server although they had not yet queued for the full timeout.
 func findRefusedEarly(h history.History, pool model.Pool) (wrong check.Examples) {
 	if pool.Queue == nil {
 		return wrong
@@ -144,9 +144,9 @@ func findRefusedEarly(h history.History, pool model.Pool) (wrong check.Examples)
 	return wrong
 }
 
-// findRefusedWithRoom are the requests that a backup or nobody got while a server had fewer in flight, counted from when
-// they were sent to when they were answered, than even one worker may give it. They tell where the balancer has just
-// begun to count failures, and had none to count.
+// findRefusedWithRoom returns the requests that went to a backup or to no server while a server had fewer in flight,
+// counted from sending to response, than even one worker may give it. They are conclusive only if the balancer had just
+// restarted its failure counts and had no failure to count.
 func findRefusedWithRoom(h history.History, pool model.Pool, server model.Server) (wrong check.Examples) {
 	if pool.WhenFull != model.SkipFullServers || server.Backup {
 		return wrong
@@ -171,7 +171,7 @@ func findRefusedWithRoom(h history.History, pool model.Pool, server model.Server
 	return wrong
 }
 
-// findReloadAndSlow are the last time in which a server was slow, and the last reload before it.
+// findReloadAndSlow returns the last window in which a server was slow, and the last reload before it.
 func findReloadAndSlow(h history.History, server model.Server) (fresh, slow history.FaultWindow, ok bool) {
 	for _, m := range slowWindows(h, server.Host) {
 		slow = m
@@ -184,8 +184,8 @@ func findReloadAndSlow(h history.History, server model.Server) (fresh, slow hist
 	return fresh, slow, fresh.EndsBy != 0
 }
 
-// collectForwarded are the requests between two marks that a server got, and those that a backup or nobody got for want
-// of room. There are none where the balancer may have counted a failure.
+// collectForwarded returns the requests between two fault windows that a server received, and those that went to a
+// backup or to no server because it was full. Both are empty if the balancer may have counted a failure.
 func collectForwarded(
 	h history.History, pool model.Pool, server model.Server, fresh, slow history.FaultWindow,
 ) (given, denied []history.Hit) {
@@ -208,7 +208,7 @@ func collectForwarded(
 		overflowed, unserved := arrived && isBackup(host), !arrived && hit.Code == 502
 		turned := overflowed || unserved
 		atOnce := hit.Done-hit.Sent < time.Second && hit.Sent > slow.StartsBy
-		// What was not answered was not sent on, and may have been counted as a failure.
+		// A request without a response was not forwarded, and may have been counted as a failure.
 		failed := hit.Err == history.Timeout || hit.Code >= 500
 		switch {
 		case turned && atOnce:
@@ -222,19 +222,18 @@ func collectForwarded(
 	return given, denied
 }
 
-// mayBeDown reports whether servers may have been missing, and not only taken, while a hit was under way.
+// mayBeDown reports whether servers may have been down, and not only full, during a hit.
 func mayBeDown(h history.History, hit history.Hit) bool {
 	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		return m.Event.Fault != plan.FaultSlow && hit.Done >= m.RequestedAt && hit.Sent <= m.EndsBy+check.HealTime
 	})
 }
 
-// minToReach is how many requests at a time show that a limit was met, and held.
+// minToReach returns the requests in flight that show that a limit was reached and respected.
 func minToReach(limit int) int { return limit - limit/10 }
 
-// maxInFlight counts the most requests of a pool that a server had at a time for certain: each for as long as the fault
-// slow makes its answers take at least, and no longer than its client waited. slowed reports whether there was such a
-// fault.
+// maxInFlight returns the largest number of a pool's requests that were certainly at the server together: each for the
+// minimum delay of the fault slow, and no longer than its client waited. slowed reports whether there was such a fault.
 func maxInFlight(h history.History, pool model.Pool, server string) (most int, slowed bool) {
 	slow := slowWindows(h, server)
 	if len(slow) == 0 {
@@ -265,7 +264,7 @@ func maxInFlight(h history.History, pool model.Pool, server string) (most int, s
 	return most, true
 }
 
-// slowWindows are the times in which a server took longer for every answer.
+// slowWindows returns the times in which a server delayed every response.
 func slowWindows(h history.History, server string) (slow []history.FaultWindow) {
 	for _, m := range h.Env.Faults {
 		slows := m.Event.Fault == plan.FaultSlow && m.Event.Target == server
@@ -276,13 +275,13 @@ func slowWindows(h history.History, server string) (slow []history.FaultWindow) 
 	return slow
 }
 
-// edge is where a request begins or ends.
+// edge is the start or the end of a request.
 type edge struct {
 	at   time.Duration
 	step int
 }
 
-// describeOverflow says what becomes of requests that no server may take.
+// describeOverflow describes what happens to requests when all servers are full.
 func describeOverflow(p model.Pool) string {
 	switch {
 	case p.WhenFull == model.SkipFullServers:

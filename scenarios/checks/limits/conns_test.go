@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Requests that the backup gets while the server has room refute its limit, where no failures explain them.
+// Requests that go to the backup while the server has room refute its limit, unless failures explain them.
 func TestDeniedWithRoom(t *testing.T) {
 	server := model.Server{Host: "a", MaxConns: &model.Number{Value: 10}}
 	pool := model.Pool{
@@ -37,7 +37,7 @@ func TestDeniedWithRoom(t *testing.T) {
 		t.Helper()
 		var hits []history.Hit
 		var arrivals []history.Arrival
-		for i := range load.Count { // rows of 20 a second, of which the server is given its places
+		for i := range load.Count { // 20 a second, of which the server gets as many as its limit
 			sent := 2*time.Second + time.Duration(i/20)*2*time.Second
 			h := history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Sent: sent, Code: 200, Server: "a"}
 			h.Done = h.Sent + time.Second
@@ -59,5 +59,5 @@ func TestDeniedWithRoom(t *testing.T) {
 	f(4, 32, as, reload, slow)
 	f(4, 0, as, slow)                                                    // earlier failures may have been counted
 	f(4, 0, func(all []history.Hit) { all[3].Code = 504 }, reload, slow) // and so may this one
-	f(9, 0, as, reload, slow)                                            // one may be under way that no client waits for
+	f(9, 0, as, reload, slow)                                            // one may be in flight without a waiting client
 }

@@ -1,5 +1,5 @@
-// Package limits holds the checks on how much is let through: rates and requests in flight per key, and
-// connections and queues per server. How large one request may be, and how long it may take, is in package
-// requests. To add a law of limits: its trials in trials.go, its judge in a file of its own, and a mutant in
-// fixtures that it refutes. The package must not import another family.
+// Package limits holds the checks on how much is let through: rates and requests in flight per key, and requests and
+// queues per server. The size and duration of a single request are in package requests. To add a law: its requirements
+// in requirements.go, its judge in a file of its own, and a mutant in fixtures that it refutes. The package must not
+// import another family.
 package limits

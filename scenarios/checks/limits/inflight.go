@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// judgeInFlight judges how many requests are let in at a time, key by key, while servers are known to take their time.
+// judgeInFlight judges the number of requests admitted concurrently, per key, while servers are slowed.
 func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
 	f := check.Finding{
@@ -55,14 +55,14 @@ func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding 
 	return f
 }
 
-// mayRateLimit reports whether a rate may have refused requests of a key that sent so many.
+// mayRateLimit reports whether a rate may have refused some of a key's requests.
 func mayRateLimit(r model.Route, sent int) bool {
 	return slices.ContainsFunc(r.Limits, func(o model.Limit) bool {
 		return o.Algorithm != model.InFlight && sent > check.AdmittedAtOnce(o)
 	})
 }
 
-// inFlightTally is the requests of one key while servers are known to take their time.
+// inFlightTally is the requests of one key while servers are slowed.
 type inFlightTally struct {
 	all         []limitedRequest
 	arrived     map[uint64]time.Duration // at a server, by sequence number
@@ -70,8 +70,8 @@ type inFlightTally struct {
 	rateLimited bool // a rate may have refused some
 }
 
-// judge judges the key: the most that were with a server for certain, and refusals while there can have been fewer
-// than may be.
+// judge judges the key: the most requests that were certainly at servers together, and refusals while fewer than the
+// limit can have been in flight.
 func (c inFlightTally) judge(l model.Limit, key string, wrong *check.Examples) (n, most, refused int) {
 	for _, a := range c.all {
 		if !c.isWithin(a.hit) {
@@ -99,8 +99,8 @@ func (c inFlightTally) isWithin(hit history.Hit) bool {
 	return hit.Sent >= c.window.From && hit.Done <= c.window.To
 }
 
-// countOthers counts the requests that were with a server when one arrived, that one with them, and those of the others that
-// may have been in flight when its fate was decided.
+// countOthers counts the requests that were certainly at a server when a arrived, including a, and the others that may
+// have been in flight when a was decided.
 func (c inFlightTally) countOthers(a limitedRequest) (certain, possible int) {
 	for _, o := range c.all {
 		if !o.admitted {
@@ -117,8 +117,8 @@ func (c inFlightTally) countOthers(a limitedRequest) (certain, possible int) {
 	return certain, possible
 }
 
-// isAtServer reports whether o was with a server for certain when a arrived. Of a backup, which is not slow, nobody
-// knows: it may have answered long before its client heard.
+// isAtServer reports whether o was certainly at a server when a arrived. A backup, which is not slowed, may have
+// answered long before its client received the response.
 func (c inFlightTally) isAtServer(o, a limitedRequest) bool {
 	at, known := c.arrived[o.hit.Seq]
 	began, came := c.arrived[a.hit.Seq]

@@ -12,7 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Who was answered by a backup, which is not slow, may be gone from the balancer before its client knows it.
+// A request answered by a backup, which is not slowed, may have left the balancer before its client receives the
+// response.
 func TestABackupsAnswersAreNotInFlight(t *testing.T) {
 	when := outage.SlowPeriod{To: time.Second, Hosts: []string{"a"}, MinDelays: []time.Duration{400 * time.Millisecond}}
 	for first, want := range map[string]int{"a": 1, "spare": 0} {

@@ -26,11 +26,11 @@ func hasKnownLaw(l model.Limit) bool {
 	return l.Rate > 0
 }
 
-// limitedRequest is one request that a limit was asked about.
+// limitedRequest is a request that a limit decided on.
 type limitedRequest struct {
 	stats.TimeBounds
 	hit      history.Hit
-	admitted bool // it was let in
+	admitted bool // it was let through
 }
 
 func judgeLimits(claim plan.Claim, h history.History) check.Finding {
@@ -53,7 +53,7 @@ func judgeLimits(claim plan.Claim, h history.History) check.Finding {
 	return judgeRate(h, g)
 }
 
-// hasRival reports whether another limit of a route may have refused what a rate is asked about.
+// hasRival reports whether another limit of a route may have refused requests that a rate decides on.
 func hasRival(r model.Route, l model.Limit, load plan.Phase) bool {
 	if l.Algorithm == model.InFlight {
 		return false
@@ -65,19 +65,19 @@ func hasRival(r model.Route, l model.Limit, load plan.Phase) bool {
 	})
 }
 
-// collection is the requests that a limit was asked about.
+// collection is the requests that a limit decided on.
 type collection struct {
 	h          history.History
 	limit      model.Limit
-	routes     map[string]bool // that have it, by their keys
+	routes     map[string]bool // with the limit, by key
 	byKey      map[string][]limitedRequest
-	ambiguous  map[string]bool // keys of which something else than the limit may have refused requests
-	bursts     map[int]bool    // of all routes in its zone that were asked
-	unexpected check.Examples  // refusals that are wrong whatever was counted
+	ambiguous  map[string]bool // keys with requests that something other than the limit may have refused
+	bursts     map[int]bool    // of all routes in its zone that received requests
+	unexpected check.Examples  // refusals that are wrong whatever the count
 }
 
-// collect finds every request that a limit was asked about, by key, in the order of sending. broken says why they
-// show nothing.
+// collect returns every request that a limit decided on, by key and in order of sending. broken explains why they are
+// inconclusive.
 func collect(
 	h history.History, g check.Group[model.Limit],
 ) (byKey map[string][]limitedRequest, odd check.Examples, broken string) {
@@ -105,7 +105,7 @@ func collect(
 	return c.byKey, c.unexpected, c.whyInconclusive()
 }
 
-// whyInconclusive says why the requests show nothing; empty where they do.
+// whyInconclusive explains why the requests are inconclusive, or returns "".
 func (c *collection) whyInconclusive() string {
 	switch {
 	case len(c.bursts) > 1:
@@ -116,7 +116,7 @@ func (c *collection) whyInconclusive() string {
 	return ""
 }
 
-// add enters a request. known is false where its key is not.
+// add adds a request. known is false if its key is unknown.
 func (c *collection) add(j *check.RequestRoute, hit history.Hit) (known bool) {
 	if !c.routes[j.Key] {
 		if zone := findSharing(j.Route, c.limit); zone != nil {
@@ -150,7 +150,8 @@ func (c *collection) add(j *check.RequestRoute, hit history.Hit) (known bool) {
 // refusalCodes are the statuses with which limits refuse.
 var refusalCodes = []int{403, 429, 503}
 
-// isAdmitted reports whether the limit let a request in, and marks keys of which others may have refused some.
+// isAdmitted reports whether the limit admitted a request. It marks the key as ambiguous if something else may have
+// refused it.
 func (c *collection) isAdmitted(j *check.RequestRoute, key string, hit history.Hit) bool {
 	if hit.Server != "" {
 		return true
@@ -161,7 +162,7 @@ func (c *collection) isAdmitted(j *check.RequestRoute, key string, hit history.H
 	if !slices.Contains(refusalCodes, hit.Code) {
 		return true
 	}
-	// Who refused it, and whether the limit was asked, is not known.
+	// Unknown: what refused the request, and whether the limit counted it.
 	if j.Route.Breaker != nil || check.IsDuringFault(c.h, hit) {
 		c.ambiguous[key] = true
 		return true
@@ -173,7 +174,7 @@ func (c *collection) isAdmitted(j *check.RequestRoute, key string, hit history.H
 	return false
 }
 
-// findSharing is a limit of a route in the same zone.
+// findSharing returns a limit of the route in the same zone.
 func findSharing(r model.Route, l model.Limit) *model.Limit {
 	for i, o := range r.Limits {
 		if o.Algorithm == l.Algorithm && o.Name == l.Name && o.Name != "" {
@@ -183,9 +184,9 @@ func findSharing(r model.Route, l model.Limit) *model.Limit {
 	return nil
 }
 
-// latestDecisions is when each request was let in or refused, at the latest. Who is let in may wait for a turn after that;
-// but it was decided on no later than what was sent after it and refused, or else within the time that the slowest
-// refusal took.
+// latestDecisions returns the latest time at which each request was admitted or refused. An admitted request may be
+// delayed after that, but it was decided no later than a refused one that was sent after it, or else within the time of
+// the slowest refusal.
 func latestDecisions(all []limitedRequest) []time.Duration {
 	out, prompt, next := make([]time.Duration, len(all)), slowestRefusal(all), time.Duration(math.MaxInt64)
 	for i, a := range slices.Backward(all) {

@@ -13,21 +13,21 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// sent is a run of requests to one limited route, a tenth of a second apart.
+// collectCase is a run of requests to one limited route, 0.1 s apart.
 type sent struct {
 	limit   model.Limit
 	others  []model.Limit      // of the same route
-	route   func(*model.Route) // changes it
-	phase   func(*plan.Phase)  // changes the only phase
-	hits    []history.Hit      // their times and numbers are filled in
-	key     string             // of which those counted are; empty: all have the key of the run's client
-	counted int                // requests of the key
-	in      int                // of them, those that were let in
+	route   func(*model.Route) // modifies the route
+	phase   func(*plan.Phase)  // modifies the only phase
+	hits    []history.Hit      // times and numbers are filled in
+	key     string             // of the counted requests; empty: the key of the run's client
+	counted int                // requests with the key
+	in      int                // of them, admitted
 	odd     int                // refusals that are wrong whatever was counted
-	broken  string             // why the requests show nothing
+	broken  string             // why the requests are inconclusive
 }
 
-// In what a limit was asked about, only what it decided by itself counts.
+// Only requests that the limit itself decided count.
 func TestCollect(t *testing.T) {
 	byClient := model.Limit{
 		Algorithm: model.LeakyBucket, Key: model.Key{Variable: model.ClientAddress}, Rate: 1, Burst: 2, Status: 429,
@@ -87,7 +87,7 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// carrying has requests bring a key.
+// withKey adds a key to requests.
 func carrying(key string) func(*plan.Phase) {
 	return func(p *plan.Phase) { p.Keys = plan.Keys{Header: "X-Key", Values: []string{key}} }
 }
@@ -121,7 +121,7 @@ func (c sent) history() history.History {
 	}
 }
 
-// Only rates and numbers that the configuration gives are judged.
+// Only rates and limits that the configuration declares are judged.
 func TestJudged(t *testing.T) {
 	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.InFlight, MaxInFlight: 1}))
 	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.InFlight}))
@@ -132,7 +132,7 @@ func TestJudged(t *testing.T) {
 	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.LeakyBucket}))
 }
 
-// Who is let in and waits was decided on no later than what was sent after it and refused.
+// An admitted, delayed request was decided no later than a refused one that was sent after it.
 func TestDecidedBy(t *testing.T) {
 	at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 	one := func(sent, done int, in bool) limitedRequest {
@@ -147,13 +147,13 @@ func TestDecidedBy(t *testing.T) {
 	assert.Equal(t, at(2500), got[2])
 }
 
-// What is let in leaves the bounds of a leaky bucket one request beyond them, on either side.
+// One request too many or too few leaves the bounds of a leaky bucket.
 func TestCrossed(t *testing.T) {
 	limit := model.Limit{Algorithm: model.LeakyBucket, Rate: 1, Burst: 2, Delay: -1}
 	f := func(says string, in ...bool) {
 		t.Helper()
 		var all []limitedRequest
-		for i, let := range in { // all at once, each decided within a millisecond
+		for i, let := range in { // simultaneous, each decided within 1 ms
 			sent := time.Second + time.Duration(i)*time.Millisecond
 			a := limitedRequest{hit: history.Hit{Seq: uint64(i + 1), Sent: sent, Done: sent + time.Millisecond}, admitted: let}
 			a.Earliest, a.Latest = sent, a.hit.Done

@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// limitOf finds the limit of a claim, and the routes that share it.
+// limitOf returns the limit of a claim, and the routes that share it.
 func limitOf(cfg model.Config, claim plan.Claim) (check.Group[model.Limit], bool) {
 	found := limitGroups(cfg)
 	for i, c := range limitClaims(cfg) {
@@ -23,7 +23,7 @@ func limitOf(cfg model.Config, claim plan.Claim) (check.Group[model.Limit], bool
 	return check.Group[model.Limit]{}, false
 }
 
-// limitKey is the key of a hit's request; ok is false where lbproof does not know how to find it.
+// limitKey returns the key of a hit's request; ok is false if lbproof cannot determine it.
 func limitKey(h history.History, key model.Key, hit history.Hit) (string, bool) {
 	l := h.Plan.Phases[hit.Phase]
 	switch key.Variable {
@@ -48,7 +48,7 @@ var Limits = check.Check{
 	Judge:        judgeLimits,
 }
 
-// limitGroups are the limits, each with the routes that share it.
+// limitGroups returns the limits, each with the routes that share it.
 func limitGroups(cfg model.Config) []check.Group[model.Limit] {
 	limits := func(r model.Route) []model.Limit { return r.Limits }
 	return check.GroupRoutes(cfg, limits, func(l model.Limit) string { return fmt.Sprint(l) })
@@ -77,7 +77,7 @@ func limitParams(l model.Limit) plan.Params {
 		p[plan.ParamMaxConcurrent] = plan.Amount(l.MaxInFlight)
 	case model.LeakyBucket:
 		p[plan.ParamBurst] = plan.Amount(l.Burst + 1)
-		if l.Rate > 0 { // its zone is known
+		if l.Rate > 0 { // its zone is declared
 			p[plan.ParamSpacing] = plan.Amount(math.Round(1e6/l.Rate) / 1e3)
 		}
 	default:
@@ -122,7 +122,7 @@ func limitText(g check.Group[model.Limit]) string {
 		g.Paths(), l.Burst+1, formatRate(l.Rate), l.Key, wait, status)
 }
 
-// formatRate prints a rate as people write it.
+// formatRate formats a rate per second or per minute.
 func formatRate(rate float64) string {
 	if rate < 5 && rate > 0 {
 		return fmt.Sprintf("%.4g per minute", rate*60)

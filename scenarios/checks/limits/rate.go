@@ -16,14 +16,14 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// admitter bounds how many requests are let in.
+// admitter bounds the number of admitted requests.
 type admitter interface {
 	Admits([]stats.TimeBounds) (least, most []int)
 }
 
-// lawOf is the law of a limit whose burst and rate are so many times what it says.
+// lawOf returns the law of a limit with its burst and rate multiplied by factors.
 func lawOf(l model.Limit, burst, rate float64) admitter {
-	more := func(n int) float64 { // at least by one
+	more := func(n int) float64 { // changes n by at least 1
 		step := math.Round(float64(n) * (burst - 1))
 		if burst != 1 && step == 0 {
 			step = math.Copysign(1, burst-1)
@@ -33,7 +33,7 @@ func lawOf(l model.Limit, burst, rate float64) admitter {
 	switch l.Algorithm {
 	case model.CountWindow:
 		return stats.Window{Period: time.Duration(float64(l.Window) / rate), Limit: int(more(l.Burst))}
-	case model.TokenBucket: // who waits for less than half a request's time is let in (Traefik's rate_limiter.go)
+	case model.TokenBucket: // admits requests that wait less than half a request's time (Traefik's rate_limiter.go)
 		r, patience := l.Rate*rate, 0.5
 		if r >= 1 {
 			patience = 0.5 / math.Floor(r)
@@ -43,8 +43,8 @@ func lawOf(l model.Limit, burst, rate float64) admitter {
 	return stats.Bucket{Capacity: 1 + more(l.Burst), Rate: l.Rate * rate}
 }
 
-// hasLowerBound reports whether a key's requests bound the count from below too: Traefik's bucket loses tokens where two are
-// refused at a time (golang/go #56924).
+// hasLowerBound reports whether a key's requests also bound the count from below: Traefik's bucket loses tokens when it
+// refuses two concurrent requests (golang/go #56924).
 func hasLowerBound(l model.Limit, all []limitedRequest) bool {
 	if l.Algorithm != model.TokenBucket {
 		return true
@@ -57,7 +57,7 @@ func hasLowerBound(l model.Limit, all []limitedRequest) bool {
 	return true
 }
 
-// findViolation says where a key's count leaves the bounds of a law; empty where it does not.
+// findViolation describes the first count outside the bounds of a law, or returns "".
 func findViolation(l model.Limit, law admitter, all []limitedRequest) string {
 	at, decided := make([]stats.TimeBounds, len(all)), latestDecisions(all)
 	for i, a := range all {
@@ -84,7 +84,8 @@ func findViolation(l model.Limit, law admitter, all []limitedRequest) string {
 	return ""
 }
 
-// wrongLimits are the wrong limits that a run must tell from the right one: factors of burst and rate, and their names.
+// wrongLimits returns the wrong limits that a run must distinguish from the right one, as factors of burst and rate
+// with a name.
 func wrongLimits(l model.Limit) []struct {
 	burst, rate float64
 	what        string
@@ -95,21 +96,21 @@ func wrongLimits(l model.Limit) []struct {
 	}
 	out := []wrong{{1 + tolerance, 1, "a larger burst"}, {1, 1 + tolerance, "a higher rate"}}
 	if l.Algorithm == model.CountWindow {
-		return append(out, wrong{1 - tolerance, 1, "a smaller burst"}) // a longer period shows only after it
+		return append(out, wrong{1 - tolerance, 1, "a smaller burst"}) // a longer window only shows after it has passed
 	}
 	return append(out, wrong{1 - tolerance, 1, "a smaller burst"}, wrong{1, 1 - tolerance, "a lower rate"})
 }
 
-// rateTally is what a limit's keys come to.
+// rateTally summarises a limit's keys.
 type rateTally struct {
 	limit             model.Limit
 	admitted, refused int
-	waitsVisible      bool            // it could be seen who waits for a turn
-	distinguished     map[string]bool // the wrong limits that some key tells from the right one
+	waitsVisible      bool            // delays could be seen
+	distinguished     map[string]bool // wrong limits that some key rules out
 	wrong             check.Examples
 }
 
-// judgeRate judges rates, key by key.
+// judgeRate judges a rate, key by key.
 func judgeRate(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
 	byKey, odd, broken := collect(h, g)
@@ -159,7 +160,7 @@ func (r *rateTally) add(key string, all []limitedRequest) {
 	}
 }
 
-// undistinguished names the wrong limits that no key tells from the right one.
+// undistinguished names the wrong limits that no key rules out.
 func (r *rateTally) undistinguished() []string {
 	var names []string
 	for _, w := range wrongLimits(r.limit) {
@@ -170,7 +171,7 @@ func (r *rateTally) undistinguished() []string {
 	return names
 }
 
-// countAdmitted counts the requests that the balancer, which is "", and its peers let in.
+// countAdmitted counts the requests admitted by the balancer, whose name is "", and by its peers.
 func countAdmitted(byKey map[string][]limitedRequest) map[string]int {
 	let := map[string]int{}
 	for key, all := range byKey {
@@ -184,7 +185,7 @@ func countAdmitted(byKey map[string][]limitedRequest) map[string]int {
 	return let
 }
 
-// describePeers says how many requests peers of the balancer let in beside it; empty where there are none.
+// describePeers describes the requests that peers of the balancer admitted, or returns "".
 func describePeers(byKey map[string][]limitedRequest) string {
 	let, text := countAdmitted(byKey), ""
 	for _, peer := range slices.Sorted(maps.Keys(let)) {
@@ -198,7 +199,7 @@ func describePeers(byKey map[string][]limitedRequest) string {
 	return text
 }
 
-// slowestRefusal is the longest that a refusal took, which waits for nothing.
+// slowestRefusal returns the longest response time of a refusal, which is never delayed.
 func slowestRefusal(all []limitedRequest) time.Duration {
 	longest := time.Duration(0)
 	for _, a := range all {
@@ -209,14 +210,14 @@ func slowestRefusal(all []limitedRequest) time.Duration {
 	return longest
 }
 
-// judgeDelay judges who waits: beyond the delay each request its turn, without one nobody. It reports whether that could
-// be seen.
+// judgeDelay judges the delays: beyond l.Delay each request waits for its slot, with nodelay none does. It reports
+// whether delays could be seen.
 func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Examples) (sighted bool) {
 	var at []stats.TimeBounds
 	var in []limitedRequest
 	promptly, decided := slowestRefusal(all), latestDecisions(all)
 	for i, a := range all {
-		if l.Delay < 0 { // nobody is to wait, so that those who do not tell how fast it decides
+		if l.Delay < 0 { // nodelay: requests that are not delayed show how fast it decides
 			decided[i] = min(a.Latest, a.hit.Sent+decisionSlack+promptly)
 		}
 		if a.admitted {
@@ -236,16 +237,16 @@ func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Ex
 	return true
 }
 
-// bucketOf is a leaky bucket, whose requests may have a turn each.
+// bucketOf returns the leaky bucket that gives each request its slot.
 func bucketOf(l model.Limit) stats.Bucket {
 	return stats.Bucket{Capacity: float64(l.Burst + 1), Rate: l.Rate}
 }
 
-// minDue is how many requests beyond the rate show whether such requests wait.
+// minDue is the number of requests above the rate that shows whether such requests are delayed.
 const minDue = 5
 
-// judgeNoDelay judges a limit of which nobody is to wait, by the requests that it let in and the times at which that was
-// decided. It reports whether waits could be seen.
+// judgeNoDelay judges a limit with nodelay by the requests that it admitted and the bounds on their decisions. It
+// reports whether delays could be seen.
 func judgeNoDelay(
 	l model.Limit, key string, at []stats.TimeBounds, in []limitedRequest, promptly time.Duration, wrong *check.Examples,
 ) (sighted bool) {
@@ -257,7 +258,7 @@ func judgeNoDelay(
 	for i, turn := range bucketOf(l).MinWaits(at, 0) {
 		took := in[i].hit.Done - in[i].hit.Sent
 		switch {
-		case longest[i] == 0: // who is not beyond the rate waits for nothing either, unless servers are slow
+		case longest[i] == 0: // requests below the rate are not delayed either, unless servers are slow
 			promptly = max(promptly, took)
 		case turn >= 2*outage.Tolerance:
 			if due++; took >= turn {
@@ -270,6 +271,6 @@ func judgeNoDelay(
 		wrong.Add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay",
 			key, units.Plural(due, "request"))
 	}
-	short := float64(l.Burst) < l.Rate*(4*outage.Tolerance).Seconds() // no wait is long enough to be seen
+	short := float64(l.Burst) < l.Rate*(4*outage.Tolerance).Seconds() // no delay is long enough to be seen
 	return sighted || short
 }

@@ -13,23 +13,24 @@ import (
 )
 
 const (
-	// clockLag is how old the balancer's clock may be when it decides: it reads it once for all that it does at a time.
+	// clockLag is the possible age of the balancer's clock when it decides: it reads the clock once per batch of
+	// events.
 	clockLag = 20 * time.Millisecond
-	// decisionSlack is how long a request may have been under way before it was decided where its answer waits for its
-	// turn, beside what the slowest refusal took.
+	// decisionSlack is how long a delayed request may have been in flight before it was decided, in addition to the
+	// slowest refusal.
 	decisionSlack = 50 * time.Millisecond
-	// tolerance is by how much a limit must be wrong for a run to notice it.
+	// tolerance is the relative error of a limit that a run must detect.
 	tolerance = 0.25
-	// minAdmitted is how many requests must be let in beyond the first ones to tell a rate from one that is off.
+	// minAdmitted is the number of admitted requests beyond the first burst that distinguishes a rate from a wrong one.
 	minAdmitted     = 12
 	maxDuration     = time.Minute
-	overloadClients = 3 // addresses that ask too often
+	overloadClients = 3 // client addresses above the rate
 	inFlightClients = 10
-	excessRequests  = 10 // requests more than may be in flight
+	excessRequests  = 10 // requests in flight above the limit
 	serviceTime     = 400 * time.Millisecond
 )
 
-// limitRequirements ask too often, or for too much at a time, by clients of their own.
+// limitRequirements exceed a rate or a concurrency limit with clients of their own.
 func limitRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	g, _ := limitOf(cfg, claim)
 	i := slices.IndexFunc(g.Routes, isReachable)
@@ -39,7 +40,7 @@ func limitRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams)
 	r, l := g.Routes[i], g.What
 	t := check.Requirement{Kind: plan.KindOverload, About: claim.ID, Phase: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}}}
 	switch {
-	case l.Key.IsAddress(): // who believes what clients say of themselves does not limit them
+	case l.Key.IsAddress(): // a balancer that trusts the header does not limit them
 		t.Phase.Clients = plan.Clients{Count: overloadClients, OwnAddresses: true}
 		t.Phase.Keys = plan.Keys{Header: "X-Forwarded-For", Values: slices.Clone(forgedAddresses)}
 	case l.Key.Variable == model.RequestHeader:
@@ -66,17 +67,17 @@ func limitRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams)
 // forgedAddresses are the addresses that clients claim to have.
 var forgedAddresses = []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}
 
-// isReachable reports whether a plain request takes the route to a pool, and may.
+// isReachable reports whether a plain request takes the route to a pool and is let through.
 func isReachable(r model.Route) bool {
 	_, ok := r.ProbeHost()
 	proxied := r.Pool != "" && r.Redirect == nil
 	return ok && proxied && len(r.Access) == 0
 }
 
-// hasOtherKey reports whether a limit goes by anything else than addresses.
+// hasOtherKey reports whether the key of a limit is not the client address.
 func hasOtherKey(l model.Limit) bool { return !l.Key.IsAddress() }
 
-// setOverload has clients ask a route as often as shows a rate.
+// setOverload sets the load that shows a rate.
 func setOverload(t *check.Requirement, r model.Route, l model.Limit) {
 	rate, lasts := overloadOf(l)
 	t.Phase.Rate = overloadClients * rate
@@ -90,14 +91,14 @@ func setOverload(t *check.Requirement, r model.Route, l model.Limit) {
 	if l.Algorithm != model.TokenBucket {
 		return
 	}
-	// One after another, or refusals cost tokens, see twoSided.
+	// One at a time, because concurrent refusals cost tokens; see hasLowerBound.
 	t.Phase.Clients.Count = min(t.Phase.Clients.Count, 1)
 	t.Phase.Rate, t.Phase.Concurrency = 0, 1
 	t.Phase.ThinkTime = time.Duration(float64(time.Second) / rate / 3)
 	t.Phase.Count /= overloadClients
 }
 
-// reloadRequirement asks over a reload, by one client.
+// reloadRequirement sends one client's requests across a reload.
 func reloadRequirement(t check.Requirement, claim plan.Claim, rate float64, lasts time.Duration) check.Requirement {
 	t.Kind, t.ReloadAt, t.Detects = plan.KindReload, lasts/2, "buckets that a reload fills, of "+claim.Subject
 	t.Phase.Requests = slices.Clone(t.Phase.Requests)
@@ -110,7 +111,7 @@ func reloadRequirement(t check.Requirement, claim plan.Claim, rate float64, last
 	return t
 }
 
-// overloadOf is how fast a client asks too often, and for how long it must.
+// overloadOf returns the rate of a client above the limit, and the time for which it must last.
 func overloadOf(l model.Limit) (rate float64, lasts time.Duration) {
 	if l.Algorithm == model.CountWindow {
 		return 1.15 * l.Rate, l.Window * 3 / 2
@@ -119,7 +120,7 @@ func overloadOf(l model.Limit) (rate float64, lasts time.Duration) {
 	return max(3*l.Rate, 1.5*(float64(l.Burst+1)/seconds+l.Rate)), time.Duration(seconds * float64(time.Second))
 }
 
-// inFlightRequirements has more requests in flight than may be, at servers that take their time.
+// inFlightRequirements keep more requests in flight than allowed, at slowed servers.
 func inFlightRequirements(cfg model.Config, t check.Requirement, r model.Route, l model.Limit) []check.Requirement {
 	each := l.MaxInFlight + excessRequests
 	for _, other := range r.Limits {
@@ -128,7 +129,7 @@ func inFlightRequirements(cfg model.Config, t check.Requirement, r model.Route, 
 		}
 	}
 	pool, ok := cfg.Pool(r.Pool)
-	if !ok || each <= l.MaxInFlight { // another limit refuses before this one can
+	if !ok || each <= l.MaxInFlight { // another limit refuses first
 		return nil
 	}
 	if l.Key.IsAddress() {
