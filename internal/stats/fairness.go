@@ -14,9 +14,11 @@ type Fairness struct {
 	CV, LowCV, HighCV       float64 // the root of V
 }
 
-// FairnessOf is that of counts under shares above 0. The interval covers the truth of independent picks with the given confidence:
-// chi-square is non-central with the parameter picks·V, inverted at both ends (measured coverage in the tests). Balancers that take
-// turns are steadier than that.
+// FairnessOf returns the fairness of counts under shares above 0, with intervals of the given confidence. They invert
+// chi-square, which for independent picks has the non-centrality picks·V, at both ends. Round robin is steadier than
+// independent picks: its chi-square is far below every such quantile, and the inversion has no solution. Chi-square is
+// therefore taken to be at least its mean for exact shares, which only widens the interval: it is never a point, and
+// covers the truth at least as often (coverage is measured in the tests).
 func FairnessOf(counts []int, shares []float64, confidence float64) Fairness {
 	picks, squares := 0.0, 0.0
 	for _, c := range counts {
@@ -32,7 +34,7 @@ func FairnessOf(counts []int, shares []float64, confidence float64) Fairness {
 	dof, tail := float64(len(counts)-1), (1-confidence)/2
 	f := Fairness{CV: math.Sqrt(squares / picks), Jain: 1 / (1 + squares/picks)}
 	low := noncentrality(squares, dof, 1-tail) / picks
-	high := noncentrality(squares, dof, tail) / picks
+	high := noncentrality(max(squares, dof), dof, tail) / picks
 	f.LowCV, f.HighCV = math.Sqrt(low), math.Sqrt(high)
 	f.LowJain, f.HighJain = 1/(1+high), 1/(1+low)
 	return f

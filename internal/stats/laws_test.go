@@ -353,8 +353,32 @@ func TestFairnessCovers(t *testing.T) {
 	f(shares)
 	f([]float64{0.2, 0.4, 0.4})
 	f([]float64{11. / 60, 22. / 60, 27. / 60})
+	for _, counts := range [][]int{{100, 200, 300}, {1, 2, 3}, {167, 333, 500}, {0, 0, 1}, {600, 0, 0}, {1e6, 2e6, 3e6 + 1}} {
+		for _, confidence := range []float64{0.95, 0.999} {
+			fair := stats.FairnessOf(counts, shares, confidence)
+			assert.Less(t, fair.LowJain, fair.HighJain, "%v: the interval is a point", counts)
+			assert.Less(t, fair.LowCV, fair.HighCV, "%v: the interval is a point", counts)
+			assert.True(t, fair.LowJain <= fair.Jain && fair.Jain <= fair.HighJain, "%v: %+v", counts, fair)
+			assert.True(t, fair.LowCV <= fair.CV && fair.CV <= fair.HighCV, "%v: %+v", counts, fair)
+		}
+	}
 	exact := stats.FairnessOf([]int{100, 200, 300}, shares, 0.95)
 	assert.InDelta(t, 1, exact.Jain, 1e-12)
+	// Independent picks that are as uneven as the upper end seldom have a chi-square of at most two, its mean when fair.
+	d := exact.HighCV / math.Sqrt(1/shares[0]+1/shares[1])
+	truth := []float64{shares[0] + d, shares[1] - d, shares[2]}
+	const runs = 4000
+	even := 0
+	for range runs {
+		counts := make([]int, 3)
+		for range 600 {
+			counts[drawn(r, truth)]++
+		}
+		if cv := stats.FairnessOf(counts, shares, 0.95).CV; 600*cv*cv <= 2 {
+			even++
+		}
+	}
+	assert.InDelta(t, 0.025, float64(even)/runs, 0.01)
 }
 
 // HAProxy's roundrobin as measured on 2.6.12; the envelopes contain it.
