@@ -15,12 +15,10 @@ import (
 
 var Algorithm = check.Check{
 	Name: plan.CheckAlgorithm,
-	Doc:  "How a pool chooses where it is not by turns.",
-	Law: "fewest connections: no request goes to a server that certainly has more in flight per weight than " +
-		"another one can have, as counted at the backends, and while nobody is busy servers take turns; a hash: " +
-		"every request is where the map that is recomputed sends its key; random: the sequential test of " +
-		"independent draws, by weight (nginx) or by the arcs of the ring (HAProxy); fastest, or of two: a server " +
-		"that is made slow gets less than its share",
+	Doc:  "Servers are selected by the configured algorithm: least connections, hash, random, fastest.",
+	Law: "least connections: never the provably busier server, and round robin at idle; hash: the server of the " +
+		"recomputed map; random: sequential test of independent draws; fastest or best of two: a slowed server gets " +
+		"less than its share",
 	Evidence:     check.Evidence{Undisturbed: true},
 	Claims:       algorithmClaims,
 	Requirements: algorithmRequirements,
@@ -51,7 +49,7 @@ func lawOf(pool model.Pool) string {
 	return lawFill
 }
 
-func algorithmRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
+func algorithmRequirements(cfg model.Config, claim plan.Claim, params check.DesignParams) []check.Requirement {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, claim.Subject)
 	if !ok {
@@ -59,11 +57,11 @@ func algorithmRequirements(cfg model.Config, claim plan.Claim, terms check.Desig
 	}
 	switch lawOf(pool) {
 	case lawLeastconn:
-		return []check.Requirement{idleRequirement(cfg, pool, r, terms), slowRequirement(cfg, pool, r)}
+		return []check.Requirement{idleRequirement(cfg, pool, r, params), slowRequirement(cfg, pool, r)}
 	case lawHash:
 		return check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
 	case lawRandom:
-		return []check.Requirement{randomRequirement(claim, pool, r, terms)}
+		return []check.Requirement{randomRequirement(claim, pool, r, params)}
 	case lawFastest:
 		return []check.Requirement{slowRequirement(cfg, pool, r)}
 	}
@@ -75,8 +73,9 @@ func judgeAlgorithm(claim plan.Claim, h history.History) check.Finding {
 	if !ok {
 		return check.Finding{Untestable: "the configuration has no pool " + claim.Subject}
 	}
-	if _, twice := indexServers(pool.Servers); twice != "" {
-		return check.Finding{Inconclusive: fmt.Sprintf("%s stands in the pool twice, and its answers cannot be told apart", twice)}
+	if _, duplicate := indexServers(pool.Servers); duplicate != "" {
+		const why = "%s is listed twice in the pool; its responses cannot be distinguished"
+		return check.Finding{Inconclusive: fmt.Sprintf(why, duplicate)}
 	}
 	switch lawOf(pool) {
 	case lawLeastconn:
@@ -92,15 +91,15 @@ func judgeAlgorithm(claim plan.Claim, h history.History) check.Finding {
 }
 
 // indexServers maps hosts to positions; twice is a host that is listed more than once.
-func indexServers(servers []model.Server) (index map[string]int, twice string) {
+func indexServers(servers []model.Server) (index map[string]int, duplicate string) {
 	index = map[string]int{}
 	for i, s := range servers {
 		if _, known := index[s.Host]; known {
-			twice = s.Host
+			duplicate = s.Host
 		}
 		index[s.Host] = i
 	}
-	return index, twice
+	return index, duplicate
 }
 
 func algorithmClaims(cfg model.Config) []plan.Claim {
@@ -127,7 +126,7 @@ func algorithmClaims(cfg model.Config) []plan.Claim {
 			c.Assumptions = append(c.Assumptions, assumeInstances(cfg, p))
 		}
 		if p.Balance.Rotation == model.Unweighted {
-			const assumed = "there are requests in flight: while there are none, the servers take turns whatever their weights"
+			const assumed = "requests are in flight: at idle the pool uses round robin without weights"
 			c.Assumptions = append(c.Assumptions, assumed)
 		}
 		return []plan.Claim{c}
@@ -142,17 +141,17 @@ func describeMethod(p model.Pool) string {
 	case lawOf(p) == lawRandom:
 		return describeRandom(p)
 	case b.Kind == model.LeastConnections:
-		return "draws two servers and takes the one with fewer requests in flight"
+		return "picks two random servers and uses the one with fewer requests in flight"
 	case b.Kind == model.FillFirst:
-		return "fills one server up to its maxconn before it uses the next"
+		return "fills one server up to its maxconn before using the next"
 	case b.Kind == model.LeastTime && b.Choices == 0:
-		return "sends each request to the server that answers fastest"
+		return "sends each request to the fastest server"
 	case b.Kind == model.ByHash && b.Hash.Consistent:
-		return fmt.Sprintf("sends equal keys (%s) to the same server; when a server goes, only its own keys move; "+
+		return fmt.Sprintf("sends equal keys (%s) to the same server; removing a server moves only its own keys; "+
 			"shares by weight: %s", b.Hash.Key, shares)
 	case b.Kind == model.ByHash:
 		return fmt.Sprintf("sends equal keys (%s) to the same server; "+
-			"when a server goes, keys of other servers may move too; shares by weight: %s", b.Hash.Key, shares)
+			"removing a server may also move keys of others; shares by weight: %s", b.Hash.Key, shares)
 	}
 	return fmt.Sprintf("balances by %s", p.Balance.Source)
 }
@@ -166,13 +165,13 @@ func describeRandom(p model.Pool) string {
 	}
 	how := "by weight"
 	if p.Balance.Draw == model.DrawnByArcs {
-		how = "by the arcs of its ring, which weights below 80 give only roughly"
+		how = "by ring arcs (approximate for weights below 80)"
 	}
 	if idle {
-		return fmt.Sprintf("draws two servers for each request and takes the one with fewer requests in flight; "+
-			"while nobody is busy %s", units.Join(parts))
+		return fmt.Sprintf("picks two random servers for each request and uses the one with fewer in flight; "+
+			"at idle: %s", units.Join(parts))
 	}
-	return fmt.Sprintf("draws a server for each request, %s: %s", how, units.Join(parts))
+	return fmt.Sprintf("picks a random server for each request, %s: %s", how, units.Join(parts))
 }
 
 // formatShares formats shares as a 1/2 (50.0 %), b 1/2 (50.0 %).

@@ -14,7 +14,7 @@ import (
 
 var Drained = check.Check{
 	Name: plan.CheckDrained,
-	Doc:  "A server that is marked down, or has the weight 0, gets no new request.",
+	Doc:  "A server that is marked down or has weight 0 receives no new requests.",
 	Law:  "zero arrivals",
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
@@ -29,8 +29,8 @@ var Drained = check.Check{
 				}
 				claims = append(claims, plan.Claim{
 					ID: check.ClaimID(plan.CheckDrained, p.Name, check.ServerName(s)), Check: plan.CheckDrained, Subject: p.Name,
-					Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
-					Text: fmt.Sprintf("%s gets no new request of %s: %s.", check.ServerName(s), p.Name, why),
+					Detail: check.ServerName(s), Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
+					Text: fmt.Sprintf("%s receives no new requests to %s: %s.", check.ServerName(s), p.Name, why),
 				})
 			}
 			return claims
@@ -53,7 +53,7 @@ func judgeDrained(claim plan.Claim, h history.History) check.Finding {
 	}
 	f := check.Finding{
 		Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h),
-		Test: "count of the pool's requests that reached it", Predicted: "0",
+		Test: "count of the pool's requests that reached the server", Predicted: "0",
 	}
 	var wrong check.Examples
 	find := check.RouteFinder(h)
@@ -68,7 +68,7 @@ func judgeDrained(claim plan.Claim, h history.History) check.Finding {
 	f.Measured, f.Power = fmt.Sprintf("%s of %s", units.Number(wrong.Total), units.Number(f.N)), check.RequestPower(f.N, h)
 	for k, s := range pool.Servers {
 		if k != i && s.Host == pool.Servers[i].Host {
-			f.Inconclusive = "another server of the pool has the same host, and their arrivals cannot be told apart"
+			f.Inconclusive = "another server in the pool has the same host; their arrivals cannot be distinguished"
 		}
 	}
 	if f.Inconclusive == "" {

@@ -18,25 +18,26 @@ import (
 const allowedMissed = 2
 
 // rotationEnvelope returns the shares of weighted round robin and the bounds on counts while the same servers are in
-// rotation, wherever the rotation started: nginx starts anew with its workers.
-func rotationEnvelope(pool model.Pool, servers []model.Server, states int) ([]float64, stats.Envelope) {
+// rotation, wherever the rotation started: nginx restarts it with its workers.
+func rotationEnvelope(pool model.Pool, servers []model.Server, instances int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
+	shares := stats.Shares(weights)
 	switch pool.Balance.Rotation {
 	case model.Smooth:
-		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states).Widen(allowedMissed)
+		return shares, stats.SmoothEnvelope(weights).Times(instances).Widen(allowedMissed)
 	case model.EarliestDeadline:
-		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).AnyStart().Times(states).Widen(allowedMissed)
+		return shares, stats.DeadlineEnvelope(shares).AnyStart().Times(instances).Widen(allowedMissed)
 	case model.StaticMap:
-		return stats.Shares(weights), stats.StaticEnvelope(weights).AnyStart().Times(states).Widen(allowedMissed)
+		return shares, stats.StaticEnvelope(weights).AnyStart().Times(instances).Widen(allowedMissed)
 	}
 	shares, env := stats.FastShares(weights)
-	return shares, env.AnyStart().Times(states).Widen(allowedMissed)
+	return shares, env.AnyStart().Times(instances).Widen(allowedMissed)
 }
 
 // rotationFromStart is rotationEnvelope for a number of requests since the balancer started, which the replay of
 // HAProxy knows to the request.
-func rotationFromStart(pool model.Pool, servers []model.Server, states, picks int) ([]float64, stats.Envelope) {
-	shares, env := rotationEnvelope(pool, servers, states)
+func rotationFromStart(pool model.Pool, servers []model.Server, instances, picks int) ([]float64, stats.Envelope) {
+	shares, env := rotationEnvelope(pool, servers, instances)
 	if pool.Balance.Rotation != model.FairWeighted || picks == 0 || picks > maxReplay {
 		return shares, env
 	}
@@ -52,18 +53,18 @@ const maxReplay = 1 << 22
 
 // outageEnvelope is wider: it covers the sum over several periods, before each of which the servers in rotation
 // changed.
-func outageEnvelope(pool model.Pool, servers []model.Server, states, times int) ([]float64, stats.Envelope) {
+func outageEnvelope(pool model.Pool, servers []model.Server, instances, times int) ([]float64, stats.Envelope) {
 	weights := check.WeightsOf(servers)
 	switch pool.Balance.Rotation {
 	case model.Smooth:
-		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(states)
+		return stats.Shares(weights), stats.SmoothEnvelope(weights).Times(instances)
 	case model.EarliestDeadline:
-		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * times * states)
+		return stats.Shares(weights), stats.DeadlineEnvelope(stats.Shares(weights)).Times(2 * times * instances)
 	case model.StaticMap:
-		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * times * states)
+		return stats.Shares(weights), stats.PeriodEnvelope(weights).Times(2 * times * instances)
 	}
 	shares, _ := stats.FastShares(weights)
-	return shares, stats.PeriodEnvelope(weights).Times(2 * times * states)
+	return shares, stats.PeriodEnvelope(weights).Times(2 * times * instances)
 }
 
 // describeDrift describes a rotation whose shares differ from the weights, or returns "".
@@ -77,7 +78,7 @@ func describeDrift(active []model.Server, shares []float64) string {
 	if by < 0.002 {
 		return ""
 	}
-	return fmt.Sprintf("HAProxy's own turns give %s %s instead of %s, because it loses what its divisions leave over",
+	return fmt.Sprintf("HAProxy's roundrobin gives %s %s instead of %s, because its divisions lose remainders",
 		active[worst].Host,
 		units.PercentHundredths(shares[worst]), units.PercentHundredths(stats.Shares(check.WeightsOf(active))[worst]))
 }
@@ -110,9 +111,9 @@ var rotationNames = map[model.Rotation]string{
 }
 
 // envelopeTest describes the test.
-func envelopeTest(pool model.Pool, states int) string {
+func envelopeTest(pool model.Pool, instances int) string {
 	return fmt.Sprintf("envelope of %s, %s, false alarm rate 0",
-		rotationNames[pool.Balance.Rotation], units.Plural(states, "independent state"))
+		rotationNames[pool.Balance.Rotation], units.Plural(instances, "independent instance"))
 }
 
 // whyUnknown explains why shares around faults cannot be judged, or returns "".
@@ -122,7 +123,7 @@ func whyUnknown(h history.History) string {
 	}
 	for _, m := range h.Env.Faults {
 		if m.Err != "" {
-			return fmt.Sprintf("it is not known how long %s of %s was in force", m.Event.Fault, m.Event.Target)
+			return fmt.Sprintf("unknown how long the fault %s on %s was active", m.Event.Fault, m.Event.Target)
 		}
 	}
 	return ""

@@ -27,11 +27,11 @@ func tunnelRequirements(cfg model.Config, claim plan.Claim, pool model.Pool) []c
 	}
 	r = check.WebSocketHandshake(r)
 	r.Claim = claim.ID // the route depends on a condition
-	trials := check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
-	for i := range trials {
-		trials[i].Phase.Engine, trials[i].Phase.Timeout = plan.Prober, check.WaitMargin
+	requirements := check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
+	for i := range requirements {
+		requirements[i].Phase.Engine, requirements[i].Phase.Timeout = plan.Prober, check.WaitMargin
 	}
-	return trials
+	return requirements
 }
 
 // keyTracker follows keys to their servers.
@@ -85,21 +85,23 @@ func newKeyTracker(h history.History, pool model.Pool) *keyTracker {
 func (k *keyTracker) finding() check.Finding {
 	beta := k.h.Plan.Beta
 	largest := slices.Max(stats.Shares(check.WeightsOf(check.Rotation(k.pool))))
-	agrees := 1 - stats.DetectableShare(max(1, k.keys), 1-beta)
+	differs := stats.DetectableShare(max(1, k.keys), 1-beta)
 	f := check.Finding{
-		N: k.keys, Need: int(math.Ceil(math.Log(beta) / math.Log(largest))), Inconclusive: k.unknownKey, CounterExamples: k.wrong.List(),
-		Test:      "every key's server against the map that is recomputed from the configuration",
-		Predicted: "each where the map says",
-		Measured:  fmt.Sprintf("%s, %s elsewhere", units.Plural(k.keys, "key"), units.Number(k.wrong.Total)),
-		Power: fmt.Sprintf("would have caught another map unless it agrees on %s or more of the keys, with probability %g",
-			units.PercentTenths(agrees), 1-beta),
+		N: k.keys, Need: int(math.Ceil(math.Log(beta) / math.Log(largest))), Inconclusive: k.unknownKey,
+		CounterExamples: k.wrong.List(),
+
+		Test:      "server of each key against the map recomputed from the configuration",
+		Predicted: "each on its mapped server",
+		Measured:  fmt.Sprintf("%s, %s on another server", units.Plural(k.keys, "key"), units.Number(k.wrong.Total)),
+		Power: fmt.Sprintf("would have caught a map that differs on more than %s of the keys with probability %g",
+			units.PercentTenths(differs), 1-beta),
 	}
 	if check.NewHashMap(k.pool, k.servers, k.up) == nil {
-		f.Test, f.Predicted = "equal keys at one server", "one server each"
-		f.Note = "which server each key belongs to is not judged: lbproof does not know this hash"
+		f.Test, f.Predicted = "equal keys on one server", "one server per key"
+		f.Note = "the server of each key is not judged: lbproof cannot compute this hash"
 	}
 	if k.duringOutage > 0 {
-		f.Note += fmt.Sprintf("; %s while a server was dead were judged by the map without it",
+		f.Note += fmt.Sprintf("; %s during an outage judged by the map without the server",
 			units.Plural(k.duringOutage, "request"))
 		f.Note = strings.TrimPrefix(f.Note, "; ")
 	}
@@ -110,7 +112,7 @@ func (k *keyTracker) finding() check.Finding {
 func (k *keyTracker) add(hit history.Hit) {
 	key, ok := check.KeyOf(k.h, k.pool.Balance.Key(), hit)
 	if !ok {
-		k.unknownKey = fmt.Sprintf("lbproof cannot tell the key %s of a request", k.pool.Balance.Key())
+		k.unknownKey = fmt.Sprintf("cannot determine the key %s of a request", k.pool.Balance.Key())
 		return
 	}
 	dead, known := k.serverDown(hit)
@@ -122,7 +124,7 @@ func (k *keyTracker) add(hit history.Hit) {
 	}
 	if m := k.mapWithout(dead); m != nil {
 		if i := m(key); i >= 0 && k.servers[i].Host != hit.Server {
-			k.wrong.Add("request %d with the key %s was answered by %s; the map says %s",
+			k.wrong.Add("request %d with key %s was answered by %s; the map says %s",
 				hit.Seq, check.FormatKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
 		}
 	}
@@ -133,7 +135,7 @@ func (k *keyTracker) add(hit history.Hit) {
 		k.firstServer[place] = hit.Server
 		k.keys++
 	case was != hit.Server:
-		k.wrong.Add("request %d with the key %s was answered by %s, and one before by %s",
+		k.wrong.Add("request %d with key %s was answered by %s, an earlier one by %s",
 			hit.Seq, check.FormatKey(k.pool.Balance.Key(), key), hit.Server, was)
 	}
 }

@@ -32,7 +32,7 @@ func slowRequirement(cfg model.Config, pool model.Pool, r plan.Request) check.Re
 			Count: int(slowRate * slowDuration.Seconds()), Rate: slowRate, Concurrency: 256,
 			Requests: []plan.Request{r},
 		},
-		Detects: fmt.Sprintf("a slow server of %s that gets %.0f %% of its share by weight or more, with probability 0.999",
+		Detects: fmt.Sprintf("a slow server of %s that gets %.0f %% or more of its share by weight (power 0.999)",
 			pool.Name, 100*maxSlowShare),
 	}
 	active := check.Rotation(pool)
@@ -58,23 +58,24 @@ func idleWeights(pool model.Pool) []int {
 }
 
 // idleEnvelope bounds the counts of round robin at idle, from any starting point.
-func idleEnvelope(pool model.Pool, states int) stats.Envelope {
+func idleEnvelope(pool model.Pool, instances int) stats.Envelope {
 	weights := idleWeights(pool)
 	if pool.Balance.Rotation == model.Unweighted {
 		return stats.StaticEnvelope(weights).AnyStart().Widen(allowedMissed)
 	}
-	return stats.SmoothEnvelope(weights).AnyStart().Times(states).Widen(allowedMissed)
+	return stats.SmoothEnvelope(weights).AnyStart().Times(instances).Widen(allowedMissed)
 }
 
-func idleRequirement(cfg model.Config, pool model.Pool, r plan.Request, terms check.DesignParams) check.Requirement {
+func idleRequirement(cfg model.Config, pool model.Pool, r plan.Request, params check.DesignParams) check.Requirement {
 	weights := idleWeights(pool)
 	wrong := stats.NearestWrong(weights)
-	need := idleEnvelope(pool, check.CountInstances(cfg, pool, terms.CPUs)).SampleSize(stats.Shares(weights), stats.Shares(wrong),
-		1-terms.Beta)
+	need := idleEnvelope(pool, check.CountInstances(cfg, pool, params.CPUs)).SampleSize(stats.Shares(weights),
+		stats.Shares(wrong),
+		1-params.Beta)
 	return check.Requirement{
 		Kind: plan.KindSequential, Phase: plan.Phase{Count: withMargin(need), Concurrency: 1, Requests: []plan.Request{r}},
-		Detects: fmt.Sprintf("%s for %s in %s while it is idle, with probability %g",
-			formatRatio(wrong), formatRatio(weights), pool.Name, 1-terms.Beta),
+		Detects: fmt.Sprintf("%s instead of %s in %s at idle (power %g)",
+			formatRatio(wrong), formatRatio(weights), pool.Name, 1-params.Beta),
 	}
 }
 
@@ -89,27 +90,27 @@ type selection struct {
 // judgeLeastconn judges single selections under load, and round robin at idle.
 func judgeLeastconn(h history.History, pool model.Pool) check.Finding {
 	active := check.Rotation(pool)
-	states := max(1, h.Env.Workers)
+	instances := max(1, h.Env.Workers)
 	if pool.SharedState {
-		states = 1
+		instances = 1
 	}
 	f := check.Finding{
 		Inconclusive: cmp.Or(check.WhyNodeExited(h), check.WhyLedgerIncomplete(h)),
-		Test:         fmt.Sprintf("turns while idle (envelope, %s)", units.Plural(states, "independent state")),
+		Test:         fmt.Sprintf("round robin at idle (envelope, %s)", units.Plural(instances, "independent instance")),
 	}
 	if f.Inconclusive != "" {
 		return f
 	}
-	idle := judgeIdle(&f, h, pool, states)
+	idle := judgeIdle(&f, h, pool, instances)
 	busy, enough := judgeSlowShare(&f, h, pool)
 	switch {
 	case busy == 0:
-		f.Note = "nothing is said of busy servers, because none was known to be: lbproof test CONFIG makes one slow"
-	case states == 1:
-		f.Test += "; picks while servers were busy, by the requests that each had in flight for certain and at most"
+		f.Note = "selections under load not evaluated: no server was slow; lbproof test CONFIG slows one down"
+	case instances == 1:
+		f.Test += "; selections under load, by bounds on each server's requests in flight"
 		enough = judgeSelections(&f, h, pool, active) && enough
 	default:
-		f.Note = fmt.Sprintf("that each pick was right is not judged: %d workers count each for themselves", states)
+		f.Note = fmt.Sprintf("single selections not judged: %d workers count independently", instances)
 	}
 	f.N += busy
 	f.Need = f.N
@@ -120,7 +121,7 @@ func judgeLeastconn(h history.History, pool model.Pool) check.Finding {
 }
 
 // judgeIdle judges the counts of requests without others in flight. It reports whether there were enough.
-func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int) (enough bool) {
+func judgeIdle(f *check.Finding, h history.History, pool model.Pool, instances int) (enough bool) {
 	active := check.Rotation(pool)
 	index, _ := indexServers(active)
 	counts := make([]int, len(active))
@@ -137,20 +138,21 @@ func judgeIdle(f *check.Finding, h history.History, pool model.Pool, states int)
 		f.N++
 	}
 	weights := idleWeights(pool)
-	shares, env := stats.Shares(weights), idleEnvelope(pool, states)
+	shares, env := stats.Shares(weights), idleEnvelope(pool, instances)
 	for i, over := range env.Excess(counts, shares) {
 		if over != 0 {
 			centre := float64(f.N) * shares[i]
 			f.CounterExamples = append(f.CounterExamples,
-				fmt.Sprintf("%s got %s of %s requests that came alone; turns of %s allow %.1f to %.1f",
-					active[i].Host, units.Number(counts[i]), units.Number(f.N), formatRatio(weights), centre+env.Low[i], centre+env.High[i]))
+				fmt.Sprintf("%s got %s of %s requests at idle; round robin %s allows %.1f to %.1f",
+					active[i].Host, units.Number(counts[i]), units.Number(f.N), formatRatio(weights),
+					centre+env.Low[i], centre+env.High[i]))
 		}
 	}
 	wrong := stats.NearestWrong(weights)
 	f.Measured = "idle " + formatCounts(counts)
 	f.Predicted = "idle " + formatRatio(weights)
 	power := env.Power(f.N, shares, stats.Shares(wrong))
-	f.Power = fmt.Sprintf("would have caught turns of %s while idle with probability %s",
+	f.Power = fmt.Sprintf("would have caught round robin %s at idle with probability %s",
 		formatRatio(wrong), formatProbability(power))
 	return f.N >= env.SampleSize(shares, stats.Shares(wrong), 1-h.Plan.Beta)
 }
@@ -199,12 +201,12 @@ func judgeSlowShare(f *check.Finding, h history.History, pool model.Pool) (n int
 		tookOthers += hit.Done - hit.Sent
 	}
 	if got > 0 && float64(took)/float64(got) < 2*float64(tookOthers)/float64(max(1, n-got)) {
-		f.Inconclusive = fmt.Sprintf("%s did not take twice as long as the others for its answers, as it was made to: "+
-			"they were slow by themselves", active[slow].Host)
+		f.Inconclusive = fmt.Sprintf("%s was slowed but took less than twice as long as the others, "+
+			"which were slow by themselves", active[slow].Host)
 	}
 	share := stats.Shares(check.WeightsOf(active))[slow]
 	more, less := stats.BinomialTails(n, got, maxSlowShare*share)
-	f.Measured += fmt.Sprintf("; the slow %s %s of %s", active[slow].Host, units.Number(got), units.Number(n))
+	f.Measured += fmt.Sprintf("; slow %s got %s of %s", active[slow].Host, units.Number(got), units.Number(n))
 	f.Predicted += fmt.Sprintf("; less than %s", units.PercentTenths(maxSlowShare*share))
 	f.Tested, f.AnytimeValid, f.P = true, true, more
 	return n, less < h.Plan.Beta
@@ -219,9 +221,9 @@ func judgeFastest(h history.History, pool model.Pool) check.Finding {
 	n, enough := judgeSlowShare(&f, h, pool)
 	f.Measured, f.Predicted = strings.TrimPrefix(f.Measured, "; "), strings.TrimPrefix(f.Predicted, "; ")
 	if n == 0 && f.Inconclusive == "" {
-		f.Inconclusive = "no server was slow, which would show whether it gets less; lbproof test CONFIG makes one slow"
+		f.Inconclusive = "no server was slow, so none could get less; lbproof test CONFIG slows one down"
 	}
-	f.Power = fmt.Sprintf("would have caught a slow server that gets %.0f %% of its share or more with probability %g",
+	f.Power = fmt.Sprintf("would have caught a slow server with %.0f %% or more of its share with probability %g",
 		100*maxSlowShare, 1-h.Plan.Beta)
 	f.N, f.Need = n, n
 	if !enough {
@@ -249,12 +251,12 @@ func judgeSelections(f *check.Finding, h history.History, pool model.Pool, activ
 			conclusive++
 		}
 		if better >= 0 {
-			wrong.Add("a request sent at %.3f s went to %s, which had %d in flight for certain; %s had at most %d",
+			wrong.Add("the request sent at %.3f s went to %s, which had at least %d in flight; %s had at most %d",
 				p.sent.Seconds(), active[p.server].Host, busy.atLeast[p.server], active[better].Host, busy.atMost[better])
 		}
 	}
 	f.CounterExamples = append(f.CounterExamples, wrong.List()...)
-	f.Measured += fmt.Sprintf("; %s of %s wrong", units.Number(wrong.Total), units.Plural(conclusive, "pick"))
+	f.Measured += fmt.Sprintf("; %s of %s wrong", units.Number(wrong.Total), units.Plural(conclusive, "selection"))
 	f.Predicted += "; none wrong"
 	f.Power += "; " + check.RequestPower(conclusive, h)
 	return conclusive >= check.RequestsNeeded(h)/4
@@ -318,7 +320,7 @@ func collectSelections(h history.History, pool model.Pool, active []model.Server
 	index, _ := indexServers(active)
 	arrived := map[uint64]time.Duration{}
 	for a := range h.Arrivals {
-		if _, twice := arrived[a.Seq]; !twice {
+		if _, duplicate := arrived[a.Seq]; !duplicate {
 			arrived[a.Seq] = a.At
 		}
 	}
@@ -329,7 +331,10 @@ func collectSelections(h history.History, pool model.Pool, active []model.Server
 		if !in || find(hit.Seq).Route.Pool != pool.Name {
 			continue
 		}
-		p := selection{server: i, sent: hit.Sent, arrived: hit.Done, inFlightUntil: hit.Sent, countedUntil: hit.Done + outage.ReleaseDelay}
+		p := selection{
+			server: i, sent: hit.Sent, arrived: hit.Done, inFlightUntil: hit.Sent,
+			countedUntil: hit.Done + outage.ReleaseDelay,
+		}
 		if at, known := arrived[hit.Seq]; known && hit.Sent >= when.From && hit.Done <= when.To {
 			p.arrived, p.inFlightUntil, p.bounded = at, min(at+when.MinDelays[i], hit.Done), true
 		}

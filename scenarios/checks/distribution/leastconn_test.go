@@ -10,7 +10,7 @@ import (
 )
 
 // A request at a server for the whole time of a selection counts as certain, one that may have been there as possible.
-func TestInFlightAt(t *testing.T) {
+func TestCountInFlight(t *testing.T) {
 	at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 	long := selection{server: 0, sent: at(0), arrived: at(1), inFlightUntil: at(400), countedUntil: at(420)}
 	mayBeOver := selection{server: 1, sent: at(5), arrived: at(6), inFlightUntil: at(90), countedUntil: at(110)}
@@ -24,7 +24,7 @@ func TestInFlightAt(t *testing.T) {
 }
 
 // A selection is wrong if the chosen server certainly had more load than another one can have had.
-func TestBetter(t *testing.T) {
+func TestLessLoaded(t *testing.T) {
 	equal := []model.Server{{Host: "a", Weight: 1}, {Host: "b", Weight: 1}}
 	double := []model.Server{{Host: "a", Weight: 2}, {Host: "b", Weight: 1}}
 	f := func(servers []model.Server, law model.LoadMetric, certain, possible []int, chosen, want int, told bool) {
@@ -43,7 +43,7 @@ func TestBetter(t *testing.T) {
 	f(double, model.NextPerWeight, []int{2, 0}, []int{2, 1}, 0, -1, false)
 }
 
-func TestLoadOf(t *testing.T) {
+func TestLoadPerWeight(t *testing.T) {
 	assert.InDelta(t, 1.5, loadPerWeight(3, 2, model.InFlightPerWeight), 0)
 	assert.InDelta(t, 0, loadPerWeight(0, 2, model.NextPerWeight), 0)
 	assert.InDelta(t, 4*256/3, loadPerWeight(3, 3, model.NextPerWeight), 0) // in units of 1/256

@@ -15,10 +15,9 @@ import (
 
 var Mirror = check.Check{
 	Name: plan.CheckMirror,
-	Doc:  "A share of the requests is copied to another pool, whose answers nobody sees.",
-	Law: "copies are joined to requests by their id: nginx copies every request once, Traefik keeps to its share " +
-		"to two copies, because it copies whenever it is behind it (mirror.go); an answer of a server for copies " +
-		"refutes",
+	Doc:  "A share of requests is copied to another pool, whose responses clients never see.",
+	Law: "copies, matched to requests by ID: nginx copies each request once, Traefik stays within two copies of " +
+		"its share; a response from a mirror server refutes",
 	Evidence: check.Evidence{Copies: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		mirrors := func(r model.Route) []model.Share { return r.Mirrors }
@@ -27,8 +26,8 @@ var Mirror = check.Check{
 		for _, g := range found {
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckMirror, g.Subject(), g.What.Pool), Check: plan.CheckMirror, Subject: g.Subject(),
-				Pos: g.What.Pos, Params: plan.Params{plan.ParamShare: plan.Amount(g.What.Share)},
-				Text: fmt.Sprintf("%.4g %% of the requests to %s are copied to %s, whose answers reach no client.",
+				Detail: g.What.Pool, Pos: g.What.Pos, Params: plan.Params{plan.ParamShare: plan.Amount(g.What.Share)},
+				Text: fmt.Sprintf("%.4g %% of requests to %s are copied to %s, whose responses reach no client.",
 					100*g.What.Share, g.Paths(), g.What.Pool),
 			})
 		}
@@ -41,7 +40,7 @@ var Mirror = check.Check{
 // detectableCopies is the number of copies that shows a share off by a quarter, apart from two copies of slack.
 const detectableCopies = 16
 
-func mirrorRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
+func mirrorRequirements(cfg model.Config, claim plan.Claim, params check.DesignParams) []check.Requirement {
 	r, ok := check.RouteOf(cfg, claim)
 	if _, askable := r.ProbeHost(); !ok || !askable || len(r.Access) > 0 {
 		return nil
@@ -49,10 +48,10 @@ func mirrorRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPa
 	return []check.Requirement{{
 		Kind: plan.KindMirroring,
 		Phase: plan.Phase{
-			Count: mirrorSampleSize(claim, terms.Beta), Concurrency: check.RotationInFlight,
+			Count: mirrorSampleSize(claim, params.Beta), Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{check.RequestTo(r, nil)},
 		},
-		Detects: fmt.Sprintf("copies of %s that do not come, come twice or are answered", claim.Subject),
+		Detects: fmt.Sprintf("missing, duplicate or answered copies of %s", claim.Subject),
 	}}
 }
 
@@ -69,22 +68,22 @@ func judgeMirror(claim plan.Claim, h history.History) check.Finding {
 	r, _ := check.RouteOf(h.Plan.Config, claim)
 	hosts, share := check.MirrorServers(h.Plan.Config, r), float64(claim.Params[plan.ParamShare])
 	if len(hosts) == 0 {
-		return check.Finding{Untestable: "copies go to servers that lbproof does not know, or to those that get the requests too"}
+		return check.Finding{Untestable: "the mirror servers are unknown, or also receive the requests themselves"}
 	}
 	m := mirrorTally{claim: claim, hosts: hosts, share: share}
 	m.count(h)
 	if expected := share * float64(m.requests); math.Abs(float64(m.copies)-expected) > 2 && share < 1 {
-		m.wrong.Add("%s of %s copied, where %.0f are promised, to two",
+		m.wrong.Add("%s of %s copied; expected %.0f (within two)",
 			units.Number(m.copies), units.Plural(m.requests, "request"), expected)
 	}
 	return check.Finding{
 		N: m.requests, Need: mirrorSampleSize(claim, h.Plan.Beta), CounterExamples: m.wrong.List(),
 		Inconclusive: cmp.Or(check.WhyNodeExited(h), check.WhyLedgerIncomplete(h)),
-		Test:         "count of the copies at the backends, joined to the requests by their id; false alarm rate 0",
+		Test:         "copies counted at the backends, matched to requests by ID; false alarm rate 0",
 		Measured: fmt.Sprintf("%s copies of %s, %s wrong",
 			units.Number(m.copies), units.Plural(m.requests, "request"), units.Number(m.wrong.Total)),
 		Predicted: fmt.Sprintf("%.4g %%, each once, none answered", 100*share),
-		Power:     "would have caught a copy too few or too many of 1 % of the requests, or a share that is a quarter off",
+		Power:     "would have caught a missing or extra copy of 1 % of requests, or a share off by 25 %",
 	}
 }
 
@@ -125,7 +124,7 @@ func (m *mirrorTally) count(h history.History) {
 func (m *mirrorTally) judge(hit history.Hit, copies int) {
 	switch {
 	case slices.Contains(m.hosts, hit.Server):
-		m.wrong.Add("request %d was answered by %s, which is to get copies only", hit.Seq, hit.Server)
+		m.wrong.Add("request %d was answered by %s, which should only receive copies", hit.Seq, hit.Server)
 	case copies > 1:
 		m.wrong.Add("request %d was copied %d times", hit.Seq, copies)
 	case copies == 0 && m.share == 1:

@@ -36,23 +36,23 @@ func isRandom(b model.Balance) bool {
 	return b.Kind == model.Random || few
 }
 
-func randomRequirement(claim plan.Claim, pool model.Pool, r plan.Request, terms check.DesignParams) check.Requirement {
+func randomRequirement(claim plan.Claim, pool model.Pool, r plan.Request, params check.DesignParams) check.Requirement {
 	shares, idle := drawShares(pool)
 	t := check.Requirement{
 		Kind: plan.KindSampling,
-		Detects: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
-			pool.Name, 100*tolerance, 1-terms.Beta),
+		Detects: fmt.Sprintf("shares of %s off by %.0f %% (power %g); stops once conclusive",
+			pool.Name, 100*tolerance, 1-params.Beta),
 		Phase: plan.Phase{
-			Count: maxDrawFactor * stats.DrawsToAccept(shares, tolerance, terms.Beta), Concurrency: check.RotationInFlight,
+			Count: maxDrawFactor * stats.DrawsToAccept(shares, tolerance, params.Beta), Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{r},
 		},
 	}
 	if idle {
-		t.About, t.Phase.Concurrency = "one at a time", 1
+		t.About, t.Phase.Concurrency = "one in flight", 1
 	}
 	draws := plan.StopRule{
-		Claim: claim.ID, Shares: map[string]float64{}, Tolerance: tolerance, Alpha: terms.Alpha,
-		Beta: terms.Beta,
+		Claim: claim.ID, Shares: map[string]float64{}, Tolerance: tolerance, Alpha: params.Alpha,
+		Beta: params.Beta,
 	}
 	for i, s := range check.Rotation(pool) {
 		draws.Shares[s.Host] = shares[i]
@@ -67,7 +67,7 @@ func judgeRandom(h history.History, pool model.Pool) check.Finding {
 	shares, idle := drawShares(pool)
 	index, _ := indexServers(active)
 	test, counts, busy := stats.NewSequentialTest(shares, tolerance), make([]int, len(active)), 0
-	var strangers check.Examples
+	var unexpected check.Examples
 	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		j := find(hit.Seq)
@@ -82,22 +82,22 @@ func judgeRandom(h history.History, pool model.Pool) check.Finding {
 		}
 		i, in := index[hit.Server]
 		if !in {
-			strangers.Add("request %d was answered by %s, which is not in the rotation", hit.Seq, hit.Server)
+			unexpected.Add("request %d was answered by %s, which is not in rotation", hit.Seq, hit.Server)
 			continue
 		}
 		test.Add(i)
 		counts[i]++
 	}
-	return sequentialFinding(h, test, counts, shares, strangers, busy)
+	return sequentialFinding(h, test, counts, shares, unexpected, busy)
 }
 
 // sequentialFinding summarises a sequential test of draws.
 func sequentialFinding(
-	h history.History, test *stats.SequentialTest, counts []int, shares []float64, strangers check.Examples, busy int,
+	h history.History, test *stats.SequentialTest, counts []int, shares []float64, unexpected check.Examples, busy int,
 ) check.Finding {
-	f := check.Finding{Tested: true, AnytimeValid: true, P: test.P(), CounterExamples: strangers.List()}
-	f.Test = fmt.Sprintf("sequential test of independent draws: refuted where shares are others (alpha %g), "+
-		"upheld where each is within %.0f %% (beta %g)", h.Plan.Alpha, 100*tolerance, h.Plan.Beta)
+	f := check.Finding{Tested: true, AnytimeValid: true, P: test.P(), CounterExamples: unexpected.List()}
+	f.Test = fmt.Sprintf("sequential test of independent draws: refuted if the shares differ (alpha %g), "+
+		"upheld if each is within %.0f %% (beta %g)", h.Plan.Alpha, 100*tolerance, h.Plan.Beta)
 	var got, want []string
 	for i, n := range counts {
 		f.N += n
@@ -108,11 +108,11 @@ func sequentialFinding(
 	f.Need = max(f.N+1, stats.DrawsToAccept(shares, tolerance, h.Plan.Beta))
 	if test.Accepts(h.Plan.Beta) {
 		f.Need = f.N
-		f.Power = fmt.Sprintf("would have caught a share that is %.0f %% off with probability %g", 100*tolerance, 1-h.Plan.Beta)
+		f.Power = fmt.Sprintf("would have caught a share off by %.0f %% with probability %g", 100*tolerance, 1-h.Plan.Beta)
 	}
 	if f.N == 0 && busy > 0 {
-		f.Inconclusive = fmt.Sprintf("%s came while others were in flight, whose law is another: "+
-			"lbproof test CONFIG asks one at a time", units.Plural(busy, "request"))
+		f.Inconclusive = fmt.Sprintf("%s overlapped others, and the shares are only known at idle; "+
+			"lbproof test CONFIG sends one at a time", units.Plural(busy, "request"))
 	}
 	return f
 }

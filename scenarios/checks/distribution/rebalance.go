@@ -29,7 +29,7 @@ type period struct {
 // judgeAroundFaults judges the arrivals of the times at which the servers in rotation are known. Every edge of such a
 // time may shift up to three selections per instance: one in flight, one that failed, and one for the weight that nginx
 // takes away and gives back (ngx_http_upstream_round_robin.c).
-func judgeAroundFaults(f *check.Finding, h history.History, pool model.Pool, all []*outage.Outage, states int) {
+func judgeAroundFaults(f *check.Finding, h history.History, pool model.Pool, all []*outage.Outage, instances int) {
 	active := check.Rotation(pool)
 	parts := []*period{{windows: quietWindows(h, all), servers: active}}
 	for _, s := range active {
@@ -41,12 +41,12 @@ func judgeAroundFaults(f *check.Finding, h history.History, pool model.Pool, all
 	}
 	for _, part := range parts {
 		part.count(h, pool)
-		part.judge(f, h, pool.Name, states)
+		part.judge(f, h, pool.Name, instances)
 	}
 	f.N = parts[0].total
 	if len(parts) > 1 {
-		f.Note = fmt.Sprintf("%s while all servers were up, and %s while one was known to be gone, "+
-			"were judged each by its own shares", units.Plural(parts[0].total, "request"), units.Number(sumTotals(parts[1:])))
+		f.Note = fmt.Sprintf("%s with all servers up and %s with one out of rotation, "+
+			"each judged by its own shares", units.Plural(parts[0].total, "request"), units.Number(sumTotals(parts[1:])))
 	}
 }
 
@@ -147,7 +147,8 @@ func outageWindows(h history.History, all []*outage.Outage, s model.Server) []ou
 func removedWindows(h history.History, pool model.Pool, s model.Server) []outage.Window {
 	var out []outage.Window
 	for _, m := range h.Env.Faults {
-		if w := (outage.Window{From: m.StartsBy + outage.SettleTime, To: m.EndsAfter}); removesServer(h, m, pool, s.Host) && w.From < w.To {
+		if w := (outage.Window{From: m.StartsBy + outage.SettleTime, To: m.EndsAfter}); removesServer(h, m, pool,
+			s.Host) && w.From < w.To {
 			out = append(out, w)
 		}
 	}
@@ -184,9 +185,9 @@ func (p *period) count(h history.History, pool model.Pool) {
 // selectionsPerEdge is the number of selections per instance that an edge may shift.
 const selectionsPerEdge = 3
 
-func (p *period) judge(f *check.Finding, h history.History, pool string, states int) {
-	right, env := outageEnvelope(findPool(h, pool), p.servers, states, max(1, len(p.windows)))
-	env = env.Widen(float64(p.atEdges + 2*selectionsPerEdge*states*len(p.windows)))
+func (p *period) judge(f *check.Finding, h history.History, pool string, instances int) {
+	right, env := outageEnvelope(findPool(h, pool), p.servers, instances, max(1, len(p.windows)))
+	env = env.Widen(float64(p.atEdges + 2*selectionsPerEdge*instances*len(p.windows)))
 	if len(p.servers) == len(check.Rotation(findPool(h, pool))) {
 		wrong := stats.NearestWrong(check.WeightsOf(p.servers))
 		f.Need = env.SampleSize(right, stats.Shares(wrong), 1-h.Plan.Beta)
@@ -197,9 +198,10 @@ func (p *period) judge(f *check.Finding, h history.History, pool string, states 
 	for i, outside := range env.Excess(p.counts, right) {
 		if outside != 0 {
 			s := p.servers[i]
-			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s got %s of %s requests while %s shared them; weight %s allows %s",
-				s.Host, units.Number(p.counts[i]), units.Number(p.total), units.Join(check.ServerNames(p.servers)),
-				formatFraction(s.Weight, p.servers), formatInterval(i, poolTally{total: p.total}, right, env)))
+			f.CounterExamples = append(f.CounterExamples,
+				fmt.Sprintf("%s got %s of %s requests with %s in rotation; weight %s allows %s",
+					s.Host, units.Number(p.counts[i]), units.Number(p.total), units.Join(check.ServerNames(p.servers)),
+					formatFraction(s.Weight, p.servers), formatInterval(i, poolTally{total: p.total}, right, env)))
 		}
 	}
 }

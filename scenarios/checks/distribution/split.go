@@ -2,6 +2,7 @@ package distribution
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -15,9 +16,9 @@ import (
 
 var Split = check.Check{
 	Name: plan.CheckSplit,
-	Doc:  "Shares of the traffic go to different pools (canary, A/B).",
-	Law: "a split by hash is an exact function of the key, and over keys binomial; one by turns keeps to the " +
-		"envelope of weighted round robin",
+	Doc:  "Traffic is split between pools by share (canary, A/B).",
+	Law: "hash: the side of each key recomputed, or a sequential test if each request has a new key; round robin: the " +
+		"envelope of earliest deadline first",
 	Evidence: check.Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
@@ -28,14 +29,14 @@ var Split = check.Check{
 				parts = append(parts, fmt.Sprintf("%s %.4g %%", share.Pool, 100*share.Share))
 				params[plan.Param(share.Pool)] = plan.Amount(share.Share)
 			}
-			by := "request by request"
+			by := "per request"
 			if s.Hash != nil {
-				by = fmt.Sprintf("by the hash of %s, the same key always to the same", s.Key())
+				by = fmt.Sprintf("by hash of %s (equal keys on the same side)", s.Key())
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckSplit, s.Name, ""), Check: plan.CheckSplit, Subject: s.Name, Pos: s.Pos,
 				Params: params,
-				Text:   fmt.Sprintf("%s splits its requests %s: %s.", s.Name, by, strings.Join(parts, ", ")),
+				Text:   fmt.Sprintf("%s splits requests %s: %s.", s.Name, by, strings.Join(parts, ", ")),
 			})
 		}
 		return claims
@@ -55,7 +56,7 @@ func splitServers(cfg model.Config, s model.Split) (of map[string]string, shares
 		}
 		shares = append(shares, share.Share)
 		for _, server := range pool.Servers {
-			if was, twice := of[server.Host]; twice && was != share.Pool {
+			if was, duplicate := of[server.Host]; duplicate && was != share.Pool {
 				return nil, nil, false
 			}
 			of[server.Host] = share.Pool
@@ -67,7 +68,7 @@ func splitServers(cfg model.Config, s model.Split) (of map[string]string, shares
 // isPerRequest reports whether every request has a new key.
 func isPerRequest(s model.Split) bool { return s.Key().Variable == model.RequestID }
 
-func splitRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
+func splitRequirements(cfg model.Config, claim plan.Claim, params check.DesignParams) []check.Requirement {
 	s, _ := cfg.Split(claim.Subject)
 	of, shares, ok := splitServers(cfg, s)
 	r, reached := check.RequestToPool(cfg, s.Name)
@@ -79,28 +80,28 @@ func splitRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPar
 		return check.KeyRequirements(s.Name, s.Key(), r)
 	}
 	if s.Hash == nil {
-		need := splitEnvelope(shares).SampleSize(shares, skewShares(shares), 1-terms.Beta)
+		need := splitEnvelope(shares).SampleSize(shares, skewShares(shares), 1-params.Beta)
 		return []check.Requirement{{
 			Kind: plan.KindRotation, Phase: plan.Phase{
 				Count: withMargin(need), Concurrency: check.RotationInFlight,
 				Requests: []plan.Request{r},
 			},
-			Detects: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g", s.Name, 100*tolerance, 1-terms.Beta),
+			Detects: fmt.Sprintf("shares of %s off by %.0f %% (power %g)", s.Name, 100*tolerance, 1-params.Beta),
 		}}
 	}
 	draws := plan.StopRule{
-		Claim: claim.ID, Shares: map[string]float64{}, CountsFor: of, Tolerance: tolerance, Alpha: terms.Alpha,
-		Beta: terms.Beta,
+		Claim: claim.ID, Shares: map[string]float64{}, CountsFor: of, Tolerance: tolerance, Alpha: params.Alpha,
+		Beta: params.Beta,
 	}
 	for i, share := range s.Shares {
 		draws.Shares[share.Pool] = shares[i]
 	}
 	return []check.Requirement{{
 		Kind: plan.KindSampling,
-		Detects: fmt.Sprintf("shares of %s that are %.0f %% off, with probability %g; it ends as soon as it knows",
-			s.Name, 100*tolerance, 1-terms.Beta),
+		Detects: fmt.Sprintf("shares of %s off by %.0f %% (power %g); stops once conclusive",
+			s.Name, 100*tolerance, 1-params.Beta),
 		Phase: plan.Phase{
-			Count: maxDrawFactor * stats.DrawsToAccept(shares, tolerance, terms.Beta), Concurrency: check.RotationInFlight,
+			Count: maxDrawFactor * stats.DrawsToAccept(shares, tolerance, params.Beta), Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{r}, StopRules: []plan.StopRule{draws},
 		},
 	}}
@@ -143,10 +144,10 @@ func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 		return check.Finding{Untestable: "the configuration has no split " + claim.Subject}
 	case !ok:
 		return check.Finding{
-			Inconclusive: "its shares are no pools of their own, whose servers would tell which one a request took",
+			Inconclusive: "the sides are not separate pools, so a server does not show the side of a request",
 		}
 	case s.Hash != nil && s.Hash.Function == "":
-		return check.Finding{Inconclusive: "lbproof does not know its hash"}
+		return check.Finding{Inconclusive: "lbproof cannot compute its hash"}
 	case check.WhyNodeExited(h) != "":
 		return check.Finding{Inconclusive: check.WhyNodeExited(h)}
 	}
@@ -162,14 +163,14 @@ func judgeSplit(claim plan.Claim, h history.History) check.Finding {
 	case isPerRequest(s):
 		return sequentialFinding(h, d.test, d.counts, shares, d.unexpected, 0)
 	case d.unknownKey:
-		return check.Finding{Inconclusive: fmt.Sprintf("lbproof cannot tell the key %s of a request", s.Key())}
+		return check.Finding{Inconclusive: fmt.Sprintf("cannot determine the key %s of a request", s.Key())}
 	case s.Hash != nil:
 		n := sumCounts(d.counts)
 		return check.Finding{
 			N: n, Need: check.RequestsPerKey * 13, CounterExamples: append(d.misrouted.List(), d.unexpected.List()...),
-			Test:      "every key's side against the hash that is recomputed",
-			Measured:  fmt.Sprintf("%s, %s on the other side", units.Plural(n, "request"), units.Number(d.misrouted.Total)),
-			Predicted: "each where its hash says",
+			Test:      "side of each key against the recomputed hash",
+			Measured:  fmt.Sprintf("%s, %s on the wrong side", units.Plural(n, "request"), units.Number(d.misrouted.Total)),
+			Predicted: "each on the side of its hash",
 			Power:     check.RequestPower(n, h),
 		}
 	}
@@ -201,7 +202,7 @@ func (d *splitTally) count(h history.History, m stats.Map) {
 		key, ok := check.KeyOf(h, d.split.Key(), hit)
 		d.unknownKey = d.unknownKey || !ok
 		if want := m(key); ok && want != i {
-			d.misrouted.Add("request %d with the key %s went to %s; its hash says %s",
+			d.misrouted.Add("request %d with key %s went to %s; its hash says %s",
 				hit.Seq, check.FormatKey(d.split.Key(), key), d.split.Shares[i].Pool, d.split.Shares[want].Pool)
 		}
 	}
@@ -210,9 +211,11 @@ func (d *splitTally) count(h history.History, m stats.Map) {
 // judgeRotation judges a round-robin split.
 func (d *splitTally) judgeRotation(h history.History, shares []float64) check.Finding {
 	f := check.Finding{
-		N: sumCounts(d.counts), Test: "envelope of earliest deadline first, false alarm rate 0", Measured: formatCounts(d.counts),
+		N: sumCounts(d.counts), Measured: formatCounts(d.counts),
+		Test:            "envelope of earliest deadline first, false alarm rate 0",
 		CounterExamples: d.unexpected.List(),
-		Power:           fmt.Sprintf("would have caught shares that are %.0f %% off with probability %g", 100*tolerance, 1-h.Plan.Beta),
+		Power: fmt.Sprintf("would have caught shares off by %.0f %% with probability %g", 100*tolerance,
+			1-h.Plan.Beta),
 	}
 	env := splitEnvelope(shares)
 	f.Need = env.SampleSize(shares, skewShares(shares), 1-h.Plan.Beta)
@@ -220,8 +223,13 @@ func (d *splitTally) judgeRotation(h history.History, shares []float64) check.Fi
 	for i, over := range env.Excess(d.counts, shares) {
 		want = append(want, fmt.Sprintf("%.1f", float64(f.N)*shares[i]))
 		if over != 0 {
-			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s got %s of %s requests, %.1f beyond what turns allow",
-				d.split.Shares[i].Pool, units.Number(d.counts[i]), units.Number(f.N), over))
+			direction := "more"
+			if over < 0 {
+				direction = "fewer"
+			}
+			f.CounterExamples = append(f.CounterExamples,
+				fmt.Sprintf("%s got %s of %s requests, %.1f %s than round robin allows",
+					d.split.Shares[i].Pool, units.Number(d.counts[i]), units.Number(f.N), math.Abs(over), direction))
 		}
 	}
 	f.Predicted = strings.Join(want, " : ")

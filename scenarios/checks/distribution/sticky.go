@@ -17,8 +17,8 @@ import (
 
 var Sticky = check.Check{
 	Name:     plan.CheckSticky,
-	Doc:      "A client that brings back its cookie gets the same server while that one is up.",
-	Law:      "every arrival of one cookie at one server, and the cookie's attributes as configured",
+	Doc:      "A client that returns its cookie stays on the same server while that server is up.",
+	Law:      "every request with the same cookie on one server; cookie attributes as configured",
 	Evidence: check.Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
@@ -30,10 +30,10 @@ var Sticky = check.Check{
 			if len(s.Source) > 0 {
 				with = " (" + strings.Join(s.Source, " ") + ")"
 			}
-			text := fmt.Sprintf("A client of %s stays with its server%s.", name, with)
+			text := fmt.Sprintf("A client of %s stays on its server%s.", name, with)
 			if s.HasCookie() {
-				text = fmt.Sprintf("A client of %s that brings back the cookie %s%s gets the same server while that one is up, "+
-					"and another when it is not.", name, s.CookieName(), with)
+				text = fmt.Sprintf("A client of %s that returns the cookie %s%s stays on its server while it is up, "+
+					"and moves to another when it is down.", name, s.CookieName(), with)
 			}
 			claims = append(claims,
 				plan.Claim{
@@ -70,7 +70,7 @@ func stickyRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams
 			Count: (1 + returnsPerSession) * sessionCount, Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{r}, Clients: plan.Clients{Count: sessionCount, Cookies: true},
 		},
-		Detects: fmt.Sprintf("one session of %s in a hundred that moves, with probability 0.999", claim.Subject),
+		Detects: fmt.Sprintf("1 %% of sessions of %s changing servers (power 0.999)", claim.Subject),
 	})
 }
 
@@ -121,9 +121,9 @@ func attributeMismatch(want model.CookieAttributes, line string) string {
 		_, is := given[flag.name]
 		switch {
 		case is && !flag.wanted:
-			return fmt.Sprintf("with the cookie %q, which is not to be %s", line, flag.name)
+			return fmt.Sprintf("with the cookie %q, which must not be %s", line, flag.name)
 		case !is && flag.wanted:
-			return fmt.Sprintf("with the cookie %q, which is to be %s", line, flag.name)
+			return fmt.Sprintf("with the cookie %q, which must be %s", line, flag.name)
 		}
 	}
 	for _, attribute := range []struct{ name, value string }{
@@ -134,7 +134,7 @@ func attributeMismatch(want model.CookieAttributes, line string) string {
 	} {
 		value := strings.ToLower(attribute.value)
 		if value != "" && given[attribute.name] != value {
-			return fmt.Sprintf("with the cookie %q, which is to have %s=%s", line, attribute.name, value)
+			return fmt.Sprintf("with the cookie %q, which must have %s=%s", line, attribute.name, value)
 		}
 	}
 	return ""
@@ -157,20 +157,20 @@ func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 	}
 	f := check.Finding{
 		Need:      minSessions,
-		Test:      "server of every request that brought the cookie, against the one before, session by session",
-		Predicted: "none elsewhere while its server was up",
+		Test:      "server of each request with the cookie against the previous one of the session",
+		Predicted: "none on another server while its own was up",
 	}
 	f.Inconclusive = check.WhyNodeExited(h)
 	s := tallySessions(h, pool)
 	f.N = s.returned
-	f.Measured = fmt.Sprintf("%s of %s of %s elsewhere; %s moved because their server was gone",
+	f.Measured = fmt.Sprintf("%s of %s of %s on another server; %s moved off an unavailable server",
 		units.Number(s.wrong.Total), units.Plural(s.requests, "request"), units.Plural(s.returned, "session"),
 		units.Plural(s.moved, "session"))
-	f.Power = fmt.Sprintf("would have caught %s of sessions that move with probability %g",
+	f.Power = fmt.Sprintf("would have caught %s of sessions moving with probability %g",
 		units.Percent(stats.DetectableShare(s.returned, 1-h.Plan.Beta)), 1-h.Plan.Beta)
 	if s.requests == 0 && f.Inconclusive == "" {
-		f.Inconclusive = "no client kept its cookies, as those of lbproof test CONFIG do; " +
-			"where a balancer gives a cookie that browsers refuse, none comes back"
+		f.Inconclusive = "no client returned the cookie: those of lbproof test CONFIG do, " +
+			"unless browsers would reject the cookie"
 	}
 	if f.Inconclusive == "" {
 		s.judgeFirst(&f, h, pool)
@@ -178,7 +178,7 @@ func judgeSticky(claim plan.Claim, h history.History) check.Finding {
 	}
 	if q := check.JudgeProbes(stickyProbes, claim, h); q.N > 0 {
 		f.CounterExamples = append(f.CounterExamples, q.CounterExamples...)
-		f.Measured += fmt.Sprintf("; the cookie set %s times, %s", units.Number(q.N), q.Measured)
+		f.Measured += fmt.Sprintf("; cookie set %s times, %s", units.Number(q.N), q.Measured)
 	}
 	return f
 }
@@ -225,7 +225,7 @@ func tallySessions(h history.History, pool model.Pool) sessionTally {
 			f.moved++
 			continue
 		}
-		f.wrong.Add("request %d of client %d, sent at %.2f s, was answered by %s, and the one before by %s, which was up",
+		f.wrong.Add("request %d of client %d, sent at %.2f s, was answered by %s, its previous one by %s, which was up",
 			hit.Seq, hit.Client, hit.Sent.Seconds(), hit.Server, was.server)
 	}
 	return f
@@ -233,11 +233,11 @@ func tallySessions(h history.History, pool model.Pool) sessionTally {
 
 // judgeFirst judges the distribution of new clients in a round-robin pool without faults.
 func (s sessionTally) judgeFirst(f *check.Finding, h history.History, pool model.Pool) {
-	active, states := check.Rotation(pool), h.Env.Workers
+	active, instances := check.Rotation(pool), h.Env.Workers
 	if pool.SharedState {
-		states = 1
+		instances = 1
 	}
-	known := len(h.Env.Faults) == 0 && states > 0 // the servers in rotation are known
+	known := len(h.Env.Faults) == 0 && instances > 0 // the servers in rotation are known
 	if !pool.Balance.IsRoundRobin() || !known || len(active) < 2 {
 		return
 	}
@@ -245,11 +245,11 @@ func (s sessionTally) judgeFirst(f *check.Finding, h history.History, pool model
 	for i, server := range active {
 		counts[i] = s.firstServers[server.Host]
 	}
-	shares, env := rotationEnvelope(pool, active, states)
+	shares, env := rotationEnvelope(pool, active, instances)
 	for i, over := range env.Excess(counts, shares) {
 		if over != 0 {
 			f.CounterExamples = append(f.CounterExamples,
-				fmt.Sprintf("%s got %s of the first requests of new clients (%s); turns by weight %s allow no such share",
+				fmt.Sprintf("%s got %s of the first requests of new clients (%s), outside the round-robin envelope of %s",
 					active[i].Host, units.Number(counts[i]), formatCounts(counts), formatRatio(check.WeightsOf(active))))
 		}
 	}

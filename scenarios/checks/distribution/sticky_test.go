@@ -8,7 +8,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-func TestUnlikeCookie(t *testing.T) {
+func TestCookieMismatch(t *testing.T) {
 	f := func(says string, want model.Sticky, set ...string) {
 		t.Helper()
 		what := cookieMismatch(want, set)
@@ -25,13 +25,13 @@ func TestUnlikeCookie(t *testing.T) {
 	f("", secure, "theirs=1", "lb=one; Path=/; HttpOnly; Secure; SameSite=Strict")
 	f("without the cookie lb", secure)
 	f("with the cookie other instead of lb", secure, "other=1; HttpOnly; Secure; SameSite=Strict")
-	f("is to be secure", secure, "lb=one; HttpOnly; SameSite=Strict")
-	f("is to be httponly", secure, "lb=one; Secure; SameSite=Strict")
-	f("is to have samesite=strict", secure, "lb=one; Secure; HttpOnly")
-	f("is not to be secure", model.Sticky{Cookie: "lb"}, "lb=one; Secure")
+	f("must be secure", secure, "lb=one; HttpOnly; SameSite=Strict")
+	f("must be httponly", secure, "lb=one; Secure; SameSite=Strict")
+	f("must have samesite=strict", secure, "lb=one; Secure; HttpOnly")
+	f("must not be secure", model.Sticky{Cookie: "lb"}, "lb=one; Secure")
 	domain := model.Sticky{Cookie: "lb", Attributes: model.CookieAttributes{HTTPOnly: true, Domain: "example.com"}}
 	f("", domain, "lb=one; domain=example.com; HttpOnly")
-	f("is to have domain=example.com", domain, "lb=one; HttpOnly")
+	f("must have domain=example.com", domain, "lb=one; HttpOnly")
 	f("", model.Sticky{GeneratedName: "a name of its own"}, "_1d52e=one")
 	f("without the cookie a name of its own", model.Sticky{GeneratedName: "a name of its own"})
 }

@@ -22,9 +22,9 @@ type poolTally struct {
 // tallyPool counts arrivals; broken explains why the law does not apply to them.
 func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poolTally, broken string) {
 	t.counts = make([]int, len(active))
-	index, twice := indexServers(active)
-	if twice != "" {
-		return t, fmt.Sprintf("%s stands in the pool twice, and its arrivals cannot be told apart", twice)
+	index, duplicate := indexServers(active)
+	if duplicate != "" {
+		return t, fmt.Sprintf("%s is listed twice in the pool; its arrivals cannot be distinguished", duplicate)
 	}
 	find := check.RouteFinder(h)
 	strays, tunnels := 0, 0
@@ -41,7 +41,7 @@ func tallyPool(pool model.Pool, active []model.Server, h history.History) (t poo
 			tunnels++
 		}
 		if !in {
-			t.unexpected.Add("request %d reached %s, which is not in the rotation", a.Seq, a.Server)
+			t.unexpected.Add("request %d reached %s, which is not in rotation", a.Seq, a.Server)
 			continue
 		}
 		t.counts[i]++
@@ -71,14 +71,14 @@ func (t poolTally) whyNotCovered(h history.History, hits, failed, tunnels, stray
 	case check.WhyLedgerIncomplete(h) != "":
 		return check.WhyLedgerIncomplete(h)
 	case tunnels > 0:
-		return "WebSocket connections took turns too, and their messages do not tell how many"
+		return "WebSocket connections took part in the rotation, and their number is unknown"
 	case strays > 0:
 		return fmt.Sprintf("%s of unknown origin reached the backends", units.Plural(strays, "request"))
 	case failed > 0:
-		return fmt.Sprintf("%s failed, so servers may have been out of the rotation, which this law does not cover",
+		return fmt.Sprintf("%s failed: servers may have been out of rotation, which this law does not cover",
 			units.Plural(failed, "request"))
 	case arrivals > hits && h.Env.Interrupted == "":
-		return fmt.Sprintf("%s for %s: after a failed attempt servers may have been out of the rotation, "+
+		return fmt.Sprintf("%s for %s: servers may have been out of rotation after a failed attempt, "+
 			"which this law does not cover", units.Plural(arrivals, "arrival"), units.Plural(hits, "request"))
 	}
 	return ""

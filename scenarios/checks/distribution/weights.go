@@ -16,13 +16,15 @@ import (
 
 var Weights = check.Check{
 	Name: plan.CheckWeights,
-	Doc:  "The servers of a round robin pool share its requests by their weights.",
-	Law: "the envelope of smooth weighted round robin, once per independent state (nginx), of earliest deadline " +
-		"first (Traefik), or of a replay of HAProxy's own turns; its false alarm rate is 0, because no honest run " +
-		"can leave it",
-	Evidence: check.Evidence{MatchedArrivals: true, Undisturbed: true, Subrequests: func(cfg model.Config, claim plan.Claim) bool {
-		return check.IsOwnAuthService(cfg, claim.Subject)
-	}},
+	Doc:  "Requests to a round-robin pool are distributed by weight.",
+	Law: "counts stay within the exact envelope of smooth weighted round robin per instance (nginx), earliest " +
+		"deadline first (Traefik) or a replay (HAProxy); false alarm rate 0",
+	Evidence: check.Evidence{
+		MatchedArrivals: true, Undisturbed: true,
+		Subrequests: func(cfg model.Config, claim plan.Claim) bool {
+			return check.IsOwnAuthService(cfg, claim.Subject)
+		},
+	},
 	Claims:       weightClaims,
 	Requirements: weightRequirements,
 	Judge:        judgeWeights,
@@ -31,7 +33,7 @@ var Weights = check.Check{
 // withMargin adds a few requests to the number needed, because those at a phase's edges may not count.
 func withMargin(need int) int { return need + need/50 + 3 }
 
-func weightRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
+func weightRequirements(cfg model.Config, claim plan.Claim, params check.DesignParams) []check.Requirement {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, claim.Subject)
 	if !ok {
@@ -39,15 +41,15 @@ func weightRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPa
 	}
 	active := check.Rotation(pool)
 	wrong := stats.NearestWrong(check.WeightsOf(active))
-	right, env := rotationEnvelope(pool, active, check.CountInstances(cfg, pool, terms.CPUs))
-	need := env.SampleSize(right, stats.Shares(wrong), 1-terms.Beta)
+	right, env := rotationEnvelope(pool, active, check.CountInstances(cfg, pool, params.CPUs))
+	need := env.SampleSize(right, stats.Shares(wrong), 1-params.Beta)
 	return []check.Requirement{{
 		Kind: plan.KindRotation, Phase: plan.Phase{
 			Count: withMargin(need), Concurrency: check.RotationInFlight,
 			Requests: []plan.Request{r},
 		},
-		Detects: fmt.Sprintf("%s for %s in %s, with probability %g",
-			formatRatio(wrong), formatRatio(check.WeightsOf(active)), claim.Subject, 1-terms.Beta),
+		Detects: fmt.Sprintf("%s instead of %s in %s (power %g)",
+			formatRatio(wrong), formatRatio(check.WeightsOf(active)), claim.Subject, 1-params.Beta),
 	}}
 }
 
@@ -61,16 +63,17 @@ func weightClaims(cfg model.Config) []plan.Claim {
 		claim := plan.Claim{
 			ID: "weights/" + pool.Name, Check: plan.CheckWeights, Subject: pool.Name, Pos: pool.Pos,
 			Params:      plan.Params{},
-			Assumptions: []string{"every server is up and accepts its requests throughout", assumeInstances(cfg, pool)},
+			Assumptions: []string{"all servers stay up and accept their requests", assumeInstances(cfg, pool)},
 		}
 		if check.HasNamedServer(pool) && pool.Resolve != nil && pool.Resolve.ServerPerAddress {
-			claim.Assumptions = append(claim.Assumptions, "each name has one address: one with several counts as so many servers")
+			claim.Assumptions = append(claim.Assumptions,
+				"each server name resolves to one address: a name with several counts as several servers")
 		}
 		shares := stats.Shares(check.WeightsOf(active))
 		for i, s := range active {
 			claim.Params[plan.Param(s.Addr())] = plan.Amount(shares[i])
 		}
-		claim.Text = fmt.Sprintf("The requests of %s are shared by weight: %s.", pool.Name, formatShares(active))
+		claim.Text = fmt.Sprintf("Requests to %s are distributed by weight: %s.", pool.Name, formatShares(active))
 		claims = append(claims, claim)
 	}
 	return claims
@@ -80,11 +83,13 @@ func weightClaims(cfg model.Config) []plan.Claim {
 func assumeInstances(cfg model.Config, pool model.Pool) string {
 	switch {
 	case pool.SharedState:
-		return "one balancing state for all requests"
+		return "all requests share one balancing instance"
 	case cfg.Workers.Auto:
-		return "one balancing state per worker process, as many as the balancer sees processors"
+		return "each worker process balances independently (one per processor)"
+	case cfg.Workers.Count == 1:
+		return "one worker process balances all requests"
 	}
-	return fmt.Sprintf("one balancing state per worker process, %d of them", cfg.Workers.Count)
+	return fmt.Sprintf("each of %d worker processes balances independently", cfg.Workers.Count)
 }
 
 // formatFraction formats a weight's share of the total as a reduced fraction, e.g. 1/6.
@@ -110,29 +115,32 @@ func judgeWeights(claim plan.Claim, h history.History) check.Finding {
 	}
 	keepsCookies := func(l plan.Phase) bool { return l.Clients.Cookies && check.IsRelevant(l, plan.CheckWeights) }
 	if pool.Sticky != nil && slices.ContainsFunc(h.Plan.Phases, keepsCookies) {
-		return check.Finding{Inconclusive: "clients that bring their cookie back take no turns"}
+		return check.Finding{Inconclusive: "clients with a session cookie bypass round robin"}
 	}
-	states := h.Env.Workers
+	instances := h.Env.Workers
 	if pool.SharedState {
-		states = 1
+		instances = 1
 	}
-	if len(h.Env.Faults) == 0 || states == 0 {
-		return judgeRotation(h, pool, states)
+	if len(h.Env.Faults) == 0 || instances == 0 {
+		return judgeRotation(h, pool, instances)
 	}
-	f := check.Finding{Test: envelopeTest(pool, states) + ", where it is known who shares", Inconclusive: whyUnknown(h)}
+	f := check.Finding{
+		Test:         envelopeTest(pool, instances) + ", while the servers in rotation are known",
+		Inconclusive: whyUnknown(h),
+	}
 	if f.Inconclusive == "" {
-		judgeAroundFaults(&f, h, pool, outage.FindPartial(h, pool, outage.RefusingFaults...), states)
+		judgeAroundFaults(&f, h, pool, outage.FindPartial(h, pool, outage.RefusingFaults...), instances)
 	}
 	return f
 }
 
-// judgeRotation judges a pool whose servers were all up. states is 0 if unknown.
-func judgeRotation(h history.History, pool model.Pool, states int) check.Finding {
+// judgeRotation judges a pool whose servers were all up. instances is 0 if unknown.
+func judgeRotation(h history.History, pool model.Pool, instances int) check.Finding {
 	active := check.Rotation(pool)
 	tally, broken := tallyPool(pool, active, h)
-	right, env := rotationEnvelope(pool, active, states)
+	right, env := rotationEnvelope(pool, active, instances)
 	if coversStart(h.Plan, pool) {
-		right, env = rotationFromStart(pool, active, states, tally.total)
+		right, env = rotationFromStart(pool, active, instances, tally.total)
 	}
 	env = env.Widen(tally.slack)
 	wrong := stats.NearestWrong(check.WeightsOf(active))
@@ -140,10 +148,10 @@ func judgeRotation(h history.History, pool model.Pool, states int) check.Finding
 		N:            tally.total,
 		Need:         env.SampleSize(right, stats.Shares(wrong), 1-h.Plan.Beta),
 		Inconclusive: broken,
-		Test:         envelopeTest(pool, states),
+		Test:         envelopeTest(pool, instances),
 	}
-	if states == 0 {
-		f.Inconclusive = "it is not known how many workers ran, each with a balancing state of its own"
+	if instances == 0 {
+		f.Inconclusive = "the number of workers is unknown, and each balances independently"
 	}
 	f.Measured, f.Predicted = describe(active, tally, right, env)
 	if f.Inconclusive != "" {
