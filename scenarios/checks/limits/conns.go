@@ -16,10 +16,9 @@ import (
 
 var Conns = check.Check{
 	Name: plan.CheckConns,
-	Doc:  "A server is given no more requests at a time than its limit (max_conns, maxconn).",
-	Law: "the most in flight at the backend never exceeds it, once per independent state: counted while the " +
-		"service is known to take as long at least for every answer; 503 sooner than the line's timeout refutes, " +
-		"as do requests that nginx does not give to a server with room",
+	Doc:  "A server never has more requests in flight than its limit (max_conns, maxconn).",
+	Law: "requests in flight at slowed backends, per instance; 503 before the queue timeout refutes, and so do " +
+		"requests that nginx does not send to a server with room",
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 			var claims []plan.Claim
@@ -41,12 +40,15 @@ func hasLimit(s model.Server) bool { return s.MaxConns != nil && s.MaxConns.Valu
 func connsClaim(p model.Pool, s model.Server) plan.Claim {
 	name := check.ServerName(s)
 	c := plan.Claim{
-		ID: check.ClaimID(plan.CheckConns, p.Name, name), Check: plan.CheckConns, Subject: p.Name, Pos: s.MaxConns.Pos,
+		ID:    check.ClaimID(plan.CheckConns, p.Name, name),
+		Check: plan.CheckConns, Subject: p.Name, Detail: name, Pos: s.MaxConns.Pos,
 		Params: plan.Params{plan.ParamMaxConcurrent: plan.Amount(s.MaxConns.Value)},
-		Text:   fmt.Sprintf("%s has at most %d requests of %s in flight; more %s.", name, s.MaxConns.Value, p.Name, describeOverflow(p)),
+		Text: fmt.Sprintf("%s has at most %d requests to %s in flight; more %s.", name, s.MaxConns.Value, p.Name,
+			describeOverflow(p)),
 	}
 	if !p.SharedState {
-		c.Assumptions = []string{"each worker counts for itself, so that all together may reach the limit times the workers (no zone)"}
+		const assumed = "each worker counts independently (no zone): the total may reach the limit times the workers"
+		c.Assumptions = []string{assumed}
 	}
 	return c
 }
@@ -63,7 +65,7 @@ func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPar
 	most := 0
 	t := check.Requirement{
 		Kind: plan.KindSaturation, About: pool.Name,
-		Detects: fmt.Sprintf("one request more than its limit at a time given to a server of %s", pool.Name),
+		Detects: fmt.Sprintf("one request in flight above the limit of a server of %s", pool.Name),
 	}
 	limited := slices.DeleteFunc(outage.OverflowBackups(pool), func(s model.Server) bool { return !hasLimit(s) })
 	for _, s := range append(check.Rotation(pool), limited...) {
@@ -71,11 +73,15 @@ func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPar
 			return nil // it has no limit, or one too large to test
 		}
 		most += int(s.MaxConns.Value) * check.CountInstances(cfg, pool, terms.CPUs)
-		t.SlowServers = append(t.SlowServers, check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
+		t.SlowServers = append(t.SlowServers,
+			check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
 	}
 	// Refused clients retry over another connection, to a worker that may have room: with multi_accept one worker takes
 	// most simultaneous connections.
-	t.Phase = plan.Phase{Count: 4 * most, Concurrency: 2 * most, Requests: []plan.Request{r}, NewConnections: !pool.SharedState}
+	t.Phase = plan.Phase{
+		Count: 4 * most, Concurrency: 2 * most, Requests: []plan.Request{r},
+		NewConnections: !pool.SharedState,
+	}
 	return []check.Requirement{t}
 }
 
@@ -90,32 +96,33 @@ func judgeConns(claim plan.Claim, h history.History) check.Finding {
 	if !ok || i < 0 {
 		return check.Finding{Untestable: "the configuration has no such server"}
 	}
-	server, states := pool.Servers[i], max(1, h.Env.Workers)
+	server, instances := pool.Servers[i], max(1, h.Env.Workers)
 	if pool.SharedState {
-		states = 1
+		instances = 1
 	}
-	limit := int(server.MaxConns.Value) * states
+	limit := int(server.MaxConns.Value) * instances
 	most, slowed := maxInFlight(h, pool, server.Host)
 	f := check.Finding{
-		N: most, Need: minToReach(limit), Test: fmt.Sprintf("the most requests at a time, %s", units.Plural(states, "independent state")),
-		Measured: units.Number(most) + " at a time", Predicted: fmt.Sprintf("at most %s", units.Number(limit)),
-		Power: "would have caught one more at a time",
+		N: most, Need: minToReach(limit), Test: fmt.Sprintf("most requests in flight, %s",
+			units.Plural(instances, "independent instance")),
+		Measured: units.Number(most) + " in flight", Predicted: fmt.Sprintf("at most %s", units.Number(limit)),
+		Power: "would have caught one more in flight",
 	}
 	impatient, denied := findRefusedEarly(h, pool), findRefusedWithRoom(h, pool, server)
 	switch {
 	case check.WhyNodeExited(h) != "" || h.Env.Workers == 0:
-		f.Inconclusive = cmp.Or(check.WhyNodeExited(h), "it is not known how many workers ran, each with a count of its own")
+		f.Inconclusive = cmp.Or(check.WhyNodeExited(h), "the number of workers is unknown, and each counts independently")
 	case most > limit:
-		f.CounterExamples = []string{fmt.Sprintf("%s had %s in flight, where %s are promised at most",
+		f.CounterExamples = []string{fmt.Sprintf("%s had %s in flight; the limit is %s",
 			server.Host, units.Plural(most, "request"), units.Number(limit))}
 	case impatient.Total > 0:
 		f.CounterExamples = impatient.List()
 	case denied.Total >= check.Repetitions:
 		f.CounterExamples = denied.List()
 	case !slowed:
-		f.Inconclusive = "it is not known how long the server took for its answers; --scenario queue makes it known"
+		f.Inconclusive = "the server's response time is unknown; --scenario queue sets it"
 	case most < minToReach(limit):
-		f.Inconclusive = fmt.Sprintf("at most %s at a time were asked of it, too few to meet its limit of %s",
+		f.Inconclusive = fmt.Sprintf("at most %s in flight, too few to reach the limit of %s",
 			units.Plural(most, "request"), units.Number(limit))
 	}
 	return f
@@ -137,7 +144,7 @@ func findRefusedEarly(h history.History, pool model.Pool) (wrong check.Examples)
 			continue
 		}
 		if waited := hit.Done - hit.Sent; waited < pool.Queue.Duration-outage.Tolerance {
-			wrong.Add("request %d got 503 after %.2f s in line; it may wait for %g s",
+			wrong.Add("request %d got 503 after %.2f s in the queue; the timeout is %g s",
 				hit.Seq, waited.Seconds(), pool.Queue.Duration.Seconds())
 		}
 	}
@@ -151,11 +158,11 @@ func findRefusedWithRoom(h history.History, pool model.Pool, server model.Server
 	if pool.WhenFull != model.SkipFullServers || server.Backup {
 		return wrong
 	}
-	fresh, slow, ok := findReloadAndSlow(h, server)
+	reload, slow, ok := findReloadAndSlow(h, server)
 	if !ok {
 		return wrong
 	}
-	given, denied := collectForwarded(h, pool, server, fresh, slow)
+	given, denied := collectForwarded(h, pool, server, reload, slow)
 	for _, hit := range denied {
 		inFlight := 0
 		for _, other := range given {
@@ -164,7 +171,7 @@ func findRefusedWithRoom(h history.History, pool model.Pool, server model.Server
 			}
 		}
 		if inFlight < minToReach(int(server.MaxConns.Value)) {
-			wrong.Add("request %d was not given to %s, which had %s in flight at most, where %d are promised",
+			wrong.Add("request %d was not sent to %s, which had at most %s in flight; the limit is %d",
 				hit.Seq, server.Host, units.Number(inFlight), server.MaxConns.Value)
 		}
 	}
@@ -172,22 +179,22 @@ func findRefusedWithRoom(h history.History, pool model.Pool, server model.Server
 }
 
 // findReloadAndSlow returns the last window in which a server was slow, and the last reload before it.
-func findReloadAndSlow(h history.History, server model.Server) (fresh, slow history.FaultWindow, ok bool) {
+func findReloadAndSlow(h history.History, server model.Server) (reload, slow history.FaultWindow, ok bool) {
 	for _, m := range slowWindows(h, server.Host) {
 		slow = m
 	}
 	for _, m := range h.Env.Faults {
 		if m.Event.Fault == plan.FaultReload && m.Err == "" && m.EndsBy < slow.RequestedAt {
-			fresh = m
+			reload = m
 		}
 	}
-	return fresh, slow, fresh.EndsBy != 0
+	return reload, slow, reload.EndsBy != 0
 }
 
 // collectForwarded returns the requests between two fault windows that a server received, and those that went to a
 // backup or to no server because it was full. Both are empty if the balancer may have counted a failure.
 func collectForwarded(
-	h history.History, pool model.Pool, server model.Server, fresh, slow history.FaultWindow,
+	h history.History, pool model.Pool, server model.Server, reload, slow history.FaultWindow,
 ) (given, denied []history.Hit) {
 	find, at := check.RouteFinder(h), map[uint64]string{}
 	for a := range h.Arrivals {
@@ -200,7 +207,7 @@ func collectForwarded(
 	}
 	for hit := range h.Hits {
 		j := find(hit.Seq)
-		outside := hit.Done < fresh.RequestedAt || hit.Sent > slow.EndsAfter
+		outside := hit.Done < reload.RequestedAt || hit.Sent > slow.EndsAfter
 		if j == nil || j.Route.Pool != pool.Name || outside {
 			continue
 		}
@@ -285,9 +292,9 @@ type edge struct {
 func describeOverflow(p model.Pool) string {
 	switch {
 	case p.WhenFull == model.SkipFullServers:
-		return "go to other servers, and get 502 where all are full"
+		return "go to other servers, or get 502 if all are full"
 	case p.Queue != nil:
 		return fmt.Sprintf("wait up to %s, then get 503", units.Duration(p.Queue.Duration))
 	}
-	return "wait in a queue, as long as timeout connect allows"
+	return "wait in a queue for up to timeout connect"
 }

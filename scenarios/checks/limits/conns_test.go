@@ -13,7 +13,7 @@ import (
 )
 
 // Requests that go to the backup while the server has room refute its limit, unless failures explain them.
-func TestDeniedWithRoom(t *testing.T) {
+func TestRefusedWithRoom(t *testing.T) {
 	server := model.Server{Host: "a", MaxConns: &model.Number{Value: 10}}
 	pool := model.Pool{
 		Name: "p", WhenFull: model.SkipFullServers, Servers: []model.Server{server, {Host: "b", Backup: true}},

@@ -17,17 +17,16 @@ import (
 func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
 	f := check.Finding{
-		Test: "requests in flight for certain and at most, key by key, while servers are known to take their time; " +
-			"false alarm rate 0",
-		Predicted: fmt.Sprintf("at most %d at a time, none refused below that", l.MaxInFlight),
-		Power:     "would have caught one more or less at a time",
+		Test:      "bounds on requests in flight at slowed servers, per key; false alarm rate 0",
+		Predicted: fmt.Sprintf("at most %d in flight, none refused below that", l.MaxInFlight),
+		Power:     "would have caught a limit off by one",
 	}
-	byKey, odd, broken := collect(h, g)
+	byKey, unexpected, broken := collect(h, g)
 	f.Inconclusive = broken
 	pool, _ := h.Plan.Config.Pool(g.Routes[0].Pool)
 	slow := outage.SlowPeriods(h, pool)
 	if len(slow) == 0 && f.Inconclusive == "" {
-		f.Inconclusive = "it is not known how long the servers took for their answers; lbproof test CONFIG makes them slow"
+		f.Inconclusive = "the servers' response times are unknown; lbproof test CONFIG slows them down"
 	}
 	arrived := map[uint64]time.Duration{}
 	for a := range h.Arrivals {
@@ -37,20 +36,23 @@ func judgeInFlight(h history.History, g check.Group[model.Limit]) check.Finding 
 	var wrong check.Examples
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		for _, when := range slow {
-			c := inFlightTally{all: byKey[key], arrived: arrived, window: when, rateLimited: mayRateLimit(g.Routes[0], len(byKey[key]))}
+			c := inFlightTally{
+				all: byKey[key], arrived: arrived, window: when,
+				rateLimited: mayRateLimit(g.Routes[0], len(byKey[key])),
+			}
 			sent, n, no := c.judge(l, key, &wrong)
 			f.N, most, refused = f.N+sent, max(most, n), refused+no
 		}
 	}
-	f.CounterExamples = append(wrong.List(), odd.List()...)
-	f.Measured = fmt.Sprintf("at most %d at a time, %s refused", most, units.Number(refused))
+	f.CounterExamples = append(wrong.List(), unexpected.List()...)
+	f.Measured = fmt.Sprintf("at most %d in flight, %s refused", most, units.Number(refused))
 	if n := len(countAdmitted(byKey)); n > 1 {
 		f.Measured += fmt.Sprintf(", through each of %d balancers in turn", n)
 	}
 	f.Need = f.N
 	if most < l.MaxInFlight || refused == 0 {
 		f.Need = f.N + 1
-		f.Note = "too few were in flight to meet the limit"
+		f.Note = "too few in flight to reach the limit"
 	}
 	return f
 }
@@ -81,10 +83,10 @@ func (c inFlightTally) judge(l model.Limit, key string, wrong *check.Examples) (
 		certain, possible := c.countOthers(a)
 		switch {
 		case a.admitted && certain > l.MaxInFlight:
-			wrong.Add("key %s: %d requests were with servers at a time, request %d the last; at most %d may be",
+			wrong.Add("key %s: %d requests in flight at servers (last: request %d); the limit is %d",
 				key, certain, a.hit.Seq, l.MaxInFlight)
 		case !a.admitted && possible < l.MaxInFlight && !c.rateLimited:
-			wrong.Add("key %s: request %d was refused while at most %d others were in flight; %d may be",
+			wrong.Add("key %s: request %d was refused with at most %d others in flight; the limit is %d",
 				key, a.hit.Seq, possible, l.MaxInFlight)
 		}
 		most = max(most, certain)

@@ -14,7 +14,7 @@ import (
 
 // A request answered by a backup, which is not slowed, may have left the balancer before its client receives the
 // response.
-func TestABackupsAnswersAreNotInFlight(t *testing.T) {
+func TestBackupResponsesAreNotInFlight(t *testing.T) {
 	when := outage.SlowPeriod{To: time.Second, Hosts: []string{"a"}, MinDelays: []time.Duration{400 * time.Millisecond}}
 	for first, want := range map[string]int{"a": 1, "spare": 0} {
 		var wrong check.Examples

@@ -39,11 +39,10 @@ func judgeLimits(claim plan.Claim, h history.History) check.Finding {
 	case !ok:
 		return check.Finding{Untestable: "the configuration has no such limit"}
 	case g.What.DryRun:
-		return check.Finding{Untestable: "a dry run refuses nothing, and only writes to the log"}
+		return check.Finding{Untestable: "dry run: requests are logged but never refused"}
 	case !hasKnownLaw(g.What):
-		name := cmp.Or(g.What.Name, string(g.What.Algorithm))
 		return check.Finding{
-			Inconclusive: fmt.Sprintf("lbproof counts requests by a rate that the configuration gives, which %s is not", name),
+			Inconclusive: fmt.Sprintf("%s is not a request rate that the configuration declares", limitName(g.What)),
 		}
 	case check.WhyNodeExited(h) != "":
 		return check.Finding{Inconclusive: check.WhyNodeExited(h)}
@@ -80,7 +79,7 @@ type collection struct {
 // inconclusive.
 func collect(
 	h history.History, g check.Group[model.Limit],
-) (byKey map[string][]limitedRequest, odd check.Examples, broken string) {
+) (byKey map[string][]limitedRequest, unexpected check.Examples, broken string) {
 	c := collection{
 		h: h, limit: g.What, routes: map[string]bool{}, byKey: map[string][]limitedRequest{},
 		ambiguous: map[string]bool{}, bursts: map[int]bool{g.What.Burst: true},
@@ -95,7 +94,7 @@ func collect(
 			continue
 		}
 		if known := c.add(j, hit); !known {
-			return nil, c.unexpected, fmt.Sprintf("lbproof cannot tell the key %s of a request", g.What.Key)
+			return nil, c.unexpected, fmt.Sprintf("cannot determine the key %s of a request", g.What.Key)
 		}
 	}
 	maps.DeleteFunc(c.byKey, func(key string, _ []limitedRequest) bool { return c.ambiguous[key] })
@@ -109,9 +108,9 @@ func collect(
 func (c *collection) whyInconclusive() string {
 	switch {
 	case len(c.bursts) > 1:
-		return "routes with other bursts share its zone, and were asked too"
+		return "routes with different bursts share its zone and received requests too"
 	case len(c.byKey) == 0 && len(c.ambiguous) > 0:
-		return "another limit with the same status may have refused, or requests failed"
+		return "requests failed, or another limit with the same status may have refused them"
 	}
 	return ""
 }
@@ -143,7 +142,8 @@ func (c *collection) add(j *check.RequestRoute, hit history.Hit) (known bool) {
 		c.ambiguous[key] = true
 	}
 	let := c.isAdmitted(j, key, hit)
-	c.byKey[key] = append(c.byKey[key], limitedRequest{stats.TimeBounds{Earliest: hit.Sent - clockLag, Latest: hit.Done}, hit, let})
+	c.byKey[key] = append(c.byKey[key],
+		limitedRequest{stats.TimeBounds{Earliest: hit.Sent - clockLag, Latest: hit.Done}, hit, let})
 	return true
 }
 
@@ -170,7 +170,7 @@ func (c *collection) isAdmitted(j *check.RequestRoute, key string, hit history.H
 	if len(j.Route.ErrorPages) > 0 || len(j.Route.Access) > 0 {
 		return true
 	}
-	c.unexpected.Add("request %d was refused with %d, where %d is promised", hit.Seq, hit.Code, c.limit.Status)
+	c.unexpected.Add("request %d was refused with %d instead of %d", hit.Seq, hit.Code, c.limit.Status)
 	return false
 }
 

@@ -14,17 +14,17 @@ import (
 )
 
 // collectCase is a run of requests to one limited route, 0.1 s apart.
-type sent struct {
-	limit   model.Limit
-	others  []model.Limit      // of the same route
-	route   func(*model.Route) // modifies the route
-	phase   func(*plan.Phase)  // modifies the only phase
-	hits    []history.Hit      // times and numbers are filled in
-	key     string             // of the counted requests; empty: the key of the run's client
-	counted int                // requests with the key
-	in      int                // of them, admitted
-	odd     int                // refusals that are wrong whatever was counted
-	broken  string             // why the requests are inconclusive
+type collectCase struct {
+	limit      model.Limit
+	others     []model.Limit      // of the same route
+	route      func(*model.Route) // modifies the route
+	phase      func(*plan.Phase)  // modifies the only phase
+	hits       []history.Hit      // times and numbers are filled in
+	key        string             // of the counted requests; empty: the key of the run's client
+	counted    int                // requests with the key
+	in         int                // of them, admitted
+	unexpected int                // refusals that are wrong whatever the count
+	broken     string             // why the requests are inconclusive
 }
 
 // Only requests that the limit itself decided count.
@@ -39,12 +39,18 @@ func TestCollect(t *testing.T) {
 	unknown := byClient
 	unknown.Key = model.Key{Variable: model.OtherVariable, Source: "$whatever"}
 	served, refused := history.Hit{Code: 200, Server: "a"}, history.Hit{Code: 429}
-	const client, mixed = "10.0.0.9", "another limit with the same status may have refused, or requests failed"
-	for name, c := range map[string]sent{
-		"served and refused":        {limit: byClient, hits: []history.Hit{served, refused, served}, key: client, counted: 3, in: 2},
-		"refused with another code": {limit: byClient, hits: []history.Hit{{Code: 503}}, key: client, counted: 1, odd: 1},
-		"an error of its own":       {limit: byClient, hits: []history.Hit{{Code: 500}}, key: client, counted: 1, in: 1},
-		"no code for a limit, which an access rule may have given": {
+	const client, mixed = "10.0.0.9", "requests failed, or another limit with the same status may have refused them"
+	for name, c := range map[string]collectCase{
+		"served and refused": {
+			limit: byClient, hits: []history.Hit{served, refused, served}, key: client, counted: 3,
+			in: 2,
+		},
+		"refused with another code": {
+			limit: byClient, hits: []history.Hit{{Code: 503}}, key: client, counted: 1,
+			unexpected: 1,
+		},
+		"an error of its own": {limit: byClient, hits: []history.Hit{{Code: 500}}, key: client, counted: 1, in: 1},
+		"no code for a limit, possibly from an access rule": {
 			limit: byClient, hits: []history.Hit{{Code: 403}}, key: client, counted: 1, in: 1,
 			route: func(r *model.Route) { r.Access = []model.Access{{Clients: "all"}} },
 		},
@@ -60,7 +66,7 @@ func TestCollect(t *testing.T) {
 			limit: byClient, others: []model.Limit{{Algorithm: model.TokenBucket, Status: 429, Pos: elsewhere}},
 			hits: []history.Hit{served}, broken: mixed,
 		},
-		"a number at a time that nobody reaches": {
+		"a concurrency limit that is not reached": {
 			limit: byClient, others: []model.Limit{{Algorithm: model.InFlight, MaxInFlight: 5, Status: 429, Pos: elsewhere}},
 			hits: []history.Hit{served}, key: client, counted: 1, in: 1,
 		},
@@ -68,14 +74,21 @@ func TestCollect(t *testing.T) {
 			limit: byClient, hits: []history.Hit{served}, key: client + " through lb-2", counted: 1, in: 1,
 			phase: func(p *plan.Phase) { p.ViaPeer = "lb-2" },
 		},
-		"without a key":           {limit: byHeader, hits: []history.Hit{served}},
-		"refused without a key":   {limit: byHeader, hits: []history.Hit{refused}, odd: 1},
-		"with a key":              {limit: byHeader, hits: []history.Hit{served}, phase: carrying("one"), key: "one", counted: 1, in: 1},
-		"a key that is not known": {limit: unknown, hits: []history.Hit{served}, broken: "lbproof cannot tell the key $whatever of a request"},
+		"without a key":         {limit: byHeader, hits: []history.Hit{served}},
+		"refused without a key": {limit: byHeader, hits: []history.Hit{refused}, unexpected: 1},
+		"with a key": {
+			limit: byHeader, hits: []history.Hit{served}, phase: withKey("one"), key: "one", counted: 1,
+			in: 1,
+		},
+		"an unknown key": {
+			limit: unknown, hits: []history.Hit{served},
+			broken: "cannot determine the key $whatever of a request",
+		},
 	} {
-		byKey, odd, broken := collect(c.history(), check.Group[model.Limit]{What: c.limit, Routes: []model.Route{c.routed()}})
+		byKey, unexpected, broken := collect(c.history(),
+			check.Group[model.Limit]{What: c.limit, Routes: []model.Route{c.routed()}})
 		assert.Equal(t, c.broken, broken, name)
-		assert.Equal(t, c.odd, odd.Total, name)
+		assert.Equal(t, c.unexpected, unexpected.Total, name)
 		assert.Len(t, byKey[c.key], c.counted, name)
 		let := 0
 		for _, a := range byKey[c.key] {
@@ -88,19 +101,22 @@ func TestCollect(t *testing.T) {
 }
 
 // withKey adds a key to requests.
-func carrying(key string) func(*plan.Phase) {
+func withKey(key string) func(*plan.Phase) {
 	return func(p *plan.Phase) { p.Keys = plan.Keys{Header: "X-Key", Values: []string{key}} }
 }
 
-func (c sent) routed() model.Route {
-	r := model.Route{Path: "/", Port: 80, Pool: "p", DefaultHost: true, Limits: append([]model.Limit{c.limit}, c.others...)}
+func (c collectCase) routed() model.Route {
+	r := model.Route{
+		Path: "/", Port: 80, Pool: "p", DefaultHost: true,
+		Limits: append([]model.Limit{c.limit}, c.others...),
+	}
 	if c.route != nil {
 		c.route(&r)
 	}
 	return r
 }
 
-func (c sent) history() history.History {
+func (c collectCase) history() history.History {
 	load := plan.Phase{Count: len(c.hits), Concurrency: 1, Requests: []plan.Request{{Path: "/", Port: 80}}}
 	if c.phase != nil {
 		c.phase(&load)
@@ -122,18 +138,24 @@ func (c sent) history() history.History {
 }
 
 // Only rates and limits that the configuration declares are judged.
-func TestJudged(t *testing.T) {
+func TestHasKnownLaw(t *testing.T) {
 	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.InFlight, MaxInFlight: 1}))
 	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.InFlight}))
-	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.CountWindow, Counts: model.CountsRequests, Window: time.Second}))
+	assert.True(t, hasKnownLaw(model.Limit{
+		Algorithm: model.CountWindow, Counts: model.CountsRequests,
+		Window: time.Second,
+	}))
 	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.CountWindow, Counts: model.CountsRequests}))
-	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.CountWindow, Counts: model.CountsErrors, Window: time.Second}))
+	assert.False(t, hasKnownLaw(model.Limit{
+		Algorithm: model.CountWindow, Counts: model.CountsErrors,
+		Window: time.Second,
+	}))
 	assert.True(t, hasKnownLaw(model.Limit{Algorithm: model.LeakyBucket, Rate: 1}))
 	assert.False(t, hasKnownLaw(model.Limit{Algorithm: model.LeakyBucket}))
 }
 
 // An admitted, delayed request was decided no later than a refused one that was sent after it.
-func TestDecidedBy(t *testing.T) {
+func TestLatestDecisions(t *testing.T) {
 	at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 	one := func(sent, done int, in bool) limitedRequest {
 		a := limitedRequest{hit: history.Hit{Sent: at(sent), Done: at(done)}, admitted: in}
@@ -148,7 +170,7 @@ func TestDecidedBy(t *testing.T) {
 }
 
 // One request too many or too few leaves the bounds of a leaky bucket.
-func TestCrossed(t *testing.T) {
+func TestFindViolation(t *testing.T) {
 	limit := model.Limit{Algorithm: model.LeakyBucket, Rate: 1, Burst: 2, Delay: -1}
 	f := func(says string, in ...bool) {
 		t.Helper()
@@ -166,6 +188,6 @@ func TestCrossed(t *testing.T) {
 		}
 	}
 	f("", true, true, true, false)
-	f("at most 3 may be", true, true, true, true)
-	f("at least 3 must be", true, true, false, false)
+	f("at most 3 allowed", true, true, true, true)
+	f("at least 3 required", true, true, false, false)
 }

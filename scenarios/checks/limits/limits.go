@@ -38,11 +38,9 @@ func limitKey(h history.History, key model.Key, hit history.Hit) (string, bool) 
 
 var Limits = check.Check{
 	Name: plan.CheckLimits,
-	Doc:  "Requests beyond a rate or a number at a time are refused, no others, key by key.",
-	Law: "nginx's leaky bucket admits a set of requests iff any part of it is at most burst+1+rate*time; HAProxy's " +
-		"window counts refused requests too; Traefik's bucket has room for half a request more than its burst: " +
-		"what is let in lies in the interval that the times of sending and answering leave, and its false alarm " +
-		"rate is 0",
+	Doc:  "Requests above a rate or concurrency limit are refused, and no others, per key.",
+	Law: "admitted requests lie within the bounds that send and response times leave for leaky bucket (nginx), " +
+		"frequency counter (HAProxy) or token bucket (Traefik); false alarm rate 0",
 	Claims:       limitClaims,
 	Requirements: limitRequirements,
 	Judge:        judgeLimits,
@@ -58,14 +56,16 @@ func limitClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, g := range limitGroups(cfg) {
 		l := g.What
-		name := cmp.Or(l.Name, string(l.Algorithm))
 		claims = append(claims, plan.Claim{
-			ID: check.ClaimID(plan.CheckLimits, g.Subject(), name), Check: plan.CheckLimits, Subject: g.Subject(), Pos: l.Pos,
+			ID:    check.ClaimID(plan.CheckLimits, g.Subject(), limitName(l)),
+			Check: plan.CheckLimits, Subject: g.Subject(), Detail: limitName(l), Pos: l.Pos,
 			Params: limitParams(l), Text: limitText(g), Assumptions: limitAssumes(l),
 		})
 	}
 	return check.DistinctIDs(claims)
 }
+
+func limitName(l model.Limit) string { return cmp.Or(l.Name, string(l.Algorithm)) }
 
 func limitParams(l model.Limit) plan.Params {
 	p := plan.Params{plan.ParamStatus: plan.Amount(l.Status)}
@@ -90,35 +90,37 @@ func limitText(g check.Group[model.Limit]) string {
 	l := g.What
 	status := fmt.Sprintf("refused with %d", l.Status)
 	if l.StatusImplicit {
-		status += " (the default, not 429)"
+		status = fmt.Sprintf("refused with the default %d", l.Status)
 	}
 	if l.DryRun {
-		status = "only written to the log (dry run)"
+		status = "only logged (dry run)"
 	}
 	switch l.Algorithm {
 	case model.InFlight:
-		return fmt.Sprintf("Requests to %s: at most %d at a time per %s; more are %s.", g.Paths(), l.MaxInFlight, l.Key, status)
+		return fmt.Sprintf("Requests to %s are limited to %d in flight per %s; more are %s.", g.Paths(), l.MaxInFlight,
+			l.Key, status)
 	case model.CountWindow:
-		return fmt.Sprintf("Requests to %s: %d in %s per %s; more are %s, and count too: "+
-			"whoever goes on at %s or faster stays refused.", g.Paths(), l.Burst, units.Duration(l.Window), l.Key, status, formatRate(l.Rate))
+		return fmt.Sprintf("Requests to %s are limited to %d in %s per %s; more are %s and count too: "+
+			"a client that continues at %s or faster stays refused.",
+			g.Paths(), l.Burst, units.Duration(l.Window), l.Key, status, formatRate(l.Rate))
 	case model.TokenBucket:
-		return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s; more are %s.",
+		return fmt.Sprintf("Requests to %s are limited to %d at once and then %s, per %s; more are %s.",
 			g.Paths(), l.Burst, formatRate(l.Rate), l.Key, status)
 	}
 	if l.Rate == 0 {
-		return fmt.Sprintf("Requests to %s are limited by %s, whose rate nothing declares.", g.Paths(), l.Name)
+		return fmt.Sprintf("Requests to %s are limited by %s, whose rate is not declared.", g.Paths(), l.Name)
 	}
 	wait := ""
 	switch {
 	case l.Burst == 0:
-		const text = "; without burst the next request must come %.4g ms later, so that simultaneous ones are refused"
+		const text = "; without burst a request less than %.4g ms after the last one is refused"
 		wait = fmt.Sprintf(text, 1000/l.Rate)
 	case l.Delay == 0:
-		wait = fmt.Sprintf("; those beyond the rate wait, up to %.4g s", float64(l.Burst)/l.Rate)
+		wait = fmt.Sprintf("; requests above the rate are delayed by up to %.4g s", float64(l.Burst)/l.Rate)
 	case l.Delay > 0:
-		wait = fmt.Sprintf("; those beyond %d wait", l.Delay)
+		wait = fmt.Sprintf("; requests beyond %d are delayed", l.Delay)
 	}
-	return fmt.Sprintf("Requests to %s: %d at once and %s after that, per %s%s; more are %s.",
+	return fmt.Sprintf("Requests to %s are limited to %d at once and then %s, per %s%s; more are %s.",
 		g.Paths(), l.Burst+1, formatRate(l.Rate), l.Key, wait, status)
 }
 
@@ -134,5 +136,6 @@ func limitAssumes(l model.Limit) []string {
 	if !l.Exempt.IsSet() {
 		return nil
 	}
-	return []string{fmt.Sprintf("the key %s is not empty: requests with an empty one (%s) are not limited", l.Key, l.Exempt)}
+	const text = "the key %s is not empty: requests with an empty key (%s) are not limited"
+	return []string{fmt.Sprintf(text, l.Key, l.Exempt)}
 }

@@ -74,10 +74,10 @@ func findViolation(l model.Limit, law admitter, all []limitedRequest) string {
 		}
 		switch since := (a.hit.Sent - all[0].hit.Sent).Seconds(); {
 		case in > most[i]:
-			return fmt.Sprintf("%s of %s let in within %.2f s, request %d the last; at most %d may be",
+			return fmt.Sprintf("%s of %s admitted within %.2f s (last: request %d); at most %d allowed",
 				units.Number(in), units.Number(i+1), since, a.hit.Seq, most[i])
 		case both && i+1 == len(all) && in < least[i]:
-			return fmt.Sprintf("only %s of %s let in within %.2f s; at least %d must be",
+			return fmt.Sprintf("only %s of %s admitted within %.2f s; at least %d required",
 				units.Number(in), units.Number(i+1), since, least[i])
 		}
 	}
@@ -113,29 +113,29 @@ type rateTally struct {
 // judgeRate judges a rate, key by key.
 func judgeRate(h history.History, g check.Group[model.Limit]) check.Finding {
 	l := g.What
-	byKey, odd, broken := collect(h, g)
+	byKey, unexpected, broken := collect(h, g)
 	f := check.Finding{
 		Inconclusive: broken,
-		Test: "interval of what the limit lets in, from the times of sending and answering, key by key; false alarm " +
-			"rate 0",
-		Predicted: "each key within its interval",
-		Power:     fmt.Sprintf("would have caught a burst or a rate that is %.0f %% off", 100*tolerance),
+		Test:         "bounds on admitted requests from send and response times, per key; false alarm rate 0",
+		Predicted:    "each key within its bounds",
+		Power:        fmt.Sprintf("would have caught a burst or rate off by %.0f %%", 100*tolerance),
 	}
 	r := rateTally{limit: l, waitsVisible: l.Algorithm != model.LeakyBucket, distinguished: map[string]bool{}}
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		f.N += len(byKey[key])
 		r.add(key, byKey[key])
 	}
-	f.CounterExamples = append(r.wrong.List(), odd.List()...)
-	f.Measured = fmt.Sprintf("%s let in, %s refused, %s",
+	f.CounterExamples = append(r.wrong.List(), unexpected.List()...)
+	f.Measured = fmt.Sprintf("%s admitted, %s refused, %s",
 		units.Number(r.admitted), units.Number(r.refused), units.Plural(len(byKey), "key")) + describePeers(byKey)
 	f.Need = f.N
 	if !r.waitsVisible {
-		f.Need, f.Note = f.N+1, "answers took too long to tell who waited for a turn"
+		f.Need, f.Note = f.N+1, "responses were too slow to show which requests were delayed"
 	}
-	if untold := r.undistinguished(); len(untold) > 0 && f.N > 0 {
+	if undistinguished := r.undistinguished(); len(undistinguished) > 0 && f.N > 0 {
 		f.Need = f.N + 1
-		f.Note = fmt.Sprintf("these requests cannot tell it from %s (by %.0f %%)", strings.Join(untold, " or "), 100*tolerance)
+		f.Note = fmt.Sprintf("these requests cannot distinguish it from %s (by %.0f %%)",
+			strings.Join(undistinguished, " or "), 100*tolerance)
 	}
 	return f
 }
@@ -156,7 +156,9 @@ func (r *rateTally) add(key string, all []limitedRequest) {
 		r.waitsVisible = judgeDelay(r.limit, key, all, &r.wrong) || r.waitsVisible
 	}
 	for _, w := range wrongLimits(r.limit) {
-		r.distinguished[w.what] = r.distinguished[w.what] || findViolation(r.limit, lawOf(r.limit, w.burst, w.rate), all) != ""
+		if findViolation(r.limit, lawOf(r.limit, w.burst, w.rate), all) != "" {
+			r.distinguished[w.what] = true
+		}
 	}
 }
 
@@ -190,11 +192,11 @@ func describePeers(byKey map[string][]limitedRequest) string {
 	let, text := countAdmitted(byKey), ""
 	for _, peer := range slices.Sorted(maps.Keys(let)) {
 		if peer != "" {
-			text += fmt.Sprintf(", of which %s let in %s", peer, units.Number(let[peer]))
+			text += fmt.Sprintf(", of which %s admitted %s", peer, units.Number(let[peer]))
 		}
 	}
 	if text != "" {
-		text += fmt.Sprintf(": each of %d balancers counts for itself", len(let))
+		text += fmt.Sprintf(": each of %d balancers counts independently", len(let))
 	}
 	return text
 }
@@ -228,10 +230,10 @@ func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Ex
 	if l.Delay < 0 {
 		return judgeNoDelay(l, key, at, in, promptly, wrong)
 	}
-	for i, turn := range bucketOf(l).MinWaits(at, l.Delay) {
-		if took := in[i].hit.Done - in[i].hit.Sent; took+outage.Tolerance < turn {
-			wrong.Add("key %s: request %d was let through after %.3f s; its turn came %.3f s after it",
-				key, in[i].hit.Seq, took.Seconds(), turn.Seconds())
+	for i, slot := range bucketOf(l).MinWaits(at, l.Delay) {
+		if latency := in[i].hit.Done - in[i].hit.Sent; latency+outage.Tolerance < slot {
+			wrong.Add("key %s: request %d passed after %.3f s; its slot was after %.3f s",
+				key, in[i].hit.Seq, latency.Seconds(), slot.Seconds())
 		}
 	}
 	return true
@@ -255,20 +257,20 @@ func judgeNoDelay(
 		sent[i].Latest = max(sent[i].Earliest, in[i].hit.Sent)
 	}
 	waited, due, longest := 0, 0, bucketOf(l).MinWaits(sent, 0)
-	for i, turn := range bucketOf(l).MinWaits(at, 0) {
-		took := in[i].hit.Done - in[i].hit.Sent
+	for i, slot := range bucketOf(l).MinWaits(at, 0) {
+		latency := in[i].hit.Done - in[i].hit.Sent
 		switch {
 		case longest[i] == 0: // requests below the rate are not delayed either, unless servers are slow
-			promptly = max(promptly, took)
-		case turn >= 2*outage.Tolerance:
-			if due++; took >= turn {
+			promptly = max(promptly, latency)
+		case slot >= 2*outage.Tolerance:
+			if due++; latency >= slot {
 				waited++
 			}
 		}
 	}
 	sighted = due >= minDue && promptly < outage.Tolerance
 	if sighted && waited == due {
-		wrong.Add("key %s: all %s that were let in beyond the rate waited for their turns, as they do without nodelay",
+		wrong.Add("key %s: all %s admitted above the rate were delayed, as without nodelay",
 			key, units.Plural(due, "request"))
 	}
 	short := float64(l.Burst) < l.Rate*(4*outage.Tolerance).Seconds() // no delay is long enough to be seen

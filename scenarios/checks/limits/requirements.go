@@ -38,7 +38,10 @@ func limitRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams)
 		return nil
 	}
 	r, l := g.Routes[i], g.What
-	t := check.Requirement{Kind: plan.KindOverload, About: claim.ID, Phase: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}}}
+	t := check.Requirement{
+		Kind: plan.KindOverload, About: shortName(cfg, claim),
+		Phase: plan.Phase{Requests: []plan.Request{check.RequestTo(r, nil)}},
+	}
 	switch {
 	case l.Key.IsAddress(): // a balancer that trusts the header does not limit them
 		t.Phase.Clients = plan.Clients{Count: overloadClients, OwnAddresses: true}
@@ -51,17 +54,45 @@ func limitRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams)
 	if l.Algorithm == model.InFlight {
 		return inFlightRequirements(cfg, t, r, l)
 	}
-	rate, lasts := overloadOf(l)
+	rate, duration := overloadOf(l)
 	setOverload(&t, r, l)
-	t.Detects = fmt.Sprintf("a limit of %s whose burst or rate is %.0f %% off, keys that share a limit, "+
-		"a limit that a forged X-Forwarded-For gets around", claim.Subject, 100*tolerance)
+	t.Detects = fmt.Sprintf("a burst or rate of %s off by %.0f %%, keys that share a limit, "+
+		"a bypass with a forged X-Forwarded-For", claim.Subject, 100*tolerance)
 	if keyed := slices.ContainsFunc(r.Limits, hasOtherKey); l.Algorithm != model.TokenBucket && !keyed {
-		t.Isolated, t.About = true, fmt.Sprintf("by address %s for %s", formatRate(rate), units.Duration(lasts))
+		t.Isolated, t.About = true, fmt.Sprintf("by address %s for %s", formatShortRate(rate), units.Duration(duration))
 	}
 	if l.Algorithm != model.LeakyBucket || l.Delay >= 0 {
 		return []check.Requirement{t}
 	}
-	return []check.Requirement{t, reloadRequirement(t, claim, rate, lasts)}
+	return []check.Requirement{t, reloadRequirement(t, claim, rate, duration)}
+}
+
+// shortName identifies a limit in the titles of its phases: by its name, and its number among limits with that name.
+func shortName(cfg model.Config, claim plan.Claim) string {
+	const longest = 18 // so that titles have at most 40 characters
+	groups, count := limitGroups(cfg), map[string]int{}
+	for i, c := range limitClaims(cfg) {
+		name := []rune(limitName(groups[i].What))
+		name = name[:min(len(name), longest)]
+		number := count[string(name)] + 1
+		count[string(name)] = number
+		switch {
+		case c.ID != claim.ID:
+		case number == 1:
+			return string(name)
+		default:
+			return fmt.Sprintf("%s %d", string(name), number)
+		}
+	}
+	return claim.ID
+}
+
+// formatShortRate formats a rate for a phase's title.
+func formatShortRate(rate float64) string {
+	if rate < 5 {
+		return fmt.Sprintf("%.3g/min", 60*rate)
+	}
+	return fmt.Sprintf("%.3g/s", rate)
 }
 
 // forgedAddresses are the addresses that clients claim to have.
@@ -79,9 +110,9 @@ func hasOtherKey(l model.Limit) bool { return !l.Key.IsAddress() }
 
 // setOverload sets the load that shows a rate.
 func setOverload(t *check.Requirement, r model.Route, l model.Limit) {
-	rate, lasts := overloadOf(l)
+	rate, duration := overloadOf(l)
 	t.Phase.Rate = overloadClients * rate
-	t.Phase.Count = int(overloadClients * rate * lasts.Seconds())
+	t.Phase.Count = int(overloadClients * rate * duration.Seconds())
 	t.Phase.Concurrency = overloadClients * (l.Burst + 2)
 	for _, other := range r.Limits {
 		if other.Algorithm == model.InFlight {
@@ -99,10 +130,10 @@ func setOverload(t *check.Requirement, r model.Route, l model.Limit) {
 }
 
 // reloadRequirement sends one client's requests across a reload.
-func reloadRequirement(t check.Requirement, claim plan.Claim, rate float64, lasts time.Duration) check.Requirement {
-	t.Kind, t.ReloadAt, t.Detects = plan.KindReload, lasts/2, "buckets that a reload fills, of "+claim.Subject
+func reloadRequirement(t check.Requirement, claim plan.Claim, rate float64, duration time.Duration) check.Requirement {
+	t.Kind, t.ReloadAt, t.Detects = plan.KindReload, duration/2, "buckets of "+claim.Subject+" that a reload refills"
 	t.Phase.Requests = slices.Clone(t.Phase.Requests)
-	t.Phase.NewConnections, t.Phase.Rate, t.Phase.Count = true, rate, int(rate*lasts.Seconds())
+	t.Phase.NewConnections, t.Phase.Rate, t.Phase.Count = true, rate, int(rate*duration.Seconds())
 	if t.Phase.Clients.OwnAddresses {
 		t.Phase.Clients.Count = 1
 	} else {
@@ -112,7 +143,7 @@ func reloadRequirement(t check.Requirement, claim plan.Claim, rate float64, last
 }
 
 // overloadOf returns the rate of a client above the limit, and the time for which it must last.
-func overloadOf(l model.Limit) (rate float64, lasts time.Duration) {
+func overloadOf(l model.Limit) (rate float64, duration time.Duration) {
 	if l.Algorithm == model.CountWindow {
 		return 1.15 * l.Rate, l.Window * 3 / 2
 	}
@@ -140,15 +171,17 @@ func inFlightRequirements(cfg model.Config, t check.Requirement, r model.Route, 
 	t.Phase.Count = inFlightClients * each
 	t.Phase.Concurrency = t.Phase.Count
 	for _, s := range append(check.Rotation(pool), outage.OverflowBackups(pool)...) {
-		t.SlowServers = append(t.SlowServers, check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
+		t.SlowServers = append(t.SlowServers,
+			check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
 	}
-	t.Detects = fmt.Sprintf("one request more than %d at a time let in, or one refused below that, per %s", l.MaxInFlight, l.Key)
-	streams := slices.ContainsFunc(cfg.Listeners, func(o model.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
+	t.Detects = fmt.Sprintf("more than %d in flight admitted, or one refused below that, per %s", l.MaxInFlight, l.Key)
+	streams := slices.ContainsFunc(cfg.Listeners,
+		func(o model.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
 	if !streams || !l.Key.IsAddress() {
 		return []check.Requirement{t}
 	}
 	one := t
-	one.About, one.Detects = t.About+" by HTTP/2 streams", "the same where all requests come over one connection"
+	one.About, one.Detects = t.About+" (HTTP/2)", "the same with all requests over one connection"
 	one.Phase.Requests = slices.Clone(t.Phase.Requests)
 	one.Phase.Engine, one.Phase.Clients, one.Phase.Keys = plan.Vegeta, plan.Clients{}, plan.Keys{}
 	one.Phase.Count, one.Phase.Concurrency = each, each
