@@ -77,7 +77,7 @@ func Find(name plan.Check) (check.Check, error) {
 			return c, nil
 		}
 	}
-	return check.Check{}, fmt.Errorf("no check is called %q", name)
+	return check.Check{}, fmt.Errorf("unknown check %q", name)
 }
 
 // Claims lists every claim of the configuration.

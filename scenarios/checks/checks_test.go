@@ -14,11 +14,12 @@ import (
 
 func TestEveryCheckIsDocumented(t *testing.T) {
 	seen := map[plan.Check]bool{}
-	assert.Equal(t, units.JoinWith(plan.Checks, " "), strings.Join(checks.Names(), " "), "the plan's names are those of the table")
+	assert.Equal(t, units.JoinWith(plan.Checks, " "), strings.Join(checks.Names(), " "),
+		"plan.Checks and All differ")
 	for _, c := range checks.All {
 		assert.NotEmpty(t, c.Doc, c.Name)
 		assert.NotEmpty(t, c.Law, c.Name)
-		assert.False(t, seen[c.Name], "two checks are called %s", c.Name)
+		assert.False(t, seen[c.Name], "two checks have the name %s", c.Name)
 		seen[c.Name] = true
 	}
 }
@@ -42,7 +43,8 @@ func TestEveryCheckHasMutants(t *testing.T) {
 	}
 	for _, c := range checks.All {
 		if c.CanJudge() {
-			assert.GreaterOrEqual(t, killed[c.Name], 2, "the check %s has fewer than two mutants that it refutes: add one to fixtures", c.Name)
+			assert.GreaterOrEqual(t, killed[c.Name], 2,
+				"check %s refutes fewer than two mutants; add one to fixtures", c.Name)
 		}
 	}
 }

@@ -67,7 +67,8 @@ func histories(t *testing.T) []simulated {
 	for _, checked := range []bool{false, true} {
 		plan, err := fixtures.FailoverPlan(checked)
 		require.NoError(t, err)
-		for i, m := range append([]fixtures.FailoverBalancer{{Name: "(honest)", HealthChecks: checked}}, fixtures.FailoverMutants...) {
+		for i, m := range append([]fixtures.FailoverBalancer{{Name: "(honest)", HealthChecks: checked}},
+			fixtures.FailoverMutants...) {
 			if i%every == 0 && m.HealthChecks == checked {
 				add("failure: "+m.Name, fixtures.SimulateFailover(plan, m, 1), nil)
 			}
@@ -115,7 +116,8 @@ func TestTitlesDecideNothing(t *testing.T) {
 		require.NoError(t, err)
 		for i, v := range before.Verdicts {
 			w := after.Verdicts[i]
-			require.Equal(t, []any{v.Outcome, v.N, v.Need, v.P}, []any{w.Outcome, w.N, w.Need, w.P}, "%s: %s: %s", run.name, v.Claim.ID, w.Reason)
+			require.Equal(t, []any{v.Outcome, v.N, v.Need, v.P}, []any{w.Outcome, w.N, w.Need, w.P}, "%s: %s: %s", run.name,
+				v.Claim.ID, w.Reason)
 		}
 	}
 }

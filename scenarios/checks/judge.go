@@ -15,29 +15,19 @@ import (
 
 // Judge decides every claim of a history's plan. It returns an error only if the history cannot be read.
 func Judge(h history.History) (report.Report, error) {
-	all := h
+	withSubrequests := h
 	h = check.WithoutSubrequests(h)
 	phases, err := traffic.SumPhases(h)
 	if err != nil {
 		return report.Report{}, err
 	}
-	book, err := traffic.SumDelivery(check.WithoutCopies(h))
+	delivery, err := traffic.SumDelivery(check.WithoutCopies(h))
 	if err != nil {
-		return report.Report{}, fmt.Errorf("join the ledgers: %w", err)
+		return report.Report{}, fmt.Errorf("match requests to arrivals: %w", err)
 	}
-	findings := make([]check.Finding, len(h.Plan.Claims))
-	for i, claim := range h.Plan.Claims {
-		if findings[i] = whyNotEvaluated(claim, h.Plan); findings[i].Inconclusive != "" {
-			continue
-		}
-		seen := h
-		if c, err := Find(claim.Check); err == nil && c.Evidence.Subrequests != nil && c.Evidence.Subrequests(h.Plan.Config, claim) {
-			seen = all
-		}
-		findings[i] = runCheck(claim, seen)
-		if err := h.Err(); err != nil {
-			return report.Report{}, fmt.Errorf("judge %s: %w", claim.ID, err)
-		}
+	findings, err := findAll(h, withSubrequests)
+	if err != nil {
+		return report.Report{}, err
 	}
 	r := report.Report{
 		Schema:   report.ReportSchema,
@@ -50,7 +40,7 @@ func Judge(h history.History) (report.Report, error) {
 		Designed: slices.ContainsFunc(h.Plan.Phases, func(p plan.Phase) bool { return p.Kind != "" }),
 		Problems: problems(h.Plan.Config),
 		Phases:   phases,
-		Delivery: book,
+		Delivery: delivery,
 	}
 	for i, claim := range h.Plan.Claims {
 		r.Verdicts[i].Outside = !h.Plan.Decides(claim)
@@ -62,13 +52,33 @@ func Judge(h history.History) (report.Report, error) {
 	return r, nil
 }
 
+// findAll returns a finding for every claim of the plan.
+func findAll(h, withSubrequests history.History) ([]check.Finding, error) {
+	findings := make([]check.Finding, len(h.Plan.Claims))
+	for i, claim := range h.Plan.Claims {
+		if findings[i] = whyNotEvaluated(claim, h.Plan); findings[i].Inconclusive != "" {
+			continue
+		}
+		evidence := h
+		c, err := Find(claim.Check)
+		if err == nil && c.Evidence.Subrequests != nil && c.Evidence.Subrequests(h.Plan.Config, claim) {
+			evidence = withSubrequests
+		}
+		findings[i] = runCheck(claim, evidence)
+		if err := h.Err(); err != nil {
+			return nil, fmt.Errorf("judge %s: %w", claim.ID, err)
+		}
+	}
+	return findings, nil
+}
+
 // problems are the parts of a configuration that cannot work as written. The balancer started, so it rejected none.
 func problems(cfg model.Config) []model.Problem {
 	isRejected := func(p model.Problem) bool { return p.Effect == model.Rejected }
 	return slices.DeleteFunc(append([]model.Problem{}, cfg.Problems...), isRejected)
 }
 
-// explain adds the usual cause of a refuted promise on this balancer, and what to write instead.
+// explain adds the usual cause of a refuted claim on this balancer, and what to write instead.
 func explain(v *report.Verdict, d model.Dialect) {
 	if v.Outcome != report.Refuted {
 		return
@@ -86,7 +96,7 @@ func whyNotEvaluated(claim plan.Claim, p plan.Plan) check.Finding {
 	if c, err := Find(claim.Check); err == nil && !c.CanJudge() {
 		return check.Finding{Inconclusive: check.NoExperiment}
 	}
-	return check.Finding{Inconclusive: "not what the scenario " + p.Name + " looks at"}
+	return check.Finding{Inconclusive: "not evaluated by scenario " + p.Name}
 }
 
 // runCheck runs one check. A crash leaves the claim undecided: it says nothing about the balancer.
@@ -117,7 +127,8 @@ func runCheck(claim plan.Claim, h history.History) (f check.Finding) {
 	if why := findLoggedFailure(h); why != "" && len(f.CounterExamples) > 0 && c.Evidence.Undisturbed {
 		f.CounterExamples, f.Inconclusive = nil, why
 	}
-	if f.N == 0 && f.Untestable == "" && len(h.Plan.ProbeHeader) == 0 && slices.ContainsFunc(h.Plan.Config.Routes, check.NeedsCredentials) {
+	if f.N == 0 && f.Untestable == "" && len(h.Plan.ProbeHeader) == 0 && slices.ContainsFunc(h.Plan.Config.Routes,
+		check.NeedsCredentials) {
 		f.Note = strings.TrimPrefix(f.Note+"; "+check.CredentialsHint, "; ")
 	}
 	return f
@@ -132,5 +143,5 @@ func findLoggedFailure(h history.History) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the balancer's log tells of attempts that failed, after which it leaves a server alone: %s", lines[0].Text)
+	return fmt.Sprintf("the balancer's log shows failed attempts, after which it may eject a server: %s", lines[0].Text)
 }

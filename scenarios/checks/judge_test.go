@@ -22,7 +22,7 @@ import (
 
 // A claim that the scenario does not evaluate is listed as undecided, whatever its check could say, and does not affect
 // the exit code.
-func TestOutsideTheScenario(t *testing.T) {
+func TestNotEvaluated(t *testing.T) {
 	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutants[0], 1) // with wrong weights
 	h.Plan.Checks = []plan.Check{plan.CheckAnswered}
 	r, err := checks.Judge(h)
@@ -33,7 +33,7 @@ func TestOutsideTheScenario(t *testing.T) {
 	for _, v := range r.Verdicts {
 		if v.Claim.Check == plan.CheckWeights {
 			assert.Equal(t, report.Undecided, v.Outcome)
-			assert.Equal(t, "not what the scenario baseline looks at", v.Reason)
+			assert.Equal(t, "not evaluated by scenario baseline", v.Reason)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func TestUndecided(t *testing.T) {
 	}
 	for _, claim := range checkstest.Baseline(t).Claims {
 		if checkstest.Baseline(t).Decides(claim) {
-			f(claim.ID, "no request bears on it", none)
+			f(claim.ID, "no relevant requests", none)
 		}
 	}
 	few := func(h *history.History) {
@@ -66,10 +66,10 @@ func TestUndecided(t *testing.T) {
 	}
 	for _, claim := range checkstest.Baseline(t).Claims {
 		if checkstest.Baseline(t).Decides(claim) && claim.Check != plan.CheckExpect { // it counts the requests that were sent
-			f(claim.ID, "observations that it needs", few)
+			f(claim.ID, "observations needed", few)
 		}
 	}
-	f("weights/backend", "how many workers", func(h *history.History) { h.Env.Workers = 0 })
+	f("weights/backend", "number of workers", func(h *history.History) { h.Env.Workers = 0 })
 	lost := func(h *history.History) { h.Env.LedgerGaps = []string{"back-01: the service was restarted"} }
 	f("weights/backend", "ledger is not whole", lost)
 	f("once/", "ledger is not whole", lost)
@@ -83,7 +83,8 @@ func TestUndecided(t *testing.T) {
 		}
 	})
 	f("restarts/stack", "no container was inspected", func(h *history.History) { h.Env.Nodes = nil })
-	f("restarts/stack", "ended before the traffic did", func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
+	f("restarts/stack", "ended before the traffic did",
+		func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
 	f("restarts/stack", "was made to run out of memory on purpose", func(h *history.History) {
 		h.Env.Nodes[1].OOMKilled = true
 		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultMemory, Target: h.Env.Nodes[1].Name}}}
@@ -93,7 +94,7 @@ func TestUndecided(t *testing.T) {
 
 // A failed attempt in nginx's log prevents a refutation, because nginx may have ejected the server; a rate limit's log
 // entry does not.
-func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
+func TestLoggedFailureRefutesNothing(t *testing.T) {
 	judged := func(logged string) report.Verdict {
 		return checkstest.Outcome(t, "weights/backend", func(h *history.History) {
 			*h = fixtures.Simulate(h.Plan, fixtures.Mutant{Weights: []int{1, 2, 2}}, 1)
@@ -102,12 +103,12 @@ func TestAFailedAttemptInTheLogConvictsNobody(t *testing.T) {
 	}
 	reset := "[error] recv() failed (104: Connection reset by peer) while reading response header from upstream"
 	assert.Equal(t, report.Undecided, judged(reset).Outcome)
-	assert.Contains(t, judged(reset).Reason, "attempts that failed")
+	assert.Contains(t, judged(reset).Reason, "failed attempts")
 	assert.Equal(t, report.Refuted, judged(`[error] limiting requests, excess: 30.640 by zone "tokens"`).Outcome)
 }
 
 // Subrequests of the balancer that carry the client's request ID refute nothing.
-func TestSubrequestsConvictNobody(t *testing.T) {
+func TestSubrequestsRefuteNothing(t *testing.T) {
 	f := func(id string, edit func(*model.Route)) {
 		t.Helper()
 		v := checkstest.Outcome(t, id, func(h *history.History) {
@@ -140,7 +141,7 @@ func TestUnreadableHistoryIsAnError(t *testing.T) {
 	assert.ErrorContains(t, err, "row 7")
 }
 
-func TestACrashIsUndecided(t *testing.T) {
+func TestCrashIsUndecided(t *testing.T) {
 	h := fixtures.Simulate(checkstest.Baseline(t), fixtures.Mutant{}, 1)
 	h.Plan.Checks, h.Plan.Claims = nil, append(h.Plan.Claims, plan.Claim{ID: "x", Check: "no such check"})
 	arrivals := 0
@@ -159,13 +160,17 @@ func TestACrashIsUndecided(t *testing.T) {
 }
 
 // A pool without a server that can answer is untestable, whatever the faults.
-func TestDeserted(t *testing.T) {
+func TestPoolWithoutServers(t *testing.T) {
 	f := func(cannot string, servers ...model.Server) {
 		t.Helper()
 		route := model.Route{Path: "/", Port: 80, Pool: "p"}
 		h := history.History{
-			Hits: func(func(history.Hit) bool) {}, Arrivals: func(func(history.Arrival) bool) {}, Attempts: func(func(history.Attempt) bool) {},
-			Plan: plan.Plan{Config: model.Config{Pools: []model.Pool{{Name: "p", Servers: servers}}, Routes: []model.Route{route}}},
+			Hits: func(func(history.Hit) bool) {}, Arrivals: func(func(history.Arrival) bool) {},
+			Attempts: func(func(history.Attempt) bool) {},
+			Plan: plan.Plan{Config: model.Config{
+				Pools:  []model.Pool{{Name: "p", Servers: servers}},
+				Routes: []model.Route{route},
+			}},
 		}
 		assert.Equal(t, cannot, traffic.Once.Judge(plan.Claim{Subject: route.Key()}, h).Untestable)
 		assert.Equal(t, cannot, failover.Reload.Judge(plan.Claim{}, h).Untestable)

@@ -31,7 +31,7 @@ func TestHonestBalancerIsUpheld(t *testing.T) {
 		for _, v := range r.Verdicts {
 			if v.Outside {
 				assert.Equal(t, report.Undecided, v.Outcome, v.Claim.ID)
-				assert.Contains(t, []string{check.NoExperiment, "not what the scenario baseline looks at"}, v.Reason)
+				assert.Contains(t, []string{check.NoExperiment, "not evaluated by scenario baseline"}, v.Reason)
 				continue
 			}
 			assert.Equal(t, report.Upheld, v.Outcome, "seed %d: %s: %s", seed, v.Claim.ID, v.Reason)
@@ -76,7 +76,8 @@ func (m *matrix) add(t *testing.T, r row) {
 		assert.Equal(t, r.refutes != "", checkstest.Refuted(got)[r.refutes], "%s (seed %d)", r.name, seed)
 		for _, v := range got.Verdicts {
 			if r.refutes == "" {
-				assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s %v", r.name, seed, v.Claim.ID, v.Reason, v.Counter)
+				assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s %v", r.name, seed, v.Claim.ID, v.Reason,
+					v.Counter)
 			}
 			if name := v.Claim.Check; !v.Outside && (m.only == nil || slices.Contains(m.only, name)) {
 				cells[name] = append(cells[name], v.Outcome)
@@ -113,7 +114,7 @@ func (m *matrix) String() string {
 // String formats the section as an aligned table.
 func (s *section) String() string {
 	lines := make([]string, 1+len(s.names))
-	column := func(head string, cell func(row int) string) {
+	column := func(head string, cell func(i int) string) {
 		width := len(head)
 		for i := range s.names {
 			width = max(width, len(cell(i)))
@@ -184,7 +185,8 @@ func TestFailureMatrix(t *testing.T) {
 		if checked {
 			config = "haproxy/weighted"
 		}
-		for i, of := range append([]fixtures.FailoverBalancer{{Name: "(honest)", HealthChecks: checked}}, fixtures.FailoverMutants...) {
+		for i, of := range append([]fixtures.FailoverBalancer{{Name: "(honest)", HealthChecks: checked}},
+			fixtures.FailoverMutants...) {
 			if of.HealthChecks != checked || testing.Short() && i%5 > 0 {
 				continue
 			}

@@ -18,7 +18,7 @@ import (
 // Memory does not grow with the number of requests, except for the ledger's one byte per request.
 func TestJudgeMemoryIsFlat(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it judges millions of requests")
+		t.Skip("judges millions of requests")
 	}
 	heap := func(requests int) uint64 {
 		plan := checkstest.Baseline(t)

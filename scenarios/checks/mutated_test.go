@@ -16,27 +16,28 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// wrongWants falsify one expectation of a probe each; ok is false if the probe has no such expectation.
-var wrongWants = map[string]func(model.Config, *check.Want) (ok bool){
+// falsifiedWants falsify one expectation of a probe each; ok is false if the probe has no such expectation.
+var falsifiedWants = map[string]func(model.Config, *check.Want) (ok bool){
 	"status": func(_ model.Config, want *check.Want) bool {
 		had := len(want.Codes) > 0
 		want.Codes = []int{299}
 		return had
 	},
-	"status that is not to come": func(_ model.Config, want *check.Want) bool {
+	"excluded status": func(_ model.Config, want *check.Want) bool {
 		had := want.NotCode != 0
 		want.NotCode = 200
 		return had
 	},
 	"pool": func(cfg model.Config, want *check.Want) bool {
-		i := slices.IndexFunc(cfg.Pools, func(p model.Pool) bool { return p.Name != want.Pool && !sharesServers(cfg, p, want.Pool) })
+		i := slices.IndexFunc(cfg.Pools,
+			func(p model.Pool) bool { return p.Name != want.Pool && !sharesServers(cfg, p, want.Pool) })
 		if want.Pool == "" || i < 0 {
 			return false
 		}
 		want.Pool = cfg.Pools[i].Name
 		return true
 	},
-	"who answers": func(cfg model.Config, want *check.Want) bool {
+	"responder": func(cfg model.Config, want *check.Want) bool {
 		had := want.NotForwarded || want.FromBalancer
 		want.NotForwarded, want.FromBalancer, want.Pool = false, false, cfg.Pools[0].Name
 		return had
@@ -51,7 +52,7 @@ var wrongWants = map[string]func(model.Config, *check.Want) (ok bool){
 		want.Headers = wrong
 		return len(wrong) > 0
 	},
-	"field of any value": func(_ model.Config, want *check.Want) bool {
+	"field with any value": func(_ model.Config, want *check.Want) bool {
 		had := len(want.HeadersPresent) > 0
 		want.HeadersPresent = []string{"X-Wrong"}
 		return had
@@ -64,8 +65,8 @@ var wrongWants = map[string]func(model.Config, *check.Want) (ok bool){
 		want.Handshake = wrong
 		return len(wrong) > 0
 	},
-	"time to the answer": func(_ model.Config, want *check.Want) bool { return double(&want.Latency) },
-	"silence":            func(_ model.Config, want *check.Want) bool { return double(&want.Silence) },
+	"latency": func(_ model.Config, want *check.Want) bool { return double(&want.Latency) },
+	"silence": func(_ model.Config, want *check.Want) bool { return double(&want.Silence) },
 }
 
 func sharesServers(cfg model.Config, p model.Pool, other string) bool {
@@ -80,7 +81,7 @@ func double(i *check.Interval) bool {
 
 // The honest balancers of TestReplies answer from written data, not from the checks' expectations: a check with a
 // single wrong expectation refutes them.
-func TestWrongWantsConvictTheHonest(t *testing.T) {
+func TestFalsifiedWantsRefuteTheHonest(t *testing.T) {
 	seen := map[string]int{}
 	for _, r := range fixtures.ProbeBalancers() {
 		i := slices.IndexFunc(checks.All, func(c check.Check) bool { return c.Name == r.Check })
@@ -92,31 +93,32 @@ func TestWrongWantsConvictTheHonest(t *testing.T) {
 		right := checks.All[i]
 		t.Cleanup(func() { checks.All[i] = right })
 		for _, claim := range h.Plan.Claims {
-			for respect, n := range wrongable(right, h.Plan, claim) {
-				checks.All[i] = wanting(right, claim, n, wrongWants[respect])
+			for respect, n := range falsifiable(right, h.Plan, claim) {
+				checks.All[i] = falsified(right, claim, n, falsifiedWants[respect])
 				report, err := checks.Judge(h)
 				require.NoError(t, err)
-				assert.True(t, checkstest.Refuted(report)[r.Check], "%s: nobody sees a wrong %s of request %d of %s", r.Check, respect, n, claim.ID)
+				assert.True(t, checkstest.Refuted(report)[r.Check], "%s: a wrong %s of request %d of %s goes unnoticed", r.Check,
+					respect, n, claim.ID)
 				seen[respect]++
 			}
 		}
 		checks.All[i] = right
 	}
-	for respect := range wrongWants {
-		assert.NotZero(t, seen[respect], "nothing wants a %s", respect)
+	for respect := range falsifiedWants {
+		assert.NotZero(t, seen[respect], "no probe expects a %s", respect)
 	}
 }
 
 // falsifiable yields every expectation of a claim's probes that can be falsified, with the number of the probe in its
 // plan.
-func wrongable(right check.Check, p plan.Plan, claim plan.Claim) iter.Seq2[string, int] {
+func falsifiable(right check.Check, p plan.Plan, claim plan.Claim) iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		if claim.Check != right.Name {
 			return
 		}
-		asked, _ := right.Probes(p.Config, claim)
-		for n, q := range asked {
-			for respect, spoil := range wrongWants {
+		probes, _ := right.Probes(p.Config, claim)
+		for n, q := range probes {
+			for respect, spoil := range falsifiedWants {
 				want := q.Want
 				if isSent(p, q.Request) && spoil(p.Config, &want) && !yield(respect, n) {
 					return
@@ -127,15 +129,15 @@ func wrongable(right check.Check, p plan.Plan, claim plan.Claim) iter.Seq2[strin
 }
 
 // falsified returns a copy of the check with one wrong expectation in one probe of a claim.
-func wanting(right check.Check, about plan.Claim, n int, spoil func(model.Config, *check.Want) bool) check.Check {
+func falsified(right check.Check, about plan.Claim, n int, spoil func(model.Config, *check.Want) bool) check.Check {
 	wrong := right
 	wrong.Judge = nil // it uses the right probes
 	wrong.Probes = func(cfg model.Config, claim plan.Claim) ([]check.Probe, string) {
-		asked, cannot := right.Probes(cfg, claim)
+		probes, cannot := right.Probes(cfg, claim)
 		if claim.ID == about.ID {
-			spoil(cfg, &asked[n].Want)
+			spoil(cfg, &probes[n].Want)
 		}
-		return asked, cannot
+		return probes, cannot
 	}
 	return wrong
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Requirements returns the requirements of the claims, by claim ID.
-func Requirements(cfg model.Config, claims []plan.Claim, terms check.DesignParams) map[string][]check.Requirement {
+func Requirements(cfg model.Config, claims []plan.Claim, params check.DesignParams) map[string][]check.Requirement {
 	all, needed := map[string][]check.Requirement{}, map[plan.PhaseKind]bool{}
 	for _, claim := range claims {
 		c, err := Find(claim.Check)
@@ -17,7 +17,7 @@ func Requirements(cfg model.Config, claims []plan.Claim, terms check.DesignParam
 		switch {
 		case err != nil:
 		case c.Requirements != nil:
-			found = c.Requirements(cfg, claim, terms)
+			found = c.Requirements(cfg, claim, params)
 		case c.Probes != nil:
 			found = check.ProbeRequirements(c.Probes, cfg, claim)
 		}

@@ -52,15 +52,15 @@ func decide(f check.Finding, p, alpha float64) (report.Outcome, string) {
 	case f.Inconclusive != "":
 		return report.Undecided, f.Inconclusive
 	case f.Tested && f.AnytimeValid && p < alpha:
-		return report.Refuted, fmt.Sprintf("p = %.2g after correction, below %g", p, alpha)
+		return report.Refuted, fmt.Sprintf("p = %.2g after correction, below alpha = %g", p, alpha)
 	case f.N == 0:
-		return report.Undecided, fmt.Sprintf("no request bears on it; %s would do", units.Number(max(1, f.Need)))
+		return report.Undecided, fmt.Sprintf("no relevant requests (need %s)", units.Number(max(1, f.Need)))
 	case f.N < f.Need:
-		return report.Undecided, fmt.Sprintf("%s of the %s observations that it needs", units.Number(f.N), units.Number(f.Need))
+		return report.Undecided, fmt.Sprintf("%s of %s observations needed", units.Number(f.N), units.Number(f.Need))
 	case f.Tested && math.IsNaN(p):
-		return report.Undecided, "the test gave no p-value"
+		return report.Undecided, "the test returned no p-value"
 	case f.Tested && p < alpha:
-		return report.Refuted, fmt.Sprintf("p = %.2g after correction, below %g", p, alpha)
+		return report.Refuted, fmt.Sprintf("p = %.2g after correction, below alpha = %g", p, alpha)
 	}
 	return report.Upheld, ""
 }
