@@ -84,9 +84,13 @@ func TestBucketHoldsEveryHonestCount(t *testing.T) {
 		blur := time.Duration(r.IntN(10)+1) * time.Millisecond
 		var at []stats.TimeBounds
 		var real []time.Duration
-		for now := time.Duration(0); now < 3*time.Second; now += time.Duration(r.ExpFloat64() * float64(10*time.Millisecond)) {
+		gap := func() time.Duration { return time.Duration(r.ExpFloat64() * float64(10*time.Millisecond)) }
+		for now := time.Duration(0); now < 3*time.Second; now += gap() {
 			real = append(real, now)
-			at = append(at, stats.TimeBounds{Earliest: now - time.Millisecond - time.Duration(r.Float64()*float64(blur)), Latest: now + time.Duration(r.Float64()*float64(blur))})
+			at = append(at, stats.TimeBounds{
+				Earliest: now - time.Millisecond - time.Duration(r.Float64()*float64(blur)),
+				Latest:   now + time.Duration(r.Float64()*float64(blur)),
+			})
 		}
 		admitted := limitReq(real, perMilli, burst)
 		order := make([]int, len(at))
@@ -353,7 +357,19 @@ func TestFairnessCovers(t *testing.T) {
 	f(shares)
 	f([]float64{0.2, 0.4, 0.4})
 	f([]float64{11. / 60, 22. / 60, 27. / 60})
-	for _, counts := range [][]int{{100, 200, 300}, {1, 2, 3}, {167, 333, 500}, {0, 0, 1}, {600, 0, 0}, {1e6, 2e6, 3e6 + 1}} {
+}
+
+// Round robin is steadier than independent picks; its interval is that of picks as uneven as fair ones are on average.
+func TestFairnessIntervalIsNeverAPoint(t *testing.T) {
+	r, shares := rand.New(rand.NewPCG(7, 7)), stats.Shares([]int{1, 2, 3})
+	for _, counts := range [][]int{
+		{100, 200, 300},
+		{1, 2, 3},
+		{167, 333, 500},
+		{0, 0, 1},
+		{600, 0, 0},
+		{1e6, 2e6, 3e6 + 1},
+	} {
 		for _, confidence := range []float64{0.95, 0.999} {
 			fair := stats.FairnessOf(counts, shares, confidence)
 			assert.Less(t, fair.LowJain, fair.HighJain, "%v: the interval is a point", counts)
@@ -391,7 +407,8 @@ func TestFastRoundRobin(t *testing.T) {
 		return string(out)
 	}
 	assert.Equal(t, "cbcacbcbcacb", sequence(stats.FastRoundRobin([]int{1, 2, 3}), 12))
-	assert.Equal(t, sequence(stats.FastRoundRobin([]int{1, 2, 3}), 60), sequence(stats.FastRoundRobin([]int{100, 200, 300}), 60))
+	assert.Equal(t, sequence(stats.FastRoundRobin([]int{1, 2, 3}), 60),
+		sequence(stats.FastRoundRobin([]int{100, 200, 300}), 60))
 	assert.Equal(t, []int{4485, 7111, 8404}, stats.FastCounts([]int{7, 11, 13}, 20000), "as measured on 2.6.12")
 	for _, weights := range [][]int{{1, 2, 3}, {1, 1, 1}, {5, 1, 1}, {1, 9}, {10, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}} {
 		period := 0

@@ -137,10 +137,16 @@ func (w Window) advance(states []freqCounter, t TimeBounds) []freqCounter {
 	for _, c := range states {
 		soonest, latest := t.Earliest-c.tickTo, t.Latest-c.tickFrom
 		if soonest < w.Period {
-			add(freqCounter{tickFrom: max(c.tickFrom, t.Earliest-w.Period), tickTo: c.tickTo, current: c.current + 1, previous: c.previous})
+			add(freqCounter{
+				tickFrom: max(c.tickFrom, t.Earliest-w.Period), tickTo: c.tickTo, current: c.current + 1,
+				previous: c.previous,
+			})
 		}
 		if latest >= w.Period && soonest < 2*w.Period {
-			add(freqCounter{tickFrom: c.tickFrom + w.Period, tickTo: min(c.tickTo+w.Period, t.Latest), current: 1, previous: c.current})
+			add(freqCounter{
+				tickFrom: c.tickFrom + w.Period, tickTo: min(c.tickTo+w.Period, t.Latest), current: 1,
+				previous: c.current,
+			})
 		}
 		if latest >= 2*w.Period {
 			add(freqCounter{tickFrom: t.Earliest - 2*time.Millisecond, tickTo: t.Latest, current: 1})

@@ -40,7 +40,8 @@ func NewSequentialTest(shares []float64, within float64) *SequentialTest {
 // share off by the excluded deviation exceeds 1/β: an intersection of Wald's sequential tests, which needs no
 // correction for their number (Berger 1982).
 func (d *SequentialTest) Add(i int) {
-	d.logEvidence += math.Log((priorStrength*d.shares[i] + float64(d.counts[i])) / (priorStrength + float64(d.n)) / d.shares[i])
+	predicted := (priorStrength*d.shares[i] + float64(d.counts[i])) / (priorStrength + float64(d.n))
+	d.logEvidence += math.Log(predicted / d.shares[i])
 	d.maxLogEvidence = max(d.maxLogEvidence, d.logEvidence)
 	d.counts[i]++
 	d.n++

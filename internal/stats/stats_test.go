@@ -104,16 +104,16 @@ func TestSmoothEnvelopeHoldsForManyStates(t *testing.T) {
 		for i := range weights {
 			weights[i] = 1 + r.IntN(9)
 		}
-		states := make([]func() int, 1+r.IntN(8))
-		for i := range states {
-			states[i] = SmoothRoundRobin(weights)
+		instances := make([]func() int, 1+r.IntN(8))
+		for i := range instances {
+			instances[i] = SmoothRoundRobin(weights)
 		}
 		counts := make([]int, len(weights))
 		for range r.IntN(400) {
-			counts[states[min(r.IntN(len(states)), r.IntN(len(states)))]()]++
+			counts[instances[min(r.IntN(len(instances)), r.IntN(len(instances)))]()]++
 		}
-		for i, over := range SmoothEnvelope(weights).Times(len(states)).Excess(counts, Shares(weights)) {
-			assert.Zero(t, over, "weights %v states %d counts %v server %d", weights, len(states), counts, i)
+		for i, over := range SmoothEnvelope(weights).Times(len(instances)).Excess(counts, Shares(weights)) {
+			assert.Zero(t, over, "weights %v instances %d counts %v server %d", weights, len(instances), counts, i)
 		}
 	}
 }
