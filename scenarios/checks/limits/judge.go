@@ -141,9 +141,9 @@ func (c *collection) add(j *check.RequestRoute, hit history.Hit) (known bool) {
 	if contested || hit.Err != "" {
 		c.ambiguous[key] = true
 	}
-	let := c.isAdmitted(j, key, hit)
+	admitted := c.isAdmitted(j, key, hit)
 	c.byKey[key] = append(c.byKey[key],
-		limitedRequest{stats.TimeBounds{Earliest: hit.Sent - clockLag, Latest: hit.Done}, hit, let})
+		limitedRequest{stats.TimeBounds{Earliest: hit.Sent - clockLag, Latest: hit.Done}, hit, admitted})
 	return true
 }
 

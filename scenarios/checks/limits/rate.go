@@ -156,7 +156,8 @@ func (r *rateTally) add(key string, all []limitedRequest) {
 		r.waitsVisible = judgeDelay(r.limit, key, all, &r.wrong) || r.waitsVisible
 	}
 	for _, w := range wrongLimits(r.limit) {
-		if findViolation(r.limit, lawOf(r.limit, w.burst, w.rate), all) != "" {
+		known := r.distinguished[w.what]
+		if !known && findViolation(r.limit, lawOf(r.limit, w.burst, w.rate), all) != "" {
 			r.distinguished[w.what] = true
 		}
 	}
@@ -175,28 +176,28 @@ func (r *rateTally) undistinguished() []string {
 
 // countAdmitted counts the requests admitted by the balancer, whose name is "", and by its peers.
 func countAdmitted(byKey map[string][]limitedRequest) map[string]int {
-	let := map[string]int{}
+	counts := map[string]int{}
 	for key, all := range byKey {
 		_, peer, _ := strings.Cut(key, " through ")
 		for _, a := range all {
 			if a.admitted {
-				let[peer]++
+				counts[peer]++
 			}
 		}
 	}
-	return let
+	return counts
 }
 
 // describePeers describes the requests that peers of the balancer admitted, or returns "".
 func describePeers(byKey map[string][]limitedRequest) string {
-	let, text := countAdmitted(byKey), ""
-	for _, peer := range slices.Sorted(maps.Keys(let)) {
+	counts, text := countAdmitted(byKey), ""
+	for _, peer := range slices.Sorted(maps.Keys(counts)) {
 		if peer != "" {
-			text += fmt.Sprintf(", of which %s admitted %s", peer, units.Number(let[peer]))
+			text += fmt.Sprintf(", of which %s admitted %s", peer, units.Number(counts[peer]))
 		}
 	}
 	if text != "" {
-		text += fmt.Sprintf(": each of %d balancers counts independently", len(let))
+		text += fmt.Sprintf(": each of %d balancers counts independently", len(counts))
 	}
 	return text
 }
@@ -214,13 +215,13 @@ func slowestRefusal(all []limitedRequest) time.Duration {
 
 // judgeDelay judges the delays: beyond l.Delay each request waits for its slot, with nodelay none does. It reports
 // whether delays could be seen.
-func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Examples) (sighted bool) {
+func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Examples) (visible bool) {
 	var at []stats.TimeBounds
 	var in []limitedRequest
-	promptly, decided := slowestRefusal(all), latestDecisions(all)
+	slowest, decided := slowestRefusal(all), latestDecisions(all)
 	for i, a := range all {
 		if l.Delay < 0 { // nodelay: requests that are not delayed show how fast it decides
-			decided[i] = min(a.Latest, a.hit.Sent+decisionSlack+promptly)
+			decided[i] = min(a.Latest, a.hit.Sent+decisionSlack+slowest)
 		}
 		if a.admitted {
 			at = append(at, stats.TimeBounds{Earliest: a.Earliest, Latest: decided[i]})
@@ -228,7 +229,7 @@ func judgeDelay(l model.Limit, key string, all []limitedRequest, wrong *check.Ex
 		}
 	}
 	if l.Delay < 0 {
-		return judgeNoDelay(l, key, at, in, promptly, wrong)
+		return judgeNoDelay(l, key, at, in, slowest, wrong)
 	}
 	for i, slot := range bucketOf(l).MinWaits(at, l.Delay) {
 		if latency := in[i].hit.Done - in[i].hit.Sent; latency+outage.Tolerance < slot {
@@ -250,8 +251,8 @@ const minDue = 5
 // judgeNoDelay judges a limit with nodelay by the requests that it admitted and the bounds on their decisions. It
 // reports whether delays could be seen.
 func judgeNoDelay(
-	l model.Limit, key string, at []stats.TimeBounds, in []limitedRequest, promptly time.Duration, wrong *check.Examples,
-) (sighted bool) {
+	l model.Limit, key string, at []stats.TimeBounds, in []limitedRequest, slowest time.Duration, wrong *check.Examples,
+) (visible bool) {
 	sent := slices.Clone(at)
 	for i := range sent {
 		sent[i].Latest = max(sent[i].Earliest, in[i].hit.Sent)
@@ -261,18 +262,18 @@ func judgeNoDelay(
 		latency := in[i].hit.Done - in[i].hit.Sent
 		switch {
 		case longest[i] == 0: // requests below the rate are not delayed either, unless servers are slow
-			promptly = max(promptly, latency)
+			slowest = max(slowest, latency)
 		case slot >= 2*outage.Tolerance:
 			if due++; latency >= slot {
 				waited++
 			}
 		}
 	}
-	sighted = due >= minDue && promptly < outage.Tolerance
-	if sighted && waited == due {
+	visible = due >= minDue && slowest < outage.Tolerance
+	if visible && waited == due {
 		wrong.Add("key %s: all %s admitted above the rate were delayed, as without nodelay",
 			key, units.Plural(due, "request"))
 	}
 	short := float64(l.Burst) < l.Rate*(4*outage.Tolerance).Seconds() // no delay is long enough to be seen
-	return sighted || short
+	return visible || short
 }
