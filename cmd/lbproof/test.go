@@ -55,7 +55,11 @@ Promises that only defaults imply are notes: they do not affect the exit code un
 		if dir == "" {
 			return ran
 		}
-		return errors.Join(ran, judgeFolder(cmd, dir, o))
+		judged := judgeFolder(cmd, dir, o)
+		if errors.Is(judged, folder.ErrNoRun) { // somebody removed it
+			judged = environment(judged)
+		}
+		return errors.Join(ran, judged)
 	})
 	outFlag(cmd, &out)
 	outputFlags(cmd, &o)
