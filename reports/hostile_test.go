@@ -187,9 +187,9 @@ func reported(text string) report.Report {
 	return r
 }
 
-func mutated(text string) []report.Mutated {
-	all := filled[[]report.Mutated](text)
-	outcomes := []string{report.Killed, report.Unstartable, report.Survived, report.Broken, report.Beyond, text}
+func mutated(text string) []report.Mutation {
+	all := filled[[]report.Mutation](text)
+	outcomes := []string{report.MutationKilled, report.MutationRefused, report.MutationSurvived, report.MutationOriginalRefuted, report.MutationUntestable, text}
 	for i := range all {
 		all[i].Outcome = outcomes[i%len(outcomes)]
 		if i%2 == 0 {

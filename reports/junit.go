@@ -98,7 +98,7 @@ func junitVerdict(r report.Report, v report.Verdict) junitCase {
 		Text:    strings.Join(append([]string{text}, v.Counter...), "\n"),
 	}
 	switch {
-	case v.Outside:
+	case v.NotEvaluated:
 		problem.Message = fmt.Sprintf("%s: not evaluated: %s", v.Claim.Pos, v.Reason)
 		c.Skipped = problem
 	case v.Outcome == report.Upheld:

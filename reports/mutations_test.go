@@ -13,12 +13,12 @@ import (
 )
 
 func TestWriteMutations(t *testing.T) {
-	all := []report.Mutated{
-		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: report.Killed, Others: []string{"tls/b"}, Took: time.Second},
-		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: report.Survived, Why: "weights/a is undecided", Took: time.Second},
-		{Pos: model.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: report.Unstartable},
-		{Pos: model.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: report.Broken},
-		{Pos: model.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: report.Beyond, Why: "d is untestable: it takes 1h"},
+	all := []report.Mutation{
+		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "weight=2", Claims: []string{"weights/a"}, Outcome: report.MutationKilled, OtherKillers: []string{"tls/b"}, Duration: time.Second},
+		{Pos: model.Pos{File: "n.conf", Line: 3}, Old: "weight=3", New: "", Claims: []string{"weights/a"}, Outcome: report.MutationSurvived, Reason: "weights/a is undecided", Duration: time.Second},
+		{Pos: model.Pos{File: "n.conf", Line: 4}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: report.MutationRefused},
+		{Pos: model.Pos{File: "n.conf", Line: 5}, Old: "a", New: "b", Claims: []string{"c"}, Outcome: report.MutationOriginalRefuted},
+		{Pos: model.Pos{File: "n.conf", Line: 6}, Old: "1h", New: "2h", Claims: []string{"d"}, Outcome: report.MutationUntestable, Reason: "d is untestable: it takes 1h"},
 	}
 	var b strings.Builder
 	require.NoError(t, WriteMutations(&b, all))

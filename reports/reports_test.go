@@ -36,7 +36,7 @@ func sample() report.Report {
 	p := 0.25
 	return report.Report{
 		Schema: report.ReportSchema, Name: "baseline", Alpha: 0.001, Beta: 0.001,
-		Judged: "v1.3.0",
+		JudgedBy: "v1.3.0",
 		Env: history.Environment{
 			Lbproof: "v1.2.0", Started: time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC), Balancer: "nginx version: nginx/1.22.1", Workers: 2,
 			ConfigSHA: "0123456789abcdef", ClientAddr: "10.0.0.9", CPUs: 2,
@@ -62,7 +62,7 @@ func sample() report.Report {
 				Measured: "2 of 400 failed", Predicted: "0 failed", Reason: "request 31 (GET /) failed: connection reset",
 				Why: "old workers close idle client connections", Instead: "nginx 1.27.4 or later with keepalive_min_timeout",
 			}),
-			{Claim: claim("tls/api#versions", "tls", "TLS 1.2 and 1.3.", 4), Outside: true, Reason: "not evaluated by scenario \"baseline\""},
+			{Claim: claim("tls/api#versions", "tls", "TLS 1.2 and 1.3.", 4), NotEvaluated: true, Reason: "not evaluated by scenario \"baseline\""},
 		},
 		Balancer: "nginx", Gate: report.Gate{FailOn: []model.Effect{model.Dropped}},
 		Problems: []model.Problem{
@@ -75,14 +75,14 @@ func sample() report.Report {
 		Phases: []report.Phase{{
 			Name: "open loop", Hits: 1000, Errors: 2, Servers: map[string]int{"b": 666, "a": 334}, Offered: 250, Achieved: 249.6,
 			P50: 1500 * time.Microsecond, P99: 20 * time.Millisecond, Max: 31 * time.Millisecond, LagP99: 1100 * time.Microsecond, CPU: 0.12,
-			Engine: plan.Vegeta, Conns: 4, PerConn: 250, Handshakes: 4, Resumed: 3, ShakeP50: time.Millisecond, ShakeP99: 2 * time.Millisecond,
-			Flight: 80, MaxInFlightOK: 70, FailedFrom: 71, Failures: []report.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
+			Engine: plan.Vegeta, Connections: 4, RequestsPerConnection: 250, Handshakes: 4, Resumed: 3, HandshakeP50: time.Millisecond, HandshakeP99: 2 * time.Millisecond,
+			MaxInFlight: 80, MaxInFlightOK: 70, FirstFailureInFlight: 71, Failures: []report.Failure{{Kind: "reset", Count: 1, First: time.Second}, {Kind: "502", Count: 1, First: 2 * time.Second}},
 			MaxGoodRate: 240, BreakingRate: 251, Usage: []report.Usage{
 				{Node: "a", CPU: 0.12, Limit: 0.125, Throttled: 0.4, Memory: 7 << 20, Received: 1 << 20, Sent: 3 << 20, Restarts: 1, Window: 4 * time.Second},
 				{Node: "nginx", CPU: 0.5, Memory: 12 << 20, Window: 4 * time.Second},
 			},
 			Fairness: []report.Fairness{{Pool: "backend", Answers: 1000, Jain: 0.9991, LowJain: 0.99, HighJain: 1, CV: 0.03, LowCV: 0, HighCV: 0.1}, {Pool: "few", Answers: 9}},
-		}, {Name: "agents", Engine: plan.WebSocket, Conns: 102, Reopened: 2}},
+		}, {Name: "agents", Engine: plan.WebSocket, Connections: 102, Reopened: 2}},
 		Delivery: report.Delivery{Sent: 1000, Arrived: 1002, Lost: 1, Unanswered: 1, Truncated: 1, Retried: 2, Duplicated: 1, Note: "the backends' ledger is not whole: b: restarted"},
 	}
 }
@@ -186,7 +186,7 @@ func TestGate(t *testing.T) {
 		t.Helper()
 		r := sample()
 		r.Verdicts = slices.DeleteFunc(r.Verdicts, func(v report.Verdict) bool {
-			return v.Outcome != report.Upheld && !v.Outside && !v.Claim.Implicit
+			return v.Outcome != report.Upheld && !v.NotEvaluated && !v.Claim.Implicit
 		})
 		change(&r)
 		assert.Equal(t, want, r.ExitCode())
@@ -233,17 +233,17 @@ func TestUnknownFormat(t *testing.T) {
 	assert.ErrorContains(t, err, `no report format is called "pdf"; there are terminal, json, junit`)
 }
 
-type full struct{}
+type fullDisk struct{}
 
-func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestWriteErrorsAreTold(t *testing.T) {
 	for _, f := range reports.All {
 		if f.Export != nil {
-			assert.Error(t, f.Export(full{}, measured()), f.Name)
+			assert.Error(t, f.Export(fullDisk{}, measured()), f.Name)
 			continue
 		}
-		assert.Error(t, f.Write(full{}, sample()), f.Name)
+		assert.Error(t, f.Write(fullDisk{}, sample()), f.Name)
 	}
 }
 

@@ -49,22 +49,22 @@ func writeSenders(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for _, p := range r.Phases {
 		rows = append(rows, []string{
-			p.Name, string(p.Engine), shares(p.Servers), fmt.Sprintf("%.2f", p.CPU), millis(p.LagP99), units.Number(p.Conns),
+			p.Name, string(p.Engine), shares(p.Servers), fmt.Sprintf("%.2f", p.CPU), millis(p.LagP99), units.Number(p.Connections),
 		})
 	}
 	fmt.Fprintln(w)
 	return table(w, []string{"sent", "engine", "answered by", "cores", "lag p99 ms", "connections"}, rows, 3, 4, 5)
 }
 
-// telling is how many answers make a phase's fairness worth a line.
-const telling = 100
+// minFairnessAnswers is how many answers make a phase's fairness worth a line.
+const minFairnessAnswers = 100
 
 // writeFairness writes how evenly each pool was loaded, phase by phase.
 func writeFairness(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for _, p := range r.Phases {
 		for _, f := range p.Fairness {
-			if f.Answers >= telling {
+			if f.Answers >= minFairnessAnswers {
 				rows = append(rows, []string{
 					p.Name, f.Pool, units.Number(f.Answers), fmt.Sprintf("%.4f (%.4f–%.4f)", f.Jain, f.LowJain, f.HighJain),
 					fmt.Sprintf("%.1f %% (%.1f–%.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
@@ -136,14 +136,14 @@ func writeBreakingPoint(w io.Writer, p report.Phase) {
 func writeConnections(w io.Writer, p report.Phase) {
 	if p.Handshakes > 0 {
 		writeNote(w, p, "%s TLS handshakes, %s of them resumed, p50 %s ms, p99 %s ms",
-			units.Number(p.Handshakes), units.Number(p.Resumed), millis(p.ShakeP50), millis(p.ShakeP99))
+			units.Number(p.Handshakes), units.Number(p.Resumed), millis(p.HandshakeP50), millis(p.HandshakeP99))
 	}
-	if p.Engine == plan.Vegeta && p.Conns > 0 {
-		writeNote(w, p, "%s connections, %.1f requests (HTTP/2: streams) on each", units.Number(p.Conns), p.PerConn)
+	if p.Engine == plan.Vegeta && p.Connections > 0 {
+		writeNote(w, p, "%s connections, %.1f requests (HTTP/2: streams) on each", units.Number(p.Connections), p.RequestsPerConnection)
 	}
 	if p.Engine == plan.WebSocket {
 		writeNote(w, p, "%s connections held open, %s of them reopened",
-			units.Number(p.Conns-p.Reopened), units.Number(p.Reopened))
+			units.Number(p.Connections-p.Reopened), units.Number(p.Reopened))
 	}
 }
 
@@ -162,7 +162,7 @@ func writeFailures(w io.Writer, p report.Phase) {
 		kinds = append(kinds, fmt.Sprintf("%s × %s (first after %.2f s)", units.Number(f.Count), f.Kind, f.First.Seconds()))
 	}
 	writeNote(w, p, "failed: %s; first failure with %s requests in flight, peak %s in flight, %s without failures",
-		strings.Join(kinds, ", "), units.Number(p.FailedFrom), units.Number(p.Flight), units.Number(p.MaxInFlightOK))
+		strings.Join(kinds, ", "), units.Number(p.FirstFailureInFlight), units.Number(p.MaxInFlight), units.Number(p.MaxInFlightOK))
 }
 
 // writeThrottled names the containers whose CPU limit slowed down a phase of the given duration.

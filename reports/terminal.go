@@ -71,7 +71,7 @@ func counts(r report.Report) (parts []string) {
 	default:
 		add(notes, "notes")
 	}
-	add(r.Outside(), "not evaluated")
+	add(r.NotEvaluated(), "not evaluated")
 	if len(parts) == 0 {
 		return []string{"no promises"}
 	}
@@ -127,7 +127,7 @@ func writeFindings(w io.Writer, r report.Report) {
 // noted are the implied promises that were not upheld and do not count.
 func noted(r report.Report) (notes []report.Verdict) {
 	for _, v := range r.Verdicts {
-		if v.Outcome != report.Upheld && !v.Outside && !r.Counts(v) {
+		if v.Outcome != report.Upheld && !v.NotEvaluated && !r.Counts(v) {
 			notes = append(notes, v)
 		}
 	}
@@ -180,7 +180,7 @@ func writeProblem(w io.Writer, p model.Problem) {
 func writeUpheld(w io.Writer, r report.Report, verbose bool) {
 	var upheld []report.Verdict
 	for _, v := range r.Verdicts {
-		if v.Outcome == report.Upheld && !v.Outside {
+		if v.Outcome == report.Upheld && !v.NotEvaluated {
 			upheld = append(upheld, v)
 		}
 	}
@@ -202,7 +202,7 @@ func writeUpheld(w io.Writer, r report.Report, verbose bool) {
 func writeOutside(w io.Writer, r report.Report, verbose bool) {
 	var outside []report.Verdict
 	for _, v := range r.Verdicts {
-		if v.Outside {
+		if v.NotEvaluated {
 			outside = append(outside, v)
 		}
 	}
@@ -236,7 +236,7 @@ func writeTraffic(w io.Writer, r report.Report, verbose bool) error {
 		return errors.Join(writePhases(w, r), writeSenders(w, r), writeContainers(w, r), writeFairness(w, r))
 	}
 	for _, v := range r.Verdicts {
-		if v.Claim.Check == plan.CheckExpect && !v.Outside {
+		if v.Claim.Check == plan.CheckExpect && !v.NotEvaluated {
 			return writePhases(w, r)
 		}
 	}

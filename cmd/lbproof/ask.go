@@ -20,7 +20,7 @@ func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.BalancerAn
 	if err != nil {
 		return nil, err.Error()
 	}
-	defer cleaningUp()()
+	defer delayExit()()
 	p.Step("asking " + cfg.Balancer + " itself")
 	said, err := stack.TryConfig(cmd.Context(), engine, specs[0], cfg)
 	if err != nil {

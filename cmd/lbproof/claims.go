@@ -72,7 +72,7 @@ func printReading(cmd *cobra.Command, r report.Reading, asJSON, verbose bool) er
 	if asJSON {
 		return reports.WriteJSON(cmd.OutOrStdout(), r)
 	}
-	return reports.WriteReading(coloured(cmd.OutOrStdout()), r, verbose)
+	return reports.WriteReading(withColours(cmd.OutOrStdout()), r, verbose)
 }
 
 // reading is what lbproof reads in the configuration.

@@ -185,7 +185,7 @@ func TestBaselineIsProven(t *testing.T) {
 	p.nothingLeft(t, 0)
 	folder, r := reportOf(t, dir)
 	for _, v := range r.Verdicts {
-		if v.Outside {
+		if v.NotEvaluated {
 			assert.Equal(t, report.Undecided, v.Outcome, "%s: %s", v.Claim.ID, v.Reason)
 			continue
 		}
@@ -428,7 +428,7 @@ phases:
 	_, r := reportOf(t, dir)
 	outcomes := map[string]report.Outcome{}
 	for _, v := range r.Verdicts {
-		if !v.Outside {
+		if !v.NotEvaluated {
 			outcomes[v.Claim.ID] = v.Outcome
 		}
 	}

@@ -63,7 +63,7 @@ func TestDocsShowWhatCommandsPrint(t *testing.T) {
 func printed(t *testing.T, args []string) string {
 	t.Helper()
 	if args[0] != "test" {
-		_, stdout, _ := called(args...)
+		_, stdout, _ := runMain(args...)
 		return stdout
 	}
 	if testing.Short() {
@@ -119,7 +119,7 @@ func TestDocsHaveTheHelpOfEveryVerb(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Commands\n\nThe help of every verb, as `lbproof VERB --help` prints it.\n")
 	help := func(args ...string) {
-		_, stdout, _ := called(append(args, "--help")...)
+		_, stdout, _ := runMain(append(args, "--help")...)
 		b.WriteString("\n## " + strings.Join(append([]string{"lbproof"}, args...), " ") + "\n\n```\n" + stdout + "```\n")
 	}
 	help()
@@ -160,7 +160,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 func TestExitCodes(t *testing.T) {
 	f := func(want int, args ...string) {
 		t.Helper()
-		code, _, stderr := called(args...)
+		code, _, stderr := runMain(args...)
 		assert.Equal(t, want, code, "%v: %s", args, stderr)
 	}
 	honest := func(*history.Environment) {}

@@ -42,7 +42,7 @@ func recordedOf(t *testing.T, m fixtures.Mutant, change func(*history.Environmen
 	return dir
 }
 
-func called(args ...string) (code int, stdout, stderr string) {
+func runMain(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	code = Main(args, strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()
@@ -54,7 +54,7 @@ func TestDamagedFolderIsExitCode4(t *testing.T) {
 		dir := recorded(t, run.Version())
 		require.NoError(t, os.Remove(filepath.Join(dir, file)))
 		for _, args := range [][]string{{"judge", dir}, {"report", dir}, {"report", dir, "--format", "hdr"}, {"report", dir, "--format", "vegeta"}} {
-			code, stdout, stderr := called(args...)
+			code, stdout, stderr := runMain(args...)
 			assert.Equal(t, exitEnvironment, code, "%v", args)
 			assert.Empty(t, stdout)
 			assert.Contains(t, stderr, file)
@@ -62,7 +62,7 @@ func TestDamagedFolderIsExitCode4(t *testing.T) {
 		}
 		assert.NoFileExists(t, filepath.Join(dir, "report.json"))
 	}
-	code, _, stderr := called("judge", t.TempDir())
+	code, _, stderr := runMain("judge", t.TempDir())
 	assert.Equal(t, exitUsage, code, "who names no run has made a mistake")
 	assert.Contains(t, stderr, "it is no run folder")
 }
@@ -71,7 +71,7 @@ func TestDamagedFolderIsExitCode4(t *testing.T) {
 func TestReportsSayWhoJudged(t *testing.T) {
 	dir := recorded(t, "v0.0.9")
 	for range 2 {
-		code, stdout, stderr := called("judge", dir)
+		code, stdout, stderr := runMain("judge", dir)
 		require.Zero(t, code, stderr)
 		assert.Contains(t, stdout, "recorded by lbproof v0.0.9, judged by lbproof "+run.Version()+"\n")
 	}
@@ -85,7 +85,7 @@ func TestReportsSayWhoJudged(t *testing.T) {
 func TestReportWithoutAPlace(t *testing.T) {
 	dir := recorded(t, run.Version())
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "report.json"), 0o755))
-	code, _, stderr := called("judge", dir)
+	code, _, stderr := runMain("judge", dir)
 	assert.Equal(t, exitEnvironment, code)
 	assert.Contains(t, stderr, "lbproof report "+dir+" --format json prints it instead")
 	left, err := filepath.Glob(filepath.Join(dir, "*.part"))
@@ -95,11 +95,11 @@ func TestReportWithoutAPlace(t *testing.T) {
 
 // A plan whose configuration was edited without its digest would make a run that nobody can judge.
 func TestPlanWithAnotherDigest(t *testing.T) {
-	code, text, stderr := called("plan", "baseline")
+	code, text, stderr := runMain("plan", "baseline")
 	require.Zero(t, code, stderr)
 	name := filepath.Join(t.TempDir(), "plan.json")
 	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(text, "weight=2", "weight=9", 1)), 0o644))
-	code, _, stderr = called("run", name)
+	code, _, stderr = runMain("run", name)
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, stderr, "plan.json: configuration file nginx/weighted/upstream.conf: its content has the SHA-256")
 }

@@ -62,7 +62,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer close(ended)
 	defer context.AfterFunc(ctx, func() {
 		stop() // a second Ctrl-C ends it at once; the reaper cleans up
-		cutShort(ended, stderr)
+		exitIfInterrupted(ended, stderr)
 	})()
 	root := newRoot()
 	root.SetArgs(args)
@@ -70,7 +70,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(told)
 	err := root.ExecuteContext(ctx)
-	if err == nil && ctx.Err() != nil && containers.Load() == 0 {
+	if err == nil && ctx.Err() != nil && pendingCleanups.Load() == 0 {
 		err = environment(errInterrupted)
 	}
 	if shut := out.Close(); err == nil {
@@ -93,28 +93,28 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 var errInterrupted = errors.New("interrupted")
 
-// containers counts what is to be cleaned up before the program ends: runs that have containers, and a node's own work
+// pendingCleanups counts what is to be cleaned up before the program ends: runs that have containers, and a node's own work
 // in one.
-var containers atomic.Int64
+var pendingCleanups atomic.Int64
 
-// cleaningUp has the program wait, after an interrupt, until done is called.
-func cleaningUp() (done func()) {
-	containers.Add(1)
-	return func() { containers.Add(-1) }
+// delayExit has the program wait, after an interrupt, until done is called.
+func delayExit() (done func()) {
+	pendingCleanups.Add(1)
+	return func() { pendingCleanups.Add(-1) }
 }
 
-// grace is how long a verb may take to end by itself after an interrupt.
-const grace = 500 * time.Millisecond
+// interruptTimeout is how long a verb may take to end by itself after an interrupt.
+const interruptTimeout = 500 * time.Millisecond
 
-// cutShort ends the program after an interrupt: a verb that reads, computes or prints looks at no context, and loses
+// exitIfInterrupted ends the program after an interrupt: a verb that reads, computes or prints looks at no context, and loses
 // nothing.
-func cutShort(ended <-chan struct{}, stderr io.Writer) {
+func exitIfInterrupted(ended <-chan struct{}, stderr io.Writer) {
 	select {
 	case <-ended:
 		return
-	case <-time.After(grace):
+	case <-time.After(interruptTimeout):
 	}
-	if containers.Load() == 0 {
+	if pendingCleanups.Load() == 0 {
 		fmt.Fprintln(stderr, "lbproof:", errInterrupted)
 		os.Exit(exitEnvironment)
 	}
@@ -154,7 +154,7 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 		renameFilesCommand(), reaperCommand(), waitPortsCommand(), addRouteCommand(),
 	} {
 		// It ends by itself, when it has finished what it has begun.
-		hidden.PersistentPreRun = func(*cobra.Command, []string) { cleaningUp() }
+		hidden.PersistentPreRun = func(*cobra.Command, []string) { delayExit() }
 		root.AddCommand(hidden)
 	}
 	return root

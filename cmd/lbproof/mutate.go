@@ -74,7 +74,7 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 			return experiments.Design("mutation", cfg, specs, setup)
 		},
 		Run: func(ctx context.Context, p plan.Plan) (string, error) {
-			folder, err := execute(ctx, p, dir, quiet{})
+			folder, err := execute(ctx, p, dir, noProgress{})
 			return folder, environment(err)
 		},
 		Judge: judge, Progress: mutationProgress{cmd.ErrOrStderr()},
@@ -86,9 +86,9 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 		parallel = prove.MaxParallel(specs)
 	}
 	if err := m.Mutate(cmd.Context(), parallel); err != nil {
-		return harness(err)
+		return proveError(err)
 	}
-	if err := reports.WriteMutations(coloured(cmd.OutOrStdout()), m.Mutations()); err != nil {
+	if err := reports.WriteMutations(withColours(cmd.OutOrStdout()), m.Mutations()); err != nil {
 		return environment(err)
 	}
 	if report.Survivors(m.Mutations()) > 0 {
@@ -97,8 +97,8 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 	return nil
 }
 
-// harness marks an error of package prove as the environment's own where it is.
-func harness(err error) error {
+// proveError marks an error of package prove as the environment's own where it is.
+func proveError(err error) error {
 	var own *prove.HarnessError
 	if errors.As(err, &own) {
 		return environment(err)
@@ -118,14 +118,14 @@ func (p mutationProgress) Begin(work prove.Work) {
 		work.Mutations, work.Decided, work.Estimate.Round(time.Second), work.Runs, work.Parallel)
 }
 
-func (p mutationProgress) Decided(i, of int, m report.Mutated) {
+func (p mutationProgress) Decided(i, of int, m report.Mutation) {
 	change := mutations.Mutation{Pos: m.Pos, Old: m.Old, New: m.New}
 	fmt.Fprintf(p.w, "%3d of %d  %-9s %s\n", i+1, of, m.Outcome, plain.Text(change.String()))
 }
 
-// quiet tells nobody how a run gets on.
-type quiet struct{}
+// noProgress tells nobody how a run gets on.
+type noProgress struct{}
 
-func (quiet) Step(string) {}
+func (noProgress) Step(string) {}
 
-func (quiet) Phase(string, int, int, int) {}
+func (noProgress) Phase(string, int, int, int) {}

@@ -78,7 +78,7 @@ func (s *backendFlags) serve(cmd *cobra.Command) error {
 	service.Tag, service.Key = os.Getenv("HOST_TAG"), os.Getenv(backends.KeyVariable)
 	service.IDHeader, service.ServerHeader = history.IDHeader, history.ServerHeader
 	service.SizeHeader, service.ResponseSpecHeader = history.SizeHeader, history.ResponseSpecHeader
-	service.Log = slog.New(slog.NewJSONHandler(raw(cmd.OutOrStdout()), nil))
+	service.Log = slog.New(slog.NewJSONHandler(unquoted(cmd.OutOrStdout()), nil))
 	if service.Helper {
 		return service.Listen(cmd.Context(), s.listen, s.control)
 	}
@@ -124,7 +124,7 @@ func checkHealth(ctx context.Context, port int, secure bool) error {
 
 func workerCommand() *cobra.Command {
 	return hiddenCommand("worker", "Send traffic as standard input orders", func(cmd *cobra.Command) error {
-		return environment(run.Work(cmd.Context(), cmd.InOrStdin(), raw(cmd.OutOrStdout())))
+		return environment(run.Work(cmd.Context(), cmd.InOrStdin(), unquoted(cmd.OutOrStdout())))
 	})
 }
 
@@ -142,7 +142,7 @@ func agentCommand() *cobra.Command {
 				return environment(fmt.Errorf("open %s to the node: %w", dir, err))
 			}
 		}
-		in, out, key := cmd.InOrStdin(), raw(cmd.OutOrStdout()), os.Getenv(backends.KeyVariable)
+		in, out, key := cmd.InOrStdin(), unquoted(cmd.OutOrStdout()), os.Getenv(backends.KeyVariable)
 		if err := agent.Serve(cmd.Context(), in, out, ports, services, key); err != nil {
 			return environment(err)
 		}

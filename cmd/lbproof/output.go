@@ -90,5 +90,5 @@ func (o output) print(cmd *cobra.Command, r report.Report) error {
 	case o.asJSON:
 		return reports.WriteJSON(cmd.OutOrStdout(), r)
 	}
-	return reports.WriteTerminal(coloured(cmd.OutOrStdout()), r, o.verbose)
+	return reports.WriteTerminal(withColours(cmd.OutOrStdout()), r, o.verbose)
 }

@@ -63,7 +63,7 @@ func (p *progress) Phase(name string, hits, of, errs int) {
 		fmt.Fprintln(p.w, line)
 		return
 	}
-	p.w.again()
+	p.w.restartLine()
 	fmt.Fprint(p.w, line)
 	p.open = true
 }

@@ -60,7 +60,7 @@ func writeAs(cmd *cobra.Command, name, dir string, o output) error {
 		return err
 	}
 	if name == "terminal" {
-		return environment(reports.WriteTerminal(coloured(w), r, o.verbose))
+		return environment(reports.WriteTerminal(withColours(w), r, o.verbose))
 	}
 	return environment(format.Write(w, r))
 }

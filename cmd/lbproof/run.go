@@ -23,7 +23,7 @@ func runCommand() *cobra.Command {
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
 	}, func(cmd *cobra.Command, p plan.Plan) error {
-		dir, err := carryOut(cmd, p, out)
+		dir, err := runPlan(cmd, p, out)
 		if dir != "" {
 			fmt.Fprintln(cmd.OutOrStdout(), dir)
 		}
@@ -41,8 +41,8 @@ func outFlag(cmd *cobra.Command, out *string) {
 	cmd.Flags().StringVar(out, "out", "lbproof-runs", "folder for run folders")
 }
 
-// carryOut runs a plan with progress on standard error.
-func carryOut(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err error) {
+// runPlan runs a plan with progress on standard error.
+func runPlan(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err error) {
 	p := newProgress(cmd.ErrOrStderr())
 	p.phases = pl.Phases
 	defer p.end()
@@ -51,7 +51,7 @@ func carryOut(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err err
 			"a second Ctrl-C ends lbproof at once, and the reaper removes the run")
 	})()
 	dir, err = execute(cmd.Context(), pl, out, p)
-	return dir, environment(explained(err, pl.Config.Problems))
+	return dir, environment(withProblems(err, pl.Config.Problems))
 }
 
 // execute runs a plan and returns the folder in out that it leaves.
@@ -61,12 +61,12 @@ func execute(ctx context.Context, p plan.Plan, out string, told run.Progress) (d
 		return "", err
 	}
 	runner := run.Runner{Runtime: engine, Progress: told, Out: out}
-	defer cleaningUp()()
+	defer delayExit()()
 	return runner.Run(ctx, p)
 }
 
-// explained adds to a balancer's refusal the problems that lbproof found.
-func explained(err error, problems []model.Problem) error {
+// withProblems adds to a balancer's refusal the problems that lbproof found.
+func withProblems(err error, problems []model.Problem) error {
 	var refused *stack.RefusedError
 	if !errors.As(err, &refused) {
 		return err

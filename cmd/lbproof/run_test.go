@@ -16,11 +16,11 @@ func TestRefusalIsExplained(t *testing.T) {
 		{Pos: model.Pos{File: "f", Line: 2}, Effect: model.Rejected, Text: "no such\nthing", Instead: "another"},
 		{Pos: model.Pos{File: "f", Line: 3}, Effect: model.Inert, Text: "idle"},
 	}
-	err := explained(&stack.RefusedError{Text: "f:2: refused"}, problems)
+	err := withProblems(&stack.RefusedError{Text: "f:2: refused"}, problems)
 	assert.EqualError(t, err, "f:2: refused\nf:2: no such\\nthing; instead: another")
 	var refused *stack.RefusedError
 	assert.ErrorAs(t, err, &refused, "it stays the user's mistake")
 	other := errors.New("no Docker")
-	assert.Equal(t, other, explained(other, problems))
-	assert.NoError(t, explained(nil, problems))
+	assert.Equal(t, other, withProblems(other, problems))
+	assert.NoError(t, withProblems(nil, problems))
 }

@@ -17,15 +17,15 @@ import (
 type screen struct {
 	terminal bool
 
-	mu    sync.Mutex
-	below painter
-	shown io.WriteCloser // to below
+	mu     sync.Mutex
+	inner  colourWriter
+	quoted io.WriteCloser // to below
 }
 
 func newScreen(w io.Writer) *screen {
 	f, file := w.(*os.File)
-	s := &screen{terminal: file && term.IsTerminal(int(f.Fd())), below: painter{w: w}}
-	s.shown = plain.NewWriter(&s.below)
+	s := &screen{terminal: file && term.IsTerminal(int(f.Fd())), inner: colourWriter{w: w}}
+	s.quoted = plain.NewWriter(&s.inner)
 	return s
 }
 
@@ -33,21 +33,21 @@ func newScreen(w io.Writer) *screen {
 func (s *screen) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shown.Write(text)
+	return s.quoted.Write(text)
 }
 
 // Close writes what is held back.
 func (s *screen) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shown.Close()
+	return s.quoted.Close()
 }
 
-// again lets the terminal's line begin again.
-func (s *screen) again() {
+// restartLine lets the terminal's line begin again.
+func (s *screen) restartLine() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _ = io.WriteString(s.below.w, "\r\x1b[K") // as with all progress, a terminal that is gone stops no run
+	_, _ = io.WriteString(s.inner.w, "\r\x1b[K") // as with all progress, a terminal that is gone stops no run
 }
 
 // screenOf is what a command writes to: Main has given it no other.
@@ -58,25 +58,25 @@ func screenOf(w io.Writer) *screen {
 	return newScreen(w)
 }
 
-// raw is what a command writes to, for what no human being reads.
-func raw(w io.Writer) io.Writer { return screenOf(w).below.w }
+// unquoted is what a command writes to, for what no human being reads.
+func unquoted(w io.Writer) io.Writer { return screenOf(w).inner.w }
 
-// coloured paints verdicts from now on where w is a terminal and NO_COLOR is not set.
-func coloured(w io.Writer) io.Writer {
+// withColours paints verdicts from now on where w is a terminal and NO_COLOR is not set.
+func withColours(w io.Writer) io.Writer {
 	s := screenOf(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.below.paints = s.terminal && os.Getenv("NO_COLOR") == ""
+	s.inner.enabled = s.terminal && os.Getenv("NO_COLOR") == ""
 	return s
 }
 
-// painter writes text in which verdicts have colours, where it paints.
-type painter struct {
-	w      io.Writer
-	paints bool
+// colourWriter writes text in which verdicts have colours, where it paints.
+type colourWriter struct {
+	w       io.Writer
+	enabled bool
 }
 
-var paint = strings.NewReplacer(
+var verdictColours = strings.NewReplacer(
 	"UPHELD", "\x1b[32mUPHELD\x1b[0m",
 	"REFUTED", "\x1b[31mREFUTED\x1b[0m",
 	"REFUSED", "\x1b[31mREFUSED\x1b[0m",
@@ -86,14 +86,14 @@ var paint = strings.NewReplacer(
 )
 
 // Write is io.Writer's.
-func (p *painter) Write(text []byte) (int, error) {
+func (p *colourWriter) Write(text []byte) (int, error) {
 	switch {
 	case len(text) == 0:
 		return 0, nil // all is held back; w may be closed, and nothing is missing
-	case !p.paints:
+	case !p.enabled:
 		return p.w.Write(text)
 	}
-	if _, err := io.Copy(p.w, bytes.NewReader([]byte(paint.Replace(string(text))))); err != nil {
+	if _, err := io.Copy(p.w, bytes.NewReader([]byte(verdictColours.Replace(string(text))))); err != nil {
 		return 0, err
 	}
 	return len(text), nil

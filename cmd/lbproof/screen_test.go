@@ -20,7 +20,7 @@ func TestScreenOfATerminal(t *testing.T) {
 	p.Phase("turns\r\x1b[2J", 1, 2, 0)
 	p.Phase("turns\r\x1b[2J", 2, 2, 0)
 	p.end()
-	_, err := coloured(s).Write([]byte(" REFUTED  x\x1b[31m\n::error::c\n"))
+	_, err := withColours(s).Write([]byte(" REFUTED  x\x1b[31m\n::error::c\n"))
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 	assert.Equal(t, "SECONDS  pulling a\\x1b[31m\\n::error::b\n"+
@@ -39,9 +39,9 @@ func TestScreenOfAFile(t *testing.T) {
 	p.Phase("turns", 1, 2, 0)
 	p.Phase("turns", 2, 2, 0)
 	p.end()
-	_, err := coloured(s).Write([]byte(" REFUTED\n"))
+	_, err := withColours(s).Write([]byte(" REFUTED\n"))
 	require.NoError(t, err)
-	_, err = raw(s).Write([]byte("\x1b\xff"))
+	_, err = unquoted(s).Write([]byte("\x1b\xff"))
 	require.NoError(t, err)
 	assert.Equal(t, "SECONDS  turns: 1 of 2 requests\nSECONDS  turns: 2 of 2 requests\n REFUTED\n\x1b\xff", seconds.ReplaceAllString(b.String(), "SECONDS"))
 }
@@ -52,7 +52,7 @@ func TestScreenWithoutColours(t *testing.T) {
 	var b strings.Builder
 	s := newScreen(&b)
 	s.terminal = true
-	_, err := coloured(s).Write([]byte(" REFUTED\n"))
+	_, err := withColours(s).Write([]byte(" REFUTED\n"))
 	require.NoError(t, err)
 	assert.Equal(t, " REFUTED\n", b.String())
 }

@@ -51,7 +51,7 @@ Promises that only defaults imply are notes: they do not affect the exit code un
 				return environment(err)
 			}
 		}
-		dir, ran := carryOut(cmd, p, out)
+		dir, ran := runPlan(cmd, p, out)
 		if dir == "" {
 			return ran
 		}
@@ -107,7 +107,7 @@ func judge(dir string) (report.Report, error) {
 		return report.Report{}, err
 	}
 	r, err := checks.Judge(h)
-	r.Judged = run.Version()
+	r.JudgedBy = run.Version()
 	return r, environment(err)
 }
 

@@ -147,7 +147,7 @@ func table(b *strings.Builder, verdicts []report.Verdict) {
 	b.WriteString("| verdict | promise | line | measured, or why not |\n|---|---|---|---|\n")
 	cell := strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "$", "\\$")
 	for _, v := range verdicts {
-		if v.Outside {
+		if v.NotEvaluated {
 			continue
 		}
 		measured := v.Measured

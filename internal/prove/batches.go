@@ -27,7 +27,7 @@ func (m *Mutator) batches() []batch {
 			continue
 		}
 		if m.refutesAll(change.Claims) {
-			m.state.Mutations[i].Outcome = report.Broken
+			m.state.Mutations[i].Outcome = report.MutationOriginalRefuted
 			continue
 		}
 		kinds := m.checksOf(change.Claims)
@@ -47,7 +47,7 @@ func (m *Mutator) refutesAll(claims []string) bool {
 }
 
 // fits reports whether a batch has room for one more mutation, and none of its own is about the same line or a promise of that one.
-func (m *Mutator) fits(b batch, change report.Mutated) bool {
+func (m *Mutator) fits(b batch, change report.Mutation) bool {
 	if len(b.mutations) == maxBatchSize {
 		return false
 	}

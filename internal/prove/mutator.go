@@ -50,7 +50,7 @@ type Progress interface {
 	// Begin tells of the runs that are left.
 	Begin(Work)
 	// Decided tells what became of mutation number i, from 0, of so many.
-	Decided(i, of int, m report.Mutated)
+	Decided(i, of int, m report.Mutation)
 }
 
 // Work is what is left to do.
@@ -78,7 +78,7 @@ func MaxParallel(specs []plan.Spec) int {
 }
 
 // Mutations are all mutations, with what is known of them.
-func (m *Mutator) Mutations() []report.Mutated { return m.state.Mutations }
+func (m *Mutator) Mutations() []report.Mutation { return m.state.Mutations }
 
 // Mutate runs the file as it is, then every mutation that is not known yet, so many runs at a time. Its error is a *HarnessError, or what
 // Design, Run or Judge returned.
@@ -171,9 +171,9 @@ func (m *Mutator) runBatch(ctx context.Context, b batch) error {
 	took := (time.Since(began) / time.Duration(len(b.mutations))).Round(100 * time.Millisecond)
 	for _, i := range b.mutations {
 		found := m.mutation(i)
-		found.Took, found.Others = took, others
+		found.Duration, found.OtherKillers = took, others
 		if err != nil {
-			found.Outcome, found.Why = report.Unstartable, err.Error()
+			found.Outcome, found.Reason = report.MutationRefused, err.Error()
 		} else {
 			judgeMutation(&found, r.Verdicts, m.state.Refuted)
 		}
@@ -214,21 +214,21 @@ func (m *Mutator) newlyRefuted(verdicts []report.Verdict, ours []string) []strin
 }
 
 // judgeMutation says whether verdicts notice a mutation. What the file as it is breaks, broken, notices nothing.
-func judgeMutation(found *report.Mutated, verdicts []report.Verdict, broken []string) {
-	found.Outcome = report.Beyond
+func judgeMutation(found *report.Mutation, verdicts []report.Verdict, broken []string) {
+	found.Outcome = report.MutationUntestable
 	for _, v := range verdicts {
 		if slices.Contains(found.Claims, v.Claim.ID) && v.Outcome != report.Untestable {
-			found.Outcome = report.Survived
+			found.Outcome = report.MutationSurvived
 		}
 	}
 	for _, v := range verdicts {
 		switch {
 		case !slices.Contains(found.Claims, v.Claim.ID) || slices.Contains(broken, v.Claim.ID):
 		case v.Outcome == report.Refuted:
-			found.Outcome, found.Killers = report.Killed, append(found.Killers, v.Claim.ID)
-			found.Why = v.Reason
-		case found.Why == "":
-			found.Why = fmt.Sprintf("%s is %s: %s", v.Claim.ID, v.Outcome, v.Reason)
+			found.Outcome, found.Killers = report.MutationKilled, append(found.Killers, v.Claim.ID)
+			found.Reason = v.Reason
+		case found.Reason == "":
+			found.Reason = fmt.Sprintf("%s is %s: %s", v.Claim.ID, v.Outcome, v.Reason)
 		}
 	}
 }
@@ -248,7 +248,7 @@ func (m *Mutator) runAndJudge(ctx context.Context, files []model.File, kinds []p
 }
 
 // mutation is mutation number i and what is known of it.
-func (m *Mutator) mutation(i int) report.Mutated {
+func (m *Mutator) mutation(i int) report.Mutation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.state.Mutations[i]

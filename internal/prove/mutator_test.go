@@ -46,7 +46,7 @@ type bench struct {
 	mu      sync.Mutex
 	runs    []string // the files of each, in order
 	begun   []Work
-	decided []report.Mutated
+	decided []report.Mutation
 }
 
 // newBench has a configuration, whose runs refute nothing.
@@ -87,7 +87,7 @@ func (b *bench) Unchanged(time.Duration) {}
 
 func (b *bench) Begin(work Work) { b.begun = append(b.begun, work) }
 
-func (b *bench) Decided(_, _ int, m report.Mutated) { b.decided = append(b.decided, m) }
+func (b *bench) Decided(_, _ int, m report.Mutation) { b.decided = append(b.decided, m) }
 
 // outcomes are those of the mutations, in the order of their lines.
 func (b *bench) outcomes() (all []string) {
@@ -112,10 +112,10 @@ func verdicts(all ...string) report.Report {
 }
 
 // unknown are mutations of which nothing is known, each on a line of its own and about the claims of one word: "a b".
-func unknown(claims ...string) []report.Mutated {
-	var all []report.Mutated
+func unknown(claims ...string) []report.Mutation {
+	var all []report.Mutation
 	for i, c := range claims {
-		all = append(all, report.Mutated{Pos: model.Pos{File: "nginx.conf", Line: 1 + i}, Claims: strings.Fields(c)})
+		all = append(all, report.Mutation{Pos: model.Pos{File: "nginx.conf", Line: 1 + i}, Claims: strings.Fields(c)})
 	}
 	return all
 }
@@ -131,7 +131,7 @@ func TestBatches(t *testing.T) {
 	headers, weights := made["response"], made["weights"]
 	require.Len(t, headers, 2)
 	require.NotEmpty(t, weights)
-	f := func(all []report.Mutated, want ...[]int) {
+	f := func(all []report.Mutation, want ...[]int) {
 		t.Helper()
 		b.state.Mutations = all
 		var got [][]int
@@ -149,32 +149,32 @@ func TestBatches(t *testing.T) {
 	sameLine[1].Pos = sameLine[0].Pos
 	f(sameLine, []int{0}, []int{1})
 	known := unknown(one, two)
-	known[0].Outcome = report.Killed
+	known[0].Outcome = report.MutationKilled
 	f(known, []int{1})
 	f(unknown("1", "2", "3", "4", "5", "6", "7", "8", "9"), []int{0, 1, 2, 3, 4, 5, 6, 7}, []int{8})
 
 	b.state.Refuted = []string{one}
 	f(unknown(one, one+" "+two), []int{1})
-	assert.Equal(t, report.Broken, b.state.Mutations[0].Outcome)
+	assert.Equal(t, report.MutationOriginalRefuted, b.state.Mutations[0].Outcome)
 }
 
 func TestDecide(t *testing.T) {
 	f := func(r report.Report, want, why string, killers ...string) {
 		t.Helper()
-		found := report.Mutated{Claims: []string{"a", "b", "broken"}}
+		found := report.Mutation{Claims: []string{"a", "b", "broken"}}
 		judgeMutation(&found, r.Verdicts, []string{"broken"})
 		assert.Equal(t, want, found.Outcome)
-		assert.Equal(t, why, found.Why)
+		assert.Equal(t, why, found.Reason)
 		assert.Equal(t, killers, found.Killers)
 	}
-	f(verdicts("a refuted"), report.Killed, "measured", "a")
-	f(verdicts("a upheld", "b refuted"), report.Killed, "measured", "b")
-	f(verdicts("a refuted", "b refuted"), report.Killed, "measured", "a", "b")
-	f(verdicts("a upheld", "b undecided"), report.Survived, "a is upheld: measured")
-	f(verdicts("a untestable", "b undecided"), report.Survived, "a is untestable: measured")
-	f(verdicts("a untestable", "b untestable"), report.Beyond, "a is untestable: measured")
-	f(verdicts("other refuted"), report.Beyond, "")
-	f(verdicts("broken refuted", "a upheld"), report.Survived, "a is upheld: measured")
+	f(verdicts("a refuted"), report.MutationKilled, "measured", "a")
+	f(verdicts("a upheld", "b refuted"), report.MutationKilled, "measured", "b")
+	f(verdicts("a refuted", "b refuted"), report.MutationKilled, "measured", "a", "b")
+	f(verdicts("a upheld", "b undecided"), report.MutationSurvived, "a is upheld: measured")
+	f(verdicts("a untestable", "b undecided"), report.MutationSurvived, "a is untestable: measured")
+	f(verdicts("a untestable", "b untestable"), report.MutationUntestable, "a is untestable: measured")
+	f(verdicts("other refuted"), report.MutationUntestable, "")
+	f(verdicts("broken refuted", "a upheld"), report.MutationSurvived, "a is upheld: measured")
 }
 
 // What is known is in mutations.json, and a second call runs the rest only; other files or another version begin anew.
@@ -242,7 +242,7 @@ func TestOneByOne(t *testing.T) {
 		}
 		require.NoError(t, b.Open())
 		require.NoError(t, b.Mutate(t.Context(), 1))
-		assert.Equal(t, append(append([]string{report.Survived}, want...), report.Survived), b.outcomes())
+		assert.Equal(t, append(append([]string{report.MutationSurvived}, want...), report.MutationSurvived), b.outcomes())
 		alone := 0
 		for _, text := range b.runs {
 			if one, two := changed(text); one != two {
@@ -253,25 +253,25 @@ func TestOneByOne(t *testing.T) {
 	}
 	f(0, func(bool, bool) (report.Report, error) {
 		return verdicts(first+" refuted", second+" upheld"), nil
-	}, report.Killed, report.Survived)
+	}, report.MutationKilled, report.MutationSurvived)
 	f(2, func(one, _ bool) (report.Report, error) {
 		if one {
 			return report.Report{}, refused
 		}
 		return verdicts(second + " upheld"), nil
-	}, report.Unstartable, report.Survived)
+	}, report.MutationRefused, report.MutationSurvived)
 	f(2, func(one, two bool) (report.Report, error) {
 		if one && two {
 			return report.Report{}, &run.DownError{Balancer: "nginx", Err: refused}
 		}
 		return verdicts(first+" refuted", second+" refuted"), nil
-	}, report.Killed, report.Killed)
+	}, report.MutationKilled, report.MutationKilled)
 	f(2, func(one, _ bool) (report.Report, error) {
 		if one {
 			return verdicts(first+" refuted", "weights/cats refuted"), nil
 		}
 		return verdicts(second + " untestable"), nil
-	}, report.Killed, report.Beyond)
+	}, report.MutationKilled, report.MutationUntestable)
 }
 
 // What the file as it is breaks is no mutation's doing.
@@ -282,7 +282,7 @@ func TestBrokenAsItIs(t *testing.T) {
 	}
 	require.NoError(t, b.Open())
 	require.NoError(t, b.Mutate(t.Context(), 1))
-	assert.Equal(t, []string{report.Survived, report.Broken, report.Survived, report.Survived}, b.outcomes())
+	assert.Equal(t, []string{report.MutationSurvived, report.MutationOriginalRefuted, report.MutationSurvived, report.MutationSurvived}, b.outcomes())
 	assert.Len(t, b.runs, 4)
 }
 

@@ -25,7 +25,7 @@ type state struct {
 	Config         string           `json:"config_sha256"`   // of the files as they are
 	Refuted        []string         `json:"refuted"`         // promises that the file as it is breaks
 	BaselineJudged bool             `json:"baseline_judged"` // the file as it is was run
-	Mutations      []report.Mutated `json:"mutations"`
+	Mutations      []report.Mutation `json:"mutations"`
 }
 
 // Open reads what an earlier call has found out of the same configuration, or lists the mutations of another. Its error is a *HarnessError.
@@ -58,10 +58,10 @@ func (m *Mutator) digest() string {
 }
 
 // listMutations are the mutations that change what the configuration promises. Nothing is known of them.
-func (m *Mutator) listMutations() (all []report.Mutated) {
+func (m *Mutator) listMutations() (all []report.Mutation) {
 	for _, change := range mutations.Of(m.Config, m.decidableClaims()) {
 		if claims := m.affectedClaims(change); len(claims) > 0 {
-			all = append(all, report.Mutated{Pos: change.Pos, Old: change.Old, New: change.New, Claims: claims})
+			all = append(all, report.Mutation{Pos: change.Pos, Old: change.Old, New: change.New, Claims: claims})
 		}
 	}
 	return all
@@ -109,7 +109,7 @@ func (m *Mutator) decidableClaims() []plan.Claim {
 func (m *Mutator) statePath() string { return filepath.Join(m.Dir, "mutations.json") }
 
 // record keeps what came of mutation number i, and tells of it.
-func (m *Mutator) record(i int, found report.Mutated) error {
+func (m *Mutator) record(i int, found report.Mutation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.Mutations[i] = found

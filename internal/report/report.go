@@ -56,8 +56,8 @@ type Verdict struct {
 	// Why and Instead explain a refuted promise: the usual cause, and what to write instead.
 	Why     string `json:"why,omitempty"`
 	Instead string `json:"instead,omitempty"`
-	// Outside: the scenario does not evaluate this kind of promise, so the verdict does not affect the exit code.
-	Outside bool `json:"outside,omitempty"`
+	// NotEvaluated: the scenario does not evaluate this kind of promise, so the verdict does not affect the exit code.
+	NotEvaluated bool `json:"not_evaluated,omitempty"`
 }
 
 // Gate decides which findings fail a run.
@@ -74,7 +74,7 @@ type Report struct {
 	Alpha    float64             `json:"alpha"`
 	Beta     float64             `json:"beta"`
 	Env      history.Environment `json:"environment"`
-	Judged   string              `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
+	JudgedBy string              `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
 	Designed bool                `json:"designed"`  // lbproof designed the experiments for the configuration; else: a scenario
 	Gate     Gate                `json:"gate"`
 	Verdicts []Verdict           `json:"verdicts"`
@@ -85,11 +85,11 @@ type Report struct {
 
 // Builds names the builds of lbproof that recorded and judged the run; empty if one build did both.
 func (r Report) Builds() string {
-	if r.Judged == r.Env.Lbproof {
+	if r.JudgedBy == r.Env.Lbproof {
 		return ""
 	}
 	const unknown = "(unknown version)"
-	recorder, judge := cmp.Or(r.Env.Lbproof, unknown), cmp.Or(r.Judged, unknown)
+	recorder, judge := cmp.Or(r.Env.Lbproof, unknown), cmp.Or(r.JudgedBy, unknown)
 	return fmt.Sprintf("recorded by lbproof %s, judged by lbproof %s", recorder, judge)
 }
 
@@ -98,32 +98,32 @@ const ReportSchema = "lbproof.report/2"
 
 // Phase sums up one phase of traffic. Latencies count from when a request was due.
 type Phase struct {
-	Name     string         `json:"name"`
-	Hits     int            `json:"hits"`
-	Errors   int            `json:"errors"`
-	Servers  map[string]int `json:"servers"`
-	Offered  float64        `json:"offered_per_second,omitempty"`
-	Achieved float64        `json:"achieved_per_second"`
-	P50      time.Duration  `json:"p50_ns"`
-	P99      time.Duration  `json:"p99_ns"`
-	Max      time.Duration  `json:"max_ns"`
-	LagP99   time.Duration  `json:"lag_p99_ns"` // Sent − Due, where a connection was free
-	CPU      float64        `json:"sender_cpu"` // cores
-	Engine   plan.Engine    `json:"engine"`
-	Conns    int            `json:"connections"` // opened
+	Name        string         `json:"name"`
+	Hits        int            `json:"hits"`
+	Errors      int            `json:"errors"`
+	Servers     map[string]int `json:"servers"`
+	Offered     float64        `json:"offered_per_second,omitempty"`
+	Achieved    float64        `json:"achieved_per_second"`
+	P50         time.Duration  `json:"p50_ns"`
+	P99         time.Duration  `json:"p99_ns"`
+	Max         time.Duration  `json:"max_ns"`
+	LagP99      time.Duration  `json:"lag_p99_ns"` // Sent − Due, where a connection was free
+	CPU         float64        `json:"sender_cpu"` // cores
+	Engine      plan.Engine    `json:"engine"`
+	Connections int            `json:"connections"` // opened
 	// The most requests that one connection carried at a time is 1, except over HTTP/2, whose streams share connections.
-	PerConn       float64       `json:"requests_per_connection"`
-	Reopened      int           `json:"reopened,omitempty"` // WebSocket connections that took the place of one that ended
-	Handshakes    int           `json:"tls_handshakes,omitempty"`
-	Resumed       int           `json:"tls_resumed,omitempty"`
-	ShakeP50      time.Duration `json:"tls_handshake_p50_ns,omitempty"`
-	ShakeP99      time.Duration `json:"tls_handshake_p99_ns,omitempty"`
-	Failures      []Failure     `json:"failures,omitempty"`
-	Usage         []Usage       `json:"usage,omitempty"`
-	Fairness      []Fairness    `json:"fairness,omitempty"`
-	Flight        int           `json:"in_flight"`             // the most requests in flight
-	MaxInFlightOK int           `json:"max_in_flight_ok"`      // the most in flight that were answered without an error
-	FailedFrom    int           `json:"failed_from,omitempty"` // the fewest in flight when one failed
+	RequestsPerConnection float64       `json:"requests_per_connection"`
+	Reopened              int           `json:"reopened,omitempty"` // WebSocket connections that took the place of one that ended
+	Handshakes            int           `json:"tls_handshakes,omitempty"`
+	Resumed               int           `json:"tls_resumed,omitempty"`
+	HandshakeP50          time.Duration `json:"tls_handshake_p50_ns,omitempty"`
+	HandshakeP99          time.Duration `json:"tls_handshake_p99_ns,omitempty"`
+	Failures              []Failure     `json:"failures,omitempty"`
+	Usage                 []Usage       `json:"usage,omitempty"`
+	Fairness              []Fairness    `json:"fairness,omitempty"`
+	MaxInFlight           int           `json:"max_in_flight"`                     // the most requests in flight
+	MaxInFlightOK         int           `json:"max_in_flight_ok"`                  // the most in flight that were answered without an error
+	FirstFailureInFlight  int           `json:"first_failure_in_flight,omitempty"` // the fewest in flight when one failed
 	// MaxGoodRate and Broke are, of a phase that ends where its load becomes too much: how many requests were due in the last second
 	// that was good, and in the first that was not. Broke is 0 where there was none.
 	MaxGoodRate  int `json:"max_good_rate,omitempty"`
@@ -189,7 +189,9 @@ type Delivery struct {
 
 // Counts reports whether a verdict affects the exit code. A promise that only defaults imply is a note unless the gate
 // is strict; one that the scenario does not evaluate never counts.
-func (r Report) Counts(v Verdict) bool { return !v.Outside && (r.Gate.Strict || !v.Claim.Implicit) }
+func (r Report) Counts(v Verdict) bool {
+	return !v.NotEvaluated && (r.Gate.Strict || !v.Claim.Implicit)
+}
 
 // Count is the number of verdicts with an outcome that affect the exit code.
 func (r Report) Count(o Outcome) int {
@@ -198,11 +200,11 @@ func (r Report) Count(o Outcome) int {
 
 // Notes are the implied promises with an outcome; they do not affect the exit code.
 func (r Report) Notes(o Outcome) int {
-	return r.number(func(v Verdict) bool { return v.Outcome == o && !v.Outside && !r.Counts(v) })
+	return r.number(func(v Verdict) bool { return v.Outcome == o && !v.NotEvaluated && !r.Counts(v) })
 }
 
-// Outside is the number of promises that the scenario does not evaluate.
-func (r Report) Outside() int { return r.number(func(v Verdict) bool { return v.Outside }) }
+// NotEvaluated is the number of promises that the scenario does not evaluate.
+func (r Report) NotEvaluated() int { return r.number(func(v Verdict) bool { return v.NotEvaluated }) }
 
 func (r Report) number(has func(Verdict) bool) int {
 	n := 0

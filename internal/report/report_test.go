@@ -11,7 +11,7 @@ import (
 func TestBuilds(t *testing.T) {
 	f := func(want, recorded, judged string) {
 		t.Helper()
-		assert.Equal(t, want, Report{Env: history.Environment{Lbproof: recorded}, Judged: judged}.Builds())
+		assert.Equal(t, want, Report{Env: history.Environment{Lbproof: recorded}, JudgedBy: judged}.Builds())
 	}
 	f("", "v1.0.0", "v1.0.0")
 	f("recorded by lbproof v1.0.0, judged by lbproof v1.1.0", "v1.0.0", "v1.1.0")

@@ -24,7 +24,7 @@ func TestEvidence(t *testing.T) {
 		report, err := checks.Judge(run.h)
 		require.NoError(t, err)
 		for _, v := range report.Verdicts {
-			if v.Outside {
+			if v.NotEvaluated {
 				continue
 			}
 			p := "-"

@@ -43,7 +43,7 @@ func Judge(h history.History) (report.Report, error) {
 		Delivery: delivery,
 	}
 	for i, claim := range h.Plan.Claims {
-		r.Verdicts[i].Outside = !h.Plan.Decides(claim)
+		r.Verdicts[i].NotEvaluated = !h.Plan.Decides(claim)
 		explain(&r.Verdicts[i], h.Plan.Config.Dialect)
 	}
 	if err := h.Err(); err != nil {

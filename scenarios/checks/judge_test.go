@@ -29,7 +29,7 @@ func TestNotEvaluated(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, r.ExitCode())
 	assert.Equal(t, 1, r.Count(report.Upheld))
-	assert.Equal(t, len(h.Plan.Claims)-1, r.Outside())
+	assert.Equal(t, len(h.Plan.Claims)-1, r.NotEvaluated())
 	for _, v := range r.Verdicts {
 		if v.Claim.Check == plan.CheckWeights {
 			assert.Equal(t, report.Undecided, v.Outcome)

@@ -29,7 +29,7 @@ func TestHonestBalancerIsUpheld(t *testing.T) {
 	for seed := range seeds(50) {
 		r := judge(t, pl, fixtures.Mutant{}, seed)
 		for _, v := range r.Verdicts {
-			if v.Outside {
+			if v.NotEvaluated {
 				assert.Equal(t, report.Undecided, v.Outcome, v.Claim.ID)
 				assert.Contains(t, []string{check.NoExperiment, "not evaluated by scenario baseline"}, v.Reason)
 				continue
@@ -79,7 +79,7 @@ func (m *matrix) add(t *testing.T, r row) {
 				assert.NotEqual(t, report.Refuted, v.Outcome, "%s: seed %d: %s: %s %v", r.name, seed, v.Claim.ID, v.Reason,
 					v.Counter)
 			}
-			if name := v.Claim.Check; !v.Outside && (m.only == nil || slices.Contains(m.only, name)) {
+			if name := v.Claim.Check; !v.NotEvaluated && (m.only == nil || slices.Contains(m.only, name)) {
 				cells[name] = append(cells[name], v.Outcome)
 			}
 		}

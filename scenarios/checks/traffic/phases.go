@@ -137,12 +137,12 @@ func (t *phaseTally) summary(h history.History, i int) report.Phase {
 	p := report.Phase{
 		Name: t.planned.Name, Engine: t.planned.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.planned.Rate,
 		P50: micro(t.latency.ValueAtQuantile(50)), P99: micro(t.latency.ValueAtQuantile(99)), Max: micro(t.latency.Max()),
-		LagP99: micro(t.lag.ValueAtQuantile(99)), Conns: t.conns,
+		LagP99: micro(t.lag.ValueAtQuantile(99)), Connections: t.conns,
 		Handshakes: int(t.handshake.TotalCount()), Resumed: t.resumed,
-		ShakeP50: micro(t.handshake.ValueAtQuantile(50)), ShakeP99: micro(t.handshake.ValueAtQuantile(99)),
+		HandshakeP50: micro(t.handshake.ValueAtQuantile(50)), HandshakeP99: micro(t.handshake.ValueAtQuantile(99)),
 	}
 	if t.conns > 0 {
-		p.PerConn = float64(t.hits) / float64(t.conns)
+		p.RequestsPerConnection = float64(t.hits) / float64(t.conns)
 	}
 	if took := (t.last - t.first).Seconds(); took > 0 {
 		p.Achieved = float64(t.hits) / took
@@ -162,7 +162,7 @@ func (t *phaseTally) summary(h history.History, i int) report.Phase {
 		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind))
 	})
 	p.MaxGoodRate, p.BreakingRate = t.breakingRates()
-	p.Flight, p.MaxInFlightOK, p.FailedFrom = t.inFlight.peak, t.inFlight.succeeded.peak(), t.inFlight.all.minMarked()
+	p.MaxInFlight, p.MaxInFlightOK, p.FirstFailureInFlight = t.inFlight.peak, t.inFlight.succeeded.peak(), t.inFlight.all.minMarked()
 	return p
 }
 
