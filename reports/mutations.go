@@ -11,37 +11,41 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// WriteMutations lists the survivors with their lines, then what was refuted beside, and the coverage.
+// WriteMutations writes the coverage of a configuration's lines, then the survivors, what is untestable, and mutations
+// that refuted promises of other lines as well.
 func WriteMutations(w io.Writer, raw []report.Mutation) error {
 	all := plain.Value(raw)
 	var b strings.Builder
+	writeHanging(&b, "", coverage(raw))
 	for i, m := range all {
 		if m.Outcome == report.MutationSurvived {
-			fmt.Fprintf(&b, "%s: survived: %s\n", m.Pos, changed(raw[i]))
-			fmt.Fprintf(&b, "    makes %s\n", strings.Join(m.Claims, ", "))
-			if m.Reason != "" {
-				fmt.Fprintf(&b, "    %s\n", m.Reason)
-			}
+			fmt.Fprintf(&b, "\nSURVIVED  %s\n", m.Pos)
+			writeField(&b, "", changed(raw[i]))
+			writeField(&b, "claims", strings.Join(m.Claims, ", "))
+			writeField(&b, "reason", m.Reason)
 		}
 	}
 	for i, m := range all {
 		if m.Outcome == report.MutationUntestable {
-			fmt.Fprintf(&b, "%s: no run can test %s: %s\n", m.Pos, changed(raw[i]), m.Reason)
+			fmt.Fprintf(&b, "\nUNTESTABLE  %s\n", m.Pos)
+			writeField(&b, "", changed(raw[i]))
+			writeField(&b, "reason", m.Reason)
 		}
 	}
 	for i, m := range all {
 		if len(m.OtherKillers) > 0 {
 			others := strings.Join(slices.Sorted(slices.Values(m.OtherKillers)), ", ")
-			fmt.Fprintf(&b, "%s: %s refutes promises of other lines too: %s\n", m.Pos, changed(raw[i]), others)
+			fmt.Fprintf(&b, "\nkilled  %s\n", m.Pos)
+			writeField(&b, "", changed(raw[i]))
+			writeField(&b, "also", "refutes promises of other lines: "+others)
 		}
 	}
-	writeCoverage(&b, raw)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// writeCoverage says how many lines are tested, and what came of the changes.
-func writeCoverage(w io.Writer, all []report.Mutation) {
+// coverage is how many lines are tested, and how the mutations were decided.
+func coverage(all []report.Mutation) string {
 	count := map[string]int{}
 	took := time.Duration(0)
 	for _, m := range all {
@@ -53,13 +57,13 @@ func writeCoverage(w io.Writer, all []report.Mutation) {
 	if lines > 0 {
 		percent = 100 * float64(noticed) / float64(lines)
 	}
-	fmt.Fprintf(w, "%d of %d lines that promise something are tested (%.0f %%): ", noticed, lines, percent)
-	fmt.Fprintf(w, "%d changes killed, %d refused by the balancer, %d survived, %d that no run can test; ",
-		count[report.MutationKilled], count[report.MutationRefused], count[report.MutationSurvived], count[report.MutationUntestable])
-	fmt.Fprintf(w, "the runs that decided them took %s\n", took.Round(time.Second))
+	return fmt.Sprintf("%d of %d lines with claims are tested (%.0f %%): ", noticed, lines, percent) +
+		fmt.Sprintf("%d mutations killed, %d refused by the balancer, %d survived, %d untestable",
+			count[report.MutationKilled], count[report.MutationRefused], count[report.MutationSurvived], count[report.MutationUntestable]) +
+		fmt.Sprintf(" (runs took %s)", took.Round(time.Second))
 }
 
-// changed quotes what was changed, and takes it as it was.
+// changed describes a mutation. It takes the original text, which it quotes.
 func changed(m report.Mutation) string {
 	if m.New == "" {
 		return plain.Text(fmt.Sprintf("without %q", m.Old))

@@ -22,12 +22,21 @@ func TestWriteMutations(t *testing.T) {
 	}
 	var b strings.Builder
 	require.NoError(t, WriteMutations(&b, all))
-	assert.Equal(t, `n.conf:3: survived: without "weight=3"
-    makes weights/a
-    weights/a is undecided
-n.conf:6: no run can test "2h" instead of "1h": d is untestable: it takes 1h
-n.conf:3: "weight=2" instead of "weight=3" refutes promises of other lines too: tls/b
-1 of 2 lines that promise something are tested (50 %): 1 changes killed, 1 refused by the balancer, 1 survived, 1 that no run can test; the runs that decided them took 2s
+	assert.Equal(t, `1 of 2 lines with claims are tested (50 %): 1 mutations killed, 1 refused by the
+  balancer, 1 survived, 1 untestable (runs took 2s)
+
+SURVIVED  n.conf:3
+   without "weight=3"
+   claims    weights/a
+   reason    weights/a is undecided
+
+UNTESTABLE  n.conf:6
+   "2h" instead of "1h"
+   reason    d is untestable: it takes 1h
+
+killed  n.conf:3
+   "weight=2" instead of "weight=3"
+   also      refutes promises of other lines: tls/b
 `, b.String())
 	assert.Equal(t, 1, report.Survivors(all))
 }

@@ -66,7 +66,7 @@ func writeFairness(w io.Writer, r report.Report) error {
 		for _, f := range p.Fairness {
 			if f.Answers >= minFairnessAnswers {
 				rows = append(rows, []string{
-					p.Name, f.Pool, units.Number(f.Answers), fmt.Sprintf("%.4f (%.4f–%.4f)", f.Jain, f.LowJain, f.HighJain),
+					p.Name, f.Pool, units.Number(f.Answers), jain(f),
 					fmt.Sprintf("%.1f %% (%.1f–%.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
 				})
 			}
@@ -78,6 +78,15 @@ func writeFairness(w io.Writer, r report.Report) error {
 	fmt.Fprintln(w)
 	head := []string{"fairness", "pool", "answers", "Jain's index, weighted", "variation"}
 	return table(w, head, rows, 2)
+}
+
+// jain is the index with its interval, with as many digits as tell the ends of the interval apart.
+func jain(f report.Fairness) string {
+	digits := 4
+	for digits < 9 && fmt.Sprintf("%.*f", digits, f.LowJain) == fmt.Sprintf("%.*f", digits, f.HighJain) {
+		digits++
+	}
+	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, f.Jain, digits, f.LowJain, digits, f.HighJain)
 }
 
 // writeContainers writes what each container used, in the phase in which it used most.

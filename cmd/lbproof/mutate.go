@@ -54,8 +54,7 @@ folder of --out; rerun to resume. The exit code is 1 if a mutation survives.`,
 	return cmd
 }
 
-// mutate runs the mutations of a configuration, whose run folders and results it keeps in dir, and prints the
-// survivors.
+// mutate runs the mutations of a configuration, keeps run folders and results in dir, and prints the survivors.
 func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, parallel int) error {
 	cfg, specs, err := src.ConfigAndNodes(name)
 	if err != nil {
@@ -97,7 +96,7 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 	return nil
 }
 
-// proveError marks an error of package prove as the environment's own where it is.
+// proveError marks an error of package prove as the environment's if it is one.
 func proveError(err error) error {
 	var own *prove.HarnessError
 	if errors.As(err, &own) {
@@ -106,7 +105,7 @@ func proveError(err error) error {
 	return err
 }
 
-// mutationProgress prints how the runs of mutations get on.
+// mutationProgress prints the progress of the runs.
 type mutationProgress struct{ w io.Writer }
 
 func (p mutationProgress) Unchanged(takes time.Duration) {
@@ -123,7 +122,7 @@ func (p mutationProgress) Decided(i, of int, m report.Mutation) {
 	fmt.Fprintf(p.w, "%3d of %d  %-9s %s\n", i+1, of, m.Outcome, plain.Text(change.String()))
 }
 
-// noProgress tells nobody how a run gets on.
+// noProgress discards the progress of a run.
 type noProgress struct{}
 
 func (noProgress) Step(string) {}

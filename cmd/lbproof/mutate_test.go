@@ -29,7 +29,7 @@ func TestMutate(t *testing.T) {
 	p := start(t, dir, "mutate", "nginx.conf")
 	assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	assert.Contains(t, p.stderr.String(), "killed")
-	assert.Contains(t, p.stdout.String(), "lines that promise something are tested (100 %)")
+	assert.Contains(t, p.stdout.String(), "lines with claims are tested (100 %)")
 	again := start(t, dir, "mutate", "nginx.conf")
 	assert.Equal(t, 0, again.wait(t), again.stderr.String())
 	assert.Contains(t, again.stderr.String(), "the others take about 0s")

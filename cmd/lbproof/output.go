@@ -20,7 +20,7 @@ type output struct {
 	failOn                 []string
 }
 
-// outputFlags are those of verbs that judge a run.
+// outputFlags are the flags of verbs that judge a run.
 func outputFlags(cmd *cobra.Command, o *output) {
 	verboseFlag(cmd, o)
 	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print the summary line only")
@@ -36,7 +36,7 @@ func verboseFlag(cmd *cobra.Command, o *output) {
 		"print every promise with its evidence, and the tables of traffic, containers and fairness")
 }
 
-// failOnFlag is that of verbs whose findings include the parts of a configuration that cannot work.
+// failOnFlag is the flag of verbs that report parts of a configuration that cannot work.
 func failOnFlag(cmd *cobra.Command, o *output, effects []string) {
 	cmd.Flags().StringSliceVar(&o.failOn, "fail-on", effects,
 		"what makes the exit code 1, beside refuted promises; none: nothing else (default for scenarios)")
@@ -56,7 +56,7 @@ func problemEffects() (words []string) {
 	return words
 }
 
-// gate is what the flags make of the findings.
+// gate returns which findings affect the exit code, by the flags.
 func (o output) gate(known []string) (report.Gate, error) {
 	g := report.Gate{Strict: o.strict, FailOn: []model.Effect{}}
 	for _, word := range o.failOn {
@@ -72,7 +72,7 @@ func (o output) gate(known []string) (report.Gate, error) {
 	return g, nil
 }
 
-// gateOf is the gate of a report. The run of a scenario fails by what the scenario evaluates: unless --fail-on is given,
+// gateOf returns the gate for a report. The run of a scenario fails by what the scenario evaluates: unless --fail-on is given,
 // parts of the configuration that cannot work are shown and do not count.
 func (o output) gateOf(cmd *cobra.Command, r report.Report) (report.Gate, error) {
 	if !r.Designed && !cmd.Flags().Changed("fail-on") {

@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// progress prints on standard error how a run gets on: one line that changes on a terminal, plain lines elsewhere.
+// progress prints the progress of a run on standard error: one changing line on a terminal, plain lines elsewhere.
 type progress struct {
 	w      *screen
 	began  time.Time
@@ -28,7 +28,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: screenOf(w), began: time.Now(), current: -1}
 }
 
-// Step prints something that begins.
+// Step prints a step of a run that begins.
 func (p *progress) Step(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,7 +37,7 @@ func (p *progress) Step(what string) {
 	fmt.Fprintf(p.w, "%5.1fs  %s\n", time.Since(p.began).Seconds(), plain.Text(what))
 }
 
-// Phase prints how far a phase of traffic is: ten times a second on a terminal, else when it begins and ends.
+// Phase prints the progress of a phase: ten times a second on a terminal, else when it begins and ends.
 func (p *progress) Phase(name string, hits, of, errs int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,14 +12,14 @@ import (
 	"github.com/lbproof/lbproof/internal/plain"
 )
 
-// screen is standard output or standard error, which a terminal or a CI system may read. What is written to it orders
-// neither; the orders that lbproof itself gives a terminal, and what only programs read, are written to below.
+// screen is standard output or standard error, which a terminal or a CI system may read. Text written to it cannot
+// command either; lbproof's own control sequences, and output for programs, are written to inner.
 type screen struct {
 	terminal bool
 
 	mu     sync.Mutex
 	inner  colourWriter
-	quoted io.WriteCloser // to below
+	quoted io.WriteCloser // writes to inner
 }
 
 func newScreen(w io.Writer) *screen {
@@ -29,28 +29,28 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// Write is io.Writer's.
+// Write implements io.Writer.
 func (s *screen) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.quoted.Write(text)
 }
 
-// Close writes what is held back.
+// Close flushes buffered text.
 func (s *screen) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.quoted.Close()
 }
 
-// restartLine lets the terminal's line begin again.
+// restartLine moves to the beginning of the terminal's line and clears it.
 func (s *screen) restartLine() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _ = io.WriteString(s.inner.w, "\r\x1b[K") // as with all progress, a terminal that is gone stops no run
+	_, _ = io.WriteString(s.inner.w, "\r\x1b[K") // a closed terminal must not stop a run
 }
 
-// screenOf is what a command writes to: Main has given it no other.
+// screenOf returns the screen behind a command's writer.
 func screenOf(w io.Writer) *screen {
 	if s, ok := w.(*screen); ok {
 		return s
@@ -58,19 +58,21 @@ func screenOf(w io.Writer) *screen {
 	return newScreen(w)
 }
 
-// unquoted is what a command writes to, for what no human being reads.
+// unquoted returns a command's writer for output that only programs read.
 func unquoted(w io.Writer) io.Writer { return screenOf(w).inner.w }
 
-// withColours paints verdicts from now on where w is a terminal and NO_COLOR is not set.
+// withColours colours verdicts if w is a terminal, unless NO_COLOR is set or TERM is dumb; FORCE_COLOR colours them
+// everywhere.
 func withColours(w io.Writer) io.Writer {
 	s := screenOf(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inner.enabled = s.terminal && os.Getenv("NO_COLOR") == ""
+	capable := s.terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	s.inner.enabled = capable || os.Getenv("FORCE_COLOR") != ""
 	return s
 }
 
-// colourWriter writes text in which verdicts have colours, where it paints.
+// colourWriter colours verdicts in the text written to it, if enabled.
 type colourWriter struct {
 	w       io.Writer
 	enabled bool
@@ -82,14 +84,15 @@ var verdictColours = strings.NewReplacer(
 	"REFUSED", "\x1b[31mREFUSED\x1b[0m",
 	"CANNOT WORK", "\x1b[35mCANNOT WORK\x1b[0m",
 	"UNDECIDED", "\x1b[33mUNDECIDED\x1b[0m",
+	"SURVIVED", "\x1b[31mSURVIVED\x1b[0m",
 	"UNTESTABLE", "\x1b[2mUNTESTABLE\x1b[0m",
 )
 
-// Write is io.Writer's.
+// Write implements io.Writer.
 func (p *colourWriter) Write(text []byte) (int, error) {
 	switch {
 	case len(text) == 0:
-		return 0, nil // all is held back; w may be closed, and nothing is missing
+		return 0, nil // all text is buffered, and w may be closed already
 	case !p.enabled:
 		return p.w.Write(text)
 	}

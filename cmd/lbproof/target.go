@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// planVerb completes a verb that takes whatever a plan can be made of; do gets the plan.
+// planVerb completes a verb that takes a scenario, a configuration or a plan; do gets the plan.
 func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cobra.Command {
 	var src target.Reader
 	cmd.Args, cmd.ValidArgsFunction = usage(cobra.ExactArgs(1)), completeTarget
@@ -27,15 +27,15 @@ func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cob
 	return cmd
 }
 
-// configFlags are those of every verb that takes a configuration.
+// configFlags are the flags of verbs that take a configuration.
 func configFlags(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringVar(&src.Balancer, "balancer", "",
-		"whose configuration it is, where the file does not tell ("+strings.Join(balancers(), ", ")+")")
+		"balancer type, if it cannot be detected ("+strings.Join(balancers(), ", ")+")")
 	cmd.Flags().StringSliceVar(&src.AllowPaths, "allow-path", nil,
-		"a folder outside the configuration's own, or the scenario's, from which it may include files")
+		"another folder from which the configuration or scenario may include files")
 }
 
-// balancers are the names of those that can be read.
+// balancers are the names of the balancers that lbproof reads.
 func balancers() (names []string) {
 	for _, b := range lbconfigs.All {
 		names = append(names, b.Name)
@@ -43,31 +43,28 @@ func balancers() (names []string) {
 	return names
 }
 
-// headerFlag is that of verbs that design experiments.
+// headerFlag is the flag of verbs that design experiments.
 func headerFlag(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringArrayVar(&src.Header, "header", nil,
-		"NAME: VALUE that every request of the experiments carries, and without which something that lbproof "+
-			"cannot read lets none through: a session, a key, a password")
+		"header to add to every test request, e.g. credentials that the configuration requires (NAME: VALUE)")
 }
 
-// planFlags are those of verbs that make a plan of a scenario or configuration.
+// planFlags are the flags of verbs that make a plan.
 func planFlags(cmd *cobra.Command, src *target.Reader) {
 	configFlags(cmd, src)
 	headerFlag(cmd, src)
 	cmd.Flags().StringVar(&src.Scenario, "scenario", "",
-		"a built-in scenario whose traffic a configuration gets, and whose expectations, "+
-			"instead of experiments designed for it")
+		"run the traffic and expectations of this built-in scenario instead of designed experiments")
 	offer(cmd, "scenario", scenarios.List())
 	cmd.Flags().StringSliceVar(&src.Checks, "checks", nil,
-		"the kinds of promises that experiments are designed for, as tls,response; "+
-			"others are listed and change no exit code, and deaths may take longer")
+		"evaluate these kinds of promises only (e.g. tls,response); allows longer outages")
 	offer(cmd, "checks", checks.Names())
 	cmd.Flags().IntVar(&src.Balancers, "balancers", 1,
-		"how many balancers have the configuration: experiments ask the limits of each of them")
-	cmd.Flags().DurationVar(&src.PhaseDuration, "for", 0, "how long the scenario's phases last that say for how long, as 8h")
+		"number of balancers with this configuration; limits are tested on each")
+	cmd.Flags().DurationVar(&src.PhaseDuration, "for", 0, "override the duration of timed phases (e.g. 8h)")
 }
 
-// offer completes the value of a flag, which cmd has, with these words.
+// offer completes the value of a flag of cmd with the words.
 func offer(cmd *cobra.Command, flag string, words []string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -111,7 +111,7 @@ func judge(dir string) (report.Report, error) {
 	return r, environment(err)
 }
 
-// open reads a run folder. One that no run has left is the user's mistake, any other failure is the environment's.
+// open reads a run folder. A folder without a run is the user's mistake, any other failure the environment's.
 func open(dir string) (history.History, error) {
 	h, err := folder.Open(dir)
 	if errors.Is(err, folder.ErrNoRun) {

@@ -52,7 +52,7 @@ func TestMutations(t *testing.T) {
 var summary = regexp.MustCompile(`(?m)^(.*ersion.*); ([0-9]+) requests, ([0-9]+) s; ([0-9]+) upheld, ([0-9]+) refuted, ([0-9]+) undecided, ([0-9]+) untestable\.$`)
 
 // coverage is the last line of what mutate prints.
-var coverage = regexp.MustCompile(`(?m)^([0-9]+) of ([0-9]+) lines that promise something are tested \(([0-9]+) %\): (.*); the runs that decided them took (.*)$`)
+var coverage = regexp.MustCompile(`(?s)\n([0-9]+) of ([0-9]+) lines with claims are tested \(([0-9]+) %\): ([^(]*) \(runs\s+took\s+([^)]*)\)`)
 
 // contents writes the table of contents of a folder of pages.
 func contents(t *testing.T, folder, head string, line *regexp.Regexp) {

@@ -107,13 +107,13 @@ type Phase struct {
 	P50         time.Duration  `json:"p50_ns"`
 	P99         time.Duration  `json:"p99_ns"`
 	Max         time.Duration  `json:"max_ns"`
-	LagP99      time.Duration  `json:"lag_p99_ns"` // Sent − Due, where a connection was free
+	LagP99      time.Duration  `json:"lag_p99_ns"` // Sent − Due, while a connection was free
 	CPU         float64        `json:"sender_cpu"` // cores
 	Engine      plan.Engine    `json:"engine"`
 	Connections int            `json:"connections"` // opened
-	// The most requests that one connection carried at a time is 1, except over HTTP/2, whose streams share connections.
+	// RequestsPerConnection is sequential, except over HTTP/2, where streams share a connection.
 	RequestsPerConnection float64       `json:"requests_per_connection"`
-	Reopened              int           `json:"reopened,omitempty"` // WebSocket connections that took the place of one that ended
+	Reopened              int           `json:"reopened,omitempty"` // WebSocket connections that replaced an ended one
 	Handshakes            int           `json:"tls_handshakes,omitempty"`
 	Resumed               int           `json:"tls_resumed,omitempty"`
 	HandshakeP50          time.Duration `json:"tls_handshake_p50_ns,omitempty"`
@@ -121,11 +121,11 @@ type Phase struct {
 	Failures              []Failure     `json:"failures,omitempty"`
 	Usage                 []Usage       `json:"usage,omitempty"`
 	Fairness              []Fairness    `json:"fairness,omitempty"`
-	MaxInFlight           int           `json:"max_in_flight"`                     // the most requests in flight
-	MaxInFlightOK         int           `json:"max_in_flight_ok"`                  // the most in flight that were answered without an error
-	FirstFailureInFlight  int           `json:"first_failure_in_flight,omitempty"` // the fewest in flight when one failed
-	// MaxGoodRate and Broke are, of a phase that ends where its load becomes too much: how many requests were due in the last second
-	// that was good, and in the first that was not. Broke is 0 where there was none.
+	MaxInFlight           int           `json:"max_in_flight"`
+	MaxInFlightOK         int           `json:"max_in_flight_ok"` // without a failure
+	FirstFailureInFlight  int           `json:"first_failure_in_flight,omitempty"`
+	// MaxGoodRate and BreakingRate belong to a phase that ends at its breaking point: requests due in the last good second, and
+	// in the first bad one. BreakingRate is 0 if there was none.
 	MaxGoodRate  int `json:"max_good_rate,omitempty"`
 	BreakingRate int `json:"breaking_rate,omitempty"`
 }
@@ -137,9 +137,9 @@ type Failure struct {
 	First time.Duration `json:"first_ns"` // when the first of them was sent
 }
 
-// Fairness says how far the answers of a pool's servers are from their weights: Jain's weighted index, 1 where nobody is favoured, and
-// the coefficient of variation of answers per weight, 0 there. The intervals have a confidence of 99.9 % for servers that are drawn
-// independently; those that take turns are steadier.
+// Fairness compares the responses of a pool's servers with their weights: Jain's weighted index, 1 if no server is favoured, and the
+// coefficient of variation of responses per weight, 0 then. The intervals have a confidence of 99.9 % for servers that are drawn
+// independently; round robin varies less.
 type Fairness struct {
 	Pool     string  `json:"pool"`
 	Answers  int     `json:"answers"`
@@ -156,34 +156,34 @@ type Usage struct {
 	Node      string  `json:"node"`
 	CPU       float64 `json:"cpu"`                 // cores, on average
 	Limit     float64 `json:"limit,omitempty"`     // cores
-	Throttled float64 `json:"throttled,omitempty"` // share of the time that its limit kept it waiting
-	Memory    int64   `json:"memory"`              // bytes, the most of any sample
+	Throttled float64 `json:"throttled,omitempty"` // share of the time in which its CPU limit stopped it
+	Memory    int64   `json:"memory"`              // bytes, maximum of the samples
 	Received  int64   `json:"received"`            // bytes
 	Sent      int64   `json:"sent"`
 	Restarts  int     `json:"restarts,omitempty"`
-	// Window is how far the samples lie apart: for a short phase, more than the phase.
+	// Window is the time between the samples; longer than the phase if that is short.
 	Window time.Duration `json:"window_ns"`
 }
 
-// Fits says whether usage is that of a phase which took so long, and of little else.
+// Fits reports whether the usage is mostly that of a phase with the duration.
 func (u Usage) Fits(took time.Duration) bool { return u.Window <= 3*took }
 
-// ThrottledShare is a share of throttled time from which on a container's limit is what its latencies show.
+// ThrottledShare is the share of throttled time above which latencies show the CPU limit rather than the balancer.
 const ThrottledShare = 0.05
 
-// Delivery is the client's account of requests joined with the backends': every request, by its number.
+// Delivery joins every request of the clients with the arrivals in the backends' ledgers.
 type Delivery struct {
 	Sent       int `json:"sent"`
-	Arrived    int `json:"arrived"`    // arrivals of them at backends
-	Lost       int `json:"lost"`       // requests without a whole answer that reached no backend
-	Unanswered int `json:"unanswered"` // requests without a whole answer that did reach one
-	Truncated  int `json:"truncated"`  // of the unanswered: whose answer began
-	Retried    int `json:"retried"`    // further arrivals of requests that may be sent again
-	Duplicated int `json:"duplicated"` // further arrivals of others
-	// Misrouted counts arrivals outside the pool of their route, and answers whose backend has no record of them.
+	Arrived    int `json:"arrived"`    // arrivals at backends
+	Lost       int `json:"lost"`       // requests without a complete response that reached no backend
+	Unanswered int `json:"unanswered"` // requests without a complete response that reached one
+	Truncated  int `json:"truncated"`  // of the unanswered: their response began
+	Retried    int `json:"retried"`    // repeated arrivals of idempotent requests
+	Duplicated int `json:"duplicated"` // repeated arrivals of other requests
+	// Misrouted counts arrivals outside the pool of their route, and responses of backends that recorded no arrival.
 	Misrouted int `json:"misrouted"`
 	Unknown   int `json:"unknown"` // arrivals of no request of the run
-	// Note says why the account is not whole; empty where it is.
+	// Note explains why the account is incomplete; empty if it is complete.
 	Note string `json:"note,omitempty"`
 }
 
