@@ -23,13 +23,14 @@ var (
 // Every verb and flag in the examples of the pages exists.
 func TestDocumentedCommandsExist(t *testing.T) {
 	for _, page := range append(pages(t), filepath.Join("..", "..", "CONTRIBUTING.md")) {
+		if filepath.Base(page) == "commands.md" {
+			continue // the help itself
+		}
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
 			for _, m := range documentedCommand.FindAllStringSubmatch(block[1], -1) {
-				if !strings.HasPrefix(m[1], "reads a ") { // the first line of lbproof --help
-					checkCommand(t, filepath.Base(page), m[1])
-				}
+				checkCommand(t, filepath.Base(page), m[1])
 			}
 		}
 	}
