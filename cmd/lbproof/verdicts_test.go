@@ -32,18 +32,18 @@ func eachOf(t *testing.T, do func(t *testing.T, name string, want expectation)) 
 	}
 }
 
-// TestMutations writes a page of docs/mutations for each, and their table of contents: which changes of it no
-// experiment notices. What is known is kept in lbproof-mutations, so that a second call goes on: make mutations.
+// TestMutations writes a page of docs/mutations for each, and their table of contents: make mutations. Progress is stored
+// in lbproof-mutations, so that a second call resumes.
 func TestMutations(t *testing.T) {
-	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: which lines of the configurations that come with lbproof no experiment tests.\n\n"+
-		"| configuration | lines tested | of those that promise something | per cent | changes | time of the runs that decided them |\n|---|---|---|---|---|---|\n", coverage)
+	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: the lines of the built-in configurations that no experiment tests.\n\n"+
+		"| configuration | lines tested | lines with claims | per cent | mutations | duration of the runs |\n|---|---|---|---|---|---|\n", coverage)
 	eachOf(t, func(t *testing.T, name string, want expectation) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
 		require.NoError(t, err)
 		p := start(t, written(t, name, want.corrected), append([]string{"mutate", "config", "--out", out}, want.carries()...)...)
 		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
-		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: what `lbproof mutate%s` says of the configuration on the real balancer.\n\n```\n%s```\n", name, want.spoken(), p.stdout.String())
+		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: the output of `lbproof mutate%s` for the configuration on the real balancer.\n\n```\n%s```\n", name, want.spoken(), p.stdout.String())
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
 	})
 }
@@ -74,7 +74,7 @@ func contents(t *testing.T, folder, head string, line *regexp.Regexp) {
 
 // TestVerdicts writes a page of docs/verdicts for each, and their table of contents: make verdicts.
 func TestVerdicts(t *testing.T) {
-	defer contents(t, "verdicts", "# Verdicts\n\n`make verdicts` writes these pages: what `lbproof test` decides of the configurations that come with lbproof.\n\n"+
+	defer contents(t, "verdicts", "# Verdicts\n\n`make verdicts` writes these pages: the verdicts of `lbproof test` on the built-in configurations.\n\n"+
 		"| configuration | balancer | requests | seconds, start and stop included | upheld | refuted | undecided | untestable |\n|---|---|---|---|---|---|---|---|\n", summary)
 	eachOf(t, func(t *testing.T, name string, want expectation) {
 		began := time.Now()
@@ -125,9 +125,9 @@ func verdictsOf(b *strings.Builder, name string, want expectation, r report.Repo
 	for _, v := range r.Verdicts {
 		count[v.Outcome]++
 	}
-	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: what `lbproof test%s` decides of the configuration on the real balancer", name, want.spoken())
+	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: the verdicts of `lbproof test%s` on the configuration, with the real balancer", name, want.spoken())
 	if want.corrected != nil {
-		b.WriteString(", which refuses it as it is, and accepts it\ncorrected as `lbproof claims` advises")
+		b.WriteString(", which refuses\nthe original and accepts it corrected as `lbproof claims` advises")
 	}
 	b.WriteString(".\n\n")
 	fmt.Fprintf(b, "%s; %d requests, %.0f s; %d upheld, %d refuted, %d undecided, %d untestable.\n\n", r.Env.Balancer, requests, took.Seconds(),
