@@ -1,49 +1,49 @@
 package plan
 
-// Check names a kind of claim. The table in scenarios/checks has every name once, with its law.
+// Check names a kind of claim. The table in scenarios/checks has every name once, with the law that judges it.
 type Check string
 
 // The checks.
 const (
-	CheckWeights     Check = "weights"     // a pool's servers share its requests by their weights
-	CheckAlgorithm   Check = "algorithm"   // how a pool chooses where it is not by turns
-	CheckBackup      Check = "backup"      // backups wait for the others to fail
-	CheckDrained     Check = "drained"     // servers out of rotation get nothing
+	CheckWeights     Check = "weights"     // a pool distributes requests by weight
+	CheckAlgorithm   Check = "algorithm"   // other balancing algorithms of a pool
+	CheckBackup      Check = "backup"      // backups serve only while all others are down
+	CheckDrained     Check = "drained"     // disabled servers get no requests
 	CheckConns       Check = "conns"       // requests in flight per server
-	CheckSplit       Check = "split"       // shares of the traffic to different pools
-	CheckSticky      Check = "sticky"      // a client stays with its server
-	CheckPassive     Check = "passive"     // failed requests take a server out
-	CheckActive      Check = "active"      // health checks take a server out
-	CheckRetries     Check = "retries"     // what is sent again
-	CheckFallback    Check = "fallback"    // who answers instead
-	CheckBreaker     Check = "breaker"     // everything is refused after too many failures
-	CheckLimits      Check = "limits"      // rates and numbers at a time
-	CheckRoutes      Check = "routes"      // which request goes where
-	CheckRules       Check = "rules"       // what a condition refuses, redirects or rewrites
-	CheckRedirects   Check = "redirects"   // what is sent elsewhere
-	CheckAccess      Check = "access"      // who is let in, by address
-	CheckAuth        Check = "auth"        // who is let in, by another service or a password
-	CheckAnswered    Check = "answered"    // no request is lost or failed
-	CheckOnce        Check = "once"        // no request is delivered twice
-	CheckHeaders     Check = "headers"     // request headers that reach the backend
-	CheckResponse    Check = "response"    // response headers that reach the client
-	CheckEndpoint    Check = "endpoint"    // what the balancer answers by itself
-	CheckAdmin       Check = "admin"       // the balancer's own pages
-	CheckCounters    Check = "counters"    // what those count
-	CheckLog         Check = "log"         // what is written of requests
+	CheckSplit       Check = "split"       // shares of the traffic per pool
+	CheckSticky      Check = "sticky"      // clients stay with their server
+	CheckPassive     Check = "passive"     // failed requests eject a server
+	CheckActive      Check = "active"      // health checks eject a server
+	CheckRetries     Check = "retries"     // which requests are retried
+	CheckFallback    Check = "fallback"    // the response if no server is available
+	CheckBreaker     Check = "breaker"     // circuit breaker
+	CheckLimits      Check = "limits"      // rate and concurrency limits
+	CheckRoutes      Check = "routes"      // which pool serves a request
+	CheckRules       Check = "rules"       // conditional denials, redirects and rewrites
+	CheckRedirects   Check = "redirects"   // redirects
+	CheckAccess      Check = "access"      // access by client address
+	CheckAuth        Check = "auth"        // access by an auth service or a password
+	CheckAnswered    Check = "answered"    // every request is answered without an error
+	CheckOnce        Check = "once"        // every request is delivered exactly once
+	CheckHeaders     Check = "headers"     // request headers received by backends
+	CheckResponse    Check = "response"    // response headers received by clients
+	CheckEndpoint    Check = "endpoint"    // static responses of the balancer
+	CheckAdmin       Check = "admin"       // admin and status pages of the balancer
+	CheckCounters    Check = "counters"    // counters on these pages
+	CheckLog         Check = "log"         // access log
 	CheckTLS         Check = "tls"         // versions, ciphers, certificates
-	CheckTimeouts    Check = "timeouts"    // how long the balancer waits
-	CheckFraming     Check = "framing"     // where a request ends
-	CheckBody        Check = "body"        // how large requests may be
-	CheckCompression Check = "compression" // what is made smaller
-	CheckWebSocket   Check = "websocket"   // tunnels
-	CheckMirror      Check = "mirror"      // copies of requests
-	CheckKeepalive   Check = "keepalive"   // connections to backends
-	CheckResolve     Check = "resolve"     // when names are looked up
-	CheckReload      Check = "reload"      // a changed file loses no request
+	CheckTimeouts    Check = "timeouts"    // timeouts of the balancer
+	CheckFraming     Check = "framing"     // request boundaries, against request smuggling
+	CheckBody        Check = "body"        // size limit of request bodies
+	CheckCompression Check = "compression" // compression of responses
+	CheckWebSocket   Check = "websocket"   // WebSocket tunnels
+	CheckMirror      Check = "mirror"      // copies of requests to another pool
+	CheckKeepalive   Check = "keepalive"   // reuse of connections to backends
+	CheckResolve     Check = "resolve"     // when host names are resolved
+	CheckReload      Check = "reload"      // a reload loses no request
 	CheckRestarts    Check = "restarts"    // no container restarts or runs out of memory
-	CheckQueries     Check = "queries"     // what rules of Prometheus ask for
-	CheckExpect      Check = "expect"      // what the scenario expects of its phases
+	CheckQueries     Check = "queries"     // series in rules of Prometheus
+	CheckExpect      Check = "expect"      // expectations of the scenario
 )
 
 // Checks are the names of all checks, in the order of the table in scenarios/checks.
@@ -56,7 +56,7 @@ var Checks = []Check{
 	CheckQueries, CheckExpect,
 }
 
-// ToChecks gives names that somebody wrote their type; it does not look whether there are such checks.
+// ToChecks converts names to checks, without validation.
 func ToChecks(names []string) []Check {
 	var all []Check
 	for _, name := range names {

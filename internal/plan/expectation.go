@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Expectation is one line of a phase's expect.
+// Expectation is one line of expect in a phase.
 type Expectation struct {
-	Source       string  `json:"source"`             // the line
+	Source       string  `json:"source"`             // the line as written
 	Metric       string  `json:"metric"`             // p50 … p99.9, max, mean, errors, requests, rate
-	Quantile     float64 `json:"quantile,omitempty"` // of a percentile, in 0 to 1
-	Alert        string  `json:"alert,omitempty"`    // instead: an alert of Prometheus, and Metric is AlertFires or AlertSilent
-	Backend      string  `json:"backend,omitempty"`  // only hits that it answered
-	Status       int     `json:"status,omitempty"`   // only hits with it
+	Quantile     float64 `json:"quantile,omitempty"` // of a percentile, between 0 and 1
+	Alert        string  `json:"alert,omitempty"`    // of Prometheus; Metric is AlertFires or AlertSilent
+	Backend      string  `json:"backend,omitempty"`  // only hits that it answered, if set
+	Status       int     `json:"status,omitempty"`   // only hits with this status, if set
 	Op           string  `json:"op,omitempty"`
-	Bound        float64 `json:"bound,omitempty"`          // seconds, a number, or a share
-	BoundIsShare bool    `json:"bound_is_share,omitempty"` // Bound is of all hits of the phase
+	Bound        float64 `json:"bound,omitempty"`          // in seconds, a number or a share
+	BoundIsShare bool    `json:"bound_is_share,omitempty"` // Bound is a share of all hits of the phase
 }
 
 var expectationPattern = regexp.MustCompile(`^(p\d+(?:\.\d+)?|max|mean|errors|requests|rate)\s*` +
 	`(?:\{\s*(backend|status)\s*:\s*([^}\s]+)\s*\})?\s*` +
 	`(<=|>=|==|<|>)\s*(\S+)$`)
 
-// What alerts are expected to do.
+// The expectations about alerts.
 const (
 	AlertFires  = "fires"
 	AlertSilent = "is silent"
@@ -46,7 +46,7 @@ func ParseExpectation(text string) (e Expectation, err error) {
 	}
 	m := expectationPattern.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
-		return e, fmt.Errorf("%q is no expectation: write for example p99 < 250ms, errors == 0, errors < 1%%, "+
+		return e, fmt.Errorf("%q is not an expectation; write e.g. p99 < 250ms, errors == 0, errors < 1%%, "+
 			"max{backend: back-01} < 2s, requests{status: 429} == 0, rate >= 240 or alert NAME fires", text)
 	}
 	e.Source, e.Metric, e.Op = text, m[1], m[4]
@@ -55,28 +55,31 @@ func ParseExpectation(text string) (e Expectation, err error) {
 		e.Backend = m[3]
 	case "status":
 		if e.Status, err = strconv.Atoi(m[3]); err != nil {
-			return e, fmt.Errorf("%q: %s is no status", text, m[3])
+			return e, fmt.Errorf("%q: %q is not a status; write e.g. 503", text, m[3])
 		}
 	}
 	if rank, ok := strings.CutPrefix(e.Metric, "p"); ok {
-		percent, _ := strconv.ParseFloat(rank, 64) // the expression has seen to it
+		percent, _ := strconv.ParseFloat(rank, 64) // the pattern allows digits only
 		if e.Quantile = percent / 100; e.Quantile <= 0 || e.Quantile >= 1 {
-			return e, fmt.Errorf("%q: a percentile lies between p0 and p100", text)
+			return e, fmt.Errorf("%q: %s is not a percentile; write one between p0 and p100, e.g. p99", text, e.Metric)
 		}
 	}
 	err = e.parseBound(m[5])
 	return e, err
 }
 
-// parseBound reads the bound of an expectation that has its metric and its operator.
+// parseBound sets the bound; the metric and the operator are set.
 func (e *Expectation) parseBound(text string) (err error) {
 	if e.IsLatency() {
 		d, err := time.ParseDuration(text)
 		if e.Op == "==" {
-			return fmt.Errorf("%q: a latency is never exactly a value: write < or >", e.Source)
+			return fmt.Errorf("%q: a latency never equals a value exactly; write < or >", e.Source)
+		}
+		if _, bare := strconv.ParseFloat(text, 64); bare == nil {
+			return fmt.Errorf("%q: %q has no unit; write e.g. %sms or %ss", e.Source, text, text, text)
 		}
 		if err != nil {
-			return fmt.Errorf("%q: %s is no time, as 250ms", e.Source, text)
+			return fmt.Errorf("%q: %q is not a duration; write e.g. 250ms", e.Source, text)
 		}
 		e.Bound = d.Seconds()
 		return nil
@@ -86,7 +89,7 @@ func (e *Expectation) parseBound(text string) (err error) {
 		number, e.BoundIsShare = strings.CutSuffix(text, "%")
 	}
 	if e.Bound, err = strconv.ParseFloat(number, 64); err != nil {
-		return fmt.Errorf("%q: %s is no number", e.Source, text)
+		return fmt.Errorf("%q: %q is not a number", e.Source, text)
 	}
 	if e.BoundIsShare {
 		e.Bound /= 100

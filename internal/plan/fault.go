@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Fault names one way to break a node. What each does stands in internal/faults, whose table has every name once.
+// Fault names a way to break a node. The table in internal/faults has every name once and implements it.
 type Fault string
 
 // The faults.
@@ -50,18 +50,18 @@ const (
 	FaultWrongLength Fault = "wrong-length"
 )
 
-// Effect is what whoever connects to a node meets while a fault is in force, as far as outages are judged by it.
+// Effect is what clients of a node observe while a fault is in force, as far as it matters for judging outages.
 type Effect int
 
 // The effects.
 const (
-	EffectPartial     Effect = iota // some answers, some connections or the node's work; it is no outage
-	EffectRefused                   // connections are refused at once
-	EffectUnreachable               // not even a connection comes about
-	EffectFrozen                    // connections come about, and nothing comes back
-	EffectNoResponse                // requests are read, and have no answer
+	EffectPartial     Effect = iota // some responses or connections fail; not an outage
+	EffectRefused                   // connections are refused immediately
+	EffectUnreachable               // connections are not established
+	EffectFrozen                    // connections are established, without any response
+	EffectNoResponse                // requests are read, without any response
 	EffectUnhealthy                 // only health checks fail
-	EffectSlow                      // answers take longer
+	EffectSlow                      // responses take longer
 )
 
 var effects = map[Fault]Effect{
@@ -73,15 +73,15 @@ var effects = map[Fault]Effect{
 	FaultSlow: EffectSlow,
 }
 
-// Effect is the fault's.
+// Effect returns the effect of the fault.
 func (f Fault) Effect() Effect { return effects[f] }
 
-// Hangs reports whether what is asked of a node under the fault is not answered, rather than refused.
+// Hangs reports whether requests to a node under the fault time out, rather than being refused.
 func (f Fault) Hangs() bool {
 	return slices.Contains([]Effect{EffectUnreachable, EffectFrozen, EffectNoResponse}, f.Effect())
 }
 
-// FaultsWithEffect are those with one of the effects.
+// FaultsWithEffect returns the faults with one of the effects, sorted.
 func FaultsWithEffect(with ...Effect) (all []Fault) {
 	for f, effect := range effects {
 		if slices.Contains(with, effect) {
@@ -95,30 +95,30 @@ func FaultsWithEffect(with ...Effect) (all []Fault) {
 // Setting names a setting of a fault.
 type Setting string
 
-// The settings that somebody beside the fault itself knows.
+// The settings that are used outside the fault itself.
 const (
-	SettingChange Setting = "change" // of a reload: what becomes of the configuration
-	SettingDelay  Setting = "delay"  // of every answer, or of those of health checks
-	SettingShare  Setting = "share"  // of the answers that are concerned
-	SettingStatus Setting = "status" // of an answer, or of those of health checks
+	SettingChange Setting = "change" // of a reload: the change of the configuration
+	SettingDelay  Setting = "delay"  // of responses, or of those to health checks
+	SettingShare  Setting = "share"  // of responses that are affected
+	SettingStatus Setting = "status" // of responses, or of those to health checks
 )
 
 // Values of SettingChange.
 const (
-	ChangeNone   = "none"   // the file stays as it is
-	ChangeRemove = "remove" // a pool's last server goes
+	ChangeNone   = "none"   // unchanged
+	ChangeRemove = "remove" // the last server of a pool is removed
 )
 
-// Settings are the settings of an event, as they are written. Those of a plan are complete and were checked.
+// Settings are the settings of a fault as text. Those of a valid plan are complete and correct.
 type Settings map[Setting]string
 
-// Delay is SettingDelay; ok is false where there is none.
+// Delay returns SettingDelay; ok is false if it is unset.
 func (s Settings) Delay() (delay time.Duration, ok bool) {
 	delay, err := time.ParseDuration(s[SettingDelay])
 	return delay, err == nil
 }
 
-// Share is SettingShare, between 0 and 1; 0 where there is none.
+// Share returns SettingShare, between 0 and 1, or 0 if it is unset.
 func (s Settings) Share() float64 {
 	digits, percent := strings.CutSuffix(s[SettingShare], "%")
 	n, err := strconv.ParseFloat(digits, 64)
@@ -128,10 +128,10 @@ func (s Settings) Share() float64 {
 	return n / 100
 }
 
-// AffectsAll reports whether all answers are concerned.
+// AffectsAll reports whether all responses are affected.
 func (s Settings) AffectsAll() bool { return s.Share() == 1 }
 
-// Status is SettingStatus; 0 where there is none.
+// Status returns SettingStatus, or 0 if it is unset.
 func (s Settings) Status() int {
 	code, err := strconv.Atoi(s[SettingStatus])
 	if err != nil {

@@ -6,20 +6,20 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// harnessSuffix ends the name of every node that is lbproof's own. No host name has an @ in it.
+// harnessSuffix ends the names of lbproof's own nodes. No host name contains an @.
 const harnessSuffix = "@lbproof"
 
-// WorkerName is the node that the traffic comes from.
+// WorkerName is the name of the node that sends the traffic.
 const WorkerName = "worker" + harnessSuffix
 
-// HarnessName is the name of a node of lbproof's own, which no server of a configuration can have: "nginx@lbproof".
+// HarnessName returns the name of one of lbproof's own nodes, which no server can have: "nginx@lbproof".
 func HarnessName(short string) string { return short + harnessSuffix }
 
-// ShortName is a node's name without what marks it as lbproof's own.
+// ShortName returns a node's name without the suffix of lbproof's own nodes.
 func ShortName(node string) string { return strings.TrimSuffix(node, harnessSuffix) }
 
-// HostName is the host name of a node that has no address of its own: "nginx.lbproof.internal" of "nginx@lbproof", and a
-// server's name in the one spelling that all of its spellings share.
+// HostName returns the host name of a node without an address of its own: "nginx.lbproof.internal" for "nginx@lbproof",
+// and a server's name in its canonical spelling.
 func HostName(node string) string {
 	if short, own := strings.CutSuffix(node, harnessSuffix); own {
 		return short + "." + model.ReservedDomain

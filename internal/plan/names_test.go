@@ -8,11 +8,11 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// The names of lbproof's own nodes are those of no host, and their host names lie in a domain of their own.
+// The names of lbproof's own nodes are not valid host names, and their host names are in a reserved domain.
 func TestOwnNames(t *testing.T) {
 	for _, short := range []string{"nginx", "nginx-2", "redis"} {
 		node := HarnessName(short)
-		assert.NotEmpty(t, model.InvalidHostReason(node), "no configuration can name it")
+		assert.NotEmpty(t, model.InvalidHostReason(node), "a configuration could name it")
 		assert.Equal(t, short, ShortName(node))
 		assert.Equal(t, short+"."+model.ReservedDomain, HostName(node))
 		assert.True(t, model.IsReservedHost(HostName(node)))

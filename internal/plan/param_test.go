@@ -8,12 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What has no limit is no 0, and what is 0 has one: both survive a plan that is written and read.
+// Unlimited and 0 are different, and both survive writing and reading a plan.
 func TestParamsRoundTrip(t *testing.T) {
 	params := Params{ParamAttempts: LimitAmount(0), ParamMaxBytes: LimitAmount(1 << 20), ParamShare: 0, "10.0.0.1:80": 0.25}
 	text, err := json.Marshal(params)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"attempts": 0, "bytes": 1048576, "share": 0, "10.0.0.1:80": 0.25}`, string(text))
+	assert.JSONEq(t, `{"attempts": 0, "max_bytes": 1048576, "share": 0, "10.0.0.1:80": 0.25}`, string(text))
 	var again Params
 	require.NoError(t, json.Unmarshal(text, &again))
 	assert.Equal(t, params, again)
@@ -25,5 +25,5 @@ func TestParamsRoundTrip(t *testing.T) {
 func TestUnits(t *testing.T) {
 	assert.Equal(t, UnitBytes, ParamMaxBytes.Unit())
 	assert.Equal(t, UnitShare, Param("10.0.0.1:80").Unit())
-	assert.Error(t, json.Unmarshal([]byte(`{"bytes": "many"}`), new(Params)))
+	assert.Error(t, json.Unmarshal([]byte(`{"max_bytes": "many"}`), new(Params)))
 }

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// Shape is how the rate of an open loop changes over time. The zero value keeps Load.Rate.
+// Shape describes how the rate of an open loop varies. The zero value is the constant Phase.Rate.
 type Shape struct {
 	Kind      ShapeKind       `json:"kind,omitempty"`
-	From      float64         `json:"from,omitempty"` // requests per second: Ramp's first, Sine's lowest
-	To        float64         `json:"to,omitempty"`   // Ramp's last, Sine's highest
+	From      float64         `json:"from,omitempty"` // requests per second: start of a Ramp, minimum of a Sine
+	To        float64         `json:"to,omitempty"`   // end of a Ramp, maximum of a Sine
 	Period    time.Duration   `json:"period_ns,omitempty"`
-	BurstSize int             `json:"burst_size,omitempty"` // of a burst
+	BurstSize int             `json:"burst_size,omitempty"` // requests per burst
 	Steps     []Step          `json:"steps,omitempty"`
-	Times     []time.Duration `json:"times_ns,omitempty"` // of a replay, since its first
+	Times     []time.Duration `json:"times_ns,omitempty"` // of a Replay, since its first
 }
 
-// Step is a time at a constant rate.
+// Step is a stretch with a constant rate.
 type Step struct {
 	Rate     float64       `json:"rate"` // requests per second
 	Duration time.Duration `json:"duration_ns"`
@@ -28,16 +28,16 @@ type ShapeKind string
 
 // The shapes.
 const (
-	Poisson ShapeKind = "poisson" // gaps drawn from the exponential law with mean 1 / Load.Rate
-	Ramp    ShapeKind = "ramp"    // From to To, in a straight line over the phase
-	Steps   ShapeKind = "steps"   // one constant rate after another: steps and spikes
-	Sine    ShapeKind = "sine"    // between From and To, with the period Every, from the middle upwards
-	Bursts  ShapeKind = "bursts"  // Size at once, Every so often
-	Replay  ShapeKind = "replay"  // at recorded Times
+	Poisson ShapeKind = "poisson" // exponentially distributed gaps with mean 1 / Phase.Rate
+	Ramp    ShapeKind = "ramp"    // linear From → To over the phase
+	Steps   ShapeKind = "steps"   // one constant rate after another
+	Sine    ShapeKind = "sine"    // between From and To with Period, rising from the middle
+	Bursts  ShapeKind = "bursts"  // BurstSize requests at once, every Period
+	Replay  ShapeKind = "replay"  // at the recorded Times
 )
 
-// DueTimes gives the load's due times, in order, each since the phase began: call it Count times. Request i is due when the
-// integral of the rate reaches i; Poisson's gaps come from the seed.
+// DueTimes returns an iterator of the due times since the phase began: call it Count times. Request i is due when the
+// integral of the rate reaches i; the gaps of Poisson depend on the seed.
 func (l Phase) DueTimes() func() time.Duration {
 	i := -1
 	next := func() float64 { i++; return float64(i) }
@@ -62,8 +62,8 @@ func (l Phase) DueTimes() func() time.Duration {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// rampTime is when the integral of a rate that goes from a to b while n requests are sent reaches i, in seconds. The
-// phase takes T = 2n/(a+b); a·t + (b-a)·t²/2T = i is solved in the form that is exact for a = b too.
+// rampTime returns when, in seconds, the integral of a rate that changes linearly from a to b within n requests reaches
+// i. The phase takes T = 2n/(a+b); a·t + (b-a)·t²/2T = i is solved in the form that is exact for a = b too.
 func rampTime(i, a, b, n float64) float64 {
 	slope := (b - a) * (a + b) / (2 * n) // requests per second, per second
 	if i == 0 {
@@ -72,7 +72,7 @@ func rampTime(i, a, b, n float64) float64 {
 	return 2 * i / (a + math.Sqrt(max(0, a*a+2*slope*i)))
 }
 
-// stepTime is when the integral of a rate that is constant in steps reaches i; the last step goes on.
+// stepTime returns when the integral of a rate that is constant in steps reaches i; the last step never ends.
 func stepTime(i float64, steps []Step) time.Duration {
 	at := time.Duration(0)
 	for n, s := range steps {
@@ -86,8 +86,8 @@ func stepTime(i float64, steps []Step) time.Duration {
 	return at
 }
 
-// sineTime is when the integral of mid + amp·sin(2πt/T), which is mid·t + amp·T/2π·(1 - cos(2πt/T)), reaches i.
-// Newton's method begins at the time of the request before; the rate, its slope, is nowhere below From.
+// sineTime returns when the integral of mid + amp·sin(2πt/T), which is mid·t + amp·T/2π·(1 - cos(2πt/T)), reaches i.
+// Newton's method starts at the previous due time; its slope, the rate, is never below From.
 func sineTime(i, before float64, s Shape) float64 {
 	mid, amp, period := (s.From+s.To)/2, (s.To-s.From)/2, s.Period.Seconds()
 	w := 2 * math.Pi / period

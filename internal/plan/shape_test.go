@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Due times of every shape, against the integral of its rate, summed up numerically.
+// Due times of every shape match the numerical integral of its rate.
 func TestDuesFollowTheRate(t *testing.T) {
 	f := func(l plan.Phase, rate func(t float64) float64) {
 		t.Helper()
@@ -48,7 +48,7 @@ func TestBurstsAndReplay(t *testing.T) {
 	f(plan.Phase{Rate: 2, Shape: plan.Shape{Kind: plan.Replay, Times: []time.Duration{0, 3, 3, 9}}}, 0, 3, 3, 9)
 }
 
-// Poisson arrivals: mean and variance of the gaps, and the same ones for the same seed.
+// Poisson arrivals have the right mean and variance, and depend only on the seed.
 func TestPoissonArrivals(t *testing.T) {
 	l := plan.Phase{Rate: 100, Seed: 7, Shape: plan.Shape{Kind: plan.Poisson}}
 	a, b := l.DueTimes(), l.DueTimes()

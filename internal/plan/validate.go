@@ -17,7 +17,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// The bounds of a plan. PlanSize, in bytes, is that of its JSON form.
+// The limits of a plan. MaxPlanSize is the size of its JSON form in bytes.
 const (
 	MaxPlanSize = 64 << 20
 
@@ -27,12 +27,11 @@ const (
 	maxRequests  = 10_000_000_000
 	maxAddresses = 1 << 24
 	maxDuration  = 30 * 24 * time.Hour
-	maxNumber    = 1 << 40 // of whatever else is counted, bytes included
+	maxNumber    = 1 << 40 // of all other numbers, bytes included
 )
 
-// Validate reports the first part of a plan that no run may have, as "path in the JSON form: problem". A plan that
-// comes from elsewhere can then do no more than lbproof's own: run containers, and send requests to them. docs/plan.md
-// says what that means.
+// Validate reports the first part of a plan that is not allowed, as "path in the JSON form: problem". A valid plan from
+// elsewhere can do no more than lbproof's own plans: run containers and send requests to them; see docs/plan.md.
 func (p Plan) Validate() error {
 	if err := checkName("name", p.Name); err != nil {
 		return err
@@ -40,18 +39,18 @@ func (p Plan) Validate() error {
 	for _, part := range []struct {
 		at    string
 		value any
-	}{{"specs", p.Specs}, {"loads", p.Phases}, {"events", p.Events}} {
+	}{{"specs", p.Specs}, {"phases", p.Phases}, {"events", p.Events}} {
 		if err := checkNumbers(part.at, reflect.ValueOf(part.value)); err != nil {
 			return err
 		}
 	}
 	isRate := func(p float64) bool { return p > 0 && p < 1 }
 	if !isRate(p.Alpha) || !isRate(p.Beta) {
-		return fmt.Errorf("alpha, beta: %v and %v are not both between 0 and 1", p.Alpha, p.Beta)
+		return fmt.Errorf("alpha, beta: %v and %v must be between 0 and 1", p.Alpha, p.Beta)
 	}
 	for role, b := range p.Bounds {
 		if b.Memory <= 0 || b.PIDs <= 0 {
-			return fmt.Errorf("bounds.%s: a node needs memory and processes", role)
+			return fmt.Errorf("bounds.%s: memory and pids must be positive", role)
 		}
 	}
 	if err := p.validateFiles(); err != nil {
@@ -66,10 +65,10 @@ func (p Plan) Validate() error {
 	return p.CheckRunnable()
 }
 
-// validateFiles: a plan's files are named so that each can be told from the others, and together they fit.
+// validateFiles checks the places and the total size of files.
 func (p Plan) validateFiles() error {
 	if len(p.Config.Files) == 0 {
-		return fmt.Errorf("config.files: there is no configuration")
+		return fmt.Errorf("config.files: missing; a plan needs a configuration")
 	}
 	size := 0
 	for _, f := range p.Config.Files {
@@ -81,7 +80,7 @@ func (p Plan) validateFiles() error {
 		}
 	}
 	if size > MaxPlanSize {
-		return fmt.Errorf("config.files, specs: the files have more than %d MiB together", MaxPlanSize>>20)
+		return fmt.Errorf("config.files, specs: all files together exceed %d MiB", MaxPlanSize>>20)
 	}
 	for i, n := range p.Config.Needs {
 		if err := checkNeed(fmt.Sprintf("config.needs[%d]", i), n); err != nil {
@@ -93,13 +92,13 @@ func (p Plan) validateFiles() error {
 
 func (p Plan) validateSpecs() error {
 	if len(p.Specs) > maxNodes {
-		return fmt.Errorf("specs: there are %d nodes; a run has %d at most", len(p.Specs), maxNodes)
+		return fmt.Errorf("specs: %d nodes exceed the limit of %d", len(p.Specs), maxNodes)
 	}
 	names, balancers := map[string]bool{}, 0
 	for i, s := range p.Specs {
 		at := fmt.Sprintf("specs[%d]", i)
 		if names[s.Name] || s.Name == WorkerName {
-			return fmt.Errorf("%s.name: there is another node called %s", at, s.Name)
+			return fmt.Errorf("%s.name: another node is named %q", at, s.Name)
 		}
 		names[s.Name] = true
 		if s.Role == Balancer {
@@ -110,11 +109,11 @@ func (p Plan) validateSpecs() error {
 		}
 	}
 	if balancers != 1 {
-		return fmt.Errorf("specs: %d nodes have the role balancer; a run has one", balancers)
+		return fmt.Errorf("specs: %d nodes have the role balancer; a plan needs exactly one", balancers)
 	}
 	for i, s := range p.Specs {
 		if s.NetworkOf != "" && !names[s.NetworkOf] {
-			return fmt.Errorf("specs[%d].beside: there is no node called %s", i, s.NetworkOf)
+			return fmt.Errorf("specs[%d].network_of: no node is named %q", i, s.NetworkOf)
 		}
 	}
 	return nil
@@ -127,17 +126,17 @@ func (s Spec) validate(at string, p Plan) error {
 	serves := s.Role == Dependency || s.Role == Monitor
 	switch {
 	case !slices.Contains([]Role{Balancer, Backend, Peer, Monitor, Dependency}, s.Role):
-		return fmt.Errorf("%s.role: no node of a plan has the role %q", at, s.Role)
+		return fmt.Errorf("%s.role: %q is not allowed in a plan", at, s.Role)
 	case serves && len(s.Ports) == 0:
-		return fmt.Errorf("%s.ports: a node of the role %s has one at least", at, s.Role)
+		return fmt.Errorf("%s.ports: missing; a node of the role %s needs one", at, s.Role)
 	case s.Role == Monitor && len(p.Queries) == 0:
-		return fmt.Errorf("%s.role: a monitor is there for the plan's queries, and there are none", at)
+		return fmt.Errorf("%s.role: a monitor needs queries, and the plan has none", at)
 	case len(s.Command) == 0:
-		return fmt.Errorf("%s.command: there is none", at)
+		return fmt.Errorf("%s.command: missing", at)
 	case !signalName.MatchString(s.ReloadSignal):
-		return fmt.Errorf("%s.reload: %q is no signal, as HUP", at, s.ReloadSignal)
+		return fmt.Errorf("%s.reload_signal: %q is not a signal, e.g. HUP", at, s.ReloadSignal)
 	case s.ControlPort != 0 && !isPort(s.ControlPort):
-		return fmt.Errorf("%s.control: %w", at, errNoPort(s.ControlPort))
+		return fmt.Errorf("%s.control_port: %w", at, errNoPort(s.ControlPort))
 	}
 	if err := s.validatePorts(at); err != nil {
 		return err
@@ -164,7 +163,7 @@ func (s Spec) validatePorts(at string) error {
 	}
 	for i, port := range s.TLSPorts {
 		if !slices.Contains(s.Ports, port) {
-			return fmt.Errorf("%s.tls[%d]: %d is none of the node's ports", at, i, port)
+			return fmt.Errorf("%s.tls_ports[%d]: %d is not among the node's ports", at, i, port)
 		}
 	}
 	return nil
@@ -174,7 +173,7 @@ func (s Spec) validatePaths(at string) error {
 	for _, files := range []struct {
 		at    string
 		paths map[string]string
-	}{{"files", s.Files}, {"made", s.GeneratedFiles}} {
+	}{{"files", s.Files}, {"generated_files", s.GeneratedFiles}} {
 		for _, name := range slices.Sorted(maps.Keys(files.paths)) {
 			if err := checkPath(at+"."+files.at, name); err != nil {
 				return err
@@ -182,16 +181,16 @@ func (s Spec) validatePaths(at string) error {
 		}
 	}
 	for i, dir := range s.SharedDirs {
-		if err := checkPath(fmt.Sprintf("%s.shared[%d]", at, i), dir); err != nil {
+		if err := checkPath(fmt.Sprintf("%s.shared_dirs[%d]", at, i), dir); err != nil {
 			return err
 		}
 		if strings.Contains(dir, ":") {
-			return fmt.Errorf("%s.shared[%d]: %q has a colon: it is a directory of the container's own, "+
-				"and nothing of the host's is mounted", at, i, dir)
+			return fmt.Errorf("%s.shared_dirs[%d]: %q contains a colon; name a directory of the container: "+
+				"nothing of the host is mounted", at, i, dir)
 		}
 	}
 	if s.WorkDir != "" {
-		return checkPath(at+".dir", s.WorkDir)
+		return checkPath(at+".work_dir", s.WorkDir)
 	}
 	return nil
 }
@@ -199,17 +198,17 @@ func (s Spec) validatePaths(at string) error {
 func (p Plan) validatePhases() error {
 	switch {
 	case len(p.Phases) > maxPhases:
-		return fmt.Errorf("loads: there are %d; a run has %d at most", len(p.Phases), maxPhases)
+		return fmt.Errorf("phases: %d exceed the limit of %d", len(p.Phases), maxPhases)
 	case len(p.Events) > maxEvents:
-		return fmt.Errorf("events: there are %d; a run has %d at most", len(p.Events), maxEvents)
+		return fmt.Errorf("events: %d exceed the limit of %d", len(p.Events), maxEvents)
 	}
 	total := 0
 	for i, l := range p.Phases {
-		if err := l.validate(fmt.Sprintf("loads[%d]", i)); err != nil {
+		if err := l.validate(fmt.Sprintf("phases[%d]", i)); err != nil {
 			return err
 		}
 		if total += l.Count; total > maxRequests {
-			return fmt.Errorf("loads[%d].count: the plan sends more than %d requests", i, maxRequests)
+			return fmt.Errorf("phases[%d].count: the plan sends more than %d requests", i, maxRequests)
 		}
 	}
 	return nil
@@ -219,15 +218,15 @@ func (l Phase) validate(at string) error {
 	addresses := max(l.Clients.Count, l.Clients.FirstAddress, l.Clients.AddressStep, l.Clients.LastAddress())
 	switch {
 	case !slices.Contains([]Engine{Goroutines, Epoll, Vegeta, WebSocket, Prober}, l.Engine):
-		return fmt.Errorf("%s.engine: there is no engine %q", at, l.Engine)
+		return fmt.Errorf("%s.engine: %q is not an engine", at, l.Engine)
 	case len(l.Requests) == 0:
-		return fmt.Errorf("%s.requests: there are none to send", at)
+		return fmt.Errorf("%s.requests: missing", at)
 	case !l.IsOpenLoop() && l.Concurrency == 0:
-		return fmt.Errorf("%s.concurrency: a load has a rate or a concurrency", at)
+		return fmt.Errorf("%s: needs a rate or a concurrency", at)
 	case addresses > maxAddresses:
-		return fmt.Errorf("%s.clients: they take more than %d addresses", at, maxAddresses)
+		return fmt.Errorf("%s.clients: they need more than %d addresses", at, maxAddresses)
 	case l.Keys.Zipf != 0 && l.Keys.Zipf <= 1:
-		return fmt.Errorf("%s.keys.zipf: %v is not above 1", at, l.Keys.Zipf)
+		return fmt.Errorf("%s.keys.zipf: %v must be above 1", at, l.Keys.Zipf)
 	}
 	for i, r := range l.Requests {
 		if toSocket := r.LocalEndpoint != "" && r.Port == 0; !isPort(r.Port) && !toSocket {
@@ -240,33 +239,33 @@ func (l Phase) validate(at string) error {
 	return nil
 }
 
-// validate reports a shape that has no due times for all of a load's requests.
+// validate reports a shape without due times for all requests of the phase.
 func (s Shape) validate(l Phase) error {
 	switch s.Kind {
 	case "", Poisson:
 		return nil
 	case Ramp:
 		if s.From+s.To <= 0 {
-			return fmt.Errorf("a ramp from %v to %v sends nothing", s.From, s.To)
+			return fmt.Errorf("a ramp from %v to %v sends no requests", s.From, s.To)
 		}
 	case Steps:
 		if len(s.Steps) == 0 || slices.ContainsFunc(s.Steps, func(one Step) bool { return one.Rate <= 0 }) {
-			return fmt.Errorf("a step has a rate above 0, and there is one at least")
+			return fmt.Errorf("steps must have rates above 0, and there must be one")
 		}
 	case Sine:
 		if s.From <= 0 || s.To < s.From || s.Period <= 0 {
-			return fmt.Errorf("a sine needs a lowest rate above 0, a highest that is no lower, and a period")
+			return fmt.Errorf("a sine needs 0 < from <= to, and a period")
 		}
 	case Bursts:
 		if s.BurstSize <= 0 || s.Period <= 0 {
-			return fmt.Errorf("bursts need a size and a time between them above 0")
+			return fmt.Errorf("bursts need a size and a period above 0")
 		}
 	case Replay:
 		if len(s.Times) < l.Count || !slices.IsSorted(s.Times) {
-			return fmt.Errorf("a replay of %d requests needs as many times, in their order", l.Count)
+			return fmt.Errorf("a replay of %d requests needs as many times, in ascending order", l.Count)
 		}
 	default:
-		return fmt.Errorf("there is no shape %q", s.Kind)
+		return fmt.Errorf("%q is not a shape", s.Kind)
 	}
 	return nil
 }
@@ -278,20 +277,20 @@ var (
 	signalName    = regexp.MustCompile(`^[A-Z0-9]*$`)
 )
 
-// Validate reports what in an image's description could do more than name an image, or what one is built from: the
-// words end up on the command lines of apt-get and go, and in the files of the image. The error is "field: problem".
+// Validate reports parts of an image that could do more than name an image or its contents: they are passed to the
+// command lines of apt-get and go and written into files of the image. The error is "field: problem".
 func (i Image) Validate() error {
 	if i.Ref != "" && (!imageRef.MatchString(i.Ref) || strings.Contains(i.Ref, "..")) {
-		return fmt.Errorf("ref: %q is no name of an image", i.Ref)
+		return fmt.Errorf("ref: %q is not the name of an image", i.Ref)
 	}
 	for n, name := range i.Packages {
 		if !debianPackage.MatchString(name) {
-			return fmt.Errorf("packages[%d]: %q is no name of a Debian package: lowercase letters, digits, +, . and -", n, name)
+			return fmt.Errorf("packages[%d]: %q is not the name of a Debian package (lower-case letters, digits, +, . and -)", n, name)
 		}
 	}
 	for n, name := range i.Users {
 		if !userName.MatchString(name) {
-			return fmt.Errorf("users[%d]: %q is no name of a user", n, name)
+			return fmt.Errorf("users[%d]: %q is not the name of a user", n, name)
 		}
 	}
 	for n, dir := range i.Dirs {
@@ -302,7 +301,7 @@ func (i Image) Validate() error {
 	for n, link := range i.Links {
 		name, target, ok := strings.Cut(link, " -> ")
 		if err := checkPath(fmt.Sprintf("links[%d]", n), name); !ok || target == "" || err != nil {
-			return fmt.Errorf("links[%d]: %q is no link; write it as /var/run -> /run", n, link)
+			return fmt.Errorf("links[%d]: %q is not a link; write PATH -> TARGET, e.g. /var/run -> /run", n, link)
 		}
 	}
 	if i.Module == nil {
@@ -316,55 +315,54 @@ func (i Image) Validate() error {
 
 func (m Module) validate() error {
 	if err := checkName("name", m.Name); err != nil || !debianPackage.MatchString(m.Name) {
-		return fmt.Errorf("name: %q is no name of a program: lowercase letters, digits, +, . and -", m.Name)
+		return fmt.Errorf("name: %q is not the name of a program (lower-case letters, digits, +, . and -)", m.Name)
 	}
 	if err := module.CheckPath(m.Path); err != nil {
 		return fmt.Errorf("path: %w", err)
 	}
 	if semver.Canonical(m.Version) != m.Version {
-		return fmt.Errorf("version: %q is no version, as v3.6.12", m.Version)
+		return fmt.Errorf("version: %q is not a version, e.g. v3.6.12", m.Version)
 	}
 	if err := module.Check(m.Path, m.Version); err != nil {
 		return fmt.Errorf("version: %w", err)
 	}
 	if err := module.CheckImportPath(m.Path + "/" + m.Package); err != nil || m.Package == "" {
-		return fmt.Errorf("package: %q is no package within the module, as cmd/traefik", m.Package)
+		return fmt.Errorf("package: %q is not a package in the module, e.g. cmd/traefik", m.Package)
 	}
 	return nil
 }
 
-// checkNeed reports a place of a made file that leads out of the container's root.
+// checkNeed reports a generated file outside the container's root.
 func checkNeed(at string, n model.Need) error {
 	if n.Kind == model.NeedHost {
 		return nil
 	}
 	for _, name := range []string{n.Path, n.KeyFile} {
 		if strings.ContainsRune(name, 0) || slices.Contains(strings.Split(name, "/"), "..") {
-			return fmt.Errorf("%s.path: %q leads out of a folder", at, name)
+			return fmt.Errorf("%s.path: %q must not contain \"..\"", at, name)
 		}
 	}
 	return nil
 }
 
-// checkPath reports what is no absolute, clean path.
+// checkPath reports a name that is not an absolute, clean path.
 func checkPath(at, name string) error {
 	if !path.IsAbs(name) || path.Clean(name) != name || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("%s: %q is no absolute path in the container, without dots between slashes", at, name)
+		return fmt.Errorf("%s: %q is not an absolute path without \".\" and \"..\"", at, name)
 	}
 	return nil
 }
 
-// maxNameLength, in bytes, leaves room for what is added to it in the name of a file.
+// maxNameLength, in bytes, leaves room for extensions in file names.
 const maxNameLength = 200
 
-// checkName reports what cannot be a part of a file's name: names of plans become those of run folders, names of nodes
-// those of logs.
+// checkName reports names that are unsafe as file names: run folders are named after plans, and logs after nodes.
 func checkName(at, name string) error {
 	control := func(r rune) bool { return r < ' ' || r == 0x7f }
 	isFolder := slices.Contains([]string{"", ".", ".."}, name)
 	foreign := strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, control)
 	if isFolder || foreign || len(name) > maxNameLength {
-		return fmt.Errorf("%s: %q is no plain name: up to %d bytes, without slashes and control characters",
+		return fmt.Errorf("%s: %q is not a plain name (up to %d bytes, no slashes or control characters)",
 			at, name, maxNameLength)
 	}
 	return nil
@@ -372,9 +370,9 @@ func checkName(at, name string) error {
 
 func isPort(n int) bool { return n >= 1 && n <= 65535 }
 
-func errNoPort(n int) error { return fmt.Errorf("%d is no port: 1 to 65535", n) }
+func errNoPort(n int) error { return fmt.Errorf("%d is not a port (1–65535)", n) }
 
-// checkNumbers reports the first number within v that is negative, or larger than any that a run could have.
+// checkNumbers reports the first number in v that is negative or unreasonably large.
 func checkNumbers(at string, v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -399,14 +397,14 @@ func checkNumbers(at string, v reflect.Value) error {
 		}
 	case reflect.Int, reflect.Int64:
 		if d, ok := v.Interface().(time.Duration); ok && (d < 0 || d > maxDuration) {
-			return fmt.Errorf("%s: %s is not between 0 and %.0f days", at, d, maxDuration.Hours()/24)
+			return fmt.Errorf("%s: %s must be between 0 and %.0f days", at, d, maxDuration.Hours()/24)
 		}
 		if n := v.Int(); v.Type() != reflect.TypeFor[time.Duration]() && (n < 0 || n > maxNumber) {
-			return fmt.Errorf("%s: %d is not between 0 and %d", at, n, int64(maxNumber))
+			return fmt.Errorf("%s: %d must be between 0 and %d", at, n, int64(maxNumber))
 		}
 	case reflect.Float64:
 		if n := v.Float(); math.IsNaN(n) || n < 0 || n > maxNumber {
-			return fmt.Errorf("%s: %v is not between 0 and %d", at, n, int64(maxNumber))
+			return fmt.Errorf("%s: %v must be between 0 and %d", at, n, int64(maxNumber))
 		}
 	}
 	return nil

@@ -6,19 +6,19 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Requests in rows are the same, and of the same client, one after another.
-func TestRows(t *testing.T) {
+// The requests of a burst are equal and from the same client.
+func TestBursts(t *testing.T) {
 	l := Phase{Requests: []Request{{Path: "/a"}, {Path: "/b"}}, Clients: Clients{Count: 3}}
-	f := func(row int, paths string, clients ...int) {
+	f := func(length int, paths string, clients ...int) {
 		t.Helper()
-		l.BurstLen = row
+		l.BurstLen = length
 		var got []int
-		said := ""
+		sent := ""
 		for i := range len(clients) {
-			said += l.Request(i).Path
+			sent += l.Request(i).Path
 			got = append(got, l.ClientIndex(i))
 		}
-		assert.Equal(t, paths, said)
+		assert.Equal(t, paths, sent)
 		assert.Equal(t, clients, got)
 	}
 	f(0, "/a/b/a/b", 0, 1, 2, 0)
