@@ -9,17 +9,17 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// maxBatchSize is how many mutations one run may have.
+// maxBatchSize limits the mutations in one run.
 const maxBatchSize = 8
 
-// batch is mutations that share a run, by their numbers. The same experiments, for these kinds of promises, decide each of them.
+// batch is a set of mutations, by number, that share a run: the same checks decide each of them.
 type batch struct {
 	checks    []plan.Check
 	mutations []int
 }
 
-// batches puts the mutations that are not known yet, and that a promise could notice, into runs. Those that no promise could notice, because
-// the file as it is breaks all that they are about, are known from now on.
+// batches groups the undecided mutations into runs. It decides those that no claim can detect, because the original
+// file already violates all of their claims.
 func (m *Mutator) batches() []batch {
 	var all []batch
 	for i, change := range m.state.Mutations {
@@ -40,26 +40,27 @@ func (m *Mutator) batches() []batch {
 	return all
 }
 
-// refutesAll reports whether the file as it is breaks all of these promises.
+// refutesAll reports whether the original file violates all of these claims.
 func (m *Mutator) refutesAll(claims []string) bool {
 	kept := func(id string) bool { return !slices.Contains(m.state.Refuted, id) }
 	return !slices.ContainsFunc(claims, kept)
 }
 
-// fits reports whether a batch has room for one more mutation, and none of its own is about the same line or a promise of that one.
+// fits reports whether a batch has room for another mutation, and none of its own has the same line or a
+// claim in common.
 func (m *Mutator) fits(b batch, change report.Mutation) bool {
 	if len(b.mutations) == maxBatchSize {
 		return false
 	}
-	meets := func(i int) bool {
+	conflicts := func(i int) bool {
 		other := m.state.Mutations[i]
 		shared := func(id string) bool { return slices.Contains(change.Claims, id) }
 		return other.Pos == change.Pos || slices.ContainsFunc(other.Claims, shared)
 	}
-	return !slices.ContainsFunc(b.mutations, meets)
+	return !slices.ContainsFunc(b.mutations, conflicts)
 }
 
-// claimsOf are the promises that the mutations of a batch are about.
+// claimsOf returns the claims that the mutations of a batch should refute.
 func (m *Mutator) claimsOf(b batch) (all []string) {
 	for _, i := range b.mutations {
 		all = append(all, m.mutation(i).Claims...)
@@ -67,7 +68,7 @@ func (m *Mutator) claimsOf(b batch) (all []string) {
 	return all
 }
 
-// checksOf are the checks that decide claims.
+// checksOf returns the checks that decide claims, each once.
 func (m *Mutator) checksOf(claims []string) (all []plan.Check) {
 	for _, c := range checks.Claims(m.Config) {
 		if slices.Contains(claims, c.ID) && !slices.Contains(all, c.Check) {
@@ -77,7 +78,7 @@ func (m *Mutator) checksOf(claims []string) (all []plan.Check) {
 	return all
 }
 
-// remainingWork is what running the batches comes to.
+// remainingWork estimates the work of the batches.
 func (m *Mutator) remainingWork(batches []batch, parallel int) Work {
 	left, takes := 0, time.Duration(0)
 	for _, b := range batches {
@@ -90,10 +91,10 @@ func (m *Mutator) remainingWork(batches []batch, parallel int) Work {
 	}
 }
 
-// stackOverhead is how long a stack takes to come up and go, roughly.
+// stackOverhead is roughly how long it takes to start and remove a stack.
 const stackOverhead = 10 * time.Second
 
-// estimateRun is how long the experiments for kinds of promises take, roughly.
+// estimateRun estimates the duration of a run that decides these checks.
 func (m *Mutator) estimateRun(kinds []plan.Check) time.Duration {
 	takes := stackOverhead
 	p, err := m.Design(kinds)

@@ -1,7 +1,7 @@
-// Package prove is what several runs of one configuration show together. Mutator says which of its lines no experiment tests: it has
-// the configuration run with one line changed after another.
+// Package prove combines several runs of one configuration. Mutator finds lines that no experiment tests: it runs the
+// configuration with one line changed after another.
 //
-// It knows no flag, prints nothing and starts no container: who uses it hands in what designs, carries out and judges a run.
+// It reads no flags, prints nothing and starts no containers: callers provide functions that design, run and judge.
 package prove
 
 import (
@@ -22,52 +22,55 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/mutations"
 )
 
-// Mutator runs the mutations of a configuration. Open it before anything else.
+// Mutator runs the mutations of a configuration. Call Open first.
 type Mutator struct {
 	Config   model.Config
-	Dir      string // keeps mutations.json; it is made if there is none
-	CacheKey string // what the results depend on beside the configuration's files, in any form
+	Dir      string // holds mutations.json; created if missing
+	CacheKey string // anything else that the results depend on, besides the configuration's files
 
-	// Read reads the configuration with other files. One that it cannot read is a mutation like any other.
+	// Read reads the configuration with changed files. A mutation that it cannot read is valid nevertheless.
 	Read func([]model.File) (model.Config, error)
-	// Design plans the experiments that decide these kinds of promises.
+	// Design plans a run that decides these checks.
 	Design func(kinds []plan.Check) (plan.Plan, error)
-	// Run carries out a plan. A *stack.RefusedError or *run.DownError is an answer of the balancer's; any other error ends all.
+	// Run executes a plan. A *stack.RefusedError or *run.DownError is a result of the mutation, any other error ends
+	// Mutate.
 	Run func(context.Context, plan.Plan) (dir string, err error)
-	// Judge decides the folder that Run has left.
+	// Judge decides the claims of a run from its folder.
 	Judge func(dir string) (report.Report, error)
-	// Progress is told how it gets on.
+	// Progress receives the progress of Mutate.
 	Progress Progress
 
 	mu    sync.Mutex
 	state state
 }
 
-// Progress is told how the runs of mutations get on. No two of its methods are called at once.
+// Progress receives the progress of a Mutator. Its methods are never called concurrently.
 type Progress interface {
-	// Unchanged tells that the file as it is is run now, and about how long that takes.
+	// Unchanged reports that the original file is run now, and the estimated duration.
 	Unchanged(takes time.Duration)
-	// Begin tells of the runs that are left.
+	// Begin reports the remaining work.
 	Begin(Work)
-	// Decided tells what became of mutation number i, from 0, of so many.
+	// Decided reports the result of mutation number i, from 0.
 	Decided(i, of int, m report.Mutation)
 }
 
-// Work is what is left to do.
+// Work is the remaining work of a Mutator.
 type Work struct {
-	Mutations, Decided int           // Known of all Mutations are decided
-	Runs, Parallel     int           // so many runs decide the others, Parallel at a time
-	Estimate           time.Duration // about how long that is
+	Mutations, Decided int           // all mutations, and how many are decided
+	Runs, Parallel     int           // runs for the others, and how many are concurrent
+	Estimate           time.Duration // of the duration
 }
 
-// HarnessError is a failure of the machine or of lbproof, or an interruption: no mistake in the configuration.
+// HarnessError is a failure of lbproof or its environment, or an interruption, as opposed to a mistake in the
+// configuration.
 type HarnessError struct{ Err error }
 
 func (e *HarnessError) Error() string { return e.Err.Error() }
 
 func (e *HarnessError) Unwrap() error { return e.Err }
 
-// MaxParallel is how many runs the machine and the addresses that the configuration names allow: two cannot have the same.
+// MaxParallel returns how many runs can be concurrent: one per CPU, or one if the configuration names IP addresses,
+// which two runs cannot share.
 func MaxParallel(specs []plan.Spec) int {
 	for _, s := range specs {
 		if _, err := netip.ParseAddr(s.Address); err == nil {
@@ -77,14 +80,14 @@ func MaxParallel(specs []plan.Spec) int {
 	return max(1, runtime.NumCPU())
 }
 
-// Mutations are all mutations, with what is known of them.
+// Mutations returns all mutations with their results so far.
 func (m *Mutator) Mutations() []report.Mutation { return m.state.Mutations }
 
-// Mutate runs the file as it is, then every mutation that is not known yet, so many runs at a time. Its error is a *HarnessError, or what
-// Design, Run or Judge returned.
+// Mutate runs the original file, then every undecided mutation, with up to parallel concurrent runs. Its error is a
+// *HarnessError, or one of Design, Run or Judge.
 func (m *Mutator) Mutate(ctx context.Context, parallel int) error {
 	if len(m.state.Mutations) == 0 {
-		return fmt.Errorf("%s: no line of it makes a promise that could be changed", m.Config.Files[0].Name)
+		return fmt.Errorf("%s: no line makes a claim that a mutation could change", m.Config.Files[0].Name)
 	}
 	if !m.state.BaselineJudged {
 		if err := m.runBaseline(ctx); err != nil {
@@ -114,7 +117,7 @@ func (m *Mutator) Mutate(ctx context.Context, parallel int) error {
 	return errors.Join(err, <-failed)
 }
 
-// dispatch gives out the batches, until one fails or ctx ends.
+// dispatch sends the batches to next, until one fails or ctx ends.
 func dispatch(ctx context.Context, batches []batch, next chan<- batch, failed <-chan error) error {
 	defer close(next)
 	for _, b := range batches {
@@ -129,7 +132,7 @@ func dispatch(ctx context.Context, batches []batch, next chan<- batch, failed <-
 	return nil
 }
 
-// runBaseline runs the file as it is, and writes down what it breaks.
+// runBaseline runs the original file and stores the claims that it violates.
 func (m *Mutator) runBaseline(ctx context.Context) error {
 	var made []string
 	for _, change := range m.state.Mutations {
@@ -150,8 +153,8 @@ func (m *Mutator) runBaseline(ctx context.Context) error {
 	return m.save()
 }
 
-// runBatch runs a batch of mutations and writes down what came of each. Where the balancer does not start with them, or promises are broken that
-// are none of theirs, each is run by itself.
+// runBatch runs a batch of mutations and stores their results. If the balancer does not start, or other claims than
+// theirs are refuted, it runs each mutation separately.
 func (m *Mutator) runBatch(ctx context.Context, b batch) error {
 	files, began := m.Config.Files, time.Now()
 	for _, i := range b.mutations {
@@ -184,7 +187,7 @@ func (m *Mutator) runBatch(ctx context.Context, b batch) error {
 	return nil
 }
 
-// runEach runs each mutation of a batch by itself.
+// runEach runs each mutation of a batch separately.
 func (m *Mutator) runEach(ctx context.Context, b batch) error {
 	for _, i := range b.mutations {
 		if err := m.runBatch(ctx, batch{checks: m.checksOf(m.mutation(i).Claims), mutations: []int{i}}); err != nil {
@@ -194,14 +197,14 @@ func (m *Mutator) runEach(ctx context.Context, b batch) error {
 	return nil
 }
 
-// isStartupFailure reports whether an error of a run is the balancer's answer to its configuration.
+// isStartupFailure reports whether the balancer rejected the configuration or did not start with it.
 func isStartupFailure(err error) bool {
 	var refused *stack.RefusedError
 	var down *run.DownError
 	return errors.As(err, &refused) || errors.As(err, &down)
 }
 
-// newlyRefuted are the promises that verdicts refute, that the file as it is keeps, and that are none of ours.
+// newlyRefuted returns the refuted claims that the original file keeps and that are not expected.
 func (m *Mutator) newlyRefuted(verdicts []report.Verdict, ours []string) []string {
 	var others []string
 	for _, v := range verdicts {
@@ -213,7 +216,7 @@ func (m *Mutator) newlyRefuted(verdicts []report.Verdict, ours []string) []strin
 	return others
 }
 
-// judgeMutation says whether verdicts notice a mutation. What the file as it is breaks, broken, notices nothing.
+// judgeMutation sets the outcome of a mutation. It ignores verdicts on broken claims, which the original file violates.
 func judgeMutation(found *report.Mutation, verdicts []report.Verdict, broken []string) {
 	found.Outcome = report.MutationUntestable
 	for _, v := range verdicts {
@@ -233,7 +236,7 @@ func judgeMutation(found *report.Mutation, verdicts []report.Verdict, broken []s
 	}
 }
 
-// runAndJudge runs files under the experiments for kinds of the configuration's promises.
+// runAndJudge runs the files in the phases designed for the checks kinds.
 func (m *Mutator) runAndJudge(ctx context.Context, files []model.File, kinds []plan.Check) (report.Report, error) {
 	p, err := m.Design(kinds)
 	if err != nil {
@@ -247,14 +250,14 @@ func (m *Mutator) runAndJudge(ctx context.Context, files []model.File, kinds []p
 	return m.Judge(dir)
 }
 
-// mutation is mutation number i and what is known of it.
+// mutation returns mutation number i with its result so far.
 func (m *Mutator) mutation(i int) report.Mutation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.state.Mutations[i]
 }
 
-// edit is mutation number i.
+// edit returns the change of mutation number i.
 func (m *Mutator) edit(i int) mutations.Mutation {
 	found := m.mutation(i)
 	return mutations.Mutation{Pos: found.Pos, Old: found.Old, New: found.New, Claims: found.Claims}

@@ -24,7 +24,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/mutations"
 )
 
-// twoHeaders has four mutations: of a weight, of two headers, which share a run, and of proxy_pass.
+// twoHeaders has four mutations: a weight, two headers that share a run, and proxy_pass.
 const twoHeaders = `events {}
 http {
     upstream cats { server cat-1:8000; server cat-2:8000 weight=2; }
@@ -37,7 +37,8 @@ http {
 }
 `
 
-// bench runs mutations of twoHeaders without a container: answer says what comes of a run, whose folder is called as its file reads.
+// bench runs mutations of twoHeaders without containers: answer returns the result of a run, whose folder is named
+// after the content of its file.
 type bench struct {
 	Mutator
 
@@ -49,7 +50,7 @@ type bench struct {
 	decided []report.Mutation
 }
 
-// newBench has a configuration, whose runs refute nothing.
+// newBench returns a bench whose runs refute nothing.
 func newBench(t *testing.T, dir string) *bench {
 	t.Helper()
 	b := &bench{}
@@ -89,7 +90,7 @@ func (b *bench) Begin(work Work) { b.begun = append(b.begun, work) }
 
 func (b *bench) Decided(_, _ int, m report.Mutation) { b.decided = append(b.decided, m) }
 
-// outcomes are those of the mutations, in the order of their lines.
+// outcomes returns the outcomes of the mutations, in the order of their lines.
 func (b *bench) outcomes() (all []string) {
 	for _, m := range b.Mutations() {
 		all = append(all, m.Outcome)
@@ -97,7 +98,7 @@ func (b *bench) outcomes() (all []string) {
 	return all
 }
 
-// verdicts give outcomes by claim: "a refuted", "b upheld".
+// verdicts builds a report from "claim outcome" pairs: "a refuted", "b upheld".
 func verdicts(all ...string) report.Report {
 	var r report.Report
 	for _, one := range all {
@@ -111,7 +112,7 @@ func verdicts(all ...string) report.Report {
 	return r
 }
 
-// unknown are mutations of which nothing is known, each on a line of its own and about the claims of one word: "a b".
+// unknown builds undecided mutations on separate lines, each with the claims in one string: "a b".
 func unknown(claims ...string) []report.Mutation {
 	var all []report.Mutation
 	for i, c := range claims {
@@ -120,7 +121,7 @@ func unknown(claims ...string) []report.Mutation {
 	return all
 }
 
-// Mutations share a run unless they are about one promise or one line, or other experiments decide them; a run has eight at most.
+// Mutations share a run unless they have a claim, or a line, in common or need other checks; a run has at most eight.
 func TestBatches(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	require.NoError(t, b.Open())
@@ -177,7 +178,7 @@ func TestDecide(t *testing.T) {
 	f(verdicts("broken refuted", "a upheld"), report.MutationSurvived, "a is upheld: measured")
 }
 
-// What is known is in mutations.json, and a second call runs the rest only; other files or another version begin anew.
+// mutations.json stores the results, and a second call runs the rest only; other files or another version start over.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	first := newBench(t, dir)
@@ -224,7 +225,7 @@ func TestResume(t *testing.T) {
 	assert.ErrorAs(t, newBench(t, dir).Open(), &harness)
 }
 
-// Both headers' mutations share a run. Where its end could be of either's making, each has a run of its own.
+// The mutations of both headers share a run. If its result could be caused by either, each is run separately.
 func TestOneByOne(t *testing.T) {
 	const first, second = "response/#X-One", "response/#X-Two"
 	changed := func(text string) (one, two bool) {
@@ -274,7 +275,7 @@ func TestOneByOne(t *testing.T) {
 	}, report.MutationKilled, report.MutationUntestable)
 }
 
-// What the file as it is breaks is no mutation's doing.
+// Claims that the original file violates are not attributed to a mutation.
 func TestBrokenAsItIs(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	b.answer = func(string, []plan.Check) (report.Report, error) {
@@ -286,7 +287,7 @@ func TestBrokenAsItIs(t *testing.T) {
 	assert.Len(t, b.runs, 4)
 }
 
-// Any other error ends all, and names the mutation; an interruption is the harness's.
+// Any other error ends Mutate and names the mutation; an interruption is a HarnessError.
 func TestRunFails(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	cut := errors.New("the engine is gone")
@@ -317,7 +318,7 @@ func TestAtOnce(t *testing.T) {
 	assert.Positive(t, MaxParallel([]plan.Spec{{Name: "cat-1"}}))
 }
 
-// A change is about the promises that are no longer the same, to the last digit.
+// A mutation affects the claims that differ, to the last digit.
 func TestDependents(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	const old = "add_header X-One 1 always;"

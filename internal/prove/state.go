@@ -20,26 +20,27 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// state is what is known so far, in mutations.json.
+// state is the progress of a configuration, stored in mutations.json.
 type state struct {
-	Config         string           `json:"config_sha256"`   // of the files as they are
-	Refuted        []string         `json:"refuted"`         // promises that the file as it is breaks
-	BaselineJudged bool             `json:"baseline_judged"` // the file as it is was run
+	Config         string            `json:"config_sha256"`   // digest of the original configuration
+	Refuted        []string          `json:"refuted"`         // claims that the original file violates
+	BaselineJudged bool              `json:"baseline_judged"` // the original file was run and judged
 	Mutations      []report.Mutation `json:"mutations"`
 }
 
-// Open reads what an earlier call has found out of the same configuration, or lists the mutations of another. Its error is a *HarnessError.
+// Open resumes from the state of an earlier call for the same configuration, or lists the mutations. Its error is a
+// *HarnessError.
 func (m *Mutator) Open() error {
 	if err := os.MkdirAll(m.Dir, 0o755); err != nil {
-		return &HarnessError{fmt.Errorf("make the folder of mutations: %w", err)}
+		return &HarnessError{fmt.Errorf("create the folder of mutations: %w", err)}
 	}
 	text, err := source.ReadFile(m.statePath(), plan.MaxPlanSize)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return &HarnessError{fmt.Errorf("read what is known of mutations: %w", err)}
+		return &HarnessError{fmt.Errorf("read the state of mutations: %w", err)}
 	}
 	if err == nil {
 		if err := json.Unmarshal(text, &m.state); err != nil {
-			return &HarnessError{fmt.Errorf("read %s: %w; without the file lbproof begins anew", m.statePath(), err)}
+			return &HarnessError{fmt.Errorf("read %s: %w; delete the file to start over", m.statePath(), err)}
 		}
 	}
 	if digest := m.digest(); m.state.Config != digest {
@@ -48,7 +49,7 @@ func (m *Mutator) Open() error {
 	return nil
 }
 
-// digest is of all that the results depend on.
+// digest hashes everything that the results depend on.
 func (m *Mutator) digest() string {
 	var all []byte
 	for _, f := range m.Config.Files {
@@ -57,7 +58,7 @@ func (m *Mutator) digest() string {
 	return model.Digest(append(all, m.CacheKey...))
 }
 
-// listMutations are the mutations that change what the configuration promises. Nothing is known of them.
+// listMutations returns the undecided mutations that change a claim.
 func (m *Mutator) listMutations() (all []report.Mutation) {
 	for _, change := range mutations.Of(m.Config, m.decidableClaims()) {
 		if claims := m.affectedClaims(change); len(claims) > 0 {
@@ -67,8 +68,8 @@ func (m *Mutator) listMutations() (all []report.Mutation) {
 	return all
 }
 
-// affectedClaims are the promises that somebody wrote and the changed file does not make at all, and those that it makes otherwise: of these the
-// ones that the line makes, if there are some.
+// affectedClaims returns the claims that should refute a mutation: explicit ones that the changed file no longer makes,
+// and of those that it makes differently the ones of the changed line, or all if there are none.
 func (m *Mutator) affectedClaims(change mutations.Mutation) []string {
 	cfg, err := m.Read(change.Apply(m.Config.Files))
 	rejected := func(p model.Problem) bool { return p.Effect == model.Rejected }
@@ -83,7 +84,7 @@ func (m *Mutator) affectedClaims(change mutations.Mutation) []string {
 	for _, c := range m.decidableClaims() {
 		other, made := now[c.ID]
 		switch {
-		case !made && !c.Implicit: // defaults go with what they are of
+		case !made && !c.Implicit: // defaults disappear with their object
 			gone = append(gone, c.ID)
 		case made && other.Text == c.Text && maps.Equal(other.Params, c.Params):
 		case slices.Contains(change.Claims, c.ID):
@@ -98,7 +99,7 @@ func (m *Mutator) affectedClaims(change mutations.Mutation) []string {
 	return others
 }
 
-// decidableClaims are the promises that there are experiments for.
+// decidableClaims returns the claims with a check that can decide them.
 func (m *Mutator) decidableClaims() []plan.Claim {
 	return slices.DeleteFunc(checks.Claims(m.Config), func(c plan.Claim) bool {
 		check, err := checks.Find(c.Check)
@@ -108,7 +109,7 @@ func (m *Mutator) decidableClaims() []plan.Claim {
 
 func (m *Mutator) statePath() string { return filepath.Join(m.Dir, "mutations.json") }
 
-// record keeps what came of mutation number i, and tells of it.
+// record stores and reports the result of mutation number i.
 func (m *Mutator) record(i int, found report.Mutation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -117,7 +118,7 @@ func (m *Mutator) record(i int, found report.Mutation) error {
 	return m.save()
 }
 
-// save keeps what is known, in one step. Its error is a *HarnessError.
+// save stores the state atomically. Its error is a *HarnessError.
 func (m *Mutator) save() error {
 	text, err := json.MarshalIndent(m.state, "", "  ")
 	if err == nil {
@@ -127,7 +128,7 @@ func (m *Mutator) save() error {
 		})
 	}
 	if err != nil {
-		return &HarnessError{fmt.Errorf("write what is known of mutations: %w", err)}
+		return &HarnessError{fmt.Errorf("write the state of mutations: %w", err)}
 	}
 	return nil
 }
