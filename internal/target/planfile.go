@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 )
 
-// readPlan reads a plan that lbproof plan printed. What it says is checked by plan.Plan.Validate.
+// readPlan reads the output of lbproof plan, which plan.Plan.Validate must then check.
 func readPlan(name string) (plan.Plan, error) {
 	var p plan.Plan
 	text, err := source.ReadFile(name, plan.MaxPlanSize)
@@ -23,14 +23,14 @@ func readPlan(name string) (plan.Plan, error) {
 		return p, jsonError(name, text, err)
 	}
 	if schema.Schema != plan.PlanSchema {
-		return p, fmt.Errorf("%s: schema %q is not %s, which lbproof plan prints", name, schema.Schema, plan.PlanSchema)
+		return p, fmt.Errorf("%s: schema %q is not supported (want %s); create the plan again with lbproof plan", name, schema.Schema, plan.PlanSchema)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields() // a field that is not understood could be one that keeps the run from harm
+	d.DisallowUnknownFields() // ignoring an unknown field could make the run harmful
 	return p, jsonError(name, text, d.Decode(&p))
 }
 
-// jsonError says where in a file a mistake stands: the line, and the path of the field.
+// jsonError adds the line and the field of a mistake.
 func jsonError(name string, text []byte, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -39,10 +39,10 @@ func jsonError(name string, text []byte, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%s:%d: this is no JSON: %w", name, line(syntax.Offset), err)
+		return fmt.Errorf("%s:%d: invalid JSON: %w", name, line(syntax.Offset), err)
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s:%d: %s: a JSON %s cannot be a %s", name, line(kind.Offset), kind.Field, kind.Value, kind.Type)
+		return fmt.Errorf("%s:%d: %s: got a JSON %s, want %s", name, line(kind.Offset), kind.Field, kind.Value, kind.Type)
 	}
 	unknown := strings.TrimPrefix(err.Error(), "json: ")
-	return fmt.Errorf("%s: %s: it is no field of a plan; lbproof plan shows all", name, unknown)
+	return fmt.Errorf("%s: %s; lbproof plan prints a plan with all fields", name, unknown)
 }

@@ -1,7 +1,7 @@
-// Package target turns what the user named (a scenario, a plan, a configuration, one that is built in) into a plan, or reads just the
-// configuration. It opens no connection and starts nothing.
+// Package target turns the argument of a command (a scenario, a plan, a configuration file or a built-in one) into a
+// plan, or just reads the configuration. It opens no connection and starts nothing.
 //
-// Its errors are mistakes of the user's: they name the flag or the file with its line.
+// Its errors are mistakes of the user: they name the flag, or the file with its line, and the fix.
 package target
 
 import (
@@ -20,32 +20,33 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/source"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
-// BuiltInPrefix begins the names of configurations that come with lbproof: builtin:<balancer>/<name>.
+// BuiltInPrefix begins the names of built-in configurations: builtin:<balancer>/<name>.
 const BuiltInPrefix = "builtin:"
 
-// Reader says how what the user named is to be read. Plan refuses what does not go with it.
+// Reader has the flags for reading an argument. Plan reports flags that do not apply to it.
 type Reader struct {
-	Balancer   string   // whose configuration it is; default: the file tells
-	AllowPaths []string // folders outside the configuration's own, or the scenario's, that it may include files from
+	Balancer   string   // balancer type (default: detected)
+	AllowPaths []string // further folders that files may be included from
 
-	// How a configuration becomes a plan.
-	Scenario  string   // whose traffic it gets; default: experiments are designed for it
-	Checks    []string // kinds of promises that experiments are designed for; default: all
-	Balancers int      // with that configuration, in a designed run; at least 1
-	Header    []string // NAME: VALUE that requests of designed experiments carry
+	// How to make a plan of a configuration.
+	Scenario  string   // the built-in scenario with the traffic (default: designed phases)
+	Checks    []string // kinds of claims to evaluate (default: all)
+	Balancers int      // balancers with this configuration; at least 1
+	Header    []string // NAME: VALUE to add to designed requests
 
-	// PhaseDuration is how long phases of a scenario last that say for how long; default: as they say.
+	// PhaseDuration overrides the duration of a scenario's timed phases; 0 keeps it.
 	PhaseDuration time.Duration
 
-	scenarioDir fs.FS // of a scenario: its folder, which its configuration lies in
+	scenarioDir fs.FS // of a scenario file: where its configuration is read from
 }
 
-// Plan makes a valid plan of what the user named: a built-in scenario, a scenario file, a plan or a configuration.
+// Plan returns a valid plan for a built-in scenario, a scenario file, a plan or a configuration.
 func (r Reader) Plan(name string) (plan.Plan, error) {
 	p, err := r.plan(name)
 	if err == nil {
@@ -54,7 +55,7 @@ func (r Reader) Plan(name string) (plan.Plan, error) {
 		}
 	}
 	if r.Balancers < 1 {
-		return p, fmt.Errorf("--balancers %d: there has to be one at least", r.Balancers)
+		return p, fmt.Errorf("--balancers %d: must be at least 1", r.Balancers)
 	}
 	if err != nil {
 		return p, err
@@ -62,16 +63,16 @@ func (r Reader) Plan(name string) (plan.Plan, error) {
 	return p, r.checkUnusedFlags(name, p)
 }
 
-// checkUnusedFlags says which of the reader's orders a plan has not followed, because it is of no configuration.
+// checkUnusedFlags reports a flag that had no effect because name is a scenario or a plan.
 func (r Reader) checkUnusedFlags(name string, p plan.Plan) error {
 	isPeer := func(spec plan.Spec) bool { return spec.Role == plan.Peer }
 	switch {
 	case r.Balancers > 1 && !slices.ContainsFunc(p.Specs, isPeer):
-		return fmt.Errorf("%s: --balancers is for configurations; a scenario or plan says itself who takes part", name)
+		return errOnlyConfigurations("--balancers", name)
 	case len(r.Header) > 0 && p.ProbeHeader == nil:
-		return fmt.Errorf("%s: --header is for configurations; a scenario or plan says itself what its requests are", name)
+		return errOnlyConfigurations("--header", name)
 	case len(r.Checks) > 0 && !slices.Equal(p.Checks, plan.ToChecks(r.Checks)):
-		return fmt.Errorf("%s: --checks is for configurations; a scenario or plan says itself what it decides", name)
+		return errOnlyConfigurations("--checks", name)
 	}
 	return nil
 }
@@ -86,47 +87,47 @@ func (r Reader) plan(name string) (plan.Plan, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return plan.Plan{}, fmt.Errorf("no scenario and no file is called %s; the scenarios are %s", name, scenarioNames())
+		return plan.Plan{}, missingTarget(name)
 	case err != nil:
 		return plan.Plan{}, fmt.Errorf("read %s: %w", name, errors.Unwrap(err))
 	}
-	isPlan := filepath.Ext(name) == ".json"
-	ofItsOwn := isPlan || !info.IsDir() && isScenario(name)
-	switch {
-	case ofItsOwn && r.Scenario != "":
-		return plan.Plan{}, errHasTraffic(name)
-	case info.IsDir():
+	if info.IsDir() {
 		return r.configuration(name)
+	}
+	text, err := source.ReadFile(name, source.MaxConfigBytes)
+	if err == nil {
+		if err := checkForeign(name, text); err != nil {
+			return plan.Plan{}, err
+		}
+	}
+	isPlan := filepath.Ext(name) == ".json"
+	isScenario := isYAML(name) && (err != nil || !lbconfigs.IsDocument(string(text)))
+	switch {
+	case (isPlan || isScenario) && r.Scenario != "":
+		return plan.Plan{}, errOnlyConfigurations("--scenario", name)
 	case isPlan && r.PhaseDuration != 0:
-		return plan.Plan{}, fmt.Errorf("%s: --for changes scenarios; a plan says all itself", name)
+		return plan.Plan{}, fmt.Errorf("--for: cannot be used with the plan %s; change its phases instead", name)
 	case isPlan:
 		return readPlan(name)
-	case ofItsOwn:
+	case isScenario:
 		return r.scenarioFile(name)
 	}
 	return r.configuration(name)
 }
 
-// scenarioNames are the names of the built-in scenarios.
-func scenarioNames() string { return strings.Join(scenarios.List(), ", ") }
-
-// errHasTraffic refuses another scenario's traffic.
-func errHasTraffic(name string) error {
-	return fmt.Errorf("%s says its traffic itself: --scenario is for configurations", name)
+// errOnlyConfigurations reports a flag that applies to configurations only.
+func errOnlyConfigurations(flag, name string) error {
+	return fmt.Errorf("%s: can only be used with a configuration, not with the scenario or plan %q", flag, name)
 }
 
-// isScenario reports whether a file is a scenario and no configuration: a YAML document with the key phases.
-func isScenario(name string) bool {
-	if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" {
-		return false
-	}
-	text, err := source.ReadFile(name, source.MaxConfigBytes)
-	return err != nil || !lbconfigs.IsDocument(string(text))
+func isYAML(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
 }
 
 func (r Reader) builtInScenario(name string) (plan.Plan, error) {
 	if r.Scenario != "" {
-		return plan.Plan{}, errHasTraffic(name)
+		return plan.Plan{}, errOnlyConfigurations("--scenario", name)
 	}
 	s, err := scenarios.Read(scenarios.BuiltIn, name+".yaml")
 	if err != nil {
@@ -147,7 +148,8 @@ func (r Reader) scenarioFile(name string) (plan.Plan, error) {
 	}
 	r.scenarioDir = folders
 	config := s.Config
-	if !strings.HasPrefix(config, BuiltInPrefix) && !filepath.IsAbs(config) {
+	isPath := !strings.HasPrefix(config, BuiltInPrefix) && !runningBalancer.MatchString(config)
+	if isPath && !filepath.IsAbs(config) {
 		config = filepath.Join(filepath.Dir(name), config)
 	}
 	p, err := r.withTraffic(s, config)
@@ -157,18 +159,19 @@ func (r Reader) scenarioFile(name string) (plan.Plan, error) {
 	return p, err
 }
 
-// configuration designs experiments for a configuration, or puts it under a built-in scenario's traffic.
+// configuration plans designed phases for a configuration, or the traffic of a built-in scenario.
 func (r Reader) configuration(name string) (plan.Plan, error) {
 	if r.Scenario == "" {
 		return r.design(name)
 	}
 	switch {
 	case len(r.Header) > 0:
-		return plan.Plan{}, fmt.Errorf("--header: the scenario %s says itself what its requests are", r.Scenario)
+		return plan.Plan{}, fmt.Errorf("--header: cannot be combined with --scenario, which defines the requests")
 	case len(r.Checks) > 0:
-		return plan.Plan{}, fmt.Errorf("--checks: the scenario %s says itself what it decides", r.Scenario)
+		return plan.Plan{}, fmt.Errorf("--checks: cannot be combined with --scenario, which defines the checks")
 	case !slices.Contains(scenarios.List(), r.Scenario):
-		return plan.Plan{}, fmt.Errorf("no scenario is called %s; there are %s", r.Scenario, scenarioNames())
+		return plan.Plan{}, fmt.Errorf("--scenario %q: no such scenario; %s", r.Scenario,
+			units.DidYouMean(r.Scenario, scenarios.List(), "scenarios: "+strings.Join(scenarios.List(), ", ")))
 	}
 	s, err := scenarios.Read(scenarios.BuiltIn, r.Scenario+".yaml")
 	if err != nil {
@@ -178,11 +181,11 @@ func (r Reader) configuration(name string) (plan.Plan, error) {
 	return r.withTraffic(s, name)
 }
 
-// design designs experiments for a configuration.
+// design plans designed phases for a configuration.
 func (r Reader) design(name string) (plan.Plan, error) {
 	if r.PhaseDuration != 0 {
-		return plan.Plan{}, fmt.Errorf("--for %s: lbproof designs the experiments for %s itself; "+
-			"with --scenario soak they last so long", r.PhaseDuration, name)
+		return plan.Plan{}, fmt.Errorf("--for %s: needs a scenario; add --scenario (e.g. --scenario soak)",
+			units.Duration(r.PhaseDuration))
 	}
 	cfg, specs, err := r.ConfigAndNodes(name)
 	if err != nil {
@@ -198,7 +201,7 @@ func (r Reader) design(name string) (plan.Plan, error) {
 	})
 }
 
-// withTraffic puts a configuration under a scenario's traffic.
+// withTraffic plans the traffic of a scenario for a configuration.
 func (r Reader) withTraffic(s scenarios.Scenario, config string) (plan.Plan, error) {
 	if err := s.OverrideDuration(r.PhaseDuration); err != nil {
 		return plan.Plan{}, err
@@ -210,7 +213,7 @@ func (r Reader) withTraffic(s scenarios.Scenario, config string) (plan.Plan, err
 	return s.Plan(cfg, specs)
 }
 
-// ProbeHeader is the header that requests of experiments carry, by canonical name.
+// ProbeHeader returns the parsed Header, by canonical name.
 func (r Reader) ProbeHeader() (map[string]string, error) {
 	header := map[string]string{}
 	for _, field := range r.Header {
@@ -219,18 +222,18 @@ func (r Reader) ProbeHeader() (map[string]string, error) {
 		whole := ok && name != "" && value != ""
 		switch {
 		case !whole || strings.ContainsAny(field, "\r\n"):
-			return nil, fmt.Errorf("--header %q: write NAME: VALUE, as 'Authorization: Bearer …'", field)
+			return nil, fmt.Errorf("--header %q: is not a header; write NAME: VALUE (e.g. 'Authorization: Bearer …')", field)
 		case name == "Host":
-			return nil, fmt.Errorf("--header %q: the configuration says which hosts are asked", field)
+			return nil, fmt.Errorf("--header %q: Host cannot be set; the configuration determines the hosts", field)
 		case header[name] != "":
-			return nil, fmt.Errorf("--header %q: %s is given twice", field, name)
+			return nil, fmt.Errorf("--header %q: %s is set twice; keep one", field, name)
 		}
 		header[name] = value
 	}
 	return header, nil
 }
 
-// ConfigAndNodes reads a configuration and what it needs to run.
+// ConfigAndNodes reads a configuration and returns the nodes that it needs to run.
 func (r Reader) ConfigAndNodes(name string) (model.Config, []plan.Spec, error) {
 	cfg, err := r.Config(name)
 	if err != nil {
@@ -240,20 +243,24 @@ func (r Reader) ConfigAndNodes(name string) (model.Config, []plan.Spec, error) {
 	return cfg, specs, err
 }
 
-// Config reads a configuration: a file, a folder, or builtin:<balancer>/<name>. Each of files stands in for the one of its name.
+// Config reads a configuration: a file, a folder or builtin:<balancer>/<name>. Each of files replaces the one with its
+// name.
 func (r Reader) Config(name string, files ...model.File) (model.Config, error) {
 	if inside, ok := strings.CutPrefix(name, BuiltInPrefix); ok {
 		cfg, err := lbconfigs.Read(source.Overlay{Base: lbconfigs.BuiltIn, Files: files}, inside, r.Balancer)
 		if errors.Is(err, fs.ErrNotExist) {
-			return cfg, fmt.Errorf("no configuration is called %s; lbproof list configurations shows them", name)
+			return cfg, missingBuiltIn(name)
 		}
 		return cfg, err
 	}
 	if r.scenarioDir != nil {
-		return lbconfigs.Read(source.Overlay{Base: r.scenarioDir, Files: files}, name, r.Balancer)
+		return r.read(source.Overlay{Base: r.scenarioDir, Files: files}, name)
 	}
 	folder := filepath.Dir(name)
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
+	switch info, err := os.Stat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return model.Config{}, missingConfig(name)
+	case err == nil && info.IsDir():
 		folder = name
 	}
 	fsys, err := source.OpenFolders("configuration", append([]string{folder}, r.AllowPaths...)...)
@@ -261,12 +268,30 @@ func (r Reader) Config(name string, files ...model.File) (model.Config, error) {
 		return model.Config{}, err
 	}
 	defer fsys.Close()
-	return lbconfigs.Read(source.Overlay{Base: fsys, Files: files}, name, r.Balancer)
+	return r.read(source.Overlay{Base: fsys, Files: files}, name)
+}
+
+// read reads a configuration and explains likely mistakes in its choice.
+func (r Reader) read(fsys fs.FS, name string) (model.Config, error) {
+	text, err := source.Read(fsys, name, source.MaxConfigBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return model.Config{}, missingConfig(name)
+	case err == nil:
+		if err := checkForeign(name, text); err != nil {
+			return model.Config{}, err
+		}
+	}
+	cfg, err := lbconfigs.Read(fsys, name, r.Balancer)
+	if below := mainFilesBelow(name); err != nil && len(below) > 0 {
+		return cfg, fmt.Errorf("%w (found %s)", err, strings.Join(below, ", "))
+	}
+	return cfg, explainTemplate(err)
 }
 
 var nonNameChars = regexp.MustCompile(`[^a-z0-9]+`)
 
-// RunName makes a file's name fit for a run.
+// RunName returns the name of runs of a configuration: lower-case letters, digits and hyphens.
 func RunName(file string) string {
 	base := strings.ToLower(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
 	if name := strings.Trim(nonNameChars.ReplaceAllString(base, "-"), "-"); name != "" {

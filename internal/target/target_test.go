@@ -16,7 +16,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios"
 )
 
-// Every plan that lbproof makes is one that it carries out, and says the same when it is read again.
+// Every plan that lbproof makes is valid and survives writing and reading.
 func TestPlansAreReadAgain(t *testing.T) {
 	targets := scenarios.List()
 	for _, name := range lbconfigs.Names() {
@@ -38,7 +38,7 @@ func TestPlansAreReadAgain(t *testing.T) {
 	}
 }
 
-// What a plan from elsewhere may not say is refused before anything is done, with the file and the place in it.
+// A harmful plan from elsewhere is rejected with the file and the place in it.
 func TestHostilePlans(t *testing.T) {
 	p, err := Reader{Balancers: 1}.Plan("baseline")
 	require.NoError(t, err)
@@ -53,17 +53,17 @@ func TestHostilePlans(t *testing.T) {
 		_, err := Reader{Balancers: 1}.Plan(name)
 		assert.ErrorContains(t, err, strings.ReplaceAll(want, "plan.json", name))
 	}
-	f(`"packages": [`, `"packages": ["-o", "DPkg::Pre-Invoke::=id",`, `plan.json: specs[0].image.packages[0]: "-o" is no name of a Debian package`)
-	f(`"name": "baseline"`, `"name": "../../baseline"`, `plan.json: name: "../../baseline" is no plain name`)
-	f(`"name": "baseline"`, `"nane": "baseline"`, `plan.json: unknown field "nane": it is no field of a plan`)
-	f(`"alpha": 0.001,`, `"alpha": "0.001",`, `plan.json:4: alpha: a JSON string cannot be a float64`)
-	f(`"alpha": 0.001,`, `"alpha": 0.001`, `plan.json:5: this is no JSON: invalid character`)
-	f(`"schema": "lbproof.plan/2"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not lbproof.plan/2`)
+	f(`"packages": [`, `"packages": ["-o", "DPkg::Pre-Invoke::=id",`, `plan.json: specs[0].image.packages[0]: "-o" is not the name of a Debian package`)
+	f(`"name": "baseline"`, `"name": "../../baseline"`, `plan.json: name: "../../baseline" is not a plain name`)
+	f(`"name": "baseline"`, `"nane": "baseline"`, `plan.json: unknown field "nane"; lbproof plan prints a plan with all fields`)
+	f(`"alpha": 0.001,`, `"alpha": "0.001",`, `plan.json:4: alpha: got a JSON string, want float64`)
+	f(`"alpha": 0.001,`, `"alpha": 0.001`, `plan.json:5: invalid JSON: invalid character`)
+	f(`"schema": "lbproof.plan/3"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not supported (want lbproof.plan/3)`)
 	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.MaxPlanSize), `read plan plan.json: the file has more than 64 MiB`)
 }
 
-// What does not go with what the user named is refused.
-func TestWrongTargets(t *testing.T) {
+// Flags that do not apply to the argument, and arguments that name nothing, are rejected.
+func TestWrongArguments(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile("nginx.conf", []byte("events {}\nhttp { server { listen 80; return 204; } }\n"), 0o600))
 	require.NoError(t, os.WriteFile("plan.json", []byte("{}"), 0o600))
@@ -76,16 +76,16 @@ func TestWrongTargets(t *testing.T) {
 		require.Error(t, err)
 		assert.Contains(t, err.Error(), want)
 	}
-	f("baseline", Reader{Scenario: "spike"}, "baseline says its traffic itself: --scenario is for configurations")
-	f("plan.json", Reader{Scenario: "spike"}, "plan.json says its traffic itself: --scenario is for configurations")
-	f("plan.json", Reader{PhaseDuration: 1}, "plan.json: --for changes scenarios; a plan says all itself")
-	f("nginx.conf", Reader{PhaseDuration: time.Minute}, "--for 1m0s: lbproof designs the experiments for nginx.conf itself")
-	f("nginx.conf", Reader{Balancers: -1}, "--balancers -1: there has to be one at least")
-	f("nginx.conf", Reader{Scenario: "nothing"}, "no scenario is called nothing; there are alerts, ")
-	f("nothing", Reader{}, "no scenario and no file is called nothing; the scenarios are alerts, ")
+	f("baseline", Reader{Scenario: "spike"}, `--scenario: can only be used with a configuration, not with the scenario or plan "baseline"`)
+	f("plan.json", Reader{Scenario: "spike"}, `--scenario: can only be used with a configuration, not with the scenario or plan "plan.json"`)
+	f("plan.json", Reader{PhaseDuration: 1}, "--for: cannot be used with the plan plan.json")
+	f("nginx.conf", Reader{PhaseDuration: time.Minute}, "--for 1m: needs a scenario; add --scenario")
+	f("nginx.conf", Reader{Balancers: -1}, "--balancers -1: must be at least 1")
+	f("nginx.conf", Reader{Scenario: "nothing"}, `--scenario "nothing": no such scenario; scenarios: alerts, `)
+	f("nothing", Reader{}, `"nothing" is neither a scenario nor a file; scenarios: alerts, `)
 	f("nginx.conf/x", Reader{}, "read nginx.conf/x: not a directory")
-	f("baseline", Reader{Balancers: 2}, "baseline: --balancers is for configurations; a scenario or plan says itself who takes part")
-	f("builtin:nginx/nothing", Reader{}, "no configuration is called builtin:nginx/nothing; lbproof list configurations shows them")
+	f("baseline", Reader{Balancers: 2}, "--balancers: can only be used with a configuration")
+	f("builtin:nginx/nothing", Reader{}, "builtin:nginx/nothing: is not a built-in configuration; lbproof list configurations shows them")
 }
 
 func TestRunName(t *testing.T) {
@@ -99,7 +99,7 @@ func TestRunName(t *testing.T) {
 	f("...", "configuration")
 }
 
-func TestCarried(t *testing.T) {
+func TestProbeHeader(t *testing.T) {
 	f := func(want map[string]string, header ...string) {
 		t.Helper()
 		got, err := Reader{Header: header}.ProbeHeader()
