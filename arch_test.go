@@ -92,14 +92,15 @@ var rooms = map[string]room{
 	"scenarios/experiments": pure("internal/model", "internal/plan", "internal/stats", "internal/units", "scenarios", "scenarios/checks",
 		"scenarios/checks/check"),
 	// stats: how many probes a claim needs.
-	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "scenarios/checks"),
+	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "internal/units",
+		"scenarios/checks"),
 
 	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
 	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",
 		"internal/source", "internal/stack", "lbconfigs/mutations", "scenarios/checks"),
 	// What the user named in, a Plan out. It is below cmd, and above source, which knows nothing of scenarios.
-	"internal/target": acts("internal/model", "internal/plan", "internal/source", "lbconfigs", "scenarios",
-		"scenarios/experiments"),
+	"internal/target": acts("internal/model", "internal/plan", "internal/source", "internal/units", "lbconfigs", "scenarios",
+		"scenarios/checks", "scenarios/experiments"),
 	// Simulated runs of the built-in plans. No check: what is expected of balancers is written down there once more.
 	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios",
 		"scenarios/experiments"),

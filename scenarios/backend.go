@@ -13,8 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// backendFlags is the part of a backend's command line that all have in common: what the configuration has them note and
-// answer.
+// backendFlags returns the command-line flags that all backends share, which depend on the configuration.
 func backendFlags(cfg model.Config) (flags []string) {
 	option := func(name string, values []string) {
 		if len(values) > 0 {
@@ -27,13 +26,13 @@ func backendFlags(cfg model.Config) (flags []string) {
 	return flags
 }
 
-// prepareBackend fills in what the harness's own backend needs: its limits and its command line, which ends in what is served.
+// prepareBackend sets the limits and the command line of a backend.
 func (s Scenario) prepareBackend(spec *plan.Spec, flags []string) error {
 	limits := s.limitsOf(spec.Name)
 	if limits.Memory != "" {
 		bytes, err := units.RAMInBytes(limits.Memory)
 		if err != nil {
-			return fmt.Errorf("%s:%d: memory of %s: %w", s.File, limits.Line, spec.Name, err)
+			return fmt.Errorf("%s:%d: backends.%s.memory: %w", s.File, limits.Line, spec.Name, err)
 		}
 		spec.Memory = bytes
 	}
@@ -48,7 +47,7 @@ func (s Scenario) prepareBackend(spec *plan.Spec, flags []string) error {
 	}
 	spec.Env = map[string]string{"HOST_TAG": spec.Name}
 	if spec.Memory > 0 {
-		// which the Go runtime does not find out by itself; the rest is for sockets and stacks of the kernel's
+		// The Go runtime does not read the container's limit. The rest is for sockets and the kernel.
 		spec.Env["GOMEMLIMIT"] = strconv.FormatInt(spec.Memory*3/4, 10)
 	}
 	spec.Command = backendCommand(*spec, ports, flags)
@@ -59,7 +58,7 @@ func (s Scenario) prepareBackend(spec *plan.Spec, flags []string) error {
 	return nil
 }
 
-// backendCommand is a backend's command line. A helper serves none of what the others do.
+// backendCommand returns the command line of a backend. A helper has none of the shared flags.
 func backendCommand(spec plan.Spec, ports, flags []string) []string {
 	line := []string{
 		"/lbproof", "backend", "--listen", strings.Join(ports, ","),
@@ -77,7 +76,7 @@ func backendCommand(spec plan.Spec, ports, flags []string) []string {
 	return append(line, flags...)
 }
 
-// limitsOf are what the scenario says of a backend, by any of its name's spellings.
+// limitsOf returns the limits of a backend, whose name may be spelled differently.
 func (s Scenario) limitsOf(host string) Limits {
 	for name, limits := range s.Backends {
 		if model.SameHost(name, host) {
@@ -87,8 +86,8 @@ func (s Scenario) limitsOf(host string) Limits {
 	return defaultLimits
 }
 
-// healthPaths are the paths that the balancer itself asks for, which backends answer 200: those of its health checks,
-// and those by which it lets a backend decide whether a request may pass.
+// healthPaths returns the paths of the balancer's own requests, which backends answer with 200: health checks and
+// auth requests.
 func healthPaths(cfg model.Config) []string {
 	var paths []string
 	add := func(path string) {
@@ -116,7 +115,7 @@ func healthPaths(cfg model.Config) []string {
 	return paths
 }
 
-// routePrefixes are the paths below which routes lead to backends, which serve their API below each.
+// routePrefixes returns the path prefixes of routes to backends, which serve their API below each.
 func routePrefixes(cfg model.Config) []string {
 	var all []string
 	for _, r := range cfg.Routes {

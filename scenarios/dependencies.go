@@ -8,8 +8,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Dependencies are the services that backends can be given to need. The short name of each is that of the backend's
-// flag for its address, and one by which programs of the configuration reach it.
+// Dependencies are the services that backends can depend on. The short name of each is also its host name and the
+// backend's flag for its address.
 var Dependencies = []plan.Spec{
 	{
 		Name: plan.HarnessName("postgres"), Role: plan.Dependency, Ports: []int{5432}, User: "postgres",
@@ -27,14 +27,14 @@ var Dependencies = []plan.Spec{
 	},
 }
 
-// startPostgres makes a database that anybody may ask, unless an earlier start did, and serves it.
+// startPostgres creates a database without authentication, unless an earlier start did, and serves it.
 const startPostgres = `set -e
 data=/tmp/database
 [ -d $data ] || { initdb -D $data -A trust --no-sync >/tmp/initdb; echo 'host all all all trust' >>$data/pg_hba.conf; }
 rm -f $data/postmaster.pid
 exec postgres -D $data -k /tmp -c listen_addresses='*' -c fsync=off`
 
-// addDependencies adds what the backends need, and tells them where it is.
+// addDependencies adds the dependencies to a plan, and their addresses to the backends.
 func (s Scenario) addDependencies(p *plan.Plan) error {
 	for _, d := range Dependencies {
 		short := plan.ShortName(d.Name)
@@ -43,8 +43,8 @@ func (s Scenario) addDependencies(p *plan.Plan) error {
 		}
 		for i, spec := range p.Specs {
 			if model.SameHost(spec.Name, short) {
-				return fmt.Errorf("%s: needs: %s would have the name of a server of the configuration (%s): "+
-					"call that server something else", s.File, short, serverPosition(p.Config, spec))
+				return fmt.Errorf("%s: needs: %s is also the name of a server in the configuration (%s); "+
+					"rename that server", s.File, short, serverPosition(p.Config, spec))
 			}
 			if spec.Role == plan.Backend && !spec.Helper {
 				p.Specs[i].Command = append(slices.Clone(spec.Command), "--"+short, fmt.Sprintf("%s:%d", d.Host(), d.Ports[0]))
@@ -55,7 +55,7 @@ func (s Scenario) addDependencies(p *plan.Plan) error {
 	return nil
 }
 
-// serverPosition says where a configuration names the host that a node is.
+// serverPosition returns where a configuration names the host of a node.
 func serverPosition(cfg model.Config, node plan.Spec) string {
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -12,25 +13,23 @@ import (
 	"github.com/lbproof/lbproof/internal/faults"
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
-// Events puts the scenario's faults on the plan's clock.
+// Events adds the scenario's faults to the plan.
 func (s Scenario) Events(p *plan.Plan) error {
 	for _, f := range s.Faults {
-		fault, err := faults.Find(f.Fault)
+		fault, err := findFault(f)
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w; lbproof list faults shows them", s.File, f.Line, err)
+			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
 		nodes, err := findTargets(p, f)
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
-		if f.Phase == "" {
-			f.Phase = s.Phases[0].Name
-		}
-		phase := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == f.Phase })
-		if phase < 0 {
-			return fmt.Errorf("%s:%d: the scenario has no phase %s", s.File, f.Line, f.Phase)
+		phase, err := s.findPhase(p, f.Phase)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", s.File, f.Line, err)
 		}
 		for _, node := range nodes {
 			e := plan.Event{
@@ -55,15 +54,53 @@ func (s Scenario) Events(p *plan.Plan) error {
 	return checkOverlaps(s.File, p.Events)
 }
 
-// outageMargin is how much longer than the configuration's own times a death lasts, and the time after it.
+// findFault returns the fault of that name, whose settings must all exist.
+func findFault(f Fault) (faults.Fault, error) {
+	fault, err := faults.Find(f.Fault)
+	if err != nil {
+		var names []string
+		for _, known := range faults.All {
+			names = append(names, string(known.Name))
+		}
+		return fault, fmt.Errorf("fault: %q is not a fault; %s", f.Fault,
+			units.DidYouMean(string(f.Fault), names, "lbproof list faults shows them"))
+	}
+	var settings []string
+	for _, arg := range fault.Args {
+		settings = append(settings, string(arg.Name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.With)) {
+		if !slices.Contains(settings, string(name)) {
+			return fault, fmt.Errorf("with: %w", notAmong(string(name), "a setting of "+string(f.Fault), settings))
+		}
+	}
+	return fault, nil
+}
+
+// findPhase returns the index of the phase of that name, by default the scenario's first.
+func (s Scenario) findPhase(p *plan.Plan, name string) (int, error) {
+	if name == "" {
+		name = s.Phases[0].Name
+	}
+	var names []string
+	for _, phase := range p.Phases {
+		names = append(names, phase.Name)
+	}
+	if i := slices.Index(names, name); i >= 0 {
+		return i, nil
+	}
+	return -1, fmt.Errorf("phase: %w", notAmong(name, "a phase of the scenario", names))
+}
+
+// outageMargin extends an outage, and the time after it, beyond the configured times.
 const outageMargin = 2 * time.Second
 
-// maxAwaitedTimeout is the longest timeout that a fault waits for; longer ones belong to tunnels.
+// maxAwaitedTimeout is the longest timeout that a fault is extended for; longer ones are for tunnels.
 const maxAwaitedTimeout = 2 * time.Minute
 
-// Adapted gives the configuration the time that it asks for to find a server dead, and to find it alive again.
+// Adapted extends the fault to the configured detection time, and its interval to the configured recovery time.
 func (f Fault) Adapted(cfg model.Config, node string) Fault {
-	back := time.Duration(0) // after the recovery
+	back := time.Duration(0) // until the recovery is detected
 	for _, pool := range cfg.Pools {
 		for _, s := range pool.Servers {
 			if s.Host != node {
@@ -79,14 +116,14 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 			}
 			if p := s.Ejection; p != nil {
 				out := p.Duration + time.Second + outageMargin
-				if p.Duration >= f.Duration { // otherwise it is tried again while it is dead
+				if p.Duration >= f.Duration { // otherwise it is retried during the fault
 					out -= f.Duration
 				}
 				back = max(back, out)
 			}
 		}
 	}
-	if f.Fault.Hangs() { // and to find out that one attempt has failed
+	if f.Fault.Hangs() { // an attempt fails only after its timeout
 		for _, r := range cfg.Routes {
 			for _, t := range r.Timeouts {
 				if t.Kind == model.ReadTimeout && t.Duration <= maxAwaitedTimeout {
@@ -99,25 +136,25 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 	return f
 }
 
-// maxSweepShift is the most by which two deaths come closer that each come at another moment.
+// maxSweepShift returns by how much sweep d brings two occurrences closer at most.
 func maxSweepShift(d time.Duration) time.Duration { return time.Duration(goldenFraction * float64(d)) }
 
-// RecoveredAt is until when a fault that adapts is over for the last time, and known to be, and a while after it.
+// RecoveredAt returns when the recovery from the last occurrence of an adapted fault is detected, with a margin.
 func (f Fault) RecoveredAt(cfg model.Config, node string) time.Duration {
 	f = f.Adapted(cfg, node)
 	last := f.At
 	for _, e := range f.Occurrences(plan.Event{}) {
 		last = max(last, e.At)
 	}
-	return last + f.Every - maxSweepShift(f.Sweep) + 2*outageMargin // no other comes, closer or not
+	return last + f.Every - maxSweepShift(f.Sweep) + 2*outageMargin // no further one is shifted closer
 }
 
-// ExtendPhase has an open loop go on for a time at least.
+// ExtendPhase extends an open loop to at least d.
 func ExtendPhase(l *plan.Phase, d time.Duration) {
 	l.Count = max(l.Count, int(l.Rate*d.Seconds()))
 }
 
-// enableMaster gives the balancer a master process, where it has none by itself and a fault needs one.
+// enableMaster runs the balancer with a master process if it has none by default.
 func enableMaster(p *plan.Plan) {
 	process := p.Config.Dialect.Process
 	for i, spec := range p.Specs {
@@ -128,11 +165,11 @@ func enableMaster(p *plan.Plan) {
 	}
 }
 
-// goldenFraction is the golden ratio less one: its multiples, less their whole parts, lie evenly in 0 to 1 however many they
-// are, and keep step with no clock (H. Weyl, Mathematische Annalen 77, 1916).
+// goldenFraction is the golden ratio minus 1. The fractional parts of its multiples are evenly distributed in [0, 1), for
+// any number of them (H. Weyl, Mathematische Annalen 77, 1916).
 const goldenFraction = 0.6180339887
 
-// Occurrences is an event as often as the fault comes, each time at another moment of what the balancer does regularly.
+// Occurrences returns an event per repetition of the fault, each at another moment of the balancer's periodic work.
 func (f Fault) Occurrences(e plan.Event) []plan.Event {
 	var all []plan.Event
 	for i := range cmp.Or(f.Times, 1) {
@@ -143,7 +180,7 @@ func (f Fault) Occurrences(e plan.Event) []plan.Event {
 	return all
 }
 
-// checkEvent says why an event cannot be.
+// checkEvent reports why an event is impossible.
 func checkEvent(p *plan.Plan, e plan.Event, target plan.Spec) error {
 	if err := faults.Validate(e, target); err != nil {
 		return err
@@ -151,17 +188,17 @@ func checkEvent(p *plan.Plan, e plan.Event, target plan.Spec) error {
 	isPeer := func(spec plan.Spec) bool { return spec.Name == e.Peer }
 	known := e.Peer == plan.WorkerName || slices.ContainsFunc(p.Specs, isPeer)
 	if !known || e.Peer == e.Target {
-		return fmt.Errorf("%s cannot be the other end of a fault on %s: it is no other node of the run", e.Peer, e.Target)
+		return fmt.Errorf("peer: %q is not another node of the run; leave it out or name one (target: %s)", e.Peer, e.Target)
 	}
 	return nil
 }
 
-// peerName is the name of the other end; of the one that asks the node where the fault names none.
+// peerName returns the name of the other end; by default the node that sends requests to the target.
 func peerName(p *plan.Plan, name string, target plan.Spec) string {
 	switch {
 	case name == "" && target.Role == plan.Dependency:
 		isBackend := func(spec plan.Spec) bool { return spec.Role == plan.Backend }
-		return p.Specs[slices.IndexFunc(p.Specs, isBackend)].Name // there are always some
+		return p.Specs[slices.IndexFunc(p.Specs, isBackend)].Name // a plan always has one
 	case name == "balancer", name == "" && target.Role == plan.Backend:
 		return BalancerSpec(p).Name
 	case name == "client", name == "":
@@ -176,8 +213,8 @@ func peerName(p *plan.Plan, name string, target plan.Spec) string {
 	return name
 }
 
-// FindNode is the place of the node that a scenario means by a name: the server that has it, else the node of lbproof's
-// own that has it as its short name; -1 where there is none.
+// FindNode returns the index of the node that a scenario calls name: the server of that name, else lbproof's own node of
+// that short name, else -1.
 func FindNode(specs []plan.Spec, name string) int {
 	if i := slices.IndexFunc(specs, func(spec plan.Spec) bool { return model.SameHost(spec.Name, name) }); i >= 0 {
 		return i
@@ -185,13 +222,14 @@ func FindNode(specs []plan.Spec, name string) int {
 	return slices.IndexFunc(specs, func(spec plan.Spec) bool { return spec.Name == plan.HarnessName(name) })
 }
 
+// BalancerSpec returns the balancer's node.
 func BalancerSpec(p *plan.Plan) plan.Spec {
 	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
-	return p.Specs[i] // every plan has one
+	return p.Specs[i] // a plan always has one
 }
 
-// findTargets are the nodes that a fault is put on: one by its name, or by a name that fits any configuration: the
-// balancer, or servers of the first pool that has two or more.
+// findTargets returns the nodes to inject a fault into. The target is a node's name, or fits any configuration: the
+// balancer, or servers of the first pool that has at least two.
 func findTargets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 	name := f.Target
 	if name == "balancer" && !f.Designed {
@@ -225,14 +263,17 @@ func findTargets(p *plan.Plan, f Fault) ([]plan.Spec, error) {
 		found[name] = primaries[n-1 : n]
 	}
 	if len(found[name]) == 0 {
-		return nil, fmt.Errorf("the run has no node %q to break: name one of %s, or balancer, server 1 and so on, "+
-			"last server, primaries, backups of the first pool with two servers or more",
-			name, strings.Join(nodeNames(p), ", "))
+		return nil, fmt.Errorf("target: %q is not a node of the run; %s", name,
+			units.DidYouMean(name, append(nodeNames(p), targetNames...),
+				fmt.Sprintf("nodes: %s, or %s", strings.Join(nodeNames(p), ", "), strings.Join(targetNames, ", "))))
 	}
 	return found[name], nil
 }
 
-// serverNumber is the 3 of "server 3". ok is false of other names, and of numbers below 1.
+// targetNames are the targets that fit any configuration with a pool of at least two servers.
+var targetNames = []string{"balancer", "server 1", "server 2", "last server", "primaries", "backups"}
+
+// serverNumber returns the 3 of "server 3"; ok is false for other names and for numbers below 1.
 func serverNumber(name string) (n int, ok bool) {
 	number, numbered := strings.CutPrefix(name, "server ")
 	n, err := strconv.Atoi(number)
@@ -242,19 +283,20 @@ func serverNumber(name string) (n int, ok bool) {
 func nodeNames(p *plan.Plan) []string {
 	var names []string
 	for _, spec := range p.Specs {
-		names = append(names, spec.Name)
+		names = append(names, plan.ShortName(spec.Name))
 	}
 	return names
 }
 
-// checkOverlaps says where two faults that change the same thing of a node would meet: neither could be taken back as it was.
+// checkOverlaps reports two equal faults of a node that overlap: undoing one would not restore the node.
 func checkOverlaps(file string, events []plan.Event) error {
 	for i, a := range events {
 		for _, b := range events[i+1:] {
 			same := a.Target == b.Target && a.Fault == b.Fault && a.Phase == b.Phase
 			meet := a.At < b.At+b.Duration && b.At < a.At+a.Duration
 			if same && meet {
-				return fmt.Errorf("%s: %s of %s begins at %s, before the one of %s is over", file, b.Fault, b.Target, b.At, a.At)
+				return fmt.Errorf("%s: faults: %s of %s at %s overlaps the one at %s; increase every or shorten for",
+					file, b.Fault, plan.ShortName(b.Target), b.At, a.At)
 			}
 		}
 	}

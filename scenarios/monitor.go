@@ -18,7 +18,7 @@ const (
 	exporterPort   = 9113
 )
 
-// Prometheus watches a balancer.
+// Prometheus scrapes the balancer and the backends and evaluates the rules of a scenario.
 var Prometheus = plan.Spec{
 	Name: plan.HarnessName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
 	Command:    []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
@@ -29,8 +29,8 @@ var Prometheus = plan.Spec{
 	},
 }
 
-// Exporters tell Prometheus what a page of the balancer says that is not of Prometheus's form. They run beside the
-// balancer, and model.Counter names them.
+// Exporters convert status pages of balancers to Prometheus metrics. They share the balancer's network, and
+// model.Counter names them.
 var Exporters = []plan.Spec{
 	{
 		Name: plan.HarnessName("nginx-exporter"), Role: plan.Monitor, Ports: []int{exporterPort},
@@ -42,7 +42,7 @@ var Exporters = []plan.Spec{
 	},
 }
 
-// ruleFile is Prometheus's (prometheus.io/docs/prometheus/latest/configuration/recording_rules).
+// ruleFile is a rule file of Prometheus (prometheus.io/docs/prometheus/latest/configuration/recording_rules).
 type ruleFile struct {
 	Groups []struct {
 		Rules []struct {
@@ -53,7 +53,7 @@ type ruleFile struct {
 	} `yaml:"groups"`
 }
 
-// readRules reads the rules of a file.
+// readRules reads a rule file of Prometheus.
 func readRules(name string, text []byte) (all []plan.Query, err error) {
 	var file ruleFile
 	if err := yaml.Unmarshal(text, &file); err != nil {
@@ -69,7 +69,7 @@ func readRules(name string, text []byte) (all []plan.Query, err error) {
 				q.Name, q.Alert, q.Pos.Line = r.Alert.Value, true, r.Alert.Line
 			}
 			if q.Name == "" {
-				return nil, fmt.Errorf("%s:%d: a rule needs alert: NAME, or record: NAME", name, r.Expr.Line)
+				return nil, fmt.Errorf("%s:%d: rule without a name; add alert: NAME or record: NAME", name, r.Expr.Line)
 			}
 			if q.Selectors, err = selectors(q.Expr); err != nil {
 				return nil, fmt.Errorf("%s:%d: %s: %w", name, max(r.Expr.Line, q.Pos.Line), q.Name, err)
@@ -78,12 +78,12 @@ func readRules(name string, text []byte) (all []plan.Query, err error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: it has no rules: groups: [{name: …, rules: [{alert: …, expr: …}]}]", name)
+		return nil, fmt.Errorf("%s: no rules; write groups: [{name: …, rules: [{alert: …, expr: …}]}]", name)
 	}
 	return all, nil
 }
 
-// selectors are those of an expression, each once.
+// selectors returns the series selectors of an expression, each once.
 func selectors(expr string) (all []string, err error) {
 	parsed, err := metricsql.Parse(expr)
 	if err != nil {
@@ -99,7 +99,7 @@ func selectors(expr string) (all []string, err error) {
 	return all, nil
 }
 
-// addMonitor adds Prometheus to a plan, what exports the balancer's counters to it, and the promises of its rules.
+// addMonitor adds Prometheus with its exporters to a plan, and a claim for each rule.
 func (s Scenario) addMonitor(p *plan.Plan) (err error) {
 	if s.Rules == "" {
 		return nil
@@ -114,7 +114,7 @@ func (s Scenario) addMonitor(p *plan.Plan) (err error) {
 		}
 		p.Claims = append(p.Claims, plan.Claim{
 			ID: string(plan.CheckQueries) + "/" + q.Name, Check: plan.CheckQueries, Subject: q.Name, Pos: q.Pos,
-			Text: fmt.Sprintf("%s %s is about series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
+			Text: fmt.Sprintf("%s %s references only series that exist: %s.", what, q.Name, strings.Join(q.Selectors, ", ")),
 		})
 	}
 	jobs, exporters := scrapeConfig(*p)
@@ -125,7 +125,7 @@ func (s Scenario) addMonitor(p *plan.Plan) (err error) {
 	return nil
 }
 
-// scrapeConfig is Prometheus's configuration for a plan, and what has to run beside the balancer for it.
+// scrapeConfig returns Prometheus's configuration for a plan, and the exporters that it needs.
 func scrapeConfig(p plan.Plan) (config string, exporters []plan.Spec) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n",
@@ -163,7 +163,7 @@ func scrapeConfig(p plan.Plan) (config string, exporters []plan.Spec) {
 	return b.String(), nil
 }
 
-// scrapedBackends are the addresses of the backends whose first port speaks plain HTTP, as YAML has them.
+// scrapedBackends returns the addresses, quoted for YAML, of the backends whose first port speaks plain HTTP.
 func scrapedBackends(p plan.Plan) []string {
 	var all []string
 	for _, spec := range p.Specs {

@@ -27,7 +27,7 @@ func watching(t *testing.T, rules string) (plan.Plan, error) {
 	return s.Plan(cfg, specs)
 }
 
-// Prometheus asks the backends and nginx's exporter, which stands on nginx's own host; every rule is a promise.
+// Prometheus scrapes the backends and nginx's exporter, which shares nginx's network; every rule is a claim.
 func TestRulesAreWatched(t *testing.T) {
 	p, err := watching(t, `groups:
 - rules:
@@ -53,13 +53,13 @@ func TestRulesAreWatched(t *testing.T) {
 func TestMistakenRules(t *testing.T) {
 	for rules, says := range map[string]string{
 		"groups: [":                      "d/b.yml:1: ",
-		"groups: []":                     "d/b.yml: it has no rules",
-		"groups: [{rules: [{expr: a}]}]": "d/b.yml:1: a rule needs alert: NAME, or record: NAME",
+		"groups: []":                     "d/b.yml: no rules; write groups",
+		"groups: [{rules: [{expr: a}]}]": "d/b.yml:1: rule without a name; add alert: NAME or record: NAME",
 		"groups:\n- rules:\n  - alert: A\n    expr: a >": "d/b.yml:4: A: ",
 	} {
 		_, err := watching(t, rules)
 		assert.ErrorContains(t, err, says)
 	}
 	_, err := scenarios.Read(fstest.MapFS{"a.yaml": {Data: []byte(watched)}}, "a.yaml")
-	assert.ErrorContains(t, err, "a.yaml:4: rules: open b.yml")
+	assert.ErrorContains(t, err, "a.yaml:4: rules: b.yml: no such file")
 }

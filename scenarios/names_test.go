@@ -28,8 +28,7 @@ func planWith(t *testing.T, more string, servers ...string) (plan.Plan, error) {
 	return s.Plan(cfg, specs)
 }
 
-// A fault's target is the server that has the name, however it is spelled, else the node of lbproof's own that is
-// called so.
+// The target of a fault is the server of that name, in any spelling, else lbproof's own node of that short name.
 func TestTargetsByName(t *testing.T) {
 	f := func(target, peer, wantTarget, wantPeer string, servers ...string) {
 		t.Helper()
@@ -49,10 +48,10 @@ func TestTargetsByName(t *testing.T) {
 	f("server 1", "", "balancer", "nginx@lbproof", "balancer", "b")
 }
 
-// Programs of users ask for what backends need by its plain name, which is no other's then.
+// Programs in the user's configuration use the short name of a dependency, so no server may have it.
 func TestNeedsWithTheNameOfAServer(t *testing.T) {
 	_, err := planWith(t, "needs: [redis]\n", "a", "Redis")
-	assert.EqualError(t, err, "s.yaml: needs: redis would have the name of a server of the configuration (nginx.conf:5): call that server something else")
+	assert.EqualError(t, err, "s.yaml: needs: redis is also the name of a server in the configuration (nginx.conf:5); rename that server")
 	_, err = planWith(t, "", "a", "redis")
 	assert.NoError(t, err)
 }
@@ -62,5 +61,5 @@ func TestLimitsByName(t *testing.T) {
 	require.NoError(t, err)
 	assert.InDelta(t, 0.5, plan.Specs[1].CPUs, 0)
 	_, err = planWith(t, "backends:\n  a: {cpus: 0.5, memory: 64MiB}\n  A: {cpus: 1, memory: 64MiB}\n", "a", "b")
-	assert.ErrorContains(t, err, "s.yaml:7: A is the backend a of line 6: give its limits once")
+	assert.ErrorContains(t, err, "s.yaml:7: backends: A and a (line 6) are the same backend; keep one")
 }

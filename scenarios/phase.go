@@ -27,23 +27,23 @@ type Rate struct {
 	Spike    *Spike  `yaml:"spike"`
 	Sine     *Sine   `yaml:"sine"`
 	Bursts   *Bursts `yaml:"bursts"`
-	Replay   string  `yaml:"replay"` // a file of times, seconds since its first, one a line
+	Replay   string  `yaml:"replay"` // file with a time in seconds per line
 	times    []time.Duration
 }
 
-// Span is from one rate to another.
+// Span is a linear change of the rate.
 type Span struct {
 	From float64 `yaml:"from"`
 	To   float64 `yaml:"to"`
 }
 
-// Step is a time at a rate.
+// Step is a stretch with a constant rate.
 type Step struct {
 	Rate     float64       `yaml:"rate"`
 	Duration time.Duration `yaml:"for"`
 }
 
-// Spike is a base rate with a time at a peak.
+// Spike is a base rate with a temporary peak.
 type Spike struct {
 	Base     float64       `yaml:"base"`
 	Peak     float64       `yaml:"peak"`
@@ -51,20 +51,20 @@ type Spike struct {
 	Duration time.Duration `yaml:"for"`
 }
 
-// Sine swings between two rates.
+// Sine oscillates between two rates.
 type Sine struct {
 	Low    float64       `yaml:"low"`
 	High   float64       `yaml:"high"`
 	Period time.Duration `yaml:"period"`
 }
 
-// Bursts are so many requests at once, every so often.
+// Bursts are Size requests at once, every Every.
 type Bursts struct {
 	Size  int           `yaml:"size"`
 	Every time.Duration `yaml:"every"`
 }
 
-// UnmarshalYAML takes a number for a constant rate.
+// UnmarshalYAML reads a number as a constant rate.
 func (r *Rate) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
 		return node.Decode(&r.Constant)
@@ -73,7 +73,7 @@ func (r *Rate) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*shapes)(r))
 }
 
-// isOpenLoop says whether there is a rate.
+// isOpenLoop reports whether there is a rate.
 func (r Rate) isOpenLoop() bool { return r.Constant > 0 || r.hasShape() }
 
 func (r Rate) hasShape() bool {
@@ -82,10 +82,10 @@ func (r Rate) hasShape() bool {
 	return changes || uneven || r.hasOwnDuration()
 }
 
-// hasOwnDuration says whether the rate says by itself for how long it is.
+// hasOwnDuration reports whether the shape determines the duration.
 func (r Rate) hasOwnDuration() bool { return r.Steps != nil || r.Replay != "" }
 
-// readReplayTimes reads the recorded times that a replay sends at.
+// readReplayTimes reads the times of a replay, relative to the first.
 func readReplayTimes(text []byte) ([]time.Duration, error) {
 	var times []time.Duration
 	scanner := bufio.NewScanner(bytes.NewReader(text))
@@ -96,15 +96,15 @@ func readReplayTimes(text []byte) ([]time.Duration, error) {
 		}
 		at, err := strconv.ParseFloat(field, 64)
 		if err != nil || math.IsNaN(at) || math.IsInf(at, 0) {
-			return nil, fmt.Errorf("%d: %q is no time in seconds", line, field)
+			return nil, fmt.Errorf("%d: %q is not a time; write seconds, e.g. 0.25", line, field)
 		}
 		times = append(times, time.Duration(at*float64(time.Second)))
 		if n := len(times); n > 1 && times[n-1] < times[n-2] {
-			return nil, fmt.Errorf("%d: %s is before the time on the line above", line, field)
+			return nil, fmt.Errorf("%d: %s is before the previous time; sort the lines", line, field)
 		}
 	}
 	if len(times) < 2 || times[0] == times[len(times)-1] {
-		return nil, fmt.Errorf("1: a replay needs two times or more, and some time between them")
+		return nil, fmt.Errorf("1: too few times; a replay needs at least two different ones")
 	}
 	first := times[0]
 	for i := range times {
@@ -113,10 +113,10 @@ func readReplayTimes(text []byte) ([]time.Duration, error) {
 	return times, nil
 }
 
-// phase writes a phase out.
+// phase returns the plan of a phase.
 func (s Scenario) phase(p Phase, cfg model.Config) (plan.Phase, error) {
 	wrong := func(format string, args ...any) (plan.Phase, error) {
-		return plan.Phase{}, fmt.Errorf("%s:%d: phase %s: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
+		return plan.Phase{}, fmt.Errorf("%s:%d: phase %q: %s", s.File, p.Line, p.Name, fmt.Sprintf(format, args...))
 	}
 	l := p.withoutTraffic()
 	l.Seed = s.Seed
@@ -126,7 +126,7 @@ func (s Scenario) phase(p Phase, cfg model.Config) (plan.Phase, error) {
 			Header: r.Headers, Body: model.Bytes(r.Body),
 		})
 		if p.Verify && !aimed.TLS {
-			return wrong("verify is for TLS, and %s goes to port %d, which does not speak it", aimed.Path, aimed.Port)
+			return wrong("verify needs TLS; %s goes to port %d, which has none", aimed.Path, aimed.Port)
 		}
 		if p.Verify {
 			setCertifiedHost(cfg, &aimed)
@@ -135,7 +135,7 @@ func (s Scenario) phase(p Phase, cfg model.Config) (plan.Phase, error) {
 	}
 	l.BreakLimits.P99 = p.BreakLimits.P99
 	if p.BreakLimits.Errors != "" {
-		percent, _ := strconv.ParseFloat(strings.TrimSuffix(p.BreakLimits.Errors, "%"), 64) // the schema has seen to it
+		percent, _ := strconv.ParseFloat(strings.TrimSuffix(p.BreakLimits.Errors, "%"), 64) // the schema guarantees it
 		l.BreakLimits.ErrorShare = percent / 100
 	}
 	if p.Rate.isOpenLoop() {
@@ -153,7 +153,7 @@ func (s Scenario) phase(p Phase, cfg model.Config) (plan.Phase, error) {
 	return l, nil
 }
 
-// withoutTraffic is the phase without its requests, rate and engine.
+// withoutTraffic returns the phase without its requests, rate and engine.
 func (p Phase) withoutTraffic() plan.Phase {
 	l := plan.Phase{
 		Name: p.Name, Count: p.Requests, Concurrency: cmp.Or(p.Concurrency, DefaultMaxInFlight),
@@ -168,7 +168,7 @@ func (p Phase) withoutTraffic() plan.Phase {
 	return l
 }
 
-// setCertifiedHost has a request that names no host ask for one that the certificate is for.
+// setCertifiedHost adds a Host that the certificate is valid for, unless the request has one.
 func setCertifiedHost(cfg model.Config, r *plan.Request) {
 	if r.Header["Host"] != "" {
 		return
@@ -184,28 +184,28 @@ func setCertifiedHost(cfg model.Config, r *plan.Request) {
 	r.Header["Host"] = host
 }
 
-// checkConsistent says what of a phase contradicts itself.
+// checkConsistent reports contradictions between the fields of a phase.
 func (p Phase) checkConsistent(l plan.Phase) error {
 	switch {
 	case l.Count < 1 && p.Duration > 0 && !p.Rate.isOpenLoop():
-		return fmt.Errorf("for goes with rate; a closed loop needs requests")
+		return fmt.Errorf("for needs a rate; a closed loop needs requests instead")
 	case l.Count < 1:
-		return fmt.Errorf("it needs requests, or with a rate for how long")
+		return fmt.Errorf("add requests or, with a rate, for (e.g. for: 10s)")
 	case l.Count > maxRequests:
-		return fmt.Errorf("%d requests are more than the %d that a phase may have", l.Count, maxRequests)
+		return fmt.Errorf("%d requests exceed the limit of %d", l.Count, maxRequests)
 	case p.ThinkTime > 0 && p.Rate.isOpenLoop():
-		return fmt.Errorf("think is for closed loops; an open loop sends when requests are due")
+		return fmt.Errorf("think applies to closed loops; remove it or rate")
 	case l.Keys.Zipf != 0 && len(l.Keys.Values) < 2:
-		return fmt.Errorf("zipf needs two keys or more")
+		return fmt.Errorf("zipf needs at least two keys")
 	case (l.Keys.Header != "" || l.Keys.Cookie != "") != (len(l.Keys.Values) > 0):
-		return fmt.Errorf("keys need a header or cookie, and values or their count")
+		return fmt.Errorf("keys need a header or a cookie, and values or count")
 	}
 	return nil
 }
 
 const maxRequests = 100_000_000
 
-// ChooseEngine chooses what sends a load, or says why what is asked for cannot.
+// ChooseEngine returns the load generator for a phase, or an error if the requested one cannot send it.
 func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 	encrypted := slices.ContainsFunc(l.Requests, func(r plan.Request) bool { return r.TLS })
 	plain := l.Clients != plan.Clients{} || l.Keys.Cookie != ""
@@ -221,29 +221,29 @@ func (p Phase) ChooseEngine(l plan.Phase) (plan.Engine, error) {
 	picked = cmp.Or(p.Engine, picked)
 	switch {
 	case picked == plan.Epoll && encrypted:
-		return "", fmt.Errorf("the engine epoll sends plain text only, and the configuration wants TLS")
+		return "", fmt.Errorf("engine epoll does not support TLS; use goroutines")
 	case p.Protocol == "h2" && !encrypted:
-		return "", fmt.Errorf("h2 is spoken over TLS, and the configuration's listener has none")
+		return "", fmt.Errorf("protocol h2 needs TLS; the listener has none")
 	case (p.Protocol == "websocket") != (picked == plan.WebSocket), p.Protocol == "h2" && picked != plan.Vegeta:
-		return "", fmt.Errorf("the engine %s does not speak %s", picked, cmp.Or(p.Protocol, "HTTP/1.1"))
+		return "", fmt.Errorf("engine %s does not support %s; remove engine", picked, cmp.Or(p.Protocol, "HTTP/1.1"))
 	case (picked == plan.Vegeta || picked == plan.WebSocket) && plain:
-		return "", fmt.Errorf("the engine %s knows one client without cookies: leave out clients, and keys in cookies",
+		return "", fmt.Errorf("engine %s supports a single client without cookies; remove clients and keys in cookies",
 			picked)
 	case picked == plan.WebSocket && l.IsOpenLoop():
-		return "", fmt.Errorf("websocket is a closed loop: connections with concurrency, a message of each every think")
+		return "", fmt.Errorf("websocket needs a closed loop; use concurrency and think instead of rate")
 	case picked == plan.Vegeta && l.ThinkTime > 0:
-		return "", fmt.Errorf("the engine vegeta does not think")
+		return "", fmt.Errorf("engine vegeta does not support think; remove it")
 	case l.PreciseTiming && !l.IsOpenLoop():
-		return "", fmt.Errorf("precise is for open loops: a closed loop has no due times")
+		return "", fmt.Errorf("precise needs an open loop; add rate or remove it")
 	case l.PreciseTiming && picked == plan.Vegeta:
-		return "", fmt.Errorf("the engine vegeta is not precise")
+		return "", fmt.Errorf("engine vegeta does not support precise; remove it")
 	case l.NewConnections && picked == plan.WebSocket:
-		return "", fmt.Errorf("websocket holds its connections open: leave out fresh-connections")
+		return "", fmt.Errorf("websocket keeps its connections open; remove fresh-connections")
 	}
 	return picked, nil
 }
 
-// interleave puts requests in an order in which each has its share, as evenly as smooth weighted round robin makes it.
+// interleave orders requests by their shares, as evenly as smooth weighted round robin does.
 func interleave(send []Request) []Request {
 	total := 0
 	for _, r := range send {
@@ -264,15 +264,15 @@ func interleave(send []Request) []Request {
 	return out
 }
 
-// applyTo makes the rate the load's own, and counts the requests that fit into a time.
+// applyTo sets the rate of a phase, and the number of requests within d unless it is set.
 func (r Rate) applyTo(l *plan.Phase, d time.Duration) error {
 	within := d.Seconds()
 	counted := l.Count > 0
 	if !counted && d == 0 && !r.hasOwnDuration() {
-		return fmt.Errorf("it needs requests, or for how long")
+		return fmt.Errorf("add requests or for (e.g. for: 10s)")
 	}
 	if counted && d > 0 {
-		return fmt.Errorf("requests and for exclude each other")
+		return fmt.Errorf("requests and for exclude each other; remove one")
 	}
 	mean := func(rate float64) {
 		if l.Rate = rate; !counted {
@@ -288,7 +288,7 @@ func (r Rate) applyTo(l *plan.Phase, d time.Duration) error {
 		mean((r.Ramp.From + r.Ramp.To) / 2)
 	case r.Sine != nil:
 		if r.Sine.Low > r.Sine.High {
-			return fmt.Errorf("sine: low is above high")
+			return fmt.Errorf("sine: low is above high; swap them")
 		}
 		l.Shape = plan.Shape{Kind: plan.Sine, From: r.Sine.Low, To: r.Sine.High, Period: r.Sine.Period}
 		mean((r.Sine.Low + r.Sine.High) / 2)
@@ -304,7 +304,7 @@ func (r Rate) applyTo(l *plan.Phase, d time.Duration) error {
 	return nil
 }
 
-// applyTo makes the bursts the load's own.
+// applyTo sets the bursts of a phase.
 func (b Bursts) applyTo(l *plan.Phase, d time.Duration) {
 	l.Shape = plan.Shape{Kind: plan.Bursts, BurstSize: b.Size, Period: b.Every}
 	l.Rate = float64(b.Size) / b.Every.Seconds()
@@ -313,10 +313,10 @@ func (b Bursts) applyTo(l *plan.Phase, d time.Duration) {
 	}
 }
 
-// applyReplay is the shape of a replay, which sends at recorded times.
+// applyReplay sets the recorded times of a phase.
 func (r Rate) applyReplay(l *plan.Phase, d time.Duration) error {
 	if l.Count > 0 || d > 0 {
-		return fmt.Errorf("replay sends at each of its times: leave out requests and for")
+		return fmt.Errorf("replay determines the requests; remove requests and for")
 	}
 	l.Shape = plan.Shape{Kind: plan.Replay, Times: r.times}
 	l.Count = len(r.times)
@@ -324,16 +324,16 @@ func (r Rate) applyReplay(l *plan.Phase, d time.Duration) error {
 	return nil
 }
 
-// applySteps is the shape of steps and of a spike.
+// applySteps sets the steps of a phase, or those of a spike.
 func (r Rate) applySteps(l *plan.Phase, d time.Duration) error {
 	steps := r.Steps
 	if s := r.Spike; s != nil {
 		if d < s.At+s.Duration {
-			return fmt.Errorf("spike: the phase ends (for: %s) before the spike does (%s)", d, s.At+s.Duration)
+			return fmt.Errorf("spike: ends at %s, after the phase (for: %s); extend for", s.At+s.Duration, d)
 		}
 		steps = []Step{{s.Base, s.At}, {s.Peak, s.Duration}, {s.Base, d - s.At - s.Duration}}
 	} else if d > 0 || l.Count > 0 {
-		return fmt.Errorf("steps say themselves how long they take: leave out requests and for")
+		return fmt.Errorf("steps determine the duration; remove requests and for")
 	}
 	l.Shape.Kind = plan.Steps
 	total, took := 0.0, 0.0

@@ -102,7 +102,7 @@ func TestExpectationsAreClaims(t *testing.T) {
 	last := p.Claims[len(p.Claims)-1]
 	assert.Equal(t, plan.Claim{
 		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: model.Pos{File: "s.yaml", Line: 12},
-		Text:        "The scenario expects of its phase p: p99 < 250ms.",
+		Text:        "Expected in phase p: p99 < 250ms.",
 		Expectation: &plan.Expectation{Source: "p99 < 250ms", Metric: "p99", Quantile: 0.99, Op: "<", Bound: 0.25},
 	}, last)
 	assert.Equal(t, []plan.Check{plan.CheckRestarts, plan.CheckExpect}, p.Checks)
@@ -114,43 +114,50 @@ func TestWrongPhases(t *testing.T) {
 		_, err := planned(t, false, phase)
 		assert.ErrorContains(t, err, want)
 	}
-	f("s.yaml:6: phase p: for goes with rate; a closed loop needs requests", "for: 3s\nconcurrency: 1")
-	f("s.yaml:6: phase p: it needs requests, or for how long", "rate: 5")
+	f("s.yaml:6: phase \"p\": for needs a rate; a closed loop needs requests instead", "for: 3s\nconcurrency: 1")
+	f("s.yaml:6: phase \"p\": add requests or for (e.g. for: 10s)", "rate: 5")
 	f("requests and for exclude each other", "rate: 5\nrequests: 5\nfor: 3s")
-	f("think is for closed loops", "rate: 5\nrequests: 5\nthink: 1s")
-	f("h2 is spoken over TLS", "requests: 5\nconcurrency: 1\nprotocol: h2")
-	f("the engine vegeta knows one client without cookies", "requests: 5\nconcurrency: 1\nengine: vegeta\nclients: {count: 2}")
-	f("the engine epoll does not speak websocket", "requests: 5\nconcurrency: 1\nengine: epoll\nprotocol: websocket")
-	f("websocket is a closed loop", "requests: 5\nrate: 1\nprotocol: websocket")
-	f("the engine vegeta does not think", "requests: 5\nconcurrency: 1\nengine: vegeta\nthink: 1s")
-	f("precise is for open loops", "requests: 5\nconcurrency: 1\nprecise: true")
-	f("the engine vegeta is not precise", "requests: 5\nrate: 1\nengine: vegeta\nprecise: true")
-	f("leave out fresh-connections", "requests: 5\nconcurrency: 1\nprotocol: websocket\nfresh-connections: true")
-	f("keys need a header or cookie", "requests: 5\nconcurrency: 1\nkeys: {count: 5}")
-	f("zipf needs two keys or more", "requests: 5\nconcurrency: 1\nkeys: {header: X, count: 1, zipf: 2}")
-	f("the phase ends (for: 4s) before the spike does (5s)", "rate: {spike: {base: 10, peak: 100, at: 2s, for: 3s}}\nfor: 4s")
-	f("steps say themselves how long they take", "rate: {steps: [{rate: 10, for: 2s}]}\nfor: 4s")
-	f("replay sends at each of its times", "rate: {replay: times.txt}\nfor: 4s")
-	f("s.yaml:8: replay: open nothing.txt: file does not exist", "rate: {replay: nothing.txt}")
-	f("low is above high", "rate: {sine: {low: 40, high: 30, period: 2s}}\nfor: 4s")
-	f("s.yaml:8: phases.0.rate is a number of requests per second or one of poisson, ramp", "rate: {ramp: 5}\nfor: 4s")
-	f(`s.yaml:10: expect: "fast" is no expectation`, "rate: 5\nrequests: 5\nexpect: [fast]")
-	f("101000000 requests are more than", "rate: 1000000\nfor: 101s")
+	f("think applies to closed loops; remove it or rate", "rate: 5\nrequests: 5\nthink: 1s")
+	f("protocol h2 needs TLS; the listener has none", "requests: 5\nconcurrency: 1\nprotocol: h2")
+	f("engine vegeta supports a single client without cookies", "requests: 5\nconcurrency: 1\nengine: vegeta\nclients: {count: 2}")
+	f("engine epoll does not support websocket; remove engine", "requests: 5\nconcurrency: 1\nengine: epoll\nprotocol: websocket")
+	f("websocket needs a closed loop", "requests: 5\nrate: 1\nprotocol: websocket")
+	f("engine vegeta does not support think", "requests: 5\nconcurrency: 1\nengine: vegeta\nthink: 1s")
+	f("precise needs an open loop", "requests: 5\nconcurrency: 1\nprecise: true")
+	f("engine vegeta does not support precise", "requests: 5\nrate: 1\nengine: vegeta\nprecise: true")
+	f("remove fresh-connections", "requests: 5\nconcurrency: 1\nprotocol: websocket\nfresh-connections: true")
+	f("keys need a header or a cookie", "requests: 5\nconcurrency: 1\nkeys: {count: 5}")
+	f("zipf needs at least two keys", "requests: 5\nconcurrency: 1\nkeys: {header: X, count: 1, zipf: 2}")
+	f("spike: ends at 5s, after the phase (for: 4s); extend for", "rate: {spike: {base: 10, peak: 100, at: 2s, for: 3s}}\nfor: 4s")
+	f("steps determine the duration; remove requests and for", "rate: {steps: [{rate: 10, for: 2s}]}\nfor: 4s")
+	f("replay determines the requests; remove requests and for", "rate: {replay: times.txt}\nfor: 4s")
+	f("s.yaml:8: replay: nothing.txt: no such file; paths are relative to the scenario's folder", "rate: {replay: nothing.txt}")
+	f("low is above high; swap them", "rate: {sine: {low: 40, high: 30, period: 2s}}\nfor: 4s")
+	f(`s.yaml:8: phases[0].rate.ramp: "5" is not a map of fields`, "rate: {ramp: 5}\nfor: 4s")
+	f(`s.yaml:8: phases[0].rate.ramp: missing to`, "rate: {ramp: {from: 5}}\nfor: 4s")
+	f(`s.yaml:8: phases[0].rate: unknown shape "rmap"; did you mean ramp?`, "rate: {rmap: {from: 5, to: 6}}\nfor: 4s")
+	f(`s.yaml:8: phases[0].rate: "fast" is not a rate; write requests per second, or one of poisson, ramp`, "rate: fast\nfor: 4s")
+	f(`s.yaml:8: phases[0]: unknown field "rat"; did you mean rate?`, "rat: 5\nrequests: 4")
+	f(`s.yaml:9: phases[0].for: "4" is not a whole number with a unit (ms, s, m, h); write e.g. 10s`, "rate: 5\nfor: 4")
+	f(`s.yaml:8: phases[0].protocol: "http1.1" is not allowed; did you mean http/1.1?`, "protocol: http1.1\nrate: 5\nfor: 4s")
+	f(`s.yaml:8: phases[0].keys.header: 5 is not text; put it in quotes: "5"`, "keys: {header: 5}\nrate: 5\nfor: 4s")
+	f(`s.yaml:10: expect: "fast" is not an expectation`, "rate: 5\nrequests: 5\nexpect: [fast]")
+	f("101000000 requests exceed the limit of 100000000", "rate: 1000000\nfor: 101s")
 }
 
 func TestTwoPhasesOfOneName(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Phases: []scenarios.Phase{{Name: "p", Line: 3, Requests: 1}, {Name: "p", Line: 9, Requests: 1}}, Checks: []plan.Check{plan.CheckRestarts}}
 	_, err := s.Plan(site(false), nil)
-	assert.ErrorContains(t, err, "s.yaml:9: phase p: another phase has this name")
+	assert.ErrorContains(t, err, "s.yaml:9: phase \"p\": another phase has this name; rename one")
 }
 
-func TestHowLongItLasts(t *testing.T) {
+func TestOverrideDuration(t *testing.T) {
 	s, err := scenarios.Read(scenarios.BuiltIn, "soak.yaml")
 	require.NoError(t, err)
 	require.NoError(t, s.OverrideDuration(20*time.Second))
 	assert.Equal(t, 20*time.Second, s.Phases[0].Duration)
 	s, err = scenarios.Read(scenarios.BuiltIn, "baseline.yaml")
 	require.NoError(t, err)
-	assert.ErrorContains(t, s.OverrideDuration(time.Second), "has no phase that can last so long")
+	assert.ErrorContains(t, s.OverrideDuration(time.Second), "--for 1s: the scenario baseline has no timed phase")
 	assert.NoError(t, s.OverrideDuration(0))
 }

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"bytes"
-	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -14,10 +13,7 @@ import (
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/source"
@@ -40,7 +36,7 @@ var compiledSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	return compiler.Compile("scenario.schema.json")
 })
 
-// The sizes, in bytes, of the largest files that are read: scenarios and rules, and the times of a replay.
+// The size limits, in bytes, of scenarios and rules, and of the times of a replay.
 const (
 	maxFileSize   = 1 << 20
 	maxReplaySize = 16 << 20
@@ -57,27 +53,27 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 		return Scenario{}, yamlError(name, err)
 	}
 	if len(document.Content) == 0 {
-		return Scenario{}, fmt.Errorf("%s: the scenario is empty", name)
+		return Scenario{}, fmt.Errorf("%s: the scenario is empty; write name, doc, config and phases", name)
 	}
 	root := document.Content[0]
 	if err := validate(name, root); err != nil {
 		return Scenario{}, err
 	}
-	s := Scenario{File: name, ConfigLine: nodeAt(root, []string{"config"}).Line}
+	s := Scenario{File: name, ConfigLine: lineAt(root, "config")}
 	if err := root.Decode(&s); err != nil {
 		return Scenario{}, yamlError(name, err)
 	}
 	for backend, limits := range s.Backends {
-		limits.Line = nodeAt(root, []string{"backends", backend}).Line
+		limits.Line = lineAt(root, "backends", backend)
 		s.Backends[backend] = limits
 	}
 	for i := range s.Faults {
-		s.Faults[i].Line = nodeAt(root, []string{"faults", strconv.Itoa(i)}).Line
+		s.Faults[i].Line = lineAt(root, "faults", strconv.Itoa(i))
 	}
 	if s.Rules != "" {
 		s.Rules = resolvePath(name, s.Rules)
 		if s.RulesText, err = source.Read(fsys, s.Rules, maxFileSize); err != nil {
-			return Scenario{}, fmt.Errorf("%s:%d: rules: %w", name, nodeAt(root, []string{"rules"}).Line, err)
+			return Scenario{}, fmt.Errorf("%s:%d: rules: %w", name, lineAt(root, "rules"), fileError(s.Rules, err))
 		}
 	}
 	for i := range s.Phases {
@@ -88,7 +84,7 @@ func Read(fsys fs.FS, name string) (Scenario, error) {
 	return s, nil
 }
 
-// resolvePath is where a file lies that a scenario names.
+// resolvePath returns the path of a file that a scenario names, relative to the scenario.
 func resolvePath(scenario, name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
@@ -96,12 +92,12 @@ func resolvePath(scenario, name string) string {
 	return path.Join(path.Dir(scenario), name)
 }
 
-// locate notes where a phase stands, and reads the file that its rate names.
+// locate sets the lines of a phase and reads the file that its rate names.
 func (p *Phase) locate(fsys fs.FS, name string, root *yaml.Node, i int) error {
-	at := []string{"phases", strconv.Itoa(i)}
-	p.Line = nodeAt(root, at).Line
+	index := strconv.Itoa(i)
+	p.Line = lineAt(root, "phases", index)
 	for n := range p.Expect {
-		p.ExpectLines = append(p.ExpectLines, nodeAt(root, append(slices.Clone(at), "expect", strconv.Itoa(n))).Line)
+		p.ExpectLines = append(p.ExpectLines, lineAt(root, "phases", index, "expect", strconv.Itoa(n)))
 	}
 	if p.Rate.Replay == "" {
 		return nil
@@ -109,7 +105,8 @@ func (p *Phase) locate(fsys fs.FS, name string, root *yaml.Node, i int) error {
 	file := resolvePath(name, p.Rate.Replay)
 	text, err := source.Read(fsys, file, maxReplaySize)
 	if err != nil {
-		return fmt.Errorf("%s:%d: replay: %w", name, nodeAt(root, append(at, "rate", "replay")).Line, err)
+		return fmt.Errorf("%s:%d: replay: %w", name, lineAt(root, "phases", index, "rate", "replay"),
+			fileError(file, err))
 	}
 	if p.Rate.times, err = readReplayTimes(text); err != nil {
 		return fmt.Errorf("%s:%w", file, err)
@@ -117,9 +114,17 @@ func (p *Phase) locate(fsys fs.FS, name string, root *yaml.Node, i int) error {
 	return nil
 }
 
-// List gives the names of the built-in scenarios.
+// fileError explains an error of a file that a scenario names.
+func fileError(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: no such file; paths are relative to the scenario's folder", name)
+	}
+	return err
+}
+
+// List returns the names of the built-in scenarios.
 func List() []string {
-	entries, _ := fs.Glob(BuiltIn, "*.yaml") // the pattern is good
+	entries, _ := fs.Glob(BuiltIn, "*.yaml") // the pattern is valid
 	var names []string
 	for _, e := range entries {
 		names = append(names, strings.TrimSuffix(path.Base(e), ".yaml"))
@@ -128,115 +133,51 @@ func List() []string {
 	return names
 }
 
-// yamlError puts file:line in front of what the YAML reader says.
+// yamlError adds file:line to an error of the YAML reader.
 func yamlError(name string, err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if line, rest, ok := strings.Cut(strings.TrimPrefix(text, "line "), ": "); ok {
 		if n, bad := strconv.Atoi(line); bad == nil {
-			return fmt.Errorf("%s: %s", model.Pos{File: name, Line: n}, rest)
+			return fmt.Errorf("%s: invalid YAML: %s; check the indentation and quotes", model.Pos{File: name, Line: n}, rest)
 		}
 	}
-	return fmt.Errorf("%s: %s", name, text)
+	return fmt.Errorf("%s: invalid YAML: %s; check the indentation and quotes", name, text)
 }
 
-// validate holds the file against the schema, and tells every mistake with its line.
-func validate(name string, root *yaml.Node) error {
-	schema, err := compiledSchema()
-	if err != nil {
-		return err
-	}
-	var value any
-	if err := root.Decode(&value); err != nil {
-		return yamlError(name, err)
-	}
-	var invalid *jsonschema.ValidationError
-	switch err := schema.Validate(value); {
-	case err == nil:
-		return nil
-	case !errors.As(err, &invalid):
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	type mistake struct {
-		line int
-		text string
-	}
-	var mistakes []mistake
-	for _, leaf := range leafErrors(invalid) {
-		line, text := explain(root, leaf)
-		mistakes = append(mistakes, mistake{line, text})
-	}
-	slices.SortFunc(mistakes, func(a, b mistake) int { return cmp.Or(a.line-b.line, strings.Compare(a.text, b.text)) })
-	var told []error
-	for _, m := range mistakes {
-		told = append(told, fmt.Errorf("%s: %s", model.Pos{File: name, Line: m.line}, m.text))
-	}
-	return errors.Join(told...)
-}
-
-// leafErrors are the errors that have no cause below them; alternatives are one error.
-func leafErrors(err *jsonschema.ValidationError) []*jsonschema.ValidationError {
-	_, any := err.ErrorKind.(*kind.AnyOf)
-	if _, one := err.ErrorKind.(*kind.OneOf); any || one || len(err.Causes) == 0 {
-		return []*jsonschema.ValidationError{err}
-	}
-	var out []*jsonschema.ValidationError
-	for _, cause := range err.Causes {
-		out = append(out, leafErrors(cause)...)
-	}
-	return out
-}
-
-// explain says where a mistake stands and what it is.
-func explain(root *yaml.Node, err *jsonschema.ValidationError) (line int, text string) {
-	where := strings.Join(err.InstanceLocation, ".")
-	if where == "" {
-		where = "the scenario"
-	}
-	node := nodeAt(root, err.InstanceLocation)
-	switch k := err.ErrorKind.(type) {
-	case *kind.AdditionalProperties:
-		slices.Sort(k.Properties)
-		return nodeAt(root, append(slices.Clone(err.InstanceLocation), k.Properties[0])).Line,
-			fmt.Sprintf("unknown field %s in %s", strings.Join(k.Properties, ", "), where)
-	case *kind.AnyOf:
-		return node.Line, where + " needs concurrency (a closed loop) or rate (an open loop)"
-	case *kind.OneOf:
-		return node.Line, where + " is a number of requests per second or one of " +
-			"poisson, ramp, steps, spike, sine, bursts, replay"
-	case *kind.Required:
-		slices.Sort(k.Missing)
-		return node.Line, fmt.Sprintf("%s needs %s", where, strings.Join(k.Missing, ", "))
-	}
-	return node.Line, where + ": " + err.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-}
-
-// nodeAt follows a path of keys and indexes as far as it goes; for a key it gives the key's own node, which has its line.
-func nodeAt(node *yaml.Node, location []string) *yaml.Node {
-	at := node
+// follow follows a path of keys and indexes as far as it goes. It returns the value there, and the node with its line: for
+// the value of a key, the key.
+func follow(root *yaml.Node, location []string) (at, value *yaml.Node) {
+	at, value = root, root
 	for _, step := range location {
-		if node.Kind == yaml.AliasNode {
-			node = node.Alias
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
 		}
-		switch node.Kind {
+		switch value.Kind {
 		case yaml.SequenceNode:
 			i, err := strconv.Atoi(step)
-			if err != nil || i >= len(node.Content) {
-				return at
+			if err != nil || i >= len(value.Content) {
+				return at, value
 			}
-			node = node.Content[i]
-			at = node
+			value = value.Content[i]
+			at = value
 		case yaml.MappingNode:
 			i := 0
-			for i < len(node.Content) && node.Content[i].Value != step {
+			for i < len(value.Content) && value.Content[i].Value != step {
 				i += 2
 			}
-			if i >= len(node.Content) {
-				return at
+			if i >= len(value.Content) {
+				return at, value
 			}
-			at, node = node.Content[i], node.Content[i+1]
+			at, value = value.Content[i], value.Content[i+1]
 		default:
-			return at
+			return at, value
 		}
 	}
-	return at
+	return at, value
+}
+
+// lineAt returns the line of what follow finds.
+func lineAt(root *yaml.Node, location ...string) int {
+	at, _ := follow(root, location)
+	return at.Line
 }

@@ -1,7 +1,7 @@
-// Package scenarios reads scenarios and makes plans of them. A scenario says which configuration is put under which
-// traffic; a plan is the same with every default written out and every claim listed.
+// Package scenarios reads scenarios and turns them into plans. A scenario describes the traffic and the faults for a
+// configuration; its plan writes out every default and lists every claim.
 //
-// To add a built-in scenario: one YAML file here. Its form is scenario.schema.json.
+// To add a built-in scenario, add a YAML file here that matches scenario.schema.json.
 package scenarios
 
 import (
@@ -16,15 +16,16 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
 	"github.com/lbproof/lbproof/internal/stats"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// BuiltIn holds the scenarios that come with lbproof, as <name>.yaml.
+// BuiltIn holds the built-in scenarios, as <name>.yaml.
 //
 //go:embed *.yaml *.rules.yml
 var BuiltIn embed.FS
 
-// Scenario is a scenario file. Fields that are not given have the defaults that the schema names.
+// Scenario is a scenario file. The schema describes the fields and their defaults.
 type Scenario struct {
 	File       string            `yaml:"-"`
 	ConfigLine int               `yaml:"-"`
@@ -34,39 +35,39 @@ type Scenario struct {
 	Alpha      float64           `yaml:"alpha"`
 	Beta       float64           `yaml:"beta"`
 	Seed       uint64            `yaml:"seed"`
-	Checks     []plan.Check      `yaml:"checks"` // the kinds of promises that it sets out to decide; empty is all
+	Checks     []plan.Check      `yaml:"checks"` // kinds of claims to evaluate; empty means all
 	Backends   map[string]Limits `yaml:"backends"`
-	Needs      []string          `yaml:"needs"` // what the backends need themselves: names of dependencies
-	Rules      string            `yaml:"rules"` // file with rules of Prometheus, beside the scenario
+	Needs      []string          `yaml:"needs"` // dependencies of the backends, by short name
+	Rules      string            `yaml:"rules"` // path of a Prometheus rule file
 	Faults     []Fault           `yaml:"faults"`
 	Phases     []Phase           `yaml:"phases"`
 
-	RulesText []byte `yaml:"-"` // what that file holds
+	RulesText []byte `yaml:"-"` // content of that file
 }
 
-// Fault is something broken on purpose, for a time.
+// Fault is a fault to inject, once or repeatedly.
 type Fault struct {
 	Line     int           `yaml:"-"`
 	Fault    plan.Fault    `yaml:"fault"`
-	Target   string        `yaml:"target"` // a node, or what nodes of any configuration can be called by, see targets
-	Peer     string        `yaml:"peer"`   // the other end
-	Phase    string        `yaml:"phase"`  // the first where it is not given
-	At       time.Duration `yaml:"at"`     // since that phase began
+	Target   string        `yaml:"target"` // a node, or a name that fits any configuration, see findTargets
+	Peer     string        `yaml:"peer"`   // the other end of a broken network
+	Phase    string        `yaml:"phase"`  // default: the first
+	At       time.Duration `yaml:"at"`     // since the start of the phase
 	Duration time.Duration `yaml:"for"`
-	Times    int           `yaml:"times"` // it comes again so often in all,
-	Every    time.Duration `yaml:"every"` // so far apart,
-	Sweep    time.Duration `yaml:"sweep"` // and later by another part of this each time
-	Adapt    bool          `yaml:"adapt"` // see adapted
+	Times    int           `yaml:"times"` // number of repetitions
+	Every    time.Duration `yaml:"every"` // between the starts of two repetitions
+	Sweep    time.Duration `yaml:"sweep"` // spreads the repetitions over this time
+	Adapt    bool          `yaml:"adapt"` // see Adapted
 	With     plan.Settings `yaml:"with"`
 
-	Designed bool `yaml:"-"` // by lbproof: Target is a node's own name, be it "balancer"
+	Designed bool `yaml:"-"` // by lbproof: Target is a node's name, even if it is "balancer"
 }
 
-// Limits of one backend's container.
+// Limits are the resource limits of one backend.
 type Limits struct {
 	Line   int     `yaml:"-"`
 	CPUs   float64 `yaml:"cpus"`   // cores
-	Memory string  `yaml:"memory"` // as 64MiB
+	Memory string  `yaml:"memory"` // e.g. 64MiB
 }
 
 // Phase is one phase of traffic.
@@ -75,7 +76,7 @@ type Phase struct {
 	ExpectLines    []int         `yaml:"-"`
 	Name           string        `yaml:"name"`
 	Requests       int           `yaml:"requests"`
-	Duration       time.Duration `yaml:"for"` // of an open loop, instead of requests
+	Duration       time.Duration `yaml:"for"` // open loop, instead of Requests
 	Concurrency    int           `yaml:"concurrency"`
 	Rate           Rate          `yaml:"rate"`
 	ThinkTime      time.Duration `yaml:"think"`
@@ -93,39 +94,39 @@ type Phase struct {
 	Expect         []string      `yaml:"expect"`
 }
 
-// Clients are who sends a phase.
+// Clients are the clients of a phase.
 type Clients struct {
 	Count     int  `yaml:"count"`
 	Addresses bool `yaml:"addresses"`
 	Cookies   bool `yaml:"cookies"`
 }
 
-// Keys puts a key into each request of a phase.
+// Keys puts a key into every request of a phase.
 type Keys struct {
 	Header string   `yaml:"header"`
 	Cookie string   `yaml:"cookie"`
 	Values []string `yaml:"values"`
-	Count  int      `yaml:"count"` // of made-up values, instead of values
+	Count  int      `yaml:"count"` // of generated values, instead of Values
 	Zipf   float64  `yaml:"zipf"`
 }
 
-// BreakLimits ends a phase in the first second that is worse.
+// BreakLimits ends a phase after the first second that exceeds one of them.
 type BreakLimits struct {
-	Errors string        `yaml:"errors"` // as 1%
+	Errors string        `yaml:"errors"` // e.g. 1%
 	P99    time.Duration `yaml:"p99"`
 }
 
 // Request is one request of a phase.
 type Request struct {
 	Method  string            `yaml:"method"`
-	Port    int               `yaml:"port"` // the first that the configuration listens on where it is not given
+	Port    int               `yaml:"port"` // default: the first that the configuration listens on
 	Path    string            `yaml:"path"`
 	Headers map[string]string `yaml:"headers"`
 	Body    string            `yaml:"body"`
-	Share   int               `yaml:"share"` // of the phase's requests, beside the others' shares
+	Share   int               `yaml:"share"` // weight among the requests of the phase
 }
 
-// Defaults, as the schema tells them.
+// The defaults that the schema describes.
 const (
 	defaultErrorRate   = 0.001
 	DefaultTimeout     = 30 * time.Second
@@ -133,10 +134,10 @@ const (
 	ProbeConcurrency   = 10
 )
 
-// defaultLimits are those of a backend that the scenario says nothing of.
+// defaultLimits are the limits of backends that the scenario does not mention.
 var defaultLimits = Limits{CPUs: 0.25, Memory: "256MiB"}
 
-// Plan writes out all that a run of the scenario needs, for a configuration and the nodes that it needs.
+// Plan returns the plan of the scenario for a configuration and its nodes.
 func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	p, err := s.PlanWithoutTraffic(cfg, specs)
 	if err != nil {
@@ -151,7 +152,7 @@ func (s Scenario) Plan(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	return p, s.Events(&p)
 }
 
-// PlanWithoutTraffic is a plan without traffic: the claims and the nodes.
+// PlanWithoutTraffic returns a plan with claims and nodes only.
 func (s Scenario) PlanWithoutTraffic(cfg model.Config, specs []plan.Spec) (plan.Plan, error) {
 	p := plan.Plan{
 		Schema: plan.PlanSchema, Name: s.Name, Config: cfg, Claims: checks.Claims(cfg),
@@ -159,15 +160,16 @@ func (s Scenario) PlanWithoutTraffic(cfg model.Config, specs []plan.Spec) (plan.
 		Bounds: plan.DefaultBounds(),
 	}
 	if len(cfg.Listeners) == 0 {
-		return p, fmt.Errorf("%s: nothing in it listens for HTTP, which is all that lbproof sends", cfg.Files[0].Name)
+		return p, fmt.Errorf("%s: no HTTP listener; lbproof can only test HTTP traffic", cfg.Files[0].Name)
 	}
 	for _, name := range s.Checks {
 		if _, err := checks.Find(name); err != nil {
-			return p, fmt.Errorf("%s: %w; lbproof list checks shows them", s.File, err)
+			return p, fmt.Errorf("%s: checks: %q is not a check; %s", s.File, name,
+				units.DidYouMean(string(name), checks.Names(), "lbproof list checks shows them"))
 		}
 	}
 	if len(p.Claims) == 0 {
-		return p, fmt.Errorf("%s: lbproof finds no promise in this configuration: nothing could be proven", cfg.Files[0].Name)
+		return p, fmt.Errorf("%s: no claims found in this configuration; there is nothing to test", cfg.Files[0].Name)
 	}
 	flags := backendFlags(cfg)
 	for _, spec := range specs {
@@ -187,7 +189,7 @@ func (s Scenario) PlanWithoutTraffic(cfg model.Config, specs []plan.Spec) (plan.
 	return p, s.addDependencies(&p)
 }
 
-// OverrideDuration changes how long the phases last that say for how long; zero changes nothing.
+// OverrideDuration overrides the duration of timed phases; zero changes nothing.
 func (s *Scenario) OverrideDuration(d time.Duration) error {
 	if d == 0 {
 		return nil
@@ -199,18 +201,21 @@ func (s *Scenario) OverrideDuration(d time.Duration) error {
 		}
 	}
 	if !changed || d < 0 {
-		return fmt.Errorf("--for %s: the scenario %s has no phase that can last so long; soak and ramp have", d, s.Name)
+		return fmt.Errorf("--for %s: the scenario %s has no timed phase; use one that has, e.g. soak or ramp", units.Duration(d), s.Name)
 	}
 	return nil
 }
 
-// addExpectations makes a claim of each line that a phase expects. They are always decided.
+// addExpectations adds a claim for each expectation of a phase. They are always evaluated.
 func (s Scenario) addExpectations(pl *plan.Plan) error {
 	expected := false
 	for _, p := range s.Phases {
 		for i, text := range p.Expect {
 			pos := model.Pos{File: s.File, Line: p.ExpectLines[i]}
 			e, err := plan.ParseExpectation(text)
+			if err == nil {
+				err = checkNames(*pl, e)
+			}
 			if err != nil {
 				return fmt.Errorf("%s: expect: %w", pos, err)
 			}
@@ -218,7 +223,7 @@ func (s Scenario) addExpectations(pl *plan.Plan) error {
 			pl.Claims = append(pl.Claims, plan.Claim{
 				ID: string(plan.CheckExpect) + "/" + p.Name + "#" + text, Check: plan.CheckExpect, Subject: p.Name,
 				Pos: pos, Expectation: &e,
-				Text: fmt.Sprintf("The scenario expects of its phase %s: %s.", p.Name, text),
+				Text: fmt.Sprintf("Expected in phase %s: %s.", p.Name, text),
 			})
 		}
 	}
@@ -228,24 +233,61 @@ func (s Scenario) addExpectations(pl *plan.Plan) error {
 	return nil
 }
 
-// checkBackends says whether every backend that the scenario limits is one that the configuration names.
+// checkNames reports an expectation about a backend or an alert that does not exist.
+func checkNames(p plan.Plan, e plan.Expectation) error {
+	backends := backendNames(p.Specs)
+	var alerts []string
+	for _, q := range p.Queries {
+		if q.Alert {
+			alerts = append(alerts, q.Name)
+		}
+	}
+	switch {
+	case e.Backend != "" && !slices.Contains(backends, e.Backend):
+		return notAmong(e.Backend, "a backend of the configuration", backends)
+	case e.Alert != "" && !slices.Contains(alerts, e.Alert):
+		return notAmong(e.Alert, "an alert in rules", alerts)
+	}
+	return nil
+}
+
+func backendNames(specs []plan.Spec) (names []string) {
+	for _, spec := range specs {
+		if spec.Role == plan.Backend {
+			names = append(names, spec.Name)
+		}
+	}
+	return names
+}
+
+// notAmong reports an unknown name, with the nearest known one or all of them.
+func notAmong(name, what string, known []string) error {
+	others := "there are none"
+	if len(known) > 0 {
+		others = "known: " + strings.Join(known, ", ")
+	}
+	return fmt.Errorf("%q is not %s; %s", name, what, units.DidYouMean(name, known, others))
+}
+
+// checkBackends reports limits of a backend that the configuration does not name, or that has limits already.
 func (s Scenario) checkBackends(specs []plan.Spec) error {
 	for name, limits := range s.Backends {
 		for other, twice := range s.Backends {
 			if other != name && model.SameHost(other, name) && twice.Line <= limits.Line {
-				return fmt.Errorf("%s:%d: %s is the backend %s of line %d: give its limits once",
+				return fmt.Errorf("%s:%d: backends: %s and %s (line %d) are the same backend; keep one",
 					s.File, limits.Line, name, other, twice.Line)
 			}
 		}
 		isIt := func(spec plan.Spec) bool { return spec.Role == plan.Backend && model.SameHost(spec.Name, name) }
 		if !slices.ContainsFunc(specs, isIt) {
-			return fmt.Errorf("%s:%d: the configuration names no backend %s", s.File, limits.Line, name)
+			return fmt.Errorf("%s:%d: backends: %w", s.File, limits.Line,
+				notAmong(name, "a backend of the configuration", backendNames(specs)))
 		}
 	}
 	return nil
 }
 
-// phases are the probes that the claims need, then the scenario's own phases.
+// phases returns a phase with the requests that the claims need, then the scenario's phases.
 func (s Scenario) phases(pl plan.Plan) ([]plan.Phase, error) {
 	var loads []plan.Phase
 	decided := slices.DeleteFunc(slices.Clone(pl.Claims), func(c plan.Claim) bool { return !pl.Decides(c) })
@@ -262,7 +304,7 @@ func (s Scenario) phases(pl plan.Plan) ([]plan.Phase, error) {
 			return nil, err
 		}
 		if slices.ContainsFunc(loads, func(l plan.Phase) bool { return l.Name == p.Name }) {
-			return nil, fmt.Errorf("%s:%d: phase %s: another phase has this name", s.File, p.Line, p.Name)
+			return nil, fmt.Errorf("%s:%d: phase %q: another phase has this name; rename one", s.File, p.Line, p.Name)
 		}
 		load.Seed += uint64(i)
 		loads = append(loads, load)
@@ -270,8 +312,8 @@ func (s Scenario) phases(pl plan.Plan) ([]plan.Phase, error) {
 	return loads, nil
 }
 
-// aimAtBackend sends a request where the configuration takes it to a backend: one that names no port goes to the first route
-// that proxies, under that route's path and host. A port that is named stays.
+// aimAtBackend completes a request so that it reaches a backend: without a port it goes to the first route that proxies,
+// with the path and host of that route.
 func aimAtBackend(cfg model.Config, r plan.Request) plan.Request {
 	if r.Port != 0 {
 		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l model.Listener) bool { return l.Port == r.Port && l.TLS })

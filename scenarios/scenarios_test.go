@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -57,7 +59,7 @@ func TestBaselinePlan(t *testing.T) {
 	assert.Equal(t, 3376, p.RequestCount())
 }
 
-// A plan survives being written and read.
+// A plan survives writing and reading.
 func TestPlanRoundTrip(t *testing.T) {
 	p, err := fixtures.Plan("baseline")
 	require.NoError(t, err)
@@ -68,7 +70,7 @@ func TestPlanRoundTrip(t *testing.T) {
 	assert.Equal(t, p, again)
 }
 
-// Each txtar file is a wrong scenario and what is said about it.
+// Each txtar file is an invalid scenario with its errors.
 func TestMistakes(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
@@ -91,7 +93,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// The schema and the types name the same fields.
+// The schema and the types have the same fields.
 func TestSchemaMatchesTypes(t *testing.T) {
 	var schema struct {
 		Properties map[string]any
@@ -126,25 +128,66 @@ func TestSchemaMatchesTypes(t *testing.T) {
 	f(nested("phase", "breaks"), scenarios.BreakLimits{})
 }
 
-func TestPlanRefusesWhatItCannotProve(t *testing.T) {
+func TestPlanErrors(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Name: "s", Backends: map[string]scenarios.Limits{"b9": {Line: 7}}}
 	file := []model.File{{Name: "x.conf"}}
 	_, err := s.Plan(model.Config{Files: file}, nil)
-	assert.ErrorContains(t, err, "x.conf: nothing in it listens")
+	assert.ErrorContains(t, err, "x.conf: no HTTP listener")
 	_, err = s.Plan(model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}}, nil)
-	assert.ErrorContains(t, err, "x.conf: lbproof finds no promise")
+	assert.ErrorContains(t, err, "x.conf: no claims found")
 	cfg := model.Config{Files: file, Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{{Path: "/up", StaticResponse: &model.StaticResponse{Code: 200}}}}
 	_, err = s.Plan(cfg, nil)
-	assert.ErrorContains(t, err, "s.yaml:7: the configuration names no backend b9")
+	assert.ErrorContains(t, err, `s.yaml:7: backends: "b9" is not a backend of the configuration; there are none`)
 	s.Backends, s.Faults = nil, []scenarios.Fault{{Line: 8, Fault: "earthquake"}}
 	_, err = s.Plan(cfg, nil)
-	assert.ErrorContains(t, err, `s.yaml:8: unknown fault "earthquake"`)
+	assert.ErrorContains(t, err, `s.yaml:8: fault: "earthquake" is not a fault; lbproof list faults shows them`)
 	s.Faults[0] = scenarios.Fault{Line: 9, Fault: plan.FaultPause, Target: "b7"}
 	_, err = s.Plan(cfg, nil)
-	assert.ErrorContains(t, err, "s.yaml:9: the run has no node \"b7\"")
+	assert.ErrorContains(t, err, `s.yaml:9: target: "b7" is not a node of the run`)
+	s.Faults[0] = scenarios.Fault{Line: 9, Fault: "puase"}
+	_, err = s.Plan(cfg, nil)
+	assert.ErrorContains(t, err, `s.yaml:9: fault: "puase" is not a fault; did you mean pause?`)
+	s.Faults[0] = scenarios.Fault{Line: 9, Fault: plan.FaultSlow, With: plan.Settings{"dely": "1s"}}
+	_, err = s.Plan(cfg, nil)
+	assert.ErrorContains(t, err, `s.yaml:9: with: "dely" is not a setting of slow; did you mean delay?`)
 }
 
-// A request that names no port goes where the configuration takes it to a backend, and backends serve it there.
+// Expectations name backends and alerts that exist.
+func TestExpectationNames(t *testing.T) {
+	const rules = "groups: [{rules: [{alert: Down, expr: up == 0}]}]"
+	f := func(expect, want string) {
+		t.Helper()
+		text := "name: a\ndoc: d\nconfig: c\nrules: b.yml\nphases: [{name: c, rate: 1, for: 1s, send: [{path: /}],\n  expect: ['" + expect + "']}]\n"
+		s, err := scenarios.Read(fstest.MapFS{"a.yaml": {Data: []byte(text)}, "b.yml": {Data: []byte(rules)}}, "a.yaml")
+		require.NoError(t, err)
+		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/weighted", "")
+		require.NoError(t, err)
+		specs, err := lbconfigs.Specs(cfg)
+		require.NoError(t, err)
+		_, err = s.Plan(cfg, specs)
+		if want == "" {
+			assert.NoError(t, err)
+			return
+		}
+		assert.EqualError(t, err, "a.yaml:6: expect: "+want)
+	}
+	f("errors{backend: back-01} == 0", "")
+	f("alert Down fires", "")
+	f("errors{backend: bakc-01} == 0", `"bakc-01" is not a backend of the configuration; did you mean back-01?`)
+	f("errors{backend: app} == 0", `"app" is not a backend of the configuration; known: back-01, back-02, back-03`)
+	f("alert Donw fires", `"Donw" is not an alert in rules; did you mean Down?`)
+}
+
+// Every pattern of the schema is described in errors.
+func TestPatternsAreDescribed(t *testing.T) {
+	for _, match := range regexp.MustCompile(`"pattern": ("[^"]*")`).FindAllSubmatch(scenarios.Schema, -1) {
+		var pattern string
+		require.NoError(t, json.Unmarshal(match[1], &pattern))
+		assert.Contains(t, scenarios.Formats, pattern)
+	}
+}
+
+// A request without a port goes to a route that proxies, and backends serve its path.
 func TestRequestsAreAimed(t *testing.T) {
 	f := func(want plan.Request, cfg model.Config) {
 		t.Helper()
@@ -169,7 +212,7 @@ func TestRequestsAreAimed(t *testing.T) {
 	})
 }
 
-// Backends answer where the balancer's own health checks and auth requests ask.
+// Backends answer the balancer's own health checks and auth requests.
 func TestBackendsAnswerTheBalancer(t *testing.T) {
 	cfg := model.Config{
 		Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}},
@@ -189,10 +232,10 @@ func TestBackendsAnswerTheBalancer(t *testing.T) {
 func TestScenarioNamesChecks(t *testing.T) {
 	s := scenarios.Scenario{File: "s.yaml", Name: "s", Checks: []plan.Check{"weather"}}
 	_, err := s.Plan(model.Config{Files: []model.File{{Name: "x.conf"}}, Listeners: []model.Listener{{Port: 80}}}, nil)
-	assert.ErrorContains(t, err, `s.yaml: no check is called "weather"; lbproof list checks shows them`)
+	assert.ErrorContains(t, err, `s.yaml: checks: "weather" is not a check; lbproof list checks shows them`)
 }
 
-// A fault that adapts lasts as long as the configuration needs to see it, and its phase as long as all of them.
+// An adapted fault is extended to the configured detection time, and its phase to all occurrences.
 func TestAdapted(t *testing.T) {
 	f := func(config string, during, apart time.Duration) {
 		t.Helper()
@@ -218,14 +261,14 @@ func TestAdapted(t *testing.T) {
 	f("nginx/order-api", 8*time.Second, 33*time.Second)
 }
 
-// What backends need is a node of its own, which they are told of.
+// A dependency is a node, whose address the backends get.
 func TestNeeds(t *testing.T) {
 	p, err := fixtures.Plan("dependency")
 	require.NoError(t, err)
 	last := p.Specs[len(p.Specs)-1]
 	assert.Equal(t, "redis@lbproof", last.Name)
-	assert.Equal(t, []string{"redis.lbproof.internal", "redis"}, last.Hosts(), "programs of users ask for it by its plain name")
+	assert.Equal(t, []string{"redis.lbproof.internal", "redis"}, last.Hosts(), "programs in the configuration use the short name")
 	assert.Equal(t, plan.Dependency, last.Role)
 	assert.Contains(t, strings.Join(p.Specs[1].Command, " "), "--postgres postgres.lbproof.internal:5432 --redis redis.lbproof.internal:6379")
-	assert.Equal(t, "back-01", p.Events[0].Peer, "a backend looks whether it is there")
+	assert.Equal(t, "back-01", p.Events[0].Peer, "a backend verifies the fault")
 }

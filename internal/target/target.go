@@ -23,6 +23,7 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
+	"github.com/lbproof/lbproof/scenarios/checks"
 	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
@@ -195,6 +196,12 @@ func (r Reader) design(name string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
+	for _, name := range r.Checks {
+		if !slices.Contains(checks.Names(), name) {
+			return plan.Plan{}, fmt.Errorf("--checks: %q is not a check; %s", name,
+				units.DidYouMean(name, checks.Names(), "lbproof list checks shows them"))
+		}
+	}
 	return experiments.Design(RunName(name), cfg, specs, experiments.Setup{
 		CPUs: runtime.NumCPU(), Balancers: r.Balancers, ProbeHeader: header,
 		Checks: plan.ToChecks(r.Checks), ExtendedTime: len(r.Checks) > 0,
@@ -247,7 +254,7 @@ func (r Reader) ConfigAndNodes(name string) (model.Config, []plan.Spec, error) {
 // name.
 func (r Reader) Config(name string, files ...model.File) (model.Config, error) {
 	if inside, ok := strings.CutPrefix(name, BuiltInPrefix); ok {
-		cfg, err := lbconfigs.Read(source.Overlay{Base: lbconfigs.BuiltIn, Files: files}, inside, r.Balancer)
+		cfg, err := r.read(source.Overlay{Base: lbconfigs.BuiltIn, Files: files}, inside)
 		if errors.Is(err, fs.ErrNotExist) {
 			return cfg, missingBuiltIn(name)
 		}
@@ -273,6 +280,10 @@ func (r Reader) Config(name string, files ...model.File) (model.Config, error) {
 
 // read reads a configuration and explains likely mistakes in its choice.
 func (r Reader) read(fsys fs.FS, name string) (model.Config, error) {
+	if r.Balancer != "" && !slices.Contains(balancerNames(), r.Balancer) {
+		return model.Config{}, fmt.Errorf("--balancer: %q is not supported; %s", r.Balancer,
+			units.DidYouMean(r.Balancer, balancerNames(), "use one of "+strings.Join(balancerNames(), ", ")))
+	}
 	text, err := source.Read(fsys, name, source.MaxConfigBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,0 +1,4 @@
+package scenarios
+
+// Formats are the patterns of the schema that errors describe.
+var Formats = formats
