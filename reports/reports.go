@@ -10,6 +10,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/report"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
 // Format is one way to write a report, or with Export instead of Write, what was measured.
@@ -40,5 +41,6 @@ func Find(name string) (Format, error) {
 		}
 		names = append(names, f.Name)
 	}
-	return Format{}, fmt.Errorf("no report format is called %q; there are %s", name, strings.Join(names, ", "))
+	return Format{}, fmt.Errorf("%q is not a report format; %s", name,
+		units.DidYouMean(name, names, "use one of "+strings.Join(names, ", ")))
 }

@@ -230,7 +230,7 @@ func TestJUnitCountsAgree(t *testing.T) {
 
 func TestUnknownFormat(t *testing.T) {
 	_, err := reports.Find("pdf")
-	assert.ErrorContains(t, err, `no report format is called "pdf"; there are terminal, json, junit`)
+	assert.ErrorContains(t, err, `"pdf" is not a report format; use one of terminal, json, junit`)
 }
 
 type fullDisk struct{}

@@ -112,7 +112,8 @@ func (f Fault) Adapted(cfg model.Config, node string) Fault {
 				if f.Fault.Hangs() {
 					refused = hanging
 				}
-				f.Duration, back, f.Sweep = max(f.Duration, refused+outageMargin), max(back, up+outageMargin), max(f.Sweep, a.Interval)
+				f.Duration, back = max(f.Duration, refused+outageMargin), max(back, up+outageMargin)
+				f.Sweep = max(f.Sweep, a.Interval)
 			}
 			if p := s.Ejection; p != nil {
 				out := p.Duration + time.Second + outageMargin
@@ -165,8 +166,8 @@ func enableMaster(p *plan.Plan) {
 	}
 }
 
-// goldenFraction is the golden ratio minus 1. The fractional parts of its multiples are evenly distributed in [0, 1), for
-// any number of them (H. Weyl, Mathematische Annalen 77, 1916).
+// goldenFraction is the golden ratio minus 1. The fractional parts of its multiples are evenly distributed in [0, 1),
+// for any number of them (H. Weyl, Mathematische Annalen 77, 1916).
 const goldenFraction = 0.6180339887
 
 // Occurrences returns an event per repetition of the fault, each at another moment of the balancer's periodic work.
@@ -213,8 +214,8 @@ func peerName(p *plan.Plan, name string, target plan.Spec) string {
 	return name
 }
 
-// FindNode returns the index of the node that a scenario calls name: the server of that name, else lbproof's own node of
-// that short name, else -1.
+// FindNode returns the index of the node that a scenario calls name: the server of that name, else lbproof's own node
+// of that short name, else -1.
 func FindNode(specs []plan.Spec, name string) int {
 	if i := slices.IndexFunc(specs, func(spec plan.Spec) bool { return model.SameHost(spec.Name, name) }); i >= 0 {
 		return i

@@ -21,7 +21,9 @@ const (
 // Prometheus scrapes the balancer and the backends and evaluates the rules of a scenario.
 var Prometheus = plan.Spec{
 	Name: plan.HarnessName("prometheus"), Role: plan.Monitor, Ports: []int{prometheusPort},
-	Command:    []string{"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus"},
+	Command: []string{
+		"prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/prometheus",
+	},
 	ConfigTest: []string{"promtool", "check", "rules", rulesPath},
 	Image: plan.Image{
 		Ref:      "prom/prometheus:v2.42.0",

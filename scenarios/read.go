@@ -144,8 +144,8 @@ func yamlError(name string, err error) error {
 	return fmt.Errorf("%s: invalid YAML: %s; check the indentation and quotes", name, text)
 }
 
-// follow follows a path of keys and indexes as far as it goes. It returns the value there, and the node with its line: for
-// the value of a key, the key.
+// follow follows a path of keys and indexes as far as it goes. It returns the value there, and the node with its line:
+// for the value of a key, the key.
 func follow(root *yaml.Node, location []string) (at, value *yaml.Node) {
 	at, value = root, root
 	for _, step := range location {

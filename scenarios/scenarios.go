@@ -201,7 +201,8 @@ func (s *Scenario) OverrideDuration(d time.Duration) error {
 		}
 	}
 	if !changed || d < 0 {
-		return fmt.Errorf("--for %s: the scenario %s has no timed phase; use one that has, e.g. soak or ramp", units.Duration(d), s.Name)
+		return fmt.Errorf("--for %s: the scenario %s has no timed phase; use one that has, e.g. soak or ramp",
+			units.Duration(d), s.Name)
 	}
 	return nil
 }
@@ -312,8 +313,8 @@ func (s Scenario) phases(pl plan.Plan) ([]plan.Phase, error) {
 	return loads, nil
 }
 
-// aimAtBackend completes a request so that it reaches a backend: without a port it goes to the first route that proxies,
-// with the path and host of that route.
+// aimAtBackend completes a request so that it reaches a backend: without a port it goes to the first route that
+// proxies, with the path and host of that route.
 func aimAtBackend(cfg model.Config, r plan.Request) plan.Request {
 	if r.Port != 0 {
 		r.TLS = slices.ContainsFunc(cfg.Listeners, func(l model.Listener) bool { return l.Port == r.Port && l.TLS })

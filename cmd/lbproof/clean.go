@@ -65,7 +65,7 @@ func (a *age) Set(text string) error {
 		d = time.Duration(n * float64(day))
 	}
 	if err != nil || d <= 0 {
-		return errors.New("write a time, as 30d or 12h")
+		return errors.New("not an age with a unit, e.g. 30d or 12h")
 	}
 	*a = age(d)
 	return nil

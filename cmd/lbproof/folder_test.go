@@ -101,5 +101,5 @@ func TestPlanWithAnotherDigest(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(text, "weight=2", "weight=9", 1)), 0o644))
 	code, _, stderr = runMain("run", name)
 	assert.Equal(t, exitUsage, code)
-	assert.Contains(t, stderr, "plan.json: configuration file nginx/weighted/upstream.conf: its content has the SHA-256")
+	assert.Contains(t, stderr, "plan.json: configuration file nginx/weighted/upstream.conf: the content has the SHA-256")
 }

@@ -69,7 +69,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(out)
 	root.SetErr(told)
-	err := root.ExecuteContext(ctx)
+	err := explainVerb(root, root.ExecuteContext(ctx))
 	if err == nil && ctx.Err() != nil && pendingCleanups.Load() == 0 {
 		err = environment(errInterrupted)
 	}
@@ -120,16 +120,6 @@ func exitIfInterrupted(ended <-chan struct{}, stderr io.Writer) {
 	}
 }
 
-// usage adds to a complaint about arguments how they should be.
-func usage(args cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, given []string) error {
-		if err := args(cmd, given); err != nil {
-			return fmt.Errorf("%w; usage: %s (%s --help tells more)", err, cmd.UseLine(), cmd.CommandPath())
-		}
-		return nil
-	}
-}
-
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lbproof",
@@ -144,9 +134,7 @@ Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or co
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(),
 		reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
 	for _, hidden := range []*cobra.Command{

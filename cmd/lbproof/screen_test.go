@@ -63,5 +63,5 @@ func TestErrorsOrderNobody(t *testing.T) {
 	code := Main([]string{"claims", "missing\n::error::a\n##[error]b\x1b[31m"}, nil, &out, &told)
 	assert.Equal(t, 2, code)
 	assert.Empty(t, out.String())
-	assert.Contains(t, told.String(), "lbproof: read configuration missing\n| ::error::a\n| \\x23#[error]b\\x1b[31m: no such file")
+	assert.Contains(t, told.String(), "lbproof: missing\n| ::error::a\n| \\x23#[error]b\\x1b[31m: no such file")
 }

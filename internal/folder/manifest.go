@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -60,7 +61,7 @@ func changedError(file, problem string) error {
 func readManifest(dir string) (m manifest, err error) {
 	name := filepath.Join(dir, manifestFile)
 	text, err := source.ReadFile(name, maxTextSize)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return m, missingManifestError(dir)
 	}
 	if err != nil {

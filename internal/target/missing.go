@@ -54,7 +54,7 @@ func missingConfig(name string) error {
 
 // isScenarioError explains the name of a scenario in place of a configuration.
 func isScenarioError(name string) error {
-	text := name + ": is a scenario, not a configuration"
+	text := name + ": a scenario, not a configuration"
 	if s, err := scenarios.Read(scenarios.BuiltIn, name+".yaml"); err == nil {
 		text += "; pass its configuration: " + s.Config
 	}
@@ -67,7 +67,7 @@ func missingBuiltIn(name string) error {
 	for _, b := range lbconfigs.Names() {
 		known = append(known, BuiltInPrefix+b)
 	}
-	return missingError(fmt.Sprintf("%s: is not a built-in configuration; %s", name,
+	return missingError(fmt.Sprintf("%s: not a built-in configuration; %s", name,
 		units.DidYouMean(name, known, "lbproof list configurations shows them")))
 }
 

@@ -23,7 +23,8 @@ func readPlan(name string) (plan.Plan, error) {
 		return p, jsonError(name, text, err)
 	}
 	if schema.Schema != plan.PlanSchema {
-		return p, fmt.Errorf("%s: schema %q is not supported (want %s); create the plan again with lbproof plan", name, schema.Schema, plan.PlanSchema)
+		return p, fmt.Errorf("%s: schema %q is not supported (want %s); create the plan again with lbproof plan",
+			name, schema.Schema, plan.PlanSchema)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields() // ignoring an unknown field could make the run harmful

@@ -118,7 +118,11 @@ func (r Reader) plan(name string) (plan.Plan, error) {
 
 // errOnlyConfigurations reports a flag that applies to configurations only.
 func errOnlyConfigurations(flag, name string) error {
-	return fmt.Errorf("%s: can only be used with a configuration, not with the scenario or plan %q", flag, name)
+	kind := "scenario"
+	if filepath.Ext(name) == ".json" {
+		kind = "plan"
+	}
+	return fmt.Errorf("%s: can only be used with a configuration, not with the %s %q", flag, kind, name)
 }
 
 func isYAML(name string) bool {
@@ -229,7 +233,7 @@ func (r Reader) ProbeHeader() (map[string]string, error) {
 		whole := ok && name != "" && value != ""
 		switch {
 		case !whole || strings.ContainsAny(field, "\r\n"):
-			return nil, fmt.Errorf("--header %q: is not a header; write NAME: VALUE (e.g. 'Authorization: Bearer …')", field)
+			return nil, fmt.Errorf("--header %q: not a header; write NAME: VALUE (e.g. 'Authorization: Bearer …')", field)
 		case name == "Host":
 			return nil, fmt.Errorf("--header %q: Host cannot be set; the configuration determines the hosts", field)
 		case header[name] != "":

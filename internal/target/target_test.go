@@ -76,8 +76,8 @@ func TestWrongArguments(t *testing.T) {
 		require.Error(t, err)
 		assert.Contains(t, err.Error(), want)
 	}
-	f("baseline", Reader{Scenario: "spike"}, `--scenario: can only be used with a configuration, not with the scenario or plan "baseline"`)
-	f("plan.json", Reader{Scenario: "spike"}, `--scenario: can only be used with a configuration, not with the scenario or plan "plan.json"`)
+	f("baseline", Reader{Scenario: "spike"}, `--scenario: can only be used with a configuration, not with the scenario "baseline"`)
+	f("plan.json", Reader{Scenario: "spike"}, `--scenario: can only be used with a configuration, not with the plan "plan.json"`)
 	f("plan.json", Reader{PhaseDuration: 1}, "--for: cannot be used with the plan plan.json")
 	f("nginx.conf", Reader{PhaseDuration: time.Minute}, "--for 1m: needs a scenario; add --scenario")
 	f("nginx.conf", Reader{Balancers: -1}, "--balancers -1: must be at least 1")
@@ -85,7 +85,7 @@ func TestWrongArguments(t *testing.T) {
 	f("nothing", Reader{}, `"nothing" is neither a scenario nor a file; scenarios: alerts, `)
 	f("nginx.conf/x", Reader{}, "read nginx.conf/x: not a directory")
 	f("baseline", Reader{Balancers: 2}, "--balancers: can only be used with a configuration")
-	f("builtin:nginx/nothing", Reader{}, "builtin:nginx/nothing: is not a built-in configuration; lbproof list configurations shows them")
+	f("builtin:nginx/nothing", Reader{}, "builtin:nginx/nothing: not a built-in configuration; lbproof list configurations shows them")
 }
 
 func TestRunName(t *testing.T) {

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -60,10 +61,23 @@ func (f confFiles) read(name string) (string, error) {
 		return content, nil
 	}
 	text, err := reading.ReadText(f.fsys, f.localPath(name))
+	if errors.Is(err, fs.ErrNotExist) && path.Clean(name) != f.main {
+		return "", f.missingInclude(name)
+	}
 	if err == nil {
 		err = reading.CheckDepth(f.localPath(name), text, "{", "}", " \t\r\n;{}")
 	}
 	return string(text), err
+}
+
+// missingInclude explains an included file that does not exist.
+func (f confFiles) missingInclude(name string) error {
+	local := f.localPath(name)
+	if local != path.Clean(name) {
+		return fmt.Errorf("%s: no such file; lbproof reads %s from the configuration's folder: add %s to it",
+			name, confDir, local)
+	}
+	return fmt.Errorf("%s: no such file; add it, or correct the include", local)
 }
 
 // glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes
