@@ -64,7 +64,7 @@ func TestDamagedFolderIsExitCode4(t *testing.T) {
 	}
 	code, _, stderr := runMain("judge", t.TempDir())
 	assert.Equal(t, exitUsage, code, "who names no run has made a mistake")
-	assert.Contains(t, stderr, "it is no run folder")
+	assert.Contains(t, stderr, "not a run folder")
 }
 
 // A report says which version recorded the run where another judged it. Writing reports leaves the run whole.
