@@ -8,11 +8,11 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// limitShare is the share of what a limit allows that a load takes which is not to meet it.
+// limitShare is the share of a limit that a load may use if it must not reach the limit.
 const limitShare = 0.8
 
-// SpreadClients has a load come from so many clients with addresses that no limit refuses any of it, or as slowly as a limit
-// wants it that counts all clients together.
+// SpreadClients spreads l over enough client addresses to stay below every rate limit, and slows it down for limits
+// that count all clients together.
 func SpreadClients(cfg model.Config, l *plan.Phase) {
 	asked, limits := map[string]int{}, map[string]model.Limit{}
 	for _, r := range l.Requests {

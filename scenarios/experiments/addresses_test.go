@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/experiments"
 )
 
-// Limits by address that are asked at the same rate share a phase: each of its clients asks one of them, under several names, and they
-// ask no faster than one machine can.
+// Limits by address with the same test rate share a phase: each client tests one of them, under several names, and no
+// faster than one machine can send.
 func TestDesignTestsLimitsTogether(t *testing.T) {
 	conf := "events {}\nhttp {\n  limit_req_zone $binary_remote_addr zone=all:1m rate=10r/s;\n  upstream u { server a:8000; }\n  server {\n    listen 80;\n"
 	for path := range 7 {
@@ -47,7 +47,8 @@ func TestDesignTestsLimitsTogether(t *testing.T) {
 	}
 }
 
-// No two phases share a client's address, and none that is not about a limit asks one address for more than it allows.
+// No two phases share a client address, and no phase sends more from one address than a limit allows, unless it tests
+// that limit.
 func TestDesignStaysBelowLimits(t *testing.T) {
 	for _, name := range []string{"nginx/limits", "haproxy/limits", "traefik/limits", "nginx/order-api", "nginx/orchestry", "haproxy/sysmanage", "traefik/order-api"} {
 		p := designed(t, name)

@@ -8,16 +8,15 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// minPoolRate is how often a pool is asked per second, where that is no hush.
+// minPoolRate is the minimum number of requests per second to each pool, so that no gap looks like an outage.
 const minPoolRate = 1.1
 
-// unlimitedBurst is how many requests clients send in a row where no limit by address stands in the way.
+// unlimitedBurst is the burst length where no limit by address applies.
 const unlimitedBurst = 16
 
-// burstLen is how many requests one client is to send one after another so that its worker of nginx meets its count of
-// failures: as many as it can send at once without any limit by address refusing one or having it wait, and freeRow
-// where there is no such limit; 0 where rows would show nothing: without a limit, where a key chooses the server or one
-// failure is enough.
+// burstLen returns how many requests one client sends in a burst so that its nginx worker reaches its failure count:
+// as many as every limit by address admits at once without a delay, and unlimitedBurst without such a limit. It is 0
+// if bursts would show nothing: there is no limit and a key chooses the server, or one failure is enough.
 func burstLen(cfg model.Config, requests []plan.Request) int {
 	row, counts := 0, len(requests) > 0
 	for _, r := range requests {
@@ -43,8 +42,9 @@ func burstLen(cfg model.Config, requests []plan.Request) int {
 	return row
 }
 
-// hasKeyedFailureCount says whether requests go to a pool of nginx whose workers count failures and whose servers are chosen by
-// the client's address: how long such a worker leaves a dead server alone shows where it had none to count before.
+// hasKeyedFailureCount reports whether requests go to an nginx pool whose workers count failures and whose servers
+// are chosen by client address: how long such a worker ejects a failed server is visible only if its counts were
+// reset before.
 func hasKeyedFailureCount(cfg model.Config, requests []plan.Request) bool {
 	return cfg.Dialect.PinsConnections && slices.ContainsFunc(requests, func(r plan.Request) bool {
 		route, _ := r.RouteIn(cfg)
@@ -53,23 +53,23 @@ func hasKeyedFailureCount(cfg model.Config, requests []plan.Request) bool {
 	})
 }
 
-// countsPerWorker reports whether each worker counts failures of a pool's servers by itself, and one needs so many at least
-// to be out.
+// countsPerWorker reports whether each worker counts failures of a pool's servers separately, and ejects one after at
+// least fails failures.
 func countsPerWorker(pool model.Pool, fails int) bool {
 	return !pool.SharedState && slices.ContainsFunc(pool.Servers, func(s model.Server) bool {
 		return s.Ejection != nil && s.Ejection.MaxFails >= fails
 	})
 }
 
-// goesToHost says whether a request goes to a pool that has a server.
+// goesToHost reports whether a request goes to a pool that contains a server.
 func goesToHost(cfg model.Config, r plan.Request, host string) bool {
 	route, _ := r.RouteIn(cfg)
 	pool, _ := cfg.Pool(route.Pool)
 	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == host })
 }
 
-// burstRate is how many requests in rows are sent per second, at least.
+// burstRate is the minimum rate of requests in bursts, per second.
 const burstRate = 30.
 
-// burstClients is how many clients send rows, at least, so that every worker has some.
+// burstClients is the minimum number of clients that send bursts, so that every worker gets some.
 const burstClients = 32

@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// How many requests a client may send in a row is what the narrowest limit by address lets in at once.
+// The burst length is what the tightest limit by address admits at once.
 func TestBurstLen(t *testing.T) {
 	f := func(want int, limits ...model.Limit) {
 		t.Helper()

@@ -13,20 +13,20 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// alwaysChecked are the kinds of promises that any traffic bears on.
+// alwaysChecked are the kinds of claims that any traffic is relevant to.
 var alwaysChecked = []plan.Check{plan.CheckOnce, plan.CheckLimits, plan.CheckRestarts, plan.CheckDrained, plan.CheckBackup}
 
-// Setup is what experiments are designed for.
+// Setup configures the design of experiments.
 type Setup struct {
-	CPUs         int               // that a balancer sees
-	Balancers    int               // with the same configuration; 0 is 1. The rate limits of each are asked.
-	Checks       []plan.Check      // the kinds of promises to decide; empty is all
-	ExtendedTime bool              // deaths may take longer, so that those of every pool are enough
-	ProbeHeader  map[string]string // that requests carry, and without which what lbproof cannot read lets none through
+	CPUs         int               // number of CPUs that the balancer sees
+	Balancers    int               // with the same configuration; default 1. Rate limits are tested on each.
+	Checks       []plan.Check      // kinds of claims to decide; default: all
+	ExtendedTime bool              // allows longer outages, so that every pool gets enough of them
+	ProbeHeader  map[string]string // header of every request, e.g. credentials that the backend requires
 }
 
-// Design makes a plan of experiments that the promises of a configuration need. Trials that can share a phase do; what
-// disturbs others comes after them, from addresses of its own.
+// Design plans the experiments that the claims of a configuration need. Requirements share a phase where possible;
+// what disturbs others comes last, from addresses of its own.
 func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan.Plan, error) {
 	if len(setup.ProbeHeader) > 0 {
 		cfg.Routes = check.AssumeCredentials(cfg.Routes)
@@ -59,7 +59,7 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 	return p, s.Events(&p)
 }
 
-// draftPhases are the experiments for the promises that a plan sets out to decide, in their order.
+// draftPhases returns the phases for the claims that a plan decides, in order.
 func draftPhases(cfg model.Config, p plan.Plan, cpus int) []*draft {
 	claims := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
 	all := pack(cfg, claims, checks.Requirements(cfg, claims, check.DesignParams{Alpha: p.Alpha, Beta: p.Beta, CPUs: cpus}))
@@ -75,7 +75,7 @@ func draftPhases(cfg model.Config, p plan.Plan, cpus int) []*draft {
 	return slices.Insert(all, first, draftForAllRequests(probes, p.Beta))
 }
 
-// draftForAllRequests is the experiment for promises about every request.
+// draftForAllRequests returns the phase for claims about every request.
 func draftForAllRequests(probes []plan.Request, beta float64) *draft {
 	return &draft{
 		phase: plan.Phase{
@@ -88,7 +88,8 @@ func draftForAllRequests(probes []plan.Request, beta float64) *draft {
 	}
 }
 
-// correctAlphas has phases of draws end only when what they know will stand the correction for so many tests.
+// correctAlphas tightens stop rules so that a phase only stops early on results that survive the correction for
+// multiple tests.
 func correctAlphas(loads []plan.Phase) {
 	tested := 0 // by p-values
 	for _, l := range loads {

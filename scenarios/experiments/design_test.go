@@ -41,7 +41,7 @@ func phaseNames(p plan.Plan) []string {
 	return names
 }
 
-// Each rate is asked of the second balancer too, from the same addresses.
+// Each rate is tested on the second balancer too, from the same addresses.
 func TestDesignOfTwoBalancers(t *testing.T) {
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/limits", "")
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func TestDesignOfTwoBalancers(t *testing.T) {
 	assert.Equal(t, 2, slowed)
 }
 
-// Handshakes are the keys of a pool that nothing else leads to.
+// Handshakes carry the keys of a pool that only tunnels reach.
 func TestDesignOfHashedTunnels(t *testing.T) {
 	fsys := fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
   mode http
@@ -98,7 +98,7 @@ backend pages
 	assert.Equal(t, "algorithm/sockets", l.Requests[0].Claim)
 }
 
-// What disturbs others comes after them, and every fault is in a phase before the one that it is for.
+// Phases that disturb others come last, and every fault lies in a phase before the one that needs it.
 func TestDesignOrdersItsPhases(t *testing.T) {
 	assert.Equal(t, []string{
 		"probes", "one at a time", "draws", "draws one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
@@ -129,7 +129,7 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 	}
 }
 
-// Who chooses the kinds of promises has time for more deaths.
+// Selecting the kinds of claims allows more outages.
 func TestDesignWithExtendedTime(t *testing.T) {
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/orchestry", "")
 	require.NoError(t, err)
@@ -148,8 +148,8 @@ func TestDesignWithExtendedTime(t *testing.T) {
 	}
 }
 
-// The first server dies when health checks must have found it well since the balancer started or took its configuration over, and at once
-// where phases before have taken that long.
+// The first outage begins once health checks must have succeeded since the balancer started or reloaded, and at once
+// if earlier phases took that long.
 func TestDesignOfFirstOutages(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
 		planned, first := designed(t, name), time.Duration(0)
@@ -163,7 +163,7 @@ func TestDesignOfFirstOutages(t *testing.T) {
 	}
 }
 
-// Backups with limits are asked, too, and denied requests come back over other connections, to other workers.
+// Backups with limits are tested too, and denied requests come back over other connections, to other workers.
 func TestDesignCrowdsBackups(t *testing.T) {
 	planned := designed(t, "nginx/orchestry")
 	i := slices.Index(phaseNames(planned), "crowd pay_upstream")
@@ -178,7 +178,7 @@ func TestDesignCrowdsBackups(t *testing.T) {
 	assert.Equal(t, []string{"10.20.4.11", "10.20.4.12"}, slow)
 }
 
-// A phase that waits for the balancer to give up takes as long as that.
+// A phase that waits for timeouts takes as long as they do.
 func TestWaitPhasesTakeTheirTime(t *testing.T) {
 	p := designed(t, "haproxy/impatient")
 	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "waits" })
@@ -186,7 +186,7 @@ func TestWaitPhasesTakeTheirTime(t *testing.T) {
 	assert.InDelta(t, 33, p.Phases[i].EstimatedDuration().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
 }
 
-// What lbproof cannot read lets requests through that carry what it asks for: all of them do.
+// All requests carry the header without which something unreadable refuses them.
 func TestDesignSendsTheProbeHeader(t *testing.T) {
 	assert.Equal(t, []string{"probes"}, phaseNames(designed(t, "nginx/sysmanage-lua")))
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, "nginx/sysmanage-lua", "")
@@ -208,7 +208,8 @@ func TestDesignSendsTheProbeHeader(t *testing.T) {
 	assert.Positive(t, upgraded, "a field of the request's own stays")
 }
 
-// Trials that can share a phase do, each with as many requests as it needs, and what stops early is corrected for the number of tests.
+// Requirements share a phase where possible, each with as many requests as it needs, and stop rules are corrected for
+// the number of tests.
 func TestDesignMerges(t *testing.T) {
 	planned := designed(t, "nginx/algorithms")
 	draws := planned.Phases[2]
@@ -244,8 +245,8 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 	}
 }
 
-// A server of nginx's dies while rows of requests are sent to other pools, or to none, every time: nobody sees the failure of a request that
-// it has taken.
+// An outage of an nginx server always begins while bursts go to other pools, or to none: no request in flight fails
+// unseen.
 func TestOutagesBetweenBursts(t *testing.T) {
 	for name, servers := range map[string]int{"nginx/orchestry": 4, "nginx/sysmanage": 1, "nginx/order-api": 1, "nginx/phoenix": 1} {
 		planned := designed(t, name)
@@ -273,7 +274,7 @@ func TestOutagesBetweenBursts(t *testing.T) {
 	}
 }
 
-// Experiments break the servers that they mean, be they called as scenarios call the balancer.
+// Faults hit the intended servers, even if they are named like the balancer.
 func TestDesignedTargets(t *testing.T) {
 	cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(`defaults
   mode http

@@ -21,12 +21,12 @@ const (
 type designer struct {
 	scenario     *scenarios.Scenario
 	plan         *plan.Plan
-	nextAddress  int           // the next address that no phase has
-	peers        []string      // of the balancer
-	outageBudget time.Duration // that all deaths of one phase may take
+	nextAddress  int           // number of the first unused address
+	peers        []string      // additional balancers
+	outageBudget time.Duration // limits the total outage time of one phase
 }
 
-// addPhases adds experiments to the plan, one phase after another, with their faults.
+// addPhases adds the drafts to the plan, one phase after another, with their faults.
 func (d *designer) addPhases(all []*draft) error {
 	for i, e := range all {
 		e.outageBudget, e.earliestStart = d.outageBudget, d.uptime()
@@ -45,7 +45,7 @@ func (d *designer) addPhases(all []*draft) error {
 	return nil
 }
 
-// addFaultsOf adds the faults of an experiment, whose phase is the last one.
+// addFaultsOf adds the faults of a draft, whose phase is the last one.
 func (d *designer) addFaultsOf(e *draft) {
 	if len(e.unreachable) > 0 {
 		d.addUnreachable(e)
@@ -63,12 +63,11 @@ func (d *designer) addFaultsOf(e *draft) {
 	}
 }
 
-// addFaults adds faults.
 func (d *designer) addFaults(all ...scenarios.Fault) {
 	d.scenario.Faults = append(d.scenario.Faults, all...)
 }
 
-// addReload has the balancer take over its configuration, as it is, at a time in a phase.
+// addReload schedules a reload of the unchanged configuration at a time in a phase.
 func (d *designer) addReload(phase string, at, lasts time.Duration) {
 	d.addFaults(scenarios.Fault{
 		Fault: plan.FaultReload, Target: scenarios.BalancerSpec(d.plan).Name, Phase: phase, At: at, Duration: lasts,
@@ -76,10 +75,9 @@ func (d *designer) addReload(phase string, at, lasts time.Duration) {
 	})
 }
 
-// lastPhase is the last phase so far.
 func (d *designer) lastPhase() plan.Phase { return d.plan.Phases[len(d.plan.Phases)-1] }
 
-// addPeers adds the balancers beyond the first to a plan's nodes, and names them.
+// addPeers adds the balancers beyond the first to a plan's nodes, and returns their names.
 func addPeers(p *plan.Plan, balancers int) (names []string) {
 	i := slices.IndexFunc(p.Specs, func(spec plan.Spec) bool { return spec.Role == plan.Balancer })
 	for n := 2; i >= 0 && n <= balancers; n++ {
@@ -95,8 +93,8 @@ func addPeers(p *plan.Plan, balancers int) (names []string) {
 	return names
 }
 
-// addPhase writes a phase out: from clients that no limit refuses, unless the phase is about one, and while servers are
-// slow, if it is to find them so. next are those of the phase after it: where they are others, these recover meanwhile.
+// addPhase writes a phase to the plan. Its clients stay below every rate limit, unless it tests one. With slow
+// servers, light phases precede it and, if next does not need the same servers slow, follow it.
 func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about ...plan.Check) error {
 	l.Timeout = cmp.Or(l.Timeout, scenarios.DefaultTimeout)
 	l.Checks = append(slices.Clone(about), alwaysChecked...)
@@ -137,8 +135,8 @@ func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about .
 	return nil
 }
 
-// uptime is for how long the balancer has run at least, since it started or took its configuration over, when the phases so
-// far are over.
+// uptime returns how long the balancer has run at least, since it started or reloaded, at the end of the phases so
+// far.
 func (d *designer) uptime() (lasts time.Duration) {
 	for _, l := range d.plan.Phases {
 		switch {
@@ -151,14 +149,14 @@ func (d *designer) uptime() (lasts time.Duration) {
 	return lasts
 }
 
-// hasReload reports whether the balancer takes its configuration over in a phase.
+// hasReload reports whether the balancer reloads in a phase.
 func (d *designer) hasReload(l plan.Phase) bool {
 	return slices.ContainsFunc(d.scenario.Faults, func(f scenarios.Fault) bool {
 		return f.Fault == plan.FaultReload && f.Phase == l.Name
 	})
 }
 
-// repeatOnPeers is a phase, and the same through each peer from the same addresses, if it asks more than a limit allows.
+// repeatOnPeers returns a phase and, if it exceeds a limit, a copy for each peer from the same addresses.
 func (d *designer) repeatOnPeers(l plan.Phase) []plan.Phase {
 	all := []plan.Phase{l}
 	if l.Kind != plan.KindOverload {
@@ -171,7 +169,7 @@ func (d *designer) repeatOnPeers(l plan.Phase) []plan.Phase {
 	return all
 }
 
-// addSlowed has servers become slow, which few requests find out, for as long as a phase lasts, and recover after it.
+// addSlowed adds a phase during which servers are slow. Only few requests run while they slow down and recover.
 func (d *designer) addSlowed(l plan.Phase, slow []check.SlowServer, recovers bool) {
 	d.addLightPhase(l, "its servers become slow", slowdownDelay)
 	last := l.EstimatedDuration()
@@ -193,7 +191,7 @@ func (d *designer) addSlowed(l plan.Phase, slow []check.SlowServer, recovers boo
 	}
 }
 
-// addUnreachable has servers vanish from the beginning of the last phase on.
+// addUnreachable makes servers unreachable from the start of the last phase on.
 func (d *designer) addUnreachable(e *draft) {
 	slices.Sort(e.unreachable)
 	last := d.lastPhase()
@@ -202,16 +200,15 @@ func (d *designer) addUnreachable(e *draft) {
 	}
 }
 
-// How nginx is made to forget failures: it takes its configuration over in a phase of a few requests.
+// How nginx's failure counts are reset: it reloads during a phase of a few requests.
 const (
 	resetPhaseTime = 2 * time.Second
 	reloadTime     = resetPhaseTime / 8
 
-	outageGap = 3 * time.Second // of a server; on a busy machine nginx takes its time
+	outageGap = 3 * time.Second // between outages of a server; nginx is slow on a busy machine
 )
 
-// resetFailureCounts has the balancer forget the failures that earlier phases had it count, so that it asks all servers in this
-// one.
+// resetFailureCounts lets the balancer forget failures of earlier phases, so that it uses all servers in this one.
 func (d *designer) resetFailureCounts(e *draft) {
 	request, ok := check.BackendRequest(d.plan.Config)
 	if !d.plan.Config.Dialect.ReloadResetsFailures() || !ok || !d.dependsOnFailureCounts(e) {
@@ -228,7 +225,7 @@ func (d *designer) resetFailureCounts(e *draft) {
 	d.addReload(d.lastPhase().Name, reloadTime, reloadTime)
 }
 
-// dependsOnFailureCounts reports whether failures that were counted before would change what an experiment shows.
+// dependsOnFailureCounts reports whether earlier failures would change what a draft shows.
 func (d *designer) dependsOnFailureCounts(e *draft) bool {
 	switch e.kind {
 	case plan.KindSaturation, plan.KindFailures, plan.KindUnreachable, plan.KindBackups, plan.KindAllDown:
@@ -237,7 +234,7 @@ func (d *designer) dependsOnFailureCounts(e *draft) bool {
 	return len(e.outageGroups) > 0 && e.countsFailures(d.plan.Config)
 }
 
-// addOutages has servers die and come back in the last phase.
+// addOutages takes servers down and up again in the last phase.
 func (d *designer) addOutages(e *draft) {
 	last := d.lastPhase()
 	d.addFaults(e.outages(d.plan.Config)...)
@@ -246,8 +243,8 @@ func (d *designer) addOutages(e *draft) {
 	}
 }
 
-// resetBetweenOutages has nginx forget failures between two deaths, where those of all pools come at the same times, or
-// within one: a worker that was asked late would remember them at the next one.
+// resetBetweenOutages resets nginx's failure counts between two outages, if the outages of all pools coincide to
+// within a duration: otherwise a worker that got its requests late would remember failures at the next outage.
 func (d *designer) resetBetweenOutages(phase string, within time.Duration) {
 	var times []time.Duration // of the first of each
 	for _, f := range d.scenario.Faults {
@@ -277,7 +274,7 @@ func (d *designer) resetBetweenOutages(phase string, within time.Duration) {
 	}
 }
 
-// addLightPhase is a phase of a few requests before or after another one.
+// addLightPhase adds a phase of a few requests before or after another one.
 func (d *designer) addLightPhase(l plan.Phase, what string, lasts time.Duration) {
 	few := plan.Phase{
 		Name: l.Name + ": " + what, Engine: plan.Goroutines, Concurrency: scenarios.DefaultMaxInFlight,
@@ -289,7 +286,7 @@ func (d *designer) addLightPhase(l plan.Phase, what string, lasts time.Duration)
 	d.plan.Phases = append(d.plan.Phases, few)
 }
 
-// assignAddresses gives clients of a phase addresses that no other phase has.
+// assignAddresses gives the clients of a phase addresses that no other phase uses.
 func (d *designer) assignAddresses(l *plan.Phase) {
 	if l.Clients.OwnAddresses {
 		l.Clients.FirstAddress = d.nextAddress

@@ -13,25 +13,26 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// draft is a phase in the making.
+// draft is a phase under construction.
 type draft struct {
 	kind          plan.PhaseKind
-	about         string // see check.Trial
+	about         string // see check.Requirement
 	phase         plan.Phase
 	slow          []check.SlowServer
 	unreachable   []string
-	outageGroups  [][]string    // those of a pool
-	outageBudget  time.Duration // that all deaths may take
-	earliestStart time.Duration // at the soonest, since the balancer runs
+	outageGroups  [][]string    // hosts by pool
+	outageBudget  time.Duration // total time of all outages
+	earliestStart time.Duration // since the balancer started or reloaded
 	allDown       []string
-	allDownFor    time.Duration // that those are dead, at least
+	allDownFor    time.Duration // minimum duration
 	slowChecks    []check.LateHealthChecks
 	moves         map[string]time.Duration
 	reloadAt      time.Duration
 	checks        []plan.Check
 }
 
-// merge has a trial take part: requests of all take turns, so that each gets as many as the one that needs most.
+// merge adds the requests of a requirement: those of all alternate, so that each gets as many as the one that needs
+// most.
 func (e *draft) merge(t check.Requirement) {
 	switch {
 	case t.Phase.Engine == plan.Prober && t.Kind == plan.KindCounters: // which are sent in their order
@@ -66,16 +67,15 @@ func (e *draft) merge(t check.Requirement) {
 	e.phase.Detects = append(e.phase.Detects, t.Detects)
 }
 
-// maxIsolatedRate is how many requests per second trials send that have clients of their own, in one phase.
+// maxIsolatedRate is the maximum rate of isolated requirements in one phase, in requests per second.
 const maxIsolatedRate = 500
 
-// hasRoomFor says whether a trial can share the phase with those that are in it.
+// hasRoomFor reports whether a requirement can share the phase with those in it.
 func (e *draft) hasRoomFor(t check.Requirement) bool {
 	return !t.Isolated || e.phase.Rate+t.Phase.Rate <= maxIsolatedRate
 }
 
-// mergeIsolated has a trial take part beside others, by clients of its own: request i is that of the client i modulo their
-// number.
+// mergeIsolated adds a requirement with clients of its own: request i belongs to client i modulo their number.
 func (e *draft) mergeIsolated(t check.Requirement) {
 	if len(e.phase.Requests) > 0 {
 		e.phase.Rate += t.Phase.Rate
@@ -92,7 +92,7 @@ func (e *draft) mergeIsolated(t check.Requirement) {
 	}
 }
 
-// mergeProbes adds questions, each once: several claims may be about the same.
+// mergeProbes adds single requests, each once: several claims may need the same.
 func (e *draft) mergeProbes(t check.Requirement) {
 	before, lasts := len(e.phase.Requests), max(e.phase.EstimatedDuration(), t.Phase.EstimatedDuration())
 	e.addRequests(t)
@@ -105,7 +105,7 @@ func (e *draft) mergeProbes(t check.Requirement) {
 	}
 }
 
-// addRequests adds the requests of a trial that are not there yet.
+// addRequests adds the requests of a requirement that are still missing.
 func (e *draft) addRequests(t check.Requirement) {
 	for _, r := range t.Phase.Requests {
 		same := func(o plan.Request) bool {
@@ -121,7 +121,7 @@ func (e *draft) addRequests(t check.Requirement) {
 	}
 }
 
-// scheduleOutages has the phase last until all servers that die are back, and clients enough send it.
+// scheduleOutages extends the phase until all servers are up again, with enough clients.
 func (e *draft) scheduleOutages(cfg model.Config, beta float64) {
 	all := e.outages(cfg)
 	dead := time.Duration(0) // all deaths of a pool together, the shortest
@@ -143,8 +143,8 @@ func (e *draft) scheduleOutages(cfg model.Config, beta float64) {
 	}
 }
 
-// addLocalRequest adds a request that no pool gets, where one of the servers would be asked by all, so that it can die while
-// nobody asks it.
+// addLocalRequest adds a request that reaches no pool if otherwise all requests could reach one of the servers, so
+// that its outage can begin while it gets none.
 func (e *draft) addLocalRequest(cfg model.Config, deaths []scenarios.Fault) {
 	asksAll := func(f scenarios.Fault) bool {
 		return !slices.ContainsFunc(e.phase.Requests, func(r plan.Request) bool { return !goesToHost(cfg, r, f.Target) })
@@ -154,7 +154,7 @@ func (e *draft) addLocalRequest(cfg model.Config, deaths []scenarios.Fault) {
 	}
 }
 
-// extendForFaults has the phase last until its other faults are over, too, and known to be.
+// extendForFaults extends the phase until its other faults are over, and known to be.
 func (e *draft) extendForFaults(cfg model.Config) {
 	for _, f := range allDownFaults(cfg, e, "") {
 		scenarios.ExtendPhase(&e.phase, f.At+f.Duration+firstOutageAt)
@@ -167,10 +167,9 @@ func (e *draft) extendForFaults(cfg model.Config) {
 	}
 }
 
-// sendInBursts has clients that a limit by address lets send a few requests at once send them one after another, on one
-// connection, so that each asks one worker of nginx often enough to see what that makes of a dead server. They must not
-// overtake each other: no more are sent per second than it takes to ask each pool as often as it needs (least, per
-// second), and so that none waits long.
+// sendInBursts lets clients send bursts on one connection, so that each nginx worker gets enough requests to count
+// failures. Bursts must not overtake each other: the rate is as high as each pool needs (least, requests per second),
+// and never so high that a burst waits long.
 func (e *draft) sendInBursts(row int, least float64) {
 	each := max(least, minPoolRate*float64(row))
 	e.phase.Rate = min(e.phase.Rate, max(burstRate, each*float64(len(e.phase.Requests))))
@@ -178,12 +177,12 @@ func (e *draft) sendInBursts(row int, least float64) {
 	e.phase.Clients.Count = max(e.phase.Clients.Count, burstClients)
 }
 
-// burstCycle is how long it takes until requests in rows begin anew with the first row; 0 where there are no rows.
+// burstCycle returns the time until bursts start over with the first request; 0 without bursts.
 func (e *draft) burstCycle() time.Duration {
 	return time.Duration(len(e.phase.Requests)) * e.burstTime()
 }
 
-// burstTime is how long one row is being sent; 0 where there are none.
+// burstTime returns how long it takes to send one burst; 0 without bursts.
 func (e *draft) burstTime() time.Duration {
 	if e.phase.BurstLen == 0 {
 		return 0
@@ -191,9 +190,9 @@ func (e *draft) burstTime() time.Duration {
 	return time.Duration(float64(e.phase.BurstLen) / e.phase.Rate * float64(time.Second))
 }
 
-// betweenBursts is a time, not before a given one, at which a row to the pools of a server has just been sent, and
-// others' are being sent: a request that a server has taken when it dies is a failure that nginx counts and nobody else
-// sees. Where there are no rows of others it is the given time.
+// betweenBursts returns a time, not before at, just after a burst to the pools of a server, while bursts to others
+// are sent: a request in flight when the server goes down would be a failure that only nginx sees. Without bursts to
+// others it returns at.
 func (e *draft) betweenBursts(cfg model.Config, host string, at time.Duration) time.Duration {
 	mine := func(i int) bool { return goesToHost(cfg, e.phase.Requests[i%len(e.phase.Requests)], host) }
 	row := e.burstTime()
@@ -209,13 +208,13 @@ func (e *draft) betweenBursts(cfg model.Config, host string, at time.Duration) t
 	return at
 }
 
-// countsFailures says whether the experiment meets the count of failures that each worker of nginx has.
+// countsFailures reports whether the phase reaches the failure count of each nginx worker.
 func (e *draft) countsFailures(cfg model.Config) bool {
 	return e.phase.BurstLen > 0 || hasKeyedFailureCount(cfg, e.phase.Requests)
 }
 
-// outages are those of an experiment's servers. Those of a pool that would take too long to be of use are left out,
-// where others die.
+// outages returns the outages of the servers. Pools that would take too long to be conclusive are left out if others
+// are not.
 func (e *draft) outages(cfg model.Config) (all []scenarios.Fault) {
 	var few []scenarios.Fault
 	for _, together := range e.outageGroups {
@@ -235,8 +234,9 @@ func (e *draft) outages(cfg model.Config) (all []scenarios.Fault) {
 	return all
 }
 
-// groupOutages are those of a pool's servers, by turns. None dies before its first health check: HAProxy takes a server out
-// by a single failed one until one has succeeded (check.c: "up, but will fall down at first failure").
+// groupOutages returns the outages of a pool's servers, in turn. None begins before the server's first health check:
+// HAProxy ejects a server after a single failed check until one has succeeded (check.c: "up, but will fall down at
+// first failure").
 func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.Fault) {
 	lasts, every := e.outageTiming(cfg, hosts)
 	checked, need := e.checkTiming(cfg, hosts)
@@ -255,7 +255,7 @@ func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.
 	return all
 }
 
-// outageTiming is how long each of the servers is dead, and how far apart the beginnings of its deaths are.
+// outageTiming returns how long each outage lasts, and the time between the starts of a server's outages.
 func (e *draft) outageTiming(cfg model.Config, hosts []string) (lasts, every time.Duration) {
 	soonest := earliestRetry(cfg, hosts)
 	lasts, between := max(minOutage, soonest-outageSpacing), time.Duration(0)
@@ -272,8 +272,8 @@ func (e *draft) outageTiming(cfg model.Config, hosts []string) (lasts, every tim
 	return lasts, every
 }
 
-// earliestRetry is how soon the first of the servers is tried again after it was taken out by failures that add up in a
-// window: whether it lives again by then or not. It is 0 where none is taken out like that.
+// earliestRetry returns how soon the first of the servers is retried after its ejection by failures that add up in a
+// window, whether it is up by then or not; 0 if no server is ejected that way.
 func earliestRetry(cfg model.Config, hosts []string) (soonest time.Duration) {
 	for _, p := range cfg.Pools {
 		for _, s := range p.Servers {
@@ -288,8 +288,8 @@ func earliestRetry(cfg model.Config, hosts []string) (soonest time.Duration) {
 	return soonest
 }
 
-// checkTiming is how long it takes, since the phase began, until each of the servers has had a health check, and how many
-// deaths show how long checks take to find one.
+// checkTiming returns the time from the start of the phase until each server has had a health check, and how many
+// outages show how long checks take to detect one.
 func (e *draft) checkTiming(cfg model.Config, hosts []string) (by time.Duration, need int) {
 	need = fixedOutages
 	if e.outageBudget == extendedOutageBudget {

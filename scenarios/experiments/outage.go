@@ -10,11 +10,11 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// firstMoveAt is when servers move, since their phase began.
+// firstMoveAt is when servers change their address, since the start of the phase.
 const firstMoveAt = time.Second
 
-// How servers die: when first, for how long at least, how far from the next death, how many deaths show something that
-// happens at random times and at fixed ones, and how long they may take in all.
+// Outages: the first start, the minimum duration and spacing; how many show something that happens at random or at
+// fixed times; and their time budget.
 const (
 	firstOutageAt        = time.Second
 	minOutage            = 5 * time.Second
@@ -23,10 +23,10 @@ const (
 	fixedOutages         = check.Repetitions
 	outageBudget         = 160 * time.Second
 	extendedOutageBudget = 300 * time.Second
-	spareOutages         = 2 // where they may take so long, for some that show nothing
+	spareOutages         = 2 // with the extended budget, in case some are inconclusive
 )
 
-// allDownFaults has servers die all at once, after their first health check (see deathsOf).
+// allDownFaults takes servers down all at once, after their first health check (see groupOutages).
 func allDownFaults(cfg model.Config, e *draft, phase string) (faults []scenarios.Fault) {
 	hosts := slices.Compact(slices.Sorted(slices.Values(e.allDown)))
 	at := firstOutageAt
@@ -44,8 +44,8 @@ func allDownFaults(cfg model.Config, e *draft, phase string) (faults []scenarios
 	return faults
 }
 
-// slowCheckFaults has the health checks of servers answered late: of each server one time after another, with time to be back
-// between.
+// slowCheckFaults delays the health checks of servers, of each server one delay after another, with time to recover
+// in between.
 func slowCheckFaults(all []check.LateHealthChecks, phase string) (faults []scenarios.Fault) {
 	next := map[string]time.Duration{}
 	for _, a := range all {

@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// pack puts trials of the same kind into one phase, and the phases in order.
+// pack puts requirements of the same kind into one phase, and orders the phases.
 func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Requirement) []*draft {
 	var all []*draft
 	together := sharedOutagePools(cfg)
@@ -34,7 +34,7 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Requi
 	return all
 }
 
-// newDraft is an experiment that trials like one can take part in. There are so many of its kind before it, which have no room.
+// newDraft starts a draft for requirements like r. before is the number of full drafts of its kind.
 func newDraft(t check.Requirement, before int) *draft {
 	e := &draft{
 		kind: t.Kind, about: t.About, phase: t.Phase, slow: t.SlowServers, reloadAt: t.ReloadAt, moves: map[string]time.Duration{},
@@ -47,7 +47,7 @@ func newDraft(t check.Requirement, before int) *draft {
 	return e
 }
 
-// add has a trial take part, with its faults.
+// add adds a requirement with its faults.
 func (e *draft) add(t check.Requirement, together poolsByHost) {
 	e.unreachable = append(e.unreachable, t.Unreachable...)
 	e.allDown, e.allDownFor = append(e.allDown, t.AllDown...), max(e.allDownFor, t.AllDownFor)
@@ -68,10 +68,10 @@ func (e *draft) add(t check.Requirement, together poolsByHost) {
 	e.merge(t)
 }
 
-// matches reports whether the experiment is of a trial's kind, and about the same.
+// matches reports whether a requirement has the draft's kind and subject.
 func (e *draft) matches(t check.Requirement) bool { return e.kind == t.Kind && e.about == t.About }
 
-// countMatching is how many experiments are of the trial's kind, and about the same.
+// countMatching counts the drafts that match a requirement.
 func countMatching(all []*draft, t check.Requirement) (n int) {
 	for _, e := range all {
 		if e.matches(t) {
@@ -81,10 +81,10 @@ func countMatching(all []*draft, t check.Requirement) (n int) {
 	return n
 }
 
-// poolsByHost are the numbers of those that have a server, by its host.
+// poolsByHost holds the indices of the pools that contain a host.
 type poolsByHost map[string][]int
 
-// sharedOutagePools are the pools whose deaths come all at once, which are nginx's.
+// sharedOutagePools returns the pools whose outages must coincide: nginx's.
 func sharedOutagePools(cfg model.Config) poolsByHost {
 	of := poolsByHost{}
 	if !cfg.Dialect.PinsConnections {
@@ -98,7 +98,7 @@ func sharedOutagePools(cfg model.Config) poolsByHost {
 	return of
 }
 
-// sharePool says whether one of the pools has a server and one of others.
+// sharePool reports whether a pool contains host and one of others.
 func (of poolsByHost) sharePool(host string, others []string) bool {
 	mine := of[host]
 	return len(mine) > 0 && slices.ContainsFunc(others, func(other string) bool {

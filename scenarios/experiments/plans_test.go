@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "rewrite testdata/plans.digest")
 
 var dump = flag.String("dump", "", "folder that gets every plan as JSON, to compare those of two versions with diff")
 
-// Nobody changes what is designed for a configuration without seeing it: testdata/plans.digest holds a digest of the experiments and
-// one of the claims of every built-in configuration, for two cores.
+// The design of a configuration never changes unnoticed: testdata/plans.digest holds a digest of the phases and one
+// of the claims of every built-in configuration, for two cores.
 func TestPlansOfBuiltIns(t *testing.T) {
 	var digests strings.Builder
 	for _, name := range lbconfigs.Names() {

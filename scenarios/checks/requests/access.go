@@ -76,8 +76,8 @@ func accessProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cann
 	return nil, ""
 }
 
-// addressProbes are a request from everywhere: the worker's address, with forged ones in its header, the
-// balancer's own host, and the addresses that the rules name.
+// addressProbes sends a request from every relevant address: the worker's (also with forged client addresses in its
+// header), the balancer's own host, and one address of each network in the rules.
 func addressProbes(r model.Route, request plan.Request) (asked []check.Probe) {
 	ask := func(why, from string, q plan.Request) {
 		q.LocalEndpoint = from
@@ -100,7 +100,7 @@ func addressProbes(r model.Route, request plan.Request) (asked []check.Probe) {
 	return asked
 }
 
-// withForgedHeaders is a request that says in its header to come from elsewhere.
+// withForgedHeaders returns the request with header fields that claim another client address.
 func withForgedHeaders(request plan.Request) plan.Request {
 	host, named := request.Header["Host"]
 	request.Header = maps.Clone(request.Header)

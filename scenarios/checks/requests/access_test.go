@@ -7,7 +7,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Addresses on both sides of each rule are asked from, and what a client writes into its header changes nothing.
+// Requests come from both sides of each rule, and forged headers change nothing.
 func TestAccess(t *testing.T) {
 	a := probesFor(t, Access, configOf(model.Route{
 		Path: "/in", Pool: "p", DefaultHost: true,
@@ -27,7 +27,7 @@ func TestAccess(t *testing.T) {
 	inside(history.Hit{Code: 403}, "answered 403 by the balancer")
 }
 
-// The first rule that fits counts, whatever follows.
+// The first matching rule wins, whatever follows.
 func TestAccessFirstRuleWins(t *testing.T) {
 	a := probesFor(t, Access, configOf(model.Route{
 		Path: "/", Pool: "p", DefaultHost: true,
@@ -42,7 +42,7 @@ func TestAccessFirstRuleWins(t *testing.T) {
 	own(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
 }
 
-// What only the balancer may ask for is not there for others.
+// Internal routes do not exist for clients.
 func TestAccessToInternalRoutes(t *testing.T) {
 	cfg := configOf(model.Route{Pos: testPos, Path: "/copy", Exact: true, Internal: true, Pool: "p"})
 	a := probesFor(t, Access, cfg, "access/= /copy#internal", 1)

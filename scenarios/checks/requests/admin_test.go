@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// The balancer's own pages come from itself, for those whom it lets in.
+// Admin pages come from the balancer itself, for clients with access.
 func TestAdminPages(t *testing.T) {
 	page := model.Route{
 		Path: "/metrics", Port: 8405, Exact: true, DefaultHost: true,

@@ -38,7 +38,7 @@ var Auth = check.Check{
 	},
 }
 
-// wrongPassword is one of somebody whom no list of users names (RFC 7617).
+// wrongPassword is the Authorization value of a user that no list contains (RFC 7617).
 const wrongPassword = "Basic bGJwcm9vZjp3cm9uZw=="
 
 func authProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {

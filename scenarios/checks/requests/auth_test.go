@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Who is refused by a service hears its own answer, and no server of the pool hears of the request.
+// A denied client gets the auth service's response, and no server of the pool receives the request.
 func TestForwardedAuth(t *testing.T) {
 	cfg := model.Config{
 		Balancer: "traefik", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "a", Port: 80}}}},

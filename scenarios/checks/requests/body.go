@@ -43,7 +43,7 @@ var Body = check.Check{
 	},
 }
 
-// maxBodySent is the largest body that lbproof sends, bytes.
+// maxBodySent is the largest body that lbproof sends, in bytes.
 const maxBodySent = 64 << 20
 
 func bodyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {

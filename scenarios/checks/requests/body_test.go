@@ -14,7 +14,7 @@ func upTo(bytes int64) model.Config {
 	return configOf(model.Route{Path: "/up", Pool: "p", DefaultHost: true, MaxBody: &model.Number{Pos: testPos, Value: bytes}})
 }
 
-// A body of the limit passes, and one of a byte more does not reach a backend.
+// A body at the limit is accepted; one byte more does not reach a backend.
 func TestBody(t *testing.T) {
 	a := probesFor(t, Body, upTo(10), "body/up", 2)
 	largest := a.find(t, "as large as allowed", "POST http://any:80/up, 10 bytes")
@@ -28,14 +28,14 @@ func TestBody(t *testing.T) {
 	larger(history.Hit{Err: history.Reset}, "no answer (reset)")
 }
 
-// Without a limit a large one passes.
+// Without a limit, a large body is accepted.
 func TestBodyWithoutLimit(t *testing.T) {
 	large := probesFor(t, Body, upTo(0), "body/up", 1).find(t, "4 MiB", "POST http://any:80/up, 4194304 bytes")
 	large(history.Hit{Code: 200, Server: "a"}, "", "a")
 	large(history.Hit{Code: 413}, "answered 413 by the balancer")
 }
 
-// A limit that nobody reaches is not asked about.
+// A limit that lbproof cannot reach is not probed.
 func TestBodyTooLargeToSend(t *testing.T) {
 	cfg := upTo(64 << 20)
 	claims := Body.Claims(cfg)

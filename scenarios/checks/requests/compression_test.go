@@ -9,8 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Answers are compressed from the least size on, of a listed type, for who accepts it, and with Vary where that is
-// promised.
+// Responses of listed types are compressed from the minimum size on, for clients that accept it, with Vary if
+// configured.
 func TestCompression(t *testing.T) {
 	a := probesFor(t, Compression, configOf(model.Route{
 		Path: "/", Pool: "p", DefaultHost: true,
@@ -42,7 +42,7 @@ func TestCompression(t *testing.T) {
 	}
 }
 
-// Of any size and type there are fewer boundaries, and without Vary nobody looks for it.
+// With any size and type there are fewer boundaries, and Vary is not checked unless configured.
 func TestCompressionOfEverything(t *testing.T) {
 	a := probesFor(t, Compression, configOf(model.Route{
 		Path: "/", Pool: "p", DefaultHost: true, Compress: &model.Compress{Pos: testPos},

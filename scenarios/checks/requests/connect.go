@@ -13,14 +13,14 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// How servers are made to vanish: how long until they have, and how many requests per second are sent meanwhile, at
-// least.
+// How long it takes until servers are unreachable, and the minimum request rate meanwhile.
 const (
 	unreachableDelay = 3 * time.Second
 	unreachableRate  = 5.
 )
 
-// connectAttempts is how many connections are tried for one request; cannot says why the time of one is not to be seen.
+// connectAttempts returns how many connections the balancer tries for one request. cannot explains why the time of
+// one attempt is not observable.
 func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, cannot string) {
 	pool, _ := cfg.Pool(r.Pool)
 	n = 1
@@ -50,9 +50,9 @@ func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, c
 	return n, ""
 }
 
-// judgeConnect looks at the first requests after all servers of a pool have vanished: what is answered by the
-// balancer came after one attempt or several. Later requests find servers that are left alone, and connections from
-// before are another matter.
+// judgeConnect evaluates the first requests after all servers of a pool became unreachable: each response of the
+// balancer must come after a whole number of attempts. Later requests do not count, because the balancer may have
+// ejected the servers by then; neither do connections opened earlier.
 func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Finding {
 	n, cannot := connectAttempts(h.Plan.Config, r, t)
 	f := check.Finding{
@@ -77,8 +77,8 @@ func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Findi
 	return f
 }
 
-// connectWaits is how long the requests took that the balancer gave up while nobody could know that the servers had
-// vanished.
+// connectWaits yields how long the balancer tried to connect for each request that it gave up before it could know
+// that the servers were unreachable.
 func connectWaits(h history.History, r model.Route, t model.Timeout) iter.Seq[time.Duration] {
 	pool, _ := h.Plan.Config.Pool(r.Pool)
 	from := unreachableSince(h, r.Pool)
@@ -105,7 +105,7 @@ func connectWaits(h history.History, r model.Route, t model.Timeout) iter.Seq[ti
 	}
 }
 
-// unreachableSince is when the last server of a pool had vanished; 0 where none has.
+// unreachableSince returns when the last server of a pool became unreachable; 0 if none did.
 func unreachableSince(h history.History, pool string) (last time.Duration) {
 	for _, m := range h.Env.Faults {
 		if m.Event.Fault == plan.FaultBlackhole && m.Err == "" && check.HasServer(h.Plan.Config, pool, m.Event.Target) {
@@ -115,7 +115,7 @@ func unreachableSince(h history.History, pool string) (last time.Duration) {
 	return last
 }
 
-// fitsAttempts reports whether a time is that of one of so many attempts, or of several, each as long as after.
+// fitsAttempts reports whether took is the duration of 1 to attempts connection attempts of length after.
 func fitsAttempts(took, after time.Duration, times int) bool {
 	for k := 1; k <= times; k++ {
 		at := time.Duration(k) * after
@@ -126,8 +126,8 @@ func fitsAttempts(took, after time.Duration, times int) bool {
 	return false
 }
 
-// undetectedTime is for how long nobody can know that the servers of a pool have vanished: neither health checks nor
-// requests that waited.
+// undetectedTime returns how long neither health checks nor earlier requests can reveal that the servers of a pool
+// are unreachable.
 func undetectedTime(pool model.Pool, t model.Timeout) time.Duration {
 	lasts := t.Duration / 2
 	for _, s := range pool.Servers {

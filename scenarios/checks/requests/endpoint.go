@@ -43,7 +43,7 @@ func endpointRequests(cfg model.Config, claim plan.Claim) []plan.Request {
 	return []plan.Request{check.RequestTo(r, nil)}
 }
 
-// mayBeRefused says whether something else than a limit may keep requests from being answered.
+// mayBeRefused reports whether something other than a rate limit may refuse requests to a route.
 func mayBeRefused(r model.Route) bool { return len(r.Access) > 0 || len(r.Rules) > 0 || r.Auth != nil }
 
 func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
@@ -75,8 +75,8 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// countWrongAnswers counts the answers to requests for a route that the balancer answers by itself, and notes those that
-// are not the configured one, whose body has no variables.
+// countWrongAnswers counts the responses to a route that the balancer answers itself, and collects those that differ
+// from the configured one, whose body must be fixed.
 func countWrongAnswers(h history.History, route string, answer model.StaticResponse, wrong *check.Examples) (n int) {
 	body, _ := answer.Body.FixedText()
 	find, sum := check.RouteFinder(h), history.Checksum([]byte(body))

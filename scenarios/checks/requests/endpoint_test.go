@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// An answer that limits may refuse is no promise that every request gets it.
+// An endpoint behind access rules cannot be refuted by refusals.
 func TestLimitedEndpointIsNotRefuted(t *testing.T) {
 	v := checkstest.Outcome(t, "endpoint/nginx-health", func(h *history.History) {
 		h.Plan.Config.Routes = slices.Clone(h.Plan.Config.Routes)

@@ -38,7 +38,7 @@ var Fallback = check.Check{
 	},
 }
 
-// clientStatusText is the status that a client gets.
+// clientStatusText describes the status that the client gets.
 func clientStatusText(code int) string {
 	switch code {
 	case -1:
@@ -49,7 +49,7 @@ func clientStatusText(code int) string {
 	return fmt.Sprint(code)
 }
 
-// statusRange prints statuses, and a run of them as first to last.
+// statusRange prints statuses as a list, more than five of them as a range.
 func statusRange(list []int) string {
 	if len(list) > 5 {
 		return fmt.Sprintf("%d to %d", list[0], list[len(list)-1])
@@ -103,7 +103,7 @@ func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 	return asked, ""
 }
 
-// wantFallback is what the client gets from a fallback.
+// wantFallback returns the response that a client must get from a fallback.
 func wantFallback(cfg model.Config, from model.Route, f model.ErrorPage) (want check.Want) {
 	if f.Code > 0 {
 		want.Codes = []int{f.Code}

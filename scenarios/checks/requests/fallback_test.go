@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// The balancer's own 502 brings the fallback; a backend's own answer of the same status is passed on.
+// The balancer's own 502 triggers the fallback; the same status from a backend is passed through.
 func TestFallback(t *testing.T) {
 	a := probesFor(t, Fallback, configOf(
 		model.Route{
@@ -30,7 +30,7 @@ func TestFallback(t *testing.T) {
 	answered(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 503", "a", "b")
 }
 
-// Where a backend's status counts too, each of them brings the page, with the status that is promised for it.
+// If backend statuses count too, each of them triggers the page, with the configured status.
 func TestFallbackToAPage(t *testing.T) {
 	a := probesFor(t, Fallback, configOf(
 		model.Route{

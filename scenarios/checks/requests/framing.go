@@ -37,8 +37,8 @@ var Framing = check.Check{
 	},
 }
 
-// smuggledRequest is a request in the body of another one, for whoever takes that to be shorter. Its number is put in when it
-// is sent.
+// smuggledRequest is a request hidden in the body of r, seen by whoever takes that body to be shorter. Its number is
+// filled in when it is sent.
 func smuggledRequest(r plan.Request) string {
 	host := r.Header["Host"]
 	if host == "" {
@@ -72,7 +72,7 @@ func framingProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, can
 	return asked, ""
 }
 
-// describeSmuggling says whether backends saw more requests than the client got answers.
+// describeSmuggling reports that backends received more requests than the client got responses; "" if they did not.
 func describeSmuggling(header url.Values, arrived []history.Arrival) string {
 	answers, _ := strconv.Atoi(header.Get(history.ResponseCountField)) // none where the connection ended
 	if n := len(arrived); n > max(1, answers) {

@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A request whose length can be read in two ways becomes no second one that nobody answered for.
+// An ambiguous length never produces a second, unanswered request.
 func TestFraming(t *testing.T) {
 	a := probesFor(t, Framing, configOf(model.Route{Path: "/", Pool: "p", DefaultHost: true}), "framing/port 80", 4)
 	const second = "GET / HTTP/1.1\r\nHost: lbproof.test\r\n" +
@@ -39,7 +39,7 @@ func TestFraming(t *testing.T) {
 	f(3, "two lengths", second, "", "0\r\nContent-Length: 101")
 }
 
-// Where no backend can be asked there is nothing to hide a request from.
+// A port without proxied routes has nothing to smuggle to.
 func TestFramingOfOtherPorts(t *testing.T) {
 	assert.Empty(t, Framing.Claims(configOf(model.Route{Path: "/", StaticResponse: &model.StaticResponse{Pos: testPos, Code: 200}})))
 }

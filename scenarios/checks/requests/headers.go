@@ -42,7 +42,7 @@ func headerClaims(cfg model.Config) []plan.Claim {
 	}))
 }
 
-// observedHeaders lists the request headers that backends must keep for the claims to be judged.
+// observedHeaders lists the request headers that backends must record so that the claims can be judged.
 func observedHeaders(cfg model.Config) []string {
 	var names []string
 	known := map[string]bool{}
@@ -99,7 +99,7 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// claimedHeader is the header field that a claim is about.
+// claimedHeader returns the header field that a claim is about.
 func claimedHeader(r model.Route, claim plan.Claim) (header model.Header) {
 	_, name, _ := strings.Cut(claim.ID, "#")
 	for _, set := range r.SetHeaders {
@@ -110,10 +110,10 @@ func claimedHeader(r model.Route, claim plan.Claim) (header model.Header) {
 	return header
 }
 
-// fieldValue is what a backend is to see of a header field.
+// fieldValue is the value of a header field that a backend must receive.
 type fieldValue struct {
 	text    string
-	pattern *regexp.Regexp // that the value has where nobody can predict it; text is then the expression
+	pattern *regexp.Regexp // set if the value is not predictable; text is then its source
 }
 
 func (v fieldValue) matches(got string) bool {
@@ -123,8 +123,8 @@ func (v fieldValue) matches(got string) bool {
 	return got == v.text
 }
 
-// wantedValue is what a backend is to see of a header field that the balancer sets, or adds to what the client has
-// sent.
+// wantedValue returns what a backend must receive in a header field that the balancer sets, or appends to the
+// client's.
 func wantedValue(header model.Header, e exchange) fieldValue {
 	value := header.Value
 	if before := e.request.Header[textproto.CanonicalMIMEHeaderKey(header.Name)]; header.Append && before != "" {
@@ -137,13 +137,13 @@ func wantedValue(header model.Header, e exchange) fieldValue {
 	return fieldValue{text: form.String(), pattern: form}
 }
 
-// headerCache remembers the header sets that it has taken apart: most rows have one of a few.
+// headerCache caches parsed header sets: most arrivals share a few of them.
 type headerCache map[string]url.Values
 
-// maxCachedHeaders bounds what is remembered where every request has a set of its own.
+// maxCachedHeaders bounds the cache for runs in which every request has its own header set.
 const maxCachedHeaders = 100
 
-// get gives one field of a header set, several values joined as HTTP joins them; empty where it is absent.
+// get returns one field of a header set, with several values joined as HTTP joins them; "" if it is absent.
 func (d headerCache) get(set, name string) string {
 	values, known := d[set]
 	if !known {

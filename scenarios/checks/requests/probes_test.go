@@ -14,10 +14,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// testPos is where tests have their promises.
+// testPos is the position of the claims in tests.
 var testPos = model.Pos{File: "lb.conf", Line: 7}
 
-// configOf is a configuration of routes on port 80, whose pools p and q have the servers a and b.
+// configOf returns a configuration of routes on port 80, with the pools p and q and their servers a and b.
 func configOf(routes ...model.Route) model.Config {
 	for i := range routes {
 		if routes[i].Port == 0 {
@@ -33,13 +33,13 @@ func configOf(routes ...model.Route) model.Config {
 	}
 }
 
-// claimProbes is what a check asks about one claim.
+// claimProbes are the probes of one claim.
 type claimProbes struct {
 	cfg    model.Config
 	probes []check.Probe
 }
 
-// probesFor finds what a check asks about the claim of that name.
+// probesFor returns the probes of the claim with an ID.
 func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, questions int) claimProbes {
 	t.Helper()
 	var ids []string
@@ -56,11 +56,11 @@ func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, questio
 	return claimProbes{}
 }
 
-// checkReply holds a reply to a question against what is to come: wrong says what is wrong about it, empty where nothing is.
-// arrived are the servers that saw the request.
+// checkReply compares a hit with the expected response of a probe: wrong is the expected difference, "" if there is
+// none; arrived lists the servers that received the request.
 type checkReply func(hit history.Hit, wrong string, arrived ...string)
 
-// find is the question of a reason, which is to be this request.
+// find returns the check of the probe with a case, whose request must be this one.
 func (a claimProbes) find(t *testing.T, why, request string) checkReply {
 	t.Helper()
 	for _, q := range a.probes {
@@ -82,7 +82,7 @@ func (a claimProbes) find(t *testing.T, why, request string) checkReply {
 	return nil
 }
 
-// requestText is a request as text.
+// requestText prints a request.
 func requestText(r plan.Request) string {
 	scheme, host := "http", r.Header["Host"]
 	if r.TLS {
@@ -101,7 +101,7 @@ func requestText(r plan.Request) string {
 	return text
 }
 
-// encodeHeader is an answer's header as a history keeps it.
+// encodeHeader encodes header fields as a history stores them.
 func encodeHeader(fields ...string) string {
 	values := url.Values{}
 	for i := 0; i < len(fields); i += 2 {

@@ -63,7 +63,7 @@ func redirectProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 	return asked, ""
 }
 
-// redirectCode is the status by which requests of a method are redirected.
+// redirectCode returns the status that redirects requests of a method.
 func redirectCode(to model.Redirect, method string) int {
 	if method != "GET" && to.NonGetCode != 0 {
 		return to.NonGetCode

@@ -94,7 +94,7 @@ func responseProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 	return asked, ""
 }
 
-// isExceedable reports whether one client's requests can be made to go beyond a limit.
+// isExceedable reports whether a single client can exceed a limit.
 func isExceedable(l model.Limit) bool {
 	const most = 200 // requests
 	if l.Algorithm == model.InFlight || l.DryRun || !l.Key.IsAddress() {
@@ -103,8 +103,8 @@ func isExceedable(l model.Limit) bool {
 	return l.Rate > 0 && l.Rate <= most && check.AdmittedAtOnce(l) <= most
 }
 
-// wantHeader is what an answer with a status is to have of the header fields of a name. own: the balancer makes it by
-// itself.
+// wantHeader returns the expected header fields of a name in a response with a status. own: the balancer generates
+// the response itself.
 func wantHeader(r model.Route, request plan.Request, name string, code int, own bool) check.Want {
 	want := check.Want{OnlyIfCodes: []int{code}, Headers: map[string][]string{}}
 	field := textproto.CanonicalMIMEHeaderKey(name)

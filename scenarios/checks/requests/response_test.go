@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// What the balancer answers when a backend does not is asked wherever it says so by itself, and carries what such answers do.
+// The balancer's own 504 is probed wherever it generates one, and carries the header fields of such responses.
 func TestResponsesOfTheBalancer(t *testing.T) {
 	at := model.Pos{File: "x", Line: 1}
 	f := func(asks bool, values []string, edit func(*model.Route)) {

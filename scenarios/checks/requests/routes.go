@@ -41,10 +41,10 @@ func routeClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(claims)
 }
 
-// maxCompared bounds how many other routes are looked at for each.
+// maxCompared bounds how many other routes each route is compared with.
 const maxCompared = 500
 
-// precedenceText names a route that takes what this one would otherwise get.
+// precedenceText names a route that takes requests which this one would otherwise get.
 func precedenceText(first []model.Route, r model.Route) string {
 	for _, o := range first[:min(maxCompared, len(first))] {
 		switch {
@@ -58,7 +58,7 @@ func precedenceText(first []model.Route, r model.Route) string {
 	return ""
 }
 
-// mayOverlap says whether a request may fit both routes.
+// mayOverlap reports whether one request may match both routes.
 func mayOverlap(o, r model.Route) bool {
 	shared := slices.ContainsFunc(o.Hosts, func(h string) bool { return slices.Contains(r.Hosts, h) })
 	if anyHost := len(o.Hosts) == 0 || len(r.Hosts) == 0; !shared && !anyHost {
@@ -116,13 +116,14 @@ func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, canno
 	return asked, ""
 }
 
-// mayRefuse reports whether something else than a route decides on a request.
+// mayRefuse reports whether something other than routing decides about a request.
 func mayRefuse(r model.Route, request plan.Request) bool {
 	unknownClient := len(r.Access) > 0 && request.LocalEndpoint == ""
 	return unknownClient || r.Auth != nil || len(r.Rules) > 0
 }
 
-// wantByRoute is what is to come of a request by the route that takes it; known is false where that is not for certain.
+// wantByRoute returns the expected response according to the route that takes a request; known is false if that is
+// not predictable.
 func wantByRoute(cfg model.Config, request plan.Request) (want check.Want, known bool) {
 	unread := func(c model.Condition) bool { return !c.IsReadable() }
 	mayTake := func(o model.Route) bool { return o.Port == request.Port && slices.ContainsFunc(o.Conditions, unread) }

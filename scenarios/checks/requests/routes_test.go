@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Requests on both sides of a route's path and host go where the routes send them.
+// Requests on both sides of a route's path and host are routed as configured.
 func TestRoutes(t *testing.T) {
 	cfg := configOf(
 		model.Route{Path: "/", Pool: "p", PoolPos: testPos, DefaultHost: true},
@@ -33,7 +33,7 @@ func TestRoutes(t *testing.T) {
 	inside(history.Hit{Code: 404, Server: "b"}, "answered 404 by b instead of 200 or 101", "b")
 }
 
-// What no route takes is the balancer's to refuse, and what another route answers by itself reaches nobody.
+// The balancer refuses what no route takes, and what another route answers itself reaches no backend.
 func TestRoutesTakenByOthers(t *testing.T) {
 	cfg := configOf(
 		model.Route{Path: "/", Hosts: []string{"shop.example"}, Pool: "p", PoolPos: testPos},

@@ -42,7 +42,7 @@ var Rules = check.Check{
 	},
 }
 
-// conditionText are those of a rule, in a sentence.
+// conditionText joins the conditions of a rule for a sentence.
 func conditionText(r model.Rule) string { return strings.Join(model.Sources(r.Conditions), " and ") }
 
 func ruleProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
@@ -60,7 +60,7 @@ func ruleProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot
 	return asked, ""
 }
 
-// conditionProbes are a request that meets the condition of a route's rule number i, and one that does not.
+// conditionProbes returns one request that matches the conditions of a route's rule number i, and one that does not.
 func conditionProbes(cfg model.Config, r model.Route, i int) []check.Probe {
 	other, rule := r, r.Rules[i]
 	other.Rules, other.MayRefuse = slices.Delete(slices.Clone(r.Rules), i, i+1), false
@@ -76,8 +76,8 @@ func conditionProbes(cfg model.Config, r model.Route, i int) []check.Probe {
 	}
 }
 
-// rewriteProbes are requests whose path a backend is to see changed. The path of a service that is asked about
-// others is seen beside theirs.
+// rewriteProbes returns requests whose path the backend must receive rewritten. The path of an auth subrequest is
+// observed together with the path of the request that causes it.
 func rewriteProbes(cfg model.Config, r model.Route, rewrite model.Rewrite) (asked []check.Probe) {
 	if by, ok := check.AuthenticatedRoute(cfg, r); ok {
 		request, _ := check.RequestWithSpec(cfg, by, "")

@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// What backends see of rewritten paths is asked from inside, from below and of what a service is asked.
+// Rewritten paths are probed at the route's path, below it, and through the auth subrequest.
 func TestRewriteProbes(t *testing.T) {
 	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, Rewrite: &model.Rewrite{Match: "^/api/", Replacement: "/v2/"}}
 	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, Rewrite: &model.Rewrite{Match: "^/check", Replacement: "/up"}}

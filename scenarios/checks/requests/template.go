@@ -11,15 +11,15 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// exchange is what the variables of a template stand for: a request, and what its client does not write into it.
+// exchange holds the values of the variables in a template: a request, and what its client does not write into it.
 type exchange struct {
 	route   model.Route
 	request plan.Request
 	client  string // the client's address
-	host    string // that the client asks for where the request names none
+	host    string // default host, if the request names none
 }
 
-// expand fills in a template; ok is false where it has a variable whose value cannot be predicted.
+// expand fills in a template; ok is false if it has a variable whose value is not predictable.
 func (e exchange) expand(t model.Template) (text string, ok bool) {
 	var b strings.Builder
 	for _, p := range t.Pieces {
@@ -32,8 +32,7 @@ func (e exchange) expand(t model.Template) (text string, ok bool) {
 	return b.String(), true
 }
 
-// pattern is an expression that fits a template when it is filled in; ok is false where it has a variable of unknown
-// form.
+// pattern returns an expression that matches the filled-in template; ok is false if a variable has no known form.
 func (e exchange) pattern(t model.Template) (expression *regexp.Regexp, ok bool) {
 	var b strings.Builder
 	b.WriteString("^")
@@ -53,7 +52,7 @@ func (e exchange) pattern(t model.Template) (expression *regexp.Regexp, ok bool)
 	return expression, err == nil
 }
 
-// value is what a piece of a template comes to.
+// value returns the text of one piece of a template.
 func (e exchange) value(p model.Piece) (is string, known bool) {
 	r := e.request
 	asked := cmp.Or(r.Header["Host"], e.host)

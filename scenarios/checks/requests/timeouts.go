@@ -49,18 +49,17 @@ var Timeouts = check.Check{
 	},
 }
 
-// How far from the configured time the end of a wait may lie: nginx moves no timer by less than 300 ms
-// (NGX_TIMER_LAZY_DELAY), and who is late may have been held up by others on its machine.
+// How far a wait may end before or after the configured time: nginx moves no timer by less than 300 ms
+// (NGX_TIMER_LAZY_DELAY), and a busy machine delays the end.
 const (
 	earlyTolerance = 400 * time.Millisecond
 	lateTolerance  = 3 * time.Second
 )
 
-// limitDetail is what tells the claim on a time limit from others on the same routes.
+// limitDetail distinguishes the claims about the time limits of the same routes.
 func limitDetail(t model.Timeout) string { return strings.ReplaceAll(t.Kind, " ", "-") }
 
-// findTimeLimit finds what a claim is about, and a route to try it on. That may be one whose requests a service is asked
-// about.
+// findTimeLimit returns the limit that a claim is about, and a route to test it on, possibly that of an auth service.
 func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model.Route, ok bool) {
 	shares := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
@@ -94,8 +93,8 @@ func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model
 	return t, r, true
 }
 
-// entryRequest is the request that takes a route, and the route that it takes first: another where the route is that of a
-// service that is asked.
+// entryRequest returns the request that reaches a route, and the route that takes it first: for the route of an auth
+// service, one whose requests it authorizes.
 func entryRequest(cfg model.Config, r model.Route, says string) (request plan.Request, first model.Route, ok bool) {
 	by, asked := check.AuthenticatedRoute(cfg, r)
 	if !asked {
@@ -140,8 +139,8 @@ func judgeTimeouts(claim plan.Claim, h history.History) check.Finding {
 	return judgeConnect(h, r, t)
 }
 
-// firstTolerance is how late the first of several requests may be of which each waits for a time: an eighth of it, but
-// never less than clocks and schedulers need.
+// firstTolerance returns how late the first of several requests may be, each of which waits for a time: an eighth of
+// it, but never less than clocks and schedulers need.
 func firstTolerance(after time.Duration) time.Duration {
 	return min(lateTolerance, max(after/8, 250*time.Millisecond), after/4)
 }
@@ -172,7 +171,7 @@ func timeoutProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, can
 	return w.probes, cannot
 }
 
-// timeoutCases are the questions about one time limit.
+// timeoutCases collects the probes for one time limit.
 type timeoutCases struct {
 	cfg    model.Config
 	route  model.Route
@@ -196,7 +195,7 @@ func (w *timeoutCases) add(says string, silent plan.Stall, edit func(*plan.Reque
 	w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
 }
 
-// addServers has a backend answer late, or read nothing. POST is not tried elsewhere.
+// addServers lets a backend respond late, or stop reading. It sends POST, which is not retried.
 func (w *timeoutCases) addServers() (cannot string) {
 	if _, asked := check.AuthenticatedRoute(w.cfg, w.route); asked {
 		return w.addService()
@@ -230,8 +229,7 @@ func (w *timeoutCases) addServers() (cannot string) {
 	return ""
 }
 
-// gatewayTimeoutRequest is the request for which the balancer gives up waiting for an answer and says so by itself, with 504:
-// one of those that show how long it waits.
+// gatewayTimeoutRequest returns the probe of the read timeout that the balancer answers with its own 504.
 func gatewayTimeoutRequest(cfg model.Config, r model.Route) (request plan.Request, ok bool) {
 	i := slices.IndexFunc(r.Timeouts, func(t model.Timeout) bool { return t.Kind == model.ReadTimeout })
 	pool, _ := cfg.Pool(r.Pool)
@@ -247,7 +245,7 @@ func gatewayTimeoutRequest(cfg model.Config, r model.Route) (request plan.Reques
 	return w.probes[i].Request, true
 }
 
-// addService has a service answer late that is asked about requests: where it does not answer in time they fail.
+// addService delays the response of an auth service: requests that it authorizes fail if the response is late.
 func (w *timeoutCases) addService() (cannot string) {
 	if w.limit.Kind == model.SendTimeout {
 		return "what the service is sent is too little to wait for"
@@ -264,7 +262,7 @@ func (w *timeoutCases) addService() (cannot string) {
 	return ""
 }
 
-// addFallback has a pool's servers answer late, and those of its fallback at once.
+// addFallback delays the pool's servers, but not those of its fallback.
 func (w *timeoutCases) addFallback(f model.ErrorPage) (cannot string) {
 	if w.limit.Kind == model.SendTimeout {
 		return "the fallback answers in any case, and does not say what the balancer waited for"
@@ -284,8 +282,8 @@ func (w *timeoutCases) addFallback(f model.ErrorPage) (cannot string) {
 	return ""
 }
 
-// addClients has the client fall silent. Where the time for the server runs too while a body is awaited, the header
-// is what tells; where that has a time of its own, nothing does.
+// addClients lets the client stall. If a body also runs into the server's timeout, the header is used instead; if the
+// header has its own timeout, neither is conclusive.
 func (w *timeoutCases) addClients() (cannot string) {
 	ends := check.Want{Silence: w.window}
 	header := slices.ContainsFunc(w.route.Timeouts, func(o model.Timeout) bool { return o.Kind == model.HeaderTimeout })
@@ -306,12 +304,12 @@ func (w *timeoutCases) addClients() (cannot string) {
 	return ""
 }
 
-// claimedWait is the time that a claim is about.
+// claimedWait returns the time limit that a claim states.
 func claimedWait(claim plan.Claim) time.Duration {
 	return time.Duration(math.Round(float64(claim.Params[plan.ParamTimeout]) * 1e9))
 }
 
-// postAttempts is how often a POST that a backend has seen is sent when its answer does not come.
+// postAttempts returns how often a POST is sent that a backend has received but not answered.
 func postAttempts(cfg model.Config, r model.Route) int {
 	if r.Retry == nil || !r.Retry.RetriesMethod("POST") {
 		return 1
@@ -323,7 +321,7 @@ func postAttempts(cfg model.Config, r model.Route) int {
 	return max(1, len(pool.Servers))
 }
 
-// tunnelsTakeOtherRoute says whether another route takes the handshakes of tunnels.
+// tunnelsTakeOtherRoute reports whether another route takes WebSocket handshakes.
 func tunnelsTakeOtherRoute(cfg model.Config, r model.Route) bool {
 	return slices.ContainsFunc(cfg.Routes, func(o model.Route) bool {
 		return o.Key() != r.Key() && o.Port == r.Port && slices.ContainsFunc(o.Conditions, func(c model.Condition) bool {

@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Two attempts of 3 s are none of 5 s, and clocks need some time.
+// Two attempts of 3 s do not pass for one of 5 s, and clocks get some tolerance.
 func TestFirstTolerance(t *testing.T) {
 	assert.Less(t, firstTolerance(5*time.Second), time.Second)
 	assert.Equal(t, 250*time.Millisecond, firstTolerance(time.Second))
@@ -18,7 +18,7 @@ func TestFirstTolerance(t *testing.T) {
 	assert.Equal(t, lateTolerance, firstTolerance(time.Minute))
 }
 
-// How long the balancer waits for a server is shown where it waits for one of them, and not for several after each other.
+// The read timeout is tested on the route with the fewest attempts.
 func TestReadTimeoutUsesFewestAttempts(t *testing.T) {
 	read := []model.Timeout{{Kind: model.ReadTimeout, Duration: 50 * time.Second}}
 	cfg := model.Config{

@@ -80,7 +80,7 @@ func versionText(name string, t model.TLS) string {
 	return text + "."
 }
 
-// alpnClaims are about HTTP/2, which a client is offered in the handshake.
+// alpnClaims returns the claims about HTTP/2, which a handshake offers to clients.
 func alpnClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, l := range cfg.Listeners {
@@ -93,7 +93,7 @@ func alpnClaims(cfg model.Config) []plan.Claim {
 	return claims
 }
 
-// testedSuites are the cipher suites that can be asked for one by one: those that Go speaks with a certificate of RSA.
+// testedSuites are the cipher suites that can be tested one by one: those that Go supports with an RSA certificate.
 var testedSuites = []string{
 	"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305",
 	"ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA",
@@ -101,7 +101,7 @@ var testedSuites = []string{
 	"DES-CBC3-SHA", "RC4-SHA",
 }
 
-// The alerts that a configuration has sent (RFC 8446, section 6.2); 80 comes from OpenSSL's own security level.
+// The alerts that a configuration causes (RFC 8446, section 6.2); 80 comes from OpenSSL's own security level.
 const (
 	alertVersion = "70"
 	alertSuite   = "40"
@@ -169,7 +169,7 @@ func suiteProbes(
 	return *asked, ""
 }
 
-// findTLSSubject is whom a claim is about: a host and a port to ask it at.
+// findTLSSubject returns the host and the port that a claim is about.
 func findTLSSubject(cfg model.Config, claim plan.Claim, detail string) (host string, port int, t model.TLS, ok bool) {
 	host = plan.CertificateHost
 	if detail == "h2" {

@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// secured is a configuration that speaks TLS on port 443.
+// secured returns a configuration that serves TLS on port 443.
 func secured(t model.TLS) model.Config {
 	t.Ports, t.VersionsPos, t.CiphersPos, t.CertPos = []int{443}, testPos, testPos, testPos
 	cfg := configOf(model.Route{Path: "/", Port: 443, TLS: true, Pool: "p", DefaultHost: true})
@@ -21,7 +21,7 @@ func secured(t model.TLS) model.Config {
 
 const securely = "GET https://lbproof.test:443/"
 
-// Each version is either spoken or refused with the protocol's alert.
+// Each version is either accepted or refused with the protocol's alert.
 func TestTLSVersions(t *testing.T) {
 	a := probesFor(t, TLS, secured(model.TLS{Versions: []string{"TLSv1.2", "TLSv1.3"}}), "tls/port 443#versions", 4)
 	for _, old := range []string{"TLSv1.0", "TLSv1.1"} {
@@ -38,7 +38,7 @@ func TestTLSVersions(t *testing.T) {
 	}
 }
 
-// An old version that is spoken is not asked for: OpenSSL's security level refuses it whatever is configured.
+// An accepted old version is not probed: OpenSSL's security level refuses it regardless of the configuration.
 func TestTLSOldVersions(t *testing.T) {
 	a := probesFor(t, TLS, secured(model.TLS{Versions: []string{"TLSv1", "TLSv1.2"}}), "tls/port 443#versions", 3)
 	for _, q := range a.probes {
@@ -48,7 +48,7 @@ func TestTLSOldVersions(t *testing.T) {
 	a.find(t, "TLSv1.3", securely)(newest, "accepted with TLSv1.3 TLS_AES_128_GCM_SHA256")
 }
 
-// Suites that are listed are spoken, and where the list has nothing but suites the others are not.
+// Listed suites are accepted; if the list names only suites, all others are refused.
 func TestTLSCiphers(t *testing.T) {
 	f := func(ciphers string, questions int) claimProbes {
 		t.Helper()
@@ -71,7 +71,7 @@ func TestTLSCiphers(t *testing.T) {
 	assert.Contains(t, cannot, "depends on the balancer's OpenSSL")
 }
 
-// What else a handshake shows: the certificate, the session and the protocol above it.
+// A handshake also shows the certificate, session resumption and the ALPN protocol.
 func TestTLSHandshakes(t *testing.T) {
 	cfg := secured(model.TLS{
 		Versions: []string{"TLSv1.2"}, Certificate: "a.pem", SessionCache: &testPos, TicketsOff: &testPos,

@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// A handshake reaches a server of the pool and comes back with 101.
+// A handshake reaches a server of the pool and is answered with 101.
 func TestWebSocket(t *testing.T) {
 	cfg := configOf(
 		model.Route{Path: "/", Pool: "p", DefaultHost: true},

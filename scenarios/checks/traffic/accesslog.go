@@ -45,7 +45,7 @@ var AccessLog = check.Check{
 	Judge: judgeLog,
 }
 
-// claimedLog is the log that a claim is about.
+// claimedLog returns the log that a claim is about.
 func claimedLog(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
 	for _, r := range cfg.Routes {
 		if i := slices.IndexFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos }); i >= 0 {
@@ -55,14 +55,14 @@ func claimedLog(cfg model.Config, claim plan.Claim) (log model.Log, ok bool) {
 	return model.Log{}, false
 }
 
-// logsQuery reports whether the query of a request can be seen in its line.
+// logsQuery reports whether a log line shows the query of its request.
 func logsQuery(log model.Log) bool {
 	return slices.ContainsFunc(log.Format.Pieces, func(p model.Piece) bool {
 		return slices.Contains([]model.Variable{model.RequestLine, model.URI, model.Query}, p.Variable)
 	})
 }
 
-// logProbes are requests with a mark of their own each; of what comes of them only the status is of interest.
+// logProbes returns requests with a unique mark each; only the status of their responses matters.
 func logProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	log, _ := claimedLog(cfg, claim)
 	if log.File != "" && !logsQuery(log) {
@@ -95,7 +95,7 @@ func logProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot 
 
 var logMarkPattern = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-[0-9]+`)
 
-// judgeLog holds the marked lines of the log against the answers to the requests with the same marks.
+// judgeLog compares the marked lines of the log with the responses to the requests with the same marks.
 func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	log, _ := claimedLog(h.Plan.Config, claim)
 	asked, cannot := logProbes(h.Plan.Config, claim)
@@ -131,8 +131,8 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// statusesByMark are the answers to requests with a mark, by mark; unknown has the marks of requests whose status nobody
-// saw.
+// statusesByMark returns the responses to marked requests, by mark; unknown holds the marks of requests without a
+// known status.
 func statusesByMark(h history.History) (answered map[string][]string, unknown map[string]bool) {
 	answered, unknown = map[string][]string{}, map[string]bool{}
 	find := check.RouteFinder(h)
@@ -152,7 +152,7 @@ func statusesByMark(h history.History) (answered map[string][]string, unknown ma
 	return answered, unknown
 }
 
-// linesByMark are the lines of a log by their marks; those of every log where there is to be none.
+// linesByMark returns the lines of a log by mark; of every log if there must be none.
 func linesByMark(log model.Log, all []history.AccessLogLine) map[string][]string {
 	by := map[string][]string{}
 	for _, l := range all {
@@ -163,7 +163,7 @@ func linesByMark(log model.Log, all []history.AccessLogLine) map[string][]string
 	return by
 }
 
-// describeLogMismatch says in what the lines of a mark are not those of its answers; empty where they are.
+// describeLogMismatch explains how the lines of a mark differ from its responses; "" if they agree.
 func describeLogMismatch(log model.Log, lines, statuses []string) string {
 	switch {
 	case log.File == "" && len(lines) > 0:
@@ -192,8 +192,8 @@ func describeLogMismatch(log model.Log, lines, statuses []string) string {
 	return ""
 }
 
-// linePattern is an expression for lines of a format, and the number of the group that is the status; 0 where the format
-// has none.
+// linePattern returns an expression for the lines of a format, and the number of the group with the status; 0 if the
+// format has none.
 func linePattern(format model.Template) (form *regexp.Regexp, status int) {
 	var b strings.Builder
 	b.WriteString(`(?s)^`)

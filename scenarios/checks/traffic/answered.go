@@ -64,14 +64,14 @@ func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// answerTally are what the requests to a route came to.
+// answerTally counts the results of requests to a route.
 type answerTally struct {
 	n            int
-	duringFaults int // requests while a fault was in force, which are not among n
+	duringFaults int // requests while a fault was in force; not counted in n
 	failed       check.Examples
-	lastFailed   history.Hit    // of those that failed
-	failedPhases map[int]bool   // phases
-	excluded     map[string]int // requests that are not among n, by reason
+	lastFailed   history.Hit    // the last failed request
+	failedPhases map[int]bool   // phases with failed requests
+	excluded     map[string]int // requests not counted in n, by reason
 }
 
 func (t *answerTally) add(h history.History, hit history.Hit, j *check.RequestRoute) {
@@ -103,8 +103,8 @@ func (t *answerTally) add(h history.History, hit history.Hit, j *check.RequestRo
 	}
 }
 
-// explainLostConnection excuses a single failure by a connection that a kernel may have reset; empty where there are more, or another
-// cause.
+// explainLostConnection excuses a single failure after a connection that a kernel may have reset; "" if there are
+// more, or another cause.
 func (t *answerTally) explainLostConnection(h history.History) string {
 	if t.failed.Total != 1 || t.n < 2 || !isLostConnection(h, t.lastFailed) {
 		return ""
@@ -114,7 +114,7 @@ func (t *answerTally) explainLostConnection(h history.History) string {
 		"run it again, a balancer that loses requests does so anew"
 }
 
-// explainExcluded says how many requests cannot be counted, and why.
+// explainExcluded lists how many requests are not counted, and why.
 func (t *answerTally) explainExcluded() string {
 	var reasons []string
 	for reason, n := range t.excluded {
@@ -124,9 +124,8 @@ func (t *answerTally) explainExcluded() string {
 	return strings.Join(reasons, "; ")
 }
 
-// isLostConnection says whether the balancer answered for a server that it tried to reach while a hit was under way, and
-// that heard nothing of it: a connection was lost, by the balancer or by the kernels between. It takes the recorder
-// of attempts to tell.
+// isLostConnection reports whether the balancer itself answered a hit after trying a server that never received it: a
+// connection was lost, by the balancer or by a kernel. It requires recorded connection attempts.
 func isLostConnection(h history.History, hit history.Hit) bool {
 	if hit.Err != "" || hit.Server != "" || hit.Code != 502 && hit.Code != 503 {
 		return false
@@ -144,7 +143,7 @@ func isLostConnection(h history.History, hit history.Hit) bool {
 	return false
 }
 
-// explainSaturation says why the sender could not keep up in a phase; empty where it could.
+// explainSaturation explains why the load generator fell behind in a phase, or returns "".
 func explainSaturation(h history.History, load int) string {
 	if load >= len(h.Env.Phases) {
 		return "" // the phase never ended, which Interrupted tells

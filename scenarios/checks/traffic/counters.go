@@ -24,7 +24,7 @@ var Counters = check.Check{
 	Judge:        judgeCounters,
 }
 
-// readCounter is the number that a counter has in a text; ok is false where the text is none with this counter.
+// readCounter returns the value of a counter in a text; ok is false if the text does not contain it.
 func readCounter(c model.Counter, text string) (n float64, ok bool) {
 	switch c.Form {
 	case model.CounterText:
@@ -69,7 +69,7 @@ func sumTable(c model.Counter, text string) (sum float64, ok bool) {
 	return sum, ok
 }
 
-// sumMetrics adds up a metric, which is 0 on a page that has others of its family only.
+// sumMetrics adds up a metric; it is 0 on a page that only has others of its family.
 func sumMetrics(c model.Counter, text string) (sum float64, ok bool) {
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "# TYPE "+c.MetricPrefix) {
@@ -86,7 +86,7 @@ func sumMetrics(c model.Counter, text string) (sum float64, ok bool) {
 	return sum, ok
 }
 
-// isCounterPage reports whether a route is a page of counters that anyone may ask for.
+// isCounterPage reports whether a route serves a page of counters that needs no credentials.
 func isCounterPage(r model.Route) bool {
 	return r.LocalContent != nil && r.LocalContent.Counter != nil && !r.Internal && r.Auth == nil
 }
@@ -109,7 +109,7 @@ func counterClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(claims)
 }
 
-// claimedCounter are the counters that a claim is about, and the request that asks for them.
+// claimedCounter returns the counter that a claim is about, and the request that reads it.
 func claimedCounter(cfg model.Config, claim plan.Claim) (c model.Counter, look plan.Request, ok bool) {
 	for _, s := range cfg.Sockets {
 		if s.Pos == claim.Pos && s.Path == claim.Subject {
@@ -127,7 +127,7 @@ func claimedCounter(cfg model.Config, claim plan.Claim) (c model.Counter, look p
 	return c, look, true
 }
 
-// requestsBetweenReads is how many requests are sent between two looks at the page.
+// requestsBetweenReads is how many requests are sent between two reads of a counter.
 const requestsBetweenReads = 5
 
 func counterRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {

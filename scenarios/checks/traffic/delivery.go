@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// SumDelivery joins every request with what the backends saw of it. It fails only where the history cannot be read.
+// SumDelivery joins every request with the arrivals at the backends. It fails only if the history cannot be read.
 func SumDelivery(h history.History) (sum report.Delivery, err error) {
 	defer func() {
 		if crash := recover(); crash != nil {
@@ -61,7 +61,7 @@ func countArrival(sum *report.Delivery, book *deliveryIndex, cfg model.Config, j
 	}
 }
 
-// countHit counts a hit by how often it arrived.
+// countHit counts a hit by its number of arrivals.
 func countHit(sum *report.Delivery, hit history.Hit, times int, whole bool) {
 	switch {
 	case hit.Err == history.Tester:
@@ -77,8 +77,8 @@ func countHit(sum *report.Delivery, hit history.Hit, times int, whole bool) {
 	}
 }
 
-// isStray says whether a server has no business with a route: its requests go to one pool and nowhere else, and the
-// server is not in it.
+// isStray reports whether a server may not receive requests of a route: they go to one pool only, and the server is
+// not in it.
 func isStray(cfg model.Config, r model.Route, server string) bool {
 	pool, one := cfg.Pool(r.Pool)
 	if !one || r.MayRefuse || r.Auth != nil || len(r.ErrorPages)+len(r.Mirrors) > 0 {

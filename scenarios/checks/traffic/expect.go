@@ -14,7 +14,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Expectations is the check of what a scenario expects of its own phases, beside what the configuration promises.
+// Expectations checks what a scenario expects of its own phases, in addition to the configuration's claims.
 var Expectations = check.Check{
 	Name: plan.CheckExpect,
 	Doc: "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend " +
@@ -28,7 +28,7 @@ var Expectations = check.Check{
 	Judge:  judgeExpect,
 }
 
-// expectation is what one line of a phase's expect says, as it is judged.
+// expectation is one line of a phase's expect section.
 type expectation plan.Expectation
 
 func (e expectation) isMet(value float64) bool {
@@ -45,14 +45,14 @@ func (e expectation) isMet(value float64) bool {
 	return math.Abs(value-e.Bound) < 1e-9
 }
 
-// appliesTo says whether a hit counts.
+// appliesTo reports whether a hit counts.
 func (e expectation) appliesTo(hit history.Hit) bool {
 	backend := e.Backend == "" || model.SameHost(hit.Server, e.Backend)
 	status := e.Status == 0 || hit.Err == "" && hit.Code == e.Status
 	return backend && status
 }
 
-// minHits is how many hits make a percentile more than the largest of them.
+// minHits returns how many hits a percentile needs so as not to be just the maximum.
 func (e expectation) minHits() int {
 	if e.Quantile == 0 {
 		return 1
@@ -60,13 +60,13 @@ func (e expectation) minHits() int {
 	return int(math.Ceil(1/(1-e.Quantile) - 1e-9))
 }
 
-// phaseCount is what a phase's hits come to.
+// phaseCount sums up the hits of a phase.
 type phaseCount struct {
 	total, n, errors, unsent        int
-	slow, slowWithoutLag            int // at or beyond the bound; also without the sender's own lateness
+	slow, slowWithoutLag            int // at or beyond the bound; also without the load generator's lag
 	sum, longest, longestWithoutLag time.Duration
 	first, last                     time.Duration
-	start                           time.Duration // when the phase's first request was due
+	start                           time.Duration // when the first request of the phase was due
 }
 
 func (c *phaseCount) add(e expectation, hit history.Hit, l plan.Phase) {
@@ -105,7 +105,8 @@ func (c *phaseCount) add(e expectation, hit history.Hit, l plan.Phase) {
 	}
 }
 
-// isPercentileBelow says whether a percentile is within its bound where so many of n hits are beyond it: the value at rank ⌈q·n⌉.
+// isPercentileBelow reports whether a percentile is within its bound if that many of n hits are beyond it: the value
+// at rank ⌈q·n⌉.
 func (e expectation) isPercentileBelow(beyond, n int) bool {
 	return n-beyond >= int(math.Ceil(e.Quantile*float64(n)-1e-9))
 }
@@ -145,15 +146,15 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// isCutShort reports whether a phase lacks requests that could have changed the verdict: an expectation that does not
-// hold may be excused otherwise.
+// isCutShort reports whether a phase lacks requests that could have changed the verdict; an unmet expectation may
+// have another excuse.
 func (e expectation) isCutShort(h history.History, load int, c phaseCount, holds bool) bool {
 	ended := c.total > 0 && c.total < h.Plan.Phases[load].Count && !hasBroken(h, load)
 	return ended && (holds || e.Metric == "requests" || e.Metric == "rate")
 }
 
-// excuse is what else than the balancer keeps the expectation from holding; empty: nothing. anyway: it would hold if
-// the sender had not been late.
+// excuse returns a cause other than the balancer for an unmet expectation, or "". anyway: it would be met if the load
+// generator had not been late.
 func (e expectation) excuse(h history.History, load int, c phaseCount, anyway bool) string {
 	if why := cmp.Or(check.WhyNodeExited(h), explainSaturation(h, load)); why != "" {
 		return why
@@ -169,7 +170,8 @@ func (e expectation) excuse(h history.History, load int, c phaseCount, anyway bo
 	return explainPendingFault(h, load, c.start)
 }
 
-// explainPendingFault says which fault of an earlier phase was still coming into force, or still going, when the phase began.
+// explainPendingFault names a fault of an earlier phase that was still taking effect, or still being healed, when the
+// phase began.
 func explainPendingFault(h history.History, load int, began time.Duration) string {
 	for _, m := range h.Env.Faults {
 		name := fmt.Sprintf("%s of %s, ordered in the phase %s,",
@@ -187,12 +189,12 @@ func explainPendingFault(h history.History, load int, began time.Duration) strin
 	return ""
 }
 
-// hasBroken says whether a phase ended early because its load became too much, as the plan wants it to.
+// hasBroken reports whether a phase ended early at its breaking point.
 func hasBroken(h history.History, load int) bool {
 	return load < len(h.Env.Phases) && h.Env.Phases[load].Broken
 }
 
-// judge says whether the expectation holds, and whether it would if the sender had not been late.
+// judge reports whether the expectation is met, and whether it would be if the load generator had not been late.
 func (e expectation) judge(c phaseCount, f *check.Finding) (holds, anyway bool) {
 	millis := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
 	value := float64(c.n)

@@ -14,7 +14,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// expecting is a history of one phase of hits, of which one thing is expected.
+// expecting returns a history of one phase of hits with one expectation.
 func expecting(text string, hits []history.Hit) history.History {
 	for i := range hits {
 		hits[i].Seq, hits[i].Index = uint64(i+1), i
@@ -45,7 +45,7 @@ func each[T any](all []T, yield func(T) bool) {
 	}
 }
 
-// some are n hits of a latency; edit changes one.
+// some returns n hits of a latency; edit changes them.
 func some(n int, latency time.Duration, edit func(i int, h *history.Hit)) []history.Hit {
 	hits := make([]history.Hit, n)
 	for i := range hits {
@@ -111,7 +111,7 @@ func TestExpectations(t *testing.T) {
 	f("rate >= 1100", report.Refuted, some(1000, ms, nil))
 }
 
-// What the sender or the scenario's own limits did convicts nobody.
+// The load generator's lag and the scenario's own limits never refute.
 func TestExpectationsThatCannotBeDecided(t *testing.T) {
 	f := func(reason, text string, hits []history.Hit, edit func(*history.History)) {
 		t.Helper()
@@ -149,8 +149,8 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 	})
 }
 
-// A fault that an earlier phase ordered, and that took longer than planned to come or to go, convicts nobody; one that came in time excuses
-// nobody.
+// A fault of an earlier phase never refutes while it is still taking effect or being healed; one that was on time
+// excuses nothing.
 func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
 	f := func(ordered, from, ended, to time.Duration) report.Verdict {
 		t.Helper()

@@ -10,10 +10,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// confidence is that of the intervals of fairness.
+// confidence is the level of the fairness intervals.
 const confidence = 0.999
 
-// measureFairness says, phase by phase, how far the answers of each pool's servers are from their weights.
+// measureFairness returns, by phase, how far the responses of each pool's servers are from their weights.
 func measureFairness(h history.History) [][]report.Fairness {
 	out, find := make([][]report.Fairness, len(h.Plan.Phases)), check.RouteFinder(h)
 	byPhase := make([]map[string]map[string]int, len(h.Plan.Phases)) // by phase, pool and server

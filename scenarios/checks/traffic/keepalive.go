@@ -55,7 +55,7 @@ func keepaliveText(pool string, k model.Keepalive) string {
 	return text + "."
 }
 
-// hasOnlyTunnels says whether nothing but tunnels leads to a pool, which have connections of their own in any case.
+// hasOnlyTunnels reports whether only WebSocket routes lead to a pool; tunnels never share connections.
 func hasOnlyTunnels(cfg model.Config, pool model.Pool) bool {
 	some := false
 	for _, r := range cfg.Routes {
@@ -71,7 +71,7 @@ func hasOnlyTunnels(cfg model.Config, pool model.Pool) bool {
 	return some
 }
 
-// Bounds on how many requests count connections.
+// Bounds on the number of requests that count connections.
 const (
 	minCountedRequests = 300
 	maxCountedRequests = 12_000
@@ -103,7 +103,7 @@ func keepaliveRequirements(cfg model.Config, claim plan.Claim, terms check.Desig
 	return nil
 }
 
-// judgeKeepalive counts the requests of every connection to a pool's servers.
+// judgeKeepalive counts the requests on every connection to a pool's servers.
 func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Keepalive == nil {
@@ -130,11 +130,11 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// connections are those to a pool's servers that the experiment's requests came over.
+// connections are those to a pool's servers that carried requests of the phase.
 type connections struct {
-	served           map[string]int // requests of each, by server and connection
+	served           map[string]int // requests on each, by server and connection
 	requests         int
-	afterOtherPhases bool // other phases came first, so that a connection may have served more requests than are counted
+	afterOtherPhases bool // a connection may have served more requests than are counted
 }
 
 func connectionsOf(h history.History, pool string) connections {
@@ -157,7 +157,7 @@ func connectionsOf(h history.History, pool string) connections {
 	return c
 }
 
-// busiest is the connection with the most requests, of several the first by name.
+// busiest returns the connection with the most requests, the first by name among equals.
 func (c connections) busiest() (name string, most int) {
 	for _, conn := range slices.Sorted(maps.Keys(c.served)) {
 		if n := c.served[conn]; n > most {
@@ -167,7 +167,7 @@ func (c connections) busiest() (name string, most int) {
 	return name, most
 }
 
-// describeContradiction says what the connections of so many servers and workers show against what is configured; empty: nothing.
+// describeContradiction explains how the connections contradict the configuration; "" if they do not.
 func (c connections) describeContradiction(k model.Keepalive, servers, workers int) string {
 	name, most := c.busiest()
 	all := len(c.served)

@@ -14,8 +14,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// connected is a history of requests to a pool of two servers, each over a connection of the server whose turn it is; each is how many
-// requests a connection serves.
+// connected returns a history of requests to a pool of two servers in turn; each connection serves each requests.
 func connected(k model.Keepalive, requests, each int) history.History {
 	servers := []model.Server{{Host: "a", Port: 80, Weight: 1}, {Host: "b", Port: 80, Weight: 1}}
 	request := plan.Request{Method: "GET", Port: 80, Path: "/", Header: check.RespondWith("")}
@@ -71,7 +70,7 @@ func TestJudgeKeepalive(t *testing.T) {
 	f(never, 300, 2, "", lost)
 }
 
-// Requests that are none of the experiment's, and connections that were there before it, say nothing.
+// Requests of other experiments and connections opened earlier are inconclusive.
 func TestConnectionsOf(t *testing.T) {
 	f := func(want int, older bool, edit func(*history.History)) {
 		t.Helper()

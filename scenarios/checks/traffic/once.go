@@ -69,7 +69,7 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// countAnswers counts the requests that reached a backend or should have, and notes those that did not.
+// countAnswers counts the requests that reached a backend or should have, and collects those that did not.
 func countAnswers(
 	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, book *deliveryIndex, wrong *check.Examples,
 ) (n int) {
@@ -97,8 +97,8 @@ func countAnswers(
 	return n
 }
 
-// countArrivals enters every arrival into the book, notes those that contradict the client, and counts repetitions that
-// may be allowed.
+// countArrivals adds every arrival to the index, collects those that contradict the client, and counts repetitions
+// that may be allowed.
 func countArrivals(
 	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, book *deliveryIndex, wrong *check.Examples,
 ) (repeats int) {
@@ -125,16 +125,17 @@ func countArrivals(
 	return repeats
 }
 
-// arrivedDuringFault says whether a fault was in force on the server that a request arrived at, or only just over.
+// arrivedDuringFault reports whether a fault was in force, or only just over, on the server at which a request
+// arrived.
 func arrivedDuringFault(h history.History, a history.Arrival) bool {
 	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		return m.Event.Target == a.Server && a.At >= m.RequestedAt && a.At <= m.EndsBy+outage.SettleTime
 	})
 }
 
-// deliveryIndex joins hits and arrivals by number in one byte a request: who answered, and how often it arrived.
+// deliveryIndex joins hits and arrivals by number in one byte per request: who answered, and how often it arrived.
 type deliveryIndex struct {
-	names []string // who answers; 0 is nobody
+	names []string // servers that answered; 0 is none
 	pages map[uint64]*[pageSize]uint8
 }
 
@@ -166,13 +167,13 @@ func (l *deliveryIndex) recordHit(hit history.Hit) {
 	*l.cell(hit.Seq) = uint8(max(0, i)) << serverBits
 }
 
-// isAnsweredElsewhere says whether another server than the one that it arrived at is known to have answered.
+// isAnsweredElsewhere reports whether another server is known to have answered than the one at which it arrived.
 func (l *deliveryIndex) isAnsweredElsewhere(a history.Arrival) bool {
 	i := int(*l.cell(a.Seq) >> serverBits)
 	return i > 0 && l.names[i] != a.Server
 }
 
-// recordArrival counts one arrival; times stops at 3. known is false where more backends answered than the ledger can name.
+// recordArrival counts one arrival, up to 3. known is false if more backends answered than the index can name.
 func (l *deliveryIndex) recordArrival(seq uint64) (times int, by string, known bool) {
 	c := l.cell(seq)
 	if *c&countBits < countBits {
@@ -184,8 +185,8 @@ func (l *deliveryIndex) recordArrival(seq uint64) (times int, by string, known b
 
 func (l *deliveryIndex) arrivals(seq uint64) int { return int(*l.cell(seq) & countBits) }
 
-// isRefusedByBalancer says whether the balancer answered a request that belongs to a backend, without a failure and though
-// nothing that the configuration says lets it: there is no route.
+// isRefusedByBalancer reports whether the balancer itself answered a request for a backend, without a failure and
+// without a rule that allows it: it found no route.
 func isRefusedByBalancer(r model.Route, hit history.Hit) bool {
 	bySelf := hit.Server == "" && hit.Err == ""
 	failure := hit.Code < 200 || hit.Code >= 500

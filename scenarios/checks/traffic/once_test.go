@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// Requests that reach no backend say nothing of how often they reach one.
+// Requests that reach no backend do not show how often they are delivered.
 func TestOnceNeedsArrivals(t *testing.T) {
 	f := func(code int, want report.Outcome, reason string) {
 		t.Helper()

@@ -9,12 +9,12 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// inFlight counts how many spans of time lie over each other, in memory that does not depend on their number: where they
-// take longer than its cells, two cells become one.
+// inFlight counts how many spans of time overlap, in constant memory: it doubles the length of its cells as time goes
+// on.
 type inFlight struct {
 	cell   time.Duration
-	delta  []int  // spans that begin less spans that ended, by cell
-	marked []bool // cells of which least is asked
+	delta  []int  // spans that begin minus spans that ended, by cell
+	marked []bool // cells that count for minMarked
 }
 
 const (
@@ -22,7 +22,6 @@ const (
 	maxCells = 1 << 16
 )
 
-// add enters a span.
 func (o *inFlight) add(from, to time.Duration) {
 	if o.cell == 0 {
 		o.cell = minCell
@@ -48,10 +47,10 @@ func (o *inFlight) coarsen() {
 	o.delta, o.marked = half, marked
 }
 
-// mark notes the end of a span that was entered.
+// mark selects the end of a span that was added.
 func (o *inFlight) mark(to time.Duration) { o.marked[int(to/o.cell)] = true }
 
-// minMarked is the smallest number of spans at a marked time; 0 where there is none.
+// minMarked returns the smallest number of spans at a marked time; 0 if there is none.
 func (o *inFlight) minMarked() int {
 	now, least := 0, 0
 	for i, d := range o.delta {
@@ -62,7 +61,7 @@ func (o *inFlight) minMarked() int {
 	return least
 }
 
-// peak is the largest number of spans at a time, to within a cell.
+// peak returns the largest number of concurrent spans, to within a cell.
 func (o *inFlight) peak() int {
 	now, most := 0, 0
 	for _, d := range o.delta {
@@ -72,11 +71,11 @@ func (o *inFlight) peak() int {
 	return most
 }
 
-// phaseInFlight is how many requests of a phase were in flight at once.
+// phaseInFlight counts the concurrent requests of a phase.
 type phaseInFlight struct {
-	peak      int      // as the sender counted
-	all       inFlight // marked where one failed
-	succeeded inFlight // those that were answered without an error
+	peak      int      // as counted by the load generator
+	all       inFlight // marked at failures
+	succeeded inFlight // answered without an error
 }
 
 func (c *phaseInFlight) add(hit history.Hit) {
@@ -89,8 +88,8 @@ func (c *phaseInFlight) add(hit history.Hit) {
 	c.succeeded.add(hit.Sent, hit.Done)
 }
 
-// explainOverload explains failures of a phase that asked for more at once than one worker of the balancer may carry; empty
-// where it did not.
+// explainOverload explains failures in a phase with more concurrent requests than one worker of the balancer has
+// connections for, or returns "".
 func explainOverload(h history.History, load int) string {
 	w := h.Plan.Config.Workers
 	var c phaseInFlight

@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// The most spans at a time, against counting at every beginning.
+// The peak equals the maximum found by counting at the start of every span.
 func TestInFlight(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, scale := range []time.Duration{time.Second, time.Hour} {

@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// SumPhases sums up the hits of each load, in one pass and in memory that does not depend on their number.
+// SumPhases sums up the hits of each phase, in one pass and constant memory.
 func SumPhases(h history.History) ([]report.Phase, error) {
 	tallies := make([]phaseTally, len(h.Plan.Phases))
 	for i := range tallies {
@@ -51,10 +51,10 @@ type phaseTally struct {
 	inFlight       phaseInFlight
 	failures       map[string]report.Failure
 	breaker        history.BreakingPoint
-	dueBySecond    map[int]int // of a phase that may break: hits due in each second
+	dueBySecond    map[int]int // for a phase that may break: hits due in each second
 }
 
-// maxLatency is the largest latency that the histograms tell apart.
+// maxLatency is the largest latency that the histograms distinguish.
 const maxLatency = time.Hour
 
 func newPhaseTally(l plan.Phase) phaseTally {
@@ -92,8 +92,8 @@ func (t *phaseTally) add(hit history.Hit) {
 	}
 }
 
-// senderLag is how late a hit was sent through no fault of the stack: where every connection was taken, others made it
-// wait, and in a row the one before it may have.
+// senderLag returns how late the load generator sent a hit through its own fault: not because all connections were
+// busy, nor because the previous request of a burst was.
 func senderLag(hit history.Hit, l plan.Phase) time.Duration {
 	switch {
 	case hit.InFlight >= l.Concurrency:
@@ -118,8 +118,8 @@ func (t *phaseTally) fail(hit history.Hit) {
 	t.failures[kind] = f
 }
 
-// breakingRates says how many requests were due in the second of the break or, where that was cut short, in the one before,
-// and the most in any second before those.
+// breakingRates returns how many requests were due in the second of the break (or in the one before, if it was cut
+// short), and the most in any second before those.
 func (t *phaseTally) breakingRates() (bore, broke int) {
 	for second, n := range t.dueBySecond {
 		switch {
@@ -166,7 +166,7 @@ func (t *phaseTally) summary(h history.History, i int) report.Phase {
 	return p
 }
 
-// nodeUsage is what each container used during a phase, from the last sample before it to the first after it.
+// nodeUsage returns what the containers used during a phase, between the first and the last sample in it.
 func nodeUsage(h history.History, load int) []report.Usage {
 	if h.Samples == nil || load >= len(h.Env.Phases) {
 		return nil
@@ -217,7 +217,7 @@ func nodeUsage(h history.History, load int) []report.Usage {
 	return out
 }
 
-// explainThrottling says which containers' processor limits slowed a phase down; empty where none did.
+// explainThrottling names the containers whose CPU limits slowed a phase down, or returns "".
 func explainThrottling(h history.History, load int) string {
 	text := ""
 	for _, u := range nodeUsage(h, load) {

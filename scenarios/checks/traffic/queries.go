@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// RuleQueries is the check of Prometheus's rules.
+// RuleQueries checks Prometheus rules.
 var RuleQueries = check.Check{
 	Name: plan.CheckQueries,
 	Doc: "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one " +
@@ -52,7 +52,7 @@ func judgeQueries(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// spansText prints when an alert did.
+// spansText prints when an alert fired.
 func spansText(spans []history.Span) string {
 	var all []string
 	for _, s := range spans {
@@ -61,7 +61,7 @@ func spansText(spans []history.Span) string {
 	return strings.Join(all, ", ")
 }
 
-// judgeAlert judges "alert NAME fires" and "alert NAME is silent" of a phase. Prometheus looks once a second.
+// judgeAlert judges "alert NAME fires" and "alert NAME is silent" for a phase. Prometheus evaluates once a second.
 func judgeAlert(e expectation, h history.History, load int) check.Finding {
 	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.Metric, Inconclusive: check.WhyNodeExited(h)}
 	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.Alert })

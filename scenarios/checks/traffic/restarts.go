@@ -64,7 +64,7 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// hadMemoryFault says whether a fault took the node's memory.
+// hadMemoryFault reports whether a fault exhausted the memory of a node.
 func hadMemoryFault(h history.History, node string) bool {
 	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		return m.Event.Fault == plan.FaultMemory && m.Event.Target == node
