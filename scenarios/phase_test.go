@@ -101,7 +101,8 @@ func TestExpectationsAreClaims(t *testing.T) {
 	require.NoError(t, err)
 	last := p.Claims[len(p.Claims)-1]
 	assert.Equal(t, plan.Claim{
-		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Pos: model.Pos{File: "s.yaml", Line: 12},
+		ID: "expect/p#p99 < 250ms", Check: "expect", Subject: "p", Detail: "p99 < 250ms",
+		Pos:         model.Pos{File: "s.yaml", Line: 12},
 		Text:        "Expected in phase p: p99 < 250ms.",
 		Expectation: &plan.Expectation{Source: "p99 < 250ms", Metric: "p99", Quantile: 0.99, Op: "<", Bound: 0.25},
 	}, last)

@@ -223,7 +223,7 @@ func (s Scenario) addExpectations(pl *plan.Plan) error {
 			expected = true
 			pl.Claims = append(pl.Claims, plan.Claim{
 				ID: string(plan.CheckExpect) + "/" + p.Name + "#" + text, Check: plan.CheckExpect, Subject: p.Name,
-				Pos: pos, Expectation: &e,
+				Detail: text, Pos: pos, Expectation: &e,
 				Text: fmt.Sprintf("Expected in phase %s: %s.", p.Name, text),
 			})
 		}

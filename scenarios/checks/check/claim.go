@@ -69,7 +69,7 @@ func ClaimID(kind plan.Check, subject, detail string) string {
 
 // NewClaim is a promise of a kind about a subject; detail tells it from others about the same one.
 func NewClaim(kind plan.Check, subject, detail string, pos model.Pos, text string) plan.Claim {
-	return plan.Claim{ID: ClaimID(kind, subject, detail), Check: kind, Subject: subject, Pos: pos, Text: text}
+	return plan.Claim{ID: ClaimID(kind, subject, detail), Check: kind, Subject: subject, Detail: detail, Pos: pos, Text: text}
 }
 
 // EachRoute collects the claims that f makes of routes.

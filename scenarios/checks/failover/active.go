@@ -56,7 +56,7 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 	seconds := func(d time.Duration) plan.Amount { return plan.Amount(units.Seconds(d)) }
 	c := plan.Claim{
 		ID:    check.ClaimID(plan.CheckActive, p.Name, check.ServerName(s)),
-		Check: plan.CheckActive, Subject: p.Name, Pos: s.HealthCheck.Pos,
+		Check: plan.CheckActive, Subject: p.Name, Detail: check.ServerName(s), Pos: s.HealthCheck.Pos,
 		Text: activeText(check.ServerName(s), *s.HealthCheck),
 		Params: plan.Params{
 			plan.ParamDetectMin: seconds(soonest), plan.ParamDetectMax: seconds(refused), plan.ParamDetectHangMax: seconds(hanging),

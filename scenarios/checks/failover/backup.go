@@ -26,7 +26,7 @@ var Backup = check.Check{
 				}
 				claims = append(claims, plan.Claim{
 					ID:    check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)),
-					Check: plan.CheckBackup, Subject: p.Name, Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
+					Check: plan.CheckBackup, Subject: p.Name, Detail: check.ServerName(s), Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
 					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all "+
 						"of them when none is.",
 						check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),

@@ -95,7 +95,7 @@ func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
 			at[text] = i
 			claims = append(claims, plan.Claim{
 				ID:    check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)),
-				Check: plan.CheckPassive, Subject: p.Name, Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
+				Check: plan.CheckPassive, Subject: p.Name, Detail: check.ServerName(s), Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
 				Params: passiveParams(s.Ejection), Assumptions: passiveAssumes(cfg, p),
 			})
 			servers = append(servers, nil)

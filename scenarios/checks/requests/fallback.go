@@ -61,7 +61,7 @@ func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 	var f model.ErrorPage
 	shares := func(r model.Route) bool {
 		for _, has := range r.ErrorPages {
-			if has.Pos == claim.Pos && strings.HasSuffix(claim.ID, "#"+has.Target) && r.Pool != "" {
+			if has.Pos == claim.Pos && claim.Detail == has.Target && r.Pool != "" {
 				f = has
 				return true
 			}

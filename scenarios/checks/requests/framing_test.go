@@ -33,10 +33,10 @@ func TestFraming(t *testing.T) {
 		ends(history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "2")}, "", "a", "a") // it is known
 		ends(history.Hit{Err: history.Closed}, "reached backends 2 times, and 0 answers came", "a", "a")
 	}
-	f(0, "chunks that end before the Content-Length", "0\r\n\r\n"+second, "chunked", "106")
-	f(1, "a Content-Length that ends before the chunks", "65\r\n"+second+"\r\n0\r\n\r\n", "chunked", "4")
-	f(2, "an encoding that is chunked for some", "0\r\n\r\n"+second, "xchunked", "106")
-	f(3, "two lengths", second, "", "0\r\nContent-Length: 101")
+	f(0, "chunks that end before the Content-Length", "0\r\n\r\n"+second, "chunked", "109")
+	f(1, "a Content-Length that ends before the chunks", "68\r\n"+second+"\r\n0\r\n\r\n", "chunked", "4")
+	f(2, "an encoding that is chunked for some", "0\r\n\r\n"+second, "xchunked", "109")
+	f(3, "two lengths", second, "", "0\r\nContent-Length: 104")
 }
 
 // A port without proxied routes has nothing to smuggle to.

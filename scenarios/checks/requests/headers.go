@@ -101,9 +101,8 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 
 // claimedHeader returns the header field that a claim is about.
 func claimedHeader(r model.Route, claim plan.Claim) (header model.Header) {
-	_, name, _ := strings.Cut(claim.ID, "#")
 	for _, set := range r.SetHeaders {
-		if set.Name == name || set.Pos == claim.Pos {
+		if set.Name == claim.Detail || set.Pos == claim.Pos {
 			header = set
 		}
 	}

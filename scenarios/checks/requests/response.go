@@ -44,8 +44,7 @@ func responseClaims(cfg model.Config) []plan.Claim {
 }
 
 func responseProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
-	_, name, _ := strings.Cut(claim.ID, "#")
-	name, _, _ = strings.Cut(name, "~")
+	name := claim.Detail
 	shares := func(r model.Route) bool {
 		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool { return h.Pos == claim.Pos && h.Name == name })
 	}

@@ -27,7 +27,7 @@ func TestResponsesOfTheBalancer(t *testing.T) {
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Routes: []model.Route{r},
 			Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		}
-		claim := plan.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Pos: at}
+		claim := plan.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Detail: "X-A", Pos: at}
 		asked, cannot := responseProbes(cfg, claim)
 		assert.Empty(t, cannot)
 		i := slices.IndexFunc(asked, func(q check.Probe) bool { return slices.Equal(q.Want.OnlyIfCodes, []int{504}) })
@@ -35,7 +35,7 @@ func TestResponsesOfTheBalancer(t *testing.T) {
 			assert.Equal(t, plan.KindTimeouts, asked[i].Kind)
 			assert.Contains(t, asked[i].Want.Headers, "X-A")
 			assert.Equal(t, values, asked[i].Want.Headers["X-A"])
-			waits, _ := timeoutProbes(cfg, plan.Claim{ID: "timeouts/:80/#hear-from-a-server", Subject: r.Key(), Params: plan.Params{plan.ParamTimeout: 5}})
+			waits, _ := timeoutProbes(cfg, plan.Claim{ID: "timeouts/:80/#receive-a-response", Subject: r.Key(), Detail: "receive-a-response", Params: plan.Params{plan.ParamTimeout: 5}})
 			assert.Equal(t, waits[0].Request, asked[i].Request, "one request shows both")
 		}
 	}

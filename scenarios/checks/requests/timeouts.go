@@ -41,7 +41,7 @@ var Timeouts = check.Check{
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), limitDetail(t)), Check: plan.CheckTimeouts, Subject: g.Subject(),
-				Pos: t.Pos, Implicit: t.Implicit,
+				Detail: limitDetail(t), Pos: t.Pos, Implicit: t.Implicit,
 				Params: plan.Params{plan.ParamTimeout: plan.Amount(units.Seconds(t.Duration))}, Text: text,
 			})
 		}
@@ -63,7 +63,7 @@ func limitDetail(t model.Timeout) string { return strings.ReplaceAll(t.Kind, " "
 func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model.Route, ok bool) {
 	shares := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
-			same := strings.Contains(claim.ID, "#"+limitDetail(has)) && has.Duration == claimedWait(claim)
+			same := claim.Detail == limitDetail(has) && has.Duration == claimedWait(claim)
 			if written := claim.Implicit && has.Implicit || has.Pos == claim.Pos; same && written {
 				t = has
 				return r.Pool != ""

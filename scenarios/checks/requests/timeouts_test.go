@@ -29,7 +29,7 @@ func TestReadTimeoutUsesFewestAttempts(t *testing.T) {
 		},
 		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
-	claim := plan.Claim{ID: "timeouts/:80/api/#hear-from-a-server", Subject: cfg.Routes[0].Key(), Params: plan.Params{plan.ParamTimeout: 50}}
+	claim := plan.Claim{ID: "timeouts/:80/api/#receive-a-response", Subject: cfg.Routes[0].Key(), Detail: "receive-a-response", Params: plan.Params{plan.ParamTimeout: 50}}
 	asked, cannot := timeoutProbes(cfg, claim)
 	assert.Empty(t, cannot)
 	for _, q := range asked {

@@ -108,9 +108,7 @@ const (
 )
 
 func tlsProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
-	_, detail, _ := strings.Cut(claim.ID, "#")
-	detail, _, _ = strings.Cut(detail, "~")
-	host, port, t, ok := findTLSSubject(cfg, claim, detail)
+	host, port, t, ok := findTLSSubject(cfg, claim)
 	if !ok {
 		return nil, ""
 	}
@@ -119,7 +117,7 @@ func tlsProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot 
 		request.Header["Host"] = host
 		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: check.Want{Handshake: want}})
 	}
-	switch detail {
+	switch claim.Detail {
 	case "h2":
 		both, old := plan.Handshake{ALPN: []string{"h2", "http/1.1"}}, plan.Handshake{ALPN: []string{"http/1.1"}}
 		ask("a client that prefers HTTP/2", both, map[string]string{history.HandshakeALPN: "h2"})
@@ -170,9 +168,9 @@ func suiteProbes(
 }
 
 // findTLSSubject returns the host and the port that a claim is about.
-func findTLSSubject(cfg model.Config, claim plan.Claim, detail string) (host string, port int, t model.TLS, ok bool) {
+func findTLSSubject(cfg model.Config, claim plan.Claim) (host string, port int, t model.TLS, ok bool) {
 	host = plan.CertificateHost
-	if detail == "h2" {
+	if claim.Detail == "h2" {
 		_, err := fmt.Sscanf(claim.Subject, "port %d", &port)
 		for _, t := range cfg.TLS {
 			if slices.Contains(t.Ports, port) && len(t.Hosts) > 0 && t.Hosts[0] != "" {
@@ -192,7 +190,8 @@ func findTLSSubject(cfg model.Config, claim plan.Claim, detail string) (host str
 		if t.TicketsOff != nil {
 			positions["tickets"] = *t.TicketsOff
 		}
-		if positions[detail] == claim.Pos && (claim.Subject == host || claim.Subject == fmt.Sprintf("port %d", t.Ports[0])) {
+		isSubject := claim.Subject == host || claim.Subject == fmt.Sprintf("port %d", t.Ports[0])
+		if isSubject && positions[claim.Detail] == claim.Pos {
 			return strings.Replace(host, "*", "lbproof", 1), t.Ports[0], t, true
 		}
 	}

@@ -66,7 +66,7 @@ func TestTLSCiphers(t *testing.T) {
 
 	f("HIGH:ECDHE-RSA-AES128-GCM-SHA256:!aNULL", 1)
 	cfg := secured(model.TLS{Versions: []string{"TLSv1.2"}, Ciphers: "HIGH:!aNULL"})
-	asks, cannot := TLS.Probes(cfg, plan.Claim{ID: "tls/port 443#ciphers", Subject: "port 443", Pos: testPos})
+	asks, cannot := TLS.Probes(cfg, plan.Claim{ID: "tls/port 443#ciphers", Subject: "port 443", Detail: "ciphers", Pos: testPos})
 	assert.Empty(t, asks)
 	assert.Contains(t, cannot, "depends on the balancer's OpenSSL")
 }
