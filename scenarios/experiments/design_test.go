@@ -101,22 +101,22 @@ backend pages
 // Phases that disturb others come last, and every fault lies in a phase before the one that needs it.
 func TestDesignOrdersItsPhases(t *testing.T) {
 	assert.Equal(t, []string{
-		"probes", "one at a time", "draws", "draws one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
-		"reload reload/nginx", "questions", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
+		"probes", "sequential", "sampling", "sampling one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
+		"reload reload/nginx", "single requests", "outages", "address changes", "timeouts", "failures: failures are forgotten", "failures",
 	}, phaseNames(designed(t, "nginx/algorithms")))
 	planned := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
-		"probes", "turns", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
-		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "questions", "deaths: failures are forgotten", "deaths", "moves", "waits", "failures: failures are forgotten", "failures",
+		"probes", "rotation", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
+		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "single requests", "outages: failures are forgotten", "outages", "address changes", "timeouts", "failures: failures are forgotten", "failures",
 	}, phaseNames(planned))
 	require.Greater(t, len(planned.Events), 5, "deaths among them")
 	for _, e := range planned.Events {
 		if e.Fault == plan.FaultKill {
-			assert.Equal(t, "deaths", planned.Phases[e.Phase].Name)
+			assert.Equal(t, "outages", planned.Phases[e.Phase].Name)
 			continue
 		}
 		if e.Fault == plan.FaultMove {
-			assert.Equal(t, "moves", planned.Phases[e.Phase].Name)
+			assert.Equal(t, "address changes", planned.Phases[e.Phase].Name)
 			continue
 		}
 		if e.Fault == plan.FaultReload {
@@ -154,7 +154,7 @@ func TestDesignOfFirstOutages(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
 		planned, first := designed(t, name), time.Duration(0)
 		for _, e := range planned.Events {
-			at, dies := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "deaths" // which is checked more often
+			at, dies := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "outages" // which is checked more often
 			if dies && (first == 0 || at < first) {
 				first = at
 			}
@@ -166,7 +166,7 @@ func TestDesignOfFirstOutages(t *testing.T) {
 // Backups with limits are tested too, and denied requests come back over other connections, to other workers.
 func TestDesignCrowdsBackups(t *testing.T) {
 	planned := designed(t, "nginx/orchestry")
-	i := slices.Index(phaseNames(planned), "crowd pay_upstream")
+	i := slices.Index(phaseNames(planned), "saturation pay_upstream")
 	require.Positive(t, i)
 	assert.True(t, planned.Phases[i].NewConnections)
 	var slow []string
@@ -181,7 +181,7 @@ func TestDesignCrowdsBackups(t *testing.T) {
 // A phase that waits for timeouts takes as long as they do.
 func TestWaitPhasesTakeTheirTime(t *testing.T) {
 	p := designed(t, "haproxy/impatient")
-	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "waits" })
+	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "timeouts" })
 	require.GreaterOrEqual(t, i, 0)
 	assert.InDelta(t, 33, p.Phases[i].EstimatedDuration().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
 }
@@ -195,7 +195,7 @@ func TestDesignSendsTheProbeHeader(t *testing.T) {
 	require.NoError(t, err)
 	planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, ProbeHeader: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"probes", "reload reload/nginx", "questions", "waits", "failures: failures are forgotten", "failures"}, phaseNames(planned))
+	assert.Equal(t, []string{"probes", "reload reload/nginx", "single requests", "timeouts", "failures: failures are forgotten", "failures"}, phaseNames(planned))
 	upgraded := 0
 	for _, l := range planned.Phases {
 		for _, r := range l.Requests {
