@@ -13,8 +13,8 @@ import (
 
 var Access = check.Check{
 	Name:   plan.CheckAccess,
-	Doc:    "Clients are let in or kept out by their address.",
-	Law:    "one request let in that should not be, or the other way, refutes; asked from addresses on both sides",
+	Doc:    "Clients are allowed or denied by address.",
+	Law:    "one request wrongly allowed or denied refutes; requests come from both sides of each rule",
 	Probes: accessProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		addressed := check.EachRoute(cfg.Routes, addressClaims)
@@ -26,10 +26,10 @@ func addressClaims(r model.Route) []plan.Claim {
 	if len(r.Access) == 0 || r.StaticResponse != nil {
 		return nil
 	}
-	text := fmt.Sprintf("%s lets in clients by the first rule that fits: %s; others get 403.",
+	text := fmt.Sprintf("%s allows clients by the first matching rule (%s); denied clients get 403.",
 		r.Key(), accessText(r.Access))
 	if r.Internal {
-		text = fmt.Sprintf("%s is not to be reached from outside.", r.Key())
+		text = fmt.Sprintf("%s is not reachable for clients.", r.Key())
 	}
 	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "", r.Access[0].Pos, text)}
 }
@@ -50,7 +50,7 @@ func internalClaims(r model.Route) []plan.Claim {
 	if !r.Internal || r.Named {
 		return nil
 	}
-	text := fmt.Sprintf("%s answers clients with 404: only the balancer itself may ask for it.", r.Key())
+	text := fmt.Sprintf("%s is internal: requests from clients get 404.", r.Key())
 	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "internal", r.Pos, text)}
 }
 
@@ -85,7 +85,7 @@ func addressProbes(r model.Route, request plan.Request) (asked []check.Probe) {
 		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: q, Want: want})
 	}
 	ask("from the worker's address", "", request)
-	ask("with forged addresses in its header", "", withForgedHeaders(request))
+	ask("with forged addresses in its headers", "", withForgedHeaders(request))
 	ask("from the balancer's own host", "127.0.0.1", request)
 	for _, a := range r.Access {
 		network, err := netip.ParsePrefix(a.Clients)

@@ -16,7 +16,7 @@ func TestAccess(t *testing.T) {
 	outside := a.find(t, "from the worker's address", "GET http://any:80/in")
 	outside(history.Hit{Code: 403}, "")
 	outside(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
-	forged := a.find(t, "with forged addresses in its header", "GET http://any:80/in")
+	forged := a.find(t, "with forged addresses in its headers", "GET http://any:80/in")
 	forged(history.Hit{Code: 403}, "")
 	forged(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
 	own := a.find(t, "from the balancer's own host", "GET http://any:80/in, from 127.0.0.1")

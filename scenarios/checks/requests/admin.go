@@ -10,10 +10,9 @@ import (
 
 var AdminPages = check.Check{
 	Name: plan.CheckAdmin,
-	Doc: "Pages of the balancer itself (status, statistics, metrics, files) are served by it where the configuration " +
-		"says, to " +
-		"those whom it lets in.",
-	Law:    "one answer from elsewhere refutes",
+	Doc: "The balancer serves its own pages (status, statistics, metrics, files) at the configured paths, to the " +
+		"configured clients.",
+	Law:    "one different response refutes",
 	Probes: check.AdminPageProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.DistinctIDs(check.EachRoute(cfg.Routes, adminPageClaims))
@@ -24,13 +23,13 @@ func adminPageClaims(r model.Route) []plan.Claim {
 	if r.LocalContent == nil || r.Internal {
 		return nil
 	}
-	who := "anyone who reaches the port"
+	who := "any client"
 	switch {
 	case r.Auth != nil:
-		who = "those whom " + r.Auth.String() + " lets in"
+		who = "clients that " + r.Auth.String() + " authorizes"
 	case len(r.Access) > 0:
-		who = "those whom its allow and deny lines let in"
+		who = "clients that its access rules allow"
 	}
-	text := fmt.Sprintf("%s serves %s to %s; no backend sees it.", r.Key(), r.LocalContent.Description, who)
+	text := fmt.Sprintf("%s serves %s to %s; no backend sees the request.", r.Key(), r.LocalContent.Description, who)
 	return []plan.Claim{check.NewClaim(plan.CheckAdmin, r.Key(), "", r.LocalContent.Pos, text)}
 }

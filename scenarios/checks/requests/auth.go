@@ -11,8 +11,8 @@ import (
 
 var Auth = check.Check{
 	Name:   plan.CheckAuth,
-	Doc:    "Only requests that another service or a list of users lets pass reach a backend.",
-	Law:    "one arrival of a request that was not let pass refutes; one question per request where a service is asked",
+	Doc:    "Only requests that an auth service or a user list authorizes reach a backend.",
+	Law:    "one unauthorized request that reaches a backend refutes; an auth service gets one subrequest per request",
 	Probes: authProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Auth {
@@ -23,14 +23,14 @@ var Auth = check.Check{
 		}, func(a *model.Auth) string { return fmt.Sprint(a.Pos) })
 		var claims []plan.Claim
 		for _, g := range found {
-			answer := "the service's own answer"
+			answer := "the auth service's response"
 			if g.What.DeniedCode != 0 {
 				answer = fmt.Sprint(g.What.DeniedCode)
 			} else if len(g.What.DenyCodes) > 0 {
-				answer = fmt.Sprintf("its %s, and %d for any other status than 2xx",
+				answer = fmt.Sprintf("its %s, or %d for any other status than 2xx",
 					units.Alternatives(g.What.DenyCodes), g.What.FailureCode)
 			}
-			text := fmt.Sprintf("A request to %s reaches a backend only when %s lets it pass; others get %s.",
+			text := fmt.Sprintf("Requests to %s reach a backend only if %s authorizes them; others get %s.",
 				g.Paths(), g.What, answer)
 			claims = append(claims, check.NewClaim(plan.CheckAuth, g.Subject(), "", g.What.Pos, text))
 		}
@@ -50,12 +50,12 @@ func authProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot
 		}
 		switch r.Auth.Kind {
 		case model.AuthService:
-			ask("the service lets it pass", "status=200&helper=200", check.Want{Codes: []int{200}, Pool: r.Pool})
+			ask("the auth service allows it", "status=200&helper=200", check.Want{Codes: []int{200}, Pool: r.Pool})
 			want := check.Want{Codes: []int{r.Auth.DeniedCode}, NotForwarded: true}
-			if r.Auth.DeniedCode == 0 { // the service's own answer, with its header fields
+			if r.Auth.DeniedCode == 0 { // the service's own response, with its header fields
 				want = check.Want{Codes: []int{401}, NotForwardedTo: r.Pool}
 			}
-			ask("the service refuses it with 401", "status=200&helper=401", want)
+			ask("the auth service denies it with 401", "status=200&helper=401", want)
 		case model.AuthRoute:
 			path := r.Auth.Target
 			for _, by := range cfg.Routes {
@@ -63,14 +63,14 @@ func authProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot
 					path = by.BackendPath(by.Path)
 				}
 			}
-			ask("the service lets it pass", "status=200&at="+path, check.Want{Codes: []int{200}, Pool: r.Pool})
+			ask("the auth service allows it", "status=200&at="+path, check.Want{Codes: []int{200}, Pool: r.Pool})
 			for _, code := range r.Auth.DenyCodes {
 				says := fmt.Sprintf("status=%d&at=%s", code, path)
-				ask(fmt.Sprintf("the service refuses it with %d", code), says, check.Want{Codes: []int{code}})
+				ask(fmt.Sprintf("the auth service denies it with %d", code), says, check.Want{Codes: []int{code}})
 			}
 		case model.AuthUsers:
-			for _, password := range []string{"", wrongPassword} { // whatever other requests carry
-				ask("without a password that is right", "", check.Want{Codes: []int{401}, NotForwarded: true})
+			for _, password := range []string{"", wrongPassword} { // overrides the probe header
+				ask("without a valid password", "", check.Want{Codes: []int{401}, NotForwarded: true})
 				asked[len(asked)-1].Request.Header["Authorization"] = password
 			}
 		}

@@ -11,8 +11,8 @@ import (
 
 var Body = check.Check{
 	Name:   plan.CheckBody,
-	Doc:    "Request bodies up to the limit pass, larger ones get 413.",
-	Law:    "both sides of the limit, one byte apart",
+	Doc:    "Request bodies up to the limit are accepted; larger ones get 413.",
+	Law:    "tested on both sides of the limit, one byte apart",
 	Probes: bodyProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []model.Number {
@@ -28,10 +28,10 @@ var Body = check.Check{
 		})
 		var claims []plan.Claim
 		for _, g := range found {
-			text := fmt.Sprintf("Requests to %s may have a body of up to %s bytes; a larger one gets 413.",
+			text := fmt.Sprintf("Requests to %s may have bodies of up to %s B; larger ones get 413.",
 				g.Paths(), units.Number(int(g.What.Value)))
 			if g.What.Value == 0 {
-				text = fmt.Sprintf("Requests to %s may have a body of any size.", g.Paths())
+				text = fmt.Sprintf("Requests to %s may have bodies of any size.", g.Paths())
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBody, g.Subject(), ""), Check: plan.CheckBody, Subject: g.Subject(),
@@ -49,7 +49,7 @@ const maxBodySent = 64 << 20
 func bodyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	limit := claim.Params[plan.ParamMaxBytes].Int()
 	if limit >= maxBodySent {
-		return nil, fmt.Sprintf("lbproof sends bodies of up to %s bytes", units.Number(maxBodySent))
+		return nil, fmt.Sprintf("lbproof sends bodies of at most %s B", units.Number(maxBodySent))
 	}
 	shares := func(r model.Route) bool {
 		if r.Pool == "" || r.MaxBody == nil || r.MaxBody.Value != limit {
@@ -66,10 +66,10 @@ func bodyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot
 			continue
 		}
 		request.PaddingSize = limit
-		asked = append(asked, check.Probe{Case: "as large as allowed", Kind: plan.KindProbes, Request: request, Want: check.Want{NotCode: 413}})
+		asked = append(asked, check.Probe{Case: "exactly at the limit", Kind: plan.KindProbes, Request: request, Want: check.Want{NotCode: 413}})
 		request.PaddingSize++
 		refused := check.Want{Codes: []int{413}, NotForwarded: true}
-		asked = append(asked, check.Probe{Case: "a byte larger", Kind: plan.KindProbes, Request: request, Want: refused})
+		asked = append(asked, check.Probe{Case: "one byte over the limit", Kind: plan.KindProbes, Request: request, Want: refused})
 	}
 	return asked, ""
 }

@@ -17,11 +17,11 @@ func upTo(bytes int64) model.Config {
 // A body at the limit is accepted; one byte more does not reach a backend.
 func TestBody(t *testing.T) {
 	a := probesFor(t, Body, upTo(10), "body/up", 2)
-	largest := a.find(t, "as large as allowed", "POST http://any:80/up, 10 bytes")
+	largest := a.find(t, "exactly at the limit", "POST http://any:80/up, 10 bytes")
 	largest(history.Hit{Code: 200, Server: "a"}, "", "a")
-	largest(history.Hit{Code: 500, Server: "a"}, "", "a") // which is no answer to its size
+	largest(history.Hit{Code: 500, Server: "a"}, "", "a") // not about its size
 	largest(history.Hit{Code: 413}, "answered 413 by the balancer")
-	larger := a.find(t, "a byte larger", "POST http://any:80/up, 11 bytes")
+	larger := a.find(t, "one byte over the limit", "POST http://any:80/up, 11 bytes")
 	larger(history.Hit{Code: 413}, "")
 	larger(history.Hit{Code: 413}, "it reached a", "a")
 	larger(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 413", "a")
@@ -42,5 +42,5 @@ func TestBodyTooLargeToSend(t *testing.T) {
 	require.Len(t, claims, 1)
 	asks, cannot := Body.Probes(cfg, claims[0])
 	assert.Empty(t, asks)
-	assert.Equal(t, "lbproof sends bodies of up to 67,108,864 bytes", cannot)
+	assert.Equal(t, "lbproof sends bodies of at most 67,108,864 B", cannot)
 }

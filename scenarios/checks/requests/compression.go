@@ -8,14 +8,14 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
 var Compression = check.Check{
-	Name: plan.CheckCompression,
-	Doc: "Responses of the configured types and sizes come compressed to clients that accept it, " +
-		"others as they are.",
-	Law:    "both sides of the size, one listed and one other type",
+	Name:   plan.CheckCompression,
+	Doc:    "Responses of the configured types and sizes are compressed for clients that accept it; others are not.",
+	Law:    "tested on both sides of the minimum size, with a listed and an unlisted type",
 	Probes: compressionProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Compress {
@@ -37,8 +37,8 @@ var Compression = check.Check{
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos,
 				Params: plan.Params{plan.ParamMinBytes: plan.Amount(g.What.MinBytes)},
-				Text: fmt.Sprintf("Responses of %s are compressed from %d bytes on (%s) for clients that accept it%s.",
-					g.Paths(), g.What.MinBytes, types, vary),
+				Text: fmt.Sprintf("Responses from %s of at least %s B (%s) are compressed for clients that accept it%s.",
+					g.Paths(), units.Number(g.What.MinBytes), types, vary),
 			})
 		}
 		return claims
@@ -66,13 +66,13 @@ func compressionProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe,
 			}
 			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
 		}
-		ask(fmt.Sprintf("%d bytes of %s", least, listed), "gzip", listed, least, true)
-		ask("for a client that accepts no gzip", "identity", listed, 2*least, false)
+		ask(fmt.Sprintf("%d B of %s", least, listed), "gzip", listed, least, true)
+		ask("the client does not accept gzip", "identity", listed, 2*least, false)
 		if least > 1 {
-			ask("a byte smaller", "gzip", listed, least-1, false)
+			ask("one byte below the minimum size", "gzip", listed, least-1, false)
 		}
 		if len(c.Types) > 0 && !slices.Contains(c.Types, "image/png") {
-			ask("a type that is not listed", "gzip", "image/png", 2*least, false)
+			ask("an unlisted type", "gzip", "image/png", 2*least, false)
 		}
 	}
 	return asked, ""

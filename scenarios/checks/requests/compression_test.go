@@ -21,21 +21,21 @@ func TestCompression(t *testing.T) {
 		told[q.Case] = q.Request.Header["Accept-Encoding"] + " " + q.Request.Header[history.ResponseSpecHeader]
 	}
 	assert.Equal(t, map[string]string{
-		"100 bytes of text/css":             "gzip status=200&size=100&type=text%2Fcss",
-		"for a client that accepts no gzip": "identity status=200&size=200&type=text%2Fcss",
-		"a byte smaller":                    "gzip status=200&size=99&type=text%2Fcss",
-		"a type that is not listed":         "gzip status=200&size=200&type=image%2Fpng",
+		"100 B of text/css":               "gzip status=200&size=100&type=text%2Fcss",
+		"the client does not accept gzip": "identity status=200&size=200&type=text%2Fcss",
+		"one byte below the minimum size": "gzip status=200&size=99&type=text%2Fcss",
+		"an unlisted type":                "gzip status=200&size=200&type=image%2Fpng",
 	}, told)
 
 	plain := history.Hit{Code: 200, Server: "a"}
 	packed := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip", "Vary", "Accept-Encoding")}
 	silent := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}
-	large := a.find(t, "100 bytes of text/css", "GET http://any:80/")
+	large := a.find(t, "100 B of text/css", "GET http://any:80/")
 	large(packed, "", "a")
 	large(plain, "answered 200 by a without Content-Encoding: gzip", "a")
 	large(silent, "answered 200 by a without Vary", "a")
 	large(history.Hit{Code: 502}, "answered 502 by the balancer instead of 200")
-	for _, why := range []string{"for a client that accepts no gzip", "a byte smaller", "a type that is not listed"} {
+	for _, why := range []string{"the client does not accept gzip", "one byte below the minimum size", "an unlisted type"} {
 		other := a.find(t, why, "GET http://any:80/")
 		other(plain, "", "a")
 		other(packed, `answered 200 by a with Content-Encoding: "gzip", which is not to be there`, "a")
@@ -47,7 +47,7 @@ func TestCompressionOfEverything(t *testing.T) {
 	a := probesFor(t, Compression, configOf(model.Route{
 		Path: "/", Pool: "p", DefaultHost: true, Compress: &model.Compress{Pos: testPos},
 	}), "compression/", 2)
-	one := a.find(t, "1 bytes of text/html", "GET http://any:80/")
+	one := a.find(t, "1 B of text/html", "GET http://any:80/")
 	one(history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}, "", "a")
 	one(history.Hit{Code: 200, Server: "a"}, "answered 200 by a without Content-Encoding: gzip", "a")
 }

@@ -34,17 +34,17 @@ func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, c
 	for _, s := range pool.Servers {
 		if s.HealthCheck != nil {
 			if soonest, _, _ := s.HealthCheck.DetectionTime(); soonest < time.Second {
-				return n, fmt.Sprintf("health checks take servers out after %s, before requests have met them", units.Duration(soonest))
+				return n, fmt.Sprintf("health checks eject servers after %s, before requests reach them", units.Duration(soonest))
 			}
 		}
 	}
 	for _, o := range r.Timeouts {
 		if o.Kind == model.ReadTimeout && o.Duration > 0 && o.Duration <= t.Duration {
-			return n, "the wait for an answer is no longer than that for a connection"
+			return n, "the response timeout is not longer than the connect timeout"
 		}
 	}
 	if t.Duration == 0 || all > check.MaxWait {
-		return n, fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most",
+		return n, fmt.Sprintf("needs %d attempts of %s; lbproof waits at most %s",
 			n, units.Duration(t.Duration), units.Duration(check.MaxWait))
 	}
 	return n, ""
@@ -56,8 +56,8 @@ func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, c
 func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Finding {
 	n, cannot := connectAttempts(h.Plan.Config, r, t)
 	f := check.Finding{
-		Untestable: cannot, Need: check.Repetitions, Test: "when the balancer gives up a request whose servers have vanished",
-		Predicted: fmt.Sprintf("%s for each of up to %d attempts", units.Duration(t.Duration), n),
+		Untestable: cannot, Need: check.Repetitions, Test: "time until the balancer gives up a request while all servers are unreachable",
+		Predicted: fmt.Sprintf("%s per attempt, up to %d attempts", units.Duration(t.Duration), n),
 	}
 	first := time.Duration(0)
 	for took := range connectWaits(h, r, t) {
@@ -68,9 +68,9 @@ func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Findi
 	if f.N == 0 {
 		return f
 	}
-	f.Measured = fmt.Sprintf("the first of %s after %s",
+	f.Measured = fmt.Sprintf("the first of %s was given up after %s",
 		units.Plural(f.N, "request"), units.Duration(first.Round(time.Millisecond)))
-	f.Power = fmt.Sprintf("would have caught a time that is a quarter off, unless some attempts of it take as long as some of %s", units.Duration(t.Duration))
+	f.Power = fmt.Sprintf("would have detected a timeout 25 %% off, unless a multiple of it equals a multiple of %s", units.Duration(t.Duration))
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && !fitsAttempts(first, t.Duration, n) {
 		f.CounterExamples = []string{"the balancer gave up after " + units.Duration(first.Round(time.Millisecond))}
 	}
@@ -97,7 +97,7 @@ func connectWaits(h history.History, r model.Route, t model.Timeout) iter.Seq[ti
 			}
 			took := hit.Done - hit.Sent
 			gaveUp := hit.Server == "" && slices.Contains(statuses, hit.Code)
-			leftAlone := hit.Code == 502 && took < t.Duration*3/10 // for what happened to another request
+			leftAlone := hit.Code == 502 && took < t.Duration*3/10 // because another request failed
 			if gaveUp && !leftAlone && !yield(took) {
 				return
 			}

@@ -12,8 +12,8 @@ import (
 
 var Endpoint = check.Check{
 	Name:          plan.CheckEndpoint,
-	Doc:           "What the balancer answers by itself has the configured status and body, and no backend sees the request.",
-	Law:           "one that differs refutes the claim",
+	Doc:           "Responses of the balancer itself have the configured status and body; no backend sees the request.",
+	Law:           "one different response refutes",
 	Claims:        endpointClaims,
 	ExtraRequests: endpointRequests,
 	Judge:         judgeEndpoint,
@@ -24,7 +24,7 @@ func endpointClaims(cfg model.Config) []plan.Claim {
 		if _, ok := r.ProbeHost(); !ok || r.StaticResponse == nil {
 			return nil
 		}
-		text := fmt.Sprintf("%s is answered %d %q by the balancer itself; no backend sees it.",
+		text := fmt.Sprintf("The balancer itself answers %s with %d %q; no backend sees the request.",
 			r.Key(), r.StaticResponse.Code, r.StaticResponse.Body.Source)
 		claim := check.NewClaim(plan.CheckEndpoint, r.Key(), "", r.StaticResponse.Pos, text)
 		claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.StaticResponse.Code)}
@@ -52,16 +52,16 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 		return check.Finding{Untestable: "the configuration has no endpoint " + claim.Subject}
 	}
 	if mayBeRefused(r) {
-		return check.Finding{Inconclusive: check.NoExperiment + ": conditions may refuse requests before they are answered"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": other rules may refuse requests first"}
 	}
 	body, fixed := r.StaticResponse.Body.FixedText()
 	if !fixed {
-		return check.Finding{Inconclusive: check.NoExperiment + ": the body has variables in it"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": the body contains variables"}
 	}
 	f := check.Finding{
 		Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h),
 		Test:      "status, body and absence from every backend's ledger, for every request",
-		Predicted: fmt.Sprintf("%d, %d bytes, no backend", r.StaticResponse.Code, len(body)),
+		Predicted: fmt.Sprintf("%d, %d B, no backend", r.StaticResponse.Code, len(body)),
 	}
 	var wrong check.Examples
 	f.N = countWrongAnswers(h, claim.Subject, *r.StaticResponse, &wrong)
@@ -91,13 +91,13 @@ func countWrongAnswers(h history.History, route string, answer model.StaticRespo
 		n++
 		switch {
 		case hit.Err != "":
-			wrong.Add("request %d got no answer: %s", hit.Seq, hit.Err)
+			wrong.Add("request %d failed: %s", hit.Seq, hit.Err)
 		case hit.Code != answer.Code:
 			wrong.Add("request %d was answered %d by %s", hit.Seq, hit.Code, check.ResponderOf(hit))
 		case hit.Server != "":
 			wrong.Add("request %d was answered by %s", hit.Seq, hit.Server)
 		case hit.Checksum != sum || hit.Size != int64(len(body)):
-			wrong.Add("request %d was answered with another body, of %d bytes", hit.Seq, hit.Size)
+			wrong.Add("request %d got a different body of %d B", hit.Seq, hit.Size)
 		}
 	}
 	for a := range h.Arrivals {

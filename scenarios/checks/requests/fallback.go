@@ -13,8 +13,8 @@ import (
 
 var Fallback = check.Check{
 	Name:   plan.CheckFallback,
-	Doc:    "Where a status comes up or a service is down, another answers.",
-	Law:    "one request that should have got the fallback and did not, or the other way, refutes",
+	Doc:    "A fallback answers on configured statuses, or while a pool is down.",
+	Law:    "one request that wrongly gets or misses the fallback refutes",
 	Probes: fallbackProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []model.ErrorPage { return r.ErrorPages },
@@ -22,14 +22,14 @@ var Fallback = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			f := g.What
-			text := fmt.Sprintf("Requests to %s are answered by %s while %s is down by its health checks.",
+			text := fmt.Sprintf("Requests to %s are answered by %s while health checks report %s as down.",
 				g.Paths(), f.Target, g.Routes[0].Pool)
 			if len(f.Codes) > 0 {
-				whose := "the balancer's own; the same status from a backend is passed on as it is"
+				whose := "only the balancer's own; a backend's status is passed through"
 				if f.InterceptsBackend {
-					whose = "the backend's too"
+					whose = "the balancer's own or a backend's"
 				}
-				text = fmt.Sprintf("Where a request to %s comes to %s (%s), %s answers, and the client sees %s.",
+				text = fmt.Sprintf("If a request to %s results in %s (%s), %s answers and the client gets %s.",
 					g.Paths(), statusRange(f.Codes), whose, f.Target, clientStatusText(f.Code))
 			}
 			claims = append(claims, check.NewClaim(plan.CheckFallback, g.Subject(), f.Target, f.Pos, text))
@@ -42,9 +42,9 @@ var Fallback = check.Check{
 func clientStatusText(code int) string {
 	switch code {
 	case -1:
-		return "the first status"
+		return "the original status"
 	case 0:
-		return "its status"
+		return "the fallback's status"
 	}
 	return fmt.Sprint(code)
 }
@@ -90,13 +90,13 @@ func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 			case code >= 500:
 				kind = plan.KindFailures
 			}
-			pool, _ := cfg.Pool(r.Pool) // and not the fallback's servers
+			pool, _ := cfg.Pool(r.Pool) // without the fallback's servers
 			var hosts []string
 			for _, s := range pool.Servers {
 				hosts = append(hosts, s.Host)
 			}
 			request, _ := check.RequestWithSpec(cfg, r, says+"&by="+strings.Join(hosts, ","))
-			request.Method = "POST" // which is not tried elsewhere
+			request.Method = "POST" // which is not retried
 			asked = append(asked, check.Probe{Case: why, Kind: kind, Request: request, Want: reply})
 		}
 	}

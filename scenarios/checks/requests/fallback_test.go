@@ -19,7 +19,7 @@ func TestFallback(t *testing.T) {
 		},
 		model.Route{Path: "@spare", Pool: "q", Internal: true},
 	), "fallback/api/#@spare", 2)
-	assert.Equal(t, "cut&by=a", a.probes[0].Request.Header[history.ResponseSpecHeader], "and not by the fallback's server")
+	assert.Equal(t, "cut&by=a", a.probes[0].Request.Header[history.ResponseSpecHeader], "not on the fallback's server")
 	assert.Equal(t, []plan.PhaseKind{plan.KindNoResponse, plan.KindFailures}, []plan.PhaseKind{a.probes[0].Kind, a.probes[1].Kind})
 
 	cut := a.find(t, "a backend closes the connection", "POST http://any:80/api/")

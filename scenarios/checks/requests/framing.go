@@ -15,10 +15,9 @@ import (
 
 var Framing = check.Check{
 	Name: plan.CheckFraming,
-	Doc:  "A request whose length can be read in two ways never becomes two requests that the balancer knows nothing of.",
-	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends see " +
-		"no more requests than " +
-		"the client gets answers",
+	Doc:  "A request with an ambiguous length is never split into two requests (request smuggling).",
+	Law: "requests with two lengths (RFC 9112, section 6.3), the longer of which hides a second request: backends must " +
+		"not receive more requests than the client gets responses",
 	Probes: framingProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		var claims []plan.Claim
@@ -30,7 +29,7 @@ var Framing = check.Check{
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckFraming, name, ""), Check: plan.CheckFraming, Subject: name, Pos: l.Pos, Implicit: true,
 				Params: plan.Params{plan.ParamPort: plan.Amount(l.Port)},
-				Text:   fmt.Sprintf("A request to %s with both Content-Length and Transfer-Encoding, or with two lengths, is refused or reaches one backend once.", name),
+				Text:   fmt.Sprintf("A request to %s with Content-Length and Transfer-Encoding, or with two lengths, is refused or forwarded exactly once.", name),
 			})
 		}
 		return check.DistinctIDs(claims)
@@ -66,17 +65,17 @@ func framingProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, can
 		whole, short := "0\r\n\r\n"+second, fmt.Sprintf("%x\r\n", len(second))
 		ask("chunks that end before the Content-Length", whole, "Transfer-Encoding", "chunked", "Content-Length", strconv.Itoa(len(whole)))
 		ask("a Content-Length that ends before the chunks", short+second+"\r\n0\r\n\r\n", "Transfer-Encoding", "chunked", "Content-Length", strconv.Itoa(len(short)))
-		ask("an encoding that is chunked for some", whole, "Transfer-Encoding", "xchunked", "Content-Length", strconv.Itoa(len(whole)))
-		ask("two lengths", second, "Content-Length", fmt.Sprintf("0\r\nContent-Length: %d", len(second)))
+		ask("an encoding that only some take for chunked", whole, "Transfer-Encoding", "xchunked", "Content-Length", strconv.Itoa(len(whole)))
+		ask("two Content-Length fields", second, "Content-Length", fmt.Sprintf("0\r\nContent-Length: %d", len(second)))
 	}
 	return asked, ""
 }
 
 // describeSmuggling reports that backends received more requests than the client got responses; "" if they did not.
 func describeSmuggling(header url.Values, arrived []history.Arrival) string {
-	answers, _ := strconv.Atoi(header.Get(history.ResponseCountField)) // none where the connection ended
+	answers, _ := strconv.Atoi(header.Get(history.ResponseCountField)) // absent if the connection ended
 	if n := len(arrived); n > max(1, answers) {
-		return fmt.Sprintf("reached backends %d times, and %s came", n, units.Plural(answers, "answer"))
+		return fmt.Sprintf("reached backends %d times, but the client got %s", n, units.Plural(answers, "response"))
 	}
 	return ""
 }

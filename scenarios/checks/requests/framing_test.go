@@ -29,14 +29,14 @@ func TestFraming(t *testing.T) {
 		ends(history.Hit{Err: history.Closed}, "")
 		once := history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "1")}
 		ends(once, "", "a")
-		ends(once, "reached backends 2 times, and 1 answer came", "a", "a")
-		ends(history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "2")}, "", "a", "a") // it is known
-		ends(history.Hit{Err: history.Closed}, "reached backends 2 times, and 0 answers came", "a", "a")
+		ends(once, "reached backends 2 times, but the client got 1 response", "a", "a")
+		ends(history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "2")}, "", "a", "a") // both were answered
+		ends(history.Hit{Err: history.Closed}, "reached backends 2 times, but the client got 0 responses", "a", "a")
 	}
 	f(0, "chunks that end before the Content-Length", "0\r\n\r\n"+second, "chunked", "109")
 	f(1, "a Content-Length that ends before the chunks", "68\r\n"+second+"\r\n0\r\n\r\n", "chunked", "4")
-	f(2, "an encoding that is chunked for some", "0\r\n\r\n"+second, "xchunked", "109")
-	f(3, "two lengths", second, "", "0\r\nContent-Length: 104")
+	f(2, "an encoding that only some take for chunked", "0\r\n\r\n"+second, "xchunked", "109")
+	f(3, "two Content-Length fields", second, "", "0\r\nContent-Length: 104")
 }
 
 // A port without proxied routes has nothing to smuggle to.

@@ -17,10 +17,9 @@ import (
 
 var Headers = check.Check{
 	Name: plan.CheckHeaders,
-	Doc: "The request headers that a route sets reach the backend with the values that the configuration gives, also " +
-		"where " +
-		"the client sent such headers itself.",
-	Law:             "one arrival with another value refutes the claim",
+	Doc: "Request headers that a route sets reach the backend with the configured values, even if the client sent " +
+		"its own.",
+	Law:             "one arrival with a different value refutes",
 	Evidence:        check.Evidence{MatchedArrivals: true},
 	ObservedHeaders: observedHeaders,
 	Claims:          headerClaims,
@@ -64,10 +63,10 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 	}
 	header := claimedHeader(r, claim)
 	if _, ok := (exchange{route: r}).pattern(header.Value); !ok {
-		return check.Finding{Inconclusive: check.NoExperiment + ": lbproof cannot say what " + header.Value.Source + " should be"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": the value of " + header.Value.Source + " is not predictable"}
 	}
 	f := check.Finding{
-		Need: check.RequestsNeeded(h), Test: "value seen by the backend against the one configured, for every arrival", Predicted: header.Value.Source,
+		Need: check.RequestsNeeded(h), Test: "value received by the backend compared with the configured one, for every arrival", Predicted: header.Value.Source,
 	}
 	if len(r.Access) > 0 {
 		f.Need = check.Repetitions
@@ -132,7 +131,7 @@ func wantedValue(header model.Header, e exchange) fieldValue {
 	if text, ok := e.expand(value); ok {
 		return fieldValue{text: text}
 	}
-	form, _ := e.pattern(value) // which has one
+	form, _ := e.pattern(value) // exists: judgeHeaders checked it
 	return fieldValue{text: form.String(), pattern: form}
 }
 
@@ -146,7 +145,7 @@ const maxCachedHeaders = 100
 func (d headerCache) get(set, name string) string {
 	values, known := d[set]
 	if !known {
-		values, _ = url.ParseQuery(set) // what cannot be read is absent, and so contradicts the claim
+		values, _ = url.ParseQuery(set) // an unreadable set has no fields, which contradicts the claim
 		if len(d) >= maxCachedHeaders {
 			clear(d)
 		}

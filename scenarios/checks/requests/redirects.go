@@ -10,8 +10,8 @@ import (
 
 var Redirects = check.Check{
 	Name:   plan.CheckRedirects,
-	Doc:    "Requests are sent elsewhere with the configured status and Location, and no backend sees them.",
-	Law:    "one that is not refutes, for GET and POST",
+	Doc:    "Requests are redirected with the configured status and Location; no backend sees them.",
+	Law:    "one different response refutes; tested with GET and POST",
 	Probes: redirectProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.DistinctIDs(check.EachRoute(cfg.Routes, redirectClaims))
@@ -22,12 +22,12 @@ func redirectClaims(r model.Route) []plan.Claim {
 	if r.Redirect == nil || r.Internal {
 		return nil
 	}
-	text := fmt.Sprintf("%s is redirected with %d to %s; no backend sees it.", r.Key(), r.Redirect.Code, r.Redirect.To)
+	text := fmt.Sprintf("Requests to %s are redirected with %d to %s; no backend sees them.", r.Key(), r.Redirect.Code, r.Redirect.To)
 	switch repeating := redirectCode(*r.Redirect, "POST"); {
 	case repeating != r.Redirect.Code:
-		text += fmt.Sprintf(" Other methods than GET get %d, and stay what they are.", repeating)
+		text += fmt.Sprintf(" Methods other than GET get %d and are preserved.", repeating)
 	case repeating == 301 || repeating == 302:
-		text += " A POST becomes a GET on its way."
+		text += " Clients may change POST to GET."
 	}
 	claim := check.NewClaim(plan.CheckRedirects, r.Key(), "", r.Redirect.Pos, text)
 	claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Redirect.Code)}
@@ -58,7 +58,7 @@ func redirectProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 	ask("path and query are kept", "GET", host)
 	ask("a POST", "POST", host)
 	if len(r.Hosts) == 0 || r.DefaultHost {
-		ask("a host that is nobody's", "GET", "evil.example")
+		ask("an unknown host", "GET", "evil.example")
 	}
 	return asked, ""
 }

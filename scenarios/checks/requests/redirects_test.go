@@ -7,10 +7,10 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// toHTTPS is the same host, path and query by https.
+// toHTTPS is the same host, path and query with https.
 var toHTTPS = model.Template{Pieces: []model.Piece{{Text: "https://"}, {Variable: model.Host}, {Variable: model.URI}}}
 
-// Path and query are kept on the way, the host is the client's, and no backend sees the request.
+// Path, query and host are kept, and no backend sees the request.
 func TestRedirects(t *testing.T) {
 	a := probesFor(t, Redirects, configOf(model.Route{
 		Path: "/", DefaultHost: true, Redirect: &model.Redirect{Pos: testPos, Code: 301, To: toHTTPS},
@@ -27,10 +27,10 @@ func TestRedirects(t *testing.T) {
 	}
 	f("path and query are kept", "GET http://lbproof.test:80/lbproof?a=1&b=2", "https://lbproof.test/lbproof?a=1&b=2")
 	f("a POST", "POST http://lbproof.test:80/lbproof?a=1&b=2", "https://lbproof.test/lbproof?a=1&b=2")
-	f("a host that is nobody's", "GET http://evil.example:80/lbproof?a=1&b=2", "https://evil.example/lbproof?a=1&b=2")
+	f("an unknown host", "GET http://evil.example:80/lbproof?a=1&b=2", "https://evil.example/lbproof?a=1&b=2")
 }
 
-// A route of one path and one host is asked for just these.
+// A route with one path and one host is probed only there.
 func TestRedirectsOfOnePath(t *testing.T) {
 	a := probesFor(t, Redirects, configOf(model.Route{
 		Path: "/old", Exact: true, Hosts: []string{"shop.example"},
@@ -41,7 +41,7 @@ func TestRedirectsOfOnePath(t *testing.T) {
 	moved(history.Hit{Code: 404}, "answered 404 by the balancer instead of 302")
 }
 
-// Where lbproof cannot say what a target comes to, any will do.
+// If the target is not predictable, any Location will do.
 func TestRedirectsToUnknownTargets(t *testing.T) {
 	unknown := model.Template{Pieces: []model.Piece{{Variable: model.OtherVariable}}}
 	a := probesFor(t, Redirects, configOf(model.Route{
@@ -52,7 +52,7 @@ func TestRedirectsToUnknownTargets(t *testing.T) {
 	moved(history.Hit{Code: 301}, "answered 301 by the balancer without Location")
 }
 
-// Methods that are not safe to change may have a status of their own, with which a POST stays one.
+// Unsafe methods may have a status of their own that preserves POST.
 func TestRedirectsOfUnsafeMethods(t *testing.T) {
 	a := probesFor(t, Redirects, configOf(model.Route{
 		Path: "/", DefaultHost: true, Redirect: &model.Redirect{Pos: testPos, Code: 302, NonGetCode: 307, To: toHTTPS},

@@ -14,11 +14,9 @@ import (
 
 var Response = check.Check{
 	Name: plan.CheckResponse,
-	Doc: "Responses carry the headers that the configuration adds, on the routes and for the statuses that it adds " +
-		"them to, " +
-		"once each.",
-	Law: "one response without refutes, per route and status class (2xx, 3xx, 4xx, 5xx; the backend's and the " +
-		"balancer's own)",
+	Doc:  "Responses carry each configured header exactly once, on the configured routes and statuses.",
+	Law: "one response without the header refutes; tested per route and status class (2xx, 3xx, 4xx, 5xx; from " +
+		"backends and from the balancer itself)",
 	Probes:     responseProbes,
 	SharedKind: plan.KindTimeouts,
 	Claims:     responseClaims,
@@ -30,14 +28,14 @@ func responseClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	for _, g := range found {
 		h := g.What
-		on := "all of them"
+		scope := ""
 		switch {
 		case h.ProxiedOnly:
-			on = "those that come from a backend; what the balancer answers by itself has it not"
+			scope = " if they come from a backend, not if the balancer generates them"
 		case h.Statuses != nil:
-			on = "those with status " + units.StatusList(h.Statuses) + "; 4xx and 5xx have it not (no always)"
+			scope = " with status " + units.StatusList(h.Statuses) + "; not on 4xx/5xx (no \"always\")"
 		}
-		text := fmt.Sprintf("Responses of %s carry %s: %s: %s.", g.Paths(), h.Name, h.Value, on)
+		text := fmt.Sprintf("Responses from %s carry %s: %s%s.", g.Paths(), h.Name, h.Value, scope)
 		claims = append(claims, check.NewClaim(plan.CheckResponse, g.Subject(), h.Name, h.Pos, text))
 	}
 	return check.DistinctIDs(claims)
@@ -57,7 +55,7 @@ func responseProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 			}
 			want := wantHeader(r, request, name, code, mine)
 			if kind == plan.KindNoResponse {
-				want.OnlyIfCodes = append(want.OnlyIfCodes, 503) // after several attempts, with HAProxy
+				want.OnlyIfCodes = append(want.OnlyIfCodes, 503) // HAProxy, after several attempts
 			}
 			asked = append(asked, check.Probe{Case: why, Kind: kind, Request: request, Want: want})
 		}
@@ -65,7 +63,7 @@ func responseProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 			ask(fmt.Sprintf("the balancer's own %d", r.StaticResponse.Code), plan.KindProbes, "GET", "", r.StaticResponse.Code, true, nil)
 		}
 		if r.LocalContent != nil {
-			ask("a page of the balancer's own", plan.KindProbes, "GET", "", 200, true, nil)
+			ask("an admin page of the balancer", plan.KindProbes, "GET", "", 200, true, nil)
 		}
 		if request, _ := check.RequestWithSpec(cfg, r, ""); r.Pool == "" || request.Header["Upgrade"] != "" {
 			continue
@@ -120,7 +118,7 @@ func wantHeader(r model.Route, request plan.Request, name string, code int, own 
 		values = append(values, text)
 	}
 	if len(values) == 0 && field == "Content-Type" {
-		return want // every answer with a body has one
+		return want // every response with a body has one
 	}
 	want.Headers[field] = values
 	return want

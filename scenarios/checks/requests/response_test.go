@@ -36,7 +36,7 @@ func TestResponsesOfTheBalancer(t *testing.T) {
 			assert.Contains(t, asked[i].Want.Headers, "X-A")
 			assert.Equal(t, values, asked[i].Want.Headers["X-A"])
 			waits, _ := timeoutProbes(cfg, plan.Claim{ID: "timeouts/:80/#receive-a-response", Subject: r.Key(), Detail: "receive-a-response", Params: plan.Params{plan.ParamTimeout: 5}})
-			assert.Equal(t, waits[0].Request, asked[i].Request, "one request shows both")
+			assert.Equal(t, waits[0].Request, asked[i].Request, "one probe serves both claims")
 		}
 	}
 	f(true, []string{"1"}, func(*model.Route) {})

@@ -12,10 +12,9 @@ import (
 )
 
 var Routes = check.Check{
-	Name: plan.CheckRoutes,
-	Doc:  "A request goes where its host, path and headers send it, also where several routes would fit.",
-	Law: "one request that another route took refutes; the probes stand on both sides of every boundary between " +
-		"two routes",
+	Name:   plan.CheckRoutes,
+	Doc:    "A request is routed by host, path and headers, even if several routes match.",
+	Law:    "one request taken by another route refutes; probes lie on both sides of every boundary between two routes",
 	Probes: routeProbes,
 	Claims: routeClaims,
 }
@@ -23,9 +22,9 @@ var Routes = check.Check{
 func routeClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	if len(check.ProxiedRoutes(cfg)) < 2 {
-		return nil // where all goes the same way, the other checks say so
+		return nil // with a single destination, the other checks cover it
 	}
-	var first []model.Route // those that may take requests from others
+	var first []model.Route // routes that may take requests from others
 	for _, r := range cfg.Routes {
 		if r.Pool != "" && !r.Internal && (r.Regex || r.Priority > 0) {
 			first = append(first, r)
@@ -50,9 +49,9 @@ func precedenceText(first []model.Route, r model.Route) string {
 		switch {
 		case o.Pool == r.Pool || o.Port != r.Port || !mayOverlap(o, r):
 		case r.Priority > 0 && o.Priority > r.Priority:
-			return fmt.Sprintf(", unless %s takes them first", o.Key())
+			return fmt.Sprintf(", unless %s matches first", o.Key())
 		case r.Priority == 0 && o.Regex && !r.Exact && !r.Regex && !r.BeatsRegex:
-			return fmt.Sprintf(", unless the regular expression %s fits", o.Path)
+			return fmt.Sprintf(", unless the regular expression %s matches", o.Path)
 		}
 	}
 	return ""
@@ -80,7 +79,7 @@ func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, canno
 		return nil, ""
 	}
 	want := check.Want{Pool: r.Pool, Codes: []int{200, 101}}
-	asked = append(asked, check.Probe{Case: "inside", Kind: plan.KindProbes, Request: inside, Want: want})
+	asked = append(asked, check.Probe{Case: "within the route", Kind: plan.KindProbes, Request: inside, Want: want})
 	ask := func(why, path, host string) {
 		request := inside
 		request.Path, request.Header = path, maps.Clone(inside.Header)
@@ -96,7 +95,7 @@ func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, canno
 		outside.Header = maps.Clone(inside.Header)
 		if check.Violate(r.Conditions[:1], &outside) {
 			if want, known := wantByRoute(cfg, outside); known {
-				why := "where " + r.Conditions[0].Source + " does not hold"
+				why := r.Conditions[0].Source + " does not hold"
 				asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: outside, Want: want})
 			}
 		}
@@ -106,9 +105,9 @@ func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, canno
 		ask("below it", inside.Path+"lbproof", "")
 	}
 	if trimmed := strings.TrimSuffix(inside.Path, "/"); len(trimmed) > 1 {
-		ask("a letter less", trimmed[:len(trimmed)-1], "")
-		ask("in another case", strings.ToUpper(inside.Path), "")
-		ask("below another path", "/lbproof"+inside.Path, "")
+		ask("one letter shorter", trimmed[:len(trimmed)-1], "")
+		ask("in upper case", strings.ToUpper(inside.Path), "")
+		ask("under another path", "/lbproof"+inside.Path, "")
 	}
 	if len(r.Hosts) > 0 {
 		ask("for another host", inside.Path, "lbproof.invalid")

@@ -23,12 +23,12 @@ func TestRoutes(t *testing.T) {
 		reply(history.Hit{Code: 200, Server: other}, "answered 200 by "+other+", which is no server of "+pool, other)
 		reply(history.Hit{Err: history.Refused}, "no answer (refused)")
 	}
-	f("inside", "GET http://any:80/api/", "b", "a")
+	f("within the route", "GET http://any:80/api/", "b", "a")
 	f("below it", "GET http://any:80/api/lbproof", "b", "a")
-	f("a letter less", "GET http://any:80/ap", "a", "b")
-	f("in another case", "GET http://any:80/API/", "a", "b")
-	f("below another path", "GET http://any:80/lbproof/api/", "a", "b")
-	inside := a.find(t, "inside", "GET http://any:80/api/")
+	f("one letter shorter", "GET http://any:80/ap", "a", "b")
+	f("in upper case", "GET http://any:80/API/", "a", "b")
+	f("under another path", "GET http://any:80/lbproof/api/", "a", "b")
+	inside := a.find(t, "within the route", "GET http://any:80/api/")
 	inside(history.Hit{Code: 404}, "answered 404 by the balancer instead of 200 or 101")
 	inside(history.Hit{Code: 404, Server: "b"}, "answered 404 by b instead of 200 or 101", "b")
 }
@@ -41,7 +41,7 @@ func TestRoutesTakenByOthers(t *testing.T) {
 		model.Route{Path: "/ap", Exact: true, Hosts: []string{"shop.example"}, StaticResponse: &model.StaticResponse{Pos: testPos, Code: 204}},
 	)
 	a := probesFor(t, Routes, cfg, "routes/http://shop.example/api", 6)
-	page := a.find(t, "a letter less", "GET http://shop.example:80/ap")
+	page := a.find(t, "one letter shorter", "GET http://shop.example:80/ap")
 	page(history.Hit{Code: 204}, "")
 	page(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 204", "a")
 	nobody := a.find(t, "for another host", "GET http://lbproof.invalid:80/api")

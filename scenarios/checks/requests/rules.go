@@ -12,8 +12,8 @@ import (
 
 var Rules = check.Check{
 	Name: plan.CheckRules,
-	Doc:  "Requests that meet a condition are refused, redirected or rewritten.",
-	Law: "one on either side of the condition that is treated like the other refutes, and one that backends see " +
+	Doc:  "Requests that match a condition are refused, redirected or rewritten.",
+	Law: "one request treated as if on the other side of the condition refutes, and so does one that backends receive " +
 		"with another path",
 	Evidence: check.Evidence{Subrequests: check.Always},
 	Probes:   ruleProbes,
@@ -24,15 +24,15 @@ var Rules = check.Check{
 		for _, g := range found {
 			r := g.What
 			when := conditionText(r)
-			text := fmt.Sprintf("A request to %s is answered %d where %s.", g.Paths(), r.Code, when)
+			text := fmt.Sprintf("Requests to %s get %d if %s.", g.Paths(), r.Code, when)
 			switch {
 			case r.Code == 0:
-				text = fmt.Sprintf("A request to %s reaches the backend with %s where %s.", g.Paths(), r.To, when)
+				text = fmt.Sprintf("Requests to %s reach the backend with %s if %s.", g.Paths(), r.To, when)
 				if len(r.Conditions) == 0 {
-					text = fmt.Sprintf("A request to %s reaches the backend with %s.", g.Paths(), r.To)
+					text = fmt.Sprintf("Requests to %s reach the backend with %s.", g.Paths(), r.To)
 				}
 			case r.To != "":
-				text = fmt.Sprintf("A request to %s is redirected with %d to %s where %s.", g.Paths(), r.Code, r.To, when)
+				text = fmt.Sprintf("Requests to %s are redirected with %d to %s if %s.", g.Paths(), r.Code, r.To, when)
 			}
 			claim := check.NewClaim(plan.CheckRules, g.Subject(), "", r.Pos, text)
 			claim.Params = plan.Params{plan.ParamCode: plan.Amount(r.Code)}
@@ -71,8 +71,8 @@ func conditionProbes(cfg model.Config, r model.Route, i int) []check.Probe {
 	}
 	when, refused := conditionText(rule), check.Want{Codes: []int{rule.Code}, NotForwarded: true}
 	return []check.Probe{
-		{Case: "it meets " + when, Kind: plan.KindProbes, Request: met, Want: refused},
-		{Case: "it does not meet " + when, Kind: plan.KindProbes, Request: missed, Want: check.Want{NotCode: rule.Code}},
+		{Case: "matches " + when, Kind: plan.KindProbes, Request: met, Want: refused},
+		{Case: "does not match " + when, Kind: plan.KindProbes, Request: missed, Want: check.Want{NotCode: rule.Code}},
 	}
 }
 
@@ -82,7 +82,7 @@ func rewriteProbes(cfg model.Config, r model.Route, rewrite model.Rewrite) (aske
 	if by, ok := check.AuthenticatedRoute(cfg, r); ok {
 		request, _ := check.RequestWithSpec(cfg, by, "")
 		want := check.Want{BackendPaths: []string{by.BackendPath(by.Path), r.BackendPath(r.Path)}}
-		return []check.Probe{{Case: "what the service is asked", Kind: plan.KindProbes, Request: request, Want: want}}
+		return []check.Probe{{Case: "path of the auth subrequest", Kind: plan.KindProbes, Request: request, Want: want}}
 	}
 	request, ok := check.RequestWithSpec(cfg, r, "")
 	if !ok || r.HasBackendAuth() {
@@ -99,7 +99,7 @@ func rewriteProbes(cfg model.Config, r model.Route, rewrite model.Rewrite) (aske
 		if route, ok := cfg.Route(request.Port, request.Header["Host"], path); ok && route.Key() == r.Key() {
 			one, want := request, check.Want{Codes: []int{200}, BackendPaths: []string{r.BackendPath(path)}}
 			one.Path = path
-			asked = append(asked, check.Probe{Case: "what a backend sees of " + path, Kind: plan.KindProbes, Request: one, Want: want})
+			asked = append(asked, check.Probe{Case: "path that backends receive for " + path, Kind: plan.KindProbes, Request: one, Want: want})
 		}
 	}
 	return asked

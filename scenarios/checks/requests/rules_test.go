@@ -29,7 +29,7 @@ func TestRewriteProbes(t *testing.T) {
 		t.Helper()
 		questions, cannot := ruleProbes(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
 		require.Empty(t, cannot)
-		assert.Len(t, questions, len(want), "each question once")
+		assert.Len(t, questions, len(want), "each probe once")
 		got := map[string][]string{}
 		for _, q := range questions {
 			got[q.Request.Path] = q.Want.BackendPaths

@@ -16,10 +16,9 @@ import (
 )
 
 var Timeouts = check.Check{
-	Name: plan.CheckTimeouts,
-	Doc: "The balancer waits as long as configured for a connection, an answer, a client or a tunnel, no longer and no " +
-		"shorter.",
-	Law:          "the moment at which it gives up, between send and receive, holds the configured time",
+	Name:         plan.CheckTimeouts,
+	Doc:          "The balancer waits exactly as long as configured for a connection, a response, a client or a tunnel.",
+	Law:          "the time until the balancer gives up, measured at the client, must match the configured timeout",
 	Probes:       timeoutProbes,
 	Requirements: timeoutRequirements,
 	Judge:        judgeTimeouts,
@@ -34,10 +33,10 @@ var Timeouts = check.Check{
 		var claims []plan.Claim
 		for _, g := range found {
 			t := g.What
-			text := fmt.Sprintf("For requests to %s the balancer waits at most %s to %s; then %s.",
-				g.Paths(), units.Duration(t.Duration), t.Kind, t.Result)
+			text := fmt.Sprintf("For requests to %s, %s times out after %s (result: %s).",
+				g.Paths(), waitTexts[t.Kind], units.Duration(t.Duration), t.Result)
 			if t.Duration == 0 {
-				text = fmt.Sprintf("For requests to %s the balancer waits for ever to %s.", g.Paths(), t.Kind)
+				text = fmt.Sprintf("For requests to %s, %s never times out.", g.Paths(), waitTexts[t.Kind])
 			}
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckTimeouts, g.Subject(), limitDetail(t)), Check: plan.CheckTimeouts, Subject: g.Subject(),
@@ -47,6 +46,17 @@ var Timeouts = check.Check{
 		}
 		return check.DistinctIDs(claims)
 	},
+}
+
+// waitTexts name what times out, in a sentence.
+var waitTexts = map[string]string{
+	model.ConnectTimeout: "connecting to a server",
+	model.SendTimeout:    "sending to a server",
+	model.ReadTimeout:    "waiting for a response",
+	model.ClientTimeout:  "waiting for data from the client",
+	model.HeaderTimeout:  "waiting for the request header",
+	model.IdleTimeout:    "an idle client connection",
+	model.TunnelTimeout:  "an idle tunnel",
 }
 
 // How far a wait may end before or after the configured time: nginx moves no timer by less than 300 ms
@@ -84,10 +94,10 @@ func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model
 	r = routes[0]
 	switch shares(r); t.Kind {
 	case model.TunnelTimeout:
-		r = routes[len(routes)-1] // that tunnels alone take, if there is one
+		r = routes[len(routes)-1] // one only for tunnels, if there is one
 	case model.ReadTimeout:
 		fewer := func(a, b model.Route) int { return postAttempts(cfg, a) - postAttempts(cfg, b) }
-		r = slices.MinFunc(routes, fewer) // each attempt takes the time
+		r = slices.MinFunc(routes, fewer) // every attempt takes that long
 	}
 	shares(r)
 	return t, r, true
@@ -119,7 +129,7 @@ func timeoutRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 	lasts := unreachableDelay + time.Duration(n)*t.Duration + lateTolerance
 	rate := max(unreachableRate, 3*check.Repetitions/undetectedTime(pool, t).Seconds())
 	trial := check.Requirement{
-		Kind: plan.KindUnreachable, Detects: "when the balancer gives up a connection",
+		Kind: plan.KindUnreachable, Detects: "a wrong connect timeout",
 		Phase: plan.Phase{
 			Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.WaitMargin,
 			Requests: []plan.Request{request},
@@ -154,12 +164,12 @@ func timeoutProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, can
 	toServers := t.Kind == model.ReadTimeout || t.Kind == model.SendTimeout
 	switch {
 	case t.Duration == 0:
-		return nil, "no run is long enough for what lasts for ever"
+		return nil, "the wait is unlimited; no run is long enough"
 	case toServers && len(pool.Servers) > 0 && len(check.Rotation(pool)) == 0:
 		return nil, outage.NoServerUp
 	}
 	if t.Duration > check.MaxWait {
-		return nil, fmt.Sprintf("it takes %s, and lbproof waits %s at most", units.Duration(t.Duration), units.Duration(check.MaxWait))
+		return nil, fmt.Sprintf("needs %s; lbproof waits at most %s", units.Duration(t.Duration), units.Duration(check.MaxWait))
 	}
 	w := newTimeoutCases(cfg, r, t)
 	switch t.Kind {
@@ -191,7 +201,7 @@ func (w *timeoutCases) add(says string, silent plan.Stall, edit func(*plan.Reque
 	if edit != nil {
 		edit(&request)
 	}
-	why := "somebody says nothing for " + units.Duration(w.limit.Duration)
+	why := "silence for " + units.Duration(w.limit.Duration)
 	w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
 }
 
@@ -219,7 +229,7 @@ func (w *timeoutCases) addServers() (cannot string) {
 	}
 	if n := postAttempts(w.cfg, w.route); n > 1 {
 		if w.window.Max = time.Duration(n)*w.limit.Duration + lateTolerance; w.window.Max > check.MaxWait {
-			return fmt.Sprintf("it takes %d attempts of %s, and lbproof waits %s at most",
+			return fmt.Sprintf("needs %d attempts of %s; lbproof waits at most %s",
 				n, units.Duration(w.limit.Duration), units.Duration(check.MaxWait))
 		}
 	}
@@ -248,7 +258,7 @@ func gatewayTimeoutRequest(cfg model.Config, r model.Route) (request plan.Reques
 // addService delays the response of an auth service: requests that it authorizes fail if the response is late.
 func (w *timeoutCases) addService() (cannot string) {
 	if w.limit.Kind == model.SendTimeout {
-		return "what the service is sent is too little to wait for"
+		return "the request to the auth service is too small to block"
 	}
 	asking, _ := check.AuthenticatedRoute(w.cfg, w.route)
 	for _, service := range []struct {
@@ -256,7 +266,7 @@ func (w *timeoutCases) addService() (cannot string) {
 		code int
 	}{{w.limit.Duration * 3 / 4, 200}, {w.limit.Duration * 3 / 2, asking.Auth.FailureCode}} {
 		request, _, _ := entryRequest(w.cfg, w.route, fmt.Sprintf("delay=%s", service.by))
-		why, want := "the service takes "+units.Duration(service.by), check.Want{Codes: []int{service.code}}
+		why, want := "the auth service takes "+units.Duration(service.by), check.Want{Codes: []int{service.code}}
 		w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
 	}
 	return ""
@@ -265,7 +275,7 @@ func (w *timeoutCases) addService() (cannot string) {
 // addFallback delays the pool's servers, but not those of its fallback.
 func (w *timeoutCases) addFallback(f model.ErrorPage) (cannot string) {
 	if w.limit.Kind == model.SendTimeout {
-		return "the fallback answers in any case, and does not say what the balancer waited for"
+		return "the fallback always answers, which hides what the balancer waited for"
 	}
 	pool, _ := w.cfg.Pool(w.route.Pool)
 	var hosts []string
@@ -293,11 +303,11 @@ func (w *timeoutCases) addClients() (cannot string) {
 	case w.limit.Kind == model.HeaderTimeout, w.limit.HeaderOnly && !header:
 		w.add("", plan.StallInHeader, nil, ends)
 	case w.limit.HeaderOnly:
-		return "headers have a time of their own, and while a body is waited for the server's time runs too"
+		return "headers have their own timeout, and during a body the server timeout also runs"
 	case w.limit.Kind == model.ClientTimeout:
 		w.add("", plan.StallInBody, func(q *plan.Request) { q.Method, q.PaddingSize = "POST", 1000 }, ends)
 	case w.limit.Kind == model.TunnelTimeout && tunnelsTakeOtherRoute(w.cfg, w.route):
-		return "requests for tunnels take another route"
+		return "WebSocket requests take another route"
 	case w.limit.Kind == model.TunnelTimeout:
 		w.add("", plan.StallInTunnel, func(q *plan.Request) { *q = check.WebSocketHandshake(*q) }, ends)
 	}

@@ -39,5 +39,5 @@ func TestReadTimeoutUsesFewestAttempts(t *testing.T) {
 
 	cfg.Routes = cfg.Routes[:1]
 	_, cannot = timeoutProbes(cfg, claim)
-	assert.Equal(t, "it takes 4 attempts of 50s, and lbproof waits 1m20s at most", cannot)
+	assert.Equal(t, "needs 4 attempts of 50s; lbproof waits at most 1m20s", cannot)
 }

@@ -14,11 +14,9 @@ import (
 
 var TLS = check.Check{
 	Name: plan.CheckTLS,
-	Doc: "Clients are served with the TLS versions, ciphers and certificate that the configuration names, and refused " +
-		"otherwise.",
-	Law: "one handshake per version and suite; a refusal counts only with the alert of the protocol (70, 40), not " +
-		"with one of " +
-		"OpenSSL's security level",
+	Doc:  "Clients get the configured TLS versions, ciphers and certificate, and are refused otherwise.",
+	Law: "one handshake per version and suite; a refusal counts only with the protocol's alert (70, 40), not with that " +
+		"of OpenSSL's security level",
 	Probes: tlsProbes,
 	Claims: tlsClaims,
 }
@@ -42,19 +40,19 @@ func tlsClaims(cfg model.Config) []plan.Claim {
 			claims[len(claims)-1].Assumptions = []string{t.Assumption}
 		}
 		if t.Ciphers != "" {
-			text := fmt.Sprintf("%s negotiates up to TLSv1.2 only the ciphers %s; those of TLSv1.3 are not governed by it.",
+			text := fmt.Sprintf("%s negotiates only the ciphers %s up to TLSv1.2; this does not affect TLS 1.3 suites.",
 				name, t.Ciphers)
 			add("ciphers", text, t.CiphersPos, false)
 		}
 		if t.Certificate != "" {
-			add("certificate", fmt.Sprintf("%s presents the certificate %s, valid for its name.",
+			add("certificate", fmt.Sprintf("%s presents certificate %s, which is valid for its name.",
 				name, t.Certificate), t.CertPos, false)
 		}
 		if t.SessionCache != nil {
-			add("resumption", fmt.Sprintf("A client of %s that comes back resumes its session.", name), *t.SessionCache, false)
+			add("resumption", fmt.Sprintf("Returning clients of %s resume their TLS session.", name), *t.SessionCache, false)
 		}
 		if t.TicketsOff != nil {
-			add("tickets", fmt.Sprintf("%s gives out no session tickets.", name), *t.TicketsOff, false)
+			add("tickets", fmt.Sprintf("%s issues no session tickets.", name), *t.TicketsOff, false)
 		}
 	}
 	return append(check.DistinctIDs(claims), alpnClaims(cfg)...)
@@ -73,9 +71,9 @@ func versionText(name string, t model.TLS) string {
 	if t.Implicit {
 		by = " by default"
 	}
-	text := fmt.Sprintf("%s speaks %s%s", name, units.Join(accepted), by)
+	text := fmt.Sprintf("%s accepts %s%s", name, units.Join(accepted), by)
 	if len(refused) > 0 {
-		text += fmt.Sprintf("; %s is refused with a protocol alert", strings.Join(refused, " or "))
+		text += fmt.Sprintf("; it refuses %s with a protocol alert", units.Join(refused))
 	}
 	return text + "."
 }
@@ -86,7 +84,7 @@ func alpnClaims(cfg model.Config) []plan.Claim {
 	for _, l := range cfg.Listeners {
 		if l.TLS && l.HTTP2 {
 			name := fmt.Sprintf("port %d", l.Port)
-			text := fmt.Sprintf("%s offers HTTP/2 (ALPN h2), and HTTP/1.1 to those who want it.", name)
+			text := fmt.Sprintf("%s offers HTTP/2 (ALPN h2) and falls back to HTTP/1.1.", name)
 			claims = append(claims, check.NewClaim(plan.CheckTLS, name, "h2", l.Pos, text))
 		}
 	}
@@ -128,7 +126,7 @@ func tlsProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot 
 			switch {
 			case !accepted:
 				ask(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeAlert: alertVersion})
-			case v >= "TLSv1.2": // those before are refused by OpenSSL's security level, whatever is configured
+			case v >= "TLSv1.2": // OpenSSL's security level refuses older ones anyway
 				ask(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeVersion: v})
 			}
 		}
@@ -137,10 +135,10 @@ func tlsProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot 
 	case "certificate":
 		ask("the name "+host, plan.Handshake{}, map[string]string{history.HandshakeTrust: "", history.HandshakeAlert: ""})
 	case "resumption":
-		ask("a client that comes back", plan.Handshake{Resume: true}, map[string]string{history.HandshakeResumed: "yes"})
+		ask("a returning client", plan.Handshake{Resume: true}, map[string]string{history.HandshakeResumed: "yes"})
 	case "tickets":
 		none := map[string]string{history.HandshakeTicket: "", history.HandshakeAlert: ""}
-		ask("a client that would take a ticket", plan.Handshake{Resume: true, Version: "TLSv1.2"}, none)
+		ask("a client that accepts tickets", plan.Handshake{Resume: true, Version: "TLSv1.2"}, none)
 	}
 	return asked, ""
 }
@@ -162,7 +160,7 @@ func suiteProbes(
 		}
 	}
 	if !explicit && accepted == 0 {
-		return nil, "which suites " + t.Ciphers + " stands for depends on the balancer's OpenSSL"
+		return nil, "the suites selected by " + t.Ciphers + " depend on the balancer's OpenSSL"
 	}
 	return *asked, ""
 }

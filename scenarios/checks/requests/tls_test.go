@@ -68,7 +68,7 @@ func TestTLSCiphers(t *testing.T) {
 	cfg := secured(model.TLS{Versions: []string{"TLSv1.2"}, Ciphers: "HIGH:!aNULL"})
 	asks, cannot := TLS.Probes(cfg, plan.Claim{ID: "tls/port 443#ciphers", Subject: "port 443", Detail: "ciphers", Pos: testPos})
 	assert.Empty(t, asks)
-	assert.Contains(t, cannot, "depends on the balancer's OpenSSL")
+	assert.Contains(t, cannot, "depend on the balancer's OpenSSL")
 }
 
 // A handshake also shows the certificate, session resumption and the ALPN protocol.
@@ -80,10 +80,10 @@ func TestTLSHandshakes(t *testing.T) {
 	certificate(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2"}, "")
 	expired := history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2&trust=expired"}
 	certificate(expired, "the certificate is not to be trusted: expired")
-	resumption := probesFor(t, TLS, cfg, "tls/port 443#resumption", 1).find(t, "a client that comes back", securely)
+	resumption := probesFor(t, TLS, cfg, "tls/port 443#resumption", 1).find(t, "a returning client", securely)
 	resumption(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2&resumed=yes"}, "")
 	resumption(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2"}, `resumed is "" instead of "yes"`)
-	tickets := probesFor(t, TLS, cfg, "tls/port 443#tickets", 1).find(t, "a client that would take a ticket", securely)
+	tickets := probesFor(t, TLS, cfg, "tls/port 443#tickets", 1).find(t, "a client that accepts tickets", securely)
 	tickets(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2"}, "")
 	tickets(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2&ticket=yes"}, `ticket is "yes" instead of ""`)
 

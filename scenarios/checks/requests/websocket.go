@@ -10,7 +10,7 @@ import (
 
 var WebSocket = check.Check{
 	Name:   plan.CheckWebSocket,
-	Doc:    "A WebSocket handshake passes (101) and messages come back.",
+	Doc:    "WebSocket handshakes succeed (101) and messages are echoed.",
 	Law:    "one handshake refused or one message lost refutes",
 	Probes: websocketProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -22,7 +22,7 @@ var WebSocket = check.Check{
 		}, func(u *model.Upgrade) string { return fmt.Sprint(u.Pos) })
 		var claims []plan.Claim
 		for _, g := range found {
-			text := fmt.Sprintf("WebSocket connections to %s are let through to %s.", g.Paths(), g.Routes[0].Pool)
+			text := fmt.Sprintf("WebSocket connections to %s are forwarded to %s.", g.Paths(), g.Routes[0].Pool)
 			claim := check.NewClaim(plan.CheckWebSocket, g.Subject(), "", g.What.Pos, text)
 			claim.Implicit = g.What.Implicit
 			claims = append(claims, claim)
@@ -36,7 +36,7 @@ func websocketProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, c
 	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
 		request, _ := check.RequestWithSpec(cfg, r, "")
 		asked = append(asked, check.Probe{
-			Case: "a handshake, and a message that comes back", Kind: plan.KindProbes, Request: check.WebSocketHandshake(request),
+			Case: "a handshake and an echoed message", Kind: plan.KindProbes, Request: check.WebSocketHandshake(request),
 			Want: check.Want{Codes: []int{101}, Pool: r.Pool},
 		})
 	}

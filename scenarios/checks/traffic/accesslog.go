@@ -17,19 +17,17 @@ import (
 
 var AccessLog = check.Check{
 	Name: plan.CheckLog,
-	Doc: "Every request has one line in the log that the configuration names, in its format, and none where it has " +
-		"no log.",
-	Law: "requests with a mark in their query, and the lines with that mark: one line too many or too few refutes, " +
-		"and one of another form or " +
-		"with another status than the client saw",
+	Doc:  "Every request is logged once, in the configured file and format; routes without a log write no line.",
+	Law: "requests carry a mark in their query: one missing or extra line with that mark refutes, and so does one with " +
+		"another format or status",
 	Claims: func(cfg model.Config) []plan.Claim {
 		found := check.GroupRoutes(cfg, func(r model.Route) []model.Log { return r.Logs },
 			func(l model.Log) string { return fmt.Sprint(l.Pos) })
 		var claims []plan.Claim
 		for _, g := range found {
-			text := fmt.Sprintf("Every request to %s has one line in %s, with its status.", g.Paths(), g.What.File)
+			text := fmt.Sprintf("Every request to %s is logged once in %s, with its status.", g.Paths(), g.What.File)
 			if g.What.File == "" {
-				text = fmt.Sprintf("Requests to %s have no line in any log.", g.Paths())
+				text = fmt.Sprintf("Requests to %s are not logged.", g.Paths())
 			}
 			claims = append(claims, check.NewClaim(plan.CheckLog, g.Subject(), g.What.File, g.What.Pos, text))
 		}
@@ -38,7 +36,7 @@ var AccessLog = check.Check{
 	Requirements: func(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 		all := check.ProbeRequirements(logProbes, cfg, claim)
 		for i := range all {
-			all[i].Detects = "a request that is not in the log once"
+			all[i].Detects = "requests not logged exactly once"
 		}
 		return all
 	},
@@ -66,7 +64,7 @@ func logsQuery(log model.Log) bool {
 func logProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
 	log, _ := claimedLog(cfg, claim)
 	if log.File != "" && !logsQuery(log) {
-		return nil, "its format has nothing by which lbproof could tell the line of a request"
+		return nil, "the log format does not identify requests"
 	}
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(claim.ID))
@@ -81,13 +79,13 @@ func logProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot 
 		for _, says := range codes {
 			request, _ := check.RequestWithSpec(cfg, r, says)
 			if request.Header["Upgrade"] != "" {
-				continue // a tunnel has its line when it ends
+				continue // a tunnel is logged when it ends
 			}
 			mark := fmt.Sprintf("%s%08x-%d", history.LogMark, hash.Sum32(), len(asked))
 			if request.Path += "?" + mark; strings.Count(request.Path, "?") > 1 {
 				request.Path = strings.Replace(request.Path, "?"+mark, "&"+mark, 1)
 			}
-			asked = append(asked, check.Probe{Case: "a request with the mark " + mark, Kind: plan.KindProbes, Request: request})
+			asked = append(asked, check.Probe{Case: "request marked " + mark, Kind: plan.KindProbes, Request: request})
 		}
 	}
 	return asked, ""
@@ -100,10 +98,10 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	log, _ := claimedLog(h.Plan.Config, claim)
 	asked, cannot := logProbes(h.Plan.Config, claim)
 	f := check.Finding{
-		Untestable: cannot, Test: "lines with the marks of requests, against the answers to those requests", Need: check.Repetitions * len(asked),
+		Untestable: cannot, Test: "marked log lines compared with the responses to the marked requests", Need: check.Repetitions * len(asked),
 	}
 	if len(asked) == 0 {
-		f.Inconclusive = check.NoExperiment + ": lbproof knows no request that it could mark"
+		f.Inconclusive = check.NoExperiment + ": no request can be marked"
 		return f
 	}
 	answered, unknown := statusesByMark(h)
@@ -119,12 +117,16 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 			wrong.Add("%s: %s", check.RequestText(q.Request), what)
 		}
 	}
-	f.Predicted = "one line for each answer"
+	f.Predicted = "one line per response"
 	if log.File == "" {
 		f.Predicted = "no line"
 	}
-	f.Measured = fmt.Sprintf("%s of %s otherwise", units.Number(wrong.Total), units.Plural(len(asked), "request"))
-	f.Power = "would have caught a log that misses requests, repeats them, has another form or another status"
+	f.Measured = fmt.Sprintf("%s of %s as configured", units.Number(len(asked)), units.Plural(len(asked), "request"))
+	if wrong.Total > 0 {
+		f.Measured = fmt.Sprintf("%s of %s not as configured",
+			units.Number(wrong.Total), units.Plural(len(asked), "request"))
+	}
+	f.Power = "would have detected missing, repeated or malformed lines and wrong statuses"
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" {
 		f.CounterExamples = wrong.List()
 	}
@@ -167,11 +169,11 @@ func linesByMark(log model.Log, all []history.AccessLogLine) map[string][]string
 func describeLogMismatch(log model.Log, lines, statuses []string) string {
 	switch {
 	case log.File == "" && len(lines) > 0:
-		return "it has a line: " + lines[0]
+		return "unexpected line: " + lines[0]
 	case log.File == "":
 		return ""
 	case len(lines) != len(statuses):
-		return fmt.Sprintf("%s answered, and %s written",
+		return fmt.Sprintf("%s answered, but %s written",
 			units.Plural(len(statuses), "request"), units.Plural(len(lines), "line"))
 	}
 	form, status := linePattern(log.Format)
@@ -179,7 +181,7 @@ func describeLogMismatch(log model.Log, lines, statuses []string) string {
 	for _, line := range lines {
 		m := form.FindStringSubmatch(line)
 		if m == nil {
-			return "a line is not of the form that the configuration has: " + line
+			return "line does not match the configured format: " + line
 		}
 		if status > 0 {
 			said = append(said, m[status])
@@ -187,7 +189,7 @@ func describeLogMismatch(log model.Log, lines, statuses []string) string {
 	}
 	slices.Sort(said)
 	if statuses = slices.Sorted(slices.Values(statuses)); status > 0 && !slices.Equal(said, statuses) {
-		return fmt.Sprintf("answered %s, and the lines have %s", strings.Join(statuses, ", "), strings.Join(said, ", "))
+		return fmt.Sprintf("responses have status %s, log lines have %s", strings.Join(statuses, ", "), strings.Join(said, ", "))
 	}
 	return ""
 }

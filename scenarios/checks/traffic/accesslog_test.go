@@ -25,10 +25,10 @@ func TestDescribeLogMismatch(t *testing.T) {
 	}
 	good, bad := `10.0.0.1 "GET /?a HTTP/1.1" 200 in "0.001"`, `10.0.0.1 "GET /?a HTTP/1.1" 404 in "-"`
 	f(log, []string{good, bad}, []string{"404", "200"}, "")
-	f(log, []string{good, good}, []string{"404", "200"}, "answered 200, 404, and the lines have 200, 200")
-	f(log, []string{good}, []string{"200", "200"}, "2 requests answered, and 1 line written")
-	f(log, []string{`"GET /?a HTTP/1.1" 200`}, []string{"200"}, `a line is not of the form that the configuration has: "GET /?a HTTP/1.1" 200`)
+	f(log, []string{good, good}, []string{"404", "200"}, "responses have status 200, 404, log lines have 200, 200")
+	f(log, []string{good}, []string{"200", "200"}, "2 requests answered, but 1 line written")
+	f(log, []string{`"GET /?a HTTP/1.1" 200`}, []string{"200"}, `line does not match the configured format: "GET /?a HTTP/1.1" 200`)
 	f(model.Log{}, nil, []string{"200"}, "")
-	f(model.Log{}, []string{good}, []string{"200"}, "it has a line: "+good)
+	f(model.Log{}, []string{good}, []string{"200"}, "unexpected line: "+good)
 	f(model.Log{File: "x", Format: model.Template{Pieces: []model.Piece{{Variable: model.RequestLine}}}}, []string{"GET /?a HTTP/1.1"}, []string{"200"}, "")
 }

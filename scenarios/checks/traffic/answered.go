@@ -15,10 +15,9 @@ import (
 
 var Answered = check.Check{
 	Name: plan.CheckAnswered,
-	Doc: "Every request of a proxied route is answered by a backend, with a status below 400, and below 500 where the " +
-		"request " +
-		"was lbproof's own probe of a path that the backend may not know.",
-	Law:           "one that is not refutes the claim; a lone one that a server was tried for in vain leaves it undecided",
+	Doc: "Every request to a proxied route is answered by a backend with a status below 400; below 500 for lbproof's " +
+		"own probes of paths that the backend may not know.",
+	Law:           "one failed request refutes; a single failure after a lost connection attempt leaves the claim undecided",
 	Claims:        answeredClaims,
 	ExtraRequests: check.ForgedRequests,
 	Judge:         judgeAnswered,
@@ -26,12 +25,12 @@ var Answered = check.Check{
 
 func answeredClaims(cfg model.Config) []plan.Claim {
 	return check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) []plan.Claim {
-		if r.MayRefuse { // its configuration promises refusals too
+		if r.MayRefuse { // some requests may be refused
 			return nil
 		}
-		text := fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or failed.", r.Key(), r.Pool)
+		text := fmt.Sprintf("Every request to %s is answered by a backend of %s; none is lost or fails.", r.Key(), r.Pool)
 		claim := check.NewClaim(plan.CheckAnswered, r.Key(), "", r.PoolPos, text)
-		claim.Assumptions = []string{"the requests are ones that a healthy backend answers without an error"}
+		claim.Assumptions = []string{"a healthy backend answers these requests without an error"}
 		return []plan.Claim{claim}
 	})
 }
@@ -54,8 +53,7 @@ func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
 		}
 	}
 	if t.duringFaults > 0 && f.Note == "" {
-		f.Note = units.Plural(t.duringFaults, "request") + " while faults were in force, or only just healed, are left to the " +
-			"promises on failures"
+		f.Note = units.Plural(t.duringFaults, "request") + " during or shortly after faults are covered by the claims about failures"
 	}
 	if f.Inconclusive = cmp.Or(check.WhyNodeExited(h), t.explainLostConnection(h)); f.Inconclusive != "" {
 		return f
@@ -81,7 +79,7 @@ func (t *answerTally) add(h history.History, hit history.Hit, j *check.RequestRo
 	}
 	switch {
 	case hit.Err == history.Tester:
-		t.excluded["the sender could not send"]++
+		t.excluded["the load generator could not send"]++
 		return
 	case hit.Err == history.Timeout && explainSaturation(h, j.Phase) != "":
 		t.excluded[explainSaturation(h, j.Phase)]++
@@ -89,7 +87,7 @@ func (t *answerTally) add(h history.History, hit history.Hit, j *check.RequestRo
 	}
 	t.n++
 	before, r := t.failed.Total, j.Request
-	designed := r.Claim != "" // for a path that backends may not know
+	designed := r.Claim != "" // for a path that the backend may not know
 	switch {
 	case hit.Err != "":
 		t.failed.Add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
@@ -109,16 +107,15 @@ func (t *answerTally) explainLostConnection(h history.History) string {
 	if t.failed.Total != 1 || t.n < 2 || !isLostConnection(h, t.lastFailed) {
 		return ""
 	}
-	return t.failed.List()[0] + ", which had tried a server that never saw the request: a kernel resets a new " +
-		"connection now and then; " +
-		"run it again, a balancer that loses requests does so anew"
+	return t.failed.List()[0] + "; the balancer had tried a server that never saw the request (kernels occasionally reset new " +
+		"connections): rerun, a balancer that loses requests will do so again"
 }
 
 // explainExcluded lists how many requests are not counted, and why.
 func (t *answerTally) explainExcluded() string {
 	var reasons []string
 	for reason, n := range t.excluded {
-		reasons = append(reasons, fmt.Sprintf("%s cannot be counted: %s", units.Plural(n, "request"), reason))
+		reasons = append(reasons, fmt.Sprintf("%s not counted: %s", units.Plural(n, "request"), reason))
 	}
 	slices.Sort(reasons)
 	return strings.Join(reasons, "; ")
@@ -146,7 +143,7 @@ func isLostConnection(h history.History, hit history.Hit) bool {
 // explainSaturation explains why the load generator fell behind in a phase, or returns "".
 func explainSaturation(h history.History, load int) string {
 	if load >= len(h.Env.Phases) {
-		return "" // the phase never ended, which Interrupted tells
+		return "" // the phase never ended; Interrupted reports it
 	}
 	p, l := h.Env.Phases[load], h.Plan.Phases[load]
 	took := (p.End - p.Start).Seconds()
@@ -154,16 +151,16 @@ func explainSaturation(h history.History, load int) string {
 		return ""
 	}
 	if cores := p.CPU.Seconds() / took; cores > 0.9*float64(h.Env.CPUs) {
-		return fmt.Sprintf("the sender was saturated in phase %s: it used %.1f of %d cores", l.Name, cores, h.Env.CPUs)
+		return fmt.Sprintf("the load generator was saturated in phase %s: it used %.1f of %d cores", l.Name, cores, h.Env.CPUs)
 	}
-	waited := p.AtMaxInFlight > p.Hits/20 // for answers, which is not the sender's doing
+	waited := p.AtMaxInFlight > p.Hits/20 // for responses, which is not the load generator's fault
 	sending := (p.LastSent - p.Start).Seconds()
 	if sending <= 0 {
 		sending = took
 	}
-	owed := l.IsOpenLoop() && !waited && !p.Broken && !p.DecidedEarly // the phase's whole rate
+	owed := l.IsOpenLoop() && !waited && !p.Broken && !p.DecidedEarly // the full rate
 	if achieved := float64(p.Hits) / sending; owed && achieved < 0.95*l.Rate {
-		return fmt.Sprintf("the sender was saturated in phase %s: it sent %.0f of %.0f requests per second",
+		return fmt.Sprintf("the load generator was saturated in phase %s: it sent %.0f of %.0f requests per second",
 			l.Name, achieved, l.Rate)
 	}
 	return ""

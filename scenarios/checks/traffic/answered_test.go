@@ -45,17 +45,17 @@ func TestJudgeAnswered(t *testing.T) {
 		hits[0].Code, hits[0].Server = 502, ""
 	})
 	f("request 1 (GET /a) was answered 404 by b", "", func(_ *history.History, hits []history.Hit) { hits[0].Code = 404 })
-	f("", "", func(_ *history.History, hits []history.Hit) { hits[1].Code = 404 }) // of a path that the backend may not know
+	f("", "", func(_ *history.History, hits []history.Hit) { hits[1].Code = 404 }) // a probe of a path that the backend may not know
 	f("request 2 (GET /b) was answered 200, but by no backend", "", func(_ *history.History, hits []history.Hit) { hits[1].Server = "" })
 	f("request 3 (GET /a) got no answer: closed after 1ms", "", func(_ *history.History, hits []history.Hit) { hits[2].Err = "closed" })
-	f("", "1 request cannot be counted: the sender could not send", func(_ *history.History, hits []history.Hit) {
+	f("", "1 request not counted: the load generator could not send", func(_ *history.History, hits []history.Hit) {
 		hits[0].Err = history.Tester
 	})
-	f("", "1 request cannot be counted: the sender was saturated in phase calm: it used 2.0 of 2 cores",
+	f("", "1 request not counted: the load generator was saturated in phase calm: it used 2.0 of 2 cores",
 		func(h *history.History, hits []history.Hit) {
 			hits[0].Err, h.Env.Phases[0].CPU = history.Timeout, 2*time.Second
 		})
-	f("", "", func(h *history.History, hits []history.Hit) { // a promise on failures is about it
+	f("", "", func(h *history.History, hits []history.Hit) { // covered by the claims about failures
 		hits[0].Code = 502
 		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultKill}, EndsBy: time.Second}}
 	})
@@ -63,8 +63,8 @@ func TestJudgeAnswered(t *testing.T) {
 		hits[0].Code = 502
 		h.Env.Nodes = []history.NodeRecord{{Name: "nginx", Exit: "exit status 1"}}
 	})
-	f("", "request 1 (GET /a) was answered 502 by the balancer, which had tried a server that never saw the request: a kernel resets a new "+
-		"connection now and then; run it again, a balancer that loses requests does so anew", func(h *history.History, hits []history.Hit) {
+	f("", "request 1 (GET /a) was answered 502 by the balancer; the balancer had tried a server that never saw the request (kernels "+
+		"occasionally reset new connections): rerun, a balancer that loses requests will do so again", func(h *history.History, hits []history.Hit) {
 		hits[0].Code, hits[0].Server = 502, ""
 		h.Attempts = slices.Values([]history.Attempt{{SourceAddr: "10.0.0.3", At: hits[0].Sent}})
 	})

@@ -15,10 +15,9 @@ import (
 )
 
 var Counters = check.Check{
-	Name: plan.CheckCounters,
-	Doc:  "The balancer's counters, on a page or a socket, count every request that clients send, once.",
-	Law: "they are asked for before and after a known number of requests, one after another; a difference that is " +
-		"another number refutes",
+	Name:         plan.CheckCounters,
+	Doc:          "The balancer's counters, on a page or a socket, count every client request exactly once.",
+	Law:          "counters are read before and after a known number of sequential requests; a different increase refutes",
 	Claims:       counterClaims,
 	Requirements: counterRequirements,
 	Judge:        judgeCounters,
@@ -94,7 +93,7 @@ func isCounterPage(r model.Route) bool {
 func counterClaims(cfg model.Config) []plan.Claim {
 	var claims []plan.Claim
 	add := func(subject string, pos model.Pos, what string) {
-		claim := check.NewClaim(plan.CheckCounters, subject, "", pos, what+" counts every request that clients send, once.")
+		claim := check.NewClaim(plan.CheckCounters, subject, "", pos, what+" counts every client request exactly once.")
 		claim.Implicit = true
 		claims = append(claims, claim)
 	}
@@ -135,7 +134,7 @@ func counterRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 	if !ok {
 		return nil
 	}
-	t := check.Requirement{Kind: plan.KindCounters, About: claim.ID, Detects: "a request that " + claim.Subject + " does not count, or counts twice"}
+	t := check.Requirement{Kind: plan.KindCounters, About: claim.ID, Detects: "requests that " + claim.Subject + " misses or counts twice"}
 	t.Phase = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
 	for i := range requestsBetweenReads {
 		for _, to := range check.ProxiedRoutes(cfg) {
@@ -146,16 +145,16 @@ func counterRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 			}
 		}
 	}
-	t.Phase.Count = check.Repetitions * len(t.Phase.Requests) // a look, requests, a look, requests, a look; what follows shows nothing
+	t.Phase.Count = check.Repetitions * len(t.Phase.Requests) // read, requests, read, requests, read; the rest shows nothing
 	return []check.Requirement{t}
 }
 
 func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 	c, _, ok := claimedCounter(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Untestable: "the counters are not for everybody"}
+		return check.Finding{Untestable: "access to the counters is restricted"}
 	}
-	f := check.Finding{Need: check.Repetitions - 1, Test: "counters before and after requests that were sent one after another"}
+	f := check.Finding{Need: check.Repetitions - 1, Test: "counters read before and after sequential requests"}
 	find, sent, last, looks := check.RouteFinder(h), 0, 0., 0
 	var wrong check.Examples
 	var unread string
@@ -167,10 +166,10 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 			sent++
 			continue
 		}
-		header, _ := url.ParseQuery(hit.Header) // which cannot be read is unread below
+		header, _ := url.ParseQuery(hit.Header) // an unreadable one is reported as unread below
 		now, read := readCounter(c, header.Get(history.BodyField))
 		if !read {
-			unread = fmt.Sprintf("request %d: the page (status %d, %d bytes) has no counters that lbproof knows",
+			unread = fmt.Sprintf("request %d: the page (status %d, %d B) has no known counter",
 				hit.Seq, hit.Code, hit.Size)
 			continue
 		}
@@ -181,15 +180,15 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 				counted++
 			}
 			if grown := now - last; grown != counted {
-				wrong.Add("request %d: %g requests more are counted than at the look before, where %d were sent "+
-					"and the page asked for", hit.Seq, grown, sent)
+				wrong.Add("request %d: the counter grew by %g since the previous read, for %d requests and the read "+
+					"itself", hit.Seq, grown, sent)
 			}
 		}
 		last, sent = now, 0
 	}
-	f.Predicted = "each time as many more as were sent"
-	f.Measured = fmt.Sprintf("%d of %d differences are others", wrong.Total, f.N)
-	f.Power = "would have caught a request that is not counted, or counted twice"
+	f.Predicted = "increases equal the requests sent"
+	f.Measured = fmt.Sprintf("%d of %d increases wrong", wrong.Total, f.N)
+	f.Power = "would have detected requests missed or counted twice"
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && f.N == 0 {
 		f.Inconclusive = unread
 	}

@@ -14,7 +14,7 @@ import (
 func SumDelivery(h history.History) (sum report.Delivery, err error) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			sum, err = report.Delivery{Note: fmt.Sprintf("the account crashed: %v", crash)}, nil
+			sum, err = report.Delivery{Note: fmt.Sprintf("the delivery summary crashed: %v", crash)}, nil
 		}
 	}()
 	sum.Note = check.WhyLedgerIncomplete(h)

@@ -17,13 +17,9 @@ import (
 // Expectations checks what a scenario expects of its own phases, in addition to the configuration's claims.
 var Expectations = check.Check{
 	Name: plan.CheckExpect,
-	Doc: "A phase of traffic does as the scenario expects of it: latency, errors, requests, of all or of one backend " +
-		"or status.",
-	Law: "the phase's own requests, counted: the claim is about them and no others. Latency counts from when a " +
-		"request was due; " +
-		"what the sender itself was late, or a processor limit of the scenario's own held back, convicts nobody; nor " +
-		"what was asked " +
-		"while a fault of an earlier phase was still on its way",
+	Doc:  "A phase meets the scenario's expectations: latency, errors and requests, in total or per backend or status.",
+	Law: "only the phase's own requests count; latency counts from when a request was due. A late load generator, the " +
+		"scenario's own CPU limits and a pending fault of an earlier phase never refute",
 	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
 	Judge:  judgeExpect,
 }
@@ -94,7 +90,7 @@ func (c *phaseCount) add(e expectation, hit history.Hit, l plan.Phase) {
 	c.sum += late
 	c.longest, c.longestWithoutLag = max(c.longest, late), max(c.longestWithoutLag, anyway)
 	beyond := func(d time.Duration) bool {
-		atBound := e.Op == "<" || e.Op == ">=" // is on the slow side
+		atBound := e.Op == "<" || e.Op == ">=" // a value at the bound is slow
 		return d.Seconds() > e.Bound || atBound && d.Seconds() == e.Bound
 	}
 	if beyond(late) {
@@ -114,7 +110,7 @@ func (e expectation) isPercentileBelow(beyond, n int) bool {
 func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 	load := slices.IndexFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Name == claim.Subject })
 	if claim.Expectation == nil || load < 0 {
-		return check.Finding{Untestable: "the plan has no such phase, or this version of lbproof does not know the expectation"}
+		return check.Finding{Untestable: "unknown phase or expectation"}
 	}
 	e := expectation(*claim.Expectation)
 	if e.Alert != "" {
@@ -133,11 +129,11 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 	holds, anyway := e.judge(c, &f)
 	switch {
 	case e.isCutShort(h, load, c, holds):
-		f.Inconclusive = fmt.Sprintf("the phase did not run to its end: %s of %s",
+		f.Inconclusive = fmt.Sprintf("the phase did not finish: %s of %s",
 			units.Number(c.total), units.Plural(l.Count, "request"))
 	case !holds:
 		if f.Inconclusive = e.excuse(h, load, c, anyway); f.Inconclusive == "" {
-			f.CounterExamples = []string{fmt.Sprintf("%s in the phase %s", f.Measured, l.Name)}
+			f.CounterExamples = []string{fmt.Sprintf("%s in phase %s", f.Measured, l.Name)}
 			f.Note = explainOverload(h, load)
 		}
 	case c.unsent > 0:
@@ -161,10 +157,10 @@ func (e expectation) excuse(h history.History, load int, c phaseCount, anyway bo
 	}
 	if plan.Expectation(e).IsLatency() {
 		if anyway {
-			return "the sender itself was late, and without that it would hold"
+			return "the load generator was late; otherwise the expectation would be met"
 		}
 		if why := explainThrottling(h, load); why != "" {
-			return why + ", which is the cause of the latencies"
+			return why + ", which affects latencies"
 		}
 	}
 	return explainPendingFault(h, load, c.start)
@@ -174,15 +170,15 @@ func (e expectation) excuse(h history.History, load int, c phaseCount, anyway bo
 // phase began.
 func explainPendingFault(h history.History, load int, began time.Duration) string {
 	for _, m := range h.Env.Faults {
-		name := fmt.Sprintf("%s of %s, ordered in the phase %s,",
+		name := fmt.Sprintf("%s of %s from phase %s",
 			m.Event.Fault, m.Event.Target, h.Plan.Phases[m.Event.Phase].Name)
 		switch {
 		case m.Event.Phase >= load:
 		case m.RequestedAt <= began && began < m.StartsBy:
-			return fmt.Sprintf("%s was in force only %.1f s after this phase began: leave it more time",
+			return fmt.Sprintf("%s took effect only %.1f s after this phase began; allow more time",
 				name, (m.StartsBy - began).Seconds())
 		case m.EndsAfter > m.RequestedAt && m.EndsAfter <= began && began < m.EndsBy:
-			return fmt.Sprintf("%s was gone only %.1f s after this phase began: leave it more time",
+			return fmt.Sprintf("%s ended only %.1f s after this phase began; allow more time",
 				name, (m.EndsBy - began).Seconds())
 		}
 	}
@@ -213,7 +209,7 @@ func (e expectation) judge(c phaseCount, f *check.Finding) (holds, anyway bool) 
 		return e.isMet(mean.Seconds()), false
 	case e.Metric == "rate":
 		value = float64(c.n) / max(1e-9, (c.last-c.first).Seconds())
-		f.Measured = fmt.Sprintf("%.1f per second", value)
+		f.Measured = fmt.Sprintf("%.1f req/s", value)
 		return e.isMet(value), false
 	case e.Metric == "errors":
 		value = float64(c.errors)
@@ -229,7 +225,7 @@ func (e expectation) judge(c phaseCount, f *check.Finding) (holds, anyway bool) 
 		}
 		value /= float64(max(1, of))
 	}
-	if e.Metric == "requests" { // none of a kind is an observation too
+	if e.Metric == "requests" { // zero matching requests is an observation too
 		f.N = c.total
 	}
 	return e.isMet(value), false

@@ -85,7 +85,7 @@ func TestExpectations(t *testing.T) {
 	f("p99 <= 10ms", report.Upheld, some(1000, 10*ms, nil))
 	f("p50 > 5ms", report.Upheld, some(1000, 10*ms, nil))
 	f("p50 > 15ms", report.Refuted, some(1000, 10*ms, nil))
-	f("p99.9 < 250ms", report.Undecided, some(500, 10*ms, nil)) // the largest of 500 is no 99.9th percentile
+	f("p99.9 < 250ms", report.Undecided, some(500, 10*ms, nil)) // the maximum of 500 is no 99.9th percentile
 	f("max < 250ms", report.Refuted, some(100, 10*ms, slow(1)))
 	f("mean < 20ms", report.Upheld, some(100, 10*ms, slow(1)))
 	f("mean < 12ms", report.Refuted, some(100, 10*ms, slow(1)))
@@ -123,9 +123,9 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 	}
 	as := func(*history.History) {}
 	late := some(200, time.Millisecond, func(_ int, h *history.Hit) { h.Sent, h.Done = h.Sent+time.Second, h.Done+time.Second })
-	f("the sender itself was late", "p99 < 250ms", late, as)
+	f("the load generator was late", "p99 < 250ms", late, as)
 	waiting := some(200, time.Millisecond, func(_ int, h *history.Hit) { h.Sent, h.Done, h.InFlight = h.Sent+time.Second, h.Done+time.Second, 10 })
-	assert.Equal(t, report.Refuted, verdictOf(t, expecting("p99 < 250ms", waiting)).Outcome, "they waited for others to be answered")
+	assert.Equal(t, report.Refuted, verdictOf(t, expecting("p99 < 250ms", waiting)).Outcome, "they waited for other responses")
 	f("could not be sent", "errors == 0", some(200, 1, func(i int, h *history.Hit) {
 		if i == 7 {
 			h.Err, h.Code = history.Tester, 0
@@ -138,11 +138,11 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 	}), func(h *history.History) {
 		h.Env.Nodes = append(h.Env.Nodes, history.NodeRecord{Name: "b1", Exit: "exit status 137"})
 	})
-	f("did not run to its end: 200 of 300 requests", "errors == 0", some(200, 1, nil), func(h *history.History) { h.Plan.Phases[0].Count = 300 })
-	f("the sender was saturated", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) { h.Env.Phases[0].CPU = 19 * time.Second })
+	f("did not finish: 200 of 300 requests", "errors == 0", some(200, 1, nil), func(h *history.History) { h.Plan.Phases[0].Count = 300 })
+	f("the load generator was saturated", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) { h.Env.Phases[0].CPU = 19 * time.Second })
 	f("it sent 20 of 100 requests per second", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) { h.Plan.Phases[0].Rate = 100 })
-	f("b1 was throttled 40 % of the time at its limit of 0.1 cores, which is the cause", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) {
-		h.Plan.Phases[0].Rate, h.Env.Phases[0].AtMaxInFlight = 100, 150 // the stack could not take more
+	f("b1 was throttled 40 % of the time at its limit of 0.1 cores, which affects latencies", "p99 < 250ms", some(200, time.Second, nil), func(h *history.History) {
+		h.Plan.Phases[0].Rate, h.Env.Phases[0].AtMaxInFlight = 100, 150 // the stack did not accept more
 		h.Samples = iter.Seq[history.Sample](func(yield func(history.Sample) bool) {
 			each([]history.Sample{{Node: "b1"}, {At: 5 * time.Second, Node: "b1", Throttled: time.Second}, {At: 10 * time.Second, Node: "b1", Throttled: 4 * time.Second}}, yield)
 		})
@@ -165,10 +165,10 @@ func TestExpectationsOfPhasesBeforeTheirFaults(t *testing.T) {
 	ms := time.Millisecond
 	coming := f(100*ms, 1500*ms, 5000*ms, 5000*ms)
 	assert.Equal(t, report.Undecided, coming.Outcome)
-	assert.Contains(t, coming.Reason, "kill of b1, ordered in the phase before, was in force only 0.5 s after this phase began: leave it more time")
+	assert.Contains(t, coming.Reason, "kill of b1 from phase before took effect only 0.5 s after this phase began; allow more time")
 	going := f(100*ms, 200*ms, 900*ms, 1100*ms)
 	assert.Equal(t, report.Undecided, going.Outcome)
-	assert.Contains(t, going.Reason, "was gone only 0.1 s after this phase began")
+	assert.Contains(t, going.Reason, "ended only 0.1 s after this phase began")
 	assert.Equal(t, report.Refuted, f(100*ms, 900*ms, 5000*ms, 5000*ms).Outcome, "in force when it began")
 	assert.Equal(t, report.Refuted, f(100*ms, 200*ms, 500*ms, 900*ms).Outcome, "gone when it began")
 }

@@ -17,11 +17,10 @@ import (
 
 var Keepalive = check.Check{
 	Name: plan.CheckKeepalive,
-	Doc:  "Connections to backends are kept and used again, or are not, as configured.",
-	Law: "connections counted at the backends against requests sent one after another: where none is kept, a second " +
-		"request on one refutes; " +
-		"where they are, fewer than two requests a connection refute, and one that carries more than it may, or is " +
-		"replaced before",
+	Doc:  "Connections to backends are reused, or not, as configured.",
+	Law: "connections are counted at the backends during sequential requests: without keep-alive, a second request on " +
+		"one refutes; with keep-alive, fewer than two requests per connection, more than the limit, or early " +
+		"replacement refute",
 	Requirements: keepaliveRequirements,
 	Judge:        judgeKeepalive,
 	Claims:       keepaliveClaims,
@@ -44,13 +43,13 @@ func keepaliveClaims(cfg model.Config) []plan.Claim {
 func keepaliveText(pool string, k model.Keepalive) string {
 	switch {
 	case k.Disabled:
-		return fmt.Sprintf("Each request of %s has a connection to its server of its own.", pool)
+		return fmt.Sprintf("Upstream connections to %s are not reused.", pool)
 	case k.MaxIdle == 0:
-		return fmt.Sprintf("Connections to the servers of %s are used again.", pool)
+		return fmt.Sprintf("Upstream connections to %s are reused.", pool)
 	}
-	text := fmt.Sprintf("Connections to the servers of %s are used again; %d idle ones are kept per process", pool, k.MaxIdle)
+	text := fmt.Sprintf("Upstream connections to %s are reused; up to %d idle ones are kept per process", pool, k.MaxIdle)
 	if k.MaxRequests > 0 {
-		text += fmt.Sprintf(", each for %d requests and %s", k.MaxRequests, units.Duration(k.IdleTimeout))
+		text += fmt.Sprintf(", each for up to %d requests and %s", k.MaxRequests, units.Duration(k.IdleTimeout))
 	}
 	return text + "."
 }
@@ -97,7 +96,7 @@ func keepaliveRequirements(cfg model.Config, claim plan.Claim, terms check.Desig
 		}
 		return []check.Requirement{{
 			Kind: plan.KindConnections, Phase: plan.Phase{Count: times, Concurrency: 1, Requests: []plan.Request{request}},
-			Detects: "a connection for each request, where they are kept, and one kept, where they are not",
+			Detects: "broken keep-alive (either direction)",
 		}}
 	}
 	return nil
@@ -115,14 +114,14 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	c := connectionsOf(h, pool.Name)
 	_, most := c.busiest()
 	f := check.Finding{
-		N: c.requests, Need: minCountedRequests / 2, Test: "requests of each connection, counted at the backends", Inconclusive: check.WhyLedgerIncomplete(h),
+		N: c.requests, Need: minCountedRequests / 2, Test: "requests per connection, counted at the backends", Inconclusive: check.WhyLedgerIncomplete(h),
 		Predicted: "fewer connections than half the requests",
-		Measured: fmt.Sprintf("%s for %s, at most %d on one",
+		Measured: fmt.Sprintf("%s for %s, at most %d per connection",
 			units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
-		Power: "would have caught a balancer that keeps connections, or none, against what is configured",
+		Power: "would have detected connections that are reused, or not reused, against the configuration",
 	}
 	if pool.Keepalive.Disabled {
-		f.Predicted = "one request each"
+		f.Predicted = "one request per connection"
 	}
 	if what := c.describeContradiction(*pool.Keepalive, len(pool.Servers), h.Env.Workers); what != "" && f.Inconclusive == "" {
 		f.CounterExamples = []string{what}
@@ -171,21 +170,21 @@ func (c connections) busiest() (name string, most int) {
 func (c connections) describeContradiction(k model.Keepalive, servers, workers int) string {
 	name, most := c.busiest()
 	all := len(c.served)
-	single := c.requests >= minCountedRequests/2 && 2*all > c.requests // most connections served one request
+	single := c.requests >= minCountedRequests/2 && 2*all > c.requests // most connections served a single request
 	bounded := k.MaxRequests > 0
-	kept := bounded && k.MaxIdle >= servers && !c.afterOtherPhases      // each worker has room for one to each server
-	replaced := all > 3*servers*max(1, workers) && most < k.MaxRequests // before they had served their number
+	kept := bounded && k.MaxIdle >= servers && !c.afterOtherPhases      // each worker can keep one per server
+	replaced := all > 3*servers*max(1, workers) && most < k.MaxRequests // before the limit
 	switch {
 	case k.Disabled && most > 1:
-		return fmt.Sprintf("%s served %d requests", name, most)
+		return fmt.Sprintf("connection %s served %d requests", name, most)
 	case k.Disabled:
 		return ""
 	case single:
 		return fmt.Sprintf("%s for %s", units.Plural(all, "connection"), units.Plural(c.requests, "request"))
 	case bounded && most > k.MaxRequests:
-		return fmt.Sprintf("%s served %d requests, more than %d", name, most, k.MaxRequests)
+		return fmt.Sprintf("connection %s served %d requests, more than the limit of %d", name, most, k.MaxRequests)
 	case kept && replaced:
-		return fmt.Sprintf("connections were replaced after %d requests at most, before they had served %d", most, k.MaxRequests)
+		return fmt.Sprintf("connections were replaced after at most %d requests, before the limit of %d", most, k.MaxRequests)
 	}
 	return ""
 }

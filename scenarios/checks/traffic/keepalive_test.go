@@ -56,16 +56,16 @@ func TestJudgeKeepalive(t *testing.T) {
 	}
 	never, kept, bounded := model.Keepalive{Disabled: true}, model.Keepalive{MaxIdle: 16}, model.Keepalive{MaxIdle: 16, MaxRequests: 100}
 	f(never, 300, 1, "")
-	f(never, 300, 2, "a 10.0.0.9:0 served 2 requests")
+	f(never, 300, 2, "connection a 10.0.0.9:0 served 2 requests")
 	f(kept, 300, 150, "")
 	f(kept, 300, 2, "")
 	f(kept, 300, 1, "300 connections for 300 requests")
-	f(kept, 100, 1, "") // which is too little to say so
+	f(kept, 100, 1, "") // too few requests to conclude
 	f(bounded, 300, 100, "")
-	f(bounded, 300, 150, "a 10.0.0.9:0 served 150 requests, more than 100")
-	f(bounded, 300, 10, "connections were replaced after 10 requests at most, before they had served 100")
+	f(bounded, 300, 150, "connection a 10.0.0.9:0 served 150 requests, more than the limit of 100")
+	f(bounded, 300, 10, "connections were replaced after at most 10 requests, before the limit of 100")
 	f(bounded, 300, 10, "", func(h *history.History) { h.Env.Workers = 10 }) // each has connections of its own
-	f(model.Keepalive{MaxIdle: 1, MaxRequests: 100}, 300, 10, "")            // there is no room for one to each server
+	f(model.Keepalive{MaxIdle: 1, MaxRequests: 100}, 300, 10, "")            // no room for one per server
 	lost := func(h *history.History) { h.Env.LedgerGaps = []string{"a: the service was restarted"} }
 	f(never, 300, 2, "", lost)
 }

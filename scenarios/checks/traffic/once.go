@@ -13,10 +13,9 @@ import (
 )
 
 var Once = check.Check{
-	Name: plan.CheckOnce,
-	Doc: "The client's ledger and the backends' agree: each request reached the backend that answered it, " +
-		"exactly once.",
-	Law:           "a request that arrived twice, elsewhere or unasked refutes the claim; its number is told",
+	Name:          plan.CheckOnce,
+	Doc:           "Each request reaches the backend that answers it exactly once, by the records of the client and the backends.",
+	Law:           "one request that arrives twice, elsewhere or unsent refutes; its number is reported",
 	Evidence:      check.Evidence{MatchedArrivals: true},
 	Claims:        onceClaims,
 	ExtraRequests: check.ForgedRequests,
@@ -26,11 +25,11 @@ var Once = check.Check{
 
 func onceClaims(cfg model.Config) []plan.Claim {
 	return check.EachRoute(check.ProxiedRoutes(cfg), func(r model.Route) []plan.Claim {
-		text := fmt.Sprintf("A request to %s reaches one backend of %s, exactly once, and that one answers it.",
+		text := fmt.Sprintf("Each request to %s is delivered exactly once, to a backend of %s, which answers it.",
 			r.Key(), r.Pool)
 		claim := check.NewClaim(plan.CheckOnce, r.Key(), "", r.PoolPos, text)
 		claim.Assumptions = []string{
-			"a request that may be repeated (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be sent again after a failed attempt",
+			"idempotent requests (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) may be retried after a failed attempt",
 		}
 		return []plan.Claim{claim}
 	})
@@ -39,8 +38,8 @@ func onceClaims(cfg model.Config) []plan.Claim {
 func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	f := check.Finding{
 		Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h),
-		Test:      "join of the client's and the backends' ledgers, by request id",
-		Predicted: "each once",
+		Test:      "records of the client and the backends joined by request ID",
+		Predicted: "exactly once each",
 	}
 	r, ok := check.RouteOf(h.Plan.Config, claim)
 	switch {
@@ -62,7 +61,7 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 	}
 	if repeats > 0 && f.Inconclusive == "" {
 		f.Inconclusive = units.Plural(repeats, "arrival") +
-			" of repeatable requests came again or elsewhere, which is allowed after a failed attempt and otherwise not"
+			" of idempotent requests repeated or elsewhere, which is allowed only after a failed attempt"
 	}
 	f.Measured = fmt.Sprintf("%s of %s not exactly once", units.Number(wrong.Total), units.Number(f.N))
 	f.Power = check.RequestPower(f.N, h)
@@ -86,7 +85,7 @@ func countAnswers(
 			continue
 		}
 		if hit.Server == "" && times == 0 {
-			continue // it reached nobody, which is for other checks to judge
+			continue // it reached no backend; other checks judge that
 		}
 		n++
 		if hit.Server != "" && times == 0 {
@@ -117,7 +116,7 @@ func countArrivals(
 		case (times > 1 || elsewhere) && slices.Contains(check.IdempotentMethods, r.Method):
 			repeats++ // perhaps the attempt that failed before the one that was answered
 		case times > 1:
-			wrong.Add("request %d (%s %s) arrived again, at %s", a.Seq, r.Method, r.Path, a.Server)
+			wrong.Add("request %d (%s %s) arrived again at %s", a.Seq, r.Method, r.Path, a.Server)
 		case elsewhere:
 			wrong.Add("request %d (%s %s) was answered by %s but arrived at %s", a.Seq, r.Method, r.Path, by, a.Server)
 		}

@@ -38,12 +38,12 @@ func TestRepeatableRequestsMayBeSentAgain(t *testing.T) {
 			arrivals(func(a history.Arrival) bool {
 				probe := a.Seq <= uint64(h.Plan.Phases[0].Count) // probes are GET
 				failed := a
-				failed.Server = "back-09" // where the attempt before was
+				failed.Server = "back-09" // of the previous attempt
 				return (!probe || yield(failed)) && yield(a)
 			})
 		}
 	}
 	v := checkstest.Outcome(t, "once/", again)
 	assert.Equal(t, report.Undecided, v.Outcome)
-	assert.Contains(t, v.Reason, "repeatable")
+	assert.Contains(t, v.Reason, "idempotent")
 }

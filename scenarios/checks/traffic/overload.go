@@ -101,12 +101,12 @@ func explainOverload(h history.History, load int) string {
 	if w.Connections == 0 || h.Env.Workers == 0 || c.peak <= w.Connections/2 {
 		return ""
 	}
-	text := fmt.Sprintf("in the phase %s up to %s requests were in flight, they failed from %s on, and at most %s were carried at once",
+	text := fmt.Sprintf("in phase %s up to %s requests were in flight; they failed from %s on, and at most %s succeeded concurrently",
 		h.Plan.Phases[load].Name, units.Number(c.peak), units.Number(c.all.minMarked()), units.Number(c.succeeded.peak()))
-	text += fmt.Sprintf(": by %s a worker has %s, and a request that is passed on takes two, which makes %s in each of %s",
+	text += fmt.Sprintf(": by %s a worker has %s and a proxied request takes two, so %s in each of %s",
 		w.ConnectionsPos, units.Plural(w.Connections, "connection"), units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
 	for _, l := range check.MatchLog(h, h.Plan.Config.Dialect.Log.NoConnections) {
-		text += fmt.Sprintf("; the balancer's log says so: %s × %s", units.Number(l.Count), l.Text)
+		text += fmt.Sprintf("; the balancer's log confirms it: %s × %s", units.Number(l.Count), l.Text)
 	}
 	return text
 }

@@ -56,8 +56,8 @@ func TestOverloadIsExplained(t *testing.T) {
 	}
 	h.Plan.Config.Dialect.Log.NoConnections = "worker_connections"
 	h.Env.LogEntries = []history.LogEntry{{Text: "[alert] 100 worker_connections are not enough", Count: 402}}
-	assert.Equal(t, "in the phase spike up to 500 requests were in flight, they failed from 500 on, and at most 98 were carried at once: by nginx.conf:5 a worker has "+
-		"100 connections, and a request that is passed on takes two, which makes 50 in each of 2 workers; the balancer's log says so: 402 × [alert] 100 worker_connections are not enough", explainOverload(h, 0))
+	assert.Equal(t, "in phase spike up to 500 requests were in flight; they failed from 500 on, and at most 98 succeeded concurrently: by nginx.conf:5 a worker has "+
+		"100 connections and a proxied request takes two, so 50 in each of 2 workers; the balancer's log confirms it: 402 × [alert] 100 worker_connections are not enough", explainOverload(h, 0))
 	h.Plan.Config.Workers.Connections = 1000
 	assert.Empty(t, explainOverload(h, 0))
 }

@@ -199,7 +199,7 @@ func nodeUsage(h history.History, load int) []report.Usage {
 		}
 		u := report.Usage{
 			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took,
-			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel adds up the processors
+			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel sums over CPUs
 			Memory:    p.memory,
 			Received:  max(0, p.to.Received-p.from.Received),
 			Sent:      max(0, p.to.Sent-p.from.Sent),

@@ -16,32 +16,31 @@ import (
 // RuleQueries checks Prometheus rules.
 var RuleQueries = check.Check{
 	Name: plan.CheckQueries,
-	Doc: "A rule of Prometheus asks for series that the balancer, its exporter and the backends have: another one " +
-		"never fires, whatever happens.",
-	Law: "the rules are loaded into Prometheus beside the traffic; a selector that no series fits, or a rule that " +
-		"cannot be evaluated, refutes",
+	Doc:  "Prometheus rules must only reference exported series; other rules can never fire.",
+	Law: "Prometheus evaluates the rules during the traffic; a selector without series, or a rule that cannot be " +
+		"evaluated, refutes",
 	Claims: func(model.Config) []plan.Claim { return nil }, // the scenario makes them
 	Judge:  judgeQueries,
 }
 
 func judgeQueries(claim plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Test: "every selector of the rule, asked of Prometheus after the traffic", Need: 1, Inconclusive: check.WhyNodeExited(h)}
+	f := check.Finding{Test: "every selector of the rule, queried in Prometheus after the traffic", Need: 1, Inconclusive: check.WhyNodeExited(h)}
 	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Name == claim.Subject && q.Pos == claim.Pos })
 	if i < 0 || i >= len(h.Env.RuleResults) {
-		f.Inconclusive = "Prometheus was not asked"
+		f.Inconclusive = "Prometheus was not queried"
 		return f
 	}
 	q, got := h.Plan.Queries[i], h.Env.RuleResults[i]
 	f.N = len(q.Selectors)
 	f.Measured = fmt.Sprintf("%s series for %s", units.Number(got.Series), units.Plural(f.N, "selector"))
-	f.Predicted = "a series for each"
-	f.Power = "would have caught a name or a label that nothing has"
+	f.Predicted = "a series for each selector"
+	f.Power = "would have detected a metric or label that does not exist"
 	for _, m := range got.Missing {
-		near := "nothing here has that name"
+		near := "no series has that name"
 		if m.Similar != "" {
-			near = "there is " + m.Similar
+			near = "closest is " + m.Similar
 		}
-		f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("no series fits %s: %s", m.Selector, near))
+		f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("no series matches %s: %s", m.Selector, near))
 	}
 	if got.Err != "" {
 		f.CounterExamples = append(f.CounterExamples, "Prometheus cannot evaluate it: "+got.Err)
@@ -56,7 +55,7 @@ func judgeQueries(claim plan.Claim, h history.History) check.Finding {
 func spansText(spans []history.Span) string {
 	var all []string
 	for _, s := range spans {
-		all = append(all, fmt.Sprintf("from %.0f s to %.0f s", s.From.Seconds(), s.To.Seconds()))
+		all = append(all, fmt.Sprintf("%.0f–%.0f s", s.From.Seconds(), s.To.Seconds()))
 	}
 	return strings.Join(all, ", ")
 }
@@ -69,7 +68,7 @@ func judgeAlert(e expectation, h history.History, load int) check.Finding {
 		return check.Finding{Untestable: "the scenario's rules have no alert " + e.Alert}
 	}
 	if i >= len(h.Env.RuleResults) || load >= len(h.Env.Phases) {
-		f.Inconclusive = "Prometheus was not asked, or the phase did not run"
+		f.Inconclusive = "Prometheus was not queried, or the phase did not run"
 		return f
 	}
 	var within []history.Span
@@ -83,9 +82,9 @@ func judgeAlert(e expectation, h history.History, load int) check.Finding {
 		f.Measured = "fired " + spansText(within)
 	}
 	if (len(within) > 0) != (e.Metric == plan.AlertFires) {
-		f.CounterExamples = []string{fmt.Sprintf("the alert %s, expected to be one that %s: %s in the phase %s",
-			e.Alert, e.Metric, f.Measured, h.Plan.Phases[load].Name)}
+		f.CounterExamples = []string{fmt.Sprintf("alert %s in phase %s: %s, expected that it %s",
+			e.Alert, h.Plan.Phases[load].Name, f.Measured, e.Metric)}
 	}
-	f.Power = "looks once a second"
+	f.Power = "evaluated every second"
 	return f
 }

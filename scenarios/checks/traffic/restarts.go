@@ -13,10 +13,9 @@ import (
 )
 
 var Restarts = check.Check{
-	Name: plan.CheckRestarts,
-	Doc: "No container of the stack restarts or is killed for memory while the traffic runs, within the limits that the " +
-		"scenario sets.",
-	Law:    "the containers' own account, before, during and after the traffic: one restart refutes",
+	Name:   plan.CheckRestarts,
+	Doc:    "No container restarts or is OOM-killed while the traffic runs, within the scenario's limits.",
+	Law:    "container states before, during and after the traffic: one restart refutes",
 	Claims: restartClaims,
 	Judge:  judgeRestarts,
 }
@@ -27,8 +26,8 @@ func restartClaims(cfg model.Config) []plan.Claim {
 	}
 	return []plan.Claim{{
 		ID: "restarts/stack", Check: plan.CheckRestarts, Subject: "stack", Pos: model.Pos{File: cfg.Files[0].Name},
-		Text:        "No container restarts or is killed for memory under the traffic.",
-		Assumptions: []string{"the processor and memory limits of the scenario"},
+		Text:        "No container restarts or is OOM-killed while the traffic runs.",
+		Assumptions: []string{"the scenario's CPU and memory limits apply"},
 	}}
 }
 
@@ -44,7 +43,7 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 	}
 	for _, n := range h.Env.Nodes {
 		if hadMemoryFault(h, n.Name) {
-			f.Inconclusive = cmp.Or(f.Inconclusive, n.Name+" was made to run out of memory on purpose")
+			f.Inconclusive = cmp.Or(f.Inconclusive, "a fault exhausted the memory of "+n.Name)
 			continue
 		}
 		restarted += n.Restarts
@@ -53,13 +52,13 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 		}
 		switch {
 		case n.OOMKilled:
-			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s was killed for memory (limit %d MiB) and restarted %s",
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s was OOM-killed (limit %d MiB) and restarted %s",
 				n.Name, n.Memory>>20, units.Plural(n.Restarts, "time")))
 		case n.Restarts > 0:
 			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
 		}
 	}
-	f.Measured = fmt.Sprintf("%d restarts of %d containers", restarted, len(h.Env.Nodes))
+	f.Measured = fmt.Sprintf("%d restarts in %d containers", restarted, len(h.Env.Nodes))
 	f.Note = fmt.Sprintf("%d containers ran with a memory limit", limits)
 	return f
 }
