@@ -77,7 +77,7 @@ func damaged(r *rand.Rand, damage func(*rand.Rand, []byte) []byte, text []byte) 
 }
 
 // recordings are the runs that are damaged: correct balancers and one that breaks a claim, with and without faults.
-var recordings = []string{"baseline", "brown-out: never left alone", "hang: (honest)", "keys: (honest)"}
+var recordings = []string{"baseline", "brown-out: never ejected", "hang: (honest)", "keys: (honest)"}
 
 // recording writes one of them like a run does.
 func recording(t testing.TB, name string) (dir string, h history.History) {

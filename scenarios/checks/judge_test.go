@@ -85,11 +85,11 @@ func TestUndecided(t *testing.T) {
 	f("restarts/stack", "no container was inspected", func(h *history.History) { h.Env.Nodes = nil })
 	f("restarts/stack", "ended before the traffic did",
 		func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
-	f("restarts/stack", "was made to run out of memory on purpose", func(h *history.History) {
+	f("restarts/stack", "a fault exhausted the memory of back-01", func(h *history.History) {
 		h.Env.Nodes[1].OOMKilled = true
 		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultMemory, Target: h.Env.Nodes[1].Name}}}
 	})
-	f("answered/", "the sender could not send", checkstest.WithErr(history.Tester))
+	f("answered/", "the load generator could not send", checkstest.WithErr(history.Tester))
 }
 
 // A failed attempt in nginx's log prevents a refutation, because nginx may have ejected the server; a rate limit's log

@@ -27,11 +27,11 @@ func SpreadClients(cfg model.Config, l *plan.Phase) {
 	}
 	clients := 1
 	for zone, limit := range limits {
-		if limit.Key.IsAddress() && l.Engine == plan.Prober { // phases have no address in common
+		if limit.Key.IsAddress() && l.Engine == plan.Prober { // phases share no addresses
 			l.Clients.Count, l.Clients.OwnAddresses = max(1, l.Clients.Count), true
 		}
 		requests := float64(l.Count) * float64(asked[zone]) / float64(len(l.Requests))
-		if l.Engine == plan.Prober { // whose requests are few, and may keep step with its clients
+		if l.Engine == plan.Prober { // its few requests may synchronize with its clients
 			requests = float64(l.Count)
 		}
 		if limit.Algorithm == model.InFlight {
@@ -50,7 +50,7 @@ func SpreadClients(cfg model.Config, l *plan.Phase) {
 			l.Rate = limitShare * limit.Rate
 		}
 	}
-	if clients > 1 { // and no more addresses than before lie between the first and the last
+	if clients > 1 { // within the same range of addresses
 		l.Clients.AddressStep = l.Clients.AddressStep * l.Clients.Count / max(clients, l.Clients.Count)
 		l.Clients.Count, l.Clients.OwnAddresses = max(clients, l.Clients.Count), true
 	}

@@ -27,7 +27,7 @@ func TestDesignTestsLimitsTogether(t *testing.T) {
 		var got []int
 		called := map[string]bool{}
 		for _, l := range c.plan.Phases {
-			assert.False(t, called[l.Name], "two phases are called %s", l.Name)
+			assert.False(t, called[l.Name], "two phases have the name %s", l.Name)
 			called[l.Name] = true
 			if !strings.Contains(l.Name, " by address ") {
 				continue
@@ -67,7 +67,7 @@ func TestDesignStaysBelowLimits(t *testing.T) {
 				continue
 			}
 			if l.Clients.OwnAddresses {
-				assert.NotEqual(t, plan.Vegeta, l.Engine, "%s: %s: it sends from one address", name, l.Name)
+				assert.NotEqual(t, plan.Vegeta, l.Engine, "%s: %s: sends from one address", name, l.Name)
 			}
 			spared := l
 			experiments.SpreadClients(p.Config, &spared)

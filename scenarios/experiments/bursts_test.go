@@ -21,6 +21,6 @@ func TestBurstLen(t *testing.T) {
 	f(0, model.Limit{Algorithm: model.LeakyBucket, Key: model.Key{Variable: model.RequestHeader, Name: "x-key"}, Rate: 1, Burst: 20, Delay: -1})
 	f(16, model.Limit{Algorithm: model.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: -1})
 	f(4, model.Limit{Algorithm: model.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: 5})
-	f(1, model.Limit{Algorithm: model.LeakyBucket, Key: address, Rate: 1, Burst: 20}) // each waits for its turn
+	f(1, model.Limit{Algorithm: model.LeakyBucket, Key: address, Rate: 1, Burst: 20}) // each is delayed
 	f(8, model.Limit{Algorithm: model.LeakyBucket, Key: address, Rate: 1, Burst: 20, Delay: -1}, model.Limit{Algorithm: model.TokenBucket, Key: address, Rate: 1, Burst: 10})
 }

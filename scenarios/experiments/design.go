@@ -38,7 +38,7 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 	}
 	p.ProbeHeader = setup.ProbeHeader
 	if len(setup.Checks) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
-		return p, fmt.Errorf("%s makes no promise of the kind %s", s.File, units.JoinWith(setup.Checks, " or "))
+		return p, fmt.Errorf("%s: no claims of kind %s; choose other kinds with --checks", s.File, units.JoinWith(setup.Checks, " or "))
 	}
 	d := designer{scenario: &s, plan: &p, peers: addPeers(&p, setup.Balancers), outageBudget: outageBudget}
 	if setup.ExtendedTime {
@@ -67,7 +67,7 @@ func draftPhases(cfg model.Config, p plan.Plan, cpus int) []*draft {
 	if len(probes) == 0 {
 		return all
 	}
-	// After those that want new connections.
+	// After the phases that need new connections.
 	first := slices.IndexFunc(all, func(e *draft) bool { return e.kind != plan.KindConnections })
 	if first < 0 {
 		first = len(all)
@@ -81,8 +81,7 @@ func draftForAllRequests(probes []plan.Request, beta float64) *draft {
 		phase: plan.Phase{
 			Name: "probes", Count: stats.SamplesToDetect(0.01, 1-beta) * len(probes), Concurrency: scenarios.ProbeConcurrency,
 			Requests: probes,
-			Detects: []string{fmt.Sprintf("a promise about every request that %.0f %% of them break, with probability %g",
-				1., 1-beta)},
+			Detects:  []string{fmt.Sprintf("any violation that affects %.0f %% of requests (power %g)", 1., 1-beta)},
 		},
 		checks: []plan.Check{plan.CheckAnswered, plan.CheckHeaders, plan.CheckEndpoint, plan.CheckWeights},
 	}
@@ -91,7 +90,7 @@ func draftForAllRequests(probes []plan.Request, beta float64) *draft {
 // correctAlphas tightens stop rules so that a phase only stops early on results that survive the correction for
 // multiple tests.
 func correctAlphas(loads []plan.Phase) {
-	tested := 0 // by p-values
+	tested := 0 // claims judged by a p-value
 	for _, l := range loads {
 		tested += len(l.StopRules)
 		if l.Kind == plan.KindBusy && len(l.Detects) > 0 {

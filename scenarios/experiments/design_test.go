@@ -53,7 +53,7 @@ func TestDesignOfTwoBalancers(t *testing.T) {
 	assert.Equal(t, plan.Peer, peer.Role)
 	first, both, slowed := map[string]plan.Phase{}, 0, 0
 	for _, l := range p.Phases {
-		name, peered := strings.CutSuffix(l.Name, " through "+peer.Name)
+		name, peered := strings.CutSuffix(l.Name, " via "+peer.Name)
 		switch {
 		case l.ViaPeer == "":
 			first[l.Name] = l
@@ -61,12 +61,12 @@ func TestDesignOfTwoBalancers(t *testing.T) {
 			both++
 			assert.Equal(t, peer.Name, l.ViaPeer)
 			assert.Equal(t, first[name].Clients, l.Clients)
-		default: // which finds its servers slow, and well again, by itself
+		default: // the phases in which its servers slow down and recover
 			slowed++
 			assert.Equal(t, peer.Name, l.ViaPeer)
 		}
 	}
-	assert.Equal(t, 4, both, "three rates, and how many at a time")
+	assert.Equal(t, 4, both, "three rates and one concurrency limit")
 	assert.Equal(t, 2, slowed)
 }
 
@@ -101,15 +101,15 @@ backend pages
 // Phases that disturb others come last, and every fault lies in a phase before the one that needs it.
 func TestDesignOrdersItsPhases(t *testing.T) {
 	assert.Equal(t, []string{
-		"probes", "sequential", "sampling", "sampling one at a time", "keys by-key", "keys by-ring", "busy by-fewest: its servers become slow", "busy by-fewest",
-		"reload reload/nginx", "single requests", "outages", "address changes", "timeouts", "failures: failures are forgotten", "failures",
+		"probes", "sequential", "sampling", "sampling one at a time", "keys by-key", "keys by-ring", "busy by-fewest: servers slow down", "busy by-fewest",
+		"reload reload/nginx", "single requests", "outages", "address changes", "timeouts", "failures: reset failure counts", "failures",
 	}, phaseNames(designed(t, "nginx/algorithms")))
 	planned := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
-		"probes", "rotation", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: its servers become slow",
-		"overload limits/files#downloads", "overload limits/files#downloads: its servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "single requests", "outages: failures are forgotten", "outages", "address changes", "timeouts", "failures: failures are forgotten", "failures",
+		"probes", "rotation", "overload by address 30 per second for 3s", "overload by address 60 per second for 3s", "overload limits/api#tokens", "overload limits/files#downloads: servers slow down",
+		"overload limits/files#downloads", "overload limits/files#downloads: servers recover", "reload by address 30 per second for 3s", "reload limits/api#tokens", "reload reload/nginx", "single requests", "outages: reset failure counts", "outages", "address changes", "timeouts", "failures: reset failure counts", "failures",
 	}, phaseNames(planned))
-	require.Greater(t, len(planned.Events), 5, "deaths among them")
+	require.Greater(t, len(planned.Events), 5, "including outages")
 	for _, e := range planned.Events {
 		if e.Fault == plan.FaultKill {
 			assert.Equal(t, "outages", planned.Phases[e.Phase].Name)
@@ -154,7 +154,7 @@ func TestDesignOfFirstOutages(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
 		planned, first := designed(t, name), time.Duration(0)
 		for _, e := range planned.Events {
-			at, dies := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "outages" // which is checked more often
+			at, dies := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "outages" // checked more often
 			if dies && (first == 0 || at < first) {
 				first = at
 			}
@@ -183,7 +183,7 @@ func TestWaitPhasesTakeTheirTime(t *testing.T) {
 	p := designed(t, "haproxy/impatient")
 	i := slices.IndexFunc(p.Phases, func(l plan.Phase) bool { return l.Name == "timeouts" })
 	require.GreaterOrEqual(t, i, 0)
-	assert.InDelta(t, 33, p.Phases[i].EstimatedDuration().Seconds(), 0.5, "timeout client 30s, and up to 3 s late")
+	assert.InDelta(t, 33, p.Phases[i].EstimatedDuration().Seconds(), 0.5, "timeout client 30s plus up to 3 s")
 }
 
 // All requests carry the header without which something unreadable refuses them.
@@ -195,7 +195,7 @@ func TestDesignSendsTheProbeHeader(t *testing.T) {
 	require.NoError(t, err)
 	planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, ProbeHeader: map[string]string{"Cookie": "sessionid=a", "Upgrade": "b"}})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"probes", "reload reload/nginx", "single requests", "timeouts", "failures: failures are forgotten", "failures"}, phaseNames(planned))
+	assert.Equal(t, []string{"probes", "reload reload/nginx", "single requests", "timeouts", "failures: reset failure counts", "failures"}, phaseNames(planned))
 	upgraded := 0
 	for _, l := range planned.Phases {
 		for _, r := range l.Requests {
@@ -205,7 +205,7 @@ func TestDesignSendsTheProbeHeader(t *testing.T) {
 			}
 		}
 	}
-	assert.Positive(t, upgraded, "a field of the request's own stays")
+	assert.Positive(t, upgraded, "a request keeps its own field")
 }
 
 // Requirements share a phase where possible, each with as many requests as it needs, and stop rules are corrected for
@@ -213,9 +213,9 @@ func TestDesignSendsTheProbeHeader(t *testing.T) {
 func TestDesignMerges(t *testing.T) {
 	planned := designed(t, "nginx/algorithms")
 	draws := planned.Phases[2]
-	assert.Len(t, draws.Requests, 2, "the pool that is drawn and the split")
+	assert.Len(t, draws.Requests, 2, "the sampled pool and the split")
 	require.Len(t, draws.StopRules, 2)
-	assert.InDelta(t, 0.001/4, draws.StopRules[0].Alpha, 1e-9, "three draws in the plan, and a server that is made slow")
+	assert.InDelta(t, 0.001/4, draws.StopRules[0].Alpha, 1e-9, "three sampled claims in the plan, and a slowed server")
 	assert.Contains(t, draws.Checks, plan.CheckAlgorithm)
 	assert.Contains(t, draws.Checks, plan.CheckSplit)
 	assert.NotContains(t, draws.Checks, "weights")
@@ -240,7 +240,7 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 			if l.IsOpenLoop() {
 				continue
 			}
-			assert.Equal(t, 0, l.Count%len(l.Requests)*min(1, len(l.Detects)), "%s: %s: each request as often", name, l.Name)
+			assert.Equal(t, 0, l.Count%len(l.Requests)*min(1, len(l.Detects)), "%s: %s: each request equally often", name, l.Name)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func TestOutagesBetweenBursts(t *testing.T) {
 			}
 		}
 		assert.Len(t, died, servers, name)
-		assert.Equal(t, 2, reloads, "%s: failures are forgotten between three deaths", name)
+		assert.Equal(t, 2, reloads, "%s: failure counts are reset between three outages", name)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	slowdownDelay = 1200 * time.Millisecond // until servers are known to be slow
-	lightRate     = 20                      // requests per second meanwhile
+	lightRate     = 20                      // requests per second
 )
 
 // designer adds phases to a plan.
@@ -98,7 +98,7 @@ func addPeers(p *plan.Plan, balancers int) (names []string) {
 func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about ...plan.Check) error {
 	l.Timeout = cmp.Or(l.Timeout, scenarios.DefaultTimeout)
 	l.Checks = append(slices.Clone(about), alwaysChecked...)
-	if l.Engine == plan.Prober { // whose requests are made to be odd
+	if l.Engine == plan.Prober { // its requests are unusual on purpose
 		l.Checks = append(slices.Clone(about), plan.CheckRestarts)
 	}
 	slices.Sort(l.Checks)
@@ -116,7 +116,7 @@ func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about .
 	if l.Engine != plan.Prober {
 		protocol := map[plan.Engine]string{plan.Vegeta: "h2"}[l.Engine]
 		if l.Engine, err = (scenarios.Phase{Protocol: protocol}).ChooseEngine(l); err != nil {
-			return fmt.Errorf("design the phase %s: %w", l.Name, err)
+			return fmt.Errorf("design phase %s: %w", l.Name, err)
 		}
 	}
 	again := func(s check.SlowServer) bool {
@@ -163,7 +163,7 @@ func (d *designer) repeatOnPeers(l plan.Phase) []plan.Phase {
 		return all
 	}
 	for _, peer := range d.peers {
-		l.Name, l.ViaPeer = all[0].Name+" through "+peer, peer
+		l.Name, l.ViaPeer = all[0].Name+" via "+peer, peer
 		all = append(all, l)
 	}
 	return all
@@ -171,13 +171,13 @@ func (d *designer) repeatOnPeers(l plan.Phase) []plan.Phase {
 
 // addSlowed adds a phase during which servers are slow. Only few requests run while they slow down and recover.
 func (d *designer) addSlowed(l plan.Phase, slow []check.SlowServer, recovers bool) {
-	d.addLightPhase(l, "its servers become slow", slowdownDelay)
+	d.addLightPhase(l, "servers slow down", slowdownDelay)
 	last := l.EstimatedDuration()
 	if !l.IsOpenLoop() {
 		last = slowdownDelay
 	}
 	if d.plan.Config.Dialect.ReloadResetsFailures() && l.Kind == plan.KindSaturation {
-		last += slowdownDelay // on a busy machine; before the next crowd failures are forgotten, which takes longer
+		last += slowdownDelay // busy machines take longer; resetting failure counts before the next saturation does, too
 	}
 	for _, s := range slow {
 		d.addFaults(scenarios.Fault{
@@ -187,7 +187,7 @@ func (d *designer) addSlowed(l plan.Phase, slow []check.SlowServer, recovers boo
 	}
 	d.plan.Phases = append(d.plan.Phases, l)
 	if recovers {
-		d.addLightPhase(l, "its servers recover", 2*slowdownDelay)
+		d.addLightPhase(l, "servers recover", 2*slowdownDelay)
 	}
 }
 
@@ -216,12 +216,12 @@ func (d *designer) resetFailureCounts(e *draft) {
 	}
 	bearsOn := []plan.Check{plan.CheckRestarts}
 	if e.kind == plan.KindSaturation {
-		bearsOn = append(bearsOn, plan.CheckConns) // which is told that there were none to count
+		bearsOn = append(bearsOn, plan.CheckConns) // to show that there were none to count
 	}
 	few := plan.Phase{
 		Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn,
 	}
-	d.addLightPhase(few, "failures are forgotten", resetPhaseTime)
+	d.addLightPhase(few, "reset failure counts", resetPhaseTime)
 	d.addReload(d.lastPhase().Name, reloadTime, reloadTime)
 }
 
@@ -246,7 +246,7 @@ func (d *designer) addOutages(e *draft) {
 // resetBetweenOutages resets nginx's failure counts between two outages, if the outages of all pools coincide to
 // within a duration: otherwise a worker that got its requests late would remember failures at the next outage.
 func (d *designer) resetBetweenOutages(phase string, within time.Duration) {
-	var times []time.Duration // of the first of each
+	var times []time.Duration // of the first outage of each
 	for _, f := range d.scenario.Faults {
 		if f.Phase != phase || f.Fault != plan.FaultKill {
 			continue

@@ -35,7 +35,7 @@ type draft struct {
 // most.
 func (e *draft) merge(t check.Requirement) {
 	switch {
-	case t.Phase.Engine == plan.Prober && t.Kind == plan.KindCounters: // which are sent in their order
+	case t.Phase.Engine == plan.Prober && t.Kind == plan.KindCounters: // its requests are sent in order
 		e.phase.Requests, e.phase.Count, e.phase.Detects = t.Phase.Requests, t.Phase.Count, []string{t.Detects}
 		return
 	case t.Phase.Engine == plan.Prober:
@@ -44,13 +44,13 @@ func (e *draft) merge(t check.Requirement) {
 	case t.Isolated:
 		e.mergeIsolated(t)
 		return
-	case len(t.Outages) > 0, len(t.AllDown) > 0, len(t.LateChecks) > 0, t.MovedHost != "": // claims of the same pool need no more than one
+	case len(t.Outages) > 0, len(t.AllDown) > 0, len(t.LateChecks) > 0, t.MovedHost != "": // one is enough for all claims of a pool
 		each := t.Phase.Rate // requests per second to each pool
 		if before := len(e.phase.Requests); before > 0 {
 			each = min(each, e.phase.Rate/float64(before))
 		}
 		e.addRequests(t)
-		if c := t.Phase.Clients; c.Count > 0 { // one for each request, or as many as it needs
+		if c := t.Phase.Clients; c.Count > 0 { // one per request, or as many as needed
 			e.phase.Clients = plan.Clients{
 				Count: max(c.Count, len(e.phase.Requests)), OwnAddresses: true, AddressStep: max(c.AddressStep, e.phase.Clients.AddressStep),
 			}
@@ -85,7 +85,7 @@ func (e *draft) mergeIsolated(t check.Requirement) {
 	e.phase.Requests = append(e.phase.Requests, t.Phase.Requests...)
 	e.phase.Count += t.Phase.Count
 	e.phase.Detects = append(e.phase.Detects, t.Detects)
-	for values := t.Phase.Keys.Values; len(values) > 1; values = values[1:] { // each client is to send more than one
+	for values := t.Phase.Keys.Values; len(values) > 1; values = values[1:] { // each client must send more than one key
 		if e.phase.Keys.Values = values; stats.GCD(len(values), e.phase.Clients.Count) == 1 {
 			return
 		}
@@ -124,7 +124,7 @@ func (e *draft) addRequests(t check.Requirement) {
 // scheduleOutages extends the phase until all servers are up again, with enough clients.
 func (e *draft) scheduleOutages(cfg model.Config, beta float64) {
 	all := e.outages(cfg)
-	dead := time.Duration(0) // all deaths of a pool together, the shortest
+	dead := time.Duration(0) // total outage time of a pool, the shortest
 	for _, f := range all {
 		if mine := time.Duration(cmp.Or(f.Times, 1)) * f.Duration; dead == 0 || mine < dead {
 			dead = mine
@@ -240,15 +240,15 @@ func (e *draft) outages(cfg model.Config) (all []scenarios.Fault) {
 func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.Fault) {
 	lasts, every := e.outageTiming(cfg, hosts)
 	checked, need := e.checkTiming(cfg, hosts)
-	most := max(1, int(e.outageBudget/every)) // of one server
-	if most*len(hosts) < need {               // too few to decide that; a few show the rest
+	most := max(1, int(e.outageBudget/every)) // per server
+	if most*len(hosts) < need {               // too few to decide that; a few are enough for the rest
 		need = min(need, fixedOutages)
 	}
 	for i, host := range hosts {
 		turn := time.Duration(i) * every / time.Duration(len(hosts))
 		all = append(all, scenarios.Fault{
 			Fault: plan.FaultKill, Target: host, Phase: e.phase.Name, Duration: lasts, Every: every, Adapt: true,
-			Times: min(most, (need+len(hosts)-1-i)/len(hosts)), // as many as it needs in all
+			Times: min(most, (need+len(hosts)-1-i)/len(hosts)), // as many as needed in total
 			At:    e.betweenBursts(cfg, host, firstOutageAt+checked+turn),
 		})
 	}

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/plans.digest")
 
-var dump = flag.String("dump", "", "folder that gets every plan as JSON, to compare those of two versions with diff")
+var dump = flag.String("dump", "", "folder for every plan as JSON, to diff two versions")
 
 // The design of a configuration never changes unnoticed: testdata/plans.digest holds a digest of the phases and one
 // of the claims of every built-in configuration, for two cores.
@@ -33,7 +33,7 @@ func TestPlansOfBuiltIns(t *testing.T) {
 		require.NoError(t, err)
 		plan, err := experiments.Design("plan", cfg, specs, experiments.Setup{CPUs: 2})
 		require.NoError(t, err, name)
-		plan.Config = model.Config{} // the model may be put in other terms
+		plan.Config = model.Config{} // the model may be restructured
 		digest := func(what string, value any) string {
 			text, err := json.MarshalIndent(value, "", "\t")
 			require.NoError(t, err)
@@ -53,5 +53,5 @@ func TestPlansOfBuiltIns(t *testing.T) {
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), digests.String(), "other experiments or claims: go test ./scenarios/experiments -run %s -dump DIR, before and after, shows the difference", t.Name())
+	assert.Equal(t, string(want), digests.String(), "experiments or claims differ: run go test ./scenarios/experiments -run %s -dump DIR before and after, and diff", t.Name())
 }
