@@ -119,6 +119,9 @@ type LocalContent struct {
 	Pos         Pos      `json:"pos"`
 	Description string   `json:"description"` // in a sentence
 	Counter     *Counter `json:"counter,omitempty"`
+	// Control reports whether clients can also disable servers on the page, if all ControlConditions hold.
+	Control           bool        `json:"control,omitempty"`
+	ControlConditions []Condition `json:"control_conditions,omitempty"`
 }
 
 // Counter is where the balancer says how many requests clients have sent it: on a page, or in the answer to a command.

@@ -104,8 +104,8 @@ func (r *reader) stats(s section, base model.Route) {
 	}
 	if admin, ok := s.last("stats", "admin"); ok {
 		_, condition := splitCondition(admin.words)
-		when := strings.Join(condition, " ")
-		route.LocalContent.Description += "; servers can be disabled on it " + when
+		route.LocalContent.Control = true
+		route.LocalContent.ControlConditions = controlConditions(condition)
 		if slices.Contains(condition, "TRUE") && route.Auth == nil {
 			r.problem(model.Problem{
 				Pos: admin.pos, Effect: model.Misleading,
@@ -115,6 +115,18 @@ func (r *reader) stats(s section, base model.Route) {
 		}
 	}
 	r.cfg.Routes = append(r.cfg.Routes, route)
+}
+
+// controlConditions reads the condition of stats admin, which begins with if or unless; none if it always holds.
+func controlConditions(condition []string) []model.Condition {
+	if len(condition) == 0 || slices.Equal(condition, []string{"if", "TRUE"}) {
+		return nil
+	}
+	text := strings.Join(condition[1:], " ")
+	if condition[0] == "unless" {
+		text = "not (" + text + ")"
+	}
+	return []model.Condition{readCondition(text)}
 }
 
 func (r *reader) frontendTimeouts(s section, base *model.Route) {

@@ -2,6 +2,7 @@ package requests
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
@@ -30,6 +31,19 @@ func adminPageClaims(r model.Route) []plan.Claim {
 	case len(r.Access) > 0:
 		who = "clients that its access rules allow"
 	}
-	text := fmt.Sprintf("%s serves %s to %s; no backend sees the request.", r.Key(), r.LocalContent.Description, who)
+	text := fmt.Sprintf("%s serves %s to %s%s; no backend sees the request.",
+		r.Key(), r.LocalContent.Description, who, controlText(*r.LocalContent))
 	return []plan.Claim{check.NewClaim(plan.CheckAdmin, r.Key(), "", r.LocalContent.Pos, text)}
+}
+
+// controlText describes under which conditions clients can disable servers on a page.
+func controlText(page model.LocalContent) string {
+	switch {
+	case !page.Control:
+		return ""
+	case len(page.ControlConditions) == 0:
+		return " and lets them disable servers"
+	}
+	conditions := strings.Join(model.Sources(page.ControlConditions), " and ")
+	return " and lets them disable servers if " + conditions + " holds"
 }

@@ -41,3 +41,18 @@ func TestAdminPages(t *testing.T) {
 	internal.Internal = true
 	assert.Empty(t, AdminPages.Claims(configOf(internal)))
 }
+
+// The claim states who can change the balancer's state on the page.
+func TestAdminPageControl(t *testing.T) {
+	f := func(want string, page model.LocalContent) {
+		t.Helper()
+		page.Description = "statistics"
+		claims := AdminPages.Claims(configOf(model.Route{Path: "/stats", Port: 8404, DefaultHost: true, LocalContent: &page}))
+		assert.Len(t, claims, 1)
+		assert.Equal(t, ":8404/stats serves statistics to any client"+want+"; no backend sees the request.", claims[0].Text)
+	}
+	f("", model.LocalContent{})
+	f(" and lets them disable servers", model.LocalContent{Control: true})
+	local := []model.Condition{{Source: "LOCALHOST"}}
+	f(" and lets them disable servers if LOCALHOST holds", model.LocalContent{Control: true, ControlConditions: local})
+}
