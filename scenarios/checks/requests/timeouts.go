@@ -57,6 +57,7 @@ var waitTexts = map[string]string{
 	model.HeaderTimeout:  "waiting for the request header",
 	model.IdleTimeout:    "an idle client connection",
 	model.TunnelTimeout:  "an idle tunnel",
+	model.QueueTimeout:   "waiting for a free server",
 }
 
 // How far a wait may end before or after the configured time: nginx moves no timer by less than 300 ms
