@@ -18,7 +18,7 @@ const unlimitedBurst = 16
 // as many as every limit by address admits at once without a delay, and unlimitedBurst without such a limit. It is 0
 // if bursts would show nothing: there is no limit and a key chooses the server, or one failure is enough.
 func burstLen(cfg model.Config, requests []plan.Request) int {
-	row, counts := 0, len(requests) > 0
+	burst, counts := 0, len(requests) > 0
 	for _, r := range requests {
 		route, _ := r.RouteIn(cfg)
 		pool, _ := cfg.Pool(route.Pool)
@@ -31,15 +31,15 @@ func burstLen(cfg model.Config, requests []plan.Request) int {
 			if limit.Algorithm == model.LeakyBucket && limit.Delay >= 0 {
 				most = limit.Delay + 1
 			}
-			if most = max(1, int(limitShare*float64(most))); row == 0 || most < row {
-				row = most
+			if most = max(1, int(limitShare*float64(most))); burst == 0 || most < burst {
+				burst = most
 			}
 		}
 	}
-	if row == 0 && counts {
+	if burst == 0 && counts {
 		return unlimitedBurst
 	}
-	return row
+	return burst
 }
 
 // hasKeyedFailureCount reports whether requests go to an nginx pool whose workers count failures and whose servers

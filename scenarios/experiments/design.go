@@ -14,7 +14,9 @@ import (
 )
 
 // alwaysChecked are the kinds of claims that any traffic is relevant to.
-var alwaysChecked = []plan.Check{plan.CheckOnce, plan.CheckLimits, plan.CheckRestarts, plan.CheckDrained, plan.CheckBackup}
+var alwaysChecked = []plan.Check{
+	plan.CheckOnce, plan.CheckLimits, plan.CheckRestarts, plan.CheckDrained, plan.CheckBackup,
+}
 
 // Setup configures the design of experiments.
 type Setup struct {
@@ -38,7 +40,8 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 	}
 	p.ProbeHeader = setup.ProbeHeader
 	if len(setup.Checks) > 0 && len(p.Claims) > 0 && !slices.ContainsFunc(p.Claims, p.Decides) {
-		return p, fmt.Errorf("%s: no claims of kind %s; choose other kinds with --checks", s.File, units.JoinWith(setup.Checks, " or "))
+		return p, fmt.Errorf("%s: no claims of kind %s; choose other kinds with --checks",
+			s.File, units.JoinWith(setup.Checks, " or "))
 	}
 	d := designer{scenario: &s, plan: &p, peers: addPeers(&p, setup.Balancers), outageBudget: outageBudget}
 	if setup.ExtendedTime {
@@ -62,7 +65,8 @@ func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan
 // draftPhases returns the phases for the claims that a plan decides, in order.
 func draftPhases(cfg model.Config, p plan.Plan, cpus int) []*draft {
 	claims := slices.DeleteFunc(slices.Clone(p.Claims), func(c plan.Claim) bool { return !p.Decides(c) })
-	all := pack(cfg, claims, checks.Requirements(cfg, claims, check.DesignParams{Alpha: p.Alpha, Beta: p.Beta, CPUs: cpus}))
+	params := check.DesignParams{Alpha: p.Alpha, Beta: p.Beta, CPUs: cpus}
+	all := pack(cfg, claims, checks.Requirements(cfg, claims, params))
 	probes := checks.ExtraRequests(cfg, claims)
 	if len(probes) == 0 {
 		return all
@@ -89,15 +93,15 @@ func draftForAllRequests(probes []plan.Request, beta float64) *draft {
 
 // correctAlphas tightens stop rules so that a phase only stops early on results that survive the correction for
 // multiple tests.
-func correctAlphas(loads []plan.Phase) {
+func correctAlphas(phases []plan.Phase) {
 	tested := 0 // claims judged by a p-value
-	for _, l := range loads {
+	for _, l := range phases {
 		tested += len(l.StopRules)
 		if l.Kind == plan.KindBusy && len(l.Detects) > 0 {
 			tested++
 		}
 	}
-	for _, l := range loads {
+	for _, l := range phases {
 		for i := range l.StopRules {
 			l.StopRules[i].Alpha /= float64(max(1, tested))
 		}

@@ -135,16 +135,16 @@ func TestDesignWithExtendedTime(t *testing.T) {
 	require.NoError(t, err)
 	specs, err := lbconfigs.Specs(cfg)
 	require.NoError(t, err)
-	for patient, want := range map[bool]int{false: 3, true: 5} {
-		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []plan.Check{plan.CheckPassive}, ExtendedTime: patient})
+	for extended, want := range map[bool]int{false: 3, true: 5} {
+		planned, err := experiments.Design("designed", cfg, specs, experiments.Setup{CPUs: 2, Checks: []plan.Check{plan.CheckPassive}, ExtendedTime: extended})
 		require.NoError(t, err)
-		deaths := 0
+		outages := 0
 		for _, e := range planned.Events {
 			if e.Fault == plan.FaultKill && e.Target == "10.20.0.11" {
-				deaths++
+				outages++
 			}
 		}
-		assert.Equal(t, want, deaths)
+		assert.Equal(t, want, outages)
 	}
 }
 
@@ -154,8 +154,8 @@ func TestDesignOfFirstOutages(t *testing.T) {
 	for name, want := range map[string]time.Duration{"haproxy/sysmanage": 11 * time.Second, "traefik/order-api": time.Second} {
 		planned, first := designed(t, name), time.Duration(0)
 		for _, e := range planned.Events {
-			at, dies := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "outages" // checked more often
-			if dies && (first == 0 || at < first) {
+			at, isOutage := e.At, e.Fault == plan.FaultKill && e.Target != "10.0.1.21" && planned.Phases[e.Phase].Name == "outages" // checked more often
+			if isOutage && (first == 0 || at < first) {
 				first = at
 			}
 		}
@@ -250,7 +250,7 @@ func TestDesignOfEveryConfiguration(t *testing.T) {
 func TestOutagesBetweenBursts(t *testing.T) {
 	for name, servers := range map[string]int{"nginx/orchestry": 4, "nginx/sysmanage": 1, "nginx/order-api": 1, "nginx/phoenix": 1} {
 		planned := designed(t, name)
-		died, reloads := map[string]int{}, 0
+		outages, reloads := map[string]int{}, 0
 		for _, e := range planned.Events {
 			l := planned.Phases[e.Phase]
 			switch {
@@ -260,7 +260,7 @@ func TestOutagesBetweenBursts(t *testing.T) {
 				reloads++
 				continue
 			}
-			died[e.Target]++
+			outages[e.Target]++
 			for _, at := range []time.Duration{e.At, e.At + 100*time.Millisecond} {
 				sent := l.Requests[l.RequestIndex(int(at.Seconds()*l.Rate))]
 				path, _, _ := strings.Cut(sent.Path, "?")
@@ -269,7 +269,7 @@ func TestOutagesBetweenBursts(t *testing.T) {
 				assert.False(t, slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == e.Target }), "%s: %s at %s", name, e.Target, at)
 			}
 		}
-		assert.Len(t, died, servers, name)
+		assert.Len(t, outages, servers, name)
 		assert.Equal(t, 2, reloads, "%s: failure counts are reset between three outages", name)
 	}
 }

@@ -54,7 +54,10 @@ func (d *designer) addFaultsOf(e *draft) {
 		d.addOutages(e)
 	}
 	for _, host := range slices.Sorted(maps.Keys(e.moves)) {
-		d.addFaults(scenarios.Fault{Fault: plan.FaultMove, Target: host, Phase: e.phase.Name, At: firstMoveAt, Duration: e.moves[host]})
+		d.addFaults(scenarios.Fault{
+			Fault: plan.FaultMove, Target: host, Phase: e.phase.Name, At: firstMoveAt,
+			Duration: e.moves[host],
+		})
 	}
 	d.addFaults(slowCheckFaults(e.slowChecks, e.phase.Name)...)
 	d.addFaults(allDownFaults(d.plan.Config, e, e.phase.Name)...)
@@ -68,9 +71,9 @@ func (d *designer) addFaults(all ...scenarios.Fault) {
 }
 
 // addReload schedules a reload of the unchanged configuration at a time in a phase.
-func (d *designer) addReload(phase string, at, lasts time.Duration) {
+func (d *designer) addReload(phase string, at, duration time.Duration) {
 	d.addFaults(scenarios.Fault{
-		Fault: plan.FaultReload, Target: scenarios.BalancerSpec(d.plan).Name, Phase: phase, At: at, Duration: lasts,
+		Fault: plan.FaultReload, Target: scenarios.BalancerSpec(d.plan).Name, Phase: phase, At: at, Duration: duration,
 		With: plan.Settings{plan.SettingChange: plan.ChangeNone},
 	})
 }
@@ -137,16 +140,16 @@ func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about .
 
 // uptime returns how long the balancer has run at least, since it started or reloaded, at the end of the phases so
 // far.
-func (d *designer) uptime() (lasts time.Duration) {
+func (d *designer) uptime() (duration time.Duration) {
 	for _, l := range d.plan.Phases {
 		switch {
 		case d.hasReload(l):
-			lasts = 0
+			duration = 0
 		case l.IsOpenLoop():
-			lasts += l.EstimatedDuration()
+			duration += l.EstimatedDuration()
 		}
 	}
-	return lasts
+	return duration
 }
 
 // hasReload reports whether the balancer reloads in a phase.
@@ -196,7 +199,10 @@ func (d *designer) addUnreachable(e *draft) {
 	slices.Sort(e.unreachable)
 	last := d.lastPhase()
 	for _, host := range slices.Compact(e.unreachable) {
-		d.addFaults(scenarios.Fault{Fault: plan.FaultBlackhole, Target: host, Phase: last.Name, Duration: last.EstimatedDuration()})
+		d.addFaults(scenarios.Fault{
+			Fault: plan.FaultBlackhole, Target: host, Phase: last.Name,
+			Duration: last.EstimatedDuration(),
+		})
 	}
 }
 
@@ -214,14 +220,14 @@ func (d *designer) resetFailureCounts(e *draft) {
 	if !d.plan.Config.Dialect.ReloadResetsFailures() || !ok || !d.dependsOnFailureCounts(e) {
 		return
 	}
-	bearsOn := []plan.Check{plan.CheckRestarts}
+	relevant := []plan.Check{plan.CheckRestarts}
 	if e.kind == plan.KindSaturation {
-		bearsOn = append(bearsOn, plan.CheckConns) // to show that there were none to count
+		relevant = append(relevant, plan.CheckConns) // to show that there were none to count
 	}
-	few := plan.Phase{
-		Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: bearsOn,
+	light := plan.Phase{
+		Name: e.kind.Title(e.about), Timeout: scenarios.DefaultTimeout, Requests: []plan.Request{request}, Checks: relevant,
 	}
-	d.addLightPhase(few, "reset failure counts", resetPhaseTime)
+	d.addLightPhase(light, "reset failure counts", resetPhaseTime)
 	d.addReload(d.lastPhase().Name, reloadTime, reloadTime)
 }
 
@@ -275,15 +281,15 @@ func (d *designer) resetBetweenOutages(phase string, within time.Duration) {
 }
 
 // addLightPhase adds a phase of a few requests before or after another one.
-func (d *designer) addLightPhase(l plan.Phase, what string, lasts time.Duration) {
-	few := plan.Phase{
+func (d *designer) addLightPhase(l plan.Phase, what string, duration time.Duration) {
+	light := plan.Phase{
 		Name: l.Name + ": " + what, Engine: plan.Goroutines, Concurrency: scenarios.DefaultMaxInFlight,
-		Rate: lightRate, Count: int(lightRate * lasts.Seconds()),
+		Rate: lightRate, Count: int(lightRate * duration.Seconds()),
 		Timeout: l.Timeout, Requests: l.Requests, Checks: l.Checks, ViaPeer: l.ViaPeer,
 	}
-	SpreadClients(d.plan.Config, &few)
-	d.assignAddresses(&few)
-	d.plan.Phases = append(d.plan.Phases, few)
+	SpreadClients(d.plan.Config, &light)
+	d.assignAddresses(&light)
+	d.plan.Phases = append(d.plan.Phases, light)
 }
 
 // assignAddresses gives the clients of a phase addresses that no other phase uses.

@@ -44,7 +44,8 @@ func (e *draft) merge(t check.Requirement) {
 	case t.Isolated:
 		e.mergeIsolated(t)
 		return
-	case len(t.Outages) > 0, len(t.AllDown) > 0, len(t.LateChecks) > 0, t.MovedHost != "": // one is enough for all claims of a pool
+	case len(t.Outages) > 0, len(t.AllDown) > 0, len(t.LateChecks) > 0, t.MovedHost != "":
+		// One is enough for all claims of a pool.
 		each := t.Phase.Rate // requests per second to each pool
 		if before := len(e.phase.Requests); before > 0 {
 			each = min(each, e.phase.Rate/float64(before))
@@ -52,7 +53,8 @@ func (e *draft) merge(t check.Requirement) {
 		e.addRequests(t)
 		if c := t.Phase.Clients; c.Count > 0 { // one per request, or as many as needed
 			e.phase.Clients = plan.Clients{
-				Count: max(c.Count, len(e.phase.Requests)), OwnAddresses: true, AddressStep: max(c.AddressStep, e.phase.Clients.AddressStep),
+				Count: max(c.Count, len(e.phase.Requests)), OwnAddresses: true,
+				AddressStep: max(c.AddressStep, e.phase.Clients.AddressStep),
 			}
 		}
 		e.phase.Rate = each * float64(len(e.phase.Requests))
@@ -94,14 +96,14 @@ func (e *draft) mergeIsolated(t check.Requirement) {
 
 // mergeProbes adds single requests, each once: several claims may need the same.
 func (e *draft) mergeProbes(t check.Requirement) {
-	before, lasts := len(e.phase.Requests), max(e.phase.EstimatedDuration(), t.Phase.EstimatedDuration())
+	before, duration := len(e.phase.Requests), max(e.phase.EstimatedDuration(), t.Phase.EstimatedDuration())
 	e.addRequests(t)
 	e.phase.Timeout = max(e.phase.Timeout, t.Phase.Timeout)
 	e.phase.MaxWait = max(e.phase.MaxWait, t.Phase.MaxWait)
 	e.phase.Rate = max(e.phase.Rate, t.Phase.Rate)
 	each := max(check.Repetitions, t.Phase.Count/len(t.Phase.Requests), e.phase.Count/max(1, before))
 	if e.phase.Count = each * len(e.phase.Requests); e.phase.IsOpenLoop() {
-		e.phase.Count = max(e.phase.Count, int(e.phase.Rate*lasts.Seconds()))
+		e.phase.Count = max(e.phase.Count, int(e.phase.Rate*duration.Seconds()))
 	}
 }
 
@@ -124,22 +126,22 @@ func (e *draft) addRequests(t check.Requirement) {
 // scheduleOutages extends the phase until all servers are up again, with enough clients.
 func (e *draft) scheduleOutages(cfg model.Config, beta float64) {
 	all := e.outages(cfg)
-	dead := time.Duration(0) // total outage time of a pool, the shortest
+	downTime := time.Duration(0) // total outage time of a pool, the shortest
 	for _, f := range all {
-		if mine := time.Duration(cmp.Or(f.Times, 1)) * f.Duration; dead == 0 || mine < dead {
-			dead = mine
+		if mine := time.Duration(cmp.Or(f.Times, 1)) * f.Duration; downTime == 0 || mine < downTime {
+			downTime = mine
 		}
 	}
-	if row := burstLen(cfg, e.phase.Requests); len(all) > 0 && row > 1 && cfg.Dialect.PinsConnections {
+	if burst := burstLen(cfg, e.phase.Requests); len(all) > 0 && burst > 1 && cfg.Dialect.PinsConnections {
 		e.addLocalRequest(cfg, all)
-		e.sendInBursts(row, 1.2*float64(stats.SamplesToDetect(0.01, 1-beta))/dead.Seconds())
+		e.sendInBursts(burst, 1.2*float64(stats.SamplesToDetect(0.01, 1-beta))/downTime.Seconds())
 		all = e.outages(cfg)
 	}
 	for _, f := range all {
 		scenarios.ExtendPhase(&e.phase, f.RecoveredAt(cfg, f.Target))
 	}
-	if row := max(1, e.phase.BurstLen) * len(e.phase.Requests); len(all) > 0 {
-		e.phase.Count -= e.phase.Count % row
+	if burst := max(1, e.phase.BurstLen) * len(e.phase.Requests); len(all) > 0 {
+		e.phase.Count -= e.phase.Count % burst
 	}
 }
 
@@ -159,8 +161,8 @@ func (e *draft) extendForFaults(cfg model.Config) {
 	for _, f := range allDownFaults(cfg, e, "") {
 		scenarios.ExtendPhase(&e.phase, f.At+f.Duration+firstOutageAt)
 	}
-	for _, lasts := range e.moves {
-		scenarios.ExtendPhase(&e.phase, lasts+2*firstMoveAt)
+	for _, duration := range e.moves {
+		scenarios.ExtendPhase(&e.phase, duration+2*firstMoveAt)
 	}
 	for i, f := range slowCheckFaults(e.slowChecks, "") {
 		scenarios.ExtendPhase(&e.phase, f.At+f.Duration+e.slowChecks[i].RecoverWithin)
@@ -170,10 +172,10 @@ func (e *draft) extendForFaults(cfg model.Config) {
 // sendInBursts lets clients send bursts on one connection, so that each nginx worker gets enough requests to count
 // failures. Bursts must not overtake each other: the rate is as high as each pool needs (least, requests per second),
 // and never so high that a burst waits long.
-func (e *draft) sendInBursts(row int, least float64) {
-	each := max(least, minPoolRate*float64(row))
+func (e *draft) sendInBursts(burst int, least float64) {
+	each := max(least, minPoolRate*float64(burst))
 	e.phase.Rate = min(e.phase.Rate, max(burstRate, each*float64(len(e.phase.Requests))))
-	e.phase.BurstLen = row
+	e.phase.BurstLen = burst
 	e.phase.Clients.Count = max(e.phase.Clients.Count, burstClients)
 }
 
@@ -195,14 +197,14 @@ func (e *draft) burstTime() time.Duration {
 // others it returns at.
 func (e *draft) betweenBursts(cfg model.Config, host string, at time.Duration) time.Duration {
 	mine := func(i int) bool { return goesToHost(cfg, e.phase.Requests[i%len(e.phase.Requests)], host) }
-	row := e.burstTime()
-	if row == 0 {
+	burst := e.burstTime()
+	if burst == 0 {
 		return at
 	}
-	first := int(at / row)
+	first := int(at / burst)
 	for i := first + 1; i <= first+len(e.phase.Requests); i++ {
 		if mine(i-1) && !mine(i) {
-			return time.Duration(i)*row + row/8
+			return time.Duration(i)*burst + burst/8
 		}
 	}
 	return at
@@ -217,8 +219,8 @@ func (e *draft) countsFailures(cfg model.Config) bool {
 // are not.
 func (e *draft) outages(cfg model.Config) (all []scenarios.Fault) {
 	var few []scenarios.Fault
-	for _, together := range e.outageGroups {
-		mine, times := e.groupOutages(cfg, together), 0
+	for _, group := range e.outageGroups {
+		mine, times := e.groupOutages(cfg, group), 0
 		for _, f := range mine {
 			times += cmp.Or(f.Times, 1)
 		}
@@ -238,7 +240,7 @@ func (e *draft) outages(cfg model.Config) (all []scenarios.Fault) {
 // HAProxy ejects a server after a single failed check until one has succeeded (check.c: "up, but will fall down at
 // first failure").
 func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.Fault) {
-	lasts, every := e.outageTiming(cfg, hosts)
+	duration, every := e.outageTiming(cfg, hosts)
 	checked, need := e.checkTiming(cfg, hosts)
 	most := max(1, int(e.outageBudget/every)) // per server
 	if most*len(hosts) < need {               // too few to decide that; a few are enough for the rest
@@ -247,7 +249,7 @@ func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.
 	for i, host := range hosts {
 		turn := time.Duration(i) * every / time.Duration(len(hosts))
 		all = append(all, scenarios.Fault{
-			Fault: plan.FaultKill, Target: host, Phase: e.phase.Name, Duration: lasts, Every: every, Adapt: true,
+			Fault: plan.FaultKill, Target: host, Phase: e.phase.Name, Duration: duration, Every: every, Adapt: true,
 			Times: min(most, (need+len(hosts)-1-i)/len(hosts)), // as many as needed in total
 			At:    e.betweenBursts(cfg, host, firstOutageAt+checked+turn),
 		})
@@ -256,20 +258,20 @@ func (e *draft) groupOutages(cfg model.Config, hosts []string) (all []scenarios.
 }
 
 // outageTiming returns how long each outage lasts, and the time between the starts of a server's outages.
-func (e *draft) outageTiming(cfg model.Config, hosts []string) (lasts, every time.Duration) {
+func (e *draft) outageTiming(cfg model.Config, hosts []string) (duration, every time.Duration) {
 	soonest := earliestRetry(cfg, hosts)
-	lasts, between := max(minOutage, soonest-outageSpacing), time.Duration(0)
+	duration, between := max(minOutage, soonest-outageSpacing), time.Duration(0)
 	if soonest > 0 {
 		between = outageGap + e.burstCycle()
 	}
 	for _, host := range hosts {
-		f := scenarios.Fault{Duration: lasts, Every: lasts + outageSpacing, Adapt: true}
+		f := scenarios.Fault{Duration: duration, Every: duration + outageSpacing, Adapt: true}
 		every = max(every, f.Adapted(cfg, host).Every+between)
 	}
 	if cycle := e.burstCycle(); cycle > 0 {
 		every = (every + cycle - 1) / cycle * cycle
 	}
-	return lasts, every
+	return duration, every
 }
 
 // earliestRetry returns how soon the first of the servers is retried after its ejection by failures that add up in a

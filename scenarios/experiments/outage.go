@@ -38,8 +38,11 @@ func allDownFaults(cfg model.Config, e *draft, phase string) (faults []scenarios
 		}
 	}
 	for _, host := range hosts {
-		lasts := max(e.allDownFor, scenarios.Fault{Duration: minOutage}.Adapted(cfg, host).Duration)
-		faults = append(faults, scenarios.Fault{Fault: plan.FaultKill, Target: host, Phase: phase, At: at, Duration: lasts})
+		duration := max(e.allDownFor, scenarios.Fault{Duration: minOutage}.Adapted(cfg, host).Duration)
+		faults = append(faults, scenarios.Fault{
+			Fault: plan.FaultKill, Target: host, Phase: phase, At: at,
+			Duration: duration,
+		})
 	}
 	return faults
 }

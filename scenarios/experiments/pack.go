@@ -37,7 +37,8 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Requi
 // newDraft starts a draft for requirements like r. before is the number of full drafts of its kind.
 func newDraft(t check.Requirement, before int) *draft {
 	e := &draft{
-		kind: t.Kind, about: t.About, phase: t.Phase, slow: t.SlowServers, reloadAt: t.ReloadAt, moves: map[string]time.Duration{},
+		kind: t.Kind, about: t.About, phase: t.Phase, slow: t.SlowServers,
+		reloadAt: t.ReloadAt, moves: map[string]time.Duration{},
 	}
 	e.phase.Name, e.phase.Kind, e.phase.About = t.Kind.Title(t.About), t.Kind, t.About
 	e.phase.Requests, e.phase.StopRules, e.phase.Count = nil, nil, 0
@@ -51,15 +52,16 @@ func newDraft(t check.Requirement, before int) *draft {
 func (e *draft) add(t check.Requirement, together poolsByHost) {
 	e.unreachable = append(e.unreachable, t.Unreachable...)
 	e.allDown, e.allDownFor = append(e.allDown, t.AllDown...), max(e.allDownFor, t.AllDownFor)
-	if !slices.ContainsFunc(t.LateChecks, func(a check.LateHealthChecks) bool { return slices.Contains(e.slowChecks, a) }) {
+	known := func(a check.LateHealthChecks) bool { return slices.Contains(e.slowChecks, a) }
+	if !slices.ContainsFunc(t.LateChecks, known) {
 		e.slowChecks = append(e.slowChecks, t.LateChecks...)
 	}
-	known := func(host string) bool {
+	goesDown := func(host string) bool {
 		return slices.ContainsFunc(e.outageGroups, func(o []string) bool {
 			return slices.Contains(o, host) || together.sharePool(host, o)
 		})
 	}
-	if len(t.Outages) > 0 && !slices.ContainsFunc(t.Outages, known) {
+	if len(t.Outages) > 0 && !slices.ContainsFunc(t.Outages, goesDown) {
 		e.outageGroups = append(e.outageGroups, t.Outages)
 	}
 	if t.MovedHost != "" {

@@ -54,7 +54,7 @@ func internalClaims(r model.Route) []plan.Claim {
 	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "internal", r.Pos, text)}
 }
 
-func accessProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func accessProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	for _, r := range cfg.Routes {
 		host, ok := r.ProbeHost()
 		if r.Internal {
@@ -78,15 +78,15 @@ func accessProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cann
 
 // addressProbes sends a request from every relevant address: the worker's (also with forged client addresses in its
 // header), the balancer's own host, and one address of each network in the rules.
-func addressProbes(r model.Route, request plan.Request) (asked []check.Probe) {
-	ask := func(why, from string, q plan.Request) {
+func addressProbes(r model.Route, request plan.Request) (probes []check.Probe) {
+	add := func(label, from string, q plan.Request) {
 		q.LocalEndpoint = from
 		want := check.Want{NotCode: 403, Access: r.Access, ClientAddress: from}
-		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: q, Want: want})
+		probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: q, Want: want})
 	}
-	ask("from the worker's address", "", request)
-	ask("with forged addresses in its headers", "", withForgedHeaders(request))
-	ask("from the balancer's own host", "127.0.0.1", request)
+	add("from the worker's address", "", request)
+	add("with forged addresses in its headers", "", withForgedHeaders(request))
+	add("from the balancer's own host", "127.0.0.1", request)
 	for _, a := range r.Access {
 		network, err := netip.ParsePrefix(a.Clients)
 		if addr, single := netip.ParseAddr(a.Clients); single == nil && err != nil && addr.Is4() {
@@ -94,10 +94,10 @@ func addressProbes(r model.Route, request plan.Request) (asked []check.Probe) {
 		}
 		if err == nil && network.Addr().Is4() && !network.Addr().IsLoopback() {
 			last := check.LastAddress(network).String()
-			ask("from "+last, last, request)
+			add("from "+last, last, request)
 		}
 	}
-	return asked
+	return probes
 }
 
 // withForgedHeaders returns the request with header fields that claim another client address.

@@ -15,14 +15,14 @@ var Auth = check.Check{
 	Law:    "one unauthorized request that reaches a backend refutes; an auth service gets one subrequest per request",
 	Probes: authProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Auth {
+		groups := check.GroupRoutes(cfg, func(r model.Route) []*model.Auth {
 			if r.Auth == nil || r.LocalContent != nil {
 				return nil
 			}
 			return []*model.Auth{r.Auth}
 		}, func(a *model.Auth) string { return fmt.Sprint(a.Pos) })
 		var claims []plan.Claim
-		for _, g := range found {
+		for _, g := range groups {
 			answer := "the auth service's response"
 			if g.What.DeniedCode != 0 {
 				answer = fmt.Sprint(g.What.DeniedCode)
@@ -41,21 +41,21 @@ var Auth = check.Check{
 // wrongPassword is the Authorization value of a user that no list contains (RFC 7617).
 const wrongPassword = "Basic bGJwcm9vZjp3cm9uZw=="
 
-func authProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
-	shares := func(r model.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
-	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		ask := func(why, says string, want check.Want) {
-			request, _ := check.RequestWithSpec(cfg, r, says)
-			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
+func authProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
+	matches := func(r model.Route) bool { return r.Auth != nil && r.Auth.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
+		add := func(label, spec string, want check.Want) {
+			request, _ := check.RequestWithSpec(cfg, r, spec)
+			probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: request, Want: want})
 		}
 		switch r.Auth.Kind {
 		case model.AuthService:
-			ask("the auth service allows it", "status=200&helper=200", check.Want{Codes: []int{200}, Pool: r.Pool})
+			add("the auth service allows it", "status=200&helper=200", check.Want{Codes: []int{200}, Pool: r.Pool})
 			want := check.Want{Codes: []int{r.Auth.DeniedCode}, NotForwarded: true}
 			if r.Auth.DeniedCode == 0 { // the service's own response, with its header fields
 				want = check.Want{Codes: []int{401}, NotForwardedTo: r.Pool}
 			}
-			ask("the auth service denies it with 401", "status=200&helper=401", want)
+			add("the auth service denies it with 401", "status=200&helper=401", want)
 		case model.AuthRoute:
 			path := r.Auth.Target
 			for _, by := range cfg.Routes {
@@ -63,17 +63,17 @@ func authProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot
 					path = by.BackendPath(by.Path)
 				}
 			}
-			ask("the auth service allows it", "status=200&at="+path, check.Want{Codes: []int{200}, Pool: r.Pool})
+			add("the auth service allows it", "status=200&at="+path, check.Want{Codes: []int{200}, Pool: r.Pool})
 			for _, code := range r.Auth.DenyCodes {
-				says := fmt.Sprintf("status=%d&at=%s", code, path)
-				ask(fmt.Sprintf("the auth service denies it with %d", code), says, check.Want{Codes: []int{code}})
+				spec := fmt.Sprintf("status=%d&at=%s", code, path)
+				add(fmt.Sprintf("the auth service denies it with %d", code), spec, check.Want{Codes: []int{code}})
 			}
 		case model.AuthUsers:
 			for _, password := range []string{"", wrongPassword} { // overrides the probe header
-				ask("without a valid password", "", check.Want{Codes: []int{401}, NotForwarded: true})
-				asked[len(asked)-1].Request.Header["Authorization"] = password
+				add("without a valid password", "", check.Want{Codes: []int{401}, NotForwarded: true})
+				probes[len(probes)-1].Request.Header["Authorization"] = password
 			}
 		}
 	}
-	return asked, ""
+	return probes, ""
 }

@@ -15,7 +15,7 @@ var Body = check.Check{
 	Law:    "tested on both sides of the limit, one byte apart",
 	Probes: bodyProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Number {
+		groups := check.GroupRoutes(cfg, func(r model.Route) []model.Number {
 			if r.MaxBody == nil || r.Internal {
 				return nil
 			}
@@ -27,7 +27,7 @@ var Body = check.Check{
 			return fmt.Sprint(n)
 		})
 		var claims []plan.Claim
-		for _, g := range found {
+		for _, g := range groups {
 			text := fmt.Sprintf("Requests to %s may have bodies of up to %s B; larger ones get 413.",
 				g.Paths(), units.Number(int(g.What.Value)))
 			if g.What.Value == 0 {
@@ -46,30 +46,29 @@ var Body = check.Check{
 // maxBodySent is the largest body that lbproof sends, in bytes.
 const maxBodySent = 64 << 20
 
-func bodyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func bodyProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	limit := claim.Params[plan.ParamMaxBytes].Int()
 	if limit >= maxBodySent {
 		return nil, fmt.Sprintf("lbproof sends bodies of at most %s B", units.Number(maxBodySent))
 	}
-	shares := func(r model.Route) bool {
+	matches := func(r model.Route) bool {
 		if r.Pool == "" || r.MaxBody == nil || r.MaxBody.Value != limit {
 			return false
 		}
 		return r.MaxBody.Implicit && claim.Implicit || r.MaxBody.Pos == claim.Pos
 	}
-	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		request, _ := check.RequestWithSpec(cfg, r, "")
-		request.Method = "POST"
+	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
+		add := func(label string, size int64, want check.Want) {
+			request, _ := check.RequestWithSpec(cfg, r, "")
+			request.Method, request.PaddingSize = "POST", size
+			probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: request, Want: want})
+		}
 		if limit == 0 {
-			request.PaddingSize = 4 << 20
-			asked = append(asked, check.Probe{Case: "4 MiB", Kind: plan.KindProbes, Request: request, Want: check.Want{NotCode: 413}})
+			add("4 MiB", 4<<20, check.Want{NotCode: 413})
 			continue
 		}
-		request.PaddingSize = limit
-		asked = append(asked, check.Probe{Case: "exactly at the limit", Kind: plan.KindProbes, Request: request, Want: check.Want{NotCode: 413}})
-		request.PaddingSize++
-		refused := check.Want{Codes: []int{413}, NotForwarded: true}
-		asked = append(asked, check.Probe{Case: "one byte over the limit", Kind: plan.KindProbes, Request: request, Want: refused})
+		add("exactly at the limit", limit, check.Want{NotCode: 413})
+		add("one byte over the limit", limit+1, check.Want{Codes: []int{413}, NotForwarded: true})
 	}
-	return asked, ""
+	return probes, ""
 }

@@ -40,7 +40,7 @@ func TestBodyTooLargeToSend(t *testing.T) {
 	cfg := upTo(64 << 20)
 	claims := Body.Claims(cfg)
 	require.Len(t, claims, 1)
-	asks, cannot := Body.Probes(cfg, claims[0])
-	assert.Empty(t, asks)
-	assert.Equal(t, "lbproof sends bodies of at most 67,108,864 B", cannot)
+	probes, untestable := Body.Probes(cfg, claims[0])
+	assert.Empty(t, probes)
+	assert.Equal(t, "lbproof sends bodies of at most 67,108,864 B", untestable)
 }

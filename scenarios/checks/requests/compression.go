@@ -18,14 +18,14 @@ var Compression = check.Check{
 	Law:    "tested on both sides of the minimum size, with a listed and an unlisted type",
 	Probes: compressionProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []*model.Compress {
+		groups := check.GroupRoutes(cfg, func(r model.Route) []*model.Compress {
 			if r.Compress == nil || r.Internal {
 				return nil
 			}
 			return []*model.Compress{r.Compress}
 		}, func(c *model.Compress) string { return fmt.Sprint(c.Pos) })
 		var claims []plan.Claim
-		for _, g := range found {
+		for _, g := range groups {
 			types := "any type"
 			if len(g.What.Types) > 0 {
 				types = strings.Join(g.What.Types, ", ")
@@ -35,7 +35,8 @@ var Compression = check.Check{
 				vary = ", with Vary: Accept-Encoding"
 			}
 			claims = append(claims, plan.Claim{
-				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression, Subject: g.Subject(), Pos: g.What.Pos,
+				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression,
+				Subject: g.Subject(), Pos: g.What.Pos,
 				Params: plan.Params{plan.ParamMinBytes: plan.Amount(g.What.MinBytes)},
 				Text: fmt.Sprintf("Responses from %s of at least %s B (%s) are compressed for clients that accept it%s.",
 					g.Paths(), units.Number(g.What.MinBytes), types, vary),
@@ -45,15 +46,15 @@ var Compression = check.Check{
 	},
 }
 
-func compressionProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
-	shares := func(r model.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
-	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+func compressionProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
+	matches := func(r model.Route) bool { return r.Compress != nil && r.Compress.Pos == claim.Pos && r.Pool != "" }
+	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
 		c := r.Compress
 		listed, least := "text/html", max(c.MinBytes, 1)
 		if len(c.Types) > 0 {
 			listed = c.Types[0]
 		}
-		ask := func(why, accepts, contentType string, size int, packed bool) {
+		add := func(label, accepts, contentType string, size int, packed bool) {
 			request, _ := check.RequestWithSpec(cfg, r, fmt.Sprintf("status=200&size=%d&type=%s",
 				size, url.QueryEscape(contentType)))
 			request.Header["Accept-Encoding"] = accepts
@@ -64,16 +65,16 @@ func compressionProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe,
 					want.HeadersPresent = []string{"Vary"}
 				}
 			}
-			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
+			probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: request, Want: want})
 		}
-		ask(fmt.Sprintf("%d B of %s", least, listed), "gzip", listed, least, true)
-		ask("the client does not accept gzip", "identity", listed, 2*least, false)
+		add(fmt.Sprintf("%d B of %s", least, listed), "gzip", listed, least, true)
+		add("the client does not accept gzip", "identity", listed, 2*least, false)
 		if least > 1 {
-			ask("one byte below the minimum size", "gzip", listed, least-1, false)
+			add("one byte below the minimum size", "gzip", listed, least-1, false)
 		}
 		if len(c.Types) > 0 && !slices.Contains(c.Types, "image/png") {
-			ask("an unlisted type", "gzip", "image/png", 2*least, false)
+			add("an unlisted type", "gzip", "image/png", 2*least, false)
 		}
 	}
-	return asked, ""
+	return probes, ""
 }

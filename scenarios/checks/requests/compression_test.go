@@ -29,14 +29,14 @@ func TestCompression(t *testing.T) {
 
 	plain := history.Hit{Code: 200, Server: "a"}
 	packed := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip", "Vary", "Accept-Encoding")}
-	silent := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}
+	withoutVary := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}
 	large := a.find(t, "100 B of text/css", "GET http://any:80/")
 	large(packed, "", "a")
 	large(plain, "answered 200 by a without Content-Encoding: gzip", "a")
-	large(silent, "answered 200 by a without Vary", "a")
+	large(withoutVary, "answered 200 by a without Vary", "a")
 	large(history.Hit{Code: 502}, "answered 502 by the balancer instead of 200")
-	for _, why := range []string{"the client does not accept gzip", "one byte below the minimum size", "an unlisted type"} {
-		other := a.find(t, why, "GET http://any:80/")
+	for _, label := range []string{"the client does not accept gzip", "one byte below the minimum size", "an unlisted type"} {
+		other := a.find(t, label, "GET http://any:80/")
 		other(plain, "", "a")
 		other(packed, `answered 200 by a with Content-Encoding: "gzip", which is not to be there`, "a")
 	}

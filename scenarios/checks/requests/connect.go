@@ -21,7 +21,7 @@ const (
 
 // connectAttempts returns how many connections the balancer tries for one request. cannot explains why the time of
 // one attempt is not observable.
-func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, cannot string) {
+func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, untestable string) {
 	pool, _ := cfg.Pool(r.Pool)
 	n = 1
 	switch {
@@ -54,9 +54,10 @@ func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, c
 // balancer must come after a whole number of attempts. Later requests do not count, because the balancer may have
 // ejected the servers by then; neither do connections opened earlier.
 func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Finding {
-	n, cannot := connectAttempts(h.Plan.Config, r, t)
+	n, untestable := connectAttempts(h.Plan.Config, r, t)
 	f := check.Finding{
-		Untestable: cannot, Need: check.Repetitions, Test: "time until the balancer gives up a request while all servers are unreachable",
+		Untestable: untestable, Need: check.Repetitions,
+		Test:      "time until the balancer gives up a request while all servers are unreachable",
 		Predicted: fmt.Sprintf("%s per attempt, up to %d attempts", units.Duration(t.Duration), n),
 	}
 	first := time.Duration(0)
@@ -70,7 +71,8 @@ func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Findi
 	}
 	f.Measured = fmt.Sprintf("the first of %s was given up after %s",
 		units.Plural(f.N, "request"), units.Duration(first.Round(time.Millisecond)))
-	f.Power = fmt.Sprintf("would have detected a timeout 25 %% off, unless a multiple of it equals a multiple of %s", units.Duration(t.Duration))
+	f.Power = fmt.Sprintf("would have detected a timeout 25 %% off, unless a multiple of it equals a multiple of %s",
+		units.Duration(t.Duration))
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && !fitsAttempts(first, t.Duration, n) {
 		f.CounterExamples = []string{"the balancer gave up after " + units.Duration(first.Round(time.Millisecond))}
 	}
@@ -95,10 +97,10 @@ func connectWaits(h history.History, r model.Route, t model.Timeout) iter.Seq[ti
 			if j == nil || j.Key != via.Key() || from == 0 || hit.Sent < from || hit.Sent > until {
 				continue
 			}
-			took := hit.Done - hit.Sent
+			duration := hit.Done - hit.Sent
 			gaveUp := hit.Server == "" && slices.Contains(statuses, hit.Code)
-			leftAlone := hit.Code == 502 && took < t.Duration*3/10 // because another request failed
-			if gaveUp && !leftAlone && !yield(took) {
+			leftAlone := hit.Code == 502 && duration < t.Duration*3/10 // because another request failed
+			if gaveUp && !leftAlone && !yield(duration) {
 				return
 			}
 		}
@@ -129,12 +131,12 @@ func fitsAttempts(took, after time.Duration, times int) bool {
 // undetectedTime returns how long neither health checks nor earlier requests can reveal that the servers of a pool
 // are unreachable.
 func undetectedTime(pool model.Pool, t model.Timeout) time.Duration {
-	lasts := t.Duration / 2
+	duration := t.Duration / 2
 	for _, s := range pool.Servers {
 		if s.HealthCheck != nil {
 			soonest, _, _ := s.HealthCheck.DetectionTime()
-			lasts = min(lasts, soonest/2)
+			duration = min(duration, soonest/2)
 		}
 	}
-	return lasts
+	return duration
 }

@@ -65,10 +65,10 @@ func judgeEndpoint(claim plan.Claim, h history.History) check.Finding {
 	}
 	var wrong check.Examples
 	f.N = countWrongAnswers(h, claim.Subject, *r.StaticResponse, &wrong)
-	if gone := check.WhyNodeExited(h); gone == "" {
+	if exited := check.WhyNodeExited(h); exited == "" {
 		f.CounterExamples = wrong.List()
 	} else {
-		f.Inconclusive = gone
+		f.Inconclusive = exited
 	}
 	f.Measured = fmt.Sprintf("%s of %s differ", units.Number(wrong.Total), units.Number(f.N))
 	f.Power = check.RequestPower(f.N, h)

@@ -17,20 +17,20 @@ var Fallback = check.Check{
 	Law:    "one request that wrongly gets or misses the fallback refutes",
 	Probes: fallbackProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.ErrorPage { return r.ErrorPages },
+		groups := check.GroupRoutes(cfg, func(r model.Route) []model.ErrorPage { return r.ErrorPages },
 			func(f model.ErrorPage) string { return fmt.Sprint(f.Pos, f.Target) })
 		var claims []plan.Claim
-		for _, g := range found {
+		for _, g := range groups {
 			f := g.What
 			text := fmt.Sprintf("Requests to %s are answered by %s while health checks report %s as down.",
 				g.Paths(), f.Target, g.Routes[0].Pool)
 			if len(f.Codes) > 0 {
-				whose := "only the balancer's own; a backend's status is passed through"
+				scope := "only the balancer's own; a backend's status is passed through"
 				if f.InterceptsBackend {
-					whose = "the balancer's own or a backend's"
+					scope = "the balancer's own or a backend's"
 				}
 				text = fmt.Sprintf("If a request to %s results in %s (%s), %s answers and the client gets %s.",
-					g.Paths(), statusRange(f.Codes), whose, f.Target, clientStatusText(f.Code))
+					g.Paths(), statusRange(f.Codes), scope, f.Target, clientStatusText(f.Code))
 			}
 			claims = append(claims, check.NewClaim(plan.CheckFallback, g.Subject(), f.Target, f.Pos, text))
 		}
@@ -57,9 +57,9 @@ func statusRange(list []int) string {
 	return units.StatusList(list)
 }
 
-func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func fallbackProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	var f model.ErrorPage
-	shares := func(r model.Route) bool {
+	matches := func(r model.Route) bool {
 		for _, has := range r.ErrorPages {
 			if has.Pos == claim.Pos && claim.Detail == has.Target && r.Pool != "" {
 				f = has
@@ -68,24 +68,24 @@ func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 		}
 		return false
 	}
-	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		shares(r)
+	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
+		matches(r)
 		want := wantFallback(cfg, r, f)
 		for _, code := range f.Codes {
-			says, why := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
+			spec, label := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
 			reply := want
 			switch {
 			case !f.InterceptsBackend && code == 502:
-				says, why = "cut", "a backend closes the connection"
+				spec, label = "cut", "a backend closes the connection"
 			case !f.InterceptsBackend:
 				reply = check.Want{Codes: []int{code}, Pool: r.Pool}
 			}
-			if len(asked) >= 6 || !f.InterceptsBackend && code == 504 {
+			if len(probes) >= 6 || !f.InterceptsBackend && code == 504 {
 				continue
 			}
 			kind := plan.KindProbes
 			switch {
-			case says == "cut":
+			case spec == "cut":
 				kind = plan.KindNoResponse
 			case code >= 500:
 				kind = plan.KindFailures
@@ -95,12 +95,12 @@ func fallbackProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, ca
 			for _, s := range pool.Servers {
 				hosts = append(hosts, s.Host)
 			}
-			request, _ := check.RequestWithSpec(cfg, r, says+"&by="+strings.Join(hosts, ","))
+			request, _ := check.RequestWithSpec(cfg, r, spec+"&by="+strings.Join(hosts, ","))
 			request.Method = "POST" // which is not retried
-			asked = append(asked, check.Probe{Case: why, Kind: kind, Request: request, Want: reply})
+			probes = append(probes, check.Probe{Case: label, Kind: kind, Request: request, Want: reply})
 		}
 	}
-	return asked, ""
+	return probes, ""
 }
 
 // wantFallback returns the response that a client must get from a fallback.

@@ -39,8 +39,8 @@ func TestFallbackToAPage(t *testing.T) {
 		},
 		model.Route{Path: "/sorry", Exact: true, StaticResponse: &model.StaticResponse{Pos: testPos, Code: 203}, DefaultHost: true},
 	), "fallback/#/sorry", 2)
-	for _, why := range []string{"a backend answers 404", "a backend answers 500"} {
-		page := a.find(t, why, "POST http://any:80/")
+	for _, label := range []string{"a backend answers 404", "a backend answers 500"} {
+		page := a.find(t, label, "POST http://any:80/")
 		page(history.Hit{Code: 200}, "", "a")
 		page(history.Hit{Code: 404, Server: "a"}, "answered 404 by a instead of 200", "a")
 	}

@@ -15,16 +15,16 @@ func TestFraming(t *testing.T) {
 	a := probesFor(t, Framing, configOf(model.Route{Path: "/", Pool: "p", DefaultHost: true}), "framing/port 80", 4)
 	const second = "GET / HTTP/1.1\r\nHost: lbproof.test\r\n" +
 		history.IDHeader + ": " + history.IDPlaceholder + "\r\n" + history.ResponseSpecHeader + ": status=200\r\n\r\n"
-	f := func(i int, why, body, encoding, length string) {
+	f := func(i int, label, body, encoding, length string) {
 		t.Helper()
 		q := a.probes[i]
-		assert.Equal(t, why, q.Case)
+		assert.Equal(t, label, q.Case)
 		assert.Equal(t, body, string(q.Request.Body))
 		assert.Equal(t, encoding, q.Request.Header["Transfer-Encoding"])
 		assert.Equal(t, length, q.Request.Header["Content-Length"])
 		assert.Equal(t, plan.StallAfterResponses, q.Request.StallAt)
 
-		ends := a.find(t, why, "POST http://any:80/")
+		ends := a.find(t, label, "POST http://any:80/")
 		ends(history.Hit{Code: 400, Header: encodeHeader(history.ResponseCountField, "1")}, "")
 		ends(history.Hit{Err: history.Closed}, "")
 		once := history.Hit{Code: 200, Server: "a", Header: encodeHeader(history.ResponseCountField, "1")}

@@ -63,10 +63,11 @@ func judgeHeaders(claim plan.Claim, h history.History) check.Finding {
 	}
 	header := claimedHeader(r, claim)
 	if _, ok := (exchange{route: r}).pattern(header.Value); !ok {
-		return check.Finding{Inconclusive: check.NoExperiment + ": the value of " + header.Value.Source + " is not predictable"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": " + header.Value.Source + " is not predictable"}
 	}
 	f := check.Finding{
-		Need: check.RequestsNeeded(h), Test: "value received by the backend compared with the configured one, for every arrival", Predicted: header.Value.Source,
+		Need: check.RequestsNeeded(h), Predicted: header.Value.Source,
+		Test: "value received by the backend compared with the configured one, for every arrival",
 	}
 	if len(r.Access) > 0 {
 		f.Need = check.Repetitions
@@ -131,8 +132,8 @@ func wantedValue(header model.Header, e exchange) fieldValue {
 	if text, ok := e.expand(value); ok {
 		return fieldValue{text: text}
 	}
-	form, _ := e.pattern(value) // exists: judgeHeaders checked it
-	return fieldValue{text: form.String(), pattern: form}
+	pattern, _ := e.pattern(value) // exists: judgeHeaders checked it
+	return fieldValue{text: pattern.String(), pattern: pattern}
 }
 
 // headerCache caches parsed header sets: most arrivals share a few of them.

@@ -47,10 +47,10 @@ func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, questio
 		if ids = append(ids, claim.ID); claim.ID != id {
 			continue
 		}
-		asks, cannot := c.Probes(cfg, claim)
-		assert.Empty(t, cannot)
-		assert.Len(t, asks, questions)
-		return claimProbes{cfg, asks}
+		probes, untestable := c.Probes(cfg, claim)
+		assert.Empty(t, untestable)
+		assert.Len(t, probes, questions)
+		return claimProbes{cfg, probes}
 	}
 	require.Fail(t, "no such claim", "%s is not among %v", id, ids)
 	return claimProbes{}
@@ -61,13 +61,13 @@ func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, questio
 type checkReply func(hit history.Hit, wrong string, arrived ...string)
 
 // find returns the check of the probe with a case, whose request must be this one.
-func (a claimProbes) find(t *testing.T, why, request string) checkReply {
+func (a claimProbes) find(t *testing.T, label, request string) checkReply {
 	t.Helper()
 	for _, q := range a.probes {
-		if q.Case != why {
+		if q.Case != label {
 			continue
 		}
-		assert.Equal(t, request, requestText(q.Request), why)
+		assert.Equal(t, request, requestText(q.Request), label)
 		return func(hit history.Hit, wrong string, arrived ...string) {
 			t.Helper()
 			var arrivals []history.Arrival
@@ -75,10 +75,10 @@ func (a claimProbes) find(t *testing.T, why, request string) checkReply {
 				arrivals = append(arrivals, history.Arrival{Server: server})
 			}
 			h := history.History{Plan: plan.Plan{Config: a.cfg}, Env: history.Environment{ClientAddr: "172.18.0.9"}}
-			assert.Equal(t, wrong, q.Want.Mismatch(h, hit, arrivals), why)
+			assert.Equal(t, wrong, q.Want.Mismatch(h, hit, arrivals), label)
 		}
 	}
-	require.Fail(t, "no such question", "%s", why)
+	require.Fail(t, "no such probe", "%s", label)
 	return nil
 }
 

@@ -22,7 +22,8 @@ func redirectClaims(r model.Route) []plan.Claim {
 	if r.Redirect == nil || r.Internal {
 		return nil
 	}
-	text := fmt.Sprintf("Requests to %s are redirected with %d to %s; no backend sees them.", r.Key(), r.Redirect.Code, r.Redirect.To)
+	text := fmt.Sprintf("Requests to %s are redirected with %d to %s; no backend sees them.",
+		r.Key(), r.Redirect.Code, r.Redirect.To)
 	switch repeating := redirectCode(*r.Redirect, "POST"); {
 	case repeating != r.Redirect.Code:
 		text += fmt.Sprintf(" Methods other than GET get %d and are preserved.", repeating)
@@ -34,33 +35,39 @@ func redirectClaims(r model.Route) []plan.Claim {
 	return []plan.Claim{claim}
 }
 
-func redirectProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func redirectProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	r, ok := check.RouteOf(cfg, claim)
 	host, askable := r.ProbeHost()
 	if !ok || !askable {
 		return nil, ""
 	}
-	ask := func(why, method, host string) {
-		request := plan.Request{Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2", Header: check.RespondWith("")}
+	add := func(label, method, host string) {
+		request := plan.Request{
+			Method: method, Port: r.Port, TLS: r.TLS, Path: r.Path + "lbproof?a=1&b=2",
+			Header: check.RespondWith(""),
+		}
 		if r.Exact {
 			request.Path = r.Path + "?a=1&b=2"
 		}
 		request.Header["Host"] = host
-		want := check.Want{Codes: []int{redirectCode(*r.Redirect, method)}, NotForwarded: true, HeadersPresent: []string{"Location"}}
+		want := check.Want{
+			Codes: []int{redirectCode(*r.Redirect, method)}, NotForwarded: true,
+			HeadersPresent: []string{"Location"},
+		}
 		if to, known := (exchange{route: r, request: request}).expand(r.Redirect.To); known {
 			want.Headers, want.HeadersPresent = map[string][]string{"Location": {to}}, nil
 		}
-		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
+		probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: request, Want: want})
 	}
 	if host == "" {
 		host = plan.CertificateHost
 	}
-	ask("path and query are kept", "GET", host)
-	ask("a POST", "POST", host)
+	add("path and query are kept", "GET", host)
+	add("a POST", "POST", host)
 	if len(r.Hosts) == 0 || r.DefaultHost {
-		ask("an unknown host", "GET", "evil.example")
+		add("an unknown host", "GET", "evil.example")
 	}
-	return asked, ""
+	return probes, ""
 }
 
 // redirectCode returns the status that redirects requests of a method.

@@ -15,9 +15,9 @@ func TestRedirects(t *testing.T) {
 	a := probesFor(t, Redirects, configOf(model.Route{
 		Path: "/", DefaultHost: true, Redirect: &model.Redirect{Pos: testPos, Code: 301, To: toHTTPS},
 	}), "redirects/", 3)
-	f := func(why, request, to string) {
+	f := func(label, request, to string) {
 		t.Helper()
-		reply := a.find(t, why, request)
+		reply := a.find(t, label, request)
 		reply(history.Hit{Code: 301, Header: encodeHeader("Location", to)}, "")
 		reply(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "answered 302 by the balancer instead of 301")
 		reply(history.Hit{Code: 301}, "answered 301 by the balancer without Location: "+to)

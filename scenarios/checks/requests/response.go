@@ -23,10 +23,10 @@ var Response = check.Check{
 }
 
 func responseClaims(cfg model.Config) []plan.Claim {
-	found := check.GroupRoutes(cfg, func(r model.Route) []model.Header { return r.AddHeaders },
+	groups := check.GroupRoutes(cfg, func(r model.Route) []model.Header { return r.AddHeaders },
 		func(h model.Header) string { return fmt.Sprint(h) })
 	var claims []plan.Claim
-	for _, g := range found {
+	for _, g := range groups {
 		h := g.What
 		scope := ""
 		switch {
@@ -41,54 +41,57 @@ func responseClaims(cfg model.Config) []plan.Claim {
 	return check.DistinctIDs(claims)
 }
 
-func responseProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func responseProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	name := claim.Detail
-	shares := func(r model.Route) bool {
+	matches := func(r model.Route) bool {
 		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool { return h.Pos == claim.Pos && h.Name == name })
 	}
-	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
-		ask := func(why string, kind plan.PhaseKind, method, says string, code int, mine bool, edit func(*plan.Request)) {
-			request, _ := check.RequestWithSpec(cfg, r, says)
+	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
+		add := func(label string, kind plan.PhaseKind, method, spec string, code int, own bool, edit func(*plan.Request)) {
+			request, _ := check.RequestWithSpec(cfg, r, spec)
 			request.Method = method
 			if edit != nil {
 				edit(&request)
 			}
-			want := wantHeader(r, request, name, code, mine)
+			want := wantHeader(r, request, name, code, own)
 			if kind == plan.KindNoResponse {
 				want.OnlyIfCodes = append(want.OnlyIfCodes, 503) // HAProxy, after several attempts
 			}
-			asked = append(asked, check.Probe{Case: why, Kind: kind, Request: request, Want: want})
+			probes = append(probes, check.Probe{Case: label, Kind: kind, Request: request, Want: want})
 		}
 		if r.StaticResponse != nil {
-			ask(fmt.Sprintf("the balancer's own %d", r.StaticResponse.Code), plan.KindProbes, "GET", "", r.StaticResponse.Code, true, nil)
+			code := r.StaticResponse.Code
+			add(fmt.Sprintf("the balancer's own %d", code), plan.KindProbes, "GET", "", code, true, nil)
 		}
 		if r.LocalContent != nil {
-			ask("an admin page of the balancer", plan.KindProbes, "GET", "", 200, true, nil)
+			add("an admin page of the balancer", plan.KindProbes, "GET", "", 200, true, nil)
 		}
 		if request, _ := check.RequestWithSpec(cfg, r, ""); r.Pool == "" || request.Header["Upgrade"] != "" {
 			continue
 		}
 		for _, code := range []int{200, 301, 404} {
-			ask(fmt.Sprintf("a backend's %d", code), plan.KindProbes, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
+			add(fmt.Sprintf("a backend's %d", code), plan.KindProbes, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
 		}
 		if limit := r.MaxBody; limit != nil && limit.Value > 0 && limit.Value < maxBodySent {
-			ask("the balancer's 413", plan.KindProbes, "POST", "", 413, true, func(q *plan.Request) { q.PaddingSize = limit.Value + 1 })
+			add("the balancer's 413", plan.KindProbes, "POST", "", 413, true,
+				func(q *plan.Request) { q.PaddingSize = limit.Value + 1 })
 		}
 		for _, l := range r.Limits {
 			if isExceedable(l) {
-				ask(fmt.Sprintf("the limit's %d",
-					l.Status), plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
+				label := fmt.Sprintf("the limit's %d", l.Status)
+				add(label, plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
 				break
 			}
 		}
-		ask("a backend's 500", plan.KindFailures, "POST", "status=500", 500, false, nil)
-		ask("the balancer's 502", plan.KindNoResponse, "POST", "cut", 502, true, nil)
+		add("a backend's 500", plan.KindFailures, "POST", "status=500", 500, false, nil)
+		add("the balancer's 502", plan.KindNoResponse, "POST", "cut", 502, true, nil)
 		if request, ok := gatewayTimeoutRequest(cfg, r); ok {
 			want := wantHeader(r, request, name, 504, true)
-			asked = append(asked, check.Probe{Case: "the balancer's 504", Kind: plan.KindTimeouts, Request: request, Want: want})
+			timeout := check.Probe{Case: "the balancer's 504", Kind: plan.KindTimeouts, Request: request, Want: want}
+			probes = append(probes, timeout)
 		}
 	}
-	return asked, ""
+	return probes, ""
 }
 
 // isExceedable reports whether a single client can exceed a limit.
@@ -107,8 +110,8 @@ func wantHeader(r model.Route, request plan.Request, name string, code int, own 
 	field := textproto.CanonicalMIMEHeaderKey(name)
 	var values []string
 	for _, h := range r.AddHeaders {
-		elsewhere := own && h.ProxiedOnly || h.Statuses != nil && !slices.Contains(h.Statuses, code)
-		if elsewhere || !strings.EqualFold(h.Name, name) {
+		skip := own && h.ProxiedOnly || h.Statuses != nil && !slices.Contains(h.Statuses, code)
+		if skip || !strings.EqualFold(h.Name, name) {
 			continue
 		}
 		text, known := (exchange{route: r, request: request}).expand(h.Value)

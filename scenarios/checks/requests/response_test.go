@@ -15,7 +15,7 @@ import (
 // The balancer's own 504 is probed wherever it generates one, and carries the header fields of such responses.
 func TestResponsesOfTheBalancer(t *testing.T) {
 	at := model.Pos{File: "x", Line: 1}
-	f := func(asks bool, values []string, edit func(*model.Route)) {
+	f := func(probed bool, values []string, edit func(*model.Route)) {
 		t.Helper()
 		r := model.Route{
 			Path: "/", Port: 80, Pool: "p", DefaultHost: true,
@@ -28,15 +28,15 @@ func TestResponsesOfTheBalancer(t *testing.T) {
 			Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		}
 		claim := plan.Claim{ID: "response/:80/#X-A", Subject: r.Key(), Detail: "X-A", Pos: at}
-		asked, cannot := responseProbes(cfg, claim)
-		assert.Empty(t, cannot)
-		i := slices.IndexFunc(asked, func(q check.Probe) bool { return slices.Equal(q.Want.OnlyIfCodes, []int{504}) })
-		if assert.Equal(t, asks, i >= 0) && asks {
-			assert.Equal(t, plan.KindTimeouts, asked[i].Kind)
-			assert.Contains(t, asked[i].Want.Headers, "X-A")
-			assert.Equal(t, values, asked[i].Want.Headers["X-A"])
+		probes, untestable := responseProbes(cfg, claim)
+		assert.Empty(t, untestable)
+		i := slices.IndexFunc(probes, func(q check.Probe) bool { return slices.Equal(q.Want.OnlyIfCodes, []int{504}) })
+		if assert.Equal(t, probed, i >= 0) && probed {
+			assert.Equal(t, plan.KindTimeouts, probes[i].Kind)
+			assert.Contains(t, probes[i].Want.Headers, "X-A")
+			assert.Equal(t, values, probes[i].Want.Headers["X-A"])
 			waits, _ := timeoutProbes(cfg, plan.Claim{ID: "timeouts/:80/#receive-a-response", Subject: r.Key(), Detail: "receive-a-response", Params: plan.Params{plan.ParamTimeout: 5}})
-			assert.Equal(t, waits[0].Request, asked[i].Request, "one probe serves both claims")
+			assert.Equal(t, waits[0].Request, probes[i].Request, "one probe serves both claims")
 		}
 	}
 	f(true, []string{"1"}, func(*model.Route) {})

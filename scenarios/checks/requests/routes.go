@@ -67,11 +67,11 @@ func mayOverlap(o, r model.Route) bool {
 	return nested || o.Regex || r.Regex
 }
 
-func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func routeProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	var r model.Route
-	for _, is := range cfg.Routes {
-		if is.Key() == claim.Subject && is.PoolPos == claim.Pos {
-			r = is
+	for _, candidate := range cfg.Routes {
+		if candidate.Key() == claim.Subject && candidate.PoolPos == claim.Pos {
+			r = candidate
 		}
 	}
 	inside, ok := check.RequestWithSpec(cfg, r, "")
@@ -79,15 +79,15 @@ func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, canno
 		return nil, ""
 	}
 	want := check.Want{Pool: r.Pool, Codes: []int{200, 101}}
-	asked = append(asked, check.Probe{Case: "within the route", Kind: plan.KindProbes, Request: inside, Want: want})
-	ask := func(why, path, host string) {
+	probes = append(probes, check.Probe{Case: "within the route", Kind: plan.KindProbes, Request: inside, Want: want})
+	add := func(label, path, host string) {
 		request := inside
 		request.Path, request.Header = path, maps.Clone(inside.Header)
 		if host != "" {
 			request.Header["Host"] = host
 		}
 		if want, known := wantByRoute(cfg, request); known && path != "" {
-			asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: want})
+			probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: request, Want: want})
 		}
 	}
 	if len(r.Conditions) > 0 {
@@ -95,24 +95,24 @@ func routeProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, canno
 		outside.Header = maps.Clone(inside.Header)
 		if check.Violate(r.Conditions[:1], &outside) {
 			if want, known := wantByRoute(cfg, outside); known {
-				why := r.Conditions[0].Source + " does not hold"
-				asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: outside, Want: want})
+				label := r.Conditions[0].Source + " does not hold"
+				probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: outside, Want: want})
 			}
 		}
-		return asked, ""
+		return probes, ""
 	}
 	if !r.Regex {
-		ask("below it", inside.Path+"lbproof", "")
+		add("below the path", inside.Path+"lbproof", "")
 	}
 	if trimmed := strings.TrimSuffix(inside.Path, "/"); len(trimmed) > 1 {
-		ask("one letter shorter", trimmed[:len(trimmed)-1], "")
-		ask("in upper case", strings.ToUpper(inside.Path), "")
-		ask("under another path", "/lbproof"+inside.Path, "")
+		add("one letter shorter", trimmed[:len(trimmed)-1], "")
+		add("in upper case", strings.ToUpper(inside.Path), "")
+		add("under another path", "/lbproof"+inside.Path, "")
 	}
 	if len(r.Hosts) > 0 {
-		ask("for another host", inside.Path, "lbproof.invalid")
+		add("for another host", inside.Path, "lbproof.invalid")
 	}
-	return asked, ""
+	return probes, ""
 }
 
 // mayRefuse reports whether something other than routing decides about a request.

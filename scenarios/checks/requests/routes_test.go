@@ -16,15 +16,15 @@ func TestRoutes(t *testing.T) {
 		model.Route{Path: "/api/", Pool: "q", PoolPos: testPos, DefaultHost: true},
 	)
 	a := probesFor(t, Routes, cfg, "routes/api/", 5)
-	f := func(why, request, server, other string) {
+	f := func(label, request, server, other string) {
 		t.Helper()
-		reply, pool := a.find(t, why, request), map[string]string{"a": "p", "b": "q"}[server]
+		reply, pool := a.find(t, label, request), map[string]string{"a": "p", "b": "q"}[server]
 		reply(history.Hit{Code: 200, Server: server}, "", server)
 		reply(history.Hit{Code: 200, Server: other}, "answered 200 by "+other+", which is no server of "+pool, other)
 		reply(history.Hit{Err: history.Refused}, "no answer (refused)")
 	}
 	f("within the route", "GET http://any:80/api/", "b", "a")
-	f("below it", "GET http://any:80/api/lbproof", "b", "a")
+	f("below the path", "GET http://any:80/api/lbproof", "b", "a")
 	f("one letter shorter", "GET http://any:80/ap", "a", "b")
 	f("in upper case", "GET http://any:80/API/", "a", "b")
 	f("under another path", "GET http://any:80/lbproof/api/", "a", "b")

@@ -18,10 +18,10 @@ var Rules = check.Check{
 	Evidence: check.Evidence{Subrequests: check.Always},
 	Probes:   ruleProbes,
 	Claims: func(cfg model.Config) []plan.Claim {
-		found := check.GroupRoutes(cfg, func(r model.Route) []model.Rule { return r.Rules },
+		groups := check.GroupRoutes(cfg, func(r model.Route) []model.Rule { return r.Rules },
 			func(r model.Rule) string { return fmt.Sprint(r) })
 		var claims []plan.Claim
-		for _, g := range found {
+		for _, g := range groups {
 			r := g.What
 			when := conditionText(r)
 			text := fmt.Sprintf("Requests to %s get %d if %s.", g.Paths(), r.Code, when)
@@ -45,40 +45,40 @@ var Rules = check.Check{
 // conditionText joins the conditions of a rule for a sentence.
 func conditionText(r model.Rule) string { return strings.Join(model.Sources(r.Conditions), " and ") }
 
-func ruleProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func ruleProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	for _, r := range cfg.Routes {
 		for i, rule := range r.Rules {
 			switch {
 			case rule.Pos != claim.Pos || r.Key() != claim.Subject:
 			case rule.Rewrite != nil:
-				asked = append(asked, rewriteProbes(cfg, r, *rule.Rewrite)...)
+				probes = append(probes, rewriteProbes(cfg, r, *rule.Rewrite)...)
 			case rule.Code != 0:
-				asked = append(asked, conditionProbes(cfg, r, i)...)
+				probes = append(probes, conditionProbes(cfg, r, i)...)
 			}
 		}
 	}
-	return asked, ""
+	return probes, ""
 }
 
 // conditionProbes returns one request that matches the conditions of a route's rule number i, and one that does not.
 func conditionProbes(cfg model.Config, r model.Route, i int) []check.Probe {
 	other, rule := r, r.Rules[i]
 	other.Rules, other.MayRefuse = slices.Delete(slices.Clone(r.Rules), i, i+1), false
-	met, ok := check.RequestWithSpec(cfg, other, "")
+	matching, ok := check.RequestWithSpec(cfg, other, "")
 	missed, okToo := check.RequestWithSpec(cfg, r, "")
-	if !ok || !okToo || len(rule.Conditions) == 0 || !check.Satisfy(rule.Conditions, &met) {
+	if !ok || !okToo || len(rule.Conditions) == 0 || !check.Satisfy(rule.Conditions, &matching) {
 		return nil
 	}
 	when, refused := conditionText(rule), check.Want{Codes: []int{rule.Code}, NotForwarded: true}
 	return []check.Probe{
-		{Case: "matches " + when, Kind: plan.KindProbes, Request: met, Want: refused},
+		{Case: "matches " + when, Kind: plan.KindProbes, Request: matching, Want: refused},
 		{Case: "does not match " + when, Kind: plan.KindProbes, Request: missed, Want: check.Want{NotCode: rule.Code}},
 	}
 }
 
 // rewriteProbes returns requests whose path the backend must receive rewritten. The path of an auth subrequest is
 // observed together with the path of the request that causes it.
-func rewriteProbes(cfg model.Config, r model.Route, rewrite model.Rewrite) (asked []check.Probe) {
+func rewriteProbes(cfg model.Config, r model.Route, rewrite model.Rewrite) (probes []check.Probe) {
 	if by, ok := check.AuthenticatedRoute(cfg, r); ok {
 		request, _ := check.RequestWithSpec(cfg, by, "")
 		want := check.Want{BackendPaths: []string{by.BackendPath(by.Path), r.BackendPath(r.Path)}}
@@ -99,8 +99,9 @@ func rewriteProbes(cfg model.Config, r model.Route, rewrite model.Rewrite) (aske
 		if route, ok := cfg.Route(request.Port, request.Header["Host"], path); ok && route.Key() == r.Key() {
 			one, want := request, check.Want{Codes: []int{200}, BackendPaths: []string{r.BackendPath(path)}}
 			one.Path = path
-			asked = append(asked, check.Probe{Case: "path that backends receive for " + path, Kind: plan.KindProbes, Request: one, Want: want})
+			label := "path that backends receive for " + path
+			probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: one, Want: want})
 		}
 	}
-	return asked
+	return probes
 }

@@ -16,19 +16,19 @@ import (
 // Rewritten paths are probed at the route's path, below it, and through the auth subrequest.
 func TestRewriteProbes(t *testing.T) {
 	rewritten := model.Rule{Pos: model.Pos{File: "x", Line: 1}, Rewrite: &model.Rewrite{Match: "^/api/", Replacement: "/v2/"}}
-	asked := model.Rule{Pos: model.Pos{File: "x", Line: 2}, Rewrite: &model.Rewrite{Match: "^/check", Replacement: "/up"}}
+	probes := model.Rule{Pos: model.Pos{File: "x", Line: 2}, Rewrite: &model.Rewrite{Match: "^/check", Replacement: "/up"}}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 		Routes: []model.Route{
 			{Path: "/api/", Port: 80, Pool: "p", DefaultHost: true, Rules: []model.Rule{rewritten}},
 			{Path: "/in/", Port: 80, Pool: "p", DefaultHost: true, Auth: &model.Auth{Kind: model.AuthRoute, Target: "/check"}},
-			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []model.Rule{asked}},
+			{Path: "/check", Port: 80, Pool: "p", Internal: true, Rules: []model.Rule{probes}},
 		},
 	}
 	f := func(line int, subject string, want map[string][]string) {
 		t.Helper()
-		questions, cannot := ruleProbes(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
-		require.Empty(t, cannot)
+		questions, untestable := ruleProbes(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
+		require.Empty(t, untestable)
 		assert.Len(t, questions, len(want), "each probe once")
 		got := map[string][]string{}
 		for _, q := range questions {

@@ -23,11 +23,11 @@ type exchange struct {
 func (e exchange) expand(t model.Template) (text string, ok bool) {
 	var b strings.Builder
 	for _, p := range t.Pieces {
-		is, known := e.value(p)
+		piece, known := e.value(p)
 		if !known {
 			return "", false
 		}
-		b.WriteString(is)
+		b.WriteString(piece)
 	}
 	return b.String(), true
 }
@@ -37,10 +37,10 @@ func (e exchange) pattern(t model.Template) (expression *regexp.Regexp, ok bool)
 	var b strings.Builder
 	b.WriteString("^")
 	for _, p := range t.Pieces {
-		is, known := e.value(p)
+		text, known := e.value(p)
 		switch {
 		case known:
-			b.WriteString(regexp.QuoteMeta(is))
+			b.WriteString(regexp.QuoteMeta(text))
 		case p.Pattern != "":
 			b.WriteString(p.Pattern)
 		default:
@@ -53,15 +53,15 @@ func (e exchange) pattern(t model.Template) (expression *regexp.Regexp, ok bool)
 }
 
 // value returns the text of one piece of a template.
-func (e exchange) value(p model.Piece) (is string, known bool) {
+func (e exchange) value(p model.Piece) (text string, known bool) {
 	r := e.request
-	asked := cmp.Or(r.Header["Host"], e.host)
+	probes := cmp.Or(r.Header["Host"], e.host)
 	path, query, _ := strings.Cut(r.Path, "?")
 	switch p.Variable {
 	case "":
 		return p.Text, true
 	case model.Host:
-		bare, _, _ := strings.Cut(asked, ":")
+		bare, _, _ := strings.Cut(probes, ":")
 		return strings.ToLower(bare), true
 	case model.ClientAddress:
 		return e.client, true
@@ -83,7 +83,7 @@ func (e exchange) value(p model.Piece) (is string, known bool) {
 		return strings.Join(e.route.Hosts[:min(1, len(e.route.Hosts))], ""), len(e.route.Hosts) > 0
 	case model.RequestHeader:
 		if p.Name == "Host" {
-			return asked, true
+			return probes, true
 		}
 		return r.Header[textproto.CanonicalMIMEHeaderKey(p.Name)], true
 	}

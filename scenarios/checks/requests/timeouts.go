@@ -24,14 +24,14 @@ var Timeouts = check.Check{
 	Judge:        judgeTimeouts,
 	Claims: func(cfg model.Config) []plan.Claim {
 		limits := func(r model.Route) []model.Timeout { return r.Timeouts }
-		found := check.GroupRoutes(cfg, limits, func(t model.Timeout) string {
+		groups := check.GroupRoutes(cfg, limits, func(t model.Timeout) string {
 			if t.Implicit {
 				t.Pos = model.Pos{}
 			}
 			return fmt.Sprint(t)
 		})
 		var claims []plan.Claim
-		for _, g := range found {
+		for _, g := range groups {
 			t := g.What
 			text := fmt.Sprintf("For requests to %s, %s times out after %s (result: %s).",
 				g.Paths(), waitTexts[t.Kind], units.Duration(t.Duration), t.Result)
@@ -72,7 +72,7 @@ func limitDetail(t model.Timeout) string { return strings.ReplaceAll(t.Kind, " "
 
 // findTimeLimit returns the limit that a claim is about, and a route to test it on, possibly that of an auth service.
 func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model.Route, ok bool) {
-	shares := func(r model.Route) bool {
+	matches := func(r model.Route) bool {
 		for _, has := range r.Timeouts {
 			same := claim.Detail == limitDetail(has) && has.Duration == claimedWait(claim)
 			if written := claim.Implicit && has.Implicit || has.Pos == claim.Pos; same && written {
@@ -82,9 +82,9 @@ func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model
 		}
 		return false
 	}
-	routes := check.CandidateRoutes(cfg, claim, shares)
+	routes := check.CandidateRoutes(cfg, claim, matches)
 	if len(routes) == 0 {
-		subject := func(r model.Route) bool { return r.Internal && r.Key() == claim.Subject && shares(r) }
+		subject := func(r model.Route) bool { return r.Internal && r.Key() == claim.Subject && matches(r) }
 		i := slices.IndexFunc(cfg.Routes, subject)
 		if i < 0 {
 			return t, r, false
@@ -93,26 +93,26 @@ func findTimeLimit(cfg model.Config, claim plan.Claim) (t model.Timeout, r model
 		return t, cfg.Routes[i], ok
 	}
 	r = routes[0]
-	switch shares(r); t.Kind {
+	switch matches(r); t.Kind {
 	case model.TunnelTimeout:
 		r = routes[len(routes)-1] // one only for tunnels, if there is one
 	case model.ReadTimeout:
 		fewer := func(a, b model.Route) int { return postAttempts(cfg, a) - postAttempts(cfg, b) }
 		r = slices.MinFunc(routes, fewer) // every attempt takes that long
 	}
-	shares(r)
+	matches(r)
 	return t, r, true
 }
 
 // entryRequest returns the request that reaches a route, and the route that takes it first: for the route of an auth
 // service, one whose requests it authorizes.
-func entryRequest(cfg model.Config, r model.Route, says string) (request plan.Request, first model.Route, ok bool) {
-	by, asked := check.AuthenticatedRoute(cfg, r)
-	if !asked {
-		request, ok = check.RequestWithSpec(cfg, r, says)
+func entryRequest(cfg model.Config, r model.Route, spec string) (request plan.Request, first model.Route, ok bool) {
+	by, hasAuth := check.AuthenticatedRoute(cfg, r)
+	if !hasAuth {
+		request, ok = check.RequestWithSpec(cfg, r, spec)
 		return request, r, ok
 	}
-	request, ok = check.RequestWithSpec(cfg, by, says+"&at="+r.BackendPath(r.Path))
+	request, ok = check.RequestWithSpec(cfg, by, spec+"&at="+r.BackendPath(r.Path))
 	return request, by, ok
 }
 
@@ -121,25 +121,26 @@ func timeoutRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 	if !ok || t.Kind != model.ConnectTimeout {
 		return check.ProbeRequirements(timeoutProbes, cfg, claim)
 	}
-	n, cannot := connectAttempts(cfg, r, t)
+	n, untestable := connectAttempts(cfg, r, t)
 	pool, _ := cfg.Pool(r.Pool)
 	request, _, askable := entryRequest(cfg, r, "")
-	if cannot != "" || !askable || len(pool.Servers) == 0 {
+	if untestable != "" || !askable || len(pool.Servers) == 0 {
 		return nil
 	}
-	lasts := unreachableDelay + time.Duration(n)*t.Duration + lateTolerance
+	duration := unreachableDelay + time.Duration(n)*t.Duration + lateTolerance
 	rate := max(unreachableRate, 3*check.Repetitions/undetectedTime(pool, t).Seconds())
-	trial := check.Requirement{
+	requirement := check.Requirement{
 		Kind: plan.KindUnreachable, Detects: "a wrong connect timeout",
 		Phase: plan.Phase{
-			Engine: plan.Prober, Rate: rate, Count: int(rate * lasts.Seconds()), Concurrency: 1 << 16, Timeout: lasts + check.WaitMargin,
+			Engine: plan.Prober, Rate: rate, Count: int(rate * duration.Seconds()), Concurrency: 1 << 16,
+			Timeout:  duration + check.WaitMargin,
 			Requests: []plan.Request{request},
 		},
 	}
 	for _, s := range pool.Servers {
-		trial.Unreachable = append(trial.Unreachable, s.Host)
+		requirement.Unreachable = append(requirement.Unreachable, s.Host)
 	}
-	return []check.Requirement{trial}
+	return []check.Requirement{requirement}
 }
 
 func judgeTimeouts(claim plan.Claim, h history.History) check.Finding {
@@ -156,7 +157,7 @@ func firstTolerance(after time.Duration) time.Duration {
 	return min(lateTolerance, max(after/8, 250*time.Millisecond), after/4)
 }
 
-func timeoutProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func timeoutProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	t, r, ok := findTimeLimit(cfg, claim)
 	if !ok {
 		return nil, ""
@@ -170,16 +171,17 @@ func timeoutProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, can
 		return nil, outage.NoServerUp
 	}
 	if t.Duration > check.MaxWait {
-		return nil, fmt.Sprintf("needs %s; lbproof waits at most %s", units.Duration(t.Duration), units.Duration(check.MaxWait))
+		return nil, fmt.Sprintf("needs %s; lbproof waits at most %s", units.Duration(t.Duration),
+			units.Duration(check.MaxWait))
 	}
 	w := newTimeoutCases(cfg, r, t)
 	switch t.Kind {
 	case model.ReadTimeout, model.SendTimeout:
-		cannot = w.addServers()
+		untestable = w.addServers()
 	default:
-		cannot = w.addClients()
+		untestable = w.addClients()
 	}
-	return w.probes, cannot
+	return w.probes, untestable
 }
 
 // timeoutCases collects the probes for one time limit.
@@ -192,23 +194,23 @@ type timeoutCases struct {
 }
 
 func newTimeoutCases(cfg model.Config, r model.Route, t model.Timeout) *timeoutCases {
-	about := check.Interval{Min: t.Duration - min(earlyTolerance, t.Duration/2), Max: t.Duration + lateTolerance}
-	return &timeoutCases{cfg: cfg, route: r, limit: t, window: about}
+	window := check.Interval{Min: t.Duration - min(earlyTolerance, t.Duration/2), Max: t.Duration + lateTolerance}
+	return &timeoutCases{cfg: cfg, route: r, limit: t, window: window}
 }
 
-func (w *timeoutCases) add(says string, silent plan.Stall, edit func(*plan.Request), want check.Want) {
-	request, _ := check.RequestWithSpec(w.cfg, w.route, says)
-	request.StallAt = silent
+func (w *timeoutCases) add(spec string, stallAt plan.Stall, edit func(*plan.Request), want check.Want) {
+	request, _ := check.RequestWithSpec(w.cfg, w.route, spec)
+	request.StallAt = stallAt
 	if edit != nil {
 		edit(&request)
 	}
-	why := "silence for " + units.Duration(w.limit.Duration)
-	w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
+	label := "silence for " + units.Duration(w.limit.Duration)
+	w.probes = append(w.probes, check.Probe{Case: label, Kind: plan.KindTimeouts, Request: request, Want: want})
 }
 
 // addServers lets a backend respond late, or stop reading. It sends POST, which is not retried.
-func (w *timeoutCases) addServers() (cannot string) {
-	if _, asked := check.AuthenticatedRoute(w.cfg, w.route); asked {
+func (w *timeoutCases) addServers() (untestable string) {
+	if _, hasAuth := check.AuthenticatedRoute(w.cfg, w.route); hasAuth {
 		return w.addService()
 	}
 	answers := func(f model.ErrorPage) bool { return slices.Contains(f.Codes, 504) }
@@ -257,7 +259,7 @@ func gatewayTimeoutRequest(cfg model.Config, r model.Route) (request plan.Reques
 }
 
 // addService delays the response of an auth service: requests that it authorizes fail if the response is late.
-func (w *timeoutCases) addService() (cannot string) {
+func (w *timeoutCases) addService() (untestable string) {
 	if w.limit.Kind == model.SendTimeout {
 		return "the request to the auth service is too small to block"
 	}
@@ -267,14 +269,14 @@ func (w *timeoutCases) addService() (cannot string) {
 		code int
 	}{{w.limit.Duration * 3 / 4, 200}, {w.limit.Duration * 3 / 2, asking.Auth.FailureCode}} {
 		request, _, _ := entryRequest(w.cfg, w.route, fmt.Sprintf("delay=%s", service.by))
-		why, want := "the auth service takes "+units.Duration(service.by), check.Want{Codes: []int{service.code}}
-		w.probes = append(w.probes, check.Probe{Case: why, Kind: plan.KindTimeouts, Request: request, Want: want})
+		label, want := "the auth service takes "+units.Duration(service.by), check.Want{Codes: []int{service.code}}
+		w.probes = append(w.probes, check.Probe{Case: label, Kind: plan.KindTimeouts, Request: request, Want: want})
 	}
 	return ""
 }
 
 // addFallback delays the pool's servers, but not those of its fallback.
-func (w *timeoutCases) addFallback(f model.ErrorPage) (cannot string) {
+func (w *timeoutCases) addFallback(f model.ErrorPage) (untestable string) {
 	if w.limit.Kind == model.SendTimeout {
 		return "the fallback always answers, which hides what the balancer waited for"
 	}
@@ -284,18 +286,18 @@ func (w *timeoutCases) addFallback(f model.ErrorPage) (cannot string) {
 		hosts = append(hosts, s.Host)
 	}
 	post := func(q *plan.Request) { q.Method = "POST" }
-	says := fmt.Sprintf("by=%s&delay=", strings.Join(hosts, ","))
+	spec := fmt.Sprintf("by=%s&delay=", strings.Join(hosts, ","))
 	want := wantFallback(w.cfg, w.route, f)
 	w.window.Max += time.Duration(postAttempts(w.cfg, w.route)-1) * w.limit.Duration
 	want.Latency = w.window
-	w.add(says+(w.window.Max+check.WaitMargin).String(), "", post, want)
-	w.add(says+(w.limit.Duration*3/4).String(), "", post, check.Want{Pool: w.route.Pool})
+	w.add(spec+(w.window.Max+check.WaitMargin).String(), "", post, want)
+	w.add(spec+(w.limit.Duration*3/4).String(), "", post, check.Want{Pool: w.route.Pool})
 	return ""
 }
 
 // addClients lets the client stall. If a body also runs into the server's timeout, the header is used instead; if the
 // header has its own timeout, neither is conclusive.
-func (w *timeoutCases) addClients() (cannot string) {
+func (w *timeoutCases) addClients() (untestable string) {
 	ends := check.Want{Silence: w.window}
 	header := slices.ContainsFunc(w.route.Timeouts, func(o model.Timeout) bool { return o.Kind == model.HeaderTimeout })
 	switch {

@@ -30,14 +30,14 @@ func TestReadTimeoutUsesFewestAttempts(t *testing.T) {
 		Pools: []model.Pool{{Name: "p", Servers: []model.Server{{Host: "b", Port: 80}}}},
 	}
 	claim := plan.Claim{ID: "timeouts/:80/api/#receive-a-response", Subject: cfg.Routes[0].Key(), Detail: "receive-a-response", Params: plan.Params{plan.ParamTimeout: 50}}
-	asked, cannot := timeoutProbes(cfg, claim)
-	assert.Empty(t, cannot)
-	for _, q := range asked {
+	probes, untestable := timeoutProbes(cfg, claim)
+	assert.Empty(t, untestable)
+	for _, q := range probes {
 		assert.Equal(t, "/static/", q.Request.Path)
 	}
-	assert.Len(t, asked, 2)
+	assert.Len(t, probes, 2)
 
 	cfg.Routes = cfg.Routes[:1]
-	_, cannot = timeoutProbes(cfg, claim)
-	assert.Equal(t, "needs 4 attempts of 50s; lbproof waits at most 1m20s", cannot)
+	_, untestable = timeoutProbes(cfg, claim)
+	assert.Equal(t, "needs 4 attempts of 50s; lbproof waits at most 1m20s", untestable)
 }

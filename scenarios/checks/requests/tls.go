@@ -105,46 +105,47 @@ const (
 	alertSuite   = "40"
 )
 
-func tlsProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func tlsProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	host, port, t, ok := findTLSSubject(cfg, claim)
 	if !ok {
 		return nil, ""
 	}
-	ask := func(why string, shake plan.Handshake, want map[string]string) {
-		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: check.RespondWith(""), Handshake: &shake}
-		request.Header["Host"] = host
-		asked = append(asked, check.Probe{Case: why, Kind: plan.KindProbes, Request: request, Want: check.Want{Handshake: want}})
+	add := func(label string, offer plan.Handshake, handshake map[string]string) {
+		request := plan.Request{Method: "GET", Port: port, TLS: true, Path: "/", Header: check.RespondWith("")}
+		request.Handshake, request.Header["Host"] = &offer, host
+		want := check.Want{Handshake: handshake}
+		probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: request, Want: want})
 	}
 	switch claim.Detail {
 	case "h2":
 		both, old := plan.Handshake{ALPN: []string{"h2", "http/1.1"}}, plan.Handshake{ALPN: []string{"http/1.1"}}
-		ask("a client that prefers HTTP/2", both, map[string]string{history.HandshakeALPN: "h2"})
-		ask("a client that speaks HTTP/1.1 only", old, map[string]string{history.HandshakeALPN: "http/1.1"})
+		add("a client that prefers HTTP/2", both, map[string]string{history.HandshakeALPN: "h2"})
+		add("a client that speaks HTTP/1.1 only", old, map[string]string{history.HandshakeALPN: "http/1.1"})
 	case "versions":
 		for _, v := range tlsVersions {
 			accepted := slices.Contains(t.Versions, v) || v == "TLSv1.0" && slices.Contains(t.Versions, "TLSv1")
 			switch {
 			case !accepted:
-				ask(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeAlert: alertVersion})
+				add(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeAlert: alertVersion})
 			case v >= "TLSv1.2": // OpenSSL's security level refuses older ones anyway
-				ask(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeVersion: v})
+				add(v, plan.Handshake{Version: v}, map[string]string{history.HandshakeVersion: v})
 			}
 		}
 	case "ciphers":
-		return suiteProbes(t, ask, &asked)
+		return suiteProbes(t, add, &probes)
 	case "certificate":
-		ask("the name "+host, plan.Handshake{}, map[string]string{history.HandshakeTrust: "", history.HandshakeAlert: ""})
+		add("the name "+host, plan.Handshake{}, map[string]string{history.HandshakeTrust: "", history.HandshakeAlert: ""})
 	case "resumption":
-		ask("a returning client", plan.Handshake{Resume: true}, map[string]string{history.HandshakeResumed: "yes"})
+		add("a returning client", plan.Handshake{Resume: true}, map[string]string{history.HandshakeResumed: "yes"})
 	case "tickets":
 		none := map[string]string{history.HandshakeTicket: "", history.HandshakeAlert: ""}
-		ask("a client that accepts tickets", plan.Handshake{Resume: true, Version: "TLSv1.2"}, none)
+		add("a client that accepts tickets", plan.Handshake{Resume: true, Version: "TLSv1.2"}, none)
 	}
-	return asked, ""
+	return probes, ""
 }
 
 func suiteProbes(
-	t model.TLS, ask func(string, plan.Handshake, map[string]string), asked *[]check.Probe,
+	t model.TLS, add func(string, plan.Handshake, map[string]string), probes *[]check.Probe,
 ) ([]check.Probe, string) {
 	listed := strings.FieldsFunc(t.Ciphers, func(r rune) bool { return strings.ContainsRune(": ,", r) })
 	isGroup := func(name string) bool { return !strings.Contains(name, "-") && !strings.HasPrefix(name, "!") }
@@ -154,15 +155,15 @@ func suiteProbes(
 		switch {
 		case slices.Contains(listed, s):
 			accepted++
-			ask(s, plan.Handshake{Version: "TLSv1.2", Suite: s}, map[string]string{history.HandshakeSuite: s})
+			add(s, plan.Handshake{Version: "TLSv1.2", Suite: s}, map[string]string{history.HandshakeSuite: s})
 		case explicit:
-			ask(s, plan.Handshake{Version: "TLSv1.2", Suite: s}, map[string]string{history.HandshakeAlert: alertSuite})
+			add(s, plan.Handshake{Version: "TLSv1.2", Suite: s}, map[string]string{history.HandshakeAlert: alertSuite})
 		}
 	}
 	if !explicit && accepted == 0 {
 		return nil, "the suites selected by " + t.Ciphers + " depend on the balancer's OpenSSL"
 	}
-	return *asked, ""
+	return *probes, ""
 }
 
 // findTLSSubject returns the host and the port that a claim is about.

@@ -66,9 +66,9 @@ func TestTLSCiphers(t *testing.T) {
 
 	f("HIGH:ECDHE-RSA-AES128-GCM-SHA256:!aNULL", 1)
 	cfg := secured(model.TLS{Versions: []string{"TLSv1.2"}, Ciphers: "HIGH:!aNULL"})
-	asks, cannot := TLS.Probes(cfg, plan.Claim{ID: "tls/port 443#ciphers", Subject: "port 443", Detail: "ciphers", Pos: testPos})
-	assert.Empty(t, asks)
-	assert.Contains(t, cannot, "depend on the balancer's OpenSSL")
+	probes, untestable := TLS.Probes(cfg, plan.Claim{ID: "tls/port 443#ciphers", Subject: "port 443", Detail: "ciphers", Pos: testPos})
+	assert.Empty(t, probes)
+	assert.Contains(t, untestable, "depend on the balancer's OpenSSL")
 }
 
 // A handshake also shows the certificate, session resumption and the ALPN protocol.

@@ -61,34 +61,34 @@ func logsQuery(log model.Log) bool {
 }
 
 // logProbes returns requests with a unique mark each; only the status of their responses matters.
-func logProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func logProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	log, _ := claimedLog(cfg, claim)
 	if log.File != "" && !logsQuery(log) {
 		return nil, "the log format does not identify requests"
 	}
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(claim.ID))
-	shares := func(r model.Route) bool {
+	matches := func(r model.Route) bool {
 		return slices.ContainsFunc(r.Logs, func(l model.Log) bool { return l.Pos == claim.Pos })
 	}
-	for _, r := range check.CandidateRoutes(cfg, claim, shares) {
+	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
 		codes := []string{"status=200", "status=404"}
 		if r.Pool == "" {
 			codes = codes[:1]
 		}
-		for _, says := range codes {
-			request, _ := check.RequestWithSpec(cfg, r, says)
+		for _, spec := range codes {
+			request, _ := check.RequestWithSpec(cfg, r, spec)
 			if request.Header["Upgrade"] != "" {
 				continue // a tunnel is logged when it ends
 			}
-			mark := fmt.Sprintf("%s%08x-%d", history.LogMark, hash.Sum32(), len(asked))
+			mark := fmt.Sprintf("%s%08x-%d", history.LogMark, hash.Sum32(), len(probes))
 			if request.Path += "?" + mark; strings.Count(request.Path, "?") > 1 {
 				request.Path = strings.Replace(request.Path, "?"+mark, "&"+mark, 1)
 			}
-			asked = append(asked, check.Probe{Case: "request marked " + mark, Kind: plan.KindProbes, Request: request})
+			probes = append(probes, check.Probe{Case: "request marked " + mark, Kind: plan.KindProbes, Request: request})
 		}
 	}
-	return asked, ""
+	return probes, ""
 }
 
 var logMarkPattern = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-9a-f]+-[0-9]+`)
@@ -96,18 +96,19 @@ var logMarkPattern = regexp.MustCompile(regexp.QuoteMeta(history.LogMark) + `[0-
 // judgeLog compares the marked lines of the log with the responses to the requests with the same marks.
 func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	log, _ := claimedLog(h.Plan.Config, claim)
-	asked, cannot := logProbes(h.Plan.Config, claim)
+	probes, untestable := logProbes(h.Plan.Config, claim)
 	f := check.Finding{
-		Untestable: cannot, Test: "marked log lines compared with the responses to the marked requests", Need: check.Repetitions * len(asked),
+		Untestable: untestable, Need: check.Repetitions * len(probes),
+		Test: "marked log lines compared with the responses to the marked requests",
 	}
-	if len(asked) == 0 {
+	if len(probes) == 0 {
 		f.Inconclusive = check.NoExperiment + ": no request can be marked"
 		return f
 	}
 	answered, unknown := statusesByMark(h)
 	written := linesByMark(log, h.Env.AccessLog)
 	var wrong check.Examples
-	for _, q := range asked {
+	for _, q := range probes {
 		mark := logMarkPattern.FindString(q.Request.Path)
 		if unknown[mark] {
 			continue
@@ -121,10 +122,10 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 	if log.File == "" {
 		f.Predicted = "no line"
 	}
-	f.Measured = fmt.Sprintf("%s of %s as configured", units.Number(len(asked)), units.Plural(len(asked), "request"))
+	f.Measured = fmt.Sprintf("%s of %s as configured", units.Number(len(probes)), units.Plural(len(probes), "request"))
 	if wrong.Total > 0 {
 		f.Measured = fmt.Sprintf("%s of %s not as configured",
-			units.Number(wrong.Total), units.Plural(len(asked), "request"))
+			units.Number(wrong.Total), units.Plural(len(probes), "request"))
 	}
 	f.Power = "would have detected missing, repeated or malformed lines and wrong statuses"
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" {
@@ -177,19 +178,20 @@ func describeLogMismatch(log model.Log, lines, statuses []string) string {
 			units.Plural(len(statuses), "request"), units.Plural(len(lines), "line"))
 	}
 	form, status := linePattern(log.Format)
-	var said []string
+	var logged []string
 	for _, line := range lines {
 		m := form.FindStringSubmatch(line)
 		if m == nil {
 			return "line does not match the configured format: " + line
 		}
 		if status > 0 {
-			said = append(said, m[status])
+			logged = append(logged, m[status])
 		}
 	}
-	slices.Sort(said)
-	if statuses = slices.Sorted(slices.Values(statuses)); status > 0 && !slices.Equal(said, statuses) {
-		return fmt.Sprintf("responses have status %s, log lines have %s", strings.Join(statuses, ", "), strings.Join(said, ", "))
+	slices.Sort(logged)
+	if statuses = slices.Sorted(slices.Values(statuses)); status > 0 && !slices.Equal(logged, statuses) {
+		return fmt.Sprintf("responses have status %s, log lines have %s",
+			strings.Join(statuses, ", "), strings.Join(logged, ", "))
 	}
 	return ""
 }

@@ -17,7 +17,8 @@ var Answered = check.Check{
 	Name: plan.CheckAnswered,
 	Doc: "Every request to a proxied route is answered by a backend with a status below 400; below 500 for lbproof's " +
 		"own probes of paths that the backend may not know.",
-	Law:           "one failed request refutes; a single failure after a lost connection attempt leaves the claim undecided",
+	Law: "one failed request refutes; a single failure after a lost connection attempt leaves the claim " +
+		"undecided",
 	Claims:        answeredClaims,
 	ExtraRequests: check.ForgedRequests,
 	Judge:         judgeAnswered,
@@ -47,13 +48,14 @@ func judgeAnswered(claim plan.Claim, h history.History) check.Finding {
 		Measured: fmt.Sprintf("%s of %s failed",
 			units.Number(t.failed.Total), units.Number(t.n)), Power: check.RequestPower(t.n, h),
 	}
-	for load := range h.Plan.Phases {
-		if t.failedPhases[load] {
-			f.Note = cmp.Or(f.Note, explainOverload(h, load))
+	for phase := range h.Plan.Phases {
+		if t.failedPhases[phase] {
+			f.Note = cmp.Or(f.Note, explainOverload(h, phase))
 		}
 	}
 	if t.duringFaults > 0 && f.Note == "" {
-		f.Note = units.Plural(t.duringFaults, "request") + " during or shortly after faults are covered by the claims about failures"
+		f.Note = units.Plural(t.duringFaults, "request") + " during or shortly after faults are covered by the claims " +
+			"about failures"
 	}
 	if f.Inconclusive = cmp.Or(check.WhyNodeExited(h), t.explainLostConnection(h)); f.Inconclusive != "" {
 		return f
@@ -90,7 +92,8 @@ func (t *answerTally) add(h history.History, hit history.Hit, j *check.RequestRo
 	designed := r.Claim != "" // for a path that the backend may not know
 	switch {
 	case hit.Err != "":
-		t.failed.Add("request %d (%s %s) got no answer: %s after %s", hit.Seq, r.Method, r.Path, hit.Err, hit.Done-hit.Sent)
+		t.failed.Add("request %d (%s %s) failed: %s after %s",
+			hit.Seq, r.Method, r.Path, hit.Err, units.Duration(hit.Done-hit.Sent))
 	case hit.Code >= 500, hit.Code >= 400 && !designed:
 		t.failed.Add("request %d (%s %s) was answered %d by %s", hit.Seq, r.Method, r.Path, hit.Code, check.ResponderOf(hit))
 	case hit.Server == "":
@@ -107,8 +110,8 @@ func (t *answerTally) explainLostConnection(h history.History) string {
 	if t.failed.Total != 1 || t.n < 2 || !isLostConnection(h, t.lastFailed) {
 		return ""
 	}
-	return t.failed.List()[0] + "; the balancer had tried a server that never saw the request (kernels occasionally reset new " +
-		"connections): rerun, a balancer that loses requests will do so again"
+	return t.failed.List()[0] + "; the balancer had tried a server that never saw the request (kernels occasionally " +
+		"reset new connections): rerun, a balancer that loses requests will do so again"
 }
 
 // explainExcluded lists how many requests are not counted, and why.
@@ -141,17 +144,18 @@ func isLostConnection(h history.History, hit history.Hit) bool {
 }
 
 // explainSaturation explains why the load generator fell behind in a phase, or returns "".
-func explainSaturation(h history.History, load int) string {
-	if load >= len(h.Env.Phases) {
+func explainSaturation(h history.History, phase int) string {
+	if phase >= len(h.Env.Phases) {
 		return "" // the phase never ended; Interrupted reports it
 	}
-	p, l := h.Env.Phases[load], h.Plan.Phases[load]
+	p, l := h.Env.Phases[phase], h.Plan.Phases[phase]
 	took := (p.End - p.Start).Seconds()
 	if took <= 0 {
 		return ""
 	}
 	if cores := p.CPU.Seconds() / took; cores > 0.9*float64(h.Env.CPUs) {
-		return fmt.Sprintf("the load generator was saturated in phase %s: it used %.1f of %d cores", l.Name, cores, h.Env.CPUs)
+		return fmt.Sprintf("the load generator was saturated in phase %s: it used %.1f of %d cores",
+			l.Name, cores, h.Env.CPUs)
 	}
 	waited := p.AtMaxInFlight > p.Hits/20 // for responses, which is not the load generator's fault
 	sending := (p.LastSent - p.Start).Seconds()

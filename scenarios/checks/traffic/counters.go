@@ -109,33 +109,39 @@ func counterClaims(cfg model.Config) []plan.Claim {
 }
 
 // claimedCounter returns the counter that a claim is about, and the request that reads it.
-func claimedCounter(cfg model.Config, claim plan.Claim) (c model.Counter, look plan.Request, ok bool) {
+func claimedCounter(cfg model.Config, claim plan.Claim) (c model.Counter, read plan.Request, ok bool) {
 	for _, s := range cfg.Sockets {
 		if s.Pos == claim.Pos && s.Path == claim.Subject {
-			look = plan.Request{Method: "GET", Path: "/" + url.PathEscape(s.Command), LocalEndpoint: claim.Subject, KeepBody: true}
-			return s.Counter, look, true
+			read = plan.Request{
+				Method: "GET", Path: "/" + url.PathEscape(s.Command), LocalEndpoint: claim.Subject,
+				KeepBody: true,
+			}
+			return s.Counter, read, true
 		}
 	}
 	r, _ := check.RouteOf(cfg, claim)
-	asked, _ := check.AdminPageProbes(cfg, claim)
-	if !isCounterPage(r) || len(asked) == 0 || asked[0].Want.Codes[0] != 200 {
-		return c, look, false
+	probes, _ := check.AdminPageProbes(cfg, claim)
+	if !isCounterPage(r) || len(probes) == 0 || probes[0].Want.Codes[0] != 200 {
+		return c, read, false
 	}
-	c, look = *r.LocalContent.Counter, asked[0].Request
-	look.Path, look.KeepBody = look.Path+c.Query, true
-	return c, look, true
+	c, read = *r.LocalContent.Counter, probes[0].Request
+	read.Path, read.KeepBody = read.Path+c.Query, true
+	return c, read, true
 }
 
 // requestsBetweenReads is how many requests are sent between two reads of a counter.
 const requestsBetweenReads = 5
 
 func counterRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
-	_, look, ok := claimedCounter(cfg, claim)
+	_, read, ok := claimedCounter(cfg, claim)
 	if !ok {
 		return nil
 	}
-	t := check.Requirement{Kind: plan.KindCounters, About: claim.ID, Detects: "requests that " + claim.Subject + " misses or counts twice"}
-	t.Phase = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{look}}
+	t := check.Requirement{
+		Kind: plan.KindCounters, About: claim.ID,
+		Detects: "requests that " + claim.Subject + " misses or counts twice",
+	}
+	t.Phase = plan.Phase{Engine: plan.Prober, Concurrency: 1, Requests: []plan.Request{read}}
 	for i := range requestsBetweenReads {
 		for _, to := range check.ProxiedRoutes(cfg) {
 			if request, ok := check.RequestWithSpec(cfg, to, fmt.Sprintf("status=200&for=count-%d",
@@ -145,7 +151,8 @@ func counterRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 			}
 		}
 	}
-	t.Phase.Count = check.Repetitions * len(t.Phase.Requests) // read, requests, read, requests, read; the rest shows nothing
+	// Read, requests, read, requests, read; the rest shows nothing.
+	t.Phase.Count = check.Repetitions * len(t.Phase.Requests)
 	return []check.Requirement{t}
 }
 
@@ -155,7 +162,7 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 		return check.Finding{Untestable: "access to the counters is restricted"}
 	}
 	f := check.Finding{Need: check.Repetitions - 1, Test: "counters read before and after sequential requests"}
-	find, sent, last, looks := check.RouteFinder(h), 0, 0., 0
+	find, sent, last, reads := check.RouteFinder(h), 0, 0., 0
 	var wrong check.Examples
 	var unread string
 	for hit := range h.Hits {
@@ -173,7 +180,7 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 				hit.Seq, hit.Code, hit.Size)
 			continue
 		}
-		if looks++; looks > 1 {
+		if reads++; reads > 1 {
 			f.N++
 			counted := float64(sent)
 			if c.CountsItself {

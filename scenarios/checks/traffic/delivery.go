@@ -18,9 +18,9 @@ func SumDelivery(h history.History) (sum report.Delivery, err error) {
 		}
 	}()
 	sum.Note = check.WhyLedgerIncomplete(h)
-	book := deliveryIndex{names: []string{""}}
+	index := deliveryIndex{names: []string{""}}
 	for hit := range h.Hits {
-		book.recordHit(hit)
+		index.recordHit(hit)
 		if hit.Err != history.Tester {
 			sum.Sent++
 		}
@@ -31,7 +31,7 @@ func SumDelivery(h history.History) (sum report.Delivery, err error) {
 	find := check.RouteFinder(h)
 	for a := range h.Arrivals {
 		if j := find(a.Seq); j != nil {
-			countArrival(&sum, &book, h.Plan.Config, j, a)
+			countArrival(&sum, &index, h.Plan.Config, j, a)
 		} else {
 			sum.Unknown++
 		}
@@ -40,29 +40,31 @@ func SumDelivery(h history.History) (sum report.Delivery, err error) {
 		return sum, err
 	}
 	for hit := range h.Hits {
-		countHit(&sum, hit, book.arrivals(hit.Seq), len(h.Env.LedgerGaps) == 0)
+		countHit(&sum, hit, index.arrivals(hit.Seq), len(h.Env.LedgerGaps) == 0)
 	}
 	return sum, h.Err()
 }
 
 // countArrival counts an arrival of a request of the run.
-func countArrival(sum *report.Delivery, book *deliveryIndex, cfg model.Config, j *check.RequestRoute, a history.Arrival) {
+func countArrival(sum *report.Delivery, index *deliveryIndex, cfg model.Config, j *check.RequestRoute,
+	a history.Arrival,
+) {
 	sum.Arrived++
-	again := slices.Contains(check.IdempotentMethods, j.Request.Method)
-	times, by, known := book.recordArrival(a.Seq)
+	idempotent := slices.Contains(check.IdempotentMethods, j.Request.Method)
+	times, by, known := index.recordArrival(a.Seq)
 	switch {
-	case times > 1 && again:
+	case times > 1 && idempotent:
 		sum.Retried++
 	case times > 1:
 		sum.Duplicated++
 	}
-	if elsewhere := known && times == 1 && by != a.Server; elsewhere && !again || isStray(cfg, j.Route, a.Server) {
+	if elsewhere := known && times == 1 && by != a.Server; elsewhere && !idempotent || isStray(cfg, j.Route, a.Server) {
 		sum.Misrouted++
 	}
 }
 
 // countHit counts a hit by its number of arrivals.
-func countHit(sum *report.Delivery, hit history.Hit, times int, whole bool) {
+func countHit(sum *report.Delivery, hit history.Hit, times int, complete bool) {
 	switch {
 	case hit.Err == history.Tester:
 	case hit.Err != "" && times == 0:
@@ -72,7 +74,7 @@ func countHit(sum *report.Delivery, hit history.Hit, times int, whole bool) {
 		if hit.Err == history.Truncated {
 			sum.Truncated++
 		}
-	case hit.Server != "" && times == 0 && whole:
+	case hit.Server != "" && times == 0 && complete:
 		sum.Misrouted++
 	}
 }

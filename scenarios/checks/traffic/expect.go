@@ -86,9 +86,9 @@ func (c *phaseCount) add(e expectation, hit history.Hit, l plan.Phase) {
 		c.errors++
 	}
 	late := hit.Done - hit.Due
-	anyway := late - senderLag(hit, l)
+	withoutLag := late - senderLag(hit, l)
 	c.sum += late
-	c.longest, c.longestWithoutLag = max(c.longest, late), max(c.longestWithoutLag, anyway)
+	c.longest, c.longestWithoutLag = max(c.longest, late), max(c.longestWithoutLag, withoutLag)
 	beyond := func(d time.Duration) bool {
 		atBound := e.Op == "<" || e.Op == ">=" // a value at the bound is slow
 		return d.Seconds() > e.Bound || atBound && d.Seconds() == e.Bound
@@ -96,7 +96,7 @@ func (c *phaseCount) add(e expectation, hit history.Hit, l plan.Phase) {
 	if beyond(late) {
 		c.slow++
 	}
-	if beyond(anyway) {
+	if beyond(withoutLag) {
 		c.slowWithoutLag++
 	}
 }
@@ -108,33 +108,35 @@ func (e expectation) isPercentileBelow(beyond, n int) bool {
 }
 
 func judgeExpect(claim plan.Claim, h history.History) check.Finding {
-	load := slices.IndexFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Name == claim.Subject })
-	if claim.Expectation == nil || load < 0 {
+	phase := slices.IndexFunc(h.Plan.Phases, func(l plan.Phase) bool { return l.Name == claim.Subject })
+	if claim.Expectation == nil || phase < 0 {
 		return check.Finding{Untestable: "unknown phase or expectation"}
 	}
 	e := expectation(*claim.Expectation)
 	if e.Alert != "" {
-		return judgeAlert(e, h, load)
+		return judgeAlert(e, h, phase)
 	}
-	l := h.Plan.Phases[load]
+	l := h.Plan.Phases[phase]
 	var c phaseCount
 	for hit := range h.Hits {
-		if hit.Phase == load {
+		if hit.Phase == phase {
 			c.add(e, hit, l)
 		}
 	}
 	f := check.Finding{
-		N: c.n, Need: e.minHits(), Test: "count over the phase's own requests", Predicted: e.Source, Power: "counts every request of the phase",
+		N: c.n, Need: e.minHits(), Predicted: e.Source,
+		Test:  "count over the phase's own requests",
+		Power: "counts every request of the phase",
 	}
-	holds, anyway := e.judge(c, &f)
+	holds, withoutLag := e.judge(c, &f)
 	switch {
-	case e.isCutShort(h, load, c, holds):
+	case e.isCutShort(h, phase, c, holds):
 		f.Inconclusive = fmt.Sprintf("the phase did not finish: %s of %s",
 			units.Number(c.total), units.Plural(l.Count, "request"))
 	case !holds:
-		if f.Inconclusive = e.excuse(h, load, c, anyway); f.Inconclusive == "" {
+		if f.Inconclusive = e.excuse(h, phase, c, withoutLag); f.Inconclusive == "" {
 			f.CounterExamples = []string{fmt.Sprintf("%s in phase %s", f.Measured, l.Name)}
-			f.Note = explainOverload(h, load)
+			f.Note = explainOverload(h, phase)
 		}
 	case c.unsent > 0:
 		f.Inconclusive = fmt.Sprintf("%s could not be sent", units.Plural(c.unsent, "request"))
@@ -144,36 +146,36 @@ func judgeExpect(claim plan.Claim, h history.History) check.Finding {
 
 // isCutShort reports whether a phase lacks requests that could have changed the verdict; an unmet expectation may
 // have another excuse.
-func (e expectation) isCutShort(h history.History, load int, c phaseCount, holds bool) bool {
-	ended := c.total > 0 && c.total < h.Plan.Phases[load].Count && !hasBroken(h, load)
+func (e expectation) isCutShort(h history.History, phase int, c phaseCount, holds bool) bool {
+	ended := c.total > 0 && c.total < h.Plan.Phases[phase].Count && !hasBroken(h, phase)
 	return ended && (holds || e.Metric == "requests" || e.Metric == "rate")
 }
 
 // excuse returns a cause other than the balancer for an unmet expectation, or "". anyway: it would be met if the load
 // generator had not been late.
-func (e expectation) excuse(h history.History, load int, c phaseCount, anyway bool) string {
-	if why := cmp.Or(check.WhyNodeExited(h), explainSaturation(h, load)); why != "" {
-		return why
+func (e expectation) excuse(h history.History, phase int, c phaseCount, withoutLag bool) string {
+	if reason := cmp.Or(check.WhyNodeExited(h), explainSaturation(h, phase)); reason != "" {
+		return reason
 	}
 	if plan.Expectation(e).IsLatency() {
-		if anyway {
+		if withoutLag {
 			return "the load generator was late; otherwise the expectation would be met"
 		}
-		if why := explainThrottling(h, load); why != "" {
-			return why + ", which affects latencies"
+		if reason := explainThrottling(h, phase); reason != "" {
+			return reason + ", which affects latencies"
 		}
 	}
-	return explainPendingFault(h, load, c.start)
+	return explainPendingFault(h, phase, c.start)
 }
 
 // explainPendingFault names a fault of an earlier phase that was still taking effect, or still being healed, when the
 // phase began.
-func explainPendingFault(h history.History, load int, began time.Duration) string {
+func explainPendingFault(h history.History, phase int, began time.Duration) string {
 	for _, m := range h.Env.Faults {
 		name := fmt.Sprintf("%s of %s from phase %s",
 			m.Event.Fault, m.Event.Target, h.Plan.Phases[m.Event.Phase].Name)
 		switch {
-		case m.Event.Phase >= load:
+		case m.Event.Phase >= phase:
 		case m.RequestedAt <= began && began < m.StartsBy:
 			return fmt.Sprintf("%s took effect only %.1f s after this phase began; allow more time",
 				name, (m.StartsBy - began).Seconds())
@@ -186,18 +188,18 @@ func explainPendingFault(h history.History, load int, began time.Duration) strin
 }
 
 // hasBroken reports whether a phase ended early at its breaking point.
-func hasBroken(h history.History, load int) bool {
-	return load < len(h.Env.Phases) && h.Env.Phases[load].Broken
+func hasBroken(h history.History, phase int) bool {
+	return phase < len(h.Env.Phases) && h.Env.Phases[phase].Broken
 }
 
 // judge reports whether the expectation is met, and whether it would be if the load generator had not been late.
-func (e expectation) judge(c phaseCount, f *check.Finding) (holds, anyway bool) {
+func (e expectation) judge(c phaseCount, f *check.Finding) (holds, withoutLag bool) {
 	millis := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
 	value := float64(c.n)
 	switch {
 	case e.Quantile > 0:
 		bound := time.Duration(e.Bound * float64(time.Second))
-		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), bound)
+		f.Measured = fmt.Sprintf("%s of %s at or above %s", units.Number(c.slow), units.Number(c.n), units.Duration(bound))
 		slow := e.Op == ">" || e.Op == ">="
 		return e.isPercentileBelow(c.slow, c.n) != slow, e.isPercentileBelow(c.slowWithoutLag, c.n) != slow
 	case e.Metric == "max":

@@ -23,10 +23,10 @@ func expecting(text string, hits []history.Hit) history.History {
 	if err != nil {
 		panic(err)
 	}
-	load := plan.Phase{Name: "p", Count: len(hits), Concurrency: 10, Requests: []plan.Request{{Method: "GET", Path: "/"}}}
+	phase := plan.Phase{Name: "p", Count: len(hits), Concurrency: 10, Requests: []plan.Request{{Method: "GET", Path: "/"}}}
 	return history.History{
 		Plan: plan.Plan{
-			Alpha: 0.001, Beta: 0.001, Phases: []plan.Phase{load}, Specs: []plan.Spec{{Name: "b1", CPUs: 0.1}},
+			Alpha: 0.001, Beta: 0.001, Phases: []plan.Phase{phase}, Specs: []plan.Spec{{Name: "b1", CPUs: 0.1}},
 			Claims: []plan.Claim{{ID: "expect/p#" + text, Check: plan.CheckExpect, Subject: "p", Expectation: &expects}},
 		},
 		Env:      history.Environment{CPUs: 2, Phases: []history.Phase{{End: 10 * time.Second, Hits: len(hits)}}},

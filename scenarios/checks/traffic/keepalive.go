@@ -33,9 +33,13 @@ func keepaliveClaims(cfg model.Config) []plan.Claim {
 			return nil
 		}
 		return []plan.Claim{{
-			ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name, Pos: k.Pos, Implicit: k.Implicit,
-			Text:   keepaliveText(p.Name, *k),
-			Params: plan.Params{plan.ParamIdleConnections: plan.LimitAmount(int64(k.MaxIdle)), plan.ParamRequests: plan.LimitAmount(int64(k.MaxRequests))},
+			ID: check.ClaimID(plan.CheckKeepalive, p.Name, ""), Check: plan.CheckKeepalive, Subject: p.Name,
+			Pos: k.Pos, Implicit: k.Implicit,
+			Text: keepaliveText(p.Name, *k),
+			Params: plan.Params{
+				plan.ParamIdleConnections: plan.LimitAmount(int64(k.MaxIdle)),
+				plan.ParamRequests:        plan.LimitAmount(int64(k.MaxRequests)),
+			},
 		}}
 	})
 }
@@ -114,7 +118,8 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	c := connectionsOf(h, pool.Name)
 	_, most := c.busiest()
 	f := check.Finding{
-		N: c.requests, Need: minCountedRequests / 2, Test: "requests per connection, counted at the backends", Inconclusive: check.WhyLedgerIncomplete(h),
+		N: c.requests, Need: minCountedRequests / 2, Inconclusive: check.WhyLedgerIncomplete(h),
+		Test:      "requests per connection, counted at the backends",
 		Predicted: "fewer connections than half the requests",
 		Measured: fmt.Sprintf("%s for %s, at most %d per connection",
 			units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
@@ -123,7 +128,8 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 	if pool.Keepalive.Disabled {
 		f.Predicted = "one request per connection"
 	}
-	if what := c.describeContradiction(*pool.Keepalive, len(pool.Servers), h.Env.Workers); what != "" && f.Inconclusive == "" {
+	if what := c.describeContradiction(*pool.Keepalive, len(pool.Servers),
+		h.Env.Workers); what != "" && f.Inconclusive == "" {
 		f.CounterExamples = []string{what}
 	}
 	return f
@@ -144,8 +150,8 @@ func connectionsOf(h history.History, pool string) connections {
 			continue
 		}
 		designed := j.Request.Header[history.ResponseSpecHeader] != "" && h.Plan.Phases[j.Phase].Engine != plan.Prober
-		noted, err := url.ParseQuery(a.Header)
-		name := noted.Get(history.PeerField)
+		recorded, err := url.ParseQuery(a.Header)
+		name := recorded.Get(history.PeerField)
 		if !designed || err != nil || name == "" {
 			continue
 		}

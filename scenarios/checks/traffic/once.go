@@ -13,8 +13,9 @@ import (
 )
 
 var Once = check.Check{
-	Name:          plan.CheckOnce,
-	Doc:           "Each request reaches the backend that answers it exactly once, by the records of the client and the backends.",
+	Name: plan.CheckOnce,
+	Doc: "Each request reaches the backend that answers it exactly once, by the records of the client and " +
+		"the backends.",
 	Law:           "one request that arrives twice, elsewhere or unsent refutes; its number is reported",
 	Evidence:      check.Evidence{MatchedArrivals: true},
 	Claims:        onceClaims,
@@ -49,13 +50,13 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 		f.Need = check.Repetitions
 	}
 	var wrong check.Examples
-	book := deliveryIndex{names: []string{""}}
+	index := deliveryIndex{names: []string{""}}
 	for hit := range h.Hits {
-		book.recordHit(hit)
+		index.recordHit(hit)
 	}
 	find := check.TrafficRouteFinder(h)
-	repeats := countArrivals(claim, h, find, &book, &wrong)
-	f.N = countAnswers(claim, h, find, &book, &wrong)
+	repeats := countArrivals(claim, h, find, &index, &wrong)
+	f.N = countAnswers(claim, h, find, &index, &wrong)
 	if f.Inconclusive == "" {
 		f.CounterExamples = wrong.List()
 	}
@@ -70,14 +71,15 @@ func judgeOnce(claim plan.Claim, h history.History) check.Finding {
 
 // countAnswers counts the requests that reached a backend or should have, and collects those that did not.
 func countAnswers(
-	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, book *deliveryIndex, wrong *check.Examples,
+	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, index *deliveryIndex,
+	wrong *check.Examples,
 ) (n int) {
 	for hit := range h.Hits {
 		j := find(hit.Seq)
 		if j == nil || j.Key != claim.Subject {
 			continue
 		}
-		times := book.arrivals(hit.Seq)
+		times := index.arrivals(hit.Seq)
 		if isRefusedByBalancer(j.Route, hit) {
 			n++
 			wrong.Add("request %d (%s %s) was answered %d by the balancer itself",
@@ -99,7 +101,8 @@ func countAnswers(
 // countArrivals adds every arrival to the index, collects those that contradict the client, and counts repetitions
 // that may be allowed.
 func countArrivals(
-	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, book *deliveryIndex, wrong *check.Examples,
+	claim plan.Claim, h history.History, find func(uint64) *check.RequestRoute, index *deliveryIndex,
+	wrong *check.Examples,
 ) (repeats int) {
 	for a := range h.Arrivals {
 		j := find(a.Seq)
@@ -107,10 +110,10 @@ func countArrivals(
 			continue
 		}
 		r := j.Request
-		if slices.Contains(check.IdempotentMethods, r.Method) && book.isAnsweredElsewhere(a) && arrivedDuringFault(h, a) {
+		if slices.Contains(check.IdempotentMethods, r.Method) && index.isAnsweredElsewhere(a) && arrivedDuringFault(h, a) {
 			continue // the attempt that failed
 		}
-		times, by, known := book.recordArrival(a.Seq)
+		times, by, known := index.recordArrival(a.Seq)
 		elsewhere := known && by != a.Server
 		switch {
 		case (times > 1 || elsewhere) && slices.Contains(check.IdempotentMethods, r.Method):
@@ -166,7 +169,7 @@ func (l *deliveryIndex) recordHit(hit history.Hit) {
 	*l.cell(hit.Seq) = uint8(max(0, i)) << serverBits
 }
 
-// isAnsweredElsewhere reports whether another server is known to have answered than the one at which it arrived.
+// isAnsweredElsewhere reports whether a server other than the one that received an arrival answered the request.
 func (l *deliveryIndex) isAnsweredElsewhere(a history.Arrival) bool {
 	i := int(*l.cell(a.Seq) >> serverBits)
 	return i > 0 && l.names[i] != a.Server

@@ -90,21 +90,23 @@ func (c *phaseInFlight) add(hit history.Hit) {
 
 // explainOverload explains failures in a phase with more concurrent requests than one worker of the balancer has
 // connections for, or returns "".
-func explainOverload(h history.History, load int) string {
+func explainOverload(h history.History, phase int) string {
 	w := h.Plan.Config.Workers
 	var c phaseInFlight
 	for hit := range h.Hits {
-		if hit.Phase == load {
+		if hit.Phase == phase {
 			c.add(hit)
 		}
 	}
 	if w.Connections == 0 || h.Env.Workers == 0 || c.peak <= w.Connections/2 {
 		return ""
 	}
-	text := fmt.Sprintf("in phase %s up to %s requests were in flight; they failed from %s on, and at most %s succeeded concurrently",
-		h.Plan.Phases[load].Name, units.Number(c.peak), units.Number(c.all.minMarked()), units.Number(c.succeeded.peak()))
+	text := fmt.Sprintf("in phase %s up to %s requests were in flight; ", h.Plan.Phases[phase].Name, units.Number(c.peak))
+	text += fmt.Sprintf("they failed from %s on, and at most %s succeeded concurrently",
+		units.Number(c.all.minMarked()), units.Number(c.succeeded.peak()))
 	text += fmt.Sprintf(": by %s a worker has %s and a proxied request takes two, so %s in each of %s",
-		w.ConnectionsPos, units.Plural(w.Connections, "connection"), units.Number(w.Connections/2), units.Plural(h.Env.Workers, "worker"))
+		w.ConnectionsPos, units.Plural(w.Connections, "connection"), units.Number(w.Connections/2),
+		units.Plural(h.Env.Workers, "worker"))
 	for _, l := range check.MatchLog(h, h.Plan.Config.Dialect.Log.NoConnections) {
 		text += fmt.Sprintf("; the balancer's log confirms it: %s × %s", units.Number(l.Count), l.Text)
 	}

@@ -120,22 +120,23 @@ func (t *phaseTally) fail(hit history.Hit) {
 
 // breakingRates returns how many requests were due in the second of the break (or in the one before, if it was cut
 // short), and the most in any second before those.
-func (t *phaseTally) breakingRates() (bore, broke int) {
+func (t *phaseTally) breakingRates() (good, breaking int) {
 	for second, n := range t.dueBySecond {
 		switch {
 		case t.breaker.Broken && second >= t.breaker.Second-1:
-			broke = max(broke, n)
+			breaking = max(breaking, n)
 		default:
-			bore = max(bore, n)
+			good = max(good, n)
 		}
 	}
-	return bore, broke
+	return good, breaking
 }
 
 func (t *phaseTally) summary(h history.History, i int) report.Phase {
 	micro := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
 	p := report.Phase{
-		Name: t.planned.Name, Engine: t.planned.Engine, Hits: t.hits, Errors: t.errors, Servers: t.servers, Offered: t.planned.Rate,
+		Name: t.planned.Name, Engine: t.planned.Engine, Hits: t.hits, Errors: t.errors,
+		Servers: t.servers, Offered: t.planned.Rate,
 		P50: micro(t.latency.ValueAtQuantile(50)), P99: micro(t.latency.ValueAtQuantile(99)), Max: micro(t.latency.Max()),
 		LagP99: micro(t.lag.ValueAtQuantile(99)), Connections: t.conns,
 		Handshakes: int(t.handshake.TotalCount()), Resumed: t.resumed,
@@ -167,11 +168,11 @@ func (t *phaseTally) summary(h history.History, i int) report.Phase {
 }
 
 // nodeUsage returns what the containers used during a phase, between the first and the last sample in it.
-func nodeUsage(h history.History, load int) []report.Usage {
-	if h.Samples == nil || load >= len(h.Env.Phases) {
+func nodeUsage(h history.History, phase int) []report.Usage {
+	if h.Samples == nil || phase >= len(h.Env.Phases) {
 		return nil
 	}
-	span := h.Env.Phases[load]
+	span := h.Env.Phases[phase]
 	type pair struct {
 		from, to history.Sample
 		known    bool
@@ -193,13 +194,13 @@ func nodeUsage(h history.History, load int) []report.Usage {
 	}
 	var out []report.Usage
 	for name, p := range pairs {
-		took := (p.to.At - p.from.At).Seconds()
-		if took <= 0 {
+		duration := (p.to.At - p.from.At).Seconds()
+		if duration <= 0 {
 			continue
 		}
 		u := report.Usage{
-			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / took,
-			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/took), // the kernel sums over CPUs
+			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / duration,
+			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/duration), // the kernel sums over CPUs
 			Memory:    p.memory,
 			Received:  max(0, p.to.Received-p.from.Received),
 			Sent:      max(0, p.to.Sent-p.from.Sent),
@@ -218,9 +219,9 @@ func nodeUsage(h history.History, load int) []report.Usage {
 }
 
 // explainThrottling names the containers whose CPU limits slowed a phase down, or returns "".
-func explainThrottling(h history.History, load int) string {
+func explainThrottling(h history.History, phase int) string {
 	text := ""
-	for _, u := range nodeUsage(h, load) {
+	for _, u := range nodeUsage(h, phase) {
 		if u.Limit > 0 && u.Throttled >= report.ThrottledShare {
 			if text != "" {
 				text += ", "

@@ -24,7 +24,10 @@ var RuleQueries = check.Check{
 }
 
 func judgeQueries(claim plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Test: "every selector of the rule, queried in Prometheus after the traffic", Need: 1, Inconclusive: check.WhyNodeExited(h)}
+	f := check.Finding{
+		Test: "every selector of the rule, queried in Prometheus after the traffic", Need: 1,
+		Inconclusive: check.WhyNodeExited(h),
+	}
 	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Name == claim.Subject && q.Pos == claim.Pos })
 	if i < 0 || i >= len(h.Env.RuleResults) {
 		f.Inconclusive = "Prometheus was not queried"
@@ -61,19 +64,22 @@ func spansText(spans []history.Span) string {
 }
 
 // judgeAlert judges "alert NAME fires" and "alert NAME is silent" for a phase. Prometheus evaluates once a second.
-func judgeAlert(e expectation, h history.History, load int) check.Finding {
-	f := check.Finding{N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase", Predicted: e.Metric, Inconclusive: check.WhyNodeExited(h)}
+func judgeAlert(e expectation, h history.History, phase int) check.Finding {
+	f := check.Finding{
+		N: 1, Need: 1, Test: "the alert's series in Prometheus, every second of the phase",
+		Predicted: e.Metric, Inconclusive: check.WhyNodeExited(h),
+	}
 	i := slices.IndexFunc(h.Plan.Queries, func(q plan.Query) bool { return q.Alert && q.Name == e.Alert })
 	if i < 0 {
 		return check.Finding{Untestable: "the scenario's rules have no alert " + e.Alert}
 	}
-	if i >= len(h.Env.RuleResults) || load >= len(h.Env.Phases) {
+	if i >= len(h.Env.RuleResults) || phase >= len(h.Env.Phases) {
 		f.Inconclusive = "Prometheus was not queried, or the phase did not run"
 		return f
 	}
 	var within []history.Span
 	for _, s := range h.Env.RuleResults[i].Firing {
-		if p := h.Env.Phases[load]; s.From < p.End && s.To > p.Start+time.Second {
+		if p := h.Env.Phases[phase]; s.From < p.End && s.To > p.Start+time.Second {
 			within = append(within, s)
 		}
 	}
@@ -83,7 +89,7 @@ func judgeAlert(e expectation, h history.History, load int) check.Finding {
 	}
 	if (len(within) > 0) != (e.Metric == plan.AlertFires) {
 		f.CounterExamples = []string{fmt.Sprintf("alert %s in phase %s: %s, expected that it %s",
-			e.Alert, h.Plan.Phases[load].Name, f.Measured, e.Metric)}
+			e.Alert, h.Plan.Phases[phase].Name, f.Measured, e.Metric)}
 	}
 	f.Power = "evaluated every second"
 	return f

@@ -32,7 +32,10 @@ func restartClaims(cfg model.Config) []plan.Claim {
 }
 
 func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
-	f := check.Finding{Need: check.RequestsNeeded(h), Test: "container states before, during and after the traffic", Predicted: "0 restarts"}
+	f := check.Finding{
+		Need: check.RequestsNeeded(h), Test: "container states before, during and after the traffic",
+		Predicted: "0 restarts",
+	}
 	for range h.Hits {
 		f.N++
 	}
@@ -55,7 +58,8 @@ func judgeRestarts(_ plan.Claim, h history.History) check.Finding {
 			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s was OOM-killed (limit %d MiB) and restarted %s",
 				n.Name, n.Memory>>20, units.Plural(n.Restarts, "time")))
 		case n.Restarts > 0:
-			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s restarted %s", n.Name, units.Plural(n.Restarts, "time")))
+			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s restarted %s", n.Name,
+				units.Plural(n.Restarts, "time")))
 		}
 	}
 	f.Measured = fmt.Sprintf("%d restarts in %d containers", restarted, len(h.Env.Nodes))
