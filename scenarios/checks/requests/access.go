@@ -29,7 +29,7 @@ func addressClaims(r model.Route) []plan.Claim {
 	text := fmt.Sprintf("%s allows clients by the first matching rule (%s); denied clients get 403.",
 		r.Key(), accessText(r.Access))
 	if r.Internal {
-		text = fmt.Sprintf("%s is not reachable for clients.", r.Key())
+		text = fmt.Sprintf("%s is not reachable by clients.", r.Key())
 	}
 	return []plan.Claim{check.NewClaim(plan.CheckAccess, r.Key(), "", r.Access[0].Pos, text)}
 }

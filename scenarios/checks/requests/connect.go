@@ -19,7 +19,7 @@ const (
 	unreachableRate  = 5.
 )
 
-// connectAttempts returns how many connections the balancer tries for one request. cannot explains why the time of
+// connectAttempts returns how many connections the balancer tries for one request. untestable explains why the time of
 // one attempt is not observable.
 func connectAttempts(cfg model.Config, r model.Route, t model.Timeout) (n int, untestable string) {
 	pool, _ := cfg.Pool(r.Pool)
@@ -71,7 +71,7 @@ func judgeConnect(h history.History, r model.Route, t model.Timeout) check.Findi
 	}
 	f.Measured = fmt.Sprintf("the first of %s was given up after %s",
 		units.Plural(f.N, "request"), units.Duration(first.Round(time.Millisecond)))
-	f.Power = fmt.Sprintf("would have detected a timeout 25 %% off, unless a multiple of it equals a multiple of %s",
+	f.Power = fmt.Sprintf("detects a timeout 25 %% off, unless a multiple of it equals a multiple of %s",
 		units.Duration(t.Duration))
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && !fitsAttempts(first, t.Duration, n) {
 		f.CounterExamples = []string{"the balancer gave up after " + units.Duration(first.Round(time.Millisecond))}
@@ -117,7 +117,7 @@ func unreachableSince(h history.History, pool string) (last time.Duration) {
 	return last
 }
 
-// fitsAttempts reports whether took is the duration of 1 to attempts connection attempts of length after.
+// fitsAttempts reports whether took is the duration of 1 to times connection attempts of length after.
 func fitsAttempts(took, after time.Duration, times int) bool {
 	for k := 1; k <= times; k++ {
 		at := time.Duration(k) * after

@@ -127,7 +127,7 @@ func judgeLog(claim plan.Claim, h history.History) check.Finding {
 		f.Measured = fmt.Sprintf("%s of %s not as configured",
 			units.Number(wrong.Total), units.Plural(len(probes), "request"))
 	}
-	f.Power = "would have detected missing, repeated or malformed lines and wrong statuses"
+	f.Power = "detects missing, repeated or malformed lines and wrong statuses"
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" {
 		f.CounterExamples = wrong.List()
 	}

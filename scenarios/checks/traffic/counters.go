@@ -195,7 +195,7 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 	}
 	f.Predicted = "increases equal the requests sent"
 	f.Measured = fmt.Sprintf("%d of %d increases wrong", wrong.Total, f.N)
-	f.Power = "would have detected requests missed or counted twice"
+	f.Power = "detects requests missed or counted twice"
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && f.N == 0 {
 		f.Inconclusive = unread
 	}

@@ -123,7 +123,7 @@ func judgeKeepalive(claim plan.Claim, h history.History) check.Finding {
 		Predicted: "fewer connections than half the requests",
 		Measured: fmt.Sprintf("%s for %s, at most %d per connection",
 			units.Plural(len(c.served), "connection"), units.Plural(c.requests, "request"), most),
-		Power: "would have detected connections that are reused, or not reused, against the configuration",
+		Power: "detects connections that are reused, or not reused, against the configuration",
 	}
 	if pool.Keepalive.Disabled {
 		f.Predicted = "one request per connection"

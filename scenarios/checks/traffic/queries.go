@@ -37,7 +37,7 @@ func judgeQueries(claim plan.Claim, h history.History) check.Finding {
 	f.N = len(q.Selectors)
 	f.Measured = fmt.Sprintf("%s series for %s", units.Number(got.Series), units.Plural(f.N, "selector"))
 	f.Predicted = "a series for each selector"
-	f.Power = "would have detected a metric or label that does not exist"
+	f.Power = "detects a metric or label that does not exist"
 	for _, m := range got.Missing {
 		near := "no series has that name"
 		if m.Similar != "" {
