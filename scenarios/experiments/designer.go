@@ -96,8 +96,9 @@ func addPeers(p *plan.Plan, balancers int) (names []string) {
 	return names
 }
 
-// addPhase writes a phase to the plan. Its clients stay below every rate limit, unless it tests one. With slow
-// servers, light phases precede it and, if next does not need the same servers slow, follow it.
+// addPhase writes a phase to the plan. Its clients stay below every rate limit, unless it tests one. If servers are
+// slow, a light phase precedes it; another follows, in which they recover, unless the phase is an open loop or the
+// next one slows other servers only.
 func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about ...plan.Check) error {
 	l.Timeout = cmp.Or(l.Timeout, scenarios.DefaultTimeout)
 	l.Checks = append(slices.Clone(about), alwaysChecked...)
@@ -122,15 +123,15 @@ func (d *designer) addPhase(l plan.Phase, slow, next []check.SlowServer, about .
 			return fmt.Errorf("design phase %s: %w", l.Name, err)
 		}
 	}
-	again := func(s check.SlowServer) bool {
+	slowsAgain := func(s check.SlowServer) bool {
 		return slices.ContainsFunc(slow, func(o check.SlowServer) bool { return o.Host == s.Host })
 	}
-	recovers := !l.IsOpenLoop() && (len(next) == 0 || slices.ContainsFunc(next, again))
+	recovers := !l.IsOpenLoop() && (len(next) == 0 || slices.ContainsFunc(next, slowsAgain))
 	d.assignAddresses(&l)
-	through := d.repeatOnPeers(l)
-	for i, one := range through {
+	copies := d.repeatOnPeers(l)
+	for i, one := range copies {
 		if len(slow) > 0 {
-			d.addSlowed(one, slow, recovers || i+1 < len(through))
+			d.addSlowed(one, slow, recovers || i+1 < len(copies))
 		} else {
 			d.plan.Phases = append(d.plan.Phases, one)
 		}

@@ -167,7 +167,7 @@ func (t *phaseTally) summary(h history.History, i int) report.Phase {
 	return p
 }
 
-// nodeUsage returns what the containers used during a phase, between the first and the last sample in it.
+// nodeUsage returns what each container used during a phase, from the last sample before it to the first after it.
 func nodeUsage(h history.History, phase int) []report.Usage {
 	if h.Samples == nil || phase >= len(h.Env.Phases) {
 		return nil
