@@ -35,11 +35,11 @@ func TestDesignTestsLimitsTogether(t *testing.T) {
 			got = append(got, len(l.Requests))
 			assert.LessOrEqual(t, l.Rate, 500.)
 			for client := range l.Clients.Count {
-				asked, names := map[int]bool{}, map[string]bool{}
+				requests, names := map[int]bool{}, map[string]bool{}
 				for i := client; i < l.Count; i += l.Clients.Count {
-					asked[l.RequestIndex(i)], names[l.Key(i)] = true, true
+					requests[l.RequestIndex(i)], names[l.Key(i)] = true, true
 				}
-				assert.Len(t, asked, 1, l.Name)
+				assert.Len(t, requests, 1, l.Name)
 				assert.Greater(t, len(names), 1, l.Name)
 			}
 		}

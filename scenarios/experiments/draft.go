@@ -147,12 +147,12 @@ func (e *draft) scheduleOutages(cfg model.Config, beta float64) {
 
 // addLocalRequest adds a request that reaches no pool if otherwise all requests could reach one of the servers, so
 // that its outage can begin while it gets none.
-func (e *draft) addLocalRequest(cfg model.Config, deaths []scenarios.Fault) {
-	asksAll := func(f scenarios.Fault) bool {
+func (e *draft) addLocalRequest(cfg model.Config, outages []scenarios.Fault) {
+	reachesAll := func(f scenarios.Fault) bool {
 		return !slices.ContainsFunc(e.phase.Requests, func(r plan.Request) bool { return !goesToHost(cfg, r, f.Target) })
 	}
-	if aside, ok := check.LocalRequest(cfg); ok && slices.ContainsFunc(deaths, asksAll) {
-		e.phase.Requests = append(e.phase.Requests, aside)
+	if local, ok := check.LocalRequest(cfg); ok && slices.ContainsFunc(outages, reachesAll) {
+		e.phase.Requests = append(e.phase.Requests, local)
 	}
 }
 

@@ -33,9 +33,9 @@ func TestAdminPages(t *testing.T) {
 
 	locked := page
 	locked.Auth = &model.Auth{Pos: testPos, Target: "a password"}
-	stranger := f(locked, "GET http://any:8405/metrics")
-	stranger(history.Hit{Code: 401}, "")
-	stranger(history.Hit{Code: 200}, "answered 200 by the balancer instead of 401")
+	denied := f(locked, "GET http://any:8405/metrics")
+	denied(history.Hit{Code: 401}, "")
+	denied(history.Hit{Code: 200}, "answered 200 by the balancer instead of 401")
 
 	internal := page
 	internal.Internal = true

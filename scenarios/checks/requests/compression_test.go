@@ -16,16 +16,16 @@ func TestCompression(t *testing.T) {
 		Path: "/", Pool: "p", DefaultHost: true,
 		Compress: &model.Compress{Pos: testPos, MinBytes: 100, Types: []string{"text/css", "text/html"}, Vary: true},
 	}), "compression/", 4)
-	told := map[string]string{}
+	sent := map[string]string{}
 	for _, q := range a.probes {
-		told[q.Case] = q.Request.Header["Accept-Encoding"] + " " + q.Request.Header[history.ResponseSpecHeader]
+		sent[q.Case] = q.Request.Header["Accept-Encoding"] + " " + q.Request.Header[history.ResponseSpecHeader]
 	}
 	assert.Equal(t, map[string]string{
 		"100 B of text/css":               "gzip status=200&size=100&type=text%2Fcss",
 		"the client does not accept gzip": "identity status=200&size=200&type=text%2Fcss",
 		"one byte below the minimum size": "gzip status=200&size=99&type=text%2Fcss",
 		"an unlisted type":                "gzip status=200&size=200&type=image%2Fpng",
-	}, told)
+	}, sent)
 
 	plain := history.Hit{Code: 200, Server: "a"}
 	packed := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip", "Vary", "Accept-Encoding")}

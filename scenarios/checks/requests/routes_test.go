@@ -44,10 +44,10 @@ func TestRoutesTakenByOthers(t *testing.T) {
 	page := a.find(t, "one letter shorter", "GET http://shop.example:80/ap")
 	page(history.Hit{Code: 204}, "")
 	page(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 204", "a")
-	nobody := a.find(t, "for another host", "GET http://lbproof.invalid:80/api")
-	nobody(history.Hit{Code: 404}, "")
-	nobody(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 400 or 404 or 421 or 503", "b")
-	nobody(history.Hit{Code: 404}, "it reached b", "b")
+	unrouted := a.find(t, "for another host", "GET http://lbproof.invalid:80/api")
+	unrouted(history.Hit{Code: 404}, "")
+	unrouted(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 400 or 404 or 421 or 503", "b")
+	unrouted(history.Hit{Code: 404}, "it reached b", "b")
 }
 
 // A single route has no boundary.
