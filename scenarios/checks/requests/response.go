@@ -33,7 +33,7 @@ func responseClaims(cfg model.Config) []plan.Claim {
 		case h.ProxiedOnly:
 			scope = " if they come from a backend, not if the balancer generates them"
 		case h.Statuses != nil:
-			scope = " with status " + units.StatusList(h.Statuses) + "; not on 4xx/5xx (no \"always\")"
+			scope = " if their status is " + units.StatusList(h.Statuses) + "; not on 4xx/5xx (no \"always\")"
 		}
 		text := fmt.Sprintf("Responses from %s carry %s: %s%s.", g.Paths(), h.Name, h.Value, scope)
 		claims = append(claims, check.NewClaim(plan.CheckResponse, g.Subject(), h.Name, h.Pos, text))
