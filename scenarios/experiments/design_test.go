@@ -101,7 +101,7 @@ backend pages
 // Phases that disturb others come last, and every fault lies in a phase before the one that needs it.
 func TestDesignOrdersItsPhases(t *testing.T) {
 	assert.Equal(t, []string{
-		"probes", "sequential", "sampling", "sampling one at a time", "keys by-key", "keys by-ring", "busy by-fewest: servers slow down", "busy by-fewest",
+		"probes", "sequential", "sampling", "sampling one in flight", "keys by-key", "keys by-ring", "busy by-fewest: servers slow down", "busy by-fewest",
 		"reload reload/nginx", "single requests", "outages", "address changes", "timeouts", "failures: reset failure counts", "failures",
 	}, phaseNames(designed(t, "nginx/algorithms")))
 	planned := designed(t, "nginx/limits")

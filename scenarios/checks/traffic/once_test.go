@@ -27,7 +27,7 @@ func TestOnceNeedsArrivals(t *testing.T) {
 		assert.Equal(t, want, v.Outcome)
 		assert.Contains(t, v.Reason, reason)
 	}
-	f(502, report.Undecided, "no request bears on it")
+	f(502, report.Undecided, "no relevant requests")
 	f(404, report.Refuted, "answered 404 by the balancer itself")
 }
 
