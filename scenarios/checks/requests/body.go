@@ -28,8 +28,8 @@ var Body = check.Check{
 		})
 		var claims []plan.Claim
 		for _, g := range groups {
-			text := fmt.Sprintf("Requests to %s may have bodies of up to %s B; larger ones get 413.",
-				g.Paths(), units.Number(int(g.What.Value)))
+			text := fmt.Sprintf("Requests to %s may have bodies of up to %s; larger ones get 413.",
+				g.Paths(), units.Bytes(g.What.Value))
 			if g.What.Value == 0 {
 				text = fmt.Sprintf("Requests to %s may have bodies of any size.", g.Paths())
 			}
@@ -49,7 +49,7 @@ const maxBodySent = 64 << 20
 func bodyProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	limit := claim.Params[plan.ParamMaxBytes].Int()
 	if limit >= maxBodySent {
-		return nil, fmt.Sprintf("lbproof sends bodies of at most %s B", units.Number(maxBodySent))
+		return nil, fmt.Sprintf("lbproof sends bodies of at most %s", units.Bytes(maxBodySent))
 	}
 	matches := func(r model.Route) bool {
 		if r.Pool == "" || r.MaxBody == nil || r.MaxBody.Value != limit {

@@ -42,5 +42,5 @@ func TestBodyTooLargeToSend(t *testing.T) {
 	require.Len(t, claims, 1)
 	probes, untestable := Body.Probes(cfg, claims[0])
 	assert.Empty(t, probes)
-	assert.Equal(t, "lbproof sends bodies of at most 67,108,864 B", untestable)
+	assert.Equal(t, "lbproof sends bodies of at most 64 MiB (67,108,864 B)", untestable)
 }

@@ -38,8 +38,8 @@ var Compression = check.Check{
 				ID: check.ClaimID(plan.CheckCompression, g.Subject(), ""), Check: plan.CheckCompression,
 				Subject: g.Subject(), Pos: g.What.Pos,
 				Params: plan.Params{plan.ParamMinBytes: plan.Amount(g.What.MinBytes)},
-				Text: fmt.Sprintf("Responses from %s of at least %s B (%s) are compressed for clients that accept it%s.",
-					g.Paths(), units.Number(g.What.MinBytes), types, vary),
+				Text: fmt.Sprintf("Responses from %s of at least %s (%s) are compressed for clients that accept it%s.",
+					g.Paths(), units.Bytes(int64(g.What.MinBytes)), types, vary),
 			})
 		}
 		return claims
