@@ -58,6 +58,7 @@ func statusRange(list []int) string {
 }
 
 func fallbackProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
+	const maxProbes = 6
 	var f model.ErrorPage
 	matches := func(r model.Route) bool {
 		for _, has := range r.ErrorPages {
@@ -70,37 +71,38 @@ func fallbackProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, u
 	}
 	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
 		matches(r)
-		want := wantFallback(cfg, r, f)
 		for _, code := range f.Codes {
-			spec, label := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
-			reply := want
-			switch {
-			case !f.InterceptsBackend && code == 502:
-				spec, label = "cut", "a backend closes the connection"
-			case !f.InterceptsBackend:
-				reply = check.Want{Codes: []int{code}, Pool: r.Pool}
+			testable := f.InterceptsBackend || code != 504
+			if testable && len(probes) < maxProbes {
+				probes = append(probes, fallbackProbe(cfg, r, f, code))
 			}
-			if len(probes) >= 6 || !f.InterceptsBackend && code == 504 {
-				continue
-			}
-			kind := plan.KindProbes
-			switch {
-			case spec == "cut":
-				kind = plan.KindNoResponse
-			case code >= 500:
-				kind = plan.KindFailures
-			}
-			pool, _ := cfg.Pool(r.Pool) // without the fallback's servers
-			var hosts []string
-			for _, s := range pool.Servers {
-				hosts = append(hosts, s.Host)
-			}
-			request, _ := check.RequestWithSpec(cfg, r, spec+"&by="+strings.Join(hosts, ","))
-			request.Method = "POST" // which is not retried
-			probes = append(probes, check.Probe{Case: label, Kind: kind, Request: request, Want: reply})
 		}
 	}
 	return probes, ""
+}
+
+// fallbackProbe returns the probe for one status: a backend causes it, and the fallback must answer, unless only the
+// balancer's own status triggers it.
+func fallbackProbe(cfg model.Config, r model.Route, f model.ErrorPage, code int) check.Probe {
+	spec, label := fmt.Sprintf("status=%d", code), fmt.Sprintf("a backend answers %d", code)
+	kind, want := plan.KindProbes, wantFallback(cfg, r, f)
+	if code >= 500 {
+		kind = plan.KindFailures
+	}
+	switch {
+	case !f.InterceptsBackend && code == 502:
+		spec, label, kind = "cut", "a backend closes the connection", plan.KindNoResponse
+	case !f.InterceptsBackend:
+		want = check.Want{Codes: []int{code}, Pool: r.Pool}
+	}
+	pool, _ := cfg.Pool(r.Pool) // without the fallback's servers
+	var hosts []string
+	for _, s := range pool.Servers {
+		hosts = append(hosts, s.Host)
+	}
+	request, _ := check.RequestWithSpec(cfg, r, spec+"&by="+strings.Join(hosts, ","))
+	request.Method = "POST" // which is not retried
+	return check.Probe{Case: label, Kind: kind, Request: request, Want: want}
 }
 
 // wantFallback returns the response that a client must get from a fallback.

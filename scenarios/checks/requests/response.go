@@ -42,56 +42,88 @@ func responseClaims(cfg model.Config) []plan.Claim {
 }
 
 func responseProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
-	name := claim.Detail
 	matches := func(r model.Route) bool {
-		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool { return h.Pos == claim.Pos && h.Name == name })
+		return slices.ContainsFunc(r.AddHeaders, func(h model.Header) bool {
+			return h.Pos == claim.Pos && h.Name == claim.Detail
+		})
 	}
 	for _, r := range check.CandidateRoutes(cfg, claim, matches) {
-		add := func(label string, kind plan.PhaseKind, method, spec string, code int, own bool, edit func(*plan.Request)) {
-			request, _ := check.RequestWithSpec(cfg, r, spec)
-			request.Method = method
-			if edit != nil {
-				edit(&request)
-			}
-			want := wantHeader(r, request, name, code, own)
-			if kind == plan.KindNoResponse {
-				want.OnlyIfCodes = append(want.OnlyIfCodes, 503) // HAProxy, after several attempts
-			}
-			probes = append(probes, check.Probe{Case: label, Kind: kind, Request: request, Want: want})
+		cases := headerCases{cfg: cfg, route: r, name: claim.Detail}
+		cases.addLocal()
+		if request, _ := check.RequestWithSpec(cfg, r, ""); r.Pool != "" && request.Header["Upgrade"] == "" {
+			cases.addBackend()
+			cases.addRefusals()
+			cases.addFailures()
 		}
-		if r.StaticResponse != nil {
-			code := r.StaticResponse.Code
-			add(fmt.Sprintf("the balancer's own %d", code), plan.KindProbes, "GET", "", code, true, nil)
-		}
-		if r.LocalContent != nil {
-			add("an admin page of the balancer", plan.KindProbes, "GET", "", 200, true, nil)
-		}
-		if request, _ := check.RequestWithSpec(cfg, r, ""); r.Pool == "" || request.Header["Upgrade"] != "" {
-			continue
-		}
-		for _, code := range []int{200, 301, 404} {
-			add(fmt.Sprintf("a backend's %d", code), plan.KindProbes, "GET", fmt.Sprintf("status=%d", code), code, false, nil)
-		}
-		if limit := r.MaxBody; limit != nil && limit.Value > 0 && limit.Value < maxBodySent {
-			add("the balancer's 413", plan.KindProbes, "POST", "", 413, true,
-				func(q *plan.Request) { q.PaddingSize = limit.Value + 1 })
-		}
-		for _, l := range r.Limits {
-			if isExceedable(l) {
-				label := fmt.Sprintf("the limit's %d", l.Status)
-				add(label, plan.KindRefusals, "GET", "status=200&for=refusals", l.Status, true, nil)
-				break
-			}
-		}
-		add("a backend's 500", plan.KindFailures, "POST", "status=500", 500, false, nil)
-		add("the balancer's 502", plan.KindNoResponse, "POST", "cut", 502, true, nil)
-		if request, ok := gatewayTimeoutRequest(cfg, r); ok {
-			want := wantHeader(r, request, name, 504, true)
-			timeout := check.Probe{Case: "the balancer's 504", Kind: plan.KindTimeouts, Request: request, Want: want}
-			probes = append(probes, timeout)
-		}
+		probes = append(probes, cases.probes...)
 	}
 	return probes, ""
+}
+
+// headerCases collects the probes for one added header field of a route.
+type headerCases struct {
+	cfg    model.Config
+	route  model.Route
+	name   string
+	probes []check.Probe
+}
+
+// add adds a probe of responses with a status. own: the balancer generates them itself.
+func (c *headerCases) add(label string, kind plan.PhaseKind, request plan.Request, code int, own bool) {
+	want := wantHeader(c.route, request, c.name, code, own)
+	if kind == plan.KindNoResponse {
+		want.OnlyIfCodes = append(want.OnlyIfCodes, 503) // HAProxy, after several attempts
+	}
+	c.probes = append(c.probes, check.Probe{Case: label, Kind: kind, Request: request, Want: want})
+}
+
+// request returns a request that takes the route, and that a backend answers as specified.
+func (c *headerCases) request(method, spec string) plan.Request {
+	request, _ := check.RequestWithSpec(c.cfg, c.route, spec)
+	request.Method = method
+	return request
+}
+
+// addLocal adds the responses that the balancer generates for all requests to the route.
+func (c *headerCases) addLocal() {
+	if c.route.StaticResponse != nil {
+		code := c.route.StaticResponse.Code
+		c.add(fmt.Sprintf("the balancer's own %d", code), plan.KindProbes, c.request("GET", ""), code, true)
+	}
+	if c.route.LocalContent != nil {
+		c.add("an admin page of the balancer", plan.KindProbes, c.request("GET", ""), 200, true)
+	}
+}
+
+// addBackend adds responses of backends.
+func (c *headerCases) addBackend() {
+	for _, code := range []int{200, 301, 404} {
+		request := c.request("GET", fmt.Sprintf("status=%d", code))
+		c.add(fmt.Sprintf("a backend's %d", code), plan.KindProbes, request, code, false)
+	}
+}
+
+// addRefusals adds refusals by the limits of the route.
+func (c *headerCases) addRefusals() {
+	if limit := c.route.MaxBody; limit != nil && limit.Value > 0 && limit.Value < maxBodySent {
+		request := c.request("POST", "")
+		request.PaddingSize = limit.Value + 1
+		c.add("the balancer's 413", plan.KindProbes, request, 413, true)
+	}
+	if i := slices.IndexFunc(c.route.Limits, isExceedable); i >= 0 {
+		code := c.route.Limits[i].Status
+		request := c.request("GET", "status=200&for=refusals")
+		c.add(fmt.Sprintf("the limit's %d", code), plan.KindRefusals, request, code, true)
+	}
+}
+
+// addFailures adds the responses to failures of a backend, among them the balancer's own.
+func (c *headerCases) addFailures() {
+	c.add("a backend's 500", plan.KindFailures, c.request("POST", "status=500"), 500, false)
+	c.add("the balancer's 502", plan.KindNoResponse, c.request("POST", "cut"), 502, true)
+	if request, ok := gatewayTimeoutRequest(c.cfg, c.route); ok {
+		c.add("the balancer's 504", plan.KindTimeouts, request, 504, true)
+	}
 }
 
 // isExceedable reports whether a single client can exceed a limit.

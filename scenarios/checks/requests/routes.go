@@ -91,15 +91,7 @@ func routeProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, unte
 		}
 	}
 	if len(r.Conditions) > 0 {
-		outside := inside
-		outside.Header = maps.Clone(inside.Header)
-		if check.Violate(r.Conditions[:1], &outside) {
-			if want, known := wantByRoute(cfg, outside); known {
-				label := r.Conditions[0].Source + " does not hold"
-				probes = append(probes, check.Probe{Case: label, Kind: plan.KindProbes, Request: outside, Want: want})
-			}
-		}
-		return probes, ""
+		return append(probes, violatingProbes(cfg, r, inside)...), ""
 	}
 	if !r.Regex {
 		add("below the path", inside.Path+"lbproof", "")
@@ -113,6 +105,21 @@ func routeProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, unte
 		add("for another host", inside.Path, "lbproof.invalid")
 	}
 	return probes, ""
+}
+
+// violatingProbes returns a request that violates the first condition of a route, if its destination is predictable.
+func violatingProbes(cfg model.Config, r model.Route, inside plan.Request) []check.Probe {
+	outside := inside
+	outside.Header = maps.Clone(inside.Header)
+	if !check.Violate(r.Conditions[:1], &outside) {
+		return nil
+	}
+	want, known := wantByRoute(cfg, outside)
+	if !known {
+		return nil
+	}
+	label := r.Conditions[0].Source + " does not hold"
+	return []check.Probe{{Case: label, Kind: plan.KindProbes, Request: outside, Want: want}}
 }
 
 // mayRefuse reports whether something other than routing decides about a request.

@@ -161,41 +161,13 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 	if !ok {
 		return check.Finding{Untestable: "access to the counters is restricted"}
 	}
-	f := check.Finding{Need: check.Repetitions - 1, Test: "counters read before and after sequential requests"}
-	find, sent, last, reads := check.RouteFinder(h), 0, 0., 0
-	var wrong check.Examples
-	var unread string
-	for hit := range h.Hits {
-		if l := h.Plan.Phases[hit.Phase]; l.Kind != plan.KindCounters || l.About != claim.ID || hit.Err == history.Tester {
-			continue
-		}
-		if j := find(hit.Seq); j == nil || !j.Request.KeepBody {
-			sent++
-			continue
-		}
-		header, _ := url.ParseQuery(hit.Header) // an unreadable one is reported as unread below
-		now, read := readCounter(c, header.Get(history.BodyField))
-		if !read {
-			unread = fmt.Sprintf("request %d: the page (status %d, %d B) has no known counter",
-				hit.Seq, hit.Code, hit.Size)
-			continue
-		}
-		if reads++; reads > 1 {
-			f.N++
-			counted := float64(sent)
-			if c.CountsItself {
-				counted++
-			}
-			if grown := now - last; grown != counted {
-				wrong.Add("request %d: the counter grew by %g since the previous read, for %d requests and the read "+
-					"itself", hit.Seq, grown, sent)
-			}
-		}
-		last, sent = now, 0
+	n, wrong, unread := compareIncreases(h, claim, c)
+	f := check.Finding{
+		N: n, Need: check.Repetitions - 1, Test: "counters read before and after sequential requests",
+		Predicted: "increases equal the requests sent",
+		Measured:  fmt.Sprintf("%d of %d increases wrong", wrong.Total, n),
+		Power:     "detects requests missed or counted twice",
 	}
-	f.Predicted = "increases equal the requests sent"
-	f.Measured = fmt.Sprintf("%d of %d increases wrong", wrong.Total, f.N)
-	f.Power = "detects requests missed or counted twice"
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" && f.N == 0 {
 		f.Inconclusive = unread
 	}
@@ -203,4 +175,42 @@ func judgeCounters(claim plan.Claim, h history.History) check.Finding {
 		f.CounterExamples = wrong.List()
 	}
 	return f
+}
+
+// compareIncreases compares the n increases of a counter between reads with the requests in between. unread describes
+// the last read without the counter.
+func compareIncreases(
+	h history.History, claim plan.Claim, c model.Counter,
+) (n int, wrong check.Examples, unread string) {
+	find, sent, last, reads := check.RouteFinder(h), 0, 0., 0
+	for hit := range h.Hits {
+		l := h.Plan.Phases[hit.Phase]
+		if l.Kind != plan.KindCounters || l.About != claim.ID || hit.Err == history.Tester {
+			continue
+		}
+		if j := find(hit.Seq); j == nil || !j.Request.KeepBody {
+			sent++
+			continue
+		}
+		header, _ := url.ParseQuery(hit.Header) // an unreadable one is reported as unread below
+		now, ok := readCounter(c, header.Get(history.BodyField))
+		if !ok {
+			unread = fmt.Sprintf("request %d: the page (status %d, %d B) has no known counter",
+				hit.Seq, hit.Code, hit.Size)
+			continue
+		}
+		if reads++; reads > 1 {
+			n++
+			counted := float64(sent)
+			if c.CountsItself {
+				counted++
+			}
+			if grown := now - last; grown != counted {
+				wrong.Add("request %d: the counter grew by %g since the previous read, for %d requests and the read itself",
+					hit.Seq, grown, sent)
+			}
+		}
+		last, sent = now, 0
+	}
+	return n, wrong, unread
 }

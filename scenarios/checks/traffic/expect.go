@@ -151,8 +151,8 @@ func (e expectation) isCutShort(h history.History, phase int, c phaseCount, hold
 	return ended && (holds || e.Metric == "requests" || e.Metric == "rate")
 }
 
-// excuse returns a cause other than the balancer for an unmet expectation, or "". withoutLag: it would be met if the load
-// generator had not been late.
+// excuse returns a cause other than the balancer for an unmet expectation, or "". withoutLag: it would be met if the
+// load generator had not been late.
 func (e expectation) excuse(h history.History, phase int, c phaseCount, withoutLag bool) string {
 	if reason := cmp.Or(check.WhyNodeExited(h), explainSaturation(h, phase)); reason != "" {
 		return reason

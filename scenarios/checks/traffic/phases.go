@@ -172,41 +172,12 @@ func nodeUsage(h history.History, phase int) []report.Usage {
 	if h.Samples == nil || phase >= len(h.Env.Phases) {
 		return nil
 	}
-	span := h.Env.Phases[phase]
-	type pair struct {
-		from, to history.Sample
-		known    bool
-		memory   int64
-	}
-	pairs := map[string]*pair{}
-	for s := range h.Samples {
-		p := pairs[s.Node]
-		if p == nil {
-			p = &pair{}
-			pairs[s.Node] = p
-		}
-		switch {
-		case s.At <= span.Start || !p.known:
-			p.from, p.to, p.known, p.memory = s, s, true, s.Memory
-		case p.to.At < span.End:
-			p.to, p.memory = s, max(p.memory, s.Memory)
-		}
-	}
 	var out []report.Usage
-	for name, p := range pairs {
-		duration := (p.to.At - p.from.At).Seconds()
-		if duration <= 0 {
+	for name, r := range samplesDuring(h, h.Env.Phases[phase]) {
+		if r.to.At <= r.from.At {
 			continue
 		}
-		u := report.Usage{
-			Node: name, CPU: max(0, p.to.CPU-p.from.CPU).Seconds() / duration,
-			Throttled: min(1, max(0, p.to.Throttled-p.from.Throttled).Seconds()/duration), // the kernel sums over CPUs
-			Memory:    p.memory,
-			Received:  max(0, p.to.Received-p.from.Received),
-			Sent:      max(0, p.to.Sent-p.from.Sent),
-			Restarts:  p.to.Restarts - p.from.Restarts,
-			Window:    p.to.At - p.from.At,
-		}
+		u := r.usage(name)
 		for _, spec := range h.Plan.Specs {
 			if spec.Name == name {
 				u.Limit = spec.CPUs
@@ -216,6 +187,40 @@ func nodeUsage(h history.History, phase int) []report.Usage {
 	}
 	slices.SortFunc(out, func(a, b report.Usage) int { return cmp.Compare(a.Node, b.Node) })
 	return out
+}
+
+// sampleRange is the first and the last sample of a node during a phase, and its largest memory.
+type sampleRange struct {
+	from, to history.Sample
+	memory   int64
+}
+
+// samplesDuring returns the samples of each node during a phase, by its name.
+func samplesDuring(h history.History, phase history.Phase) map[string]*sampleRange {
+	ranges := map[string]*sampleRange{}
+	for s := range h.Samples {
+		r, known := ranges[s.Node]
+		switch {
+		case s.At <= phase.Start || !known:
+			ranges[s.Node] = &sampleRange{from: s, to: s, memory: s.Memory}
+		case r.to.At < phase.End:
+			r.to, r.memory = s, max(r.memory, s.Memory)
+		}
+	}
+	return ranges
+}
+
+func (r sampleRange) usage(node string) report.Usage {
+	duration := (r.to.At - r.from.At).Seconds()
+	return report.Usage{
+		Node: node, CPU: max(0, r.to.CPU-r.from.CPU).Seconds() / duration,
+		Throttled: min(1, max(0, r.to.Throttled-r.from.Throttled).Seconds()/duration), // the kernel sums over CPUs
+		Memory:    r.memory,
+		Received:  max(0, r.to.Received-r.from.Received),
+		Sent:      max(0, r.to.Sent-r.from.Sent),
+		Restarts:  r.to.Restarts - r.from.Restarts,
+		Window:    r.to.At - r.from.At,
+	}
 }
 
 // explainThrottling names the containers whose CPU limits slowed a phase down, or returns "".
