@@ -84,13 +84,22 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 	if parallel == 0 {
 		parallel = prove.MaxParallel(specs)
 	}
+	defer context.AfterFunc(cmd.Context(), func() { fmt.Fprintln(cmd.ErrOrStderr(), windingDown) })()
 	if err := m.Mutate(cmd.Context(), parallel); err != nil {
+		if cmd.Context().Err() != nil {
+			return environment(errors.New("interrupted: run the same command again to resume"))
+		}
 		return proveError(err)
 	}
-	if err := reports.WriteMutations(withColours(cmd.OutOrStdout()), m.Mutations()); err != nil {
+	return printMutations(cmd, m.Mutations())
+}
+
+// printMutations prints the survivors, and returns the exit code as an error.
+func printMutations(cmd *cobra.Command, all []report.Mutation) error {
+	if err := reports.WriteMutations(withColours(cmd.OutOrStdout()), all); err != nil {
 		return environment(err)
 	}
-	if report.Survivors(m.Mutations()) > 0 {
+	if report.Survivors(all) > 0 {
 		return &exitError{code: 1}
 	}
 	return nil

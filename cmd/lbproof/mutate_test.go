@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -34,4 +35,18 @@ func TestMutate(t *testing.T) {
 	assert.Equal(t, 0, again.wait(t), again.stderr.String())
 	assert.Contains(t, again.stderr.String(), "the others take about 0s")
 	assert.Equal(t, p.stdout.String(), again.stdout.String())
+}
+
+// An interrupted mutate says once that it was interrupted, and how to resume.
+func TestMutateIsInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(fewLines), 0o644))
+	p := start(t, dir, "mutate", "nginx.conf", "--parallel", "2")
+	p.until(t, "1 of ")
+	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+	assert.Equal(t, 4, p.wait(t), p.stderr.String())
+	assert.Equal(t, 1, strings.Count(p.stderr.String(), windingDown), p.stderr.String())
+	assert.True(t, strings.HasSuffix(p.stderr.String(), "lbproof: interrupted: run the same command again to resume\n"), p.stderr.String())
+	assert.NotContains(t, p.stderr.String(), "signal received")
 }

@@ -41,15 +41,16 @@ func outFlag(cmd *cobra.Command, out *string) {
 	cmd.Flags().StringVar(out, "out", "lbproof-runs", "folder for run folders")
 }
 
+// windingDown is what a verb with containers says when it is interrupted.
+const windingDown = "interrupted: healing faults, keeping the measurements, removing the run; " +
+	"a second Ctrl-C ends lbproof at once, and the reaper removes the run"
+
 // runPlan runs a plan with progress on standard error.
 func runPlan(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err error) {
 	p := newProgress(cmd.ErrOrStderr())
 	p.phases = pl.Phases
 	defer p.end()
-	defer context.AfterFunc(cmd.Context(), func() {
-		p.Step("interrupted: healing faults, keeping the measurements, removing the run; " +
-			"a second Ctrl-C ends lbproof at once, and the reaper removes the run")
-	})()
+	defer context.AfterFunc(cmd.Context(), func() { p.Step(windingDown) })()
 	dir, err = execute(cmd.Context(), pl, out, p)
 	return dir, environment(withProblems(err, pl.Config.Problems))
 }
