@@ -16,8 +16,12 @@ engine: ## see to it that a Docker engine answers: on Debian, root gets one wher
 .PHONY: build
 build: bin/lbproof ## build the one static binary, bin/lbproof
 
+# What lbproof version prints where Go finds no git checkout, as in a source archive.
+COMMIT ?= $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
+DATE ?= $(shell git log -1 --format=%cs 2>/dev/null)
+
 bin/lbproof: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/lbproof
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.commit=$(COMMIT) -X main.date=$(DATE)' -o $@ ./cmd/lbproof
 
 .PHONY: test
 test: engine ## set up, and run all tests: unit, golden, scripts, mutants, containers

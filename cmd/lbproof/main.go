@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/plain"
-	"github.com/lbproof/lbproof/internal/run"
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
@@ -130,13 +129,14 @@ it states.
 
 Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or configuration · 3 a promise undecided ·
 4 the harness or its environment failed`,
-		Version:       run.Version(),
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("lbproof {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(),
-		reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand())
+		reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand(), versionCommand())
 	for _, hidden := range []*cobra.Command{
 		backendCommand(), workerCommand(), agentCommand(), killProcessCommand(),
 		renameFilesCommand(), reaperCommand(), waitPortsCommand(), addRouteCommand(),
