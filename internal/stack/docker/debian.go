@@ -81,7 +81,7 @@ func (e *Engine) assembleImage(ctx context.Context, image plan.Image, debs []str
 	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", name, version, len(debs)-1)
 	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", name, tagFor(version), recipeDigest(image))
 	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: source, labelPackages: packagesDigest(debs)}
-	err := e.importImage(ctx, ref, labels, func(l layer) error {
+	err := e.importImage(ctx, ref, imageConfig{labels: labels}, func(l layer) error {
 		if err := addBaseFiles(l, image); err != nil { // first, since the packages' own files must not take its place
 			return err
 		}

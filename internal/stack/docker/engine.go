@@ -27,7 +27,7 @@ const (
 
 // Engine is the container engine that the environment names (DOCKER_HOST, or the local socket).
 type Engine struct {
-	Binary   string       // path of a static lbproof, which plays backend, worker and reaper
+	Binary   string       // path of lbproof, which plays backend, worker and reaper
 	Progress func(string) // told what takes long; may be nil
 
 	client          *client.Client

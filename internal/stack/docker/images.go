@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -189,50 +188,66 @@ func (e *Engine) removeOlderNodeImages(ctx context.Context, ref string) {
 const nodeImageName = "lbproof/node"
 
 func (e *Engine) buildNodeImage(ctx context.Context) (stack.Image, error) {
+	found, err := e.ownRef()
+	if err != nil {
+		return stack.Image{}, err
+	}
+	if _, err := e.client.ImageInspect(ctx, found.Ref); err == nil {
+		return found, nil
+	}
+	loader, err := loaderOf(e.Binary)
+	if err != nil {
+		return stack.Image{}, err
+	}
+	config := imageConfig{labels: map[string]string{labelSource: found.Source}}
+	var libraries map[string]string
+	if loader != "" {
+		config.env = dynamicEnv
+		if libraries, err = librariesOf(ctx, loader, e.Binary); err != nil {
+			return stack.Image{}, err
+		}
+	}
+	defer e.removeOlderNodeImages(ctx, found.Ref)
+	return found, e.importImage(ctx, found.Ref, config, func(l layer) error {
+		err := errors.Join(l.dir("tmp", 0o1777), l.dir(plan.LedgerDir, 0o1777), l.hostFile("lbproof", e.Binary))
+		if loader == "" {
+			return err
+		}
+		return errors.Join(err, addLibraries(l, loader, libraries))
+	})
+}
+
+// ownRef names the image of this lbproof by the digest of the binary.
+func (e *Engine) ownRef() (stack.Image, error) {
 	binary, err := os.Open(e.Binary)
 	if err != nil {
 		return stack.Image{}, err
 	}
 	defer binary.Close()
 	digest := sha256.New()
-	size, err := io.Copy(digest, binary)
-	if err != nil {
+	if _, err := io.Copy(digest, binary); err != nil {
 		return stack.Image{}, err
 	}
-	found := stack.Image{Ref: fmt.Sprintf("%s:%.12x", nodeImageName, digest.Sum(nil)), Source: "this lbproof"}
-	if _, err := e.client.ImageInspect(ctx, found.Ref); err == nil {
-		return found, nil
-	}
-	if err := static(e.Binary); err != nil {
-		return stack.Image{}, err
-	}
-	if _, err := binary.Seek(0, io.SeekStart); err != nil {
-		return stack.Image{}, err
-	}
-	defer e.removeOlderNodeImages(ctx, found.Ref)
-	return found, e.importImage(ctx, found.Ref, map[string]string{labelSource: found.Source}, func(l layer) error {
-		program := &tar.Header{Name: "lbproof", Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
-		return errors.Join(l.dir("tmp", 0o1777), l.dir(plan.LedgerDir, 0o1777), l.add(program, binary))
-	})
+	return stack.Image{Ref: fmt.Sprintf("%s:%.12x", nodeImageName, digest.Sum(nil)), Source: "this lbproof"}, nil
 }
 
-// static says whether a program runs in a container that has nothing else.
-func static(binary string) error {
-	f, err := elf.Open(binary)
-	if err != nil {
-		return fmt.Errorf("%s is no Linux program: %w", binary, err)
+// imageConfig is what an image says of itself beside its files.
+type imageConfig struct{ labels, env map[string]string }
+
+// changes writes the configuration as instructions of a Dockerfile.
+func (c imageConfig) changes() []string {
+	var all []string
+	for name, value := range c.labels {
+		all = append(all, fmt.Sprintf("LABEL %s=%q", name, value))
 	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return errors.New(binary + " needs shared libraries: build lbproof with CGO_ENABLED=0, as make build does")
-		}
+	for name, value := range c.env {
+		all = append(all, fmt.Sprintf("ENV %s=%q", name, value))
 	}
-	return nil
+	return all
 }
 
 // importImage makes an image of the files that fill writes.
-func (e *Engine) importImage(ctx context.Context, ref string, labels map[string]string, fill func(layer) error) error {
+func (e *Engine) importImage(ctx context.Context, ref string, config imageConfig, fill func(layer) error) error {
 	r, w := io.Pipe()
 	filled := make(chan error, 1)
 	go func() {
@@ -244,12 +259,8 @@ func (e *Engine) importImage(ctx context.Context, ref string, labels map[string]
 		w.CloseWithError(err)
 		filled <- err
 	}()
-	var changes []string
-	for name, value := range labels {
-		changes = append(changes, fmt.Sprintf("LABEL %s=%q", name, value))
-	}
 	imported, err := e.client.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, ref,
-		client.ImageImportOptions{Changes: changes})
+		client.ImageImportOptions{Changes: config.changes()})
 	if err == nil {
 		_, err = io.Copy(io.Discard, imported)
 		imported.Close()

@@ -1,13 +1,11 @@
 package docker
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,26 +142,16 @@ func runGo(ctx context.Context, dir string, args ...string) ([]byte, error) {
 // importProgram makes an image of one static program.
 func (e *Engine) importProgram(ctx context.Context, image plan.Image, program string) (stack.Image, error) {
 	m := image.Module
-	f, err := os.Open(program)
-	if err != nil {
-		return stack.Image{}, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return stack.Image{}, err
-	}
 	found := stack.Image{
 		Ref:    fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")),
 		Source: fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version),
 	}
 	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: found.Source}
-	err = e.importImage(ctx, found.Ref, labels, func(l layer) error {
+	err := e.importImage(ctx, found.Ref, imageConfig{labels: labels}, func(l layer) error {
 		if err := addBaseFiles(l, image); err != nil {
 			return err
 		}
-		header := &tar.Header{Name: "bin/" + m.Name, Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size()}
-		return errors.Join(l.dir("bin", 0o755), l.add(header, io.Reader(f)))
+		return errors.Join(l.dir("bin", 0o755), l.hostFile("bin/"+m.Name, program))
 	})
 	return found, err
 }

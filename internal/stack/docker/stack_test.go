@@ -45,12 +45,6 @@ func TestLayerTakesEachPathOnce(t *testing.T) {
 	assert.Equal(t, []string{"etc/passwd", "run/", "var/run"}, names)
 }
 
-func TestOnlyStaticProgramsGoIntoContainers(t *testing.T) {
-	assert.ErrorContains(t, static("stack_test.go"), "is no Linux program")
-	assert.ErrorContains(t, static("/bin/sh"), "CGO_ENABLED=0")
-	assert.NoError(t, static(built(t)))
-}
-
 func TestRecipesDiffer(t *testing.T) {
 	a := plan.Image{Packages: []string{"nginx"}}
 	b := a

@@ -96,7 +96,7 @@ func TestRenew(t *testing.T) {
 	}
 	forget() // what a test that was killed has left
 	t.Cleanup(forget)
-	require.NoError(t, d.importImage(t.Context(), "lbproof/renewed:older", older, func(l layer) error { return l.file("etc/older", 0o644, nil) }))
+	require.NoError(t, d.importImage(t.Context(), "lbproof/renewed:older", imageConfig{labels: older}, func(l layer) error { return l.file("etc/older", 0o644, nil) }))
 	found, err := d.Image(t.Context(), image)
 	require.NoError(t, err)
 	assert.Equal(t, "lbproof/renewed:older", found.Ref, "a run takes what is there")
