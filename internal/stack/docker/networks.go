@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -46,7 +45,11 @@ func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients 
 	// for ever.
 	byAddress := func(a, b subnet) int { return a.config.Subnet.Addr().Compare(b.config.Subnet.Addr()) }
 	for _, n := range slices.SortedFunc(slices.Values(nets), byAddress) {
-		made, err := s.createAddressedNetwork(ctx, &n)
+		name, err := s.networkName(ctx, n)
+		if err != nil {
+			return err
+		}
+		made, err := s.createAddressedNetwork(ctx, name, &n)
 		if err != nil {
 			return err
 		}
@@ -63,12 +66,12 @@ func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients 
 	return nil
 }
 
-// createAddressedNetwork makes a network with addresses that the configuration names. Where another run has them, it waits until
-// that run is over.
-func (s *Stack) createAddressedNetwork(ctx context.Context, n *subnet) (name string, err error) {
+// createAddressedNetwork makes a network with addresses that the configuration names, and returns its name. Where another run has
+// them, it waits until that run is over.
+func (s *Stack) createAddressedNetwork(ctx context.Context, name string, n *subnet) (made string, err error) {
 	told := ""
 	for {
-		name, err := s.createNetwork(ctx, n.config)
+		err := s.createNetwork(ctx, name, n.config)
 		if err == nil || ctx.Err() != nil {
 			return name, err
 		}
@@ -134,26 +137,23 @@ func (s *Stack) networkOwner(ctx context.Context, prefix netip.Prefix) (who stri
 // (libnetwork pull request 2317).
 const optionNoHostAddress = "com.docker.network.bridge.inhibit_ipv4"
 
-// createNetwork makes a network of the run's, in which the machine has no address, and says its name.
-func (s *Stack) createNetwork(ctx context.Context, config apinetwork.IPAMConfig) (string, error) {
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
-	name := fmt.Sprintf("lbproof-%s-%x", s.config.Run, id)
+// createNetwork makes a network of the run's, in which the machine has no address.
+func (s *Stack) createNetwork(ctx context.Context, name string, config apinetwork.IPAMConfig) error {
 	made, err := s.engine.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
 		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.config.Run},
 		Options: map[string]string{optionNoHostAddress: "true"},
 		IPAM:    &apinetwork.IPAM{Config: []apinetwork.IPAMConfig{config}},
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
 	if at, has := s.engine.hostAddressIn(made.ID); has {
 		// else the end of the run removes it
 		_, _ = s.engine.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{})
-		return "", fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out "+
+		return fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out "+
 			"of it: it does not know the option %s; use Docker Engine 20.10 or later", at, optionNoHostAddress)
 	}
-	return name, nil
+	return nil
 }
 
 // hostAddressIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked
@@ -265,12 +265,16 @@ func (s *Stack) createDefaultNetwork(ctx context.Context, clients int, foreign [
 	if err != nil {
 		return err
 	}
+	name, err := s.networkName(ctx, subnet{main: true})
+	if err != nil {
+		return err
+	}
 	var first error
 	for _, candidate := range candidates {
 		if slices.ContainsFunc(foreign, candidate.config.Subnet.Contains) {
 			continue
 		}
-		name, err := s.createNetwork(ctx, candidate.config)
+		err := s.createNetwork(ctx, name, candidate.config)
 		if err == nil {
 			s.networks, s.clientNetwork = append([]runNetwork{{name: name}}, s.networks...), candidate.clients
 			return nil

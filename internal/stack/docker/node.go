@@ -174,7 +174,7 @@ func (n *node) runSidecar(ctx context.Context, c stack.Command) (stack.Output, e
 		}
 	})
 	end := wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20 * time.Millisecond)
-	r, err := testcontainers.Run(ctx, image.Ref, append(options, testcontainers.WithWaitStrategy(end))...)
+	r, err := s.run(ctx, image.Ref, append(options, testcontainers.WithWaitStrategy(end))...)
 	if err != nil {
 		return stack.Output{}, err
 	}

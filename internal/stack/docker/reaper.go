@@ -104,16 +104,20 @@ func (s *Stack) createReaper(ctx context.Context) (id string, err error) {
 		Binds: []string{source + ":" + engineSocket}, LogConfig: container.LogConfig{Type: "none"},
 	}
 	s.applyLimits(host, stack.Start{Spec: plan.Spec{Role: stack.Reaper}, Privileges: rights})
-	made, err := s.engine.client.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Config: &container.Config{
-			Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.config.Run},
-			OpenStdin: true, StdinOnce: true, AttachStdin: true,
-			User:   rights.User,
-			Labels: map[string]string{labelRun: s.config.Run, labelRole: string(stack.Reaper)},
-		},
-		HostConfig: host,
+	config := &container.Config{
+		Image: found.Ref, Cmd: []string{"/lbproof", "reaper", "--run", s.config.Run},
+		OpenStdin: true, StdinOnce: true, AttachStdin: true,
+		User:   rights.User,
+		Labels: map[string]string{labelRun: s.config.Run, labelRole: string(stack.Reaper)},
+	}
+	err = s.withFreeName(func() error {
+		name := s.nextName(string(stack.Reaper))
+		options := client.ContainerCreateOptions{Name: name, Config: config, HostConfig: host}
+		made, err := s.engine.client.ContainerCreate(ctx, options)
+		id = made.ID
+		return err
 	})
-	return made.ID, err
+	return id, err
 }
 
 // watchReaper waits until the reaper ends. Where it ended by itself, or somebody removed it, another takes its place, and is

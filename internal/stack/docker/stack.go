@@ -34,6 +34,7 @@ type Stack struct {
 
 	mu         sync.Mutex
 	nodes      map[string]*node    // by container
+	names      map[string]int      // how many containers have taken a name, with the number of the last as its suffix
 	undos      map[int]pendingUndo // that the reaper was told and that still stand
 	lastUndoID int
 	closed     bool // the reaper's end is wanted
@@ -59,7 +60,7 @@ func (e *Engine) Open(ctx context.Context, w stack.RunConfig) (stack.Stack, erro
 
 // newStack is a stack in which nothing is yet.
 func (e *Engine) newStack(w stack.RunConfig) *Stack {
-	return &Stack{engine: e, config: w, nodes: map[string]*node{}, undos: map[int]pendingUndo{}}
+	return &Stack{engine: e, config: w, nodes: map[string]*node{}, names: map[string]int{}, undos: map[int]pendingUndo{}}
 }
 
 // Start brings up a container and returns when its process runs.
@@ -100,7 +101,7 @@ func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error
 func (s *Stack) launch(
 	ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer,
 ) (testcontainers.Container, error) {
-	c, err := testcontainers.Run(ctx, image, append(append(options, networks...), testcontainers.WithNoStart())...)
+	c, err := s.run(ctx, image, append(append(options, networks...), testcontainers.WithNoStart())...)
 	if err != nil {
 		return c, err
 	}
@@ -116,6 +117,7 @@ func (s *Stack) options(start stack.Start, more func(*container.HostConfig)) []t
 	spec := start.Spec
 	return []testcontainers.ContainerCustomizer{
 		testcontainers.CustomizeRequestOption(func(r *testcontainers.GenericContainerRequest) error {
+			r.Name = s.nextName(spec.Name)
 			r.Entrypoint, r.Cmd = spec.Command[:1], spec.Command[1:]
 			r.Env = spec.Env
 			r.Files = containerFiles(spec, start.Files)
