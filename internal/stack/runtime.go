@@ -83,6 +83,7 @@ type Node interface {
 type Host struct {
 	Runtime  string // its name, "Docker"
 	Version  string // of the runtime's engine
+	Address  string // where the engine answers
 	System   string // operating system and kernel
 	CPUs     int
 	Memory   int64 // bytes
@@ -99,6 +100,9 @@ const (
 	UserSwitching HostFeature = "users"  // its processes become other users
 	MemoryLimits  HostFeature = "oom"    // its memory is limited: the kernel kills a process that takes more
 )
+
+// HostFeatures are all features.
+var HostFeatures = []HostFeature{CPULimits, Freeze, UserSwitching, MemoryLimits}
 
 // MissingText says of a host that it has not the ability, and what gives it that.
 func (a HostFeature) MissingText() string {

@@ -74,11 +74,11 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 // Packages and modules that are none never reach a command line.
 func TestHostileImagesAreNotBuilt(t *testing.T) {
 	d := &Engine{}
-	_, _, err := d.buildFromDebian(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
+	_, _, err := d.build(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
 	assert.ErrorContains(t, err, `packages[0]: "-o" is no name of a Debian package`)
-	_, _, err = d.buildFromDebian(t.Context(), plan.Image{Ref: "x"}, false)
-	assert.EqualError(t, err, "no package of Debian's is named in its place: pull or load x")
-	_, err = d.buildFromModule(t.Context(), plan.Image{Ref: "x", Module: &plan.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}})
+	_, _, err = d.build(t.Context(), plan.Image{Ref: "x"}, false)
+	assert.EqualError(t, err, "no Debian package is known for x: pull it, or load it into Docker")
+	_, _, err = d.build(t.Context(), plan.Image{Ref: "x", Module: &plan.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}}, false)
 	assert.ErrorContains(t, err, "module.path: malformed module path")
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,9 +24,6 @@ import (
 // cache. One that was built already is taken as it is, unless fresh: then it is built again where the packages are
 // newer.
 func (e *Engine) buildFromDebian(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
-	if err := checkBuildable(image); err != nil {
-		return stack.Image{}, false, err
-	}
 	cache, err := openAptCache(ctx)
 	if err != nil {
 		return stack.Image{}, false, err
@@ -36,7 +32,11 @@ func (e *Engine) buildFromDebian(ctx context.Context, image plan.Image, fresh bo
 	if found, ok, err := e.findLocal(ctx, image); err != nil || ok && !fresh {
 		return found, false, err // another run built it meanwhile
 	}
-	debs, err := cache.download(ctx, image.Packages)
+	var debs []string
+	err = e.step("downloading "+sourcesOf(image), func() error {
+		debs, err = cache.download(ctx, image.Packages)
+		return err
+	})
 	if err != nil {
 		return stack.Image{}, false, err
 	}
@@ -50,28 +50,15 @@ func (e *Engine) buildFromDebian(ctx context.Context, image plan.Image, fresh bo
 		e.removeImages(ctx, slices.Delete(slices.Clone(before), i, i+1))
 		return stack.Image{Ref: before[i].RepoTags[0], Source: before[i].Labels[labelSource]}, false, nil
 	}
-	found, err = e.assembleImage(ctx, image, debs)
+	err = e.step(fmt.Sprintf("building an image from %d packages", len(debs)), func() error {
+		found, err = e.assembleImage(ctx, image, debs)
+		return err
+	})
 	if err != nil {
 		return stack.Image{}, false, err
 	}
 	e.removeImages(ctx, before)
 	return found, true, nil
-}
-
-// checkBuildable is an error where an image cannot be built of Debian packages on this machine.
-func checkBuildable(image plan.Image) error {
-	if err := image.Validate(); err != nil {
-		return err
-	}
-	if len(image.Packages) == 0 {
-		return fmt.Errorf("no package of Debian's is named in its place: pull or load %s", image.Ref)
-	}
-	for _, tool := range []string{"apt-get", "dpkg-deb"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is not on this machine, which is not Debian: pull or load %s", tool, image.Ref)
-		}
-	}
-	return nil
 }
 
 // assembleImage makes the image of the packages' files and gives it to the engine.

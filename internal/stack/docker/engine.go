@@ -5,7 +5,10 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -61,8 +64,7 @@ func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
 	found, err := cli.Info(limited, client.InfoOptions{})
 	if err != nil {
 		cli.Close()
-		return stack.Host{}, fmt.Errorf("connect to Docker at %s: %w (is the engine running, and may this user use "+
-			"it? DOCKER_HOST names another)", cli.DaemonHost(), err)
+		return stack.Host{}, connectError(cli.DaemonHost(), err)
 	}
 	info := found.Info
 	e.client, e.cpus = cli, info.NCPU
@@ -70,11 +72,28 @@ func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
 	return stack.Host{
 		Runtime:  "Docker",
 		Version:  info.ServerVersion,
+		Address:  cli.DaemonHost(),
 		System:   strings.TrimSpace(info.OperatingSystem + ", kernel " + info.KernelVersion),
 		CPUs:     info.NCPU,
 		Memory:   info.MemTotal,
 		Features: featuresOf(info),
 	}, nil
+}
+
+// connectError explains why no engine answers at an address, and what to do.
+func connectError(address string, err error) error {
+	if socket, ok := strings.CutPrefix(address, "unix://"); ok {
+		conn, dialErr := net.Dial("unix", socket)
+		if dialErr == nil {
+			conn.Close()
+		}
+		if errors.Is(dialErr, fs.ErrPermission) {
+			return fmt.Errorf("connect to Docker at %s: this user may not use it; run 'sudo usermod -aG docker $USER' "+
+				"and log in again, or set DOCKER_HOST to another engine", address)
+		}
+	}
+	return fmt.Errorf("connect to Docker at %s: no engine answers: %w; start Docker (e.g. 'sudo make engine'), or set "+
+		"DOCKER_HOST to another engine", address, err)
 }
 
 // featuresOf are what an engine says that its kernel lets it do. One without root may lack some: it has the

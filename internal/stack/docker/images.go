@@ -42,28 +42,29 @@ func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, erro
 	if found, ok, err := e.findLocal(ctx, image); err != nil || ok {
 		return found, err
 	}
-	e.Progress("pulling " + image.Ref)
 	pulled := e.pull(ctx, image.Ref)
 	if pulled == nil {
 		return stack.Image{Ref: image.Ref, Source: "pulled"}, nil
 	}
-	if m := image.Module; m != nil {
-		e.Progress(fmt.Sprintf("no registry answers; building %s %s from the Go module proxy, which takes minutes "+
-			"the first time", m.Path, m.Version))
-		found, err := e.buildFromModule(ctx, image)
-		if err != nil {
-			return stack.Image{}, fmt.Errorf(
-				"no image %s: it is not here; pull: %v; build from the Go module proxy: %w", image.Ref, pulled, err)
-		}
-		return found, nil
-	}
-	e.Progress("no registry answers; building an image from Debian's package " + strings.Join(image.Packages, ", "))
-	found, _, err := e.buildFromDebian(ctx, image, false)
+	e.Progress(fmt.Sprintf("cannot pull %s; building an image from %s", image.Ref, sourcesOf(image)))
+	found, _, err := e.build(ctx, image, false)
 	if err != nil {
-		return stack.Image{}, fmt.Errorf("no image %s: it is not here; pull: %v; build from Debian packages: %w",
+		return stack.Image{}, fmt.Errorf("image %s is not on this machine; pulling it failed: %v; building it failed: %w",
 			image.Ref, pulled, err)
 	}
 	return found, nil
+}
+
+// build builds an image from its Go module or its Debian packages. One that was built before is taken as it is, unless
+// fresh: then it is built again if the packages are newer. built reports whether it was.
+func (e *Engine) build(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
+	if err := checkCanBuild(image); err != nil {
+		return stack.Image{}, false, err
+	}
+	if image.Module != nil {
+		return e.buildFromModule(ctx, image)
+	}
+	return e.buildFromDebian(ctx, image, fresh)
 }
 
 // findLocal looks for the image by its name, then for one that was built in its place.
@@ -97,34 +98,29 @@ func (e *Engine) listBuilt(ctx context.Context, image plan.Image) ([]imagetypes.
 	return named, nil
 }
 
-// Update gets the newest of an image: from its registry, else built from Debian packages where these are newer than
-// those of the image that is here. news is what it did, or why it did nothing.
+// Update gets the newest version of an image: from its registry, else built again if Debian has newer packages. news is
+// what it did, or why it did nothing.
 func (e *Engine) Update(ctx context.Context, image plan.Image) (found stack.Image, news string, err error) {
 	if image.Ref == "" {
 		found, err = e.nodeImage(ctx)
-		return found, "holds this lbproof", err
+		return found, "ready", err
 	}
-	e.Progress("pulling " + image.Ref)
 	pulled := e.pull(ctx, image.Ref)
 	if pulled == nil {
 		return stack.Image{Ref: image.Ref, Source: "pulled"}, "pulled", nil
 	}
 	if _, err := e.client.ImageInspect(ctx, image.Ref); err == nil {
-		return stack.Image{Ref: image.Ref, Source: "local"}, "kept as it is: it cannot be pulled", nil
+		return stack.Image{Ref: image.Ref, Source: "local"}, "kept, because it cannot be pulled", nil
 	}
-	if image.Module != nil {
-		found, err = e.Image(ctx, image)
-		return found, "built from the version that this lbproof names", err
-	}
-	e.Progress("no registry answers; looking for newer Debian packages of " + strings.Join(image.Packages, ", "))
-	found, built, err := e.buildFromDebian(ctx, image, true)
+	e.Progress(fmt.Sprintf("cannot pull %s; looking at %s", image.Ref, sourcesOf(image)))
+	found, built, err := e.build(ctx, image, true)
 	switch {
 	case err != nil:
-		return found, "", fmt.Errorf("renew image %s: pull: %v; build from Debian packages: %w", image.Ref, pulled, err)
+		return found, "", fmt.Errorf("image %s: pulling it failed: %v; building it failed: %w", image.Ref, pulled, err)
 	case built:
-		return found, "built anew", nil
+		return found, "built", nil
 	}
-	return found, "up to date: Debian has no newer packages", nil
+	return found, "up to date", nil
 }
 
 // recipeDigest tells images built in one way from those built in another.
@@ -137,12 +133,14 @@ func recipeDigest(image plan.Image) string {
 func (e *Engine) pull(ctx context.Context, ref string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	progress, err := e.client.ImagePull(ctx, ref, client.ImagePullOptions{})
-	if err != nil {
-		return err
-	}
-	defer progress.Close()
-	return progress.Wait(ctx)
+	return e.step("pulling "+ref, func() error {
+		progress, err := e.client.ImagePull(ctx, ref, client.ImagePullOptions{})
+		if err != nil {
+			return err
+		}
+		defer progress.Close()
+		return progress.Wait(ctx)
+	})
 }
 
 // nodeImage is the image that holds lbproof and nothing else, named by the binary's digest. It is looked for once.
@@ -188,7 +186,7 @@ func (e *Engine) removeOlderNodeImages(ctx context.Context, ref string) {
 const nodeImageName = "lbproof/node"
 
 func (e *Engine) buildNodeImage(ctx context.Context) (stack.Image, error) {
-	found, err := e.ownRef()
+	found, err := e.nodeImageRef()
 	if err != nil {
 		return stack.Image{}, err
 	}
@@ -217,8 +215,8 @@ func (e *Engine) buildNodeImage(ctx context.Context) (stack.Image, error) {
 	})
 }
 
-// ownRef names the image of this lbproof by the digest of the binary.
-func (e *Engine) ownRef() (stack.Image, error) {
+// nodeImageRef names the image of this lbproof by the digest of the binary.
+func (e *Engine) nodeImageRef() (stack.Image, error) {
 	binary, err := os.Open(e.Binary)
 	if err != nil {
 		return stack.Image{}, err

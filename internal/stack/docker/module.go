@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -20,40 +19,38 @@ import (
 
 // buildFromModule builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads
 // and compiles stays in Go's own caches; the program stays in the image.
-func (e *Engine) buildFromModule(ctx context.Context, image plan.Image) (stack.Image, error) {
-	if err := image.Validate(); err != nil {
-		return stack.Image{}, err
-	}
-	m := image.Module
-	if _, err := exec.LookPath("go"); err != nil {
-		return stack.Image{}, fmt.Errorf("the program go is not on this machine: install Go, or load %s", image.Ref)
-	}
+func (e *Engine) buildFromModule(ctx context.Context, image plan.Image) (found stack.Image, built bool, err error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return stack.Image{}, fmt.Errorf("find a folder to build in: %w", err)
+		return stack.Image{}, false, fmt.Errorf("find a folder to build in: %w", err)
 	}
-	dir := filepath.Join(base, "lbproof", "module", m.Name)
+	dir := filepath.Join(base, "lbproof", "module", image.Module.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return stack.Image{}, fmt.Errorf("make a folder to build in: %w", err)
+		return stack.Image{}, false, fmt.Errorf("make a folder to build in: %w", err)
 	}
 	lock, err := lockFile(ctx, filepath.Join(dir, "lbproof.lock"))
 	if err != nil {
-		return stack.Image{}, fmt.Errorf("lock the folder to build in: %w", err)
+		return stack.Image{}, false, fmt.Errorf("lock the folder to build in: %w", err)
 	}
 	defer lock.Close()
 	if found, ok, err := e.findLocal(ctx, image); err != nil || ok {
-		return found, err // another run built it meanwhile
+		return found, false, err // another run built it meanwhile
 	}
-	program, err := compile(ctx, dir, m)
+	program, err := e.compile(ctx, dir, image.Module)
 	if err != nil {
-		return stack.Image{}, err
+		return stack.Image{}, false, err
 	}
-	return e.importProgram(ctx, image, program)
+	found, err = e.importProgram(ctx, image, program)
+	return found, err == nil, err
 }
 
 // compile builds the program, as its own module would: with that module's replacements and exclusions.
-func compile(ctx context.Context, dir string, m *plan.Module) (program string, err error) {
-	out, err := runGo(ctx, dir, "mod", "download", "-json", m.Path+"@"+m.Version)
+func (e *Engine) compile(ctx context.Context, dir string, m *plan.Module) (program string, err error) {
+	var out []byte
+	err = e.step(fmt.Sprintf("downloading the Go module %s %s", m.Path, m.Version), func() error {
+		out, err = runGo(ctx, dir, "mod", "download", "-json", m.Path+"@"+m.Version)
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
 	}
@@ -61,27 +58,43 @@ func compile(ctx context.Context, dir string, m *plan.Module) (program string, e
 	if err := json.Unmarshal(out, &got); err != nil {
 		return "", fmt.Errorf("download %s %s: %w", m.Path, m.Version, err)
 	}
-	text, err := goModText(m, got.GoMod)
-	if err != nil {
+	if err := writeModule(dir, m, got.GoMod); err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
-	main := fmt.Sprintf("//go:build tools\n\npackage %s\n\nimport _ %q\n", "tools", m.Path+"/"+m.Package)
-	for name, content := range map[string]string{"go.mod": text, "tools.go": main} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			return "", fmt.Errorf("build %s: %w", m.Name, err)
-		}
-	}
-	if _, err := runGo(ctx, dir, "mod", "tidy"); err != nil {
+	err = e.step("downloading the modules that "+m.Name+" needs", func() error {
+		_, err := runGo(ctx, dir, "mod", "tidy")
+		return err
+	})
+	if err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
 	program = filepath.Join(dir, m.Name)
 	version := strings.TrimPrefix(m.Version, "v")
 	flags := fmt.Sprintf("-s -w -X %s/pkg/version.Version=%s", m.Path, version)
 	build := []string{"build", "-trimpath", "-ldflags", flags, "-o", program, m.Path + "/" + m.Package}
-	if _, err := runGo(ctx, dir, build...); err != nil {
+	err = e.step("compiling "+m.Name+" "+m.Version, func() error {
+		_, err := runGo(ctx, dir, build...)
+		return err
+	})
+	if err != nil {
 		return "", fmt.Errorf("build %s: %w", m.Name, err)
 	}
 	return program, nil
+}
+
+// writeModule writes the module that builds the program; goMod is the go.mod of the program's own module.
+func writeModule(dir string, m *plan.Module, goMod string) error {
+	text, err := goModText(m, goMod)
+	if err != nil {
+		return err
+	}
+	main := fmt.Sprintf("//go:build tools\n\npackage %s\n\nimport _ %q\n", "tools", m.Path+"/"+m.Package)
+	for name, content := range map[string]string{"go.mod": text, "tools.go": main} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // goModText writes the module that builds the program.

@@ -16,6 +16,24 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
+// Without a registry an image can be built, if this machine has the tools and somebody knows the packages.
+func TestAvailabilityWithoutARegistry(t *testing.T) {
+	e := engine(t)
+	const ref = "127.0.0.1:1/nothing:1"
+	can := e.Availability(t.Context(), plan.Image{Ref: ref, Packages: []string{"busybox-static"}})
+	assert.Equal(t, Buildable, can.State)
+	assert.Contains(t, can.Origin, "from Debian's busybox-static; "+ref+" cannot be pulled: ")
+	can = e.Availability(t.Context(), plan.Image{Ref: ref})
+	assert.Equal(t, Unavailable, can.State)
+	assert.Contains(t, can.Origin, "no Debian package is known for "+ref)
+	t.Setenv("PATH", "")
+	can = e.Availability(t.Context(), plan.Image{Ref: ref, Module: &plan.Module{Name: "xy", Path: "example.com/xy", Version: "v1.0.0", Package: "cmd/x"}})
+	assert.Equal(t, Unavailable, can.State)
+	assert.Contains(t, can.Origin, "go is not on this machine: install it, or load "+ref+" into Docker")
+	can = e.Availability(t.Context(), plan.Image{})
+	assert.NotEqual(t, Unavailable, can.State, can.Origin)
+}
+
 // Where a registry answers, an image that is not here is pulled, and the next time it is local.
 func TestImageIsPulled(t *testing.T) {
 	s := open(t)
@@ -36,6 +54,9 @@ func TestImageIsPulled(t *testing.T) {
 	_, err = cli.ImageRemove(t.Context(), ref, client.ImageRemoveOptions{})
 	require.NoError(t, err)
 	defer func() { _, _ = cli.ImageRemove(t.Context(), ref, client.ImageRemoveOptions{}) }()
+
+	can := s.made.engine.Availability(t.Context(), plan.Image{Ref: ref})
+	assert.Equal(t, Availability{Pullable, ref + " from its registry"}, can)
 
 	for _, source := range []string{"pulled", "local"} {
 		found, err := s.made.engine.Image(t.Context(), plan.Image{Ref: ref})

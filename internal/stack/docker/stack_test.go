@@ -185,7 +185,7 @@ func TestMissingImageSaysWhy(t *testing.T) {
 	s := open(t)
 	_, err := s.made.engine.Image(t.Context(), plan.Image{Ref: "localhost:1/nothing:here", Packages: []string{"no-such-package-anywhere"}})
 	require.Error(t, err)
-	for _, want := range []string{"localhost:1/nothing:here", "pull:", "build from Debian packages:", "no-such-package-anywhere"} {
+	for _, want := range []string{"localhost:1/nothing:here", "pulling it failed:", "building it failed:", "no-such-package-anywhere"} {
 		assert.True(t, strings.Contains(err.Error(), want), "%q is not in %v", want, err)
 	}
 }
