@@ -1,9 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,57 +17,112 @@ import (
 
 // namedImage is an image that runs may need, by the name of what it is for.
 type namedImage struct {
-	name  string
-	image plan.Image
+	name     string
+	image    plan.Image
+	balancer bool
 }
 
-// knownImages are the images that lbproof's own runs need.
+// ownImage is the name of the image that holds lbproof itself: backends, workers and agents.
+const ownImage = "lbproof"
+
+// knownImages are the images of lbproof itself, of every balancer and of every service.
 func knownImages() []namedImage {
-	all := []namedImage{{name: "backends and worker"}}
+	all := []namedImage{{name: ownImage}}
 	for _, b := range lbconfigs.All {
-		all = append(all, namedImage{b.Name, b.Spec(model.Config{}).Image})
+		all = append(all, namedImage{b.Name, b.Spec(model.Config{}).Image, true})
 	}
 	for _, d := range slices.Concat(scenarios.Dependencies, []plan.Spec{scenarios.Prometheus}, scenarios.Exporters) {
-		all = append(all, namedImage{d.Name, d.Image})
+		all = append(all, namedImage{plan.ShortName(d.Name), d.Image, false})
 	}
 	return all
 }
 
+// imageNames are the names that lbproof pull takes.
+func imageNames() (names []string) {
+	for _, one := range knownImages() {
+		names = append(names, one.name)
+	}
+	return names
+}
+
 func pullCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "pull",
-		Short: "Get the newest image of every balancer and service",
-		Long: "Gets the newest of every image that a run needs: from its registry where that answers; " +
-			"else an image that was built from\n" +
-			"Debian packages is built again where Debian has newer ones. " +
-			"A run itself takes the images that are there, whatever their age, and records\n" +
-			"the digest of each.",
-		Example: "  lbproof pull",
-		Args:    usage(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(pull(cmd)) },
+		Use:   "pull [NAME...]",
+		Short: "Pull or build the newest image of each named balancer or service (default: all balancers)",
+		Long: "Pulls each image from its registry. If that fails, builds it from Debian packages or from its Go module,\n" +
+			"unless the image on this machine is up to date. A run uses the images that are on this machine, whatever their\n" +
+			"age, and records the digest of each.\n\nNames: " + strings.Join(imageNames(), ", "),
+		Example: `  lbproof pull
+  lbproof pull nginx redis`,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return imageNames(), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			wanted, err := selectImages(args)
+			if err != nil {
+				return err
+			}
+			return environment(pull(cmd, wanted))
+		},
 	}
 }
 
-func pull(cmd *cobra.Command) error {
+// selectImages finds images by their names, each once. No names are all balancers.
+func selectImages(names []string) (wanted []namedImage, err error) {
+	known := knownImages()
+	if len(names) == 0 {
+		return slices.DeleteFunc(known, func(one namedImage) bool { return !one.balancer }), nil
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(known, func(one namedImage) bool { return one.name == name })
+		if i < 0 {
+			return nil, unknownImage(name)
+		}
+		wanted = append(wanted, known[i])
+	}
+	return wanted, nil
+}
+
+func unknownImage(name string) error {
+	suggestion := ""
+	if near := nearest(name, imageNames()); near != "" {
+		suggestion = fmt.Sprintf("did you mean %s? ", near)
+	}
+	return fmt.Errorf("%q: no balancer or service has this name; %snames: %s", name, suggestion,
+		strings.Join(imageNames(), ", "))
+}
+
+// nearest returns the name that a word is probably meant to be, "" if none is near: the one that cobra would suggest
+// for a misspelled command.
+func nearest(word string, names []string) string {
+	root := cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, name := range names {
+		root.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+	}
+	if near := root.SuggestionsFor(word); len(near) > 0 {
+		return near[0]
+	}
+	return ""
+}
+
+func pull(cmd *cobra.Command, wanted []namedImage) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
 	engine, _, err := connect(cmd, p)
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	var failed error
-	for _, one := range knownImages() {
+	var failed []error
+	for _, one := range wanted {
 		found, news, err := engine.Update(cmd.Context(), one.image)
+		if cmd.Context().Err() != nil {
+			return errInterrupted
+		}
 		if err != nil {
-			failed = fmt.Errorf("the image of %s is not renewed: %w", one.name, err)
-			fmt.Fprintf(w, "%s\tfailed\t%s\n", one.name, plain.Lines(err.Error()))
+			failed = append(failed, fmt.Errorf("%s: %w", one.name, err))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s, %s\n", one.name, news, plain.Text(found.Ref), plain.Text(found.Source))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s, %s\n", one.name, news, plain.Text(found.Ref), plain.Text(found.Source))
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return failed
+	return errors.Join(failed...)
 }
