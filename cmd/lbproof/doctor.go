@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
+	"sync"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,10 +19,10 @@ import (
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Say whether this machine can run lbproof, and how each image came",
-		Long: "Connects to Docker and gets every image that a run needs: a local one is used, " +
-			"else it is pulled, else it is built from\n" +
-			"Debian packages. Says which way each came, and why anything is missing.",
+		Short: "Check whether this machine can run lbproof",
+		Long: "Checks that Docker answers and that this user may use it, and shows whether each image is present, can be pulled\n" +
+			"or can be built. Takes about a second; pulls and builds nothing. A run gets the images that it needs itself;\n" +
+			"lbproof pull gets them in advance. Exit code 4: no run is possible.",
 		Example: "  lbproof doctor",
 		Args:    usage(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(doctor(cmd)) },
@@ -52,25 +55,65 @@ func doctor(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "docker\tok\t%s\n", plain.Text(host.Version))
-	memory := float64(host.Memory) / (1 << 30)
-	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, memory)
-	missing := false
-	for _, one := range knownImages() {
-		found, err := engine.Image(cmd.Context(), one.image)
-		if err != nil {
-			missing = true
-			fmt.Fprintf(w, "image of %s\tmissing\t%s\n", one.name, plain.Lines(err.Error()))
-			continue
-		}
-		fmt.Fprintf(w, "image of %s\tok\t%s, %s\n", one.name, plain.Text(found.Ref), plain.Text(found.Source))
-	}
-	if err := w.Flush(); err != nil {
+	if err := printHost(cmd.OutOrStdout(), host); err != nil {
 		return err
 	}
-	if missing {
-		return errors.New("something is missing, see above")
+	images := knownImages()
+	found := make([]docker.Availability, len(images))
+	var checking sync.WaitGroup
+	for i, one := range images {
+		checking.Go(func() { found[i] = engine.Availability(cmd.Context(), one.image) })
+	}
+	checking.Wait()
+	if err := printImages(cmd.OutOrStdout(), images, found); err != nil {
+		return err
+	}
+	return runsPossible(images, found)
+}
+
+// printHost prints the engine, the machine, and what that lacks.
+func printHost(out io.Writer, host stack.Host) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\tok\t%s at %s, usable by this user\n",
+		host.Runtime, plain.Text(host.Version), plain.Text(host.Address))
+	memory := float64(host.Memory) / (1 << 30)
+	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, memory)
+	for _, f := range stack.HostFeatures {
+		if !slices.Contains(host.Features, f) {
+			fmt.Fprintf(w, "machine\tlacks\t%s; scenarios that need this are refused\n", f.MissingText())
+		}
+	}
+	return w.Flush()
+}
+
+// printImages prints how each image is obtained, and the command that obtains those that are not here.
+func printImages(out io.Writer, images []namedImage, found []docker.Availability) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nIMAGE\tSTATE\tORIGIN")
+	for i, one := range images {
+		origin := plain.Text(found[i].Origin)
+		if state := found[i].State; state == docker.Pullable || state == docker.Buildable {
+			origin += "; get it now: lbproof pull " + one.name
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", one.name, found[i].State, origin)
+	}
+	return w.Flush()
+}
+
+// runsPossible is an error if the image of lbproof itself, or every balancer's, is unavailable.
+func runsPossible(images []namedImage, found []docker.Availability) error {
+	balancers := 0
+	for i, one := range images {
+		available := found[i].State != docker.Unavailable
+		switch {
+		case one.name == ownImage && !available:
+			return fmt.Errorf("no run is possible: the image of lbproof itself is unavailable: %s", found[i].Origin)
+		case one.balancer && available:
+			balancers++
+		}
+	}
+	if balancers == 0 {
+		return errors.New("no run is possible: no balancer's image is available, see above")
 	}
 	return nil
 }
