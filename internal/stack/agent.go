@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Agent speaks with the agent of a node, in whose network the node itself runs. A node that may be broken has one.
+// Agent is a client of the agent that owns a node's network. Every node has one if the run injects faults.
 type Agent struct {
 	node       Node
 	streams    *Streams
@@ -21,17 +21,23 @@ type Agent struct {
 	readers    sync.WaitGroup
 
 	mu      sync.Mutex
-	orders  *json.Encoder
+	encoder *json.Encoder // of requests
 	lastID  int
 	waiting map[int]chan agent.Response
-	err     error // why there are no more answers
+	err     error // why there are no more responses
 }
 
-// startAgent brings up the agent of a node, which has the node's names and addresses.
+// startAgent starts the agent of a node, with the node's names and addresses.
 func (r *Rig) startAgent(ctx context.Context, spec plan.Spec) (*Agent, error) {
-	own := plan.Spec{Name: spec.Name + "-agent", Role: plan.Agent, Command: r.agentCommand(spec), ContainerHostname: spec.ContainerHostname}
-	s := Start{Spec: own, Privileges: PrivilegesOf(plan.Agent), Placement: placementOf(spec), Volumes: spec.SharedDirs, AttachStreams: true}
-	if len(spec.SharedDirs) > 0 { // where sockets of other users' may be
+	own := plan.Spec{
+		Name: spec.Name + "-agent", Role: plan.Agent, Command: r.agentCommand(spec),
+		ContainerHostname: spec.ContainerHostname,
+	}
+	s := Start{
+		Spec: own, Privileges: PrivilegesOf(plan.Agent), Placement: placementOf(spec), Volumes: spec.SharedDirs,
+		AttachStreams: true,
+	}
+	if len(spec.SharedDirs) > 0 { // they may contain sockets of other users
 		s.Privileges = s.Privileges.WithCapabilities("DAC_OVERRIDE")
 	}
 	var err error
@@ -49,8 +55,8 @@ func (r *Rig) startAgent(ctx context.Context, spec plan.Spec) (*Agent, error) {
 	return a, nil
 }
 
-// agentCommand is what the agent of a node does by itself: it notes attempts to connect to a backend, has services of
-// others on the loopback address of a balancer, and keeps directories that the node has too.
+// agentCommand returns the command of a node's agent: it records attempts to connect to a backend, forwards services
+// to a balancer's loopback address, and owns the directories that the node shares.
 func (r *Rig) agentCommand(spec plan.Spec) []string {
 	command := []string{"/lbproof", "agent"}
 	if spec.Role == plan.Backend && len(spec.Ports) > 0 {
@@ -67,7 +73,7 @@ func (r *Rig) agentCommand(spec plan.Spec) []string {
 	return command
 }
 
-// portList writes ports as lbproof's own commands read them.
+// portList formats ports for lbproof's --ports flags.
 func portList(ports []int) string {
 	var all []string
 	for _, p := range ports {
@@ -76,7 +82,7 @@ func portList(ports []int) string {
 	return strings.Join(all, ",")
 }
 
-// reportAttempts passes on who tried to connect to a node.
+// reportAttempts returns a function that passes attempts to connect to a node on to the run.
 func (r *Rig) reportAttempts(name string) func([]agent.Attempt) {
 	return func(all []agent.Attempt) {
 		if r.setup.OnAttempts != nil {
@@ -85,13 +91,13 @@ func (r *Rig) reportAttempts(name string) func([]agent.Attempt) {
 	}
 }
 
-// NewAgent speaks with an agent by the streams of its node, and returns when it is ready. tell is told who tried to
-// connect.
-func NewAgent(ctx context.Context, n Node, tell func([]agent.Attempt)) (*Agent, error) {
+// NewAgent talks to an agent through the streams of its node, and returns when the agent is ready. onAttempts receives
+// attempts to connect.
+func NewAgent(ctx context.Context, n Node, onAttempts func([]agent.Attempt)) (*Agent, error) {
 	streams := n.Streams()
 	a := &Agent{
-		node: n, streams: streams, onAttempts: tell,
-		orders: json.NewEncoder(streams.In), waiting: map[int]chan agent.Response{},
+		node: n, streams: streams, onAttempts: onAttempts,
+		encoder: json.NewEncoder(streams.In), waiting: map[int]chan agent.Response{},
 	}
 	ready := a.register(0)
 	a.readers.Go(a.read)
@@ -110,15 +116,15 @@ func (a *Agent) register(id int) chan agent.Response {
 	return c
 }
 
-// read hands answers to those who wait for them.
+// read delivers responses to the requests that wait for them.
 func (a *Agent) read() {
-	answers := json.NewDecoder(a.streams.Out)
+	responses := json.NewDecoder(a.streams.Out)
 	for {
 		var w agent.Response
-		if err := answers.Decode(&w); err != nil {
+		if err := responses.Decode(&w); err != nil {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.err = fmt.Errorf("the agent has ended: %w", err)
+			a.err = fmt.Errorf("the agent has exited: %w", err)
 			for _, c := range a.waiting {
 				close(c)
 			}
@@ -153,7 +159,7 @@ func (a *Agent) await(ctx context.Context, id int, c chan agent.Response) (agent
 	}
 }
 
-// do gives the agent an order and waits until it is carried out. id names the order.
+// do sends a request to the agent and waits for the response. id identifies the request.
 func (a *Agent) do(ctx context.Context, o agent.Request) (id int, w agent.Response, err error) {
 	a.mu.Lock()
 	if a.err != nil {
@@ -164,16 +170,16 @@ func (a *Agent) do(ctx context.Context, o agent.Request) (id int, w agent.Respon
 	o.ID = a.lastID
 	c := make(chan agent.Response, 1)
 	a.waiting[o.ID] = c
-	err = a.orders.Encode(o)
+	err = a.encoder.Encode(o)
 	a.mu.Unlock()
 	if err != nil {
-		return 0, w, fmt.Errorf("tell the agent: %w", err)
+		return 0, w, fmt.Errorf("send to the agent: %w", err)
 	}
 	w, err = a.await(ctx, o.ID, c)
 	return o.ID, w, err
 }
 
-// close ends the agent, which heals what it broke.
+// close stops the agent, which undoes its rules.
 func (a *Agent) close() {
 	a.streams.Close()
 	a.readers.Wait()

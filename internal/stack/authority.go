@@ -17,28 +17,28 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Authority signs the certificates of one run. Its keys are RSA, because cipher lists with names of RSA suites only are
-// common and those with ECDSA only are not. The zero value makes its own at first use.
+// Authority signs the certificates of one run. Its keys are RSA: cipher lists with only RSA suites are common, lists
+// with only ECDSA suites are not. The zero value creates its own certificate on first use.
 type Authority struct {
 	mu   sync.Mutex
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// CertificateFlaw is what is wrong with a certificate; the zero value is nothing.
+// CertificateFlaw is what is wrong with a certificate; the zero value is a valid one.
 type CertificateFlaw string
 
 // The flaws.
 const (
 	Expired       CertificateFlaw = "expired"
-	NotYetValid   CertificateFlaw = "early"  // not valid yet
-	WrongName     CertificateFlaw = "name"   // for another name
-	UnknownIssuer CertificateFlaw = "issuer" // from an authority that nobody knows
+	NotYetValid   CertificateFlaw = "early"
+	WrongName     CertificateFlaw = "name"
+	UnknownIssuer CertificateFlaw = "issuer"
 )
 
 const certificateLifetime = 90 * 24 * time.Hour
 
-// ensureCertificate gives the authority its certificate, unless it has one.
+// ensureCertificate creates the authority's own certificate on first use.
 func (a *Authority) ensureCertificate() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -47,7 +47,7 @@ func (a *Authority) ensureCertificate() error {
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return fmt.Errorf("make the run's certificate authority: %w", err)
+		return fmt.Errorf("create the run's certificate authority: %w", err)
 	}
 	now := time.Now()
 	template := &x509.Certificate{
@@ -57,16 +57,16 @@ func (a *Authority) ensureCertificate() error {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return fmt.Errorf("make the run's certificate authority: %w", err)
+		return fmt.Errorf("create the run's certificate authority: %w", err)
 	}
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		return fmt.Errorf("make the run's certificate authority: %w", err)
+		return fmt.Errorf("create the run's certificate authority: %w", err)
 	}
 	a.key = key
 	return nil
 }
 
-// PEM is the authority's own certificate.
+// PEM returns the authority's own certificate.
 func (a *Authority) PEM() ([]byte, error) {
 	if err := a.ensureCertificate(); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (a *Authority) PEM() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), nil
 }
 
-// issue makes a certificate with its chain, and its key, both as PEM.
+// issue returns a certificate with its chain, and its key, both as PEM.
 func (a *Authority) issue(hosts []string, flaw CertificateFlaw) (chain, key []byte, err error) {
 	if flaw == UnknownIssuer {
 		return new(Authority).issue(hosts, "")
@@ -113,7 +113,7 @@ func (a *Authority) issue(hosts []string, flaw CertificateFlaw) (chain, key []by
 	return out.Bytes(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }
 
-// validityOf are from when to when a certificate is valid.
+// validityOf returns the validity period of a certificate.
 func validityOf(flaw CertificateFlaw) (from, to time.Time) {
 	now := time.Now()
 	switch flaw {
@@ -125,7 +125,7 @@ func validityOf(flaw CertificateFlaw) (from, to time.Time) {
 	return now.Add(-time.Hour), now.Add(certificateLifetime)
 }
 
-// setNames makes out a certificate to hosts: names and addresses.
+// setNames sets the names and addresses that a certificate is for.
 func setNames(template *x509.Certificate, hosts []string, flaw CertificateFlaw) {
 	if flaw == WrongName {
 		hosts, template.DNSNames = nil, []string{"another.lbproof.test"}

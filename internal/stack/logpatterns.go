@@ -7,22 +7,22 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// logPatterns are those of a balancer's log, as its Dialect has them.
-type logPatterns struct{ complaint, backendless, timestamp, detail *regexp.Regexp }
+// logPatterns are the compiled model.LogPatterns that this package needs.
+type logPatterns struct{ warning, noServer, prefix, requestDetail *regexp.Regexp }
 
-// matchesNothing fits no line.
+// matchesNothing matches no line.
 var matchesNothing = regexp.MustCompile(`[^\x00-\x{10FFFF}]`)
 
-// compilePatterns fails where a form is no regular expression, as in a plan that somebody wrote.
+// compilePatterns compiles the patterns. A plan that somebody else wrote may have invalid ones.
 func compilePatterns(from model.LogPatterns) (f logPatterns, err error) {
 	for _, one := range []struct {
 		name, text string
 		to         **regexp.Regexp
 	}{
-		{"complaint", from.Warning, &f.complaint},
-		{"backendless", from.NoServer, &f.backendless},
-		{"stamp", from.Prefix, &f.timestamp},
-		{"detail", from.RequestDetail, &f.detail},
+		{"warning", from.Warning, &f.warning},
+		{"no_server", from.NoServer, &f.noServer},
+		{"prefix", from.Prefix, &f.prefix},
+		{"request_detail", from.RequestDetail, &f.requestDetail},
 	} {
 		*one.to = matchesNothing
 		if one.text == "" {
@@ -35,7 +35,7 @@ func compilePatterns(from model.LogPatterns) (f logPatterns, err error) {
 	return f, nil
 }
 
-// normalize is a line without what differs each time.
+// normalize removes the varying parts of a line: its timestamp and its request.
 func (f logPatterns) normalize(line string) string {
-	return f.detail.ReplaceAllString(f.timestamp.ReplaceAllString(line, "$1 "), "")
+	return f.requestDetail.ReplaceAllString(f.prefix.ReplaceAllString(line, "$1 "), "")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// Logs writes what a node printed.
+// Logs writes a node's output to w.
 func (r *Rig) Logs(ctx context.Context, name string, w io.Writer) error {
 	return writeLog(ctx, r.find(name).Node, name, w)
 }
@@ -24,9 +24,9 @@ func writeLog(ctx context.Context, n Node, name string, w io.Writer) error {
 	return nil
 }
 
-// MarkedLines are the lines with history.LogMark of a file in a node. printed: the file is a link to Stdout. A file that
-// is not there has none.
-func (r *Rig) MarkedLines(ctx context.Context, name, file string) (lines []string, printed bool, err error) {
+// MarkedLines returns the lines with history.LogMark of a file in a node; none if the file does not exist. toStdout
+// reports that the file is a link to Stdout.
+func (r *Rig) MarkedLines(ctx context.Context, name, file string) (lines []string, toStdout bool, err error) {
 	log, err := r.find(name).Node.Read(ctx, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -41,13 +41,13 @@ func (r *Rig) MarkedLines(ctx context.Context, name, file string) (lines []strin
 	return lines, false, err
 }
 
-// StreamMarkedLines tells of the lines with history.LogMark that a node prints, each with its time and a space before it, which
-// make it one of its kind: of those that the runtime still has or, to follow, of those to come until ctx is done.
+// StreamMarkedLines calls tell with each line of a node's output that has history.LogMark, prefixed with its timestamp,
+// which makes equal lines distinct. It reads the kept output or, with follow, new output until ctx is done.
 func (r *Rig) StreamMarkedLines(ctx context.Context, name string, follow bool, tell func(line string)) error {
 	n := r.find(name).Node
 	in, out := io.Pipe()
 	go func() { out.CloseWithError(n.Logs(ctx, LogOptions{Stdout: out, Timestamps: true, Follow: follow})) }()
-	defer in.Close() // which ends the copy
+	defer in.Close() // ends the copy
 	if err := scanMarked(in, tell); ctx.Err() == nil && err != nil {
 		return fmt.Errorf("read the log of %s: %w", name, err)
 	}

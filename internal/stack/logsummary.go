@@ -13,15 +13,15 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// maxLogEntries bounds how many kinds of trouble are told.
+// maxLogEntries bounds how many distinct messages are kept.
 const maxLogEntries = 10
 
 var digits = regexp.MustCompile(`[0-9]+`)
 
-// SummarizeLog sums up the lines of a balancer's log that tell of trouble: those that differ in nothing but numbers are
-// one. What it said at its start is left out.
-func SummarizeLog(file string, lines model.LogPatterns, said []model.StartupMessage) ([]history.LogEntry, error) {
-	told, err := compilePatterns(lines)
+// SummarizeLog counts the warnings and errors in a balancer's log, the most frequent first. Lines that differ only in
+// numbers count as one. Startup messages are left out.
+func SummarizeLog(file string, lines model.LogPatterns, startup []model.StartupMessage) ([]history.LogEntry, error) {
+	patterns, err := compilePatterns(lines)
 	if err != nil {
 		return nil, err
 	}
@@ -30,35 +30,35 @@ func SummarizeLog(file string, lines model.LogPatterns, said []model.StartupMess
 		return nil, fmt.Errorf("read the balancer's log: %w", err)
 	}
 	defer log.Close()
-	return told.summarize(log, said)
+	return patterns.summarize(log, startup)
 }
 
-func (f logPatterns) summarize(log io.Reader, said []model.StartupMessage) ([]history.LogEntry, error) {
-	known := map[string]*history.LogEntry{}
-	kind := func(line string) string { return digits.ReplaceAllString(line, "#") }
-	for _, s := range said {
-		known[kind(f.normalize(s.Text))] = nil
+func (f logPatterns) summarize(log io.Reader, startup []model.StartupMessage) ([]history.LogEntry, error) {
+	entries := map[string]*history.LogEntry{} // nil for startup messages
+	keyOf := func(line string) string { return digits.ReplaceAllString(line, "#") }
+	for _, s := range startup {
+		entries[keyOf(f.normalize(s.Text))] = nil
 	}
 	scanner := bufio.NewScanner(log)
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
 		line := ansiEscape.ReplaceAllString(scanner.Text(), "")
-		if !f.complaint.MatchString(line) {
+		if !f.warning.MatchString(line) {
 			continue
 		}
 		line = f.normalize(strings.TrimSpace(line))
-		one, seen := known[kind(line)]
+		entry, known := entries[keyOf(line)]
 		switch {
-		case !seen:
-			known[kind(line)] = &history.LogEntry{Text: line, Count: 1}
-		case one != nil:
-			one.Count++
+		case !known:
+			entries[keyOf(line)] = &history.LogEntry{Text: line, Count: 1}
+		case entry != nil:
+			entry.Count++
 		}
 	}
 	var out []history.LogEntry
-	for _, one := range known {
-		if one != nil {
-			out = append(out, *one)
+	for _, entry := range entries {
+		if entry != nil {
+			out = append(out, *entry)
 		}
 	}
 	slices.SortFunc(out, func(a, b history.LogEntry) int {

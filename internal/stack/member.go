@@ -17,22 +17,22 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// Member is a node of the run and the agent beside it: what faults break. What it does to a node for a time, the
-// reaper takes back when that is over, whatever has become of the harness.
+// Member is a node of the run with its agent, into which faults are injected. The reaper undoes faults that have
+// expired, even if the harness hangs or has been killed.
 type Member struct {
 	Spec  plan.Spec
 	Node  Node
-	Agent *Agent // nil where the run breaks nothing
+	Agent *Agent // nil if the run injects no faults
 
 	image Image
 
 	mu         sync.Mutex
-	oomKilled  bool // the kernel killed one of its processes for memory
-	starts     int  // since the run's own
-	downFaults int  // faults that keep it down
+	oomKilled  bool // one of its processes was OOM-killed
+	starts     int  // after the first one
+	downFaults int  // faults that keep it down now
 }
 
-// networkNode is the node whose network a member's is.
+// networkNode returns the node that owns the member's network: its agent, if it has one.
 func (m *Member) networkNode() Node {
 	if m.Agent != nil {
 		return m.Agent.node
@@ -40,14 +40,13 @@ func (m *Member) networkNode() Node {
 	return m.Node
 }
 
-// Addresses are the node's own on the run's networks, that on the main one first.
+// Addresses returns the node's addresses on the run's networks, the main network first.
 func (m *Member) Addresses(ctx context.Context) ([]netip.Addr, error) {
 	state, err := m.networkNode().State(ctx)
 	return state.Addresses, err
 }
 
-// workers are the ids of a node's processes whose title begins as its spec says, the first left out where it is a
-// master.
+// workers returns the ids of the node's worker processes: those with the title of its spec, without the master.
 func (m *Member) workers(ctx context.Context) ([]string, error) {
 	all, err := m.Node.Processes(ctx)
 	if err != nil {
@@ -65,45 +64,44 @@ func (m *Member) workers(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// Processes are the ids of the node's workers, in order.
+// Processes returns the sorted ids of the node's worker processes.
 func (m *Member) Processes(ctx context.Context) ([]string, error) {
 	ids, err := m.workers(ctx)
 	slices.Sort(ids)
 	return ids, err
 }
 
-// runSidecar runs a command of lbproof's own beside the node, and has no more to say than whether it did what it should.
+// runSidecar runs an lbproof command next to the node. A non-zero exit status is an error with its output.
 func (m *Member) runSidecar(ctx context.Context, c Command) error {
 	c.RunLbproof = true
-	did, err := m.Node.Run(ctx, c)
-	if err == nil && did.ExitCode != 0 {
-		err = errors.New(strings.TrimSpace(did.Text))
+	output, err := m.Node.Run(ctx, c)
+	if err == nil && output.ExitCode != 0 {
+		err = errors.New(strings.TrimSpace(output.Text))
 	}
 	return err
 }
 
-// KillWorker kills the node's last process whose title begins as its spec says.
+// KillWorker kills the node's youngest worker process.
 func (m *Member) KillWorker(ctx context.Context) error {
-	argv := []string{"slay", "--title", m.Spec.WorkerTitle}
+	argv := []string{"kill-process", "--title", m.Spec.WorkerTitle}
 	return m.runSidecar(ctx, Command{Argv: argv, SharePIDs: true, Capabilities: []string{"KILL"}})
 }
 
-// Write puts files in place, as Node.Write does.
+// Write replaces files, as Node.Write does.
 func (m *Member) Write(ctx context.Context, files ...model.File) error {
 	return m.Node.Write(ctx, files...)
 }
 
-// Signal tells the node's first process of something, and does not wait for what comes of it.
+// Signal sends a signal to the node's first process and does not wait for its effect.
 func (m *Member) Signal(ctx context.Context, signal string) error { return m.Node.Signal(ctx, signal) }
 
-// IsRunning says whether the node's process runs.
+// IsRunning reports whether the node's first process is running.
 func (m *Member) IsRunning(ctx context.Context) (bool, error) {
 	state, err := m.Node.State(ctx)
 	return state.Running, err
 }
 
-// scheduleUndo has the reaper undo something, unless revoke is called before its time is up. Without a time nobody undoes
-// it.
+// scheduleUndo tells the reaper to undo a fault after u.After, unless revoke is called first. 0 means never.
 func (m *Member) scheduleUndo(u Undo) (revoke func()) {
 	if u.After == 0 {
 		return func() {}
@@ -111,9 +109,9 @@ func (m *Member) scheduleUndo(u Undo) (revoke func()) {
 	return m.Node.ScheduleUndo(u)
 }
 
-// Kill ends the node's processes with a signal and returns when they have ended. A node that restarts by itself does
-// not do so now: start brings it back, with its files as they were, and so does the reaper after a time; 0 is never.
-// It is nil only where nothing was done.
+// Kill ends the node's processes with a signal and returns when they have ended. The node stays down, even if it
+// restarts automatically otherwise, until start is called or, after expires (0: never), the reaper starts it. Its files
+// are kept. start is nil only if nothing was done.
 func (m *Member) Kill(
 	ctx context.Context, signal string, expires time.Duration,
 ) (start func(context.Context) error, err error) {
@@ -125,7 +123,7 @@ func (m *Member) Kill(
 	m.addDownFaults(+1)
 	if err := m.Node.Signal(ctx, signal); err != nil {
 		m.addDownFaults(-1)
-		return nil, err // and what came of it, the reaper undoes
+		return nil, err // the reaper undoes a partial effect
 	}
 	released := sync.OnceFunc(func() { revoke(); m.addDownFaults(-1) })
 	start = func(ctx context.Context) error {
@@ -135,26 +133,26 @@ func (m *Member) Kill(
 		released()
 		return m.waitFor(ctx, func(s State) bool { return s.Running })
 	}
-	return start, m.waitFor(ctx, func(s State) bool { // or has been brought back meanwhile
+	return start, m.waitFor(ctx, func(s State) bool { // or has already been restarted
 		return !s.Running || !s.Started.Equal(before.Started)
 	})
 }
 
-// addDownFaults counts the faults that hold the node down: meanwhile nobody misses it.
+// addDownFaults changes the number of faults that keep the node down. Meanwhile the watch does not report it as gone.
 func (m *Member) addDownFaults(more int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.downFaults += more
 }
 
-// isDownByFault says whether a fault keeps the node down now.
+// isDownByFault reports whether a fault keeps the node down now.
 func (m *Member) isDownByFault() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.downFaults > 0
 }
 
-// waitFor returns when the node is in a state.
+// waitFor returns when the node's state satisfies a condition.
 func (m *Member) waitFor(ctx context.Context, in func(State) bool) error {
 	for {
 		state, err := m.Node.State(ctx)
@@ -167,11 +165,11 @@ func (m *Member) waitFor(ctx context.Context, in func(State) bool) error {
 	}
 }
 
-// Pause freezes every process of the node. resume lets them go on, and so does the reaper after a time; 0 is never.
+// Pause freezes every process of the node until resume is called or, after expires (0: never), the reaper resumes them.
 func (m *Member) Pause(ctx context.Context, expires time.Duration) (resume func(context.Context) error, err error) {
 	revoke := m.scheduleUndo(Undo{Kind: Unfreeze, After: expires})
 	if err := m.Node.Freeze(ctx, true); err != nil {
-		return nil, err // and what came of it, the reaper undoes
+		return nil, err // the reaper undoes a partial effect
 	}
 	return func(ctx context.Context) error {
 		if err := m.Node.Freeze(ctx, false); err != nil {
@@ -182,14 +180,14 @@ func (m *Member) Pause(ctx context.Context, expires time.Duration) (resume func(
 	}, nil
 }
 
-// IsPaused says whether the node's processes are frozen now.
+// IsPaused reports whether the node's processes are frozen now.
 func (m *Member) IsPaused(ctx context.Context) (bool, error) {
 	state, err := m.Node.State(ctx)
 	return state.Frozen, err
 }
 
-// LimitCPU gives the node another processor limit, cores. restore gives it back the one from before, and says which one
-// it had until then; so does the reaper after a time; 0 is never.
+// LimitCPU changes the node's CPU limit. restore brings back the previous limit and returns the one that it replaces;
+// the reaper does so after expires (0: never).
 func (m *Member) LimitCPU(
 	ctx context.Context, cores float64, expires time.Duration,
 ) (restore func(context.Context) (was float64, err error), err error) {
@@ -199,7 +197,7 @@ func (m *Member) LimitCPU(
 	}
 	revoke := m.scheduleUndo(Undo{Kind: RestoreLimit, Cores: before.Cores, After: expires})
 	if err := m.Node.LimitCPU(ctx, cores); err != nil {
-		return nil, err // and what came of it, the reaper undoes
+		return nil, err // the reaper undoes a partial effect
 	}
 	return func(ctx context.Context) (float64, error) {
 		now, err := m.Node.State(ctx)
@@ -214,8 +212,8 @@ func (m *Member) LimitCPU(
 	}, nil
 }
 
-// ApplyRule puts a rule in force in the node's network. The rule takes itself back after r.For, if nobody does before.
-// heal says how many packets or connections it touched.
+// ApplyRule applies a rule in the node's network. The rule expires after r.For, unless heal is called first. heal
+// returns the number of packets or connections affected.
 func (m *Member) ApplyRule(
 	ctx context.Context, r agent.Rule,
 ) (heal func(context.Context) (touched int, err error), err error) {
@@ -232,7 +230,7 @@ func (m *Member) ApplyRule(
 	}, nil
 }
 
-// Probe looks at another node from this one.
+// Probe polls another node from this one's network.
 func (m *Member) Probe(ctx context.Context, l agent.Poll) (agent.Observation, error) {
 	if m.Agent == nil {
 		return agent.Observation{}, m.noAgentError()
@@ -244,7 +242,7 @@ func (m *Member) Probe(ctx context.Context, l agent.Poll) (agent.Observation, er
 	return *w.Observed, nil
 }
 
-// Call asks the node's own control port for something.
+// Call sends a request to the node's control port and returns the response.
 func (m *Member) Call(ctx context.Context, path string, body []byte) ([]byte, error) {
 	if m.Agent == nil {
 		return nil, m.noAgentError()
@@ -254,10 +252,10 @@ func (m *Member) Call(ctx context.Context, path string, body []byte) ([]byte, er
 }
 
 func (m *Member) noAgentError() error {
-	return fmt.Errorf("the run has no node %s that can be broken", m.Spec.Name)
+	return fmt.Errorf("node %s: no agent, so no fault can be injected", m.Spec.Name)
 }
 
-// nodeRecord says how the node has fared so far.
+// nodeRecord returns the node's state so far.
 func (m *Member) nodeRecord(ctx context.Context) (history.NodeRecord, error) {
 	state, err := m.Node.State(ctx)
 	if err != nil {

@@ -6,26 +6,26 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Roles of what a runtime starts and is no node.
+// Roles of containers that are not nodes of the plan.
 const (
 	Reaper  plan.Role = "reaper"
-	Sidecar plan.Role = "sidecar" // runs one command of lbproof's own beside a node, and ends
+	Sidecar plan.Role = "sidecar" // runs one lbproof command next to a node, and exits
 )
 
-// Privileges are what a node may do. Every node runs without new privileges, with a filter of system calls (Docker's own
-// seccomp profile, or one like it), and with no capability but these.
+// Privileges are what a node may do. Every node runs with no-new-privileges, a seccomp filter (Docker's default profile
+// or an equivalent), and no capabilities besides these.
 type Privileges struct {
 	Capabilities []string
-	User         string // of nodes whose spec names none; empty is the image's
-	ReadOnly     bool   // nothing is written to the root file system, unless files are put into it before the start
+	User         string // if the spec names none; empty: the image's
+	ReadOnly     bool   // root file system, unless files are copied into it before the start
 }
 
-// nobodyUser is the user of lbproof's own nodes that need no capability.
+// nobodyUser runs lbproof's own nodes that need no capability.
 const nobodyUser = "65534:65534"
 
-// PrivilegesOf says what a role may do. Which capabilities a balancer needs, its manual says: its first process is
-// root's, binds low ports, gives its directories and sockets to another user and sets their modes then, becomes that
-// user and signals such processes; HAProxy changes its root besides.
+// PrivilegesOf returns the privileges of a role. A balancer gets what its manual asks for: the first process runs as
+// root, binds low ports, changes owner and mode of its directories and sockets, switches to another user and signals
+// that user's processes; HAProxy also calls chroot.
 func PrivilegesOf(role plan.Role) Privileges {
 	switch role {
 	case plan.Balancer, plan.Peer:
@@ -37,12 +37,12 @@ func PrivilegesOf(role plan.Role) Privileges {
 	case plan.Agent:
 		return Privileges{Capabilities: []string{"NET_ADMIN"}, User: "0", ReadOnly: true}
 	case Sidecar, Reaper:
-		return Privileges{User: "0", ReadOnly: true} // what an aid's command needs besides, Command says
+		return Privileges{User: "0", ReadOnly: true} // see Command.Capabilities for a sidecar's others
 	}
 	return Privileges{}
 }
 
-// WithCapabilities adds capabilities.
+// WithCapabilities returns the privileges with more capabilities.
 func (r Privileges) WithCapabilities(capabilities ...string) Privileges {
 	r.Capabilities = append(slices.Clone(r.Capabilities), capabilities...)
 	return r

@@ -9,8 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// ProvisionFiles makes the files that a node refers to and does not bring: certificates, and directories with a page. It
-// returns the spec with their places, and the files.
+// ProvisionFiles generates the files that a configuration refers to and does not contain: certificates, and directories
+// with a page. It returns the files, and the spec with their paths.
 func (a *Authority) ProvisionFiles(spec plan.Spec, needs []model.Need) (plan.Spec, []model.File, error) {
 	spec.Files = maps.Clone(spec.Files)
 	if spec.Files == nil {
@@ -37,8 +37,7 @@ func (a *Authority) ProvisionFiles(spec plan.Spec, needs []model.Need) (plan.Spe
 	return spec, files, err
 }
 
-// Certificates makes the certificates among needs, with a flaw. The files' names are where they belong in the
-// container.
+// Certificates generates the certificates among needs, with a flaw. A file's name is its path in the container.
 func (a *Authority) Certificates(needs []model.Need, flaw CertificateFlaw) ([]model.File, error) {
 	var files []model.File
 	made := map[string]bool{}
@@ -57,7 +56,7 @@ func (a *Authority) Certificates(needs []model.Need, flaw CertificateFlaw) ([]mo
 		case model.NeedCertificate:
 			chain, key, err := a.issue(n.Hosts, flaw)
 			if err != nil {
-				return nil, fmt.Errorf("%s: make the certificate %s: %w", n.Pos, n.Path, err)
+				return nil, fmt.Errorf("%s: create the certificate %s: %w", n.Pos, n.Path, err)
 			}
 			if n.KeyFile == "" {
 				files = append(files, model.NewFile(n.Path, append(chain, key...)))

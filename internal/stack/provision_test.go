@@ -13,8 +13,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Certificates are for the names that the configuration gives, from one authority, with the key where it is looked for.
-func TestFurnish(t *testing.T) {
+// Certificates are for the names in the configuration and from one authority; each key is at its configured path.
+func TestProvisionFiles(t *testing.T) {
 	spec := plan.Spec{Files: map[string]string{"/etc/nginx/nginx.conf": "nginx.conf"}}
 	out, files, err := new(Authority).ProvisionFiles(spec, []model.Need{
 		{Kind: model.NeedCertificate, Path: "/a.crt", KeyFile: "/a.key", Hosts: []string{"a.example", "*.b.example", ""}},
@@ -24,7 +24,7 @@ func TestFurnish(t *testing.T) {
 		{Kind: model.NeedHost, Path: "auth:80"},
 	})
 	require.NoError(t, err)
-	assert.Len(t, spec.Files, 1, "the plan's own spec is left alone")
+	assert.Len(t, spec.Files, 1, "the plan's spec is not modified")
 	content := map[string][]byte{}
 	for at, name := range out.Files {
 		for _, f := range files {
@@ -51,12 +51,12 @@ func TestFurnish(t *testing.T) {
 	}
 	assert.NoError(t, verify(pair, "a.example"))
 	assert.NoError(t, verify(pair, "x.b.example"))
-	assert.Error(t, verify(pair, "again"), "the first that asks for a file has it")
+	assert.Error(t, verify(pair, "again"), "the first need of a path wins")
 	assert.NoError(t, verify(both, "lbproof.test"), "one authority for all")
 }
 
-// Each flaw is what a client that verifies says of it, and nothing else is wrong with the certificate.
-func TestFlaws(t *testing.T) {
+// A verifying client reports exactly the intended flaw.
+func TestCertificateFlaws(t *testing.T) {
 	var a Authority
 	own, err := a.PEM()
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestFlaws(t *testing.T) {
 		files, err := a.Certificates(needs, flaw)
 		require.NoError(t, err)
 		require.Len(t, files, 2)
-		assert.Equal(t, string(own), string(files[1].Content), "the authority stays who it is")
+		assert.Equal(t, string(own), string(files[1].Content), "the same authority")
 		pair, err := tls.X509KeyPair(files[0].Content, files[0].Content)
 		require.NoError(t, err)
 		leaf, err := x509.ParseCertificate(pair.Certificate[0])

@@ -21,23 +21,23 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// Setup is what a run asks of its rig.
+// Setup configures the rig of one run.
 type Setup struct {
 	Run         string
-	Specs       []plan.Spec // whose addresses the networks have
-	ClientCount int         // addresses that the traffic may come from beside the worker's own
+	Specs       []plan.Spec // the networks cover their addresses
+	ClientCount int         // client addresses besides the worker's own
 	Bounds      map[plan.Role]plan.Bound
-	// Agents gives every node that is started an agent in whose network it runs, so that faults can be put on it.
+	// Agents gives every node an agent that owns its network, so that faults can be injected there.
 	Agents bool
-	// LoopbackServices are nodes whose services the balancer finds on its own loopback address too. Only with Agents.
+	// LoopbackServices are also reachable on the balancer's loopback address. Needs Agents.
 	LoopbackServices []plan.Spec
-	// OnAttempts is told who tried to connect to a backend; nil where nobody wants to know. Only with Agents.
+	// OnAttempts receives attempts to connect to a backend; may be nil. Needs Agents.
 	OnAttempts func(node string, all []agent.Attempt)
 }
 
-// Rig is the nodes of one run, on whatever runtime.
+// Rig holds the nodes of one run, on any runtime.
 type Rig struct {
-	// Key opens the control ports of the run's own nodes, and the gateways of its agents.
+	// Key authenticates to the control ports of the run's nodes and to the gateways of its agents.
 	Key string
 
 	runtime Runtime
@@ -48,42 +48,44 @@ type Rig struct {
 	members map[string]*Member // by name
 }
 
-// Open makes what a run needs before it has nodes. The caller must Close what Open returns.
+// Open creates the reaper and the networks of a run. The caller must Close the rig.
 func Open(ctx context.Context, on Runtime, setup Setup) (*Rig, error) {
-	taken, err := configuredAddresses(setup.Specs)
+	addresses, err := configuredAddresses(setup.Specs)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, on, setup, RunConfig{Run: setup.Run, Addresses: taken, ClientCount: setup.ClientCount, Bounds: setup.Bounds})
+	return open(ctx, on, setup, RunConfig{
+		Run: setup.Run, Addresses: addresses, ClientCount: setup.ClientCount, Bounds: setup.Bounds,
+	})
 }
 
-func open(ctx context.Context, on Runtime, setup Setup, w RunConfig) (*Rig, error) {
-	made, err := on.Open(ctx, w)
+func open(ctx context.Context, on Runtime, setup Setup, config RunConfig) (*Rig, error) {
+	opened, err := on.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	return &Rig{Key: rand.Text(), runtime: on, stack: made, setup: setup, members: map[string]*Member{}}, nil
+	return &Rig{Key: rand.Text(), runtime: on, stack: opened, setup: setup, members: map[string]*Member{}}, nil
 }
 
-// configuredAddresses are the addresses that the configuration names, without repeats, those of the first node first.
+// configuredAddresses returns the distinct addresses of nodes, in the order of the nodes.
 func configuredAddresses(specs []plan.Spec) ([]netip.Addr, error) {
-	var taken []netip.Addr
+	var addresses []netip.Addr
 	for _, spec := range specs {
 		if spec.Address == "" {
 			continue
 		}
 		at, err := netip.ParseAddr(spec.Address)
 		if err != nil || !at.Is4() {
-			return nil, errors.Join(fmt.Errorf("make a network for %s: %s is no IPv4 address", spec.Name, spec.Address), err)
+			return nil, errors.Join(fmt.Errorf("%s: address %s is not IPv4", spec.Name, spec.Address), err)
 		}
-		if !slices.Contains(taken, at) {
-			taken = append(taken, at)
+		if !slices.Contains(addresses, at) {
+			addresses = append(addresses, at)
 		}
 	}
-	return taken, nil
+	return addresses, nil
 }
 
-// Close removes everything that the run made, also where the context of the run has ended.
+// Close removes everything that the run created, even after the run's context has ended.
 func (r *Rig) Close() error {
 	err := r.stack.Close()
 	r.mu.Lock()
@@ -96,30 +98,31 @@ func (r *Rig) Close() error {
 	return err
 }
 
-// ClientNetwork is the network of client addresses; invalid where the run has none.
+// ClientNetwork is the network of client addresses; invalid if the run has none.
 func (r *Rig) ClientNetwork() netip.Prefix { return r.stack.ClientNetwork() }
 
-// Start brings up a node and returns when its process runs. It does not wait until the node serves.
+// Start starts a node and returns once its process runs; it does not wait until the node serves.
 func (r *Rig) Start(ctx context.Context, spec plan.Spec, files []model.File) error {
 	_, err := r.start(ctx, Start{Spec: spec, Files: files, Privileges: PrivilegesOf(spec.Role)})
 	return err
 }
 
-// StartAttached brings up a node like Start, with its standard streams in the caller's hands.
+// StartAttached starts a node like Start and returns its standard streams.
 func (r *Rig) StartAttached(ctx context.Context, spec plan.Spec) (*Streams, error) {
-	rights := PrivilegesOf(spec.Role)
+	privileges := PrivilegesOf(spec.Role)
 	if r.ClientNetwork().IsValid() {
-		rights = rights.WithCapabilities("NET_ADMIN") // for the route that makes the addresses its own, and which only root is given
+		// The route that makes client addresses local needs the capability, which the engine gives to root only.
+		privileges = privileges.WithCapabilities("NET_ADMIN")
 		spec.User = "0"
 	}
-	m, err := r.start(ctx, Start{Spec: spec, Privileges: rights, AttachStreams: true})
+	m, err := r.start(ctx, Start{Spec: spec, Privileges: privileges, AttachStreams: true})
 	if err != nil {
 		return nil, err
 	}
 	return m.Node.Streams(), nil
 }
 
-// start brings up a node in its place: in the network of another, of its agent, or in its own.
+// start starts a node in the network of another node, of its agent, or in its own.
 func (r *Rig) start(ctx context.Context, s Start) (m *Member, err error) {
 	m = &Member{Spec: s.Spec}
 	if s.Image, err = r.runtime.Image(ctx, s.Spec.Image); err != nil {
@@ -137,7 +140,7 @@ func (r *Rig) start(ctx context.Context, s Start) (m *Member, err error) {
 		s.Placement = placementOf(s.Spec)
 	}
 	if s.Spec.Role == plan.Backend {
-		s.Volumes = []string{plan.LedgerDir} // which outlives the process, and is the only place that it writes to
+		s.Volumes = []string{plan.LedgerDir} // outlives the process; it writes nowhere else
 	}
 	m.image = s.Image
 	if m.Node, err = r.launch(ctx, s); err != nil {
@@ -149,14 +152,13 @@ func (r *Rig) start(ctx context.Context, s Start) (m *Member, err error) {
 	return m, nil
 }
 
-// placementOf is where a node stands that has a network of its own.
+// placementOf returns the networks and names of a node that has its own network.
 func placementOf(spec plan.Spec) *Placement {
 	balances := spec.Role == plan.Balancer || spec.Role == plan.Peer
 	return &Placement{Address: spec.Address, Hosts: spec.Hosts(), AllNetworks: balances}
 }
 
-// launch starts a node with the key of the run where the node has doors that the key opens. Nobody else of the run
-// sees it.
+// launch starts a node. Only backends and agents get the run's key: no other node sees it.
 func (r *Rig) launch(ctx context.Context, s Start) (Node, error) {
 	if s.Spec.Role == plan.Backend || s.Spec.Role == plan.Agent {
 		env := map[string]string{backends.KeyVariable: r.Key}
@@ -170,12 +172,12 @@ func (r *Rig) launch(ctx context.Context, s Start) (Node, error) {
 	return n, nil
 }
 
-// Member gives a started node by its name. No name is that of anything that is not the run's own.
+// Member returns a started node of the run by its name.
 func (r *Rig) Member(name string) (*Member, error) {
 	if m := r.find(name); m != nil {
 		return m, nil
 	}
-	return nil, fmt.Errorf("the run has no node %s", name)
+	return nil, fmt.Errorf("node %s: not part of this run", name)
 }
 
 func (r *Rig) find(name string) *Member {
@@ -184,24 +186,24 @@ func (r *Rig) find(name string) *Member {
 	return r.members[name]
 }
 
-// names are the nodes of the run, sorted.
+// names returns the sorted names of the run's nodes.
 func (r *Rig) names() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Sorted(maps.Keys(r.members))
 }
 
-// RefusedError is a balancer's own refusal of its configuration.
+// RefusedError means that the balancer itself refuses its configuration.
 type RefusedError struct{ Text string }
 
 func (e *RefusedError) Error() string { return e.Text }
 
-// TestConfig gives the configuration to the balancer's own checker, on a node without a network in which every upstream
-// host is known. A refusal is a *RefusedError that names the user's file and line.
+// TestConfig runs the balancer's own config test, on a node without a network that resolves every upstream host. A
+// refusal is a *RefusedError that names the user's file and line.
 func (r *Rig) TestConfig(ctx context.Context, spec plan.Spec, files []model.File, hosts []string) error {
 	checked, err := r.runIsolated(ctx, isolatedNode{spec, files, hosts}, spec.ConfigTest)
 	if err != nil {
-		return fmt.Errorf("check the configuration: %w", err)
+		return fmt.Errorf("test the configuration: %w", err)
 	}
 	if checked.ExitCode == 0 {
 		return nil
@@ -209,47 +211,48 @@ func (r *Rig) TestConfig(ctx context.Context, spec plan.Spec, files []model.File
 	return &RefusedError{Text: refusalText(spec, files, checked.Text)}
 }
 
-// refusalText names the user's file in place of the path in the container.
-func refusalText(spec plan.Spec, files []model.File, said string) string {
-	said = strings.TrimSpace(said)
+// refusalText formats the output of a config test, with the user's file names instead of paths in the container.
+func refusalText(spec plan.Spec, files []model.File, output string) string {
+	output = strings.TrimSpace(output)
 	pos := model.Pos{}
 	if len(files) > 0 {
 		pos.File = files[0].Name
 	}
 	for at, name := range spec.Files {
-		if _, after, ok := strings.Cut(said, at+":"); ok {
+		if _, after, ok := strings.Cut(output, at+":"); ok {
 			_, _ = fmt.Sscanf(after, "%d", &pos.Line)
 			pos.File = name
 		}
-		said = strings.ReplaceAll(said, at, name)
+		output = strings.ReplaceAll(output, at, name)
 	}
-	return fmt.Sprintf("%s: refused by %s:\n%s", pos, strings.Join(spec.ConfigTest, " "), said)
+	return fmt.Sprintf("%s: refused by %s:\n%s", pos, strings.Join(spec.ConfigTest, " "), output)
 }
 
 // Exec runs a command in a node and returns what it printed.
 func (r *Rig) Exec(ctx context.Context, name string, command []string) (string, error) {
-	did, err := r.find(name).Node.Run(ctx, Command{Argv: command})
+	output, err := r.find(name).Node.Run(ctx, Command{Argv: command})
 	if err != nil {
 		return "", fmt.Errorf("run %s in %s: %w", command[0], name, err)
 	}
-	if did.ExitCode != 0 {
-		return "", fmt.Errorf("run %s in %s: exit status %d: %s", strings.Join(command, " "), name, did.ExitCode, did.Text)
+	if output.ExitCode != 0 {
+		return "", fmt.Errorf("run %s in %s: exit status %d: %s",
+			strings.Join(command, " "), name, output.ExitCode, output.Text)
 	}
-	return strings.TrimSpace(did.Text), nil
+	return strings.TrimSpace(output.Text), nil
 }
 
-// VerifyConfig shows that a node's process runs the files it was given: they were put there before it started, they still
-// are what they were, and it was started once, with its plan's command. It returns the digest of the main file.
+// VerifyConfig verifies that a node runs the files of the plan: they were written before its process started and have
+// not changed since, and the process was started once, with the plan's command. It returns the digest of the main file.
 func (r *Rig) VerifyConfig(ctx context.Context, spec plan.Spec, files []model.File) (digest string, err error) {
 	m := r.find(spec.Name)
 	for at, name := range spec.Files {
 		i := slices.IndexFunc(files, func(f model.File) bool { return f.Name == name })
 		content, err := readFile(ctx, m.Node, at)
 		if err != nil {
-			return "", fmt.Errorf("prove the configuration of %s: %w", spec.Name, err)
+			return "", fmt.Errorf("verify the configuration of %s: %w", spec.Name, err)
 		}
 		if got := model.Digest(content); i < 0 || got != files[i].SHA256 {
-			return "", fmt.Errorf("prove the configuration of %s: %s is not the file %s that it was given", spec.Name, at, name)
+			return "", fmt.Errorf("verify the configuration of %s: %s differs from %s", spec.Name, at, name)
 		}
 		if i == 0 {
 			digest = files[i].SHA256
@@ -257,13 +260,14 @@ func (r *Rig) VerifyConfig(ctx context.Context, spec plan.Spec, files []model.Fi
 	}
 	state, err := m.Node.State(ctx)
 	if err != nil {
-		return "", fmt.Errorf("prove the configuration of %s: %w", spec.Name, err)
+		return "", fmt.Errorf("verify the configuration of %s: %w", spec.Name, err)
 	}
 	if !state.Running || state.Restarts > 0 {
 		return "", m.exitError(ctx, state)
 	}
 	if !slices.Equal(state.Argv, spec.Command) {
-		return "", fmt.Errorf("prove the configuration of %s: it runs %q instead of %q", spec.Name, state.Argv, spec.Command)
+		return "", fmt.Errorf("verify the configuration of %s: it runs %q instead of %q",
+			spec.Name, state.Argv, spec.Command)
 	}
 	return digest, nil
 }
@@ -277,8 +281,7 @@ func readFile(ctx context.Context, n Node, at string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// CountWorkers counts a node's processes whose title begins as its spec says, once there are as many as expected or, if
-// that never comes, after two seconds.
+// CountWorkers counts the node's worker processes; it waits up to two seconds for the expected number.
 func (r *Rig) CountWorkers(ctx context.Context, spec plan.Spec, expected int) (int, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	for {
@@ -292,33 +295,33 @@ func (r *Rig) CountWorkers(ctx context.Context, spec plan.Spec, expected int) (i
 	}
 }
 
-// Address is a node's address on the run's network.
+// Address returns a node's address on the run's network.
 func (r *Rig) Address(ctx context.Context, name string) (string, error) {
 	all, err := r.find(name).Addresses(ctx)
 	if err != nil {
-		return "", fmt.Errorf("find the address of %s: %w", name, err)
+		return "", fmt.Errorf("address of %s: %w", name, err)
 	}
 	if len(all) == 0 {
-		return "", fmt.Errorf("find the address of %s: it is not on the run's network", name)
+		return "", fmt.Errorf("address of %s: it is not on the run's network", name)
 	}
 	return all[0].String(), nil
 }
 
-// RouteClients tells a node that client addresses are reached by way of the worker. Without it the node would ask for
-// each by itself, and the kernel remembers a thousand such answers for the whole machine.
+// RouteClients routes client addresses from a node through the worker. Otherwise the node would send an ARP request for
+// each address, and the kernel's neighbour table has room for about a thousand entries per machine.
 func (r *Rig) RouteClients(ctx context.Context, name, worker string) error {
 	via, err := r.Address(ctx, worker)
 	if err != nil {
 		return err
 	}
-	argv := []string{"route", "--to", r.ClientNetwork().String(), "--via", via}
+	argv := []string{"add-route", "--to", r.ClientNetwork().String(), "--via", via}
 	if err := r.find(name).runSidecar(ctx, Command{Argv: argv, Capabilities: []string{"NET_ADMIN"}}); err != nil {
-		return fmt.Errorf("route the clients' addresses from %s: %w", name, err)
+		return fmt.Errorf("add a route to the client addresses in %s: %w", name, err)
 	}
 	return nil
 }
 
-// NodeRecords says how every node has fared so far.
+// NodeRecords returns the state of every node so far.
 func (r *Rig) NodeRecords(ctx context.Context) ([]history.NodeRecord, error) {
 	var out []history.NodeRecord
 	for _, name := range r.names() {

@@ -1,9 +1,10 @@
-// Package stack brings up the nodes of a plan, on one private network that has no route out, and shows that they run
-// what they were given. It sends no traffic and knows nothing of claims. What nodes run on is a Runtime: the three
-// interfaces of this file. All else is here and the same for every runtime: an agent beside each node, proof,
-// complaints, faults that take themselves back.
+// Package stack starts the nodes of a plan on a private network without a route out, and verifies that they run the
+// files of the plan. It sends no traffic and knows nothing of claims. Nodes run on a Runtime: the three interfaces of
+// this file. Everything else is here and the same for every runtime: agents, verification, startup messages, faults
+// that expire.
 //
-// A new runtime is a folder below this one; internal/stack/docker is one. Only cmd/lbproof chooses.
+// To add a runtime, implement the interfaces in a package below this one, as internal/stack/docker does, and let
+// cmd/lbproof choose it.
 package stack
 
 import (
@@ -19,63 +20,61 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Runtime is what nodes run on.
+// Runtime runs nodes, e.g. as containers.
 type Runtime interface {
-	// Host connects to the runtime's engine and says what that can do. It comes before all else. An error says what to
-	// install.
+	// Host connects to the runtime's engine and describes its machine. It is called first. An error says what to
+	// install or start.
 	Host(ctx context.Context) (Host, error)
-	// Image finds an image: one that is here, or can be pulled or built. The zero image holds lbproof's own binary.
+	// Image returns an image that is on the machine, or pulls or builds it. The zero image holds lbproof itself.
 	Image(ctx context.Context, image plan.Image) (Image, error)
-	// Open makes the networks of a run. The reaper comes first: it removes all that the run has made when lbproof is
-	// gone, however it went.
-	Open(ctx context.Context, w RunConfig) (Stack, error)
+	// Open creates the reaper, which removes everything that the run has created when lbproof exits in any way, then
+	// the networks of the run.
+	Open(ctx context.Context, config RunConfig) (Stack, error)
 }
 
-// Stack is what a runtime has made for one run.
+// Stack is what a runtime has created for one run.
 type Stack interface {
-	// Start brings up a node and returns when its process runs. It does not wait until the node serves.
+	// Start starts a node and returns once its process runs; it does not wait until the node serves.
 	Start(ctx context.Context, s Start) (Node, error)
-	// ClientNetwork is the network of client addresses; invalid where the World asks for none.
+	// ClientNetwork is the network of client addresses; invalid if the RunConfig has none.
 	ClientNetwork() netip.Prefix
-	// Watch tells what befalls nodes until ctx ends, which is no error.
+	// Watch passes events on to tell until ctx ends, which is no error.
 	Watch(ctx context.Context, tell func(Event)) error
-	// Close removes everything that the run made, also where the context of the run has ended. So does the reaper, when
-	// lbproof is killed.
+	// Close removes everything that the run created, even after the run's context has ended.
 	Close() error
 }
 
-// Node is a process with its files and its network: what a container is in Docker.
+// Node is a process with its files and its network, e.g. a container.
 type Node interface {
 	State(ctx context.Context) (State, error)
-	// Streams are the node's standard streams; nil unless Start asked for them.
+	// Streams are the node's standard streams; nil unless Start.AttachStreams.
 	Streams() *Streams
-	// Signal tells the first process of something, and does not wait for what comes of it. A node that it ends stays
-	// down until Restart.
+	// Signal sends a signal to the first process and does not wait for its effect. A node that exits stays down until
+	// Restart.
 	Signal(ctx context.Context, signal string) error
-	// Restart starts a process that has ended again, with its files as they are. One that runs is left alone.
+	// Restart starts a node that has exited, with its files as they are. It does nothing if the node runs.
 	Restart(ctx context.Context) error
-	// Freeze stops all processes where they are, or lets them go on.
+	// Freeze suspends or resumes all processes.
 	Freeze(ctx context.Context, frozen bool) error
-	// LimitCPU gives the node so many cores; 0 is no limit.
+	// LimitCPU sets the CPU limit; 0 is no limit.
 	LimitCPU(ctx context.Context, cores float64) error
-	// ScheduleUndo has the reaper undo something when a time is over, unless revoke is called before: lbproof may hang, or
-	// be gone.
+	// ScheduleUndo tells the reaper to undo a fault after a time, unless revoke is called first: lbproof may hang or be
+	// killed.
 	ScheduleUndo(u Undo) (revoke func())
-	// Processes are those of the node, the first one first.
+	// Processes returns the node's processes, the first one first.
 	Processes(ctx context.Context) ([]Process, error)
-	// Run carries out a command to its end. Only what keeps it from being run is an error.
+	// Run runs a command and waits for it to exit. A non-zero exit status is no error.
 	Run(ctx context.Context, c Command) (Output, error)
-	// Read opens a file of the node. The error is fs.ErrNotExist where there is none, and ErrPrinted where it leads to
-	// standard output.
+	// Read opens a file of the node. The error is fs.ErrNotExist if there is none, ErrLinksToStdout if it is a link to
+	// Stdout.
 	Read(ctx context.Context, path string) (io.ReadCloser, error)
-	// Write puts files in place, each in one step and in their order: written beside and renamed, as a careful
-	// deployment does. A balancer that watches its files would take over half of one otherwise, or none. Their names are
-	// their places.
+	// Write replaces files in order, each atomically by a rename. Otherwise a balancer that watches its files could
+	// reload an incomplete one. A file's name is its path.
 	Write(ctx context.Context, files ...model.File) error
-	// Logs writes what the node has printed.
+	// Logs writes the node's output.
 	Logs(ctx context.Context, l LogOptions) error
-	// Usage is what the node has used since its start. Node, At and Restarts are left to the caller. A node that is down
-	// is an error.
+	// Usage returns the node's resource usage since its start, without Node, At and Restarts. It fails if the node is
+	// down.
 	Usage(ctx context.Context) (history.Sample, error)
 }
 
@@ -90,37 +89,36 @@ type Host struct {
 	Features []HostFeature
 }
 
-// HostFeature is something that not every host can do with a node.
+// HostFeature is something that some hosts cannot do with a node.
 type HostFeature string
 
-// The abilities.
+// The features.
 const (
-	CPULimits     HostFeature = "limits" // its processor is limited, and limited otherwise while it runs
-	Freeze        HostFeature = "freeze" // all its processes are stopped where they are
-	UserSwitching HostFeature = "users"  // its processes become other users
-	MemoryLimits  HostFeature = "oom"    // its memory is limited: the kernel kills a process that takes more
+	CPULimits     HostFeature = "limits" // limit its CPU, and change the limit while it runs
+	Freeze        HostFeature = "freeze" // freeze all its processes
+	UserSwitching HostFeature = "users"  // let its processes switch users
+	MemoryLimits  HostFeature = "oom"    // limit its memory
 )
 
 // HostFeatures are all features.
 var HostFeatures = []HostFeature{CPULimits, Freeze, UserSwitching, MemoryLimits}
 
-// MissingText says of a host that it has not the ability, and what gives it that.
+// MissingText explains what a host without the feature lacks.
 func (a HostFeature) MissingText() string {
 	switch a {
 	case CPULimits:
-		return "this host cannot limit the processor of a node: the engine needs the cgroup controller cpu"
+		return "this host cannot limit the CPU of a node: the engine needs the cgroup controller cpu"
 	case Freeze:
-		return "this host cannot freeze a node: the engine needs a cgroup of its own"
+		return "this host cannot freeze a node: the engine needs the cgroup freezer"
 	case UserSwitching:
-		return "the processes of a node cannot become other users on this host: lbproof's user needs subordinate ids " +
-			"(/etc/subuid)"
+		return "processes of a node cannot switch users on this host: lbproof's user needs subordinate ids (/etc/subuid)"
 	case MemoryLimits:
 		return "this host cannot limit the memory of a node: the engine needs the cgroup controller memory"
 	}
 	return "this host lacks " + string(a)
 }
 
-// FirstMissing is the first of some abilities that the host has not; ok is false where it has them all.
+// FirstMissing returns the first feature that the host lacks; ok is false if it has them all.
 func (h Host) FirstMissing(needs []HostFeature) (a HostFeature, ok bool) {
 	i := slices.IndexFunc(needs, func(a HostFeature) bool { return !slices.Contains(h.Features, a) })
 	if i < 0 {
@@ -129,25 +127,24 @@ func (h Host) FirstMissing(needs []HostFeature) (a HostFeature, ok bool) {
 	return needs[i], true
 }
 
-// Image is an image that is present.
+// Image is an image on this machine.
 type Image struct {
 	Ref    string
-	Source string // how it came: local, pulled, or what it was built from
+	Source string // "local", "pulled", or what it was built from
 }
 
-// RunConfig is what a run needs beside its nodes.
+// RunConfig is what a run needs besides its nodes.
 type RunConfig struct {
-	Run         string       // its id
-	Isolated    bool         // no node has a network: there is none to be made
-	Addresses   []netip.Addr // that the configuration names, without repeats: nodes have them
-	ClientCount int          // addresses that the traffic may come from beside the worker's own
+	Run         string       // id
+	Isolated    bool         // no node has a network
+	Addresses   []netip.Addr // of nodes, from the configuration, without duplicates
+	ClientCount int          // client addresses besides the worker's own
 	Bounds      map[plan.Role]plan.Bound
 }
 
-// BoundFor is the most that a node of a role may use where its spec sets no limit. Roles without one of the World's have
-// plan.DefaultBounds.
-func (w RunConfig) BoundFor(role plan.Role) plan.Bound {
-	for _, bounds := range []map[plan.Role]plan.Bound{w.Bounds, plan.DefaultBounds()} {
+// BoundFor returns the resource bound of a role, for nodes whose spec sets no limit (default: plan.DefaultBounds).
+func (c RunConfig) BoundFor(role plan.Role) plan.Bound {
+	for _, bounds := range []map[plan.Role]plan.Bound{c.Bounds, plan.DefaultBounds()} {
 		if b, ok := bounds[role]; ok {
 			return b
 		}
@@ -155,97 +152,96 @@ func (w RunConfig) BoundFor(role plan.Role) plan.Bound {
 	return plan.DefaultBounds()[plan.Agent]
 }
 
-// Start is a node to be started. Exactly one of Place, Join and Isolated says where.
+// Start describes a node to start. Exactly one of Placement, NetworkOf and Isolated is set.
 type Start struct {
-	Spec       plan.Spec // with its command and environment as they are to be
+	Spec       plan.Spec // with its final command and environment
 	Image      Image
-	Files      []model.File // those that Spec.Files names
+	Files      []model.File // contents for Spec.Files
 	Privileges Privileges
 
 	Placement *Placement
-	NetworkOf Node // in whose network it is; it also sees what that one keeps, where its spec shares directories
-	Isolated  bool // it sees no network
+	NetworkOf Node // owns the network that it joins; its volumes too, if Spec.SharedDirs is set
+	Isolated  bool // no network
 
-	LoopbackHosts []string // names of others that lead to itself, where it is isolated
-	Volumes       []string // directories that outlive its process, and that those who join it may see
-	AttachStreams bool     // its standard streams are the caller's, and its log keeps nothing
+	LoopbackHosts []string // host names that resolve to itself, if isolated
+	Volumes       []string // directories that outlive its process and that joining nodes may share
+	AttachStreams bool     // give its standard streams to the caller, and keep no log
 }
 
-// Placement is where a node stands in the run's networks.
+// Placement is where a node is in the run's networks.
 type Placement struct {
-	Address     string   // that the configuration knows it by; empty: any of the main network's
-	Hosts       []string // its names in the main network
-	AllNetworks bool     // in all networks, and not in the one of its address and the main one alone
+	Address     string   // from the configuration; empty: any in the main network
+	Hosts       []string // names in the main network
+	AllNetworks bool     // joins all networks, not only the main one and that of its address
 }
 
-// State is how a node fares.
+// State is the state of a node.
 type State struct {
 	Running    bool
-	Restarting bool // it has ended, and is about to be brought back
+	Restarting bool // has exited and is about to restart automatically
 	Frozen     bool
-	OOMKilled  bool // it ended because the kernel killed it for memory
-	ExitCode   int  // status with which it ended
-	Restarts   int  // by the runtime itself, where the spec says that it restarts
+	OOMKilled  bool
+	ExitCode   int
+	Restarts   int // automatic ones, see plan.Spec.AutoRestart
 	Started    time.Time
 	Argv       []string
-	Cores      float64      // its limit; 0 is none
-	ImageID    string       // digest of its image
-	Addresses  []netip.Addr // its own, that on the main network first; none where it has joined another, or is down
+	Cores      float64      // CPU limit; 0 is none
+	ImageID    string       // digest
+	Addresses  []netip.Addr // the main network's first; none if it joined another node's network or is down
 }
 
-// Process is one of a node's.
+// Process is a process of a node.
 type Process struct {
 	ID    string
-	Title string // its command line, or what it calls itself
+	Title string // command line, or the title that it has set
 }
 
-// Command is a command to be run in a node, or beside it.
+// Command is a command to run in a node, or next to it.
 type Command struct {
 	Argv []string
-	// RunLbproof: it is lbproof's own program, which is not among the node's files: it runs beside the node, in its network.
-	// Argv[0] is left out.
+	// RunLbproof runs an lbproof command, without Argv[0], in a sidecar that shares the node's network.
 	RunLbproof   bool
-	SharePIDs    bool     // it sees the node's processes
-	Capabilities []string // beyond those of an Aid
+	SharePIDs    bool     // the sidecar sees the node's processes
+	Capabilities []string // of the sidecar
 }
 
-// Output is what became of a command.
+// Output is the result of a command.
 type Output struct {
-	ExitCode int // exit status
+	ExitCode int
 	Text     string
 }
 
-// LogOptions says what is wanted of a log, and where it goes.
+// LogOptions selects parts of a log.
 type LogOptions struct {
-	Stdout, Stderr io.Writer // nil: not wanted
-	Timestamps     bool      // each line begins with its time and a space, which make it one of its kind
-	Follow         bool      // those to come until ctx is done, which is no error
+	Stdout, Stderr io.Writer // may be nil
+	Timestamps     bool      // prefix each line with its time and a space
+	Follow         bool      // continue with new output until ctx is done, which is no error
 }
 
-// Event is something that befell a node.
+// Event is a change of a node's state.
 type Event struct {
 	Node Node
 	Kind EventKind
 }
 
-// EventKind is what befell a node.
+// EventKind is what happened to a node.
 type EventKind string
 
 // The kinds of events.
 const (
 	Started     EventKind = "started"
 	Exited      EventKind = "exited"
-	OutOfMemory EventKind = "out of memory" // the kernel killed one of its processes for memory
+	OutOfMemory EventKind = "out of memory" // one of its processes was OOM-killed
 )
 
-// Undo is what the reaper does to a node when lbproof does not do it in time.
+// Undo is what the reaper does to a node unless lbproof does it in time.
 type Undo struct {
 	Kind  UndoKind
-	Cores float64       // of Unlimit: the limit from before; 0 is none
-	After time.Duration // from now on
+	Cores float64       // of RestoreLimit: the previous limit; 0 is none
+	After time.Duration // from now
 }
 
-// UndoKind takes back a fault.
+// UndoKind is how a fault is undone.
 type UndoKind string
 
 // The kinds of Undo.
@@ -255,8 +251,8 @@ const (
 	RestoreLimit UndoKind = "restore-limit"
 )
 
-// Stdout is where the images of balancers have their logs of requests lead to.
+// Stdout is the target of access logs in balancer images.
 const Stdout = "/dev/stdout"
 
-// ErrLinksToStdout is what Read says of a file that is a link to Stdout.
-var ErrLinksToStdout = errors.New("it leads to " + Stdout)
+// ErrLinksToStdout is Node.Read's error for a link to Stdout.
+var ErrLinksToStdout = errors.New("the file is a link to " + Stdout)

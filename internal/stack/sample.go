@@ -9,8 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// Sample says what every node has used so far. Their At is left to the caller. One that is down at the moment is left
-// out.
+// Sample returns the resource usage of every running node so far. The caller sets At.
 func (r *Rig) Sample(ctx context.Context) []history.Sample {
 	names := r.names()
 	samples := make([]*history.Sample, len(names))
@@ -36,7 +35,7 @@ func (m *Member) sample(ctx context.Context) (*history.Sample, error) {
 		return nil, fmt.Errorf("sample %s: %w", m.Spec.Name, err)
 	}
 	if m.Agent != nil {
-		agents, _ := m.Agent.node.Usage(ctx) // its network is the node's
+		agents, _ := m.Agent.node.Usage(ctx) // it owns the node's network
 		out.Received, out.Sent = agents.Received, agents.Sent
 	}
 	m.mu.Lock()

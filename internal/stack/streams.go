@@ -6,22 +6,21 @@ import (
 	"sync"
 )
 
-// Streams are the standard streams of a node that the harness talks to. Nothing of them goes through a port or a log
-// file.
+// Streams are the standard streams of a node that the harness talks to, without a port or a log file.
 type Streams struct {
 	In   io.WriteCloser
 	Out  *io.PipeReader
-	Log  LogBuffer // what the node wrote to its standard error
+	Log  LogBuffer // the node's standard error
 	done chan struct{}
 }
 
-// LogBuffer keeps text that is written while it is read.
+// LogBuffer is a buffer that can be read while it is written.
 type LogBuffer struct {
 	mu   sync.Mutex
 	text []byte
 }
 
-// maxLogBytes bounds what a node that talks without end makes the harness hold.
+// maxLogBytes bounds a LogBuffer; the rest is dropped.
 const maxLogBytes = 1 << 20
 
 func (l *LogBuffer) Write(p []byte) (int, error) {
@@ -31,14 +30,14 @@ func (l *LogBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes is what was written so far.
+// Bytes returns what was written so far.
 func (l *LogBuffer) Bytes() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.text)
 }
 
-// NewStreams are streams with a node's standard input. pump writes what the node writes, until that ends.
+// NewStreams returns streams that write to in. pump copies the node's output until it ends.
 func NewStreams(in io.WriteCloser, pump func(stdout, stderr io.Writer) error) *Streams {
 	r, w := io.Pipe()
 	s := &Streams{In: in, Out: r, done: make(chan struct{})}
@@ -49,7 +48,7 @@ func NewStreams(in io.WriteCloser, pump func(stdout, stderr io.Writer) error) *S
 	return s
 }
 
-// Close ends the streams, which the node sees as the end of its input.
+// Close closes the streams; the node sees the end of its input.
 func (s *Streams) Close() {
 	s.In.Close()
 	s.Out.Close()

@@ -15,9 +15,11 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// TryConfig lets the balancer itself look at a configuration: its own checker first, then its start, on nodes without a
-// network in which every upstream host is known. Nothing is left running.
-func TryConfig(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config) (answer model.BalancerAnswer, err error) {
+// TryConfig asks the balancer itself about a configuration: it runs the balancer's config test, then starts it, on
+// nodes without a network that resolve every upstream host. Nothing keeps running.
+func TryConfig(
+	ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Config,
+) (answer model.BalancerAnswer, err error) {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails
 	r, err := open(ctx, on, Setup{}, RunConfig{Run: hex.EncodeToString(id[:]), Isolated: true})
@@ -25,38 +27,38 @@ func TryConfig(ctx context.Context, on Runtime, balancer plan.Spec, cfg model.Co
 		return answer, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	told, err := compilePatterns(cfg.Dialect.Log)
+	patterns, err := compilePatterns(cfg.Dialect.Log)
 	if err != nil {
 		return answer, err
 	}
-	spec, made, err := new(Authority).ProvisionFiles(balancer, cfg.Needs)
+	spec, provided, err := new(Authority).ProvisionFiles(balancer, cfg.Needs)
 	if err != nil {
 		return answer, err
 	}
-	g := isolatedNode{spec, append(slices.Clone(cfg.Files), made...), hostNames(cfg)}
-	version, err := r.runIsolated(ctx, g, spec.VersionCommand)
+	node := isolatedNode{spec, append(slices.Clone(cfg.Files), provided...), hostNames(cfg)}
+	version, err := r.runIsolated(ctx, node, spec.VersionCommand)
 	if err != nil {
 		return answer, err
 	}
 	answer.Version = VersionLine(version.Text)
 	if len(spec.ConfigTest) > 0 {
-		checked, err := r.runIsolated(ctx, g, spec.ConfigTest)
+		tested, err := r.runIsolated(ctx, node, spec.ConfigTest)
 		if err != nil {
 			return answer, err
 		}
-		answer.Messages = told.startupMessages(spec, checked.Text, checked.ExitCode != 0)
-		if checked.ExitCode != 0 {
+		answer.Messages = patterns.startupMessages(spec, tested.Text, tested.ExitCode != 0)
+		if tested.ExitCode != 0 {
 			return answer, nil
 		}
 	}
 	answer.Accepted = true
-	started, said, err := r.tryStart(ctx, g)
+	started, log, err := r.tryStart(ctx, node)
 	answer.Started = started
-	answer.Messages = appendNew(answer.Messages, told.startupMessages(spec, said, !started))
+	answer.Messages = appendNew(answer.Messages, patterns.startupMessages(spec, log, !started))
 	return answer, err
 }
 
-// appendNew adds complaints whose text is not among those that are known.
+// appendNew appends messages with new texts.
 func appendNew(known, more []model.StartupMessage) []model.StartupMessage {
 	for _, one := range more {
 		if !slices.ContainsFunc(known, func(o model.StartupMessage) bool { return o.Text == one.Text }) {
@@ -66,7 +68,7 @@ func appendNew(known, more []model.StartupMessage) []model.StartupMessage {
 	return known
 }
 
-// hostNames are the names of servers that the balancer may look up.
+// hostNames returns the server names that the balancer may resolve.
 func hostNames(cfg model.Config) []string {
 	var hosts []string
 	for _, p := range cfg.Pools {
@@ -79,31 +81,31 @@ func hostNames(cfg model.Config) []string {
 	return hosts
 }
 
-// isolatedNode is a node to be looked at without a network, in which every upstream host is known.
+// isolatedNode is a node without a network, which resolves every upstream host to itself.
 type isolatedNode struct {
 	spec  plan.Spec
 	files []model.File
 	hosts []string
 }
 
-// runIsolated runs a command of a guest's image to its end.
-func (r *Rig) runIsolated(ctx context.Context, g isolatedNode, command []string) (did Output, err error) {
-	n, err := r.startIsolated(ctx, g, command)
+// runIsolated runs a command in an isolated node and waits for it to exit.
+func (r *Rig) runIsolated(ctx context.Context, node isolatedNode, command []string) (output Output, err error) {
+	n, err := r.startIsolated(ctx, node, command)
 	if err == nil {
-		did, err = waitForExit(ctx, n)
+		output, err = waitForExit(ctx, n)
 	}
 	if err != nil {
-		return did, fmt.Errorf("run %s: %w", strings.Join(command, " "), err)
+		return output, fmt.Errorf("run %s: %w", strings.Join(command, " "), err)
 	}
-	return did, nil
+	return output, nil
 }
 
-// commandTimeout is how long a command may take.
+// commandTimeout bounds a config test or version command.
 const commandTimeout = time.Minute
 
-// waitForExit waits until a node's process ends, and returns what it printed.
+// waitForExit waits until a node's process exits and returns its output.
 func waitForExit(ctx context.Context, n Node) (Output, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, fmt.Errorf("it has not ended within %s", commandTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, fmt.Errorf("still running after %s", commandTimeout))
 	defer cancel()
 	for {
 		state, err := n.State(ctx)
@@ -111,9 +113,9 @@ func waitForExit(ctx context.Context, n Node) (Output, error) {
 			return Output{}, err
 		}
 		if !state.Running {
-			var said strings.Builder
-			err := n.Logs(ctx, LogOptions{Stdout: &said, Stderr: &said})
-			return Output{state.ExitCode, said.String()}, err
+			var log strings.Builder
+			err := n.Logs(ctx, LogOptions{Stdout: &log, Stderr: &log})
+			return Output{state.ExitCode, log.String()}, err
 		}
 		if !sleep.For(ctx, 20*time.Millisecond) {
 			return Output{}, context.Cause(ctx)
@@ -121,46 +123,47 @@ func waitForExit(ctx context.Context, n Node) (Output, error) {
 	}
 }
 
-// startIsolated starts a guest with a command.
-func (r *Rig) startIsolated(ctx context.Context, g isolatedNode, command []string) (Node, error) {
-	spec := g.spec
+// startIsolated starts an isolated node with a command.
+func (r *Rig) startIsolated(ctx context.Context, node isolatedNode, command []string) (Node, error) {
+	spec := node.spec
 	found, err := r.runtime.Image(ctx, spec.Image)
 	if err != nil {
 		return nil, err
 	}
 	spec.Command, spec.AutoRestart, spec.HealthCommand = command, false, nil
-	s := Start{Spec: spec, Image: found, Files: g.files, Privileges: PrivilegesOf(spec.Role), Isolated: true}
-	for _, name := range g.hosts {
+	s := Start{Spec: spec, Image: found, Files: node.files, Privileges: PrivilegesOf(spec.Role), Isolated: true}
+	for _, name := range node.hosts {
 		name = strings.TrimSuffix(name, ".")
-		s.LoopbackHosts = append(s.LoopbackHosts, name, name+".") // which only name servers take for one
+		// /etc/hosts matches literally: a name with a trailing dot needs its own entry.
+		s.LoopbackHosts = append(s.LoopbackHosts, name, name+".")
 	}
 	return r.stack.Start(ctx, s)
 }
 
-// listenTimeout is how long a balancer may take until it listens.
+// listenTimeout bounds the time until a balancer listens on every port.
 const listenTimeout = "10s"
 
-// tryStart starts the balancer for a moment: it must listen on every port. said is what it printed.
-func (r *Rig) tryStart(ctx context.Context, g isolatedNode) (started bool, said string, err error) {
-	spec := g.spec
-	n, err := r.startIsolated(ctx, g, spec.Command)
+// tryStart starts the balancer and reports whether it listens on every port and keeps running. log is its output.
+func (r *Rig) tryStart(ctx context.Context, node isolatedNode) (started bool, log string, err error) {
+	spec := node.spec
+	n, err := r.startIsolated(ctx, node, spec.Command)
 	if err != nil {
 		return false, "", fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	reach := []string{"reach", "--within", listenTimeout, "--settle", spec.SettleTime.String()}
+	wait := []string{"wait-ports", "--within", listenTimeout, "--settle", spec.SettleTime.String()}
 	if len(spec.Ports) > 0 {
-		reach = append(reach, "--ports", portList(spec.Ports))
+		wait = append(wait, "--ports", portList(spec.Ports))
 	}
-	did, err := n.Run(ctx, Command{Argv: reach, RunLbproof: true})
-	reached := err == nil && did.ExitCode == 0
+	output, err := n.Run(ctx, Command{Argv: wait, RunLbproof: true})
+	listens := err == nil && output.ExitCode == 0
 	state, stateErr := n.State(ctx)
 	if stateErr != nil {
 		return false, "", fmt.Errorf("start %s: %w", spec.Name, stateErr)
 	}
-	if err != nil && state.Running { // else the node to stand beside was gone, which is the answer
-		return false, "", fmt.Errorf("see whether %s listens: %w", spec.Name, err)
+	if err != nil && state.Running { // otherwise the balancer exited before the sidecar started
+		return false, "", fmt.Errorf("wait until %s listens: %w", spec.Name, err)
 	}
 	var text strings.Builder
 	err = writeLog(ctx, n, spec.Name, &text)
-	return reached && state.Running, text.String(), err
+	return listens && state.Running, text.String(), err
 }

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// restartTimeout is how long a node that may restart has to come back.
+// restartTimeout bounds an automatic restart.
 const restartTimeout = 5 * time.Second
 
-// Watch returns when a node of the run is gone for good, with an error that names it and says what it last printed,
-// or when ctx ends, with nil. Kills for memory are kept for Nodes.
+// Watch returns nil when ctx ends, or an error with the last log lines when a node is down for good. It records OOM
+// kills for NodeRecords.
 func (r *Rig) Watch(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -44,14 +44,14 @@ func (r *Rig) Watch(ctx context.Context) error {
 			r.handleEvent(e, missing)
 		case <-tick.C:
 		}
-		if err := r.checkMissing(context.WithoutCancel(ctx), missing); err != nil { // what was begun is told
+		if err := r.checkMissing(context.WithoutCancel(ctx), missing); err != nil { // finish what has begun
 			return err
 		}
 	}
 }
 
-// expectedNodes are the run's nodes, and when each must be there: who died before the stream of events began is in none of
-// them.
+// expectedNodes returns the deadline by which each node must be running: no event reports a node that exited before the
+// event stream began.
 func (r *Rig) expectedNodes() map[string]time.Time {
 	missing := map[string]time.Time{}
 	for _, name := range r.names() {
@@ -60,7 +60,7 @@ func (r *Rig) expectedNodes() map[string]time.Time {
 	return missing
 }
 
-// checkMissing is an error where a missing node's time is over and it is gone; else it is missing no more.
+// checkMissing returns an error if a node is down at its deadline; the others are removed from missing.
 func (r *Rig) checkMissing(ctx context.Context, missing map[string]time.Time) error {
 	for name, until := range missing {
 		if !time.Now().After(until) {
@@ -77,7 +77,7 @@ func (r *Rig) checkMissing(ctx context.Context, missing map[string]time.Time) er
 func (r *Rig) handleEvent(e Event, missing map[string]time.Time) {
 	m := r.memberOf(e.Node)
 	if m == nil {
-		return // the configuration check, which ends by itself
+		return // a config test, which exits by itself
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -95,7 +95,7 @@ func (r *Rig) handleEvent(e Event, missing map[string]time.Time) {
 	}
 }
 
-// memberOf is the member whose node this is; nil where it is none's.
+// memberOf returns the member of a node; nil if there is none.
 func (r *Rig) memberOf(n Node) *Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +107,7 @@ func (r *Rig) memberOf(n Node) *Member {
 	return nil
 }
 
-// CheckRunning is an error where a node neither runs nor is about to, with what it last printed.
+// CheckRunning returns an error with the last log lines if a node is down for good and no fault keeps it down.
 func (r *Rig) CheckRunning(ctx context.Context, name string) error {
 	m := r.find(name)
 	state, err := m.Node.State(ctx)
@@ -120,26 +120,26 @@ func (r *Rig) CheckRunning(ctx context.Context, name string) error {
 	return m.exitError(ctx, state)
 }
 
-// exitError tells how a node ended and what to do.
+// exitError describes how a node exited and what to do.
 func (m *Member) exitError(ctx context.Context, state State) error {
-	name, how, advice := m.Spec.Name, fmt.Sprintf("exit status %d", state.ExitCode), "nothing of the harness stopped it"
+	name, how, advice := m.Spec.Name, fmt.Sprintf("exit status %d", state.ExitCode), "lbproof did not stop it"
 	if state.OOMKilled {
-		how, advice = "killed for memory", "raise its memory limit in the scenario"
+		how, advice = "OOM-killed", "raise its memory limit in the scenario"
 	}
 	var log bytes.Buffer
 	if err := writeLog(ctx, m.Node, name, &log); err != nil {
-		return fmt.Errorf("the container %s died: %s", name, how)
+		return fmt.Errorf("container %s exited: %s", name, how)
 	}
-	return fmt.Errorf("the container %s died: %s; %s; its last lines:\n%s", name, how, advice, tail(log.String(), 10))
+	return fmt.Errorf("container %s exited: %s; %s; last log lines:\n%s", name, how, advice, tail(log.String(), 10))
 }
 
-// tail is the last lines of a text.
+// tail returns the last lines of a text.
 func tail(text string, lines int) string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// CheckAllRunning is an error where a node of the run neither runs nor is about to.
+// CheckAllRunning is CheckRunning for every node.
 func (r *Rig) CheckAllRunning(ctx context.Context) error {
 	for _, name := range r.names() {
 		if err := r.CheckRunning(ctx, name); err != nil {
