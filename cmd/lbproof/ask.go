@@ -8,10 +8,10 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// askBalancer lets the balancer itself look at a configuration; why says what kept it from being asked.
+// askBalancer runs the balancer itself with a configuration. If that is not possible, why says so and answer is nil.
 func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.BalancerAnswer, why string) {
 	specs, err := lbconfigs.Specs(cfg)
-	if len(specs) == 0 { // else a backend cannot be placed, which keeps nobody from asking
+	if len(specs) == 0 { // an error about backends does not matter here
 		return nil, err.Error()
 	}
 	p := newProgress(cmd.ErrOrStderr())
@@ -21,10 +21,10 @@ func askBalancer(cmd *cobra.Command, cfg model.Config) (answer *model.BalancerAn
 		return nil, err.Error()
 	}
 	defer delayExit()()
-	p.Step("asking " + cfg.Balancer + " itself")
-	said, err := stack.TryConfig(cmd.Context(), engine, specs[0], cfg)
+	p.Step("testing the configuration with " + cfg.Balancer)
+	tried, err := stack.TryConfig(cmd.Context(), engine, specs[0], cfg)
 	if err != nil {
 		return nil, err.Error()
 	}
-	return &said, ""
+	return &tried, ""
 }

@@ -284,7 +284,7 @@ func TestAcceptedAndNotStarted(t *testing.T) {
 	assert.Contains(t, r.Checker.Messages[len(r.Checker.Messages)-1].Text, "Cannot chroot")
 	p := start(t, dir, "test", "config")
 	assert.Equal(t, 4, p.wait(t))
-	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration but does not start with it: the container haproxy@lbproof died")
+	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration but does not start with it: container haproxy@lbproof exited")
 	assert.Contains(t, p.stderr.String(), "Cannot chroot")
 	p.nothingLeft(t, 0)
 }
@@ -313,7 +313,7 @@ func TestTwoRunsWithTheSameAddresses(t *testing.T) {
 	cli := engineAPI(t)
 	require.Eventually(t, func() bool { return len(first.labelled(t, cli)) > 4 }, time.Minute, time.Millisecond) // a reaper, three networks, a node
 	second := start(t, dir, "test", "short.yaml", "--out", "second")
-	second.until(t, "waiting for run "+first.run.Load().(string)+", which has the network ")
+	second.until(t, "waiting for run "+first.run.Load().(string)+", which uses the network ")
 	routes, err := os.ReadFile("/proc/net/route")
 	require.NoError(t, err)
 	for _, p := range []*process{first, second} {

@@ -21,12 +21,10 @@ func cleanCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:   "clean",
-		Short: "Remove what dead runs have left in Docker, and old run folders",
-		Long: "Lists the containers and networks of runs that nobody carries out any more, " +
-			"and removes them with --yes. A run cleans up after itself,\n" +
-			"and its reaper does where lbproof was killed; what remains all the same (the machine went " +
-			"down, both were killed at once) also goes when the next\n" +
-			"run begins. With --runs, run folders that are older go too.",
+		Short: "Remove containers and networks of stale runs, and old run folders",
+		Long: "Lists the containers and networks of runs that are over; removes them with --yes. Usually there are\n" +
+			"none: a run removes its own, and its reaper does so if lbproof was killed. If both were killed, the next\n" +
+			"run removes them too. With --runs, also lists or removes old run folders.",
 		Example: `  lbproof clean
   lbproof clean --yes
   lbproof clean --runs 30d --yes`,
@@ -39,12 +37,12 @@ func cleanCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "remove what is listed")
-	cmd.Flags().Var(&older, "runs", "run folders older than this go too (e.g. 30d, 12h)")
-	cmd.Flags().StringVar(&out, "out", "lbproof-runs", "folder in which run folders are looked for")
+	cmd.Flags().Var(&older, "runs", "also remove run folders older than this (e.g. 30d, 12h)")
+	cmd.Flags().StringVar(&out, "out", "lbproof-runs", "directory of the run folders")
 	return cmd
 }
 
-// age is a duration that may be given in days.
+// age is a flag for a duration, also in days.
 type age time.Duration
 
 func (a *age) String() string {
@@ -78,39 +76,39 @@ func cleanDocker(cmd *cobra.Command, yes bool) error {
 	if err != nil {
 		return err
 	}
-	dead, err := engine.StaleRuns(cmd.Context())
+	stale, err := engine.StaleRuns(cmd.Context())
 	if err != nil {
 		return err
 	}
 	var failed []error
-	for _, r := range dead {
+	for _, r := range stale {
 		if !yes {
-			fmt.Fprintln(cmd.OutOrStdout(), "would remove what is left of", r)
+			fmt.Fprintln(cmd.OutOrStdout(), "would remove", r)
 			continue
 		}
 		if err := engine.RemoveStaleRun(cmd.Context(), r); err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), "removed what was left of", r)
+		fmt.Fprintln(cmd.OutOrStdout(), "removed", r)
 	}
 	switch {
-	case len(dead) == 0:
-		fmt.Fprintln(cmd.OutOrStdout(), "Docker has nothing of dead runs")
+	case len(stale) == 0:
+		fmt.Fprintln(cmd.OutOrStdout(), "no stale runs in Docker")
 	case !yes:
-		fmt.Fprintln(cmd.OutOrStdout(), "nothing was removed: --yes removes it")
+		fmt.Fprintln(cmd.OutOrStdout(), "nothing was removed; to remove it, add --yes")
 	}
 	return errors.Join(failed...)
 }
 
-// cleanFolders removes run folders by age; zero removes none.
+// cleanFolders lists or removes run folders older than an age; 0: none.
 func cleanFolders(cmd *cobra.Command, out string, older time.Duration, yes bool) error {
 	if older == 0 {
 		return nil
 	}
 	entries, err := os.ReadDir(out)
 	if err != nil {
-		return fmt.Errorf("look for run folders: %w; --out names the folder that has them", err)
+		return fmt.Errorf("list run folders: %w; set --out to their directory", err)
 	}
 	for _, e := range entries {
 		dir := filepath.Join(out, e.Name())

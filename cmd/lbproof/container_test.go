@@ -502,7 +502,7 @@ func TestDeadContainerIsNamed(t *testing.T) {
 			_, err := cli.ContainerKill(t.Context(), p.containerOf(t, cli, node), client.ContainerKillOptions{Signal: "KILL"})
 			require.NoError(t, err)
 			assert.Equal(t, 4, p.wait(t), p.stdout.String())
-			assert.Contains(t, p.stderr.String(), "the container "+node+" died")
+			assert.Contains(t, p.stderr.String(), "container "+node+" exited")
 			assert.NotContains(t, p.stdout.String(), "REFUTED")
 			p.nothingLeft(t, 0)
 		})

@@ -20,25 +20,25 @@ func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether this machine can run lbproof",
-		Long: "Checks that Docker answers and that this user may use it, and shows whether each image is present, can be pulled\n" +
-			"or can be built. Takes about a second; pulls and builds nothing. A run gets the images that it needs itself;\n" +
-			"lbproof pull gets them in advance. Exit code 4: no run is possible.",
+		Long: "Checks that Docker answers and that this user may use it, and shows whether each image is present, can\n" +
+			"be pulled or can be built. Takes about a second; pulls and builds nothing. A run gets the images that it\n" +
+			"needs itself; lbproof pull gets them in advance. Exit code 4: no run is possible.",
 		Example: "  lbproof doctor",
 		Args:    usage(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return environment(doctor(cmd)) },
 	}
 }
 
-// newEngine is the runtime of every verb: the one place that chooses it. tell is told what takes long.
-func newEngine(tell func(string)) (*docker.Engine, error) {
+// newEngine returns the runtime of every verb: the one place that chooses it. progress receives its slow steps.
+func newEngine(progress func(string)) (*docker.Engine, error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return &docker.Engine{Binary: binary, Progress: tell}, nil
+	return &docker.Engine{Binary: binary, Progress: progress}, nil
 }
 
-// connect finds the engine.
+// connect connects to the engine.
 func connect(cmd *cobra.Command, p *progress) (*docker.Engine, stack.Host, error) {
 	engine, err := newEngine(p.Step)
 	if err != nil {

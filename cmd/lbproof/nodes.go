@@ -27,9 +27,9 @@ import (
 	"github.com/lbproof/lbproof/internal/stack/docker"
 )
 
-// The parts that lbproof plays in containers. They are hidden: plans and the harness call them.
+// Hidden verbs that plans and the harness run in containers.
 
-// hiddenCommand makes a hidden verb, which takes no arguments.
+// hiddenCommand returns a hidden verb without arguments.
 func hiddenCommand(use, short string, do func(cmd *cobra.Command) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: usage(cobra.NoArgs), Hidden: true,
@@ -37,7 +37,7 @@ func hiddenCommand(use, short string, do func(cmd *cobra.Command) error) *cobra.
 	}
 }
 
-// backendFlags is how a backend serves, from its flags.
+// backendFlags configure a backend.
 type backendFlags struct {
 	service                 backends.Service
 	listen                  []int
@@ -57,22 +57,22 @@ func backendCommand() *cobra.Command {
 	cmd.Example = "  HOST_TAG=back-01 lbproof backend --listen 8000 --control 7070"
 	flags := cmd.Flags()
 	flags.IntSliceVar(&s.listen, "listen", []int{8000}, "traffic ports")
-	flags.IntVar(&s.control, "control", 7070, "port on which the ledger is handed out")
+	flags.IntVar(&s.control, "control", 7070, "port that serves the ledger")
 	flags.StringVar(&s.ledger, "ledger", "",
-		"file of the ledger, which outlives the process; without it the ledger does not")
-	flags.StringSliceVar(&s.service.RecordHeaders, "observe", nil, "request headers to keep in the ledger")
-	flags.StringSliceVar(&s.service.Prefixes, "prefixes", nil, "paths below which the API is served too")
-	flags.StringSliceVar(&s.service.HealthPaths, "health-paths", nil, "paths that are answered as /health is")
-	flags.IntSliceVar(&s.service.TLSPorts, "tls", nil, "traffic ports that speak TLS")
-	flags.StringVar(&s.service.CertFile, "certificate", "", "file with their certificate and its key")
-	flags.StringVar(&s.postgres, "postgres", "", "host:port of a PostgreSQL that /ready and /api/health/detailed ask")
-	flags.StringVar(&s.redis, "redis", "", "host:port of a Redis that they ask")
-	flags.BoolVar(&s.service.Helper, "helper", false, "answer 200 to everything and keep no ledger")
-	flags.IntVar(&healthy, "healthy", 0, "instead of serving, ask the backend on this port whether it is healthy")
+		"file of the ledger (default: in memory, lost when the process exits)")
+	flags.StringSliceVar(&s.service.RecordHeaders, "observe", nil, "request headers to record in the ledger")
+	flags.StringSliceVar(&s.service.Prefixes, "prefixes", nil, "path prefixes under which the API is also served")
+	flags.StringSliceVar(&s.service.HealthPaths, "health-paths", nil, "more paths that respond like /health")
+	flags.IntSliceVar(&s.service.TLSPorts, "tls", nil, "traffic ports with TLS")
+	flags.StringVar(&s.service.CertFile, "certificate", "", "PEM file with the certificate and key for --tls")
+	flags.StringVar(&s.postgres, "postgres", "", "host:port of the PostgreSQL that /ready and /api/health/detailed check")
+	flags.StringVar(&s.redis, "redis", "", "host:port of the Redis that they check")
+	flags.BoolVar(&s.service.Helper, "helper", false, "respond 200 to every request and keep no ledger")
+	flags.IntVar(&healthy, "healthy", 0, "check the health of the backend on this port and exit")
 	return cmd
 }
 
-// serve serves until the command's context ends. A helper has neither ledger nor dependencies.
+// serve runs the backend until the command's context ends. A helper has neither ledger nor dependencies.
 func (s *backendFlags) serve(cmd *cobra.Command) error {
 	service := &s.service
 	service.Tag, service.Key = os.Getenv("HOST_TAG"), os.Getenv(backends.KeyVariable)
@@ -99,12 +99,12 @@ func (s *backendFlags) serve(cmd *cobra.Command) error {
 	return service.Listen(cmd.Context(), s.listen, s.control)
 }
 
-// checkHealth is the container's health check: GET /health must be answered 200.
+// checkHealth is the container's health check: GET /health must respond 200.
 func checkHealth(ctx context.Context, port int, secure bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	scheme, client := "http", &http.Client{}
-	if secure { // with whichever certificate: the balancer may care, and the container does not
+	if secure { // the container's health check accepts any certificate
 		scheme, client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s://127.0.0.1:%d/health", scheme, port), nil)
@@ -123,7 +123,7 @@ func checkHealth(ctx context.Context, port int, secure bool) error {
 }
 
 func workerCommand() *cobra.Command {
-	return hiddenCommand("worker", "Send traffic as standard input orders", func(cmd *cobra.Command) error {
+	return hiddenCommand("worker", "Send the traffic requested on standard input", func(cmd *cobra.Command) error {
 		return environment(run.Work(cmd.Context(), cmd.InOrStdin(), unquoted(cmd.OutOrStdout())))
 	})
 }
@@ -132,40 +132,42 @@ func agentCommand() *cobra.Command {
 	var ports []int
 	var local map[string]int
 	var shared []string
-	cmd := hiddenCommand("agent", "Break and watch a node's network as standard input orders", func(cmd *cobra.Command) error {
+	cmd := hiddenCommand("agent", "Inject the faults requested on standard input", func(cmd *cobra.Command) error {
 		var services []agent.LocalForward
 		for host, port := range local {
 			services = append(services, agent.LocalForward{Port: port, Host: host})
 		}
 		for _, dir := range shared {
-			if err := os.Chmod(dir, 0o1777); err != nil { // the node's process may be any user's
-				return environment(fmt.Errorf("open %s to the node: %w", dir, err))
+			if err := os.Chmod(dir, 0o1777); err != nil { // the node's process may run as any user
+				return environment(fmt.Errorf("share %s with the node: %w", dir, err))
 			}
 		}
 		in, out, key := cmd.InOrStdin(), unquoted(cmd.OutOrStdout()), os.Getenv(backends.KeyVariable)
 		if err := agent.Serve(cmd.Context(), in, out, ports, services, key); err != nil {
 			return environment(err)
 		}
-		// The reaper takes agents out of their network one after another: all at once Docker loses count of them.
+		// The reaper removes agents one at a time, because Docker miscounts containers that leave a network concurrently.
 		sleep.For(cmd.Context(), 2*time.Minute)
 		return nil
 	})
-	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports attempts to connect to which are recorded")
-	cmd.Flags().StringSliceVar(&shared, "shared", nil, "directories that the node has too")
+	cmd.Flags().IntSliceVar(&ports, "ports", nil, "record attempts to connect to these ports")
+	cmd.Flags().StringSliceVar(&shared, "shared", nil, "directories to share with the node")
 	cmd.Flags().StringToIntVar(&local, "local", nil,
-		"services of other nodes, as redis=6379, that are to be found on the loopback address too")
+		"services of other nodes to forward from the loopback address (e.g. redis=6379)")
 	return cmd
 }
 
 func killProcessCommand() *cobra.Command {
 	var title string
-	cmd := hiddenCommand("slay", "Kill a process by its title", func(*cobra.Command) error { return environment(killProcess(title)) })
-	cmd.Flags().StringVar(&title, "title", "", "what its command line begins with")
+	cmd := hiddenCommand("kill-process", "Kill the youngest process with a title", func(*cobra.Command) error {
+		return environment(killProcess(title))
+	})
+	cmd.Flags().StringVar(&title, "title", "", "prefix of its command line")
 	_ = cmd.MarkFlagRequired("title")
 	return cmd
 }
 
-// killProcess kills the last process whose command line begins so, but the first of all: a master is not its worker.
+// killProcess kills the process with the highest id whose command line has a prefix, except process 1: the master.
 func killProcess(title string) error {
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -180,7 +182,7 @@ func killProcess(title string) error {
 		}
 	}
 	if last == 0 {
-		return fmt.Errorf("no process is called %q", title)
+		return fmt.Errorf("no process has the title %q", title)
 	}
 	if err := syscall.Kill(last, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill process %d: %w", last, err)
@@ -191,7 +193,7 @@ func killProcess(title string) error {
 func renameFilesCommand() *cobra.Command {
 	var suffix string
 	var to []string
-	cmd := hiddenCommand("rename", "Put files in place in the container whose processes are seen", func(*cobra.Command) error {
+	cmd := hiddenCommand("rename-files", "Rename files in the container of process 1", func(*cobra.Command) error {
 		const root = "/proc/1/root"
 		for _, name := range to {
 			if err := os.Rename(root+name+suffix, root+name); err != nil {
@@ -200,24 +202,24 @@ func renameFilesCommand() *cobra.Command {
 		}
 		return nil
 	})
-	cmd.Flags().StringVar(&suffix, "from-suffix", "", "what their names end with until then")
-	cmd.Flags().StringArrayVar(&to, "to", nil, "their names, from the container's root")
+	cmd.Flags().StringVar(&suffix, "from-suffix", "", "suffix to remove")
+	cmd.Flags().StringArrayVar(&to, "to", nil, "new names, absolute paths in the container")
 	return cmd
 }
 
 func waitPortsCommand() *cobra.Command {
 	var ports []int
 	var within, settle time.Duration
-	cmd := hiddenCommand("reach", "Wait until ports of this host listen", func(cmd *cobra.Command) error {
+	cmd := hiddenCommand("wait-ports", "Wait until local ports accept connections", func(cmd *cobra.Command) error {
 		return environment(waitPorts(cmd.Context(), ports, within, settle))
 	})
-	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports")
-	cmd.Flags().DurationVar(&within, "within", 10*time.Second, "how long to wait")
-	cmd.Flags().DurationVar(&settle, "settle", 0, "how long to stay after they listen")
+	cmd.Flags().IntSliceVar(&ports, "ports", nil, "ports to wait for")
+	cmd.Flags().DurationVar(&within, "within", 10*time.Second, "timeout")
+	cmd.Flags().DurationVar(&settle, "settle", 0, "how long to wait after that")
 	return cmd
 }
 
-// waitPorts waits until every port takes a connection, then for a time to settle.
+// waitPorts waits until every port accepts a connection, then for settle.
 func waitPorts(ctx context.Context, ports []int, within, settle time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -229,7 +231,7 @@ func waitPorts(ctx context.Context, ports []int, within, settle time.Duration) e
 				break
 			}
 			if !sleep.For(ctx, 10*time.Millisecond) {
-				return fmt.Errorf("port %d does not listen: %w", port, err)
+				return fmt.Errorf("port %d accepts no connection: %w", port, err)
 			}
 		}
 	}
@@ -239,7 +241,7 @@ func waitPorts(ctx context.Context, ports []int, within, settle time.Duration) e
 
 func addRouteCommand() *cobra.Command {
 	var to, via string
-	cmd := hiddenCommand("route", "Send what goes to a network by way of a node", func(*cobra.Command) error {
+	cmd := hiddenCommand("add-route", "Route a network through a node", func(*cobra.Command) error {
 		network, err := netip.ParsePrefix(to)
 		if err != nil {
 			return err
@@ -250,8 +252,8 @@ func addRouteCommand() *cobra.Command {
 		}
 		return environment(run.AddRoute(network, gateway))
 	})
-	cmd.Flags().StringVar(&to, "to", "", "the network")
-	cmd.Flags().StringVar(&via, "via", "", "address of the node")
+	cmd.Flags().StringVar(&to, "to", "", "network (e.g. 198.18.0.0/20)")
+	cmd.Flags().StringVar(&via, "via", "", "address of the gateway")
 	return cmd
 }
 
@@ -259,11 +261,11 @@ func reaperCommand() *cobra.Command {
 	var id string
 	var guard bool
 	cmd := hiddenCommand("reaper", "Remove a run when standard input ends", func(cmd *cobra.Command) error {
-		signal.Ignore(os.Interrupt, syscall.SIGTERM) // it outlives what would stop the harness
+		signal.Ignore(os.Interrupt, syscall.SIGTERM) // it must outlive the harness
 		return environment(docker.Reap(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), id, guard))
 	})
-	cmd.Flags().StringVar(&id, "run", "", "the run to remove")
-	cmd.Flags().BoolVar(&guard, "guard", false, "leave where a reaper has started meanwhile")
+	cmd.Flags().StringVar(&id, "run", "", "id of the run")
+	cmd.Flags().BoolVar(&guard, "guard", false, "exit when the reaper has started")
 	_ = cmd.MarkFlagRequired("run")
 	return cmd
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/sleep"
 )
 
-// commonVars are the variables of the environment that every program of the machine needs: where things are, and which
-// proxy to ask.
+// commonVars are the environment variables that every program needs: paths, locale and proxies.
 var commonVars = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
 	"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY",
@@ -20,8 +19,8 @@ var commonVars = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
 }
 
-// childEnv is what a program gets of lbproof's environment: what is shared, and the variables that are named. Others
-// could have it run something else, as APT_CONFIG, GOFLAGS or GIT_SSH_COMMAND.
+// childEnv returns the environment for a program: commonVars and the named variables. Others, such as APT_CONFIG,
+// GOFLAGS or GIT_SSH_COMMAND, could make it run arbitrary commands.
 func childEnv(names ...string) []string {
 	var kept []string
 	for _, name := range append(names, commonVars...) {
@@ -32,10 +31,10 @@ func childEnv(names ...string) []string {
 	return kept
 }
 
-// outputWait is how long a program's output is waited for after it was ended.
+// outputWait bounds the wait for a program's output after it was killed.
 const outputWait = 100 * time.Millisecond
 
-// newCommand is a program of the machine that ends with ctx, and with it all that it started.
+// newCommand returns a command of this machine that is killed, with all its child processes, when ctx ends.
 func newCommand(ctx context.Context, env []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.WaitDelay = env, outputWait
@@ -44,13 +43,13 @@ func newCommand(ctx context.Context, env []string, name string, args ...string) 
 	return cmd
 }
 
-// outputTail is the end of what a program printed, which says what went wrong.
+// outputTail returns the end of a program's output, which says what went wrong.
 func outputTail(output []byte) string {
 	text := strings.TrimSpace(string(output))
 	return text[max(0, len(text)-2000):]
 }
 
-// exitCause is why a program ended: that ctx did, where it did, else err.
+// exitCause returns the cause of ctx's end if it has ended, else err.
 func exitCause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -58,10 +57,10 @@ func exitCause(ctx context.Context, err error) error {
 	return err
 }
 
-// lockPollInterval is how often a lock that another run holds is tried.
+// lockPollInterval is the interval between attempts to get a lock that another run holds.
 const lockPollInterval = 20 * time.Millisecond
 
-// lockFile opens a file and waits, until ctx ends, for any other run that has locked it. To close it is to unlock it.
+// lockFile opens and locks a file; it waits for another run that holds the lock until ctx ends. Closing unlocks it.
 func lockFile(ctx context.Context, name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A program and what it has started end with the context: all that have the pipe are gone when it ends.
+// The end of the context kills a program and its child processes: the pipe that they share is closed.
 func TestCommandEndsWithItsChildren(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestLockIsWaitedForUntilTheContextEnds(t *testing.T) {
 	require.NoError(t, second.Close())
 }
 
-// What somebody's environment has apt-get run is not run.
+// The environment cannot make apt-get run other programs.
 func TestNoHooksOfTheEnvironment(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		t.Skip("needs Debian's apt-get")
@@ -71,7 +71,7 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 	assert.FileExists(t, marker, "the hook runs where the environment has it")
 }
 
-// Packages and modules that are none never reach a command line.
+// Invalid names of packages and modules never reach a command line.
 func TestHostileImagesAreNotBuilt(t *testing.T) {
 	d := &Engine{}
 	_, _, err := d.build(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
@@ -96,7 +96,7 @@ func TestModulesThatReplaceByFolders(t *testing.T) {
 	m := &plan.Module{Name: "x", Path: "example.com/x", Version: "v1.0.0", Package: "cmd/x"}
 	require.NoError(t, os.WriteFile(name, []byte("module example.com/x\n\nreplace example.com/y => /home/me/y\n"), 0o600))
 	_, err := goModText(m, name)
-	assert.EqualError(t, err, "example.com/x replaces example.com/y by the folder /home/me/y, which the module proxy does not have")
+	assert.EqualError(t, err, "example.com/x replaces example.com/y by the directory /home/me/y, which the module proxy does not have")
 	require.NoError(t, os.WriteFile(name, []byte("module example.com/x\n"), 0o600))
 	text, err := goModText(m, name)
 	require.NoError(t, err)

@@ -19,18 +19,19 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// buildFromDebian builds an image from Debian packages and all that they depend on. It uses the machine's own package sources
-// and keys, but none of its package state, so it needs neither root nor a clean-up: what it fetches stays in the user's
-// cache. One that was built already is taken as it is, unless fresh: then it is built again where the packages are
-// newer.
-func (e *Engine) buildFromDebian(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
+// buildFromDebian builds an image from Debian packages and their dependencies. It uses the machine's package sources
+// and keys, but not its package state, so it needs neither root nor cleanup; downloads stay in the user's cache. With
+// fresh, an image that exists is built again if the packages are newer.
+func (e *Engine) buildFromDebian(
+	ctx context.Context, image plan.Image, fresh bool,
+) (found stack.Image, built bool, err error) {
 	cache, err := openAptCache(ctx)
 	if err != nil {
 		return stack.Image{}, false, err
 	}
 	defer cache.close()
 	if found, ok, err := e.findLocal(ctx, image); err != nil || ok && !fresh {
-		return found, false, err // another run built it meanwhile
+		return found, false, err // another run has built it in the meantime
 	}
 	var debs []string
 	err = e.step("downloading "+sourcesOf(image), func() error {
@@ -61,7 +62,7 @@ func (e *Engine) buildFromDebian(ctx context.Context, image plan.Image, fresh bo
 	return found, true, nil
 }
 
-// assembleImage makes the image of the packages' files and gives it to the engine.
+// assembleImage imports an image with the packages' files.
 func (e *Engine) assembleImage(ctx context.Context, image plan.Image, debs []string) (stack.Image, error) {
 	name := image.Packages[0]
 	version := packageVersion(name, debs)
@@ -69,7 +70,7 @@ func (e *Engine) assembleImage(ctx context.Context, image plan.Image, debs []str
 	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", name, tagFor(version), recipeDigest(image))
 	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: source, labelPackages: packagesDigest(debs)}
 	err := e.importImage(ctx, ref, imageConfig{labels: labels}, func(l layer) error {
-		if err := addBaseFiles(l, image); err != nil { // first, since the packages' own files must not take its place
+		if err := addBaseFiles(l, image); err != nil { // first: the packages' own files must not replace them
 			return err
 		}
 		for _, deb := range debs {
@@ -82,14 +83,14 @@ func (e *Engine) assembleImage(ctx context.Context, image plan.Image, debs []str
 	return stack.Image{Ref: ref, Source: source}, err
 }
 
-// removeImages removes images that others have taken the place of. One that a run uses stays until the next time.
+// removeImages removes images that have been replaced. The engine keeps those that a run uses until the next time.
 func (e *Engine) removeImages(ctx context.Context, images []imagetypes.Summary) {
 	for _, i := range images {
 		_, _ = e.client.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
 	}
 }
 
-// packagesDigest tells packages in their versions from all others.
+// packagesDigest identifies a set of packages with their versions.
 func packagesDigest(debs []string) string {
 	var names []string
 	for _, deb := range debs {
@@ -99,42 +100,42 @@ func packagesDigest(debs []string) string {
 	return model.Digest([]byte(strings.Join(names, "\n")))
 }
 
-// aptCache is a folder in which apt-get works as if nothing were installed.
+// aptCache is a directory in which apt-get works as if nothing were installed.
 type aptCache struct {
 	dir  string
 	lock *os.File
 }
 
-// openAptCache makes the folder and waits for any other run that uses it.
+// openAptCache creates and locks the directory; it waits for another run that uses it.
 func openAptCache(ctx context.Context) (*aptCache, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return nil, fmt.Errorf("find a folder for packages: %w", err)
+		return nil, fmt.Errorf("find a directory for packages: %w", err)
 	}
 	c := &aptCache{dir: filepath.Join(base, "lbproof", "debian")}
 	for _, sub := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(c.dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("make a folder for packages: %w", err)
+			return nil, fmt.Errorf("create a directory for packages: %w", err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(c.dir, "status"), nil, 0o644); err != nil {
-		return nil, fmt.Errorf("make a folder for packages: %w", err)
+		return nil, fmt.Errorf("create a directory for packages: %w", err)
 	}
 	if c.lock, err = lockFile(ctx, filepath.Join(c.dir, "lbproof.lock")); err != nil {
-		return nil, fmt.Errorf("lock the folder for packages: %w", err)
+		return nil, fmt.Errorf("lock the directory for packages: %w", err)
 	}
 	return c, nil
 }
 
 func (c *aptCache) close() { c.lock.Close() }
 
-// download downloads packages with all that they depend on, and returns the files. They stay until the next fetch.
+// download returns the files of packages and their dependencies. They stay until the next download.
 func (c *aptCache) download(ctx context.Context, packages []string) ([]string, error) {
 	archives := filepath.Join(c.dir, "cache", "archives", "*.deb")
-	old, _ := filepath.Glob(archives) // the pattern is good
+	old, _ := filepath.Glob(archives) // the pattern is valid
 	for _, deb := range old {
 		if err := os.Remove(deb); err != nil {
-			return nil, fmt.Errorf("make room for packages: %w", err)
+			return nil, fmt.Errorf("remove old packages: %w", err)
 		}
 	}
 	if err := c.run(ctx, "update"); err != nil {
@@ -146,12 +147,12 @@ func (c *aptCache) download(ctx context.Context, packages []string) ([]string, e
 	}
 	debs, _ := filepath.Glob(archives)
 	if len(debs) == 0 {
-		return nil, errors.New("apt-get fetched no package")
+		return nil, errors.New("apt-get downloaded no package")
 	}
 	return debs, nil
 }
 
-// run runs apt-get on the machine's package sources and the cache's own state.
+// run runs apt-get with the machine's package sources and the cache's own state.
 func (c *aptCache) run(ctx context.Context, args ...string) error {
 	options := []string{
 		"-qq", "-o", "Dir::State=" + filepath.Join(c.dir, "state"),
@@ -165,7 +166,7 @@ func (c *aptCache) run(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// packageVersion finds a package's version in the name of its file, package_version_architecture.deb.
+// packageVersion returns a package's version, from its file name package_version_architecture.deb.
 func packageVersion(name string, debs []string) string {
 	for _, deb := range debs {
 		parts := strings.Split(filepath.Base(deb), "_")
@@ -176,7 +177,7 @@ func packageVersion(name string, debs []string) string {
 	return "unknown"
 }
 
-// tagFor makes a version fit for an image's tag.
+// tagFor replaces the characters of a version that an image tag must not have.
 func tagFor(version string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune("+:~", r) {
@@ -186,7 +187,7 @@ func tagFor(version string) string {
 	}, version)
 }
 
-// unpack copies a package's files into the image.
+// unpack copies a package's files into a layer.
 func unpack(ctx context.Context, l layer, deb string) error {
 	cmd := newCommand(ctx, childEnv(), "dpkg-deb", "--fsys-tarfile", deb)
 	files, err := cmd.StdoutPipe()
@@ -197,7 +198,7 @@ func unpack(ctx context.Context, l layer, deb string) error {
 		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
 	}
 	copied := copyTar(l, tar.NewReader(files))
-	_, _ = io.Copy(io.Discard, files) // so that dpkg-deb ends
+	_, _ = io.Copy(io.Discard, files) // so that dpkg-deb exits
 	if err := errors.Join(copied, cmd.Wait()); err != nil {
 		return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
 	}
@@ -219,7 +220,7 @@ func copyTar(l layer, r *tar.Reader) error {
 	}
 }
 
-// addBaseFiles adds what the packages' installation scripts would have made: users, directories and links.
+// addBaseFiles adds what the packages' installation scripts would create: users, directories and links.
 func addBaseFiles(l layer, image plan.Image) error {
 	passwd, group := "root:x:0:0:root:/root:/bin/sh\n", "root:x:0:\n"
 	for i, user := range image.Users {

@@ -1,6 +1,6 @@
-// Package docker is the runtime of containers. Everything it makes carries the run's label and is removed by the
-// reaper, a container that notices when the harness is gone, however it went. No other package of lbproof speaks with
-// an engine.
+// Package docker is the stack.Runtime for a Docker engine. Everything that it creates has the run's label and is
+// removed by the reaper, a container that notices when lbproof exits, even by kill -9. No other package talks to an
+// engine.
 package docker
 
 import (
@@ -21,17 +21,17 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Labels on everything that a run makes.
+// Labels on everything that a run creates.
 const (
 	labelRun  = "lbproof.run"
 	labelRole = "lbproof.role"
 	labelNode = "lbproof.node"
 )
 
-// Engine is the container engine that the environment names (DOCKER_HOST, or the local socket).
+// Engine is the container engine at DOCKER_HOST (default: the local socket).
 type Engine struct {
-	Binary   string       // path of lbproof, which plays backend, worker and reaper
-	Progress func(string) // told what takes long; may be nil
+	Binary   string       // path of lbproof, which runs as backend, worker, agent and reaper
+	Progress func(string) // receives a line per slow step; may be nil
 
 	client          *client.Client
 	cpus            int // of the machine
@@ -42,14 +42,14 @@ type Engine struct {
 var _ stack.Runtime = (*Engine)(nil)
 
 var configureLibrary = sync.OnceFunc(func() {
-	// The library's own reaper cannot be had without a registry and wants a published port; ours does its work.
+	// The library's own reaper needs a registry and a published port; lbproof has its own.
 	os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
-	// In a container the library would take the default gateway for the engine's host.
+	// In a container, the library would use the default gateway as the engine's host.
 	os.Setenv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
 	tclog.SetDefault(tclog.NewNoopLogger())
 })
 
-// Host finds the engine, or says how to get one.
+// Host connects to the engine. An error says what to do.
 func (e *Engine) Host(ctx context.Context) (stack.Host, error) {
 	configureLibrary()
 	if e.Progress == nil {
@@ -96,7 +96,7 @@ func connectError(address string, err error) error {
 		"DOCKER_HOST to another engine", address, err)
 }
 
-// featuresOf are what an engine says that its kernel lets it do. One without root may lack some: it has the
+// featuresOf returns the features that an engine reports. A rootless engine may lack some: it has only the cgroup
 // controllers that were delegated to it.
 func featuresOf(info system.Info) []stack.HostFeature {
 	can := []stack.HostFeature{stack.UserSwitching}

@@ -25,16 +25,14 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Labels on images that lbproof makes.
+// Labels on images that lbproof builds.
 const (
-	labelSource = "lbproof.source"
-	labelRecipe = "lbproof.recipe"
-	// labelPackages is the digest of the names of the packages, their versions among them, that an image was built from.
-	labelPackages = "lbproof.packages"
+	labelSource   = "lbproof.source"
+	labelRecipe   = "lbproof.recipe"
+	labelPackages = "lbproof.packages" // packagesDigest of the packages that an image was built from
 )
 
-// Image finds an image: a local one, else a pulled one, else one built from Debian packages. The zero image is the one
-// that holds lbproof's own binary.
+// Image returns an image from this machine, else pulls it, else builds it. The zero image holds lbproof itself.
 func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, error) {
 	if image.Ref == "" {
 		return e.nodeImage(ctx)
@@ -55,8 +53,8 @@ func (e *Engine) Image(ctx context.Context, image plan.Image) (stack.Image, erro
 	return found, nil
 }
 
-// build builds an image from its Go module or its Debian packages. One that was built before is taken as it is, unless
-// fresh: then it is built again if the packages are newer. built reports whether it was.
+// build builds an image from its Go module or its Debian packages. With fresh, an image that exists is built again if
+// the packages are newer. built reports whether it was built.
 func (e *Engine) build(ctx context.Context, image plan.Image, fresh bool) (found stack.Image, built bool, err error) {
 	if err := checkCanBuild(image); err != nil {
 		return stack.Image{}, false, err
@@ -67,14 +65,14 @@ func (e *Engine) build(ctx context.Context, image plan.Image, fresh bool) (found
 	return e.buildFromDebian(ctx, image, fresh)
 }
 
-// findLocal looks for the image by its name, then for one that was built in its place.
+// findLocal looks for an image on this machine, then for one that was built instead of it.
 func (e *Engine) findLocal(ctx context.Context, image plan.Image) (stack.Image, bool, error) {
 	_, err := e.client.ImageInspect(ctx, image.Ref)
 	if err == nil {
 		return stack.Image{Ref: image.Ref, Source: "local"}, true, nil
 	}
 	if !errdefs.IsNotFound(err) {
-		return stack.Image{}, false, fmt.Errorf("look for image %s: %w", image.Ref, err)
+		return stack.Image{}, false, fmt.Errorf("find image %s: %w", image.Ref, err)
 	}
 	built, err := e.listBuilt(ctx, image)
 	if err != nil || len(built) == 0 {
@@ -83,13 +81,13 @@ func (e *Engine) findLocal(ctx context.Context, image plan.Image) (stack.Image, 
 	return stack.Image{Ref: built[0].RepoTags[0], Source: built[0].Labels[labelSource]}, true, nil
 }
 
-// listBuilt lists the images that were built in an image's place, the newest first.
+// listBuilt lists the images that were built instead of an image, the newest first.
 func (e *Engine) listBuilt(ctx context.Context, image plan.Image) ([]imagetypes.Summary, error) {
 	built, err := e.client.ImageList(ctx, client.ImageListOptions{
 		Filters: make(client.Filters).Add("label", labelRecipe+"="+recipeDigest(image)),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for image %s: %w", image.Ref, err)
+		return nil, fmt.Errorf("find image %s: %w", image.Ref, err)
 	}
 	named := slices.DeleteFunc(built.Items, func(i imagetypes.Summary) bool {
 		return len(i.RepoTags) == 0 || i.RepoTags[0] == "<none>:<none>"
@@ -98,8 +96,8 @@ func (e *Engine) listBuilt(ctx context.Context, image plan.Image) ([]imagetypes.
 	return named, nil
 }
 
-// Update gets the newest version of an image: from its registry, else built again if Debian has newer packages. news is
-// what it did, or why it did nothing.
+// Update pulls the newest version of an image, else builds it again if Debian has newer packages. news says what it
+// did, or why it did nothing.
 func (e *Engine) Update(ctx context.Context, image plan.Image) (found stack.Image, news string, err error) {
 	if image.Ref == "" {
 		found, err = e.nodeImage(ctx)
@@ -123,13 +121,13 @@ func (e *Engine) Update(ctx context.Context, image plan.Image) (found stack.Imag
 	return found, "up to date", nil
 }
 
-// recipeDigest tells images built in one way from those built in another.
+// recipeDigest identifies how an image is built.
 func recipeDigest(image plan.Image) string {
 	text, _ := json.Marshal(image) // plain strings never fail
 	return model.Digest(text)[:12]
 }
 
-// pull fetches an image; a registry that does not answer within two minutes is none.
+// pull pulls an image within two minutes.
 func (e *Engine) pull(ctx context.Context, ref string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -143,7 +141,7 @@ func (e *Engine) pull(ctx context.Context, ref string) error {
 	})
 }
 
-// nodeImage is the image that holds lbproof and nothing else, named by the binary's digest. It is looked for once.
+// nodeImage returns the image that holds lbproof, named by the binary's digest. It is built once and cached.
 func (e *Engine) nodeImage(ctx context.Context) (stack.Image, error) {
 	e.nodeImageMu.Lock()
 	defer e.nodeImageMu.Unlock()
@@ -152,26 +150,25 @@ func (e *Engine) nodeImage(ctx context.Context) (stack.Image, error) {
 	}
 	found, err := e.buildNodeImage(ctx)
 	if err != nil {
-		return stack.Image{}, fmt.Errorf("make the image of lbproof: %w", err)
+		return stack.Image{}, fmt.Errorf("build the image of lbproof: %w", err)
 	}
 	e.cachedNodeImage = found
 	return found, nil
 }
 
-// forgetNodeImage has the image looked for again.
+// forgetNodeImage clears the cache of nodeImage.
 func (e *Engine) forgetNodeImage() {
 	e.nodeImageMu.Lock()
 	defer e.nodeImageMu.Unlock()
 	e.cachedNodeImage = stack.Image{}
 }
 
-// removeOlderNodeImages removes the images of other lbproofs that no container uses; the engine refuses to remove those that one
-// uses.
+// removeOlderNodeImages removes the images of other builds of lbproof. The engine keeps those that a container uses.
 func (e *Engine) removeOlderNodeImages(ctx context.Context, ref string) {
 	found, err := e.client.ImageList(ctx,
 		client.ImageListOptions{Filters: make(client.Filters).Add("reference", nodeImageName+":*")})
 	if err != nil {
-		return // they take some space, and nothing more
+		return // they only take space
 	}
 	for _, i := range found.Items {
 		for _, tag := range i.RepoTags {
@@ -182,7 +179,7 @@ func (e *Engine) removeOlderNodeImages(ctx context.Context, ref string) {
 	}
 }
 
-// nodeImageName is the name of the images that hold lbproof itself.
+// nodeImageName is the repository of the images that hold lbproof itself.
 const nodeImageName = "lbproof/node"
 
 func (e *Engine) buildNodeImage(ctx context.Context) (stack.Image, error) {
@@ -215,7 +212,7 @@ func (e *Engine) buildNodeImage(ctx context.Context) (stack.Image, error) {
 	})
 }
 
-// nodeImageRef names the image of this lbproof by the digest of the binary.
+// nodeImageRef returns the name of this lbproof's image.
 func (e *Engine) nodeImageRef() (stack.Image, error) {
 	binary, err := os.Open(e.Binary)
 	if err != nil {
@@ -229,10 +226,10 @@ func (e *Engine) nodeImageRef() (stack.Image, error) {
 	return stack.Image{Ref: fmt.Sprintf("%s:%.12x", nodeImageName, digest.Sum(nil)), Source: "this lbproof"}, nil
 }
 
-// imageConfig is what an image says of itself beside its files.
+// imageConfig is the configuration of an image besides its files.
 type imageConfig struct{ labels, env map[string]string }
 
-// changes writes the configuration as instructions of a Dockerfile.
+// changes returns the configuration as Dockerfile instructions.
 func (c imageConfig) changes() []string {
 	var all []string
 	for name, value := range c.labels {
@@ -244,7 +241,7 @@ func (c imageConfig) changes() []string {
 	return all
 }
 
-// importImage makes an image of the files that fill writes.
+// importImage creates an image of the files that fill writes.
 func (e *Engine) importImage(ctx context.Context, ref string, config imageConfig, fill func(layer) error) error {
 	r, w := io.Pipe()
 	filled := make(chan error, 1)
@@ -271,19 +268,18 @@ func (e *Engine) importImage(ctx context.Context, ref string, config imageConfig
 		return err
 	}
 	if _, err := e.client.ImageInspect(ctx, ref); err != nil {
-		return fmt.Errorf("the engine did not take the image: %w", err)
+		return fmt.Errorf("the engine did not import the image: %w", err)
 	}
 	return nil
 }
 
-// layer is an image's files being written. Of two entries with the same path the engine takes neither, so the second is
-// left out.
+// layer writes an image's files. The engine rejects two entries with the same path, so the second is left out.
 type layer struct {
 	w       *tar.Writer
 	written map[string]bool
 }
 
-// add writes an entry with its content, which may be nil.
+// add writes an entry; content may be nil.
 func (l layer) add(h *tar.Header, content io.Reader) error {
 	h.Name = path.Clean(strings.TrimPrefix(h.Name, "/"))
 	if l.written[h.Name] {

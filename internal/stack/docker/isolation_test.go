@@ -27,9 +27,9 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// A program in a balancer's configuration, as an attacker would write it, reaches the nodes of its own run and nothing
-// else: no address of the machine, no other run, no other network, and not the engine. probe is its language's part.
-func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
+// A malicious program in a balancer's configuration reaches the nodes of its own run and nothing else: no address of
+// the machine, no other run, no other network, not the engine.
+func TestConfigReachesOwnRunOnly(t *testing.T) {
 	d := engine(t)
 	server, _ := backend("10.9.0.10")
 	server.Address, server.Files = "10.9.0.10", nil
@@ -57,7 +57,7 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 	port := host.Addr().(*net.TCPAddr).Port
 	for name, attack := range map[string]struct {
 		config string
-		script string // where the balancer finds it
+		script string // path in the container
 		text   string
 	}{
 		"nginx": {
@@ -92,7 +92,7 @@ func TestAConfigurationReachesItsOwnRunOnly(t *testing.T) {
 	}
 }
 
-// The probes try each target for a second, then the engine's socket.
+// The probes try to connect to each target for a second, then to the engine's socket.
 const (
 	nginxProbe = `
 ngx.timer.at(0, function()
@@ -122,7 +122,7 @@ core.register_task(function()
 end)`
 )
 
-// hostsTargets are a port of every address of the machine, docker0 and the run's gateways among them.
+// hostsTargets returns a port on every address of the machine, including docker0, and on the run's gateways.
 func (s rig) hostsTargets(t *testing.T, port int) []string {
 	t.Helper()
 	var targets []string
@@ -146,7 +146,7 @@ func (s rig) hostsTargets(t *testing.T, port int) []string {
 	return targets
 }
 
-// attacker is the balancer that runs a configuration.
+// attacker returns the balancer that runs a configuration.
 func attacker(t *testing.T, balancer, text, script string) (plan.Spec, []model.File) {
 	t.Helper()
 	dir := t.TempDir()
@@ -171,7 +171,7 @@ func attacker(t *testing.T, balancer, text, script string) (plan.Spec, []model.F
 	return plan.Spec{}, nil
 }
 
-// until gives what a node printed, once that has a text.
+// until waits until a node has printed a text, and returns its output.
 func (s rig) until(t *testing.T, name, text string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -182,15 +182,14 @@ func (s rig) until(t *testing.T, name, text string) string {
 		if strings.Contains(said.String(), text) {
 			return said.String()
 		}
-		require.True(t, sleep.For(ctx, 50*time.Millisecond), "%s has not said %q: %s", name, text, said.String())
+		require.True(t, sleep.For(ctx, 50*time.Millisecond), "%s has not printed %q: %s", name, text, said.String())
 	}
 }
 
-var update = flag.Bool("update", false, "write the table of docs/safety.md anew")
+var update = flag.Bool("update", false, "update the table in docs/safety.md")
 
-// What every role may do is what docs/safety.md says: its table is that of the containers of a run, as the engine tells
-// of them.
-func TestRightsOfRoles(t *testing.T) {
+// The table in docs/safety.md matches the containers of a run, as the engine reports them.
+func TestPrivilegesOfRoles(t *testing.T) {
 	s := opened(t, engine(t), stack.Setup{Run: "rights", ClientCount: 10, Agents: true})
 	for _, role := range []plan.Role{plan.Backend, plan.Balancer, plan.Peer, plan.Monitor, plan.Dependency} {
 		spec, files := backend(string(role))
@@ -212,10 +211,10 @@ func TestRightsOfRoles(t *testing.T) {
 	}
 	balancer := s.member(t, "balancer")
 	balancer.Spec.WorkerTitle = "nothing"
-	assert.ErrorContains(t, balancer.KillWorker(t.Context()), "no process is called")
-	require.NoError(t, balancer.Write(t.Context(), model.NewFile("/conf", []byte("anew"))))
+	assert.ErrorContains(t, balancer.KillWorker(t.Context()), "no process has the title")
+	require.NoError(t, balancer.Write(t.Context(), model.NewFile("/conf", []byte("changed"))))
 	require.NoError(t, s.RouteClients(t.Context(), "balancer", "worker"+s.made.clientNetwork.String()))
-	_, err := balancer.Node.Run(t.Context(), stack.Command{Argv: []string{"reach", "--ports", "8000"}, RunLbproof: true})
+	_, err := balancer.Node.Run(t.Context(), stack.Command{Argv: []string{"wait-ports", "--ports", "8000"}, RunLbproof: true})
 	require.NoError(t, err)
 
 	const from, to = "<!-- roles -->\n", "<!-- end of roles -->"
@@ -226,16 +225,16 @@ func TestRightsOfRoles(t *testing.T) {
 	require.True(t, ok)
 	was, after, ok := strings.Cut(rest, to)
 	require.True(t, ok)
-	is := s.rightsTable(t)
+	is := s.privilegesTable(t)
 	if *update {
 		require.NoError(t, os.WriteFile(doc, []byte(before+from+is+to+after), 0o644))
 		return
 	}
-	assert.Equal(t, was, is, "go test ./internal/stack/docker -run TestRightsOfRoles -update writes it anew")
+	assert.Equal(t, was, is, "update it: go test ./internal/stack/docker -run TestPrivilegesOfRoles -update")
 }
 
-// rightsTable is what the engine says of the containers of a run, one row for each kind of them.
-func (s rig) rightsTable(t *testing.T) string {
+// privilegesTable formats the containers of a run as the engine reports them, one row per kind.
+func (s rig) privilegesTable(t *testing.T) string {
 	t.Helper()
 	all, err := s.made.engine.client.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", labelRun+"="+s.made.config.Run)})
 	require.NoError(t, err)
@@ -259,7 +258,7 @@ func (s rig) rightsTable(t *testing.T) string {
 			at := m.Destination
 			if m.Type == "bind" {
 				at += ", the engine's socket"
-				assert.Equal(t, string(stack.Reaper), role, "only the reaper has something of the machine")
+				assert.Equal(t, string(stack.Reaper), role, "only the reaper mounts something of the machine")
 			}
 			mounts = append(mounts, at)
 		}
@@ -275,13 +274,12 @@ func (s rig) rightsTable(t *testing.T) string {
 		rows[fmt.Sprintf("| %s | %s | %s | %s | %s%s | %s | %d |\n", role, cmp.Or(capabilities, "none"), user, root,
 			cmp.Or(strings.Join(slices.Sorted(slices.Values(mounts)), ", "), "none"), processes, units.BytesSize(float64(h.Memory)), *h.PidsLimit)] = true
 	}
-	return "| role | capabilities | user | root file system | sees besides | memory | processes |\n|---|---|---|---|---|---|---|\n" +
+	return "| role | capabilities | user | root file system | mounts | memory | processes |\n|---|---|---|---|---|---|---|\n" +
 		strings.Join(slices.Sorted(maps.Keys(rows)), "")
 }
 
-// An engine that does not know the option gives the machine an address in the network, as this one does without it:
-// that is seen.
-func TestTheMachineIsSeenInANetwork(t *testing.T) {
+// hostAddressIn detects the machine's address in a network, as engines create it that ignore optionNoHostAddress.
+func TestHostAddressIn(t *testing.T) {
 	s := open(t)
 	name := "lbproof-" + s.made.config.Run + "-open"
 	made, err := s.made.engine.client.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.made.config.Run}})

@@ -17,24 +17,24 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// buildFromModule builds an image of a Go program from the module proxy, with the Go that is on this machine. What it downloads
-// and compiles stays in Go's own caches; the program stays in the image.
+// buildFromModule builds an image of a Go program from the module proxy, with the Go on this machine. Downloads and
+// object files stay in Go's caches.
 func (e *Engine) buildFromModule(ctx context.Context, image plan.Image) (found stack.Image, built bool, err error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return stack.Image{}, false, fmt.Errorf("find a folder to build in: %w", err)
+		return stack.Image{}, false, fmt.Errorf("find a directory to build in: %w", err)
 	}
 	dir := filepath.Join(base, "lbproof", "module", image.Module.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return stack.Image{}, false, fmt.Errorf("make a folder to build in: %w", err)
+		return stack.Image{}, false, fmt.Errorf("create a directory to build in: %w", err)
 	}
 	lock, err := lockFile(ctx, filepath.Join(dir, "lbproof.lock"))
 	if err != nil {
-		return stack.Image{}, false, fmt.Errorf("lock the folder to build in: %w", err)
+		return stack.Image{}, false, fmt.Errorf("lock the directory to build in: %w", err)
 	}
 	defer lock.Close()
 	if found, ok, err := e.findLocal(ctx, image); err != nil || ok {
-		return found, false, err // another run built it meanwhile
+		return found, false, err // another run has built it in the meantime
 	}
 	program, err := e.compile(ctx, dir, image.Module)
 	if err != nil {
@@ -44,7 +44,7 @@ func (e *Engine) buildFromModule(ctx context.Context, image plan.Image) (found s
 	return found, err == nil, err
 }
 
-// compile builds the program, as its own module would: with that module's replacements and exclusions.
+// compile builds the program with the replace and exclude directives of its own module.
 func (e *Engine) compile(ctx context.Context, dir string, m *plan.Module) (program string, err error) {
 	var out []byte
 	err = e.step(fmt.Sprintf("downloading the Go module %s %s", m.Path, m.Version), func() error {
@@ -97,7 +97,7 @@ func writeModule(dir string, m *plan.Module, goMod string) error {
 	return nil
 }
 
-// goModText writes the module that builds the program.
+// goModText returns the go.mod of the module that builds the program; theirs is the program's own go.mod.
 func goModText(m *plan.Module, theirs string) (string, error) {
 	text, err := os.ReadFile(theirs)
 	if err != nil {
@@ -107,15 +107,15 @@ func goModText(m *plan.Module, theirs string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	version := "1.16" // which is what Go takes where a module names none
+	version := "1.16" // Go's default for a go.mod without a version
 	if parsed.Go != nil {
 		version = parsed.Go.Version
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "module lbproof.invalid/tools\n\ngo %s\n\nrequire %s %s\n", version, m.Path, m.Version)
 	for _, r := range parsed.Replace {
-		if r.New.Version == "" { // a folder of this machine's
-			return "", fmt.Errorf("%s replaces %s by the folder %s, which the module proxy does not have",
+		if r.New.Version == "" { // a local directory
+			return "", fmt.Errorf("%s replaces %s by the directory %s, which the module proxy does not have",
 				m.Path, r.Old.Path, r.New.Path)
 		}
 		fmt.Fprintf(&b, "replace %s %s => %s %s\n", r.Old.Path, r.Old.Version, r.New.Path, r.New.Version)
@@ -126,20 +126,20 @@ func goModText(m *plan.Module, theirs string) (string, error) {
 	return b.String(), nil
 }
 
-// goEnvPassed are the variables of the environment that say where Go gets modules and keeps what it makes.
+// goEnvPassed are the environment variables for Go's module sources and caches.
 var goEnvPassed = []string{
 	"GOPATH", "GOMODCACHE", "GOCACHE", "GOROOT", "GOENV", "GOPROXY", "GOSUMDB", "GOPRIVATE",
 	"GONOPROXY", "GONOSUMDB", "GOINSECURE",
 }
 
-// goEnvFixed has Go compile for this machine with itself alone: without C compiler, version control, another Go, or a tool
-// that somebody's GOFLAGS names. Variables go before what go env -w has written.
+// goEnvFixed makes Go compile for this machine without running other programs: no C compiler, version control, other
+// toolchain, or tool in GOFLAGS. Environment variables override go env -w.
 var goEnvFixed = []string{
 	"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "GOVCS=*:off",
 	"GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH,
 }
 
-// runGo runs the go command for a module of its own.
+// runGo runs the go command in a directory.
 func runGo(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := newCommand(ctx, append(childEnv(goEnvPassed...), goEnvFixed...), "go", args...)
 	cmd.Dir = dir
@@ -152,7 +152,7 @@ func runGo(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// importProgram makes an image of one static program.
+// importProgram creates an image of one static program.
 func (e *Engine) importProgram(ctx context.Context, image plan.Image, program string) (stack.Image, error) {
 	m := image.Module
 	found := stack.Image{

@@ -12,12 +12,12 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Containers and networks carry the run's id in their names: "lbproof-1a2b3c4d-nginx", "lbproof-1a2b3c4d". Names are
-// for people; lbproof finds what a run has made by its label.
+// Names of containers and networks contain the run's id: "lbproof-1a2b3c4d-nginx", "lbproof-1a2b3c4d". They are for
+// people; lbproof finds what a run has created by its label.
 
 const (
-	maxNodeName  = 64  // bytes of a node's name in a container's name
-	nameAttempts = 100 // how many containers may have the same name by themselves
+	maxNodeName  = 64  // bytes of a node's name in a container name
+	nameAttempts = 100 // names to try if other containers use them
 )
 
 // nextName returns the next unused container name of a node in this run: the second container has the suffix "-2".
@@ -29,7 +29,7 @@ func (s *Stack) nextName(node string) string {
 	return numbered(base, s.names[base])
 }
 
-// containerName is a valid container name, also for a node that is called as no container can be: "[::1]", "größe".
+// containerName returns a container name for a node, with "-" for invalid characters: "[::1]", "größe".
 func containerName(run, node string) string {
 	valid := func(r rune) rune {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
@@ -38,11 +38,11 @@ func containerName(run, node string) string {
 		}
 		return '-'
 	}
-	name := strings.Map(valid, plan.ShortName(node))
+	name := strings.Map(valid, strings.ReplaceAll(node, plan.HarnessName(""), ""))
 	return "lbproof-" + run + "-" + name[:min(len(name), maxNodeName)]
 }
 
-// numbered adds the number of a namesake to a name; the first has none.
+// numbered adds a number to a name, except to the first one.
 func numbered(base string, n int) string {
 	if n < 2 {
 		return base
@@ -50,8 +50,8 @@ func numbered(base string, n int) string {
 	return fmt.Sprintf("%s-%d", base, n)
 }
 
-// run creates a container, and starts it unless the options say otherwise. Options that take a name from nextName get
-// another one where a container of somebody else has it.
+// run creates a container, and starts it unless the options say otherwise. If the name is in use, it applies the
+// options again, which get another name from nextName.
 func (s *Stack) run(
 	ctx context.Context, image string, options ...testcontainers.ContainerCustomizer,
 ) (c testcontainers.Container, err error) {
@@ -62,7 +62,7 @@ func (s *Stack) run(
 	return c, err
 }
 
-// withFreeName calls create again as long as the name that it tries is taken.
+// withFreeName repeats create while its name is in use.
 func (s *Stack) withFreeName(create func() error) (err error) {
 	for range nameAttempts {
 		if err = create(); !errdefs.IsConflict(err) {
@@ -72,8 +72,8 @@ func (s *Stack) withFreeName(create func() error) (err error) {
 	return err
 }
 
-// networkName returns the name of a network to be made: the run's own for the main one, with the addresses for others.
-// A network of an earlier run that Docker has not let go may have it: then the name gets a number.
+// networkName returns a free name for a network: with the run's id for the main network, with the prefix too for
+// others. It adds a number if another network, such as one that Docker has not released, has the name.
 func (s *Stack) networkName(ctx context.Context, of subnet) (string, error) {
 	base := "lbproof-" + s.config.Run
 	if !of.main {

@@ -19,6 +19,7 @@ func TestContainerNames(t *testing.T) {
 	s := (&Engine{}).newStack(stack.RunConfig{Run: "1a2b3c4d"})
 	for _, c := range []struct{ node, want string }{
 		{plan.HarnessName("nginx"), "lbproof-1a2b3c4d-nginx"},
+		{plan.HarnessName("nginx") + "-agent", "lbproof-1a2b3c4d-nginx-agent"},
 		{"api-1.example", "lbproof-1a2b3c4d-api-1.example"},
 		{"größe [::1]", "lbproof-1a2b3c4d-gr--e----1-"},
 		{"gr-/e [::1]", "lbproof-1a2b3c4d-gr--e----1--2"},
@@ -30,9 +31,8 @@ func TestContainerNames(t *testing.T) {
 	}
 }
 
-// Containers and networks have the run's id in their names. A container or network that has such a name already keeps
-// no run from starting.
-func TestRunsNameWhatTheyMake(t *testing.T) {
+// Names of containers and networks contain the run's id. Names that are already in use do not keep a run from starting.
+func TestNamesInUse(t *testing.T) {
 	const run = "namestest"
 	e := engine(t)
 	image, err := e.Image(t.Context(), plan.Image{})
@@ -55,8 +55,8 @@ func TestRunsNameWhatTheyMake(t *testing.T) {
 		spec, files := backend(node)
 		require.NoError(t, s.Start(t.Context(), spec, files))
 	}
-	beside := stack.Command{Argv: []string{"reach"}, RunLbproof: true}
-	_, err = s.node(t, "b2").Run(t.Context(), beside)
+	sidecar := stack.Command{Argv: []string{"wait-ports"}, RunLbproof: true}
+	_, err = s.node(t, "b2").Run(t.Context(), sidecar)
 	require.NoError(t, err)
 	mine := make(client.Filters).Add("label", labelRun+"="+run)
 	containers, err := e.client.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: mine})
@@ -66,7 +66,7 @@ func TestRunsNameWhatTheyMake(t *testing.T) {
 		names = append(names, strings.TrimPrefix(c.Names[0], "/"))
 	}
 	assert.ElementsMatch(t, []string{
-		"lbproof-namestest-b1-2", "lbproof-namestest-b2", "lbproof-namestest-b2-reach", "lbproof-namestest-reaper-2",
+		"lbproof-namestest-b1-2", "lbproof-namestest-b2", "lbproof-namestest-b2-wait-ports", "lbproof-namestest-reaper-2",
 	}, names)
 	networks, err := e.client.NetworkList(t.Context(), client.NetworkListOptions{Filters: mine})
 	require.NoError(t, err)

@@ -22,14 +22,14 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// runNetwork is a network on which nodes have the addresses that the configuration names.
+// runNetwork is a network of the run.
 type runNetwork struct {
-	prefix netip.Prefix // zero where the configuration names no address in it
+	prefix netip.Prefix // zero if no address of the configuration is in it
 	name   string
 }
 
-// createNetworks makes the run's networks: a main one, in which all nodes are, and one for each group of addresses that
-// lie too far apart for it. The machine has no address in them and no route to them, and nothing in them has a route
+// createNetworks creates the run's networks: a main one with all nodes, and one for each group of configured addresses
+// that are too far apart for it. The machine has no address in them and no route to them, and their nodes have no route
 // out.
 func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients int) error {
 	foreign, err := s.engine.hostAddresses()
@@ -41,8 +41,7 @@ func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients 
 		return err
 	}
 	main := -1 // of s.networks
-	// Every run makes networks in the order of their addresses, so that of two that wait for each other's none waits
-	// for ever.
+	// All runs create networks in the order of their addresses, so that two runs never wait for each other.
 	byAddress := func(a, b subnet) int { return a.config.Subnet.Addr().Compare(b.config.Subnet.Addr()) }
 	for _, n := range slices.SortedFunc(slices.Values(nets), byAddress) {
 		name, err := s.networkName(ctx, n)
@@ -66,38 +65,38 @@ func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients 
 	return nil
 }
 
-// createAddressedNetwork makes a network with addresses that the configuration names, and returns its name. Where another run has
-// them, it waits until that run is over.
+// createAddressedNetwork creates a network with configured addresses and returns its name. It waits for a run that uses
+// the same addresses.
 func (s *Stack) createAddressedNetwork(ctx context.Context, name string, n *subnet) (made string, err error) {
-	told := ""
+	reported := ""
 	for {
 		err := s.createNetwork(ctx, name, n.config)
 		if err == nil || ctx.Err() != nil {
 			return name, err
 		}
-		blocked := 0 // clients that need addresses in it
+		clients := 0 // with addresses in it
 		if n.main && n.clients.IsValid() {
-			blocked = n.clientCount
+			clients = n.clientCount
 		}
-		if old, block, ok := s.findReusable(ctx, n.addresses, blocked); ok {
-			s.engine.Progress("uses again the network " + old.prefix.String() + " of an earlier run, " +
-				"which Docker has not let go")
+		if old, block, ok := s.findReusable(ctx, n.addresses, clients); ok {
+			s.engine.Progress("reusing the network " + old.prefix.String() + " of an earlier run, which Docker has not " +
+				"released")
 			n.config.Subnet = old.prefix
-			if blocked > 0 {
+			if clients > 0 {
 				n.clients = block
 			}
 			return old.name, nil
 		}
 		holder, waits := s.networkOwner(ctx, n.config.Subnet)
 		if !waits {
-			return "", fmt.Errorf("make the network %s, in which the configuration has %s: %w%s",
+			return "", fmt.Errorf("create the network %s for the configured address %s: %w%s",
 				n.config.Subnet, n.addresses[0], err, holder)
 		}
-		if holder != told {
+		if holder != reported {
 			s.engine.Progress(fmt.Sprintf(
-				"waiting for run %s, which has the network %s, in which this configuration has %s",
+				"waiting for run %s, which uses the network %s, for the configured address %s",
 				holder, n.config.Subnet, n.addresses[0]))
-			told = holder
+			reported = holder
 		}
 		if !sleep.For(ctx, 200*time.Millisecond) {
 			return "", context.Cause(ctx)
@@ -105,8 +104,8 @@ func (s *Stack) createAddressedNetwork(ctx context.Context, name string, n *subn
 	}
 }
 
-// networkOwner tells who has a network that another overlaps: the run, where it is one that is going on and so worth waiting
-// for, else what can be done.
+// networkOwner finds the network that overlaps a prefix. If it belongs to an active run, who is that run and waits is
+// true; otherwise who says what to do.
 func (s *Stack) networkOwner(ctx context.Context, prefix netip.Prefix) (who string, waits bool) {
 	found, err := s.engine.client.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
@@ -120,24 +119,24 @@ func (s *Stack) networkOwner(ctx context.Context, prefix netip.Prefix) (who stri
 			run := n.Labels[labelRun]
 			switch {
 			case run == "":
-				who = fmt.Sprintf(" (Docker's network %s has %s: remove it with 'docker network rm %s', "+
-					"or give it other addresses)", n.Name, config.Subnet, n.Name)
+				who = fmt.Sprintf("; Docker's network %s uses %s: remove it with 'docker network rm %s'",
+					n.Name, config.Subnet, n.Name)
 			case run != s.config.Run && s.hasContainers(ctx, run):
 				return run, true
 			case run != s.config.Run:
-				who = fmt.Sprintf(" (the network %s of the run %s, which is over, has %s: "+
-					"'lbproof clean --yes' removes it, or restarting Docker)", n.Name, run, config.Subnet)
+				who = fmt.Sprintf("; network %s of the stale run %s uses %s: remove it with 'lbproof clean --yes', or "+
+					"restart Docker", n.Name, run, config.Subnet)
 			}
 		}
 	}
 	return who, false
 }
 
-// optionNoHostAddress is the option with which Docker gives the machine no address in a network. Engines have it from 20.10 on
+// optionNoHostAddress keeps Docker from giving the machine an address in a network; since Docker Engine 20.10
 // (libnetwork pull request 2317).
 const optionNoHostAddress = "com.docker.network.bridge.inhibit_ipv4"
 
-// createNetwork makes a network of the run's, in which the machine has no address.
+// createNetwork creates a network of the run in which the machine has no address.
 func (s *Stack) createNetwork(ctx context.Context, name string, config apinetwork.IPAMConfig) error {
 	made, err := s.engine.client.NetworkCreate(ctx, name, client.NetworkCreateOptions{
 		Driver: "bridge", Internal: true, Labels: map[string]string{labelRun: s.config.Run},
@@ -148,16 +147,15 @@ func (s *Stack) createNetwork(ctx context.Context, name string, config apinetwor
 		return err
 	}
 	if at, has := s.engine.hostAddressIn(made.ID); has {
-		// else the end of the run removes it
+		// if this fails, the end of the run removes it
 		_, _ = s.engine.client.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{})
-		return fmt.Errorf("the engine gives this machine the address %s in the run's network, and so a way out "+
-			"of it: it does not know the option %s; use Docker Engine 20.10 or later", at, optionNoHostAddress)
+		return fmt.Errorf("this machine has the address %s in the run's network, which is a way out of it: the engine "+
+			"ignores the option %s; use Docker Engine 20.10 or later", at, optionNoHostAddress)
 	}
 	return nil
 }
 
-// hostAddressIn finds the machine's own address in a network. An engine elsewhere has it on a machine that cannot be looked
-// at.
+// hostAddressIn finds the machine's own address in a network. It cannot look at the machine of a remote engine.
 func (e *Engine) hostAddressIn(network string) (at netip.Addr, has bool) {
 	bridge, err := net.InterfaceByName("br-" + network[:min(12, len(network))])
 	if err != nil || !e.isLocal() {
@@ -178,8 +176,8 @@ func (e *Engine) hostAddressIn(network string) (at netip.Addr, has bool) {
 // isLocal reports whether the engine runs on this machine.
 func (e *Engine) isLocal() bool { return strings.HasPrefix(e.client.DaemonHost(), "unix://") }
 
-// hostAddresses are this machine's own addresses for which its kernel would answer in a run's networks, though it has
-// none there: Linux does unless rp_filter is set. They are in no network of a run.
+// hostAddresses returns this machine's addresses if its kernel would answer for them in the run's networks: Linux does
+// so unless rp_filter is set. No network of a run must contain them.
 func (e *Engine) hostAddresses() ([]netip.Addr, error) {
 	if !e.isLocal() || hasReversePathFilter("all") || hasReversePathFilter("default") {
 		return nil, nil
@@ -197,14 +195,14 @@ func (e *Engine) hostAddresses() ([]netip.Addr, error) {
 	return out, nil
 }
 
-// hasReversePathFilter reports whether the kernel drops what comes from where it would not answer to.
+// hasReversePathFilter reports whether rp_filter is set for an interface, "all" or "default".
 func hasReversePathFilter(name string) bool {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
 	return err == nil && strings.TrimSpace(string(text)) != "0"
 }
 
-// findReusable finds a network of an earlier run's that has the addresses and room for the clients, and in which nothing
-// is any more: Docker 20.10 sometimes does not let go of one (see launch).
+// findReusable finds an empty network of an earlier run with the addresses and room for the clients: Docker 20.10
+// sometimes does not release one (see launch).
 func (s *Stack) findReusable(
 	ctx context.Context, taken []netip.Addr, clients int,
 ) (old runNetwork, block netip.Prefix, ok bool) {
@@ -215,8 +213,8 @@ func (s *Stack) findReusable(
 	}
 	for _, n := range found.Items {
 		run := n.Labels[labelRun]
-		seen, err := s.engine.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
-		if err != nil || run == s.config.Run || len(seen.Network.Containers) > 0 {
+		details, err := s.engine.client.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
+		if err != nil || run == s.config.Run || len(details.Network.Containers) > 0 {
 			continue
 		}
 		likeOurs := n.Internal && n.Options[optionNoHostAddress] == "true" && len(n.IPAM.Config) == 1
@@ -230,15 +228,15 @@ func (s *Stack) findReusable(
 	return old, block, false
 }
 
-// hasContainers says whether a run has a container.
+// hasContainers reports whether a run has containers.
 func (s *Stack) hasContainers(ctx context.Context, run string) bool {
 	mine := make(client.Filters).Add("label", labelRun+"="+run)
 	containers, err := s.engine.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	return err != nil || len(containers.Items) > 0
 }
 
-// fitsNetwork says whether a network that is there has the addresses, none of them for its gateway or for those who have none
-// of their own, and a block for clients beside them.
+// fitsNetwork reports whether an existing network contains the addresses outside its gateway and its dynamic range, and
+// has a block for clients besides them.
 func fitsNetwork(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (block netip.Prefix, ok bool) {
 	foreign := func(a netip.Addr) bool {
 		return !there.Subnet.Contains(a) || a == there.Gateway || there.IPRange.Contains(a)
@@ -249,17 +247,18 @@ func fitsNetwork(there apinetwork.IPAMConfig, taken []netip.Addr, clients int) (
 	if clients == 0 {
 		return block, true
 	}
-	wide, block, err := widenForClients(there.Subnet, append(slices.Clone(taken), there.Gateway, there.IPRange.Addr()), clients)
+	used := append(slices.Clone(taken), there.Gateway, there.IPRange.Addr())
+	wide, block, err := widenForClients(there.Subnet, used, clients)
 	return block, err == nil && wide == there.Subnet && !block.Overlaps(there.IPRange)
 }
 
-// benchmarkRange are the addresses that RFC 6890 keeps for benchmarks: no host has one, and no configuration names one.
-// Docker by itself goes through 172.16.0.0/12 and 192.168.0.0/16, which the configuration of a run beside this one may
-// name.
+// benchmarkRange is the address range that RFC 6890 reserves for benchmarks: neither hosts nor configurations use it.
+// Docker's default pools, 172.16.0.0/12 and 192.168.0.0/16, could overlap addresses in the configuration of a
+// concurrent run.
 var benchmarkRange = netip.MustParsePrefix("198.18.0.0/15")
 
-// createDefaultNetwork makes the main network of a run whose configuration names no addresses, or none that it could be made
-// of: the first of its candidates that is free and in which this machine has no address.
+// createDefaultNetwork creates the main network of a run whose configuration has no addresses for it: the first
+// candidate that is free and does not contain an address of this machine.
 func (s *Stack) createDefaultNetwork(ctx context.Context, clients int, foreign []netip.Addr) error {
 	candidates, err := networkCandidates(s.config.Run, clients)
 	if err != nil {
@@ -286,29 +285,30 @@ func (s *Stack) createDefaultNetwork(ctx context.Context, clients int, foreign [
 			break
 		}
 	}
-	return fmt.Errorf("make the run's network, one of %d in %s: %w", len(candidates), benchmarkRange, first)
+	return fmt.Errorf("create the run's network: none of %d candidates in %s is free: %w",
+		len(candidates), benchmarkRange, first)
 }
 
-// networkCandidate is a network that a run may make: nodes are in its first quarter, clients in its second half.
+// networkCandidate is a possible main network: nodes are in its first quarter, clients in its second half.
 type networkCandidate struct {
 	config  apinetwork.IPAMConfig
-	clients netip.Prefix // invalid where the plan asks for none
+	clients netip.Prefix // invalid if there are none
 }
 
-// networkCandidates are those of a run in the order in which it tries them, which is another for another run. Each has room
-// for the clients, and for about as many nodes as a bridge has ports (1,023).
+// networkCandidates returns the candidates of a run in the order in which it tries them, which depends on the run. Each
+// has room for the clients and for about as many nodes as a bridge has ports (1,023).
 func networkCandidates(run string, clients int) ([]networkCandidate, error) {
 	const small, large = 20, 16 // bits of the prefixes
 	length := min(small, 31-bits.Len(uint(clients+1)))
 	if length < large {
-		return nil, fmt.Errorf("make the run's network: %d client addresses are asked for, and there can be %d",
+		return nil, fmt.Errorf("create the run's network: %d client addresses requested; at most %d are possible",
 			clients, 1<<(31-large)-2)
 	}
 	sum := sha256.Sum256([]byte(run))
 	size := uint32(1) << (32 - length)
 	out := make([]networkCandidate, 1<<(length-benchmarkRange.Bits()))
 	for i := range out {
-		n := (int(sum[0]) + i*int(sum[1]|1)) % len(out) // an odd step leads to each of a power of two
+		n := (int(sum[0]) + i*int(sum[1]|1)) % len(out) // an odd step visits each of a power of two
 		at := addOffset(benchmarkRange.Addr(), uint32(n)*size)
 		out[i].config = apinetwork.IPAMConfig{
 			Subnet: netip.PrefixFrom(at, length), Gateway: at.Next(), IPRange: netip.PrefixFrom(at, length+2),
@@ -320,21 +320,20 @@ func networkCandidates(run string, clients int) ([]networkCandidate, error) {
 	return out, nil
 }
 
-// ClientNetwork is the network of client addresses; invalid where the run asks for none.
+// ClientNetwork is the network of client addresses; invalid if there are none.
 func (s *Stack) ClientNetwork() netip.Prefix { return s.clientNetwork }
 
-// subnet is a network of the run's, as it is to be made.
+// subnet is a planned network of the run.
 type subnet struct {
-	config      apinetwork.IPAMConfig // IPRange: for nodes without an address of their own
-	addresses   []netip.Addr          // that the configuration names in it
-	main        bool                  // all nodes are in it
-	clients     netip.Prefix          // of the main one: the clients' addresses; invalid where there are none
-	clientCount int                   // of clients
+	config      apinetwork.IPAMConfig // IPRange: for nodes without a configured address
+	addresses   []netip.Addr          // configured ones
+	main        bool                  // with all nodes
+	clients     netip.Prefix          // of the main network: client addresses; invalid if there are none
+	clientCount int
 }
 
-// planSubnets makes networks for the addresses that a configuration names, each about as large as they need. The main one
-// has the first address, and the clients; there is none where its place is not free. foreign are addresses that must be
-// in no network.
+// planSubnets plans networks for the configured addresses, each about as large as they need. The main network has the
+// first address and the clients; there is none if its range is not free. No network contains a foreign address.
 func planSubnets(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subnet, error) {
 	if len(taken) == 0 {
 		return nil, nil
@@ -376,18 +375,18 @@ func planSubnets(taken []netip.Addr, clients int, foreign []netip.Addr) ([]subne
 	return nets, nil
 }
 
-// ipamConfig is a network of that prefix with room for the nodes that have no address of their own.
+// ipamConfig returns a network of that prefix with a range for nodes without a configured address.
 func ipamConfig(prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix) (apinetwork.IPAMConfig, error) {
 	gateway, dynamic, ok := findFreeRanges(prefix, taken, clients)
 	if !ok {
-		return apinetwork.IPAMConfig{}, fmt.Errorf("make the network %s: the configuration names so many addresses "+
-			"in it that none is left for the balancer", prefix)
+		return apinetwork.IPAMConfig{}, fmt.Errorf("create the network %s: the configured addresses leave none for the "+
+			"balancer", prefix)
 	}
 	return apinetwork.IPAMConfig{Subnet: prefix, Gateway: gateway, IPRange: dynamic}, nil
 }
 
-// mergeOverlapping puts the first group together with the first of the others whose network would overlap its own, so that they
-// share one. ok is false where there is none.
+// mergeOverlapping merges the first group with the first other group whose network would overlap its network. ok is
+// false if there is none.
 func mergeOverlapping(groups [][]netip.Addr, first netip.Prefix) (joined [][]netip.Addr, ok bool) {
 	i := slices.IndexFunc(groups[1:], func(g []netip.Addr) bool { return coveringPrefix(g).Overlaps(first) })
 	if i < 0 {
@@ -397,8 +396,8 @@ func mergeOverlapping(groups [][]netip.Addr, first netip.Prefix) (joined [][]net
 	return slices.Delete(groups, 1+i, 2+i), true
 }
 
-// splitAround makes networks for addresses beside which lie some that must be in none: the largest that holds them and no
-// foreign one, or several where there is none for all.
+// splitAround plans networks for addresses next to foreign ones: the largest network that contains the group and no
+// foreign address, or several smaller ones.
 func splitAround(group, foreign []netip.Addr) ([]subnet, error) {
 	for length := narrowestBits; length <= 29; length++ {
 		prefix := netip.PrefixFrom(group[0], length).Masked()
@@ -414,13 +413,13 @@ func splitAround(group, foreign []netip.Addr) ([]subnet, error) {
 		}
 	}
 	if len(group) == 1 {
-		beside := foreign[0]
+		neighbour := foreign[0]
 		for _, f := range foreign {
 			if netip.PrefixFrom(group[0], 29).Masked().Contains(f) {
-				beside = f
+				neighbour = f
 			}
 		}
-		return nil, hostAddressError(group[0], beside)
+		return nil, hostAddressError(group[0], neighbour)
 	}
 	half := len(group) / 2
 	low, err := splitAround(group[:half], foreign)
@@ -431,21 +430,19 @@ func splitAround(group, foreign []netip.Addr) ([]subnet, error) {
 	return append(low, high...), err
 }
 
-// hostAddressError says that an address of the configuration is one of this machine's, or too near to one.
+// hostAddressError means that a configured address is one of this machine's, or too close to one.
 func hostAddressError(at, machine netip.Addr) error {
-	return fmt.Errorf("make a network for the configuration's address %s: this machine has the address %s, and its "+
-		"kernel would answer for it inside the run; 'sysctl -w net.ipv4.conf.all.rp_filter=1' keeps it from that, or "+
-		"run lbproof on another machine", at, machine)
+	return fmt.Errorf("configured address %s: this machine has the address %s, and its kernel would answer for it inside "+
+		"the run; run 'sysctl -w net.ipv4.conf.all.rp_filter=1', or use another machine", at, machine)
 }
 
-// The prefixes of networks made of a configuration's addresses, bits: addresses share one as long as it is no larger
-// than largest.
+// Prefix lengths of networks for configured addresses: addresses share a network no wider than widestBits.
 const (
 	widestBits    = 20
 	narrowestBits = 24
 )
 
-// groupAddresses puts addresses together that fit into one network. The group of the first address comes first.
+// groupAddresses groups addresses that fit into one network. The group of the first address comes first.
 func groupAddresses(taken []netip.Addr) [][]netip.Addr {
 	var groups [][]netip.Addr
 	for _, at := range slices.SortedFunc(slices.Values(taken), netip.Addr.Compare) {
@@ -460,7 +457,7 @@ func groupAddresses(taken []netip.Addr) [][]netip.Addr {
 	return groups
 }
 
-// coveringPrefix is the smallest network, but no smaller than a /24, that has all the addresses.
+// coveringPrefix returns the smallest network, at least a /24, that contains all addresses.
 func coveringPrefix(all []netip.Addr) netip.Prefix {
 	for bits := narrowestBits; ; bits-- {
 		prefix := netip.PrefixFrom(all[0], bits).Masked()
@@ -470,31 +467,31 @@ func coveringPrefix(all []netip.Addr) netip.Prefix {
 	}
 }
 
-// widenForClients makes a network so large that it has a block for clients without a taken address.
+// widenForClients widens a network until it has a block for clients without a taken address.
 func widenForClients(prefix netip.Prefix, taken []netip.Addr, clients int) (wide, block netip.Prefix, err error) {
-	size := 32 - bits.Len(uint(clients+1)) // of the block: its first address is no client's
+	size := 32 - bits.Len(uint(clients+1)) // of the block; its first address is unused
 	for length := prefix.Bits(); length >= 8; length-- {
 		wide = netip.PrefixFrom(prefix.Addr(), length).Masked()
 		n, step := uint32(1)<<(32-length), uint32(1)<<(32-size)
-		for at := n; at >= 2*step; at -= step { // the highest, and not the lowest, in which the gateway is
+		for at := n; at >= 2*step; at -= step { // from the top, but not the lowest block: the gateway is in it
 			block = netip.PrefixFrom(addOffset(wide.Addr(), at-step), size)
 			if !slices.ContainsFunc(taken, block.Contains) {
 				return wide, block, nil
 			}
 		}
 	}
-	return wide, block, fmt.Errorf("make a network with room for %d clients beside %s: there is none", clients, taken[0])
+	return wide, block, fmt.Errorf("create a network for %d clients and %s: no range is free", clients, taken[0])
 }
 
-// findFreeRanges finds addresses in a network that no node and no client has: one for the gateway, and a block for nodes without
-// an address of their own. ok is false where there is none.
+// findFreeRanges finds unused addresses in a network: one for the gateway, and a block for nodes without a configured
+// address. ok is false if there are none.
 func findFreeRanges(
 	prefix netip.Prefix, taken []netip.Addr, clients netip.Prefix,
 ) (gateway netip.Addr, dynamic netip.Prefix, ok bool) {
 	size := uint32(1) << (32 - prefix.Bits())
-	block := min(32, size/2) // addresses of a /27
+	block := min(32, size/2) // a /27
 	length := 32 - bits.Len32(block-1)
-	for n := size - block; !ok && n >= block; n -= block { // the highest block without a taken address, and not the lowest
+	for n := size - block; !ok && n >= block; n -= block { // from the top, but not the lowest block
 		dynamic = netip.PrefixFrom(addOffset(prefix.Addr(), n), length)
 		ok = !slices.ContainsFunc(taken, dynamic.Contains) && !dynamic.Overlaps(clients)
 	}
@@ -506,14 +503,14 @@ func findFreeRanges(
 	return gateway, dynamic, false
 }
 
-// addOffset is the address that comes n after another.
+// addOffset returns addr + n.
 func addOffset(addr netip.Addr, n uint32) netip.Addr {
 	b := addr.As4()
 	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+n)
 	return netip.AddrFrom4(b)
 }
 
-// networkOptions are the networks of a node: the one that has its own address first, then the run's main network.
+// networkOptions returns the networks that a node joins: that of its configured address first, then the main network.
 func (s *Stack) networkOptions(p stack.Placement) []testcontainers.ContainerCustomizer {
 	var out []testcontainers.ContainerCustomizer
 	main := s.networks[0]

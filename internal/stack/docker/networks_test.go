@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Addresses that the configuration names share a network where they are near each other; nobody else gets one of them,
-// and no network has an address of the machine.
+// Configured addresses that are close to each other share a network; no other node gets one of them, and no network
+// contains an address of the machine.
 func TestNetworksOfAddresses(t *testing.T) {
 	f := func(want, foreign string, clients int, addresses ...string) {
 		t.Helper()
@@ -54,19 +54,19 @@ func TestNetworksOfAddresses(t *testing.T) {
 	f("10.0.1.0/24 main 192.168.1.0/24", "", 0, "10.0.1.10", "192.168.1.10")
 	f("203.0.113.0/24 main 203.128.1.0/24", "", 0, "203.0.113.5", "203.128.1.1")
 	f("198.51.100.0/24 main 169.254.169.0/24 8.8.8.0/24", "10.0.0.1", 0, "198.51.100.10", "169.254.169.254", "8.8.8.8")
-	// Clients make the main network larger, and what it then overlaps belongs to it.
+	// Clients widen the main network, which then includes groups that it overlaps.
 	f("10.0.0.0/18 main", "", 5000, "10.0.0.1", "10.0.20.1", "10.0.31.1")
 	f("10.0.64.0/18 main 10.0.0.0/24", "", 5000, "10.0.70.1", "10.0.0.1")
-	// Beside addresses of the machine: networks between them, of which none can be the main one.
+	// Next to addresses of the machine: smaller networks, none of which can be the main one.
 	f("10.0.0.128/25", "10.0.0.1", 0, "10.0.0.200", "10.0.0.250")
 	f("10.0.0.8/29 10.0.0.128/25", "10.0.0.5 10.0.0.17", 100, "10.0.0.10", "10.0.0.200")
 
 	taken := parseAll([]string{"192.0.2.10", "192.0.2.2"})
 	_, err := planSubnets(taken, 0, parseAll([]string{"192.0.2.2"}))
-	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.2")
+	assert.ErrorContains(t, err, "configured address 192.0.2.2: this machine has the address 192.0.2.2")
 	assert.ErrorContains(t, err, "rp_filter=1")
 	_, err = planSubnets(taken, 0, parseAll([]string{"192.0.2.3"}))
-	assert.ErrorContains(t, err, "the configuration's address 192.0.2.2: this machine has the address 192.0.2.3")
+	assert.ErrorContains(t, err, "configured address 192.0.2.2: this machine has the address 192.0.2.3")
 }
 
 func parseAll(addresses []string) []netip.Addr {
@@ -86,7 +86,7 @@ func TestNoRoom(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// Clients get a block beside the addresses that the configuration names, and nobody else is in it.
+// Clients get a block of their own besides the configured addresses.
 func TestNetworkWithRoomForClients(t *testing.T) {
 	f := func(wide, block string, clients int, addresses ...string) {
 		t.Helper()
@@ -113,10 +113,10 @@ func TestNetworkWithRoomForClients(t *testing.T) {
 	f("10.0.0.0/22", "10.0.2.0/23", 300, "10.0.1.10")
 	f("10.0.0.0/8", "10.255.0.0/16", 40000, "10.0.0.1", "10.200.0.1")
 	_, _, err := widenForClients(coveringPrefix([]netip.Addr{netip.MustParseAddr("10.0.0.1")}), []netip.Addr{netip.MustParseAddr("10.0.0.1")}, 1<<24)
-	assert.ErrorContains(t, err, "there is none")
+	assert.ErrorContains(t, err, "no range is free")
 }
 
-// A run's own networks are all of the range for benchmarks, whatever the run is called and however many clients it has.
+// All candidates are in the benchmark range, for any run id and number of clients.
 func TestOwnNetworks(t *testing.T) {
 	f := func(length, clients int) {
 		t.Helper()
@@ -148,7 +148,7 @@ func TestOwnNetworks(t *testing.T) {
 	f(18, 5000)
 	f(16, 32766)
 	_, err := networkCandidates("1341860c", 32767)
-	assert.ErrorContains(t, err, "32767 client addresses are asked for, and there can be 32766")
+	assert.ErrorContains(t, err, "32767 client addresses requested; at most 32766 are possible")
 	one, err := networkCandidates("one", 0)
 	require.NoError(t, err)
 	other, err := networkCandidates("other", 0)
@@ -156,7 +156,7 @@ func TestOwnNetworks(t *testing.T) {
 	assert.NotEqual(t, one, other)
 }
 
-// A network that an earlier run has left serves where it has the addresses, and room.
+// A network of an earlier run can be reused if it has the addresses, and room for the clients.
 func TestAbandonedNetworkFits(t *testing.T) {
 	there := apinetwork.IPAMConfig{
 		Subnet: netip.MustParsePrefix("10.0.0.0/16"), IPRange: netip.MustParsePrefix("10.0.127.224/27"), Gateway: netip.MustParseAddr("10.0.0.1"),

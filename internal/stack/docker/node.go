@@ -32,14 +32,14 @@ type node struct {
 	stack     *Stack
 	name      string
 	container testcontainers.Container
-	streams   *stack.Streams // nil where the harness holds none
+	streams   *stack.Streams // may be nil
 }
 
 func (n *node) id() string { return n.container.GetContainerID() }
 
 func (n *node) api() *client.Client { return n.stack.engine.client }
 
-// State is what the engine says of the container.
+// State returns the container's state.
 func (n *node) State(ctx context.Context) (stack.State, error) {
 	found, err := n.api().ContainerInspect(ctx, n.id(), client.ContainerInspectOptions{})
 	if err != nil {
@@ -48,7 +48,7 @@ func (n *node) State(ctx context.Context) (stack.State, error) {
 	info := found.Container
 	started, err := time.Parse(time.RFC3339Nano, info.State.StartedAt)
 	if err != nil {
-		return stack.State{}, fmt.Errorf("the engine's time of a start: %w", err)
+		return stack.State{}, fmt.Errorf("start time of the container: %w", err)
 	}
 	return stack.State{
 		Running: info.State.Running, Restarting: info.State.Restarting, Frozen: info.State.Paused,
@@ -58,7 +58,7 @@ func (n *node) State(ctx context.Context) (stack.State, error) {
 	}, nil
 }
 
-// addresses are those in the run's networks, in the order of these.
+// addresses returns the container's addresses in the order of the run's networks.
 func (n *node) addresses(in map[string]*apinetwork.EndpointSettings) []netip.Addr {
 	var out []netip.Addr
 	for _, one := range n.stack.networks {
@@ -69,10 +69,10 @@ func (n *node) addresses(in map[string]*apinetwork.EndpointSettings) []netip.Add
 	return out
 }
 
-// Streams are nil unless the container was started with them.
+// Streams returns nil unless the container was started with AttachStreams.
 func (n *node) Streams() *stack.Streams { return n.streams }
 
-// demultiplex takes the engine's multiplexed stream apart.
+// demultiplex splits the engine's multiplexed stream.
 func demultiplex(attached client.HijackedResponse) *stack.Streams {
 	return stack.NewStreams(attached.Conn, func(stdout, stderr io.Writer) error {
 		_, err := stdcopy.StdCopy(stdout, stderr, attached.Reader)
@@ -80,8 +80,7 @@ func demultiplex(attached client.HijackedResponse) *stack.Streams {
 	})
 }
 
-// Signal has the engine send a signal. One that ends the container is the harness's own wish to the engine, which
-// does not restart it.
+// Signal sends a signal through the engine, which does not restart a container that exits because of it.
 func (n *node) Signal(ctx context.Context, signal string) error {
 	_, err := n.api().ContainerKill(ctx, n.id(), client.ContainerKillOptions{Signal: signal})
 	return err
@@ -93,7 +92,7 @@ func (n *node) Restart(ctx context.Context) error {
 	return err
 }
 
-// Freeze pauses the container, or lets it go on.
+// Freeze pauses or unpauses the container.
 func (n *node) Freeze(ctx context.Context, frozen bool) (err error) {
 	if frozen {
 		_, err = n.api().ContainerPause(ctx, n.id(), client.ContainerPauseOptions{})
@@ -103,23 +102,23 @@ func (n *node) Freeze(ctx context.Context, frozen bool) (err error) {
 	return err
 }
 
-// LimitCPU gives the container so many cores. The engine takes no limit away, so that none is the whole machine.
+// LimitCPU sets the container's CPU limit. The engine cannot remove a limit, so 0 sets it to all CPUs.
 func (n *node) LimitCPU(ctx context.Context, cores float64) error {
 	_, err := n.api().ContainerUpdate(ctx, n.id(),
 		client.ContainerUpdateOptions{Resources: n.stack.engine.resources(cores)})
 	return err
 }
 
-// ScheduleUndo tells the reaper what to do to the container, unless revoke is called before its time is up.
+// ScheduleUndo tells the reaper to undo a fault of the container, unless revoke is called before.
 func (n *node) ScheduleUndo(u stack.Undo) (revoke func()) {
-	w := pendingUndo{Container: n.id(), Kind: u.Kind, After: u.After}
+	undo := pendingUndo{Container: n.id(), Kind: u.Kind, After: u.After}
 	if u.Kind == stack.RestoreLimit {
-		w.NanoCPUs = n.stack.engine.resources(u.Cores).NanoCPUs
+		undo.NanoCPUs = n.stack.engine.resources(u.Cores).NanoCPUs
 	}
-	return n.stack.scheduleUndo(w)
+	return n.stack.scheduleUndo(undo)
 }
 
-// resources are a number of cores as the engine wants it.
+// resources converts a CPU limit for the engine; 0 is all CPUs.
 func (e *Engine) resources(cores float64) *container.Resources {
 	if cores == 0 {
 		cores = float64(e.cpus)
@@ -127,11 +126,11 @@ func (e *Engine) resources(cores float64) *container.Resources {
 	return &container.Resources{NanoCPUs: int64(cores * 1e9)}
 }
 
-// Processes are those that ps, on the engine's machine, finds in the container.
+// Processes lists the container's processes, with ps on the engine's machine.
 func (n *node) Processes(ctx context.Context) ([]stack.Process, error) {
 	top, err := n.api().ContainerTop(ctx, n.id(), client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
 	if err != nil && strings.Contains(err.Error(), `"ps"`) {
-		return nil, fmt.Errorf("%w; the engine's machine needs the program: 'apt-get install procps' there", err)
+		return nil, fmt.Errorf("%w; install ps on the engine's machine: 'apt-get install procps'", err)
 	}
 	if err != nil {
 		return nil, err
@@ -143,7 +142,7 @@ func (n *node) Processes(ctx context.Context) ([]stack.Process, error) {
 	return all, nil
 }
 
-// Run carries out a command in the container, or lbproof's own in one beside it.
+// Run runs a command in the container, or an lbproof command in a sidecar.
 func (n *node) Run(ctx context.Context, c stack.Command) (stack.Output, error) {
 	if c.RunLbproof {
 		return n.runSidecar(ctx, c)
@@ -156,8 +155,7 @@ func (n *node) Run(ctx context.Context, c stack.Command) (stack.Output, error) {
 	return stack.Output{ExitCode: code, Text: string(text)}, err
 }
 
-// runSidecar runs a command of lbproof's own to its end in the container's network, among its processes too if it is to see
-// them, with the capabilities that it needs.
+// runSidecar runs an lbproof command in a container that shares the node's network, and waits for it to exit.
 func (n *node) runSidecar(ctx context.Context, c stack.Command) (stack.Output, error) {
 	s := n.stack
 	image, err := s.engine.nodeImage(ctx)
@@ -165,7 +163,10 @@ func (n *node) runSidecar(ctx context.Context, c stack.Command) (stack.Output, e
 		return stack.Output{}, err
 	}
 	start := stack.Start{
-		Spec:       plan.Spec{Name: n.name + "-" + c.Argv[0], Role: stack.Sidecar, Command: append([]string{"/lbproof"}, c.Argv...)},
+		Spec: plan.Spec{
+			Name: n.name + "-" + c.Argv[0], Role: stack.Sidecar,
+			Command: append([]string{"/lbproof"}, c.Argv...),
+		},
 		Privileges: stack.PrivilegesOf(stack.Sidecar).WithCapabilities(c.Capabilities...), NetworkOf: n,
 	}
 	options := s.options(start, func(h *container.HostConfig) {
@@ -173,17 +174,17 @@ func (n *node) runSidecar(ctx context.Context, c stack.Command) (stack.Output, e
 			h.PidMode = container.PidMode("container:" + n.id())
 		}
 	})
-	end := wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20 * time.Millisecond)
-	r, err := s.run(ctx, image.Ref, append(options, testcontainers.WithWaitStrategy(end))...)
+	exit := wait.ForExit().WithExitTimeout(time.Minute).WithPollInterval(20 * time.Millisecond)
+	sidecar, err := s.run(ctx, image.Ref, append(options, testcontainers.WithWaitStrategy(exit))...)
 	if err != nil {
 		return stack.Output{}, err
 	}
-	state, err := r.State(ctx)
+	state, err := sidecar.State(ctx)
 	if err != nil {
 		return stack.Output{}, err
 	}
 	var output strings.Builder
-	err = s.engine.copyLogs(ctx, r.GetContainerID(), stack.LogOptions{Stdout: &output, Stderr: &output})
+	err = s.engine.copyLogs(ctx, sidecar.GetContainerID(), stack.LogOptions{Stdout: &output, Stderr: &output})
 	return stack.Output{ExitCode: state.ExitCode, Text: output.String()}, err
 }
 
@@ -211,11 +212,11 @@ func (n *node) Read(ctx context.Context, file string) (io.ReadCloser, error) {
 	}{archive, got.Content}, nil
 }
 
-// Write puts files beside their places, and has an aid rename them: the engine itself writes in place.
+// Write copies files next to their paths and renames them in a sidecar, because the engine does not write atomically.
 func (n *node) Write(ctx context.Context, files ...model.File) error {
 	const suffix = ".lbproof"
 	rename := stack.Command{
-		Argv: []string{"rename", "--from-suffix", suffix}, SharePIDs: true,
+		Argv: []string{"rename-files", "--from-suffix", suffix}, SharePIDs: true,
 		Capabilities: []string{"SYS_PTRACE", "DAC_OVERRIDE"},
 	}
 	for _, f := range files {
@@ -224,14 +225,14 @@ func (n *node) Write(ctx context.Context, files ...model.File) error {
 		}
 		rename.Argv = append(rename.Argv, "--to", f.Name)
 	}
-	did, err := n.runSidecar(ctx, rename)
-	if err == nil && did.ExitCode != 0 {
-		err = errors.New(strings.TrimSpace(did.Text))
+	output, err := n.runSidecar(ctx, rename)
+	if err == nil && output.ExitCode != 0 {
+		err = errors.New(strings.TrimSpace(output.Text))
 	}
 	return err
 }
 
-// Logs writes what the engine keeps of the container's log.
+// Logs writes the part of the container's log that the engine keeps.
 func (n *node) Logs(ctx context.Context, l stack.LogOptions) error {
 	return n.stack.engine.copyLogs(ctx, n.id(), l)
 }
@@ -259,7 +260,7 @@ func orDiscard(w io.Writer) io.Writer {
 	return w
 }
 
-// Usage is the engine's count of the container's cgroup and network.
+// Usage returns the usage of the container's cgroup and network.
 func (n *node) Usage(ctx context.Context) (history.Sample, error) {
 	answer, err := n.api().ContainerStats(ctx, n.id(), client.ContainerStatsOptions{})
 	if err != nil {
@@ -271,7 +272,7 @@ func (n *node) Usage(ctx context.Context) (history.Sample, error) {
 		return history.Sample{}, err
 	}
 	if stats.CPUStats.CPUUsage.TotalUsage == 0 {
-		return history.Sample{}, errors.New("it is not running")
+		return history.Sample{}, errors.New("the container is not running")
 	}
 	out := history.Sample{
 		CPU:       time.Duration(stats.CPUStats.CPUUsage.TotalUsage),
@@ -285,7 +286,7 @@ func (n *node) Usage(ctx context.Context) (history.Sample, error) {
 	return out, nil
 }
 
-// pageCache is what of a container's memory the kernel can take back: cgroup v1's and v2's name for it.
+// pageCache returns the memory that the kernel can reclaim, under its cgroup v1 or v2 name.
 func pageCache(stats map[string]uint64) int64 {
 	if v, ok := stats["total_inactive_file"]; ok {
 		return int64(v)

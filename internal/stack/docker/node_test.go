@@ -18,7 +18,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// What the harness has forgotten to take back, because it hangs, the reaper does.
+// The reaper undoes faults that lbproof has not undone in time.
 func TestFaultsExpire(t *testing.T) {
 	s := open(t)
 	spec, files := backend("b1")
@@ -29,7 +29,7 @@ func TestFaultsExpire(t *testing.T) {
 	in := func(is func(stack.State) bool) func() bool {
 		return func() bool { now, err := b1.Node.State(t.Context()); return err == nil && is(now) }
 	}
-	healed := func(is func(stack.State) bool) { // perhaps before anybody has looked
+	healed := func(is func(stack.State) bool) { // maybe already
 		t.Helper()
 		assert.Eventually(t, in(is), 10*time.Second, 20*time.Millisecond)
 	}
@@ -49,14 +49,14 @@ func TestFaultsExpire(t *testing.T) {
 	resume, err := b1.Pause(t.Context(), soon)
 	require.NoError(t, err)
 	require.NoError(t, resume(t.Context()))
-	resume, err = b1.Pause(t.Context(), 0) // by nobody's will
+	resume, err = b1.Pause(t.Context(), 0) // never undone
 	require.NoError(t, err)
-	assert.Never(t, in(func(now stack.State) bool { return !now.Frozen }), 600*time.Millisecond, 50*time.Millisecond, "what was taken back is not taken back again")
+	assert.Never(t, in(func(now stack.State) bool { return !now.Frozen }), 600*time.Millisecond, 50*time.Millisecond, "a fault that was undone is not undone again")
 	require.NoError(t, resume(t.Context()))
 }
 
-// Who died before anybody watched is missed all the same.
-func TestDeathBeforeTheWatch(t *testing.T) {
+// The watch reports a node that exited before it began.
+func TestExitBeforeWatch(t *testing.T) {
 	s := open(t)
 	spec, files := backend("b1")
 	spec.AutoRestart = false
@@ -66,16 +66,16 @@ func TestDeathBeforeTheWatch(t *testing.T) {
 	require.Eventually(t, func() bool { return s.CheckRunning(t.Context(), "b1") != nil }, 5*time.Second, 20*time.Millisecond)
 	watched, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
-	assert.ErrorContains(t, s.Watch(watched), "the container b1 died: exit status 137")
+	assert.ErrorContains(t, s.Watch(watched), "container b1 exited: exit status 137")
 }
 
-// A container that is not the run's cannot be named.
+// Containers of others cannot be addressed.
 func TestForeignContainersCannotBeNamed(t *testing.T) {
 	s := open(t)
 	own, err := s.made.engine.nodeImage(t.Context())
 	require.NoError(t, err)
 	made, err := s.made.engine.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{
-		Config: &container.Config{Image: own.Ref, Cmd: []string{"/lbproof", "reach"}},
+		Config: &container.Config{Image: own.Ref, Cmd: []string{"/lbproof", "wait-ports"}},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -84,15 +84,15 @@ func TestForeignContainersCannotBeNamed(t *testing.T) {
 	})
 	for _, name := range []string{made.ID, made.ID[:12]} {
 		_, err := s.Member(name)
-		assert.EqualError(t, err, "the run has no node "+name)
+		assert.EqualError(t, err, "node "+name+": not part of this run")
 	}
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
 	_, err = s.member(t, "b1").ApplyRule(t.Context(), agent.Rule{})
-	assert.ErrorContains(t, err, "the run has no node b1 that can be broken", "it has no agent")
+	assert.ErrorContains(t, err, "node b1: no agent, so no fault can be injected")
 }
 
-// A rule of the network takes itself back when its time is over, though nobody says so.
+// A network rule expires by itself.
 func TestRulesExpire(t *testing.T) {
 	s := opened(t, engine(t), stack.Setup{Run: "stacktest", Agents: true})
 	spec, files := backend("b1")
@@ -105,27 +105,26 @@ func TestRulesExpire(t *testing.T) {
 	require.NoError(t, err)
 	with, err := s.member(t, "b2").Addresses(t.Context())
 	require.NoError(t, err)
-	look := func(want agent.Outcome) error {
+	poll := func(want agent.Outcome) error {
 		_, err := s.member(t, "b2").Probe(t.Context(), agent.Poll{
 			Addr: netip.AddrPortFrom(at[0], 8000), Path: "/", Timeout: time.Second, Interval: 5 * time.Millisecond, GiveUpAfter: 10 * time.Second,
 			Expect: agent.Expectation{Outcomes: []agent.Outcome{want}},
 		})
 		return err
 	}
-	require.NoError(t, look(agent.Answered))
+	require.NoError(t, poll(agent.Answered))
 	_, err = s.member(t, "b1").ApplyRule(t.Context(), agent.Rule{Action: agent.Refuse, Peers: with, Ports: []int{8000}, ExpiresAfter: 500 * time.Millisecond})
 	require.NoError(t, err)
-	require.NoError(t, look(agent.Refused))
-	require.NoError(t, look(agent.Answered))
+	require.NoError(t, poll(agent.Refused))
+	require.NoError(t, poll(agent.Answered))
 }
 
-// The reaper may be killed or removed: another takes its place and is told what stands, and everything goes with the
-// run all the same.
-func TestTheReaperDies(t *testing.T) {
+// A reaper that is killed is replaced by another one with the same pending undos, and the run is still removed.
+func TestReaperIsReplaced(t *testing.T) {
 	var mu sync.Mutex
-	var told []string
+	var progress []string
 	d := engine(t)
-	d.Progress = func(text string) { mu.Lock(); told = append(told, text); mu.Unlock() }
+	d.Progress = func(text string) { mu.Lock(); progress = append(progress, text); mu.Unlock() }
 	s := openRig(t, d, stack.Setup{Run: "reaperdies"})
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
@@ -140,7 +139,7 @@ func TestTheReaperDies(t *testing.T) {
 		return ""
 	}
 	first := reaper()
-	_, err := s.member(t, "b1").Pause(t.Context(), time.Second) // and nobody takes it back but the reaper
+	_, err := s.member(t, "b1").Pause(t.Context(), time.Second) // undone by the reaper only
 	require.NoError(t, err)
 	_, err = d.client.ContainerKill(t.Context(), first, client.ContainerKillOptions{Signal: "KILL"})
 	require.NoError(t, err)
@@ -148,12 +147,12 @@ func TestTheReaperDies(t *testing.T) {
 		paused, err := s.member(t, "b1").IsPaused(t.Context())
 		next := reaper()
 		return err == nil && !paused && next != "" && next != first
-	}, 20*time.Second, 20*time.Millisecond, "another reaper does what the first was told")
+	}, 20*time.Second, 20*time.Millisecond, "the second reaper undoes what the first was told to")
 	mu.Lock()
-	assert.Contains(t, strings.Join(told, "\n"), "has ended before its time")
+	assert.Contains(t, strings.Join(progress, "\n"), "was killed (out of memory?) and has been restarted")
 	mu.Unlock()
 
-	// One that hangs is not waited for for long.
+	// Close does not wait long for one that hangs.
 	_, err = d.client.ContainerPause(t.Context(), reaper(), client.ContainerPauseOptions{})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())

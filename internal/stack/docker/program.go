@@ -13,21 +13,21 @@ import (
 	"strings"
 )
 
-// A program that the node image holds. make build makes a static one, which needs nothing else. go build and go install
-// make a dynamic one where cgo is on: its image has the program's loader and shared libraries too.
+// The node image holds the lbproof binary. make build links it statically, so it needs nothing else. Plain go build and
+// go install link it dynamically if cgo is enabled; then the image also holds its loader and shared libraries.
 
-// libraryDir holds a dynamic program's shared libraries in an image, out of the way of all else.
+// libraryDir is the directory of a dynamic program's shared libraries in an image.
 const libraryDir = "/lib/lbproof"
 
-// dynamicEnv is the environment of a dynamic program: where its loader finds the libraries, and that Go itself resolves
-// names, as in a static program. glibc would load more libraries for that, which the image lacks.
+// dynamicEnv is the environment of a dynamic program. Go resolves names itself, as in a static program: glibc's
+// resolver would load more libraries, which the image lacks.
 var dynamicEnv = map[string]string{"LD_LIBRARY_PATH": libraryDir, "GODEBUG": "netdns=go"}
 
 // loaderOf returns the ELF interpreter of a Linux program, which loads its shared libraries; "" if it is static.
 func loaderOf(binary string) (string, error) {
 	f, err := elf.Open(binary)
 	if err != nil {
-		return "", fmt.Errorf("%s is no Linux program: %w", binary, err)
+		return "", fmt.Errorf("%s: not a Linux program: %w", binary, err)
 	}
 	defer f.Close()
 	for _, p := range f.Progs {
@@ -43,8 +43,8 @@ func loaderOf(binary string) (string, error) {
 	return "", nil
 }
 
-// librariesOf returns the files of a program's shared libraries on this machine, by name. The loader itself lists them,
-// because only it knows where it looks: its cache, its built-in directories, and the run paths in the program.
+// librariesOf returns the paths of a program's shared libraries on this machine, by name. The loader itself lists them:
+// it knows its cache, its default directories and the program's run paths.
 func librariesOf(ctx context.Context, loader, binary string) (map[string]string, error) {
 	list, err := newCommand(ctx, childEnv("LD_LIBRARY_PATH"), loader, "--list", binary).CombinedOutput()
 	if err != nil {
@@ -53,7 +53,7 @@ func librariesOf(ctx context.Context, loader, binary string) (map[string]string,
 	return parseLibraries(binary, string(list))
 }
 
-// parseLibraries reads the loader's list: "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f6a5008a000)". Lines
+// parseLibraries parses the loader's list: "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f6a5008a000)". Lines
 // without an arrow are the kernel's vDSO and the loader itself.
 func parseLibraries(binary, list string) (map[string]string, error) {
 	libraries := map[string]string{}
@@ -64,7 +64,7 @@ func parseLibraries(binary, list string) (map[string]string, error) {
 		}
 		file, _, _ := strings.Cut(found, " (0x")
 		if !path.IsAbs(file) {
-			return nil, fmt.Errorf("%s needs %s, which is not on this machine: install it, or build lbproof with "+
+			return nil, fmt.Errorf("%s: shared library %s is not on this machine; install it, or build lbproof with "+
 				"CGO_ENABLED=0", binary, name)
 		}
 		libraries[path.Base(name)] = file
@@ -81,7 +81,7 @@ func addLibraries(l layer, loader string, libraries map[string]string) error {
 	return errors.Join(problems...)
 }
 
-// hostFile adds an executable file of this machine, under a name of its own.
+// hostFile adds an executable file of this machine under another name.
 func (l layer) hostFile(name, file string) error {
 	f, err := os.Open(file)
 	if err != nil {

@@ -31,12 +31,12 @@ func TestParseLibraries(t *testing.T) {
 	assert.Equal(t, map[string]string{"libc.musl-x86_64.so.1": "/lib/ld-musl-x86_64.so.1"}, got)
 
 	_, err = parseLibraries("lbproof", "\tlibmissing.so.1 => not found\n")
-	assert.EqualError(t, err, "lbproof needs libmissing.so.1, which is not on this machine: install it, or build lbproof with CGO_ENABLED=0")
+	assert.EqualError(t, err, "lbproof: shared library libmissing.so.1 is not on this machine; install it, or build lbproof with CGO_ENABLED=0")
 }
 
 func TestLoaderOf(t *testing.T) {
 	_, err := loaderOf("program_test.go")
-	assert.ErrorContains(t, err, "is no Linux program")
+	assert.ErrorContains(t, err, "not a Linux program")
 	loader, err := loaderOf(built(t))
 	require.NoError(t, err)
 	assert.Empty(t, loader, "static")

@@ -16,7 +16,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Without a registry an image can be built, if this machine has the tools and somebody knows the packages.
+// Without a registry, an image can be built if this machine has the tools and the packages are known.
 func TestAvailabilityWithoutARegistry(t *testing.T) {
 	e := engine(t)
 	const ref = "127.0.0.1:1/nothing:1"
@@ -34,7 +34,7 @@ func TestAvailabilityWithoutARegistry(t *testing.T) {
 	assert.NotEqual(t, Unavailable, can.State, can.Origin)
 }
 
-// Where a registry answers, an image that is not here is pulled, and the next time it is local.
+// If a registry answers, a missing image is pulled; the next time it is local.
 func TestImageIsPulled(t *testing.T) {
 	s := open(t)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,14 +22,14 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// engineSocket is where the reaper finds the engine: the reaper runs beside it, wherever the harness runs.
+// engineSocket is the engine's socket in the reaper, which runs on the engine's machine.
 const engineSocket = "/var/run/docker.sock"
 
-// startReaper starts the container that outlives the harness. The harness holds the reaper's standard input; when that
-// ends, because Close closed it or because the harness died, the reaper removes everything with the run's label.
+// startReaper starts the reaper, a container that outlives lbproof. When its standard input ends, because Close closed
+// it or lbproof was killed, the reaper removes everything with the run's label.
 //
-// Until the reaper runs, a process of this machine stands in for it: a harness that is killed between two of the
-// engine's answers leaves a container that was made and that nobody starts any more.
+// Until the reaper runs, a guard process on this machine does its work: lbproof may be killed after the engine has
+// created a container and before it starts.
 func (s *Stack) startReaper(ctx context.Context) error {
 	leave, err := s.startGuard()
 	if err != nil {
@@ -36,23 +37,23 @@ func (s *Stack) startReaper(ctx context.Context) error {
 	}
 	defer leave()
 	err = s.startReaperOnce(ctx)
-	if errdefs.IsNotFound(err) { // a run of another lbproof has just removed the image, which no container used yet
+	if errdefs.IsNotFound(err) { // another build of lbproof has just removed the image, which was unused
 		s.engine.forgetNodeImage()
 		err = s.startReaperOnce(ctx)
 	}
 	return err
 }
 
-// startGuard starts a process that does the reaper's work if this one ends before leave is called.
+// startGuard starts a process that removes the run if this one exits before leave is called.
 func (s *Stack) startGuard() (leave func(), err error) {
 	cmd := exec.Command(s.engine.Binary, "reaper", "--run", s.config.Run, "--guard")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends this one must not end that one
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a signal to this process group must not reach it
 	alive, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, fmt.Errorf("guard the reaper's start: %w", err)
+		return nil, fmt.Errorf("start the reaper's guard: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("guard the reaper's start: %w", err)
+		return nil, fmt.Errorf("start the reaper's guard: %w", err)
 	}
 	return func() {
 		_ = json.NewEncoder(alive).Encode(pendingUndo{RunOver: true})
@@ -81,14 +82,14 @@ func (s *Stack) startReaperOnce(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reaper = attached.HijackedResponse
-	if s.closed { // meanwhile
+	if s.closed { // in the meantime
 		s.reaper.Close()
 	}
 	s.reaperWatchers.Go(func() { s.watchReaper(attached.Reader) })
 	return nil
 }
 
-// createReaper makes the reaper's container, which is not started yet.
+// createReaper creates the reaper's container and does not start it.
 func (s *Stack) createReaper(ctx context.Context) (id string, err error) {
 	found, err := s.engine.Image(ctx, plan.Image{})
 	if err != nil {
@@ -120,10 +121,10 @@ func (s *Stack) createReaper(ctx context.Context) (id string, err error) {
 	return id, err
 }
 
-// watchReaper waits until the reaper ends. Where it ended by itself, or somebody removed it, another takes its place, and is
-// told what it was to do.
+// watchReaper waits until the reaper exits. If it was killed, watchReaper starts another one with the same pending
+// undos.
 func (s *Stack) watchReaper(output io.Reader) {
-	_, _ = io.Copy(io.Discard, output) // it says nothing; what matters is when it ends
+	_, _ = io.Copy(io.Discard, output) // ends when the reaper exits
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
@@ -133,25 +134,23 @@ func (s *Stack) watchReaper(output io.Reader) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := s.startReaper(ctx); err != nil {
-		s.engine.Progress(fmt.Sprintf("the reaper of run %s has ended, and no other can be started: %v; "+
-			"lbproof removes the run itself when it is over", s.config.Run, err))
+		s.engine.Progress(fmt.Sprintf("the reaper of run %s was killed and cannot be restarted: %v; lbproof removes the "+
+			"run itself at its end", s.config.Run, err))
 		return
 	}
-	s.engine.Progress("the reaper of run " + s.config.Run + " has ended before its time (killed, or out of memory?); " +
-		"another has taken its place")
+	s.engine.Progress("the reaper of run " + s.config.Run + " was killed (out of memory?) and has been restarted")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, w := range s.undos {
-		_ = json.NewEncoder(s.reaper.Conn).Encode(w) // one that has ended too is minded in its turn
+	for _, undo := range s.undos {
+		_ = json.NewEncoder(s.reaper.Conn).Encode(undo) // if it fails, this reaper was killed too and is replaced
 	}
 }
 
-// reaperTimeout is after how long Close does the reaper's work, where that does nothing.
+// reaperTimeout is how long Close waits for the reaper before it removes the run itself.
 const reaperTimeout = 15 * time.Second
 
-// Close removes everything that the run made. It works after ctx of the run has ended, and when the reaper does not. A
-// network that Docker never lets go, though nothing is in it, is told of and no error: Docker forgets it when it is
-// restarted.
+// Close removes everything that the run created, even after the run's context has ended or if the reaper hangs. An
+// empty network that Docker does not release is reported and no error: restarting Docker removes it.
 func (s *Stack) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -170,38 +169,38 @@ func (s *Stack) Close() error {
 		if len(left) == 0 {
 			return nil
 		}
-		gone := !slices.ContainsFunc(left, func(l leftover) bool { return l.isReaper })
+		reaperGone := !slices.ContainsFunc(left, func(l leftover) bool { return l.isReaper })
 		if areOnlyNetworks(left) && time.Since(began) > networkReleaseTimeout {
-			s.engine.Progress("Docker does not let go of " + describeLeftovers(left) + ", in which nothing is any more; " +
-				"it is gone when Docker has been restarted")
+			s.engine.Progress("Docker does not release " + describeLeftovers(left) + ", though it is empty; restart Docker")
 			return nil
 		}
-		if gone || time.Since(began) > reaperTimeout {
+		if reaperGone || time.Since(began) > reaperTimeout {
 			removeAll(ctx, s.engine.client, left)
 		}
 		if !sleep.For(ctx, 20*time.Millisecond) {
-			return fmt.Errorf("clean up run %s: still there: %s", s.config.Run, describeLeftovers(left))
+			return fmt.Errorf("clean up run %s: not removed: %s", s.config.Run, describeLeftovers(left))
 		}
 	}
 }
 
-// leftover is what a run has made and not removed.
+// leftover is a container or network that a run has created and not removed.
 type leftover struct {
 	kind      string // container or network
 	id        string
-	inNetwork bool // a container that is in a network by itself, not with another or in none
+	name      string
+	inNetwork bool // a container that joined a network itself, not another container's
 	isReaper  bool
 }
 
 func describeLeftovers(left []leftover) string {
 	var all []string
 	for _, l := range left {
-		all = append(all, l.kind+" "+l.id)
+		all = append(all, l.kind+" "+cmp.Or(l.name, l.id))
 	}
 	return strings.Join(all, ", ")
 }
 
-// listLeftovers lists what carries the run's label.
+// listLeftovers lists what has the run's label.
 func listLeftovers(ctx context.Context, cli *client.Client, run string, reaper bool) ([]leftover, error) {
 	mine := make(client.Filters).Add("label", labelRun+"="+run)
 	containers, err := cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
@@ -219,99 +218,104 @@ func listLeftovers(ctx context.Context, cli *client.Client, run string, reaper b
 		}
 	}
 	for _, n := range networks.Items {
-		left = append(left, leftover{kind: "network", id: n.ID})
+		left = append(left, leftover{kind: "network", id: n.ID, name: n.Name})
 	}
 	return left, nil
 }
 
 func newLeftover(c container.Summary) leftover {
 	mode := container.NetworkMode(c.HostConfig.NetworkMode)
-	return leftover{"container", c.ID, !mode.IsNone() && !mode.IsContainer(), c.Labels[labelRole] == string(stack.Reaper)}
+	l := leftover{
+		kind: "container", id: c.ID, inNetwork: !mode.IsNone() && !mode.IsContainer(),
+		isReaper: c.Labels[labelRole] == string(stack.Reaper),
+	}
+	if len(c.Names) > 0 {
+		l.name = strings.TrimPrefix(c.Names[0], "/")
+	}
+	return l
 }
 
-// networkReleaseTimeout is how long Docker may take to let a network go.
+// networkReleaseTimeout is how long Docker may take to release an empty network.
 const networkReleaseTimeout = 20 * time.Second
 
-// areOnlyNetworks says whether no container is among what is left.
+// areOnlyNetworks reports whether no container is left.
 func areOnlyNetworks(left []leftover) bool {
 	return !slices.ContainsFunc(left, func(l leftover) bool { return l.kind != "network" })
 }
 
-// pendingUndo is what the reaper does to a container if nobody has done it by a time: a fault that the harness should have
-// healed, and did not because it hangs.
+// pendingUndo is a message to the reaper: undo a fault of a container after a time, unless it is cancelled first.
 type pendingUndo struct {
 	ID        int
 	Container string
 	Kind      stack.UndoKind
-	NanoCPUs  int64 // of stack.Unlimit
+	NanoCPUs  int64 // of stack.RestoreLimit
 	After     time.Duration
-	Cancelled bool // it is no longer needed
-	RunOver   bool // the run is: nothing is being made for it any more
+	Cancelled bool // cancels the message with this ID
+	RunOver   bool // the run is over and creates nothing more
 }
 
-func (w pendingUndo) apply(ctx context.Context, cli *client.Client) {
+func (u pendingUndo) apply(ctx context.Context, cli *client.Client) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	switch w.Kind { // what fails here, the end of the run removes
+	switch u.Kind { // errors do not matter: the container is removed at the end of the run
 	case stack.Unfreeze:
-		_, _ = cli.ContainerUnpause(ctx, w.Container, client.ContainerUnpauseOptions{})
+		_, _ = cli.ContainerUnpause(ctx, u.Container, client.ContainerUnpauseOptions{})
 	case stack.Restart:
-		_, _ = cli.ContainerStart(ctx, w.Container, client.ContainerStartOptions{})
+		_, _ = cli.ContainerStart(ctx, u.Container, client.ContainerStartOptions{})
 	case stack.RestoreLimit:
-		_, _ = cli.ContainerUpdate(ctx, w.Container,
-			client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: w.NanoCPUs}})
+		_, _ = cli.ContainerUpdate(ctx, u.Container,
+			client.ContainerUpdateOptions{Resources: &container.Resources{NanoCPUs: u.NanoCPUs}})
 	}
 }
 
-// serveUndos carries out wills that are due, until alive ends. over reports whether the run was, or the harness may have died
-// while it made something.
+// serveUndos applies undos when they are due, until alive ends. over reports whether lbproof said that the run is over;
+// otherwise it was killed, maybe while the engine was creating something for it.
 func serveUndos(ctx context.Context, cli *client.Client, alive io.Reader) (over bool) {
 	timers := map[int]*time.Timer{}
-	wills := json.NewDecoder(alive)
+	messages := json.NewDecoder(alive)
 	for {
-		var w pendingUndo
-		if err := wills.Decode(&w); err != nil {
+		var u pendingUndo
+		if err := messages.Decode(&u); err != nil {
 			for _, t := range timers {
 				t.Stop()
 			}
-			return over // however it ended, the harness is gone
+			return over
 		}
-		if over = over || w.RunOver; w.RunOver {
+		if over = over || u.RunOver; u.RunOver {
 			continue
 		}
-		if t := timers[w.ID]; t != nil {
+		if t := timers[u.ID]; t != nil {
 			t.Stop()
 		}
-		if !w.Cancelled {
-			timers[w.ID] = time.AfterFunc(w.After, func() { w.apply(ctx, cli) })
+		if !u.Cancelled {
+			timers[u.ID] = time.AfterFunc(u.After, func() { u.apply(ctx, cli) })
 		}
 	}
 }
 
-// scheduleUndo gives the reaper a will, unless revoke is called before its time is up.
-func (s *Stack) scheduleUndo(w pendingUndo) (revoke func()) {
+// scheduleUndo tells the reaper to undo a fault, unless revoke is called before it is due.
+func (s *Stack) scheduleUndo(u pendingUndo) (revoke func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastUndoID++
-	w.ID = s.lastUndoID
-	s.undos[w.ID] = w
-	_ = json.NewEncoder(s.reaper.Conn).Encode(w) // one that has just ended is followed by another, which is told all
+	u.ID = s.lastUndoID
+	s.undos[u.ID] = u
+	_ = json.NewEncoder(s.reaper.Conn).Encode(u) // if it fails, watchReaper sends it to the next reaper
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.undos, w.ID)
-		_ = json.NewEncoder(s.reaper.Conn).Encode(pendingUndo{ID: w.ID, Cancelled: true})
+		delete(s.undos, u.ID)
+		_ = json.NewEncoder(s.reaper.Conn).Encode(pendingUndo{ID: u.ID, Cancelled: true})
 	}
 }
 
-// lateObjectWindow is how long the reaper looks whether something more of the run comes up, where the harness died: what it
-// had just asked the engine for may be made after everything else is gone.
+// lateObjectWindow is how long the reaper keeps looking after lbproof was killed: the engine may still create what
+// lbproof had just requested.
 const lateObjectWindow = 10 * time.Second
 
-// Reap waits until alive ends, and carries out meanwhile what the harness asked for and forgot. Then it removes
-// everything with the run's label but the reaper itself, and tries again until nothing is left, or nothing but a
-// network for long, or a minute is over. It is the reaper's whole life. A guard stands in for the reaper until that
-// runs: it leaves when it is told that the run is over, and the reaper is among what it removes.
+// Reap is the reaper's main function. Until alive ends, it applies undos that are due. Then it removes everything with
+// the run's label except the reaper itself, until nothing is left, Docker does not release a network, or a minute is
+// over. A guard does the same, also removes the reaper, and exits when a reaper has taken over.
 func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
@@ -319,61 +323,62 @@ func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 	}
 	defer cli.Close()
 	over := serveUndos(ctx, cli, alive)
-	settled := time.Now()
+	earliestEnd := time.Now()
 	switch {
 	case over && guard:
 		return nil
 	case !over:
-		settled = settled.Add(lateObjectWindow)
+		earliestEnd = earliestEnd.Add(lateObjectWindow)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	alone := time.Now() // since when there has been nothing but networks
+	onlyNetworksSince := time.Now()
 	for {
 		left, err := listLeftovers(ctx, cli, run, guard)
 		if err != nil || !areOnlyNetworks(left) {
-			alone = time.Now()
+			onlyNetworksSince = time.Now()
 		}
-		done := len(left) == 0 || areOnlyNetworks(left) && time.Since(alone) > networkReleaseTimeout
-		if err == nil && time.Now().After(settled) && done {
+		stuck := areOnlyNetworks(left) && time.Since(onlyNetworksSince) > networkReleaseTimeout
+		done := len(left) == 0 || stuck
+		if err == nil && time.Now().After(earliestEnd) && done {
 			return nil
 		}
 		removeAll(ctx, cli, left)
-		again := 10 * time.Millisecond
+		interval := 10 * time.Millisecond
 		if len(left) == 0 {
-			again = 100 * time.Millisecond
+			interval = 100 * time.Millisecond
 		}
-		if !sleep.For(ctx, again) {
-			return fmt.Errorf("clean up run %s: still there: %s", run, describeLeftovers(left))
+		if !sleep.For(ctx, interval) {
+			return fmt.Errorf("clean up run %s: not removed: %s", run, describeLeftovers(left))
 		}
 	}
 }
 
-// maxParallelRemovals is how many containers are removed at a time.
+// maxParallelRemovals bounds concurrent removals of containers.
 const maxParallelRemovals = 8
 
-// removeAll tries to remove containers, those in networks one after another (see launch), and networks once there are
-// no containers.
+// removeAll tries once to remove containers, those in networks one at a time (see launch), and networks if no
+// containers are left.
 func removeAll(ctx context.Context, cli *client.Client, left []leftover) {
-	bare := areOnlyNetworks(left)
+	networksOnly := areOnlyNetworks(left)
 	var removing errgroup.Group
 	removing.SetLimit(maxParallelRemovals)
-	var inTurn []leftover
+	var oneByOne []leftover
 	for _, l := range left {
 		switch {
-		case l.inNetwork, l.kind == "network" && bare:
-			inTurn = append(inTurn, l)
+		case l.inNetwork, l.kind == "network" && networksOnly:
+			oneByOne = append(oneByOne, l)
 		case l.kind == "container":
 			removing.Go(func() error { remove(ctx, cli, l); return nil })
 		}
 	}
-	for _, l := range inTurn {
+	for _, l := range oneByOne {
 		remove(ctx, cli, l)
 	}
 	_ = removing.Wait()
 }
 
-// remove tries once; what stays is found again in the next round.
+// remove tries once and ignores errors: the next round finds what is left.
 func remove(ctx context.Context, cli *client.Client, l leftover) {
 	if l.kind == "network" {
 		_, _ = cli.NetworkRemove(ctx, l.id, client.NetworkRemoveOptions{})

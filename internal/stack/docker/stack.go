@@ -22,48 +22,48 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Stack is what one run has made.
+// Stack is what one run has created.
 type Stack struct {
 	engine         *Engine
 	config         stack.RunConfig
 	networks       []runNetwork // the main one first
 	clientNetwork  netip.Prefix
-	joinMu         sync.Mutex // a network, see launch
+	joinMu         sync.Mutex // serializes joining networks, see launch
 	reaper         client.HijackedResponse
-	reaperWatchers sync.WaitGroup // of the reaper
+	reaperWatchers sync.WaitGroup
 
 	mu         sync.Mutex
-	nodes      map[string]*node    // by container
-	names      map[string]int      // how many containers have taken a name, with the number of the last as its suffix
-	undos      map[int]pendingUndo // that the reaper was told and that still stand
+	nodes      map[string]*node    // by container id
+	names      map[string]int      // how often nextName has used a name
+	undos      map[int]pendingUndo // scheduled with the reaper, by id
 	lastUndoID int
-	closed     bool // the reaper's end is wanted
+	closed     bool // the reaper should exit
 }
 
-// Open makes the run's networks, and first the reaper that will remove them, after what dead runs have left is gone.
-func (e *Engine) Open(ctx context.Context, w stack.RunConfig) (stack.Stack, error) {
-	if !w.Isolated {
+// Open removes stale runs, then starts the reaper, then creates the run's networks.
+func (e *Engine) Open(ctx context.Context, config stack.RunConfig) (stack.Stack, error) {
+	if !config.Isolated {
 		e.removeStaleRuns(ctx)
 	}
-	s := e.newStack(w)
+	s := e.newStack(config)
 	if err := s.startReaper(ctx); err != nil {
 		return nil, fmt.Errorf("start the reaper: %w", err)
 	}
-	if w.Isolated {
+	if config.Isolated {
 		return s, nil
 	}
-	if err := s.createNetworks(ctx, w.Addresses, w.ClientCount); err != nil {
+	if err := s.createNetworks(ctx, config.Addresses, config.ClientCount); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// newStack is a stack in which nothing is yet.
+// newStack returns an empty stack.
 func (e *Engine) newStack(w stack.RunConfig) *Stack {
 	return &Stack{engine: e, config: w, nodes: map[string]*node{}, names: map[string]int{}, undos: map[int]pendingUndo{}}
 }
 
-// Start brings up a container and returns when its process runs.
+// Start starts a container and returns once its process runs.
 func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error) {
 	n := &node{stack: s, name: start.Spec.Name}
 	options := s.options(start, nil)
@@ -94,10 +94,9 @@ func (s *Stack) Start(ctx context.Context, start stack.Start) (stack.Node, error
 	return n, nil
 }
 
-// launch makes a container and starts it. Those that join networks start one after another: Docker 20.10 sometimes
-// loses count of a network's containers when several enter or leave it at once, for they share the number in its
-// memory and not its version in its store; and a network that has more than nobody by that count cannot be removed
-// until Docker is restarted.
+// launch creates and starts a container. Containers join networks one at a time: Docker 20.10 sometimes miscounts the
+// containers of a network when several join or leave it concurrently, and does not remove a network with a positive
+// count until Docker is restarted.
 func (s *Stack) launch(
 	ctx context.Context, image string, options, networks []testcontainers.ContainerCustomizer,
 ) (testcontainers.Container, error) {
@@ -112,7 +111,8 @@ func (s *Stack) launch(
 	return c, c.Start(ctx)
 }
 
-// options are all of a container but its network. more, where it is not nil, has the last word about its host's part.
+// options returns all options of a container except its networks. more, if not nil, modifies the host configuration
+// last.
 func (s *Stack) options(start stack.Start, more func(*container.HostConfig)) []testcontainers.ContainerCustomizer {
 	spec := start.Spec
 	return []testcontainers.ContainerCustomizer{
@@ -135,12 +135,12 @@ func (s *Stack) options(start stack.Start, more func(*container.HostConfig)) []t
 	}
 }
 
-// configureContainer says what runs in a container.
+// configureContainer sets what runs in a container.
 func configureContainer(c *container.Config, start stack.Start) {
 	spec := start.Spec
 	c.Hostname = spec.ContainerHostname
 	if start.NetworkOf != nil {
-		c.Hostname = "" // it has that of the other
+		c.Hostname = "" // it has the other node's
 	}
 	c.User = cmp.Or(spec.User, start.Privileges.User)
 	if len(start.Volumes) > 0 {
@@ -154,7 +154,8 @@ func configureContainer(c *container.Config, start stack.Start) {
 	}
 	if len(spec.HealthCommand) > 0 {
 		c.Healthcheck = &container.HealthConfig{
-			Test: append([]string{"CMD"}, spec.HealthCommand...), Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
+			Test:     append([]string{"CMD"}, spec.HealthCommand...),
+			Interval: 30 * time.Second, Timeout: 10 * time.Second, Retries: 3,
 		}
 	}
 	if start.AttachStreams {
@@ -162,7 +163,7 @@ func configureContainer(c *container.Config, start stack.Start) {
 	}
 }
 
-// applyLimits gives a container its rights, and its limits.
+// applyLimits sets a container's privileges and resource limits.
 func (s *Stack) applyLimits(h *container.HostConfig, start stack.Start) {
 	spec := start.Spec
 	h.NanoCPUs = int64(spec.CPUs * 1e9)
@@ -178,7 +179,7 @@ func (s *Stack) applyLimits(h *container.HostConfig, start stack.Start) {
 	}
 }
 
-// placeContainer puts a container beside others, and says where its log goes and whether it comes back.
+// placeContainer sets a container's network mode, log driver and restart policy.
 func placeContainer(h *container.HostConfig, start stack.Start) {
 	h.LogConfig = container.LogConfig{
 		Type: "local", Config: map[string]string{"max-size": "20m", "max-file": "1", "compress": "false"},
@@ -190,7 +191,7 @@ func placeContainer(h *container.HostConfig, start stack.Start) {
 		h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 	}
 	if start.NetworkOf != nil {
-		other := start.NetworkOf.(*node).id() // nobody mixes nodes of two runtimes
+		other := start.NetworkOf.(*node).id() // nodes of different runtimes are never mixed
 		h.NetworkMode = container.NetworkMode("container:" + other)
 		if len(start.Spec.SharedDirs) > 0 {
 			h.VolumesFrom = []string{other}
@@ -204,7 +205,7 @@ func placeContainer(h *container.HostConfig, start stack.Start) {
 	}
 }
 
-// containerFiles puts configuration files where the node expects them, before its process starts.
+// containerFiles returns the files that are copied into a container before its process starts.
 func containerFiles(spec plan.Spec, files []model.File) []testcontainers.ContainerFile {
 	var out []testcontainers.ContainerFile
 	for at, text := range spec.GeneratedFiles {
@@ -224,10 +225,12 @@ func containerFiles(spec plan.Spec, files []model.File) []testcontainers.Contain
 	return out
 }
 
-// eventKinds are the engine's names of what befalls containers.
-var eventKinds = map[events.Action]stack.EventKind{"die": stack.Exited, "oom": stack.OutOfMemory, "start": stack.Started}
+// eventKinds maps the engine's events.
+var eventKinds = map[events.Action]stack.EventKind{
+	"die": stack.Exited, "oom": stack.OutOfMemory, "start": stack.Started,
+}
 
-// Watch tells what befalls the run's nodes until ctx ends.
+// Watch passes the events of the run's nodes on to tell until ctx ends.
 func (s *Stack) Watch(ctx context.Context, tell func(stack.Event)) error {
 	wanted := make(client.Filters).Add("label", labelRun+"="+s.config.Run).Add("type", "container")
 	for action := range eventKinds {

@@ -63,13 +63,13 @@ func built(t *testing.T) string {
 	return binary
 }
 
-// rig is a rig of stack on the real engine, and what the engine has of it.
+// rig is a stack.Rig on the real engine, with its Stack.
 type rig struct {
 	*stack.Rig
 	made *Stack
 }
 
-// opener is an engine that keeps the stack that it opens.
+// opener is an engine that records the Stack that it opens.
 type opener struct {
 	*Engine
 	made *Stack
@@ -83,7 +83,7 @@ func (o *opener) Open(ctx context.Context, w stack.RunConfig) (stack.Stack, erro
 	return made, err
 }
 
-// engine is the real one.
+// engine returns the real engine.
 func engine(t *testing.T) *Engine {
 	t.Helper()
 	if testing.Short() {
@@ -95,7 +95,7 @@ func engine(t *testing.T) *Engine {
 	return e
 }
 
-// openRig starts a rig, which the test removes.
+// openRig starts a rig that the test closes.
 func openRig(t *testing.T, e *Engine, setup stack.Setup) rig {
 	t.Helper()
 	keeping := &opener{Engine: e}
@@ -104,13 +104,13 @@ func openRig(t *testing.T, e *Engine, setup stack.Setup) rig {
 	return rig{r, keeping.made}
 }
 
-// open starts an empty rig on the real engine.
+// open starts an empty rig.
 func open(t *testing.T) rig {
 	t.Helper()
 	return opened(t, engine(t), stack.Setup{Run: "stacktest"})
 }
 
-// opened starts a rig that is removed at the end of the test.
+// opened starts a rig that is closed at the end of the test.
 func opened(t *testing.T, e *Engine, setup stack.Setup) rig {
 	t.Helper()
 	r := openRig(t, e, setup)
@@ -118,7 +118,7 @@ func opened(t *testing.T, e *Engine, setup stack.Setup) rig {
 	return r
 }
 
-// node is the container of a member.
+// node returns the container of a member.
 func (r rig) node(t *testing.T, name string) *node {
 	t.Helper()
 	return r.member(t, name).Node.(*node)
@@ -131,7 +131,7 @@ func (r rig) member(t *testing.T, name string) *stack.Member {
 	return m
 }
 
-// backend is a node that needs no balancer.
+// backend returns a node that needs no balancer.
 func backend(name string) (plan.Spec, []model.File) {
 	file := model.NewFile("a.conf", []byte("as it was given\x00\xff"))
 	return plan.Spec{
@@ -140,7 +140,7 @@ func backend(name string) (plan.Spec, []model.File) {
 	}, []model.File{file}
 }
 
-func TestProof(t *testing.T) {
+func TestVerifyConfig(t *testing.T) {
 	s := open(t)
 	spec, files := backend("b1")
 	require.NoError(t, s.Start(t.Context(), spec, files))
@@ -167,7 +167,7 @@ func TestProof(t *testing.T) {
 			client.CopyToContainerOptions{DestinationPath: "/", Content: &archive})
 		require.NoError(t, err)
 		_, err = s.VerifyConfig(t.Context(), spec, files)
-		assert.ErrorContains(t, err, "/conf is not the file a.conf that it was given")
+		assert.ErrorContains(t, err, "verify the configuration of b1: /conf differs from a.conf")
 	})
 	t.Run("a container that is gone", func(t *testing.T) {
 		_, err := s.made.engine.client.ContainerKill(t.Context(), s.node(t, "b1").id(), client.ContainerKillOptions{Signal: "KILL"})
@@ -175,12 +175,12 @@ func TestProof(t *testing.T) {
 		watching, stop := context.WithCancel(t.Context())
 		defer stop()
 		err = s.CheckRunning(watching, "b1")
-		assert.ErrorContains(t, err, "the container b1 died: exit status 137")
-		assert.ErrorContains(t, err, "listening", "its last lines are told")
+		assert.ErrorContains(t, err, "container b1 exited: exit status 137")
+		assert.ErrorContains(t, err, "listening", "last log lines")
 	})
 }
 
-// An image that can be neither found, pulled nor built says why, for each way.
+// The error for an unavailable image explains why it can neither be pulled nor built.
 func TestMissingImageSaysWhy(t *testing.T) {
 	s := open(t)
 	_, err := s.made.engine.Image(t.Context(), plan.Image{Ref: "localhost:1/nothing:here", Packages: []string{"no-such-package-anywhere"}})
@@ -190,8 +190,7 @@ func TestMissingImageSaysWhy(t *testing.T) {
 	}
 }
 
-// The module that builds a program has what the program's own module replaces and excludes, which a mere require would
-// lose.
+// The module that builds a program has the replace and exclude directives of the program's own module.
 func TestGoMod(t *testing.T) {
 	theirs := filepath.Join(t.TempDir(), "go.mod")
 	require.NoError(t, os.WriteFile(theirs, []byte("module m.example/m\n\ngo 1.25.0\n\nreplace a.example => b.example v1.2.3\n\nexclude c.example v0.0.1\n"), 0o600))

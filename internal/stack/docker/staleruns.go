@@ -14,46 +14,46 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// StaleRun are the containers and networks of a run that nobody carries out any more.
+// StaleRun is what a run that has ended left behind.
 type StaleRun struct {
 	Run         string
-	LastCreated time.Time // when the last of them was made, by the engine's clock
+	LastCreated time.Time // creation of its newest container or network, by the engine's clock
 	left        []leftover
 }
 
-// String says what there is.
+// String lists the containers and networks.
 func (r StaleRun) String() string {
-	return fmt.Sprintf("run %s, of %s: %s", r.Run, r.LastCreated.UTC().Format(time.DateTime), describeLeftovers(r.left))
+	return fmt.Sprintf("run %s of %s: %s", r.Run, r.LastCreated.UTC().Format(time.DateTime), describeLeftovers(r.left))
 }
 
-// reaperStartGrace is how long after a run has made something it counts as going on though it has no reaper that runs: its
-// reaper may be about to start, or just have been replaced.
+// reaperStartGrace is how long a run without a running reaper counts as active after it has created something: its
+// reaper may be starting, or being replaced.
 const reaperStartGrace = 30 * time.Second
 
-// StaleRuns lists what dead runs have left: those without a reaper that runs. A harness that was killed before its reaper
-// ran leaves such, and a reaper that was killed after its harness.
+// StaleRuns lists what runs without a running reaper left behind: lbproof was killed before its reaper ran, or both
+// were killed.
 func (e *Engine) StaleRuns(ctx context.Context) ([]StaleRun, error) {
 	info, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("look for the remains of runs: %w", err)
+		return nil, fmt.Errorf("find stale runs: %w", err)
 	}
 	now, err := time.Parse(time.RFC3339Nano, info.Info.SystemTime)
 	if err != nil {
-		return nil, fmt.Errorf("look for the remains of runs: the engine's clock: %w", err)
+		return nil, fmt.Errorf("find stale runs: the engine's clock: %w", err)
 	}
 	return e.staleRunsAt(ctx, now)
 }
 
-// staleRunsAt lists what runs have left that were dead by a time.
+// staleRunsAt is StaleRuns at a given time.
 func (e *Engine) staleRunsAt(ctx context.Context, now time.Time) ([]StaleRun, error) {
 	ours := make(client.Filters).Add("label", labelRun)
 	containers, err := e.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
 	if err != nil {
-		return nil, fmt.Errorf("look for the remains of runs: %w", err)
+		return nil, fmt.Errorf("find stale runs: %w", err)
 	}
 	networks, err := e.client.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
 	if err != nil {
-		return nil, fmt.Errorf("look for the remains of runs: %w", err)
+		return nil, fmt.Errorf("find stale runs: %w", err)
 	}
 	runs, alive := map[string]*StaleRun{}, map[string]bool{}
 	add := func(run string, since time.Time, l leftover) {
@@ -72,55 +72,55 @@ func (e *Engine) staleRunsAt(ctx context.Context, now time.Time) ([]StaleRun, er
 		add(run, time.Unix(c.Created, 0), newLeftover(c))
 	}
 	for _, n := range networks.Items {
-		add(n.Labels[labelRun], n.Created, leftover{kind: "network", id: n.ID})
+		add(n.Labels[labelRun], n.Created, leftover{kind: "network", id: n.ID, name: n.Name})
 	}
-	var dead []StaleRun
+	var stale []StaleRun
 	for run, r := range runs {
 		if !alive[run] && now.Sub(r.LastCreated) > reaperStartGrace {
-			dead = append(dead, *r)
+			stale = append(stale, *r)
 		}
 	}
-	slices.SortFunc(dead, func(a, b StaleRun) int {
+	slices.SortFunc(stale, func(a, b StaleRun) int {
 		return cmp.Or(a.LastCreated.Compare(b.LastCreated), cmp.Compare(a.Run, b.Run))
 	})
-	return dead, nil
+	return stale, nil
 }
 
-// RemoveStaleRun removes what a dead run has left. What Docker does not let go is an error that names it.
+// RemoveStaleRun removes a stale run. The error names what Docker does not release.
 func (e *Engine) RemoveStaleRun(ctx context.Context, r StaleRun) error {
 	ctx, cancel := context.WithTimeout(ctx, networkReleaseTimeout)
 	defer cancel()
 	for {
 		left, err := listLeftovers(ctx, e.client, r.Run, true)
 		if err != nil {
-			return fmt.Errorf("remove what is left of run %s: %w", r.Run, err)
+			return fmt.Errorf("remove stale run %s: %w", r.Run, err)
 		}
 		if len(left) == 0 {
 			return nil
 		}
 		removeAll(ctx, e.client, left)
 		if !sleep.For(ctx, 20*time.Millisecond) {
-			return fmt.Errorf("remove what is left of run %s: still there: %s; restarting Docker frees networks that "+
-				"it does not let go", r.Run, describeLeftovers(left))
+			return fmt.Errorf("remove stale run %s: Docker does not remove %s; restart Docker to release its networks",
+				r.Run, describeLeftovers(left))
 		}
 	}
 }
 
-// removeStaleRuns removes what dead runs have left, before a run begins. What cannot be removed is told of, and disturbs only who
-// needs its addresses.
+// removeStaleRuns removes stale runs before a new run. What cannot be removed is reported; it only affects runs that
+// need its addresses.
 func (e *Engine) removeStaleRuns(ctx context.Context) {
-	dead, err := e.StaleRuns(ctx)
+	stale, err := e.StaleRuns(ctx)
 	if err != nil {
 		e.Progress(err.Error())
 		return
 	}
-	for _, r := range dead {
+	for _, r := range stale {
 		if areOnlyNetworks(r.left) {
-			// it can be used again, see abandoned; Docker may not let it go, which takes time to find out
+			// findReusable can reuse a network; waiting for Docker to release it may take long
 			removeAll(ctx, e.client, r.left)
 			continue
 		}
-		e.Progress("removing what is left of " + r.String())
+		e.Progress("removing stale " + r.String())
 		if err := e.RemoveStaleRun(ctx, r); err != nil {
 			e.Progress(err.Error())
 		}

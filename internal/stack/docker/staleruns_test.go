@@ -14,9 +14,9 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// A harness that was killed before its reaper ran leaves containers that were made and never started, and networks:
-// they are found, and removed when they are old enough to be nobody's. Those of a run that goes on are not.
-func TestRemains(t *testing.T) {
+// If lbproof is killed before its reaper runs, created containers and networks are left. They are found and removed
+// after a grace period; those of an active run are not.
+func TestStaleRuns(t *testing.T) {
 	s := open(t)
 	d := s.made.engine
 	found, err := d.Image(t.Context(), plan.Image{})
@@ -44,7 +44,7 @@ func TestRemains(t *testing.T) {
 	young, _ := of(time.Now())
 	assert.Empty(t, young.Run, "its reaper may be about to start")
 	old, others := of(time.Now().Add(reaperStartGrace + time.Minute))
-	assert.Contains(t, old.String(), "run killed, of ")
+	assert.Contains(t, old.String(), "run killed of ")
 	assert.Contains(t, old.String(), "container ")
 	assert.Contains(t, old.String(), "network ")
 	assert.NotContains(t, others, s.made.config.Run, "a run that goes on")
@@ -58,8 +58,8 @@ func TestRemains(t *testing.T) {
 	assert.NotEmpty(t, left)
 }
 
-// There is one image of lbproof itself, and those that a run uses.
-func TestOlderImagesOfLbproofGo(t *testing.T) {
+// Images of other builds of lbproof are removed, unless a container uses them.
+func TestRemoveOlderNodeImages(t *testing.T) {
 	s := open(t)
 	d := s.made.engine
 	own, err := d.Image(t.Context(), plan.Image{})
@@ -82,9 +82,8 @@ func TestOlderImagesOfLbproofGo(t *testing.T) {
 	}
 }
 
-// An image that was built from Debian packages is built again only where Debian has others, and takes the place of the
-// one before.
-func TestRenew(t *testing.T) {
+// An image that was built from Debian packages is only built again if Debian has newer ones, and replaces the old one.
+func TestUpdate(t *testing.T) {
 	s := open(t)
 	d := s.made.engine
 	image := plan.Image{Ref: "localhost:1/renewed:here", Packages: []string{"busybox-static"}}
