@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEngineScript runs the script on machines made of a few commands: what it must not do (install, start) is a command that tells.
+// TestEngineScript runs the script with a PATH of fake commands. Commands that it must not run (install, start) print a line.
 func TestEngineScript(t *testing.T) {
 	const (
 		answers = "#!/bin/sh\nexit 0\n"
@@ -44,10 +44,10 @@ func TestEngineScript(t *testing.T) {
 			}
 			run := exec.Command(filepath.Join(bin, "bash"), "engine.sh")
 			run.Env = []string{"PATH=" + bin, "DOCKER_HOST=" + c.host}
-			said, _ := run.CombinedOutput() // its exit code is looked at
+			said, _ := run.CombinedOutput() // the exit code is checked below
 			assert.Equal(t, c.code, run.ProcessState.ExitCode(), "%s", said)
 			assert.Contains(t, string(said), c.said)
-			assert.NotContains(t, string(said), "ran ", "something was installed or started")
+			assert.NotContains(t, string(said), "ran ", "the script installed or started something")
 		})
 	}
 }

@@ -12,20 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// "make vuln" succeeds only where a database was asked that knows of nothing.
+// make vuln only succeeds if the database answers and knows no vulnerability.
 func TestVuln(t *testing.T) {
 	if testing.Short() {
 		t.Skip("loads every package several times")
 	}
-	const unreachable = "cannot be reached, so nothing was checked"
-	run := func(database string) (said string, code int) {
+	const unreachable = "so nothing was checked"
+	run := func(database string) (output string, code int) {
 		command := exec.Command("make", "-s", "-C", "..", "vuln", "VULNDB="+database)
-		out, _ := command.CombinedOutput() // its exit code is looked at
+		out, _ := command.CombinedOutput() // the exit code is checked below
 		return string(out), command.ProcessState.ExitCode()
 	}
-	said, code := run("http://127.0.0.1:1")
-	assert.Equal(t, 2, code, said)
-	assert.Contains(t, said, "vuln: the database http://127.0.0.1:1 "+unreachable)
+	output, code := run("http://127.0.0.1:1")
+	assert.Equal(t, 2, code, output)
+	assert.Contains(t, output, "vuln: cannot reach the database http://127.0.0.1:1, "+unreachable)
 
 	type object = map[string]any
 	files := map[string]any{
@@ -33,16 +33,16 @@ func TestVuln(t *testing.T) {
 		"index/modules.json": []object{},
 		"index/vulns.json":   []object{},
 	}
-	said, code = run(writeDatabase(t, files))
-	assert.Equal(t, 0, code, said)
-	assert.NotContains(t, said, unreachable)
+	output, code = run(writeDatabase(t, files))
+	assert.Equal(t, 0, code, output)
+	assert.NotContains(t, output, unreachable)
 
 	known := object{"id": "GO-2000-0001", "modified": "2026-01-01T00:00:00Z"}
 	maps.Copy(files, map[string]any{
 		"index/modules.json": []object{{"path": "github.com/spf13/cobra", "vulns": []object{known}}},
 		"index/vulns.json":   []object{known},
 		"ID/GO-2000-0001.json": object{
-			"id": "GO-2000-0001", "modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z", "details": "every version executes what it is told",
+			"id": "GO-2000-0001", "modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z", "details": "every version is vulnerable",
 			"affected": []object{{
 				"package":            object{"name": "github.com/spf13/cobra", "ecosystem": "Go"},
 				"ranges":             []object{{"type": "SEMVER", "events": []object{{"introduced": "0"}}}},
@@ -50,13 +50,13 @@ func TestVuln(t *testing.T) {
 			}},
 		},
 	})
-	said, code = run(writeDatabase(t, files))
-	assert.Equal(t, 2, code, said)
-	assert.Contains(t, said, "GO-2000-0001")
-	assert.NotContains(t, said, unreachable)
+	output, code = run(writeDatabase(t, files))
+	assert.Equal(t, 2, code, output)
+	assert.Contains(t, output, "GO-2000-0001")
+	assert.NotContains(t, output, unreachable)
 }
 
-// writeDatabase puts a database of vulnerabilities into a folder (go.dev/doc/security/vuln/database) and gives its URL.
+// writeDatabase writes a vulnerability database (go.dev/doc/security/vuln/database) and returns its URL.
 func writeDatabase(t *testing.T, files map[string]any) string {
 	dir := t.TempDir()
 	for name, content := range files {
