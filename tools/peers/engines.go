@@ -21,7 +21,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// sendWithEngine is a closed loop with one of lbproof's engines, recorded as a run is.
+// sendWithEngine runs a closed loop with one of lbproof's engines and records it like a run.
 func sendWithEngine(ctx context.Context, engine string, conns int, d time.Duration, body, where string) error {
 	l := plan.Phase{
 		Name: "bench", Engine: plan.Engine(engine), Count: 1 << 30,
@@ -31,7 +31,7 @@ func sendWithEngine(ctx context.Context, engine string, conns int, d time.Durati
 	return err
 }
 
-// record sends a load for a time and keeps every hit on disk. It returns those of an open loop.
+// record sends a load for a time and writes every hit to disk. It returns the hits of an open loop.
 func record(ctx context.Context, l plan.Phase, where, body string, d time.Duration) (hits []history.Hit, err error) {
 	at, err := url.Parse(where)
 	if err != nil {
@@ -72,7 +72,7 @@ func record(ctx context.Context, l plan.Phase, where, body string, d time.Durati
 	return hits, errors.Join(err, f.Finish(history.Environment{}))
 }
 
-// requests is the one request that is sent.
+// requests returns the only request of the load.
 func requests(at *url.URL, body string) ([]plan.Request, error) {
 	port, err := strconv.Atoi(at.Port())
 	if err != nil {
@@ -89,7 +89,7 @@ func requests(at *url.URL, body string) ([]plan.Request, error) {
 	return []plan.Request{r}, nil
 }
 
-// raiseFileLimit raises the limit of open files as far as it may.
+// raiseFileLimit raises the limit on open files to the maximum.
 func raiseFileLimit() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -99,14 +99,14 @@ func raiseFileLimit() error {
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
-// The open loop that is measured.
+// The measured open loop.
 const (
 	openRate    = 5000 // requests per second
 	openSeconds = 10
 )
 
-// openLoops measures lbproof's open loops: how late requests are sent, what they cost, and whether a second in which the
-// server stops shows; on an idle machine, and on one whose processors others use too.
+// openLoops measures lbproof's open loops on an idle and on a loaded machine: the send lag, the cost per request, and
+// the latency if the server stops for a second.
 func (s *server) openLoops(ctx context.Context, rounds int) error {
 	var rows [][]string
 	for _, loaded := range []bool{false, true} {
@@ -160,7 +160,7 @@ func (s *server) openLoop(ctx context.Context, rounds int, engine plan.Engine, p
 	}, nil
 }
 
-// occupyCPUs keeps every processor busy until it is called off.
+// occupyCPUs keeps every CPU busy until off is called.
 func occupyCPUs(ctx context.Context) (off func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var busy []*exec.Cmd
@@ -173,12 +173,12 @@ func occupyCPUs(ctx context.Context) (off func()) {
 	return func() {
 		cancel()
 		for _, c := range busy {
-			_ = c.Wait() // it was killed
+			_ = c.Wait() // killed by cancel
 		}
 	}
 }
 
-// measureStall sends while nginx is stopped for a second, and returns the 99th percentile of the latency in milliseconds.
+// measureStall sends while nginx is stopped for a second, and returns the 99th percentile of the latency, milliseconds.
 func (s *server) measureStall(ctx context.Context, l plan.Phase) (float64, error) {
 	timer := time.AfterFunc(3*time.Second, func() {
 		_ = s.cmd.Process.Signal(syscall.SIGSTOP)
