@@ -66,7 +66,7 @@ func (e *Engine) buildFromDebian(
 func (e *Engine) assembleImage(ctx context.Context, image plan.Image, debs []string) (stack.Image, error) {
 	name := image.Packages[0]
 	version := packageVersion(name, debs)
-	source := fmt.Sprintf("built from Debian's %s %s and %d packages that it needs", name, version, len(debs)-1)
+	source := fmt.Sprintf("built from Debian's %s %s and %d dependencies", name, version, len(debs)-1)
 	ref := fmt.Sprintf("lbproof/%s:%s-debian-%s", name, tagFor(version), recipeDigest(image))
 	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: source, labelPackages: packagesDigest(debs)}
 	err := e.importImage(ctx, ref, imageConfig{labels: labels}, func(l layer) error {

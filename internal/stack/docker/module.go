@@ -157,7 +157,7 @@ func (e *Engine) importProgram(ctx context.Context, image plan.Image, program st
 	m := image.Module
 	found := stack.Image{
 		Ref:    fmt.Sprintf("lbproof/%s:%s-module", m.Name, strings.TrimPrefix(m.Version, "v")),
-		Source: fmt.Sprintf("built from %s %s of the Go module proxy", m.Path, m.Version),
+		Source: fmt.Sprintf("built from the Go module %s %s", m.Path, m.Version),
 	}
 	labels := map[string]string{labelRecipe: recipeDigest(image), labelSource: found.Source}
 	err := e.importImage(ctx, found.Ref, imageConfig{labels: labels}, func(l layer) error {

@@ -27,7 +27,7 @@ func TestStaleRuns(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	require.NoError(t, dead.createDefaultNetwork(t.Context(), 0, nil))
-	t.Cleanup(func() { _ = d.RemoveStaleRun(context.Background(), StaleRun{Run: dead.config.Run}) }) // where the test ended early
+	t.Cleanup(func() { _ = d.RemoveStaleRun(context.Background(), StaleRun{Run: dead.config.Run}) }) // if the test ended early
 
 	of := func(at time.Time) (mine StaleRun, others []string) {
 		all, err := d.staleRunsAt(t.Context(), at)
@@ -47,7 +47,7 @@ func TestStaleRuns(t *testing.T) {
 	assert.Contains(t, old.String(), "run killed of ")
 	assert.Contains(t, old.String(), "container ")
 	assert.Contains(t, old.String(), "network ")
-	assert.NotContains(t, others, s.made.config.Run, "a run that goes on")
+	assert.NotContains(t, others, s.made.config.Run, "an active run")
 
 	require.NoError(t, d.RemoveStaleRun(t.Context(), old))
 	left, err := listLeftovers(t.Context(), d.client, dead.config.Run, true)
