@@ -75,7 +75,7 @@ func (n *simulated) Write(_ context.Context, files ...model.File) error {
 }
 
 func (n *simulated) Run(_ context.Context, c stack.Command) (stack.Output, error) {
-	if c.Argv[0] == "slay" {
+	if c.Argv[0] == "kill-process" {
 		n.generation++
 	}
 	return stack.Output{}, n.broken
