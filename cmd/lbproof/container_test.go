@@ -581,7 +581,7 @@ func TestDoctor(t *testing.T) {
 	assert.Len(t, after.Items, len(before.Items))
 }
 
-func TestRunsPossible(t *testing.T) {
+func TestCheckRunsPossible(t *testing.T) {
 	images := []namedImage{{name: ownImage}, {name: "nginx", balancer: true}, {name: "haproxy", balancer: true}, {name: "redis"}}
 	in := func(states ...docker.AvailabilityState) (found []docker.Availability) {
 		for _, s := range states {
@@ -589,9 +589,9 @@ func TestRunsPossible(t *testing.T) {
 		}
 		return found
 	}
-	assert.NoError(t, runsPossible(images, in(docker.Buildable, docker.Unavailable, docker.Pullable, docker.Unavailable)))
-	assert.EqualError(t, runsPossible(images, in(docker.Unavailable, docker.Present, docker.Present, docker.Present)),
+	assert.NoError(t, checkRunsPossible(images, in(docker.Buildable, docker.Unavailable, docker.Pullable, docker.Unavailable)))
+	assert.EqualError(t, checkRunsPossible(images, in(docker.Unavailable, docker.Present, docker.Present, docker.Present)),
 		"no run is possible: the image of lbproof itself is unavailable: why")
-	assert.ErrorContains(t, runsPossible(images, in(docker.Present, docker.Unavailable, docker.Unavailable, docker.Present)),
+	assert.ErrorContains(t, checkRunsPossible(images, in(docker.Present, docker.Unavailable, docker.Unavailable, docker.Present)),
 		"no run is possible: no balancer's image is available")
 }

@@ -29,13 +29,13 @@ func doctorCommand() *cobra.Command {
 	}
 }
 
-// newEngine returns the runtime of every verb: the one place that chooses it. progress receives its slow steps.
-func newEngine(progress func(string)) (*docker.Engine, error) {
+// newEngine returns the runtime of every verb: the one place that chooses it. report receives its slow steps.
+func newEngine(report func(string)) (*docker.Engine, error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return &docker.Engine{Binary: binary, Progress: progress}, nil
+	return &docker.Engine{Binary: binary, Progress: report}, nil
 }
 
 // connect connects to the engine.
@@ -68,7 +68,7 @@ func doctor(cmd *cobra.Command) error {
 	if err := printImages(cmd.OutOrStdout(), images, found); err != nil {
 		return err
 	}
-	return runsPossible(images, found)
+	return checkRunsPossible(images, found)
 }
 
 // printHost prints the engine, the machine, and what that lacks.
@@ -100,19 +100,19 @@ func printImages(out io.Writer, images []namedImage, found []docker.Availability
 	return w.Flush()
 }
 
-// runsPossible is an error if the image of lbproof itself, or every balancer's, is unavailable.
-func runsPossible(images []namedImage, found []docker.Availability) error {
-	balancers := 0
+// checkRunsPossible returns an error if the image of lbproof itself, or every balancer's, is unavailable.
+func checkRunsPossible(images []namedImage, found []docker.Availability) error {
+	available := 0 // balancers
 	for i, one := range images {
-		available := found[i].State != docker.Unavailable
+		obtainable := found[i].State != docker.Unavailable
 		switch {
-		case one.name == ownImage && !available:
+		case one.name == ownImage && !obtainable:
 			return fmt.Errorf("no run is possible: the image of lbproof itself is unavailable: %s", found[i].Origin)
-		case one.balancer && available:
-			balancers++
+		case one.balancer && obtainable:
+			available++
 		}
 	}
-	if balancers == 0 {
+	if available == 0 {
 		return errors.New("no run is possible: no balancer's image is available, see above")
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios"
 )
 
-// namedImage is an image that runs may need, by the name of what it is for.
+// namedImage is an image that runs may need, with the name of its program.
 type namedImage struct {
 	name     string
 	image    plan.Image
@@ -25,7 +25,7 @@ type namedImage struct {
 // ownImage is the name of the image that holds lbproof itself: backends, workers and agents.
 const ownImage = "lbproof"
 
-// knownImages are the images of lbproof itself, of every balancer and of every service.
+// knownImages returns the images of lbproof itself, of every balancer and of every service.
 func knownImages() []namedImage {
 	all := []namedImage{{name: ownImage}}
 	for _, b := range lbconfigs.All {
@@ -37,7 +37,7 @@ func knownImages() []namedImage {
 	return all
 }
 
-// imageNames are the names that lbproof pull takes.
+// imageNames returns the names that lbproof pull takes.
 func imageNames() (names []string) {
 	for _, one := range knownImages() {
 		names = append(names, one.name)

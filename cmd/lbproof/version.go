@@ -59,7 +59,7 @@ func describeBuild(info *debug.BuildInfo, fallbackCommit, fallbackDate string) s
 	return fmt.Sprintf("%s (%s)", releaseOf(info.Main.Version), strings.Join(details, ", "))
 }
 
-// releaseOf is a module version without a pseudo-version's time and commit; v0.0.0 if there is none.
+// releaseOf removes a pseudo-version's time and commit from a module version (default: v0.0.0).
 func releaseOf(version string) string {
 	version, _, _ = strings.Cut(version, "+")
 	if module.IsPseudoVersion(version) {

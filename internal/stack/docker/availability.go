@@ -84,7 +84,7 @@ func sourcesOf(image plan.Image) string {
 	return "Debian's " + strings.Join(image.Packages, ", ")
 }
 
-// checkCanBuild is an error if an image cannot be built on this machine.
+// checkCanBuild returns an error if an image cannot be built on this machine.
 func checkCanBuild(image plan.Image) error {
 	if err := image.Validate(); err != nil {
 		return err

@@ -21,8 +21,8 @@ const (
 )
 
 // nextName returns the next unused container name of a node in this run: the second container has the suffix "-2".
-func (s *Stack) nextName(node string) string {
-	base := containerName(s.config.Run, node)
+func (s *Stack) nextName(nodeName string) string {
+	base := containerName(s.config.Run, nodeName)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.names[base]++
@@ -30,7 +30,7 @@ func (s *Stack) nextName(node string) string {
 }
 
 // containerName returns a container name for a node, with "-" for invalid characters: "[::1]", "größe".
-func containerName(run, node string) string {
+func containerName(run, nodeName string) string {
 	valid := func(r rune) rune {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 		if letter || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r) {
@@ -38,7 +38,7 @@ func containerName(run, node string) string {
 		}
 		return '-'
 	}
-	name := strings.Map(valid, strings.ReplaceAll(node, plan.HarnessName(""), ""))
+	name := strings.Map(valid, strings.ReplaceAll(nodeName, plan.HarnessName(""), ""))
 	return "lbproof-" + run + "-" + name[:min(len(name), maxNodeName)]
 }
 
