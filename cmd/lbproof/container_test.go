@@ -449,7 +449,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	var both sync.WaitGroup
 	for say, args := range map[string][]string{
 		"13 upheld":                         {"baseline"},
-		"of which traefik-2@lbproof let in": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
+		"of which traefik-2@lbproof admitted": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
 	} {
 		dir := t.TempDir()
 		p := start(t, dir, append([]string{"test"}, args...)...)

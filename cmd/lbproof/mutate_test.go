@@ -43,7 +43,7 @@ func TestMutateIsInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(fewLines), 0o644))
 	p := start(t, dir, "mutate", "nginx.conf", "--parallel", "2")
-	p.until(t, "1 of ")
+	p.until(t, "decided already")
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	assert.Equal(t, 4, p.wait(t), p.stderr.String())
 	assert.Equal(t, 1, strings.Count(p.stderr.String(), windingDown), p.stderr.String())
