@@ -448,7 +448,7 @@ phases:
 func TestTwoRunsAtOnce(t *testing.T) {
 	var both sync.WaitGroup
 	for say, args := range map[string][]string{
-		"13 upheld":                         {"baseline"},
+		"13 upheld":                           {"baseline"},
 		"of which traefik-2@lbproof admitted": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
 	} {
 		dir := t.TempDir()

@@ -28,10 +28,10 @@ var mistakes = []struct {
 	{"Commands and flags", []mistake{
 		{about: "Misspelled command", command: "tets nginx/nginx.conf"},
 		{about: "Command of another tool", command: "validate nginx/nginx.conf"},
-		{about: "Version as a command", command: "version"},
 		{about: "No argument", command: "test"},
 		{about: "Too many arguments", command: "test nginx/nginx.conf scenario.yaml"},
 		{about: "Misspelled topic", command: "list senarios"},
+		{about: "Misspelled image", command: "pull ngnix"},
 		{about: "Misspelled flag", command: "test nginx/nginx.conf --scenaro spike"},
 		{about: "Flag without a value", command: "test nginx/nginx.conf --scenario"},
 		{about: "Duration without a unit", command: "test soak --for 10"},

@@ -48,61 +48,28 @@ func imageNames() (names []string) {
 func pullCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "pull [NAME...]",
-		Short: "Pull or build the newest image of each named balancer or service (default: all balancers)",
+		Short: "Pull or build the newest images (default: those of all balancers)",
 		Long: "Pulls each image from its registry. If that fails, builds it from Debian packages or from its Go module,\n" +
 			"unless the image on this machine is up to date. A run uses the images that are on this machine, whatever their\n" +
 			"age, and records the digest of each.\n\nNames: " + strings.Join(imageNames(), ", "),
 		Example: `  lbproof pull
   lbproof pull nginx redis`,
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return imageNames(), cobra.ShellCompDirectiveNoFileComp
-		},
+		Args:      usage(cobra.OnlyValidArgs),
+		ValidArgs: imageNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			wanted, err := selectImages(args)
-			if err != nil {
-				return err
-			}
-			return environment(pull(cmd, wanted))
+			return environment(pull(cmd, selectImages(args)))
 		},
 	}
 }
 
-// selectImages finds images by their names, each once. No names are all balancers.
-func selectImages(names []string) (wanted []namedImage, err error) {
-	known := knownImages()
-	if len(names) == 0 {
-		return slices.DeleteFunc(known, func(one namedImage) bool { return !one.balancer }), nil
-	}
-	for _, name := range names {
-		i := slices.IndexFunc(known, func(one namedImage) bool { return one.name == name })
-		if i < 0 {
-			return nil, unknownImage(name)
+// selectImages returns the named images (default: those of all balancers).
+func selectImages(names []string) []namedImage {
+	return slices.DeleteFunc(knownImages(), func(one namedImage) bool {
+		if len(names) == 0 {
+			return !one.balancer
 		}
-		wanted = append(wanted, known[i])
-	}
-	return wanted, nil
-}
-
-func unknownImage(name string) error {
-	suggestion := ""
-	if near := nearest(name, imageNames()); near != "" {
-		suggestion = fmt.Sprintf("did you mean %s? ", near)
-	}
-	return fmt.Errorf("%q: no balancer or service has this name; %snames: %s", name, suggestion,
-		strings.Join(imageNames(), ", "))
-}
-
-// nearest returns the name that a word is probably meant to be, "" if none is near: the one that cobra would suggest
-// for a misspelled command.
-func nearest(word string, names []string) string {
-	root := cobra.Command{SuggestionsMinimumDistance: 2}
-	for _, name := range names {
-		root.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
-	}
-	if near := root.SuggestionsFor(word); len(near) > 0 {
-		return near[0]
-	}
-	return ""
+		return !slices.Contains(names, one.name)
+	})
 }
 
 func pull(cmd *cobra.Command, wanted []namedImage) error {

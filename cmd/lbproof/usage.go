@@ -82,7 +82,7 @@ func wantedValue(kind string) string {
 
 // verbs maps words that users try to the verb that does it.
 var verbs = map[string]string{
-	"check": "claims", "validate": "claims", "verify": "test", "prove": "test", "show": "report", "version": "--version",
+	"check": "claims", "validate": "claims", "verify": "test", "prove": "test", "show": "report",
 }
 
 // unknownVerb explains a word that is not a verb.

@@ -17,7 +17,7 @@ var commit, date string
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version, commit and date of this lbproof, and the Go version that built it",
+		Short:   "Print the version, commit, date and Go version of this lbproof",
 		Example: "  lbproof version",
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {

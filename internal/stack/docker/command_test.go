@@ -75,7 +75,7 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 func TestHostileImagesAreNotBuilt(t *testing.T) {
 	d := &Engine{}
 	_, _, err := d.build(t.Context(), plan.Image{Ref: "x", Packages: []string{"-o", "DPkg::Pre-Invoke::=id"}}, false)
-	assert.ErrorContains(t, err, `packages[0]: "-o" is no name of a Debian package`)
+	assert.ErrorContains(t, err, `packages[0]: "-o" is not the name of a Debian package`)
 	_, _, err = d.build(t.Context(), plan.Image{Ref: "x"}, false)
 	assert.EqualError(t, err, "no Debian package is known for x: pull it, or load it into Docker")
 	_, _, err = d.build(t.Context(), plan.Image{Ref: "x", Module: &plan.Module{Name: "xy", Path: "-toolexec=id", Version: "v1.0.0", Package: "x"}}, false)
