@@ -1,6 +1,7 @@
 package units
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -13,6 +14,29 @@ func TestNumbers(t *testing.T) {
 	assert.Equal(t, "22.58 %", PercentHundredths(0.22581))
 	assert.Equal(t, "999", Number(999))
 	assert.Equal(t, "1,234,567", Number(1234567))
+	assert.Equal(t, "-1,000", Number(-1000))
+	assert.Equal(t, "1 request", Plural(1, "request"))
+	assert.Equal(t, "20,000 requests", Plural(20000, "request"))
+	assert.Equal(t, "2", CountRange([2]int{2, 2}))
+	assert.Equal(t, "1 to 3", CountRange([2]int{1, 3}))
+}
+
+func TestDecimal(t *testing.T) {
+	for want, x := range map[string]float64{
+		"0": 0, "0.0125": 0.0125, "0.333": 1. / 3, "7.2": 7.202881152, "313": 312.6, "1,050,000": 1048576,
+		"0.00000123": 1.2345e-6, "-7.2": -7.2, "unlimited": math.Inf(1),
+	} {
+		assert.Equal(t, want, Decimal(x))
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for want, n := range map[string]int64{
+		"0 B": 0, "20 B": 20, "1 KiB (1,024 B)": 1024, "1 MiB (1,048,576 B)": 1 << 20, "1,500,000 B": 1_500_000,
+		"10 MiB (10,485,760 B)": 10 << 20, "2 GiB (2,147,483,648 B)": 2 << 30, "1,536 KiB (1,572,864 B)": 1536 << 10,
+	} {
+		assert.Equal(t, want, Bytes(n))
+	}
 }
 
 func TestLists(t *testing.T) {
@@ -25,6 +49,30 @@ func TestLists(t *testing.T) {
 
 type text string
 
-func TestSpans(t *testing.T) {
+func TestDurations(t *testing.T) {
 	assert.Equal(t, 1.5, Seconds(1500*time.Millisecond))
+	for want, d := range map[string]time.Duration{
+		"0 s": 0, "5 ns": 5, "250 µs": 250 * time.Microsecond, "500 ms": 500 * time.Millisecond,
+		"7.2 s": 7202881152, "1 s": 999_999_999, "75 s": 75 * time.Second, "90 s": 90 * time.Second,
+		"1 min": time.Minute, "3 min": 3 * time.Minute, "313 s": 312*time.Second + 600*time.Millisecond,
+		"12.5 min": 750 * time.Second, "754 s": 754 * time.Second, "12.6 min": 754300 * time.Millisecond,
+		"100 min": 100 * time.Minute, "1,000 min": 60000 * time.Second, "3,665 s": 3665 * time.Second,
+		"1 h": time.Hour, "1.5 h": 90 * time.Minute, "8 h": 8 * time.Hour,
+		"1 day": day, "1.5 days": 36 * time.Hour, "30 days": 30 * day, "1,000 days": 1000 * day, "-2 s": -2 * time.Second,
+	} {
+		assert.Equal(t, want, Duration(d))
+	}
+}
+
+func TestDurationRanges(t *testing.T) {
+	f := func(want string, least, most time.Duration) {
+		t.Helper()
+		assert.Equal(t, want, DurationRange(least, most))
+	}
+	f("30–31 s", 30*time.Second, 31*time.Second)
+	f("0–10 s", 0, 10*time.Second)
+	f("0–500 ms", 0, 500*time.Millisecond)
+	f("500 ms–1 s", 500*time.Millisecond, time.Second)
+	f("1–2 min", time.Minute, 2*time.Minute)
+	f("5 s", 5*time.Second, 5*time.Second)
 }
