@@ -1,18 +1,18 @@
 package model
 
-// Condition is one that requests meet or miss.
+// Condition is a condition on requests.
 type Condition struct {
-	Terms  []Term `json:"terms,omitempty"` // that must hold; none: lbproof cannot read the condition
+	Terms  []Term `json:"terms,omitempty"` // all must hold; none: unreadable
 	Source string `json:"source"`          // as the user wrote it
 }
 
-// Term compares a part of a request.
+// Term compares a part of a request with a value.
 type Term struct {
 	Variable Variable `json:"variable"`
-	Name     string   `json:"name,omitempty"` // of a RequestHeader in its canonical form, an Argument or a Cookie
+	Name     string   `json:"name,omitempty"` // of a RequestHeader (canonical), Argument or Cookie
 	Op       Op       `json:"op"`
 	Value    string   `json:"value"`
-	Negated  bool     `json:"negated,omitempty"` // it holds where the comparison does not
+	Negated  bool     `json:"negated,omitempty"` // true if the comparison is false
 }
 
 // Op is how a term compares.
@@ -20,17 +20,17 @@ type Op string
 
 // The comparisons.
 const (
-	OpEquals  Op = "is"   // the variable is the value
-	OpMatches Op = "fits" // some part of the variable fits the value, a regular expression
+	OpEquals  Op = "is"   // the variable equals the value
+	OpMatches Op = "fits" // the variable matches the value, a regular expression
 )
 
-// String is the condition as the user wrote it.
+// String returns the condition as the user wrote it.
 func (c Condition) String() string { return c.Source }
 
 // IsReadable reports whether lbproof knows which requests meet the condition.
 func (c Condition) IsReadable() bool { return len(c.Terms) > 0 }
 
-// Sources are the texts of conditions.
+// Sources returns conditions as the user wrote them.
 func Sources(conditions []Condition) []string {
 	var texts []string
 	for _, c := range conditions {

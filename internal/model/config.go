@@ -12,13 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// Pos is where a promise is written. Line counts from 1; 0 means the whole file.
+// Pos is where a part of a configuration is written. Lines count from 1; 0 is the whole file.
 type Pos struct {
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"`
 }
 
-// String gives file:line, the form that editors and CI logs turn into a link.
+// String returns file:line, which editors and CI logs turn into a link.
 func (p Pos) String() string {
 	if p.Line == 0 {
 		return p.File
@@ -26,14 +26,14 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
-// Config is the balancer-neutral reading of a configuration. Every part says where it is written. What the parts of one
-// route or pool promise is in policies.go.
+// Config is a configuration in balancer-neutral terms. Every part has its position. The policies of routes and pools
+// are in policies.go.
 type Config struct {
-	Balancer   string     `json:"balancer"` // a name from the table lbconfigs.All: it finds the reader, and stands in text
+	Balancer   string     `json:"balancer"` // its name in lbconfigs.All
 	Dialect    Dialect    `json:"dialect,omitzero"`
 	Files      []File     `json:"files"` // the main file first
 	Workers    Workers    `json:"workers"`
-	Foreground bool       `json:"foreground,omitempty"` // the file itself keeps the balancer from becoming a daemon
+	Foreground bool       `json:"foreground,omitempty"` // the file keeps the balancer in the foreground
 	Listeners  []Listener `json:"listeners"`
 	TLS        []TLS      `json:"tls,omitempty"`
 	Pools      []Pool     `json:"pools"`
@@ -46,11 +46,11 @@ type Config struct {
 	Unread     []Unread   `json:"unread,omitempty"`
 }
 
-// Socket is a Unix socket on which the balancer takes commands, a line each.
+// Socket is a Unix socket on which the balancer takes one command per line.
 type Socket struct {
 	Pos     Pos     `json:"pos"`
 	Path    string  `json:"path"`
-	Command string  `json:"command"` // that asks for Counter
+	Command string  `json:"command"` // returns Counter
 	Counter Counter `json:"counter"`
 }
 
@@ -61,18 +61,18 @@ type File struct {
 	Content Bytes  `json:"content"`
 }
 
-// NewFile fills in the digest of content.
+// NewFile returns a file with its digest.
 func NewFile(name string, content []byte) File {
 	return File{Name: name, SHA256: Digest(content), Content: content}
 }
 
-// Digest is the hexadecimal SHA-256 of b.
+// Digest returns the hexadecimal SHA-256 of b.
 func Digest(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
 
-// Bytes is file content that reads as text in JSON wherever it is text, so that a plan can be read and diffed.
+// Bytes is file content. In JSON it is a string if it is UTF-8, so that plans can be read and diffed.
 type Bytes []byte
 
 // MarshalJSON writes a string for UTF-8 and {"base64": …} for anything else.
@@ -83,7 +83,7 @@ func (b Bytes) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString(b)})
 }
 
-// UnmarshalJSON is the inverse of MarshalJSON.
+// UnmarshalJSON reads what MarshalJSON writes.
 func (b *Bytes) UnmarshalJSON(data []byte) error {
 	var text string
 	if json.Unmarshal(data, &text) == nil {
@@ -98,13 +98,13 @@ func (b *Bytes) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Workers is how many processes the balancer runs; where they share nothing, each keeps its own balancing state.
+// Workers are the processes of the balancer. Without shared state each balances by itself.
 type Workers struct {
 	Pos   Pos  `json:"pos"`
-	Count int  `json:"count"` // 0 while Auto
-	Auto  bool `json:"auto"`  // as many as the balancer sees processors
-	// Connections is how many each may have, clients' and backends' together, so that a proxied request takes two; 0
-	// where the balancer has no such limit or lbproof does not know it.
+	Count int  `json:"count"` // 0 if Auto
+	Auto  bool `json:"auto"`  // one per processor
+	// Connections is the limit per worker, of client and backend connections together: a proxied request takes two.
+	// 0: none, or unknown.
 	Connections    int `json:"connections,omitempty"`
 	ConnectionsPos Pos `json:"connections_pos,omitzero"`
 }
@@ -114,8 +114,8 @@ type Listener struct {
 	Pos     Pos  `json:"pos"`
 	Port    int  `json:"port"`
 	TLS     bool `json:"tls,omitempty"`
-	HTTP2   bool `json:"http2,omitempty"`   // offered by ALPN, or spoken in clear where TLS is false
-	Default bool `json:"default,omitempty"` // said to answer requests for any host
+	HTTP2   bool `json:"http2,omitempty"`   // offered by ALPN; without TLS spoken in clear text
+	Default bool `json:"default,omitempty"` // marked as the default for any host
 }
 
 // Pool is a group of servers that share traffic (nginx: upstream, HAProxy: backend, Traefik: service).
@@ -123,58 +123,58 @@ type Pool struct {
 	Pos         Pos              `json:"pos"`
 	Name        string           `json:"name"`
 	Balance     Balance          `json:"balance"`
-	WhenFull    FullServerPolicy `json:"when_full,omitempty"` // what becomes of requests beyond a server's Conns
-	SharedState bool             `json:"shared_state"`        // of balancing and of failures: all workers have it in common
+	WhenFull    FullServerPolicy `json:"when_full,omitempty"` // beyond a server's MaxConns
+	SharedState bool             `json:"shared_state"`        // all workers share rotation and failure counts
 	Servers     []Server         `json:"servers"`
 	Sticky      *Sticky          `json:"sticky,omitempty"`
 	Keepalive   *Keepalive       `json:"keepalive,omitempty"`
 	Resolve     *Resolve         `json:"resolve,omitempty"`
-	Queue       *Timeout         `json:"queue,omitempty"` // how long a request waits for a server below its limit
+	Queue       *Timeout         `json:"queue,omitempty"` // for a server below its limit
 }
 
-// FullServerPolicy is what becomes of a request whose server has as many in flight as it may have. The zero value is a pool
+// FullServerPolicy is what happens to a request whose server has MaxConns requests in flight. The zero value is a pool
 // without such limits.
 type FullServerPolicy string
 
-// The laws of full servers.
+// The policies for full servers.
 const (
-	// SkipFullServers: another server gets it, a backup if there is no other, and nobody where all are full
+	// SkipFullServers: another server gets the request, else a backup; if all are full it fails
 	SkipFullServers FullServerPolicy = "passed over"
-	QueueForServer  FullServerPolicy = "queues" // it waits for a server with room, for as long as Queue says
+	QueueForServer  FullServerPolicy = "queues" // it waits for a server, up to Pool.Queue
 )
 
 // Server is one member of a pool.
 type Server struct {
 	Pos         Pos          `json:"pos"`
-	Name        string       `json:"name,omitempty"` // where the balancer gives it one beside its address
+	Name        string       `json:"name,omitempty"` // if the balancer names servers
 	Host        string       `json:"host"`
 	Port        int          `json:"port"`
-	Weight      int          `json:"weight"` // 1 or more; one of 0 is Drain, and its Weight does not matter
+	Weight      int          `json:"weight"` // 1 or more; of a Drain server irrelevant
 	Backup      bool         `json:"backup,omitempty"`
 	Down        bool         `json:"down,omitempty"`
-	Drain       bool         `json:"drain,omitempty"` // no new traffic, by a weight of 0
-	TLS         bool         `json:"tls,omitempty"`   // the balancer speaks TLS to it
+	Drain       bool         `json:"drain,omitempty"` // weight 0: no new traffic
+	TLS         bool         `json:"tls,omitempty"`   // to the server
 	Ejection    *Ejection    `json:"ejection,omitempty"`
 	HealthCheck *HealthCheck `json:"health_check,omitempty"`
-	MaxConns    *Number      `json:"max_conns,omitempty"` // requests that it is given at a time
+	MaxConns    *Number      `json:"max_conns,omitempty"` // requests in flight
 }
 
-// Route is what the balancer does with the requests that it matches: proxy to Pool, or answer by itself.
+// Route is a set of requests and what the balancer does with them: proxy to Pool, or respond by itself.
 type Route struct {
 	Pos         Pos         `json:"pos"`
 	Path        string      `json:"path"`
 	Exact       bool        `json:"exact,omitempty"`
 	Regex       bool        `json:"regex,omitempty"`
-	BeatsRegex  bool        `json:"beats_regex,omitempty"`  // as longest prefix it wins over any regular expression
-	Named       bool        `json:"named,omitempty"`        // Path is a name and no request's path
-	Internal    bool        `json:"internal,omitempty"`     // taken by the balancer's own redirects only
+	BeatsRegex  bool        `json:"beats_regex,omitempty"`  // if it is the longest matching prefix (nginx: ^~)
+	Named       bool        `json:"named,omitempty"`        // Path is a name, not a request path (nginx: @name)
+	Internal    bool        `json:"internal,omitempty"`     // only for internal redirects and subrequests
 	Port        int         `json:"port"`                   // the first of Ports
-	Ports       []int       `json:"ports,omitempty"`        // where it has several
+	Ports       []int       `json:"ports,omitempty"`        // if there are several
 	TLS         bool        `json:"tls,omitempty"`          // Port speaks TLS
-	Hosts       []string    `json:"hosts,omitempty"`        // the request's host; any where it is empty
-	DefaultHost bool        `json:"default_host,omitempty"` // also for hosts that no route names
-	Conditions  []Condition `json:"conditions,omitempty"`   // further conditions, which must all hold
-	Priority    int         `json:"priority,omitempty"`     // the higher is tried first
+	Hosts       []string    `json:"hosts,omitempty"`        // empty: any host
+	DefaultHost bool        `json:"default_host,omitempty"` // also takes hosts that no route names
+	Conditions  []Condition `json:"conditions,omitempty"`   // further conditions; all must hold
+	Priority    int         `json:"priority,omitempty"`     // the highest is tried first
 
 	Pool           string          `json:"pool,omitempty"` // the name of a Pool or a Split
 	PoolPos        Pos             `json:"pool_pos,omitzero"`
@@ -196,45 +196,45 @@ type Route struct {
 	Mirrors        []Share         `json:"mirrors,omitempty"`
 	Rules          []Rule          `json:"rules,omitempty"`
 	Logs           []Log           `json:"logs,omitempty"`
-	MayRefuse      bool            `json:"may_refuse,omitempty"` // limits, access rules or rewrites may answer in the pool's place
+	MayRefuse      bool            `json:"may_refuse,omitempty"` // before the pool does: limits, access rules, rewrites
 }
 
-// StaticResponse is a response that the balancer gives without a backend.
+// StaticResponse is a response that the balancer sends without a backend.
 type StaticResponse struct {
 	Pos  Pos      `json:"pos"`
 	Code int      `json:"code"`
 	Body Template `json:"body,omitzero"`
 }
 
-// Header is a header field that the balancer sets.
+// Header is a header that the balancer sets.
 type Header struct {
 	Pos   Pos      `json:"pos"`
 	Name  string   `json:"name"`
-	Value Template `json:"value"` // empty: the field is taken away
-	// Append: it stands beside what the client sent under this name, and does not replace it.
+	Value Template `json:"value"` // empty: the header is removed
+	// Append: a header of that name from the client is kept as well.
 	Append bool `json:"append,omitempty"`
-	// Statuses of the responses that carry it; nil is all. Only for response headers.
+	// Statuses of the responses that carry it; nil: all. Only for response headers.
 	Statuses []int `json:"statuses,omitempty"`
-	// ProxiedOnly: a response that the balancer makes by itself does not carry it. Only for response headers.
+	// ProxiedOnly: responses of the balancer itself do not carry it. Only for response headers.
 	ProxiedOnly bool `json:"proxied_only,omitempty"`
 }
 
-// Unread is a part of the configuration that lbproof draws no claim from, and why.
+// Unread is a part of the configuration from which lbproof derives no claim, and why.
 type Unread struct {
 	Pos    Pos    `json:"pos"`
 	Text   string `json:"text"`
 	Reason string `json:"reason"`
 }
 
-// Effect is what becomes of a part that cannot work.
+// Effect is how the balancer treats a part that cannot work.
 type Effect string
 
 // The effects.
 const (
-	Rejected   Effect = "rejected" // the balancer does not start with it
-	Dropped    Effect = "dropped"  // the balancer starts without it
-	Inert      Effect = "inert"    // accepted, and never has an effect
-	Misleading Effect = "misleading"  // does something else than it seems to
+	Rejected   Effect = "rejected"   // the balancer does not start with it
+	Dropped    Effect = "dropped"    // the balancer starts without it
+	Inert      Effect = "inert"      // accepted, but has no effect
+	Misleading Effect = "misleading" // does something other than it appears to
 )
 
 // Problem is a part of the configuration that cannot work.
@@ -242,31 +242,31 @@ type Problem struct {
 	Pos     Pos    `json:"pos"`
 	Effect  Effect `json:"effect"`
 	Text    string `json:"text"`               // the cause, one sentence
-	Instead string `json:"instead,omitempty"`  // the nearest valid equivalent
-	FixedIn string `json:"fixed_in,omitempty"` // from this version of the balancer on there is no problem
+	Instead string `json:"instead,omitempty"`  // what to write
+	FixedIn string `json:"fixed_in,omitempty"` // the balancer version without the problem
 }
 
-// Need is something of the balancer's own host that the configuration refers to, and that the stack makes for it.
+// Need is something on the balancer's host that the configuration refers to. The stack provides it.
 type Need struct {
 	Pos     Pos      `json:"pos"`
 	Kind    NeedKind `json:"kind"`
-	Path    string   `json:"path"`               // in the balancer's file system; of a NeedHost, host:port
-	Hosts   []string `json:"hosts,omitempty"`    // of a certificate: the names it is for
-	KeyFile string   `json:"key_file,omitempty"` // of a certificate: the file that holds its key, where that is another
+	Path    string   `json:"path"`               // in the balancer's file system; for NeedHost host:port
+	Hosts   []string `json:"hosts,omitempty"`    // of a certificate
+	KeyFile string   `json:"key_file,omitempty"` // of a certificate, if its key is in another file
 }
 
-// NeedKind is what must be made.
+// NeedKind is what to provide.
 type NeedKind string
 
 // The kinds of needs.
 const (
-	NeedCertificate NeedKind = "certificate" // with its key in With, or in the same file
-	NeedAuthority   NeedKind = "authority"   // certificate of the authority that signs the others
+	NeedCertificate NeedKind = "certificate" // with its key, in KeyFile or in the same file
+	NeedAuthority   NeedKind = "authority"   // the certificate of the authority that signs the others
 	NeedDirectory   NeedKind = "directory"   // with an index.html
-	NeedHost        NeedKind = "host"        // a service that is no pool's server: forward auth, a mirror, a collector
+	NeedHost        NeedKind = "host"        // a service outside all pools: forward auth, mirror, collector
 )
 
-// Pool finds a pool by name; ok is false where there is none.
+// Pool returns the pool of that name; ok is false if there is none.
 func (c Config) Pool(name string) (pool Pool, ok bool) {
 	for _, p := range c.Pools {
 		if p.Name == name {
@@ -276,10 +276,10 @@ func (c Config) Pool(name string) (pool Pool, ok bool) {
 	return Pool{}, false
 }
 
-// Addr is host:port.
+// Addr returns host:port.
 func (s Server) Addr() string { return fmt.Sprintf("%s:%d", s.Host, s.Port) }
 
-// Split finds a split by name; ok is false where there is none.
+// Split returns the split of that name; ok is false if there is none.
 func (c Config) Split(name string) (split Split, ok bool) {
 	for _, s := range c.Splits {
 		if s.Name == name {
@@ -289,10 +289,10 @@ func (c Config) Split(name string) (split Split, ok bool) {
 	return Split{}, false
 }
 
-// Route finds the route that takes a request for a host and path on a port. Among routes whose port, host and path fit,
-// a higher priority wins; among equals an exact path, then a longest prefix that is final, then the first regular
-// expression, then the longest prefix (nginx.org/en/docs/http/ngx_http_core_module.html#location). Routes with further
-// conditions and internal ones are passed over. A request without a host asks for the balancer, as "nginx".
+// Route returns the route of a request for a host and path on a port. Among routes whose port, host and path match, the
+// highest priority wins; of equals an exact path, then a longest prefix that beats regular expressions, then the first
+// regular expression, then the longest prefix (nginx.org/en/docs/http/ngx_http_core_module.html#location). Internal
+// routes and routes with further conditions are skipped. A request without a host names the balancer, as "nginx".
 func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 	if host == "" {
 		host = c.Balancer
@@ -332,7 +332,7 @@ func (c Config) Route(port int, host, path string) (route Route, ok bool) {
 	return pickRoute(prefix, regex)
 }
 
-// pickRoute prefers the first regular expression to the longest prefix, unless that is final. Either may be nil.
+// pickRoute prefers the first regular expression to the longest prefix, unless the prefix beats it. Either may be nil.
 func pickRoute(prefix, regex *Route) (route Route, ok bool) {
 	switch {
 	case prefix != nil && (prefix.BeatsRegex || regex == nil):
@@ -343,13 +343,13 @@ func pickRoute(prefix, regex *Route) (route Route, ok bool) {
 	return Route{}, false
 }
 
-// normalizeRequestHost is a request's host as routes name hosts: in lower case, without a port.
+// normalizeRequestHost returns a request's host in lower case and without its port, as routes name hosts.
 func normalizeRequestHost(host string) string {
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
 	return host
 }
 
-// namesHost says whether a route of the port asks for this host, a bare one, by name.
+// namesHost reports whether a route of the port names this normalized host.
 func (c Config) namesHost(port int, host string) bool {
 	for i := range c.Routes {
 		if r := &c.Routes[i]; r.listensOn(port) && len(r.Hosts) > 0 && r.servesHost(host, true) {
@@ -361,7 +361,7 @@ func (c Config) namesHost(port int, host string) bool {
 
 func (r *Route) listensOn(port int) bool { return r.Port == port || slices.Contains(r.Ports, port) }
 
-// servesHost says whether the route takes requests for the host, a bare one. named: some route asks for it by name.
+// servesHost reports whether the route takes requests for the normalized host. named: some route names it.
 func (r *Route) servesHost(host string, named bool) bool {
 	for _, h := range r.Hosts {
 		if h == host || strings.HasPrefix(h, "*.") && strings.HasSuffix(host, h[1:]) {
@@ -374,7 +374,7 @@ func (r *Route) servesHost(host string, named bool) bool {
 	return len(r.Hosts) == 0 && (!named || r.Priority > 0)
 }
 
-// matchesPath says whether the route's path takes a request's.
+// matchesPath reports whether the route takes requests for a path.
 func (r *Route) matchesPath(path string) bool {
 	switch {
 	case r.Exact:
@@ -386,7 +386,8 @@ func (r *Route) matchesPath(path string) bool {
 	return strings.HasPrefix(path, r.Path)
 }
 
-// Key tells routes apart in claims: scheme and host where one is asked for, port unless it is the protocol's own, path.
+// Key identifies a route in claims: [scheme://host][:port][ = | ~ ]path[ if conditions]. A path alone is http on port
+// 80 for any host; "https://*" is https for any host.
 func (r Route) Key() string {
 	key := ""
 	switch {
@@ -395,26 +396,26 @@ func (r Route) Key() string {
 	case len(r.Hosts) > 0:
 		key = "http://" + r.Hosts[0]
 	case r.TLS:
-		key = "https:"
+		key = "https://*"
 	}
 	if r.Port != 80 && !(r.TLS && r.Port == 443) {
 		key += fmt.Sprintf(":%d", r.Port)
 	}
 	switch {
 	case r.Exact:
-		key += "= " + r.Path
+		key = strings.TrimSpace(key+" =") + " "
 	case r.Regex:
-		key += "~ " + r.Path
-	default:
-		key += r.Path
+		key = strings.TrimSpace(key+" ~") + " "
 	}
+	key += r.Path
 	if len(r.Conditions) > 0 {
 		key += " if " + strings.Join(Sources(r.Conditions), " and ")
 	}
 	return key
 }
 
-// ProbeHost says whether a plain request takes the route for certain, and which host it must name; empty is any.
+// ProbeHost returns the host of a plain request that is certain to take the route; empty is any. ok is false if no
+// request is.
 func (r Route) ProbeHost() (host string, ok bool) {
 	if len(r.Hosts) > 0 {
 		host = strings.Replace(r.Hosts[0], "*", "lbproof", 1)
@@ -425,16 +426,16 @@ func (r Route) ProbeHost() (host string, ok bool) {
 	return host, !r.Regex && !r.Internal && len(r.Conditions) == 0
 }
 
-// BalancerAnswer is what the balancer itself said to a configuration: its own checker, then its start.
+// BalancerAnswer is the balancer's own verdict on a configuration: of its checker, then of its start.
 type BalancerAnswer struct {
 	Version  string           `json:"version"`
-	Accepted bool             `json:"accepted"` // by the checker; true where it has none
+	Accepted bool             `json:"accepted"` // by the checker; true if it has none
 	Started  bool             `json:"started"`
 	Messages []StartupMessage `json:"messages,omitempty"` // warnings and errors
 }
 
 // StartupMessage is one line that the balancer printed.
 type StartupMessage struct {
-	Pos  Pos    `json:"pos,omitzero"` // in the user's files, where the line names one
+	Pos  Pos    `json:"pos,omitzero"` // in the user's files, if the line names one
 	Text string `json:"text"`
 }

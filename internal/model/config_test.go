@@ -61,17 +61,19 @@ func TestRouteByPriority(t *testing.T) {
 	f("h.example", "/api", "host")
 }
 
-func TestKeysTellRoutesApart(t *testing.T) {
+func TestKeysIdentifyRoutes(t *testing.T) {
 	f := func(want string, r Route) {
 		t.Helper()
 		assert.Equal(t, want, r.Key())
 	}
 	f("/", Route{Path: "/", Port: 80})
 	f("= /x", Route{Path: "/x", Exact: true, Port: 80})
-	f(":8080~ ^/x", Route{Path: "^/x", Regex: true, Port: 8080})
-	f("https:/", Route{Path: "/", Port: 443, TLS: true})
+	f(":8080 ~ ^/x", Route{Path: "^/x", Regex: true, Port: 8080})
+	f("https://*/", Route{Path: "/", Port: 443, TLS: true})
+	f("https://*:8443 = /x", Route{Path: "/x", Exact: true, Port: 8443, TLS: true})
 	f("https://a.example:8443/api", Route{Path: "/api", Port: 8443, TLS: true, Hosts: []string{"a.example", "b.example"}})
-	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, Conditions: []Condition{{Source: "not x"}}})
+	notX := []Condition{{Source: "not x"}}
+	f("http://a.example/ if not x", Route{Path: "/", Port: 80, Hosts: []string{"a.example"}, Conditions: notX})
 }
 
 func TestIntervalsOfHealthChecks(t *testing.T) {

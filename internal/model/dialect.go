@@ -2,29 +2,29 @@ package model
 
 import "slices"
 
-// Dialect is what a balancer does that no line of its configuration says, and that concerns no single part of it: what
-// concerns one stands there. The reader fills it in, and it is stored in plan.json, so that a run can be judged without
-// the reader.
+// Dialect is behaviour of a balancer that no line of its configuration states and that concerns no single part (what
+// concerns one is stored there). The reader fills it in, and it is stored in plan.json, so that a run can be judged
+// without the reader.
 type Dialect struct {
 	Instances Instances `json:"instances"`
-	// PinsConnections: of several instances each has its clients' connections for as long as they last, so that requests on one
-	// connection meet the turns and failure counts of one instance (tests then send bursts).
+	// PinsConnections: a client connection belongs to one instance, so that all its requests see the rotation and failure
+	// counts of that instance (tests then send bursts).
 	PinsConnections bool        `json:"pins_connections,omitempty"`
-	ForgetsOnReload []Memory    `json:"forgets_on_reload,omitempty"` // by a reload
+	ForgetsOnReload []Memory    `json:"forgets_on_reload,omitempty"`
 	Process         Process     `json:"process"`
 	Log             LogPatterns `json:"log,omitzero"`
-	Advice          []Advice    `json:"advice,omitempty"` // the first entry that fits a claim is its
+	Advice          []Advice    `json:"advice,omitempty"` // the first that matches a claim applies
 }
 
-// Advice explains a refuted claim: the usual cause on this balancer, and what to write instead.
+// Advice is the usual cause of a refuted claim on this balancer, and what to write instead.
 type Advice struct {
 	Check   string `json:"check"`
-	Detail  string `json:"detail,omitempty"` // of the claim; empty fits every claim of the check
+	Detail  string `json:"detail,omitempty"` // of the claim; empty: any
 	Why     string `json:"why"`
 	Instead string `json:"instead"`
 }
 
-// AdviceFor finds the advice for a claim; ok is false if there is none.
+// AdviceFor returns the advice for a claim; ok is false if there is none.
 func (d Dialect) AdviceFor(check, detail string) (advice Advice, ok bool) {
 	for _, a := range d.Advice {
 		if a.Check == check && (a.Detail == "" || a.Detail == detail) {
@@ -34,52 +34,50 @@ func (d Dialect) AdviceFor(check, detail string) (advice Advice, ok bool) {
 	return Advice{}, false
 }
 
-// Instances is where a balancer keeps the turns of its pools and the failures of their servers.
+// Instances is where a balancer keeps the rotation of its pools and the failure counts of their servers.
 type Instances string
 
 // The kinds of instances.
 const (
-	InstancePerWorker Instances = "per worker" // each worker process for itself (nginx), but for pools whose state is shared
-	SharedInstance    Instances = "shared"     // all threads have the same (HAProxy, Traefik)
+	InstancePerWorker Instances = "per worker" // each worker has its own (nginx), except for pools with SharedState
+	SharedInstance    Instances = "shared"     // one for all threads (HAProxy, Traefik)
 )
 
-// Memory is something that a balancer knows of the time before.
+// Memory is state that a balancer keeps between requests.
 type Memory string
 
-// What a balancer may know.
+// The kinds of state.
 const (
-	FailureMemory  Memory = "failures" // which servers are out, and how many of their requests failed
-	RotationMemory Memory = "rotation" // whose turn it is
-	SessionMemory  Memory = "sessions" // which client belongs to which server, where the balancer keeps that itself
+	FailureMemory  Memory = "failures" // ejected servers and failure counts
+	RotationMemory Memory = "rotation" // the position in each rotation
+	SessionMemory  Memory = "sessions" // client to server, if the balancer stores it
 )
 
-// Process is how a balancer's processes begin, and how they take over a changed configuration.
+// Process is how a balancer starts its processes and reloads its configuration.
 type Process struct {
-	Title  string `json:"title"`            // that the processes which serve requests have, at least in front
-	Master bool   `json:"master,omitempty"` // one process begins the others, and minds them
-	// ReloadSignal is the signal on which the master takes a changed configuration over; empty where none does, because the
-	// balancer watches its files.
+	Title  string `json:"title"`            // prefix of the title of the processes that serve requests
+	Master bool   `json:"master,omitempty"` // one process starts and supervises the others
+	// ReloadSignal makes the master reload the configuration; empty if the balancer watches its files.
 	ReloadSignal string `json:"reload_signal,omitempty"`
-	// MasterArgs are arguments that give a balancer without a master one.
+	// MasterArgs start a balancer without a master with one.
 	MasterArgs []string `json:"master_args,omitempty"`
 }
 
-// LogPatterns are regular expressions of Go's for lines of the balancer's log. An empty one fits no line.
+// LogPatterns are Go regular expressions for lines of the balancer's log. An empty one matches no line.
 type LogPatterns struct {
 	Warning string `json:"warning,omitempty"` // a warning or an error
-	// NoServer is a complaint that no server answers, as none does where the balancer is started alone.
+	// NoServer is a warning that no server responds, which is normal if the balancer is started alone.
 	NoServer string `json:"no_server,omitempty"`
-	// Prefix is the beginning of a line, which differs each time; its first group does not.
+	// Prefix is the variable start of a line; only its first group is kept.
 	Prefix        string `json:"prefix,omitempty"`
-	RequestDetail string `json:"request_detail,omitempty"` // the end of a line that is about one request
+	RequestDetail string `json:"request_detail,omitempty"` // the end of a line about a single request
 
-	// FailedAttempt: an attempt at a server failed, after which the balancer may leave that alone.
+	// FailedAttempt: an attempt at a server failed, and the balancer may eject it.
 	FailedAttempt string `json:"failed_attempt,omitempty"`
-	NoConnections string `json:"no_connections,omitempty"` // a worker has no connection left for a request
+	NoConnections string `json:"no_connections,omitempty"` // a worker has run out of connections
 }
 
-// ReloadResetsFailures reports whether each instance counts failures by itself, so that one which is seldom asked remembers
-// what others do not, and a reload makes all forget them.
+// ReloadResetsFailures reports whether each instance counts failures by itself and a reload resets the counts.
 func (d Dialect) ReloadResetsFailures() bool {
 	return d.Instances == InstancePerWorker && slices.Contains(d.ForgetsOnReload, FailureMemory)
 }

@@ -8,13 +8,13 @@ import (
 
 func TestKeysAsText(t *testing.T) {
 	for want, k := range map[string]Key{
-		"$http_x":              {Variable: RequestHeader, Name: "x", Source: "$http_x"},
-		"the header X-Key":     {Variable: RequestHeader, Name: "X-Key"},
-		"the request's host":   {Variable: Host},
-		"the client's address": {Variable: ClientAddress},
-		"the client's address (IPv4: its first three octets)": {Variable: ClientAddress, Prefix: 24},
-		"the client's address (IPv4: its first 20 bits)":      {Variable: ClientAddress, Prefix: 20},
-		"the cookie id":   {Variable: Cookie, Name: "id"},
+		"$http_x":            {Variable: RequestHeader, Name: "x", Source: "$http_x"},
+		"header X-Key":       {Variable: RequestHeader, Name: "X-Key"},
+		"the request host":   {Variable: Host},
+		"the client address": {Variable: ClientAddress},
+		"the client address (IPv4: first 3 octets)": {Variable: ClientAddress, Prefix: 24},
+		"the client address (IPv4: first 20 bits)":  {Variable: ClientAddress, Prefix: 20},
+		"cookie id":       {Variable: Cookie, Name: "id"},
 		"the server name": {Variable: ServerName},
 	} {
 		assert.Equal(t, want, k.String())
@@ -25,9 +25,9 @@ func TestKeysAsText(t *testing.T) {
 
 func TestExemptionsAsText(t *testing.T) {
 	for want, e := range map[string]Exemption{
-		"those that do not bring it":           {Kind: KeyNotSent},
-		"those whose $a is x or y":             {Kind: KeyMappedEmpty, From: "$a", Values: []string{"x", "y"}},
-		"those whose $a the map does not name": {Kind: KeyNotMapped, From: "$a"},
+		"requests without it":                 {Kind: KeyNotSent},
+		"requests whose $a is x or y":         {Kind: KeyMappedEmpty, From: "$a", Values: []string{"x", "y"}},
+		"requests whose $a is not in the map": {Kind: KeyNotMapped, From: "$a"},
 	} {
 		assert.Equal(t, want, e.String())
 		assert.True(t, e.IsSet())

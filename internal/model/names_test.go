@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestHostFlaw(t *testing.T) {
+func TestInvalidHostReason(t *testing.T) {
 	f := func(host, want string) {
 		t.Helper()
 		assert.Equal(t, want, InvalidHostReason(host))
@@ -19,25 +19,26 @@ func TestHostFlaw(t *testing.T) {
 	f("fd00::1", "")
 	f(long, "")
 	f(long+"."+long+"."+long+"."+long[:61]+".", "")
-	f(long+"."+long+"."+long+"."+long[:62], "the name has 254 bytes, and a host name has 253 at most")
-	f("a."+long+"a", "its part "+long+"a has 64 bytes, and a part has 63 at most")
-	f("a..b", "nothing stands before, between or after its dots")
-	f(".a", "nothing stands before, between or after its dots")
-	f("", "nothing stands before, between or after its dots")
-	f("nginx@lbproof", "'@' is no letter, digit, - or _")
-	f("bäck", "'ä' is no letter, digit, - or _")
-	f("a b", "' ' is no letter, digit, - or _")
-	f("a.b-", "its part b- begins or ends with -")
+	f(long+"."+long+"."+long+"."+long[:62], "it has 254 bytes (maximum 253)")
+	f("a."+long+"a", "label "+long+"a has 64 bytes (maximum 63)")
+	f("a..b", "it has an empty label")
+	f(".a", "it has an empty label")
+	f("", "it has an empty label")
+	f("nginx@lbproof", "'@' is not a letter, digit, - or _")
+	f("bäck", "'ä' is not a letter, digit, - or _")
+	f("a b", "' ' is not a letter, digit, - or _")
+	f("a.b-", "label b- starts or ends with -")
 }
 
-// A request that names no host is no request for a host that has no name, nor for one that another route names.
+// A request without a host is for the balancer's name, not for a nameless host.
 func TestRouteWithoutHost(t *testing.T) {
 	c := Config{Balancer: "nginx", Routes: []Route{
-		{Path: "/", Port: 80, Hosts: []string{"a.example"}, Pool: "a", DefaultHost: true}, {Path: "/", Port: 80, Hosts: []string{""}, Pool: "nameless"},
+		{Path: "/", Port: 80, Hosts: []string{"a.example"}, Pool: "a", DefaultHost: true},
+		{Path: "/", Port: 80, Hosts: []string{""}, Pool: "nameless"},
 	}}
 	r, _ := c.Route(80, "", "/x")
 	assert.Equal(t, "a", r.Pool)
 	c.Routes[1].Hosts = []string{"nginx"}
 	r, _ = c.Route(80, "", "/x")
-	assert.Equal(t, "nginx", r.Hosts[0], "requests ask for the balancer by its kind")
+	assert.Equal(t, "nginx", r.Hosts[0], "requests name the balancer by its kind")
 }
