@@ -1,9 +1,10 @@
-// Package plain shows text that lbproof did not write itself: of a configuration, a backend, a balancer's log, a plan, an error. Shown by it, such
-// text can order nothing: no terminal, whose orders are control characters, and no CI system, whose orders are lines such as ::error::. What could is
-// written as Go and JSON write it, ESC as \x1b.
+// Package plain prints text that lbproof did not write: of a configuration, a backend, a balancer's log, a plan, an
+// error. It neutralizes commands in such text, both of terminals (control characters) and of CI systems (lines such as
+// ::error::), by writing characters as Go and JSON do: ESC as \x1b.
 //
-// A value is shown by Text before it becomes part of a line, all of a struct's by Value; an error by Lines. What all is written through is a
-// Writer, for what somebody forgot, and for orders that only show in the whole line. Anything else that a program reads is no business of this package.
+// Use Text for a value that becomes part of a line, Value for all strings of a struct, and Lines for an error. All
+// output goes through a Writer, which catches what was forgotten and commands that only whole lines reveal. Formats
+// that programs read are none of this package's business, except JSON.
 package plain
 
 import (
@@ -20,17 +21,18 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// Text shows a value in one line: what is neither a letter, mark, number, sign or space is quoted, newlines and tabs too. What is quoted can be told from
-// the same text in the value by JSON forms only.
+// Text returns a value on one line: everything but letters, marks, numbers, symbols and spaces is escaped, newlines and
+// tabs too. An escape cannot be told from the same text in the value; JSON output can.
 func Text(value string) string {
 	shown, _, err := transform.String(&quoter{escape: escapeText}, value)
-	if err != nil { // which a quoter has none of at the end of a text
+	if err != nil { // a quoter returns none at the end of a text
 		return strconv.QuoteToASCII(value)
 	}
 	return shown
 }
 
-// Lines shows a text that may have several lines, as errors with a balancer's output do: those after the first begin with a bar.
+// Lines returns a text of several lines, such as an error with a balancer's output; lines after the first start with a
+// bar.
 func Lines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
@@ -39,9 +41,10 @@ func Lines(text string) string {
 	return strings.Join(lines, "\n| ")
 }
 
-// Value is a copy of a value in which each string is shown by Text, keys of maps too. Bytes and unexported fields are as they were.
+// Value returns a copy of a value with Text applied to each string, including map keys. Bytes and unexported fields are
+// unchanged.
 func Value[T any](value T) T {
-	shown, _ := quoteStrings(reflect.ValueOf(&value).Elem()).Interface().(T) // it is of its type
+	shown, _ := quoteStrings(reflect.ValueOf(&value).Elem()).Interface().(T) // always of type T
 	return shown
 }
 
@@ -86,35 +89,35 @@ func quoteStrings(v reflect.Value) reflect.Value {
 	return shown
 }
 
-// quoteElements shows each element of a slice or an array in one that is as long.
+// quoteElements sets the elements of a slice or an array to the quoted ones of another.
 func quoteElements(shown, v reflect.Value) {
 	for i := range v.Len() {
 		shown.Index(i).Set(quoteStrings(v.Index(i)))
 	}
 }
 
-// NewWriter shows what is written to it, but newlines and tabs, and what would begin a CI system's command. Close writes what may be held back until
-// the next character; it does not close w.
+// NewWriter escapes what is written to it as Text does, except newlines and tabs, and breaks commands of CI systems.
+// Close writes what is held back until the next character; it does not close w.
 func NewWriter(w io.Writer) io.WriteCloser {
 	return transform.NewWriter(w, &quoter{escape: escapeText, multiline: true})
 }
 
-// NewJSONWriter takes JSON and writes the same values, in which everything that Text would quote is escaped. Close is NewWriter's.
+// NewJSONWriter writes the same JSON values with everything escaped that Text escapes. Close is as of NewWriter.
 func NewJSONWriter(w io.Writer) io.WriteCloser {
 	return transform.NewWriter(w, &quoter{escape: escapeJSON, multiline: true})
 }
 
-// quoter is the transform.Transformer of all of them.
+// quoter is the transform.Transformer behind Text and the writers.
 type quoter struct {
-	escape      func(r rune, raw byte) string // raw is the byte where there is no rune
-	multiline   bool                          // newlines and tabs are the text's own
-	atLineStart bool                          // nothing but space is in the line so far
+	escape      func(r rune, raw byte) string // raw is the byte if it is no valid rune
+	multiline   bool                          // newlines and tabs pass
+	atLineStart bool                          // only spaces in this line so far
 }
 
-// Reset is transform.Transformer's.
+// Reset implements transform.Transformer.
 func (q *quoter) Reset() { q.atLineStart = q.multiline }
 
-// Transform is transform.Transformer's.
+// Transform implements transform.Transformer.
 func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
 	for nSrc < len(src) {
 		if n := copy(dst[nDst:], src[nSrc:nSrc+passingPrefix(src[nSrc:])]); n > 0 {
@@ -142,7 +145,7 @@ func (q *quoter) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 	return nDst, nSrc, nil
 }
 
-// passingPrefix is how many characters text begins with that pass wherever they are.
+// passingPrefix returns the length of the prefix of text that needs no escape anywhere in a line.
 func passingPrefix(text []byte) int {
 	for i, b := range text {
 		printable := ' ' <= b && b < 0x7f
@@ -153,7 +156,8 @@ func passingPrefix(text []byte) int {
 	return len(text)
 }
 
-// nextRune says how many bytes the first character of text has, and whether it needs no quotes. It has none where what follows decides that.
+// nextRune returns the size of the first character of text and whether it passes unescaped. The size is 0 if more text
+// is needed to decide.
 func (q *quoter) nextRune(text []byte, atEOF bool) (size int, passes bool) {
 	whole := true
 	switch b := text[0]; {
@@ -177,11 +181,12 @@ func (q *quoter) nextRune(text []byte, atEOF bool) (size int, passes bool) {
 	return size, passes
 }
 
-// maxCommandName is how many letters are looked at between ## and [.
+// maxCommandName is the maximum number of letters between ## and [.
 const maxCommandName = 16
 
-// isHarmlessHash says whether a # with this after it begins none of the commands ##[error], ##vso[task.setvariable] and ##teamcity[message], which
-// GitHub, Azure Pipelines and TeamCity find anywhere in a line; whole whether that can be told.
+// isHarmlessHash reports whether a # with this after it starts none of the commands ##[error], ##vso[task.setvariable]
+// and ##teamcity[message], which GitHub, Azure Pipelines and TeamCity find anywhere in a line. whole reports whether
+// the text suffices to decide.
 func isHarmlessHash(after []byte) (harmless, whole bool) {
 	if len(after) == 0 || after[0] != '#' {
 		return true, len(after) > 0
@@ -197,7 +202,8 @@ func isHarmlessHash(after []byte) (harmless, whole bool) {
 	return true, false
 }
 
-// isHarmlessColon says whether a colon that begins a line begins no command, as ::error:: of GitHub; an IPv6 address such as ::1 is none.
+// isHarmlessColon reports whether a colon at the start of a line starts no command such as GitHub's ::error::; an IPv6
+// address such as ::1 is none.
 func isHarmlessColon(after []byte) (harmless, whole bool) {
 	switch {
 	case len(after) == 0:
@@ -212,7 +218,7 @@ func isHarmlessColon(after []byte) (harmless, whole bool) {
 
 func isLetter(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' }
 
-// escapeText writes a character that is not to be shown as Go does.
+// escapeText escapes a character as Go does.
 func escapeText(r rune, raw byte) string {
 	if r == utf8.RuneError || ' ' <= r && r < 0x7f {
 		return fmt.Sprintf(`\x%02x`, raw)
@@ -220,7 +226,7 @@ func escapeText(r rune, raw byte) string {
 	return strings.Trim(strconv.QuoteRune(r), "'")
 }
 
-// escapeJSON writes a character as JSON does.
+// escapeJSON escapes a character as JSON does.
 func escapeJSON(r rune, _ byte) string {
 	var text strings.Builder
 	for _, unit := range utf16.AppendRune(nil, r) {

@@ -20,7 +20,10 @@ func TestText(t *testing.T) {
 		t.Helper()
 		assert.Equal(t, want, plain.Text(value))
 	}
-	for _, same := range []string{"", "nginx.conf:3: weights/web", `~ \.php$`, "≤ 3 × ½ · 日本 e\u0301 🐳", "a\u00a0b\u3000c", "::1 and ::ffff:10.0.0.1", "# a ## b #[c", "\ufffd"} {
+	for _, same := range []string{
+		"", "nginx.conf:3: weights/web", `~ \.php$`, "≤ 3 × ½ · 日本 e\u0301 🐳",
+		"a\u00a0b\u3000c", "::1 and ::ffff:10.0.0.1", "# a ## b #[c", "\ufffd",
+	} {
 		f(same, same)
 	}
 	f(`a\nb\tc\rd`, "a\nb\tc\rd")
@@ -54,22 +57,24 @@ type nested struct {
 
 type named string
 
-func TestValueLeavesNoStringOut(t *testing.T) {
+func TestValueEscapesEveryString(t *testing.T) {
 	in := nested{
-		Text: "\n", Named: "\n", Bytes: []byte("\n"), Pointer: &nested{Text: "\n"}, Slice: []nested{{Text: "\n"}}, Map: map[string][]string{"\n": {"\n"}},
+		Text: "\n", Named: "\n", Bytes: []byte("\n"), Pointer: &nested{Text: "\n"}, Slice: []nested{{Text: "\n"}},
+		Map: map[string][]string{"\n": {"\n"}},
 		Any: []string{"\n"}, Array: [1]string{"\n"}, Number: 1, hidden: "\n",
 	}
 	want := nested{
-		Text: `\n`, Named: `\n`, Bytes: []byte("\n"), Pointer: &nested{Text: `\n`}, Slice: []nested{{Text: `\n`}}, Map: map[string][]string{`\n`: {`\n`}},
+		Text: `\n`, Named: `\n`, Bytes: []byte("\n"), Pointer: &nested{Text: `\n`}, Slice: []nested{{Text: `\n`}},
+		Map: map[string][]string{`\n`: {`\n`}},
 		Any: []string{`\n`}, Array: [1]string{`\n`}, Number: 1, hidden: "\n",
 	}
 	assert.Equal(t, want, plain.Value(in))
-	assert.Equal(t, "\n", in.Pointer.Text+in.Slice[0].Text[1:], "what was given is as it was")
+	assert.Equal(t, "\n", in.Pointer.Text+in.Slice[0].Text[1:], "the argument is unchanged")
 	assert.Equal(t, nested{}, plain.Value(nested{}))
 	assert.NoError(t, plain.Value[error](nil))
 }
 
-// shown is what a Writer makes of text that comes in pieces of some bytes.
+// shown returns the output of a Writer for text written in pieces of that many bytes.
 func shown(t testing.TB, text string, piece int) string {
 	var b strings.Builder
 	w := plain.NewWriter(&b)
@@ -93,7 +98,8 @@ func TestWriter(t *testing.T) {
 	}
 	f(" REFUTED  ≤ 3\n\tnginx.conf:3\n", " REFUTED  ≤ 3\n\tnginx.conf:3\n")
 	f("\\x1b[31m\\u009b\\u202e\\r\\xff\n\\xe2\\x82", "\x1b[31m\u009b\u202e\r\xff\n\xe2\x82")
-	f("\\x3a:error::a\n \t\\x3a:set-output name=a::b\na ::error::c\n", "::error::a\n \t::set-output name=a::b\na ::error::c\n")
+	f("\\x3a:error::a\n \t\\x3a:set-output name=a::b\na ::error::c\n",
+		"::error::a\n \t::set-output name=a::b\na ::error::c\n")
 	f("\u3000\\x3a:error::a", "\u3000::error::a")
 	f("::1\n::/0\n:\n::", "::1\n::/0\n:\n::")
 	f("a \\x23#[error]b\n#\\x23#vso[c]\n##\n## d\n#", "a ##[error]b\n###vso[c]\n##\n## d\n#")
@@ -104,7 +110,7 @@ func FuzzWriter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, piece int) {
 		once := shown(t, text, max(1, piece))
 		assert.Equal(t, once, shown(t, text, len(text)+1))
-		assert.Equal(t, once, shown(t, once, 7), "what is shown is shown the same")
+		assert.Equal(t, once, shown(t, once, 7), "escaped text is unchanged")
 		assert.Equal(t, plain.Text(text), plain.Text(plain.Text(text)))
 		assert.True(t, utf8.ValidString(once))
 		for line := range strings.SplitSeq(once, "\n") {
@@ -116,7 +122,7 @@ func FuzzWriter(f *testing.F) {
 	})
 }
 
-func TestJSONStaysTrue(t *testing.T) {
+func TestJSONKeepsItsValues(t *testing.T) {
 	value := map[string]string{"\u009b": "\x7f\u202e::error::\U000e0041 ##[error] \u2028 日本 🐳 \ufffd"}
 	var b bytes.Buffer
 	w := plain.NewJSONWriter(&b)
@@ -124,18 +130,19 @@ func TestJSONStaysTrue(t *testing.T) {
 	e.SetIndent("", "  ")
 	require.NoError(t, e.Encode(value))
 	require.NoError(t, w.Close())
-	assert.Equal(t, "{\n  \"\\u009b\": \"\\u007f\\u202e::error::\\udb40\\udc41 \\u0023#[error] \\u2028 日本 🐳 \ufffd\"\n}\n", b.String())
+	assert.Equal(t,
+		"{\n  \"\\u009b\": \"\\u007f\\u202e::error::\\udb40\\udc41 \\u0023#[error] \\u2028 日本 🐳 \ufffd\"\n}\n", b.String())
 	var again map[string]string
 	require.NoError(t, json.Unmarshal(b.Bytes(), &again))
 	assert.Equal(t, value, again)
-	assert.Equal(t, b.String(), shown(t, b.String(), 3), "and a Writer changes none of it")
+	assert.Equal(t, b.String(), shown(t, b.String(), 3), "a Writer leaves it unchanged")
 }
 
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
-func TestWriteErrorsAreTold(t *testing.T) {
+func TestWriteErrorsAreReturned(t *testing.T) {
 	_, err := plain.NewWriter(full{}).Write([]byte("a"))
 	assert.EqualError(t, err, "disk full")
 }

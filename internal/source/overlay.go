@@ -7,13 +7,13 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Overlay has files instead of those that lie at the same place.
+// Overlay replaces files of Base by those of the same name.
 type Overlay struct {
 	Base  fs.FS
 	Files []model.File
 }
 
-// Open is fs.FS's.
+// Open implements fs.FS.
 func (o Overlay) Open(name string) (fs.File, error) {
 	for _, f := range o.Files {
 		if f.Name == name {

@@ -1,5 +1,5 @@
-// Package source opens what the user named, and what lies in the folders that it may be read from. It knows nothing of what is in the
-// files. What it opens is a regular file or a directory: to open anything else could wait for ever, or do something.
+// Package source opens the files that the user named and those in allowed folders. It knows nothing of their content.
+// It opens regular files and directories only: opening anything else could block or have side effects.
 package source
 
 import (
@@ -12,21 +12,21 @@ import (
 	"syscall"
 )
 
-// Folders opens files by the path that the user gave, so that errors and claims name them the same way. What it opens lies, symbolic
-// links followed, in one of its folders.
+// Folders opens files by the path that the user gave, so that errors and claims use the same names. After symbolic
+// links are resolved, every file is in one of its folders.
 type Folders struct {
-	owner    string // whose folder the first one is
-	userFile string // what the user named, wherever a link of this name leads
+	owner    string // of the first folder, as "configuration"
+	userFile string // the user named it: it may be a link to anywhere
 	folders  []folder
 }
 
-// folder is one that may be read from.
+// folder is one that may be read.
 type folder struct {
-	path string // its path from the root, without symbolic links
+	path string // absolute, without symbolic links
 	root *os.Root
 }
 
-// OpenFolders opens folders, the first of which belongs to what is called of: "configuration". Close them.
+// OpenFolders opens folders; the first is the one of the object of, as "configuration". The caller closes them.
 func OpenFolders(of string, folders ...string) (*Folders, error) {
 	f := &Folders{owner: of}
 	for _, name := range folders {
@@ -43,7 +43,7 @@ func OpenFolders(of string, folders ...string) (*Folders, error) {
 	return f, nil
 }
 
-// AllowFile lets a name be opened wherever a link of this name leads, because the user gave it.
+// AllowFile allows a file that the user named, even if it is a link to another folder.
 func (f *Folders) AllowFile(name string) *Folders {
 	f.userFile = name
 	return f
@@ -58,10 +58,10 @@ func (f *Folders) Close() error {
 	return errors.Join(problems...)
 }
 
-// ErrOutside is a file that lies in none of the folders.
-var ErrOutside = errors.New("--allow-path FOLDER lets lbproof read it")
+// ErrOutside is a file in none of the folders.
+var ErrOutside = errors.New("allow it with --allow-path FOLDER")
 
-// Open is fs.FS's; names are those of the host. A link that is changed while it is followed leads nowhere outside.
+// Open implements fs.FS, with paths of the host as names. A link that changes meanwhile leads nowhere outside.
 func (f *Folders) Open(name string) (fs.File, error) {
 	at, err := realPath(name)
 	if err != nil {
@@ -77,19 +77,19 @@ func (f *Folders) Open(name string) (fs.File, error) {
 	}
 	return nil, &fs.PathError{
 		Op: "open", Path: name,
-		Err: fmt.Errorf("it lies outside the %s's folder; %w", f.owner, ErrOutside),
+		Err: fmt.Errorf("outside the %s's folder; %w", f.owner, ErrOutside),
 	}
 }
 
-// ReadFile reads a file of the host that has at most so many bytes.
-func ReadFile(name string, most int64) ([]byte, error) { return Read(hostFS{}, name, most) }
+// ReadFile reads a file of the host of at most that many bytes.
+func ReadFile(name string, maxBytes int64) ([]byte, error) { return Read(hostFS{}, name, maxBytes) }
 
-// hostFS opens any file by its name.
+// hostFS is the file system of the host.
 type hostFS struct{}
 
 func (hostFS) Open(name string) (fs.File, error) { return fileOrNil(OpenFile(name)) }
 
-// fileOrNil is a file that is none where there is an error.
+// fileOrNil returns a nil interface, not a nil *os.File, if there is an error.
 func fileOrNil(f *os.File, err error) (fs.File, error) {
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func fileOrNil(f *os.File, err error) (fs.File, error) {
 	return f, nil
 }
 
-// OpenFile opens a file of the host, or a directory. Its errors are *fs.PathError.
+// OpenFile opens a file or a directory of the host. Its errors are *fs.PathError.
 func OpenFile(name string) (*os.File, error) {
 	at, err := realPath(name)
 	if err != nil {
@@ -106,8 +106,8 @@ func OpenFile(name string) (*os.File, error) {
 	return openAt(at, name)
 }
 
-// Read reads a file that has at most so many bytes. Its errors are fsys's, or *fs.PathError.
-func Read(fsys fs.FS, name string, most int64) ([]byte, error) {
+// Read reads a file of at most that many bytes. Its errors are those of fsys, or *fs.PathError.
+func Read(fsys fs.FS, name string, maxBytes int64) ([]byte, error) {
 	wrong := func(err error) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: unwrapPathError(err)}
 	}
@@ -121,26 +121,26 @@ func Read(fsys fs.FS, name string, most int64) ([]byte, error) {
 	case err != nil:
 		return wrong(err)
 	case info.IsDir():
-		return wrong(errors.New("it is a directory"))
+		return wrong(errors.New("is a directory"))
 	}
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	switch {
 	case err != nil:
 		return wrong(err)
-	case int64(len(text)) > most:
-		return wrong(&TooLargeError{MaxBytes: most})
+	case int64(len(text)) > maxBytes:
+		return wrong(&TooLargeError{MaxBytes: maxBytes})
 	}
 	return text, nil
 }
 
-// TooLargeError is a file that has more bytes than are read.
+// TooLargeError is a file that is too large to read.
 type TooLargeError struct{ MaxBytes int64 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the file has more than %d MiB", e.MaxBytes>>20)
+	return fmt.Sprintf("larger than %d MiB", e.MaxBytes>>20)
 }
 
-// realPath is a path from the root, without symbolic links.
+// realPath returns an absolute path without symbolic links.
 func realPath(name string) (string, error) {
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil {
@@ -158,7 +158,7 @@ func openAt(at, name string) (*os.File, error) {
 	return openRegular(root, filepath.Base(at), name)
 }
 
-// openRegular opens a file beneath root, or a directory. name is what errors call it.
+// openRegular opens a regular file or a directory below root. Errors contain name.
 func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 	wrong := func(err error) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: unwrapPathError(err)}
@@ -170,7 +170,7 @@ func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 	if err != nil {
 		return wrong(err)
 	}
-	f, err := root.OpenFile(inside, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
+	f, err := root.OpenFile(inside, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
 	if err != nil {
 		return wrong(err)
 	}
@@ -184,23 +184,23 @@ func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 	return f, nil
 }
 
-// checkRegular says what a file is that is no file to read.
+// checkRegular returns an error if a file is neither a regular file nor a directory.
 func checkRegular(mode fs.FileMode) error {
 	for _, kind := range []struct {
 		bit  fs.FileMode
 		name string
-	}{{fs.ModeNamedPipe, "a named pipe"}, {fs.ModeSocket, "a socket"}, {fs.ModeDevice, "a device"}} {
+	}{{fs.ModeNamedPipe, "named pipe"}, {fs.ModeSocket, "socket"}, {fs.ModeDevice, "device"}} {
 		if mode&kind.bit != 0 {
-			return fmt.Errorf("it is %s: name a regular file", kind.name)
+			return fmt.Errorf("is a %s; name a regular file", kind.name)
 		}
 	}
 	if !mode.IsRegular() && !mode.IsDir() {
-		return errors.New("it is no regular file: name one")
+		return errors.New("is not a regular file; name a regular file")
 	}
 	return nil
 }
 
-// unwrapPathError is an error without the operation and path that its wrapper repeats.
+// unwrapPathError strips the operation and path, which the caller adds again.
 func unwrapPathError(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -209,5 +209,5 @@ func unwrapPathError(err error) error {
 	return err
 }
 
-// MaxConfigBytes is the size, in bytes, of the largest configuration file that is read. Configurations of thousands of servers are smaller.
+// MaxConfigBytes is the size limit of configuration files. Configurations with thousands of servers are smaller.
 const MaxConfigBytes = 4 << 20

@@ -43,11 +43,11 @@ func TestOnlyRegularFilesAreRead(t *testing.T) {
 	}
 	f("file", "")
 	f(filepath.Join(dir, "file"), "")
-	f("pipe", "it is a named pipe: name a regular file")
-	f("link", "it is a named pipe: name a regular file")
-	f("socket", "it is a socket: name a regular file")
-	f("/dev/zero", "it is a device: name a regular file")
-	f(".", "it is a directory")
+	f("pipe", "is a named pipe; name a regular file")
+	f("link", "is a named pipe; name a regular file")
+	f("socket", "is a socket; name a regular file")
+	f("/dev/zero", "is a device; name a regular file")
+	f(".", "is a directory")
 	f("missing", "no such file or directory")
 	_, err = ReadFile("file", 3)
 	var large *TooLargeError
@@ -78,7 +78,7 @@ func TestFoldersOpenWhatLiesInThem(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, string(text))
 	}
-	const outside = "it lies outside the scenario's folder; --allow-path FOLDER lets lbproof read it"
+	const outside = "outside the scenario's folder; allow it with --allow-path FOLDER"
 	f("own/sub/file", "own", "")
 	f("own/../own/sub/file", "own", "")
 	f("own/allowed", "other", "")
@@ -96,7 +96,7 @@ func TestFoldersOpenWhatLiesInThem(t *testing.T) {
 	f("own/out", "secret", "")
 }
 
-// A folder that somebody replaces by a link between the look at it and its opening leads nowhere.
+// A folder that is replaced by a link between check and open leads nowhere.
 func TestSwappedFolderIsNotFollowed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "own/sub/file", "own")
@@ -106,7 +106,7 @@ func TestSwappedFolderIsNotFollowed(t *testing.T) {
 	defer folders.Close()
 	require.NoError(t, os.Rename("own/sub", "own/gone"))
 	require.NoError(t, os.Symlink("../secret", "own/sub"))
-	_, err = openRegular(folders.folders[0].root, "sub/file", "own/sub/file") // realPath said so before
+	_, err = openRegular(folders.folders[0].root, "sub/file", "own/sub/file") // as realPath returned before
 	require.Error(t, err)
 
 	require.NoError(t, os.Rename("own", "moved"))
