@@ -54,9 +54,9 @@ var rooms = map[string]room{
 	// An Event in. stack: the members of a run are what it breaks; agents and services are told what to do.
 	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan", "internal/sleep", "internal/stack"),
 
-	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
+	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/units", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
 	// What readers share. plan: the Spec that runs a balancer.
-	"lbconfigs/reading": acts("internal/model", "internal/plan", "internal/source"),
+	"lbconfigs/reading": acts("internal/model", "internal/plan", "internal/source", "internal/units"),
 	"lbconfigs/nginx":   acts("internal/model", "internal/plan", "lbconfigs/reading"),
 	"lbconfigs/haproxy": acts("internal/model", "internal/plan", "lbconfigs/reading"),
 	"lbconfigs/traefik": acts("internal/model", "internal/plan", "lbconfigs/reading"),

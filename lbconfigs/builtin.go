@@ -12,19 +12,19 @@ import (
 // BuiltIn holds the configurations that come with lbproof, as <balancer>/<name>.
 var BuiltIn fs.FS = builtInFS{}
 
-// Names lists the configurations that come with lbproof.
+// Names returns the names of the configurations that come with lbproof.
 func Names() []string {
 	names, err := fs.Glob(BuiltIn, "*/*")
 	if err != nil {
-		panic(err) // the pattern is good
+		panic(err) // the pattern is valid
 	}
 	return names
 }
 
-// builtInFS is a file system with a folder for each balancer, which holds its BuiltIn.
+// builtInFS is a file system with a folder per balancer, which holds its BuiltIn.
 type builtInFS struct{}
 
-// Open is fs.FS's.
+// Open implements fs.FS.
 func (builtInFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
@@ -43,7 +43,7 @@ func (builtInFS) Open(name string) (fs.File, error) {
 		file, err := b.BuiltIn.Open(rest)
 		var at *fs.PathError
 		if errors.As(err, &at) {
-			at.Path = name // as it was asked for
+			at.Path = name // as requested
 		}
 		if err == nil && !inside {
 			return renamedDir{file.(fs.ReadDirFile), balancer}, nil
@@ -59,24 +59,24 @@ type renamedDir struct {
 	name string
 }
 
-// Stat is fs.File's.
+// Stat implements fs.File.
 func (n renamedDir) Stat() (fs.FileInfo, error) { return dirInfo(n.name), nil }
 
-// rootDir is the opened root: a folder for each balancer.
+// rootDir is the open root: a folder per balancer.
 type rootDir struct{ listed int }
 
-// Stat is fs.File's.
+// Stat implements fs.File.
 func (*rootDir) Stat() (fs.FileInfo, error) { return dirInfo("."), nil }
 
-// Read is fs.File's.
+// Read implements fs.File.
 func (*rootDir) Read([]byte) (int, error) {
 	return 0, &fs.PathError{Op: "read", Path: ".", Err: errors.New("is a directory")}
 }
 
-// Close is fs.File's.
+// Close implements fs.File.
 func (*rootDir) Close() error { return nil }
 
-// ReadDir is fs.ReadDirFile's.
+// ReadDir implements fs.ReadDirFile.
 func (f *rootDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	var all []fs.DirEntry
 	for _, b := range All {
@@ -94,10 +94,10 @@ func (f *rootDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	return rest, nil
 }
 
-// dirInfo is what is known of a folder: its name.
+// dirInfo is the fs.FileInfo of a folder: its name.
 type dirInfo string
 
-// Name is fs.FileInfo's, as are the others.
+// Name and the others implement fs.FileInfo.
 func (f dirInfo) Name() string     { return string(f) }
 func (dirInfo) Size() int64        { return 0 }
 func (dirInfo) Mode() fs.FileMode  { return fs.ModeDir | 0o555 }

@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// CountLines says how much of a configuration its claims cover.
+// CountLines counts the lines of a configuration by what its claims make of them.
 func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 	at := func(p model.Pos) string { return p.String() }
 	promised, unread := map[string]bool{}, map[string]bool{}
@@ -22,7 +22,7 @@ func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 	var n report.Lines
 	for _, f := range cfg.Files {
 		if path.Ext(f.Name) == ".lua" {
-			continue // a program, of which the line that names it is told
+			continue // a program: the line that refers to it is listed
 		}
 		number := 0
 		for line := range strings.Lines(string(f.Content)) {
@@ -45,7 +45,7 @@ func CountLines(cfg model.Config, claims []plan.Claim) report.Lines {
 	return n
 }
 
-// isBlankLine says whether a line is a comment, the end of a block, or empty.
+// isBlankLine reports whether a line is empty, a comment or the end of a block.
 func isBlankLine(line string) bool {
 	isComment := strings.HasPrefix(line, "#") || strings.HasPrefix(line, "//")
 	return isComment || line == "" || line == "}"

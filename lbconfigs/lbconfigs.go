@@ -1,8 +1,8 @@
-// Package lbconfigs reads balancer configurations into model.Config and says what the runtime starts for them.
-// It draws no claims (scenarios/checks does) and starts nothing (internal/stack does).
+// Package lbconfigs reads balancer configurations into model.Config and lists the nodes that a run of one needs. It
+// derives no claims (scenarios/checks does) and starts nothing (internal/stack does).
 //
-// To add a balancer: a folder with its reader, edits and built-in configurations that gives a reading.Balancer, and one
-// line in All.
+// To add a balancer, write a folder with its reader, edits, advice and built-in configurations that exports a
+// reading.Balancer, and add one line to All.
 package lbconfigs
 
 import (
@@ -15,20 +15,21 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/lbconfigs/haproxy"
 	"github.com/lbproof/lbproof/lbconfigs/nginx"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 	"github.com/lbproof/lbproof/lbconfigs/traefik"
 )
 
-// All is every balancer that can be read.
+// All is the table of balancers.
 var All = []reading.Balancer{
 	nginx.Balancer,   // nginx.conf and what it includes
 	haproxy.Balancer, // haproxy.cfg, or all *.cfg of a directory
-	traefik.Balancer, // the static file, and the dynamic ones that its file provider reads
+	traefik.Balancer, // the static file and the dynamic files of its file provider
 }
 
-// Find gives the balancer of that name.
+// Find returns the balancer of that name.
 func Find(name string) (reading.Balancer, error) {
 	var names []string
 	for _, b := range All {
@@ -37,11 +38,14 @@ func Find(name string) (reading.Balancer, error) {
 		}
 		names = append(names, b.Name)
 	}
-	return reading.Balancer{}, fmt.Errorf("no balancer is called %q; lbproof reads %s", name, strings.Join(names, ", "))
+	if nearest := units.Nearest(name, names); nearest != "" {
+		return reading.Balancer{}, fmt.Errorf("unknown balancer %q; did you mean %s?", name, nearest)
+	}
+	return reading.Balancer{}, fmt.Errorf("unknown balancer %q; balancers: %s", name, strings.Join(names, ", "))
 }
 
-// Read parses the configuration called name in fsys: a file, or a directory whose files belong together. balancer names
-// whose it is; where it is empty, that is seen from what stands in it.
+// Read parses the configuration called name in fsys: a file, or a directory whose files belong together. If balancer is
+// empty, it is detected from the content. Errors start with the file, and with the line if there is one.
 func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 	fsys = reading.CacheFiles(fsys)
 	if !reading.IsDir(fsys, name) {
@@ -67,11 +71,11 @@ func Read(fsys fs.FS, name, balancer string) (model.Config, error) {
 			return model.Config{}, err
 		}
 	}
-	return model.Config{}, fmt.Errorf("%s: no file in it is called as a main file is (%s): name that file",
+	return model.Config{}, fmt.Errorf("%s: no main configuration file found (looked for %s); pass the file explicitly",
 		name, strings.Join(mainFileNames(balancer), ", "))
 }
 
-// parse reads with one balancer's reader, and puts what it found in the order of the files and lines.
+// parse runs a balancer's reader and sorts the problems and unread parts by file and line.
 func parse(b reading.Balancer, fsys fs.FS, names ...string) (model.Config, error) {
 	cfg, err := b.Parse(fsys, names...)
 	if err != nil {
@@ -94,7 +98,7 @@ func parse(b reading.Balancer, fsys fs.FS, names ...string) (model.Config, error
 	return cfg, nil
 }
 
-// mainFileNames are the names that main files have.
+// mainFileNames returns the names of the main files of a balancer, or of all.
 func mainFileNames(balancer string) []string {
 	var names []string
 	for _, b := range All {
@@ -105,7 +109,7 @@ func mainFileNames(balancer string) []string {
 	return names
 }
 
-// detect finds out whose configuration a file is: by its name where that is a main file's, else by what it says.
+// detect returns the balancer of a file: the only one that recognizes its content, else the one with that main file.
 func detect(fsys fs.FS, name, balancer string) (reading.Balancer, error) {
 	if balancer != "" {
 		return Find(balancer)
@@ -130,10 +134,10 @@ func detect(fsys fs.FS, name, balancer string) (reading.Balancer, error) {
 			}
 		}
 	}
-	return reading.Balancer{}, fmt.Errorf("%s: it cannot be told which balancer this is for: say so with --balancer", name)
+	return reading.Balancer{}, fmt.Errorf("%s: cannot detect the balancer; set --balancer", name)
 }
 
-// IsDocument reports whether a YAML document reads like a file of a balancer whose configurations are YAML.
+// IsDocument reports whether a text looks like a configuration of a balancer that is configured in YAML.
 func IsDocument(text string) bool {
 	return slices.ContainsFunc(All, func(b reading.Balancer) bool {
 		documents := slices.ContainsFunc(b.MainFiles, func(name string) bool { return path.Ext(name) == ".yaml" })

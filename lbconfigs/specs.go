@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
@@ -12,21 +13,20 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// numericHost matches the end of a name that resolvers take for an address in one of its older forms: 10.1 is 10.0.0.1.
+// numericHost matches names that resolvers take for an address in an old notation: 10.1 is 10.0.0.1.
 var numericHost = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)\.?$`)
 
-// loopbacks are the names of the balancer's own host that every container knows.
+// loopbacks are the names of the container itself in /etc/hosts.
 var loopbacks = []string{"localhost", "ip6-localhost", "ip6-loopback"}
 
-// looksLikeAddress reports whether a host is neither a name nor an address in its usual form, and resolvers take it for an
-// address.
+// looksLikeAddress reports whether resolvers take a host for an address although it is not one in the usual notation.
 func looksLikeAddress(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err != nil && numericHost.MatchString(host)
 }
 
-// Specs lists what a configuration needs to run: the balancer, a backend for each host that it names, and a helper for
-// each other service that it asks.
+// Specs returns the nodes that a configuration needs to run: the balancer, a backend for each host of a server, and a
+// helper for each other service.
 func Specs(cfg model.Config) ([]plan.Spec, error) {
 	b, err := Find(cfg.Balancer)
 	if err != nil {
@@ -43,25 +43,24 @@ func Specs(cfg model.Config) ([]plan.Spec, error) {
 	}
 	backends, err := backendSpecs(cfg)
 	if !slices.ContainsFunc(backends, func(spec plan.Spec) bool { return model.SameHost(spec.Name, b.Name) }) {
-		balancer.ContainerHostname = b.Name // else the balancer would take itself for that server
+		balancer.ContainerHostname = b.Name // not if a server has that name: the balancer would resolve it to itself
 	}
 	return append([]plan.Spec{balancer}, backends...), err
 }
 
-// backendSpecs gives each upstream host one container that carries its name or address and listens on every port named
-// with it.
+// backendSpecs returns one container per upstream host, with its name or address and all its ports.
 func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
 	placed := hostSpecs{index: map[string]int{}}
 	for _, pool := range cfg.Pools {
 		for _, server := range pool.Servers {
 			if err := checkPlacement(server); err != nil {
 				if server.Down {
-					continue // a place holder that nobody asks
+					continue // a placeholder
 				}
 				return nil, err
 			}
 			if model.InvalidHostReason(server.Host) != "" {
-				continue // which is a problem of the configuration
+				continue // reported as a problem of the configuration
 			}
 			spec := placed.specFor(server.Host, server.Port, false)
 			if server.TLS {
@@ -78,20 +77,20 @@ func backendSpecs(cfg model.Config) ([]plan.Spec, error) {
 			return nil, fmt.Errorf("%s: %s: %w", need.Pos, need.Path, err)
 		}
 		if flaw := model.InvalidHostReason(host); flaw != "" {
-			return nil, fmt.Errorf("%s: %s: no name server can know this host: %s", need.Pos, need.Path, flaw)
+			return nil, fmt.Errorf("%s: %s: invalid host name: %s", need.Pos, need.Path, flaw)
 		}
 		placed.specFor(host, port, true)
 	}
 	return placed.specs, nil
 }
 
-// hostSpecs are the containers of upstream hosts, in the order in which they were named.
+// hostSpecs are the containers of upstream hosts, in order of appearance.
 type hostSpecs struct {
 	specs []plan.Spec
-	index map[string]int // folded host → its place in specs
+	index map[string]int // normalized host → index in specs
 }
 
-// specFor is the container of a host, which listens on the port too. It holds until the next call.
+// specFor returns the container of a host and adds a port to it. The pointer is valid until the next call.
 func (p *hostSpecs) specFor(host string, port int, helper bool) *plan.Spec {
 	folded := model.NormalizeHost(host)
 	at, ok := p.index[folded]
@@ -110,11 +109,11 @@ func (p *hostSpecs) specFor(host string, port int, helper bool) *plan.Spec {
 	return &p.specs[at]
 }
 
-// backendCertificate is where a backend that speaks TLS has its certificate and key.
+// backendCertificate is the file with the certificate and key of a backend that speaks TLS.
 const backendCertificate = "/certificate.pem"
 
-// serveTLS has a backend speak TLS on a port, with a certificate for its host and for the pool, whose name nginx asks
-// for.
+// serveTLS makes a backend speak TLS on a port, with a certificate for its host and for the pool, whose name nginx
+// verifies.
 func serveTLS(spec *plan.Spec, port int, pool string) {
 	if !slices.Contains(spec.TLSPorts, port) {
 		spec.TLSPorts = append(spec.TLSPorts, port)
@@ -129,38 +128,36 @@ func serveTLS(spec *plan.Spec, port int, pool string) {
 	}
 }
 
-// isNoHostAddress says whether an IPv4 address is none that a host could have: of a group, of a network or of all its hosts.
+// isNoHostAddress reports whether an IPv4 address cannot belong to a host: multicast, network and broadcast addresses.
 func isNoHostAddress(ip netip.Addr) bool {
 	last := ip.As4()[3]
 	return ip.IsMulticast() || last == 0 || last == 255
 }
 
-// checkPlacement says whether a container can stand where the configuration says the server is.
+// checkPlacement returns an error if no container can take the place of a server.
 func checkPlacement(s model.Server) error {
 	ip, err := netip.ParseAddr(s.Host)
 	isAddress := err == nil
 	isSelf := ip.IsLoopback() || ip.IsUnspecified() || slices.Contains(loopbacks, model.NormalizeHost(s.Host))
-	switch {
+	cannotRun := func(server, problem string) error {
+		return fmt.Errorf("%s: server %s %s", s.Pos, server, problem)
+	}
+	switch quoted := strconv.Quote(s.Host); {
 	case isSelf:
-		return fmt.Errorf("%s: the upstream server %s is the balancer's own host, where no backend can stand: "+
-			"name another host", s.Pos, s.Addr())
+		return cannotRun(s.Addr(), "is the balancer's own host, where no backend can run; use another host")
 	case isAddress && ip.Is6():
-		return fmt.Errorf("%s: the upstream server %s is an IPv6 address, and lbproof makes networks for IPv4 only: "+
-			"name a host there", s.Pos, s.Addr())
+		return cannotRun(s.Addr(), "is an IPv6 address, and runs have IPv4 networks only; use a host name")
 	case isAddress && isNoHostAddress(ip):
-		return fmt.Errorf("%s: the upstream server %s is no address that a host could have", s.Pos, s.Addr())
+		return cannotRun(s.Addr(), "is a multicast, network or broadcast address; use the address of a host")
 	case s.Host == "" || strings.HasPrefix(s.Host, "unix:") || strings.HasPrefix(s.Host, "/"):
-		return fmt.Errorf("%s: the upstream server %q is a socket of the balancer's own host, where no backend can stand: "+
-			"use host:port", s.Pos, s.Host)
+		return cannotRun(quoted, "is a socket on the balancer's host, where no backend can run; use host:port")
 	case strings.Contains(s.Host, "@"):
-		return fmt.Errorf("%s: the upstream server %q is neither a host's name nor an IPv4 address, "+
-			"where alone a backend can stand: use host:port", s.Pos, s.Host)
+		return cannotRun(quoted, "is neither a host name nor an IPv4 address; use host:port")
 	case looksLikeAddress(s.Host):
-		return fmt.Errorf("%s: the upstream server %s ends with a number and is no IPv4 address: "+
-			"write all four numbers, as 10.0.0.1, or name a host", s.Pos, s.Addr())
+		return cannotRun(s.Addr(), "ends in a number but is not an IPv4 address; "+
+			"write four numbers, as 10.0.0.1, or a host name")
 	case strings.ContainsAny(s.Host, "$/%{}"):
-		return fmt.Errorf("%s: the upstream server %q is known only while the balancer runs, "+
-			"so no backend can be placed for it", s.Pos, s.Host)
+		return cannotRun(quoted, "is known only at run time, so that no backend can be placed; use host:port")
 	}
 	return nil
 }

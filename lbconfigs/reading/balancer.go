@@ -7,23 +7,23 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Balancer is a kind of load balancer.
+// Balancer is everything lbproof knows about one kind of load balancer.
 type Balancer struct {
 	Name string
 	Doc  string
-	// the names that its main file has in a directory, the likeliest first; all that fit *.cfg belong together
+	// MainFiles are patterns for the main file in a directory, the likeliest first; all files that match one are read.
 	MainFiles []string
-	// Recognizes says whether a text reads like one of its configurations.
+	// Recognizes reports whether a text looks like a configuration of this balancer.
 	Recognizes func(text string) bool
-	// Parse reads the configuration of the main files called names, and what they include, from fsys. Its errors begin
-	// with file:line. What the balancer would refuse, but can be read past, is a Problem and no error.
+	// Parse reads the main files called names, and what they include, from fsys. Errors start with file:line. What the
+	// balancer would reject but the reader can skip becomes a Problem, not an error.
 	Parse func(fsys fs.FS, names ...string) (model.Config, error)
-	// InvalidHostEffect is what becomes of a server whose host no name server can know.
+	// InvalidHostEffect is the effect of a server whose host name cannot be resolved.
 	InvalidHostEffect model.Effect
-	// Spec is the node that runs the configuration; its ports and its needs are filled in by Specs.
+	// Spec returns the node that runs the configuration; lbconfigs.Specs adds its ports and needs.
 	Spec func(model.Config) plan.Spec
-	// Edits are how its lines are changed so that they promise something else.
+	// Edits change its lines so that they make other claims.
 	Edits Edits
-	// BuiltIn holds the configurations that come with lbproof, each in a folder of its name.
+	// BuiltIn holds its configurations that come with lbproof, one per folder.
 	BuiltIn fs.FS
 }

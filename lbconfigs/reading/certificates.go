@@ -10,21 +10,21 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
-// renewalWindow is how long before its end a certificate should have been renewed: with a third of 90 days left, as
-// certbot does it.
+// renewalWindow is the remaining lifetime at which certificates are renewed: a third of 90 days, as certbot does.
 const renewalWindow = 30 * 24 * time.Hour
 
-// CheckCertificates complains of certificates that clients will not take, or not for long. Those that cannot be read
-// here, because they lie elsewhere than the configuration, are passed over: for runs others are made in their places.
+// CheckCertificates reports certificates that clients reject, or soon will. Certificates that cannot be read, because
+// they are not next to the configuration, are skipped: runs use generated ones.
 func CheckCertificates(fsys fs.FS, cfg *model.Config, now time.Time) {
 	for _, t := range cfg.TLS {
 		text, err := fs.ReadFile(fsys, t.Certificate)
 		if t.Certificate == "" || err != nil {
 			continue
 		}
-		complain := func(instead, format string, args ...any) {
+		report := func(instead, format string, args ...any) {
 			cfg.Problems = append(cfg.Problems, model.Problem{
 				Pos: t.CertPos, Effect: model.Misleading,
 				Text:    fmt.Sprintf("%s %s", t.Certificate, fmt.Sprintf(format, args...)),
@@ -33,43 +33,43 @@ func CheckCertificates(fsys fs.FS, cfg *model.Config, now time.Time) {
 		}
 		chain := parseChain(text)
 		if len(chain) == 0 {
-			complain("a file in PEM form, the server's own certificate first", "holds no certificate that can be read")
+			report("a PEM file with the server certificate first", "contains no readable certificate")
 			continue
 		}
-		checkDates(chain[0], now, complain)
-		checkNames(chain[0], t.Hosts, complain)
-		checkChain(chain, complain)
+		checkDates(chain[0], now, report)
+		checkNames(chain[0], t.Hosts, report)
+		checkChain(chain, report)
 	}
 }
 
-// reportProblem tells what is wrong with a certificate, and what should stand in its place.
+// reportProblem reports a problem of a certificate, and what to use instead.
 type reportProblem func(instead, format string, args ...any)
 
-// checkDates complains of a certificate that is not valid now, or soon will not be.
-func checkDates(leaf *x509.Certificate, now time.Time, complain reportProblem) {
+// checkDates reports a certificate that is not valid now, or soon will not be.
+func checkDates(leaf *x509.Certificate, now time.Time, report reportProblem) {
 	from, until := leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly)
 	switch left := leaf.NotAfter.Sub(now); {
 	case now.Before(leaf.NotBefore):
-		complain("one that is valid now", "is valid only from %s on: clients refuse it until then", from)
+		report("a certificate that is valid now", "is not valid before %s: clients reject it", from)
 	case left < 0:
-		complain("a renewed one", "has expired on %s: clients refuse it", until)
+		report("a renewed certificate", "expired on %s: clients reject it", until)
 	case left < renewalWindow:
-		complain("a renewed one", "expires on %s, in %d days", until, int(left.Hours()/24))
+		report("a renewed certificate", "expires on %s, in %s", until, units.Plural(int(left.Hours()/24), "day"))
 	}
 }
 
-// checkNames complains of hosts for which a certificate does not hold.
-func checkNames(leaf *x509.Certificate, hosts []string, complain reportProblem) {
+// checkNames reports hosts that a certificate does not cover.
+func checkNames(leaf *x509.Certificate, hosts []string, report reportProblem) {
 	for _, host := range hosts {
 		if host == "" || leaf.VerifyHostname(strings.Replace(host, "*", "any", 1)) == nil {
 			continue
 		}
-		complain("one for "+host, "is for %s: clients of %s refuse it", strings.Join(leaf.DNSNames, ", "), host)
+		report("a certificate for "+host, "is for %s: clients of %s reject it", strings.Join(leaf.DNSNames, ", "), host)
 	}
 }
 
-// checkChain complains of a certificate that comes without those that lead to a root.
-func checkChain(chain []*x509.Certificate, complain reportProblem) {
+// checkChain reports a certificate without its intermediate certificates.
+func checkChain(chain []*x509.Certificate, report reportProblem) {
 	leaf := chain[0]
 	known := x509.NewCertPool()
 	for _, c := range chain[1:] {
@@ -78,13 +78,13 @@ func checkChain(chain []*x509.Certificate, complain reportProblem) {
 	_, err := leaf.Verify(x509.VerifyOptions{Intermediates: known, CurrentTime: leaf.NotBefore.Add(time.Minute)})
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) && len(chain) == 1 && leaf.Issuer.String() != leaf.Subject.String() {
-		complain("the certificates up to the root's in the same file, after the server's own",
-			"stands alone, and this machine does not know who signed it (%s): clients that do not either cannot check it",
+		report("the server certificate followed by its chain, in the same file",
+			"has no chain, and its issuer is not trusted on this machine (%s): other clients may reject it too",
 			leaf.Issuer)
 	}
 }
 
-// parseChain reads the certificates of a PEM file.
+// parseChain returns the certificates in a PEM file.
 func parseChain(text []byte) (chain []*x509.Certificate) {
 	for {
 		var block *pem.Block

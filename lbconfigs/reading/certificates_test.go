@@ -20,7 +20,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// certificate makes one for a.example, signed by somebody whom nobody knows where it is not signed by itself.
+// certificate returns one for a.example, signed by itself or else by an unknown authority.
 func certificate(t *testing.T, from, to time.Duration, alone bool) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -38,14 +38,14 @@ func certificate(t *testing.T, from, to time.Duration, alone bool) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// rooted has files by absolute paths, too.
+// rooted finds files by absolute paths, too.
 type rooted fstest.MapFS
 
 func (r rooted) Open(name string) (fs.File, error) {
 	return fstest.MapFS(r).Open(strings.TrimPrefix(name, "/"))
 }
 
-// A certificate that can be read is one that clients will take, or why not is told with the line that names it.
+// A certificate that clients reject is reported with the line that names it.
 func TestCertificates(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, c := range []struct {
@@ -55,15 +55,15 @@ func TestCertificates(t *testing.T) {
 	}{
 		{"good", "a.example", certificate(t, -day, 90*day, true), nil},
 		{"expires soon", "a.example", certificate(t, -day, 10*day+time.Hour, true), []string{"in 10 days"}},
-		{"expired", "a.example", certificate(t, -9*day, -day, true), []string{"has expired on"}},
-		{"not yet", "a.example", certificate(t, day, 90*day, true), []string{"is valid only from"}},
+		{"expired", "a.example", certificate(t, -9*day, -day, true), []string{"expired on"}},
+		{"not yet", "a.example", certificate(t, day, 90*day, true), []string{"is not valid before"}},
 		{"another name", "b.example", certificate(t, -day, 90*day, true), []string{
-			"is for a.example: clients of b.example refuse it",
+			"is for a.example: clients of b.example reject it",
 		}},
 		{"no chain", "a.example", certificate(t, -day, 90*day, false), []string{
-			"stands alone, and this machine does not know who signed it (CN=nobody's authority)",
+			"has no chain, and its issuer is not trusted on this machine (CN=nobody's authority)",
 		}},
-		{"nothing", "a.example", []byte("no"), []string{"holds no certificate"}},
+		{"nothing", "a.example", []byte("no"), []string{"contains no readable certificate"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := strings.ReplaceAll("events {}\nhttp { server { listen 443 ssl; server_name HOST;\n"+

@@ -14,24 +14,22 @@ var cipherSuite = regexp.MustCompile(`^((ECDHE|DHE|RSA-PSK|DHE-PSK|ECDHE-PSK|PSK
 	`(AES128-(GCM-)?SHA256|AES256-(GCM-SHA384|SHA256))|` +
 	`CHACHA20-POLY1305(-SHA256)?|DES-CBC3-SHA|NULL-(SHA(256|384)?|MD5)|SEED-SHA|RC4-(SHA|MD5))$`)
 
-// sharedKeySuite matches the suites of pre-shared keys and passwords, which nobody mistypes: they are let through by
-// their form.
+// sharedKeySuite matches suites with pre-shared keys and passwords by their form: they are rarely mistyped.
 var sharedKeySuite = regexp.MustCompile(`^([A-Z]+-)?(PSK|SRP)-[A-Z0-9-]+$`)
 
-// invalidSuite are names that suite would let through although AES-256-GCM goes with SHA384 and AES-128-GCM with
-// SHA256 only.
+// invalidSuite matches names that cipherSuite allows although AES-256-GCM needs SHA384 and AES-128-GCM SHA256.
 var invalidSuite = regexp.MustCompile(`(AES256|CAMELLIA256|ARIA256)-GCM-SHA256$|` +
 	`(AES128|CAMELLIA128|ARIA128)-(GCM-SHA384|SHA384)$`)
 
-// cipherKeyword matches what stands for several suites, and the TLS 1.3 names.
+// cipherKeyword matches names of groups of suites, and of TLS 1.3 suites.
 var cipherKeyword = regexp.MustCompile(`^(TLS_.*|PROFILE=.*|` +
 	`(ALL|COMPLEMENTOFALL|DEFAULT|COMPLEMENTOFDEFAULT|HIGH|MEDIUM|LOW|EXP(ORT)?\d*|[ae]?NULL|` +
 	`[ka]?(RSA|DSS|ECDSA|EECDH|ECDHE?r?e?|EDH|DHE|ADH|AECDH|PSK|SRP|GOST\d*)|ECDH|DH|FIPS|TLSv1(\.\d)?|SSLv[23]|` +
 	`AES(128|256)?(GCM|CCM8?)?|CHACHA20|CAMELLIA(128|256)?|ARIA(128|256)?|3?DES|RC[24]|IDEA|SEED|` +
 	`MD5|SHA1?|SHA(256|384)|SUITEB\d*(ONLY)?|CBC|[A-Za-z0-9]+(\+[A-Za-z0-9]+)+))$`)
 
-// CheckCiphers tells which names of a cipher list no OpenSSL knows: it leaves them out, and refuses a list of which
-// nothing is left.
+// CheckCiphers reports the names of a cipher list that no OpenSSL knows. OpenSSL ignores them, and rejects a list
+// without any known name.
 func CheckCiphers(pos model.Pos, list string) []model.Problem {
 	var unknown, known []string
 	for _, name := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(": ,", r) }) {
@@ -50,11 +48,11 @@ func CheckCiphers(pos model.Pos, list string) []model.Problem {
 	}
 	p := model.Problem{
 		Pos: pos, Effect: model.Dropped,
-		Text: fmt.Sprintf("OpenSSL knows no cipher suite %s and leaves it out", strings.Join(unknown, ", ")),
+		Text: fmt.Sprintf("OpenSSL ignores unknown cipher suites: %s", strings.Join(unknown, ", ")),
 	}
 	if len(known) == 0 {
 		p.Effect = model.Rejected
-		p.Text = fmt.Sprintf("OpenSSL knows no cipher suite of this list: %s", strings.Join(unknown, ", "))
+		p.Text = fmt.Sprintf("OpenSSL knows none of the cipher suites: %s", strings.Join(unknown, ", "))
 	}
 	if corrected := correctHashes.Replace(list); corrected != list {
 		p.Instead = corrected
@@ -62,10 +60,10 @@ func CheckCiphers(pos model.Pos, list string) []model.Problem {
 	return []model.Problem{p}
 }
 
-// correctHashes puts right what is often mistyped: no suite with GCM goes with SHA512.
+// correctHashes corrects a common mistake: no GCM suite uses SHA512.
 var correctHashes = strings.NewReplacer("256-GCM-SHA512", "256-GCM-SHA384", "128-GCM-SHA512", "128-GCM-SHA256")
 
-// isCipher says whether OpenSSL may know a name of a cipher list.
+// isCipher reports whether OpenSSL may know a name of a cipher list.
 func isCipher(name string) bool {
 	if sharedKeySuite.MatchString(name) || cipherKeyword.MatchString(name) {
 		return true

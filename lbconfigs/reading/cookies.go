@@ -6,8 +6,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// CookieAttributes reads the attributes of a cookie from words: each as NAME, NAME=VALUE, or NAME and then VALUE. Words
-// that are no attribute are passed over.
+// CookieAttributes reads the attributes of a cookie from words: NAME, NAME=VALUE, or NAME followed by VALUE. Other
+// words are skipped.
 func CookieAttributes(words []string) model.CookieAttributes {
 	var a model.CookieAttributes
 	valued := map[string]*string{"samesite": &a.SameSite, "max-age": &a.MaxAge, "domain": &a.Domain, "path": &a.Path}

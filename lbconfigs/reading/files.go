@@ -12,15 +12,15 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 )
 
-// UnreadableFile is the problem of a line that names a file that cannot be read.
+// UnreadableFile returns the problem of a line that names an unreadable file.
 func UnreadableFile(pos model.Pos, err error) model.Problem {
 	return model.Problem{
-		Pos: pos, Effect: model.Misleading, Text: fmt.Sprintf("the balancer runs without the file: %v", err),
-		Instead: "put it beside the configuration, or name its folder with --allow-path",
+		Pos: pos, Effect: model.Misleading, Text: fmt.Sprintf("the balancer runs without this file: %v", err),
+		Instead: "put it next to the configuration, or allow its folder with --allow-path",
 	}
 }
 
-// PathInContainer is where an included file belongs, for a main file that is put elsewhere.
+// PathInContainer returns the container path of an included file, for a main file at another path.
 func PathInContainer(at, main, file string) string {
 	if path.IsAbs(file) && !path.IsAbs(main) {
 		return file
@@ -28,7 +28,7 @@ func PathInContainer(at, main, file string) string {
 	return path.Join(path.Dir(at), strings.TrimPrefix(strings.TrimPrefix(file, path.Dir(main)), "/"))
 }
 
-// PathIn is a path from the root, for a name that a balancer looks up in a directory of its own.
+// PathIn returns the absolute path of a name that a balancer looks up in one of its directories.
 func PathIn(dir, name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
@@ -36,29 +36,29 @@ func PathIn(dir, name string) string {
 	return path.Join(dir, name)
 }
 
-// maxTotalBytes is the size, in bytes, of all files of a configuration.
+// maxTotalBytes is the maximum size of all files of a configuration.
 const maxTotalBytes = 32 << 20
 
-// fileCache holds what was read of a file, so that what is parsed, judged and run is the same.
+// fileCache reads each file once, so that the parsed, judged and started configurations are the same.
 type fileCache struct {
 	fs.FS
 	texts map[string][]byte
 	size  int64
 }
 
-// SubFS gives a folder of embedded files, which is there.
+// SubFS returns an existing folder of embedded files.
 func SubFS(files embed.FS, folder string) fs.FS {
 	sub, err := fs.Sub(files, folder)
 	if err != nil {
-		panic(err) // the name is good
+		panic(err) // the name is valid
 	}
 	return sub
 }
 
-// CacheFiles gives a file system that reads each file of fsys once.
+// CacheFiles returns a file system that reads each file of fsys once.
 func CacheFiles(fsys fs.FS) fs.FS { return &fileCache{FS: fsys, texts: map[string][]byte{}} }
 
-// ReadFile is fs.ReadFileFS's.
+// ReadFile implements fs.ReadFileFS.
 func (k *fileCache) ReadFile(name string) ([]byte, error) {
 	if text, ok := k.texts[name]; ok {
 		return text, nil
@@ -70,15 +70,15 @@ func (k *fileCache) ReadFile(name string) ([]byte, error) {
 	if k.size += int64(len(text)); k.size > maxTotalBytes {
 		return nil, &fs.PathError{
 			Op: "read", Path: name,
-			Err: fmt.Errorf("with it the configuration's files have more than %d MiB together", maxTotalBytes>>20),
+			Err: fmt.Errorf("all files of the configuration together are larger than %d MiB", maxTotalBytes>>20),
 		}
 	}
 	k.texts[name] = text
 	return text, nil
 }
 
-// Glob is fs.Glob, but says why a folder cannot be looked at, where fs.Glob takes it for an empty one. A wildcard
-// stands for no dot that a name begins with (glob(7)).
+// Glob is like fs.Glob, but reports unreadable folders, which fs.Glob takes for empty ones. A wildcard does not match a
+// leading dot (glob(7)).
 func Glob(fsys fs.FS, pattern string) ([]string, error) {
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		_, err := fs.Stat(fsys, pattern)
@@ -118,10 +118,10 @@ func Glob(fsys fs.FS, pattern string) ([]string, error) {
 	return found, nil
 }
 
-// Stat is fs.StatFS's.
+// Stat implements fs.StatFS.
 func (k *fileCache) Stat(name string) (fs.FileInfo, error) { return fs.Stat(k.FS, name) }
 
-// IsDir says whether a name is a directory of fsys.
+// IsDir reports whether a name is a directory of fsys.
 func IsDir(fsys fs.FS, name string) bool {
 	info, err := fs.Stat(fsys, path.Clean(name))
 	return err == nil && info.IsDir()

@@ -2,19 +2,19 @@ package reading
 
 import "strings"
 
-// Why a directive promises nothing that traffic could show.
+// Reasons why a directive makes no claim that traffic could test.
 const (
-	ReasonLog     = "says what is written down, not what is answered"
-	ReasonSpeed   = "changes speed and memory, not what is answered"
-	ReasonFiles   = "where the balancer keeps its files"
-	ReasonForm    = "read together with the lines that use it"
-	ReasonLimits  = "a limit of the machine: the balancer's own start tells whether it holds"
-	ReasonUnread  = "lbproof draws no promise from this directive"
-	ReasonContent = "the content of answers is not judged"
+	ReasonLog     = "affects logging, not responses"
+	ReasonSpeed   = "affects performance, not responses"
+	ReasonFiles   = "concerns the balancer's own files and users"
+	ReasonForm    = "evaluated with the lines that use it"
+	ReasonLimits  = "a limit of the machine, tested by starting the balancer"
+	ReasonUnread  = "lbproof derives no claim from this directive"
+	ReasonContent = "the content of responses is not evaluated"
 )
 
-// IndexReasons gives every word its reason; lists has the words of each, with blanks between them. It panics where a word
-// has two.
+// IndexReasons returns the reason of every word; lists has the words of each reason, separated by spaces. It panics if
+// a word has two reasons.
 func IndexReasons(lists map[string]string) map[string]string {
 	out := map[string]string{}
 	for why, words := range lists {

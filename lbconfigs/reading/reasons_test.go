@@ -7,6 +7,7 @@ import (
 )
 
 func TestReasons(t *testing.T) {
-	assert.Equal(t, map[string]string{"a": "", "b": "", "c": "why"}, IndexReasons(map[string]string{"": "a\n\tb", "why": "c"}))
+	index := IndexReasons(map[string]string{"": "a\n\tb", "why": "c"})
+	assert.Equal(t, map[string]string{"a": "", "b": "", "c": "why"}, index)
 	assert.PanicsWithValue(t, "two reasons for a", func() { IndexReasons(map[string]string{"": "a", "why": "b a"}) })
 }

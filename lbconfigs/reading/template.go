@@ -7,8 +7,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Template takes a text with variables apart. notation matches a variable, with its name in one of two groups; known
-// has what each of the names stands for.
+// Template parses a text with variables. notation matches a variable, with its name in one of two groups; known returns
+// the meaning of a name.
 func Template(text string, notation *regexp.Regexp, known func(name string) model.Piece) model.Template {
 	t := model.Template{Source: text}
 	literal := func(part string) {
@@ -30,7 +30,7 @@ func Template(text string, notation *regexp.Regexp, known func(name string) mode
 	return t
 }
 
-// SameURLInScheme is what a request asks for, in another scheme.
+// SameURLInScheme returns the URL of the request with another scheme.
 func SameURLInScheme(scheme string) model.Template {
 	t := model.Literal(scheme + "://")
 	t.Pieces = append(t.Pieces, model.Piece{Variable: model.Host}, model.Piece{Variable: model.URI})

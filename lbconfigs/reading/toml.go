@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// parseTOML reads a document with go-toml's parser, which knows where every part stands.
+// parseTOML reads a document with go-toml's parser, which knows the position of every node.
 func parseTOML(name string, text []byte) (*Tree, error) {
 	root := &Tree{Pos: model.Pos{File: name, Line: 1}, IsMap: true}
 	if err := CheckDepth(name, text, "[{", "]}", " \t\r\n=,[]{}"); err != nil {
@@ -25,7 +25,7 @@ func parseTOML(name string, text []byte) (*Tree, error) {
 		line := lines.lineOf(e)
 		keys := keysOf(e)
 		if len(keys) > MaxDepth {
-			return nil, fmt.Errorf("%s:%d: nested more than %d deep", name, line, MaxDepth)
+			return nil, fmt.Errorf("%s:%d: nested more than %d levels deep; not a configuration", name, line, MaxDepth)
 		}
 		pos := model.Pos{File: name, Line: line}
 		switch e.Kind {
@@ -46,7 +46,7 @@ func parseTOML(name string, text []byte) (*Tree, error) {
 		if errors.As(err, &at) && len(at.Highlight) > 0 {
 			pos.Line = p.Shape(p.Range(at.Highlight)).Start.Line
 		}
-		return nil, fmt.Errorf("%s: this is no TOML: %w", pos, err)
+		return nil, fmt.Errorf("%s: invalid TOML: %w", pos, err)
 	}
 	return root, nil
 }
@@ -59,7 +59,7 @@ func keysOf(e *unstable.Node) []string {
 	return keys
 }
 
-// newlineOffsets are where the newlines of a text stand.
+// newlineOffsets are the offsets of the newlines of a text.
 type newlineOffsets []int
 
 func findNewlines(text []byte) newlineOffsets {
@@ -72,7 +72,7 @@ func findNewlines(text []byte) newlineOffsets {
 	return at
 }
 
-// lineOf is the line of an expression: that of its first key.
+// lineOf returns the line of an expression, which is that of its first key.
 func (o newlineOffsets) lineOf(e *unstable.Node) int {
 	it := e.Key()
 	if !it.Next() || it.Node().Raw.Length == 0 {
@@ -82,7 +82,7 @@ func (o newlineOffsets) lineOf(e *unstable.Node) int {
 	return n + 1
 }
 
-// descend gives the table under the keys, made where it is not there; of a list of tables the last.
+// descend returns the table under the keys, created if missing; of a list of tables the last.
 func (t *Tree) descend(pos model.Pos, keys []string) *Tree {
 	for _, key := range keys {
 		next := t.Get(key)
@@ -98,7 +98,7 @@ func (t *Tree) descend(pos model.Pos, keys []string) *Tree {
 	return t
 }
 
-// setPath takes over a TOML value.
+// setPath stores a TOML value under keys.
 func (t *Tree) setPath(pos model.Pos, keys []string, value *unstable.Node, depth int) {
 	if len(keys) == 0 || depth > MaxDepth {
 		return

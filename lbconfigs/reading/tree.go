@@ -10,9 +10,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
 )
 
-// PosOr is where a part stands, or otherwise where there is none.
+// PosOr returns the position of a node, or otherwise for a nil tree.
 func (t *Tree) PosOr(otherwise model.Pos) model.Pos {
 	if t == nil {
 		return otherwise
@@ -20,25 +21,25 @@ func (t *Tree) PosOr(otherwise model.Pos) model.Pos {
 	return t.Pos
 }
 
-// Tree is a YAML or TOML document, with the line of every part. A nil tree is a part that is not there: every method
-// may be called on it.
+// Tree is a node of a YAML or TOML document, with its line. A nil tree is a missing node, on which every method may be
+// called.
 type Tree struct {
 	Pos    model.Pos
 	Key    string
-	Scalar string  // where kind is a scalar
-	fields []*Tree // of a map, in their order
+	Scalar string  // of a scalar
+	fields []*Tree // of a map, in order
 	list   []*Tree
 	IsMap  bool
 	isList bool
 }
 
-// A configuration that is nested deeper or has more parts, aliases followed, is none.
+// The limits of a document, with aliases expanded.
 const (
 	MaxDepth = 64
 	maxParts = 200_000
 )
 
-// ParseTree reads a document by the suffix of its name.
+// ParseTree parses a TOML document by its suffix, any other as YAML.
 func ParseTree(name string, text []byte) (*Tree, error) {
 	if path.Ext(name) == ".toml" {
 		return parseTOML(name, text)
@@ -55,7 +56,7 @@ func ParseTree(name string, text []byte) (*Tree, error) {
 	return root, f.fill(root, doc.Content[0], 0)
 }
 
-// treeBuilder takes over YAML nodes, and counts them: aliases of aliases can stand for more than fits into memory.
+// treeBuilder converts YAML nodes and counts them: aliases of aliases can expand to more than memory holds.
 type treeBuilder struct {
 	name  string
 	parts int
@@ -69,16 +70,16 @@ func yamlError(name string, err error) error {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			pos.Line = n
 		}
-		return fmt.Errorf("%s: this is no YAML: %s", pos, m[2])
+		return fmt.Errorf("%s: invalid YAML: %s", pos, m[2])
 	}
-	return fmt.Errorf("%s: this is no YAML: %w", pos, err)
+	return fmt.Errorf("%s: invalid YAML: %w", pos, err)
 }
 
 func (f *treeBuilder) fill(t *Tree, n *yaml.Node, depth int) error {
 	t.Pos = model.Pos{File: f.name, Line: max(1, n.Line)}
 	if f.parts++; depth > MaxDepth || f.parts > maxParts {
-		return fmt.Errorf("%s: this is nested more than %d deep, or stands for more than %d parts: "+
-			"it is no configuration", t.Pos, MaxDepth, maxParts)
+		return fmt.Errorf("%s: nested more than %d levels deep, or expands to more than %s nodes; not a configuration",
+			t.Pos, MaxDepth, units.Number(maxParts))
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -106,13 +107,13 @@ func (f *treeBuilder) fill(t *Tree, n *yaml.Node, depth int) error {
 		if err := f.fill(child, n.Content[i+1], depth+1); err != nil {
 			return err
 		}
-		child.Pos.Line = max(1, n.Content[i].Line) // the key's line says more than its content's
+		child.Pos.Line = max(1, n.Content[i].Line) // the line of the key, not of its content
 		t.fields = append(t.fields, child)
 	}
 	return nil
 }
 
-// Get is the part of that name, upper and lower case alike as in Traefik; nil where there is none.
+// Get returns the node under keys, ignoring case as Traefik does; nil if there is none.
 func (t *Tree) Get(keys ...string) *Tree {
 	for _, key := range keys {
 		if t == nil {
@@ -129,7 +130,7 @@ func (t *Tree) Get(keys ...string) *Tree {
 	return t
 }
 
-// Parts are the fields of a map.
+// Parts returns the fields of a map.
 func (t *Tree) Parts() []*Tree {
 	if t == nil {
 		return nil
@@ -137,7 +138,7 @@ func (t *Tree) Parts() []*Tree {
 	return t.fields
 }
 
-// Items are the elements of a list.
+// Items returns the elements of a list.
 func (t *Tree) Items() []*Tree {
 	if t == nil {
 		return nil
@@ -145,7 +146,7 @@ func (t *Tree) Items() []*Tree {
 	return t.list
 }
 
-// Text is a scalar; empty where there is none.
+// Text returns a scalar; "" if there is none.
 func (t *Tree) Text() string {
 	if t == nil {
 		return ""
@@ -153,7 +154,7 @@ func (t *Tree) Text() string {
 	return t.Scalar
 }
 
-// Texts are the scalars of a list.
+// Texts returns the scalars of a list.
 func (t *Tree) Texts() []string {
 	var out []string
 	for _, i := range t.Items() {
@@ -162,5 +163,5 @@ func (t *Tree) Texts() []string {
 	return out
 }
 
-// IsTrue says whether a scalar is true.
+// IsTrue reports whether a scalar is true.
 func (t *Tree) IsTrue() bool { return strings.EqualFold(t.Text(), "true") }

@@ -1,0 +1,12 @@
+package reading
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestDidYouMean(t *testing.T) {
+	assert.Equal(t, "; did you mean server?", DidYouMean("sever", []string{"listen", "server"}))
+	assert.Empty(t, DidYouMean("unknown", []string{"listen", "server"}))
+}
