@@ -2,22 +2,20 @@ package nginx
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
-
-	crossplane "github.com/nginxinc/nginx-go-crossplane"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// Why a directive promises nothing that traffic could show.
+// Reasons why a directive makes no claim that traffic could test.
 const (
-	reasonLua        = "a program: lbproof cannot say what it promises"
-	reasonBackendTLS = "TLS towards the backends is spoken, and not judged"
+	reasonLua        = "a program (lua-nginx-module): lbproof cannot derive claims from it"
+	reasonBackendTLS = "TLS to the backends is used but not evaluated"
 )
 
-// unreadReasons are directives without a promise of their own, and why. What the reader understands has an empty reason.
+// unreadReasons are the directives that make no claim of their own, and why. Those that the reader evaluates have an
+// empty reason.
 var unreadReasons = reading.IndexReasons(map[string]string{
 	"": `
 		worker_processes daemon http events include upstream server location listen server_name limit_req_zone
@@ -45,127 +43,45 @@ var unreadReasons = reading.IndexReasons(map[string]string{
 		worker_cpu_affinity worker_priority proxy_buffering proxy_buffer_size proxy_buffers
 		proxy_busy_buffers_size proxy_temp_file_write_size proxy_request_buffering client_body_buffer_size
 		gzip_comp_level`,
-	"there is no proxy_cache that it could bypass":    "proxy_cache_bypass",
-	"there is no proxy_cache that it could keep from": "proxy_no_cache",
+	"has no effect without proxy_cache": "proxy_cache_bypass proxy_no_cache",
 })
 
-// unreadAll lists the directives of a block that carry no claim, what stands in the wrong kind of block, and what nginx
-// does not know.
+// unreadAll lists the directives of a block that make no claim, and reports misplaced and unknown ones.
 func (r *reader) unreadAll(block []item, kind uint) {
 	for _, d := range block {
-		if where, ok := allowedIn(d.Directive.Directive, kind); !ok {
-			name := d.Directive.Directive
+		name := d.Directive.Directive
+		if where, ok := allowedIn(name, kind); !ok {
 			r.problem(model.Problem{
-				Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("the directive %s is not allowed in this block", name),
-				Instead: fmt.Sprintf("%s belongs in %s%s", name, where, misplacedHints[name]),
+				Pos: d.pos, Effect: model.Rejected,
+				Text:    name + ": directive is not allowed in this block",
+				Instead: fmt.Sprintf("put %s into %s%s", name, where, misplacedHints[name]),
 			})
 		}
-		name := d.Directive.Directive
-		why, known := unreadReasons[name]
+		reason, known := unreadReasons[name]
 		if name == "auth_basic_user_file" {
 			r.attachFile(d)
 		}
 		switch {
-		case known && why == "":
+		case known && reason == "":
 			continue
 		case strings.Contains(name, "_by_lua"):
-			why = reasonLua
+			reason = reasonLua
 			if strings.HasSuffix(name, "_by_lua_file") {
 				r.attachFile(d)
 			}
 		case !known:
 			r.reportUnknown(d)
-			why = reading.ReasonUnread
+			reason = reading.ReasonUnread
 		}
-		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: firstLine(d.text()), Reason: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: firstLine(d.text()), Reason: reason})
 	}
 }
 
+// firstLine returns the first line of a text, with an ellipsis if there is more.
 func firstLine(text string) string {
 	line, rest, more := strings.Cut(text, "\n")
 	if more && strings.TrimSpace(rest) != "" {
 		line += " …"
 	}
 	return line
-}
-
-// foreignDirectives are directives of other builds, with what to write instead.
-var foreignDirectives = map[string]model.Problem{
-	"check": {
-		Text:    "check is a directive of Tengine and nginx_upstream_check_module: nginx has no active health checks",
-		Instead: "max_fails and fail_timeout on the servers, which count failed requests; or HAProxy's option httpchk",
-	},
-	"check_http_send": {
-		Text:    "check_http_send is a directive of Tengine and nginx_upstream_check_module",
-		Instead: "leave it out",
-	},
-	"check_http_expect_alive": {
-		Text:    "check_http_expect_alive is a directive of Tengine and nginx_upstream_check_module",
-		Instead: "leave it out",
-	},
-	"sticky": {
-		Text:    "sticky is NGINX Plus's before nginx 1.29.6",
-		Instead: "hash $cookie_NAME consistent; which pins clients by a cookie that they bring",
-		FixedIn: "1.29.6",
-	},
-	"least_time": {
-		Text:    "least_time is NGINX Plus's before nginx 1.31.0",
-		Instead: "least_conn; or random two least_conn;",
-		FixedIn: "1.31.0",
-	},
-	"health_check": {
-		Text:    "health_check is NGINX Plus's",
-		Instead: "max_fails and fail_timeout on the servers, which count failed requests",
-	},
-	"queue": {
-		Text:    "queue is NGINX Plus's",
-		Instead: "leave it out: a request beyond max_conns of every server gets 502",
-	},
-}
-
-// quantifier is what is left of a regular expression whose brace opened a block.
-var quantifier = regexp.MustCompile(`^\d*,?\d*$`)
-
-// reportUnknown tells of a directive that nginx itself does not have.
-func (r *reader) reportUnknown(d item) {
-	name := d.Directive.Directive
-	if _, known := crossplane.MatchOssLatest(name); known {
-		return
-	}
-	if quantifier.MatchString(name) {
-		r.problem(model.Problem{
-			Pos: d.pos, Effect: model.Rejected,
-			Text:    "a regular expression with braces must be quoted: nginx takes the brace for the beginning of the block",
-			Instead: `location ~ "^/v[0-9]{1,2}/" { … }`,
-		})
-		return
-	}
-	if n := len(r.cfg.Problems); n > 0 && r.cfg.Problems[n-1].Pos == d.pos {
-		return // what follows from the first mistake of a line
-	}
-	p := model.Problem{Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("nginx has no directive %s", name)}
-	if foreign, ok := foreignDirectives[name]; ok {
-		p.Text, p.Instead = foreign.Text, foreign.Instead
-	} else if _, plus := crossplane.MatchNginxPlusLatest(name); plus {
-		p.Text = name + " is NGINX Plus's"
-	} else if _, lua := crossplane.MatchLuaLatest(name); lua {
-		p.Text = name + " needs the Lua module, which stock nginx has not"
-		p.Instead = "OpenResty, or load_module with the Lua module"
-		if r.loads("lua") {
-			return
-		}
-	} else if len(r.cfg.Files) > 0 && r.loads("") {
-		return // one of the loaded modules may have it
-	}
-	r.problem(p)
-}
-
-// loads says whether the configuration loads a module whose file has the text in its name.
-func (r *reader) loads(text string) bool {
-	for _, d := range r.items(r.payload.Config[0].File, r.payload.Config[0].Parsed) {
-		if d.Directive.Directive == "load_module" && strings.Contains(d.arg(0), text) {
-			return true
-		}
-	}
-	return false
 }
