@@ -57,9 +57,9 @@ var rooms = map[string]room{
 	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/units", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
 	// What readers share. plan: the Spec that runs a balancer.
 	"lbconfigs/reading": acts("internal/model", "internal/plan", "internal/source", "internal/units"),
-	"lbconfigs/nginx":   acts("internal/model", "internal/plan", "lbconfigs/reading"),
-	"lbconfigs/haproxy": acts("internal/model", "internal/plan", "lbconfigs/reading"),
-	"lbconfigs/traefik": acts("internal/model", "internal/plan", "lbconfigs/reading"),
+	"lbconfigs/nginx":   acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
+	"lbconfigs/haproxy": acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
+	"lbconfigs/traefik": acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
 	// A Config and its claims in, changed files out.
 	"lbconfigs/mutations": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/reading"),
 	// What the tests of balancers share; no program imports it.

@@ -6,10 +6,10 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// roundRobin is how servers are chosen where no line says anything else.
+// roundRobin is the default balancing.
 var roundRobin = model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}
 
-// readBalance reads a line that says how servers are chosen. Of several the last counts.
+// readBalance reads a balancing directive. The last of several applies.
 func readBalance(d item) model.Balance {
 	b := model.Balance{Pos: d.pos, Source: d.Directive.Directive}
 	switch d.Directive.Directive {
@@ -21,7 +21,8 @@ func readBalance(d item) model.Balance {
 		b.Source = strings.Join(append([]string{"random"}, d.Args...), " ")
 		b.Kind, b.Draw, b.Choices = readRandom(d.Args)
 	case "hash":
-		b.Kind, b.Hash = model.ByHash, &model.Hash{Key: readKey(d.arg(0)), Function: model.CRC32Modulo, RotatesEmptyKeys: true}
+		b.Kind = model.ByHash
+		b.Hash = &model.Hash{Key: readKey(d.arg(0)), Function: model.CRC32Modulo, RotatesEmptyKeys: true}
 		if d.arg(1) == "consistent" {
 			b.Hash.Function, b.Hash.Consistent = model.Ketama, true
 		}

@@ -7,17 +7,17 @@ import (
 	crossplane "github.com/nginxinc/nginx-go-crossplane"
 )
 
-// Blocks of a configuration, by the bits that crossplane gives them.
+// The bits of crossplane for the blocks of a configuration.
 const (
 	inMain     = 1 << 18
 	inHTTP     = 1 << 25
 	inServer   = 1 << 26
 	inLocation = 1 << 27
 	inUpstream = 1 << 28
-	anyContext = 0 // not looked at
+	anyContext = 0 // not checked
 )
 
-// allowedIn names the blocks in which a directive of nginx may stand; ok says whether block is one of them.
+// allowedIn returns the blocks that allow a directive of nginx; ok reports whether block is one of them.
 func allowedIn(name string, block uint) (where string, ok bool) {
 	masks, known := crossplane.MatchOssLatest(name)
 	var all uint
@@ -30,11 +30,11 @@ func allowedIn(name string, block uint) (where string, ok bool) {
 			blocks = append(blocks, b.name)
 		}
 	}
-	unsure := !known || len(blocks) == 0 || block == anyContext
-	return strings.Join(blocks, " or "), unsure || all&block != 0
+	isUnknown := !known || len(blocks) == 0 || block == anyContext
+	return strings.Join(blocks, " or "), isUnknown || all&block != 0
 }
 
-// blockNames are the blocks from the outside in, as people call them.
+// blockNames are the names of the blocks, from the outside in.
 var blockNames = []struct {
 	mask uint
 	name string
@@ -47,11 +47,11 @@ var blockNames = []struct {
 }
 
 var misplacedHints = map[string]string{
-	"split_clients": ", and the location proxies to its variable: proxy_pass http://$variant",
+	"split_clients": ", and proxy to its variable in the location: proxy_pass http://$variant",
 }
 
-// readMisplaced reads what belongs into the http block and stands further inside: nginx refuses it there, and what it was
-// meant to promise is told all the same.
+// readMisplaced reads directives of the http block that are in an inner block. nginx rejects them there, but their
+// claims are listed as well.
 func (r *reader) readMisplaced(block []item) error {
 	for _, d := range block {
 		switch d.Directive.Directive {

@@ -13,8 +13,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// packagedFiles are the files that come with nginx's package: what they hold is known, so they need not lie beside the
-// configuration. Debian's proxy_params is the only one with promises.
+// packagedFiles are the files of nginx's package. Their content is known, so that they need not be next to the
+// configuration. Only Debian's proxy_params makes claims.
 var packagedFiles = map[string]string{
 	"mime.types": "", "fastcgi_params": "", "fastcgi.conf": "", "uwsgi_params": "", "scgi_params": "", "koi-utf": "",
 	"koi-win": "", "win-utf": "",
@@ -22,14 +22,14 @@ var packagedFiles = map[string]string{
 		"proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header X-Forwarded-Proto $scheme;\n",
 }
 
-// confFiles opens what a configuration includes. A path below /etc/nginx lies beside the main file.
+// confFiles opens included files. Paths below /etc/nginx are relative to the main file.
 type confFiles struct {
 	fsys   fs.FS
 	main   string
-	failed map[string]error // of includes with a wildcard, what kept something from being read
+	failed map[string]error // why files of a wildcard include are unreadable
 }
 
-// localPath is where an included path lies beside the main file.
+// localPath returns the path of an included file next to the main file.
 func (f confFiles) localPath(name string) string {
 	name = path.Clean(name)
 	if rest, ok := strings.CutPrefix(name, confDir+"/"); ok && !strings.HasPrefix(f.main, confDir+"/") {
@@ -38,7 +38,7 @@ func (f confFiles) localPath(name string) string {
 	return name
 }
 
-// packagedContent gives the content of a file that comes with nginx.
+// packagedContent returns the content of a file of nginx's package.
 func (f confFiles) packagedContent(name string) (content string, ok bool) {
 	if path.Dir(f.localPath(name)) != path.Dir(f.main) {
 		return "", false
@@ -50,7 +50,7 @@ func (f confFiles) packagedContent(name string) (content string, ok bool) {
 	return content, ok
 }
 
-// open never returns nil: crossplane closes what it could not open.
+// open never returns nil: crossplane closes files that it could not open.
 func (f confFiles) open(name string) (io.ReadCloser, error) {
 	text, err := f.read(name)
 	return io.NopCloser(strings.NewReader(text)), err
@@ -80,8 +80,8 @@ func (f confFiles) missingInclude(name string) error {
 	return fmt.Errorf("%s: no such file; add it, or correct the include", local)
 }
 
-// glob gives crossplane, which does not say whose include it is, no error and no file that cannot be read: includes
-// tells of both.
+// glob returns neither errors nor unreadable files, because crossplane does not report the include of either.
+// checkIncludes reports both.
 func (f confFiles) glob(pattern string) (found []string, _ error) {
 	names, err := reading.Glob(f.fsys, f.localPath(pattern))
 	f.failed[pattern] = err
@@ -95,7 +95,7 @@ func (f confFiles) glob(pattern string) (found []string, _ error) {
 	return found, nil
 }
 
-// attachFile has nginx find a file that a directive names, unread: a program, a list of users.
+// attachFile adds a file that a directive names, unread: a program, a user list.
 func (r *reader) attachFile(d item) {
 	name := d.arg(0)
 	if strings.Contains(name, "$") {

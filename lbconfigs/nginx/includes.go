@@ -8,17 +8,17 @@ import (
 	crossplane "github.com/nginxinc/nginx-go-crossplane"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// A configuration that stands for more, with every include written out, is none: a file that includes another twice,
-// which does the same with a third, doubles with each.
+// The limits of a configuration with includes expanded: files that include another twice double with each level.
 const (
 	maxIncludes   = 10_000
 	maxDirectives = 1_000_000
 )
 
-// expansion is how much a file stands for, with every include written out.
+// expansion is the size of a file with includes expanded.
 type expansion struct {
 	includes, directives, depth int
 }
@@ -27,8 +27,7 @@ func (e *expansion) add(o expansion) {
 	e.includes, e.directives, e.depth = e.includes+o.includes, e.directives+o.directives, max(e.depth, o.depth)
 }
 
-// checkIncludes reports, with file and line, an include whose files cannot be read, and those that are more than a
-// configuration has.
+// checkIncludes returns an error with file and line for an unreadable include, and for too many of them.
 func (r *reader) checkIncludes() error {
 	known := map[int]expansion{}
 	_, err := r.expandFile(0, known)
@@ -44,7 +43,9 @@ func (r *reader) expandFile(file int, known map[int]expansion) (expansion, error
 	return e, err
 }
 
-func (r *reader) expandBlock(file string, block crossplane.Directives, known map[int]expansion) (e expansion, err error) {
+func (r *reader) expandBlock(
+	file string, block crossplane.Directives, known map[int]expansion,
+) (e expansion, err error) {
 	for _, d := range block {
 		e.directives++
 		pos := model.Pos{File: file, Line: d.Line}
@@ -71,20 +72,19 @@ func (r *reader) expandBlock(file string, block crossplane.Directives, known map
 		}
 		switch {
 		case e.includes > maxIncludes:
-			return e, fmt.Errorf("%s: with this there are more than %d includes: "+
-				"files that include a file several times, which does so too; name each once", pos, maxIncludes)
+			return e, fmt.Errorf("%s: more than %s includes; include each file once", pos, units.Number(maxIncludes))
 		case e.directives > maxDirectives:
-			return e, fmt.Errorf("%s: with this there are more than %d directives, includes written out: "+
-				"it is no configuration", pos, maxDirectives)
+			return e, fmt.Errorf("%s: more than %s directives with includes expanded; not a configuration",
+				pos, units.Number(maxDirectives))
 		case e.depth > reading.MaxDepth:
-			return e, fmt.Errorf("%s: with this blocks are nested more than %d deep, includes written out: "+
-				"it is no configuration", pos, reading.MaxDepth)
+			return e, fmt.Errorf("%s: nested more than %d levels deep with includes expanded; not a configuration",
+				pos, reading.MaxDepth)
 		}
 	}
 	return e, nil
 }
 
-// unreadableInclude is why an include with a wildcard could not be read.
+// unreadableInclude returns why files of a wildcard include are unreadable.
 func (r *reader) unreadableInclude(pattern string) error {
 	if !path.IsAbs(pattern) {
 		pattern = path.Join(path.Dir(r.files.main), pattern)

@@ -12,8 +12,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// Files that include one another again and again are bounded by what they stand for, and their reading by what they
-// are.
+// The size of a configuration with includes expanded is limited, and counting it takes no more than its files.
 func TestIncludesOfIncludes(t *testing.T) {
 	f := func(want, last string, depth int, between string) {
 		t.Helper()
@@ -33,13 +32,13 @@ func TestIncludesOfIncludes(t *testing.T) {
 	}
 	const server = "server { location / { return 200; } }\n"
 	f("", server, 50, "include NEXT;\n")
-	f(".conf:2: with this there are more than 10000 includes", server, 40, "include NEXT;\ninclude NEXT;\n")
-	f(".conf:1: with this there are more than 1000000 directives",
+	f(".conf:2: more than 10,000 includes", server, 40, "include NEXT;\ninclude NEXT;\n")
+	f(".conf:1: more than 1,000,000 directives",
 		strings.Repeat("gzip on;\n", 100_000), 3, strings.Repeat("include NEXT; ", 10))
-	f(".conf:1: with this blocks are nested more than 64 deep", "return 200;", 70, "location / { include NEXT; }")
+	f(".conf:1: nested more than 64 levels deep", "return 200;", 70, "location / { include NEXT; }")
 }
 
-// A wildcard stands for no dot that a name begins with, as in nginx, and may stand for nothing.
+// As in nginx, a wildcard does not match a leading dot, and may match nothing.
 func TestWildcards(t *testing.T) {
 	read := func(include string) []string {
 		t.Helper()

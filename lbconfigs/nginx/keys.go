@@ -6,7 +6,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// keyVariables are the variables that can be a key and have no name beside them.
+// keyVariables are the variables without a name in them that can be a key.
 var keyVariables = map[string]model.Key{
 	"$binary_remote_addr": {Variable: model.ClientAddress},
 	"$remote_addr":        {Variable: model.ClientAddress, AsText: true},
@@ -17,7 +17,7 @@ var keyVariables = map[string]model.Key{
 	"$request_id":         {Variable: model.RequestID},
 }
 
-// readKey is what stands for a request in a hash, a zone or a split.
+// readKey reads the key of a hash, a zone or a split.
 func readKey(text string) model.Key {
 	key, known := keyVariables[text]
 	if !known {
@@ -27,7 +27,7 @@ func readKey(text string) model.Key {
 	return key
 }
 
-// readNamedKey is a key whose variable has a name in it, as $http_NAME.
+// readNamedKey reads a key with a name in its variable, as $http_NAME.
 func readNamedKey(text string) model.Key {
 	if name, is := strings.CutPrefix(text, "$http_"); is {
 		return model.Key{Variable: model.RequestHeader, Name: strings.ReplaceAll(name, "_", "-")}

@@ -24,7 +24,7 @@ func (r *reader) locations(locations []item, s site, outer scope) error {
 	return nil
 }
 
-// newRoute is a route of a site before it has a path.
+// newRoute returns a route of the site without a path.
 func (s site) newRoute(pos model.Pos) model.Route {
 	route := model.Route{Pos: pos, Hosts: s.hosts, DefaultHost: s.isDefault, Rules: slices.Clone(s.rules)}
 	for _, l := range s.listens {
@@ -41,7 +41,7 @@ func (s site) newRoute(pos model.Pos) model.Route {
 
 func (r *reader) location(location item, s site, in scope) error {
 	if len(location.Args) == 0 {
-		return fmt.Errorf("%s: a location has no path", location.pos)
+		return fmt.Errorf("%s: location without a path", location.pos)
 	}
 	own := in.innermost()
 	route := s.newRoute(location.pos)
@@ -60,7 +60,7 @@ func (r *reader) location(location item, s site, in scope) error {
 		return err
 	}
 	r.locationProblems(route, in)
-	if len(pick(own, "return")) > 0 { // which comes before anything that could refuse
+	if len(pick(own, "return")) > 0 { // runs before anything that could refuse
 		route.Limits, route.Access, route.Auth, route.MayRefuse = nil, nil, nil, false
 		route.MayRefuse = slices.ContainsFunc(s.rules, model.Rule.MayRefuse)
 	}
@@ -70,7 +70,7 @@ func (r *reader) location(location item, s site, in scope) error {
 	return nil
 }
 
-// readPath reads what a location is called: [= | ~ | ~* | ^~] PATH, or @NAME.
+// readPath reads the arguments of a location: [= | ~ | ~* | ^~] PATH, or @NAME.
 func readPath(args []string, route *model.Route) {
 	last := len(args) - 1
 	route.Path = args[last]
@@ -87,13 +87,13 @@ func readPath(args []string, route *model.Route) {
 	route.Named = strings.HasPrefix(route.Path, "@")
 }
 
-// inheritHandlers reads what the blocks around a location do with its requests.
+// inheritHandlers reads what outer blocks do with the requests of a location.
 func (r *reader) inheritHandlers(route *model.Route, in scope) error {
 	if route.Internal {
 		return nil
 	}
 	own := in.innermost()
-	// A return of the server comes before any location.
+	// A return in the server block runs before any location.
 	if up, ok := in.directive("return"); ok && !slices.Contains(own, up) {
 		if err := r.readReturn(route, up); err != nil {
 			return err
@@ -108,16 +108,16 @@ func (r *reader) inheritHandlers(route *model.Route, in scope) error {
 	return nil
 }
 
-// handlesRequests says whether a location answers or proxies, or guards what its inner locations do.
+// handlesRequests reports whether a location proxies or responds by itself.
 func (r *reader) handlesRequests(route model.Route) bool {
 	answers := route.StaticResponse != nil || route.Redirect != nil
 	return answers || route.Pool != "" || route.LocalContent != nil
 }
 
-// groupReferences are what an nginx replacement has of the groups of its regular expression.
+// groupReferences matches the references to groups in a replacement.
 var groupReferences = regexp.MustCompile(`\$([1-9])`)
 
-// handler reads the directives that say what becomes of a location's requests. They are not inherited.
+// handler reads the directives that handle a location's requests. They are not inherited.
 func (r *reader) handler(route *model.Route, d item) error {
 	switch d.Directive.Directive {
 	case "proxy_pass":
@@ -133,12 +133,14 @@ func (r *reader) handler(route *model.Route, d item) error {
 		} else {
 			rule := model.Rule{Pos: d.pos, Conditions: when, To: d.arg(1)}
 			if flag == "break" && !strings.ContainsAny(groupReferences.ReplaceAllString(d.arg(1), ""), "$?") {
-				rule.Rewrite = &model.Rewrite{Match: d.arg(0), Replacement: groupReferences.ReplaceAllString(d.arg(1), "$${$1}"), ReplacesAll: true}
+				replacement := groupReferences.ReplaceAllString(d.arg(1), "$${$1}")
+				rule.Rewrite = &model.Rewrite{Match: d.arg(0), Replacement: replacement, ReplacesAll: true}
 			}
 			route.Rules = append(route.Rules, rule)
 		}
 	case "stub_status":
-		route.LocalContent = &model.LocalContent{Pos: d.pos, Description: "nginx's counters (stub_status)", Counter: &stubStatus}
+		const description = "nginx's counters (stub_status)"
+		route.LocalContent = &model.LocalContent{Pos: d.pos, Description: description, Counter: &stubStatus}
 	case "alias", "root":
 		r.serveFiles(route, d)
 	case "if":
@@ -147,26 +149,26 @@ func (r *reader) handler(route *model.Route, d item) error {
 	return nil
 }
 
-// stubStatus is nginx's page (nginx.org/en/docs/http/ngx_http_stub_status_module.html): the third number counts
-// requests.
+// stubStatus is nginx's status page, whose third number counts requests
+// (nginx.org/en/docs/http/ngx_http_stub_status_module.html).
 var stubStatus = model.Counter{
 	Form: model.CounterText, Selector: `server accepts handled requests\s+\d+ \d+ (\d+)`, CountsItself: true,
 	Exporter: "nginx-exporter",
 }
 
-// serveFiles makes a route serve files of a directory.
+// serveFiles makes a route serve files from a directory.
 func (r *reader) serveFiles(route *model.Route, d item) {
 	if route.LocalContent != nil {
 		return
 	}
-	route.LocalContent = &model.LocalContent{Pos: d.pos, Description: "files of " + d.arg(0)}
+	route.LocalContent = &model.LocalContent{Pos: d.pos, Description: "files from " + d.arg(0)}
 	need := model.Need{Pos: d.pos, Kind: model.NeedDirectory, Path: strings.TrimSuffix(d.arg(0), "/")}
 	if !slices.ContainsFunc(r.cfg.Needs, func(n model.Need) bool { return n.Kind == need.Kind && n.Path == need.Path }) {
 		r.cfg.Needs = append(r.cfg.Needs, need)
 	}
 }
 
-// readIf reads an if whose only effect is an answer.
+// readIf reads an if that only returns.
 func (r *reader) readIf(route *model.Route, d item) {
 	when := []model.Condition{readCondition(strings.Join(d.Args, " "))}
 	for _, inner := range r.block(d) {
@@ -176,7 +178,9 @@ func (r *reader) readIf(route *model.Route, d item) {
 			return
 		}
 	}
-	r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: d.pos, Text: d.text(), Reason: "an if that does more than answer"})
+	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
+		Pos: d.pos, Text: d.text(), Reason: "only an if with a return is evaluated",
+	})
 }
 
 func (r *reader) proxyPass(route *model.Route, d item) {
@@ -188,12 +192,14 @@ func (r *reader) proxyPass(route *model.Route, d item) {
 		route.Pool, route.PoolPos = target, d.pos
 		return
 	}
-	pool, uri, replaces := strings.Cut(strings.TrimSuffix(target, "$request_uri"), "/") // which begins with one
+	pool, uri, replaces := strings.Cut(strings.TrimSuffix(target, "$request_uri"), "/") // which starts with a slash
 	route.Pool, route.PoolPos = r.canonicalPool(pool), d.pos
 	if replaces && !strings.Contains(uri, "$") {
 		route.Rules = append(route.Rules, model.Rule{
-			Pos: d.pos, To: fmt.Sprintf("/%s in place of %s", uri, route.Path),
-			Rewrite: &model.Rewrite{Match: "^" + regexp.QuoteMeta(route.Path), Replacement: "/" + strings.ReplaceAll(uri, "$", "$$")},
+			Pos: d.pos, To: fmt.Sprintf("/%s instead of %s", uri, route.Path),
+			Rewrite: &model.Rewrite{
+				Match: "^" + regexp.QuoteMeta(route.Path), Replacement: "/" + strings.ReplaceAll(uri, "$", "$$"),
+			},
 		})
 	}
 	if scheme == "https" {
@@ -202,7 +208,7 @@ func (r *reader) proxyPass(route *model.Route, d item) {
 	}
 }
 
-// readReturn reads return CODE [TEXT].
+// readReturn reads return CODE [TEXT], or return URL.
 func (r *reader) readReturn(route *model.Route, d item) error {
 	code, err := strconv.Atoi(d.arg(0))
 	if err != nil && len(d.Args) == 1 {
@@ -210,7 +216,7 @@ func (r *reader) readReturn(route *model.Route, d item) error {
 		return nil
 	}
 	if err != nil || code < 0 || code > 999 {
-		return fmt.Errorf("%s: return %s is no status", d.pos, d.arg(0))
+		return fmt.Errorf("%s: return %s: not a status code", d.pos, d.arg(0))
 	}
 	if slices.Contains([]int{301, 302, 303, 307, 308}, code) {
 		route.Redirect = &model.Redirect{Pos: d.pos, Code: code, To: readTemplate(d.arg(1))}
@@ -220,5 +226,5 @@ func (r *reader) readReturn(route *model.Route, d item) error {
 	return nil
 }
 
-// unescape turns the escapes that nginx knows in a string into what they stand for.
+// unescape resolves nginx's escapes in a string.
 var unescape = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t", `\"`, `"`, `\'`, `'`, `\\`, `\`).Replace

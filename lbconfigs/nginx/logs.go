@@ -9,23 +9,23 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// combinedFormat is the format of a log that names none (nginx.org/en/docs/http/ngx_http_log_module.html).
+// combinedFormat is the default log format (nginx.org/en/docs/http/ngx_http_log_module.html).
 const combinedFormat = `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent ` +
 	`"$http_referer" "$http_user_agent"`
 
-// logs reads where requests have their lines. A log that nobody asked for is no promise.
+// logs reads the access logs. The default log makes no claim.
 func (r *reader) logs(route *model.Route, in scope) {
 	for _, d := range in.directives("access_log") {
 		switch {
 		case d.arg(0) == "off":
 			route.Logs = append(route.Logs, model.Log{Pos: d.pos})
 		case !isPlainLog(d):
-			late := model.Unread{
+			unread := model.Unread{
 				Pos: d.pos, Text: firstLine(d.text()),
-				Reason: "lbproof reads logs in files of one name that have every line at once",
+				Reason: "only unbuffered, unconditional logs with a fixed file name are evaluated",
 			}
-			if !slices.Contains(r.cfg.Unread, late) {
-				r.cfg.Unread = append(r.cfg.Unread, late)
+			if !slices.Contains(r.cfg.Unread, unread) {
+				r.cfg.Unread = append(r.cfg.Unread, unread)
 			}
 		default:
 			route.Logs = append(route.Logs, model.Log{
@@ -35,14 +35,14 @@ func (r *reader) logs(route *model.Route, in scope) {
 	}
 }
 
-// isPlainLog says whether a log is one file to which each line is written at once: without buffers and conditions.
+// isPlainLog reports whether a log is a fixed file that gets each line at once, without buffers and conditions.
 func isPlainLog(d item) bool {
 	file := d.arg(0)
 	isFile := path.IsAbs(file) && !strings.Contains(file, "$")
 	return isFile && len(d.Args) <= 2
 }
 
-// logFormat is the text of a log's format.
+// logFormat returns the format of a log.
 func logFormat(log item, in scope) string {
 	for _, format := range in.directives("log_format") {
 		if log.arg(1) == format.arg(0) && log.arg(1) != "" {
@@ -54,8 +54,8 @@ func logFormat(log item, in scope) string {
 	return combinedFormat
 }
 
-// checkRequestIDLog complains of a log in which a request has another id than backends get: that of the client, which need not
-// bring one.
+// checkRequestIDLog reports a log whose request ID is not the one that backends get but that of the client, which may
+// not send one.
 func (r *reader) checkRequestIDLog(sent []item, in scope) {
 	for _, log := range in.directives("access_log") {
 		for _, format := range in.directives("log_format") {
@@ -72,9 +72,9 @@ func (r *reader) checkRequestIDLog(sent []item, in scope) {
 				}
 				r.problem(model.Problem{
 					Pos: format.pos, Effect: model.Misleading,
-					Text: fmt.Sprintf("the log has the %s that clients bring, and backends get %s: "+
-						"its lines and the backends' cannot be joined", name, value),
-					Instead: value + " in place of " + clients,
+					Text: fmt.Sprintf("the log contains the client's %s, but backends get %s: "+
+						"log lines cannot be matched with backend requests", name, value),
+					Instead: value + " instead of " + clients + " in the log format",
 				})
 			}
 		}

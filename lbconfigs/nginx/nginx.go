@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// Where nginx looks for its configuration.
+// The paths of nginx's configuration.
 const (
 	confDir  = "/etc/nginx"
 	mainFile = confDir + "/nginx.conf"
@@ -18,10 +18,10 @@ const (
 //go:embed builtin
 var builtin embed.FS
 
-// Balancer is nginx, as the table of balancers has it.
+// Balancer is nginx.
 var Balancer = reading.Balancer{
 	Name:      "nginx",
-	Doc:       "nginx.conf with all that it includes; the image is nginx:stable, else Debian's package",
+	Doc:       "nginx.conf with its includes; image nginx:stable, or Debian's package",
 	MainFiles: []string{"nginx.conf"},
 	Recognizes: func(text string) bool {
 		return reading.HasLinePrefix(text, "http {", "http{", "events {", "events{", "upstream ", "server {", "location ")
@@ -33,8 +33,8 @@ var Balancer = reading.Balancer{
 	BuiltIn:           reading.SubFS(builtin, "builtin"),
 }
 
-// dialect is what nginx does that no line says: nginx.org/en/docs/control.html on its processes and signals; workers
-// share what stands in a zone, and on HUP new ones begin anew.
+// dialect is nginx's behaviour that no line states (nginx.org/en/docs/control.html on processes and signals). Workers
+// share state only in a zone, and workers started by HUP have none.
 var dialect = model.Dialect{
 	Instances:       model.InstancePerWorker,
 	PinsConnections: true,

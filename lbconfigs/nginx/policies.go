@@ -17,7 +17,7 @@ const (
 	defaultGzipMinLength = 20
 )
 
-// policies reads what is in force in a location, its own or inherited.
+// policies reads the directives in effect in a location, its own and inherited ones.
 func (r *reader) policies(route *model.Route, in scope) error {
 	r.responseHeaders(route, in)
 	r.limits(route, in)
@@ -44,7 +44,7 @@ func (r *reader) policies(route *model.Route, in scope) error {
 	return nil
 }
 
-// mayRefuse says whether something comes before the answer that may refuse a request, or send it elsewhere.
+// mayRefuse reports whether something may refuse or redirect a request before it is handled.
 func mayRefuse(route model.Route, in scope) bool {
 	if len(route.Limits)+len(route.Access) > 0 || slices.ContainsFunc(route.Rules, model.Rule.MayRefuse) {
 		return true
@@ -56,7 +56,7 @@ func mayRefuse(route model.Route, in scope) bool {
 	return len(guards) > 0 || in.runsLua()
 }
 
-// proxying reads what concerns the way to the backend.
+// proxying reads what concerns the request to the backend.
 func (r *reader) proxying(route *model.Route, in scope) error {
 	sent := in.directives("proxy_set_header")
 	for _, d := range sent {
@@ -75,7 +75,7 @@ func (r *reader) proxying(route *model.Route, in scope) error {
 	return r.retry(route, in)
 }
 
-// addHeaderStatuses are those to which nginx adds a header without "always".
+// addHeaderStatuses are the statuses to which add_header applies without "always".
 var addHeaderStatuses = []int{200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
 
 func (r *reader) responseHeaders(route *model.Route, in scope) {
@@ -96,7 +96,7 @@ func (r *reader) responseHeaders(route *model.Route, in scope) {
 	}
 }
 
-// upgrade says whether the location hands on a client's wish for another protocol, as WebSocket needs.
+// upgrade reads whether the location passes on protocol upgrades, as WebSocket needs.
 func (r *reader) upgrade(sent []item, in scope) *model.Upgrade {
 	var up model.Upgrade
 	upgrades, connection := false, false
@@ -116,7 +116,7 @@ func (r *reader) upgrade(sent []item, in scope) *model.Upgrade {
 	if !in.hasValue("proxy_http_version", "1.1") {
 		r.problem(model.Problem{
 			Pos: up.Pos, Effect: model.Inert, FixedIn: "1.29.7",
-			Text:    "requests go to the backend with HTTP/1.0, which has no upgrade: WebSocket does not work here",
+			Text:    "requests to the backend use HTTP/1.0, which has no upgrade: WebSocket does not work here",
 			Instead: "proxy_http_version 1.1;",
 		})
 		return nil
@@ -141,14 +141,14 @@ func (r *reader) limits(route *model.Route, in scope) {
 	}
 }
 
-// limit reads a limit_req or a limit_conn with the zone that it names.
+// limit reads a limit_req or a limit_conn with its zone.
 func (r *reader) limit(d item, kind string) model.Limit {
 	limit := readLimit(d, kind)
 	i := slices.IndexFunc(r.zones, func(z limitZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
 	if i < 0 {
 		r.problem(model.Problem{
 			Pos: d.pos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("no %s_zone declares the zone %s", kind, limit.Name),
+			Text:    fmt.Sprintf("%s: zone %s is not declared", kind, limit.Name),
 			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
 		})
 		limit.Key = model.Key{Variable: model.OtherVariable, Source: "?"}
@@ -168,7 +168,7 @@ func (r *reader) limit(d item, kind string) model.Limit {
 	return limit
 }
 
-// readLimit reads the words of a limit, which name a zone.
+// readLimit reads the arguments of a limit.
 func readLimit(d item, kind string) model.Limit {
 	limit := model.Limit{Pos: d.pos, Algorithm: model.LeakyBucket}
 	if kind == "limit_conn" {
@@ -195,10 +195,13 @@ func readLimit(d item, kind string) model.Limit {
 
 func (r *reader) access(route *model.Route, in scope) {
 	for _, d := range in.directives("allow", "deny") {
-		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: d.Directive.Directive == "allow", Clients: d.arg(0)})
+		allow := d.Directive.Directive == "allow"
+		route.Access = append(route.Access, model.Access{Pos: d.pos, Allow: allow, Clients: d.arg(0)})
 	}
 	if d, ok := in.directive("auth_request"); ok && d.arg(0) != "off" {
-		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthRoute, Target: d.arg(0), DenyCodes: []int{401, 403}, FailureCode: 500}
+		route.Auth = &model.Auth{
+			Pos: d.pos, Kind: model.AuthRoute, Target: d.arg(0), DenyCodes: []int{401, 403}, FailureCode: 500,
+		}
 	}
 	if d, ok := in.directive("auth_basic"); ok && d.arg(0) != "off" {
 		route.Auth = &model.Auth{Pos: d.pos, Kind: model.AuthUsers, DeniedCode: 401}
@@ -241,7 +244,9 @@ func (r *reader) body(route *model.Route, in scope) error {
 }
 
 func readGzip(gzip item, in scope) *model.Compress {
-	c := &model.Compress{Pos: gzip.pos, MinBytes: defaultGzipMinLength, Types: []string{"text/html"}, Vary: in.hasValue("gzip_vary", "on")}
+	c := &model.Compress{
+		Pos: gzip.pos, MinBytes: defaultGzipMinLength, Types: []string{"text/html"}, Vary: in.hasValue("gzip_vary", "on"),
+	}
 	if d, ok := in.directive("gzip_min_length"); ok {
 		c.MinBytes, _ = strconv.Atoi(d.arg(0))
 	}

@@ -74,7 +74,7 @@ func (r *reader) keepalive(pool *model.Pool, block []item) {
 func (r *reader) upstreamServer(d item) (model.Server, error) {
 	host, port, err := reading.SplitHostPort(d.arg(0), 80)
 	if err != nil {
-		return model.Server{}, fmt.Errorf("%s: upstream server %q: %w", d.pos, d.arg(0), err)
+		return model.Server{}, fmt.Errorf("%s: server %q: %w", d.pos, d.arg(0), err)
 	}
 	s := model.Server{Pos: d.pos, Host: host, Port: port, Weight: 1, Ejection: &model.Ejection{
 		Pos: d.pos, Implicit: true, Rule: model.FailuresInWindow, Failures: failures(alwaysFailed), MaxFails: 1,
@@ -94,7 +94,7 @@ func (r *reader) serverParameter(s *model.Server, d item, arg string) error {
 	number := func(least int) (int, error) {
 		n, err := strconv.Atoi(value)
 		if err != nil || n < least {
-			return 0, fmt.Errorf("%s=%s is not a number from %d on", key, value, least)
+			return 0, fmt.Errorf("%s=%s: not a number of %d or more", key, value, least)
 		}
 		return n, nil
 	}
@@ -123,30 +123,36 @@ func (r *reader) serverParameter(s *model.Server, d item, arg string) error {
 	return err
 }
 
-// serverParameterProblem tells of the parameters that not every nginx has.
+// serverParameters are the parameters of servers in an upstream.
+var serverParameters = []string{
+	"weight", "max_conns", "max_fails", "fail_timeout", "backup", "down", "resolve", "route", "service", "slow_start",
+	"drain",
+}
+
+// serverParameterProblem reports parameters that not every nginx has.
 func (r *reader) serverParameterProblem(d item, key, arg string) {
 	known := map[string]model.Problem{
 		"resolve": {
-			Text:    "server … resolve is NGINX Plus's before nginx 1.27.3",
-			Instead: "a variable in proxy_pass, with a resolver",
+			Text:    "server … resolve: only in NGINX Plus before nginx 1.27.3",
+			Instead: "a variable in proxy_pass, and resolver ADDRESS;",
 			FixedIn: "1.27.3",
 		},
 		"service": {
-			Text:    "server … service= is NGINX Plus's before nginx 1.27.3",
-			Instead: "name every server",
+			Text:    "server … service=: only in NGINX Plus before nginx 1.27.3",
+			Instead: "one server line per server",
 			FixedIn: "1.27.3",
 		},
 		"slow_start": {
-			Text:    "server … slow_start= is NGINX Plus's",
-			Instead: "HAProxy's slowstart",
+			Text:    "server … slow_start=: only in NGINX Plus",
+			Instead: "remove it; HAProxy has slowstart",
 		},
 		"drain": {
-			Text:    "server … drain is NGINX Plus's before nginx 1.29.6",
+			Text:    "server … drain: only in NGINX Plus before nginx 1.29.6",
 			Instead: "down",
 			FixedIn: "1.29.6",
 		},
 		"route": {
-			Text:    "server … route= is NGINX Plus's before nginx 1.29.6",
+			Text:    "server … route=: only in NGINX Plus before nginx 1.29.6",
 			Instead: "hash $cookie_NAME consistent",
 			FixedIn: "1.29.6",
 		},
@@ -157,11 +163,12 @@ func (r *reader) serverParameterProblem(d item, key, arg string) {
 		return
 	}
 	r.problem(model.Problem{
-		Pos: d.pos, Effect: model.Rejected, Text: fmt.Sprintf("no nginx has the server parameter %s", arg),
+		Pos: d.pos, Effect: model.Rejected,
+		Text: fmt.Sprintf("server … %s: unknown parameter%s", arg, reading.DidYouMean(key, serverParameters)),
 	})
 }
 
-// canonicalPool is a pool's name as its upstream has it: nginx finds upstreams by names in capitals or small letters.
+// canonicalPool returns the name of a pool as its upstream spells it: nginx ignores case in names of upstreams.
 func (r *reader) canonicalPool(pool string) string {
 	if i, ok := r.poolIndex[strings.ToLower(pool)]; ok {
 		return r.cfg.Pools[i].Name
@@ -169,7 +176,7 @@ func (r *reader) canonicalPool(pool string) string {
 	return pool
 }
 
-// finishPools adds a pool of one server for each proxy_pass that names a host instead of an upstream.
+// finishPools completes the pools, and adds one for each proxy_pass to a host instead of an upstream.
 func (r *reader) finishPools() error {
 	for _, split := range r.cfg.Splits {
 		for i := range split.Shares {
@@ -194,7 +201,7 @@ func (r *reader) finishPools() error {
 	return nil
 }
 
-// addHostPool adds the pool of a route that names a host, with the port 80 where it names none.
+// addHostPool adds the pool of a route that proxies to a host; its port is 80 by default.
 func (r *reader) addHostPool(route *model.Route) error {
 	route.Pool = r.canonicalPool(route.Pool)
 	if route.Pool == "" || strings.Contains(route.Pool, "$") {
@@ -207,14 +214,14 @@ func (r *reader) addHostPool(route *model.Route) error {
 	}
 	host, port, err := reading.SplitHostPort(route.Pool, 80)
 	if err != nil {
-		return fmt.Errorf("%s: proxy_pass to %q: %w", route.PoolPos, route.Pool, err)
+		return fmt.Errorf("%s: proxy_pass %q: %w", route.PoolPos, route.Pool, err)
 	}
 	if _, named := r.poolIndex[strings.ToLower(host)]; named && strings.Contains(route.Pool, ":") {
 		r.problem(model.Problem{
 			Pos: route.PoolPos, Effect: model.Rejected,
-			Text: fmt.Sprintf("%s is an upstream, whose servers have ports of their own: it may not have the port %d here",
+			Text: fmt.Sprintf("%s is an upstream, whose servers have their own ports: port %d is not allowed here",
 				host, port),
-			Instead: fmt.Sprintf("an upstream of its own for the servers' port %d", port),
+			Instead: fmt.Sprintf("another upstream, with port %d on its servers", port),
 		})
 		route.Pool = ""
 		return nil
@@ -227,13 +234,13 @@ func (r *reader) addHostPool(route *model.Route) error {
 	return nil
 }
 
-// checkSplits warns of splits that lead to no upstream.
+// checkSplits reports splits that no location proxies to.
 func (r *reader) checkSplits() {
 	for _, s := range r.cfg.Splits {
 		if !slices.ContainsFunc(r.cfg.Routes, func(route model.Route) bool { return route.Pool == s.Name }) {
 			r.problem(model.Problem{
 				Pos: s.Pos, Effect: model.Inert,
-				Text:    fmt.Sprintf("no proxy_pass leads to %s: nothing is split", s.Name),
+				Text:    fmt.Sprintf("no proxy_pass uses %s: nothing is split", s.Name),
 				Instead: "proxy_pass http://" + s.Name + ";",
 			})
 		}

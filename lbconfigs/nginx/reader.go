@@ -25,12 +25,11 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	lua := &crossplane.Lua{}
 	payload, err := crossplane.Parse(files.main, &crossplane.ParseOptions{
 		Open: files.open, Glob: files.glob,
-		SkipDirectiveContextCheck: true, // unreadAll checks it, and reads on
+		SkipDirectiveContextCheck: true, // unreadAll checks it and continues
 		LexOptions:                crossplane.LexOptions{Lexers: []crossplane.RegisterLexer{lua.RegisterLexer()}},
 	})
-	if err != nil { // all others it keeps
-		return model.Config{}, fmt.Errorf("%s: %w; leave out the include by which a file includes itself, "+
-			"or one that includes it", files.main, err)
+	if err != nil { // the only error that is not in the payload
+		return model.Config{}, fmt.Errorf("%s: %w; remove the include by which a file includes itself", files.main, err)
 	}
 	cfg := model.Config{Balancer: "nginx", Dialect: dialect, Workers: model.Workers{Pos: model.Pos{File: name}, Count: 1}}
 	r := reader{cfg: &cfg, files: files, payload: payload, poolIndex: map[string]int{}}
@@ -55,8 +54,8 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	return cfg, r.main()
 }
 
-// syntax gives the first thing that ends the reading, as file:line: message. What nginx refuses, but lbproof can read
-// past, becomes a problem.
+// syntax returns the first error after which reading cannot continue, as file:line: message. What nginx rejects but
+// lbproof can skip becomes a problem.
 func (r *reader) syntax() error {
 	for _, e := range r.payload.Errors {
 		pos := model.Pos{File: r.files.localPath(e.File)}
@@ -76,7 +75,7 @@ func (r *reader) syntax() error {
 	return nil
 }
 
-// refusedDirective explains an error of crossplane's that concerns one directive only.
+// refusedDirective explains an error of crossplane that concerns a single directive.
 func refusedDirective(what string) (text, instead string, ok bool) {
 	parts := strings.Split(what, `"`)
 	if len(parts) < 3 {
@@ -85,35 +84,35 @@ func refusedDirective(what string) (text, instead string, ok bool) {
 	name := parts[1]
 	switch {
 	case strings.Contains(what, "invalid number of arguments"):
-		return fmt.Sprintf("the directive %s has another number of arguments", name),
-			"is the semicolon at its end missing? Then it has swallowed the next line", true
+		return fmt.Sprintf("%s: wrong number of arguments", name),
+			"if its semicolon is missing, it has swallowed the next line: add the semicolon", true
 	case strings.Contains(what, "is not terminated by"), strings.Contains(what, "has no opening"):
-		text = fmt.Sprintf("the directive %s does not end with a semicolon, or has a block that it cannot have", name)
+		text = fmt.Sprintf("%s: missing semicolon, or a block that this directive does not have", name)
 		return text, "", strings.Contains(what, `";"`)
 	}
 	return "", "", false
 }
 
-// reader turns directives into model.Config. What it does not understand it lists as unread, with its line.
+// reader turns directives into model.Config. It lists what it does not evaluate as unread, with its line.
 type reader struct {
 	payload   *crossplane.Payload
 	files     confFiles
 	cfg       *model.Config
 	zones     []limitZone
 	maps      map[string]mapBlock
-	poolIndex map[string]int    // upstream → its place in cfg.Pools
-	tlsPools  []string          // upstreams that are spoken to in TLS
-	defaults  map[int]model.Pos // port → the server block that answers a Host that no other names
+	poolIndex map[string]int    // upstream → index in cfg.Pools
+	tlsPools  []string          // upstreams reached by TLS
+	defaults  map[int]model.Pos // port → its default server block
 }
 
-// limitZone is a shared memory zone of limits.
+// limitZone is a shared memory zone for limits.
 type limitZone struct {
 	pos      model.Pos
 	kind     string // limit_req_zone or limit_conn_zone
 	name     string
 	key      string
 	rate     float64 // requests per second
-	declared string  // the rate as it is written
+	declared string  // the rate as written
 	used     bool
 }
 
@@ -121,7 +120,7 @@ type limitZone struct {
 type mapBlock struct {
 	from         string
 	defaultValue string
-	empty        []string // the values of from for which it is empty
+	empty        []string // the values of from that map to ""
 }
 
 func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
@@ -149,7 +148,7 @@ func (r *reader) main() error {
 	if part := pick(top, "server", "upstream"); len(part) > 0 && len(pick(top, "http")) == 0 {
 		r.problem(model.Problem{
 			Pos: part[0].pos, Effect: model.Rejected,
-			Text:    "this file is a part of an http block: nginx does not start with it alone",
+			Text:    "this file is part of an http block: nginx does not start with it alone",
 			Instead: "a file with events {} and http { include " + path.Base(part[0].pos.File) + "; }",
 		})
 		if err := r.http(top); err != nil {
@@ -161,8 +160,8 @@ func (r *reader) main() error {
 	r.checkUnusedZones()
 	r.cfg.Reload = &model.Reload{
 		Pos: model.Pos{File: r.cfg.Files[0].Name},
-		Description: "SIGHUP: new workers take over, and begin their turns and failure counts anew; " +
-			"the old ones finish what they have",
+		Description: "SIGHUP: new workers start with fresh rotation and failure counts, " +
+			"old workers finish their requests",
 	}
 	return r.finishPools()
 }
@@ -175,14 +174,13 @@ func (r *reader) workers(d item) error {
 	}
 	n, err := strconv.Atoi(d.arg(0))
 	if err != nil || n < 1 {
-		return fmt.Errorf("%s: worker_processes %s is neither a positive number nor auto", d.pos, d.arg(0))
+		return fmt.Errorf("%s: worker_processes %s: neither a positive number nor auto", d.pos, d.arg(0))
 	}
 	w.Auto, w.Count = false, n
 	return nil
 }
 
-// connections reads how many connections a worker may have (ngx_event.c: 512 by default), clients' and backends'
-// together.
+// connections reads the connection limit of a worker, of clients and backends together (ngx_event.c: 512 by default).
 func (r *reader) connections(events []item) {
 	w := &r.cfg.Workers
 	w.Connections, w.ConnectionsPos = 512, model.Pos{File: r.cfg.Files[0].Name}
@@ -218,7 +216,7 @@ func (r *reader) http(block []item) error {
 	return nil
 }
 
-// httpDirective reads what only the http block has, and what servers refer to.
+// httpDirective reads directives of the http block that servers refer to.
 func (r *reader) httpDirective(d item) error {
 	switch d.Directive.Directive {
 	case "upstream":
@@ -255,7 +253,7 @@ func (r *reader) zone(d item) error {
 			n, err := strconv.Atoi(number)
 			seconds, ok := map[string]int{"s": 1, "m": 60}[per]
 			if err != nil || n < 1 || !ok {
-				return fmt.Errorf("%s: rate=%s is no rate, as 10r/s or 30r/m", d.pos, value)
+				return fmt.Errorf("%s: rate=%s: not a rate such as 10r/s or 30r/m", d.pos, value)
 			}
 			z.rate, z.declared = float64(1000*n/seconds)/1000, value // nginx counts in thousandths and rounds down
 		}
@@ -270,14 +268,14 @@ func (r *reader) checkUnusedZones() {
 			limit := strings.TrimSuffix(z.kind, "_zone")
 			r.problem(model.Problem{
 				Pos: z.pos, Effect: model.Inert,
-				Text:    fmt.Sprintf("the zone %s is declared and no %s uses it: nothing is limited by it", z.name, limit),
-				Instead: fmt.Sprintf("%s zone=%s; in the location that it is meant for", limit, z.name),
+				Text:    fmt.Sprintf("zone %s is declared, but no %s uses it: nothing is limited", z.name, limit),
+				Instead: fmt.Sprintf("%s zone=%s; in the intended location", limit, z.name),
 			})
 		}
 	}
 }
 
-// split reads split_clients: the shares are of hashes of the key, in the order in which they are written.
+// split reads split_clients, whose parts divide the range of hashes in the order in which they are written.
 func (r *reader) split(d item) error {
 	s := model.Split{Pos: d.pos, Name: d.arg(1), Hash: &model.Hash{Key: readKey(d.arg(0)), Function: model.Murmur2Shares}}
 	rest := 100.0
@@ -287,7 +285,7 @@ func (r *reader) split(d item) error {
 		if c.Directive != "*" {
 			n, err := strconv.ParseFloat(strings.TrimSuffix(c.Directive, "%"), 64)
 			if err != nil || n < 0 || n > rest {
-				return fmt.Errorf("%s: %s is no share of the %g %% that are left", pos, c.Directive, rest)
+				return fmt.Errorf("%s: %s: not a share of the remaining %g %%", pos, c.Directive, rest)
 			}
 			share = n
 		}

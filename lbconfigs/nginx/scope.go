@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// item is a directive with its place.
+// item is a directive with its position.
 type item struct {
 	*crossplane.Directive
 	pos model.Pos
@@ -19,7 +19,7 @@ func (i item) text() string {
 	return strings.Join(append([]string{i.Directive.Directive}, i.Args...), " ")
 }
 
-// arg is an argument, or empty where there are not so many.
+// arg returns an argument, or "" if there are fewer.
 func (i item) arg(n int) string {
 	if n >= 0 && n < len(i.Args) {
 		return i.Args[n]
@@ -27,10 +27,10 @@ func (i item) arg(n int) string {
 	return ""
 }
 
-// rest are the arguments after the first.
+// rest returns the arguments after the first.
 func (i item) rest() []string { return i.Args[min(1, len(i.Args)):] }
 
-// items are the directives of a block, includes followed. Crossplane refuses cycles.
+// items returns the directives of a block with includes expanded. Crossplane rejects cycles.
 func (r *reader) items(file string, block crossplane.Directives) []item {
 	var out []item
 	for _, d := range block {
@@ -46,14 +46,15 @@ func (r *reader) items(file string, block crossplane.Directives) []item {
 	return out
 }
 
-// block are the directives in a directive's block.
+// block returns the directives in the block of a directive.
 func (r *reader) block(d item) []item { return r.items(d.pos.File, d.Block) }
 
-// scope is a chain of blocks, the outermost first. A directive of an inner block replaces all of its name in outer ones
-// (nginx: "directives are inherited from the previous level if and only if there are none on the current level").
+// scope is a chain of nested blocks, the outermost first. A directive of an inner block overrides all of its name in
+// outer ones (nginx: "directives are inherited from the previous level if and only if there are none on the current
+// level").
 type scope []level
 
-// level is one block of a scope, with its directives by name.
+// level is one block of a scope, with an index of its directives.
 type level struct {
 	items []item
 	named map[string][]item
@@ -67,7 +68,7 @@ func newLevel(items []item) level {
 	return level{items, named}
 }
 
-// pick are the directives with one of the names, in their order.
+// pick returns the directives with one of the names, in order.
 func (l level) pick(names ...string) []item {
 	if len(names) == 1 {
 		return l.named[names[0]]
@@ -80,7 +81,7 @@ func (l level) pick(names ...string) []item {
 	return nil
 }
 
-// directives are the directives in force that have one of the names.
+// directives returns the directives with one of the names that are in effect.
 func (s scope) directives(names ...string) []item {
 	for i := len(s) - 1; i >= 0; i-- {
 		if found := s[i].pick(names...); len(found) > 0 {
@@ -90,7 +91,7 @@ func (s scope) directives(names ...string) []item {
 	return nil
 }
 
-// runsLua says whether a program has a hand in a location's requests.
+// runsLua reports whether a program handles requests of the location.
 func (s scope) runsLua() bool {
 	for _, l := range s {
 		for name := range l.named {
@@ -102,10 +103,10 @@ func (s scope) runsLua() bool {
 	return false
 }
 
-// innermost are the directives of the innermost block.
+// innermost returns the directives of the innermost block.
 func (s scope) innermost() []item { return s[len(s)-1].items }
 
-// directive is the directive in force; ok is false where there is none.
+// directive returns the directive in effect; ok is false if there is none.
 func (s scope) directive(name string) (d item, ok bool) {
 	if found := s.directives(name); len(found) > 0 {
 		return found[len(found)-1], true
@@ -113,13 +114,13 @@ func (s scope) directive(name string) (d item, ok bool) {
 	return item{}, false
 }
 
-// hasValue says whether a directive's first argument is the value.
+// hasValue reports whether the first argument of a directive is the value.
 func (s scope) hasValue(name, value string) bool {
 	d, ok := s.directive(name)
 	return ok && d.arg(0) == value
 }
 
-// overridden are the directives of the name that an inner block has put out of force.
+// overridden returns the directives of the name that an inner block overrides.
 func (s scope) overridden(name string) []item {
 	var lost, inner []item
 	for _, block := range s {
@@ -132,7 +133,7 @@ func (s scope) overridden(name string) []item {
 
 func (s scope) nested(block []item) scope { return append(slices.Clip(s), newLevel(block)) }
 
-// pick are the directives of a block with one of the names.
+// pick returns the directives of a block with one of the names.
 func pick(block []item, names ...string) []item {
 	var found []item
 	for _, d := range block {
@@ -143,7 +144,7 @@ func pick(block []item, names ...string) []item {
 	return found
 }
 
-// firstArg is the first argument of an item that may not be there.
+// firstArg returns the first argument, or "" of a missing directive.
 func (i item) firstArg() string {
 	if i.Directive == nil {
 		return ""

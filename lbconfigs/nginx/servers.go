@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// findDefaults notes which server block is each port's default: the one that says so, else the first.
+// findDefaults finds the default server block of each port: the one marked as such, else the first.
 func (r *reader) findDefaults(servers []item) error {
 	r.defaults = map[int]model.Pos{}
 	for _, s := range servers {
@@ -27,7 +27,7 @@ func (r *reader) findDefaults(servers []item) error {
 	return nil
 }
 
-// listens are the ports of a server block.
+// listens returns the listeners of a server block.
 func (r *reader) listens(server item) ([]model.Listener, error) {
 	var found []model.Listener
 	block := r.block(server)
@@ -49,13 +49,13 @@ func (r *reader) listens(server item) ([]model.Listener, error) {
 			found = append(found, l)
 		}
 	}
-	if len(listens) == 0 { // nginx listens on 80 where nothing else is said
+	if len(listens) == 0 { // nginx listens on port 80 by default
 		found = append(found, model.Listener{Pos: server.pos, Port: 80})
 	}
 	return found, nil
 }
 
-// listenPort is the port of a listen directive's address: a port, an address, or both.
+// listenPort returns the port of a listen address, which is a port, an address, or both.
 func listenPort(addr string) (int, error) {
 	if port, err := strconv.ParseUint(addr, 10, 16); err == nil {
 		return int(port), nil
@@ -64,13 +64,13 @@ func listenPort(addr string) (int, error) {
 	return port, err
 }
 
-// site is what a server block leaves to its locations.
+// site is what locations inherit from a server block.
 type site struct {
 	scope
 	listens   []model.Listener
 	hosts     []string
 	isDefault bool
-	rules     []model.Rule // of its own if and rewrite, which come before any location
+	rules     []model.Rule // of if and rewrite in the server block, which run first
 }
 
 func (r *reader) server(server item, outer scope) error {
@@ -108,7 +108,7 @@ func (r *reader) server(server item, outer scope) error {
 	return nil
 }
 
-// hosts are the names of a server block. One without any that is no default takes only requests without a host.
+// hosts returns the names of a server block. A nameless one that is not the default only gets requests without a host.
 func (r *reader) hosts(block []item, fallback bool) []string {
 	var hosts []string
 	for _, d := range pick(block, "server_name") {
@@ -118,7 +118,7 @@ func (r *reader) hosts(block []item, fallback bool) []string {
 			case strings.HasPrefix(name, "~"):
 				r.cfg.Unread = append(r.cfg.Unread, model.Unread{
 					Pos: d.pos, Text: "server_name " + name,
-					Reason: "a host by regular expression: lbproof does not ask for it",
+					Reason: "host names by regular expression are not tested",
 				})
 			case strings.HasPrefix(name, "."):
 				hosts = append(hosts, strings.ToLower(name[1:]), "*"+strings.ToLower(name))
@@ -133,7 +133,7 @@ func (r *reader) hosts(block []item, fallback bool) []string {
 	return hosts
 }
 
-// serverRoot is the route of a server that answers or serves files without any location.
+// serverRoot returns the route of a server block that responds without a location.
 func (r *reader) serverRoot(server item, s site, locations []item) *model.Route {
 	route := s.newRoute(server.pos)
 	route.Path = "/"
@@ -144,17 +144,17 @@ func (r *reader) serverRoot(server item, s site, locations []item) *model.Route 
 		if err := r.readReturn(&route, up); err != nil {
 			return nil
 		}
-		_ = r.policies(&route, s.scope) // what it could complain of, the locations have
+		_ = r.policies(&route, s.scope) // locations have reported its errors
 		return &route
 	}
 	return nil
 }
 
-// tls reads how a server block speaks TLS.
+// tls reads the TLS settings of a server block.
 func (r *reader) tls(server item, s site) {
 	tls := model.TLS{
 		Pos: server.pos, Hosts: s.hosts, VersionsPos: server.pos, Implicit: true, Versions: []string{"TLSv1.2", "TLSv1.3"},
-		Assumption: "nginx 1.27.3 or later: before that TLSv1.0 and TLSv1.1 are on by default, and before 1.23.4 TLSv1.3 is off",
+		Assumption: "nginx is 1.27.3 or later (before, TLSv1.0 and TLSv1.1 are on by default; before 1.23.4, TLSv1.3 is off)",
 	}
 	for _, l := range s.listens {
 		if l.TLS {
@@ -190,18 +190,18 @@ func (r *reader) tls(server item, s site) {
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
 
-// reportNoCertificate: the default server of a port needs one; others go without, and their clients get that of the default
-// server.
+// reportNoCertificate reports a missing certificate. nginx requires one of the default server of a port; clients of
+// other servers get that one.
 func (r *reader) reportNoCertificate(server item, tls model.TLS) {
 	p := model.Problem{
 		Pos: tls.Pos, Effect: model.Misleading,
-		Text: "the server listens with ssl and has no ssl_certificate: " +
-			"its clients are shown that of the port's default server",
+		Text: "the server listens with ssl but has no ssl_certificate: " +
+			"its clients get that of the port's default server",
 		Instead: "ssl_certificate FILE; and ssl_certificate_key FILE;",
 	}
 	for _, port := range tls.Ports {
 		if r.defaults[port] == server.pos {
-			p.Effect, p.Text = model.Rejected, "the server listens with ssl and has no ssl_certificate"
+			p.Effect, p.Text = model.Rejected, "the server listens with ssl but has no ssl_certificate"
 		}
 	}
 	r.problem(p)

@@ -18,11 +18,14 @@ const (
 	defaultKeepaliveTimeout = 75 * time.Second
 )
 
+// nextServer is the result of a timeout of a server.
+const nextServer = "another server is tried, else 504"
+
 func (r *reader) timeouts(route *model.Route, in scope) error {
 	for _, t := range []struct{ directive, what, then string }{
-		{"proxy_connect_timeout", model.ConnectTimeout, "504, or another server"},
-		{"proxy_send_timeout", model.SendTimeout, "504, or another server"},
-		{"proxy_read_timeout", model.ReadTimeout, "504, or another server"},
+		{"proxy_connect_timeout", model.ConnectTimeout, nextServer},
+		{"proxy_send_timeout", model.SendTimeout, nextServer},
+		{"proxy_read_timeout", model.ReadTimeout, nextServer},
 		{"keepalive_timeout", model.IdleTimeout, "the connection is closed"},
 	} {
 		limit := model.Timeout{Pos: route.PoolPos, Implicit: true, Kind: t.what, Duration: oneMinute, Result: t.then}
@@ -30,7 +33,7 @@ func (r *reader) timeouts(route *model.Route, in scope) error {
 		case model.IdleTimeout:
 			limit.Duration = defaultKeepaliveTimeout
 		case model.ConnectTimeout:
-			limit.Statuses = []int{502, 504} // 502: it has left the others alone meanwhile, or all
+			limit.Statuses = []int{502, 504} // 502: the other servers, or all, have been ejected meanwhile
 		}
 		if d, ok := in.directive(t.directive); ok {
 			after, err := parseTime(d.arg(0))
@@ -70,7 +73,7 @@ func (r *reader) retry(route *model.Route, in scope) error {
 	if d, ok := in.directive("proxy_next_upstream_tries"); ok {
 		n, err := strconv.Atoi(d.arg(0))
 		if err != nil || n < 0 {
-			return fmt.Errorf("%s: proxy_next_upstream_tries %s is no number", d.pos, d.arg(0))
+			return fmt.Errorf("%s: proxy_next_upstream_tries %s: not a number", d.pos, d.arg(0))
 		}
 		if retry.Attempts = n; n == 0 {
 			retry.Attempts = model.Unlimited
@@ -89,16 +92,16 @@ func (r *reader) retry(route *model.Route, in scope) error {
 	return nil
 }
 
-// causes are the words of proxy_next_upstream, without statuses.
+// causes are the values of proxy_next_upstream other than statuses.
 var causes = map[string][]model.Cause{
 	"error": {model.CauseConnect, model.CauseClosed}, "timeout": {model.CauseTimeout},
 	"invalid_header": {model.CauseMalformed},
 }
 
-// alwaysFailed are the words for what is a failed attempt whatever proxy_next_upstream lists.
+// alwaysFailed are the values that count as failed attempts regardless of proxy_next_upstream.
 var alwaysFailed = []string{"error", "timeout", "invalid_header"}
 
-// failures are those that words of proxy_next_upstream stand for.
+// failures converts values of proxy_next_upstream.
 func failures(words []string) model.Failures {
 	f := model.Failures{Source: strings.Join(words, ", ")}
 	for _, word := range words {
@@ -117,8 +120,8 @@ func failures(words []string) model.Failures {
 	return f
 }
 
-// countFailures notes what nginx counts as a failed attempt of a pool's servers: error, timeout and invalid_header
-// always, statuses only where proxy_next_upstream lists them.
+// countFailures sets what counts as a failed attempt at a pool's servers: error, timeout and invalid_header always,
+// statuses only if proxy_next_upstream lists them.
 func (r *reader) countFailures(pool string, on []string) {
 	counted := slices.Clone(alwaysFailed)
 	for _, cause := range on {
@@ -132,7 +135,7 @@ func (r *reader) countFailures(pool string, on []string) {
 	}
 	all := failures(counted)
 	for _, s := range r.cfg.Pools[i].Servers {
-		if s.Ejection != nil && len(all.Source) > len(s.Ejection.Failures.Source) { // of several routes the one that lists most
+		if s.Ejection != nil && len(all.Source) > len(s.Ejection.Failures.Source) { // the route that lists most decides
 			s.Ejection.Failures = all
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// parseTime reads nginx's notation of times, as 1h30m; a bare number is seconds (nginx.org/en/docs/syntax.html).
+// parseTime parses nginx's notation of durations, as 1h30m; a number alone is seconds (nginx.org/en/docs/syntax.html).
 func parseTime(text string) (time.Duration, error) {
 	units := []struct {
 		suffix string
@@ -29,7 +29,7 @@ func parseTime(text string) (time.Duration, error) {
 		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
 		n, err := strconv.Atoi(rest[:digits])
 		if err != nil || n > 1<<30 {
-			return 0, fmt.Errorf("%q is no time, as 10s or 1h30m", text)
+			return 0, fmt.Errorf("%q is not a duration such as 10s or 1h30m", text)
 		}
 		rest = strings.TrimLeft(rest[digits:], " ")
 		for _, u := range units {
@@ -40,12 +40,12 @@ func parseTime(text string) (time.Duration, error) {
 		}
 	}
 	if text == "" {
-		return 0, errors.New("the time is empty")
+		return 0, errors.New("the duration is empty")
 	}
 	return total, nil
 }
 
-// parseSize reads bytes with the suffixes k, m and g, as 10m.
+// parseSize parses bytes with the suffixes k, m and g, as 10m.
 func parseSize(text string) (int64, error) {
 	number, unit := text, int64(1)
 	for suffix, each := range map[string]int64{"k": 1 << 10, "m": 1 << 20, "g": 1 << 30} {
@@ -55,7 +55,7 @@ func parseSize(text string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(number, 10, 32)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%q is no size, as 10m", text)
+		return 0, fmt.Errorf("%q is not a size such as 10m", text)
 	}
 	return n * unit, nil
 }

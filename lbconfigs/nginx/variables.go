@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// variables are those whose meaning, or form, lbproof knows (nginx.org/en/docs/varindex.html).
+// variables are those with a known meaning or form (nginx.org/en/docs/varindex.html).
 var variables = map[string]model.Piece{
 	"host":                      {Variable: model.Host},
 	"remote_addr":               {Variable: model.ClientAddress},
@@ -38,12 +38,12 @@ var variables = map[string]model.Piece{
 // variableNotation matches $name and ${name}.
 var variableNotation = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
 
-// readTemplate takes text with variables apart.
+// readTemplate parses a text with variables.
 func readTemplate(text string) model.Template {
 	return reading.Template(text, variableNotation, readVariable)
 }
 
-// readVariable is what a variable stands for, by its name without the dollar sign.
+// readVariable returns the meaning of a variable, by its name without the dollar sign.
 func readVariable(name string) model.Piece {
 	if p, ok := variables[name]; ok {
 		return p
@@ -60,12 +60,12 @@ func readVariable(name string) model.Piece {
 	return model.Piece{Variable: model.OtherVariable}
 }
 
-// fieldName is the header field that nginx's variables call by that name: as x_forwarded_for.
+// fieldName returns the header that nginx's variables call by that name, as x_forwarded_for.
 func fieldName(variable string) string {
 	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(variable, "_", "-"))
 }
 
-// comparison matches the condition of an if that compares a header field or the method: $http_x_beta != true.
+// comparison matches the condition of an if that compares a header or the method: $http_x_beta != true.
 var comparison = regexp.MustCompile(`^\$(http_(\w+)|request_method) (=|!=|~\*?|!~\*?) "?([^"]*)"?$`)
 
 // readCondition reads the condition of an if.
