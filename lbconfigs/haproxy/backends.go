@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// finishRoute adds to a route what its backend says.
+// finishRoute completes a route with the settings of its backend.
 func (r *reader) finishRoute(hr pendingRoute) error {
 	route := hr.route
 	i, ok := r.backends[hr.backend]
 	if !ok {
 		r.problem(model.Problem{
 			Pos: route.PoolPos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("there is no backend called %s", hr.backend),
-			Instead: fmt.Sprintf("backend %s with its servers, or the name of one that there is", hr.backend),
+			Text:    fmt.Sprintf("backend %s is not defined%s", hr.backend, r.suggestBackend(hr.backend)),
+			Instead: fmt.Sprintf("backend %s with its servers, or the name of an existing backend", hr.backend),
 		})
 		return nil
 	}
@@ -27,7 +28,7 @@ func (r *reader) finishRoute(hr pendingRoute) error {
 	if mode, ok := s.last("mode"); !ok || mode.word(1) != "http" {
 		r.problem(model.Problem{
 			Pos: route.PoolPos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("the frontend proxies HTTP and the backend %s proxies TCP, which is the default", hr.backend),
+			Text:    fmt.Sprintf("the frontend is in mode http, but backend %s in mode tcp, which is the default", hr.backend),
 			Instead: "mode http, in the backend or in defaults",
 		})
 	}
@@ -52,7 +53,12 @@ func (r *reader) finishRoute(hr pendingRoute) error {
 	return nil
 }
 
-// forwardedFor is what option forwardfor tells the servers, unless a rule has set that header.
+// suggestBackend returns a suggestion for a misspelled backend.
+func (r *reader) suggestBackend(name string) string {
+	return reading.DidYouMean(name, slices.Sorted(maps.Keys(r.backends)))
+}
+
+// forwardedFor reads option forwardfor, which applies unless a rule sets the header.
 func (r *reader) forwardedFor(s section, route *model.Route) {
 	l, ok := s.option("forwardfor")
 	isSet := slices.ContainsFunc(route.SetHeaders, func(h model.Header) bool { return h.Name == "X-Forwarded-For" })
@@ -82,7 +88,7 @@ func (r *reader) retry(s section, route *model.Route) {
 	}
 	balance, _ := s.last("balance")
 	if l, ok := s.option("redispatch"); ok && len(s.all("server")) > 1 {
-		if !isHashAlgorithm(balance.word(1)) { // which chooses the same one again until checks have found it dead
+		if !isHashAlgorithm(balance.word(1)) { // a hash picks the same server until checks find it down
 			retry.Next = model.NextOtherOnLast
 		}
 		if retry.Implicit {
@@ -92,13 +98,13 @@ func (r *reader) retry(s section, route *model.Route) {
 	route.Retry = retry
 }
 
-// causes are the words of retry-on, without statuses (docs.haproxy.org/2.6/configuration.html#4.2-retry-on).
+// causes are the values of retry-on other than statuses (docs.haproxy.org/2.6/configuration.html#4.2-retry-on).
 var causes = map[string]model.Cause{
 	"conn-failure": model.CauseConnect, "empty-response": model.CauseClosed, "junk-response": model.CauseMalformed,
 	"response-timeout": model.CauseTimeout, "0rtt-rejected": model.CauseEarlyData,
 }
 
-// failures are those that words of retry-on stand for.
+// failures converts values of retry-on.
 func failures(words []string) model.Failures {
 	f := model.Failures{Source: strings.Join(words, ", ")}
 	for _, word := range words {
@@ -119,7 +125,7 @@ func failures(words []string) model.Failures {
 	return f
 }
 
-// isHashAlgorithm says whether a balance algorithm hashes something of the request.
+// isHashAlgorithm reports whether a balance algorithm hashes a part of the request.
 func isHashAlgorithm(algorithm string) bool {
 	for _, name := range []string{"source", "uri", "url_param", "hdr(", "rdp-cookie", "hash"} {
 		if strings.HasPrefix(algorithm, name) {
@@ -131,7 +137,7 @@ func isHashAlgorithm(algorithm string) bool {
 
 func (r *reader) serverTimeouts(s section, route *model.Route) {
 	for _, t := range []struct{ word, what, then string }{
-		{"connect", model.ConnectTimeout, "503 once the retries are used up"},
+		{"connect", model.ConnectTimeout, "503 after the last retry"},
 		{"server", model.ReadTimeout, "504"},
 		{"queue", model.QueueTimeout, "503"},
 		{"tunnel", model.TunnelTimeout, "the tunnel is closed"},
@@ -152,7 +158,7 @@ func (r *reader) serverTimeouts(s section, route *model.Route) {
 		return
 	}
 	for _, t := range route.Timeouts {
-		if t.Kind == model.ReadTimeout { // without timeout tunnel the ordinary ones end idle WebSockets
+		if t.Kind == model.ReadTimeout { // it ends idle WebSockets if there is no timeout tunnel
 			route.Timeouts = append(route.Timeouts, model.Timeout{
 				Pos: t.Pos, Implicit: true, Kind: model.TunnelTimeout, Duration: t.Duration, Result: "the tunnel is closed",
 			})

@@ -7,10 +7,10 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// defaultDraws is how many servers random draws (configuration manual, section 4.2, balance).
+// defaultDraws is the number of draws of random (configuration manual, section 4.2, balance).
 const defaultDraws = 2
 
-// readBalance reads how a section chooses its servers.
+// readBalance reads the balancing of a section.
 func readBalance(s section) model.Balance {
 	l, ok := s.last("balance")
 	if !ok {
@@ -41,7 +41,7 @@ func readBalance(s section) model.Balance {
 	return b
 }
 
-// readHashType reads hash-type. lbproof knows the default functions, of keys that are whole.
+// readHashType reads hash-type. lbproof knows the default functions for source and uri.
 func readHashType(s section, word string, hash *model.Hash) {
 	l, ok := s.last("hash-type")
 	hash.Consistent = ok && l.word(1) == "consistent"
@@ -55,7 +55,7 @@ func readHashType(s section, word string, hash *model.Hash) {
 	}
 }
 
-// readRandom reads random or random(DRAWS): the least busy of those is taken.
+// readRandom reads random or random(DRAWS), which takes the least busy of the drawn servers.
 func readRandom(word string) (kind model.BalanceKind, draw model.DrawWeighting, choices int) {
 	choices = defaultDraws
 	number := strings.TrimSuffix(strings.TrimPrefix(word, "random("), ")")

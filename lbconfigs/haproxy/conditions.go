@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"maps"
 	"net/textproto"
 	"regexp"
 	"slices"
@@ -9,12 +10,13 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// topPriority is the priority of what comes before any rule; redirects and answers come before use_backend.
+// topPriority is the priority of what runs before any rule; redirects and responses run before use_backend.
 const topPriority = 1 << 24
 
-// ruleMatch is one way in which a condition can hold: path, hosts, and what lbproof cannot ask for by a plain request.
+// ruleMatch is one way to meet a condition: by path, by hosts, and by what a plain request cannot meet.
 type ruleMatch struct {
 	path      string
 	exact     bool
@@ -24,7 +26,7 @@ type ruleMatch struct {
 	plainOnly bool // only requests without TLS
 }
 
-// apply narrows a route to the match.
+// apply restricts a route to the match.
 func (m ruleMatch) apply(route model.Route) model.Route {
 	if m.path != "" {
 		route.Path, route.Exact, route.Regex = m.path, m.exact, m.regex
@@ -36,14 +38,14 @@ func (m ruleMatch) apply(route model.Route) model.Route {
 	return route
 }
 
-// term is one criterion of a condition, perhaps negated.
+// term is one criterion of a condition, possibly negated.
 type term struct {
 	negated bool
-	text    []string // of the criterion, ACL names resolved
-	name    string   // as it was written
+	text    []string // of the criterion, with its ACL resolved
+	name    string   // as written
 }
 
-// terms takes a condition apart: alternatives, each a list of terms. ACL names become what they stand for.
+// terms parses a condition into alternatives, each a list of terms, and resolves ACL names.
 func (r *reader) terms(s section, l statement, condition []string) (unless bool, alternatives [][]term) {
 	if len(condition) == 0 {
 		return false, [][]term{nil}
@@ -79,21 +81,22 @@ func (r *reader) terms(s section, l statement, condition []string) (unless bool,
 	return unless, alternatives
 }
 
-// predefinedACLs are the ACLs that HAProxy brings (configuration manual, section 7.4).
+// predefinedACLs are HAProxy's own ACLs (configuration manual, section 7.4).
 var predefinedACLs = strings.Fields(`TRUE FALSE LOCALHOST METH_GET METH_POST METH_HEAD METH_OPTIONS METH_CONNECT
 METH_DELETE METH_PUT METH_TRACE HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH
 HTTP_URL_STAR REQ_CONTENT WAIT_END RDP_COOKIE`)
 
-// acl is what an ACL's name stands for.
+// acl returns the criterion of an ACL.
 func (r *reader) acl(s section, l statement, name string) []string {
 	if text, ok := r.acls[s.pos][name]; ok {
 		return text
 	}
 	if !slices.Contains(predefinedACLs, name) {
+		suggestion := reading.DidYouMean(name, slices.Sorted(maps.Keys(r.acls[s.pos])))
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
-			Text:    "there is no ACL called " + name,
-			Instead: fmt.Sprintf("acl %s …, in the section before this line", name),
+			Text:    fmt.Sprintf("ACL %s is not defined%s", name, suggestion),
+			Instead: fmt.Sprintf("acl %s … in this section, before this line", name),
 		})
 	}
 	return []string{name}
@@ -101,10 +104,10 @@ func (r *reader) acl(s section, l statement, name string) []string {
 
 var headerFetch = regexp.MustCompile(`(?i)^(req\.)?hdr(_(beg|dom|end|val|sub|reg|dir|len|cnt|ip))?\((.*)\)$`)
 
-// integerFetches are the endings of header fetches that give an integer.
+// integerFetches are the suffixes of header fetches that return an integer.
 var integerFetches = []string{"val", "len", "cnt"}
 
-// checkCriterion tells of a criterion that HAProxy does not take.
+// checkCriterion reports a criterion that HAProxy rejects.
 func (r *reader) checkCriterion(l statement, text []string) {
 	if len(text) < 2 {
 		return
@@ -120,7 +123,7 @@ func (r *reader) checkCriterion(l statement, text []string) {
 		if _, err := strconv.Atoi(strings.ReplaceAll(value, ":", "")); err != nil {
 			p := model.Problem{
 				Pos: l.pos, Effect: model.Rejected,
-				Text:    fmt.Sprintf("hdr_%s compares integers, and %q is none", m[3], value),
+				Text:    fmt.Sprintf("hdr_%s compares integers, but %q is not an integer", m[3], value),
 				Instead: fmt.Sprintf("hdr(%s) -i %s", m[4], value),
 			}
 			if !slices.Contains(r.cfg.Problems, p) {
@@ -130,7 +133,7 @@ func (r *reader) checkCriterion(l statement, text []string) {
 	}
 }
 
-// matches are the ways in which a condition can hold.
+// matches returns the ways to meet a condition.
 func (r *reader) matches(s section, l statement, condition []string) []ruleMatch {
 	unless, alternatives := r.terms(s, l, condition)
 	if unless {
@@ -151,7 +154,7 @@ func (r *reader) matches(s section, l statement, condition []string) []ruleMatch
 	return out
 }
 
-// narrow adds one term to a match; a path list makes several.
+// narrow adds a term to a match; a list of paths makes several matches.
 func (m ruleMatch) narrow(t term) []ruleMatch {
 	kind, values := t.fetchAndValues()
 	switch {
@@ -175,13 +178,13 @@ func (m ruleMatch) narrow(t term) []ruleMatch {
 	return []ruleMatch{m.withCondition(t)}
 }
 
-// withPath is the match for one path of a path list.
+// withPath returns the match for one path of a list.
 func (m ruleMatch) withPath(t term, kind, path string) ruleMatch {
 	isPrefix := kind == "path_beg"
 	switch {
 	case isPrefix && (m.path == "" || strings.HasPrefix(path, m.path)):
 		m.path, m.exact, m.regex = path, false, false
-	case isPrefix && strings.HasPrefix(m.path, path): // which the path that it has implies
+	case isPrefix && strings.HasPrefix(m.path, path): // implied by the path of the match
 	case m.path == "":
 		m.path, m.exact, m.regex = path, kind == "path", kind == "path_reg"
 	default:
@@ -190,13 +193,13 @@ func (m ruleMatch) withPath(t term, kind, path string) ruleMatch {
 	return m
 }
 
-// withCondition is the match where a term holds that is no path and no host.
+// withCondition returns the match with a term that is neither a path nor a host.
 func (m ruleMatch) withCondition(t term) ruleMatch {
 	m.when = append(slices.Clip(m.when), readCondition(t.describe()))
 	return m
 }
 
-// fetchAndValues is what a term fetches and the values that it compares that with; flags as -i are left out.
+// fetchAndValues returns the fetch of a term and the values it is compared with, without flags such as -i.
 func (t term) fetchAndValues() (kind string, values []string) {
 	if len(t.text) == 0 {
 		return "", nil
@@ -209,13 +212,13 @@ func (t term) fetchAndValues() (kind string, values []string) {
 	return t.text[0], values
 }
 
-// isHostFetch says whether a criterion compares the whole of the header Host.
+// isHostFetch reports whether a criterion compares the whole Host header.
 func isHostFetch(kind string) bool {
 	header := headerFetch.FindStringSubmatch(kind)
 	return header != nil && header[3] == "" && strings.HasPrefix(strings.ToLower(header[4]), "host")
 }
 
-// describe is the term with its ACL's name resolved.
+// describe returns the term with its ACL resolved.
 func (t term) describe() string {
 	text := strings.Join(t.text, " ")
 	if t.negated {
@@ -224,7 +227,7 @@ func (t term) describe() string {
 	return text
 }
 
-// splitCondition splits words into what is done and the condition for it, which begins with if or unless.
+// splitCondition splits words into the command and its condition, which starts with if or unless.
 func splitCondition(words []string) (command, condition []string) {
 	i := slices.IndexFunc(words, func(w string) bool { return w == "if" || w == "unless" })
 	if i < 0 {
@@ -234,12 +237,12 @@ func splitCondition(words []string) (command, condition []string) {
 }
 
 var (
-	// headerComparison matches a criterion that compares a header field: hdr(upgrade) -i websocket.
+	// headerComparison matches a criterion that compares a header: hdr(upgrade) -i websocket.
 	headerComparison = regexp.MustCompile(`^\{? ?(req\.)?(hdr|fhdr)\(([\w-]+)\)( -i)?( -m str)? ([^ ]+) ?\}?$`)
 	methodComparison = regexp.MustCompile(`^\{? ?(METH_|method )([A-Z]+) ?\}?$`)
 )
 
-// readCondition reads a criterion, alone and not negated.
+// readCondition reads a single criterion that is not negated.
 func readCondition(text string) model.Condition {
 	c := model.Condition{Source: text}
 	if m := headerComparison.FindStringSubmatch(text); m != nil {

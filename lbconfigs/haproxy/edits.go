@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// edits change HAProxy's keywords so that they promise something else.
+// edits change HAProxy's keywords so that they claim something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
 		{Find: regexp.MustCompile(`\bweight +(\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{
@@ -26,7 +26,10 @@ var edits = reading.Edits{
 	WholeLine: []reading.Edit{
 		{Find: regexp.MustCompile(`\bssl-min-ver (TLSv1\.2)`), Replace: reading.ReplaceWith("TLSv1.3")},
 		{Find: regexp.MustCompile(`\b(no-tlsv11|no-tlsv10|no-sslv3)`), Replace: reading.Delete},
-		{Find: regexp.MustCompile(`^ssl-default-bind-ciphers .*?([A-Z0-9-]+)$`), Replace: reading.ReplaceWith("ECDHE-RSA-AES128-SHA")},
+		{
+			Find:    regexp.MustCompile(`^ssl-default-bind-ciphers .*?([A-Z0-9-]+)$`),
+			Replace: reading.ReplaceWith("ECDHE-RSA-AES128-SHA"),
+		},
 		{Find: regexp.MustCompile(`\b(h2,http/1\.1)\b`), Replace: reading.Delete},
 		{
 			Find:    regexp.MustCompile(`^(?:http-response set-header|http-request set-header) [\w-]+ +(.+?);?$`),

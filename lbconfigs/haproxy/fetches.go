@@ -10,7 +10,7 @@ import (
 // uuid is the form of RFC 9562.
 const uuid = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
-// fetches are the sample fetches whose meaning, or form, lbproof knows (configuration manual, section 7.3).
+// fetches are the sample fetches with a known meaning or form (configuration manual, section 7.3).
 var fetches = map[string]model.Piece{
 	"src":      {Variable: model.ClientAddress},
 	"src_port": {Variable: model.OtherVariable, Pattern: `\d+`},
@@ -24,7 +24,7 @@ var fetches = map[string]model.Piece{
 // fetchNotation matches %[fetch].
 var fetchNotation = regexp.MustCompile(`%\[([^]]+)\]`)
 
-// readTemplate takes text with sample fetches apart.
+// readTemplate parses a text with sample fetches.
 func readTemplate(text string) model.Template {
 	return reading.Template(text, fetchNotation, func(name string) model.Piece {
 		if p, ok := fetches[name]; ok {

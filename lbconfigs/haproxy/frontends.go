@@ -8,7 +8,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// frontend reads the listeners of a section, and what becomes of their requests.
+// frontend reads the listeners of a section, and how their requests are handled.
 func (r *reader) frontend(s section) error {
 	base, plain, err := r.binds(s)
 	if err != nil {
@@ -17,7 +17,7 @@ func (r *reader) frontend(s section) error {
 	if base.Port == 0 {
 		r.problem(model.Problem{
 			Pos: s.pos, Effect: model.Inert,
-			Text:    fmt.Sprintf("%s %s listens nowhere", s.kind, s.name),
+			Text:    fmt.Sprintf("%s %s has no bind", s.kind, s.name),
 			Instead: "bind :80",
 		})
 		return nil
@@ -37,7 +37,7 @@ func (r *reader) frontend(s section) error {
 	return r.branches(s, base)
 }
 
-// binds reads where a section listens: the route of all its requests, and the ports without TLS.
+// binds reads the listeners of a section. It returns the route of all its requests, and the ports without TLS.
 func (r *reader) binds(s section) (base model.Route, plain []int, err error) {
 	base = model.Route{Pos: s.pos, Path: "/"}
 	for _, l := range s.all("bind") {
@@ -59,32 +59,35 @@ func (r *reader) binds(s section) (base model.Route, plain []int, err error) {
 	return base, plain, nil
 }
 
-// tcp is a section that proxies TCP, which is the default: its HTTP rules do nothing.
+// tcp reports a section in mode tcp, which is the default: its HTTP rules have no effect.
 func (r *reader) tcp(s section, mode statement, written bool) {
 	if !written {
 		mode = statement{pos: s.pos, words: []string{s.kind, s.name}}
 	}
 	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-		Pos: mode.pos, Text: mode.text(), Reason: "TCP mode, which is the default: lbproof draws promises from mode http",
+		Pos: mode.pos, Text: mode.text(), Reason: "mode tcp (the default): lbproof derives claims from mode http only",
 	})
 	for _, l := range s.all("http-request", "http-response", "redirect") {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Inert,
-			Text:    fmt.Sprintf("%s %s proxies TCP: HTTP rules have no effect in it", s.kind, s.name),
+			Text:    fmt.Sprintf("%s %s is in mode tcp: HTTP rules have no effect", s.kind, s.name),
 			Instead: "mode http",
 		})
 	}
 }
 
-// statistics are HAProxy's (management guide, section 9.1): frontends count the requests of clients.
-var statistics = model.Counter{Form: model.CounterTable, Selector: "req_tot", RowFilter: [2]string{"svname", "FRONTEND"}}
-
-// exporter is HAProxy's own for Prometheus (addons/promex/README).
-var exporter = model.Counter{
-	Form: model.CounterMetrics, Selector: "haproxy_frontend_http_requests_total", MetricPrefix: "haproxy_", CountsItself: true,
+// statistics are HAProxy's statistics, in which frontends count client requests (management guide, section 9.1).
+var statistics = model.Counter{
+	Form: model.CounterTable, Selector: "req_tot", RowFilter: [2]string{"svname", "FRONTEND"},
 }
 
-// stats is the statistics page of a section.
+// exporter is HAProxy's Prometheus exporter (addons/promex/README).
+var exporter = model.Counter{
+	Form: model.CounterMetrics, Selector: "haproxy_frontend_http_requests_total", MetricPrefix: "haproxy_",
+	CountsItself: true,
+}
+
+// stats reads the statistics page of a section.
 func (r *reader) stats(s section, base model.Route) {
 	enable, ok := s.last("stats", "enable")
 	uri, named := s.last("stats", "uri")
@@ -109,15 +112,15 @@ func (r *reader) stats(s section, base model.Route) {
 		if slices.Contains(condition, "TRUE") && route.Auth == nil {
 			r.problem(model.Problem{
 				Pos: admin.pos, Effect: model.Misleading,
-				Text:    "anyone who reaches this port may disable servers: there is no password, and the condition is always true",
-				Instead: "stats auth USER:PASSWORD, and stats admin if LOCALHOST",
+				Text:    "anyone who reaches this port can disable servers: no password, and a condition that is always true",
+				Instead: "stats auth USER:PASSWORD and stats admin if LOCALHOST",
 			})
 		}
 	}
 	r.cfg.Routes = append(r.cfg.Routes, route)
 }
 
-// controlConditions reads the condition of stats admin, which begins with if or unless; none if it always holds.
+// controlConditions reads the condition of stats admin, which starts with if or unless; none if it is always true.
 func controlConditions(condition []string) []model.Condition {
 	if len(condition) == 0 || slices.Equal(condition, []string{"if", "TRUE"}) {
 		return nil
@@ -131,13 +134,13 @@ func controlConditions(condition []string) []model.Condition {
 
 func (r *reader) frontendTimeouts(s section, base *model.Route) {
 	for _, t := range []struct{ word, what, then string }{
-		{"client", model.ClientTimeout, "the connection is closed (408 where it had sent nothing)"},
+		{"client", model.ClientTimeout, "the connection is closed (408 if nothing was sent)"},
 		{"http-request", model.HeaderTimeout, "408"},
 		{"http-keep-alive", model.IdleTimeout, "the connection is closed"},
 	} {
 		if l, ok := s.last("timeout", t.word); ok {
 			if after, err := parseTime(l.word(2)); err == nil {
-				headers := t.what == model.ClientTimeout // while a body is awaited timeout server runs too
+				headers := t.what == model.ClientTimeout // during the body timeout server runs as well
 				base.Timeouts = append(base.Timeouts, model.Timeout{
 					Pos: l.pos, Kind: t.what, Duration: after, Result: t.then, HeaderOnly: headers,
 				})
@@ -146,7 +149,7 @@ func (r *reader) frontendTimeouts(s section, base *model.Route) {
 	}
 }
 
-// branches reads use_backend rules in their order, then the default.
+// branches reads use_backend rules in order, then the default backend.
 func (r *reader) branches(s section, base model.Route) error {
 	var closes model.Pos
 	for _, never := range closeOptions {
@@ -164,7 +167,7 @@ func (r *reader) branches(s section, base model.Route) error {
 		_, condition := splitCondition(l.words)
 		if strings.Contains(l.word(1), "%[") {
 			r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-				Pos: l.pos, Text: l.text(), Reason: "the backend is known only while HAProxy runs",
+				Pos: l.pos, Text: l.text(), Reason: "the backend is known only at run time",
 			})
 			continue
 		}
@@ -186,14 +189,14 @@ func (r *reader) branches(s section, base model.Route) error {
 	return nil
 }
 
-// reportNoDefault tells of a frontend that leaves requests without an answer of a server.
+// reportNoDefault reports a frontend without a default backend.
 func (r *reader) reportNoDefault(s section) {
 	r.problem(model.Problem{
 		Pos: s.pos, Effect: model.Misleading,
-		Text:    fmt.Sprintf("the frontend %s has no default_backend: what no use_backend takes is answered 503", s.name),
+		Text:    fmt.Sprintf("frontend %s has no default_backend: requests that match no use_backend get 503", s.name),
 		Instead: "default_backend NAME",
 	})
 }
 
-// closeOptions are options after which connections to servers end with their request.
+// closeOptions are the options that close connections to servers after each request.
 var closeOptions = []string{"httpclose", "http-server-close"}

@@ -16,10 +16,10 @@ const confDir = "/etc/haproxy"
 //go:embed builtin
 var builtin embed.FS
 
-// Balancer is HAProxy, as the table of balancers has it.
+// Balancer is HAProxy.
 var Balancer = reading.Balancer{
 	Name:      "haproxy",
-	Doc:       "haproxy.cfg, or all *.cfg of a directory, of HAProxy 2.6; the image is haproxy:2.6, else Debian's package",
+	Doc:       "haproxy.cfg, or all *.cfg of a directory, for HAProxy 2.6; image haproxy:2.6, or Debian's package",
 	MainFiles: []string{"*.cfg"},
 	Recognizes: func(text string) bool {
 		for line := range strings.Lines(text) {
@@ -36,7 +36,7 @@ var Balancer = reading.Balancer{
 	BuiltIn:           reading.SubFS(builtin, "builtin"),
 }
 
-// isSectionStart says whether a line of a file can begin one of HAProxy's sections: it has no mark of another format.
+// isSectionStart reports whether a line can start a section of HAProxy and has no syntax of another format.
 func isSectionStart(line string) bool {
 	words := strings.Fields(line)
 	if len(words) == 0 || strings.ContainsAny(line, "{;:[=") {
@@ -45,19 +45,21 @@ func isSectionStart(line string) bool {
 	return strings.HasPrefix(line, words[0]) && slices.Contains(sectionWords, words[0])
 }
 
-// sectionWords are the words that begin a section.
+// sectionWords are the words that start a section.
 var sectionWords = []string{
 	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache",
 	"program", "http-errors", "ring", "fcgi-app", "log-forward", "crt-store",
 }
 
-// dialect is what HAProxy does that no line says: docs.haproxy.org/2.6/management.html, "Master-worker" and "Stopping
-// and restarting". A new process knows nothing of the one before.
+// dialect is HAProxy's behaviour that no line states (docs.haproxy.org/2.6/management.html, "Master-worker" and
+// "Stopping and restarting"). A new process keeps no state of the previous one.
 var dialect = model.Dialect{
 	Instances:       model.SharedInstance,
 	ForgetsOnReload: []model.Memory{model.FailureMemory, model.RotationMemory, model.SessionMemory},
 	Process:         model.Process{Title: "haproxy", ReloadSignal: "USR2", MasterArgs: []string{"-W"}},
-	Log:             model.LogPatterns{Warning: `\[(ALERT|WARNING)\]`, NoServer: "is DOWN, reason|has no server available"},
+	Log: model.LogPatterns{
+		Warning: `\[(ALERT|WARNING)\]`, NoServer: "is DOWN, reason|has no server available",
+	},
 }
 
 func newSpec(cfg model.Config) plan.Spec {

@@ -10,10 +10,10 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// serverOptions are a server's options by name; flags have an empty value.
+// serverOptions are the options of a server by name; flags have an empty value.
 type serverOptions map[string]string
 
-// read adds the options of a line, which overrule earlier ones.
+// read adds the options of a line, which override earlier ones.
 func (o serverOptions) read(words []string) {
 	for i := 0; i < len(words); i++ {
 		name, _, _ := strings.Cut(words[i], "(") // set-proxy-v2-tlv-fmt(ID) VALUE
@@ -29,7 +29,7 @@ func (o serverOptions) read(words []string) {
 
 func (o serverOptions) has(name string) bool { _, ok := o[name]; return ok }
 
-// number is an option's value, or otherwise where it is not given.
+// number returns the value of an option; default: otherwise.
 func (o serverOptions) number(name string, otherwise int) (int, error) {
 	text, ok := o[name]
 	if !ok {
@@ -37,7 +37,7 @@ func (o serverOptions) number(name string, otherwise int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%s %s is no number", name, text)
+		return 0, fmt.Errorf("%s %s: not a number", name, text)
 	}
 	return n, nil
 }
@@ -54,7 +54,7 @@ func (o serverOptions) time(name string, otherwise time.Duration) (time.Duration
 	return d, nil
 }
 
-// checks reads a server's health checks and what its own traffic does to it.
+// checks reads a server's health checks and its ejection by traffic.
 func (r *reader) checks(s section, l statement, o serverOptions, server *model.Server) (err error) {
 	if o.has("check") {
 		if server.HealthCheck, err = r.active(s, l, o); err != nil {
@@ -69,7 +69,7 @@ func (r *reader) checks(s section, l statement, o serverOptions, server *model.S
 	return nil
 }
 
-// active reads how often a server is checked, and how many checks count.
+// active reads the settings of a server's health checks.
 func (r *reader) active(s section, l statement, o serverOptions) (a *model.HealthCheck, err error) {
 	_, spread := r.global.last("spread-checks")
 	a = &model.HealthCheck{Pos: l.pos, TimeoutScope: model.TimeoutOfCheck, Jitter: spread}
@@ -106,7 +106,7 @@ func (r *reader) active(s section, l statement, o serverOptions) (a *model.Healt
 	return a, nil
 }
 
-// readEjection reads what errors of a server's own traffic do to it.
+// readEjection reads how errors in traffic eject a server.
 func readEjection(l statement, o serverOptions) (*model.Ejection, error) {
 	n, err := o.number("error-limit", defaultErrorLimit)
 	if err != nil {
@@ -119,11 +119,12 @@ func readEjection(l statement, o serverOptions) (*model.Ejection, error) {
 	on := observedFailures(o["observe"])
 	on.Source = fmt.Sprintf("observe %s, then %s", o["observe"], then)
 	return &model.Ejection{
-		Pos: l.pos, Rule: model.ConsecutiveErrors, Failures: on, MaxFails: n, EndedBy: model.EndedByHealthChecks, Action: errorActions[then],
+		Pos: l.pos, Rule: model.ConsecutiveErrors, Failures: on, MaxFails: n,
+		EndedBy: model.EndedByHealthChecks, Action: errorActions[then],
 	}, nil
 }
 
-// errorActions are the words of on-error.
+// errorActions are the values of on-error.
 var errorActions = map[string]model.EjectionAction{
 	"mark-down":    model.ActionEject,
 	"fail-check":   model.ActionFailCheck,
@@ -131,8 +132,8 @@ var errorActions = map[string]model.EjectionAction{
 	"sudden-death": model.ActionOneCheckLeft,
 }
 
-// observedFailures is what observe layer4 or layer7 takes for an error (docs.haproxy.org/2.6/configuration.html#5.2-observe: of
-// statuses those from 500 on but 501 and 505).
+// observedFailures returns the errors of observe layer4 or layer7: of statuses, 500 and up except 501 and 505
+// (docs.haproxy.org/2.6/configuration.html#5.2-observe).
 func observedFailures(layer string) model.Failures {
 	if layer != "layer7" {
 		return model.Failures{Causes: []model.Cause{model.CauseConnect}}
@@ -143,7 +144,7 @@ func observedFailures(layer string) model.Failures {
 	}
 }
 
-// readHealthRequest is what health checks ask and expect.
+// readHealthRequest reads the request and the expected response of health checks.
 func (r *reader) readHealthRequest(s section, a *model.HealthCheck) {
 	l, ok := s.option("httpchk")
 	if !ok {

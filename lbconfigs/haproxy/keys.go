@@ -6,7 +6,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// readKey is what a balance line or a tracked counter tells requests apart by.
+// readKey reads the key of a balance line or a tracked counter.
 func readKey(text string) model.Key {
 	name, inHeader := strings.CutPrefix(text, "hdr(")
 	switch {

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -10,7 +11,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// unreadReasons are the keywords of proxies that promise nothing of their own, and why; an empty reason is one that is read.
+// unreadReasons are the keywords of proxies that make no claim of their own, and why. Those that the reader evaluates
+// have an empty reason.
 var unreadReasons = reading.IndexReasons(map[string]string{
 	"": `
 		acl balance bind compression cookie default-server default_backend hash-type http-after-response
@@ -30,7 +32,7 @@ var unreadReasons = reading.IndexReasons(map[string]string{
 		tcp-request tcp-response use-fcgi-app dispatch transparent`,
 })
 
-// knownOptions are the options of proxies.
+// knownOptions are the options of proxies, as unreadReasons.
 var knownOptions = reading.IndexReasons(map[string]string{
 	"": "forwardfor httpchk redispatch http-server-close httpclose http-keep-alive",
 	reading.ReasonLog: `
@@ -47,7 +49,7 @@ var knownOptions = reading.IndexReasons(map[string]string{
 		ssl-hello-chk tcp-check transparent`,
 })
 
-// globalKeywords are the keywords of the global section; those of globalFamilies are known too.
+// globalKeywords are the keywords of the global section, besides those of globalFamilies.
 var globalKeywords = strings.Fields(`51degrees-cache-size busy-polling ca-base chroot close-spread-time
 cluster-secret cpu-map crt-base daemon default-path description deviceatlas-json-file
 expose-experimental-directives external-check fd-hard-limit gid grace group h1-accept-payload-with-any-method
@@ -59,10 +61,10 @@ noreuseport nosplice numa-cpu-mapping pidfile pp2-never-send-local presetenv qui
 server-state-file set-dumpable set-var set-var-fmt setenv spread-checks stats strict-limits thread-group
 thread-groups uid ulimit-n unix-bind unsetenv user wurfl-data-file zero-warning`)
 
-// globalFamilies are what further keywords of the global section begin with.
+// globalFamilies are the prefixes of further keywords of the global section.
 var globalFamilies = strings.Fields("tune. ssl- httpclient. lua- profiling. 51degrees- deviceatlas- wurfl-")
 
-// serverValues are the options of servers that take a value, which is the next word.
+// serverValues are the options of servers whose value is the next word.
 var serverValues = strings.Fields(`addr agent-addr agent-inter agent-port agent-send alpn ca-file check-alpn
 check-proto check-sni ciphers ciphersuites client-sigalgs cookie crl-file crt curves downinter error-limit fall
 fastinter id init-addr inter interface log-bufsize log-proto max-reuse maxconn maxqueue minconn namespace npn
@@ -70,7 +72,7 @@ observe on-error on-marked-down on-marked-up pool-low-conn pool-max-conn pool-pu
 proxy-v2-options redir resolve-net resolve-opts resolve-prefer resolvers rise set-proxy-v2-tlv-fmt shard sigalgs
 slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-ut track usesrc verify verifyhost weight ws`)
 
-// replacedKeywords are keywords that HAProxy had once or has under another name.
+// replacedKeywords are old and similar keywords, with what HAProxy 2.6 has instead.
 var replacedKeywords = map[string]string{
 	"nbproc":          "nbthread: one process with several threads",
 	"reqadd":          "http-request add-header NAME VALUE",
@@ -88,7 +90,7 @@ var replacedKeywords = map[string]string{
 	"health-check":    "option httpchk and server … check",
 }
 
-// keywords lists what a section says that carries no claim, and what HAProxy does not know.
+// keywords lists what makes no claim in a section, and reports unknown keywords.
 func (r *reader) keywords(s section) {
 	for _, l := range s.own {
 		word := l.word(0)
@@ -96,20 +98,9 @@ func (r *reader) keywords(s section) {
 		case "global":
 			r.globalKeyword(l)
 		case "defaults", "frontend", "backend", "listen":
-			if word == "no" && l.word(1) == "option" {
-				r.readNegatedOption(l)
-				continue
-			}
-			why, known := unreadReasons[word]
-			if word == "option" {
-				word = "option " + l.word(1)
-				why, known = knownOptions[l.word(1)]
-			}
-			r.keyword(l, word, why, known)
+			r.proxyKeyword(l)
 		default:
-			r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-				Pos: l.pos, Text: l.text(), Reason: "lbproof draws no promise from a section " + s.kind,
-			})
+			r.unread(l, "lbproof derives no claim from a section "+s.kind)
 		}
 		if word == "acl" && len(l.words) > 2 {
 			r.checkCriterion(l, l.wordsFrom(2))
@@ -118,18 +109,56 @@ func (r *reader) keywords(s section) {
 	}
 }
 
-func (r *reader) keyword(l statement, word, why string, known bool) {
+// proxyKeyword lists or reports the keyword of a line in a proxy section.
+func (r *reader) proxyKeyword(l statement) {
+	word := l.word(0)
+	if word == "no" && l.word(1) == "option" {
+		r.readNegatedOption(l)
+		return
+	}
+	if word == "option" {
+		r.option(l, l.word(1))
+		return
+	}
+	reason, known := unreadReasons[word]
 	if !known {
-		r.problem(model.Problem{
-			Pos: l.pos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("HAProxy 2.6 has no keyword %s here", word),
-			Instead: replacedKeywords[word],
-		})
-		why = reading.ReasonUnread
+		r.unknownKeyword(l, word, slices.Concat(slices.Sorted(maps.Keys(unreadReasons)), sectionWords))
+		return
 	}
-	if why != "" {
-		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Reason: why})
+	r.unread(l, reason)
+}
+
+// option lists or reports an option of a proxy section.
+func (r *reader) option(l statement, name string) {
+	reason, known := knownOptions[name]
+	if !known {
+		var options []string
+		for _, option := range slices.Sorted(maps.Keys(knownOptions)) {
+			options = append(options, "option "+option)
+		}
+		r.unknownKeyword(l, "option "+name, options)
+		return
 	}
+	r.unread(l, reason)
+}
+
+// unread lists a line that makes no claim; an empty reason is of one that is evaluated.
+func (r *reader) unread(l statement, reason string) {
+	if reason != "" {
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: l.pos, Text: l.text(), Reason: reason})
+	}
+}
+
+// unknownKeyword reports a keyword that HAProxy does not have, and lists its line.
+func (r *reader) unknownKeyword(l statement, word string, known []string) {
+	p := model.Problem{
+		Pos: l.pos, Effect: model.Rejected, Text: word + ": unknown keyword in HAProxy 2.6", Instead: replacedKeywords[word],
+	}
+	if p.Instead == "" {
+		p.Text += reading.DidYouMean(word, known)
+	}
+	r.problem(p)
+	r.unread(l, reading.ReasonUnread)
 }
 
 func (r *reader) globalKeyword(l statement) {
@@ -143,29 +172,30 @@ func (r *reader) globalKeyword(l statement) {
 			return
 		}
 	}
-	known := slices.Contains(globalKeywords, word)
-	for _, family := range globalFamilies {
-		known = known || strings.HasPrefix(word, family)
+	isOfFamily := func(family string) bool { return strings.HasPrefix(word, family) }
+	if !slices.Contains(globalKeywords, word) && !slices.ContainsFunc(globalFamilies, isOfFamily) {
+		r.unknownKeyword(l, word, slices.Concat(globalKeywords, sectionWords))
+		return
 	}
-	why := reading.ReasonSpeed
 	switch word {
 	case "log", "log-tag", "log-send-hostname":
-		why = reading.ReasonLog
+		r.unread(l, reading.ReasonLog)
 	case "maxconn", "ulimit-n", "maxsslconn":
-		why = reading.ReasonLimits
+		r.unread(l, reading.ReasonLimits)
 	case "user", "group", "uid", "gid", "chroot", "pidfile", "daemon", "stats", "ca-base", "crt-base":
-		why = reading.ReasonFiles
+		r.unread(l, reading.ReasonFiles)
+	default:
+		r.unread(l, reading.ReasonSpeed)
 	}
-	r.keyword(l, word, why, known)
 }
 
-// isSocketDir says whether a directory may be one of the sockets' own, which nothing else needs.
+// isSocketDir reports whether a directory may be dedicated to sockets, because nothing else needs it.
 func isSocketDir(dir string) bool {
 	shared := dir == "/var/run" || dir == "/var/lib"
 	return path.IsAbs(dir) && strings.Count(dir, "/") > 1 && !shared
 }
 
-// checkUnusedACL tells of an ACL that no line of its section asks for.
+// checkUnusedACL reports an ACL that no line of its section uses.
 func (r *reader) checkUnusedACL(s section, l statement) {
 	name := l.word(1)
 	if r.words[s.pos][name] {
@@ -175,29 +205,29 @@ func (r *reader) checkUnusedACL(s section, l statement) {
 		r.reportedACLs[name] = true
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Inert,
-			Text:    "no line of this section asks for the ACL " + name,
+			Text:    fmt.Sprintf("ACL %s is not used in this section", name),
 			Instead: "a rule with if " + name,
 		})
 	}
 }
 
-// permanentOptions are the options that "no" cannot put off again: what they put on in a defaults section stays on.
+// permanentOptions are the options that cannot be negated: once set in defaults, they stay on.
 var permanentOptions = strings.Fields(`forwardfor httpchk httplog tcplog httpslog clf http-restrict-req-hdr-names
 ldap-check external-check mysql-check originalto pgsql-check redis-check smtpchk spop-check ssl-hello-chk
 tcp-check tcpka`)
 
-// readNegatedOption tells of an option that cannot be put off.
+// readNegatedOption reports an option that cannot be negated.
 func (r *reader) readNegatedOption(l statement) {
-	option := l.word(2)
-	if _, known := knownOptions[option]; !known {
-		r.keyword(l, "option "+option, reading.ReasonUnread, false)
+	name := l.word(2)
+	if _, known := knownOptions[name]; !known {
+		r.option(l, name)
 		return
 	}
-	if slices.Contains(permanentOptions, option) {
+	if slices.Contains(permanentOptions, name) {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("HAProxy 2.6 takes no \"no\" before option %s", option),
-			Instead: "a defaults section of its own, without that option",
+			Text:    fmt.Sprintf("HAProxy 2.6 does not allow \"no\" before option %s", name),
+			Instead: "another defaults section without that option",
 		})
 	}
 }

@@ -19,7 +19,7 @@ const (
 	defaultErrorLimit = 10
 )
 
-// pool reads the servers of a section and how they are chosen.
+// pool reads the servers of a section and their balancing.
 func (r *reader) pool(s section) error {
 	pool := model.Pool{
 		Pos: s.pos, Name: s.name, Balance: readBalance(s), WhenFull: model.QueueForServer, SharedState: true,
@@ -58,7 +58,7 @@ func (r *reader) pool(s section) error {
 	return nil
 }
 
-// checkUnusedHTTPCheck: option httpchk says how to check, and only check on a server does it.
+// checkUnusedHTTPCheck reports an option httpchk without a server that has check, which alone enables checks.
 func (r *reader) checkUnusedHTTPCheck(s section, pool model.Pool) {
 	l, ok := s.option("httpchk")
 	checked := slices.ContainsFunc(pool.Servers, func(one model.Server) bool { return one.HealthCheck != nil })
@@ -67,12 +67,12 @@ func (r *reader) checkUnusedHTTPCheck(s section, pool model.Pool) {
 	}
 	r.problem(model.Problem{
 		Pos: l.pos, Effect: model.Inert,
-		Text:    fmt.Sprintf("no server of %s is checked: option httpchk only says how", s.name),
+		Text:    fmt.Sprintf("no server of %s has check: option httpchk alone enables no health checks", s.name),
 		Instead: "server NAME ADDRESS check",
 	})
 }
 
-// checkLateDefaultServer: default-server applies to the servers after it only.
+// checkLateDefaultServer reports a default-server after all servers: it applies to later servers only.
 func (r *reader) checkLateDefaultServer(s section, l statement) {
 	before, after := 0, 0
 	for _, o := range s.own {
@@ -87,7 +87,7 @@ func (r *reader) checkLateDefaultServer(s section, l statement) {
 	if before > 0 && after == 0 {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Inert,
-			Text:    fmt.Sprintf("default-server applies to servers in later lines, and all %d stand before it", before),
+			Text:    fmt.Sprintf("default-server applies to later servers only, but all %d precede it", before),
 			Instead: "the same line before the first server",
 		})
 	}
@@ -95,7 +95,8 @@ func (r *reader) checkLateDefaultServer(s section, l statement) {
 
 func (r *reader) server(s section, l statement, defaults serverOptions) (model.Server, error) {
 	if len(l.words) < 3 {
-		return model.Server{}, fmt.Errorf("%s: a server needs a name and an address, as server web1 10.0.0.1:80", l.pos)
+		return model.Server{}, fmt.Errorf(
+			"%s: server without name or address; write server NAME ADDRESS, as server web1 10.0.0.1:80", l.pos)
 	}
 	host, port, err := reading.SplitHostPort(strings.TrimPrefix(l.word(2), "ipv4@"), 0)
 	if err != nil {
@@ -105,7 +106,7 @@ func (r *reader) server(s section, l statement, defaults serverOptions) (model.S
 		port = 80
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Misleading,
-			Text:    fmt.Sprintf("the server %s has no port: it is asked on the port that the client asked", l.word(1)),
+			Text:    fmt.Sprintf("server %s has no port: requests go to the port to which the client connected", l.word(1)),
 			Instead: l.word(2) + ":80",
 		})
 	}
@@ -122,7 +123,7 @@ func (r *reader) server(s section, l statement, defaults serverOptions) (model.S
 		return server, fmt.Errorf("%s: server %s: %w", l.pos, server.Name, err)
 	}
 	if server.Weight > 256 {
-		return server, fmt.Errorf("%s: server %s: weight %d is above 256", l.pos, server.Name, server.Weight)
+		return server, fmt.Errorf("%s: server %s: weight %d is greater than 256", l.pos, server.Name, server.Weight)
 	}
 	server.Drain = server.Weight == 0
 	if n, err := o.number("maxconn", 0); err == nil && n > 0 {
@@ -145,7 +146,7 @@ func (r *reader) sticky(s section, pool *model.Pool) {
 		if !named && !slices.Contains(l.words, "dynamic") {
 			r.problem(model.Problem{
 				Pos: l.pos, Effect: model.Inert,
-				Text:    "no server of this backend has a cookie value, so no client is pinned",
+				Text:    "no server of this backend has a cookie value, so that no client is pinned",
 				Instead: "server NAME ADDRESS … cookie NAME",
 			})
 			pool.Sticky = nil
@@ -156,7 +157,7 @@ func (r *reader) sticky(s section, pool *model.Pool) {
 	}
 }
 
-// readKeepalive is how connections to servers are kept.
+// readKeepalive reads whether connections to servers are kept open.
 func (r *reader) readKeepalive(s section, pool *model.Pool) {
 	pool.Keepalive = &model.Keepalive{Pos: s.pos, Implicit: true}
 	for _, never := range closeOptions {

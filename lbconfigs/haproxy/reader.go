@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
@@ -18,21 +19,21 @@ type reader struct {
 	global       section
 	routes       []pendingRoute
 	priority     int
-	acls         map[model.Pos]map[string][]string // section → ACL → what it stands for
-	words        map[model.Pos]map[string]bool     // section → every word outside its ACLs, without negation
-	reportedACLs map[string]bool                   // unused ACLs that were told, of several lines each
-	backends     map[string]int                    // backend → its place in sections
+	acls         map[model.Pos]map[string][]string // section → ACL → criterion
+	words        map[model.Pos]map[string]bool     // section → its words outside ACLs, without negation
+	reportedACLs map[string]bool                   // unused ACLs, which may have several lines
+	backends     map[string]int                    // backend → index in sections
 }
 
-// pendingRoute is a route with the backend that it leads to.
+// pendingRoute is a route with the name of its backend.
 type pendingRoute struct {
 	route   model.Route
 	backend string
-	// closesConnections is where its frontend says that connections to servers end with their request; no line where it does not.
+	// closesConnections is the line of the frontend that closes connections to servers after each request; line 0: none.
 	closesConnections model.Pos
 }
 
-// readConfig reads files in the order in which HAProxy does: that of their names.
+// readConfig reads files in the order of their names, as HAProxy does.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	cfg := model.Config{
 		Balancer: "haproxy", Dialect: dialect, Foreground: true,
@@ -52,7 +53,7 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	return cfg, r.read()
 }
 
-// split takes a file apart into sections.
+// split parses a file into sections.
 func (r *reader) split(file, text string) error {
 	number := 0
 	named := map[string][]statement{}
@@ -81,7 +82,7 @@ func (r *reader) split(file, text string) error {
 			keep()
 			current = r.beginSection(l, defaults, named)
 		case current == nil:
-			return fmt.Errorf("%s: %q stands before any section (global, defaults, frontend, backend, listen)", l.pos, l.text())
+			return fmt.Errorf("%s: %q is outside any section (global, defaults, frontend, backend, listen)", l.pos, l.text())
 		default:
 			current.own = append(current.own, l)
 		}
@@ -90,24 +91,26 @@ func (r *reader) split(file, text string) error {
 	return nil
 }
 
-// checkLength tells of a line with more words than HAProxy takes.
+// checkLength reports a line with more words than HAProxy allows.
 func (r *reader) checkLength(l statement) {
 	if n := len(l.words); n > maxWords {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("the line has %d words, and HAProxy takes at most %d", n, maxWords),
-			Instead: "several lines; those of an acl may repeat its name",
+			Text:    fmt.Sprintf("the line has %d words, but HAProxy allows at most %d", n, maxWords),
+			Instead: "several lines; an acl may have several lines with its name",
 		})
 	}
 }
 
-// beginSection is a new section, with the defaults that it names, else the last ones.
+// beginSection returns a new section with the named defaults, or the last ones.
 func (r *reader) beginSection(l statement, defaults []statement, named map[string][]statement) *section {
 	s := &section{pos: l.pos, kind: l.word(0), name: l.word(1), defaults: defaults}
 	if from := l.wordAfter("from"); from != "" {
 		inherited, ok := named[from]
 		if !ok {
-			r.problem(model.Problem{Pos: l.pos, Effect: model.Rejected, Text: "there is no defaults section called " + from})
+			r.problem(model.Problem{
+				Pos: l.pos, Effect: model.Rejected, Text: fmt.Sprintf("defaults section %s is not defined", from),
+			})
 		}
 		s.defaults = inherited
 	}
@@ -122,7 +125,7 @@ func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Proble
 func (r *reader) read() error {
 	r.index()
 	if proxies := r.readKeywords(); proxies == 0 {
-		return fmt.Errorf("%s: there is no frontend, backend or listen section in it", r.cfg.Files[0].Name)
+		return fmt.Errorf("%s: no frontend, backend or listen section", r.cfg.Files[0].Name)
 	}
 	r.checkDescriptors()
 	for _, s := range r.sections {
@@ -146,13 +149,14 @@ func (r *reader) read() error {
 	}
 	r.finishKeepalive()
 	r.cfg.Reload = &model.Reload{
-		Pos:         model.Pos{File: r.cfg.Files[0].Name},
-		Description: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), the old one finishes what it has",
+		Pos: model.Pos{File: r.cfg.Files[0].Name},
+		Description: "a new process takes over the listening sockets (SO_REUSEPORT, or -x), " +
+			"the old one finishes its requests",
 	}
 	return nil
 }
 
-// readKeywords looks at the keywords of all sections, collects the global ones, and returns how many sections proxy.
+// readKeywords reads the keywords of all sections, collects the global ones, and returns the number of proxies.
 func (r *reader) readKeywords() (proxies int) {
 	for _, s := range r.sections {
 		r.keywords(s)
@@ -166,7 +170,7 @@ func (r *reader) readKeywords() (proxies int) {
 	return proxies
 }
 
-// index notes what is looked up often.
+// index builds the lookup tables.
 func (r *reader) index() {
 	r.reportedACLs = map[string]bool{}
 	r.acls, r.words, r.backends = map[model.Pos]map[string][]string{}, map[model.Pos]map[string]bool{}, map[string]int{}
@@ -190,7 +194,7 @@ func (r *reader) index() {
 	}
 }
 
-// checkDescriptors: HAProxy wants two for each connection, and does not start where it may not have them.
+// checkDescriptors reports a large maxconn: HAProxy needs two descriptors per connection, or does not start.
 func (r *reader) checkDescriptors() {
 	l, ok := r.global.last("maxconn")
 	n, err := strconv.Atoi(l.word(1))
@@ -199,13 +203,14 @@ func (r *reader) checkDescriptors() {
 	}
 	r.problem(model.Problem{
 		Pos: l.pos, Effect: model.Misleading,
-		Text: fmt.Sprintf("this takes more than %d file descriptors: "+
-			"where the hard limit is lower, HAProxy does not start although its -c accepts the file", 2*n),
-		Instead: "leave it out, and HAProxy takes what the limit allows; or raise the limit (LimitNOFILE=)",
+		Text: fmt.Sprintf("this needs more than %s file descriptors: "+
+			"if the hard limit is lower, HAProxy does not start, although its -c accepts the file", units.Number(2*n)),
+		Instead: "remove it, so that HAProxy uses what the limit allows; or raise the limit (LimitNOFILE=)",
 	})
 }
 
-// finishKeepalive gives pools what all frontends that lead to them say of connections to servers, which is enough (mux_h1.c).
+// finishKeepalive disables keep-alive of pools whose frontends all close connections to servers, which suffices
+// (mux_h1.c).
 func (r *reader) finishKeepalive() {
 	for i, p := range r.cfg.Pools {
 		var from model.Pos

@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// requestRules reads http-request, http-response and redirect lines in their order.
+// requestRules reads http-request, http-response and redirect lines in order.
 func (r *reader) requestRules(s section, route *model.Route, plain []int) error {
 	redirected := model.Pos{}
 	for _, l := range s.own {
@@ -51,17 +51,17 @@ func (r *reader) requestRules(s section, route *model.Route, plain []int) error 
 	return nil
 }
 
-// reportRuleAfterRedirect tells of a rule that comes before the redirect that stands above it.
+// reportRuleAfterRedirect reports a rule that runs before a redirect written above it.
 func (r *reader) reportRuleAfterRedirect(l statement, redirected model.Pos) {
 	r.problem(model.Problem{
 		Pos: l.pos, Effect: model.Misleading,
-		Text: fmt.Sprintf("http-request rules come before the redirect of line %d, whatever the order of the lines: "+
-			"requests that will be redirected are counted and refused too", redirected.Line),
+		Text: fmt.Sprintf("http-request rules run before the redirect in line %d, regardless of line order: "+
+			"redirected requests are counted and refused too", redirected.Line),
 		Instead: "http-request redirect …, as the first http-request rule",
 	})
 }
 
-// redirect reads "redirect scheme https [code N] [if …]" and its kin.
+// redirect reads "redirect scheme https [code N] [if …]" and similar rules.
 func (r *reader) redirect(s section, l statement, words []string, route *model.Route, plain []int) {
 	command, condition := splitCondition(words)
 	at := statement{pos: l.pos, words: command}
@@ -97,7 +97,7 @@ func (r *reader) redirect(s section, l statement, words []string, route *model.R
 	}
 }
 
-// keepTLSPorts takes the ports without TLS from a route: what comes in there is redirected before anything else.
+// keepTLSPorts removes the ports without TLS from a route: their requests are redirected before anything else.
 func (r *reader) keepTLSPorts(route *model.Route) {
 	var left []int
 	for _, port := range append(slices.Clip(route.Ports), route.Port) {
@@ -119,7 +119,7 @@ func (r *reader) keepTLSPorts(route *model.Route) {
 func (r *reader) requestRule(s section, l statement, route *model.Route, plain []int) error {
 	command, condition := splitCondition(l.words)
 	when := strings.TrimPrefix(strings.Join(condition, " "), "if ")
-	r.matches(s, l, condition) // for what it complains of
+	r.matches(s, l, condition) // reports problems of the condition
 	switch l.word(1) {
 	case "redirect":
 		r.redirect(s, l, l.wordsFrom(1), route, plain)
@@ -147,7 +147,7 @@ func (r *reader) requestRule(s section, l statement, route *model.Route, plain [
 	return nil
 }
 
-// changeRequest reads a rule without a condition that changes what the servers get; false where lbproof reads none.
+// changeRequest reads an unconditional rule that changes the request to the servers; false if it is not evaluated.
 func changeRequest(s section, l statement, command []string, route *model.Route) bool {
 	switch action := l.word(1); action {
 	case "set-header", "add-header":
@@ -161,7 +161,7 @@ func changeRequest(s section, l statement, command []string, route *model.Route)
 		return true
 	case "set-path", "replace-path":
 		rewrite, to := readRewrite(command)
-		if rewrite == nil || s.kind != "backend" { // in a frontend use_backend goes by the new path
+		if rewrite == nil || s.kind != "backend" { // in a frontend, use_backend sees the new path
 			return false
 		}
 		route.Rules = append(slices.Clip(route.Rules), model.Rule{Pos: l.pos, To: to, Rewrite: rewrite})
@@ -187,7 +187,7 @@ func (r *reader) answer(s section, l statement, route *model.Route, condition []
 	})
 }
 
-// branch adds a route for each way in which a rule's condition holds; fill says what becomes of its requests.
+// branch adds a route for each way to meet the condition of a rule; fill sets how its requests are handled.
 func (r *reader) branch(s section, l statement, route *model.Route, condition []string, fill func(own *model.Route)) {
 	for _, m := range r.matches(s, l, condition) {
 		own := m.apply(*route)
@@ -199,19 +199,17 @@ func (r *reader) branch(s section, l statement, route *model.Route, condition []
 	}
 }
 
-// unreadRule lists a rule from which nothing is drawn.
+// unreadRule lists a rule that makes no claim.
 func (r *reader) unreadRule(l statement) {
-	r.cfg.Unread = append(r.cfg.Unread, model.Unread{
-		Pos: l.pos, Text: l.text(), Reason: "lbproof draws no promise from this rule",
-	})
+	r.unread(l, "lbproof derives no claim from this rule")
 }
 
-// groupReferences are what a replacement of HAProxy has of the groups of its regular expression.
+// groupReferences matches the references to groups in a replacement.
 var groupReferences = regexp.MustCompile(`\\([0-9])`)
 
-// readRewrite is what set-path PATH and replace-path REGEX PATH make of a path: the whole of it is replaced, its query
-// stays (configuration manual, section 4.2). nil where the new path has parts of the request that lbproof does not
-// know, or the expression parts that Go's lack.
+// readRewrite reads set-path PATH and replace-path REGEX PATH, which replace the whole path and keep the query
+// (configuration manual, section 4.2). It returns nil if the new path has unknown variables, or if the expression is
+// not one of Go's.
 func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 	rewrite = &model.Rewrite{Match: "^.*$", ReplacesAll: true}
 	if command[1] == "replace-path" && len(command) == 4 {
@@ -223,7 +221,7 @@ func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 	rewrite.Replacement = strings.ReplaceAll(reading.EscapeGroups(to), "%[path]", "${0}")
 	if command[1] == "replace-path" {
 		rewrite.Replacement = groupReferences.ReplaceAllString(reading.EscapeGroups(to), "$${$1}")
-		to += " in place of a path that fits " + rewrite.Match
+		to += " instead of a path that matches " + rewrite.Match
 	}
 	if _, err := regexp.Compile(rewrite.Match); err != nil || strings.Contains(rewrite.Replacement, "%") {
 		return nil, ""
@@ -231,19 +229,19 @@ func readRewrite(command []string) (rewrite *model.Rewrite, to string) {
 	return rewrite, to
 }
 
-// rateRule matches the fetch of a counter of a stick table.
+// rateRule matches the fetch of a stick table's counter.
 var rateRule = regexp.MustCompile(`(?:sc_|src_|sc\d_)` +
 	`(http_req_rate|conn_rate|conn_cur|http_err_rate|http_req_cnt|conn_cnt)(?:\((\d*)[^)]*\))?$`)
 
-// countedEvents is what counters of a stick table count (configuration manual, section 4.2, stick-table). conn_cur is how
-// many there are.
+// countedEvents are the events of the counters of a stick table (configuration manual, section 4.2, stick-table).
+// conn_cur is a current number.
 var countedEvents = map[string]model.CountedEvent{
 	"http_req_rate": model.CountsRequests, "http_req_cnt": model.CountsRequests,
 	"conn_rate": model.CountsConnections, "conn_cnt": model.CountsConnections,
 	"http_err_rate": model.CountsErrors,
 }
 
-// deny reads a refusal: a limit where its condition compares a rate, else a rule.
+// deny reads a refusal: a limit if its condition compares a rate, else a rule.
 func (r *reader) deny(s section, l statement, route *model.Route, condition []string, when string) error {
 	status := 403
 	n, err := strconv.Atoi(l.wordAfter("deny_status"))
@@ -282,13 +280,14 @@ func (r *reader) deny(s section, l statement, route *model.Route, condition []st
 	return nil
 }
 
-// limit is what a comparison with a counter of a stick table allows.
+// limit reads a comparison with a counter of a stick table.
 func (r *reader) limit(s section, l statement, counter string, most int, compare string) (model.Limit, bool) {
 	if compare == "ge" {
 		most--
 	}
 	limit := model.Limit{
-		Pos: l.pos, Algorithm: model.CountWindow, Counts: countedEvents[counter], Name: counter, Burst: most, Key: readKey("src"),
+		Pos: l.pos, Algorithm: model.CountWindow, Counts: countedEvents[counter], Name: counter, Burst: most,
+		Key: readKey("src"),
 	}
 	for _, t := range s.own {
 		if strings.HasPrefix(t.word(1), "track-sc") {
@@ -299,7 +298,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Misleading,
 			Text: fmt.Sprintf("clients choose the key themselves (%s): "+
-				"whoever sends another value each time is not limited", limit.Key),
+				"a client that changes it with each request is not limited", limit.Key),
 			Instead: "http-request track-sc0 src",
 		})
 	}
@@ -311,7 +310,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	if !ok && !strings.Contains(l.text(), ",") {
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Inert,
-			Text:    "no stick-table in this section counts what the rule compares",
+			Text:    "no stick-table in this section has the counter of this rule",
 			Instead: fmt.Sprintf("stick-table type ip size 100k expire 30s store %s(10s)", counter),
 		})
 		return limit, false
@@ -322,7 +321,7 @@ func (r *reader) limit(s section, l statement, counter string, most int, compare
 	return limit, true
 }
 
-// readWindow is the time over which a stick table counts: store http_req_rate(10s),conn_cur; 0 where it says none.
+// readWindow returns the period of a counter, as in store http_req_rate(10s),conn_cur; 0 if there is none.
 func readWindow(table statement, counter string) (window time.Duration) {
 	for _, stored := range table.words {
 		name, args, _ := strings.Cut(stored, "(")

@@ -7,7 +7,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// line is one line of a configuration, taken apart.
+// statement is one line of a configuration, split into words.
 type statement struct {
 	pos   model.Pos
 	words []string
@@ -20,15 +20,15 @@ func (l statement) word(n int) string {
 	return ""
 }
 
-// wordsFrom are the words from one on.
+// wordsFrom returns the words from index n on.
 func (l statement) wordsFrom(n int) []string { return l.words[min(n, len(l.words)):] }
 
 func (l statement) text() string { return controls.Replace(strings.Join(l.words, " ")) }
 
-// controls writes control characters as HAProxy's configurations do.
+// controls escapes control characters as HAProxy's configurations do.
 var controls = strings.NewReplacer("\t", `\t`, "\r", `\r`, "\n", `\n`)
 
-// wordAfter is the word that follows another one.
+// wordAfter returns the word that follows another.
 func (l statement) wordAfter(word string) string {
 	if i := slices.Index(l.words, word); i >= 0 {
 		return l.word(i + 1)
@@ -36,7 +36,7 @@ func (l statement) wordAfter(word string) string {
 	return ""
 }
 
-// startsWith says whether the line begins with the words.
+// startsWith reports whether the line starts with the words.
 func (l statement) startsWith(words ...string) bool {
 	return len(l.words) >= len(words) && slices.Equal(l.words[:len(words)], words)
 }
@@ -50,7 +50,7 @@ type section struct {
 	own      []statement
 }
 
-// last is the line in force that begins with the words: the section's last, else the last of its defaults.
+// last returns the line in effect that starts with the words: the last of the section, else of its defaults.
 func (s section) last(words ...string) (statement, bool) {
 	for _, lines := range [][]statement{s.own, s.defaults} {
 		for _, l := range slices.Backward(lines) {
@@ -62,7 +62,7 @@ func (s section) last(words ...string) (statement, bool) {
 	return statement{}, false
 }
 
-// option says whether an option is on, and where it is put on.
+// option returns the line that enables an option; false if it is off.
 func (s section) option(name string) (statement, bool) {
 	on, isOn := s.last("option", name)
 	off, isOff := s.last("no", "option", name)
@@ -82,7 +82,7 @@ func (s section) option(name string) (statement, bool) {
 	return on, true
 }
 
-// all are the section's own lines that begin with one of the words.
+// all returns the section's own lines that start with one of the words.
 func (s section) all(words ...string) []statement {
 	var out []statement
 	for _, l := range s.own {

@@ -68,25 +68,25 @@ func TestWordsThatCannotBeRead(t *testing.T) {
 			assert.Contains(t, err.Error(), want, line)
 		}
 	}
-	f(`a "b`, "a double quote is opened and not closed")
-	f(`a "b'`, "a double quote is opened and not closed")
-	f(`a "b\"`, "a double quote is opened and not closed")
-	f("a \"b\rc\"", "a double quote is opened and not closed")
-	f(`a 'b`, "a single quote is opened and not closed")
-	f(`a 'b\'c'`, "a single quote is opened and not closed")
-	f(`a it's`, "a single quote is opened and not closed")
+	f(`a "b`, "unclosed double quote")
+	f(`a "b'`, "unclosed double quote")
+	f(`a "b\"`, "unclosed double quote")
+	f("a \"b\rc\"", "unclosed double quote")
+	f(`a 'b`, "unclosed single quote")
+	f(`a 'b\'c'`, "unclosed single quote")
+	f(`a it's`, "unclosed single quote")
 	for _, line := range []string{`a \x`, `a \x4`, `a \x4g`, `a "\x"`, `a \x+1`, `a \xé`} {
-		f(line, `\x wants two hexadecimal digits`)
+		f(line, `\x needs two hexadecimal digits`)
 	}
 	for _, line := range []string{
 		`a "$"`, `a "$1"`, `a "$ b"`, `a "$.OTHER"`,
 		`a "${}"`, `a "${A"`, `a "${A" b}`, `a "${A b}"`, `a "${A-b"`, `a "${A[1]}"`, `a "${A[*}"`, `a "${`,
 	} {
-		f(line, "$ within double quotes begins a variable")
+		f(line, "$ within double quotes starts a variable")
 	}
-	f(`a "^/b$" c`, `$: $ within double quotes begins a variable; write $NAME`)
-	f(`a \xe9`, `"\xe9": an escape makes a byte that is no UTF-8 text`)
-	f(`a b\x00c`, `"b\x00c": an escape makes a byte that is no UTF-8 text`)
+	f(`a "^/b$" c`, `$: $ within double quotes starts a variable; write $NAME`)
+	f(`a \xe9`, `"\xe9": an escape yields a byte that is not UTF-8`)
+	f(`a b\x00c`, `"b\x00c": an escape yields a byte that is not UTF-8`)
 }
 
 // Quoted, any words are read as they are.
