@@ -146,9 +146,10 @@ func (r *reader) limit(d item, kind string) model.Limit {
 	limit := readLimit(d, kind)
 	i := slices.IndexFunc(r.zones, func(z limitZone) bool { return z.name == limit.Name && z.kind == kind+"_zone" })
 	if i < 0 {
+		suggestion := reading.DidYouMean(limit.Name, r.zoneNames(kind+"_zone"))
 		r.problem(model.Problem{
 			Pos: d.pos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("%s: zone %s is not declared", kind, limit.Name),
+			Text:    fmt.Sprintf("%s: zone %s is not declared%s", kind, limit.Name, suggestion),
 			Instead: fmt.Sprintf("%s_zone $binary_remote_addr zone=%s:10m …; in the http block", kind, limit.Name),
 		})
 		limit.Key = model.Key{Variable: model.OtherVariable, Source: "?"}
@@ -166,6 +167,17 @@ func (r *reader) limit(d item, kind string) model.Limit {
 		limit.Exempt = model.Exemption{Kind: model.KeyNotSent}
 	}
 	return limit
+}
+
+// zoneNames returns the names of the zones of a kind.
+func (r *reader) zoneNames(kind string) []string {
+	var names []string
+	for _, z := range r.zones {
+		if z.kind == kind {
+			names = append(names, z.name)
+		}
+	}
+	return names
 }
 
 // readLimit reads the arguments of a limit.

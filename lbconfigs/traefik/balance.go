@@ -5,7 +5,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// readBalance reads how a service chooses its servers; strategy is nil where it does not say.
+// readBalance reads the balancing of a service; strategy may be nil.
 func readBalance(strategy *reading.Tree) model.Balance {
 	if strategy == nil {
 		return model.Balance{Kind: model.RoundRobin, Rotation: model.EarliestDeadline}

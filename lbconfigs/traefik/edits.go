@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// edits change the keys of Traefik's files so that they promise something else.
+// edits change the keys of Traefik's files so that they claim something else.
 var edits = reading.Edits{
 	Parameters: []reading.Edit{
 		{Find: regexp.MustCompile(`\bweight[= :]+(\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{
@@ -22,7 +22,7 @@ var edits = reading.Edits{
 	Nested: true,
 	IsRemovable: func(cfg model.Config, line string) bool {
 		if strings.HasPrefix(line, "entryPoints:") && len(cfg.Listeners) < 2 {
-			return false // without it a router is at the same ones
+			return false // without it routers use the only entry point anyway
 		}
 		return strings.HasPrefix(line, "- ") || strings.Contains(line, ": ") && !strings.HasSuffix(line, ":")
 	},

@@ -11,14 +11,14 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// entry is an entry point.
+// entryPoint is an entry point.
 type entryPoint struct {
 	tree *reading.Tree
 	name string
 	port int
 	tls  bool // of every router on it
 
-	servesTLS bool // TLS, because it says so or a router on it does
+	servesTLS bool // by its own TLS or that of a router
 }
 
 func (r *reader) readEntries() []entryPoint {
@@ -32,7 +32,7 @@ func (r *reader) readEntries() []entryPoint {
 		if err != nil {
 			r.problem(model.Problem{
 				Pos: e.Pos, Effect: model.Rejected,
-				Text:    fmt.Sprintf("the entry point %s has no address with a port", e.Key),
+				Text:    fmt.Sprintf("entry point %s has no address with a port", e.Key),
 				Instead: `address: ":80"`,
 			})
 			continue
@@ -46,6 +46,15 @@ func (r *reader) readEntries() []entryPoint {
 	return out
 }
 
+// entryPointNames returns the names of all entry points.
+func (r *reader) entryPointNames() []string {
+	var names []string
+	for _, e := range r.entries {
+		names = append(names, e.name)
+	}
+	return names
+}
+
 // entryPoints reads listeners, redirections and timeouts.
 func (r *reader) entryPoints() {
 	for _, e := range r.entries {
@@ -53,7 +62,9 @@ func (r *reader) entryPoints() {
 		if e.tree != nil {
 			pos = e.tree.Pos
 		}
-		r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{Pos: pos, Port: e.port, TLS: e.servesTLS, HTTP2: e.servesTLS})
+		r.cfg.Listeners = append(r.cfg.Listeners, model.Listener{
+			Pos: pos, Port: e.port, TLS: e.servesTLS, HTTP2: e.servesTLS,
+		})
 		redirect := e.tree.Get("http", "redirections", "entryPoint")
 		if redirect == nil {
 			continue
@@ -70,7 +81,7 @@ func (r *reader) entryPoints() {
 		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries, func(o entryPoint) bool { return o.name == to }) {
 			r.problem(model.Problem{
 				Pos: redirect.Pos, Effect: model.Rejected,
-				Text: fmt.Sprintf("the redirection leads to the entry point %q, which is not there", to),
+				Text: fmt.Sprintf("the redirection is to entry point %q, which is not defined", to),
 			})
 		}
 		r.cfg.Routes = append(r.cfg.Routes, model.Route{
@@ -80,7 +91,7 @@ func (r *reader) entryPoints() {
 	}
 }
 
-// usedEntries are the entry points of a router: those that it names, else the default ones.
+// usedEntries returns the entry points of a router: the named ones, else the default ones.
 func (r *reader) usedEntries(router *reading.Tree) []entryPoint {
 	all := r.entries
 	names := router.Get("entryPoints").Texts()
@@ -102,8 +113,8 @@ func (r *reader) usedEntries(router *reading.Tree) []entryPoint {
 	return all
 }
 
-// timeouts are those of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing none, idle 180 s)
-// and of the way to the servers (dialing 30 s, no limit on the answer).
+// timeouts reads the timeouts of entry points (doc.traefik.io, "Responding timeouts": reading 60 s, writing unlimited,
+// idle 180 s) and of servers (dialing 30 s, response unlimited).
 func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 	entry := r.usedEntries(t)
 	if len(entry) == 0 {
@@ -129,6 +140,7 @@ func (r *reader) timeouts(t *reading.Tree, route *model.Route) {
 		},
 		model.Timeout{Pos: t.Pos, Implicit: true, Kind: model.ReadTimeout, Result: "504"})
 	route.Retry = &model.Retry{
-		Pos: t.Pos, Implicit: true, Attempts: 1, Backoff: model.NoBackoff, Next: model.NextInRotation, Methods: model.NoMethods,
+		Pos: t.Pos, Implicit: true, Attempts: 1, Backoff: model.NoBackoff, Next: model.NextInRotation,
+		Methods: model.NoMethods,
 	}
 }

@@ -2,20 +2,22 @@ package traefik
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// keySchema are the keys that Traefik v3 takes in one place; a nil value is a scalar, a list of scalars or something that is
-// not looked into. "*" is any name. Lists of maps take the keys of their elements.
+// keySchema are the keys of one place in Traefik v3; a nil value is a scalar, a list of scalars or something unchecked.
+// "*" is any name. Lists of maps have the keys of their elements.
 type keySchema map[string]keySchema
 
-// any is a place whose keys are not looked at.
+// anyKey is a place whose keys are not checked.
 var anyKey = keySchema{"*": nil}
 
-// leafKeys are keys without anything below.
+// leafKeys returns keys with nothing below them.
 func leafKeys(names string) keySchema {
 	k := keySchema{}
 	for _, n := range strings.Fields(names) {
@@ -24,7 +26,7 @@ func leafKeys(names string) keySchema {
 	return k
 }
 
-// with adds places to keys.
+// with adds a key with the keys below it.
 func (k keySchema) with(name string, below keySchema) keySchema {
 	k[name] = below
 	return k
@@ -32,7 +34,8 @@ func (k keySchema) with(name string, below keySchema) keySchema {
 
 var (
 	cookieSchema      = keySchema{"cookie": leafKeys("name secure httpOnly sameSite maxAge path domain")}
-	sourceSchema      = leafKeys("requestHeaderName requestHost").with("ipStrategy", leafKeys("depth excludedIPs ipv6Subnet"))
+	ipStrategySchema  = leafKeys("depth excludedIPs ipv6Subnet")
+	sourceSchema      = leafKeys("requestHeaderName requestHost").with("ipStrategy", ipStrategySchema)
 	domainSchema      = leafKeys("main sans")
 	routerTLSSchema   = leafKeys("options certResolver").with("domains", domainSchema)
 	healthCheckSchema = leafKeys(`scheme mode path method status port interval unhealthyInterval timeout hostname
@@ -86,8 +89,8 @@ var middlewareSchema = keySchema{
 	"replacePath":      leafKeys("path"),
 	"replacePathRegex": leafKeys("regex replacement"),
 	"chain":            leafKeys("middlewares"),
-	"ipWhiteList":      leafKeys("sourceRange").with("ipStrategy", leafKeys("depth excludedIPs ipv6Subnet")),
-	"ipAllowList":      leafKeys("sourceRange rejectStatusCode").with("ipStrategy", leafKeys("depth excludedIPs ipv6Subnet")),
+	"ipWhiteList":      leafKeys("sourceRange").with("ipStrategy", ipStrategySchema),
+	"ipAllowList":      leafKeys("sourceRange rejectStatusCode").with("ipStrategy", ipStrategySchema),
 	"headers": leafKeys(`accessControlAllowCredentials accessControlAllowHeaders accessControlAllowMethods
 		accessControlAllowOriginList accessControlAllowOriginListRegex accessControlExposeHeaders
 		accessControlMaxAge addVaryHeader allowedHosts hostsProxyHeaders stsSeconds stsIncludeSubdomains
@@ -182,32 +185,32 @@ var providerSchema = keySchema{
 	"plugin":                    anyKey,
 }
 
-// replacedKeys are keys of other versions, with what v3 has instead.
+// replacedKeys are keys of other versions, in lower case, with what v3 has instead.
 var replacedKeys = map[string]string{
 	"frontends":          "http.routers (Traefik v2 and later)",
 	"backends":           "http.services (Traefik v2 and later)",
 	"defaultentrypoints": "entryPoints.NAME.asDefault: true",
-	"pilot":              "leave it out: Traefik Pilot has ended",
-	"marathon":           "leave it out: v3 has no Marathon provider",
-	"rancher":            "leave it out: v3 has no Rancher provider",
+	"pilot":              "remove it: Traefik Pilot no longer exists",
+	"marathon":           "remove it: v3 has no Marathon provider",
+	"rancher":            "remove it: v3 has no Rancher provider",
 	"traefiklogsfile":    "log.filePath",
 	"web":                "api and ping",
 	"acme":               "certificatesResolvers.NAME.acme",
 }
 
-// unknownKeys lists the parts that Traefik v3 takes no such key for.
-func (k keySchema) unknownKeys(t *reading.Tree, found func(t *reading.Tree, nearest string)) {
+// unknownKeys calls report for each key that Traefik v3 does not have in its place, with the keys that it has there.
+func (k keySchema) unknownKeys(t *reading.Tree, report func(unknown *reading.Tree, known []string)) {
 	for _, e := range t.Items() {
-		k.unknownKeys(e, found)
+		k.unknownKeys(e, report)
 	}
 	for _, f := range t.Parts() {
 		below, ok := k.find(f.Key)
 		if !ok {
-			found(f, k.nearest(f.Key))
+			report(f, slices.Sorted(maps.Keys(k)))
 			continue
 		}
 		if below != nil {
-			below.unknownKeys(f, found)
+			below.unknownKeys(f, report)
 		}
 	}
 }
@@ -222,47 +225,23 @@ func (k keySchema) find(name string) (keySchema, bool) {
 	return below, ok
 }
 
-// nearest is the key that a stranger was probably meant to be.
-func (k keySchema) nearest(name string) string {
-	if now, ok := replacedKeys[strings.ToLower(name)]; ok {
-		return now
-	}
-	best, at := "", 4
-	for known := range k {
-		if d := distance(strings.ToLower(known), strings.ToLower(name)); d < at || d == at && known < best {
-			best, at = known, d
-		}
-	}
-	return best
+// unknownStaticKey reports a key that the static file does not have.
+func (r *reader) unknownStaticKey(unknown *reading.Tree, known []string) {
+	r.unknownKey(model.Rejected, "does not start", unknown, known)
 }
 
-// distance is how many letters must be changed, put in or left out to make one word of the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+// unknownDynamicKey reports a key that dynamic files do not have.
+func (r *reader) unknownDynamicKey(unknown *reading.Tree, known []string) {
+	r.unknownKey(model.Dropped, "ignores the whole file (its routers respond 404)", unknown, known)
 }
 
-// unknownKeyProblem is the problem with a key of another version.
-func unknownKeyProblem(t *reading.Tree, nearest string, static bool) model.Problem {
-	p := model.Problem{Pos: t.Pos, Effect: model.Dropped, Instead: nearest}
-	p.Text = fmt.Sprintf("Traefik v3 has no key %s here and drops the whole file: "+
-		"it starts, and every router of the file answers 404", t.Key)
-	if static {
-		p.Effect, p.Text = model.Rejected, fmt.Sprintf("Traefik v3 has no key %s here and does not start", t.Key)
+func (r *reader) unknownKey(effect model.Effect, consequence string, unknown *reading.Tree, known []string) {
+	p := model.Problem{
+		Pos: unknown.Pos, Effect: effect, Instead: replacedKeys[strings.ToLower(unknown.Key)],
+		Text: fmt.Sprintf("%s: unknown key in Traefik v3, which %s", unknown.Key, consequence),
 	}
-	return p
+	if p.Instead == "" {
+		p.Text += reading.DidYouMean(unknown.Key, known)
+	}
+	r.problem(p)
 }

@@ -11,14 +11,16 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// middleware adds to a route what a middleware does; false where Traefik leaves the router out. A chain that was
-// followed once is not followed again: chains of chains can stand for more middlewares than anyone could count.
+// middleware applies a middleware to a route; false if Traefik ignores the router. A chain is followed only once, since
+// chains of chains can expand to any number of middlewares.
 func (r *reader) middleware(router, name *reading.Tree, route *model.Route, followed followedChains) bool {
 	m := r.find("middlewares", name.Scalar)
 	if m == nil {
+		suggestion := reading.DidYouMean(name.Scalar, r.names("middlewares"))
 		r.problem(model.Problem{
 			Pos: name.Pos, Effect: model.Dropped,
-			Text:    fmt.Sprintf("there is no middleware %s: Traefik leaves out the router %s", name.Scalar, router.Key),
+			Text: fmt.Sprintf("middleware %s is not defined; Traefik ignores router %s%s",
+				name.Scalar, router.Key, suggestion),
 			Instead: "a middleware of that name under http.middlewares",
 		})
 		return false
@@ -35,17 +37,17 @@ func (r *reader) middleware(router, name *reading.Tree, route *model.Route, foll
 	return true
 }
 
-// followedChains are the chains that were begun, and whether they were followed to their end.
+// followedChains are the chains that were entered, and whether they were followed to the end.
 type followedChains map[*reading.Tree]bool
 
-// chain adds to a route what the middlewares of a chain do.
+// chain applies the middlewares of a chain to a route.
 func (r *reader) chain(router, m, kind *reading.Tree, route *model.Route, followed followedChains) bool {
 	ended, begun := followed[m]
 	if begun && !ended {
 		r.problem(model.Problem{
 			Pos: kind.Pos, Effect: model.Dropped,
-			Text:    fmt.Sprintf("the chain %s leads back to itself: Traefik leaves out the router %s", m.Key, router.Key),
-			Instead: "a chain of other middlewares",
+			Text:    fmt.Sprintf("chain %s contains itself; Traefik ignores router %s", m.Key, router.Key),
+			Instead: "a chain without itself",
 		})
 		return false
 	}
@@ -62,14 +64,16 @@ func (r *reader) chain(router, m, kind *reading.Tree, route *model.Route, follow
 	return true
 }
 
-// apply is what one middleware does to a route's requests.
+// apply applies a middleware to a route.
 func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	switch strings.ToLower(m.Key) {
 	case "ratelimit":
 		r.rateLimit(m, route)
 	case "inflightreq":
 		most, key := readNumber(m.Get("amount"), 0), readSource(m, model.Host)
-		route.Limits = append(route.Limits, model.Limit{Pos: m.Pos, Algorithm: model.InFlight, MaxInFlight: most, Key: key, Status: 429})
+		route.Limits = append(route.Limits, model.Limit{
+			Pos: m.Pos, Algorithm: model.InFlight, MaxInFlight: most, Key: key, Status: 429,
+		})
 	case "circuitbreaker":
 		route.Breaker = readBreaker(m)
 	case "retry":
@@ -103,7 +107,7 @@ func (r *reader) apply(m *reading.Tree, route *model.Route) {
 	}
 }
 
-// allowOnly lets in the listed addresses, and refuses all others.
+// allowOnly allows the listed addresses and denies all others.
 func allowOnly(m *reading.Tree, route *model.Route) {
 	for _, from := range m.Get("sourceRange").Items() {
 		route.Access = append(route.Access, model.Access{Pos: from.Pos, Allow: true, Clients: from.Scalar})
@@ -123,7 +127,7 @@ func readBreaker(m *reading.Tree) *model.Breaker {
 	}
 }
 
-// forwardAuth has a service decide, which is a host that a run needs.
+// forwardAuth reads the service that decides about requests, which runs need as a host.
 func (r *reader) forwardAuth(m *reading.Tree, route *model.Route) {
 	address := m.Get("address")
 	route.Auth = &model.Auth{Pos: m.Pos, Kind: model.AuthService, Target: address.Text()}
@@ -132,7 +136,7 @@ func (r *reader) forwardAuth(m *reading.Tree, route *model.Route) {
 	r.cfg.Needs = append(r.cfg.Needs, model.Need{Pos: address.PosOr(m.Pos), Kind: model.NeedHost, Path: host})
 }
 
-// responseCodeRatio matches ResponseCodeRatio(from, to, of from, of to), whose ends are not included (vulcand/oxy,
+// responseCodeRatio matches ResponseCodeRatio(from, to, of from, of to), whose ends are exclusive (vulcand/oxy,
 // cbreaker/predicates.go).
 var responseCodeRatio = regexp.MustCompile(`ResponseCodeRatio\((\d{1,3}), *(\d{1,3}), *(\d{1,3}), *(\d{1,3})\)`)
 
@@ -142,7 +146,7 @@ func readTrip(expression string) model.Trip {
 	for _, m := range responseCodeRatio.FindAllStringSubmatch(expression, -1) {
 		var n [4]int
 		for i, text := range m[1:] {
-			n[i], _ = strconv.Atoi(text) // which are digits
+			n[i], _ = strconv.Atoi(text) // only digits
 		}
 		trip.Shares = append(trip.Shares, model.StatusShare{
 			Numerator: model.StatusRange{From: n[0], To: n[1] - 1}, Denominator: model.StatusRange{From: n[2], To: n[3] - 1},
@@ -156,7 +160,7 @@ func describeRewrite(m *reading.Tree) string {
 	case "stripprefix":
 		return "its path without " + strings.Join(m.Get("prefixes").Texts(), " or ")
 	case "stripprefixregex":
-		return "its path without what fits " + strings.Join(m.Get("regex").Texts(), " or ") + " at its beginning"
+		return "its path without what matches " + strings.Join(m.Get("regex").Texts(), " or ") + " at its start"
 	case "addprefix":
 		return m.Get("prefix").Text() + " before its path"
 	case "replacepath":
@@ -165,8 +169,8 @@ func describeRewrite(m *reading.Tree) string {
 	return m.Get("replacement").Text()
 }
 
-// readRewrite is what a middleware makes of a path (doc.traefik.io: the first prefix that fits goes, and a path begins with
-// a slash).
+// readRewrite reads the middlewares that rewrite paths (doc.traefik.io: the first matching prefix is removed, and paths
+// start with a slash).
 func readRewrite(m *reading.Tree) *model.Rewrite {
 	switch strings.ToLower(m.Key) {
 	case "stripprefix":
@@ -197,20 +201,21 @@ func (r *reader) rateLimit(m *reading.Tree, route *model.Route) {
 	}
 	each := readDuration(m.Get("period"), time.Second)
 	route.Limits = append(route.Limits, model.Limit{
-		Pos: m.Pos, Algorithm: model.TokenBucket, Key: readSource(m, model.ClientAddress), Rate: float64(average) / each.Seconds(),
+		Pos: m.Pos, Algorithm: model.TokenBucket, Key: readSource(m, model.ClientAddress),
+		Rate:  float64(average) / each.Seconds(),
 		Burst: max(1, readNumber(m.Get("burst"), 1)), Window: each, Status: 429,
 	})
 	if header := m.Get("sourceCriterion", "requestHeaderName"); reading.IsForgeable(header.Text()) {
 		r.problem(model.Problem{
 			Pos: header.Pos, Effect: model.Misleading,
 			Text: fmt.Sprintf("clients choose the key themselves (%s): "+
-				"whoever sends another value each time is not limited", header.Text()),
+				"a client that changes it with each request is not limited", header.Text()),
 			Instead: "sourceCriterion.ipStrategy.depth, behind a trusted proxy",
 		})
 	}
 }
 
-// readSource is what a limit counts by.
+// readSource reads the key of a limit.
 func readSource(m *reading.Tree, otherwise model.Variable) model.Key {
 	source := m.Get("sourceCriterion")
 	switch {
@@ -219,7 +224,7 @@ func readSource(m *reading.Tree, otherwise model.Variable) model.Key {
 	case source.Get("requestHost").IsTrue():
 		return model.Key{Variable: model.Host}
 	case source.Get("ipStrategy") != nil:
-		return model.Key{Variable: model.OtherVariable, Source: "the client's address by ipStrategy"}
+		return model.Key{Variable: model.OtherVariable, Source: "the client address by ipStrategy"}
 	}
 	return model.Key{Variable: otherwise}
 }
@@ -231,7 +236,8 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	}
 	if strings.EqualFold(m.Key, "redirectRegex") {
 		when := []model.Condition{{Source: "the URL matches " + m.Get("regex").Text()}}
-		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, Conditions: when, Code: code, To: m.Get("replacement").Text()})
+		to := m.Get("replacement").Text()
+		route.Rules = append(route.Rules, model.Rule{Pos: m.Pos, Conditions: when, Code: code, To: to})
 		return
 	}
 	if m.Get("scheme").Text() == "https" && route.TLS {
@@ -240,8 +246,7 @@ func (r *reader) redirect(m *reading.Tree, route *model.Route) {
 	route.Redirect, route.Pool = redirectTo(m.Pos, code, m.Get("scheme").Text()), ""
 }
 
-// redirectTo sends requests to another scheme. Other methods than GET stay what they are (Traefik's
-// middlewares/redirect).
+// redirectTo returns a redirect to another scheme, which keeps methods other than GET (Traefik's middlewares/redirect).
 func redirectTo(pos model.Pos, code int, scheme string) *model.Redirect {
 	unsafe := map[int]int{301: 308, 302: 307}
 	return &model.Redirect{Pos: pos, Code: code, To: reading.SameURLInScheme(scheme), NonGetCode: unsafe[code]}
@@ -306,14 +311,14 @@ func (r *reader) errors(m *reading.Tree, route *model.Route) {
 	route.ErrorPages = append(route.ErrorPages, f)
 }
 
-// readRetry is what the middleware retry does: whose turn it is gets the next attempt.
+// readRetry reads the middleware retry, whose attempts follow the rotation.
 func readRetry(m *reading.Tree) *model.Retry {
 	retry := &model.Retry{
 		Pos: m.Pos, Attempts: readNumber(m.Get("attempts"), 1), Delay: readDuration(m.Get("initialInterval"), 0),
 		Backoff: model.ExponentialBackoff, Next: model.NextInRotation, Methods: model.AllMethods,
 	}
 	retry.Failures.Causes = []model.Cause{model.CauseConnect, model.CauseClosed}
-	retry.Failures.Source = "no answer from the server"
+	retry.Failures.Source = "no response from the server"
 	if retry.Delay == 0 {
 		retry.Backoff = model.NoBackoff
 	}

@@ -17,7 +17,8 @@ func TestReadTrip(t *testing.T) {
 		assert.Equal(t, expression, trip.String())
 	}
 	share := func(from, to int) model.StatusShare {
-		return model.StatusShare{Numerator: model.StatusRange{From: from, To: to}, Denominator: model.StatusRange{From: 0, To: 599}}
+		all := model.StatusRange{From: 0, To: 599}
+		return model.StatusShare{Numerator: model.StatusRange{From: from, To: to}, Denominator: all}
 	}
 	f("ResponseCodeRatio(500, 600, 0, 600) > 0.25", true, share(500, 599))
 	f("NetworkErrorRatio() > 0.10 || ResponseCodeRatio(500,600,0,600) > 0.5", true, share(500, 599))

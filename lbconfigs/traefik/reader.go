@@ -22,7 +22,7 @@ type reader struct {
 	named   map[string]*reading.Tree // kind and name of a part of http → the part
 }
 
-// readConfig reads the static file, and what its file provider names.
+// readConfig reads the static file and the files of its file provider.
 func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 	name := names[0]
 	cfg := model.Config{
@@ -38,24 +38,24 @@ func readConfig(fsys fs.FS, names ...string) (model.Config, error) {
 		r.dynamic = []*reading.Tree{root}
 	} else {
 		r.static = root
-		staticSchema.unknownKeys(root, func(t *reading.Tree, nearest string) { r.problem(unknownKeyProblem(t, nearest, true)) })
+		staticSchema.unknownKeys(root, r.unknownStaticKey)
 		if err := r.loadProvided(name); err != nil {
 			return model.Config{}, err
 		}
 	}
 	for _, d := range r.dynamic {
-		dynamicSchema.unknownKeys(d, func(t *reading.Tree, nearest string) { r.problem(unknownKeyProblem(t, nearest, false)) })
+		dynamicSchema.unknownKeys(d, r.unknownDynamicKey)
 	}
 	r.read()
 	cfg.Reload = &model.Reload{
 		Pos: model.Pos{File: name},
-		Description: "the file provider takes over an edited file within its throttle of 2 s; " +
-			"a file with a mistake is left, with one line in the log",
+		Description: "the file provider reloads an edited file within its throttle of 2 s; " +
+			"a file with an error is ignored, with a line in the log",
 	}
 	return cfg, nil
 }
 
-// read draws from the files what the configuration says.
+// read converts the documents.
 func (r *reader) read() {
 	r.index()
 	r.entryPoints()
@@ -84,8 +84,8 @@ func (r *reader) load(name string) (*reading.Tree, error) {
 	return root, nil
 }
 
-// localPath is where a file that the configuration names lies: a path below /etc/traefik, or one that begins nowhere,
-// beside the main file.
+// localPath returns the path of a file that the configuration names: relative paths, and those below /etc/traefik, are
+// next to the main file.
 func localPath(main, name string) string {
 	name = path.Clean(name)
 	if rest, ok := strings.CutPrefix(name, confDir); ok && !strings.HasPrefix(main, confDir) {
@@ -97,7 +97,7 @@ func localPath(main, name string) string {
 	return name
 }
 
-// attachFile has Traefik find a file that a part names, unread.
+// attachFile adds a file that the configuration names, unread.
 func (r *reader) attachFile(t *reading.Tree) {
 	if t.Text() == "" {
 		return
@@ -135,7 +135,7 @@ func (r *reader) loadProvided(main string) error {
 			names = append(names, name)
 		}
 		if len(names) > 1000 {
-			return errors.New("there are more than 1000 files in it")
+			return errors.New("more than 1,000 files")
 		}
 		return err
 	})
@@ -160,10 +160,10 @@ func (r *reader) unread(t *reading.Tree, text, why string) {
 	}
 }
 
-// index notes entry points, and parts by name.
+// index builds the lookup tables of entry points and parts.
 func (r *reader) index() {
 	r.named = map[string]*reading.Tree{}
-	for _, d := range slices.Backward(r.dynamic) { // of two with a name the first counts
+	for _, d := range slices.Backward(r.dynamic) { // of equal names the first counts
 		for _, kind := range []string{"services", "middlewares"} {
 			for _, t := range d.Get("http", kind).Parts() {
 				r.named[kind+" "+strings.ToLower(t.Key)] = t
@@ -185,7 +185,18 @@ func (r *reader) index() {
 	}
 }
 
-// find gives a named part of any dynamic file, as http.services.NAME.
+// names returns the names of all parts of a kind.
+func (r *reader) names(kind string) []string {
+	var names []string
+	for _, d := range r.dynamic {
+		for _, t := range d.Get("http", kind).Parts() {
+			names = append(names, t.Key)
+		}
+	}
+	return names
+}
+
+// find returns a named part of any dynamic file, as http.services.NAME.
 func (r *reader) find(kind, name string) *reading.Tree {
 	name, _, _ = strings.Cut(name, "@")
 	return r.named[kind+" "+strings.ToLower(name)]

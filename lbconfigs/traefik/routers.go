@@ -10,14 +10,14 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// router reads one router: its rule, its middlewares and where it leads.
+// router reads a router: its rule, its middlewares and its service.
 func (r *reader) router(t *reading.Tree) {
 	rule := t.Get("rule")
 	matches, problem, instead := parseRule(rule.Text())
 	if problem != "" {
 		r.problem(model.Problem{
 			Pos: rule.PosOr(t.Pos), Effect: model.Dropped,
-			Text:    fmt.Sprintf("Traefik leaves out the router %s: %s", t.Key, problem),
+			Text:    fmt.Sprintf("Traefik ignores router %s: %s", t.Key, problem),
 			Instead: instead,
 		})
 		return
@@ -51,7 +51,7 @@ func (r *reader) router(t *reading.Tree) {
 	}
 }
 
-// resolveService finds the router's service; false where Traefik leaves the router out.
+// resolveService finds the router's service; false if Traefik ignores the router.
 func (r *reader) resolveService(t *reading.Tree, route *model.Route) bool {
 	name := t.Get("service").Text()
 	if strings.HasSuffix(name, "@internal") {
@@ -59,9 +59,10 @@ func (r *reader) resolveService(t *reading.Tree, route *model.Route) bool {
 	}
 	service := r.find("services", name)
 	if service == nil {
+		suggestion := reading.DidYouMean(name, r.names("services"))
 		r.problem(model.Problem{
 			Pos: route.PoolPos, Effect: model.Dropped,
-			Text:    fmt.Sprintf("there is no service %q: Traefik leaves out the router %s", name, t.Key),
+			Text:    fmt.Sprintf("service %q is not defined; Traefik ignores router %s%s", name, t.Key, suggestion),
 			Instead: "a service of that name under http.services",
 		})
 		return false
@@ -77,12 +78,14 @@ func (r *reader) resolveService(t *reading.Tree, route *model.Route) bool {
 	}
 	if failover := service.Get("failover"); failover != nil {
 		route.Pool = failover.Get("service").Text()
-		route.ErrorPages = append(route.ErrorPages, model.ErrorPage{Pos: failover.Pos, Target: failover.Get("fallback").Text()})
+		route.ErrorPages = append(route.ErrorPages, model.ErrorPage{
+			Pos: failover.Pos, Target: failover.Get("fallback").Text(),
+		})
 		if main := r.find("services", route.Pool); main.Get("loadBalancer", "healthCheck") == nil {
 			r.problem(model.Problem{
 				Pos: failover.Pos, Effect: model.Dropped,
-				Text: fmt.Sprintf("the service %s has no health check, without which there is no failover: "+
-					"Traefik leaves out the router %s", route.Pool, t.Key),
+				Text: fmt.Sprintf("service %s has no health check, which failover needs; "+
+					"Traefik ignores router %s", route.Pool, t.Key),
 				Instead: "loadBalancer.healthCheck in " + route.Pool,
 			})
 			return false
@@ -91,14 +94,16 @@ func (r *reader) resolveService(t *reading.Tree, route *model.Route) bool {
 	return true
 }
 
-// resolveEntryPoints finds the router's entry points, and how it speaks TLS there.
+// resolveEntryPoints finds the router's entry points and its TLS settings.
 func (r *reader) resolveEntryPoints(t *reading.Tree, route *model.Route) bool {
 	entries := r.usedEntries(t)
 	for _, name := range t.Get("entryPoints").Items() {
 		if !slices.ContainsFunc(r.entries, func(e entryPoint) bool { return e.name == name.Scalar }) {
+			suggestion := reading.DidYouMean(name.Scalar, r.entryPointNames())
 			r.problem(model.Problem{
 				Pos: name.Pos, Effect: model.Dropped,
-				Text:    fmt.Sprintf("there is no entry point %s: the router %s does not listen there", name.Scalar, t.Key),
+				Text: fmt.Sprintf("entry point %s is not defined; router %s does not listen there%s",
+					name.Scalar, t.Key, suggestion),
 				Instead: "a name under entryPoints of the static file",
 			})
 		}
@@ -112,7 +117,7 @@ func (r *reader) resolveEntryPoints(t *reading.Tree, route *model.Route) bool {
 		if tls == nil && !e.tls && e.servesTLS {
 			r.problem(model.Problem{
 				Pos: t.Pos, Effect: model.Misleading,
-				Text: fmt.Sprintf("the router %s has no tls: on the entry point %s it takes requests in clear only",
+				Text: fmt.Sprintf("router %s has no tls: on entry point %s it only accepts requests without TLS",
 					t.Key, e.name),
 				Instead: "tls: {}",
 			})
@@ -127,7 +132,7 @@ func (r *reader) resolveEntryPoints(t *reading.Tree, route *model.Route) bool {
 	return len(entries) > 0
 }
 
-// tlsVersions are the names that Traefik has for TLS versions.
+// tlsVersions are Traefik's names of TLS versions.
 var tlsVersions = []string{"VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"}
 
 func (r *reader) routerTLS(t, use *reading.Tree, route *model.Route) {
@@ -167,19 +172,19 @@ func (r *reader) routerTLS(t, use *reading.Tree, route *model.Route) {
 	r.cfg.TLS = append(r.cfg.TLS, tls)
 }
 
-// checkResolver tells of a certificate resolver that is not there.
+// checkResolver reports a certificate resolver that is not defined.
 func (r *reader) checkResolver(c *reading.Tree) {
 	if c == nil || r.static == nil || r.static.Get("certificatesResolvers", c.Text()) != nil {
 		return
 	}
 	r.problem(model.Problem{
 		Pos: c.Pos, Effect: model.Misleading,
-		Text: fmt.Sprintf("there is no certificate resolver %s: the router serves a certificate that Traefik signed itself",
+		Text: fmt.Sprintf("certificate resolver %s is not defined: the router serves a self-signed certificate",
 			c.Text()),
 	})
 }
 
-// tlsOptions reads the certificates, which are chosen by the host that a client asks for.
+// tlsOptions reads the certificates, which Traefik selects by the host name of the client.
 func (r *reader) tlsOptions() {
 	for _, d := range r.dynamic {
 		for _, c := range d.Get("tls", "certificates").Items() {

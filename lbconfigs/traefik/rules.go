@@ -5,15 +5,17 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/lbproof/lbproof/internal/model"
+	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// ruleMatch is one way in which a router's rule can hold.
+// ruleMatch is one way to match a router's rule.
 type ruleMatch struct {
 	hosts []string
 	path  string
@@ -22,7 +24,7 @@ type ruleMatch struct {
 	when  []model.Condition
 }
 
-// matchers are the matchers of Traefik v3, with how many arguments they take.
+// matchers are the matchers of Traefik v3, with their numbers of arguments.
 var matchers = map[string][]int{
 	"Host": {1}, "HostRegexp": {1},
 	"Path": {1}, "PathPrefix": {1}, "PathRegexp": {1},
@@ -32,13 +34,13 @@ var matchers = map[string][]int{
 	"ClientIP": {1},
 }
 
-// v2Matchers are matchers of Traefik v2, with what v3 calls them.
+// v2Matchers are matchers of Traefik v2, with their names in v3.
 var v2Matchers = map[string]string{"Headers": "Header", "HeadersRegexp": "HeaderRegexp", "HostHeader": "Host"}
 
-// parseRule takes a router's rule apart; its syntax is that of Go expressions. problem says what v3 does not take.
+// parseRule parses a router's rule, whose syntax is that of Go expressions. problem is why v3 rejects it.
 func parseRule(rule string) (matches []ruleMatch, problem, instead string) {
 	if len(rule) > 4096 {
-		return nil, "the rule is longer than 4096 characters", ""
+		return nil, "the rule is longer than 4,096 characters", ""
 	}
 	expr, err := parser.ParseExpr(rule)
 	if err != nil {
@@ -51,7 +53,7 @@ func parseRule(rule string) (matches []ruleMatch, problem, instead string) {
 
 type ruleReader struct{ problem, instead string }
 
-// alternatives gives the ways in which an expression can hold.
+// alternatives returns the ways to match an expression.
 func (r *ruleReader) alternatives(e ast.Expr) []ruleMatch {
 	switch e := e.(type) {
 	case *ast.ParenExpr:
@@ -75,7 +77,7 @@ func (r *ruleReader) alternatives(e ast.Expr) []ruleMatch {
 	case *ast.UnaryExpr:
 		return []ruleMatch{{when: []model.Condition{negated(r.alternatives(e.X))}}}
 	}
-	r.problem = "the rule is no expression of matchers"
+	r.problem = "the rule is not an expression of matchers"
 	return []ruleMatch{{}}
 }
 
@@ -103,9 +105,9 @@ func (r *ruleReader) call(e *ast.CallExpr) ruleMatch {
 	case !ok && v2Matchers[name] != "":
 		r.problem, r.instead = fmt.Sprintf("%s is a matcher of Traefik v2", name), v2Matchers[name]
 	case !ok:
-		r.problem = fmt.Sprintf("Traefik v3 has no matcher %s", name)
+		r.problem = fmt.Sprintf("unknown matcher %s%s", name, reading.DidYouMean(name, slices.Sorted(maps.Keys(matchers))))
 	case !slices.Contains(counts, len(args)):
-		r.problem = fmt.Sprintf("%s takes %d argument in Traefik v3, and has %d here", known, counts[0], len(args))
+		r.problem = fmt.Sprintf("%s takes %d argument in Traefik v3, but has %d here", known, counts[0], len(args))
 		if len(args) > 1 {
 			var each []string
 			for _, a := range args {
@@ -114,7 +116,7 @@ func (r *ruleReader) call(e *ast.CallExpr) ruleMatch {
 			r.instead = strings.Join(each, " || ")
 		}
 	case strings.HasPrefix(known, "Path") && !strings.HasSuffix(known, "Regexp") && strings.Contains(args[0], "{"):
-		r.problem, r.instead = "a pattern in braces in a path is Traefik v2's", "PathRegexp"
+		r.problem, r.instead = "patterns in braces are of Traefik v2", "PathRegexp"
 	}
 	return readMatcher(known, args)
 }
@@ -144,7 +146,7 @@ func readMatcher(name string, args []string) ruleMatch {
 	return ruleMatch{when: []model.Condition{c}}
 }
 
-// negated is the condition that none of the alternatives holds.
+// negated returns the condition that no alternative matches.
 func negated(alternatives []ruleMatch) model.Condition {
 	var texts []string
 	for _, m := range alternatives {
@@ -164,7 +166,7 @@ func negated(alternatives []ruleMatch) model.Condition {
 	return c
 }
 
-// and is both matches at once.
+// and returns the match that requires both.
 func (m ruleMatch) and(o ruleMatch) ruleMatch {
 	out := ruleMatch{
 		hosts: m.hosts, path: m.path, exact: m.exact, regex: m.regex, when: append(slices.Clip(m.when), o.when...),
@@ -173,7 +175,7 @@ func (m ruleMatch) and(o ruleMatch) ruleMatch {
 	case m.path == "":
 		out.path, out.exact, out.regex = o.path, o.exact, o.regex
 	case o.path != "":
-		out.when = append(out.when, model.Condition{Source: "the path fits " + o.path})
+		out.when = append(out.when, model.Condition{Source: "the path matches " + o.path})
 	}
 	if m.hosts == nil {
 		out.hosts = o.hosts
@@ -194,7 +196,7 @@ func (m ruleMatch) String() string {
 	return strings.Join(append(parts, model.Sources(m.when)...), " and ")
 }
 
-// apply narrows a route to the match.
+// apply restricts a route to the match.
 func (m ruleMatch) apply(route model.Route) model.Route {
 	route.Path, route.Exact, route.Regex = "/", false, false
 	if m.path != "" {

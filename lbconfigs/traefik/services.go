@@ -14,12 +14,12 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// isASCII reports whether a text has no other letters than English ones.
+// isASCII reports whether a text contains only ASCII characters.
 func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-// services reads pools, and splits of them.
+// services reads the pools and their splits.
 func (r *reader) services() {
 	for _, d := range r.dynamic {
 		for _, s := range d.Get("http", "services").Parts() {
@@ -49,7 +49,7 @@ func (r *reader) weighted(s, weighted *reading.Tree) {
 		if r.find("services", name) == nil {
 			r.problem(model.Problem{
 				Pos: one.Pos, Effect: model.Dropped,
-				Text: fmt.Sprintf("there is no service %s: Traefik leaves out every router that leads here", name),
+				Text: fmt.Sprintf("service %s is not defined; Traefik ignores every router of this service", name),
 			})
 		}
 		share := model.Share{Pos: one.Pos, Pool: name}
@@ -68,7 +68,7 @@ func readSticky(t *reading.Tree) *model.Sticky {
 	}
 	s := &model.Sticky{Pos: cookie.Pos, Cookie: cookie.Get("name").Text(), SetsCookie: true}
 	if s.Cookie == "" {
-		s.GeneratedName = "a name that Traefik makes of the service's"
+		s.GeneratedName = "named after the service"
 	}
 	for _, attribute := range []struct{ key, as string }{{"secure", "Secure"}, {"httpOnly", "HttpOnly"}} {
 		if cookie.Get(attribute.key).IsTrue() {
@@ -112,7 +112,7 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 				EndedBy: model.EndedByTime, Action: model.ActionEject,
 				Failures: model.Failures{
 					Causes: []model.Cause{model.CauseConnect, model.CauseClosed}, Statuses: []model.StatusRange{{From: 500, To: 999}},
-					Source: "no answer, or a status from 500 on",
+					Source: "no response, or a status of 500 or more",
 				},
 			}
 		}
@@ -121,7 +121,7 @@ func (r *reader) pool(s, balancer *reading.Tree) {
 	if len(pool.Servers) == 0 {
 		r.problem(model.Problem{
 			Pos: s.Pos, Effect: model.Misleading,
-			Text: fmt.Sprintf("the service %s has no servers: it answers 503", s.Key),
+			Text: fmt.Sprintf("service %s has no servers: it responds 503", s.Key),
 		})
 	}
 	r.cfg.Pools = append(r.cfg.Pools, pool)
@@ -132,16 +132,18 @@ func (r *reader) server(t *reading.Tree) (model.Server, bool) {
 	if err != nil || u.Hostname() == "" {
 		r.problem(model.Problem{
 			Pos: t.Pos, Effect: model.Dropped,
-			Text:    fmt.Sprintf("the server %q has no URL with a host: Traefik leaves the service out", t.Get("url").Text()),
+			Text:    fmt.Sprintf("server %q is not a URL with a host: Traefik ignores the service", t.Get("url").Text()),
 			Instead: "url: http://HOST:PORT",
 		})
 		return model.Server{}, false
 	}
 	host := u.Hostname()
 	if known, err := idna.Lookup.ToASCII(host); err == nil && !isASCII(host) {
-		host = known // which Traefik asks for
+		host = known // the name that Traefik resolves
 	}
-	server := model.Server{Pos: t.Pos, Host: host, Port: 80, Weight: readNumber(t.Get("weight"), 1), TLS: u.Scheme == "https"}
+	server := model.Server{
+		Pos: t.Pos, Host: host, Port: 80, Weight: readNumber(t.Get("weight"), 1), TLS: u.Scheme == "https",
+	}
 	if server.TLS {
 		server.Port = 443
 	}
@@ -152,8 +154,8 @@ func (r *reader) server(t *reading.Tree) (model.Server, bool) {
 	return server, true
 }
 
-// active is Traefik's health check: one failure takes a server out, one success brings it back, and the servers of a
-// service are asked one after another.
+// active reads Traefik's health check: one failure takes a server out, one success brings it back, and the servers of a
+// service are checked one after another.
 func (r *reader) active(t *reading.Tree, before int) *model.HealthCheck {
 	if t == nil {
 		return nil

@@ -16,11 +16,11 @@ const confDir = "/etc/traefik"
 //go:embed builtin
 var builtin embed.FS
 
-// Balancer is Traefik, as the table of balancers has it.
+// Balancer is Traefik.
 var Balancer = reading.Balancer{
 	Name: "traefik",
 	Doc: "traefik.yaml or .toml of Traefik v3 with the files of its file provider; " +
-		"the image is traefik:v3.6, else built from the Go module proxy",
+		"image traefik:v3.6, or built from the Go module",
 	MainFiles:         []string{"traefik.yaml", "traefik.yml", "traefik.toml"},
 	Recognizes:        recognize,
 	Parse:             readConfig,
@@ -30,13 +30,14 @@ var Balancer = reading.Balancer{
 	BuiltIn:           reading.SubFS(builtin, "builtin"),
 }
 
-// recognize says whether a document reads like a file of Traefik's.
+// recognize reports whether a document looks like a file of Traefik.
 func recognize(text string) bool {
 	const keyed = "entryPoints: [entryPoints providers: [providers http: [http. [http] certificatesResolvers: tcp: [tcp"
-	return reading.HasLinePrefix(text, strings.Fields(keyed)...) && !reading.HasLinePrefix(text, "upstream ", "server {", "frontend ")
+	isOther := reading.HasLinePrefix(text, "upstream ", "server {", "frontend ")
+	return reading.HasLinePrefix(text, strings.Fields(keyed)...) && !isOther
 }
 
-// dialect is what Traefik does that no line says: it watches its files, and makes the handlers of a changed one anew
+// dialect is Traefik's behaviour that no line states: it watches its files, and creates new handlers for a changed one
 // (pkg/server/router, pkg/server/service).
 var dialect = model.Dialect{
 	Instances:       model.SharedInstance,
@@ -53,7 +54,7 @@ func newSpec(cfg model.Config) plan.Spec {
 		VersionCommand: []string{"traefik", "version"},
 		WorkDir:        confDir,
 		WorkerTitle:    dialect.Process.Title,
-		SettleTime:     2 * time.Second, // it reads its dynamic files after it listens
+		SettleTime:     2 * time.Second, // it reads its dynamic files after it starts to listen
 		Files:          map[string]string{},
 		Image: plan.Image{
 			Ref: "traefik:v3.6",
@@ -68,7 +69,7 @@ func newSpec(cfg model.Config) plan.Spec {
 		if i > 0 {
 			at = reading.PathInContainer(path.Join(confDir, path.Base(cfg.Files[0].Name)), cfg.Files[0].Name, file.Name)
 		} else if isDynamicOnly(cfg) {
-			at = path.Join(confDir, "dynamic", path.Base(file.Name)) // beside itself Traefik would take it for its static file
+			at = path.Join(confDir, "dynamic", path.Base(file.Name)) // in confDir Traefik would take it for its static file
 		}
 		spec.Files[at] = file.Name
 		if i == 0 {
@@ -84,7 +85,7 @@ func newSpec(cfg model.Config) plan.Spec {
 	return spec
 }
 
-// isDynamicOnly says whether a configuration has no static part, whose place the command line then takes.
+// isDynamicOnly reports whether a configuration has no static part, which the command line then replaces.
 func isDynamicOnly(cfg model.Config) bool {
 	root, err := reading.ParseTree(cfg.Files[0].Name, cfg.Files[0].Content)
 	return err == nil && isDynamic(root)

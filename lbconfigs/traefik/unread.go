@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// listUnreadParts lists what is known, and read no further.
+// listUnreadParts lists known parts that are not evaluated.
 func (r *reader) listUnreadParts() {
 	list := func(t *reading.Tree, names ...string) {
 		for _, n := range names {
@@ -42,7 +42,7 @@ func (r *reader) listUnreadParts() {
 	}
 }
 
-// readStaticParts lists the static parts that promise nothing to clients, and what is not there for lack of its surroundings.
+// readStaticParts lists the static parts that make no claim, and reports what is missing in runs.
 func (r *reader) readStaticParts() {
 	if r.static == nil {
 		return
@@ -64,17 +64,16 @@ func (r *reader) readStaticParts() {
 		}
 		r.problem(model.Problem{
 			Pos: p.Pos, Effect: model.Dropped,
-			Text: fmt.Sprintf("the %s provider is not there in a run: "+
-				"lbproof gives no balancer access to what it reads, and its routers are missing", p.Key),
+			Text:    fmt.Sprintf("provider %s is not available in runs: its routers are missing", p.Key),
 			Instead: "the same routers in a file of the file provider",
 		})
 	}
 	for _, c := range r.static.Get("certificatesResolvers").Parts() {
 		r.problem(model.Problem{
 			Pos: c.Pos, Effect: model.Dropped,
-			Text: fmt.Sprintf("the resolver %s reaches no certificate authority in a run: "+
-				"Traefik serves a certificate that it signed itself, and goes on", c.Key),
-			Instead: "tls.certificates with certFile and keyFile, where the certificate is to be proven",
+			Text: fmt.Sprintf("resolver %s reaches no certificate authority in runs: "+
+				"Traefik serves a self-signed certificate", c.Key),
+			Instead: "tls.certificates with certFile and keyFile, to test the certificate",
 		})
 	}
 	r.readAdminPages()
@@ -88,12 +87,12 @@ var requestsTotal = model.Counter{
 	Form: model.CounterMetrics, Selector: "traefik_entrypoint_requests_total", MetricPrefix: "traefik_",
 }
 
-// readAdminPages are dashboard, metrics and ping, which Traefik serves on an entry point of its own unless told otherwise.
+// readAdminPages reads dashboard, metrics and ping, which Traefik serves on its own entry point by default.
 func (r *reader) readAdminPages() {
 	api, metrics, ping := r.static.Get("api"), r.static.Get("metrics", "prometheus"), r.static.Get("ping")
 	insecure := api.Get("insecure").IsTrue()
 	if api != nil && !insecure {
-		r.unread(api, "api", "no router leads to api@internal here: the dashboard is not to be reached")
+		r.unread(api, "api", "no router uses api@internal: the dashboard is not reachable")
 	}
 	port := 8080
 	for _, e := range r.entries {
@@ -125,7 +124,7 @@ func (r *reader) readAdminPages() {
 	}
 }
 
-// unusedMiddlewares tells of middlewares that no router has.
+// unusedMiddlewares reports middlewares that no router uses.
 func (r *reader) unusedMiddlewares() {
 	used := map[string]bool{}
 	for _, d := range r.dynamic {
@@ -154,8 +153,8 @@ func (r *reader) unusedMiddlewares() {
 			if !used[strings.ToLower(m.Key)] {
 				r.problem(model.Problem{
 					Pos: m.Pos, Effect: model.Inert,
-					Text:    fmt.Sprintf("no router has the middleware %s", m.Key),
-					Instead: fmt.Sprintf("middlewares: [%s] in the router that it is meant for", m.Key),
+					Text:    fmt.Sprintf("middleware %s is not used", m.Key),
+					Instead: fmt.Sprintf("middlewares: [%s] in the intended router", m.Key),
 				})
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// readNumber is a scalar as a number, or otherwise where it is none.
+// readNumber returns a scalar as a number; default: otherwise.
 func readNumber(t *reading.Tree, otherwise int) int {
 	n, err := strconv.Atoi(t.Text())
 	if err != nil {
@@ -17,7 +17,7 @@ func readNumber(t *reading.Tree, otherwise int) int {
 	return n
 }
 
-// readDuration is a scalar as a time, or otherwise where it is none.
+// readDuration returns a scalar as a duration; default: otherwise.
 func readDuration(t *reading.Tree, otherwise time.Duration) time.Duration {
 	d, err := parseTime(t.Text())
 	if err != nil {
@@ -26,14 +26,14 @@ func readDuration(t *reading.Tree, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// parseTime reads Traefik's notation of times: Go's, or a bare number of seconds.
+// parseTime parses Traefik's notation of durations: Go's, or a number of seconds.
 func parseTime(text string) (time.Duration, error) {
 	if n, err := strconv.Atoi(text); err == nil {
 		return time.Duration(n) * time.Second, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no time, as 10s or 500ms", text)
+		return 0, fmt.Errorf("%q is not a duration such as 10s or 500ms", text)
 	}
 	return d, nil
 }
